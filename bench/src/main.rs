@@ -1,0 +1,3 @@
+//! Ceiling probes and reports for wireglass.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! wireglass: transparent TLS inspection at packet level.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Sans-IO TCP for both ends of an adopted connection.
+#![forbid(unsafe_code)]
