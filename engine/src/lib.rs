@@ -1,2 +1,21 @@
 //! wireglass: transparent TLS inspection at packet level.
 #![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod driver;
+pub mod flow;
+pub mod flow_table;
+pub mod handshake;
+pub mod inspect;
+pub mod log;
+pub mod metrics;
+pub mod mint;
+pub mod packet;
+pub mod peers;
+pub mod policy;
+pub mod reason;
+pub mod side;
+pub mod timer_wheel;
+pub mod tls;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! Configuration: typed TOML, every fault with file, line and key.

@@ -1,0 +1,1 @@
+//! A flow, from SYN to the end, as a pure state machine.

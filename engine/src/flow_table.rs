@@ -1,0 +1,1 @@
+//! Flows of one worker by their addresses.

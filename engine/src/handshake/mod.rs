@@ -1,0 +1,1 @@
+//! Handshakes run on a pool of threads beside the workers.

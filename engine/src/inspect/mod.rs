@@ -1,0 +1,1 @@
+//! Inspectors: readers of the plaintext.

@@ -1,0 +1,189 @@
+//! What the workers tell the log writer: plain structs, filled without formatting.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::reason::Reason;
+
+/// Microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+/// What every event of a flow starts with.
+#[derive(Clone, Debug)]
+pub struct FlowHead {
+    /// When it happened.
+    pub time: Timestamp,
+    /// The same number in all events of one flow; never reused within a run.
+    pub flow_id: u64,
+    /// Name of the wire.
+    pub wire: Arc<str>,
+    /// VLAN ids, outermost first.
+    pub vlan: [Option<u16>; 2],
+    /// The end that sent the SYN.
+    pub client: SocketAddr,
+    /// The other end.
+    pub server: SocketAddr,
+}
+
+/// What the engine did with a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Terminated and re-encrypted.
+    Decrypt,
+    /// Left as it was.
+    Bypass,
+    /// Ended.
+    Block,
+}
+
+/// One leg's TLS parameters after its handshake. Names as Suricata and IANA write them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LegInfo {
+    /// `TLS 1.2` or `TLS 1.3`.
+    pub version: Option<&'static str>,
+    /// IANA name of the cipher suite.
+    pub cipher: Option<&'static str>,
+    /// IANA name of the key exchange group.
+    pub group: Option<&'static str>,
+    /// Application protocol.
+    pub alpn: Option<Box<[u8]>>,
+    /// The session was resumed.
+    pub resumed: bool,
+}
+
+/// What the log says of the server's own leaf certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// Subject, RFC 4514 style as Suricata prints it (`CN=example.com, O=Example`).
+    pub subject: String,
+    /// Issuer, likewise.
+    pub issuer: String,
+    /// Serial number, upper-case hex pairs with colons.
+    pub serial: String,
+    /// SHA-1 of the DER, lower-case hex pairs with colons.
+    pub fingerprint: String,
+    /// `notBefore`, seconds since the Unix epoch.
+    pub not_before: i64,
+    /// `notAfter`, likewise.
+    pub not_after: i64,
+    /// DNS names and addresses of the subjectAltName.
+    pub alt_names: Vec<String>,
+}
+
+/// What is known of a ClientHello.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HelloInfo {
+    /// Server name indication.
+    pub sni: Option<String>,
+    /// Offered application protocols.
+    pub alpn: Vec<Box<[u8]>>,
+    /// JA3 string (its MD5 is computed by the writer).
+    pub ja3: String,
+    /// JA4 fingerprint.
+    pub ja4: String,
+}
+
+/// Which CA signed a minted leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MintedBy {
+    /// The CA that the clients trust.
+    Trusted,
+    /// The CA that nobody trusts, so that browsers warn.
+    Untrusted,
+}
+
+/// One ClientHello and what became of it.
+#[derive(Clone, Debug)]
+pub struct TlsEvent {
+    /// What was done.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// TLS alert number behind the reason, where there was one.
+    pub alert: Option<u8>,
+    /// Name of the rule that matched; none: the default.
+    pub rule: Option<Arc<str>>,
+    /// Name of the profile of a decrypted flow.
+    pub profile: Option<Arc<str>>,
+    /// From the ClientHello; absent when there was none.
+    pub hello: Option<HelloInfo>,
+    /// Leg to the client.
+    pub client_leg: Option<LegInfo>,
+    /// Leg to the server.
+    pub server_leg: Option<LegInfo>,
+    /// The server's certificate, when one was seen.
+    pub certificate: Option<CertificateInfo>,
+    /// Verdict over it: none is "ok", when `certificate` is present.
+    pub defect: Option<Reason>,
+    /// Serial of the minted leaf, as hex pairs with colons.
+    pub minted_serial: Option<String>,
+    /// Who signed it.
+    pub minted_by: Option<MintedBy>,
+}
+
+/// One HTTP request with its response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpEvent {
+    /// Number of the transaction in its flow, from 0.
+    pub tx_id: u64,
+    /// `Host` or `:authority`.
+    pub hostname: Option<String>,
+    /// Request target.
+    pub url: Option<String>,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+    /// `Content-Type` of the response.
+    pub content_type: Option<String>,
+    /// `Referer`.
+    pub referer: Option<String>,
+    /// Request method.
+    pub method: Option<String>,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    pub protocol: &'static str,
+    /// Response status; none: the flow ended before a response.
+    pub status: Option<u16>,
+    /// `Location` of a redirect.
+    pub redirect: Option<String>,
+    /// Body bytes of the response.
+    pub length: u64,
+}
+
+/// Packets and bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Frames received.
+    pub packets: u64,
+    /// Bytes of those frames.
+    pub bytes: u64,
+}
+
+/// How a flow ended.
+#[derive(Clone, Debug)]
+pub struct FlowEvent {
+    /// First packet.
+    pub start: Timestamp,
+    /// Last packet.
+    pub end: Timestamp,
+    /// Client to server.
+    pub to_server: Volume,
+    /// Server to client.
+    pub to_client: Volume,
+    /// What was done with it; none: it ended before that was decided.
+    pub action: Option<Action>,
+    /// Phase it ended in: `opening`, `peeking`, `adopted`, `bypassed`, `blocked`.
+    pub phase: &'static str,
+    /// Why it ended.
+    pub reason: Reason,
+}
+
+/// One line of the log to be.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A TLS handshake's outcome.
+    Tls(FlowHead, Box<TlsEvent>),
+    /// An HTTP transaction.
+    Http(FlowHead, Box<HttpEvent>),
+    /// The end of a flow.
+    Flow(FlowHead, Box<FlowEvent>),
+}

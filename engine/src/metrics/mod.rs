@@ -1,0 +1,1 @@
+//! Counters, one writer each, and the Prometheus page.

@@ -1,0 +1,1 @@
+//! Minting: the copies of server certificates that clients see.

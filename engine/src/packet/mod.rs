@@ -1,0 +1,1 @@
+//! Frames: parsing, classifying, building.

@@ -1,0 +1,97 @@
+//! Decryption profiles: how strict a decrypted flow is handled. Rules say who, profiles say how.
+
+use crate::reason::Reason;
+
+/// TLS versions that both legs can speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+pub enum TlsVersion {
+    /// RFC 5246 with ECDHE and AEAD suites only.
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// RFC 8446.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// What to do with a server whose certificate has a defect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DefectAction {
+    /// Go on as if the certificate were compliant: minted by the trusted CA.
+    Allow,
+    /// Go on with a copy signed by the untrusted CA, so that the user's browser warns.
+    UntrustedCa,
+    /// End the connection; nothing is minted and the server gets no byte of the client's data.
+    #[default]
+    Block,
+}
+
+/// What to do when one end cannot speak a TLS version or suite that is supported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnsupportedAction {
+    /// End the connection.
+    #[default]
+    Block,
+    /// Release the flow uninspected. Only possible before the flow was adopted.
+    Bypass,
+}
+
+/// How strict a decrypted flow is handled.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// As named in the configuration.
+    pub name: String,
+    /// Lowest version on either leg.
+    pub min_version: TlsVersion,
+    /// Highest version on either leg.
+    pub max_version: TlsVersion,
+    /// Chain ends at no trusted root.
+    pub on_untrusted: DefectAction,
+    /// Leaf signed by its own key.
+    pub on_self_signed: DefectAction,
+    /// Past `notAfter`.
+    pub on_expired: DefectAction,
+    /// Before `notBefore`.
+    pub on_not_yet_valid: DefectAction,
+    /// Leaf does not name the SNI.
+    pub on_name_mismatch: DefectAction,
+    /// One end offers nothing that is supported.
+    pub on_unsupported: UnsupportedAction,
+    /// Parse HTTP in the plaintext for the log.
+    pub http: bool,
+    /// Longest validity of a minted leaf, in days.
+    pub max_days: u32,
+}
+
+impl Profile {
+    /// The action for one defect; every defect without a setting of its own blocks.
+    pub fn action(&self, defect: Reason) -> DefectAction {
+        match defect {
+            Reason::CertUntrusted => self.on_untrusted,
+            Reason::CertSelfSigned => self.on_self_signed,
+            Reason::CertExpired => self.on_expired,
+            Reason::CertNotYet => self.on_not_yet_valid,
+            Reason::CertMismatch => self.on_name_mismatch,
+            _ => DefectAction::Block,
+        }
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            name: "default".into(),
+            min_version: TlsVersion::Tls12,
+            max_version: TlsVersion::Tls13,
+            on_untrusted: DefectAction::Block,
+            on_self_signed: DefectAction::Block,
+            on_expired: DefectAction::Block,
+            on_not_yet_valid: DefectAction::Block,
+            on_name_mismatch: DefectAction::Block,
+            on_unsupported: UnsupportedAction::Block,
+            http: true,
+            max_days: 90,
+        }
+    }
+}

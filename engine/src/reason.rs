@@ -1,0 +1,116 @@
+//! Every way a packet or a flow can end, in one list each: enum, code and help text come from the same line.
+
+macro_rules! reasons {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $code:literal, $help:literal;)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum $name {
+            $(#[doc = $help] $(#[$vmeta])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in declaration order: `ALL[r as usize] == r`.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// How many there are: the length of a counter array indexed by `r as usize`.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The stable dotted code that logs, metrics and documents use.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            /// One sentence for people.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help),* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.code())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet was dropped. None of them touches another flow.
+    PacketDrop {
+        Truncated = "packet.truncated", "A header claims more bytes than the frame holds.";
+        BadIpHeader = "packet.bad_ip_header", "The IP header of a flow that is terminated here is malformed or its checksum is wrong.";
+        BadTcpHeader = "packet.bad_tcp_header", "The TCP header of a flow that is terminated here is malformed.";
+        BadTcpChecksum = "packet.bad_tcp_checksum", "The TCP checksum of a flow that is terminated here is wrong.";
+        SteeringRingFull = "packet.steering_ring_full", "The ring to the worker that owns the flow was full.";
+        TxRingFull = "packet.tx_ring_full", "The port took no more frames; TCP sends it again.";
+        NoBuffer = "packet.no_buffer", "The buffer pool was empty.";
+        HeldTooMuch = "packet.held_too_much", "More frames came before the ClientHello was complete than are held.";
+        FlowEnded = "packet.flow_ended", "It belongs to a flow that was blocked or has ended.";
+        Unwanted = "packet.unwanted", "Policy resets connections seen from the middle.";
+    }
+}
+
+reasons! {
+    /// How policy or fate decided a flow; the `reason` of `tls` and `flow` events.
+    Reason {
+        PolicyDecrypt = "policy.decrypt", "A rule, or the default, says decrypt.";
+        PolicyBypass = "policy.bypass", "A rule, or the default, says bypass.";
+        PolicyBlock = "policy.block", "A rule, or the default, says block.";
+        HelloTimeout = "hello.timeout", "The ClientHello was not complete in time.";
+        HelloMalformed = "hello.malformed", "The client's first bytes are TLS but no valid ClientHello.";
+        HelloTooBig = "hello.too_big", "The ClientHello was longer than is held.";
+        HelloNotTls = "hello.not_tls", "The first bytes are not TLS.";
+        HelloAmbiguous = "hello.ambiguous", "Overlapping segments with different bytes: two readers could see two ClientHellos.";
+        VersionUnsupportedClient = "ver.unsupported_client", "The client offers no TLS version that the profile allows.";
+        VersionUnsupportedServer = "ver.unsupported_server", "The server speaks no TLS version that the profile allows.";
+        CipherNoneClient = "cipher.none_client", "The client offers no cipher suite or group that is supported.";
+        CipherNoneServer = "cipher.none_server", "The server accepts no cipher suite or group that the client offered and is supported.";
+        CertExpired = "cert.expired", "A certificate of the server's chain has expired.";
+        CertNotYet = "cert.not_yet", "A certificate of the server's chain is not yet valid.";
+        CertUntrusted = "cert.untrusted", "The server's chain ends at no trusted root.";
+        CertSelfSigned = "cert.self_signed", "The server's certificate is self-signed.";
+        CertMismatch = "cert.mismatch", "The server's certificate does not name the host that the client asked for.";
+        CertWeak = "cert.weak", "A key or signature of the server's chain is too weak.";
+        CertUsage = "cert.usage", "A certificate of the chain may not be used like this.";
+        CertMalformed = "cert.malformed", "The server's certificate cannot be parsed or has an unknown critical extension.";
+        CertOwnCa = "cert.own_ca", "The server shows a certificate signed by this engine's own CA.";
+        ServerReset = "srv.rst", "The server reset the connection.";
+        ServerAlert = "srv.alert", "The server ended the handshake with a TLS alert.";
+        ServerClosed = "srv.closed", "The server closed the connection during the handshake.";
+        ServerTimeout = "srv.timeout", "The server stopped answering.";
+        ServerProtocol = "srv.protocol", "The server broke the TLS protocol.";
+        ServerWantsClientCert = "srv.client_cert_asked", "The server asked for a client certificate, which the engine cannot present.";
+        ClientReset = "cli.rst", "The client reset the connection.";
+        ClientAlert = "cli.alert", "The client ended the handshake with a TLS alert.";
+        ClientClosed = "cli.closed", "The client closed the connection during the handshake.";
+        ClientTimeout = "cli.timeout", "The client stopped answering.";
+        ClientProtocol = "cli.protocol", "The client broke the TLS protocol.";
+        MintFailed = "mint.failed", "No certificate could be minted for the client.";
+        ResourceHandshakes = "res.handshakes", "The handshake queue was full.";
+        ResourceFlows = "res.flows", "The flow table was full and this was the least recently used flow.";
+        ResourceMemory = "res.memory", "The memory budget was used up.";
+        Midstream = "flow.midstream", "The flow was seen from the middle or in one direction only.";
+        Closed = "flow.closed", "Both ends closed in order.";
+        Idle = "flow.idle", "Nothing came for the idle time.";
+        Shutdown = "engine.shutdown", "The engine was stopped.";
+        Internal = "engine.internal", "A fault of the engine; please report it.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_index_their_own_place() {
+        let mut codes: Vec<_> = Reason::ALL.iter().map(|r| r.code()).collect();
+        codes.extend(PacketDrop::ALL.iter().map(|r| r.code()));
+        let n = codes.len();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), n);
+        for (i, r) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*r as usize, i);
+        }
+    }
+}

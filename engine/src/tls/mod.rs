@@ -1,0 +1,1 @@
+//! TLS: everything that touches rustls.

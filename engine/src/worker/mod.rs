@@ -1,0 +1,1 @@
+//! A worker: one core, run to completion.
