@@ -1,1 +1,297 @@
-//! Flows of one worker by their addresses.
+//! Flows of one worker by their addresses: fixed capacity, keyed hash, and a named victim when it is full.
+
+use hashbrown::HashTable;
+
+use crate::packet::FlowKey;
+
+/// Names a flow. The generation makes a late answer for an ended flow miss the slot's next tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowId {
+    slot: u32,
+    generation: u32,
+}
+
+/// In which order a flow may be evicted; also what the gauges count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Class {
+    /// No payload yet. The oldest goes first: that is what a SYN flood fills.
+    Opening = 0,
+    /// Bypassed or blocked: after eviction its packets count as seen from the middle. Goes when no opening one is left.
+    Light = 1,
+    /// Peeked at or decrypted: never evicted.
+    Held = 2,
+}
+
+const CLASSES: usize = 3;
+const NONE: u32 = u32::MAX;
+
+struct Slot<T> {
+    generation: u32,
+    /// Neighbours in the list of its class, least recently used first; `next` also chains free slots.
+    previous: u32,
+    next: u32,
+    class: Class,
+    entry: Option<(FlowKey, u64, T)>,
+}
+
+#[derive(Clone, Copy)]
+struct List {
+    first: u32,
+    last: u32,
+    len: u32,
+}
+
+/// The table. `len() <= capacity`; slots are allocated as they are first used and reused ever after.
+pub struct FlowTable<T> {
+    index: HashTable<u32>,
+    slots: Vec<Slot<T>>,
+    free: u32,
+    capacity: u32,
+    lists: [List; CLASSES],
+}
+
+impl<T> FlowTable<T> {
+    /// For at most `capacity` flows.
+    pub fn new(capacity: u32) -> Self {
+        Self {
+            index: HashTable::with_capacity(capacity as usize),
+            slots: Vec::new(),
+            free: NONE,
+            capacity,
+            lists: [List { first: NONE, last: NONE, len: 0 }; CLASSES],
+        }
+    }
+
+    /// Flows in the table.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// No flow in the table.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Flows of a class.
+    pub fn count(&self, class: Class) -> usize {
+        self.lists[class as usize].len as usize
+    }
+
+    /// The flow with this key; `hash` is the key's.
+    pub fn find(&self, hash: u64, key: &FlowKey) -> Option<FlowId> {
+        let slot = *self.index.find(hash, |&s| self.key(s) == Some(key))?;
+        Some(FlowId { slot, generation: self.slots[slot as usize].generation })
+    }
+
+    /// The flow, if it still lives.
+    pub fn get_mut(&mut self, id: FlowId) -> Option<&mut T> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        slot.entry.as_mut().map(|(_, _, flow)| flow)
+    }
+
+    /// Adds a flow whose key is not in the table.
+    ///
+    /// # Errors
+    /// Gives the flow back when the table is full: make room with [`Self::evict`] first.
+    pub fn insert(&mut self, hash: u64, key: FlowKey, class: Class, flow: T) -> Result<FlowId, T> {
+        if self.index.len() >= self.capacity as usize {
+            return Err(flow);
+        }
+        let at = self.take_slot();
+        let slot = &mut self.slots[at as usize];
+        slot.entry = Some((key, hash, flow));
+        slot.class = class;
+        let id = FlowId { slot: at, generation: slot.generation };
+        self.link(at);
+        let slots = &self.slots;
+        self.index.insert_unique(hash, at, |&s| hash_of(slots, s));
+        Ok(id)
+    }
+
+    /// Marks a flow as just used, and moves it to the class that it has now. Costs four writes; no scan.
+    pub fn touch(&mut self, id: FlowId, class: Class) {
+        if self.get_mut(id).is_some() {
+            self.unlink(id.slot);
+            self.slots[id.slot as usize].class = class;
+            self.link(id.slot);
+        }
+    }
+
+    /// Removes a flow.
+    pub fn remove(&mut self, id: FlowId) -> Option<T> {
+        self.get_mut(id)?;
+        self.unlink(id.slot);
+        let (key, hash, flow) = self.slots[id.slot as usize].entry.take()?;
+        let found = self.index.find_entry(hash, |&s| s == id.slot);
+        debug_assert!(found.is_ok(), "the index knows every flow: {key:?}");
+        if let Ok(found) = found {
+            found.remove();
+        }
+        let slot = &mut self.slots[id.slot as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.next = self.free;
+        self.free = id.slot;
+        Some(flow)
+    }
+
+    /// Whom to evict: the least recently used opening flow, else the least recently used light one.
+    pub fn victim(&self) -> Option<FlowId> {
+        let slot = [Class::Opening, Class::Light]
+            .iter()
+            .map(|c| self.lists[*c as usize].first)
+            .find(|s| *s != NONE)?;
+        Some(FlowId { slot, generation: self.slots[slot as usize].generation })
+    }
+
+    /// Some flow, whichever; for emptying the table at the end.
+    pub fn any(&self) -> Option<FlowId> {
+        let slot = self.lists.iter().map(|l| l.first).find(|s| *s != NONE)?;
+        Some(FlowId { slot, generation: self.slots[slot as usize].generation })
+    }
+
+    fn key(&self, slot: u32) -> Option<&FlowKey> {
+        self.slots[slot as usize].entry.as_ref().map(|(key, _, _)| key)
+    }
+
+    fn take_slot(&mut self) -> u32 {
+        if self.free != NONE {
+            let at = self.free;
+            self.free = self.slots[at as usize].next;
+            return at;
+        }
+        self.slots.push(Slot {
+            generation: 0,
+            previous: NONE,
+            next: NONE,
+            class: Class::Opening,
+            entry: None,
+        });
+        (self.slots.len() - 1) as u32
+    }
+
+    fn link(&mut self, at: u32) {
+        let list = &mut self.lists[self.slots[at as usize].class as usize];
+        let last = std::mem::replace(&mut list.last, at);
+        list.len += 1;
+        if last == NONE {
+            list.first = at;
+        } else {
+            self.slots[last as usize].next = at;
+        }
+        let slot = &mut self.slots[at as usize];
+        (slot.previous, slot.next) = (last, NONE);
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let Slot { previous, next, class, .. } = self.slots[at as usize];
+        let list = &mut self.lists[class as usize];
+        list.len -= 1;
+        if previous == NONE {
+            list.first = next;
+        }
+        if next == NONE {
+            list.last = previous;
+        }
+        if previous != NONE {
+            self.slots[previous as usize].next = next;
+        }
+        if next != NONE {
+            self.slots[next as usize].previous = previous;
+        }
+    }
+}
+
+fn hash_of<T>(slots: &[Slot<T>], slot: u32) -> u64 {
+    slots[slot as usize].entry.as_ref().map_or(0, |(_, hash, _)| *hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Headers, KeyHasher};
+
+    fn key(n: u16) -> (u64, FlowKey) {
+        let key = FlowKey::new(
+            0,
+            &Headers {
+                l3: 14,
+                l4: 34,
+                end: 54,
+                vlan: [None; 2],
+                source: ([10, 0, 0, 1], n).into(),
+                destination: ([10, 0, 0, 2], 443).into(),
+            },
+        );
+        (KeyHasher::new([7; 16]).hash(&key), key)
+    }
+
+    fn insert(table: &mut FlowTable<u16>, n: u16, class: Class) -> Result<FlowId, u16> {
+        let (hash, key) = key(n);
+        table.insert(hash, key, class, n)
+    }
+
+    fn find(table: &FlowTable<u16>, n: u16) -> Option<FlowId> {
+        let (hash, key) = key(n);
+        table.find(hash, &key)
+    }
+
+    #[test]
+    fn a_flow_is_found_until_it_is_removed_and_its_id_never_again() {
+        let mut table = FlowTable::new(10);
+        let id = insert(&mut table, 1, Class::Opening).expect("room");
+        assert_eq!(find(&table, 1), Some(id));
+        assert_eq!(table.get_mut(id), Some(&mut 1));
+        assert_eq!(table.remove(id), Some(1));
+        assert_eq!((find(&table, 1), table.get_mut(id), table.remove(id)), (None, None, None));
+        let next = insert(&mut table, 2, Class::Opening).expect("room");
+        assert_eq!((next.slot, table.get_mut(id)), (id.slot, None));
+    }
+
+    #[test]
+    fn full_means_full_and_the_oldest_opening_flow_goes_first() {
+        let mut table = FlowTable::new(4);
+        let held = insert(&mut table, 1, Class::Held).expect("room");
+        let light = insert(&mut table, 2, Class::Light).expect("room");
+        let opening = [3, 4].map(|n| insert(&mut table, n, Class::Opening).expect("room"));
+        assert_eq!(insert(&mut table, 5, Class::Opening), Err(5));
+        table.touch(opening[0], Class::Opening);
+        for expected in [opening[1], opening[0], light] {
+            assert_eq!(table.victim(), Some(expected));
+            table.remove(expected);
+        }
+        assert_eq!(table.victim(), None);
+        assert_eq!((table.any(), table.len(), table.count(Class::Held)), (Some(held), 1, 1));
+    }
+
+    proptest::proptest! {
+        /// Against a plain map, and the lists against the classes.
+        #[test]
+        fn behaves_like_a_map(ops in proptest::collection::vec((0u8..4, 0u16..40, 0usize..3), 0..400)) {
+            const ALL: [Class; 3] = [Class::Opening, Class::Light, Class::Held];
+            let mut table = FlowTable::new(16);
+            let mut model = std::collections::BTreeMap::new();
+            for (op, n, class) in ops {
+                let id = find(&table, n);
+                proptest::prop_assert_eq!(id.is_some(), model.contains_key(&n));
+                match (op, id) {
+                    (0 | 1, None) => {
+                        let ok = insert(&mut table, n, ALL[class]).is_ok();
+                        proptest::prop_assert_eq!(ok, model.len() < 16);
+                        if ok { model.insert(n, class); }
+                    }
+                    (2, Some(id)) => { table.touch(id, ALL[class]); model.insert(n, class); }
+                    (3, Some(id)) => { proptest::prop_assert_eq!(table.remove(id), Some(n)); model.remove(&n); }
+                    _ => {}
+                }
+                proptest::prop_assert_eq!(table.len(), model.len());
+                for (i, class) in ALL.into_iter().enumerate() {
+                    proptest::prop_assert_eq!(table.count(class), model.values().filter(|c| **c == i).count());
+                }
+            }
+        }
+    }
+}

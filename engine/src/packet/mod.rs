@@ -1,1 +1,11 @@
-//! Frames: parsing, classifying, building.
+//! Frames: parsing, classifying, the key of their flow, and building our own.
+
+mod build;
+mod classify;
+mod key;
+mod scrub;
+
+pub use build::{MAX_HEADERS, Template};
+pub use classify::{Class, Headers, classify};
+pub use key::{FlowKey, KeyHasher};
+pub use scrub::{Scrubbed, scrub_syn};

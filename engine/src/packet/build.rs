@@ -1,0 +1,181 @@
+//! Building the frames that a leg sends, so that they look like the endpoint's own.
+
+use smoltcp::wire::{Ipv4Packet, TcpPacket};
+
+use super::classify::Headers;
+
+/// Longest Ethernet + IPv6 header that a template holds: 14 + 2 x 4 + 40.
+const MAX_TEMPLATE: usize = 62;
+/// Room that all headers of a segment can take: template and a TCP header with all its options.
+pub const MAX_HEADERS: usize = MAX_TEMPLATE + 60;
+
+/// Everything of a frame before its TCP header, copied from one that the replaced endpoint sent:
+/// MACs, VLAN tags, TTL or hop limit, DSCP, flow label, addresses. IP options and extension headers are left out.
+#[derive(Clone)]
+pub struct Template {
+    bytes: [u8; MAX_TEMPLATE],
+    /// Offset of the IP header.
+    l3: u8,
+    /// Length of all; the TCP header follows.
+    len: u8,
+    /// Ports, as on the wire.
+    source_port: u16,
+    destination_port: u16,
+    /// IPv4 identification of the next packet (RFC 6864: any value will do, DF is set).
+    next_id: u16,
+}
+
+impl Template {
+    /// From a frame of the endpoint that is to be replaced.
+    pub fn of(frame: &[u8], headers: &Headers) -> Self {
+        let ip_len = if headers.source.is_ipv4() { 20 } else { 40 };
+        let len = headers.l3 + ip_len;
+        let mut bytes = [0; MAX_TEMPLATE];
+        bytes[..len].copy_from_slice(&frame[..len]);
+        let mut next_id = 0;
+        if headers.source.is_ipv4() {
+            let mut ip = Ipv4Packet::new_unchecked(&mut bytes[headers.l3..len]);
+            next_id = ip.ident().wrapping_add(1);
+            ip.set_header_len(20);
+            ip.set_dont_frag(true);
+        } else {
+            bytes[headers.l3 + 6] = 6; // next header: TCP
+        }
+        // RFC 3168 6.1.1: ECN was declined at the SYN.
+        clear_ecn(&mut bytes[headers.l3..len]);
+        Self {
+            bytes,
+            l3: headers.l3 as u8,
+            len: len as u8,
+            source_port: headers.source.port(),
+            destination_port: headers.destination.port(),
+            next_id,
+        }
+    }
+
+    /// Bytes before the TCP header.
+    pub fn len(&self) -> usize {
+        self.len.into()
+    }
+
+    /// Bytes of the IP header: what of the MTU is not TCP's.
+    pub fn ip_header_len(&self) -> usize {
+        usize::from(self.len - self.l3)
+    }
+
+    /// Source and destination port.
+    pub fn ports(&self) -> (u16, u16) {
+        (self.source_port, self.destination_port)
+    }
+
+    /// Fills in what is before the TCP header, and all checksums. The TCP header and payload are in their place already:
+    /// `frame` is the whole frame, its segment begins at `self.len()`.
+    pub fn seal(&mut self, frame: &mut [u8]) {
+        let (l3, len) = (usize::from(self.l3), self.len());
+        frame[..len].copy_from_slice(&self.bytes[..len]);
+        let (head, segment) = frame.split_at_mut(len);
+        let ip = &mut head[l3..];
+        let mut tcp = TcpPacket::new_unchecked(segment);
+        if ip[0] >> 4 == 4 {
+            let mut ip = Ipv4Packet::new_unchecked(ip);
+            ip.set_total_len((20 + tcp.as_ref().len()) as u16);
+            ip.set_ident(self.next_id);
+            self.next_id = self.next_id.wrapping_add(1);
+            ip.fill_checksum();
+            tcp.fill_checksum(&ip.src_addr().into(), &ip.dst_addr().into());
+        } else {
+            let mut ip = smoltcp::wire::Ipv6Packet::new_unchecked(ip);
+            ip.set_payload_len(tcp.as_ref().len() as u16);
+            tcp.fill_checksum(&ip.src_addr().into(), &ip.dst_addr().into());
+        }
+    }
+
+    /// The template of the other direction, for when the other endpoint has not been heard: MACs and addresses swapped.
+    pub fn reversed(&self) -> Self {
+        let mut other = self.clone();
+        other.bytes[..6].copy_from_slice(&self.bytes[6..12]);
+        other.bytes[6..12].copy_from_slice(&self.bytes[..6]);
+        let (at, n) = if self.ip_header_len() == 20 { (12, 4) } else { (8, 16) };
+        let at = usize::from(self.l3) + at;
+        other.bytes[at..at + n].copy_from_slice(&self.bytes[at + n..at + 2 * n]);
+        other.bytes[at + n..at + 2 * n].copy_from_slice(&self.bytes[at..at + n]);
+        (other.source_port, other.destination_port) = (self.destination_port, self.source_port);
+        other
+    }
+}
+
+fn clear_ecn(ip: &mut [u8]) {
+    if ip[0] >> 4 == 4 {
+        ip[1] &= !0b11;
+    } else {
+        ip[1] &= !0x30; // traffic class straddles the first two bytes; ECN are its low two bits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Class, classify};
+
+    const V6: [u8; 18 + 40 + 20] = {
+        let mut f = [0; 78];
+        f[5] = 2;
+        f[11] = 1;
+        f[12] = 0x81;
+        f[15] = 9;
+        f[16] = 0x86;
+        f[17] = 0xdd;
+        f[18] = 0x6a; // traffic class 0xab, flow label 0xcdef1
+        f[19] = 0xbc;
+        f[20] = 0xde;
+        f[21] = 0xf1;
+        f[23] = 20;
+        f[24] = 6;
+        f[25] = 57;
+        f[41] = 1;
+        f[57] = 2;
+        f[58] = 4;
+        f[60] = 1;
+        f[61] = 187;
+        f[70] = 0x50;
+        f
+    };
+
+    fn segment_headers(frame: &[u8]) -> Headers {
+        match classify(frame) {
+            Class::Tcp(h) => h,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_built_frame_looks_like_the_endpoints_own() {
+        let mut template = Template::of(&V6, &segment_headers(&V6));
+        let mut frame = vec![0xee; template.len()];
+        frame.extend(&V6[58..]);
+        frame.extend(b"payload");
+        template.seal(&mut frame);
+        let h = segment_headers(&frame);
+        assert_eq!(h.verify_checksums(&frame), Ok(()));
+        assert_eq!((h.vlan[0], h.source, h.destination), {
+            let o = segment_headers(&V6);
+            (o.vlan[0], o.source, o.destination)
+        });
+        assert_eq!(frame[25], 57, "hop limit");
+        assert_eq!(frame[18..22], [0x6a, 0x8c, 0xde, 0xf1], "DSCP and flow label kept, ECN cleared");
+    }
+
+    #[test]
+    fn reversed_goes_back() {
+        let mut template = Template::of(&V6, &segment_headers(&V6)).reversed();
+        let mut frame = vec![0; template.len()];
+        frame.extend(&V6[58..]);
+        frame[58..62].copy_from_slice(&[1, 187, 4, 0]);
+        template.seal(&mut frame);
+        let (h, o) = (segment_headers(&frame), segment_headers(&V6));
+        assert_eq!((h.source, h.destination), (o.destination, o.source));
+        assert_eq!(frame[..12], [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2]);
+        assert_eq!(h.verify_checksums(&frame), Ok(()));
+        assert_eq!(template.ports(), (443, 1024));
+    }
+}

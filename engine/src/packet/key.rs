@@ -1,0 +1,88 @@
+//! The key of a flow: the same for both directions.
+
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+
+use siphasher::sip::SipHasher13;
+
+use super::classify::Headers;
+
+/// Which flow a segment belongs to: wire, VLANs and the two ends in a fixed order, whoever sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    low: (IpAddr, u16),
+    high: (IpAddr, u16),
+    vlan: [Option<u16>; 2],
+    wire: u8,
+}
+
+impl FlowKey {
+    /// The key of the flow that a segment on `wire` belongs to.
+    pub fn new(wire: u8, headers: &Headers) -> Self {
+        Self::between(wire, headers.vlan, headers.source, headers.destination)
+    }
+
+    fn between(wire: u8, vlan: [Option<u16>; 2], a: SocketAddr, b: SocketAddr) -> Self {
+        let (a, b) = ((a.ip(), a.port()), (b.ip(), b.port()));
+        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        Self { low, high, vlan, wire }
+    }
+}
+
+/// Hashes keys with a secret, so that nobody can choose addresses that collide. One hash serves steering and table.
+#[derive(Clone, Copy)]
+pub struct KeyHasher(SipHasher13);
+
+impl KeyHasher {
+    /// From a random secret.
+    pub fn new(secret: [u8; 16]) -> Self {
+        Self(SipHasher13::new_with_key(&secret))
+    }
+
+    /// Hash of a key.
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        let mut hasher = self.0;
+        key.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Which of `workers` owns the flow.
+    ///
+    /// Uses the high half: the flow table's buckets use the low one, and must not see only every n-th value.
+    pub fn owner(hash: u64, workers: usize) -> usize {
+        (((hash >> 32) * workers as u64) >> 32) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(vlan: Option<u16>, a: &str, b: &str) -> FlowKey {
+        FlowKey::between(0, [vlan, None], a.parse().expect("address"), b.parse().expect("address"))
+    }
+
+    #[test]
+    fn both_directions_have_one_key_and_look_alikes_have_others() {
+        let k = key(None, "10.0.0.1:1000", "10.0.0.2:443");
+        assert_eq!(k, key(None, "10.0.0.2:443", "10.0.0.1:1000"));
+        assert_ne!(k, key(None, "10.0.0.1:443", "10.0.0.2:1000"));
+        assert_ne!(k, key(Some(7), "10.0.0.1:1000", "10.0.0.2:443"));
+        assert_ne!(k, key(None, "[::ffff:10.0.0.1]:1000", "[::ffff:10.0.0.2]:443"));
+    }
+
+    #[test]
+    fn owners_are_spread_and_depend_on_the_secret() {
+        let mut per_owner = [0u32; 3];
+        let mut same = 0;
+        let (h1, h2) = (KeyHasher::new([1; 16]), KeyHasher::new([2; 16]));
+        for port in 1..=3000u16 {
+            let k = key(None, &format!("10.0.0.1:{port}"), "10.0.0.2:443");
+            let owner = KeyHasher::owner(h1.hash(&k), 3);
+            per_owner[owner] += 1;
+            same += u32::from(owner == KeyHasher::owner(h2.hash(&k), 3));
+        }
+        assert!(per_owner.iter().all(|n| (850..1150).contains(n)), "{per_owner:?}");
+        assert!((800..1200).contains(&same), "{same}");
+    }
+}
