@@ -44,7 +44,11 @@ reasons! {
         SteeringRingFull = "packet.steering_ring_full", "The ring to the worker that owns the flow was full.";
         TxRingFull = "packet.tx_ring_full", "The port took no more frames; TCP sends it again.";
         NoBuffer = "packet.no_buffer", "The buffer pool was empty.";
-        HeldTooMuch = "packet.held_too_much", "More frames came before the ClientHello was complete than are held.";
+        RepeatedWhileHeld = "packet.repeated_while_held", "The client repeated bytes that are held already; the first copy counts.";
+        BrokenHandshake = "packet.broken_handshake", "A SYN or data that fits no TCP handshake that can be followed.";
+        TableFull = "packet.table_full", "A SYN came and every flow of the table is decrypted or being decided.";
+        TcpFragment = "packet.tcp_fragment", "A fragment of a TCP segment of a port that is intercepted.";
+        PolicyBlocked = "packet.policy_blocked", "A SYN that an L3/L4 rule blocks; it is answered by a RST.";
         FlowEnded = "packet.flow_ended", "It belongs to a flow that was blocked or has ended.";
         Unwanted = "packet.unwanted", "Policy resets connections seen from the middle.";
     }

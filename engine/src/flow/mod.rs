@@ -1,1 +1,542 @@
-//! A flow, from SYN to the end, as a pure state machine.
+//! A flow, from SYN to the end, as a pure state machine: frames, timeouts and the pool's replies go in; what it does
+//! goes out through [`Effects`]. It has no clock, no ports and no threads, so all of it is tested without them.
+//!
+//! ```text
+//! Opening ──► Peeking ──► Adopted ──► (over)
+//!    │           ├──────► Bypassed
+//!    └───────────┴──────► Blocked
+//! ```
+
+mod adopted;
+mod blocked;
+mod bypassed;
+mod effects;
+mod leg;
+mod opening;
+mod peeking;
+mod prefix;
+mod report;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tcp_stack::{Duration, Instant, Segment};
+
+use self::adopted::{Adopted, Progress, Told};
+use self::blocked::Blocked;
+use self::bypassed::Bypassed;
+pub use self::effects::{Effects, Limits, OutsideTls, Shared};
+use self::leg::Leg;
+use self::opening::{Opened, Opening};
+use self::peeking::{Peeked, Peeking};
+use crate::driver::Frame;
+use crate::flow_table::Class;
+use crate::handshake::Reply;
+use crate::log::event::{Action, HelloInfo, Timestamp, Volume};
+use crate::packet::{Headers, Template, scrub_syn};
+use crate::policy::{BlockWith, Decision, FlowFacts, HelloFacts, Profile, TlsVersion, UnsupportedAction, Verdict};
+use crate::reason::{PacketDrop, Reason};
+use crate::side::Side;
+use crate::tls::client_hello::ClientHello;
+use crate::tls::{Handshake, alert_record};
+
+/// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
+const OPENING_TIME: Duration = Duration::from_secs(60);
+/// TLS alerts (RFC 8446 6.2).
+const ALERT_PROTOCOL_VERSION: u8 = 70;
+const ALERT_ACCESS_DENIED: u8 = 49;
+
+/// One connection through a wire.
+pub struct Flow<F> {
+    identity: Identity,
+    start: Timestamp,
+    last: Timestamp,
+    /// Last packet, for the idle time.
+    active: Instant,
+    volume: [Volume; 2],
+    /// What was decided, and by which rule.
+    decided: Option<(Action, Option<Arc<str>>)>,
+    /// A hello that is to be decrypted, until its `tls` event.
+    pending: Option<Box<(HelloInfo, Arc<Profile>)>>,
+    /// Its `flow` event is out.
+    reported: bool,
+    /// It may be dropped.
+    over: bool,
+    phase: Phase<F>,
+}
+
+/// What stays the same in all of a flow's life.
+#[derive(Clone, Copy)]
+pub struct Identity {
+    /// Unique in a run.
+    pub flow_id: u64,
+    /// Index of the wire.
+    pub wire: u8,
+    /// VLAN ids, outermost first.
+    pub vlan: [Option<u16>; 2],
+    /// The end that sent the SYN.
+    pub client: SocketAddr,
+    /// The other end.
+    pub server: SocketAddr,
+}
+
+enum Phase<F> {
+    Opening(Opening),
+    Peeking(Box<Peeking<F>>),
+    Adopted(Box<Adopted>),
+    Bypassed(Bypassed),
+    Blocked(Box<Blocked>),
+    /// Between two phases; never seen from outside of a call.
+    Moving,
+}
+
+impl<F: Frame> Flow<F> {
+    /// A flow that begins with this SYN; the SYN itself goes to [`Self::handle_frame`] next.
+    ///
+    /// `verdict`: what L3/L4 rules have settled already. Blocked flows do not begin: the caller refuses their SYN.
+    pub fn new<E: Effects<Frame = F>>(fx: &E, identity: Identity, syn: &Segment<'_>, verdict: Option<&Verdict>) -> Self {
+        let (now, wall) = (fx.now(), fx.wall());
+        let bypass = verdict.filter(|v| matches!(v.decision, Decision::Bypass));
+        let phase = match bypass {
+            Some(_) => Phase::Bypassed(Bypassed::new(now, fx.shared().limits.idle_time)),
+            None => Phase::Opening(Opening::new(now, syn)),
+        };
+        Self {
+            identity,
+            start: wall,
+            last: wall,
+            active: now,
+            volume: [Volume::default(); 2],
+            decided: bypass.map(|v| (Action::Bypass, v.rule.clone())),
+            pending: None,
+            reported: false,
+            over: false,
+            phase,
+        }
+    }
+
+    /// It has been reported, and may be dropped.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// How the flow table ranks it.
+    pub fn class(&self) -> Class {
+        match self.phase {
+            Phase::Opening(_) => Class::Opening,
+            Phase::Bypassed(_) | Phase::Blocked(_) => Class::Light,
+            Phase::Peeking(_) | Phase::Adopted(_) | Phase::Moving => Class::Held,
+        }
+    }
+
+    /// Name of the phase, as in the `flow` event.
+    pub fn phase(&self) -> &'static str {
+        match self.phase {
+            Phase::Opening(_) => "opening",
+            Phase::Peeking(_) => "peeking",
+            Phase::Adopted(_) | Phase::Moving => "adopted",
+            Phase::Bypassed(_) => "bypassed",
+            Phase::Blocked(_) => "blocked",
+        }
+    }
+
+    /// A SYN with new numbers begins a new connection, and this one may make room (RFC 9293 3.6.1).
+    pub fn gives_way_to(&self, syn: &Segment<'_>) -> bool {
+        match &self.phase {
+            Phase::Opening(opening) => !opening.is_client_isn(syn.seq),
+            Phase::Adopted(adopted) => adopted.is_closing(),
+            Phase::Bypassed(bypassed) => bypassed.is_closing(),
+            Phase::Blocked(_) => true,
+            Phase::Peeking(_) | Phase::Moving => false,
+        }
+    }
+
+    /// A frame of the flow, whose headers are sound. `from`: the end whose port it came in.
+    pub fn handle_frame<E: Effects<Frame = F>>(&mut self, fx: &mut E, from: Side, mut frame: F, mut headers: Headers) {
+        let volume = &mut self.volume[from as usize];
+        volume.packets += 1;
+        volume.bytes += frame.len() as u64;
+        self.last = fx.wall();
+        self.active = fx.now();
+        if let Phase::Bypassed(bypassed) = &mut self.phase {
+            if let Ok(segment) = Segment::parse(headers.segment(frame.data())) {
+                bypassed.observe(fx.now(), from, &segment);
+            }
+            return fx.send(from.other(), frame);
+        }
+        if let Err(reason) = headers.verify_checksums(frame.data()) {
+            return fx.count_drop(reason);
+        }
+        let phase = std::mem::replace(&mut self.phase, Phase::Moving);
+        self.phase = match phase {
+            Phase::Opening(opening) => self.open(fx, opening, from, frame, &mut headers),
+            Phase::Peeking(peeking) => self.peek(fx, peeking, from, frame, &headers),
+            phase => match Segment::parse(headers.segment(frame.data_mut())) {
+                Ok(segment) => self.handle_segment(fx, phase, from, &segment),
+                Err(_) => {
+                    fx.count_drop(PacketDrop::BadTcpHeader);
+                    phase
+                }
+            },
+        };
+    }
+
+    /// Runs what is due.
+    pub fn handle_timeout<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
+        let now = fx.now();
+        if self.idle_at(fx.shared()) <= now {
+            return self.expire(fx, Reason::Idle);
+        }
+        match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Peeking(peeking) if peeking.deadline <= now => {
+                self.phase = self.no_hello(fx, peeking, Reason::HelloTimeout);
+            }
+            Phase::Adopted(adopted) => {
+                let mut told = Told::default();
+                let (adopted, progress) = adopted.handle_timeout(fx, &mut told);
+                self.phase = self.follow(fx, adopted, progress, told);
+            }
+            Phase::Blocked(mut blocked) => {
+                let over = blocked.handle_timeout(fx);
+                self.phase = Phase::Blocked(blocked);
+                self.over = over;
+            }
+            Phase::Bypassed(bypassed) if bypassed.ends().0 <= now => {
+                let reason = bypassed.ends().1;
+                self.phase = Phase::Bypassed(bypassed);
+                self.finish(fx, reason);
+            }
+            phase => self.phase = phase,
+        }
+    }
+
+    /// The pool's answer to this flow's request.
+    pub fn handle_reply<E: Effects<Frame = F>>(&mut self, fx: &mut E, reply: Reply) {
+        match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Adopted(adopted) => {
+                let mut told = Told::default();
+                let (adopted, progress) = adopted.handle_reply(fx, reply, &mut told);
+                self.phase = self.follow(fx, adopted, progress, told);
+            }
+            phase => self.phase = phase,
+        }
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub fn poll_timeout(&self, shared: &Shared) -> Instant {
+        let own = match &self.phase {
+            Phase::Peeking(peeking) => Some(peeking.deadline),
+            Phase::Adopted(adopted) => adopted.poll_timeout(),
+            Phase::Blocked(blocked) => blocked.poll_timeout(),
+            Phase::Bypassed(bypassed) => Some(bypassed.ends().0),
+            Phase::Opening(_) | Phase::Moving => None,
+        };
+        let idle = self.idle_at(shared);
+        own.map_or(idle, |own| own.min(idle))
+    }
+
+    /// Ends it now, whatever its phase: eviction, the engine's stop.
+    pub fn expire<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
+        match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Adopted(mut adopted) => {
+                let mut told = Told::default();
+                adopted.finish(&mut told);
+                let (adopted, progress) = adopted.over(fx, reason);
+                self.phase = self.follow(fx, adopted, progress, told);
+            }
+            Phase::Peeking(peeking) => {
+                peeking.into_frames(fx);
+                self.phase = Phase::Blocked(Box::new(Blocked::silent(fx.now())));
+            }
+            phase => self.phase = phase,
+        }
+        self.finish(fx, reason);
+    }
+
+    fn idle_at(&self, shared: &Shared) -> Instant {
+        let idle = match &self.phase {
+            Phase::Opening(opening) if !opening.is_open() => OPENING_TIME,
+            _ => shared.limits.idle_time,
+        };
+        self.active + idle
+    }
+
+    fn open<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        mut opening: Opening,
+        from: Side,
+        mut frame: F,
+        headers: &mut Headers,
+    ) -> Phase<F> {
+        let Ok(segment) = Segment::parse(headers.segment(frame.data())) else {
+            fx.count_drop(PacketDrop::BadTcpHeader);
+            return Phase::Opening(opening);
+        };
+        match opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers)) {
+            Opened::Pass => fx.send(from.other(), frame),
+            Opened::PassSyn => {
+                let ip_and_tcp = headers.l4 - headers.l3 + 20;
+                scrub_syn(frame.data_mut(), headers, fx.mtu().saturating_sub(ip_and_tcp) as u16);
+                fx.send(from.other(), frame);
+            }
+            Opened::Reset => {
+                fx.send(from.other(), frame);
+                self.phase = Phase::Opening(opening);
+                self.finish(fx, if from == Side::Client { Reason::ClientReset } else { Reason::ServerReset });
+                return std::mem::replace(&mut self.phase, Phase::Moving);
+            }
+            Opened::Unwanted => fx.count_drop(PacketDrop::BrokenHandshake),
+            Opened::ClientData => {
+                let template = Template::of(frame.data(), headers);
+                let limits = fx.shared().limits;
+                let peeking = Box::new(Peeking::new(fx.now(), opening, template, &limits));
+                return self.peek(fx, peeking, from, frame, headers);
+            }
+            Opened::ServerData => return self.not_tls(fx, opening, from, frame),
+            Opened::OneDirection => return self.midstream(fx, from, frame),
+        }
+        Phase::Opening(opening)
+    }
+
+    /// The server speaks first: whatever this is, TLS it is not.
+    fn not_tls<E: Effects<Frame = F>>(&mut self, fx: &mut E, opening: Opening, from: Side, frame: F) -> Phase<F> {
+        if fx.shared().outside_tls.bypass_not_tls {
+            self.decided = Some((Action::Bypass, None));
+            fx.send(from.other(), frame);
+            return Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time));
+        }
+        self.decided = Some((Action::Block, None));
+        let limits = fx.shared().limits;
+        let legs = opening.adopt(fx.now(), None, fx.mtu(), &limits);
+        self.block(fx, Blocked::reset, legs, Reason::HelloNotTls)
+    }
+
+    /// A client that goes on without ever being answered on this wire.
+    fn midstream<E: Effects<Frame = F>>(&mut self, fx: &mut E, from: Side, frame: F) -> Phase<F> {
+        if fx.shared().outside_tls.reset_midstream {
+            self.decided = Some((Action::Block, None));
+            fx.count_drop(PacketDrop::Unwanted);
+            return self.block(fx, Blocked::reset, None, Reason::Midstream);
+        }
+        self.decided = Some((Action::Bypass, None));
+        fx.send(from.other(), frame);
+        Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time))
+    }
+
+    fn peek<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        mut peeking: Box<Peeking<F>>,
+        from: Side,
+        frame: F,
+        headers: &Headers,
+    ) -> Phase<F> {
+        let Ok(segment) = Segment::parse(headers.segment(frame.data())) else {
+            fx.count_drop(PacketDrop::BadTcpHeader);
+            return Phase::Peeking(peeking);
+        };
+        if segment.flags.rst || segment.flags.syn || from == Side::Server {
+            let opened = peeking.opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers));
+            return self.peek_beside(fx, peeking, opened, from, frame);
+        }
+        let (fin, end) = (segment.flags.fin, segment.seq + segment.payload.len() as u32);
+        let inserted = peeking.insert(&segment);
+        match peeking.hold(fx, frame, inserted) {
+            Peeked::Hello(hello) => self.decide(fx, peeking, hello),
+            Peeked::Not(reason) => self.no_hello(fx, peeking, reason),
+            // After a FIN in its place there will be no more.
+            Peeked::Incomplete if fin && peeking.reaches(end) => self.no_hello(fx, peeking, Reason::ClientClosed),
+            Peeked::Incomplete => Phase::Peeking(peeking),
+        }
+    }
+
+    /// While the hello is incomplete: what is not the client's data.
+    fn peek_beside<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        peeking: Box<Peeking<F>>,
+        opened: Opened,
+        from: Side,
+        frame: F,
+    ) -> Phase<F> {
+        match opened {
+            Opened::Pass | Opened::PassSyn => fx.send(from.other(), frame),
+            Opened::Reset => {
+                fx.send(from.other(), frame);
+                peeking.into_frames(fx);
+                let reason = if from == Side::Client { Reason::ClientReset } else { Reason::ServerReset };
+                self.report_tls(fx, None, None, reason);
+                return self.block(fx, Blocked::reset, None, reason);
+            }
+            Opened::ServerData => {
+                let (opening, held) = peeking.into_opening(fx);
+                if fx.shared().outside_tls.bypass_not_tls {
+                    held.into_iter().for_each(|held| fx.send(Side::Server, held));
+                }
+                return self.not_tls(fx, opening, from, frame);
+            }
+            Opened::Unwanted | Opened::ClientData | Opened::OneDirection => {
+                fx.count_drop(PacketDrop::BrokenHandshake);
+            }
+        }
+        Phase::Peeking(peeking)
+    }
+
+    /// There will be no ClientHello.
+    fn no_hello<E: Effects<Frame = F>>(&mut self, fx: &mut E, peeking: Box<Peeking<F>>, reason: Reason) -> Phase<F> {
+        if matches!(reason, Reason::HelloNotTls | Reason::ClientClosed) && fx.shared().outside_tls.bypass_not_tls {
+            self.decided = Some((Action::Bypass, None));
+            return self.release(fx, peeking);
+        }
+        self.decided = Some((Action::Block, None));
+        if reason != Reason::HelloNotTls {
+            self.report_tls(fx, None, None, reason);
+        }
+        let legs = peeking.adopt(fx);
+        self.block(fx, Blocked::reset, legs, reason)
+    }
+
+    fn decide<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        peeking: Box<Peeking<F>>,
+        hello: Box<ClientHello>,
+    ) -> Phase<F> {
+        let shared = Arc::clone(fx.shared());
+        let info = hello.info();
+        let verdict = shared.policy.at_hello(
+            &self.facts(&shared),
+            &HelloFacts { sni: info.sni.as_deref(), alpn: &info.alpn, ja4: &info.ja4 },
+        );
+        let rule = verdict.rule;
+        match verdict.decision {
+            Decision::Bypass => {
+                self.decided = Some((Action::Bypass, rule));
+                self.report_tls(fx, Some(info), None, Reason::PolicyBypass);
+                self.release(fx, peeking)
+            }
+            Decision::Block(with) => {
+                self.decided = Some((Action::Block, rule));
+                self.report_tls(fx, Some(info), None, Reason::PolicyBlock);
+                let alert = matches!(with, BlockWith::Alert).then_some(ALERT_ACCESS_DENIED);
+                self.refuse(fx, peeking, alert, Reason::PolicyBlock)
+            }
+            Decision::Decrypt(profile) if !offers(&hello, &profile) => {
+                let reason = Reason::VersionUnsupportedClient;
+                if profile.on_unsupported == UnsupportedAction::Bypass {
+                    self.decided = Some((Action::Bypass, rule));
+                    self.report_tls(fx, Some(info), Some(&profile), reason);
+                    return self.release(fx, peeking);
+                }
+                self.decided = Some((Action::Block, rule));
+                self.report_tls(fx, Some(info), Some(&profile), reason);
+                self.refuse(fx, peeking, Some(ALERT_PROTOCOL_VERSION), reason)
+            }
+            Decision::Decrypt(profile) => {
+                self.decided = Some((Action::Decrypt, rule));
+                self.decrypt(fx, peeking, hello, info, profile)
+            }
+        }
+    }
+
+    fn decrypt<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        peeking: Box<Peeking<F>>,
+        hello: Box<ClientHello>,
+        info: HelloInfo,
+        profile: Arc<Profile>,
+    ) -> Phase<F> {
+        let Some((mut client, server)) = peeking.adopt(fx) else {
+            // Cannot be: a flow without SYN-ACK is never peeked at.
+            return self.block(fx, Blocked::reset, None, Reason::Internal);
+        };
+        let tls = Arc::clone(&fx.shared().tls);
+        let flight = client.take();
+        let handshake = Handshake::new(tls, hello, flight, self.identity.server, Arc::clone(&profile));
+        self.pending = Some(Box::new((info, Arc::clone(&profile))));
+        let adopted = Adopted::new(fx, (client, server), Box::new(handshake), profile);
+        let (adopted, progress) = adopted.start(fx);
+        self.follow(fx, adopted, progress, Told::default())
+    }
+
+    /// Lets the held frames go, as they came.
+    fn release<E: Effects<Frame = F>>(&mut self, fx: &mut E, peeking: Box<Peeking<F>>) -> Phase<F> {
+        for frame in peeking.into_frames(fx) {
+            fx.send(Side::Server, frame);
+        }
+        Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time))
+    }
+
+    /// Ends a flow whose hello is not answered: an alert to the client, or a RST; a RST to the server.
+    fn refuse<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        peeking: Box<Peeking<F>>,
+        alert: Option<u8>,
+        reason: Reason,
+    ) -> Phase<F> {
+        let legs = peeking.adopt(fx);
+        let tell = |fx: &mut E, legs: Option<(Leg, Leg)>| match (alert, legs) {
+            (Some(alert), Some((client, mut server))) => {
+                server.tcp.abort();
+                Blocked::last_words(fx, (client, server), alert_record(alert).to_vec(), Vec::new())
+            }
+            (_, legs) => Blocked::reset(fx, legs),
+        };
+        self.block(fx, tell, legs, reason)
+    }
+
+    fn block<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        how: impl FnOnce(&mut E, Option<(Leg, Leg)>) -> Blocked,
+        legs: Option<(Leg, Leg)>,
+        reason: Reason,
+    ) -> Phase<F> {
+        let blocked = how(fx, legs);
+        self.phase = Phase::Blocked(Box::new(blocked));
+        self.report_flow(fx, reason);
+        std::mem::replace(&mut self.phase, Phase::Moving)
+    }
+
+    /// A segment of a flow whose frames go no further.
+    fn handle_segment<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        phase: Phase<F>,
+        from: Side,
+        segment: &Segment<'_>,
+    ) -> Phase<F> {
+        match phase {
+            Phase::Adopted(adopted) => {
+                let mut told = Told::default();
+                let (adopted, progress) = adopted.handle_segment(fx, from, segment, &mut told);
+                self.follow(fx, adopted, progress, told)
+            }
+            Phase::Blocked(mut blocked) => {
+                fx.count_drop(PacketDrop::FlowEnded);
+                blocked.handle(fx, from, segment);
+                Phase::Blocked(blocked)
+            }
+            phase => phase,
+        }
+    }
+
+    fn facts<'a>(&self, shared: &'a Shared) -> FlowFacts<'a> {
+        FlowFacts {
+            wire: &shared.wires[usize::from(self.identity.wire)],
+            vlan: self.identity.vlan[0],
+            client: self.identity.client,
+            server: self.identity.server,
+        }
+    }
+}
+
+/// The client offers a version that the profile allows.
+fn offers(hello: &ClientHello, profile: &Profile) -> bool {
+    let allowed = profile.min_version..=profile.max_version;
+    hello.offers_tls12() && allowed.contains(&TlsVersion::Tls12)
+        || hello.offers_tls13() && allowed.contains(&TlsVersion::Tls13)
+}

@@ -1,0 +1,331 @@
+//! An adopted flow: two legs, and between them first two handshakes, then a relay.
+
+use std::sync::Arc;
+
+use tcp_stack::{Event as TcpEvent, Instant, Segment, State};
+
+use super::blocked::Blocked;
+use super::effects::Effects;
+use super::leg::{Leg, earlier};
+use crate::handshake::{Job, Reply};
+use crate::inspect::HttpInspector;
+use crate::log::event::HttpEvent;
+use crate::policy::Profile;
+use crate::reason::Reason;
+use crate::side::Side;
+use crate::tls::{Failure, Handshake, HandshakeReport, Input, Outcome, Output, Relay, RelayError};
+
+/// A flow that is terminated on both sides.
+pub(super) struct Adopted {
+    client: Leg,
+    server: Leg,
+    /// An end has sent its FIN, and all before it is in `recv`.
+    closed: [bool; 2],
+    tls: Tls,
+    handshake_until: Instant,
+    profile: Arc<Profile>,
+}
+
+/// What is between the legs.
+enum Tls {
+    /// A handshake, here, waiting for bytes. The flags: what ends it has been told have closed.
+    Handshake(Box<Handshake>, [bool; 2]),
+    /// A handshake, at the pool.
+    AtPool([bool; 2]),
+    /// Application data goes by.
+    Relay(Box<Relaying>),
+    /// Both ends have closed; only TCP has something left to do.
+    Done,
+}
+
+struct Relaying {
+    relay: Relay,
+    http: Option<HttpInspector>,
+    output: Output,
+}
+
+/// What came of a call.
+pub(super) enum Progress {
+    /// Go on.
+    Live,
+    /// The handshakes have failed; both ends are being told.
+    Failed(Failure, Box<Blocked>),
+    /// It is over, for this reason.
+    Over(Reason, Box<Blocked>),
+}
+
+/// What the log is to be told after a call.
+#[derive(Default)]
+pub(super) struct Told {
+    /// The handshakes have ended, well or not.
+    pub(super) handshake: Option<Box<HandshakeReport>>,
+    /// They have ended well.
+    pub(super) established: bool,
+    /// HTTP transactions.
+    pub(super) http: Vec<Box<HttpEvent>>,
+}
+
+impl Adopted {
+    /// With a handshake to be run.
+    pub(super) fn new<E: Effects>(
+        fx: &mut E,
+        (client, server): (Leg, Leg),
+        handshake: Box<Handshake>,
+        profile: Arc<Profile>,
+    ) -> Self {
+        let handshake_until = fx.now() + fx.shared().limits.handshake_time;
+        let tls = Tls::Handshake(handshake, [false; 2]);
+        Self { client, server, closed: [false; 2], tls, handshake_until, profile }
+    }
+
+    /// Has the first flight answered: the handshake holds it already, so it runs without new bytes.
+    pub(super) fn start<E: Effects>(self, fx: &mut E) -> (Option<Self>, Progress) {
+        self.submit(fx, Input { now: unix(fx), ..Input::default() })
+    }
+
+    /// A segment of either end.
+    pub(super) fn handle_segment<E: Effects>(
+        mut self,
+        fx: &mut E,
+        from: Side,
+        segment: &Segment<'_>,
+        told: &mut Told,
+    ) -> (Option<Self>, Progress) {
+        let now = fx.now();
+        self.leg(from).tcp.handle_segment(now, segment);
+        self.drive(fx, told)
+    }
+
+    /// Runs what is due.
+    pub(super) fn handle_timeout<E: Effects>(
+        mut self,
+        fx: &mut E,
+        told: &mut Told,
+    ) -> (Option<Self>, Progress) {
+        let now = fx.now();
+        self.client.handle_timeout(now);
+        self.server.handle_timeout(now);
+        if self.is_handshaking() && self.handshake_until <= now {
+            // Whoever is waited for: the server, until its handshake is over.
+            let server_done = match &self.tls {
+                Tls::Handshake(handshake, _) => handshake.report().certificate.is_some(),
+                _ => false,
+            };
+            self.finish(told);
+            return self.over(fx, if server_done { Reason::ClientTimeout } else { Reason::ServerTimeout });
+        }
+        self.drive(fx, told)
+    }
+
+    /// The pool's answer.
+    pub(super) fn handle_reply<E: Effects>(
+        mut self,
+        fx: &mut E,
+        reply: Reply,
+        told: &mut Told,
+    ) -> (Option<Self>, Progress) {
+        let Tls::AtPool(closed) = self.tls else { return (Some(self), Progress::Live) };
+        let Some((handshake, step)) = reply.result else { return self.over(fx, Reason::Internal) };
+        match step.outcome {
+            Outcome::Pending => {
+                if !self.client.send(step.to_client) || !self.server.send(step.to_server) {
+                    return self.over(fx, Reason::ResourceMemory);
+                }
+                self.tls = Tls::Handshake(handshake, closed);
+                self.drive(fx, told)
+            }
+            Outcome::Established(relay) => {
+                told.handshake = Some(Box::new(handshake.report()));
+                told.established = true;
+                if !self.client.send(step.to_client) || !self.server.send(step.to_server) {
+                    return self.over(fx, Reason::ResourceMemory);
+                }
+                let http_inspector = self.profile.http.then(|| HttpInspector::new(relay.alpn()));
+                let relaying = Relaying { relay: *relay, http: http_inspector, output: Output::default() };
+                self.tls = Tls::Relay(Box::new(relaying));
+                self.drive(fx, told)
+            }
+            Outcome::Failed(failure) => {
+                told.handshake = Some(Box::new(handshake.report()));
+                let legs = (self.client, self.server);
+                let blocked = Blocked::last_words(fx, legs, step.to_client, step.to_server);
+                (None, Progress::Failed(failure, Box::new(blocked)))
+            }
+        }
+    }
+
+    /// When to be called next.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let legs = earlier(self.client.poll_timeout(), self.server.poll_timeout());
+        earlier(legs, self.is_handshaking().then_some(self.handshake_until))
+    }
+
+    /// Both ends have closed; a new SYN may take the addresses over.
+    pub(super) fn is_closing(&self) -> bool {
+        [&self.client, &self.server].iter().all(|l| matches!(l.tcp.state(), State::TimeWait | State::Closed))
+    }
+
+    /// RST to both ends, for a reason of our own.
+    pub(super) fn over<E: Effects>(self, fx: &mut E, reason: Reason) -> (Option<Self>, Progress) {
+        let blocked = Blocked::reset(fx, Some((self.client, self.server)));
+        (None, Progress::Over(reason, Box::new(blocked)))
+    }
+
+    /// What the inspector still has, at the end.
+    pub(super) fn finish(&mut self, told: &mut Told) {
+        match &mut self.tls {
+            Tls::Handshake(handshake, _) => told.handshake = Some(Box::new(handshake.report())),
+            Tls::Relay(relaying) => {
+                if let Some(inspector) = &mut relaying.http {
+                    inspector.finish();
+                    told.http.extend(std::iter::from_fn(|| inspector.poll_transaction()));
+                }
+            }
+            Tls::AtPool(_) | Tls::Done => {}
+        }
+    }
+
+    fn is_handshaking(&self) -> bool {
+        matches!(self.tls, Tls::Handshake(..) | Tls::AtPool(_))
+    }
+
+    fn leg(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    /// Does all that can be done now: events, handshake, relay, segments.
+    fn drive<E: Effects>(mut self, fx: &mut E, told: &mut Told) -> (Option<Self>, Progress) {
+        for side in [Side::Client, Side::Server] {
+            if let Some(reason) = self.take_events(side) {
+                self.finish(told);
+                return self.over(fx, reason);
+            }
+        }
+        if let Tls::Handshake(_, closed) = &self.tls
+            && (*closed != self.closed || !self.client.tcp.recv().is_empty() || !self.server.tcp.recv().is_empty())
+        {
+            let input = Input {
+                from_client: self.client.take(),
+                from_server: self.server.take(),
+                client_closed: self.closed[Side::Client as usize],
+                server_closed: self.closed[Side::Server as usize],
+                now: unix(fx),
+            };
+            return self.submit(fx, input);
+        }
+        if matches!(self.tls, Tls::Relay(_)) {
+            for from in [Side::Client, Side::Server] {
+                if let Err(error) = self.relay(fx, from, told) {
+                    self.finish(told);
+                    let output = match &mut self.tls {
+                        Tls::Relay(relaying) => std::mem::take(&mut relaying.output),
+                        _ => Output::default(),
+                    };
+                    let legs = (self.client, self.server);
+                    let blocked = Blocked::last_words(fx, legs, output.to_client, output.to_server);
+                    return (None, Progress::Over(error.reason, Box::new(blocked)));
+                }
+            }
+        }
+        if self.closed == [true; 2] && matches!(self.tls, Tls::Relay(_)) && self.is_drained() {
+            self.finish(told);
+            self.tls = Tls::Done;
+        }
+        self.client.transmit(fx);
+        self.server.transmit(fx);
+        if [&self.client, &self.server].iter().all(|l| l.tcp.state() == State::Closed) {
+            self.finish(told);
+            let until = fx.now() + fx.shared().limits.linger_time;
+            return (None, Progress::Over(Reason::Closed, Box::new(Blocked::silent(until))));
+        }
+        (Some(self), Progress::Live)
+    }
+
+    /// Both ends' bytes have been relayed and acknowledged.
+    fn is_drained(&self) -> bool {
+        [&self.client, &self.server].iter().all(|l| l.tcp.recv().is_empty() && l.tcp.is_send_drained())
+    }
+
+    /// Takes a leg's events; the reason why the flow is over, if one says so.
+    fn take_events(&mut self, side: Side) -> Option<Reason> {
+        while let Some(event) = self.leg(side).tcp.poll_event() {
+            match (event, side) {
+                (TcpEvent::PeerClosed, _) => self.closed[side as usize] = true,
+                (TcpEvent::Reset, Side::Client) => return Some(Reason::ClientReset),
+                (TcpEvent::Reset, Side::Server) => return Some(Reason::ServerReset),
+                (TcpEvent::TimedOut, Side::Client) => return Some(Reason::ClientTimeout),
+                (TcpEvent::TimedOut, Side::Server) => return Some(Reason::ServerTimeout),
+                (TcpEvent::Established | TcpEvent::Closed, _) => {}
+            }
+        }
+        None
+    }
+
+    /// Hands the handshake to the pool.
+    fn submit<E: Effects>(mut self, fx: &mut E, input: Input) -> (Option<Self>, Progress) {
+        let closed = [input.client_closed, input.server_closed];
+        let Tls::Handshake(handshake, _) = std::mem::replace(&mut self.tls, Tls::AtPool(closed)) else {
+            return (Some(self), Progress::Live);
+        };
+        self.client.transmit(fx);
+        self.server.transmit(fx);
+        match fx.request(Box::new(Job { handshake, input })) {
+            Ok(()) => (Some(self), Progress::Live),
+            Err(_) => self.over(fx, Reason::ResourceHandshakes),
+        }
+    }
+
+    /// Moves what one end has sent to the other, as far as the other leg may queue it.
+    fn relay<E: Effects>(
+        &mut self,
+        fx: &mut E,
+        from: Side,
+        told: &mut Told,
+    ) -> Result<(), RelayError> {
+        let limit = fx.shared().limits.buffer_bytes;
+        let (source, sink) = match from {
+            Side::Client => (&mut self.client, &mut self.server),
+            Side::Server => (&mut self.server, &mut self.client),
+        };
+        let Tls::Relay(relaying) = &mut self.tls else { return Ok(()) };
+        let Relaying { relay, http: inspector, output } = &mut **relaying;
+        let room = limit.saturating_sub(sink.tcp.queued());
+        let data = source.tcp.recv();
+        let n = data.len().min(room);
+        if n > 0 {
+            let mut inspect = |side: Side, plaintext: &[u8]| {
+                fx.count_plaintext(side, plaintext.len());
+                if let Some(inspector) = inspector {
+                    inspector.bytes(side, plaintext);
+                }
+            };
+            relay.receive(from, &data[..n], &mut inspect, output)?;
+            source.tcp.consume(n);
+            let refused = RelayError { reason: Reason::ResourceMemory, alert: None };
+            let (to_client, to_server) = (std::mem::take(&mut output.to_client), std::mem::take(&mut output.to_server));
+            if !self.client.send(to_client) || !self.server.send(to_server) {
+                return Err(refused);
+            }
+            if let Some(inspector) = inspector {
+                told.http.extend(std::iter::from_fn(|| inspector.poll_transaction()));
+            }
+        }
+        // A FIN follows when all before it has been handed on, as it came: half-close stays half-close.
+        let (source, sink) = match from {
+            Side::Client => (&mut self.client, &mut self.server),
+            Side::Server => (&mut self.server, &mut self.client),
+        };
+        if self.closed[from as usize] && source.tcp.recv().is_empty() {
+            sink.tcp.close();
+        }
+        Ok(())
+    }
+}
+
+/// Seconds since the Unix epoch.
+fn unix<E: Effects>(fx: &E) -> u64 {
+    fx.wall().0 / 1_000_000
+}

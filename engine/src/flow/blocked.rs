@@ -1,0 +1,82 @@
+//! A flow that has been ended by us, or is over: what is left to send, then swallowing what still comes.
+
+use tcp_stack::{Instant, Segment};
+
+use super::effects::Effects;
+use super::leg::{Leg, earlier};
+use crate::side::Side;
+
+/// An ended flow. It stays for a while so that late packets do not pass as a flow seen from the middle.
+pub(super) struct Blocked {
+    legs: Option<(Leg, Leg)>,
+    until: Instant,
+}
+
+impl Blocked {
+    /// With nothing to say to either end.
+    pub(super) fn silent(until: Instant) -> Self {
+        Self { legs: None, until }
+    }
+
+    /// RST to both ends.
+    pub(super) fn reset<E: Effects>(fx: &mut E, legs: Option<(Leg, Leg)>) -> Self {
+        let until = fx.now() + fx.shared().limits.linger_time;
+        if let Some((mut client, mut server)) = legs {
+            for leg in [&mut client, &mut server] {
+                leg.tcp.abort();
+                leg.transmit(fx);
+            }
+        }
+        Self::silent(until)
+    }
+
+    /// The bytes are each end's last (a TLS alert), then FIN; whoever does not answer in time is reset.
+    pub(super) fn last_words<E: Effects>(
+        fx: &mut E,
+        (mut client, mut server): (Leg, Leg),
+        to_client: Vec<u8>,
+        to_server: Vec<u8>,
+    ) -> Self {
+        for (leg, bytes) in [(&mut client, to_client), (&mut server, to_server)] {
+            // An end that cannot be told is told by the FIN.
+            leg.send(bytes);
+            leg.tcp.close();
+            leg.transmit(fx);
+        }
+        Self { legs: Some((client, server)), until: fx.now() + fx.shared().limits.linger_time }
+    }
+
+    /// A late packet.
+    pub(super) fn handle<E: Effects>(&mut self, fx: &mut E, from: Side, segment: &Segment<'_>) {
+        let Some((client, server)) = &mut self.legs else { return };
+        let leg = match from {
+            Side::Client => client,
+            Side::Server => server,
+        };
+        leg.tcp.handle_segment(fx.now(), segment);
+        leg.tcp.consume(leg.tcp.recv().len());
+        leg.transmit(fx);
+    }
+
+    /// Runs what is due; true when it is over.
+    pub(super) fn handle_timeout<E: Effects>(&mut self, fx: &mut E) -> bool {
+        let over = self.until <= fx.now();
+        if let Some((client, server)) = &mut self.legs {
+            for leg in [client, server] {
+                if over {
+                    leg.tcp.abort();
+                } else {
+                    leg.handle_timeout(fx.now());
+                }
+                leg.transmit(fx);
+            }
+        }
+        over
+    }
+
+    /// When to be called next.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let legs = self.legs.as_ref().and_then(|(c, s)| earlier(c.poll_timeout(), s.poll_timeout()));
+        earlier(legs, Some(self.until))
+    }
+}

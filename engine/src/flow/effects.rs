@@ -1,0 +1,114 @@
+//! What a flow may do to the world: the whole of it, so that a test can stand in for the world.
+
+use std::sync::Arc;
+
+use tcp_stack::{Duration, Instant};
+
+use crate::driver::Frame;
+use crate::handshake::Job;
+use crate::log::event::{Event, Timestamp};
+use crate::policy::Policy;
+use crate::reason::PacketDrop;
+use crate::side::Side;
+use crate::tls::TlsContext;
+
+/// The world as one flow sees it. A worker implements it; calls cost no more than the push onto a list.
+pub trait Effects {
+    /// The frames of this world.
+    type Frame: Frame;
+
+    /// Monotonic time; the same during one call.
+    fn now(&self) -> Instant;
+
+    /// Time of day; the same during one call.
+    fn wall(&self) -> Timestamp;
+
+    /// What all flows share.
+    fn shared(&self) -> &Arc<Shared>;
+
+    /// Largest IP packet that the flow's wire carries.
+    fn mtu(&self) -> usize;
+
+    /// Sends a frame out of the port towards an end.
+    fn send(&mut self, towards: Side, frame: Self::Frame);
+
+    /// An empty frame; none when the pool is empty.
+    fn allocate(&mut self) -> Option<Self::Frame>;
+
+    /// A packet ended here.
+    fn count_drop(&mut self, reason: PacketDrop);
+
+    /// Asks to hold one more frame; false when the worker holds as many as it may. Give back with [`Self::release`].
+    fn hold(&mut self) -> bool;
+
+    /// Held frames that are held no longer.
+    fn release(&mut self, frames: usize);
+
+    /// Tells the log.
+    fn event(&mut self, event: Event);
+
+    /// Plaintext went by: `bytes` of it, from an end.
+    fn count_plaintext(&mut self, from: Side, bytes: usize);
+
+    /// Hands a handshake to the pool; its answer comes back through [`super::Flow::handle_reply`].
+    ///
+    /// # Errors
+    /// Gives the job back when the pool's queue is full.
+    fn request(&mut self, job: Box<Job>) -> Result<(), Box<Job>>;
+}
+
+/// What all flows of an engine share, and none changes.
+pub struct Shared {
+    /// Which flows to decrypt.
+    pub policy: Arc<Policy>,
+    /// TLS: providers, trust, CAs, caches.
+    pub tls: Arc<TlsContext>,
+    /// Limits and times.
+    pub limits: Limits,
+    /// What to do with what is not TLS, and with flows seen from the middle.
+    pub outside_tls: OutsideTls,
+    /// Names of the wires.
+    pub wires: Vec<Arc<str>>,
+}
+
+/// What becomes of traffic on intercepted ports that is not a TLS connection seen from its start.
+#[derive(Clone, Copy, Debug)]
+pub struct OutsideTls {
+    /// Reset flows that are seen from the middle or in one direction only; otherwise they are forwarded.
+    pub reset_midstream: bool,
+    /// Release flows whose first bytes are not TLS; otherwise they are blocked.
+    pub bypass_not_tls: bool,
+}
+
+/// Limits and times of a flow. Each has a reason code for when it bites.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a ClientHello may take: `hello.timeout`.
+    pub hello_time: Duration,
+    /// How long a ClientHello may be: `hello.too_big`.
+    pub hello_bytes: usize,
+    /// Frames held for one flow while its ClientHello is incomplete: `hello.too_big`.
+    pub hello_frames: usize,
+    /// How long both handshakes may take: `srv.timeout` or `cli.timeout`.
+    pub handshake_time: Duration,
+    /// How long a connection may be silent: `flow.idle`.
+    pub idle_time: Duration,
+    /// Bytes queued for each leg: back-pressure begins here.
+    pub buffer_bytes: usize,
+    /// How long an ended flow goes on swallowing its late packets.
+    pub linger_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hello_time: Duration::from_secs(5),
+            hello_bytes: 64 * 1024,
+            hello_frames: 2048,
+            handshake_time: Duration::from_secs(30),
+            idle_time: Duration::from_secs(3600),
+            buffer_bytes: 256 * 1024,
+            linger_time: Duration::from_secs(5),
+        }
+    }
+}

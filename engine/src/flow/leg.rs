@@ -1,0 +1,99 @@
+//! One leg of an adopted flow: a TCP connection and the headers that its segments wear.
+
+use bytes::Bytes;
+use tcp_stack::{Adoption, Config, Connection, Duration, Instant};
+
+use super::effects::{Effects, Limits};
+use crate::driver::Frame;
+use crate::packet::Template;
+use crate::reason::PacketDrop;
+use crate::side::Side;
+
+/// When to try again after the frame pool was empty.
+const RETRY: Duration = Duration::from_millis(1);
+/// Room over `buffer_bytes` for what one call may add: TLS turns at most one more record's worth out than it is given.
+const SEND_SLACK: usize = 128 * 1024;
+/// Our TIME-WAIT only answers repeated FINs; the endpoints keep their own (RFC 9293 3.6.1).
+const TIME_WAIT: Duration = Duration::from_secs(5);
+
+/// The engine as the other end of `towards`.
+pub(super) struct Leg {
+    /// The connection.
+    pub(super) tcp: Connection<Bytes>,
+    template: Template,
+    towards: Side,
+    /// The pool was empty: transmit again then.
+    retry_at: Option<Instant>,
+}
+
+impl Leg {
+    /// Takes over the connection of the end that `template` imitates.
+    pub(super) fn adopt(now: Instant, towards: Side, template: Template, adoption: Adoption, limits: &Limits) -> Self {
+        let config = Config {
+            send_limit: 2 * limits.buffer_bytes + SEND_SLACK,
+            recv_limit: limits.buffer_bytes,
+            out_of_order_limit: limits.buffer_bytes,
+            time_wait: TIME_WAIT,
+            ..Config::default()
+        };
+        Self { tcp: Connection::adopt(now, config, adoption), template, towards, retry_at: None }
+    }
+
+    /// Queues bytes for the peer. False: it takes none any more, or more than it may hold.
+    pub(super) fn send(&mut self, bytes: Vec<u8>) -> bool {
+        bytes.is_empty() || self.tcp.send(Bytes::from(bytes)).is_ok()
+    }
+
+    /// Takes what has been received.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let bytes = self.tcp.recv().to_vec();
+        self.tcp.consume(bytes.len());
+        bytes
+    }
+
+    /// Runs what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.tcp.poll_timeout().is_some_and(|at| at <= now) {
+            self.tcp.handle_timeout(now);
+        }
+    }
+
+    /// When to be called next.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        earlier(self.tcp.poll_timeout(), self.retry_at)
+    }
+
+    /// Sends every segment that may be sent now.
+    pub(super) fn transmit<E: Effects>(&mut self, fx: &mut E) {
+        self.retry_at = None;
+        let head = self.template.len();
+        loop {
+            let Some(mut frame) = fx.allocate() else {
+                fx.count_drop(PacketDrop::NoBuffer);
+                self.retry_at = Some(fx.now() + RETRY);
+                return;
+            };
+            let Some(segment) = self.tcp.poll_transmit(fx.now()) else { return };
+            let header_end = head + segment.header_len();
+            if !frame.set_len(header_end + segment.payload_len()) {
+                // Cannot be: the MSS was cut to the wire's MTU, which fits a frame. TCP would send it again for ever.
+                fx.count_drop(PacketDrop::NoBuffer);
+                continue;
+            }
+            let (source, destination) = self.template.ports();
+            let bytes = frame.data_mut();
+            segment.emit_header(source, destination, &mut bytes[head..header_end]);
+            segment.copy_payload(&mut bytes[header_end..]);
+            self.template.seal(bytes);
+            fx.send(self.towards, frame);
+        }
+    }
+}
+
+/// The earlier of two times, where there are any.
+pub(super) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

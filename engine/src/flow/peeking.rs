@@ -1,0 +1,136 @@
+//! Holding the client's first flight until it is known what it is. Nothing is acknowledged meanwhile, so that a bypass can
+//! release the client's own frames.
+
+use tcp_stack::{Flags, Instant, Options, Segment, Seq};
+
+use super::effects::{Effects, Limits};
+use super::leg::Leg;
+use super::opening::Opening;
+use super::prefix::{Inserted, Prefix};
+use crate::packet::Template;
+use crate::reason::{PacketDrop, Reason};
+use crate::tls::client_hello::{ClientHello, Peek, peek};
+
+/// A connection whose first flight is held.
+pub(super) struct Peeking<F> {
+    /// The handshake that was seen.
+    pub(super) opening: Opening,
+    /// Imitates the client.
+    pub(super) to_server: Template,
+    /// When the hello must be complete.
+    pub(super) deadline: Instant,
+    /// What the client's last segment said beside its payload.
+    last: Last,
+    held: Vec<F>,
+    prefix: Prefix,
+}
+
+#[derive(Default)]
+struct Last {
+    ack: Option<Seq>,
+    window: u16,
+    options: Options,
+}
+
+/// What is known of the client's stream now.
+pub(super) enum Peeked {
+    /// Wait for more.
+    Incomplete,
+    /// A whole ClientHello.
+    Hello(Box<ClientHello>),
+    /// It will not be a ClientHello, and this is why.
+    Not(Reason),
+}
+
+impl<F> Peeking<F> {
+    /// With nothing held yet.
+    pub(super) fn new(now: Instant, opening: Opening, to_server: Template, limits: &Limits) -> Self {
+        Self {
+            opening,
+            to_server,
+            deadline: now + limits.hello_time,
+            last: Last::default(),
+            held: Vec::new(),
+            prefix: Prefix::new(limits.hello_bytes),
+        }
+    }
+
+    /// Looks at a segment of the client and holds its frame, if it adds anything.
+    pub(super) fn hold<E: Effects<Frame = F>>(&mut self, fx: &mut E, frame: F, inserted: Inserted) -> Peeked {
+        match inserted {
+            Inserted::New => {}
+            Inserted::Repeated => {
+                fx.count_drop(PacketDrop::RepeatedWhileHeld);
+                return Peeked::Incomplete;
+            }
+            Inserted::Ambiguous => return Peeked::Not(Reason::HelloAmbiguous),
+            Inserted::TooMuch => return Peeked::Not(Reason::HelloTooBig),
+        }
+        let limits = fx.shared().limits;
+        if self.held.len() >= limits.hello_frames {
+            return Peeked::Not(Reason::HelloTooBig);
+        }
+        if !fx.hold() {
+            return Peeked::Not(Reason::ResourceMemory);
+        }
+        self.held.push(frame);
+        match peek(self.prefix.contiguous(), limits.hello_bytes) {
+            Peek::Incomplete => Peeked::Incomplete,
+            Peek::NotTls => Peeked::Not(Reason::HelloNotTls),
+            Peek::Malformed => Peeked::Not(Reason::HelloMalformed),
+            Peek::TooBig => Peeked::Not(Reason::HelloTooBig),
+            Peek::Complete { hello, .. } => Peeked::Hello(hello),
+        }
+    }
+
+    /// Adds a segment's payload to the stream. A bare FIN or ACK counts as new: it is held in its place.
+    pub(super) fn insert(&mut self, segment: &Segment<'_>) -> Inserted {
+        self.last = Last { ack: segment.ack, window: segment.window, options: segment.options };
+        if segment.payload.is_empty() {
+            return Inserted::New;
+        }
+        let offset = segment.seq.since(self.opening.client_start());
+        if offset > u32::MAX / 2 {
+            // It begins before the stream does: a keep-alive probe, or an old duplicate (RFC 9293 3.8.4).
+            return Inserted::Repeated;
+        }
+        self.prefix.insert(offset as usize, segment.payload)
+    }
+
+    /// The stream has been seen up to this segment's end, without a gap.
+    pub(super) fn reaches(&self, end: Seq) -> bool {
+        end.since(self.opening.client_start()) as usize == self.prefix.contiguous().len()
+    }
+
+    /// Adopts both halves: the server leg has sent nothing yet, the client leg has received the flight.
+    /// None where the SYN-ACK was never seen.
+    pub(super) fn adopt<E: Effects<Frame = F>>(self, fx: &mut E) -> Option<(Leg, Leg)> {
+        fx.release(self.held.len());
+        let limits = fx.shared().limits;
+        let (mut client, server) = self.opening.adopt(fx.now(), Some(self.to_server), fx.mtu(), &limits)?;
+        let flight = Segment {
+            src_port: 0,
+            dst_port: 0,
+            seq: self.opening.client_start(),
+            ack: self.last.ack,
+            flags: Flags::default(),
+            window: self.last.window,
+            options: self.last.options,
+            payload: self.prefix.contiguous(),
+        };
+        client.tcp.handle_segment(fx.now(), &flight);
+        Some((client, server))
+    }
+
+    /// Gives the opening back, and the held frames in the order in which they came.
+    pub(super) fn into_opening<E: Effects<Frame = F>>(self, fx: &mut E) -> (Opening, Vec<F>) {
+        fx.release(self.held.len());
+        (self.opening, self.held)
+    }
+
+    /// The held frames, in the order in which they came.
+    pub(super) fn into_frames<E: Effects<Frame = F>>(self, fx: &mut E) -> Vec<F> {
+        fx.release(self.held.len());
+        self.held
+    }
+}
