@@ -91,9 +91,13 @@ impl<P: Payload> Connection<P> {
         }
     }
 
-    /// The peer's RST was accepted.
+    /// The peer's RST was accepted. RFC 9293 3.10.7.4 does not call it a reset once both ends have closed: the peer has
+    /// forgotten the connection before our last segment came. It is one if bytes of ours are lost with it.
     pub(super) fn on_reset(&mut self) {
-        self.events.push(Event::Reset);
+        let both_closed = matches!(self.state, State::Closing | State::LastAck | State::TimeWait);
+        if !both_closed || self.snd.buffer.len() > 0 {
+            self.events.push(Event::Reset);
+        }
         self.finish();
     }
 
