@@ -1,3 +1,45 @@
-//! Sans-IO TCP for both ends of an adopted connection.
+//! Sans-IO TCP for both ends of an *adopted* connection.
+//!
+//! A [`Connection`] is one end of one TCP connection as a pure state machine: segments, timer expiries and the
+//! application's calls go in; segments, events and the next deadline come out. It knows no clock, no socket, no thread and
+//! no randomness: time is an argument, and initial sequence numbers are the caller's. What makes it different from other
+//! stacks is [`Connection::adopt`]: a connection that two other hosts have opened with each other is taken over in
+//! ESTABLISHED, with the sequence numbers, options and timestamp clock that its peer has already seen.
+//!
+//! The way of the bytes, which is also the order of the files:
+//! [`Segment`] (parse) → `connection/receive` → `recv_buffer` → the application → `send_buffer` → `connection/send` →
+//! [`Transmit`] (emit).
+//!
+//! Segments are parsed and emitted without IP header and checksum; both belong to the caller.
+//!
+//! Not done, on purpose: the urgent pointer (urgent bytes are delivered in line, RFC 6093), Nagle (a relay must not add
+//! delay), ECN, TCP Fast Open (payload of a SYN is left for the peer to send again), Path MTU discovery (the MSS is given).
 #![forbid(unsafe_code)]
+
+mod assembler;
+mod config;
+mod congestion;
+mod connection;
+mod event;
+mod options;
+mod payload;
+mod recovery;
+mod recv_buffer;
+mod rtt;
+mod segment;
+mod send_buffer;
+mod seq;
+mod stats;
+mod timestamps;
+mod transmit;
+
+pub use config::{AdoptedTimestamps, Adoption, Config, KeepAlive, Open};
+pub use connection::{AcceptError, Connection, SendError, State};
+pub use event::Event;
+pub use options::{Options, Timestamps};
+pub use payload::Payload;
+pub use segment::{Flags, ParseError, Segment};
+pub use seq::Seq;
 pub use smoltcp::time::{Duration, Instant};
+pub use stats::Stats;
+pub use transmit::{Parts, Transmit};

@@ -1,0 +1,136 @@
+//! What the owner of a connection decides.
+
+use crate::{Duration, Instant, Seq};
+
+/// Limits and times of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Most bytes queued for sending, sent or not, until acknowledged.
+    pub send_limit: usize,
+    /// Most bytes received and not yet consumed; the window is derived from it.
+    pub recv_limit: usize,
+    /// How far beyond RCV.NXT bytes are kept while something before them is missing.
+    pub out_of_order_limit: usize,
+    /// Most separate ranges kept out of order.
+    pub out_of_order_ranges: u8,
+    /// Longest delay of an ACK (RFC 9293 3.8.6.3 allows up to 500 ms).
+    pub delayed_ack: Duration,
+    /// Lowest retransmission timeout. RFC 6298 2.4 says 1 s; 200 ms is what hosts on the Internet use.
+    pub rto_min: Duration,
+    /// Retransmission timeout before the first sample (RFC 6298 2.1).
+    pub rto_initial: Duration,
+    /// Highest retransmission timeout and probe interval (RFC 6298 2.5: 60 s or more).
+    pub rto_max: Duration,
+    /// Retransmissions of the same byte, or probes without an answer, before giving up.
+    pub max_retries: u32,
+    /// Retransmissions of a SYN before giving up.
+    pub max_syn_retries: u32,
+    /// How long sent bytes may stay unacknowledged (RFC 5482); `None`: `max_retries` alone decides.
+    pub user_timeout: Option<Duration>,
+    /// How long a peer that answers may keep its window closed. RFC 9293 3.8.6.1 sets no limit; RFC 6429 lets the owner
+    /// of scarce memory set one.
+    pub zero_window_timeout: Option<Duration>,
+    /// Length of TIME-WAIT: 2 MSL (RFC 9293 3.4.2 says 4 minutes, hosts use 1).
+    pub time_wait: Duration,
+    /// How long FIN-WAIT-2 may pass without a segment from the peer; `None`: for ever, as half-closed connections may
+    /// be silent for long.
+    pub fin_wait_2: Option<Duration>,
+    /// Probing of idle connections (RFC 9293 3.8.4); off unless given.
+    pub keep_alive: Option<KeepAlive>,
+    /// Initial congestion window in segments (RFC 6928).
+    pub initial_window: u32,
+    /// Most challenge ACKs, and replies to segments out of the window, in one second (RFC 5961 7). Per connection, so that
+    /// it tells nothing about others.
+    pub challenges_per_second: u32,
+    /// After how long without traffic an empty buffer's memory is given back.
+    pub release_after: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            send_limit: 256 * 1024,
+            recv_limit: 256 * 1024,
+            out_of_order_limit: 256 * 1024,
+            out_of_order_ranges: 32,
+            delayed_ack: Duration::from_millis(40),
+            rto_min: Duration::from_millis(200),
+            rto_initial: Duration::from_secs(1),
+            rto_max: Duration::from_secs(60),
+            max_retries: 15,
+            max_syn_retries: 6,
+            user_timeout: Some(Duration::from_secs(300)),
+            zero_window_timeout: None,
+            time_wait: Duration::from_secs(60),
+            fin_wait_2: Some(Duration::from_secs(300)),
+            keep_alive: None,
+            initial_window: 10,
+            challenges_per_second: 10,
+            release_after: Duration::from_secs(1),
+        }
+    }
+}
+
+/// When an idle connection is probed.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepAlive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Time between probes.
+    pub interval: Duration,
+    /// Probes without an answer before giving up.
+    pub probes: u32,
+}
+
+/// Numbers of a live connection that is taken over from the end it belonged to.
+///
+/// "Peer" is the end that stays; the end that is replaced is the one whose numbers these are.
+#[derive(Clone, Copy, Debug)]
+pub struct Adoption {
+    /// The next sequence number to send; all before it is acknowledged.
+    pub snd_nxt: Seq,
+    /// The next sequence number expected from the peer.
+    pub rcv_nxt: Seq,
+    /// Window that the peer offers, in bytes (scaled already).
+    pub snd_wnd: u32,
+    /// Shift of the window field in what the peer sends; 0 if window scaling was not agreed on by both.
+    pub snd_scale: u8,
+    /// Shift of the window field in what the peer is sent; 0 if window scaling was not agreed on by both.
+    pub rcv_scale: u8,
+    /// Largest payload that the peer accepts, options not counted (the MSS option of its SYN, or what the path allows).
+    pub mss: u16,
+    /// Whether both ends sent SACK-permitted.
+    pub sack: bool,
+    /// Timestamps, if both ends sent them.
+    pub timestamps: Option<AdoptedTimestamps>,
+    /// Right edge of the window that the replaced end has already promised to the peer.
+    pub rcv_adv: Seq,
+    /// A round-trip time to the peer, if one was seen (for example SYN-ACK to ACK).
+    pub rtt_hint: Option<Duration>,
+}
+
+/// The timestamp clocks of an adopted connection.
+#[derive(Clone, Copy, Debug)]
+pub struct AdoptedTimestamps {
+    /// Last TSval that the peer has seen from the end that is replaced.
+    pub last_sent: u32,
+    /// When it was sent.
+    pub at: Instant,
+    /// Last TSval received from the peer (TS.Recent).
+    pub ts_recent: u32,
+}
+
+/// What an end says in its own SYN.
+#[derive(Clone, Copy, Debug)]
+pub struct Open {
+    /// Initial sequence number: unpredictable (RFC 6528), which is the caller's duty.
+    pub isn: Seq,
+    /// Largest payload that this end accepts; it sends no larger ones either.
+    pub mss: u16,
+    /// Shift of the window field that this end offers, 0 to 14; `None` offers no window scaling.
+    pub window_scale: Option<u8>,
+    /// Whether to offer SACK.
+    pub sack: bool,
+    /// First value of the timestamp clock (RFC 7323 7.1: random per connection); `None` offers no timestamps.
+    pub timestamps: Option<u32>,
+}

@@ -1,0 +1,333 @@
+//! One end of one connection.
+
+mod ack;
+mod close;
+mod open;
+mod receive;
+mod send;
+mod state;
+mod timers;
+
+use core::fmt;
+
+use bytes::Bytes;
+
+pub use open::AcceptError;
+pub use state::State;
+
+use crate::congestion::{Controller, NewReno};
+use crate::event::Events;
+use crate::recovery::Recovery;
+use crate::recv_buffer::RecvBuffer;
+use crate::rtt::Rtt;
+use crate::send_buffer::SendBuffer;
+use crate::timestamps::Clock;
+use crate::{Config, Event, Instant, Payload, Segment, Seq, Stats, Transmit};
+
+use ack::AckState;
+use timers::Timers;
+
+/// One end of one TCP connection, without IO and without a clock.
+///
+/// Begins with [`Connection::adopt`], [`Connection::connect`], [`Connection::accept`] or [`Connection::listen`].
+/// The methods come in four kinds:
+/// * from the network: [`handle_segment`](Self::handle_segment), [`handle_timeout`](Self::handle_timeout);
+/// * from the application: [`send`](Self::send), [`consume`](Self::consume), [`close`](Self::close),
+///   [`abort`](Self::abort), [`set_recv_limit`](Self::set_recv_limit);
+/// * to the driver: [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event),
+///   [`poll_timeout`](Self::poll_timeout);
+/// * looking: [`recv`](Self::recv), [`send_space`](Self::send_space), [`state`](Self::state), [`stats`](Self::stats) and
+///   so on.
+///
+/// After each call of the first two kinds: `poll_transmit` until `None`, then `poll_event` until `None`, then
+/// `poll_timeout`. (Several segments may be handled before polling, but then several ACKs may become one, and the peer
+/// sees fewer duplicate ACKs.) Times given never go backwards.
+pub struct Connection<P: Payload = Bytes> {
+    config: Config,
+    state: State,
+    snd: SendSide<P>,
+    rcv: ReceiveSide,
+    /// Our clock and the peer's, if both ends speak timestamps; before the handshake: if we offer them.
+    clock: Option<Clock>,
+    /// Both ends speak SACK; before the handshake: we offer it.
+    sack: bool,
+    ack: AckState,
+    recovery: Recovery,
+    congestion: NewReno,
+    rtt: Rtt,
+    timers: Timers,
+    /// A RST to be sent.
+    reset: Option<Reset>,
+    /// Last time that an acceptable segment arrived.
+    last_heard: Instant,
+    keep_alive_probes: u32,
+    events: Events,
+    stats: Stats,
+}
+
+/// What is known of the bytes we send. The ruler is in `connection/send.rs`.
+///
+/// `una <= resend <= nxt`, `una <= start <= una + 1`, `nxt <= end of buffer + 1`, `wnd <= max_wnd`
+struct SendSide<P> {
+    /// SND.UNA, the oldest sequence number not acknowledged.
+    una: Seq,
+    /// SND.NXT, one after the highest sequence number ever sent.
+    nxt: Seq,
+    /// Where sending goes on if that is before `nxt`: after a timeout, or after a probe of a closed window.
+    resend: Option<Seq>,
+    /// Sequence number of the first byte in `buffer`: `una`, or one more while our SYN is not acknowledged.
+    start: Seq,
+    buffer: SendBuffer<P>,
+    /// SND.WND in bytes, counted from `una`.
+    wnd: u32,
+    /// Largest window that the peer ever offered.
+    max_wnd: u32,
+    /// SND.WL1 and SND.WL2, the segment of the last window update.
+    wl1: Seq,
+    wl2: Seq,
+    /// Shift of the window field in what arrives.
+    scale: u8,
+    /// Largest payload that the peer accepts, options not counted.
+    mss: u16,
+    /// A FIN follows the last byte of `buffer`.
+    fin: bool,
+    /// A SYN is to be sent (again).
+    syn_due: bool,
+    /// A SYN had to be sent again.
+    syn_lost: bool,
+    /// A probe of the window is to be sent.
+    probe_due: bool,
+    /// A probe of an idle peer is to be sent.
+    keep_alive_due: bool,
+    /// Probes since the window was last open.
+    probes: u32,
+    /// Since when the window has been too small to send anything.
+    closed_since: Option<Instant>,
+    /// Expiries since the last progress.
+    retries: u32,
+    /// When something was acknowledged last, or was first sent after all had been acknowledged.
+    progress_at: Instant,
+    last_sent: Instant,
+    /// The segment whose round trip is timed: the sequence number that must be acknowledged, and when it was sent.
+    timed: Option<(Seq, Instant)>,
+}
+
+/// What is known of the bytes we receive. The ruler is in `connection/receive.rs`.
+///
+/// `nxt <= fin < nxt + 2^31`, `nxt <= adv`, `last_ack <= nxt`
+struct ReceiveSide {
+    /// RCV.NXT, the next sequence number expected.
+    nxt: Seq,
+    /// Right edge of the largest window ever promised: what lies before it must be taken.
+    adv: Seq,
+    /// Acknowledgement number sent last (Last.ACK.sent of RFC 7323).
+    last_ack: Seq,
+    /// Shift of the window field in what is sent.
+    scale: u8,
+    /// Window scaling was offered in our SYN (and, once the peer's SYN is here, in the peer's).
+    scaling: bool,
+    /// Largest payload that we accept, as our SYN says.
+    mss: u16,
+    /// Payload of a full segment, as far as seen.
+    segment_size: u32,
+    buffer: RecvBuffer,
+    /// Most bytes to hold from now on.
+    limit: usize,
+    /// Most bytes that were ever promised room for: a bound even for windows promised by the end we replaced.
+    hold: usize,
+    /// Sequence number of the peer's FIN.
+    fin: Option<Seq>,
+}
+
+/// A RST to be sent.
+#[derive(Clone, Copy, Debug)]
+enum Reset {
+    /// The end of this connection: numbers as in any segment of it (RFC 9293 3.10.5).
+    Abort,
+    /// The answer to a segment that belongs to no connection (RFC 9293 3.10.7.1).
+    Reply { seq: Seq, ack: Option<Seq> },
+}
+
+/// Why bytes were not queued. The caller's own doing; the payload is untouched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The payload is larger than [`Connection::send_space`].
+    Full,
+    /// Our direction is closed, by [`Connection::close`] or by the end of the connection.
+    Closed,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::Full => "send queue is full",
+            SendError::Closed => "connection is closed for sending",
+        })
+    }
+}
+
+impl core::error::Error for SendError {}
+
+impl<P: Payload> Connection<P> {
+    /// Takes in a segment of this connection. Ports, addresses and checksum were checked by the caller.
+    pub fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>) {
+        self.stats.segments_in += 1;
+        match self.state {
+            State::Closed => self.refuse(now, segment),
+            State::Listen => self.on_segment_in_listen(now, segment),
+            State::SynSent => self.on_segment_in_syn_sent(now, segment),
+            _ => self.on_segment(now, segment),
+        }
+        self.watch_memory(now);
+        self.update_gauges();
+    }
+
+    /// Lets timers expire that are due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire_timers(now);
+        self.update_gauges();
+    }
+
+    /// When to call [`Connection::handle_timeout`] next. Calling it earlier does no harm.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The next segment to send. Call until `None`.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_, P>> {
+        let outgoing = self.next_segment(now)?;
+        self.stats.segments_out += 1;
+        Some(self.transmit(outgoing))
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Bytes received in order and not consumed.
+    pub fn recv(&self) -> &[u8] {
+        self.rcv.buffer.readable()
+    }
+
+    /// Gives `bytes` bytes of [`Connection::recv`] back, at most all of them; their room goes into the window.
+    pub fn consume(&mut self, bytes: usize) {
+        self.rcv.buffer.consume(bytes);
+        self.consider_window_update();
+    }
+
+    /// Bytes that [`Connection::send`] takes now.
+    pub fn send_space(&self) -> usize {
+        if self.may_send() { self.config.send_limit.saturating_sub(self.snd.buffer.len()) } else { 0 }
+    }
+
+    /// Queues bytes. They are kept until acknowledged and must not change.
+    pub fn send(&mut self, payload: P) -> Result<(), SendError> {
+        if !self.may_send() {
+            return Err(SendError::Closed);
+        }
+        if payload.len() > self.send_space() {
+            return Err(SendError::Full);
+        }
+        self.snd.buffer.push(payload);
+        Ok(())
+    }
+
+    /// Bytes queued: not sent, or sent and not acknowledged.
+    pub fn queued(&self) -> usize {
+        self.snd.buffer.len()
+    }
+
+    /// Whether all that was queued, and the FIN if there is one, has been acknowledged.
+    pub fn is_send_drained(&self) -> bool {
+        let fin_outstanding = self.snd.fin && self.state.may_transmit();
+        self.snd.buffer.len() == 0 && !fin_outstanding
+    }
+
+    /// Changes how many bytes may be held: back-pressure. What the peer has been promised stays promised (RFC 9293
+    /// SHLD-14); a lower limit only keeps the window from moving on.
+    pub fn set_recv_limit(&mut self, bytes: usize) {
+        self.rcv.limit = bytes;
+        self.rcv.hold = self.rcv.hold.max(bytes);
+        self.consider_window_update();
+    }
+
+    /// Where the connection stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Checks what must hold between calls; for tests. The error says what does not.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) -> Result<(), &'static str> {
+        let (snd, rcv) = (&self.snd, &self.rcv);
+        let flight = snd.nxt.since(snd.una);
+        let queued = snd.buffer.len() as u32;
+        let rules = [
+            (snd.resend.is_none_or(|seq| seq.since(snd.una) < flight), "una <= resend < nxt"),
+            (snd.start.since(snd.una) <= 1, "una <= start <= una + 1"),
+            (
+                self.state == State::Closed || snd.nxt.at_or_before(snd.start + queued + u32::from(snd.fin)),
+                "nxt <= end of queue and FIN",
+            ),
+            (snd.wnd <= snd.max_wnd, "wnd <= max_wnd"),
+            (snd.buffer.len() <= self.config.send_limit, "queue within its limit"),
+            (rcv.nxt.at_or_before(rcv.adv), "nxt <= adv"),
+            (rcv.last_ack.at_or_before(rcv.nxt), "last_ack <= nxt"),
+            (rcv.buffer.check(), "receive buffer"),
+            (rcv.buffer.len() <= rcv.hold, "received bytes within what was promised"),
+            (rcv.buffer.held_end().is_none_or(|end| end <= rcv.adv.since(rcv.nxt)), "held bytes within adv"),
+            (self.congestion.window() >= self.smss(), "cwnd >= smss"),
+            (self.state != State::Closed || self.timers.next().is_none(), "no timer when closed"),
+        ];
+        rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule))
+    }
+
+    fn may_send(&self) -> bool {
+        let open =
+            matches!(self.state, State::SynSent | State::SynReceived | State::Established | State::CloseWait);
+        open && !self.snd.fin
+    }
+
+    fn update_gauges(&mut self) {
+        self.stats.cwnd = self.congestion.window();
+        self.stats.ssthresh = self.congestion.threshold();
+        self.stats.srtt = self.rtt.srtt().unwrap_or_default();
+        self.stats.rto = self.rtt.rto();
+    }
+}
+
+impl<P: Payload> fmt::Debug for Connection<P> {
+    /// Numbers only: payload never shows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("state", &self.state)
+            .field("una", &self.snd.una)
+            .field("nxt", &self.snd.nxt)
+            .field("resend", &self.snd.resend)
+            .field("wnd", &self.snd.wnd)
+            .field("queued", &self.snd.buffer.len())
+            .field("rcv_nxt", &self.rcv.nxt)
+            .field("rcv_adv", &self.rcv.adv)
+            .field("readable", &self.rcv.buffer.len())
+            .field("timers", &self.timers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Payload> SendSide<P> {
+    /// The connection is over: nothing will be sent (again).
+    fn forget(&mut self) {
+        self.buffer.clear();
+        self.resend = None;
+        self.timed = None;
+        self.syn_due = false;
+        self.probe_due = false;
+        self.keep_alive_due = false;
+    }
+}

@@ -1,0 +1,179 @@
+//! The timers of a connection, and what their expiry does.
+
+use super::{Connection, State};
+use crate::{Duration, Event, Instant, Payload, congestion::Controller, timestamps::elapsed};
+
+/// Names of the timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// RFC 6298 5.
+    Retransmit,
+    /// RFC 9293 3.8.6.1: the window is closed, or too small to be used without a long wait.
+    Persist,
+    /// RFC 9293 3.8.6.3.
+    DelayedAck,
+    /// RFC 9293 3.8.4.
+    KeepAlive,
+    /// End of FIN-WAIT-2 without a segment from the peer.
+    FinWait2,
+    /// End of TIME-WAIT.
+    TimeWait,
+    /// Time to give empty buffers' memory back.
+    Release,
+}
+
+const ALL: [Timer; 7] = [
+    Timer::Retransmit,
+    Timer::Persist,
+    Timer::DelayedAck,
+    Timer::KeepAlive,
+    Timer::FinWait2,
+    Timer::TimeWait,
+    Timer::Release,
+];
+
+/// One deadline for each timer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Timers([Option<Instant>; ALL.len()]);
+
+impl Timers {
+    pub(super) fn arm(&mut self, timer: Timer, at: Instant) {
+        self.0[timer as usize] = Some(at);
+    }
+
+    pub(super) fn arm_if_idle(&mut self, timer: Timer, at: Instant) {
+        self.0[timer as usize].get_or_insert(at);
+    }
+
+    pub(super) fn cancel(&mut self, timer: Timer) {
+        self.0[timer as usize] = None;
+    }
+
+    pub(super) fn is_armed(&self, timer: Timer) -> bool {
+        self.0[timer as usize].is_some()
+    }
+
+    pub(super) fn cancel_all(&mut self) {
+        *self = Timers::default();
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.iter().flatten().min().copied()
+    }
+
+    fn take_expired(&mut self, timer: Timer, now: Instant) -> bool {
+        self.0[timer as usize].take_if(|at| *at <= now).is_some()
+    }
+}
+
+impl<P: Payload> Connection<P> {
+    pub(super) fn expire_timers(&mut self, now: Instant) {
+        for timer in ALL {
+            if !self.timers.take_expired(timer, now) {
+                continue;
+            }
+            match timer {
+                Timer::Retransmit => self.on_retransmit_timer(now),
+                Timer::Persist => self.on_persist_timer(now),
+                Timer::DelayedAck => self.ack.owe_now(),
+                Timer::KeepAlive => self.on_keep_alive_timer(now),
+                // The peer may still be there and would wait for ever: tell it.
+                Timer::FinWait2 => {
+                    self.queue_abort_reset();
+                    self.give_up();
+                }
+                Timer::TimeWait => self.finish(),
+                Timer::Release => self.on_release_timer(now),
+            }
+        }
+    }
+
+    /// RFC 6298 5.4 to 5.7.
+    fn on_retransmit_timer(&mut self, now: Instant) {
+        self.stats.rto_events += 1;
+        let is_syn = matches!(self.state, State::SynSent | State::SynReceived);
+        let limit = if is_syn { self.config.max_syn_retries } else { self.config.max_retries };
+        if self.exhausted(now, limit) {
+            return self.give_up();
+        }
+        self.rtt.back_off();
+        self.snd.timed = None;
+        if is_syn {
+            self.snd.syn_due = true;
+            self.snd.syn_lost = true;
+            return;
+        }
+        let flight = self.snd.nxt.since(self.snd.una);
+        self.congestion.on_timeout(flight, self.snd.retries > 1);
+        self.recovery.on_timeout(self.snd.nxt);
+        self.snd.resend = Some(self.snd.una);
+    }
+
+    /// RFC 9293 3.8.6.1: the first probe comes after one RTO, the next ones after ever longer.
+    fn on_persist_timer(&mut self, now: Instant) {
+        if self.exhausted(now, self.config.max_retries) || self.window_closed_too_long(now) {
+            return self.give_up();
+        }
+        self.snd.probe_due = true;
+    }
+
+    fn window_closed_too_long(&self, now: Instant) -> bool {
+        match (self.config.zero_window_timeout, self.snd.closed_since) {
+            (Some(limit), Some(since)) => elapsed(since, now) >= limit,
+            _ => false,
+        }
+    }
+
+    /// Counts a retry. Whether there have been too many, or they have taken too long (RFC 9293 3.8.3, R2).
+    fn exhausted(&mut self, now: Instant, limit: u32) -> bool {
+        self.snd.retries += 1;
+        let too_long = |timeout: Duration| elapsed(self.snd.progress_at, now) >= timeout;
+        self.snd.retries > limit || self.config.user_timeout.is_some_and(too_long)
+    }
+
+    fn on_keep_alive_timer(&mut self, now: Instant) {
+        let Some(keep_alive) = self.config.keep_alive else { return };
+        let silent_until = self.last_heard + keep_alive.idle;
+        if silent_until > now {
+            self.keep_alive_probes = 0;
+            return self.timers.arm(Timer::KeepAlive, silent_until);
+        }
+        // Bytes in flight have timers of their own that find out whether the peer lives.
+        if self.snd.una == self.snd.nxt {
+            if self.keep_alive_probes >= keep_alive.probes {
+                self.queue_abort_reset();
+                return self.give_up();
+            }
+            self.keep_alive_probes += 1;
+            self.snd.keep_alive_due = true;
+        }
+        self.timers.arm(Timer::KeepAlive, now + keep_alive.interval);
+    }
+
+    /// Not restarted by traffic, which would cost a write for each segment: looks when it expires.
+    fn on_release_timer(&mut self, now: Instant) {
+        let last = if self.last_heard > self.snd.last_sent { self.last_heard } else { self.snd.last_sent };
+        let due = last + self.config.release_after;
+        if due > now {
+            return self.timers.arm(Timer::Release, due);
+        }
+        let send_held = self.snd.buffer.release();
+        let receive_held = self.rcv.buffer.release();
+        if send_held || receive_held {
+            self.timers.arm(Timer::Release, now + self.config.release_after);
+        }
+    }
+
+    /// Sees to it that memory is given back some time after it was taken.
+    pub(super) fn watch_memory(&mut self, now: Instant) {
+        if self.state != State::Closed && (self.snd.buffer.has_memory() || self.rcv.buffer.has_memory()) {
+            self.timers.arm_if_idle(Timer::Release, now + self.config.release_after);
+        }
+    }
+
+    /// The peer does not answer.
+    fn give_up(&mut self) {
+        self.events.push(Event::TimedOut);
+        self.finish();
+    }
+}

@@ -1,0 +1,235 @@
+//! Received bytes: those in order as one slice, those ahead of a gap already at their final place.
+
+use core::ops::Range;
+
+use crate::assembler::Assembler;
+
+/// Least memory that is taken at once.
+const MIN_CAPACITY: usize = 2048;
+
+/// ```text
+///  bytes:   |<- consumed ->|<--- in order --->|<- gap ->|<- held ->|<- gap ->|<- held ->|
+///           0            head               tail                                  bytes.len()
+///                                         = RCV.NXT
+/// ```
+/// `head <= tail <= bytes.len()`, and `bytes.len() == tail` unless something is held ahead of a gap.
+///
+/// A byte is copied once, on arrival, to its place; when the last gap before it is filled only `tail` moves. Consumed room
+/// is won back by moving what is left, but only when that is no more than what was consumed, so that the moves cost O(1) per
+/// byte; the buffer is therefore never larger than twice what may be held.
+#[derive(Debug)]
+pub(crate) struct RecvBuffer {
+    bytes: Vec<u8>,
+    head: usize,
+    tail: usize,
+    /// Stream offset of `tail`.
+    next: u64,
+    assembler: Assembler,
+}
+
+/// What became of a write.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Bytes by which the in-order part grew.
+    pub(crate) delivered: usize,
+    /// Some of the bytes were there already.
+    pub(crate) overlap: bool,
+    /// Some of the bytes were there already with other values.
+    pub(crate) conflict: bool,
+}
+
+/// The bytes were not kept: too many ranges are held already.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoRoom;
+
+impl RecvBuffer {
+    pub(crate) fn new(max_ranges: usize) -> Self {
+        RecvBuffer { bytes: Vec::new(), head: 0, tail: 0, next: 0, assembler: Assembler::new(max_ranges) }
+    }
+
+    /// The bytes in order, not consumed.
+    pub(crate) fn readable(&self) -> &[u8] {
+        &self.bytes[self.head..self.tail]
+    }
+
+    /// Number of bytes in order, not consumed.
+    pub(crate) fn len(&self) -> usize {
+        self.tail - self.head
+    }
+
+    /// Whether something is held ahead of a gap.
+    pub(crate) fn has_gap(&self) -> bool {
+        !self.assembler.is_empty()
+    }
+
+    /// How far beyond RCV.NXT the last held byte ends.
+    pub(crate) fn held_end(&self) -> Option<u32> {
+        self.assembler.end().map(|end| (end - self.next) as u32)
+    }
+
+    /// The three ranges that arrived last, in bytes beyond RCV.NXT, latest first.
+    pub(crate) fn latest_held(&self) -> [Option<Range<u32>>; 3] {
+        let next = self.next;
+        self.assembler
+            .latest()
+            .map(|held| held.map(|held| (held.start - next) as u32..(held.end - next) as u32))
+    }
+
+    /// Puts `data`, which is not empty, `ahead` bytes beyond RCV.NXT. Bytes that are held already stay as they are: what was
+    /// received first wins, so that nobody can change a byte after the fact. The caller bounds `ahead + data.len()`.
+    pub(crate) fn write(&mut self, ahead: usize, data: &[u8]) -> Result<Written, NoRoom> {
+        if ahead == 0 && self.assembler.is_empty() {
+            self.make_room(data.len());
+            self.bytes.extend_from_slice(data);
+            self.advance(data.len());
+            return Ok(Written { delivered: data.len(), overlap: false, conflict: false });
+        }
+        let start = self.next + ahead as u64;
+        let range = start..start + data.len() as u64;
+        // In-order bytes need no range: they are delivered at once.
+        if ahead > 0 && !self.assembler.has_room_for(&range) {
+            return Err(NoRoom);
+        }
+        self.make_room(ahead + data.len());
+        let end = self.tail + ahead + data.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        let (overlap, conflict) = self.fill_gaps(range.clone(), data);
+        let mut delivered = 0;
+        if ahead > 0 {
+            self.assembler.insert(range).map_err(|_| NoRoom)?;
+        } else {
+            let mut end = range.end;
+            while let Some(held_end) = self.assembler.take_from(end) {
+                end = end.max(held_end);
+            }
+            delivered = (end - self.next) as usize;
+            self.advance(delivered);
+        }
+        Ok(Written { delivered, overlap, conflict })
+    }
+
+    /// Forgets the first `bytes` bytes in order, at most `len()`.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.head = (self.head + bytes).min(self.tail);
+        if self.head == self.bytes.len() {
+            self.bytes.clear();
+            self.head = 0;
+            self.tail = 0;
+        }
+    }
+
+    /// Forgets what is held ahead of a gap.
+    pub(crate) fn drop_held(&mut self) {
+        self.bytes.truncate(self.tail);
+        while self.assembler.take_from(u64::MAX).is_some() {}
+        self.consume(0);
+    }
+
+    /// Gives memory back if there is nothing to hold. Returns whether memory is still held.
+    pub(crate) fn release(&mut self) -> bool {
+        if self.bytes.is_empty() {
+            self.bytes = Vec::new();
+        }
+        self.assembler.release() | self.has_memory()
+    }
+
+    pub(crate) fn has_memory(&self) -> bool {
+        self.bytes.capacity() > 0
+    }
+
+    /// What must hold between calls.
+    pub(crate) fn check(&self) -> bool {
+        self.head <= self.tail
+            && self.tail <= self.bytes.len()
+            && self.assembler.check()
+            && self.assembler.end().map_or(self.tail, |end| self.tail + (end - self.next) as usize)
+                == self.bytes.len()
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.tail += bytes;
+        self.next += bytes as u64;
+    }
+
+    /// Copies those parts of `data` that are not held. Returns whether some were, and whether those differed.
+    fn fill_gaps(&mut self, range: Range<u64>, data: &[u8]) -> (bool, bool) {
+        let base = self.tail + (range.start - self.next) as usize;
+        let (mut overlap, mut conflict, mut done) = (false, false, 0);
+        for held in self.assembler.held_within(range.clone()) {
+            let from = (held.start - range.start) as usize;
+            let to = (held.end - range.start) as usize;
+            self.bytes[base + done..base + from].copy_from_slice(&data[done..from]);
+            overlap = true;
+            conflict |= self.bytes[base + from..base + to] != data[from..to];
+            done = to;
+        }
+        self.bytes[base + done..base + data.len()].copy_from_slice(&data[done..]);
+        (overlap, conflict)
+    }
+
+    /// Makes sure that `beyond` bytes beyond `tail` need no further memory.
+    fn make_room(&mut self, beyond: usize) {
+        if self.tail + beyond <= self.bytes.capacity() {
+            return;
+        }
+        let live = self.bytes.len() - self.head;
+        if self.head > 0 && self.head >= live {
+            self.bytes.copy_within(self.head.., 0);
+            self.bytes.truncate(live);
+            self.tail -= self.head;
+            self.head = 0;
+        }
+        let needed = (self.tail + beyond).max(MIN_CAPACITY);
+        self.bytes.reserve(needed - self.bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_filled_in_place_and_the_first_bytes_win() {
+        let mut buffer = RecvBuffer::new(4);
+        assert_eq!(buffer.write(3, b"DE"), Ok(Written { delivered: 0, overlap: false, conflict: false }));
+        assert_eq!(buffer.write(2, b"cxx"), Ok(Written { delivered: 0, overlap: true, conflict: true }));
+        assert_eq!(buffer.readable(), b"");
+        assert_eq!(buffer.write(0, b"abcDEf"), Ok(Written { delivered: 6, overlap: true, conflict: false }));
+        assert_eq!(buffer.readable(), b"abcDEf");
+        assert!(!buffer.has_gap() && buffer.check());
+        buffer.consume(2);
+        assert_eq!(buffer.write(0, b"g").map(|w| w.delivered), Ok(1));
+        assert_eq!(buffer.readable(), b"cDEfg");
+        buffer.consume(99);
+        assert_eq!(buffer.len(), 0);
+        assert!(!buffer.release());
+    }
+
+    #[test]
+    fn ranges_are_bounded_but_the_missing_bytes_always_fit() {
+        let mut buffer = RecvBuffer::new(2);
+        buffer.write(2, b"c").expect("first range");
+        buffer.write(4, b"e").expect("second range");
+        assert_eq!(buffer.write(6, b"g"), Err(NoRoom));
+        assert!(buffer.check());
+        assert_eq!(buffer.write(0, b"ab").map(|w| w.delivered), Ok(3));
+        assert_eq!(buffer.readable(), b"abc");
+        assert_eq!(buffer.held_end(), Some(2));
+        buffer.drop_held();
+        assert!(buffer.check() && !buffer.has_gap());
+    }
+
+    #[test]
+    fn memory_stays_within_twice_the_live_bytes() {
+        let mut buffer = RecvBuffer::new(4);
+        for _ in 0..10_000 {
+            buffer.write(0, &[7; 100]).expect("in order");
+            if buffer.len() > 5_000 {
+                buffer.consume(100);
+            }
+        }
+        assert!(buffer.bytes.capacity() <= 4 * 5_100, "{}", buffer.bytes.capacity());
+    }
+}

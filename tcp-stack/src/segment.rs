@@ -1,0 +1,139 @@
+//! A segment as it arrives.
+
+use smoltcp::wire::TcpPacket;
+
+use crate::{Options, Seq};
+
+/// The control bits, except ACK: a segment that acknowledges has [`Segment::ack`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, clippy::struct_excessive_bools, reason = "the bits have the names of RFC 9293 3.1")]
+pub struct Flags {
+    pub fin: bool,
+    pub syn: bool,
+    pub rst: bool,
+    pub psh: bool,
+    pub urg: bool,
+    pub ece: bool,
+    pub cwr: bool,
+}
+
+/// A parsed TCP segment. Addresses and checksum were the caller's to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// Source port.
+    pub src_port: u16,
+    /// Destination port.
+    pub dst_port: u16,
+    /// Sequence number of the first byte of the payload, or of the SYN.
+    pub seq: Seq,
+    /// Acknowledgement number, where the ACK bit is set.
+    pub ack: Option<Seq>,
+    /// The other control bits.
+    pub flags: Flags,
+    /// Window field as on the wire, not scaled.
+    pub window: u16,
+    /// What was understood of the options.
+    pub options: Options,
+    /// The bytes carried.
+    pub payload: &'a [u8],
+}
+
+/// Why bytes are not a TCP segment. The sender or the path is to blame; the segment is to be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// Shorter than a header without options, or than the length that the header claims.
+    Truncated,
+    /// The header claims to be shorter than 20 bytes.
+    HeaderLength,
+}
+
+impl core::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            ParseError::Truncated => "segment is shorter than its header",
+            ParseError::HeaderLength => "header length is below 20 bytes",
+        })
+    }
+}
+
+impl core::error::Error for ParseError {}
+
+impl<'a> Segment<'a> {
+    /// Reads TCP header, options and payload; `bytes` ends where the IP payload ends.
+    ///
+    /// Odd but possible combinations of flags are not refused here: RFC 9293 says at its place what to do with each.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        if bytes.len() < smoltcp::wire::TCP_HEADER_LEN {
+            return Err(ParseError::Truncated);
+        }
+        let packet = TcpPacket::new_unchecked(bytes);
+        let header_len = usize::from(packet.header_len());
+        if header_len < smoltcp::wire::TCP_HEADER_LEN {
+            return Err(ParseError::HeaderLength);
+        }
+        if bytes.len() < header_len {
+            return Err(ParseError::Truncated);
+        }
+        Ok(Segment {
+            src_port: packet.src_port(),
+            dst_port: packet.dst_port(),
+            seq: Seq(packet.seq_number().0 as u32),
+            ack: packet.ack().then(|| Seq(packet.ack_number().0 as u32)),
+            flags: Flags {
+                fin: packet.fin(),
+                syn: packet.syn(),
+                rst: packet.rst(),
+                psh: packet.psh(),
+                urg: packet.urg(),
+                ece: packet.ece(),
+                cwr: packet.cwr(),
+            },
+            window: packet.window_len(),
+            options: Options::parse(packet.options()),
+            payload: packet.payload(),
+        })
+    }
+}
+
+impl Segment<'_> {
+    /// SEG.LEN of RFC 9293 3.3.1: payload plus one each for SYN and FIN.
+    #[inline]
+    pub fn seq_len(&self) -> u32 {
+        // An IP packet holds less than 2^17 bytes, jumbograms aside, which no caller builds.
+        self.payload.len() as u32 + u32::from(self.flags.syn) + u32::from(self.flags.fin)
+    }
+
+    /// The sequence number after the last one that this segment takes.
+    #[inline]
+    pub fn end(&self) -> Seq {
+        self.seq + self.seq_len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_checked() {
+        let mut bytes = [0u8; 24];
+        bytes[12] = 5 << 4;
+        assert_eq!(Segment::parse(&bytes[..19]), Err(ParseError::Truncated));
+        assert_eq!(Segment::parse(&bytes[..20]).map(|s| s.payload.len()), Ok(0));
+        assert_eq!(Segment::parse(&bytes).map(|s| s.payload.len()), Ok(4));
+        bytes[12] = 4 << 4;
+        assert_eq!(Segment::parse(&bytes), Err(ParseError::HeaderLength));
+        bytes[12] = 7 << 4;
+        assert_eq!(Segment::parse(&bytes), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn all_flags_at_once_are_no_error() {
+        let mut bytes = [0u8; 21];
+        bytes[12] = 5 << 4;
+        bytes[13] = 0xff;
+        let segment = Segment::parse(&bytes).expect("lengths are right");
+        assert!(segment.ack.is_some() && segment.flags.syn && segment.flags.fin && segment.flags.cwr);
+        assert_eq!(segment.seq_len(), 3);
+    }
+}

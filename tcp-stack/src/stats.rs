@@ -1,0 +1,56 @@
+//! Counters and gauges of one connection.
+
+use crate::Duration;
+
+/// What a connection has seen and done, and where its control loops stand. Counters only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Segments handed in.
+    pub segments_in: u64,
+    /// Segments handed out.
+    pub segments_out: u64,
+    /// Payload bytes received in order (each counted once).
+    pub bytes_in: u64,
+    /// Payload bytes sent for the first time.
+    pub bytes_out: u64,
+    /// Payload bytes sent again.
+    pub retransmitted_bytes: u64,
+    /// Segments sent again, for any reason.
+    pub retransmits: u32,
+    /// Fast retransmits begun (RFC 6582).
+    pub fast_retransmits: u32,
+    /// Expiries of the retransmission timer.
+    pub rto_events: u32,
+    /// Probes into a closed window.
+    pub window_probes: u32,
+    /// Duplicate ACKs received (RFC 5681 2).
+    pub duplicate_acks: u32,
+    /// Segments received whose payload was known already, wholly.
+    pub duplicate_segments: u32,
+    /// Segments received ahead of a gap.
+    pub out_of_order: u32,
+    /// Out-of-order segments dropped for lack of room (bytes or ranges).
+    pub out_of_order_dropped: u32,
+    /// Segments that overlapped bytes held out of order; the bytes that came first were kept.
+    pub overlaps: u32,
+    /// Overlaps whose bytes differed from those held: an attempt to have two readers see two streams.
+    pub overlap_conflicts: u32,
+    /// Segments outside the receive window (RFC 9293 3.10.7.4, first check).
+    pub unacceptable: u32,
+    /// Segments dropped by PAWS (RFC 7323 5).
+    pub paws_dropped: u32,
+    /// Acknowledgements of bytes never sent, or too old (RFC 5961 5).
+    pub bad_acks: u32,
+    /// Challenge ACKs owed (RFC 5961).
+    pub challenges: u32,
+    /// Challenge ACKs not sent because of their limit.
+    pub challenges_limited: u32,
+    /// Congestion window, bytes.
+    pub cwnd: u32,
+    /// Slow start threshold, bytes.
+    pub ssthresh: u32,
+    /// Smoothed round-trip time; zero before the first sample.
+    pub srtt: Duration,
+    /// Retransmission timeout now, back-off included.
+    pub rto: Duration,
+}
