@@ -101,6 +101,21 @@ reasons! {
     }
 }
 
+reasons! {
+    /// Why the HTTP reader of a decrypted flow turned itself off. The flow itself goes on untouched.
+    InspectorOff {
+        NotHttp = "http.not_http", "The first bytes of the plaintext are not HTTP.";
+        OtherAlpn = "http.other_alpn", "The application protocol that was negotiated is not HTTP.";
+        Opaque = "http.opaque", "The connection became a tunnel: CONNECT, or an upgrade such as WebSocket.";
+        Malformed = "http.malformed", "Bytes that are not valid HTTP/1 framing.";
+        HeaderTooBig = "http.header_too_big", "A header block was longer, or had more fields, than is held.";
+        TooManyOpen = "http.too_many_open", "More transactions were open at once than are followed.";
+        H2Frame = "http2.frame", "A frame that breaks the framing rules of HTTP/2.";
+        H2Compression = "http2.compression", "A header block that breaks the rules of HPACK.";
+        H2TableSize = "http2.table_size", "A header compression table larger than is held.";
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +124,7 @@ mod tests {
     fn codes_are_unique_and_index_their_own_place() {
         let mut codes: Vec<_> = Reason::ALL.iter().map(|r| r.code()).collect();
         codes.extend(PacketDrop::ALL.iter().map(|r| r.code()));
+        codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
         let n = codes.len();
         codes.sort_unstable();
         codes.dedup();

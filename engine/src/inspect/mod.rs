@@ -1,1 +1,3 @@
 //! Inspectors: readers of the plaintext.
+mod http;
+pub use http::HttpInspector;

@@ -1,3 +1,10 @@
 //! Logs: events from the workers over a ring to one writer thread, as EVE JSON.
 
+pub mod community_id;
+pub mod eve;
 pub mod event;
+mod ring;
+mod writer;
+
+pub use ring::{EventKind, LogCounters, LogReceiver, LogSender, ring};
+pub use writer::{LogWriter, StatsSource};

@@ -1,1 +1,11 @@
 //! Counters, one writer each, and the Prometheus page.
+
+mod counters;
+mod page;
+mod server;
+mod snapshot;
+
+pub use counters::{Counter, Gauge, Phase, PortCounters, WorkerCounters};
+pub use page::{Metrics, PortStatistics};
+pub use server::MetricsServer;
+pub use snapshot::Snapshot;

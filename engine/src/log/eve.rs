@@ -1,0 +1,418 @@
+//! The log lines: Suricata's EVE JSON names where it has one, ours under `wireglass`. `docs/events.md`
+//! describes every field; a test keeps the two in step.
+
+use std::borrow::Cow;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use md5::{Digest as _, Md5};
+use serde::{Serialize, Serializer};
+
+use super::community_id::community_id;
+use super::event::{
+    Action, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo, MintedBy, Timestamp,
+    TlsEvent,
+};
+use crate::metrics::Snapshot;
+use crate::reason::Reason;
+
+/// Appends one line, with its line feed.
+///
+/// # Errors
+/// Only what serde reports; writing to a `Vec` cannot fail. What was appended so far is taken back.
+pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
+    let line = match event {
+        Event::Tls(head, tls) => Line {
+            tls: Some(Tls::new(tls)),
+            wireglass: Some(Own::Tls(Box::new(OwnTls::new(tls)))),
+            ..Line::new("tls", head)
+        },
+        Event::Http(head, http) => {
+            Line { tx_id: Some(http.tx_id), http: Some(Http::new(http)), ..Line::new("http", head) }
+        }
+        Event::Flow(head, flow) => Line {
+            flow: Some(Flow::new(flow)),
+            wireglass: Some(Own::Flow(OwnFlow::new(flow))),
+            ..Line::new("flow", head)
+        },
+    };
+    append(out, &line)
+}
+
+/// Appends a `stats` line, with its line feed.
+///
+/// # Errors
+/// As [`write_event`].
+pub fn write_stats(out: &mut Vec<u8>, time: Timestamp, snapshot: &Snapshot) -> io::Result<()> {
+    append(out, &Stats { timestamp: time, event_type: "stats", stats: snapshot })
+}
+
+fn append(out: &mut Vec<u8>, line: &impl Serialize) -> io::Result<()> {
+    let before = out.len();
+    let result = serde_json::to_writer(&mut *out, line);
+    match result {
+        Ok(()) => out.push(b'\n'),
+        Err(_) => out.truncate(before),
+    }
+    result.map_err(io::Error::from)
+}
+
+/// RFC 3339 with microseconds and an offset without colon, in UTC, as Suricata prints it.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let micros = i64::try_from(self.0).unwrap_or(i64::MAX);
+        let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+        serializer.collect_str(&time.strftime("%Y-%m-%dT%H:%M:%S.%6f+0000"))
+    }
+}
+
+/// A date of a certificate: Suricata prints it without fraction and without zone.
+#[derive(Clone, Copy)]
+struct Date(i64);
+
+impl Serialize for Date {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A certificate may name any date; beyond what a calendar holds, the nearest that it does.
+        let limit = if self.0 < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+        let time = jiff::Timestamp::from_second(self.0).unwrap_or(limit);
+        serializer.collect_str(&time.strftime("%Y-%m-%dT%H:%M:%S"))
+    }
+}
+
+#[derive(Serialize)]
+struct Stats<'a> {
+    timestamp: Timestamp,
+    event_type: &'static str,
+    stats: &'a Snapshot,
+}
+
+/// Every line but `stats`.
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: Timestamp,
+    flow_id: u64,
+    in_iface: &'a str,
+    event_type: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vlan: Vec<u16>,
+    src_ip: IpAddr,
+    src_port: u16,
+    dest_ip: IpAddr,
+    dest_port: u16,
+    proto: &'static str,
+    community_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<Http<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<Flow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wireglass: Option<Own<'a>>,
+}
+
+impl<'a> Line<'a> {
+    fn new(event_type: &'static str, head: &'a FlowHead) -> Self {
+        let (client, server): (SocketAddr, SocketAddr) = (head.client, head.server);
+        Self {
+            timestamp: head.time,
+            flow_id: head.flow_id,
+            in_iface: &head.wire,
+            event_type,
+            vlan: head.vlan.iter().flatten().copied().collect(),
+            src_ip: client.ip(),
+            src_port: client.port(),
+            dest_ip: server.ip(),
+            dest_port: server.port(),
+            proto: "TCP",
+            community_id: community_id(client, server),
+            tx_id: None,
+            tls: None,
+            http: None,
+            flow: None,
+            wireglass: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Tls<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuerdn: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subjectaltname: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serial: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sni: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notbefore: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notafter: Option<Date>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    session_resumed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ja3: Option<Ja3<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ja4: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    client_alpns: Vec<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server_alpns: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Tls<'a> {
+    fn new(event: &'a TlsEvent) -> Self {
+        let hello = event.hello.as_ref();
+        let certificate = event.certificate.as_ref();
+        let text = |field: fn(&CertificateInfo) -> &String| certificate.map(field).and_then(present);
+        let server_alpn = event.server_leg.as_ref().and_then(|leg| leg.alpn.as_deref());
+        Self {
+            subject: text(|c| &c.subject),
+            issuerdn: text(|c| &c.issuer),
+            subjectaltname: certificate.map(|c| c.alt_names.as_slice()).filter(|names| !names.is_empty()),
+            serial: text(|c| &c.serial),
+            fingerprint: text(|c| &c.fingerprint),
+            sni: hello.and_then(|h| h.sni.as_deref()),
+            version: event.server_leg.as_ref().or(event.client_leg.as_ref()).and_then(|leg| leg.version),
+            notbefore: certificate.map(|c| Date(c.not_before)),
+            notafter: certificate.map(|c| Date(c.not_after)),
+            session_resumed: event.server_leg.as_ref().is_some_and(|leg| leg.resumed),
+            ja3: hello.and_then(Ja3::new),
+            ja4: hello.and_then(|h| present(&h.ja4)),
+            client_alpns: hello.map_or_else(Vec::new, |h| h.alpn.iter().map(|name| alpn(name)).collect()),
+            server_alpns: server_alpn.map(alpn).into_iter().collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Ja3<'a> {
+    hash: String,
+    string: &'a str,
+}
+
+impl<'a> Ja3<'a> {
+    fn new(hello: &'a HelloInfo) -> Option<Self> {
+        let string = present(&hello.ja3)?;
+        Some(Self { hash: hex(&Md5::digest(string)), string })
+    }
+}
+
+fn present(text: &String) -> Option<&str> {
+    Some(text.as_str()).filter(|text| !text.is_empty())
+}
+
+/// ALPN names are bytes. Text stays text; anything else becomes `0x` and hex digits, so that no two names
+/// look the same.
+fn alpn(name: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(name) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(format!("0x{}", hex(name))),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
+}
+
+#[derive(Serialize)]
+struct Http<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_content_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_refer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_method: Option<&'a str>,
+    protocol: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redirect: Option<&'a str>,
+    length: u64,
+}
+
+impl<'a> Http<'a> {
+    fn new(event: &'a HttpEvent) -> Self {
+        Self {
+            hostname: event.hostname.as_deref(),
+            url: event.url.as_deref(),
+            http_user_agent: event.user_agent.as_deref(),
+            http_content_type: event.content_type.as_deref(),
+            http_refer: event.referer.as_deref(),
+            http_method: event.method.as_deref(),
+            protocol: event.protocol,
+            status: event.status,
+            redirect: event.redirect.as_deref(),
+            length: event.length,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Flow {
+    pkts_toserver: u64,
+    pkts_toclient: u64,
+    bytes_toserver: u64,
+    bytes_toclient: u64,
+    start: Timestamp,
+    end: Timestamp,
+    /// Seconds.
+    age: u64,
+    state: &'static str,
+    reason: &'static str,
+}
+
+impl Flow {
+    fn new(event: &FlowEvent) -> Self {
+        Self {
+            pkts_toserver: event.to_server.packets,
+            pkts_toclient: event.to_client.packets,
+            bytes_toserver: event.to_server.bytes,
+            bytes_toclient: event.to_client.bytes,
+            start: event.start,
+            end: event.end,
+            age: event.end.0.saturating_sub(event.start.0) / 1_000_000,
+            state: flow_state(event),
+            reason: flow_reason(event.reason),
+        }
+    }
+}
+
+/// Suricata's four states, as near as ours come to them.
+fn flow_state(event: &FlowEvent) -> &'static str {
+    match (event.phase, event.reason) {
+        ("bypassed", _) => "bypassed",
+        (_, Reason::Closed | Reason::ClientReset | Reason::ServerReset) => "closed",
+        ("opening", _) => "new",
+        ("blocked", _) => "closed",
+        _ => "established",
+    }
+}
+
+/// Why Suricata would say that it let go of the flow; our own reason is under `wireglass`.
+fn flow_reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Shutdown => "shutdown",
+        Reason::ResourceFlows | Reason::ResourceMemory => "forced",
+        _ => "timeout",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Own<'a> {
+    Tls(Box<OwnTls<'a>>),
+    Flow(OwnFlow),
+}
+
+#[derive(Serialize)]
+struct OwnTls<'a> {
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'a str>,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_leg: Option<Leg<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_leg: Option<Leg<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minted_serial: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minted_by: Option<&'static str>,
+}
+
+impl<'a> OwnTls<'a> {
+    fn new(event: &'a TlsEvent) -> Self {
+        // A verdict is about a certificate; without one there is none, unless it could not even be read.
+        let verdict = match (event.defect, &event.certificate) {
+            (Some(defect), _) => Some(defect.code()),
+            (None, Some(_)) => Some("ok"),
+            (None, None) => None,
+        };
+        Self {
+            action: action(event.action),
+            rule: event.rule.as_deref(),
+            profile: event.profile.as_deref(),
+            reason: event.reason.code(),
+            alert: event.alert,
+            verdict,
+            client_leg: event.client_leg.as_ref().map(Leg::new),
+            server_leg: event.server_leg.as_ref().map(Leg::new),
+            minted_serial: event.minted_serial.as_deref(),
+            minted_by: event.minted_by.map(|by| match by {
+                MintedBy::Trusted => "trusted",
+                MintedBy::Untrusted => "untrusted",
+            }),
+        }
+    }
+}
+
+fn action(action: Action) -> &'static str {
+    match action {
+        Action::Decrypt => "decrypt",
+        Action::Bypass => "bypass",
+        Action::Block => "block",
+    }
+}
+
+#[derive(Serialize)]
+struct Leg<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cipher: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alpn: Option<Cow<'a, str>>,
+    resumed: bool,
+}
+
+impl<'a> Leg<'a> {
+    fn new(leg: &'a LegInfo) -> Self {
+        Self {
+            version: leg.version,
+            cipher: leg.cipher,
+            group: leg.group,
+            alpn: leg.alpn.as_deref().map(alpn),
+            resumed: leg.resumed,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct OwnFlow {
+    phase: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+    reason: &'static str,
+}
+
+impl OwnFlow {
+    fn new(event: &FlowEvent) -> Self {
+        Self { phase: event.phase, action: event.action.map(action), reason: event.reason.code() }
+    }
+}

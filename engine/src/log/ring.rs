@@ -1,0 +1,137 @@
+//! The way of an event from a worker to the writer: a bounded lock-free ring that drops rather than waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crossbeam::queue::ArrayQueue;
+
+use super::event::Event;
+
+/// The kinds of events that workers make, as counted when the ring is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum EventKind {
+    /// A TLS handshake's outcome.
+    Tls,
+    /// An HTTP transaction.
+    Http,
+    /// The end of a flow.
+    Flow,
+}
+
+impl EventKind {
+    /// All of them, in declaration order.
+    pub const ALL: &'static [Self] = &[Self::Tls, Self::Http, Self::Flow];
+
+    /// The `event_type` of the log line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::Flow => "flow",
+        }
+    }
+}
+
+impl Event {
+    /// Which kind this is.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::Tls(..) => EventKind::Tls,
+            Self::Http(..) => EventKind::Http,
+            Self::Flow(..) => EventKind::Flow,
+        }
+    }
+}
+
+/// What became of the events: for the metrics page and the `stats` event.
+#[derive(Debug, Default)]
+pub struct LogCounters {
+    dropped: [AtomicU64; EventKind::ALL.len()],
+    pub(super) written: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) write_errors: AtomicU64,
+}
+
+impl LogCounters {
+    /// Events of this kind that found the ring full.
+    pub fn dropped(&self, kind: EventKind) -> u64 {
+        self.dropped[kind as usize].load(Relaxed)
+    }
+
+    /// Lines that reached the file.
+    pub fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    /// Lines that were lost because the file could not be written.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// Writes that failed.
+    pub fn write_errors(&self) -> u64 {
+        self.write_errors.load(Relaxed)
+    }
+}
+
+/// The workers' end of the ring. Clones share it.
+#[derive(Clone)]
+pub struct LogSender(Option<Arc<Shared>>);
+
+/// The writer's end.
+pub struct LogReceiver(Arc<Shared>);
+
+struct Shared {
+    queue: ArrayQueue<Event>,
+    counters: Arc<LogCounters>,
+}
+
+/// A ring that holds so many events (at least one).
+pub fn ring(capacity: usize) -> (LogSender, LogReceiver) {
+    let shared = Arc::new(Shared {
+        queue: ArrayQueue::new(capacity.max(1)),
+        counters: Arc::new(LogCounters::default()),
+    });
+    (LogSender(Some(Arc::clone(&shared))), LogReceiver(shared))
+}
+
+impl LogSender {
+    /// For an engine without an event log: swallows everything.
+    pub const fn disabled() -> Self {
+        Self(None)
+    }
+
+    /// Whether anybody reads: when not, the caller need not make events at all.
+    pub const fn is_enabled(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Hands an event over. Never waits: when the ring is full, the event is dropped and counted.
+    pub fn push(&self, event: Event) {
+        let Some(shared) = &self.0 else { return };
+        if let Err(event) = shared.queue.push(event) {
+            // Several workers may drop at once; this is rare, so a locked add is fine here.
+            shared.counters.dropped[event.kind() as usize].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What became of the events; none when disabled.
+    pub fn counters(&self) -> Option<Arc<LogCounters>> {
+        self.0.as_ref().map(|shared| Arc::clone(&shared.counters))
+    }
+}
+
+impl LogReceiver {
+    pub(super) fn pop(&self) -> Option<Event> {
+        self.0.queue.pop()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.0.queue.capacity()
+    }
+
+    pub(super) fn counters(&self) -> &LogCounters {
+        &self.0.counters
+    }
+}

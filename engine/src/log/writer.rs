@@ -1,0 +1,249 @@
+//! The writer thread: takes events off the ring, formats them and appends them to the log file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::eve;
+use super::event::Timestamp;
+use super::ring::LogReceiver;
+use crate::metrics::Metrics;
+
+/// How long the writer sleeps when the ring is empty. Workers cannot wake it: that would be a system call.
+const NAP: Duration = Duration::from_millis(20);
+/// A line waits no longer than this in memory.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// A buffer this full is written without waiting.
+const FLUSH_BYTES: usize = 64 * 1024;
+/// A full disk is worth one line of the program's log in this time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+/// Events may hold names of hosts and users, so not for everybody.
+const MODE: u32 = 0o640;
+
+/// Where the `stats` events come from, and how often.
+pub struct StatsSource {
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+    /// Time between two events.
+    pub every: Duration,
+}
+
+/// The thread that writes the event log. Dropping it stops it, with all that is in the ring written.
+pub struct LogWriter {
+    control: Arc<Control>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Control {
+    stop: AtomicBool,
+    reopen: AtomicBool,
+}
+
+impl LogWriter {
+    /// Opens the file for appending (made with mode 0640 when missing) and starts the thread.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or no thread can be started.
+    pub fn start(path: &Path, receiver: LogReceiver, stats: Option<StatsSource>) -> io::Result<Self> {
+        let mut sink = Sink::open(path)?;
+        let control = Arc::new(Control::default());
+        let shared = Arc::clone(&control);
+        let thread = thread::Builder::new()
+            .name("log".into())
+            .spawn(move || run(&mut sink, &receiver, stats.as_ref(), &shared))?;
+        Ok(Self { control, thread: Some(thread) })
+    }
+
+    /// Writes what is held to the file as it is now, then opens the path anew: for logrotate, after it renamed
+    /// the file. Returns at once.
+    pub fn reopen(&self) {
+        self.control.reopen.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Writes all that is in the ring and waits for it. Workers should have stopped before.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    fn halt(&mut self) {
+        self.control.stop.store(true, Ordering::Release);
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+fn run(sink: &mut Sink, receiver: &LogReceiver, stats: Option<&StatsSource>, control: &Control) {
+    let mut next_stats = stats.map(|source| Instant::now() + source.every);
+    loop {
+        // Read before the ring is emptied: what was pushed before the stop is in it.
+        let stopping = control.stop.load(Ordering::Acquire);
+        // At most one ring full in a turn: workers that push as fast as this pops must not keep the rest
+        // from its turn, nor the engine from stopping.
+        let mut taken = 0;
+        while taken < receiver.capacity()
+            && let Some(event) = receiver.pop()
+        {
+            sink.line(receiver, |buffer| eve::write_event(buffer, &event));
+            taken += 1;
+        }
+        let now = Instant::now();
+        if let (Some(source), Some(due)) = (stats, next_stats)
+            && (stopping || due <= now)
+        {
+            // The last one, at the stop, holds the final numbers.
+            let snapshot = source.metrics.snapshot();
+            sink.line(receiver, |buffer| eve::write_stats(buffer, wall_clock(), &snapshot));
+            next_stats = Some(now + source.every);
+        }
+        if stopping {
+            sink.flush(receiver);
+            return;
+        }
+        if control.reopen.swap(false, Ordering::AcqRel) {
+            sink.flush(receiver);
+            sink.reopen();
+        }
+        if sink.flushed + FLUSH_EVERY <= now {
+            sink.flush(receiver);
+        }
+        if taken < receiver.capacity() {
+            thread::park_timeout(NAP);
+        }
+    }
+}
+
+fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The file and what waits to go into it.
+struct Sink {
+    path: PathBuf,
+    file: File,
+    buffer: Vec<u8>,
+    /// Lines in the buffer.
+    lines: u64,
+    /// When the buffer was last empty.
+    flushed: Instant,
+    /// The file ends in the middle of a line: the disk was full.
+    torn: bool,
+    complained: Option<Instant>,
+}
+
+impl Sink {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.into(),
+            file: open(path)?,
+            buffer: Vec::with_capacity(FLUSH_BYTES * 2),
+            lines: 0,
+            flushed: Instant::now(),
+            torn: false,
+            complained: None,
+        })
+    }
+
+    fn line(&mut self, receiver: &LogReceiver, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
+        match write(&mut self.buffer) {
+            Ok(()) => self.lines += 1,
+            Err(error) => self.failed(receiver, 1, &error),
+        }
+        if self.buffer.len() >= FLUSH_BYTES {
+            self.flush(receiver);
+        }
+    }
+
+    /// Writes the buffer. What cannot be written is lost and counted: memory is for packets, not for a log
+    /// that nobody can store.
+    fn flush(&mut self, receiver: &LogReceiver) {
+        self.flushed = Instant::now();
+        let lines = std::mem::take(&mut self.lines);
+        if self.buffer.is_empty() {
+            return;
+        }
+        if self.torn {
+            // Ends the torn line, so that only that one is unreadable.
+            self.buffer.insert(0, b'\n');
+        }
+        let (written, result) = write_counted(&mut self.file, &self.buffer);
+        match result {
+            Ok(()) => {
+                self.torn = false;
+                receiver.counters().written.fetch_add(lines, Ordering::Relaxed);
+            }
+            Err(error) => {
+                let whole = self.buffer[..written].iter().filter(|&&byte| byte == b'\n').count() as u64;
+                let whole = whole.saturating_sub(u64::from(self.torn)).min(lines);
+                self.torn = if written == 0 { self.torn } else { self.buffer[written - 1] != b'\n' };
+                receiver.counters().written.fetch_add(whole, Ordering::Relaxed);
+                self.failed(receiver, lines - whole, &error);
+            }
+        }
+        self.buffer.clear();
+    }
+
+    fn failed(&mut self, receiver: &LogReceiver, lost: u64, error: &io::Error) {
+        receiver.counters().lost.fetch_add(lost, Ordering::Relaxed);
+        receiver.counters().write_errors.fetch_add(1, Ordering::Relaxed);
+        self.complain("cannot write the event log", error);
+    }
+
+    fn complain(&mut self, what: &str, error: &io::Error) {
+        let now = Instant::now();
+        if self.complained.is_none_or(|last| last + COMPLAIN_EVERY <= now) {
+            self.complained = Some(now);
+            tracing::warn!(path = %self.path.display(), %error, "{what}; lines are lost and counted");
+        }
+    }
+
+    /// When the path cannot be opened, the old file goes on being used.
+    fn reopen(&mut self) {
+        match open(&self.path) {
+            Ok(file) => {
+                self.file = file;
+                self.torn = false;
+            }
+            Err(error) => self.complain("cannot reopen the event log", &error),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(MODE).open(path)
+}
+
+/// As `write_all`, but says how far it came.
+fn write_counted(out: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match out.write(&bytes[written..]) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(n) => written += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}

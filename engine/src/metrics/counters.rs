@@ -1,0 +1,240 @@
+//! What one worker counts. Only that worker writes; anyone may read.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::reason::{InspectorOff, PacketDrop, Reason};
+use crate::side::Side;
+
+/// A number that only grows. One writer: a load and a store, no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Adds one.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// The present value, from any thread.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that goes up and down. One writer, as with [`Counter`].
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more.
+    #[inline]
+    pub fn inc(&self) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// One less; stays at zero.
+    #[inline]
+    pub fn dec(&self) {
+        self.0.store(self.0.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+
+    /// Says what it is now.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The present value, from any thread.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The phases a flow can be in, as counted and as logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Phase {
+    /// The TCP handshake goes through; nothing is known of the payload.
+    Opening,
+    /// The client's first flight is held.
+    Peeking,
+    /// Terminated on both sides.
+    Adopted,
+    /// Left as it was.
+    Bypassed,
+    /// Being ended.
+    Blocked,
+}
+
+impl Phase {
+    /// All of them, in declaration order.
+    pub const ALL: &'static [Self] =
+        &[Self::Opening, Self::Peeking, Self::Adopted, Self::Bypassed, Self::Blocked];
+
+    /// As it stands in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Peeking => "peeking",
+            Self::Adopted => "adopted",
+            Self::Bypassed => "bypassed",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// Frames and their bytes through one port, by one worker.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct PortCounters {
+    /// Frames received.
+    pub rx_packets: Counter,
+    /// Bytes of those.
+    pub rx_bytes: Counter,
+    /// Frames that the port took for sending.
+    pub tx_packets: Counter,
+    /// Bytes of those.
+    pub tx_bytes: Counter,
+}
+
+/// How a value behaves over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// One number of a worker that needs no label, with what the metrics page says of it.
+pub(super) struct Scalar {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: Kind,
+    pub(super) read: fn(&WorkerCounters) -> u64,
+}
+
+macro_rules! worker_counters {
+    ($($field:ident: $kind:ident = $name:literal, $help:literal;)*) => {
+        /// All numbers of one worker, on cache lines of its own.
+        #[derive(Debug)]
+        #[repr(align(128))]
+        pub struct WorkerCounters {
+            $(#[doc = $help] pub $field: $kind,)*
+            ports: Box<[[PortCounters; 2]]>,
+            drops: [Counter; PacketDrop::COUNT],
+            flows: [Gauge; Phase::ALL.len()],
+            ended: [Counter; Reason::COUNT],
+            inspectors_off: [Counter; InspectorOff::COUNT],
+            plaintext: [Counter; 2],
+        }
+
+        impl WorkerCounters {
+            /// Zeros, for an engine with so many wires.
+            pub fn new(wires: usize) -> Self {
+                Self {
+                    $($field: $kind::default(),)*
+                    ports: (0..wires.max(1)).map(|_| Default::default()).collect(),
+                    drops: std::array::from_fn(|_| Counter::default()),
+                    flows: Default::default(),
+                    ended: std::array::from_fn(|_| Counter::default()),
+                    inspectors_off: Default::default(),
+                    plaintext: Default::default(),
+                }
+            }
+        }
+
+        pub(super) const SCALARS: &[Scalar] = &[$(Scalar {
+            name: $name,
+            help: $help,
+            kind: Kind::$kind,
+            read: |counters| counters.$field.value(),
+        }),*];
+    };
+}
+
+worker_counters! {
+    flows_opened: Counter = "wireglass_flows_opened_total", "Flows that were given state.";
+    evictions: Counter = "wireglass_evictions_total", "Flows ended early because the flow table was full.";
+    handshakes_started: Counter = "wireglass_handshakes_started_total", "TLS interceptions begun: handshakes handed to the pool.";
+    handshakes_done: Counter = "wireglass_handshakes_done_total", "TLS interceptions with both handshakes complete.";
+    handshakes_failed: Counter = "wireglass_handshakes_failed_total", "TLS interceptions that ended before both handshakes were complete.";
+    handshake_queue: Gauge = "wireglass_handshake_queue", "Handshakes that wait for a thread of the pool or for its answer.";
+    certificates_minted: Counter = "wireglass_certificates_minted_total", "Interceptions that presented a minted certificate.";
+    retransmits: Counter = "wireglass_tcp_retransmits_total", "TCP segments that were sent again.";
+    tcp_timeouts: Counter = "wireglass_tcp_timeouts_total", "TCP retransmission timers that fired.";
+    http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
+    loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";
+    loop_idle: Counter = "wireglass_worker_idle_polls_total", "Turns of the worker's loop that found nothing to do.";
+}
+
+impl WorkerCounters {
+    /// One port of a wire: `Side::Client` is the inside port. A wire that does not exist is a bug of the
+    /// caller and counts as the last one.
+    #[inline]
+    pub fn port(&self, wire: usize, side: Side) -> &PortCounters {
+        &self.ports[wire.min(self.ports.len() - 1)][side as usize]
+    }
+
+    /// All ports, in no meaningful order.
+    pub(super) fn ports(&self) -> impl Iterator<Item = &PortCounters> {
+        self.ports.iter().flatten()
+    }
+
+    /// A packet was dropped.
+    #[inline]
+    pub fn drop_packet(&self, why: PacketDrop) {
+        self.drops[why as usize].inc();
+    }
+
+    /// How many were dropped so.
+    pub fn dropped(&self, why: PacketDrop) -> u64 {
+        self.drops[why as usize].value()
+    }
+
+    /// Flows in a phase now.
+    #[inline]
+    pub fn flows(&self, phase: Phase) -> &Gauge {
+        &self.flows[phase as usize]
+    }
+
+    /// A flow went from one phase to another.
+    #[inline]
+    pub fn flow_moved(&self, from: Phase, to: Phase) {
+        self.flows(from).dec();
+        self.flows(to).inc();
+    }
+
+    /// A flow ended; its phase's gauge is the caller's to lower.
+    #[inline]
+    pub fn flow_ended(&self, why: Reason) {
+        self.ended[why as usize].inc();
+    }
+
+    /// How many ended so.
+    pub fn ended(&self, why: Reason) -> u64 {
+        self.ended[why as usize].value()
+    }
+
+    /// An HTTP reader turned itself off.
+    #[inline]
+    pub fn inspector_off(&self, why: InspectorOff) {
+        self.inspectors_off[why as usize].inc();
+    }
+
+    /// How many did so.
+    pub fn inspectors_off(&self, why: InspectorOff) -> u64 {
+        self.inspectors_off[why as usize].value()
+    }
+
+    /// Plaintext bytes decrypted that came from this side.
+    #[inline]
+    pub fn plaintext(&self, from: Side) -> &Counter {
+        &self.plaintext[from as usize]
+    }
+}

@@ -1,0 +1,313 @@
+//! The metrics page: every counter of every worker in Prometheus' text format, version 0.0.4.
+
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::counters::{Kind, Phase, PortCounters, SCALARS, WorkerCounters};
+use crate::log::{EventKind, LogCounters};
+use crate::reason::{InspectorOff, PacketDrop, Reason};
+use crate::side::Side;
+
+/// What a port's driver counts by itself, since the engine started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortStatistics {
+    /// The device, as the configuration names it.
+    pub port: String,
+    /// Frames the port received and handed over.
+    pub rx_packets: u64,
+    /// Bytes of those.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes of those.
+    pub tx_bytes: u64,
+    /// Frames lost because the receive ring was full (DPDK's `imissed`).
+    pub rx_missed: u64,
+    /// Frames received with an error (`ierrors`).
+    pub rx_errors: u64,
+    /// Frames that could not be sent (`oerrors`).
+    pub tx_errors: u64,
+    /// Receive buffers that could not be allocated (`rx_nombuf`).
+    pub rx_no_buffer: u64,
+}
+
+type PortSource = Box<dyn Fn() -> Vec<PortStatistics> + Send + Sync>;
+
+/// The engine's numbers: made once at the start, read by the metrics page and by the `stats` event.
+pub struct Metrics {
+    started: Instant,
+    started_unix: f64,
+    wires: Vec<Arc<str>>,
+    workers: Vec<Arc<WorkerCounters>>,
+    log: OnceLock<Arc<LogCounters>>,
+    ports: OnceLock<PortSource>,
+}
+
+impl Metrics {
+    /// Zeros, for these wires and so many workers; the uptime starts here.
+    pub fn new(wires: &[Arc<str>], workers: usize) -> Self {
+        Self {
+            started: Instant::now(),
+            started_unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64()),
+            wires: wires.to_vec(),
+            workers: (0..workers).map(|_| Arc::new(WorkerCounters::new(wires.len()))).collect(),
+            log: OnceLock::new(),
+            ports: OnceLock::new(),
+        }
+    }
+
+    /// The counters of worker `index`, for that worker alone to write.
+    pub fn worker(&self, index: usize) -> Option<Arc<WorkerCounters>> {
+        self.workers.get(index).cloned()
+    }
+
+    /// Adds the log's counters to what is reported. Only the first call counts.
+    pub fn set_log(&self, counters: Arc<LogCounters>) {
+        let _ = self.log.set(counters);
+    }
+
+    /// Adds the ports' own statistics to what is reported; `source` is called for every page, on the thread
+    /// that renders it. Only the first call counts.
+    pub fn set_ports(&self, source: impl Fn() -> Vec<PortStatistics> + Send + Sync + 'static) {
+        let _ = self.ports.set(Box::new(source));
+    }
+
+    pub(super) fn uptime_seconds(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    pub(super) fn workers(&self) -> &[Arc<WorkerCounters>] {
+        &self.workers
+    }
+
+    pub(super) fn log(&self) -> Option<&LogCounters> {
+        self.log.get().map(|counters| &**counters)
+    }
+
+    pub(super) fn port_statistics(&self) -> Vec<PortStatistics> {
+        self.ports.get().map_or_else(Vec::new, |source| source())
+    }
+
+    /// Appends the whole page.
+    pub fn render_prometheus(&self, out: &mut String) {
+        let mut page = Page { out };
+        self.process(&mut page);
+        for scalar in SCALARS {
+            page.family(scalar.name, scalar.help, scalar.kind);
+            for (worker, counters) in self.workers.iter().enumerate() {
+                page.sample(scalar.name, &[("worker", &worker)], (scalar.read)(counters));
+            }
+        }
+        self.wire_traffic(&mut page);
+        self.by_reason(&mut page);
+        self.phases_and_plaintext(&mut page);
+        self.log_counters(&mut page);
+        self.driver_statistics(&mut page);
+    }
+
+    fn process(&self, page: &mut Page<'_>) {
+        let name = "wireglass_build_info";
+        page.family(name, "Always 1; the version is in the label.", Kind::Gauge);
+        page.sample(name, &[("version", &env!("CARGO_PKG_VERSION"))], 1);
+        let name = "wireglass_start_time_seconds";
+        page.family(name, "When the engine started, in seconds since the Unix epoch.", Kind::Gauge);
+        page.sample(name, &[], format_args!("{:.3}", self.started_unix));
+        let name = "wireglass_uptime_seconds";
+        page.family(name, "How long the engine has been running.", Kind::Gauge);
+        page.sample(name, &[], format_args!("{:.3}", self.started.elapsed().as_secs_f64()));
+    }
+
+    fn wire_traffic(&self, page: &mut Page<'_>) {
+        type Field = (&'static str, &'static str, fn(&PortCounters) -> u64);
+        const FIELDS: &[Field] = &[
+            ("wireglass_rx_packets_total", "Frames that a worker received.", |p| p.rx_packets.value()),
+            ("wireglass_rx_bytes_total", "Bytes of the frames that a worker received.", |p| {
+                p.rx_bytes.value()
+            }),
+            ("wireglass_tx_packets_total", "Frames that a worker sent.", |p| p.tx_packets.value()),
+            ("wireglass_tx_bytes_total", "Bytes of the frames that a worker sent.", |p| p.tx_bytes.value()),
+        ];
+        for (name, help, read) in FIELDS {
+            page.family(name, help, Kind::Counter);
+            for (worker, counters) in self.workers.iter().enumerate() {
+                for (index, wire) in self.wires.iter().enumerate() {
+                    for side in [Side::Client, Side::Server] {
+                        let labels: [Label<'_>; 3] =
+                            [("worker", &worker), ("wire", wire), ("side", &port_name(side))];
+                        page.sample(name, &labels, read(counters.port(index, side)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn by_reason(&self, page: &mut Page<'_>) {
+        let name = "wireglass_packets_dropped_total";
+        page.family(name, "Packets dropped, by reason.", Kind::Counter);
+        self.labelled(page, name, PacketDrop::ALL, |counters, why| counters.dropped(why), PacketDrop::code);
+        let name = "wireglass_flows_ended_total";
+        page.family(name, "Flows that ended, by reason.", Kind::Counter);
+        self.labelled(page, name, Reason::ALL, |counters, why| counters.ended(why), Reason::code);
+        let name = "wireglass_http_inspectors_off_total";
+        page.family(name, "Flows whose HTTP reader turned itself off, by reason.", Kind::Counter);
+        self.labelled(page, name, InspectorOff::ALL, |c, why| c.inspectors_off(why), InspectorOff::code);
+        self.reason_help(page);
+    }
+
+    /// The help texts of all reasons, so that a dashboard can show them beside the codes.
+    fn reason_help(&self, page: &mut Page<'_>) {
+        let name = "wireglass_reason_info";
+        page.family(name, "Always 1; what each reason code means.", Kind::Gauge);
+        let drops = PacketDrop::ALL.iter().map(|r| (r.code(), r.help()));
+        let ends = Reason::ALL.iter().map(|r| (r.code(), r.help()));
+        let offs = InspectorOff::ALL.iter().map(|r| (r.code(), r.help()));
+        for (code, help) in drops.chain(ends).chain(offs) {
+            page.sample(name, &[("reason", &code), ("help", &help)], 1);
+        }
+    }
+
+    fn labelled<R: Copy>(
+        &self,
+        page: &mut Page<'_>,
+        name: &str,
+        all: &[R],
+        read: impl Fn(&WorkerCounters, R) -> u64,
+        code: impl Fn(R) -> &'static str,
+    ) {
+        for (worker, counters) in self.workers.iter().enumerate() {
+            for &why in all {
+                page.sample(name, &[("worker", &worker), ("reason", &code(why))], read(counters, why));
+            }
+        }
+    }
+
+    fn phases_and_plaintext(&self, page: &mut Page<'_>) {
+        let name = "wireglass_flows";
+        page.family(name, "Flows that have state now, by phase.", Kind::Gauge);
+        for (worker, counters) in self.workers.iter().enumerate() {
+            for &phase in Phase::ALL {
+                let labels: [Label<'_>; 2] = [("worker", &worker), ("phase", &phase.name())];
+                page.sample(name, &labels, counters.flows(phase).value());
+            }
+        }
+        let name = "wireglass_plaintext_bytes_total";
+        page.family(name, "Application bytes decrypted, by the side they came from.", Kind::Counter);
+        for (worker, counters) in self.workers.iter().enumerate() {
+            for (side, from) in [(Side::Client, "client"), (Side::Server, "server")] {
+                page.sample(name, &[("worker", &worker), ("from", &from)], counters.plaintext(side).value());
+            }
+        }
+    }
+
+    fn log_counters(&self, page: &mut Page<'_>) {
+        let Some(log) = self.log() else { return };
+        let name = "wireglass_log_dropped_total";
+        page.family(name, "Events that found the log ring full and were dropped, by kind.", Kind::Counter);
+        for &kind in EventKind::ALL {
+            page.sample(name, &[("kind", &kind.name())], log.dropped(kind));
+        }
+        for (name, help, value) in [
+            ("wireglass_log_written_total", "Lines written to the event log.", log.written()),
+            (
+                "wireglass_log_lost_total",
+                "Lines lost because the event log could not be written.",
+                log.lost(),
+            ),
+            ("wireglass_log_write_errors_total", "Failed writes to the event log.", log.write_errors()),
+        ] {
+            page.family(name, help, Kind::Counter);
+            page.sample(name, &[], value);
+        }
+    }
+
+    fn driver_statistics(&self, page: &mut Page<'_>) {
+        type Field = (&'static str, &'static str, fn(&PortStatistics) -> u64);
+        const FIELDS: &[Field] = &[
+            ("wireglass_port_rx_packets_total", "Frames the port received, by its driver's count.", |p| {
+                p.rx_packets
+            }),
+            ("wireglass_port_rx_bytes_total", "Bytes the port received, by its driver's count.", |p| {
+                p.rx_bytes
+            }),
+            ("wireglass_port_tx_packets_total", "Frames the port sent, by its driver's count.", |p| {
+                p.tx_packets
+            }),
+            ("wireglass_port_tx_bytes_total", "Bytes the port sent, by its driver's count.", |p| p.tx_bytes),
+            ("wireglass_port_rx_missed_total", "Frames lost because the receive ring was full.", |p| {
+                p.rx_missed
+            }),
+            ("wireglass_port_rx_errors_total", "Frames received with an error.", |p| p.rx_errors),
+            ("wireglass_port_tx_errors_total", "Frames that could not be sent.", |p| p.tx_errors),
+            ("wireglass_port_rx_no_buffer_total", "Receive buffers that could not be allocated.", |p| {
+                p.rx_no_buffer
+            }),
+        ];
+        let ports = self.port_statistics();
+        if ports.is_empty() {
+            return;
+        }
+        for (name, help, read) in FIELDS {
+            page.family(name, help, Kind::Counter);
+            for port in &ports {
+                page.sample(name, &[("port", &port.port)], read(port));
+            }
+        }
+    }
+}
+
+/// As the configuration names the two ports of a wire.
+fn port_name(side: Side) -> &'static str {
+    match side {
+        Side::Client => "inside",
+        Side::Server => "outside",
+    }
+}
+
+type Label<'a> = (&'static str, &'a dyn fmt::Display);
+
+/// Writes the exposition format. Writing to a `String` cannot fail, so the results are not looked at.
+struct Page<'a> {
+    out: &'a mut String,
+}
+
+impl Page<'_> {
+    fn family(&mut self, name: &str, help: &str, kind: Kind) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[Label<'_>], value: impl fmt::Display) {
+        self.out.push_str(name);
+        for (index, (key, value)) in labels.iter().enumerate() {
+            self.out.push(if index == 0 { '{' } else { ',' });
+            let _ = write!(self.out, "{key}=\"");
+            let _ = write!(Escaped(self.out), "{value}");
+            self.out.push('"');
+        }
+        if !labels.is_empty() {
+            self.out.push('}');
+        }
+        let _ = writeln!(self.out, " {value}");
+    }
+}
+
+/// Label values escape the backslash, the quote and the line feed.
+struct Escaped<'a>(&'a mut String);
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            match c {
+                '\\' => self.0.push_str("\\\\"),
+                '"' => self.0.push_str("\\\""),
+                '\n' => self.0.push_str("\\n"),
+                c => self.0.push(c),
+            }
+        }
+        Ok(())
+    }
+}

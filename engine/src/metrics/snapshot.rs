@@ -1,0 +1,153 @@
+//! The sums over all workers at one moment, in the shape of the `stats` event.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::counters::{Counter, Phase, PortCounters, WorkerCounters};
+use super::page::Metrics;
+use crate::log::EventKind;
+use crate::reason::{InspectorOff, PacketDrop, Reason};
+use crate::side::Side;
+
+/// Sums since the start. Names as Suricata's `stats` event has them, where it has them; ours under `wireglass`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// Seconds since the start.
+    pub uptime: u64,
+    /// What the ports' drivers count; absent without real ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
+    /// What the workers received.
+    pub decoder: Decoder,
+    /// Flows.
+    pub flow: Flows,
+    /// What Suricata has no name for.
+    pub wireglass: Own,
+}
+
+/// Frames that reached the ports, and those of them that were lost there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Capture {
+    /// Received by the ports.
+    pub kernel_packets: u64,
+    /// Lost by the ports: receive ring full or no buffer.
+    pub kernel_drops: u64,
+}
+
+/// Frames received by the workers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decoder {
+    /// Frames.
+    pub pkts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Flows since the start and now.
+#[derive(Clone, Debug, Serialize)]
+pub struct Flows {
+    /// Flows that were given state.
+    pub total: u64,
+    /// Flows that have state now.
+    pub active: u64,
+}
+
+/// Our own numbers. The maps hold only what is not zero.
+#[derive(Clone, Debug, Serialize)]
+pub struct Own {
+    /// Flows now, by phase; all phases.
+    pub flows: BTreeMap<&'static str, u64>,
+    /// Flows ended, by reason.
+    pub ended: BTreeMap<&'static str, u64>,
+    /// Packets dropped, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// HTTP readers that turned themselves off, by reason.
+    pub http_off: BTreeMap<&'static str, u64>,
+    /// HTTP transactions read.
+    pub http_transactions: u64,
+    /// Frames sent.
+    pub tx_pkts: u64,
+    /// Bytes of those.
+    pub tx_bytes: u64,
+    /// TLS interceptions begun.
+    pub handshakes_started: u64,
+    /// Those complete on both legs.
+    pub handshakes_done: u64,
+    /// Those that failed.
+    pub handshakes_failed: u64,
+    /// Handshakes that wait now.
+    pub handshake_queue: u64,
+    /// Interceptions that presented a minted certificate.
+    pub certificates_minted: u64,
+    /// Plaintext bytes from clients.
+    pub plaintext_toserver: u64,
+    /// Plaintext bytes from servers.
+    pub plaintext_toclient: u64,
+    /// TCP segments sent again.
+    pub tcp_retransmits: u64,
+    /// TCP retransmission timers that fired.
+    pub tcp_timeouts: u64,
+    /// Flows ended early because the table was full.
+    pub evictions: u64,
+    /// Events that found the log ring full.
+    pub log_dropped: u64,
+    /// Lines that could not be written.
+    pub log_lost: u64,
+}
+
+impl Metrics {
+    /// The sums now. Counters are read one by one while the workers go on.
+    pub fn snapshot(&self) -> Snapshot {
+        let workers = self.workers();
+        let sum = |read: &dyn Fn(&WorkerCounters) -> u64| workers.iter().map(|w| read(w)).sum::<u64>();
+        let ports =
+            |read: fn(&PortCounters) -> &Counter| sum(&|w| w.ports().map(|port| read(port).value()).sum());
+        let flows: BTreeMap<_, _> =
+            Phase::ALL.iter().map(|&p| (p.name(), sum(&|w| w.flows(p).value()))).collect();
+        Snapshot {
+            uptime: self.uptime_seconds(),
+            capture: self.capture(),
+            decoder: Decoder { pkts: ports(|p| &p.rx_packets), bytes: ports(|p| &p.rx_bytes) },
+            flow: Flows { total: sum(&|w| w.flows_opened.value()), active: flows.values().sum() },
+            wireglass: Own {
+                flows,
+                ended: nonzero(Reason::ALL, Reason::code, |r| sum(&|w| w.ended(r))),
+                dropped: nonzero(PacketDrop::ALL, PacketDrop::code, |r| sum(&|w| w.dropped(r))),
+                http_off: nonzero(InspectorOff::ALL, InspectorOff::code, |r| sum(&|w| w.inspectors_off(r))),
+                http_transactions: sum(&|w| w.http_transactions.value()),
+                tx_pkts: ports(|p| &p.tx_packets),
+                tx_bytes: ports(|p| &p.tx_bytes),
+                handshakes_started: sum(&|w| w.handshakes_started.value()),
+                handshakes_done: sum(&|w| w.handshakes_done.value()),
+                handshakes_failed: sum(&|w| w.handshakes_failed.value()),
+                handshake_queue: sum(&|w| w.handshake_queue.value()),
+                certificates_minted: sum(&|w| w.certificates_minted.value()),
+                plaintext_toserver: sum(&|w| w.plaintext(Side::Client).value()),
+                plaintext_toclient: sum(&|w| w.plaintext(Side::Server).value()),
+                tcp_retransmits: sum(&|w| w.retransmits.value()),
+                tcp_timeouts: sum(&|w| w.tcp_timeouts.value()),
+                evictions: sum(&|w| w.evictions.value()),
+                log_dropped: self.log().map_or(0, |l| EventKind::ALL.iter().map(|&k| l.dropped(k)).sum()),
+                log_lost: self.log().map_or(0, |l| l.lost()),
+            },
+        }
+    }
+
+    fn capture(&self) -> Option<Capture> {
+        let ports = self.port_statistics();
+        if ports.is_empty() {
+            return None;
+        }
+        let kernel_drops = ports.iter().map(|p| p.rx_missed + p.rx_no_buffer).sum();
+        Some(Capture { kernel_packets: ports.iter().map(|p| p.rx_packets).sum(), kernel_drops })
+    }
+}
+
+fn nonzero<R: Copy>(
+    all: &[R],
+    code: fn(R) -> &'static str,
+    value: impl Fn(R) -> u64,
+) -> BTreeMap<&'static str, u64> {
+    all.iter().map(|&r| (code(r), value(r))).filter(|&(_, n)| n != 0).collect()
+}
