@@ -73,6 +73,11 @@ impl<T> FlowTable<T> {
         self.index.is_empty()
     }
 
+    /// No room for another flow.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.capacity as usize
+    }
+
     /// Flows of a class.
     pub fn count(&self, class: Class) -> usize {
         self.lists[class as usize].len as usize
@@ -98,7 +103,7 @@ impl<T> FlowTable<T> {
     /// # Errors
     /// Gives the flow back when the table is full: make room with [`Self::evict`] first.
     pub fn insert(&mut self, hash: u64, key: FlowKey, class: Class, flow: T) -> Result<FlowId, T> {
-        if self.index.len() >= self.capacity as usize {
+        if self.is_full() {
             return Err(flow);
         }
         let at = self.take_slot();

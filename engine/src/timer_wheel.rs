@@ -109,8 +109,8 @@ impl<T: Copy> TimerWheel<T> {
     }
 }
 
-/// Rounded up, so that a timer never fires before its time.
-fn tick(at: Instant) -> u64 {
+/// The tick of a time, rounded up so that a timer never fires before it.
+pub(crate) fn tick(at: Instant) -> u64 {
     (at.total_micros().max(0) as u64).div_ceil(1000)
 }
 

@@ -205,7 +205,9 @@ impl Adopted {
             }
         }
         if let Tls::Handshake(_, closed) = &self.tls
-            && (*closed != self.closed || !self.client.tcp.recv().is_empty() || !self.server.tcp.recv().is_empty())
+            && (*closed != self.closed
+                || !self.client.tcp.recv().is_empty()
+                || !self.server.tcp.recv().is_empty())
         {
             let input = Input {
                 from_client: self.client.take(),
@@ -279,12 +281,7 @@ impl Adopted {
     }
 
     /// Moves what one end has sent to the other, as far as the other leg may queue it.
-    fn relay<E: Effects>(
-        &mut self,
-        fx: &mut E,
-        from: Side,
-        told: &mut Told,
-    ) -> Result<(), RelayError> {
+    fn relay<E: Effects>(&mut self, fx: &mut E, from: Side, told: &mut Told) -> Result<(), RelayError> {
         let limit = fx.shared().limits.buffer_bytes;
         let (source, sink) = match from {
             Side::Client => (&mut self.client, &mut self.server),
@@ -297,7 +294,7 @@ impl Adopted {
         let n = data.len().min(room);
         if n > 0 {
             let mut inspect = |side: Side, plaintext: &[u8]| {
-                fx.count_plaintext(side, plaintext.len());
+                fx.counters().plaintext(side).add(plaintext.len() as u64);
                 if let Some(inspector) = inspector {
                     inspector.bytes(side, plaintext);
                 }
@@ -305,7 +302,8 @@ impl Adopted {
             relay.receive(from, &data[..n], &mut inspect, output)?;
             source.tcp.consume(n);
             let refused = RelayError { reason: Reason::ResourceMemory, alert: None };
-            let (to_client, to_server) = (std::mem::take(&mut output.to_client), std::mem::take(&mut output.to_server));
+            let (to_client, to_server) =
+                (std::mem::take(&mut output.to_client), std::mem::take(&mut output.to_server));
             if !self.client.send(to_client) || !self.server.send(to_server) {
                 return Err(refused);
             }

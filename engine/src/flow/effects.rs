@@ -7,8 +7,8 @@ use tcp_stack::{Duration, Instant};
 use crate::driver::Frame;
 use crate::handshake::Job;
 use crate::log::event::{Event, Timestamp};
+use crate::metrics::WorkerCounters;
 use crate::policy::Policy;
-use crate::reason::PacketDrop;
 use crate::side::Side;
 use crate::tls::TlsContext;
 
@@ -35,8 +35,8 @@ pub trait Effects {
     /// An empty frame; none when the pool is empty.
     fn allocate(&mut self) -> Option<Self::Frame>;
 
-    /// A packet ended here.
-    fn count_drop(&mut self, reason: PacketDrop);
+    /// The worker's counters.
+    fn counters(&self) -> &WorkerCounters;
 
     /// Asks to hold one more frame; false when the worker holds as many as it may. Give back with [`Self::release`].
     fn hold(&mut self) -> bool;
@@ -46,9 +46,6 @@ pub trait Effects {
 
     /// Tells the log.
     fn event(&mut self, event: Event);
-
-    /// Plaintext went by: `bytes` of it, from an end.
-    fn count_plaintext(&mut self, from: Side, bytes: usize);
 
     /// Hands a handshake to the pool; its answer comes back through [`super::Flow::handle_reply`].
     ///

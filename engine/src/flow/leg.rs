@@ -28,7 +28,13 @@ pub(super) struct Leg {
 
 impl Leg {
     /// Takes over the connection of the end that `template` imitates.
-    pub(super) fn adopt(now: Instant, towards: Side, template: Template, adoption: Adoption, limits: &Limits) -> Self {
+    pub(super) fn adopt(
+        now: Instant,
+        towards: Side,
+        template: Template,
+        adoption: Adoption,
+        limits: &Limits,
+    ) -> Self {
         let config = Config {
             send_limit: 2 * limits.buffer_bytes + SEND_SLACK,
             recv_limit: limits.buffer_bytes,
@@ -69,7 +75,7 @@ impl Leg {
         let head = self.template.len();
         loop {
             let Some(mut frame) = fx.allocate() else {
-                fx.count_drop(PacketDrop::NoBuffer);
+                fx.counters().drop_packet(PacketDrop::NoBuffer);
                 self.retry_at = Some(fx.now() + RETRY);
                 return;
             };
@@ -77,7 +83,7 @@ impl Leg {
             let header_end = head + segment.header_len();
             if !frame.set_len(header_end + segment.payload_len()) {
                 // Cannot be: the MSS was cut to the wire's MTU, which fits a frame. TCP would send it again for ever.
-                fx.count_drop(PacketDrop::NoBuffer);
+                fx.counters().drop_packet(PacketDrop::NoBuffer);
                 continue;
             }
             let (source, destination) = self.template.ports();

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant, Segment};
 
-use self::adopted::{Adopted, Progress, Told};
+use self::adopted::{Adopted, Told};
 use self::blocked::Blocked;
 use self::bypassed::Bypassed;
 pub use self::effects::{Effects, Limits, OutsideTls, Shared};
@@ -33,8 +33,11 @@ use crate::driver::Frame;
 use crate::flow_table::Class;
 use crate::handshake::Reply;
 use crate::log::event::{Action, HelloInfo, Timestamp, Volume};
+use crate::metrics;
 use crate::packet::{Headers, Template, scrub_syn};
-use crate::policy::{BlockWith, Decision, FlowFacts, HelloFacts, Profile, TlsVersion, UnsupportedAction, Verdict};
+use crate::policy::{
+    BlockWith, Decision, FlowFacts, HelloFacts, Profile, TlsVersion, UnsupportedAction, Verdict,
+};
 use crate::reason::{PacketDrop, Reason};
 use crate::side::Side;
 use crate::tls::client_hello::ClientHello;
@@ -94,7 +97,12 @@ impl<F: Frame> Flow<F> {
     /// A flow that begins with this SYN; the SYN itself goes to [`Self::handle_frame`] next.
     ///
     /// `verdict`: what L3/L4 rules have settled already. Blocked flows do not begin: the caller refuses their SYN.
-    pub fn new<E: Effects<Frame = F>>(fx: &E, identity: Identity, syn: &Segment<'_>, verdict: Option<&Verdict>) -> Self {
+    pub fn new<E: Effects<Frame = F>>(
+        fx: &E,
+        identity: Identity,
+        syn: &Segment<'_>,
+        verdict: Option<&Verdict>,
+    ) -> Self {
         let (now, wall) = (fx.now(), fx.wall());
         let bypass = verdict.filter(|v| matches!(v.decision, Decision::Bypass));
         let phase = match bypass {
@@ -129,14 +137,14 @@ impl<F: Frame> Flow<F> {
         }
     }
 
-    /// Name of the phase, as in the `flow` event.
-    pub fn phase(&self) -> &'static str {
+    /// The phase it is in, as counted and logged.
+    pub fn phase(&self) -> metrics::Phase {
         match self.phase {
-            Phase::Opening(_) => "opening",
-            Phase::Peeking(_) => "peeking",
-            Phase::Adopted(_) | Phase::Moving => "adopted",
-            Phase::Bypassed(_) => "bypassed",
-            Phase::Blocked(_) => "blocked",
+            Phase::Opening(_) => metrics::Phase::Opening,
+            Phase::Peeking(_) => metrics::Phase::Peeking,
+            Phase::Adopted(_) | Phase::Moving => metrics::Phase::Adopted,
+            Phase::Bypassed(_) => metrics::Phase::Bypassed,
+            Phase::Blocked(_) => metrics::Phase::Blocked,
         }
     }
 
@@ -152,7 +160,13 @@ impl<F: Frame> Flow<F> {
     }
 
     /// A frame of the flow, whose headers are sound. `from`: the end whose port it came in.
-    pub fn handle_frame<E: Effects<Frame = F>>(&mut self, fx: &mut E, from: Side, mut frame: F, mut headers: Headers) {
+    pub fn handle_frame<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        from: Side,
+        mut frame: F,
+        mut headers: Headers,
+    ) {
         let volume = &mut self.volume[from as usize];
         volume.packets += 1;
         volume.bytes += frame.len() as u64;
@@ -165,7 +179,7 @@ impl<F: Frame> Flow<F> {
             return fx.send(from.other(), frame);
         }
         if let Err(reason) = headers.verify_checksums(frame.data()) {
-            return fx.count_drop(reason);
+            return fx.counters().drop_packet(reason);
         }
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
         self.phase = match phase {
@@ -174,7 +188,7 @@ impl<F: Frame> Flow<F> {
             phase => match Segment::parse(headers.segment(frame.data_mut())) {
                 Ok(segment) => self.handle_segment(fx, phase, from, &segment),
                 Err(_) => {
-                    fx.count_drop(PacketDrop::BadTcpHeader);
+                    fx.counters().drop_packet(PacketDrop::BadTcpHeader);
                     phase
                 }
             },
@@ -270,7 +284,7 @@ impl<F: Frame> Flow<F> {
         headers: &mut Headers,
     ) -> Phase<F> {
         let Ok(segment) = Segment::parse(headers.segment(frame.data())) else {
-            fx.count_drop(PacketDrop::BadTcpHeader);
+            fx.counters().drop_packet(PacketDrop::BadTcpHeader);
             return Phase::Opening(opening);
         };
         match opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers)) {
@@ -286,7 +300,7 @@ impl<F: Frame> Flow<F> {
                 self.finish(fx, if from == Side::Client { Reason::ClientReset } else { Reason::ServerReset });
                 return std::mem::replace(&mut self.phase, Phase::Moving);
             }
-            Opened::Unwanted => fx.count_drop(PacketDrop::BrokenHandshake),
+            Opened::Unwanted => fx.counters().drop_packet(PacketDrop::BrokenHandshake),
             Opened::ClientData => {
                 let template = Template::of(frame.data(), headers);
                 let limits = fx.shared().limits;
@@ -300,7 +314,13 @@ impl<F: Frame> Flow<F> {
     }
 
     /// The server speaks first: whatever this is, TLS it is not.
-    fn not_tls<E: Effects<Frame = F>>(&mut self, fx: &mut E, opening: Opening, from: Side, frame: F) -> Phase<F> {
+    fn not_tls<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        opening: Opening,
+        from: Side,
+        frame: F,
+    ) -> Phase<F> {
         if fx.shared().outside_tls.bypass_not_tls {
             self.decided = Some((Action::Bypass, None));
             fx.send(from.other(), frame);
@@ -316,7 +336,7 @@ impl<F: Frame> Flow<F> {
     fn midstream<E: Effects<Frame = F>>(&mut self, fx: &mut E, from: Side, frame: F) -> Phase<F> {
         if fx.shared().outside_tls.reset_midstream {
             self.decided = Some((Action::Block, None));
-            fx.count_drop(PacketDrop::Unwanted);
+            fx.counters().drop_packet(PacketDrop::Unwanted);
             return self.block(fx, Blocked::reset, None, Reason::Midstream);
         }
         self.decided = Some((Action::Bypass, None));
@@ -333,11 +353,12 @@ impl<F: Frame> Flow<F> {
         headers: &Headers,
     ) -> Phase<F> {
         let Ok(segment) = Segment::parse(headers.segment(frame.data())) else {
-            fx.count_drop(PacketDrop::BadTcpHeader);
+            fx.counters().drop_packet(PacketDrop::BadTcpHeader);
             return Phase::Peeking(peeking);
         };
         if segment.flags.rst || segment.flags.syn || from == Side::Server {
-            let opened = peeking.opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers));
+            let opened =
+                peeking.opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers));
             return self.peek_beside(fx, peeking, opened, from, frame);
         }
         let (fin, end) = (segment.flags.fin, segment.seq + segment.payload.len() as u32);
@@ -346,7 +367,9 @@ impl<F: Frame> Flow<F> {
             Peeked::Hello(hello) => self.decide(fx, peeking, hello),
             Peeked::Not(reason) => self.no_hello(fx, peeking, reason),
             // After a FIN in its place there will be no more.
-            Peeked::Incomplete if fin && peeking.reaches(end) => self.no_hello(fx, peeking, Reason::ClientClosed),
+            Peeked::Incomplete if fin && peeking.reaches(end) => {
+                self.no_hello(fx, peeking, Reason::ClientClosed)
+            }
             Peeked::Incomplete => Phase::Peeking(peeking),
         }
     }
@@ -377,15 +400,22 @@ impl<F: Frame> Flow<F> {
                 return self.not_tls(fx, opening, from, frame);
             }
             Opened::Unwanted | Opened::ClientData | Opened::OneDirection => {
-                fx.count_drop(PacketDrop::BrokenHandshake);
+                fx.counters().drop_packet(PacketDrop::BrokenHandshake);
             }
         }
         Phase::Peeking(peeking)
     }
 
     /// There will be no ClientHello.
-    fn no_hello<E: Effects<Frame = F>>(&mut self, fx: &mut E, peeking: Box<Peeking<F>>, reason: Reason) -> Phase<F> {
-        if matches!(reason, Reason::HelloNotTls | Reason::ClientClosed) && fx.shared().outside_tls.bypass_not_tls {
+    fn no_hello<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        peeking: Box<Peeking<F>>,
+        reason: Reason,
+    ) -> Phase<F> {
+        if matches!(reason, Reason::HelloNotTls | Reason::ClientClosed)
+            && fx.shared().outside_tls.bypass_not_tls
+        {
             self.decided = Some((Action::Bypass, None));
             return self.release(fx, peeking);
         }
@@ -516,7 +546,7 @@ impl<F: Frame> Flow<F> {
                 self.follow(fx, adopted, progress, told)
             }
             Phase::Blocked(mut blocked) => {
-                fx.count_drop(PacketDrop::FlowEnded);
+                fx.counters().drop_packet(PacketDrop::FlowEnded);
                 blocked.handle(fx, from, segment);
                 Phase::Blocked(blocked)
             }

@@ -1,6 +1,6 @@
 //! Watching two hosts open a connection, so that it can be adopted later.
 
-use tcp_stack::{Adoption, AdoptedTimestamps, Duration, Instant, Segment, Seq};
+use tcp_stack::{AdoptedTimestamps, Adoption, Duration, Instant, Segment, Seq};
 
 use super::effects::Limits;
 use super::leg::Leg;
@@ -134,7 +134,12 @@ impl Opening {
         Opened::Pass
     }
 
-    fn observe_server(&mut self, now: Instant, segment: &Segment<'_>, template: impl FnOnce() -> Template) -> Opened {
+    fn observe_server(
+        &mut self,
+        now: Instant,
+        segment: &Segment<'_>,
+        template: impl FnOnce() -> Template,
+    ) -> Opened {
         let answers_syn = segment.ack == Some(self.client.isn + 1);
         if segment.flags.rst {
             let next = self.server.map_or(segment.seq, |s| s.isn + 1);

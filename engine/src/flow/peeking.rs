@@ -60,7 +60,7 @@ impl<F> Peeking<F> {
         match inserted {
             Inserted::New => {}
             Inserted::Repeated => {
-                fx.count_drop(PacketDrop::RepeatedWhileHeld);
+                fx.counters().drop_packet(PacketDrop::RepeatedWhileHeld);
                 return Peeked::Incomplete;
             }
             Inserted::Ambiguous => return Peeked::Not(Reason::HelloAmbiguous),

@@ -90,7 +90,12 @@ impl<F: Frame> Flow<F> {
         fx.event(Event::Tls(head, Box::new(event)));
     }
 
-    fn tls_event(&self, hello: Option<HelloInfo>, profile: Option<&Arc<Profile>>, reason: Reason) -> TlsEvent {
+    fn tls_event(
+        &self,
+        hello: Option<HelloInfo>,
+        profile: Option<&Arc<Profile>>,
+        reason: Reason,
+    ) -> TlsEvent {
         let (action, rule) = self.decided.clone().unwrap_or((Action::Block, None));
         TlsEvent {
             action,
@@ -125,7 +130,7 @@ impl<F: Frame> Flow<F> {
             to_server: self.volume[Side::Client as usize],
             to_client: self.volume[Side::Server as usize],
             action: self.decided.as_ref().map(|(action, _)| *action),
-            phase: self.phase(),
+            phase: self.phase().name(),
             reason,
         };
         let head = self.head(fx);
@@ -152,6 +157,8 @@ impl<F: Frame> Flow<F> {
 
 /// It was the engine that refused, not one of the ends.
 fn is_refusal(reason: Reason) -> bool {
-    ["cert.", "ver.", "cipher.", "mint.", "res.", "engine."].iter().any(|class| reason.code().starts_with(class))
+    ["cert.", "ver.", "cipher.", "mint.", "res.", "engine."]
+        .iter()
+        .any(|class| reason.code().starts_with(class))
         || reason == Reason::ServerWantsClientCert
 }

@@ -38,7 +38,9 @@ impl Pool {
         let (sender, receiver) = bounded(OUTSTANDING);
         let start = |n| {
             let (receiver, replies) = (receiver.clone(), Arc::clone(&replies));
-            std::thread::Builder::new().name(format!("wg-shake-{n}")).spawn(move || serve(&receiver, &replies))
+            std::thread::Builder::new()
+                .name(format!("wg-shake-{n}"))
+                .spawn(move || serve(&receiver, &replies))
         };
         let threads_started = (0..threads).map(start).collect::<Result<_, _>>()?;
         let client = |worker: usize| Client {

@@ -3,9 +3,11 @@
 mod build;
 mod classify;
 mod key;
+mod reset;
 mod scrub;
 
 pub use build::{MAX_HEADERS, Template};
 pub use classify::{Class, Headers, classify};
 pub use key::{FlowKey, KeyHasher};
+pub use reset::{Reset, reset_for};
 pub use scrub::{Scrubbed, scrub_syn};

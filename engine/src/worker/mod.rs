@@ -1,1 +1,418 @@
-//! A worker: one core, run to completion.
+//! A worker: one core, run to completion. Receive, classify, look up, process, timers, send.
+//!
+//! It has no clock: whoever runs it says what time it is, so the same worker runs on a core and in a simulation.
+
+mod desk;
+mod steering;
+mod thread;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tcp_stack::{Instant, Segment};
+
+use self::desk::{Current, Desk};
+pub use self::steering::Steering;
+pub use self::thread::{Idle, WorkerThread};
+use crate::driver::{BURST, Frame, Io, PortId};
+use crate::flow::{Effects, Flow, Identity, Shared};
+use crate::flow_table::{FlowId, FlowTable};
+use crate::handshake;
+use crate::log::LogSender;
+use crate::log::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
+use crate::metrics::WorkerCounters;
+use crate::packet::{Class, FlowKey, Headers, KeyHasher, classify, reset_for};
+use crate::policy::{Decision, FlowFacts, Verdict};
+use crate::reason::{PacketDrop, Reason};
+use crate::side::Side;
+use crate::timer_wheel::TimerWheel;
+
+/// Frames taken from other workers in one turn: as many as from two ports.
+const STEERED: usize = 2 * BURST;
+
+/// What a worker is made of.
+pub struct Parts<IO: Io> {
+    /// Its queues of all ports.
+    pub io: IO,
+    /// What all flows share.
+    pub shared: Arc<Shared>,
+    /// Its rings to and from the other workers.
+    pub steering: Steering<IO::Frame>,
+    /// Its end of the handshake pool.
+    pub pool: handshake::Client,
+    /// Its way to the log.
+    pub log: LogSender,
+    /// Its counters.
+    pub counters: Arc<WorkerCounters>,
+    /// The secret of the flow keys' hash; the same for all workers.
+    pub hash_secret: [u8; 16],
+    /// Most flows at a time.
+    pub flows: u32,
+    /// Most frames held while ClientHellos are incomplete.
+    pub held_frames: usize,
+    /// High bits of the flow ids, so that restarts do not repeat them.
+    pub epoch: u64,
+}
+
+/// One worker.
+pub struct Worker<IO: Io> {
+    table: FlowTable<Entry<IO::Frame>>,
+    wheel: TimerWheel<FlowId>,
+    hasher: KeyHasher,
+    steering: Steering<IO::Frame>,
+    desk: Desk<IO>,
+    flow_ids: u64,
+    /// Reused in each turn.
+    burst: Vec<IO::Frame>,
+    fired: Vec<(u64, FlowId)>,
+}
+
+struct Entry<F> {
+    flow: Flow<F>,
+    /// The tick for which the wheel holds the flow; later entries of the wheel are stale.
+    armed: u64,
+    /// Where it lies; see [`Current`].
+    wire: u8,
+    client_port: Side,
+}
+
+impl<IO: Io> Worker<IO> {
+    /// A worker without flows.
+    pub fn new(parts: Parts<IO>, now: Instant, wall: Timestamp) -> Self {
+        let Parts { io, shared, steering, pool, log, counters, hash_secret, flows, held_frames, epoch } =
+            parts;
+        Self {
+            table: FlowTable::new(flows),
+            wheel: TimerWheel::new(now),
+            hasher: KeyHasher::new(hash_secret),
+            desk: Desk::new(io, shared, pool, log, counters, (now, wall), held_frames),
+            // Ids of different workers never meet: each counts in steps of their number.
+            flow_ids: epoch + steering.me() as u64,
+            steering,
+            burst: Vec::with_capacity(BURST),
+            fired: Vec::new(),
+        }
+    }
+
+    /// One turn: all there is to do now, a burst from each port at most. Returns how many things it did.
+    ///
+    /// Times never go backwards.
+    pub fn poll(&mut self, now: Instant, wall: Timestamp) -> usize {
+        (self.desk.now, self.desk.wall) = (now, wall);
+        let mut done = 0;
+        for wire in 0..self.desk.io.wires() {
+            for side in [Side::Client, Side::Server] {
+                done += self.receive(PortId { wire, side });
+            }
+        }
+        for _ in 0..STEERED {
+            let Some((port, frame)) = self.steering.receive() else { break };
+            self.handle_frame(port, frame);
+            done += 1;
+        }
+        while let Some((id, reply)) = self.desk.pool.next_reply() {
+            self.with_flow(id, |flow, desk| flow.handle_reply(desk, reply));
+            done += 1;
+        }
+        done += self.run_timers(now);
+        self.desk.flush();
+        self.desk.counters.handshake_queue.set(self.desk.pool.outstanding() as u64);
+        if done == 0 {
+            self.desk.counters.loop_idle.inc()
+        } else {
+            self.desk.counters.loop_busy.inc()
+        }
+        done
+    }
+
+    /// When there is something to do even if nothing comes.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.wheel.next()
+    }
+
+    /// Flows in the table.
+    pub fn flows(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Jobs at the handshake pool.
+    pub fn outstanding_handshakes(&self) -> usize {
+        self.desk.pool.outstanding()
+    }
+
+    /// Resets all flows and reports them: the engine's stop. The worker is empty afterwards.
+    pub fn shut_down(&mut self, now: Instant, wall: Timestamp) {
+        (self.desk.now, self.desk.wall) = (now, wall);
+        while let Some(id) = self.table.any() {
+            self.end_flow(id, Reason::Shutdown);
+        }
+        while self.steering.receive().is_some() {}
+        self.desk.flush();
+    }
+
+    fn receive(&mut self, port: PortId) -> usize {
+        let mut burst = std::mem::take(&mut self.burst);
+        self.desk.io.receive(port, &mut burst);
+        let packets = burst.len();
+        if packets > 0 {
+            let counters = Arc::clone(&self.desk.counters);
+            let counters = counters.port(port.wire.into(), port.side);
+            counters.rx_packets.add(packets as u64);
+            counters.rx_bytes.add(burst.iter().map(|f| f.len() as u64).sum());
+        }
+        for frame in burst.drain(..) {
+            self.handle_frame(port, frame);
+        }
+        self.burst = burst;
+        packets
+    }
+
+    fn handle_frame(&mut self, port: PortId, frame: IO::Frame) {
+        match classify(frame.data()) {
+            Class::Other => self.desk.forward(port.opposite(), frame),
+            Class::Bad(reason) => self.desk.counters.drop_packet(reason),
+            Class::TcpFragment { source, destination } => {
+                if self.is_candidate(source, destination) {
+                    self.desk.counters.drop_packet(PacketDrop::TcpFragment);
+                } else {
+                    self.desk.forward(port.opposite(), frame);
+                }
+            }
+            Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
+                self.desk.forward(port.opposite(), frame);
+            }
+            Class::Tcp(headers) => {
+                let key = FlowKey::new(port.wire, &headers);
+                let hash = self.hasher.hash(&key);
+                let owner = KeyHasher::owner(hash, self.steering.workers());
+                if owner == self.steering.me() {
+                    self.handle_tcp(port, frame, headers, key, hash);
+                } else if !self.steering.send(owner, port, frame) {
+                    self.desk.counters.drop_packet(PacketDrop::SteeringRingFull);
+                }
+            }
+        }
+    }
+
+    /// Either port may be the server's: a frame alone does not say who began.
+    fn is_candidate(&self, source: SocketAddr, destination: SocketAddr) -> bool {
+        let policy = &self.desk.shared.policy;
+        policy.candidate(destination.port()) || policy.candidate(source.port())
+    }
+
+    fn handle_tcp(&mut self, port: PortId, frame: IO::Frame, headers: Headers, key: FlowKey, hash: u64) {
+        let Some(frame) = self.contiguous(frame) else { return };
+        let begins = is_syn(&frame, &headers);
+        let mut found = self.table.find(hash, &key);
+        if let Some(id) = found
+            && begins
+            && self.gives_way(id, port, &frame, &headers)
+        {
+            self.end_flow(id, Reason::Closed);
+            found = None;
+        }
+        match found {
+            Some(id) => self.hand_over(id, port, frame, headers),
+            None if begins => self.begin(port, frame, headers, key, hash),
+            None => self.midstream(port, frame, &headers),
+        }
+    }
+
+    /// A frame in one piece: a scattered jumbo frame is copied together, where a frame of ours can hold it.
+    fn contiguous(&mut self, frame: IO::Frame) -> Option<IO::Frame> {
+        if frame.is_contiguous() {
+            return Some(frame);
+        }
+        let mut bytes = Vec::with_capacity(frame.len());
+        frame.copy_to(&mut bytes);
+        let copy = self.filled(&bytes);
+        if copy.is_none() {
+            self.desk.counters.drop_packet(PacketDrop::NoBuffer);
+        }
+        copy
+    }
+
+    /// A new frame with these bytes; none when the pool is empty or its frames are smaller.
+    fn filled(&mut self, bytes: &[u8]) -> Option<IO::Frame> {
+        let mut frame = self.desk.io.allocate()?;
+        if !frame.set_len(bytes.len()) {
+            return None;
+        }
+        frame.data_mut().copy_from_slice(bytes);
+        Some(frame)
+    }
+
+    fn gives_way(&mut self, id: FlowId, port: PortId, frame: &IO::Frame, headers: &Headers) -> bool {
+        let Ok(syn) = Segment::parse(headers.segment(frame.data())) else { return false };
+        self.table.get_mut(id).is_some_and(|e| e.client_port == port.side && e.flow.gives_way_to(&syn))
+    }
+
+    fn hand_over(&mut self, id: FlowId, port: PortId, frame: IO::Frame, headers: Headers) {
+        self.with_flow(id, |flow, desk| {
+            let from = if port.side == desk.current.client_port { Side::Client } else { Side::Server };
+            flow.handle_frame(desk, from, frame, headers);
+        });
+    }
+
+    /// A SYN of a connection that is not known.
+    fn begin(&mut self, port: PortId, frame: IO::Frame, headers: Headers, key: FlowKey, hash: u64) {
+        if let Err(reason) = headers.verify_checksums(frame.data()) {
+            return self.desk.counters.drop_packet(reason);
+        }
+        let identity = Identity {
+            flow_id: self.flow_ids,
+            wire: port.wire,
+            vlan: headers.vlan,
+            client: headers.source,
+            server: headers.destination,
+        };
+        self.flow_ids += self.steering.workers() as u64;
+        self.desk.current = Current { id: None, wire: port.wire, client_port: port.side };
+        let verdict = self.settled(port, &identity);
+        if let Some(Verdict { decision: Decision::Block(_), .. }) = &verdict {
+            self.log_refused(&identity, frame.len());
+            return self.refuse(port, &frame, &headers, PacketDrop::PolicyBlocked);
+        }
+        let Ok(syn) = Segment::parse(headers.segment(frame.data())) else {
+            return self.desk.counters.drop_packet(PacketDrop::BadTcpHeader);
+        };
+        let flow = Flow::new(&self.desk, identity, &syn, verdict.as_ref());
+        if self.table.is_full() && !self.evict() {
+            return self.desk.counters.drop_packet(PacketDrop::TableFull);
+        }
+        let class = flow.class();
+        self.desk.counters.flows(flow.phase()).inc();
+        let entry = Entry { flow, armed: u64::MAX, wire: port.wire, client_port: port.side };
+        match self.table.insert(hash, key, class, entry) {
+            Ok(id) => {
+                self.desk.counters.flows_opened.inc();
+                self.hand_over(id, port, frame, headers);
+            }
+            Err(_) => self.desk.counters.drop_packet(PacketDrop::TableFull),
+        }
+    }
+
+    /// What is settled at the SYN. Connections from the outside are only counted: there is no server key to show them.
+    fn settled(&self, port: PortId, identity: &Identity) -> Option<Verdict> {
+        if port.side == Side::Server || !self.desk.shared.policy.candidate(identity.server.port()) {
+            return Some(Verdict { rule: None, decision: Decision::Bypass });
+        }
+        self.desk.shared.policy.at_syn(&FlowFacts {
+            wire: &self.desk.shared.wires[usize::from(port.wire)],
+            vlan: identity.vlan[0],
+            client: identity.client,
+            server: identity.server,
+        })
+    }
+
+    fn log_refused(&mut self, identity: &Identity, bytes: usize) {
+        let wall = self.desk.wall;
+        let head = FlowHead {
+            time: wall,
+            flow_id: identity.flow_id,
+            wire: Arc::clone(&self.desk.shared.wires[usize::from(identity.wire)]),
+            vlan: identity.vlan,
+            client: identity.client,
+            server: identity.server,
+        };
+        let event = FlowEvent {
+            start: wall,
+            end: wall,
+            to_server: Volume { packets: 1, bytes: bytes as u64 },
+            to_client: Volume::default(),
+            action: Some(Action::Block),
+            phase: crate::metrics::Phase::Opening.name(),
+            reason: Reason::PolicyBlock,
+        };
+        self.desk.event(Event::Flow(head, Box::new(event)));
+    }
+
+    /// A segment of a connection whose beginning was not seen.
+    fn midstream(&mut self, port: PortId, frame: IO::Frame, headers: &Headers) {
+        if self.desk.shared.outside_tls.reset_midstream {
+            self.refuse(port, &frame, headers, PacketDrop::Unwanted);
+        } else {
+            self.desk.forward(port.opposite(), frame);
+        }
+    }
+
+    /// Drops a segment and answers it with a RST.
+    fn refuse(&mut self, port: PortId, frame: &IO::Frame, headers: &Headers, reason: PacketDrop) {
+        self.desk.counters.drop_packet(reason);
+        let Some(reset) = reset_for(frame.data(), headers) else { return };
+        match self.filled(reset.as_slice()) {
+            Some(answer) => self.desk.forward(port, answer),
+            None => self.desk.counters.drop_packet(PacketDrop::NoBuffer),
+        }
+    }
+
+    fn evict(&mut self) -> bool {
+        let Some(victim) = self.table.victim() else { return false };
+        self.desk.counters.evictions.inc();
+        self.end_flow(victim, Reason::ResourceFlows);
+        true
+    }
+
+    /// Ends and removes a flow at once.
+    fn end_flow(&mut self, id: FlowId, reason: Reason) {
+        let Some(mut entry) = self.table.remove(id) else { return };
+        self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
+        let before = entry.flow.phase();
+        entry.flow.expire(&mut self.desk, reason);
+        self.desk.counters.flows(before).dec();
+    }
+
+    fn run_timers(&mut self, now: Instant) -> usize {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.advance(now, &mut fired);
+        let mut run = 0;
+        for (tick, id) in fired.drain(..) {
+            let Some(entry) = self.table.get_mut(id) else { continue };
+            if entry.armed != tick {
+                continue;
+            }
+            entry.armed = u64::MAX;
+            if entry.flow.poll_timeout(&self.desk.shared) <= now {
+                run += 1;
+                self.with_flow(id, |flow, desk| flow.handle_timeout(desk));
+            } else {
+                self.arm(id);
+            }
+        }
+        self.fired = fired;
+        run
+    }
+
+    /// Does something with a flow, and afterwards what every change of a flow asks for.
+    fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO::Frame>, &mut Desk<IO>)) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
+        let before = entry.flow.phase();
+        change(&mut entry.flow, &mut self.desk);
+        let (after, class) = (entry.flow.phase(), entry.flow.class());
+        if entry.flow.is_over() {
+            self.desk.counters.flows(before).dec();
+            self.table.remove(id);
+            return;
+        }
+        if before != after {
+            self.desk.counters.flow_moved(before, after);
+        }
+        self.table.touch(id, class);
+        self.arm(id);
+    }
+
+    /// Sees to it that the wheel fires at the flow's deadline or before.
+    fn arm(&mut self, id: FlowId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let deadline = entry.flow.poll_timeout(&self.desk.shared);
+        if crate::timer_wheel::tick(deadline) < entry.armed {
+            entry.armed = self.wheel.set(deadline, id);
+        }
+    }
+}
+
+/// SYN without ACK or RST.
+fn is_syn<F: Frame>(frame: &F, headers: &Headers) -> bool {
+    headers.segment(frame.data()).get(13).is_some_and(|flags| flags & 0b1_0110 == 0b10)
+}

@@ -1,0 +1,166 @@
+//! What a worker's flows work with: ports, pool, log, counters. The worker itself keeps only who they are.
+
+use std::sync::Arc;
+
+use tcp_stack::Instant;
+
+use crate::driver::{BURST, Frame, Io, PortId};
+use crate::flow::{Effects, Shared};
+use crate::flow_table::FlowId;
+use crate::handshake::{self, Job};
+use crate::log::LogSender;
+use crate::log::event::{Action, Event, Timestamp};
+use crate::metrics::WorkerCounters;
+use crate::reason::{PacketDrop, Reason};
+use crate::side::Side;
+
+/// Everything of a worker but its flows.
+pub(super) struct Desk<IO: Io> {
+    pub(super) io: IO,
+    pub(super) shared: Arc<Shared>,
+    pub(super) pool: handshake::Client,
+    pub(super) log: LogSender,
+    pub(super) counters: Arc<WorkerCounters>,
+    pub(super) now: Instant,
+    pub(super) wall: Timestamp,
+    /// The flow that is being worked on, and how it lies on its wire.
+    pub(super) current: Current,
+    /// Frames to be sent, by port.
+    outgoing: Vec<Vec<IO::Frame>>,
+    held: usize,
+    max_held: usize,
+}
+
+/// Which flow is being worked on.
+#[derive(Clone, Copy)]
+pub(super) struct Current {
+    /// None while a flow is being made.
+    pub(super) id: Option<FlowId>,
+    pub(super) wire: u8,
+    /// The port on which its client is.
+    pub(super) client_port: Side,
+}
+
+impl<IO: Io> Desk<IO> {
+    pub(super) fn new(
+        io: IO,
+        shared: Arc<Shared>,
+        pool: handshake::Client,
+        log: LogSender,
+        counters: Arc<WorkerCounters>,
+        (now, wall): (Instant, Timestamp),
+        max_held: usize,
+    ) -> Self {
+        let outgoing = (0..io.wires()).flat_map(|_| [Vec::new(), Vec::new()]).collect();
+        let current = Current { id: None, wire: 0, client_port: Side::Client };
+        Self { io, shared, pool, log, counters, now, wall, current, outgoing, held: 0, max_held }
+    }
+
+    /// Queues a frame for a port, and sends the queue when a burst is together.
+    pub(super) fn forward(&mut self, port: PortId, frame: IO::Frame) {
+        self.outgoing[port.index()].push(frame);
+        if self.outgoing[port.index()].len() >= BURST {
+            self.flush_port(port);
+        }
+    }
+
+    /// Sends all that is queued. What the ports do not take is dropped: they are as fast as the wire, and TCP repeats.
+    pub(super) fn flush(&mut self) {
+        for wire in 0..self.io.wires() {
+            for side in [Side::Client, Side::Server] {
+                let port = PortId { wire, side };
+                if !self.outgoing[port.index()].is_empty() {
+                    self.flush_port(port);
+                }
+            }
+        }
+    }
+
+    fn flush_port(&mut self, port: PortId) {
+        let frames = &mut self.outgoing[port.index()];
+        let (packets, bytes) = volume(frames);
+        self.io.transmit(port, frames);
+        let (left, left_bytes) = volume(frames);
+        let counters = self.counters.port(port.wire.into(), port.side);
+        counters.tx_packets.add(packets - left);
+        counters.tx_bytes.add(bytes - left_bytes);
+        for _ in frames.drain(..) {
+            self.counters.drop_packet(PacketDrop::TxRingFull);
+        }
+    }
+
+    fn count_event(&self, event: &Event) {
+        match event {
+            Event::Tls(_, tls) if tls.reason == Reason::PolicyDecrypt => {
+                self.counters.handshakes_done.inc();
+                self.counters.certificates_minted.add(tls.minted_by.is_some().into());
+            }
+            Event::Tls(_, tls) if tls.profile.is_some() && tls.action != Action::Bypass => {
+                self.counters.handshakes_failed.inc();
+            }
+            Event::Http(..) => self.counters.http_transactions.inc(),
+            Event::Flow(_, flow) => self.counters.flow_ended(flow.reason),
+            Event::Tls(..) => {}
+        }
+    }
+}
+
+fn volume<F: Frame>(frames: &[F]) -> (u64, u64) {
+    (frames.len() as u64, frames.iter().map(|f| f.len() as u64).sum())
+}
+
+impl<IO: Io> Effects for Desk<IO> {
+    type Frame = IO::Frame;
+
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.wall
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn mtu(&self) -> usize {
+        self.io.mtu(self.current.wire)
+    }
+
+    fn send(&mut self, towards: Side, frame: IO::Frame) {
+        let side =
+            if towards == Side::Client { self.current.client_port } else { self.current.client_port.other() };
+        self.forward(PortId { wire: self.current.wire, side }, frame);
+    }
+
+    fn allocate(&mut self) -> Option<IO::Frame> {
+        self.io.allocate()
+    }
+
+    fn counters(&self) -> &WorkerCounters {
+        &self.counters
+    }
+
+    fn hold(&mut self) -> bool {
+        let room = self.held < self.max_held;
+        self.held += usize::from(room);
+        room
+    }
+
+    fn release(&mut self, frames: usize) {
+        self.held -= frames;
+    }
+
+    fn event(&mut self, event: Event) {
+        self.count_event(&event);
+        self.log.push(event);
+    }
+
+    fn request(&mut self, job: Box<Job>) -> Result<(), Box<Job>> {
+        let Some(flow) = self.current.id else { return Err(job) };
+        self.pool.submit(flow, job)?;
+        self.counters.handshake_queue.set(self.pool.outstanding() as u64);
+        Ok(())
+    }
+}

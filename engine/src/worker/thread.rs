@@ -1,0 +1,112 @@
+//! A worker on a core of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use tcp_stack::Instant;
+
+use super::Worker;
+use crate::driver::Io;
+use crate::log::event::Timestamp;
+
+/// Empty turns before an adaptive worker begins to sleep.
+const SPIN_TURNS: u32 = 200;
+/// Its first and its longest sleep: as long as a packet may wait on an idle machine.
+const SLEEP: (Duration, Duration) = (Duration::from_micros(20), Duration::from_micros(500));
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Idle {
+    /// Looks again at once: lowest latency, one core always busy.
+    Spin,
+    /// Sleeps for a moment after many empty turns.
+    #[default]
+    Adaptive,
+}
+
+/// A running worker.
+pub struct WorkerThread {
+    thread: JoinHandle<()>,
+}
+
+impl WorkerThread {
+    /// Starts a worker on a core, if one is given. `make` runs on the thread, so that what the worker owns may be tied to it.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start<IO: Io + 'static>(
+        name: String,
+        core: Option<usize>,
+        idle: Idle,
+        stop: Arc<AtomicBool>,
+        make: impl FnOnce(Instant, Timestamp) -> Worker<IO> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let run = move || {
+            if let Some(id) = core
+                && !core_affinity::set_for_current(core_affinity::CoreId { id })
+            {
+                tracing::warn!(
+                    core = id,
+                    "cannot pin the worker to its core; it runs where the system puts it"
+                );
+            }
+            let clock = Clock::start();
+            let (now, wall) = clock.read();
+            run(make(now, wall), &clock, idle, &stop);
+        };
+        Ok(Self { thread: std::thread::Builder::new().name(name).spawn(run)? })
+    }
+
+    /// It has ended, of itself or because it was told to.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for its end. False: it panicked.
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
+
+fn run<IO: Io>(mut worker: Worker<IO>, clock: &Clock, idle: Idle, stop: &AtomicBool) {
+    let mut empty_turns = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let (now, wall) = clock.read();
+        if worker.poll(now, wall) > 0 {
+            empty_turns = 0;
+            continue;
+        }
+        empty_turns += 1;
+        match idle {
+            Idle::Spin => std::hint::spin_loop(),
+            Idle::Adaptive if empty_turns > SPIN_TURNS => std::thread::sleep(sleep_after(empty_turns)),
+            Idle::Adaptive => std::thread::yield_now(),
+        }
+    }
+    let (now, wall) = clock.read();
+    worker.shut_down(now, wall);
+}
+
+fn sleep_after(empty_turns: u32) -> Duration {
+    (SLEEP.0 * (empty_turns - SPIN_TURNS)).min(SLEEP.1)
+}
+
+/// Monotonic time and time of day; read once a turn.
+struct Clock {
+    started: std::time::Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { started: std::time::Instant::now() }
+    }
+
+    fn read(&self) -> (Instant, Timestamp) {
+        let now = Instant::from_micros(self.started.elapsed().as_micros() as i64);
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (now, Timestamp(wall.as_micros() as u64))
+    }
+}
