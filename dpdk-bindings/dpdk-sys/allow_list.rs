@@ -35,6 +35,7 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "rte_log_set_level_pattern",
     "rte_mempool_avail_count",
     "rte_mempool_in_use_count",
+    "rte_mempool_lookup",
     "rte_pktmbuf_copy",
     "rte_pktmbuf_pool_create",
     "rte_thread_register",

@@ -219,10 +219,14 @@ impl PciDevice {
                     "    -> ready for DPDK; if it is not a port, no loaded driver knows it: see EAL's log"
                 )
             }
-            (false, _) => writeln!(
-                f,
-                "    -> belongs to the kernel; to hand it over: driverctl set-override {address} vfio-pci, or dpdk-devbind.py -b vfio-pci {address}"
-            ),
+            (false, _) => {
+                let owner = if kernel_driver.is_some() { "the kernel" } else { "nobody" };
+                write!(
+                    f,
+                    "    -> belongs to {owner}; to hand it over: driverctl set-override {address} vfio-pci, "
+                )?;
+                writeln!(f, "or dpdk-devbind.py -b vfio-pci {address}")
+            }
         }
     }
 }

@@ -97,6 +97,10 @@ impl Eal {
     pub fn attach_vdev(&self, name: &str, args: &str) -> Result<(), Error> {
         let (bus, device, devargs) = (c_string("vdev")?, c_string(name)?, c_string(args)?);
         let _control = self.runtime.control();
+        // DPDK would report success, and ignore the arguments.
+        if port::id_of(name)?.is_some() {
+            return Err(Error::call("rte_eal_hotplug_add", name, Errno(libc::EEXIST)));
+        }
         // SAFETY: three terminated strings that live until the call returns; `_control` serialises the call.
         let rc = unsafe { ffi::rte_eal_hotplug_add(bus.as_ptr(), device.as_ptr(), devargs.as_ptr()) };
         check(rc, "rte_eal_hotplug_add", name).map(drop)
@@ -164,7 +168,7 @@ pub fn set_log_level(level: LogLevel) {
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] or [`Error::Call`] if the pattern is none.
+/// [`Error::Argument`] for a NUL byte, [`Error::Call`] if there is no memory to remember the pattern.
 pub fn set_log_level_of(pattern: &str, level: LogLevel) -> Result<(), Error> {
     let c_pattern = c_string(pattern)?;
     // SAFETY: a terminated string that DPDK copies.

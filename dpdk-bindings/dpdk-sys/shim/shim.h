@@ -35,6 +35,7 @@ static const uint32_t SHIM_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags);
 static const uint32_t SHIM_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len);
 static const uint32_t SHIM_MBUF_PORT = offsetof(struct rte_mbuf, port);
 static const uint32_t SHIM_MBUF_REFCNT = offsetof(struct rte_mbuf, refcnt);
+static const uint32_t SHIM_MBUF_SHINFO = offsetof(struct rte_mbuf, shinfo);
 static const uint32_t SHIM_MBUF_VLAN_TCI = offsetof(struct rte_mbuf, vlan_tci);
 
 /* Macros with casts or calls in them, which bindgen does not evaluate. */
