@@ -1,0 +1,97 @@
+/* One wrapper per inline function that the Rust side calls, in alphabetical order. */
+#include "shim.h"
+
+const char *shim_eal_pmd_path(void)
+{
+#ifdef RTE_EAL_PMD_PATH
+	return RTE_EAL_PMD_PATH;
+#else
+	return "";
+#endif
+}
+
+int shim_eth_link(uint16_t port, uint32_t *speed_mbps, bool *full_duplex, bool *up)
+{
+	struct rte_eth_link link = {0};
+	int rc = rte_eth_link_get_nowait(port, &link);
+
+	*speed_mbps = link.link_speed;
+	*full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
+	*up = link.link_status == RTE_ETH_LINK_UP;
+	return rc;
+}
+
+int shim_rte_errno(void)
+{
+	return rte_errno;
+}
+
+uint16_t shim_rte_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n)
+{
+	return rte_eth_rx_burst(port, queue, mbufs, n);
+}
+
+uint16_t shim_rte_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n)
+{
+	return rte_eth_tx_burst(port, queue, mbufs, n);
+}
+
+uint16_t shim_rte_eth_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n)
+{
+	return rte_eth_tx_prepare(port, queue, mbufs, n);
+}
+
+unsigned int shim_rte_lcore_id(void)
+{
+	return rte_lcore_id();
+}
+
+uint16_t shim_rte_mbuf_ext_refcnt_read(const struct rte_mbuf *mbuf)
+{
+	return rte_mbuf_ext_refcnt_read(mbuf->shinfo);
+}
+
+uint16_t shim_rte_mbuf_refcnt_update(struct rte_mbuf *mbuf, int16_t by)
+{
+	return rte_mbuf_refcnt_update(mbuf, by);
+}
+
+struct rte_mbuf *shim_rte_pktmbuf_alloc(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
+int shim_rte_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int n)
+{
+	return rte_pktmbuf_alloc_bulk(pool, mbufs, n);
+}
+
+void shim_rte_pktmbuf_attach(struct rte_mbuf *indirect, struct rte_mbuf *to)
+{
+	rte_pktmbuf_attach(indirect, to);
+}
+
+int shim_rte_pktmbuf_chain(struct rte_mbuf *head, struct rte_mbuf *tail)
+{
+	return rte_pktmbuf_chain(head, tail);
+}
+
+void shim_rte_pktmbuf_free(struct rte_mbuf *mbuf)
+{
+	rte_pktmbuf_free(mbuf);
+}
+
+int shim_rte_pktmbuf_linearize(struct rte_mbuf *mbuf)
+{
+	return rte_pktmbuf_linearize(mbuf);
+}
+
+void shim_set_tx_offload(struct rte_mbuf *mbuf, uint64_t l2_len, uint64_t l3_len, uint64_t l4_len, uint64_t tso_segsz)
+{
+	mbuf->tx_offload = rte_mbuf_tx_offload(l2_len, l3_len, l4_len, tso_segsz, 0, 0, 0);
+}
+
+uint32_t shim_tx_header_len(const struct rte_mbuf *mbuf)
+{
+	return mbuf->l2_len + mbuf->l3_len + mbuf->l4_len;
+}

@@ -1,0 +1,372 @@
+//! Ports on virtual devices. Every test ends with a full pool and its device detached.
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+use std::slice;
+use std::thread;
+
+use dpdk::{
+    Burst, Eal, Error, IpVersion, L4Checksum, Mempool, Port, PortConfig, Queues, RxOffloads, RxQueue,
+    TxOffloads, TxQueue, TxRequest,
+};
+use support::{bytes, drain, eal, frame, header_pool, pool, receive};
+
+/// Attaches a device, and starts it with one queue each way.
+fn start(eal: &Eal, name: &str, args: &str, pool: &Mempool) -> (Port, RxQueue, TxQueue) {
+    eal.attach_vdev(name, args).expect("the driver is installed");
+    let mut port = Port::by_name(eal, name).expect("just attached");
+    let mut queues = port.start(&PortConfig::default(), slice::from_ref(pool)).expect("starts");
+    (port, queues.rx.remove(0), queues.tx.remove(0))
+}
+
+#[test]
+fn a_null_port_takes_and_gives_packets() {
+    let (eal, _turn) = eal();
+    let pool = pool(eal, "null", 1023);
+    let (port, mut rx, mut tx) = start(eal, "net_null0", "size=64", &pool);
+    let mut burst = Burst::<32>::new();
+    assert_eq!(rx.rx(&mut burst), 32);
+    assert!(burst.iter().all(|mbuf| mbuf.pkt_len() == 64 && mbuf.port() == port.id()));
+    assert_eq!(rx.rx(&mut burst), 0, "a full burst has no room");
+    assert_eq!((tx.tx(&mut burst), burst.len()), (32, 0));
+    let stats = port.stats().expect("counted");
+    assert_eq!((stats.rx_packets, stats.tx_packets), (32, 32));
+    drop((port, rx, tx));
+    eal.detach_vdev("net_null0").expect("nobody holds it");
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn a_full_ring_leaves_the_unsent_in_the_burst() {
+    let (eal, _turn) = eal();
+    let pool = pool(eal, "full", 2047);
+    let (_port, mut rx, mut tx) = start(eal, "net_ring0", "", &pool);
+    let mut burst = Burst::<32>::new();
+    let mut sent = 0;
+    loop {
+        while burst.room() > 0 {
+            let number = u16::try_from(sent + burst.len()).expect("the ring is small");
+            let mut mbuf = frame(&pool, 0, 60);
+            mbuf.data_mut().expect("exclusive")[..2].copy_from_slice(&number.to_be_bytes());
+            assert!(burst.push(mbuf).is_ok());
+        }
+        let n = tx.tx(&mut burst);
+        sent += n;
+        assert_eq!(burst.len(), 32 - n);
+        if n == 0 {
+            break;
+        }
+    }
+    assert!(sent > 0);
+    assert_eq!(pool.in_use(), sent + 32, "sent ones are in the ring, the others in the burst");
+    // The ones left are the ones that were not sent, still in order.
+    let number = |mbuf: &dpdk::Mbuf| usize::from(u16::from_be_bytes([mbuf.data()[0], mbuf.data()[1]]));
+    assert!(burst.iter().map(number).eq(sent..sent + 32));
+    let mut received = Burst::<32>::new();
+    let mut next = 0;
+    while rx.rx(&mut received) > 0 {
+        received.drain().for_each(|mbuf| {
+            assert_eq!(number(&mbuf), next);
+            next += 1;
+        });
+    }
+    assert_eq!(next, sent);
+    assert_eq!(tx.tx(&mut burst), 32, "there is room again");
+    drop(burst);
+    drain(&mut rx);
+    drop((rx, tx, _port));
+    eal.detach_vdev("net_ring0").expect("nobody holds it");
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn a_header_and_a_slice_pass_a_ring_without_a_copy() {
+    let (eal, _turn) = eal();
+    let (pool, headers) = (pool(eal, "zerocopy", 63), header_pool(eal, "zeroslices", 63));
+    let (_port, mut rx, mut tx) = start(eal, "net_ring0", "", &pool);
+    let block = frame(&pool, 0, 200).share().expect("one segment");
+    let mut packet = frame(&pool, 200, 54);
+    packet.chain(block.slice(&headers, 100..200).expect("in range")).expect("few segments");
+    let expected = bytes(&packet);
+    let mut burst = Burst::<32>::new();
+    assert!(burst.push(packet).is_ok());
+    assert_eq!(tx.tx(&mut burst), 1);
+    assert!(receive(&mut rx, &mut burst, 1));
+    assert_eq!(bytes(&burst[0]), expected);
+    assert!(std::ptr::eq(burst[0].segments().nth(1).expect("two segments"), &block.data()[100..200]));
+    assert!(burst[0].data_mut().is_some(), "the header is exclusive");
+    burst.clear();
+    assert_eq!(block.references(), 1);
+    drop(block);
+    drop((_port, rx, tx));
+    eal.detach_vdev("net_ring0").expect("nobody holds it");
+    assert_eq!((pool.in_use(), headers.in_use()), (0, 0));
+}
+
+#[test]
+fn what_a_port_cannot_send_is_freed_and_counted() {
+    let (eal, _turn) = eal();
+    let (pool, headers) = (pool(eal, "unsendable", 63), header_pool(eal, "unsendslices", 63));
+    eal.attach_vdev("net_ring0", "").expect("the driver is installed");
+    let mut port = Port::by_name(eal, "net_ring0").expect("just attached");
+    let config = PortConfig { tx_offloads: TxOffloads::NONE, ..PortConfig::default() };
+    let Queues { mut rx, mut tx, applied } = port.start(&config, slice::from_ref(&pool)).expect("starts");
+    assert_eq!(applied.tx_offloads, TxOffloads::NONE);
+    let mut burst = Burst::<32>::new();
+    assert!(burst.push(frame(&pool, 1, 13)).is_ok(), "shorter than an Ethernet header");
+    assert!(burst.push(frame(&pool, 2, 60)).is_ok(), "fine");
+    let mut checksum = frame(&pool, 3, 60);
+    let request = TxRequest {
+        l2_len: 14,
+        l3_len: 20,
+        l4_len: 20,
+        ip: IpVersion::V4 { checksum: true },
+        l4: L4Checksum::Tcp,
+    };
+    checksum.request_tx(&request).expect("inside the packet");
+    assert!(burst.push(checksum).is_ok(), "asks for an offload that the port was not started with");
+    let mut vlan = frame(&pool, 4, 60);
+    vlan.request_vlan(5);
+    assert!(burst.push(vlan).is_ok(), "asks for another");
+    let mut fits = frame(&pool, 5, 60);
+    fits.chain(frame(&pool, 65, 60)).expect("few segments");
+    assert!(burst.push(fits).is_ok(), "a chain that fits one segment");
+    let block = frame(&pool, 6, 200).share().expect("one segment");
+    let mut slices = block.slice(&headers, 0..100).expect("in range");
+    slices.chain(block.slice(&headers, 0..100).expect("in range")).expect("few segments");
+    assert!(burst.push(slices).is_ok(), "a chain whose first segment has no room");
+    drop(block);
+    assert_eq!((tx[0].tx(&mut burst), burst.len(), tx[0].unsendable()), (2, 0, 4));
+    assert!(receive(&mut rx[0], &mut burst, 2));
+    assert_eq!((burst[0].data()[0], burst[1].data()[0]), (2, 5));
+    assert_eq!((burst[1].nb_segs(), burst[1].data()), (1, &(5..125).collect::<Vec<u8>>()[..]));
+    drop((burst, port, rx, tx));
+    eal.detach_vdev("net_ring0").expect("nobody holds it");
+    assert_eq!((pool.in_use(), headers.in_use()), (0, 0));
+}
+
+#[test]
+fn a_capture_is_read_and_written() {
+    let (eal, _turn) = eal();
+    let pool = pool(eal, "pcap", 1023);
+    let directory = std::env::temp_dir().join(format!("dpdk-pcap-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a temporary directory");
+    let (input, output) = (directory.join("in.pcap"), directory.join("out.pcap"));
+    let frames = [60_usize, 1514, 54].map(|len| (0..len).map(|i| (i % 251) as u8).collect::<Vec<u8>>());
+    fs::write(&input, capture(&frames)).expect("writable");
+    let args = format!("rx_pcap={},tx_pcap={}", input.display(), output.display());
+    let (port, mut rx, mut tx) = start(eal, "net_pcap0", &args, &pool);
+    let mut burst = Burst::<32>::new();
+    assert!(receive(&mut rx, &mut burst, 3));
+    assert!(burst.iter().map(bytes).eq(frames.iter().cloned()));
+    assert_eq!(tx.tx(&mut burst), 3);
+    let xstats = port.xstats().expect("counted");
+    let value = |wanted: &str| xstats.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
+    assert_eq!((value("rx_good_packets"), value("tx_good_bytes")), (Some(3), Some(60 + 1514 + 54)));
+    port.reset_stats().expect("can");
+    assert_eq!(port.stats().expect("counted").tx_packets, 0);
+    // Closing the port closes the file.
+    drop((port, rx, tx));
+    eal.detach_vdev("net_pcap0").expect("nobody holds it");
+    let written = fs::read(&output).expect("written by the port");
+    assert_eq!(packets_of(&written), frames);
+    fs::remove_dir_all(&directory).expect("ours");
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn a_queue_works_on_another_thread_and_keeps_its_port() {
+    let (eal, _turn) = eal();
+    let pool = pool(eal, "moved", 255);
+    let (port, mut rx, mut tx) = start(eal, "net_ring0", "", &pool);
+    drop(port);
+    assert!(matches!(Port::by_name(eal, "net_ring0"), Err(Error::PortInUse { .. })), "queues still hold it");
+    assert!(matches!(eal.detach_vdev("net_ring0"), Err(Error::PortInUse { .. })));
+    assert_eq!(dpdk::lcore_id(), None, "a test's thread is no lcore");
+    let mut sent = Burst::<32>::new();
+    (0..10).for_each(|first| assert!(sent.push(frame(&pool, first, 60)).is_ok()));
+    thread::scope(|scope| {
+        let sender = scope.spawn(move || {
+            let guard = eal.register_thread().expect("an lcore is left");
+            assert_eq!(dpdk::lcore_id(), Some(guard.id()));
+            assert!(matches!(eal.register_thread(), Err(Error::AlreadyRegistered)));
+            let n = tx.tx(&mut sent);
+            drop(guard);
+            assert_eq!(dpdk::lcore_id(), None);
+            n
+        });
+        let mut burst = Burst::<32>::new();
+        assert!(receive(&mut rx, &mut burst, 10));
+        assert!(burst.iter().map(|mbuf| mbuf.data()[0]).eq(0..10));
+        assert_eq!(sender.join().expect("no panic"), 10);
+    });
+    drop(rx);
+    eal.detach_vdev("net_ring0").expect("the last queue is gone");
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn a_port_is_claimed_once_and_can_be_looked_at_before() {
+    let (eal, _turn) = eal();
+    let pool = pool(eal, "claims", 255);
+    eal.attach_vdev("net_ring0", "").expect("the driver is installed");
+    assert!(eal.attach_vdev("net_ring0", "").is_err(), "the name is taken");
+    assert!(eal.attach_vdev("no_such_driver0", "").is_err());
+    let found = eal.ports().expect("answers");
+    let info = found.iter().find(|info| info.name == "net_ring0").expect("listed");
+    assert_eq!((info.driver.as_str(), info.bus.as_str()), ("net_ring", "vdev"));
+    assert!(info.tx_offloads.contains(TxOffloads::MULTI_SEGS));
+    assert!(info.to_string().contains("net_ring0, net_ring on vdev"), "{info}");
+
+    let looked_at = Port::by_name(eal, "net_ring0").expect("free");
+    assert!(matches!(Port::by_id(eal, looked_at.id()), Err(Error::PortInUse { .. })));
+    drop(looked_at);
+    let mut port = Port::by_name(eal, "net_ring0").expect("free again");
+    let many = PortConfig { rx_queues: info.max_rx_queues + 1, ..PortConfig::default() };
+    let refused = port.start(&many, slice::from_ref(&pool));
+    assert!(matches!(refused, Err(Error::TooManyQueues { direction: "rx", .. })), "{refused:?}");
+    assert!(matches!(port.start(&PortConfig::default(), &[]), Err(Error::NothingToStart { .. })));
+    let queues = port.start(&PortConfig::default(), slice::from_ref(&pool)).expect("can be tried again");
+    assert!(port.link().expect("answers").up);
+    assert_eq!(
+        (queues.applied.rss.clone(), queues.applied.rx_offloads),
+        (None, RxOffloads::NONE),
+        "none offered"
+    );
+    assert!(queues.applied.promiscuous);
+    let again = port.start(&PortConfig::default(), slice::from_ref(&pool));
+    assert!(matches!(again, Err(Error::PortStarted { .. })));
+    drop((port, queues));
+    eal.detach_vdev("net_ring0").expect("nobody holds it");
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn a_missing_port_is_explained() {
+    let (eal, _turn) = eal();
+    let error = Port::by_name(eal, "0000:99:00.0").expect_err("there is no such device");
+    let report = error.to_string();
+    assert!(matches!(error, Error::NoSuchPort { .. }));
+    assert!(report.starts_with("there is no port 0000:99:00.0\n"), "{report}");
+    for part in ["DPDK 2", "Ports: ", "network drivers loaded", "--no-huge", "PCI network devices"] {
+        assert!(report.contains(part), "{part:?} is not in:\n{report}");
+    }
+    let loaded = eal.diagnose().drivers.expect("linked shared").loaded;
+    assert!(loaded > 3, "ring, null, pcap and af_packet at least, not {loaded}");
+    assert!(matches!(Port::by_id(eal, 31), Err(Error::NoSuchPort { .. })));
+    assert!(matches!(Port::by_name(eal, "nul\0"), Err(Error::Argument { .. })));
+}
+
+#[test]
+fn rss_takes_two_queues_and_a_driver_that_offers_it() {
+    let (eal, _turn) = eal();
+    let pool = pool(eal, "nullrss", 255);
+    for (queues, expected) in [(1, None), (2, Some(40))] {
+        eal.attach_vdev("net_null0", "").expect("the driver is installed");
+        let mut port = Port::by_name(eal, "net_null0").expect("just attached");
+        assert!(port.info().expect("answers").rss_hash_types != 0);
+        let config = PortConfig { rx_queues: queues, ..PortConfig::default() };
+        let started = port.start(&config, slice::from_ref(&pool)).expect("starts");
+        assert_eq!(started.applied.rss.map(|rss| rss.key_len), expected, "with {queues} queues");
+        drop((port, started.rx, started.tx));
+        eal.detach_vdev("net_null0").expect("nobody holds it");
+    }
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn a_tap_has_rss_checksums_and_its_mtu() {
+    let (eal, _turn) = eal();
+    let pool = pool(eal, "rss", 1023);
+    if let Err(error) = eal.attach_vdev("net_tap0", "iface=dpdkrss0") {
+        println!("skipped: no tap device can be created here ({error})");
+        return;
+    }
+    let mut port = Port::by_name(eal, "net_tap0").expect("just attached");
+    let info = port.info().expect("answers");
+    assert!(info.rss_hash_types != 0, "tap offers RSS");
+    let config = PortConfig {
+        rx_queues: 2,
+        tx_queues: 2,
+        rx_descriptors: 256,
+        mtu: Some(1400),
+        ..PortConfig::default()
+    };
+    let Queues { rx, tx, applied } = port.start(&config, slice::from_ref(&pool)).expect("starts");
+    let rss = applied.rss.expect("offered, and two queues");
+    assert!(rss.key_len >= 40 && rss.hash_types & !info.rss_hash_types == 0, "{rss:?}");
+    assert_eq!(applied.mtu, 1400);
+    assert!(applied.tx_offloads.contains(TxOffloads::TCP_CKSUM | TxOffloads::MULTI_SEGS));
+    assert!(applied.rx_offloads.contains(RxOffloads::IPV4_CKSUM));
+    drop((port, rx, tx));
+    eal.detach_vdev("net_tap0").expect("nobody holds it");
+    assert_eq!(pool.in_use(), 0);
+}
+
+/// Frames over a veth pair between two af_packet ports, there and back.
+#[test]
+fn two_af_packet_ports_talk_over_a_veth_pair() {
+    let (eal, _turn) = eal();
+    let pool = pool(eal, "veth", 1023);
+    let ip =
+        |args: &str| Command::new("ip").args(args.split(' ')).status().is_ok_and(|status| status.success());
+    if !ip("link add dpdkveth0 type veth peer name dpdkveth1") {
+        println!("skipped: no veth pair can be created here");
+        return;
+    }
+    assert!(ip("link set dpdkveth0 up") && ip("link set dpdkveth1 up"));
+    let (left, mut left_rx, mut left_tx) = start(eal, "net_af_packet0", "iface=dpdkveth0", &pool);
+    let (right, mut right_rx, mut right_tx) = start(eal, "net_af_packet1", "iface=dpdkveth1", &pool);
+    // The kernel sends its own (IPv6 neighbour discovery) over a new pair; ours have an EtherType for experiments.
+    let ours = |first: u8| {
+        let mut mbuf = frame(&pool, first, 100);
+        mbuf.data_mut().expect("exclusive")[..14]
+            .copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5]);
+        mbuf
+    };
+    for (tx, rx) in [(&mut left_tx, &mut right_rx), (&mut right_tx, &mut left_rx)] {
+        let mut burst = Burst::<32>::new();
+        (0..5).for_each(|first| assert!(burst.push(ours(first)).is_ok()));
+        assert_eq!(tx.tx(&mut burst), 5);
+        let mut received = Vec::new();
+        while received.len() < 5 {
+            assert!(receive(rx, &mut burst, 1), "{} of 5 arrived", received.len());
+            received
+                .extend(burst.drain().map(|mbuf| bytes(&mbuf)).filter(|frame| frame[12..14] == [0x88, 0xb5]));
+        }
+        assert!(received.iter().map(|frame| frame[14]).eq(14..19));
+    }
+    let (stats, seen) = (left.stats().expect("counted"), right.stats().expect("counted"));
+    assert!(stats.tx_packets == 5 && stats.tx_bytes == 500 && seen.rx_packets >= 5, "{stats:?} {seen:?}");
+    drop((left, right, left_rx, right_rx, left_tx, right_tx));
+    eal.detach_vdev("net_af_packet0").expect("nobody holds it");
+    eal.detach_vdev("net_af_packet1").expect("nobody holds it");
+    assert!(ip("link del dpdkveth0"));
+    assert_eq!(pool.in_use(), 0);
+}
+
+/// A capture file: the header of libpcap's format (microseconds, Ethernet), then each frame behind its own.
+fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
+    let header = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1];
+    let mut file: Vec<u8> = header.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    for frame in frames {
+        let len = u32::try_from(frame.len()).expect("a frame");
+        file.extend([0, 0, len, len].iter().flat_map(|word| word.to_ne_bytes()));
+        file.extend(frame);
+    }
+    file
+}
+
+/// The frames of a capture file.
+fn packets_of(mut file: &[u8]) -> Vec<Vec<u8>> {
+    file = &file[24..];
+    let mut frames = Vec::new();
+    while let Some((header, rest)) = file.split_first_chunk::<16>() {
+        let len = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]) as usize;
+        frames.push(rest[..len].to_vec());
+        file = &rest[len..];
+    }
+    frames
+}
