@@ -1,5 +1,7 @@
 //! Ports: where frames come from and go to.
 
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod memory;
 
 use crate::side::Side;
