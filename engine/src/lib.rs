@@ -1,6 +1,7 @@
 //! wireglass: transparent TLS inspection at packet level.
 #![forbid(unsafe_code)]
 
+pub mod assembly;
 pub mod cli;
 pub mod config;
 pub mod driver;

@@ -40,6 +40,8 @@ impl Leg {
             recv_limit: limits.buffer_bytes,
             out_of_order_limit: limits.buffer_bytes,
             time_wait: TIME_WAIT,
+            // A half-closed connection may be silent for long; the flow's idle time watches over it.
+            fin_wait_2: None,
             ..Config::default()
         };
         Self { tcp: Connection::adopt(now, config, adoption), template, towards, retry_at: None }

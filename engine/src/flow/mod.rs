@@ -148,10 +148,10 @@ impl<F: Frame> Flow<F> {
         }
     }
 
-    /// A SYN with new numbers begins a new connection, and this one may make room (RFC 9293 3.6.1).
-    pub fn gives_way_to(&self, syn: &Segment<'_>) -> bool {
+    /// It has ended as far as one can see: a SYN begins a new connection (RFC 9293 3.6.1).
+    pub fn gives_way(&self) -> bool {
         match &self.phase {
-            Phase::Opening(opening) => !opening.is_client_isn(syn.seq),
+            Phase::Opening(opening) => opening.is_closing(),
             Phase::Adopted(adopted) => adopted.is_closing(),
             Phase::Bypassed(bypassed) => bypassed.is_closing(),
             Phase::Blocked(_) => true,
@@ -269,7 +269,7 @@ impl<F: Frame> Flow<F> {
 
     fn idle_at(&self, shared: &Shared) -> Instant {
         let idle = match &self.phase {
-            Phase::Opening(opening) if !opening.is_open() => OPENING_TIME,
+            Phase::Opening(opening) if !opening.is_open() || opening.is_closing() => OPENING_TIME,
             _ => shared.limits.idle_time,
         };
         self.active + idle
@@ -308,7 +308,11 @@ impl<F: Frame> Flow<F> {
                 return self.peek(fx, peeking, from, frame, headers);
             }
             Opened::ServerData => return self.not_tls(fx, opening, from, frame),
-            Opened::OneDirection => return self.midstream(fx, from, frame),
+            // The flow stays as it is: should the server answer after all, its handshake can still be followed.
+            Opened::OneDirection if fx.shared().outside_tls.reset_midstream => {
+                fx.counters().drop_packet(PacketDrop::Unwanted);
+            }
+            Opened::OneDirection => fx.send(from.other(), frame),
         }
         Phase::Opening(opening)
     }
@@ -332,18 +336,6 @@ impl<F: Frame> Flow<F> {
         self.block(fx, Blocked::reset, legs, Reason::HelloNotTls)
     }
 
-    /// A client that goes on without ever being answered on this wire.
-    fn midstream<E: Effects<Frame = F>>(&mut self, fx: &mut E, from: Side, frame: F) -> Phase<F> {
-        if fx.shared().outside_tls.reset_midstream {
-            self.decided = Some((Action::Block, None));
-            fx.counters().drop_packet(PacketDrop::Unwanted);
-            return self.block(fx, Blocked::reset, None, Reason::Midstream);
-        }
-        self.decided = Some((Action::Bypass, None));
-        fx.send(from.other(), frame);
-        Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time))
-    }
-
     fn peek<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
@@ -356,7 +348,11 @@ impl<F: Frame> Flow<F> {
             fx.counters().drop_packet(PacketDrop::BadTcpHeader);
             return Phase::Peeking(peeking);
         };
-        if segment.flags.rst || segment.flags.syn || from == Side::Server {
+        if segment.flags.rst && from == Side::Client {
+            let fits = peeking.covers(segment.seq);
+            return self.client_reset(fx, peeking, fits);
+        }
+        if segment.flags.syn || from == Side::Server {
             let opened =
                 peeking.opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers));
             return self.peek_beside(fx, peeking, opened, from, frame);
@@ -374,6 +370,25 @@ impl<F: Frame> Flow<F> {
         }
     }
 
+    /// The client gives up. The server has seen none of its data, so the RST that it gets has other numbers.
+    fn client_reset<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        peeking: Box<Peeking<F>>,
+        fits: bool,
+    ) -> Phase<F> {
+        if !fits {
+            fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            return Phase::Peeking(peeking);
+        }
+        self.report_tls(fx, None, None, Reason::ClientReset);
+        if let Some((_, mut server)) = peeking.adopt(fx) {
+            server.tcp.abort();
+            server.transmit(fx);
+        }
+        self.block(fx, Blocked::reset, None, Reason::ClientReset)
+    }
+
     /// While the hello is incomplete: what is not the client's data.
     fn peek_beside<E: Effects<Frame = F>>(
         &mut self,
@@ -388,9 +403,8 @@ impl<F: Frame> Flow<F> {
             Opened::Reset => {
                 fx.send(from.other(), frame);
                 peeking.into_frames(fx);
-                let reason = if from == Side::Client { Reason::ClientReset } else { Reason::ServerReset };
-                self.report_tls(fx, None, None, reason);
-                return self.block(fx, Blocked::reset, None, reason);
+                self.report_tls(fx, None, None, Reason::ServerReset);
+                return self.block(fx, Blocked::reset, None, Reason::ServerReset);
             }
             Opened::ServerData => {
                 let (opening, held) = peeking.into_opening(fx);

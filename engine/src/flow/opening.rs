@@ -19,6 +19,10 @@ pub(super) struct Opening {
     server: Option<Observed>,
     /// From the SYN-ACK.
     to_client: Option<Template>,
+    /// A SYN with other numbers while the connection stands. Only the server's answer says whether it counts.
+    again: Option<Observed>,
+    /// Ends that have sent a FIN without ever sending payload.
+    fin: [bool; 2],
     syn_at: Instant,
     syn_ack_at: Instant,
     client_rtt: Option<Duration>,
@@ -85,10 +89,16 @@ pub(super) enum Opened {
 impl Opening {
     /// From the client's SYN.
     pub(super) fn new(now: Instant, syn: &Segment<'_>) -> Self {
+        Self::from_syn(now, Observed::syn(now, syn))
+    }
+
+    fn from_syn(now: Instant, client: Observed) -> Self {
         Self {
-            client: Observed::syn(now, syn),
+            client,
             server: None,
             to_client: None,
+            again: None,
+            fin: [false; 2],
             syn_at: now,
             syn_ack_at: now,
             client_rtt: None,
@@ -111,10 +121,14 @@ impl Opening {
 
     fn observe_client(&mut self, now: Instant, segment: &Segment<'_>) -> Opened {
         if segment.flags.syn {
-            if segment.ack.is_some() || self.server.is_some() && segment.seq != self.client.isn {
+            if segment.ack.is_some() {
                 return Opened::Unwanted;
             }
-            *self = Self::new(now, segment); // repeated, or begun anew before the server answered
+            if self.server.is_none() {
+                *self = Self::new(now, segment); // repeated, or begun anew before the server answered
+            } else if segment.seq != self.client.isn {
+                self.again = Some(Observed::syn(now, segment));
+            }
             return Opened::PassSyn;
         }
         if segment.flags.rst {
@@ -123,9 +137,11 @@ impl Opening {
         let Some(server) = self.server else {
             return if segment.payload.is_empty() { Opened::Pass } else { Opened::OneDirection };
         };
-        if !segment.payload.is_empty() {
+        // Bytes before the stream are a keep-alive probe (RFC 9293 3.8.4).
+        if !segment.payload.is_empty() && segment.end().after(self.client_start()) {
             return Opened::ClientData;
         }
+        self.fin[Side::Client as usize] |= segment.flags.fin && segment.seq == self.client_start();
         if segment.ack == Some(server.isn + 1) && self.client_rtt.is_none() {
             self.client_rtt = Some(now - self.syn_ack_at);
         }
@@ -143,11 +159,15 @@ impl Opening {
         let answers_syn = segment.ack == Some(self.client.isn + 1);
         if segment.flags.rst {
             let next = self.server.map_or(segment.seq, |s| s.isn + 1);
-            let fits = segment.seq == next && (answers_syn || segment.ack.is_none() || self.server.is_some());
+            // Before the SYN-ACK only a RST that acknowledges the SYN counts (RFC 9293 3.10.7.3).
+            let fits = segment.seq == next && (answers_syn || self.server.is_some());
             return if fits { Opened::Reset } else { Opened::Pass };
         }
         if segment.flags.syn {
-            if !answers_syn || self.server.is_some_and(|s| s.isn != segment.seq) {
+            if let Some(again) = self.again.filter(|again| segment.ack == Some(again.isn + 1)) {
+                // The server has forgotten the old connection and opens a new one.
+                *self = Self::from_syn(now, again);
+            } else if !answers_syn || self.server.is_some_and(|s| s.isn != segment.seq) {
                 return Opened::Unwanted;
             }
             if self.server.is_none() {
@@ -159,12 +179,11 @@ impl Opening {
             }
             return Opened::PassSyn;
         }
-        if self.server.is_none() {
-            return Opened::Unwanted;
-        }
-        if !segment.payload.is_empty() {
+        let Some(Observed { isn, .. }) = self.server else { return Opened::Unwanted };
+        if !segment.payload.is_empty() && segment.end().after(isn + 1) {
             return Opened::ServerData;
         }
+        self.fin[Side::Server as usize] |= segment.flags.fin && segment.seq == isn + 1;
         let scale = self.scale(Side::Server);
         if let Some(server) = &mut self.server {
             server.acknowledged(now, segment, scale);
@@ -177,14 +196,14 @@ impl Opening {
         self.client.isn + 1
     }
 
-    /// The client's first SYN had this number.
-    pub(super) fn is_client_isn(&self, seq: Seq) -> bool {
-        self.client.isn == seq
-    }
-
     /// The server has answered.
     pub(super) fn is_open(&self) -> bool {
         self.server.is_some()
+    }
+
+    /// Both ends have closed without a byte of payload.
+    pub(super) fn is_closing(&self) -> bool {
+        self.fin == [true; 2]
     }
 
     /// Adopts both halves, where neither has seen a byte of payload yet.
@@ -234,5 +253,193 @@ impl Opening {
             (Side::Client, Some(scale), Some(_)) | (Side::Server, Some(_), Some(scale)) => scale,
             _ => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tcp_stack::{Flags, Options, Timestamps};
+
+    use super::*;
+    use crate::packet::{Class, classify};
+
+    const ISN_C: Seq = Seq(1000);
+    const ISN_S: Seq = Seq(0xffff_fff0);
+
+    fn at(ms: i64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn segment<'a>(flags: &str, seq: Seq, ack: Option<Seq>, payload: &'a [u8]) -> Segment<'a> {
+        Segment {
+            src_port: 1,
+            dst_port: 2,
+            seq,
+            ack,
+            flags: Flags {
+                syn: flags.contains('S'),
+                fin: flags.contains('F'),
+                rst: flags.contains('R'),
+                ..Flags::default()
+            },
+            window: 500,
+            options: Options::default(),
+            payload,
+        }
+    }
+
+    fn template() -> Template {
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+        frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1]);
+        frame.extend([1, 187, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x12, 0, 0, 0, 0, 0, 0]);
+        let Class::Tcp(headers) = classify(&frame) else { panic!("a segment") };
+        Template::of(&frame, &headers)
+    }
+
+    fn with(options: Options, segment: Segment<'_>) -> Segment<'_> {
+        Segment { options, ..segment }
+    }
+
+    fn options(scale: Option<u8>, tsval: u32) -> Options {
+        Options {
+            mss: Some(1400),
+            window_scale: scale,
+            sack_permitted: true,
+            timestamps: Some(Timestamps { val: tsval, ecr: 0 }),
+            ..Options::default()
+        }
+    }
+
+    /// SYN at 0 ms, SYN-ACK at 30 ms, ACK at 32 ms.
+    fn opened() -> Opening {
+        let mut o = Opening::new(at(0), &with(options(Some(7), 100), segment("S", ISN_C, None, b"")));
+        let syn_ack = with(options(Some(3), 900), segment("S", ISN_S, Some(ISN_C + 1), b""));
+        assert_eq!(o.observe(at(30), Side::Server, &syn_ack, template), Opened::PassSyn);
+        let mut ack = segment("", ISN_C + 1, Some(ISN_S + 1), b"");
+        ack.options.timestamps = Some(Timestamps { val: 132, ecr: 900 });
+        assert_eq!(o.observe(at(32), Side::Client, &ack, template), Opened::Pass);
+        o
+    }
+
+    fn see(o: &mut Opening, from: Side, s: &Segment<'_>) -> Opened {
+        o.observe(at(50), from, s, template)
+    }
+
+    #[test]
+    fn an_adopted_pair_goes_on_with_the_numbers_that_both_ends_know() {
+        let mut o = opened();
+        let hello = segment("", ISN_C + 1, Some(ISN_S + 1), b"hello");
+        assert_eq!(see(&mut o, Side::Client, &hello), Opened::ClientData);
+        let (mut client, mut server) =
+            o.adopt(at(50), None, 1500, &Limits::default()).expect("the server answered");
+        client.tcp.handle_segment(at(50), &hello);
+        assert_eq!(client.take(), b"hello");
+        assert!(client.send(b"to the client".to_vec()) && server.send(b"to the server".to_vec()));
+        let sent = client.tcp.poll_transmit(at(60)).expect("data");
+        assert_eq!((sent.seq, sent.ack), (ISN_S + 1, Some(ISN_C + 6)));
+        assert_eq!(
+            sent.options.timestamps.map(|t| t.val),
+            Some(930),
+            "the server's clock, 30 ms after the SYN-ACK"
+        );
+        let sent = server.tcp.poll_transmit(at(60)).expect("data");
+        assert_eq!((sent.seq, sent.ack), (ISN_C + 1, Some(ISN_S + 1)));
+        assert_eq!(sent.options.timestamps.map(|t| (t.val, t.ecr)), Some((160, 900)));
+    }
+
+    #[test]
+    fn scaling_counts_only_if_both_offer_it() {
+        let o = opened();
+        assert_eq!((o.scale(Side::Client), o.scale(Side::Server)), (7, 3));
+        let mut o = Opening::new(at(0), &with(options(Some(7), 1), segment("S", ISN_C, None, b"")));
+        let syn_ack = with(options(None, 1), segment("S", ISN_S, Some(ISN_C + 1), b""));
+        see(&mut o, Side::Server, &syn_ack);
+        assert_eq!((o.scale(Side::Client), o.scale(Side::Server)), (0, 0));
+    }
+
+    #[test]
+    fn a_repeated_syn_changes_nothing() {
+        let mut o = opened();
+        assert_eq!(see(&mut o, Side::Client, &segment("S", ISN_C, None, b"")), Opened::PassSyn);
+        assert!(o.is_open());
+        assert_eq!(
+            see(&mut o, Side::Client, &segment("", ISN_C + 1, Some(ISN_S + 1), b"x")),
+            Opened::ClientData
+        );
+    }
+
+    #[test]
+    fn another_syn_counts_only_when_the_server_answers_it() {
+        // A client that would talk itself out of being watched: the server stays with the old connection.
+        let mut o = opened();
+        assert_eq!(see(&mut o, Side::Client, &segment("S", Seq(5), None, b"")), Opened::PassSyn);
+        let challenge = segment("", ISN_S + 1, Some(ISN_C + 1), b"");
+        assert_eq!(see(&mut o, Side::Server, &challenge), Opened::Pass);
+        assert_eq!(o.client_start(), ISN_C + 1);
+        assert_eq!(
+            see(&mut o, Side::Client, &segment("", ISN_C + 1, Some(ISN_S + 1), b"x")),
+            Opened::ClientData
+        );
+        // A server that has restarted.
+        let mut o = opened();
+        see(&mut o, Side::Client, &segment("S", Seq(5), None, b""));
+        assert_eq!(see(&mut o, Side::Server, &segment("S", Seq(77), Some(Seq(6)), b"")), Opened::PassSyn);
+        assert_eq!(o.client_start(), Seq(6));
+    }
+
+    #[test]
+    fn split_handshakes_and_forged_answers_are_unwanted() {
+        let mut o = Opening::new(at(0), &segment("S", ISN_C, None, b""));
+        assert_eq!(see(&mut o, Side::Server, &segment("S", ISN_S, None, b"")), Opened::Unwanted);
+        assert_eq!(see(&mut o, Side::Server, &segment("S", ISN_S, Some(Seq(3)), b"")), Opened::Unwanted);
+        assert_eq!(see(&mut o, Side::Server, &segment("", ISN_S, Some(ISN_C + 1), b"")), Opened::Unwanted);
+        assert_eq!(see(&mut o, Side::Client, &segment("S", ISN_C, Some(ISN_S), b"")), Opened::Unwanted);
+        assert!(!o.is_open());
+        let mut o = opened();
+        assert_eq!(see(&mut o, Side::Server, &segment("S", Seq(9), Some(ISN_C + 1), b"")), Opened::Unwanted);
+    }
+
+    #[test]
+    fn resets_count_where_the_ends_would_take_them() {
+        let mut o = Opening::new(at(0), &segment("S", ISN_C, None, b""));
+        assert_eq!(see(&mut o, Side::Server, &segment("R", Seq(0), None, b"")), Opened::Pass);
+        assert_eq!(see(&mut o, Side::Server, &segment("R", Seq(0), Some(ISN_C + 1), b"")), Opened::Reset);
+        let mut o = opened();
+        assert_eq!(see(&mut o, Side::Server, &segment("R", ISN_S + 2, None, b"")), Opened::Pass);
+        assert_eq!(see(&mut o, Side::Server, &segment("R", ISN_S + 1, None, b"")), Opened::Reset);
+        assert_eq!(see(&mut o, Side::Client, &segment("R", ISN_C + 9, None, b"")), Opened::Pass);
+        assert_eq!(see(&mut o, Side::Client, &segment("R", ISN_C + 1, None, b"")), Opened::Reset);
+    }
+
+    #[test]
+    fn keep_alives_are_no_data_and_fins_no_way_out() {
+        let mut o = opened();
+        assert_eq!(see(&mut o, Side::Client, &segment("", ISN_C, Some(ISN_S + 1), b"\0")), Opened::Pass);
+        assert_eq!(see(&mut o, Side::Server, &segment("", ISN_S, Some(ISN_C + 1), b"\0")), Opened::Pass);
+        // A FIN that the server would not take, then data: still watched.
+        assert_eq!(see(&mut o, Side::Client, &segment("F", ISN_C + 9, Some(ISN_S + 1), b"")), Opened::Pass);
+        assert_eq!(see(&mut o, Side::Server, &segment("F", ISN_S + 1, Some(ISN_C + 1), b"")), Opened::Pass);
+        assert!(!o.is_closing());
+        assert_eq!(
+            see(&mut o, Side::Client, &segment("", ISN_C + 1, Some(ISN_S + 1), b"x")),
+            Opened::ClientData
+        );
+        assert_eq!(see(&mut o, Side::Client, &segment("F", ISN_C + 1, Some(ISN_S + 1), b"")), Opened::Pass);
+        assert!(o.is_closing());
+    }
+
+    #[test]
+    fn who_speaks_first() {
+        let mut o = opened();
+        assert_eq!(
+            see(&mut o, Side::Server, &segment("", ISN_S + 1, Some(ISN_C + 1), b"220")),
+            Opened::ServerData
+        );
+        let mut o = Opening::new(at(0), &segment("S", ISN_C, None, b""));
+        assert_eq!(
+            see(&mut o, Side::Client, &segment("", ISN_C + 1, Some(Seq(1)), b"x")),
+            Opened::OneDirection
+        );
+        assert!(o.adopt(at(0), None, 1500, &Limits::default()).is_none());
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Peeking<F> {
     last: Last,
     held: Vec<F>,
     prefix: Prefix,
+    /// Longest stream that is held.
+    limit: usize,
 }
 
 #[derive(Default)]
@@ -52,6 +54,7 @@ impl<F> Peeking<F> {
             last: Last::default(),
             held: Vec::new(),
             prefix: Prefix::new(limits.hello_bytes),
+            limit: limits.hello_bytes,
         }
     }
 
@@ -90,8 +93,8 @@ impl<F> Peeking<F> {
             return Inserted::New;
         }
         let offset = segment.seq.since(self.opening.client_start());
-        if offset > u32::MAX / 2 {
-            // It begins before the stream does: a keep-alive probe, or an old duplicate (RFC 9293 3.8.4).
+        if offset as usize > self.limit {
+            // Before the stream (a keep-alive probe, RFC 9293 3.8.4), or further on than the server's window allows.
             return Inserted::Repeated;
         }
         self.prefix.insert(offset as usize, segment.payload)
@@ -100,6 +103,11 @@ impl<F> Peeking<F> {
     /// The stream has been seen up to this segment's end, without a gap.
     pub(super) fn reaches(&self, end: Seq) -> bool {
         end.since(self.opening.client_start()) as usize == self.prefix.contiguous().len()
+    }
+
+    /// The number lies in what has been seen of the stream, or is the next.
+    pub(super) fn covers(&self, seq: Seq) -> bool {
+        seq.since(self.opening.client_start()) as usize <= self.prefix.contiguous().len()
     }
 
     /// Adopts both halves: the server leg has sent nothing yet, the client leg has received the flight.

@@ -30,14 +30,12 @@ use crate::timer_wheel::TimerWheel;
 /// Frames taken from other workers in one turn: as many as from two ports.
 const STEERED: usize = 2 * BURST;
 
-/// What a worker is made of.
-pub struct Parts<IO: Io> {
-    /// Its queues of all ports.
-    pub io: IO,
+/// What a worker is made of, but for its queues: those may be tied to its thread.
+pub struct Parts<F> {
     /// What all flows share.
     pub shared: Arc<Shared>,
     /// Its rings to and from the other workers.
-    pub steering: Steering<IO::Frame>,
+    pub steering: Steering<F>,
     /// Its end of the handshake pool.
     pub pool: handshake::Client,
     /// Its way to the log.
@@ -78,9 +76,8 @@ struct Entry<F> {
 
 impl<IO: Io> Worker<IO> {
     /// A worker without flows.
-    pub fn new(parts: Parts<IO>, now: Instant, wall: Timestamp) -> Self {
-        let Parts { io, shared, steering, pool, log, counters, hash_secret, flows, held_frames, epoch } =
-            parts;
+    pub fn new(parts: Parts<IO::Frame>, io: IO, now: Instant, wall: Timestamp) -> Self {
+        let Parts { shared, steering, pool, log, counters, hash_secret, flows, held_frames, epoch } = parts;
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
@@ -206,7 +203,7 @@ impl<IO: Io> Worker<IO> {
         let mut found = self.table.find(hash, &key);
         if let Some(id) = found
             && begins
-            && self.gives_way(id, port, &frame, &headers)
+            && self.table.get_mut(id).is_some_and(|e| e.client_port == port.side && e.flow.gives_way())
         {
             self.end_flow(id, Reason::Closed);
             found = None;
@@ -240,11 +237,6 @@ impl<IO: Io> Worker<IO> {
         }
         frame.data_mut().copy_from_slice(bytes);
         Some(frame)
-    }
-
-    fn gives_way(&mut self, id: FlowId, port: PortId, frame: &IO::Frame, headers: &Headers) -> bool {
-        let Ok(syn) = Segment::parse(headers.segment(frame.data())) else { return false };
-        self.table.get_mut(id).is_some_and(|e| e.client_port == port.side && e.flow.gives_way_to(&syn))
     }
 
     fn hand_over(&mut self, id: FlowId, port: PortId, frame: IO::Frame, headers: Headers) {

@@ -1,0 +1,69 @@
+//! Putting workers together: the same for real ports, for the demo and for tests on a virtual clock.
+
+use std::sync::Arc;
+
+use crate::flow::{Limits, OutsideTls, Shared};
+use crate::handshake::Pool;
+use crate::log::LogSender;
+use crate::metrics::Metrics;
+use crate::policy::Policy;
+use crate::tls::TlsContext;
+use crate::worker::{Parts, Steering};
+
+/// What an engine is to do, ports and threads aside.
+pub struct Assembly {
+    /// Which flows to decrypt.
+    pub policy: Policy,
+    /// TLS: providers, trust, CAs, caches.
+    pub tls: TlsContext,
+    /// Limits and times of each flow.
+    pub limits: Limits,
+    /// What to do with what is not TLS.
+    pub outside_tls: OutsideTls,
+    /// Names of the wires.
+    pub wires: Vec<Arc<str>>,
+    /// Threads for handshakes; 0: the workers run them.
+    pub handshake_threads: usize,
+    /// Flows that one worker may have.
+    pub flows: u32,
+    /// Frames that one worker may hold while ClientHellos are incomplete.
+    pub held_frames: usize,
+    /// Where the events go.
+    pub log: LogSender,
+    /// Secret of the flow table's hash: random, or fixed in a simulation.
+    pub hash_secret: [u8; 16],
+    /// Where the flow ids begin.
+    pub epoch: u64,
+}
+
+impl Assembly {
+    /// The parts of `workers` workers, and the pool that serves them. The pool is to be dropped after them.
+    ///
+    /// # Errors
+    /// When a thread of the pool cannot be started.
+    pub fn workers<F>(self, metrics: &Metrics, workers: usize) -> std::io::Result<(Pool, Vec<Parts<F>>)> {
+        let (pool, clients) = Pool::start(self.handshake_threads, workers)?;
+        let shared = Arc::new(Shared {
+            policy: Arc::new(self.policy),
+            tls: Arc::new(self.tls),
+            limits: self.limits,
+            outside_tls: self.outside_tls,
+            wires: self.wires,
+        });
+        let counters = (0..workers).filter_map(|worker| metrics.worker(worker));
+        let parts = Steering::new(workers).into_iter().zip(clients).zip(counters).map(
+            |((steering, pool), counters)| Parts {
+                shared: Arc::clone(&shared),
+                steering,
+                pool,
+                log: self.log.clone(),
+                counters,
+                hash_secret: self.hash_secret,
+                flows: self.flows,
+                held_frames: self.held_frames,
+                epoch: self.epoch,
+            },
+        );
+        Ok((pool, parts.collect()))
+    }
+}
