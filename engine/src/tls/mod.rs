@@ -1,1 +1,30 @@
 //! TLS: everything that touches rustls.
+//!
+//! In the order of a flow: [`peek`] finds the ClientHello, a [`Handshake`] runs the server's leg, verifies, mints and runs
+//! the client's leg, and a [`Relay`] carries the plaintext between the two sessions. What all flows share is in a
+//! [`TlsContext`].
+
+mod alert;
+pub(crate) mod certificate;
+mod client_hello;
+mod client_leg;
+mod context;
+mod describe;
+mod handshake;
+mod ja;
+pub(crate) mod keys;
+mod names;
+mod provider;
+mod relay;
+mod server_leg;
+mod session;
+mod trust;
+mod verify;
+mod wire;
+
+pub use alert::{alert_record, description};
+pub use client_hello::{ClientHello, Peek, peek};
+pub use context::{CaFiles, RootFile, SetupError, TlsContext, TlsSettings};
+pub use handshake::{Failure, Handshake, HandshakeReport, Input, Outcome, Step};
+pub use provider::Provider;
+pub use relay::{Output, Relay, RelayError};

@@ -1,0 +1,1 @@
+//! The two CAs of an installation: made by `wireglass ca init`, described by `wireglass ca show`.

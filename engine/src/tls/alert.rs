@@ -1,0 +1,52 @@
+//! TLS alerts: numbers, the plaintext record, and which alert tells a client what went wrong.
+
+use crate::reason::Reason;
+
+/// Alert descriptions (RFC 8446 §6.2) that are sent or told apart here.
+#[allow(missing_docs)]
+pub mod description {
+    pub const CLOSE_NOTIFY: u8 = 0;
+    pub const HANDSHAKE_FAILURE: u8 = 40;
+    pub const BAD_CERTIFICATE: u8 = 42;
+    pub const UNSUPPORTED_CERTIFICATE: u8 = 43;
+    pub const CERTIFICATE_EXPIRED: u8 = 45;
+    pub const UNKNOWN_CA: u8 = 48;
+    pub const ACCESS_DENIED: u8 = 49;
+    pub const DECODE_ERROR: u8 = 50;
+    pub const PROTOCOL_VERSION: u8 = 70;
+    pub const INSUFFICIENT_SECURITY: u8 = 71;
+    pub const INTERNAL_ERROR: u8 = 80;
+}
+
+/// Alert level `fatal`.
+const FATAL: u8 = 2;
+
+/// A fatal alert as a plaintext record: right for a client that has not been sent a ServerHello yet.
+pub fn alert_record(description: u8) -> [u8; 7] {
+    // RFC 8446 §5.1: the record version of everything but a first ClientHello is 0x0303.
+    [21, 3, 3, 0, 2, FATAL, description]
+}
+
+/// The alert with which a client is told of `reason`; `None`: nothing is said, the connection just ends as it did on the
+/// other side.
+///
+/// Certificate defects get the alert that the client itself would have sent to the server; refusals by policy
+/// `access_denied`, so that they can be told from a server's own `handshake_failure`.
+pub(super) fn for_client(reason: Reason) -> Option<u8> {
+    use description::*;
+    Some(match reason {
+        Reason::CertExpired | Reason::CertNotYet => CERTIFICATE_EXPIRED,
+        Reason::CertUntrusted | Reason::CertSelfSigned => UNKNOWN_CA,
+        Reason::CertMismatch | Reason::CertWeak | Reason::CertMalformed => BAD_CERTIFICATE,
+        Reason::CertUsage => UNSUPPORTED_CERTIFICATE,
+        Reason::CertOwnCa | Reason::PolicyBlock => ACCESS_DENIED,
+        Reason::HelloMalformed => DECODE_ERROR,
+        Reason::VersionUnsupportedClient | Reason::VersionUnsupportedServer => PROTOCOL_VERSION,
+        Reason::CipherNoneClient | Reason::CipherNoneServer | Reason::ServerWantsClientCert => {
+            HANDSHAKE_FAILURE
+        }
+        Reason::ServerProtocol => HANDSHAKE_FAILURE,
+        Reason::MintFailed | Reason::Internal | Reason::ResourceMemory => INTERNAL_ERROR,
+        _ => return None,
+    })
+}

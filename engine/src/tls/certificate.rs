@@ -1,0 +1,221 @@
+//! X.509 certificates at the level of DER: names and keys stay the bytes they were.
+
+use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm};
+use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
+use x509_cert::der::{self, Decode, Encode, Sequence, Tag, Tagged};
+use x509_cert::ext::Extension;
+use x509_cert::time::Validity;
+
+/// Object identifiers of extensions and purposes.
+pub(crate) mod oid {
+    use super::ObjectIdentifier;
+
+    pub(crate) const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+    pub(crate) const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+    pub(crate) const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+    pub(crate) const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+    pub(crate) const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+    pub(crate) const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+    pub(crate) const ANY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
+    pub(crate) const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
+}
+
+/// `TBSCertificate` (RFC 5280 §4.1.2). Read from servers' certificates, written for ours.
+#[derive(Clone, Debug, PartialEq, Eq, Sequence)]
+pub(crate) struct Tbs<'a> {
+    /// 2 means version 3; absent means version 1.
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
+    pub(crate) version: Option<u8>,
+    pub(crate) serial: AnyRef<'a>,
+    pub(crate) signature: AnyRef<'a>,
+    pub(crate) issuer: AnyRef<'a>,
+    pub(crate) validity: Validity,
+    pub(crate) subject: AnyRef<'a>,
+    pub(crate) public_key: AnyRef<'a>,
+    #[asn1(context_specific = "1", tag_mode = "IMPLICIT", optional = "true")]
+    pub(crate) issuer_id: Option<BitStringRef<'a>>,
+    #[asn1(context_specific = "2", tag_mode = "IMPLICIT", optional = "true")]
+    pub(crate) subject_id: Option<BitStringRef<'a>>,
+    #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
+    pub(crate) extensions: Option<Vec<Extension>>,
+}
+
+/// `Certificate` (RFC 5280 §4.1).
+#[derive(Clone, Debug, PartialEq, Eq, Sequence)]
+struct Signed<'a> {
+    tbs: AnyRef<'a>,
+    algorithm: AnyRef<'a>,
+    signature: BitStringRef<'a>,
+}
+
+/// `SubjectPublicKeyInfo` (RFC 5280 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Sequence)]
+struct PublicKeyInfo<'a> {
+    algorithm: AnyRef<'a>,
+    key: BitStringRef<'a>,
+}
+
+/// A parsed certificate that borrows its DER.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate<'a> {
+    /// What is signed, parsed.
+    pub(crate) tbs: Tbs<'a>,
+    signed: Signed<'a>,
+    der: &'a [u8],
+}
+
+impl<'a> Certificate<'a> {
+    /// Parses one certificate and nothing after it.
+    pub(crate) fn parse(der: &'a [u8]) -> der::Result<Self> {
+        let signed = Signed::from_der(der)?;
+        // Its content is the body of a SEQUENCE, but the type parses with the header, which is where it stands in `der`.
+        let tbs = Tbs::from_der(tbs_bytes(der)?)?;
+        Ok(Self { tbs, signed, der })
+    }
+
+    /// The bytes that the issuer signed.
+    fn tbs_bytes(&self) -> &'a [u8] {
+        tbs_bytes(self.der).unwrap_or_default()
+    }
+
+    /// Issuer and subject are the same name.
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.tbs.issuer == self.tbs.subject
+    }
+
+    /// Whether `public_key`, a SubjectPublicKeyInfo, made this certificate's signature.
+    pub(crate) fn is_signed_by(
+        &self,
+        public_key: AnyRef<'_>,
+        algorithms: &[&'static dyn SignatureVerificationAlgorithm],
+    ) -> bool {
+        let (Ok(key), Some(signature)) =
+            (public_key.decode_as::<PublicKeyInfo<'_>>(), self.signed.signature.as_bytes())
+        else {
+            return false;
+        };
+        let Some(key_bytes) = key.key.as_bytes() else { return false };
+        algorithms
+            .iter()
+            .filter(|a| {
+                a.signature_alg_id().as_ref() == self.signed.algorithm.value()
+                    && a.public_key_alg_id().as_ref() == key.algorithm.value()
+            })
+            .any(|a| a.verify_signature(key_bytes, self.tbs_bytes(), signature).is_ok())
+    }
+
+    /// The algorithm of the issuer's signature.
+    pub(crate) fn signature_algorithm(&self) -> Option<ObjectIdentifier> {
+        algorithm_oid(self.signed.algorithm)
+    }
+
+    /// The extension's value, and whether it is critical.
+    pub(crate) fn extension(&self, oid: ObjectIdentifier) -> Option<(&[u8], bool)> {
+        let found = self.tbs.extensions.as_deref()?.iter().find(|e| e.extn_id == oid)?;
+        Some((found.extn_value.as_bytes(), found.critical))
+    }
+
+    /// An extension, decoded. `None`: absent. `Some(Err)`: malformed.
+    pub(crate) fn decode_extension<'e, T: Decode<'e>>(
+        &'e self,
+        oid: ObjectIdentifier,
+    ) -> Option<Result<T, T::Error>> {
+        self.extension(oid).map(|(value, _)| T::from_der(value))
+    }
+
+    /// `notBefore`, seconds since the Unix epoch.
+    pub(crate) fn not_before(&self) -> i64 {
+        seconds(self.tbs.validity.not_before.to_unix_duration())
+    }
+
+    /// `notAfter`, likewise.
+    pub(crate) fn not_after(&self) -> i64 {
+        seconds(self.tbs.validity.not_after.to_unix_duration())
+    }
+}
+
+/// `tbsCertificate` with its header: the first element inside the outer SEQUENCE.
+fn tbs_bytes(der: &[u8]) -> der::Result<&[u8]> {
+    use der::{Reader, SliceReader};
+    let mut outer = SliceReader::new(der)?;
+    let header = der::Header::decode(&mut outer)?;
+    header.tag().assert_eq(Tag::Sequence)?;
+    outer.tlv_bytes()
+}
+
+fn seconds(since_epoch: std::time::Duration) -> i64 {
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn algorithm_oid(algorithm: AnyRef<'_>) -> Option<ObjectIdentifier> {
+    let mut reader = der::SliceReader::new(algorithm.value()).ok()?;
+    ObjectIdentifier::decode(&mut reader).ok()
+}
+
+/// Kind and size of a public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PublicKey {
+    /// RSA, length of the modulus in bits.
+    Rsa(usize),
+    /// A point on a named curve.
+    Ec(ObjectIdentifier),
+    /// Something else.
+    Other(ObjectIdentifier),
+}
+
+impl PublicKey {
+    const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+    const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+    pub(crate) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+    pub(crate) const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+    pub(crate) const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+    pub(crate) const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+    /// Reads a SubjectPublicKeyInfo.
+    pub(crate) fn parse(info: AnyRef<'_>) -> Option<Self> {
+        let info: PublicKeyInfo<'_> = info.decode_as().ok()?;
+        let mut algorithm = der::SliceReader::new(info.algorithm.value()).ok()?;
+        let kind = ObjectIdentifier::decode(&mut algorithm).ok()?;
+        match kind {
+            Self::EC => ObjectIdentifier::decode(&mut algorithm).ok().map(Self::Ec),
+            Self::RSA => {
+                let key = RsaPublicKey::from_der(info.key.as_bytes()?).ok()?;
+                let modulus = key.modulus.as_bytes();
+                let leading = modulus.first()?.leading_zeros() as usize;
+                Some(Self::Rsa(modulus.len() * 8 - leading))
+            }
+            other => Some(Self::Other(other)),
+        }
+    }
+}
+
+/// RFC 8017 §A.1.1.
+#[derive(Clone, Debug, Sequence)]
+struct RsaPublicKey<'a> {
+    modulus: der::asn1::UintRef<'a>,
+    exponent: der::asn1::UintRef<'a>,
+}
+
+/// Puts a signature to a to-be-signed certificate.
+pub(crate) fn assemble(tbs: &[u8], algorithm: AlgorithmIdentifier, signature: &[u8]) -> der::Result<Vec<u8>> {
+    Signed {
+        tbs: AnyRef::from_der(tbs)?,
+        algorithm: AnyRef::new(Tag::Sequence, algorithm.as_ref())?,
+        signature: BitStringRef::from_bytes(signature)?,
+    }
+    .to_der()
+}
+
+/// Upper-case hex pairs with colons, as Suricata prints serials.
+pub(crate) fn serial_hex(serial: AnyRef<'_>) -> String {
+    debug_assert_eq!(serial.tag(), Tag::Integer);
+    let mut bytes = serial.value();
+    // The sign byte of a positive INTEGER is not part of the number.
+    if let [0, rest @ ..] = bytes
+        && !rest.is_empty()
+    {
+        bytes = rest;
+    }
+    let pairs: Vec<String> = bytes.iter().map(|b| format!("{b:02X}")).collect();
+    pairs.join(":")
+}

@@ -1,0 +1,281 @@
+//! The ClientHello, read from the first bytes of a client's stream before any TLS stack runs.
+//!
+//! The bytes are untrusted and may be cut anywhere: several TCP segments, several records, a record per byte. Nothing is
+//! allocated until the message is complete, and no input panics.
+
+use rustls_pki_types::ServerName;
+
+use super::ja;
+use super::wire::Reader;
+use crate::log::event::HelloInfo;
+use crate::policy::TlsVersion;
+
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+const RECORD_HEADER: usize = 5;
+/// RFC 8446 §5.1: the longest plaintext of a record.
+const MAX_FRAGMENT: usize = 1 << 14;
+
+/// What the first bytes of a client's stream are.
+#[derive(Debug)]
+pub enum Peek {
+    /// A ClientHello so far; more bytes are needed.
+    Incomplete,
+    /// Not TLS at all.
+    NotTls,
+    /// TLS records, but no valid ClientHello in them.
+    Malformed,
+    /// Longer than the limit.
+    TooBig,
+    /// The whole ClientHello is here.
+    Complete {
+        /// What it says.
+        hello: Box<ClientHello>,
+        /// Length of the records that carry it, from the start of the stream.
+        flight_len: usize,
+    },
+}
+
+/// A parsed ClientHello (RFC 8446 §4.1.2). Lists keep the client's order, with GREASE values (RFC 8701).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientHello {
+    /// `legacy_version`.
+    pub legacy_version: u16,
+    /// `legacy_session_id`: not empty in TLS 1.3's compatibility mode, or for a TLS 1.2 resumption.
+    pub session_id: Vec<u8>,
+    /// Host name (RFC 6066 §3) as sent. Some clients send an IP literal here against the RFC; it is kept.
+    pub sni: Option<String>,
+    /// Application protocols (RFC 7301).
+    pub alpn: Vec<Box<[u8]>>,
+    /// `supported_versions`; empty: the extension is absent.
+    pub versions: Vec<u16>,
+    /// Cipher suites.
+    pub cipher_suites: Vec<u16>,
+    /// `supported_groups`.
+    pub groups: Vec<u16>,
+    /// Groups with a `key_share`.
+    pub key_shares: Vec<u16>,
+    /// `signature_algorithms`.
+    pub signature_schemes: Vec<u16>,
+    /// `ec_point_formats`.
+    pub point_formats: Vec<u8>,
+    /// Types of all extensions.
+    pub extensions: Vec<u16>,
+}
+
+/// Extension types (IANA "TLS ExtensionType Values").
+mod extension {
+    pub(super) const SERVER_NAME: u16 = 0;
+    pub(super) const SUPPORTED_GROUPS: u16 = 10;
+    pub(super) const EC_POINT_FORMATS: u16 = 11;
+    pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;
+    pub(super) const ALPN: u16 = 16;
+    pub(super) const SUPPORTED_VERSIONS: u16 = 43;
+    pub(super) const KEY_SHARE: u16 = 51;
+}
+
+/// Looks for a ClientHello at the start of `stream`, a contiguous prefix of what the client sent.
+///
+/// `max` bounds the records that carry it, in bytes. Cheap to call again whenever the prefix has grown.
+pub fn peek(stream: &[u8], max: usize) -> Peek {
+    match find_message(stream, max) {
+        Err(verdict) => verdict,
+        Ok(flight_len) => match parse(&join_fragments(&stream[..flight_len])) {
+            Some(hello) => Peek::Complete { hello: Box::new(hello), flight_len },
+            None => Peek::Malformed,
+        },
+    }
+}
+
+/// Walks the records until they hold one whole handshake message; says how many bytes they take.
+fn find_message(stream: &[u8], max: usize) -> Result<usize, Peek> {
+    let incomplete = || Err(if stream.len() >= max { Peek::TooBig } else { Peek::Incomplete });
+    let mut head = [0; 4];
+    let mut collected = 0;
+    let mut at = 0;
+    loop {
+        let record = &stream[at..];
+        let wrong = if at == 0 { Peek::NotTls } else { Peek::Malformed };
+        // The record version is 0x0301 in a first flight, or anything 3.x: RFC 8446 §5.1 says to ignore it.
+        match record {
+            [] => return incomplete(),
+            [HANDSHAKE] | [HANDSHAKE, 3, ..] => {}
+            _ => return Err(wrong),
+        }
+        let Some(header) = record.get(..RECORD_HEADER) else { return incomplete() };
+        let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        // RFC 8446 §5.1: no empty fragments of handshake messages.
+        if len == 0 || len > MAX_FRAGMENT {
+            return Err(wrong);
+        }
+        let end = (at + RECORD_HEADER + len).min(stream.len());
+        let fragment = &stream[at + RECORD_HEADER..end];
+        for (slot, byte) in head.iter_mut().skip(collected).zip(fragment) {
+            *slot = *byte;
+        }
+        collected += fragment.len();
+        if collected > 0 && head[0] != CLIENT_HELLO {
+            return Err(Peek::Malformed);
+        }
+        if collected >= head.len() {
+            let message = head.len()
+                + usize::from(head[1]) * 65536
+                + usize::from(u16::from_be_bytes([head[2], head[3]]));
+            if message > max {
+                return Err(Peek::TooBig);
+            }
+            if fragment.len() == len && collected >= message {
+                let flight = at + RECORD_HEADER + len;
+                // Nothing may follow a ClientHello in its last record (RFC 8446 §5.1: messages end at a key change).
+                return if collected > message {
+                    Err(Peek::Malformed)
+                } else if flight > max {
+                    Err(Peek::TooBig)
+                } else {
+                    Ok(flight)
+                };
+            }
+        }
+        if fragment.len() < len {
+            return incomplete();
+        }
+        at += RECORD_HEADER + len;
+    }
+}
+
+/// The handshake message without its record headers; `records` was checked by [`find_message`].
+fn join_fragments(records: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(records.len());
+    let mut rest = Reader::new(records);
+    while let (Some(_type_and_version), Some(fragment)) = (rest.take(3), rest.vec16()) {
+        message.extend_from_slice(fragment.rest());
+    }
+    message
+}
+
+fn parse(message: &[u8]) -> Option<ClientHello> {
+    let mut r = Reader::new(message);
+    let _type_and_length = (r.u8()?, r.u24()?);
+    let mut hello = ClientHello { legacy_version: r.u16()?, ..ClientHello::default() };
+    let _random = r.take(32)?;
+    hello.session_id = r.vec8()?.rest().to_vec();
+    hello.cipher_suites = r.vec16()?.into_u16s()?;
+    let compression = r.vec8()?;
+    if hello.session_id.len() > 32 || hello.cipher_suites.is_empty() || compression.is_empty() {
+        return None;
+    }
+    // RFC 5246 §7.4.1.2: a ClientHello without extensions ends here.
+    if r.is_empty() {
+        return Some(hello);
+    }
+    let mut extensions = r.vec16()?;
+    if !r.is_empty() {
+        return None;
+    }
+    while !extensions.is_empty() {
+        let kind = extensions.u16()?;
+        let body = extensions.vec16()?;
+        hello.extensions.push(kind);
+        parse_extension(&mut hello, kind, body)?;
+    }
+    // RFC 8446 §4.2: no type twice.
+    let mut kinds = hello.extensions.clone();
+    kinds.sort_unstable();
+    kinds.windows(2).all(|w| w[0] != w[1]).then_some(hello)
+}
+
+fn parse_extension(hello: &mut ClientHello, kind: u16, mut body: Reader<'_>) -> Option<()> {
+    match kind {
+        extension::SERVER_NAME => hello.sni = Some(parse_server_name(&mut body)?),
+        extension::SUPPORTED_GROUPS => hello.groups = body.vec16()?.into_u16s()?,
+        extension::EC_POINT_FORMATS => hello.point_formats = body.vec8()?.rest().to_vec(),
+        extension::SIGNATURE_ALGORITHMS => hello.signature_schemes = body.vec16()?.into_u16s()?,
+        extension::SUPPORTED_VERSIONS => hello.versions = body.vec8()?.into_u16s()?,
+        extension::ALPN => {
+            let mut names = body.vec16()?;
+            while !names.is_empty() {
+                let name = names.vec8()?.rest();
+                // RFC 7301 §3.1: no empty names.
+                if name.is_empty() {
+                    return None;
+                }
+                hello.alpn.push(name.into());
+            }
+        }
+        extension::KEY_SHARE => {
+            let mut shares = body.vec16()?;
+            while !shares.is_empty() {
+                hello.key_shares.push(shares.u16()?);
+                shares.vec16()?;
+            }
+        }
+        _ => return Some(()),
+    }
+    body.is_empty().then_some(())
+}
+
+/// RFC 6066 §3: a list with one name, of type host_name. What is neither a host name nor an address is refused here,
+/// so that no rule and no log line has to deal with it.
+fn parse_server_name(body: &mut Reader<'_>) -> Option<String> {
+    let mut list = body.vec16()?;
+    let kind = list.u8()?;
+    let name = list.vec16()?.rest();
+    let name = std::str::from_utf8(name).ok()?;
+    if kind != 0 || !list.is_empty() || ServerName::try_from(name).is_err() {
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+/// RFC 8701: `0x?A?A` with both bytes equal.
+pub(super) fn is_grease(value: u16) -> bool {
+    let [high, low] = value.to_be_bytes();
+    high == low && low & 0x0f == 0x0a
+}
+
+/// The TLS 1.2 suites in which the server signs with an ECDSA key.
+const ECDHE_ECDSA: [u16; 3] = [0xc02b, 0xc02c, 0xcca9];
+/// `ecdsa_secp256r1_sha256`.
+const ECDSA_P256_SHA256: u16 = 0x0403;
+/// `secp256r1`.
+const SECP256R1: u16 = 0x0017;
+const TLS12: u16 = 0x0303;
+const TLS13: u16 = 0x0304;
+
+impl ClientHello {
+    /// The client can speak TLS 1.3.
+    pub fn offers_tls13(&self) -> bool {
+        self.versions.contains(&TLS13)
+    }
+
+    /// The client can speak TLS 1.2. RFC 8446 §4.1.2: `legacy_version` counts only without `supported_versions`.
+    pub fn offers_tls12(&self) -> bool {
+        if self.versions.is_empty() { self.legacy_version >= TLS12 } else { self.versions.contains(&TLS12) }
+    }
+
+    /// The client accepts a P-256 certificate in a session of this version.
+    ///
+    /// RFC 5246 §7.4.1.4.1: without `signature_algorithms` a client means SHA-1 only, which nobody here signs with.
+    pub fn can_ecdsa(&self, version: TlsVersion) -> bool {
+        let signature = self.signature_schemes.contains(&ECDSA_P256_SHA256);
+        signature
+            && match version {
+                TlsVersion::Tls13 => true,
+                // RFC 8422 §5.1.1: in TLS 1.2 the group list also limits the curve of the certificate's key.
+                TlsVersion::Tls12 => {
+                    self.cipher_suites.iter().any(|s| ECDHE_ECDSA.contains(s))
+                        && (self.groups.is_empty() || self.groups.contains(&SECP256R1))
+                }
+            }
+    }
+
+    /// The server_name extension is present.
+    pub(super) fn has_server_name(&self) -> bool {
+        self.extensions.contains(&extension::SERVER_NAME)
+    }
+
+    /// What policy and the log need of it.
+    pub fn info(&self) -> HelloInfo {
+        HelloInfo { sni: self.sni.clone(), alpn: self.alpn.clone(), ja3: ja::ja3(self), ja4: ja::ja4(self) }
+    }
+}

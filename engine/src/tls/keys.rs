@@ -1,0 +1,134 @@
+//! Private keys: made, loaded and used to sign. They are never printed and never leave their provider again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::SignatureScheme;
+use rustls::crypto::CryptoProvider;
+use rustls::sign::SigningKey;
+use rustls_pki_types::{AlgorithmIdentifier, PrivateKeyDer, PrivatePkcs8KeyDer, alg_id};
+use zeroize::Zeroizing;
+
+use super::Provider;
+
+/// Kind of a key that is made here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum KeyType {
+    /// ECDSA on P-256.
+    P256,
+    /// RSA with 2048 bits, for clients that cannot verify ECDSA.
+    Rsa2048,
+}
+
+/// A private key that can sign.
+#[derive(Clone)]
+pub(crate) struct Key(Arc<dyn SigningKey>);
+
+/// What went wrong with a key. Says nothing of its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyError {
+    /// Not a private key that the provider can use.
+    Unusable,
+    /// The provider cannot make keys of this kind.
+    NotSupported,
+    /// The provider failed.
+    Failed,
+}
+
+/// A signature over a certificate.
+pub(crate) struct CertificateSignature {
+    /// Contents of its AlgorithmIdentifier, DER without the outer SEQUENCE header.
+    pub(crate) algorithm: AlgorithmIdentifier,
+    /// As it stands in the BIT STRING.
+    pub(crate) value: Vec<u8>,
+}
+
+/// Schemes with which certificates are signed, and how X.509 calls them; the first that fits the key is taken.
+const CERTIFICATE_SCHEMES: [(SignatureScheme, AlgorithmIdentifier); 3] = [
+    (SignatureScheme::ECDSA_NISTP256_SHA256, alg_id::ECDSA_SHA256),
+    (SignatureScheme::ECDSA_NISTP384_SHA384, alg_id::ECDSA_SHA384),
+    (SignatureScheme::RSA_PKCS1_SHA256, alg_id::RSA_PKCS1_SHA256),
+];
+
+impl Key {
+    /// Loads a PKCS#8, SEC 1 or PKCS#1 key.
+    pub(crate) fn load(provider: Provider, der: PrivateKeyDer<'static>) -> Result<Self, KeyError> {
+        Self::load_with(&provider.load(), der)
+    }
+
+    fn load_with(provider: &CryptoProvider, der: PrivateKeyDer<'static>) -> Result<Self, KeyError> {
+        provider.key_provider.load_private_key(der).map(Self).map_err(|_| KeyError::Unusable)
+    }
+
+    /// Makes a new one.
+    pub(crate) fn generate(provider: Provider, kind: KeyType) -> Result<Self, KeyError> {
+        let pkcs8 = generate_pkcs8(provider, kind)?;
+        Self::load(provider, PrivatePkcs8KeyDer::from(pkcs8.to_vec()).into())
+    }
+
+    /// The public half: DER of its SubjectPublicKeyInfo.
+    pub(crate) fn public_key(&self) -> Option<Vec<u8>> {
+        self.0.public_key().map(|spki| spki.to_vec())
+    }
+
+    /// Signs a to-be-signed certificate.
+    pub(crate) fn sign_certificate(&self, tbs: &[u8]) -> Result<CertificateSignature, KeyError> {
+        let algorithm = self.certificate_algorithm()?;
+        let schemes: Vec<_> = CERTIFICATE_SCHEMES.iter().map(|(scheme, _)| *scheme).collect();
+        let signer = self.0.choose_scheme(&schemes).ok_or(KeyError::NotSupported)?;
+        Ok(CertificateSignature { algorithm, value: signer.sign(tbs).map_err(|_| KeyError::Failed)? })
+    }
+
+    /// The algorithm that [`sign_certificate`](Self::sign_certificate) uses.
+    pub(crate) fn certificate_algorithm(&self) -> Result<AlgorithmIdentifier, KeyError> {
+        CERTIFICATE_SCHEMES
+            .iter()
+            .find(|(scheme, _)| self.0.choose_scheme(&[*scheme]).is_some())
+            .map(|(_, algorithm)| *algorithm)
+            .ok_or(KeyError::NotSupported)
+    }
+
+    /// For the leg that presents the key's certificate.
+    pub(super) fn signing_key(&self) -> Arc<dyn SigningKey> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+/// A new key as DER of a PKCS#8 PrivateKeyInfo, to be written to a file.
+pub(crate) fn generate_pkcs8(provider: Provider, kind: KeyType) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    match (provider, kind) {
+        #[cfg(feature = "aws-lc-rs")]
+        (Provider::AwsLcRs, KeyType::P256) => {
+            use aws_lc_rs::{rand::SystemRandom, signature};
+            let algorithm = &signature::ECDSA_P256_SHA256_ASN1_SIGNING;
+            signature::EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new())
+                .map(|document| Zeroizing::new(document.as_ref().to_vec()))
+                .map_err(|_| KeyError::Failed)
+        }
+        #[cfg(feature = "ring")]
+        (Provider::Ring, KeyType::P256) => {
+            use ring::{rand::SystemRandom, signature};
+            let algorithm = &signature::ECDSA_P256_SHA256_ASN1_SIGNING;
+            signature::EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new())
+                .map(|document| Zeroizing::new(document.as_ref().to_vec()))
+                .map_err(|_| KeyError::Failed)
+        }
+        // ring cannot make RSA keys; where aws-lc-rs is built in too, it makes them for both.
+        #[cfg(feature = "aws-lc-rs")]
+        (_, KeyType::Rsa2048) => {
+            use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+            use aws_lc_rs::rsa::{KeyPair, KeySize};
+            let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Failed)?;
+            let der: Pkcs8V1Der<'static> = pair.as_der().map_err(|_| KeyError::Failed)?;
+            Ok(Zeroizing::new(der.as_ref().to_vec()))
+        }
+        #[cfg(not(feature = "aws-lc-rs"))]
+        (_, KeyType::Rsa2048) => Err(KeyError::NotSupported),
+    }
+}

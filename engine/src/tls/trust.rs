@@ -1,0 +1,83 @@
+//! The trust store: roots that a server's chain may end at.
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, TrustAnchor};
+
+use super::certificate::{Certificate, PublicKey};
+use super::context::{RootFile, SetupError};
+
+/// Trusted roots. Immutable once built.
+pub(super) struct TrustStore {
+    anchors: Vec<TrustAnchor<'static>>,
+    /// `notBefore` and `notAfter` of each anchor's certificate; webpki does not keep them.
+    validity: Vec<Option<(i64, i64)>>,
+}
+
+impl TrustStore {
+    /// Loads the system's roots, if wanted, and those in files.
+    ///
+    /// Where the system has none, Mozilla's list as built in stands for them. A system root that cannot be parsed or has a
+    /// weak key is left out; in a file that the administrator named, it is an error.
+    pub(super) fn load(system: bool, files: &[RootFile]) -> Result<Self, SetupError> {
+        let mut store = Self { anchors: Vec::new(), validity: Vec::new() };
+        if system {
+            for certificate in rustls_native_certs::load_native_certs().certs {
+                if let Err(fault) = store.add(&certificate) {
+                    tracing::debug!(fault, "a root of the system's store is left out");
+                }
+            }
+            if store.anchors.is_empty() {
+                store.anchors.extend_from_slice(webpki_roots::TLS_SERVER_ROOTS);
+                store.validity.resize(store.anchors.len(), None);
+            }
+        }
+        for file in files {
+            let wrong = |expected: &str| SetupError::new(&file.name, expected);
+            let certificates = CertificateDer::pem_slice_iter(&file.pem)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| wrong("PEM certificates"))?;
+            if certificates.is_empty() {
+                return Err(wrong("at least one PEM certificate"));
+            }
+            for certificate in &certificates {
+                store.add(certificate).map_err(wrong)?;
+            }
+        }
+        Ok(store)
+    }
+
+    fn add(&mut self, der: &CertificateDer<'_>) -> Result<(), &'static str> {
+        let certificate = Certificate::parse(der).map_err(|_| "a certificate in valid DER")?;
+        if is_weak_key(&certificate) {
+            return Err("a root with an RSA key of 2048 bits or more, P-256, P-384, P-521 or Ed25519");
+        }
+        let anchor = webpki::anchor_from_trusted_cert(der).map_err(|_| "a certificate that can be a root")?;
+        self.anchors.push(anchor.to_owned());
+        self.validity.push(Some((certificate.not_before(), certificate.not_after())));
+        Ok(())
+    }
+
+    pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {
+        &self.anchors
+    }
+
+    /// Whether an anchor of this store may be used at `now`. Anchors that came without dates always may.
+    pub(super) fn is_valid(&self, anchor: &TrustAnchor<'_>, now: i64) -> bool {
+        let place = self.anchors.iter().position(|a| {
+            a.subject == anchor.subject && a.subject_public_key_info == anchor.subject_public_key_info
+        });
+        place
+            .and_then(|i| self.validity[i])
+            .is_none_or(|(not_before, not_after)| (not_before..=not_after).contains(&now))
+    }
+}
+
+/// RSA below 2048 bits, a curve below P-256, DSA, or anything else that nobody should rely on.
+pub(super) fn is_weak_key(certificate: &Certificate<'_>) -> bool {
+    match PublicKey::parse(certificate.tbs.public_key) {
+        Some(PublicKey::Rsa(bits)) => bits < 2048,
+        Some(PublicKey::Ec(curve)) => ![PublicKey::P256, PublicKey::P384, PublicKey::P521].contains(&curve),
+        Some(PublicKey::Other(kind)) => kind != PublicKey::ED25519,
+        None => true,
+    }
+}
