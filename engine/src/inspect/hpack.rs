@@ -104,6 +104,11 @@ impl Decoder {
         self.allowed = self.allowed.max(size);
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        let values: usize = self.entries.iter().map(|entry| entry.value.len()).sum();
+        values + self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// Reads a whole header block; `sink` gets the fields that are asked for, in their order.
     pub(super) fn decode(
         &mut self,

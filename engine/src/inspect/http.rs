@@ -79,6 +79,17 @@ impl HttpInspector {
         self.off
     }
 
+    /// Memory that it holds now, nearly: for the flow's budget.
+    pub fn held_bytes(&self) -> usize {
+        let reader = match &self.reader {
+            Reader::Undecided(start) => start.capacity(),
+            Reader::Http1(http) => size_of::<Http1>() + http.held_bytes(),
+            Reader::Http2(http) => size_of::<Http2>() + http.held_bytes(),
+            Reader::Off => 0,
+        };
+        size_of::<Self>() + reader + self.transactions.held_bytes()
+    }
+
     fn turn_off(&mut self, reason: InspectorOff) {
         self.finish();
         self.off = Some(reason);

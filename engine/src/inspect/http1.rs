@@ -127,6 +127,11 @@ impl Http1 {
         }
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        let heads = self.client.head.capacity() + self.server.head.capacity();
+        heads + self.open.capacity() * size_of::<Exchange>()
+    }
+
     fn half(&mut self, side: Side) -> &mut Half {
         match side {
             Side::Client => &mut self.client,

@@ -40,6 +40,13 @@ struct Half {
     block: Option<Block>,
 }
 
+impl Half {
+    fn held_bytes(&self) -> usize {
+        let block = self.block.as_ref().map_or(0, |block| block.fragments.capacity());
+        self.frames.held_bytes() + self.hpack.held_bytes() + block
+    }
+}
+
 /// A header block that goes on in CONTINUATION frames.
 struct Block {
     to: Target,
@@ -103,6 +110,12 @@ impl Http2 {
         for transaction in open {
             let _ = transactions.close(transaction);
         }
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        let streams = self.streams.capacity() * size_of::<(u32, Transaction)>();
+        let halves = [&self.client, &self.server].into_iter();
+        streams + halves.map(Half::held_bytes).sum::<usize>()
     }
 
     fn half(&mut self, side: Side) -> &mut Half {

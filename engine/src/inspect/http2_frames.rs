@@ -146,6 +146,10 @@ impl FrameReader {
         }
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.capacity()
+    }
+
     fn begin(&mut self, input: &mut &[u8]) -> Option<Partial> {
         let take = input.len().min(HEADER - self.header_len);
         self.header[self.header_len..self.header_len + take].copy_from_slice(&input[..take]);

@@ -10,7 +10,7 @@ pub(super) const MAX_OPEN: usize = 128;
 /// Complete ones that wait to be fetched. The caller fetches after every piece of plaintext, so this is only
 /// reached by responses that nobody asked for.
 const MAX_DONE: usize = 256;
-/// Bytes of text in all open transactions.
+/// Bytes of text in all transactions that are open or wait.
 const MAX_TEXT_HELD: usize = 256 * 1024;
 
 /// Numbers transactions and counts what they hold.
@@ -53,7 +53,6 @@ impl Transactions {
     /// It ended; beyond the bound on what waits, it is not reported.
     pub(super) fn close(&mut self, transaction: Transaction) -> Result<(), InspectorOff> {
         self.open -= 1;
-        self.held -= transaction.held;
         if self.done.len() >= MAX_DONE + MAX_OPEN {
             return Err(InspectorOff::TooManyOpen);
         }
@@ -68,7 +67,13 @@ impl Transactions {
             // An idle flow holds no queue.
             self.done = VecDeque::new();
         }
+        self.held -= event.as_ref().map_or(0, |event| text_bytes(event));
         event
+    }
+
+    /// Memory that the transactions take, nearly.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held + (self.open + self.done.len()) * size_of::<HttpEvent>()
     }
 }
 
