@@ -173,7 +173,7 @@ impl<'a> Tls<'a> {
     fn new(event: &'a TlsEvent) -> Self {
         let hello = event.hello.as_ref();
         let certificate = event.certificate.as_ref();
-        let text = |field: fn(&CertificateInfo) -> &String| certificate.map(field).and_then(present);
+        let text = |field: fn(&CertificateInfo) -> &str| certificate.map(field).and_then(present);
         let server_alpn = event.server_leg.as_ref().and_then(|leg| leg.alpn.as_deref());
         Self {
             subject: text(|c| &c.subject),
@@ -207,8 +207,8 @@ impl<'a> Ja3<'a> {
     }
 }
 
-fn present(text: &String) -> Option<&str> {
-    Some(text.as_str()).filter(|text| !text.is_empty())
+fn present(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// ALPN names are bytes. Text stays text; anything else becomes `0x` and hex digits, so that no two names

@@ -1,0 +1,352 @@
+//! HTTP/2 (RFC 9113), both directions of one connection.
+
+use hashbrown::HashMap;
+
+use super::hpack::{BlockLimits, Decoder, Field, HpackError};
+use super::http2_frames::{
+    ACK, END_HEADERS, END_STREAM, Found, FrameHeader, FrameReader, FrameType, PRIORITY, without_padding,
+};
+use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
+use super::transactions::{Transaction, Transactions};
+use super::{MAX_FIELDS, MAX_HEAD};
+use crate::log::event::HttpEvent;
+use crate::reason::InspectorOff;
+use crate::side::Side;
+
+/// What a client sends first (RFC 9113, 3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Cookies may come as one field per crumb (RFC 9113, 8.2.3), so more fields than in HTTP/1.
+const LIMITS: BlockLimits = BlockLimits { fields: 4 * MAX_FIELDS, octets: MAX_HEAD };
+const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
+
+/// The reader of one connection.
+pub(super) struct Http2 {
+    client: Half,
+    server: Half,
+    /// Open streams. Requests have odd numbers, pushed ones even.
+    streams: HashMap<u32, Transaction>,
+    /// The highest stream that a request opened: a header block on a lower one is no new request.
+    last_request: u32,
+}
+
+/// One direction.
+struct Half {
+    /// Bytes of the preface that are missing; a server sends none.
+    preface: &'static [u8],
+    /// The first frame must be SETTINGS (RFC 9113, 3.4).
+    greeted: bool,
+    frames: FrameReader,
+    hpack: Decoder,
+    block: Option<Block>,
+}
+
+impl Half {
+    fn held_bytes(&self) -> usize {
+        let block = self.block.as_ref().map_or(0, |block| block.fragments.capacity());
+        self.frames.held_bytes() + self.hpack.held_bytes() + block
+    }
+}
+
+/// A header block that goes on in CONTINUATION frames.
+struct Block {
+    to: Target,
+    end_stream: bool,
+    fragments: Vec<u8>,
+}
+
+/// What a header block belongs to.
+#[derive(Clone, Copy)]
+struct Target {
+    /// The stream whose frames carry it.
+    carrier: u32,
+    /// The stream that a PUSH_PROMISE announces.
+    promised: Option<u32>,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        let half = |preface| Half {
+            preface,
+            greeted: false,
+            frames: FrameReader::default(),
+            hpack: Decoder::new(),
+            block: None,
+        };
+        Self { client: half(PREFACE), server: half(b""), streams: HashMap::new(), last_request: 0 }
+    }
+}
+
+impl Http2 {
+    pub(super) fn bytes(
+        &mut self,
+        from: Side,
+        mut bytes: &[u8],
+        transactions: &mut Transactions,
+    ) -> Result<(), InspectorOff> {
+        let half = self.half(from);
+        let take = bytes.len().min(half.preface.len());
+        if bytes[..take] != half.preface[..take] {
+            return Err(InspectorOff::H2Frame);
+        }
+        half.preface = &half.preface[take..];
+        bytes = &bytes[take..];
+        loop {
+            match self.half(from).frames.next(&mut bytes)? {
+                Found::Nothing => return Ok(()),
+                Found::Frame(header, payload) => self.frame(from, &header, &payload, transactions)?,
+                Found::Data(header, length) => {
+                    self.in_order(from, &header)?;
+                    self.data(from, &header, length, transactions)?;
+                }
+            }
+        }
+    }
+
+    /// The connection ended: everything is reported as it is. There is nobody left to turn off, so the bound on
+    /// what waits is not looked at.
+    pub(super) fn finish(self, transactions: &mut Transactions) {
+        let mut open: Vec<_> = self.streams.into_values().collect();
+        open.sort_unstable_by_key(|transaction| transaction.event.tx_id);
+        for transaction in open {
+            let _ = transactions.close(transaction);
+        }
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        let streams = self.streams.capacity() * size_of::<(u32, Transaction)>();
+        let halves = [&self.client, &self.server].into_iter();
+        streams + halves.map(Half::held_bytes).sum::<usize>()
+    }
+
+    fn half(&mut self, side: Side) -> &mut Half {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    /// SETTINGS come first, and nothing comes between the fragments of a header block (RFC 9113, 4.3).
+    fn in_order(&mut self, from: Side, header: &FrameHeader) -> Result<(), InspectorOff> {
+        let half = self.half(from);
+        let greeting = header.kind == FrameType::Settings && !header.has(ACK);
+        let expected = match &half.block {
+            _ if !half.greeted => greeting,
+            Some(block) => header.kind == FrameType::Continuation && header.stream == block.to.carrier,
+            None => header.kind != FrameType::Continuation,
+        };
+        half.greeted = true;
+        if expected { Ok(()) } else { Err(InspectorOff::H2Frame) }
+    }
+
+    fn frame(
+        &mut self,
+        from: Side,
+        header: &FrameHeader,
+        payload: &[u8],
+        transactions: &mut Transactions,
+    ) -> Result<(), InspectorOff> {
+        self.in_order(from, header)?;
+        let on_stream = header.stream != 0;
+        match header.kind {
+            FrameType::Headers if on_stream => {
+                let mut fragment = without_padding(header, payload)?;
+                if header.has(PRIORITY) {
+                    fragment = fragment.get(5..).ok_or(InspectorOff::H2Frame)?;
+                }
+                let to = Target { carrier: header.stream, promised: None };
+                self.fragment(from, header, to, fragment, transactions)
+            }
+            FrameType::PushPromise if on_stream && from == Side::Server => {
+                let payload = without_padding(header, payload)?;
+                let (promised, fragment) = payload.split_first_chunk().ok_or(InspectorOff::H2Frame)?;
+                let promised = u32::from_be_bytes(*promised) & 0x7fff_ffff;
+                let to = Target { carrier: header.stream, promised: Some(promised) };
+                self.fragment(from, header, to, fragment, transactions)
+            }
+            FrameType::Continuation => self.continuation(from, header, payload, transactions),
+            FrameType::ResetStream if on_stream => match self.streams.remove(&header.stream) {
+                Some(transaction) => transactions.close(transaction),
+                None => Ok(()),
+            },
+            FrameType::Settings if !on_stream => self.settings(from, header, payload),
+            FrameType::GoAway if !on_stream => self.go_away(from, payload, transactions),
+            FrameType::Other => Ok(()),
+            _ => Err(InspectorOff::H2Frame),
+        }
+    }
+
+    /// The beginning of a header block; all of it, mostly.
+    fn fragment(
+        &mut self,
+        from: Side,
+        header: &FrameHeader,
+        to: Target,
+        fragment: &[u8],
+        transactions: &mut Transactions,
+    ) -> Result<(), InspectorOff> {
+        // In a PUSH_PROMISE the flag means nothing.
+        let end_stream = to.promised.is_none() && header.has(END_STREAM);
+        if header.has(END_HEADERS) {
+            return self.block(from, to, end_stream, fragment, transactions);
+        }
+        self.half(from).block = Some(Block { to, end_stream, fragments: fragment.to_vec() });
+        Ok(())
+    }
+
+    fn continuation(
+        &mut self,
+        from: Side,
+        header: &FrameHeader,
+        payload: &[u8],
+        transactions: &mut Transactions,
+    ) -> Result<(), InspectorOff> {
+        let mut block = self.half(from).block.take().ok_or(InspectorOff::H2Frame)?;
+        // Each frame counts as a byte at least, or empty ones could come for ever.
+        if block.fragments.len() + payload.len().max(1) > MAX_HEAD {
+            return Err(InspectorOff::HeaderTooBig);
+        }
+        block.fragments.extend_from_slice(payload);
+        if header.has(END_HEADERS) {
+            return self.block(from, block.to, block.end_stream, &block.fragments, transactions);
+        }
+        self.half(from).block = Some(block);
+        Ok(())
+    }
+
+    /// A complete header block.
+    fn block(
+        &mut self,
+        from: Side,
+        to: Target,
+        end_stream: bool,
+        block: &[u8],
+        transactions: &mut Transactions,
+    ) -> Result<(), InspectorOff> {
+        // Read in any case, for the sake of the compression state.
+        let event = self.decode(from, block)?;
+        let request = match (from, to.promised) {
+            (Side::Client, _) => (to.carrier > self.last_request).then_some(to.carrier),
+            (Side::Server, promised) => promised.filter(|stream| !self.streams.contains_key(stream)),
+        };
+        if let Some(stream) = request {
+            // RFC 9113, 5.1.1: a client's streams are odd, a server's even.
+            if (stream % 2 == 1) != (from == Side::Client) {
+                return Err(InspectorOff::H2Frame);
+            }
+            if from == Side::Client {
+                self.last_request = stream;
+            }
+            let transaction = transactions.open(event)?;
+            self.streams.insert(stream, transaction);
+            return Ok(());
+        }
+        // What is left: a response, or trailers of either side.
+        if from == Side::Client || to.promised.is_some() {
+            return Ok(());
+        }
+        let Some(transaction) = self.streams.get_mut(&to.carrier) else { return Ok(()) };
+        let interim = event.status.is_some_and(|status| (100..200).contains(&status));
+        if transaction.event.status.is_none() && !interim {
+            transaction.event.status = event.status;
+            transaction.event.content_type = event.content_type;
+            let redirects = event.status.is_some_and(|status| (300..400).contains(&status));
+            transaction.event.redirect = event.redirect.filter(|_| redirects);
+            transactions.changed(transaction)?;
+        }
+        if end_stream { self.response_ended(to.carrier, transactions) } else { Ok(()) }
+    }
+
+    /// The fields of a header block that the log asks for.
+    fn decode(&mut self, from: Side, block: &[u8]) -> Result<HttpEvent, InspectorOff> {
+        let mut event = HttpEvent { protocol: "HTTP/2", ..HttpEvent::default() };
+        let mut host = None;
+        let result = self.half(from).hpack.decode(block, LIMITS, |field, value| match field {
+            Field::Authority => event.hostname = Some(hostname(value)),
+            Field::Host => host = Some(hostname(value)),
+            Field::Method => event.method = Some(clip(value, MAX_METHOD)),
+            Field::Path => event.url = Some(clip(value, MAX_URL)),
+            Field::UserAgent => event.user_agent = Some(clip(value, MAX_TEXT)),
+            Field::Referer => event.referer = Some(clip(value, MAX_URL)),
+            Field::ContentType => event.content_type = Some(clip(value, MAX_TEXT)),
+            Field::Location => event.redirect = Some(clip(value, MAX_URL)),
+            Field::Status => {
+                event.status = std::str::from_utf8(value).ok().and_then(|code| code.parse().ok())
+            }
+            Field::Other => {}
+        });
+        result.map_err(|error| match error {
+            HpackError::Invalid => InspectorOff::H2Compression,
+            HpackError::TooBig => InspectorOff::HeaderTooBig,
+            HpackError::TableTooBig => InspectorOff::H2TableSize,
+        })?;
+        // RFC 9113, 8.3.1: the pseudo-field wins.
+        event.hostname = event.hostname.or(host);
+        if from == Side::Client {
+            // A request's own content type and the like are not what the log means by these.
+            event.content_type = None;
+            event.redirect = None;
+            event.status = None;
+        }
+        Ok(event)
+    }
+
+    fn data(
+        &mut self,
+        from: Side,
+        header: &FrameHeader,
+        length: u32,
+        transactions: &mut Transactions,
+    ) -> Result<(), InspectorOff> {
+        if header.stream == 0 {
+            return Err(InspectorOff::H2Frame);
+        }
+        if from == Side::Client {
+            return Ok(());
+        }
+        if let Some(transaction) = self.streams.get_mut(&header.stream) {
+            transaction.event.length += u64::from(length);
+        }
+        if header.has(END_STREAM) { self.response_ended(header.stream, transactions) } else { Ok(()) }
+    }
+
+    fn response_ended(&mut self, stream: u32, transactions: &mut Transactions) -> Result<(), InspectorOff> {
+        let Some(transaction) = self.streams.remove(&stream) else { return Ok(()) };
+        if self.streams.is_empty() {
+            // An idle connection holds no table.
+            self.streams = HashMap::new();
+        }
+        transactions.close(transaction)
+    }
+
+    /// RFC 9113, 6.5.
+    fn settings(&mut self, from: Side, header: &FrameHeader, payload: &[u8]) -> Result<(), InspectorOff> {
+        let (settings, []) = payload.as_chunks::<6>() else { return Err(InspectorOff::H2Frame) };
+        if header.has(ACK) {
+            return Ok(());
+        }
+        for &[id0, id1, v0, v1, v2, v3] in settings {
+            if u16::from_be_bytes([id0, id1]) == SETTINGS_HEADER_TABLE_SIZE {
+                // Who announces a table decodes with it, so it binds what the other end encodes.
+                self.half(from.other()).hpack.allow_table(u32::from_be_bytes([v0, v1, v2, v3]));
+            }
+        }
+        Ok(())
+    }
+
+    /// RFC 9113, 6.8: streams beyond the last one were not and will not be processed.
+    fn go_away(
+        &mut self,
+        from: Side,
+        payload: &[u8],
+        transactions: &mut Transactions,
+    ) -> Result<(), InspectorOff> {
+        let Some((last, _)) = payload.split_first_chunk() else { return Err(InspectorOff::H2Frame) };
+        let last = u32::from_be_bytes(*last) & 0x7fff_ffff;
+        // The other end's streams: a client's are odd.
+        let parity = u32::from(from == Side::Server);
+        let mut refused: Vec<_> =
+            self.streams.extract_if(|&stream, _| stream > last && stream % 2 == parity).collect();
+        refused.sort_unstable_by_key(|&(stream, _)| stream);
+        refused.into_iter().try_for_each(|(_, transaction)| transactions.close(transaction))
+    }
+}

@@ -1,0 +1,137 @@
+//! Whatever a peer sends: no panic, and no more memory than promised.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use wireglass::inspect::HttpInspector;
+use wireglass::side::Side;
+
+/// What one reader may hold at most.
+const MOST: usize = 1 << 20;
+
+const HTTP1: &[&[u8]] = &[
+    b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff;a\r\n",
+    b"HTTP/1.1 304 Not Modified\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"\r\n",
+    b"Name: value\r\n",
+    b"0\r\n",
+];
+
+#[derive(Clone, Debug)]
+struct Piece {
+    from: Side,
+    bytes: Vec<u8>,
+}
+
+fn side() -> impl Strategy<Value = Side> {
+    prop_oneof![Just(Side::Client), Just(Side::Server)]
+}
+
+/// Right bytes with some of them wrong.
+fn http1() -> impl Strategy<Value = Vec<u8>> {
+    (proptest::sample::select(HTTP1), vec((any::<usize>(), any::<u8>()), 0..3)).prop_map(
+        |(message, faults)| {
+            let mut bytes = message.to_vec();
+            for (place, byte) in faults {
+                let place = place % bytes.len();
+                bytes[place] = byte;
+            }
+            bytes
+        },
+    )
+}
+
+/// Frames with a right header around any payload, mostly of the types that matter.
+fn http2() -> impl Strategy<Value = Vec<u8>> {
+    let flags = prop_oneof![Just(0x4u8), Just(0x5), any::<u8>()];
+    (prop_oneof![0u8..10, any::<u8>()], flags, 0u32..12, vec(any::<u8>(), 0..80)).prop_map(
+        |(kind, flags, stream, payload)| {
+            let mut bytes = vec![0, 0, payload.len() as u8, kind, flags];
+            bytes.extend(stream.to_be_bytes());
+            bytes.extend(payload);
+            bytes
+        },
+    )
+}
+
+fn pieces(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<Piece>> {
+    vec((side(), bytes).prop_map(|(from, bytes)| Piece { from, bytes }), 0..40)
+}
+
+fn feed(alpn: Option<&[u8]>, prologue: &[(Side, &[u8])], pieces: &[Piece], step: usize) {
+    let mut inspector = HttpInspector::new(alpn);
+    for (from, bytes) in prologue {
+        inspector.bytes(*from, bytes);
+    }
+    for piece in pieces {
+        for bytes in piece.bytes.chunks(step) {
+            inspector.bytes(piece.from, bytes);
+            assert!(inspector.held_bytes() <= MOST, "{}", inspector.held_bytes());
+        }
+        while inspector.poll_transaction().is_some() {}
+    }
+    inspector.finish();
+    while inspector.poll_transaction().is_some() {}
+    // Ended, it holds nothing but itself.
+    assert!(inspector.held_bytes() <= 512, "{}", inspector.held_bytes());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes(pieces in pieces(vec(any::<u8>(), 0..100)), step in 1usize..50) {
+        for alpn in [None, Some(&b"h2"[..]), Some(b"http/1.1"), Some(b"spdy")] {
+            feed(alpn, &[], &pieces, step);
+        }
+    }
+
+    #[test]
+    fn broken_http1(pieces in pieces(http1()), step in 1usize..50) {
+        feed(Some(b"http/1.1"), &[], &pieces, step);
+    }
+
+    #[test]
+    fn broken_http2(pieces in pieces(http2()), step in 1usize..50) {
+        let greetings: [(Side, &[u8]); 3] = [
+            (Side::Client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+            (Side::Client, b"\0\0\0\x04\0\0\0\0\0"),
+            (Side::Server, b"\0\0\0\x04\0\0\0\0\0"),
+        ];
+        feed(Some(b"h2"), &greetings, &pieces, step);
+    }
+}
+
+/// The largest of everything at once: compression tables, requests made of references to them, pushes.
+#[test]
+fn the_worst_peer_is_bounded() {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        out.extend([kind, flags]);
+        out.extend(stream.to_be_bytes());
+        out.extend(payload);
+        out
+    };
+    let mut inspector = HttpInspector::new(Some(b"h2"));
+    let settings = frame(4, 0, 0, &[0, 1, 0, 1, 0, 0]);
+    inspector.bytes(Side::Client, &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat());
+    inspector.bytes(Side::Server, &settings);
+    // The table grows to 64 KB and takes a path of 60,000 bytes.
+    let mut block = vec![0x3f, 0xe1, 0xff, 0x03, 0x44, 0x7f, 0xe1, 0xd3, 0x03];
+    block.extend(vec![b'p'; 60_000]);
+    let push = |stream: u32, fields: &[u8]| frame(5, 4, 1, &[&stream.to_be_bytes()[..], fields].concat());
+    inspector.bytes(Side::Server, &push(2, &block));
+    assert_eq!(inspector.off_reason(), None);
+    let mut most = inspector.held_bytes();
+    for stream in 1..400 {
+        let again = [push(stream * 2 + 2, &[0xbe]), frame(1, 5, stream * 2 + 2, &[0x88])].concat();
+        inspector.bytes(Side::Server, &again);
+        most = most.max(inspector.held_bytes());
+    }
+    assert!(inspector.off_reason().is_some(), "unfetched events must not pile up");
+    assert!((60_000..=MOST).contains(&most), "{most}");
+}
