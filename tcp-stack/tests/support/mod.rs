@@ -1,10 +1,11 @@
 //! A network in memory: hosts, a seeded link, a virtual clock. The same seed gives the same run.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::panic, reason = "each test binary uses its part; tests panic")]
 
 pub mod frame;
 pub mod host;
 pub mod link;
 pub mod middle;
+pub mod script;
 
 use tcp_stack::{Duration, Instant};
 
