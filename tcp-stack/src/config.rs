@@ -9,6 +9,9 @@ pub struct Config {
     pub send_limit: usize,
     /// Most bytes received and not yet consumed; the window is derived from it.
     pub recv_limit: usize,
+    /// Most bytes of a window promised by the end that was replaced which are taken over, if that is more than `recv_limit`.
+    /// A promise should be kept, but it was made by a host, not by us, and two hosts may have agreed on a gigabyte.
+    pub adopted_window_limit: usize,
     /// How far beyond RCV.NXT bytes are kept while something before them is missing.
     pub out_of_order_limit: usize,
     /// Most separate ranges kept out of order.
@@ -51,6 +54,7 @@ impl Default for Config {
         Config {
             send_limit: 256 * 1024,
             recv_limit: 256 * 1024,
+            adopted_window_limit: 1024 * 1024,
             out_of_order_limit: 256 * 1024,
             out_of_order_ranges: 32,
             delayed_ack: Duration::from_millis(40),

@@ -15,6 +15,8 @@
 //! Not done, on purpose: the urgent pointer (urgent bytes are delivered in line, RFC 6093), Nagle (a relay must not add
 //! delay), ECN, TCP Fast Open (payload of a SYN is left for the peer to send again), Path MTU discovery (the MSS is given).
 #![forbid(unsafe_code)]
+// Clocks, sockets, threads and randomness: the list is in clippy.toml.
+#![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod assembler;
 mod config;

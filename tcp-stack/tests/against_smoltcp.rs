@@ -1,6 +1,6 @@
 //! This stack against smoltcp's sockets over a link that loses, reorders, duplicates and corrupts, both ways; byte for
 //! byte, many seeds. The adopted cases are the real use: a connection between two smoltcp hosts, taken over in the middle.
-#![allow(clippy::panic, reason = "tests")]
+#![allow(clippy::panic, clippy::disallowed_macros, reason = "tests fail by panic and say why")]
 
 mod support;
 

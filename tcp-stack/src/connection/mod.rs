@@ -114,12 +114,14 @@ struct SendSide<P> {
 
 /// What is known of the bytes we receive. The ruler is in `connection/receive.rs`.
 ///
-/// `nxt <= fin < nxt + 2^31`, `nxt <= adv`, `last_ack <= nxt`
+/// `nxt <= fin < nxt + 2^31`, `nxt <= adv`, `told <= adv`, `last_ack <= nxt`
 struct ReceiveSide {
     /// RCV.NXT, the next sequence number expected.
     nxt: Seq,
     /// Right edge of the largest window ever promised: what lies before it must be taken.
     adv: Seq,
+    /// Right edge as the peer computes it from the last segment sent.
+    told: Seq,
     /// Acknowledgement number sent last (Last.ACK.sent of RFC 7323).
     last_ack: Seq,
     /// Shift of the window field in what is sent.
@@ -133,7 +135,7 @@ struct ReceiveSide {
     buffer: RecvBuffer,
     /// Most bytes to hold from now on.
     limit: usize,
-    /// Most bytes that were ever promised room for: a bound even for windows promised by the end we replaced.
+    /// Most bytes that room was ever promised for.
     hold: usize,
     /// Sequence number of the peer's FIN.
     fin: Option<Seq>,
@@ -278,6 +280,7 @@ impl<P: Payload> Connection<P> {
             (snd.wnd <= snd.max_wnd, "wnd <= max_wnd"),
             (snd.buffer.len() <= self.config.send_limit, "queue within its limit"),
             (rcv.nxt.at_or_before(rcv.adv), "nxt <= adv"),
+            (rcv.told.at_or_before(rcv.adv), "told <= adv"),
             (rcv.last_ack.at_or_before(rcv.nxt), "last_ack <= nxt"),
             (rcv.buffer.check(), "receive buffer"),
             (rcv.buffer.len() <= rcv.hold, "received bytes within what was promised"),

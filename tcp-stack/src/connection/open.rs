@@ -60,6 +60,8 @@ struct Start {
 impl<P: Payload> Connection<P> {
     /// Takes over one end of a live connection, in ESTABLISHED. Nothing is sent for it: the peer must not notice.
     pub fn adopt(now: Instant, config: Config, adoption: Adoption) -> Self {
+        let most = config.recv_limit.max(config.adopted_window_limit);
+        let promised = (adoption.rcv_adv.since_or_zero(adoption.rcv_nxt) as usize).min(most);
         let mut connection = Self::begin(
             now,
             config,
@@ -71,7 +73,7 @@ impl<P: Payload> Connection<P> {
                 snd_wnd: adoption.snd_wnd,
                 snd_scale: adoption.snd_scale.min(MAX_SCALE),
                 rcv_nxt: adoption.rcv_nxt,
-                rcv_adv: adoption.rcv_adv.later(adoption.rcv_nxt),
+                rcv_adv: adoption.rcv_nxt + promised as u32,
                 rcv_scale: adoption.rcv_scale.min(MAX_SCALE),
                 scaling: false,
                 mss: adoption.mss,
@@ -79,6 +81,7 @@ impl<P: Payload> Connection<P> {
                 clock: adoption.timestamps.map(|adopted| Clock::adopt(now, adopted)),
             },
         );
+        connection.rcv.hold = connection.rcv.hold.max(promised);
         if let Some(rtt) = adoption.rtt_hint {
             connection.rtt.sample(rtt);
         }
@@ -139,6 +142,7 @@ impl<P: Payload> Connection<P> {
             rcv: ReceiveSide {
                 nxt: start.rcv_nxt,
                 adv: start.rcv_adv,
+                told: start.rcv_adv,
                 last_ack: start.rcv_nxt,
                 scale: start.rcv_scale,
                 scaling: start.scaling,
@@ -226,6 +230,7 @@ impl<P: Payload> Connection<P> {
         self.last_heard = now;
         self.rcv.nxt = syn.seq + 1;
         self.rcv.adv = self.rcv.nxt;
+        self.rcv.told = self.rcv.nxt;
         self.rcv.last_ack = self.rcv.nxt;
         self.snd.mss = syn.options.mss.unwrap_or(DEFAULT_MSS).clamp(MIN_MSS, self.snd.mss.max(MIN_MSS));
         match syn.options.window_scale {

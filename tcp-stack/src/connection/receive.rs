@@ -7,8 +7,9 @@
 //!                                      RCV.NXT                                                RCV.ADV
 //!                                                                           (RCV.NXT + largest window ever promised)
 //! ```
-//! RCV.ADV never goes back (RFC 9293 3.8.6, SHLD-14). The window field counts in units of 2^scale and is rounded down, so the
-//! edge that the peer computes can lie up to one unit before RCV.ADV (RFC 7323 2.4); whatever lies before RCV.ADV is accepted.
+//! RCV.ADV never goes back (RFC 9293 3.8.6, SHLD-14), and whatever lies before it is accepted. The window field counts in units
+//! of 2^scale from RCV.NXT, so the edge that the peer computes can lie up to one unit before RCV.ADV; it goes back, by less
+//! than a unit, only where memory does not allow to round up (RFC 7323 2.4).
 
 use super::{Connection, State, timers::Timer};
 use crate::{Instant, Payload, Segment, Seq};
@@ -211,11 +212,28 @@ impl<P: Payload> Connection<P> {
         let edge = self.possible_edge();
         if edge.since(self.rcv.adv) >= self.worthwhile() {
             self.rcv.adv = edge;
-            self.rcv.hold = self.rcv.hold.max(self.rcv.buffer.len() + edge.since(self.rcv.nxt) as usize);
         }
         // RFC 7323 2.2: the window of a SYN is not scaled.
         let scale = if is_syn { 0 } else { self.rcv.scale };
-        (self.rcv.adv.since(self.rcv.nxt) >> scale).min(u32::from(u16::MAX)) as u16
+        let mut window = (self.rcv.adv.since(self.rcv.nxt) >> scale).min(u32::from(u16::MAX));
+        if (self.rcv.nxt + (window << scale)).before(self.rcv.told) {
+            // Rounded down it would take back part of the last unit. Rounded up it grants a little more each time, which
+            // memory has to allow.
+            let more = (window + 1) << scale;
+            if window < u32::from(u16::MAX) && self.rcv.buffer.len() + more as usize <= self.most_held() {
+                window += 1;
+                self.rcv.adv = self.rcv.adv.later(self.rcv.nxt + more);
+            }
+        }
+        self.rcv.told = self.rcv.nxt + (window << scale);
+        let promised = self.rcv.buffer.len() + self.rcv.adv.since(self.rcv.nxt) as usize;
+        self.rcv.hold = self.rcv.hold.max(promised);
+        window as u16
+    }
+
+    /// Bytes that may be held so that a promise need not be taken back: the limit and a quarter, two units at least.
+    fn most_held(&self) -> usize {
+        self.rcv.limit + (self.rcv.limit / 4).max(2 << self.rcv.scale)
     }
 
     /// The window field of a first SYN, when no peer is known to promise anything to.

@@ -61,7 +61,8 @@ impl App {
     }
 
     fn wants_to_close(&self) -> bool {
-        !self.closed && self.sent == self.send_total && (self.half_closes || self.saw_end)
+        let may_speak = !self.speaks_second || self.received > 0 || self.saw_end;
+        !self.closed && self.sent == self.send_total && may_speak && (self.half_closes || self.saw_end)
     }
 
     /// Takes bytes in; returns how many.
@@ -271,6 +272,7 @@ impl Ours {
         let segment = Segment::parse(tcp).expect("smoltcp and its checksum found it well-formed");
         self.connection.handle_segment(now, &segment);
         self.check();
+        self.run_app();
         self.drain(now);
     }
 
@@ -279,9 +281,6 @@ impl Ours {
         self.check();
         self.run_app();
         self.drain(now);
-        while let Some(event) = self.connection.poll_event() {
-            self.ended.push(event);
-        }
         std::mem::take(&mut self.outgoing)
     }
 
@@ -290,9 +289,15 @@ impl Ours {
             self.outgoing.push(frame::build(self.here, self.there, &transmit));
             self.check();
         }
+        while let Some(event) = self.connection.poll_event() {
+            self.ended.push(event);
+        }
     }
 
     fn run_app(&mut self) {
+        while let Some(event) = self.connection.poll_event() {
+            self.ended.push(event);
+        }
         let taken = self.app.take(self.connection.recv());
         self.connection.consume(taken);
         self.check();

@@ -69,6 +69,7 @@ impl Middle {
             let leg = &mut legs[usize::from(!from_client)];
             leg.connection.handle_segment(now, &segment);
             leg.check();
+            self.relay();
             self.drain(now);
             return;
         }
@@ -86,18 +87,22 @@ impl Middle {
 
     /// Runs timers and the relay; returns frames to the client and frames to the server.
     pub fn poll(&mut self, now: Instant) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-        if let Some([client, server]) = &mut self.legs {
-            for leg in [&mut *client, &mut *server] {
-                leg.connection.handle_timeout(now);
-                leg.take_events();
-                leg.check();
-            }
-            let most = if self.slow == 0 { usize::MAX } else { self.rng.below(self.slow as u64) as usize };
-            client.relay_to(server, most);
-            server.relay_to(client, most);
+        for leg in self.legs.iter_mut().flatten() {
+            leg.connection.handle_timeout(now);
+            leg.check();
         }
+        self.relay();
         self.drain(now);
         (std::mem::take(&mut self.to_client), std::mem::take(&mut self.to_server))
+    }
+
+    fn relay(&mut self) {
+        let Some([client, server]) = &mut self.legs else { return };
+        client.take_events();
+        server.take_events();
+        let most = if self.slow == 0 { usize::MAX } else { self.rng.below(self.slow as u64) as usize };
+        client.relay_to(server, most);
+        server.relay_to(client, most);
     }
 
     fn drain(&mut self, now: Instant) {
@@ -194,6 +199,7 @@ impl Leg {
             to.push(frame::build(self.here, self.there, &transmit));
             self.check();
         }
+        self.take_events();
     }
 
     fn check(&self) {

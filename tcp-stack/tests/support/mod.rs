@@ -1,10 +1,12 @@
 //! A network in memory: hosts, a seeded link, a virtual clock. The same seed gives the same run.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(clippy::panic, clippy::disallowed_macros, reason = "tests fail by panic and say why")]
 
 pub mod frame;
 pub mod host;
 pub mod link;
 pub mod middle;
+pub mod script;
 
 use tcp_stack::{Duration, Instant};
 

@@ -1,0 +1,157 @@
+//! One test for each story in `scripts/`: the topics of RFC 9293 and its relatives, and all eleven states.
+#![allow(clippy::panic, reason = "tests")]
+
+mod support;
+
+macro_rules! stories {
+    ($($name:ident = $file:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                support::script::run($file, include_str!(concat!("scripts/", $file, ".pkt")));
+            }
+        )*
+
+        const STORIES: &[(&str, &str)] = &[$(($file, include_str!(concat!("scripts/", $file, ".pkt")))),*];
+    };
+}
+
+stories! {
+    abort = "abort";
+    abort_in_syn_sent = "abort-in-syn-sent";
+    abort_in_time_wait = "abort-in-time-wait";
+    ack_of_the_future = "ack-of-the-future";
+    ack_too_old = "ack-too-old";
+    adopt_honours_promise = "adopt-honours-promise";
+    adopt_promise_is_bounded = "adopt-promise-is-bounded";
+    adopt_scaled_windows = "adopt-scaled-windows";
+    adopt_timestamps = "adopt-timestamps";
+    adopt_transfer = "adopt-transfer";
+    adopt_without_promise = "adopt-without-promise";
+    challenges_are_limited = "challenges-are-limited";
+    close_acknowledged_by_fin = "close-acknowledged-by-fin";
+    close_first = "close-first";
+    close_in_syn_sent = "close-in-syn-sent";
+    close_second = "close-second";
+    close_simultaneous = "close-simultaneous";
+    closed_answers = "closed-answers";
+    connect = "connect";
+    connect_bad_ack = "connect-bad-ack";
+    connect_gives_up = "connect-gives-up";
+    connect_lost_syn = "connect-lost-syn";
+    connect_refused = "connect-refused";
+    connect_simultaneous = "connect-simultaneous";
+    connect_without_options = "connect-without-options";
+    data_after_fin = "data-after-fin";
+    data_beyond_noted_fin = "data-beyond-noted-fin";
+    delayed_ack = "delayed-ack";
+    delayed_ack_large_segment = "delayed-ack-large-segment";
+    duplicate_acks_that_are_none = "duplicate-acks-that-are-none";
+    duplicate_reacknowledged = "duplicate-reacknowledged";
+    fast_retransmit = "fast-retransmit";
+    fast_retransmit_partial = "fast-retransmit-partial";
+    fin_again = "fin-again";
+    fin_ahead_of_gap = "fin-ahead-of-gap";
+    fin_follows_queue = "fin-follows-queue";
+    fin_retransmitted = "fin-retransmitted";
+    fin_wait_2_timeout = "fin-wait-2-timeout";
+    fin_with_payload = "fin-with-payload";
+    gives_up_after_retries = "gives-up-after-retries";
+    gives_up_after_user_timeout = "gives-up-after-user-timeout";
+    half_close_receive = "half-close-receive";
+    half_close_send = "half-close-send";
+    initial_window = "initial-window";
+    karn = "karn";
+    keep_alive_answered = "keep-alive-answered";
+    keep_alive_sent = "keep-alive-sent";
+    last_ack_retransmits = "last-ack-retransmits";
+    listen = "listen";
+    listen_lost_syn_ack = "listen-lost-syn-ack";
+    listen_refuses_strays = "listen-refuses-strays";
+    no_fast_retransmit_after_timeout = "no-fast-retransmit-after-timeout";
+    no_nagle = "no-nagle";
+    old_ack_with_payload = "old-ack-with-payload";
+    out_of_order = "out-of-order";
+    out_of_order_limits = "out-of-order-limits";
+    outside_the_window = "outside-the-window";
+    overlap_first_wins = "overlap-first-wins";
+    overlap_in_order = "overlap-in-order";
+    paws = "paws";
+    pure_ack_on_the_edge = "pure-ack-on-the-edge";
+    reset_exact = "reset-exact";
+    reset_in_window = "reset-in-window";
+    restart_after_idle = "restart-after-idle";
+    retransmission_timeout = "retransmission-timeout";
+    round_trip_by_timestamps = "round-trip-by-timestamps";
+    sack_sent = "sack-sent";
+    segment_without_ack = "segment-without-ack";
+    send_limit = "send-limit";
+    sender_silly_avoidance = "sender-silly-avoidance";
+    small_mss_is_not_believed = "small-mss-is-not-believed";
+    syn_in_established = "syn-in-established";
+    syn_received_bad_ack = "syn-received-bad-ack";
+    syn_received_close = "syn-received-close";
+    syn_received_gives_up = "syn-received-gives-up";
+    syn_received_reset = "syn-received-reset";
+    time_wait_answers = "time-wait-answers";
+    time_wait_reset = "time-wait-reset";
+    timestamps_of_gaps = "timestamps-of-gaps";
+    tiny_peer_buffer = "tiny-peer-buffer";
+    urgent_in_line = "urgent-in-line";
+    user_timeout_counts_from_sending = "user-timeout-counts-from-sending";
+    window_closes_and_opens = "window-closes-and-opens";
+    window_limit_lowered = "window-limit-lowered";
+    window_limit_raised_from_zero = "window-limit-raised-from-zero";
+    window_not_used_does_not_grow = "window-not-used-does-not-grow";
+    window_scaled_is_not_taken_back = "window-scaled-is-not-taken-back";
+    window_shrinks = "window-shrinks";
+    window_silly_avoidance = "window-silly-avoidance";
+    window_update_not_needed = "window-update-not-needed";
+    window_update_order = "window-update-order";
+    wrap_receive = "wrap-receive";
+    wrap_send = "wrap-send";
+    wrap_signed = "wrap-signed";
+    zero_window_fin = "zero-window-fin";
+    zero_window_limit = "zero-window-limit";
+    zero_window_probe_taken = "zero-window-probe-taken";
+    zero_window_probes = "zero-window-probes";
+    zero_window_unanswered = "zero-window-unanswered";
+}
+
+/// A story that nobody runs would be no test.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "looks at the folder of stories")]
+fn every_story_is_run() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_some_and(|extension| extension == "pkt") {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("plain name");
+            assert!(STORIES.iter().any(|(file, _)| *file == name), "{name} is not listed");
+        }
+    }
+}
+
+#[test]
+fn every_state_is_reached() {
+    let states = [
+        "Closed",
+        "Listen",
+        "SynSent",
+        "SynReceived",
+        "Established",
+        "FinWait1",
+        "FinWait2",
+        "CloseWait",
+        "Closing",
+        "LastAck",
+        "TimeWait",
+    ];
+    for state in states {
+        let line = format!("state {state}");
+        let told = STORIES
+            .iter()
+            .any(|(_, text)| text.lines().any(|l| l.split('#').next().unwrap_or("").trim().ends_with(&line)));
+        assert!(told, "no story sees {state}");
+    }
+}
