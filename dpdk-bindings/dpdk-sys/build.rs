@@ -11,6 +11,10 @@ use std::process::{self, Command};
 /// The oldest release whose names and structures the shim knows.
 const OLDEST: &str = "22.11";
 
+/// libdpdk, its parts, and the libraries that its drivers call. Those are linked shared, so what they need in turn
+/// comes with them, and need not be installed for development.
+const DIRECT_ONLY: &str = "--maximum-traverse-depth=3";
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=allow_list.rs");
@@ -23,7 +27,7 @@ fn main() {
         .unwrap_or_else(|error| {
             give_up(
                 &format!("DPDK {OLDEST} or later with its headers was not found."),
-                "apt-get install libdpdk-dev pkg-config  (Debian, Ubuntu) or dnf install dpdk-devel  (Fedora)",
+                "apt-get install libdpdk-dev pkgconf  (Debian, Ubuntu) or dnf install dpdk-devel pkgconf  (Fedora)",
                 &error,
             )
         });
@@ -41,7 +45,7 @@ fn main() {
 
     println!("cargo::rustc-link-search=native={}", pkg_config(&["--variable=libdir", "libdpdk"]).concat());
     if link_static {
-        link_whole_archives(&pkg_config(&["--static", "--libs", "libdpdk"]));
+        link_whole_archives(&pkg_config(&["--static", DIRECT_ONLY, "--libs", "libdpdk"]));
     } else {
         // No driver among them: EAL loads those from its own directory when it starts.
         dpdk.libs.iter().for_each(|library| println!("cargo::rustc-link-lib=dylib={library}"));
@@ -84,7 +88,11 @@ fn compile_shim(cflags: &[String]) {
         build.flag(flag);
     });
     if let Err(error) = build.file("shim/shim.c").warnings(false).try_compile("dpdk_shim") {
-        give_up("The C shim did not compile.", "install a C compiler: gcc or clang", &error);
+        give_up(
+            "The C shim did not compile.",
+            "apt-get install gcc  (Debian, Ubuntu) or dnf install gcc  (Fedora)",
+            &error,
+        );
     }
 }
 
@@ -107,9 +115,13 @@ fn archive_name(flag: &str) -> Option<&str> {
 
 fn pkg_config(arguments: &[&str]) -> Vec<String> {
     let program = env::var("PKG_CONFIG").unwrap_or_else(|_| "pkg-config".into());
+    let remedy = "apt-get install pkgconf  (Debian, Ubuntu) or dnf install pkgconf  (Fedora)";
     match Command::new(&program).args(arguments).output() {
-        Ok(output) => String::from_utf8_lossy(&output.stdout).split_whitespace().map(Into::into).collect(),
-        Err(error) => give_up("pkg-config did not run.", "install pkg-config", &error),
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).split_whitespace().map(Into::into).collect()
+        }
+        Ok(output) => give_up("pkg-config failed.", remedy, &String::from_utf8_lossy(&output.stderr)),
+        Err(error) => give_up("pkg-config did not run.", remedy, &error),
     }
 }
 

@@ -103,7 +103,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "DPDK: {}", self.dpdk)?;
+        writeln!(f, "{}", self.dpdk)?;
         self.write_ports(f)?;
         if let Some(drivers) = &self.drivers {
             drivers.write(f)?;

@@ -43,8 +43,6 @@ fn a_fresh_machine_is_told_what_to_do() {
         "Ports: none",
         "-> reserve some: echo 512 > /proc/sys/vm/nr_hugepages",
         "-> hugetlbfs is not mounted: mount -t hugetlbfs nodev /dev/hugepages",
-        "0 network drivers loaded",
-        "-> install the drivers of the same DPDK release",
         "0000:05:00.0 [8086:1521] igb, interface eno1\n    -> belongs to the kernel; to hand it over: driverctl set-override 0000:05:00.0 vfio-pci, or dpdk-devbind.py -b vfio-pci 0000:05:00.0",
         "0000:06:00.0 [1af4:1041] virtio-pci, interface eth1\n    -> belongs to the kernel",
         "0000:07:00.0 [15b3:1017] mlx5_core, interface ens1\n    -> ready for DPDK",
@@ -52,6 +50,9 @@ fn a_fresh_machine_is_told_what_to_do() {
     ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
+    let drivers =
+        text.contains("0 network drivers loaded") && text.contains("-> install the drivers of the same");
+    assert_eq!(drivers, dpdk_sys::LINK_MODE == "shared", "{text}");
     let without = machine.report(&["--no-huge"]).to_string();
     assert!(without.contains("not used (--no-huge)") && !without.contains("reserve some"), "{without}");
 }

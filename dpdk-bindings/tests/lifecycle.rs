@@ -36,8 +36,9 @@ fn eal_is_started_once_and_cleaned_up_after_its_last_user() {
     assert_eq!(pool.in_use(), 0);
     drop(queues);
     assert!(is_running(), "a pool is left");
+    assert!(has_memory());
     drop(pool);
-    assert!(!is_running(), "cleaned up");
+    assert!(!is_running() && !has_memory(), "cleaned up");
     assert!(matches!(Eal::init(&args), Err(Error::AlreadyInitialised)), "DPDK starts once per process");
 }
 
@@ -47,6 +48,11 @@ fn is_running() -> bool {
     tasks
         .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok())
         .any(|name| name.trim() == "dpdk-main")
+}
+
+/// EAL's memory without hugepages is a file of this name, mapped.
+fn has_memory() -> bool {
+    fs::read_to_string("/proc/self/maps").expect("Linux").contains("nohuge")
 }
 
 fn affinity_of_this_thread() -> String {

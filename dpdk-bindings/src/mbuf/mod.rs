@@ -289,3 +289,39 @@ impl fmt::Debug for Mbuf {
         f.debug_struct("Mbuf").field("pkt_len", &self.pkt_len()).field("nb_segs", &self.nb_segs()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dpdk_sys as ffi;
+
+    use crate::{Eal, Mempool, MempoolConfig};
+
+    /// Some drivers receive into buffers of their own. Ours here is a pretended one, since no virtual device does.
+    #[test]
+    fn an_external_buffer_is_written_by_its_only_user_and_never_shared() {
+        let eal = Eal::init(&["--no-huge", "-m", "64", "--no-pci", "--no-shconf", "--no-telemetry"])
+            .expect("starts");
+        let config = MempoolConfig { mbufs: 7, cache: 0, ..MempoolConfig::default() };
+        let pool = Mempool::new(&eal, "external", &config).expect("there is memory for a small pool");
+        let mut mbuf = pool.alloc().expect("full pool");
+        mbuf.append(10).expect("room");
+        let head = mbuf.head();
+        let flags = head.flags();
+        for (users, writable) in [(1, true), (2, false)] {
+            // A descriptor full of the number of users: DPDK's count among it, wherever it is.
+            let descriptor = [users; 64];
+            let shinfo = head.as_ptr().wrapping_byte_add(ffi::SHIM_MBUF_SHINFO as usize).cast::<*const u16>();
+            // SAFETY: the offset is that of a pointer; it is put back before the packet is freed.
+            let before = unsafe { shinfo.replace(descriptor.as_ptr()) };
+            head.set_flags(flags | ffi::SHIM_MBUF_F_EXTERNAL);
+            assert_eq!(mbuf.data_mut().is_some(), writable, "with {users} users");
+            assert_eq!((mbuf.tailroom() > 0, mbuf.headroom() > 0), (writable, writable));
+            mbuf = mbuf.share().expect_err("not its own buffer");
+            head.set_flags(flags);
+            // SAFETY: see above.
+            unsafe { shinfo.write(before) };
+        }
+        assert!(mbuf.share().is_ok());
+        assert_eq!(pool.in_use(), 0);
+    }
+}
