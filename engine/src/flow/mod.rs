@@ -40,8 +40,7 @@ use crate::policy::{
 };
 use crate::reason::{PacketDrop, Reason};
 use crate::side::Side;
-use crate::tls::client_hello::ClientHello;
-use crate::tls::{Handshake, alert_record};
+use crate::tls::{ClientHello, Handshake, alert_record};
 
 /// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
 const OPENING_TIME: Duration = Duration::from_secs(60);

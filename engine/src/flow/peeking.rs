@@ -9,7 +9,7 @@ use super::opening::Opening;
 use super::prefix::{Inserted, Prefix};
 use crate::packet::Template;
 use crate::reason::{PacketDrop, Reason};
-use crate::tls::client_hello::{ClientHello, Peek, peek};
+use crate::tls::{ClientHello, Peek, peek};
 
 /// A connection whose first flight is held.
 pub(super) struct Peeking<F> {
