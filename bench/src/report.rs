@@ -1,0 +1,67 @@
+//! The report: a table for people, JSON for programs.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::aead::Bulk;
+use crate::handshake::Handshakes;
+
+/// All that was measured.
+pub(crate) struct Report {
+    pub(crate) bulk: Vec<Bulk>,
+    pub(crate) handshakes: Vec<Handshakes>,
+}
+
+impl Report {
+    pub(crate) fn to_json(&self) -> Value {
+        let bulk =
+            self.bulk.iter().map(|b| json!({ "measured": b, "ceiling_bytes_per_second": b.ceiling() }));
+        let shakes = self
+            .handshakes
+            .iter()
+            .map(|h| json!({ "measured": h, "ceiling_connections_per_second": h.ceiling() }));
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "cpu": cpu(),
+            "bulk": bulk.collect::<Vec<_>>(),
+            "handshakes": shakes.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "One core of: {}\n", cpu())?;
+        writeln!(
+            f,
+            "{:<10} {:<18} {:>10} {:>10} {:>12}",
+            "provider", "suite", "seal GB/s", "open GB/s", "C Gbit/s"
+        )?;
+        for b in &self.bulk {
+            let (seal, open, c) = (b.seal / 1e9, b.open / 1e9, b.ceiling() * 8.0 / 1e9);
+            writeln!(f, "{:<10} {:<18} {seal:>10.2} {open:>10.2} {c:>12.1}", b.provider, b.suite)?;
+        }
+        writeln!(
+            f,
+            "\n{:<10} {:<8} {:<16} {:>10} {:>8} {:>8}",
+            "provider", "version", "group", "median us", "p99 us", "H /s"
+        )?;
+        for h in &self.handshakes {
+            let (median, p99, ceiling) = (h.median_us, h.p99_us, h.ceiling());
+            writeln!(
+                f,
+                "{:<10} {:<8} {:<16} {median:>10} {p99:>8} {ceiling:>8.0}",
+                h.provider, h.version, h.group
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The processor's name, as the kernel says it.
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    model.map_or("unknown", |(_, name)| name).to_owned()
+}
