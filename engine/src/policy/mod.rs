@@ -1,13 +1,126 @@
 //! Policy: which flows to decrypt, bypass or block, and how strictly.
+//!
+//! Compiled once from the configuration, immutable, shared by all workers. The first matching rule wins; a flow that no
+//! rule matches gets the default. Matching allocates nothing.
 
+mod names;
+mod networks;
 mod profile;
+mod rule;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use names::{NameError, NamePattern};
 pub use profile::{DefectAction, Profile, TlsVersion, UnsupportedAction};
-use std::net::SocketAddr; use std::sync::Arc;
-pub struct FlowFacts<'a> { pub wire: &'a str, pub vlan: Option<u16>, pub client: SocketAddr, pub server: SocketAddr }
-pub struct HelloFacts<'a> { pub sni: Option<&'a str>, pub alpn: &'a [Box<[u8]>], pub ja4: &'a str }
-#[derive(Clone,Copy)] pub enum BlockWith { Alert, Reset }
-pub enum Decision { Decrypt(Arc<Profile>), Bypass, Block(BlockWith) }
-pub struct Verdict { pub rule: Option<Arc<str>>, pub decision: Decision }
-pub struct Policy;
-impl Policy { pub fn at_syn(&self, _: &FlowFacts) -> Option<Verdict> { None } pub fn at_hello(&self, _: &FlowFacts, _: &HelloFacts) -> Verdict { Verdict{rule:None,decision:Decision::Decrypt(Arc::new(Profile::default()))} } pub fn candidate(&self, p:u16)->bool{p==443} }
+use rule::CompiledRule;
+pub use rule::Rule;
+
+/// What is known of a flow from its SYN on.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowFacts<'a> {
+    /// Name of the wire.
+    pub wire: &'a str,
+    /// Outermost VLAN id; none: untagged.
+    pub vlan: Option<u16>,
+    /// The end that sent the SYN.
+    pub client: SocketAddr,
+    /// The end that it was sent to.
+    pub server: SocketAddr,
+}
+
+/// What a ClientHello adds.
+#[derive(Clone, Copy, Debug)]
+pub struct HelloFacts<'a> {
+    /// Server name, as the client wrote it.
+    pub sni: Option<&'a str>,
+    /// Offered application protocols.
+    pub alpn: &'a [Box<[u8]>],
+    /// JA4 fingerprint.
+    pub ja4: &'a str,
+}
+
+/// How a blocked connection ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BlockWith {
+    /// With a TLS alert to the client and a reset to the server.
+    #[default]
+    Alert,
+    /// With resets only.
+    Reset,
+}
+
+/// What to do with a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Terminate, inspect and re-encrypt it, as strictly as the profile says.
+    Decrypt(Arc<Profile>),
+    /// Leave it as it is.
+    Bypass,
+    /// End it.
+    Block(BlockWith),
+}
+
+/// A decision and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Name of the rule that matched; none: the default.
+    pub rule: Option<Arc<str>>,
+    /// What to do.
+    pub decision: Decision,
+}
+
+/// The server ports whose flows are looked at; all others pass through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// Every TCP port: the first bytes show whether it is TLS.
+    Any,
+    /// These.
+    Only(Vec<u16>),
+}
+
+/// All rules, compiled.
+#[derive(Debug)]
+pub struct Policy {
+    ports: Ports,
+    rules: Vec<CompiledRule>,
+    default: Decision,
+}
+
+impl Policy {
+    /// Compiles rules, in their order of precedence, and the decision for flows that none of them matches.
+    pub fn compile(ports: Ports, rules: &[Rule], default: Decision) -> Self {
+        Self { ports, rules: rules.iter().map(CompiledRule::new).collect(), default }
+    }
+
+    /// Whether flows to this port are looked at. The others pass through: no rule is asked.
+    pub fn candidate(&self, server_port: u16) -> bool {
+        match &self.ports {
+            Ports::Any => true,
+            Ports::Only(ports) => ports.contains(&server_port),
+        }
+    }
+
+    /// The verdict at the SYN, if it is the same whatever the ClientHello will say; `None`: wait for the ClientHello.
+    ///
+    /// A rule that asks about the ClientHello and otherwise matches might win over all rules after it, so none of those can settle
+    /// the flow.
+    pub fn at_syn(&self, flow: &FlowFacts<'_>) -> Option<Verdict> {
+        match self.rules.iter().find(|rule| rule.matches_flow(flow)) {
+            Some(rule) if rule.asks_hello() => None,
+            rule => Some(self.verdict(rule)),
+        }
+    }
+
+    /// The verdict once the ClientHello is known.
+    pub fn at_hello(&self, flow: &FlowFacts<'_>, hello: &HelloFacts<'_>) -> Verdict {
+        self.verdict(self.rules.iter().find(|rule| rule.matches_flow(flow) && rule.matches_hello(hello)))
+    }
+
+    fn verdict(&self, rule: Option<&CompiledRule>) -> Verdict {
+        match rule {
+            Some(rule) => Verdict { rule: Some(Arc::clone(rule.name())), decision: rule.decision().clone() },
+            None => Verdict { rule: None, decision: self.default.clone() },
+        }
+    }
+}

@@ -38,7 +38,7 @@ pub enum UnsupportedAction {
 }
 
 /// How strict a decrypted flow is handled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// As named in the configuration.
     pub name: String,

@@ -1,0 +1,235 @@
+//! Server names: patterns, and sets of them that are searched by hash.
+
+use std::collections::HashSet;
+use std::fmt;
+
+/// Longest host name in bytes, without the trailing dot (RFC 1035 section 2.3.4, less the root's length and label).
+const MAX_NAME: usize = 253;
+/// Longest label in bytes (RFC 1035 section 2.3.4).
+const MAX_LABEL: usize = 63;
+/// Bytes at the end of a name that decide: the longest suffix, its dot and a byte before it.
+const KEPT: usize = MAX_NAME + 2;
+
+/// A server name, or all names below one. Lower case, without a trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NamePattern {
+    /// This name.
+    Exact(String),
+    /// All names that end in a dot and this one, however many labels come before; not the name itself.
+    Below(String),
+}
+
+/// Why a text is no [`NamePattern`]: what would be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameError(&'static str);
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for NameError {}
+
+impl std::str::FromStr for NamePattern {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text == "*" || text == "*." {
+            return Err(NameError(
+                "a name or `*.suffix`; for every name leave `sni` out (that matches hellos without a name, too)",
+            ));
+        }
+        let (below, name) = match text.strip_prefix("*.") {
+            Some(suffix) => (true, suffix),
+            None => (false, text),
+        };
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        check_name(&name)?;
+        Ok(if below { Self::Below(name) } else { Self::Exact(name) })
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Below(name) => write!(f, "*.{name}"),
+        }
+    }
+}
+
+/// A host name as it stands in a ClientHello (RFC 6066 section 3): A-labels, no address, no port. Underscores are no LDH
+/// characters, but names with them are in use.
+fn check_name(name: &str) -> Result<(), NameError> {
+    if !name.is_ascii() {
+        return Err(NameError(
+            "a name in A-labels, as in the ClientHello (`xn--bcher-kva.example`, not `bücher.example`)",
+        ));
+    }
+    if name.contains('*') {
+        return Err(NameError("a wildcard only as the whole first label (`*.example.com`)"));
+    }
+    if name.contains([':', '/']) {
+        return Err(NameError("a host name alone, without scheme, port or path"));
+    }
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(NameError("a host name of 1 to 253 bytes"));
+    }
+    let label_is_right = |label: &str| {
+        (1..=MAX_LABEL).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if !name.split('.').all(label_is_right) {
+        return Err(NameError(
+            "a host name: labels of 1 to 63 letters, digits, `-` and `_`, not beginning or ending in `-`",
+        ));
+    }
+    // RFC 6066 section 3: literal addresses are not permitted; a client that connects to one sends no name.
+    if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        return Err(NameError(
+            "a host name: a ClientHello names no addresses; match them with `destination`",
+        ));
+    }
+    Ok(())
+}
+
+/// Patterns, of which a name matches some or none.
+#[derive(Debug, Default)]
+pub(super) struct NameSet {
+    exact: HashSet<Box<[u8]>>,
+    below: HashSet<Box<[u8]>>,
+    /// Labels of the longest entry of `below`: what bounds the search.
+    labels: usize,
+}
+
+impl NameSet {
+    pub(super) fn new(patterns: &[NamePattern]) -> Self {
+        let mut set = Self::default();
+        for pattern in patterns {
+            match pattern {
+                NamePattern::Exact(name) => {
+                    set.exact.insert(name.as_bytes().into());
+                }
+                NamePattern::Below(name) => {
+                    set.labels = set.labels.max(name.split('.').count());
+                    set.below.insert(name.as_bytes().into());
+                }
+            }
+        }
+        set
+    }
+
+    /// Whether a name as the client wrote it matches: in any case, with or without a trailing dot.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
+        // A name that is too long for the DNS may still have a suffix that a rule forbids.
+        let kept = name.len().min(KEPT);
+        let mut lower = [0; KEPT];
+        lower[..kept].copy_from_slice(&name[name.len() - kept..]);
+        lower[..kept].make_ascii_lowercase();
+        let name = &lower[..kept];
+        self.exact.contains(name) || self.has_suffix_of(name)
+    }
+
+    fn has_suffix_of(&self, name: &[u8]) -> bool {
+        let dots = name.iter().enumerate().rev().filter(|(_, byte)| **byte == b'.').map(|(at, _)| at);
+        dots.take(self.labels).any(|dot| dot > 0 && self.below.contains(&name[dot + 1..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(patterns: &[&str]) -> NameSet {
+        NameSet::new(&patterns.iter().map(|p| p.parse().expect("a pattern")).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn exact_names_match_themselves_only() {
+        let set = set(&["Example.COM."]);
+        for name in ["example.com", "EXAMPLE.com", "example.com."] {
+            assert!(set.contains(name), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "com",
+            "a.example.com",
+            "example.com.evil.test",
+            "xexample.com",
+            "example.com..",
+            ".example.com",
+        ] {
+            assert!(!set.contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn suffixes_match_what_is_below_them_at_any_depth() {
+        let set = set(&["*.example.com", "*.a.b.c.test"]);
+        for name in ["a.example.com", "a.b.example.com", "A.EXAMPLE.COM.", "x.a.b.c.test", "y.x.a.b.c.test"] {
+            assert!(set.contains(name), "{name}");
+        }
+        for name in
+            ["example.com", "badexample.com", ".example.com", "a.example.com.test", "a.b.c.test", "com", ""]
+        {
+            assert!(!set.contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_too_long_for_the_dns_cannot_hide_its_suffix() {
+        let long = format!("{}example.com", "a.".repeat(400));
+        assert!(set(&["*.example.com"]).contains(&long));
+        let suffix = format!("{}.b", ["a"; 126].join("."));
+        assert!(set(&[&format!("*.{suffix}")]).contains(&format!("x.{suffix}")));
+        let name = format!("{}.b", ["a"; 126].join("."));
+        assert_eq!(name.len(), MAX_NAME);
+        assert!(set(&[&name]).contains(&name));
+        assert!(!set(&[&name]).contains(&format!("x{name}")));
+        assert!(!set(&[&name]).contains(&format!("{}{name}", "x".repeat(300))));
+    }
+
+    #[test]
+    fn wrong_patterns_say_what_is_right() {
+        let cases = [
+            ("*", "leave `sni` out"),
+            ("*.", "leave `sni` out"),
+            ("", "1 to 253"),
+            ("*.*.example.com", "whole first label"),
+            ("www.*.com", "whole first label"),
+            ("w*.example.com", "whole first label"),
+            ("bücher.example", "A-labels"),
+            ("https://example.com", "without scheme"),
+            ("example.com:443", "without scheme"),
+            ("exa mple.com", "labels of 1 to 63"),
+            ("-a.example.com", "labels of 1 to 63"),
+            ("a..example.com", "labels of 1 to 63"),
+            (".example.com", "labels of 1 to 63"),
+            ("192.0.2.1", "`destination`"),
+        ];
+        for (text, hint) in cases {
+            let error = text.parse::<NamePattern>().expect_err(text);
+            assert!(error.to_string().contains(hint), "{text}: {error}");
+        }
+        assert!("a".repeat(64).parse::<NamePattern>().is_err());
+        assert!("a.".repeat(127).parse::<NamePattern>().is_ok(), "253 bytes and a trailing dot");
+        assert!("a.".repeat(128).parse::<NamePattern>().is_err());
+    }
+
+    #[test]
+    fn patterns_print_as_they_are_matched() {
+        assert_eq!(
+            "*.Example.Com.".parse::<NamePattern>().map(|p| p.to_string()),
+            Ok("*.example.com".into())
+        );
+        assert_eq!(
+            "_dmarc.example".parse::<NamePattern>().map(|p| p.to_string()),
+            Ok("_dmarc.example".into())
+        );
+    }
+}
