@@ -290,7 +290,7 @@ mod tests {
             put(&mut sink, &counters, &["ccc"]);
             sink.file.room = 100;
             put(&mut sink, &counters, &["ddd", "eee"]);
-            let text = String::from_utf8(std::mem::take(&mut sink.file.content)).unwrap();
+            let text = String::from_utf8(std::mem::take(&mut sink.file.content)).expect("valid in this test");
             let whole = text.lines().filter(|line| line.len() == 5 && line.ends_with('>')).count() as u64;
             assert!(text.ends_with("<ddd>\n<eee>\n"), "room for {room}: {text:?}");
             assert!(text.lines().filter(|line| line.len() != 5).count() <= 2, "{text:?}");
