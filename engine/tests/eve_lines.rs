@@ -401,10 +401,10 @@ fn the_document_is_in_step() {
     let mut written = BTreeSet::new();
     examples().iter().for_each(|value| paths(value, "", &mut written));
     assert_eq!(documented, written, "each field has a row, each row a field");
-    for reason in Reason::ALL.iter().map(|r| r.code()).chain(PacketDrop::ALL.iter().map(|r| r.code())) {
-        assert!(document.contains(&format!("`{reason}`")), "{reason} is not explained");
-    }
-    for reason in InspectorOff::ALL {
-        assert!(document.contains(&format!("`{reason}`")), "{reason} is not explained");
+    let reasons = Reason::ALL.iter().map(|r| (r.code(), r.help()));
+    let drops = PacketDrop::ALL.iter().map(|r| (r.code(), r.help()));
+    let offs = InspectorOff::ALL.iter().map(|r| (r.code(), r.help()));
+    for (code, help) in reasons.chain(drops).chain(offs) {
+        assert!(document.contains(&format!("| {help} | `{code}` |\n")), "{code} is not explained");
     }
 }
