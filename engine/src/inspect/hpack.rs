@@ -361,7 +361,10 @@ mod tests {
 
     fn unhex(text: &str) -> Vec<u8> {
         let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-        digits.chunks(2).map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).unwrap()).collect()
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("valid in this test"))
+            .collect()
     }
 
     fn pair(field: Field, value: &str) -> (Field, String) {
@@ -371,15 +374,16 @@ mod tests {
     #[test]
     fn requests_of_rfc_7541_c4() {
         let mut decoder = Decoder::new();
-        let first = read(&mut decoder, &unhex("8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff")).unwrap();
+        let first = read(&mut decoder, &unhex("8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff"))
+            .expect("valid in this test");
         let host = pair(Field::Authority, "www.example.com");
         assert_eq!(first, [pair(Field::Method, "GET"), pair(Field::Path, "/"), host.clone()]);
         assert_eq!(decoder.size, 57);
-        let second = read(&mut decoder, &unhex("8286 84be 5886 a8eb 1064 9cbf")).unwrap();
+        let second = read(&mut decoder, &unhex("8286 84be 5886 a8eb 1064 9cbf")).expect("valid in this test");
         assert_eq!(second, first);
         assert_eq!(decoder.size, 110);
         let third = read(&mut decoder, &unhex("8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf"))
-            .unwrap();
+            .expect("valid in this test");
         assert_eq!(third, [pair(Field::Method, "GET"), pair(Field::Path, "/index.html"), host]);
         assert_eq!(decoder.size, 164);
     }
@@ -394,9 +398,12 @@ mod tests {
              2d1b ff6e 919d 29ad 1718 63c7 8f0b 97c8 e9ae 82ae 43d3",
         ));
         let location = pair(Field::Location, "https://www.example.com");
-        assert_eq!(read(&mut decoder, &block).unwrap(), [pair(Field::Status, "302"), location.clone()]);
+        assert_eq!(
+            read(&mut decoder, &block).expect("valid in this test"),
+            [pair(Field::Status, "302"), location.clone()]
+        );
         assert_eq!(decoder.size, 222);
-        let second = read(&mut decoder, &unhex("4883 640e ffc1 c0bf")).unwrap();
+        let second = read(&mut decoder, &unhex("4883 640e ffc1 c0bf")).expect("valid in this test");
         assert_eq!(second, [pair(Field::Status, "307"), location.clone()]);
         assert_eq!(decoder.size, 222);
         let third = unhex(
@@ -404,7 +411,10 @@ mod tests {
              77ad 94e7 821d d7f2 e6c7 b335 dfdf cd5b 3960 d5af 2708 7f36 72c1 ab27 0fb5 291f
              9587 3160 65c0 03ed 4ee5 b106 3d50 07",
         );
-        assert_eq!(read(&mut decoder, &third).unwrap(), [pair(Field::Status, "200"), location]);
+        assert_eq!(
+            read(&mut decoder, &third).expect("valid in this test"),
+            [pair(Field::Status, "200"), location]
+        );
         assert_eq!(decoder.size, 215);
     }
 
@@ -413,7 +423,7 @@ mod tests {
         let mut decoder = Decoder::new();
         let mut block = vec![0x60, 6]; // literal with indexing, name 32: cookie
         block.extend(b"secret");
-        assert_eq!(read(&mut decoder, &block).unwrap(), []);
+        assert_eq!(read(&mut decoder, &block).expect("valid in this test"), []);
         assert_eq!(decoder.size, 6 + 6 + 32);
         assert!(decoder.entries[0].value.is_empty());
     }

@@ -161,15 +161,18 @@ mod tests {
     fn encode(symbols: &[u8]) -> Vec<u8> {
         let mut bits = String::new();
         for &symbol in symbols {
-            let place = SYMBOLS.iter().position(|&s| s == u16::from(symbol)).unwrap();
-            let group = GROUPS.iter().rposition(|g| usize::from(g.index) <= place).unwrap();
+            let place = SYMBOLS.iter().position(|&s| s == u16::from(symbol)).expect("valid in this test");
+            let group =
+                GROUPS.iter().rposition(|g| usize::from(g.index) <= place).expect("valid in this test");
             let code = GROUPS[group].first + (place - usize::from(GROUPS[group].index)) as u32;
             bits += &format!("{code:0width$b}", width = group + SHORTEST);
         }
         bits += &"1".repeat((8 - bits.len() % 8) % 8);
         bits.as_bytes()
             .chunks(8)
-            .map(|c| u8::from_str_radix(str::from_utf8(c).unwrap(), 2).unwrap())
+            .map(|c| {
+                u8::from_str_radix(str::from_utf8(c).expect("valid in this test"), 2).expect("binary digits")
+            })
             .collect()
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::eve;
 use super::event::Timestamp;
-use super::ring::LogReceiver;
+use super::ring::{LogCounters, LogReceiver};
 use crate::metrics::Metrics;
 
 /// How long the writer sleeps when the ring is empty. Workers cannot wake it: that would be a system call.
@@ -51,7 +51,7 @@ impl LogWriter {
     /// # Errors
     /// The file cannot be opened, or no thread can be started.
     pub fn start(path: &Path, receiver: LogReceiver, stats: Option<StatsSource>) -> io::Result<Self> {
-        let mut sink = Sink::open(path)?;
+        let mut sink = Sink::new(path, open(path)?);
         let control = Arc::new(Control::default());
         let shared = Arc::clone(&control);
         let thread = thread::Builder::new()
@@ -93,7 +93,8 @@ impl Drop for LogWriter {
     }
 }
 
-fn run(sink: &mut Sink, receiver: &LogReceiver, stats: Option<&StatsSource>, control: &Control) {
+fn run(sink: &mut Sink<File>, receiver: &LogReceiver, stats: Option<&StatsSource>, control: &Control) {
+    let counters = receiver.counters();
     let mut next_stats = stats.map(|source| Instant::now() + source.every);
     loop {
         // Read before the ring is emptied: what was pushed before the stop is in it.
@@ -104,7 +105,7 @@ fn run(sink: &mut Sink, receiver: &LogReceiver, stats: Option<&StatsSource>, con
         while taken < receiver.capacity()
             && let Some(event) = receiver.pop()
         {
-            sink.line(receiver, |buffer| eve::write_event(buffer, &event));
+            sink.line(counters, |buffer| eve::write_event(buffer, &event));
             taken += 1;
         }
         let now = Instant::now();
@@ -113,19 +114,19 @@ fn run(sink: &mut Sink, receiver: &LogReceiver, stats: Option<&StatsSource>, con
         {
             // The last one, at the stop, holds the final numbers.
             let snapshot = source.metrics.snapshot();
-            sink.line(receiver, |buffer| eve::write_stats(buffer, wall_clock(), &snapshot));
+            sink.line(counters, |buffer| eve::write_stats(buffer, wall_clock(), &snapshot));
             next_stats = Some(now + source.every);
         }
         if stopping {
-            sink.flush(receiver);
+            sink.flush(counters);
             return;
         }
         if control.reopen.swap(false, Ordering::AcqRel) {
-            sink.flush(receiver);
+            sink.flush(counters);
             sink.reopen();
         }
         if sink.flushed + FLUSH_EVERY <= now {
-            sink.flush(receiver);
+            sink.flush(counters);
         }
         if taken < receiver.capacity() {
             thread::park_timeout(NAP);
@@ -139,9 +140,9 @@ fn wall_clock() -> Timestamp {
 }
 
 /// The file and what waits to go into it.
-struct Sink {
+struct Sink<W> {
     path: PathBuf,
-    file: File,
+    file: W,
     buffer: Vec<u8>,
     /// Lines in the buffer.
     lines: u64,
@@ -152,72 +153,7 @@ struct Sink {
     complained: Option<Instant>,
 }
 
-impl Sink {
-    fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            path: path.into(),
-            file: open(path)?,
-            buffer: Vec::with_capacity(FLUSH_BYTES * 2),
-            lines: 0,
-            flushed: Instant::now(),
-            torn: false,
-            complained: None,
-        })
-    }
-
-    fn line(&mut self, receiver: &LogReceiver, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
-        match write(&mut self.buffer) {
-            Ok(()) => self.lines += 1,
-            Err(error) => self.failed(receiver, 1, &error),
-        }
-        if self.buffer.len() >= FLUSH_BYTES {
-            self.flush(receiver);
-        }
-    }
-
-    /// Writes the buffer. What cannot be written is lost and counted: memory is for packets, not for a log
-    /// that nobody can store.
-    fn flush(&mut self, receiver: &LogReceiver) {
-        self.flushed = Instant::now();
-        let lines = std::mem::take(&mut self.lines);
-        if self.buffer.is_empty() {
-            return;
-        }
-        if self.torn {
-            // Ends the torn line, so that only that one is unreadable.
-            self.buffer.insert(0, b'\n');
-        }
-        let (written, result) = write_counted(&mut self.file, &self.buffer);
-        match result {
-            Ok(()) => {
-                self.torn = false;
-                receiver.counters().written.fetch_add(lines, Ordering::Relaxed);
-            }
-            Err(error) => {
-                let whole = self.buffer[..written].iter().filter(|&&byte| byte == b'\n').count() as u64;
-                let whole = whole.saturating_sub(u64::from(self.torn)).min(lines);
-                self.torn = if written == 0 { self.torn } else { self.buffer[written - 1] != b'\n' };
-                receiver.counters().written.fetch_add(whole, Ordering::Relaxed);
-                self.failed(receiver, lines - whole, &error);
-            }
-        }
-        self.buffer.clear();
-    }
-
-    fn failed(&mut self, receiver: &LogReceiver, lost: u64, error: &io::Error) {
-        receiver.counters().lost.fetch_add(lost, Ordering::Relaxed);
-        receiver.counters().write_errors.fetch_add(1, Ordering::Relaxed);
-        self.complain("cannot write the event log", error);
-    }
-
-    fn complain(&mut self, what: &str, error: &io::Error) {
-        let now = Instant::now();
-        if self.complained.is_none_or(|last| last + COMPLAIN_EVERY <= now) {
-            self.complained = Some(now);
-            tracing::warn!(path = %self.path.display(), %error, "{what}; lines are lost and counted");
-        }
-    }
-
+impl Sink<File> {
     /// When the path cannot be opened, the old file goes on being used.
     fn reopen(&mut self) {
         match open(&self.path) {
@@ -226,6 +162,69 @@ impl Sink {
                 self.torn = false;
             }
             Err(error) => self.complain("cannot reopen the event log", &error),
+        }
+    }
+}
+
+impl<W: Write> Sink<W> {
+    fn new(path: &Path, file: W) -> Self {
+        Self {
+            path: path.into(),
+            file,
+            buffer: Vec::with_capacity(FLUSH_BYTES * 2),
+            lines: 0,
+            flushed: Instant::now(),
+            torn: false,
+            complained: None,
+        }
+    }
+
+    fn line(&mut self, counters: &LogCounters, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
+        match write(&mut self.buffer) {
+            Ok(()) => self.lines += 1,
+            Err(error) => self.failed(counters, 1, &error),
+        }
+        if self.buffer.len() >= FLUSH_BYTES {
+            self.flush(counters);
+        }
+    }
+
+    /// Writes the buffer. What cannot be written is lost and counted: memory is for packets, not for a log
+    /// that nobody can store.
+    fn flush(&mut self, counters: &LogCounters) {
+        self.flushed = Instant::now();
+        let lines = std::mem::take(&mut self.lines);
+        if self.buffer.is_empty() {
+            return;
+        }
+        let ends_torn_line = self.torn;
+        if ends_torn_line {
+            // So that only that one is unreadable.
+            self.buffer.insert(0, b'\n');
+        }
+        let (written, result) = write_counted(&mut self.file, &self.buffer);
+        let done = &self.buffer[..written];
+        self.torn = done.last().map_or(self.torn, |&last| last != b'\n');
+        let feeds = done.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let whole = feeds.saturating_sub(u64::from(ends_torn_line));
+        counters.written.fetch_add(whole, Ordering::Relaxed);
+        if let Err(error) = result {
+            self.failed(counters, lines - whole, &error);
+        }
+        self.buffer.clear();
+    }
+
+    fn failed(&mut self, counters: &LogCounters, lost: u64, error: &io::Error) {
+        counters.lost.fetch_add(lost, Ordering::Relaxed);
+        counters.write_errors.fetch_add(1, Ordering::Relaxed);
+        self.complain("cannot write the event log", error);
+    }
+
+    fn complain(&mut self, what: &str, error: &io::Error) {
+        let now = Instant::now();
+        if self.complained.is_none_or(|last| last + COMPLAIN_EVERY <= now) {
+            self.complained = Some(now);
+            tracing::warn!(path = %self.path.display(), %error, "{what}; lines are lost and counted");
         }
     }
 }
@@ -246,4 +245,59 @@ fn write_counted(out: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) 
         }
     }
     (written, Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with so much room, which takes three bytes at a time.
+    struct Disk {
+        content: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let take = bytes.len().min(self.room).min(3);
+            if take == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.content.extend_from_slice(&bytes[..take]);
+            self.room -= take;
+            Ok(take)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// At every place where the disk can become full: only the line at that place is torn, and the counters
+    /// say what a reader of the file finds.
+    #[test]
+    fn a_disk_that_fills_up_tears_one_line() {
+        let put = |sink: &mut Sink<Disk>, counters: &LogCounters, names: &[&str]| {
+            for name in names {
+                sink.line(counters, |buffer| writeln!(buffer, "<{name}>"));
+            }
+            sink.flush(counters);
+        };
+        for room in 0..16 {
+            let counters = LogCounters::default();
+            let mut sink = Sink::new(Path::new("log"), Disk { content: Vec::new(), room });
+            put(&mut sink, &counters, &["aaa", "bbb"]);
+            put(&mut sink, &counters, &["ccc"]);
+            sink.file.room = 100;
+            put(&mut sink, &counters, &["ddd", "eee"]);
+            let text = String::from_utf8(std::mem::take(&mut sink.file.content)).expect("valid in this test");
+            let whole = text.lines().filter(|line| line.len() == 5 && line.ends_with('>')).count() as u64;
+            assert!(text.ends_with("<ddd>\n<eee>\n"), "room for {room}: {text:?}");
+            assert!(text.lines().filter(|line| line.len() != 5).count() <= 2, "{text:?}");
+            // A line that lacks only its line feed was counted as lost, and is ended later.
+            let unended = u64::from(room % 6 == 5 && room < 12);
+            assert_eq!(counters.written() + unended, whole, "room for {room}: {text:?}");
+            assert_eq!(counters.written() + counters.lost(), 5, "room for {room}");
+        }
+    }
 }

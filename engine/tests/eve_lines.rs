@@ -1,0 +1,410 @@
+//! The event log's lines: shape, names, escaping; and that `docs/events.md` says what the code does.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use wireglass::log::community_id::community_id;
+use wireglass::log::eve::{write_event, write_stats};
+use wireglass::log::event::{
+    Action, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo, MintedBy, Timestamp,
+    TlsEvent, Volume,
+};
+use wireglass::metrics::{Metrics, Phase, PortStatistics};
+use wireglass::reason::{InspectorOff, PacketDrop, Reason};
+use wireglass::side::Side;
+
+/// 2026-11-23 20:14:05.123456 UTC.
+const NOW: Timestamp = Timestamp(1_795_464_845_123_456);
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+fn head() -> FlowHead {
+    FlowHead {
+        time: NOW,
+        flow_id: 1_407_374_883_553_281,
+        wire: "lan".into(),
+        vlan: [Some(100), None],
+        client: address("192.0.2.10:51234"),
+        server: address("198.51.100.7:443"),
+    }
+}
+
+fn leg(version: &'static str, resumed: bool) -> LegInfo {
+    LegInfo {
+        version: Some(version),
+        cipher: Some("TLS_AES_128_GCM_SHA256"),
+        group: Some("X25519MLKEM768"),
+        alpn: Some((*b"h2").into()),
+        resumed,
+    }
+}
+
+/// A `tls` event with everything in it.
+fn tls() -> TlsEvent {
+    TlsEvent {
+        action: Action::Decrypt,
+        reason: Reason::PolicyDecrypt,
+        alert: None,
+        rule: Some("all the rest".into()),
+        profile: Some("default".into()),
+        hello: Some(HelloInfo {
+            sni: Some("www.example.com".into()),
+            alpn: vec![(*b"h2").into(), (*b"http/1.1").into()],
+            ja3: "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0".into(),
+            ja4: "t13d1516h2_8daaf6152771_b186095e22b6".into(),
+        }),
+        client_leg: Some(leg("TLS 1.3", false)),
+        server_leg: Some(leg("TLS 1.3", true)),
+        certificate: Some(CertificateInfo {
+            subject: "CN=www.example.com".into(),
+            issuer: "CN=Example CA, O=Example".into(),
+            serial: "0A:1B:2C".into(),
+            fingerprint: "da:39:a3:ee:5e:6b:4b:0d:32:55:bf:ef:95:60:18:90:af:d8:07:09".into(),
+            not_before: 1_764_547_200,
+            not_after: 1_796_083_199,
+            alt_names: vec!["www.example.com".into(), "example.com".into()],
+        }),
+        defect: None,
+        minted_serial: Some("7F:00:11".into()),
+        minted_by: Some(MintedBy::Trusted),
+    }
+}
+
+fn http() -> HttpEvent {
+    HttpEvent {
+        tx_id: 0,
+        hostname: Some("www.example.com".into()),
+        url: Some("/old?q=1".into()),
+        user_agent: Some("curl/8.0".into()),
+        content_type: Some("text/html".into()),
+        referer: Some("https://www.example.com/".into()),
+        method: Some("GET".into()),
+        protocol: "HTTP/2",
+        status: Some(302),
+        redirect: Some("/new".into()),
+        length: 120,
+    }
+}
+
+fn flow(phase: Phase, reason: Reason) -> FlowEvent {
+    FlowEvent {
+        start: Timestamp(NOW.0 - 61_500_000),
+        end: NOW,
+        to_server: Volume { packets: 12, bytes: 2345 },
+        to_client: Volume { packets: 15, bytes: 67_890 },
+        action: Some(Action::Decrypt),
+        phase: phase.name(),
+        reason,
+    }
+}
+
+fn line(event: &Event) -> Value {
+    let mut out = b"before\n".to_vec();
+    write_event(&mut out, event).expect("a line");
+    let text = String::from_utf8(out).expect("UTF-8");
+    let line =
+        text.strip_prefix("before\n").and_then(|line| line.strip_suffix('\n')).expect("one whole line");
+    assert!(!line.contains('\n'));
+    serde_json::from_str(line).expect("JSON")
+}
+
+fn tls_line(event: TlsEvent) -> Value {
+    line(&Event::Tls(head(), Box::new(event)))
+}
+
+fn flow_line(event: FlowEvent) -> Value {
+    line(&Event::Flow(head(), Box::new(event)))
+}
+
+/// Numbers that make every field of the `stats` event appear.
+fn busy_metrics() -> Metrics {
+    let metrics = Metrics::new(&["lan".into()], 1);
+    let worker = metrics.worker(0).expect("a worker");
+    worker.port(0, Side::Client).rx_packets.add(1000);
+    worker.port(0, Side::Client).rx_bytes.add(640_000);
+    worker.port(0, Side::Server).tx_packets.add(998);
+    worker.port(0, Side::Server).tx_bytes.add(639_000);
+    worker.flows_opened.add(20);
+    worker.flows(Phase::Adopted).set(3);
+    worker.flow_ended(Reason::Closed);
+    worker.drop_packet(PacketDrop::BadTcpChecksum);
+    worker.inspector_off(InspectorOff::Opaque);
+    metrics.set_ports(|| {
+        vec![PortStatistics {
+            port: "0000:03:00.0".into(),
+            rx_packets: 1002,
+            rx_missed: 2,
+            ..Default::default()
+        }]
+    });
+    metrics
+}
+
+fn stats_line(metrics: &Metrics) -> Value {
+    let mut out = Vec::new();
+    write_stats(&mut out, NOW, &metrics.snapshot()).expect("a line");
+    let mut value: Value = serde_json::from_slice(&out).expect("JSON");
+    value["stats"]["uptime"] = json!(60);
+    value
+}
+
+/// The fullest line of each kind, as in the document.
+fn examples() -> Vec<Value> {
+    vec![
+        tls_line(TlsEvent { alert: Some(40), ..tls() }),
+        line(&Event::Http(head(), Box::new(http()))),
+        flow_line(flow(Phase::Adopted, Reason::Closed)),
+        stats_line(&busy_metrics()),
+    ]
+}
+
+#[test]
+fn a_decrypted_flow() {
+    let value = tls_line(tls());
+    assert_eq!(
+        value,
+        json!({
+            "timestamp": "2026-11-23T20:14:05.123456+0000",
+            "flow_id": 1_407_374_883_553_281_u64,
+            "in_iface": "lan",
+            "event_type": "tls",
+            "vlan": [100],
+            "src_ip": "192.0.2.10",
+            "src_port": 51234,
+            "dest_ip": "198.51.100.7",
+            "dest_port": 443,
+            "proto": "TCP",
+            "community_id": community_id(head().client, head().server),
+            "tls": {
+                "subject": "CN=www.example.com",
+                "issuerdn": "CN=Example CA, O=Example",
+                "subjectaltname": ["www.example.com", "example.com"],
+                "serial": "0A:1B:2C",
+                "fingerprint": "da:39:a3:ee:5e:6b:4b:0d:32:55:bf:ef:95:60:18:90:af:d8:07:09",
+                "sni": "www.example.com",
+                "version": "TLS 1.3",
+                "notbefore": "2025-12-01T00:00:00",
+                "notafter": "2026-11-30T23:59:59",
+                "session_resumed": true,
+                "ja3": {
+                    "hash": "ada70206e40642a3e4461f35503241d5",
+                    "string": "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0"
+                },
+                "ja4": "t13d1516h2_8daaf6152771_b186095e22b6",
+                "client_alpns": ["h2", "http/1.1"],
+                "server_alpns": ["h2"]
+            },
+            "wireglass": {
+                "action": "decrypt",
+                "rule": "all the rest",
+                "profile": "default",
+                "reason": "policy.decrypt",
+                "verdict": "ok",
+                "client_leg": {
+                    "version": "TLS 1.3", "cipher": "TLS_AES_128_GCM_SHA256", "group": "X25519MLKEM768",
+                    "alpn": "h2", "resumed": false
+                },
+                "server_leg": {
+                    "version": "TLS 1.3", "cipher": "TLS_AES_128_GCM_SHA256", "group": "X25519MLKEM768",
+                    "alpn": "h2", "resumed": true
+                },
+                "minted_serial": "7F:00:11",
+                "minted_by": "trusted"
+            }
+        })
+    );
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let value = tls_line(TlsEvent {
+        action: Action::Block,
+        reason: Reason::HelloNotTls,
+        alert: None,
+        rule: None,
+        profile: None,
+        hello: None,
+        client_leg: None,
+        server_leg: None,
+        certificate: None,
+        defect: None,
+        minted_serial: None,
+        minted_by: None,
+    });
+    assert_eq!(value["tls"], json!({}));
+    assert_eq!(value["wireglass"], json!({"action": "block", "reason": "hello.not_tls"}));
+    let mut untagged = head();
+    untagged.vlan = [None, None];
+    let empty = HttpEvent { protocol: "HTTP/1.1", ..HttpEvent::default() };
+    let value = line(&Event::Http(untagged, Box::new(empty)));
+    assert_eq!(value["http"], json!({"protocol": "HTTP/1.1", "length": 0}));
+    assert_eq!(value["tx_id"], 0);
+    assert!(value.get("vlan").is_none());
+}
+
+#[test]
+fn a_defect_is_the_verdict() {
+    let value = tls_line(TlsEvent { defect: Some(Reason::CertExpired), alert: Some(45), ..tls() });
+    assert_eq!(value["wireglass"]["verdict"], "cert.expired");
+    assert_eq!(value["wireglass"]["alert"], 45);
+}
+
+#[test]
+fn hostile_names_stay_one_line_of_json() {
+    let sni = "a\"b\\c\n\r\t\u{0}\u{1b}\u{2028}é\u{1f600}";
+    let mut event = tls();
+    if let Some(hello) = &mut event.hello {
+        hello.sni = Some(sni.into());
+        hello.alpn = vec![(*b"\xff\x00h2").into(), (*b"q\"").into(), Box::default(), (*b"\x0a\x0a").into()];
+    }
+    if let Some(certificate) = &mut event.certificate {
+        certificate.subject = "CN=\"},\n{\"event_type\":\"fake\"".into();
+        certificate.not_before = i64::MIN;
+        certificate.not_after = i64::MAX;
+    }
+    let value = tls_line(event);
+    assert_eq!(value["tls"]["sni"], sni);
+    assert_eq!(value["tls"]["client_alpns"], json!(["0xff006832", "q\"", "", "\n\n"]));
+    assert_eq!(value["tls"]["subject"], "CN=\"},\n{\"event_type\":\"fake\"");
+    assert_eq!(value["tls"]["notafter"], "9999-12-30T22:00:00");
+    let mut event = http();
+    event.url = Some("/\u{7f}\u{0}\"".into());
+    let mut outside = head();
+    outside.time = Timestamp(u64::MAX);
+    assert_eq!(line(&Event::Http(outside, Box::new(event)))["http"]["url"], "/\u{7f}\u{0}\"");
+}
+
+#[test]
+fn flows_end_in_suricatas_words_and_ours() {
+    let value = flow_line(flow(Phase::Adopted, Reason::Closed));
+    assert_eq!(
+        value["flow"],
+        json!({
+            "pkts_toserver": 12, "pkts_toclient": 15, "bytes_toserver": 2345, "bytes_toclient": 67_890,
+            "start": "2026-11-23T20:13:03.623456+0000", "end": "2026-11-23T20:14:05.123456+0000",
+            "age": 61, "state": "closed", "reason": "timeout"
+        })
+    );
+    assert_eq!(value["wireglass"], json!({"phase": "adopted", "action": "decrypt", "reason": "flow.closed"}));
+    for (phase, reason, state, word) in [
+        (Phase::Opening, Reason::Idle, "new", "timeout"),
+        (Phase::Opening, Reason::ServerReset, "closed", "timeout"),
+        (Phase::Peeking, Reason::HelloTimeout, "established", "timeout"),
+        (Phase::Bypassed, Reason::Closed, "bypassed", "timeout"),
+        (Phase::Blocked, Reason::PolicyBlock, "closed", "timeout"),
+        (Phase::Adopted, Reason::Shutdown, "established", "shutdown"),
+        (Phase::Adopted, Reason::ResourceFlows, "established", "forced"),
+    ] {
+        let value = flow_line(flow(phase, reason));
+        assert_eq!((&value["flow"]["state"], &value["flow"]["reason"]), (&json!(state), &json!(word)));
+    }
+}
+
+/// The vectors of the Community ID specification's repository (seed 0).
+#[test]
+fn community_ids_as_published() {
+    for (a, b, id) in [
+        ("128.232.110.120:34855", "66.35.250.204:80", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
+        (
+            "[2001:470:e5bf:dead:4957:2174:e82c:4887]:63943",
+            "[2607:f8b0:400c:c03::1a]:25",
+            "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=",
+        ),
+    ] {
+        assert_eq!(community_id(address(a), address(b)), id);
+        assert_eq!(community_id(address(b), address(a)), id);
+    }
+    let same = community_id(address("10.0.0.1:2"), address("10.0.0.1:1"));
+    assert_eq!(same, community_id(address("10.0.0.1:1"), address("10.0.0.1:2")));
+}
+
+#[test]
+fn stats_have_suricatas_names_and_ours() {
+    let value = stats_line(&busy_metrics());
+    assert_eq!(value["event_type"], "stats");
+    let stats = &value["stats"];
+    assert_eq!(stats["capture"], json!({"kernel_packets": 1002, "kernel_drops": 2}));
+    assert_eq!(stats["decoder"], json!({"pkts": 1000, "bytes": 640_000}));
+    assert_eq!(stats["flow"], json!({"total": 20, "active": 3}));
+    assert_eq!(stats["wireglass"]["ended"], json!({"flow.closed": 1}));
+    assert_eq!(stats["wireglass"]["dropped"], json!({"packet.bad_tcp_checksum": 1}));
+    assert_eq!(stats["wireglass"]["http_off"], json!({"http.opaque": 1}));
+    let quiet = Metrics::new(&[Arc::from("lan")], 1);
+    assert!(stats_line(&quiet)["stats"].get("capture").is_none());
+}
+
+/// Fields that Suricata's own schema has (its `etc/schema.json`, August 2026), as far as they are written here.
+#[rustfmt::skip]
+const SURICATA: &[&str] = &[
+    "community_id", "dest_ip", "dest_port", "event_type",
+    "flow.age", "flow.bytes_toclient", "flow.bytes_toserver", "flow.end",
+    "flow.pkts_toclient", "flow.pkts_toserver", "flow.reason", "flow.start",
+    "flow.state", "flow_id", "http.hostname", "http.http_content_type",
+    "http.http_method", "http.http_refer", "http.http_user_agent", "http.length",
+    "http.protocol", "http.redirect", "http.status", "http.url",
+    "in_iface", "proto", "src_ip", "src_port",
+    "stats.capture.kernel_drops", "stats.capture.kernel_packets", "stats.decoder.bytes", "stats.decoder.pkts",
+    "stats.flow.active", "stats.flow.total", "stats.uptime", "timestamp",
+    "tls.client_alpns", "tls.fingerprint", "tls.issuerdn", "tls.ja3.hash",
+    "tls.ja3.string", "tls.ja4", "tls.notafter", "tls.notbefore",
+    "tls.serial", "tls.server_alpns", "tls.session_resumed", "tls.sni",
+    "tls.subject", "tls.subjectaltname", "tls.version", "tx_id",
+    "vlan",
+];
+
+#[test]
+fn fields_are_suricatas_or_under_our_name() {
+    let mut written = BTreeSet::new();
+    examples().iter().for_each(|value| paths(value, "", &mut written));
+    let ours = |path: &&String| path.starts_with("wireglass.") || path.starts_with("stats.wireglass.");
+    let (_, rest): (Vec<_>, Vec<_>) = written.iter().partition(ours);
+    assert_eq!(rest, SURICATA.iter().collect::<Vec<_>>());
+}
+
+/// Paths of all fields, as the document writes them: `tls.ja3.hash`, `vlan[]`.
+fn paths(value: &Value, prefix: &str, out: &mut BTreeSet<String>) {
+    match value {
+        // Maps from codes to numbers: the codes are not fields.
+        Value::Object(_) if prefix.ends_with(".ended") || prefix.ends_with(".dropped") => {
+            out.insert(prefix.into());
+        }
+        Value::Object(_) if prefix.ends_with(".http_off") || prefix == "stats.wireglass.flows" => {
+            out.insert(prefix.into());
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                paths(value, &path, out);
+            }
+        }
+        _ => {
+            out.insert(prefix.into());
+        }
+    }
+}
+
+#[test]
+fn the_document_is_in_step() {
+    let document = include_str!("../../docs/events.md");
+    let in_document: Vec<Value> = document
+        .split("```json\n")
+        .skip(1)
+        .map(|block| serde_json::from_str(block.split("```").next().unwrap_or_default()).expect("an example"))
+        .collect();
+    assert_eq!(in_document, examples(), "the examples are what the code writes");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let documented: BTreeSet<String> = rows.map(String::from).collect();
+    let mut written = BTreeSet::new();
+    examples().iter().for_each(|value| paths(value, "", &mut written));
+    assert_eq!(documented, written, "each field has a row, each row a field");
+    let reasons = Reason::ALL.iter().map(|r| (r.code(), r.help()));
+    let drops = PacketDrop::ALL.iter().map(|r| (r.code(), r.help()));
+    let offs = InspectorOff::ALL.iter().map(|r| (r.code(), r.help()));
+    for (code, help) in reasons.chain(drops).chain(offs) {
+        assert!(document.contains(&format!("| {help} | `{code}` |\n")), "{code} is not explained");
+    }
+}

@@ -1,0 +1,166 @@
+//! The way from the ring to the file: order, bounds, rotation, a full disk.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use wireglass::log::event::{Event, FlowEvent, FlowHead, HttpEvent, Timestamp, Volume};
+use wireglass::log::{EventKind, LogSender, LogWriter, StatsSource, ring};
+use wireglass::metrics::{Metrics, Phase};
+use wireglass::reason::Reason;
+
+fn head(flow_id: u64) -> FlowHead {
+    let end = |port| SocketAddr::from(([192, 0, 2, 1], port));
+    FlowHead {
+        time: Timestamp(1),
+        flow_id,
+        wire: "lan".into(),
+        vlan: [None; 2],
+        client: end(1),
+        server: end(2),
+    }
+}
+
+fn http(flow_id: u64) -> Event {
+    Event::Http(head(flow_id), Box::new(HttpEvent { protocol: "HTTP/1.1", ..HttpEvent::default() }))
+}
+
+fn flow(flow_id: u64) -> Event {
+    let event = FlowEvent {
+        start: Timestamp(0),
+        end: Timestamp(1),
+        to_server: Volume::default(),
+        to_client: Volume::default(),
+        action: None,
+        phase: Phase::Opening.name(),
+        reason: Reason::Idle,
+    };
+    Event::Flow(head(flow_id), Box::new(event))
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).expect("a log");
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn ids(path: &Path) -> Vec<u64> {
+    lines(path).iter().filter_map(|line| line["flow_id"].as_u64()).collect()
+}
+
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(5), "{what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_stop_writes_all_that_was_pushed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("eve.json");
+    fs::write(&path, "{\"flow_id\":0}\n").expect("an older log");
+    let (sender, receiver) = ring(10_000);
+    let writer = LogWriter::start(&path, receiver, None).expect("a writer");
+    let threads: Vec<_> = (0..4u64)
+        .map(|worker| {
+            let sender = sender.clone();
+            thread::spawn(move || (1..=1000).for_each(|n| sender.push(http(worker * 10_000 + n))))
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    writer.stop();
+    let ids = ids(&path);
+    assert_eq!(ids.len(), 4001);
+    for worker in 0..4 {
+        let own: Vec<_> = ids.iter().filter(|&&id| id > 0 && id / 10_000 == worker).collect();
+        assert_eq!(own.len(), 1000);
+        assert!(own.is_sorted(), "events of one worker stay in order");
+    }
+    assert_eq!(sender.counters().expect("counters").written(), 4000);
+}
+
+#[test]
+fn a_full_ring_drops_by_kind_and_never_waits() {
+    let (sender, _receiver) = ring(2);
+    for n in 0..5 {
+        sender.push(http(n));
+    }
+    sender.push(flow(9));
+    let counters = sender.counters().expect("counters");
+    assert_eq!(counters.dropped(EventKind::Http), 3);
+    assert_eq!(counters.dropped(EventKind::Flow), 1);
+    assert_eq!(counters.dropped(EventKind::Tls), 0);
+    let disabled = LogSender::disabled();
+    disabled.push(http(1));
+    assert!(!disabled.is_enabled() && disabled.counters().is_none());
+}
+
+#[test]
+fn lines_reach_the_file_within_a_second_or_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("eve.json");
+    let (sender, receiver) = ring(10);
+    let _writer = LogWriter::start(&path, receiver, None).expect("a writer");
+    assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o137, 0, "not for everybody");
+    sender.push(flow(7));
+    let start = Instant::now();
+    eventually("the line is written", || ids(&path) == [7]);
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_rotation_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, old) = (folder.path().join("eve.json"), folder.path().join("eve.json.1"));
+    let (sender, receiver) = ring(10);
+    let writer = LogWriter::start(&path, receiver, None).expect("a writer");
+    sender.push(http(1));
+    fs::rename(&path, &old).expect("renamed");
+    sender.push(http(2));
+    writer.reopen();
+    eventually("the path is there again", || path.exists());
+    assert_eq!(ids(&old), [1, 2]);
+    sender.push(http(3));
+    writer.stop();
+    assert_eq!((ids(&old), ids(&path)), (vec![1, 2], vec![3]));
+}
+
+#[test]
+fn a_full_disk_is_counted_and_survived() {
+    let (sender, receiver) = ring(1000);
+    let writer = LogWriter::start(Path::new("/dev/full"), receiver, None).expect("a writer");
+    (0..500).for_each(|n| sender.push(http(n)));
+    let counters = sender.counters().expect("counters");
+    eventually("the failure is counted", || counters.lost() == 500);
+    assert!(counters.write_errors() >= 1);
+    assert_eq!(counters.written(), 0);
+    writer.stop();
+    let (_, receiver) = ring(1);
+    assert!(LogWriter::start(Path::new("/nowhere/eve.json"), receiver, None).is_err());
+}
+
+#[test]
+fn stats_come_in_time_and_at_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("eve.json");
+    let (sender, receiver) = ring(10);
+    let metrics = Arc::new(Metrics::new(&["lan".into()], 1));
+    metrics.set_log(sender.counters().expect("counters"));
+    let worker = metrics.worker(0).expect("a worker");
+    let every = Duration::from_millis(100);
+    let writer = LogWriter::start(&path, receiver, Some(StatsSource { metrics, every })).expect("a writer");
+    eventually("some stats", || lines(&path).len() >= 2);
+    worker.flows_opened.add(5);
+    writer.stop();
+    let lines = lines(&path);
+    let total = |line: &Value| line["stats"]["flow"]["total"].as_u64();
+    assert!(lines.iter().all(|line| line["event_type"] == "stats"));
+    assert_eq!(lines.last().and_then(total), Some(5), "the last one has the last numbers");
+}
