@@ -123,7 +123,8 @@ impl LogSender {
 }
 
 impl LogReceiver {
-    pub(super) fn pop(&self) -> Option<Event> {
+    /// The oldest event that nobody has taken yet.
+    pub fn pop(&self) -> Option<Event> {
         self.0.queue.pop()
     }
 

@@ -1,1 +1,27 @@
-//! Hosts made of other people's code (smoltcp and rustls) for the demo and the tests.
+//! Hosts made of other people's code, for the demo and the tests: smoltcp's TCP and rustls's TLS, in memory and on a
+//! virtual clock.
+//!
+//! ```text
+//! Host ── Link ── Middle ── Link ── Host          Simulation: all of it, one event after the other
+//!  └ Session (script over plain TCP or TLS)
+//! ```
+//!
+//! A test of our own stack against itself would only prove that it agrees with itself. Here both ends are independent,
+//! and the middle is whatever implements [`Middle`]: a plain [`Wire`], or the engine. Nothing reads a clock or a
+//! socket: the same seed gives the same run.
+
+mod host;
+mod link;
+mod random;
+mod session;
+mod simulation;
+mod tls;
+
+pub use smoltcp::time::{Duration, Instant};
+
+pub use host::{Host, HostConfig, SessionId, Tag};
+pub use link::{Impairment, Link, LinkStats};
+pub use random::Random;
+pub use session::{End, HandshakeInfo, Report, Session, Step};
+pub use simulation::{Crossing, Heading, Middle, Port, Simulation, Stop, Wire};
+pub use tls::{ClientOptions, ServerOptions, providers};
