@@ -2,12 +2,17 @@
 
 use crate::{Duration, Instant, Seq};
 
+/// Largest window there is, 1 GiB (RFC 7323 2.3). Limits above it mean it.
+pub(crate) const MAX_WINDOW: usize = (u16::MAX as usize) << 14;
+
 /// Limits and times of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Most bytes queued for sending, sent or not, until acknowledged.
     pub send_limit: usize,
-    /// Most bytes received and not yet consumed; the window is derived from it.
+    /// Most bytes received and not yet consumed; the window is derived from it. The window field counts in units of 2^scale,
+    /// so a limit that is not 0 means two units at least, and up to a quarter more (or two units) may be held where the
+    /// window would otherwise have to be taken back.
     pub recv_limit: usize,
     /// Most bytes of a window promised by the end that was replaced which are taken over, if that is more than `recv_limit`.
     /// A promise should be kept, but it was made by a host, not by us, and two hosts may have agreed on a gigabyte.

@@ -1,5 +1,7 @@
 //! A segment as it arrives.
 
+use core::fmt;
+
 use smoltcp::wire::TcpPacket;
 
 use crate::{Options, Seq};
@@ -18,7 +20,7 @@ pub struct Flags {
 }
 
 /// A parsed TCP segment. Addresses and checksum were the caller's to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Segment<'a> {
     /// Source port.
     pub src_port: u16,
@@ -47,8 +49,8 @@ pub enum ParseError {
     HeaderLength,
 }
 
-impl core::fmt::Display for ParseError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ParseError::Truncated => "segment is shorter than its header",
             ParseError::HeaderLength => "header length is below 20 bytes",
@@ -95,6 +97,20 @@ impl<'a> Segment<'a> {
     }
 }
 
+impl fmt::Debug for Segment<'_> {
+    /// Numbers only: payload never shows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("seq", &self.seq)
+            .field("len", &self.payload.len())
+            .field("ack", &self.ack)
+            .field("flags", &self.flags)
+            .field("window", &self.window)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Segment<'_> {
     /// SEG.LEN of RFC 9293 3.3.1: payload plus one each for SYN and FIN.
     #[inline]
@@ -125,6 +141,15 @@ mod tests {
         assert_eq!(Segment::parse(&bytes), Err(ParseError::HeaderLength));
         bytes[12] = 7 << 4;
         assert_eq!(Segment::parse(&bytes), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn payload_does_not_show() {
+        let mut bytes = [0u8; 26];
+        bytes[12] = 5 << 4;
+        bytes[20..].copy_from_slice(b"secret");
+        let shown = format!("{:?}", Segment::parse(&bytes).expect("lengths are right"));
+        assert!(shown.contains("len: 6") && !shown.contains("115") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]

@@ -10,14 +10,12 @@ const KEEP_SLOTS: usize = 64;
 /// Queued buffers. Places are stream offsets: bytes since the start of the connection, which never wrap.
 ///
 /// `start <= chunk offsets < end`; the first chunk may begin before `start` (acknowledged in part).
-#[derive(Debug)]
 pub(crate) struct SendBuffer<P> {
     chunks: VecDeque<Chunk<P>>,
     start: u64,
     end: u64,
 }
 
-#[derive(Debug)]
 pub(crate) struct Chunk<P> {
     /// Stream offset of the payload's first byte.
     pub(crate) offset: u64,

@@ -1,5 +1,6 @@
 //! A segment on its way out.
 
+use core::fmt;
 use core::ops::Range;
 use std::collections::VecDeque;
 
@@ -10,7 +11,6 @@ use crate::{Flags, Options, Payload, Seq, send_buffer::Chunk};
 /// One segment to send. Its payload is borrowed from the queued buffers; nothing has been copied.
 ///
 /// The fields are those of [`crate::Segment`]; ports, checksum and everything below TCP are the caller's.
-#[derive(Debug)]
 #[allow(missing_docs, reason = "the fields are those of Segment")]
 pub struct Transmit<'a, P: Payload> {
     pub seq: Seq,
@@ -81,8 +81,21 @@ impl<'a, P: Payload> Transmit<'a, P> {
     }
 }
 
+impl<P: Payload> fmt::Debug for Transmit<'_, P> {
+    /// Numbers only: payload never shows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transmit")
+            .field("seq", &self.seq)
+            .field("len", &self.payload_len())
+            .field("ack", &self.ack)
+            .field("flags", &self.flags)
+            .field("window", &self.window)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The payload of a [`Transmit`]: queued buffers with the range of each, in order.
-#[derive(Debug)]
 pub struct Parts<'a, P> {
     chunks: &'a VecDeque<Chunk<P>>,
     index: usize,

@@ -52,7 +52,9 @@ stories! {
     fast_retransmit_partial = "fast-retransmit-partial";
     fin_again = "fin-again";
     fin_ahead_of_gap = "fin-ahead-of-gap";
+    fin_first_wins = "fin-first-wins";
     fin_follows_queue = "fin-follows-queue";
+    fin_needs_window = "fin-needs-window";
     fin_retransmitted = "fin-retransmitted";
     fin_wait_2_timeout = "fin-wait-2-timeout";
     fin_with_payload = "fin-with-payload";
@@ -62,6 +64,7 @@ stories! {
     half_close_send = "half-close-send";
     initial_window = "initial-window";
     karn = "karn";
+    karn_fast_retransmit = "karn-fast-retransmit";
     keep_alive_answered = "keep-alive-answered";
     keep_alive_sent = "keep-alive-sent";
     last_ack_retransmits = "last-ack-retransmits";
@@ -83,6 +86,7 @@ stories! {
     restart_after_idle = "restart-after-idle";
     retransmission_timeout = "retransmission-timeout";
     round_trip_by_timestamps = "round-trip-by-timestamps";
+    sack_duplicate_acks = "sack-duplicate-acks";
     sack_sent = "sack-sent";
     segment_without_ack = "segment-without-ack";
     send_limit = "send-limit";

@@ -22,7 +22,10 @@ pub(crate) struct NewReno {
 impl NewReno {
     pub(crate) fn new(smss: u32, initial_segments: u32) -> Self {
         // RFC 6928 2: min(10 * MSS, max(2 * MSS, 14600)), for the usual 10.
-        let initial = (initial_segments * smss).min((2 * smss).max(1460 * initial_segments)).max(smss);
+        let initial = initial_segments
+            .saturating_mul(smss)
+            .min((2 * smss).max(initial_segments.saturating_mul(1460)))
+            .max(smss);
         NewReno { smss, cwnd: initial, ssthresh: u32::MAX, initial, counted: 0 }
     }
 }

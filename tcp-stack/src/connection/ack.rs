@@ -132,8 +132,11 @@ impl<P: Payload> Connection<P> {
             self.snd.progress_at = now;
             return;
         }
-        // RFC 5681 2: a duplicate ACK carries nothing and changes nothing.
-        if !segment.payload.is_empty() || segment.flags.fin || window != self.snd.wnd {
+        // RFC 5681 2: a duplicate ACK carries nothing and changes nothing. With SACK it may change the window (RFC 6675 2):
+        // receivers that tune their buffer do so for bytes ahead of a gap as well.
+        let selective = self.sack && segment.options.sack[0].is_some();
+        let carries = !segment.payload.is_empty() || segment.flags.fin;
+        if carries || (window != self.snd.wnd && !selective) {
             return;
         }
         self.stats.duplicate_acks += 1;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 pub use open::AcceptError;
 pub use state::State;
 
+use crate::config::MAX_WINDOW;
 use crate::congestion::{Controller, NewReno};
 use crate::event::Events;
 use crate::recovery::Recovery;
@@ -249,8 +250,8 @@ impl<P: Payload> Connection<P> {
     /// Changes how many bytes may be held: back-pressure. What the peer has been promised stays promised (RFC 9293
     /// SHLD-14); a lower limit only keeps the window from moving on.
     pub fn set_recv_limit(&mut self, bytes: usize) {
-        self.rcv.limit = bytes;
-        self.rcv.hold = self.rcv.hold.max(bytes);
+        self.rcv.limit = bytes.min(MAX_WINDOW);
+        self.rcv.hold = self.rcv.hold.max(self.rcv.limit);
         self.consider_window_update();
     }
 

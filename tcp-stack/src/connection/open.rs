@@ -5,6 +5,7 @@ use core::fmt;
 use super::ack::AckState;
 use super::timers::{Timer, Timers};
 use super::{Connection, ReceiveSide, SendSide, State};
+use crate::config::MAX_WINDOW;
 use crate::congestion::NewReno;
 use crate::event::Events;
 use crate::recovery::Recovery;
@@ -60,7 +61,7 @@ struct Start {
 impl<P: Payload> Connection<P> {
     /// Takes over one end of a live connection, in ESTABLISHED. Nothing is sent for it: the peer must not notice.
     pub fn adopt(now: Instant, config: Config, adoption: Adoption) -> Self {
-        let most = config.recv_limit.max(config.adopted_window_limit);
+        let most = config.recv_limit.max(config.adopted_window_limit).min(MAX_WINDOW);
         let promised = (adoption.rcv_adv.since_or_zero(adoption.rcv_nxt) as usize).min(most);
         let mut connection = Self::begin(
             now,
@@ -70,7 +71,7 @@ impl<P: Payload> Connection<P> {
                 snd_una: adoption.snd_nxt,
                 snd_nxt: adoption.snd_nxt,
                 first: adoption.snd_nxt,
-                snd_wnd: adoption.snd_wnd,
+                snd_wnd: adoption.snd_wnd.min(MAX_WINDOW as u32),
                 snd_scale: adoption.snd_scale.min(MAX_SCALE),
                 rcv_nxt: adoption.rcv_nxt,
                 rcv_adv: adoption.rcv_nxt + promised as u32,
@@ -111,7 +112,9 @@ impl<P: Payload> Connection<P> {
         Ok(connection)
     }
 
-    fn begin(now: Instant, config: Config, start: Start) -> Self {
+    fn begin(now: Instant, mut config: Config, start: Start) -> Self {
+        config.send_limit = config.send_limit.min(MAX_WINDOW);
+        config.recv_limit = config.recv_limit.min(MAX_WINDOW);
         let mss = start.mss.max(MIN_MSS);
         let mut connection = Connection {
             state: start.state,
@@ -229,8 +232,9 @@ impl<P: Payload> Connection<P> {
     fn take_syn(&mut self, now: Instant, syn: &Segment<'_>) {
         self.last_heard = now;
         self.rcv.nxt = syn.seq + 1;
-        self.rcv.adv = self.rcv.nxt;
-        self.rcv.told = self.rcv.nxt;
+        let promised = if self.state == State::SynSent { self.first_window() } else { 0 };
+        self.rcv.adv = self.rcv.nxt + u32::from(promised);
+        self.rcv.told = self.rcv.adv;
         self.rcv.last_ack = self.rcv.nxt;
         self.snd.mss = syn.options.mss.unwrap_or(DEFAULT_MSS).clamp(MIN_MSS, self.snd.mss.max(MIN_MSS));
         match syn.options.window_scale {

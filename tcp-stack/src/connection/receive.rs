@@ -177,6 +177,9 @@ impl<P: Payload> Connection<P> {
 
     /// Notes the FIN of a segment, and acts on it once everything before it is here.
     fn take_fin(&mut self, now: Instant, segment: &Segment<'_>) {
+        if segment.flags.fin {
+            self.ack.owe_now();
+        }
         if segment.flags.fin && self.rcv.fin.is_none() {
             let seq = segment.seq + segment.payload.len() as u32;
             // One step over the edge is allowed: a FIN takes no memory, and a peer that has filled the window sends it there.
@@ -186,7 +189,6 @@ impl<P: Payload> Connection<P> {
             if in_window && after_all {
                 self.rcv.fin = Some(seq);
             }
-            self.ack.owe_now();
         }
         if self.rcv.fin == Some(self.rcv.nxt) {
             self.rcv.nxt += 1;

@@ -107,8 +107,8 @@ impl<P: Payload> Connection<P> {
             self.congestion.on_idle();
         }
         let window = self.snd.wnd.saturating_sub(flight);
-        let congestion =
-            (self.congestion.window() + self.recovery.allowance(self.smss())).saturating_sub(flight);
+        let allowance = self.recovery.allowance(self.smss());
+        let congestion = self.congestion.window().saturating_add(allowance).saturating_sub(flight);
         let probe = core::mem::take(&mut self.snd.probe_due) && flight == 0;
         let len = limit.min(pending).min(window).min(congestion);
         // RFC 9293 3.8.6.2.1 without Nagle: all there is, or a full segment, or half of the peer's buffer; the persist timer
