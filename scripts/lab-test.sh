@@ -11,7 +11,7 @@ esac
 need_root
 "$root/scripts/setup.sh" --quiet
 if [[ " $* " != *testpmd* ]]; then
-    say "building the engine (cargo build --release --features dpdk) ..."
-    build_release --quiet
+    say "release build with DPDK ports"
+    build_release
 fi
 exec_lab lab "$@"

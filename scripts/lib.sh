@@ -46,5 +46,5 @@ exec_lab() {
 
 build_release() {
     need_cargo
-    (cd "$root" && cargo build --release --locked -p wireglass --features dpdk "$@")
+    (cd "$root" && cargo build --release --locked -p wireglass --features dpdk)
 }

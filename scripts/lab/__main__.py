@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from . import checks  # noqa: F401  (its modules register themselves)
+from .hosts import RULES, hosts
 from .lab import Interrupted, Lab, on_signals_stop
 from .runner import Report, selected
 from .shell import Failed, tail
@@ -36,7 +37,7 @@ def main():
     report = Report()
     began = time.monotonic()
     try:
-        with Lab(binary) as lab:
+        with Lab(binary, hosts, RULES) as lab:
             print(f"lab up in {time.monotonic() - began:.1f} s: {lab.network.client.name} - {options.wire} - "
                   f"{lab.network.server.name}", flush=True)
             for provider in providers if binary else [None]:

@@ -1,6 +1,5 @@
 """Clients of the lab: curl, openssl s_client and Python's ssl, each from a client port that is used only once."""
 
-import hashlib
 import json
 import re
 import socket
@@ -28,11 +27,6 @@ class Fetch:
     def leaf(self):
         """The server's certificate as curl saw it, DER; b"" when it saw none."""
         return self.chain[0] if self.chain else b""
-
-    @property
-    def leaf_sha256(self):
-        """Fingerprint of the certificate that curl saw."""
-        return hashlib.sha256(self.leaf).hexdigest() if self.leaf else ""
 
 
 class Client:

@@ -8,50 +8,8 @@ from pathlib import Path
 from . import pki
 from .clients import Client
 from .engine import Engine, PlainWire, Setup, init_ca
-from .net import Network, remove_left_overs
-from .nginx import Host, Nginx
-
-BYPASS, BLOCK_ALERT, BLOCK_RESET = "bank.lab.test", "ads.lab.test", "tracker.lab.test"
-WWW, WARNED = "www.lab.test", "warned.lab.test"
-# Address pairs of the servers that speak one TLS version only (nginx takes the version from the address, not the name).
-TLS12 = ("10.203.0.12", "fd00:203::12")
-TLS13 = ("10.203.0.13", "fd00:203::13")
-HTTP1 = ("10.203.0.14", "fd00:203::14")
-
-RULES = f"""
-[[rule]]
-name = "no banking"
-sni = ["{BYPASS}"]
-action = "bypass"
-
-[[rule]]
-name = "no advertisements"
-sni = ["{BLOCK_ALERT}"]
-action = "block"
-
-[[rule]]
-name = "no trackers"
-sni = ["{BLOCK_RESET}"]
-action = "block"
-block_with = "reset"
-
-[[rule]]
-name = "warn"
-sni = ["{WARNED}"]
-action = "decrypt"
-profile = "warn"
-
-[[rule]]
-name = "all the rest"
-action = "decrypt"
-profile = "default"
-
-[profile.default]
-min_version = "1.2"
-
-[profile.warn]
-on_untrusted = "untrusted-ca"
-"""
+from .net import SERVER4, SERVER6, Network, remove_left_overs
+from .nginx import Nginx
 
 
 class Interrupted(BaseException):
@@ -70,11 +28,16 @@ def on_signals_stop():
 
 
 class Lab:
-    """Context manager. `binary`: the engine, or None for a plain wire (dpdk-testpmd) in its place."""
+    """Context manager. `binary`: the engine, or None for a plain wire (dpdk-testpmd) in its place.
 
-    def __init__(self, binary):
+    `hosts(lab)` issues the servers' certificates and returns nginx's server blocks; `rules` is the engine's policy.
+    """
+
+    def __init__(self, binary, hosts, rules):
         self.binary = binary
-        self.folder = Path(tempfile.mkdtemp(prefix="wg-lab-"))
+        self.hosts = hosts
+        self.rules = rules
+        self.folder = None
         self.network = Network()
         self.nginx = None
         self.client = None
@@ -83,13 +46,15 @@ class Lab:
 
     def __enter__(self):
         try:
+            self.folder = Path(tempfile.mkdtemp(prefix="wg-lab-"))
             remove_left_overs()
             self._make_certificates()
             self.network.build()
-            for pair in (TLS12, TLS13, HTTP1):
-                self.network.server.ip("addr", "add", f"{pair[0]}/24", "dev", "wan")
-                self.network.server.ip("addr", "add", f"{pair[1]}/64", "dev", "wan", "nodad")
-            self.nginx = Nginx(self.network.server, self.folder / "nginx", self._hosts())
+            blocks = self.hosts(self)
+            for v4, v6 in {pair for block in blocks for pair in block.addresses} - {(SERVER4, SERVER6)}:
+                self.network.server.ip("addr", "add", f"{v4}/24", "dev", "wan")
+                self.network.server.ip("addr", "add", f"{v6}/64", "dev", "wan", "nodad")
+            self.nginx = Nginx(self.network.server, self.folder / "nginx", blocks)
             self.client = Client(self.network, self.trust)
         except BaseException:
             self.__exit__()
@@ -102,15 +67,18 @@ class Lab:
                 middle.process.stop(signal.SIGTERM, seconds=2)
         if self.nginx:
             self.nginx.stop()
-        self.network.remove()
-        for left in (self.folder, Path("/var/run/dpdk") / self.network.middle.name):
-            shutil.rmtree(left, ignore_errors=True)
+        try:
+            self.network.remove()
+        finally:
+            for left in (self.folder, Path("/var/run/dpdk") / self.network.middle.name):
+                if left:
+                    shutil.rmtree(left, ignore_errors=True)
 
-    def wire(self, name, rules=RULES, **options):
+    def wire(self, name, **options):
         """Puts an engine with this configuration (see `Setup`), or the plain wire, into the middle and starts it."""
         folder = self.folder / name
         if self.binary:
-            setup = Setup(roots=(self.root.cert,), rules=rules, **options)
+            setup = Setup(roots=(self.root.cert,), rules=self.rules, **options)
             self.middle = Engine(self.binary, self.network, folder, self.ca, setup)
         else:
             self.middle = PlainWire(self.network, folder)
@@ -146,27 +114,3 @@ class Lab:
             self.ca.mkdir(exist_ok=True)
             shutil.copy(authority.cert, self.ca / f"{name}.pem")
             shutil.copy(authority.key, self.ca / f"{name}.key")
-
-    def _hosts(self):
-        issue = self.issuer.issue
-        self.certificates = {
-            WWW: issue(WWW, [WWW, "lab.test", "*.wild.lab.test"]),
-            "rsa.lab.test": issue("rsa.lab.test", key="rsa"),
-            BYPASS: issue(BYPASS),
-            BLOCK_ALERT: issue(BLOCK_ALERT),
-            BLOCK_RESET: issue(BLOCK_RESET),
-            WARNED: self.stranger.issue(WARNED),
-            "expired.lab.test": issue("expired.lab.test", dates=pki.LONG_AGO),
-            "future.lab.test": issue("future.lab.test", dates=pki.FAR_AHEAD),
-            "wrong.lab.test": issue("wrong.lab.test", ["right.lab.test"]),
-            "stranger.lab.test": self.stranger.issue("stranger.lab.test"),
-            "selfsigned.lab.test": pki.self_signed(self.folder, "selfsigned.lab.test"),
-            "own.lab.test": self.own.issue("own.lab.test"),
-        }
-        hosts = [Host(name, certificate) for name, certificate in self.certificates.items()]
-        www = self.certificates[WWW]
-        apart = {"on_vlan": False}
-        hosts.append(Host(WWW, www, protocols="TLSv1.2", addresses=(TLS12,), **apart))
-        hosts.append(Host(WWW, www, protocols="TLSv1.3", addresses=(TLS13,), **apart))
-        hosts.append(Host(WWW, www, http2=False, addresses=(HTTP1,), **apart))
-        return hosts

@@ -1,5 +1,6 @@
 """A small public-key infrastructure made with the openssl command: the lab's "public" roots and server certificates."""
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,11 @@ class Certificate:
     cert: Path
     chain: Path
     key: Path
+
+    @property
+    def der(self):
+        """The leaf, DER."""
+        return ssl.PEM_cert_to_DER_cert(self.cert.read_text())
 
 
 class Authority:

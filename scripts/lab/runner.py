@@ -46,7 +46,9 @@ class Report:
 
     def line(self, good, name, detail):
         """One line: `ok|FAIL|  name  (detail)`."""
-        print(f"{'ok  ' if good else 'FAIL'}|  {name:<34}  ({detail})", flush=True)
+        # The log that a start-up failure carries stays as it is, the rest is one line.
+        first, newline, log = detail.partition("\n      |")
+        print(f"{'ok  ' if good else 'FAIL'}|  {name:<34}  ({' '.join(first.split())}){newline}{log}", flush=True)
         if good:
             self.passed += 1
         else:

@@ -1,7 +1,7 @@
 """Rules that say block: the client is told, the server never sees a request."""
 
 from ..eve import at
-from ..lab import BLOCK_ALERT, BLOCK_RESET
+from ..hosts import BLOCK_ALERT, BLOCK_RESET
 from ..net import SERVER4, SERVER6
 from ..runner import check
 from ..shell import Failed
@@ -23,7 +23,7 @@ def _logged(lab, seen, rule):
     at(tls, "wireglass.action", "block")
     at(tls, "wireglass.rule", rule)
     lab.eve.one("flow", seen.local_port, seconds=15)
-    return f"{seen.error.split('error:')[-1].strip()[-60:]}; reason {at(tls, 'wireglass.reason')}"
+    return f"{seen.error.split('error:')[-1].strip()[-60:]}; reason {at(tls, 'wireglass.reason', 'policy.block')}"
 
 
 @check("block.alert")

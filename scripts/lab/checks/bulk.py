@@ -5,7 +5,7 @@ import os
 import threading
 import time
 
-from ..lab import TLS12, WWW
+from ..hosts import TLS12, WWW
 from ..net import SERVER4, SERVER6
 from ..runner import check
 from ..shell import Failed
@@ -105,13 +105,13 @@ def both_ways(lab):
     def down(number):
         target = lab.folder / f"down-{number}"
         seen = lab.client.curl(WWW, SERVER4, path="/files/100m", out=target, timeout=90)
-        results[f"down {number}"] = (seen.exit, _hash(target) if target.exists() else "nothing", seen.error)
+        results[f"down {number}"] = (seen, _hash(target) if target.exists() else "nothing")
         target.unlink(missing_ok=True)
 
     def up(number):
         seen = lab.client.curl(WWW, SERVER4, "-T", source, path=f"/upload/up-{number}", timeout=90)
         target = lab.nginx.folder / "upload" / f"up-{number}"
-        results[f"up {number}"] = (seen.exit, _hash(target) if target.exists() else "nothing", seen.error)
+        results[f"up {number}"] = (seen, _hash(target) if target.exists() else "nothing")
         target.unlink(missing_ok=True)
 
     began = time.monotonic()
@@ -121,7 +121,10 @@ def both_ways(lab):
     for thread in threads:
         thread.join(100)
     took = time.monotonic() - began
-    wrong = {name: result for name, result in results.items() if result[0] != 0 or result[1] != expected}
-    if wrong or len(results) != 4:
-        raise Failed(f"{len(results)} of 4 ended; wrong: {wrong}")
+    if len(results) != 4:
+        raise Failed(f"only {sorted(results)} ended")
+    for name, (seen, digest) in sorted(results.items()):
+        _intercepted(lab, seen)
+        if digest != expected:
+            raise Failed(f"{name}: the hash differs")
     return f"4 x 100 MB, {4 * SIZE * 8 / took / 1e6:.0f} Mbit/s together"

@@ -6,8 +6,13 @@ import signal
 import ssl
 import stat
 
+from ..engine import Engine, Setup
+from ..hosts import WWW
+from ..net import SERVER4
+from ..peers import Peer, endless_response
 from ..runner import check
 from ..shell import Failed, run
+from .fetch import fetched
 
 FAULTS = {
     "an unknown key": ("[workers]\n", "[workers]\nfavourite_colour = \"blue\"\n", "favourite_colour"),
@@ -28,10 +33,7 @@ def _need_engine(lab):
 
 def _config(lab, name):
     """Writes a good configuration (without starting anything) and returns its path."""
-    lab.binary or _need_engine(lab)
-    from ..engine import Engine, Setup
-    from ..lab import RULES
-    setup = Setup(roots=(lab.root.cert,), rules=RULES)
+    setup = Setup(roots=(lab.root.cert,), rules=lab.rules)
     return Engine(lab.binary, lab.network, lab.folder / name, lab.ca, setup).config
 
 
@@ -139,8 +141,6 @@ def demo(lab):
 def sigint(lab):
     """SIGINT, with connections open: exit 0, every buffer back (SIGTERM: see stop.*)"""
     _need_engine(lab)
-    from ..lab import WWW
-    from ..peers import Peer, endless_response
     engine = lab.wire("sigint")
     with Peer(lab.network, endless_response, lab.certificates[WWW]) as peer:
         tls, _port = lab.client.tls(WWW, peer.address)
@@ -159,8 +159,6 @@ def sigint(lab):
 def restart(lab):
     """Start and stop three times on the same ports"""
     _need_engine(lab)
-    from .fetch import fetched
-    from ..net import SERVER4
     for number in range(3):
         engine = lab.wire(f"restart-{number}")
         fetched(lab, SERVER4)

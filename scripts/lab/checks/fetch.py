@@ -5,7 +5,7 @@ import ssl
 
 from ..clients import describe, http_get
 from ..eve import at
-from ..lab import HTTP1, TLS12, TLS13, WWW
+from ..hosts import HTTP1, TLS12, TLS13, WWW
 from ..net import SERVER4, SERVER6, VLAN_SERVER4, VLAN_SERVER6
 from ..peers import Peer
 from ..runner import check
@@ -161,6 +161,8 @@ def resumption(lab):
             answers.append(http_get(tls, WWW))
             session = tls.session
             reused = tls.session_reused
+            if issuer_of(tls.getpeercert(True)) != ca_subject(lab):
+                raise Failed("not decrypted: the client saw the server's own certificate")
     if not all(b"hello from" in answer for answer in answers):
         raise Failed(f"answers {[answer[:40] for answer in answers]}")
     return f"second connection resumed: {reused}"

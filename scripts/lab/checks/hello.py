@@ -5,7 +5,7 @@ import ssl
 import time
 
 from ..eve import at
-from ..lab import BLOCK_ALERT, BYPASS, WWW
+from ..hosts import BLOCK_ALERT, BYPASS, WWW
 from ..net import SERVER4, SERVER6
 from ..runner import check
 from ..shell import Failed, wait_for
@@ -129,7 +129,7 @@ def client_leaves(lab):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     sock.close()
     flow = wait_for(lambda: lab.eve.of("flow", port), 3, "flow event after the client's RST")[0]
-    return f"reason {at(flow, 'wireglass.reason')}"
+    return f"reason {at(flow, 'wireglass.reason', 'cli.rst')}"
 
 
 def _end_of(sock):

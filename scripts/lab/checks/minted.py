@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..clients import describe
 from ..eve import at
-from ..lab import TLS12, WWW
+from ..hosts import TLS12, WWW
 from ..net import SERVER4
 from ..runner import check
 from ..shell import Failed, run
@@ -17,10 +17,6 @@ from .fetch import ca_subject, fetched, issuer_of
 def _need(condition, what):
     if not condition:
         raise Failed(what)
-
-
-def _original(lab, host=WWW):
-    return ssl.PEM_cert_to_DER_cert(lab.certificates[host].cert.read_text())
 
 
 def _extension(text, label):
@@ -37,7 +33,7 @@ def _dates(der):
 def fields(lab):
     """Names as the original's, usage no wider, nothing that would call the original's issuer"""
     seen = fetched(lab, SERVER4)
-    copy, original = describe(seen.leaf), describe(_original(lab))
+    copy, original = describe(seen.leaf), describe(lab.certificates[WWW].der)
     _need(_extension(copy, "X509v3 Subject Alternative Name")[0]
           == _extension(original, "X509v3 Subject Alternative Name")[0], "subjectAltName differs from the original")
     _need(re.search(r"Subject: (.*)", copy)[1] == re.search(r"Subject: (.*)", original)[1],
@@ -59,7 +55,7 @@ def validity(lab):
     """Valid now, within the original's dates, and no longer than max_days"""
     seen = fetched(lab, SERVER4)
     begin, end = _dates(seen.leaf)
-    original_begin, original_end = _dates(_original(lab))
+    original_begin, original_end = _dates(lab.certificates[WWW].der)
     now = datetime.utcnow()
     _need(begin <= now <= end, f"not valid now: {begin} to {end}")
     _need(original_begin <= begin and end <= original_end, f"{begin} to {end} is outside the original's dates")
@@ -75,7 +71,7 @@ def chain(lab):
     leaf.write_text(ssl.DER_cert_to_PEM_cert(seen.leaf))
     run(["openssl", "verify", "-purpose", "sslserver", "-verify_hostname", WWW, "-x509_strict",
          "-CAfile", lab.ca / "trusted.pem", leaf])
-    copy, original = describe(seen.leaf), describe(_original(lab))
+    copy, original = describe(seen.leaf), describe(lab.certificates[WWW].der)
     serial, old_serial = (re.search(r"Serial Number:\s*(.*)", text)[1] for text in (copy, original))
     _need(serial != old_serial, "the copy has the original's serial number")
     _need(len(serial.replace(":", "")) >= 28, f"a short serial number: {serial}")
@@ -113,7 +109,7 @@ def event(lab):
     """The tls event describes the original and names the copy's serial"""
     seen = fetched(lab, SERVER4)
     tls = lab.eve.one("tls", seen.local_port)
-    digest = hashlib.sha1(_original(lab)).hexdigest()
+    digest = hashlib.sha1(lab.certificates[WWW].der).hexdigest()
     fingerprint = ":".join(digest[place:place + 2] for place in range(0, 40, 2))
     at(tls, "tls.fingerprint", fingerprint)
     at(tls, "wireglass.minted_by", "trusted")

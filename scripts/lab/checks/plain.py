@@ -3,7 +3,7 @@
 import time
 
 from ..eve import at
-from ..lab import WWW
+from ..hosts import WWW
 from ..net import SERVER4
 from ..peers import Peer, banner_first, plain_echo
 from ..runner import check

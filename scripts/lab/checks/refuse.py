@@ -4,7 +4,7 @@ import ssl
 
 from ..clients import describe
 from ..eve import at
-from ..lab import WARNED
+from ..hosts import WARNED
 from ..net import SERVER4
 from ..runner import check
 from ..shell import Failed
@@ -92,4 +92,4 @@ def client_tls11(lab):
         raise Failed("the handshake went through")
     tls = lab.eve.one("tls", port)
     at(tls, "wireglass.action", "block")
-    return f"reason {at(tls, 'wireglass.reason')}"
+    return f"reason {at(tls, 'wireglass.reason', 'ver.unsupported_client')}"
