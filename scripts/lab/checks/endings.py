@@ -1,6 +1,5 @@
 """Connections that end badly on one side: the other side learns it, and nothing of them stays."""
 
-import re
 import socket
 import ssl
 import struct
@@ -14,12 +13,8 @@ from ..runner import check
 from ..shell import Failed, wait_for
 
 
-def _flow_reason(lab, port, pattern, seconds=15):
-    flow = lab.eve.one("flow", port, seconds)
-    reason = f"{at(flow, 'reason')} {at(flow, 'wireglass.reason')}"
-    if not re.search(pattern, reason):
-        raise Failed(f"the flow event's reason `{reason}` does not match /{pattern}/")
-    return at(flow, "wireglass.reason")
+def _flow_reason(lab, port, reasons, seconds=15):
+    return at(lab.eve.one("flow", port, seconds), "wireglass.reason", reasons)
 
 
 def _decrypted(lab, port):
@@ -36,7 +31,7 @@ def server_resets(lab):
     if len(seen.body) != 100_000:
         raise Failed(f"{len(seen.body)} of the 100000 bytes sent before the reset arrived")
     _decrypted(lab, seen.local_port)
-    return _flow_reason(lab, seen.local_port, r"srv\.rst")
+    return _flow_reason(lab, seen.local_port, ["srv.rst"])
 
 
 @check("end.client-resets")
@@ -54,7 +49,7 @@ def client_resets(lab):
             raise Failed("the server still sends 5 s after the client's reset")
         ended = peer.errors[0]
     _decrypted(lab, port)
-    return f"server: {type(ended).__name__}; {_flow_reason(lab, port, r'cli\.rst')}"
+    return f"server: {type(ended).__name__}; {_flow_reason(lab, port, ['cli.rst'])}"
 
 
 @check("end.client-closes")
@@ -67,7 +62,7 @@ def client_closes(lab):
         if not peer.finished.wait(8):
             raise Failed("the server still sends 8 s after the client left")
     _decrypted(lab, seen.local_port)
-    return _flow_reason(lab, seen.local_port, r"cli\.rst|cli\.closed|flow\.closed")
+    return _flow_reason(lab, seen.local_port, ["cli.rst", "cli.closed", "flow.closed"])
 
 
 @check("end.server-closes")
@@ -82,7 +77,7 @@ def server_closes(lab):
     if seen.exit != 0 or seen.body != b"the end is the length":
         raise Failed(f"curl exit {seen.exit}, body {seen.body[:60]!r}: {seen.error[-120:]}")
     _decrypted(lab, seen.local_port)
-    return _flow_reason(lab, seen.local_port, r"flow\.closed")
+    return _flow_reason(lab, seen.local_port, ["flow.closed"])
 
 
 @check("end.close-without-notify")
