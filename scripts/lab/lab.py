@@ -1,5 +1,6 @@
 """The whole lab put together: network, certificates, web server, client, and whatever sits in the middle."""
 
+import os
 import shutil
 import signal
 import tempfile
@@ -46,8 +47,8 @@ class Lab:
 
     def __enter__(self):
         try:
-            self.folder = Path(tempfile.mkdtemp(prefix="wg-lab-"))
             remove_left_overs()
+            self.folder = Path(tempfile.mkdtemp(prefix=f"wg-{os.getpid()}-"))
             self._make_certificates()
             self.network.build()
             blocks = self.hosts(self)

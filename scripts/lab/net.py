@@ -9,9 +9,12 @@ The middle namespace has no address at all: what crosses it, crosses through the
 import ctypes
 import os
 import re
+import shutil
 import signal
 import socket
+import tempfile
 import time
+from pathlib import Path
 
 from . import vlan
 from .shell import Failed, dead, run
@@ -156,10 +159,13 @@ def _delete(name):
 
 
 def remove_left_overs():
-    """Removes the namespaces of labs whose process is gone (killed with SIGKILL, or a lost machine session)."""
-    if not os.path.isdir("/run/netns"):
-        return
-    for name in os.listdir("/run/netns"):
-        ours = re.fullmatch(r"wg-(\d+)-(client|middle|server)", name)
-        if ours and dead(int(ours[1])):
-            _delete(name)
+    """Removes what labs left behind whose process is gone (killed with SIGKILL)."""
+    for place in (Path("/run/netns"), Path("/var/run/dpdk"), Path(tempfile.gettempdir())):
+        for path in place.glob("wg-*"):
+            ours = re.match(r"wg-(\d+)-", path.name)
+            if not ours or not dead(int(ours[1])):
+                continue
+            if place.name == "netns":
+                _delete(path.name)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
