@@ -53,29 +53,30 @@ runtime) wanted=("${runtime[@]}") ;;
 all) wanted=("${build[@]}" "${lab[@]}") ;;
 esac
 
-missing() {
-    local package
-    for package in "$@"; do
-        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || printf '%s\n' "$package"
+# Sets `absent` to the wanted packages that are not installed.
+find_absent() {
+    local package status
+    absent=()
+    for package in "${wanted[@]}"; do
+        status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || true
+        [[ $status == installed ]] || absent+=("$package")
     done
 }
 
 command -v apt-get >/dev/null || die "this script knows Debian's apt only; the packages are: ${wanted[*]}"
-mapfile -t absent < <(missing "${wanted[@]}")
-
+find_absent
 if ((${#absent[@]})); then
     need_root
     say "installing ${#absent[@]} of ${#wanted[@]} packages: ${absent[*]}"
     export DEBIAN_FRONTEND=noninteractive
     install=(apt-get install -y -q --no-install-recommends)
     # The index that is here may be old or empty: then the first try fails and is worth a second one.
-    if ! "${install[@]}" "${absent[@]}" >/tmp/wg-setup.$$ 2>&1; then
+    if ! said=$("${install[@]}" "${absent[@]}" 2>&1); then
         say "refreshing the package index"
-        apt-get update -q >/tmp/wg-setup.$$ 2>&1 || { cat /tmp/wg-setup.$$ && rm -f /tmp/wg-setup.$$ && die "apt-get update failed"; }
-        "${install[@]}" "${absent[@]}" >/tmp/wg-setup.$$ 2>&1 || { cat /tmp/wg-setup.$$ && rm -f /tmp/wg-setup.$$ && die "apt-get install failed"; }
+        said=$(apt-get update -q 2>&1) || die "apt-get update failed:"$'\n'"$said"
+        said=$("${install[@]}" "${absent[@]}" 2>&1) || die "apt-get install failed:"$'\n'"$said"
     fi
-    rm -f /tmp/wg-setup.$$
-    mapfile -t absent < <(missing "${wanted[@]}")
+    find_absent
     ((${#absent[@]} == 0)) || die "still missing after the installation: ${absent[*]}"
     say "installed"
 elif [[ -z $quiet ]]; then
