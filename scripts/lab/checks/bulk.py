@@ -23,7 +23,8 @@ def _random_file(path):
     return path
 
 
-def _hash(path):
+def file_hash(path):
+    """SHA-256 of a file."""
     digest = hashlib.sha256()
     with open(path, "rb") as data:
         while block := data.read(_BLOCK):
@@ -31,7 +32,8 @@ def _hash(path):
     return digest.hexdigest()
 
 
-def _intercepted(lab, seen):
+def intercepted(lab, seen):
+    """curl succeeded, under a certificate that the engine signed."""
     if seen.exit != 0:
         raise Failed(f"curl exit {seen.exit}: {seen.error[-200:]}")
     if issuer_of(seen.leaf) != ca_subject(lab):
@@ -44,8 +46,8 @@ def _download(lab, address, *options):
     began = time.monotonic()
     seen = lab.client.curl(WWW, address, *options, path="/files/100m", out=target, timeout=60)
     took = time.monotonic() - began
-    _intercepted(lab, seen)
-    if _hash(target) != _hash(source):
+    intercepted(lab, seen)
+    if file_hash(target) != file_hash(source):
         raise Failed(f"{target.stat().st_size} of {SIZE} bytes arrived and their hash differs")
     target.unlink()
     return f"100 MB, {SIZE * 8 / took / 1e6:.0f} Mbit/s"
@@ -58,10 +60,10 @@ def _upload(lab, address, *options):
     began = time.monotonic()
     seen = lab.client.curl(WWW, address, "-T", source, *options, path="/upload/100m", timeout=60)
     took = time.monotonic() - began
-    _intercepted(lab, seen)
+    intercepted(lab, seen)
     if seen.status != 201:
         raise Failed(f"status {seen.status}")
-    if _hash(target) != _hash(source):
+    if file_hash(target) != file_hash(source):
         raise Failed(f"{target.stat().st_size} of {SIZE} bytes arrived and their hash differs")
     return f"100 MB, {SIZE * 8 / took / 1e6:.0f} Mbit/s"
 
@@ -100,18 +102,18 @@ def upload_http2(lab):
 def both_ways(lab):
     """Four downloads and uploads at the same time, 100 MB each"""
     source = _random_file(lab.nginx.folder / "files" / "100m")
-    expected, results = _hash(source), {}
+    expected, results = file_hash(source), {}
 
     def down(number):
         target = lab.folder / f"down-{number}"
         seen = lab.client.curl(WWW, SERVER4, path="/files/100m", out=target, timeout=90)
-        results[f"down {number}"] = (seen, _hash(target) if target.exists() else "nothing")
+        results[f"down {number}"] = (seen, file_hash(target) if target.exists() else "nothing")
         target.unlink(missing_ok=True)
 
     def up(number):
         seen = lab.client.curl(WWW, SERVER4, "-T", source, path=f"/upload/up-{number}", timeout=90)
         target = lab.nginx.folder / "upload" / f"up-{number}"
-        results[f"up {number}"] = (seen, _hash(target) if target.exists() else "nothing")
+        results[f"up {number}"] = (seen, file_hash(target) if target.exists() else "nothing")
         target.unlink(missing_ok=True)
 
     began = time.monotonic()
@@ -124,7 +126,7 @@ def both_ways(lab):
     if len(results) != 4:
         raise Failed(f"only {sorted(results)} ended")
     for name, (seen, digest) in sorted(results.items()):
-        _intercepted(lab, seen)
+        intercepted(lab, seen)
         if digest != expected:
             raise Failed(f"{name}: the hash differs")
     return f"4 x 100 MB, {4 * SIZE * 8 / took / 1e6:.0f} Mbit/s together"
