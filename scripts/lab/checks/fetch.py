@@ -206,32 +206,6 @@ def websocket(lab):
     return "101, 4 messages there and back"
 
 
-@check("fetch.many")
-def many(lab):
-    """200 connections at once, each with the right body"""
-    count = 200
-    argv = ["curl", "-sS", "--http1.1", "--cacert", lab.trust, "--max-time", 60, "--parallel", "--parallel-immediate",
-            "--parallel-max", count, "--resolve", f"{WWW}:443:{SERVER4}", "-w", "%{stderr}%{http_code} %{local_port}\n"]
-    for number in range(count):
-        argv += [f"https://{WWW}/number/{number}", "-o", lab.folder / f"many-{number}"]
-    done = lab.network.client.run(*argv, timeout=70, check=False)
-    wrong = []
-    for number in range(count):
-        body = lab.folder / f"many-{number}"
-        if not body.exists() or body.read_bytes() != f"number {number}\n".encode():
-            wrong.append(number)
-        body.unlink(missing_ok=True)
-    lines = [line.split() for line in done.stderr.decode().splitlines() if line.startswith("200 ")]
-    ports = {int(line[1]) for line in lines}
-    if wrong or done.returncode:
-        raise Failed(f"{len(wrong)} of {count} bodies wrong or missing; curl exit {done.returncode}: "
-                     f"{done.stderr.decode()[-200:]}")
-    lab.client.made.extend((port, "curl many") for port in ports)
-    for port in ports:
-        at(lab.eve.one("tls", port), "wireglass.action", "decrypt")
-    return f"{len(ports)} connections"
-
-
 @check("fetch.server-first-data")
 def server_data_with_finished(lab):
     """A server that sends as soon as its handshake is over, before any request"""
