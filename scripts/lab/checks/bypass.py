@@ -1,0 +1,84 @@
+"""A bypassed connection must not notice that the engine is there."""
+
+import hashlib
+import time
+
+from ..capture import Capture, by_direction
+from ..clients import http_get
+from ..eve import at
+from ..hosts import BYPASS
+from ..net import SERVER4, SERVER6, VLAN_SERVER4
+from ..runner import check
+from ..shell import Failed
+
+
+def _fetch(lab, address, *options):
+    seen = lab.client.curl(BYPASS, address, *options)
+    if seen.exit != 0 or seen.body != f"hello from {BYPASS}\n".encode():
+        raise Failed(f"curl exit {seen.exit}, body {seen.body[:60]!r}: {seen.error[-200:]}")
+    if seen.leaf != lab.certificates[BYPASS].der:
+        raise Failed("the client saw another certificate than the server's")
+    return seen
+
+
+@check("bypass.certificate")
+def certificate(lab):
+    """The client sees the server's own certificate, over IPv4, IPv6, VLAN, TLS 1.2"""
+    seen = _fetch(lab, SERVER4)
+    _fetch(lab, SERVER6)
+    _fetch(lab, VLAN_SERVER4)
+    _fetch(lab, SERVER4, "--tls-max", "1.2")
+    return f"SHA-256 {hashlib.sha256(seen.leaf).hexdigest()[:16]}... four times"
+
+
+@check("bypass.event")
+def event(lab):
+    """The tls event tells the rule; no http event"""
+    seen = _fetch(lab, SERVER4)
+    tls = lab.eve.one("tls", seen.local_port)
+    at(tls, "wireglass.action", "bypass")
+    at(tls, "wireglass.rule", "no banking")
+    at(tls, "tls.sni", BYPASS)
+    flow = lab.eve.one("flow", seen.local_port, seconds=15)
+    if at(flow, "pkts_toserver") < 3 or at(flow, "pkts_toclient") < 3:
+        raise Failed(f"a flow of {at(flow, 'pkts_toserver')}/{at(flow, 'pkts_toclient')} packets")
+    if lab.eve.of("http", seen.local_port):
+        raise Failed("an http event about a connection that nobody may read")
+    return f"reason {at(tls, 'wireglass.reason', 'policy.bypass')}"
+
+
+@check("bypass.frames")
+def frames(lab):
+    """Every frame is the same on both sides of the wire, from the MAC addresses to the last byte"""
+    return f"{_same_frames(lab, SERVER4)}; {_same_frames(lab, SERVER6)}"
+
+
+@check("bypass.frames-vlan")
+def frames_vlan(lab):
+    """The same inside an 802.1Q tag"""
+    return _same_frames(lab, VLAN_SERVER4)
+
+
+def _same_frames(lab, address):
+    tcp_port = lab.client.port("python bypass")
+    lab.client.made.pop()
+    tcp_port += 1
+    with Capture(lab.network.client, "lan", tcp_port, lab.folder) as inside, \
+            Capture(lab.network.server, "wan", tcp_port, lab.folder) as outside:
+        tls, used = lab.client.tls(BYPASS, address)
+        assert used == tcp_port, "client ports are handed out in order"
+        with tls:
+            if b"hello from" not in http_get(tls, BYPASS):
+                raise Failed("no answer from the server")
+        # What is still on its way when the client closes: the last FIN and ACK.
+        time.sleep(0.3)
+    near, far = by_direction(inside.frames()), by_direction(outside.frames())
+    if len(near) != 2 or set(near) != set(far):
+        raise Failed(f"MAC addresses inside {sorted(map(bytes.hex, near))}, outside {sorted(map(bytes.hex, far))}")
+    for source, sent in near.items():
+        if sent != far[source]:
+            first = next((number for number, pair in enumerate(zip(sent, far[source])) if pair[0] != pair[1]),
+                         min(len(sent), len(far[source])))
+            raise Failed(f"{len(sent)} frames from {source.hex(':')} inside, {len(far[source])} outside; "
+                         f"the first difference is in frame {first}")
+    return f"{sum(map(len, near.values()))} frames identical"

@@ -1,0 +1,97 @@
+"""What a piece of wire must do: let everything pass that is not a TCP connection of interest."""
+
+import re
+import socket
+
+from ..net import CLIENT4, SERVER4, SERVER6, VLAN_SERVER4, VLAN_SERVER6
+from ..runner import check
+from ..shell import Failed, run
+
+
+def _ping(lab, address, *options):
+    done = lab.network.client.run("ping", "-n", "-c", 3, "-i", "0.05", "-W", 2, *options, address, check=False)
+    said = done.stdout.decode()
+    if "3 received" not in said:
+        raise Failed(f"ping {address}: {said.strip().splitlines()[-1] if said.strip() else done.stderr.decode()}")
+    return re.search(r"= ([\d./]+ ms)", said)[1]
+
+
+@check("wire.ping")
+def ping(lab):
+    """ICMP over IPv4"""
+    return _ping(lab, SERVER4)
+
+
+@check("wire.ping6")
+def ping6(lab):
+    """ICMPv6, with its neighbour discovery"""
+    return _ping(lab, SERVER6)
+
+
+@check("wire.ping-full-frame")
+def ping_full_frame(lab):
+    """Frames of 1,514 bytes, and IPv6 fragments"""
+    # No IPv4 fragments: DPDK's af_packet driver asks the kernel to put them together (PACKET_FANOUT_FLAG_DEFRAG) and
+    # the frame that comes out is too long for any wire. The kernel does not do that to IPv6.
+    return f"{_ping(lab, SERVER4, '-M', 'do', '-s', 1472)}, fragments {_ping(lab, SERVER6, '-s', 4000)}"
+
+
+@check("wire.ping-vlan")
+def ping_vlan(lab):
+    """ICMP over both IP versions inside an 802.1Q tag"""
+    return f"{_ping(lab, VLAN_SERVER4)}, {_ping(lab, VLAN_SERVER6)}"
+
+
+@check("wire.arp")
+def arp(lab):
+    """Address resolution crosses, and says the server's own MAC address"""
+    client, server = lab.network.client, lab.network.server
+    client.ip("neigh", "flush", "all")
+    _ping(lab, SERVER4)
+    learned = run(["ip", "-n", client.name, "neigh", "show", SERVER4]).stdout.decode()
+    real = server.run("cat", "/sys/class/net/wan/address").stdout.decode().strip()
+    if real not in learned:
+        raise Failed(f"the client learned `{learned.strip()}`, the server's address is {real}")
+    return real
+
+
+@check("wire.udp")
+def udp(lab):
+    """Datagrams both ways, also to port 443"""
+    for port in (443, 5353):
+        with lab.network.server.socket(kind=socket.SOCK_DGRAM) as server, \
+                lab.network.client.socket(kind=socket.SOCK_DGRAM) as client:
+            server.bind((SERVER4, port))
+            server.settimeout(2)
+            client.settimeout(2)
+            client.bind((CLIENT4, 0))
+            for size in (1, 100, 1472):
+                client.sendto(bytes([size % 251]) * size, (SERVER4, port))
+                data, sender = server.recvfrom(65536)
+                server.sendto(data[:-1] + b"!", sender)
+                back = client.recv(65536)
+                if back != bytes([size % 251]) * (size - 1) + b"!":
+                    raise Failed(f"{size} bytes to port {port} came back as {len(back)} other bytes")
+    return "6 datagrams there and back"
+
+
+@check("wire.tcp-other-port")
+def tcp_other_port(lab):
+    """TCP on a port that is not intercepted is left alone"""
+    with lab.network.server.socket() as listener:
+        listener.bind((SERVER4, 8080))
+        listener.listen()
+        listener.settimeout(5)
+        with lab.network.client.socket() as client:
+            client.settimeout(5)
+            client.connect((SERVER4, 8080))
+            server, _ = listener.accept()
+            with server:
+                server.settimeout(5)
+                server.sendall(b"banner first")
+                if client.recv(100) != b"banner first":
+                    raise Failed("the server's bytes did not arrive as they were")
+                client.sendall(b"not TLS at all")
+                if server.recv(100) != b"not TLS at all":
+                    raise Failed("the client's bytes did not arrive as they were")
+    return "port 8080, the server speaks first"

@@ -1,0 +1,117 @@
+"""Clients of the lab: curl, openssl s_client and Python's ssl, each from a client port that is used only once."""
+
+import json
+import re
+import socket
+import ssl
+from dataclasses import dataclass, field
+
+from .net import CLIENT4, CLIENT6, VLAN_CLIENT4, VLAN_CLIENT6
+from .shell import run
+
+
+@dataclass
+class Fetch:
+    """What curl saw of one request."""
+
+    exit: int
+    error: str
+    body: bytes
+    local_port: int
+    status: int = 0
+    http_version: str = ""
+    chain: list = field(default_factory=list)
+    info: dict = field(default_factory=dict)
+
+    @property
+    def leaf(self):
+        """The server's certificate as curl saw it, DER; b"" when it saw none."""
+        return self.chain[0] if self.chain else b""
+
+
+class Client:
+    """The client namespace's programs. `trust` is the PEM bundle that they believe in."""
+
+    def __init__(self, network, trust):
+        self.network = network
+        self.trust = trust
+        self._next_port = 20000
+        # (client port, what it was) of every TLS connection made: eve.json must have them all in the end.
+        self.made = []
+
+    def port(self, what):
+        """A fresh client port, remembered as one connection that eve.json must know."""
+        self._next_port += 1
+        self.made.append((self._next_port, what))
+        return self._next_port
+
+    def curl(self, host, address, *options, path="/", timeout=15, out=None, note=True):
+        """Fetches https://HOST/PATH from ADDRESS with the real curl. `out`: a file for the body."""
+        port = self.port(f"curl {host}") if note else 0
+        numeric = f"[{address}]" if ":" in address else address
+        argv = ["curl", "-sS", "--cacert", self.trust, "--max-time", timeout, "--resolve", f"{host}:443:{numeric}",
+                "-w", "%{stderr}\n@@%{json}\n@@%{certs}", *options]
+        if port:
+            argv += ["--local-port", port]
+        argv += ["-o", out] if out else []
+        done = self.network.client.run(*argv, f"https://{host}{path}", timeout=timeout + 5, check=False)
+        said, _, rest = done.stderr.decode(errors="replace").partition("\n@@")
+        told, _, certificates = rest.partition("\n@@")
+        info = json.loads(told) if told else {}
+        blocks = re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", certificates, re.S)
+        return Fetch(
+            exit=done.returncode, error=said.strip(), body=done.stdout, local_port=port,
+            status=int(info.get("http_code", 0)), http_version=str(info.get("http_version", "")),
+            chain=[ssl.PEM_cert_to_DER_cert(block) for block in blocks], info=info)
+
+    def s_client(self, host, address, *options, stdin=b"", timeout=15):
+        """openssl s_client. Returns (exit status, all it said, client port)."""
+        port = self.port(f"s_client {host}")
+        own, peer = self._own(address), f"[{address}]" if ":" in address else address
+        bound = f"[{own}]:{port}" if ":" in own else f"{own}:{port}"
+        done = self.network.client.run(
+            "timeout", timeout, "openssl", "s_client", "-connect", f"{peer}:443", "-bind", bound, "-servername", host,
+            "-CAfile", self.trust, *options, stdin=stdin, timeout=timeout + 5, check=False)
+        return done.returncode, (done.stdout + done.stderr).decode(errors="replace"), port
+
+    def connect(self, address, what, timeout=10, port=443):
+        """A TCP connection. Returns (socket, client port)."""
+        own = self.port(what)
+        sock = self.network.client.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        sock.settimeout(timeout)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((self._own(address), own))
+        sock.connect((address, port))
+        return sock, own
+
+    def tls(self, host, address, timeout=10, context=None):
+        """A TLS connection by Python. Returns (TLS socket, client port)."""
+        sock, port = self.connect(address, f"python {host}", timeout)
+        return (context or self.context()).wrap_socket(sock, server_hostname=host), port
+
+    def context(self):
+        """A client context that trusts what the lab's clients trust."""
+        return ssl.create_default_context(cafile=str(self.trust))
+
+    @staticmethod
+    def _own(address):
+        if ":" in address:
+            return VLAN_CLIENT6 if address.startswith("fd00:203:100:") else CLIENT6
+        return VLAN_CLIENT4 if address.startswith("10.203.100.") else CLIENT4
+
+
+def http_get(sock, host, path="/", limit=1 << 20):
+    """One HTTP/1.1 request over a TLS socket, `Connection: close`. Returns everything that came back."""
+    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    answer = b""
+    while len(answer) < limit:
+        piece = sock.recv(65536)
+        if not piece:
+            break
+        answer += piece
+    return answer
+
+
+def describe(der):
+    """`openssl x509 -text` of a DER certificate."""
+    return run(["openssl", "x509", "-inform", "DER", "-noout", "-text"], stdin=der).stdout.decode()

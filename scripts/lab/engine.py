@@ -1,0 +1,140 @@
+"""The programs that can sit in the middle: the engine, or a plain wire in its place."""
+
+import shlex
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from .eve import Eve
+from .shell import Failed, Process, run
+
+_CONFIG = """\
+[dpdk]
+eal = ["--no-huge", "-m", "1024", "--no-pci", "--no-telemetry", "--file-prefix", "{prefix}"]
+vdev = ["net_af_packet0,iface=inside,framecnt=2048", "net_af_packet1,iface=outside,framecnt=2048"]
+
+[[wire]]
+name = "lab"
+inside = "net_af_packet0"
+outside = "net_af_packet1"
+
+[workers]
+cores = [{core}]
+handshake_threads = 1
+idle = "adaptive"
+
+[crypto]
+provider = "{provider}"
+
+[ca]
+trusted = {{ cert = "{ca}/trusted.pem", key = "{ca}/trusted.key" }}
+untrusted = {{ cert = "{ca}/untrusted.pem", key = "{ca}/untrusted.key" }}
+
+[trust]
+system = false
+roots = [{roots}]
+
+[intercept]
+ports = [443]
+not_tls = "{not_tls}"
+
+[policy]
+default = "decrypt"
+
+{rules}
+
+[log]
+eve = "eve.json"
+level = "info"
+stats_seconds = 1
+
+[metrics]
+listen = "127.0.0.1:9464"
+"""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What differs from one engine run of the lab to the next. `rules` is TOML: [[rule]] and [profile.NAME] tables."""
+
+    roots: tuple
+    rules: str = ""
+    provider: str = "aws-lc-rs"
+    not_tls: str = "block"
+    core: int = 1
+
+
+class Engine:
+    """`wireglass run` in the middle namespace."""
+
+    name = "wireglass"
+
+    def __init__(self, binary: Path, network, folder: Path, ca: Path, setup: Setup):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.network = network
+        self.folder = folder
+        self.config = folder / "wireglass.toml"
+        roots = ", ".join(f'"{root}"' for root in setup.roots)
+        self.config.write_text(_CONFIG.format(
+            prefix=network.middle.name, provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls,
+            rules=setup.rules, core=setup.core))
+        self.argv = network.middle.argv(binary, "run", "-c", self.config)
+        self.log = folder / "engine.log"
+        self.eve = Eve(folder / "eve.json")
+        self.process = None
+
+    def start(self):
+        """Starts it and waits until the ports are up."""
+        self.process = Process(self.argv, self.log, self.name)
+        self.process.wait_text("wireglass: running", 20)
+
+    def alive(self):
+        """Whether it runs."""
+        return self.process is not None and self.process.alive()
+
+    def stop(self, with_signal=signal.SIGTERM):
+        """Ends it. Returns the exit status; None: it had to be killed."""
+        return self.process.stop(with_signal, seconds=10) if self.process else 0
+
+    def resident_kb(self):
+        """Its resident memory, in KiB."""
+        for line in Path(f"/proc/{self.process.popen.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise Failed("no VmRSS of the engine")
+
+
+class PlainWire:
+    """dpdk-testpmd forwarding frames on the same two ports: shows what the lab says when nothing is inspected."""
+
+    name = "testpmd"
+
+    def __init__(self, network, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.argv = network.middle.argv(*shlex.split(
+            f"stdbuf -oL dpdk-testpmd --no-huge -m 512 --no-pci --no-telemetry --file-prefix {network.middle.name} -l 0,1"
+            " --vdev net_af_packet0,iface=inside --vdev net_af_packet1,iface=outside -- --forward-mode=io --total-num-mbufs=16384"))
+        self.log = folder / "engine.log"
+        self.eve = Eve(folder / "eve.json")
+        self.process = None
+
+    def start(self):
+        """Starts it and waits until it forwards."""
+        self.process = Process(self.argv, self.log, self.name)
+        self.process.wait_text("Press enter to exit", 20)
+
+    def alive(self):
+        """Whether it runs."""
+        return self.process is not None and self.process.alive()
+
+    def stop(self, with_signal=signal.SIGTERM):
+        """Ends it."""
+        return self.process.stop(with_signal) if self.process else 0
+
+
+def init_ca(binary: Path, folder: Path):
+    """The engine's two certificate authorities, made by its own command."""
+    run([binary, "ca", "init", "--dir", folder])
+    for name in ("trusted.pem", "trusted.key", "untrusted.pem", "untrusted.key"):
+        if not (folder / name).exists():
+            raise Failed(f"`wireglass ca init` made no {name}")

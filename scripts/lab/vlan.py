@@ -1,0 +1,81 @@
+"""An 802.1Q port on top of a veth: the kernel's own where it has one, else a TAP device and a tagging thread."""
+
+import fcntl
+import os
+import select
+import socket
+import struct
+import threading
+
+from .shell import run
+
+ETH_P_ALL = 0x0003
+SOL_PACKET, PACKET_AUXDATA, PACKET_OUTGOING = 263, 8, 4
+TP_STATUS_VLAN_VALID = 1 << 4
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
+
+
+def add(namespace, port, vlan_id):
+    """Adds PORT.VLAN_ID to the namespace and brings it up. Returns a Tagger that must be stopped, or None."""
+    name = f"{port}.{vlan_id}"
+    made = run(["ip", "-n", namespace.name, "link", "add", "link", port, "name", name, "type", "vlan", "id", vlan_id],
+               check=False)
+    tagger = None if made.returncode == 0 else Tagger(namespace, port, name, vlan_id)
+    namespace.ip("link", "set", name, "up")
+    return tagger
+
+
+class Tagger:
+    """Tags what a TAP device sends, strips what comes back: what 8021q does, for kernels built without it."""
+
+    def __init__(self, namespace, port, name, vlan_id):
+        self.tag = struct.pack("!HH", 0x8100, vlan_id)
+        self.vlan_id = vlan_id
+        with namespace.entered():
+            self.tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+            fcntl.ioctl(self.tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+            self.wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+            self.wire.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+            self.wire.bind((port, ETH_P_ALL))
+        # One host, one MAC, as a VLAN device has it; and no frame too long for the port below once it is tagged.
+        address = namespace.run("cat", f"/sys/class/net/{port}/address").stdout.decode().strip()
+        namespace.ip("link", "set", name, "address", address)
+        self.stop_read, self.stop_write = os.pipe()
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
+
+    def stop(self):
+        """Ends the thread and removes the device."""
+        os.close(self.stop_write)
+        self.thread.join(2)
+        self.wire.close()
+        os.close(self.tap)
+        os.close(self.stop_read)
+
+    def _run(self):
+        while True:
+            ready, _, _ = select.select([self.tap, self.wire, self.stop_read], [], [])
+            if self.stop_read in ready:
+                return
+            try:
+                if self.tap in ready:
+                    frame = os.read(self.tap, 65536)
+                    self.wire.send(frame[:12] + self.tag + frame[12:])
+                if self.wire in ready:
+                    self._receive()
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError:
+                # The port below is going away or not up yet: a lost frame, as on a wire.
+                continue
+
+    def _receive(self):
+        frame, ancillary, _, address = self.wire.recvmsg(65536, 256)
+        if address[2] == PACKET_OUTGOING:
+            return
+        for level, kind, data in ancillary:
+            if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+                status, _, _, _, _, tci, _ = struct.unpack("IIIHHHH", data[:20])
+                if status & TP_STATUS_VLAN_VALID and tci & 0x0FFF == self.vlan_id:
+                    os.write(self.tap, frame)
+                    return

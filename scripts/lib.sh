@@ -1,0 +1,50 @@
+# shellcheck shell=bash
+# What the scripts share: places, words on the terminal, and the preconditions. Sourced, never run.
+
+# For the scripts that source this file.
+# shellcheck disable=SC2034
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+    bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
+else
+    bold='' dim='' red='' green='' plain=''
+fi
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf '%s%s: %s%s\n' "$red" "$(basename "$0")" "$*" "$plain" >&2
+    exit 1
+}
+
+usage_error() {
+    printf '%s: %s (--help tells more)\n' "$(basename "$0")" "$*" >&2
+    exit 2
+}
+
+need_root() {
+    [[ $(id -u) -eq 0 ]] || die "network namespaces and packages need root; run it again with sudo"
+}
+
+# rustup puts cargo where a non-login shell does not look.
+need_cargo() {
+    if ! command -v cargo >/dev/null && [[ -x $HOME/.cargo/bin/cargo ]]; then
+        PATH=$HOME/.cargo/bin:$PATH
+    fi
+    command -v cargo >/dev/null ||
+        die "no cargo on PATH: install Rust (https://rustup.rs), open a new shell, and run this again"
+}
+
+# Runs a module of scripts/lab in place of this shell, so that signals reach it and its clean-up.
+# Debian's own Python: the one that apt's python3-websockets belongs to, whatever else is first on PATH.
+exec_lab() {
+    cd "$root" || exit
+    export PYTHONPATH=$root/scripts PYTHONDONTWRITEBYTECODE=1
+    exec /usr/bin/python3 -m "$@"
+}
+
+build_release() {
+    need_cargo
+    (cd "$root" && cargo build --release --locked -p wireglass --features dpdk)
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that building, testing and the lab need. --help tells more.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+    cat <<EOF
+Usage: scripts/setup.sh [--build-only | --runtime-only | --all] [--quiet]
+
+Installs what wireglass needs from Debian 12 (as root) and checks that cargo is there. What is installed already is
+left alone, and without anything missing apt is not even asked.
+
+  --build-only    what compiles the workspace: C compiler, libdpdk-dev, libclang
+  --runtime-only  what the finished engine needs: DPDK's libraries and its port drivers
+  --all           also what the demo and the tests need: nginx, curl, openssl, tcpdump ... (default)
+  --quiet         say nothing when there is nothing to do
+  --help          this text
+EOF
+}
+
+# libdpdk-dev brings every port driver (librte-net-*) along; libclang-dev is what bindgen reads DPDK's headers with.
+build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev ca-certificates)
+# testpmd (dpdk-dev) is the lab's plain wire.
+lab=(dpdk-dev nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux python3
+    python3-websockets shellcheck)
+# The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
+# VMware, Amazon, Mellanox.
+runtime=(ca-certificates
+    librte-eal23 librte-ethdev23 librte-mbuf23 librte-mempool23 librte-mempool-ring23 librte-bus-pci23 librte-bus-vdev23
+    librte-net-af-packet23 librte-net-tap23 librte-net-memif23 librte-net-ring23 librte-net-e1000-23 librte-net-ixgbe23
+    librte-net-i40e23 librte-net-iavf23 librte-net-ice23 librte-net-igc23 librte-net-virtio23 librte-net-vmxnet3-23
+    librte-net-ena23 librte-net-mlx5-23)
+
+what=all quiet=
+for word in "$@"; do
+    case $word in
+    --build-only) what=build ;;
+    --runtime-only) what=runtime ;;
+    --all) what=all ;;
+    --quiet) quiet=1 ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *) usage_error "unknown option $word" ;;
+    esac
+done
+
+case $what in
+build) wanted=("${build[@]}") ;;
+runtime) wanted=("${runtime[@]}") ;;
+all) wanted=("${build[@]}" "${lab[@]}") ;;
+esac
+
+# Sets `absent` to the wanted packages that are not installed.
+find_absent() {
+    local package status
+    absent=()
+    for package in "${wanted[@]}"; do
+        status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || true
+        [[ $status == installed ]] || absent+=("$package")
+    done
+}
+
+command -v apt-get >/dev/null || die "this script knows Debian's apt only; the packages are: ${wanted[*]}"
+find_absent
+if ((${#absent[@]})); then
+    need_root
+    say "installing ${#absent[@]} of ${#wanted[@]} packages: ${absent[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    install=(apt-get install -y -q --no-install-recommends)
+    # The index that is here may be old or empty: then the first try fails and is worth a second one.
+    if ! said=$("${install[@]}" "${absent[@]}" 2>&1); then
+        say "refreshing the package index"
+        said=$(apt-get update -q 2>&1) || die "apt-get update failed:"$'\n'"$said"
+        said=$("${install[@]}" "${absent[@]}" 2>&1) || die "apt-get install failed:"$'\n'"$said"
+    fi
+    find_absent
+    ((${#absent[@]} == 0)) || die "still missing after the installation: ${absent[*]}"
+    say "installed"
+elif [[ -z $quiet ]]; then
+    say "all ${#wanted[@]} packages are installed"
+fi
+
+[[ $what == runtime ]] || need_cargo

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# Sets everything up and runs every test there is. --help tells more.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+stages=(setup format lint providers unit docs scripts build lab)
+
+usage() {
+    cat <<EOF
+Usage: scripts/test.sh [--quick] [--only STAGE] [--list]
+
+Runs every test, stage by stage, and goes on after a failed one. As root, on Debian 12 with Rust; nothing else needs to
+be there. The last line is "N passed, M failed": Rust tests, lab checks, and one for each other stage. Exit status 0
+when nothing failed.
+
+  setup       Debian packages (scripts/setup.sh --all)
+  format      cargo fmt --check
+  lint        clippy over the whole workspace, warnings are errors
+  providers   the engine with only ring and only aws-lc-rs
+  unit        cargo test over the whole workspace, DPDK bindings included
+  docs        cargo doc, warnings are errors
+  scripts     shellcheck, and Python that compiles
+  build       the release build with DPDK ports
+  lab         scripts/lab-test.sh: real clients and servers, both crypto providers
+
+  --quick       without build and lab
+  --only STAGE  one stage; repeatable
+  --list        the names of the stages
+  --help        this text
+
+Each stage's output is kept in target/test-logs/STAGE.log.
+EOF
+}
+
+stage_setup() { scripts/setup.sh --all; }
+stage_format() { cargo fmt --all --check; }
+stage_lint() { cargo clippy --locked --workspace --all-targets --features wireglass/dpdk -- -D warnings; }
+stage_providers() {
+    local provider
+    for provider in ring aws-lc-rs; do
+        cargo clippy --locked -p wireglass --all-targets --no-default-features --features "$provider" -- -D warnings
+    done
+}
+stage_unit() { cargo test --locked --workspace --features wireglass/dpdk --no-fail-fast; }
+stage_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --features wireglass/dpdk; }
+stage_scripts() {
+    shellcheck -x scripts/*.sh .ci/run
+    PYTHONPYCACHEPREFIX=$logs/pycache /usr/bin/python3 -W error -m compileall -q scripts/lab
+}
+stage_build() { build_release; }
+stage_lab() { scripts/lab-test.sh --provider both; }
+
+chosen=()
+while (($#)); do
+    case $1 in
+    --quick) chosen=(setup format lint providers unit docs scripts) ;;
+    --only)
+        [[ " ${stages[*]} " == *" ${2:-} "* ]] || usage_error "--only wants one of: ${stages[*]}"
+        chosen+=("$2")
+        shift
+        ;;
+    --list)
+        printf '%s\n' "${stages[@]}"
+        exit 0
+        ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *) usage_error "unknown option $1" ;;
+    esac
+    shift
+done
+((${#chosen[@]})) || chosen=("${stages[@]}")
+
+need_root
+need_cargo
+cd "$root"
+logs=$root/target/test-logs
+mkdir -p "$logs"
+passed=0 failed=0 broken=() child=
+
+# A stage is a process group of its own, so that Ctrl-C ends all of it and the lab can clean up.
+set -m
+stop() {
+    trap '' INT TERM
+    if [[ -n $child ]] && kill -TERM -- "-$child" 2>/dev/null; then
+        wait "$child" || true
+    fi
+    say "stopped"
+    exit 130
+}
+trap stop INT TERM
+
+# Sums up what a stage's log counts; a stage that counts nothing is one check.
+count() {
+    local log=$1 status=$2 good=0 bad=0 a b
+    while read -r a b; do
+        good=$((good + a)) bad=$((bad + b))
+    done < <(sed -nE 's/^(test result: .* )?([0-9]+) passed[;,] ([0-9]+) failed.*$/\2 \3/p' "$log")
+    if ((good + bad == 0)); then
+        ((status == 0)) && good=1
+    fi
+    # A stage that failed without a failed check (a build error, say) must not look green.
+    ((status != 0 && bad == 0)) && bad=1
+    passed=$((passed + good)) failed=$((failed + bad))
+}
+
+run_stage() {
+    local name=$1 log=$logs/$1.log status=0 began=$SECONDS next=60
+    say "${bold}== $name${plain}"
+    "stage_$name" </dev/null >"$log" 2>&1 &
+    child=$!
+    if [[ $name == lab ]]; then
+        # The lab tells one line for each check: worth to be seen as it comes.
+        tail -n +1 -f --pid="$child" "$log" &
+    fi
+    while kill -0 "$child" 2>/dev/null; do
+        sleep 0.2
+        if [[ $name != lab ]] && ((SECONDS - began >= next)); then
+            say "   ${dim}$((SECONDS - began)) s: $(tail -n 1 "$log" | cut -c 1-90)${plain}"
+            next=$((next + 60))
+        fi
+    done
+    wait "$child" || status=$?
+    child=
+    # The tail of the lab's log, if there is one, ends with it.
+    wait
+    count "$log" "$status"
+    if ((status == 0)); then
+        say "   ${green}ok${plain}, $((SECONDS - began)) s"
+    else
+        broken+=("$name")
+        [[ $name == lab ]] || tail -n 60 "$log"
+        say "   ${red}FAILED${plain} (exit $status) after $((SECONDS - began)) s; all of it: ${log#"$root"/}"
+        say "   again, only this: scripts/test.sh --only $name"
+    fi
+}
+
+for name in "${chosen[@]}"; do
+    run_stage "$name"
+done
+
+say
+say "took $((SECONDS / 60)) min $((SECONDS % 60)) s; stages that failed: ${broken[*]:-none}"
+say "$passed passed, $failed failed"
+((failed == 0))
