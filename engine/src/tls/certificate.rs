@@ -189,6 +189,25 @@ impl PublicKey {
     }
 }
 
+impl std::fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::Rsa(bits) => write!(f, "RSA {bits}"),
+            Self::Ec(Self::P256) => f.write_str("EC P-256"),
+            Self::Ec(Self::P384) => f.write_str("EC P-384"),
+            Self::Ec(Self::P521) => f.write_str("EC P-521"),
+            Self::Ec(other) => write!(f, "EC {other}"),
+            Self::Other(Self::ED25519) => f.write_str("Ed25519"),
+            Self::Other(other) => write!(f, "{other}"),
+        }
+    }
+}
+
+/// The bits of the key in a SubjectPublicKeyInfo.
+pub(crate) fn key_bits(public_key: &[u8]) -> Option<&[u8]> {
+    PublicKeyInfo::from_der(public_key).ok()?.key.as_bytes()
+}
+
 /// RFC 8017 §A.1.1.
 #[derive(Clone, Debug, Sequence)]
 struct RsaPublicKey<'a> {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::SignatureScheme;
-use rustls::crypto::CryptoProvider;
 use rustls::sign::SigningKey;
 use rustls_pki_types::{AlgorithmIdentifier, PrivateKeyDer, PrivatePkcs8KeyDer, alg_id};
 use zeroize::Zeroizing;
@@ -53,17 +52,18 @@ const CERTIFICATE_SCHEMES: [(SignatureScheme, AlgorithmIdentifier); 3] = [
 impl Key {
     /// Loads a PKCS#8, SEC 1 or PKCS#1 key.
     pub(crate) fn load(provider: Provider, der: PrivateKeyDer<'static>) -> Result<Self, KeyError> {
-        Self::load_with(&provider.load(), der)
+        provider.load().key_provider.load_private_key(der).map(Self).map_err(|_| KeyError::Unusable)
     }
 
-    fn load_with(provider: &CryptoProvider, der: PrivateKeyDer<'static>) -> Result<Self, KeyError> {
-        provider.key_provider.load_private_key(der).map(Self).map_err(|_| KeyError::Unusable)
+    /// Loads what [`generate_pkcs8`] made.
+    pub(crate) fn from_pkcs8(provider: Provider, der: &[u8]) -> Result<Self, KeyError> {
+        Self::load(provider, PrivatePkcs8KeyDer::from(der.to_vec()).into())
     }
 
     /// Makes a new one.
     pub(crate) fn generate(provider: Provider, kind: KeyType) -> Result<Self, KeyError> {
         let pkcs8 = generate_pkcs8(provider, kind)?;
-        Self::load(provider, PrivatePkcs8KeyDer::from(pkcs8.to_vec()).into())
+        Self::from_pkcs8(provider, &pkcs8)
     }
 
     /// The public half: DER of its SubjectPublicKeyInfo.
