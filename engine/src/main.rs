@@ -1,1 +1,2 @@
+//! The `wireglass` command.
 fn main() {}

@@ -307,8 +307,12 @@ impl Adopted {
             if !self.client.send(to_client) || !self.server.send(to_server) {
                 return Err(refused);
             }
-            if let Some(inspector) = inspector {
-                told.http.extend(std::iter::from_fn(|| inspector.poll_transaction()));
+            if let Some(reading) = inspector {
+                told.http.extend(std::iter::from_fn(|| reading.poll_transaction()));
+                if let Some(reason) = reading.off_reason() {
+                    fx.counters().inspector_off(reason);
+                    *inspector = None;
+                }
             }
         }
         // A FIN follows when all before it has been handed on, as it came: half-close stays half-close.

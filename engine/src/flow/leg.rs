@@ -24,6 +24,8 @@ pub(super) struct Leg {
     towards: Side,
     /// The pool was empty: transmit again then.
     retry_at: Option<Instant>,
+    /// Retransmissions and timeouts that have been counted.
+    counted: (u32, u32),
 }
 
 impl Leg {
@@ -44,7 +46,7 @@ impl Leg {
             fin_wait_2: None,
             ..Config::default()
         };
-        Self { tcp: Connection::adopt(now, config, adoption), template, towards, retry_at: None }
+        Self { tcp: Connection::adopt(now, config, adoption), template, towards, retry_at: None, counted: (0, 0) }
     }
 
     /// Queues bytes for the peer. False: it takes none any more, or more than it may hold.
@@ -81,7 +83,7 @@ impl Leg {
                 self.retry_at = Some(fx.now() + RETRY);
                 return;
             };
-            let Some(segment) = self.tcp.poll_transmit(fx.now()) else { return };
+            let Some(segment) = self.tcp.poll_transmit(fx.now()) else { break };
             let header_end = head + segment.header_len();
             if !frame.set_len(header_end + segment.payload_len()) {
                 // Cannot be: the MSS was cut to the wire's MTU, which fits a frame. TCP would send it again for ever.
@@ -95,6 +97,10 @@ impl Leg {
             self.template.seal(bytes);
             fx.send(self.towards, frame);
         }
+        let stats = self.tcp.stats();
+        let (retransmits, timeouts) = std::mem::replace(&mut self.counted, (stats.retransmits, stats.rto_events));
+        fx.counters().retransmits.add((stats.retransmits - retransmits).into());
+        fx.counters().tcp_timeouts.add((stats.rto_events - timeouts).into());
     }
 }
 

@@ -498,6 +498,7 @@ impl<F: Frame> Flow<F> {
         let tls = Arc::clone(&fx.shared().tls);
         let flight = client.take();
         let handshake = Handshake::new(tls, hello, flight, self.identity.server, Arc::clone(&profile));
+        fx.counters().handshakes_started.inc();
         self.pending = Some(Box::new((info, Arc::clone(&profile))));
         let adopted = Adopted::new(fx, (client, server), Box::new(handshake), profile);
         let (adopted, progress) = adopted.start(fx);
