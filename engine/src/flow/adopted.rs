@@ -222,13 +222,7 @@ impl Adopted {
             for from in [Side::Client, Side::Server] {
                 if let Err(error) = self.relay(fx, from, told) {
                     self.finish(told);
-                    let output = match &mut self.tls {
-                        Tls::Relay(relaying) => std::mem::take(&mut relaying.output),
-                        _ => Output::default(),
-                    };
-                    let legs = (self.client, self.server);
-                    let blocked = Blocked::last_words(fx, legs, output.to_client, output.to_server);
-                    return (None, Progress::Over(error.reason, Box::new(blocked)));
+                    return self.broken(fx, from, error);
                 }
             }
         }
@@ -244,6 +238,19 @@ impl Adopted {
             return (None, Progress::Over(Reason::Closed, Box::new(Blocked::silent(until))));
         }
         (Some(self), Progress::Live)
+    }
+
+    /// One end broke TLS, or said that it gives up. It gets the last word of its session; the other end is reset, as an
+    /// orderly end would pass a truncation off as the end of the data.
+    fn broken<E: Effects>(mut self, fx: &mut E, from: Side, error: RelayError) -> (Option<Self>, Progress) {
+        let output = match &mut self.tls {
+            Tls::Relay(relaying) => std::mem::take(&mut relaying.output),
+            _ => Output::default(),
+        };
+        self.leg(from.other()).tcp.abort();
+        let legs = (self.client, self.server);
+        let blocked = Blocked::last_words(fx, legs, output.to_client, output.to_server);
+        (None, Progress::Over(error.reason, Box::new(blocked)))
     }
 
     /// Both ends' bytes have been relayed and acknowledged.
@@ -292,27 +299,28 @@ impl Adopted {
         let room = limit.saturating_sub(sink.tcp.queued());
         let data = source.tcp.recv();
         let n = data.len().min(room);
+        let mut inspect = |side: Side, plaintext: &[u8]| {
+            fx.counters().plaintext(side).add(plaintext.len() as u64);
+            if let Some(inspector) = inspector {
+                inspector.bytes(side, plaintext);
+            }
+        };
+        // What came during the handshakes goes first; after that it does nothing.
+        relay.start(&mut inspect, output)?;
         if n > 0 {
-            let mut inspect = |side: Side, plaintext: &[u8]| {
-                fx.counters().plaintext(side).add(plaintext.len() as u64);
-                if let Some(inspector) = inspector {
-                    inspector.bytes(side, plaintext);
-                }
-            };
             relay.receive(from, &data[..n], &mut inspect, output)?;
             source.tcp.consume(n);
-            let refused = RelayError { reason: Reason::ResourceMemory, alert: None };
-            let (to_client, to_server) =
-                (std::mem::take(&mut output.to_client), std::mem::take(&mut output.to_server));
-            if !self.client.send(to_client) || !self.server.send(to_server) {
-                return Err(refused);
-            }
-            if let Some(reading) = inspector {
-                told.http.extend(std::iter::from_fn(|| reading.poll_transaction()));
-                if let Some(reason) = reading.off_reason() {
-                    fx.counters().inspector_off(reason);
-                    *inspector = None;
-                }
+        }
+        if !self.client.send(std::mem::take(&mut output.to_client))
+            || !self.server.send(std::mem::take(&mut output.to_server))
+        {
+            return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
+        }
+        if let Some(reading) = inspector {
+            told.http.extend(std::iter::from_fn(|| reading.poll_transaction()));
+            if let Some(reason) = reading.off_reason() {
+                fx.counters().inspector_off(reason);
+                *inspector = None;
             }
         }
         // A FIN follows when all before it has been handed on, as it came: half-close stays half-close.
