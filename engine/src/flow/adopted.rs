@@ -1,7 +1,5 @@
 //! An adopted flow: two legs, and between them first two handshakes, then a relay.
 
-use std::sync::Arc;
-
 use tcp_stack::{Event as TcpEvent, Instant, Segment, State};
 
 use super::blocked::Blocked;
@@ -10,7 +8,6 @@ use super::leg::{Leg, earlier};
 use crate::handshake::{Job, Reply};
 use crate::inspect::HttpInspector;
 use crate::log::event::HttpEvent;
-use crate::policy::Profile;
 use crate::reason::Reason;
 use crate::side::Side;
 use crate::tls::{Failure, Handshake, HandshakeReport, Input, Outcome, Output, Relay, RelayError};
@@ -23,7 +20,8 @@ pub(super) struct Adopted {
     closed: [bool; 2],
     tls: Tls,
     handshake_until: Instant,
-    profile: Arc<Profile>,
+    /// Read HTTP in the plaintext.
+    http: bool,
 }
 
 /// What is between the legs.
@@ -34,6 +32,8 @@ enum Tls {
     AtPool([bool; 2]),
     /// Application data goes by.
     Relay(Box<Relaying>),
+    /// Bytes go by as they are: a bypassed flow whose frames could not be released.
+    Plain,
     /// Both ends have closed; only TCP has something left to do.
     Done,
 }
@@ -67,15 +67,25 @@ pub(super) struct Told {
 
 impl Adopted {
     /// With a handshake to be run.
-    pub(super) fn new<E: Effects>(
-        fx: &mut E,
-        (client, server): (Leg, Leg),
+    pub(super) fn with_handshake<E: Effects>(
+        fx: &E,
+        legs: (Leg, Leg),
         handshake: Box<Handshake>,
-        profile: Arc<Profile>,
+        http: bool,
     ) -> Self {
+        Self::new(fx, legs, Tls::Handshake(handshake, [false; 2]), http)
+    }
+
+    /// Relays bytes as they are.
+    pub(super) fn plain<E: Effects>(fx: &E, legs: (Leg, Leg)) -> Self {
+        Self::new(fx, legs, Tls::Plain, false)
+    }
+
+    fn new<E: Effects>(fx: &E, (client, server): (Leg, Leg), tls: Tls, http: bool) -> Self {
         let handshake_until = fx.now() + fx.shared().limits.handshake_time;
-        let tls = Tls::Handshake(handshake, [false; 2]);
-        Self { client, server, closed: [false; 2], tls, handshake_until, profile }
+        // A leg that was listened to before has told its events already.
+        let closed = [&client, &server].map(|leg| leg.peer_has_closed());
+        Self { client, server, closed, tls, handshake_until, http }
     }
 
     /// Has the first flight answered: the handshake holds it already, so it runs without new bytes.
@@ -140,7 +150,7 @@ impl Adopted {
                 if !self.client.send(step.to_client) || !self.server.send(step.to_server) {
                     return self.over(fx, Reason::ResourceMemory);
                 }
-                let http_inspector = self.profile.http.then(|| HttpInspector::new(relay.alpn()));
+                let http_inspector = self.http.then(|| HttpInspector::new(relay.alpn()));
                 let relaying = Relaying { relay: *relay, http: http_inspector, output: Output::default() };
                 self.tls = Tls::Relay(Box::new(relaying));
                 self.drive(fx, told)
@@ -181,12 +191,16 @@ impl Adopted {
                     told.http.extend(std::iter::from_fn(|| inspector.poll_transaction()));
                 }
             }
-            Tls::AtPool(_) | Tls::Done => {}
+            Tls::AtPool(_) | Tls::Plain | Tls::Done => {}
         }
     }
 
     fn is_handshaking(&self) -> bool {
         matches!(self.tls, Tls::Handshake(..) | Tls::AtPool(_))
+    }
+
+    fn is_relaying(&self) -> bool {
+        matches!(self.tls, Tls::Relay(_) | Tls::Plain)
     }
 
     fn leg(&mut self, side: Side) -> &mut Leg {
@@ -197,7 +211,7 @@ impl Adopted {
     }
 
     /// Does all that can be done now: events, handshake, relay, segments.
-    fn drive<E: Effects>(mut self, fx: &mut E, told: &mut Told) -> (Option<Self>, Progress) {
+    pub(super) fn drive<E: Effects>(mut self, fx: &mut E, told: &mut Told) -> (Option<Self>, Progress) {
         for side in [Side::Client, Side::Server] {
             if let Some(reason) = self.take_events(side) {
                 self.finish(told);
@@ -218,7 +232,7 @@ impl Adopted {
             };
             return self.submit(fx, input);
         }
-        if matches!(self.tls, Tls::Relay(_)) {
+        if self.is_relaying() {
             for from in [Side::Client, Side::Server] {
                 if let Err(error) = self.relay(fx, from, told) {
                     self.finish(told);
@@ -226,7 +240,7 @@ impl Adopted {
                 }
             }
         }
-        if self.closed == [true; 2] && matches!(self.tls, Tls::Relay(_)) && self.is_drained() {
+        if self.closed == [true; 2] && self.is_relaying() && self.is_drained() {
             self.finish(told);
             self.tls = Tls::Done;
         }
@@ -294,15 +308,45 @@ impl Adopted {
             Side::Client => (&mut self.client, &mut self.server),
             Side::Server => (&mut self.server, &mut self.client),
         };
-        let Tls::Relay(relaying) = &mut self.tls else { return Ok(()) };
-        let Relaying { relay, http: inspector, output } = &mut **relaying;
         let room = limit.saturating_sub(sink.tcp.queued());
+        match &mut self.tls {
+            Tls::Relay(relaying) => relaying.relay(fx, from, source, sink, room, told)?,
+            Tls::Plain => {
+                let n = source.tcp.recv().len().min(room);
+                let bytes = source.tcp.recv()[..n].to_vec();
+                source.tcp.consume(n);
+                if !sink.send(bytes) {
+                    return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
+                }
+            }
+            Tls::Handshake(..) | Tls::AtPool(_) | Tls::Done => {}
+        }
+        // A FIN follows when all before it has been handed on, as it came: half-close stays half-close.
+        if self.closed[from as usize] && source.tcp.recv().is_empty() {
+            sink.tcp.close();
+        }
+        Ok(())
+    }
+}
+
+impl Relaying {
+    /// Decrypts, inspects and encrypts at most `room` bytes of what `source` has received.
+    fn relay<E: Effects>(
+        &mut self,
+        fx: &mut E,
+        from: Side,
+        source: &mut Leg,
+        sink: &mut Leg,
+        room: usize,
+        told: &mut Told,
+    ) -> Result<(), RelayError> {
+        let Self { relay, http, output } = self;
         let data = source.tcp.recv();
         let n = data.len().min(room);
         let mut inspect = |side: Side, plaintext: &[u8]| {
             fx.counters().plaintext(side).add(plaintext.len() as u64);
-            if let Some(inspector) = inspector {
-                inspector.bytes(side, plaintext);
+            if let Some(http) = http {
+                http.bytes(side, plaintext);
             }
         };
         // What came during the handshakes goes first; after that it does nothing.
@@ -311,25 +355,21 @@ impl Adopted {
             relay.receive(from, &data[..n], &mut inspect, output)?;
             source.tcp.consume(n);
         }
-        if !self.client.send(std::mem::take(&mut output.to_client))
-            || !self.server.send(std::mem::take(&mut output.to_server))
-        {
+        let (to_client, to_server) =
+            (std::mem::take(&mut output.to_client), std::mem::take(&mut output.to_server));
+        let (to_source, to_sink) = match from {
+            Side::Client => (to_client, to_server),
+            Side::Server => (to_server, to_client),
+        };
+        if !source.send(to_source) || !sink.send(to_sink) {
             return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
         }
-        if let Some(reading) = inspector {
+        if let Some(reading) = http {
             told.http.extend(std::iter::from_fn(|| reading.poll_transaction()));
             if let Some(reason) = reading.off_reason() {
                 fx.counters().inspector_off(reason);
-                *inspector = None;
+                *http = None;
             }
-        }
-        // A FIN follows when all before it has been handed on, as it came: half-close stays half-close.
-        let (source, sink) = match from {
-            Side::Client => (&mut self.client, &mut self.server),
-            Side::Server => (&mut self.server, &mut self.client),
-        };
-        if self.closed[from as usize] && source.tcp.recv().is_empty() {
-            sink.tcp.close();
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! One leg of an adopted flow: a TCP connection and the headers that its segments wear.
 
 use bytes::Bytes;
-use tcp_stack::{Adoption, Config, Connection, Duration, Instant};
+use tcp_stack::{Adoption, Config, Connection, Duration, Instant, State};
 
 use super::effects::{Effects, Limits};
 use crate::driver::Frame;
@@ -46,12 +46,26 @@ impl Leg {
             fin_wait_2: None,
             ..Config::default()
         };
-        Self { tcp: Connection::adopt(now, config, adoption), template, towards, retry_at: None, counted: (0, 0) }
+        Self {
+            tcp: Connection::adopt(now, config, adoption),
+            template,
+            towards,
+            retry_at: None,
+            counted: (0, 0),
+        }
     }
 
     /// Queues bytes for the peer. False: it takes none any more, or more than it may hold.
     pub(super) fn send(&mut self, bytes: Vec<u8>) -> bool {
         bytes.is_empty() || self.tcp.send(Bytes::from(bytes)).is_ok()
+    }
+
+    /// The peer's FIN has been received, in its place.
+    pub(super) fn peer_has_closed(&self) -> bool {
+        matches!(
+            self.tcp.state(),
+            State::CloseWait | State::Closing | State::LastAck | State::TimeWait | State::Closed
+        )
     }
 
     /// Takes what has been received.
@@ -98,7 +112,8 @@ impl Leg {
             fx.send(self.towards, frame);
         }
         let stats = self.tcp.stats();
-        let (retransmits, timeouts) = std::mem::replace(&mut self.counted, (stats.retransmits, stats.rto_events));
+        let (retransmits, timeouts) =
+            std::mem::replace(&mut self.counted, (stats.retransmits, stats.rto_events));
         fx.counters().retransmits.add((stats.retransmits - retransmits).into());
         fx.counters().tcp_timeouts.add((stats.rto_events - timeouts).into());
     }

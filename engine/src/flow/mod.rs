@@ -10,7 +10,9 @@
 mod adopted;
 mod blocked;
 mod bypassed;
+mod decide;
 mod effects;
+mod hearing;
 mod leg;
 mod opening;
 mod peeking;
@@ -25,8 +27,9 @@ use tcp_stack::{Duration, Instant, Segment};
 use self::adopted::{Adopted, Told};
 use self::blocked::Blocked;
 use self::bypassed::Bypassed;
+use self::decide::FirstFlight;
 pub use self::effects::{Effects, Limits, OutsideTls, Shared};
-use self::leg::Leg;
+use self::hearing::Hearing;
 use self::opening::{Opened, Opening};
 use self::peeking::{Peeked, Peeking};
 use crate::driver::Frame;
@@ -35,18 +38,12 @@ use crate::handshake::Reply;
 use crate::log::event::{Action, HelloInfo, Timestamp, Volume};
 use crate::metrics;
 use crate::packet::{Headers, Template, scrub_syn};
-use crate::policy::{
-    BlockWith, Decision, FlowFacts, HelloFacts, Profile, TlsVersion, UnsupportedAction, Verdict,
-};
+use crate::policy::{Decision, FlowFacts, Profile, Verdict};
 use crate::reason::{PacketDrop, Reason};
 use crate::side::Side;
-use crate::tls::{ClientHello, Handshake, alert_record};
 
 /// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
 const OPENING_TIME: Duration = Duration::from_secs(60);
-/// TLS alerts (RFC 8446 6.2).
-const ALERT_PROTOCOL_VERSION: u8 = 70;
-const ALERT_ACCESS_DENIED: u8 = 49;
 
 /// One connection through a wire.
 pub struct Flow<F> {
@@ -85,6 +82,7 @@ pub struct Identity {
 enum Phase<F> {
     Opening(Opening),
     Peeking(Box<Peeking<F>>),
+    Hearing(Box<Hearing>),
     Adopted(Box<Adopted>),
     Bypassed(Bypassed),
     Blocked(Box<Blocked>),
@@ -132,7 +130,7 @@ impl<F: Frame> Flow<F> {
         match self.phase {
             Phase::Opening(_) => Class::Opening,
             Phase::Bypassed(_) | Phase::Blocked(_) => Class::Light,
-            Phase::Peeking(_) | Phase::Adopted(_) | Phase::Moving => Class::Held,
+            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) | Phase::Moving => Class::Held,
         }
     }
 
@@ -140,7 +138,7 @@ impl<F: Frame> Flow<F> {
     pub fn phase(&self) -> metrics::Phase {
         match self.phase {
             Phase::Opening(_) => metrics::Phase::Opening,
-            Phase::Peeking(_) => metrics::Phase::Peeking,
+            Phase::Peeking(_) | Phase::Hearing(_) => metrics::Phase::Peeking,
             Phase::Adopted(_) | Phase::Moving => metrics::Phase::Adopted,
             Phase::Bypassed(_) => metrics::Phase::Bypassed,
             Phase::Blocked(_) => metrics::Phase::Blocked,
@@ -154,7 +152,7 @@ impl<F: Frame> Flow<F> {
             Phase::Adopted(adopted) => adopted.is_closing(),
             Phase::Bypassed(bypassed) => bypassed.is_closing(),
             Phase::Blocked(_) => true,
-            Phase::Peeking(_) | Phase::Moving => false,
+            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Moving => false,
         }
     }
 
@@ -202,7 +200,11 @@ impl<F: Frame> Flow<F> {
         }
         match std::mem::replace(&mut self.phase, Phase::Moving) {
             Phase::Peeking(peeking) if peeking.deadline <= now => {
-                self.phase = self.no_hello(fx, peeking, Reason::HelloTimeout);
+                self.phase = self.no_hello(fx, FirstFlight::Held(peeking), Reason::HelloTimeout);
+            }
+            Phase::Hearing(mut hearing) => {
+                let heard = hearing.handle_timeout(fx);
+                self.phase = self.heard(fx, hearing, heard);
             }
             Phase::Adopted(adopted) => {
                 let mut told = Told::default();
@@ -239,6 +241,7 @@ impl<F: Frame> Flow<F> {
     pub fn poll_timeout(&self, shared: &Shared) -> Instant {
         let own = match &self.phase {
             Phase::Peeking(peeking) => Some(peeking.deadline),
+            Phase::Hearing(hearing) => hearing.poll_timeout(),
             Phase::Adopted(adopted) => adopted.poll_timeout(),
             Phase::Blocked(blocked) => blocked.poll_timeout(),
             Phase::Bypassed(bypassed) => Some(bypassed.ends().0),
@@ -257,10 +260,8 @@ impl<F: Frame> Flow<F> {
                 let (adopted, progress) = adopted.over(fx, reason);
                 self.phase = self.follow(fx, adopted, progress, told);
             }
-            Phase::Peeking(peeking) => {
-                peeking.into_frames(fx);
-                self.phase = Phase::Blocked(Box::new(Blocked::silent(fx.now())));
-            }
+            Phase::Peeking(peeking) => self.phase = self.no_hello(fx, FirstFlight::Held(peeking), reason),
+            Phase::Hearing(hearing) => self.phase = self.no_hello(fx, FirstFlight::Taken(hearing), reason),
             phase => self.phase = phase,
         }
         self.finish(fx, reason);
@@ -348,8 +349,11 @@ impl<F: Frame> Flow<F> {
             return Phase::Peeking(peeking);
         };
         if segment.flags.rst && from == Side::Client {
-            let fits = peeking.covers(segment.seq);
-            return self.client_reset(fx, peeking, fits);
+            if peeking.covers(segment.seq) {
+                return self.no_hello(fx, FirstFlight::Held(peeking), Reason::ClientReset);
+            }
+            fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            return Phase::Peeking(peeking);
         }
         if segment.flags.syn || from == Side::Server {
             let opened =
@@ -359,33 +363,15 @@ impl<F: Frame> Flow<F> {
         let (fin, end) = (segment.flags.fin, segment.seq + segment.payload.len() as u32);
         let inserted = peeking.insert(&segment);
         match peeking.hold(fx, frame, inserted) {
-            Peeked::Hello(hello) => self.decide(fx, peeking, hello),
-            Peeked::Not(reason) => self.no_hello(fx, peeking, reason),
+            Peeked::Hello(hello) => self.decide(fx, FirstFlight::Held(peeking), hello),
+            Peeked::Not(reason) => self.no_hello(fx, FirstFlight::Held(peeking), reason),
             // After a FIN in its place there will be no more.
             Peeked::Incomplete if fin && peeking.reaches(end) => {
-                self.no_hello(fx, peeking, Reason::ClientClosed)
+                self.no_hello(fx, FirstFlight::Held(peeking), Reason::ClientClosed)
             }
             Peeked::Incomplete => Phase::Peeking(peeking),
+            Peeked::Stuck => self.hear(fx, peeking),
         }
-    }
-
-    /// The client gives up. The server has seen none of its data, so the RST that it gets has other numbers.
-    fn client_reset<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        peeking: Box<Peeking<F>>,
-        fits: bool,
-    ) -> Phase<F> {
-        if !fits {
-            fx.counters().drop_packet(PacketDrop::BrokenHandshake);
-            return Phase::Peeking(peeking);
-        }
-        self.report_tls(fx, None, None, Reason::ClientReset);
-        if let Some((_, mut server)) = peeking.adopt(fx) {
-            server.tcp.abort();
-            server.transmit(fx);
-        }
-        self.block(fx, Blocked::reset, None, Reason::ClientReset)
     }
 
     /// While the hello is incomplete: what is not the client's data.
@@ -419,132 +405,6 @@ impl<F: Frame> Flow<F> {
         Phase::Peeking(peeking)
     }
 
-    /// There will be no ClientHello.
-    fn no_hello<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        peeking: Box<Peeking<F>>,
-        reason: Reason,
-    ) -> Phase<F> {
-        if matches!(reason, Reason::HelloNotTls | Reason::ClientClosed)
-            && fx.shared().outside_tls.bypass_not_tls
-        {
-            self.decided = Some((Action::Bypass, None));
-            return self.release(fx, peeking);
-        }
-        self.decided = Some((Action::Block, None));
-        if reason != Reason::HelloNotTls {
-            self.report_tls(fx, None, None, reason);
-        }
-        let legs = peeking.adopt(fx);
-        self.block(fx, Blocked::reset, legs, reason)
-    }
-
-    fn decide<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        peeking: Box<Peeking<F>>,
-        hello: Box<ClientHello>,
-    ) -> Phase<F> {
-        let shared = Arc::clone(fx.shared());
-        let info = hello.info();
-        let verdict = shared.policy.at_hello(
-            &self.facts(&shared),
-            &HelloFacts { sni: info.sni.as_deref(), alpn: &info.alpn, ja4: &info.ja4 },
-        );
-        let rule = verdict.rule;
-        match verdict.decision {
-            Decision::Bypass => {
-                self.decided = Some((Action::Bypass, rule));
-                self.report_tls(fx, Some(info), None, Reason::PolicyBypass);
-                self.release(fx, peeking)
-            }
-            Decision::Block(with) => {
-                self.decided = Some((Action::Block, rule));
-                self.report_tls(fx, Some(info), None, Reason::PolicyBlock);
-                let alert = matches!(with, BlockWith::Alert).then_some(ALERT_ACCESS_DENIED);
-                self.refuse(fx, peeking, alert, Reason::PolicyBlock)
-            }
-            Decision::Decrypt(profile) if !offers(&hello, &profile) => {
-                let reason = Reason::VersionUnsupportedClient;
-                if profile.on_unsupported == UnsupportedAction::Bypass {
-                    self.decided = Some((Action::Bypass, rule));
-                    self.report_tls(fx, Some(info), Some(&profile), reason);
-                    return self.release(fx, peeking);
-                }
-                self.decided = Some((Action::Block, rule));
-                self.report_tls(fx, Some(info), Some(&profile), reason);
-                self.refuse(fx, peeking, Some(ALERT_PROTOCOL_VERSION), reason)
-            }
-            Decision::Decrypt(profile) => {
-                self.decided = Some((Action::Decrypt, rule));
-                self.decrypt(fx, peeking, hello, info, profile)
-            }
-        }
-    }
-
-    fn decrypt<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        peeking: Box<Peeking<F>>,
-        hello: Box<ClientHello>,
-        info: HelloInfo,
-        profile: Arc<Profile>,
-    ) -> Phase<F> {
-        let Some((mut client, server)) = peeking.adopt(fx) else {
-            // Cannot be: a flow without SYN-ACK is never peeked at.
-            return self.block(fx, Blocked::reset, None, Reason::Internal);
-        };
-        let tls = Arc::clone(&fx.shared().tls);
-        let flight = client.take();
-        let handshake = Handshake::new(tls, hello, flight, self.identity.server, Arc::clone(&profile));
-        fx.counters().handshakes_started.inc();
-        self.pending = Some(Box::new((info, Arc::clone(&profile))));
-        let adopted = Adopted::new(fx, (client, server), Box::new(handshake), profile);
-        let (adopted, progress) = adopted.start(fx);
-        self.follow(fx, adopted, progress, Told::default())
-    }
-
-    /// Lets the held frames go, as they came.
-    fn release<E: Effects<Frame = F>>(&mut self, fx: &mut E, peeking: Box<Peeking<F>>) -> Phase<F> {
-        for frame in peeking.into_frames(fx) {
-            fx.send(Side::Server, frame);
-        }
-        Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time))
-    }
-
-    /// Ends a flow whose hello is not answered: an alert to the client, or a RST; a RST to the server.
-    fn refuse<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        peeking: Box<Peeking<F>>,
-        alert: Option<u8>,
-        reason: Reason,
-    ) -> Phase<F> {
-        let legs = peeking.adopt(fx);
-        let tell = |fx: &mut E, legs: Option<(Leg, Leg)>| match (alert, legs) {
-            (Some(alert), Some((client, mut server))) => {
-                server.tcp.abort();
-                Blocked::last_words(fx, (client, server), alert_record(alert).to_vec(), Vec::new())
-            }
-            (_, legs) => Blocked::reset(fx, legs),
-        };
-        self.block(fx, tell, legs, reason)
-    }
-
-    fn block<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        how: impl FnOnce(&mut E, Option<(Leg, Leg)>) -> Blocked,
-        legs: Option<(Leg, Leg)>,
-        reason: Reason,
-    ) -> Phase<F> {
-        let blocked = how(fx, legs);
-        self.phase = Phase::Blocked(Box::new(blocked));
-        self.report_flow(fx, reason);
-        std::mem::replace(&mut self.phase, Phase::Moving)
-    }
-
     /// A segment of a flow whose frames go no further.
     fn handle_segment<E: Effects<Frame = F>>(
         &mut self,
@@ -554,6 +414,10 @@ impl<F: Frame> Flow<F> {
         segment: &Segment<'_>,
     ) -> Phase<F> {
         match phase {
+            Phase::Hearing(mut hearing) => {
+                let heard = hearing.handle_segment(fx, from, segment);
+                self.heard(fx, hearing, heard)
+            }
             Phase::Adopted(adopted) => {
                 let mut told = Told::default();
                 let (adopted, progress) = adopted.handle_segment(fx, from, segment, &mut told);
@@ -576,11 +440,4 @@ impl<F: Frame> Flow<F> {
             server: self.identity.server,
         }
     }
-}
-
-/// The client offers a version that the profile allows.
-fn offers(hello: &ClientHello, profile: &Profile) -> bool {
-    let allowed = profile.min_version..=profile.max_version;
-    hello.offers_tls12() && allowed.contains(&TlsVersion::Tls12)
-        || hello.offers_tls13() && allowed.contains(&TlsVersion::Tls13)
 }

@@ -1,13 +1,14 @@
 //! Holding the client's first flight until it is known what it is. Nothing is acknowledged meanwhile, so that a bypass can
 //! release the client's own frames.
 
-use tcp_stack::{Flags, Instant, Options, Segment, Seq};
+use tcp_stack::{Instant, Segment, Seq};
 
 use super::effects::{Effects, Limits};
 use super::leg::Leg;
 use super::opening::Opening;
 use super::prefix::{Inserted, Prefix};
-use crate::packet::Template;
+use crate::driver::Frame;
+use crate::packet::{Class, Template, classify};
 use crate::reason::{PacketDrop, Reason};
 use crate::tls::{ClientHello, Peek, peek};
 
@@ -19,39 +20,31 @@ pub(super) struct Peeking<F> {
     pub(super) to_server: Template,
     /// When the hello must be complete.
     pub(super) deadline: Instant,
-    /// What the client's last segment said beside its payload.
-    last: Last,
     held: Vec<F>,
     prefix: Prefix,
     /// Longest stream that is held.
     limit: usize,
 }
 
-#[derive(Default)]
-struct Last {
-    ack: Option<Seq>,
-    window: u16,
-    options: Options,
-}
-
 /// What is known of the client's stream now.
 pub(super) enum Peeked {
     /// Wait for more.
     Incomplete,
+    /// Wait for more, but it will not come: the client repeats what it has said.
+    Stuck,
     /// A whole ClientHello.
     Hello(Box<ClientHello>),
     /// It will not be a ClientHello, and this is why.
     Not(Reason),
 }
 
-impl<F> Peeking<F> {
+impl<F: Frame> Peeking<F> {
     /// With nothing held yet.
     pub(super) fn new(now: Instant, opening: Opening, to_server: Template, limits: &Limits) -> Self {
         Self {
             opening,
             to_server,
             deadline: now + limits.hello_time,
-            last: Last::default(),
             held: Vec::new(),
             prefix: Prefix::new(limits.hello_bytes),
             limit: limits.hello_bytes,
@@ -63,6 +56,10 @@ impl<F> Peeking<F> {
         match inserted {
             Inserted::New => {}
             Inserted::Repeated => {
+                fx.counters().drop_packet(PacketDrop::RepeatedWhileHeld);
+                return Peeked::Stuck;
+            }
+            Inserted::Outside => {
                 fx.counters().drop_packet(PacketDrop::RepeatedWhileHeld);
                 return Peeked::Incomplete;
             }
@@ -77,25 +74,18 @@ impl<F> Peeking<F> {
             return Peeked::Not(Reason::ResourceMemory);
         }
         self.held.push(frame);
-        match peek(self.prefix.contiguous(), limits.hello_bytes) {
-            Peek::Incomplete => Peeked::Incomplete,
-            Peek::NotTls => Peeked::Not(Reason::HelloNotTls),
-            Peek::Malformed => Peeked::Not(Reason::HelloMalformed),
-            Peek::TooBig => Peeked::Not(Reason::HelloTooBig),
-            Peek::Complete { hello, .. } => Peeked::Hello(hello),
-        }
+        look(self.prefix.contiguous(), limits.hello_bytes)
     }
 
     /// Adds a segment's payload to the stream. A bare FIN or ACK counts as new: it is held in its place.
     pub(super) fn insert(&mut self, segment: &Segment<'_>) -> Inserted {
-        self.last = Last { ack: segment.ack, window: segment.window, options: segment.options };
         if segment.payload.is_empty() {
             return Inserted::New;
         }
         let offset = segment.seq.since(self.opening.client_start());
         if offset as usize > self.limit {
             // Before the stream (a keep-alive probe, RFC 9293 3.8.4), or further on than the server's window allows.
-            return Inserted::Repeated;
+            return Inserted::Outside;
         }
         self.prefix.insert(offset as usize, segment.payload)
     }
@@ -110,23 +100,19 @@ impl<F> Peeking<F> {
         seq.since(self.opening.client_start()) as usize <= self.prefix.contiguous().len()
     }
 
-    /// Adopts both halves: the server leg has sent nothing yet, the client leg has received the flight.
+    /// Adopts both halves: the server leg has sent nothing yet, the client leg has received what is held.
     /// None where the SYN-ACK was never seen.
     pub(super) fn adopt<E: Effects<Frame = F>>(self, fx: &mut E) -> Option<(Leg, Leg)> {
         fx.release(self.held.len());
         let limits = fx.shared().limits;
         let (mut client, server) = self.opening.adopt(fx.now(), Some(self.to_server), fx.mtu(), &limits)?;
-        let flight = Segment {
-            src_port: 0,
-            dst_port: 0,
-            seq: self.opening.client_start(),
-            ack: self.last.ack,
-            flags: Flags::default(),
-            window: self.last.window,
-            options: self.last.options,
-            payload: self.prefix.contiguous(),
-        };
-        client.tcp.handle_segment(fx.now(), &flight);
+        for frame in &self.held {
+            if let Class::Tcp(headers) = classify(frame.data())
+                && let Ok(segment) = Segment::parse(headers.segment(frame.data()))
+            {
+                client.tcp.handle_segment(fx.now(), &segment);
+            }
+        }
         Some((client, server))
     }
 
@@ -140,5 +126,16 @@ impl<F> Peeking<F> {
     pub(super) fn into_frames<E: Effects<Frame = F>>(self, fx: &mut E) -> Vec<F> {
         fx.release(self.held.len());
         self.held
+    }
+}
+
+/// Looks for a ClientHello at the beginning of a stream.
+pub(super) fn look(stream: &[u8], limit: usize) -> Peeked {
+    match peek(stream, limit) {
+        Peek::Incomplete => Peeked::Incomplete,
+        Peek::NotTls => Peeked::Not(Reason::HelloNotTls),
+        Peek::Malformed => Peeked::Not(Reason::HelloMalformed),
+        Peek::TooBig => Peeked::Not(Reason::HelloTooBig),
+        Peek::Complete { hello, .. } => Peeked::Hello(hello),
     }
 }

@@ -12,6 +12,8 @@ pub(super) enum Inserted {
     New,
     /// All its bytes were there already.
     Repeated,
+    /// It lies outside of what the other end could take.
+    Outside,
     /// It says other bytes than an earlier segment at the same place.
     Ambiguous,
     /// It reaches further than is held, or leaves more gaps than are kept.

@@ -1,0 +1,106 @@
+//! Taking in the rest of a ClientHello that got stuck.
+//!
+//! A client that has lost a segment repeats its first one until it is acknowledged (RFC 6298 5.4), and holding back every
+//! acknowledgement would keep it from ever filling the gap. So both legs are adopted before the decision: the client leg
+//! acknowledges, the server leg waits. A bypass cannot release the client's own frames any more; it relays the bytes.
+
+use tcp_stack::{Event, Instant, Segment};
+
+use super::effects::Effects;
+use super::leg::{Leg, earlier};
+use super::peeking::{Peeked, look};
+use crate::reason::Reason;
+use crate::side::Side;
+
+/// A connection whose ClientHello is being taken in.
+pub(super) struct Hearing {
+    client: Leg,
+    server: Leg,
+    deadline: Instant,
+}
+
+/// What came of a call.
+pub(super) enum Heard {
+    /// Nothing new.
+    Nothing,
+    /// Of the client's stream this is known now.
+    Client(Peeked),
+}
+
+impl Hearing {
+    /// The hello must be complete at `deadline`.
+    pub(super) fn new((client, server): (Leg, Leg), deadline: Instant) -> Self {
+        Self { client, server, deadline }
+    }
+
+    /// A segment of either end.
+    pub(super) fn handle_segment<E: Effects>(
+        &mut self,
+        fx: &mut E,
+        from: Side,
+        segment: &Segment<'_>,
+    ) -> Heard {
+        let now = fx.now();
+        match from {
+            Side::Client => self.client.tcp.handle_segment(now, segment),
+            Side::Server => self.server.tcp.handle_segment(now, segment),
+        }
+        self.listen(fx)
+    }
+
+    /// Runs what is due.
+    pub(super) fn handle_timeout<E: Effects>(&mut self, fx: &mut E) -> Heard {
+        self.client.handle_timeout(fx.now());
+        self.server.handle_timeout(fx.now());
+        if self.deadline <= fx.now() {
+            return Heard::Client(Peeked::Not(Reason::HelloTimeout));
+        }
+        self.listen(fx)
+    }
+
+    /// When to be called next.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let legs = earlier(self.client.poll_timeout(), self.server.poll_timeout());
+        earlier(legs, Some(self.deadline))
+    }
+
+    /// Both legs, as they are.
+    pub(super) fn into_legs(self) -> (Leg, Leg) {
+        (self.client, self.server)
+    }
+
+    /// Acknowledges, and looks at what has come.
+    pub(super) fn listen<E: Effects>(&mut self, fx: &mut E) -> Heard {
+        self.client.transmit(fx);
+        self.server.transmit(fx);
+        let mut closed = false;
+        while let Some(event) = self.client.tcp.poll_event() {
+            match event {
+                Event::Reset => return not(Reason::ClientReset),
+                Event::TimedOut => return not(Reason::ClientTimeout),
+                Event::PeerClosed => closed = true,
+                Event::Established | Event::Closed => {}
+            }
+        }
+        while let Some(event) = self.server.tcp.poll_event() {
+            match event {
+                Event::Reset => return not(Reason::ServerReset),
+                Event::TimedOut => return not(Reason::ServerTimeout),
+                Event::PeerClosed => return not(Reason::ServerClosed),
+                Event::Established | Event::Closed => {}
+            }
+        }
+        if !self.server.tcp.recv().is_empty() {
+            return not(Reason::HelloNotTls);
+        }
+        match look(self.client.tcp.recv(), fx.shared().limits.hello_bytes) {
+            Peeked::Incomplete if closed => not(Reason::ClientClosed),
+            Peeked::Incomplete => Heard::Nothing,
+            peeked => Heard::Client(peeked),
+        }
+    }
+}
+
+fn not(reason: Reason) -> Heard {
+    Heard::Client(Peeked::Not(reason))
+}
