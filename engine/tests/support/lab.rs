@@ -251,6 +251,14 @@ impl Run {
         self.simulation.server.report(self.pairs[pair].1)
     }
 
+    pub(crate) fn client_id(&self) -> SessionId {
+        self.pairs[0].0
+    }
+
+    pub(crate) fn server_id(&self) -> SessionId {
+        self.pairs[0].1
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.simulation.middle
     }
