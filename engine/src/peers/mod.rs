@@ -10,6 +10,7 @@
 //! and the middle is whatever implements [`Middle`]: a plain [`Wire`], or the engine. Nothing reads a clock or a
 //! socket: the same seed gives the same run.
 
+mod engine;
 mod host;
 mod link;
 mod random;
@@ -19,8 +20,9 @@ mod tls;
 
 pub use smoltcp::time::{Duration, Instant};
 
+pub use engine::{Engine, EngineSettings, Spread};
 pub use host::{Host, HostConfig, SessionId, Tag};
-pub use link::{Impairment, Link, LinkStats};
+pub use link::{Impairment, Link, LinkStats, Tamper};
 pub use random::Random;
 pub use session::{End, HandshakeInfo, Report, Session, Step};
 pub use simulation::{Crossing, Heading, Middle, Port, Simulation, Stop, Wire};

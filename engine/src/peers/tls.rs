@@ -31,13 +31,15 @@ pub struct ClientOptions {
     pub roots: Vec<CertificateDer<'static>>,
     /// Names the server in the ClientHello.
     pub sni: bool,
+    /// Longest record, in bytes with its header, at least 32; longer messages are spread over several.
+    pub record: Option<usize>,
 }
 
 impl ClientOptions {
     /// TLS 1.2 and 1.3, no ALPN, with SNI.
     pub fn new(provider: CryptoProvider, roots: Vec<CertificateDer<'static>>) -> Self {
         let versions = rustls::ALL_VERSIONS.to_vec();
-        Self { provider, versions, groups: Vec::new(), alpn: Vec::new(), roots, sni: true }
+        Self { provider, versions, groups: Vec::new(), alpn: Vec::new(), roots, sni: true, record: None }
     }
 
     /// The configuration; sessions that share it resume each other's TLS sessions.
@@ -56,6 +58,7 @@ impl ClientOptions {
             .with_no_client_auth();
         config.alpn_protocols.clone_from(&self.alpn);
         config.enable_sni = self.sni;
+        config.max_fragment_size = self.record;
         Ok(Arc::new(config))
     }
 }

@@ -1,0 +1,157 @@
+//! The engine as the middle of a simulation: the workers themselves, on in-memory ports and the virtual clock.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Instant, Middle, Port};
+use crate::assembly::Assembly;
+use crate::driver::PortId;
+use crate::driver::memory::{Cable, MemoryIo};
+use crate::handshake::Pool;
+use crate::log::event::Timestamp;
+use crate::metrics::{Metrics, WorkerCounters};
+use crate::packet::{Class, FlowKey, KeyHasher, classify};
+use crate::side::Side;
+use crate::worker::Worker;
+
+/// Frames that a receive queue holds.
+const QUEUE_DEPTH: usize = 4096;
+
+/// Which worker's queue a frame comes in: the NIC's RSS, good or bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spread {
+    /// That of the worker to which the flow belongs.
+    #[default]
+    Owner,
+    /// That of its neighbour, always.
+    Wrong,
+    /// One after the other.
+    Turns,
+}
+
+/// A whole engine with one wire.
+pub struct Engine {
+    // Dropped before the pool, as it asks for.
+    workers: Vec<Worker<MemoryIo>>,
+    _pool: Pool,
+    cable: Cable,
+    counters: Vec<Arc<WorkerCounters>>,
+    hasher: KeyHasher,
+    spread: Spread,
+    turn: usize,
+    started: Timestamp,
+    overflows: u64,
+}
+
+/// What of an engine is not in its [`Assembly`].
+#[derive(Clone, Copy, Debug)]
+pub struct EngineSettings {
+    /// How many workers.
+    pub workers: usize,
+    /// Which worker's queue frames come in.
+    pub spread: Spread,
+    /// Largest IP packet that the wire carries.
+    pub mtu: usize,
+    /// Time of day at the virtual time zero.
+    pub started: Timestamp,
+}
+
+impl Engine {
+    /// An engine that starts at the virtual time zero.
+    ///
+    /// # Errors
+    /// When a thread of its handshake pool cannot be started.
+    pub fn new(assembly: Assembly, settings: EngineSettings) -> io::Result<Self> {
+        let EngineSettings { workers, spread, mtu, started } = settings;
+        let metrics = Metrics::new(&assembly.wires, workers);
+        let hasher = KeyHasher::new(assembly.hash_secret);
+        let cable = Cable::new(1, workers, QUEUE_DEPTH);
+        let (pool, parts) = assembly.workers(&metrics, workers)?;
+        let io = |n| cable.io(n, mtu);
+        let workers = parts.into_iter().enumerate();
+        let workers = workers.map(|(n, parts)| Worker::new(parts, io(n), Instant::ZERO, started)).collect();
+        let counters = (0..).map_while(|worker| metrics.worker(worker)).collect();
+        Ok(Self { workers, _pool: pool, cable, counters, hasher, spread, turn: 0, started, overflows: 0 })
+    }
+
+    /// Flows of all workers.
+    pub fn flows(&self) -> usize {
+        self.workers.iter().map(Worker::flows).sum()
+    }
+
+    /// The workers' counters.
+    pub fn counters(&self) -> &[Arc<WorkerCounters>] {
+        &self.counters
+    }
+
+    /// Frames that found their receive queue full.
+    pub fn overflows(&self) -> u64 {
+        self.overflows
+    }
+
+    /// Ends all flows, as the engine's stop does.
+    pub fn shut_down(&mut self, now: Instant) {
+        let wall = self.wall(now);
+        self.workers.iter_mut().for_each(|worker| worker.shut_down(now, wall));
+    }
+
+    fn wall(&self, now: Instant) -> Timestamp {
+        Timestamp(self.started.0 + now.total_micros().unsigned_abs())
+    }
+
+    fn queue(&mut self, frame: &[u8]) -> usize {
+        let workers = self.workers.len();
+        self.turn = (self.turn + 1) % workers;
+        let owner = match classify(frame) {
+            Class::Tcp(headers) => KeyHasher::owner(self.hasher.hash(&FlowKey::new(0, &headers)), workers),
+            _ => 0,
+        };
+        match self.spread {
+            Spread::Owner => owner,
+            Spread::Wrong => (owner + 1) % workers,
+            Spread::Turns => self.turn,
+        }
+    }
+}
+
+impl Middle for Engine {
+    fn receive(&mut self, _: Instant, port: Port, frame: Vec<u8>) {
+        let queue = self.queue(&frame);
+        self.overflows += u64::from(!self.cable.send(port.id(), queue, frame));
+    }
+
+    /// Turns until nobody has anything to do. The pool's threads live in real time, so they are waited for: in the
+    /// simulation a handshake takes none.
+    fn poll(&mut self, now: Instant) {
+        let wall = self.wall(now);
+        loop {
+            let done: usize = self.workers.iter_mut().map(|worker| worker.poll(now, wall)).sum();
+            let waiting = self.workers.iter().any(|worker| worker.outstanding_handshakes() > 0);
+            match (done, waiting) {
+                (0, false) => return,
+                (0, true) => std::thread::yield_now(),
+                _ => {}
+            }
+        }
+    }
+
+    fn transmit(&mut self) -> Option<(Port, Vec<u8>)> {
+        let take = |port: Port| self.cable.receive(port.id()).map(|frame| (port, frame));
+        take(Port::Inside).or_else(|| take(Port::Outside))
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.workers.iter().filter_map(Worker::poll_timeout).min()
+    }
+}
+
+impl Port {
+    /// The engine's name for it; there is one wire.
+    const fn id(self) -> PortId {
+        let side = match self {
+            Self::Inside => Side::Client,
+            Self::Outside => Side::Server,
+        };
+        PortId { wire: 0, side }
+    }
+}

@@ -1,0 +1,263 @@
+//! What is not inspected passes byte for byte: every frame that enters on one side leaves on the other as it came.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use support::Exchange;
+use support::frames::{TcpFrame, ethernet};
+use support::lab::{Lab, Run, Setup};
+use support::rules::{Action, Rule, Rules};
+use wireglass::flow::OutsideTls;
+use wireglass::log::event;
+use wireglass::peers::{Duration, End, Heading, Impairment, Port, Random, Session, Step, Stop};
+use wireglass::reason::{PacketDrop, Reason};
+
+/// Frames that crossed a port, in order.
+fn frames(run: &Run, port: Port, heading: Heading) -> Vec<&[u8]> {
+    let crossings = run.simulation.recorded().iter();
+    crossings.filter(|c| c.port == port && c.heading == heading).map(|c| &c.frame[..]).collect()
+}
+
+/// All that entered has left at the other side, unchanged and in order. Returns how many frames that were.
+#[track_caller]
+fn assert_untouched(run: &Run, case: &dyn std::fmt::Debug) -> usize {
+    let mut total = 0;
+    for port in [Port::Inside, Port::Outside] {
+        let (entered, left) = (frames(run, port, Heading::In), frames(run, port.other(), Heading::Out));
+        for (n, (entered, left)) in entered.iter().zip(&left).enumerate() {
+            assert_eq!(entered, left, "frame {n} from {port:?}: {case:?}");
+        }
+        assert_eq!(entered.len(), left.len(), "from {port:?}: {case:?}");
+        total += entered.len();
+    }
+    total
+}
+
+fn by_name(action: Action) -> Rules {
+    let rule = Rule { name: "by name", port: None, sni: Some(support::lab::NAME), action };
+    Rules::default_is(Action::Decrypt).with(rule)
+}
+
+/// A TLS exchange under these rules on a good link: untouched, and the client saw the server's own certificate.
+fn assert_bypassed(rules: &Rules, setup: &Setup, reason: Option<Reason>) {
+    let lab = Lab::new().trusting_the_server();
+    let exchange = Exchange::new(1, 20_000, 50_000);
+    let setup = Setup { rules: rules.clone(), ..setup.clone() };
+    let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
+    run.simulation.record();
+    assert_eq!(run.run(), Stop::Done, "{setup:?}");
+    exchange.assert_done(run.client(), run.server(), &setup);
+    assert_eq!(run.client().handshake.as_ref().unwrap().chain, lab.server.chain);
+    assert!(assert_untouched(&run, &setup) > 60);
+    let told = run.tls_events().iter().map(|e| (e.action, e.reason)).collect::<Vec<_>>();
+    assert_eq!(told, reason.map(|reason| (event::Action::Bypass, reason)).into_iter().collect::<Vec<_>>());
+    run.settle(Duration::from_secs(60));
+    assert_eq!(run.flow_end(), ("bypassed", Reason::Closed));
+}
+
+#[test]
+fn by_a_rule_that_holds_at_the_syn() {
+    assert_bypassed(&Rules::default_is(Action::Bypass), &Setup::default(), None);
+    assert_bypassed(&Rules::default_is(Action::Bypass), &Setup { ipv6: true, ..Setup::default() }, None);
+}
+
+#[test]
+fn by_a_rule_on_the_name() {
+    let reason = Some(Reason::PolicyBypass);
+    assert_bypassed(&by_name(Action::Bypass), &Setup::default(), reason);
+    // The ClientHello in many segments: all of them are held, and released in order.
+    assert_bypassed(&by_name(Action::Bypass), &Setup { mtu: 300, ..Setup::default() }, reason);
+}
+
+#[test]
+fn by_a_rule_on_the_name_over_bad_links() {
+    let lab = Lab::new().trusting_the_server();
+    for seed in 0..20 {
+        let impairment = Impairment { loss: 0.03, reorder: 0.2, duplicate: 0.05, ..Impairment::default() };
+        let rules = by_name(Action::Bypass);
+        let setup = Setup { seed, impairment, mtu: 9000, wire_mtu: 9000, rules, ..Setup::default() };
+        let exchange = Exchange::new(seed, 20_000, 50_000);
+        let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
+        run.simulation.record();
+        run.run();
+        exchange.assert_done(run.client(), run.server(), &setup);
+        // Repetitions are not held twice, so fewer frames may leave than entered, but never others.
+        for port in [Port::Inside, Port::Outside] {
+            let entered = frames(&run, port, Heading::In);
+            let mut left = frames(&run, port.other(), Heading::Out).into_iter();
+            assert!(left.all(|frame| entered.contains(&frame)), "{setup:?}");
+        }
+    }
+}
+
+#[test]
+fn connections_to_other_ports() {
+    let lab = Lab::new().trusting_the_server();
+    let exchange = Exchange::new(2, 10_000, 10_000);
+    let setup = Setup { port: 8443, ..Setup::default() };
+    let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
+    run.simulation.record();
+    run.run();
+    exchange.assert_done(run.client(), run.server(), &setup);
+    assert!(assert_untouched(&run, &setup) > 20);
+    assert_eq!(run.counters().flows_opened.value(), 0);
+}
+
+/// Not TLS on an intercepted port: blocked or released, by setting; whoever speaks first.
+#[test]
+fn what_is_not_tls() {
+    let lab = Lab::new();
+    let greeting = || vec![Step::Send(b"220 mail.example ESMTP\r\n".to_vec()), Step::AwaitEnd, Step::Finish];
+    let answer = || vec![Step::Receive(24), Step::Send(b"QUIT\r\n".to_vec()), Step::Finish, Step::AwaitEnd];
+    let request = || vec![Step::Send(b"GET / HTTP/1.0\r\n\r\n".to_vec()), Step::Receive(5), Step::Finish];
+    let reply = || vec![Step::Receive(18), Step::Send(b"hello".to_vec()), Step::AwaitEnd, Step::Finish];
+    for (client, server) in [(answer(), greeting()), (request(), reply())] {
+        for bypass_not_tls in [false, true] {
+            let case = (&client, bypass_not_tls);
+            let outside_tls = OutsideTls { reset_midstream: false, bypass_not_tls };
+            let setup = Setup { outside_tls, ..Setup::default() };
+            let sessions = (Session::plain(client.clone()), Session::plain(server.clone()));
+            let mut run = lab.connect(&setup, sessions.0, sessions.1);
+            run.simulation.record();
+            assert_eq!(run.run(), Stop::Done, "{case:?}");
+            if bypass_not_tls {
+                assert_eq!(run.client().end, Some(End::Finished), "{case:?}");
+                assert_eq!(run.server().end, Some(End::Finished), "{case:?}");
+                assert!(!run.client().received.is_empty() && !run.server().received.is_empty());
+                assert_untouched(&run, &case);
+            } else {
+                assert_eq!(run.client().end, Some(End::Reset), "{case:?}");
+                assert_eq!(run.server().end, Some(End::Reset), "{case:?}");
+                assert!(run.client().received.is_empty() && run.server().received.is_empty());
+            }
+            run.settle(Duration::from_secs(60));
+            let end = if bypass_not_tls { Reason::Closed } else { Reason::HelloNotTls };
+            assert_eq!(run.flow_end().1, end, "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn connections_seen_from_the_middle() {
+    let exchange = Exchange::new(3, 20_000, 20_000);
+    for reset_midstream in [false, true] {
+        let lab = Lab::new();
+        let outside_tls = OutsideTls { reset_midstream, bypass_not_tls: false };
+        let setup = Setup { outside_tls, ..Setup::default() };
+        let (client, server) = (Session::plain(exchange.client()), Session::plain(exchange.server()));
+        // The engine was started after this connection: its flow is not in the table.
+        let mut run = lab.connect(&Setup { rules: Rules::default_is(Action::Bypass), ..setup.clone() }, client, server);
+        let begun = run.server_id();
+        run.simulation.run_until(Duration::from_secs(5), |s| !s.server.report(begun).received.is_empty());
+        let (engine, _log) = lab.engine(&setup);
+        run.simulation.middle = engine;
+        run.simulation.record();
+        run.run();
+        if reset_midstream {
+            assert_eq!(run.client().end, Some(End::Reset));
+            assert!(run.counters().dropped(PacketDrop::Unwanted) > 0);
+            let out = [Port::Inside, Port::Outside].map(|port| frames(&run, port, Heading::Out));
+            for frame in out.into_iter().flatten().filter_map(TcpFrame::parse) {
+                assert!(frame.tcp().rst() && frame.payload().is_empty(), "only RSTs leave");
+            }
+        } else {
+            exchange.assert_done(run.client(), run.server(), &setup);
+            assert!(assert_untouched(&run, &setup) > 20);
+        }
+        assert_eq!(run.engine().flows(), 0);
+    }
+}
+
+/// Frames that are no business of ours, in both directions.
+#[test]
+fn everything_that_is_not_tcp() {
+    let lab = Lab::new();
+    let mut run = lab.hosts(&Setup { wire_mtu: 9000, ..Setup::default() });
+    run.simulation.record();
+    let mut random = Random::new(4);
+    let mut sent = 0;
+    for to_server in [true, false] {
+        let port = if to_server { Port::Inside } else { Port::Outside };
+        for frame in foreign_frames(to_server, &mut random) {
+            run.simulation.inject(port, frame);
+            run.simulation.run_until(Duration::from_millis(5), |_| false);
+            sent += 1;
+        }
+    }
+    assert!(sent >= 30);
+    assert!(assert_untouched(&run, &"foreign frames") >= sent);
+    assert_eq!(run.engine().flows(), 0);
+}
+
+fn foreign_frames(to_server: bool, random: &mut Random) -> Vec<Vec<u8>> {
+    let frame = |ethertype: u16, payload: &[u8]| ethernet(to_server, ethertype, payload);
+    let mut frames = vec![
+        frame(0x0806, &random.bytes(46)),  // ARP
+        frame(0x88cc, &random.bytes(100)), // LLDP
+        frame(0x8847, &random.bytes(500)), // MPLS
+        frame(0x88e5, &random.bytes(500)), // MACsec
+        frame(0x1234, &random.bytes(46)),  // nobody's
+        frame(0x0026, &random.bytes(38)),  // IEEE 802.3 length: spanning tree
+        frame(0x1234, &random.bytes(9_000)), // jumbo
+        ethernet(to_server, 0x1234, &[]),  // shorter than Ethernet allows
+        random.bytes(7),                   // shorter than an Ethernet header
+    ];
+    for protocol in [1, 2, 17, 47, 50, 132] {
+        // ICMP, IGMP, UDP, GRE, ESP, SCTP; whole, and as a fragment
+        frames.push(frame(0x0800, &ipv4(protocol, 0x4000, &random.bytes(64))));
+        frames.push(frame(0x0800, &ipv4(protocol, 0x2000, &random.bytes(64))));
+    }
+    // The rest of a fragmented TCP segment: without its first part it is of no use to anybody.
+    frames.push(frame(0x0800, &ipv4(6, 0x2010, &random.bytes(64))));
+    for protocol in [17, 58, 59, 132] {
+        frames.push(frame(0x86dd, &ipv6(protocol, &random.bytes(64))));
+    }
+    let tagged = [&[0, 9, 8, 0][..], &ipv4(17, 0, &random.bytes(64))].concat();
+    frames.push(frame(0x8100, &tagged));
+    frames
+}
+
+fn ipv4(protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
+    let length = (20 + payload.len()) as u16;
+    let mut packet = vec![0x45, 0, 0, 0, 0, 9, 0, 0, 64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    packet[6..8].copy_from_slice(&fragment.to_be_bytes());
+    packet.extend_from_slice(payload);
+    packet
+}
+
+fn ipv6(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, payload.len() as u8, protocol, 64];
+    packet.extend([0xfd; 32]);
+    packet.extend_from_slice(payload);
+    packet
+}
+
+/// The one thing that is changed, and only where the flow may be decrypted later (a rule at the SYN leaves it alone).
+#[test]
+fn a_syn_loses_what_cannot_be_carried_over() {
+    let lab = Lab::new();
+    for (rules, scrubbed) in [(Rules::default_is(Action::Bypass), false), (Rules::default_is(Action::Decrypt), true)] {
+        let setup = Setup { rules, ..Setup::default() };
+        let mut run = lab.connect_tls(&setup, Vec::new(), Vec::new());
+        run.simulation.client_to_middle.set_tamper(|bytes| {
+            let Some(frame) = TcpFrame::parse(&bytes).filter(|frame| frame.tcp().syn()) else {
+                return vec![(Duration::ZERO, bytes)];
+            };
+            vec![(Duration::ZERO, frame.edited(|tcp| {
+                tcp.set_ece(true);
+                tcp.set_cwr(true);
+            }))]
+        });
+        run.simulation.record();
+        run.simulation.run_until(Duration::from_millis(10), |_| false);
+        let syn = |port, heading| {
+            let all = frames(&run, port, heading).into_iter();
+            all.filter_map(TcpFrame::parse).find(|frame| frame.tcp().syn()).unwrap()
+        };
+        let (entered, left) = (syn(Port::Inside, Heading::In), syn(Port::Outside, Heading::Out));
+        assert!(entered.tcp().ece() && entered.tcp().cwr());
+        assert_eq!(left.tcp().ece(), !scrubbed);
+        assert_eq!(left.tcp().cwr(), !scrubbed);
+    }
+}

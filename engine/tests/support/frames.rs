@@ -1,0 +1,77 @@
+//! TCP frames made and changed by hand, with smoltcp's views of the headers.
+
+use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpAddress, Ipv4Packet, Ipv6Packet, TcpPacket};
+use wireglass::packet::{Class, Headers, classify};
+
+/// A TCP frame, taken apart.
+#[derive(Clone)]
+pub(crate) struct TcpFrame {
+    bytes: Vec<u8>,
+    headers: Headers,
+}
+
+impl TcpFrame {
+    /// None: not TCP.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        match classify(bytes) {
+            Class::Tcp(headers) => Some(Self { bytes: bytes.to_vec(), headers }),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn tcp(&self) -> TcpPacket<&[u8]> {
+        TcpPacket::new_unchecked(&self.bytes[self.headers.l4..self.headers.end])
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.tcp().payload()
+    }
+
+    pub(crate) fn source_port(&self) -> u16 {
+        self.headers.source.port()
+    }
+
+    /// The same headers with other payload, `offset` further on in the stream.
+    pub(crate) fn with_payload(&self, offset: u32, payload: &[u8]) -> Vec<u8> {
+        let start = self.headers.l4 + usize::from(self.tcp().header_len());
+        let mut bytes = self.bytes[..start].to_vec();
+        bytes.extend_from_slice(payload);
+        let seq = self.tcp().seq_number();
+        edit(bytes, &self.headers, |tcp| tcp.set_seq_number(seq + offset as usize))
+    }
+
+    /// The same frame after `change`, with right lengths and checksums.
+    pub(crate) fn edited(&self, change: impl FnOnce(&mut TcpPacket<&mut [u8]>)) -> Vec<u8> {
+        edit(self.bytes[..self.headers.end].to_vec(), &self.headers, change)
+    }
+}
+
+fn edit(mut bytes: Vec<u8>, headers: &Headers, change: impl FnOnce(&mut TcpPacket<&mut [u8]>)) -> Vec<u8> {
+    let Headers { l3, l4, source, destination, .. } = *headers;
+    let length = (bytes.len() - l3) as u16;
+    if source.is_ipv4() {
+        let mut ip = Ipv4Packet::new_unchecked(&mut bytes[l3..]);
+        ip.set_total_len(length);
+        ip.fill_checksum();
+    } else {
+        Ipv6Packet::new_unchecked(&mut bytes[l3..]).set_payload_len(length - 40);
+    }
+    let mut tcp = TcpPacket::new_unchecked(&mut bytes[l4..]);
+    change(&mut tcp);
+    tcp.fill_checksum(&IpAddress::from(source.ip()), &IpAddress::from(destination.ip()));
+    bytes
+}
+
+/// An Ethernet frame from the client to the server, or back, with this type and payload.
+pub(crate) fn ethernet(to_server: bool, ethertype: u16, payload: &[u8]) -> Vec<u8> {
+    use smoltcp::wire::EthernetAddress;
+    let mut bytes = vec![0; 14 + payload.len()];
+    let mut frame = EthernetFrame::new_unchecked(&mut bytes);
+    let (client, server) = (EthernetAddress([2, 0, 0, 0, 0, 1]), EthernetAddress([2, 0, 0, 0, 0, 2]));
+    let (from, to) = if to_server { (client, server) } else { (server, client) };
+    frame.set_src_addr(from);
+    frame.set_dst_addr(to);
+    frame.set_ethertype(EthernetProtocol::from(ethertype));
+    frame.payload_mut().copy_from_slice(payload);
+    bytes
+}

@@ -1,0 +1,325 @@
+//! An engine between two hosts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::ClientConfig;
+use wireglass::assembly::Assembly;
+use wireglass::flow::{Limits, OutsideTls};
+use wireglass::log::event::{Event, FlowEvent, HttpEvent, Timestamp, TlsEvent};
+use wireglass::log::{LogReceiver, ring};
+use wireglass::metrics::WorkerCounters;
+use wireglass::peers::{
+    ClientOptions, Duration, Engine, EngineSettings, Host, HostConfig, Impairment, Instant, Report,
+    ServerOptions, Session, SessionId, Simulation, Spread, Step, Stop, Tag, providers,
+};
+use wireglass::reason::Reason;
+use wireglass::tls::{CaFiles, Provider, RootFile, TlsContext, TlsSettings};
+
+use super::pki::{EngineCa, Identity, Pki};
+use super::rules::{Action, Rules};
+
+pub(crate) const NAME: &str = "www.example.com";
+/// Virtual time that a run may take; links that lose much cost much of it, but nothing real.
+pub(crate) const LIMIT: Duration = Duration::from_secs(3_000);
+
+/// How a run is arranged.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) impairment: Impairment,
+    /// Of the hosts.
+    pub(crate) mtu: usize,
+    /// Of the engine's wire.
+    pub(crate) wire_mtu: usize,
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) ipv6: bool,
+    pub(crate) timestamps: bool,
+    pub(crate) port: u16,
+    pub(crate) workers: usize,
+    pub(crate) threads: usize,
+    pub(crate) spread: Spread,
+    pub(crate) rules: Rules,
+    pub(crate) limits: Limits,
+    pub(crate) outside_tls: OutsideTls,
+    pub(crate) flows: u32,
+    pub(crate) held_frames: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            impairment: Impairment::default(),
+            mtu: 1500,
+            wire_mtu: 1500,
+            tags: Vec::new(),
+            ipv6: false,
+            timestamps: true,
+            port: 443,
+            workers: 1,
+            threads: 0,
+            spread: Spread::Owner,
+            rules: Rules::default_is(Action::Decrypt),
+            limits: Limits::default(),
+            outside_tls: OutsideTls { reset_midstream: false, bypass_not_tls: false },
+            flows: 256,
+            held_frames: 1024,
+        }
+    }
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seed, impairment, mtu, tags, ipv6, workers, threads, spread, .. } = self;
+        write!(f, "seed {seed}, {impairment:?}, MTU {mtu}, tags {tags:?}, IPv6 {ipv6}, ")?;
+        write!(f, "{workers} workers, {threads} threads, {spread:?}")
+    }
+}
+
+/// The server's PKI, the engine's CAs, and how both ends speak TLS.
+pub(crate) struct Lab {
+    pub(crate) pki: Pki,
+    pub(crate) trusted: EngineCa,
+    pub(crate) untrusted: EngineCa,
+    pub(crate) provider: Provider,
+    /// What the client offers; it trusts the engine's trusted CA and nothing else.
+    pub(crate) client: ClientOptions,
+    pub(crate) server: ServerOptions,
+}
+
+impl Lab {
+    /// With the first provider that is built in.
+    pub(crate) fn new() -> Self {
+        Self::with_provider(Provider::default())
+    }
+
+    /// Engine and both ends with this provider.
+    pub(crate) fn with_provider(provider: Provider) -> Self {
+        let pki = Pki::new("Test");
+        let (trusted, untrusted) = (EngineCa::new("Inspection CA"), EngineCa::new("Untrusted CA"));
+        let (_, crypto) = providers().into_iter().find(|(name, _)| *name == provider.name()).unwrap();
+        let Identity { chain, key } = pki.identity(&[NAME]);
+        let client = ClientOptions::new(crypto.clone(), vec![trusted.der.clone()]);
+        let server = ServerOptions::new(crypto, chain, key);
+        Self { pki, trusted, untrusted, provider, client, server }
+    }
+
+    /// Has the server show this identity.
+    pub(crate) fn with_identity(mut self, identity: Identity) -> Self {
+        (self.server.chain, self.server.key) = (identity.chain, identity.key);
+        self
+    }
+
+    /// Has the client trust the server's own root, as without an engine.
+    pub(crate) fn trusting_the_server(mut self) -> Self {
+        self.client.roots = vec![self.pki.root()];
+        self
+    }
+
+    /// TLS sessions with these scripts.
+    pub(crate) fn sessions(&self, client: Vec<Step>, server: Vec<Step>) -> (Session, Session) {
+        (self.client_session(&self.client.build().unwrap(), client), self.server_session(server))
+    }
+
+    pub(crate) fn client_session(&self, config: &Arc<ClientConfig>, script: Vec<Step>) -> Session {
+        Session::tls_client(Arc::clone(config), NAME, script).unwrap()
+    }
+
+    pub(crate) fn server_session(&self, script: Vec<Step>) -> Session {
+        Session::tls_server(self.server.build().unwrap(), script).unwrap()
+    }
+
+    /// The engine alone.
+    pub(crate) fn engine(&self, setup: &Setup) -> (Engine, LogReceiver) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let files = |ca: &EngineCa| CaFiles {
+            cert_name: ca.name.clone(),
+            cert_pem: ca.cert_pem.clone().into_bytes(),
+            key_name: ca.name.clone(),
+            key_pem: ca.key_pem.clone().into_bytes().into(),
+        };
+        let root = pem(&self.pki.root());
+        let tls = TlsContext::new(TlsSettings {
+            provider: self.provider,
+            trusted: files(&self.trusted),
+            untrusted: files(&self.untrusted),
+            system_roots: false,
+            roots: vec![RootFile { name: "test root".into(), pem: root.into_bytes() }],
+            now: now.as_secs(),
+        });
+        let (log, receiver) = ring(10_000);
+        let assembly = Assembly {
+            policy: setup.rules.compile(),
+            tls: tls.unwrap(),
+            limits: setup.limits,
+            outside_tls: setup.outside_tls,
+            wires: vec!["lab".into()],
+            handshake_threads: setup.threads,
+            flows: setup.flows,
+            held_frames: setup.held_frames,
+            log,
+            hash_secret: [7; 16],
+            epoch: 1,
+        };
+        let settings = EngineSettings {
+            workers: setup.workers,
+            spread: setup.spread,
+            mtu: setup.wire_mtu,
+            started: Timestamp(now.as_micros() as u64),
+        };
+        (Engine::new(assembly, settings).unwrap(), receiver)
+    }
+
+    /// Two hosts with the engine between them, and nothing to do yet.
+    pub(crate) fn hosts(&self, setup: &Setup) -> Run {
+        let (engine, log) = self.engine(setup);
+        let host = |number: u8| {
+            let seed = setup.seed ^ u64::from(number);
+            let Setup { mtu, timestamps, tags, .. } = setup.clone();
+            Host::new(
+                Instant::ZERO,
+                HostConfig { mtu, timestamps, tags, seed, ..HostConfig::numbered(number) },
+            )
+        };
+        let simulation = Simulation::new(host(1), host(2), engine, setup.impairment, setup.seed);
+        Run { simulation, pairs: Vec::new(), log, events: Vec::new(), setup: setup.clone() }
+    }
+
+    /// Two hosts with these sessions, ready to run.
+    pub(crate) fn connect(&self, setup: &Setup, client: Session, server: Session) -> Run {
+        let mut run = self.hosts(setup);
+        run.connect(client, server);
+        run
+    }
+
+    /// The same, with these scripts in TLS.
+    pub(crate) fn connect_tls(&self, setup: &Setup, client: Vec<Step>, server: Vec<Step>) -> Run {
+        let (client, server) = self.sessions(client, server);
+        self.connect(setup, client, server)
+    }
+}
+
+/// A simulation with its sessions and its log.
+pub(crate) struct Run {
+    pub(crate) simulation: Simulation<Engine>,
+    pairs: Vec<(SessionId, SessionId)>,
+    log: LogReceiver,
+    events: Vec<Event>,
+    setup: Setup,
+}
+
+impl Run {
+    /// One more connection, to a port of its own if it is not the first.
+    pub(crate) fn connect(&mut self, client: Session, server: Session) {
+        let number = self.pairs.len() as u16;
+        let port = self.setup.port;
+        let address = SocketAddr::new(self.simulation.server.address(self.setup.ipv6).unwrap(), port);
+        let server = self.simulation.server.listen(port, server);
+        let client = self.simulation.client.connect(address, 40_000 + number, client);
+        self.pairs.push((client, server));
+    }
+
+    /// Runs until both ends are through.
+    pub(crate) fn run(&mut self) -> Stop {
+        let stop = self.simulation.run(LIMIT);
+        self.collect();
+        stop
+    }
+
+    /// Runs on for this long.
+    pub(crate) fn settle(&mut self, limit: Duration) -> Stop {
+        let stop = self.simulation.settle(limit);
+        self.collect();
+        stop
+    }
+
+    pub(crate) fn client(&self) -> &Report {
+        self.client_of(0)
+    }
+
+    pub(crate) fn server(&self) -> &Report {
+        self.server_of(0)
+    }
+
+    pub(crate) fn client_of(&self, pair: usize) -> &Report {
+        self.simulation.client.report(self.pairs[pair].0)
+    }
+
+    pub(crate) fn server_of(&self, pair: usize) -> &Report {
+        self.simulation.server.report(self.pairs[pair].1)
+    }
+
+    pub(crate) fn client_id(&self) -> SessionId {
+        self.pairs[0].0
+    }
+
+    pub(crate) fn server_id(&self) -> SessionId {
+        self.pairs[0].1
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.simulation.middle
+    }
+
+    pub(crate) fn counters(&self) -> &WorkerCounters {
+        &self.engine().counters()[0]
+    }
+
+    /// Takes the events off the ring.
+    fn collect(&mut self) {
+        self.events.extend(std::iter::from_fn(|| self.log.pop()));
+    }
+
+    pub(crate) fn tls_events(&self) -> Vec<&TlsEvent> {
+        let mut found = Vec::new();
+        for event in &self.events {
+            if let Event::Tls(_, tls) = event {
+                found.push(&**tls);
+            }
+        }
+        found
+    }
+
+    pub(crate) fn flow_events(&self) -> Vec<&FlowEvent> {
+        let mut found = Vec::new();
+        for event in &self.events {
+            if let Event::Flow(_, flow) = event {
+                found.push(&**flow);
+            }
+        }
+        found
+    }
+
+    pub(crate) fn http_events(&self) -> Vec<&HttpEvent> {
+        let mut found = Vec::new();
+        for event in &self.events {
+            if let Event::Http(_, http) = event {
+                found.push(&**http);
+            }
+        }
+        found
+    }
+
+    /// The one `tls` event.
+    #[track_caller]
+    pub(crate) fn tls_event(&self) -> &TlsEvent {
+        let events = self.tls_events();
+        assert_eq!(events.len(), 1, "{:?}: {events:?}", self.setup);
+        events[0]
+    }
+
+    /// The one `flow` event's phase and reason.
+    #[track_caller]
+    pub(crate) fn flow_end(&self) -> (&'static str, Reason) {
+        let events = self.flow_events();
+        assert_eq!(events.len(), 1, "{:?}: {events:?}", self.setup);
+        (events[0].phase, events[0].reason)
+    }
+}
+
+fn pem(der: &[u8]) -> String {
+    use x509_cert::der::pem::{LineEnding, encode_string};
+    encode_string("CERTIFICATE", LineEnding::LF, der).unwrap()
+}
