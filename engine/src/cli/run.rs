@@ -1,0 +1,196 @@
+//! `wireglass run`: the engine on real ports, from start to clean stop.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::assembly::Assembly;
+use crate::config::Config;
+use crate::driver::dpdk::{Ports, WorkerQueues};
+use crate::handshake::Pool;
+use crate::log::{self, LogSender, LogWriter, StatsSource};
+use crate::metrics::{Metrics, MetricsServer};
+use crate::worker::{Worker, WorkerThread};
+
+/// Events that may wait for the log thread: a second's worth at tens of thousands of connections a second.
+const LOG_RING: usize = 65_536;
+/// How often the main thread looks at signals and workers.
+const WATCH: Duration = Duration::from_millis(100);
+/// Share of the frame buffers that may be held while ClientHellos are incomplete: a quarter.
+const HELD_SHARE: usize = 4;
+
+/// Runs the engine until SIGINT or SIGTERM. A second one kills it at once; SIGHUP opens the event log anew.
+///
+/// Exit code 0 after a clean stop; 1 if it could not start, a worker died, or frame buffers were lost.
+pub fn run(config: &Config) -> ExitCode {
+    match start(config) {
+        Ok(engine) => engine.run_until_stopped(),
+        Err(message) => {
+            eprintln!("wireglass: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A running engine. The order of the fields does not matter: [`Engine::stop`] takes it apart in the right one.
+struct Engine {
+    ports: Arc<Ports>,
+    workers: Vec<WorkerThread>,
+    pool: Pool,
+    log: LogWriter,
+    metrics: Option<MetricsServer>,
+    signals: Signals,
+}
+
+struct Signals {
+    stop: Arc<AtomicBool>,
+    reopen: Arc<AtomicBool>,
+}
+
+fn start(config: &Config) -> Result<Engine, String> {
+    let tls = config.tls_context().map_err(|error| error.to_string())?;
+    let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
+    let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
+    let workers = config.workers.cores.len();
+    let metrics = Arc::new(Metrics::new(&wires, workers));
+    let (sender, receiver) = log::ring(LOG_RING);
+    if let Some(counters) = sender.counters() {
+        metrics.set_log(counters);
+    }
+    let stats = config.log.stats.map(|every| StatsSource { metrics: Arc::clone(&metrics), every });
+    let log = LogWriter::start(&config.log.eve, receiver, stats)
+        .map_err(|error| format!("cannot write the event log {}: {error}", config.log.eve.display()))?;
+    let server = config
+        .metrics
+        .listen
+        .map(|address| {
+            MetricsServer::start(address, Arc::clone(&metrics))
+                .map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))
+        })
+        .transpose()?;
+
+    let names: Vec<_> = config.wires.iter().map(|wire| (wire.inside.clone(), wire.outside.clone())).collect();
+    let (ports, queues) = Ports::open(&eal_arguments(config), &names, workers).map_err(|error| error.to_string())?;
+    let ports = Arc::new(ports);
+    // Not for longer than the ports live: the metrics must not keep them open.
+    let watched = Arc::downgrade(&ports);
+    metrics.set_ports(move || watched.upgrade().map(|ports| ports.statistics()).unwrap_or_default());
+
+    let held_frames = ports.mbufs() / HELD_SHARE / workers;
+    let assembly = assembly(config, tls, wires, sender, held_frames)?;
+    let (pool, workers) = start_workers(config, assembly, &metrics, queues, &signals.stop)
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    tracing::info!(dpdk = ports.version(), "started");
+    eprintln!("wireglass: running, {} wire(s), {} worker(s)", config.wires.len(), workers.len());
+    Ok(Engine { ports, workers, pool, log, metrics: server, signals })
+}
+
+fn assembly(
+    config: &Config,
+    tls: crate::tls::TlsContext,
+    wires: Vec<Arc<str>>,
+    log: LogSender,
+    held_frames: usize,
+) -> Result<Assembly, String> {
+    let mut hash_secret = [0; 16];
+    getrandom::fill(&mut hash_secret).map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ok(Assembly {
+        policy: config.compile_policy(),
+        tls,
+        limits: config.limits.of_flow(),
+        outside_tls: config.intercept.outside_tls,
+        wires,
+        handshake_threads: config.workers.handshake_threads,
+        flows: config.limits.flows,
+        held_frames,
+        log,
+        hash_secret,
+        // JSON readers take numbers up to 2^53 as they are: 21 bits of seconds, 32 bits of flows.
+        epoch: (since_1970.as_secs() & 0x1f_ffff) << 32,
+    })
+}
+
+fn start_workers(
+    config: &Config,
+    assembly: Assembly,
+    metrics: &Metrics,
+    queues: Vec<WorkerQueues>,
+    stop: &Arc<AtomicBool>,
+) -> std::io::Result<(Pool, Vec<WorkerThread>)> {
+    let (pool, parts) = assembly.workers(metrics, queues.len())?;
+    let mut threads = Vec::new();
+    for ((parts, queues), &core) in parts.into_iter().zip(queues).zip(&config.workers.cores) {
+        let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall);
+        let name = format!("wg-worker-{core}");
+        threads.push(WorkerThread::start(name, Some(core), config.workers.idle, Arc::clone(stop), make)?);
+    }
+    Ok((pool, threads))
+}
+
+fn eal_arguments(config: &Config) -> Vec<String> {
+    let vdevs = config.dpdk.vdev.iter().flat_map(|vdev| ["--vdev".to_owned(), vdev.clone()]);
+    config.dpdk.eal.iter().cloned().chain(vdevs).collect()
+}
+
+impl Signals {
+    fn register() -> std::io::Result<Self> {
+        let signals = Self { stop: Arc::default(), reopen: Arc::default() };
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal only sets the flag, the second finds it set.
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&signals.stop))?;
+            signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
+        }
+        signal_hook::flag::register(SIGHUP, Arc::clone(&signals.reopen))?;
+        Ok(signals)
+    }
+}
+
+impl Engine {
+    fn run_until_stopped(self) -> ExitCode {
+        let mut worker_died = false;
+        while !self.signals.stop.load(Ordering::Relaxed) {
+            if self.signals.reopen.swap(false, Ordering::Relaxed) {
+                self.log.reopen();
+            }
+            if self.workers.iter().any(WorkerThread::is_finished) {
+                worker_died = true;
+                self.signals.stop.store(true, Ordering::Relaxed);
+            }
+            std::thread::sleep(WATCH);
+        }
+        let stopped = self.stop();
+        if worker_died {
+            eprintln!("wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it");
+        }
+        if stopped && !worker_died { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Workers first: they reset their flows and give their queues back. Then what they fed. Then the ports.
+    fn stop(self) -> bool {
+        eprintln!("wireglass: stopping");
+        let Self { ports, workers, pool, log, metrics, signals: _ } = self;
+        // All of them, whatever one says.
+        let ended_well = workers.into_iter().map(WorkerThread::join).fold(true, |all, one| all && one);
+        drop(pool);
+        if let Some(metrics) = metrics {
+            metrics.stop();
+        }
+        log.stop();
+        let Some(ports) = Arc::into_inner(ports) else {
+            eprintln!("wireglass: the ports are still in use");
+            return false;
+        };
+        match ports.close() {
+            0 => eprintln!("wireglass: stopped, mbufs balanced"),
+            leaked => {
+                eprintln!("wireglass: stopped, mbufs leaked: {leaked}; please report it");
+                return false;
+            }
+        }
+        ended_well
+    }
+}
