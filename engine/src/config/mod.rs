@@ -1,1 +1,192 @@
 //! Configuration: typed TOML, every fault with file, line and key.
+//!
+//! A configuration is read as a whole before anything starts: what [`Config::load`] accepts can be run. `docs/configuration.md`
+//! has all keys; [`keys`] is what keeps it complete.
+
+mod fault;
+mod files;
+mod near;
+mod reader;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use fault::{Fault, Faults};
+use reader::{Notes, Table};
+use sections::Profiles;
+pub use sections::{Ca, Crypto, Dpdk, Intercept, Limits, Log, Metrics, PolicyRules, Trust, Wire, Workers};
+use toml::de::DeTable;
+
+use crate::policy::{Policy, Profile};
+use crate::tls::{CaFiles, SetupError, TlsContext, TlsSettings};
+
+/// Everything that an engine is told. Keys and certificates are read already.
+#[derive(Debug)]
+pub struct Config {
+    /// The file that it comes from, as it was given.
+    pub file: PathBuf,
+    /// What DPDK is started with.
+    pub dpdk: Dpdk,
+    /// At least one.
+    pub wires: Vec<Wire>,
+    /// Threads and cores.
+    pub workers: Workers,
+    /// The crypto library.
+    pub crypto: Crypto,
+    /// Both CAs.
+    pub ca: Ca,
+    /// Roots for the servers' certificates.
+    pub trust: Trust,
+    /// Which flows are looked at.
+    pub intercept: Intercept,
+    /// Rules and default.
+    pub policy: PolicyRules,
+    /// All profiles, by name.
+    pub profiles: Vec<Arc<Profile>>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Events and messages.
+    pub log: Log,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+impl Config {
+    /// Reads and checks a configuration and the files that it names.
+    ///
+    /// # Errors
+    /// All faults, not only the first.
+    pub fn load(file: &Path) -> Result<Self, Faults> {
+        let name = file.display().to_string();
+        let text = fs::read_to_string(file).map_err(|error| {
+            let message = format!("cannot read the configuration: {error}");
+            Faults::new(&name, vec![Fault { line: None, key: None, message }])
+        })?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let (document, syntax) = DeTable::parse_recoverable(&text);
+        let notes = Notes::new(&text, folder);
+        for error in &syntax {
+            notes.fault(
+                error.span().map(|span| span.start),
+                None,
+                format!("TOML: {}", error.message().trim()),
+            );
+        }
+        if notes.has_faults() {
+            // What was recovered from broken syntax would only be blamed for what it lost.
+            return Err(Faults::new(&name, notes.into_faults()));
+        }
+        let config = Sections::read(&Table::document(&notes, document.get_ref()), &notes);
+        match config.into_config(file) {
+            Some(config) if !notes.has_faults() => Ok(config),
+            _ => Err(Faults::new(&name, notes.into_faults())),
+        }
+    }
+
+    /// The rules, compiled.
+    pub fn compile_policy(&self) -> Policy {
+        Policy::compile(self.intercept.ports.clone(), &self.policy.rules, self.policy.default.clone())
+    }
+
+    /// The CAs and the trust store, ready for use.
+    ///
+    /// # Errors
+    /// None that [`Self::load`] has not found, unless a certificate has expired since.
+    pub fn tls_context(&self) -> Result<TlsContext, SetupError> {
+        tls_context(&self.crypto, &self.ca, &self.trust)
+    }
+}
+
+fn tls_context(crypto: &Crypto, ca: &Ca, trust: &Trust) -> Result<TlsContext, SetupError> {
+    let copy = |files: &CaFiles| CaFiles {
+        cert_name: files.cert_name.clone(),
+        cert_pem: files.cert_pem.clone(),
+        key_name: files.key_name.clone(),
+        key_pem: files.key_pem.clone(),
+    };
+    TlsContext::new(TlsSettings {
+        provider: crypto.provider,
+        trusted: copy(&ca.trusted),
+        untrusted: copy(&ca.untrusted),
+        system_roots: trust.system,
+        roots: trust.roots.clone(),
+        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+    })
+}
+
+/// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
+/// would be written; `required` and `any` stand for themselves.
+pub fn keys() -> BTreeMap<String, String> {
+    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[rule]]\n[profile.NAME]\n";
+    let (document, _) = DeTable::parse_recoverable(text);
+    let notes = Notes::new(text, Path::new(""));
+    Sections::read(&Table::document(&notes, document.get_ref()), &notes);
+    notes.into_keys()
+}
+
+/// All sections; none for those that had faults and have no default.
+struct Sections {
+    dpdk: Dpdk,
+    wires: Vec<Wire>,
+    workers: Workers,
+    crypto: Crypto,
+    ca: Option<Ca>,
+    trust: Option<Trust>,
+    intercept: Intercept,
+    policy: Option<PolicyRules>,
+    profiles: Profiles,
+    limits: Limits,
+    log: Log,
+    metrics: Metrics,
+}
+
+impl Sections {
+    fn read(document: &Table<'_>, notes: &Notes<'_>) -> Self {
+        let dpdk = Dpdk::read(document.table("dpdk"));
+        let wires = Wire::read_all(document, &dpdk);
+        let profiles = Profiles::read(document.table("profile"));
+        let sections = Self {
+            workers: Workers::read(document.table("workers")),
+            crypto: Crypto::read(document.table("crypto")),
+            ca: Ca::read(document.table("ca")),
+            trust: Trust::read(document.table("trust")),
+            intercept: Intercept::read(document.table("intercept")),
+            policy: PolicyRules::read(document, &profiles, &wires),
+            limits: Limits::read(document.table("limits")),
+            log: Log::read(document.table("log"), notes),
+            metrics: Metrics::read(document.table("metrics")),
+            dpdk,
+            wires,
+            profiles,
+        };
+        document.finish();
+        if let (Some(ca), Some(trust)) = (&sections.ca, &sections.trust)
+            && let Err(error) = tls_context(&sections.crypto, ca, trust)
+        {
+            notes.fault_of_file(&error.file, format!("expected {} in {}", error.expected, error.file));
+        }
+        sections
+    }
+
+    fn into_config(self, file: &Path) -> Option<Config> {
+        Some(Config {
+            file: file.to_owned(),
+            dpdk: self.dpdk,
+            wires: self.wires,
+            workers: self.workers,
+            crypto: self.crypto,
+            ca: self.ca?,
+            trust: self.trust?,
+            intercept: self.intercept,
+            policy: self.policy?,
+            profiles: self.profiles.into_list(),
+            limits: self.limits,
+            log: self.log,
+            metrics: self.metrics,
+        })
+    }
+}

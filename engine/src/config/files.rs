@@ -1,0 +1,62 @@
+//! Files that a configuration names: read once, together with it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+/// Largest file that is read: a bundle of all public roots is a quarter of it.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// A file of PEM certificates. The error says what was expected, and what was found.
+pub(super) fn certificates(path: &Path) -> Result<Vec<u8>, String> {
+    let (pem, _) = read(path)?;
+    let mut found = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        certificate
+            .map_err(|_| format!("expected PEM certificates in {}, found damaged PEM", path.display()))?;
+        found += 1;
+    }
+    match found {
+        0 => Err(format!("expected PEM certificates in {}, found none", path.display())),
+        _ => Ok(pem.to_vec()),
+    }
+}
+
+/// A file with a private key in PEM that nobody but its owner may read: whoever has the key of a CA can pose as any server to
+/// those who trust it.
+pub(super) fn private_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let (pem, mode) = read(path)?;
+    if mode & 0o077 != 0 {
+        return Err(format!(
+            "expected a key file that only its owner may use, found mode {mode:04o}: `chmod 600 {}`",
+            path.display()
+        ));
+    }
+    match PrivateKeyDer::from_pem_slice(&pem) {
+        Ok(_) => Ok(pem),
+        Err(_) => Err(format!("expected a private key in PEM (not encrypted) in {}", path.display())),
+    }
+}
+
+/// Contents and permission bits of a file.
+fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), String> {
+    let failed = |error: io::Error| format!("cannot read {}: {error}", path.display());
+    // Asked before it is opened: opening a pipe would wait for its writer.
+    if !path.metadata().map_err(failed)?.is_file() {
+        return Err(format!("expected a regular file at {}", path.display()));
+    }
+    let file = File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    if about.len() > MAX_BYTES {
+        return Err(format!("expected a file of at most {MAX_BYTES} bytes at {}", path.display()));
+    }
+    // In one piece from the start: a buffer that grows leaves copies of a key behind.
+    let mut contents = Zeroizing::new(Vec::with_capacity(about.len() as usize + 1));
+    file.take(about.len()).read_to_end(&mut contents).map_err(failed)?;
+    Ok((contents, about.permissions().mode() & 0o7777))
+}

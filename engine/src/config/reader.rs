@@ -1,0 +1,382 @@
+//! Reads a TOML document key by key, and keeps going after a fault.
+//!
+//! What is asked for is what is known: a key that nobody asked for is a fault, and the list of all keys with their defaults
+//! ([`Notes::keys`]) cannot differ from what is read.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Fault;
+use super::near::nearest;
+
+/// Longest piece of the configuration that a message quotes, in characters.
+const MAX_QUOTE: usize = 60;
+
+/// What reading leaves behind, beside the values.
+pub(super) struct Notes<'t> {
+    text: &'t str,
+    folder: &'t Path,
+    faults: RefCell<Vec<Fault>>,
+    keys: RefCell<BTreeMap<String, String>>,
+    /// Named files: path, place, key.
+    files: RefCell<Vec<(PathBuf, usize, String)>>,
+}
+
+impl<'t> Notes<'t> {
+    /// For a document with this text, whose relative paths begin at `folder`.
+    pub(super) fn new(text: &'t str, folder: &'t Path) -> Self {
+        Self { text, folder, faults: RefCell::default(), keys: RefCell::default(), files: RefCell::default() }
+    }
+
+    pub(super) fn fault(&self, at: Option<usize>, key: Option<String>, message: String) {
+        let line = at.map(|at| 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count());
+        self.faults.borrow_mut().push(Fault { line, key, message });
+    }
+
+    /// A fault of a file: it is blamed on the last key that names the file.
+    pub(super) fn fault_of_file(&self, file: &str, message: String) {
+        let place = self.files.borrow().iter().rfind(|(path, ..)| path.as_os_str() == file).cloned();
+        let (at, key) = place.map(|(_, at, key)| (at, key)).unzip();
+        self.fault(at, key, message);
+    }
+
+    pub(super) fn has_faults(&self) -> bool {
+        !self.faults.borrow().is_empty()
+    }
+
+    pub(super) fn into_faults(self) -> Vec<Fault> {
+        self.faults.into_inner()
+    }
+
+    /// All keys that were asked for, present or not, with their defaults as text.
+    pub(super) fn into_keys(self) -> BTreeMap<String, String> {
+        self.keys.into_inner()
+    }
+
+    pub(super) fn path(&self, text: &str) -> PathBuf {
+        self.folder.join(text)
+    }
+}
+
+/// A table of the document; one that is absent reads as empty.
+pub(super) struct Table<'a> {
+    notes: &'a Notes<'a>,
+    /// As messages write it.
+    path: String,
+    /// As documents write it: without indices, and `NAME` for what the user names.
+    pattern: String,
+    at: usize,
+    entries: Option<&'a DeTable<'a>>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Table<'a> {
+    /// The document itself.
+    pub(super) fn document(notes: &'a Notes<'a>, entries: &'a DeTable<'a>) -> Self {
+        Self::new(notes, String::new(), String::new(), 0, Some(entries))
+    }
+
+    fn new(
+        notes: &'a Notes<'a>,
+        path: String,
+        pattern: String,
+        at: usize,
+        entries: Option<&'a DeTable<'a>>,
+    ) -> Self {
+        Self { notes, path, pattern, at, entries, asked: RefCell::default() }
+    }
+
+    /// The value of a key. `default` says what its absence means.
+    pub(super) fn value(&self, key: &'static str, default: impl Display) -> Option<Value<'a>> {
+        self.notes.keys.borrow_mut().insert(join(&self.pattern, key), default.to_string());
+        self.find(key)
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn required(&self, key: &'static str, expected: &str) -> Option<Value<'a>> {
+        let value = self.value(key, "required");
+        if value.is_none() {
+            self.missing(key, expected);
+        }
+        value
+    }
+
+    /// A fault of a key that is not there.
+    pub(super) fn missing(&self, key: &str, expected: &str) {
+        self.notes.fault(Some(self.at), Some(join(&self.path, key)), format!("missing: expected {expected}"));
+    }
+
+    /// A fault of the table as a whole.
+    pub(super) fn say(&self, message: impl Into<String>) {
+        self.notes.fault(Some(self.at), Some(self.path.clone()), message.into());
+    }
+
+    pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
+        self.value(key, default).and_then(|value| value.boolean()).unwrap_or(default)
+    }
+
+    pub(super) fn integer<T>(&self, key: &'static str, range: RangeInclusive<T>, default: T) -> T
+    where
+        T: Copy + Display + TryFrom<i64> + PartialOrd,
+    {
+        self.value(key, default).and_then(|value| value.integer(range)).unwrap_or(default)
+    }
+
+    pub(super) fn choice<T: Copy + PartialEq>(&self, key: &'static str, of: &[(&str, T)], default: T) -> T {
+        let name = of.iter().find(|(_, value)| *value == default).map_or("", |(name, _)| name);
+        self.value(key, format!("{name:?}")).and_then(|value| value.choice(of)).unwrap_or(default)
+    }
+
+    /// A list of texts; an empty one where it is absent.
+    pub(super) fn texts(&self, key: &'static str) -> Vec<String> {
+        let items = self.value(key, "[]").map(|value| value.items()).unwrap_or_default();
+        items.into_iter().filter_map(|item| item.text().map(str::to_owned)).collect()
+    }
+
+    /// A list of which one entry is to match. An empty one would match nothing, or be taken for "any": it is a fault.
+    pub(super) fn any_of<T>(&self, key: &'static str, read: impl Fn(Value<'a>) -> Option<T>) -> Vec<T> {
+        let Some(value) = self.value(key, "any") else { return Vec::new() };
+        let items = value.items();
+        if items.is_empty() && value.is_list() {
+            value.expected("at least one entry (leave the key out to match any)");
+        }
+        items.into_iter().filter_map(read).collect()
+    }
+
+    /// A table below this one.
+    pub(super) fn table(&self, key: &'static str) -> Table<'a> {
+        let (path, pattern) = (join(&self.path, key), join(&self.pattern, key));
+        let found = self.find(key);
+        let at = found.as_ref().map_or(self.at, |value| value.at());
+        let entries = found.and_then(|value| value.entries());
+        Table::new(self.notes, path, pattern, at, entries)
+    }
+
+    /// A table below this one whose absence is a fault.
+    pub(super) fn required_table(&self, key: &'static str, expected: &str) -> Option<Table<'a>> {
+        let table = self.table(key);
+        if self.find(key).is_none() {
+            self.missing(key, expected);
+        }
+        table.entries.is_some().then_some(table)
+    }
+
+    /// All tables of an array of tables.
+    pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
+        let (path, pattern) = (join(&self.path, key), join(&self.pattern, key));
+        let Some(found) = self.find(key) else { return Vec::new() };
+        if !found.is_list() {
+            found.expected(&format!("tables `[[{path}]]`"));
+            return Vec::new();
+        }
+        let items = found.items().into_iter().enumerate();
+        items
+            .map(|(i, item)| {
+                let path = format!("{path}[{}]", i + 1);
+                Table::new(self.notes, path, pattern.clone(), item.at(), item.entries())
+            })
+            .collect()
+    }
+
+    /// All tables below this one, with the names that the user gave them.
+    pub(super) fn named_tables(&self) -> Vec<(&'a str, Table<'a>)> {
+        let entries = self.entries.into_iter().flatten();
+        entries
+            .map(|(name, value)| {
+                let name: &str = name.get_ref();
+                let value = self.located(name, value);
+                let pattern = join(&self.pattern, "NAME");
+                let table = Table::new(self.notes, value.path.clone(), pattern, value.at(), value.entries());
+                (name, table)
+            })
+            .collect()
+    }
+
+    /// Every key that nobody asked for is a fault.
+    pub(super) fn finish(&self) {
+        let asked = self.asked.borrow();
+        for (key, _) in self.entries.into_iter().flatten() {
+            let name: &str = key.get_ref();
+            if asked.contains(&name) {
+                continue;
+            }
+            let hint = match nearest(name, asked.iter().copied()) {
+                Some(near) => format!(" (did you mean `{near}`?)"),
+                None => format!("; known here: {}", asked.join(", ")),
+            };
+            let message = format!("unknown key{hint}");
+            self.notes.fault(Some(key.span().start), Some(join(&self.path, name)), message);
+        }
+    }
+
+    fn find(&self, key: &'static str) -> Option<Value<'a>> {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
+        self.entries?.get(key).map(|value| self.located(key, value))
+    }
+
+    fn located(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
+        Value { notes: self.notes, path: join(&self.path, key), span: value.span(), value: value.get_ref() }
+    }
+}
+
+/// A value and its place.
+pub(super) struct Value<'a> {
+    notes: &'a Notes<'a>,
+    path: String,
+    span: Range<usize>,
+    value: &'a DeValue<'a>,
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn text(&self) -> Option<&'a str> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            self.expected("a text in quotes");
+        }
+        text
+    }
+
+    /// A text to show: not empty, not long, nothing in it that is not printed.
+    pub(super) fn name(&self) -> Option<&'a str> {
+        let name = self.text()?;
+        if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+            self.expected("a name of 1 to 64 bytes without control characters");
+            return None;
+        }
+        Some(name)
+    }
+
+    /// A path; relative ones begin at the configuration's folder.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        let text = self.text()?;
+        if text.is_empty() {
+            self.expected("the path of a file");
+            return None;
+        }
+        let path = self.notes.path(text);
+        self.notes.files.borrow_mut().push((path.clone(), self.at(), self.path.clone()));
+        Some(path)
+    }
+
+    pub(super) fn boolean(&self) -> Option<bool> {
+        let boolean = self.value.as_bool();
+        if boolean.is_none() {
+            self.expected("true or false");
+        }
+        boolean
+    }
+
+    pub(super) fn integer<T>(&self, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: Copy + Display + TryFrom<i64> + PartialOrd,
+    {
+        let number = self
+            .value
+            .as_integer()
+            .and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok())
+            .and_then(|number| T::try_from(number).ok())
+            .filter(|number| range.contains(number));
+        if number.is_none() {
+            self.expected(&format!("a whole number from {} to {}", range.start(), range.end()));
+        }
+        number
+    }
+
+    pub(super) fn choice<T: Copy>(&self, of: &[(&str, T)]) -> Option<T> {
+        let found = self.value.as_str().and_then(|text| of.iter().find(|(name, _)| *name == text));
+        if found.is_none() {
+            let names: Vec<_> = of.iter().map(|(name, _)| format!("{name:?}")).collect();
+            let hint = self
+                .value
+                .as_str()
+                .and_then(|text| nearest(text, of.iter().map(|(name, _)| *name)))
+                .map(|near| format!(" (did you mean {near:?}?)"));
+            let (one_of, names) = (if of.len() > 1 { "one of " } else { "" }, names.join(", "));
+            self.say(format!("expected {one_of}{names}, found {}{}", self.found(), hint.unwrap_or_default()));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// A text that `T` can be made from; the error of `T` says what would have been right.
+    pub(super) fn parse<T: FromStr<Err: Display>>(&self) -> Option<T> {
+        let parsed = self.text()?.parse();
+        parsed.inspect_err(|error: &T::Err| self.expected(&error.to_string())).ok()
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        self.value.is_array()
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        self.value.is_str()
+    }
+
+    /// The entries of a list.
+    pub(super) fn items(&self) -> Vec<Value<'a>> {
+        let Some(items) = self.value.as_array() else {
+            self.expected("a list in brackets");
+            return Vec::new();
+        };
+        let items = items.iter().enumerate();
+        items
+            .map(|(i, item)| Value {
+                notes: self.notes,
+                path: format!("{}[{}]", self.path, i + 1),
+                span: item.span(),
+                value: item.get_ref(),
+            })
+            .collect()
+    }
+
+    /// A fault: this is not what was expected.
+    pub(super) fn expected(&self, expected: &str) {
+        self.say(format!("expected {expected}, found {}", self.found()));
+    }
+
+    /// A fault in other words.
+    pub(super) fn say(&self, message: impl Into<String>) {
+        self.notes.fault(Some(self.at()), Some(self.path.clone()), message.into());
+    }
+
+    fn at(&self) -> usize {
+        self.span.start
+    }
+
+    fn entries(&self) -> Option<&'a DeTable<'a>> {
+        let table = self.value.as_table();
+        if table.is_none() {
+            self.expected("a table");
+        }
+        table
+    }
+
+    fn found(&self) -> String {
+        match self.value {
+            DeValue::Array(_) => "a list".into(),
+            DeValue::Table(_) => "a table".into(),
+            _ => {
+                // Quoted as it is written; a text over several lines stays on one.
+                let text: String = self.notes.text[self.span.clone()].escape_debug().collect();
+                let text = text.replace("\\\"", "\"").replace("\\'", "'");
+                match text.char_indices().nth(MAX_QUOTE) {
+                    Some((cut, _)) => format!("{}...", &text[..cut]),
+                    None => text,
+                }
+            }
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}

@@ -1,0 +1,20 @@
+//! One file for each group of sections: the struct that it becomes, its defaults, and how it is read.
+
+mod intercept;
+mod limits;
+mod outputs;
+mod ports;
+mod profiles;
+mod rules;
+mod secrets;
+mod workers;
+
+pub use intercept::Intercept;
+pub use limits::Limits;
+pub use outputs::{Log, Metrics};
+pub use ports::{Dpdk, Wire};
+pub use rules::PolicyRules;
+pub use secrets::{Ca, Crypto, Trust};
+pub use workers::Workers;
+
+pub(super) use profiles::Profiles;

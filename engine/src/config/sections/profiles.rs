@@ -1,0 +1,78 @@
+//! `[profile.NAME]`: how strict a decrypted flow is handled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::near::nearest;
+use crate::config::reader::{Table, Value};
+use crate::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
+
+/// The profile of those who name none; it exists whether it is configured or not.
+pub(super) const DEFAULT: &str = "default";
+
+const VERSIONS: &[(&str, TlsVersion)] = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+const DEFECT_ACTIONS: &[(&str, DefectAction)] = &[
+    ("block", DefectAction::Block),
+    ("untrusted-ca", DefectAction::UntrustedCa),
+    ("allow", DefectAction::Allow),
+];
+const UNSUPPORTED_ACTIONS: &[(&str, UnsupportedAction)] =
+    &[("block", UnsupportedAction::Block), ("bypass", UnsupportedAction::Bypass)];
+
+/// All profiles by name.
+pub(in crate::config) struct Profiles(BTreeMap<String, Arc<Profile>>);
+
+impl Profiles {
+    pub(in crate::config) fn read(table: Table<'_>) -> Self {
+        let mut profiles = BTreeMap::from([(DEFAULT.to_owned(), Arc::new(Profile::default()))]);
+        for (name, table) in table.named_tables() {
+            profiles.insert(name.to_owned(), Arc::new(read_profile(name, table)));
+        }
+        Self(profiles)
+    }
+
+    /// The profile that a value names.
+    pub(super) fn named_by(&self, value: Option<&Value<'_>>) -> Option<Arc<Profile>> {
+        let name = match value {
+            Some(value) => value.text()?,
+            None => DEFAULT,
+        };
+        let profile = self.0.get(name);
+        if let (None, Some(value)) = (profile, value) {
+            let hint = nearest(name, self.0.keys().map(String::as_str))
+                .map(|near| format!(" (did you mean {near:?}?)"))
+                .unwrap_or_default();
+            value.say(format!("no `[profile.{name}]` in this file{hint}"));
+        }
+        profile.cloned()
+    }
+
+    pub(in crate::config) fn into_list(self) -> Vec<Arc<Profile>> {
+        self.0.into_values().collect()
+    }
+}
+
+fn read_profile(name: &str, table: Table<'_>) -> Profile {
+    let default = Profile::default();
+    let defect = |key, default| table.choice(key, DEFECT_ACTIONS, default);
+    let profile = Profile {
+        name: name.to_owned(),
+        min_version: table.choice("min_version", VERSIONS, default.min_version),
+        max_version: table.choice("max_version", VERSIONS, default.max_version),
+        on_untrusted: defect("on_untrusted", default.on_untrusted),
+        on_self_signed: defect("on_self_signed", default.on_self_signed),
+        on_expired: defect("on_expired", default.on_expired),
+        on_not_yet_valid: defect("on_not_yet_valid", default.on_not_yet_valid),
+        on_name_mismatch: defect("on_name_mismatch", default.on_name_mismatch),
+        on_unsupported: table.choice("on_unsupported", UNSUPPORTED_ACTIONS, default.on_unsupported),
+        http: table.boolean("http", default.http),
+        max_days: table.integer("max_days", 1..=3650, default.max_days),
+    };
+    if profile.min_version > profile.max_version
+        && let Some(value) = table.value("min_version", "\"1.2\"")
+    {
+        value.expected("a version that is not above max_version");
+    }
+    table.finish();
+    profile
+}

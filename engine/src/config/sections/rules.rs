@@ -1,0 +1,163 @@
+//! `[policy]` and `[[rule]]`: which flows are decrypted, bypassed or blocked.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Profiles, Wire};
+use crate::config::near::nearest;
+use crate::config::reader::{Table, Value};
+use crate::policy::{BlockWith, Decision, Rule};
+
+const TEACH_DEFAULT: &str = "what to do with flows that no rule matches: \"decrypt\" (inspect them: every client must trust \
+    the CA), \"bypass\" (let them pass untouched: nothing is inspected but what rules name) or \"block\" (end them: nothing \
+    passes but what rules name)";
+
+const ACTIONS: &[(&str, Action)] =
+    &[("decrypt", Action::Decrypt), ("bypass", Action::Bypass), ("block", Action::Block)];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Action {
+    Decrypt,
+    Bypass,
+    Block,
+}
+
+/// `[policy]` and all `[[rule]]`s: the source of a [`crate::policy::Policy`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRules {
+    /// In their order: the first that matches wins.
+    pub rules: Vec<Rule>,
+    /// For flows that no rule matches.
+    pub default: Decision,
+}
+
+impl PolicyRules {
+    /// None if there were faults.
+    pub(in crate::config) fn read(document: &Table<'_>, profiles: &Profiles, wires: &[Wire]) -> Option<Self> {
+        let default = read_default(document.table("policy"), profiles);
+        let mut names = Vec::new();
+        let tables = document.tables("rule");
+        let written = tables.len();
+        let rules: Vec<_> =
+            tables.into_iter().filter_map(|table| read_rule(table, profiles, wires, &mut names)).collect();
+        (rules.len() == written).then_some(Self { rules, default: default? })
+    }
+}
+
+fn read_default(table: Table<'_>, profiles: &Profiles) -> Option<Decision> {
+    let action = table.required("default", TEACH_DEFAULT).and_then(|value| value.choice(ACTIONS));
+    let profile = profiles.named_by(table.value("profile", "\"default\"").as_ref());
+    table.finish();
+    Some(match action? {
+        Action::Decrypt => Decision::Decrypt(profile?),
+        Action::Bypass => Decision::Bypass,
+        Action::Block => Decision::Block(BlockWith::default()),
+    })
+}
+
+fn read_rule<'a>(
+    table: Table<'a>,
+    profiles: &Profiles,
+    wires: &[Wire],
+    names: &mut Vec<&'a str>,
+) -> Option<Rule> {
+    let name = table.required("name", "a name for the logs").and_then(|value| {
+        let name = value.name()?;
+        if names.contains(&name) {
+            value.expected("a name that no other rule has");
+        }
+        names.push(name);
+        Some(name)
+    });
+    let decision = read_decision(&table, profiles);
+    let rule = Rule {
+        wire: table.value("wire", "any").and_then(|value| read_wire(&value, wires)),
+        vlan: table.value("vlan", "any").and_then(|value| value.integer(1..=4094)),
+        source: table.any_of("source", |value| read_network(&value)),
+        destination: table.any_of("destination", |value| read_network(&value)),
+        ports: table.any_of("ports", |value| value.integer(1..=u16::MAX)),
+        sni: table.any_of("sni", |value| value.parse()),
+        alpn: table.any_of("alpn", |value| read_alpn(&value)),
+        ja4: table.any_of("ja4", |value| read_ja4(&value)),
+        // The name and the decision are put in place below, so that the faults of all keys are found first.
+        ..Rule::new("", Decision::Bypass)
+    };
+    table.finish();
+    Some(Rule { name: name?.to_owned(), decision: decision?, ..rule })
+}
+
+fn read_decision(table: &Table<'_>, profiles: &Profiles) -> Option<Decision> {
+    let action = table
+        .required("action", "\"decrypt\", \"bypass\" or \"block\"")
+        .and_then(|value| value.choice(ACTIONS));
+    let profile = table.value("profile", "\"default\"");
+    let block_with = table.value("block_with", "\"alert\"");
+    if let (Some(profile), Some(Action::Bypass | Action::Block)) = (&profile, action) {
+        profile.say("only a rule with action = \"decrypt\" has a profile");
+    }
+    if let (Some(block_with), Some(Action::Decrypt | Action::Bypass)) = (&block_with, action) {
+        block_with.say("only a rule with action = \"block\" has this key");
+    }
+    let profile = profiles.named_by(profile.as_ref());
+    let block_with = match block_with {
+        Some(value) => value.choice(&[("alert", BlockWith::Alert), ("reset", BlockWith::Reset)]),
+        None => Some(BlockWith::default()),
+    };
+    Some(match action? {
+        Action::Decrypt => Decision::Decrypt(profile?),
+        Action::Bypass => Decision::Bypass,
+        Action::Block => Decision::Block(block_with?),
+    })
+}
+
+fn read_wire(value: &Value<'_>, wires: &[Wire]) -> Option<String> {
+    let name = value.text()?;
+    if !wires.iter().any(|wire| &*wire.name == name) {
+        let hint = nearest(name, wires.iter().map(|wire| &*wire.name))
+            .map(|near| format!(" (did you mean {near:?}?)"))
+            .unwrap_or_default();
+        value.say(format!("no `[[wire]]` of the name {name:?}{hint}"));
+    }
+    Some(name.to_owned())
+}
+
+/// A network in CIDR notation, or one address.
+fn read_network(value: &Value<'_>) -> Option<IpNet> {
+    let text = value.text()?;
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match network {
+        Ok(network) if network.addr() == network.network() => Some(network),
+        Ok(network) => {
+            value.expected(&format!("a network without host bits ({})", network.trunc()));
+            None
+        }
+        Err(_) => {
+            value.expected("a network (\"10.0.0.0/8\", \"2001:db8::/32\") or an address");
+            None
+        }
+    }
+}
+
+fn read_alpn(value: &Value<'_>) -> Option<Vec<u8>> {
+    let protocol = value.text()?.as_bytes();
+    // RFC 7301 section 3.1: ProtocolName<1..2^8-1>.
+    if !(1..=255).contains(&protocol.len()) {
+        value.expected("a protocol name of 1 to 255 bytes (\"h2\", \"http/1.1\")");
+    }
+    Some(protocol.to_vec())
+}
+
+/// The shape of JA4: ten characters, and twice twelve hexadecimal digits.
+fn read_ja4(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let is_hash =
+        |part: &str| part.len() == 12 && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let parts: Vec<_> = text.split('_').collect();
+    let right =
+        matches!(parts[..], [a, b, c] if a.len() == 10 && a.starts_with('t') && is_hash(b) && is_hash(c));
+    if !right {
+        value.expected("a JA4 of TLS over TCP, like \"t13d1516h2_8daaf6152771_e5627efa2ab1\"");
+    }
+    Some(text.to_owned())
+}

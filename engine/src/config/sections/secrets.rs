@@ -1,0 +1,92 @@
+//! `[crypto]`, `[ca]` and `[trust]`: what certificates are made with and checked against.
+
+use crate::config::files;
+use crate::config::reader::Table;
+use crate::tls::{CaFiles, Provider, RootFile};
+
+/// `[crypto]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Crypto {
+    /// Which library does the cryptography; one of those that are built in.
+    pub provider: Provider,
+}
+
+impl Crypto {
+    pub(in crate::config) fn read(table: Table<'_>) -> Self {
+        let built_in: Vec<_> = Provider::BUILT_IN.iter().map(|p| (p.name(), *p)).collect();
+        let crypto = Self { provider: table.choice("provider", &built_in, Provider::default()) };
+        table.finish();
+        crypto
+    }
+}
+
+/// `[ca]`: the two CAs, read from their files.
+#[derive(Debug)]
+pub struct Ca {
+    /// The CA that the clients trust.
+    pub trusted: CaFiles,
+    /// The CA that nobody trusts, so that browsers warn.
+    pub untrusted: CaFiles,
+}
+
+impl Ca {
+    pub(in crate::config) fn read(table: Table<'_>) -> Option<Self> {
+        let (trusted, untrusted) = (read_ca(&table, "trusted"), read_ca(&table, "untrusted"));
+        table.finish();
+        Some(Self { trusted: trusted?, untrusted: untrusted? })
+    }
+}
+
+fn read_ca(table: &Table<'_>, which: &'static str) -> Option<CaFiles> {
+    let table =
+        table.required_table(which, "{ cert = FILE, key = FILE } (`wireglass ca init` makes both CAs)")?;
+    let cert = |table: &Table<'_>| {
+        let value = table.required("cert", "a file with the CA's certificate in PEM")?;
+        let path = value.path()?;
+        let pem = files::certificates(&path).map_err(|message| value.say(message)).ok()?;
+        Some((path.display().to_string(), pem))
+    };
+    let key = |table: &Table<'_>| {
+        let value = table.required("key", "a file with the CA's private key in PEM")?;
+        let path = value.path()?;
+        let pem = files::private_key(&path).map_err(|message| value.say(message)).ok()?;
+        Some((path.display().to_string(), pem))
+    };
+    let (cert, key) = (cert(&table), key(&table));
+    table.finish();
+    let ((cert_name, cert_pem), (key_name, key_pem)) = (cert?, key?);
+    Some(CaFiles { cert_name, cert_pem, key_name, key_pem })
+}
+
+/// `[trust]`: the roots that servers' certificates may end at.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// Trust the roots of the operating system.
+    pub system: bool,
+    /// Further roots, read from their files.
+    pub roots: Vec<RootFile>,
+}
+
+impl Trust {
+    pub(in crate::config) fn read(table: Table<'_>) -> Option<Self> {
+        let system = table.boolean("system", true);
+        let files = table.value("roots", "[]").map(|value| value.items()).unwrap_or_default();
+        if !system && files.is_empty() {
+            table.missing(
+                "roots",
+                "at least one file with roots, or `system = true`: now no server would be trusted",
+            );
+        }
+        let wanted = files.len();
+        let roots: Vec<_> = files
+            .into_iter()
+            .filter_map(|value| {
+                let path = value.path()?;
+                let pem = files::certificates(&path).map_err(|message| value.say(message)).ok()?;
+                Some(RootFile { name: path.display().to_string(), pem })
+            })
+            .collect();
+        table.finish();
+        (roots.len() == wanted).then_some(Self { system, roots })
+    }
+}
