@@ -1,3 +1,5 @@
 //! The command line.
 
 pub mod ca;
+#[cfg(feature = "dpdk")]
+pub mod run;
