@@ -72,7 +72,7 @@ impl<T: Copy> TimerWheel<T> {
         }
         let ahead = (1..=SLOTS as u64).find(|d| {
             !self.levels[0][(self.now + d) as usize % SLOTS].is_empty()
-                || (self.now + d) as usize % SLOTS == 0
+                || (self.now + d).is_multiple_of(SLOTS as u64)
         })?;
         Some(Instant::from_micros(((self.now + ahead) * 1000) as i64))
     }

@@ -73,7 +73,8 @@ fn start(config: &Config) -> Result<Engine, String> {
         .transpose()?;
 
     let names: Vec<_> = config.wires.iter().map(|wire| (wire.inside.clone(), wire.outside.clone())).collect();
-    let (ports, queues) = Ports::open(&eal_arguments(config), &names, workers).map_err(|error| error.to_string())?;
+    let (ports, queues) =
+        Ports::open(&eal_arguments(config), &names, workers).map_err(|error| error.to_string())?;
     let ports = Arc::new(ports);
     // Not for longer than the ports live: the metrics must not keep them open.
     let watched = Arc::downgrade(&ports);
@@ -96,7 +97,8 @@ fn assembly(
     held_frames: usize,
 ) -> Result<Assembly, String> {
     let mut hash_secret = [0; 16];
-    getrandom::fill(&mut hash_secret).map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    getrandom::fill(&mut hash_secret)
+        .map_err(|error| format!("the system gives no random numbers: {error}"))?;
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Ok(Assembly {
         policy: config.compile_policy(),
@@ -164,7 +166,9 @@ impl Engine {
         }
         let stopped = self.stop();
         if worker_died {
-            eprintln!("wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it");
+            eprintln!(
+                "wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it"
+            );
         }
         if stopped && !worker_died { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
@@ -173,8 +177,10 @@ impl Engine {
     fn stop(self) -> bool {
         eprintln!("wireglass: stopping");
         let Self { ports, workers, pool, log, metrics, signals: _ } = self;
-        // All of them, whatever one says.
-        let ended_well = workers.into_iter().map(WorkerThread::join).fold(true, |all, one| all && one);
+        let mut ended_well = true;
+        for worker in workers {
+            ended_well &= worker.join();
+        }
         drop(pool);
         if let Some(metrics) = metrics {
             metrics.stop();

@@ -62,6 +62,7 @@ pub(super) struct Told {
     /// They have ended well.
     pub(super) established: bool,
     /// HTTP transactions.
+    #[expect(clippy::vec_box, reason = "they move on into events as they are")]
     pub(super) http: Vec<Box<HttpEvent>>,
 }
 

@@ -37,7 +37,7 @@ impl<F: Frame> FirstFlight<F> {
 
 impl<F: Frame> Flow<F> {
     /// The client repeats what is held: it waits for an acknowledgement, so it gets one.
-    pub(super) fn hear<E: Effects<Frame = F>>(&mut self, fx: &mut E, peeking: Box<Peeking<F>>) -> Phase<F> {
+    pub(super) fn hear<E: Effects<Frame = F>>(&mut self, fx: &mut E, peeking: Peeking<F>) -> Phase<F> {
         let deadline = peeking.deadline;
         let Some(legs) = peeking.adopt(fx) else {
             // Cannot be: a flow without SYN-ACK is never peeked at.

@@ -90,7 +90,7 @@ impl Leg {
     /// Sends every segment that may be sent now.
     pub(super) fn transmit<E: Effects>(&mut self, fx: &mut E) {
         self.retry_at = None;
-        let head = self.template.len();
+        let head = self.template.header_len();
         loop {
             let Some(mut frame) = fx.allocate() else {
                 fx.counters().drop_packet(PacketDrop::NoBuffer);

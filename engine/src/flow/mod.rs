@@ -80,7 +80,7 @@ pub struct Identity {
 }
 
 enum Phase<F> {
-    Opening(Opening),
+    Opening(Box<Opening>),
     Peeking(Box<Peeking<F>>),
     Hearing(Box<Hearing>),
     Adopted(Box<Adopted>),
@@ -104,7 +104,7 @@ impl<F: Frame> Flow<F> {
         let bypass = verdict.filter(|v| matches!(v.decision, Decision::Bypass));
         let phase = match bypass {
             Some(_) => Phase::Bypassed(Bypassed::new(now, fx.shared().limits.idle_time)),
-            None => Phase::Opening(Opening::new(now, syn)),
+            None => Phase::Opening(Box::new(Opening::new(now, syn))),
         };
         Self {
             identity,
@@ -278,7 +278,7 @@ impl<F: Frame> Flow<F> {
     fn open<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        mut opening: Opening,
+        mut opening: Box<Opening>,
         from: Side,
         mut frame: F,
         headers: &mut Headers,
@@ -321,7 +321,7 @@ impl<F: Frame> Flow<F> {
     fn not_tls<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        opening: Opening,
+        opening: Box<Opening>,
         from: Side,
         frame: F,
     ) -> Phase<F> {
@@ -370,7 +370,7 @@ impl<F: Frame> Flow<F> {
                 self.no_hello(fx, FirstFlight::Held(peeking), Reason::ClientClosed)
             }
             Peeked::Incomplete => Phase::Peeking(peeking),
-            Peeked::Stuck => self.hear(fx, peeking),
+            Peeked::Stuck => self.hear(fx, *peeking),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::tls::{ClientHello, Peek, peek};
 /// A connection whose first flight is held.
 pub(super) struct Peeking<F> {
     /// The handshake that was seen.
-    pub(super) opening: Opening,
+    pub(super) opening: Box<Opening>,
     /// Imitates the client.
     pub(super) to_server: Template,
     /// When the hello must be complete.
@@ -40,7 +40,7 @@ pub(super) enum Peeked {
 
 impl<F: Frame> Peeking<F> {
     /// With nothing held yet.
-    pub(super) fn new(now: Instant, opening: Opening, to_server: Template, limits: &Limits) -> Self {
+    pub(super) fn new(now: Instant, opening: Box<Opening>, to_server: Template, limits: &Limits) -> Self {
         Self {
             opening,
             to_server,
@@ -117,7 +117,7 @@ impl<F: Frame> Peeking<F> {
     }
 
     /// Gives the opening back, and the held frames in the order in which they came.
-    pub(super) fn into_opening<E: Effects<Frame = F>>(self, fx: &mut E) -> (Opening, Vec<F>) {
+    pub(super) fn into_opening<E: Effects<Frame = F>>(self, fx: &mut E) -> (Box<Opening>, Vec<F>) {
         fx.release(self.held.len());
         (self.opening, self.held)
     }

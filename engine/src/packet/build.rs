@@ -54,7 +54,7 @@ impl Template {
     }
 
     /// Bytes before the TCP header.
-    pub fn len(&self) -> usize {
+    pub fn header_len(&self) -> usize {
         self.len.into()
     }
 
@@ -69,9 +69,9 @@ impl Template {
     }
 
     /// Fills in what is before the TCP header, and all checksums. The TCP header and payload are in their place already:
-    /// `frame` is the whole frame, its segment begins at `self.len()`.
+    /// `frame` is the whole frame, its segment begins at `self.header_len()`.
     pub fn seal(&mut self, frame: &mut [u8]) {
-        let (l3, len) = (usize::from(self.l3), self.len());
+        let (l3, len) = (usize::from(self.l3), self.header_len());
         frame[..len].copy_from_slice(&self.bytes[..len]);
         let (head, segment) = frame.split_at_mut(len);
         let ip = &mut head[l3..];
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_built_frame_looks_like_the_endpoints_own() {
         let mut template = Template::of(&V6, &segment_headers(&V6));
-        let mut frame = vec![0xee; template.len()];
+        let mut frame = vec![0xee; template.header_len()];
         frame.extend(&V6[58..]);
         frame.extend(b"payload");
         template.seal(&mut frame);
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn reversed_goes_back() {
         let mut template = Template::of(&V6, &segment_headers(&V6)).reversed();
-        let mut frame = vec![0; template.len()];
+        let mut frame = vec![0; template.header_len()];
         frame.extend(&V6[58..]);
         frame[58..62].copy_from_slice(&[1, 187, 4, 0]);
         template.seal(&mut frame);

@@ -32,9 +32,9 @@ pub fn reset_for(frame: &[u8], headers: &Headers) -> Option<Reset> {
     }
     let mut template = Template::of(frame, headers).reversed();
     let (source, destination) = template.ports();
-    let len = template.len() + 20;
+    let len = template.header_len() + 20;
     let mut reset = Reset { bytes: [0; MAX_HEADERS], len };
-    let mut tcp = TcpPacket::new_unchecked(&mut reset.bytes[template.len()..len]);
+    let mut tcp = TcpPacket::new_unchecked(&mut reset.bytes[template.header_len()..len]);
     tcp.set_src_port(source);
     tcp.set_dst_port(destination);
     tcp.set_header_len(20);
