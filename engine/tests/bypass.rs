@@ -146,7 +146,8 @@ fn connections_seen_from_the_middle() {
         let setup = Setup { outside_tls, ..Setup::default() };
         let (client, server) = (Session::plain(exchange.client()), Session::plain(exchange.server()));
         // The engine was started after this connection: its flow is not in the table.
-        let mut run = lab.connect(&Setup { rules: Rules::default_is(Action::Bypass), ..setup.clone() }, client, server);
+        let mut run =
+            lab.connect(&Setup { rules: Rules::default_is(Action::Bypass), ..setup.clone() }, client, server);
         let begun = run.server_id();
         run.simulation.run_until(Duration::from_secs(5), |s| !s.server.report(begun).received.is_empty());
         let (engine, _log) = lab.engine(&setup);
@@ -192,15 +193,15 @@ fn everything_that_is_not_tcp() {
 fn foreign_frames(to_server: bool, random: &mut Random) -> Vec<Vec<u8>> {
     let frame = |ethertype: u16, payload: &[u8]| ethernet(to_server, ethertype, payload);
     let mut frames = vec![
-        frame(0x0806, &random.bytes(46)),  // ARP
-        frame(0x88cc, &random.bytes(100)), // LLDP
-        frame(0x8847, &random.bytes(500)), // MPLS
-        frame(0x88e5, &random.bytes(500)), // MACsec
-        frame(0x1234, &random.bytes(46)),  // nobody's
-        frame(0x0026, &random.bytes(38)),  // IEEE 802.3 length: spanning tree
+        frame(0x0806, &random.bytes(46)),    // ARP
+        frame(0x88cc, &random.bytes(100)),   // LLDP
+        frame(0x8847, &random.bytes(500)),   // MPLS
+        frame(0x88e5, &random.bytes(500)),   // MACsec
+        frame(0x1234, &random.bytes(46)),    // nobody's
+        frame(0x0026, &random.bytes(38)),    // IEEE 802.3 length: spanning tree
         frame(0x1234, &random.bytes(9_000)), // jumbo
-        ethernet(to_server, 0x1234, &[]),  // shorter than Ethernet allows
-        random.bytes(7),                   // shorter than an Ethernet header
+        ethernet(to_server, 0x1234, &[]),    // shorter than Ethernet allows
+        random.bytes(7),                     // shorter than an Ethernet header
     ];
     for protocol in [1, 2, 17, 47, 50, 132] {
         // ICMP, IGMP, UDP, GRE, ESP, SCTP; whole, and as a fragment
@@ -237,17 +238,22 @@ fn ipv6(protocol: u8, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn a_syn_loses_what_cannot_be_carried_over() {
     let lab = Lab::new();
-    for (rules, scrubbed) in [(Rules::default_is(Action::Bypass), false), (Rules::default_is(Action::Decrypt), true)] {
+    for (rules, scrubbed) in
+        [(Rules::default_is(Action::Bypass), false), (Rules::default_is(Action::Decrypt), true)]
+    {
         let setup = Setup { rules, ..Setup::default() };
         let mut run = lab.connect_tls(&setup, Vec::new(), Vec::new());
         run.simulation.client_to_middle.set_tamper(|bytes| {
             let Some(frame) = TcpFrame::parse(&bytes).filter(|frame| frame.tcp().syn()) else {
                 return vec![(Duration::ZERO, bytes)];
             };
-            vec![(Duration::ZERO, frame.edited(|tcp| {
-                tcp.set_ece(true);
-                tcp.set_cwr(true);
-            }))]
+            vec![(
+                Duration::ZERO,
+                frame.edited(|tcp| {
+                    tcp.set_ece(true);
+                    tcp.set_cwr(true);
+                }),
+            )]
         });
         run.simulation.record();
         run.simulation.run_until(Duration::from_millis(10), |_| false);

@@ -24,8 +24,7 @@ fn run(client: Vec<Step>, server: Vec<Step>) -> Run {
 #[test]
 fn the_client_closes_first_or_the_server() {
     let exchange = Exchange::new(1, 20_000, 100_000);
-    let client_last =
-        vec![Step::Send(exchange.request.clone()), Step::AwaitEnd, Step::Finish];
+    let client_last = vec![Step::Send(exchange.request.clone()), Step::AwaitEnd, Step::Finish];
     let server_first =
         vec![Step::Receive(exchange.request.len()), Step::Send(exchange.response.clone()), Step::Finish];
     for (client, server) in [(exchange.client(), exchange.server()), (client_last, server_first)] {
@@ -82,8 +81,14 @@ fn a_server_that_fails_during_the_handshake() {
     let cases = [
         (vec![Step::Receive(1), Step::Reset], Reason::ServerReset),
         (vec![Step::Receive(1), Step::Finish], Reason::ServerClosed),
-        (vec![Step::Receive(1), Step::Send(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())], Reason::ServerProtocol),
-        (vec![Step::Receive(1), Step::Send(vec![21, 3, 3, 0, 2, 2, 80]), Step::AwaitEnd], Reason::ServerAlert),
+        (
+            vec![Step::Receive(1), Step::Send(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())],
+            Reason::ServerProtocol,
+        ),
+        (
+            vec![Step::Receive(1), Step::Send(vec![21, 3, 3, 0, 2, 2, 80]), Step::AwaitEnd],
+            Reason::ServerAlert,
+        ),
     ];
     let lab = Lab::new();
     let config = lab.client.build().unwrap();

@@ -62,11 +62,14 @@ fn defective(pki: &Pki, own: &Identity) -> Vec<(Reason, Identity)> {
         (Reason::CertMismatch, pki.identity(&["other.example.com"])),
         (Reason::CertMismatch, pki.identity(&["example.com"])),
         (Reason::CertMismatch, pki.identity(&["*.www.example.com"])),
-        (Reason::CertMismatch, with(|p| {
-            // The name in the subject does not count.
-            p.subject_alt_names.clear();
-            p.distinguished_name.push(DnType::CommonName, NAME);
-        })),
+        (
+            Reason::CertMismatch,
+            with(|p| {
+                // The name in the subject does not count.
+                p.subject_alt_names.clear();
+                p.distinguished_name.push(DnType::CommonName, NAME);
+            }),
+        ),
         (Reason::CertUsage, with(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth])),
         (Reason::CertOwnCa, own.clone()),
     ]
