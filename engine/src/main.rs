@@ -1,2 +1,8 @@
 //! The `wireglass` command.
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wireglass::cli::main()
+}

@@ -1,5 +1,140 @@
 //! The command line.
 
 pub mod ca;
+mod check;
+pub mod demo;
+mod harden;
+mod messages;
 #[cfg(feature = "dpdk")]
-pub mod run;
+mod run;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Faults};
+
+/// Exit status for a wrong command line or configuration; clap's own choice, too.
+const USAGE: u8 = 2;
+
+const BEGIN: &str = "\
+Where to begin:
+  wireglass demo                    see an interception at work: no network card, no root
+  wireglass ca init --dir ca        make the two CAs; install ca/trusted.pem on the clients
+  wireglass check -c wire.toml      find every fault of a configuration
+  wireglass run -c wire.toml        go between two ports
+
+Exit status: 0 done; 1 failed; 2 wrong usage or configuration.";
+
+/// Transparent TLS inspection: a piece of wire between two ports that decrypts the flows which policy says to decrypt.
+///
+/// Everything else passes through untouched. What was decrypted is checked, logged as EVE JSON and encrypted again; clients
+/// see certificates that are signed by your own CA, which they must trust.
+#[derive(Debug, Parser)]
+#[command(name = "wireglass", version, after_help = BEGIN, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Go between the ports of all wires, until SIGINT or SIGTERM.
+    #[command(after_help = RUN_HELP)]
+    Run(ConfigFile),
+    /// Check a configuration as `run` would, start nothing, and say what it means.
+    #[command(after_help = CHECK_HELP)]
+    Check(ConfigFile),
+    Ca(ca::CaArgs),
+    Demo(demo::Args),
+}
+
+const RUN_HELP: &str = "\
+Example:
+  wireglass run -c wire.toml
+
+It is between the ports when it says `wireglass: running`. Messages go to stderr, as many as `log.level` says; the
+environment variable RUST_LOG (`debug`, `wireglass::tls=trace`) overrides it. Events go to the file `log.eve`.
+Needs ports through DPDK: a build with `--features dpdk`, and usually root.
+
+Exit status: 0 stopped by a signal; 1 failed; 2 wrong configuration.";
+
+const CHECK_HELP: &str = "\
+Example:
+  wireglass check -c wire.toml && wireglass run -c wire.toml
+
+Each fault is one line, FILE:LINE: KEY: what was expected, found ...
+Certificates and keys are read, too; ports and cores are only tried by `run`.
+
+Exit status: 0 in order; 2 faults.";
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// Configuration in TOML; docs/configuration.md has all keys.
+    #[arg(short, long = "config", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Runs the command line of this process. Returns its exit status; a wrong command line ends the process with 2.
+pub fn main() -> ExitCode {
+    let command = CommandLine::parse().command;
+    if let Err(error) = harden::keep_memory_private() {
+        eprintln!("wireglass: cannot keep memory out of core dumps: {error}");
+        return ExitCode::FAILURE;
+    }
+    match command {
+        Command::Run(file) => with_config(&file.config, |config| {
+            messages::start(config.log.level);
+            run(&config)
+        }),
+        Command::Check(file) => with_config(&file.config, |config| check::check(&config)),
+        Command::Ca(args) => args.run(ca_certificates),
+        Command::Demo(args) => demo::run(args),
+    }
+}
+
+#[cfg(feature = "dpdk")]
+use run::run;
+
+#[cfg(not(feature = "dpdk"))]
+fn run(config: &Config) -> ExitCode {
+    eprintln!(
+        "wireglass: {} is in order, but this build has no ports: build with `cargo build --release --features dpdk`",
+        config.file.display()
+    );
+    ExitCode::FAILURE
+}
+
+fn with_config(file: &Path, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match Config::load(file) {
+        Ok(config) => then(config),
+        Err(faults) => {
+            eprintln!("{}", describe(&faults));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn describe(faults: &Faults) -> String {
+    let count = faults.list.len();
+    let plural = if count == 1 { "fault" } else { "faults" };
+    format!("{faults}\nwireglass: {count} {plural} in the configuration")
+}
+
+fn ca_certificates(file: &Path) -> Result<[PathBuf; 2], String> {
+    let ca = Config::load(file).map_err(|faults| describe(&faults))?.ca;
+    Ok([ca.trusted.cert_name.into(), ca.untrusted.cert_name.into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::CommandLine;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+}

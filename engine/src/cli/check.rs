@@ -1,0 +1,208 @@
+//! `wireglass check`: what a configuration that is in order means.
+
+use std::fmt::{self, Display, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+
+use super::USAGE;
+use crate::config::Config;
+use crate::mint::ca;
+use crate::policy::{BlockWith, Decision, DefectAction, Ports, Profile, Rule, TlsVersion, UnsupportedAction};
+use crate::worker::Idle;
+
+/// Entries of a list that are shown; the others are counted.
+const SHOWN: usize = 4;
+
+pub(super) fn check(config: &Config) -> ExitCode {
+    let roots = match config.tls_context() {
+        Ok(tls) => tls.roots(),
+        Err(error) => {
+            eprintln!("{}: {error}", config.file.display());
+            return ExitCode::from(USAGE);
+        }
+    };
+    print!("{}", Summary { config, roots });
+    ExitCode::SUCCESS
+}
+
+/// The configuration in words.
+struct Summary<'c> {
+    config: &'c Config,
+    roots: usize,
+}
+
+impl Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.config;
+        writeln!(f, "{}: in order", config.file.display())?;
+        self.machine(f)?;
+        self.certificates(f)?;
+        self.policy(f)?;
+        writeln!(f, "\nprofiles")?;
+        for profile in &config.profiles {
+            write_profile(f, profile)?;
+        }
+        self.outputs(f)
+    }
+}
+
+impl Summary<'_> {
+    fn machine(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workers = &self.config.workers;
+        writeln!(f, "\nwires")?;
+        for wire in &self.config.wires {
+            writeln!(f, "  {}: inside {}, outside {}", wire.name, wire.inside, wire.outside)?;
+        }
+        let idle = match workers.idle {
+            Idle::Spin => "spinning",
+            Idle::Adaptive => "sleeping",
+        };
+        let handshakes = match workers.handshake_threads {
+            0 => "handshakes on the workers".to_owned(),
+            n => format!("{n} handshake thread(s)"),
+        };
+        let cores = list(workers.cores.iter().map(usize::to_string));
+        writeln!(f, "\nworkers\n  {} on core {cores}, {idle} when idle; {handshakes}", workers.cores.len())?;
+        let limits = &self.config.limits;
+        writeln!(f, "  {} flows each, {} bytes queued for each leg", limits.flows, limits.buffer_bytes)
+    }
+
+    fn certificates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.config;
+        writeln!(f, "\ncertificates (by {})", config.crypto.provider.name())?;
+        for (which, files) in [("trusted CA", &config.ca.trusted), ("untrusted CA", &config.ca.untrusted)] {
+            match ca::describe(Path::new(&files.cert_name)) {
+                Ok(ca) => writeln!(f, "  {which}: {}, until {}", ca.subject, date(ca.not_after))?,
+                Err(error) => writeln!(f, "  {which}: {error}")?,
+            }
+        }
+        let from = match (config.trust.system, config.trust.roots.len()) {
+            (true, 0) => "the system's".to_owned(),
+            (true, n) => format!("the system's, and {n} file(s)"),
+            (false, n) => format!("{n} file(s)"),
+        };
+        writeln!(f, "  {} trusted root(s): {from}", self.roots)
+    }
+
+    fn policy(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.config;
+        let ports = match &config.intercept.ports {
+            Ports::Any => "any port".to_owned(),
+            Ports::Only(ports) => format!("port {}", list(ports.iter().map(u16::to_string))),
+        };
+        let outside = config.intercept.outside_tls;
+        let not_tls = if outside.bypass_not_tls { "bypass" } else { "block" };
+        let midstream = if outside.reset_midstream { "reset" } else { "forward" };
+        writeln!(
+            f,
+            "\npolicy for TCP to {ports} (not TLS: {not_tls}; seen from the middle: {midstream}; others pass)"
+        )?;
+        for (i, rule) in config.policy.rules.iter().enumerate() {
+            writeln!(f, "  {}. {}: {} -> {}", i + 1, rule.name, conditions(rule), decision(&rule.decision))?;
+        }
+        writeln!(f, "  otherwise -> {}", decision(&config.policy.default))?;
+        let mut rules = config.policy.rules.iter();
+        if let Some(all) = rules.find(|rule| is_unconditional(rule)) {
+            for rule in rules {
+                writeln!(f, "  note: {} is never reached: {} matches every flow", rule.name, all.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn outputs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let log = &self.config.log;
+        write!(f, "\noutput\n  events to {}", log.eve.display())?;
+        match log.stats {
+            Some(every) => writeln!(f, ", statistics every {} s", every.as_secs())?,
+            None => writeln!(f, ", no statistics")?,
+        }
+        match self.config.metrics.listen {
+            Some(address) => writeln!(f, "  metrics at http://{address}/metrics"),
+            None => writeln!(f, "  no metrics"),
+        }
+    }
+}
+
+fn write_profile(f: &mut fmt::Formatter<'_>, profile: &Profile) -> fmt::Result {
+    let version = |version| match version {
+        TlsVersion::Tls12 => "1.2",
+        TlsVersion::Tls13 => "1.3",
+    };
+    let (min, max) = (version(profile.min_version), version(profile.max_version));
+    write!(f, "  {}: TLS {min} to {max}", profile.name)?;
+    let unsupported = match profile.on_unsupported {
+        UnsupportedAction::Block => "block",
+        UnsupportedAction::Bypass => "bypass",
+    };
+    write!(f, ", otherwise {unsupported}; certificate")?;
+    let defects = [
+        ("untrusted", profile.on_untrusted),
+        ("self-signed", profile.on_self_signed),
+        ("expired", profile.on_expired),
+        ("not yet valid", profile.on_not_yet_valid),
+        ("for another name", profile.on_name_mismatch),
+    ];
+    for (action, name) in [
+        (DefectAction::Block, "block"),
+        (DefectAction::UntrustedCa, "sign with the untrusted CA"),
+        (DefectAction::Allow, "allow"),
+    ] {
+        let mut with = defects.iter().filter(|(_, a)| *a == action).map(|(defect, _)| *defect).peekable();
+        if with.peek().is_some() {
+            write!(f, " {}: {name};", with.collect::<Vec<_>>().join(", "))?;
+        }
+    }
+    let http = if profile.http { "" } else { "not " };
+    writeln!(f, " HTTP {http}logged; minted for at most {} days", profile.max_days)
+}
+
+fn decision(decision: &Decision) -> String {
+    match decision {
+        Decision::Decrypt(profile) => format!("decrypt, profile {}", profile.name),
+        Decision::Bypass => "bypass".into(),
+        Decision::Block(BlockWith::Alert) => "block with an alert".into(),
+        Decision::Block(BlockWith::Reset) => "block with a reset".into(),
+    }
+}
+
+fn is_unconditional(rule: &Rule) -> bool {
+    *rule == Rule::new(rule.name.clone(), rule.decision.clone())
+}
+
+fn conditions(rule: &Rule) -> String {
+    if is_unconditional(rule) {
+        return "every flow".into();
+    }
+    let mut out = String::new();
+    let mut say = |what: &str, entries: Vec<String>| {
+        if !entries.is_empty() {
+            let and = if out.is_empty() { "" } else { "; " };
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{and}{what} {}", list(entries));
+        }
+    };
+    say("wire", rule.wire.iter().cloned().collect());
+    say("VLAN", rule.vlan.iter().map(u16::to_string).collect());
+    say("from", rule.source.iter().map(ToString::to_string).collect());
+    say("to", rule.destination.iter().map(ToString::to_string).collect());
+    say("port", rule.ports.iter().map(u16::to_string).collect());
+    say("SNI", rule.sni.iter().map(ToString::to_string).collect());
+    say("ALPN", rule.alpn.iter().map(|p| p.escape_ascii().to_string()).collect());
+    say("JA4", rule.ja4.clone());
+    out
+}
+
+fn list(entries: impl IntoIterator<Item = String>) -> String {
+    let entries: Vec<_> = entries.into_iter().collect();
+    match entries.len() {
+        0..=SHOWN => entries.join(", "),
+        n => format!("{} and {} more", entries[..SHOWN].join(", "), n - SHOWN),
+    }
+}
+
+fn date(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |time| time.strftime("%Y-%m-%d").to_string())
+}
