@@ -6,7 +6,7 @@ mod support;
 use support::Exchange;
 use support::frames::{TcpFrame, ethernet};
 use support::lab::{Lab, Run, Setup};
-use support::rules::{Action, Rule, Rules};
+use support::rules::{Action, Rules};
 use wireglass::flow::OutsideTls;
 use wireglass::log::event;
 use wireglass::peers::{Duration, End, Heading, Impairment, Port, Random, Session, Step, Stop};
@@ -31,11 +31,6 @@ fn assert_untouched(run: &Run, case: &dyn std::fmt::Debug) -> usize {
         total += entered.len();
     }
     total
-}
-
-fn by_name(action: Action) -> Rules {
-    let rule = Rule { name: "by name", port: None, sni: Some(support::lab::NAME), action };
-    Rules::default_is(Action::Decrypt).with(rule)
 }
 
 /// A TLS exchange under these rules on a good link: untouched, and the client saw the server's own certificate.
@@ -64,9 +59,9 @@ fn by_a_rule_that_holds_at_the_syn() {
 #[test]
 fn by_a_rule_on_the_name() {
     let reason = Some(Reason::PolicyBypass);
-    assert_bypassed(&by_name(Action::Bypass), &Setup::default(), reason);
+    assert_bypassed(&Rules::by_name(Action::Bypass), &Setup::default(), reason);
     // The ClientHello in many segments: all of them are held, and released in order.
-    assert_bypassed(&by_name(Action::Bypass), &Setup { mtu: 300, ..Setup::default() }, reason);
+    assert_bypassed(&Rules::by_name(Action::Bypass), &Setup { mtu: 300, ..Setup::default() }, reason);
 }
 
 #[test]
@@ -74,7 +69,7 @@ fn by_a_rule_on_the_name_over_bad_links() {
     let lab = Lab::new().trusting_the_server();
     for seed in 0..20 {
         let impairment = Impairment { loss: 0.03, reorder: 0.2, duplicate: 0.05, ..Impairment::default() };
-        let rules = by_name(Action::Bypass);
+        let rules = Rules::by_name(Action::Bypass);
         let setup = Setup { seed, impairment, mtu: 9000, wire_mtu: 9000, rules, ..Setup::default() };
         let exchange = Exchange::new(seed, 20_000, 50_000);
         let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
@@ -146,7 +141,8 @@ fn connections_seen_from_the_middle() {
         let setup = Setup { outside_tls, ..Setup::default() };
         let (client, server) = (Session::plain(exchange.client()), Session::plain(exchange.server()));
         // The engine was started after this connection: its flow is not in the table.
-        let mut run = lab.connect(&Setup { rules: Rules::default_is(Action::Bypass), ..setup.clone() }, client, server);
+        let mut run =
+            lab.connect(&Setup { rules: Rules::default_is(Action::Bypass), ..setup.clone() }, client, server);
         let begun = run.server_id();
         run.simulation.run_until(Duration::from_secs(5), |s| !s.server.report(begun).received.is_empty());
         let (engine, _log) = lab.engine(&setup);
@@ -192,15 +188,15 @@ fn everything_that_is_not_tcp() {
 fn foreign_frames(to_server: bool, random: &mut Random) -> Vec<Vec<u8>> {
     let frame = |ethertype: u16, payload: &[u8]| ethernet(to_server, ethertype, payload);
     let mut frames = vec![
-        frame(0x0806, &random.bytes(46)),  // ARP
-        frame(0x88cc, &random.bytes(100)), // LLDP
-        frame(0x8847, &random.bytes(500)), // MPLS
-        frame(0x88e5, &random.bytes(500)), // MACsec
-        frame(0x1234, &random.bytes(46)),  // nobody's
-        frame(0x0026, &random.bytes(38)),  // IEEE 802.3 length: spanning tree
+        frame(0x0806, &random.bytes(46)),    // ARP
+        frame(0x88cc, &random.bytes(100)),   // LLDP
+        frame(0x8847, &random.bytes(500)),   // MPLS
+        frame(0x88e5, &random.bytes(500)),   // MACsec
+        frame(0x1234, &random.bytes(46)),    // nobody's
+        frame(0x0026, &random.bytes(38)),    // IEEE 802.3 length: spanning tree
         frame(0x1234, &random.bytes(9_000)), // jumbo
-        ethernet(to_server, 0x1234, &[]),  // shorter than Ethernet allows
-        random.bytes(7),                   // shorter than an Ethernet header
+        ethernet(to_server, 0x1234, &[]),    // shorter than Ethernet allows
+        random.bytes(7),                     // shorter than an Ethernet header
     ];
     for protocol in [1, 2, 17, 47, 50, 132] {
         // ICMP, IGMP, UDP, GRE, ESP, SCTP; whole, and as a fragment
@@ -237,17 +233,22 @@ fn ipv6(protocol: u8, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn a_syn_loses_what_cannot_be_carried_over() {
     let lab = Lab::new();
-    for (rules, scrubbed) in [(Rules::default_is(Action::Bypass), false), (Rules::default_is(Action::Decrypt), true)] {
+    for (rules, scrubbed) in
+        [(Rules::default_is(Action::Bypass), false), (Rules::default_is(Action::Decrypt), true)]
+    {
         let setup = Setup { rules, ..Setup::default() };
         let mut run = lab.connect_tls(&setup, Vec::new(), Vec::new());
         run.simulation.client_to_middle.set_tamper(|bytes| {
             let Some(frame) = TcpFrame::parse(&bytes).filter(|frame| frame.tcp().syn()) else {
                 return vec![(Duration::ZERO, bytes)];
             };
-            vec![(Duration::ZERO, frame.edited(|tcp| {
-                tcp.set_ece(true);
-                tcp.set_cwr(true);
-            }))]
+            vec![(
+                Duration::ZERO,
+                frame.edited(|tcp| {
+                    tcp.set_ece(true);
+                    tcp.set_cwr(true);
+                }),
+            )]
         });
         run.simulation.record();
         run.simulation.run_until(Duration::from_millis(10), |_| false);
