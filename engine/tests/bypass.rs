@@ -6,7 +6,7 @@ mod support;
 use support::Exchange;
 use support::frames::{TcpFrame, ethernet};
 use support::lab::{Lab, Run, Setup};
-use support::rules::{Action, Rule, Rules};
+use support::rules::{Action, Rules};
 use wireglass::flow::OutsideTls;
 use wireglass::log::event;
 use wireglass::peers::{Duration, End, Heading, Impairment, Port, Random, Session, Step, Stop};
@@ -31,11 +31,6 @@ fn assert_untouched(run: &Run, case: &dyn std::fmt::Debug) -> usize {
         total += entered.len();
     }
     total
-}
-
-fn by_name(action: Action) -> Rules {
-    let rule = Rule { name: "by name", port: None, sni: Some(support::lab::NAME), action };
-    Rules::default_is(Action::Decrypt).with(rule)
 }
 
 /// A TLS exchange under these rules on a good link: untouched, and the client saw the server's own certificate.
@@ -64,9 +59,9 @@ fn by_a_rule_that_holds_at_the_syn() {
 #[test]
 fn by_a_rule_on_the_name() {
     let reason = Some(Reason::PolicyBypass);
-    assert_bypassed(&by_name(Action::Bypass), &Setup::default(), reason);
+    assert_bypassed(&Rules::by_name(Action::Bypass), &Setup::default(), reason);
     // The ClientHello in many segments: all of them are held, and released in order.
-    assert_bypassed(&by_name(Action::Bypass), &Setup { mtu: 300, ..Setup::default() }, reason);
+    assert_bypassed(&Rules::by_name(Action::Bypass), &Setup { mtu: 300, ..Setup::default() }, reason);
 }
 
 #[test]
@@ -74,7 +69,7 @@ fn by_a_rule_on_the_name_over_bad_links() {
     let lab = Lab::new().trusting_the_server();
     for seed in 0..20 {
         let impairment = Impairment { loss: 0.03, reorder: 0.2, duplicate: 0.05, ..Impairment::default() };
-        let rules = by_name(Action::Bypass);
+        let rules = Rules::by_name(Action::Bypass);
         let setup = Setup { seed, impairment, mtu: 9000, wire_mtu: 9000, rules, ..Setup::default() };
         let exchange = Exchange::new(seed, 20_000, 50_000);
         let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());

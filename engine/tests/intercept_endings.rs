@@ -162,8 +162,8 @@ fn an_idle_connection_is_given_up() {
     run.settle(MINUTE * 9);
     assert_eq!(run.engine().flows(), 1);
     run.settle(MINUTE * 2);
-    assert_eq!(run.flow_end(), ("blocked", Reason::Idle));
-    run.settle(MINUTE);
+    assert_eq!(run.flow_end(), ("adopted", Reason::Idle));
+    assert_eq!((&run.client().end, &run.server().end), (&Some(End::Reset), &Some(End::Reset)));
     assert_eq!(run.engine().flows(), 0);
 }
 

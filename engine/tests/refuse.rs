@@ -8,7 +8,7 @@ use rustls::version::{TLS12, TLS13};
 use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::pki::{Identity, Pki, self_signed};
-use support::rules::{Action, Rule, Rules};
+use support::rules::{Action, RULE, Rules};
 use wireglass::log::event::{self, MintedBy};
 use wireglass::peers::{Duration, End, Report};
 use wireglass::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
@@ -163,12 +163,11 @@ fn settings() -> [(Reason, Setting); 5] {
 #[test]
 fn a_rule_blocks_with_an_alert_or_a_reset() {
     for (action, end) in [(Action::Alert, End::Alert(ACCESS_DENIED)), (Action::Reset, End::Reset)] {
-        let rule = Rule { name: "no such site", port: None, sni: Some(NAME), action };
-        let run = run(&Lab::new(), Rules::default_is(Action::Decrypt).with(rule));
+        let run = run(&Lab::new(), Rules::by_name(action));
         assert_refused(&run, Reason::PolicyBlock);
         assert_eq!(run.client().end, Some(end));
         assert_eq!(run.server().end, Some(End::Reset));
-        assert_eq!(run.tls_event().rule.as_deref(), Some("no such site"));
+        assert_eq!(run.tls_event().rule.as_deref(), Some(RULE));
     }
 }
 

@@ -157,7 +157,11 @@ impl Session {
 
     /// When it wants to be polled although nothing arrives.
     pub(super) fn next_timeout(&self, socket: &Socket<'_>) -> Option<Instant> {
-        let read = self.pacing.as_ref().filter(|_| socket.can_recv()).map(|pacing| pacing.next);
+        let read = self
+            .pacing
+            .as_ref()
+            .filter(|_| socket.can_recv() && !self.report.script_done)
+            .map(|pacing| pacing.next);
         self.pause_until.into_iter().chain(read).min()
     }
 
@@ -185,8 +189,8 @@ impl Session {
         let mut moved = false;
         while self.report.end.is_none() {
             let limit = match &mut self.pacing {
-                // The end of the stream is no byte of it, and is read at once.
-                Some(pacing) if socket.can_recv() => {
+                // The end of the stream is no byte of it, and is read at once; nor is what follows the script's end.
+                Some(pacing) if socket.can_recv() && !self.report.script_done => {
                     if pacing.next > now {
                         return moved;
                     }

@@ -27,6 +27,11 @@ impl TcpFrame {
         self.tcp().payload()
     }
 
+    /// Its checksums are right.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.headers.verify_checksums(&self.bytes).is_ok()
+    }
+
     pub(crate) fn source_port(&self) -> u16 {
         self.headers.source.port()
     }

@@ -211,10 +211,10 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// One more connection, to a port of its own if it is not the first.
+    /// One more connection, each to the next port.
     pub(crate) fn connect(&mut self, client: Session, server: Session) {
         let number = self.pairs.len() as u16;
-        let port = self.setup.port;
+        let port = self.setup.port + number;
         let address = SocketAddr::new(self.simulation.server.address(self.setup.ipv6).unwrap(), port);
         let server = self.simulation.server.listen(port, server);
         let client = self.simulation.client.connect(address, 40_000 + number, client);

@@ -2,16 +2,9 @@
 
 use std::sync::Arc;
 
-use wireglass::policy::{BlockWith, Decision, Policy, Profile, StubRule};
+use wireglass::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
 
-/// A rule: what it matches, and what it says.
-#[derive(Clone)]
-pub(crate) struct Rule {
-    pub(crate) name: &'static str,
-    pub(crate) port: Option<u16>,
-    pub(crate) sni: Option<&'static str>,
-    pub(crate) action: Action,
-}
+use super::lab::NAME;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -21,23 +14,26 @@ pub(crate) enum Action {
     Reset,
 }
 
-/// Rules, a default and the one profile.
+/// A default, the one profile, and perhaps a rule for the server by name.
 #[derive(Clone)]
 pub(crate) struct Rules {
-    pub(crate) any_port: bool,
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) ports: Ports,
     pub(crate) default: Action,
+    pub(crate) by_name: Option<Action>,
     pub(crate) profile: Profile,
 }
 
+/// What the rule is called.
+pub(crate) const RULE: &str = "by name";
+
 impl Rules {
     pub(crate) fn default_is(default: Action) -> Self {
-        Self { any_port: false, rules: Vec::new(), default, profile: Profile::default() }
+        Self { ports: Ports::Only(vec![443]), default, by_name: None, profile: Profile::default() }
     }
 
-    pub(crate) fn with(mut self, rule: Rule) -> Self {
-        self.rules.push(rule);
-        self
+    /// All is decrypted but what goes to the server's name.
+    pub(crate) fn by_name(action: Action) -> Self {
+        Self { by_name: Some(action), ..Self::default_is(Action::Decrypt) }
     }
 
     pub(crate) fn compile(&self) -> Policy {
@@ -48,12 +44,9 @@ impl Rules {
             Action::Alert => Decision::Block(BlockWith::Alert),
             Action::Reset => Decision::Block(BlockWith::Reset),
         };
-        let rules = self.rules.iter().map(|rule| StubRule {
-            name: rule.name.to_owned(),
-            port: rule.port,
-            sni: rule.sni.map(str::to_owned),
-            decision: decision(rule.action),
-        });
-        Policy { any: self.any_port, rules: rules.collect(), default: decision(self.default) }
+        let rules = self
+            .by_name
+            .map(|action| Rule { sni: vec![NAME.parse().unwrap()], ..Rule::new(RULE, decision(action)) });
+        Policy::compile(self.ports.clone(), rules.as_slice(), decision(self.default))
     }
 }
