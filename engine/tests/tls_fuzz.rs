@@ -11,7 +11,8 @@ use wireglass::policy::Profile;
 use wireglass::side::Side;
 use wireglass::tls::{Input, Outcome, Output, Provider};
 
-static WORLDS: LazyLock<Vec<World>> = LazyLock::new(|| Provider::BUILT_IN.iter().map(|p| World::new(*p)).collect());
+static WORLDS: LazyLock<Vec<World>> =
+    LazyLock::new(|| Provider::BUILT_IN.iter().map(|p| World::new(*p)).collect());
 
 /// What is done to the bytes of one end in one round.
 #[derive(Clone, Debug)]
@@ -38,8 +39,12 @@ fn damage() -> impl Strategy<Value = Damage> {
         Just(Kind::Double),
     ];
     let side = prop_oneof![Just(Side::Client), Just(Side::Server)];
-    (side, 0usize..3, any::<prop::sample::Index>(), kind)
-        .prop_map(|(from, round, at, kind)| Damage { from, round, at: at.index(4000), kind })
+    (side, 0usize..3, any::<prop::sample::Index>(), kind).prop_map(|(from, round, at, kind)| Damage {
+        from,
+        round,
+        at: at.index(4000),
+        kind,
+    })
 }
 
 impl Damage {
@@ -111,7 +116,8 @@ proptest! {
 
     #[test]
     fn damage_never_makes_a_stranger_trusted(damage in damage(), tls13 in any::<bool>()) {
-        prop_assert!(!intercept(&WORLDS[0], if tls13 { TLS13 } else { TLS12 }, &damage, false));
+        let established = intercept(&WORLDS[0], if tls13 { TLS13 } else { TLS12 }, &damage, false);
+        prop_assert!(!established);
     }
 
     #[test]

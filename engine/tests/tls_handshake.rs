@@ -11,7 +11,13 @@ use wireglass::reason::Reason;
 use wireglass::side::Side;
 use wireglass::tls::{Failure, Input, Outcome, Provider, RelayError};
 
-fn established(world: &World, client: Versions, server: Versions, protocols: [&[&str]; 2], plan: Plan) -> Flow {
+fn established(
+    world: &World,
+    client: Versions,
+    server: Versions,
+    protocols: [&[&str]; 2],
+    plan: Plan,
+) -> Flow {
     let library = library(world.provider);
     let mut client = client_config(&library, client, &[world.trusted.clone()]);
     client.alpn_protocols = alpn(protocols[0]);
@@ -77,7 +83,10 @@ fn the_report_tells_the_servers_certificate_apart_from_the_minted_one() {
     assert_eq!(flow.report.defect, None);
     assert_eq!(flow.report.minted_by, Some(MintedBy::Trusted));
     assert_ne!(flow.report.minted_serial.unwrap(), certificate.serial);
-    let chain = [flow.client.connection.peer_certificates().unwrap(), flow.server.connection.peer_certificates().unwrap_or(&[])];
+    let chain = [
+        flow.client.connection.peer_certificates().unwrap(),
+        flow.server.connection.peer_certificates().unwrap_or(&[]),
+    ];
     assert_eq!(chain[0].last(), Some(&world.trusted));
     assert!(chain[1].is_empty());
 }
@@ -95,7 +104,9 @@ fn the_server_is_offered_what_the_client_offered() {
     let server = server_config(&library, BOTH, &[world.leaf.der.clone()], world.leaf.private_key());
     let flow = Flow::run(&world, client, server, Plan::default());
     assert_eq!(flow.failure, None);
-    let wireglass::tls::Peek::Complete { hello, .. } = wireglass::tls::peek(&flow.to_server, 65536) else { panic!() };
+    let wireglass::tls::Peek::Complete { hello, .. } = wireglass::tls::peek(&flow.to_server, 65536) else {
+        panic!()
+    };
     assert_eq!(hello.sni.as_deref(), Some(HOST));
     assert_eq!(hello.alpn, [Box::from(&b"odd"[..]), Box::from(&b"h2"[..])]);
     assert_eq!(hello.versions, [0x0304]);
@@ -126,7 +137,8 @@ fn every_cut_of_every_flight() {
     let world = World::new(Provider::default());
     for versions in [TLS12, TLS13] {
         for cut in [1, 2, 5, 6, 100] {
-            let mut flow = established(&world, versions, versions, [&[], &[]], Plan { cut, ..Plan::default() });
+            let mut flow =
+                established(&world, versions, versions, [&[], &[]], Plan { cut, ..Plan::default() });
             flow.client.send(b"ping");
             flow.settle().unwrap();
             assert_eq!(flow.server.seen.data, b"ping");
@@ -142,7 +154,10 @@ fn data_that_comes_with_the_handshakes() {
         let plan = Plan { client_says: b"EHLO", server_says: b"220 ready", ..Plan::default() };
         let mut flow = established(&world, versions, versions, [&[], &[]], plan);
         flow.settle().unwrap();
-        assert_eq!((&flow.server.seen.data[..], &flow.client.seen.data[..]), (&b"EHLO"[..], &b"220 ready"[..]));
+        assert_eq!(
+            (&flow.server.seen.data[..], &flow.client.seen.data[..]),
+            (&b"EHLO"[..], &b"220 ready"[..])
+        );
         assert_eq!(flow.inspected_from(Side::Client), b"EHLO");
         assert_eq!(flow.inspected_from(Side::Server), b"220 ready");
     }
@@ -203,7 +218,10 @@ fn key_updates_pass() {
         flow.server.send(&[round]);
         flow.settle().unwrap();
     }
-    assert_eq!((&flow.server.seen.data[..], &flow.client.seen.data[..]), (&[0, 1, 2, 3][..], &[0, 1, 2, 3][..]));
+    assert_eq!(
+        (&flow.server.seen.data[..], &flow.client.seen.data[..]),
+        (&[0, 1, 2, 3][..], &[0, 1, 2, 3][..])
+    );
 }
 
 #[test]
@@ -247,7 +265,8 @@ fn a_servers_alert_reaches_the_client_as_it_is() {
     let mut handshake = start(&world.context, &client.output(), Profile::default());
     handshake.advance(Input { now: NOW, ..Input::default() });
     // unrecognized_name(112)
-    let step = handshake.advance(Input { from_server: vec![21, 3, 3, 0, 2, 2, 112], now: NOW, ..Input::default() });
+    let step =
+        handshake.advance(Input { from_server: vec![21, 3, 3, 0, 2, 2, 112], now: NOW, ..Input::default() });
     let Outcome::Failed(failure) = step.outcome else { panic!() };
     assert_eq!(failure, Failure { reason: Reason::ServerAlert, alert: Some(112) });
     assert_eq!(step.to_client, [21, 3, 3, 0, 2, 2, 112]);
@@ -266,7 +285,11 @@ fn protocol_version_and_security_alerts_have_their_own_reasons() {
         let mut client = End::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
         let mut handshake = start(&world.context, &client.output(), Profile::default());
         handshake.advance(Input { now: NOW, ..Input::default() });
-        let step = handshake.advance(Input { from_server: vec![21, 3, 3, 0, 2, 2, alert], now: NOW, ..Input::default() });
+        let step = handshake.advance(Input {
+            from_server: vec![21, 3, 3, 0, 2, 2, alert],
+            now: NOW,
+            ..Input::default()
+        });
         assert!(matches!(step.outcome, Outcome::Failed(f) if f.reason == reason && f.alert == Some(alert)));
     }
 }
@@ -280,7 +303,10 @@ fn an_end_that_closes_early() {
     for (input, reason) in [
         (Input { client_closed: true, now: NOW, ..Input::default() }, Reason::ClientClosed),
         (Input { server_closed: true, now: NOW, ..Input::default() }, Reason::ServerClosed),
-        (Input { from_server: b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), now: NOW, ..Input::default() }, Reason::ServerProtocol),
+        (
+            Input { from_server: b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), now: NOW, ..Input::default() },
+            Reason::ServerProtocol,
+        ),
     ] {
         let mut handshake = start(&world.context, &flight, Profile::default());
         handshake.advance(Input { now: NOW, ..Input::default() });
@@ -317,7 +343,8 @@ fn every_handshake_is_a_full_one() {
         let mut config = client_config(&library, versions, &[world.trusted.clone()]);
         config.enable_early_data = true;
         for _ in 0..3 {
-            let server = server_config(&library, versions, &[world.leaf.der.clone()], world.leaf.private_key());
+            let server =
+                server_config(&library, versions, &[world.leaf.der.clone()], world.leaf.private_key());
             // The same session store behind each clone.
             let mut flow = Flow::run(&world, config.clone(), server, Plan::default());
             flow.server.send(b"x");
@@ -338,8 +365,7 @@ fn early_data_is_refused() {
     let mut config = client_config(&library, TLS13, &[world.trusted.clone(), world.root.der.clone()]);
     config.enable_early_data = true;
     // Without the engine: the client gets a ticket.
-    let mut direct =
-        (End::client(config.clone(), HOST.try_into().unwrap()), End::server(server.clone()));
+    let mut direct = (End::client(config.clone(), HOST.try_into().unwrap()), End::server(server.clone()));
     for _ in 0..4 {
         let bytes = direct.0.output();
         direct.1.input(&bytes);
@@ -348,11 +374,17 @@ fn early_data_is_refused() {
     }
     assert!(!direct.0.connection.is_handshaking());
 
-    let rustls::Connection::Client(mut client) = End::client(config, HOST.try_into().unwrap()).connection else { panic!() };
-    std::io::Write::write_all(&mut client.early_data().expect("a ticket for early data"), b"GET /early").unwrap();
+    let rustls::Connection::Client(mut client) = End::client(config, HOST.try_into().unwrap()).connection
+    else {
+        panic!()
+    };
+    std::io::Write::write_all(&mut client.early_data().expect("a ticket for early data"), b"GET /early")
+        .unwrap();
     let mut client = End { connection: client.into(), seen: Seen::default() };
     let all = client.output();
-    let wireglass::tls::Peek::Complete { hello, flight_len } = wireglass::tls::peek(&all, 65536) else { panic!() };
+    let wireglass::tls::Peek::Complete { hello, flight_len } = wireglass::tls::peek(&all, 65536) else {
+        panic!()
+    };
     assert!(hello.extensions.contains(&42) && all.len() > flight_len);
     let mut server = End::server(server);
     let mut handshake = start(&world.context, &all[..flight_len], Profile::default());
@@ -388,10 +420,14 @@ fn rsa_leaf_for_clients_without_ecdsa() {
     // TLS 1.2 with ECDHE_RSA suites only.
     library.cipher_suites.retain(|s| [0xc02f, 0xc030].contains(&u16::from(s.suite())));
     let client = client_config(&library, TLS12, &[world.trusted.clone()]);
-    let server = server_config(&tls_support::library(Provider::AwsLcRs), BOTH, &[rsa.der.clone()], rsa.private_key());
+    let server =
+        server_config(&tls_support::library(Provider::AwsLcRs), BOTH, &[rsa.der.clone()], rsa.private_key());
     let flow = Flow::run(&world, client, server, Plan::default());
     assert_eq!(flow.failure, None);
-    assert_eq!(flow.report.client_leg.as_ref().unwrap().cipher, Some("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"));
+    assert_eq!(
+        flow.report.client_leg.as_ref().unwrap().cipher,
+        Some("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")
+    );
     let leaf: &CertificateDer<'_> = &flow.presented()[0];
     use x509_cert::der::Decode;
     let leaf = x509_cert::Certificate::from_der(leaf).unwrap();
@@ -405,7 +441,9 @@ fn no_sni_is_no_sni_upstream() {
     let mut world = World::new(Provider::default());
     world.leaf = pki::Signed::by(pki::leaf_params(&["192.0.2.80"]), &world.root);
     let flow = established(&world, BOTH, BOTH, [&[], &[]], Plan { host: None, ..Plan::default() });
-    let wireglass::tls::Peek::Complete { hello, .. } = wireglass::tls::peek(&flow.to_server, 65536) else { panic!() };
+    let wireglass::tls::Peek::Complete { hello, .. } = wireglass::tls::peek(&flow.to_server, 65536) else {
+        panic!()
+    };
     assert_eq!(hello.sni, None);
     assert!(!hello.extensions.contains(&0));
 }

@@ -56,7 +56,10 @@ fn chrome_like() -> Vec<u8> {
     body.extend([0x42; 32]);
     body.push(32);
     body.extend([0x17; 32]);
-    let suites = [0x2a2au16, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x9c, 0x9d, 0x2f, 0x35];
+    let suites = [
+        0x2a2au16, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014,
+        0x9c, 0x9d, 0x2f, 0x35,
+    ];
     body.extend((suites.len() as u16 * 2).to_be_bytes());
     body.extend(suites.iter().flat_map(|s| s.to_be_bytes()));
     body.extend([1, 0]);
@@ -127,8 +130,16 @@ fn real_stacks_agree_with_us() {
             let theirs = accepted.client_hello();
             assert_eq!(theirs.server_name(), hello.sni.as_deref());
             assert!(theirs.alpn().unwrap().eq(hello.alpn.iter().map(|a| &a[..])));
-            assert!(theirs.cipher_suites().iter().map(|s| u16::from(*s)).eq(hello.cipher_suites.iter().copied()));
-            assert!(theirs.signature_schemes().iter().map(|s| u16::from(*s)).eq(hello.signature_schemes.iter().copied()));
+            assert!(
+                theirs.cipher_suites().iter().map(|s| u16::from(*s)).eq(hello.cipher_suites.iter().copied())
+            );
+            assert!(
+                theirs
+                    .signature_schemes()
+                    .iter()
+                    .map(|s| u16::from(*s))
+                    .eq(hello.signature_schemes.iter().copied())
+            );
             let groups = theirs.named_groups().unwrap();
             assert!(groups.iter().map(|g| u16::from(*g)).eq(hello.groups.iter().copied()));
         }
@@ -170,12 +181,12 @@ fn what_is_not_tls() {
     for bytes in [
         &b"GET / HTTP/1.1\r\n"[..],
         b"SSH-2.0-OpenSSH_9.2\r\n",
-        &[0x80, 0x2e, 1, 3, 1],          // SSL 2
-        &[22, 2, 0, 0, 5],               // SSL 2 in a record
-        &[22, 3, 1, 0, 0],               // empty
-        &[22, 3, 1, 0x40, 0x01],         // longer than a record can be
-        &[23, 3, 3, 0, 1, 0],            // application data
-        &[21, 3, 1, 0, 2, 2, 40],        // an alert
+        &[0x80, 0x2e, 1, 3, 1],   // SSL 2
+        &[22, 2, 0, 0, 5],        // SSL 2 in a record
+        &[22, 3, 1, 0, 0],        // empty
+        &[22, 3, 1, 0x40, 0x01],  // longer than a record can be
+        &[23, 3, 3, 0, 1, 0],     // application data
+        &[21, 3, 1, 0, 2, 2, 40], // an alert
         &[0],
     ] {
         assert!(matches!(peek(bytes, MAX), Peek::NotTls), "{bytes:?}");
@@ -196,28 +207,46 @@ fn what_is_tls_but_no_client_hello() {
     for (what, stream) in [
         ("a ServerHello", whole(&[&[2][..], &good[1..]].concat())),
         ("bytes after it in its record", whole(&[&good[..], &[0]].concat())),
-        ("another record type in the middle", [records(&good[..100], 100), vec![21, 3, 1, 0, 2, 1, 0]].concat()),
+        (
+            "another record type in the middle",
+            [records(&good[..100], 100), vec![21, 3, 1, 0, 2, 1, 0]].concat(),
+        ),
         ("an empty record in the middle", [records(&good[..100], 100), vec![22, 3, 1, 0, 0]].concat()),
         ("a cut tail", changed(&|m| m.truncate(m.len() - 1))),
         ("a longer tail", changed(&|m| m.push(0))),
-        ("a session id of 33 bytes", changed(&|m| {
-            m[38] = 33;
-            m.insert(39, 1);
-        })),
-        ("no suites", changed(&|m| {
-            m.drain(73..105);
-            m[72] = 0;
-        })),
+        (
+            "a session id of 33 bytes",
+            changed(&|m| {
+                m[38] = 33;
+                m.insert(39, 1);
+            }),
+        ),
+        (
+            "no suites",
+            changed(&|m| {
+                m.drain(73..105);
+                m[72] = 0;
+            }),
+        ),
         ("an odd suite list", changed(&|m| m[72] -= 1)),
-        ("no compression methods", changed(&|m| {
-            m.remove(106);
-            m[105] = 0;
-        })),
+        (
+            "no compression methods",
+            changed(&|m| {
+                m.remove(106);
+                m[105] = 0;
+            }),
+        ),
     ] {
         assert!(matches!(peek(&stream, MAX), Peek::Malformed), "{what}");
     }
     // Host names that are none.
-    for bad in [&b"www.exa\0ple.com"[..], b"www.exa/ple.com", b".ww.example.com", b"ww w.xample.com", b"\xff\xfe.example.com"] {
+    for bad in [
+        &b"www.exa\0ple.com"[..],
+        b"www.exa/ple.com",
+        b".ww.example.com",
+        b"ww w.xample.com",
+        b"\xff\xfe\xfd.example.com",
+    ] {
         let mut stream = chrome_like();
         let at = stream.windows(HOST.len()).position(|w| w == HOST.as_bytes()).unwrap();
         stream[at..at + HOST.len()].copy_from_slice(bad);

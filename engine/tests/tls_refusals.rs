@@ -6,8 +6,8 @@ mod tls_support;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose,
-    NameConstraints,
+    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    KeyUsagePurpose, NameConstraints,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -29,7 +29,13 @@ fn fixture(pem: &[u8]) -> CertificateDer<'static> {
 }
 
 /// Runs a client against a server with this chain.
-fn serve(world: &World, chain: &[CertificateDer<'static>], key: PrivateKeyDer<'static>, versions: Versions, plan: Plan) -> Flow {
+fn serve(
+    world: &World,
+    chain: &[CertificateDer<'static>],
+    key: PrivateKeyDer<'static>,
+    versions: Versions,
+    plan: Plan,
+) -> Flow {
     let library = library(world.provider);
     let roots = [world.trusted.clone(), world.untrusted.clone()];
     let client = client_config(&library, versions, &roots);
@@ -37,7 +43,13 @@ fn serve(world: &World, chain: &[CertificateDer<'static>], key: PrivateKeyDer<'s
 }
 
 /// Expects a refusal for this reason, in both versions, whatever the other actions of the profile are.
-fn refused(world: &World, chain: &[CertificateDer<'static>], key: PrivateKeyDer<'static>, reason: Reason, alert: u8) {
+fn refused(
+    world: &World,
+    chain: &[CertificateDer<'static>],
+    key: PrivateKeyDer<'static>,
+    reason: Reason,
+    alert: u8,
+) {
     for versions in [TLS12, TLS13] {
         let minted = world.context.minted();
         let plan = Plan { client_says: b"secret", ..Plan::default() };
@@ -47,7 +59,11 @@ fn refused(world: &World, chain: &[CertificateDer<'static>], key: PrivateKeyDer<
         assert_eq!(flow.report.certificate.is_some(), x509_cert_parses(&chain[0]));
         assert_eq!(world.context.minted(), minted, "nothing is minted");
         assert!(flow.server.seen.data.is_empty(), "no application data");
-        assert!(matches!(flow.server.seen.error, Some(rustls::Error::AlertReceived(_))), "{:?}", flow.server.seen);
+        assert!(
+            matches!(flow.server.seen.error, Some(rustls::Error::AlertReceived(_))),
+            "{:?}",
+            flow.server.seen
+        );
         assert_eq!(flow.client.seen.error, Some(rustls::Error::AlertReceived(alert.into())));
         assert_eq!(flow.to_client, [21, 3, 3, 0, 2, 2, alert], "the client got an alert and nothing else");
     }
@@ -110,7 +126,9 @@ fn self_signed() {
 #[test]
 fn names() {
     let world = world(Provider::default());
-    for names in [&["other.example.com"][..], &["example.com"], &["*.com"], &["*.www.example.com"], &["192.0.2.80"]] {
+    for names in
+        [&["other.example.com"][..], &["example.com"], &["*.com"], &["*.www.example.com"], &["192.0.2.80"]]
+    {
         refused_leaf(&world, leaf_params(names), Reason::CertMismatch, 42);
     }
     // Only the common name is right: RFC 9525 §2 does not look at it.
@@ -171,12 +189,19 @@ fn our_own_cas_certificates() {
                 "wireglass untrusted CA (do not trust)"
             });
             params.key_identifier_method = rcgen::KeyIdMethod::Sha256;
-            let own = Signed { der: inner.trusted.clone(), params, key: rcgen::KeyPair::from_pem(&key).unwrap() };
+            let own =
+                Signed { der: inner.trusted.clone(), params, key: rcgen::KeyPair::from_pem(&key).unwrap() };
             let leaf = Signed::by(leaf_params(&[HOST]), &own);
             refused(&context, &[leaf.der.clone()], leaf.private_key(), Reason::CertOwnCa, 49);
             // The CA's certificate in the chain of another leaf.
             let ca = if stem == "trusted" { inner.trusted.clone() } else { inner.untrusted.clone() };
-            refused(&context, &[world(provider).leaf.der.clone(), ca], leaf.private_key(), Reason::CertOwnCa, 49);
+            refused(
+                &context,
+                &[world(provider).leaf.der.clone(), ca],
+                leaf.private_key(),
+                Reason::CertOwnCa,
+                49,
+            );
         }
     }
 }
@@ -214,11 +239,27 @@ fn weak_keys_and_signatures() {
 fn usages_of_the_leaf() {
     let world = world(Provider::default());
     use ExtendedKeyUsagePurpose as Use;
-    for uses in [vec![], vec![Use::ClientAuth], vec![Use::CodeSigning], vec![Use::Any], vec![Use::ServerAuth, Use::Any]] {
+    for uses in [
+        vec![],
+        vec![Use::ClientAuth],
+        vec![Use::CodeSigning],
+        vec![Use::Any],
+        vec![Use::ServerAuth, Use::Any],
+    ] {
         refused_leaf(&world, changed(|p| p.extended_key_usages = uses), Reason::CertUsage, 43);
     }
-    refused_leaf(&world, changed(|p| p.key_usages = vec![KeyUsagePurpose::KeyEncipherment]), Reason::CertUsage, 43);
-    refused_leaf(&world, changed(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)), Reason::CertUsage, 43);
+    refused_leaf(
+        &world,
+        changed(|p| p.key_usages = vec![KeyUsagePurpose::KeyEncipherment]),
+        Reason::CertUsage,
+        43,
+    );
+    refused_leaf(
+        &world,
+        changed(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+        Reason::CertUsage,
+        43,
+    );
 }
 
 #[test]
@@ -359,9 +400,18 @@ fn the_strictest_of_several_actions_decides() {
     dates(&mut params, -60, -1);
     let leaf = Signed::by(params, &stranger);
     for (profile, reason) in [
-        (Profile { on_expired: DefectAction::Block, ..all_actions(DefectAction::Allow) }, Reason::CertExpired),
-        (Profile { on_untrusted: DefectAction::Block, ..all_actions(DefectAction::Allow) }, Reason::CertUntrusted),
-        (Profile { on_name_mismatch: DefectAction::Block, ..all_actions(DefectAction::UntrustedCa) }, Reason::CertMismatch),
+        (
+            Profile { on_expired: DefectAction::Block, ..all_actions(DefectAction::Allow) },
+            Reason::CertExpired,
+        ),
+        (
+            Profile { on_untrusted: DefectAction::Block, ..all_actions(DefectAction::Allow) },
+            Reason::CertUntrusted,
+        ),
+        (
+            Profile { on_name_mismatch: DefectAction::Block, ..all_actions(DefectAction::UntrustedCa) },
+            Reason::CertMismatch,
+        ),
         (Profile::default(), Reason::CertUntrusted),
     ] {
         let plan = Plan { profile, ..Plan::default() };
@@ -380,7 +430,10 @@ fn what_no_profile_lets_pass() {
     let sha1 = fixture(include_bytes!("tls_fixtures/leaf-sha1.pem"));
     let flow = serve(&world, &[sha1], world.leaf.private_key(), TLS13, lenient());
     assert_eq!(flow.failure.unwrap().reason, Reason::CertWeak);
-    let leaf = Signed::by(changed(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]), &world.root);
+    let leaf = Signed::by(
+        changed(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
+        &world.root,
+    );
     let flow = serve(&world, &[leaf.der.clone()], leaf.private_key(), TLS13, lenient());
     assert_eq!(flow.failure.unwrap().reason, Reason::CertUsage);
     assert_eq!(world.context.minted(), 0);
@@ -399,7 +452,8 @@ fn servers_that_ask_for_a_client_certificate() {
                     Arc::new(roots),
                     Arc::new(library.clone()),
                 );
-                let verifier = if required { verifier } else { verifier.allow_unauthenticated() }.build().unwrap();
+                let verifier =
+                    if required { verifier } else { verifier.allow_unauthenticated() }.build().unwrap();
                 let server = rustls::ServerConfig::builder_with_provider(Arc::new(library.clone()))
                     .with_protocol_versions(versions)
                     .unwrap()
@@ -409,50 +463,14 @@ fn servers_that_ask_for_a_client_certificate() {
                 let client = client_config(&library, versions, &[world.trusted.clone()]);
                 let plan = Plan { client_says: b"secret", ..Plan::default() };
                 let flow = Flow::run(&world, client, server, plan);
-                assert_eq!(flow.failure, Some(Failure { reason: Reason::ServerWantsClientCert, alert: Some(40) }));
+                assert_eq!(
+                    flow.failure,
+                    Some(Failure { reason: Reason::ServerWantsClientCert, alert: Some(40) })
+                );
                 assert_eq!(world.context.minted(), 0);
                 assert!(flow.server.seen.data.is_empty());
                 assert_eq!(flow.report.defect, None);
             }
         }
-    }
-}
-
-/// Takes whatever it is shown.
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &rustls_pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls_pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256, rustls::SignatureScheme::RSA_PSS_SHA256]
     }
 }

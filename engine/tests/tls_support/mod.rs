@@ -16,7 +16,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use wireglass::policy::Profile;
 use wireglass::side::Side;
 use wireglass::tls::{
-    Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Provider, Relay, RelayError, Step, TlsContext, peek,
+    Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Provider, Relay, RelayError, Step,
+    TlsContext, peek,
 };
 
 pub use pki::{NOW, World};
@@ -50,7 +51,11 @@ pub const TLS13: Versions = &[&rustls::version::TLS13];
 pub const BOTH: Versions = rustls::ALL_VERSIONS;
 
 /// A client that trusts only `roots`.
-pub fn client_config(provider: &CryptoProvider, versions: Versions, roots: &[CertificateDer<'static>]) -> ClientConfig {
+pub fn client_config(
+    provider: &CryptoProvider,
+    versions: Versions,
+    roots: &[CertificateDer<'static>],
+) -> ClientConfig {
     let mut store = RootCertStore::empty();
     for root in roots {
         store.add(root.clone()).unwrap();
@@ -98,7 +103,10 @@ pub struct End {
 
 impl End {
     pub fn client(config: ClientConfig, name: ServerName<'static>) -> Self {
-        Self { connection: ClientConnection::new(Arc::new(config), name).unwrap().into(), seen: Seen::default() }
+        Self {
+            connection: ClientConnection::new(Arc::new(config), name).unwrap().into(),
+            seen: Seen::default(),
+        }
     }
 
     pub fn server(config: ServerConfig) -> Self {
@@ -159,7 +167,13 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { host: Some(HOST), profile: Profile::default(), client_says: b"", server_says: b"", cut: usize::MAX }
+        Self {
+            host: Some(HOST),
+            profile: Profile::default(),
+            client_says: b"",
+            server_says: b"",
+            cut: usize::MAX,
+        }
     }
 }
 
@@ -205,7 +219,13 @@ impl Flow {
     }
 
     /// Feeds bytes in pieces, and joins what comes of it.
-    fn feed(&mut self, handshake: &mut Handshake, from_client: &[u8], from_server: &[u8], cut: usize) -> Step {
+    fn feed(
+        &mut self,
+        handshake: &mut Handshake,
+        from_client: &[u8],
+        from_server: &[u8],
+        cut: usize,
+    ) -> Step {
         let mut all = Step { to_client: Vec::new(), to_server: Vec::new(), outcome: Outcome::Pending };
         let pieces = from_client.chunks(cut).map(|c| (Side::Client, c));
         for (side, piece) in pieces.chain(from_server.chunks(cut).map(|c| (Side::Server, c))) {
@@ -214,7 +234,9 @@ impl Flow {
             }
             if let Outcome::Established(relay) = &mut all.outcome {
                 let mut out = Output::default();
-                relay.receive(side, piece, &mut |s, data| self.inspected.push((s, data.to_vec())), &mut out).unwrap();
+                relay
+                    .receive(side, piece, &mut |s, data| self.inspected.push((s, data.to_vec())), &mut out)
+                    .unwrap();
                 all.to_client.extend(out.to_client);
                 all.to_server.extend(out.to_server);
                 continue;
@@ -247,8 +269,11 @@ impl Flow {
                 self.relay = Some(relay).map(|r| *r);
                 let mut out = Output::default();
                 let inspected = &mut self.inspected;
-                let started =
-                    self.relay.as_mut().unwrap().start(&mut |side, data| inspected.push((side, data.to_vec())), &mut out);
+                let started = self
+                    .relay
+                    .as_mut()
+                    .unwrap()
+                    .start(&mut |side, data| inspected.push((side, data.to_vec())), &mut out);
                 started.unwrap();
                 self.client.input(&out.to_client);
                 self.server.input(&out.to_server);
@@ -291,5 +316,44 @@ impl Flow {
 
     pub fn presented(&self) -> &[CertificateDer<'static>] {
         self.client.connection.peer_certificates().unwrap()
+    }
+}
+
+/// Takes whatever it is shown.
+#[derive(Debug)]
+pub struct AnyCertificate;
+
+impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256, rustls::SignatureScheme::RSA_PSS_SHA256]
     }
 }
