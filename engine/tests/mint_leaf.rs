@@ -24,7 +24,7 @@ fn minted(world: &World, original: &Signed, profile: Profile) -> Vec<u8> {
     let library = library(world.provider);
     let mut client = client_config(&library, BOTH, &[]);
     client.dangerous().set_certificate_verifier(std::sync::Arc::new(AnyCertificate));
-    let server = server_config(&library, BOTH, &[original.der.clone()], original.private_key());
+    let server = server_config(&library, BOTH, std::slice::from_ref(&original.der), original.private_key());
     let flow = Flow::run(world, client, server, Plan { profile, ..Plan::default() });
     assert_eq!(flow.failure, None, "{:?}", flow.report);
     flow.presented()[0].to_vec()
@@ -165,7 +165,7 @@ fn what_the_ca_cannot_sign_is_refused() {
     let original = Signed::by(params, &world.root);
     let library = library(world.provider);
     let client = client_config(&library, BOTH, &[]);
-    let server = server_config(&library, BOTH, &[original.der.clone()], original.private_key());
+    let server = server_config(&library, BOTH, std::slice::from_ref(&original.der), original.private_key());
     let profile = Profile { on_not_yet_valid: DefectAction::UntrustedCa, ..Profile::default() };
     let flow = Flow::run(&world, client, server, Plan { profile, client_says: b"secret", ..Plan::default() });
     assert_eq!(flow.failure.unwrap().reason, wireglass::reason::Reason::MintFailed);
@@ -326,8 +326,13 @@ fn a_sub_ca_of_every_key_kind_sends_its_chain() {
             };
             world.context = std::sync::Arc::new(TlsContext::new(settings).unwrap());
             let library = library(provider);
-            let client = client_config(&library, BOTH, &[top.der.clone()]);
-            let server = server_config(&library, BOTH, &[world.leaf.der.clone()], world.leaf.private_key());
+            let client = client_config(&library, BOTH, std::slice::from_ref(&top.der));
+            let server = server_config(
+                &library,
+                BOTH,
+                std::slice::from_ref(&world.leaf.der),
+                world.leaf.private_key(),
+            );
             let flow = Flow::run(&world, client, server, Plan::default());
             assert_eq!(flow.failure, None, "{:?}", flow.client.seen);
             assert_eq!(flow.presented().len(), 3);

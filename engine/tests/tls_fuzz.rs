@@ -68,10 +68,13 @@ impl Damage {
 /// True: established in spite of the damage (it may have hit nothing).
 fn intercept(world: &World, versions: Versions, damage: &Damage, own_server: bool) -> bool {
     let library = library(world.provider);
-    let mut client =
-        End::client(client_config(&library, versions, &[world.trusted.clone()]), HOST.try_into().unwrap());
+    let mut client = End::client(
+        client_config(&library, versions, std::slice::from_ref(&world.trusted)),
+        HOST.try_into().unwrap(),
+    );
     let leaf = if own_server { &world.leaf } else { &*STRANGER };
-    let mut server = End::server(server_config(&library, versions, &[leaf.der.clone()], leaf.private_key()));
+    let mut server =
+        End::server(server_config(&library, versions, std::slice::from_ref(&leaf.der), leaf.private_key()));
     let mut handshake = start(&world.context, &client.output(), Profile::default());
     client.send(b"secret");
     server.send(b"secret");

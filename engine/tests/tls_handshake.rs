@@ -19,9 +19,10 @@ fn established(
     plan: Plan,
 ) -> Flow {
     let library = library(world.provider);
-    let mut client = client_config(&library, client, &[world.trusted.clone()]);
+    let mut client = client_config(&library, client, std::slice::from_ref(&world.trusted));
     client.alpn_protocols = alpn(protocols[0]);
-    let mut server = server_config(&library, server, &[world.leaf.der.clone()], world.leaf.private_key());
+    let mut server =
+        server_config(&library, server, std::slice::from_ref(&world.leaf.der), world.leaf.private_key());
     server.alpn_protocols = alpn(protocols[1]);
     let flow = Flow::run(world, client, server, plan);
     assert_eq!(flow.failure, None, "client {:?} server {:?}", flow.client.seen, flow.server.seen);
@@ -99,9 +100,10 @@ fn the_server_is_offered_what_the_client_offered() {
     let mut narrow = library.clone();
     narrow.cipher_suites.retain(|s| u16::from(s.suite()) == 0x1302);
     narrow.kx_groups.retain(|g| u16::from(g.name()) == 0x0018);
-    let mut client = client_config(&narrow, TLS13, &[world.trusted.clone()]);
+    let mut client = client_config(&narrow, TLS13, std::slice::from_ref(&world.trusted));
     client.alpn_protocols = alpn(&["odd", "h2"]);
-    let server = server_config(&library, BOTH, &[world.leaf.der.clone()], world.leaf.private_key());
+    let server =
+        server_config(&library, BOTH, std::slice::from_ref(&world.leaf.der), world.leaf.private_key());
     let flow = Flow::run(&world, client, server, Plan::default());
     assert_eq!(flow.failure, None);
     let wireglass::tls::Peek::Complete { hello, .. } = wireglass::tls::peek(&flow.to_server, 65536) else {
@@ -125,9 +127,13 @@ fn post_quantum_only_where_the_client_is() {
     assert_eq!(flow.report.server_leg.unwrap().group, Some("X25519MLKEM768"));
     let mut classic = library(Provider::AwsLcRs);
     classic.kx_groups.retain(|g| u16::from(g.name()) < 0x100);
-    let client = client_config(&classic, BOTH, &[world.trusted.clone()]);
-    let server =
-        server_config(&library(Provider::AwsLcRs), BOTH, &[world.leaf.der.clone()], world.leaf.private_key());
+    let client = client_config(&classic, BOTH, std::slice::from_ref(&world.trusted));
+    let server = server_config(
+        &library(Provider::AwsLcRs),
+        BOTH,
+        std::slice::from_ref(&world.leaf.der),
+        world.leaf.private_key(),
+    );
     let flow = Flow::run(&world, client, server, Plan::default());
     assert_eq!(flow.report.server_leg.unwrap().group, Some("x25519"));
 }
@@ -247,8 +253,13 @@ fn a_client_that_does_not_trust_the_ca_says_so() {
     let world = World::new(Provider::default());
     let library = library(world.provider);
     for versions in [TLS12, TLS13] {
-        let client = client_config(&library, versions, &[world.root.der.clone()]);
-        let server = server_config(&library, versions, &[world.leaf.der.clone()], world.leaf.private_key());
+        let client = client_config(&library, versions, std::slice::from_ref(&world.root.der));
+        let server = server_config(
+            &library,
+            versions,
+            std::slice::from_ref(&world.leaf.der),
+            world.leaf.private_key(),
+        );
         let flow = Flow::run(&world, client, server, Plan { client_says: b"secret", ..Plan::default() });
         assert_eq!(flow.failure, Some(Failure { reason: Reason::ClientAlert, alert: Some(48) }));
         assert!(flow.report.server_leg.is_some() && flow.report.client_leg.is_none());
@@ -260,7 +271,7 @@ fn a_client_that_does_not_trust_the_ca_says_so() {
 fn a_servers_alert_reaches_the_client_as_it_is() {
     let world = World::new(Provider::default());
     let library = library(world.provider);
-    let client = client_config(&library, BOTH, &[world.trusted.clone()]);
+    let client = client_config(&library, BOTH, std::slice::from_ref(&world.trusted));
     let mut client = End::client(client, HOST.try_into().unwrap());
     let mut handshake = start(&world.context, &client.output(), Profile::default());
     handshake.advance(Input { now: NOW, ..Input::default() });
@@ -340,11 +351,15 @@ fn every_handshake_is_a_full_one() {
     let world = World::new(Provider::default());
     let library = library(world.provider);
     for versions in [TLS12, TLS13] {
-        let mut config = client_config(&library, versions, &[world.trusted.clone()]);
+        let mut config = client_config(&library, versions, std::slice::from_ref(&world.trusted));
         config.enable_early_data = true;
         for _ in 0..3 {
-            let server =
-                server_config(&library, versions, &[world.leaf.der.clone()], world.leaf.private_key());
+            let server = server_config(
+                &library,
+                versions,
+                std::slice::from_ref(&world.leaf.der),
+                world.leaf.private_key(),
+            );
             // The same session store behind each clone.
             let mut flow = Flow::run(&world, config.clone(), server, Plan::default());
             flow.server.send(b"x");
@@ -360,7 +375,8 @@ fn every_handshake_is_a_full_one() {
 fn early_data_is_refused() {
     let world = World::new(Provider::default());
     let library = library(world.provider);
-    let mut server = server_config(&library, TLS13, &[world.leaf.der.clone()], world.leaf.private_key());
+    let mut server =
+        server_config(&library, TLS13, std::slice::from_ref(&world.leaf.der), world.leaf.private_key());
     server.max_early_data_size = 4096;
     let mut config = client_config(&library, TLS13, &[world.trusted.clone(), world.root.der.clone()]);
     config.enable_early_data = true;
@@ -419,9 +435,13 @@ fn rsa_leaf_for_clients_without_ecdsa() {
     let mut library = library(Provider::AwsLcRs);
     // TLS 1.2 with ECDHE_RSA suites only.
     library.cipher_suites.retain(|s| [0xc02f, 0xc030].contains(&u16::from(s.suite())));
-    let client = client_config(&library, TLS12, &[world.trusted.clone()]);
-    let server =
-        server_config(&tls_support::library(Provider::AwsLcRs), BOTH, &[rsa.der.clone()], rsa.private_key());
+    let client = client_config(&library, TLS12, std::slice::from_ref(&world.trusted));
+    let server = server_config(
+        &tls_support::library(Provider::AwsLcRs),
+        BOTH,
+        std::slice::from_ref(&rsa.der),
+        rsa.private_key(),
+    );
     let flow = Flow::run(&world, client, server, Plan::default());
     assert_eq!(flow.failure, None);
     assert_eq!(

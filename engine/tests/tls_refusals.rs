@@ -76,7 +76,7 @@ fn x509_cert_parses(der: &[u8]) -> bool {
 
 fn refused_leaf(world: &World, params: CertificateParams, reason: Reason, alert: u8) {
     let leaf = Signed::by(params, &world.root);
-    refused(world, &[leaf.der.clone()], leaf.private_key(), reason, alert);
+    refused(world, std::slice::from_ref(&leaf.der), leaf.private_key(), reason, alert);
 }
 
 fn changed(change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
@@ -106,11 +106,11 @@ fn issuers_that_nobody_trusts() {
         // The trusted root's name with another key.
         let namesake = Signed::by_itself(ca_params("Public Root"));
         let leaf = Signed::by(leaf_params(&[HOST]), &namesake);
-        refused(&world, &[leaf.der.clone()], leaf.private_key(), Reason::CertUntrusted, 48);
+        refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertUntrusted, 48);
         // The intermediate is not sent.
         let intermediate = Signed::by(ca_params("Intermediate"), &world.root);
         let leaf = Signed::by(leaf_params(&[HOST]), &intermediate);
-        refused(&world, &[leaf.der.clone()], leaf.private_key(), Reason::CertUntrusted, 48);
+        refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertUntrusted, 48);
     }
 }
 
@@ -118,7 +118,7 @@ fn issuers_that_nobody_trusts() {
 fn self_signed() {
     let world = world(Provider::default());
     let leaf = Signed::by_itself(leaf_params(&[HOST]));
-    refused(&world, &[leaf.der.clone()], leaf.private_key(), Reason::CertSelfSigned, 48);
+    refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertSelfSigned, 48);
     let openssl = fixture(include_bytes!("tls_fixtures/self-signed.pem"));
     refused(&world, &[openssl], world.leaf.private_key(), Reason::CertSelfSigned, 48);
 }
@@ -142,7 +142,7 @@ fn names() {
     // Without SNI the address counts.
     let flow = serve(
         &world,
-        &[world.leaf.der.clone()],
+        std::slice::from_ref(&world.leaf.der),
         world.leaf.private_key(),
         TLS13,
         Plan { host: None, ..Plan::default() },
@@ -154,7 +154,7 @@ fn names() {
 fn a_wildcard_stands_for_one_label() {
     let world = world(Provider::default());
     let leaf = Signed::by(leaf_params(&["*.example.com"]), &world.root);
-    let flow = serve(&world, &[leaf.der.clone()], leaf.private_key(), TLS13, Plan::default());
+    let flow = serve(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), TLS13, Plan::default());
     assert_eq!(flow.failure, None);
 }
 
@@ -192,7 +192,7 @@ fn our_own_cas_certificates() {
             let own =
                 Signed { der: inner.trusted.clone(), params, key: rcgen::KeyPair::from_pem(&key).unwrap() };
             let leaf = Signed::by(leaf_params(&[HOST]), &own);
-            refused(&context, &[leaf.der.clone()], leaf.private_key(), Reason::CertOwnCa, 49);
+            refused(&context, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertOwnCa, 49);
             // The CA's certificate in the chain of another leaf.
             let ca = if stem == "trusted" { inner.trusted.clone() } else { inner.untrusted.clone() };
             refused(
@@ -212,7 +212,7 @@ fn a_namesake_of_our_ca_is_not_ours() {
     let world = world(Provider::default());
     let namesake = Signed::by_itself(ca_params("wireglass trusted CA"));
     let leaf = Signed::by(leaf_params(&[HOST]), &namesake);
-    refused(&world, &[leaf.der.clone()], leaf.private_key(), Reason::CertUntrusted, 48);
+    refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertUntrusted, 48);
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn an_expired_root() {
     let root = Signed::by_itself(params);
     let world = World::with_roots(Provider::default(), &[pki::pem(&root.der)]);
     let leaf = Signed::by(leaf_params(&[HOST]), &root);
-    refused(&world, &[leaf.der.clone()], leaf.private_key(), Reason::CertExpired, 45);
+    refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertExpired, 45);
 }
 
 #[test]
@@ -342,7 +342,8 @@ fn the_handshake_signature_is_verified_whatever_the_profile() {
         let other = Signed::by_itself(leaf_params(&[HOST]));
         for versions in [TLS12, TLS13] {
             let plan = Plan { profile: lenient.clone(), client_says: b"secret", ..Plan::default() };
-            let flow = serve(&world, &[world.leaf.der.clone()], other.private_key(), versions, plan);
+            let flow =
+                serve(&world, std::slice::from_ref(&world.leaf.der), other.private_key(), versions, plan);
             assert_eq!(flow.failure.unwrap().reason, Reason::ServerProtocol);
             assert_eq!(world.context.minted(), 0);
             assert!(flow.server.seen.data.is_empty());
@@ -379,10 +380,10 @@ fn tolerated_defects_are_signed_by_the_ca_that_the_profile_names() {
         ] {
             let plan = Plan { profile: all_actions(action), ..Plan::default() };
             let library = library(world.provider);
-            let mut client = client_config(&library, BOTH, &[issuer.clone()]);
+            let mut client = client_config(&library, BOTH, std::slice::from_ref(issuer));
             // What the client thinks of it is not the question here: it shows what it was given.
             client.dangerous().set_certificate_verifier(Arc::new(AnyCertificate));
-            let server = server_config(&library, BOTH, &[leaf.der.clone()], leaf.private_key());
+            let server = server_config(&library, BOTH, std::slice::from_ref(&leaf.der), leaf.private_key());
             let flow = Flow::run(&world, client, server, plan);
             assert_eq!(flow.failure, None);
             assert_eq!((flow.report.defect, flow.report.minted_by), (Some(*defect), Some(by)));
@@ -434,7 +435,7 @@ fn what_no_profile_lets_pass() {
         changed(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
         &world.root,
     );
-    let flow = serve(&world, &[leaf.der.clone()], leaf.private_key(), TLS13, lenient());
+    let flow = serve(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), TLS13, lenient());
     assert_eq!(flow.failure.unwrap().reason, Reason::CertUsage);
     assert_eq!(world.context.minted(), 0);
 }
@@ -460,7 +461,7 @@ fn servers_that_ask_for_a_client_certificate() {
                     .with_client_cert_verifier(verifier)
                     .with_single_cert(vec![world.leaf.der.clone()], world.leaf.private_key())
                     .unwrap();
-                let client = client_config(&library, versions, &[world.trusted.clone()]);
+                let client = client_config(&library, versions, std::slice::from_ref(&world.trusted));
                 let plan = Plan { client_says: b"secret", ..Plan::default() };
                 let flow = Flow::run(&world, client, server, plan);
                 assert_eq!(

@@ -91,7 +91,8 @@ mod tests {
     use super::*;
 
     fn key(original: u8) -> Key {
-        let order = Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
+        let order =
+            Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
         Key::new([original; 32], &order)
     }
 
@@ -120,7 +121,8 @@ mod tests {
 
     #[test]
     fn everything_that_makes_a_leaf_another_is_in_the_key() {
-        let order = Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
+        let order =
+            Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
         let others = [
             Order { by: MintedBy::Untrusted, ..order },
             Order { defect: Some(Reason::CertExpired), ..order },
