@@ -1,4 +1,4 @@
-//! Minted leaves, kept for the next client.
+//! What was minted, kept for the next client.
 //!
 //! Two generations stand for "least recently used": what is asked for moves to the young one, and when that is full the
 //! old one is dropped as a whole. Every operation takes constant time, and the number of leaves is bounded.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Leaf, Order};
+use super::Order;
 use crate::log::event::MintedBy;
 use crate::reason::Reason;
 use crate::tls::keys::KeyType;
@@ -42,55 +42,97 @@ impl std::hash::Hash for MintedBy {
     }
 }
 
-struct Entry {
-    leaf: Arc<Leaf>,
+struct Entry<T> {
+    value: Arc<T>,
     /// Seconds since the Unix epoch.
     fresh_until: i64,
 }
 
-/// How long a leaf is kept that was born expired, because its original is and the profile lets it pass: an hour.
-const KEEP_EXPIRED: i64 = 3600;
-
-pub(super) struct Cache {
-    young: HashMap<Key, Entry>,
-    old: HashMap<Key, Entry>,
+/// Keeps shared values; in use, minted leaves.
+pub(super) struct Cache<T> {
+    young: HashMap<Key, Entry<T>>,
+    old: HashMap<Key, Entry<T>>,
     /// Most entries of one generation.
     generation: usize,
 }
 
-impl Cache {
+impl<T> Cache<T> {
     pub(super) fn new(capacity: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), generation: (capacity / 2).max(1) }
     }
 
-    pub(super) fn find(&mut self, key: &Key, now: i64) -> Option<Arc<Leaf>> {
+    pub(super) fn find(&mut self, key: &Key, now: i64) -> Option<Arc<T>> {
         if let Some(entry) = self.young.get(key) {
             if entry.fresh_until > now {
-                return Some(Arc::clone(&entry.leaf));
+                return Some(Arc::clone(&entry.value));
             }
             self.young.remove(key);
         }
         let entry = self.old.remove(key).filter(|e| e.fresh_until > now)?;
-        let leaf = Arc::clone(&entry.leaf);
+        let value = Arc::clone(&entry.value);
         self.put(*key, entry);
-        Some(leaf)
+        Some(value)
     }
 
-    pub(super) fn insert(&mut self, key: Key, leaf: Arc<Leaf>, now: i64) {
-        let expires = leaf.not_after();
-        let fresh_until = if expires > now { expires } else { now.saturating_add(KEEP_EXPIRED) };
-        self.put(key, Entry { leaf, fresh_until });
+    pub(super) fn insert(&mut self, key: Key, value: Arc<T>, fresh_until: i64) {
+        self.put(key, Entry { value, fresh_until });
     }
 
-    fn put(&mut self, key: Key, entry: Entry) {
+    fn put(&mut self, key: Key, entry: Entry<T>) {
         if self.young.len() >= self.generation {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(key, entry);
     }
+}
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.young.len() + self.old.len()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(original: u8) -> Key {
+        let order =
+            Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
+        Key::new([original; 32], &order)
+    }
+
+    #[test]
+    fn bounded_and_the_least_recently_used_go_first() {
+        let mut cache = Cache::new(8);
+        for i in 0..100 {
+            cache.insert(key(i), Arc::new(i), 10);
+            assert_eq!(cache.find(&key(0), 0).as_deref(), Some(&0), "in use after {i}");
+            assert!(cache.young.len() <= 4 && cache.old.len() <= 4);
+        }
+        assert!(cache.find(&key(50), 0).is_none());
+        assert!(cache.find(&key(99), 0).is_some());
+    }
+
+    #[test]
+    fn what_has_expired_is_gone() {
+        let mut cache = Cache::new(2);
+        cache.insert(key(1), Arc::new(1), 10);
+        assert!(cache.find(&key(1), 9).is_some());
+        assert!(cache.find(&key(1), 10).is_none());
+        cache.insert(key(2), Arc::new(2), 10);
+        cache.insert(key(3), Arc::new(3), 10);
+        assert!(cache.find(&key(2), 10).is_none(), "in the old generation too");
+    }
+
+    #[test]
+    fn everything_that_makes_a_leaf_another_is_in_the_key() {
+        let order =
+            Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
+        let others = [
+            Order { by: MintedBy::Untrusted, ..order },
+            Order { defect: Some(Reason::CertExpired), ..order },
+            Order { key_type: KeyType::Rsa2048, ..order },
+            Order { max_days: 7, ..order },
+        ];
+        for other in &others {
+            assert_ne!(Key::new([0; 32], &order), Key::new([0; 32], other));
+        }
+        assert_ne!(Key::new([0; 32], &order), Key::new([1; 32], &order));
+        assert_eq!(Key::new([0; 32], &order), Key::new([0; 32], &Order { now: 5, ..order }));
     }
 }

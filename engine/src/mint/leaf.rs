@@ -77,12 +77,15 @@ pub(super) fn mint(
 ///
 /// Inside the original's and the CA's validity, and not longer than `max_days`. It begins a little before now, for clients
 /// whose clocks are behind. The dates of an original that is expired or not yet valid stay what they are, so that clients
-/// see for themselves.
+/// see for themselves; an expired one may be older than the CA.
 fn clip(original: (i64, i64), ca: (i64, i64), order: &Order) -> Option<(i64, i64)> {
     let longest = i64::from(order.max_days.max(1)) * DAY;
-    let backdated = order.now - DAY.min(longest / 4);
-    let earliest = if original.1 < order.now { original.1.saturating_sub(longest) } else { backdated };
-    let not_before = original.0.max(ca.0).max(earliest).max(0);
+    let earliest = if original.1 < order.now {
+        original.1.saturating_sub(longest)
+    } else {
+        ca.0.max(order.now - DAY.min(longest / 4))
+    };
+    let not_before = original.0.max(earliest).max(0);
     let not_after = original.1.min(ca.1).min(not_before.saturating_add(longest));
     (not_before <= not_after).then_some((not_before, not_after))
 }

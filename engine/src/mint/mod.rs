@@ -25,6 +25,8 @@ use cache::Cache;
 
 /// Minted leaves that are kept: some 2 KB each.
 const CACHE_CAPACITY: usize = 16 * 1024;
+/// How long a leaf is kept that was born expired, because its original is and the profile lets it pass: an hour.
+const KEEP_EXPIRED: i64 = 3600;
 
 /// How a copy is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +77,7 @@ pub(crate) struct Mint {
     untrusted: Authority,
     p256: OnceLock<Result<Key, KeyError>>,
     rsa2048: OnceLock<Result<Key, KeyError>>,
-    cache: Mutex<Cache>,
+    cache: Mutex<Cache<Leaf>>,
     minted: AtomicU64,
 }
 
@@ -104,7 +106,9 @@ impl Mint {
         };
         let leaf = Arc::new(leaf::mint(authority, self.leaf_key(order.key_type)?, original, &order)?);
         self.minted.fetch_add(1, Ordering::Relaxed);
-        self.with_cache(|cache| cache.insert(key, Arc::clone(&leaf), order.now));
+        let expires = leaf.not_after();
+        let fresh_until = if expires > order.now { expires } else { order.now.saturating_add(KEEP_EXPIRED) };
+        self.with_cache(|cache| cache.insert(key, Arc::clone(&leaf), fresh_until));
         Ok(leaf)
     }
 
@@ -124,7 +128,7 @@ impl Mint {
             .map_err(|_| MintError::NoSuchKey(kind))
     }
 
-    fn with_cache<T>(&self, f: impl FnOnce(&mut Cache) -> T) -> T {
+    fn with_cache<T>(&self, f: impl FnOnce(&mut Cache<Leaf>) -> T) -> T {
         f(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
