@@ -25,7 +25,7 @@ const HELD_SHARE: usize = 4;
 /// Runs the engine until SIGINT or SIGTERM. A second one kills it at once; SIGHUP opens the event log anew.
 ///
 /// Exit code 0 after a clean stop; 1 if it could not start, a worker died, or frame buffers were lost.
-pub fn run(config: &Config) -> ExitCode {
+pub(super) fn run(config: &Config) -> ExitCode {
     match start(config) {
         Ok(engine) => engine.run_until_stopped(),
         Err(message) => {
