@@ -134,9 +134,11 @@ fn silence_frees_everything() {
         run.simulation.run_until(MINUTE, |s| s.client.report(client).received.len() > 500_000);
         let links = &mut run.simulation;
         if server_side {
-            (links.server_to_middle.cut(), links.middle_to_server.cut());
+            links.server_to_middle.cut();
+            links.middle_to_server.cut();
         } else {
-            (links.client_to_middle.cut(), links.middle_to_client.cut());
+            links.client_to_middle.cut();
+            links.middle_to_client.cut();
         }
         run.settle(MINUTE * 75);
         assert_eq!(run.engine().flows(), 0, "server side {server_side}");

@@ -202,6 +202,7 @@ impl<F: Frame> Flow<F> {
             Phase::Peeking(peeking) if peeking.deadline <= now => {
                 self.phase = self.no_hello(fx, FirstFlight::Held(peeking), Reason::HelloTimeout);
             }
+            Phase::Peeking(peeking) if peeking.stuck_at <= now => self.phase = self.hear(fx, *peeking),
             Phase::Hearing(mut hearing) => {
                 let heard = hearing.handle_timeout(fx);
                 self.phase = self.heard(fx, hearing, heard);
@@ -240,7 +241,7 @@ impl<F: Frame> Flow<F> {
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self, shared: &Shared) -> Instant {
         let own = match &self.phase {
-            Phase::Peeking(peeking) => Some(peeking.deadline),
+            Phase::Peeking(peeking) => Some(peeking.deadline.min(peeking.stuck_at)),
             Phase::Hearing(hearing) => hearing.poll_timeout(),
             Phase::Adopted(adopted) => adopted.poll_timeout(),
             Phase::Blocked(blocked) => blocked.poll_timeout(),

@@ -1,7 +1,7 @@
 //! Holding the client's first flight until it is known what it is. Nothing is acknowledged meanwhile, so that a bypass can
 //! release the client's own frames.
 
-use tcp_stack::{Instant, Segment, Seq};
+use tcp_stack::{Duration, Instant, Segment, Seq};
 
 use super::effects::{Effects, Limits};
 use super::leg::Leg;
@@ -12,6 +12,10 @@ use crate::packet::{Class, Template, classify};
 use crate::reason::{PacketDrop, Reason};
 use crate::tls::{ClientHello, Peek, peek};
 
+/// Silence after which an incomplete hello is acknowledged. A server's own delayed ACK would have come by then; a flight
+/// that is not delayed by losses, or by a congestion window of one segment (RFC 5681 3.1), comes in a burst.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// A connection whose first flight is held.
 pub(super) struct Peeking<F> {
     /// The handshake that was seen.
@@ -20,6 +24,8 @@ pub(super) struct Peeking<F> {
     pub(super) to_server: Template,
     /// When the hello must be complete.
     pub(super) deadline: Instant,
+    /// When the client has been silent for so long that it must be waiting for an acknowledgement.
+    pub(super) stuck_at: Instant,
     held: Vec<F>,
     prefix: Prefix,
     /// Longest stream that is held.
@@ -45,6 +51,7 @@ impl<F: Frame> Peeking<F> {
             opening,
             to_server,
             deadline: now + limits.hello_time,
+            stuck_at: now + PATIENCE,
             held: Vec::new(),
             prefix: Prefix::new(limits.hello_bytes),
             limit: limits.hello_bytes,
@@ -74,6 +81,7 @@ impl<F: Frame> Peeking<F> {
             return Peeked::Not(Reason::ResourceMemory);
         }
         self.held.push(frame);
+        self.stuck_at = fx.now() + PATIENCE;
         look(self.prefix.contiguous(), limits.hello_bytes)
     }
 
