@@ -63,6 +63,7 @@ stories! {
     gives_up_after_user_timeout = "gives-up-after-user-timeout";
     half_close_receive = "half-close-receive";
     half_close_send = "half-close-send";
+    idle_memory = "idle-memory";
     initial_window = "initial-window";
     karn = "karn";
     karn_fast_retransmit = "karn-fast-retransmit";
