@@ -10,12 +10,13 @@ pub(crate) const MAX_WINDOW: usize = (u16::MAX as usize) << 14;
 pub struct Config {
     /// Most bytes queued for sending, sent or not, until acknowledged.
     pub send_limit: usize,
-    /// Most bytes received and not yet consumed; the window is derived from it. The window field counts in units of 2^scale,
-    /// so a limit that is not 0 means two units at least, and up to a quarter more (or two units) may be held where the
-    /// window would otherwise have to be taken back.
+    /// Most bytes received and not yet consumed; the window is derived from it. The window field counts in
+    /// units of 2^scale, so a limit that is not 0 means two units at least, and up to a quarter more (or two
+    /// units) may be held where the window would otherwise have to be taken back.
     pub recv_limit: usize,
-    /// Most bytes of a window promised by the end that was replaced which are taken over, if that is more than `recv_limit`.
-    /// A promise should be kept, but it was made by a host, not by us, and two hosts may have agreed on a gigabyte.
+    /// Most bytes of a window promised by the end that was replaced which are taken over, if that is more
+    /// than `recv_limit`. A promise should be kept, but it was made by a host, not by us, and two hosts may
+    /// have agreed on a gigabyte.
     pub adopted_window_limit: usize,
     /// How far beyond RCV.NXT bytes are kept while something before them is missing.
     pub out_of_order_limit: usize,
@@ -35,20 +36,20 @@ pub struct Config {
     pub max_syn_retries: u32,
     /// How long sent bytes may stay unacknowledged (RFC 5482); `None`: `max_retries` alone decides.
     pub user_timeout: Option<Duration>,
-    /// How long a peer that answers may keep its window closed. RFC 9293 3.8.6.1 sets no limit; RFC 6429 lets the owner
-    /// of scarce memory set one.
+    /// How long a peer that answers may keep its window closed. RFC 9293 3.8.6.1 sets no limit; RFC 6429 lets
+    /// the owner of scarce memory set one.
     pub zero_window_timeout: Option<Duration>,
     /// Length of TIME-WAIT: 2 MSL (RFC 9293 3.4.2 says 4 minutes, hosts use 1).
     pub time_wait: Duration,
-    /// How long FIN-WAIT-2 may pass without a segment from the peer; `None`: for ever, as half-closed connections may
-    /// be silent for long.
+    /// How long FIN-WAIT-2 may pass without a segment from the peer; `None`: for ever, as half-closed
+    /// connections may be silent for long.
     pub fin_wait_2: Option<Duration>,
     /// Probing of idle connections (RFC 9293 3.8.4); off unless given.
     pub keep_alive: Option<KeepAlive>,
     /// Initial congestion window in segments (RFC 6928).
     pub initial_window: u32,
-    /// Most challenge ACKs, and replies to segments out of the window, in one second (RFC 5961 7). Per connection, so that
-    /// it tells nothing about others.
+    /// Most challenge ACKs, and replies to segments out of the window, in one second (RFC 5961 7). Per
+    /// connection, so that it tells nothing about others.
     pub challenges_per_second: u32,
     /// After how long without traffic an empty buffer's memory is given back.
     pub release_after: Duration,
@@ -106,7 +107,8 @@ pub struct Adoption {
     pub snd_scale: u8,
     /// Shift of the window field in what the peer is sent; 0 if window scaling was not agreed on by both.
     pub rcv_scale: u8,
-    /// Largest payload that the peer accepts, options not counted (the MSS option of its SYN, or what the path allows).
+    /// Largest payload that the peer accepts, options not counted (the MSS option of its SYN, or what the
+    /// path allows).
     pub mss: u16,
     /// Whether both ends sent SACK-permitted.
     pub sack: bool,

@@ -1,19 +1,20 @@
 //! Sans-IO TCP for both ends of an *adopted* connection.
 //!
-//! A [`Connection`] is one end of one TCP connection as a pure state machine: segments, timer expiries and the
-//! application's calls go in; segments, events and the next deadline come out. It knows no clock, no socket, no thread and
-//! no randomness: time is an argument, and initial sequence numbers are the caller's. What makes it different from other
-//! stacks is [`Connection::adopt`]: a connection that two other hosts have opened with each other is taken over in
-//! ESTABLISHED, with the sequence numbers, options and timestamp clock that its peer has already seen.
+//! A [`Connection`] is one end of one TCP connection as a pure state machine: segments, timer expiries and
+//! the application's calls go in; segments, events and the next deadline come out. It knows no clock, no
+//! socket, no thread and no randomness: time is an argument, and initial sequence numbers are the caller's.
+//! What makes it different from other stacks is [`Connection::adopt`]: a connection that two other hosts have
+//! opened with each other is taken over in ESTABLISHED, with the sequence numbers, options and timestamp
+//! clock that its peer has already seen.
 //!
-//! The way of the bytes, which is also the order of the files:
-//! [`Segment`] (parse) → `connection/receive` → `recv_buffer` → the application → `send_buffer` → `connection/send` →
-//! [`Transmit`] (emit).
+//! The way of the bytes, which is also the order of the files: [`Segment`] (parse) → `connection/receive` →
+//! `recv_buffer` → the application → `send_buffer` → `connection/send` → [`Transmit`] (emit).
 //!
 //! Segments are parsed and emitted without IP header and checksum; both belong to the caller.
 //!
-//! Not done, on purpose: the urgent pointer (urgent bytes are delivered in line, RFC 6093), Nagle (a relay must not add
-//! delay), ECN, TCP Fast Open (payload of a SYN is left for the peer to send again), Path MTU discovery (the MSS is given).
+//! Not done, on purpose: the urgent pointer (urgent bytes are delivered in line, RFC 6093), Nagle (a relay
+//! must not add delay), ECN, TCP Fast Open (payload of a SYN is left for the peer to send again), Path MTU
+//! discovery (the MSS is given).
 #![forbid(unsafe_code)]
 // Clocks, sockets, threads and randomness: the list is in clippy.toml.
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]

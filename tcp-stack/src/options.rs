@@ -13,7 +13,8 @@ pub struct Options {
     pub window_scale: Option<u8>,
     /// Whether the sender of this SYN can use selective acknowledgements.
     pub sack_permitted: bool,
-    /// Selective acknowledgements: `left <= byte < right`. The latest comes first (RFC 2018 4); a fourth block is not kept.
+    /// Selective acknowledgements: `left <= byte < right`. The latest comes first (RFC 2018 4); a fourth
+    /// block is not kept.
     pub sack: [Option<(Seq, Seq)>; 3],
     /// Timestamps (RFC 7323 3).
     pub timestamps: Option<Timestamps>,
@@ -31,9 +32,9 @@ pub struct Timestamps {
 impl Options {
     /// Reads an option field as far as it can be understood.
     ///
-    /// An option of a known kind and a wrong length is skipped; one that reaches over the end, or is shorter than its own
-    /// header, ends the list (as in Linux and BSD: a segment is never refused for its options). Always ends: each turn
-    /// takes at least one byte.
+    /// An option of a known kind and a wrong length is skipped; one that reaches over the end, or is shorter
+    /// than its own header, ends the list (as in Linux and BSD: a segment is never refused for its options).
+    /// Always ends: each turn takes at least one byte.
     pub(crate) fn parse(mut field: &[u8]) -> Self {
         let mut options = Options::default();
         while let Some(&kind) = field.first() {
@@ -70,7 +71,8 @@ impl Options {
         }
     }
 
-    /// Bytes on the wire with padding: a multiple of 4, at most 40 for all that a [`crate::Connection`] sends.
+    /// Bytes on the wire with padding: a multiple of 4, at most 40 for all that a [`crate::Connection`]
+    /// sends.
     pub fn wire_len(&self) -> usize {
         let blocks = self.sack.iter().flatten().count();
         let unpadded = if self.mss.is_some() { 4 } else { 0 }
@@ -82,8 +84,8 @@ impl Options {
         unpadded
     }
 
-    /// Writes `wire_len()` bytes into `field`, which has that length. Each option is padded in front, so that its numbers
-    /// lie on whole words (RFC 7323, appendix A).
+    /// Writes `wire_len()` bytes into `field`, which has that length. Each option is padded in front, so that
+    /// its numbers lie on whole words (RFC 7323, appendix A).
     pub(crate) fn emit(&self, mut field: &mut [u8]) {
         if let Some(mss) = self.mss {
             field = TcpOption::MaxSegmentSize(mss).emit(field);

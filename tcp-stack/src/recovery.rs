@@ -1,4 +1,5 @@
-//! Finding losses and repairing them: fast retransmit and NewReno (RFC 5681 3.2, RFC 6582), limited transmit (RFC 3042).
+//! Finding losses and repairing them: fast retransmit and NewReno (RFC 5681 3.2, RFC 6582), limited transmit
+//! (RFC 3042).
 
 use crate::{Seq, congestion::Controller};
 
@@ -26,8 +27,9 @@ enum Phase {
 pub(crate) struct Recovery {
     phase: Phase,
     duplicates: u32,
-    /// SND.NXT when the last loss was found: one loss event ends where it is acknowledged, and duplicates of ACKs up to it
-    /// start no new one. Follows SND.UNA when nothing is being repaired, so that it never gets 2^31 old.
+    /// SND.NXT when the last loss was found: one loss event ends where it is acknowledged, and duplicates of
+    /// ACKs up to it start no new one. Follows SND.UNA when nothing is being repaired, so that it never gets
+    /// 2^31 old.
     recover: Seq,
     /// The segment at SND.UNA is to be sent again.
     retransmit: bool,
@@ -37,7 +39,8 @@ pub(crate) struct Recovery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimerRule {
     Restart,
-    /// RFC 6582 3.2 (3): later partial ACKs let the timer run, so that many losses in one window end in slow start.
+    /// RFC 6582 3.2 (3): later partial ACKs let the timer run, so that many losses in one window end in slow
+    /// start.
     LeaveRunning,
 }
 
@@ -47,7 +50,8 @@ impl Recovery {
         Recovery { phase: Phase::Open, duplicates: 0, recover: start - 1, retransmit: false }
     }
 
-    /// A duplicate ACK of `una` arrived while `una..nxt` was outstanding. Returns whether fast retransmit begins.
+    /// A duplicate ACK of `una` arrived while `una..nxt` was outstanding. Returns whether fast retransmit
+    /// begins.
     pub(crate) fn on_duplicate(
         &mut self,
         una: Seq,
@@ -74,8 +78,8 @@ impl Recovery {
         }
     }
 
-    /// `acked` bytes were newly acknowledged; `una..nxt` is outstanding now. `limited` says that the congestion window
-    /// was what held the sender back: otherwise it must not grow (RFC 5681 3.1, RFC 7661).
+    /// `acked` bytes were newly acknowledged; `una..nxt` is outstanding now. `limited` says that the
+    /// congestion window was what held the sender back: otherwise it must not grow (RFC 5681 3.1, RFC 7661).
     pub(crate) fn on_ack(
         &mut self,
         acked: u32,
@@ -124,7 +128,8 @@ impl Recovery {
         *self = Recovery { phase: Phase::Timeout, duplicates: 0, recover: nxt, retransmit: false };
     }
 
-    /// What may be in flight beyond the congestion window: inflation, or limited transmit's two segments (RFC 3042).
+    /// What may be in flight beyond the congestion window: inflation, or limited transmit's two segments (RFC
+    /// 3042).
     pub(crate) fn allowance(&self, smss: u32) -> u32 {
         match self.phase {
             Phase::Fast { inflation, .. } => inflation,

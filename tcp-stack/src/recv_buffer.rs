@@ -14,9 +14,10 @@ const MIN_CAPACITY: usize = 2048;
 /// ```
 /// `head <= tail <= bytes.len()`, and `bytes.len() == tail` unless something is held ahead of a gap.
 ///
-/// A byte is copied once, on arrival, to its place; when the last gap before it is filled only `tail` moves. Consumed room
-/// is won back by moving what is left, but only when that is no more than what was consumed, so that the moves cost O(1) per
-/// byte; with a quarter to grow, the buffer is never larger than two and a half times what may be held.
+/// A byte is copied once, on arrival, to its place; when the last gap before it is filled only `tail` moves.
+/// Consumed room is won back by moving what is left, but only when that is no more than what was consumed, so
+/// that the moves cost O(1) per byte; with a quarter to grow, the buffer is never larger than two and a half
+/// times what may be held.
 pub(crate) struct RecvBuffer {
     bytes: Vec<u8>,
     head: usize,
@@ -74,8 +75,9 @@ impl RecvBuffer {
             .map(|held| held.map(|held| (held.start - next) as u32..(held.end - next) as u32))
     }
 
-    /// Puts `data`, which is not empty, `ahead` bytes beyond RCV.NXT. Bytes that are held already stay as they are: what was
-    /// received first wins, so that nobody can change a byte after the fact. The caller bounds `ahead + data.len()`.
+    /// Puts `data`, which is not empty, `ahead` bytes beyond RCV.NXT. Bytes that are held already stay as
+    /// they are: what was received first wins, so that nobody can change a byte after the fact. The caller
+    /// bounds `ahead + data.len()`.
     pub(crate) fn write(&mut self, ahead: usize, data: &[u8]) -> Result<Written, NoRoom> {
         if ahead == 0 && self.assembler.is_empty() {
             self.make_room(data.len());
@@ -216,7 +218,8 @@ mod tests {
         buffer.write(4, b"e").expect("second range");
         assert_eq!(buffer.write(6, b"g"), Err(NoRoom));
         assert!(buffer.check());
-        assert_eq!(buffer.write(0, b"ab").map(|w| w.delivered), Ok(3));
+        assert_eq!(buffer.write(0, b"a").map(|w| w.delivered), Ok(1));
+        assert_eq!(buffer.write(0, b"b").map(|w| w.delivered), Ok(2));
         assert_eq!(buffer.readable(), b"abc");
         assert_eq!(buffer.held_end(), Some(2));
         buffer.drop_held();

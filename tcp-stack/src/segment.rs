@@ -63,7 +63,8 @@ impl core::error::Error for ParseError {}
 impl<'a> Segment<'a> {
     /// Reads TCP header, options and payload; `bytes` ends where the IP payload ends.
     ///
-    /// Odd but possible combinations of flags are not refused here: RFC 9293 says at its place what to do with each.
+    /// Odd but possible combinations of flags are not refused here: RFC 9293 says at its place what to do
+    /// with each.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         if bytes.len() < smoltcp::wire::TCP_HEADER_LEN {
             return Err(ParseError::Truncated);

@@ -4,8 +4,9 @@ use core::ops::{Add, AddAssign, Sub};
 
 /// A TCP sequence number: a place on a circle of 2^32.
 ///
-/// It has no total order on purpose: "less" means nothing on a circle. [`Seq::before`] and its kin compare two numbers that
-/// are known to lie within 2^31 of each other (RFC 9293 3.4), [`Seq::in_window`] needs no such knowledge.
+/// It has no total order on purpose: "less" means nothing on a circle. [`Seq::before`] and its kin compare
+/// two numbers that are known to lie within 2^31 of each other (RFC 9293 3.4), [`Seq::in_window`] needs no
+/// such knowledge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Seq(pub u32);
 

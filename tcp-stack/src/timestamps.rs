@@ -45,7 +45,8 @@ impl Clock {
         self.recent_at = Some(now);
     }
 
-    /// Round-trip time from an echo, if it echoes this clock and not the one before the adoption, or nonsense.
+    /// Round-trip time from an echo, if it echoes this clock and not the one before the adoption, or
+    /// nonsense.
     pub(crate) fn round_trip(&self, now: Instant, ecr: u32) -> Option<Duration> {
         let value = self.value(now);
         let possible = Seq(ecr).after(Seq(self.start)) && Seq(ecr).at_or_before(Seq(value));
@@ -58,7 +59,8 @@ impl Clock {
     }
 }
 
-/// `now - since`, or zero where a caller's times run backwards (`Instant` would give the absolute difference).
+/// `now - since`, or zero where a caller's times run backwards (`Instant` would give the absolute
+/// difference).
 pub(crate) fn elapsed(since: Instant, now: Instant) -> Duration {
     if now > since { now - since } else { Duration::ZERO }
 }

@@ -27,7 +27,8 @@ impl<'a, P: Payload> Transmit<'a, P> {
         self.payload.remaining
     }
 
-    /// The payload as queued buffers and the range of each that is meant, in order. For senders that chain buffers.
+    /// The payload as queued buffers and the range of each that is meant, in order. For senders that chain
+    /// buffers.
     pub fn parts(&self) -> Parts<'a, P> {
         self.payload.clone()
     }

@@ -1,5 +1,6 @@
-//! This stack against smoltcp's sockets over a link that loses, reorders, duplicates and corrupts, both ways; byte for
-//! byte, many seeds. The adopted cases are the real use: a connection between two smoltcp hosts, taken over in the middle.
+//! This stack against smoltcp's sockets over a link that loses, reorders, duplicates and corrupts, both ways;
+//! byte for byte, many seeds. The adopted cases are the real use: a connection between two smoltcp hosts,
+//! taken over in the middle.
 #![allow(clippy::panic, clippy::disallowed_macros, reason = "tests fail by panic and say why")]
 
 mod support;
@@ -235,22 +236,22 @@ macro_rules! grid {
 }
 
 grid! {
-    connect_over_a_clean_link: connect_runs(0, 0..60);
-    connect_with_little_loss: connect_runs(1, 100..140);
-    connect_with_loss_and_duplicates: connect_runs(2, 200..230);
-    connect_with_reordering: connect_runs(3, 300..330);
-    connect_over_an_awful_link: connect_runs(4, 400..420);
-    connect_through_a_bottleneck: connect_runs(5, 500..520);
-    accept_over_a_clean_link: accept_runs(0, 600..660);
-    accept_with_little_loss: accept_runs(1, 700..740);
-    accept_with_loss_and_duplicates: accept_runs(2, 800..830);
-    accept_with_reordering: accept_runs(3, 900..930);
-    accept_over_an_awful_link: accept_runs(4, 1000..1020);
-    accept_through_a_bottleneck: accept_runs(5, 1100..1120);
-    relay_over_a_clean_link: relay_runs(0, 1200..1260);
-    relay_with_little_loss: relay_runs(1, 1300..1340);
-    relay_with_loss_and_duplicates: relay_runs(2, 1400..1430);
-    relay_with_reordering: relay_runs(3, 1500..1530);
-    relay_over_an_awful_link: relay_runs(4, 1600..1620);
-    relay_through_a_bottleneck: relay_runs(5, 1700..1720);
+    connect_over_a_clean_link: connect_runs(0, 0..240);
+    connect_with_little_loss: connect_runs(1, 1000..1160);
+    connect_with_loss_and_duplicates: connect_runs(2, 2000..2120);
+    connect_with_reordering: connect_runs(3, 3000..3120);
+    connect_over_an_awful_link: connect_runs(4, 4000..4080);
+    connect_through_a_bottleneck: connect_runs(5, 5000..5080);
+    accept_over_a_clean_link: accept_runs(0, 6000..6240);
+    accept_with_little_loss: accept_runs(1, 7000..7160);
+    accept_with_loss_and_duplicates: accept_runs(2, 8000..8120);
+    accept_with_reordering: accept_runs(3, 9000..9120);
+    accept_over_an_awful_link: accept_runs(4, 10000..10080);
+    accept_through_a_bottleneck: accept_runs(5, 11000..11080);
+    relay_over_a_clean_link: relay_runs(0, 12000..12240);
+    relay_with_little_loss: relay_runs(1, 13000..13160);
+    relay_with_loss_and_duplicates: relay_runs(2, 14000..14120);
+    relay_with_reordering: relay_runs(3, 15000..15120);
+    relay_over_an_awful_link: relay_runs(4, 16000..16080);
+    relay_through_a_bottleneck: relay_runs(5, 17000..17080);
 }

@@ -52,6 +52,7 @@ stories! {
     fast_retransmit_partial = "fast-retransmit-partial";
     fin_again = "fin-again";
     fin_ahead_of_gap = "fin-ahead-of-gap";
+    fin_beyond_window = "fin-beyond-window";
     fin_first_wins = "fin-first-wins";
     fin_follows_queue = "fin-follows-queue";
     fin_needs_window = "fin-needs-window";
@@ -62,6 +63,7 @@ stories! {
     gives_up_after_user_timeout = "gives-up-after-user-timeout";
     half_close_receive = "half-close-receive";
     half_close_send = "half-close-send";
+    idle_memory = "idle-memory";
     initial_window = "initial-window";
     karn = "karn";
     karn_fast_retransmit = "karn-fast-retransmit";

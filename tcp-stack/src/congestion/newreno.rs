@@ -2,8 +2,8 @@
 
 use super::Controller;
 
-/// Most that one ACK adds in slow start, in segments. RFC 3465 2.2 says 2; RFC 9406 4.2 says 8 for senders that do not
-/// pace: receivers behind receive offload acknowledge many segments at once.
+/// Most that one ACK adds in slow start, in segments. RFC 3465 2.2 says 2; RFC 9406 4.2 says 8 for senders
+/// that do not pace: receivers behind receive offload acknowledge many segments at once.
 const SLOW_START_LIMIT: u32 = 8;
 
 /// NewReno's window.

@@ -1,6 +1,6 @@
 //! Acknowledgements: those that arrive (RFC 9293 3.10.7.4, fifth check), and those that are owed.
 
-use super::{Connection, State, timers::Timer};
+use super::{Connection, timers::Timer};
 use crate::congestion::Controller;
 use crate::recovery::TimerRule;
 use crate::timestamps::elapsed;
@@ -73,7 +73,8 @@ impl<P: Payload> Connection<P> {
         may
     }
 
-    /// Takes the acknowledgement and the window of a segment. Returns whether the segment's payload is to be used.
+    /// Takes the acknowledgement and the window of a segment. Returns whether the segment's payload is to be
+    /// used.
     pub(super) fn on_ack(&mut self, now: Instant, segment: &Segment<'_>, ack: Seq) -> bool {
         // RFC 5961 5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT, or a stranger has made it.
         if ack.after(self.snd.nxt) || ack.before(self.snd.una - self.snd.max_wnd) {
@@ -107,8 +108,9 @@ impl<P: Payload> Connection<P> {
         self.snd.wl2 = ack;
     }
 
-    /// Takes a round-trip time: of the timed segment if there is one (RFC 6298 3, Karn's algorithm), which is exact to the
-    /// microsecond; else from the peer's echo of our clock (RFC 7323 4), which tells retransmissions apart.
+    /// Takes a round-trip time: of the timed segment if there is one (RFC 6298 3, Karn's algorithm), which is
+    /// exact to the microsecond; else from the peer's echo of our clock (RFC 7323 4), which tells
+    /// retransmissions apart.
     pub(super) fn sample_round_trip(&mut self, now: Instant, segment: &Segment<'_>, ack: Seq) {
         let sample = match self.snd.timed {
             Some((end, sent)) if ack.at_or_after(end) => {
@@ -132,8 +134,8 @@ impl<P: Payload> Connection<P> {
             self.snd.progress_at = now;
             return;
         }
-        // RFC 5681 2: a duplicate ACK carries nothing and changes nothing. With SACK it may change the window (RFC 6675 2):
-        // receivers that tune their buffer do so for bytes ahead of a gap as well.
+        // RFC 5681 2: a duplicate ACK carries nothing and changes nothing. With SACK it may change the window
+        // (RFC 6675 2): receivers that tune their buffer do so for bytes ahead of a gap as well.
         let selective = self.sack && segment.options.sack[0].is_some();
         let carries = !segment.payload.is_empty() || segment.flags.fin;
         if carries || (window != self.snd.wnd && !selective) {
@@ -178,6 +180,5 @@ impl<P: Payload> Connection<P> {
         if fin_acked {
             self.on_fin_acknowledged(now);
         }
-        debug_assert!(self.state != State::Listen, "a listener acknowledges nothing");
     }
 }

@@ -1,11 +1,12 @@
-//! The ends of a connection: close, abort, the peer's FIN and RST, TIME-WAIT (RFC 9293 3.6, 3.10.4, 3.10.5, 3.10.7.4).
+//! The ends of a connection: close, abort, the peer's FIN and RST, TIME-WAIT (RFC 9293 3.6, 3.10.4, 3.10.5,
+//! 3.10.7.4).
 
 use super::{Connection, Reset, State, timers::Timer};
 use crate::{Event, Instant, Payload, Segment, Seq};
 
 impl<P: Payload> Connection<P> {
-    /// Closes our direction: a FIN follows the queued bytes, after which nothing more can be sent. Receiving goes on until
-    /// the peer closes too. Again, or after the end, it does nothing.
+    /// Closes our direction: a FIN follows the queued bytes, after which nothing more can be sent. Receiving
+    /// goes on until the peer closes too. Again, or after the end, it does nothing.
     pub fn close(&mut self) {
         match self.state {
             State::Listen | State::SynSent => self.finish(),
@@ -28,8 +29,8 @@ impl<P: Payload> Connection<P> {
         }
     }
 
-    /// Ends the connection at once: queued bytes are dropped, the peer is told with a RST where RFC 9293 3.10.5 says so.
-    /// [`Event::Closed`] follows once [`Connection::poll_transmit`] has handed out the RST.
+    /// Ends the connection at once: queued bytes are dropped, the peer is told with a RST where RFC 9293
+    /// 3.10.5 says so. [`Event::Closed`] follows once [`Connection::poll_transmit`] has handed out the RST.
     pub fn abort(&mut self) {
         let tell = matches!(
             self.state,
@@ -91,8 +92,9 @@ impl<P: Payload> Connection<P> {
         }
     }
 
-    /// The peer's RST was accepted. RFC 9293 3.10.7.4 does not call it a reset once both ends have closed: the peer has
-    /// forgotten the connection before our last segment came. It is one if bytes of ours are lost with it.
+    /// The peer's RST was accepted. RFC 9293 3.10.7.4 does not call it a reset once both ends have closed:
+    /// the peer has forgotten the connection before our last segment came. It is one if bytes of ours are
+    /// lost with it.
     pub(super) fn on_reset(&mut self) {
         let both_closed = matches!(self.state, State::Closing | State::LastAck | State::TimeWait);
         if !both_closed || self.snd.buffer.len() > 0 {
@@ -113,7 +115,8 @@ impl<P: Payload> Connection<P> {
         }
     }
 
-    /// RFC 9293 3.10.7.1, and 3.10.7.2 and 3.10.7.3 for ACKs of nothing: answers a segment that belongs to no connection.
+    /// RFC 9293 3.10.7.1, and 3.10.7.2 and 3.10.7.3 for ACKs of nothing: answers a segment that belongs to no
+    /// connection.
     pub(super) fn refuse(&mut self, now: Instant, segment: &Segment<'_>) {
         if segment.flags.rst || self.reset.is_some() || !self.may_challenge(now) {
             return;

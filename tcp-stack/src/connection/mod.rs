@@ -30,8 +30,8 @@ use timers::Timers;
 
 /// One end of one TCP connection, without IO and without a clock.
 ///
-/// Begins with [`Connection::adopt`], [`Connection::connect`], [`Connection::accept`] or [`Connection::listen`].
-/// The methods come in four kinds:
+/// Begins with [`Connection::adopt`], [`Connection::connect`], [`Connection::accept`] or
+/// [`Connection::listen`]. The methods come in four kinds:
 /// * from the network: [`handle_segment`](Self::handle_segment), [`handle_timeout`](Self::handle_timeout);
 /// * from the application: [`send`](Self::send), [`consume`](Self::consume), [`close`](Self::close),
 ///   [`abort`](Self::abort), [`set_recv_limit`](Self::set_recv_limit);
@@ -41,8 +41,8 @@ use timers::Timers;
 ///   so on.
 ///
 /// After each call of the first two kinds: `poll_transmit` until `None`, then `poll_event` until `None`, then
-/// `poll_timeout`. (Several segments may be handled before polling, but then several ACKs may become one, and the peer
-/// sees fewer duplicate ACKs.) Times given never go backwards.
+/// `poll_timeout`. (Several segments may be handled before polling, but then several ACKs may become one, and
+/// the peer sees fewer duplicate ACKs.) Times given never go backwards.
 pub struct Connection<P: Payload = Bytes> {
     config: Config,
     state: State,
@@ -109,7 +109,8 @@ struct SendSide<P> {
     /// When something was acknowledged last, or was first sent after all had been acknowledged.
     progress_at: Instant,
     last_sent: Instant,
-    /// The segment whose round trip is timed: the sequence number that must be acknowledged, and when it was sent.
+    /// The segment whose round trip is timed: the sequence number that must be acknowledged, and when it was
+    /// sent.
     timed: Option<(Seq, Instant)>,
 }
 
@@ -136,8 +137,6 @@ struct ReceiveSide {
     buffer: RecvBuffer,
     /// Most bytes to hold from now on.
     limit: usize,
-    /// Most bytes that room was ever promised for.
-    hold: usize,
     /// Sequence number of the peer's FIN.
     fin: Option<Seq>,
 }
@@ -213,7 +212,8 @@ impl<P: Payload> Connection<P> {
         self.rcv.buffer.readable()
     }
 
-    /// Gives `bytes` bytes of [`Connection::recv`] back, at most all of them; their room goes into the window.
+    /// Gives `bytes` bytes of [`Connection::recv`] back, at most all of them; their room goes into the
+    /// window.
     pub fn consume(&mut self, bytes: usize) {
         self.rcv.buffer.consume(bytes);
         self.consider_window_update();
@@ -247,11 +247,10 @@ impl<P: Payload> Connection<P> {
         self.snd.buffer.len() == 0 && !fin_outstanding
     }
 
-    /// Changes how many bytes may be held: back-pressure. What the peer has been promised stays promised (RFC 9293
-    /// SHLD-14); a lower limit only keeps the window from moving on.
+    /// Changes how many bytes may be held: back-pressure. What the peer has been promised stays promised (RFC
+    /// 9293 SHLD-14); a lower limit only keeps the window from moving on.
     pub fn set_recv_limit(&mut self, bytes: usize) {
         self.rcv.limit = bytes.min(MAX_WINDOW);
-        self.rcv.hold = self.rcv.hold.max(self.rcv.limit);
         self.consider_window_update();
     }
 
@@ -284,7 +283,6 @@ impl<P: Payload> Connection<P> {
             (rcv.told.at_or_before(rcv.adv), "told <= adv"),
             (rcv.last_ack.at_or_before(rcv.nxt), "last_ack <= nxt"),
             (rcv.buffer.check(), "receive buffer"),
-            (rcv.buffer.len() <= rcv.hold, "received bytes within what was promised"),
             (rcv.buffer.held_end().is_none_or(|end| end <= rcv.adv.since(rcv.nxt)), "held bytes within adv"),
             (self.congestion.window() >= self.smss(), "cwnd >= smss"),
             (self.state != State::Closed || self.timers.next().is_none(), "no timer when closed"),

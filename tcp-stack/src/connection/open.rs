@@ -15,8 +15,8 @@ use crate::send_buffer::SendBuffer;
 use crate::timestamps::Clock;
 use crate::{Adoption, Config, Event, Instant, Open, Payload, Segment, Seq, Stats};
 
-/// Least segment size that is believed. A peer that claims less (CVE-2019-11479) would have each byte cost a header; and
-/// 40 bytes of options must leave room for payload.
+/// Least segment size that is believed. A peer that claims less (CVE-2019-11479) would have each byte cost a
+/// header; and 40 bytes of options must leave room for payload.
 const MIN_MSS: u16 = 88;
 
 /// RFC 9293 3.7.1: segment size of a peer that names none.
@@ -59,7 +59,8 @@ struct Start {
 }
 
 impl<P: Payload> Connection<P> {
-    /// Takes over one end of a live connection, in ESTABLISHED. Nothing is sent for it: the peer must not notice.
+    /// Takes over one end of a live connection, in ESTABLISHED. Nothing is sent for it: the peer must not
+    /// notice.
     pub fn adopt(now: Instant, config: Config, adoption: Adoption) -> Self {
         let most = config.recv_limit.max(config.adopted_window_limit).min(MAX_WINDOW);
         let promised = (adoption.rcv_adv.since_or_zero(adoption.rcv_nxt) as usize).min(most);
@@ -82,7 +83,6 @@ impl<P: Payload> Connection<P> {
                 clock: adoption.timestamps.map(|adopted| Clock::adopt(now, adopted)),
             },
         );
-        connection.rcv.hold = connection.rcv.hold.max(promised);
         if let Some(rtt) = adoption.rtt_hint {
             connection.rtt.sample(rtt);
         }
@@ -153,7 +153,6 @@ impl<P: Payload> Connection<P> {
                 segment_size: u32::from(DEFAULT_MSS.min(mss)),
                 buffer: RecvBuffer::new(usize::from(config.out_of_order_ranges)),
                 limit: config.recv_limit,
-                hold: config.recv_limit,
                 fin: None,
             },
             clock: start.clock,

@@ -1,15 +1,16 @@
 //! Segments of an open connection (RFC 9293 3.10.7.4), and the window that we offer.
 //!
 //! ```text
-//!   consumed by the     readable: recv()      missing, or held      promised: must be taken       may be promised
-//!   application                               ahead of a gap        if it comes                   later
-//!  ------------------|--------------------|------------------------------------------------------|------------------->
-//!                                      RCV.NXT                                                RCV.ADV
-//!                                                                           (RCV.NXT + largest window ever promised)
+//!    consumed   |  readable: recv()  |  missing, or held ahead of a gap:      |  may be promised
+//!               |                    |  promised, must be taken if it comes   |  later
+//!  -------------|--------------------|----------------------------------------|------------------>
+//!                                 RCV.NXT                                  RCV.ADV
+//!                                             (RCV.NXT + largest window ever promised)
 //! ```
-//! RCV.ADV never goes back (RFC 9293 3.8.6, SHLD-14), and whatever lies before it is accepted. The window field counts in units
-//! of 2^scale from RCV.NXT, so the edge that the peer computes can lie up to one unit before RCV.ADV; it goes back, by less
-//! than a unit, only where memory does not allow to round up (RFC 7323 2.4).
+//! RCV.ADV never goes back (RFC 9293 3.8.6, SHLD-14), and whatever lies before it is accepted. The window
+//! field counts in units of 2^scale from RCV.NXT, so the edge that the peer computes can lie up to one unit
+//! before RCV.ADV; it goes back, by less than a unit, only where memory does not allow to round up (RFC 7323
+//! 2.4).
 
 use super::{Connection, State, timers::Timer};
 use crate::{Instant, Payload, Segment, Seq};
@@ -49,8 +50,8 @@ impl<P: Payload> Connection<P> {
         self.watch_fin_wait_2(now);
     }
 
-    /// A SYN like the one that has brought us to SYN-RECEIVED: sent again by a peer that has not got our answer, or
-    /// crossing ours when both open at the same time (RFC 9293 3.5, figure 7).
+    /// A SYN like the one that has brought us to SYN-RECEIVED: sent again by a peer that has not got our
+    /// answer, or crossing ours when both open at the same time (RFC 9293 3.5, figure 7).
     fn is_peers_syn_again(&self, segment: &Segment<'_>) -> bool {
         segment.flags.syn && !segment.flags.rst && segment.seq + 1 == self.rcv.nxt
     }
@@ -66,8 +67,9 @@ impl<P: Payload> Connection<P> {
         }
     }
 
-    /// PAWS (RFC 7323 5.3, R1). A segment without timestamps passes even if both ends agreed on them: RFC 7323 3.2 would
-    /// have it dropped, but stacks and middleboxes that leave them out are real, and hosts accept it.
+    /// PAWS (RFC 7323 5.3, R1). A segment without timestamps passes even if both ends agreed on them: RFC
+    /// 7323 3.2 would have it dropped, but stacks and middleboxes that leave them out are real, and hosts
+    /// accept it.
     fn is_recent(&mut self, now: Instant, segment: &Segment<'_>) -> bool {
         let (Some(clock), Some(peer)) = (self.clock, segment.options.timestamps) else { return true };
         if segment.flags.rst || !clock.is_old(now, peer.val) {
@@ -78,9 +80,9 @@ impl<P: Payload> Connection<P> {
         false
     }
 
-    /// The first check of RFC 9293 3.10.7.4, a little wider than its table: a pure ACK may lie on the right edge itself (the
-    /// peer has filled the window), a segment that reaches over both edges is acceptable, and with a closed window all that
-    /// begins at RCV.NXT is looked at (its ACK counts, and so does a FIN).
+    /// The first check of RFC 9293 3.10.7.4, a little wider than its table: a pure ACK may lie on the right
+    /// edge itself (the peer has filled the window), a segment that reaches over both edges is acceptable,
+    /// and with a closed window all that begins at RCV.NXT is looked at (its ACK counts, and so does a FIN).
     fn is_acceptable(&mut self, now: Instant, segment: &Segment<'_>) -> bool {
         let (nxt, window) = (self.rcv.nxt, self.rcv.adv.since(self.rcv.nxt));
         let acceptable = match (segment.seq_len(), window) {
@@ -98,8 +100,8 @@ impl<P: Payload> Connection<P> {
         false
     }
 
-    /// Tells the peer where we are: at once if it has sent something that takes sequence numbers (its ACK was lost), within
-    /// limits if not: two ends that each find the other's ACKs unacceptable would never stop.
+    /// Tells the peer where we are: at once if it has sent something that takes sequence numbers (its ACK was
+    /// lost), within limits if not: two ends that each find the other's ACKs unacceptable would never stop.
     fn answer_unacceptable(&mut self, now: Instant, segment: &Segment<'_>) {
         if segment.payload.is_empty() && !segment.flags.fin {
             return self.challenge(now);
@@ -169,10 +171,9 @@ impl<P: Payload> Connection<P> {
     fn room_beyond(&self, ahead: usize) -> usize {
         let rcv = &self.rcv;
         let window = rcv.adv.since(rcv.nxt) as usize;
-        let memory = rcv.hold.saturating_sub(rcv.buffer.len());
         let order = if ahead > 0 { self.config.out_of_order_limit } else { usize::MAX };
         let stream = rcv.fin.map_or(usize::MAX, |fin| fin.since(rcv.nxt) as usize);
-        window.min(memory).min(order).min(stream).saturating_sub(ahead)
+        window.min(order).min(stream).saturating_sub(ahead)
     }
 
     /// Notes the FIN of a segment, and acts on it once everything before it is here.
@@ -182,7 +183,8 @@ impl<P: Payload> Connection<P> {
         }
         if segment.flags.fin && self.rcv.fin.is_none() {
             let seq = segment.seq + segment.payload.len() as u32;
-            // One step over the edge is allowed: a FIN takes no memory, and a peer that has filled the window sends it there.
+            // One step over the edge is allowed: a FIN takes no memory, and a peer that has filled the window
+            // sends it there.
             let in_window = seq.since(self.rcv.nxt) <= self.rcv.adv.since(self.rcv.nxt);
             // Bytes received first win over a FIN that comes later and denies them.
             let after_all = self.rcv.buffer.held_end().is_none_or(|end| end <= seq.since(self.rcv.nxt));
@@ -202,14 +204,15 @@ impl<P: Payload> Connection<P> {
     /// The right edge that could be promised now.
     fn possible_edge(&self) -> Seq {
         let rcv = &self.rcv;
-        // A window below the unit of its field could not be told, so a limit that is not zero means two units at least.
+        // A window below the unit of its field could not be told, so a limit that is not zero means two units
+        // at least.
         let limit = if rcv.limit == 0 { 0 } else { rcv.limit.max(2 << rcv.scale) };
         let room = limit.saturating_sub(rcv.buffer.len()).min(usize::from(u16::MAX) << rcv.scale);
         (rcv.nxt + room as u32).later(rcv.adv)
     }
 
-    /// The window field for a segment that is sent now. Promises more only if it is worth a segment to the peer: receiver's
-    /// silly window avoidance (RFC 9293 3.8.6.2.2).
+    /// The window field for a segment that is sent now. Promises more only if it is worth a segment to the
+    /// peer: receiver's silly window avoidance (RFC 9293 3.8.6.2.2).
     pub(super) fn advertise(&mut self, is_syn: bool) -> u16 {
         let edge = self.possible_edge();
         if edge.since(self.rcv.adv) >= self.worthwhile() {
@@ -219,8 +222,8 @@ impl<P: Payload> Connection<P> {
         let scale = if is_syn { 0 } else { self.rcv.scale };
         let mut window = (self.rcv.adv.since(self.rcv.nxt) >> scale).min(u32::from(u16::MAX));
         if (self.rcv.nxt + (window << scale)).before(self.rcv.told) {
-            // Rounded down it would take back part of the last unit. Rounded up it grants a little more each time, which
-            // memory has to allow.
+            // Rounded down it would take back part of the last unit. Rounded up it grants a little more each
+            // time, which memory has to allow.
             let more = (window + 1) << scale;
             if window < u32::from(u16::MAX) && self.rcv.buffer.len() + more as usize <= self.most_held() {
                 window += 1;
@@ -228,12 +231,11 @@ impl<P: Payload> Connection<P> {
             }
         }
         self.rcv.told = self.rcv.nxt + (window << scale);
-        let promised = self.rcv.buffer.len() + self.rcv.adv.since(self.rcv.nxt) as usize;
-        self.rcv.hold = self.rcv.hold.max(promised);
         window as u16
     }
 
-    /// Bytes that may be held so that a promise need not be taken back: the limit and a quarter, two units at least.
+    /// Bytes that may be held so that a promise need not be taken back: the limit and a quarter, two units at
+    /// least.
     fn most_held(&self) -> usize {
         self.rcv.limit + (self.rcv.limit / 4).max(2 << self.rcv.scale)
     }
@@ -243,8 +245,8 @@ impl<P: Payload> Connection<P> {
         self.rcv.limit.min(usize::from(u16::MAX)) as u16
     }
 
-    /// Sends a window update if the peer may be waiting for one: it has less than a segment left, or less than half of the
-    /// limit while two segments can be added. Otherwise the next ACK will carry it.
+    /// Sends a window update if the peer may be waiting for one: it has less than a segment left, or less
+    /// than half of the limit while two segments can be added. Otherwise the next ACK will carry it.
     pub(super) fn consider_window_update(&mut self) {
         if !self.state.may_receive() {
             return;

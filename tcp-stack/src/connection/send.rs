@@ -1,12 +1,13 @@
 //! What is sent next: one segment at a time.
 //!
 //! ```text
-//!   acknowledged         in flight             sent before, to be sent again      queued, not sent
-//!  ---------------|-----------------------|----------------------------------|--------------------------|-- FIN
-//!              SND.UNA             resend (if set)                        SND.NXT                  end of queue
-//!                 |<-------- may be in flight: min(SND.WND, cwnd + allowance) ------->|
+//!   acknowledged  |     in flight      |  sent before, to be sent again  |  queued, not sent  |  FIN
+//!  ---------------|--------------------|---------------------------------|--------------------|------->
+//!              SND.UNA          resend (if set)                       SND.NXT          end of queue
+//!                 |<--- at most min(SND.WND, cwnd + allowance) --->|
 //! ```
-//! The *send point* is `resend` if it is set, else SND.NXT; what lies between SND.UNA and the send point is in flight.
+//! The *send point* is `resend` if it is set, else SND.NXT; what lies between SND.UNA and the send point is
+//! in flight.
 
 use super::{Connection, Reset, State, timers::Timer};
 use crate::congestion::Controller;
@@ -86,7 +87,8 @@ impl<P: Payload> Connection<P> {
         self.snd.start + self.snd.buffer.len() as u32
     }
 
-    /// Decides which piece of the queue is sent now, if any, and sees to it that a timer runs if one is needed.
+    /// Decides which piece of the queue is sent now, if any, and sees to it that a timer runs if one is
+    /// needed.
     fn next_piece(&mut self, now: Instant) -> Option<Piece> {
         let limit = u32::from(self.snd.mss) - self.options(now).wire_len() as u32;
         if self.recovery.wants_retransmit() && self.snd.una != self.snd.nxt {
@@ -111,8 +113,8 @@ impl<P: Payload> Connection<P> {
         let congestion = self.congestion.window().saturating_add(allowance).saturating_sub(flight);
         let probe = core::mem::take(&mut self.snd.probe_due) && flight == 0;
         let len = limit.min(pending).min(window).min(congestion);
-        // RFC 9293 3.8.6.2.1 without Nagle: all there is, or a full segment, or half of the peer's buffer; the persist timer
-        // overrides.
+        // RFC 9293 3.8.6.2.1 without Nagle: all there is, or a full segment, or half of the peer's buffer;
+        // the persist timer overrides.
         let worthwhile = len == pending || len == limit || len >= self.snd.max_wnd.div_ceil(2) || probe;
         // A FIN takes its place in the window.
         if worthwhile && (len > 0 || (pending == 0 && window > 0)) {
@@ -155,7 +157,8 @@ impl<P: Payload> Connection<P> {
         self.stats.retransmitted_bytes += u64::from(again);
         self.stats.retransmits += u32::from(!is_new);
         if !is_new {
-            // Karn's algorithm (RFC 6298 3): a round trip that a retransmission may have answered is not timed.
+            // Karn's algorithm (RFC 6298 3): a round trip that a retransmission may have answered is not
+            // timed.
             self.snd.timed = self.snd.timed.filter(|(timed, _)| piece.seq.at_or_after(*timed));
         } else if !piece.probe {
             self.snd.timed.get_or_insert((end, now));
@@ -167,7 +170,8 @@ impl<P: Payload> Connection<P> {
         self.snd.nxt = self.snd.nxt.later(end);
         self.snd.last_sent = now;
         if piece.probe {
-            // The peer may take the byte or not: sending goes on from here either way. The persist timer sends it again.
+            // The peer may take the byte or not: sending goes on from here either way. The persist timer
+            // sends it again.
             self.snd.resend = Some(piece.seq);
             self.snd.probes += 1;
             self.stats.window_probes += 1;

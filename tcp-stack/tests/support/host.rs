@@ -1,4 +1,5 @@
-//! Hosts: smoltcp's sockets (somebody else's TCP), and this crate's connection, both with the same small application.
+//! Hosts: smoltcp's sockets (somebody else's TCP), and this crate's connection, both with the same small
+//! application.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -126,6 +127,10 @@ impl Smoltcp {
         let mut socket = tcp::Socket::new(buffer(setup.receive_buffer), buffer(setup.send_buffer));
         socket.set_ack_delay(setup.ack_delay);
         socket.set_nagle_enabled(false);
+        // smoltcp 0.14 forgets its retransmission timer when a window that was closed opens while bytes are
+        // in flight (an old ACK overtaken by a newer one is enough). Its keep-alive, and our answers to it,
+        // wake it up.
+        socket.set_keep_alive(Some(super::ms(5_000)));
         if setup.timestamps {
             socket.set_tsval_generator(Some(clock_ms));
         }

@@ -1,4 +1,5 @@
-//! Stories as text: what goes in and what must come out, with times. See `tests/scripts/README.md` for the language.
+//! Stories as text: what goes in and what must come out, with times. See `tests/scripts/README.md` for the
+//! language.
 
 use std::collections::VecDeque;
 
