@@ -362,6 +362,7 @@ impl<'a> Value<'a> {
 
     fn found(&self) -> String {
         match self.value {
+            DeValue::Array(items) if items.is_empty() => "an empty list".into(),
             DeValue::Array(_) => "a list".into(),
             DeValue::Table(_) => "a table".into(),
             _ => {
