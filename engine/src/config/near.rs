@@ -2,6 +2,10 @@
 
 /// The candidate that is at most a third of the word's letters away.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    // Numbers and versions are near to each other without being meant.
+    if !word.contains(char::is_alphabetic) {
+        return None;
+    }
     let word = word.to_lowercase();
     let limit = (word.chars().count() / 3).max(1);
     candidates
@@ -43,6 +47,7 @@ mod tests {
         assert_eq!(nearest("bolck", words), Some("block"));
         assert_eq!(nearest("allow", words), None);
         assert_eq!(nearest("", words), None);
+        assert_eq!(nearest("1.1", ["1.2", "1.3"]), None);
         assert_eq!(nearest("idel", ["idle"]), Some("idle"));
     }
 

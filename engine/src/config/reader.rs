@@ -362,12 +362,13 @@ impl<'a> Value<'a> {
 
     fn found(&self) -> String {
         match self.value {
+            DeValue::Array(items) if items.is_empty() => "an empty list".into(),
             DeValue::Array(_) => "a list".into(),
             DeValue::Table(_) => "a table".into(),
             _ => {
-                // Quoted as it is written; a text over several lines stays on one.
-                let text: String = self.notes.text[self.span.clone()].escape_debug().collect();
-                let text = text.replace("\\\"", "\"").replace("\\'", "'");
+                // As it is written, but on one line.
+                let text = &self.notes.text[self.span.clone()];
+                let text: String = text.chars().flat_map(on_one_line).collect();
                 match text.char_indices().nth(MAX_QUOTE) {
                     Some((cut, _)) => format!("{}...", &text[..cut]),
                     None => text,
@@ -375,6 +376,12 @@ impl<'a> Value<'a> {
             }
         }
     }
+}
+
+fn on_one_line(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_default());
+    let itself = escaped.is_none().then_some(c);
+    escaped.into_iter().flatten().chain(itself)
 }
 
 fn join(path: &str, key: &str) -> String {

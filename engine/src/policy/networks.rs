@@ -1,25 +1,26 @@
 //! A set of networks, searched in logarithmic time.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Where the IPv4-mapped addresses begin (RFC 4291 section 2.5.5.2): `::ffff:0.0.0.0`.
-const MAPPED: u128 = 0xffff_0000_0000;
+/// An address as a number of its family; IPv4 comes first.
+type Place = (bool, u128);
 
 /// Networks as ranges of addresses that are sorted and do not overlap.
 ///
-/// IPv4 addresses live at their IPv4-mapped place, so `10.0.0.1` and `::ffff:10.0.0.1` are the same, in packets and in rules.
+/// IPv4-mapped addresses (RFC 4291 section 2.5.5.2) are IPv4 addresses, in packets and in rules: `10.0.0.1` and `::ffff:10.0.0.1` are
+/// the same, and neither is in `::/0`.
 #[derive(Debug)]
 pub(super) struct Networks {
-    ranges: Vec<(u128, u128)>,
+    ranges: Vec<(Place, Place)>,
 }
 
 impl Networks {
     pub(super) fn new(networks: &[IpNet]) -> Self {
-        let mut all: Vec<_> = networks.iter().map(|n| (number(n.network()), number(n.broadcast()))).collect();
+        let mut all: Vec<_> = networks.iter().map(range).collect();
         all.sort_unstable();
-        let mut ranges: Vec<(u128, u128)> = Vec::with_capacity(all.len());
+        let mut ranges: Vec<(Place, Place)> = Vec::with_capacity(all.len());
         for (first, last) in all {
             match ranges.last_mut() {
                 Some(before) if first <= before.1 => before.1 = before.1.max(last),
@@ -30,16 +31,26 @@ impl Networks {
     }
 
     pub(super) fn contain(&self, address: IpAddr) -> bool {
-        let address = number(address);
+        let address = place(address.to_canonical());
         let after = self.ranges.partition_point(|(first, _)| *first <= address);
         after > 0 && address <= self.ranges[after - 1].1
     }
 }
 
-fn number(address: IpAddr) -> u128 {
+fn range(network: &IpNet) -> (Place, Place) {
+    let (first, last) = (network.network(), network.broadcast());
+    // Shorter prefixes hold other addresses, too.
+    let is_mapped = network.prefix_len() >= 96 && first.to_canonical().is_ipv4();
+    if is_mapped {
+        return (place(first.to_canonical()), place(last.to_canonical()));
+    }
+    (place(first), place(last))
+}
+
+fn place(address: IpAddr) -> Place {
     match address {
-        IpAddr::V4(v4) => MAPPED | u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => Ipv6Addr::to_bits(v6),
+        IpAddr::V4(v4) => (false, v4.to_bits().into()),
+        IpAddr::V6(v6) => (true, v6.to_bits()),
     }
 }
 
@@ -80,6 +91,9 @@ mod tests {
         assert!(networks(&["0.0.0.0/0"]).contain(ip("255.255.255.255")));
         assert!(!networks(&["0.0.0.0/0"]).contain(ip("2001:db8::1")));
         assert!(networks(&["::/0"]).contain(ip("2001:db8::1")));
+        assert!(!networks(&["::/0"]).contain(ip("10.0.0.1")));
+        assert!(!networks(&["::/0", "::ffff:0:0/90"]).contain(ip("::ffff:10.0.0.1")));
+        assert!(networks(&["0.0.0.0/0", "::/0"]).contain(ip("::ffff:10.0.0.1")));
     }
 
     proptest! {

@@ -93,21 +93,19 @@ fn read_decision(table: &Table<'_>, profiles: &Profiles) -> Option<Decision> {
         .and_then(|value| value.choice(ACTIONS));
     let profile = table.value("profile", "\"default\"");
     let block_with = table.value("block_with", "\"alert\"");
-    if let (Some(profile), Some(Action::Bypass | Action::Block)) = (&profile, action) {
-        profile.say("only a rule with action = \"decrypt\" has a profile");
+    if let (Some(value), Some(Action::Bypass | Action::Block)) = (&profile, action) {
+        value.say("only a rule with action = \"decrypt\" has a profile");
     }
-    if let (Some(block_with), Some(Action::Decrypt | Action::Bypass)) = (&block_with, action) {
-        block_with.say("only a rule with action = \"block\" has this key");
+    if let (Some(value), Some(Action::Decrypt | Action::Bypass)) = (&block_with, action) {
+        value.say("only a rule with action = \"block\" has this key");
     }
-    let profile = profiles.named_by(profile.as_ref());
-    let block_with = match block_with {
-        Some(value) => value.choice(&[("alert", BlockWith::Alert), ("reset", BlockWith::Reset)]),
-        None => Some(BlockWith::default()),
-    };
     Some(match action? {
-        Action::Decrypt => Decision::Decrypt(profile?),
+        Action::Decrypt => Decision::Decrypt(profiles.named_by(profile.as_ref())?),
         Action::Bypass => Decision::Bypass,
-        Action::Block => Decision::Block(block_with?),
+        Action::Block => Decision::Block(match block_with {
+            Some(value) => value.choice(&[("alert", BlockWith::Alert), ("reset", BlockWith::Reset)])?,
+            None => BlockWith::default(),
+        }),
     })
 }
 

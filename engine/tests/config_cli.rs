@@ -1,0 +1,154 @@
+//! The command line, from outside: exit statuses and what is printed where.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod config_support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use config_support::{Folder, GOOD};
+
+fn wireglass(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireglass"));
+    command.args(arguments).env_remove("RUST_LOG").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn check_says_what_a_good_configuration_means() {
+    let folder = Folder::new();
+    let rules = r#"
+[[rule]]
+name = "no banking"
+sni = ["bank.example", "*.bank.example", "a.test", "b.test", "c.test", "d.test"]
+ports = [443]
+action = "bypass"
+[[rule]]
+name = "everything"
+action = "block"
+block_with = "reset"
+[[rule]]
+name = "too late"
+action = "bypass"
+[profile.lenient]
+on_expired = "untrusted-ca"
+"#;
+    let path = folder.write("wire.toml", format!("{GOOD}{rules}"));
+    let output = wireglass(&["check", "-c", path.to_str().unwrap()]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "");
+    for line in [
+        "wire.toml: in order",
+        "  lan: inside 0000:03:00.0, outside 0000:03:00.1",
+        "  1 on core 1, sleeping when idle; 1 handshake thread(s)",
+        "  trusted CA: CN=test ca",
+        "  1 trusted root(s): 1 file(s)",
+        "policy for TCP to port 443 (not TLS: block; seen from the middle: forward; others pass)",
+        "  1. no banking: port 443; SNI bank.example, *.bank.example, a.test, b.test and 2 more -> bypass",
+        "  2. everything: every flow -> block with a reset",
+        "  otherwise -> decrypt, profile default",
+        "  note: too late is never reached: everything matches every flow",
+        "  lenient: TLS 1.2 to 1.3, otherwise block; certificate untrusted, self-signed, not yet valid, for another name: \
+         block; expired: sign with the untrusted CA; HTTP logged; minted for at most 90 days",
+        "eve.json, statistics every 10 s",
+        "  metrics at http://127.0.0.1:9464/metrics",
+    ] {
+        assert!(said.contains(line), "{line}\n is not in\n{said}");
+    }
+    assert!(!said.contains('\x1b'), "no colours into a pipe");
+}
+
+#[test]
+fn all_faults_come_at_once_on_stderr_with_status_2() {
+    let folder = Folder::new();
+    fs::set_permissions(folder.path("ca/trusted.key"), Permissions::from_mode(0o644)).unwrap();
+    let path = folder.write("wire.toml", format!("{GOOD}[workers]\nidle = \"lazy\"\n"));
+    for command in ["check", "run"] {
+        let output = wireglass(&[command, "-c", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        assert_eq!(text(&output.stdout), "");
+        let (path, dir) = (path.display(), folder.path("").display().to_string());
+        assert_eq!(
+            text(&output.stderr),
+            format!(
+                "{path}:6: ca.trusted.key: expected a key file that only its owner may use, found mode 0644: \
+                 `chmod 600 {dir}ca/trusted.key`\n\
+                 {path}:14: workers.idle: expected one of \"adaptive\", \"spin\", found \"lazy\"\n\
+                 wireglass: 2 faults in the configuration\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_missing_default_is_refused() {
+    let folder = Folder::new();
+    let path = folder.write("wire.toml", GOOD.replace("default = \"decrypt\"\n", ""));
+    let output = wireglass(&["run", "--config", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr)
+            .contains(":11: policy.default: missing: expected what to do with flows that no rule matches")
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let output = wireglass(&["check", "-c", "/nonexistent/wire.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        text(&output.stderr),
+        "/nonexistent/wire.toml: cannot read the configuration: No such file or directory (os error 2)\n\
+         wireglass: 1 fault in the configuration\n"
+    );
+}
+
+#[test]
+fn paths_begin_at_the_folder_of_the_configuration_not_at_the_working_directory() {
+    let folder = Folder::new();
+    folder.write("wire.toml", GOOD);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireglass"));
+    let here = command.args(["check", "-c", "wire.toml"]).current_dir(folder.path("")).output().unwrap();
+    assert_eq!(here.status.code(), Some(0), "{}", text(&here.stderr));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireglass"));
+    let below =
+        command.args(["check", "-c", "../wire.toml"]).current_dir(folder.path("ca")).output().unwrap();
+    assert_eq!(below.status.code(), Some(0), "{}", text(&below.stderr));
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_help_is_status_0() {
+    for arguments in [&[][..], &["check"], &["chek"], &["check", "-c"], &["run", "--verbose"]] {
+        assert_eq!(wireglass(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let help = wireglass(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    for word in ["Where to begin", "wireglass ca init", "Exit status", "run", "check", "demo"] {
+        assert!(text(&help.stdout).contains(word), "{word}");
+    }
+    for command in ["run", "check"] {
+        let help = wireglass(&[command, "--help"]);
+        assert!(text(&help.stdout).contains("Example:\n  wireglass"), "{command}");
+        assert!(text(&help.stdout).contains("Exit status: 0"), "{command}");
+    }
+    assert_eq!(
+        wireglass(&["--version"]).stdout,
+        format!("wireglass {}\n", env!("CARGO_PKG_VERSION")).as_bytes()
+    );
+}
+
+#[test]
+fn ca_show_takes_the_files_of_a_configuration() {
+    let folder = Folder::new();
+    let path = folder.write("wire.toml", GOOD);
+    let output = wireglass(&["ca", "show", "-c", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("CN=test ca"), "{}", text(&output.stdout));
+    folder.write("wire.toml", "[x]\n");
+    assert_eq!(wireglass(&["ca", "show", "-c", path.to_str().unwrap()]).status.code(), Some(2));
+}

@@ -1,0 +1,317 @@
+//! Every kind of fault, with its line, its key and its text.
+#![allow(missing_docs)]
+
+mod config_support;
+
+use config_support::{Folder, GOOD, GOOD_LINES};
+
+const NO_CA: &str = "expected { cert = FILE, key = FILE } (`wireglass ca init` makes both CAs)";
+
+/// Asserts the faults of [`GOOD`] with `text` after it.
+#[track_caller]
+fn assert_faults(text: &str, expected: &[&str]) {
+    assert_eq!(Folder::new().faults(&format!("{GOOD}{text}")), expected);
+}
+
+#[test]
+fn what_is_appended_begins_on_line_13() {
+    assert_eq!(GOOD.lines().count(), GOOD_LINES);
+    assert_faults("", &[]);
+}
+
+#[test]
+fn an_empty_file_lacks_what_has_no_default_and_teaches_what_the_defaults_mean() {
+    let faults = Folder::new().faults("");
+    assert_eq!(
+        faults,
+        [
+            &format!("1: ca.trusted: missing: {NO_CA}"),
+            &format!("1: ca.untrusted: missing: {NO_CA}"),
+            "1: policy.default: missing: expected what to do with flows that no rule matches: \"decrypt\" (inspect them: \
+             every client must trust the CA), \"bypass\" (let them pass untouched: nothing is inspected but what rules name) \
+             or \"block\" (end them: nothing passes but what rules name)",
+            "1: wire: missing: expected at least one `[[wire]]` with `name`, `inside` and `outside`",
+        ]
+    );
+}
+
+#[test]
+fn broken_syntax_is_all_that_is_reported_of_a_broken_file() {
+    let folder = Folder::new();
+    assert_eq!(folder.faults("x = 1\nx = 2\n[[wire]]\n"), ["2: TOML: duplicate key"]);
+    assert_eq!(folder.faults("\n[[wire]\n"), ["2: TOML: unclosed array table, expected `]`"]);
+    let two = folder.faults("a = 1\na = 2\nb = 1\nb = 2\n");
+    assert_eq!(two, ["2: TOML: duplicate key", "4: TOML: duplicate key"]);
+}
+
+#[test]
+fn unknown_keys() {
+    assert_faults(
+        "[polcy]\n[workers]\ncoers = []\n[log]\nformat = \"eve\"\n[profile.a]\non_untrustd = \"block\"\n",
+        &[
+            "13: polcy: unknown key (did you mean `policy`?)",
+            "15: workers.coers: unknown key (did you mean `cores`?)",
+            "17: log.format: unknown key; known here: eve, stats_seconds, level",
+            "19: profile.a.on_untrustd: unknown key (did you mean `on_untrusted`?)",
+        ],
+    );
+}
+
+#[test]
+fn tables_where_values_are_and_values_where_tables_are() {
+    assert_faults(
+        "[[profile]]\n[rule]\n[log.eve]\n[metrics]\nlisten = []\n[[limits]]\n",
+        &[
+            "13: profile: expected a table, found a list",
+            "14: rule: expected tables `[[rule]]`, found a table",
+            "15: log.eve: expected a text in quotes, found a table",
+            "17: metrics.listen: expected a text in quotes, found an empty list",
+            "18: limits: expected a table, found a list",
+        ],
+    );
+    assert_faults("[profile]\nx = 1\n", &["14: profile.x: expected a table, found 1"]);
+}
+
+#[test]
+fn wires() {
+    let folder = Folder::new();
+    let (_, rest) = GOOD.split_once("[ca]").expect("a section");
+    let text = r#"[[wire]]
+name = "lan"
+inside = "0000:03:00.0"
+outside = "a b"
+[[wire]]
+name = "lan"
+inside = "03:00.0"
+outside = "net_tap0"
+[[wire]]
+name = ""
+inside = "net_tap1"
+[dpdk]
+vdev = ["net_tap1,iface=x"]
+eal = "--no-huge"
+[ca]"#;
+    assert_eq!(
+        folder.faults(&format!("{text}{rest}")),
+        [
+            "4: wire[1].outside: expected a DPDK device name (`net_af_packet0`) or PCI address (`0000:03:00.0`), \
+             found \"a b\"",
+            "6: wire[2].name: expected a name that no other wire has, found \"lan\"",
+            "7: wire[2].inside: expected a port that is not in use already: a wire needs two ports of its own, \
+             found \"03:00.0\"",
+            "8: wire[2].outside: no device \"net_tap0\" in dpdk.vdev (did you mean \"net_tap1\"?)",
+            "9: wire[3].outside: missing: expected the port towards the servers: a DPDK device name or PCI address",
+            "10: wire[3].name: expected a name of 1 to 64 bytes without control characters, found \"\"",
+            "14: dpdk.eal: expected a list in brackets, found \"--no-huge\"",
+        ]
+    );
+}
+
+#[test]
+fn a_wire_from_a_port_to_itself_and_too_many_wires() {
+    let folder = Folder::new();
+    let faults = folder.faults(&GOOD.replace("03:00.1", "03:00.0"));
+    assert!(
+        faults[0].starts_with("4: wire[1].outside: expected a port that is not in use already"),
+        "{faults:?}"
+    );
+    let wire = |i| {
+        format!("[[wire]]\nname = \"{i}\"\ninside = \"0000:a{i:x}:00.0\"\noutside = \"0000:a{i:x}:00.1\"\n")
+    };
+    assert_faults(&(1..64).map(wire).collect::<String>(), &[]);
+    assert_faults(&(1..65).map(wire).collect::<String>(), &["265: wire[65]: expected at most 64 wires"]);
+}
+
+#[test]
+fn workers() {
+    assert_faults(
+        "[workers]\ncores = [1, 1, \"2\", 5000]\nhandshake_threads = -1\nidle = \"Spin\"\n",
+        &[
+            "14: workers.cores[2]: expected each core once: two workers on one core would only slow each other down, \
+             found 1",
+            "14: workers.cores[3]: expected a whole number from 0 to 1023, found \"2\"",
+            "14: workers.cores[4]: expected a whole number from 0 to 1023, found 5000",
+            "15: workers.handshake_threads: expected a whole number from 0 to 256, found -1",
+            "16: workers.idle: expected one of \"adaptive\", \"spin\", found \"Spin\" (did you mean \"spin\"?)",
+        ],
+    );
+    assert_faults(
+        "[workers]\ncores = []\n",
+        &["14: workers.cores: expected at least one core, found an empty list"],
+    );
+    assert_faults("[workers]\ncores = 1\n", &["14: workers.cores: expected a list in brackets, found 1"]);
+}
+
+#[test]
+fn intercept_limits_and_outputs() {
+    assert_faults(
+        r#"[log]
+eve = "nowhere/eve.json"
+level = "verbose"
+stats_seconds = 1.5
+[metrics]
+listen = ":9464"
+[limits]
+flows = 0
+hello_seconds = 301
+hello_bytes = 99999999999999999999
+idle_seconds = -5
+buffer_bytes = 1_000
+[intercept]
+ports = "all"
+midstream = "drop"
+not_tls = true
+[crypto]
+provider = "openssl"
+"#,
+        &[
+            "14: log.eve: expected a file in an existing folder, found DIR/nowhere/eve.json",
+            "15: log.level: expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\", found \"verbose\"",
+            "16: log.stats_seconds: expected a whole number from 0 to 86400, found 1.5",
+            "18: metrics.listen: expected an address and port (\"127.0.0.1:9464\", \"[::1]:9464\") or \"off\", \
+             found \":9464\"",
+            "20: limits.flows: expected a whole number from 16 to 16777216, found 0",
+            "21: limits.hello_seconds: expected a whole number from 1 to 300, found 301",
+            "22: limits.hello_bytes: expected a whole number from 1024 to 1048576, found 99999999999999999999",
+            "23: limits.idle_seconds: expected a whole number from 10 to 604800, found -5",
+            "24: limits.buffer_bytes: expected a whole number from 65536 to 16777216, found 1_000",
+            "26: intercept.ports: expected \"any\", found \"all\"",
+            "27: intercept.midstream: expected one of \"forward\", \"reset\", found \"drop\"",
+            "28: intercept.not_tls: expected one of \"block\", \"bypass\", found true",
+            "30: crypto.provider: expected one of \"aws-lc-rs\", \"ring\", found \"openssl\"",
+        ],
+    );
+    assert_faults(
+        "[intercept]\nports = []\n[log]\neve = \".\"\n",
+        &[
+            "14: intercept.ports: expected at least one port, or \"any\", found an empty list",
+            "16: log.eve: expected a file in an existing folder, found DIR/.",
+        ],
+    );
+}
+
+#[test]
+fn conditions_of_rules() {
+    assert_faults(
+        r#"[[rule]]
+name = "x"
+action = "bypass"
+wire = "lna"
+vlan = 0
+source = ["10.0.0.1/8", "10.0.0.300", 7]
+destination = "10.0.0.0/8"
+ports = [0, 65536]
+sni = ["*", "*.*.x", "bücher.example", "a.example:443"]
+alpn = [""]
+ja4 = ["t13d"]
+[[rule]]
+name = "y"
+action = "block"
+sni = []
+"#,
+        &[
+            "16: rule[1].wire: no `[[wire]]` of the name \"lna\" (did you mean \"lan\"?)",
+            "17: rule[1].vlan: expected a whole number from 1 to 4094, found 0",
+            "18: rule[1].source[1]: expected a network without host bits (10.0.0.0/8), found \"10.0.0.1/8\"",
+            "18: rule[1].source[2]: expected a network (\"10.0.0.0/8\", \"2001:db8::/32\") or an address, \
+             found \"10.0.0.300\"",
+            "18: rule[1].source[3]: expected a text in quotes, found 7",
+            "19: rule[1].destination: expected a list in brackets, found \"10.0.0.0/8\"",
+            "20: rule[1].ports[1]: expected a whole number from 1 to 65535, found 0",
+            "20: rule[1].ports[2]: expected a whole number from 1 to 65535, found 65536",
+            "21: rule[1].sni[1]: expected a name or `*.suffix`; for every name leave `sni` out (that matches hellos \
+             without a name, too), found \"*\"",
+            "21: rule[1].sni[2]: expected a wildcard only as the whole first label (`*.example.com`), found \"*.*.x\"",
+            "21: rule[1].sni[3]: expected a name in A-labels, as in the ClientHello (`xn--bcher-kva.example`, not \
+             `bücher.example`), found \"bücher.example\"",
+            "21: rule[1].sni[4]: expected a host name alone, without scheme, port or path, found \"a.example:443\"",
+            "22: rule[1].alpn[1]: expected a protocol name of 1 to 255 bytes (\"h2\", \"http/1.1\"), found \"\"",
+            "23: rule[1].ja4[1]: expected a JA4 of TLS over TCP, like \"t13d1516h2_8daaf6152771_e5627efa2ab1\", \
+             found \"t13d\"",
+            "27: rule[2].sni: expected at least one entry (leave the key out to match any), found an empty list",
+        ],
+    );
+}
+
+#[test]
+fn actions_of_rules() {
+    assert_faults(
+        r#"[[rule]]
+nmae = "x"
+action = "decypt"
+[[rule]]
+name = "x"
+[[rule]]
+name = "x"
+action = "decrypt"
+profile = "defualt"
+block_with = "alert"
+[[rule]]
+name = "a\nb"
+action = "block"
+profile = "default"
+block_with = "alarm"
+"#,
+        &[
+            "13: rule[1].name: missing: expected a name for the logs",
+            "14: rule[1].nmae: unknown key (did you mean `name`?)",
+            "15: rule[1].action: expected one of \"decrypt\", \"bypass\", \"block\", found \"decypt\" (did you mean \
+             \"decrypt\"?)",
+            "16: rule[2].action: missing: expected \"decrypt\", \"bypass\" or \"block\"",
+            "19: rule[3].name: expected a name that no other rule has, found \"x\"",
+            "21: rule[3].profile: no `[profile.defualt]` in this file (did you mean \"default\"?)",
+            "22: rule[3].block_with: only a rule with action = \"block\" has this key",
+            "24: rule[4].name: expected a name of 1 to 64 bytes without control characters, found \"a\\nb\"",
+            "26: rule[4].profile: only a rule with action = \"decrypt\" has a profile",
+            "27: rule[4].block_with: expected one of \"alert\", \"reset\", found \"alarm\"",
+        ],
+    );
+}
+
+#[test]
+fn the_default_and_its_profile() {
+    let folder = Folder::new();
+    let faults =
+        folder.faults(&GOOD.replace("default = \"decrypt\"", "default = \"allow\"\nprofile = \"x\""));
+    assert_eq!(
+        faults,
+        [
+            "12: policy.default: expected one of \"decrypt\", \"bypass\", \"block\", found \"allow\"",
+            "13: policy.profile: no `[profile.x]` in this file",
+        ]
+    );
+}
+
+#[test]
+fn profiles() {
+    assert_faults(
+        r#"[profile.strict]
+min_version = "1.3"
+max_version = "1.2"
+on_expired = "untrusted"
+max_days = 0
+http = "yes"
+[profile.old]
+min_version = "1.1"
+on_unsupported = "allow"
+"#,
+        &[
+            "14: profile.strict.min_version: expected a version that is not above max_version, found \"1.3\"",
+            "16: profile.strict.on_expired: expected one of \"block\", \"untrusted-ca\", \"allow\", found \"untrusted\" \
+             (did you mean \"untrusted-ca\"?)",
+            "17: profile.strict.max_days: expected a whole number from 1 to 3650, found 0",
+            "18: profile.strict.http: expected true or false, found \"yes\"",
+            "20: profile.old.min_version: expected one of \"1.2\", \"1.3\", found \"1.1\"",
+            "21: profile.old.on_unsupported: expected one of \"block\", \"bypass\", found \"allow\"",
+        ],
+    );
+}
+
+#[test]
+fn long_and_multi_line_values_are_quoted_short_and_on_one_line() {
+    let text = format!("[workers]\nidle = \"{}\"\n[log]\nlevel = \"\"\"a\nb\"\"\"\n", "x".repeat(500));
+    let faults = Folder::new().faults(&format!("{GOOD}{text}"));
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults.iter().all(|fault| fault.len() < 200), "{faults:?}");
+    assert!(faults[1].ends_with("found \"\"\"a\\nb\"\"\""), "{faults:?}");
+}

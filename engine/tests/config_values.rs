@@ -1,0 +1,155 @@
+//! What a configuration in order becomes.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod config_support;
+
+use std::time::Duration;
+
+use config_support::{Folder, GOOD};
+use tracing::level_filters::LevelFilter;
+use wireglass::config::Config;
+use wireglass::policy::{BlockWith, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction};
+use wireglass::tls::Provider;
+use wireglass::worker::Idle;
+
+fn load(text: &str) -> Config {
+    Folder::new().load(&format!("{GOOD}{text}")).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+#[test]
+fn defaults() {
+    let config = load("");
+    assert_eq!((config.dpdk.eal.len(), config.dpdk.vdev.len()), (0, 0));
+    assert_eq!((config.workers.cores, config.workers.handshake_threads), (vec![1], 1));
+    assert_eq!(config.workers.idle, Idle::Adaptive);
+    assert_eq!(config.crypto.provider, Provider::default());
+    assert_eq!(config.intercept.ports, Ports::Only(vec![443]));
+    assert!(!config.intercept.outside_tls.reset_midstream && !config.intercept.outside_tls.bypass_not_tls);
+    assert_eq!(config.log.level, LevelFilter::INFO);
+    assert_eq!(config.log.stats, Some(Duration::from_secs(10)));
+    assert_eq!(config.metrics.listen, Some(([127, 0, 0, 1], 9464).into()));
+    let limits = config.limits.of_flow();
+    assert_eq!((limits.hello_bytes, limits.buffer_bytes), (65_536, 262_144));
+    assert_eq!(limits.hello_time, tcp_stack::Duration::from_secs(5));
+    assert_eq!(limits.idle_time, tcp_stack::Duration::from_secs(3600));
+}
+
+#[test]
+fn values() {
+    let config = load(
+        r#"
+[dpdk]
+eal = ["-m", "64"]
+vdev = ["net_tap0", "net_tap1,iface=x"]
+[[wire]]
+name = "taps"
+inside = "net_tap0"
+outside = "net_tap1"
+[workers]
+cores = [3, 0x2]
+handshake_threads = 0
+idle = "spin"
+[crypto]
+provider = "ring"
+[intercept]
+ports = "any"
+midstream = "reset"
+not_tls = "bypass"
+[limits]
+flows = 1_000
+hello_seconds = 7
+[log]
+eve = "roots/out.json"
+level = "debug"
+stats_seconds = 0
+[metrics]
+listen = "off"
+[profile.strict]
+min_version = "1.3"
+on_expired = "untrusted-ca"
+on_name_mismatch = "allow"
+on_unsupported = "bypass"
+http = false
+max_days = 7
+"#,
+    );
+    assert_eq!(config.dpdk.vdev, ["net_tap0", "net_tap1,iface=x"]);
+    assert_eq!((&*config.wires[1].name, &*config.wires[1].inside), ("taps", "net_tap0"));
+    assert_eq!((config.workers.cores, config.workers.handshake_threads), (vec![3, 2], 0));
+    assert_eq!(config.workers.idle, Idle::Spin);
+    assert_eq!(config.crypto.provider.name(), "ring");
+    assert_eq!(config.intercept.ports, Ports::Any);
+    assert!(config.intercept.outside_tls.reset_midstream && config.intercept.outside_tls.bypass_not_tls);
+    assert_eq!((config.limits.flows, config.limits.hello_seconds), (1000, 7));
+    assert!(config.log.eve.is_absolute() && config.log.eve.ends_with("roots/out.json"));
+    assert_eq!((config.log.level, config.log.stats), (LevelFilter::DEBUG, None));
+    assert_eq!(config.metrics.listen, None);
+    let strict = config.profiles.iter().find(|profile| profile.name == "strict").unwrap();
+    assert_eq!((strict.min_version, strict.max_version), (TlsVersion::Tls13, TlsVersion::Tls13));
+    assert_eq!(
+        (strict.on_expired, strict.on_name_mismatch),
+        (DefectAction::UntrustedCa, DefectAction::Allow)
+    );
+    assert_eq!(
+        (strict.on_untrusted, strict.on_unsupported),
+        (DefectAction::Block, UnsupportedAction::Bypass)
+    );
+    assert_eq!((strict.http, strict.max_days), (false, 7));
+}
+
+#[test]
+fn rules() {
+    let config = load(
+        r#"
+[[rule]]
+name = "all conditions"
+wire = "lan"
+vlan = 7
+source = ["10.0.0.0/8", "192.0.2.1"]
+destination = ["2001:db8::/32"]
+ports = [443, 8443]
+sni = ["A.Example.", "*.b.example"]
+alpn = ["h2"]
+ja4 = ["t13d1516h2_8daaf6152771_e5627efa2ab1"]
+action = "block"
+block_with = "reset"
+[[rule]]
+name = "strictly"
+action = "decrypt"
+profile = "strict"
+[[rule]]
+name = "softly"
+action = "block"
+[profile.strict]
+max_days = 7
+"#,
+    );
+    let rules = &config.policy.rules;
+    assert_eq!(
+        rules.iter().map(|rule| &*rule.name).collect::<Vec<_>>(),
+        ["all conditions", "strictly", "softly"]
+    );
+    let first = &rules[0];
+    assert_eq!((first.wire.as_deref(), first.vlan), (Some("lan"), Some(7)));
+    assert_eq!(
+        first.source.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.0/8", "192.0.2.1/32"]
+    );
+    assert_eq!(first.destination.len(), 1);
+    assert_eq!(first.ports, [443, 8443]);
+    assert_eq!(first.sni.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a.example", "*.b.example"]);
+    assert_eq!((first.alpn.len(), first.ja4.len()), (1, 1));
+    assert_eq!(first.decision, Decision::Block(BlockWith::Reset));
+    assert!(
+        matches!(&rules[1].decision, Decision::Decrypt(profile) if profile.name == "strict" && profile.max_days == 7)
+    );
+    assert_eq!(rules[2].decision, Decision::Block(BlockWith::Alert));
+    assert!(matches!(&config.policy.default, Decision::Decrypt(profile) if profile.name == "default"));
+}
+
+#[test]
+fn a_device_may_come_with_the_arguments_of_eal() {
+    load(
+        "[dpdk]\neal = [\"--vdev=net_tap0\", \"--vdev\", \"net_tap1,iface=x\"]\n[[wire]]\nname = \"t\"\ninside = \"net_tap0\"\noutside = \"net_tap1\"\n",
+    );
+}
