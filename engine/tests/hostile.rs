@@ -209,7 +209,8 @@ fn a_connection_opens_in_the_middle_of_a_flood() {
 /// Decrypted flows are never thrown out: when they fill the table, a new connection has to wait.
 #[test]
 fn a_table_full_of_decrypted_flows() {
-    let lab = Lab::new();
+    let mut lab = Lab::new();
+    lab.client.groups = vec![rustls::NamedGroup::X25519];
     let rules = Rules { ports: Ports::Any, ..Rules::default_is(Action::Decrypt) };
     let setup = Setup { flows: 2, rules, ..Setup::default() };
     let exchange = Exchange::new(3, 1_000, 1_000);
