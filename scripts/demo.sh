@@ -18,7 +18,7 @@ four sites, and you see what curl saw and what the engine's log says:
   4. one whose certificate has expired
 
 Nothing stays behind (packages apart): namespaces, processes and files are removed at the end, on Ctrl-C too.
-Exit status: 0 when all came out as told, 1 when something did not.
+Exit status: 0 when all came out as expected, 1 when something did not.
 
   --fast    no pauses for the reader
   --help    this text

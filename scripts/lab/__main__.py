@@ -57,10 +57,9 @@ def main():
 def _run_groups(lab, chosen, provider, report, first):
     suffix = f" [{provider}]" if provider else ""
     for group, setup in GROUPS.items():
-        members = [each for each in chosen if each.group == group]
+        members = [each for each in chosen if each.group == group and (first or each.crypto)]
         if setup is None:
-            # What starts and stops by itself does not depend on the provider: once is enough.
-            for each in members if first else []:
+            for each in members:
                 lab.middle = None
                 report.run(each, lab)
             continue
@@ -123,7 +122,8 @@ def _arguments():
     parser.add_argument("--list", action="store_true", help="say what there is to check, run nothing")
     parser.add_argument("--keep", action="store_true", help="leave the lab up at the end, until Ctrl-C")
     parser.add_argument("--provider", choices=["ring", "aws-lc-rs", "both"], default="aws-lc-rs",
-                        help="crypto provider of the engine (default: aws-lc-rs)")
+                        help="crypto provider of the engine (default: aws-lc-rs); both: all with aws-lc-rs, then what "
+                             "depends on the provider with ring")
     parser.add_argument("--wire", choices=["wireglass", "testpmd"], default="wireglass",
                         help="testpmd: a plain wire in the engine's place; every check of inspection must then FAIL")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help=argparse.SUPPRESS)

@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import ssl
+import time
 from dataclasses import dataclass, field
 
 from .net import CLIENT4, CLIENT6, VLAN_CLIENT4, VLAN_CLIENT6
@@ -24,6 +25,11 @@ class Fetch:
     info: dict = field(default_factory=dict)
 
     @property
+    def why(self):
+        """curl's error in short: its first line, from OpenSSL's own words on where there are any."""
+        return (self.error.splitlines() or [""])[0].split("error:")[-1][-90:]
+
+    @property
     def leaf(self):
         """The server's certificate as curl saw it, DER; b"" when it saw none."""
         return self.chain[0] if self.chain else b""
@@ -38,6 +44,9 @@ class Client:
         self._next_port = 20000
         # (client port, what it was) of every TLS connection made: eve.json must have them all in the end.
         self.made = []
+        # Client port -> reasons that its flow event may have. An orderly end is logged many seconds after the last FIN, so
+        # a check notes here what it expects and `events.flow-reasons` looks at all of them together.
+        self.endings = {}
 
     def port(self, what):
         """A fresh client port, remembered as one connection that eve.json must know."""
@@ -98,6 +107,72 @@ class Client:
         if ":" in address:
             return VLAN_CLIENT6 if address.startswith("fd00:203:100:") else CLIENT6
         return VLAN_CLIENT4 if address.startswith("10.203.100.") else CLIENT4
+
+
+class BareTls:
+    """TLS over a TCP connection with every byte on the way in our hands, for what a TLS socket does not let one do."""
+
+    def __init__(self, lab, host, address):
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = lab.client.context().wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._sock, self.port = lab.client.connect(address, f"python bare {host}")
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.pieces = 0
+
+    def send_hello(self, size=65536, pause=0.0005):
+        """Sends the ClientHello in pieces of `size` bytes, each a segment of its own; counts them in `pieces`."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        hello = self._outgoing.read()
+        for start in range(0, len(hello), size):
+            self._sock.sendall(hello[start:start + size])
+            self.pieces += 1
+            time.sleep(pause)
+
+    def handshake(self):
+        """The rest of the handshake."""
+        self._until(self._tls.do_handshake)
+
+    def certificate(self):
+        """The server's certificate, DER."""
+        return self._tls.getpeercert(True)
+
+    def write(self, data):
+        """Sends application data."""
+        self._tls.write(data)
+        self._flush()
+
+    def read(self):
+        """Waits for application data; b"" at the end of data."""
+        return self._until(lambda: self._tls.read(65536))
+
+    def close_sending(self):
+        """close_notify and FIN; the other direction stays open (RFC 8446 6.1)."""
+        try:
+            self._tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        self._flush()
+        self._sock.shutdown(socket.SHUT_WR)
+
+    def _until(self, action):
+        while True:
+            try:
+                result = action()
+                self._flush()
+                return result
+            except ssl.SSLWantReadError:
+                self._flush()
+                if data := self._sock.recv(65536):
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+
+    def _flush(self):
+        if self._outgoing.pending:
+            self._sock.sendall(self._outgoing.read())
 
 
 def http_get(sock, host, path="/", limit=1 << 20):

@@ -1,5 +1,6 @@
 """The demonstration behind scripts/demo.sh: four web sites, seen by curl through the engine."""
 
+import json
 import re
 import sys
 import textwrap
@@ -45,7 +46,7 @@ def hosts(lab):
 
 
 class Show:
-    """Prints, paced so that a reader can follow; counts what did not come out as told."""
+    """Prints, paced so that a reader can follow; counts what did not come out as expected."""
 
     def __init__(self, pause):
         self.pause = pause if TTY else 0
@@ -58,7 +59,7 @@ class Show:
 
     def text(self, text):
         """A paragraph."""
-        print(textwrap.fill(textwrap.dedent(text).strip(), 100, initial_indent="  ", subsequent_indent="  "), flush=True)
+        print(textwrap.fill(" ".join(text.split()), 100, initial_indent="  ", subsequent_indent="  "), flush=True)
 
     def fact(self, label, value):
         """A line of a table."""
@@ -68,7 +69,7 @@ class Show:
     def result(self, good, text):
         """What the step was to show, and whether it did."""
         self.wrong += not good
-        print(f"  {GREEN + 'as told' if good else RED + 'NOT AS TOLD'}{PLAIN}: {text}", flush=True)
+        print(f"  {GREEN + 'as expected' if good else RED + 'NOT AS EXPECTED'}{PLAIN}: {text}", flush=True)
         time.sleep(self.pause)
 
 
@@ -90,7 +91,7 @@ def main():
         print(f"\n{RED}the demonstration could not go on:{PLAIN} {failed}", file=sys.stderr)
         return 1
     if show.wrong:
-        print(f"{RED}{show.wrong} of the steps did not come out as told.{PLAIN}")
+        print(f"{RED}{show.wrong} of the steps did not come out as expected.{PLAIN}")
         return 1
     return 0
 
@@ -114,7 +115,7 @@ def _decrypted(show, lab):
     show.title(f"1. https://{SHOP}/ is decrypted")
     show.fact("client", f"curl https://{SHOP}/number/42")
     seen = lab.client.curl(SHOP, SERVER4, path="/number/42")
-    show.fact("answer", f"{seen.status} {seen.body.decode().strip() or seen.error}")
+    show.fact("answer", f"{seen.status} {seen.body.decode().strip() or seen.why}")
     issuer = _named(seen, "Issuer")
     show.fact("certificate", f"{_named(seen, 'Subject')}, issued by {BOLD}{issuer}{PLAIN}")
     original = describe(lab.certificates[SHOP].der)
@@ -127,6 +128,7 @@ def _decrypted(show, lab):
     show.fact("http event", f"{BOLD}{at(http, 'http.http_method')} {at(http, 'http.hostname')}{at(http, 'http.url')} "
                             f"-> {at(http, 'http.status')}{PLAIN} ({at(http, 'http.protocol')}, "
                             f"{at(http, 'http.http_user_agent')})")
+    show.fact("line of eve.json", DIM + json.dumps({"event_type": "http", "http": at(http, "http")}) + PLAIN)
     good = (seen.exit == 0 and seen.body == b"number 42\n" and "Lab" not in issuer
             and at(http, "http.url") == "/number/42" and at(http, "http.status") == 200)
     show.result(good, "curl was content, and the engine read request and response on the way")
@@ -135,7 +137,7 @@ def _decrypted(show, lab):
 def _bypassed(show, lab):
     show.title(f"2. https://{BANK}/ is left alone by a rule")
     seen = lab.client.curl(BANK, SERVER4)
-    show.fact("answer", f"{seen.status} {seen.body.decode().strip() or seen.error}")
+    show.fact("answer", f"{seen.status} {seen.body.decode().strip() or seen.why}")
     show.fact("certificate", f"{_named(seen, 'Subject')}, issued by {BOLD}{_named(seen, 'Issuer')}{PLAIN}")
     same = seen.leaf == lab.certificates[BANK].der
     show.fact("same as server's", "yes, byte for byte" if same else "no")
@@ -149,7 +151,7 @@ def _bypassed(show, lab):
 def _blocked(show, lab):
     show.title(f"3. https://{ADS}/ is blocked by a rule")
     seen = lab.client.curl(ADS, SERVER4)
-    show.fact("curl says", seen.error)
+    show.fact("curl says", seen.error.splitlines()[0] if seen.error else seen.body.decode().strip())
     tls = lab.eve.one("tls", seen.local_port)
     show.fact("tls event", f"rule `{at(tls, 'wireglass.rule')}`, reason {at(tls, 'wireglass.reason')}")
     requests = len(lab.nginx.requests(ADS))
@@ -161,7 +163,7 @@ def _expired(show, lab):
     show.title(f"4. https://{OLD}/ has an expired certificate")
     seen = lab.client.curl(OLD, SERVER4, "--insecure")
     show.fact("client", "curl --insecure: it would take any certificate")
-    show.fact("curl says", seen.error)
+    show.fact("curl says", seen.error.splitlines()[0] if seen.error else seen.body.decode().strip())
     tls = lab.eve.one("tls", seen.local_port)
     show.fact("tls event", f"reason {BOLD}{at(tls, 'wireglass.reason')}{PLAIN}, "
                            f"certificate ended {at(tls, 'tls.notafter')}")

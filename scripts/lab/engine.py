@@ -71,7 +71,7 @@ class Engine:
 
     def __init__(self, binary: Path, network, folder: Path, ca: Path, setup: Setup):
         folder.mkdir(parents=True, exist_ok=True)
-        self.network = network
+        self.setup = setup
         self.folder = folder
         self.config = folder / "wireglass.toml"
         roots = ", ".join(f'"{root}"' for root in setup.roots)

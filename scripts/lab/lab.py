@@ -85,6 +85,7 @@ class Lab:
             self.middle = PlainWire(self.network, folder)
         self._middles.append(self.middle)
         self.client.made.clear()
+        self.client.endings.clear()
         self.middle.start()
         return self.middle
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from .shell import run
 
 NOW_VALID = ("20240101000000Z", "20491231235959Z")
+AUTHORITY_VALID = ("20190101000000Z", "20491231235959Z")
 LONG_AGO = ("20200101000000Z", "20210101000000Z")
 FAR_AHEAD = ("20480101000000Z", "20490101000000Z")
 
@@ -68,13 +69,8 @@ class Authority:
         _prepare(folder)
         self.cert, self.key = folder / "ca.pem", folder / "ca.key"
         _new_key(self.key, "ec")
-        if parent is None:
-            run(["openssl", "req", "-x509", "-new", "-key", self.key, "-out", self.cert, "-days", 3650,
-                 "-subj", f"/O=Lab/CN={name}", "-config", "/dev/null",
-                 "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-                 "-addext", "subjectKeyIdentifier=hash"])
-        else:
-            parent.sign(self.key, f"/O=Lab/CN={name}", _CA_EXTENSIONS, NOW_VALID, self.cert)
+        signer = parent or self
+        signer.sign(self.key, f"/O=Lab/CN={name}", _CA_EXTENSIONS, AUTHORITY_VALID, self.cert)
 
     @classmethod
     def existing(cls, folder: Path, cert: Path, key: Path):
@@ -102,7 +98,8 @@ class Authority:
         extra.write_text(extensions)
         run(["openssl", "req", "-new", "-key", key, "-subj", subject, "-out", request, "-config", "/dev/null"])
         run(["openssl", "ca", "-batch", "-notext", "-config", config, "-extfile", extra, "-in", request, "-out", out,
-             "-cert", self.cert, "-keyfile", self.key, "-startdate", dates[0], "-enddate", dates[1]])
+             *(["-cert", self.cert] if self.cert.exists() else ["-selfsign"]), "-keyfile", self.key,
+             "-startdate", dates[0], "-enddate", dates[1]])
 
 
 def self_signed(folder: Path, host):

@@ -17,6 +17,11 @@ class Check:
     run: Callable
     summary: str
 
+    @property
+    def crypto(self):
+        """Whether it depends on the crypto provider, and so is worth a run with each of them."""
+        return self.name.split(".")[0] in ("fetch", "load", "bulk", "refuse", "minted")
+
 
 CHECKS = []
 

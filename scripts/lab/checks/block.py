@@ -12,7 +12,7 @@ def _refused(lab, host, address, words):
     if seen.exit == 0:
         raise Failed(f"curl was served: {seen.body[:60]!r}")
     if seen.exit != 35 or not any(word in seen.error.lower() for word in words):
-        raise Failed(f"curl exit {seen.exit} ({seen.error[-160:]}), expected 35 with one of {words}")
+        raise Failed(f"curl exit {seen.exit} ({seen.why}), expected 35 with one of {words}")
     if lab.nginx.requests(host):
         raise Failed("the request reached the server")
     return seen
@@ -22,8 +22,8 @@ def _logged(lab, seen, rule):
     tls = lab.eve.one("tls", seen.local_port)
     at(tls, "wireglass.action", "block")
     at(tls, "wireglass.rule", rule)
-    lab.eve.one("flow", seen.local_port, seconds=15)
-    return f"{seen.error.split('error:')[-1].strip()[-60:]}; reason {at(tls, 'wireglass.reason', 'policy.block')}"
+    lab.client.endings[seen.local_port] = ["policy.block"]
+    return f"{seen.why}; reason {at(tls, 'wireglass.reason', 'policy.block')}"
 
 
 @check("block.alert")

@@ -35,7 +35,7 @@ def file_hash(path):
 def intercepted(lab, seen):
     """curl succeeded, under a certificate that the engine signed."""
     if seen.exit != 0:
-        raise Failed(f"curl exit {seen.exit}: {seen.error[-200:]}")
+        raise Failed(f"curl exit {seen.exit}: {seen.why}")
     if issuer_of(seen.leaf) != ca_subject(lab):
         raise Failed("not decrypted: the client saw the server's own certificate")
 

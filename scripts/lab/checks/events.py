@@ -24,7 +24,7 @@ def complete(lab):
         fetched(lab, SERVER4)
         return complete(lab)
     try:
-        wait_for(lambda: not missing("tls", wanted_tls) and not missing("flow", wanted_flow), 10, "full eve.json")
+        wait_for(lambda: not missing("tls", wanted_tls) and not missing("flow", wanted_flow), 20, "full eve.json")
     except Failed:
         names = dict(lab.client.made)
         absent = [f"{kind} {port} ({names[port]})" for kind, wanted in (("tls", wanted_tls), ("flow", wanted_flow))
@@ -34,11 +34,24 @@ def complete(lab):
     return f"{len(wanted_tls)} tls, {len(wanted_flow)} flow, {len(lab.eve.events())} lines"
 
 
+@check("events.flow-reasons")
+def flow_reasons(lab):
+    """The flow events tell how the connections ended, and count packets both ways"""
+    for port, reasons in lab.client.endings.items():
+        flow = lab.eve.one("flow", port, seconds=20)
+        at(flow, "wireglass.reason", reasons)
+        if min(at(flow, "flow.pkts_toserver"), at(flow, "flow.pkts_toclient")) < 1:
+            raise Failed(f"no packets in one direction: {flow['flow']}")
+    if not lab.client.endings:
+        return "none to look at: no other check has run"
+    return f"{len(lab.client.endings)} connections"
+
+
 @check("events.fields")
 def fields(lab):
     """Each tls, http and flow event has the common fields, and one flow_id for one connection"""
     seen = fetched(lab, SERVER4)
-    found = [lab.eve.one(kind, seen.local_port, 15) for kind in ("tls", "http", "flow")]
+    found = [lab.eve.one(kind, seen.local_port, 20) for kind in ("tls", "http", "flow")]
     for event in found:
         for name in COMMON:
             at(event, name)

@@ -16,7 +16,7 @@ def fetched(lab, address, *options, host=WWW, path="/", version=None, expect=b"h
     """curl gets the right answer, under a certificate that the engine signed. Returns curl's view."""
     seen = lab.client.curl(host, address, *options, path=path)
     if seen.exit != 0:
-        raise Failed(f"curl exit {seen.exit}: {seen.error[-200:]}")
+        raise Failed(f"curl exit {seen.exit}: {seen.why}")
     if seen.status != 200 or not seen.body.startswith(expect):
         raise Failed(f"status {seen.status}, body {seen.body[:60]!r}")
     if version and seen.http_version != version:

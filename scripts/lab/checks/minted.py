@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..clients import describe
 from ..eve import at
-from ..hosts import TLS12, WWW
+from ..hosts import WWW
 from ..net import SERVER4
 from ..runner import check
 from ..shell import Failed, run
@@ -94,7 +94,7 @@ def same_again(lab):
 def rsa_for_old_client(lab):
     """A client that knows no ECDSA gets a copy with an RSA key"""
     status, said, _port = lab.client.s_client(
-        WWW, TLS12[0], "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256", "-sigalgs", "RSA+SHA256:RSA-PSS+SHA256",
+        "rsa.lab.test", SERVER4, "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256", "-sigalgs", "RSA+SHA256:RSA-PSS+SHA256",
         "-showcerts", "-verify_return_error")
     block = said[said.find("-----BEGIN CERTIFICATE-----"):said.find("-----END CERTIFICATE-----") + 25]
     if status != 0 or "BEGIN" not in block:

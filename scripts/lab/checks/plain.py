@@ -64,7 +64,7 @@ def client_first_bypass(lab):
                 back = sock.recv(4096)
                 if back != b"echo " + line:
                     raise Failed(f"sent {line!r}, got {back!r}")
-    flow = lab.eve.one("flow", port, seconds=10)
+    flow = lab.eve.one("flow", port, seconds=20)
     at(flow, "wireglass.action", "bypass")
     return f"reason {at(flow, 'wireglass.reason')}"
 

@@ -21,7 +21,7 @@ def _refused(lab, host, reasons):
     tls = lab.eve.one("tls", seen.local_port)
     at(tls, "wireglass.action", "block")
     at(tls, "wireglass.reason", reasons)
-    return f"{at(tls, 'wireglass.reason')}; curl exit {seen.exit}: {seen.error.split('error:')[-1].strip()[-60:]}"
+    return f"{at(tls, 'wireglass.reason')}; curl exit {seen.exit}: {seen.why}"
 
 
 @check("refuse.expired")
