@@ -3,7 +3,6 @@
 
 mod tls_support;
 
-use rustls_pki_types::CertificateDer;
 use tls_support::*;
 use wireglass::log::event::MintedBy;
 use wireglass::policy::{Profile, TlsVersion};
@@ -421,38 +420,34 @@ fn early_data_is_refused() {
     drop(relay);
 }
 
-/// A client that cannot verify ECDSA gets an RSA leaf, even from an ECDSA server... where RSA keys can be made.
-#[cfg(feature = "aws-lc-rs")]
+/// A client that cannot verify ECDSA gets an RSA leaf, with either provider. Only a build without aws-lc-rs cannot make the
+/// key for it, and says so.
 #[test]
 fn rsa_leaf_for_clients_without_ecdsa() {
-    use rcgen::{KeyPair, PKCS_RSA_SHA256};
-    let world = World::new(Provider::AwsLcRs);
-    let rsa = pki::Signed::with_key(
-        pki::leaf_params(&[HOST]),
-        &world.root,
-        KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap(),
-    );
-    let mut library = library(Provider::AwsLcRs);
-    // TLS 1.2 with ECDHE_RSA suites only.
-    library.cipher_suites.retain(|s| [0xc02f, 0xc030].contains(&u16::from(s.suite())));
-    let client = client_config(&library, TLS12, std::slice::from_ref(&world.trusted));
-    let server = server_config(
-        &tls_support::library(Provider::AwsLcRs),
-        BOTH,
-        std::slice::from_ref(&rsa.der),
-        rsa.private_key(),
-    );
-    let flow = Flow::run(&world, client, server, Plan::default());
-    assert_eq!(flow.failure, None);
-    assert_eq!(
-        flow.report.client_leg.as_ref().unwrap().cipher,
-        Some("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")
-    );
-    let leaf: &CertificateDer<'_> = &flow.presented()[0];
+    use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
     use x509_cert::der::Decode;
-    let leaf = x509_cert::Certificate::from_der(leaf).unwrap();
-    let key = leaf.tbs_certificate().subject_public_key_info();
-    assert_eq!(key.algorithm.oid.to_string(), "1.2.840.113549.1.1.1");
+    for &provider in Provider::BUILT_IN {
+        let world = World::new(provider);
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+        let rsa = pki::Signed::with_key(pki::leaf_params(&[HOST]), &world.root, key);
+        let mut rsa_only = library(provider);
+        // TLS 1.2 with ECDHE_RSA suites only.
+        rsa_only.cipher_suites.retain(|s| [0xc02f, 0xc030].contains(&u16::from(s.suite())));
+        let client = client_config(&rsa_only, TLS12, std::slice::from_ref(&world.trusted));
+        let server =
+            server_config(&library(provider), BOTH, std::slice::from_ref(&rsa.der), rsa.private_key());
+        let flow = Flow::run(&world, client, server, Plan::default());
+        if cfg!(not(feature = "aws-lc-rs")) {
+            assert_eq!(flow.failure, Some(Failure { reason: Reason::MintFailed, alert: Some(80) }));
+            continue;
+        }
+        assert_eq!(flow.failure, None);
+        let cipher = flow.report.client_leg.as_ref().unwrap().cipher;
+        assert_eq!(cipher, Some("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"));
+        let leaf = x509_cert::Certificate::from_der(&flow.presented()[0]).unwrap();
+        let algorithm = leaf.tbs_certificate().subject_public_key_info().algorithm.oid;
+        assert_eq!(algorithm.to_string(), "1.2.840.113549.1.1.1", "rsaEncryption");
+    }
 }
 
 /// Without SNI the server has to prove the address.

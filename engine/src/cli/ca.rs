@@ -147,3 +147,51 @@ fn show(files: &[PathBuf; 2]) -> Result<String, CaError> {
 fn date(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        ca: CaArgs,
+    }
+
+    fn run(words: &[&str]) -> ExitCode {
+        let line = Line::try_parse_from([&["ca"], words].concat()).expect("a valid command line");
+        line.ca.run(|config| Err(format!("{}: no configuration here", config.display())))
+    }
+
+    #[test]
+    fn init_once_then_only_by_force_and_show() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let dir = dir.path().join("ca");
+        let dir = dir.to_str().expect("UTF-8");
+        assert_eq!(run(&["show", "--dir", dir]), ExitCode::FAILURE);
+        assert_eq!(
+            run(&["init", "--dir", dir, "--name", "Example Inspection", "--days", "30"]),
+            ExitCode::SUCCESS
+        );
+        assert_eq!(run(&["init", "--dir", dir]), ExitCode::FAILURE);
+        assert_eq!(run(&["show", "--dir", dir]), ExitCode::SUCCESS);
+        let files = ["trusted.pem", "untrusted.pem"].map(|f| Path::new(dir).join(f));
+        let shown = show(&files).expect("both files");
+        for part in
+            ["CN=Example Inspection\n", "CN=Example Inspection untrusted (do not trust)\n", "EC P-256", "Z\n"]
+        {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        assert_eq!(run(&["init", "--dir", dir, "--force"]), ExitCode::SUCCESS);
+        assert_eq!(run(&["show", "-c", "x.toml"]), ExitCode::from(2));
+    }
+
+    #[test]
+    fn usage_is_checked() {
+        for words in [&["ca", "init", "--days", "0"][..], &["ca", "show", "--dir", "x", "-c", "y"], &["ca"]] {
+            assert!(Line::try_parse_from(words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -239,6 +239,7 @@ impl Handshake {
                         return Err(closed_by(Reason::ClientAlert));
                     }
                     self.report.client_leg = Some(client.info());
+                    self.observer.forget();
                     let held = (std::mem::take(&mut self.held_client), std::mem::take(&mut self.held_server));
                     return Ok(Some(Relay::new(*client, *server, held.0, held.1)));
                 }

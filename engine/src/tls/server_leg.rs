@@ -71,6 +71,11 @@ impl Observer {
         self.with_seen(|seen| seen.clone())
     }
 
+    /// Lets go of what it saw: rustls holds on to its configuration, and so to this, as long as the session lives.
+    pub(super) fn forget(&self) {
+        self.with_seen(|seen| *seen = Seen::default());
+    }
+
     fn with_seen<T>(&self, f: impl FnOnce(&mut Seen) -> T) -> T {
         // Nothing can panic while it is held, and the contents would still be whole.
         f(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))

@@ -59,8 +59,11 @@ impl Session {
 
     /// Takes some ciphertext off the front of `input`, which is not empty, and processes it.
     pub(super) fn read(&mut self, input: &mut &[u8]) -> Result<(), rustls::Error> {
-        // The only errors are full buffers: a handshake message beyond rustls's limit.
-        self.connection.read_tls(input).map_err(|_| rustls::Error::PeerSentOversizedRecord)?;
+        // Full buffers are the only errors: a handshake message beyond rustls's limit. Nothing taken would be a loop.
+        let taken = self.connection.read_tls(input).unwrap_or(0);
+        if taken == 0 {
+            return Err(rustls::Error::PeerSentOversizedRecord);
+        }
         self.peer_has_closed = self.connection.process_new_packets()?.peer_has_closed();
         Ok(())
     }
