@@ -44,6 +44,8 @@ impl Leg {
             time_wait: TIME_WAIT,
             // A half-closed connection may be silent for long; the flow's idle time watches over it.
             fin_wait_2: None,
+            // A peer that keeps its window closed keeps our memory; the flow's idle time does not see it, as it answers.
+            zero_window_timeout: Some(limits.idle_time),
             ..Config::default()
         };
         Self {

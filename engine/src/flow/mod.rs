@@ -385,6 +385,9 @@ impl<F: Frame> Flow<F> {
         frame: F,
     ) -> Phase<F> {
         match opened {
+            Opened::Pass if peeking.opening.server_has_closed() => {
+                return self.no_hello(fx, FirstFlight::Held(peeking), Reason::ServerClosed);
+            }
             Opened::Pass | Opened::PassSyn => fx.send(from.other(), frame),
             Opened::Reset => {
                 fx.send(from.other(), frame);

@@ -78,7 +78,7 @@ pub(super) enum Opened {
     Reset,
     /// The client's first payload.
     ClientData,
-    /// The server speaks first.
+    /// The server speaks first, or has closed before the client speaks: not TLS.
     ServerData,
     /// The client sends data, but the server's SYN-ACK was never seen.
     OneDirection,
@@ -139,7 +139,8 @@ impl Opening {
         };
         // Bytes before the stream are a keep-alive probe (RFC 9293 3.8.4).
         if !segment.payload.is_empty() && segment.end().after(self.client_start()) {
-            return Opened::ClientData;
+            // A server that has sent its FIN already will not answer a ClientHello.
+            return if self.server_has_closed() { Opened::ServerData } else { Opened::ClientData };
         }
         self.fin[Side::Client as usize] |= segment.flags.fin && segment.seq == self.client_start();
         if segment.ack == Some(server.isn + 1) && self.client_rtt.is_none() {
@@ -201,6 +202,11 @@ impl Opening {
         self.server.is_some()
     }
 
+    /// The server's FIN has passed, before it sent anything.
+    pub(super) fn server_has_closed(&self) -> bool {
+        self.fin[Side::Server as usize]
+    }
+
     /// Both ends have closed without a byte of payload.
     pub(super) fn is_closing(&self) -> bool {
         self.fin == [true; 2]
@@ -220,9 +226,11 @@ impl Opening {
         let room = (mtu - to_client.ip_header_len() - 20).min(u16::MAX.into()) as u16;
         let default_mss = DEFAULT_MSS[usize::from(to_client.ip_header_len() == 40)];
         let both = |a: Option<(u32, Instant)>, b: Option<(u32, Instant)>| Some((a?, b?));
+        // A FIN that has passed has taken a number (RFC 9293 3.4).
+        let next = |end: &Observed, side: Side| end.isn + 1 + u32::from(self.fin[side as usize]);
         let leg = |peer: &Observed, us: &Observed, peer_is: Side| Adoption {
-            snd_nxt: us.isn + 1,
-            rcv_nxt: peer.isn + 1,
+            snd_nxt: next(us, peer_is.other()),
+            rcv_nxt: next(peer, peer_is),
             snd_wnd: peer.window,
             snd_scale: self.scale(peer_is),
             rcv_scale: self.scale(peer_is.other()),
@@ -426,6 +434,18 @@ mod tests {
         );
         assert_eq!(see(&mut o, Side::Client, &segment("F", ISN_C + 1, Some(ISN_S + 1), b"")), Opened::Pass);
         assert!(o.is_closing());
+    }
+
+    #[test]
+    fn a_server_that_closes_first_will_not_speak_tls() {
+        let mut o = opened();
+        assert_eq!(see(&mut o, Side::Server, &segment("F", ISN_S + 1, Some(ISN_C + 1), b"")), Opened::Pass);
+        let late = segment("", ISN_C + 1, Some(ISN_S + 2), b"x");
+        assert_eq!(see(&mut o, Side::Client, &late), Opened::ServerData);
+        let (mut client, _) = o.adopt(at(50), None, 1500, &Limits::default()).expect("the server answered");
+        client.tcp.abort();
+        let reset = client.tcp.poll_transmit(at(50)).map(|s| (s.flags.rst, s.seq));
+        assert_eq!(reset, Some((true, ISN_S + 2)), "where the client expects the next byte");
     }
 
     #[test]
