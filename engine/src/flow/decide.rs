@@ -12,7 +12,7 @@ use super::peeking::{Peeked, Peeking};
 use super::{Flow, Phase};
 use crate::driver::Frame;
 use crate::log::event::{Action, HelloInfo};
-use crate::policy::{BlockWith, Decision, HelloFacts, Profile, TlsVersion, UnsupportedAction};
+use crate::policy::{BlockWith, Decision, HelloFacts, Profile, UnsupportedAction};
 use crate::reason::Reason;
 use crate::side::Side;
 use crate::tls::{ClientHello, Handshake, alert_record, description};
@@ -106,21 +106,26 @@ impl<F: Frame> Flow<F> {
                 let alert = matches!(with, BlockWith::Alert).then_some(description::ACCESS_DENIED);
                 self.refuse(fx, flight, alert, Reason::PolicyBlock)
             }
-            Decision::Decrypt(profile) if !offers(&hello, &profile) => {
-                let reason = Reason::VersionUnsupportedClient;
-                if profile.on_unsupported == UnsupportedAction::Bypass {
+            Decision::Decrypt(profile) => match shared.tls.can_serve(&hello, &profile) {
+                Ok(()) => {
+                    self.decided = Some((Action::Decrypt, rule));
+                    self.decrypt(fx, flight, hello, info, profile)
+                }
+                Err(reason) if profile.on_unsupported == UnsupportedAction::Bypass => {
                     self.decided = Some((Action::Bypass, rule));
                     self.report_tls(fx, Some(info), Some(&profile), reason);
-                    return self.release(fx, flight);
+                    self.release(fx, flight)
                 }
-                self.decided = Some((Action::Block, rule));
-                self.report_tls(fx, Some(info), Some(&profile), reason);
-                self.refuse(fx, flight, Some(description::PROTOCOL_VERSION), reason)
-            }
-            Decision::Decrypt(profile) => {
-                self.decided = Some((Action::Decrypt, rule));
-                self.decrypt(fx, flight, hello, info, profile)
-            }
+                Err(reason) => {
+                    self.decided = Some((Action::Block, rule));
+                    self.report_tls(fx, Some(info), Some(&profile), reason);
+                    let alert = match reason {
+                        Reason::VersionUnsupportedClient => description::PROTOCOL_VERSION,
+                        _ => description::HANDSHAKE_FAILURE,
+                    };
+                    self.refuse(fx, flight, Some(alert), reason)
+                }
+            },
         }
     }
 
@@ -194,11 +199,4 @@ impl<F: Frame> Flow<F> {
         self.report_flow(fx, reason);
         std::mem::replace(&mut self.phase, Phase::Moving)
     }
-}
-
-/// The client offers a version that the profile allows.
-fn offers(hello: &ClientHello, profile: &Profile) -> bool {
-    let allowed = profile.min_version..=profile.max_version;
-    hello.offers_tls12() && allowed.contains(&TlsVersion::Tls12)
-        || hello.offers_tls13() && allowed.contains(&TlsVersion::Tls13)
 }

@@ -426,12 +426,12 @@ mod tests {
         assert_eq!(see(&mut o, Side::Server, &segment("", ISN_S, Some(ISN_C + 1), b"\0")), Opened::Pass);
         // A FIN that the server would not take, then data: still watched.
         assert_eq!(see(&mut o, Side::Client, &segment("F", ISN_C + 9, Some(ISN_S + 1), b"")), Opened::Pass);
-        assert_eq!(see(&mut o, Side::Server, &segment("F", ISN_S + 1, Some(ISN_C + 1), b"")), Opened::Pass);
-        assert!(!o.is_closing());
         assert_eq!(
             see(&mut o, Side::Client, &segment("", ISN_C + 1, Some(ISN_S + 1), b"x")),
             Opened::ClientData
         );
+        assert_eq!(see(&mut o, Side::Server, &segment("F", ISN_S + 1, Some(ISN_C + 1), b"")), Opened::Pass);
+        assert!(!o.is_closing());
         assert_eq!(see(&mut o, Side::Client, &segment("F", ISN_C + 1, Some(ISN_S + 1), b"")), Opened::Pass);
         assert!(o.is_closing());
     }
