@@ -21,7 +21,7 @@ fn assert_intercepted(lab: &Lab, run: &mut Run, exchange: &Exchange, case: &dyn 
 
     let seen = run.client().handshake.clone().unwrap();
     assert_ne!(seen.chain[0], lab.server.chain[0], "the client saw the server's own certificate: {case:?}");
-    assert_eq!(seen.chain[1..], *std::slice::from_ref(&lab.trusted.der), "{case:?}");
+    assert_eq!(seen.chain[1..], [lab.trusted.certificate()], "{case:?}");
     let asked = run.server().handshake.clone().unwrap();
     assert_eq!(seen.alpn, asked.alpn, "{case:?}");
     assert_eq!(seen.version, asked.version, "{case:?}");

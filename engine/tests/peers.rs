@@ -9,10 +9,9 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
 use support::Exchange;
-use support::pki::{Identity, Pki};
 use wireglass::peers::{
-    ClientOptions, Duration, End, Heading, Host, HostConfig, Impairment, Instant, Port, Report,
-    ServerOptions, Session, SessionId, Simulation, Step, Stop, Tag, Wire, providers,
+    ClientOptions, Duration, End, Heading, Host, HostConfig, Identity, Impairment, Instant, Pki, Port,
+    Report, ServerOptions, Session, SessionId, Simulation, Step, Stop, Tag, Wire, providers,
 };
 
 const NAME: &str = "www.example.com";
@@ -59,7 +58,7 @@ struct Tls {
 
 impl Tls {
     fn new(pki: Pki, provider: CryptoProvider, version: &'static SupportedProtocolVersion) -> Self {
-        let identity = pki.identity(&[NAME]);
+        let identity = pki.identity(&[NAME]).unwrap();
         Self { pki, identity, provider, version }
     }
 
@@ -119,7 +118,7 @@ fn plain_tcp_is_byte_exact_over_the_grid() {
 fn tls_is_byte_exact_over_the_grid_with_both_providers_and_versions() {
     for (name, provider) in providers() {
         for version in [&TLS12, &TLS13] {
-            let tls = Tls::new(Pki::new("Test"), provider.clone(), version);
+            let tls = Tls::new(Pki::new("Test").unwrap(), provider.clone(), version);
             for case in grid() {
                 let what = (name, version.version, &case);
                 let exchange = Exchange::new(case.seed, 5_000, 40_000);
@@ -169,7 +168,7 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn the_same_seed_gives_the_same_shape_under_tls() {
     let shape = |seed| {
-        let pki = Pki::with_algorithm("Test", &rcgen::PKCS_ED25519);
+        let pki = Pki::with_algorithm("Test", &rcgen::PKCS_ED25519).unwrap();
         let tls = Tls::new(pki, providers().remove(0).1, &TLS13);
         let exchange = Exchange::new(seed, 10_000, 30_000);
         let (client, server) = tls.sessions(exchange.client(), exchange.server());
@@ -219,7 +218,7 @@ fn a_wire_delivers_every_frame_as_it_came() {
 /// How each way to end looks from the other side.
 #[test]
 fn the_ways_to_end_are_told_apart() {
-    let tls = Tls::new(Pki::new("Test"), providers().remove(0).1, &TLS13);
+    let tls = Tls::new(Pki::new("Test").unwrap(), providers().remove(0).1, &TLS13);
     let ends = |last: Step, secure: bool| {
         let bytes = vec![7; 3_000];
         let client = vec![Step::Send(bytes.clone()), Step::AwaitEnd, Step::Finish];
@@ -244,7 +243,7 @@ fn the_ways_to_end_are_told_apart() {
 
 #[test]
 fn half_close_leaves_the_other_direction_open() {
-    let tls = Tls::new(Pki::new("Test"), providers().remove(0).1, &TLS13);
+    let tls = Tls::new(Pki::new("Test").unwrap(), providers().remove(0).1, &TLS13);
     let exchange = Exchange::new(1, 5_000, 50_000);
     let client = vec![Step::Send(exchange.request.clone()), Step::Finish, Step::AwaitEnd];
     let server = vec![Step::AwaitEnd, Step::Send(exchange.response.clone()), Step::Finish];
@@ -261,8 +260,8 @@ fn half_close_leaves_the_other_direction_open() {
 
 #[test]
 fn an_untrusted_server_is_refused_with_an_alert() {
-    let tls = Tls::new(Pki::new("Test"), providers().remove(0).1, &TLS13);
-    let stranger = Tls::new(Pki::new("Stranger"), providers().remove(0).1, &TLS13);
+    let tls = Tls::new(Pki::new("Test").unwrap(), providers().remove(0).1, &TLS13);
+    let stranger = Tls::new(Pki::new("Stranger").unwrap(), providers().remove(0).1, &TLS13);
     let (client, _) = tls.sessions(vec![Step::Send(vec![1; 100])], Vec::new());
     let (_, server) = stranger.sessions(Vec::new(), vec![Step::AwaitEnd, Step::Finish]);
     let (simulation, client, server, _) = Case::new(1).run(client, server);

@@ -7,10 +7,9 @@ use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::version::{TLS12, TLS13};
 use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
-use support::pki::{Identity, Pki, self_signed};
 use support::rules::{Action, RULE, Rules};
 use wireglass::log::event::{self, MintedBy};
-use wireglass::peers::{Duration, End, Report};
+use wireglass::peers::{Duration, End, Identity, Pki, Report};
 use wireglass::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
 use wireglass::reason::Reason;
 
@@ -53,15 +52,15 @@ fn told(client: &Report) -> bool {
 
 /// An identity with a defect, and the reason that goes with it.
 fn defective(pki: &Pki, own: &Identity) -> Vec<(Reason, Identity)> {
-    let with = |change: fn(&mut CertificateParams)| pki.identity_with(&[NAME], change);
+    let with = |change: fn(&mut CertificateParams)| pki.identity_with(&[NAME], change).unwrap();
     vec![
         (Reason::CertExpired, with(|p| p.not_after = date_time_ymd(2025, 1, 1))),
         (Reason::CertNotYet, with(|p| p.not_before = date_time_ymd(2070, 1, 1))),
-        (Reason::CertUntrusted, Pki::new("Stranger").identity(&[NAME])),
-        (Reason::CertSelfSigned, self_signed(&[NAME])),
-        (Reason::CertMismatch, pki.identity(&["other.example.com"])),
-        (Reason::CertMismatch, pki.identity(&["example.com"])),
-        (Reason::CertMismatch, pki.identity(&["*.www.example.com"])),
+        (Reason::CertUntrusted, Pki::new("Stranger").unwrap().identity(&[NAME]).unwrap()),
+        (Reason::CertSelfSigned, Identity::self_signed(&[NAME]).unwrap()),
+        (Reason::CertMismatch, pki.identity(&["other.example.com"]).unwrap()),
+        (Reason::CertMismatch, pki.identity(&["example.com"]).unwrap()),
+        (Reason::CertMismatch, pki.identity(&["*.www.example.com"]).unwrap()),
         (
             Reason::CertMismatch,
             with(|p| {
@@ -80,7 +79,7 @@ fn a_certificate_with_a_defect_is_refused() {
     for version in [&TLS12, &TLS13] {
         let mut lab = Lab::new();
         lab.server.versions = vec![version];
-        for (reason, identity) in defective(&lab.pki, &lab.trusted.identity(&[NAME])) {
+        for (reason, identity) in defective(&lab.pki, &lab.trusted.identity(&[NAME]).unwrap()) {
             lab = lab.with_identity(identity);
             let run = run(&lab, Rules::default_is(Action::Decrypt));
             assert_refused(&run, reason);
@@ -95,7 +94,7 @@ fn a_certificate_with_a_defect_is_refused() {
 #[test]
 fn signed_by_the_untrusted_ca_is_refused_as_well() {
     let lab = Lab::new();
-    let identity = lab.untrusted.identity(&[NAME]);
+    let identity = lab.untrusted.identity(&[NAME]).unwrap();
     assert_refused(&run(&lab.with_identity(identity), Rules::default_is(Action::Decrypt)), Reason::CertOwnCa);
 }
 
@@ -104,7 +103,7 @@ fn signed_by_the_untrusted_ca_is_refused_as_well() {
 fn a_defect_may_be_passed_on_to_the_client() {
     for (reason, set) in settings() {
         let lab = Lab::new();
-        let own = lab.trusted.identity(&[NAME]);
+        let own = lab.trusted.identity(&[NAME]).unwrap();
         let (_, identity) = defective(&lab.pki, &own).into_iter().find(|(r, _)| *r == reason).unwrap();
         let mut lab = lab.with_identity(identity);
         let mut rules = Rules::default_is(Action::Decrypt);
@@ -117,7 +116,7 @@ fn a_defect_may_be_passed_on_to_the_client() {
         assert_eq!(refused.tls_event().reason, Reason::ClientAlert);
 
         // Its user says "go on".
-        lab.client.roots = vec![lab.untrusted.der.clone()];
+        lab.client.roots = vec![lab.untrusted.certificate()];
         let accepted = run(&lab, rules);
         // The copy says of itself what the original says; rustls as the client has the last word.
         let event = accepted.tls_event();
@@ -125,7 +124,7 @@ fn a_defect_may_be_passed_on_to_the_client() {
         if matches!(reason, Reason::CertUntrusted | Reason::CertSelfSigned) {
             exchange().assert_done(accepted.client(), accepted.server(), &reason);
             let chain = &accepted.client().handshake.as_ref().unwrap().chain;
-            assert_eq!(chain[1..], [lab.untrusted.der.clone()]);
+            assert_eq!(chain[1..], [lab.untrusted.certificate()]);
         }
     }
 }
@@ -134,7 +133,7 @@ fn a_defect_may_be_passed_on_to_the_client() {
 fn a_defect_may_be_allowed() {
     for (reason, set) in settings() {
         let lab = Lab::new();
-        let own = lab.trusted.identity(&[NAME]);
+        let own = lab.trusted.identity(&[NAME]).unwrap();
         let (_, identity) = defective(&lab.pki, &own).into_iter().find(|(r, _)| *r == reason).unwrap();
         let lab = lab.with_identity(identity);
         let mut rules = Rules::default_is(Action::Decrypt);

@@ -13,6 +13,7 @@
 mod engine;
 mod host;
 mod link;
+mod pki;
 mod random;
 mod session;
 mod simulation;
@@ -23,6 +24,7 @@ pub use smoltcp::time::{Duration, Instant};
 pub use engine::{Engine, EngineSettings, Spread};
 pub use host::{Host, HostConfig, SessionId, Tag};
 pub use link::{Impairment, Link, LinkStats, Tamper};
+pub use pki::{EngineCa, Identity, Pki};
 pub use random::Random;
 pub use session::{End, HandshakeInfo, Report, Session, Step};
 pub use simulation::{Crossing, Heading, Middle, Port, Simulation, Stop, Wire};

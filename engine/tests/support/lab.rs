@@ -11,13 +11,12 @@ use wireglass::log::event::{Event, FlowEvent, HttpEvent, Timestamp, TlsEvent};
 use wireglass::log::{LogReceiver, ring};
 use wireglass::metrics::WorkerCounters;
 use wireglass::peers::{
-    ClientOptions, Duration, Engine, EngineSettings, Host, HostConfig, Impairment, Instant, Report,
-    ServerOptions, Session, SessionId, Simulation, Spread, Step, Stop, Tag, providers,
+    ClientOptions, Duration, Engine, EngineCa, EngineSettings, Host, HostConfig, Identity, Impairment,
+    Instant, Pki, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step, Stop, Tag, providers,
 };
 use wireglass::reason::Reason;
-use wireglass::tls::{CaFiles, Provider, RootFile, TlsContext, TlsSettings};
+use wireglass::tls::{Provider, RootFile, TlsContext, TlsSettings};
 
-use super::pki::{EngineCa, Identity, Pki};
 use super::rules::{Action, Rules};
 
 pub(crate) const NAME: &str = "www.example.com";
@@ -97,11 +96,12 @@ impl Lab {
 
     /// Engine and both ends with this provider.
     pub(crate) fn with_provider(provider: Provider) -> Self {
-        let pki = Pki::new("Test");
-        let (trusted, untrusted) = (EngineCa::new("Inspection CA"), EngineCa::new("Untrusted CA"));
+        let pki = Pki::new("Test").unwrap();
+        let (trusted, untrusted) =
+            (EngineCa::new("Inspection CA").unwrap(), EngineCa::new("Untrusted CA").unwrap());
         let (_, crypto) = providers().into_iter().find(|(name, _)| *name == provider.name()).unwrap();
-        let Identity { chain, key } = pki.identity(&[NAME]);
-        let client = ClientOptions::new(crypto.clone(), vec![trusted.der.clone()]);
+        let Identity { chain, key } = pki.identity(&[NAME]).unwrap();
+        let client = ClientOptions::new(crypto.clone(), vec![trusted.certificate()]);
         let server = ServerOptions::new(crypto, chain, key);
         Self { pki, trusted, untrusted, provider, client, server }
     }
@@ -134,17 +134,11 @@ impl Lab {
     /// The engine alone.
     pub(crate) fn engine(&self, setup: &Setup) -> (Engine, LogReceiver) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let files = |ca: &EngineCa| CaFiles {
-            cert_name: ca.name.clone(),
-            cert_pem: ca.cert_pem.clone().into_bytes(),
-            key_name: ca.name.clone(),
-            key_pem: ca.key_pem.clone().into_bytes().into(),
-        };
-        let root = pem(&self.pki.root());
+        let root = self.pki.root_pem();
         let tls = TlsContext::new(TlsSettings {
             provider: self.provider,
-            trusted: files(&self.trusted),
-            untrusted: files(&self.untrusted),
+            trusted: self.trusted.files(),
+            untrusted: self.untrusted.files(),
             system_roots: false,
             roots: vec![RootFile { name: "test root".into(), pem: root.into_bytes() }],
             now: now.as_secs(),
@@ -317,9 +311,4 @@ impl Run {
         assert_eq!(events.len(), 1, "{:?}: {events:?}", self.setup);
         (events[0].phase, events[0].reason)
     }
-}
-
-fn pem(der: &[u8]) -> String {
-    use x509_cert::der::pem::{LineEnding, encode_string};
-    encode_string("CERTIFICATE", LineEnding::LF, der).unwrap()
 }

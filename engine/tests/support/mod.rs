@@ -3,7 +3,6 @@
 
 pub(crate) mod frames;
 pub(crate) mod lab;
-pub(crate) mod pki;
 pub(crate) mod rules;
 
 use wireglass::peers::{End, Random, Report, Step};
