@@ -86,21 +86,26 @@ fn files_that_hold_something_else() {
 #[test]
 fn what_the_engine_would_refuse_is_blamed_on_its_key() {
     let folder = Folder::new();
-    let mixed = GOOD.replace("ca/trusted.key", "ca/untrusted.key");
+    let mixed = GOOD.replace("ca/trusted.key", "roots/trusted.key");
     let faults = folder.faults(&mixed);
-    assert_eq!(faults, ["SEE"]);
+    assert_eq!(
+        faults,
+        [
+            "6: ca.trusted.key: DIR/roots/trusted.key: expected the key of the certificate in DIR/ca/trusted.pem"
+        ]
+    );
 
     let same = GOOD.replace("ca/untrusted", "ca/trusted");
     assert_eq!(
         folder.faults(&same),
-        ["7: ca.untrusted.cert: expected another key than the trusted CA's in DIR/ca/trusted.pem"]
+        ["7: ca.untrusted.cert: DIR/ca/trusted.pem: expected another key than the trusted CA's"]
     );
 
     let not_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     folder.write("roots/trusted.pem", not_der);
     assert_eq!(
         folder.faults(GOOD),
-        ["10: trust.roots[1]: expected a certificate in valid DER in DIR/roots/trusted.pem"]
+        ["10: trust.roots[1]: DIR/roots/trusted.pem: expected a certificate in valid DER"]
     );
 }
 

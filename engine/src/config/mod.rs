@@ -167,7 +167,7 @@ impl Sections {
         if let (Some(ca), Some(trust)) = (&sections.ca, &sections.trust)
             && let Err(error) = tls_context(&sections.crypto, ca, trust)
         {
-            notes.fault_of_file(&error.file, format!("expected {} in {}", error.expected, error.file));
+            notes.fault_of_file(&error.file, error.to_string());
         }
         sections
     }
