@@ -101,7 +101,7 @@ impl<T> FlowTable<T> {
     /// Adds a flow whose key is not in the table.
     ///
     /// # Errors
-    /// Gives the flow back when the table is full: make room with [`Self::evict`] first.
+    /// Gives the flow back when the table is full: make room with [`Self::victim`] first.
     pub fn insert(&mut self, hash: u64, key: FlowKey, class: Class, flow: T) -> Result<FlowId, T> {
         if self.is_full() {
             return Err(flow);
