@@ -445,3 +445,17 @@ impl<F: Frame> Flow<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::memory::MemoryFrame;
+
+    /// What a flow costs before it holds a byte. Bounds, so that growth is a decision.
+    #[test]
+    fn flows_stay_small() {
+        assert!(size_of::<Flow<MemoryFrame>>() <= 216);
+        assert!(size_of::<Opening>() <= 256);
+        assert!(size_of::<Adopted>() <= 2048);
+    }
+}
