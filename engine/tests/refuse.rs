@@ -9,7 +9,7 @@ use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::rules::{Action, RULE, Rules};
 use wireglass::log::event::{self, MintedBy};
-use wireglass::peers::{Duration, End, Identity, Pki, Report};
+use wireglass::peers::{Duration, End, Identity, Pki, Report, Session, Step};
 use wireglass::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
 use wireglass::reason::Reason;
 
@@ -216,4 +216,32 @@ fn a_client_without_our_ca() {
         assert_eq!((event.reason, event.alert), (Reason::ClientAlert, Some(48))); // unknown_ca
         assert_eq!(run.engine().flows(), 0);
     }
+}
+
+/// The engine has no certificate of the client's to show.
+#[test]
+fn a_server_that_asks_for_a_client_certificate() {
+    for version in [&TLS12, &TLS13] {
+        let mut lab = Lab::new();
+        lab.server.client_root = Some(lab.pki.root());
+        lab.server.versions = vec![version];
+        let run = run(&lab, Rules::default_is(Action::Decrypt));
+        assert_refused(&run, Reason::ServerWantsClientCert);
+    }
+}
+
+/// A hello of twenty years ago: TLS 1.0 and two suites, without extensions.
+#[test]
+fn a_client_that_is_too_old() {
+    let mut hello = vec![1, 0, 0, 43, 3, 1];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 4, 0, 0x2f, 0, 0x35, 1, 0]);
+    let record = [&[22, 3, 1, 0, hello.len() as u8][..], &hello].concat();
+    let lab = Lab::new();
+    let client = Session::plain(vec![Step::Send(record), Step::AwaitEnd, Step::Finish]);
+    let mut run = lab.connect(&Setup::default(), client, Session::plain(vec![Step::AwaitEnd, Step::Finish]));
+    run.run();
+    assert_eq!(run.client().received, [21, 3, 3, 0, 2, 2, PROTOCOL_VERSION]);
+    assert!(run.server().received.is_empty());
+    assert_eq!(run.tls_event().reason, Reason::VersionUnsupportedClient);
 }

@@ -117,6 +117,16 @@ impl Host {
         self.add(socket, session)
     }
 
+    /// Takes back every [`Self::listen`] that no connection has come to.
+    pub fn stop_listening(&mut self) {
+        for (_, socket) in self.sockets.iter_mut() {
+            let smoltcp::socket::Socket::Tcp(socket) = socket;
+            if socket.is_listening() {
+                socket.abort();
+            }
+        }
+    }
+
     /// Takes a frame off the cable.
     pub fn receive(&mut self, frame: &[u8]) {
         if let Some(frame) = untag(frame, &self.config.tags) {

@@ -19,6 +19,8 @@ pub enum Step {
     Receive(usize),
     /// Waits.
     Pause(Duration),
+    /// Changes the keys of our direction, and asks the other end to change its own (TLS 1.3; nothing otherwise).
+    UpdateKeys,
     /// Waits until the other end has ended its direction.
     AwaitEnd,
     /// Ends our direction in order: close_notify (TLS) and FIN. Receiving goes on.
@@ -271,6 +273,7 @@ impl Session {
                     }
                     self.pause_until = None;
                 }
+                Step::UpdateKeys => self.transport.update_keys(),
                 Step::Finish | Step::Truncate => {
                     if matches!(step, Step::Finish) {
                         self.transport.close_notify();
@@ -352,6 +355,13 @@ impl Transport {
         match self {
             Self::Plain => socket.send_slice(bytes).unwrap_or(0),
             Self::Tls(connection) => connection.writer().write(bytes).unwrap_or(0),
+        }
+    }
+
+    fn update_keys(&mut self) {
+        if let Self::Tls(connection) = self {
+            // TLS 1.2 has no key updates, and says so.
+            let _ = connection.refresh_traffic_keys();
         }
     }
 

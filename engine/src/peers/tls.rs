@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, Error, NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// The crypto providers built in, by the names that the configuration uses.
@@ -78,6 +79,8 @@ pub struct ServerOptions {
     pub chain: Vec<CertificateDer<'static>>,
     /// Key of the leaf.
     pub key: PrivateKeyDer<'static>,
+    /// Asks the client for a certificate below this root.
+    pub client_root: Option<CertificateDer<'static>>,
 }
 
 impl ServerOptions {
@@ -88,7 +91,7 @@ impl ServerOptions {
         key: PrivateKeyDer<'static>,
     ) -> Self {
         let versions = rustls::ALL_VERSIONS.to_vec();
-        Self { provider, versions, groups: Vec::new(), alpn: Vec::new(), chain, key }
+        Self { provider, versions, groups: Vec::new(), alpn: Vec::new(), chain, key, client_root: None }
     }
 
     /// The configuration.
@@ -96,9 +99,20 @@ impl ServerOptions {
     /// # Errors
     /// When the provider lacks the versions or groups, or chain and key do not fit.
     pub fn build(&self) -> Result<Arc<ServerConfig>, Error> {
-        let mut config = ServerConfig::builder_with_provider(with_groups(&self.provider, &self.groups))
+        let provider = with_groups(&self.provider, &self.groups);
+        let clients = match &self.client_root {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(root) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(root.clone())?;
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                    .build()
+                    .map_err(|error| Error::General(error.to_string()))?
+            }
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&self.versions)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(self.chain.clone(), self.key.clone_key())?;
         config.alpn_protocols.clone_from(&self.alpn);
         Ok(Arc::new(config))

@@ -208,10 +208,14 @@ impl Run {
     /// One more connection, each to the next port.
     pub(crate) fn connect(&mut self, client: Session, server: Session) {
         let number = self.pairs.len() as u16;
-        let port = self.setup.port + number;
+        self.connect_ports(40_000 + number, self.setup.port + number, client, server);
+    }
+
+    /// One more connection between these ports.
+    pub(crate) fn connect_ports(&mut self, local: u16, port: u16, client: Session, server: Session) {
         let address = SocketAddr::new(self.simulation.server.address(self.setup.ipv6).unwrap(), port);
         let server = self.simulation.server.listen(port, server);
-        let client = self.simulation.client.connect(address, 40_000 + number, client);
+        let client = self.simulation.client.connect(address, local, client);
         self.pairs.push((client, server));
     }
 
