@@ -83,7 +83,7 @@ class Client:
             "-CAfile", self.trust, *options, stdin=stdin, timeout=timeout + 5, check=False)
         return done.returncode, (done.stdout + done.stderr).decode(errors="replace"), port
 
-    def connect(self, address, what, timeout=10, port=443):
+    def connect(self, address, what, timeout=15, port=443):
         """A TCP connection. Returns (socket, client port)."""
         own = self.port(what)
         sock = self.network.client.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)

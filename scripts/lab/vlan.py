@@ -11,7 +11,7 @@ from .shell import run
 
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_AUXDATA, PACKET_OUTGOING = 263, 8, 4
-TP_STATUS_VLAN_VALID = 1 << 4
+TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 
 
@@ -30,7 +30,6 @@ class Tagger:
 
     def __init__(self, namespace, port, name, vlan_id):
         self.tag = struct.pack("!HH", 0x8100, vlan_id)
-        self.vlan_id = vlan_id
         with namespace.entered():
             self.tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
             fcntl.ioctl(self.tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
@@ -70,12 +69,22 @@ class Tagger:
                 continue
 
     def _receive(self):
-        frame, ancillary, _, address = self.wire.recvmsg(65536, 256)
-        if address[2] == PACKET_OUTGOING:
-            return
-        for level, kind, data in ancillary:
-            if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
-                status, _, _, _, _, tci, _ = struct.unpack("IIIHHHH", data[:20])
-                if status & TP_STATUS_VLAN_VALID and tci & 0x0FFF == self.vlan_id:
-                    os.write(self.tap, frame)
-                    return
+        frame, tag = receive_frame(self.wire)
+        if frame is not None and tag == self.tag:
+            os.write(self.tap, frame)
+
+
+def receive_frame(sock):
+    """The next frame of a packet socket with PACKET_AUXDATA: (frame, its outer tag of 4 bytes or None).
+
+    The kernel takes the outer tag out of the frame and hands it over beside it. (None, None): a frame that we sent.
+    """
+    frame, ancillary, _, address = sock.recvmsg(65536, 256)
+    if address[2] == PACKET_OUTGOING:
+        return None, None
+    for level, kind, data in ancillary:
+        if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+            status, _, _, _, _, tci, protocol = struct.unpack("IIIHHHH", data[:20])
+            if status & TP_STATUS_VLAN_VALID:
+                return frame, struct.pack("!HH", protocol if status & TP_STATUS_VLAN_TPID_VALID else 0x8100, tci)
+    return frame, None

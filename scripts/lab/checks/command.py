@@ -7,7 +7,7 @@ import ssl
 import stat
 
 from ..engine import Engine, Setup
-from ..hosts import WWW
+from ..hosts import BYPASS, WWW
 from ..net import SERVER4
 from ..peers import Peer, endless_response
 from ..runner import check
@@ -165,3 +165,23 @@ def restart(lab):
         status = engine.stop()
         if status != 0:
             raise Failed(f"stop {number + 1}: exit {status}")
+
+
+@check("command.midstream", group="alone")
+def midstream(lab):
+    """A bypassed connection outlives a restart of the engine: the new one sees it from the middle and forwards it"""
+    _need_engine(lab)
+    first = lab.wire("midstream-1")
+    context = lab.client.context()
+    sock, _port = lab.client.connect(SERVER4, "python midstream")
+    with context.wrap_socket(sock, server_hostname=BYPASS) as tls:
+        for engine in (first, None):
+            tls.sendall(f"GET / HTTP/1.1\r\nHost: {BYPASS}\r\n\r\n".encode())
+            answer = tls.recv(65536)
+            if b"hello from" not in answer:
+                raise Failed(f"answer {answer[:60]!r} {'before' if engine else 'after'} the restart")
+            if engine:
+                engine.stop()
+                lab.wire("midstream-2")
+    if lab.middle.stop() != 0:
+        raise Failed("the second engine did not end well")

@@ -12,7 +12,8 @@ from ..shell import Failed, wait_for
 from .fetch import ca_subject, issuer_of
 
 
-def _split(lab, host, address, size):
+def split(lab, host, address, size):
+    """A request over a connection whose ClientHello comes in pieces. Returns (connection, issuer that the client saw)."""
     connection = BareTls(lab, host, address)
     connection.send_hello(size)
     connection.handshake()
@@ -28,7 +29,7 @@ def split_decrypt(lab):
     """A ClientHello in segments of 100, 60 and 1 bytes is read and decrypted"""
     # Ten segments are what a client sends without an acknowledgement (RFC 6928): 60 bytes stay below that, 1 byte does not.
     for address, size in ((SERVER6, 100), (SERVER4, 60), (SERVER4, 1)):
-        connection, issuer = _split(lab, WWW, address, size)
+        connection, issuer = split(lab, WWW, address, size)
         if issuer != ca_subject(lab):
             raise Failed(f"not decrypted: certificate from `{issuer}`")
     return f"{connection.pieces} segments"
@@ -38,7 +39,7 @@ def split_decrypt(lab):
 def split_bypass(lab):
     """A ClientHello in segments of 60 and of 1 bytes is held, then bypassed"""
     for size in (60, 1):
-        connection, issuer = _split(lab, BYPASS, SERVER4, size)
+        connection, issuer = split(lab, BYPASS, SERVER4, size)
         if "Lab Public Issuer" not in issuer:
             raise Failed(f"not bypassed: certificate from `{issuer}`")
         at(lab.eve.one("tls", connection.port), "wireglass.action", "bypass")
@@ -50,7 +51,7 @@ def split_block(lab):
     """A ClientHello in segments of 60 and of 1 bytes does not get around a block rule"""
     for size in (60, 1):
         try:
-            _split(lab, BLOCK_ALERT, SERVER4, size)
+            split(lab, BLOCK_ALERT, SERVER4, size)
         except OSError as refused:
             how = refused
         else:

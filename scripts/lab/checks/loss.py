@@ -2,13 +2,14 @@
 
 import os
 
-from ..hosts import WWW
+from ..hosts import BYPASS, WWW
 from ..loss import Loss
 from ..net import SERVER4, SERVER6
 from ..runner import check
 from ..shell import Failed
 from .bulk import file_hash, intercepted
 from .fetch import fetched
+from .hello import split
 
 SIZE = 10_000_000
 
@@ -57,4 +58,13 @@ def handshakes(lab):
     with Loss(lab.network, 5) as loss:
         for _ in range(20):
             fetched(lab, SERVER4, "--connect-timeout", "20", "--max-time", "30")
+        return f"lost frames: {sum(loss.lost().values())}"
+
+
+@check("loss.split-hello")
+def split_hello(lab):
+    """ClientHellos in segments of one byte, for a decrypted and a bypassed server, while 5 % are lost"""
+    with Loss(lab.network, 5) as loss:
+        for host in (WWW, BYPASS) * 4:
+            split(lab, host, SERVER4, 1)
         return f"lost frames: {sum(loss.lost().values())}"

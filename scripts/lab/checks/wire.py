@@ -6,6 +6,7 @@ import socket
 from ..net import CLIENT4, SERVER4, SERVER6, VLAN_SERVER4, VLAN_SERVER6
 from ..runner import check
 from ..shell import Failed, run
+from ..vlan import ETH_P_ALL, PACKET_AUXDATA, SOL_PACKET, receive_frame
 
 
 def _ping(lab, address, *options):
@@ -95,3 +96,48 @@ def tcp_other_port(lab):
                 if server.recv(100) != b"not TLS at all":
                     raise Failed("the client's bytes did not arrive as they were")
     return "port 8080, the server speaks first"
+
+
+@check("wire.other-frames")
+def other_frames(lab):
+    """Frames that are no IP, and IP behind two tags, arrive as they were sent, both ways"""
+    def mac(namespace, port):
+        return bytes.fromhex(namespace.run("cat", f"/sys/class/net/{port}/address").stdout.decode().strip().replace(":", ""))
+    client, server = lab.network.client, lab.network.server
+    ends = {"lan": (client, mac(client, "lan")), "wan": (server, mac(server, "wan"))}
+    frames = {
+        "local experiment": b"\x88\xb5" + bytes(range(200)),
+        "LLC": b"\x00\x64" + bytes(range(100)),
+        "MPLS": b"\x88\x47" + bytes(range(1, 120)),
+        # UDP. 0x8100 twice: af_packet loses a TPID of 0x88a8 when it puts back the tag that the kernel took out.
+        "two tags": bytes.fromhex("8100000a8100001408004500001c000000004011f6cdc0000201c00002021f901f9000080000"),
+    }
+    for source, target in (("lan", "wan"), ("wan", "lan")):
+        (sender, own), (receiver, peer) = ends[source], ends[target]
+        with _raw(sender, source) as out, _raw(receiver, target) as heard:
+            for what, rest in frames.items():
+                frame = peer + own + rest
+                out.send(frame)
+                if not _heard(heard, frame):
+                    raise Failed(f"{what}: not received as it was sent, {source} to {target}")
+    return f"{len(frames)} kinds, both ways"
+
+
+def _raw(namespace, port):
+    with namespace.entered():
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        sock.bind((port, ETH_P_ALL))
+    sock.settimeout(2)
+    return sock
+
+
+def _heard(sock, frame):
+    """Whether the frame comes in, among whatever else does. The kernel may hand over the outer tag beside the frame."""
+    while True:
+        try:
+            got, tag = receive_frame(sock)
+        except TimeoutError:
+            return False
+        if got is not None and got[:12] + (tag or b"") + got[12:] == frame:
+            return True
