@@ -39,6 +39,7 @@ fn assert_decrypted(run: &Run, exchange: &Exchange, case: &dyn std::fmt::Debug) 
 }
 
 /// Ends of a hello of pieces of at most `size` bytes.
+#[cfg(feature = "aws-lc-rs")]
 fn chunks(hello: &[u8], size: usize) -> Vec<Piece> {
     let chunk = |(n, bytes): (usize, &[u8])| (n * size, bytes.to_vec(), AT_ONCE);
     hello.chunks(size).enumerate().map(chunk).collect()

@@ -18,7 +18,7 @@ pub enum Provider {
     /// AWS-LC: fastest, and the only one with X25519MLKEM768.
     #[cfg(feature = "aws-lc-rs")]
     AwsLcRs,
-    /// ring: a smaller build; no post-quantum groups and no RSA leaf keys.
+    /// ring: a smaller build; no post-quantum groups, and RSA leaf keys only where aws-lc-rs is built in too.
     #[cfg(feature = "ring")]
     Ring,
 }
