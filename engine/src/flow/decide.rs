@@ -69,9 +69,7 @@ impl<F: Frame> Flow<F> {
         flight: FirstFlight<F>,
         reason: Reason,
     ) -> Phase<F> {
-        if matches!(reason, Reason::HelloNotTls | Reason::ClientClosed)
-            && fx.shared().outside_tls.bypass_not_tls
-        {
+        if reason == Reason::HelloNotTls && fx.shared().outside_tls.bypass_not_tls {
             self.decided = Some((Action::Bypass, None));
             return self.release(fx, flight);
         }

@@ -36,6 +36,11 @@ impl Headers {
         &frame[self.l4..self.end]
     }
 
+    /// TTL (IPv4) or hop limit (IPv6).
+    pub fn hop_limit(&self, frame: &[u8]) -> u8 {
+        frame[self.l3 + if self.source.is_ipv4() { 8 } else { 7 }]
+    }
+
     /// The IP header's own checksum (IPv4) and the TCP checksum are right.
     pub fn verify_checksums(&self, frame: &[u8]) -> Result<(), PacketDrop> {
         if self.source.is_ipv4() && !Ipv4Packet::new_unchecked(&frame[self.l3..self.end]).verify_checksum() {
