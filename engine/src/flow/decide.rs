@@ -153,10 +153,11 @@ impl<F: Frame> Flow<F> {
     fn release<E: Effects<Frame = F>>(&mut self, fx: &mut E, flight: FirstFlight<F>) -> Phase<F> {
         match flight {
             FirstFlight::Held(peeking) => {
-                for frame in peeking.into_frames(fx) {
+                let (frames, released) = peeking.release(fx);
+                for frame in frames {
                     fx.send(Side::Server, frame);
                 }
-                Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time))
+                Phase::Bypassed(Bypassed::released(fx.now(), fx.shared().limits.idle_time, released))
             }
             FirstFlight::Taken(hearing) => {
                 let mut told = Told::default();

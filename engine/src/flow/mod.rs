@@ -26,7 +26,7 @@ use tcp_stack::{Duration, Instant, Segment};
 
 use self::adopted::{Adopted, Told};
 use self::blocked::Blocked;
-use self::bypassed::Bypassed;
+use self::bypassed::{Bypassed, Released};
 use self::decide::FirstFlight;
 pub use self::effects::{Effects, Limits, OutsideTls, Shared};
 use self::hearing::Hearing;
@@ -170,10 +170,12 @@ impl<F: Frame> Flow<F> {
         self.last = fx.wall();
         self.active = fx.now();
         if let Phase::Bypassed(bypassed) = &mut self.phase {
-            if let Ok(segment) = Segment::parse(headers.segment(frame.data())) {
-                bypassed.observe(fx.now(), from, &segment);
-            }
-            return fx.send(from.other(), frame);
+            let (now, idle) = (fx.now(), fx.shared().limits.idle_time);
+            let segment = Segment::parse(headers.segment(frame.data()));
+            return match segment.map_or(true, |segment| bypassed.observe(now, idle, from, &segment)) {
+                true => fx.send(from.other(), frame),
+                false => fx.counters().drop_packet(PacketDrop::BrokenHandshake),
+            };
         }
         if let Err(reason) = headers.verify_checksums(frame.data()) {
             return fx.counters().drop_packet(reason);
@@ -355,7 +357,9 @@ impl<F: Frame> Flow<F> {
         if fx.shared().outside_tls.bypass_not_tls && !opening.server_has_closed() {
             self.decided = Some((Action::Bypass, None));
             fx.send(from.other(), frame);
-            return Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time));
+            let released = Released::new(&opening, Vec::new());
+            let idle = fx.shared().limits.idle_time;
+            return Phase::Bypassed(Bypassed::released(fx.now(), idle, released));
         }
         self.decided = Some((Action::Block, None));
         let limits = fx.shared().limits;
