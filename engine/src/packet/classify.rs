@@ -92,9 +92,13 @@ fn ethernet(frame: &[u8]) -> Option<(u16, usize, [Option<u16>; 2])> {
         if !ETHERTYPES_VLAN.contains(&ethertype) {
             break;
         }
-        *tag = Some(be16(frame, offset + 2)? & 0x0fff);
+        // Id 0 is no VLAN but a priority (802.1Q 9.6): hosts take such a frame for an untagged one.
+        *tag = Some(be16(frame, offset + 2)? & 0x0fff).filter(|id| *id != 0);
         offset += 4;
         ethertype = be16(frame, offset)?;
+    }
+    if vlan[0].is_none() {
+        vlan.swap(0, 1);
     }
     Some((ethertype, offset + 2, vlan))
 }
