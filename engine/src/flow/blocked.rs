@@ -4,6 +4,9 @@ use tcp_stack::{Instant, Segment};
 
 use super::effects::Effects;
 use super::leg::{Leg, earlier};
+use crate::driver::Frame;
+use crate::packet::{Headers, reset_for};
+use crate::reason::PacketDrop;
 use crate::side::Side;
 
 /// An ended flow. It stays for a while so that late packets do not pass as a flow seen from the middle.
@@ -47,13 +50,14 @@ impl Blocked {
     }
 
     /// A late packet.
-    pub(super) fn handle<E: Effects>(&mut self, fx: &mut E, from: Side, segment: &Segment<'_>) {
-        let Some((client, server)) = &mut self.legs else { return };
+    pub(super) fn handle<E: Effects>(&mut self, fx: &mut E, from: Side, frame: &[u8], headers: &Headers) {
+        let Some((client, server)) = &mut self.legs else { return refuse(fx, from, frame, headers) };
+        let Ok(segment) = Segment::parse(headers.segment(frame)) else { return };
         let leg = match from {
             Side::Client => client,
             Side::Server => server,
         };
-        leg.tcp.handle_segment(fx.now(), segment);
+        leg.tcp.handle_segment(fx.now(), &segment);
         leg.tcp.consume(leg.tcp.recv().len());
         leg.transmit(fx);
     }
@@ -78,5 +82,17 @@ impl Blocked {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let legs = self.legs.as_ref().and_then(|(c, s)| earlier(c.poll_timeout(), s.poll_timeout()));
         earlier(legs, Some(self.until))
+    }
+}
+
+/// Whoever still speaks has missed our RST, or did not find its number right and says which one is (RFC 5961 3.2).
+fn refuse<E: Effects>(fx: &mut E, from: Side, frame: &[u8], headers: &Headers) {
+    let Some(reset) = reset_for(frame, headers) else { return };
+    match fx.allocate().and_then(|mut frame| frame.set_len(reset.len()).then_some(frame)) {
+        Some(mut answer) => {
+            answer.data_mut().copy_from_slice(reset.as_slice());
+            fx.send(from, answer);
+        }
+        None => fx.counters().drop_packet(PacketDrop::NoBuffer),
     }
 }

@@ -1,7 +1,8 @@
 //! A flow that goes by untouched: only counted, until it ends.
 
-use tcp_stack::{Duration, Instant, Segment};
+use tcp_stack::{Duration, Instant, Segment, Seq};
 
+use super::opening::Opening;
 use crate::reason::Reason;
 use crate::side::Side;
 
@@ -13,24 +14,54 @@ pub(super) struct Bypassed {
     fin: [bool; 2],
     /// When it is over, unless something comes by: the reason, should nothing more come.
     ends: (Instant, Reason),
-    idle: Duration,
+    /// What it was released for; none where its addresses decided.
+    released: Option<Box<Released>>,
+}
+
+/// The connection and the first bytes that a flow was released for: nothing else may pass in their place.
+///
+/// A server need not take a segment that the engine has seen: its TTL may be too low, its timestamp old (RFC 7323 5.3),
+/// its ACK of nothing. The client could then say something else.
+pub(super) struct Released {
+    server_isn: Seq,
+    /// Where the client's stream begins, and how. Empty when the server has acknowledged it.
+    start: Seq,
+    bytes: Vec<u8>,
 }
 
 impl Bypassed {
-    /// Begins now.
+    /// Begins now; silence ends it after `idle`.
     pub(super) fn new(now: Instant, idle: Duration) -> Self {
-        Self { fin: [false; 2], ends: (now + idle, Reason::Idle), idle }
+        Self { fin: [false; 2], ends: (now + idle, Reason::Idle), released: None }
     }
 
-    /// A segment goes by. Numbers are not checked: a forged FIN or RST ends our counting early, never the flow.
-    pub(super) fn observe(&mut self, now: Instant, from: Side, segment: &Segment<'_>) {
+    /// The same, for a flow that has been looked at.
+    pub(super) fn released(now: Instant, idle: Duration, released: Option<Box<Released>>) -> Self {
+        Self { released, ..Self::new(now, idle) }
+    }
+
+    /// A segment comes by. False: it may not pass.
+    ///
+    /// Numbers are not checked: a forged FIN or RST ends our counting early, never the flow.
+    pub(super) fn observe(&mut self, now: Instant, idle: Duration, from: Side, segment: &Segment<'_>) -> bool {
+        if let Some(released) = &mut self.released {
+            if released.is_another_connection(from, segment) {
+                // Nobody has decided about that one. The client's SYN comes again and begins a flow.
+                (self.fin, self.ends) = ([true; 2], (now + CLOSING, Reason::Closed));
+                return false;
+            }
+            if !released.allows(from, segment) {
+                return false;
+            }
+        }
         self.fin[from as usize] |= segment.flags.fin;
         self.ends = match (segment.flags.rst, from) {
             (true, Side::Client) => (now + CLOSING, Reason::ClientReset),
             (true, Side::Server) => (now + CLOSING, Reason::ServerReset),
             _ if self.fin == [true; 2] => (now + CLOSING, Reason::Closed),
-            _ => (now + self.idle, Reason::Idle),
+            _ => (now + idle, Reason::Idle),
         };
+        true
     }
 
     /// The flow has been closed or reset, as far as one can see.
@@ -41,5 +72,39 @@ impl Bypassed {
     /// When it ends, and why.
     pub(super) fn ends(&self) -> (Instant, Reason) {
         self.ends
+    }
+}
+
+impl Released {
+    /// None before the SYN-ACK.
+    pub(super) fn new(opening: &Opening, bytes: Vec<u8>) -> Option<Box<Self>> {
+        let server_isn = opening.server_isn()?;
+        Some(Box::new(Self { server_isn, start: opening.client_start(), bytes }))
+    }
+
+    fn is_another_connection(&self, from: Side, segment: &Segment<'_>) -> bool {
+        from == Side::Server && segment.flags.syn && segment.seq != self.server_isn
+    }
+
+    fn allows(&mut self, from: Side, segment: &Segment<'_>) -> bool {
+        if from == Side::Server {
+            let end = self.start + self.bytes.len() as u32;
+            if segment.ack.is_some_and(|ack| !end.after(ack)) {
+                self.bytes = Vec::new();
+            }
+            return true;
+        }
+        if segment.flags.syn {
+            return segment.payload.is_empty(); // Fast Open (RFC 7413) would be a connection of its own
+        }
+        // The segment's place in the stream; before its start it is negative.
+        let at = i64::from(segment.seq.since(self.start) as i32);
+        let (from, to) = (at.max(0), (at + segment.payload.len() as i64).min(self.bytes.len() as i64));
+        if from >= to {
+            return true;
+        }
+        let known = &self.bytes[from as usize..to as usize];
+        // The urgent pointer may take a byte out of what the server reads (RFC 6093 3.1).
+        *known == segment.payload[(from - at) as usize..(to - at) as usize] && !segment.flags.urg
     }
 }

@@ -69,9 +69,7 @@ impl<F: Frame> Flow<F> {
         flight: FirstFlight<F>,
         reason: Reason,
     ) -> Phase<F> {
-        if matches!(reason, Reason::HelloNotTls | Reason::ClientClosed)
-            && fx.shared().outside_tls.bypass_not_tls
-        {
+        if reason == Reason::HelloNotTls && fx.shared().outside_tls.bypass_not_tls {
             self.decided = Some((Action::Bypass, None));
             return self.release(fx, flight);
         }
@@ -155,10 +153,11 @@ impl<F: Frame> Flow<F> {
     fn release<E: Effects<Frame = F>>(&mut self, fx: &mut E, flight: FirstFlight<F>) -> Phase<F> {
         match flight {
             FirstFlight::Held(peeking) => {
-                for frame in peeking.into_frames(fx) {
+                let (frames, released) = peeking.release(fx);
+                for frame in frames {
                     fx.send(Side::Server, frame);
                 }
-                Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time))
+                Phase::Bypassed(Bypassed::released(fx.now(), fx.shared().limits.idle_time, released))
             }
             FirstFlight::Taken(hearing) => {
                 let mut told = Told::default();

@@ -26,7 +26,7 @@ use tcp_stack::{Duration, Instant, Segment};
 
 use self::adopted::{Adopted, Told};
 use self::blocked::Blocked;
-use self::bypassed::Bypassed;
+use self::bypassed::{Bypassed, Released};
 use self::decide::FirstFlight;
 pub use self::effects::{Effects, Limits, OutsideTls, Shared};
 use self::hearing::Hearing;
@@ -170,10 +170,12 @@ impl<F: Frame> Flow<F> {
         self.last = fx.wall();
         self.active = fx.now();
         if let Phase::Bypassed(bypassed) = &mut self.phase {
-            if let Ok(segment) = Segment::parse(headers.segment(frame.data())) {
-                bypassed.observe(fx.now(), from, &segment);
-            }
-            return fx.send(from.other(), frame);
+            let (now, idle) = (fx.now(), fx.shared().limits.idle_time);
+            let segment = Segment::parse(headers.segment(frame.data()));
+            return match segment.map_or(true, |segment| bypassed.observe(now, idle, from, &segment)) {
+                true => fx.send(from.other(), frame),
+                false => fx.counters().drop_packet(PacketDrop::BrokenHandshake),
+            };
         }
         if let Err(reason) = headers.verify_checksums(frame.data()) {
             return fx.counters().drop_packet(reason);
@@ -182,6 +184,11 @@ impl<F: Frame> Flow<F> {
         self.phase = match phase {
             Phase::Opening(opening) => self.open(fx, opening, from, frame, &mut headers),
             Phase::Peeking(peeking) => self.peek(fx, peeking, from, frame, &headers),
+            Phase::Blocked(mut blocked) => {
+                fx.counters().drop_packet(PacketDrop::FlowEnded);
+                blocked.handle(fx, from, frame.data(), &headers);
+                Phase::Blocked(blocked)
+            }
             phase => match Segment::parse(headers.segment(frame.data_mut())) {
                 Ok(segment) => self.handle_segment(fx, phase, from, &segment),
                 Err(_) => {
@@ -263,6 +270,13 @@ impl<F: Frame> Flow<F> {
             }
             Phase::Peeking(peeking) => self.phase = self.no_hello(fx, FirstFlight::Held(peeking), reason),
             Phase::Hearing(hearing) => self.phase = self.no_hello(fx, FirstFlight::Taken(hearing), reason),
+            Phase::Opening(mut opening) => {
+                // It would go on without us, as one that is seen from the middle.
+                if !opening.is_closing() {
+                    reset_ends(fx, &mut opening);
+                }
+                self.phase = Phase::Opening(opening);
+            }
             phase => self.phase = phase,
         }
         self.finish(fx, reason);
@@ -288,6 +302,7 @@ impl<F: Frame> Flow<F> {
             fx.counters().drop_packet(PacketDrop::BadTcpHeader);
             return Phase::Opening(opening);
         };
+        opening.note_hops(from, headers.hop_limit(frame.data()));
         match opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers)) {
             Opened::Pass => fx.send(from.other(), frame),
             Opened::PassSyn => {
@@ -297,9 +312,8 @@ impl<F: Frame> Flow<F> {
             }
             Opened::Reset => {
                 fx.send(from.other(), frame);
-                self.phase = Phase::Opening(opening);
-                self.finish(fx, if from == Side::Client { Reason::ClientReset } else { Reason::ServerReset });
-                return std::mem::replace(&mut self.phase, Phase::Moving);
+                let reason = if from == Side::Client { Reason::ClientReset } else { Reason::ServerReset };
+                return self.reset(fx, opening, reason);
             }
             Opened::Unwanted => fx.counters().drop_packet(PacketDrop::BrokenHandshake),
             Opened::ClientData => {
@@ -318,6 +332,19 @@ impl<F: Frame> Flow<F> {
         Phase::Opening(opening)
     }
 
+    /// A RST has passed. Whether it arrives is not ours to know, so ours follow, and what still comes is answered alike.
+    fn reset<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        mut opening: Box<Opening>,
+        reason: Reason,
+    ) -> Phase<F> {
+        let blocked = reset_ends(fx, &mut opening);
+        self.phase = Phase::Opening(opening);
+        self.report_flow(fx, reason);
+        Phase::Blocked(Box::new(blocked))
+    }
+
     /// The server speaks first: whatever this is, TLS it is not.
     fn not_tls<E: Effects<Frame = F>>(
         &mut self,
@@ -326,10 +353,13 @@ impl<F: Frame> Flow<F> {
         from: Side,
         frame: F,
     ) -> Phase<F> {
-        if fx.shared().outside_tls.bypass_not_tls {
+        // Where it has closed already, it may be that only we have seen that.
+        if fx.shared().outside_tls.bypass_not_tls && !opening.server_has_closed() {
             self.decided = Some((Action::Bypass, None));
             fx.send(from.other(), frame);
-            return Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time));
+            let released = Released::new(&opening, Vec::new());
+            let idle = fx.shared().limits.idle_time;
+            return Phase::Bypassed(Bypassed::released(fx.now(), idle, released));
         }
         self.decided = Some((Action::Block, None));
         let limits = fx.shared().limits;
@@ -356,10 +386,18 @@ impl<F: Frame> Flow<F> {
             fx.counters().drop_packet(PacketDrop::BrokenHandshake);
             return Phase::Peeking(peeking);
         }
-        if segment.flags.syn || from == Side::Server {
+        if segment.flags.syn && from == Side::Client {
+            fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            return Phase::Peeking(peeking);
+        }
+        if from == Side::Server {
             let opened =
                 peeking.opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers));
             return self.peek_beside(fx, peeking, opened, from, frame);
+        }
+        if segment.flags.urg {
+            // The urgent pointer may take a byte out of what the server reads (RFC 6093 3.1).
+            return self.no_hello(fx, FirstFlight::Held(peeking), Reason::HelloAmbiguous);
         }
         let (fin, end) = (segment.flags.fin, segment.seq + segment.payload.len() as u32);
         let inserted = peeking.insert(&segment);
@@ -391,9 +429,9 @@ impl<F: Frame> Flow<F> {
             Opened::Pass | Opened::PassSyn => fx.send(from.other(), frame),
             Opened::Reset => {
                 fx.send(from.other(), frame);
-                peeking.into_frames(fx);
                 self.report_tls(fx, None, None, Reason::ServerReset);
-                return self.block(fx, Blocked::reset, None, Reason::ServerReset);
+                let legs = peeking.adopt(fx);
+                return self.block(fx, Blocked::reset, legs, Reason::ServerReset);
             }
             Opened::ServerData => {
                 let (opening, held) = peeking.into_opening(fx);
@@ -427,11 +465,6 @@ impl<F: Frame> Flow<F> {
                 let (adopted, progress) = adopted.handle_segment(fx, from, segment, &mut told);
                 self.follow(fx, adopted, progress, told)
             }
-            Phase::Blocked(mut blocked) => {
-                fx.counters().drop_packet(PacketDrop::FlowEnded);
-                blocked.handle(fx, from, segment);
-                Phase::Blocked(blocked)
-            }
             phase => phase,
         }
     }
@@ -444,6 +477,19 @@ impl<F: Frame> Flow<F> {
             server: self.identity.server,
         }
     }
+}
+
+/// RST to both ends, if the server has answered. An end takes it at the very number that it expects next (RFC 5961 3.2),
+/// and whether a FIN that has passed has also arrived is not known: so both numbers are tried.
+fn reset_ends<E: Effects>(fx: &mut E, opening: &mut Opening) -> Blocked {
+    let limits = fx.shared().limits;
+    let legs = opening.adopt(fx.now(), None, fx.mtu(), &limits);
+    let blocked = Blocked::reset(fx, legs);
+    if opening.forget_fins() {
+        let legs = opening.adopt(fx.now(), None, fx.mtu(), &limits);
+        Blocked::reset(fx, legs);
+    }
+    blocked
 }
 
 #[cfg(test)]

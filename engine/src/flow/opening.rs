@@ -23,6 +23,11 @@ pub(super) struct Opening {
     again: Option<Observed>,
     /// Ends that have sent a FIN without ever sending payload.
     fin: [bool; 2],
+    /// Highest TTL or hop limit that each end has used. What we send in its name has no lower one: a segment that was
+    /// made to die on its way must not lead to a RST that dies there too.
+    hops: [u8; 2],
+    /// The server has been heard, even if not with a SYN-ACK.
+    server_heard: bool,
     syn_at: Instant,
     syn_ack_at: Instant,
     client_rtt: Option<Duration>,
@@ -99,10 +104,18 @@ impl Opening {
             to_client: None,
             again: None,
             fin: [false; 2],
+            hops: [0; 2],
+            server_heard: false,
             syn_at: now,
             syn_ack_at: now,
             client_rtt: None,
         }
+    }
+
+    /// A frame of an end has come with this TTL or hop limit.
+    pub(super) fn note_hops(&mut self, from: Side, hops: u8) {
+        let known = &mut self.hops[from as usize];
+        *known = hops.max(*known);
     }
 
     /// Looks at a segment before it is passed on. `template` makes the template of the frame it came in.
@@ -125,20 +138,32 @@ impl Opening {
                 return Opened::Unwanted;
             }
             if self.server.is_none() {
-                *self = Self::new(now, segment); // repeated, or begun anew before the server answered
+                // Repeated, or begun anew before the server answered.
+                let Self { hops, server_heard, .. } = *self;
+                *self = Self { hops, server_heard, ..Self::new(now, segment) };
             } else if segment.seq != self.client.isn {
                 self.again = Some(Observed::syn(now, segment));
             }
             return Opened::PassSyn;
         }
         if segment.flags.rst {
-            return if segment.seq.since(self.client.isn) <= 1 { Opened::Reset } else { Opened::Pass };
+            // Before the SYN-ACK there is nothing to reset: it may answer a challenge ACK, or never arrive.
+            let fits = segment.seq.since(self.client.isn) <= 1 && self.server.is_some();
+            return if fits { Opened::Reset } else { Opened::Pass };
         }
         let Some(server) = self.server else {
-            return if segment.payload.is_empty() { Opened::Pass } else { Opened::OneDirection };
+            return match (segment.payload.is_empty(), self.server_heard) {
+                (true, _) => Opened::Pass,
+                (false, false) => Opened::OneDirection,
+                (false, true) => Opened::Unwanted,
+            };
         };
         // Bytes before the stream are a keep-alive probe (RFC 9293 3.8.4).
         if !segment.payload.is_empty() && segment.end().after(self.client_start()) {
+            if self.fin[Side::Client as usize] {
+                return Opened::Unwanted; // nothing follows a FIN: one of the two is not meant for the server
+            }
+            self.again = None;
             // A server that has sent its FIN already will not answer a ClientHello.
             return if self.server_has_closed() { Opened::ServerData } else { Opened::ClientData };
         }
@@ -158,6 +183,7 @@ impl Opening {
         template: impl FnOnce() -> Template,
     ) -> Opened {
         let answers_syn = segment.ack == Some(self.client.isn + 1);
+        self.server_heard = true;
         if segment.flags.rst {
             let next = self.server.map_or(segment.seq, |s| s.isn + 1);
             // Before the SYN-ACK only a RST that acknowledges the SYN counts (RFC 9293 3.10.7.3).
@@ -167,7 +193,7 @@ impl Opening {
         if segment.flags.syn {
             if let Some(again) = self.again.filter(|again| segment.ack == Some(again.isn + 1)) {
                 // The server has forgotten the old connection and opens a new one.
-                *self = Self::from_syn(now, again);
+                *self = Self { hops: self.hops, server_heard: true, ..Self::from_syn(now, again) };
             } else if !answers_syn || self.server.is_some_and(|s| s.isn != segment.seq) {
                 return Opened::Unwanted;
             }
@@ -180,7 +206,11 @@ impl Opening {
             }
             return Opened::PassSyn;
         }
-        let Some(Observed { isn, .. }) = self.server else { return Opened::Unwanted };
+        let Some(Observed { isn, .. }) = self.server else {
+            // A challenge ACK (RFC 5961 4.2) of a connection that the client has forgotten: its RST will end that.
+            let challenge = segment.ack.is_some() && !answers_syn && segment.seq_len() == 0;
+            return if challenge { Opened::Pass } else { Opened::Unwanted };
+        };
         if !segment.payload.is_empty() && segment.end().after(isn + 1) {
             return Opened::ServerData;
         }
@@ -190,6 +220,11 @@ impl Opening {
             server.acknowledged(now, segment, scale);
         }
         Opened::Pass
+    }
+
+    /// The number of the SYN-ACK.
+    pub(super) fn server_isn(&self) -> Option<Seq> {
+        self.server.map(|server| server.isn)
     }
 
     /// Where the client's stream begins.
@@ -207,6 +242,11 @@ impl Opening {
         self.fin[Side::Server as usize]
     }
 
+    /// From now on as if no FIN had passed. False: none has.
+    pub(super) fn forget_fins(&mut self) -> bool {
+        std::mem::take(&mut self.fin) != [false; 2]
+    }
+
     /// Both ends have closed without a byte of payload.
     pub(super) fn is_closing(&self) -> bool {
         self.fin == [true; 2]
@@ -221,8 +261,10 @@ impl Opening {
         mtu: usize,
         limits: &Limits,
     ) -> Option<(Leg, Leg)> {
-        let (server, to_client) = (self.server?, self.to_client.clone()?);
-        let to_server = to_server.unwrap_or_else(|| to_client.reversed());
+        let (server, mut to_client) = (self.server?, self.to_client.clone()?);
+        let mut to_server = to_server.unwrap_or_else(|| to_client.reversed());
+        to_server.raise_hop_limit(self.hops[Side::Client as usize]);
+        to_client.raise_hop_limit(self.hops[Side::Server as usize]);
         let room = (mtu - to_client.ip_header_len() - 20).min(u16::MAX.into()) as u16;
         let default_mss = DEFAULT_MSS[usize::from(to_client.ip_header_len() == 40)];
         let both = |a: Option<(u32, Instant)>, b: Option<(u32, Instant)>| Some((a?, b?));

@@ -3,6 +3,7 @@
 
 use tcp_stack::{Duration, Instant, Segment, Seq};
 
+use super::bypassed::Released;
 use super::effects::{Effects, Limits};
 use super::leg::Leg;
 use super::opening::Opening;
@@ -130,10 +131,10 @@ impl<F: Frame> Peeking<F> {
         (self.opening, self.held)
     }
 
-    /// The held frames, in the order in which they came.
-    pub(super) fn into_frames<E: Effects<Frame = F>>(self, fx: &mut E) -> Vec<F> {
+    /// The held frames, in the order in which they came, and what they are released for.
+    pub(super) fn release<E: Effects<Frame = F>>(self, fx: &mut E) -> (Vec<F>, Option<Box<Released>>) {
         fx.release(self.held.len());
-        self.held
+        (self.held, Released::new(&self.opening, self.prefix.contiguous().to_vec()))
     }
 }
 

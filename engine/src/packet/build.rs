@@ -63,6 +63,12 @@ impl Template {
         usize::from(self.len - self.l3)
     }
 
+    /// Sees to it that the TTL or hop limit is not below this.
+    pub fn raise_hop_limit(&mut self, least: u8) {
+        let at = usize::from(self.l3) + if self.ip_header_len() == 20 { 8 } else { 7 };
+        self.bytes[at] = least.max(self.bytes[at]);
+    }
+
     /// Source and destination port.
     pub fn ports(&self) -> (u16, u16) {
         (self.source_port, self.destination_port)

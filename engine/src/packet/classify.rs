@@ -36,6 +36,11 @@ impl Headers {
         &frame[self.l4..self.end]
     }
 
+    /// TTL (IPv4) or hop limit (IPv6).
+    pub fn hop_limit(&self, frame: &[u8]) -> u8 {
+        frame[self.l3 + if self.source.is_ipv4() { 8 } else { 7 }]
+    }
+
     /// The IP header's own checksum (IPv4) and the TCP checksum are right.
     pub fn verify_checksums(&self, frame: &[u8]) -> Result<(), PacketDrop> {
         if self.source.is_ipv4() && !Ipv4Packet::new_unchecked(&frame[self.l3..self.end]).verify_checksum() {
@@ -87,9 +92,13 @@ fn ethernet(frame: &[u8]) -> Option<(u16, usize, [Option<u16>; 2])> {
         if !ETHERTYPES_VLAN.contains(&ethertype) {
             break;
         }
-        *tag = Some(be16(frame, offset + 2)? & 0x0fff);
+        // Id 0 is no VLAN but a priority (802.1Q 9.6): hosts take such a frame for an untagged one.
+        *tag = Some(be16(frame, offset + 2)? & 0x0fff).filter(|id| *id != 0);
         offset += 4;
         ethertype = be16(frame, offset)?;
+    }
+    if vlan[0].is_none() {
+        vlan.swap(0, 1);
     }
     Some((ethertype, offset + 2, vlan))
 }

@@ -203,7 +203,7 @@ impl<IO: Io> Worker<IO> {
         let mut found = self.table.find(hash, &key);
         if let Some(id) = found
             && begins
-            && self.table.get_mut(id).is_some_and(|e| e.client_port == port.side && e.flow.gives_way())
+            && self.table.get_mut(id).is_some_and(|e| e.gives_way(port.side))
         {
             self.end_flow(id, Reason::Closed);
             found = None;
@@ -400,6 +400,17 @@ impl<IO: Io> Worker<IO> {
         let deadline = entry.flow.poll_timeout(&self.desk.shared);
         if crate::timer_wheel::tick(deadline) < entry.armed {
             entry.armed = self.wheel.set(deadline, id);
+        }
+    }
+}
+
+impl<F: Frame> Entry<F> {
+    /// A SYN from this port begins a new flow. So does one from inside where a SYN from outside came first: both ends may
+    /// open at once (RFC 9293 3.5), but a server must not be able to say that its client's connection is its own.
+    fn gives_way(&self, port: Side) -> bool {
+        match (self.client_port, port) {
+            (Side::Server, Side::Client) => true,
+            (client, port) => client == port && self.flow.gives_way(),
         }
     }
 }

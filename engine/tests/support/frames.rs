@@ -32,6 +32,11 @@ impl TcpFrame {
         self.headers.verify_checksums(&self.bytes).is_ok()
     }
 
+    /// TTL or hop limit.
+    pub(crate) fn hops(&self) -> u8 {
+        self.bytes[self.headers.l3 + if self.headers.source.is_ipv4() { 8 } else { 7 }]
+    }
+
     pub(crate) fn source_port(&self) -> u16 {
         self.headers.source.port()
     }

@@ -1,0 +1,360 @@
+//! Clients and servers that try to talk past the engine: segments that it sees and the other end does not, resets and
+//! SYNs at the wrong time, numbers that come again. Told frame by frame, as no decent TCP would do it.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use smoltcp::wire::{IpAddress, Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber};
+use support::frames::{TcpFrame, ethernet};
+use support::lab::{Lab, NAME, Setup};
+use support::rules::{Action, Rules};
+use wireglass::flow::OutsideTls;
+use wireglass::peers::{Duration, Engine, Instant, Middle, Port};
+
+const CLIENT: u32 = 1_000;
+const SERVER: u32 = 70_000;
+const SYN: u8 = 0x02;
+const SYN_ACK: u8 = 0x12;
+const ACK: u8 = 0x10;
+const FIN: u8 = 0x11;
+const RST: u8 = 0x04;
+const URG: u8 = 0x30;
+
+/// A segment to be; `..from_client()` or `..from_server()` says the rest.
+#[derive(Clone)]
+struct Segment {
+    to_server: bool,
+    ttl: u8,
+    vlan: Option<u16>,
+    flags: u8,
+    seq: u32,
+    ack: u32,
+    payload: Vec<u8>,
+    client_port: u16,
+}
+
+fn from_client() -> Segment {
+    let (seq, ack) = (CLIENT + 1, SERVER + 1);
+    Segment {
+        to_server: true,
+        ttl: 64,
+        vlan: None,
+        flags: ACK,
+        seq,
+        ack,
+        payload: Vec::new(),
+        client_port: 50_000,
+    }
+}
+
+fn from_server() -> Segment {
+    Segment { to_server: false, seq: SERVER + 1, ack: CLIENT + 1, ..from_client() }
+}
+
+impl Segment {
+    fn port(&self) -> Port {
+        if self.to_server { Port::Inside } else { Port::Outside }
+    }
+
+    fn frame(&self) -> Vec<u8> {
+        let length = 40 + self.payload.len();
+        let mut bytes = vec![0; length];
+        let (client, server) = (Ipv4Address::new(10, 0, 0, 1), Ipv4Address::new(10, 0, 0, 2));
+        let (from, to) = if self.to_server { (client, server) } else { (server, client) };
+        let ports = if self.to_server { (self.client_port, 443) } else { (443, self.client_port) };
+        let mut ip = Ipv4Packet::new_unchecked(&mut bytes[..]);
+        ip.set_version(4);
+        ip.set_header_len(20);
+        ip.set_total_len(length as u16);
+        ip.set_hop_limit(self.ttl);
+        ip.set_next_header(smoltcp::wire::IpProtocol::Tcp);
+        ip.set_src_addr(from);
+        ip.set_dst_addr(to);
+        ip.fill_checksum();
+        let mut tcp = TcpPacket::new_unchecked(&mut bytes[20..]);
+        tcp.set_src_port(ports.0);
+        tcp.set_dst_port(ports.1);
+        tcp.set_seq_number(TcpSeqNumber(self.seq as i32));
+        tcp.set_ack_number(TcpSeqNumber(self.ack as i32));
+        tcp.set_header_len(20);
+        tcp.set_window_len(60_000);
+        tcp.payload_mut().copy_from_slice(&self.payload);
+        tcp.into_inner()[13] = self.flags;
+        let mut tcp = TcpPacket::new_unchecked(&mut bytes[20..]);
+        tcp.fill_checksum(&IpAddress::from(from), &IpAddress::from(to));
+        match self.vlan {
+            None => ethernet(self.to_server, 0x0800, &bytes),
+            Some(id) => {
+                let tag = [&id.to_be_bytes()[..], &[8, 0], &bytes].concat();
+                ethernet(self.to_server, 0x8100, &tag)
+            }
+        }
+    }
+}
+
+/// The engine alone, and a clock.
+struct Wire {
+    engine: Engine,
+    now: Instant,
+}
+
+impl Wire {
+    fn new(setup: &Setup) -> Self {
+        Self { engine: Lab::new().engine(setup).0, now: Instant::ZERO }
+    }
+
+    /// Sends one segment, and gives what leaves the engine for the server.
+    fn send(&mut self, segment: Segment) -> Vec<TcpFrame> {
+        self.send_both(segment).1
+    }
+
+    /// Likewise, for the client and for the server.
+    fn send_both(&mut self, segment: Segment) -> (Vec<TcpFrame>, Vec<TcpFrame>) {
+        self.engine.receive(self.now, segment.port(), segment.frame());
+        self.wait(Duration::from_micros(100))
+    }
+
+    fn wait(&mut self, time: Duration) -> (Vec<TcpFrame>, Vec<TcpFrame>) {
+        self.now += time;
+        self.engine.poll(self.now);
+        let out: Vec<_> = std::iter::from_fn(|| self.engine.transmit()).collect();
+        let to = |port: Port| {
+            let frames = out.iter().filter(move |(p, _)| *p == port);
+            frames.map(|(_, frame)| TcpFrame::parse(frame).unwrap()).collect()
+        };
+        (to(Port::Inside), to(Port::Outside))
+    }
+
+    fn shake_hands(&mut self) {
+        assert_eq!(self.send(Segment { flags: SYN, seq: CLIENT, ack: 0, ..from_client() }).len(), 1);
+        self.send(Segment { flags: SYN_ACK, seq: SERVER, ..from_server() });
+        assert_eq!(self.send(from_client()).len(), 1);
+    }
+}
+
+/// A ClientHello that fits one segment.
+fn hello(name: &'static str) -> Vec<u8> {
+    let mut lab = Lab::new();
+    lab.client.groups = vec![rustls::NamedGroup::X25519];
+    let config = lab.client.build().unwrap();
+    let mut session = rustls::ClientConnection::new(config, name.try_into().unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    session.write_tls(&mut bytes).unwrap();
+    assert!(bytes.len() < 1_400);
+    bytes
+}
+
+/// None of them carries payload; it is not asked what they are otherwise.
+#[track_caller]
+fn assert_no_payload(frames: &[TcpFrame]) {
+    assert!(frames.iter().all(|frame| frame.payload().is_empty()), "bytes of the client have left");
+}
+
+/// A RST among them that the other end takes: at exactly this number (RFC 5961 3.2), and alive when it arrives.
+#[track_caller]
+fn assert_reset(frames: &[TcpFrame], seq: u32) {
+    let fits = |frame: &TcpFrame| {
+        let tcp = frame.tcp();
+        tcp.rst() && tcp.seq_number() == TcpSeqNumber(seq as i32) && frame.hops() >= 32
+    };
+    assert!(frames.iter().any(fits), "no RST at {seq} among {} frames", frames.len());
+}
+
+/// The client's hello does not reach the server, now or after the flow has been forgotten, or else the server has been
+/// reset before.
+#[track_caller]
+fn assert_client_gets_nothing_through(wire: &mut Wire) {
+    let hello = Segment { payload: hello("secret.example.com"), ..from_client() };
+    assert_no_payload(&wire.send(hello.clone()));
+}
+
+#[test]
+fn a_reset_that_dies_on_its_way_to_the_server() {
+    let mut wire = Wire::new(&Setup::default());
+    wire.shake_hands();
+    let out = wire.send(Segment { flags: RST, ttl: 1, ..from_client() });
+    assert_reset(&out, CLIENT + 1);
+    assert_client_gets_nothing_through(&mut wire);
+}
+
+#[test]
+fn a_reset_before_the_server_has_answered() {
+    let mut wire = Wire::new(&Setup::default());
+    wire.send(Segment { flags: SYN, seq: CLIENT, ack: 0, ..from_client() });
+    wire.send(Segment { flags: RST, ttl: 1, ..from_client() });
+    wire.send(Segment { flags: SYN_ACK, seq: SERVER, ..from_server() });
+    wire.send(from_client());
+    assert_client_gets_nothing_through(&mut wire);
+}
+
+#[test]
+fn a_reset_that_dies_on_its_way_to_the_client() {
+    let reset = Segment { flags: RST, ttl: 1, ..from_server() };
+    let mut wire = Wire::new(&Setup::default());
+    wire.shake_hands();
+    assert_reset(&wire.send_both(reset.clone()).0, SERVER + 1);
+    assert_client_gets_nothing_through(&mut wire);
+
+    // While half of a hello is held.
+    let hello = hello(NAME);
+    let mut wire = Wire::new(&Setup::default());
+    wire.shake_hands();
+    wire.send(Segment { payload: hello[..100].to_vec(), ..from_client() });
+    let (to_client, to_server) = wire.send_both(reset);
+    assert_reset(&to_client, SERVER + 1);
+    assert_reset(&to_server, CLIENT + 1);
+
+    // Instead of a SYN-ACK, which follows.
+    let mut wire = Wire::new(&Setup::default());
+    wire.send(Segment { flags: SYN, seq: CLIENT, ack: 0, ..from_client() });
+    wire.send(Segment { flags: RST | ACK, seq: 0, ttl: 1, ..from_server() });
+    let (to_client, _) = wire.send_both(Segment { flags: SYN_ACK, seq: SERVER, ..from_server() });
+    assert!(to_client.is_empty(), "a SYN-ACK after the RST");
+}
+
+/// What is refused is refused for good: the RST arrives, and whoever ignores it is told again.
+#[test]
+fn a_refusal_reaches_the_server_whatever_the_client_does() {
+    for ttl in [64, 1] {
+        let mut wire = Wire::new(&Setup::default());
+        wire.shake_hands();
+        assert_reset(&wire.send(Segment { ttl, payload: b"GET / HTTP/1.1".to_vec(), ..from_client() }), CLIENT + 1);
+        assert_client_gets_nothing_through(&mut wire);
+        // The server has lost the RST, and speaks up.
+        let (_, to_server) = wire.send_both(Segment { ack: CLIENT + 7, ..from_server() });
+        assert_reset(&to_server, CLIENT + 7);
+    }
+}
+
+/// A FIN that the server never gets: the numbers that the engine would go on with are not the server's.
+#[test]
+fn data_after_a_fin() {
+    let mut wire = Wire::new(&Setup::default());
+    wire.shake_hands();
+    wire.send(Segment { flags: FIN, ttl: 1, ..from_client() });
+    assert_client_gets_nothing_through(&mut wire);
+    // The flow is watched to its end, which is the server's too.
+    assert_reset(&wire.wait(Duration::from_secs(3_601)).1, CLIENT + 1);
+}
+
+/// A client that fills the table has its own silent connection thrown out of it.
+#[test]
+fn eviction_resets_a_connection_that_stands() {
+    let mut wire = Wire::new(&Setup { flows: 4, ..Setup::default() });
+    wire.shake_hands();
+    let mut to_server = Vec::new();
+    for n in 0..4 {
+        let flood = Segment { flags: SYN, seq: 5, ack: 0, client_port: 50_001 + n, ..from_client() };
+        to_server.extend(wire.send(flood));
+    }
+    assert_reset(&to_server, CLIENT + 1);
+}
+
+#[test]
+fn silence_resets_a_connection_that_stands() {
+    let mut wire = Wire::new(&Setup::default());
+    wire.shake_hands();
+    let (to_client, to_server) = wire.wait(Duration::from_secs(3_601));
+    assert_reset(&to_server, CLIENT + 1);
+    assert_reset(&to_client, SERVER + 1);
+}
+
+/// A hello with a name that is bypassed, which the server does not take, then another one at the same place.
+#[test]
+fn a_bypassed_hello_cannot_be_replaced() {
+    let setup = Setup { rules: Rules::by_name(Action::Bypass), ..Setup::default() };
+    let decoy = hello(NAME);
+    for ttl in [1, 64] {
+        let mut wire = Wire::new(&setup);
+        wire.shake_hands();
+        let decoy_segment = Segment { ttl, payload: decoy.clone(), ..from_client() };
+        assert_eq!(wire.send(decoy_segment.clone()).len(), 1, "bypassed");
+        assert_client_gets_nothing_through(&mut wire);
+        // Nor a part of it, nor behind a few bytes that were there before, nor with the urgent pointer.
+        let mut other = decoy[100..].to_vec();
+        other[20] ^= 1;
+        assert_no_payload(&wire.send(Segment { seq: CLIENT + 101, payload: other, ..from_client() }));
+        assert_no_payload(&wire.send(Segment { seq: CLIENT, payload: vec![0, 0], ..from_client() }));
+        assert_no_payload(&wire.send(Segment { flags: URG, ..decoy_segment.clone() }));
+        // The same again is a repetition; and when the server has it, all goes by.
+        assert_eq!(wire.send(decoy_segment).len(), 1, "repeated");
+        let end = CLIENT + 1 + decoy.len() as u32;
+        wire.send_both(Segment { ack: end, ..from_server() });
+        assert_eq!(wire.send(Segment { seq: end, payload: vec![7; 100], ..from_client() }).len(), 1);
+    }
+}
+
+/// A byte that the urgent pointer takes out of the stream makes two hellos of one.
+#[test]
+fn urgent_bytes_in_a_hello() {
+    let mut wire = Wire::new(&Setup { rules: Rules::by_name(Action::Bypass), ..Setup::default() });
+    wire.shake_hands();
+    assert_no_payload(&wire.send(Segment { flags: URG, payload: hello(NAME), ..from_client() }));
+}
+
+/// A second connection between the same ports does not inherit the first one's bypass.
+#[test]
+fn a_bypass_ends_with_its_connection() {
+    let mut wire = Wire::new(&Setup { rules: Rules::by_name(Action::Bypass), ..Setup::default() });
+    wire.shake_hands();
+    assert_eq!(wire.send(Segment { payload: hello(NAME), ..from_client() }).len(), 1, "bypassed");
+    // The server has forgotten the connection, and the engine has not seen it.
+    let syn = Segment { flags: SYN, seq: 9_000, ack: 0, ..from_client() };
+    let syn_ack = Segment { flags: SYN_ACK, seq: 40, ack: 9_001, ..from_server() };
+    wire.send(syn.clone());
+    assert!(wire.send_both(syn_ack.clone()).0.is_empty(), "the first answer only shows that there is a new one");
+    assert_eq!(wire.send(syn).len(), 1);
+    assert_eq!(wire.send_both(syn_ack).0.len(), 1);
+    let ack = Segment { seq: 9_001, ack: 41, ..from_client() };
+    wire.send(ack.clone());
+    assert_no_payload(&wire.send(Segment { payload: hello("secret.example.com"), ..ack }));
+}
+
+/// With `not_tls = "bypass"`: a hello that is broken off is still no reason to let the rest of it pass.
+#[test]
+fn a_hello_that_is_broken_off_by_a_fin() {
+    let outside_tls = OutsideTls { reset_midstream: false, bypass_not_tls: true };
+    let mut wire = Wire::new(&Setup { outside_tls, ..Setup::default() });
+    wire.shake_hands();
+    let hello = hello(NAME);
+    assert_no_payload(&wire.send(Segment { flags: FIN, payload: hello[..50].to_vec(), ..from_client() }));
+    let rest = Segment { seq: CLIENT + 51, payload: hello[50..].to_vec(), ..from_client() };
+    assert_no_payload(&wire.send(rest));
+
+    // A server's FIN that the client never gets.
+    let mut wire = Wire::new(&Setup { outside_tls, ..Setup::default() });
+    wire.shake_hands();
+    wire.send(Segment { flags: FIN, ttl: 1, ..from_server() });
+    assert_no_payload(&wire.send(Segment { payload: hello, ..from_client() }));
+}
+
+/// VLAN 0 is no VLAN, only a priority: hosts take such frames for untagged ones.
+#[test]
+fn a_priority_tag_is_no_other_wire() {
+    let mut wire = Wire::new(&Setup::default());
+    wire.shake_hands();
+    for id in [0, 0xe000] {
+        let tagged = Segment { vlan: Some(id), payload: hello(NAME), ..from_client() };
+        assert_no_payload(&wire.send(tagged));
+    }
+}
+
+/// A server that opens a connection "from outside" first has not made the client's own connection one of those.
+#[test]
+fn a_syn_from_outside_does_not_bypass_the_clients_connection() {
+    let mut wire = Wire::new(&Setup::default());
+    wire.send(Segment { flags: SYN, seq: 5, ack: 0, ..from_server() });
+    wire.shake_hands();
+    assert_client_gets_nothing_through(&mut wire);
+}
+
+/// A server that still has an old connection says so (RFC 5961 4.2), and the client can only help it if it hears it.
+#[test]
+fn a_challenge_ack_passes_and_opens_no_way() {
+    let mut wire = Wire::new(&Setup::default());
+    wire.send(Segment { flags: SYN, seq: 500, ack: 0, ..from_client() });
+    assert_eq!(wire.send_both(from_server()).0.len(), 1, "the challenge");
+    assert_no_payload(&wire.send(Segment { payload: hello(NAME), ..from_client() }));
+    assert_eq!(wire.send(Segment { flags: RST, ..from_client() }).len(), 1, "the old connection ends");
+    wire.shake_hands();
+}
