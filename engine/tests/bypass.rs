@@ -85,6 +85,26 @@ fn by_a_rule_on_the_name_over_bad_links() {
     }
 }
 
+/// A segment of the ClientHello is lost: it is taken in before it is known that the rule says bypass. The frames are then
+/// the engine's own, the bytes still the ends'.
+#[test]
+fn by_a_rule_on_the_name_when_the_hello_gets_stuck() {
+    let lab = Lab::new().trusting_the_server();
+    for seed in 0..30 {
+        let impairment = Impairment { loss: 0.06, reorder: 0.2, duplicate: 0.05, ..Impairment::default() };
+        let rules = Rules::by_name(Action::Bypass);
+        let setup = Setup { seed, impairment, mtu: 400, rules, ipv6: seed % 2 == 1, ..Setup::default() };
+        let exchange = Exchange::new(seed, 5_000, 20_000);
+        let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
+        run.run();
+        exchange.assert_done(run.client(), run.server(), &(&setup, run.tls_events()));
+        assert_eq!(run.client().handshake.as_ref().unwrap().chain, lab.server.chain);
+        assert_eq!(run.tls_event().reason, Reason::PolicyBypass, "{setup:?}");
+        run.settle(Duration::from_secs(4_000));
+        assert_eq!(run.engine().flows(), 0, "{setup:?}");
+    }
+}
+
 #[test]
 fn connections_to_other_ports() {
     let lab = Lab::new().trusting_the_server();

@@ -6,11 +6,12 @@ mod support;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use smoltcp::wire::{TcpPacket, TcpSeqNumber};
 use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{LIMIT, Lab, Run, Setup};
 use support::rules::{Action, Rules};
-use wireglass::peers::{Duration, Port, Random, Session, Step, Stop};
+use wireglass::peers::{Crossing, Duration, Heading, Port, Random, Session, Step, Stop};
 use wireglass::policy::Ports;
 use wireglass::reason::{PacketDrop, Reason};
 
@@ -59,7 +60,7 @@ fn malice(random: &mut Random, good: &[u8]) -> Vec<u8> {
                     tcp.set_syn(random.chance(0.5));
                     tcp.set_fin(random.chance(0.3));
                     tcp.set_rst(random.chance(0.3));
-                    tcp.set_seq_number(smoltcp::wire::TcpSeqNumber(random.next_u64() as i32));
+                    tcp.set_seq_number(TcpSeqNumber(random.next_u64() as i32));
                 });
             }
         }
@@ -155,7 +156,7 @@ fn forged_syns(run: &mut Run, count: u16) -> Vec<Vec<u8>> {
     let forged = |n: u16| {
         syn.edited(|tcp| {
             tcp.set_src_port(1_024 + n);
-            tcp.set_seq_number(smoltcp::wire::TcpSeqNumber(i32::from(n) * 7_919));
+            tcp.set_seq_number(TcpSeqNumber(i32::from(n) * 7_919));
         })
     };
     (0..count).map(forged).collect()
@@ -266,4 +267,50 @@ fn hellos_that_do_not_end() {
     run.connect(client, server);
     run.run();
     exchange.assert_done(run.client_of(12), run.server_of(12), &setup);
+}
+
+/// RST, SYN and data by someone who knows addresses and ports, and guesses the numbers (RFC 5961): in the window, but not
+/// the next, and far off.
+#[test]
+fn blind_attacks_on_an_intercepted_flow() {
+    let lab = Lab::new();
+    let exchange = Exchange::new(5, 20_000, 500_000);
+    let mut run = lab.connect_tls(&Setup::default(), exchange.client(), exchange.server());
+    run.simulation.record();
+    let client = run.client_id();
+    run.simulation.run_until(LIMIT, |s| s.client.report(client).received.len() > 10_000);
+    let last = |run: &Run, port: Port| {
+        let mut recorded = run.simulation.recorded().iter().rev();
+        let from_end = |c: &&Crossing| c.port == port && c.heading == Heading::In;
+        recorded.find(from_end).and_then(|c| TcpFrame::parse(&c.frame)).unwrap()
+    };
+    for port in [Port::Inside, Port::Outside] {
+        for distance in [-100_000, -1_500, 3_000, 20_000, 1_000_000, 1 << 30] {
+            let frame = last(&run, port);
+            let seq = TcpSeqNumber(frame.tcp().seq_number().0.wrapping_add(distance));
+            type Change = fn(&mut TcpPacket<&mut [u8]>);
+            let changes: [Change; 4] = [
+                |tcp| tcp.set_rst(true),
+                |tcp| tcp.set_syn(true),
+                |tcp| tcp.set_fin(true),
+                |tcp| tcp.set_ack_number(TcpSeqNumber(tcp.ack_number().0.wrapping_add(1 << 30))),
+            ];
+            for change in changes {
+                // A FIN in the window is believed whoever sends it, as any host does: only such that lie outside.
+                let fin = frame.edited(change);
+                let fin = TcpFrame::parse(&fin).is_some_and(|frame| frame.tcp().fin());
+                if fin && (0..=65_536).contains(&distance) {
+                    continue;
+                }
+                let forged = frame.edited(|tcp| {
+                    tcp.set_seq_number(seq);
+                    change(tcp);
+                });
+                run.simulation.inject(port, forged);
+            }
+            run.simulation.run(MILLISECOND);
+        }
+    }
+    assert_eq!(run.run(), Stop::Done);
+    exchange.assert_done(run.client(), run.server(), &run.flow_events());
 }

@@ -132,3 +132,18 @@ fn the_servers_choice_of_application_protocol_is_mirrored() {
         assert_eq!(alpn.as_deref(), chosen.map(str::as_bytes));
     }
 }
+
+/// The hosts could send jumbo frames to each other, the wire cannot carry them.
+#[test]
+fn a_wire_smaller_than_its_ends() {
+    let lab = Lab::new();
+    for ipv6 in [false, true] {
+        let setup = Setup { mtu: 9000, wire_mtu: 1500, ipv6, ..Setup::default() };
+        let exchange = Exchange::new(4, 50_000, 50_000);
+        let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
+        run.simulation.record();
+        assert_intercepted(&lab, &mut run, &exchange, &setup);
+        let longest = run.simulation.recorded().iter().map(|crossing| crossing.frame.len()).max();
+        assert_eq!(longest, Some(1514), "full frames, and no longer ones");
+    }
+}
