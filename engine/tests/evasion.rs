@@ -218,7 +218,10 @@ fn a_refusal_reaches_the_server_whatever_the_client_does() {
     for ttl in [64, 1] {
         let mut wire = Wire::new(&Setup::default());
         wire.shake_hands();
-        assert_reset(&wire.send(Segment { ttl, payload: b"GET / HTTP/1.1".to_vec(), ..from_client() }), CLIENT + 1);
+        assert_reset(
+            &wire.send(Segment { ttl, payload: b"GET / HTTP/1.1".to_vec(), ..from_client() }),
+            CLIENT + 1,
+        );
         assert_client_gets_nothing_through(&mut wire);
         // The server has lost the RST, and speaks up.
         let (_, to_server) = wire.send_both(Segment { ack: CLIENT + 7, ..from_server() });
@@ -302,7 +305,10 @@ fn a_bypass_ends_with_its_connection() {
     let syn = Segment { flags: SYN, seq: 9_000, ack: 0, ..from_client() };
     let syn_ack = Segment { flags: SYN_ACK, seq: 40, ack: 9_001, ..from_server() };
     wire.send(syn.clone());
-    assert!(wire.send_both(syn_ack.clone()).0.is_empty(), "the first answer only shows that there is a new one");
+    assert!(
+        wire.send_both(syn_ack.clone()).0.is_empty(),
+        "the first answer only shows that there is a new one"
+    );
     assert_eq!(wire.send(syn).len(), 1);
     assert_eq!(wire.send_both(syn_ack).0.len(), 1);
     let ack = Segment { seq: 9_001, ack: 41, ..from_client() };

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::assembly::Assembly;
-use crate::config::Config;
-use crate::driver::dpdk::{Ports, WorkerQueues};
+use crate::config::{Config, Wire};
+use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
 use crate::handshake::Pool;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer};
@@ -72,7 +72,9 @@ fn start(config: &Config) -> Result<Engine, String> {
         })
         .transpose()?;
 
-    let names: Vec<_> = config.wires.iter().map(|wire| (wire.inside.clone(), wire.outside.clone())).collect();
+    let ports =
+        |wire: &Wire| WirePorts { inside: wire.inside.clone(), outside: wire.outside.clone(), mtu: wire.mtu };
+    let names: Vec<_> = config.wires.iter().map(ports).collect();
     let (ports, queues) =
         Ports::open(&eal_arguments(config), &names, workers).map_err(|error| error.to_string())?;
     let ports = Arc::new(ports);

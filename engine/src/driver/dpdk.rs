@@ -54,6 +54,16 @@ impl From<dpdk::Error> for OpenError {
     }
 }
 
+/// The two ports of a wire, by device name or PCI address.
+pub struct WirePorts {
+    /// Towards the clients.
+    pub inside: String,
+    /// Towards the servers.
+    pub outside: String,
+    /// Largest IP packet to ask for; none: as the driver has it.
+    pub mtu: Option<u16>,
+}
+
 /// All ports of the engine, for control.
 pub struct Ports {
     ports: Vec<Port>,
@@ -70,20 +80,22 @@ pub struct WorkerQueues {
 }
 
 impl Ports {
-    /// Initialises EAL, and starts the ports of all wires (inside, outside) with a queue for each worker.
+    /// Initialises EAL, and starts the ports of all wires with a queue for each worker.
     ///
     /// # Errors
     /// [`OpenError`], whose text says what to do.
     pub fn open(
         eal_args: &[String],
-        wires: &[(String, String)],
+        wires: &[WirePorts],
         workers: usize,
     ) -> Result<(Self, Vec<WorkerQueues>), OpenError> {
         let eal = Arc::new(Eal::init(eal_args)?);
-        let names = wires.iter().flat_map(|(inside, outside)| [inside, outside]);
+        let names = wires.iter().flat_map(|wire| [&wire.inside, &wire.outside]);
+        let wanted = wires.iter().flat_map(|wire| [wire.mtu; 2]);
         let mut ports = names.map(|name| Port::by_name(&eal, name)).collect::<Result<Vec<_>, _>>()?;
         let infos = ports.iter().map(Port::info).collect::<Result<Vec<_>, _>>()?;
-        let largest = infos.iter().map(|info| info.mtu).max().unwrap_or_default();
+        let largest = infos.iter().zip(wanted.clone()).map(|(info, mtu)| mtu.unwrap_or(info.mtu)).max();
+        let largest = largest.unwrap_or_default();
         let room = largest.saturating_add(L2_HEADER).max(MIN_ROOM).saturating_add(HEADROOM);
         let config =
             MempoolConfig { mbufs: MBUFS, data_room: room, socket: None, ..MempoolConfig::default() };
@@ -91,7 +103,7 @@ impl Ports {
 
         let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut mtus = Vec::new();
-        for (port, info) in ports.iter_mut().zip(&infos) {
+        for ((port, info), mtu) in ports.iter_mut().zip(&infos).zip(wanted) {
             if usize::from(info.max_tx_queues) < workers {
                 let (port, queues) = (info.name.clone(), info.max_tx_queues);
                 return Err(OpenError::TooFewQueues { port, queues, workers });
@@ -99,7 +111,7 @@ impl Ports {
             let workers = workers as u16;
             // A worker without a receive queue gets its frames over the steering rings.
             let rx_queues = workers.min(info.max_rx_queues);
-            let config = PortConfig { rx_queues, tx_queues: workers, ..PortConfig::default() };
+            let config = PortConfig { rx_queues, tx_queues: workers, mtu, ..PortConfig::default() };
             let queues = port.start(&config, std::slice::from_ref(&pool))?;
             tracing::info!(port = %info, applied = ?queues.applied, "port started");
             mtus.push(usize::from(queues.applied.mtu));

@@ -43,7 +43,13 @@ impl Bypassed {
     /// A segment comes by. False: it may not pass.
     ///
     /// Numbers are not checked: a forged FIN or RST ends our counting early, never the flow.
-    pub(super) fn observe(&mut self, now: Instant, idle: Duration, from: Side, segment: &Segment<'_>) -> bool {
+    pub(super) fn observe(
+        &mut self,
+        now: Instant,
+        idle: Duration,
+        from: Side,
+        segment: &Segment<'_>,
+    ) -> bool {
         if let Some(released) = &mut self.released {
             if released.is_another_connection(from, segment) {
                 // Nobody has decided about that one. The client's SYN comes again and begins a flow.

@@ -8,6 +8,9 @@ use crate::config::reader::{Table, Value};
 /// `PortId::wire` is a byte; this is more than a machine has ports for.
 const MAX_WIRES: usize = 64;
 
+/// What NICs and DPDK's drivers take at most.
+const MAX_MTU: u16 = 9710;
+
 /// `[dpdk]`: what DPDK's environment layer (EAL) is started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dpdk {
@@ -46,6 +49,8 @@ pub struct Wire {
     pub inside: String,
     /// Port towards the servers.
     pub outside: String,
+    /// Largest IP packet, in bytes; none: as the ports have it.
+    pub mtu: Option<u16>,
 }
 
 impl Wire {
@@ -78,8 +83,9 @@ impl Wire {
         };
         let inside = port("inside", "the port towards the clients: a DPDK device name or PCI address");
         let outside = port("outside", "the port towards the servers: a DPDK device name or PCI address");
+        let mtu = table.integer("mtu", 0..=MAX_MTU, 0);
         table.finish();
-        Some(Self { name: name?.into(), inside: inside?, outside: outside? })
+        Some(Self { name: name?.into(), inside: inside?, outside: outside?, mtu: (mtu > 0).then_some(mtu) })
     }
 }
 
