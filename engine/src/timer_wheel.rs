@@ -1,14 +1,21 @@
 //! One timer wheel per worker: hierarchical, 1 ms ticks, O(1) to set and to fire.
 //!
-//! A flow keeps its own deadline and tells the wheel only when the deadline comes *earlier* than what the wheel holds;
-//! when an entry fires too early, the flow is simply set again. So a packet that pushes a timeout back costs nothing.
+//! A flow keeps its own deadline and an [`Alarm`], which tells the wheel only when the deadline comes *earlier* than what
+//! the wheel holds; when an entry fires too early, the alarm is simply set again. So a packet that pushes a timeout back
+//! costs nothing.
 
-use tcp_stack::Instant;
+use tcp_stack::{Duration, Instant};
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 /// 64^4 ms: four and a half hours. A later deadline waits in the top level and is placed again when its slot comes.
 const LEVELS: usize = 4;
+
+/// Longest time that an entry stays in the wheel. An entry cannot be taken out, so what ended flows leave behind is
+/// bounded by this; a flow that waits for longer wakes up for nothing once in this time.
+const LONGEST: Duration = Duration::from_secs(64);
+/// No tick.
+const NEVER: u64 = u64::MAX;
 
 /// The wheel; `T` names what the timer is for.
 pub struct TimerWheel<T> {
@@ -109,8 +116,59 @@ impl<T: Copy> TimerWheel<T> {
     }
 }
 
+/// One flow's place in a wheel: fires at its deadline or before.
+///
+/// A flow that swings between a near deadline and a far one would leave an entry behind at every swing. So the alarm
+/// remembers the one that it left behind, and takes it up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// The tick for which it is set.
+    set: u64,
+    /// A tick, later than that, for which the wheel has an entry too.
+    behind: u64,
+}
+
+impl Alarm {
+    /// Not set.
+    pub const fn new() -> Self {
+        Self { set: NEVER, behind: NEVER }
+    }
+
+    /// Sees to it that `wheel` fires for `what` at `at`, or before.
+    pub fn set<T: Copy>(&mut self, wheel: &mut TimerWheel<T>, at: Instant, what: T) {
+        let at = at.min(Instant::from_millis(wheel.now as i64) + LONGEST);
+        let due = tick(at).max(wheel.now + 1);
+        if due >= self.set {
+            return;
+        }
+        let is_behind = self.behind != NEVER && self.behind > wheel.now;
+        if is_behind && self.behind <= due {
+            return std::mem::swap(&mut self.set, &mut self.behind);
+        }
+        let left = std::mem::replace(&mut self.set, wheel.set(at, what));
+        if left != NEVER && !(is_behind && self.behind > left) {
+            self.behind = left;
+        }
+    }
+
+    /// An entry of the flow has fired. False: it was left behind, and nothing is due.
+    pub fn fire(&mut self, tick: u64) -> bool {
+        let fires = self.set == tick;
+        if fires {
+            self.set = NEVER;
+        }
+        fires
+    }
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The tick of a time, rounded up so that a timer never fires before it.
-pub(crate) fn tick(at: Instant) -> u64 {
+fn tick(at: Instant) -> u64 {
     (at.total_micros().max(0) as u64).div_ceil(1000)
 }
 
@@ -153,7 +211,57 @@ mod tests {
         assert_eq!(fired, [(far, ())]);
     }
 
+    /// A flow whose deadline is an hour away, but for 200 ms after each of its packets.
+    #[test]
+    fn an_alarm_that_swings_leaves_nothing_behind() {
+        let mut wheel = TimerWheel::new(ms(0));
+        let (mut alarm, mut fired) = (Alarm::new(), Vec::new());
+        let mut now = 0;
+        for packet in 0..20_000 {
+            let near = now + [200, 40, 1_000][packet % 3];
+            alarm.set(&mut wheel, ms(near), ());
+            while now < near {
+                now += 10;
+                wheel.advance(ms(now), &mut fired);
+                for (tick, ()) in fired.drain(..) {
+                    if alarm.fire(tick) {
+                        alarm.set(&mut wheel, ms(if now < near { near } else { now + 3_600_000 }), ());
+                    }
+                }
+            }
+            assert!(wheel.len() <= 4, "{} entries after {packet} packets", wheel.len());
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn an_alarm_never_fires_late(steps in proptest::collection::vec((0u64..100_000, 1u64..5_000), 1..200)) {
+            let mut wheel = TimerWheel::new(ms(7));
+            let (mut alarm, mut fired) = (Alarm::new(), Vec::new());
+            let (mut now, mut deadline) = (7, u64::MAX);
+            for (after, step) in steps {
+                deadline = deadline.min(now + after).max(now + 1);
+                alarm.set(&mut wheel, ms(deadline), ());
+                for _ in 0..step {
+                    now += 1;
+                    wheel.advance(ms(now), &mut fired);
+                    let mut rang = false;
+                    for (tick, ()) in fired.drain(..) {
+                        rang |= alarm.fire(tick);
+                    }
+                    proptest::prop_assert!(rang || now < deadline);
+                    match (rang, now >= deadline) {
+                        (true, true) => deadline = u64::MAX,
+                        (true, false) => alarm.set(&mut wheel, ms(deadline), ()),
+                        _ => {}
+                    }
+                    if deadline == u64::MAX {
+                        break;
+                    }
+                }
+            }
+        }
+
         #[test]
         fn none_is_lost_none_is_early(
             start in 0u64..1_000_000,

@@ -25,7 +25,7 @@ use crate::packet::{Class, FlowKey, Headers, KeyHasher, classify, reset_for};
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::reason::{PacketDrop, Reason};
 use crate::side::Side;
-use crate::timer_wheel::TimerWheel;
+use crate::timer_wheel::{Alarm, TimerWheel};
 
 /// Frames taken from other workers in one turn: as many as from two ports.
 const STEERED: usize = 2 * BURST;
@@ -67,8 +67,7 @@ pub struct Worker<IO: Io> {
 
 struct Entry<F> {
     flow: Flow<F>,
-    /// The tick for which the wheel holds the flow; later entries of the wheel are stale.
-    armed: u64,
+    alarm: Alarm,
     /// Where it lies; see [`Current`].
     wire: u8,
     client_port: Side,
@@ -274,7 +273,7 @@ impl<IO: Io> Worker<IO> {
         }
         let class = flow.class();
         self.desk.counters.flows(flow.phase()).inc();
-        let entry = Entry { flow, armed: u64::MAX, wire: port.wire, client_port: port.side };
+        let entry = Entry { flow, alarm: Alarm::new(), wire: port.wire, client_port: port.side };
         match self.table.insert(hash, key, class, entry) {
             Ok(id) => {
                 self.desk.counters.flows_opened.inc();
@@ -360,10 +359,9 @@ impl<IO: Io> Worker<IO> {
         let mut run = 0;
         for (tick, id) in fired.drain(..) {
             let Some(entry) = self.table.get_mut(id) else { continue };
-            if entry.armed != tick {
+            if !entry.alarm.fire(tick) {
                 continue;
             }
-            entry.armed = u64::MAX;
             if entry.flow.poll_timeout(&self.desk.shared) <= now {
                 run += 1;
                 self.with_flow(id, |flow, desk| flow.handle_timeout(desk));
@@ -398,9 +396,7 @@ impl<IO: Io> Worker<IO> {
     fn arm(&mut self, id: FlowId) {
         let Some(entry) = self.table.get_mut(id) else { return };
         let deadline = entry.flow.poll_timeout(&self.desk.shared);
-        if crate::timer_wheel::tick(deadline) < entry.armed {
-            entry.armed = self.wheel.set(deadline, id);
-        }
+        entry.alarm.set(&mut self.wheel, deadline, id);
     }
 }
 
