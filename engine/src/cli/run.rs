@@ -130,7 +130,15 @@ fn start_workers(
     for ((parts, queues), &core) in parts.into_iter().zip(queues).zip(&config.workers.cores) {
         let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall);
         let name = format!("wg-worker-{core}");
-        threads.push(WorkerThread::start(name, Some(core), config.workers.idle, Arc::clone(stop), make)?);
+        match WorkerThread::start(name, Some(core), config.workers.idle, Arc::clone(stop), make) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                // The pool waits for all its clients when it is dropped, and those that run hold theirs.
+                stop.store(true, Ordering::Relaxed);
+                threads.into_iter().for_each(|thread| drop(thread.join()));
+                return Err(error);
+            }
+        }
     }
     Ok((pool, threads))
 }
