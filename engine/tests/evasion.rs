@@ -291,6 +291,18 @@ fn a_bypassed_hello_cannot_be_replaced() {
     }
 }
 
+/// A server takes no segment without ACK, or with one of something that it has not said: neither does the engine.
+#[test]
+fn a_hello_that_no_server_would_take() {
+    let setup = Setup { rules: Rules::by_name(Action::Bypass), ..Setup::default() };
+    let mut wire = Wire::new(&setup);
+    wire.shake_hands();
+    let decoy = Segment { payload: hello(NAME), ..from_client() };
+    assert_no_payload(&wire.send(Segment { flags: 0, ..decoy.clone() }));
+    assert_no_payload(&wire.send(Segment { ack: SERVER + 2, ..decoy.clone() }));
+    assert_eq!(wire.send(decoy).len(), 1, "bypassed");
+}
+
 /// A byte that the urgent pointer takes out of the stream makes two hellos of one.
 #[test]
 fn urgent_bytes_in_a_hello() {

@@ -395,6 +395,10 @@ impl<F: Frame> Flow<F> {
                 peeking.opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers));
             return self.peek_beside(fx, peeking, opened, from, frame);
         }
+        if !peeking.opening.is_acknowledged_by(&segment) {
+            fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            return Phase::Peeking(peeking);
+        }
         if segment.flags.urg {
             // The urgent pointer may take a byte out of what the server reads (RFC 6093 3.1).
             return self.no_hello(fx, FirstFlight::Held(peeking), Reason::HelloAmbiguous);

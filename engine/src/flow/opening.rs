@@ -232,6 +232,12 @@ impl Opening {
         self.client.isn + 1
     }
 
+    /// The segment acknowledges just the SYN-ACK, as every one must that a server takes before it has said anything
+    /// (RFC 9293 3.10.7.4).
+    pub(super) fn is_acknowledged_by(&self, segment: &Segment<'_>) -> bool {
+        self.server.is_some_and(|server| segment.ack == Some(server.isn + 1))
+    }
+
     /// The server has answered.
     pub(super) fn is_open(&self) -> bool {
         self.server.is_some()
