@@ -12,7 +12,7 @@ use crate::reason::Reason;
 use crate::side::Side;
 use crate::tls::{Failure, Handshake, HandshakeReport, Input, Outcome, Output, Relay, RelayError};
 
-/// A flow that is terminated on both sides.
+/// A flow that is terminated on both sides. It stays in its box from call to call: it is large, and calls are many.
 pub(super) struct Adopted {
     client: Leg,
     server: Leg,
@@ -73,35 +73,35 @@ impl Adopted {
         legs: (Leg, Leg),
         handshake: Box<Handshake>,
         http: bool,
-    ) -> Self {
+    ) -> Box<Self> {
         Self::new(fx, legs, Tls::Handshake(handshake, [false; 2]), http)
     }
 
     /// Relays bytes as they are.
-    pub(super) fn plain<E: Effects>(fx: &E, legs: (Leg, Leg)) -> Self {
+    pub(super) fn plain<E: Effects>(fx: &E, legs: (Leg, Leg)) -> Box<Self> {
         Self::new(fx, legs, Tls::Plain, false)
     }
 
-    fn new<E: Effects>(fx: &E, (client, server): (Leg, Leg), tls: Tls, http: bool) -> Self {
+    fn new<E: Effects>(fx: &E, (client, server): (Leg, Leg), tls: Tls, http: bool) -> Box<Self> {
         let handshake_until = fx.now() + fx.shared().limits.handshake_time;
         // A leg that was listened to before has told its events already.
         let closed = [&client, &server].map(|leg| leg.peer_has_closed());
-        Self { client, server, closed, tls, handshake_until, http }
+        Box::new(Self { client, server, closed, tls, handshake_until, http })
     }
 
     /// Has the first flight answered: the handshake holds it already, so it runs without new bytes.
-    pub(super) fn start<E: Effects>(self, fx: &mut E) -> (Option<Self>, Progress) {
+    pub(super) fn start<E: Effects>(self: Box<Self>, fx: &mut E) -> (Option<Box<Self>>, Progress) {
         self.submit(fx, Input { now: unix(fx), ..Input::default() })
     }
 
     /// A segment of either end.
     pub(super) fn handle_segment<E: Effects>(
-        mut self,
+        mut self: Box<Self>,
         fx: &mut E,
         from: Side,
         segment: &Segment<'_>,
         told: &mut Told,
-    ) -> (Option<Self>, Progress) {
+    ) -> (Option<Box<Self>>, Progress) {
         let now = fx.now();
         self.leg(from).tcp.handle_segment(now, segment);
         self.drive(fx, told)
@@ -109,10 +109,10 @@ impl Adopted {
 
     /// Runs what is due.
     pub(super) fn handle_timeout<E: Effects>(
-        mut self,
+        mut self: Box<Self>,
         fx: &mut E,
         told: &mut Told,
-    ) -> (Option<Self>, Progress) {
+    ) -> (Option<Box<Self>>, Progress) {
         let now = fx.now();
         self.client.handle_timeout(now);
         self.server.handle_timeout(now);
@@ -130,11 +130,11 @@ impl Adopted {
 
     /// The pool's answer.
     pub(super) fn handle_reply<E: Effects>(
-        mut self,
+        mut self: Box<Self>,
         fx: &mut E,
         reply: Reply,
         told: &mut Told,
-    ) -> (Option<Self>, Progress) {
+    ) -> (Option<Box<Self>>, Progress) {
         let Tls::AtPool(closed) = self.tls else { return (Some(self), Progress::Live) };
         let Some((handshake, step)) = reply.result else { return self.over(fx, Reason::Internal) };
         match step.outcome {
@@ -177,7 +177,7 @@ impl Adopted {
     }
 
     /// RST to both ends, for a reason of our own.
-    pub(super) fn over<E: Effects>(self, fx: &mut E, reason: Reason) -> (Option<Self>, Progress) {
+    pub(super) fn over<E: Effects>(self: Box<Self>, fx: &mut E, reason: Reason) -> (Option<Box<Self>>, Progress) {
         let blocked = Blocked::reset(fx, Some((self.client, self.server)));
         (None, Progress::Over(reason, Box::new(blocked)))
     }
@@ -212,7 +212,7 @@ impl Adopted {
     }
 
     /// Does all that can be done now: events, handshake, relay, segments.
-    pub(super) fn drive<E: Effects>(mut self, fx: &mut E, told: &mut Told) -> (Option<Self>, Progress) {
+    pub(super) fn drive<E: Effects>(mut self: Box<Self>, fx: &mut E, told: &mut Told) -> (Option<Box<Self>>, Progress) {
         for side in [Side::Client, Side::Server] {
             if let Some(reason) = self.take_events(side) {
                 self.finish(told);
@@ -257,7 +257,7 @@ impl Adopted {
 
     /// One end broke TLS, or said that it gives up. It gets the last word of its session; the other end is reset, as an
     /// orderly end would pass a truncation off as the end of the data.
-    fn broken<E: Effects>(mut self, fx: &mut E, from: Side, error: RelayError) -> (Option<Self>, Progress) {
+    fn broken<E: Effects>(mut self: Box<Self>, fx: &mut E, from: Side, error: RelayError) -> (Option<Box<Self>>, Progress) {
         let output = match &mut self.tls {
             Tls::Relay(relaying) => std::mem::take(&mut relaying.output),
             _ => Output::default(),
@@ -289,7 +289,7 @@ impl Adopted {
     }
 
     /// Hands the handshake to the pool.
-    fn submit<E: Effects>(mut self, fx: &mut E, input: Input) -> (Option<Self>, Progress) {
+    fn submit<E: Effects>(mut self: Box<Self>, fx: &mut E, input: Input) -> (Option<Box<Self>>, Progress) {
         let closed = [input.client_closed, input.server_closed];
         let Tls::Handshake(handshake, _) = std::mem::replace(&mut self.tls, Tls::AtPool(closed)) else {
             return (Some(self), Progress::Live);

@@ -17,7 +17,7 @@ impl<F: Frame> Flow<F> {
     pub(super) fn follow<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        adopted: Option<Adopted>,
+        adopted: Option<Box<Adopted>>,
         progress: Progress,
         told: Told,
     ) -> Phase<F> {
@@ -39,7 +39,7 @@ impl<F: Frame> Flow<F> {
             fx.event(Event::Http(head, http));
         }
         match (adopted, progress) {
-            (Some(adopted), _) => Phase::Adopted(Box::new(adopted)),
+            (Some(adopted), _) => Phase::Adopted(adopted),
             (None, Progress::Failed(failure, blocked)) => {
                 self.phase = Phase::Blocked(blocked);
                 self.report_flow(fx, failure.reason);
