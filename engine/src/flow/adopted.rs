@@ -177,7 +177,11 @@ impl Adopted {
     }
 
     /// RST to both ends, for a reason of our own.
-    pub(super) fn over<E: Effects>(self: Box<Self>, fx: &mut E, reason: Reason) -> (Option<Box<Self>>, Progress) {
+    pub(super) fn over<E: Effects>(
+        self: Box<Self>,
+        fx: &mut E,
+        reason: Reason,
+    ) -> (Option<Box<Self>>, Progress) {
         let blocked = Blocked::reset(fx, Some((self.client, self.server)));
         (None, Progress::Over(reason, Box::new(blocked)))
     }
@@ -212,7 +216,11 @@ impl Adopted {
     }
 
     /// Does all that can be done now: events, handshake, relay, segments.
-    pub(super) fn drive<E: Effects>(mut self: Box<Self>, fx: &mut E, told: &mut Told) -> (Option<Box<Self>>, Progress) {
+    pub(super) fn drive<E: Effects>(
+        mut self: Box<Self>,
+        fx: &mut E,
+        told: &mut Told,
+    ) -> (Option<Box<Self>>, Progress) {
         for side in [Side::Client, Side::Server] {
             if let Some(reason) = self.take_events(side) {
                 self.finish(told);
@@ -257,7 +265,12 @@ impl Adopted {
 
     /// One end broke TLS, or said that it gives up. It gets the last word of its session; the other end is reset, as an
     /// orderly end would pass a truncation off as the end of the data.
-    fn broken<E: Effects>(mut self: Box<Self>, fx: &mut E, from: Side, error: RelayError) -> (Option<Box<Self>>, Progress) {
+    fn broken<E: Effects>(
+        mut self: Box<Self>,
+        fx: &mut E,
+        from: Side,
+        error: RelayError,
+    ) -> (Option<Box<Self>>, Progress) {
         let output = match &mut self.tls {
             Tls::Relay(relaying) => std::mem::take(&mut relaying.output),
             _ => Output::default(),
