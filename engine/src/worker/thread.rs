@@ -72,14 +72,14 @@ impl WorkerThread {
 }
 
 fn run<IO: Io>(mut worker: Worker<IO>, clock: &Clock, idle: Idle, stop: &AtomicBool) {
-    let mut empty_turns = 0;
+    let mut empty_turns: u32 = 0;
     while !stop.load(Ordering::Relaxed) {
         let (now, wall) = clock.read();
         if worker.poll(now, wall) > 0 {
             empty_turns = 0;
             continue;
         }
-        empty_turns += 1;
+        empty_turns = empty_turns.saturating_add(1);
         match idle {
             Idle::Spin => std::hint::spin_loop(),
             Idle::Adaptive if empty_turns > SPIN_TURNS => std::thread::sleep(sleep_after(empty_turns)),
