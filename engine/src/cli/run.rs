@@ -135,7 +135,9 @@ fn start_workers(
             Err(error) => {
                 // The pool waits for all its clients when it is dropped, and those that run hold theirs.
                 stop.store(true, Ordering::Relaxed);
-                threads.into_iter().for_each(|thread| drop(thread.join()));
+                for thread in threads {
+                    thread.join();
+                }
                 return Err(error);
             }
         }
