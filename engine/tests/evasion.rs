@@ -233,6 +233,26 @@ fn a_refusal_reaches_the_server_whatever_the_client_does() {
     }
 }
 
+/// Headers that would lead the engine's RST astray: another next hop, and the server's address as its own.
+#[test]
+fn a_refusal_goes_where_the_connection_goes() {
+    let garbage = Segment { payload: b"GET / HTTP/1.1".to_vec(), ..from_client() }.frame();
+    let mut elsewhere = garbage.clone();
+    elsewhere[5] ^= 0x40;
+    let spoofed = Segment { to_server: false, payload: b"GET / HTTP/1.1".to_vec(), ..from_client() }.frame();
+    for frame in [elsewhere, spoofed] {
+        let mut wire = Wire::new(&Setup::default());
+        wire.shake_hands();
+        wire.engine.receive(wire.now, Port::Inside, frame);
+        assert!(wire.wait(Duration::from_millis(1)).1.is_empty(), "dropped");
+        wire.engine.receive(wire.now, Port::Inside, garbage.clone());
+        let (_, to_server) = wire.wait(Duration::from_millis(1));
+        assert_reset(&to_server, CLIENT + 1);
+        let out = to_server.iter().find(|frame| frame.tcp().rst()).unwrap();
+        assert_eq!((out.source_port(), out.next_hop()), (50_000, &garbage[..6]));
+    }
+}
+
 /// A FIN that the server never gets: the numbers that the engine would go on with are not the server's.
 #[test]
 fn data_after_a_fin() {

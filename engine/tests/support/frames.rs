@@ -32,6 +32,11 @@ impl TcpFrame {
         self.headers.verify_checksums(&self.bytes).is_ok()
     }
 
+    /// The MAC address it goes to.
+    pub(crate) fn next_hop(&self) -> &[u8] {
+        &self.bytes[..6]
+    }
+
     /// TTL or hop limit.
     pub(crate) fn hops(&self) -> u8 {
         self.bytes[self.headers.l3 + if self.headers.source.is_ipv4() { 8 } else { 7 }]
