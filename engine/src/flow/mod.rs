@@ -180,6 +180,10 @@ impl<F: Frame> Flow<F> {
         if let Err(reason) = headers.verify_checksums(frame.data()) {
             return fx.counters().drop_packet(reason);
         }
+        // What we send in an end's name has the headers of its frames, so they must be its own.
+        if (headers.source == self.identity.client) != (from == Side::Client) {
+            return fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+        }
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
         self.phase = match phase {
             Phase::Opening(opening) => self.open(fx, opening, from, frame, &mut headers),
@@ -302,7 +306,10 @@ impl<F: Frame> Flow<F> {
             fx.counters().drop_packet(PacketDrop::BadTcpHeader);
             return Phase::Opening(opening);
         };
-        opening.note_hops(from, headers.hop_limit(frame.data()));
+        if !opening.note(from, headers.hop_limit(frame.data()), headers.next_hop(frame.data())) {
+            fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            return Phase::Opening(opening);
+        }
         match opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers)) {
             Opened::Pass => fx.send(from.other(), frame),
             Opened::PassSyn => {

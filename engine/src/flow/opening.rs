@@ -26,6 +26,8 @@ pub(super) struct Opening {
     /// Highest TTL or hop limit that each end has used. What we send in its name has no lower one: a segment that was
     /// made to die on its way must not lead to a RST that dies there too.
     hops: [u8; 2],
+    /// Where the client's first frame went: a RST that goes elsewhere would not reach the server.
+    next_hop: Option<[u8; 6]>,
     /// The server has been heard, even if not with a SYN-ACK.
     server_heard: bool,
     syn_at: Instant,
@@ -105,6 +107,7 @@ impl Opening {
             again: None,
             fin: [false; 2],
             hops: [0; 2],
+            next_hop: None,
             server_heard: false,
             syn_at: now,
             syn_ack_at: now,
@@ -112,10 +115,12 @@ impl Opening {
         }
     }
 
-    /// A frame of an end has come with this TTL or hop limit.
-    pub(super) fn note_hops(&mut self, from: Side, hops: u8) {
+    /// Looks at what is below TCP in a frame: the TTL or hop limit, and the MAC address it goes to. False: the client
+    /// sends it somewhere else than its SYN.
+    pub(super) fn note(&mut self, from: Side, hops: u8, next_hop: [u8; 6]) -> bool {
         let known = &mut self.hops[from as usize];
         *known = hops.max(*known);
+        from == Side::Server || *self.next_hop.get_or_insert(next_hop) == next_hop
     }
 
     /// Looks at a segment before it is passed on. `template` makes the template of the frame it came in.
@@ -139,8 +144,8 @@ impl Opening {
             }
             if self.server.is_none() {
                 // Repeated, or begun anew before the server answered.
-                let Self { hops, server_heard, .. } = *self;
-                *self = Self { hops, server_heard, ..Self::new(now, segment) };
+                let Self { hops, next_hop, server_heard, .. } = *self;
+                *self = Self { hops, next_hop, server_heard, ..Self::new(now, segment) };
             } else if segment.seq != self.client.isn {
                 self.again = Some(Observed::syn(now, segment));
             }
@@ -193,7 +198,8 @@ impl Opening {
         if segment.flags.syn {
             if let Some(again) = self.again.filter(|again| segment.ack == Some(again.isn + 1)) {
                 // The server has forgotten the old connection and opens a new one.
-                *self = Self { hops: self.hops, server_heard: true, ..Self::from_syn(now, again) };
+                let Self { hops, next_hop, server_heard, .. } = *self;
+                *self = Self { hops, next_hop, server_heard, ..Self::from_syn(now, again) };
             } else if !answers_syn || self.server.is_some_and(|s| s.isn != segment.seq) {
                 return Opened::Unwanted;
             }

@@ -36,6 +36,11 @@ impl Headers {
         &frame[self.l4..self.end]
     }
 
+    /// MAC address of the receiver.
+    pub fn next_hop(&self, frame: &[u8]) -> [u8; 6] {
+        std::array::from_fn(|n| frame[n])
+    }
+
     /// TTL (IPv4) or hop limit (IPv6).
     pub fn hop_limit(&self, frame: &[u8]) -> u8 {
         frame[self.l3 + if self.source.is_ipv4() { 8 } else { 7 }]
