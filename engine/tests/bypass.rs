@@ -233,6 +233,24 @@ fn foreign_frames(to_server: bool, random: &mut Random) -> Vec<Vec<u8>> {
     frames
 }
 
+/// The first fragment of a TCP segment says where it belongs: on an intercepted port it is no way around the engine.
+#[test]
+fn fragments_of_tcp_segments() {
+    let lab = Lab::new();
+    for (server_port, passes) in [(443_u16, false), (8_443, true)] {
+        let mut run = lab.hosts(&Setup::default());
+        run.simulation.record();
+        let mut segment = [&50_000_u16.to_be_bytes()[..], &server_port.to_be_bytes()].concat();
+        segment.resize(64, 0);
+        segment[12] = 5 << 4;
+        let first = ethernet(true, 0x0800, &ipv4(6, 0x2000, &segment));
+        run.simulation.inject(Port::Inside, first);
+        run.simulation.run_until(Duration::from_millis(5), |_| false);
+        assert_eq!(frames(&run, Port::Outside, Heading::Out).len(), usize::from(passes), "{server_port}");
+        assert_eq!(run.counters().dropped(PacketDrop::TcpFragment), u64::from(!passes), "{server_port}");
+    }
+}
+
 fn ipv4(protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let length = (20 + payload.len()) as u16;
     let mut packet = vec![0x45, 0, 0, 0, 0, 9, 0, 0, 64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
