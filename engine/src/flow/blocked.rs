@@ -1,4 +1,4 @@
-//! A flow that has been ended by us, or is over: what is left to send, then swallowing what still comes.
+//! A flow that has been ended by us, or is over: what is left to send, then a RST for whatever still comes.
 
 use tcp_stack::{Instant, Segment};
 
