@@ -45,6 +45,7 @@ reasons! {
         TxRingFull = "packet.tx_ring_full", "The port took no more frames; TCP sends it again.";
         NoBuffer = "packet.no_buffer", "The buffer pool was empty.";
         RepeatedWhileHeld = "packet.repeated_while_held", "The client repeated bytes that are held already; the first copy counts.";
+        HoldFull = "packet.hold_full", "As many frames as may be are held for incomplete ClientHellos; the client repeats it.";
         BrokenHandshake = "packet.broken_handshake", "A SYN or data that fits no TCP handshake that can be followed.";
         TableFull = "packet.table_full", "A SYN came and every flow of the table is decrypted or being decided.";
         TcpFragment = "packet.tcp_fragment", "A fragment of a TCP segment of a port that is intercepted.";

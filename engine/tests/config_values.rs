@@ -13,7 +13,8 @@ use wireglass::tls::Provider;
 use wireglass::worker::Idle;
 
 fn load(text: &str) -> Config {
-    Folder::new().load(&format!("{GOOD}{text}")).unwrap_or_else(|faults| panic!("{faults}"))
+    let loaded = Folder::new().load(&format!("{GOOD}{text}"));
+    loaded.map_err(|faults| faults.to_string()).expect("a configuration without faults")
 }
 
 #[test]

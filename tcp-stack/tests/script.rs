@@ -18,6 +18,7 @@ macro_rules! stories {
 
 stories! {
     abort = "abort";
+    abort_in_last_ack = "abort-in-last-ack";
     abort_in_syn_sent = "abort-in-syn-sent";
     abort_in_time_wait = "abort-in-time-wait";
     ack_of_the_future = "ack-of-the-future";

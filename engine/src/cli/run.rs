@@ -19,10 +19,12 @@ use crate::worker::{Worker, WorkerThread};
 const LOG_RING: usize = 65_536;
 /// How often the main thread looks at signals and workers.
 const WATCH: Duration = Duration::from_millis(100);
+/// How long a stop may take before a second signal cuts it short.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Share of the frame buffers that may be held while ClientHellos are incomplete: a quarter.
 const HELD_SHARE: usize = 4;
 
-/// Runs the engine until SIGINT or SIGTERM. A second one kills it at once; SIGHUP opens the event log anew.
+/// Runs the engine until SIGINT or SIGTERM. Another one, a second later, kills it; SIGHUP opens the event log anew.
 ///
 /// Exit code 0 after a clean stop; 1 if it could not start, a worker died, or frame buffers were lost.
 pub(super) fn run(config: &Config) -> ExitCode {
@@ -47,6 +49,8 @@ struct Engine {
 
 struct Signals {
     stop: Arc<AtomicBool>,
+    /// A further signal to stop kills.
+    impatient: Arc<AtomicBool>,
     reopen: Arc<AtomicBool>,
 }
 
@@ -152,14 +156,23 @@ fn eal_arguments(config: &Config) -> Vec<String> {
 
 impl Signals {
     fn register() -> std::io::Result<Self> {
-        let signals = Self { stop: Arc::default(), reopen: Arc::default() };
+        let signals = Self { stop: Arc::default(), impatient: Arc::default(), reopen: Arc::default() };
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal only sets the flag, the second finds it set.
-            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&signals.stop))?;
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&signals.impatient))?;
             signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
         }
         signal_hook::flag::register(SIGHUP, Arc::clone(&signals.reopen))?;
         Ok(signals)
+    }
+
+    /// The engine is stopping. Wrappers often send a signal twice (to the process and to its group), so only one that
+    /// comes later is meant to kill.
+    fn stopping(&self) {
+        let impatient = Arc::clone(&self.impatient);
+        std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE);
+            impatient.store(true, Ordering::Relaxed);
+        });
     }
 }
 
@@ -188,7 +201,8 @@ impl Engine {
     /// Workers first: they reset their flows and give their queues back. Then what they fed. Then the ports.
     fn stop(self) -> bool {
         eprintln!("wireglass: stopping");
-        let Self { ports, workers, pool, log, metrics, signals: _ } = self;
+        let Self { ports, workers, pool, log, metrics, signals } = self;
+        signals.stopping();
         let mut ended_well = true;
         for worker in workers {
             ended_well &= worker.join();

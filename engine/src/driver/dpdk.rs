@@ -259,12 +259,6 @@ impl Frame for MbufFrame {
         self.0.pkt_len()
     }
 
-    fn copy_to(&self, to: &mut Vec<u8>) {
-        for segment in self.0.segments() {
-            to.extend_from_slice(segment);
-        }
-    }
-
     fn set_len(&mut self, len: usize) -> bool {
         self.0.set_len(len).is_some()
     }

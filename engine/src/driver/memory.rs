@@ -26,10 +26,6 @@ impl Frame for MemoryFrame {
         self.0.len()
     }
 
-    fn copy_to(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.0);
-    }
-
     fn set_len(&mut self, len: usize) -> bool {
         self.0.resize(len, 0);
         len <= FRAME_ROOM

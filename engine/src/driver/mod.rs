@@ -32,7 +32,8 @@ impl PortId {
 
 /// A frame's buffer. Owned: dropping it gives it back to where it came from.
 pub trait Frame: Send {
-    /// The bytes up to the first scatter boundary; all of them unless [`Self::is_contiguous`] says no.
+    /// The bytes of its first piece. Buffers fit the wire's MTU, so that is all of them, but for jumbo frames that a NIC
+    /// scatters all the same: those can only be forwarded.
     fn data(&self) -> &[u8];
 
     /// Likewise, to change.
@@ -41,18 +42,10 @@ pub trait Frame: Send {
     /// Bytes of the whole frame.
     fn len(&self) -> usize;
 
-    /// The frame is one piece (jumbo frames may come in several).
-    fn is_contiguous(&self) -> bool {
-        self.data().len() == self.len()
-    }
-
     /// A frame without bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// Appends the whole frame to `to`.
-    fn copy_to(&self, to: &mut Vec<u8>);
 
     /// Sets the length of a frame that was just allocated; what it holds is undefined until written.
     /// False: the buffer is smaller than that.

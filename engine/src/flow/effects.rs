@@ -84,7 +84,7 @@ pub struct Limits {
     pub hello_time: Duration,
     /// How long a ClientHello may be: `hello.too_big`.
     pub hello_bytes: usize,
-    /// Frames held for one flow while its ClientHello is incomplete: `hello.too_big`.
+    /// Frames held for one flow while its ClientHello is incomplete; after that it is taken in as bytes.
     pub hello_frames: usize,
     /// How long both handshakes may take: `srv.timeout` or `cli.timeout`.
     pub handshake_time: Duration,
@@ -101,7 +101,7 @@ impl Default for Limits {
         Self {
             hello_time: Duration::from_secs(5),
             hello_bytes: 64 * 1024,
-            hello_frames: 2048,
+            hello_frames: 64,
             handshake_time: Duration::from_secs(30),
             idle_time: Duration::from_secs(3600),
             buffer_bytes: 256 * 1024,

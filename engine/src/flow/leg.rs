@@ -9,8 +9,6 @@ use crate::packet::Template;
 use crate::reason::PacketDrop;
 use crate::side::Side;
 
-/// When to try again after the frame pool was empty.
-const RETRY: Duration = Duration::from_millis(1);
 /// Room over `buffer_bytes` for what one call may add: TLS turns at most one more record's worth out than it is given.
 const SEND_SLACK: usize = 128 * 1024;
 /// Our TIME-WAIT only answers repeated FINs; the endpoints keep their own (RFC 9293 3.6.1).
@@ -22,8 +20,6 @@ pub(super) struct Leg {
     pub(super) tcp: Connection<Bytes>,
     template: Template,
     towards: Side,
-    /// The pool was empty: transmit again then.
-    retry_at: Option<Instant>,
     /// Retransmissions and timeouts that have been counted.
     counted: (u32, u32),
 }
@@ -48,13 +44,7 @@ impl Leg {
             zero_window_timeout: Some(limits.idle_time),
             ..Config::default()
         };
-        Self {
-            tcp: Connection::adopt(now, config, adoption),
-            template,
-            towards,
-            retry_at: None,
-            counted: (0, 0),
-        }
+        Self { tcp: Connection::adopt(now, config, adoption), template, towards, counted: (0, 0) }
     }
 
     /// Queues bytes for the peer. False: it takes none any more, or more than it may hold.
@@ -86,27 +76,24 @@ impl Leg {
 
     /// When to be called next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        earlier(self.tcp.poll_timeout(), self.retry_at)
+        self.tcp.poll_timeout()
     }
 
-    /// Sends every segment that may be sent now.
+    /// Sends every segment that may be sent now. Without a frame for one, it is lost as on the way, and TCP repeats it.
     pub(super) fn transmit<E: Effects>(&mut self, fx: &mut E) {
-        self.retry_at = None;
         let head = self.template.header_len();
-        loop {
-            let Some(mut frame) = fx.allocate() else {
-                fx.counters().drop_packet(PacketDrop::NoBuffer);
-                self.retry_at = Some(fx.now() + RETRY);
-                return;
-            };
-            let Some(segment) = self.tcp.poll_transmit(fx.now()) else { break };
+        let (source, destination) = self.template.ports();
+        while let Some(segment) = self.tcp.poll_transmit(fx.now()) {
             let header_end = head + segment.header_len();
-            if !frame.set_len(header_end + segment.payload_len()) {
-                // Cannot be: the MSS was cut to the wire's MTU, which fits a frame. TCP would send it again for ever.
+            // The MSS was cut to the wire's MTU, which fits a frame: only an empty pool gives none.
+            let frame = fx.allocate().and_then(|mut frame| {
+                let fits = frame.set_len(header_end + segment.payload_len());
+                fits.then_some(frame)
+            });
+            let Some(mut frame) = frame else {
                 fx.counters().drop_packet(PacketDrop::NoBuffer);
                 continue;
-            }
-            let (source, destination) = self.template.ports();
+            };
             let bytes = frame.data_mut();
             segment.emit_header(source, destination, &mut bytes[head..header_end]);
             segment.copy_payload(&mut bytes[header_end..]);

@@ -75,11 +75,10 @@ impl<F: Frame> Peeking<F> {
             Inserted::TooMuch => return Peeked::Not(Reason::HelloTooBig),
         }
         let limits = fx.shared().limits;
-        if self.held.len() >= limits.hello_frames {
-            return Peeked::Not(Reason::HelloTooBig);
-        }
-        if !fx.hold() {
-            return Peeked::Not(Reason::ResourceMemory);
+        if self.held.len() >= limits.hello_frames || !fx.hold() {
+            // No more frames for this one: it goes on in bytes, beginning with those that the client now has to repeat.
+            fx.counters().drop_packet(PacketDrop::HoldFull);
+            return Peeked::Stuck;
         }
         self.held.push(frame);
         self.stuck_at = fx.now() + PATIENCE;

@@ -21,7 +21,7 @@ pub struct Template {
     /// Ports, as on the wire.
     source_port: u16,
     destination_port: u16,
-    /// IPv4 identification of the next packet (RFC 6864: any value will do, DF is set).
+    /// IPv4 identification of the next packet. DF is the endpoint's own choice.
     next_id: u16,
 }
 
@@ -37,7 +37,6 @@ impl Template {
             let mut ip = Ipv4Packet::new_unchecked(&mut bytes[headers.l3..len]);
             next_id = ip.ident().wrapping_add(1);
             ip.set_header_len(20);
-            ip.set_dont_frag(true);
         } else {
             bytes[headers.l3 + 6] = 6; // next header: TCP
         }

@@ -197,7 +197,6 @@ impl<IO: Io> Worker<IO> {
     }
 
     fn handle_tcp(&mut self, port: PortId, frame: IO::Frame, headers: Headers, key: FlowKey, hash: u64) {
-        let Some(frame) = self.contiguous(frame) else { return };
         let begins = is_syn(&frame, &headers);
         let mut found = self.table.find(hash, &key);
         if let Some(id) = found
@@ -212,20 +211,6 @@ impl<IO: Io> Worker<IO> {
             None if begins => self.begin(port, frame, headers, key, hash),
             None => self.midstream(port, frame, &headers),
         }
-    }
-
-    /// A frame in one piece: a scattered jumbo frame is copied together, where a frame of ours can hold it.
-    fn contiguous(&mut self, frame: IO::Frame) -> Option<IO::Frame> {
-        if frame.is_contiguous() {
-            return Some(frame);
-        }
-        let mut bytes = Vec::with_capacity(frame.len());
-        frame.copy_to(&mut bytes);
-        let copy = self.filled(&bytes);
-        if copy.is_none() {
-            self.desk.counters.drop_packet(PacketDrop::NoBuffer);
-        }
-        copy
     }
 
     /// A new frame with these bytes; none when the pool is empty or its frames are smaller.

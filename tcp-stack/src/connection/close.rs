@@ -36,6 +36,8 @@ impl<P: Payload> Connection<P> {
             self.state,
             State::SynReceived | State::Established | State::FinWait1 | State::FinWait2 | State::CloseWait
         );
+        // Beyond 3.10.5: where bytes are dropped, the peer would wait for them for ever.
+        let tell = tell || matches!(self.state, State::Closing | State::LastAck) && self.queued() > 0;
         if self.state == State::Closed {
             return;
         }
