@@ -8,7 +8,7 @@ from ..net import SERVER4, SERVER6
 from ..runner import check
 from ..shell import Failed
 from .bulk import file_hash, intercepted
-from .fetch import fetched
+from .fetch import ca_subject, fetched
 from .hello import split
 
 SIZE = 10_000_000
@@ -66,5 +66,7 @@ def split_hello(lab):
     """ClientHellos in segments of one byte, for a decrypted and a bypassed server, while 5 % are lost"""
     with Loss(lab.network, 5) as loss:
         for host in (WWW, BYPASS) * 4:
-            split(lab, host, SERVER4, 1)
+            _, issuer = split(lab, host, SERVER4, 1)
+            if (issuer == ca_subject(lab)) != (host == WWW):
+                raise Failed(f"{host}: certificate from `{issuer}`")
         return f"lost frames: {sum(loss.lost().values())}"
