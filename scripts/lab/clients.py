@@ -157,6 +157,12 @@ class BareTls:
         self._flush()
         self._sock.shutdown(socket.SHUT_WR)
 
+    def finish(self):
+        """Reads to the end of data and closes: with bytes unread it would be a RST, which is sent once and may be lost."""
+        while self.read():
+            pass
+        self._sock.close()
+
     def _until(self, action):
         while True:
             try:

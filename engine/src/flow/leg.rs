@@ -11,6 +11,8 @@ use crate::side::Side;
 
 /// Room over `buffer_bytes` for what one call may add: TLS turns at most one more record's worth out than it is given.
 const SEND_SLACK: usize = 128 * 1024;
+/// How long a half-closed peer may be silent (RFC 9293 3.6 sets no limit; end hosts stop after a minute).
+const HALF_CLOSED: Duration = Duration::from_secs(300);
 /// Our TIME-WAIT only answers repeated FINs; the endpoints keep their own (RFC 9293 3.6.1).
 const TIME_WAIT: Duration = Duration::from_secs(5);
 
@@ -38,8 +40,8 @@ impl Leg {
             recv_limit: limits.buffer_bytes,
             out_of_order_limit: limits.buffer_bytes,
             time_wait: TIME_WAIT,
-            // A half-closed connection may be silent for long; the flow's idle time watches over it.
-            fin_wait_2: None,
+            // A peer that has vanished after our FIN says nothing any more; one that is only slow says something in time.
+            fin_wait_2: Some(HALF_CLOSED),
             // A peer that keeps its window closed keeps our memory; the flow's idle time does not see it, as it answers.
             zero_window_timeout: Some(limits.idle_time),
             ..Config::default()

@@ -21,7 +21,9 @@ def split(lab, host, address, size):
     answer = connection.read()
     if b"hello from" not in answer:
         raise Failed(f"answer {answer[:80]!r}")
-    return connection, issuer_of(connection.certificate())
+    issuer = issuer_of(connection.certificate())
+    connection.finish()
+    return connection, issuer
 
 
 @check("hello.split-decrypt")
