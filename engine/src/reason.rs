@@ -94,7 +94,6 @@ reasons! {
         ResourceHandshakes = "res.handshakes", "The handshake queue was full.";
         ResourceFlows = "res.flows", "The flow table was full and this was the least recently used flow.";
         ResourceMemory = "res.memory", "The memory budget was used up.";
-        Midstream = "flow.midstream", "The flow was seen from the middle or in one direction only.";
         Closed = "flow.closed", "Both ends closed in order.";
         Idle = "flow.idle", "Nothing came for the idle time.";
         Shutdown = "engine.shutdown", "The engine was stopped.";

@@ -92,7 +92,7 @@ pub struct Limits {
     pub idle_time: Duration,
     /// Bytes queued for each leg: back-pressure begins here.
     pub buffer_bytes: usize,
-    /// How long an ended flow goes on swallowing its late packets.
+    /// How long an ended flow goes on refusing its late packets.
     pub linger_time: Duration,
 }
 
