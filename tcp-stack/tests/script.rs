@@ -1,128 +1,165 @@
-//! One test for each story in `scripts/`: the topics of RFC 9293 and its relatives, and all eleven states.
+//! One test for each story in `scripts/`, a folder for each topic of RFC 9293 and its relatives, and all eleven states.
 #![allow(clippy::panic, reason = "tests")]
 
 mod support;
 
 macro_rules! stories {
-    ($($name:ident = $file:literal;)*) => {
+    ($($topic:ident { $($name:ident = $file:literal;)* })*) => {
         $(
-            #[test]
-            fn $name() {
-                support::script::run($file, include_str!(concat!("scripts/", $file, ".pkt")));
+            mod $topic {
+                $(
+                    #[test]
+                    fn $name() {
+                        let path = concat!(stringify!($topic), "/", $file);
+                        let text = include_str!(concat!("scripts/", stringify!($topic), "/", $file, ".pkt"));
+                        crate::support::script::run(path, text);
+                    }
+                )*
             }
         )*
 
-        const STORIES: &[(&str, &str)] = &[$(($file, include_str!(concat!("scripts/", $file, ".pkt")))),*];
+        const STORIES: &[(&str, &str)] = &[$($((
+            concat!(stringify!($topic), "/", $file),
+            include_str!(concat!("scripts/", stringify!($topic), "/", $file, ".pkt")),
+        )),*),*];
     };
 }
 
 stories! {
-    abort = "abort";
-    abort_in_last_ack = "abort-in-last-ack";
-    abort_in_syn_sent = "abort-in-syn-sent";
-    abort_in_time_wait = "abort-in-time-wait";
-    ack_of_the_future = "ack-of-the-future";
-    ack_too_old = "ack-too-old";
-    adopt_honours_promise = "adopt-honours-promise";
-    adopt_promise_is_bounded = "adopt-promise-is-bounded";
-    adopt_scaled_windows = "adopt-scaled-windows";
-    adopt_timestamps = "adopt-timestamps";
-    adopt_transfer = "adopt-transfer";
-    adopt_without_promise = "adopt-without-promise";
-    challenges_are_limited = "challenges-are-limited";
-    close_acknowledged_by_fin = "close-acknowledged-by-fin";
-    close_first = "close-first";
-    close_in_syn_sent = "close-in-syn-sent";
-    close_second = "close-second";
-    close_simultaneous = "close-simultaneous";
-    closed_answers = "closed-answers";
-    connect = "connect";
-    connect_bad_ack = "connect-bad-ack";
-    connect_gives_up = "connect-gives-up";
-    connect_lost_syn = "connect-lost-syn";
-    connect_refused = "connect-refused";
-    connect_simultaneous = "connect-simultaneous";
-    connect_without_options = "connect-without-options";
-    data_after_fin = "data-after-fin";
-    data_beyond_noted_fin = "data-beyond-noted-fin";
-    delayed_ack = "delayed-ack";
-    delayed_ack_large_segment = "delayed-ack-large-segment";
-    duplicate_acks_that_are_none = "duplicate-acks-that-are-none";
-    duplicate_reacknowledged = "duplicate-reacknowledged";
-    fast_retransmit = "fast-retransmit";
-    fast_retransmit_partial = "fast-retransmit-partial";
-    fin_again = "fin-again";
-    fin_ahead_of_gap = "fin-ahead-of-gap";
-    fin_beyond_window = "fin-beyond-window";
-    fin_first_wins = "fin-first-wins";
-    fin_follows_queue = "fin-follows-queue";
-    fin_needs_window = "fin-needs-window";
-    fin_retransmitted = "fin-retransmitted";
-    fin_wait_2_timeout = "fin-wait-2-timeout";
-    fin_with_payload = "fin-with-payload";
-    gives_up_after_retries = "gives-up-after-retries";
-    gives_up_after_user_timeout = "gives-up-after-user-timeout";
-    half_close_receive = "half-close-receive";
-    half_close_send = "half-close-send";
-    idle_memory = "idle-memory";
-    initial_window = "initial-window";
-    karn = "karn";
-    karn_fast_retransmit = "karn-fast-retransmit";
-    keep_alive_answered = "keep-alive-answered";
-    keep_alive_sent = "keep-alive-sent";
-    last_ack_retransmits = "last-ack-retransmits";
-    listen = "listen";
-    listen_lost_syn_ack = "listen-lost-syn-ack";
-    listen_refuses_strays = "listen-refuses-strays";
-    no_fast_retransmit_after_timeout = "no-fast-retransmit-after-timeout";
-    no_nagle = "no-nagle";
-    old_ack_with_payload = "old-ack-with-payload";
-    out_of_order = "out-of-order";
-    out_of_order_limits = "out-of-order-limits";
-    outside_the_window = "outside-the-window";
-    overlap_first_wins = "overlap-first-wins";
-    overlap_in_order = "overlap-in-order";
-    paws = "paws";
-    pure_ack_on_the_edge = "pure-ack-on-the-edge";
-    reset_exact = "reset-exact";
-    reset_in_window = "reset-in-window";
-    restart_after_idle = "restart-after-idle";
-    retransmission_timeout = "retransmission-timeout";
-    round_trip_by_timestamps = "round-trip-by-timestamps";
-    sack_duplicate_acks = "sack-duplicate-acks";
-    sack_sent = "sack-sent";
-    segment_without_ack = "segment-without-ack";
-    send_limit = "send-limit";
-    sender_silly_avoidance = "sender-silly-avoidance";
-    small_mss_is_not_believed = "small-mss-is-not-believed";
-    syn_in_established = "syn-in-established";
-    syn_received_bad_ack = "syn-received-bad-ack";
-    syn_received_close = "syn-received-close";
-    syn_received_gives_up = "syn-received-gives-up";
-    syn_received_reset = "syn-received-reset";
-    time_wait_answers = "time-wait-answers";
-    time_wait_reset = "time-wait-reset";
-    timestamps_of_gaps = "timestamps-of-gaps";
-    tiny_peer_buffer = "tiny-peer-buffer";
-    urgent_in_line = "urgent-in-line";
-    user_timeout_counts_from_sending = "user-timeout-counts-from-sending";
-    window_closes_and_opens = "window-closes-and-opens";
-    window_limit_lowered = "window-limit-lowered";
-    window_limit_raised_from_zero = "window-limit-raised-from-zero";
-    window_not_used_does_not_grow = "window-not-used-does-not-grow";
-    window_scaled_is_not_taken_back = "window-scaled-is-not-taken-back";
-    window_shrinks = "window-shrinks";
-    window_silly_avoidance = "window-silly-avoidance";
-    window_update_not_needed = "window-update-not-needed";
-    window_update_order = "window-update-order";
-    wrap_receive = "wrap-receive";
-    wrap_send = "wrap-send";
-    wrap_signed = "wrap-signed";
-    zero_window_fin = "zero-window-fin";
-    zero_window_limit = "zero-window-limit";
-    zero_window_probe_taken = "zero-window-probe-taken";
-    zero_window_probes = "zero-window-probes";
-    zero_window_unanswered = "zero-window-unanswered";
+    open {
+        abort_in_syn_sent = "abort-in-syn-sent";
+        close_in_syn_sent = "close-in-syn-sent";
+        connect = "connect";
+        connect_bad_ack = "connect-bad-ack";
+        connect_gives_up = "connect-gives-up";
+        connect_lost_syn = "connect-lost-syn";
+        connect_refused = "connect-refused";
+        connect_simultaneous = "connect-simultaneous";
+        connect_without_options = "connect-without-options";
+        listen = "listen";
+        listen_lost_syn_ack = "listen-lost-syn-ack";
+        listen_refuses_strays = "listen-refuses-strays";
+        small_mss_is_not_believed = "small-mss-is-not-believed";
+        syn_received_bad_ack = "syn-received-bad-ack";
+        syn_received_close = "syn-received-close";
+        syn_received_gives_up = "syn-received-gives-up";
+        syn_received_reset = "syn-received-reset";
+    }
+    adopt {
+        adopt_honours_promise = "adopt-honours-promise";
+        adopt_promise_is_bounded = "adopt-promise-is-bounded";
+        adopt_scaled_windows = "adopt-scaled-windows";
+        adopt_timestamps = "adopt-timestamps";
+        adopt_transfer = "adopt-transfer";
+        adopt_without_promise = "adopt-without-promise";
+    }
+    receive {
+        duplicate_reacknowledged = "duplicate-reacknowledged";
+        old_ack_with_payload = "old-ack-with-payload";
+        out_of_order = "out-of-order";
+        out_of_order_limits = "out-of-order-limits";
+        overlap_first_wins = "overlap-first-wins";
+        overlap_in_order = "overlap-in-order";
+        segment_without_ack = "segment-without-ack";
+        urgent_in_line = "urgent-in-line";
+    }
+    ack {
+        delayed_ack = "delayed-ack";
+        delayed_ack_large_segment = "delayed-ack-large-segment";
+    }
+    window {
+        no_nagle = "no-nagle";
+        outside_the_window = "outside-the-window";
+        pure_ack_on_the_edge = "pure-ack-on-the-edge";
+        send_limit = "send-limit";
+        sender_silly_avoidance = "sender-silly-avoidance";
+        window_closes_and_opens = "window-closes-and-opens";
+        window_limit_lowered = "window-limit-lowered";
+        window_limit_raised_from_zero = "window-limit-raised-from-zero";
+        window_scaled_is_not_taken_back = "window-scaled-is-not-taken-back";
+        window_shrinks = "window-shrinks";
+        window_silly_avoidance = "window-silly-avoidance";
+        window_update_not_needed = "window-update-not-needed";
+        window_update_order = "window-update-order";
+    }
+    persist {
+        tiny_peer_buffer = "tiny-peer-buffer";
+        zero_window_fin = "zero-window-fin";
+        zero_window_limit = "zero-window-limit";
+        zero_window_probe_taken = "zero-window-probe-taken";
+        zero_window_probes = "zero-window-probes";
+        zero_window_unanswered = "zero-window-unanswered";
+    }
+    sack {
+        sack_sent = "sack-sent";
+    }
+    loss {
+        duplicate_acks_that_are_none = "duplicate-acks-that-are-none";
+        fast_retransmit = "fast-retransmit";
+        fast_retransmit_partial = "fast-retransmit-partial";
+        karn = "karn";
+        karn_fast_retransmit = "karn-fast-retransmit";
+        no_fast_retransmit_after_timeout = "no-fast-retransmit-after-timeout";
+        retransmission_timeout = "retransmission-timeout";
+        sack_duplicate_acks = "sack-duplicate-acks";
+    }
+    congestion {
+        initial_window = "initial-window";
+        restart_after_idle = "restart-after-idle";
+        window_not_used_does_not_grow = "window-not-used-does-not-grow";
+    }
+    timestamps {
+        paws = "paws";
+        round_trip_by_timestamps = "round-trip-by-timestamps";
+        timestamps_of_gaps = "timestamps-of-gaps";
+    }
+    wrap {
+        wrap_receive = "wrap-receive";
+        wrap_send = "wrap-send";
+        wrap_signed = "wrap-signed";
+    }
+    blind {
+        ack_of_the_future = "ack-of-the-future";
+        ack_too_old = "ack-too-old";
+        challenges_are_limited = "challenges-are-limited";
+        reset_exact = "reset-exact";
+        reset_in_window = "reset-in-window";
+        syn_in_established = "syn-in-established";
+        time_wait_reset = "time-wait-reset";
+    }
+    lifetime {
+        fin_wait_2_timeout = "fin-wait-2-timeout";
+        gives_up_after_retries = "gives-up-after-retries";
+        gives_up_after_user_timeout = "gives-up-after-user-timeout";
+        idle_memory = "idle-memory";
+        keep_alive_answered = "keep-alive-answered";
+        keep_alive_sent = "keep-alive-sent";
+        user_timeout_counts_from_sending = "user-timeout-counts-from-sending";
+    }
+    close {
+        abort = "abort";
+        abort_in_last_ack = "abort-in-last-ack";
+        abort_in_time_wait = "abort-in-time-wait";
+        close_acknowledged_by_fin = "close-acknowledged-by-fin";
+        close_first = "close-first";
+        close_second = "close-second";
+        close_simultaneous = "close-simultaneous";
+        closed_answers = "closed-answers";
+        data_after_fin = "data-after-fin";
+        data_beyond_noted_fin = "data-beyond-noted-fin";
+        fin_again = "fin-again";
+        fin_ahead_of_gap = "fin-ahead-of-gap";
+        fin_beyond_window = "fin-beyond-window";
+        fin_first_wins = "fin-first-wins";
+        fin_follows_queue = "fin-follows-queue";
+        fin_needs_window = "fin-needs-window";
+        fin_retransmitted = "fin-retransmitted";
+        fin_with_payload = "fin-with-payload";
+        half_close_receive = "half-close-receive";
+        half_close_send = "half-close-send";
+        last_ack_retransmits = "last-ack-retransmits";
+        time_wait_answers = "time-wait-answers";
+    }
 }
 
 /// A story that nobody runs would be no test.
@@ -130,10 +167,13 @@ stories! {
 #[allow(clippy::disallowed_methods, reason = "looks at the folder of stories")]
 fn every_story_is_run() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
-    for entry in std::fs::read_dir(folder).expect("the folder is there") {
-        let path = entry.expect("readable").path();
-        if path.extension().is_some_and(|extension| extension == "pkt") {
-            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("plain name");
+    let within = |folder: &std::path::Path| -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path()).collect()
+    };
+    for topic in within(folder.as_ref()).into_iter().filter(|path| path.is_dir()) {
+        for path in within(&topic) {
+            let story = path.with_extension("");
+            let name = story.strip_prefix(folder).expect("within").to_str().expect("plain name");
             assert!(STORIES.iter().any(|(file, _)| *file == name), "{name} is not listed");
         }
     }
