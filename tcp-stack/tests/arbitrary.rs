@@ -288,7 +288,7 @@ impl Subject {
                 timestamps: arriving
                     .timestamps
                     .map(|(val, ecr)| Timestamps { val: (u32::MAX - 10).wrapping_add(val as u32), ecr }),
-                sack: [arriving.sack.map(|(left, right)| (Seq(left), Seq(right))), None, None],
+                sack: [arriving.sack.map(|(left, right)| (Seq(left), Seq(right))), None, None, None],
                 mss: opening.then_some(arriving.window),
                 window_scale: (opening && arriving.window.is_multiple_of(2)).then_some(arriving.len as u8),
                 sack_permitted: opening,

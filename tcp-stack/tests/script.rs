@@ -55,11 +55,15 @@ stories! {
     }
     receive {
         duplicate_reacknowledged = "duplicate-reacknowledged";
+        duplicate_told = "duplicate-told";
+        duplicate_told_above_a_gap = "duplicate-told-above-a-gap";
+        duplicate_without_sack = "duplicate-without-sack";
         old_ack_with_payload = "old-ack-with-payload";
         out_of_order = "out-of-order";
         out_of_order_limits = "out-of-order-limits";
         overlap_first_wins = "overlap-first-wins";
         overlap_in_order = "overlap-in-order";
+        sack_beside_timestamps = "sack-beside-timestamps";
         segment_without_ack = "segment-without-ack";
         urgent_in_line = "urgent-in-line";
     }

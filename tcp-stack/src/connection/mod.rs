@@ -139,6 +139,8 @@ struct ReceiveSide {
     limit: usize,
     /// Sequence number of the peer's FIN.
     fin: Option<Seq>,
+    /// Bytes that arrived a second time, not reported yet: first and one after the last (RFC 2883).
+    duplicate: Option<(Seq, Seq)>,
 }
 
 /// A RST to be sent.

@@ -154,6 +154,7 @@ impl<P: Payload> Connection<P> {
                 buffer: RecvBuffer::new(usize::from(config.out_of_order_ranges)),
                 limit: config.recv_limit,
                 fin: None,
+                duplicate: None,
             },
             clock: start.clock,
             sack: start.sack,

@@ -13,6 +13,7 @@
 //! 2.4).
 
 use super::{Connection, State, timers::Timer};
+use crate::options::SACK_BLOCKS;
 use crate::{Instant, Payload, Segment, Seq};
 
 impl<P: Payload> Connection<P> {
@@ -108,6 +109,7 @@ impl<P: Payload> Connection<P> {
         }
         if segment.end().at_or_before(self.rcv.nxt) {
             self.stats.duplicate_segments += 1;
+            self.rcv.duplicate = (!segment.payload.is_empty()).then(|| payload_of(segment));
         }
         self.ack.owe_now();
         // RFC 9293 3.10.7.4: the peer has not got our last ACK, so all of TIME-WAIT begins again.
@@ -138,6 +140,9 @@ impl<P: Payload> Connection<P> {
         }
         let known = (self.rcv.nxt.since_or_zero(segment.seq) as usize).min(data.len());
         data = &data[known..];
+        if known > 0 {
+            self.rcv.duplicate = Some((segment.seq, segment.seq + known as u32));
+        }
         let ahead = (segment.seq + known as u32).since(self.rcv.nxt) as usize;
         data = &data[..data.len().min(self.room_beyond(ahead))];
         if data.is_empty() {
@@ -147,14 +152,17 @@ impl<P: Payload> Connection<P> {
             // Duplicate, or the window is closed: the peer has to know.
             return self.ack.owe_now();
         }
-        let had_gap = self.rcv.buffer.has_gap();
+        let (had_gap, first) = (self.rcv.buffer.has_gap(), self.rcv.nxt + ahead as u32);
         match self.rcv.buffer.write(ahead, data) {
             Ok(written) => {
                 self.rcv.nxt += written.delivered as u32;
                 self.rcv.segment_size = self.rcv.segment_size.max(segment.payload.len() as u32);
                 self.stats.bytes_in += written.delivered as u64;
                 self.stats.out_of_order += u32::from(ahead > 0);
-                self.stats.overlaps += u32::from(written.overlap);
+                self.stats.overlaps += u32::from(written.overlap.is_some());
+                if let Some(part) = written.overlap {
+                    self.rcv.duplicate = Some((first + part.start as u32, first + part.end as u32));
+                }
                 self.stats.overlap_conflicts += u32::from(written.conflict);
             }
             Err(_) => self.stats.out_of_order_dropped += 1,
@@ -165,6 +173,24 @@ impl<P: Payload> Connection<P> {
         } else {
             self.owe_ack_for_payload(now);
         }
+    }
+
+    /// What the peer is told beyond the ACK: bytes that came twice (RFC 2883 4), then the ranges held ahead of gaps,
+    /// the latest first (RFC 2018 4). A duplicate above RCV.NXT is followed by the range that it lies in, as that is
+    /// the one touched last.
+    pub(super) fn sack_blocks(&self) -> [Option<(Seq, Seq)>; SACK_BLOCKS] {
+        let mut blocks = [None; SACK_BLOCKS];
+        if !self.sack {
+            return blocks;
+        }
+        let held = self.rcv.buffer.latest_held().into_iter().flatten();
+        let held = held.map(|range| (self.rcv.nxt + range.start, self.rcv.nxt + range.end));
+        // Timestamps take the room of one block (RFC 2018 3).
+        let room = SACK_BLOCKS - usize::from(self.clock.is_some());
+        for (slot, block) in blocks[..room].iter_mut().zip(self.rcv.duplicate.into_iter().chain(held)) {
+            *slot = Some(block);
+        }
+        blocks
     }
 
     /// Bytes that are accepted from `ahead` bytes beyond RCV.NXT on.
@@ -263,4 +289,9 @@ impl<P: Payload> Connection<P> {
     fn worthwhile(&self) -> u32 {
         self.rcv.segment_size.min((self.rcv.limit / 2).min(u32::MAX as usize) as u32)
     }
+}
+
+/// First sequence number of a segment's payload, and one after its last.
+fn payload_of(segment: &Segment<'_>) -> (Seq, Seq) {
+    (segment.seq, segment.seq + segment.payload.len() as u32)
 }
