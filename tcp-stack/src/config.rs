@@ -48,9 +48,13 @@ pub struct Config {
     pub keep_alive: Option<KeepAlive>,
     /// Initial congestion window in segments (RFC 6928).
     pub initial_window: u32,
-    /// Most challenge ACKs, and replies to segments out of the window, in one second (RFC 5961 7). Per
-    /// connection, so that it tells nothing about others.
+    /// Challenge ACKs, and replies to segments out of the window, in one second at most, on average (RFC 5961
+    /// 7). Per connection, and drawn for each second from half to one and a half of it, so that the count tells
+    /// nothing.
     pub challenges_per_second: u32,
+    /// Secret from which those numbers are drawn: the same for all connections of one owner, another after each
+    /// start. 0 is as good as any for an owner without secrets, but then a stranger can draw them too.
+    pub challenge_key: u64,
     /// After how long without traffic an empty buffer's memory is given back.
     pub release_after: Duration,
 }
@@ -76,6 +80,7 @@ impl Default for Config {
             keep_alive: None,
             initial_window: 10,
             challenges_per_second: 10,
+            challenge_key: 0,
             release_after: Duration::from_secs(1),
         }
     }
@@ -134,7 +139,7 @@ pub struct AdoptedTimestamps {
 /// What an end says in its own SYN.
 #[derive(Clone, Copy, Debug)]
 pub struct Open {
-    /// Initial sequence number: unpredictable (RFC 6528), which is the caller's duty.
+    /// Initial sequence number: unpredictable (RFC 6528), as of an [`crate::IsnGenerator`].
     pub isn: Seq,
     /// Largest payload that this end accepts; it sends no larger ones either.
     pub mss: u16,

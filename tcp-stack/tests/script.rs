@@ -125,9 +125,13 @@ stories! {
     blind {
         ack_of_the_future = "ack-of-the-future";
         ack_too_old = "ack-too-old";
+        challenges_are_drawn = "challenges-are-drawn";
         challenges_are_limited = "challenges-are-limited";
+        data_with_forged_ack = "data-with-forged-ack";
         reset_exact = "reset-exact";
         reset_in_window = "reset-in-window";
+        reset_outside_the_window = "reset-outside-the-window";
+        syn_anywhere = "syn-anywhere";
         syn_in_established = "syn-in-established";
         time_wait_reset = "time-wait-reset";
     }

@@ -4,7 +4,7 @@ use super::{Connection, timers::Timer};
 use crate::congestion::Controller;
 use crate::recovery::TimerRule;
 use crate::timestamps::elapsed;
-use crate::{Duration, Instant, Payload, Segment, Seq};
+use crate::{Instant, Payload, Segment, Seq};
 
 /// Segments with payload after which an ACK is due at once (RFC 9293 3.8.6.3).
 const SEGMENTS_PER_ACK: u32 = 2;
@@ -15,9 +15,6 @@ pub(super) struct AckState {
     due: bool,
     /// Segments with payload since the last ACK.
     segments: u32,
-    /// Start of the second in which challenges are counted, and their number.
-    challenge_second: Option<Instant>,
-    challenges: u32,
 }
 
 impl AckState {
@@ -47,30 +44,6 @@ impl<P: Payload> Connection<P> {
         } else {
             self.timers.arm_if_idle(Timer::DelayedAck, now + self.config.delayed_ack);
         }
-    }
-
-    /// RFC 5961: the answer to a segment that a stranger may have made. It tells a true peer where we are.
-    pub(super) fn challenge(&mut self, now: Instant) {
-        self.stats.challenges += 1;
-        if self.may_challenge(now) {
-            self.ack.owe_now();
-        }
-    }
-
-    /// RFC 5961 7: whether one more reply to a doubtful segment may be sent in this second.
-    pub(super) fn may_challenge(&mut self, now: Instant) -> bool {
-        let state = &mut self.ack;
-        if state.challenge_second.is_none_or(|since| elapsed(since, now) >= Duration::from_secs(1)) {
-            state.challenge_second = Some(now);
-            state.challenges = 0;
-        }
-        let may = state.challenges < self.config.challenges_per_second;
-        if may {
-            state.challenges += 1;
-        } else {
-            self.stats.challenges_limited += 1;
-        }
-        may
     }
 
     /// Takes the acknowledgement and the window of a segment. Returns whether the segment's payload is to be

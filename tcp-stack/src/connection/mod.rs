@@ -15,6 +15,7 @@ use bytes::Bytes;
 pub use open::AcceptError;
 pub use state::State;
 
+use crate::challenge::Challenges;
 use crate::config::MAX_WINDOW;
 use crate::congestion::{Controller, NewReno};
 use crate::event::Events;
@@ -53,6 +54,7 @@ pub struct Connection<P: Payload = Bytes> {
     /// Both ends speak SACK; before the handshake: we offer it.
     sack: bool,
     ack: AckState,
+    challenges: Challenges,
     recovery: Recovery,
     congestion: NewReno,
     rtt: Rtt,

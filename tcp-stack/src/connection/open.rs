@@ -5,6 +5,7 @@ use core::fmt;
 use super::ack::AckState;
 use super::timers::{Timer, Timers};
 use super::{Connection, ReceiveSide, SendSide, State};
+use crate::challenge::Challenges;
 use crate::config::MAX_WINDOW;
 use crate::congestion::NewReno;
 use crate::event::Events;
@@ -159,6 +160,11 @@ impl<P: Payload> Connection<P> {
             clock: start.clock,
             sack: start.sack,
             ack: AckState::default(),
+            challenges: Challenges::new(
+                config.challenge_key,
+                config.challenges_per_second,
+                (start.snd_nxt, start.rcv_nxt),
+            ),
             recovery: Recovery::new(start.snd_nxt),
             congestion: NewReno::new(u32::from(mss), config.initial_window),
             rtt: Rtt::new(&config),

@@ -22,15 +22,15 @@ impl<P: Payload> Connection<P> {
         if self.state == State::SynReceived && self.is_peers_syn_again(segment) {
             return self.on_syn_again(now, segment);
         }
+        // RFC 5961 4.2: whatever its sequence number, a SYN here is old or forged.
+        if segment.flags.syn && !segment.flags.rst {
+            return self.challenge(now);
+        }
         if !self.is_recent(now, segment) || !self.is_acceptable(now, segment) {
             return;
         }
         if segment.flags.rst {
             return self.on_rst(now, segment);
-        }
-        // RFC 5961 4.2: whatever its sequence number, a SYN here is old or forged.
-        if segment.flags.syn {
-            return self.challenge(now);
         }
         let Some(ack) = segment.ack else { return };
         self.last_heard = now;
@@ -79,6 +79,21 @@ impl<P: Payload> Connection<P> {
         self.stats.paws_dropped += 1;
         self.answer_unacceptable(now, segment);
         false
+    }
+
+    /// RFC 5961: the answer to a segment that a stranger may have made. It tells a true peer where we are.
+    pub(super) fn challenge(&mut self, now: Instant) {
+        self.stats.challenges += 1;
+        if self.may_challenge(now) {
+            self.ack.owe_now();
+        }
+    }
+
+    /// Whether one more reply to a doubtful segment may be sent now.
+    pub(super) fn may_challenge(&mut self, now: Instant) -> bool {
+        let may = self.challenges.take(now);
+        self.stats.challenges_limited += u32::from(!may);
+        may
     }
 
     /// The first check of RFC 9293 3.10.7.4, a little wider than its table: a pure ACK may lie on the right

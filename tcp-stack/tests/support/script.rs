@@ -144,6 +144,7 @@ impl Story {
             "fin_wait_2" => config.fin_wait_2 = Some(ms(value)),
             "initial_window" => config.initial_window = value as u32,
             "challenges" => config.challenges_per_second = value as u32,
+            "challenge_key" => config.challenge_key = value,
             "rto_initial" => config.rto_initial = ms(value),
             "keep_alive" => {
                 config.keep_alive = Some(KeepAlive { idle: ms(value), interval: ms(value / 2), probes: 2 });
