@@ -21,6 +21,7 @@
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod assembler;
+mod autotune;
 mod challenge;
 mod config;
 mod congestion;

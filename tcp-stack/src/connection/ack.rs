@@ -15,6 +15,9 @@ pub(super) struct AckState {
     due: bool,
     /// Segments with payload since the last ACK.
     segments: u32,
+    /// Full segments to be acknowledged one by one, and when payload arrived last.
+    quick: u32,
+    payload_at: Option<Instant>,
 }
 
 impl AckState {
@@ -35,11 +38,19 @@ impl AckState {
 }
 
 impl<P: Payload> Connection<P> {
-    /// Owes an ACK for payload that arrived in order: for every second segment at once, else after a while.
-    pub(super) fn owe_ack_for_payload(&mut self, now: Instant) {
+    /// Owes an ACK for payload that arrived in order: for every second segment at once, and for each full one while
+    /// the peer has few in flight; else after a while. PSH asks for nothing (RFC 9293 3.9.1.2).
+    pub(super) fn owe_ack_for_payload(&mut self, now: Instant, len: usize) {
         self.ack.segments += 1;
+        let rto = self.rtt.rto();
+        if self.ack.payload_at.replace(now).is_none_or(|last| elapsed(last, now) > rto) {
+            self.ack.quick = self.config.quick_acks;
+        }
+        let quick = self.ack.quick > 0 && len as u32 >= self.rcv.segment_size;
+        self.ack.quick -= u32::from(quick);
         let two_segments = 2 * u32::from(self.snd.mss);
-        if self.ack.segments >= SEGMENTS_PER_ACK || self.rcv.nxt.since(self.rcv.last_ack) >= two_segments {
+        let many = self.ack.segments >= SEGMENTS_PER_ACK;
+        if quick || many || self.rcv.nxt.since(self.rcv.last_ack) >= two_segments {
             self.ack.owe_now();
         } else {
             self.timers.arm_if_idle(Timer::DelayedAck, now + self.config.delayed_ack);
