@@ -2,6 +2,7 @@
 
 mod ack;
 mod close;
+mod look;
 mod open;
 mod receive;
 mod send;
@@ -18,6 +19,7 @@ pub use state::State;
 use crate::config::MAX_WINDOW;
 use crate::congestion::{Controller, NewReno};
 use crate::event::Events;
+use crate::info::LimitClock;
 use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
@@ -37,8 +39,8 @@ use timers::Timers;
 ///   [`abort`](Self::abort), [`set_recv_limit`](Self::set_recv_limit);
 /// * to the driver: [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event),
 ///   [`poll_timeout`](Self::poll_timeout);
-/// * looking: [`recv`](Self::recv), [`send_space`](Self::send_space), [`state`](Self::state), [`stats`](Self::stats) and
-///   so on.
+/// * looking: [`recv`](Self::recv), [`send_space`](Self::send_space), [`state`](Self::state), [`stats`](Self::stats),
+///   [`info`](Self::info) and so on.
 ///
 /// After each call of the first two kinds: `poll_transmit` until `None`, then `poll_event` until `None`, then
 /// `poll_timeout`. (Several segments may be handled before polling, but then several ACKs may become one, and
@@ -64,6 +66,7 @@ pub struct Connection<P: Payload = Bytes> {
     keep_alive_probes: u32,
     events: Events,
     stats: Stats,
+    limits: LimitClock,
 }
 
 /// What is known of the bytes we send. The ruler is in `connection/send.rs`.
@@ -139,6 +142,8 @@ struct ReceiveSide {
     limit: usize,
     /// Sequence number of the peer's FIN.
     fin: Option<Seq>,
+    /// When payload last arrived that was taken.
+    data_at: Instant,
 }
 
 /// A RST to be sent.
@@ -197,7 +202,10 @@ impl<P: Payload> Connection<P> {
 
     /// The next segment to send. Call until `None`.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_, P>> {
-        let outgoing = self.next_segment(now)?;
+        let Some(outgoing) = self.next_segment(now) else {
+            self.note_limit(now);
+            return None;
+        };
         self.stats.segments_out += 1;
         Some(self.transmit(outgoing))
     }

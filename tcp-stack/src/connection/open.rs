@@ -8,6 +8,7 @@ use super::{Connection, ReceiveSide, SendSide, State};
 use crate::config::MAX_WINDOW;
 use crate::congestion::NewReno;
 use crate::event::Events;
+use crate::info::LimitClock;
 use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
@@ -154,6 +155,7 @@ impl<P: Payload> Connection<P> {
                 buffer: RecvBuffer::new(usize::from(config.out_of_order_ranges)),
                 limit: config.recv_limit,
                 fin: None,
+                data_at: now,
             },
             clock: start.clock,
             sack: start.sack,
@@ -167,6 +169,7 @@ impl<P: Payload> Connection<P> {
             keep_alive_probes: 0,
             events: Events::default(),
             stats: Stats::default(),
+            limits: LimitClock::new(now),
             config,
         };
         // The segment size that congestion control counts in depends on the options agreed on.
