@@ -112,6 +112,12 @@ impl<P: Payload> Connection<P> {
         if self.exhausted(now, limit) {
             return self.give_up();
         }
+        if self.snd.wnd == 0 && !is_syn {
+            // The window was closed over bytes in flight for as long as a probe has to wait (RFC 9293 3.8.6.1).
+            self.snd.resend = Some(self.snd.una);
+            self.snd.probe_due = true;
+            return;
+        }
         self.rtt.back_off();
         self.snd.timed = None;
         if is_syn {
