@@ -16,6 +16,7 @@ pub mod packet;
 pub mod peers;
 pub mod policy;
 pub mod reason;
+pub mod secrets;
 pub mod side;
 pub mod timer_wheel;
 pub mod tls;

@@ -57,7 +57,7 @@ impl Blocked {
             Side::Client => client,
             Side::Server => server,
         };
-        leg.tcp.handle_segment(fx.now(), &segment);
+        leg.handle_segment(fx, 0, &segment);
         leg.tcp.consume(leg.tcp.recv().len());
         leg.transmit(fx);
     }
@@ -76,6 +76,11 @@ impl Blocked {
             }
         }
         over
+    }
+
+    /// Bytes of memory that its legs hold.
+    pub(super) fn memory(&self) -> usize {
+        self.legs.as_ref().map_or(0, |(client, server)| client.tcp.memory() + server.tcp.memory())
     }
 
     /// When to be called next.

@@ -9,6 +9,7 @@
 
 mod adopted;
 mod blocked;
+mod budget;
 mod bypassed;
 mod decide;
 mod effects;
@@ -26,6 +27,7 @@ use tcp_stack::{Duration, Instant, Segment};
 
 use self::adopted::{Adopted, Told};
 use self::blocked::Blocked;
+pub use self::budget::Budget;
 use self::bypassed::{Bypassed, Released};
 use self::decide::FirstFlight;
 pub use self::effects::{Effects, Limits, OutsideTls, Shared};
@@ -134,6 +136,16 @@ impl<F: Frame> Flow<F> {
         }
     }
 
+    /// Bytes of memory that its legs hold.
+    pub fn memory(&self) -> usize {
+        match &self.phase {
+            Phase::Hearing(hearing) => hearing.memory(),
+            Phase::Adopted(adopted) => adopted.memory(),
+            Phase::Blocked(blocked) => blocked.memory(),
+            Phase::Opening(_) | Phase::Peeking(_) | Phase::Bypassed(_) | Phase::Moving => 0,
+        }
+    }
+
     /// The phase it is in, as counted and logged.
     pub fn phase(&self) -> metrics::Phase {
         match self.phase {
@@ -168,7 +180,7 @@ impl<F: Frame> Flow<F> {
         volume.packets += 1;
         volume.bytes += frame.len() as u64;
         self.last = fx.wall();
-        self.active = fx.now();
+        let active_before = std::mem::replace(&mut self.active, fx.now());
         if let Phase::Bypassed(bypassed) = &mut self.phase {
             let (now, idle) = (fx.now(), fx.shared().limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));
@@ -194,7 +206,13 @@ impl<F: Frame> Flow<F> {
                 Phase::Blocked(blocked)
             }
             phase => match Segment::parse(headers.segment(frame.data_mut())) {
-                Ok(segment) => self.handle_segment(fx, phase, from, &segment),
+                Ok(segment) => {
+                    // The flow has not spoken: we have asked.
+                    if matches!(&phase, Phase::Adopted(adopted) if adopted.is_answer(from, &segment)) {
+                        self.active = active_before;
+                    }
+                    self.handle_segment(fx, phase, from, &segment)
+                }
                 Err(_) => {
                     fx.counters().drop_packet(PacketDrop::BadTcpHeader);
                     phase

@@ -168,6 +168,8 @@ worker_counters! {
     certificates_minted: Counter = "wireglass_certificates_minted_total", "Interceptions that presented a minted certificate.";
     retransmits: Counter = "wireglass_tcp_retransmits_total", "TCP segments that were sent again.";
     tcp_timeouts: Counter = "wireglass_tcp_timeouts_total", "TCP retransmission timers that fired.";
+    leg_bytes: Gauge = "wireglass_leg_bytes", "Bytes that the legs of decrypted flows hold: received and not taken, sent and not acknowledged.";
+    leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
     loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";
     loop_idle: Counter = "wireglass_worker_idle_polls_total", "Turns of the worker's loop that found nothing to do.";

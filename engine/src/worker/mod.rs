@@ -24,6 +24,7 @@ use crate::metrics::WorkerCounters;
 use crate::packet::{Class, FlowKey, Headers, KeyHasher, classify, reset_for};
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::reason::{PacketDrop, Reason};
+use crate::secrets::Secrets;
 use crate::side::Side;
 use crate::timer_wheel::{Alarm, TimerWheel};
 
@@ -42,12 +43,14 @@ pub struct Parts<F> {
     pub log: LogSender,
     /// Its counters.
     pub counters: Arc<WorkerCounters>,
-    /// The secret of the flow keys' hash; the same for all workers.
-    pub hash_secret: [u8; 16],
+    /// The same for all workers.
+    pub secrets: Secrets,
     /// Most flows at a time.
     pub flows: u32,
     /// Most frames held while ClientHellos are incomplete.
     pub held_frames: usize,
+    /// Most bytes held by the legs of all its flows.
+    pub leg_bytes: usize,
     /// High bits of the flow ids, so that restarts do not repeat them.
     pub epoch: u64,
 }
@@ -76,12 +79,13 @@ struct Entry<F> {
 impl<IO: Io> Worker<IO> {
     /// A worker without flows.
     pub fn new(parts: Parts<IO::Frame>, io: IO, now: Instant, wall: Timestamp) -> Self {
-        let Parts { shared, steering, pool, log, counters, hash_secret, flows, held_frames, epoch } = parts;
+        let Parts { shared, steering, pool, log, counters, secrets, flows, held_frames, leg_bytes, epoch } =
+            parts;
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
-            hasher: KeyHasher::new(hash_secret),
-            desk: Desk::new(io, shared, pool, log, counters, (now, wall), held_frames),
+            hasher: KeyHasher::new(secrets.flow_hash),
+            desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
@@ -333,8 +337,9 @@ impl<IO: Io> Worker<IO> {
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
         let Some(mut entry) = self.table.remove(id) else { return };
         self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
-        let before = entry.flow.phase();
+        let (before, held) = (entry.flow.phase(), entry.flow.memory());
         entry.flow.expire(&mut self.desk, reason);
+        self.desk.account(held, 0);
         self.desk.counters.flows(before).dec();
     }
 
@@ -362,10 +367,12 @@ impl<IO: Io> Worker<IO> {
     fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO::Frame>, &mut Desk<IO>)) {
         let Some(entry) = self.table.get_mut(id) else { return };
         self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
-        let before = entry.flow.phase();
+        let (before, held) = (entry.flow.phase(), entry.flow.memory());
         change(&mut entry.flow, &mut self.desk);
         let (after, class) = (entry.flow.phase(), entry.flow.class());
-        if entry.flow.is_over() {
+        let over = entry.flow.is_over();
+        self.desk.account(held, if over { 0 } else { entry.flow.memory() });
+        if over {
             self.desk.counters.flows(before).dec();
             self.table.remove(id);
             return;
