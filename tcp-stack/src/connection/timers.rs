@@ -1,13 +1,17 @@
 //! The timers of a connection, and what their expiry does.
 
 use super::{Connection, State};
-use crate::{Duration, Event, Instant, Payload, congestion::Controller, timestamps::elapsed};
+use crate::{Duration, Event, Instant, Payload, timestamps::elapsed};
 
 /// Names of the timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
+    /// The tail loss probe (RFC 8985 7); before the next one, which it may be due with.
+    Probe,
     /// RFC 6298 5.
     Retransmit,
+    /// The reordering window (RFC 8985 6.2).
+    Reorder,
     /// RFC 9293 3.8.6.1: the window is closed, or too small to be used without a long wait.
     Persist,
     /// RFC 9293 3.8.6.3.
@@ -22,8 +26,10 @@ pub(super) enum Timer {
     Release,
 }
 
-const ALL: [Timer; 7] = [
+const ALL: [Timer; 9] = [
+    Timer::Probe,
     Timer::Retransmit,
+    Timer::Reorder,
     Timer::Persist,
     Timer::DelayedAck,
     Timer::KeepAlive,
@@ -53,6 +59,10 @@ impl Timers {
         self.0[timer as usize].is_some()
     }
 
+    pub(super) fn deadline(&self, timer: Timer) -> Option<Instant> {
+        self.0[timer as usize]
+    }
+
     pub(super) fn cancel_all(&mut self) {
         *self = Timers::default();
     }
@@ -73,6 +83,8 @@ impl<P: Payload> Connection<P> {
                 continue;
             }
             match timer {
+                Timer::Probe => self.on_probe_timer(now),
+                Timer::Reorder => self.on_reorder_timer(now),
                 Timer::Retransmit => self.on_retransmit_timer(now),
                 Timer::Persist => self.on_persist_timer(now),
                 Timer::DelayedAck => self.ack.owe_now(),
@@ -97,16 +109,12 @@ impl<P: Payload> Connection<P> {
             return self.give_up();
         }
         self.rtt.back_off();
-        self.snd.timed = None;
         if is_syn {
             self.snd.syn_due = true;
             self.snd.syn_lost = true;
-            return;
+        } else {
+            self.on_loss_timeout(now);
         }
-        let flight = self.snd.nxt.since(self.snd.una);
-        self.congestion.on_timeout(flight, self.snd.retries > 1);
-        self.recovery.on_timeout(self.snd.nxt);
-        self.snd.resend = Some(self.snd.una);
     }
 
     /// RFC 9293 3.8.6.1: the first probe comes after one RTO, the next ones after ever longer.
@@ -157,16 +165,17 @@ impl<P: Payload> Connection<P> {
         if due > now {
             return self.timers.arm(Timer::Release, due);
         }
-        let send_held = self.snd.buffer.release();
-        let receive_held = self.rcv.buffer.release();
-        if send_held || receive_held {
+        let held = [self.snd.buffer.release(), self.flight.release(), self.rcv.buffer.release()];
+        if held.contains(&true) {
             self.timers.arm(Timer::Release, now + self.config.release_after);
         }
     }
 
     /// Sees to it that memory is given back some time after it was taken.
     pub(super) fn watch_memory(&mut self, now: Instant) {
-        if self.state != State::Closed && (self.snd.buffer.has_memory() || self.rcv.buffer.has_memory()) {
+        let has_memory =
+            self.snd.buffer.has_memory() || self.flight.has_memory() || self.rcv.buffer.has_memory();
+        if self.state != State::Closed && has_memory {
             self.timers.arm_if_idle(Timer::Release, now + self.config.release_after);
         }
     }
