@@ -39,14 +39,14 @@ def main():
 
 
 def _run_line(line, options, cells):
-    # With a delay af_packet is not what limits: testpmd has nothing to say there.
-    paths = [path for path in options.paths if not line.rtt_ms or path != TESTPMD]
+    # Where the line is what limits, testpmd has nothing to say.
+    paths = [path for path in options.paths if not line.mbits or path != TESTPMD]
     connections = options.connections if line.rtt_ms else 1
     seconds = options.seconds * (2 if line.rtt_ms else 1)
     with Bed(options.binary.resolve(), paths, line) as bed:
         warm_up(bed)
         runner = Runner(bed, seconds, connections)
-        for loss in options.loss:
+        for loss in options.loss if line.mbits or options.fast_loss else [0]:
             # With a delay on one side, the loss is there too: the hard case. Without loss there is no side.
             sides = [line.side] if line.rtt_ms else options.sides
             for side in sides if loss else sides[:1]:
@@ -58,7 +58,7 @@ def _run_line(line, options, cells):
 
 
 def _print_head():
-    print("| RTT, loss, direction | direct | testpmd | engine | engine/direct | engine/testpmd | CPU s/GB | target |")
+    print("| line, loss, direction | direct | testpmd | engine | engine/direct | engine/testpmd | CPU s/GB | target |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
 
 
@@ -104,9 +104,11 @@ Compares the goodput of curl and nginx (TLS 1.3, CUBIC at both ends) over three 
   testpmd   DPDK's io forwarding between two net_af_packet ports: the most that such ports carry
   engine    wireglass between two net_af_packet ports, decrypting
 
-Frames are lost by nftables at the hosts' interfaces, on one side of the middle at a time, in the direction of the data. A delay
-is made by a relay in user space, with a rate (--mbits) and a drop-tail queue, the same for every path; delay and loss then lie on
-the same side. Each run lasts a fixed time; goodput is what the receiving program got. Repetitions over the paths take turns.
+First as fast as it goes, against testpmd: there net_af_packet is the limit. Then over lines that are slower than that, against
+direct: a line without delay (a token bucket at the hosts' ports, --mbits) and lines with one (a relay in user space with a drop-tail
+queue, --delay-mbits), the same for every path. Frames are lost by nftables at the hosts' interfaces, on one side of the middle at
+a time, in the direction of the data; where there is a delay it lies on the same side. Each run lasts a fixed time; goodput is what
+the receiving program got. Repetitions over the paths take turns.
 
 Client and server share core 0 (and the relay, when there is one). What forwards has core 1 to itself: the engine's worker,
 testpmd's lcore, the bridge's receive processing (RPS). Offloads are off everywhere, so that every frame is one on a wire.""")
@@ -114,8 +116,10 @@ testpmd's lcore, the bridge's receive processing (RPS). Offloads are off everywh
     parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, with machine, versions and commit")
     parser.add_argument("--loss", type=float, nargs="+", metavar="PERCENT", help="default: 0 0.1 1 3")
-    parser.add_argument("--rtt", type=float, nargs="+", metavar="MS", help="0: no relay; default: 0 10 40")
-    parser.add_argument("--mbits", type=float, default=100, help="rate of a path with a delay; default: 100")
+    parser.add_argument("--rtt", type=float, nargs="+", metavar="MS", help="default: 0 10 40")
+    parser.add_argument("--mbits", type=float, default=500, help="rate of the line without delay; default: 500")
+    parser.add_argument("--delay-mbits", type=float, default=100, help="rate of the lines with a delay; default: 100")
+    parser.add_argument("--fast-loss", action="store_true", help="lose frames also where nothing limits the rate")
     parser.add_argument("--sides", nargs="+", choices=["client", "server"], default=["client", "server"],
                         help="of the middle, where frames are lost; default: both")
     parser.add_argument("--delay-sides", nargs="+", choices=["client", "server"], default=["client"],
@@ -131,7 +135,8 @@ testpmd's lcore, the bridge's receive processing (RPS). Offloads are off everywh
     options.rtt = options.rtt or ([0, 10] if options.quick else [0, 10, 40])
     options.repetitions = options.repetitions or (1 if options.quick else 3)
     options.lines = [line for rtt in options.rtt for line in
-                     ([Line(rtt, side, options.mbits) for side in options.delay_sides] if rtt else [Line()])]
+                     ([Line(rtt, side, options.delay_mbits) for side in options.delay_sides] if rtt else
+                      [Line(), Line(mbits=options.mbits)])]
     return options
 
 

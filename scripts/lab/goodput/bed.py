@@ -32,7 +32,8 @@ PATHS = (DIRECT, TESTPMD, ENGINE)
 _SERVER = """
   log_format goodput "$arg_run $request_length";
   server {{
-    listen 443 ssl backlog=64;
+    listen 443 ssl;
+    ssl_protocols TLSv1.3;
     server_name {host};
     ssl_certificate {chain};
     ssl_certificate_key {key};
@@ -45,11 +46,17 @@ _SERVER = """
 
 @dataclass(frozen=True)
 class Line:
-    """What lies between one host and the middle. No delay: a cable."""
+    """What the hosts are joined by: its delay, all of it on one side of the middle, and its rate (0: as fast as it goes)."""
 
     rtt_ms: float = 0
     side: str = "client"
     mbits: float = 0
+
+    @property
+    def name(self):
+        """For people; "" for the plain cable."""
+        words = [f"{self.rtt_ms:g} ms"] * bool(self.rtt_ms) + [f"{self.mbits:g} Mbit/s"] * bool(self.mbits)
+        return ", ".join(words)
 
 
 class PinnedNamespace(Namespace):
@@ -93,6 +100,9 @@ class Route:
                 self.relay.wait_text("relaying", 10)
             else:
                 cable(host, port, self.middle, near)
+                if line.mbits and not line.rtt_ms:
+                    run(["tc", "-n", host.name, "qdisc", "add", "dev", port, "root", "tbf", "rate", f"{line.mbits}mbit",
+                         "burst", "64kb", "latency", "50ms"])
         bed.client.ip("addr", "add", f"{self.client_address}/24", "dev", self.client_port)
         bed.server.ip("addr", "add", f"{self.server_address}/24", "dev", self.server_port)
 

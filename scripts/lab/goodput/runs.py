@@ -12,7 +12,7 @@ from .loss import Loss
 
 # What the engine has to reach, by loss in percent: a share of the direct path's goodput.
 LOSS_TARGETS = {0.1: 0.95, 1: 0.85, 3: 0.75}
-# Without loss and delay: a share of what testpmd forwards between the same kind of ports.
+# Where neither loss nor line limit: a share of what testpmd forwards between the same kind of ports.
 FORWARDING_TARGET = 0.90
 
 
@@ -31,8 +31,8 @@ class Cell:
     @property
     def name(self):
         """For people."""
-        way = f"{self.line.rtt_ms:g} ms, " if self.line.rtt_ms else ""
-        return f"{way}{self.loss:g} % {self.side}, {self.direction}" if self.loss else f"{way}no loss, {self.direction}"
+        loss = f"{self.loss:g} % {self.side}" if self.loss else "no loss"
+        return ", ".join(filter(None, (self.line.name, loss, self.direction)))
 
     def ratios(self, path, to):
         """Goodput of one path over another's, repetition by repetition."""
@@ -42,7 +42,7 @@ class Cell:
         """(compared with, share) that is asked for; None where nothing is."""
         if self.loss in LOSS_TARGETS:
             return DIRECT, LOSS_TARGETS[self.loss]
-        return (TESTPMD, FORWARDING_TARGET) if not self.line.rtt_ms else (DIRECT, LOSS_TARGETS[0.1])
+        return (DIRECT, LOSS_TARGETS[0.1]) if self.line.mbits else (TESTPMD, FORWARDING_TARGET)
 
     def met(self):
         """Whether it is reached, by the median. None: not measured."""
