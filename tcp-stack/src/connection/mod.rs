@@ -41,8 +41,8 @@ use timers::Timers;
 ///   so on.
 ///
 /// After each call of the first two kinds: `poll_transmit` until `None`, then `poll_event` until `None`, then
-/// `poll_timeout`. (Several segments may be handled before polling, but then several ACKs may become one, and
-/// the peer sees fewer duplicate ACKs.) Times given never go backwards.
+/// `poll_timeout`. (Several segments may be handled before polling: their ACKs become one. See
+/// [`wants_each_ack`](Self::wants_each_ack).) Times given never go backwards.
 pub struct Connection<P: Payload = Bytes> {
     config: Config,
     state: State,
@@ -252,6 +252,12 @@ impl<P: Payload> Connection<P> {
     pub fn set_recv_limit(&mut self, bytes: usize) {
         self.rcv.limit = bytes.min(MAX_WINDOW);
         self.consider_window_update();
+    }
+
+    /// Whether the peer counts our duplicate ACKs: something is missing, and without SACK their number is all that tells it
+    /// so (RFC 5681 3.2). Then poll after each segment; otherwise several may be handled before one poll.
+    pub fn wants_each_ack(&self) -> bool {
+        !self.sack && self.rcv.buffer.has_gap()
     }
 
     /// Where the connection stands.
