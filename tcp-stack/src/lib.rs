@@ -2,7 +2,8 @@
 //!
 //! A [`Connection`] is one end of one TCP connection as a pure state machine: segments, timer expiries and
 //! the application's calls go in; segments, events and the next deadline come out. It knows no clock, no
-//! socket, no thread and no randomness: time is an argument, and initial sequence numbers are the caller's.
+//! socket, no thread and no randomness: time is an argument, and so are initial sequence numbers (made by an
+//! [`IsnGenerator`]) and secrets.
 //! What makes it different from other stacks is [`Connection::adopt`]: a connection that two other hosts have
 //! opened with each other is taken over in ESTABLISHED, with the sequence numbers, options and timestamp
 //! clock that its peer has already seen.
@@ -20,10 +21,13 @@
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod assembler;
+mod autotune;
+mod challenge;
 mod config;
 mod congestion;
 mod connection;
 mod event;
+mod isn;
 mod options;
 mod payload;
 mod recovery;
@@ -39,6 +43,7 @@ mod transmit;
 pub use config::{AdoptedTimestamps, Adoption, Config, KeepAlive, Open};
 pub use connection::{AcceptError, Connection, SendError, State};
 pub use event::Event;
+pub use isn::IsnGenerator;
 pub use options::{Options, Timestamps};
 pub use payload::Payload;
 pub use segment::{Flags, ParseError, Segment};

@@ -77,11 +77,7 @@ impl<P: Payload> Connection<P> {
                 Timer::Persist => self.on_persist_timer(now),
                 Timer::DelayedAck => self.ack.owe_now(),
                 Timer::KeepAlive => self.on_keep_alive_timer(now),
-                // The peer may still be there and would wait for ever: tell it.
-                Timer::FinWait2 => {
-                    self.queue_abort_reset();
-                    self.give_up();
-                }
+                Timer::FinWait2 => self.probe(now),
                 Timer::TimeWait => self.finish(),
                 Timer::Release => self.on_release_timer(now),
             }
@@ -131,25 +127,6 @@ impl<P: Payload> Connection<P> {
         self.snd.retries > limit || self.config.user_timeout.is_some_and(too_long)
     }
 
-    fn on_keep_alive_timer(&mut self, now: Instant) {
-        let Some(keep_alive) = self.config.keep_alive else { return };
-        let silent_until = self.last_heard + keep_alive.idle;
-        if silent_until > now {
-            self.keep_alive_probes = 0;
-            return self.timers.arm(Timer::KeepAlive, silent_until);
-        }
-        // Bytes in flight have timers of their own that find out whether the peer lives.
-        if self.snd.una == self.snd.nxt {
-            if self.keep_alive_probes >= keep_alive.probes {
-                self.queue_abort_reset();
-                return self.give_up();
-            }
-            self.keep_alive_probes += 1;
-            self.snd.keep_alive_due = true;
-        }
-        self.timers.arm(Timer::KeepAlive, now + keep_alive.interval);
-    }
-
     /// Not restarted by traffic, which would cost a write for each segment: looks when it expires.
     fn on_release_timer(&mut self, now: Instant) {
         let last = if self.last_heard > self.snd.last_sent { self.last_heard } else { self.snd.last_sent };
@@ -172,7 +149,7 @@ impl<P: Payload> Connection<P> {
     }
 
     /// The peer does not answer.
-    fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         self.events.push(Event::TimedOut);
         self.finish();
     }
