@@ -99,6 +99,7 @@ stories! {
     persist {
         live_peer_without_limit = "live-peer-without-limit";
         tiny_peer_buffer = "tiny-peer-buffer";
+        window_closed_over_flight = "window-closed-over-flight";
         zero_window_fin = "zero-window-fin";
         zero_window_limit = "zero-window-limit";
         zero_window_probe_taken = "zero-window-probe-taken";
@@ -117,6 +118,7 @@ stories! {
         no_fast_retransmit_after_timeout = "no-fast-retransmit-after-timeout";
         retransmission_timeout = "retransmission-timeout";
         sack_duplicate_acks = "sack-duplicate-acks";
+        timeout_into_small_window = "timeout-into-small-window";
     }
     congestion {
         initial_window = "initial-window";

@@ -3,6 +3,7 @@
 mod ack;
 mod close;
 mod keep_alive;
+mod look;
 mod open;
 mod receive;
 mod send;
@@ -21,6 +22,7 @@ use crate::challenge::Challenges;
 use crate::config::MAX_WINDOW;
 use crate::congestion::{Controller, NewReno};
 use crate::event::Events;
+use crate::info::LimitClock;
 use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
@@ -45,7 +47,7 @@ const LEAST_QUEUE: usize = 64 * 1024;
 /// * to the driver: [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event),
 ///   [`poll_timeout`](Self::poll_timeout);
 /// * looking: [`recv`](Self::recv), [`send_space`](Self::send_space), [`send_wanted`](Self::send_wanted),
-///   [`state`](Self::state), [`stats`](Self::stats) and so on.
+///   [`state`](Self::state), [`stats`](Self::stats), [`info`](Self::info) and so on.
 ///
 /// After each call of the first two kinds: `poll_transmit` until `None`, then `poll_event` until `None`, then
 /// `poll_timeout`. (Several segments may be handled before polling: their ACKs become one. See
@@ -73,6 +75,7 @@ pub struct Connection<P: Payload = Bytes> {
     keep_alive_probes: u32,
     events: Events,
     stats: Stats,
+    limits: LimitClock,
 }
 
 /// What is known of the bytes we send. The ruler is in `connection/send.rs`.
@@ -151,6 +154,8 @@ struct ReceiveSide {
     fin: Option<Seq>,
     /// Bytes that arrived a second time, not reported yet: first and one after the last (RFC 2883).
     duplicate: Option<(Seq, Seq)>,
+    /// When payload last arrived that was taken.
+    data_at: Instant,
 }
 
 /// A RST to be sent.
@@ -209,7 +214,10 @@ impl<P: Payload> Connection<P> {
 
     /// The next segment to send. Call until `None`.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_, P>> {
-        let outgoing = self.next_segment(now)?;
+        let Some(outgoing) = self.next_segment(now) else {
+            self.note_limit(now);
+            return None;
+        };
         self.stats.segments_out += 1;
         Some(self.transmit(outgoing))
     }

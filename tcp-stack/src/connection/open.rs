@@ -10,6 +10,7 @@ use crate::challenge::Challenges;
 use crate::config::MAX_WINDOW;
 use crate::congestion::NewReno;
 use crate::event::Events;
+use crate::info::LimitClock;
 use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
@@ -158,6 +159,7 @@ impl<P: Payload> Connection<P> {
                 tuner: Autotune::new(now, config.initial_recv_limit),
                 fin: None,
                 duplicate: None,
+                data_at: now,
             },
             clock: start.clock,
             sack: start.sack,
@@ -176,6 +178,7 @@ impl<P: Payload> Connection<P> {
             keep_alive_probes: 0,
             events: Events::default(),
             stats: Stats::default(),
+            limits: LimitClock::new(now),
             config,
         };
         // The segment size that congestion control counts in depends on the options agreed on.

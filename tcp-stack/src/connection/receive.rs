@@ -185,6 +185,7 @@ impl<P: Payload> Connection<P> {
             Ok(written) => {
                 self.rcv.nxt += written.delivered as u32;
                 self.rcv.segment_size = self.rcv.segment_size.max(segment.payload.len() as u32);
+                self.rcv.data_at = now;
                 self.stats.bytes_in += written.delivered as u64;
                 self.stats.out_of_order += u32::from(ahead > 0);
                 self.stats.overlaps += u32::from(written.overlap.is_some());

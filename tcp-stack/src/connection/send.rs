@@ -115,7 +115,11 @@ impl<P: Payload> Connection<P> {
         let len = limit.min(pending).min(window).min(congestion);
         // RFC 9293 3.8.6.2.1 without Nagle: all there is, or a full segment, or half of the peer's buffer;
         // the persist timer overrides.
-        let worthwhile = len == pending || len == limit || len >= self.snd.max_wnd.div_ceil(2) || probe;
+        // What was sent before has been worth it once, and the timer that brought us here may not be waited for
+        // twice.
+        let again = flight == 0 && point != self.snd.nxt;
+        let full = len == limit || len >= self.snd.max_wnd.div_ceil(2);
+        let worthwhile = len == pending || full || probe || again;
         // A FIN takes its place in the window.
         if worthwhile && (len > 0 || (pending == 0 && window > 0)) {
             self.snd.closed_since = None;

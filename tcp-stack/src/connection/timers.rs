@@ -32,6 +32,20 @@ const ALL: [Timer; 7] = [
     Timer::Release,
 ];
 
+impl Timer {
+    /// As it is told; none for those that are the connection's own affair.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Timer::Retransmit => Some("retransmit"),
+            Timer::Persist => Some("persist"),
+            Timer::KeepAlive => Some("keep-alive"),
+            Timer::FinWait2 => Some("fin-wait-2"),
+            Timer::TimeWait => Some("time-wait"),
+            Timer::DelayedAck | Timer::Release => None,
+        }
+    }
+}
+
 /// One deadline for each timer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timers([Option<Instant>; ALL.len()]);
@@ -59,6 +73,12 @@ impl Timers {
 
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.iter().flatten().min().copied()
+    }
+
+    /// The earliest of those that wait for the peer, by name.
+    pub(super) fn next_named(&self) -> Option<(&'static str, Instant)> {
+        let named = ALL.iter().filter_map(|timer| Some((timer.name()?, self.0[*timer as usize]?)));
+        named.min_by_key(|(_, at)| *at)
     }
 
     fn take_expired(&mut self, timer: Timer, now: Instant) -> bool {
@@ -91,6 +111,12 @@ impl<P: Payload> Connection<P> {
         let limit = if is_syn { self.config.max_syn_retries } else { self.config.max_retries };
         if self.exhausted(now, limit) {
             return self.give_up();
+        }
+        if self.snd.wnd == 0 && !is_syn {
+            // The window was closed over bytes in flight for as long as a probe has to wait (RFC 9293 3.8.6.1).
+            self.snd.resend = Some(self.snd.una);
+            self.snd.probe_due = true;
+            return;
         }
         self.rtt.back_off();
         self.snd.timed = None;
