@@ -288,10 +288,11 @@ impl<P: Payload> Connection<P> {
         self.consider_window_update();
     }
 
-    /// Whether the peer counts our duplicate ACKs: something is missing, and without SACK their number is all that tells it
-    /// so (RFC 5681 3.2). Then poll after each segment; otherwise several may be handled before one poll.
+    /// Whether to poll after each segment: something is missing, and without SACK the number of our duplicate ACKs is all
+    /// that tells the peer so (RFC 5681 3.2); or bytes have come twice, of which an ACK tells only once (RFC 2883 4).
+    /// Otherwise several segments may be handled before one poll.
     pub fn wants_each_ack(&self) -> bool {
-        !self.sack && self.rcv.buffer.has_gap()
+        self.rcv.duplicate.is_some() || (!self.sack && self.rcv.buffer.has_gap())
     }
 
     /// Where the connection stands.
