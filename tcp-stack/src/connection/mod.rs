@@ -53,8 +53,8 @@ const LEAST_QUEUE: usize = 64 * 1024;
 ///   [`state`](Self::state), [`stats`](Self::stats), [`info`](Self::info) and so on.
 ///
 /// After each call of the first two kinds: `poll_transmit` until `None`, then `poll_event` until `None`, then
-/// `poll_timeout`. (Several segments may be handled before polling, but then several ACKs may become one, and
-/// the peer sees fewer duplicate ACKs.) Times given never go backwards.
+/// `poll_timeout`. (Several segments may be handled before polling: their ACKs become one. See
+/// [`wants_each_ack`](Self::wants_each_ack).) Times given never go backwards.
 pub struct Connection<P: Payload = Bytes> {
     config: Config,
     state: State,
@@ -293,6 +293,13 @@ impl<P: Payload> Connection<P> {
         self.rcv.owners_limit = bytes.min(MAX_WINDOW);
         self.stats.recv_limit = self.rcv.limit();
         self.consider_window_update();
+    }
+
+    /// Whether to poll after each segment: something is missing, and without SACK the number of our duplicate ACKs is all
+    /// that tells the peer so (RFC 5681 3.2); or bytes have come twice, of which an ACK tells only once (RFC 2883 4).
+    /// Otherwise several segments may be handled before one poll.
+    pub fn wants_each_ack(&self) -> bool {
+        self.rcv.duplicate.is_some() || (!self.sack && self.rcv.buffer.has_gap())
     }
 
     /// Where the connection stands.
