@@ -3,6 +3,7 @@
 //! It has no clock: whoever runs it says what time it is, so the same worker runs on a core and in a simulation.
 
 mod desk;
+mod fragments;
 mod steering;
 mod thread;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use tcp_stack::{Instant, Segment};
 
 use self::desk::{Current, Desk};
+use self::fragments::Fragments;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::driver::{BURST, Frame, Io, PortId};
@@ -59,6 +61,7 @@ pub struct Worker<IO: Io> {
     hasher: KeyHasher,
     steering: Steering<IO::Frame>,
     desk: Desk<IO>,
+    fragments: Fragments<IO::Frame>,
     flow_ids: u64,
     /// Reused in each turn.
     burst: Vec<IO::Frame>,
@@ -84,6 +87,7 @@ impl<IO: Io> Worker<IO> {
             wheel: TimerWheel::new(now),
             hasher: KeyHasher::new(hash_secret),
             desk: Desk::new(io, shared, pool, log, counters, (now, wall), held_frames),
+            fragments: Fragments::new(held_frames),
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
@@ -114,6 +118,7 @@ impl<IO: Io> Worker<IO> {
             self.with_flow(id, |flow, desk| flow.handle_reply(desk, reply));
             done += 1;
         }
+        self.expire_fragments();
         done += self.run_timers(now);
         self.desk.flush();
         self.desk.counters.handshake_queue.set(self.desk.pool.outstanding() as u64);
@@ -127,7 +132,7 @@ impl<IO: Io> Worker<IO> {
 
     /// When there is something to do even if nothing comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.wheel.next()
+        [self.wheel.next(), self.fragments.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Flows in the table.
@@ -171,13 +176,7 @@ impl<IO: Io> Worker<IO> {
         match classify(frame.data()) {
             Class::Other => self.desk.forward(port.opposite(), frame),
             Class::Bad(reason) => self.desk.counters.drop_packet(reason),
-            Class::TcpFragment { source, destination } => {
-                if self.is_candidate(source, destination) {
-                    self.desk.counters.drop_packet(PacketDrop::TcpFragment);
-                } else {
-                    self.desk.forward(port.opposite(), frame);
-                }
-            }
+            Class::Fragment(fragment) => self.handle_fragment(port, frame, &fragment),
             Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
                 self.desk.forward(port.opposite(), frame);
             }
