@@ -281,6 +281,17 @@ impl<P: Payload> Connection<P> {
         self.snd.buffer.len()
     }
 
+    /// Bytes of memory held for both directions: what is queued, and the buffer of what was received. It goes back to
+    /// nothing a while after the last byte.
+    pub fn memory(&self) -> usize {
+        self.snd.buffer.len() + self.rcv.buffer.memory()
+    }
+
+    /// Since when the peer has kept its window too small for what is queued, with nothing in flight.
+    pub fn window_closed_since(&self) -> Option<Instant> {
+        self.snd.closed_since.filter(|_| self.queued() > 0)
+    }
+
     /// Whether all that was queued, and the FIN if there is one, has been acknowledged.
     pub fn is_send_drained(&self) -> bool {
         let fin_outstanding = self.snd.fin && self.state.may_transmit();

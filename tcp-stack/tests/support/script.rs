@@ -344,6 +344,8 @@ impl Story {
                 'R' => flags.rst = true,
                 'P' => flags.psh = true,
                 'U' => flags.urg = true,
+                'E' => flags.ece = true,
+                'C' => flags.cwr = true,
                 '.' => is_ack = true,
                 other => self.fail(format!("unknown flag {other}")),
             }
