@@ -94,23 +94,21 @@ impl Adopted {
         self.submit(fx, Input { now: unix(fx), ..Input::default() })
     }
 
-    /// A segment of either end.
-    pub(super) fn handle_segment<E: Effects>(
-        mut self: Box<Self>,
-        fx: &mut E,
-        from: Side,
-        segment: &Segment<'_>,
-        told: &mut Told,
-    ) -> (Option<Box<Self>>, Progress) {
-        let (now, holding) = (fx.now(), self.client.waiting() + self.server.waiting());
+    /// A segment of either end; what it brings is done by [`drive`](Self::drive). False: that can wait until the burst's other
+    /// segments are here, so that they cost one relay and one ACK together. What begins or ends something cannot.
+    pub(super) fn handle_segment<E: Effects>(&mut self, fx: &E, from: Side, segment: &Segment<'_>) -> bool {
+        let holding = self.client.waiting() + self.server.waiting();
         let leg = self.leg(from);
         let asked = leg.tcp.stats().keep_alives;
         leg.handle_segment(fx, holding, segment);
+        let asks = leg.tcp.stats().keep_alives != asked;
+        let flags = segment.flags;
+        let urgent = flags.syn || flags.fin || flags.rst || leg.tcp.wants_each_ack();
         // An end that asks whether the other is there has to learn it, and we answer in any case: so we ask as well.
-        if leg.tcp.stats().keep_alives != asked {
-            self.leg(from.other()).tcp.probe(now);
+        if asks {
+            self.leg(from.other()).tcp.probe(fx.now());
         }
-        self.drive(fx, told)
+        urgent || asks
     }
 
     /// Runs what is due.
