@@ -174,6 +174,7 @@ worker_counters! {
     leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
     loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";
+    busy_micros: Counter = "wireglass_worker_busy_microseconds_total", "Time of the turns of the worker's loop that found something to do.";
     loop_idle: Counter = "wireglass_worker_idle_polls_total", "Turns of the worker's loop that found nothing to do.";
 }
 

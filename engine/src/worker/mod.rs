@@ -10,7 +10,7 @@ mod thread;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tcp_stack::{Instant, Segment};
+use tcp_stack::{Duration, Instant, Segment};
 
 use self::desk::{Current, Desk};
 use self::fragments::Fragments;
@@ -132,6 +132,11 @@ impl<IO: Io> Worker<IO> {
             self.desk.counters.loop_busy.inc()
         }
         done
+    }
+
+    /// A turn that did something took so long. Whoever has the clock says so.
+    pub fn note_busy(&self, time: Duration) {
+        self.desk.counters.busy_micros.add(time.total_micros());
     }
 
     /// When there is something to do even if nothing comes.
