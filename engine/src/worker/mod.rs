@@ -68,6 +68,8 @@ pub struct Worker<IO: Io> {
     flow_ids: u64,
     /// Reused in each turn.
     burst: Vec<IO::Frame>,
+    /// Flows that this turn's frames have left unsettled.
+    unsettled: Vec<FlowId>,
     fired: Vec<(u64, FlowId)>,
 }
 
@@ -97,6 +99,7 @@ impl<IO: Io> Worker<IO> {
             flow_ids: epoch + steering.me() as u64,
             steering,
             burst: Vec::with_capacity(BURST),
+            unsettled: Vec::new(),
             fired: Vec::new(),
         }
     }
@@ -117,6 +120,7 @@ impl<IO: Io> Worker<IO> {
             self.handle_frame(port, frame);
             done += 1;
         }
+        self.settle();
         while let Some((id, reply)) = self.desk.pool.next_reply() {
             self.with_flow(id, |flow, desk| flow.handle_reply(desk, reply));
             done += 1;
@@ -217,6 +221,15 @@ impl<IO: Io> Worker<IO> {
             None if begins => self.begin(port, frame, headers, key, hash),
             None => self.midstream(port, frame, &headers, hash),
         }
+    }
+
+    /// Does what all the frames of this turn have brought, flow by flow.
+    fn settle(&mut self) {
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        for id in unsettled.drain(..) {
+            self.with_flow(id, Flow::settle);
+        }
+        self.unsettled = unsettled;
     }
 
     /// A new frame with these bytes; none when the pool is empty or its frames are smaller.
@@ -377,8 +390,14 @@ impl<IO: Io> Worker<IO> {
     fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO::Frame>, &mut Desk<IO>)) {
         let Some(entry) = self.table.get_mut(id) else { return };
         self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
-        let before = entry.flow.phase();
+        let (before, was_unsettled) = (entry.flow.phase(), entry.flow.is_unsettled());
         change(&mut entry.flow, &mut self.desk);
+        if entry.flow.is_unsettled() {
+            if !was_unsettled {
+                self.unsettled.push(id);
+            }
+            return;
+        }
         let (after, class) = (entry.flow.phase(), entry.flow.class());
         if entry.flow.is_over() {
             self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
