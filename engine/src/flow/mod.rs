@@ -59,8 +59,8 @@ pub struct Flow<F> {
     decided: Option<(Action, Option<Arc<str>>)>,
     /// A hello that is to be decrypted, until its `tls` event.
     pending: Option<Box<(HelloInfo, Arc<Profile>)>>,
-    /// Its `flow` event is out.
-    reported: bool,
+    /// Why it has ended, when its `flow` event is out.
+    ended: Option<Reason>,
     /// It may be dropped.
     over: bool,
     /// Segments have been taken in, and nothing done about them yet.
@@ -81,6 +81,19 @@ pub struct Identity {
     pub client: SocketAddr,
     /// The other end.
     pub server: SocketAddr,
+    /// A connection between them was refused, and one of them may still have it.
+    pub refused_before: bool,
+}
+
+/// What is to become of packets that come when the flow has been forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// They are like any others that are seen from the middle.
+    Midstream,
+    /// They are refused: nobody has said that the connection may pass, and an end may still have it.
+    Refuse,
+    /// Likewise, but of a connection that the server has not answered.
+    RefuseUnanswered,
 }
 
 enum Phase<F> {
@@ -118,7 +131,7 @@ impl<F: Frame> Flow<F> {
             volume: [Volume::default(); 2],
             decided: bypass.map(|v| (Action::Bypass, v.rule.clone())),
             pending: None,
-            reported: false,
+            ended: None,
             over: false,
             unsettled: false,
             phase,
@@ -173,6 +186,17 @@ impl<F: Frame> Flow<F> {
             Phase::Bypassed(bypassed) => bypassed.is_closing(),
             Phase::Blocked(_) => true,
             Phase::Peeking(_) | Phase::Hearing(_) | Phase::Moving => false,
+        }
+    }
+
+    /// What is to become of its packets when it is forgotten now.
+    pub fn afterwards(&self) -> Afterwards {
+        match &self.phase {
+            Phase::Bypassed(bypassed) if bypassed.may_go_unwatched() => Afterwards::Midstream,
+            Phase::Opening(opening) if !opening.is_open() => Afterwards::RefuseUnanswered,
+            // Both legs have been closed and acknowledged: no end has anything left.
+            Phase::Blocked(_) if self.ended == Some(Reason::Closed) => Afterwards::Midstream,
+            _ => Afterwards::Refuse,
         }
     }
 
@@ -371,7 +395,9 @@ impl<F: Frame> Flow<F> {
             }
             Opened::ServerData => return self.not_tls(fx, opening, from, frame),
             // The flow stays as it is: should the server answer after all, its handshake can still be followed.
-            Opened::OneDirection if fx.shared().outside_tls.reset_midstream => {
+            Opened::OneDirection
+                if fx.shared().outside_tls.reset_midstream || self.identity.refused_before =>
+            {
                 fx.counters().drop_packet(PacketDrop::Unwanted);
             }
             Opened::OneDirection => fx.send(from.other(), frame),

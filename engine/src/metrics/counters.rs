@@ -161,6 +161,7 @@ macro_rules! worker_counters {
 worker_counters! {
     flows_opened: Counter = "wireglass_flows_opened_total", "Flows that were given state.";
     evictions: Counter = "wireglass_evictions_total", "Flows ended early because the flow table was full.";
+    refused_forgotten: Counter = "wireglass_refused_forgotten_total", "Refused or evicted connections forgotten before their time because there were too many.";
     reassembled: Counter = "wireglass_reassembled_total", "TCP segments that were put together from IP fragments.";
     fragments_held: Gauge = "wireglass_fragments_held", "IP fragments that wait for the others of their packet.";
     handshakes_started: Counter = "wireglass_handshakes_started_total", "TLS interceptions begun: handshakes handed to the pool.";

@@ -4,6 +4,7 @@
 
 mod desk;
 mod fragments;
+mod refused;
 mod steering;
 mod thread;
 
@@ -14,10 +15,11 @@ use tcp_stack::{Duration, Instant, Segment};
 
 use self::desk::{Current, Desk};
 use self::fragments::Fragments;
+use self::refused::Refused;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::driver::{BURST, Frame, Io, PortId};
-use crate::flow::{Effects, Flow, Identity, Shared};
+use crate::flow::{Afterwards, Effects, Flow, Identity, Shared};
 use crate::flow_table::{FlowId, FlowTable};
 use crate::handshake;
 use crate::log::LogSender;
@@ -65,6 +67,7 @@ pub struct Worker<IO: Io> {
     steering: Steering<IO::Frame>,
     desk: Desk<IO>,
     fragments: Fragments<IO::Frame>,
+    refused: Refused,
     flow_ids: u64,
     /// Reused in each turn.
     burst: Vec<IO::Frame>,
@@ -76,6 +79,8 @@ pub struct Worker<IO: Io> {
 struct Entry<F> {
     flow: Flow<F>,
     alarm: Alarm,
+    /// Of its key.
+    hash: u64,
     /// Where it lies; see [`Current`].
     wire: u8,
     client_port: Side,
@@ -86,12 +91,14 @@ impl<IO: Io> Worker<IO> {
     pub fn new(parts: Parts<IO::Frame>, io: IO, now: Instant, wall: Timestamp) -> Self {
         let Parts { shared, steering, pool, log, counters, secrets, flows, held_frames, leg_bytes, epoch } =
             parts;
+        let refused = Refused::new(flows, shared.limits.idle_time);
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
             hasher: KeyHasher::new(secrets.flow_hash),
             desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
             fragments: Fragments::new(held_frames),
+            refused,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
@@ -221,7 +228,7 @@ impl<IO: Io> Worker<IO> {
         match found {
             Some(id) => self.hand_over(id, port, frame, headers),
             None if begins => self.begin(port, frame, headers, key, hash),
-            None => self.midstream(port, frame, &headers),
+            None => self.midstream(port, frame, &headers, hash),
         }
     }
 
@@ -262,6 +269,7 @@ impl<IO: Io> Worker<IO> {
             vlan: headers.vlan,
             client: headers.source,
             server: headers.destination,
+            refused_before: self.refused.knows(self.desk.now, hash),
         };
         self.flow_ids += self.steering.workers() as u64;
         self.desk.current = Current { id: None, wire: port.wire, client_port: port.side };
@@ -279,7 +287,7 @@ impl<IO: Io> Worker<IO> {
         }
         let class = flow.class();
         self.desk.counters.flows(flow.phase()).inc();
-        let entry = Entry { flow, alarm: Alarm::new(), wire: port.wire, client_port: port.side };
+        let entry = Entry { flow, alarm: Alarm::new(), hash, wire: port.wire, client_port: port.side };
         match self.table.insert(hash, key, class, entry) {
             Ok(id) => {
                 self.desk.counters.flows_opened.inc();
@@ -325,8 +333,15 @@ impl<IO: Io> Worker<IO> {
     }
 
     /// A segment of a connection whose beginning was not seen.
-    fn midstream(&mut self, port: PortId, frame: IO::Frame, headers: &Headers) {
-        if self.desk.shared.outside_tls.reset_midstream {
+    fn midstream(&mut self, port: PortId, frame: IO::Frame, headers: &Headers, hash: u64) {
+        let now = self.desk.now;
+        if self.refused.knows(now, hash) {
+            // As long as somebody speaks, it is not over; and now the server has answered, if it is the server.
+            let answered = port.side == Side::Server;
+            let afterwards = if answered { Afterwards::Refuse } else { Afterwards::RefuseUnanswered };
+            self.refused.note(now, hash, afterwards, &self.desk.counters);
+            self.refuse(port, &frame, headers, PacketDrop::FlowEnded);
+        } else if self.desk.shared.outside_tls.reset_midstream {
             self.refuse(port, &frame, headers, PacketDrop::Unwanted);
         } else {
             self.desk.forward(port.opposite(), frame);
@@ -355,6 +370,7 @@ impl<IO: Io> Worker<IO> {
         let Some(mut entry) = self.table.remove(id) else { return };
         self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
         let (before, held) = (entry.flow.phase(), entry.flow.memory());
+        self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
         entry.flow.expire(&mut self.desk, reason);
         self.desk.account(held, 0);
         self.desk.counters.flows(before).dec();
@@ -397,6 +413,7 @@ impl<IO: Io> Worker<IO> {
         }
         let (after, class) = (entry.flow.phase(), entry.flow.class());
         if over {
+            self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
             self.desk.counters.flows(before).dec();
             self.table.remove(id);
             return;
