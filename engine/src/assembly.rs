@@ -7,6 +7,7 @@ use crate::handshake::Pool;
 use crate::log::LogSender;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use crate::survey::Station;
 use crate::tls::TlsContext;
 use crate::worker::{Parts, Steering};
 
@@ -62,6 +63,7 @@ impl Assembly {
                 flows: self.flows,
                 held_frames: self.held_frames,
                 epoch: self.epoch,
+                station: Station::default(),
             },
         );
         Ok((pool, parts.collect()))

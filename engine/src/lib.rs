@@ -4,6 +4,7 @@
 pub mod assembly;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod driver;
 pub mod flow;
 pub mod flow_table;
@@ -17,6 +18,7 @@ pub mod peers;
 pub mod policy;
 pub mod reason;
 pub mod side;
+pub mod survey;
 pub mod timer_wheel;
 pub mod tls;
 pub mod worker;

@@ -78,6 +78,11 @@ impl Blocked {
         over
     }
 
+    /// Client's and server's, if there is something left to say.
+    pub(super) fn legs(&self) -> Option<(&Leg, &Leg)> {
+        self.legs.as_ref().map(|(client, server)| (client, server))
+    }
+
     /// When to be called next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let legs = self.legs.as_ref().and_then(|(c, s)| earlier(c.poll_timeout(), s.poll_timeout()));

@@ -25,6 +25,7 @@ use crate::packet::{Class, FlowKey, Headers, KeyHasher, classify, reset_for};
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::reason::{PacketDrop, Reason};
 use crate::side::Side;
+use crate::survey::Station;
 use crate::timer_wheel::{Alarm, TimerWheel};
 
 /// Frames taken from other workers in one turn: as many as from two ports.
@@ -50,6 +51,8 @@ pub struct Parts<F> {
     pub held_frames: usize,
     /// High bits of the flow ids, so that restarts do not repeat them.
     pub epoch: u64,
+    /// Where it is asked what its flows look like.
+    pub station: Station,
 }
 
 /// One worker.
@@ -59,6 +62,7 @@ pub struct Worker<IO: Io> {
     hasher: KeyHasher,
     steering: Steering<IO::Frame>,
     desk: Desk<IO>,
+    station: Station,
     flow_ids: u64,
     /// Reused in each turn.
     burst: Vec<IO::Frame>,
@@ -76,12 +80,14 @@ struct Entry<F> {
 impl<IO: Io> Worker<IO> {
     /// A worker without flows.
     pub fn new(parts: Parts<IO::Frame>, io: IO, now: Instant, wall: Timestamp) -> Self {
-        let Parts { shared, steering, pool, log, counters, hash_secret, flows, held_frames, epoch } = parts;
+        let Parts { shared, steering, pool, log, counters, hash_secret, flows, held_frames, epoch, station } =
+            parts;
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
             hasher: KeyHasher::new(hash_secret),
             desk: Desk::new(io, shared, pool, log, counters, (now, wall), held_frames),
+            station,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
@@ -111,6 +117,9 @@ impl<IO: Io> Worker<IO> {
             done += 1;
         }
         done += self.run_timers(now);
+        if self.station.is_asked() {
+            done += self.survey();
+        }
         self.desk.flush();
         self.desk.counters.handshake_queue.set(self.desk.pool.outstanding() as u64);
         if done == 0 {
@@ -356,6 +365,13 @@ impl<IO: Io> Worker<IO> {
         }
         self.fired = fired;
         run
+    }
+
+    /// A turn's share of what somebody wants to know of the flows.
+    fn survey(&mut self) -> usize {
+        let Desk { now, wall, shared, .. } = &self.desk;
+        self.station
+            .turn(&self.table, |entry, wanted| entry.flow.snapshot(wanted, *now, *wall, &shared.wires))
     }
 
     /// Does something with a flow, and afterwards what every change of a flow asks for.
