@@ -1,6 +1,7 @@
 //! wireglass: transparent TLS inspection at packet level.
 #![forbid(unsafe_code)]
 
+pub mod aged_map;
 pub mod assembly;
 pub mod cli;
 pub mod config;
@@ -17,6 +18,8 @@ pub mod packet;
 pub mod peers;
 pub mod policy;
 pub mod reason;
+pub mod reassembly;
+pub mod secrets;
 pub mod side;
 pub mod survey;
 pub mod timer_wheel;

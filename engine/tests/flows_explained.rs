@@ -98,7 +98,7 @@ fn losses_on_the_path_show_as_such() {
             }
             let found = ask(&mut run, Wanted { stage: Some(Stage::Decrypted), ..Wanted::default() });
             let Some(flow) = found.into_iter().find(|flow| !flow.handshaking) else { continue };
-            repairs += u32::from(legs(&flow).0.repair != "none");
+            repairs += u32::from(legs(&flow).0.repair != "open");
             last = Some(flow);
         }
         let flow = last.unwrap_or_else(|| panic!("seed {seed}: no flow was ever seen"));

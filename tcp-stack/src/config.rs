@@ -1,6 +1,6 @@
 //! What the owner of a connection decides.
 
-use crate::{Duration, Instant, Seq};
+use crate::{Congestion, Duration, Instant, Seq};
 
 /// Largest window there is, 1 GiB (RFC 7323 2.3). Limits above it mean it.
 pub(crate) const MAX_WINDOW: usize = (u16::MAX as usize) << 14;
@@ -64,6 +64,10 @@ pub struct Config {
     pub challenge_key: u64,
     /// After how long without traffic an empty buffer's memory is given back.
     pub release_after: Duration,
+    /// Law of the congestion window.
+    pub congestion: Congestion,
+    /// Most segments sent and not acknowledged. Each is remembered in 36 bytes; nothing new is sent at the limit.
+    pub flight_segments: u32,
 }
 
 impl Default for Config {
@@ -91,6 +95,8 @@ impl Default for Config {
             challenges_per_second: 10,
             challenge_key: 0,
             release_after: Duration::from_secs(1),
+            congestion: Congestion::Cubic,
+            flight_segments: 8192,
         }
     }
 }

@@ -36,6 +36,8 @@ stories! {
         connect_refused = "connect-refused";
         connect_simultaneous = "connect-simultaneous";
         connect_without_options = "connect-without-options";
+        ecn_is_declined = "ecn-is-declined";
+        ecn_is_not_offered = "ecn-is-not-offered";
         listen = "listen";
         listen_lost_syn_ack = "listen-lost-syn-ack";
         listen_refuses_strays = "listen-refuses-strays";

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use tcp_stack::{Duration, Info, Limit, Repair, State};
+use tcp_stack::{Congestion, Duration, Info, Limit, Repair, State};
 
 use crate::flow::{FlowSnapshot, LegSnapshot, Stage, TlsSnapshot};
 use crate::side::Side;
@@ -123,8 +123,22 @@ pub struct TcpRecord {
     /// Slow start threshold, after a first loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssthresh: Option<u32>,
-    /// Loss that is being repaired: `none`, `fast` or `timeout`.
+    /// Law of the congestion window: `cubic` or `newreno`.
+    pub algorithm: Word,
+    /// What is being repaired: `open` (nothing), `disorder`, `recovery` or `loss`.
     pub repair: Word,
+    /// Of the bytes in flight, those that the peer holds ahead of a gap.
+    pub sacked: u32,
+    /// Of the bytes in flight, those taken for lost.
+    pub lost: u32,
+    /// Of the bytes in flight, those in the network that were sent more than once.
+    pub in_flight_again: u32,
+    /// The path was seen to reorder.
+    pub reordering: bool,
+    /// Tail loss probes sent.
+    pub tail_probes: u32,
+    /// Recoveries that turned out not to be needed.
+    pub spurious_recoveries: u32,
     /// Window that the peer offers.
     pub snd_wnd: u32,
     /// Sent and not acknowledged.
@@ -271,12 +285,24 @@ impl TcpRecord {
             timestamps: tcp.timestamps,
             cwnd: tcp.cwnd,
             ssthresh: tcp.ssthresh,
-            repair: match tcp.repair {
-                Repair::Nothing => "none",
-                Repair::Fast => "fast",
-                Repair::Timeout => "timeout",
+            algorithm: match stats.congestion {
+                Congestion::Cubic => "cubic",
+                Congestion::NewReno => "newreno",
             }
             .into(),
+            repair: match stats.repair {
+                Repair::Open => "open",
+                Repair::Disorder => "disorder",
+                Repair::Recovery => "recovery",
+                Repair::Loss => "loss",
+            }
+            .into(),
+            sacked: stats.sacked,
+            lost: stats.lost,
+            in_flight_again: stats.flight_again,
+            reordering: stats.reordering,
+            tail_probes: stats.tail_probes,
+            spurious_recoveries: stats.spurious_recoveries,
             snd_wnd: tcp.snd_wnd,
             in_flight: tcp.in_flight,
             unsent: tcp.unsent,

@@ -57,7 +57,7 @@ impl Blocked {
             Side::Client => client,
             Side::Server => server,
         };
-        leg.tcp.handle_segment(fx.now(), &segment);
+        leg.handle_segment(fx, 0, &segment);
         leg.tcp.consume(leg.tcp.recv().len());
         leg.transmit(fx);
     }
@@ -81,6 +81,11 @@ impl Blocked {
     /// Client's and server's, if there is something left to say.
     pub(super) fn legs(&self) -> Option<(&Leg, &Leg)> {
         self.legs.as_ref().map(|(client, server)| (client, server))
+    }
+
+    /// Bytes of memory that its legs hold.
+    pub(super) fn memory(&self) -> usize {
+        self.legs.as_ref().map_or(0, |(client, server)| client.tcp.memory() + server.tcp.memory())
     }
 
     /// When to be called next.

@@ -40,10 +40,10 @@ impl Hearing {
         from: Side,
         segment: &Segment<'_>,
     ) -> Heard {
-        let now = fx.now();
+        let holding = self.client.waiting();
         match from {
-            Side::Client => self.client.tcp.handle_segment(now, segment),
-            Side::Server => self.server.tcp.handle_segment(now, segment),
+            Side::Client => self.client.handle_segment(fx, holding, segment),
+            Side::Server => self.server.handle_segment(fx, holding, segment),
         }
         self.listen(fx)
     }
@@ -56,6 +56,11 @@ impl Hearing {
             return Heard::Client(Peeked::Not(Reason::HelloTimeout));
         }
         self.listen(fx)
+    }
+
+    /// Bytes of memory that both legs hold.
+    pub(super) fn memory(&self) -> usize {
+        self.client.tcp.memory() + self.server.tcp.memory()
     }
 
     /// When to be called next.

@@ -9,6 +9,7 @@
 
 mod adopted;
 mod blocked;
+mod budget;
 mod bypassed;
 mod decide;
 mod effects;
@@ -27,6 +28,7 @@ use tcp_stack::{Duration, Instant, Segment};
 
 use self::adopted::{Adopted, Told};
 use self::blocked::Blocked;
+pub use self::budget::Budget;
 use self::bypassed::{Bypassed, Released};
 use self::decide::FirstFlight;
 pub use self::effects::{Effects, Limits, OutsideTls, Shared};
@@ -64,6 +66,8 @@ pub struct Flow<F> {
     reported: bool,
     /// It may be dropped.
     over: bool,
+    /// Segments have been taken in, and nothing done about them yet.
+    unsettled: bool,
     phase: Phase<F>,
 }
 
@@ -119,6 +123,7 @@ impl<F: Frame> Flow<F> {
             about: None,
             reported: false,
             over: false,
+            unsettled: false,
             phase,
         }
     }
@@ -128,12 +133,27 @@ impl<F: Frame> Flow<F> {
         self.over
     }
 
+    /// [`Self::settle`] is to be called before anything else but further frames.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
     /// How the flow table ranks it.
     pub fn class(&self) -> Class {
         match self.phase {
             Phase::Opening(_) => Class::Opening,
             Phase::Bypassed(_) | Phase::Blocked(_) => Class::Light,
             Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) | Phase::Moving => Class::Held,
+        }
+    }
+
+    /// Bytes of memory that its legs hold.
+    pub fn memory(&self) -> usize {
+        match &self.phase {
+            Phase::Hearing(hearing) => hearing.memory(),
+            Phase::Adopted(adopted) => adopted.memory(),
+            Phase::Blocked(blocked) => blocked.memory(),
+            Phase::Opening(_) | Phase::Peeking(_) | Phase::Bypassed(_) | Phase::Moving => 0,
         }
     }
 
@@ -160,6 +180,9 @@ impl<F: Frame> Flow<F> {
     }
 
     /// A frame of the flow, whose headers are sound. `from`: the end whose port it came in.
+    ///
+    /// A burst may bring many frames of one flow. What they bring together is done once, by [`Self::settle`], if the flow
+    /// [is unsettled](Self::is_unsettled) afterwards.
     pub fn handle_frame<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
@@ -171,7 +194,7 @@ impl<F: Frame> Flow<F> {
         volume.packets += 1;
         volume.bytes += frame.len() as u64;
         self.last = fx.wall();
-        self.active = fx.now();
+        let active_before = std::mem::replace(&mut self.active, fx.now());
         if let Phase::Bypassed(bypassed) = &mut self.phase {
             let (now, idle) = (fx.now(), fx.shared().limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));
@@ -197,12 +220,29 @@ impl<F: Frame> Flow<F> {
                 Phase::Blocked(blocked)
             }
             phase => match Segment::parse(headers.segment(frame.data_mut())) {
-                Ok(segment) => self.handle_segment(fx, phase, from, &segment),
+                Ok(segment) => {
+                    // The flow has not spoken: we have asked.
+                    if matches!(&phase, Phase::Adopted(adopted) if adopted.is_answer(from, &segment)) {
+                        self.active = active_before;
+                    }
+                    self.handle_segment(fx, phase, from, &segment)
+                }
                 Err(_) => {
                     fx.counters().drop_packet(PacketDrop::BadTcpHeader);
                     phase
                 }
             },
+        };
+    }
+
+    /// Does what the frames of a burst have brought.
+    pub fn settle<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
+        if !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Adopted(adopted) => self.drive(fx, adopted),
+            phase => phase,
         };
     }
 
@@ -474,13 +514,22 @@ impl<F: Frame> Flow<F> {
                 let heard = hearing.handle_segment(fx, from, segment);
                 self.heard(fx, hearing, heard)
             }
-            Phase::Adopted(adopted) => {
-                let mut told = Told::default();
-                let (adopted, progress) = adopted.handle_segment(fx, from, segment, &mut told);
-                self.follow(fx, adopted, progress, told)
+            Phase::Adopted(mut adopted) => {
+                if adopted.handle_segment(fx, from, segment) {
+                    self.unsettled = false;
+                    return self.drive(fx, adopted);
+                }
+                self.unsettled = true;
+                Phase::Adopted(adopted)
             }
             phase => phase,
         }
+    }
+
+    fn drive<E: Effects<Frame = F>>(&mut self, fx: &mut E, adopted: Box<Adopted>) -> Phase<F> {
+        let mut told = Told::default();
+        let (adopted, progress) = adopted.drive(fx, &mut told);
+        self.follow(fx, adopted, progress, told)
     }
 
     fn facts<'a>(&self, shared: &'a Shared) -> FlowFacts<'a> {
@@ -516,6 +565,6 @@ mod tests {
     fn flows_stay_small() {
         assert!(size_of::<Flow<MemoryFrame>>() <= 216);
         assert!(size_of::<Opening>() <= 264);
-        assert!(size_of::<Adopted>() <= 2560, "{}", size_of::<Adopted>());
+        assert!(size_of::<Adopted>() <= 4096);
     }
 }

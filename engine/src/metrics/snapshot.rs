@@ -88,6 +88,10 @@ pub struct Own {
     pub tcp_retransmits: u64,
     /// TCP retransmission timers that fired.
     pub tcp_timeouts: u64,
+    /// Bytes that the legs hold now.
+    pub leg_bytes: u64,
+    /// Times that a leg was held to less than its limit.
+    pub leg_limits: u64,
     /// Flows ended early because the table was full.
     pub evictions: u64,
     /// Events that found the log ring full.
@@ -127,6 +131,8 @@ impl Metrics {
                 plaintext_toclient: sum(&|w| w.plaintext(Side::Server).value()),
                 tcp_retransmits: sum(&|w| w.retransmits.value()),
                 tcp_timeouts: sum(&|w| w.tcp_timeouts.value()),
+                leg_bytes: sum(&|w| w.leg_bytes.value()),
+                leg_limits: sum(&|w| w.leg_limits.value()),
                 evictions: sum(&|w| w.evictions.value()),
                 log_dropped: self.log().map_or(0, |l| EventKind::ALL.iter().map(|&k| l.dropped(k)).sum()),
                 log_lost: self.log().map_or(0, |l| l.lost()),

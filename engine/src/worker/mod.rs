@@ -3,15 +3,17 @@
 //! It has no clock: whoever runs it says what time it is, so the same worker runs on a core and in a simulation.
 
 mod desk;
+mod fragments;
 mod steering;
 mod thread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tcp_stack::{Instant, Segment};
+use tcp_stack::{Duration, Instant, Segment};
 
 use self::desk::{Current, Desk};
+use self::fragments::Fragments;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::driver::{BURST, Frame, Io, PortId};
@@ -24,6 +26,7 @@ use crate::metrics::WorkerCounters;
 use crate::packet::{Class, FlowKey, Headers, KeyHasher, classify, reset_for};
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::reason::{PacketDrop, Reason};
+use crate::secrets::Secrets;
 use crate::side::Side;
 use crate::survey::Station;
 use crate::timer_wheel::{Alarm, TimerWheel};
@@ -43,12 +46,14 @@ pub struct Parts<F> {
     pub log: LogSender,
     /// Its counters.
     pub counters: Arc<WorkerCounters>,
-    /// The secret of the flow keys' hash; the same for all workers.
-    pub hash_secret: [u8; 16],
+    /// The same for all workers.
+    pub secrets: Secrets,
     /// Most flows at a time.
     pub flows: u32,
     /// Most frames held while ClientHellos are incomplete.
     pub held_frames: usize,
+    /// Most bytes held by the legs of all its flows.
+    pub leg_bytes: usize,
     /// High bits of the flow ids, so that restarts do not repeat them.
     pub epoch: u64,
     /// Where it is asked what its flows look like.
@@ -63,9 +68,12 @@ pub struct Worker<IO: Io> {
     steering: Steering<IO::Frame>,
     desk: Desk<IO>,
     station: Station,
+    fragments: Fragments<IO::Frame>,
     flow_ids: u64,
     /// Reused in each turn.
     burst: Vec<IO::Frame>,
+    /// Flows that this turn's frames have left unsettled.
+    unsettled: Vec<FlowId>,
     fired: Vec<(u64, FlowId)>,
 }
 
@@ -80,18 +88,31 @@ struct Entry<F> {
 impl<IO: Io> Worker<IO> {
     /// A worker without flows.
     pub fn new(parts: Parts<IO::Frame>, io: IO, now: Instant, wall: Timestamp) -> Self {
-        let Parts { shared, steering, pool, log, counters, hash_secret, flows, held_frames, epoch, station } =
-            parts;
+        let Parts {
+            shared,
+            steering,
+            pool,
+            log,
+            counters,
+            secrets,
+            flows,
+            held_frames,
+            leg_bytes,
+            epoch,
+            station,
+        } = parts;
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
-            hasher: KeyHasher::new(hash_secret),
-            desk: Desk::new(io, shared, pool, log, counters, (now, wall), held_frames),
+            hasher: KeyHasher::new(secrets.flow_hash),
+            desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
+            fragments: Fragments::new(held_frames),
             station,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
             burst: Vec::with_capacity(BURST),
+            unsettled: Vec::new(),
             fired: Vec::new(),
         }
     }
@@ -112,10 +133,12 @@ impl<IO: Io> Worker<IO> {
             self.handle_frame(port, frame);
             done += 1;
         }
+        self.settle();
         while let Some((id, reply)) = self.desk.pool.next_reply() {
             self.with_flow(id, |flow, desk| flow.handle_reply(desk, reply));
             done += 1;
         }
+        self.expire_fragments();
         done += self.run_timers(now);
         if self.station.is_asked() {
             done += self.survey();
@@ -130,9 +153,14 @@ impl<IO: Io> Worker<IO> {
         done
     }
 
+    /// A turn that did something took so long. Whoever has the clock says so.
+    pub fn note_busy(&self, time: Duration) {
+        self.desk.counters.busy_micros.add(time.total_micros());
+    }
+
     /// When there is something to do even if nothing comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.wheel.next()
+        [self.wheel.next(), self.fragments.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Flows in the table.
@@ -176,13 +204,7 @@ impl<IO: Io> Worker<IO> {
         match classify(frame.data()) {
             Class::Other => self.desk.forward(port.opposite(), frame),
             Class::Bad(reason) => self.desk.counters.drop_packet(reason),
-            Class::TcpFragment { source, destination } => {
-                if self.is_candidate(source, destination) {
-                    self.desk.counters.drop_packet(PacketDrop::TcpFragment);
-                } else {
-                    self.desk.forward(port.opposite(), frame);
-                }
-            }
+            Class::Fragment(fragment) => self.handle_fragment(port, frame, &fragment),
             Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
                 self.desk.forward(port.opposite(), frame);
             }
@@ -220,6 +242,15 @@ impl<IO: Io> Worker<IO> {
             None if begins => self.begin(port, frame, headers, key, hash),
             None => self.midstream(port, frame, &headers),
         }
+    }
+
+    /// Does what all the frames of this turn have brought, flow by flow.
+    fn settle(&mut self) {
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        for id in unsettled.drain(..) {
+            self.with_flow(id, Flow::settle);
+        }
+        self.unsettled = unsettled;
     }
 
     /// A new frame with these bytes; none when the pool is empty or its frames are smaller.
@@ -342,8 +373,9 @@ impl<IO: Io> Worker<IO> {
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
         let Some(mut entry) = self.table.remove(id) else { return };
         self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
-        let before = entry.flow.phase();
+        let (before, held) = (entry.flow.phase(), entry.flow.memory());
         entry.flow.expire(&mut self.desk, reason);
+        self.desk.account(held, 0);
         self.desk.counters.flows(before).dec();
     }
 
@@ -378,10 +410,19 @@ impl<IO: Io> Worker<IO> {
     fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO::Frame>, &mut Desk<IO>)) {
         let Some(entry) = self.table.get_mut(id) else { return };
         self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
-        let before = entry.flow.phase();
+        let (before, was_unsettled) = (entry.flow.phase(), entry.flow.is_unsettled());
+        let held = entry.flow.memory();
         change(&mut entry.flow, &mut self.desk);
+        let over = entry.flow.is_over();
+        self.desk.account(held, if over { 0 } else { entry.flow.memory() });
+        if entry.flow.is_unsettled() {
+            if !was_unsettled {
+                self.unsettled.push(id);
+            }
+            return;
+        }
         let (after, class) = (entry.flow.phase(), entry.flow.class());
-        if entry.flow.is_over() {
+        if over {
             self.desk.counters.flows(before).dec();
             self.table.remove(id);
             return;

@@ -70,7 +70,7 @@ impl Display for Tcp<'_> {
                 write!(f, " {name}")?;
             }
         }
-        write!(f, " wscale:{},{}", tcp.snd_wscale, tcp.rcv_wscale)?;
+        write!(f, " {} wscale:{},{}", Plain(&tcp.algorithm), tcp.snd_wscale, tcp.rcv_wscale)?;
         self.times(f)?;
         write!(f, " mss:{} rcvmss:{} cwnd:{}", tcp.mss, tcp.rcv_mss, tcp.cwnd)?;
         if let Some(ssthresh) = tcp.ssthresh {
@@ -110,10 +110,16 @@ impl Tcp<'_> {
     fn losses(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tcp = self.0;
         write!(f, " retrans:{}/{}", tcp.retries, tcp.retransmits)?;
-        if tcp.repair != "none" {
+        if tcp.repair != "open" {
             write!(f, " repair:{}", Plain(&tcp.repair))?;
         }
         for (name, count) in [
+            ("sacked", tcp.sacked.into()),
+            ("lost", tcp.lost.into()),
+            ("in_flight_again", tcp.in_flight_again.into()),
+            ("reordering", tcp.reordering.into()),
+            ("tlp", tcp.tail_probes.into()),
+            ("spurious", tcp.spurious_recoveries.into()),
             ("bytes_retrans", tcp.retransmitted_bytes),
             ("fast", tcp.fast_retransmits.into()),
             ("timeouts", tcp.timeouts.into()),
