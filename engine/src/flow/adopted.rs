@@ -204,7 +204,13 @@ impl Adopted {
         }
     }
 
-    fn is_handshaking(&self) -> bool {
+    /// Client's and server's.
+    pub(super) fn legs(&self) -> (&Leg, &Leg) {
+        (&self.client, &self.server)
+    }
+
+    /// The handshakes are under way.
+    pub(super) fn is_handshaking(&self) -> bool {
         matches!(self.tls, Tls::Handshake(..) | Tls::AtPool(_))
     }
 

@@ -78,6 +78,11 @@ impl Blocked {
         over
     }
 
+    /// Client's and server's, if there is something left to say.
+    pub(super) fn legs(&self) -> Option<(&Leg, &Leg)> {
+        self.legs.as_ref().map(|(client, server)| (client, server))
+    }
+
     /// Bytes of memory that its legs hold.
     pub(super) fn memory(&self) -> usize {
         self.legs.as_ref().map_or(0, |(client, server)| client.tcp.memory() + server.tcp.memory())

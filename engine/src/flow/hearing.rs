@@ -69,6 +69,11 @@ impl Hearing {
         earlier(legs, Some(self.deadline))
     }
 
+    /// Client's and server's.
+    pub(super) fn legs(&self) -> (&Leg, &Leg) {
+        (&self.client, &self.server)
+    }
+
     /// Both legs, as they are.
     pub(super) fn into_legs(self) -> (Leg, Leg) {
         (self.client, self.server)

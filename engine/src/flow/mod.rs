@@ -19,6 +19,7 @@ mod opening;
 mod peeking;
 mod prefix;
 mod report;
+mod snapshot;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,13 +35,15 @@ pub use self::effects::{Effects, Limits, OutsideTls, Shared};
 use self::hearing::Hearing;
 use self::opening::{Opened, Opening};
 use self::peeking::{Peeked, Peeking};
+use self::snapshot::About;
+pub use self::snapshot::{FlowSnapshot, LegSnapshot, Short, Stage, TlsSnapshot, Wanted};
 use crate::driver::Frame;
 use crate::flow_table::Class;
 use crate::handshake::Reply;
-use crate::log::event::{Action, HelloInfo, Timestamp, Volume};
+use crate::log::event::{Action, Timestamp, Volume};
 use crate::metrics;
 use crate::packet::{Headers, Template, scrub_syn};
-use crate::policy::{Decision, FlowFacts, Profile, Verdict};
+use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::reason::{PacketDrop, Reason};
 use crate::side::Side;
 
@@ -57,8 +60,8 @@ pub struct Flow<F> {
     volume: [Volume; 2],
     /// What was decided, and by which rule.
     decided: Option<(Action, Option<Arc<str>>)>,
-    /// A hello that is to be decrypted, until its `tls` event.
-    pending: Option<Box<(HelloInfo, Arc<Profile>)>>,
+    /// What its ClientHello and handshakes have told; none before.
+    about: Option<Box<About>>,
     /// Why it has ended, when its `flow` event is out.
     ended: Option<Reason>,
     /// It may be dropped.
@@ -130,7 +133,7 @@ impl<F: Frame> Flow<F> {
             active: now,
             volume: [Volume::default(); 2],
             decided: bypass.map(|v| (Action::Bypass, v.rule.clone())),
-            pending: None,
+            about: None,
             ended: None,
             over: false,
             unsettled: false,

@@ -30,6 +30,7 @@ use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::reason::{PacketDrop, Reason};
 use crate::secrets::Secrets;
 use crate::side::Side;
+use crate::survey::Station;
 use crate::timer_wheel::{Alarm, TimerWheel};
 
 /// Frames taken from other workers in one turn: as many as from two ports.
@@ -57,6 +58,8 @@ pub struct Parts<F> {
     pub leg_bytes: usize,
     /// High bits of the flow ids, so that restarts do not repeat them.
     pub epoch: u64,
+    /// Where it is asked what its flows look like.
+    pub station: Station,
 }
 
 /// One worker.
@@ -66,6 +69,7 @@ pub struct Worker<IO: Io> {
     hasher: KeyHasher,
     steering: Steering<IO::Frame>,
     desk: Desk<IO>,
+    station: Station,
     fragments: Fragments<IO::Frame>,
     refused: Refused,
     flow_ids: u64,
@@ -89,8 +93,19 @@ struct Entry<F> {
 impl<IO: Io> Worker<IO> {
     /// A worker without flows.
     pub fn new(parts: Parts<IO::Frame>, io: IO, now: Instant, wall: Timestamp) -> Self {
-        let Parts { shared, steering, pool, log, counters, secrets, flows, held_frames, leg_bytes, epoch } =
-            parts;
+        let Parts {
+            shared,
+            steering,
+            pool,
+            log,
+            counters,
+            secrets,
+            flows,
+            held_frames,
+            leg_bytes,
+            epoch,
+            station,
+        } = parts;
         let refused = Refused::new(flows, shared.limits.idle_time);
         Self {
             table: FlowTable::new(flows),
@@ -99,6 +114,7 @@ impl<IO: Io> Worker<IO> {
             desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
             fragments: Fragments::new(held_frames),
             refused,
+            station,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
@@ -131,6 +147,9 @@ impl<IO: Io> Worker<IO> {
         }
         self.expire_fragments();
         done += self.run_timers(now);
+        if self.station.is_asked() {
+            done += self.survey();
+        }
         self.desk.flush();
         self.desk.counters.handshake_queue.set(self.desk.pool.outstanding() as u64);
         if done == 0 {
@@ -394,6 +413,13 @@ impl<IO: Io> Worker<IO> {
         }
         self.fired = fired;
         run
+    }
+
+    /// A turn's share of what somebody wants to know of the flows.
+    fn survey(&mut self) -> usize {
+        let Desk { now, wall, shared, .. } = &self.desk;
+        self.station
+            .turn(&self.table, |entry, wanted| entry.flow.snapshot(wanted, *now, *wall, &shared.wires))
     }
 
     /// Does something with a flow, and afterwards what every change of a flow asks for.
