@@ -13,8 +13,7 @@
 //! Segments are parsed and emitted without IP header and checksum; both belong to the caller.
 //!
 //! Not done, on purpose: the urgent pointer (urgent bytes are delivered in line, RFC 6093), Nagle (a relay
-//! must not add delay), ECN, TCP Fast Open (payload of a SYN is left for the peer to send again), Path MTU
-//! discovery (the MSS is given).
+//! must not add delay), ECN, TCP Fast Open (payload of a SYN is left for the peer to send again).
 #![forbid(unsafe_code)]
 // Clocks, sockets, threads and randomness: the list is in clippy.toml.
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
@@ -25,6 +24,7 @@ mod congestion;
 mod connection;
 mod event;
 mod options;
+mod path_mtu;
 mod payload;
 mod recovery;
 mod recv_buffer;
@@ -40,6 +40,7 @@ pub use config::{AdoptedTimestamps, Adoption, Config, KeepAlive, Open};
 pub use connection::{AcceptError, Connection, SendError, State};
 pub use event::Event;
 pub use options::{Options, Timestamps};
+pub use path_mtu::TooBig;
 pub use payload::Payload;
 pub use segment::{Flags, ParseError, Segment};
 pub use seq::Seq;

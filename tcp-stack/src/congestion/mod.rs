@@ -26,4 +26,7 @@ pub(crate) trait Controller {
 
     /// Nothing was sent for longer than the retransmission timeout.
     fn on_idle(&mut self);
+
+    /// Full segments have this payload from now on; the window stays as it is, as far as it holds one.
+    fn set_segment_size(&mut self, smss: u32);
 }

@@ -77,6 +77,12 @@ impl Controller for NewReno {
     fn on_idle(&mut self) {
         self.cwnd = self.cwnd.min(self.initial); // RFC 5681 4.1
     }
+
+    fn set_segment_size(&mut self, smss: u32) {
+        self.smss = smss;
+        self.cwnd = self.cwnd.max(smss);
+        self.initial = self.initial.max(smss);
+    }
 }
 
 #[cfg(test)]

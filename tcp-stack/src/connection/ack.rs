@@ -166,6 +166,7 @@ impl<P: Payload> Connection<P> {
         self.snd.resend = self.snd.resend.map(|seq| seq.later(ack)).filter(|&seq| seq != self.snd.nxt);
         self.snd.retries = 0;
         self.snd.progress_at = now;
+        self.path_progress(ack);
 
         let (smss, window) = (self.smss(), self.congestion.window());
         let slow_start = window < self.congestion.threshold();

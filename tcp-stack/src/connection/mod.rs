@@ -3,6 +3,7 @@
 mod ack;
 mod close;
 mod open;
+mod path;
 mod receive;
 mod send;
 mod state;
@@ -18,6 +19,7 @@ pub use state::State;
 use crate::config::MAX_WINDOW;
 use crate::congestion::{Controller, NewReno};
 use crate::event::Events;
+use crate::path_mtu::{MIN_MSS, PathMtu};
 use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
@@ -32,7 +34,8 @@ use timers::Timers;
 ///
 /// Begins with [`Connection::adopt`], [`Connection::connect`], [`Connection::accept`] or
 /// [`Connection::listen`]. The methods come in four kinds:
-/// * from the network: [`handle_segment`](Self::handle_segment), [`handle_timeout`](Self::handle_timeout);
+/// * from the network: [`handle_segment`](Self::handle_segment), [`handle_timeout`](Self::handle_timeout),
+///   [`handle_packet_too_big`](Self::handle_packet_too_big);
 /// * from the application: [`send`](Self::send), [`consume`](Self::consume), [`close`](Self::close),
 ///   [`abort`](Self::abort), [`set_recv_limit`](Self::set_recv_limit);
 /// * to the driver: [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event),
@@ -56,6 +59,7 @@ pub struct Connection<P: Payload = Bytes> {
     recovery: Recovery,
     congestion: NewReno,
     rtt: Rtt,
+    path: PathMtu,
     timers: Timers,
     /// A RST to be sent.
     reset: Option<Reset>,
@@ -88,7 +92,7 @@ struct SendSide<P> {
     wl2: Seq,
     /// Shift of the window field in what arrives.
     scale: u8,
-    /// Largest payload that the peer accepts, options not counted.
+    /// Largest payload that the peer accepts and the path carries, options not counted.
     mss: u16,
     /// A FIN follows the last byte of `buffer`.
     fin: bool,
@@ -285,6 +289,7 @@ impl<P: Payload> Connection<P> {
             (rcv.buffer.check(), "receive buffer"),
             (rcv.buffer.held_end().is_none_or(|end| end <= rcv.adv.since(rcv.nxt)), "held bytes within adv"),
             (self.congestion.window() >= self.smss(), "cwnd >= smss"),
+            (snd.mss >= MIN_MSS, "mss >= MIN_MSS"),
             (self.state != State::Closed || self.timers.next().is_none(), "no timer when closed"),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule))
@@ -301,6 +306,7 @@ impl<P: Payload> Connection<P> {
         self.stats.ssthresh = self.congestion.threshold();
         self.stats.srtt = self.rtt.srtt().unwrap_or_default();
         self.stats.rto = self.rtt.rto();
+        self.stats.mss = u32::from(self.snd.mss);
     }
 }
 

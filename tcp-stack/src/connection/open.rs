@@ -8,16 +8,13 @@ use super::{Connection, ReceiveSide, SendSide, State};
 use crate::config::MAX_WINDOW;
 use crate::congestion::NewReno;
 use crate::event::Events;
+use crate::path_mtu::{MIN_MSS, PathMtu};
 use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
 use crate::send_buffer::SendBuffer;
 use crate::timestamps::Clock;
 use crate::{Adoption, Config, Event, Instant, Open, Payload, Segment, Seq, Stats};
-
-/// Least segment size that is believed. A peer that claims less (CVE-2019-11479) would have each byte cost a
-/// header; and 40 bytes of options must leave room for payload.
-const MIN_MSS: u16 = 88;
 
 /// RFC 9293 3.7.1: segment size of a peer that names none.
 const DEFAULT_MSS: u16 = 536;
@@ -161,6 +158,7 @@ impl<P: Payload> Connection<P> {
             recovery: Recovery::new(start.snd_nxt),
             congestion: NewReno::new(u32::from(mss), config.initial_window),
             rtt: Rtt::new(&config),
+            path: PathMtu::new(&config),
             timers: Timers::default(),
             reset: None,
             last_heard: now,

@@ -169,6 +169,7 @@ impl<P: Payload> Connection<P> {
         let point = self.send_point();
         self.snd.nxt = self.snd.nxt.later(end);
         self.snd.last_sent = now;
+        self.path.on_sent(self.snd.una, piece.seq, end);
         if piece.probe {
             // The peer may take the byte or not: sending goes on from here either way. The persist timer
             // sends it again.

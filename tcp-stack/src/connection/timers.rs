@@ -103,6 +103,7 @@ impl<P: Payload> Connection<P> {
             self.snd.syn_lost = true;
             return;
         }
+        self.suspect_black_hole();
         let flight = self.snd.nxt.since(self.snd.una);
         self.congestion.on_timeout(flight, self.snd.retries > 1);
         self.recovery.on_timeout(self.snd.nxt);

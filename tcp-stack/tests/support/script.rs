@@ -104,6 +104,7 @@ impl Story {
             "recv" => self.recv(self.number(words[0])),
             "close" => self.with(|c| c.close()),
             "abort" => self.with(|c| c.abort()),
+            "too-big" => self.too_big(&words),
             "limit" => {
                 let bytes = self.number(words[0]);
                 self.with(|c| c.set_recv_limit(bytes));
@@ -145,6 +146,9 @@ impl Story {
             "initial_window" => config.initial_window = value as u32,
             "challenges" => config.challenges_per_second = value as u32,
             "rto_initial" => config.rto_initial = ms(value),
+            "path_floor" => config.path_floor = value as u16,
+            "path_base" => config.path_base = value as u16,
+            "black_hole_timeouts" => config.black_hole_timeouts = value as u32,
             "keep_alive" => {
                 config.keep_alive = Some(KeepAlive { idle: ms(value), interval: ms(value / 2), probes: 2 });
             }
@@ -378,6 +382,16 @@ impl Story {
         }
     }
 
+    /// `SEQ MSS VERDICT`
+    fn too_big(&mut self, words: &[&str]) {
+        let &[seq, mss, expected] = words else { self.fail("too-big needs SEQ MSS VERDICT") };
+        let (seq, mss, now) = (Seq(self.number(seq)), self.number(mss), self.now);
+        let verdict = self.with(|c| c.handle_packet_too_big(now, seq, mss));
+        if format!("{verdict:?}") != expected {
+            self.fail(format!("it is {verdict:?}"));
+        }
+    }
+
     fn send_fails(&mut self, why: &str) {
         let space = self.with(|c| c.send_space());
         let result = self.with(|c| c.send(Bytes::from(vec![0; space + 1])));
@@ -449,6 +463,9 @@ impl Story {
             "bad_acks" => u64::from(stats.bad_acks),
             "challenges" => u64::from(stats.challenges),
             "challenges_limited" => u64::from(stats.challenges_limited),
+            "mss" => u64::from(stats.mss),
+            "too_big" => u64::from(stats.too_big),
+            "black_holes" => u64::from(stats.black_holes),
             "bytes_in" => stats.bytes_in,
             "bytes_out" => stats.bytes_out,
             other => self.fail(format!("unknown counter {other}")),
