@@ -41,11 +41,16 @@ impl Hearing {
         segment: &Segment<'_>,
     ) -> Heard {
         let now = fx.now();
-        match from {
-            Side::Client => self.client.tcp.handle_segment(now, segment),
-            Side::Server => self.server.tcp.handle_segment(now, segment),
-        }
+        self.leg(from).tcp.handle_segment(now, segment);
         self.listen(fx)
+    }
+
+    /// The leg towards an end.
+    pub(super) fn leg(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
     }
 
     /// Runs what is due.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 
+use super::icmp::IcmpHeaders;
 use crate::reason::PacketDrop;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -72,7 +73,9 @@ pub enum Class {
         /// Receiver.
         destination: SocketAddr,
     },
-    /// Not ours: ARP, ICMP, UDP, later fragments, unknown types and encapsulations. Forward it as it is.
+    /// A whole ICMP message, of either version.
+    Icmp(IcmpHeaders),
+    /// Not ours: ARP, UDP, later fragments, unknown types and encapsulations. Forward it as it is.
     Other,
     /// Says that it is IP, but its headers do not hold what they promise.
     Bad(PacketDrop),
@@ -113,14 +116,16 @@ fn ipv4(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
     if ip.version() != 4 || usize::from(ip.header_len()) < 20 {
         return Class::Bad(PacketDrop::BadIpHeader);
     }
-    if ip.next_header() != IpProtocol::Tcp {
-        return Class::Other;
-    }
     let fragment =
         Fragment { first: ip.frag_offset() == 0, whole: ip.frag_offset() == 0 && !ip.more_frags() };
     let l4 = l3 + usize::from(ip.header_len());
     let end = l3 + usize::from(ip.total_len());
-    tcp(frame, Layers { l3, l4, end, vlan }, ip.src_addr().into(), ip.dst_addr().into(), fragment)
+    let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
+    match ip.next_header() {
+        IpProtocol::Tcp => tcp(frame, Layers { l3, l4, end, vlan }, source, destination, fragment),
+        IpProtocol::Icmp if fragment.whole => Class::Icmp(IcmpHeaders { l4, end, vlan, source, destination }),
+        _ => Class::Other,
+    }
 }
 
 fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
@@ -135,6 +140,7 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
     let mut next = u8::from(ip.next_header());
     let mut l4 = l3 + ip.header_len();
     let mut fragment = Fragment { first: true, whole: true };
+    let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
     // RFC 8200 4: extension headers in any number; each moves `l4` on by at least eight bytes, so this ends.
     loop {
         let (Some(&following), Some(&length)) = (frame[..end].get(l4), frame[..end].get(l4 + 1)) else {
@@ -157,11 +163,14 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
                 }
                 l4 += 8;
             }
+            58 if fragment.whole => {
+                return Class::Icmp(IcmpHeaders { l4, end, vlan, source, destination });
+            }
             _ => return Class::Other,
         }
         next = following;
     }
-    tcp(frame, Layers { l3, l4, end, vlan }, ip.src_addr().into(), ip.dst_addr().into(), fragment)
+    tcp(frame, Layers { l3, l4, end, vlan }, source, destination, fragment)
 }
 
 struct Fragment {
@@ -305,8 +314,8 @@ mod tests {
         let mut udp = ipv4_packet(0, 0, &segment());
         udp[9] = 17;
         assert_eq!(classify(&frame(&[], ETHERTYPE_IPV4, &udp)), Class::Other);
-        let icmp6 = ipv6_packet(&[(0, vec![0; 8])], 58, &[0; 8]);
-        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &icmp6)), Class::Other);
+        let udp6 = ipv6_packet(&[(0, vec![0; 8])], 17, &[0; 8]);
+        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &udp6)), Class::Other);
         let three_tags = [(0x8100, 1), (0x8100, 2), (0x8100, 3)];
         assert_eq!(
             classify(&frame(&three_tags, ETHERTYPE_IPV4, &ipv4_packet(0, 0, &segment()))),

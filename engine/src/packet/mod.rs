@@ -2,12 +2,14 @@
 
 mod build;
 mod classify;
+mod icmp;
 mod key;
 mod reset;
 mod scrub;
 
 pub use build::{MAX_HEADERS, Template};
 pub use classify::{Class, Headers, classify};
+pub use icmp::{IcmpHeaders, TooBigMessage, too_big};
 pub use key::{FlowKey, KeyHasher};
 pub use reset::{Reset, reset_for};
 pub use scrub::{Scrubbed, scrub_syn};

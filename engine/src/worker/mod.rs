@@ -3,6 +3,7 @@
 //! It has no clock: whoever runs it says what time it is, so the same worker runs on a core and in a simulation.
 
 mod desk;
+mod path;
 mod steering;
 mod thread;
 
@@ -166,6 +167,7 @@ impl<IO: Io> Worker<IO> {
     fn handle_frame(&mut self, port: PortId, frame: IO::Frame) {
         match classify(frame.data()) {
             Class::Other => self.desk.forward(port.opposite(), frame),
+            Class::Icmp(at) => self.handle_icmp(port, frame, &at),
             Class::Bad(reason) => self.desk.counters.drop_packet(reason),
             Class::TcpFragment { source, destination } => {
                 if self.is_candidate(source, destination) {
