@@ -2,7 +2,8 @@
 //!
 //! A [`Connection`] is one end of one TCP connection as a pure state machine: segments, timer expiries and
 //! the application's calls go in; segments, events and the next deadline come out. It knows no clock, no
-//! socket, no thread and no randomness: time is an argument, and initial sequence numbers are the caller's.
+//! socket, no thread and no randomness: time is an argument, and so are initial sequence numbers (made by an
+//! [`IsnGenerator`]) and secrets.
 //! What makes it different from other stacks is [`Connection::adopt`]: a connection that two other hosts have
 //! opened with each other is taken over in ESTABLISHED, with the sequence numbers, options and timestamp
 //! clock that its peer has already seen.
@@ -19,10 +20,14 @@
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod assembler;
+mod autotune;
+mod challenge;
 mod config;
 mod congestion;
 mod connection;
 mod event;
+mod info;
+mod isn;
 mod options;
 mod path_mtu;
 mod payload;
@@ -39,6 +44,8 @@ mod transmit;
 pub use config::{AdoptedTimestamps, Adoption, Config, KeepAlive, Open};
 pub use connection::{AcceptError, Connection, SendError, State};
 pub use event::Event;
+pub use info::{Info, Limit, Repair};
+pub use isn::IsnGenerator;
 pub use options::{Options, Timestamps};
 pub use path_mtu::TooBig;
 pub use payload::Payload;

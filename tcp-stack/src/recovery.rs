@@ -1,7 +1,7 @@
 //! Finding losses and repairing them: fast retransmit and NewReno (RFC 5681 3.2, RFC 6582), limited transmit
 //! (RFC 3042).
 
-use crate::{Seq, congestion::Controller};
+use crate::{Repair, Seq, congestion::Controller};
 
 /// Duplicate ACKs that mean a loss (RFC 5681 3.2).
 const DUPLICATE_THRESHOLD: u32 = 3;
@@ -141,6 +141,15 @@ impl Recovery {
     /// Whether the segment at SND.UNA is to be sent again, now.
     pub(crate) fn wants_retransmit(&self) -> bool {
         self.retransmit
+    }
+
+    /// What is being repaired, by name.
+    pub(crate) fn repair(&self) -> Repair {
+        match self.phase {
+            Phase::Open => Repair::Nothing,
+            Phase::Fast { .. } => Repair::Fast,
+            Phase::Timeout => Repair::Timeout,
+        }
     }
 
     pub(crate) fn retransmitted(&mut self) {

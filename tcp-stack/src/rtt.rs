@@ -13,6 +13,8 @@ const AFTER_LOST_SYN: Duration = Duration::from_secs(3);
 pub(crate) struct Rtt {
     /// SRTT and RTTVAR after the first sample.
     smoothed: Option<(Duration, Duration)>,
+    /// Shortest sample of all.
+    least: Option<Duration>,
     /// RTO without back-off; `min <= base <= max` once sampled.
     base: Duration,
     /// Doublings since the last sample.
@@ -23,7 +25,14 @@ pub(crate) struct Rtt {
 
 impl Rtt {
     pub(crate) fn new(config: &Config) -> Self {
-        Rtt { smoothed: None, base: config.rto_initial, backoff: 0, min: config.rto_min, max: config.rto_max }
+        Rtt {
+            smoothed: None,
+            least: None,
+            base: config.rto_initial,
+            backoff: 0,
+            min: config.rto_min,
+            max: config.rto_max,
+        }
     }
 
     /// Takes a sample, which ends any back-off (RFC 6298 2.2, 2.3 and the note at the end of 5).
@@ -37,6 +46,7 @@ impl Rtt {
             }
         };
         self.smoothed = Some((srtt, rttvar));
+        self.least = Some(self.least.map_or(rtt, |least| least.min(rtt)));
         self.base = (srtt + GRANULARITY.max(rttvar * 4)).clamp(self.min, self.max.max(self.min));
         self.backoff = 0;
     }
@@ -66,6 +76,18 @@ impl Rtt {
     pub(crate) fn srtt(&self) -> Option<Duration> {
         self.smoothed.map(|(srtt, _)| srtt)
     }
+
+    pub(crate) fn rttvar(&self) -> Option<Duration> {
+        self.smoothed.map(|(_, rttvar)| rttvar)
+    }
+
+    pub(crate) fn least(&self) -> Option<Duration> {
+        self.least
+    }
+
+    pub(crate) fn doublings(&self) -> u32 {
+        self.backoff
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +106,10 @@ mod tests {
         rtt.sample(Duration::from_millis(180));
         assert_eq!(rtt.srtt(), Some(Duration::from_millis(110)));
         assert_eq!(rtt.rto(), Duration::from_millis(340));
+        assert_eq!(
+            (rtt.rttvar(), rtt.least()),
+            (Some(Duration::from_micros(57_500)), Some(Duration::from_millis(100)))
+        );
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Stats {
     pub bad_acks: u32,
     /// Challenge ACKs owed (RFC 5961).
     pub challenges: u32,
+    /// Probes by which the peer asked whether we are there (RFC 9293 3.8.4).
+    pub keep_alives: u32,
     /// Challenge ACKs not sent because of their limit.
     pub challenges_limited: u32,
     /// Congestion window, bytes.
@@ -59,4 +61,8 @@ pub struct Stats {
     pub too_big: u32,
     /// Black holes found: larger segments vanished without a word (RFC 4821 7.7).
     pub black_holes: u32,
+    /// Bytes that may be held for the application now: what the window is tuned to, within the owner's limit.
+    pub recv_limit: usize,
+    /// Bytes that the peer may send now, as far as it has been promised.
+    pub recv_window: u32,
 }

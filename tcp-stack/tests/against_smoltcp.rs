@@ -10,7 +10,7 @@ use support::host::{App, Ours, Smoltcp, SmoltcpSetup};
 use support::link::{CLEAN, Link, Quality};
 use support::middle::Middle;
 use support::{Rng, earliest, ms};
-use tcp_stack::{Config, Connection, Duration, Event, Instant, Open, Seq, State};
+use tcp_stack::{Config, Connection, Duration, Event, Instant, IsnGenerator, Open, Seq, State};
 
 /// Longest virtual time that a run may take.
 const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -122,7 +122,15 @@ fn run_pair(ours: &mut Ours, peer: &mut Smoltcp, links: &mut [Link; 2], start: I
 
 fn open(rng: &mut Rng) -> Open {
     Open {
-        isn: Seq([0, u32::MAX - 1_000, (1 << 31) - 1_000, rng.next() as u32][rng.below(4) as usize]),
+        isn: match rng.below(4) {
+            0 => Seq(0),
+            1 => Seq(u32::MAX - 1_000),
+            2 => Seq((1 << 31) - 1_000),
+            _ => {
+                let [here, there] = [CLIENT, SERVER].map(|end| (end.address, end.port).into());
+                IsnGenerator::new([rng.next() as u8; 16]).generate(Instant::from_secs(5), here, there)
+            }
+        },
         mss: [1_460, 536, 216, 8_960][rng.below(4) as usize],
         window_scale: rng.chance(700).then(|| rng.below(15) as u8),
         sack: rng.chance(500),

@@ -26,6 +26,8 @@ enum Step {
     RecvLimit(usize),
     /// A router's message: how far from the highest number sent back, and the size it tells.
     TooBig(i64, u16),
+    SendLimit(usize),
+    Probe,
     Close,
     Abort,
 }
@@ -89,6 +91,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1usize..20_000).prop_map(Step::Consume),
         1 => (0usize..40_000).prop_map(Step::RecvLimit),
         2 => (near(), prop_oneof![any::<u16>(), 0u16..1_500]).prop_map(|(back, mss)| Step::TooBig(back, mss)),
+        1 => (0usize..80_000).prop_map(Step::SendLimit),
+        1 => Just(Step::Probe),
         1 => prop::bool::weighted(0.3).prop_map(|close| if close { Step::Close } else { Step::NextTimer }),
         1 => prop::bool::weighted(0.05).prop_map(|abort| if abort { Step::Abort } else { Step::NextTimer }),
     ]
@@ -148,11 +152,12 @@ const IN: u64 = 2;
 
 fn config() -> Config {
     Config {
+        initial_recv_limit: 6_000,
         recv_limit: 30_000,
         send_limit: 50_000,
         out_of_order_ranges: 4,
         max_retries: 6,
-        keep_alive: Some(KeepAlive { idle: ms(30_000), interval: ms(1_000), probes: 3 }),
+        keep_alive: KeepAlive { idle: Some(ms(30_000)), interval: ms(1_000), probes: 3 },
         time_wait: ms(2_000),
         ..Config::default()
     }
@@ -242,6 +247,7 @@ impl Subject {
                 }
             }
             Step::Send(len) => {
+                assert!(self.connection.send_wanted() <= self.connection.send_space());
                 let len = (*len).min(self.connection.send_space());
                 let bytes: Vec<u8> =
                     (0..len).map(|i| pattern(OUT, (self.write_at + i as u32).0 as usize)).collect();
@@ -255,6 +261,8 @@ impl Subject {
                 self.connection.set_recv_limit(*bytes);
             }
             Step::TooBig(back, mss) => self.too_big(*back, *mss),
+            Step::SendLimit(bytes) => self.connection.set_send_limit(*bytes),
+            Step::Probe => self.connection.probe(self.now),
             Step::Close => self.connection.close(),
             Step::Abort => self.connection.abort(),
         }
@@ -318,7 +326,7 @@ impl Subject {
                 timestamps: arriving
                     .timestamps
                     .map(|(val, ecr)| Timestamps { val: (u32::MAX - 10).wrapping_add(val as u32), ecr }),
-                sack: [arriving.sack.map(|(left, right)| (Seq(left), Seq(right))), None, None],
+                sack: [arriving.sack.map(|(left, right)| (Seq(left), Seq(right))), None, None, None],
                 mss: opening.then_some(arriving.window),
                 window_scale: (opening && arriving.window.is_multiple_of(2)).then_some(arriving.len as u8),
                 sack_permitted: opening,

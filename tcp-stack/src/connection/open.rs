@@ -5,9 +5,12 @@ use core::fmt;
 use super::ack::AckState;
 use super::timers::{Timer, Timers};
 use super::{Connection, ReceiveSide, SendSide, State};
+use crate::autotune::Autotune;
+use crate::challenge::Challenges;
 use crate::config::MAX_WINDOW;
 use crate::congestion::NewReno;
 use crate::event::Events;
+use crate::info::LimitClock;
 use crate::path_mtu::{MIN_MSS, PathMtu};
 use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
@@ -149,12 +152,20 @@ impl<P: Payload> Connection<P> {
                 mss: start.mss,
                 segment_size: u32::from(DEFAULT_MSS.min(mss)),
                 buffer: RecvBuffer::new(usize::from(config.out_of_order_ranges)),
-                limit: config.recv_limit,
+                owners_limit: config.recv_limit,
+                tuner: Autotune::new(now, config.initial_recv_limit),
                 fin: None,
+                duplicate: None,
+                data_at: now,
             },
             clock: start.clock,
             sack: start.sack,
             ack: AckState::default(),
+            challenges: Challenges::new(
+                config.challenge_key,
+                config.challenges_per_second,
+                (start.snd_nxt, start.rcv_nxt),
+            ),
             recovery: Recovery::new(start.snd_nxt),
             congestion: NewReno::new(u32::from(mss), config.initial_window),
             rtt: Rtt::new(&config),
@@ -165,12 +176,13 @@ impl<P: Payload> Connection<P> {
             keep_alive_probes: 0,
             events: Events::default(),
             stats: Stats::default(),
+            limits: LimitClock::new(now),
             config,
         };
         // The segment size that congestion control counts in depends on the options agreed on.
         connection.congestion = NewReno::new(connection.smss(), config.initial_window);
-        if let (true, Some(keep_alive)) = (start.state == State::Established, config.keep_alive) {
-            connection.timers.arm(Timer::KeepAlive, now + keep_alive.idle);
+        if start.state == State::Established {
+            connection.watch_idle(now);
         }
         connection.update_gauges();
         connection
@@ -268,9 +280,7 @@ impl<P: Payload> Connection<P> {
             self.rtt.syn_was_lost();
         }
         self.timers.cancel(Timer::Retransmit);
-        if let Some(keep_alive) = self.config.keep_alive {
-            self.timers.arm(Timer::KeepAlive, now + keep_alive.idle);
-        }
+        self.watch_idle(now);
         self.events.push(Event::Established);
         self.state = if self.snd.fin { State::FinWait1 } else { State::Established };
     }

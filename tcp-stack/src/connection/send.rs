@@ -249,20 +249,15 @@ impl<P: Payload> Connection<P> {
     fn acknowledged(&mut self) {
         self.ack.settle();
         self.rcv.last_ack = self.rcv.nxt;
+        self.rcv.duplicate = None;
         self.timers.cancel(Timer::DelayedAck);
     }
 
     /// Options of a segment without SYN: at most 40 bytes.
     fn options(&self, now: Instant) -> Options {
-        let block = |held: core::ops::Range<u32>| (self.rcv.nxt + held.start, self.rcv.nxt + held.end);
-        let held = if self.sack && self.rcv.buffer.has_gap() {
-            self.rcv.buffer.latest_held()
-        } else {
-            [const { None }; 3]
-        };
         Options {
             timestamps: self.clock.map(|clock| clock.option(now)),
-            sack: held.map(|range| range.map(block)),
+            sack: self.sack_blocks(),
             ..Options::default()
         }
     }
