@@ -109,7 +109,7 @@ fn a_path_that_shrinks() {
     let lab = Lab::new();
     for ipv6 in [false, true] {
         let setup = Setup { ipv6, mtu: 9000, wire_mtu: 9000, ..Setup::default() };
-        let exchange = Exchange::new(2, SIZE, SIZE);
+        let exchange = Exchange::new(2, 2 * SIZE, SIZE);
         let mut run = start(&lab, &setup, &exchange);
         let id = run.server_id();
         for (arrived, mtu) in [(30_000, 4000), (100_000, 1300)] {

@@ -70,7 +70,7 @@ pub struct Config {
     /// Segment size that is tried first when larger segments seem to vanish (RFC 4821 7.2: 1024 bytes or less).
     pub path_base: u16,
     /// Timeouts in a row after which it is tried (RFC 8899 5.1.2: 3); 0: never.
-    pub black_hole_timeouts: u32,
+    pub black_hole_timeouts: u8,
 }
 
 impl Default for Config {

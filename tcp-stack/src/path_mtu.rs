@@ -21,7 +21,7 @@ pub(crate) const MIN_MSS: u16 = 88;
 const LOWERINGS_PER_FLIGHT: u8 = 4;
 
 /// Timeouts after which a size on trial is given up.
-const TRIAL_TIMEOUTS: u32 = 2;
+const TRIAL_TIMEOUTS: u8 = 2;
 
 /// What became of a message that a segment was too big for the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,39 +47,39 @@ pub(crate) enum Trial {
 
 /// What is known of the path. The size in use is the connection's to keep.
 ///
-/// `MIN_MSS <= floor <= base`; on trial: `present < untried`
+/// `MIN_MSS <= floor`; on trial: `present < untried`
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PathMtu {
-    base: u16,
     floor: u16,
-    /// Timeouts in a row that make a black hole likely; 0: it is not looked for.
-    patience: u32,
-    /// Timeouts since the last progress or change of size, for a segment that could be smaller.
-    timeouts: u32,
-    /// Payload of the last segment sent from SND.UNA on; 0: it was sent before SND.UNA came there.
-    head: u32,
+    base: u16,
     /// The size to go back to if the one on trial does not help.
     untried: Option<u16>,
+    /// Timeouts in a row that make a black hole likely; 0: it is not looked for.
+    patience: u8,
+    /// Timeouts since the last progress or change of size, for a segment that could be smaller.
+    timeouts: u8,
+    /// How often routers have lowered the size of the flight that ends at `flight_end`.
+    lowered: u8,
+    flight_end: Seq,
+    /// Payload of the last segment sent from SND.UNA on; 0: it was sent before SND.UNA came there.
+    head: u32,
     /// The end of what was sent in the size on trial.
     trial_end: Seq,
-    /// Where the flight ends whose size routers have lowered, and how often.
-    flight_end: Seq,
-    lowered: u8,
 }
 
 impl PathMtu {
     pub(crate) fn new(config: &Config) -> Self {
         let floor = config.path_floor.max(MIN_MSS);
         PathMtu {
-            base: config.path_base.max(floor),
             floor,
+            base: config.path_base.max(floor),
+            untried: None,
             patience: config.black_hole_timeouts,
             timeouts: 0,
-            head: 0,
-            untried: None,
-            trial_end: Seq(0),
-            flight_end: Seq(0),
             lowered: 0,
+            flight_end: Seq(0),
+            head: 0,
+            trial_end: Seq(0),
         }
     }
 
@@ -110,7 +110,7 @@ impl PathMtu {
         let smaller = [self.base, self.floor].into_iter().find(|&size| u32::from(size) < lost);
         if smaller.is_none() && self.untried.is_none() {
             // Of a size that nobody has seen, or so small that it is not for its size that it was lost.
-            self.timeouts = u32::from(self.head == 0);
+            self.timeouts = u8::from(self.head == 0);
             return present;
         }
         self.timeouts = self.timeouts.saturating_add(1);

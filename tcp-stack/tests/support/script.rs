@@ -164,7 +164,7 @@ impl Story {
             "rto_initial" => config.rto_initial = ms(value),
             "path_floor" => config.path_floor = value as u16,
             "path_base" => config.path_base = value as u16,
-            "black_hole_timeouts" => config.black_hole_timeouts = value as u32,
+            "black_hole_timeouts" => config.black_hole_timeouts = value as u8,
             "keep_alive" => {
                 config.keep_alive = KeepAlive { idle: Some(ms(value)), interval: ms(value / 2), probes: 2 };
             }
