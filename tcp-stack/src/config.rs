@@ -1,6 +1,6 @@
 //! What the owner of a connection decides.
 
-use crate::{Duration, Instant, Seq};
+use crate::{Congestion, Duration, Instant, Seq};
 
 /// Largest window there is, 1 GiB (RFC 7323 2.3). Limits above it mean it.
 pub(crate) const MAX_WINDOW: usize = (u16::MAX as usize) << 14;
@@ -71,6 +71,10 @@ pub struct Config {
     pub path_base: u16,
     /// Timeouts in a row after which it is tried (RFC 8899 5.1.2: 3); 0: never.
     pub black_hole_timeouts: u8,
+    /// Law of the congestion window.
+    pub congestion: Congestion,
+    /// Most segments sent and not acknowledged. Each is remembered in 36 bytes; nothing new is sent at the limit.
+    pub flight_segments: u32,
 }
 
 impl Default for Config {
@@ -101,6 +105,8 @@ impl Default for Config {
             path_floor: 512,
             path_base: 1024,
             black_hole_timeouts: 3,
+            congestion: Congestion::Cubic,
+            flight_segments: 8192,
         }
     }
 }

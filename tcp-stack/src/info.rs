@@ -31,11 +31,9 @@ pub struct Info {
     pub cwnd: u32,
     /// Slow start threshold; none before the first loss.
     pub ssthresh: Option<u32>,
-    /// Loss that is being repaired.
-    pub repair: Repair,
     /// Window that the peer offers, from SND.UNA.
     pub snd_wnd: u32,
-    /// Sent (or, after a timeout, sent again) and not acknowledged, FIN included.
+    /// Sent and not acknowledged, FIN included.
     pub in_flight: u32,
     /// Queued behind that.
     pub unsent: u32,
@@ -51,7 +49,7 @@ pub struct Info {
 
     /// Smoothed round-trip time and its variation (RFC 6298); none before the first sample.
     pub rtt: Option<(Duration, Duration)>,
-    /// Shortest round-trip time of all.
+    /// Shortest round-trip time of the last minutes.
     pub min_rtt: Option<Duration>,
     /// Retransmission timeout, doublings included.
     pub rto: Duration,
@@ -85,7 +83,7 @@ pub struct Info {
 pub enum Limit {
     /// Nothing: all that was queued has been sent.
     Application,
-    /// The congestion window.
+    /// The congestion window, or another limit of our own.
     Congestion,
     /// The window that the peer offers.
     Receiver,
@@ -94,17 +92,6 @@ pub enum Limit {
 impl Limit {
     /// All of them, in declaration order.
     pub const ALL: [Self; 3] = [Self::Application, Self::Congestion, Self::Receiver];
-}
-
-/// Whether a loss is being repaired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repair {
-    /// None.
-    Nothing,
-    /// One that acknowledgements have shown.
-    Fast,
-    /// One that the retransmission timer has shown.
-    Timeout,
 }
 
 /// Adds up how long each [`Limit`] has held. Costs two writes when nothing more can be sent; reads no clock.

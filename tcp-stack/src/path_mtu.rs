@@ -61,8 +61,6 @@ pub(crate) struct PathMtu {
     /// How often routers have lowered the size of the flight that ends at `flight_end`.
     lowered: u8,
     flight_end: Seq,
-    /// Payload of the last segment sent from SND.UNA on; 0: it was sent before SND.UNA came there.
-    head: u32,
     /// The end of what was sent in the size on trial.
     trial_end: Seq,
 }
@@ -78,7 +76,6 @@ impl PathMtu {
             timeouts: 0,
             lowered: 0,
             flight_end: Seq(0),
-            head: 0,
             trial_end: Seq(0),
         }
     }
@@ -103,14 +100,14 @@ impl PathMtu {
         (TooBig::Lowered, told)
     }
 
-    /// The retransmission timer expired for what lies at `una`; `options` is what a segment of the size `present` has
-    /// of them. Returns the size from now on.
-    pub(crate) fn on_timeout(&mut self, una: Seq, present: u16, options: u32) -> u16 {
-        let lost = self.head + options;
+    /// The retransmission timer expired for a segment at `una`, which was of the size `lost`. Returns the size from now on;
+    /// `present` is that of now.
+    pub(crate) fn on_timeout(&mut self, una: Seq, lost: u32, present: u16) -> u16 {
+        let lost = lost.min(present.into());
         let smaller = [self.base, self.floor].into_iter().find(|&size| u32::from(size) < lost);
         if smaller.is_none() && self.untried.is_none() {
-            // Of a size that nobody has seen, or so small that it is not for its size that it was lost.
-            self.timeouts = u8::from(self.head == 0);
+            // So small that it is not for its size that it was lost.
+            self.timeouts = 0;
             return present;
         }
         self.timeouts = self.timeouts.saturating_add(1);
@@ -131,24 +128,22 @@ impl PathMtu {
         }
     }
 
-    /// A segment was sent, from `seq` to `end`.
-    pub(crate) fn on_sent(&mut self, una: Seq, seq: Seq, end: Seq) {
-        if seq == una {
-            self.head = end.since(seq);
-        }
+    /// A segment was sent that ends at `end`.
+    pub(crate) fn on_sent(&mut self, end: Seq) {
         if self.untried.is_some() {
             self.trial_end = self.trial_end.later(end);
         }
     }
 
-    /// Something new was acknowledged, up to `ack`. Returns how the trial ended, if there was one.
-    pub(crate) fn on_progress(&mut self, ack: Seq) -> Option<Trial> {
-        (self.timeouts, self.head) = (0, 0);
+    /// Something new was acknowledged, up to `ack`; `late`: what was taken for lost was not. Returns how the trial ended,
+    /// if there was one.
+    pub(crate) fn on_progress(&mut self, ack: Seq, late: bool) -> Option<Trial> {
+        self.timeouts = 0;
         if self.lowered > 0 && ack.at_or_after(self.flight_end) {
             self.lowered = 0;
         }
         let size = self.untried.take()?;
         // What was acknowledged beyond the trial was sent before it, and large: it was only late.
-        Some(if ack.after(self.trial_end) { Trial::Undone(size) } else { Trial::Proven })
+        Some(if late || ack.after(self.trial_end) { Trial::Undone(size) } else { Trial::Proven })
     }
 }

@@ -1,6 +1,7 @@
 //! Round-trip time and retransmission timeout (RFC 6298).
 
-use crate::{Config, Duration};
+use crate::timestamps::elapsed;
+use crate::{Config, Duration, Instant};
 
 /// Granularity of the clock, G: the one of timestamps, the coarser source of samples.
 const GRANULARITY: Duration = Duration::from_millis(1);
@@ -8,34 +9,54 @@ const GRANULARITY: Duration = Duration::from_millis(1);
 /// RFC 6298 5.7: timeout when data transmission begins after a SYN had to be sent again.
 const AFTER_LOST_SYN: Duration = Duration::from_secs(3);
 
+/// How long the least round trip is remembered; after that the path may be another.
+const MIN_RTT_WINDOW: Duration = Duration::from_secs(150);
+
 /// SRTT, RTTVAR and RTO.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rtt {
     /// SRTT and RTTVAR after the first sample.
     smoothed: Option<(Duration, Duration)>,
-    /// Shortest sample of all.
-    least: Option<Duration>,
     /// RTO without back-off; `min <= base <= max` once sampled.
     base: Duration,
     /// Doublings since the last sample.
     backoff: u32,
     min: Duration,
     max: Duration,
+    /// The least round trip since `window_start`, and in the window before that.
+    least: [Option<Duration>; 2],
+    window_start: Instant,
 }
 
 impl Rtt {
     pub(crate) fn new(config: &Config) -> Self {
         Rtt {
             smoothed: None,
-            least: None,
             base: config.rto_initial,
             backoff: 0,
             min: config.rto_min,
             max: config.rto_max,
+            least: [None; 2],
+            window_start: Instant::ZERO,
         }
     }
 
-    /// Takes a sample, which ends any back-off (RFC 6298 2.2, 2.3 and the note at the end of 5).
+    /// A round trip was measured exactly; unlike [`Self::sample`], every one counts.
+    pub(crate) fn observe(&mut self, now: Instant, rtt: Duration) {
+        if elapsed(self.window_start, now) >= MIN_RTT_WINDOW {
+            self.least = [None, self.least[0]];
+            self.window_start = now;
+        }
+        self.least[0] = Some(self.least[0].map_or(rtt, |least| least.min(rtt)));
+    }
+
+    /// The least round trip of the last minutes.
+    pub(crate) fn least(&self) -> Option<Duration> {
+        self.least.iter().flatten().min().copied()
+    }
+
+    /// Takes a sample, which ends any back-off (RFC 6298 2.2, 2.3 and the note at the end of 5). Meant for one in a round
+    /// trip: with more of them RTTVAR would forget faster than RFC 6298 means it to (RFC 7323, appendix G).
     pub(crate) fn sample(&mut self, rtt: Duration) {
         let (srtt, rttvar) = match self.smoothed {
             None => (rtt, rtt / 2),
@@ -46,7 +67,6 @@ impl Rtt {
             }
         };
         self.smoothed = Some((srtt, rttvar));
-        self.least = Some(self.least.map_or(rtt, |least| least.min(rtt)));
         self.base = (srtt + GRANULARITY.max(rttvar * 4)).clamp(self.min, self.max.max(self.min));
         self.backoff = 0;
     }
@@ -81,10 +101,6 @@ impl Rtt {
         self.smoothed.map(|(_, rttvar)| rttvar)
     }
 
-    pub(crate) fn least(&self) -> Option<Duration> {
-        self.least
-    }
-
     pub(crate) fn doublings(&self) -> u32 {
         self.backoff
     }
@@ -106,10 +122,7 @@ mod tests {
         rtt.sample(Duration::from_millis(180));
         assert_eq!(rtt.srtt(), Some(Duration::from_millis(110)));
         assert_eq!(rtt.rto(), Duration::from_millis(340));
-        assert_eq!(
-            (rtt.rttvar(), rtt.least()),
-            (Some(Duration::from_micros(57_500)), Some(Duration::from_millis(100)))
-        );
+        assert_eq!(rtt.rttvar(), Some(Duration::from_micros(57_500)));
     }
 
     #[test]

@@ -36,6 +36,8 @@ stories! {
         connect_refused = "connect-refused";
         connect_simultaneous = "connect-simultaneous";
         connect_without_options = "connect-without-options";
+        ecn_is_declined = "ecn-is-declined";
+        ecn_is_not_offered = "ecn-is-not-offered";
         listen = "listen";
         listen_lost_syn_ack = "listen-lost-syn-ack";
         listen_refuses_strays = "listen-refuses-strays";
@@ -99,6 +101,7 @@ stories! {
     persist {
         live_peer_without_limit = "live-peer-without-limit";
         tiny_peer_buffer = "tiny-peer-buffer";
+        window_closed_over_flight = "window-closed-over-flight";
         zero_window_fin = "zero-window-fin";
         zero_window_limit = "zero-window-limit";
         zero_window_probe_taken = "zero-window-probe-taken";
@@ -117,6 +120,7 @@ stories! {
         no_fast_retransmit_after_timeout = "no-fast-retransmit-after-timeout";
         retransmission_timeout = "retransmission-timeout";
         sack_duplicate_acks = "sack-duplicate-acks";
+        timeout_into_small_window = "timeout-into-small-window";
     }
     congestion {
         initial_window = "initial-window";
@@ -134,6 +138,7 @@ stories! {
     path_mtu {
         black_hole = "black-hole";
         black_hole_acks_were_late = "black-hole-acks-were-late";
+        black_hole_echo_was_late = "black-hole-echo-was-late";
         black_hole_is_not_the_size = "black-hole-is-not-the-size";
         black_hole_needs_large_segments = "black-hole-needs-large-segments";
         black_hole_not_looked_for = "black-hole-not-looked-for";

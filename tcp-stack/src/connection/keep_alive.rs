@@ -4,16 +4,27 @@
 //! connection resets it, and one that is gone says nothing.
 
 use super::{Connection, State, timers::Timer};
-use crate::{Instant, Payload, Segment};
+use crate::timestamps::elapsed;
+use crate::{Duration, Instant, Payload, Segment};
+
+/// A peer that was heard within this time is there: whoever asks again and again gets no probe for each question.
+const HEARD_LATELY: Duration = Duration::from_secs(1);
 
 impl<P: Payload> Connection<P> {
     /// Probes the peer now and, until it is heard, again and again, with the times of [`crate::Config::keep_alive`]. If it
     /// never is, the connection ends ([`crate::Event::TimedOut`]). For owners who see elsewhere that somebody wants to
-    /// know. While bytes are in flight it does nothing: they have timers of their own that find out.
+    /// know. It does nothing if the peer was heard a moment ago, nor while bytes are in flight: these have timers of their
+    /// own that find out.
     pub fn probe(&mut self, now: Instant) {
-        if self.may_probe() && self.keep_alive_probes == 0 {
+        let heard = elapsed(self.last_heard, now) < HEARD_LATELY;
+        if !heard && self.may_probe() && !self.is_probing() {
             self.probe_again(now);
         }
+    }
+
+    /// The peer has been probed, and not been heard since.
+    pub fn is_probing(&self) -> bool {
+        self.keep_alive_probes > 0
     }
 
     /// Sees to it that the peer is probed after a silence.

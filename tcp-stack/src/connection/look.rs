@@ -1,15 +1,14 @@
 //! Looking at a connection: everything that explains it, at once.
 
 use super::Connection;
-use crate::congestion::Controller;
 use crate::timestamps::elapsed;
-use crate::{Duration, Info, Instant, Limit, Payload};
+use crate::{Duration, Info, Instant, Payload};
 
 impl<P: Payload> Connection<P> {
     /// How it stands at `now`. Changes nothing; costs about as much as handling one segment.
     pub fn info(&self, now: Instant) -> Info {
         let (snd, rcv) = (&self.snd, &self.rcv);
-        let point = self.send_point();
+        let point = self.flight.end();
         let outstanding = snd.nxt.since(snd.una).min(snd.buffer.len() as u32);
         Info {
             state: self.state,
@@ -21,7 +20,6 @@ impl<P: Payload> Connection<P> {
             timestamps: self.clock.is_some(),
             cwnd: self.congestion.window(),
             ssthresh: Some(self.congestion.threshold()).filter(|threshold| *threshold != u32::MAX),
-            repair: self.recovery.repair(),
             snd_wnd: snd.wnd,
             in_flight: point.since(snd.una),
             unsent: self.queue_end().since_or_zero(point),
@@ -46,17 +44,5 @@ impl<P: Payload> Connection<P> {
             limited: self.limits.totals(now),
             stats: self.stats,
         }
-    }
-
-    /// Nothing more can be sent now: notes why.
-    pub(super) fn note_limit(&mut self, now: Instant) {
-        let point = self.send_point();
-        let limit = if self.queue_end().since_or_zero(point) == 0 {
-            Limit::Application
-        } else {
-            let allowed = self.congestion.window().saturating_add(self.recovery.allowance(self.smss()));
-            if self.snd.wnd <= allowed { Limit::Receiver } else { Limit::Congestion }
-        };
-        self.limits.note(now, limit);
     }
 }

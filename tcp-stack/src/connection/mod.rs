@@ -7,6 +7,7 @@ mod look;
 mod open;
 mod path;
 mod receive;
+mod repair;
 mod send;
 mod state;
 mod timers;
@@ -21,19 +22,21 @@ pub use state::State;
 use crate::autotune::Autotune;
 use crate::challenge::Challenges;
 use crate::config::MAX_WINDOW;
-use crate::congestion::{Controller, NewReno};
+use crate::congestion::Controller;
 use crate::event::Events;
+use crate::flight::Flight;
 use crate::info::LimitClock;
 use crate::path_mtu::{MIN_MSS, PathMtu};
-use crate::recovery::Recovery;
+use crate::rack::{Probe, Rack};
+use crate::recovery::{Phase, Recovery};
 use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
 use crate::send_buffer::SendBuffer;
 use crate::timestamps::Clock;
-use crate::{Config, Event, Instant, Payload, Segment, Seq, Stats, Transmit};
+use crate::{Config, Event, Instant, Payload, Repair, Segment, Seq, Stats, Transmit};
 
 use ack::AckState;
-use timers::Timers;
+use timers::{Timer, Timers};
 
 /// Bytes that are worth queueing whatever the congestion window: a few records of TLS.
 const LEAST_QUEUE: usize = 64 * 1024;
@@ -53,8 +56,8 @@ const LEAST_QUEUE: usize = 64 * 1024;
 ///   [`state`](Self::state), [`stats`](Self::stats), [`info`](Self::info) and so on.
 ///
 /// After each call of the first two kinds: `poll_transmit` until `None`, then `poll_event` until `None`, then
-/// `poll_timeout`. (Several segments may be handled before polling, but then several ACKs may become one, and
-/// the peer sees fewer duplicate ACKs.) Times given never go backwards.
+/// `poll_timeout`. (Several segments may be handled before polling: their ACKs become one. See
+/// [`wants_each_ack`](Self::wants_each_ack).) Times given never go backwards.
 pub struct Connection<P: Payload = Bytes> {
     config: Config,
     state: State,
@@ -66,8 +69,11 @@ pub struct Connection<P: Payload = Bytes> {
     sack: bool,
     ack: AckState,
     challenges: Challenges,
+    flight: Flight,
+    rack: Rack,
+    tail_probe: Probe,
     recovery: Recovery,
-    congestion: NewReno,
+    congestion: Controller,
     rtt: Rtt,
     path: PathMtu,
     timers: Timers,
@@ -84,14 +90,12 @@ pub struct Connection<P: Payload = Bytes> {
 
 /// What is known of the bytes we send. The ruler is in `connection/send.rs`.
 ///
-/// `una <= resend <= nxt`, `una <= start <= una + 1`, `nxt <= end of buffer + 1`, `wnd <= max_wnd`
+/// `una <= start <= una + 1`, `nxt <= end of buffer + 1`, `wnd <= max_wnd`
 struct SendSide<P> {
     /// SND.UNA, the oldest sequence number not acknowledged.
     una: Seq,
     /// SND.NXT, one after the highest sequence number ever sent.
     nxt: Seq,
-    /// Where sending goes on if that is before `nxt`: after a timeout, or after a probe of a closed window.
-    resend: Option<Seq>,
     /// Sequence number of the first byte in `buffer`: `una`, or one more while our SYN is not acknowledged.
     start: Seq,
     buffer: SendBuffer<P>,
@@ -125,9 +129,12 @@ struct SendSide<P> {
     /// When something was acknowledged last, or was first sent after all had been acknowledged.
     progress_at: Instant,
     last_sent: Instant,
-    /// The segment whose round trip is timed: the sequence number that must be acknowledged, and when it was
-    /// sent.
-    timed: Option<(Seq, Instant)>,
+    /// When our SYN was sent, if it was sent once.
+    syn_sent: Option<Instant>,
+    /// The next sample of the round-trip time is of a segment that reaches beyond this.
+    sample_from: Seq,
+    /// SND.NXT when the congestion window was last filled: it may grow by what lies before.
+    limited_until: Seq,
 }
 
 /// What is known of the bytes we receive. The ruler is in `connection/receive.rs`.
@@ -219,7 +226,7 @@ impl<P: Payload> Connection<P> {
     /// The next segment to send. Call until `None`.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_, P>> {
         let Some(outgoing) = self.next_segment(now) else {
-            self.note_limit(now);
+            self.update_gauges();
             return None;
         };
         self.stats.segments_out += 1;
@@ -278,6 +285,17 @@ impl<P: Payload> Connection<P> {
         self.snd.buffer.len()
     }
 
+    /// Bytes of memory held for both directions: what is queued, and the buffer of what was received. It goes back to
+    /// nothing a while after the last byte.
+    pub fn memory(&self) -> usize {
+        self.snd.buffer.len() + self.rcv.buffer.memory()
+    }
+
+    /// Since when the peer has kept its window too small for what is queued, with nothing in flight.
+    pub fn window_closed_since(&self) -> Option<Instant> {
+        self.snd.closed_since.filter(|_| self.queued() > 0)
+    }
+
     /// Whether all that was queued, and the FIN if there is one, has been acknowledged.
     pub fn is_send_drained(&self) -> bool {
         let fin_outstanding = self.snd.fin && self.state.may_transmit();
@@ -290,6 +308,13 @@ impl<P: Payload> Connection<P> {
         self.rcv.owners_limit = bytes.min(MAX_WINDOW);
         self.stats.recv_limit = self.rcv.limit();
         self.consider_window_update();
+    }
+
+    /// Whether to poll after each segment: something is missing, and without SACK the number of our duplicate ACKs is all
+    /// that tells the peer so (RFC 5681 3.2); or bytes have come twice, of which an ACK tells only once (RFC 2883 4).
+    /// Otherwise several segments may be handled before one poll.
+    pub fn wants_each_ack(&self) -> bool {
+        self.rcv.duplicate.is_some() || (!self.sack && self.rcv.buffer.has_gap())
     }
 
     /// Where the connection stands.
@@ -306,10 +331,21 @@ impl<P: Payload> Connection<P> {
     #[doc(hidden)]
     pub fn check_invariants(&self) -> Result<(), &'static str> {
         let (snd, rcv) = (&self.snd, &self.rcv);
-        let flight = snd.nxt.since(snd.una);
         let queued = snd.buffer.len() as u32;
+        let probed = snd.nxt.since(self.flight.end());
+        let waits = self.timers.is_armed(Timer::Retransmit) || self.timers.is_armed(Timer::Persist);
+        if self.state.is_synchronized() {
+            self.flight.check()?;
+        }
         let rules = [
-            (snd.resend.is_none_or(|seq| seq.since(snd.una) < flight), "una <= resend < nxt"),
+            (!self.state.is_synchronized() || self.flight.start() == snd.una, "flight begins at una"),
+            (!self.state.is_synchronized() || probed <= 1, "flight ends at nxt, or one before"),
+            (
+                !self.state.may_transmit() || snd.una == snd.nxt || waits || snd.probe_due,
+                "a timer for what is in flight",
+            ),
+            (self.flight.len() <= self.config.flight_segments as usize, "flight within its limit"),
+            (self.pipe() <= self.flight.in_flight(), "pipe <= flight"),
             (snd.start.since(snd.una) <= 1, "una <= start <= una + 1"),
             (
                 self.state == State::Closed || snd.nxt.at_or_before(snd.start + queued + u32::from(snd.fin)),
@@ -337,12 +373,26 @@ impl<P: Payload> Connection<P> {
 
     fn update_gauges(&mut self) {
         self.stats.cwnd = self.congestion.window();
+        self.stats.mss = u32::from(self.snd.mss);
         self.stats.ssthresh = self.congestion.threshold();
         self.stats.srtt = self.rtt.srtt().unwrap_or_default();
         self.stats.rto = self.rtt.rto();
-        self.stats.mss = u32::from(self.snd.mss);
         self.stats.recv_limit = self.rcv.limit();
         self.stats.recv_window = self.rcv.told.since_or_zero(self.rcv.nxt);
+        self.stats.rttvar = self.rtt.rttvar().unwrap_or_default();
+        self.stats.min_rtt = self.rtt.least().unwrap_or_default();
+        self.stats.congestion = self.congestion.name();
+        self.stats.flight = self.snd.nxt.since(self.snd.una);
+        self.stats.sacked = self.flight.sacked();
+        self.stats.lost = self.flight.lost();
+        self.stats.flight_again = self.flight.in_flight_again();
+        self.stats.reordering = self.rack.has_seen_reordering();
+        self.stats.repair = match self.recovery.phase {
+            Phase::Timeout => Repair::Loss,
+            Phase::Fast(_) => Repair::Recovery,
+            Phase::Open if self.flight.sacked() > 0 || self.recovery.duplicates() > 0 => Repair::Disorder,
+            Phase::Open => Repair::Open,
+        };
     }
 }
 
@@ -360,7 +410,11 @@ impl<P: Payload> fmt::Debug for Connection<P> {
             .field("state", &self.state)
             .field("una", &self.snd.una)
             .field("nxt", &self.snd.nxt)
-            .field("resend", &self.snd.resend)
+            .field("in_flight", &self.flight.in_flight())
+            .field("lost", &self.flight.lost())
+            .field("sacked", &self.flight.sacked())
+            .field("cwnd", &self.congestion.window())
+            .field("phase", &self.recovery.phase)
             .field("wnd", &self.snd.wnd)
             .field("queued", &self.snd.buffer.len())
             .field("rcv_nxt", &self.rcv.nxt)
@@ -375,8 +429,6 @@ impl<P: Payload> SendSide<P> {
     /// The connection is over: nothing will be sent (again).
     fn forget(&mut self) {
         self.buffer.clear();
-        self.resend = None;
-        self.timed = None;
         self.syn_due = false;
         self.probe_due = false;
         self.keep_alive_due = false;

@@ -1,8 +1,8 @@
 //! The path's say in the size of segments (see `path_mtu`).
 
 use super::{Connection, timers::Timer};
-use crate::congestion::Controller;
 use crate::path_mtu::{MIN_MSS, TooBig, Trial};
+use crate::spurious::Frto;
 use crate::{Instant, Payload, Seq};
 
 impl<P: Payload> Connection<P> {
@@ -21,9 +21,7 @@ impl<P: Payload> Connection<P> {
         if verdict == TooBig::Lowered {
             self.stats.too_big += 1;
             self.set_segment_size(size);
-            if self.in_flight() > self.smss() {
-                self.send_flight_again(now);
-            }
+            self.send_larger_again(now);
             self.update_gauges();
         }
         verdict
@@ -32,22 +30,17 @@ impl<P: Payload> Connection<P> {
     /// The retransmission timer has expired for what lies at SND.UNA.
     pub(super) fn suspect_black_hole(&mut self) {
         let options = u32::from(self.snd.mss) - self.smss();
-        let size = self.path.on_timeout(self.snd.una, self.snd.mss, options);
+        let size = self.path.on_timeout(self.snd.una, self.flight.head_len() + options, self.snd.mss);
         self.set_segment_size(size);
     }
 
-    /// Everything before `ack` has arrived.
-    pub(super) fn path_progress(&mut self, ack: Seq) {
-        match self.path.on_progress(ack) {
+    /// Everything before `ack` has arrived; `late`: and what was taken for lost was not.
+    pub(super) fn path_progress(&mut self, ack: Seq, late: bool) {
+        match self.path.on_progress(ack, late) {
             Some(Trial::Proven) => self.stats.black_holes += 1,
             Some(Trial::Undone(size)) => self.set_segment_size(size),
             None => {}
         }
-    }
-
-    /// Bytes of payload sent and not acknowledged.
-    fn in_flight(&self) -> u32 {
-        self.snd.nxt.earlier(self.queue_end()).since_or_zero(self.snd.una)
     }
 
     fn set_segment_size(&mut self, mss: u16) {
@@ -57,12 +50,17 @@ impl<P: Payload> Connection<P> {
         }
     }
 
-    /// What is in flight was too large for the path. That says nothing of congestion, so the window stays (RFC 1191
-    /// 6.5; RFC 8201 5.4).
-    fn send_flight_again(&mut self, now: Instant) {
+    /// What was sent larger than segments are now is lost. That says nothing of congestion, so the window stays (RFC 1191
+    /// 6.5; RFC 8201 5.4), and losses that show until all of it is repaired are not held against it either.
+    fn send_larger_again(&mut self, now: Instant) {
+        if !self.flight.lose_larger(self.smss()) {
+            return;
+        }
+        // As after a timeout, but for F-RTO: it is known that these are lost.
         self.recovery.on_timeout(self.snd.nxt);
-        self.snd.resend = Some(self.snd.una);
-        self.snd.timed = None;
+        (self.recovery.frto, self.recovery.episode) = (Frto::Off, None);
+        self.tail_probe.reset();
+        self.timers.cancel(Timer::Probe);
         self.timers.arm(Timer::Retransmit, now + self.rtt.rto());
     }
 }

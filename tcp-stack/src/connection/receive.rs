@@ -209,7 +209,7 @@ impl<P: Payload> Connection<P> {
     /// the one touched last.
     pub(super) fn sack_blocks(&self) -> [Option<(Seq, Seq)>; SACK_BLOCKS] {
         let mut blocks = [None; SACK_BLOCKS];
-        if !self.sack {
+        if !self.sack || (self.rcv.duplicate.is_none() && !self.rcv.buffer.has_gap()) {
             return blocks;
         }
         let held = self.rcv.buffer.latest_held().into_iter().flatten();

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tcp_stack::{
-    AdoptedTimestamps, Adoption, Config, Connection, Duration, Event, Flags, Instant, KeepAlive, Open,
-    Options, Segment, Seq, Timestamps,
+    AdoptedTimestamps, Adoption, Config, Congestion, Connection, Duration, Event, Flags, Instant, KeepAlive,
+    Open, Options, Repair, Segment, Seq, Timestamps,
 };
 
 use super::ms;
@@ -165,6 +165,8 @@ impl Story {
             "path_floor" => config.path_floor = value as u16,
             "path_base" => config.path_base = value as u16,
             "black_hole_timeouts" => config.black_hole_timeouts = value as u8,
+            "flight_segments" => config.flight_segments = value as u32,
+            "newreno" => config.congestion = Congestion::NewReno,
             "keep_alive" => {
                 config.keep_alive = KeepAlive { idle: Some(ms(value)), interval: ms(value / 2), probes: 2 };
             }
@@ -346,6 +348,8 @@ impl Story {
                 'R' => flags.rst = true,
                 'P' => flags.psh = true,
                 'U' => flags.urg = true,
+                'E' => flags.ece = true,
+                'C' => flags.cwr = true,
                 '.' => is_ack = true,
                 other => self.fail(format!("unknown flag {other}")),
             }
@@ -478,6 +482,25 @@ impl Story {
             "paws_dropped" => u64::from(stats.paws_dropped),
             "bad_acks" => u64::from(stats.bad_acks),
             "challenges" => u64::from(stats.challenges),
+            "rttvar" => stats.rttvar.total_millis(),
+            "min_rtt" => stats.min_rtt.total_millis(),
+            "flight" => u64::from(stats.flight),
+            "sacked" => u64::from(stats.sacked),
+            "lost" => u64::from(stats.lost),
+            "flight_again" => u64::from(stats.flight_again),
+            "delivered" => stats.delivered,
+            "reordering" => u64::from(stats.reordering),
+            "duplicate_sacks" => u64::from(stats.duplicate_sacks),
+            "sacks_refused" => u64::from(stats.sacks_refused),
+            "sacks_reneged" => u64::from(stats.sacks_reneged),
+            "tail_probes" => u64::from(stats.tail_probes),
+            "tail_losses" => u64::from(stats.tail_losses),
+            "spurious_recoveries" => u64::from(stats.spurious_recoveries),
+            "flight_limited" => u64::from(stats.flight_limited),
+            "open" => u64::from(stats.repair == Repair::Open),
+            "disorder" => u64::from(stats.repair == Repair::Disorder),
+            "recovery" => u64::from(stats.repair == Repair::Recovery),
+            "loss" => u64::from(stats.repair == Repair::Loss),
             "challenges_limited" => u64::from(stats.challenges_limited),
             "mss" => u64::from(stats.mss),
             "too_big" => u64::from(stats.too_big),
