@@ -18,6 +18,7 @@ pub mod peers;
 pub mod policy;
 pub mod reason;
 pub mod reassembly;
+pub mod secrets;
 pub mod side;
 pub mod timer_wheel;
 pub mod tls;

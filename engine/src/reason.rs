@@ -46,6 +46,7 @@ reasons! {
         NoBuffer = "packet.no_buffer", "The buffer pool was empty.";
         RepeatedWhileHeld = "packet.repeated_while_held", "The client repeated bytes that are held already; the first copy counts.";
         HoldFull = "packet.hold_full", "As many frames as may be are held for incomplete ClientHellos; the client repeats it.";
+        MemoryFull = "packet.memory_full", "The legs of the worker's flows hold as many bytes as they may; TCP sends it again.";
         BrokenHandshake = "packet.broken_handshake", "A SYN or data that fits no TCP handshake that can be followed.";
         TableFull = "packet.table_full", "A SYN came and every flow of the table is decrypted or being decided.";
         FragmentMalformed = "packet.fragment_malformed", "A fragment without data, of a length that none may have, or beyond 65535 bytes.";
@@ -101,7 +102,7 @@ reasons! {
         MintFailed = "mint.failed", "No certificate could be minted for the client.";
         ResourceHandshakes = "res.handshakes", "The handshake queue was full.";
         ResourceFlows = "res.flows", "The flow table was full and this was the least recently used flow.";
-        ResourceMemory = "res.memory", "The memory budget was used up.";
+        ResourceMemory = "res.memory", "The memory budget was used up: a new flow was refused, or one that was stuck gave way.";
         Closed = "flow.closed", "Both ends closed in order.";
         Idle = "flow.idle", "Nothing came for the idle time.";
         Shutdown = "engine.shutdown", "The engine was stopped.";

@@ -13,6 +13,7 @@ use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
 use crate::handshake::Pool;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer};
+use crate::secrets::Secrets;
 use crate::worker::{Worker, WorkerThread};
 
 /// Events that may wait for the log thread: a second's worth at tens of thousands of connections a second.
@@ -55,6 +56,7 @@ struct Signals {
 }
 
 fn start(config: &Config) -> Result<Engine, String> {
+    let secrets = Secrets::draw().map_err(|error| error.to_string())?;
     let tls = config.tls_context().map_err(|error| error.to_string())?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
@@ -87,7 +89,7 @@ fn start(config: &Config) -> Result<Engine, String> {
     metrics.set_ports(move || watched.upgrade().map(|ports| ports.statistics()).unwrap_or_default());
 
     let held_frames = ports.mbufs() / HELD_SHARE / workers;
-    let assembly = assembly(config, tls, wires, sender, held_frames)?;
+    let assembly = assembly(config, tls, wires, sender, held_frames, secrets);
     let (pool, workers) = start_workers(config, assembly, &metrics, queues, &signals.stop)
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     tracing::info!(dpdk = ports.version(), "started");
@@ -101,12 +103,10 @@ fn assembly(
     wires: Vec<Arc<str>>,
     log: LogSender,
     held_frames: usize,
-) -> Result<Assembly, String> {
-    let mut hash_secret = [0; 16];
-    getrandom::fill(&mut hash_secret)
-        .map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    secrets: Secrets,
+) -> Assembly {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ok(Assembly {
+    Assembly {
         policy: config.compile_policy(),
         tls,
         limits: config.limits.of_flow(),
@@ -116,10 +116,11 @@ fn assembly(
         flows: config.limits.flows,
         held_frames,
         log,
-        hash_secret,
+        leg_bytes: config.limits.worker_bytes,
+        secrets,
         // JSON readers take numbers up to 2^53 as they are: 21 bits of seconds, 32 bits of flows.
         epoch: (since_1970.as_secs() & 0x1f_ffff) << 32,
-    })
+    }
 }
 
 fn start_workers(

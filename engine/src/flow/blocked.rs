@@ -59,7 +59,7 @@ impl Blocked {
     pub(super) fn handle<E: Effects>(&mut self, fx: &mut E, from: Side, frame: &[u8], headers: &Headers) {
         let Some(leg) = self.leg(from) else { return refuse(fx, from, frame, headers) };
         let Ok(segment) = Segment::parse(headers.segment(frame)) else { return };
-        leg.tcp.handle_segment(fx.now(), &segment);
+        leg.handle_segment(fx, 0, &segment);
         leg.tcp.consume(leg.tcp.recv().len());
         leg.transmit(fx);
     }
@@ -78,6 +78,11 @@ impl Blocked {
             }
         }
         over
+    }
+
+    /// Bytes of memory that its legs hold.
+    pub(super) fn memory(&self) -> usize {
+        self.legs.as_ref().map_or(0, |(client, server)| client.tcp.memory() + server.tcp.memory())
     }
 
     /// When to be called next.

@@ -39,6 +39,11 @@ impl<F: Frame> Flow<F> {
     /// The client repeats what is held: it waits for an acknowledgement, so it gets one.
     pub(super) fn hear<E: Effects<Frame = F>>(&mut self, fx: &mut E, peeking: Peeking<F>) -> Phase<F> {
         let deadline = peeking.deadline;
+        if !fx.budget().has_room() {
+            self.decided = Some((Action::Block, None));
+            let legs = peeking.adopt(fx);
+            return self.block(fx, Blocked::reset, legs, Reason::ResourceMemory);
+        }
         let Some(legs) = peeking.adopt(fx) else {
             // Cannot be: a flow without SYN-ACK is never peeked at.
             return self.block(fx, Blocked::reset, None, Reason::Internal);
@@ -135,6 +140,11 @@ impl<F: Frame> Flow<F> {
         info: HelloInfo,
         profile: Arc<Profile>,
     ) -> Phase<F> {
+        if !fx.budget().has_room() {
+            self.pending = Some(Box::new((info, profile)));
+            let legs = flight.adopt(fx);
+            return self.block(fx, Blocked::reset, legs, Reason::ResourceMemory);
+        }
         let Some((mut client, server)) = flight.adopt(fx) else {
             // Cannot be: a flow without SYN-ACK is never peeked at.
             return self.block(fx, Blocked::reset, None, Reason::Internal);

@@ -40,8 +40,8 @@ impl Hearing {
         from: Side,
         segment: &Segment<'_>,
     ) -> Heard {
-        let now = fx.now();
-        self.leg(from).tcp.handle_segment(now, segment);
+        let holding = self.client.waiting();
+        self.leg(from).handle_segment(fx, holding, segment);
         self.listen(fx)
     }
 
@@ -61,6 +61,11 @@ impl Hearing {
             return Heard::Client(Peeked::Not(Reason::HelloTimeout));
         }
         self.listen(fx)
+    }
+
+    /// Bytes of memory that both legs hold.
+    pub(super) fn memory(&self) -> usize {
+        self.client.tcp.memory() + self.server.tcp.memory()
     }
 
     /// When to be called next.

@@ -9,6 +9,7 @@
 
 mod adopted;
 mod blocked;
+mod budget;
 mod bypassed;
 mod decide;
 mod effects;
@@ -26,6 +27,7 @@ use tcp_stack::{Duration, Instant, Segment};
 
 use self::adopted::{Adopted, Told};
 use self::blocked::Blocked;
+pub use self::budget::Budget;
 use self::bypassed::{Bypassed, Released};
 use self::decide::FirstFlight;
 pub use self::effects::{Effects, Limits, OutsideTls, Shared};
@@ -57,8 +59,8 @@ pub struct Flow<F> {
     decided: Option<(Action, Option<Arc<str>>)>,
     /// A hello that is to be decrypted, until its `tls` event.
     pending: Option<Box<(HelloInfo, Arc<Profile>)>>,
-    /// Its `flow` event is out.
-    reported: bool,
+    /// Why it has ended, when its `flow` event is out.
+    ended: Option<Reason>,
     /// It may be dropped.
     over: bool,
     /// Segments have been taken in, and nothing done about them yet.
@@ -79,6 +81,19 @@ pub struct Identity {
     pub client: SocketAddr,
     /// The other end.
     pub server: SocketAddr,
+    /// A connection between them was refused, and one of them may still have it.
+    pub refused_before: bool,
+}
+
+/// What is to become of packets that come when the flow has been forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// They are like any others that are seen from the middle.
+    Midstream,
+    /// They are refused: nobody has said that the connection may pass, and an end may still have it.
+    Refuse,
+    /// Likewise, but of a connection that the server has not answered.
+    RefuseUnanswered,
 }
 
 enum Phase<F> {
@@ -116,7 +131,7 @@ impl<F: Frame> Flow<F> {
             volume: [Volume::default(); 2],
             decided: bypass.map(|v| (Action::Bypass, v.rule.clone())),
             pending: None,
-            reported: false,
+            ended: None,
             over: false,
             unsettled: false,
             phase,
@@ -142,6 +157,16 @@ impl<F: Frame> Flow<F> {
         }
     }
 
+    /// Bytes of memory that its legs hold.
+    pub fn memory(&self) -> usize {
+        match &self.phase {
+            Phase::Hearing(hearing) => hearing.memory(),
+            Phase::Adopted(adopted) => adopted.memory(),
+            Phase::Blocked(blocked) => blocked.memory(),
+            Phase::Opening(_) | Phase::Peeking(_) | Phase::Bypassed(_) | Phase::Moving => 0,
+        }
+    }
+
     /// The phase it is in, as counted and logged.
     pub fn phase(&self) -> metrics::Phase {
         match self.phase {
@@ -164,6 +189,17 @@ impl<F: Frame> Flow<F> {
         }
     }
 
+    /// What is to become of its packets when it is forgotten now.
+    pub fn afterwards(&self) -> Afterwards {
+        match &self.phase {
+            Phase::Bypassed(bypassed) if bypassed.may_go_unwatched() => Afterwards::Midstream,
+            Phase::Opening(opening) if !opening.is_open() => Afterwards::RefuseUnanswered,
+            // Both legs have been closed and acknowledged: no end has anything left.
+            Phase::Blocked(_) if self.ended == Some(Reason::Closed) => Afterwards::Midstream,
+            _ => Afterwards::Refuse,
+        }
+    }
+
     /// A frame of the flow, whose headers are sound. `from`: the end whose port it came in.
     ///
     /// A burst may bring many frames of one flow. What they bring together is done once, by [`Self::settle`], if the flow
@@ -179,7 +215,7 @@ impl<F: Frame> Flow<F> {
         volume.packets += 1;
         volume.bytes += frame.len() as u64;
         self.last = fx.wall();
-        self.active = fx.now();
+        let active_before = std::mem::replace(&mut self.active, fx.now());
         if let Phase::Bypassed(bypassed) = &mut self.phase {
             let (now, idle) = (fx.now(), fx.shared().limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));
@@ -205,7 +241,13 @@ impl<F: Frame> Flow<F> {
                 Phase::Blocked(blocked)
             }
             phase => match Segment::parse(headers.segment(frame.data_mut())) {
-                Ok(segment) => self.handle_segment(fx, phase, from, &segment),
+                Ok(segment) => {
+                    // The flow has not spoken: we have asked.
+                    if matches!(&phase, Phase::Adopted(adopted) if adopted.is_answer(from, &segment)) {
+                        self.active = active_before;
+                    }
+                    self.handle_segment(fx, phase, from, &segment)
+                }
                 Err(_) => {
                     fx.counters().drop_packet(PacketDrop::BadTcpHeader);
                     phase
@@ -380,7 +422,9 @@ impl<F: Frame> Flow<F> {
             }
             Opened::ServerData => return self.not_tls(fx, opening, from, frame),
             // The flow stays as it is: should the server answer after all, its handshake can still be followed.
-            Opened::OneDirection if fx.shared().outside_tls.reset_midstream => {
+            Opened::OneDirection
+                if fx.shared().outside_tls.reset_midstream || self.identity.refused_before =>
+            {
                 fx.counters().drop_packet(PacketDrop::Unwanted);
             }
             Opened::OneDirection => fx.send(from.other(), frame),
@@ -521,7 +565,7 @@ impl<F: Frame> Flow<F> {
                 self.heard(fx, hearing, heard)
             }
             Phase::Adopted(mut adopted) => {
-                if adopted.handle_segment(fx.now(), from, segment) {
+                if adopted.handle_segment(fx, from, segment) {
                     self.unsettled = false;
                     return self.drive(fx, adopted);
                 }

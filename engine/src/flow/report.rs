@@ -115,9 +115,10 @@ impl<F: Frame> Flow<F> {
 
     /// The flow's end: its event, after that of a hello that never got an answer.
     pub(super) fn report_flow<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
-        if std::mem::replace(&mut self.reported, true) {
+        if self.ended.is_some() {
             return;
         }
+        self.ended = Some(reason);
         if let Some((hello, profile)) = self.pending.take().map(|p| *p) {
             if is_refusal(reason) {
                 self.decided = self.decided.take().map(|(_, rule)| (Action::Block, rule));

@@ -163,6 +163,7 @@ macro_rules! worker_counters {
 worker_counters! {
     flows_opened: Counter = "wireglass_flows_opened_total", "Flows that were given state.";
     evictions: Counter = "wireglass_evictions_total", "Flows ended early because the flow table was full.";
+    refused_forgotten: Counter = "wireglass_refused_forgotten_total", "Refused or evicted connections forgotten before their time because there were too many.";
     reassembled: Counter = "wireglass_reassembled_total", "TCP segments that were put together from IP fragments.";
     fragments_held: Gauge = "wireglass_fragments_held", "IP fragments that wait for the others of their packet.";
     handshakes_started: Counter = "wireglass_handshakes_started_total", "TLS interceptions begun: handshakes handed to the pool.";
@@ -173,8 +174,11 @@ worker_counters! {
     retransmits: Counter = "wireglass_tcp_retransmits_total", "TCP segments that were sent again.";
     tcp_timeouts: Counter = "wireglass_tcp_timeouts_total", "TCP retransmission timers that fired.";
     tcp_black_holes: Counter = "wireglass_tcp_black_holes_total", "Legs whose path swallowed large segments without a word, and that send smaller ones since.";
+    leg_bytes: Gauge = "wireglass_leg_bytes", "Bytes that the legs of decrypted flows hold: received and not taken, sent and not acknowledged.";
+    leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
     loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";
+    busy_micros: Counter = "wireglass_worker_busy_microseconds_total", "Time of the turns of the worker's loop that found something to do.";
     loop_idle: Counter = "wireglass_worker_idle_polls_total", "Turns of the worker's loop that found nothing to do.";
 }
 

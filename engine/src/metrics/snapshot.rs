@@ -92,6 +92,10 @@ pub struct Own {
     pub tcp_timeouts: u64,
     /// Black holes found on the paths.
     pub tcp_black_holes: u64,
+    /// Bytes that the legs hold now.
+    pub leg_bytes: u64,
+    /// Times that a leg was held to less than its limit.
+    pub leg_limits: u64,
     /// Flows ended early because the table was full.
     pub evictions: u64,
     /// Events that found the log ring full.
@@ -133,6 +137,8 @@ impl Metrics {
                 tcp_retransmits: sum(&|w| w.retransmits.value()),
                 tcp_timeouts: sum(&|w| w.tcp_timeouts.value()),
                 tcp_black_holes: sum(&|w| w.tcp_black_holes.value()),
+                leg_bytes: sum(&|w| w.leg_bytes.value()),
+                leg_limits: sum(&|w| w.leg_limits.value()),
                 evictions: sum(&|w| w.evictions.value()),
                 log_dropped: self.log().map_or(0, |l| EventKind::ALL.iter().map(|&k| l.dropped(k)).sum()),
                 log_lost: self.log().map_or(0, |l| l.lost()),

@@ -153,6 +153,13 @@ mod tests {
         f
     };
 
+    #[test]
+    fn ecn_is_cleared_and_dscp_kept_in_ipv4() {
+        let mut ip = [0x45, 0xbb, 0, 40];
+        clear_ecn(&mut ip);
+        assert_eq!(ip, [0x45, 0xb8, 0, 40]);
+    }
+
     fn segment_headers(frame: &[u8]) -> Headers {
         match classify(frame) {
             Class::Tcp(h) => h,

@@ -376,8 +376,8 @@ mod tests {
         let mut udp = ipv4_packet(0, 0, &segment());
         udp[9] = 17;
         assert_eq!(classify(&frame(&[], ETHERTYPE_IPV4, &udp)), Class::Other);
-        let icmp6 = ipv6_packet(&[(0, vec![0; 8])], 58, &[0; 8]);
-        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &icmp6)), Class::Other);
+        let udp6 = ipv6_packet(&[(0, vec![0; 8])], 17, &[0; 8]);
+        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &udp6)), Class::Other);
         let three_tags = [(0x8100, 1), (0x8100, 2), (0x8100, 3)];
         assert_eq!(
             classify(&frame(&three_tags, ETHERTYPE_IPV4, &ipv4_packet(0, 0, &segment()))),

@@ -64,7 +64,7 @@ impl Engine {
     pub fn new(assembly: Assembly, settings: EngineSettings) -> io::Result<Self> {
         let EngineSettings { workers, spread, mtu, started } = settings;
         let metrics = Metrics::new(&assembly.wires, workers);
-        let hasher = KeyHasher::new(assembly.hash_secret);
+        let hasher = KeyHasher::new(assembly.secrets.flow_hash);
         let cable = Cable::new(1, workers, QUEUE_DEPTH);
         let (pool, parts) = assembly.workers(&metrics, workers)?;
         let io = |n| cable.io(n, mtu);
