@@ -122,6 +122,7 @@ fn snapshot(client: SocketAddr, port: u16) -> FlowSnapshot {
     let name = format!("host{port}.example.com");
     FlowSnapshot {
         identity: Identity {
+            refused_before: false,
             flow_id: port.into(),
             wire: 0,
             vlan: [None; 2],

@@ -218,7 +218,8 @@ impl Adopted {
         matches!(self.tls, Tls::Relay(_) | Tls::Plain)
     }
 
-    fn leg(&mut self, side: Side) -> &mut Leg {
+    /// The leg towards an end.
+    pub(super) fn leg(&mut self, side: Side) -> &mut Leg {
         match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,

@@ -41,11 +41,16 @@ impl Hearing {
         segment: &Segment<'_>,
     ) -> Heard {
         let holding = self.client.waiting();
-        match from {
-            Side::Client => self.client.handle_segment(fx, holding, segment),
-            Side::Server => self.server.handle_segment(fx, holding, segment),
-        }
+        self.leg(from).handle_segment(fx, holding, segment);
         self.listen(fx)
+    }
+
+    /// The leg towards an end.
+    pub(super) fn leg(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
     }
 
     /// Runs what is due.

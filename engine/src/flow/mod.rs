@@ -42,9 +42,9 @@ use crate::flow_table::Class;
 use crate::handshake::Reply;
 use crate::log::event::{Action, Timestamp, Volume};
 use crate::metrics;
-use crate::packet::{Headers, Template, scrub_syn};
+use crate::packet::{Headers, Template, TooBigMessage, scrub_syn};
 use crate::policy::{Decision, FlowFacts, Verdict};
-use crate::reason::{PacketDrop, Reason};
+use crate::reason::{PacketDrop, PathMessage, Reason};
 use crate::side::Side;
 
 /// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
@@ -257,6 +257,33 @@ impl<F: Frame> Flow<F> {
                 }
             },
         };
+    }
+
+    /// A router says that a segment between the ends was too big. Unless a leg sent it, the message is passed on to whoever did.
+    pub fn handle_too_big<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        from: Side,
+        frame: F,
+        message: &TooBigMessage,
+    ) {
+        // What is said to come from the client was sent towards the server, and what is said of it comes back from there.
+        let towards = if message.source == self.identity.client { Side::Server } else { Side::Client };
+        let leg = match &mut self.phase {
+            Phase::Adopted(adopted) => Some(adopted.leg(towards)),
+            Phase::Hearing(hearing) => Some(hearing.leg(towards)),
+            Phase::Blocked(blocked) => blocked.leg(towards),
+            Phase::Opening(_) | Phase::Peeking(_) | Phase::Bypassed(_) | Phase::Moving => None,
+        };
+        let what = match leg {
+            Some(_) if from != towards => PathMessage::WrongSide,
+            Some(leg) => leg.handle_too_big(fx, message),
+            None => {
+                fx.send(from.other(), frame);
+                PathMessage::NoLeg
+            }
+        };
+        fx.counters().path_message(what);
     }
 
     /// Does what the frames of a burst have brought.

@@ -4,6 +4,7 @@
 
 mod desk;
 mod fragments;
+mod path;
 mod refused;
 mod steering;
 mod thread;
@@ -210,6 +211,7 @@ impl<IO: Io> Worker<IO> {
     fn handle_frame(&mut self, port: PortId, frame: IO::Frame) {
         match classify(frame.data()) {
             Class::Other => self.desk.forward(port.opposite(), frame),
+            Class::Icmp(at) => self.handle_icmp(port, frame, &at),
             Class::Bad(reason) => self.desk.counters.drop_packet(reason),
             Class::Fragment(fragment) => self.handle_fragment(port, frame, &fragment),
             Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
