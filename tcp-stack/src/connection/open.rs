@@ -168,7 +168,7 @@ impl<P: Payload> Connection<P> {
             ack: AckState::default(),
             flight: Flight::new(start.snd_nxt),
             rack: Rack::new(start.snd_nxt),
-            tail_probe: Probe::default(),
+            tail_probe: Probe::new(),
             recovery: Recovery::new(start.snd_nxt),
             congestion: Controller::new(config.congestion, u32::from(mss), config.initial_window),
             rtt: Rtt::new(&config),

@@ -70,7 +70,8 @@ impl<P: Payload> Connection<P> {
             self.snd.retries = 0;
             self.snd.progress_at = now;
         }
-        if self.flight.is_empty() && ack == before {
+        // With nothing in flight there may still be a report about what was.
+        if self.flight.is_empty() && ack == before && segment.options.sack[0].is_none() {
             return;
         }
         let mut news = self.read_news(now, segment, ack, window);

@@ -327,6 +327,7 @@ impl<P: Payload> Connection<P> {
             prr.on_sent(piece.span());
         }
         self.timers.cancel(Timer::Persist);
+        self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto()); // RFC 6298 5.1
         match piece.kind {
             Kind::Again => {
                 let clock = self.clock.map(|clock| clock.value(now));
@@ -345,7 +346,6 @@ impl<P: Payload> Connection<P> {
             }
             Kind::New | Kind::WindowProbe => self.schedule_probe(now),
         }
-        self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto()); // RFC 6298 5.1
     }
 
     /// A segment of the open connection: every one acknowledges.
