@@ -57,6 +57,9 @@ pub struct Config {
     pub congestion: Congestion,
     /// Most segments sent and not acknowledged. Each is remembered in 36 bytes; nothing new is sent at the limit.
     pub flight_segments: u32,
+    /// Spreads what leaves over the round trip: twice the congestion window per round trip in slow start, 1.2 times after it,
+    /// in bursts of a millisecond. [`crate::Connection::poll_timeout`] says when more may leave.
+    pub pacing: bool,
 }
 
 impl Default for Config {
@@ -83,6 +86,7 @@ impl Default for Config {
             release_after: Duration::from_secs(1),
             congestion: Congestion::Cubic,
             flight_segments: 8192,
+            pacing: false,
         }
     }
 }

@@ -142,6 +142,7 @@ stories! {
         cubic_reduces_to_seven_tenths = "cubic-reduces-to-seven-tenths";
         flight_is_bounded = "flight-is-bounded";
         initial_window = "initial-window";
+        paced = "paced";
         restart_after_idle = "restart-after-idle";
         window_not_used_does_not_grow = "window-not-used-does-not-grow";
     }

@@ -146,6 +146,7 @@ impl<P: Payload> Connection<P> {
                 syn_sent: None,
                 sample_from: start.snd_nxt,
                 limited_until: start.snd_nxt,
+                pace_at: now,
                 limit: Limit::Idle,
                 limit_since: now,
             },

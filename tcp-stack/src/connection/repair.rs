@@ -206,7 +206,9 @@ impl<P: Payload> Connection<P> {
         }
         self.congestion.undo(episode.prior());
         if matches!(self.recovery.phase, Phase::Fast(_)) {
+            // The same evidence as a report of a duplicate, which will find no episode any more.
             self.rack.on_reordering();
+            self.rack.on_duplicate(self.snd.una, self.snd.nxt);
         }
         if !open {
             self.flight.regain_lost();

@@ -146,6 +146,7 @@ impl Story {
             "challenges" => config.challenges_per_second = value as u32,
             "rto_initial" => config.rto_initial = ms(value),
             "flight_segments" => config.flight_segments = value as u32,
+            "pacing" => config.pacing = true,
             "newreno" => config.congestion = Congestion::NewReno,
             "keep_alive" => {
                 config.keep_alive = Some(KeepAlive { idle: ms(value), interval: ms(value / 2), probes: 2 });
@@ -465,6 +466,7 @@ impl Story {
             "tail_losses" => u64::from(stats.tail_losses),
             "spurious_recoveries" => u64::from(stats.spurious_recoveries),
             "flight_limited" => u64::from(stats.flight_limited),
+            "pacing_rate" => stats.pacing_rate,
             "cwnd_limited" => stats.cwnd_limited.total_millis(),
             "rwnd_limited" => stats.rwnd_limited.total_millis(),
             "app_limited" => stats.app_limited.total_millis(),
