@@ -194,6 +194,8 @@ mod tests {
         // A SACK option of no whole number of blocks, of none, and one that is cut off.
         assert_eq!(Options::parse(&[5, 2, 2, 4, 5, 180]), mss);
         assert_eq!(Options::parse(&[2, 4, 5, 180, 5, 10, 0, 0, 0, 1]), mss);
+        let one_and_a_half: Vec<u8> = [&[5, 14][..], &[0; 12], &[2, 4, 5, 180]].concat();
+        assert_eq!(Options::parse(&one_and_a_half), mss);
         // End of list hides the rest.
         assert_eq!(Options::parse(&[0, 2, 4, 5, 180]), Options::default());
     }

@@ -75,6 +75,12 @@ impl Rtt {
         self.backoff = 0;
     }
 
+    /// SND.UNA has advanced. Until there is a sample the timer stays backed off, but no more than once: on a path that loses
+    /// much, where all that is acknowledged was sent again, it would else wait for a minute after each loss.
+    pub(crate) fn on_progress(&mut self) {
+        self.backoff = self.backoff.min(1);
+    }
+
     /// RFC 6298 5.5.
     pub(crate) fn back_off(&mut self) {
         self.backoff = (self.backoff + 1).min(16);
@@ -104,6 +110,10 @@ impl Rtt {
     pub(crate) fn rttvar(&self) -> Option<Duration> {
         self.smoothed.map(|(_, rttvar)| rttvar)
     }
+
+    pub(crate) fn doublings(&self) -> u32 {
+        self.backoff
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +132,7 @@ mod tests {
         rtt.sample(Duration::from_millis(180));
         assert_eq!(rtt.srtt(), Some(Duration::from_millis(110)));
         assert_eq!(rtt.rto(), Duration::from_millis(340));
+        assert_eq!(rtt.rttvar(), Some(Duration::from_micros(57_500)));
     }
 
     #[test]

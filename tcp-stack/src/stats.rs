@@ -43,6 +43,8 @@ pub struct Stats {
     pub bad_acks: u32,
     /// Challenge ACKs owed (RFC 5961).
     pub challenges: u32,
+    /// Probes by which the peer asked whether we are there (RFC 9293 3.8.4).
+    pub keep_alives: u32,
     /// Challenge ACKs not sent because of their limit.
     pub challenges_limited: u32,
     /// Congestion window, bytes.
@@ -53,6 +55,10 @@ pub struct Stats {
     pub srtt: Duration,
     /// Retransmission timeout now, back-off included.
     pub rto: Duration,
+    /// Bytes that may be held for the application now: what the window is tuned to, within the owner's limit.
+    pub recv_limit: usize,
+    /// Bytes that the peer may send now, as far as it has been promised.
+    pub recv_window: u32,
     /// Variation of the round-trip time (RTTVAR of RFC 6298); zero before the first sample.
     pub rttvar: Duration,
     /// Least round-trip time of the last minutes; zero before the first sample.
@@ -89,12 +95,6 @@ pub struct Stats {
     pub spurious_recoveries: u32,
     /// How often sending stopped because of [`crate::Config::flight_segments`].
     pub flight_limited: u32,
-    /// Time with bytes in flight in which the congestion window held the sender back, up to the last change.
-    pub cwnd_limited: Duration,
-    /// Likewise the peer's window.
-    pub rwnd_limited: Duration,
-    /// Likewise: there was nothing more to send.
-    pub app_limited: Duration,
 }
 
 /// What a sender is repairing; the states that `ss -ti` shows.

@@ -24,6 +24,8 @@ enum Step {
     Send(usize),
     Consume(usize),
     RecvLimit(usize),
+    SendLimit(usize),
+    Probe,
     Close,
     Abort,
 }
@@ -91,6 +93,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1usize..20_000).prop_map(Step::Send),
         4 => (1usize..20_000).prop_map(Step::Consume),
         1 => (0usize..40_000).prop_map(Step::RecvLimit),
+        1 => (0usize..80_000).prop_map(Step::SendLimit),
+        1 => Just(Step::Probe),
         1 => prop::bool::weighted(0.3).prop_map(|close| if close { Step::Close } else { Step::NextTimer }),
         1 => prop::bool::weighted(0.05).prop_map(|abort| if abort { Step::Abort } else { Step::NextTimer }),
     ]
@@ -150,12 +154,13 @@ const IN: u64 = 2;
 
 fn config() -> Config {
     Config {
+        initial_recv_limit: 6_000,
         recv_limit: 30_000,
         send_limit: 50_000,
         out_of_order_ranges: 4,
         max_retries: 6,
         flight_segments: 40,
-        keep_alive: Some(KeepAlive { idle: ms(30_000), interval: ms(1_000), probes: 3 }),
+        keep_alive: KeepAlive { idle: Some(ms(30_000)), interval: ms(1_000), probes: 3 },
         time_wait: ms(2_000),
         ..Config::default()
     }
@@ -245,6 +250,7 @@ impl Subject {
                 }
             }
             Step::Send(len) => {
+                assert!(self.connection.send_wanted() <= self.connection.send_space());
                 let len = (*len).min(self.connection.send_space());
                 let bytes: Vec<u8> =
                     (0..len).map(|i| pattern(OUT, (self.write_at + i as u32).0 as usize)).collect();
@@ -257,6 +263,8 @@ impl Subject {
                 self.bound = self.bound.max(bound(*bytes, self.scale_out));
                 self.connection.set_recv_limit(*bytes);
             }
+            Step::SendLimit(bytes) => self.connection.set_send_limit(*bytes),
+            Step::Probe => self.connection.probe(self.now),
             Step::Close => self.connection.close(),
             Step::Abort => self.connection.abort(),
         }

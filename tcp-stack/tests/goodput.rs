@@ -148,6 +148,9 @@ impl Run {
         while now < end {
             while let Some(packet) = self.there.receive(now) {
                 handle(&mut self.receiver, now, &packet);
+                if self.receiver.wants_each_ack() {
+                    self.acknowledge(now);
+                }
             }
             while let Some(packet) = self.back.receive(now) {
                 handle(&mut self.sender, now, &packet);
@@ -211,6 +214,11 @@ impl Run {
             self.there.count += 1;
             self.there.packets.insert((leaves + path.rtt / 2 + late, self.there.count), packet);
         }
+        self.acknowledge(now);
+    }
+
+    fn acknowledge(&mut self, now: Instant) {
+        let path = self.path;
         while let Some(packet) = next_packet(&mut self.receiver, now) {
             if self.rng.below(10_000) >= path.ack_loss {
                 self.back.count += 1;

@@ -2,7 +2,7 @@
 
 use super::{Connection, timers::Timer};
 use crate::timestamps::elapsed;
-use crate::{Duration, Instant, Payload, Segment, Seq};
+use crate::{Instant, Payload, Segment, Seq};
 
 /// Segments with payload after which an ACK is due at once (RFC 9293 3.8.6.3).
 const SEGMENTS_PER_ACK: u32 = 2;
@@ -13,9 +13,9 @@ pub(super) struct AckState {
     due: bool,
     /// Segments with payload since the last ACK.
     segments: u32,
-    /// Start of the second in which challenges are counted, and their number.
-    challenge_second: Option<Instant>,
-    challenges: u32,
+    /// Full segments to be acknowledged one by one, and when payload arrived last.
+    quick: u32,
+    payload_at: Option<Instant>,
 }
 
 impl AckState {
@@ -36,39 +36,23 @@ impl AckState {
 }
 
 impl<P: Payload> Connection<P> {
-    /// Owes an ACK for payload that arrived in order: for every second segment at once, else after a while.
-    pub(super) fn owe_ack_for_payload(&mut self, now: Instant) {
+    /// Owes an ACK for payload that arrived in order: for every second segment at once, and for each full one while
+    /// the peer has few in flight; else after a while. PSH asks for nothing (RFC 9293 3.9.1.2).
+    pub(super) fn owe_ack_for_payload(&mut self, now: Instant, len: usize) {
         self.ack.segments += 1;
+        let rto = self.rtt.rto();
+        if self.ack.payload_at.replace(now).is_none_or(|last| elapsed(last, now) > rto) {
+            self.ack.quick = self.config.quick_acks;
+        }
+        let quick = self.ack.quick > 0 && len as u32 >= self.rcv.segment_size;
+        self.ack.quick -= u32::from(quick);
         let two_segments = 2 * u32::from(self.snd.mss);
-        if self.ack.segments >= SEGMENTS_PER_ACK || self.rcv.nxt.since(self.rcv.last_ack) >= two_segments {
+        let many = self.ack.segments >= SEGMENTS_PER_ACK;
+        if quick || many || self.rcv.nxt.since(self.rcv.last_ack) >= two_segments {
             self.ack.owe_now();
         } else {
             self.timers.arm_if_idle(Timer::DelayedAck, now + self.config.delayed_ack);
         }
-    }
-
-    /// RFC 5961: the answer to a segment that a stranger may have made. It tells a true peer where we are.
-    pub(super) fn challenge(&mut self, now: Instant) {
-        self.stats.challenges += 1;
-        if self.may_challenge(now) {
-            self.ack.owe_now();
-        }
-    }
-
-    /// RFC 5961 7: whether one more reply to a doubtful segment may be sent in this second.
-    pub(super) fn may_challenge(&mut self, now: Instant) -> bool {
-        let state = &mut self.ack;
-        if state.challenge_second.is_none_or(|since| elapsed(since, now) >= Duration::from_secs(1)) {
-            state.challenge_second = Some(now);
-            state.challenges = 0;
-        }
-        let may = state.challenges < self.config.challenges_per_second;
-        if may {
-            state.challenges += 1;
-        } else {
-            self.stats.challenges_limited += 1;
-        }
-        may
     }
 
     /// Takes the acknowledgement and the window of a segment. Returns whether the segment's payload is to be

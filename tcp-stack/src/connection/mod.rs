@@ -2,6 +2,8 @@
 
 mod ack;
 mod close;
+mod keep_alive;
+mod look;
 mod open;
 mod receive;
 mod repair;
@@ -16,10 +18,13 @@ use bytes::Bytes;
 pub use open::AcceptError;
 pub use state::State;
 
+use crate::autotune::Autotune;
+use crate::challenge::Challenges;
 use crate::config::MAX_WINDOW;
 use crate::congestion::Controller;
 use crate::event::Events;
 use crate::flight::Flight;
+use crate::info::LimitClock;
 use crate::rack::{Probe, Rack};
 use crate::recovery::{Phase, Recovery};
 use crate::recv_buffer::RecvBuffer;
@@ -29,8 +34,10 @@ use crate::timestamps::Clock;
 use crate::{Config, Event, Instant, Payload, Repair, Segment, Seq, Stats, Transmit};
 
 use ack::AckState;
-use send::Limit;
 use timers::{Timer, Timers};
+
+/// Bytes that are worth queueing whatever the congestion window: a few records of TLS.
+const LEAST_QUEUE: usize = 64 * 1024;
 
 /// One end of one TCP connection, without IO and without a clock.
 ///
@@ -38,15 +45,16 @@ use timers::{Timer, Timers};
 /// [`Connection::listen`]. The methods come in four kinds:
 /// * from the network: [`handle_segment`](Self::handle_segment), [`handle_timeout`](Self::handle_timeout);
 /// * from the application: [`send`](Self::send), [`consume`](Self::consume), [`close`](Self::close),
-///   [`abort`](Self::abort), [`set_recv_limit`](Self::set_recv_limit);
+///   [`abort`](Self::abort), [`probe`](Self::probe), [`set_recv_limit`](Self::set_recv_limit),
+///   [`set_send_limit`](Self::set_send_limit);
 /// * to the driver: [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event),
 ///   [`poll_timeout`](Self::poll_timeout);
-/// * looking: [`recv`](Self::recv), [`send_space`](Self::send_space), [`state`](Self::state), [`stats`](Self::stats) and
-///   so on.
+/// * looking: [`recv`](Self::recv), [`send_space`](Self::send_space), [`send_wanted`](Self::send_wanted),
+///   [`state`](Self::state), [`stats`](Self::stats), [`info`](Self::info) and so on.
 ///
 /// After each call of the first two kinds: `poll_transmit` until `None`, then `poll_event` until `None`, then
-/// `poll_timeout`. (Several segments may be handled before polling, but then several ACKs may become one, and
-/// the peer sees fewer duplicate ACKs.) Times given never go backwards.
+/// `poll_timeout`. (Several segments may be handled before polling: their ACKs become one. See
+/// [`wants_each_ack`](Self::wants_each_ack).) Times given never go backwards.
 pub struct Connection<P: Payload = Bytes> {
     config: Config,
     state: State,
@@ -57,6 +65,7 @@ pub struct Connection<P: Payload = Bytes> {
     /// Both ends speak SACK; before the handshake: we offer it.
     sack: bool,
     ack: AckState,
+    challenges: Challenges,
     flight: Flight,
     rack: Rack,
     tail_probe: Probe,
@@ -68,9 +77,11 @@ pub struct Connection<P: Payload = Bytes> {
     reset: Option<Reset>,
     /// Last time that an acceptable segment arrived.
     last_heard: Instant,
+    /// Probes of a silent peer since it was heard last.
     keep_alive_probes: u32,
     events: Events,
     stats: Stats,
+    limits: LimitClock,
 }
 
 /// What is known of the bytes we send. The ruler is in `connection/send.rs`.
@@ -122,9 +133,6 @@ struct SendSide<P> {
     limited_until: Seq,
     /// When what has left will have left at the rate of pacing.
     pace_at: Instant,
-    /// What holds sending back, and since when.
-    limit: Limit,
-    limit_since: Instant,
 }
 
 /// What is known of the bytes we receive. The ruler is in `connection/receive.rs`.
@@ -148,12 +156,15 @@ struct ReceiveSide {
     /// Payload of a full segment, as far as seen.
     segment_size: u32,
     buffer: RecvBuffer,
-    /// Most bytes to hold from now on.
-    limit: usize,
+    /// Most bytes to hold from now on, as the owner says, and what of it the path has use for.
+    owners_limit: usize,
+    tuner: Autotune,
     /// Sequence number of the peer's FIN.
     fin: Option<Seq>,
     /// Bytes that arrived a second time, not reported yet: first and one after the last (RFC 2883).
     duplicate: Option<(Seq, Seq)>,
+    /// When payload last arrived that was taken.
+    data_at: Instant,
 }
 
 /// A RST to be sent.
@@ -233,6 +244,7 @@ impl<P: Payload> Connection<P> {
     /// Gives `bytes` bytes of [`Connection::recv`] back, at most all of them; their room goes into the
     /// window.
     pub fn consume(&mut self, bytes: usize) {
+        self.rcv.tuner.on_taken(bytes.min(self.rcv.buffer.len()));
         self.rcv.buffer.consume(bytes);
         self.consider_window_update();
     }
@@ -240,6 +252,18 @@ impl<P: Payload> Connection<P> {
     /// Bytes that [`Connection::send`] takes now.
     pub fn send_space(&self) -> usize {
         if self.may_send() { self.config.send_limit.saturating_sub(self.snd.buffer.len()) } else { 0 }
+    }
+
+    /// Changes how many bytes may be queued at most. What is queued stays.
+    pub fn set_send_limit(&mut self, bytes: usize) {
+        self.config.send_limit = bytes.min(MAX_WINDOW);
+    }
+
+    /// Bytes that are worth queueing now, at most [`Connection::send_space`]: with twice the congestion window queued
+    /// it can double before it has to wait for more, and bytes beyond that would only take memory and grow old.
+    pub fn send_wanted(&self) -> usize {
+        let useful = (2 * self.congestion.window() as usize).max(LEAST_QUEUE);
+        useful.saturating_sub(self.snd.buffer.len()).min(self.send_space())
     }
 
     /// Queues bytes. They are kept until acknowledged and must not change.
@@ -259,17 +283,36 @@ impl<P: Payload> Connection<P> {
         self.snd.buffer.len()
     }
 
+    /// Bytes of memory held for both directions: what is queued, and the buffer of what was received. It goes back to
+    /// nothing a while after the last byte.
+    pub fn memory(&self) -> usize {
+        self.snd.buffer.len() + self.rcv.buffer.memory()
+    }
+
+    /// Since when the peer has kept its window too small for what is queued, with nothing in flight.
+    pub fn window_closed_since(&self) -> Option<Instant> {
+        self.snd.closed_since.filter(|_| self.queued() > 0)
+    }
+
     /// Whether all that was queued, and the FIN if there is one, has been acknowledged.
     pub fn is_send_drained(&self) -> bool {
         let fin_outstanding = self.snd.fin && self.state.may_transmit();
         self.snd.buffer.len() == 0 && !fin_outstanding
     }
 
-    /// Changes how many bytes may be held: back-pressure. What the peer has been promised stays promised (RFC
+    /// Changes how many bytes may be held at most: back-pressure. The window is tuned within it. What the peer has been promised stays promised (RFC
     /// 9293 SHLD-14); a lower limit only keeps the window from moving on.
     pub fn set_recv_limit(&mut self, bytes: usize) {
-        self.rcv.limit = bytes.min(MAX_WINDOW);
+        self.rcv.owners_limit = bytes.min(MAX_WINDOW);
+        self.stats.recv_limit = self.rcv.limit();
         self.consider_window_update();
+    }
+
+    /// Whether to poll after each segment: something is missing, and without SACK the number of our duplicate ACKs is all
+    /// that tells the peer so (RFC 5681 3.2); or bytes have come twice, of which an ACK tells only once (RFC 2883 4).
+    /// Otherwise several segments may be handled before one poll.
+    pub fn wants_each_ack(&self) -> bool {
+        self.rcv.duplicate.is_some() || (!self.sack && self.rcv.buffer.has_gap())
     }
 
     /// Where the connection stands.
@@ -307,7 +350,7 @@ impl<P: Payload> Connection<P> {
                 "nxt <= end of queue and FIN",
             ),
             (snd.wnd <= snd.max_wnd, "wnd <= max_wnd"),
-            (snd.buffer.len() <= self.config.send_limit, "queue within its limit"),
+            (snd.buffer.len() <= MAX_WINDOW, "queue within the largest window"),
             (rcv.nxt.at_or_before(rcv.adv), "nxt <= adv"),
             (rcv.told.at_or_before(rcv.adv), "told <= adv"),
             (rcv.last_ack.at_or_before(rcv.nxt), "last_ack <= nxt"),
@@ -330,6 +373,8 @@ impl<P: Payload> Connection<P> {
         self.stats.ssthresh = self.congestion.threshold();
         self.stats.srtt = self.rtt.srtt().unwrap_or_default();
         self.stats.rto = self.rtt.rto();
+        self.stats.recv_limit = self.rcv.limit();
+        self.stats.recv_window = self.rcv.told.since_or_zero(self.rcv.nxt);
         self.stats.rttvar = self.rtt.rttvar().unwrap_or_default();
         self.stats.min_rtt = self.rtt.least().unwrap_or_default();
         self.stats.congestion = self.congestion.name();
@@ -345,6 +390,13 @@ impl<P: Payload> Connection<P> {
             Phase::Open if self.flight.sacked() > 0 || self.recovery.duplicates() > 0 => Repair::Disorder,
             Phase::Open => Repair::Open,
         };
+    }
+}
+
+impl ReceiveSide {
+    /// Most bytes to hold from now on.
+    fn limit(&self) -> usize {
+        self.owners_limit.min(self.tuner.limit())
     }
 }
 

@@ -3,13 +3,15 @@
 use core::fmt;
 
 use super::ack::AckState;
-use super::send::Limit;
 use super::timers::{Timer, Timers};
 use super::{Connection, ReceiveSide, SendSide, State};
+use crate::autotune::Autotune;
+use crate::challenge::Challenges;
 use crate::config::MAX_WINDOW;
 use crate::congestion::Controller;
 use crate::event::Events;
 use crate::flight::Flight;
+use crate::info::LimitClock;
 use crate::rack::{Probe, Rack};
 use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
@@ -147,8 +149,6 @@ impl<P: Payload> Connection<P> {
                 sample_from: start.snd_nxt,
                 limited_until: start.snd_nxt,
                 pace_at: now,
-                limit: Limit::Idle,
-                limit_since: now,
             },
             rcv: ReceiveSide {
                 nxt: start.rcv_nxt,
@@ -160,13 +160,20 @@ impl<P: Payload> Connection<P> {
                 mss: start.mss,
                 segment_size: u32::from(DEFAULT_MSS.min(mss)),
                 buffer: RecvBuffer::new(usize::from(config.out_of_order_ranges)),
-                limit: config.recv_limit,
+                owners_limit: config.recv_limit,
+                tuner: Autotune::new(now, config.initial_recv_limit),
                 fin: None,
                 duplicate: None,
+                data_at: now,
             },
             clock: start.clock,
             sack: start.sack,
             ack: AckState::default(),
+            challenges: Challenges::new(
+                config.challenge_key,
+                config.challenges_per_second,
+                (start.snd_nxt, start.rcv_nxt),
+            ),
             flight: Flight::new(start.snd_nxt),
             rack: Rack::new(start.snd_nxt),
             tail_probe: Probe::new(),
@@ -179,12 +186,13 @@ impl<P: Payload> Connection<P> {
             keep_alive_probes: 0,
             events: Events::default(),
             stats: Stats::default(),
+            limits: LimitClock::new(now),
             config,
         };
         // The segment size that congestion control counts in depends on the options agreed on.
         connection.congestion = Controller::new(config.congestion, connection.smss(), config.initial_window);
-        if let (true, Some(keep_alive)) = (start.state == State::Established, config.keep_alive) {
-            connection.timers.arm(Timer::KeepAlive, now + keep_alive.idle);
+        if start.state == State::Established {
+            connection.watch_idle(now);
         }
         connection.update_gauges();
         connection
@@ -286,9 +294,7 @@ impl<P: Payload> Connection<P> {
             self.rtt.syn_was_lost();
         }
         self.timers.cancel(Timer::Retransmit);
-        if let Some(keep_alive) = self.config.keep_alive {
-            self.timers.arm(Timer::KeepAlive, now + keep_alive.idle);
-        }
+        self.watch_idle(now);
         self.events.push(Event::Established);
         self.state = if self.snd.fin { State::FinWait1 } else { State::Established };
     }

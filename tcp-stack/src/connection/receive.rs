@@ -22,18 +22,19 @@ impl<P: Payload> Connection<P> {
         if self.state == State::SynReceived && self.is_peers_syn_again(segment) {
             return self.on_syn_again(now, segment);
         }
+        // RFC 5961 4.2: whatever its sequence number, a SYN here is old or forged.
+        if segment.flags.syn && !segment.flags.rst {
+            return self.challenge(now);
+        }
         if !self.is_recent(now, segment) || !self.is_acceptable(now, segment) {
             return;
         }
         if segment.flags.rst {
             return self.on_rst(now, segment);
         }
-        // RFC 5961 4.2: whatever its sequence number, a SYN here is old or forged.
-        if segment.flags.syn {
-            return self.challenge(now);
-        }
         let Some(ack) = segment.ack else { return };
         self.last_heard = now;
+        self.keep_alive_probes = 0;
         if self.state == State::SynReceived {
             if ack != self.snd.nxt || self.snd.nxt == self.snd.una {
                 self.stats.bad_acks += 1;
@@ -81,6 +82,21 @@ impl<P: Payload> Connection<P> {
         false
     }
 
+    /// RFC 5961: the answer to a segment that a stranger may have made. It tells a true peer where we are.
+    pub(super) fn challenge(&mut self, now: Instant) {
+        self.stats.challenges += 1;
+        if self.may_challenge(now) {
+            self.ack.owe_now();
+        }
+    }
+
+    /// Whether one more reply to a doubtful segment may be sent now.
+    pub(super) fn may_challenge(&mut self, now: Instant) -> bool {
+        let may = self.challenges.take(now);
+        self.stats.challenges_limited += u32::from(!may);
+        may
+    }
+
     /// The first check of RFC 9293 3.10.7.4, a little wider than its table: a pure ACK may lie on the right
     /// edge itself (the peer has filled the window), a segment that reaches over both edges is acceptable,
     /// and with a closed window all that begins at RCV.NXT is looked at (its ACK counts, and so does a FIN).
@@ -95,6 +111,7 @@ impl<P: Payload> Connection<P> {
             return true;
         }
         self.stats.unacceptable += 1;
+        self.note_keep_alive(segment);
         if !segment.flags.rst {
             self.answer_unacceptable(now, segment);
         }
@@ -132,12 +149,23 @@ impl<P: Payload> Connection<P> {
         }
     }
 
+    /// Sets the limit of the window by what the last round trip has brought.
+    fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
+        let echo = self.clock.zip(segment.options.timestamps).and_then(|(c, t)| c.round_trip(now, t.ecr));
+        let rcv = &mut self.rcv;
+        rcv.tuner.time_round_trip(now, echo, (rcv.nxt, rcv.adv.since(rcv.nxt)));
+        // Where segments have been merged on their way, the MSS says how large they were.
+        let segment_size = rcv.segment_size.min(u32::from(self.snd.mss)) as usize;
+        rcv.tuner.adjust(now, self.rtt.srtt(), segment_size, self.config.release_after);
+    }
+
     /// Takes that part of the payload which is new, within the window and before the FIN.
     fn take_payload(&mut self, now: Instant, segment: &Segment<'_>) {
         let mut data = segment.payload;
         if data.is_empty() {
             return;
         }
+        self.tune_window(now, segment);
         let known = (self.rcv.nxt.since_or_zero(segment.seq) as usize).min(data.len());
         data = &data[known..];
         if known > 0 {
@@ -157,6 +185,7 @@ impl<P: Payload> Connection<P> {
             Ok(written) => {
                 self.rcv.nxt += written.delivered as u32;
                 self.rcv.segment_size = self.rcv.segment_size.max(segment.payload.len() as u32);
+                self.rcv.data_at = now;
                 self.stats.bytes_in += written.delivered as u64;
                 self.stats.out_of_order += u32::from(ahead > 0);
                 self.stats.overlaps += u32::from(written.overlap.is_some());
@@ -171,7 +200,7 @@ impl<P: Payload> Connection<P> {
         if ahead > 0 || had_gap || data.len() < segment.payload.len() {
             self.ack.owe_now();
         } else {
-            self.owe_ack_for_payload(now);
+            self.owe_ack_for_payload(now, segment.payload.len());
         }
     }
 
@@ -180,7 +209,7 @@ impl<P: Payload> Connection<P> {
     /// the one touched last.
     pub(super) fn sack_blocks(&self) -> [Option<(Seq, Seq)>; SACK_BLOCKS] {
         let mut blocks = [None; SACK_BLOCKS];
-        if !self.sack {
+        if !self.sack || (self.rcv.duplicate.is_none() && !self.rcv.buffer.has_gap()) {
             return blocks;
         }
         let held = self.rcv.buffer.latest_held().into_iter().flatten();
@@ -232,7 +261,7 @@ impl<P: Payload> Connection<P> {
         let rcv = &self.rcv;
         // A window below the unit of its field could not be told, so a limit that is not zero means two units
         // at least.
-        let limit = if rcv.limit == 0 { 0 } else { rcv.limit.max(2 << rcv.scale) };
+        let limit = if rcv.limit() == 0 { 0 } else { rcv.limit().max(2 << rcv.scale) };
         let room = limit.saturating_sub(rcv.buffer.len()).min(usize::from(u16::MAX) << rcv.scale);
         (rcv.nxt + room as u32).later(rcv.adv)
     }
@@ -257,18 +286,19 @@ impl<P: Payload> Connection<P> {
             }
         }
         self.rcv.told = self.rcv.nxt + (window << scale);
+        self.stats.recv_window = self.rcv.told.since(self.rcv.nxt);
         window as u16
     }
 
     /// Bytes that may be held so that a promise need not be taken back: the limit and a quarter, two units at
     /// least.
     fn most_held(&self) -> usize {
-        self.rcv.limit + (self.rcv.limit / 4).max(2 << self.rcv.scale)
+        self.rcv.limit() + (self.rcv.limit() / 4).max(2 << self.rcv.scale)
     }
 
     /// The window field of a first SYN, when no peer is known to promise anything to.
     pub(super) fn first_window(&self) -> u16 {
-        self.rcv.limit.min(usize::from(u16::MAX)) as u16
+        self.rcv.limit().min(usize::from(u16::MAX)) as u16
     }
 
     /// Sends a window update if the peer may be waiting for one: it has less than a segment left, or less
@@ -280,14 +310,14 @@ impl<P: Payload> Connection<P> {
         let left = self.rcv.adv.since(self.rcv.nxt);
         let gain = self.possible_edge().since(self.rcv.adv);
         let stalled = left < self.rcv.segment_size && gain >= self.worthwhile();
-        let running_low = (left as usize) < self.rcv.limit / 2 && gain >= 2 * self.rcv.segment_size;
+        let running_low = (left as usize) < self.rcv.limit() / 2 && gain >= 2 * self.rcv.segment_size;
         if gain > 0 && (stalled || running_low) {
             self.ack.owe_now();
         }
     }
 
     fn worthwhile(&self) -> u32 {
-        self.rcv.segment_size.min((self.rcv.limit / 2).min(u32::MAX as usize) as u32)
+        self.rcv.segment_size.min((self.rcv.limit() / 2).min(u32::MAX as usize) as u32)
     }
 }
 

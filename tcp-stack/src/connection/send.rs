@@ -14,23 +14,10 @@ use crate::flight::Lost;
 use crate::recovery::Phase;
 use crate::spurious::Frto;
 use crate::timestamps::elapsed;
-use crate::{Duration, Event, Flags, Instant, Options, Payload, Seq, Transmit};
+use crate::{Duration, Event, Flags, Instant, Limit, Options, Payload, Seq, Transmit};
 
 /// What pacing lets out at once: timers are no finer in most drivers.
 const PACING_BURST: Duration = Duration::from_millis(1);
-
-/// What holds sending back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
-    /// Nothing is in flight, and nothing is to be sent.
-    Idle,
-    /// All that was queued has been sent.
-    Application,
-    /// The peer's window.
-    PeerWindow,
-    /// The congestion window, or another limit of our own.
-    Congestion,
-}
 
 /// A segment that has been decided on; all state has been brought up to date.
 pub(super) struct Outgoing {
@@ -184,7 +171,7 @@ impl<P: Payload> Connection<P> {
             self.note_limit(now, Limit::Congestion);
             return None;
         }
-        self.note_limit(now, Limit::PeerWindow);
+        self.note_limit(now, Limit::Receiver);
         if self.flight.in_flight() > 0 {
             return None;
         }
@@ -205,7 +192,7 @@ impl<P: Payload> Connection<P> {
         if pending == 0 && !fin_pending {
             self.snd.probe_due = false;
             self.timers.cancel(Timer::Persist);
-            self.note_limit(now, if ahead == 0 { Limit::Idle } else { Limit::Application });
+            self.note_limit(now, Limit::Application);
             return None;
         }
         let idle = elapsed(self.snd.last_sent, now);
@@ -234,10 +221,11 @@ impl<P: Payload> Connection<P> {
             return Some(Piece { fin: piece.fin && window > len, ..piece });
         }
         let congested = window >= limit.min(pending).max(1);
-        self.note_limit(now, if congested { Limit::Congestion } else { Limit::PeerWindow });
+        self.note_limit(now, if congested { Limit::Congestion } else { Limit::Receiver });
         if self.flight.is_empty() {
             if probe {
-                return Some(self.piece(point, pending.min(1), Kind::WindowProbe));
+                let one = self.piece(point, pending.min(1), Kind::WindowProbe);
+                return Some(Piece { fin: one.fin && one.len == 0, ..one });
             }
             self.wait_for_window(now);
         }
@@ -300,17 +288,7 @@ impl<P: Payload> Connection<P> {
         if limit == Limit::Congestion || filled {
             self.snd.limited_until = self.snd.nxt;
         }
-        if limit == self.snd.limit {
-            return;
-        }
-        let spent = elapsed(self.snd.limit_since, now);
-        match core::mem::replace(&mut self.snd.limit, limit) {
-            Limit::Idle => {}
-            Limit::Application => self.stats.app_limited += spent,
-            Limit::PeerWindow => self.stats.rwnd_limited += spent,
-            Limit::Congestion => self.stats.cwnd_limited += spent,
-        }
-        self.snd.limit_since = now;
+        self.limits.note(now, limit);
     }
 
     /// Brings the send variables up to date for a piece that leaves now.

@@ -41,6 +41,22 @@ const ALL: [Timer; 10] = [
     Timer::Release,
 ];
 
+impl Timer {
+    /// As it is told; none for those that are the connection's own affair.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Timer::Probe => Some("tail-probe"),
+            Timer::Retransmit => Some("retransmit"),
+            Timer::Reorder => Some("reorder"),
+            Timer::Persist => Some("persist"),
+            Timer::KeepAlive => Some("keep-alive"),
+            Timer::FinWait2 => Some("fin-wait-2"),
+            Timer::TimeWait => Some("time-wait"),
+            Timer::Pace | Timer::DelayedAck | Timer::Release => None,
+        }
+    }
+}
+
 /// One deadline for each timer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timers([Option<Instant>; ALL.len()]);
@@ -74,6 +90,12 @@ impl Timers {
         self.0.iter().flatten().min().copied()
     }
 
+    /// The earliest of those that wait for the peer, by name.
+    pub(super) fn next_named(&self) -> Option<(&'static str, Instant)> {
+        let named = ALL.iter().filter_map(|timer| Some((timer.name()?, self.0[*timer as usize]?)));
+        named.min_by_key(|(_, at)| *at)
+    }
+
     fn take_expired(&mut self, timer: Timer, now: Instant) -> bool {
         self.0[timer as usize].take_if(|at| *at <= now).is_some()
     }
@@ -94,11 +116,7 @@ impl<P: Payload> Connection<P> {
                 Timer::Persist => self.on_persist_timer(now),
                 Timer::DelayedAck => self.ack.owe_now(),
                 Timer::KeepAlive => self.on_keep_alive_timer(now),
-                // The peer may still be there and would wait for ever: tell it.
-                Timer::FinWait2 => {
-                    self.queue_abort_reset();
-                    self.give_up();
-                }
+                Timer::FinWait2 => self.probe(now),
                 Timer::TimeWait => self.finish(),
                 Timer::Release => self.on_release_timer(now),
             }
@@ -113,11 +131,17 @@ impl<P: Payload> Connection<P> {
         if self.exhausted(now, limit) {
             return self.give_up();
         }
-        self.rtt.back_off();
+        let closed = self.snd.wnd == 0 && !is_syn;
+        if !closed {
+            self.rtt.back_off();
+        }
         if is_syn {
             self.snd.syn_due = true;
             self.snd.syn_lost = true;
         } else {
+            // A window that was closed over bytes in flight has been closed for as long as a probe has to wait (RFC
+            // 9293 3.8.6.1); the probes have a back-off of their own.
+            self.snd.probe_due = closed;
             self.on_loss_timeout(now);
         }
     }
@@ -144,25 +168,6 @@ impl<P: Payload> Connection<P> {
         self.snd.retries > limit || self.config.user_timeout.is_some_and(too_long)
     }
 
-    fn on_keep_alive_timer(&mut self, now: Instant) {
-        let Some(keep_alive) = self.config.keep_alive else { return };
-        let silent_until = self.last_heard + keep_alive.idle;
-        if silent_until > now {
-            self.keep_alive_probes = 0;
-            return self.timers.arm(Timer::KeepAlive, silent_until);
-        }
-        // Bytes in flight have timers of their own that find out whether the peer lives.
-        if self.snd.una == self.snd.nxt {
-            if self.keep_alive_probes >= keep_alive.probes {
-                self.queue_abort_reset();
-                return self.give_up();
-            }
-            self.keep_alive_probes += 1;
-            self.snd.keep_alive_due = true;
-        }
-        self.timers.arm(Timer::KeepAlive, now + keep_alive.interval);
-    }
-
     /// Not restarted by traffic, which would cost a write for each segment: looks when it expires.
     fn on_release_timer(&mut self, now: Instant) {
         let last = if self.last_heard > self.snd.last_sent { self.last_heard } else { self.snd.last_sent };
@@ -186,7 +191,7 @@ impl<P: Payload> Connection<P> {
     }
 
     /// The peer does not answer.
-    fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         self.events.push(Event::TimedOut);
         self.finish();
     }
