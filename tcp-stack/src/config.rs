@@ -73,8 +73,11 @@ pub struct Config {
     pub black_hole_timeouts: u8,
     /// Law of the congestion window.
     pub congestion: Congestion,
-    /// Most segments sent and not acknowledged. Each is remembered in 36 bytes; nothing new is sent at the limit.
+    /// Most segments sent and not acknowledged. Each is remembered in 32 bytes; nothing new is sent at the limit.
     pub flight_segments: u32,
+    /// Spreads what leaves over the round trip: twice the congestion window per round trip in slow start, 1.2 times after it,
+    /// in bursts of a millisecond. [`crate::Connection::poll_timeout`] says when more may leave.
+    pub pacing: bool,
 }
 
 impl Default for Config {
@@ -107,6 +110,7 @@ impl Default for Config {
             black_hole_timeouts: 3,
             congestion: Congestion::Cubic,
             flight_segments: 8192,
+            pacing: false,
         }
     }
 }

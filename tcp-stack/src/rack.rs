@@ -147,7 +147,7 @@ fn is_sent_after(a: (Instant, Seq), b: (Instant, Seq)) -> bool {
 }
 
 /// The probe of RFC 8985 7.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
     /// TLP.end_seq and TLP.is_retrans of the probe whose answer is awaited; and what it has repeated.
     sent: Option<Sent>,
@@ -164,6 +164,10 @@ struct Sent {
 }
 
 impl Probe {
+    pub(crate) fn new() -> Self {
+        Probe { sent: None, measured: true, due: false }
+    }
+
     pub(crate) fn on_round_trip(&mut self) {
         self.measured = true;
     }

@@ -67,8 +67,18 @@ impl Rtt {
             }
         };
         self.smoothed = Some((srtt, rttvar));
-        self.base = (srtt + GRANULARITY.max(rttvar * 4)).clamp(self.min, self.max.max(self.min));
+        // RTTVAR falls to nothing on a steady path. The timer then would come before RACK can find a retransmission lost,
+        // which takes a round trip, and at the first queue: two more round trips at least, up to the least timeout, which
+        // is what Linux always adds.
+        let margin = GRANULARITY.max(rttvar * 4).max((srtt * 2).min(self.min));
+        self.base = (srtt + margin).clamp(self.min, self.max.max(self.min));
         self.backoff = 0;
+    }
+
+    /// SND.UNA has advanced. Until there is a sample the timer stays backed off, but no more than once: on a path that loses
+    /// much, where all that is acknowledged was sent again, it would else wait for a minute after each loss.
+    pub(crate) fn on_progress(&mut self) {
+        self.backoff = self.backoff.min(1);
     }
 
     /// RFC 6298 5.5.
@@ -123,6 +133,30 @@ mod tests {
         assert_eq!(rtt.srtt(), Some(Duration::from_millis(110)));
         assert_eq!(rtt.rto(), Duration::from_millis(340));
         assert_eq!(rtt.rttvar(), Some(Duration::from_micros(57_500)));
+    }
+
+    #[test]
+    fn a_steady_path_leaves_time_for_a_second_loss() {
+        for (rtt, rto) in [(20, 200), (100, 300), (300, 500)] {
+            let mut steady = Rtt::new(&Config::default());
+            for _ in 0..100 {
+                steady.sample(Duration::from_millis(rtt));
+            }
+            assert_eq!(steady.rto(), Duration::from_millis(rto));
+        }
+    }
+
+    #[test]
+    fn the_least_round_trip_is_forgotten_after_minutes() {
+        let mut rtt = Rtt::new(&Config::default());
+        let at = Instant::from_secs;
+        rtt.observe(at(1_000), Duration::from_millis(10));
+        rtt.observe(at(1_001), Duration::from_millis(30));
+        assert_eq!(rtt.least(), Some(Duration::from_millis(10)));
+        rtt.observe(at(1_200), Duration::from_millis(40));
+        assert_eq!(rtt.least(), Some(Duration::from_millis(10)));
+        rtt.observe(at(1_400), Duration::from_millis(50));
+        assert_eq!(rtt.least(), Some(Duration::from_millis(40)));
     }
 
     #[test]

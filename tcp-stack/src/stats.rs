@@ -71,6 +71,8 @@ pub struct Stats {
     pub min_rtt: Duration,
     /// Law of the congestion window.
     pub congestion: Congestion,
+    /// Bytes per second that pacing lets out; 0 without pacing, or before a round trip was measured.
+    pub pacing_rate: u64,
     /// What is being repaired.
     pub repair: Repair,
     /// Bytes sent and not acknowledged (RFC 5681's FlightSize).

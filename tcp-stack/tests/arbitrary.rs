@@ -44,7 +44,8 @@ struct Arriving {
     rst: bool,
     window: u16,
     timestamps: Option<(i64, u32)>,
-    sack: Option<(u32, u32)>,
+    /// Blocks: left edge from the highest sequence number sent, and length.
+    sack: Vec<(i64, u32)>,
 }
 
 fn near() -> impl Strategy<Value = i64> {
@@ -57,16 +58,20 @@ fn near() -> impl Strategy<Value = i64> {
     ]
 }
 
+/// Mostly within what is in flight; sometimes anything.
+fn blocks() -> impl Strategy<Value = Vec<(i64, u32)>> {
+    let left = prop_oneof![8 => 0i64..12_000, 2 => near()];
+    let len = prop_oneof![6 => 0u32..6_000, 2 => Just(1_000u32), 1 => any::<u32>()];
+    prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec((left, len), 1..=4)]
+}
+
 fn arriving() -> impl Strategy<Value = Arriving> {
     let len = prop_oneof![3 => Just(0usize), 5 => 1usize..2_000, 1 => 2_000usize..20_000];
     let rarely = || prop::bool::weighted(0.03);
     (
         (near(), len, prop::option::weighted(0.95, near())),
         (rarely(), rarely(), rarely(), any::<u16>()),
-        (
-            prop::option::weighted(0.3, (-5i64..200, any::<u32>())),
-            prop::option::weighted(0.1, any::<(u32, u32)>()),
-        ),
+        (prop::option::weighted(0.3, (-5i64..200, any::<u32>())), blocks()),
     )
         .prop_map(|((seq, len, ack), (fin, syn, rst, window), (timestamps, sack))| Arriving {
             seq,
@@ -157,6 +162,7 @@ fn config() -> Config {
         send_limit: 50_000,
         out_of_order_ranges: 4,
         max_retries: 6,
+        flight_segments: 40,
         keep_alive: KeepAlive { idle: Some(ms(30_000)), interval: ms(1_000), probes: 3 },
         time_wait: ms(2_000),
         ..Config::default()
@@ -326,7 +332,7 @@ impl Subject {
                 timestamps: arriving
                     .timestamps
                     .map(|(val, ecr)| Timestamps { val: (u32::MAX - 10).wrapping_add(val as u32), ecr }),
-                sack: [arriving.sack.map(|(left, right)| (Seq(left), Seq(right))), None, None, None],
+                sack: self.blocks(arriving),
                 mss: opening.then_some(arriving.window),
                 window_scale: (opening && arriving.window.is_multiple_of(2)).then_some(arriving.len as u8),
                 sack_permitted: opening,
@@ -345,6 +351,15 @@ impl Subject {
             self.read_at = Some(self.peer_start);
             self.scaled = segment.options.window_scale.is_some();
         }
+    }
+
+    fn blocks(&self, arriving: &Arriving) -> [Option<(Seq, Seq)>; 4] {
+        let mut blocks = [None; 4];
+        for (slot, &(back, len)) in blocks.iter_mut().zip(&arriving.sack) {
+            let left = self.highest - back as u32;
+            *slot = Some((left, left + len));
+        }
+        blocks
     }
 
     fn consume(&mut self, most: usize) {

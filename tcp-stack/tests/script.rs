@@ -100,6 +100,7 @@ stories! {
     }
     persist {
         live_peer_without_limit = "live-peer-without-limit";
+        probe_is_one_number = "probe-is-one-number";
         tiny_peer_buffer = "tiny-peer-buffer";
         window_closed_over_flight = "window-closed-over-flight";
         zero_window_fin = "zero-window-fin";
@@ -109,7 +110,11 @@ stories! {
         zero_window_unanswered = "zero-window-unanswered";
     }
     sack {
+        blocks_that_cannot_be = "blocks-that-cannot-be";
+        parts_of_segments = "parts-of-segments";
         sack_sent = "sack-sent";
+        sacked_is_not_sent_again = "sacked-is-not-sent-again";
+        taken_back = "taken-back";
     }
     loss {
         duplicate_acks_that_are_none = "duplicate-acks-that-are-none";
@@ -122,8 +127,38 @@ stories! {
         sack_duplicate_acks = "sack-duplicate-acks";
         timeout_into_small_window = "timeout-into-small-window";
     }
+    rack {
+        late_is_not_lost = "late-is-not-lost";
+        lost_retransmission = "lost-retransmission";
+        reordering_window = "reordering-window";
+        sent_last_is_not_lost = "sent-last-is-not-lost";
+    }
+    tlp {
+        last_segments_lost = "last-segments-lost";
+        new_bytes_first = "new-bytes-first";
+        not_without_sack = "not-without-sack";
+        one_segment_waits_for_delayed_ack = "one-segment-waits-for-delayed-ack";
+        probe_was_not_needed = "probe-was-not-needed";
+        repaired_by_the_probe = "repaired-by-the-probe";
+    }
+    prr {
+        proportional = "proportional";
+    }
+    frto {
+        new_segments_tell = "new-segments-tell";
+        real = "real";
+        spurious = "spurious";
+    }
+    undo {
+        all_came_twice = "all-came-twice";
+        duplicate_of_nothing_sent_again = "duplicate-of-nothing-sent-again";
+        eifel = "eifel";
+    }
     congestion {
+        cubic_reduces_to_seven_tenths = "cubic-reduces-to-seven-tenths";
+        flight_is_bounded = "flight-is-bounded";
         initial_window = "initial-window";
+        paced = "paced";
         restart_after_idle = "restart-after-idle";
         window_not_used_does_not_grow = "window-not-used-does-not-grow";
     }

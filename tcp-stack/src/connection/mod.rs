@@ -135,6 +135,8 @@ struct SendSide<P> {
     sample_from: Seq,
     /// SND.NXT when the congestion window was last filled: it may grow by what lies before.
     limited_until: Seq,
+    /// When what has left will have left at the rate of pacing.
+    pace_at: Instant,
 }
 
 /// What is known of the bytes we receive. The ruler is in `connection/receive.rs`.
@@ -382,6 +384,7 @@ impl<P: Payload> Connection<P> {
         self.stats.rttvar = self.rtt.rttvar().unwrap_or_default();
         self.stats.min_rtt = self.rtt.least().unwrap_or_default();
         self.stats.congestion = self.congestion.name();
+        self.stats.pacing_rate = self.pacing_rate().unwrap_or(0);
         self.stats.flight = self.snd.nxt.since(self.snd.una);
         self.stats.sacked = self.flight.sacked();
         self.stats.lost = self.flight.lost();

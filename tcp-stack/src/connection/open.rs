@@ -145,6 +145,7 @@ impl<P: Payload> Connection<P> {
                 syn_sent: None,
                 sample_from: start.snd_nxt,
                 limited_until: start.snd_nxt,
+                pace_at: now,
             },
             rcv: ReceiveSide {
                 nxt: start.rcv_nxt,
@@ -172,7 +173,7 @@ impl<P: Payload> Connection<P> {
             ),
             flight: Flight::new(start.snd_nxt),
             rack: Rack::new(start.snd_nxt),
-            tail_probe: Probe::default(),
+            tail_probe: Probe::new(),
             recovery: Recovery::new(start.snd_nxt),
             congestion: Controller::new(config.congestion, u32::from(mss), config.initial_window),
             rtt: Rtt::new(&config),

@@ -27,20 +27,24 @@ struct News {
     sample: Option<Duration>,
     /// Round trip of the segment sent once that was sent last, and when that was.
     latest: Option<(Instant, Duration)>,
-    /// A segment that was sent more than once has arrived: its round trip is ambiguous.
-    ambiguous: bool,
+    /// Segments that were sent more than once have arrived, their round trips ambiguous: when the last of them was sent.
+    resent_at: Option<Instant>,
+    /// One of them was indeed sent more than once, and not only taken for lost.
+    resent: bool,
     /// A segment that a timeout took for lost has arrived, though it was not sent again (RFC 5682).
     original: bool,
 }
 
 impl News {
-    fn take(&mut self, arrived: &Arrived, now: Instant, sample_from: Seq, recover: Seq) {
-        if arrived.retransmitted {
-            self.ambiguous = true;
+    fn take(&mut self, arrived: &Arrived, now: Instant, sample_from: Seq, recover: Seq, sack: bool) {
+        self.original |= arrived.was_lost && !arrived.retransmitted && arrived.end.at_or_before(recover);
+        self.resent |= arrived.retransmitted;
+        // Without SACK what a timeout took for lost may have been waiting at the receiver ever since.
+        if arrived.retransmitted || arrived.was_lost && !sack {
+            self.resent_at = self.resent_at.max(Some(arrived.sent_at));
             return;
         }
         let rtt = elapsed(arrived.sent_at, now);
-        self.original |= arrived.was_lost && arrived.end.at_or_before(recover);
         if arrived.end.after(sample_from) {
             self.sample.get_or_insert(rtt);
         }
@@ -70,7 +74,8 @@ impl<P: Payload> Connection<P> {
             self.snd.retries = 0;
             self.snd.progress_at = now;
         }
-        if self.flight.is_empty() && ack == before {
+        // With nothing in flight there may still be a report about what was.
+        if self.flight.is_empty() && ack == before && segment.options.sack[0].is_none() {
             return;
         }
         let mut news = self.read_news(now, segment, ack, window);
@@ -119,20 +124,21 @@ impl<P: Payload> Connection<P> {
         };
         let (rack, clock, least) = (&mut self.rack, self.clock, self.rtt.least());
         let (sample_from, recover) = (self.snd.sample_from, self.recovery.recover);
-        let echo = clock.zip(segment.options.timestamps);
+        let (echo, sack) = (clock.zip(segment.options.timestamps), self.sack);
         let mut arrived = |news: &mut News, record: Arrived| {
             // RFC 8985 6.2, step 2: which of several sendings has arrived?
             let too_soon = least.is_some_and(|least| elapsed(record.sent_at, now) < least);
             let older = echo.is_some_and(|(clock, peer)| clock.is_before(peer.ecr, record.sent_at));
             rack.on_arrival(now, &record, record.retransmitted && (too_soon || older));
-            news.take(&record, now, sample_from, recover);
+            news.take(&record, now, sample_from, recover, sack);
         };
         let mut delivered = self.flight.acknowledge(ack, |record| arrived(&mut news, record));
-        if news.ambiguous {
-            // The others have waited at the receiver for what was sent again.
-            (news.sample, news.latest) = (None, None);
-            // Without SACK it cannot be told whether they have come late or had been waiting.
-            news.original &= self.sack;
+        if let Some(resent_at) = news.resent_at {
+            // What was sent before has waited at the receiver for what was sent again.
+            news.latest = news.latest.filter(|(sent_at, _)| *sent_at >= resent_at);
+            news.sample = news.sample.and(news.latest).map(|(_, rtt)| rtt);
+            // Without SACK it cannot be told whether it has come late or had been waiting.
+            news.original &= sack || !news.resent;
         }
         for (left, right) in blocks.held() {
             delivered += self.flight.sack(left, right, |record| arrived(&mut news, record));
@@ -154,6 +160,7 @@ impl<P: Payload> Connection<P> {
         }
         self.snd.wnd = self.snd.wnd.saturating_sub(acked);
         self.snd.retries = 0;
+        self.rtt.on_progress();
         self.snd.progress_at = now;
         self.snd.sample_from = self.snd.sample_from.later(ack);
         self.snd.limited_until = self.snd.limited_until.later(ack);
@@ -171,16 +178,21 @@ impl<P: Payload> Connection<P> {
             self.rtt.observe(now, rtt);
             self.tail_probe.on_round_trip();
         }
-        let echoed =
-            || self.clock.zip(segment.options.timestamps).and_then(|(c, t)| c.round_trip(now, t.ecr));
-        let sample = match news.sample {
-            None if news.acked > 0 && news.ambiguous => echoed(),
-            sample => sample,
+        let sample = match (news.sample, news.resent_at) {
+            (None, Some(resent_at)) if news.acked > 0 => self.echoed_round_trip(now, segment, resent_at),
+            (sample, _) => sample,
         };
         if let Some(sample) = sample {
             self.rtt.sample(sample);
             self.snd.sample_from = self.snd.nxt;
         }
+    }
+
+    /// Not if the echo is older than what it might answer: a receiver whose ACKs are lost answers what it has already with the
+    /// clock of long ago (RFC 7323 5.3, R2 before R3).
+    fn echoed_round_trip(&self, now: Instant, segment: &Segment<'_>, resent_at: Instant) -> Option<Duration> {
+        let (clock, peer) = self.clock.zip(segment.options.timestamps)?;
+        if clock.is_before(peer.ecr, resent_at) { None } else { clock.round_trip(now, peer.ecr) }
     }
 
     /// RFC 2883: the receiver got something twice.
@@ -208,7 +220,9 @@ impl<P: Payload> Connection<P> {
         }
         self.congestion.undo(episode.prior());
         if matches!(self.recovery.phase, Phase::Fast(_)) {
+            // The same evidence as a report of a duplicate, which will find no episode any more.
             self.rack.on_reordering();
+            self.rack.on_duplicate(self.snd.una, self.snd.nxt);
         }
         if !open {
             self.flight.regain_lost();
@@ -327,11 +341,14 @@ impl<P: Payload> Connection<P> {
 
     /// F-RTO, steps 2 and 3 (RFC 5682 2.1 and 3.1).
     fn step_frto(&mut self, news: &News) {
+        if self.recovery.frto == Frto::New && news.acked == 0 {
+            // RFC 5682 2.1, step 3a: room for a retransmission beside the two new segments.
+            self.congestion.set_window(self.congestion.window().max(3 * self.smss()));
+        }
         self.recovery.frto = match self.recovery.frto {
-            // Something was lost after all.
-            Frto::Head | Frto::New if news.acked == 0 && (news.is_duplicate || news.delivered > 0) => {
-                Frto::Off
-            }
+            // No progress: something was lost after all. A segment that only brings payload may look like that as well; then
+            // no more is missed than the test.
+            Frto::Head | Frto::New if news.acked == 0 => Frto::Off,
             Frto::Head if news.acked > 0 && self.has_more_to_send() => Frto::New,
             Frto::Head if news.acked > 0 => Frto::Off,
             frto => frto,

@@ -14,7 +14,10 @@ use crate::flight::Lost;
 use crate::recovery::Phase;
 use crate::spurious::Frto;
 use crate::timestamps::elapsed;
-use crate::{Event, Flags, Instant, Limit, Options, Payload, Seq, Transmit};
+use crate::{Duration, Event, Flags, Instant, Limit, Options, Payload, Seq, Transmit};
+
+/// What pacing lets out at once: timers are no finer in most drivers.
+const PACING_BURST: Duration = Duration::from_millis(1);
 
 /// A segment that has been decided on; all state has been brought up to date.
 pub(super) struct Outgoing {
@@ -131,20 +134,19 @@ impl<P: Payload> Connection<P> {
         }
     }
 
-    /// RFC 8985 7.3: the probe is new if there is something new, and goes out whatever the congestion window says.
+    /// RFC 8985 7.3: the probe is new if there is something new, and goes out whatever the congestion window says; else it
+    /// is the last segment again.
     fn tail_piece(&mut self, limit: u32) -> Option<Piece> {
-        if self.has_more_to_send() {
+        if self.has_more_to_send() && self.flight.len() < self.config.flight_segments as usize {
             let at = self.flight.end();
             let room = self.snd.wnd.saturating_sub(at.since(self.snd.una));
             let len = limit.min(self.queue_end().since_or_zero(at)).min(room);
             let piece = self.piece(at, len, Kind::TailNew);
-            let fin = piece.fin && room > len && self.flight.len() < self.config.flight_segments as usize;
-            if fin || len > 0 && self.flight.len() < self.config.flight_segments as usize {
-                return Some(Piece { fin, ..piece });
-            }
+            return Some(Piece { fin: piece.fin && room > len, ..piece });
         }
         let last = self.flight.last_in_flight()?;
         let piece = self.repeat(last, limit, Kind::TailAgain);
+        // One that does not fit into a segment any more is left to the timer.
         (piece.span() == last.len).then_some(piece)
     }
 
@@ -160,6 +162,9 @@ impl<P: Payload> Connection<P> {
         if piece.span() <= room {
             let cwnd = self.congestion.window();
             if pipe == 0 || pipe.saturating_add(piece.span()) <= cwnd {
+                if !self.may_leave(now) {
+                    return None;
+                }
                 self.window_is_open();
                 return Some(piece);
             }
@@ -208,6 +213,9 @@ impl<P: Payload> Connection<P> {
         }
         // A FIN takes its place in the window.
         if worthwhile && (len > 0 || (pending == 0 && window > 0)) {
+            if !probe && !self.may_leave(now) {
+                return None;
+            }
             self.window_is_open();
             let piece = self.piece(point, len, Kind::New);
             return Some(Piece { fin: piece.fin && window > len, ..piece });
@@ -216,7 +224,8 @@ impl<P: Payload> Connection<P> {
         self.note_limit(now, if congested { Limit::Congestion } else { Limit::Receiver });
         if self.flight.is_empty() {
             if probe {
-                return Some(self.piece(point, pending.min(1), Kind::WindowProbe));
+                let one = self.piece(point, pending.min(1), Kind::WindowProbe);
+                return Some(Piece { fin: one.fin && one.len == 0, ..one });
             }
             self.wait_for_window(now);
         }
@@ -234,6 +243,25 @@ impl<P: Payload> Connection<P> {
         let piece = self.piece(lost.seq, payload.min(limit), kind);
         // A FIN that was sent in a segment of its own is repeated in one.
         Piece { fin: piece.fin && piece.len < lost.len, ..piece }
+    }
+
+    /// Bytes per second, twice the congestion window in a round trip in slow start so that it can double, else a little more
+    /// than the window, as Linux has it.
+    pub(super) fn pacing_rate(&self) -> Option<u64> {
+        let srtt = self.rtt.srtt().filter(|srtt| self.config.pacing && *srtt > Duration::ZERO)?;
+        let tenths = if self.congestion.is_slow_start() { 20 } else { 12 };
+        Some((u64::from(self.congestion.window()) * tenths * 100_000 / srtt.total_micros()).max(1))
+    }
+
+    /// Whether pacing lets something out now; if not, the timer says when.
+    fn may_leave(&mut self, now: Instant) -> bool {
+        let due = self.snd.pace_at - PACING_BURST;
+        if due <= now || self.pacing_rate().is_none() {
+            return true;
+        }
+        self.note_limit(now, Limit::Congestion);
+        self.timers.arm(Timer::Pace, due);
+        false
     }
 
     fn window_is_open(&mut self) {
@@ -304,7 +332,12 @@ impl<P: Payload> Connection<P> {
         if let Phase::Fast(prr) = &mut self.recovery.phase {
             prr.on_sent(piece.span());
         }
+        if let Some(rate) = self.pacing_rate() {
+            let from = if self.snd.pace_at > now { self.snd.pace_at } else { now };
+            self.snd.pace_at = from + Duration::from_micros(u64::from(piece.span()) * 1_000_000 / rate);
+        }
         self.timers.cancel(Timer::Persist);
+        self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto()); // RFC 6298 5.1
         match piece.kind {
             Kind::Again => {
                 let clock = self.clock.map(|clock| clock.value(now));
@@ -323,7 +356,6 @@ impl<P: Payload> Connection<P> {
             }
             Kind::New | Kind::WindowProbe => self.schedule_probe(now),
         }
-        self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto()); // RFC 6298 5.1
     }
 
     /// A segment of the open connection: every one acknowledges.

@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Retransmit,
     /// The reordering window (RFC 8985 6.2).
     Reorder,
+    /// More may leave (see `Config::pacing`).
+    Pace,
     /// RFC 9293 3.8.6.1: the window is closed, or too small to be used without a long wait.
     Persist,
     /// RFC 9293 3.8.6.3.
@@ -26,10 +28,11 @@ pub(super) enum Timer {
     Release,
 }
 
-const ALL: [Timer; 9] = [
+const ALL: [Timer; 10] = [
     Timer::Probe,
     Timer::Retransmit,
     Timer::Reorder,
+    Timer::Pace,
     Timer::Persist,
     Timer::DelayedAck,
     Timer::KeepAlive,
@@ -49,7 +52,7 @@ impl Timer {
             Timer::KeepAlive => Some("keep-alive"),
             Timer::FinWait2 => Some("fin-wait-2"),
             Timer::TimeWait => Some("time-wait"),
-            Timer::DelayedAck | Timer::Release => None,
+            Timer::Pace | Timer::DelayedAck | Timer::Release => None,
         }
     }
 }
@@ -108,6 +111,8 @@ impl<P: Payload> Connection<P> {
                 Timer::Probe => self.on_probe_timer(now),
                 Timer::Reorder => self.on_reorder_timer(now),
                 Timer::Retransmit => self.on_retransmit_timer(now),
+                // `poll_transmit` does it.
+                Timer::Pace => {}
                 Timer::Persist => self.on_persist_timer(now),
                 Timer::DelayedAck => self.ack.owe_now(),
                 Timer::KeepAlive => self.on_keep_alive_timer(now),

@@ -166,6 +166,7 @@ impl Story {
             "path_base" => config.path_base = value as u16,
             "black_hole_timeouts" => config.black_hole_timeouts = value as u8,
             "flight_segments" => config.flight_segments = value as u32,
+            "pacing" => config.pacing = true,
             "newreno" => config.congestion = Congestion::NewReno,
             "keep_alive" => {
                 config.keep_alive = KeepAlive { idle: Some(ms(value)), interval: ms(value / 2), probes: 2 };
@@ -497,6 +498,7 @@ impl Story {
             "tail_losses" => u64::from(stats.tail_losses),
             "spurious_recoveries" => u64::from(stats.spurious_recoveries),
             "flight_limited" => u64::from(stats.flight_limited),
+            "pacing_rate" => stats.pacing_rate,
             "open" => u64::from(stats.repair == Repair::Open),
             "disorder" => u64::from(stats.repair == Repair::Disorder),
             "recovery" => u64::from(stats.repair == Repair::Recovery),
