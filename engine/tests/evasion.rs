@@ -482,7 +482,10 @@ fn eviction_does_not_free_a_bypassed_flow_of_its_hello() {
 fn another_connection_does_not_outwait_the_bypass() {
     let mut wire = Wire::new(&Setup { rules: Rules::by_name(Action::Bypass), ..Setup::default() });
     wire.shake_hands();
-    assert_eq!(wire.send(Segment { payload: hello(NAME), ..from_client() }).len(), 1, "bypassed");
+    let hello_segment = Segment { payload: hello(NAME), ..from_client() };
+    let end = CLIENT + 1 + hello_segment.payload.len() as u32;
+    assert_eq!(wire.send(hello_segment).len(), 1, "bypassed");
+    wire.send_both(Segment { ack: end, ..from_server() });
     wire.send(Segment { flags: SYN, seq: 9_000, ack: 0, ..from_client() });
     let syn_ack = Segment { flags: SYN_ACK, seq: 40, ack: 9_001, ..from_server() };
     for seconds in [0, 1, 2, 4, 8, 16, 32] {
