@@ -84,6 +84,7 @@ stories! {
     }
     persist {
         tiny_peer_buffer = "tiny-peer-buffer";
+        probe_ahead_of_fin = "probe-ahead-of-fin";
         window_closed_over_flight = "window-closed-over-flight";
         zero_window_fin = "zero-window-fin";
         zero_window_limit = "zero-window-limit";

@@ -129,7 +129,8 @@ impl<P: Payload> Connection<P> {
         }
         if flight == 0 {
             if probe {
-                return Some(Piece { probe: true, ..self.piece(point, pending.min(1)) });
+                // One number beyond the window, and no FIN behind the byte.
+                return Some(Piece { probe: true, fin: pending == 0, ..self.piece(point, pending.min(1)) });
             }
             self.wait_for_window(now);
         }

@@ -32,7 +32,7 @@ const SLACK: Duration = Duration::from_millis(2);
 struct Sent {
     end: Seq,
     at: Instant,
-    /// Something was sent again since: its acknowledgement times nothing (Karn's algorithm).
+    /// Something was sent again since (Karn's algorithm), or it was a probe: its acknowledgement times nothing.
     tainted: bool,
 }
 
@@ -201,7 +201,7 @@ impl Watchdog {
         }
         if segment.end().after(self.nxt) {
             self.nxt = segment.end();
-            self.flight.push_back(Sent { end: self.nxt, at: now, tainted: again });
+            self.flight.push_back(Sent { end: self.nxt, at: now, tainted: again || probe });
         }
         self.restarted = now;
         self.closed_since = None;
@@ -213,38 +213,54 @@ impl Watchdog {
         if segment.flags.rst {
             return;
         }
+        let acceptable = self.is_acceptable(segment);
         if segment.flags.syn {
             if self.window_from.is_none() {
                 self.peer_offer = segment.options.window_scale;
                 self.note_mss(segment);
                 self.largest_window = self.largest_window.max(u32::from(segment.window));
             }
-        } else if segment.seq_len() > 0 {
+        } else if segment.seq_len() > 0 && self.is_possible(segment.ack) {
             self.owed_since.get_or_insert(now);
             self.largest_payload = self.largest_payload.max(segment.payload.len() as u32);
             self.peer_closed |= segment.flags.fin;
         }
-        // RFC 7323 5.3: a segment with an old timestamp is dropped with its acknowledgement.
-        if let Some(timestamps) = segment.options.timestamps {
-            if self.peer_clock.is_some_and(|recent| Seq(timestamps.val).before(Seq(recent))) {
-                return;
-            }
-            if self.rcv_nxt.is_none_or(|nxt| segment.seq.at_or_before(nxt)) && !segment.flags.syn {
-                self.peer_clock = Some(timestamps.val);
-            }
+        if !acceptable {
+            return;
         }
-        // RFC 9293 3.10.7.4: a segment outside the window is dropped with its acknowledgement.
         let rcv_nxt = self.rcv_nxt.unwrap_or(segment.seq);
-        let is_old = segment.seq_len() > 0 && segment.end().at_or_before(rcv_nxt);
-        let is_beyond = self.our_edge.is_some_and(|edge| segment.seq.after(edge.later(rcv_nxt)));
         if segment.seq.at_or_before(rcv_nxt) {
             // What lies beyond the window was taken only if our next ACK says so.
             let taken = self.our_edge.map_or(segment.end(), |edge| segment.end().earlier(edge));
             self.rcv_nxt = Some(rcv_nxt.later(taken));
         }
-        if let (Some(ack), Some(una), false) = (segment.ack, self.una, is_old || is_beyond) {
+        if let (Some(ack), Some(una)) = (segment.ack, self.una) {
             self.acknowledged(now, segment, ack, una);
         }
+    }
+
+    /// Whether a segment's acknowledgement counts: it is neither older than one that came (RFC 7323 5.3) nor
+    /// outside the window (RFC 9293 3.10.7.4).
+    fn is_acceptable(&mut self, segment: &Segment<'_>) -> bool {
+        if let Some(timestamps) = segment.options.timestamps {
+            if self.peer_clock.is_some_and(|recent| Seq(timestamps.val).before(Seq(recent))) {
+                return false;
+            }
+            if self.rcv_nxt.is_none_or(|nxt| segment.seq.at_or_before(nxt)) && !segment.flags.syn {
+                self.peer_clock = Some(timestamps.val);
+            }
+        }
+        let Some(nxt) = self.rcv_nxt else { return true };
+        let is_old =
+            if segment.seq_len() > 0 { segment.end().at_or_before(nxt) } else { segment.seq.before(nxt) };
+        !is_old && self.our_edge.is_none_or(|edge| segment.seq.at_or_before(edge.later(nxt)))
+    }
+
+    /// RFC 5961 5.2: the answer to a segment with another ACK is limited.
+    fn is_possible(&self, ack: Option<Seq>) -> bool {
+        let possible =
+            |una: Seq, ack: Seq| ack.at_or_after(una - self.largest_window) && ack.at_or_before(self.nxt);
+        self.una.zip(ack).is_none_or(|(una, ack)| possible(una, ack))
     }
 
     fn acknowledged(&mut self, now: Instant, segment: &Segment<'_>, ack: Seq, una: Seq) {
@@ -364,11 +380,11 @@ impl Watchdog {
         self.mss.unwrap_or(536).max(88).min(self.largest_window.div_ceil(2)).max(1)
     }
 
-    /// Longest that the retransmission timer can run. No sample exceeds `longest`, so that neither SRTT does
-    /// nor RTTVAR half of it (RFC 6298 2).
+    /// Longest that the retransmission timer can run. No sample exceeds `longest`; SRTT + 4 RTTVAR comes to 3.52
+    /// times as much at most, after that longest sample and two that are next to nothing (RFC 6298 2).
     fn timeout(&self) -> Duration {
         let first = if self.syn_lost { RTO_AFTER_LOST_SYN } else { RTO_INITIAL };
-        let base = (self.longest * 3).max(if self.timed { RTO_MIN } else { first });
+        let base = (self.longest * 18 / 5).max(if self.timed { RTO_MIN } else { first });
         Duration::from_micros(base.total_micros().saturating_mul(1 << (self.backoff + self.probes).min(20)))
             .min(RTO_MAX)
     }
