@@ -1,6 +1,7 @@
 //! wireglass: transparent TLS inspection at packet level.
 #![forbid(unsafe_code)]
 
+pub mod aged_map;
 pub mod assembly;
 pub mod cli;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod packet;
 pub mod peers;
 pub mod policy;
 pub mod reason;
+pub mod reassembly;
 pub mod side;
 pub mod timer_wheel;
 pub mod tls;

@@ -48,7 +48,15 @@ reasons! {
         HoldFull = "packet.hold_full", "As many frames as may be are held for incomplete ClientHellos; the client repeats it.";
         BrokenHandshake = "packet.broken_handshake", "A SYN or data that fits no TCP handshake that can be followed.";
         TableFull = "packet.table_full", "A SYN came and every flow of the table is decrypted or being decided.";
-        TcpFragment = "packet.tcp_fragment", "A fragment of a TCP segment of a port that is intercepted.";
+        FragmentMalformed = "packet.fragment_malformed", "A fragment without data, of a length that none may have, or beyond 65535 bytes.";
+        FragmentChain = "packet.fragment_chain", "An IPv6 fragment with further extension headers behind the fragment header.";
+        FragmentTiny = "packet.fragment_tiny", "The first fragment of an intercepted segment does not hold the whole TCP header.";
+        FragmentOverlap = "packet.fragment_overlap", "Fragments of an intercepted segment overlap, or do not agree on its length; all of them are dropped.";
+        FragmentRepeated = "packet.fragment_repeated", "A fragment that is held already; the first copy counts.";
+        FragmentTooMany = "packet.fragment_too_many", "A segment came in more fragments than are put together.";
+        FragmentTimeout = "packet.fragment_timeout", "The other fragments of the segment did not come in time.";
+        FragmentEvicted = "packet.fragment_evicted", "As many fragments as may be are held, and this was among the oldest.";
+        FragmentTooBig = "packet.fragment_too_big", "Fragments of a SYN or RST with more data than the wire carries in one packet.";
         PolicyBlocked = "packet.policy_blocked", "A SYN that an L3/L4 rule blocks; it is answered by a RST.";
         FlowEnded = "packet.flow_ended", "It belongs to a flow that was blocked or has ended.";
         Unwanted = "packet.unwanted", "Policy resets connections seen from the middle.";

@@ -19,7 +19,7 @@ use support::link::{Burst, CLEAN, Link, Quality, Schedule};
 use support::middle::Middle;
 use support::network::{Network, Wire};
 use support::{Rng, ms};
-use tcp_stack::{Config, Connection, Duration, Instant, Open, Seq};
+use tcp_stack::{Config, Connection, Duration, Instant, IsnGenerator, Open, Seq};
 
 /// Seeds of one test: few in every run, many in a long one.
 const SEEDS: u64 = 14;
@@ -165,7 +165,15 @@ fn config(rng: &mut Rng) -> Config {
 
 fn open(rng: &mut Rng) -> Open {
     Open {
-        isn: Seq([0, u32::MAX - 1_000, (1 << 31) - 1_000, rng.next() as u32][rng.below(4) as usize]),
+        isn: match rng.below(4) {
+            0 => Seq(0),
+            1 => Seq(u32::MAX - 1_000),
+            2 => Seq((1 << 31) - 1_000),
+            _ => {
+                let [here, there] = [CLIENT, SERVER].map(|end| (end.address, end.port).into());
+                IsnGenerator::new([rng.next() as u8; 16]).generate(Instant::from_secs(5), here, there)
+            }
+        },
         mss: [1_460, 536, 216, 8_960][rng.below(4) as usize],
         window_scale: rng.chance(700).then(|| rng.below(15) as u8),
         sack: rng.chance(600),

@@ -94,17 +94,13 @@ impl Adopted {
         self.submit(fx, Input { now: unix(fx), ..Input::default() })
     }
 
-    /// A segment of either end.
-    pub(super) fn handle_segment<E: Effects>(
-        mut self: Box<Self>,
-        fx: &mut E,
-        from: Side,
-        segment: &Segment<'_>,
-        told: &mut Told,
-    ) -> (Option<Box<Self>>, Progress) {
-        let now = fx.now();
-        self.leg(from).tcp.handle_segment(now, segment);
-        self.drive(fx, told)
+    /// A segment of either end; what it brings is done by [`drive`](Self::drive). False: that can wait until the burst's other
+    /// segments are here, so that they cost one relay and one ACK together. What begins or ends something cannot.
+    pub(super) fn handle_segment(&mut self, now: Instant, from: Side, segment: &Segment<'_>) -> bool {
+        let tcp = &mut self.leg(from).tcp;
+        tcp.handle_segment(now, segment);
+        let flags = segment.flags;
+        flags.syn || flags.fin || flags.rst || tcp.wants_each_ack()
     }
 
     /// Runs what is due.

@@ -61,6 +61,8 @@ pub struct Flow<F> {
     reported: bool,
     /// It may be dropped.
     over: bool,
+    /// Segments have been taken in, and nothing done about them yet.
+    unsettled: bool,
     phase: Phase<F>,
 }
 
@@ -116,6 +118,7 @@ impl<F: Frame> Flow<F> {
             pending: None,
             reported: false,
             over: false,
+            unsettled: false,
             phase,
         }
     }
@@ -123,6 +126,11 @@ impl<F: Frame> Flow<F> {
     /// It has been reported, and may be dropped.
     pub fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// [`Self::settle`] is to be called before anything else but further frames.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
     }
 
     /// How the flow table ranks it.
@@ -157,6 +165,9 @@ impl<F: Frame> Flow<F> {
     }
 
     /// A frame of the flow, whose headers are sound. `from`: the end whose port it came in.
+    ///
+    /// A burst may bring many frames of one flow. What they bring together is done once, by [`Self::settle`], if the flow
+    /// [is unsettled](Self::is_unsettled) afterwards.
     pub fn handle_frame<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
@@ -200,6 +211,17 @@ impl<F: Frame> Flow<F> {
                     phase
                 }
             },
+        };
+    }
+
+    /// Does what the frames of a burst have brought.
+    pub fn settle<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
+        if !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Adopted(adopted) => self.drive(fx, adopted),
+            phase => phase,
         };
     }
 
@@ -471,13 +493,22 @@ impl<F: Frame> Flow<F> {
                 let heard = hearing.handle_segment(fx, from, segment);
                 self.heard(fx, hearing, heard)
             }
-            Phase::Adopted(adopted) => {
-                let mut told = Told::default();
-                let (adopted, progress) = adopted.handle_segment(fx, from, segment, &mut told);
-                self.follow(fx, adopted, progress, told)
+            Phase::Adopted(mut adopted) => {
+                if adopted.handle_segment(fx.now(), from, segment) {
+                    self.unsettled = false;
+                    return self.drive(fx, adopted);
+                }
+                self.unsettled = true;
+                Phase::Adopted(adopted)
             }
             phase => phase,
         }
+    }
+
+    fn drive<E: Effects<Frame = F>>(&mut self, fx: &mut E, adopted: Box<Adopted>) -> Phase<F> {
+        let mut told = Told::default();
+        let (adopted, progress) = adopted.drive(fx, &mut told);
+        self.follow(fx, adopted, progress, told)
     }
 
     fn facts<'a>(&self, shared: &'a Shared) -> FlowFacts<'a> {

@@ -161,6 +161,8 @@ macro_rules! worker_counters {
 worker_counters! {
     flows_opened: Counter = "wireglass_flows_opened_total", "Flows that were given state.";
     evictions: Counter = "wireglass_evictions_total", "Flows ended early because the flow table was full.";
+    reassembled: Counter = "wireglass_reassembled_total", "TCP segments that were put together from IP fragments.";
+    fragments_held: Gauge = "wireglass_fragments_held", "IP fragments that wait for the others of their packet.";
     handshakes_started: Counter = "wireglass_handshakes_started_total", "TLS interceptions begun: handshakes handed to the pool.";
     handshakes_done: Counter = "wireglass_handshakes_done_total", "TLS interceptions with both handshakes complete.";
     handshakes_failed: Counter = "wireglass_handshakes_failed_total", "TLS interceptions that ended before both handshakes were complete.";

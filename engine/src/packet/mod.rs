@@ -2,12 +2,14 @@
 
 mod build;
 mod classify;
+mod fragment;
 mod key;
 mod reset;
 mod scrub;
 
 pub use build::{MAX_HEADERS, Template};
 pub use classify::{Class, Headers, classify};
-pub use key::{FlowKey, KeyHasher};
+pub use fragment::Fragment;
+pub use key::{FlowKey, FragmentKey, KeyHasher};
 pub use reset::{Reset, reset_for};
 pub use scrub::{Scrubbed, scrub_syn};

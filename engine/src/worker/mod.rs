@@ -3,6 +3,7 @@
 //! It has no clock: whoever runs it says what time it is, so the same worker runs on a core and in a simulation.
 
 mod desk;
+mod fragments;
 mod steering;
 mod thread;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use tcp_stack::{Instant, Segment};
 
 use self::desk::{Current, Desk};
+use self::fragments::Fragments;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::driver::{BURST, Frame, Io, PortId};
@@ -59,9 +61,12 @@ pub struct Worker<IO: Io> {
     hasher: KeyHasher,
     steering: Steering<IO::Frame>,
     desk: Desk<IO>,
+    fragments: Fragments<IO::Frame>,
     flow_ids: u64,
     /// Reused in each turn.
     burst: Vec<IO::Frame>,
+    /// Flows that this turn's frames have left unsettled.
+    unsettled: Vec<FlowId>,
     fired: Vec<(u64, FlowId)>,
 }
 
@@ -82,10 +87,12 @@ impl<IO: Io> Worker<IO> {
             wheel: TimerWheel::new(now),
             hasher: KeyHasher::new(hash_secret),
             desk: Desk::new(io, shared, pool, log, counters, (now, wall), held_frames),
+            fragments: Fragments::new(held_frames),
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
             burst: Vec::with_capacity(BURST),
+            unsettled: Vec::new(),
             fired: Vec::new(),
         }
     }
@@ -106,10 +113,12 @@ impl<IO: Io> Worker<IO> {
             self.handle_frame(port, frame);
             done += 1;
         }
+        self.settle();
         while let Some((id, reply)) = self.desk.pool.next_reply() {
             self.with_flow(id, |flow, desk| flow.handle_reply(desk, reply));
             done += 1;
         }
+        self.expire_fragments();
         done += self.run_timers(now);
         self.desk.flush();
         self.desk.counters.handshake_queue.set(self.desk.pool.outstanding() as u64);
@@ -123,7 +132,7 @@ impl<IO: Io> Worker<IO> {
 
     /// When there is something to do even if nothing comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.wheel.next()
+        [self.wheel.next(), self.fragments.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Flows in the table.
@@ -167,13 +176,7 @@ impl<IO: Io> Worker<IO> {
         match classify(frame.data()) {
             Class::Other => self.desk.forward(port.opposite(), frame),
             Class::Bad(reason) => self.desk.counters.drop_packet(reason),
-            Class::TcpFragment { source, destination } => {
-                if self.is_candidate(source, destination) {
-                    self.desk.counters.drop_packet(PacketDrop::TcpFragment);
-                } else {
-                    self.desk.forward(port.opposite(), frame);
-                }
-            }
+            Class::Fragment(fragment) => self.handle_fragment(port, frame, &fragment),
             Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
                 self.desk.forward(port.opposite(), frame);
             }
@@ -211,6 +214,15 @@ impl<IO: Io> Worker<IO> {
             None if begins => self.begin(port, frame, headers, key, hash),
             None => self.midstream(port, frame, &headers),
         }
+    }
+
+    /// Does what all the frames of this turn have brought, flow by flow.
+    fn settle(&mut self) {
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        for id in unsettled.drain(..) {
+            self.with_flow(id, Flow::settle);
+        }
+        self.unsettled = unsettled;
     }
 
     /// A new frame with these bytes; none when the pool is empty or its frames are smaller.
@@ -362,8 +374,14 @@ impl<IO: Io> Worker<IO> {
     fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO::Frame>, &mut Desk<IO>)) {
         let Some(entry) = self.table.get_mut(id) else { return };
         self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
-        let before = entry.flow.phase();
+        let (before, was_unsettled) = (entry.flow.phase(), entry.flow.is_unsettled());
         change(&mut entry.flow, &mut self.desk);
+        if entry.flow.is_unsettled() {
+            if !was_unsettled {
+                self.unsettled.push(id);
+            }
+            return;
+        }
         let (after, class) = (entry.flow.phase(), entry.flow.class());
         if entry.flow.is_over() {
             self.desk.counters.flows(before).dec();

@@ -21,6 +21,8 @@ pub enum Step {
     Send(usize),
     Consume(usize),
     RecvLimit(usize),
+    SendLimit(usize),
+    Probe,
     Close,
     Abort,
 }
@@ -70,15 +72,16 @@ const IN: u64 = 2;
 
 fn config() -> Config {
     Config {
+        initial_recv_limit: 6_000,
         recv_limit: 30_000,
         send_limit: 50_000,
         out_of_order_ranges: 4,
         max_retries: 6,
-        keep_alive: Some(KeepAlive {
-            idle: Duration::from_millis(30_000),
+        keep_alive: KeepAlive {
+            idle: Some(Duration::from_millis(30_000)),
             interval: Duration::from_millis(1_000),
             probes: 3,
-        }),
+        },
         time_wait: Duration::from_millis(2_000),
         ..Config::default()
     }
@@ -168,6 +171,7 @@ impl Subject {
                 }
             }
             Step::Send(len) => {
+                assert!(self.connection.send_wanted() <= self.connection.send_space());
                 let len = (*len).min(self.connection.send_space());
                 let bytes: Vec<u8> = (0..len).map(|i| pattern(OUT, (self.write_at + i as u32).0)).collect();
                 if self.connection.send(Bytes::from(bytes)).is_ok() {
@@ -179,6 +183,8 @@ impl Subject {
                 self.bound = self.bound.max(bound(*bytes, self.scale_out));
                 self.connection.set_recv_limit(*bytes);
             }
+            Step::SendLimit(bytes) => self.connection.set_send_limit(*bytes),
+            Step::Probe => self.connection.probe(self.now),
             Step::Close => self.connection.close(),
             Step::Abort => self.connection.abort(),
         }

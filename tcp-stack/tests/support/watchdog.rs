@@ -46,6 +46,8 @@ pub struct Wishes {
     /// What the connection says of itself: told if the test fails, not used.
     #[allow(dead_code, reason = "for the failure's text")]
     rto: Duration,
+    #[allow(dead_code, reason = "for the failure's text")]
+    next_timer: Option<Instant>,
 }
 
 impl Wishes {
@@ -56,6 +58,7 @@ impl Wishes {
             readable: connection.recv().len(),
             limit,
             rto: connection.stats().rto,
+            next_timer: connection.poll_timeout(),
         }
     }
 }
@@ -95,9 +98,8 @@ pub struct Watchdog {
     /// Receiving: since when an acknowledgement is owed, and what was promised last.
     owed_since: Option<Instant>,
     rcv_nxt: Option<Seq>,
-    /// TS.Recent, and a value of our clock with its time.
+    /// TS.Recent.
     peer_clock: Option<u32>,
-    our_clock: Option<(u32, Instant)>,
     our_edge: Option<Seq>,
     promised: u32,
     largest_payload: u32,
@@ -130,7 +132,6 @@ impl Watchdog {
             owed_since: None,
             rcv_nxt: None,
             peer_clock: None,
-            our_clock: None,
             our_edge: None,
             promised: u32::MAX,
             largest_payload: 536,
@@ -179,9 +180,6 @@ impl Watchdog {
             (self.una, self.nxt) = (Some(segment.seq), segment.seq);
             self.our_offer = segment.options.window_scale;
             self.note_mss(segment);
-        }
-        if let Some(timestamps) = segment.options.timestamps {
-            self.our_clock = Some((timestamps.val, now));
         }
         let Some(una) = self.una.filter(|_| segment.seq_len() > 0) else { return };
         let probe = !segment.flags.syn && segment.end().after(self.edge);
@@ -269,12 +267,6 @@ impl Watchdog {
         }
         if ack.after(una) {
             self.una = Some(ack);
-            // RFC 7323 4: the echo of our clock times a round trip even if something was sent again.
-            if let (Some(echo), Some((val, at))) = (segment.options.timestamps, self.our_clock) {
-                let echoed = at.total_micros() + i64::from(echo.ecr.wrapping_sub(val) as i32) * 1_000;
-                let sample = Duration::from_micros((now.total_micros() - echoed).max(0) as u64);
-                self.longest = self.longest.max(sample);
-            }
             self.restarted = now;
             self.timer_from = now;
             while let Some(sent) = self.flight.front().copied().filter(|sent| sent.end.at_or_before(ack)) {
@@ -410,7 +402,14 @@ pub fn a_watchdog_barks() {
         rcv_adv: Seq(15_000),
         rtt_hint: None,
     };
-    let idle = Wishes { state: State::Established, queued: 0, readable: 0, limit: 10_000, rto: RTO_MIN };
+    let idle = Wishes {
+        state: State::Established,
+        queued: 0,
+        readable: 0,
+        limit: 10_000,
+        rto: RTO_MIN,
+        next_timer: None,
+    };
     let segment = |seq, ack, payload| Segment {
         src_port: 1,
         dst_port: 2,
