@@ -6,9 +6,9 @@ set -euo pipefail
 
 declare -A crate_of=(
     [segment]=tcp-stack [reassembly]=tcp-stack [connection]=tcp-stack
-    [packet]=engine [client_hello]=engine [http1]=engine [http2]=engine [certificate]=engine
+    [packet]=engine [fragments]=engine [client_hello]=engine [http1]=engine [http2]=engine [certificate]=engine
 )
-order=(segment reassembly connection packet client_hello http1 http2 certificate)
+order=(segment reassembly connection packet fragments client_hello http1 http2 certificate)
 
 usage() {
     cat <<EOF
@@ -22,6 +22,7 @@ hold no unsafe code of ours, so they are built without a sanitizer. The last lin
                 reassembly    received bytes, against a naive map
                 connection    calls, segments and times in any order, both roles and adopted
   engine        packet        classifying frames and scrubbing SYNs
+                fragments     putting IP fragments together
                 client_hello  TLS ClientHello
                 http1, http2  the HTTP readers, HPACK included
                 certificate   certificates in words

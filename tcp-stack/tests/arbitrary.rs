@@ -5,9 +5,14 @@
 #[path = "../fuzz/bodies/mod.rs"]
 mod bodies;
 
+use bodies::mutate::Rng;
 use bodies::subject::{Arriving, Beginning, Step, Subject};
+use bytes::Bytes;
 use proptest::prelude::*;
-use tcp_stack::Segment;
+use tcp_stack::{
+    AdoptedTimestamps, Adoption, Config, Connection, Duration, Flags, Instant, Options, Segment, Seq, State,
+    Timestamps,
+};
 
 fn near() -> impl Strategy<Value = i64> {
     prop_oneof![
@@ -105,6 +110,136 @@ proptest! {
     fn any_bytes_may_be_parsed(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         if let Ok(segment) = Segment::parse(&bytes) {
             prop_assert!(segment.payload.len() <= bytes.len() - 20);
+        }
+    }
+}
+
+const START: Instant = Instant::from_millis_const(100_000);
+const OURS: Seq = Seq(u32::MAX - 1_000);
+const THEIRS: Seq = Seq((1 << 31) - 1_000);
+const WINDOW: u32 = 60_000;
+
+/// One end of an open connection, with timestamps and SACK.
+fn adopted(here: Seq, there: Seq) -> Connection<Bytes> {
+    let adoption = Adoption {
+        snd_nxt: here,
+        rcv_nxt: there,
+        snd_wnd: WINDOW,
+        snd_scale: 0,
+        rcv_scale: 0,
+        mss: 1_460,
+        sack: true,
+        timestamps: Some(AdoptedTimestamps { last_sent: 1, at: START, ts_recent: 1 }),
+        rcv_adv: there + WINDOW,
+        rtt_hint: Some(Duration::from_millis(20)),
+    };
+    Connection::adopt(START, Config::default(), adoption)
+}
+
+/// What a stranger sends: anything.
+fn forged<'a>(rng: &mut Rng, seq: Seq, payload: &'a [u8]) -> Segment<'a> {
+    let bits = rng.next();
+    Segment {
+        src_port: 1,
+        dst_port: 2,
+        seq,
+        ack: (bits & 7 != 0).then_some(Seq(rng.next() as u32)),
+        flags: Flags {
+            syn: bits & 0x38 == 0x38,
+            rst: bits & 0xc0 == 0xc0,
+            fin: bits & 0x300 == 0x300,
+            ..Flags::default()
+        },
+        window: rng.next() as u16,
+        options: Options {
+            timestamps: (bits & 0x400 == 0)
+                .then_some(Timestamps { val: rng.next() as u32, ecr: rng.next() as u32 }),
+            ..Options::default()
+        },
+        payload,
+    }
+}
+
+/// Everything that `from` has to say goes to `to`; returns how many segments that were.
+fn pass(now: Instant, from: &mut Connection<Bytes>, to: &mut Connection<Bytes>) -> usize {
+    let mut count = 0;
+    while let Some(transmit) = from.poll_transmit(now) {
+        let mut bytes = vec![0; transmit.header_len() + transmit.payload_len()];
+        transmit.emit_header(1, 2, &mut bytes);
+        transmit.copy_payload(&mut bytes[transmit.header_len()..]);
+        to.handle_segment(now, &Segment::parse(&bytes).expect("our own segment"));
+        count += 1;
+    }
+    count
+}
+
+/// RFC 5961: 2^16 segments from a stranger who has not guessed a number in the window neither end the connection nor
+/// leave a trace in it, and each costs one answer at most.
+#[test]
+fn a_blind_stranger_changes_nothing() {
+    for seed in 0..4 {
+        let mut rng = Rng(seed);
+        let (mut victim, mut peer) = (adopted(OURS, THEIRS), adopted(THEIRS, OURS));
+        let (mut now, junk) = (START, [0x55; 1_460]);
+        for round in 0..1u32 << 16 {
+            let len = if rng.below(2) == 0 { 0 } else { 1 + rng.below(1_459) };
+            // Neither its first nor its last number lies in the window.
+            let gap = 1u64 << 32;
+            let outside = gap - u64::from(WINDOW) - 2 * junk.len() as u64 - 8;
+            let seq = THEIRS + WINDOW + 4 + (rng.next() % outside) as u32;
+            victim.handle_segment(now, &forged(&mut rng, seq, &junk[..len]));
+            let mut answers = 0;
+            while let Some(answer) = victim.poll_transmit(now) {
+                assert_eq!(
+                    (answer.seq, answer.ack, answer.payload_len()),
+                    (OURS, Some(THEIRS), 0),
+                    "seed {seed}"
+                );
+                answers += 1;
+            }
+            assert!(answers <= 1, "seed {seed}, segment {round}: {answers} answers");
+            now += Duration::from_micros(rng.next() % 100);
+        }
+        assert_eq!((victim.state(), victim.recv().len(), victim.poll_event()), (State::Established, 0, None));
+        victim.check_invariants().expect("invariants");
+        // Both directions go on as if nothing had been.
+        victim.send(Bytes::from_static(b"still")).expect("room");
+        peer.send(Bytes::from_static(b"here")).expect("room");
+        pass(now, &mut victim, &mut peer);
+        pass(now, &mut peer, &mut victim);
+        assert_eq!((victim.recv(), peer.recv()), (&b"here"[..], &b"still"[..]), "seed {seed}");
+    }
+}
+
+/// Two ends that find each other's segments odd do not go on telling each other so.
+#[test]
+fn two_ends_fall_silent() {
+    for seed in 0..2_000 {
+        let mut rng = Rng(seed);
+        let (mut one, mut other) = (adopted(OURS, THEIRS), adopted(THEIRS, OURS));
+        let mut now = START;
+        let junk = [0x55; 1_460];
+        let injected = 1 + rng.below(20);
+        for _ in 0..injected {
+            let len = rng.below(junk.len());
+            let near = (rng.next() % 4_000) as u32;
+            let (at, victim) = if rng.below(2) == 0 { (THEIRS, &mut one) } else { (OURS, &mut other) };
+            let mut segment = forged(&mut rng, at + near - 1_000, &junk[..len]);
+            segment.ack = segment.ack.map(|ack| if at == THEIRS { OURS } else { THEIRS } + ack.0 % 3);
+            victim.handle_segment(now, &segment);
+        }
+        let mut segments = 0;
+        loop {
+            let passed = pass(now, &mut one, &mut other) + pass(now, &mut other, &mut one);
+            segments += passed;
+            assert!(segments < 40 + 4 * injected, "seed {seed}: {segments} segments after {injected}");
+            if passed == 0 {
+                let next = [one.poll_timeout(), other.poll_timeout()].into_iter().flatten().min();
+                let Some(next) = next.filter(|at| *at < START + Duration::from_secs(60)) else { break };
+                now = if next > now { next } else { now };
+                one.handle_timeout(now);
+                other.handle_timeout(now);
+            }
         }
     }
 }

@@ -27,16 +27,11 @@ fn replay(target: &str, run: fn(&[u8])) {
     }
     for seed in 0..MUTATIONS {
         let mut rng = Rng(seed);
-        let input =
-            mutate(&mut rng, &corpus[rng_index(seed, corpus.len())], &corpus[seed as usize % corpus.len()]);
+        let (one, other) = (rng.below(corpus.len()), rng.below(corpus.len()));
+        let input = mutate(&mut rng, &corpus[one], &corpus[other]);
         let result = std::panic::catch_unwind(|| run(&input));
         assert!(result.is_ok(), "{target}, seed {seed}: {input:?} fails");
     }
-}
-
-/// Another input of the corpus than `seed % len`.
-fn rng_index(seed: u64, len: usize) -> usize {
-    Rng(!seed).below(len)
 }
 
 macro_rules! targets {

@@ -30,9 +30,10 @@ const SLACK: Duration = Duration::from_millis(2);
 /// A segment that takes sequence numbers and was sent once.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
+    start: Seq,
     end: Seq,
     at: Instant,
-    /// Something was sent again since (Karn's algorithm), or it was a probe: its acknowledgement times nothing.
+    /// It was sent again (Karn's algorithm), or was a probe: its acknowledgement times nothing.
     tainted: bool,
 }
 
@@ -72,6 +73,8 @@ pub struct Watchdog {
     edge: Seq,
     /// Sequence and acknowledgement number of the segment that `edge` came from.
     window_from: Option<(Seq, Seq)>,
+    /// A segment less than a unit of our window beyond it: whether its window counts, a capture does not show.
+    doubtful: Option<Seq>,
     largest_window: u32,
     /// Shifts of the window field that we and the peer have offered.
     our_offer: Option<u8>,
@@ -115,6 +118,7 @@ impl Watchdog {
             nxt: Seq(0),
             edge: Seq(0),
             window_from: None,
+            doubtful: None,
             largest_window: 0,
             our_offer: None,
             peer_offer: None,
@@ -187,7 +191,9 @@ impl Watchdog {
         let again = segment.seq.before(self.nxt);
         if again {
             self.syn_lost |= segment.flags.syn;
-            self.flight.iter_mut().for_each(|sent| sent.tainted = true);
+            let (from, to) = (segment.seq, segment.end());
+            let sent_again = |sent: &&mut Sent| sent.end.after(from) && sent.start.before(to);
+            self.flight.iter_mut().filter(sent_again).for_each(|sent| sent.tainted = true);
         }
         if segment.seq.at_or_before(una) {
             // Nothing has arrived that could be the cause, or a timer must have been due.
@@ -198,8 +204,9 @@ impl Watchdog {
             self.backoff += u32::from(again && !probe && by_timer);
         }
         if segment.end().after(self.nxt) {
+            let (start, tainted) = (self.nxt, again || probe);
             self.nxt = segment.end();
-            self.flight.push_back(Sent { end: self.nxt, at: now, tainted: again || probe });
+            self.flight.push_back(Sent { start, end: self.nxt, at: now, tainted });
         }
         self.restarted = now;
         self.closed_since = None;
@@ -251,7 +258,12 @@ impl Watchdog {
         let Some(nxt) = self.rcv_nxt else { return true };
         let is_old =
             if segment.seq_len() > 0 { segment.end().at_or_before(nxt) } else { segment.seq.before(nxt) };
-        !is_old && self.our_edge.is_none_or(|edge| segment.seq.at_or_before(edge.later(nxt)))
+        let Some(edge) = self.our_edge.filter(|_| !is_old) else { return !is_old };
+        let beyond = segment.seq.since_or_zero(edge.later(nxt));
+        if beyond > 0 && beyond <= 1 << self.scales().0 {
+            self.doubtful = Some(segment.seq);
+        }
+        beyond == 0
     }
 
     /// RFC 5961 5.2: the answer to a segment with another ACK is limited.
@@ -269,13 +281,14 @@ impl Watchdog {
             self.una = Some(ack);
             self.restarted = now;
             self.timer_from = now;
-            while let Some(sent) = self.flight.front().copied().filter(|sent| sent.end.at_or_before(ack)) {
-                self.flight.pop_front();
-                if !sent.tainted {
-                    self.longest = self.longest.max(now - sent.at);
-                    (self.timed, self.backoff) = (true, 0);
-                }
+            let arrived = self.flight.iter().take_while(|sent| sent.end.at_or_before(ack)).count();
+            // What was sent once may have waited at the receiver for what was sent again.
+            if !self.flight.range(..arrived).any(|sent| sent.tainted) {
+                let first = self.flight.front().map_or(now, |sent| sent.at);
+                self.longest = self.longest.max(now - first);
+                (self.timed, self.backoff) = (true, 0);
             }
+            self.flight.drain(..arrived);
         } else if segment.options.sack[0].is_some() {
             // RFC 8985 7.2: probes and timer are scheduled again when something is newly SACKed.
             self.restarted = now;
@@ -286,6 +299,7 @@ impl Watchdog {
             let scale = if segment.flags.syn { 0 } else { self.scales().1 };
             let window = u32::from(segment.window) << scale;
             self.window_from = Some((segment.seq, ack));
+            self.doubtful = self.doubtful.filter(|seq| seq.after(segment.seq));
             self.edge = ack + window;
             self.largest_window = self.largest_window.max(window);
         }
@@ -297,7 +311,7 @@ impl Watchdog {
         let pending = self.pending();
         if pending == 0 || !self.is_idle() {
             self.closed_since = None;
-        } else if self.window() >= self.worthwhile().min(pending) {
+        } else if self.window() >= self.worthwhile().min(pending) && self.doubtful.is_none() {
             self.fail(now, "bytes are queued, nothing is in flight, the window is open");
         } else {
             self.closed_since.get_or_insert(now);
