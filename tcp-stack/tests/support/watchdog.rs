@@ -84,6 +84,7 @@ pub struct Watchdog {
     /// Longest round trip that was, or can have been, measured.
     longest: Duration,
     timed: bool,
+    sample_from: Option<Seq>,
     syn_lost: bool,
     /// Retransmissions that had to wait for a timer, since a round trip could be timed last.
     backoff: u32,
@@ -126,6 +127,7 @@ impl Watchdog {
             flight: VecDeque::new(),
             longest: Duration::ZERO,
             timed: false,
+            sample_from: None,
             syn_lost: false,
             backoff: 0,
             probes: 0,
@@ -234,6 +236,10 @@ impl Watchdog {
             return;
         }
         let rcv_nxt = self.rcv_nxt.unwrap_or(segment.seq);
+        let beyond = self.our_edge.map_or(0, |edge| segment.end().since_or_zero(edge.later(rcv_nxt)));
+        if segment.seq_len() > 0 && beyond > 0 && beyond <= 1 << self.scales().0 {
+            self.doubtful = Some(segment.end());
+        }
         if segment.seq.at_or_before(rcv_nxt) {
             // What lies beyond the window was taken only if our next ACK says so.
             let taken = self.our_edge.map_or(segment.end(), |edge| segment.end().earlier(edge));
@@ -283,7 +289,11 @@ impl Watchdog {
             self.timer_from = now;
             let arrived = self.flight.iter().take_while(|sent| sent.end.at_or_before(ack)).count();
             // What was sent once may have waited at the receiver for what was sent again.
-            if !self.flight.range(..arrived).any(|sent| sent.tainted) {
+            let once = !self.flight.range(..arrived).any(|sent| sent.tainted);
+            // RFC 6298 3: one sample for each round trip is enough.
+            let new = self.sample_from.is_none_or(|from| ack.after(from));
+            if once && new {
+                self.sample_from = Some(self.nxt);
                 let first = self.flight.front().map_or(now, |sent| sent.at);
                 self.longest = self.longest.max(now - first);
                 (self.timed, self.backoff) = (true, 0);
