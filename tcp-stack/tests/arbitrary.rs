@@ -57,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1usize..20_000).prop_map(Step::Send),
         4 => (1usize..20_000).prop_map(Step::Consume),
         1 => (0usize..40_000).prop_map(Step::RecvLimit),
+        2 => (near(), prop_oneof![any::<u16>(), 0u16..1_500]).prop_map(|(back, mss)| Step::TooBig(back, mss)),
         1 => (0usize..80_000).prop_map(Step::SendLimit),
         1 => Just(Step::Probe),
         1 => prop::bool::weighted(0.3).prop_map(|close| if close { Step::Close } else { Step::NextTimer }),

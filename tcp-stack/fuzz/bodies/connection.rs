@@ -50,7 +50,7 @@ fn start(input: &mut Unstructured<'_>) -> Result<u32> {
 }
 
 fn step(input: &mut Unstructured<'_>) -> Result<Step> {
-    Ok(match input.int_in_range(0..=32)? {
+    Ok(match input.int_in_range(0..=33)? {
         0..=17 => Step::Segment(arriving(input)?),
         18 => {
             let len = input.int_in_range(0..=60)?;
@@ -63,7 +63,8 @@ fn step(input: &mut Unstructured<'_>) -> Result<Step> {
         28 => Step::RecvLimit(input.int_in_range(0..=40_000)?),
         29 => Step::SendLimit(input.int_in_range(0..=80_000)?),
         30 => Step::Probe,
-        31 => Step::Close,
+        31 => Step::TooBig(near(input)?, input.arbitrary()?),
+        32 => Step::Close,
         _ if input.int_in_range(0..=9)? == 0 => Step::Abort,
         _ => Step::NextTimer,
     })
