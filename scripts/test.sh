@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stages=(setup format lint providers unit docs scripts build lab)
+stages=(setup format lint providers unit fuzz docs scripts build lab)
 
 usage() {
     cat <<EOF
@@ -19,6 +19,7 @@ when nothing failed.
   lint        clippy over the whole workspace, warnings are errors
   providers   the engine with only ring and only aws-lc-rs
   unit        cargo test over the whole workspace, DPDK bindings included
+  fuzz        scripts/fuzz.sh: each target of tcp-stack for a few seconds, guided by coverage
   docs        cargo doc, warnings are errors
   scripts     shellcheck, and Python that compiles
   build       the release build with DPDK ports
@@ -43,6 +44,8 @@ stage_providers() {
     done
 }
 stage_unit() { cargo test --locked --workspace --features wireglass/dpdk --no-fail-fast; }
+# The engine's targets take minutes to build with libFuzzer; without it they run in "unit", over the kept corpus.
+stage_fuzz() { scripts/fuzz.sh --seconds 5 tcp-stack; }
 stage_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --features wireglass/dpdk; }
 stage_scripts() {
     shellcheck -x scripts/*.sh .ci/run
@@ -54,7 +57,7 @@ stage_lab() { scripts/lab-test.sh --provider both; }
 chosen=()
 while (($#)); do
     case $1 in
-    --quick) chosen=(setup format lint providers unit docs scripts) ;;
+    --quick) chosen=(setup format lint providers unit fuzz docs scripts) ;;
     --only)
         [[ " ${stages[*]} " == *" ${2:-} "* ]] || usage_error "--only wants one of: ${stages[*]}"
         chosen+=("$2")

@@ -2,51 +2,17 @@
 //! delivered twice, out of order or wrong.
 #![allow(clippy::panic, reason = "tests fail by panic and say why")]
 
-mod support;
+#[path = "../fuzz/bodies/mod.rs"]
+mod bodies;
 
+use bodies::mutate::Rng;
+use bodies::subject::{Arriving, Beginning, Step, Subject};
 use bytes::Bytes;
 use proptest::prelude::*;
-use support::{ms, pattern};
 use tcp_stack::{
-    AdoptedTimestamps, Adoption, Config, Connection, Duration, Event, Flags, Instant, KeepAlive, Open,
-    Options, Segment, Seq, State, Timestamps, TooBig,
+    AdoptedTimestamps, Adoption, Config, Connection, Duration, Flags, Instant, Options, Segment, Seq, State,
+    Timestamps,
 };
-
-/// One thing that happens to a connection. Numbers are relative to where it stands, so that most of them are
-/// near enough to matter.
-#[derive(Clone, Debug)]
-enum Step {
-    Segment(Arriving),
-    /// A segment as raw bytes with these header bytes after the ports.
-    Raw(Vec<u8>),
-    Wait(u64),
-    NextTimer,
-    Send(usize),
-    Consume(usize),
-    RecvLimit(usize),
-    /// A router's message: how far from the highest number sent back, and the size it tells.
-    TooBig(i64, u16),
-    SendLimit(usize),
-    Probe,
-    Close,
-    Abort,
-}
-
-#[derive(Clone, Debug)]
-struct Arriving {
-    /// From RCV.NXT.
-    seq: i64,
-    len: usize,
-    /// From the highest sequence number sent.
-    ack: Option<i64>,
-    fin: bool,
-    syn: bool,
-    rst: bool,
-    window: u16,
-    timestamps: Option<(i64, u32)>,
-    /// Blocks: left edge from the highest sequence number sent, and length.
-    sack: Vec<(i64, u32)>,
-}
 
 fn near() -> impl Strategy<Value = i64> {
     prop_oneof![
@@ -103,13 +69,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-#[derive(Clone, Debug)]
-enum Beginning {
-    Adopt { scales: (u8, u8), sack: bool, timestamps: bool, mss: u16, promised: u32, window: u32 },
-    Connect { scale: Option<u8>, mss: u16 },
-    Listen { scale: Option<u8>, mss: u16 },
-}
-
 fn beginning() -> impl Strategy<Value = Beginning> {
     let open = || (prop::option::of(0u8..20), any::<u16>());
     prop_oneof![
@@ -134,305 +93,6 @@ fn start() -> impl Strategy<Value = u32> {
     ]
 }
 
-/// A connection with a model of both streams: the byte at each sequence number is known.
-struct Subject {
-    connection: Connection,
-    now: Instant,
-    /// Sequence numbers of the next byte to read, and to write; and the highest number sent.
-    read_at: Option<Seq>,
-    write_at: Seq,
-    highest: Seq,
-    peer_start: Seq,
-    /// Highest right edge that was offered to us: nothing may be sent beyond it, but a probe's byte.
-    offered: Seq,
-    scale_out: u8,
-    scaled: bool,
-    /// Most bytes that may be held, with those promised.
-    bound: usize,
-    ended: Vec<Event>,
-}
-
-const OUT: u64 = 1;
-const IN: u64 = 2;
-
-fn config() -> Config {
-    Config {
-        initial_recv_limit: 6_000,
-        recv_limit: 30_000,
-        send_limit: 50_000,
-        out_of_order_ranges: 4,
-        max_retries: 6,
-        flight_segments: 40,
-        keep_alive: KeepAlive { idle: Some(ms(30_000)), interval: ms(1_000), probes: 3 },
-        time_wait: ms(2_000),
-        ..Config::default()
-    }
-}
-
-/// What `Config::recv_limit` says: two units at least, and a quarter or two units more where needed.
-fn bound(limit: usize, scale: u8) -> usize {
-    limit.max(2 << scale) + (limit / 4).max(2 << scale)
-}
-
-impl Subject {
-    fn new(beginning: &Beginning, ours: u32, theirs: u32) -> Self {
-        let now = Instant::from_secs(1_000);
-        let open = |scale: Option<u8>, mss| Open {
-            isn: Seq(ours) - 1,
-            mss,
-            window_scale: scale,
-            sack: true,
-            timestamps: Some(u32::MAX - 50),
-        };
-        let mut offered = Seq(ours);
-        let scale_out;
-        let mut most_promised = 0;
-        let connection = match *beginning {
-            Beginning::Adopt { scales, sack, timestamps, mss, promised, window } => {
-                offered = Seq(ours) + window;
-                scale_out = scales.1.min(14);
-                most_promised = (promised as usize).min(Config::default().adopted_window_limit);
-                let adoption = Adoption {
-                    snd_nxt: Seq(ours),
-                    rcv_nxt: Seq(theirs),
-                    snd_wnd: window,
-                    snd_scale: scales.0,
-                    rcv_scale: scales.1,
-                    mss,
-                    sack,
-                    timestamps: timestamps.then_some(AdoptedTimestamps {
-                        last_sent: u32::MAX - 100,
-                        at: now,
-                        ts_recent: u32::MAX - 10,
-                    }),
-                    rcv_adv: Seq(theirs) + promised,
-                    rtt_hint: Some(ms(20)),
-                };
-                Connection::adopt(now, config(), adoption)
-            }
-            Beginning::Connect { scale, mss } => {
-                scale_out = scale.unwrap_or(0).min(14);
-                Connection::connect(now, config(), open(scale, mss))
-            }
-            Beginning::Listen { scale, mss } => {
-                scale_out = scale.unwrap_or(0).min(14);
-                Connection::listen(now, config(), open(scale, mss))
-            }
-        };
-        let adopted = matches!(beginning, Beginning::Adopt { .. });
-        Subject {
-            connection,
-            now,
-            read_at: adopted.then_some(Seq(theirs)),
-            write_at: Seq(ours),
-            highest: Seq(ours),
-            peer_start: Seq(theirs),
-            offered,
-            scale_out,
-            scaled: adopted,
-            bound: bound(config().recv_limit, scale_out).max(most_promised),
-            ended: Vec::new(),
-        }
-    }
-
-    fn step(&mut self, step: &Step) {
-        match step {
-            Step::Segment(arriving) => self.segment(arriving),
-            Step::Raw(tail) => {
-                let bytes: Vec<u8> = [&[0u8; 4][..], tail].concat();
-                if let Ok(segment) = Segment::parse(&bytes) {
-                    // Its payload is no part of the model: only the header's numbers are of interest.
-                    let segment = Segment { payload: &[], ..segment };
-                    self.connection.handle_segment(self.now, &segment);
-                }
-            }
-            Step::Wait(millis) => self.wait_until(self.now + Duration::from_millis(*millis)),
-            Step::NextTimer => {
-                if let Some(at) = self.connection.poll_timeout() {
-                    self.wait_until(at);
-                }
-            }
-            Step::Send(len) => {
-                assert!(self.connection.send_wanted() <= self.connection.send_space());
-                let len = (*len).min(self.connection.send_space());
-                let bytes: Vec<u8> =
-                    (0..len).map(|i| pattern(OUT, (self.write_at + i as u32).0 as usize)).collect();
-                if self.connection.send(Bytes::from(bytes)).is_ok() {
-                    self.write_at += len as u32;
-                }
-            }
-            Step::Consume(most) => self.consume(*most),
-            Step::RecvLimit(bytes) => {
-                self.bound = self.bound.max(bound(*bytes, self.scale_out));
-                self.connection.set_recv_limit(*bytes);
-            }
-            Step::TooBig(back, mss) => self.too_big(*back, *mss),
-            Step::SendLimit(bytes) => self.connection.set_send_limit(*bytes),
-            Step::Probe => self.connection.probe(self.now),
-            Step::Close => self.connection.close(),
-            Step::Abort => self.connection.abort(),
-        }
-        self.settle();
-    }
-
-    /// It lowers the size or does nothing; its verdict says which.
-    fn too_big(&mut self, back: i64, told: u16) {
-        self.connection.handle_timeout(self.now); // brings the gauges up to date
-        let before = *self.connection.stats();
-        let seq = self.highest - back as u32;
-        let verdict = self.connection.handle_packet_too_big(self.now, seq, told);
-        let after = *self.connection.stats();
-        let floor = u32::from(config().path_floor);
-        match verdict {
-            TooBig::Lowered => {
-                assert!(
-                    after.mss < before.mss && after.mss == u32::from(told).max(floor),
-                    "{told}: {after:?}"
-                );
-                assert_eq!(after.too_big, before.too_big + 1);
-            }
-            TooBig::Known | TooBig::OutOfWindow | TooBig::TooOften => {
-                assert_eq!(after, before, "{verdict:?}")
-            }
-        }
-        assert_eq!(
-            (after.cwnd.max(after.mss), after.ssthresh),
-            (before.cwnd.max(after.mss), before.ssthresh)
-        );
-    }
-
-    fn wait_until(&mut self, at: Instant) {
-        self.now = if at > self.now { at } else { self.now };
-        self.connection.handle_timeout(self.now);
-    }
-
-    fn segment(&mut self, arriving: &Arriving) {
-        let state = self.connection.state();
-        let base = self.read_at.unwrap_or(self.peer_start);
-        let received = self.connection.recv().len() as u32;
-        // The handshake has to succeed now and then.
-        let opening = matches!(state, State::SynSent | State::Listen);
-        let seq = if opening { self.peer_start - 1 } else { base + received + arriving.seq as u32 };
-        let ack = arriving.ack.map(|ack| self.highest - ack as u32);
-        let ack = if state == State::Listen { None } else { ack };
-        let payload: Vec<u8> = (0..arriving.len).map(|i| pattern(IN, (seq + i as u32).0 as usize)).collect();
-        let segment = Segment {
-            src_port: 1,
-            dst_port: 2,
-            seq,
-            ack,
-            flags: Flags {
-                syn: arriving.syn || opening,
-                fin: arriving.fin,
-                rst: arriving.rst,
-                ..Flags::default()
-            },
-            window: arriving.window,
-            options: Options {
-                timestamps: arriving
-                    .timestamps
-                    .map(|(val, ecr)| Timestamps { val: (u32::MAX - 10).wrapping_add(val as u32), ecr }),
-                sack: self.blocks(arriving),
-                mss: opening.then_some(arriving.window),
-                window_scale: (opening && arriving.window.is_multiple_of(2)).then_some(arriving.len as u8),
-                sack_permitted: opening,
-            },
-            payload: if opening { &[] } else { &payload },
-        };
-        // An ACK counts up to SND.NXT, and if it is no older than the largest window there is; the window
-        // counts with the largest scale at most.
-        let counts = ack.is_none_or(|ack| self.highest.since(ack) <= 1 << 30);
-        if counts {
-            self.offered =
-                self.offered.later(ack.unwrap_or(self.highest) + (u32::from(arriving.window) << 14));
-        }
-        self.connection.handle_segment(self.now, &segment);
-        if opening && self.connection.state() != state {
-            self.read_at = Some(self.peer_start);
-            self.scaled = segment.options.window_scale.is_some();
-        }
-    }
-
-    fn blocks(&self, arriving: &Arriving) -> [Option<(Seq, Seq)>; 4] {
-        let mut blocks = [None; 4];
-        for (slot, &(back, len)) in blocks.iter_mut().zip(&arriving.sack) {
-            let left = self.highest - back as u32;
-            *slot = Some((left, left + len));
-        }
-        blocks
-    }
-
-    fn consume(&mut self, most: usize) {
-        let readable = self.connection.recv();
-        let len = readable.len().min(most);
-        let mut at = self.read_at.unwrap_or_default();
-        for &byte in &readable[..len] {
-            assert_eq!(byte, pattern(IN, at.0 as usize), "byte at {at:?}");
-            at += 1;
-        }
-        if len > 0 {
-            self.read_at = Some(at);
-        }
-        self.connection.consume(len);
-    }
-
-    fn settle(&mut self) {
-        self.check();
-        let received = self.connection.recv().len();
-        assert!(received <= self.bound, "{received} bytes held of {}", self.bound);
-        let mut count = 0;
-        let mss = self.connection.stats().mss as usize;
-        while let Some(transmit) = self.connection.poll_transmit(self.now) {
-            count += 1;
-            assert!(count < 2_000, "it never stops sending");
-            let with_options = transmit.payload_len() + transmit.header_len() - 20;
-            assert!(transmit.flags.syn || with_options <= mss, "{with_options} bytes over {mss}");
-            let mut at = transmit.seq;
-            let reset = transmit.flags.rst;
-            for slice in transmit.slices() {
-                for &byte in slice {
-                    assert_eq!(byte, pattern(OUT, at.0 as usize), "byte sent at {at:?}");
-                    at += 1;
-                }
-            }
-            at += u32::from(transmit.flags.syn) + u32::from(transmit.flags.fin);
-            let probe = 1;
-            assert!(reset || at.at_or_before(self.offered + probe), "sent beyond the window: {at:?}");
-            let mut header = vec![0; transmit.header_len()];
-            transmit.emit_header(3, 4, &mut header);
-            let parsed = Segment::parse(&header).expect("our own header");
-            assert_eq!((parsed.seq, parsed.ack, parsed.flags), (transmit.seq, transmit.ack, transmit.flags));
-            assert_eq!((parsed.window, parsed.options), (transmit.window, transmit.options));
-            if !reset {
-                self.highest = self.highest.later(at);
-            }
-            // The window of a SYN is not scaled, and none is if the peer's SYN did not offer it.
-            let scale = if transmit.flags.syn || !self.scaled { 0 } else { self.scale_out };
-            let promised = usize::from(transmit.window) << scale;
-            assert!(
-                received + promised <= self.bound,
-                "promised {promised} with {received} of {}",
-                self.bound
-            );
-        }
-        self.check();
-        while let Some(event) = self.connection.poll_event() {
-            assert!(!self.ended.contains(&event), "{event:?} told twice");
-            assert!(!self.ended.contains(&Event::Closed), "{event:?} told after the end");
-            self.ended.push(event);
-        }
-        if let Some(at) = self.connection.poll_timeout() {
-            assert!(at > self.now || self.connection.state() != State::Closed);
-        }
-    }
-
-    fn check(&self) {
-        if let Err(rule) = self.connection.check_invariants() {
-            panic!("invariant broken: {rule}: {:?}", self.connection);
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -448,24 +108,143 @@ proptest! {
         for step in &steps {
             subject.step(step);
         }
-        subject.consume(usize::MAX);
-        subject.settle();
-        // Left alone, it comes to rest: timers may not fire for ever at one instant.
-        for _ in 0..200 {
-            let Some(at) = subject.connection.poll_timeout() else { break };
-            let before = subject.now;
-            subject.wait_until(at);
-            subject.settle();
-            if let Some(next) = subject.connection.poll_timeout() {
-                prop_assert!(next > before, "a timer that never advances");
-            }
-        }
+        subject.rest();
     }
 
     #[test]
     fn any_bytes_may_be_parsed(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         if let Ok(segment) = Segment::parse(&bytes) {
             prop_assert!(segment.payload.len() <= bytes.len() - 20);
+        }
+    }
+}
+
+const START: Instant = Instant::from_millis_const(100_000);
+const OURS: Seq = Seq(u32::MAX - 1_000);
+const THEIRS: Seq = Seq((1 << 31) - 1_000);
+const WINDOW: u32 = 60_000;
+
+/// One end of an open connection, with timestamps and SACK.
+fn adopted(here: Seq, there: Seq) -> Connection<Bytes> {
+    let adoption = Adoption {
+        snd_nxt: here,
+        rcv_nxt: there,
+        snd_wnd: WINDOW,
+        snd_scale: 0,
+        rcv_scale: 0,
+        mss: 1_460,
+        sack: true,
+        timestamps: Some(AdoptedTimestamps { last_sent: 1, at: START, ts_recent: 1 }),
+        rcv_adv: there + WINDOW,
+        rtt_hint: Some(Duration::from_millis(20)),
+    };
+    Connection::adopt(START, Config::default(), adoption)
+}
+
+/// What a stranger sends: anything.
+fn forged<'a>(rng: &mut Rng, seq: Seq, payload: &'a [u8]) -> Segment<'a> {
+    let bits = rng.next();
+    Segment {
+        src_port: 1,
+        dst_port: 2,
+        seq,
+        ack: (bits & 7 != 0).then_some(Seq(rng.next() as u32)),
+        flags: Flags {
+            syn: bits & 0x38 == 0x38,
+            rst: bits & 0xc0 == 0xc0,
+            fin: bits & 0x300 == 0x300,
+            ..Flags::default()
+        },
+        window: rng.next() as u16,
+        options: Options {
+            timestamps: (bits & 0x400 == 0)
+                .then_some(Timestamps { val: rng.next() as u32, ecr: rng.next() as u32 }),
+            ..Options::default()
+        },
+        payload,
+    }
+}
+
+/// Everything that `from` has to say goes to `to`; returns how many segments that were.
+fn pass(now: Instant, from: &mut Connection<Bytes>, to: &mut Connection<Bytes>) -> usize {
+    let mut count = 0;
+    while let Some(transmit) = from.poll_transmit(now) {
+        let mut bytes = vec![0; transmit.header_len() + transmit.payload_len()];
+        transmit.emit_header(1, 2, &mut bytes);
+        transmit.copy_payload(&mut bytes[transmit.header_len()..]);
+        to.handle_segment(now, &Segment::parse(&bytes).expect("our own segment"));
+        count += 1;
+    }
+    count
+}
+
+/// RFC 5961: 2^16 segments from a stranger who has not guessed a number in the window neither end the connection nor
+/// leave a trace in it, and each costs one answer at most.
+#[test]
+fn a_blind_stranger_changes_nothing() {
+    for seed in 0..4 {
+        let mut rng = Rng(seed);
+        let (mut victim, mut peer) = (adopted(OURS, THEIRS), adopted(THEIRS, OURS));
+        let (mut now, junk) = (START, [0x55; 1_460]);
+        for round in 0..1u32 << 16 {
+            let len = if rng.below(2) == 0 { 0 } else { 1 + rng.below(1_459) };
+            // Neither its first nor its last number lies in the window.
+            let gap = 1u64 << 32;
+            let outside = gap - u64::from(WINDOW) - 2 * junk.len() as u64 - 8;
+            let seq = THEIRS + WINDOW + 4 + (rng.next() % outside) as u32;
+            victim.handle_segment(now, &forged(&mut rng, seq, &junk[..len]));
+            let mut answers = 0;
+            while let Some(answer) = victim.poll_transmit(now) {
+                assert_eq!(
+                    (answer.seq, answer.ack, answer.payload_len()),
+                    (OURS, Some(THEIRS), 0),
+                    "seed {seed}"
+                );
+                answers += 1;
+            }
+            assert!(answers <= 1, "seed {seed}, segment {round}: {answers} answers");
+            now += Duration::from_micros(rng.next() % 100);
+        }
+        assert_eq!((victim.state(), victim.recv().len(), victim.poll_event()), (State::Established, 0, None));
+        victim.check_invariants().expect("invariants");
+        // Both directions go on as if nothing had been.
+        victim.send(Bytes::from_static(b"still")).expect("room");
+        peer.send(Bytes::from_static(b"here")).expect("room");
+        pass(now, &mut victim, &mut peer);
+        pass(now, &mut peer, &mut victim);
+        assert_eq!((victim.recv(), peer.recv()), (&b"here"[..], &b"still"[..]), "seed {seed}");
+    }
+}
+
+/// Two ends that find each other's segments odd do not go on telling each other so.
+#[test]
+fn two_ends_fall_silent() {
+    for seed in 0..2_000 {
+        let mut rng = Rng(seed);
+        let (mut one, mut other) = (adopted(OURS, THEIRS), adopted(THEIRS, OURS));
+        let mut now = START;
+        let junk = [0x55; 1_460];
+        let injected = 1 + rng.below(20);
+        for _ in 0..injected {
+            let len = rng.below(junk.len());
+            let near = (rng.next() % 4_000) as u32;
+            let (at, victim) = if rng.below(2) == 0 { (THEIRS, &mut one) } else { (OURS, &mut other) };
+            let mut segment = forged(&mut rng, at + near - 1_000, &junk[..len]);
+            segment.ack = segment.ack.map(|ack| if at == THEIRS { OURS } else { THEIRS } + ack.0 % 3);
+            victim.handle_segment(now, &segment);
+        }
+        let mut segments = 0;
+        loop {
+            let passed = pass(now, &mut one, &mut other) + pass(now, &mut other, &mut one);
+            segments += passed;
+            assert!(segments < 40 + 4 * injected, "seed {seed}: {segments} segments after {injected}");
+            if passed == 0 {
+                let next = [one.poll_timeout(), other.poll_timeout()].into_iter().flatten().min();
+                let Some(next) = next.filter(|at| *at < START + Duration::from_secs(60)) else { break };
+                now = if next > now { next } else { now };
+                one.handle_timeout(now);
+                other.handle_timeout(now);
+            }
         }
     }
 }

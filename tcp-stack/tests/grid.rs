@@ -250,7 +250,7 @@ fn network(pair: Pair, kind: Kind, seed: u64) -> (Network, Vec<Schedule>) {
         let ways = ["client > middle", "middle > client", "middle > server", "server > middle"];
         Wire::Through(Box::new(middle), Box::new(ways.map(|way| link(rng, way))))
     } else {
-        Wire::Direct(["client > server", "server > client"].map(|way| link(rng, way)))
+        Wire::Direct(Box::new(["client > server", "server > client"].map(|way| link(rng, way))))
     };
     (Network { client, server, wire }, schedules)
 }

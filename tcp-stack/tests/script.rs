@@ -102,6 +102,7 @@ stories! {
         live_peer_without_limit = "live-peer-without-limit";
         probe_is_one_number = "probe-is-one-number";
         tiny_peer_buffer = "tiny-peer-buffer";
+        probe_ahead_of_fin = "probe-ahead-of-fin";
         window_closed_over_flight = "window-closed-over-flight";
         zero_window_fin = "zero-window-fin";
         zero_window_limit = "zero-window-limit";
@@ -126,6 +127,7 @@ stories! {
         retransmission_timeout = "retransmission-timeout";
         sack_duplicate_acks = "sack-duplicate-acks";
         timeout_into_small_window = "timeout-into-small-window";
+        timeout_with_new_bytes_in_flight = "timeout-with-new-bytes-in-flight";
     }
     rack {
         late_is_not_lost = "late-is-not-lost";
@@ -167,6 +169,7 @@ stories! {
         outdated_after_24_days = "outdated-after-24-days";
         paws = "paws";
         peers_clock_wraps = "peers-clock-wraps";
+        echo_of_a_lost_ack = "echo-of-a-lost-ack";
         round_trip_by_timestamps = "round-trip-by-timestamps";
         timestamps_of_gaps = "timestamps-of-gaps";
     }

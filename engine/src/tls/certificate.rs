@@ -70,6 +70,7 @@ impl<'a> Certificate<'a> {
         let signed = Signed::from_der(der)?;
         // Its content is the body of a SEQUENCE, but the type parses with the header, which is where it stands in `der`.
         let tbs = Tbs::from_der(tbs_bytes(der)?)?;
+        tbs.serial.tag().assert_eq(Tag::Integer)?;
         Ok(Self { tbs, signed, der })
     }
 

@@ -16,8 +16,8 @@ use crate::log::event::CertificateInfo;
 /// Names of a certificate that are listed; some have tens of thousands.
 const MAX_NAMES: usize = 100;
 
-/// `None`: not a certificate.
-pub(super) fn certificate(der: &[u8]) -> Option<CertificateInfo> {
+/// A certificate in DER as the log tells it; at most 100 names. `None`: not a certificate.
+pub fn certificate(der: &[u8]) -> Option<CertificateInfo> {
     let parsed = Certificate::parse(der).ok()?;
     let alt_names = match parsed.decode_extension::<SubjectAltName>(oid::SUBJECT_ALT_NAME) {
         Some(Ok(SubjectAltName(names))) => names.iter().filter_map(alt_name).take(MAX_NAMES).collect(),

@@ -25,6 +25,7 @@ mod wire;
 pub use alert::{alert_record, description};
 pub use client_hello::{ClientHello, Peek, peek};
 pub use context::{CaFiles, RootFile, SetupError, TlsContext, TlsSettings};
+pub use describe::certificate as describe_certificate;
 pub(crate) use describe::name as describe_name;
 pub use handshake::{Failure, Handshake, HandshakeReport, Input, Outcome, Step};
 pub use provider::Provider;

@@ -297,9 +297,12 @@ impl<P: Payload> Connection<P> {
         self.state = if self.snd.fin { State::FinWait1 } else { State::Established };
     }
 
-    /// The round trip of our SYN, if it was sent once; else by its timestamp.
+    /// The round trip of our SYN, if it was sent once; else by its timestamp, unless that is the one of a SYN before
+    /// (see `Connection::take_round_trip`).
     fn take_first_round_trip(&mut self, now: Instant, segment: &Segment<'_>) {
+        let last_sent = self.snd.last_sent;
         let echo = self.clock.zip(segment.options.timestamps);
+        let echo = echo.filter(|(clock, peer)| !clock.is_before(peer.ecr, last_sent));
         let sample = match self.snd.syn_sent.take() {
             Some(sent) => Some(elapsed(sent, now)),
             None => echo.and_then(|(clock, peer)| clock.round_trip(now, peer.ecr)),

@@ -130,7 +130,8 @@ impl<P: Payload> Connection<P> {
             None => self.new_piece(now, limit),
             // F-RTO, step 1: no more than the first until an answer is here.
             Some((_, false)) if self.recovery.frto == Frto::Head => None,
-            Some((lost, _)) => self.lost_piece(now, lost, limit),
+            // RFC 6298 5.4: the first is sent when the timer expires, whatever else has just left.
+            Some((lost, _)) => self.lost_piece(now, lost, limit, self.recovery.frto == Frto::Head),
         }
     }
 
@@ -151,7 +152,7 @@ impl<P: Payload> Connection<P> {
     }
 
     /// A lost segment, or what fits of it by now.
-    fn lost_piece(&mut self, now: Instant, lost: Lost, limit: u32) -> Option<Piece> {
+    fn lost_piece(&mut self, now: Instant, lost: Lost, limit: u32, timed_out: bool) -> Option<Piece> {
         let pipe = self.pipe();
         let room = (self.snd.una + self.snd.wnd).since_or_zero(lost.seq);
         let mut piece = self.repeat(lost, limit, Kind::Again);
@@ -161,7 +162,7 @@ impl<P: Payload> Connection<P> {
         }
         if piece.span() <= room {
             let cwnd = self.congestion.window();
-            if pipe == 0 || pipe.saturating_add(piece.span()) <= cwnd {
+            if timed_out || pipe == 0 || pipe.saturating_add(piece.span()) <= cwnd {
                 if !self.may_leave(now) {
                     return None;
                 }

@@ -25,6 +25,10 @@ pub trait Host {
     fn is_done(&self) -> bool;
     /// The longest that a frame has been under way from here to the peer and back.
     fn note_path(&mut self, _round_trip: Duration) {}
+    /// It has stalled by a known fault of its own.
+    fn is_at_fault(&self, _now: Instant) -> bool {
+        false
+    }
     fn describe(&self) -> String;
 }
 
@@ -130,6 +134,8 @@ pub struct Smoltcp {
     handle: SocketHandle,
     device: Queues,
     opened: bool,
+    /// When it sent more than a probe last.
+    moved_at: Instant,
     pub app: App,
 }
 
@@ -165,7 +171,7 @@ impl Smoltcp {
         }
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
-        Smoltcp { interface, sockets, handle, device, opened: false, app }
+        Smoltcp { interface, sockets, handle, device, opened: false, moved_at: Instant::ZERO, app }
     }
 
     pub fn listen(mut self, here: End) -> Self {
@@ -187,6 +193,12 @@ impl Smoltcp {
     fn run_app(&mut self, now: Instant) {
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(self.handle);
         let app = &mut self.app;
+        // smoltcp drops what is not read when its socket closes by itself: the slow hurry up once all is here.
+        let all_here = matches!(
+            socket.state(),
+            tcp::State::CloseWait | tcp::State::LastAck | tcp::State::Closing | tcp::State::TimeWait
+        );
+        app.slow_read = if all_here { 0 } else { app.slow_read };
         while socket.can_recv() {
             let taken = socket.recv(|bytes| {
                 let taken = app.take(now, bytes);
@@ -228,7 +240,17 @@ impl Host for Smoltcp {
         self.interface.poll(now, &mut self.device, &mut self.sockets);
         self.run_app(now);
         self.interface.poll(now, &mut self.device, &mut self.sockets);
-        self.device.outgoing.drain(..).collect()
+        let frames: Vec<_> = self.device.outgoing.drain(..).collect();
+        if frames.iter().filter_map(|frame| frame::segment_of(frame)).any(|segment| segment.seq_len() > 1) {
+            self.moved_at = now;
+        }
+        frames
+    }
+
+    /// smoltcp 0.14 may go on to probe a window that has opened long ago, and not send again what is missing.
+    fn is_at_fault(&self, now: Instant) -> bool {
+        self.sockets.get::<tcp::Socket<'_>>(self.handle).send_queue() > 1
+            && now - self.moved_at > Duration::from_secs(1_000)
     }
 
     fn next_poll(&mut self, now: Instant) -> Option<Instant> {

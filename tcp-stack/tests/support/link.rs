@@ -66,6 +66,7 @@ pub struct Link {
     in_flight: BTreeMap<(Instant, u64), Vec<u8>>,
     sent: u64,
     bad: bool,
+    last_at: Instant,
     /// When the frames sent so far will have left.
     busy_until: Instant,
     /// Longest time that a frame has been under way, those in flight included.
@@ -81,6 +82,7 @@ impl Link {
             in_flight: BTreeMap::new(),
             sent: 0,
             bad: false,
+            last_at: Instant::ZERO,
             busy_until: Instant::ZERO,
             slowest: Duration::ZERO,
         }
@@ -119,6 +121,9 @@ impl Link {
             self.busy_until = leaves;
         }
         let is_ack = !frame::has_payload(frame);
+        // A burst of losses does not wait for frames.
+        self.bad &= now - self.last_at < super::ms(1_000);
+        self.last_at = now;
         let burst_loss = quality.burst.map_or(0, |burst| self.burst_loss(burst));
         let losses = [quality.loss, burst_loss, if is_ack { quality.ack_loss } else { 0 }];
         if losses.into_iter().any(|loss| self.rng.chance(loss)) {

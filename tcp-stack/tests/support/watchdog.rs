@@ -30,9 +30,10 @@ const SLACK: Duration = Duration::from_millis(2);
 /// A segment that takes sequence numbers and was sent once.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
+    start: Seq,
     end: Seq,
     at: Instant,
-    /// Something was sent again since: its acknowledgement times nothing (Karn's algorithm).
+    /// It was sent again (Karn's algorithm), or was a probe: its acknowledgement times nothing.
     tainted: bool,
 }
 
@@ -46,6 +47,8 @@ pub struct Wishes {
     /// What the connection says of itself: told if the test fails, not used.
     #[allow(dead_code, reason = "for the failure's text")]
     rto: Duration,
+    #[allow(dead_code, reason = "for the failure's text")]
+    next_timer: Option<Instant>,
 }
 
 impl Wishes {
@@ -56,6 +59,7 @@ impl Wishes {
             readable: connection.recv().len(),
             limit,
             rto: connection.stats().rto,
+            next_timer: connection.poll_timeout(),
         }
     }
 }
@@ -69,6 +73,8 @@ pub struct Watchdog {
     edge: Seq,
     /// Sequence and acknowledgement number of the segment that `edge` came from.
     window_from: Option<(Seq, Seq)>,
+    /// A segment less than a unit of our window beyond it: whether its window counts, a capture does not show.
+    doubtful: Option<Seq>,
     largest_window: u32,
     /// Shifts of the window field that we and the peer have offered.
     our_offer: Option<u8>,
@@ -78,6 +84,7 @@ pub struct Watchdog {
     /// Longest round trip that was, or can have been, measured.
     longest: Duration,
     timed: bool,
+    sample_from: Option<Seq>,
     syn_lost: bool,
     /// Retransmissions that had to wait for a timer, since a round trip could be timed last.
     backoff: u32,
@@ -95,9 +102,8 @@ pub struct Watchdog {
     /// Receiving: since when an acknowledgement is owed, and what was promised last.
     owed_since: Option<Instant>,
     rcv_nxt: Option<Seq>,
-    /// TS.Recent, and a value of our clock with its time.
+    /// TS.Recent.
     peer_clock: Option<u32>,
-    our_clock: Option<(u32, Instant)>,
     our_edge: Option<Seq>,
     promised: u32,
     largest_payload: u32,
@@ -113,6 +119,7 @@ impl Watchdog {
             nxt: Seq(0),
             edge: Seq(0),
             window_from: None,
+            doubtful: None,
             largest_window: 0,
             our_offer: None,
             peer_offer: None,
@@ -120,6 +127,7 @@ impl Watchdog {
             flight: VecDeque::new(),
             longest: Duration::ZERO,
             timed: false,
+            sample_from: None,
             syn_lost: false,
             backoff: 0,
             probes: 0,
@@ -130,7 +138,6 @@ impl Watchdog {
             owed_since: None,
             rcv_nxt: None,
             peer_clock: None,
-            our_clock: None,
             our_edge: None,
             promised: u32::MAX,
             largest_payload: 536,
@@ -180,16 +187,15 @@ impl Watchdog {
             self.our_offer = segment.options.window_scale;
             self.note_mss(segment);
         }
-        if let Some(timestamps) = segment.options.timestamps {
-            self.our_clock = Some((timestamps.val, now));
-        }
         let Some(una) = self.una.filter(|_| segment.seq_len() > 0) else { return };
         let probe = !segment.flags.syn && segment.end().after(self.edge);
         self.probes = if probe { self.probes + 1 } else { 0 };
         let again = segment.seq.before(self.nxt);
         if again {
             self.syn_lost |= segment.flags.syn;
-            self.flight.iter_mut().for_each(|sent| sent.tainted = true);
+            let (from, to) = (segment.seq, segment.end());
+            let sent_again = |sent: &&mut Sent| sent.end.after(from) && sent.start.before(to);
+            self.flight.iter_mut().filter(sent_again).for_each(|sent| sent.tainted = true);
         }
         if segment.seq.at_or_before(una) {
             // Nothing has arrived that could be the cause, or a timer must have been due.
@@ -200,8 +206,9 @@ impl Watchdog {
             self.backoff += u32::from(again && !probe && by_timer);
         }
         if segment.end().after(self.nxt) {
+            let (start, tainted) = (self.nxt, again || probe);
             self.nxt = segment.end();
-            self.flight.push_back(Sent { end: self.nxt, at: now, tainted: again });
+            self.flight.push_back(Sent { start, end: self.nxt, at: now, tainted });
         }
         self.restarted = now;
         self.closed_since = None;
@@ -213,38 +220,63 @@ impl Watchdog {
         if segment.flags.rst {
             return;
         }
+        let acceptable = self.is_acceptable(segment);
         if segment.flags.syn {
             if self.window_from.is_none() {
                 self.peer_offer = segment.options.window_scale;
                 self.note_mss(segment);
                 self.largest_window = self.largest_window.max(u32::from(segment.window));
             }
-        } else if segment.seq_len() > 0 {
+        } else if segment.seq_len() > 0 && self.is_possible(segment.ack) {
             self.owed_since.get_or_insert(now);
             self.largest_payload = self.largest_payload.max(segment.payload.len() as u32);
             self.peer_closed |= segment.flags.fin;
         }
-        // RFC 7323 5.3: a segment with an old timestamp is dropped with its acknowledgement.
-        if let Some(timestamps) = segment.options.timestamps {
-            if self.peer_clock.is_some_and(|recent| Seq(timestamps.val).before(Seq(recent))) {
-                return;
-            }
-            if self.rcv_nxt.is_none_or(|nxt| segment.seq.at_or_before(nxt)) && !segment.flags.syn {
-                self.peer_clock = Some(timestamps.val);
-            }
+        if !acceptable {
+            return;
         }
-        // RFC 9293 3.10.7.4: a segment outside the window is dropped with its acknowledgement.
         let rcv_nxt = self.rcv_nxt.unwrap_or(segment.seq);
-        let is_old = segment.seq_len() > 0 && segment.end().at_or_before(rcv_nxt);
-        let is_beyond = self.our_edge.is_some_and(|edge| segment.seq.after(edge.later(rcv_nxt)));
+        let beyond = self.our_edge.map_or(0, |edge| segment.end().since_or_zero(edge.later(rcv_nxt)));
+        if segment.seq_len() > 0 && beyond > 0 && beyond <= 1 << self.scales().0 {
+            self.doubtful = Some(segment.end());
+        }
         if segment.seq.at_or_before(rcv_nxt) {
             // What lies beyond the window was taken only if our next ACK says so.
             let taken = self.our_edge.map_or(segment.end(), |edge| segment.end().earlier(edge));
             self.rcv_nxt = Some(rcv_nxt.later(taken));
         }
-        if let (Some(ack), Some(una), false) = (segment.ack, self.una, is_old || is_beyond) {
+        if let (Some(ack), Some(una)) = (segment.ack, self.una) {
             self.acknowledged(now, segment, ack, una);
         }
+    }
+
+    /// Whether a segment's acknowledgement counts: it is neither older than one that came (RFC 7323 5.3) nor
+    /// outside the window (RFC 9293 3.10.7.4).
+    fn is_acceptable(&mut self, segment: &Segment<'_>) -> bool {
+        if let Some(timestamps) = segment.options.timestamps {
+            if self.peer_clock.is_some_and(|recent| Seq(timestamps.val).before(Seq(recent))) {
+                return false;
+            }
+            if self.rcv_nxt.is_none_or(|nxt| segment.seq.at_or_before(nxt)) && !segment.flags.syn {
+                self.peer_clock = Some(timestamps.val);
+            }
+        }
+        let Some(nxt) = self.rcv_nxt else { return true };
+        let is_old =
+            if segment.seq_len() > 0 { segment.end().at_or_before(nxt) } else { segment.seq.before(nxt) };
+        let Some(edge) = self.our_edge.filter(|_| !is_old) else { return !is_old };
+        let beyond = segment.seq.since_or_zero(edge.later(nxt));
+        if beyond > 0 && beyond <= 1 << self.scales().0 {
+            self.doubtful = Some(segment.seq);
+        }
+        beyond == 0
+    }
+
+    /// RFC 5961 5.2: the answer to a segment with another ACK is limited.
+    fn is_possible(&self, ack: Option<Seq>) -> bool {
+        let possible =
+            |una: Seq, ack: Seq| ack.at_or_after(una - self.largest_window) && ack.at_or_before(self.nxt);
+        self.una.zip(ack).is_none_or(|(una, ack)| possible(una, ack))
     }
 
     fn acknowledged(&mut self, now: Instant, segment: &Segment<'_>, ack: Seq, una: Seq) {
@@ -253,21 +285,20 @@ impl Watchdog {
         }
         if ack.after(una) {
             self.una = Some(ack);
-            // RFC 7323 4: the echo of our clock times a round trip even if something was sent again.
-            if let (Some(echo), Some((val, at))) = (segment.options.timestamps, self.our_clock) {
-                let echoed = at.total_micros() + i64::from(echo.ecr.wrapping_sub(val) as i32) * 1_000;
-                let sample = Duration::from_micros((now.total_micros() - echoed).max(0) as u64);
-                self.longest = self.longest.max(sample);
-            }
             self.restarted = now;
             self.timer_from = now;
-            while let Some(sent) = self.flight.front().copied().filter(|sent| sent.end.at_or_before(ack)) {
-                self.flight.pop_front();
-                if !sent.tainted {
-                    self.longest = self.longest.max(now - sent.at);
-                    (self.timed, self.backoff) = (true, 0);
-                }
+            let arrived = self.flight.iter().take_while(|sent| sent.end.at_or_before(ack)).count();
+            // What was sent once may have waited at the receiver for what was sent again.
+            let once = !self.flight.range(..arrived).any(|sent| sent.tainted);
+            // RFC 6298 3: one sample for each round trip is enough.
+            let new = self.sample_from.is_none_or(|from| ack.after(from));
+            if once && new {
+                self.sample_from = Some(self.nxt);
+                let first = self.flight.front().map_or(now, |sent| sent.at);
+                self.longest = self.longest.max(now - first);
+                (self.timed, self.backoff) = (true, 0);
             }
+            self.flight.drain(..arrived);
         } else if segment.options.sack[0].is_some() {
             // RFC 8985 7.2: probes and timer are scheduled again when something is newly SACKed.
             self.restarted = now;
@@ -278,6 +309,7 @@ impl Watchdog {
             let scale = if segment.flags.syn { 0 } else { self.scales().1 };
             let window = u32::from(segment.window) << scale;
             self.window_from = Some((segment.seq, ack));
+            self.doubtful = self.doubtful.filter(|seq| seq.after(segment.seq));
             self.edge = ack + window;
             self.largest_window = self.largest_window.max(window);
         }
@@ -289,7 +321,7 @@ impl Watchdog {
         let pending = self.pending();
         if pending == 0 || !self.is_idle() {
             self.closed_since = None;
-        } else if self.window() >= self.worthwhile().min(pending) {
+        } else if self.window() >= self.worthwhile().min(pending) && self.doubtful.is_none() {
             self.fail(now, "bytes are queued, nothing is in flight, the window is open");
         } else {
             self.closed_since.get_or_insert(now);
@@ -364,11 +396,11 @@ impl Watchdog {
         self.mss.unwrap_or(536).max(88).min(self.largest_window.div_ceil(2)).max(1)
     }
 
-    /// Longest that the retransmission timer can run. No sample exceeds `longest`, so that neither SRTT does
-    /// nor RTTVAR half of it (RFC 6298 2).
+    /// Longest that the retransmission timer can run. No sample exceeds `longest`; SRTT + 4 RTTVAR comes to 3.52
+    /// times as much at most, after that longest sample and two that are next to nothing (RFC 6298 2).
     fn timeout(&self) -> Duration {
         let first = if self.syn_lost { RTO_AFTER_LOST_SYN } else { RTO_INITIAL };
-        let base = (self.longest * 3).max(if self.timed { RTO_MIN } else { first });
+        let base = (self.longest * 18 / 5).max(if self.timed { RTO_MIN } else { first });
         Duration::from_micros(base.total_micros().saturating_mul(1 << (self.backoff + self.probes).min(20)))
             .min(RTO_MAX)
     }
@@ -394,7 +426,14 @@ pub fn a_watchdog_barks() {
         rcv_adv: Seq(15_000),
         rtt_hint: None,
     };
-    let idle = Wishes { state: State::Established, queued: 0, readable: 0, limit: 10_000, rto: RTO_MIN };
+    let idle = Wishes {
+        state: State::Established,
+        queued: 0,
+        readable: 0,
+        limit: 10_000,
+        rto: RTO_MIN,
+        next_timer: None,
+    };
     let segment = |seq, ack, payload| Segment {
         src_port: 1,
         dst_port: 2,

@@ -1,0 +1,9 @@
+//! A server's certificate in words.
+
+use wireglass::tls::describe_certificate;
+
+pub fn run(data: &[u8]) {
+    let Some(info) = describe_certificate(data) else { return };
+    assert!(info.alt_names.len() <= 100);
+    assert_eq!(info.fingerprint.len(), 59, "SHA-1 in hexadecimal with colons");
+}

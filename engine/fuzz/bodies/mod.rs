@@ -1,0 +1,12 @@
+//! What the fuzz targets check. Each body takes any bytes and panics if something is wrong with what becomes of
+//! them. The targets of libFuzzer run them, and `tests/fuzz_corpus.rs` does without it.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each target uses its body")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is what a fuzzer looks for")]
+
+pub mod certificate;
+pub mod client_hello;
+pub mod fragments;
+pub mod http;
+pub mod http1;
+pub mod http2;
+pub mod packet;
