@@ -100,6 +100,7 @@ stories! {
     }
     persist {
         live_peer_without_limit = "live-peer-without-limit";
+        probe_is_one_number = "probe-is-one-number";
         tiny_peer_buffer = "tiny-peer-buffer";
         window_closed_over_flight = "window-closed-over-flight";
         zero_window_fin = "zero-window-fin";

@@ -216,7 +216,9 @@ impl<P: Payload> Connection<P> {
         self.note_limit(now, if congested { Limit::Congestion } else { Limit::Receiver });
         if self.flight.is_empty() {
             if probe {
-                return Some(self.piece(point, pending.min(1), Kind::WindowProbe));
+                // One number: the last byte's FIN waits.
+                let piece = self.piece(point, pending.min(1), Kind::WindowProbe);
+                return Some(Piece { fin: piece.fin && pending == 0, ..piece });
             }
             self.wait_for_window(now);
         }
