@@ -8,6 +8,7 @@ use crate::log::LogSender;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::secrets::Secrets;
+use crate::survey::Station;
 use crate::tls::TlsContext;
 use crate::worker::{Parts, Steering};
 
@@ -66,6 +67,7 @@ impl Assembly {
                 held_frames: self.held_frames,
                 leg_bytes: self.leg_bytes,
                 epoch: self.epoch,
+                station: Station::default(),
             },
         );
         Ok((pool, parts.collect()))

@@ -111,6 +111,22 @@ reasons! {
 }
 
 reasons! {
+    /// What became of a message that a TCP segment of an intercepted port was too big for the path (ICMP "fragmentation needed",
+    /// ICMPv6 "packet too big").
+    PathMessage {
+        Lowered = "too_big.lowered", "The leg sends smaller segments from now on.";
+        Known = "too_big.known", "The leg's segments are as small as that already, or as small as they may get.";
+        OutOfWindow = "too_big.out_of_window", "The number that it quotes is not one in flight: late, or forged.";
+        TooOften = "too_big.too_often", "The leg's size was lowered as often as may be within one flight.";
+        WrongSide = "too_big.wrong_side", "It came from the end that is said to have sent the segment.";
+        NoLeg = "too_big.no_leg", "Passed on: no flow that is terminated here sent the segment.";
+        NotSmaller = "too_big.not_smaller", "Passed on: what it says would fit is not smaller than what it quotes.";
+        BelowMinimum = "too_big.below_minimum", "Passed on: less than every IPv6 link carries.";
+        Malformed = "too_big.malformed", "Passed on: its checksum is wrong, it quotes too little, or it goes to another host than it quotes.";
+    }
+}
+
+reasons! {
     /// Why the HTTP reader of a decrypted flow turned itself off. The flow itself goes on untouched.
     InspectorOff {
         NotHttp = "http.not_http", "The first bytes of the plaintext are not HTTP.";
@@ -133,6 +149,7 @@ mod tests {
     fn codes_are_unique_and_index_their_own_place() {
         let mut codes: Vec<_> = Reason::ALL.iter().map(|r| r.code()).collect();
         codes.extend(PacketDrop::ALL.iter().map(|r| r.code()));
+        codes.extend(PathMessage::ALL.iter().map(|r| r.code()));
         codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
         let n = codes.len();
         codes.sort_unstable();

@@ -121,8 +121,12 @@ impl Summary<'_> {
             None => writeln!(f, ", no statistics")?,
         }
         match self.config.metrics.listen {
-            Some(address) => writeln!(f, "  metrics at http://{address}/metrics"),
-            None => writeln!(f, "  no metrics"),
+            Some(address) => writeln!(f, "  metrics at http://{address}/metrics")?,
+            None => writeln!(f, "  no metrics")?,
+        }
+        match &self.config.control.socket {
+            Some(socket) => writeln!(f, "  `wireglass flows` through {}", socket.display()),
+            None => writeln!(f, "  no control socket"),
         }
     }
 }

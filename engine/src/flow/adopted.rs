@@ -204,7 +204,13 @@ impl Adopted {
         }
     }
 
-    fn is_handshaking(&self) -> bool {
+    /// Client's and server's.
+    pub(super) fn legs(&self) -> (&Leg, &Leg) {
+        (&self.client, &self.server)
+    }
+
+    /// The handshakes are under way.
+    pub(super) fn is_handshaking(&self) -> bool {
         matches!(self.tls, Tls::Handshake(..) | Tls::AtPool(_))
     }
 
@@ -212,7 +218,8 @@ impl Adopted {
         matches!(self.tls, Tls::Relay(_) | Tls::Plain)
     }
 
-    fn leg(&mut self, side: Side) -> &mut Leg {
+    /// The leg towards an end.
+    pub(super) fn leg(&mut self, side: Side) -> &mut Leg {
         match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,

@@ -41,11 +41,16 @@ impl Hearing {
         segment: &Segment<'_>,
     ) -> Heard {
         let holding = self.client.waiting();
-        match from {
-            Side::Client => self.client.handle_segment(fx, holding, segment),
-            Side::Server => self.server.handle_segment(fx, holding, segment),
-        }
+        self.leg(from).handle_segment(fx, holding, segment);
         self.listen(fx)
+    }
+
+    /// The leg towards an end.
+    pub(super) fn leg(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
     }
 
     /// Runs what is due.
@@ -67,6 +72,11 @@ impl Hearing {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let legs = earlier(self.client.poll_timeout(), self.server.poll_timeout());
         earlier(legs, Some(self.deadline))
+    }
+
+    /// Client's and server's.
+    pub(super) fn legs(&self) -> (&Leg, &Leg) {
+        (&self.client, &self.server)
     }
 
     /// Both legs, as they are.

@@ -1,12 +1,12 @@
 //! One leg of an adopted flow: a TCP connection and the headers that its segments wear.
 
 use bytes::Bytes;
-use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Segment, State};
+use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Segment, State, TooBig};
 
 use super::effects::{Effects, Limits};
 use crate::driver::Frame;
-use crate::packet::Template;
-use crate::reason::PacketDrop;
+use crate::packet::{Template, TooBigMessage};
+use crate::reason::{PacketDrop, PathMessage};
 use crate::side::Side;
 
 /// Room over `buffer_bytes` for what one call may add: TLS turns at most one more record's worth out than it is given.
@@ -19,6 +19,10 @@ const PATIENCE_WHEN_SHORT: Duration = Duration::from_secs(10);
 /// Our TIME-WAIT only answers repeated FINs; the endpoints keep their own (RFC 9293 3.6.1).
 const TIME_WAIT: Duration = Duration::from_secs(5);
 
+/// Segment sizes below which no path brings us: a packet of 552 bytes over IPv4, as Linux does, and of the 1280 that every link
+/// carries over IPv6 (RFC 8200 5).
+const PATH_FLOOR: [u16; 2] = [512, 1220];
+
 /// The engine as the other end of `towards`.
 pub(super) struct Leg {
     /// The connection.
@@ -27,8 +31,8 @@ pub(super) struct Leg {
     towards: Side,
     /// Bytes that may be received and not taken, and that may be queued.
     limit: usize,
-    /// Retransmissions and timeouts that have been counted.
-    counted: (u32, u32),
+    /// Retransmissions, timeouts and black holes that have been counted.
+    counted: (u32, u32, u32),
 }
 
 impl Leg {
@@ -40,6 +44,7 @@ impl Leg {
         adoption: Adoption,
         limits: &Limits,
     ) -> Self {
+        let path_floor = PATH_FLOOR[usize::from(template.ip_header_len() == 40)];
         let config = Config {
             send_limit: 2 * limits.buffer_bytes + SEND_SLACK,
             recv_limit: limits.buffer_bytes,
@@ -48,11 +53,12 @@ impl Leg {
             fin_wait_2: Some(HALF_CLOSED),
             // A peer that keeps its window closed keeps our memory; the flow's idle time does not see it, as it answers.
             zero_window_timeout: Some(limits.idle_time),
+            path_floor,
             challenge_key: limits.challenge_key,
             ..Config::default()
         };
         let tcp = Connection::adopt(now, config, adoption);
-        Self { tcp, template, towards, limit: limits.buffer_bytes, counted: (0, 0) }
+        Self { tcp, template, towards, limit: limits.buffer_bytes, counted: (0, 0, 0) }
     }
 
     /// Queues bytes for the peer. False: it takes none any more, or more than it may hold.
@@ -123,6 +129,23 @@ impl Leg {
         self.tcp.poll_timeout()
     }
 
+    /// A router says that a segment of ours was too big.
+    pub(super) fn handle_too_big<E: Effects>(&mut self, fx: &mut E, message: &TooBigMessage) -> PathMessage {
+        let verdict = self.tcp.handle_packet_too_big(fx.now(), message.seq, message.mss);
+        let in_window = matches!(verdict, TooBig::Lowered | TooBig::Known);
+        if in_window && message.mss < PATH_FLOOR[0] {
+            // As Linux does: no smaller segments, so they have to be cut on the way.
+            self.template.allow_fragments();
+        }
+        self.transmit(fx);
+        match verdict {
+            TooBig::Lowered => PathMessage::Lowered,
+            TooBig::Known => PathMessage::Known,
+            TooBig::OutOfWindow => PathMessage::OutOfWindow,
+            TooBig::TooOften => PathMessage::TooOften,
+        }
+    }
+
     /// Sends every segment that may be sent now. Without a frame for one, it is lost as on the way, and TCP repeats it.
     pub(super) fn transmit<E: Effects>(&mut self, fx: &mut E) {
         let head = self.template.header_len();
@@ -145,10 +168,11 @@ impl Leg {
             fx.send(self.towards, frame);
         }
         let stats = self.tcp.stats();
-        let (retransmits, timeouts) =
-            std::mem::replace(&mut self.counted, (stats.retransmits, stats.rto_events));
+        let now = (stats.retransmits, stats.rto_events, stats.black_holes);
+        let (retransmits, timeouts, black_holes) = std::mem::replace(&mut self.counted, now);
         fx.counters().retransmits.add((stats.retransmits - retransmits).into());
         fx.counters().tcp_timeouts.add((stats.rto_events - timeouts).into());
+        fx.counters().tcp_black_holes.add((stats.black_holes - black_holes).into());
     }
 }
 

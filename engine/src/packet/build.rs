@@ -68,6 +68,13 @@ impl Template {
         self.bytes[at] = least.max(self.bytes[at]);
     }
 
+    /// From now on routers may fragment what is sent (IPv4; an IPv6 packet has no such bit).
+    pub fn allow_fragments(&mut self) {
+        if self.ip_header_len() == 20 {
+            self.bytes[usize::from(self.l3) + 6] &= !0x40;
+        }
+    }
+
     /// Source and destination port.
     pub fn ports(&self) -> (u16, u16) {
         (self.source_port, self.destination_port)

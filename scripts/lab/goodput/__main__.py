@@ -117,7 +117,7 @@ testpmd's lcore, the bridge's receive processing (RPS). Offloads are off everywh
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, with machine, versions and commit")
     parser.add_argument("--loss", type=float, nargs="+", metavar="PERCENT", help="default: 0 0.1 1 3")
     parser.add_argument("--rtt", type=float, nargs="+", metavar="MS", help="default: 0 10 40")
-    parser.add_argument("--mbits", type=float, default=500, help="rate of the line without delay; default: 500")
+    parser.add_argument("--mbits", type=float, default=200, help="rate of the line without delay; default: 200")
     parser.add_argument("--delay-mbits", type=float, default=100, help="rate of the lines with a delay; default: 100")
     parser.add_argument("--fast-loss", action="store_true", help="lose frames also where nothing limits the rate")
     parser.add_argument("--sides", nargs="+", choices=["client", "server"], default=["client", "server"],

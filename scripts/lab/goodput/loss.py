@@ -25,10 +25,8 @@ class Loss:
 
     def __enter__(self):
         if self.parts:
-            if self.hook == "egress" and self.host.run("ip", "link", "show", HOLE, check=False).returncode != 0:
-                self.host.ip("link", "add", HOLE, "type", "veth", "peer", "name", "bottom")
-                for end in (HOLE, "bottom"):
-                    self.host.ip("link", "set", end, "up")
+            if self.hook == "egress":
+                self._open_hole()
             self.host.run("nft", "-f", "-", stdin=_RULES.format(
                 hook=self.hook, port=self.port, parts=self.parts, verdict=self.verdict).encode())
         return self
@@ -36,6 +34,16 @@ class Loss:
     def __exit__(self, *_):
         if self.parts:
             run(self.host.argv("nft", "delete", "table", "netdev", "loss"), check=False)
+            if self.hook == "egress":
+                self.host.ip("link", "set", self.port, "gso_max_segs", 65535)
+
+    def _open_hole(self):
+        # The hook stands before the kernel cuts its batches of up to 64 KB into frames: one segment at a time.
+        self.host.ip("link", "set", self.port, "gso_max_segs", 1)
+        if self.host.run("ip", "link", "show", HOLE, check=False).returncode != 0:
+            self.host.ip("link", "add", HOLE, "type", "veth", "peer", "name", "bottom")
+            for end in (HOLE, "bottom"):
+                self.host.ip("link", "set", end, "up")
 
     def lost(self):
         """Frames lost so far."""
