@@ -14,7 +14,8 @@
 //! Segments are parsed and emitted without IP header and checksum; both belong to the caller.
 //!
 //! Not done, on purpose: the urgent pointer (urgent bytes are delivered in line, RFC 6093), Nagle (a relay
-//! must not add delay), ECN (declined: never offered, never accepted, marks ignored), TCP Fast Open (payload of a SYN is left for the peer to send again).
+//! must not add delay), ECN (declined: never offered, never accepted, marks ignored), TCP Fast Open (payload of
+//! a SYN is left for the peer to send again).
 #![forbid(unsafe_code)]
 // Clocks, sockets, threads and randomness: the list is in clippy.toml.
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
