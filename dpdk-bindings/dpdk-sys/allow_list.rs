@@ -43,6 +43,15 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "rte_version",
 ];
 
+/// What the feature `ring` adds.
+pub(crate) const RING_FUNCTIONS: &[&str] = &["rte_eth_from_rings", "rte_ring_create", "rte_ring_free"];
+
 /// Constants: those that bindgen can evaluate itself, and all that the shim evaluates for it.
-pub(crate) const CONSTANTS: &[&str] =
-    &["LCORE_ID_ANY", "RTE_ETH_NAME_MAX_LEN", "RTE_MAX_ETHPORTS", "RTE_PKTMBUF_HEADROOM", "SHIM_.*"];
+pub(crate) const CONSTANTS: &[&str] = &[
+    "LCORE_ID_ANY",
+    "RING_F_.*",
+    "RTE_ETH_NAME_MAX_LEN",
+    "RTE_MAX_ETHPORTS",
+    "RTE_PKTMBUF_HEADROOM",
+    "SHIM_.*",
+];

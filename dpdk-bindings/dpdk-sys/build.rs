@@ -20,6 +20,7 @@ fn main() {
     println!("cargo::rerun-if-changed=allow_list.rs");
     println!("cargo::rerun-if-changed=shim");
     let link_static = env::var_os("CARGO_FEATURE_STATIC").is_some();
+    let ring = env::var_os("CARGO_FEATURE_RING").is_some();
     let dpdk = pkg_config::Config::new()
         .atleast_version(OLDEST)
         .cargo_metadata(false)
@@ -40,29 +41,34 @@ fn main() {
     // All of the flags: DPDK's inline functions need `-include rte_config.h` and the `-march` it was built with.
     let cflags = pkg_config(&["--cflags", "libdpdk"]);
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
-    generate_bindings(&cflags, &out);
+    generate_bindings(&cflags, &out, ring);
     compile_shim(&cflags);
 
     println!("cargo::rustc-link-search=native={}", pkg_config(&["--variable=libdir", "libdpdk"]).concat());
     if link_static {
         link_whole_archives(&pkg_config(&["--static", DIRECT_ONLY, "--libs", "libdpdk"]));
     } else {
-        // No driver among them: EAL loads those from its own directory when it starts.
+        // No driver among them, but for `ring`: EAL loads those from its own directory when it starts.
         dpdk.libs.iter().for_each(|library| println!("cargo::rustc-link-lib=dylib={library}"));
+        if ring {
+            println!("cargo::rustc-link-lib=dylib=rte_net_ring");
+        }
     }
 }
 
-fn generate_bindings(cflags: &[String], out: &Path) {
+fn generate_bindings(cflags: &[String], out: &Path, ring: bool) {
     let mut builder = bindgen::Builder::default()
         .header("shim/shim.h")
         .clang_args(cflags)
         .allowlist_function("shim_.*")
         // Reached through the shim and through offsets only; their insides differ between releases.
-        .opaque_type("rte_mbuf|rte_mempool|rte_bus|rte_device|rte_eth_link")
+        .opaque_type("rte_mbuf|rte_mempool|rte_bus|rte_device|rte_eth_link|rte_ring")
         .derive_default(true)
         .generate_comments(false)
         .prepend_enum_name(false);
-    builder = allow_list::FUNCTIONS.iter().fold(builder, |builder, name| builder.allowlist_function(name));
+    let more = if ring { allow_list::RING_FUNCTIONS } else { &[] };
+    let functions = allow_list::FUNCTIONS.iter().chain(more);
+    builder = functions.fold(builder, |builder, name| builder.allowlist_function(name));
     builder = allow_list::CONSTANTS.iter().fold(builder, |builder, name| builder.allowlist_var(name));
     // bindgen panics when it cannot load libclang; a backtrace tells nobody which package is missing.
     panic::set_hook(Box::new(|_| {}));

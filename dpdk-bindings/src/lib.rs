@@ -56,6 +56,8 @@ mod mempool;
 mod offloads;
 mod port;
 mod queue;
+#[cfg(feature = "ring")]
+mod ring;
 mod rss;
 mod start;
 mod stats;

@@ -64,6 +64,13 @@ pub struct Config {
     pub challenge_key: u64,
     /// After how long without traffic an empty buffer's memory is given back.
     pub release_after: Duration,
+    /// Lowest segment size (as the MSS option counts it) that the path may bring us to: 512 makes the packet of 552
+    /// bytes that Linux stops at. Over IPv6 it is 1220, as every link carries 1280 bytes (RFC 8200 5).
+    pub path_floor: u16,
+    /// Segment size that is tried first when larger segments seem to vanish (RFC 4821 7.2: 1024 bytes or less).
+    pub path_base: u16,
+    /// Timeouts in a row after which it is tried (RFC 8899 5.1.2: 3); 0: never.
+    pub black_hole_timeouts: u8,
     /// Law of the congestion window.
     pub congestion: Congestion,
     /// Most segments sent and not acknowledged. Each is remembered in 36 bytes; nothing new is sent at the limit.
@@ -95,6 +102,9 @@ impl Default for Config {
             challenges_per_second: 10,
             challenge_key: 0,
             release_after: Duration::from_secs(1),
+            path_floor: 512,
+            path_base: 1024,
+            black_hole_timeouts: 3,
             congestion: Congestion::Cubic,
             flight_segments: 8192,
         }

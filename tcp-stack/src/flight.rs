@@ -285,6 +285,17 @@ impl Flight {
         }
     }
 
+    /// Marks all in flight lost that takes more than `size` sequence numbers; returns whether there was any.
+    pub(crate) fn lose_larger(&mut self, size: u32) -> bool {
+        let before = self.lost;
+        for pos in 0..self.records.len() {
+            if self.records[pos].state == State::InFlight && self.records[pos].len > size {
+                self.lose(pos);
+            }
+        }
+        self.lost > before
+    }
+
     /// What was taken for lost is not: it is in flight, and was sent before all that is.
     pub(crate) fn regain_lost(&mut self) {
         while let Some(pos) = self.place(self.waiting.tail) {

@@ -14,8 +14,7 @@
 //! Segments are parsed and emitted without IP header and checksum; both belong to the caller.
 //!
 //! Not done, on purpose: the urgent pointer (urgent bytes are delivered in line, RFC 6093), Nagle (a relay
-//! must not add delay), ECN (declined: never offered, never accepted, marks ignored), TCP Fast Open (payload of a SYN is left for the peer to send again), Path MTU
-//! discovery (the MSS is given).
+//! must not add delay), ECN (declined: never offered, never accepted, marks ignored), TCP Fast Open (payload of a SYN is left for the peer to send again).
 #![forbid(unsafe_code)]
 // Clocks, sockets, threads and randomness: the list is in clippy.toml.
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
@@ -31,6 +30,7 @@ mod flight;
 mod info;
 mod isn;
 mod options;
+mod path_mtu;
 mod payload;
 mod rack;
 mod recovery;
@@ -52,6 +52,7 @@ pub use event::Event;
 pub use info::{Info, Limit};
 pub use isn::IsnGenerator;
 pub use options::{Options, Timestamps};
+pub use path_mtu::TooBig;
 pub use payload::Payload;
 pub use segment::{Flags, ParseError, Segment};
 pub use seq::Seq;

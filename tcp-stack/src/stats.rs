@@ -55,6 +55,12 @@ pub struct Stats {
     pub srtt: Duration,
     /// Retransmission timeout now, back-off included.
     pub rto: Duration,
+    /// Segment size in use, as the MSS option counts it.
+    pub mss: u32,
+    /// Times that a router's message has lowered it (RFC 1191, RFC 8201).
+    pub too_big: u32,
+    /// Black holes found: larger segments vanished without a word (RFC 4821 7.7).
+    pub black_holes: u32,
     /// Bytes that may be held for the application now: what the window is tuned to, within the owner's limit.
     pub recv_limit: usize,
     /// Bytes that the peer may send now, as far as it has been promised.

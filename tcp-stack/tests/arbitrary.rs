@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use support::{ms, pattern};
 use tcp_stack::{
     AdoptedTimestamps, Adoption, Config, Connection, Duration, Event, Flags, Instant, KeepAlive, Open,
-    Options, Segment, Seq, State, Timestamps,
+    Options, Segment, Seq, State, Timestamps, TooBig,
 };
 
 /// One thing that happens to a connection. Numbers are relative to where it stands, so that most of them are
@@ -24,6 +24,8 @@ enum Step {
     Send(usize),
     Consume(usize),
     RecvLimit(usize),
+    /// A router's message: how far from the highest number sent back, and the size it tells.
+    TooBig(i64, u16),
     SendLimit(usize),
     Probe,
     Close,
@@ -88,6 +90,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1usize..20_000).prop_map(Step::Send),
         4 => (1usize..20_000).prop_map(Step::Consume),
         1 => (0usize..40_000).prop_map(Step::RecvLimit),
+        2 => (near(), prop_oneof![any::<u16>(), 0u16..1_500]).prop_map(|(back, mss)| Step::TooBig(back, mss)),
         1 => (0usize..80_000).prop_map(Step::SendLimit),
         1 => Just(Step::Probe),
         1 => prop::bool::weighted(0.3).prop_map(|close| if close { Step::Close } else { Step::NextTimer }),
@@ -257,12 +260,39 @@ impl Subject {
                 self.bound = self.bound.max(bound(*bytes, self.scale_out));
                 self.connection.set_recv_limit(*bytes);
             }
+            Step::TooBig(back, mss) => self.too_big(*back, *mss),
             Step::SendLimit(bytes) => self.connection.set_send_limit(*bytes),
             Step::Probe => self.connection.probe(self.now),
             Step::Close => self.connection.close(),
             Step::Abort => self.connection.abort(),
         }
         self.settle();
+    }
+
+    /// It lowers the size or does nothing; its verdict says which.
+    fn too_big(&mut self, back: i64, told: u16) {
+        self.connection.handle_timeout(self.now); // brings the gauges up to date
+        let before = *self.connection.stats();
+        let seq = self.highest - back as u32;
+        let verdict = self.connection.handle_packet_too_big(self.now, seq, told);
+        let after = *self.connection.stats();
+        let floor = u32::from(config().path_floor);
+        match verdict {
+            TooBig::Lowered => {
+                assert!(
+                    after.mss < before.mss && after.mss == u32::from(told).max(floor),
+                    "{told}: {after:?}"
+                );
+                assert_eq!(after.too_big, before.too_big + 1);
+            }
+            TooBig::Known | TooBig::OutOfWindow | TooBig::TooOften => {
+                assert_eq!(after, before, "{verdict:?}")
+            }
+        }
+        assert_eq!(
+            (after.cwnd.max(after.mss), after.ssthresh),
+            (before.cwnd.max(after.mss), before.ssthresh)
+        );
     }
 
     fn wait_until(&mut self, at: Instant) {
@@ -336,9 +366,12 @@ impl Subject {
         let received = self.connection.recv().len();
         assert!(received <= self.bound, "{received} bytes held of {}", self.bound);
         let mut count = 0;
+        let mss = self.connection.stats().mss as usize;
         while let Some(transmit) = self.connection.poll_transmit(self.now) {
             count += 1;
             assert!(count < 2_000, "it never stops sending");
+            let with_options = transmit.payload_len() + transmit.header_len() - 20;
+            assert!(transmit.flags.syn || with_options <= mss, "{with_options} bytes over {mss}");
             let mut at = transmit.seq;
             let reset = transmit.flags.rst;
             for slice in transmit.slices() {

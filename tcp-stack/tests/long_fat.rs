@@ -19,8 +19,13 @@ const DELAY: Duration = Duration::from_millis(50);
 
 /// Receives `TOTAL` bytes from smoltcp. How long that took, from the first byte on, and the receiver's numbers then.
 fn receive(config: Config, timestamps: bool) -> (Duration, Stats) {
-    let setup =
-        SmoltcpSetup { mtu: 1500, receive_buffer: 65_535, send_buffer: 4_000_000, timestamps, ack_delay: None };
+    let setup = SmoltcpSetup {
+        mtu: 1500,
+        receive_buffer: 65_535,
+        send_buffer: 4_000_000,
+        timestamps,
+        ack_delay: None,
+    };
     let mut sender = Smoltcp::new(1, CLIENT, setup, App::new(1, (1, 2), (TOTAL, 0))).connect(CLIENT, SERVER);
     let quality = Quality { delay: DELAY, rate: RATE, queue: 16_000_000, ..CLEAN };
     let mut up = Link::new("up", 1, vec![(Instant::ZERO, quality)]);

@@ -135,6 +135,27 @@ stories! {
         round_trip_by_timestamps = "round-trip-by-timestamps";
         timestamps_of_gaps = "timestamps-of-gaps";
     }
+    path_mtu {
+        black_hole = "black-hole";
+        black_hole_acks_were_late = "black-hole-acks-were-late";
+        black_hole_echo_was_late = "black-hole-echo-was-late";
+        black_hole_is_not_the_size = "black-hole-is-not-the-size";
+        black_hole_needs_large_segments = "black-hole-needs-large-segments";
+        black_hole_not_looked_for = "black-hole-not-looked-for";
+        black_hole_seen_after_progress = "black-hole-seen-after-progress";
+        black_hole_to_the_floor = "black-hole-to-the-floor";
+        too_big = "too-big";
+        too_big_after_the_end = "too-big-after-the-end";
+        too_big_ends_a_trial = "too-big-ends-a-trial";
+        too_big_floor = "too-big-floor";
+        too_big_known = "too-big-known";
+        too_big_out_of_window = "too-big-out-of-window";
+        too_big_small_flight = "too-big-small-flight";
+        too_big_too_often = "too-big-too-often";
+        too_big_while_repairing = "too-big-while-repairing";
+        too_big_with_timestamps = "too-big-with-timestamps";
+        too_big_wraps = "too-big-wraps";
+    }
     wrap {
         wrap_receive = "wrap-receive";
         wrap_send = "wrap-send";

@@ -89,7 +89,18 @@ impl Ports {
         wires: &[WirePorts],
         workers: usize,
     ) -> Result<(Self, Vec<WorkerQueues>), OpenError> {
-        let eal = Arc::new(Eal::init(eal_args)?);
+        Self::open_on(Arc::new(Eal::init(eal_args)?), wires, workers)
+    }
+
+    /// Likewise, with an EAL that others use too: DPDK allows one in a process.
+    ///
+    /// # Errors
+    /// [`OpenError`], whose text says what to do.
+    pub fn open_on(
+        eal: Arc<Eal>,
+        wires: &[WirePorts],
+        workers: usize,
+    ) -> Result<(Self, Vec<WorkerQueues>), OpenError> {
         let names = wires.iter().flat_map(|wire| [&wire.inside, &wire.outside]);
         let wanted = wires.iter().flat_map(|wire| [wire.mtu; 2]);
         let mut ports = names.map(|name| Port::by_name(&eal, name)).collect::<Result<Vec<_>, _>>()?;

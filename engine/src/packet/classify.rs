@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 
 use super::fragment::Fragment;
+use super::icmp::IcmpHeaders;
 use crate::reason::PacketDrop;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -15,6 +16,7 @@ const ETHERTYPES_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 const TCP: u8 = 6;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
+const ICMPV6: u8 = 58;
 /// TCP header without options.
 const TCP_HEADER: usize = 20;
 
@@ -72,7 +74,9 @@ pub enum Class {
     Tcp(Headers),
     /// A piece of a TCP segment, the first or another.
     Fragment(Fragment),
-    /// Not ours: ARP, ICMP, UDP and its fragments, unknown types and encapsulations. Forward it as it is.
+    /// A whole ICMP message, of either version.
+    Icmp(IcmpHeaders),
+    /// Not ours: ARP, UDP, fragments of both, unknown types and encapsulations. Forward it as it is.
     Other,
     /// Says that it is IP, but its headers do not hold what they promise.
     Bad(PacketDrop),
@@ -113,13 +117,18 @@ fn ipv4(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
     if ip.version() != 4 || usize::from(ip.header_len()) < 20 {
         return Class::Bad(PacketDrop::BadIpHeader);
     }
-    if ip.next_header() != IpProtocol::Tcp {
-        return Class::Other;
-    }
     let l4 = l3 + usize::from(ip.header_len());
     let end = l3 + usize::from(ip.total_len());
     let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
-    if ip.frag_offset() > 0 || ip.more_frags() {
+    let is_fragment = ip.frag_offset() > 0 || ip.more_frags();
+    match ip.next_header() {
+        IpProtocol::Tcp => {}
+        IpProtocol::Icmp if !is_fragment => {
+            return Class::Icmp(IcmpHeaders { l4, end, vlan, source, destination });
+        }
+        _ => return Class::Other,
+    }
+    if is_fragment {
         return Class::Fragment(Fragment {
             l3,
             headers_end: l4,
@@ -149,6 +158,7 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
     let mut next = u8::from(ip.next_header());
     let mut next_at = l3 + 6;
     let mut l4 = l3 + ip.header_len();
+    let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
     // RFC 8200 4: extension headers in any number; each moves `l4` on by at least eight bytes, so this ends.
     while next != TCP {
         let (Some(&following), Some(&length)) = (frame[..end].get(l4), frame[..end].get(l4 + 1)) else {
@@ -161,7 +171,6 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
                 Some((0, false, _)) => 8,
                 Some(_) if is_extension(following) => return Class::Bad(PacketDrop::FragmentChain),
                 Some((offset, more, id)) if following == TCP => {
-                    let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
                     let (headers_end, data) = (l4, l4 + 8);
                     return Class::Fragment(Fragment {
                         l3,
@@ -182,11 +191,12 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
             // RFC 4302 2.2: counted in 4-byte units.
             AUTHENTICATION => (usize::from(length) + 2) * 4,
             _ if is_extension(next) => (usize::from(length) + 1) * 8,
+            ICMPV6 => return Class::Icmp(IcmpHeaders { l4, end, vlan, source, destination }),
             _ => return Class::Other,
         };
         (next, next_at, l4) = (following, l4, l4 + header);
     }
-    tcp(frame, Layers { l3, l4, end, vlan }, ip.src_addr().into(), ip.dst_addr().into())
+    tcp(frame, Layers { l3, l4, end, vlan }, source, destination)
 }
 
 /// Offset in bytes, "more fragments" and identification of the fragment header at `at` (RFC 8200 4.5).
@@ -366,8 +376,8 @@ mod tests {
         let mut udp = ipv4_packet(0, 0, &segment());
         udp[9] = 17;
         assert_eq!(classify(&frame(&[], ETHERTYPE_IPV4, &udp)), Class::Other);
-        let icmp6 = ipv6_packet(&[(0, vec![0; 8])], 58, &[0; 8]);
-        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &icmp6)), Class::Other);
+        let udp6 = ipv6_packet(&[(0, vec![0; 8])], 17, &[0; 8]);
+        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &udp6)), Class::Other);
         let three_tags = [(0x8100, 1), (0x8100, 2), (0x8100, 3)];
         assert_eq!(
             classify(&frame(&three_tags, ETHERTYPE_IPV4, &ipv4_packet(0, 0, &segment()))),

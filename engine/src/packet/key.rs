@@ -24,7 +24,8 @@ impl FlowKey {
         Self::between(wire, headers.vlan, headers.source, headers.destination)
     }
 
-    fn between(wire: u8, vlan: [Option<u16>; 2], a: SocketAddr, b: SocketAddr) -> Self {
+    /// The key of the flow between two ends.
+    pub fn between(wire: u8, vlan: [Option<u16>; 2], a: SocketAddr, b: SocketAddr) -> Self {
         let (a, b) = ((a.ip(), a.port()), (b.ip(), b.port()));
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
         Self { low, high, vlan, wire }

@@ -1,6 +1,6 @@
 //! A packet all of whose fragments have come, and the frames that go on in their place.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, checksum};
 
@@ -82,10 +82,10 @@ impl<F: Frame> Whole<F> {
         let total = headers_end - l3 + len - if is_ipv4 { 0 } else { 40 };
         let (source, destination) = if is_ipv4 {
             let ip = Ipv4Packet::new_unchecked(&frame[l3..]);
-            (Ipv4Addr::from(ip.src_addr()).into(), Ipv4Addr::from(ip.dst_addr()).into())
+            (ip.src_addr().into(), ip.dst_addr().into())
         } else {
             let ip = Ipv6Packet::new_unchecked(&frame[l3..]);
-            (Ipv6Addr::from(ip.src_addr()).into(), Ipv6Addr::from(ip.dst_addr()).into())
+            (ip.src_addr().into(), ip.dst_addr().into())
         };
         let tcp = TcpPacket::new_unchecked(first.bytes());
         (total <= usize::from(u16::MAX)).then(|| Shape {

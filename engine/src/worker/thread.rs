@@ -73,9 +73,14 @@ impl WorkerThread {
 
 fn run<IO: Io>(mut worker: Worker<IO>, clock: &Clock, idle: Idle, stop: &AtomicBool) {
     let mut empty_turns: u32 = 0;
+    let mut busy_since = None;
     while !stop.load(Ordering::Relaxed) {
         let (now, wall) = clock.read();
+        if let Some(since) = busy_since.take() {
+            worker.note_busy(now - since);
+        }
         if worker.poll(now, wall) > 0 {
+            busy_since = Some(now);
             empty_turns = 0;
             continue;
         }

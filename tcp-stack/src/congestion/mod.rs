@@ -162,6 +162,13 @@ impl Controller {
         self.cwnd = (self.cwnd >> halvings).max(restart);
     }
 
+    /// Full segments have this payload from now on; the window stays as it is, as far as it holds one.
+    pub(crate) fn set_segment_size(&mut self, smss: u32) {
+        self.smss = smss;
+        self.cwnd = self.cwnd.max(smss);
+        self.initial = self.initial.max(smss);
+    }
+
     /// Name of the law, as `ss -ti` has it.
     pub(crate) fn name(&self) -> Congestion {
         match self.law {

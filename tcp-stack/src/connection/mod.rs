@@ -5,6 +5,7 @@ mod close;
 mod keep_alive;
 mod look;
 mod open;
+mod path;
 mod receive;
 mod repair;
 mod send;
@@ -25,6 +26,7 @@ use crate::congestion::Controller;
 use crate::event::Events;
 use crate::flight::Flight;
 use crate::info::LimitClock;
+use crate::path_mtu::{MIN_MSS, PathMtu};
 use crate::rack::{Probe, Rack};
 use crate::recovery::{Phase, Recovery};
 use crate::recv_buffer::RecvBuffer;
@@ -43,7 +45,8 @@ const LEAST_QUEUE: usize = 64 * 1024;
 ///
 /// Begins with [`Connection::adopt`], [`Connection::connect`], [`Connection::accept`] or
 /// [`Connection::listen`]. The methods come in four kinds:
-/// * from the network: [`handle_segment`](Self::handle_segment), [`handle_timeout`](Self::handle_timeout);
+/// * from the network: [`handle_segment`](Self::handle_segment), [`handle_timeout`](Self::handle_timeout),
+///   [`handle_packet_too_big`](Self::handle_packet_too_big);
 /// * from the application: [`send`](Self::send), [`consume`](Self::consume), [`close`](Self::close),
 ///   [`abort`](Self::abort), [`probe`](Self::probe), [`set_recv_limit`](Self::set_recv_limit),
 ///   [`set_send_limit`](Self::set_send_limit);
@@ -72,6 +75,7 @@ pub struct Connection<P: Payload = Bytes> {
     recovery: Recovery,
     congestion: Controller,
     rtt: Rtt,
+    path: PathMtu,
     timers: Timers,
     /// A RST to be sent.
     reset: Option<Reset>,
@@ -104,7 +108,7 @@ struct SendSide<P> {
     wl2: Seq,
     /// Shift of the window field in what arrives.
     scale: u8,
-    /// Largest payload that the peer accepts, options not counted.
+    /// Largest payload that the peer accepts and the path carries, options not counted.
     mss: u16,
     /// A FIN follows the last byte of `buffer`.
     fin: bool,
@@ -355,6 +359,7 @@ impl<P: Payload> Connection<P> {
             (rcv.buffer.check(), "receive buffer"),
             (rcv.buffer.held_end().is_none_or(|end| end <= rcv.adv.since(rcv.nxt)), "held bytes within adv"),
             (self.congestion.window() >= self.smss(), "cwnd >= smss"),
+            (snd.mss >= MIN_MSS, "mss >= MIN_MSS"),
             (self.state != State::Closed || self.timers.next().is_none(), "no timer when closed"),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule))
@@ -368,6 +373,7 @@ impl<P: Payload> Connection<P> {
 
     fn update_gauges(&mut self) {
         self.stats.cwnd = self.congestion.window();
+        self.stats.mss = u32::from(self.snd.mss);
         self.stats.ssthresh = self.congestion.threshold();
         self.stats.srtt = self.rtt.srtt().unwrap_or_default();
         self.stats.rto = self.rtt.rto();

@@ -12,6 +12,7 @@ use crate::congestion::Controller;
 use crate::event::Events;
 use crate::flight::Flight;
 use crate::info::LimitClock;
+use crate::path_mtu::{MIN_MSS, PathMtu};
 use crate::rack::{Probe, Rack};
 use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
@@ -19,10 +20,6 @@ use crate::rtt::Rtt;
 use crate::send_buffer::SendBuffer;
 use crate::timestamps::{Clock, elapsed};
 use crate::{Adoption, Config, Event, Instant, Open, Payload, Segment, Seq, Stats};
-
-/// Least segment size that is believed. A peer that claims less (CVE-2019-11479) would have each byte cost a
-/// header; and 40 bytes of options must leave room for payload.
-const MIN_MSS: u16 = 88;
 
 /// RFC 9293 3.7.1: segment size of a peer that names none.
 const DEFAULT_MSS: u16 = 536;
@@ -179,6 +176,7 @@ impl<P: Payload> Connection<P> {
             recovery: Recovery::new(start.snd_nxt),
             congestion: Controller::new(config.congestion, u32::from(mss), config.initial_window),
             rtt: Rtt::new(&config),
+            path: PathMtu::new(&config),
             timers: Timers::default(),
             reset: None,
             last_heard: now,

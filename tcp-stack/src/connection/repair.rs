@@ -84,6 +84,9 @@ impl<P: Payload> Connection<P> {
             news.delivered = self.recovery.on_progress_without_sack(news.acked, self.smss());
         }
         let undone = self.undo_if_spurious(segment, &news);
+        if news.acked > 0 {
+            self.path_progress(ack, undone);
+        }
         let ended = !undone && self.end_recovery_if_done();
         let lost = self.find_losses(now, &mut news);
         self.stats.delivered += u64::from(news.delivered);
@@ -390,6 +393,7 @@ impl<P: Payload> Connection<P> {
             self.stats.sacks_reneged += 1;
             self.flight.forget_sacks();
         }
+        self.suspect_black_hole();
         // Once for a loss event, and again if the timer expires again after some progress.
         let first = match self.recovery.phase {
             Phase::Open => true,

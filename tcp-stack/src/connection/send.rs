@@ -286,6 +286,7 @@ impl<P: Payload> Connection<P> {
 
     /// Notes what leaves, and sets the timers for it.
     fn record(&mut self, now: Instant, piece: &Piece, is_new: bool) {
+        self.path.on_sent(piece.seq + piece.span());
         let is_head = piece.seq == self.snd.una;
         match piece.kind {
             Kind::New | Kind::TailNew => self.flight.push(piece.span(), now, !is_new),

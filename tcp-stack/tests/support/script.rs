@@ -105,6 +105,7 @@ impl Story {
             "recv" => self.recv(self.number(words[0])),
             "close" => self.with(|c| c.close()),
             "abort" => self.with(|c| c.abort()),
+            "too-big" => self.too_big(&words),
             "probe" => {
                 let now = self.now;
                 self.with(|c| c.probe(now));
@@ -161,6 +162,9 @@ impl Story {
             "challenges" => config.challenges_per_second = value as u32,
             "challenge_key" => config.challenge_key = value,
             "rto_initial" => config.rto_initial = ms(value),
+            "path_floor" => config.path_floor = value as u16,
+            "path_base" => config.path_base = value as u16,
+            "black_hole_timeouts" => config.black_hole_timeouts = value as u8,
             "flight_segments" => config.flight_segments = value as u32,
             "newreno" => config.congestion = Congestion::NewReno,
             "keep_alive" => {
@@ -398,6 +402,16 @@ impl Story {
         }
     }
 
+    /// `SEQ MSS VERDICT`
+    fn too_big(&mut self, words: &[&str]) {
+        let &[seq, mss, expected] = words else { self.fail("too-big needs SEQ MSS VERDICT") };
+        let (seq, mss, now) = (Seq(self.number(seq)), self.number(mss), self.now);
+        let verdict = self.with(|c| c.handle_packet_too_big(now, seq, mss));
+        if format!("{verdict:?}") != expected {
+            self.fail(format!("it is {verdict:?}"));
+        }
+    }
+
     fn send_fails(&mut self, why: &str) {
         let space = self.with(|c| c.send_space());
         let result = self.with(|c| c.send(Bytes::from(vec![0; space + 1])));
@@ -488,6 +502,9 @@ impl Story {
             "recovery" => u64::from(stats.repair == Repair::Recovery),
             "loss" => u64::from(stats.repair == Repair::Loss),
             "challenges_limited" => u64::from(stats.challenges_limited),
+            "mss" => u64::from(stats.mss),
+            "too_big" => u64::from(stats.too_big),
+            "black_holes" => u64::from(stats.black_holes),
             "keep_alives" => u64::from(stats.keep_alives),
             "bytes_in" => stats.bytes_in,
             "recv_limit" => stats.recv_limit as u64,
