@@ -26,6 +26,11 @@ impl Prr {
     /// has advanced and no further loss was found (SafeACK of RFC 9937 6.2).
     pub(crate) fn on_ack(&mut self, delivered: u32, pipe: u32, ssthresh: u32, smss: u32, safe: bool) -> u32 {
         self.delivered += u64::from(delivered);
+        if self.flight <= u64::from(ssthresh) {
+            // No window is to come down: the application had sent less than the threshold. What it sends now is held back no
+            // more than RFC 6675 5 does, or a lost retransmission, with nothing sent behind it, would wait for the timeout.
+            return ssthresh.saturating_sub(pipe);
+        }
         let (threshold, smss) = (u64::from(ssthresh), u64::from(smss));
         let mut may_send = if pipe > ssthresh {
             (self.delivered * threshold).div_ceil(self.flight).saturating_sub(self.out)
