@@ -46,3 +46,20 @@ impl Prr {
         u32::try_from(may_send).unwrap_or(u32::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flight_below_the_threshold_holds_nothing_back() {
+        // Five segments out of a window of fifty; one lost and sent again, four arrived.
+        let mut prr = Prr::new(5_000);
+        prr.on_sent(1_000);
+        assert_eq!(prr.on_ack(4_000, 1_000, 35_000, 1_000, false), 34_000);
+        // The same out of a window of five: what has arrived says how much may leave.
+        let mut prr = Prr::new(5_000);
+        prr.on_sent(1_000);
+        assert_eq!(prr.on_ack(500, 1_000, 3_500, 1_000, false), 500);
+    }
+}
