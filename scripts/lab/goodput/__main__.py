@@ -42,7 +42,7 @@ def _run_line(line, options, cells):
     # Where the line is what limits, testpmd has nothing to say.
     paths = [path for path in options.paths if not line.mbits or path != TESTPMD]
     connections = options.connections if line.rtt_ms else 1
-    seconds = options.seconds * (2 if line.rtt_ms else 1)
+    seconds = options.seconds * (2 if line.mbits else 1)
     with Bed(options.binary.resolve(), paths, line) as bed:
         warm_up(bed)
         runner = Runner(bed, seconds, connections)
@@ -127,7 +127,7 @@ testpmd's lcore, the bridge's receive processing (RPS). Offloads are off everywh
     parser.add_argument("--directions", nargs="+", choices=["down", "up"], default=["down", "up"])
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
     parser.add_argument("--repetitions", type=int, help="default: 3")
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of a run; twice that with a delay; default: 1")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a run; twice that on the slower lines; default: 1")
     parser.add_argument("--connections", type=int, default=4, help="at once, with a delay; default: 4")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="an engine that is built already")
     options = parser.parse_args()

@@ -10,10 +10,17 @@ from ..shell import Failed
 from .bed import DIRECT, ENGINE, HOST, TESTPMD, Line
 from .loss import Loss
 
+# How often a run is made again at most.
+TRIES = 6
+
 # What the engine has to reach, by loss in percent: a share of the direct path's goodput.
 LOSS_TARGETS = {0.1: 0.95, 1: 0.85, 3: 0.75}
 # Where neither loss nor line limit: a share of what testpmd forwards between the same kind of ports.
 FORWARDING_TARGET = 0.90
+
+
+class BegunLate(Exception):
+    """The transfer began so late that the run says nothing of goodput."""
 
 
 @dataclass
@@ -27,6 +34,8 @@ class Cell:
     goodput: dict = field(default_factory=dict)
     # CPU time of the engine's worker, in seconds per gigabyte.
     engine_cpu: list = field(default_factory=list)
+    # Runs made again, by path: the loss had taken a handshake, and most of the time was over before the first byte.
+    begun_late: dict = field(default_factory=dict)
 
     @property
     def name(self):
@@ -67,10 +76,19 @@ class Runner:
         routes = self.bed.routes
         for turn in range(repetitions):
             for route in routes[turn % len(routes):] + routes[:turn % len(routes)]:
-                goodput, cpu = self.run(route, cell)
+                goodput, cpu = self.retried(route, cell)
                 cell.goodput.setdefault(route.name, []).append(goodput)
                 if route.name == ENGINE:
                     cell.engine_cpu.append(cpu)
+
+    def retried(self, route, cell):
+        """One run, made again while it begins too late."""
+        for _ in range(TRIES):
+            try:
+                return self.run(route, cell)
+            except BegunLate:
+                cell.begun_late[route.name] = cell.begun_late.get(route.name, 0) + 1
+        raise Failed(f"`{cell.name}` over {route.name}: {TRIES} runs without an answer in {self.seconds / 2:g} s")
 
     def run(self, route, cell):
         """One run. Returns (Mbit/s, CPU seconds of the forwarder per gigabyte)."""
@@ -88,8 +106,8 @@ class Runner:
         cpu = None if before is None else (after - before) / (carried / 1e9)
         return rate * 8 / 1e6, cpu
 
-    def _curls(self, route, path, *options):
-        """So many at once, each for as long as a run lasts. Returns what each says of itself."""
+    def _curls(self, route, path, begins, *options):
+        """So many at once, each for as long as a run lasts. Returns what each says of itself; `begins` names its first byte."""
         bed = self.bed
         argv = bed.client.argv("curl", "-sS", "--http1.1", "--cacert", bed.trust, "--max-time", self.seconds, "-w", "%{json}",
                                "-o", "/dev/null", "--resolve", f"{HOST}:443:{route.server_address}", *options,
@@ -107,17 +125,18 @@ class Runner:
             if each.returncode != 28:
                 raise Failed(f"curl over {route.name}: exit {each.returncode}, {err.decode(errors='replace').strip()[-200:]}")
             told.append(json.loads(out))
+        if any(not 0 < each[begins] < self.seconds / 2 for each in told):
+            raise BegunLate
         return told
 
     def _down(self, route, _run):
-        told = self._curls(route, "/files/endless")
-        if any(each["time_starttransfer"] == 0 for each in told):
-            raise Failed(f"no answer over {route.name} in {self.seconds} s")
+        told = self._curls(route, "/files/endless", "time_starttransfer")
         rate = sum(each["size_download"] / (each["time_total"] - each["time_starttransfer"]) for each in told)
         return sum(each["size_download"] for each in told), rate
 
     def _up(self, route, run):
-        told = self._curls(route, f"/upload/{run}?run={run}", "-T", self.bed.nginx.folder / "files" / "endless", "-H", "Expect:")
+        told = self._curls(route, f"/upload/{run}?run={run}", "time_pretransfer",
+                           "-T", self.bed.nginx.folder / "files" / "endless", "-H", "Expect:")
         sent = time.monotonic()
         # What the client has written is not what has arrived: the server tells, once it has seen the connection's end. When
         # that was, we have to see: nginx's own clock stands still while data comes in.
@@ -136,8 +155,8 @@ class Runner:
 
 def warm_up(bed):
     """One short transfer each way over all paths: caches, tickets, page cache."""
-    runner = Runner(bed, 0.5 if not bed.line.rtt_ms else 1.0, 1)
+    runner = Runner(bed, 1.0, 1)
     for direction in ("down", "up"):
         for route in bed.routes:
-            runner.run(route, Cell(bed.line, 0, "client", direction))
+            runner.retried(route, Cell(bed.line, 0, "client", direction))
     time.sleep(0.1)

@@ -26,6 +26,11 @@ impl Prr {
     /// has advanced and no further loss was found (SafeACK of RFC 9937 6.2).
     pub(crate) fn on_ack(&mut self, delivered: u32, pipe: u32, ssthresh: u32, smss: u32, safe: bool) -> u32 {
         self.delivered += u64::from(delivered);
+        if self.flight <= u64::from(ssthresh) {
+            // No window is to come down: the application had sent less than the threshold. What it sends now is held back no
+            // more than RFC 6675 5 does, or a lost retransmission, with nothing sent behind it, would wait for the timeout.
+            return ssthresh.saturating_sub(pipe);
+        }
         let (threshold, smss) = (u64::from(ssthresh), u64::from(smss));
         let mut may_send = if pipe > ssthresh {
             (self.delivered * threshold).div_ceil(self.flight).saturating_sub(self.out)
@@ -39,5 +44,22 @@ impl Prr {
             may_send = smss;
         }
         u32::try_from(may_send).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flight_below_the_threshold_holds_nothing_back() {
+        // Five segments out of a window of fifty; one lost and sent again, four arrived.
+        let mut prr = Prr::new(5_000);
+        prr.on_sent(1_000);
+        assert_eq!(prr.on_ack(4_000, 1_000, 35_000, 1_000, false), 34_000);
+        // The same out of a window of five: what has arrived says how much may leave.
+        let mut prr = Prr::new(5_000);
+        prr.on_sent(1_000);
+        assert_eq!(prr.on_ack(500, 1_000, 3_500, 1_000, false), 500);
     }
 }
