@@ -168,8 +168,9 @@ impl RunArgs {
             match self.how.in_a_process(&scenario.name()) {
                 Ok(outcome) => {
                     good &= outcome.faults().is_empty();
-                    println!("{}", report::line(&outcome));
                     run.outcomes.push(outcome);
+                    run.relate();
+                    run.outcomes.last().into_iter().for_each(|last| println!("{}", report::line(last)));
                 }
                 Err(error) => {
                     good = false;

@@ -14,6 +14,17 @@ pub(crate) struct Run {
     pub(crate) outcomes: Vec<Outcome>,
 }
 
+impl Run {
+    /// Frames that the engine passes on are a share of what a piece of wire passes on: F, from a scenario of its own.
+    pub(crate) fn relate(&mut self) {
+        let wire = self.outcomes.iter().find(|outcome| outcome.name == "small-wire-udp");
+        let Some(value) = wire.and_then(|wire| wire.per_busy_core) else { return };
+        for outcome in self.outcomes.iter_mut().filter(|outcome| outcome.name.starts_with("small-forward")) {
+            outcome.set_ceiling(Some(Ceiling { name: "F".into(), value }));
+        }
+    }
+}
+
 /// One scenario's figures.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {

@@ -85,8 +85,8 @@ impl Scenario {
     pub(crate) fn connections(&self) -> (usize, usize) {
         match self.what {
             What::Throughput(bytes) => (32, bytes.clamp(16 * KB, 128 * KB)),
-            What::Connections | What::Latency => (32, 16 * KB),
-            What::Idle(flows) => (flows, 8 * KB),
+            What::Connections | What::Latency => (64, 16 * KB),
+            What::Idle(flows) => (flows, 4 * KB),
             What::Small(_) => (0, 0),
         }
     }

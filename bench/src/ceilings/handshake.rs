@@ -17,6 +17,8 @@ use wireglass::peers::{ClientOptions, Pki, ServerOptions};
 use crate::rig::Leaf;
 
 const NAME: &str = "bench.example";
+/// A second, in nanoseconds: no handshake takes longer.
+const LONGEST: u64 = 1_000_000_000;
 
 /// One library and version.
 #[derive(Debug, Serialize)]
@@ -58,7 +60,7 @@ fn measure(
 ) -> Handshakes {
     let kind = Kind { version: supported, group: None, leaf: Leaf::Ecdsa };
     let (client, server) = configs(provider, kind).expect("both libraries speak both versions");
-    let mut histogram = Histogram::<u64>::new(3).expect("three digits are within the range");
+    let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST, 3).expect("good bounds");
     let mut group = String::new();
     let begin = Instant::now();
     while begin.elapsed() < each {
@@ -90,7 +92,7 @@ pub(crate) fn ceiling(kind: Kind, each: Duration) -> f64 {
 fn ends(kind: Kind, each: Duration) -> (u64, u64) {
     let (client, server) =
         configs(aws_lc_rs::default_provider(), kind).expect("aws-lc-rs speaks all of them");
-    let histogram = || Histogram::<u64>::new(3).expect("three digits are within the range");
+    let histogram = || Histogram::<u64>::new_with_bounds(1, LONGEST, 3).expect("good bounds");
     let (mut of_client, mut of_server) = (histogram(), histogram());
     let begin = Instant::now();
     while begin.elapsed() < each {

@@ -72,6 +72,8 @@ pub(crate) struct Generator {
     plan: Plan,
     /// How many connections there are to be.
     target: usize,
+    /// Those that are still to be ended.
+    ending: Option<VecDeque<u32>>,
     open: usize,
     opening: usize,
     clock: std::time::Instant,
@@ -119,7 +121,8 @@ pub(crate) struct Work {
 impl Generator {
     pub(crate) fn new(ports: [LoadPort; 2], work: Work) -> Self {
         let sides = ports.map(Side::new);
-        let histogram = || Histogram::new(3).expect("three digits are within the range");
+        // A minute is more than anybody waits here. (A histogram without bounds does not grow when it saturates.)
+        let histogram = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("good bounds");
         let Work { exchange, speech, plan, connections, buffer } = work;
         Self {
             sides,
@@ -136,6 +139,7 @@ impl Generator {
             buffer,
             plan,
             target: connections,
+            ending: None,
             open: 0,
             opening: 0,
             clock: std::time::Instant::now(),
@@ -193,16 +197,11 @@ impl Generator {
         self.open - self.opening
     }
 
-    /// No more than those there are; each ends after its exchange.
+    /// Ends all connections, some at a time.
     pub(crate) fn wind_down(&mut self) {
         self.target = 0;
         self.plan = Plan::Idle;
-        for id in 0..self.connections.len() as u32 {
-            if let Some(connection) = &mut self.connections[id as usize] {
-                connection.ends[CLIENT].session.close();
-                self.mark(id, CLIENT);
-            }
-        }
+        self.ending = Some((0..self.connections.len() as u32).collect());
     }
 
     /// Runs so long, or until `done`, if that is earlier. True: `done`.
@@ -256,6 +255,7 @@ impl Generator {
         while self.open < self.target && self.opening < OPENING {
             self.connect();
         }
+        self.end_some();
         self.ask_on_time(began);
         for _ in 0..self.ready.len() {
             let Some((id, end)) = self.ready.pop_front() else { break };
@@ -302,6 +302,19 @@ impl Generator {
         }
     }
 
+    fn end_some(&mut self) {
+        let Some(ending) = &mut self.ending else { return };
+        // Those that are ending now.
+        let now = self.open - ending.len().min(self.open);
+        for _ in now..OPENING {
+            let Some(id) = self.ending.as_mut().and_then(VecDeque::pop_front) else { return };
+            if let Some(connection) = &mut self.connections[id as usize] {
+                connection.ends[CLIENT].session.close();
+                self.mark(id, CLIENT);
+            }
+        }
+    }
+
     fn ask_on_time(&mut self, now: u64) {
         while let Plan::Paced(pace) = &mut self.plan
             && let Some((id, since)) = pace.next(now)
@@ -327,9 +340,10 @@ impl Generator {
             }
         };
         let (address, port) = address_of(client);
-        let [mut ours, mut theirs] = [(SMALL, self.buffer), (self.buffer, SMALL)].map(|(send, receive)| {
+        let small = SMALL.min(self.buffer);
+        let [mut ours, mut theirs] = [(small, self.buffer), (self.buffer, small)].map(|(send, receive)| {
             let buffer = |size| SocketBuffer::new(vec![0; size]);
-            socket(buffer(receive.max(SMALL)), buffer(send.max(SMALL)))
+            socket(buffer(receive), buffer(send))
         });
         theirs.listen(SERVER_PORT).expect("a new socket, and no port 0");
         let context = self.sides[CLIENT].interface.context();
@@ -362,6 +376,10 @@ impl Generator {
             return self.mark(id, at);
         }
         let news = end.session.poll(end.sockets.get_mut(end.handle), &self.exchange);
+        if end.session.is_closing() {
+            // The last ACK must not wait: nobody would send it once the connection is removed.
+            end.sockets.get_mut::<Socket<'_>>(end.handle).set_ack_delay(None);
+        }
         side.port.twice = news.twice;
         let mut sent = PollResult::SocketStateChanged;
         while sent == PollResult::SocketStateChanged && side.port.has_room() {
