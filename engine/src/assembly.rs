@@ -7,6 +7,8 @@ use crate::handshake::Pool;
 use crate::log::LogSender;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use crate::secrets::Secrets;
+use crate::survey::Station;
 use crate::tls::TlsContext;
 use crate::worker::{Parts, Steering};
 
@@ -30,8 +32,10 @@ pub struct Assembly {
     pub held_frames: usize,
     /// Where the events go.
     pub log: LogSender,
-    /// Secret of the flow table's hash: random, or fixed in a simulation.
-    pub hash_secret: [u8; 16],
+    /// Bytes that the legs of one worker's flows may hold.
+    pub leg_bytes: usize,
+    /// Random, or fixed in a simulation.
+    pub secrets: Secrets,
     /// Where the flow ids begin.
     pub epoch: u64,
 }
@@ -46,7 +50,7 @@ impl Assembly {
         let shared = Arc::new(Shared {
             policy: Arc::new(self.policy),
             tls: Arc::new(self.tls),
-            limits: self.limits,
+            limits: Limits { challenge_key: self.secrets.challenges, ..self.limits },
             outside_tls: self.outside_tls,
             wires: self.wires,
         });
@@ -58,10 +62,12 @@ impl Assembly {
                 pool,
                 log: self.log.clone(),
                 counters,
-                hash_secret: self.hash_secret,
+                secrets: self.secrets.clone(),
                 flows: self.flows,
                 held_frames: self.held_frames,
+                leg_bytes: self.leg_bytes,
                 epoch: self.epoch,
+                station: Station::default(),
             },
         );
         Ok((pool, parts.collect()))

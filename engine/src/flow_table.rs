@@ -158,6 +158,13 @@ impl<T> FlowTable<T> {
         Some(FlowId { slot, generation: self.slots[slot as usize].generation })
     }
 
+    /// All places from the `from`th on, taken or not. A flow stays in its place, so whoever goes through all of them, in as
+    /// many steps as he likes, meets no flow twice, and each one that was there all the time once.
+    pub fn places(&self, from: usize) -> impl Iterator<Item = Option<&T>> {
+        let slots = self.slots.get(from..).unwrap_or_default();
+        slots.iter().map(|slot| slot.entry.as_ref().map(|(_, _, flow)| flow))
+    }
+
     fn key(&self, slot: u32) -> Option<&FlowKey> {
         self.slots[slot as usize].entry.as_ref().map(|(key, _, _)| key)
     }

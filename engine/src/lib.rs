@@ -1,9 +1,11 @@
 //! wireglass: transparent TLS inspection at packet level.
 #![forbid(unsafe_code)]
 
+pub mod aged_map;
 pub mod assembly;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod driver;
 pub mod flow;
 pub mod flow_table;
@@ -16,7 +18,10 @@ pub mod packet;
 pub mod peers;
 pub mod policy;
 pub mod reason;
+pub mod reassembly;
+pub mod secrets;
 pub mod side;
+pub mod survey;
 pub mod timer_wheel;
 pub mod tls;
 pub mod worker;

@@ -46,9 +46,18 @@ reasons! {
         NoBuffer = "packet.no_buffer", "The buffer pool was empty.";
         RepeatedWhileHeld = "packet.repeated_while_held", "The client repeated bytes that are held already; the first copy counts.";
         HoldFull = "packet.hold_full", "As many frames as may be are held for incomplete ClientHellos; the client repeats it.";
+        MemoryFull = "packet.memory_full", "The legs of the worker's flows hold as many bytes as they may; TCP sends it again.";
         BrokenHandshake = "packet.broken_handshake", "A SYN or data that fits no TCP handshake that can be followed.";
         TableFull = "packet.table_full", "A SYN came and every flow of the table is decrypted or being decided.";
-        TcpFragment = "packet.tcp_fragment", "A fragment of a TCP segment of a port that is intercepted.";
+        FragmentMalformed = "packet.fragment_malformed", "A fragment without data, of a length that none may have, or beyond 65535 bytes.";
+        FragmentChain = "packet.fragment_chain", "An IPv6 fragment with further extension headers behind the fragment header.";
+        FragmentTiny = "packet.fragment_tiny", "The first fragment of an intercepted segment does not hold the whole TCP header.";
+        FragmentOverlap = "packet.fragment_overlap", "Fragments of an intercepted segment overlap, or do not agree on its length; all of them are dropped.";
+        FragmentRepeated = "packet.fragment_repeated", "A fragment that is held already; the first copy counts.";
+        FragmentTooMany = "packet.fragment_too_many", "A segment came in more fragments than are put together.";
+        FragmentTimeout = "packet.fragment_timeout", "The other fragments of the segment did not come in time.";
+        FragmentEvicted = "packet.fragment_evicted", "As many fragments as may be are held, and this was among the oldest.";
+        FragmentTooBig = "packet.fragment_too_big", "Fragments of a SYN or RST with more data than the wire carries in one packet.";
         PolicyBlocked = "packet.policy_blocked", "A SYN that an L3/L4 rule blocks; it is answered by a RST.";
         FlowEnded = "packet.flow_ended", "It belongs to a flow that was blocked or has ended.";
         Unwanted = "packet.unwanted", "Policy resets connections seen from the middle.";
@@ -93,11 +102,27 @@ reasons! {
         MintFailed = "mint.failed", "No certificate could be minted for the client.";
         ResourceHandshakes = "res.handshakes", "The handshake queue was full.";
         ResourceFlows = "res.flows", "The flow table was full and this was the least recently used flow.";
-        ResourceMemory = "res.memory", "The memory budget was used up.";
+        ResourceMemory = "res.memory", "The memory budget was used up: a new flow was refused, or one that was stuck gave way.";
         Closed = "flow.closed", "Both ends closed in order.";
         Idle = "flow.idle", "Nothing came for the idle time.";
         Shutdown = "engine.shutdown", "The engine was stopped.";
         Internal = "engine.internal", "A fault of the engine; please report it.";
+    }
+}
+
+reasons! {
+    /// What became of a message that a TCP segment of an intercepted port was too big for the path (ICMP "fragmentation needed",
+    /// ICMPv6 "packet too big").
+    PathMessage {
+        Lowered = "too_big.lowered", "The leg sends smaller segments from now on.";
+        Known = "too_big.known", "The leg's segments are as small as that already, or as small as they may get.";
+        OutOfWindow = "too_big.out_of_window", "The number that it quotes is not one in flight: late, or forged.";
+        TooOften = "too_big.too_often", "The leg's size was lowered as often as may be within one flight.";
+        WrongSide = "too_big.wrong_side", "It came from the end that is said to have sent the segment.";
+        NoLeg = "too_big.no_leg", "Passed on: no flow that is terminated here sent the segment.";
+        NotSmaller = "too_big.not_smaller", "Passed on: what it says would fit is not smaller than what it quotes.";
+        BelowMinimum = "too_big.below_minimum", "Passed on: less than every IPv6 link carries.";
+        Malformed = "too_big.malformed", "Passed on: its checksum is wrong, it quotes too little, or it goes to another host than it quotes.";
     }
 }
 
@@ -124,6 +149,7 @@ mod tests {
     fn codes_are_unique_and_index_their_own_place() {
         let mut codes: Vec<_> = Reason::ALL.iter().map(|r| r.code()).collect();
         codes.extend(PacketDrop::ALL.iter().map(|r| r.code()));
+        codes.extend(PathMessage::ALL.iter().map(|r| r.code()));
         codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
         let n = codes.len();
         codes.sort_unstable();

@@ -223,32 +223,12 @@ fn foreign_frames(to_server: bool, random: &mut Random) -> Vec<Vec<u8>> {
         frames.push(frame(0x0800, &ipv4(protocol, 0x4000, &random.bytes(64))));
         frames.push(frame(0x0800, &ipv4(protocol, 0x2000, &random.bytes(64))));
     }
-    // The rest of a fragmented TCP segment: without its first part it is of no use to anybody.
-    frames.push(frame(0x0800, &ipv4(6, 0x2010, &random.bytes(64))));
     for protocol in [17, 58, 59, 132] {
         frames.push(frame(0x86dd, &ipv6(protocol, &random.bytes(64))));
     }
     let tagged = [&[0, 9, 8, 0][..], &ipv4(17, 0, &random.bytes(64))].concat();
     frames.push(frame(0x8100, &tagged));
     frames
-}
-
-/// The first fragment of a TCP segment says where it belongs: on an intercepted port it is no way around the engine.
-#[test]
-fn fragments_of_tcp_segments() {
-    let lab = Lab::new();
-    for (server_port, passes) in [(443_u16, false), (8_443, true)] {
-        let mut run = lab.hosts(&Setup::default());
-        run.simulation.record();
-        let mut segment = [&50_000_u16.to_be_bytes()[..], &server_port.to_be_bytes()].concat();
-        segment.resize(64, 0);
-        segment[12] = 5 << 4;
-        let first = ethernet(true, 0x0800, &ipv4(6, 0x2000, &segment));
-        run.simulation.inject(Port::Inside, first);
-        run.simulation.run_until(Duration::from_millis(5), |_| false);
-        assert_eq!(frames(&run, Port::Outside, Heading::Out).len(), usize::from(passes), "{server_port}");
-        assert_eq!(run.counters().dropped(PacketDrop::TcpFragment), u64::from(!passes), "{server_port}");
-    }
 }
 
 fn ipv4(protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {

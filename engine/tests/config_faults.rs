@@ -157,6 +157,7 @@ hello_seconds = 301
 hello_bytes = 99999999999999999999
 idle_seconds = -5
 buffer_bytes = 1_000
+worker_bytes = 4_000_000
 [intercept]
 ports = "all"
 midstream = "drop"
@@ -175,10 +176,11 @@ provider = "openssl"
             "22: limits.hello_bytes: expected a whole number from 1024 to 1048576, found 99999999999999999999",
             "23: limits.idle_seconds: expected a whole number from 10 to 604800, found -5",
             "24: limits.buffer_bytes: expected a whole number from 65536 to 16777216, found 1_000",
-            "26: intercept.ports: expected \"any\", found \"all\"",
-            "27: intercept.midstream: expected one of \"forward\", \"reset\", found \"drop\"",
-            "28: intercept.not_tls: expected one of \"block\", \"bypass\", found true",
-            "30: crypto.provider: expected one of \"aws-lc-rs\", \"ring\", found \"openssl\"",
+            "25: limits.worker_bytes: expected a whole number from 4194304 to 1099511627776, found 4_000_000",
+            "27: intercept.ports: expected \"any\", found \"all\"",
+            "28: intercept.midstream: expected one of \"forward\", \"reset\", found \"drop\"",
+            "29: intercept.not_tls: expected one of \"block\", \"bypass\", found true",
+            "31: crypto.provider: expected one of \"aws-lc-rs\", \"ring\", found \"openssl\"",
         ],
     );
     assert_faults(

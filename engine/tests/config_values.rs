@@ -30,7 +30,8 @@ fn defaults() {
     assert_eq!(config.log.stats, Some(Duration::from_secs(10)));
     assert_eq!(config.metrics.listen, Some(([127, 0, 0, 1], 9464).into()));
     let limits = config.limits.of_flow();
-    assert_eq!((limits.hello_bytes, limits.buffer_bytes), (65_536, 262_144));
+    assert_eq!((limits.hello_bytes, limits.buffer_bytes), (65_536, 4_194_304));
+    assert_eq!(config.limits.worker_bytes, 268_435_456);
     assert_eq!(limits.hello_time, tcp_stack::Duration::from_secs(5));
     assert_eq!(limits.idle_time, tcp_stack::Duration::from_secs(3600));
 }

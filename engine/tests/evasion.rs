@@ -5,11 +5,13 @@
 mod support;
 
 use smoltcp::wire::{IpAddress, Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber};
+use support::fragments::cut;
 use support::frames::{TcpFrame, ethernet};
 use support::lab::{Lab, NAME, Setup};
 use support::rules::{Action, Rules};
 use wireglass::flow::OutsideTls;
 use wireglass::peers::{Duration, Engine, Instant, Middle, Port};
+use wireglass::reason::PacketDrop;
 
 const CLIENT: u32 = 1_000;
 const SERVER: u32 = 70_000;
@@ -398,4 +400,142 @@ fn a_challenge_ack_passes_and_opens_no_way() {
     assert_no_payload(&wire.send(Segment { payload: hello(NAME), ..from_client() }));
     assert_eq!(wire.send(Segment { flags: RST, ..from_client() }).len(), 1, "the old connection ends");
     wire.shake_hands();
+}
+
+/// SYNs from other ports: with a table for few flows, others have to go.
+fn flood(wire: &mut Wire, syns: u16) {
+    for n in 0..syns {
+        wire.send(Segment { flags: SYN, seq: 5, ack: 0, client_port: 51_000 + n, ..from_client() });
+    }
+}
+
+/// A client that has its own flow thrown out of the table before the server has answered.
+#[test]
+fn eviction_before_the_server_has_answered() {
+    let mut wire = Wire::new(&Setup { flows: 4, ..Setup::default() });
+    wire.send(Segment { flags: SYN, seq: CLIENT, ack: 0, ..from_client() });
+    flood(&mut wire, 4);
+    let (to_client, to_server) = wire.send_both(Segment { flags: SYN_ACK, seq: SERVER, ..from_server() });
+    assert!(to_client.is_empty(), "the SYN-ACK of a flow that nobody follows");
+    assert_reset(&to_server, CLIENT + 1);
+    assert_no_payload(&wire.send(from_client()));
+    assert_client_gets_nothing_through(&mut wire);
+    // The client may begin anew.
+    wire.shake_hands();
+}
+
+/// The server has lost every RST, and the client waits until the engine has forgotten the flow.
+#[test]
+fn a_refusal_is_remembered_for_as_long_as_a_connection_may_be_silent() {
+    let mut wire = Wire::new(&Setup::default());
+    wire.shake_hands();
+    wire.send(Segment { payload: b"GET / HTTP/1.1".to_vec(), ..from_client() });
+    for seconds in [10, 3_590, 3_590, 3_590] {
+        wire.wait(Duration::from_secs(seconds));
+        assert_eq!(wire.engine.flows(), 0);
+        assert_client_gets_nothing_through(&mut wire);
+        let (to_client, to_server) = wire.send_both(Segment { payload: vec![7; 10], ..from_server() });
+        assert!(to_client.is_empty());
+        assert_reset(&to_server, CLIENT + 1);
+    }
+    assert!(wire.engine.counters()[0].dropped(PacketDrop::FlowEnded) >= 8);
+}
+
+/// A SYN that dies on its way makes a new flow of what was refused, and the server is silent.
+#[test]
+fn a_refusal_is_not_undone_by_a_syn() {
+    let mut wire = Wire::new(&Setup::default());
+    wire.shake_hands();
+    wire.send(Segment { payload: b"GET / HTTP/1.1".to_vec(), ..from_client() });
+    wire.wait(Duration::from_secs(10));
+    wire.send(Segment { flags: SYN, seq: 500, ack: 0, ttl: 1, ..from_client() });
+    assert_client_gets_nothing_through(&mut wire);
+    // Nor when that flow is thrown out, or has ended by itself.
+    wire.wait(Duration::from_secs(3_601));
+    assert_eq!(wire.engine.flows(), 0);
+    assert_client_gets_nothing_through(&mut wire);
+}
+
+/// A flow that was released for its first bytes is held to them even when there is no room for it any more.
+#[test]
+fn eviction_does_not_free_a_bypassed_flow_of_its_hello() {
+    let setup = Setup { rules: Rules::by_name(Action::Bypass), flows: 1, ..Setup::default() };
+    let decoy = Segment { ttl: 1, payload: hello(NAME), ..from_client() };
+    let mut wire = Wire::new(&setup);
+    wire.shake_hands();
+    assert_eq!(wire.send(decoy.clone()).len(), 1, "bypassed");
+    flood(&mut wire, 1);
+    assert_client_gets_nothing_through(&mut wire);
+
+    // When the server has taken them, there is nothing to hold it to.
+    let mut wire = Wire::new(&setup);
+    wire.shake_hands();
+    let end = CLIENT + 1 + decoy.payload.len() as u32;
+    wire.send(decoy);
+    wire.send_both(Segment { ack: end, ..from_server() });
+    flood(&mut wire, 1);
+    assert_eq!(wire.send(Segment { seq: end, payload: vec![7; 100], ..from_client() }).len(), 1);
+}
+
+/// The server has opened another connection where one was bypassed, and its SYN-ACK comes until the engine has forgotten that.
+#[test]
+fn another_connection_does_not_outwait_the_bypass() {
+    let mut wire = Wire::new(&Setup { rules: Rules::by_name(Action::Bypass), ..Setup::default() });
+    wire.shake_hands();
+    assert_eq!(wire.send(Segment { payload: hello(NAME), ..from_client() }).len(), 1, "bypassed");
+    wire.send(Segment { flags: SYN, seq: 9_000, ack: 0, ..from_client() });
+    let syn_ack = Segment { flags: SYN_ACK, seq: 40, ack: 9_001, ..from_server() };
+    for seconds in [0, 1, 2, 4, 8, 16, 32] {
+        wire.wait(Duration::from_secs(seconds));
+        assert!(wire.send_both(syn_ack.clone()).0.is_empty(), "after {seconds} s");
+    }
+    let ack = Segment { seq: 9_001, ack: 41, ..from_client() };
+    assert_held_back(&mut wire, Segment { payload: hello("secret.example.com"), ..ack });
+}
+
+/// What has never been refused is not: connections that began before the engine did, and such as ended in order.
+#[test]
+fn connections_from_before_pass() {
+    let mut wire = Wire::new(&Setup::default());
+    assert_eq!(wire.send(Segment { payload: vec![7; 100], ..from_client() }).len(), 1);
+    assert_eq!(wire.send_both(Segment { payload: vec![7; 100], ..from_server() }).0.len(), 1);
+
+    let setup = Setup { rules: Rules::default_is(Action::Bypass), flows: 1, ..Setup::default() };
+    let mut wire = Wire::new(&setup);
+    wire.shake_hands();
+    flood(&mut wire, 1);
+    assert_eq!(wire.send(Segment { payload: vec![7; 100], ..from_client() }).len(), 1);
+}
+
+/// A hello in fragments is a hello, and none of them leaves: not before the last one has come, and not after a refusal.
+#[test]
+fn fragments_are_no_way_around() {
+    let frame = Segment { payload: hello("secret.example.com"), ..from_client() }.frame();
+    for (size, backwards) in [(24, false), (24, true), (400, false), (400, true)] {
+        for refused in [false, true] {
+            let mut wire = Wire::new(&Setup::default());
+            wire.shake_hands();
+            if refused {
+                wire.send(Segment { payload: b"GET / HTTP/1.1".to_vec(), ..from_client() });
+                wire.wait(Duration::from_secs(10));
+            }
+            let mut pieces = cut(&frame, 7, size);
+            if backwards {
+                pieces.reverse();
+            }
+            let n = pieces.len();
+            let mut decrypts = false;
+            for (at, piece) in pieces.into_iter().enumerate() {
+                wire.engine.receive(wire.now, Port::Inside, piece);
+                // Every frame that leaves is a whole segment, or this would panic.
+                let (_, to_server) = wire.wait(Duration::from_micros(100));
+                let data = to_server.iter().any(|frame| !frame.payload().is_empty());
+                assert!(!data || (at + 1 == n && !refused), "{size}, piece {at}");
+                assert!(to_server.iter().all(|f| !frame.ends_with(f.payload()) || f.payload().is_empty()));
+                decrypts |= data;
+            }
+            // The engine's own hello, to the server of the name. In more pieces than are put together, nothing.
+            assert_eq!(decrypts, !refused && n <= 64, "{size}, {n} pieces");
+        }
+    }
 }

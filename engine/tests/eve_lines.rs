@@ -12,7 +12,7 @@ use wireglass::log::event::{
     TlsEvent, Volume,
 };
 use wireglass::metrics::{Metrics, Phase, PortStatistics};
-use wireglass::reason::{InspectorOff, PacketDrop, Reason};
+use wireglass::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
 use wireglass::side::Side;
 
 /// 2026-11-23 20:14:05.123456 UTC.
@@ -133,6 +133,7 @@ fn busy_metrics() -> Metrics {
     worker.flow_ended(Reason::Closed);
     worker.drop_packet(PacketDrop::BadTcpChecksum);
     worker.inspector_off(InspectorOff::Opaque);
+    worker.path_message(PathMessage::Lowered);
     metrics.set_ports(|| {
         vec![PortStatistics {
             port: "0000:03:00.0".into(),
@@ -372,7 +373,10 @@ fn paths(value: &Value, prefix: &str, out: &mut BTreeSet<String>) {
         Value::Object(_) if prefix.ends_with(".ended") || prefix.ends_with(".dropped") => {
             out.insert(prefix.into());
         }
-        Value::Object(_) if prefix.ends_with(".http_off") || prefix == "stats.wireglass.flows" => {
+        Value::Object(_) if prefix.ends_with(".http_off") || prefix.ends_with(".too_big") => {
+            out.insert(prefix.into());
+        }
+        Value::Object(_) if prefix == "stats.wireglass.flows" => {
             out.insert(prefix.into());
         }
         Value::Object(fields) => {
@@ -404,7 +408,8 @@ fn the_document_is_in_step() {
     let reasons = Reason::ALL.iter().map(|r| (r.code(), r.help()));
     let drops = PacketDrop::ALL.iter().map(|r| (r.code(), r.help()));
     let offs = InspectorOff::ALL.iter().map(|r| (r.code(), r.help()));
-    for (code, help) in reasons.chain(drops).chain(offs) {
+    let path = PathMessage::ALL.iter().map(|r| (r.code(), r.help()));
+    for (code, help) in reasons.chain(drops).chain(offs).chain(path) {
         assert!(document.contains(&format!("| {help} | `{code}` |\n")), "{code} is not explained");
     }
 }

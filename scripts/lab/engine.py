@@ -50,6 +50,9 @@ stats_seconds = 1
 
 [metrics]
 listen = "127.0.0.1:9464"
+
+[control]
+socket = "control.sock"
 """
 
 

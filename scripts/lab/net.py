@@ -115,7 +115,7 @@ class Network:
             tagger.stop()
         self.taggers.clear()
         for namespace in self._all():
-            _delete(namespace.name)
+            delete_namespace(namespace.name)
 
     def new_server_address(self):
         """One more IPv4 address on the server, for a peer that wants port 443 to itself."""
@@ -142,7 +142,8 @@ def _cable(middle, near, host, far):
         namespace.ip("link", "set", port, "up")
 
 
-def _delete(name):
+def delete_namespace(name):
+    """Removes a namespace, if it is there, with all that runs inside."""
     if not os.path.exists(f"/run/netns/{name}"):
         return
     inside = run(["ip", "netns", "pids", name], check=False).stdout.split()
@@ -160,12 +161,12 @@ def _delete(name):
 
 def remove_left_overs():
     """Removes what labs left behind whose process is gone (killed with SIGKILL)."""
-    for place in (Path("/run/netns"), Path("/var/run/dpdk"), Path(tempfile.gettempdir())):
+    for place in (Path("/run/netns"), Path("/var/run/dpdk"), Path(tempfile.gettempdir()), Path("/dev/shm")):
         for path in place.glob("wg-*"):
             ours = re.match(r"wg-(\d+)-", path.name)
             if not ours or not dead(int(ours[1])):
                 continue
             if place.name == "netns":
-                _delete(path.name)
+                delete_namespace(path.name)
             else:
                 shutil.rmtree(path, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use crate::options::SACK_BLOCKS;
+
 /// Ranges of stream offsets that arrived ahead of a gap.
 ///
 /// Sorted, not empty, not touching: `ranges[i].start < ranges[i].end < ranges[i + 1].start`; at most `max` of
@@ -81,9 +83,9 @@ impl Assembler {
         Some(first.end)
     }
 
-    /// The three ranges touched last, latest first.
-    pub(crate) fn latest(&self) -> [Option<Range<u64>>; 3] {
-        let mut latest: [Option<Held>; 3] = [None; 3];
+    /// The ranges touched last, latest first.
+    pub(crate) fn latest(&self) -> [Option<Range<u64>>; SACK_BLOCKS] {
+        let mut latest: [Option<Held>; SACK_BLOCKS] = [None; SACK_BLOCKS];
         for &held in &self.ranges {
             let mut candidate = Some(held);
             for slot in &mut latest {
@@ -168,10 +170,10 @@ mod tests {
     #[test]
     fn the_latest_ranges_come_first() {
         let mut assembler = Assembler::new(8);
-        for start in [10, 30, 50, 70] {
-            assembler.insert(start..start + 5).expect("four ranges fit in eight");
+        for start in [10, 30, 50, 70, 90] {
+            assembler.insert(start..start + 5).expect("five ranges fit in eight");
         }
         assembler.insert(35..37).expect("it touches a range");
-        assert_eq!(assembler.latest(), [Some(30..37), Some(70..75), Some(50..55)]);
+        assert_eq!(assembler.latest(), [Some(30..37), Some(90..95), Some(70..75), Some(50..55)]);
     }
 }

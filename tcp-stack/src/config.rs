@@ -1,6 +1,6 @@
 //! What the owner of a connection decides.
 
-use crate::{Duration, Instant, Seq};
+use crate::{Congestion, Duration, Instant, Seq};
 
 /// Largest window there is, 1 GiB (RFC 7323 2.3). Limits above it mean it.
 pub(crate) const MAX_WINDOW: usize = (u16::MAX as usize) << 14;
@@ -8,8 +8,12 @@ pub(crate) const MAX_WINDOW: usize = (u16::MAX as usize) << 14;
 /// Limits and times of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Most bytes queued for sending, sent or not, until acknowledged.
+    /// Most bytes queued for sending, sent or not, until acknowledged. How many of them the path has use for is
+    /// another question: [`crate::Connection::send_wanted`].
     pub send_limit: usize,
+    /// Bytes of [`Config::recv_limit`] that may be used at the beginning. The window grows as far as the peer
+    /// fills it in each round trip and the application takes what comes, and shrinks again in silence.
+    pub initial_recv_limit: usize,
     /// Most bytes received and not yet consumed; the window is derived from it. The window field counts in
     /// units of 2^scale, so a limit that is not 0 means two units at least, and up to a quarter more (or two
     /// units) may be held where the window would otherwise have to be taken back.
@@ -24,6 +28,9 @@ pub struct Config {
     pub out_of_order_ranges: u8,
     /// Longest delay of an ACK (RFC 9293 3.8.6.3 allows up to 500 ms).
     pub delayed_ack: Duration,
+    /// Full segments that are acknowledged one by one at the beginning, and again after a silence longer than
+    /// the retransmission timeout: a peer in slow start counts ACKs, and has few segments to have acknowledged.
+    pub quick_acks: u32,
     /// Lowest retransmission timeout. RFC 6298 2.4 says 1 s; 200 ms is what hosts on the Internet use.
     pub rto_min: Duration,
     /// Retransmission timeout before the first sample (RFC 6298 2.1).
@@ -41,29 +48,46 @@ pub struct Config {
     pub zero_window_timeout: Option<Duration>,
     /// Length of TIME-WAIT: 2 MSL (RFC 9293 3.4.2 says 4 minutes, hosts use 1).
     pub time_wait: Duration,
-    /// How long FIN-WAIT-2 may pass without a segment from the peer; `None`: for ever, as half-closed
-    /// connections may be silent for long.
+    /// Silence in FIN-WAIT-2 after which the peer is probed: half-closed connections may be silent for long, but
+    /// one whose peer is gone would stay for ever. `None`: never.
     pub fin_wait_2: Option<Duration>,
-    /// Probing of idle connections (RFC 9293 3.8.4); off unless given.
-    pub keep_alive: Option<KeepAlive>,
+    /// Probing of silent peers (RFC 9293 3.8.4).
+    pub keep_alive: KeepAlive,
     /// Initial congestion window in segments (RFC 6928).
     pub initial_window: u32,
-    /// Most challenge ACKs, and replies to segments out of the window, in one second (RFC 5961 7). Per
-    /// connection, so that it tells nothing about others.
+    /// Challenge ACKs, and replies to segments out of the window, in one second at most, on average (RFC 5961
+    /// 7). Per connection, and drawn for each second from half to one and a half of it, so that the count tells
+    /// nothing.
     pub challenges_per_second: u32,
+    /// Secret from which those numbers are drawn: the same for all connections of one owner, another after each
+    /// start. 0 is as good as any for an owner without secrets, but then a stranger can draw them too.
+    pub challenge_key: u64,
     /// After how long without traffic an empty buffer's memory is given back.
     pub release_after: Duration,
+    /// Lowest segment size (as the MSS option counts it) that the path may bring us to: 512 makes the packet of 552
+    /// bytes that Linux stops at. Over IPv6 it is 1220, as every link carries 1280 bytes (RFC 8200 5).
+    pub path_floor: u16,
+    /// Segment size that is tried first when larger segments seem to vanish (RFC 4821 7.2: 1024 bytes or less).
+    pub path_base: u16,
+    /// Timeouts in a row after which it is tried (RFC 8899 5.1.2: 3); 0: never.
+    pub black_hole_timeouts: u8,
+    /// Law of the congestion window.
+    pub congestion: Congestion,
+    /// Most segments sent and not acknowledged. Each is remembered in 36 bytes; nothing new is sent at the limit.
+    pub flight_segments: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Config {
             send_limit: 256 * 1024,
-            recv_limit: 256 * 1024,
+            initial_recv_limit: 64 * 1024,
+            recv_limit: 4 * 1024 * 1024,
             adopted_window_limit: 1024 * 1024,
-            out_of_order_limit: 256 * 1024,
+            out_of_order_limit: 4 * 1024 * 1024,
             out_of_order_ranges: 32,
             delayed_ack: Duration::from_millis(40),
+            quick_acks: 16,
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(60),
@@ -73,19 +97,26 @@ impl Default for Config {
             zero_window_timeout: None,
             time_wait: Duration::from_secs(60),
             fin_wait_2: Some(Duration::from_secs(300)),
-            keep_alive: None,
+            keep_alive: KeepAlive { idle: None, interval: Duration::from_secs(15), probes: 8 },
             initial_window: 10,
             challenges_per_second: 10,
+            challenge_key: 0,
             release_after: Duration::from_secs(1),
+            path_floor: 512,
+            path_base: 1024,
+            black_hole_timeouts: 3,
+            congestion: Congestion::Cubic,
+            flight_segments: 8192,
         }
     }
 }
 
-/// When an idle connection is probed.
+/// When and how a silent peer is probed.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepAlive {
-    /// Silence before the first probe.
-    pub idle: Duration,
+    /// Silence before the first probe; `None`: idle connections are probed only where
+    /// [`crate::Connection::probe`] says so.
+    pub idle: Option<Duration>,
     /// Time between probes.
     pub interval: Duration,
     /// Probes without an answer before giving up.
@@ -134,7 +165,7 @@ pub struct AdoptedTimestamps {
 /// What an end says in its own SYN.
 #[derive(Clone, Copy, Debug)]
 pub struct Open {
-    /// Initial sequence number: unpredictable (RFC 6528), which is the caller's duty.
+    /// Initial sequence number: unpredictable (RFC 6528), as of an [`crate::IsnGenerator`].
     pub isn: Seq,
     /// Largest payload that this end accepts; it sends no larger ones either.
     pub mss: u16,

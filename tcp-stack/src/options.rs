@@ -4,6 +4,11 @@ use smoltcp::wire::TcpOption;
 
 use crate::Seq;
 
+const KIND_SACK: u8 = 5;
+
+/// Blocks that fit a segment's options at most (RFC 2018 3).
+pub(crate) const SACK_BLOCKS: usize = 4;
+
 /// The options of one segment. Options of other kinds are skipped when parsing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -13,9 +18,9 @@ pub struct Options {
     pub window_scale: Option<u8>,
     /// Whether the sender of this SYN can use selective acknowledgements.
     pub sack_permitted: bool,
-    /// Selective acknowledgements: `left <= byte < right`. The latest comes first (RFC 2018 4); a fourth
-    /// block is not kept.
-    pub sack: [Option<(Seq, Seq)>; 3],
+    /// Selective acknowledgements: `left <= byte < right`. The latest comes first (RFC 2018 4), before it a
+    /// block that was received twice (RFC 2883 4). Beside timestamps there is room for three.
+    pub sack: [Option<(Seq, Seq)>; SACK_BLOCKS],
     /// Timestamps (RFC 7323 3).
     pub timestamps: Option<Timestamps>,
 }
@@ -38,6 +43,11 @@ impl Options {
     pub(crate) fn parse(mut field: &[u8]) -> Self {
         let mut options = Options::default();
         while let Some(&kind) = field.first() {
+            if let Some((blocks, rest)) = sack_blocks(field) {
+                options.sack = blocks;
+                field = rest;
+                continue;
+            }
             let rest = match TcpOption::parse(field) {
                 Ok((_, TcpOption::EndOfList)) => break,
                 Ok((rest, option)) => {
@@ -61,13 +71,13 @@ impl Options {
             TcpOption::MaxSegmentSize(mss) => self.mss = Some(mss),
             TcpOption::WindowScale(shift) => self.window_scale = Some(shift),
             TcpOption::SackPermitted => self.sack_permitted = true,
-            TcpOption::SackRange(ranges) => {
-                self.sack = ranges.map(|range| range.map(|(left, right)| (Seq(left), Seq(right))));
-            }
             TcpOption::TimeStamp { tsval, tsecr } => {
                 self.timestamps = Some(Timestamps { val: tsval, ecr: tsecr })
             }
-            TcpOption::EndOfList | TcpOption::NoOperation | TcpOption::Unknown { .. } => {}
+            TcpOption::SackRange(_)
+            | TcpOption::EndOfList
+            | TcpOption::NoOperation
+            | TcpOption::Unknown { .. } => {}
         }
     }
 
@@ -102,13 +112,37 @@ impl Options {
             field = pad(field, 2);
             field = TcpOption::TimeStamp { tsval: val, tsecr: ecr }.emit(field);
         }
-        if self.sack.iter().any(Option::is_some) {
+        let blocks = self.sack.iter().flatten();
+        if blocks.clone().next().is_some() {
             field = pad(field, 2);
-            let ranges = self.sack.map(|block| block.map(|(left, right)| (left.0, right.0)));
-            field = TcpOption::SackRange(ranges).emit(field);
+            field[..2].copy_from_slice(&[KIND_SACK, 2 + 8 * blocks.clone().count() as u8]);
+            field = &mut field[2..];
+            for edge in blocks.flat_map(|&(left, right)| [left, right]) {
+                let (number, rest) = field.split_at_mut(4);
+                number.copy_from_slice(&edge.0.to_be_bytes());
+                field = rest;
+            }
         }
         debug_assert!(field.is_empty(), "wire_len and emit disagree");
     }
+}
+
+/// The blocks of a SACK option at the head of `field`, and what follows it: smoltcp knows three blocks only. None if
+/// it is another option, or not of a length that it may have.
+#[expect(clippy::type_complexity, reason = "the pair is taken apart at once")]
+fn sack_blocks(field: &[u8]) -> Option<([Option<(Seq, Seq)>; SACK_BLOCKS], &[u8])> {
+    let (&[KIND_SACK, len], _) = field.split_first_chunk()? else { return None };
+    let len = usize::from(len);
+    if len > field.len() || len < 10 || (len - 2) % 8 != 0 {
+        return None;
+    }
+    let mut blocks = [None; SACK_BLOCKS];
+    let (pairs, _) = field[2..len].as_chunks::<8>();
+    for (block, pair) in blocks.iter_mut().zip(pairs) {
+        let [a, b, c, d, e, f, g, h] = *pair;
+        *block = Some((Seq(u32::from_be_bytes([a, b, c, d])), Seq(u32::from_be_bytes([e, f, g, h]))));
+    }
+    Some((blocks, &field[len..]))
 }
 
 fn pad(mut field: &mut [u8], bytes: usize) -> &mut [u8] {
@@ -133,10 +167,12 @@ mod tests {
         };
         let acks = Options {
             timestamps: Some(Timestamps { val: 5, ecr: 6 }),
-            sack: [Some((Seq(1), Seq(2))), Some((Seq(u32::MAX), Seq(4))), Some((Seq(8), Seq(9)))],
+            sack: [Some((Seq(1), Seq(2))), Some((Seq(u32::MAX), Seq(4))), Some((Seq(8), Seq(9))), None],
             ..Options::default()
         };
-        for options in [Options::default(), all, acks] {
+        let four =
+            Options { sack: [1, 3, 5, 7].map(|at| Some((Seq(at), Seq(at + 1)))), ..Options::default() };
+        for options in [Options::default(), all, acks, four] {
             let mut field = vec![0xff; options.wire_len()];
             options.emit(&mut field);
             assert_eq!(Options::parse(&field), options);
@@ -155,6 +191,11 @@ mod tests {
         // A known kind with a wrong but possible length is stepped over.
         assert_eq!(Options::parse(&[3, 4, 7, 7, 2, 4, 5, 180]), mss);
         assert_eq!(Options::parse(&[5, 6, 0, 0, 0, 0, 2, 4, 5, 180]), mss);
+        // A SACK option of no whole number of blocks, of none, and one that is cut off.
+        assert_eq!(Options::parse(&[5, 2, 2, 4, 5, 180]), mss);
+        assert_eq!(Options::parse(&[2, 4, 5, 180, 5, 10, 0, 0, 0, 1]), mss);
+        let one_and_a_half: Vec<u8> = [&[5, 14][..], &[0; 12], &[2, 4, 5, 180]].concat();
+        assert_eq!(Options::parse(&one_and_a_half), mss);
         // End of list hides the rest.
         assert_eq!(Options::parse(&[0, 2, 4, 5, 180]), Options::default());
     }

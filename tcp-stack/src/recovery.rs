@@ -1,149 +1,119 @@
-//! Finding losses and repairing them: fast retransmit and NewReno (RFC 5681 3.2, RFC 6582), limited transmit
-//! (RFC 3042).
+//! What is being repaired: recovery after a loss that was found by ACKs, or after a timeout.
 
-use crate::{Seq, congestion::Controller};
-
-/// Duplicate ACKs that mean a loss (RFC 5681 3.2).
-const DUPLICATE_THRESHOLD: u32 = 3;
+use crate::Seq;
+use crate::congestion::Prr;
+use crate::rack::DUPLICATE_THRESHOLD;
+use crate::spurious::{Episode, Frto};
 
 /// What is being repaired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Phase {
     /// Nothing.
     Open,
-    /// Fast recovery, until `recover` is acknowledged.
-    Fast {
-        /// No partial ACK was seen yet.
-        first_partial: bool,
-        /// RFC 6582's temporary addition to the congestion window: bytes known to have left the network.
-        inflation: u32,
-    },
-    /// After a timeout, until `recover` is acknowledged.
+    /// A loss that ACKs have shown, until `recover` is acknowledged: fast recovery (RFC 5681 3.2).
+    Fast(Prr),
+    /// What was outstanding at a timeout, until `recover` is acknowledged.
     Timeout,
 }
 
-/// Loss detection by duplicate ACKs.
+/// Where repair stands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recovery {
-    phase: Phase,
+    pub(crate) phase: Phase,
+    /// SND.NXT when the last loss was found: one loss event ends where it is acknowledged. Follows SND.UNA when nothing
+    /// is being repaired, so that it never gets 2^31 old.
+    pub(crate) recover: Seq,
+    /// Something beyond `recover` was lost as well: another loss event.
+    pub(crate) again: bool,
+    /// Duplicate ACKs in a row, without SACK.
     duplicates: u32,
-    /// SND.NXT when the last loss was found: one loss event ends where it is acknowledged, and duplicates of
-    /// ACKs up to it start no new one. Follows SND.UNA when nothing is being repaired, so that it never gets
-    /// 2^31 old.
-    recover: Seq,
-    /// The segment at SND.UNA is to be sent again.
-    retransmit: bool,
-}
-
-/// What a new ACK means for the retransmission timer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TimerRule {
-    Restart,
-    /// RFC 6582 3.2 (3): later partial ACKs let the timer run, so that many losses in one window end in slow
-    /// start.
-    LeaveRunning,
+    /// What these stand for: bytes that have left the network (RFC 5681 3.2's inflation, turned around).
+    left: u32,
+    pub(crate) frto: Frto,
+    /// Of the last loss event, until it cannot have been a mistake any more.
+    pub(crate) episode: Option<Episode>,
 }
 
 impl Recovery {
     /// `start` is SND.NXT.
     pub(crate) fn new(start: Seq) -> Self {
-        Recovery { phase: Phase::Open, duplicates: 0, recover: start - 1, retransmit: false }
-    }
-
-    /// A duplicate ACK of `una` arrived while `una..nxt` was outstanding. Returns whether fast retransmit
-    /// begins.
-    pub(crate) fn on_duplicate(
-        &mut self,
-        una: Seq,
-        nxt: Seq,
-        smss: u32,
-        congestion: &mut impl Controller,
-    ) -> bool {
-        self.duplicates = self.duplicates.saturating_add(1);
-        match &mut self.phase {
-            Phase::Fast { inflation, .. } => {
-                // Bounded by what can have left the network.
-                *inflation = inflation.saturating_add(smss).min(nxt.since(una).saturating_add(smss));
-                false
-            }
-            // RFC 6582 3.2 (2): duplicates caused by go-back-N after a timeout are no new loss.
-            Phase::Open if self.duplicates == DUPLICATE_THRESHOLD && una.after(self.recover) => {
-                congestion.on_loss(nxt.since(una));
-                self.recover = nxt;
-                self.retransmit = true;
-                self.phase = Phase::Fast { first_partial: true, inflation: DUPLICATE_THRESHOLD * smss };
-                true
-            }
-            Phase::Open | Phase::Timeout => false,
+        Recovery {
+            phase: Phase::Open,
+            recover: start - 1,
+            again: false,
+            duplicates: 0,
+            left: 0,
+            frto: Frto::Off,
+            episode: None,
         }
     }
 
-    /// `acked` bytes were newly acknowledged; `una..nxt` is outstanding now. `limited` says that the
-    /// congestion window was what held the sender back: otherwise it must not grow (RFC 5681 3.1, RFC 7661).
-    pub(crate) fn on_ack(
-        &mut self,
-        acked: u32,
-        (una, nxt): (Seq, Seq),
-        smss: u32,
-        limited: bool,
-        congestion: &mut impl Controller,
-    ) -> TimerRule {
-        self.duplicates = 0;
-        self.retransmit = false;
-        let full = una.at_or_after(self.recover);
-        match &mut self.phase {
-            Phase::Fast { .. } if full => {
-                congestion.on_recovered(nxt.since(una));
-                self.phase = Phase::Open;
-                self.recover = una - 1;
-                TimerRule::Restart
-            }
-            Phase::Fast { first_partial, inflation } => {
-                *inflation = inflation.saturating_sub(acked) + if acked >= smss { smss } else { 0 };
-                self.retransmit = true;
-                let first = core::mem::replace(first_partial, false);
-                if first { TimerRule::Restart } else { TimerRule::LeaveRunning }
-            }
-            Phase::Timeout => {
-                congestion.on_ack(acked, true);
-                if full {
-                    self.phase = Phase::Open;
-                }
-                TimerRule::Restart
-            }
-            Phase::Open => {
-                if una.after(self.recover) {
-                    self.recover = una - 1;
-                }
-                if limited {
-                    congestion.on_ack(acked, false);
-                }
-                TimerRule::Restart
-            }
-        }
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
     }
 
-    /// The retransmission timer expired; everything up to `nxt` will be sent again.
+    /// A loss event begins: `phase` until `recover` is acknowledged.
+    pub(crate) fn begin(&mut self, phase: Phase, recover: Seq) {
+        (self.phase, self.recover, self.again, self.frto) = (phase, recover, false, Frto::Off);
+    }
+
+    /// The retransmission timer expired. RFC 5682 1: it may have been too early.
     pub(crate) fn on_timeout(&mut self, nxt: Seq) {
-        *self = Recovery { phase: Phase::Timeout, duplicates: 0, recover: nxt, retransmit: false };
+        self.begin(Phase::Timeout, nxt);
+        (self.duplicates, self.left, self.frto) = (0, 0, Frto::Head);
     }
 
-    /// What may be in flight beyond the congestion window: inflation, or limited transmit's two segments (RFC
-    /// 3042).
-    pub(crate) fn allowance(&self, smss: u32) -> u32 {
-        match self.phase {
-            Phase::Fast { inflation, .. } => inflation,
-            Phase::Open => self.duplicates.min(DUPLICATE_THRESHOLD - 1) * smss,
-            Phase::Timeout => 0,
+    /// It is over, or was none. After a timeout `recover` stays: duplicates of ACKs up to it are no new loss (RFC 6582 3.2).
+    pub(crate) fn end(&mut self, una: Seq) {
+        let recover = if matches!(self.phase, Phase::Timeout) { self.recover } else { una - 1 };
+        self.begin(Phase::Open, recover);
+        (self.duplicates, self.left) = (0, 0);
+    }
+
+    /// SND.UNA has advanced while nothing is being repaired.
+    pub(crate) fn follow(&mut self, una: Seq) {
+        if una.after(self.recover) {
+            self.recover = una - 1;
         }
     }
 
-    /// Whether the segment at SND.UNA is to be sent again, now.
-    pub(crate) fn wants_retransmit(&self) -> bool {
-        self.retransmit
+    /// Bytes that have left the network though no SACK says which.
+    pub(crate) fn left(&self) -> u32 {
+        self.left
     }
 
-    pub(crate) fn retransmitted(&mut self) {
-        self.retransmit = false;
+    pub(crate) fn duplicates(&self) -> u32 {
+        self.duplicates
+    }
+
+    /// A duplicate ACK without SACK; at most `most` bytes can have left. Returns how many more have, and whether fast
+    /// retransmit begins.
+    pub(crate) fn on_duplicate(&mut self, una: Seq, smss: u32, most: u32) -> (u32, bool) {
+        self.duplicates = self.duplicates.saturating_add(1);
+        let begins = self.is_open()
+            && self.duplicates == DUPLICATE_THRESHOLD
+            // RFC 6582 3.2 (2): duplicates caused by what was sent again after a timeout are no new loss.
+            && una.after(self.recover);
+        // Before fast recovery RFC 3042 lets two segments out; after a timeout nothing is known to have left.
+        let bound = match self.phase {
+            Phase::Open if !begins => most.min((DUPLICATE_THRESHOLD - 1) * smss),
+            Phase::Open | Phase::Fast(_) => most,
+            Phase::Timeout => 0,
+        };
+        let before = self.left;
+        self.left = self.left.saturating_add(smss).min(bound);
+        (self.left.saturating_sub(before), begins)
+    }
+
+    /// An ACK of `acked` bytes, without SACK. Returns how many bytes arrived with it that no duplicate has stood for: in
+    /// recovery one segment was missing, and the others had been told.
+    pub(crate) fn on_progress_without_sack(&mut self, acked: u32, smss: u32) -> u32 {
+        self.duplicates = 0;
+        let told = match self.phase {
+            Phase::Fast(_) => self.left.min(acked.saturating_sub(smss)),
+            Phase::Open | Phase::Timeout => self.left.min(acked),
+        };
+        self.left = if let Phase::Fast(_) = self.phase { self.left - told } else { 0 };
+        acked - told
     }
 }

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use crate::assembler::Assembler;
+use crate::options::SACK_BLOCKS;
 
 /// Least memory that is taken at once.
 const MIN_CAPACITY: usize = 2048;
@@ -32,8 +33,8 @@ pub(crate) struct RecvBuffer {
 pub(crate) struct Written {
     /// Bytes by which the in-order part grew.
     pub(crate) delivered: usize,
-    /// Some of the bytes were there already.
-    pub(crate) overlap: bool,
+    /// The first of the bytes that were there already, ahead of a gap: places in what was written.
+    pub(crate) overlap: Option<Range<usize>>,
     /// Some of the bytes were there already with other values.
     pub(crate) conflict: bool,
 }
@@ -67,8 +68,8 @@ impl RecvBuffer {
         self.assembler.end().map(|end| (end - self.next) as u32)
     }
 
-    /// The three ranges that arrived last, in bytes beyond RCV.NXT, latest first.
-    pub(crate) fn latest_held(&self) -> [Option<Range<u32>>; 3] {
+    /// The ranges that arrived last, in bytes beyond RCV.NXT, latest first.
+    pub(crate) fn latest_held(&self) -> [Option<Range<u32>>; SACK_BLOCKS] {
         let next = self.next;
         self.assembler
             .latest()
@@ -83,7 +84,7 @@ impl RecvBuffer {
             self.make_room(data.len());
             self.bytes.extend_from_slice(data);
             self.advance(data.len());
-            return Ok(Written { delivered: data.len(), overlap: false, conflict: false });
+            return Ok(Written { delivered: data.len(), overlap: None, conflict: false });
         }
         let start = self.next + ahead as u64;
         let range = start..start + data.len() as u64;
@@ -137,7 +138,12 @@ impl RecvBuffer {
     }
 
     pub(crate) fn has_memory(&self) -> bool {
-        self.bytes.capacity() > 0
+        self.memory() > 0
+    }
+
+    /// Bytes of memory taken.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// What must hold between calls.
@@ -154,15 +160,16 @@ impl RecvBuffer {
         self.next += bytes as u64;
     }
 
-    /// Copies those parts of `data` that are not held. Returns whether some were, and whether those differed.
-    fn fill_gaps(&mut self, range: Range<u64>, data: &[u8]) -> (bool, bool) {
+    /// Copies those parts of `data` that are not held. Returns the first part that was, and whether any such part
+    /// differed.
+    fn fill_gaps(&mut self, range: Range<u64>, data: &[u8]) -> (Option<Range<usize>>, bool) {
         let base = self.tail + (range.start - self.next) as usize;
-        let (mut overlap, mut conflict, mut done) = (false, false, 0);
+        let (mut overlap, mut conflict, mut done) = (None, false, 0);
         for held in self.assembler.held_within(range.clone()) {
             let from = (held.start - range.start) as usize;
             let to = (held.end - range.start) as usize;
             self.bytes[base + done..base + from].copy_from_slice(&data[done..from]);
-            overlap = true;
+            overlap.get_or_insert(from..to);
             conflict |= self.bytes[base + from..base + to] != data[from..to];
             done = to;
         }
@@ -197,10 +204,16 @@ mod tests {
     #[test]
     fn gaps_are_filled_in_place_and_the_first_bytes_win() {
         let mut buffer = RecvBuffer::new(4);
-        assert_eq!(buffer.write(3, b"DE"), Ok(Written { delivered: 0, overlap: false, conflict: false }));
-        assert_eq!(buffer.write(2, b"cxx"), Ok(Written { delivered: 0, overlap: true, conflict: true }));
+        assert_eq!(buffer.write(3, b"DE"), Ok(Written { delivered: 0, overlap: None, conflict: false }));
+        assert_eq!(
+            buffer.write(2, b"cxx"),
+            Ok(Written { delivered: 0, overlap: Some(1..3), conflict: true })
+        );
         assert_eq!(buffer.readable(), b"");
-        assert_eq!(buffer.write(0, b"abcDEf"), Ok(Written { delivered: 6, overlap: true, conflict: false }));
+        assert_eq!(
+            buffer.write(0, b"abcDEf"),
+            Ok(Written { delivered: 6, overlap: Some(2..5), conflict: false })
+        );
         assert_eq!(buffer.readable(), b"abcDEf");
         assert!(!buffer.has_gap() && buffer.check());
         buffer.consume(2);
@@ -235,6 +248,6 @@ mod tests {
                 buffer.consume(100);
             }
         }
-        assert!(buffer.bytes.capacity() <= 5_100 * 5 / 2, "{}", buffer.bytes.capacity());
+        assert!(buffer.memory() <= 5_100 * 5 / 2, "{}", buffer.memory());
     }
 }

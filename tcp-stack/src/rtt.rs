@@ -1,12 +1,16 @@
 //! Round-trip time and retransmission timeout (RFC 6298).
 
-use crate::{Config, Duration};
+use crate::timestamps::elapsed;
+use crate::{Config, Duration, Instant};
 
 /// Granularity of the clock, G: the one of timestamps, the coarser source of samples.
 const GRANULARITY: Duration = Duration::from_millis(1);
 
 /// RFC 6298 5.7: timeout when data transmission begins after a SYN had to be sent again.
 const AFTER_LOST_SYN: Duration = Duration::from_secs(3);
+
+/// How long the least round trip is remembered; after that the path may be another.
+const MIN_RTT_WINDOW: Duration = Duration::from_secs(150);
 
 /// SRTT, RTTVAR and RTO.
 #[derive(Clone, Copy, Debug)]
@@ -19,14 +23,40 @@ pub(crate) struct Rtt {
     backoff: u32,
     min: Duration,
     max: Duration,
+    /// The least round trip since `window_start`, and in the window before that.
+    least: [Option<Duration>; 2],
+    window_start: Instant,
 }
 
 impl Rtt {
     pub(crate) fn new(config: &Config) -> Self {
-        Rtt { smoothed: None, base: config.rto_initial, backoff: 0, min: config.rto_min, max: config.rto_max }
+        Rtt {
+            smoothed: None,
+            base: config.rto_initial,
+            backoff: 0,
+            min: config.rto_min,
+            max: config.rto_max,
+            least: [None; 2],
+            window_start: Instant::ZERO,
+        }
     }
 
-    /// Takes a sample, which ends any back-off (RFC 6298 2.2, 2.3 and the note at the end of 5).
+    /// A round trip was measured exactly; unlike [`Self::sample`], every one counts.
+    pub(crate) fn observe(&mut self, now: Instant, rtt: Duration) {
+        if elapsed(self.window_start, now) >= MIN_RTT_WINDOW {
+            self.least = [None, self.least[0]];
+            self.window_start = now;
+        }
+        self.least[0] = Some(self.least[0].map_or(rtt, |least| least.min(rtt)));
+    }
+
+    /// The least round trip of the last minutes.
+    pub(crate) fn least(&self) -> Option<Duration> {
+        self.least.iter().flatten().min().copied()
+    }
+
+    /// Takes a sample, which ends any back-off (RFC 6298 2.2, 2.3 and the note at the end of 5). Meant for one in a round
+    /// trip: with more of them RTTVAR would forget faster than RFC 6298 means it to (RFC 7323, appendix G).
     pub(crate) fn sample(&mut self, rtt: Duration) {
         let (srtt, rttvar) = match self.smoothed {
             None => (rtt, rtt / 2),
@@ -66,6 +96,14 @@ impl Rtt {
     pub(crate) fn srtt(&self) -> Option<Duration> {
         self.smoothed.map(|(srtt, _)| srtt)
     }
+
+    pub(crate) fn rttvar(&self) -> Option<Duration> {
+        self.smoothed.map(|(_, rttvar)| rttvar)
+    }
+
+    pub(crate) fn doublings(&self) -> u32 {
+        self.backoff
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +122,7 @@ mod tests {
         rtt.sample(Duration::from_millis(180));
         assert_eq!(rtt.srtt(), Some(Duration::from_millis(110)));
         assert_eq!(rtt.rto(), Duration::from_millis(340));
+        assert_eq!(rtt.rttvar(), Some(Duration::from_micros(57_500)));
     }
 
     #[test]

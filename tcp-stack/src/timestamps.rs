@@ -53,7 +53,13 @@ impl Clock {
         possible.then(|| Duration::from_millis(u64::from(value.wrapping_sub(ecr))))
     }
 
-    fn value(&self, now: Instant) -> u32 {
+    /// Whether an echo is of a segment sent before `at`.
+    pub(crate) fn is_before(&self, ecr: u32, at: Instant) -> bool {
+        Seq(ecr).before(Seq(self.value(at)))
+    }
+
+    /// Our clock, TSval.
+    pub(crate) fn value(&self, now: Instant) -> u32 {
         // The clock wraps after 49 days, as every timestamp clock does.
         self.start.wrapping_add(elapsed(self.started_at, now).total_millis() as u32)
     }

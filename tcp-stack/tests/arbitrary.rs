@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use support::{ms, pattern};
 use tcp_stack::{
     AdoptedTimestamps, Adoption, Config, Connection, Duration, Event, Flags, Instant, KeepAlive, Open,
-    Options, Segment, Seq, State, Timestamps,
+    Options, Segment, Seq, State, Timestamps, TooBig,
 };
 
 /// One thing that happens to a connection. Numbers are relative to where it stands, so that most of them are
@@ -24,6 +24,10 @@ enum Step {
     Send(usize),
     Consume(usize),
     RecvLimit(usize),
+    /// A router's message: how far from the highest number sent back, and the size it tells.
+    TooBig(i64, u16),
+    SendLimit(usize),
+    Probe,
     Close,
     Abort,
 }
@@ -86,6 +90,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1usize..20_000).prop_map(Step::Send),
         4 => (1usize..20_000).prop_map(Step::Consume),
         1 => (0usize..40_000).prop_map(Step::RecvLimit),
+        2 => (near(), prop_oneof![any::<u16>(), 0u16..1_500]).prop_map(|(back, mss)| Step::TooBig(back, mss)),
+        1 => (0usize..80_000).prop_map(Step::SendLimit),
+        1 => Just(Step::Probe),
         1 => prop::bool::weighted(0.3).prop_map(|close| if close { Step::Close } else { Step::NextTimer }),
         1 => prop::bool::weighted(0.05).prop_map(|abort| if abort { Step::Abort } else { Step::NextTimer }),
     ]
@@ -145,11 +152,12 @@ const IN: u64 = 2;
 
 fn config() -> Config {
     Config {
+        initial_recv_limit: 6_000,
         recv_limit: 30_000,
         send_limit: 50_000,
         out_of_order_ranges: 4,
         max_retries: 6,
-        keep_alive: Some(KeepAlive { idle: ms(30_000), interval: ms(1_000), probes: 3 }),
+        keep_alive: KeepAlive { idle: Some(ms(30_000)), interval: ms(1_000), probes: 3 },
         time_wait: ms(2_000),
         ..Config::default()
     }
@@ -239,6 +247,7 @@ impl Subject {
                 }
             }
             Step::Send(len) => {
+                assert!(self.connection.send_wanted() <= self.connection.send_space());
                 let len = (*len).min(self.connection.send_space());
                 let bytes: Vec<u8> =
                     (0..len).map(|i| pattern(OUT, (self.write_at + i as u32).0 as usize)).collect();
@@ -251,10 +260,39 @@ impl Subject {
                 self.bound = self.bound.max(bound(*bytes, self.scale_out));
                 self.connection.set_recv_limit(*bytes);
             }
+            Step::TooBig(back, mss) => self.too_big(*back, *mss),
+            Step::SendLimit(bytes) => self.connection.set_send_limit(*bytes),
+            Step::Probe => self.connection.probe(self.now),
             Step::Close => self.connection.close(),
             Step::Abort => self.connection.abort(),
         }
         self.settle();
+    }
+
+    /// It lowers the size or does nothing; its verdict says which.
+    fn too_big(&mut self, back: i64, told: u16) {
+        self.connection.handle_timeout(self.now); // brings the gauges up to date
+        let before = *self.connection.stats();
+        let seq = self.highest - back as u32;
+        let verdict = self.connection.handle_packet_too_big(self.now, seq, told);
+        let after = *self.connection.stats();
+        let floor = u32::from(config().path_floor);
+        match verdict {
+            TooBig::Lowered => {
+                assert!(
+                    after.mss < before.mss && after.mss == u32::from(told).max(floor),
+                    "{told}: {after:?}"
+                );
+                assert_eq!(after.too_big, before.too_big + 1);
+            }
+            TooBig::Known | TooBig::OutOfWindow | TooBig::TooOften => {
+                assert_eq!(after, before, "{verdict:?}")
+            }
+        }
+        assert_eq!(
+            (after.cwnd.max(after.mss), after.ssthresh),
+            (before.cwnd.max(after.mss), before.ssthresh)
+        );
     }
 
     fn wait_until(&mut self, at: Instant) {
@@ -288,7 +326,7 @@ impl Subject {
                 timestamps: arriving
                     .timestamps
                     .map(|(val, ecr)| Timestamps { val: (u32::MAX - 10).wrapping_add(val as u32), ecr }),
-                sack: [arriving.sack.map(|(left, right)| (Seq(left), Seq(right))), None, None],
+                sack: [arriving.sack.map(|(left, right)| (Seq(left), Seq(right))), None, None, None],
                 mss: opening.then_some(arriving.window),
                 window_scale: (opening && arriving.window.is_multiple_of(2)).then_some(arriving.len as u8),
                 sack_permitted: opening,
@@ -328,9 +366,12 @@ impl Subject {
         let received = self.connection.recv().len();
         assert!(received <= self.bound, "{received} bytes held of {}", self.bound);
         let mut count = 0;
+        let mss = self.connection.stats().mss as usize;
         while let Some(transmit) = self.connection.poll_transmit(self.now) {
             count += 1;
             assert!(count < 2_000, "it never stops sending");
+            let with_options = transmit.payload_len() + transmit.header_len() - 20;
+            assert!(transmit.flags.syn || with_options <= mss, "{with_options} bytes over {mss}");
             let mut at = transmit.seq;
             let reset = transmit.flags.rst;
             for slice in transmit.slices() {

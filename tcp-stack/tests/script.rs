@@ -36,6 +36,8 @@ stories! {
         connect_refused = "connect-refused";
         connect_simultaneous = "connect-simultaneous";
         connect_without_options = "connect-without-options";
+        ecn_is_declined = "ecn-is-declined";
+        ecn_is_not_offered = "ecn-is-not-offered";
         listen = "listen";
         listen_lost_syn_ack = "listen-lost-syn-ack";
         listen_refuses_strays = "listen-refuses-strays";
@@ -55,24 +57,38 @@ stories! {
     }
     receive {
         duplicate_reacknowledged = "duplicate-reacknowledged";
+        duplicate_told = "duplicate-told";
+        duplicate_told_above_a_gap = "duplicate-told-above-a-gap";
+        duplicate_without_sack = "duplicate-without-sack";
         old_ack_with_payload = "old-ack-with-payload";
         out_of_order = "out-of-order";
         out_of_order_limits = "out-of-order-limits";
         overlap_first_wins = "overlap-first-wins";
         overlap_in_order = "overlap-in-order";
+        sack_beside_timestamps = "sack-beside-timestamps";
         segment_without_ack = "segment-without-ack";
         urgent_in_line = "urgent-in-line";
     }
     ack {
+        at_once_around_gaps = "at-once-around-gaps";
         delayed_ack = "delayed-ack";
         delayed_ack_large_segment = "delayed-ack-large-segment";
+        quick_after_silence = "quick-after-silence";
+        quick_at_the_beginning = "quick-at-the-beginning";
     }
     window {
         no_nagle = "no-nagle";
+        not_tuned_for_what_stays = "not-tuned-for-what-stays";
         outside_the_window = "outside-the-window";
         pure_ack_on_the_edge = "pure-ack-on-the-edge";
+        scale_0 = "scale-0";
+        scale_14 = "scale-14";
         send_limit = "send-limit";
         sender_silly_avoidance = "sender-silly-avoidance";
+        silence_shrinks_the_limit = "silence-shrinks-the-limit";
+        tuned_by_what_is_taken = "tuned-by-what-is-taken";
+        tuned_within_the_owners_limit = "tuned-within-the-owners-limit";
+        wanted_queue = "wanted-queue";
         window_closes_and_opens = "window-closes-and-opens";
         window_limit_lowered = "window-limit-lowered";
         window_limit_raised_from_zero = "window-limit-raised-from-zero";
@@ -83,7 +99,9 @@ stories! {
         window_update_order = "window-update-order";
     }
     persist {
+        live_peer_without_limit = "live-peer-without-limit";
         tiny_peer_buffer = "tiny-peer-buffer";
+        window_closed_over_flight = "window-closed-over-flight";
         zero_window_fin = "zero-window-fin";
         zero_window_limit = "zero-window-limit";
         zero_window_probe_taken = "zero-window-probe-taken";
@@ -102,6 +120,7 @@ stories! {
         no_fast_retransmit_after_timeout = "no-fast-retransmit-after-timeout";
         retransmission_timeout = "retransmission-timeout";
         sack_duplicate_acks = "sack-duplicate-acks";
+        timeout_into_small_window = "timeout-into-small-window";
     }
     congestion {
         initial_window = "initial-window";
@@ -109,9 +128,33 @@ stories! {
         window_not_used_does_not_grow = "window-not-used-does-not-grow";
     }
     timestamps {
+        our_clock_wraps = "our-clock-wraps";
+        outdated_after_24_days = "outdated-after-24-days";
         paws = "paws";
+        peers_clock_wraps = "peers-clock-wraps";
         round_trip_by_timestamps = "round-trip-by-timestamps";
         timestamps_of_gaps = "timestamps-of-gaps";
+    }
+    path_mtu {
+        black_hole = "black-hole";
+        black_hole_acks_were_late = "black-hole-acks-were-late";
+        black_hole_echo_was_late = "black-hole-echo-was-late";
+        black_hole_is_not_the_size = "black-hole-is-not-the-size";
+        black_hole_needs_large_segments = "black-hole-needs-large-segments";
+        black_hole_not_looked_for = "black-hole-not-looked-for";
+        black_hole_seen_after_progress = "black-hole-seen-after-progress";
+        black_hole_to_the_floor = "black-hole-to-the-floor";
+        too_big = "too-big";
+        too_big_after_the_end = "too-big-after-the-end";
+        too_big_ends_a_trial = "too-big-ends-a-trial";
+        too_big_floor = "too-big-floor";
+        too_big_known = "too-big-known";
+        too_big_out_of_window = "too-big-out-of-window";
+        too_big_small_flight = "too-big-small-flight";
+        too_big_too_often = "too-big-too-often";
+        too_big_while_repairing = "too-big-while-repairing";
+        too_big_with_timestamps = "too-big-with-timestamps";
+        too_big_wraps = "too-big-wraps";
     }
     wrap {
         wrap_receive = "wrap-receive";
@@ -121,19 +164,30 @@ stories! {
     blind {
         ack_of_the_future = "ack-of-the-future";
         ack_too_old = "ack-too-old";
+        challenges_are_drawn = "challenges-are-drawn";
         challenges_are_limited = "challenges-are-limited";
+        data_with_forged_ack = "data-with-forged-ack";
         reset_exact = "reset-exact";
         reset_in_window = "reset-in-window";
+        reset_outside_the_window = "reset-outside-the-window";
+        syn_anywhere = "syn-anywhere";
         syn_in_established = "syn-in-established";
         time_wait_reset = "time-wait-reset";
     }
     lifetime {
+        closing_gives_up = "closing-gives-up";
+        fin_wait_1_gives_up = "fin-wait-1-gives-up";
         fin_wait_2_timeout = "fin-wait-2-timeout";
         gives_up_after_retries = "gives-up-after-retries";
         gives_up_after_user_timeout = "gives-up-after-user-timeout";
+        half_closed_and_forgotten = "half-closed-and-forgotten";
+        half_closed_for_long = "half-closed-for-long";
         idle_memory = "idle-memory";
         keep_alive_answered = "keep-alive-answered";
         keep_alive_sent = "keep-alive-sent";
+        probe_on_request = "probe-on-request";
+        probe_while_bytes_are_in_flight = "probe-while-bytes-are-in-flight";
+        time_wait_ends = "time-wait-ends";
         user_timeout_counts_from_sending = "user-timeout-counts-from-sending";
     }
     close {

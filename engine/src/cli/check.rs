@@ -66,7 +66,8 @@ impl Summary<'_> {
         let cores = list(workers.cores.iter().map(usize::to_string));
         writeln!(f, "\nworkers\n  {} on core {cores}, {idle} when idle; {handshakes}", workers.cores.len())?;
         let limits = &self.config.limits;
-        writeln!(f, "  {} flows each, {} bytes queued for each leg", limits.flows, limits.buffer_bytes)
+        let (flows, leg, all) = (limits.flows, limits.buffer_bytes, limits.worker_bytes);
+        writeln!(f, "  {flows} flows each, {leg} bytes for each leg, {all} for all legs of a worker")
     }
 
     fn certificates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,8 +121,12 @@ impl Summary<'_> {
             None => writeln!(f, ", no statistics")?,
         }
         match self.config.metrics.listen {
-            Some(address) => writeln!(f, "  metrics at http://{address}/metrics"),
-            None => writeln!(f, "  no metrics"),
+            Some(address) => writeln!(f, "  metrics at http://{address}/metrics")?,
+            None => writeln!(f, "  no metrics")?,
+        }
+        match &self.config.control.socket {
+            Some(socket) => writeln!(f, "  `wireglass flows` through {}", socket.display()),
+            None => writeln!(f, "  no control socket"),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::peers::{
 };
 use crate::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
 use crate::reason::Reason;
+use crate::secrets::Secrets;
 use crate::tls::certificate::Certificate;
 use crate::tls::{Provider, RootFile, TlsContext, TlsSettings, describe_name};
 
@@ -180,7 +181,8 @@ impl Stage {
             flows: 64,
             held_frames: 256,
             log: sender,
-            hash_secret: [0; 16],
+            leg_bytes: 64 << 20,
+            secrets: Secrets::fixed(0),
             epoch: 1,
         };
         let started = Timestamp(u64::try_from(now.as_micros())?);

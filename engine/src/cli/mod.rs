@@ -3,6 +3,7 @@
 pub mod ca;
 mod check;
 pub mod demo;
+mod flows;
 mod harden;
 mod messages;
 #[cfg(feature = "dpdk")]
@@ -24,6 +25,7 @@ Where to begin:
   wireglass ca init --dir ca        make the two CAs; install ca/trusted.pem on the clients
   wireglass check -c wire.toml      find every fault of a configuration
   wireglass run -c wire.toml        go between two ports
+  wireglass flows                   ask the running engine what its flows do
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration.";
 
@@ -46,6 +48,7 @@ enum Command {
     /// Check a configuration as `run` would, start nothing, and say what it means.
     #[command(after_help = CHECK_HELP)]
     Check(ConfigFile),
+    Flows(flows::FlowsArgs),
     Ca(ca::CaArgs),
     Demo(demo::Args),
 }
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
             run(&config)
         }),
         Command::Check(file) => with_config(&file.config, |config| check::check(&config)),
+        Command::Flows(args) => flows::run(args),
         Command::Ca(args) => args.run(ca_certificates),
         Command::Demo(args) => demo::run(args),
     }

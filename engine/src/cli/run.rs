@@ -9,10 +9,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::assembly::Assembly;
 use crate::config::{Config, Wire};
+use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
 use crate::handshake::Pool;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer};
+use crate::secrets::Secrets;
+use crate::survey::Surveyor;
 use crate::worker::{Worker, WorkerThread};
 
 /// Events that may wait for the log thread: a second's worth at tens of thousands of connections a second.
@@ -44,6 +47,7 @@ struct Engine {
     pool: Pool,
     log: LogWriter,
     metrics: Option<MetricsServer>,
+    control: Option<ControlServer>,
     signals: Signals,
 }
 
@@ -55,7 +59,9 @@ struct Signals {
 }
 
 fn start(config: &Config) -> Result<Engine, String> {
+    let secrets = Secrets::draw().map_err(|error| error.to_string())?;
     let tls = config.tls_context().map_err(|error| error.to_string())?;
+    let socket = control_socket(config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
     let workers = config.workers.cores.len();
@@ -87,12 +93,12 @@ fn start(config: &Config) -> Result<Engine, String> {
     metrics.set_ports(move || watched.upgrade().map(|ports| ports.statistics()).unwrap_or_default());
 
     let held_frames = ports.mbufs() / HELD_SHARE / workers;
-    let assembly = assembly(config, tls, wires, sender, held_frames)?;
-    let (pool, workers) = start_workers(config, assembly, &metrics, queues, &signals.stop)
+    let assembly = assembly(config, tls, wires, sender, held_frames, secrets);
+    let (pool, workers, control) = start_workers(config, assembly, &metrics, queues, &signals.stop, socket)
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     tracing::info!(dpdk = ports.version(), "started");
     eprintln!("wireglass: running, {} wire(s), {} worker(s)", config.wires.len(), workers.len());
-    Ok(Engine { ports, workers, pool, log, metrics: server, signals })
+    Ok(Engine { ports, workers, pool, log, metrics: server, control, signals })
 }
 
 fn assembly(
@@ -101,12 +107,10 @@ fn assembly(
     wires: Vec<Arc<str>>,
     log: LogSender,
     held_frames: usize,
-) -> Result<Assembly, String> {
-    let mut hash_secret = [0; 16];
-    getrandom::fill(&mut hash_secret)
-        .map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    secrets: Secrets,
+) -> Assembly {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ok(Assembly {
+    Assembly {
         policy: config.compile_policy(),
         tls,
         limits: config.limits.of_flow(),
@@ -116,10 +120,11 @@ fn assembly(
         flows: config.limits.flows,
         held_frames,
         log,
-        hash_secret,
+        leg_bytes: config.limits.worker_bytes,
+        secrets,
         // JSON readers take numbers up to 2^53 as they are: 21 bits of seconds, 32 bits of flows.
         epoch: (since_1970.as_secs() & 0x1f_ffff) << 32,
-    })
+    }
 }
 
 fn start_workers(
@@ -128,8 +133,11 @@ fn start_workers(
     metrics: &Metrics,
     queues: Vec<WorkerQueues>,
     stop: &Arc<AtomicBool>,
-) -> std::io::Result<(Pool, Vec<WorkerThread>)> {
+    socket: Option<ControlSocket>,
+) -> std::io::Result<(Pool, Vec<WorkerThread>, Option<ControlServer>)> {
     let (pool, parts) = assembly.workers(metrics, queues.len())?;
+    let surveyor = Surveyor::new(parts.iter().map(|parts| &parts.station));
+    let control = socket.map(|socket| ControlServer::start(socket, surveyor)).transpose()?;
     let mut threads = Vec::new();
     for ((parts, queues), &core) in parts.into_iter().zip(queues).zip(&config.workers.cores) {
         let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall);
@@ -146,7 +154,13 @@ fn start_workers(
             }
         }
     }
-    Ok((pool, threads))
+    Ok((pool, threads, control))
+}
+
+/// Before the ports are opened: a second engine shall not get so far.
+fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
+    let socket = config.control.socket.as_deref().map(ControlSocket::bind).transpose();
+    socket.map_err(|error| format!("control.socket: {error}"))
 }
 
 fn eal_arguments(config: &Config) -> Vec<String> {
@@ -198,11 +212,14 @@ impl Engine {
         if stopped && !worker_died { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    /// Workers first: they reset their flows and give their queues back. Then what they fed. Then the ports.
+    /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
     fn stop(self) -> bool {
         eprintln!("wireglass: stopping");
-        let Self { ports, workers, pool, log, metrics, signals } = self;
+        let Self { ports, workers, pool, log, metrics, control, signals } = self;
         signals.stopping();
+        if let Some(control) = control {
+            control.stop();
+        }
         let mut ended_well = true;
         for worker in workers {
             ended_well &= worker.join();

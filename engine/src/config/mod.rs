@@ -18,7 +18,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use fault::{Fault, Faults};
 use reader::{Notes, Table};
 use sections::Profiles;
-pub use sections::{Ca, Crypto, Dpdk, Intercept, Limits, Log, Metrics, PolicyRules, Trust, Wire, Workers};
+pub use sections::{
+    Ca, Control, Crypto, Dpdk, Intercept, Limits, Log, Metrics, PolicyRules, Trust, Wire, Workers,
+};
 use toml::de::DeTable;
 
 use crate::policy::{Policy, Profile};
@@ -53,6 +55,8 @@ pub struct Config {
     pub log: Log,
     /// Metrics.
     pub metrics: Metrics,
+    /// The control channel.
+    pub control: Control,
 }
 
 impl Config {
@@ -61,30 +65,7 @@ impl Config {
     /// # Errors
     /// All faults, not only the first.
     pub fn load(file: &Path) -> Result<Self, Faults> {
-        let name = file.display().to_string();
-        let text = fs::read_to_string(file).map_err(|error| {
-            let message = format!("cannot read the configuration: {error}");
-            Faults::new(&name, vec![Fault { line: None, key: None, message }])
-        })?;
-        let folder = file.parent().unwrap_or(Path::new(""));
-        let (document, syntax) = DeTable::parse_recoverable(&text);
-        let notes = Notes::new(&text, folder);
-        for error in &syntax {
-            notes.fault(
-                error.span().map(|span| span.start),
-                None,
-                format!("TOML: {}", error.message().trim()),
-            );
-        }
-        if notes.has_faults() {
-            // What was recovered from broken syntax would only be blamed for what it lost.
-            return Err(Faults::new(&name, notes.into_faults()));
-        }
-        let config = Sections::read(&Table::document(&notes, document.get_ref()), &notes);
-        match config.into_config(file) {
-            Some(config) if !notes.has_faults() => Ok(config),
-            _ => Err(Faults::new(&name, notes.into_faults())),
-        }
+        read(file, |document, notes| Sections::read(document, notes).into_config(file))
     }
 
     /// The rules, compiled.
@@ -98,6 +79,42 @@ impl Config {
     /// None that [`Self::load`] has not found, unless a certificate has expired since.
     pub fn tls_context(&self) -> Result<TlsContext, SetupError> {
         tls_context(&self.crypto, &self.ca, &self.trust)
+    }
+}
+
+/// Where the engine of a configuration listens for commands; none: nowhere. Looks at nothing else in the file, so that an
+/// engine can be asked while its configuration is being worked on.
+///
+/// # Errors
+/// The file cannot be read, or says it wrongly.
+pub fn control_socket(file: &Path) -> Result<Option<PathBuf>, Faults> {
+    read(file, |document, _| Some(Control::read(document.table("control")).socket))
+}
+
+/// Reads a file, and lets `take` have its document. None without a fault does not happen.
+fn read<T>(
+    file: &Path,
+    take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
+) -> Result<T, Faults> {
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file).map_err(|error| {
+        let message = format!("cannot read the configuration: {error}");
+        Faults::new(&name, vec![Fault { line: None, key: None, message }])
+    })?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let (document, syntax) = DeTable::parse_recoverable(&text);
+    let notes = Notes::new(&text, folder);
+    for error in &syntax {
+        notes.fault(error.span().map(|span| span.start), None, format!("TOML: {}", error.message().trim()));
+    }
+    if notes.has_faults() {
+        // What was recovered from broken syntax would only be blamed for what it lost.
+        return Err(Faults::new(&name, notes.into_faults()));
+    }
+    let taken = take(&Table::document(&notes, document.get_ref()), &notes);
+    match taken {
+        Some(taken) if !notes.has_faults() => Ok(taken),
+        _ => Err(Faults::new(&name, notes.into_faults())),
     }
 }
 
@@ -142,6 +159,7 @@ struct Sections {
     limits: Limits,
     log: Log,
     metrics: Metrics,
+    control: Control,
 }
 
 impl Sections {
@@ -159,6 +177,7 @@ impl Sections {
             limits: Limits::read(document.table("limits")),
             log: Log::read(document.table("log"), notes),
             metrics: Metrics::read(document.table("metrics")),
+            control: Control::read(document.table("control")),
             dpdk,
             wires,
             profiles,
@@ -187,6 +206,7 @@ impl Sections {
             limits: self.limits,
             log: self.log,
             metrics: self.metrics,
+            control: self.control,
         })
     }
 }

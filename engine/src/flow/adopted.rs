@@ -94,17 +94,21 @@ impl Adopted {
         self.submit(fx, Input { now: unix(fx), ..Input::default() })
     }
 
-    /// A segment of either end.
-    pub(super) fn handle_segment<E: Effects>(
-        mut self: Box<Self>,
-        fx: &mut E,
-        from: Side,
-        segment: &Segment<'_>,
-        told: &mut Told,
-    ) -> (Option<Box<Self>>, Progress) {
-        let now = fx.now();
-        self.leg(from).tcp.handle_segment(now, segment);
-        self.drive(fx, told)
+    /// A segment of either end; what it brings is done by [`drive`](Self::drive). False: that can wait until the burst's other
+    /// segments are here, so that they cost one relay and one ACK together. What begins or ends something cannot.
+    pub(super) fn handle_segment<E: Effects>(&mut self, fx: &E, from: Side, segment: &Segment<'_>) -> bool {
+        let holding = self.client.waiting() + self.server.waiting();
+        let leg = self.leg(from);
+        let asked = leg.tcp.stats().keep_alives;
+        leg.handle_segment(fx, holding, segment);
+        let asks = leg.tcp.stats().keep_alives != asked;
+        let flags = segment.flags;
+        let urgent = flags.syn || flags.fin || flags.rst || leg.tcp.wants_each_ack();
+        // An end that asks whether the other is there has to learn it, and we answer in any case: so we ask as well.
+        if asks {
+            self.leg(from.other()).tcp.probe(fx.now());
+        }
+        urgent || asks
     }
 
     /// Runs what is due.
@@ -200,7 +204,13 @@ impl Adopted {
         }
     }
 
-    fn is_handshaking(&self) -> bool {
+    /// Client's and server's.
+    pub(super) fn legs(&self) -> (&Leg, &Leg) {
+        (&self.client, &self.server)
+    }
+
+    /// The handshakes are under way.
+    pub(super) fn is_handshaking(&self) -> bool {
         matches!(self.tls, Tls::Handshake(..) | Tls::AtPool(_))
     }
 
@@ -208,11 +218,23 @@ impl Adopted {
         matches!(self.tls, Tls::Relay(_) | Tls::Plain)
     }
 
-    fn leg(&mut self, side: Side) -> &mut Leg {
+    /// The leg towards an end.
+    pub(super) fn leg(&mut self, side: Side) -> &mut Leg {
         match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
         }
+    }
+
+    /// Bytes of memory that both legs hold.
+    pub(super) fn memory(&self) -> usize {
+        self.client.tcp.memory() + self.server.tcp.memory()
+    }
+
+    /// The segment says no more than that its sender is there, which it was asked.
+    pub(super) fn is_answer(&self, from: Side, segment: &Segment<'_>) -> bool {
+        let leg = if from == Side::Client { &self.client } else { &self.server };
+        leg.tcp.is_probing() && segment.seq_len() == 0 && !segment.flags.rst
     }
 
     /// Does all that can be done now: events, handshake, relay, segments.
@@ -240,6 +262,10 @@ impl Adopted {
                 now: unix(fx),
             };
             return self.submit(fx, input);
+        }
+        if self.client.is_stuck(fx) || self.server.is_stuck(fx) {
+            self.finish(told);
+            return self.over(fx, Reason::ResourceMemory);
         }
         if self.is_relaying() {
             for from in [Side::Client, Side::Server] {
@@ -317,12 +343,12 @@ impl Adopted {
 
     /// Moves what one end has sent to the other, as far as the other leg may queue it.
     fn relay<E: Effects>(&mut self, fx: &mut E, from: Side, told: &mut Told) -> Result<(), RelayError> {
-        let limit = fx.shared().limits.buffer_bytes;
         let (source, sink) = match from {
             Side::Client => (&mut self.client, &mut self.server),
             Side::Server => (&mut self.server, &mut self.client),
         };
-        let room = limit.saturating_sub(sink.tcp.queued());
+        source.limit(fx);
+        let room = sink.limit(fx).saturating_sub(sink.tcp.queued()).min(sink.tcp.send_wanted());
         match &mut self.tls {
             Tls::Relay(relaying) => relaying.relay(fx, from, source, sink, room, told)?,
             Tls::Plain => {

@@ -49,15 +49,17 @@ impl Blocked {
         Self { legs: Some((client, server)), until: fx.now() + fx.shared().limits.linger_time }
     }
 
+    /// The leg towards an end, if there is still something to say.
+    pub(super) fn leg(&mut self, side: Side) -> Option<&mut Leg> {
+        let (client, server) = self.legs.as_mut()?;
+        Some(if side == Side::Client { client } else { server })
+    }
+
     /// A late packet.
     pub(super) fn handle<E: Effects>(&mut self, fx: &mut E, from: Side, frame: &[u8], headers: &Headers) {
-        let Some((client, server)) = &mut self.legs else { return refuse(fx, from, frame, headers) };
+        let Some(leg) = self.leg(from) else { return refuse(fx, from, frame, headers) };
         let Ok(segment) = Segment::parse(headers.segment(frame)) else { return };
-        let leg = match from {
-            Side::Client => client,
-            Side::Server => server,
-        };
-        leg.tcp.handle_segment(fx.now(), &segment);
+        leg.handle_segment(fx, 0, &segment);
         leg.tcp.consume(leg.tcp.recv().len());
         leg.transmit(fx);
     }
@@ -76,6 +78,16 @@ impl Blocked {
             }
         }
         over
+    }
+
+    /// Client's and server's, if there is something left to say.
+    pub(super) fn legs(&self) -> Option<(&Leg, &Leg)> {
+        self.legs.as_ref().map(|(client, server)| (client, server))
+    }
+
+    /// Bytes of memory that its legs hold.
+    pub(super) fn memory(&self) -> usize {
+        self.legs.as_ref().map_or(0, |(client, server)| client.tcp.memory() + server.tcp.memory())
     }
 
     /// When to be called next.

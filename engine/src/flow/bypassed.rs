@@ -16,6 +16,8 @@ pub(super) struct Bypassed {
     ends: (Instant, Reason),
     /// What it was released for; none where its addresses decided.
     released: Option<Box<Released>>,
+    /// The server has begun another connection, about which nobody has decided.
+    is_another: bool,
 }
 
 /// The connection and the first bytes that a flow was released for: nothing else may pass in their place.
@@ -32,7 +34,7 @@ pub(super) struct Released {
 impl Bypassed {
     /// Begins now; silence ends it after `idle`.
     pub(super) fn new(now: Instant, idle: Duration) -> Self {
-        Self { fin: [false; 2], ends: (now + idle, Reason::Idle), released: None }
+        Self { fin: [false; 2], ends: (now + idle, Reason::Idle), released: None, is_another: false }
     }
 
     /// The same, for a flow that has been looked at.
@@ -53,7 +55,7 @@ impl Bypassed {
         if let Some(released) = &mut self.released {
             if released.is_another_connection(from, segment) {
                 // Nobody has decided about that one. The client's SYN comes again and begins a flow.
-                (self.fin, self.ends) = ([true; 2], (now + CLOSING, Reason::Closed));
+                (self.fin, self.ends, self.is_another) = ([true; 2], (now + CLOSING, Reason::Closed), true);
                 return false;
             }
             if !released.allows(from, segment) {
@@ -68,6 +70,11 @@ impl Bypassed {
             _ => (now + idle, Reason::Idle),
         };
         true
+    }
+
+    /// It is decided for good that it passes: no end could still say something else in place of what was looked at.
+    pub(super) fn may_go_unwatched(&self) -> bool {
+        !self.is_another && self.released.as_ref().is_none_or(|released| released.bytes.is_empty())
     }
 
     /// The flow has been closed or reset, as far as one can see.

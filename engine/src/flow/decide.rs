@@ -9,6 +9,7 @@ use super::effects::Effects;
 use super::hearing::{Heard, Hearing};
 use super::leg::Leg;
 use super::peeking::{Peeked, Peeking};
+use super::snapshot::About;
 use super::{Flow, Phase};
 use crate::driver::Frame;
 use crate::log::event::{Action, HelloInfo};
@@ -39,6 +40,11 @@ impl<F: Frame> Flow<F> {
     /// The client repeats what is held: it waits for an acknowledgement, so it gets one.
     pub(super) fn hear<E: Effects<Frame = F>>(&mut self, fx: &mut E, peeking: Peeking<F>) -> Phase<F> {
         let deadline = peeking.deadline;
+        if !fx.budget().has_room() {
+            self.decided = Some((Action::Block, None));
+            let legs = peeking.adopt(fx);
+            return self.block(fx, Blocked::reset, legs, Reason::ResourceMemory);
+        }
         let Some(legs) = peeking.adopt(fx) else {
             // Cannot be: a flow without SYN-ACK is never peeked at.
             return self.block(fx, Blocked::reset, None, Reason::Internal);
@@ -89,6 +95,7 @@ impl<F: Frame> Flow<F> {
     ) -> Phase<F> {
         let shared = Arc::clone(fx.shared());
         let info = hello.info();
+        self.about = Some(About::hello(&info));
         let facts = HelloFacts { sni: info.sni.as_deref(), alpn: &info.alpn, ja4: &info.ja4 };
         let verdict = shared.policy.at_hello(&self.facts(&shared), &facts);
         let rule = verdict.rule;
@@ -135,6 +142,13 @@ impl<F: Frame> Flow<F> {
         info: HelloInfo,
         profile: Arc<Profile>,
     ) -> Phase<F> {
+        if let Some(about) = &mut self.about {
+            about.decrypt(info, Arc::clone(&profile));
+        }
+        if !fx.budget().has_room() {
+            let legs = flight.adopt(fx);
+            return self.block(fx, Blocked::reset, legs, Reason::ResourceMemory);
+        }
         let Some((mut client, server)) = flight.adopt(fx) else {
             // Cannot be: a flow without SYN-ACK is never peeked at.
             return self.block(fx, Blocked::reset, None, Reason::Internal);
@@ -143,7 +157,6 @@ impl<F: Frame> Flow<F> {
         let http = profile.http;
         let handshake = Handshake::new(tls, hello, client.take(), self.identity.server, Arc::clone(&profile));
         fx.counters().handshakes_started.inc();
-        self.pending = Some(Box::new((info, profile)));
         let adopted = Adopted::with_handshake(fx, (client, server), Box::new(handshake), http);
         let (adopted, progress) = adopted.start(fx);
         self.follow(fx, adopted, progress, Told::default())

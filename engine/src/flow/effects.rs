@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant};
 
+use super::budget::Budget;
 use crate::driver::Frame;
 use crate::handshake::Job;
 use crate::log::event::{Event, Timestamp};
@@ -43,6 +44,9 @@ pub trait Effects {
 
     /// Held frames that are held no longer.
     fn release(&mut self, frames: usize);
+
+    /// The memory of the worker's legs, as it stood before this call.
+    fn budget(&self) -> &Budget;
 
     /// Tells the log.
     fn event(&mut self, event: Event);
@@ -90,8 +94,11 @@ pub struct Limits {
     pub handshake_time: Duration,
     /// How long a connection may be silent: `flow.idle`.
     pub idle_time: Duration,
-    /// Bytes queued for each leg: back-pressure begins here.
+    /// Most bytes received, and most bytes queued, for each leg: back-pressure begins here at the latest. The path may
+    /// have use for less ([`tcp_stack::Connection::send_wanted`]), the worker may have room for less ([`Budget`]).
     pub buffer_bytes: usize,
+    /// Secret key of the numbers of challenge ACKs: [`tcp_stack::Config::challenge_key`].
+    pub challenge_key: u64,
     /// How long an ended flow goes on refusing its late packets.
     pub linger_time: Duration,
 }
@@ -104,7 +111,8 @@ impl Default for Limits {
             hello_frames: 64,
             handshake_time: Duration::from_secs(30),
             idle_time: Duration::from_secs(3600),
-            buffer_bytes: 256 * 1024,
+            buffer_bytes: 4 * 1024 * 1024,
+            challenge_key: 0,
             linger_time: Duration::from_secs(5),
         }
     }

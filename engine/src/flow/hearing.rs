@@ -40,12 +40,17 @@ impl Hearing {
         from: Side,
         segment: &Segment<'_>,
     ) -> Heard {
-        let now = fx.now();
-        match from {
-            Side::Client => self.client.tcp.handle_segment(now, segment),
-            Side::Server => self.server.tcp.handle_segment(now, segment),
-        }
+        let holding = self.client.waiting();
+        self.leg(from).handle_segment(fx, holding, segment);
         self.listen(fx)
+    }
+
+    /// The leg towards an end.
+    pub(super) fn leg(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
     }
 
     /// Runs what is due.
@@ -58,10 +63,20 @@ impl Hearing {
         self.listen(fx)
     }
 
+    /// Bytes of memory that both legs hold.
+    pub(super) fn memory(&self) -> usize {
+        self.client.tcp.memory() + self.server.tcp.memory()
+    }
+
     /// When to be called next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let legs = earlier(self.client.poll_timeout(), self.server.poll_timeout());
         earlier(legs, Some(self.deadline))
+    }
+
+    /// Client's and server's.
+    pub(super) fn legs(&self) -> (&Leg, &Leg) {
+        (&self.client, &self.server)
     }
 
     /// Both legs, as they are.

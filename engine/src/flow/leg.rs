@@ -1,20 +1,27 @@
 //! One leg of an adopted flow: a TCP connection and the headers that its segments wear.
 
 use bytes::Bytes;
-use tcp_stack::{Adoption, Config, Connection, Duration, Instant, State};
+use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Segment, State, TooBig};
 
 use super::effects::{Effects, Limits};
 use crate::driver::Frame;
-use crate::packet::Template;
-use crate::reason::PacketDrop;
+use crate::packet::{Template, TooBigMessage};
+use crate::reason::{PacketDrop, PathMessage};
 use crate::side::Side;
 
 /// Room over `buffer_bytes` for what one call may add: TLS turns at most one more record's worth out than it is given.
 const SEND_SLACK: usize = 128 * 1024;
-/// How long a half-closed peer may be silent (RFC 9293 3.6 sets no limit; end hosts stop after a minute).
+/// Silence of a half-closed peer after which it is asked whether it is still there. RFC 9293 3.6 sets no limit to a
+/// half-closed connection; the flow's idle time does.
 const HALF_CLOSED: Duration = Duration::from_secs(300);
+/// How long a peer may keep its window closed once the worker's memory is nearly used up (RFC 6429).
+const PATIENCE_WHEN_SHORT: Duration = Duration::from_secs(10);
 /// Our TIME-WAIT only answers repeated FINs; the endpoints keep their own (RFC 9293 3.6.1).
 const TIME_WAIT: Duration = Duration::from_secs(5);
+
+/// Segment sizes below which no path brings us: a packet of 552 bytes over IPv4, as Linux does, and of the 1280 that every link
+/// carries over IPv6 (RFC 8200 5).
+const PATH_FLOOR: [u16; 2] = [512, 1220];
 
 /// The engine as the other end of `towards`.
 pub(super) struct Leg {
@@ -22,8 +29,10 @@ pub(super) struct Leg {
     pub(super) tcp: Connection<Bytes>,
     template: Template,
     towards: Side,
-    /// Retransmissions and timeouts that have been counted.
-    counted: (u32, u32),
+    /// Bytes that may be received and not taken, and that may be queued.
+    limit: usize,
+    /// Retransmissions, timeouts and black holes that have been counted.
+    counted: (u32, u32, u32),
 }
 
 impl Leg {
@@ -35,23 +44,62 @@ impl Leg {
         adoption: Adoption,
         limits: &Limits,
     ) -> Self {
+        let path_floor = PATH_FLOOR[usize::from(template.ip_header_len() == 40)];
         let config = Config {
             send_limit: 2 * limits.buffer_bytes + SEND_SLACK,
             recv_limit: limits.buffer_bytes,
             out_of_order_limit: limits.buffer_bytes,
             time_wait: TIME_WAIT,
-            // A peer that has vanished after our FIN says nothing any more; one that is only slow says something in time.
             fin_wait_2: Some(HALF_CLOSED),
             // A peer that keeps its window closed keeps our memory; the flow's idle time does not see it, as it answers.
             zero_window_timeout: Some(limits.idle_time),
+            path_floor,
+            challenge_key: limits.challenge_key,
             ..Config::default()
         };
-        Self { tcp: Connection::adopt(now, config, adoption), template, towards, counted: (0, 0) }
+        let tcp = Connection::adopt(now, config, adoption);
+        Self { tcp, template, towards, limit: limits.buffer_bytes, counted: (0, 0, 0) }
     }
 
     /// Queues bytes for the peer. False: it takes none any more, or more than it may hold.
     pub(super) fn send(&mut self, bytes: Vec<u8>) -> bool {
         bytes.is_empty() || self.tcp.send(Bytes::from(bytes)).is_ok()
+    }
+
+    /// A segment of the peer, where the flow holds so many bytes. Without memory for its payload it is lost as on the way,
+    /// and TCP repeats it; its acknowledgement counts, as that is what frees memory.
+    pub(super) fn handle_segment<E: Effects>(&mut self, fx: &E, holding: usize, segment: &Segment<'_>) {
+        if !segment.payload.is_empty() && fx.budget().is_closed_to(holding) {
+            fx.counters().drop_packet(PacketDrop::MemoryFull);
+            let flags = Flags { fin: false, ..segment.flags };
+            return self.tcp.handle_segment(fx.now(), &Segment { payload: &[], flags, ..*segment });
+        }
+        self.tcp.handle_segment(fx.now(), segment);
+    }
+
+    /// Bytes that wait here: for the other leg, or for the peer.
+    pub(super) fn waiting(&self) -> usize {
+        self.tcp.queued() + self.tcp.recv().len()
+    }
+
+    /// Sets the leg's share of memory. Returns how much it may queue for its peer in all.
+    pub(super) fn limit<E: Effects>(&mut self, fx: &E) -> usize {
+        let most = fx.shared().limits.buffer_bytes;
+        let limit = fx.budget().leg_limit(most);
+        if limit != self.limit {
+            self.limit = limit;
+            self.tcp.set_recv_limit(limit);
+        }
+        if limit < most {
+            fx.counters().leg_limits.inc();
+        }
+        limit
+    }
+
+    /// Its peer keeps it from giving memory back that others need.
+    pub(super) fn is_stuck<E: Effects>(&self, fx: &E) -> bool {
+        let too_long = |since| fx.now() >= since + PATIENCE_WHEN_SHORT;
+        !fx.budget().has_room() && self.tcp.window_closed_since().is_some_and(too_long)
     }
 
     /// The peer's FIN has been received, in its place.
@@ -81,6 +129,23 @@ impl Leg {
         self.tcp.poll_timeout()
     }
 
+    /// A router says that a segment of ours was too big.
+    pub(super) fn handle_too_big<E: Effects>(&mut self, fx: &mut E, message: &TooBigMessage) -> PathMessage {
+        let verdict = self.tcp.handle_packet_too_big(fx.now(), message.seq, message.mss);
+        let in_window = matches!(verdict, TooBig::Lowered | TooBig::Known);
+        if in_window && message.mss < PATH_FLOOR[0] {
+            // As Linux does: no smaller segments, so they have to be cut on the way.
+            self.template.allow_fragments();
+        }
+        self.transmit(fx);
+        match verdict {
+            TooBig::Lowered => PathMessage::Lowered,
+            TooBig::Known => PathMessage::Known,
+            TooBig::OutOfWindow => PathMessage::OutOfWindow,
+            TooBig::TooOften => PathMessage::TooOften,
+        }
+    }
+
     /// Sends every segment that may be sent now. Without a frame for one, it is lost as on the way, and TCP repeats it.
     pub(super) fn transmit<E: Effects>(&mut self, fx: &mut E) {
         let head = self.template.header_len();
@@ -103,10 +168,11 @@ impl Leg {
             fx.send(self.towards, frame);
         }
         let stats = self.tcp.stats();
-        let (retransmits, timeouts) =
-            std::mem::replace(&mut self.counted, (stats.retransmits, stats.rto_events));
+        let now = (stats.retransmits, stats.rto_events, stats.black_holes);
+        let (retransmits, timeouts, black_holes) = std::mem::replace(&mut self.counted, now);
         fx.counters().retransmits.add((stats.retransmits - retransmits).into());
         fx.counters().tcp_timeouts.add((stats.rto_events - timeouts).into());
+        fx.counters().tcp_black_holes.add((stats.black_holes - black_holes).into());
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod adopted;
 mod blocked;
+mod budget;
 mod bypassed;
 mod decide;
 mod effects;
@@ -18,6 +19,7 @@ mod opening;
 mod peeking;
 mod prefix;
 mod report;
+mod snapshot;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,20 +28,23 @@ use tcp_stack::{Duration, Instant, Segment};
 
 use self::adopted::{Adopted, Told};
 use self::blocked::Blocked;
+pub use self::budget::Budget;
 use self::bypassed::{Bypassed, Released};
 use self::decide::FirstFlight;
 pub use self::effects::{Effects, Limits, OutsideTls, Shared};
 use self::hearing::Hearing;
 use self::opening::{Opened, Opening};
 use self::peeking::{Peeked, Peeking};
+use self::snapshot::About;
+pub use self::snapshot::{FlowSnapshot, LegSnapshot, Short, Stage, TlsSnapshot, Wanted};
 use crate::driver::Frame;
 use crate::flow_table::Class;
 use crate::handshake::Reply;
-use crate::log::event::{Action, HelloInfo, Timestamp, Volume};
+use crate::log::event::{Action, Timestamp, Volume};
 use crate::metrics;
-use crate::packet::{Headers, Template, scrub_syn};
-use crate::policy::{Decision, FlowFacts, Profile, Verdict};
-use crate::reason::{PacketDrop, Reason};
+use crate::packet::{Headers, Template, TooBigMessage, scrub_syn};
+use crate::policy::{Decision, FlowFacts, Verdict};
+use crate::reason::{PacketDrop, PathMessage, Reason};
 use crate::side::Side;
 
 /// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
@@ -55,12 +60,14 @@ pub struct Flow<F> {
     volume: [Volume; 2],
     /// What was decided, and by which rule.
     decided: Option<(Action, Option<Arc<str>>)>,
-    /// A hello that is to be decrypted, until its `tls` event.
-    pending: Option<Box<(HelloInfo, Arc<Profile>)>>,
-    /// Its `flow` event is out.
-    reported: bool,
+    /// What its ClientHello and handshakes have told; none before.
+    about: Option<Box<About>>,
+    /// Why it has ended, when its `flow` event is out.
+    ended: Option<Reason>,
     /// It may be dropped.
     over: bool,
+    /// Segments have been taken in, and nothing done about them yet.
+    unsettled: bool,
     phase: Phase<F>,
 }
 
@@ -77,6 +84,19 @@ pub struct Identity {
     pub client: SocketAddr,
     /// The other end.
     pub server: SocketAddr,
+    /// A connection between them was refused, and one of them may still have it.
+    pub refused_before: bool,
+}
+
+/// What is to become of packets that come when the flow has been forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// They are like any others that are seen from the middle.
+    Midstream,
+    /// They are refused: nobody has said that the connection may pass, and an end may still have it.
+    Refuse,
+    /// Likewise, but of a connection that the server has not answered.
+    RefuseUnanswered,
 }
 
 enum Phase<F> {
@@ -113,9 +133,10 @@ impl<F: Frame> Flow<F> {
             active: now,
             volume: [Volume::default(); 2],
             decided: bypass.map(|v| (Action::Bypass, v.rule.clone())),
-            pending: None,
-            reported: false,
+            about: None,
+            ended: None,
             over: false,
+            unsettled: false,
             phase,
         }
     }
@@ -125,12 +146,27 @@ impl<F: Frame> Flow<F> {
         self.over
     }
 
+    /// [`Self::settle`] is to be called before anything else but further frames.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
     /// How the flow table ranks it.
     pub fn class(&self) -> Class {
         match self.phase {
             Phase::Opening(_) => Class::Opening,
             Phase::Bypassed(_) | Phase::Blocked(_) => Class::Light,
             Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) | Phase::Moving => Class::Held,
+        }
+    }
+
+    /// Bytes of memory that its legs hold.
+    pub fn memory(&self) -> usize {
+        match &self.phase {
+            Phase::Hearing(hearing) => hearing.memory(),
+            Phase::Adopted(adopted) => adopted.memory(),
+            Phase::Blocked(blocked) => blocked.memory(),
+            Phase::Opening(_) | Phase::Peeking(_) | Phase::Bypassed(_) | Phase::Moving => 0,
         }
     }
 
@@ -156,7 +192,21 @@ impl<F: Frame> Flow<F> {
         }
     }
 
+    /// What is to become of its packets when it is forgotten now.
+    pub fn afterwards(&self) -> Afterwards {
+        match &self.phase {
+            Phase::Bypassed(bypassed) if bypassed.may_go_unwatched() => Afterwards::Midstream,
+            Phase::Opening(opening) if !opening.is_open() => Afterwards::RefuseUnanswered,
+            // Both legs have been closed and acknowledged: no end has anything left.
+            Phase::Blocked(_) if self.ended == Some(Reason::Closed) => Afterwards::Midstream,
+            _ => Afterwards::Refuse,
+        }
+    }
+
     /// A frame of the flow, whose headers are sound. `from`: the end whose port it came in.
+    ///
+    /// A burst may bring many frames of one flow. What they bring together is done once, by [`Self::settle`], if the flow
+    /// [is unsettled](Self::is_unsettled) afterwards.
     pub fn handle_frame<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
@@ -168,7 +218,7 @@ impl<F: Frame> Flow<F> {
         volume.packets += 1;
         volume.bytes += frame.len() as u64;
         self.last = fx.wall();
-        self.active = fx.now();
+        let active_before = std::mem::replace(&mut self.active, fx.now());
         if let Phase::Bypassed(bypassed) = &mut self.phase {
             let (now, idle) = (fx.now(), fx.shared().limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));
@@ -194,12 +244,56 @@ impl<F: Frame> Flow<F> {
                 Phase::Blocked(blocked)
             }
             phase => match Segment::parse(headers.segment(frame.data_mut())) {
-                Ok(segment) => self.handle_segment(fx, phase, from, &segment),
+                Ok(segment) => {
+                    // The flow has not spoken: we have asked.
+                    if matches!(&phase, Phase::Adopted(adopted) if adopted.is_answer(from, &segment)) {
+                        self.active = active_before;
+                    }
+                    self.handle_segment(fx, phase, from, &segment)
+                }
                 Err(_) => {
                     fx.counters().drop_packet(PacketDrop::BadTcpHeader);
                     phase
                 }
             },
+        };
+    }
+
+    /// A router says that a segment between the ends was too big. Unless a leg sent it, the message is passed on to whoever did.
+    pub fn handle_too_big<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        from: Side,
+        frame: F,
+        message: &TooBigMessage,
+    ) {
+        // What is said to come from the client was sent towards the server, and what is said of it comes back from there.
+        let towards = if message.source == self.identity.client { Side::Server } else { Side::Client };
+        let leg = match &mut self.phase {
+            Phase::Adopted(adopted) => Some(adopted.leg(towards)),
+            Phase::Hearing(hearing) => Some(hearing.leg(towards)),
+            Phase::Blocked(blocked) => blocked.leg(towards),
+            Phase::Opening(_) | Phase::Peeking(_) | Phase::Bypassed(_) | Phase::Moving => None,
+        };
+        let what = match leg {
+            Some(_) if from != towards => PathMessage::WrongSide,
+            Some(leg) => leg.handle_too_big(fx, message),
+            None => {
+                fx.send(from.other(), frame);
+                PathMessage::NoLeg
+            }
+        };
+        fx.counters().path_message(what);
+    }
+
+    /// Does what the frames of a burst have brought.
+    pub fn settle<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
+        if !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Adopted(adopted) => self.drive(fx, adopted),
+            phase => phase,
         };
     }
 
@@ -331,7 +425,9 @@ impl<F: Frame> Flow<F> {
             }
             Opened::ServerData => return self.not_tls(fx, opening, from, frame),
             // The flow stays as it is: should the server answer after all, its handshake can still be followed.
-            Opened::OneDirection if fx.shared().outside_tls.reset_midstream => {
+            Opened::OneDirection
+                if fx.shared().outside_tls.reset_midstream || self.identity.refused_before =>
+            {
                 fx.counters().drop_packet(PacketDrop::Unwanted);
             }
             Opened::OneDirection => fx.send(from.other(), frame),
@@ -471,13 +567,22 @@ impl<F: Frame> Flow<F> {
                 let heard = hearing.handle_segment(fx, from, segment);
                 self.heard(fx, hearing, heard)
             }
-            Phase::Adopted(adopted) => {
-                let mut told = Told::default();
-                let (adopted, progress) = adopted.handle_segment(fx, from, segment, &mut told);
-                self.follow(fx, adopted, progress, told)
+            Phase::Adopted(mut adopted) => {
+                if adopted.handle_segment(fx, from, segment) {
+                    self.unsettled = false;
+                    return self.drive(fx, adopted);
+                }
+                self.unsettled = true;
+                Phase::Adopted(adopted)
             }
             phase => phase,
         }
+    }
+
+    fn drive<E: Effects<Frame = F>>(&mut self, fx: &mut E, adopted: Box<Adopted>) -> Phase<F> {
+        let mut told = Told::default();
+        let (adopted, progress) = adopted.drive(fx, &mut told);
+        self.follow(fx, adopted, progress, told)
     }
 
     fn facts<'a>(&self, shared: &'a Shared) -> FlowFacts<'a> {
@@ -513,6 +618,6 @@ mod tests {
     fn flows_stay_small() {
         assert!(size_of::<Flow<MemoryFrame>>() <= 216);
         assert!(size_of::<Opening>() <= 264);
-        assert!(size_of::<Adopted>() <= 2048);
+        assert!(size_of::<Adopted>() <= 4096);
     }
 }

@@ -27,6 +27,9 @@ impl<F: Frame> Flow<F> {
             Progress::Failed(failure, _) => failure.reason,
             Progress::Over(reason, _) => *reason,
         };
+        if let (Some(report), true, Some(about)) = (&told.handshake, told.established, &mut self.about) {
+            about.established(report.client_leg.as_ref(), report.server_leg.as_ref());
+        }
         if let Some(report) = told.handshake {
             let alert = match &progress {
                 Progress::Failed(failure, _) => failure.alert,
@@ -74,7 +77,7 @@ impl<F: Frame> Flow<F> {
         reason: Reason,
         alert: Option<u8>,
     ) {
-        let Some((hello, profile)) = self.pending.take().map(|p| *p) else { return };
+        let Some((hello, profile)) = self.take_pending() else { return };
         if is_refusal(reason) {
             self.decided = self.decided.take().map(|(_, rule)| (Action::Block, rule));
         }
@@ -115,10 +118,11 @@ impl<F: Frame> Flow<F> {
 
     /// The flow's end: its event, after that of a hello that never got an answer.
     pub(super) fn report_flow<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
-        if std::mem::replace(&mut self.reported, true) {
+        if self.ended.is_some() {
             return;
         }
-        if let Some((hello, profile)) = self.pending.take().map(|p| *p) {
+        self.ended = Some(reason);
+        if let Some((hello, profile)) = self.take_pending() {
             if is_refusal(reason) {
                 self.decided = self.decided.take().map(|(_, rule)| (Action::Block, rule));
             }
@@ -141,6 +145,11 @@ impl<F: Frame> Flow<F> {
     pub(super) fn finish<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
         self.report_flow(fx, reason);
         self.over = true;
+    }
+
+    /// The hello that is to be decrypted, before its `tls` event.
+    fn take_pending(&mut self) -> Option<(HelloInfo, Arc<Profile>)> {
+        Some(*self.about.as_mut()?.pending.take()?)
     }
 
     fn head<E: Effects<Frame = F>>(&self, fx: &E) -> FlowHead {

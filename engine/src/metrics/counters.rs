@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::reason::{InspectorOff, PacketDrop, Reason};
+use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
 use crate::side::Side;
 
 /// A number that only grows. One writer: a load and a store, no locked instruction.
@@ -131,6 +131,7 @@ macro_rules! worker_counters {
             flows: [Gauge; Phase::ALL.len()],
             ended: [Counter; Reason::COUNT],
             inspectors_off: [Counter; InspectorOff::COUNT],
+            path_messages: [Counter; PathMessage::COUNT],
             plaintext: [Counter; 2],
         }
 
@@ -144,6 +145,7 @@ macro_rules! worker_counters {
                     flows: Default::default(),
                     ended: std::array::from_fn(|_| Counter::default()),
                     inspectors_off: Default::default(),
+                    path_messages: Default::default(),
                     plaintext: Default::default(),
                 }
             }
@@ -161,6 +163,9 @@ macro_rules! worker_counters {
 worker_counters! {
     flows_opened: Counter = "wireglass_flows_opened_total", "Flows that were given state.";
     evictions: Counter = "wireglass_evictions_total", "Flows ended early because the flow table was full.";
+    refused_forgotten: Counter = "wireglass_refused_forgotten_total", "Refused or evicted connections forgotten before their time because there were too many.";
+    reassembled: Counter = "wireglass_reassembled_total", "TCP segments that were put together from IP fragments.";
+    fragments_held: Gauge = "wireglass_fragments_held", "IP fragments that wait for the others of their packet.";
     handshakes_started: Counter = "wireglass_handshakes_started_total", "TLS interceptions begun: handshakes handed to the pool.";
     handshakes_done: Counter = "wireglass_handshakes_done_total", "TLS interceptions with both handshakes complete.";
     handshakes_failed: Counter = "wireglass_handshakes_failed_total", "TLS interceptions that ended before both handshakes were complete.";
@@ -168,6 +173,9 @@ worker_counters! {
     certificates_minted: Counter = "wireglass_certificates_minted_total", "Interceptions that presented a minted certificate.";
     retransmits: Counter = "wireglass_tcp_retransmits_total", "TCP segments that were sent again.";
     tcp_timeouts: Counter = "wireglass_tcp_timeouts_total", "TCP retransmission timers that fired.";
+    tcp_black_holes: Counter = "wireglass_tcp_black_holes_total", "Legs whose path swallowed large segments without a word, and that send smaller ones since.";
+    leg_bytes: Gauge = "wireglass_leg_bytes", "Bytes that the legs of decrypted flows hold: received and not taken, sent and not acknowledged.";
+    leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
     loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";
     busy_micros: Counter = "wireglass_worker_busy_microseconds_total", "Time of the turns of the worker's loop that found something to do.";
@@ -231,6 +239,17 @@ impl WorkerCounters {
     /// How many did so.
     pub fn inspectors_off(&self, why: InspectorOff) -> u64 {
         self.inspectors_off[why as usize].value()
+    }
+
+    /// A router's message that a segment was too big came to this.
+    #[inline]
+    pub fn path_message(&self, what: PathMessage) {
+        self.path_messages[what as usize].inc();
+    }
+
+    /// How many came to that.
+    pub fn path_messages(&self, what: PathMessage) -> u64 {
+        self.path_messages[what as usize].value()
     }
 
     /// Plaintext bytes decrypted that came from this side.

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::counters::{Kind, Phase, PortCounters, SCALARS, WorkerCounters};
 use crate::log::{EventKind, LogCounters};
-use crate::reason::{InspectorOff, PacketDrop, Reason};
+use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
 use crate::side::Side;
 
 /// What a port's driver counts by itself, since the engine started.
@@ -152,6 +152,13 @@ impl Metrics {
         let name = "wireglass_http_inspectors_off_total";
         page.family(name, "Flows whose HTTP reader turned itself off, by reason.", Kind::Counter);
         self.labelled(page, name, InspectorOff::ALL, |c, why| c.inspectors_off(why), InspectorOff::code);
+        let name = "wireglass_too_big_messages_total";
+        page.family(
+            name,
+            "Routers' messages that a TCP segment was too big, by what became of them.",
+            Kind::Counter,
+        );
+        self.labelled(page, name, PathMessage::ALL, |c, what| c.path_messages(what), PathMessage::code);
         self.reason_help(page);
     }
 
@@ -162,7 +169,8 @@ impl Metrics {
         let drops = PacketDrop::ALL.iter().map(|r| (r.code(), r.help()));
         let ends = Reason::ALL.iter().map(|r| (r.code(), r.help()));
         let offs = InspectorOff::ALL.iter().map(|r| (r.code(), r.help()));
-        for (code, help) in drops.chain(ends).chain(offs) {
+        let path = PathMessage::ALL.iter().map(|r| (r.code(), r.help()));
+        for (code, help) in drops.chain(ends).chain(offs).chain(path) {
             page.sample(name, &[("reason", &code), ("help", &help)], 1);
         }
     }

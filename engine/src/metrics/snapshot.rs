@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::counters::{Counter, Phase, PortCounters, WorkerCounters};
 use super::page::Metrics;
 use crate::log::EventKind;
-use crate::reason::{InspectorOff, PacketDrop, Reason};
+use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
 use crate::side::Side;
 
 /// Sums since the start. Names as Suricata's `stats` event has them, where it has them; ours under `wireglass`.
@@ -64,6 +64,8 @@ pub struct Own {
     pub dropped: BTreeMap<&'static str, u64>,
     /// HTTP readers that turned themselves off, by reason.
     pub http_off: BTreeMap<&'static str, u64>,
+    /// Messages that a segment was too big, by what became of them.
+    pub too_big: BTreeMap<&'static str, u64>,
     /// HTTP transactions read.
     pub http_transactions: u64,
     /// Frames sent.
@@ -88,6 +90,12 @@ pub struct Own {
     pub tcp_retransmits: u64,
     /// TCP retransmission timers that fired.
     pub tcp_timeouts: u64,
+    /// Black holes found on the paths.
+    pub tcp_black_holes: u64,
+    /// Bytes that the legs hold now.
+    pub leg_bytes: u64,
+    /// Times that a leg was held to less than its limit.
+    pub leg_limits: u64,
     /// Flows ended early because the table was full.
     pub evictions: u64,
     /// Events that found the log ring full.
@@ -115,6 +123,7 @@ impl Metrics {
                 ended: nonzero(Reason::ALL, Reason::code, |r| sum(&|w| w.ended(r))),
                 dropped: nonzero(PacketDrop::ALL, PacketDrop::code, |r| sum(&|w| w.dropped(r))),
                 http_off: nonzero(InspectorOff::ALL, InspectorOff::code, |r| sum(&|w| w.inspectors_off(r))),
+                too_big: nonzero(PathMessage::ALL, PathMessage::code, |r| sum(&|w| w.path_messages(r))),
                 http_transactions: sum(&|w| w.http_transactions.value()),
                 tx_pkts: ports(|p| &p.tx_packets),
                 tx_bytes: ports(|p| &p.tx_bytes),
@@ -127,6 +136,9 @@ impl Metrics {
                 plaintext_toclient: sum(&|w| w.plaintext(Side::Server).value()),
                 tcp_retransmits: sum(&|w| w.retransmits.value()),
                 tcp_timeouts: sum(&|w| w.tcp_timeouts.value()),
+                tcp_black_holes: sum(&|w| w.tcp_black_holes.value()),
+                leg_bytes: sum(&|w| w.leg_bytes.value()),
+                leg_limits: sum(&|w| w.leg_limits.value()),
                 evictions: sum(&|w| w.evictions.value()),
                 log_dropped: self.log().map_or(0, |l| EventKind::ALL.iter().map(|&k| l.dropped(k)).sum()),
                 log_lost: self.log().map_or(0, |l| l.lost()),

@@ -68,6 +68,13 @@ impl Template {
         self.bytes[at] = least.max(self.bytes[at]);
     }
 
+    /// From now on routers may fragment what is sent (IPv4; an IPv6 packet has no such bit).
+    pub fn allow_fragments(&mut self) {
+        if self.ip_header_len() == 20 {
+            self.bytes[usize::from(self.l3) + 6] &= !0x40;
+        }
+    }
+
     /// Source and destination port.
     pub fn ports(&self) -> (u16, u16) {
         (self.source_port, self.destination_port)
@@ -145,6 +152,13 @@ mod tests {
         f[70] = 0x50;
         f
     };
+
+    #[test]
+    fn ecn_is_cleared_and_dscp_kept_in_ipv4() {
+        let mut ip = [0x45, 0xbb, 0, 40];
+        clear_ecn(&mut ip);
+        assert_eq!(ip, [0x45, 0xb8, 0, 40]);
+    }
 
     fn segment_headers(frame: &[u8]) -> Headers {
         match classify(frame) {

@@ -4,12 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 
+use super::fragment::Fragment;
+use super::icmp::IcmpHeaders;
 use crate::reason::PacketDrop;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// 802.1Q, 802.1ad, and the older QinQ type that switches still send.
 const ETHERTYPES_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+/// Next headers that are looked for (RFC 8200, RFC 4302).
+const TCP: u8 = 6;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const ICMPV6: u8 = 58;
 /// TCP header without options.
 const TCP_HEADER: usize = 20;
 
@@ -65,14 +72,11 @@ impl Headers {
 pub enum Class {
     /// A whole TCP segment.
     Tcp(Headers),
-    /// The first fragment of a TCP segment: it names the ports, so whoever drops it stops the whole segment.
-    TcpFragment {
-        /// Sender.
-        source: SocketAddr,
-        /// Receiver.
-        destination: SocketAddr,
-    },
-    /// Not ours: ARP, ICMP, UDP, later fragments, unknown types and encapsulations. Forward it as it is.
+    /// A piece of a TCP segment, the first or another.
+    Fragment(Fragment),
+    /// A whole ICMP message, of either version.
+    Icmp(IcmpHeaders),
+    /// Not ours: ARP, UDP, fragments of both, unknown types and encapsulations. Forward it as it is.
     Other,
     /// Says that it is IP, but its headers do not hold what they promise.
     Bad(PacketDrop),
@@ -113,14 +117,33 @@ fn ipv4(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
     if ip.version() != 4 || usize::from(ip.header_len()) < 20 {
         return Class::Bad(PacketDrop::BadIpHeader);
     }
-    if ip.next_header() != IpProtocol::Tcp {
-        return Class::Other;
-    }
-    let fragment =
-        Fragment { first: ip.frag_offset() == 0, whole: ip.frag_offset() == 0 && !ip.more_frags() };
     let l4 = l3 + usize::from(ip.header_len());
     let end = l3 + usize::from(ip.total_len());
-    tcp(frame, Layers { l3, l4, end, vlan }, ip.src_addr().into(), ip.dst_addr().into(), fragment)
+    let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
+    let is_fragment = ip.frag_offset() > 0 || ip.more_frags();
+    match ip.next_header() {
+        IpProtocol::Tcp => {}
+        IpProtocol::Icmp if !is_fragment => {
+            return Class::Icmp(IcmpHeaders { l4, end, vlan, source, destination });
+        }
+        _ => return Class::Other,
+    }
+    if is_fragment {
+        return Class::Fragment(Fragment {
+            l3,
+            headers_end: l4,
+            next_header: l3 + 9,
+            data: l4,
+            end,
+            offset: ip.frag_offset().into(),
+            more: ip.more_frags(),
+            id: ip.ident().into(),
+            vlan,
+            source,
+            destination,
+        });
+    }
+    tcp(frame, Layers { l3, l4, end, vlan }, source, destination)
 }
 
 fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
@@ -133,40 +156,60 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
     }
     let end = l3 + ip.total_len();
     let mut next = u8::from(ip.next_header());
+    let mut next_at = l3 + 6;
     let mut l4 = l3 + ip.header_len();
-    let mut fragment = Fragment { first: true, whole: true };
+    let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
     // RFC 8200 4: extension headers in any number; each moves `l4` on by at least eight bytes, so this ends.
-    loop {
+    while next != TCP {
         let (Some(&following), Some(&length)) = (frame[..end].get(l4), frame[..end].get(l4 + 1)) else {
-            return Class::Bad(PacketDrop::Truncated);
+            return if is_extension(next) { Class::Bad(PacketDrop::Truncated) } else { Class::Other };
         };
-        match next {
-            6 => break,
-            // hop-by-hop, routing, destination options, mobility, HIP, shim6
-            0 | 43 | 60 | 135 | 139 | 140 => l4 += (usize::from(length) + 1) * 8,
-            // authentication header, counted in 4-byte units (RFC 4302 2.2)
-            51 => l4 += (usize::from(length) + 2) * 4,
-            44 => {
-                let Some(offset) = be16(&frame[..end], l4 + 2) else {
-                    return Class::Bad(PacketDrop::Truncated);
-                };
-                fragment = Fragment { first: offset & 0xfff8 == 0, whole: offset & 0xfff9 == 0 };
-                if !fragment.first {
-                    // What follows is the middle of a datagram, not a header.
-                    return Class::Other;
+        let header = match next {
+            FRAGMENT => match fragment(&frame[..end], l4) {
+                None => return Class::Bad(PacketDrop::Truncated),
+                // A whole packet for all that (RFC 6946).
+                Some((0, false, _)) => 8,
+                Some(_) if is_extension(following) => return Class::Bad(PacketDrop::FragmentChain),
+                Some((offset, more, id)) if following == TCP => {
+                    let (headers_end, data) = (l4, l4 + 8);
+                    return Class::Fragment(Fragment {
+                        l3,
+                        headers_end,
+                        next_header: next_at,
+                        data,
+                        end,
+                        offset,
+                        more,
+                        id,
+                        vlan,
+                        source,
+                        destination,
+                    });
                 }
-                l4 += 8;
-            }
+                Some(_) => return Class::Other,
+            },
+            // RFC 4302 2.2: counted in 4-byte units.
+            AUTHENTICATION => (usize::from(length) + 2) * 4,
+            _ if is_extension(next) => (usize::from(length) + 1) * 8,
+            ICMPV6 => return Class::Icmp(IcmpHeaders { l4, end, vlan, source, destination }),
             _ => return Class::Other,
-        }
-        next = following;
+        };
+        (next, next_at, l4) = (following, l4, l4 + header);
     }
-    tcp(frame, Layers { l3, l4, end, vlan }, ip.src_addr().into(), ip.dst_addr().into(), fragment)
+    tcp(frame, Layers { l3, l4, end, vlan }, source, destination)
 }
 
-struct Fragment {
-    first: bool,
-    whole: bool,
+/// Offset in bytes, "more fragments" and identification of the fragment header at `at` (RFC 8200 4.5).
+fn fragment(packet: &[u8], at: usize) -> Option<(usize, bool, u32)> {
+    let field = be16(packet, at + 2)?;
+    let id = packet.get(at + 4..at + 8)?.try_into().ok()?;
+    Some((usize::from(field & 0xfff8), field & 1 != 0, u32::from_be_bytes(id)))
+}
+
+/// A header after which another one follows.
+const fn is_extension(next_header: u8) -> bool {
+    // hop-by-hop, routing, fragment, authentication, destination options, mobility, HIP, shim6
+    matches!(next_header, 0 | 43 | FRAGMENT | AUTHENTICATION | 60 | 135 | 139 | 140)
 }
 
 struct Layers {
@@ -176,26 +219,25 @@ struct Layers {
     vlan: [Option<u16>; 2],
 }
 
-fn tcp(frame: &[u8], at: Layers, source: IpAddr, destination: IpAddr, fragment: Fragment) -> Class {
-    if !fragment.first {
-        return Class::Other;
-    }
+fn tcp(frame: &[u8], at: Layers, source: IpAddr, destination: IpAddr) -> Class {
     // A jumbo frame may be scattered: the headers lie in the first segment, the end may not.
     let visible = at.end.min(frame.len());
     let segment = frame.get(at.l4..visible).unwrap_or_default();
     let (Some(from), Some(to)) = (be16(segment, 0), be16(segment, 2)) else {
         return Class::Bad(PacketDrop::Truncated);
     };
-    let source = SocketAddr::new(source, from);
-    let destination = SocketAddr::new(destination, to);
-    if !fragment.whole {
-        return Class::TcpFragment { source, destination };
-    }
     let header = segment.get(12).map_or(0, |b| usize::from(b >> 4) * 4);
     if header < TCP_HEADER || header > segment.len() {
         return Class::Bad(PacketDrop::BadTcpHeader);
     }
-    Class::Tcp(Headers { l3: at.l3, l4: at.l4, end: at.end, vlan: at.vlan, source, destination })
+    Class::Tcp(Headers {
+        l3: at.l3,
+        l4: at.l4,
+        end: at.end,
+        vlan: at.vlan,
+        source: SocketAddr::new(source, from),
+        destination: SocketAddr::new(destination, to),
+    })
 }
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
@@ -279,22 +321,51 @@ mod tests {
         assert_eq!(h.source.port(), 12345);
     }
 
+    fn piece(frame: &[u8]) -> Fragment {
+        match classify(frame) {
+            Class::Fragment(f) => f,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn fragments_are_told_apart() {
-        let first = frame(&[], ETHERTYPE_IPV4, &ipv4_packet(0, 0x2000, &segment()));
-        assert!(
-            matches!(classify(&first), Class::TcpFragment { destination, .. } if destination.port() == 443)
-        );
-        let later = frame(&[], ETHERTYPE_IPV4, &ipv4_packet(0, 0x0003, &segment()));
-        assert_eq!(classify(&later), Class::Other);
-        let first = ipv6_packet(&[(44, vec![0, 0, 0, 1, 0, 0, 0, 9])], 6, &segment());
-        assert!(matches!(classify(&frame(&[], ETHERTYPE_IPV6, &first)), Class::TcpFragment { .. }));
+        let first = frame(&[], ETHERTYPE_IPV4, &ipv4_packet(4, 0x2000, &segment()));
+        let f = piece(&first);
+        assert_eq!((f.headers_end, f.data, f.offset, f.more), (38, 38, 0, true));
+        assert_eq!(f.ends(&first).map(|(_, to)| to.port()), Some(443));
+        let last = frame(&[(0x8100, 7)], ETHERTYPE_IPV4, &ipv4_packet(0, 0x0003, &segment()));
+        let f = piece(&last);
+        assert_eq!((f.offset, f.more, f.vlan, f.ends(&last)), (24, false, [Some(7), None], None));
+        let header = vec![0, 0, 0x12, 0x39, 1, 2, 3, 4];
+        let chain = [(0, vec![0; 8]), (44, header)];
+        let middle = frame(&[], ETHERTYPE_IPV6, &ipv6_packet(&chain, 6, &segment()));
+        let f = piece(&middle);
+        assert_eq!((f.headers_end, f.data, f.next_header), (62, 70, 54));
+        assert_eq!((f.offset, f.more, f.id), (0x1238, true, 0x0102_0304));
         // An atomic fragment (RFC 6946) is a whole segment.
         let atomic = ipv6_packet(&[(44, vec![0, 0, 0, 0, 0, 0, 0, 9])], 6, &segment());
         assert!(matches!(classify(&frame(&[], ETHERTYPE_IPV6, &atomic)), Class::Tcp(_)));
-        // Even the ports do not fit: nobody could tell whose it is.
-        let tiny = frame(&[], ETHERTYPE_IPV4, &ipv4_packet(0, 0x2000, &segment()[..3]));
-        assert_eq!(classify(&tiny), Class::Bad(PacketDrop::Truncated));
+        // A fragment of something else is not.
+        for (protocol, header) in [(17, vec![0, 0, 0, 1, 0, 0, 0, 9]), (58, vec![0, 0, 0, 8, 0, 0, 0, 9])] {
+            let other = ipv6_packet(&[(44, header)], protocol, &segment());
+            assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &other)), Class::Other);
+        }
+    }
+
+    /// Another fragment could write over such a header, and a host that lets it would see other ports than the engine. And
+    /// two fragment headers are no atomic fragment because one of them is.
+    #[test]
+    fn nothing_hides_behind_a_fragment_header() {
+        let (atomic, first) = (vec![0; 8], vec![0, 0, 0, 1, 0, 0, 0, 9]);
+        for hiding in [0, 43, 51, 60, 135, 139, 140, 44] {
+            let chain = [(44, first.clone()), (hiding, vec![0; 8])];
+            let f = frame(&[], ETHERTYPE_IPV6, &ipv6_packet(&chain, 6, &segment()));
+            assert_eq!(classify(&f), Class::Bad(PacketDrop::FragmentChain), "{hiding}");
+        }
+        let chain = [(44, atomic), (44, first)];
+        let f = frame(&[], ETHERTYPE_IPV6, &ipv6_packet(&chain, 6, &segment()));
+        assert_eq!((piece(&f).headers_end, piece(&f).next_header), (62, 54));
     }
 
     #[test]
@@ -305,8 +376,8 @@ mod tests {
         let mut udp = ipv4_packet(0, 0, &segment());
         udp[9] = 17;
         assert_eq!(classify(&frame(&[], ETHERTYPE_IPV4, &udp)), Class::Other);
-        let icmp6 = ipv6_packet(&[(0, vec![0; 8])], 58, &[0; 8]);
-        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &icmp6)), Class::Other);
+        let udp6 = ipv6_packet(&[(0, vec![0; 8])], 17, &[0; 8]);
+        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &udp6)), Class::Other);
         let three_tags = [(0x8100, 1), (0x8100, 2), (0x8100, 3)];
         assert_eq!(
             classify(&frame(&three_tags, ETHERTYPE_IPV4, &ipv4_packet(0, 0, &segment()))),

@@ -1,4 +1,4 @@
-//! The key of a flow: the same for both directions.
+//! The key of a flow, the same for both directions, and of a packet that comes in fragments.
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use siphasher::sip::SipHasher13;
 
 use super::classify::Headers;
+use super::fragment::Fragment;
+use crate::driver::PortId;
 
 /// Which flow a segment belongs to: wire, VLANs and the two ends in a fixed order, whoever sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,10 +24,30 @@ impl FlowKey {
         Self::between(wire, headers.vlan, headers.source, headers.destination)
     }
 
-    fn between(wire: u8, vlan: [Option<u16>; 2], a: SocketAddr, b: SocketAddr) -> Self {
+    /// The key of the flow between two ends.
+    pub fn between(wire: u8, vlan: [Option<u16>; 2], a: SocketAddr, b: SocketAddr) -> Self {
         let (a, b) = ((a.ip(), a.port()), (b.ip(), b.port()));
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
         Self { low, high, vlan, wire }
+    }
+}
+
+/// Which packet a fragment of TCP belongs to (RFC 791 3.2, RFC 8200 4.5), and where it came in: what meets behind the
+/// engine need not have met before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FragmentKey {
+    source: IpAddr,
+    destination: IpAddr,
+    id: u32,
+    vlan: [Option<u16>; 2],
+    port: PortId,
+}
+
+impl FragmentKey {
+    /// The key of the packet that a fragment from `port` is a piece of.
+    pub fn new(port: PortId, fragment: &Fragment) -> Self {
+        let Fragment { source, destination, id, vlan, .. } = *fragment;
+        Self { source, destination, id, vlan, port }
     }
 }
 
@@ -40,7 +62,7 @@ impl KeyHasher {
     }
 
     /// Hash of a key.
-    pub fn hash(&self, key: &FlowKey) -> u64 {
+    pub fn hash(&self, key: &impl Hash) -> u64 {
         let mut hasher = self.0;
         key.hash(&mut hasher);
         hasher.finish()

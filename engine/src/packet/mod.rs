@@ -2,12 +2,16 @@
 
 mod build;
 mod classify;
+mod fragment;
+mod icmp;
 mod key;
 mod reset;
 mod scrub;
 
 pub use build::{MAX_HEADERS, Template};
 pub use classify::{Class, Headers, classify};
-pub use key::{FlowKey, KeyHasher};
+pub use fragment::Fragment;
+pub use icmp::{IcmpHeaders, TooBigMessage, too_big};
+pub use key::{FlowKey, FragmentKey, KeyHasher};
 pub use reset::{Reset, reset_for};
 pub use scrub::{Scrubbed, scrub_syn};

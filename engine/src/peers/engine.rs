@@ -12,6 +12,7 @@ use crate::log::event::Timestamp;
 use crate::metrics::{Metrics, WorkerCounters};
 use crate::packet::{Class, FlowKey, KeyHasher, classify};
 use crate::side::Side;
+use crate::survey::Surveyor;
 use crate::worker::Worker;
 
 /// Frames that a receive queue holds.
@@ -37,6 +38,7 @@ pub struct Engine {
     cable: Cable,
     counters: Vec<Arc<WorkerCounters>>,
     hasher: KeyHasher,
+    surveyor: Surveyor,
     spread: Spread,
     turn: usize,
     started: Timestamp,
@@ -64,19 +66,36 @@ impl Engine {
     pub fn new(assembly: Assembly, settings: EngineSettings) -> io::Result<Self> {
         let EngineSettings { workers, spread, mtu, started } = settings;
         let metrics = Metrics::new(&assembly.wires, workers);
-        let hasher = KeyHasher::new(assembly.hash_secret);
+        let hasher = KeyHasher::new(assembly.secrets.flow_hash);
         let cable = Cable::new(1, workers, QUEUE_DEPTH);
         let (pool, parts) = assembly.workers(&metrics, workers)?;
+        let surveyor = Surveyor::new(parts.iter().map(|parts| &parts.station));
         let io = |n| cable.io(n, mtu);
         let workers = parts.into_iter().enumerate();
         let workers = workers.map(|(n, parts)| Worker::new(parts, io(n), Instant::ZERO, started)).collect();
         let counters = (0..).map_while(|worker| metrics.worker(worker)).collect();
-        Ok(Self { workers, _pool: pool, cable, counters, hasher, spread, turn: 0, started, overflows: 0 })
+        Ok(Self {
+            workers,
+            _pool: pool,
+            cable,
+            counters,
+            hasher,
+            surveyor,
+            spread,
+            turn: 0,
+            started,
+            overflows: 0,
+        })
     }
 
     /// Flows of all workers.
     pub fn flows(&self) -> usize {
         self.workers.iter().map(Worker::flows).sum()
+    }
+
+    /// Asks what the flows look like.
+    pub fn surveyor(&self) -> &Surveyor {
+        &self.surveyor
     }
 
     /// The workers' counters.

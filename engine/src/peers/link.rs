@@ -1,8 +1,8 @@
 //! One direction of a cable, with everything that can go wrong on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::{Duration, Instant, Random};
+use super::{Duration, Instant, Random, Router};
 
 /// What a link does to the frames on it.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub struct LinkStats {
     pub delivered: u64,
     /// Lost by chance or because the cable was cut.
     pub lost: u64,
-    /// Lost because of their length.
+    /// Lost because of their length, here or at the router.
     pub oversize: u64,
 }
 
@@ -48,6 +48,8 @@ pub struct Link {
     impairment: Impairment,
     random: Random,
     tamper: Option<Tamper>,
+    router: Option<Router>,
+    answers: VecDeque<Vec<u8>>,
     cut: bool,
     /// By arrival; the number keeps frames of one instant in order.
     in_flight: BTreeMap<(Instant, u64), Vec<u8>>,
@@ -62,6 +64,8 @@ impl Link {
             impairment,
             random: Random::new(seed),
             tamper: None,
+            router: None,
+            answers: VecDeque::new(),
             cut: false,
             in_flight: BTreeMap::new(),
             next_number: 0,
@@ -72,6 +76,16 @@ impl Link {
     /// Puts `tamper` between the sender and the cable.
     pub fn set_tamper(&mut self, tamper: impl FnMut(Vec<u8>) -> Vec<(Duration, Vec<u8>)> + 'static) {
         self.tamper = Some(Box::new(tamper));
+    }
+
+    /// Puts a router at the end of the cable; none: takes it away.
+    pub fn set_router(&mut self, router: impl Into<Option<Router>>) {
+        self.router = router.into();
+    }
+
+    /// What the router says to the sender of something too long; it goes back over the other direction's link.
+    pub fn next_answer(&mut self) -> Option<Vec<u8>> {
+        self.answers.pop_front()
     }
 
     /// Cuts the cable: from now on nothing arrives, not even what is on the way.
@@ -114,6 +128,11 @@ impl Link {
         self.stats.sent += 1;
         if frame.len() > max_frame {
             self.stats.oversize += 1;
+            return;
+        }
+        if let Some(router) = self.router.filter(|router| router.stops(&frame)) {
+            self.stats.oversize += 1;
+            self.answers.extend(router.answer(&frame));
             return;
         }
         // Every frame draws the same number of times, so that one frame's fate does not shift the next one's.

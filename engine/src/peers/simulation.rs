@@ -210,8 +210,14 @@ impl<M: Middle> Simulation<M> {
                 host.receive(&frame);
             }
             host.poll(now);
+            while let Some(frame) = from_middle.next_answer() {
+                to_middle.send(now, frame);
+            }
             while let Some(frame) = host.transmit() {
                 to_middle.send(now, frame);
+            }
+            while let Some(frame) = to_middle.next_answer() {
+                from_middle.send(now, frame);
             }
         }
     }

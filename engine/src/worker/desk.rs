@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tcp_stack::Instant;
 
 use crate::driver::{BURST, Frame, Io, PortId};
-use crate::flow::{Effects, Shared};
+use crate::flow::{Budget, Effects, Shared};
 use crate::flow_table::FlowId;
 use crate::handshake::{self, Job};
 use crate::log::LogSender;
@@ -29,6 +29,7 @@ pub(super) struct Desk<IO: Io> {
     outgoing: Vec<Vec<IO::Frame>>,
     held: usize,
     max_held: usize,
+    budget: Budget,
 }
 
 /// Which flow is being worked on.
@@ -49,11 +50,32 @@ impl<IO: Io> Desk<IO> {
         log: LogSender,
         counters: Arc<WorkerCounters>,
         (now, wall): (Instant, Timestamp),
-        max_held: usize,
+        (max_held, leg_bytes): (usize, usize),
     ) -> Self {
         let outgoing = (0..io.wires()).flat_map(|_| [Vec::new(), Vec::new()]).collect();
         let current = Current { id: None, wire: 0, client_port: Side::Client };
-        Self { io, shared, pool, log, counters, now, wall, current, outgoing, held: 0, max_held }
+        Self {
+            io,
+            shared,
+            pool,
+            log,
+            counters,
+            now,
+            wall,
+            current,
+            outgoing,
+            held: 0,
+            max_held,
+            budget: Budget::new(leg_bytes),
+        }
+    }
+
+    /// A flow's legs hold more or less than before.
+    pub(super) fn account(&mut self, before: usize, after: usize) {
+        if before != after {
+            self.budget.changed(before, after);
+            self.counters.leg_bytes.set(self.budget.held() as u64);
+        }
     }
 
     /// Queues a frame for a port, and sends the queue when a burst is together.
@@ -150,6 +172,10 @@ impl<IO: Io> Effects for Desk<IO> {
 
     fn release(&mut self, frames: usize) {
         self.held -= frames;
+    }
+
+    fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     fn event(&mut self, event: Event) {

@@ -3,6 +3,9 @@
 //! It has no clock: whoever runs it says what time it is, so the same worker runs on a core and in a simulation.
 
 mod desk;
+mod fragments;
+mod path;
+mod refused;
 mod steering;
 mod thread;
 
@@ -12,10 +15,12 @@ use std::sync::Arc;
 use tcp_stack::{Duration, Instant, Segment};
 
 use self::desk::{Current, Desk};
+use self::fragments::Fragments;
+use self::refused::Refused;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::driver::{BURST, Frame, Io, PortId};
-use crate::flow::{Effects, Flow, Identity, Shared};
+use crate::flow::{Afterwards, Effects, Flow, Identity, Shared};
 use crate::flow_table::{FlowId, FlowTable};
 use crate::handshake;
 use crate::log::LogSender;
@@ -24,7 +29,9 @@ use crate::metrics::WorkerCounters;
 use crate::packet::{Class, FlowKey, Headers, KeyHasher, classify, reset_for};
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::reason::{PacketDrop, Reason};
+use crate::secrets::Secrets;
 use crate::side::Side;
+use crate::survey::Station;
 use crate::timer_wheel::{Alarm, TimerWheel};
 
 /// Frames taken from other workers in one turn: as many as from two ports.
@@ -42,14 +49,18 @@ pub struct Parts<F> {
     pub log: LogSender,
     /// Its counters.
     pub counters: Arc<WorkerCounters>,
-    /// The secret of the flow keys' hash; the same for all workers.
-    pub hash_secret: [u8; 16],
+    /// The same for all workers.
+    pub secrets: Secrets,
     /// Most flows at a time.
     pub flows: u32,
     /// Most frames held while ClientHellos are incomplete.
     pub held_frames: usize,
+    /// Most bytes held by the legs of all its flows.
+    pub leg_bytes: usize,
     /// High bits of the flow ids, so that restarts do not repeat them.
     pub epoch: u64,
+    /// Where it is asked what its flows look like.
+    pub station: Station,
 }
 
 /// One worker.
@@ -59,15 +70,22 @@ pub struct Worker<IO: Io> {
     hasher: KeyHasher,
     steering: Steering<IO::Frame>,
     desk: Desk<IO>,
+    station: Station,
+    fragments: Fragments<IO::Frame>,
+    refused: Refused,
     flow_ids: u64,
     /// Reused in each turn.
     burst: Vec<IO::Frame>,
+    /// Flows that this turn's frames have left unsettled.
+    unsettled: Vec<FlowId>,
     fired: Vec<(u64, FlowId)>,
 }
 
 struct Entry<F> {
     flow: Flow<F>,
     alarm: Alarm,
+    /// Of its key.
+    hash: u64,
     /// Where it lies; see [`Current`].
     wire: u8,
     client_port: Side,
@@ -76,16 +94,33 @@ struct Entry<F> {
 impl<IO: Io> Worker<IO> {
     /// A worker without flows.
     pub fn new(parts: Parts<IO::Frame>, io: IO, now: Instant, wall: Timestamp) -> Self {
-        let Parts { shared, steering, pool, log, counters, hash_secret, flows, held_frames, epoch } = parts;
+        let Parts {
+            shared,
+            steering,
+            pool,
+            log,
+            counters,
+            secrets,
+            flows,
+            held_frames,
+            leg_bytes,
+            epoch,
+            station,
+        } = parts;
+        let refused = Refused::new(flows, shared.limits.idle_time);
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
-            hasher: KeyHasher::new(hash_secret),
-            desk: Desk::new(io, shared, pool, log, counters, (now, wall), held_frames),
+            hasher: KeyHasher::new(secrets.flow_hash),
+            desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
+            fragments: Fragments::new(held_frames),
+            refused,
+            station,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
             burst: Vec::with_capacity(BURST),
+            unsettled: Vec::new(),
             fired: Vec::new(),
         }
     }
@@ -106,11 +141,16 @@ impl<IO: Io> Worker<IO> {
             self.handle_frame(port, frame);
             done += 1;
         }
+        self.settle();
         while let Some((id, reply)) = self.desk.pool.next_reply() {
             self.with_flow(id, |flow, desk| flow.handle_reply(desk, reply));
             done += 1;
         }
+        self.expire_fragments();
         done += self.run_timers(now);
+        if self.station.is_asked() {
+            done += self.survey();
+        }
         self.desk.flush();
         self.desk.counters.handshake_queue.set(self.desk.pool.outstanding() as u64);
         if done == 0 {
@@ -128,7 +168,7 @@ impl<IO: Io> Worker<IO> {
 
     /// When there is something to do even if nothing comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.wheel.next()
+        [self.wheel.next(), self.fragments.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Flows in the table.
@@ -171,14 +211,9 @@ impl<IO: Io> Worker<IO> {
     fn handle_frame(&mut self, port: PortId, frame: IO::Frame) {
         match classify(frame.data()) {
             Class::Other => self.desk.forward(port.opposite(), frame),
+            Class::Icmp(at) => self.handle_icmp(port, frame, &at),
             Class::Bad(reason) => self.desk.counters.drop_packet(reason),
-            Class::TcpFragment { source, destination } => {
-                if self.is_candidate(source, destination) {
-                    self.desk.counters.drop_packet(PacketDrop::TcpFragment);
-                } else {
-                    self.desk.forward(port.opposite(), frame);
-                }
-            }
+            Class::Fragment(fragment) => self.handle_fragment(port, frame, &fragment),
             Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
                 self.desk.forward(port.opposite(), frame);
             }
@@ -214,8 +249,17 @@ impl<IO: Io> Worker<IO> {
         match found {
             Some(id) => self.hand_over(id, port, frame, headers),
             None if begins => self.begin(port, frame, headers, key, hash),
-            None => self.midstream(port, frame, &headers),
+            None => self.midstream(port, frame, &headers, hash),
         }
+    }
+
+    /// Does what all the frames of this turn have brought, flow by flow.
+    fn settle(&mut self) {
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        for id in unsettled.drain(..) {
+            self.with_flow(id, Flow::settle);
+        }
+        self.unsettled = unsettled;
     }
 
     /// A new frame with these bytes; none when the pool is empty or its frames are smaller.
@@ -246,6 +290,7 @@ impl<IO: Io> Worker<IO> {
             vlan: headers.vlan,
             client: headers.source,
             server: headers.destination,
+            refused_before: self.refused.knows(self.desk.now, hash),
         };
         self.flow_ids += self.steering.workers() as u64;
         self.desk.current = Current { id: None, wire: port.wire, client_port: port.side };
@@ -263,7 +308,7 @@ impl<IO: Io> Worker<IO> {
         }
         let class = flow.class();
         self.desk.counters.flows(flow.phase()).inc();
-        let entry = Entry { flow, alarm: Alarm::new(), wire: port.wire, client_port: port.side };
+        let entry = Entry { flow, alarm: Alarm::new(), hash, wire: port.wire, client_port: port.side };
         match self.table.insert(hash, key, class, entry) {
             Ok(id) => {
                 self.desk.counters.flows_opened.inc();
@@ -309,8 +354,15 @@ impl<IO: Io> Worker<IO> {
     }
 
     /// A segment of a connection whose beginning was not seen.
-    fn midstream(&mut self, port: PortId, frame: IO::Frame, headers: &Headers) {
-        if self.desk.shared.outside_tls.reset_midstream {
+    fn midstream(&mut self, port: PortId, frame: IO::Frame, headers: &Headers, hash: u64) {
+        let now = self.desk.now;
+        if self.refused.knows(now, hash) {
+            // As long as somebody speaks, it is not over; and now the server has answered, if it is the server.
+            let answered = port.side == Side::Server;
+            let afterwards = if answered { Afterwards::Refuse } else { Afterwards::RefuseUnanswered };
+            self.refused.note(now, hash, afterwards, &self.desk.counters);
+            self.refuse(port, &frame, headers, PacketDrop::FlowEnded);
+        } else if self.desk.shared.outside_tls.reset_midstream {
             self.refuse(port, &frame, headers, PacketDrop::Unwanted);
         } else {
             self.desk.forward(port.opposite(), frame);
@@ -338,8 +390,10 @@ impl<IO: Io> Worker<IO> {
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
         let Some(mut entry) = self.table.remove(id) else { return };
         self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
-        let before = entry.flow.phase();
+        let (before, held) = (entry.flow.phase(), entry.flow.memory());
+        self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
         entry.flow.expire(&mut self.desk, reason);
+        self.desk.account(held, 0);
         self.desk.counters.flows(before).dec();
     }
 
@@ -363,14 +417,31 @@ impl<IO: Io> Worker<IO> {
         run
     }
 
+    /// A turn's share of what somebody wants to know of the flows.
+    fn survey(&mut self) -> usize {
+        let Desk { now, wall, shared, .. } = &self.desk;
+        self.station
+            .turn(&self.table, |entry, wanted| entry.flow.snapshot(wanted, *now, *wall, &shared.wires))
+    }
+
     /// Does something with a flow, and afterwards what every change of a flow asks for.
     fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO::Frame>, &mut Desk<IO>)) {
         let Some(entry) = self.table.get_mut(id) else { return };
         self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
-        let before = entry.flow.phase();
+        let (before, was_unsettled) = (entry.flow.phase(), entry.flow.is_unsettled());
+        let held = entry.flow.memory();
         change(&mut entry.flow, &mut self.desk);
+        let over = entry.flow.is_over();
+        self.desk.account(held, if over { 0 } else { entry.flow.memory() });
+        if entry.flow.is_unsettled() {
+            if !was_unsettled {
+                self.unsettled.push(id);
+            }
+            return;
+        }
         let (after, class) = (entry.flow.phase(), entry.flow.class());
-        if entry.flow.is_over() {
+        if over {
+            self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
             self.desk.counters.flows(before).dec();
             self.table.remove(id);
             return;

@@ -27,6 +27,21 @@ impl TcpFrame {
         self.tcp().payload()
     }
 
+    /// The whole frame.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Length of its IP packet.
+    pub(crate) fn ip_len(&self) -> usize {
+        self.headers.end - self.headers.l3
+    }
+
+    /// DF is set (IPv4).
+    pub(crate) fn dont_fragment(&self) -> bool {
+        self.bytes[self.headers.l3 + 6] & 0x40 != 0
+    }
+
     /// Its checksums are right.
     pub(crate) fn is_sound(&self) -> bool {
         self.headers.verify_checksums(&self.bytes).is_ok()

@@ -15,6 +15,7 @@ use wireglass::peers::{
     Instant, Pki, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step, Stop, Tag, providers,
 };
 use wireglass::reason::Reason;
+use wireglass::secrets::Secrets;
 use wireglass::tls::{Provider, RootFile, TlsContext, TlsSettings};
 
 use super::rules::{Action, Rules};
@@ -44,6 +45,7 @@ pub(crate) struct Setup {
     pub(crate) outside_tls: OutsideTls,
     pub(crate) flows: u32,
     pub(crate) held_frames: usize,
+    pub(crate) leg_bytes: usize,
 }
 
 impl Default for Setup {
@@ -65,6 +67,7 @@ impl Default for Setup {
             outside_tls: OutsideTls { reset_midstream: false, bypass_not_tls: false },
             flows: 256,
             held_frames: 1024,
+            leg_bytes: 256 << 20,
         }
     }
 }
@@ -154,7 +157,8 @@ impl Lab {
             flows: setup.flows,
             held_frames: setup.held_frames,
             log,
-            hash_secret: [7; 16],
+            leg_bytes: setup.leg_bytes,
+            secrets: Secrets::fixed(7),
             epoch: 1,
         };
         let settings = EngineSettings {

@@ -1,6 +1,7 @@
 //! What the tests share: certificates, an engine between two hosts, and sessions that know what they must receive.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)] // each test file uses its own part
 
+pub(crate) mod fragments;
 pub(crate) mod frames;
 pub(crate) mod lab;
 pub(crate) mod rules;

@@ -120,7 +120,7 @@ def ca(lab):
 def usage(lab):
     """--help everywhere; a wrong option is exit 2"""
     _need_engine(lab)
-    for words in ([], ["run"], ["check"], ["ca"], ["ca", "init"], ["ca", "show"], ["demo"]):
+    for words in ([], ["run"], ["check"], ["flows"], ["ca"], ["ca", "init"], ["ca", "show"], ["demo"]):
         if not run([lab.binary, *words, "--help"]).stdout.strip():
             raise Failed(f"no help for `{' '.join(words)}`")
     for words in (["run"], ["run", "-c", "/nonexistent.toml"], ["--no-such-option"], ["check"]):

@@ -2,6 +2,7 @@
 //! 3.10.7.4).
 
 use super::{Connection, Reset, State, timers::Timer};
+use crate::flight::Flight;
 use crate::{Event, Instant, Payload, Segment, Seq};
 
 impl<P: Payload> Connection<P> {
@@ -110,6 +111,7 @@ impl<P: Payload> Connection<P> {
         self.state = State::Closed;
         self.timers.cancel_all();
         self.snd.forget();
+        self.flight = Flight::new(self.snd.nxt);
         self.rcv.buffer.drop_held();
         self.ack.settle();
         if self.reset.is_none() {

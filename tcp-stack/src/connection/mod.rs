@@ -2,8 +2,12 @@
 
 mod ack;
 mod close;
+mod keep_alive;
+mod look;
 mod open;
+mod path;
 mod receive;
+mod repair;
 mod send;
 mod state;
 mod timers;
@@ -15,34 +19,45 @@ use bytes::Bytes;
 pub use open::AcceptError;
 pub use state::State;
 
+use crate::autotune::Autotune;
+use crate::challenge::Challenges;
 use crate::config::MAX_WINDOW;
-use crate::congestion::{Controller, NewReno};
+use crate::congestion::Controller;
 use crate::event::Events;
-use crate::recovery::Recovery;
+use crate::flight::Flight;
+use crate::info::LimitClock;
+use crate::path_mtu::{MIN_MSS, PathMtu};
+use crate::rack::{Probe, Rack};
+use crate::recovery::{Phase, Recovery};
 use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
 use crate::send_buffer::SendBuffer;
 use crate::timestamps::Clock;
-use crate::{Config, Event, Instant, Payload, Segment, Seq, Stats, Transmit};
+use crate::{Config, Event, Instant, Payload, Repair, Segment, Seq, Stats, Transmit};
 
 use ack::AckState;
-use timers::Timers;
+use timers::{Timer, Timers};
+
+/// Bytes that are worth queueing whatever the congestion window: a few records of TLS.
+const LEAST_QUEUE: usize = 64 * 1024;
 
 /// One end of one TCP connection, without IO and without a clock.
 ///
 /// Begins with [`Connection::adopt`], [`Connection::connect`], [`Connection::accept`] or
 /// [`Connection::listen`]. The methods come in four kinds:
-/// * from the network: [`handle_segment`](Self::handle_segment), [`handle_timeout`](Self::handle_timeout);
+/// * from the network: [`handle_segment`](Self::handle_segment), [`handle_timeout`](Self::handle_timeout),
+///   [`handle_packet_too_big`](Self::handle_packet_too_big);
 /// * from the application: [`send`](Self::send), [`consume`](Self::consume), [`close`](Self::close),
-///   [`abort`](Self::abort), [`set_recv_limit`](Self::set_recv_limit);
+///   [`abort`](Self::abort), [`probe`](Self::probe), [`set_recv_limit`](Self::set_recv_limit),
+///   [`set_send_limit`](Self::set_send_limit);
 /// * to the driver: [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event),
 ///   [`poll_timeout`](Self::poll_timeout);
-/// * looking: [`recv`](Self::recv), [`send_space`](Self::send_space), [`state`](Self::state), [`stats`](Self::stats) and
-///   so on.
+/// * looking: [`recv`](Self::recv), [`send_space`](Self::send_space), [`send_wanted`](Self::send_wanted),
+///   [`state`](Self::state), [`stats`](Self::stats), [`info`](Self::info) and so on.
 ///
 /// After each call of the first two kinds: `poll_transmit` until `None`, then `poll_event` until `None`, then
-/// `poll_timeout`. (Several segments may be handled before polling, but then several ACKs may become one, and
-/// the peer sees fewer duplicate ACKs.) Times given never go backwards.
+/// `poll_timeout`. (Several segments may be handled before polling: their ACKs become one. See
+/// [`wants_each_ack`](Self::wants_each_ack).) Times given never go backwards.
 pub struct Connection<P: Payload = Bytes> {
     config: Config,
     state: State,
@@ -53,29 +68,34 @@ pub struct Connection<P: Payload = Bytes> {
     /// Both ends speak SACK; before the handshake: we offer it.
     sack: bool,
     ack: AckState,
+    challenges: Challenges,
+    flight: Flight,
+    rack: Rack,
+    tail_probe: Probe,
     recovery: Recovery,
-    congestion: NewReno,
+    congestion: Controller,
     rtt: Rtt,
+    path: PathMtu,
     timers: Timers,
     /// A RST to be sent.
     reset: Option<Reset>,
     /// Last time that an acceptable segment arrived.
     last_heard: Instant,
+    /// Probes of a silent peer since it was heard last.
     keep_alive_probes: u32,
     events: Events,
     stats: Stats,
+    limits: LimitClock,
 }
 
 /// What is known of the bytes we send. The ruler is in `connection/send.rs`.
 ///
-/// `una <= resend <= nxt`, `una <= start <= una + 1`, `nxt <= end of buffer + 1`, `wnd <= max_wnd`
+/// `una <= start <= una + 1`, `nxt <= end of buffer + 1`, `wnd <= max_wnd`
 struct SendSide<P> {
     /// SND.UNA, the oldest sequence number not acknowledged.
     una: Seq,
     /// SND.NXT, one after the highest sequence number ever sent.
     nxt: Seq,
-    /// Where sending goes on if that is before `nxt`: after a timeout, or after a probe of a closed window.
-    resend: Option<Seq>,
     /// Sequence number of the first byte in `buffer`: `una`, or one more while our SYN is not acknowledged.
     start: Seq,
     buffer: SendBuffer<P>,
@@ -88,7 +108,7 @@ struct SendSide<P> {
     wl2: Seq,
     /// Shift of the window field in what arrives.
     scale: u8,
-    /// Largest payload that the peer accepts, options not counted.
+    /// Largest payload that the peer accepts and the path carries, options not counted.
     mss: u16,
     /// A FIN follows the last byte of `buffer`.
     fin: bool,
@@ -109,9 +129,12 @@ struct SendSide<P> {
     /// When something was acknowledged last, or was first sent after all had been acknowledged.
     progress_at: Instant,
     last_sent: Instant,
-    /// The segment whose round trip is timed: the sequence number that must be acknowledged, and when it was
-    /// sent.
-    timed: Option<(Seq, Instant)>,
+    /// When our SYN was sent, if it was sent once.
+    syn_sent: Option<Instant>,
+    /// The next sample of the round-trip time is of a segment that reaches beyond this.
+    sample_from: Seq,
+    /// SND.NXT when the congestion window was last filled: it may grow by what lies before.
+    limited_until: Seq,
 }
 
 /// What is known of the bytes we receive. The ruler is in `connection/receive.rs`.
@@ -135,10 +158,15 @@ struct ReceiveSide {
     /// Payload of a full segment, as far as seen.
     segment_size: u32,
     buffer: RecvBuffer,
-    /// Most bytes to hold from now on.
-    limit: usize,
+    /// Most bytes to hold from now on, as the owner says, and what of it the path has use for.
+    owners_limit: usize,
+    tuner: Autotune,
     /// Sequence number of the peer's FIN.
     fin: Option<Seq>,
+    /// Bytes that arrived a second time, not reported yet: first and one after the last (RFC 2883).
+    duplicate: Option<(Seq, Seq)>,
+    /// When payload last arrived that was taken.
+    data_at: Instant,
 }
 
 /// A RST to be sent.
@@ -197,7 +225,10 @@ impl<P: Payload> Connection<P> {
 
     /// The next segment to send. Call until `None`.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_, P>> {
-        let outgoing = self.next_segment(now)?;
+        let Some(outgoing) = self.next_segment(now) else {
+            self.update_gauges();
+            return None;
+        };
         self.stats.segments_out += 1;
         Some(self.transmit(outgoing))
     }
@@ -215,6 +246,7 @@ impl<P: Payload> Connection<P> {
     /// Gives `bytes` bytes of [`Connection::recv`] back, at most all of them; their room goes into the
     /// window.
     pub fn consume(&mut self, bytes: usize) {
+        self.rcv.tuner.on_taken(bytes.min(self.rcv.buffer.len()));
         self.rcv.buffer.consume(bytes);
         self.consider_window_update();
     }
@@ -222,6 +254,18 @@ impl<P: Payload> Connection<P> {
     /// Bytes that [`Connection::send`] takes now.
     pub fn send_space(&self) -> usize {
         if self.may_send() { self.config.send_limit.saturating_sub(self.snd.buffer.len()) } else { 0 }
+    }
+
+    /// Changes how many bytes may be queued at most. What is queued stays.
+    pub fn set_send_limit(&mut self, bytes: usize) {
+        self.config.send_limit = bytes.min(MAX_WINDOW);
+    }
+
+    /// Bytes that are worth queueing now, at most [`Connection::send_space`]: with twice the congestion window queued
+    /// it can double before it has to wait for more, and bytes beyond that would only take memory and grow old.
+    pub fn send_wanted(&self) -> usize {
+        let useful = (2 * self.congestion.window() as usize).max(LEAST_QUEUE);
+        useful.saturating_sub(self.snd.buffer.len()).min(self.send_space())
     }
 
     /// Queues bytes. They are kept until acknowledged and must not change.
@@ -241,17 +285,36 @@ impl<P: Payload> Connection<P> {
         self.snd.buffer.len()
     }
 
+    /// Bytes of memory held for both directions: what is queued, and the buffer of what was received. It goes back to
+    /// nothing a while after the last byte.
+    pub fn memory(&self) -> usize {
+        self.snd.buffer.len() + self.rcv.buffer.memory()
+    }
+
+    /// Since when the peer has kept its window too small for what is queued, with nothing in flight.
+    pub fn window_closed_since(&self) -> Option<Instant> {
+        self.snd.closed_since.filter(|_| self.queued() > 0)
+    }
+
     /// Whether all that was queued, and the FIN if there is one, has been acknowledged.
     pub fn is_send_drained(&self) -> bool {
         let fin_outstanding = self.snd.fin && self.state.may_transmit();
         self.snd.buffer.len() == 0 && !fin_outstanding
     }
 
-    /// Changes how many bytes may be held: back-pressure. What the peer has been promised stays promised (RFC
+    /// Changes how many bytes may be held at most: back-pressure. The window is tuned within it. What the peer has been promised stays promised (RFC
     /// 9293 SHLD-14); a lower limit only keeps the window from moving on.
     pub fn set_recv_limit(&mut self, bytes: usize) {
-        self.rcv.limit = bytes.min(MAX_WINDOW);
+        self.rcv.owners_limit = bytes.min(MAX_WINDOW);
+        self.stats.recv_limit = self.rcv.limit();
         self.consider_window_update();
+    }
+
+    /// Whether to poll after each segment: something is missing, and without SACK the number of our duplicate ACKs is all
+    /// that tells the peer so (RFC 5681 3.2); or bytes have come twice, of which an ACK tells only once (RFC 2883 4).
+    /// Otherwise several segments may be handled before one poll.
+    pub fn wants_each_ack(&self) -> bool {
+        self.rcv.duplicate.is_some() || (!self.sack && self.rcv.buffer.has_gap())
     }
 
     /// Where the connection stands.
@@ -268,23 +331,35 @@ impl<P: Payload> Connection<P> {
     #[doc(hidden)]
     pub fn check_invariants(&self) -> Result<(), &'static str> {
         let (snd, rcv) = (&self.snd, &self.rcv);
-        let flight = snd.nxt.since(snd.una);
         let queued = snd.buffer.len() as u32;
+        let probed = snd.nxt.since(self.flight.end());
+        let waits = self.timers.is_armed(Timer::Retransmit) || self.timers.is_armed(Timer::Persist);
+        if self.state.is_synchronized() {
+            self.flight.check()?;
+        }
         let rules = [
-            (snd.resend.is_none_or(|seq| seq.since(snd.una) < flight), "una <= resend < nxt"),
+            (!self.state.is_synchronized() || self.flight.start() == snd.una, "flight begins at una"),
+            (!self.state.is_synchronized() || probed <= 1, "flight ends at nxt, or one before"),
+            (
+                !self.state.may_transmit() || snd.una == snd.nxt || waits || snd.probe_due,
+                "a timer for what is in flight",
+            ),
+            (self.flight.len() <= self.config.flight_segments as usize, "flight within its limit"),
+            (self.pipe() <= self.flight.in_flight(), "pipe <= flight"),
             (snd.start.since(snd.una) <= 1, "una <= start <= una + 1"),
             (
                 self.state == State::Closed || snd.nxt.at_or_before(snd.start + queued + u32::from(snd.fin)),
                 "nxt <= end of queue and FIN",
             ),
             (snd.wnd <= snd.max_wnd, "wnd <= max_wnd"),
-            (snd.buffer.len() <= self.config.send_limit, "queue within its limit"),
+            (snd.buffer.len() <= MAX_WINDOW, "queue within the largest window"),
             (rcv.nxt.at_or_before(rcv.adv), "nxt <= adv"),
             (rcv.told.at_or_before(rcv.adv), "told <= adv"),
             (rcv.last_ack.at_or_before(rcv.nxt), "last_ack <= nxt"),
             (rcv.buffer.check(), "receive buffer"),
             (rcv.buffer.held_end().is_none_or(|end| end <= rcv.adv.since(rcv.nxt)), "held bytes within adv"),
             (self.congestion.window() >= self.smss(), "cwnd >= smss"),
+            (snd.mss >= MIN_MSS, "mss >= MIN_MSS"),
             (self.state != State::Closed || self.timers.next().is_none(), "no timer when closed"),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule))
@@ -298,9 +373,33 @@ impl<P: Payload> Connection<P> {
 
     fn update_gauges(&mut self) {
         self.stats.cwnd = self.congestion.window();
+        self.stats.mss = u32::from(self.snd.mss);
         self.stats.ssthresh = self.congestion.threshold();
         self.stats.srtt = self.rtt.srtt().unwrap_or_default();
         self.stats.rto = self.rtt.rto();
+        self.stats.recv_limit = self.rcv.limit();
+        self.stats.recv_window = self.rcv.told.since_or_zero(self.rcv.nxt);
+        self.stats.rttvar = self.rtt.rttvar().unwrap_or_default();
+        self.stats.min_rtt = self.rtt.least().unwrap_or_default();
+        self.stats.congestion = self.congestion.name();
+        self.stats.flight = self.snd.nxt.since(self.snd.una);
+        self.stats.sacked = self.flight.sacked();
+        self.stats.lost = self.flight.lost();
+        self.stats.flight_again = self.flight.in_flight_again();
+        self.stats.reordering = self.rack.has_seen_reordering();
+        self.stats.repair = match self.recovery.phase {
+            Phase::Timeout => Repair::Loss,
+            Phase::Fast(_) => Repair::Recovery,
+            Phase::Open if self.flight.sacked() > 0 || self.recovery.duplicates() > 0 => Repair::Disorder,
+            Phase::Open => Repair::Open,
+        };
+    }
+}
+
+impl ReceiveSide {
+    /// Most bytes to hold from now on.
+    fn limit(&self) -> usize {
+        self.owners_limit.min(self.tuner.limit())
     }
 }
 
@@ -311,7 +410,11 @@ impl<P: Payload> fmt::Debug for Connection<P> {
             .field("state", &self.state)
             .field("una", &self.snd.una)
             .field("nxt", &self.snd.nxt)
-            .field("resend", &self.snd.resend)
+            .field("in_flight", &self.flight.in_flight())
+            .field("lost", &self.flight.lost())
+            .field("sacked", &self.flight.sacked())
+            .field("cwnd", &self.congestion.window())
+            .field("phase", &self.recovery.phase)
             .field("wnd", &self.snd.wnd)
             .field("queued", &self.snd.buffer.len())
             .field("rcv_nxt", &self.rcv.nxt)
@@ -326,8 +429,6 @@ impl<P: Payload> SendSide<P> {
     /// The connection is over: nothing will be sent (again).
     fn forget(&mut self) {
         self.buffer.clear();
-        self.resend = None;
-        self.timed = None;
         self.syn_due = false;
         self.probe_due = false;
         self.keep_alive_due = false;

@@ -5,19 +5,21 @@ use core::fmt;
 use super::ack::AckState;
 use super::timers::{Timer, Timers};
 use super::{Connection, ReceiveSide, SendSide, State};
+use crate::autotune::Autotune;
+use crate::challenge::Challenges;
 use crate::config::MAX_WINDOW;
-use crate::congestion::NewReno;
+use crate::congestion::Controller;
 use crate::event::Events;
+use crate::flight::Flight;
+use crate::info::LimitClock;
+use crate::path_mtu::{MIN_MSS, PathMtu};
+use crate::rack::{Probe, Rack};
 use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
 use crate::send_buffer::SendBuffer;
-use crate::timestamps::Clock;
+use crate::timestamps::{Clock, elapsed};
 use crate::{Adoption, Config, Event, Instant, Open, Payload, Segment, Seq, Stats};
-
-/// Least segment size that is believed. A peer that claims less (CVE-2019-11479) would have each byte cost a
-/// header; and 40 bytes of options must leave room for payload.
-const MIN_MSS: u16 = 88;
 
 /// RFC 9293 3.7.1: segment size of a peer that names none.
 const DEFAULT_MSS: u16 = 536;
@@ -85,6 +87,7 @@ impl<P: Payload> Connection<P> {
         );
         if let Some(rtt) = adoption.rtt_hint {
             connection.rtt.sample(rtt);
+            connection.rtt.observe(now, rtt);
         }
         connection.update_gauges();
         connection
@@ -121,7 +124,6 @@ impl<P: Payload> Connection<P> {
             snd: SendSide {
                 una: start.snd_una,
                 nxt: start.snd_nxt,
-                resend: None,
                 start: start.first,
                 buffer: SendBuffer::new(),
                 wnd: start.snd_wnd,
@@ -140,7 +142,9 @@ impl<P: Payload> Connection<P> {
                 retries: 0,
                 progress_at: now,
                 last_sent: now,
-                timed: None,
+                syn_sent: None,
+                sample_from: start.snd_nxt,
+                limited_until: start.snd_nxt,
             },
             rcv: ReceiveSide {
                 nxt: start.rcv_nxt,
@@ -152,27 +156,40 @@ impl<P: Payload> Connection<P> {
                 mss: start.mss,
                 segment_size: u32::from(DEFAULT_MSS.min(mss)),
                 buffer: RecvBuffer::new(usize::from(config.out_of_order_ranges)),
-                limit: config.recv_limit,
+                owners_limit: config.recv_limit,
+                tuner: Autotune::new(now, config.initial_recv_limit),
                 fin: None,
+                duplicate: None,
+                data_at: now,
             },
             clock: start.clock,
             sack: start.sack,
             ack: AckState::default(),
+            challenges: Challenges::new(
+                config.challenge_key,
+                config.challenges_per_second,
+                (start.snd_nxt, start.rcv_nxt),
+            ),
+            flight: Flight::new(start.snd_nxt),
+            rack: Rack::new(start.snd_nxt),
+            tail_probe: Probe::default(),
             recovery: Recovery::new(start.snd_nxt),
-            congestion: NewReno::new(u32::from(mss), config.initial_window),
+            congestion: Controller::new(config.congestion, u32::from(mss), config.initial_window),
             rtt: Rtt::new(&config),
+            path: PathMtu::new(&config),
             timers: Timers::default(),
             reset: None,
             last_heard: now,
             keep_alive_probes: 0,
             events: Events::default(),
             stats: Stats::default(),
+            limits: LimitClock::new(now),
             config,
         };
         // The segment size that congestion control counts in depends on the options agreed on.
-        connection.congestion = NewReno::new(connection.smss(), config.initial_window);
-        if let (true, Some(keep_alive)) = (start.state == State::Established, config.keep_alive) {
-            connection.timers.arm(Timer::KeepAlive, now + keep_alive.idle);
+        connection.congestion = Controller::new(config.congestion, connection.smss(), config.initial_window);
+        if start.state == State::Established {
+            connection.watch_idle(now);
         }
         connection.update_gauges();
         connection
@@ -255,8 +272,12 @@ impl<P: Payload> Connection<P> {
 
     /// The peer has acknowledged our SYN.
     pub(super) fn become_established(&mut self, now: Instant, segment: &Segment<'_>, ack: Seq) {
-        self.sample_round_trip(now, segment, ack);
+        self.take_first_round_trip(now, segment);
         self.snd.una = ack;
+        self.snd.sample_from = ack;
+        self.snd.limited_until = ack;
+        self.flight = Flight::new(ack);
+        self.rack = Rack::new(ack);
         self.snd.retries = 0;
         self.snd.progress_at = now;
         self.snd.syn_due = false;
@@ -265,16 +286,27 @@ impl<P: Payload> Connection<P> {
         self.recovery = Recovery::new(ack);
         // RFC 5681 3.1: after a lost SYN the first window is one segment.
         let initial = if self.snd.syn_lost { 1 } else { self.config.initial_window };
-        self.congestion = NewReno::new(self.smss(), initial);
+        self.congestion = Controller::new(self.config.congestion, self.smss(), initial);
         if self.snd.syn_lost {
             self.rtt.syn_was_lost();
         }
         self.timers.cancel(Timer::Retransmit);
-        if let Some(keep_alive) = self.config.keep_alive {
-            self.timers.arm(Timer::KeepAlive, now + keep_alive.idle);
-        }
+        self.watch_idle(now);
         self.events.push(Event::Established);
         self.state = if self.snd.fin { State::FinWait1 } else { State::Established };
+    }
+
+    /// The round trip of our SYN, if it was sent once; else by its timestamp.
+    fn take_first_round_trip(&mut self, now: Instant, segment: &Segment<'_>) {
+        let echo = self.clock.zip(segment.options.timestamps);
+        let sample = match self.snd.syn_sent.take() {
+            Some(sent) => Some(elapsed(sent, now)),
+            None => echo.and_then(|(clock, peer)| clock.round_trip(now, peer.ecr)),
+        };
+        if let Some(sample) = sample {
+            self.rtt.sample(sample);
+            self.rtt.observe(now, sample);
+        }
     }
 }
 

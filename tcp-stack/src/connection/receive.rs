@@ -13,6 +13,7 @@
 //! 2.4).
 
 use super::{Connection, State, timers::Timer};
+use crate::options::SACK_BLOCKS;
 use crate::{Instant, Payload, Segment, Seq};
 
 impl<P: Payload> Connection<P> {
@@ -21,18 +22,19 @@ impl<P: Payload> Connection<P> {
         if self.state == State::SynReceived && self.is_peers_syn_again(segment) {
             return self.on_syn_again(now, segment);
         }
+        // RFC 5961 4.2: whatever its sequence number, a SYN here is old or forged.
+        if segment.flags.syn && !segment.flags.rst {
+            return self.challenge(now);
+        }
         if !self.is_recent(now, segment) || !self.is_acceptable(now, segment) {
             return;
         }
         if segment.flags.rst {
             return self.on_rst(now, segment);
         }
-        // RFC 5961 4.2: whatever its sequence number, a SYN here is old or forged.
-        if segment.flags.syn {
-            return self.challenge(now);
-        }
         let Some(ack) = segment.ack else { return };
         self.last_heard = now;
+        self.keep_alive_probes = 0;
         if self.state == State::SynReceived {
             if ack != self.snd.nxt || self.snd.nxt == self.snd.una {
                 self.stats.bad_acks += 1;
@@ -80,6 +82,21 @@ impl<P: Payload> Connection<P> {
         false
     }
 
+    /// RFC 5961: the answer to a segment that a stranger may have made. It tells a true peer where we are.
+    pub(super) fn challenge(&mut self, now: Instant) {
+        self.stats.challenges += 1;
+        if self.may_challenge(now) {
+            self.ack.owe_now();
+        }
+    }
+
+    /// Whether one more reply to a doubtful segment may be sent now.
+    pub(super) fn may_challenge(&mut self, now: Instant) -> bool {
+        let may = self.challenges.take(now);
+        self.stats.challenges_limited += u32::from(!may);
+        may
+    }
+
     /// The first check of RFC 9293 3.10.7.4, a little wider than its table: a pure ACK may lie on the right
     /// edge itself (the peer has filled the window), a segment that reaches over both edges is acceptable,
     /// and with a closed window all that begins at RCV.NXT is looked at (its ACK counts, and so does a FIN).
@@ -94,6 +111,7 @@ impl<P: Payload> Connection<P> {
             return true;
         }
         self.stats.unacceptable += 1;
+        self.note_keep_alive(segment);
         if !segment.flags.rst {
             self.answer_unacceptable(now, segment);
         }
@@ -108,6 +126,7 @@ impl<P: Payload> Connection<P> {
         }
         if segment.end().at_or_before(self.rcv.nxt) {
             self.stats.duplicate_segments += 1;
+            self.rcv.duplicate = (!segment.payload.is_empty()).then(|| payload_of(segment));
         }
         self.ack.owe_now();
         // RFC 9293 3.10.7.4: the peer has not got our last ACK, so all of TIME-WAIT begins again.
@@ -130,14 +149,28 @@ impl<P: Payload> Connection<P> {
         }
     }
 
+    /// Sets the limit of the window by what the last round trip has brought.
+    fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
+        let echo = self.clock.zip(segment.options.timestamps).and_then(|(c, t)| c.round_trip(now, t.ecr));
+        let rcv = &mut self.rcv;
+        rcv.tuner.time_round_trip(now, echo, (rcv.nxt, rcv.adv.since(rcv.nxt)));
+        // Where segments have been merged on their way, the MSS says how large they were.
+        let segment_size = rcv.segment_size.min(u32::from(self.snd.mss)) as usize;
+        rcv.tuner.adjust(now, self.rtt.srtt(), segment_size, self.config.release_after);
+    }
+
     /// Takes that part of the payload which is new, within the window and before the FIN.
     fn take_payload(&mut self, now: Instant, segment: &Segment<'_>) {
         let mut data = segment.payload;
         if data.is_empty() {
             return;
         }
+        self.tune_window(now, segment);
         let known = (self.rcv.nxt.since_or_zero(segment.seq) as usize).min(data.len());
         data = &data[known..];
+        if known > 0 {
+            self.rcv.duplicate = Some((segment.seq, segment.seq + known as u32));
+        }
         let ahead = (segment.seq + known as u32).since(self.rcv.nxt) as usize;
         data = &data[..data.len().min(self.room_beyond(ahead))];
         if data.is_empty() {
@@ -147,14 +180,18 @@ impl<P: Payload> Connection<P> {
             // Duplicate, or the window is closed: the peer has to know.
             return self.ack.owe_now();
         }
-        let had_gap = self.rcv.buffer.has_gap();
+        let (had_gap, first) = (self.rcv.buffer.has_gap(), self.rcv.nxt + ahead as u32);
         match self.rcv.buffer.write(ahead, data) {
             Ok(written) => {
                 self.rcv.nxt += written.delivered as u32;
                 self.rcv.segment_size = self.rcv.segment_size.max(segment.payload.len() as u32);
+                self.rcv.data_at = now;
                 self.stats.bytes_in += written.delivered as u64;
                 self.stats.out_of_order += u32::from(ahead > 0);
-                self.stats.overlaps += u32::from(written.overlap);
+                self.stats.overlaps += u32::from(written.overlap.is_some());
+                if let Some(part) = written.overlap {
+                    self.rcv.duplicate = Some((first + part.start as u32, first + part.end as u32));
+                }
                 self.stats.overlap_conflicts += u32::from(written.conflict);
             }
             Err(_) => self.stats.out_of_order_dropped += 1,
@@ -163,8 +200,26 @@ impl<P: Payload> Connection<P> {
         if ahead > 0 || had_gap || data.len() < segment.payload.len() {
             self.ack.owe_now();
         } else {
-            self.owe_ack_for_payload(now);
+            self.owe_ack_for_payload(now, segment.payload.len());
         }
+    }
+
+    /// What the peer is told beyond the ACK: bytes that came twice (RFC 2883 4), then the ranges held ahead of gaps,
+    /// the latest first (RFC 2018 4). A duplicate above RCV.NXT is followed by the range that it lies in, as that is
+    /// the one touched last.
+    pub(super) fn sack_blocks(&self) -> [Option<(Seq, Seq)>; SACK_BLOCKS] {
+        let mut blocks = [None; SACK_BLOCKS];
+        if !self.sack || (self.rcv.duplicate.is_none() && !self.rcv.buffer.has_gap()) {
+            return blocks;
+        }
+        let held = self.rcv.buffer.latest_held().into_iter().flatten();
+        let held = held.map(|range| (self.rcv.nxt + range.start, self.rcv.nxt + range.end));
+        // Timestamps take the room of one block (RFC 2018 3).
+        let room = SACK_BLOCKS - usize::from(self.clock.is_some());
+        for (slot, block) in blocks[..room].iter_mut().zip(self.rcv.duplicate.into_iter().chain(held)) {
+            *slot = Some(block);
+        }
+        blocks
     }
 
     /// Bytes that are accepted from `ahead` bytes beyond RCV.NXT on.
@@ -206,7 +261,7 @@ impl<P: Payload> Connection<P> {
         let rcv = &self.rcv;
         // A window below the unit of its field could not be told, so a limit that is not zero means two units
         // at least.
-        let limit = if rcv.limit == 0 { 0 } else { rcv.limit.max(2 << rcv.scale) };
+        let limit = if rcv.limit() == 0 { 0 } else { rcv.limit().max(2 << rcv.scale) };
         let room = limit.saturating_sub(rcv.buffer.len()).min(usize::from(u16::MAX) << rcv.scale);
         (rcv.nxt + room as u32).later(rcv.adv)
     }
@@ -231,18 +286,19 @@ impl<P: Payload> Connection<P> {
             }
         }
         self.rcv.told = self.rcv.nxt + (window << scale);
+        self.stats.recv_window = self.rcv.told.since(self.rcv.nxt);
         window as u16
     }
 
     /// Bytes that may be held so that a promise need not be taken back: the limit and a quarter, two units at
     /// least.
     fn most_held(&self) -> usize {
-        self.rcv.limit + (self.rcv.limit / 4).max(2 << self.rcv.scale)
+        self.rcv.limit() + (self.rcv.limit() / 4).max(2 << self.rcv.scale)
     }
 
     /// The window field of a first SYN, when no peer is known to promise anything to.
     pub(super) fn first_window(&self) -> u16 {
-        self.rcv.limit.min(usize::from(u16::MAX)) as u16
+        self.rcv.limit().min(usize::from(u16::MAX)) as u16
     }
 
     /// Sends a window update if the peer may be waiting for one: it has less than a segment left, or less
@@ -254,13 +310,18 @@ impl<P: Payload> Connection<P> {
         let left = self.rcv.adv.since(self.rcv.nxt);
         let gain = self.possible_edge().since(self.rcv.adv);
         let stalled = left < self.rcv.segment_size && gain >= self.worthwhile();
-        let running_low = (left as usize) < self.rcv.limit / 2 && gain >= 2 * self.rcv.segment_size;
+        let running_low = (left as usize) < self.rcv.limit() / 2 && gain >= 2 * self.rcv.segment_size;
         if gain > 0 && (stalled || running_low) {
             self.ack.owe_now();
         }
     }
 
     fn worthwhile(&self) -> u32 {
-        self.rcv.segment_size.min((self.rcv.limit / 2).min(u32::MAX as usize) as u32)
+        self.rcv.segment_size.min((self.rcv.limit() / 2).min(u32::MAX as usize) as u32)
     }
+}
+
+/// First sequence number of a segment's payload, and one after its last.
+fn payload_of(segment: &Segment<'_>) -> (Seq, Seq) {
+    (segment.seq, segment.seq + segment.payload.len() as u32)
 }

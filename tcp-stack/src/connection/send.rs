@@ -1,18 +1,20 @@
 //! What is sent next: one segment at a time.
 //!
 //! ```text
-//!   acknowledged  |     in flight      |  sent before, to be sent again  |  queued, not sent  |  FIN
-//!  ---------------|--------------------|---------------------------------|--------------------|------->
-//!              SND.UNA          resend (if set)                       SND.NXT          end of queue
-//!                 |<--- at most min(SND.WND, cwnd + allowance) --->|
+//!   acknowledged  |  in flight, lost or sacked (`flight`)  |  probe  |  queued, not sent  |  FIN
+//!  ---------------|----------------------------------------|---------|--------------------|------->
+//!              SND.UNA                               end of flight  SND.NXT         end of queue
+//!                 |<------- at most SND.WND; in flight at most cwnd ------->|
 //! ```
-//! The *send point* is `resend` if it is set, else SND.NXT; what lies between SND.UNA and the send point is
-//! in flight.
+//! What is lost goes first, then what is queued. One byte, or the FIN, may lie between the end of the flight and SND.NXT: it
+//! was sent into a closed window, and nobody knows whether it was taken.
 
 use super::{Connection, Reset, State, timers::Timer};
-use crate::congestion::Controller;
+use crate::flight::Lost;
+use crate::recovery::Phase;
+use crate::spurious::Frto;
 use crate::timestamps::elapsed;
-use crate::{Event, Flags, Instant, Options, Payload, Seq, Transmit};
+use crate::{Event, Flags, Instant, Limit, Options, Payload, Seq, Transmit};
 
 /// A segment that has been decided on; all state has been brought up to date.
 pub(super) struct Outgoing {
@@ -31,13 +33,27 @@ struct Piece {
     seq: Seq,
     len: u32,
     fin: bool,
-    /// Sent into a closed window.
-    probe: bool,
+    kind: Kind,
+}
+
+/// Why a piece is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It follows the flight.
+    New,
+    /// It is the first that is lost.
+    Again,
+    /// It follows the flight, or is its last segment, and asks for an answer (RFC 8985 7.3).
+    TailNew,
+    TailAgain,
+    /// Sent into a closed window (RFC 9293 3.8.6.1).
+    WindowProbe,
 }
 
 impl Piece {
-    fn end(&self) -> Seq {
-        self.seq + self.len + u32::from(self.fin)
+    /// Sequence numbers taken.
+    fn span(&self) -> u32 {
+        self.len + u32::from(self.fin)
     }
 }
 
@@ -77,55 +93,130 @@ impl<P: Payload> Connection<P> {
         u32::from(self.snd.mss) - timestamps
     }
 
-    /// Where sending goes on.
-    pub(super) fn send_point(&self) -> Seq {
-        self.snd.resend.unwrap_or(self.snd.nxt)
-    }
-
     /// Sequence number after the last queued byte: the one of the FIN, if there is one.
     pub(super) fn queue_end(&self) -> Seq {
         self.snd.start + self.snd.buffer.len() as u32
+    }
+
+    /// Whether there is something that was never sent, and room for it in the peer's window.
+    pub(super) fn has_more_to_send(&self) -> bool {
+        let end = self.flight.end();
+        let pending = end.before(self.queue_end()) || self.snd.fin && end == self.queue_end();
+        pending && end.since(self.snd.una) < self.snd.wnd
     }
 
     /// Decides which piece of the queue is sent now, if any, and sees to it that a timer runs if one is
     /// needed.
     fn next_piece(&mut self, now: Instant) -> Option<Piece> {
         let limit = u32::from(self.snd.mss) - self.options(now).wire_len() as u32;
-        if self.recovery.wants_retransmit() && self.snd.una != self.snd.nxt {
-            self.recovery.retransmitted();
-            let len = limit.min(self.snd.nxt.earlier(self.queue_end()).since(self.snd.una));
-            return Some(self.piece(self.snd.una, len));
+        if core::mem::take(&mut self.tail_probe.due)
+            && let Some(piece) = self.tail_piece(limit)
+        {
+            return Some(piece);
         }
-        let point = self.send_point();
-        let flight = point.since(self.snd.una);
+        let lost = self.flight.first_lost();
+        if lost.is_some() && self.recovery.frto == Frto::New {
+            let piece = self.new_piece(now, limit);
+            if piece.is_some() || self.flight.in_flight() > 0 {
+                return piece;
+            }
+            // Nothing new can go out, so nothing will answer.
+            self.recovery.frto = Frto::Off;
+        }
+        match lost {
+            None => self.new_piece(now, limit),
+            // F-RTO, step 1: no more than the first until an answer is here.
+            Some((_, false)) if self.recovery.frto == Frto::Head => None,
+            Some((lost, _)) => self.lost_piece(now, lost, limit),
+        }
+    }
+
+    /// RFC 8985 7.3: the probe is new if there is something new, and goes out whatever the congestion window says.
+    fn tail_piece(&mut self, limit: u32) -> Option<Piece> {
+        if self.has_more_to_send() {
+            let at = self.flight.end();
+            let room = self.snd.wnd.saturating_sub(at.since(self.snd.una));
+            let len = limit.min(self.queue_end().since_or_zero(at)).min(room);
+            let piece = self.piece(at, len, Kind::TailNew);
+            let fin = piece.fin && room > len && self.flight.len() < self.config.flight_segments as usize;
+            if fin || len > 0 && self.flight.len() < self.config.flight_segments as usize {
+                return Some(Piece { fin, ..piece });
+            }
+        }
+        let last = self.flight.last_in_flight()?;
+        let piece = self.repeat(last, limit, Kind::TailAgain);
+        (piece.span() == last.len).then_some(piece)
+    }
+
+    /// A lost segment, or what fits of it by now.
+    fn lost_piece(&mut self, now: Instant, lost: Lost, limit: u32) -> Option<Piece> {
+        let pipe = self.pipe();
+        let room = (self.snd.una + self.snd.wnd).since_or_zero(lost.seq);
+        let mut piece = self.repeat(lost, limit, Kind::Again);
+        // RFC 9293 3.8.6, SHLD-16: not beyond a window that was taken back; a part only where it is worth it.
+        if piece.span() > room && room > 0 && room >= self.snd.max_wnd.div_ceil(2) {
+            (piece.len, piece.fin) = (room, false);
+        }
+        if piece.span() <= room {
+            let cwnd = self.congestion.window();
+            if pipe == 0 || pipe.saturating_add(piece.span()) <= cwnd {
+                self.window_is_open();
+                return Some(piece);
+            }
+            self.note_limit(now, Limit::Congestion);
+            return None;
+        }
+        self.note_limit(now, Limit::Receiver);
+        if self.flight.in_flight() > 0 {
+            return None;
+        }
+        if core::mem::take(&mut self.snd.probe_due) {
+            let one = Lost { seq: self.snd.una, len: 1 };
+            return Some(self.repeat(one, 1, Kind::WindowProbe));
+        }
+        self.wait_for_window(now);
+        None
+    }
+
+    /// What follows the flight.
+    fn new_piece(&mut self, now: Instant, limit: u32) -> Option<Piece> {
+        let point = self.flight.end();
+        let ahead = point.since(self.snd.una);
         let pending = self.queue_end().since_or_zero(point);
         let fin_pending = self.snd.fin && point.at_or_before(self.queue_end());
         if pending == 0 && !fin_pending {
             self.snd.probe_due = false;
             self.timers.cancel(Timer::Persist);
+            self.note_limit(now, Limit::Application);
             return None;
         }
-        if self.snd.una == self.snd.nxt && elapsed(self.snd.last_sent, now) > self.rtt.rto() {
-            self.congestion.on_idle();
+        let idle = elapsed(self.snd.last_sent, now);
+        if self.snd.una == self.snd.nxt && idle > self.rtt.rto() {
+            self.congestion.on_idle(idle, self.rtt.rto());
         }
-        let window = self.snd.wnd.saturating_sub(flight);
-        let allowance = self.recovery.allowance(self.smss());
-        let congestion = self.congestion.window().saturating_add(allowance).saturating_sub(flight);
-        let probe = core::mem::take(&mut self.snd.probe_due) && flight == 0;
+        let (pipe, window) = (self.pipe(), self.snd.wnd.saturating_sub(ahead));
+        let congestion = self.congestion.window().saturating_sub(pipe);
+        let probe = core::mem::take(&mut self.snd.probe_due) && self.flight.is_empty();
         let len = limit.min(pending).min(window).min(congestion);
         // RFC 9293 3.8.6.2.1 without Nagle: all there is, or a full segment, or half of the peer's buffer;
         // the persist timer overrides.
         let worthwhile = len == pending || len == limit || len >= self.snd.max_wnd.div_ceil(2) || probe;
+        if self.flight.len() >= self.config.flight_segments as usize {
+            self.stats.flight_limited += 1;
+            self.note_limit(now, Limit::Congestion);
+            return None;
+        }
         // A FIN takes its place in the window.
         if worthwhile && (len > 0 || (pending == 0 && window > 0)) {
-            self.snd.closed_since = None;
-            self.snd.probes = 0;
-            let piece = self.piece(point, len);
+            self.window_is_open();
+            let piece = self.piece(point, len, Kind::New);
             return Some(Piece { fin: piece.fin && window > len, ..piece });
         }
-        if flight == 0 {
+        let congested = window >= limit.min(pending).max(1);
+        self.note_limit(now, if congested { Limit::Congestion } else { Limit::Receiver });
+        if self.flight.is_empty() {
             if probe {
-                return Some(Piece { probe: true, ..self.piece(point, pending.min(1)) });
+                return Some(self.piece(point, pending.min(1), Kind::WindowProbe));
             }
             self.wait_for_window(now);
         }
@@ -133,11 +224,24 @@ impl<P: Payload> Connection<P> {
     }
 
     /// `len` queued bytes from `seq` on, with the FIN if it follows them.
-    fn piece(&self, seq: Seq, len: u32) -> Piece {
-        Piece { seq, len, fin: self.snd.fin && seq + len == self.queue_end(), probe: false }
+    fn piece(&self, seq: Seq, len: u32, kind: Kind) -> Piece {
+        Piece { seq, len, fin: self.snd.fin && seq + len == self.queue_end(), kind }
     }
 
-    /// Nothing is in flight, and the window is too small for what is queued.
+    /// What was sent before, or its first `limit` bytes.
+    fn repeat(&self, lost: Lost, limit: u32, kind: Kind) -> Piece {
+        let payload = lost.len.min(self.queue_end().since_or_zero(lost.seq));
+        let piece = self.piece(lost.seq, payload.min(limit), kind);
+        // A FIN that was sent in a segment of its own is repeated in one.
+        Piece { fin: piece.fin && piece.len < lost.len, ..piece }
+    }
+
+    fn window_is_open(&mut self) {
+        self.snd.closed_since = None;
+        self.snd.probes = 0;
+    }
+
+    /// Nothing is in flight, and the window is too small for what is to be sent.
     fn wait_for_window(&mut self, now: Instant) {
         if self.snd.closed_since.is_none() {
             self.snd.closed_since = Some(now);
@@ -148,46 +252,78 @@ impl<P: Payload> Connection<P> {
         self.timers.arm_if_idle(Timer::Persist, now + self.rtt.backed_off(self.snd.probes));
     }
 
+    /// Nothing more is sent now, and why. The congestion window may grow by what is in flight if it is what limits (RFC
+    /// 5681 3.1, RFC 7661), or, in slow start, if half of it is filled: it would limit one round trip later.
+    fn note_limit(&mut self, now: Instant, limit: Limit) {
+        let filled =
+            self.congestion.is_slow_start() && self.congestion.window() < self.pipe().saturating_mul(2);
+        if limit == Limit::Congestion || filled {
+            self.snd.limited_until = self.snd.nxt;
+        }
+        self.limits.note(now, limit);
+    }
+
     /// Brings the send variables up to date for a piece that leaves now.
     fn piece_segment(&mut self, now: Instant, piece: &Piece) -> Outgoing {
-        let end = piece.end();
+        let end = piece.seq + piece.span();
         let is_new = piece.seq == self.snd.nxt;
         let again = self.snd.nxt.since_or_zero(piece.seq).min(piece.len);
         self.stats.bytes_out += u64::from(piece.len - again);
         self.stats.retransmitted_bytes += u64::from(again);
         self.stats.retransmits += u32::from(!is_new);
-        if !is_new {
-            // Karn's algorithm (RFC 6298 3): a round trip that a retransmission may have answered is not
-            // timed.
-            self.snd.timed = self.snd.timed.filter(|(timed, _)| piece.seq.at_or_after(*timed));
-        } else if !piece.probe {
-            self.snd.timed.get_or_insert((end, now));
-        }
         if self.snd.una == self.snd.nxt {
             self.snd.progress_at = now;
         }
-        let point = self.send_point();
         self.snd.nxt = self.snd.nxt.later(end);
         self.snd.last_sent = now;
-        if piece.probe {
-            // The peer may take the byte or not: sending goes on from here either way. The persist timer
-            // sends it again.
-            self.snd.resend = Some(piece.seq);
-            self.snd.probes += 1;
-            self.stats.window_probes += 1;
-            self.timers.arm(Timer::Persist, now + self.rtt.backed_off(self.snd.probes));
-        } else {
-            if piece.seq == point {
-                self.snd.resend = (end != self.snd.nxt).then_some(end);
-            }
-            self.timers.cancel(Timer::Persist);
-            self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto()); // RFC 6298 5.1
-        }
+        self.record(now, piece, is_new);
         let last = piece.seq + piece.len == self.queue_end();
         let flags = Flags { fin: piece.fin, psh: piece.len > 0 && last, ..Flags::default() };
         let from = piece.seq.since_or_zero(self.snd.start) as usize;
         self.watch_memory(now);
         self.segment(now, piece.seq, flags, from, piece.len as usize)
+    }
+
+    /// Notes what leaves, and sets the timers for it.
+    fn record(&mut self, now: Instant, piece: &Piece, is_new: bool) {
+        self.path.on_sent(piece.seq + piece.span());
+        let is_head = piece.seq == self.snd.una;
+        match piece.kind {
+            Kind::New | Kind::TailNew => self.flight.push(piece.span(), now, !is_new),
+            Kind::Again => self.flight.resend(piece.span(), now),
+            Kind::TailAgain => self.flight.resend_last(now),
+            Kind::WindowProbe => {
+                // The peer may take the byte or not: sending goes on from here either way. The persist timer sends it
+                // again.
+                self.flight.blur_head();
+                self.snd.probes += 1;
+                self.stats.window_probes += 1;
+                return self.timers.arm(Timer::Persist, now + self.rtt.backed_off(self.snd.probes));
+            }
+        }
+        if let Phase::Fast(prr) = &mut self.recovery.phase {
+            prr.on_sent(piece.span());
+        }
+        self.timers.cancel(Timer::Persist);
+        match piece.kind {
+            Kind::Again => {
+                let clock = self.clock.map(|clock| clock.value(now));
+                if let Some(episode) = &mut self.recovery.episode {
+                    episode.on_resent(piece.len, clock);
+                }
+                if is_head {
+                    // It has all of the time again, and RACK finds out earlier if it is lost again.
+                    self.timers.arm(Timer::Retransmit, now + self.rtt.rto());
+                }
+            }
+            Kind::TailNew | Kind::TailAgain => {
+                let repeated = (piece.kind == Kind::TailAgain).then_some((piece.seq, piece.seq + piece.len));
+                self.tail_probe.on_sent(self.snd.nxt, repeated);
+                self.stats.tail_probes += 1;
+            }
+            Kind::New | Kind::WindowProbe => self.schedule_probe(now),
+        }
+        self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto()); // RFC 6298 5.1
     }
 
     /// A segment of the open connection: every one acknowledges.
@@ -203,11 +339,7 @@ impl<P: Payload> Connection<P> {
         self.snd.syn_due = false;
         self.stats.retransmits += u32::from(self.snd.nxt != self.snd.una);
         self.snd.nxt = self.snd.una + 1;
-        if self.snd.syn_lost {
-            self.snd.timed = None;
-        } else {
-            self.snd.timed.get_or_insert((self.snd.nxt, now));
-        }
+        self.snd.syn_sent = if self.snd.syn_lost { None } else { Some(self.snd.syn_sent.unwrap_or(now)) };
         self.snd.last_sent = now;
         self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto());
         let answers = self.state == State::SynReceived;
@@ -248,20 +380,15 @@ impl<P: Payload> Connection<P> {
     fn acknowledged(&mut self) {
         self.ack.settle();
         self.rcv.last_ack = self.rcv.nxt;
+        self.rcv.duplicate = None;
         self.timers.cancel(Timer::DelayedAck);
     }
 
     /// Options of a segment without SYN: at most 40 bytes.
     fn options(&self, now: Instant) -> Options {
-        let block = |held: core::ops::Range<u32>| (self.rcv.nxt + held.start, self.rcv.nxt + held.end);
-        let held = if self.sack && self.rcv.buffer.has_gap() {
-            self.rcv.buffer.latest_held()
-        } else {
-            [const { None }; 3]
-        };
         Options {
             timestamps: self.clock.map(|clock| clock.option(now)),
-            sack: held.map(|range| range.map(block)),
+            sack: self.sack_blocks(),
             ..Options::default()
         }
     }

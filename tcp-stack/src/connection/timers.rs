@@ -1,13 +1,17 @@
 //! The timers of a connection, and what their expiry does.
 
 use super::{Connection, State};
-use crate::{Duration, Event, Instant, Payload, congestion::Controller, timestamps::elapsed};
+use crate::{Duration, Event, Instant, Payload, timestamps::elapsed};
 
 /// Names of the timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
+    /// The tail loss probe (RFC 8985 7); before the next one, which it may be due with.
+    Probe,
     /// RFC 6298 5.
     Retransmit,
+    /// The reordering window (RFC 8985 6.2).
+    Reorder,
     /// RFC 9293 3.8.6.1: the window is closed, or too small to be used without a long wait.
     Persist,
     /// RFC 9293 3.8.6.3.
@@ -22,8 +26,10 @@ pub(super) enum Timer {
     Release,
 }
 
-const ALL: [Timer; 7] = [
+const ALL: [Timer; 9] = [
+    Timer::Probe,
     Timer::Retransmit,
+    Timer::Reorder,
     Timer::Persist,
     Timer::DelayedAck,
     Timer::KeepAlive,
@@ -31,6 +37,22 @@ const ALL: [Timer; 7] = [
     Timer::TimeWait,
     Timer::Release,
 ];
+
+impl Timer {
+    /// As it is told; none for those that are the connection's own affair.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Timer::Probe => Some("tail-probe"),
+            Timer::Retransmit => Some("retransmit"),
+            Timer::Reorder => Some("reorder"),
+            Timer::Persist => Some("persist"),
+            Timer::KeepAlive => Some("keep-alive"),
+            Timer::FinWait2 => Some("fin-wait-2"),
+            Timer::TimeWait => Some("time-wait"),
+            Timer::DelayedAck | Timer::Release => None,
+        }
+    }
+}
 
 /// One deadline for each timer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,12 +75,22 @@ impl Timers {
         self.0[timer as usize].is_some()
     }
 
+    pub(super) fn deadline(&self, timer: Timer) -> Option<Instant> {
+        self.0[timer as usize]
+    }
+
     pub(super) fn cancel_all(&mut self) {
         *self = Timers::default();
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.iter().flatten().min().copied()
+    }
+
+    /// The earliest of those that wait for the peer, by name.
+    pub(super) fn next_named(&self) -> Option<(&'static str, Instant)> {
+        let named = ALL.iter().filter_map(|timer| Some((timer.name()?, self.0[*timer as usize]?)));
+        named.min_by_key(|(_, at)| *at)
     }
 
     fn take_expired(&mut self, timer: Timer, now: Instant) -> bool {
@@ -73,15 +105,13 @@ impl<P: Payload> Connection<P> {
                 continue;
             }
             match timer {
+                Timer::Probe => self.on_probe_timer(now),
+                Timer::Reorder => self.on_reorder_timer(now),
                 Timer::Retransmit => self.on_retransmit_timer(now),
                 Timer::Persist => self.on_persist_timer(now),
                 Timer::DelayedAck => self.ack.owe_now(),
                 Timer::KeepAlive => self.on_keep_alive_timer(now),
-                // The peer may still be there and would wait for ever: tell it.
-                Timer::FinWait2 => {
-                    self.queue_abort_reset();
-                    self.give_up();
-                }
+                Timer::FinWait2 => self.probe(now),
                 Timer::TimeWait => self.finish(),
                 Timer::Release => self.on_release_timer(now),
             }
@@ -96,17 +126,19 @@ impl<P: Payload> Connection<P> {
         if self.exhausted(now, limit) {
             return self.give_up();
         }
-        self.rtt.back_off();
-        self.snd.timed = None;
+        let closed = self.snd.wnd == 0 && !is_syn;
+        if !closed {
+            self.rtt.back_off();
+        }
         if is_syn {
             self.snd.syn_due = true;
             self.snd.syn_lost = true;
-            return;
+        } else {
+            // A window that was closed over bytes in flight has been closed for as long as a probe has to wait (RFC
+            // 9293 3.8.6.1); the probes have a back-off of their own.
+            self.snd.probe_due = closed;
+            self.on_loss_timeout(now);
         }
-        let flight = self.snd.nxt.since(self.snd.una);
-        self.congestion.on_timeout(flight, self.snd.retries > 1);
-        self.recovery.on_timeout(self.snd.nxt);
-        self.snd.resend = Some(self.snd.una);
     }
 
     /// RFC 9293 3.8.6.1: the first probe comes after one RTO, the next ones after ever longer.
@@ -131,25 +163,6 @@ impl<P: Payload> Connection<P> {
         self.snd.retries > limit || self.config.user_timeout.is_some_and(too_long)
     }
 
-    fn on_keep_alive_timer(&mut self, now: Instant) {
-        let Some(keep_alive) = self.config.keep_alive else { return };
-        let silent_until = self.last_heard + keep_alive.idle;
-        if silent_until > now {
-            self.keep_alive_probes = 0;
-            return self.timers.arm(Timer::KeepAlive, silent_until);
-        }
-        // Bytes in flight have timers of their own that find out whether the peer lives.
-        if self.snd.una == self.snd.nxt {
-            if self.keep_alive_probes >= keep_alive.probes {
-                self.queue_abort_reset();
-                return self.give_up();
-            }
-            self.keep_alive_probes += 1;
-            self.snd.keep_alive_due = true;
-        }
-        self.timers.arm(Timer::KeepAlive, now + keep_alive.interval);
-    }
-
     /// Not restarted by traffic, which would cost a write for each segment: looks when it expires.
     fn on_release_timer(&mut self, now: Instant) {
         let last = if self.last_heard > self.snd.last_sent { self.last_heard } else { self.snd.last_sent };
@@ -157,22 +170,23 @@ impl<P: Payload> Connection<P> {
         if due > now {
             return self.timers.arm(Timer::Release, due);
         }
-        let send_held = self.snd.buffer.release();
-        let receive_held = self.rcv.buffer.release();
-        if send_held || receive_held {
+        let held = [self.snd.buffer.release(), self.flight.release(), self.rcv.buffer.release()];
+        if held.contains(&true) {
             self.timers.arm(Timer::Release, now + self.config.release_after);
         }
     }
 
     /// Sees to it that memory is given back some time after it was taken.
     pub(super) fn watch_memory(&mut self, now: Instant) {
-        if self.state != State::Closed && (self.snd.buffer.has_memory() || self.rcv.buffer.has_memory()) {
+        let has_memory =
+            self.snd.buffer.has_memory() || self.flight.has_memory() || self.rcv.buffer.has_memory();
+        if self.state != State::Closed && has_memory {
             self.timers.arm_if_idle(Timer::Release, now + self.config.release_after);
         }
     }
 
     /// The peer does not answer.
-    fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         self.events.push(Event::TimedOut);
         self.finish();
     }

@@ -49,39 +49,92 @@ pub fn tcp_of(frame: &[u8]) -> Option<&[u8]> {
     packet.verify_checksum(&from, &to).then_some(tcp)
 }
 
+/// The segment in a frame, if the frame came through unharmed.
+pub fn segment_of(frame: &[u8]) -> Option<Segment<'_>> {
+    Segment::parse(tcp_of(frame)?).ok()
+}
+
 /// Who sent a frame.
 pub fn is_from(frame: &[u8], end: End) -> bool {
     Ipv4Packet::new_checked(frame).is_ok_and(|ip| ip.src_addr() == end.address)
 }
 
+/// Whether a frame carries payload; of frames that cannot be read, not.
+pub fn has_payload(frame: &[u8]) -> bool {
+    segment_of(frame).is_some_and(|segment| !segment.payload.is_empty())
+}
+
+/// What a link does with a frame.
+#[derive(Clone, Copy, Debug)]
+pub enum Fate {
+    Arrives { at: Instant, again: Option<Instant>, corrupt: bool },
+    Lost,
+    QueueFull,
+}
+
+/// A frame in the trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Traced {
+    pub at: Instant,
+    pub way: &'static str,
+    pub fate: Fate,
+}
+
+/// Most lines kept.
+const TRACE: usize = 120;
+
 thread_local! {
-    static TRACE: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
+    static FRAMES: RefCell<VecDeque<(Traced, Vec<u8>)>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// Notes a frame that was sent; the last ones are printed if the test fails.
-pub fn trace(now: Instant, way: &str, frame: &[u8]) {
-    let line = match tcp_of(frame).map(Segment::parse) {
-        Some(Ok(s)) => format!(
-            "{:>12} {way} seq {:?} len {} ack {:?} win {} {:?} {:?}",
-            now.total_micros(),
-            s.seq.0,
-            s.payload.len(),
-            s.ack.map(|ack| ack.0),
-            s.window,
-            s.flags,
-            s.options.sack[0],
-        ),
-        _ => format!("{:>12} {way} unreadable", now.total_micros()),
-    };
-    TRACE.with_borrow_mut(|trace| {
-        if trace.len() == 100 {
-            trace.pop_front();
-        }
-        trace.push_back(line);
+pub fn trace(traced: &Traced, frame: &[u8]) {
+    FRAMES.with_borrow_mut(|frames| {
+        let mut kept =
+            if frames.len() < TRACE { Vec::new() } else { frames.pop_front().unwrap_or_default().1 };
+        kept.clear();
+        kept.extend_from_slice(frame);
+        frames.push_back((*traced, kept));
     });
 }
 
-/// Prints the last frames.
-pub fn print_trace() {
-    TRACE.with_borrow(|trace| trace.iter().for_each(|line| eprintln!("{line}")));
+impl Default for Traced {
+    fn default() -> Self {
+        Traced { at: Instant::ZERO, way: "", fate: Fate::Lost }
+    }
+}
+
+/// Forgets the frames of an earlier run.
+pub fn clear_trace() {
+    FRAMES.with_borrow_mut(VecDeque::clear);
+}
+
+/// The last frames, a line each.
+pub fn trace_lines() -> Vec<String> {
+    FRAMES.with_borrow(|frames| frames.iter().map(|(traced, frame)| line(traced, frame)).collect())
+}
+
+fn line(traced: &Traced, frame: &[u8]) -> String {
+    let at = |at: Instant| format!("{:.3}", at.total_micros() as f64 / 1e3);
+    let (when, way) = (at(traced.at), traced.way);
+    let fate = match traced.fate {
+        Fate::Lost => "lost".to_owned(),
+        Fate::QueueFull => "dropped: queue full".to_owned(),
+        Fate::Arrives { at: first, again, corrupt } => {
+            let again = again.map_or(String::new(), |again| format!(" and {}", at(again)));
+            format!("arrives {}{again}{}", at(first), if corrupt { " corrupted" } else { "" })
+        }
+    };
+    match segment_of(frame) {
+        Some(s) => {
+            let flags = [(s.flags.syn, 'S'), (s.flags.fin, 'F'), (s.flags.rst, 'R'), (s.flags.psh, 'P')];
+            let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect();
+            let ack = s.ack.map_or(String::new(), |ack| format!(" ack {}", ack.0));
+            let sack: String =
+                s.options.sack.iter().flatten().map(|(l, r)| format!(" sack {}:{}", l.0, r.0)).collect();
+            let (seq, len) = (s.seq.0, s.payload.len());
+            format!("{when:>12} {way:>16} {flags:>2} {seq}({len}){ack} win {}{sack}: {fate}", s.window)
+        }
+        None => format!("{when:>12} {way:>16} unreadable: {fate}"),
+    }
 }

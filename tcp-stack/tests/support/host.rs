@@ -9,10 +9,24 @@ use smoltcp::iface::{Config as IfaceConfig, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address};
-use tcp_stack::{Connection, Event, Instant, Segment, State};
+use tcp_stack::{Connection, Duration, Event, Instant, State};
 
 use super::frame::{self, End};
-use super::{Rng, pattern, pattern_bytes};
+use super::watchdog::{Watchdog, Wishes};
+use super::{Rng, earliest, ms, pattern, pattern_bytes};
+
+/// One end of a network.
+pub trait Host {
+    fn receive(&mut self, now: Instant, frame: Vec<u8>);
+    /// Lets time pass and the application run; returns the frames to send.
+    fn poll(&mut self, now: Instant) -> Vec<Vec<u8>>;
+    fn next_poll(&mut self, now: Instant) -> Option<Instant>;
+    /// Both streams are through, both ways.
+    fn is_done(&self) -> bool;
+    /// The longest that a frame has been under way from here to the peer and back.
+    fn note_path(&mut self, _round_trip: Duration) {}
+    fn describe(&self) -> String;
+}
 
 /// What an application does: sends bytes of its stream, checks every byte it receives, closes.
 #[derive(Clone, Debug)]
@@ -27,8 +41,10 @@ pub struct App {
     pub speaks_second: bool,
     /// Closes its direction as soon as all is sent; otherwise only once the other has closed too.
     pub half_closes: bool,
-    /// Reads at most this much at a time, and sometimes not at all: a slow reader. 0 reads all.
+    /// Reads at most this much at a time, sometimes nothing, and pauses then: a slow reader. 0 reads all.
     pub slow_read: usize,
+    pub pause: Duration,
+    reads_again: Option<Instant>,
     pub closed: bool,
     pub saw_end: bool,
     rng: Rng,
@@ -46,6 +62,8 @@ impl App {
             speaks_second: false,
             half_closes: true,
             slow_read: 0,
+            pause: ms(6),
+            reads_again: None,
             closed: false,
             saw_end: false,
             rng: Rng::new(seed),
@@ -67,11 +85,16 @@ impl App {
     }
 
     /// Takes bytes in; returns how many.
-    fn take(&mut self, bytes: &[u8]) -> usize {
-        let len = match self.slow_read {
-            0 => bytes.len(),
-            most => bytes.len().min(self.rng.below(most as u64) as usize),
-        };
+    fn take(&mut self, now: Instant, bytes: &[u8]) -> usize {
+        let mut len = bytes.len();
+        if self.slow_read > 0 && len > 0 {
+            if self.reads_again.is_some_and(|at| at > now) {
+                return 0;
+            }
+            self.reads_again =
+                Some(now + ms(1) + Duration::from_micros(self.rng.below(self.pause.total_micros())));
+            len = len.min(self.rng.below(self.slow_read as u64) as usize);
+        }
         for (i, &byte) in bytes[..len].iter().enumerate() {
             let at = self.received + i;
             assert!(at < self.receive_total, "byte {at} after the end of stream {}", self.receive_stream);
@@ -83,6 +106,11 @@ impl App {
 
     pub fn is_done(&self) -> bool {
         self.closed && self.saw_end && self.received == self.receive_total
+    }
+
+    /// When a slow reader reads on.
+    fn next_read(&self, now: Instant) -> Option<Instant> {
+        self.reads_again.filter(|at| *at > now)
     }
 }
 
@@ -101,6 +129,7 @@ pub struct Smoltcp {
     sockets: SocketSet<'static>,
     handle: SocketHandle,
     device: Queues,
+    opened: bool,
     pub app: App,
 }
 
@@ -130,13 +159,13 @@ impl Smoltcp {
         // smoltcp 0.14 forgets its retransmission timer when a window that was closed opens while bytes are
         // in flight (an old ACK overtaken by a newer one is enough). Its keep-alive, and our answers to it,
         // wake it up.
-        socket.set_keep_alive(Some(super::ms(5_000)));
+        socket.set_keep_alive(Some(ms(5_000)));
         if setup.timestamps {
             socket.set_tsval_generator(Some(clock_ms));
         }
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
-        Smoltcp { interface, sockets, handle, device, app }
+        Smoltcp { interface, sockets, handle, device, opened: false, app }
     }
 
     pub fn listen(mut self, here: End) -> Self {
@@ -155,39 +184,23 @@ impl Smoltcp {
         self.sockets.get_mut(self.handle)
     }
 
-    pub fn receive(&mut self, frame: Vec<u8>) {
-        self.device.incoming.push_back(frame);
-    }
-
-    /// Runs stack and application; returns the frames to send.
-    pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
-        CLOCK_MS.set(now.total_millis() as u32 + 77_000);
-        self.interface.poll(now, &mut self.device, &mut self.sockets);
-        self.run_app();
-        self.interface.poll(now, &mut self.device, &mut self.sockets);
-        self.device.outgoing.drain(..).collect()
-    }
-
-    fn run_app(&mut self) {
+    fn run_app(&mut self, now: Instant) {
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(self.handle);
         let app = &mut self.app;
         while socket.can_recv() {
             let taken = socket.recv(|bytes| {
-                let taken = app.take(bytes);
+                let taken = app.take(now, bytes);
                 (taken, taken)
             });
             if taken.expect("can_recv") == 0 {
                 break;
             }
         }
-        if socket.is_active() || socket.state() == tcp::State::TimeWait {
-            app.saw_end |= !socket.may_recv()
-                && !socket.can_recv()
-                && !matches!(
-                    socket.state(),
-                    tcp::State::SynSent | tcp::State::SynReceived | tcp::State::Listen | tcp::State::Closed
-                );
-        }
+        // A slow reader may read on after the end.
+        let opening =
+            matches!(socket.state(), tcp::State::SynSent | tcp::State::SynReceived | tcp::State::Listen);
+        self.opened |= !opening && socket.state() != tcp::State::Closed;
+        app.saw_end |= self.opened && !opening && !socket.may_recv() && !socket.can_recv();
         if socket.may_send() {
             loop {
                 let space = socket.send_capacity() - socket.send_queue();
@@ -203,9 +216,32 @@ impl Smoltcp {
             }
         }
     }
+}
 
-    pub fn next_poll(&mut self, now: Instant) -> Option<Instant> {
-        self.interface.poll_at(now, &self.sockets)
+impl Host for Smoltcp {
+    fn receive(&mut self, _: Instant, frame: Vec<u8>) {
+        self.device.incoming.push_back(frame);
+    }
+
+    fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        CLOCK_MS.set(now.total_millis() as u32 + 77_000);
+        self.interface.poll(now, &mut self.device, &mut self.sockets);
+        self.run_app(now);
+        self.interface.poll(now, &mut self.device, &mut self.sockets);
+        self.device.outgoing.drain(..).collect()
+    }
+
+    fn next_poll(&mut self, now: Instant) -> Option<Instant> {
+        earliest([self.interface.poll_at(now, &self.sockets), self.app.next_read(now)])
+    }
+
+    fn is_done(&self) -> bool {
+        self.app.is_done()
+    }
+
+    fn describe(&self) -> String {
+        let socket = self.sockets.get::<tcp::Socket<'_>>(self.handle);
+        format!("smoltcp {:?} queued {} {:?}", socket.state(), socket.send_queue(), self.app)
     }
 }
 
@@ -260,50 +296,90 @@ impl Device for Queues {
 /// This crate's connection with the same application.
 pub struct Ours {
     pub connection: Connection,
-    pub here: End,
-    pub there: End,
+    here: End,
+    there: End,
     pub app: App,
-    pub ended: Vec<Event>,
+    ended: Vec<Event>,
     outgoing: Vec<Vec<u8>>,
+    watchdog: Watchdog,
+    limits: Limits,
+}
+
+/// A receive limit that changes now and then, and stays in the end.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    last: usize,
+    now: usize,
+    next: Option<Instant>,
+    changes: u32,
+    rng: Rng,
+}
+
+impl Limits {
+    /// `limit` is the one of the configuration.
+    pub fn new(seed: u64, limit: usize, start: Instant, changes: u32) -> Self {
+        let next = (changes > 0).then_some(start);
+        Limits { last: limit, now: limit, next, changes, rng: Rng::new(seed) }
+    }
+
+    /// The limit to set now, if it changes.
+    pub fn change(&mut self, now: Instant) -> Option<usize> {
+        self.next.filter(|at| *at <= now)?;
+        self.changes -= 1;
+        self.next = (self.changes > 0).then(|| now + ms(1 + self.rng.below(150)));
+        let choices = [0, 1, 3_000, self.last / 3, self.last, self.last];
+        self.now = if self.changes > 0 { choices[self.rng.below(6) as usize] } else { self.last };
+        Some(self.now)
+    }
+
+    pub fn current(&self) -> usize {
+        self.now
+    }
+
+    pub fn next(&self) -> Option<Instant> {
+        self.next
+    }
 }
 
 impl Ours {
-    pub fn new(connection: Connection, here: End, there: End, app: App) -> Self {
-        Ours { connection, here, there, app, ended: Vec::new(), outgoing: Vec::new() }
-    }
-
-    pub fn receive(&mut self, now: Instant, frame: &[u8]) {
-        let Some(tcp) = frame::tcp_of(frame) else { return };
-        let segment = Segment::parse(tcp).expect("smoltcp and its checksum found it well-formed");
-        self.connection.handle_segment(now, &segment);
-        self.check();
-        self.run_app();
-        self.drain(now);
-    }
-
-    pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
-        self.connection.handle_timeout(now);
-        self.check();
-        self.run_app();
-        self.drain(now);
-        std::mem::take(&mut self.outgoing)
+    pub fn new(
+        now: Instant,
+        connection: Connection,
+        (here, there): (End, End),
+        app: App,
+        limits: Limits,
+    ) -> Self {
+        let watchdog = Watchdog::new("our host", now);
+        Ours { connection, here, there, app, ended: Vec::new(), outgoing: Vec::new(), watchdog, limits }
     }
 
     fn drain(&mut self, now: Instant) {
         while let Some(transmit) = self.connection.poll_transmit(now) {
-            self.outgoing.push(frame::build(self.here, self.there, &transmit));
+            let frame = frame::build(self.here, self.there, &transmit);
+            self.watchdog.sent(now, &frame::segment_of(&frame).expect("we have just built it"));
+            self.outgoing.push(frame);
             self.check();
         }
+        self.take_events();
+        self.watchdog.settle(now, Wishes::of(&self.connection, self.limits.current()));
+    }
+
+    fn take_events(&mut self) {
         while let Some(event) = self.connection.poll_event() {
+            // A peer that has been through TIME-WAIT has forgotten what we had no ACK of, and refuses it.
+            let forgotten = event == Event::Reset && self.app.closed && self.app.saw_end;
+            let early = matches!(event, Event::Reset | Event::TimedOut) && !forgotten;
+            assert!(!early, "it ended early: {}", self.describe());
             self.ended.push(event);
         }
     }
 
-    fn run_app(&mut self) {
-        while let Some(event) = self.connection.poll_event() {
-            self.ended.push(event);
+    fn run_app(&mut self, now: Instant) {
+        self.take_events();
+        if let Some(limit) = self.limits.change(now) {
+            self.connection.set_recv_limit(limit);
         }
-        let taken = self.app.take(self.connection.recv());
+        let taken = self.app.take(now, self.connection.recv());
         self.connection.consume(taken);
         self.check();
         if self.ended.contains(&Event::PeerClosed) && self.connection.recv().is_empty() {
@@ -330,5 +406,42 @@ impl Ours {
         if let Err(rule) = self.connection.check_invariants() {
             panic!("invariant broken: {rule}: {:?}", self.connection);
         }
+    }
+}
+
+impl Host for Ours {
+    fn receive(&mut self, now: Instant, frame: Vec<u8>) {
+        self.watchdog.check(now);
+        let Some(segment) = frame::segment_of(&frame) else { return };
+        self.watchdog.delivered(now, &segment);
+        self.connection.handle_segment(now, &segment);
+        self.check();
+        self.run_app(now);
+        self.drain(now);
+    }
+
+    fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        self.watchdog.check(now);
+        self.connection.handle_timeout(now);
+        self.check();
+        self.run_app(now);
+        self.drain(now);
+        std::mem::take(&mut self.outgoing)
+    }
+
+    fn next_poll(&mut self, now: Instant) -> Option<Instant> {
+        earliest([self.connection.poll_timeout(), self.app.next_read(now), self.limits.next()])
+    }
+
+    fn is_done(&self) -> bool {
+        self.app.is_done() && self.ended.contains(&Event::Closed)
+    }
+
+    fn note_path(&mut self, round_trip: Duration) {
+        self.watchdog.note_path(round_trip);
+    }
+
+    fn describe(&self) -> String {
+        format!("ours {:?} {:?} {:?} {:?}", self.ended, self.connection, self.app, self.watchdog)
     }
 }

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use tcp_stack::{
-    AdoptedTimestamps, Adoption, Config, Connection, Event, Instant, Options, Segment, Seq, State,
+    AdoptedTimestamps, Adoption, Config, Connection, Duration, Event, Instant, Options, Segment, Seq,
 };
 
-use super::Rng;
 use super::frame::{self, CLIENT, End, SERVER};
+use super::host::Limits;
+use super::watchdog::{Watchdog, Wishes};
+use super::{Rng, earliest, ms};
 
 /// What has been seen of one end before the adoption.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,9 +27,10 @@ pub struct Leg {
     here: End,
     there: End,
     peer_closed: bool,
-    pub reset: bool,
-    pub closed: bool,
-    pub timed_out: bool,
+    closing: bool,
+    closed: bool,
+    watchdog: Watchdog,
+    limits: Limits,
 }
 
 /// Two legs and what lies between.
@@ -36,9 +39,12 @@ pub struct Middle {
     client: Seen,
     server: Seen,
     /// Client leg, server leg.
-    pub legs: Option<[Leg; 2]>,
-    /// Most bytes moved at a time; 0 moves all.
+    legs: Option<[Leg; 2]>,
+    /// Most bytes moved at a time, with a pause after it; 0 moves all.
     pub slow: usize,
+    moves_again: Instant,
+    /// How often each leg's receive limit changes.
+    pub limit_changes: u32,
     rng: Rng,
     to_client: Vec<Vec<u8>>,
     to_server: Vec<Vec<u8>>,
@@ -52,6 +58,8 @@ impl Middle {
             server: Seen::default(),
             legs: None,
             slow: 0,
+            moves_again: Instant::ZERO,
+            limit_changes: 0,
             rng: Rng::new(seed),
             to_client: Vec::new(),
             to_server: Vec::new(),
@@ -59,17 +67,18 @@ impl Middle {
     }
 
     pub fn receive(&mut self, now: Instant, frame: Vec<u8>) {
-        let Some(tcp) = frame::tcp_of(&frame) else { return };
-        let segment = Segment::parse(tcp).expect("its checksum is right");
+        let Some(segment) = frame::segment_of(&frame) else { return };
         let from_client = frame::is_from(&frame, CLIENT);
         if self.legs.is_none() && from_client && !segment.payload.is_empty() {
             self.adopt(now);
         }
         if let Some(legs) = &mut self.legs {
             let leg = &mut legs[usize::from(!from_client)];
+            leg.watchdog.check(now);
+            leg.watchdog.delivered(now, &segment);
             leg.connection.handle_segment(now, &segment);
             leg.check();
-            self.relay();
+            self.relay(now);
             self.drain(now);
             return;
         }
@@ -80,27 +89,43 @@ impl Middle {
 
     fn adopt(&mut self, now: Instant) {
         let (client, server) = (self.client, self.server);
-        let client_leg = Leg::adopt(now, self.config, (SERVER, CLIENT), (server, client));
-        let server_leg = Leg::adopt(now, self.config, (CLIENT, SERVER), (client, server));
+        let mut limits =
+            || Limits::new(self.rng.next(), self.config.recv_limit, now + ms(1), self.limit_changes);
+        let adopt = |name, limits, ends, seen| Leg::adopt((name, now), (self.config, limits), ends, seen);
+        let limits = [limits(), limits()];
+        let [for_client, for_server] = limits;
+        let client_leg = adopt("the client's leg", for_client, (SERVER, CLIENT), (server, client));
+        let server_leg = adopt("the server's leg", for_server, (CLIENT, SERVER), (client, server));
         self.legs = Some([client_leg, server_leg]);
     }
 
     /// Runs timers and the relay; returns frames to the client and frames to the server.
     pub fn poll(&mut self, now: Instant) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         for leg in self.legs.iter_mut().flatten() {
+            leg.watchdog.check(now);
             leg.connection.handle_timeout(now);
+            if let Some(limit) = leg.limits.change(now) {
+                leg.connection.set_recv_limit(limit);
+            }
             leg.check();
         }
-        self.relay();
+        self.relay(now);
         self.drain(now);
         (std::mem::take(&mut self.to_client), std::mem::take(&mut self.to_server))
     }
 
-    fn relay(&mut self) {
+    fn relay(&mut self, now: Instant) {
         let Some([client, server]) = &mut self.legs else { return };
         client.take_events();
         server.take_events();
-        let most = if self.slow == 0 { usize::MAX } else { self.rng.below(self.slow as u64) as usize };
+        let mut most = usize::MAX;
+        if self.slow > 0 {
+            if self.moves_again > now {
+                return;
+            }
+            most = self.rng.below(self.slow as u64) as usize;
+            self.moves_again = now + ms(1 + self.rng.below(5));
+        }
         client.relay_to(server, most);
         server.relay_to(client, most);
     }
@@ -111,9 +136,33 @@ impl Middle {
         server.drain(now, &mut self.to_server);
     }
 
-    pub fn next_poll(&self) -> Option<Instant> {
+    pub fn next_poll(&self, now: Instant) -> Option<Instant> {
         let legs = self.legs.as_ref()?;
-        super::earliest(legs.iter().map(|leg| leg.connection.poll_timeout()))
+        let unread =
+            legs.iter().any(|leg| !leg.connection.recv().is_empty() || leg.peer_closed && !leg.closed);
+        let moves = (self.slow > 0 && unread).then_some(self.moves_again).filter(|at| *at > now);
+        let timers = legs.iter().map(|leg| leg.connection.poll_timeout());
+        earliest(timers.chain(legs.iter().map(|leg| leg.limits.next())).chain([moves]))
+    }
+
+    /// The longest that a frame has been under way to the client and back, and to the server.
+    pub fn note_paths(&mut self, paths: [Duration; 2]) {
+        for (leg, path) in self.legs.iter_mut().flatten().zip(paths) {
+            leg.watchdog.note_path(path);
+        }
+    }
+
+    /// Both legs are over.
+    pub fn is_done(&self) -> bool {
+        self.legs.as_ref().is_some_and(|legs| legs.iter().all(|leg| leg.closed))
+    }
+
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for leg in self.legs.iter().flatten() {
+            text += &format!("\n  {:?} {:?}", leg.connection, leg.watchdog);
+        }
+        text
     }
 }
 
@@ -139,7 +188,12 @@ impl Seen {
 
 impl Leg {
     /// `here` is replaced, `there` is the peer.
-    fn adopt(now: Instant, config: Config, (here, there): (End, End), (replaced, peer): (Seen, Seen)) -> Leg {
+    fn adopt(
+        (name, now): (&'static str, Instant),
+        (config, limits): (Config, Limits),
+        (here, there): (End, End),
+        (replaced, peer): (Seen, Seen),
+    ) -> Leg {
         let isn = replaced.isn.expect("handshake was seen");
         let peer_isn = peer.isn.expect("handshake was seen");
         let scaling = replaced.syn.window_scale.is_some() && peer.syn.window_scale.is_some();
@@ -161,16 +215,21 @@ impl Leg {
             rtt_hint: None,
         };
         let connection = Connection::adopt(now, config, adoption);
-        Leg { connection, here, there, peer_closed: false, reset: false, closed: false, timed_out: false }
+        let watchdog = Watchdog::adopted(name, now, &adoption);
+        let (peer_closed, closing, closed) = (false, false, false);
+        Leg { connection, here, there, peer_closed, closing, closed, watchdog, limits }
     }
 
     fn take_events(&mut self) {
         while let Some(event) = self.connection.poll_event() {
             match event {
                 Event::PeerClosed => self.peer_closed = true,
-                Event::Reset => self.reset = true,
                 Event::Closed => self.closed = true,
-                Event::TimedOut => self.timed_out = true,
+                // As in `Ours::take_events`.
+                Event::Reset if self.peer_closed && self.closing => {}
+                Event::Reset | Event::TimedOut => {
+                    panic!("a leg ended early: {event:?} {:?}", self.connection)
+                }
                 Event::Established => panic!("an adopted connection is established from the start"),
             }
         }
@@ -186,9 +245,7 @@ impl Leg {
         }
         if self.peer_closed && self.connection.recv().is_empty() {
             other.connection.close();
-        }
-        if self.reset && other.connection.state() != State::Closed {
-            other.connection.abort();
+            other.closing = true;
         }
         self.check();
         other.check();
@@ -196,10 +253,13 @@ impl Leg {
 
     fn drain(&mut self, now: Instant, to: &mut Vec<Vec<u8>>) {
         while let Some(transmit) = self.connection.poll_transmit(now) {
-            to.push(frame::build(self.here, self.there, &transmit));
+            let frame = frame::build(self.here, self.there, &transmit);
+            self.watchdog.sent(now, &frame::segment_of(&frame).expect("we have just built it"));
+            to.push(frame);
             self.check();
         }
         self.take_events();
+        self.watchdog.settle(now, Wishes::of(&self.connection, self.limits.current()));
     }
 
     fn check(&self) {

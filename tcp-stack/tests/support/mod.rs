@@ -6,7 +6,9 @@ pub mod frame;
 pub mod host;
 pub mod link;
 pub mod middle;
+pub mod network;
 pub mod script;
+pub mod watchdog;
 
 use tcp_stack::{Duration, Instant};
 

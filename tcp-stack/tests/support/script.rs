@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tcp_stack::{
-    AdoptedTimestamps, Adoption, Config, Connection, Duration, Event, Flags, Instant, KeepAlive, Open,
-    Options, Segment, Seq, Timestamps,
+    AdoptedTimestamps, Adoption, Config, Congestion, Connection, Duration, Event, Flags, Instant, KeepAlive,
+    Open, Options, Repair, Segment, Seq, Timestamps,
 };
 
 use super::ms;
@@ -54,7 +54,8 @@ impl Default for Story {
         Story {
             place: String::new(),
             now: Instant::from_secs(100),
-            config: Config::default(),
+            // Most stories are told after a connection's first segments.
+            config: Config { quick_acks: 0, ..Config::default() },
             connection: None,
             sent: VecDeque::new(),
             write_at: 0,
@@ -86,7 +87,7 @@ impl Story {
         }
         let Some(verb) = words.next() else { self.fail("nothing to do") };
         let words: Vec<&str> = words.collect();
-        let looks = matches!(verb, "state" | "event" | "timer" | "stat" | "drained");
+        let looks = matches!(verb, "state" | "event" | "timer" | "stat" | "drained" | "wanted");
         if verb != ">" {
             self.advance(advance);
         }
@@ -104,6 +105,19 @@ impl Story {
             "recv" => self.recv(self.number(words[0])),
             "close" => self.with(|c| c.close()),
             "abort" => self.with(|c| c.abort()),
+            "too-big" => self.too_big(&words),
+            "probe" => {
+                let now = self.now;
+                self.with(|c| c.probe(now));
+            }
+            "wanted" => {
+                let bytes: usize = self.number(words[0]);
+                self.expect("wanted", &bytes.to_string(), |c| c.send_wanted().to_string());
+            }
+            "send-limit" => {
+                let bytes = self.number(words[0]);
+                self.with(|c| c.set_send_limit(bytes));
+            }
             "limit" => {
                 let bytes = self.number(words[0]);
                 self.with(|c| c.set_recv_limit(bytes));
@@ -132,6 +146,7 @@ impl Story {
         let config = &mut self.config;
         match key {
             "send_limit" => config.send_limit = value as usize,
+            "initial_recv_limit" => config.initial_recv_limit = value as usize,
             "recv_limit" => config.recv_limit = value as usize,
             "adopted_window_limit" => config.adopted_window_limit = value as usize,
             "out_of_order_limit" => config.out_of_order_limit = value as usize,
@@ -143,10 +158,17 @@ impl Story {
             "time_wait" => config.time_wait = ms(value),
             "fin_wait_2" => config.fin_wait_2 = Some(ms(value)),
             "initial_window" => config.initial_window = value as u32,
+            "quick_acks" => config.quick_acks = value as u32,
             "challenges" => config.challenges_per_second = value as u32,
+            "challenge_key" => config.challenge_key = value,
             "rto_initial" => config.rto_initial = ms(value),
+            "path_floor" => config.path_floor = value as u16,
+            "path_base" => config.path_base = value as u16,
+            "black_hole_timeouts" => config.black_hole_timeouts = value as u8,
+            "flight_segments" => config.flight_segments = value as u32,
+            "newreno" => config.congestion = Congestion::NewReno,
             "keep_alive" => {
-                config.keep_alive = Some(KeepAlive { idle: ms(value), interval: ms(value / 2), probes: 2 });
+                config.keep_alive = KeepAlive { idle: Some(ms(value)), interval: ms(value / 2), probes: 2 };
             }
             other => self.fail(format!("unknown setting {other}")),
         }
@@ -326,6 +348,8 @@ impl Story {
                 'R' => flags.rst = true,
                 'P' => flags.psh = true,
                 'U' => flags.urg = true,
+                'E' => flags.ece = true,
+                'C' => flags.cwr = true,
                 '.' => is_ack = true,
                 other => self.fail(format!("unknown flag {other}")),
             }
@@ -375,6 +399,16 @@ impl Story {
         self.write_at = self.write_at.wrapping_add(len as u32);
         if let Err(error) = self.with(|c| c.send(payload)) {
             self.fail(error);
+        }
+    }
+
+    /// `SEQ MSS VERDICT`
+    fn too_big(&mut self, words: &[&str]) {
+        let &[seq, mss, expected] = words else { self.fail("too-big needs SEQ MSS VERDICT") };
+        let (seq, mss, now) = (Seq(self.number(seq)), self.number(mss), self.now);
+        let verdict = self.with(|c| c.handle_packet_too_big(now, seq, mss));
+        if format!("{verdict:?}") != expected {
+            self.fail(format!("it is {verdict:?}"));
         }
     }
 
@@ -448,8 +482,33 @@ impl Story {
             "paws_dropped" => u64::from(stats.paws_dropped),
             "bad_acks" => u64::from(stats.bad_acks),
             "challenges" => u64::from(stats.challenges),
+            "rttvar" => stats.rttvar.total_millis(),
+            "min_rtt" => stats.min_rtt.total_millis(),
+            "flight" => u64::from(stats.flight),
+            "sacked" => u64::from(stats.sacked),
+            "lost" => u64::from(stats.lost),
+            "flight_again" => u64::from(stats.flight_again),
+            "delivered" => stats.delivered,
+            "reordering" => u64::from(stats.reordering),
+            "duplicate_sacks" => u64::from(stats.duplicate_sacks),
+            "sacks_refused" => u64::from(stats.sacks_refused),
+            "sacks_reneged" => u64::from(stats.sacks_reneged),
+            "tail_probes" => u64::from(stats.tail_probes),
+            "tail_losses" => u64::from(stats.tail_losses),
+            "spurious_recoveries" => u64::from(stats.spurious_recoveries),
+            "flight_limited" => u64::from(stats.flight_limited),
+            "open" => u64::from(stats.repair == Repair::Open),
+            "disorder" => u64::from(stats.repair == Repair::Disorder),
+            "recovery" => u64::from(stats.repair == Repair::Recovery),
+            "loss" => u64::from(stats.repair == Repair::Loss),
             "challenges_limited" => u64::from(stats.challenges_limited),
+            "mss" => u64::from(stats.mss),
+            "too_big" => u64::from(stats.too_big),
+            "black_holes" => u64::from(stats.black_holes),
+            "keep_alives" => u64::from(stats.keep_alives),
             "bytes_in" => stats.bytes_in,
+            "recv_limit" => stats.recv_limit as u64,
+            "recv_window" => u64::from(stats.recv_window),
             "bytes_out" => stats.bytes_out,
             other => self.fail(format!("unknown counter {other}")),
         };

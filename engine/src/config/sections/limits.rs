@@ -16,8 +16,10 @@ pub struct Limits {
     pub hello_bytes: usize,
     /// How long a connection may be silent, in seconds.
     pub idle_seconds: u32,
-    /// What is queued for each leg of a flow before the sender is held back, in bytes.
+    /// What is queued for each leg of a flow before the sender is held back, at most, in bytes.
     pub buffer_bytes: usize,
+    /// What the legs of all flows of one worker may hold, in bytes.
+    pub worker_bytes: usize,
 }
 
 impl Default for Limits {
@@ -27,7 +29,8 @@ impl Default for Limits {
             hello_seconds: 5,
             hello_bytes: 65_536,
             idle_seconds: 3600,
-            buffer_bytes: 262_144,
+            buffer_bytes: 4_194_304,
+            worker_bytes: 268_435_456,
         }
     }
 }
@@ -42,6 +45,7 @@ impl Limits {
             idle_seconds: table.integer("idle_seconds", 10..=604_800, default.idle_seconds),
             // At least two TLS records: less, and a leg would wait for room that never comes.
             buffer_bytes: table.integer("buffer_bytes", 65_536..=16_777_216, default.buffer_bytes),
+            worker_bytes: table.integer("worker_bytes", 4_194_304..=1_099_511_627_776, default.worker_bytes),
         };
         table.finish();
         limits

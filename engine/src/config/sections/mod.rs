@@ -11,7 +11,7 @@ mod workers;
 
 pub use intercept::Intercept;
 pub use limits::Limits;
-pub use outputs::{Log, Metrics};
+pub use outputs::{Control, Log, Metrics};
 pub use ports::{Dpdk, Wire};
 pub use rules::PolicyRules;
 pub use secrets::{Ca, Crypto, Trust};

@@ -1,12 +1,14 @@
-//! `[log]` and `[metrics]`: what comes out.
+//! `[log]`, `[metrics]` and `[control]`: what comes out.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
 use crate::config::reader::{Notes, Table};
+use crate::control::{DEFAULT_SOCKET, MAX_PATH};
 
 const LEVELS: &[(&str, LevelFilter)] = &[
     ("error", LevelFilter::ERROR),
@@ -80,5 +82,32 @@ impl Metrics {
         };
         table.finish();
         Self { listen }
+    }
+}
+
+/// `[control]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Unix socket through which `wireglass flows` asks; none: it is off.
+    pub socket: Option<PathBuf>,
+}
+
+impl Control {
+    pub(in crate::config) fn read(table: Table<'_>) -> Self {
+        let socket = match table.value("socket", format!("{DEFAULT_SOCKET:?}")) {
+            None => Some(DEFAULT_SOCKET.into()),
+            Some(value) if value.is_text() && value.text() == Some("off") => None,
+            Some(value) => value.path().inspect(|path| {
+                let length = path.as_os_str().as_bytes().len();
+                if length > MAX_PATH {
+                    value.say(format!(
+                        "expected a path of at most {MAX_PATH} bytes (sockets cannot have longer ones), found {length}: {}",
+                        path.display()
+                    ));
+                }
+            }),
+        };
+        table.finish();
+        Self { socket }
     }
 }

@@ -1,0 +1,178 @@
+//! `wireglass flows`: asks a running engine what its flows look like.
+
+mod render;
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use ipnet::IpNet;
+
+use super::{USAGE, describe};
+use crate::config;
+use crate::control::protocol::{DEFAULT_LIMIT, FlowsRequest, MAX_LIMIT, Sort};
+use crate::control::{DEFAULT_SOCKET, client};
+use crate::flow::Stage;
+
+const HELP: &str = "\
+Examples:
+  wireglass flows --phase decrypted --sort queue --limit 5
+  wireglass flows --client 10.1.2.3 --sni '*.example.com' --watch 1
+  wireglass flows --json | jq 'select(.client_leg.tcp.limited_by == \"receiver\") | .sni'
+
+One line for a flow, and one for each leg that the engine has of it, as `ss -ti` would show it:
+  7 10.0.0.1:40000 > 192.0.2.9:443 lan decrypted ... sni:\"www.example.com\" ...
+      client ESTAB send-q:262144 recv-q:0 ... cwnd:144800 ... limited:receiver (receiver 97%, congestion 2%)
+      server ESTAB send-q:0 recv-q:262144 ... limited:application (application 100%)
+
+How to read a slow flow: `limited` says what keeps the engine from sending more on that leg.
+  receiver      the peer's window is full: that end reads slowly. Above it is the client.
+  congestion    the path: look at retrans, rtt against minrtt, and cwnd
+  application   nothing is waiting to be sent: it is the other leg that is slow, or the end behind it
+docs/flows.md has all fields and worked examples.
+
+Exit status: 0 done, even if no flow matches; 1 no engine, or no whole answer; 2 wrong usage or configuration.";
+
+/// Show the flows of a running engine, and what limits each.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct FlowsArgs {
+    /// Configuration of the engine, for its `control.socket`
+    #[arg(short, long, value_name = "FILE", conflicts_with = "socket")]
+    config: Option<PathBuf>,
+    /// Socket of the engine [default: that of the configuration, or /run/wireglass/control.sock]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Only clients in this network, or with this address
+    #[arg(long, value_name = "NET", value_parser = network)]
+    client: Option<IpNet>,
+    /// Only servers in this network, or with this address
+    #[arg(long, value_name = "NET", value_parser = network)]
+    server: Option<IpNet>,
+    /// Only flows with this TCP port at either end
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Only flows whose server name matches this shell pattern
+    #[arg(long, value_name = "GLOB")]
+    sni: Option<String>,
+    /// Only flows in this phase
+    #[arg(long, value_enum)]
+    phase: Option<Stage>,
+    /// Which flows come first: those with the most of this
+    #[arg(long, value_enum, default_value_t)]
+    sort: Sort,
+    /// So many flows at most
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT as u64, value_parser = limits())]
+    limit: u64,
+    /// One JSON object a flow
+    #[arg(long)]
+    json: bool,
+    /// Ask again every so many seconds, until Ctrl-C
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    watch: Option<u64>,
+}
+
+fn limits() -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=MAX_LIMIT as u64)
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
+    network.map_err(|_| "expected a network or an address (10.0.0.0/8, 2001:db8::7)".into())
+}
+
+/// Runs the command.
+pub(super) fn run(args: FlowsArgs) -> ExitCode {
+    let socket = match socket(&args) {
+        Ok(socket) => socket,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let request = FlowsRequest {
+        client: args.client,
+        server: args.server,
+        port: args.port,
+        sni: args.sni,
+        phase: args.phase,
+        sort: args.sort,
+        limit: Some(args.limit as usize),
+    };
+    if let Err(error) = request.matcher() {
+        eprintln!("wireglass: --{error}");
+        return ExitCode::from(USAGE);
+    }
+    loop {
+        let status = match once(&socket, &request, args.json) {
+            Ok(status) => status,
+            // Whoever reads has seen enough: `| head`.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("wireglass: cannot write: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        match args.watch {
+            Some(seconds) if status == ExitCode::SUCCESS => {
+                if !args.json {
+                    println!();
+                }
+                std::thread::sleep(Duration::from_secs(seconds));
+            }
+            _ => return status,
+        }
+    }
+}
+
+/// The socket that the arguments mean.
+fn socket(args: &FlowsArgs) -> Result<PathBuf, String> {
+    match (&args.socket, &args.config) {
+        (Some(socket), _) => Ok(socket.clone()),
+        (None, None) => Ok(DEFAULT_SOCKET.into()),
+        (None, Some(file)) => match config::control_socket(file) {
+            Ok(Some(socket)) => Ok(socket),
+            Ok(None) => Err(format!(
+                "wireglass: {}: control.socket is \"off\": give the engine a path there, and start it again",
+                file.display()
+            )),
+            Err(faults) => Err(describe(&faults)),
+        },
+    }
+}
+
+/// Asks and prints.
+fn once(socket: &Path, request: &FlowsRequest, json: bool) -> io::Result<ExitCode> {
+    let answer = match client::flows(socket, request) {
+        Ok(answer) => answer,
+        Err(error) => {
+            eprintln!("wireglass: {}: {error}", socket.display());
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for flow in &answer.flows {
+        if json {
+            serde_json::to_writer(&mut out, flow)?;
+            writeln!(out)?;
+        } else {
+            write!(out, "{}", render::Text(flow))?;
+        }
+    }
+    out.flush()?;
+    let (shown, matched) = (answer.flows.len(), answer.matched);
+    if matched == 0 {
+        eprintln!("wireglass: no flow matches; the engine has {}", answer.seen);
+    } else if shown as u64 != matched {
+        eprintln!("wireglass: {shown} of {matched} flows that match; --limit shows more, up to {MAX_LIMIT}");
+    }
+    if !answer.complete {
+        eprintln!("wireglass: a worker did not answer in time: the list is not complete");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,309 @@
+//! What goes over the control channel.
+//!
+//! ```text
+//! -> {"version":1,"command":"flows","arguments":{"port":443,"sort":"rtt"}}
+//! <- {"kind":"begin","version":1,"engine":"0.1.0"}
+//! <- {"kind":"flow","flow_id":7,...}                       one for each flow
+//! <- {"kind":"end","seen":90,"matched":1,"complete":true}
+//! ```
+//! Instead of all that, `{"kind":"error","version":1,"code":"busy","message":"..."}`.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::record::FlowRecord;
+use crate::flow::{FlowSnapshot, Stage, Wanted};
+
+/// The version of all this. Fields may be added without a new one; a reader passes over those that it does not know.
+pub const VERSION: u32 = 1;
+/// Most flows of one answer.
+pub const MAX_LIMIT: usize = 10_000;
+/// Flows of an answer to a request that names no limit.
+pub const DEFAULT_LIMIT: usize = 100;
+/// Longest pattern for server names.
+const MAX_PATTERN: usize = 255;
+
+/// A request, as far as it is the same for all commands.
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    version: u32,
+    command: String,
+    #[serde(default)]
+    arguments: serde_json::Value,
+}
+
+/// What may be asked.
+#[derive(Debug)]
+pub enum Command {
+    /// The flows and how they stand.
+    Flows(FlowsRequest),
+}
+
+/// Which flows, and in which order. Conditions that are left out hold for all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlowsRequest {
+    /// The client's address lies in this network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpNet>,
+    /// The server's address lies in this network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<IpNet>,
+    /// Either end's port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The server name of the ClientHello, as a shell pattern; case does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni: Option<String>,
+    /// The phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Stage>,
+    /// What the first flows have most of.
+    pub sort: Sort,
+    /// So many flows at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// The order of flows: those with the most come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Sort {
+    /// Bytes in frames from both ends.
+    #[default]
+    Bytes,
+    /// Segments that were sent again, on both legs.
+    Retransmits,
+    /// Smoothed round-trip time of the slower leg.
+    Rtt,
+    /// Time since the first packet.
+    Age,
+    /// Bytes queued on both legs, in both directions.
+    Queue,
+}
+
+impl Sort {
+    /// How much a flow has of it.
+    pub fn key(self, flow: &FlowSnapshot) -> u64 {
+        let tcp = || flow.legs.iter().flatten().map(|leg| &leg.tcp);
+        match self {
+            Self::Bytes => flow.volume.iter().map(|volume| volume.bytes).sum(),
+            Self::Retransmits => tcp().map(|tcp| u64::from(tcp.stats.retransmits)).sum(),
+            Self::Rtt => {
+                tcp().filter_map(|tcp| tcp.rtt).map(|(srtt, _)| srtt.total_micros()).max().unwrap_or(0)
+            }
+            Self::Age => flow.age,
+            Self::Queue => tcp().map(|tcp| (tcp.send_queue + tcp.recv_queue) as u64).sum(),
+        }
+    }
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Line {
+    /// The request is understood.
+    Begin {
+        /// [`VERSION`] of the engine.
+        version: u32,
+        /// The engine's own version.
+        engine: String,
+    },
+    /// A flow.
+    Flow(Box<FlowRecord>),
+    /// That was all.
+    End {
+        /// Flows that were looked at.
+        seen: u64,
+        /// Those of them that were asked for; the limit may have kept some back.
+        matched: u64,
+        /// All workers have answered in time.
+        complete: bool,
+    },
+    /// There will be no answer.
+    Error {
+        /// [`VERSION`] of the engine.
+        version: u32,
+        /// Which error, for programs.
+        code: Refusal,
+        /// Which error, for people.
+        message: String,
+    },
+}
+
+/// Why a request gets no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refusal {
+    /// It speaks another version.
+    Version,
+    /// It is no request, or one that this engine does not know.
+    Request,
+    /// Too many are being answered at the moment.
+    Busy,
+    /// It did not come in time.
+    Late,
+    /// The engine is stopping.
+    Stopping,
+}
+
+impl Refusal {
+    pub(super) fn line(self, message: impl Into<String>) -> Line {
+        Line::Error { version: VERSION, code: self, message: message.into() }
+    }
+}
+
+impl Command {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// The line that says why it is none.
+    pub(super) fn parse(line: &[u8]) -> Result<Self, Line> {
+        let Envelope { version, command, arguments } = serde_json::from_slice(line).map_err(|error| {
+            Refusal::Request.line(format!(
+                "no request: {error}; expected {{\"version\":{VERSION},\"command\":\"flows\"}}"
+            ))
+        })?;
+        if version != VERSION {
+            return Err(Refusal::Version
+                .line(format!("the engine speaks version {VERSION} of the control channel, not {version}")));
+        }
+        match command.as_str() {
+            "flows" => {
+                let arguments = if arguments.is_null() { serde_json::json!({}) } else { arguments };
+                if !arguments.is_object() {
+                    return Err(Refusal::Request.line("arguments of flows: expected an object"));
+                }
+                let request = FlowsRequest::deserialize(arguments)
+                    .map_err(|error| Refusal::Request.line(format!("arguments of flows: {error}")))?;
+                request.matcher().map_err(|error| Refusal::Request.line(error))?;
+                Ok(Self::Flows(request))
+            }
+            // Debug quotes what a terminal must not see.
+            other => Err(Refusal::Request.line(format!("unknown command {other:?}; known: flows"))),
+        }
+    }
+}
+
+impl FlowsRequest {
+    /// The line to send, its end included.
+    pub fn line(&self) -> String {
+        let arguments = serde_json::to_value(self).unwrap_or_default();
+        let envelope = Envelope { version: VERSION, command: "flows".into(), arguments };
+        // Numbers and texts: nothing in it can fail to be JSON.
+        serde_json::to_string(&envelope).unwrap_or_default() + "\n"
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { client: self.client, server: self.server, port: self.port, stage: self.phase }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT)
+    }
+
+    /// Decides over server names.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub fn matcher(&self) -> Result<NameMatcher, String> {
+        let Some(text) = &self.sni else { return Ok(NameMatcher(None)) };
+        if text.is_empty() || text.len() > MAX_PATTERN {
+            return Err(format!("sni: expected a pattern of 1 to {MAX_PATTERN} bytes"));
+        }
+        let pattern = glob::Pattern::new(text).map_err(|error| format!("sni: {text:?}: {error}"))?;
+        Ok(NameMatcher(Some(pattern)))
+    }
+}
+
+/// A shell pattern for server names; none matches every flow, with or without a name.
+pub struct NameMatcher(Option<glob::Pattern>);
+
+impl NameMatcher {
+    pub(super) fn matches(&self, flow: &FlowSnapshot) -> bool {
+        let options = glob::MatchOptions { case_sensitive: false, ..glob::MatchOptions::new() };
+        self.0.as_ref().is_none_or(|pattern| {
+            let name = flow.sni.as_ref().and_then(|name| std::str::from_utf8(name.as_bytes()).ok());
+            name.is_some_and(|name| pattern.matches_with(name, options))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str) -> (Refusal, String) {
+        match Command::parse(line.as_bytes()) {
+            Err(Line::Error { version: VERSION, code, message }) => (code, message),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_is_read_as_it_was_written() {
+        let request = FlowsRequest {
+            client: "10.0.0.0/8".parse().ok(),
+            server: "2001:db8::7/128".parse().ok(),
+            port: Some(443),
+            sni: Some("*.example.com".into()),
+            phase: Some(Stage::Decrypted),
+            sort: Sort::Rtt,
+            limit: Some(7),
+        };
+        for request in [request, FlowsRequest::default()] {
+            let line = request.line();
+            assert!(line.ends_with('\n') && line.lines().count() == 1);
+            let Ok(Command::Flows(read)) = Command::parse(line.trim_end().as_bytes()) else {
+                panic!("{line}")
+            };
+            assert_eq!(read, request);
+        }
+        let Ok(Command::Flows(bare)) = Command::parse(br#"{"version":1,"command":"flows"}"#) else {
+            panic!()
+        };
+        assert_eq!((bare.limit(), bare.sort), (DEFAULT_LIMIT, Sort::Bytes));
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_what_would_be() {
+        for garbage in
+            ["", "{", "[]", "7", "GET / HTTP/1.1", r#"{"version":"one"}"#, "\u{0}", r#"{"version":1}"#]
+        {
+            let (code, message) = refusal(garbage);
+            assert!(code == Refusal::Request && message.contains("expected"), "{garbage}: {message}");
+        }
+        let flows = |arguments: &str| {
+            refusal(&format!(r#"{{"version":1,"command":"flows","arguments":{arguments}}}"#))
+        };
+        for (arguments, hint) in [
+            (r#"{"colour":"blue"}"#, "colour"),
+            (r#"{"port":70000}"#, "70000"),
+            (r#"{"client":"10.0.0.0/33"}"#, "invalid"),
+            (r#"{"phase":"adopted"}"#, "adopted"),
+            (r#"{"sort":"colour"}"#, "colour"),
+            (r#"{"sni":"["}"#, "sni"),
+            (r#"{"sni":""}"#, "1 to 255"),
+            ("[]", "arguments"),
+        ] {
+            let (code, message) = flows(arguments);
+            assert!(code == Refusal::Request && message.contains(hint), "{arguments}: {message}");
+        }
+        assert!(
+            refusal(r#"{"version":1,"command":"top\u001b[2J"}"#).1.contains("unknown command \"top\\u{1b}")
+        );
+    }
+
+    #[test]
+    fn another_version_is_refused_by_name_whatever_else_it_says() {
+        let (code, message) = refusal(r#"{"version":2,"command":"flowz","arguments":[{"new":1}]}"#);
+        assert_eq!(code, Refusal::Version);
+        assert!(message.contains("version 1") && message.contains("not 2"), "{message}");
+    }
+
+    #[test]
+    fn no_limit_is_too_high_for_memory() {
+        let limit = |limit| FlowsRequest { limit, ..FlowsRequest::default() }.limit();
+        assert_eq!((limit(None), limit(Some(3)), limit(Some(usize::MAX))), (DEFAULT_LIMIT, 3, MAX_LIMIT));
+    }
+}

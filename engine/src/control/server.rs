@@ -1,0 +1,303 @@
+//! The engine's end of the control channel: few connections, each with a thread, a deadline and one request.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::ControlSocket;
+use super::protocol::{Command, FlowsRequest, Line, Refusal, VERSION};
+use super::record::FlowRecord;
+use crate::flow::FlowSnapshot;
+use crate::survey::Surveyor;
+
+/// Connections at a time. More are told so and closed.
+const CONNECTIONS: usize = 4;
+/// A request has this long to arrive.
+const REQUEST_TIME: Duration = Duration::from_secs(2);
+/// Longest request.
+const MAX_REQUEST: usize = 4096;
+/// The workers have this long to answer; a worker that sleeps wakes within a millisecond.
+const SURVEY_TIME: Duration = Duration::from_secs(10);
+/// An answer has this long to be taken.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// How often it is looked whether the workers have answered.
+const GLANCE: Duration = Duration::from_micros(500);
+/// Bytes that are written at once.
+const BLOCK: usize = 64 * 1024;
+
+/// Answers until dropped or stopped.
+pub struct ControlServer {
+    shared: Arc<Shared>,
+    listener: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    surveyor: Surveyor,
+    stop: AtomicBool,
+}
+
+impl ControlServer {
+    /// Starts the thread, which keeps the socket.
+    ///
+    /// # Errors
+    /// When the thread cannot be started, or there are no more descriptors.
+    pub fn start(socket: ControlSocket, surveyor: Surveyor) -> io::Result<Self> {
+        let shared = Arc::new(Shared { surveyor, stop: AtomicBool::new(false) });
+        // A second handle of the listener, as a stream: only streams can be shut down, which is what ends a wait for a
+        // connection (Linux: accept fails at once, and for ever).
+        let listener = UnixStream::from(OwnedFd::from(socket.listener.try_clone()?));
+        let for_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("wg-control".into()).spawn(move || {
+            accept(&socket.listener, &for_thread);
+            drop(socket);
+        })?;
+        Ok(Self { shared, listener, thread: Some(thread) })
+    }
+
+    /// Ends all connections and the thread, and removes the socket.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn halt(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        self.shared.stop.store(true, Ordering::Release);
+        // Where it cannot be woken, better a thread left behind than a stop that hangs.
+        if self.listener.shutdown(Shutdown::Both).is_ok() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for ControlServer {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
+    let mut open: Vec<(UnixStream, JoinHandle<()>)> = Vec::new();
+    loop {
+        let accepted = listener.accept();
+        if shared.stop.load(Ordering::Acquire) {
+            break;
+        }
+        open.retain(|(_, thread)| !thread.is_finished());
+        match accepted {
+            Ok((stream, _)) if open.len() >= CONNECTIONS => {
+                let line = Refusal::Busy.line("other requests are being answered; try again");
+                // Into the empty buffer of a new socket, or not at all: nobody is waited for here.
+                let _ = stream.set_nonblocking(true);
+                let _ = (&stream).write_all(encode(&line).as_bytes());
+            }
+            Ok((stream, _)) => open.extend(serve(stream, shared)),
+            // Out of descriptors, say: do not spin on it.
+            Err(_) => thread::sleep(Duration::from_millis(100)),
+        }
+    }
+    for (stream, thread) in open {
+        let _ = stream.shutdown(Shutdown::Both);
+        let _ = thread.join();
+    }
+}
+
+/// A thread for a connection, and a handle to end its waits. None: there is no room for one.
+fn serve(stream: UnixStream, shared: &Arc<Shared>) -> Option<(UnixStream, JoinHandle<()>)> {
+    let handle = stream.try_clone().ok()?;
+    let shared = Arc::clone(shared);
+    let serve = move || {
+        // What goes wrong with one connection is its own affair.
+        let _ = answer(&stream, &shared);
+        let _ = stream.shutdown(Shutdown::Both);
+    };
+    let thread = thread::Builder::new().name("wg-control-peer".into()).spawn(serve).ok()?;
+    Some((handle, thread))
+}
+
+fn answer(stream: &UnixStream, shared: &Shared) -> io::Result<()> {
+    let request = read_line(stream, Instant::now() + REQUEST_TIME);
+    let mut out = Answer { stream, deadline: Instant::now() + ANSWER_TIME, pending: Vec::new() };
+    let command = request.map_err(|refusal| *refusal).and_then(|line| Command::parse(&line));
+    match command {
+        Ok(Command::Flows(request)) => flows(shared, &request, &mut out)?,
+        Err(refusal) => out.line(&refusal)?,
+    }
+    out.flush()
+}
+
+/// The bytes before the first line feed.
+fn read_line(mut stream: &UnixStream, deadline: Instant) -> Result<Vec<u8>, Box<Line>> {
+    let mut line = Vec::with_capacity(256);
+    let mut block = [0; 512];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let read = match left.is_zero() {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => stream.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut block)),
+        };
+        match read {
+            Ok(0) => return Err(Refusal::Request.line("the request ended before its line did").into()),
+            Ok(n) => line.extend_from_slice(&block[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => {
+                let message = format!("no request within {} s", REQUEST_TIME.as_secs());
+                return Err(Refusal::Late.line(message).into());
+            }
+        }
+        if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            line.truncate(end);
+            return Ok(line);
+        }
+        if line.len() > MAX_REQUEST {
+            let message = format!("the request is longer than {MAX_REQUEST} bytes");
+            return Err(Refusal::Request.line(message).into());
+        }
+    }
+}
+
+fn flows(shared: &Shared, request: &FlowsRequest, out: &mut Answer<'_>) -> io::Result<()> {
+    let found = match collect(shared, request) {
+        Ok(found) => found,
+        Err(refusal) => return out.line(&refusal),
+    };
+    // Not before: the time to take an answer begins when there is one.
+    out.deadline = Instant::now() + ANSWER_TIME;
+    out.line(&Line::Begin { version: VERSION, engine: env!("CARGO_PKG_VERSION").into() })?;
+    for flow in &found.first {
+        out.line(&Line::Flow(Box::new(FlowRecord::new(flow))))?;
+    }
+    out.line(&Line::End { seen: found.seen, matched: found.matched, complete: found.complete })
+}
+
+/// What came of a survey.
+struct Found {
+    /// Those to be told, in their order.
+    first: Vec<FlowSnapshot>,
+    seen: u64,
+    matched: u64,
+    complete: bool,
+}
+
+fn collect(shared: &Shared, request: &FlowsRequest) -> Result<Found, Line> {
+    let matcher = request.matcher().map_err(|error| Refusal::Request.line(error))?;
+    let mut survey = shared
+        .surveyor
+        .ask(request.wanted())
+        .map_err(|_| Refusal::Busy.line("the workers are being asked already; try again"))?;
+    let deadline = Instant::now() + SURVEY_TIME;
+    let mut best = Best::new(request.limit());
+    let mut matched = 0;
+    loop {
+        while let Some(flow) = survey.poll() {
+            if matcher.matches(&flow) {
+                matched += 1;
+                best.add(request.sort.key(&flow), flow);
+            }
+        }
+        if survey.is_done() || Instant::now() >= deadline {
+            break;
+        }
+        if shared.stop.load(Ordering::Acquire) {
+            return Err(Refusal::Stopping.line("the engine is stopping"));
+        }
+        thread::sleep(GLANCE);
+    }
+    Ok(Found { first: best.into_sorted(), seen: survey.seen(), matched, complete: survey.is_done() })
+}
+
+/// The flows with the highest keys, as many as are asked for.
+struct Best {
+    limit: usize,
+    heap: BinaryHeap<Reverse<Ranked>>,
+}
+
+struct Ranked {
+    /// What it is ranked by; then older flows, which have the lower number, come first.
+    rank: (u64, Reverse<u64>),
+    flow: Box<FlowSnapshot>,
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank == other.rank
+    }
+}
+
+impl Eq for Ranked {}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.rank.cmp(&other.rank)
+    }
+}
+
+impl Best {
+    fn new(limit: usize) -> Self {
+        Self { limit, heap: BinaryHeap::new() }
+    }
+
+    fn add(&mut self, key: u64, flow: FlowSnapshot) {
+        let rank = (key, Reverse(flow.identity.flow_id));
+        if self.heap.len() >= self.limit {
+            match self.heap.peek() {
+                Some(Reverse(least)) if least.rank < rank => drop(self.heap.pop()),
+                _ => return,
+            }
+        }
+        self.heap.push(Reverse(Ranked { rank, flow: Box::new(flow) }));
+    }
+
+    fn into_sorted(self) -> Vec<FlowSnapshot> {
+        self.heap.into_sorted_vec().into_iter().map(|Reverse(ranked)| *ranked.flow).collect()
+    }
+}
+
+/// Lines on their way to a peer that may be slow.
+struct Answer<'s> {
+    stream: &'s UnixStream,
+    deadline: Instant,
+    pending: Vec<u8>,
+}
+
+impl Answer<'_> {
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        self.pending.extend_from_slice(encode(line).as_bytes());
+        if self.pending.len() >= BLOCK { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut bytes = self.pending.as_slice();
+        while !bytes.is_empty() {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_write_timeout(Some(left))?;
+            match self.stream.write(bytes)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => bytes = &bytes[n..],
+            }
+        }
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+fn encode(line: &Line) -> String {
+    // Numbers and texts: nothing in it can fail to be JSON.
+    serde_json::to_string(line).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,217 @@
+//! The socket's place in the file system: ours alone, and gone with us.
+
+use std::fs::{self, DirBuilder, File, Metadata, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// Of the socket: for its owner alone.
+const SOCKET_MODE: u32 = 0o600;
+/// Of the folder, if it has to be made.
+const FOLDER_MODE: u32 = 0o755;
+/// How often, and after which pauses, another start in the same folder is waited for.
+const LOCK_TRIES: (u32, Duration) = (50, Duration::from_millis(20));
+
+/// A socket that listens, with mode 0600. Dropping it removes it.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    /// Device and inode: what lies at the path later may be somebody else's.
+    identity: (u64, u64),
+    pub(super) listener: UnixListener,
+}
+
+/// Why there is no socket.
+#[derive(Debug)]
+pub enum BindError {
+    /// Somebody listens there.
+    InUse(PathBuf),
+    /// Something else is there, and it is not for us to remove.
+    NotASocket(PathBuf),
+    /// The folder cannot be made or looked into.
+    Folder(PathBuf, io::Error),
+    /// The socket cannot be made, or a dead one not be removed.
+    Socket(PathBuf, io::Error),
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InUse(path) => write!(
+                f,
+                "{} belongs to an engine that is running: stop it, or give this one another `control.socket`",
+                path.display()
+            ),
+            Self::NotASocket(path) => {
+                write!(f, "{} is there and is no socket: move it, or name another path", path.display())
+            }
+            Self::Folder(path, error) => {
+                write!(f, "cannot use the folder {}: {error}; name another path, or \"off\"", path.display())
+            }
+            Self::Socket(path, error) => {
+                write!(f, "cannot listen on {}: {error}; name another path, or \"off\"", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl ControlSocket {
+    /// Listens at a path, in place of a socket that nobody listens to any more.
+    ///
+    /// # Errors
+    /// Somebody does, or the path cannot be used.
+    pub fn bind(path: &Path) -> Result<Self, BindError> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        // Two engines that start at once must not each take the other's socket for a dead one. Released when it is closed.
+        let _lock = lock(folder).map_err(|error| BindError::Folder(folder.to_owned(), error))?;
+        let socket_error = |error| BindError::Socket(path.to_owned(), error);
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(BindError::NotASocket(path.to_owned()));
+            }
+            Ok(_) => match UnixStream::connect(path) {
+                // Dead: it is replaced.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) => return Err(socket_error(error)),
+                Ok(_) => return Err(BindError::InUse(path.to_owned())),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(socket_error(error)),
+        }
+        let listener = place(folder, path).map_err(socket_error)?;
+        let identity = identity(&fs::symlink_metadata(path).map_err(socket_error)?);
+        Ok(Self { path: path.to_owned(), identity, listener })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity) {
+            // Nothing depends on it: the next start finds it dead.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+/// A socket that nobody can reach before it has its mode: it is made in a folder that is closed to others, and moved.
+fn place(folder: &Path, path: &Path) -> io::Result<UnixListener> {
+    let closed = folder.join(format!(".wg-{}", std::process::id()));
+    DirBuilder::new().mode(0o700).create(&closed)?;
+    let made = closed.join("s");
+    let listener = UnixListener::bind(&made).and_then(|listener| {
+        fs::set_permissions(&made, Permissions::from_mode(SOCKET_MODE))?;
+        fs::rename(&made, path)?;
+        Ok(listener)
+    });
+    if listener.is_err() {
+        let _ = fs::remove_file(&made);
+    }
+    let _ = fs::remove_dir(&closed);
+    listener
+}
+
+/// The folder, made if only it is missing, and locked against other starts.
+fn lock(folder: &Path) -> io::Result<File> {
+    match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let folder = File::open(folder)?;
+    let (tries, pause) = LOCK_TRIES;
+    for _ in 0..tries {
+        match folder.try_lock() {
+            Ok(()) => return Ok(folder),
+            Err(TryLockError::WouldBlock) => thread::sleep(pause),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::other("another program holds its lock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    #[test]
+    fn it_is_for_its_owner_and_goes_with_it() {
+        let folder = folder();
+        let path = folder.path().join("new").join("control.sock");
+        let socket = ControlSocket::bind(&path).expect("a socket");
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(socket.path(), path);
+        drop(socket);
+        assert!(!path.exists());
+        assert!(matches!(ControlSocket::bind(&path.join("deeper/control.sock")), Err(BindError::Folder(..))));
+    }
+
+    #[test]
+    fn a_live_one_is_left_alone_and_a_dead_one_replaced() {
+        let folder = folder();
+        let path = folder.path().join("control.sock");
+        let first = ControlSocket::bind(&path).expect("a socket");
+        let second = ControlSocket::bind(&path);
+        assert!(matches!(&second, Err(BindError::InUse(at)) if *at == path), "{second:?}");
+        assert!(UnixStream::connect(&path).is_ok(), "the first one still listens");
+        drop(first);
+        // As a crash leaves it.
+        drop(UnixListener::bind(&path).expect("a socket"));
+        assert!(path.exists());
+        let again = ControlSocket::bind(&path).expect("in place of the dead one");
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(again);
+    }
+
+    #[test]
+    fn what_is_no_socket_or_not_ours_is_not_removed() {
+        let folder = folder();
+        let path = folder.path().join("control.sock");
+        fs::write(&path, "letters").expect("a file");
+        assert!(matches!(ControlSocket::bind(&path), Err(BindError::NotASocket(_))));
+        assert_eq!(fs::read(&path).expect("still there"), b"letters");
+        fs::remove_file(&path).expect("ours to remove");
+        let socket = ControlSocket::bind(&path).expect("a socket");
+        fs::remove_file(&path).expect("somebody does that");
+        let other = UnixListener::bind(&path).expect("and takes its place");
+        drop(socket);
+        assert!(path.exists(), "that one is not ours");
+        drop(other);
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_over_a_dead_one_exactly_one_wins() {
+        let folder = folder();
+        let path = folder.path().join("control.sock");
+        for _ in 0..20 {
+            drop(UnixListener::bind(&path).expect("a socket that dies"));
+            let all: Vec<_> = thread::scope(|scope| {
+                let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| ControlSocket::bind(&path))).collect();
+                starts.into_iter().map(|start| start.join().expect("no panic")).collect()
+            });
+            let won = all.iter().filter(|socket| socket.is_ok()).count();
+            assert_eq!(won, 1, "{all:?}");
+            assert!(UnixStream::connect(&path).is_ok());
+        }
+    }
+}

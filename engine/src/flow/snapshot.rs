@@ -1,0 +1,264 @@
+//! What a flow looks like at one moment, copied without formatting and at a fixed size: see [`crate::survey`].
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use tcp_stack::{Info, Instant};
+
+use super::leg::Leg;
+use super::{Flow, Identity, Phase};
+use crate::driver::Frame;
+use crate::log::event::{Action, HelloInfo, LegInfo, Timestamp, Volume};
+use crate::policy::Profile;
+use crate::side::Side;
+
+/// Longest server name that is kept: that of the DNS, with room for one dot more.
+const MAX_SNI: usize = 254;
+/// Longest application protocol that is copied; RFC 7301 allows 255 bytes, those in use have up to 8.
+const MAX_ALPN: usize = 32;
+
+/// What a flow remembers, from the moment its ClientHello is known.
+#[derive(Default)]
+pub(super) struct About {
+    /// A hello that is to be decrypted, until its `tls` event.
+    pub(super) pending: Option<Box<(HelloInfo, Arc<Profile>)>>,
+    sni: Option<Box<str>>,
+    profile: Option<Arc<Profile>>,
+    /// Leg to the client, leg to the server; once both handshakes are complete.
+    tls: Option<Box<[Option<LegInfo>; 2]>>,
+}
+
+impl About {
+    pub(super) fn hello(info: &HelloInfo) -> Box<Self> {
+        let sni = info.sni.as_deref().filter(|name| name.len() <= MAX_SNI);
+        Box::new(Self { sni: sni.map(Box::from), ..Self::default() })
+    }
+
+    pub(super) fn decrypt(&mut self, hello: HelloInfo, profile: Arc<Profile>) {
+        self.profile = Some(Arc::clone(&profile));
+        self.pending = Some(Box::new((hello, profile)));
+    }
+
+    pub(super) fn established(&mut self, client: Option<&LegInfo>, server: Option<&LegInfo>) {
+        self.tls = Some(Box::new([client.cloned(), server.cloned()]));
+    }
+}
+
+/// A few bytes without a heap.
+#[derive(Clone, Copy)]
+pub struct Short<const N: usize> {
+    len: u8,
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Short<N> {
+    /// The first `N` bytes, 255 at most.
+    pub fn new(from: &[u8]) -> Self {
+        let mut bytes = [0; N];
+        let len = from.len().min(N).min(u8::MAX.into());
+        bytes[..len].copy_from_slice(&from[..len]);
+        Self { len: len as u8, bytes }
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len.into()]
+    }
+}
+
+/// The phase of a flow, as its owner asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// The TCP handshake goes through.
+    Opening,
+    /// The ClientHello is awaited.
+    Peeking,
+    /// To be decrypted: both handshakes are under way or complete. Events call it `adopted`.
+    Decrypted,
+    /// Left as it is.
+    Bypassed,
+    /// Ended by the engine, or over.
+    Blocked,
+}
+
+/// Which flows are asked for, as far as that can be told without copying anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The client's address lies in it.
+    pub client: Option<IpNet>,
+    /// The server's address lies in it.
+    pub server: Option<IpNet>,
+    /// Either end's port.
+    pub port: Option<u16>,
+    /// Its phase.
+    pub stage: Option<Stage>,
+}
+
+impl Wanted {
+    fn covers(&self, identity: &Identity, stage: Stage) -> bool {
+        let Identity { client, server, .. } = identity;
+        self.stage.is_none_or(|wanted| wanted == stage)
+            && self.port.is_none_or(|port| port == client.port() || port == server.port())
+            && self.client.is_none_or(|net| net.contains(&client.ip()))
+            && self.server.is_none_or(|net| net.contains(&server.ip()))
+    }
+}
+
+/// One flow.
+#[derive(Clone)]
+pub struct FlowSnapshot {
+    /// Who it is.
+    pub identity: Identity,
+    /// Name of the wire.
+    pub wire: Arc<str>,
+    /// Its phase.
+    pub stage: Stage,
+    /// The handshakes are under way.
+    pub handshaking: bool,
+    /// Rule that decided; none: the default did, or nothing is decided yet.
+    pub rule: Option<Arc<str>>,
+    /// Profile of a flow that is decrypted.
+    pub profile: Option<Arc<Profile>>,
+    /// Server name of the ClientHello.
+    pub sni: Option<Short<MAX_SNI>>,
+    /// Microseconds since the first packet.
+    pub age: u64,
+    /// Microseconds since the last packet.
+    pub idle: u64,
+    /// Frames and bytes that came from the client, and from the server.
+    pub volume: [Volume; 2],
+    /// Leg to the client, leg to the server; none where the engine is no end of the connection.
+    pub legs: Option<[LegSnapshot; 2]>,
+}
+
+/// One leg.
+#[derive(Clone, Copy)]
+pub struct LegSnapshot {
+    /// TCP.
+    pub tcp: Info,
+    /// TLS, once both handshakes are complete.
+    pub tls: Option<TlsSnapshot>,
+}
+
+/// TLS on one leg; see [`LegInfo`].
+#[derive(Clone, Copy)]
+pub struct TlsSnapshot {
+    /// Protocol version.
+    pub version: Option<&'static str>,
+    /// Cipher suite.
+    pub cipher: Option<&'static str>,
+    /// Key exchange group.
+    pub group: Option<&'static str>,
+    /// Application protocol.
+    pub alpn: Option<Short<MAX_ALPN>>,
+    /// The session was resumed.
+    pub resumed: bool,
+}
+
+impl TlsSnapshot {
+    fn new(leg: &LegInfo) -> Self {
+        let LegInfo { version, cipher, group, resumed, .. } = *leg;
+        Self { version, cipher, group, alpn: leg.alpn.as_deref().map(Short::new), resumed }
+    }
+}
+
+impl<F: Frame> Flow<F> {
+    /// How the flow stands, if it is wanted. Takes no memory and formats nothing.
+    pub fn snapshot(
+        &self,
+        wanted: &Wanted,
+        now: Instant,
+        wall: Timestamp,
+        wires: &[Arc<str>],
+    ) -> Option<FlowSnapshot> {
+        let stage = self.stage();
+        if !wanted.covers(&self.identity, stage) {
+            return None;
+        }
+        let about = self.about.as_deref();
+        let since = |time: Timestamp| wall.0.saturating_sub(time.0);
+        Some(FlowSnapshot {
+            identity: self.identity,
+            wire: Arc::clone(&wires[usize::from(self.identity.wire)]),
+            stage,
+            handshaking: matches!(&self.phase, Phase::Adopted(adopted) if adopted.is_handshaking()),
+            rule: self.decided.as_ref().and_then(|(_, rule)| rule.clone()),
+            profile: about.and_then(|about| about.profile.clone()),
+            sni: about.and_then(|about| about.sni.as_deref()).map(|name| Short::new(name.as_bytes())),
+            age: since(self.start),
+            idle: since(self.last),
+            volume: self.volume,
+            legs: self.legs().map(|(client, server)| {
+                let tls = |side: Side| about?.tls.as_ref()?[side as usize].as_ref().map(TlsSnapshot::new);
+                [(client, Side::Client), (server, Side::Server)]
+                    .map(|(leg, side)| LegSnapshot { tcp: leg.tcp.info(now), tls: tls(side) })
+            }),
+        })
+    }
+
+    fn stage(&self) -> Stage {
+        match &self.phase {
+            Phase::Opening(_) => Stage::Opening,
+            Phase::Peeking(_) | Phase::Hearing(_) => Stage::Peeking,
+            // A bypass whose frames could not be released: its bytes are relayed.
+            Phase::Adopted(_) if matches!(self.decided, Some((Action::Bypass, _))) => Stage::Bypassed,
+            Phase::Adopted(_) | Phase::Moving => Stage::Decrypted,
+            Phase::Bypassed(_) => Stage::Bypassed,
+            Phase::Blocked(_) => Stage::Blocked,
+        }
+    }
+
+    fn legs(&self) -> Option<(&Leg, &Leg)> {
+        match &self.phase {
+            Phase::Hearing(hearing) => Some(hearing.legs()),
+            Phase::Adopted(adopted) => Some(adopted.legs()),
+            Phase::Blocked(blocked) => blocked.legs(),
+            Phase::Opening(_) | Phase::Peeking(_) | Phase::Bypassed(_) | Phase::Moving => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_copied_has_a_fixed_size() {
+        assert_eq!(Short::<4>::new(b"abcdef").as_bytes(), b"abcd");
+        assert_eq!(Short::<4>::new(b"ab").as_bytes(), b"ab");
+        assert_eq!(Short::<300>::new(&[7; 300]).as_bytes().len(), 255);
+        assert!(size_of::<FlowSnapshot>() <= 2048, "{}", size_of::<FlowSnapshot>());
+    }
+
+    #[test]
+    fn a_flow_is_wanted_if_all_conditions_hold() {
+        let identity = Identity {
+            refused_before: false,
+            flow_id: 1,
+            wire: 0,
+            vlan: [None; 2],
+            client: ([10, 0, 0, 1], 40_000).into(),
+            server: ([192, 0, 2, 9], 443).into(),
+        };
+        let net = |text: &str| Some(text.parse().expect("a network"));
+        let all = Wanted {
+            client: net("10.0.0.0/8"),
+            server: net("192.0.2.9/32"),
+            port: Some(443),
+            stage: Some(Stage::Peeking),
+        };
+        assert!(Wanted::default().covers(&identity, Stage::Blocked));
+        assert!(all.covers(&identity, Stage::Peeking));
+        assert!(Wanted { port: Some(40_000), ..all }.covers(&identity, Stage::Peeking), "either port");
+        for (wrong, stage) in [
+            (all, Stage::Opening),
+            (Wanted { client: net("192.0.2.0/24"), ..all }, Stage::Peeking),
+            (Wanted { server: net("10.0.0.0/8"), ..all }, Stage::Peeking),
+            (Wanted { client: net("::/0"), ..all }, Stage::Peeking),
+            (Wanted { port: Some(80), ..all }, Stage::Peeking),
+        ] {
+            assert!(!wrong.covers(&identity, stage), "{wrong:?} {stage:?}");
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Asking the workers what their flows look like, without a lock and without holding anyone up.
+//!
+//! ```text
+//! Surveyor ── Ask ──► line of each worker ──► Station: SLICE places of the flow table in one turn of its loop
+//! Survey ◄── snapshots ── ring of that survey and worker ◄──┘
+//! ```
+//! A worker that nobody asks pays one load a turn. One that is asked never waits: when the ring is full it goes on in a
+//! later turn, and when nobody listens any more it stops. Flows that begin or end meanwhile may be seen or not; none is
+//! seen twice, as a flow never changes its place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::flow::{FlowSnapshot, Wanted};
+use crate::flow_table::FlowTable;
+
+/// Places of the flow table that a worker looks at in one turn: about as much work as a burst of packets.
+pub const SLICE: usize = 64;
+/// Snapshots of one worker that may wait for whoever asked.
+const REPLIES: usize = 256;
+/// Questions that may wait for one worker.
+const QUESTIONS: usize = 8;
+
+/// What a worker is asked.
+struct Ask {
+    wanted: Wanted,
+    replies: Arc<Replies>,
+}
+
+/// What one worker has to say to one survey.
+struct Replies {
+    ring: ArrayQueue<Reply>,
+    /// Nobody listens any more.
+    gone: AtomicBool,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation in the worker")]
+enum Reply {
+    Flow(FlowSnapshot),
+    /// That was all. So many flows were looked at.
+    Done(u64),
+}
+
+/// The way to one worker.
+struct Line {
+    /// There is something to do. Set after the question was queued.
+    asked: AtomicBool,
+    asks: ArrayQueue<Ask>,
+}
+
+/// A worker's end: answers.
+pub struct Station {
+    line: Arc<Line>,
+    walk: Option<Walk>,
+}
+
+/// An answer that is being given.
+struct Walk {
+    ask: Ask,
+    /// The next place of the table.
+    next: usize,
+    seen: u64,
+}
+
+impl Default for Station {
+    fn default() -> Self {
+        let line = Line { asked: AtomicBool::new(false), asks: ArrayQueue::new(QUESTIONS) };
+        Self { line: Arc::new(line), walk: None }
+    }
+}
+
+impl Station {
+    /// [`Self::turn`] has something to do. One load.
+    #[inline]
+    pub fn is_asked(&self) -> bool {
+        self.line.asked.load(Ordering::Relaxed)
+    }
+
+    /// One turn's share of an answer: at most [`SLICE`] places. Returns how many were looked at. `snapshot` copies a flow,
+    /// if it is wanted.
+    pub fn turn<T>(
+        &mut self,
+        table: &FlowTable<T>,
+        mut snapshot: impl FnMut(&T, &Wanted) -> Option<FlowSnapshot>,
+    ) -> usize {
+        let Some(walk) = self.begin() else { return 0 };
+        let Replies { ring, gone } = &*walk.ask.replies;
+        if gone.load(Ordering::Relaxed) {
+            self.walk = None;
+            return 0;
+        }
+        let mut looked = 0;
+        for place in table.places(walk.next).take(SLICE) {
+            // Nobody else pushes: where there is room now, there is room for the push.
+            if ring.is_full() {
+                return looked;
+            }
+            looked += 1;
+            walk.next += 1;
+            let Some(flow) = place else { continue };
+            walk.seen += 1;
+            if let Some(flow) = snapshot(flow, &walk.ask.wanted) {
+                let _ = ring.push(Reply::Flow(flow));
+            }
+        }
+        if table.places(walk.next).next().is_none() && ring.push(Reply::Done(walk.seen)).is_ok() {
+            self.walk = None;
+        }
+        looked
+    }
+
+    /// The walk that is under way, or the next one.
+    fn begin(&mut self) -> Option<&mut Walk> {
+        if self.walk.is_none() {
+            // Pairs with the store in `Surveyor::ask`: a question whose flag is seen here is in the queue.
+            self.line.asked.swap(false, Ordering::Acquire);
+            let ask = self.line.asks.pop()?;
+            self.line.asked.store(true, Ordering::Relaxed);
+            self.walk = Some(Walk { ask, next: 0, seen: 0 });
+        }
+        self.walk.as_mut()
+    }
+}
+
+/// Asks all workers of an engine.
+#[derive(Clone)]
+pub struct Surveyor {
+    lines: Vec<Arc<Line>>,
+}
+
+/// So many questions are waiting already that no more are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+impl Surveyor {
+    /// Of the workers with these stations.
+    pub fn new<'s>(stations: impl IntoIterator<Item = &'s Station>) -> Self {
+        Self { lines: stations.into_iter().map(|station| Arc::clone(&station.line)).collect() }
+    }
+
+    /// Asks for all wanted flows. Dropping the survey ends it.
+    ///
+    /// # Errors
+    /// When too many surveys are waiting for a worker.
+    pub fn ask(&self, wanted: Wanted) -> Result<Survey, Busy> {
+        let mut survey = Survey { open: Vec::new(), seen: 0 };
+        for line in &self.lines {
+            let replies = Arc::new(Replies { ring: ArrayQueue::new(REPLIES), gone: AtomicBool::new(false) });
+            survey.open.push(Arc::clone(&replies));
+            line.asks.push(Ask { wanted, replies }).map_err(|_| Busy)?;
+            line.asked.store(true, Ordering::Release);
+        }
+        Ok(survey)
+    }
+}
+
+/// Answers, as they come.
+pub struct Survey {
+    /// Rings of the workers that have not said that they are done.
+    open: Vec<Arc<Replies>>,
+    seen: u64,
+}
+
+impl Survey {
+    /// The next flow that is here already, in no order.
+    pub fn poll(&mut self) -> Option<FlowSnapshot> {
+        for worker in (0..self.open.len()).rev() {
+            match self.open[worker].ring.pop() {
+                Some(Reply::Flow(flow)) => return Some(flow),
+                Some(Reply::Done(seen)) => {
+                    self.seen += seen;
+                    self.open.swap_remove(worker);
+                }
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// All workers have said all.
+    pub fn is_done(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Flows that were looked at by the workers that are done.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+}
+
+impl Drop for Survey {
+    fn drop(&mut self) {
+        for replies in &self.open {
+            replies.gone.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::flow::{Identity, Stage};
+    use crate::flow_table::Class;
+    use crate::packet::{FlowKey, Headers, KeyHasher};
+
+    /// A flow is its number.
+    fn snapshot(number: u32, wanted: &Wanted) -> Option<FlowSnapshot> {
+        let client = SocketAddr::from(([10, 0, 0, 1], number as u16));
+        let identity = Identity {
+            refused_before: false,
+            flow_id: number.into(),
+            wire: 0,
+            vlan: [None; 2],
+            client,
+            server: ([10, 0, 0, 2], 443).into(),
+        };
+        wanted.port.is_none_or(|port| port == client.port()).then(|| FlowSnapshot {
+            identity,
+            wire: "lan".into(),
+            stage: Stage::Opening,
+            handshaking: false,
+            rule: None,
+            profile: None,
+            sni: None,
+            age: 0,
+            idle: 0,
+            volume: Default::default(),
+            legs: None,
+        })
+    }
+
+    fn insert(table: &mut FlowTable<u32>, number: u32) -> crate::flow_table::FlowId {
+        let [high, low] = [(number >> 16) as u8, 0];
+        let headers = Headers {
+            l3: 14,
+            l4: 34,
+            end: 54,
+            vlan: [None; 2],
+            source: ([10, 1, high, low], number as u16).into(),
+            destination: ([10, 0, 0, 2], 443).into(),
+        };
+        let key = FlowKey::new(0, &headers);
+        table.insert(KeyHasher::new([7; 16]).hash(&key), key, Class::Opening, number).expect("room")
+    }
+
+    fn table(flows: u32) -> FlowTable<u32> {
+        let mut table = FlowTable::new(flows);
+        for number in 0..flows {
+            insert(&mut table, number);
+        }
+        table
+    }
+
+    /// Turns of the worker until it has nothing to do, with the listener keeping up. Places a turn, and flows told.
+    fn run(station: &mut Station, table: &FlowTable<u32>, survey: &mut Survey) -> (Vec<usize>, Vec<u64>) {
+        let (mut turns, mut told) = (Vec::new(), Vec::new());
+        while station.is_asked() {
+            turns.push(station.turn(table, |number, wanted| snapshot(*number, wanted)));
+            told.extend(std::iter::from_fn(|| survey.poll()).map(|flow| flow.identity.flow_id));
+        }
+        (turns, told)
+    }
+
+    #[test]
+    fn a_walk_over_100_000_flows_takes_a_slice_a_turn_and_tells_each_once() {
+        const FLOWS: u32 = 100_000;
+        let (table, mut station) = (table(FLOWS), Station::default());
+        let surveyor = Surveyor::new([&station]);
+        assert!(!station.is_asked());
+        let mut survey = surveyor.ask(Wanted::default()).expect("nobody else asks");
+        let (turns, told) = run(&mut station, &table, &mut survey);
+        assert!(turns.iter().all(|looked| *looked <= SLICE), "{turns:?}");
+        assert!(turns.len() <= FLOWS as usize / SLICE + 3, "{} turns", turns.len());
+        assert_eq!(told, (0..u64::from(FLOWS)).collect::<Vec<_>>());
+        assert!(survey.is_done() && survey.seen() == u64::from(FLOWS));
+        assert!(!station.is_asked(), "nobody asks any more");
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_looked_at_and_not_told() {
+        let (table, mut station) = (table(1000), Station::default());
+        let surveyor = Surveyor::new([&station]);
+        let mut survey =
+            surveyor.ask(Wanted { port: Some(7), ..Wanted::default() }).expect("nobody else asks");
+        let (turns, told) = run(&mut station, &table, &mut survey);
+        assert_eq!((told, survey.seen()), (vec![7], 1000));
+        assert!(turns.iter().all(|looked| *looked <= SLICE));
+    }
+
+    #[test]
+    fn a_listener_that_is_slow_makes_the_worker_go_on_later_and_one_that_leaves_ends_the_walk() {
+        let (table, mut station) = (table(1000), Station::default());
+        let surveyor = Surveyor::new([&station]);
+        let mut survey = surveyor.ask(Wanted::default()).expect("nobody else asks");
+        let mut turn = || station.turn(&table, |number, wanted| snapshot(*number, wanted));
+        assert_eq!((0..100).map(|_| turn()).sum::<usize>(), REPLIES, "as many as fit the ring");
+        assert!(survey.poll().is_some());
+        assert_eq!((turn(), turn()), (1, 0));
+        drop(survey);
+        assert_eq!(turn(), 0);
+        // The next one is answered from the start.
+        let mut survey = surveyor.ask(Wanted::default()).expect("nobody else asks");
+        let (_, told) = run(&mut station, &table, &mut survey);
+        assert_eq!(told.len(), 1000);
+    }
+
+    #[test]
+    fn several_may_ask_at_once_but_not_too_many() {
+        let (table, mut station) = (table(100), Station::default());
+        let surveyor = Surveyor::new([&station]);
+        let mut surveys: Vec<_> =
+            (0..QUESTIONS).map(|_| surveyor.ask(Wanted::default()).expect("a place")).collect();
+        assert!(surveyor.ask(Wanted::default()).is_err_and(|busy| busy == Busy));
+        while station.is_asked() {
+            station.turn(&table, |number, wanted| snapshot(*number, wanted));
+        }
+        for survey in &mut surveys {
+            assert_eq!(std::iter::from_fn(|| survey.poll()).count(), 100);
+            assert!(survey.is_done());
+        }
+    }
+
+    /// Flows that come and go during the walk: those that stay are told once, and none twice.
+    #[test]
+    fn flows_may_come_and_go_meanwhile() {
+        const FLOWS: u32 = 1_000;
+        let (mut table, mut station) = (FlowTable::new(2 * FLOWS), Station::default());
+        let mut ids: Vec<_> = (0..FLOWS).map(|number| Some(insert(&mut table, number))).collect();
+        let surveyor = Surveyor::new([&station]);
+        let mut survey = surveyor.ask(Wanted::default()).expect("nobody else asks");
+        let mut told = Vec::new();
+        let mut next = FLOWS;
+        while station.is_asked() {
+            station.turn(&table, |number, wanted| snapshot(*number, wanted));
+            told.extend(std::iter::from_fn(|| survey.poll()).map(|flow| flow.identity.flow_id as u32));
+            // Every third one leaves, near the walk and far from it, and others take its place.
+            for at in [next % 997, (next * 7) % 997].map(|at| at as usize - at as usize % 3) {
+                if let Some(id) = ids[at].take() {
+                    table.remove(id);
+                    insert(&mut table, next);
+                    next += 1;
+                }
+            }
+        }
+        let mut once = told.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), told.len(), "none twice");
+        let stayed = (0..FLOWS).filter(|number| ids[*number as usize].is_some());
+        for number in stayed {
+            assert!(once.binary_search(&number).is_ok(), "{number} was there all the time");
+        }
+        assert!(next > FLOWS + 10, "some have left");
+    }
+}

@@ -1,0 +1,40 @@
+//! Routers' messages about the segments that legs have sent (see `packet/icmp.rs`).
+
+use super::Worker;
+use crate::driver::{Frame, Io, PortId};
+use crate::packet::{FlowKey, IcmpHeaders, KeyHasher, too_big};
+use crate::reason::{PacketDrop, PathMessage};
+use crate::side::Side;
+
+impl<IO: Io> Worker<IO> {
+    /// An ICMP message. Those that say that a segment of ours was too big end here; all others pass, as they are about what
+    /// an endpoint has sent, or errors that an established connection outlives (RFC 5461 4): its end knows what to do.
+    pub(super) fn handle_icmp(&mut self, port: PortId, frame: IO::Frame, at: &IcmpHeaders) {
+        let message = match too_big(frame.data(), at) {
+            Ok(Some(message)) if self.is_candidate(message.source, message.destination) => message,
+            Ok(_) => return self.desk.forward(port.opposite(), frame),
+            Err(why) => return self.pass_on(port, frame, why),
+        };
+        let key = FlowKey::between(port.wire, message.vlan, message.source, message.destination);
+        let hash = self.hasher.hash(&key);
+        let owner = KeyHasher::owner(hash, self.steering.workers());
+        if owner != self.steering.me() {
+            if !self.steering.send(owner, port, frame) {
+                self.desk.counters.drop_packet(PacketDrop::SteeringRingFull);
+            }
+            return;
+        }
+        let Some(id) = self.table.find(hash, &key) else {
+            return self.pass_on(port, frame, PathMessage::NoLeg);
+        };
+        self.with_flow(id, |flow, desk| {
+            let from = if port.side == desk.current.client_port { Side::Client } else { Side::Server };
+            flow.handle_too_big(desk, from, frame, &message);
+        });
+    }
+
+    fn pass_on(&mut self, port: PortId, frame: IO::Frame, why: PathMessage) {
+        self.desk.counters.path_message(why);
+        self.desk.forward(port.opposite(), frame);
+    }
+}

@@ -1,0 +1,101 @@
+//! Connections that are not to pass as seen from the middle: those that were refused, or forgotten before they were decided.
+
+use tcp_stack::{Duration, Instant};
+
+use crate::aged_map::AgedMap;
+use crate::flow::Afterwards;
+use crate::metrics::WorkerCounters;
+
+/// The hashes of their keys, each for as long as a connection may be silent. The hash is keyed and has 64 bits: nobody can
+/// find a connection that shares another one's, and chance does not.
+pub(super) struct Refused {
+    /// Connections that both ends had, or may have had.
+    standing: AgedMap<u64, Instant>,
+    /// Of which there was a SYN and no answer. Anyone can make as many of these as he likes, so they have a place of their own.
+    unanswered: AgedMap<u64, Instant>,
+    time: Duration,
+}
+
+impl Refused {
+    /// At most `most` of each kind.
+    pub(super) fn new(most: u32, time: Duration) -> Self {
+        Self { standing: AgedMap::new(most), unanswered: AgedMap::new(most), time }
+    }
+
+    /// A flow is forgotten.
+    pub(super) fn note(
+        &mut self,
+        now: Instant,
+        hash: u64,
+        afterwards: Afterwards,
+        counters: &WorkerCounters,
+    ) {
+        let stood = self.standing.remove(hash, &hash).is_some();
+        self.unanswered.remove(hash, &hash);
+        let list = match afterwards {
+            Afterwards::Midstream => return,
+            Afterwards::RefuseUnanswered if !stood => &mut self.unanswered,
+            Afterwards::Refuse | Afterwards::RefuseUnanswered => &mut self.standing,
+        };
+        if list.is_full() && list.pop_oldest().is_some_and(|until| until > now) {
+            counters.refused_forgotten.inc();
+        }
+        // There is room: if it was full, the oldest has gone.
+        let _ = list.insert(hash, hash, now + self.time);
+    }
+
+    /// It is one of them.
+    pub(super) fn knows(&mut self, now: Instant, hash: u64) -> bool {
+        let lives = |until: Option<&mut Instant>| until.is_some_and(|until| *until > now);
+        lives(self.standing.get_mut(hash, &hash)) || lives(self.unanswered.get_mut(hash, &hash))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn at(seconds: i64) -> Instant {
+        Instant::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_and_counted_if_its_time_was_not_up() {
+        let counters = WorkerCounters::new(1);
+        let mut refused = Refused::new(3, HOUR);
+        for n in 0..4 {
+            refused.note(at(n), n as u64, Afterwards::Refuse, &counters);
+        }
+        let known = [0, 1, 2, 3].map(|n| refused.knows(at(4), n));
+        assert_eq!((known, counters.refused_forgotten.value()), ([false, true, true, true], 1));
+        assert!(!refused.knows(at(3_601), 1) && refused.knows(at(3_601), 2));
+        // That one has had its time.
+        refused.note(at(3_601), 9, Afterwards::Refuse, &counters);
+        assert_eq!(counters.refused_forgotten.value(), 1);
+        // Noted again, it is the youngest.
+        refused.note(at(3_601), 2, Afterwards::Refuse, &counters);
+        refused.note(at(3_601), 10, Afterwards::Refuse, &counters);
+        assert_eq!([2, 3].map(|n| refused.knows(at(3_602), n)), [true, false]);
+    }
+
+    #[test]
+    fn a_flood_of_syns_does_not_push_out_what_was_refused() {
+        let counters = WorkerCounters::new(1);
+        let mut refused = Refused::new(3, HOUR);
+        refused.note(at(0), 1, Afterwards::Refuse, &counters);
+        for n in 100..200 {
+            refused.note(at(1), n, Afterwards::RefuseUnanswered, &counters);
+        }
+        assert!(refused.knows(at(2), 1) && refused.knows(at(2), 199) && !refused.knows(at(2), 196));
+        // Nor does it move there when a SYN of its own has had no answer.
+        refused.note(at(2), 1, Afterwards::RefuseUnanswered, &counters);
+        for n in 200..300 {
+            refused.note(at(3), n, Afterwards::RefuseUnanswered, &counters);
+        }
+        assert!(refused.knows(at(4), 1));
+        refused.note(at(4), 1, Afterwards::Midstream, &counters);
+        assert!(!refused.knows(at(4), 1));
+    }
+}

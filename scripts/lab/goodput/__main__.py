@@ -1,0 +1,144 @@
+"""Compares goodput through the engine with goodput without it: `scripts/goodput.sh` is the way in."""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+from ..lab import Interrupted, on_signals_stop
+from ..net import remove_left_overs
+from ..shell import Failed, run
+from .bed import DIRECT, ENGINE, PATHS, TESTPMD, Bed, Line
+from .runs import Cell, Runner, warm_up
+
+
+def main():
+    """Returns the exit status."""
+    options = _arguments()
+    on_signals_stop()
+    remove_left_overs()
+    began, cells = time.monotonic(), []
+    try:
+        _print_head()
+        for line in options.lines:
+            _run_line(line, options, cells)
+    except Interrupted as signal_name:
+        print(f"\nstopped by {signal_name}; the test bed is removed", file=sys.stderr)
+        return 130
+    except Failed as failed:
+        print(f"failed: {failed}", file=sys.stderr)
+        return 1
+    missed = [cell for cell in cells if cell.met() is False]
+    print(f"\n{len(cells) - len(missed)} of {len(cells)} targets met, {time.monotonic() - began:.0f} s", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps({**_machine(options), "cells": [cell.as_json() for cell in cells]}, indent=1) + "\n")
+    return 1 if options.check and missed else 0
+
+
+def _run_line(line, options, cells):
+    # Where the line is what limits, testpmd has nothing to say.
+    paths = [path for path in options.paths if not line.mbits or path != TESTPMD]
+    connections = options.connections if line.rtt_ms else 1
+    seconds = options.seconds * (2 if line.rtt_ms else 1)
+    with Bed(options.binary.resolve(), paths, line) as bed:
+        warm_up(bed)
+        runner = Runner(bed, seconds, connections)
+        for loss in options.loss if line.mbits or options.fast_loss else [0]:
+            # With a delay on one side, the loss is there too: the hard case. Without loss there is no side.
+            sides = [line.side] if line.rtt_ms else options.sides
+            for side in sides if loss else sides[:1]:
+                for direction in options.directions:
+                    cell = Cell(line, loss, side, direction)
+                    runner.fill(cell, options.repetitions)
+                    cells.append(cell)
+                    _print_row(cell)
+
+
+def _print_head():
+    print("| line, loss, direction | direct | testpmd | engine | engine/direct | engine/testpmd | CPU s/GB | target |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+
+
+def _print_row(cell):
+    figures = [f"{median(cell.goodput[path]):.0f}" if path in cell.goodput else "" for path in PATHS]
+    ratios = [_with_spread(cell.ratios(ENGINE, to)) for to in (DIRECT, TESTPMD)]
+    cpu = f"{median(cell.engine_cpu):.2f}" if cell.engine_cpu else ""
+    to, share = cell.target()
+    verdict = {True: "met", False: "MISSED", None: "not measured"}[cell.met()]
+    words = [cell.name, *figures, *ratios, cpu, f"{share:.0%} of {to}: {verdict}"]
+    print(f"| {' | '.join(words)} |", flush=True)
+
+
+def _with_spread(ratios):
+    if not ratios:
+        return ""
+    if len(ratios) == 1:
+        return f"{ratios[0]:.0%}"
+    return f"{median(ratios):.0%} ({min(ratios):.0%}-{max(ratios):.0%})"
+
+
+def _machine(options):
+    def said(*argv):
+        return (run(argv, check=False).stdout.decode(errors="replace").splitlines() or [""])[0].strip()
+    cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), "")
+    return {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "command": " ".join(["scripts/goodput.sh", *sys.argv[1:]]),
+        "commit": said("git", "describe", "--always", "--dirty", "--abbrev=12"),
+        "cpu": cpu, "cores": len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]),
+        "kernel": platform.release(), "engine": said(options.binary, "--version"), "dpdk": said("pkg-config", "--modversion", "libdpdk"),
+        "nginx": run(["nginx", "-v"], check=False).stderr.decode().strip(), "curl": said("curl", "--version"),
+        "congestion_control": "cubic", "seconds": options.seconds, "repetitions": options.repetitions,
+        "connections_with_delay": options.connections, "load_average": Path("/proc/loadavg").read_text().split()[:3],
+    }
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(prog="scripts/goodput.sh", formatter_class=argparse.RawDescriptionHelpFormatter, description="""\
+Compares the goodput of curl and nginx (TLS 1.3, CUBIC at both ends) over three paths between the same two hosts:
+
+  direct    a Linux bridge between the middle's two interfaces: the path without the engine
+  testpmd   DPDK's io forwarding between two net_af_packet ports: the most that such ports carry
+  engine    wireglass between two net_af_packet ports, decrypting
+
+First as fast as it goes, against testpmd: there net_af_packet is the limit. Then over lines that are slower than that, against
+direct: a line without delay (a token bucket at the hosts' ports, --mbits) and lines with one (a relay in user space with a drop-tail
+queue, --delay-mbits), the same for every path. Frames are lost by nftables at the hosts' interfaces, on one side of the middle at
+a time, in the direction of the data; where there is a delay it lies on the same side. Each run lasts a fixed time; goodput is what
+the receiving program got. Repetitions over the paths take turns.
+
+Client and server share core 0 (and the relay, when there is one). What forwards has core 1 to itself: the engine's worker,
+testpmd's lcore, the bridge's receive processing (RPS). Offloads are off everywhere, so that every frame is one on a wire.""")
+    parser.add_argument("--quick", action="store_true", help="few cells, one repetition: does it work at all?")
+    parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, with machine, versions and commit")
+    parser.add_argument("--loss", type=float, nargs="+", metavar="PERCENT", help="default: 0 0.1 1 3")
+    parser.add_argument("--rtt", type=float, nargs="+", metavar="MS", help="default: 0 10 40")
+    parser.add_argument("--mbits", type=float, default=200, help="rate of the line without delay; default: 200")
+    parser.add_argument("--delay-mbits", type=float, default=100, help="rate of the lines with a delay; default: 100")
+    parser.add_argument("--fast-loss", action="store_true", help="lose frames also where nothing limits the rate")
+    parser.add_argument("--sides", nargs="+", choices=["client", "server"], default=["client", "server"],
+                        help="of the middle, where frames are lost; default: both")
+    parser.add_argument("--delay-sides", nargs="+", choices=["client", "server"], default=["client"],
+                        help="where delay and loss lie together; default: client, the engine's two legs being alike")
+    parser.add_argument("--directions", nargs="+", choices=["down", "up"], default=["down", "up"])
+    parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
+    parser.add_argument("--repetitions", type=int, help="default: 3")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a run; twice that with a delay; default: 1")
+    parser.add_argument("--connections", type=int, default=4, help="at once, with a delay; default: 4")
+    parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="an engine that is built already")
+    options = parser.parse_args()
+    options.loss = options.loss or ([0, 1] if options.quick else [0, 0.1, 1, 3])
+    options.rtt = options.rtt or ([0, 10] if options.quick else [0, 10, 40])
+    options.repetitions = options.repetitions or (1 if options.quick else 3)
+    options.lines = [line for rtt in options.rtt for line in
+                     ([Line(rtt, side, options.delay_mbits) for side in options.delay_sides] if rtt else
+                      [Line(), Line(mbits=options.mbits)])]
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
