@@ -152,6 +152,8 @@ fn connections(
         _ => Plan::Kept,
     };
     let (exchange, speech) = (Exchange::new(scenario.object()), scenario.speech(authorities)?);
+    // The worker makes its table when it starts, which is no flow's memory.
+    std::thread::sleep(Duration::from_millis(100));
     let memory = (allocations::counted(), machine::resident());
     let mut load = Generator::new(ports, Work { exchange, speech, plan, connections, buffer });
     // Thousands of connections in a second, if not more.

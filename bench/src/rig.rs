@@ -15,6 +15,7 @@ use wireglass::log::{LogSender, LogWriter, ring};
 use wireglass::metrics::Metrics;
 use wireglass::peers::{EngineCa, Pki};
 use wireglass::policy::{Decision, Policy, Profile, Rule};
+use wireglass::secrets::Secrets;
 use wireglass::tls::{Provider, RootFile, TlsContext, TlsSettings};
 use wireglass::worker::{Idle, Worker, WorkerThread};
 
@@ -325,7 +326,9 @@ fn assembly(
         flows: 1 << 18,
         held_frames,
         log,
-        hash_secret: [7; 16],
+        // As a configuration has it that says nothing.
+        leg_bytes: 256 << 20,
+        secrets: Secrets::fixed(7),
         epoch: 1,
     })
 }
