@@ -1,4 +1,5 @@
 //! The bench itself, for a moment: every mode and every kind of scenario, on whatever cores there are.
+#![allow(clippy::panic, reason = "tests fail by panic and say why")]
 
 use std::process::Command;
 
