@@ -81,7 +81,7 @@ pub struct Traced {
 }
 
 /// Most lines kept.
-const TRACE: usize = 120;
+const TRACE: usize = 4000;
 
 thread_local! {
     static FRAMES: RefCell<VecDeque<(Traced, Vec<u8>)>> = const { RefCell::new(VecDeque::new()) };
