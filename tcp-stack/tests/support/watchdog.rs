@@ -33,6 +33,8 @@ struct Sent {
     start: Seq,
     end: Seq,
     at: Instant,
+    /// The same, or when it was sent again.
+    last: Instant,
     /// It was sent again (Karn's algorithm), or was a probe: its acknowledgement times nothing.
     tainted: bool,
     /// A SACK has told that it arrived.
@@ -197,7 +199,10 @@ impl Watchdog {
             self.syn_lost |= segment.flags.syn;
             let (from, to) = (segment.seq, segment.end());
             let sent_again = |sent: &&mut Sent| sent.end.after(from) && sent.start.before(to);
-            self.flight.iter_mut().filter(sent_again).for_each(|sent| sent.tainted = true);
+            self.flight
+                .iter_mut()
+                .filter(sent_again)
+                .for_each(|sent| (sent.tainted, sent.last) = (true, now));
         }
         if segment.seq.at_or_before(una) {
             // Nothing has arrived that could be the cause, or a timer must have been due.
@@ -210,7 +215,7 @@ impl Watchdog {
         if segment.end().after(self.nxt) {
             let (start, tainted) = (self.nxt, again || probe);
             self.nxt = segment.end();
-            self.flight.push_back(Sent { start, end: self.nxt, at: now, tainted, sacked: false });
+            self.flight.push_back(Sent { start, end: self.nxt, at: now, last: now, tainted, sacked: false });
         }
         self.restarted = now;
         self.closed_since = None;
@@ -299,6 +304,11 @@ impl Watchdog {
                 let first = self.flight.front().map_or(now, |sent| sent.at);
                 self.longest = self.longest.max(now - first);
                 (self.timed, self.backoff) = (true, 0);
+            }
+            // The peer's echo tells which of them it answers, so that timestamps time what was sent again (RFC 7323 4.1).
+            if !once && segment.options.timestamps.is_some() {
+                let first = self.flight.range(..arrived).map(|sent| sent.last).min();
+                self.longest = self.longest.max(first.map_or(Duration::ZERO, |first| now - first));
             }
             self.flight.drain(..arrived);
             self.longest_of_sacks(now, segment);
