@@ -40,6 +40,7 @@ stories! {
         ecn_is_not_offered = "ecn-is-not-offered";
         listen = "listen";
         listen_lost_syn_ack = "listen-lost-syn-ack";
+        listen_repeated_syn_is_not_timed = "listen-repeated-syn-is-not-timed";
         listen_refuses_strays = "listen-refuses-strays";
         small_mss_is_not_believed = "small-mss-is-not-believed";
         syn_received_bad_ack = "syn-received-bad-ack";

@@ -375,9 +375,11 @@ impl<P: Payload> Connection<P> {
     /// SYN, or SYN-ACK if the peer's SYN is here.
     fn syn_segment(&mut self, now: Instant) -> Outgoing {
         self.snd.syn_due = false;
-        self.stats.retransmits += u32::from(self.snd.nxt != self.snd.una);
+        // Karn's algorithm (RFC 6298 3), whether the timer asked for it again or a repeated SYN did.
+        let again = self.snd.nxt != self.snd.una;
+        self.stats.retransmits += u32::from(again);
         self.snd.nxt = self.snd.una + 1;
-        self.snd.syn_sent = if self.snd.syn_lost { None } else { Some(self.snd.syn_sent.unwrap_or(now)) };
+        self.snd.syn_sent = if again { None } else { Some(now) };
         self.snd.last_sent = now;
         self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto());
         let answers = self.state == State::SynReceived;
