@@ -134,7 +134,7 @@ fn snapshot(client: SocketAddr, port: u16) -> FlowSnapshot {
         handshaking: false,
         rule: Some("a rule".into()),
         profile: None,
-        sni: (port % 2 == 0).then(|| Short::new(name.as_bytes())),
+        sni: port.is_multiple_of(2).then(|| Short::new(name.as_bytes())),
         age: u64::from(u16::MAX - port),
         idle: 0,
         volume: [Volume { packets: 1, bytes: port.into() }, Volume::default()],

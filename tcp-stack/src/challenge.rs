@@ -51,7 +51,7 @@ impl Challenges {
         let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
         hasher.write_u64(self.intervals);
         let spread = hasher.finish() % (u64::from(self.average) + 1);
-        let drawn = self.average / 2 + spread as u32;
+        let drawn = (self.average / 2).saturating_add(spread as u32);
         drawn.max(1).min(self.average.saturating_mul(2))
     }
 }
@@ -94,5 +94,10 @@ mod tests {
     fn an_average_of_one_still_answers_and_of_none_does_not() {
         assert!(counts(9, 1, 5).iter().all(|count| (1..=2).contains(count)));
         assert!(counts(9, 0, 5).iter().all(|&count| count == 0));
+    }
+
+    #[test]
+    fn the_largest_average_still_answers() {
+        assert!(counts(9, u32::MAX, 5).iter().all(|&count| count == 100));
     }
 }

@@ -14,9 +14,10 @@ const PERSIST: u32 = 16;
 /// Longest delay of an ACK that a probe of a single segment allows for (RFC 8985 7.2). Hosts delay for 40 to 200 ms.
 const MOST_ACK_DELAY: Duration = Duration::from_millis(200);
 
-/// What is added for the clocks' granularity when more than one segment is in flight: round trips below a millisecond
-/// would else have probes sent that a late wake-up alone explains. Linux adds the same.
-const PROBE_SLACK: Duration = Duration::from_millis(2);
+/// What is added when more than one segment is in flight. Round trips below a millisecond would else have probes sent that
+/// a late wake-up at either end alone explains, or an ACK delayed by a host that counts time in hundredths of a second.
+/// Linux adds two ticks of its clock, 2 to 20 ms.
+const PROBE_SLACK: Duration = Duration::from_millis(12);
 
 /// RFC 8985 7.2: before the first sample.
 const FIRST_PROBE: Duration = Duration::from_secs(1);

@@ -52,7 +52,7 @@ const PAIRS: [(&str, Pair); 5] = [
 /// Draws the schedule of one link.
 type Kind = fn(&mut Rng) -> Schedule;
 
-const KINDS: [(&str, Kind); 11] = [
+const KINDS: [(&str, Kind); 12] = [
     ("clean", |rng| constant(latency(rng))),
     ("loss", |rng| constant(Quality { loss: rng.below(101), ..latency(rng) })),
     ("reorder", |rng| constant(Quality { reorder: rng.below(251), jitter: jitter(rng), ..latency(rng) })),
@@ -64,6 +64,7 @@ const KINDS: [(&str, Kind); 11] = [
     ("awful", |rng| constant(awful(rng))),
     ("changing", changing),
     ("outage", outage),
+    ("mtu", mtu),
 ];
 
 /// Round trips from 1 to 300 ms.
@@ -221,6 +222,24 @@ fn smoltcp(rng: &mut Rng, app: App, opens: bool) -> Box<dyn Host> {
     Box::new(if opens { host.connect(CLIENT, SERVER) } else { host.listen(SERVER) })
 }
 
+/// A path that changes to another MTU, and tells of it or not; a little is lost besides.
+fn mtu(rng: &mut Rng) -> Schedule {
+    let mut from = Instant::ZERO;
+    let mut schedule = Schedule::new();
+    for _ in 0..1 + rng.below(4) {
+        let mtu = [9_000, 1_500, 1_280, 1_006, 576][rng.below(5) as usize];
+        let black_hole = rng.chance(200);
+        schedule.push((from, Quality { mtu, black_hole, loss: rng.below(20), ..latency(rng) }));
+        from = from.max(START) + ms(rng.below(600));
+    }
+    schedule
+}
+
+/// smoltcp knows nothing of path MTUs: its links take all.
+fn without_mtu(schedule: Schedule) -> Schedule {
+    schedule.into_iter().map(|(from, quality)| (from, Quality { mtu: 0, ..quality })).collect()
+}
+
 /// The network of one seed.
 fn network(pair: Pair, kind: Kind, seed: u64) -> (Network, Vec<Schedule>) {
     let mut rng = Rng::new(seed);
@@ -239,8 +258,15 @@ fn network(pair: Pair, kind: Kind, seed: u64) -> (Network, Vec<Schedule>) {
         Pair::Connect | Pair::Relay => smoltcp(rng, server, false),
     };
     let mut schedules = Vec::new();
+    let by_smoltcp = |name: &str| match pair {
+        Pair::Connect => name.starts_with("server"),
+        Pair::Accept => name.starts_with("client"),
+        Pair::Relay => !name.starts_with("middle"),
+        Pair::Ours | Pair::OursRelayed => false,
+    };
     let mut link = |rng: &mut Rng, name| {
-        schedules.push(kind(rng));
+        let schedule = kind(rng);
+        schedules.push(if by_smoltcp(name) { without_mtu(schedule) } else { schedule });
         Link::new(name, rng.next(), schedules.last().cloned().unwrap_or_default())
     };
     let wire = if relayed {
@@ -286,7 +312,8 @@ fn main() {
     for (p, (pair_name, pair)) in PAIRS.into_iter().enumerate() {
         for (k, (kind_name, kind)) in KINDS.into_iter().enumerate() {
             let name = format!("{pair_name}/{kind_name}");
-            let first = ((p * KINDS.len() + k) as u64) << 32;
+            // Eleven, however many kinds there are: the seeds of a cell stay the same.
+            let first = ((p * 11 + k) as u64) << 32;
             let asked =
                 arguments.filter.as_deref().and_then(|filter| filter.strip_prefix(&name)?.strip_prefix('/'));
             if let Some(seed) = asked.and_then(|seed| seed.parse().ok()) {

@@ -77,6 +77,7 @@ stories! {
         quick_at_the_beginning = "quick-at-the-beginning";
     }
     window {
+        ack_into_a_closed_window = "ack-into-a-closed-window";
         no_nagle = "no-nagle";
         not_tuned_for_what_stays = "not-tuned-for-what-stays";
         outside_the_window = "outside-the-window";
@@ -140,6 +141,7 @@ stories! {
         new_bytes_first = "new-bytes-first";
         not_without_sack = "not-without-sack";
         one_segment_waits_for_delayed_ack = "one-segment-waits-for-delayed-ack";
+        probe_that_does_not_fit = "probe-that-does-not-fit";
         probe_was_not_needed = "probe-was-not-needed";
         repaired_by_the_probe = "repaired-by-the-probe";
     }

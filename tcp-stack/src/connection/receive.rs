@@ -104,7 +104,8 @@ impl<P: Payload> Connection<P> {
         let (nxt, window) = (self.rcv.nxt, self.rcv.adv.since(self.rcv.nxt));
         let acceptable = match (segment.seq_len(), window) {
             (0, _) => segment.seq.since(nxt) <= window,
-            (_, 0) => segment.seq == nxt,
+            // No payload is taken, but the ACK that comes with it is, as from any peer that did not get our last one.
+            (_, 0) => segment.seq.at_or_before(nxt) && segment.end().after(nxt),
             (_, _) => segment.seq.before(self.rcv.adv) && segment.end().after(nxt),
         };
         if acceptable {

@@ -32,7 +32,7 @@ pub(super) struct Outgoing {
 }
 
 /// A piece of the send queue.
-struct Piece {
+pub(super) struct Piece {
     seq: Seq,
     len: u32,
     fin: bool,
@@ -96,6 +96,11 @@ impl<P: Payload> Connection<P> {
         u32::from(self.snd.mss) - timestamps
     }
 
+    /// Most payload of a segment that leaves now, with its options.
+    pub(super) fn payload_limit(&self, now: Instant) -> u32 {
+        u32::from(self.snd.mss) - self.options(now).wire_len() as u32
+    }
+
     /// Sequence number after the last queued byte: the one of the FIN, if there is one.
     pub(super) fn queue_end(&self) -> Seq {
         self.snd.start + self.snd.buffer.len() as u32
@@ -111,7 +116,7 @@ impl<P: Payload> Connection<P> {
     /// Decides which piece of the queue is sent now, if any, and sees to it that a timer runs if one is
     /// needed.
     fn next_piece(&mut self, now: Instant) -> Option<Piece> {
-        let limit = u32::from(self.snd.mss) - self.options(now).wire_len() as u32;
+        let limit = self.payload_limit(now);
         if core::mem::take(&mut self.tail_probe.due)
             && let Some(piece) = self.tail_piece(limit)
         {
@@ -137,7 +142,7 @@ impl<P: Payload> Connection<P> {
 
     /// RFC 8985 7.3: the probe is new if there is something new, and goes out whatever the congestion window says; else it
     /// is the last segment again.
-    fn tail_piece(&mut self, limit: u32) -> Option<Piece> {
+    pub(super) fn tail_piece(&self, limit: u32) -> Option<Piece> {
         if self.has_more_to_send() && self.flight.len() < self.config.flight_segments as usize {
             let at = self.flight.end();
             let room = self.snd.wnd.saturating_sub(at.since(self.snd.una));

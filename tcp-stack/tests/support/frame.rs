@@ -70,6 +70,7 @@ pub enum Fate {
     Arrives { at: Instant, again: Option<Instant>, corrupt: bool },
     Lost,
     QueueFull,
+    TooBig,
 }
 
 /// A frame in the trace.
@@ -81,7 +82,7 @@ pub struct Traced {
 }
 
 /// Most lines kept.
-const TRACE: usize = 120;
+const TRACE: usize = 4000;
 
 thread_local! {
     static FRAMES: RefCell<VecDeque<(Traced, Vec<u8>)>> = const { RefCell::new(VecDeque::new()) };
@@ -120,6 +121,7 @@ fn line(traced: &Traced, frame: &[u8]) -> String {
     let fate = match traced.fate {
         Fate::Lost => "lost".to_owned(),
         Fate::QueueFull => "dropped: queue full".to_owned(),
+        Fate::TooBig => "dropped: too big".to_owned(),
         Fate::Arrives { at: first, again, corrupt } => {
             let again = again.map_or(String::new(), |again| format!(" and {}", at(again)));
             format!("arrives {}{again}{}", at(first), if corrupt { " corrupted" } else { "" })

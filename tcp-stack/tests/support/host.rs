@@ -20,6 +20,8 @@ pub trait Host {
     fn receive(&mut self, now: Instant, frame: Vec<u8>);
     /// Lets time pass and the application run; returns the frames to send.
     fn poll(&mut self, now: Instant) -> Vec<Vec<u8>>;
+    /// A router says that this packet was too long for a link that carries `mtu`.
+    fn too_big(&mut self, _now: Instant, _frame: &[u8], _mtu: usize) {}
     fn next_poll(&mut self, now: Instant) -> Option<Instant>;
     /// Both streams are through, both ways.
     fn is_done(&self) -> bool;
@@ -432,6 +434,12 @@ impl Ours {
 }
 
 impl Host for Ours {
+    fn too_big(&mut self, now: Instant, frame: &[u8], mtu: usize) {
+        let Some(segment) = frame::segment_of(frame) else { return };
+        self.connection.handle_packet_too_big(now, segment.seq, (mtu - 40) as u16);
+        self.check();
+    }
+
     fn receive(&mut self, now: Instant, frame: Vec<u8>) {
         self.watchdog.check(now);
         let Some(segment) = frame::segment_of(&frame) else { return };

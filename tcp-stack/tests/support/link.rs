@@ -28,6 +28,9 @@ pub struct Quality {
     pub rate: u64,
     /// Longest queue in front of `rate`, bytes; more is dropped.
     pub queue: u64,
+    /// Longest packet; 0 is without limit. The sender is told of longer ones, unless the link is a black hole.
+    pub mtu: usize,
+    pub black_hole: bool,
 }
 
 /// Loss after Gilbert and Elliott: a link that is bad for a while, and then good again.
@@ -52,6 +55,8 @@ pub const CLEAN: Quality = Quality {
     ack_every: Duration::ZERO,
     rate: 0,
     queue: 0,
+    mtu: 0,
+    black_hole: false,
 };
 
 /// Qualities, and when each begins; the first at once.
@@ -69,6 +74,8 @@ pub struct Link {
     last_at: Instant,
     /// When the frames sent so far will have left.
     busy_until: Instant,
+    /// Too long for the link, and for which length; to be told to its sender.
+    too_big: Vec<(Vec<u8>, usize)>,
     /// Longest time that a frame has been under way, those in flight included.
     pub slowest: Duration,
 }
@@ -84,6 +91,7 @@ impl Link {
             bad: false,
             last_at: Instant::ZERO,
             busy_until: Instant::ZERO,
+            too_big: Vec::new(),
             slowest: Duration::ZERO,
         }
     }
@@ -98,6 +106,9 @@ impl Link {
         let fate = self.fate(now, &quality, &frame);
         let trace = frame::Traced { at: now, way: self.name, fate };
         frame::trace(&trace, &frame);
+        if matches!(fate, Fate::TooBig) && !quality.black_hole {
+            self.too_big.push((frame.clone(), quality.mtu));
+        }
         let Fate::Arrives { at, again, corrupt } = fate else { return };
         if corrupt {
             let at = self.rng.below(frame.len() as u64) as usize;
@@ -111,6 +122,9 @@ impl Link {
     }
 
     fn fate(&mut self, now: Instant, quality: &Quality, frame: &[u8]) -> Fate {
+        if quality.mtu > 0 && frame.len() > quality.mtu {
+            return Fate::TooBig;
+        }
         let mut leaves = now;
         if quality.rate > 0 {
             let start = if self.busy_until > now { self.busy_until } else { now };
@@ -157,6 +171,11 @@ impl Link {
     pub fn receive(&mut self, now: Instant) -> Option<Vec<u8>> {
         let entry = self.in_flight.first_entry()?;
         (entry.key().0 <= now).then(|| entry.remove())
+    }
+
+    /// What a router says of packets that were too long: which, and what the link carries.
+    pub fn take_too_big(&mut self) -> Vec<(Vec<u8>, usize)> {
+        std::mem::take(&mut self.too_big)
     }
 
     pub fn next_arrival(&self) -> Option<Instant> {

@@ -152,6 +152,13 @@ impl Middle {
         }
     }
 
+    /// A router says that a packet of a leg, the client's or the server's, was too long for a link that carries `mtu`.
+    pub fn too_big(&mut self, now: Instant, leg: usize, frame: &[u8], mtu: usize) {
+        let Some((legs, segment)) = self.legs.as_mut().zip(frame::segment_of(frame)) else { return };
+        legs[leg].connection.handle_packet_too_big(now, segment.seq, (mtu - 40) as u16);
+        legs[leg].check();
+    }
+
     /// Both legs are over.
     pub fn is_done(&self) -> bool {
         self.legs.as_ref().is_some_and(|legs| legs.iter().all(|leg| leg.closed))

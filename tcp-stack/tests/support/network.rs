@@ -32,6 +32,9 @@ impl Network {
             self.note_paths();
             self.deliver(now);
             self.poll(now);
+            while self.tell_too_big(now) {
+                self.poll(now);
+            }
             if self.is_done() {
                 return;
             }
@@ -80,6 +83,33 @@ impl Network {
                 send(out_up, now, to_server);
             }
         }
+    }
+
+    /// Whether somebody was told that a packet was too long: it has something to send then.
+    fn tell_too_big(&mut self, now: Instant) -> bool {
+        let mut told = false;
+        let (client, server) = (&mut self.client, &mut self.server);
+        let mut tell = |link: &mut Link, to: &mut dyn FnMut(&[u8], usize)| {
+            for (frame, mtu) in link.take_too_big() {
+                told = true;
+                to(&frame, mtu);
+            }
+        };
+        match &mut self.wire {
+            Wire::Direct(links) => {
+                let [up, down] = &mut **links;
+                tell(up, &mut |frame, mtu| client.too_big(now, frame, mtu));
+                tell(down, &mut |frame, mtu| server.too_big(now, frame, mtu));
+            }
+            Wire::Through(middle, links) => {
+                let [in_up, in_down, out_up, out_down] = &mut **links;
+                tell(in_up, &mut |frame, mtu| client.too_big(now, frame, mtu));
+                tell(out_down, &mut |frame, mtu| server.too_big(now, frame, mtu));
+                tell(in_down, &mut |frame, mtu| middle.too_big(now, 0, frame, mtu));
+                tell(out_up, &mut |frame, mtu| middle.too_big(now, 1, frame, mtu));
+            }
+        }
+        told
     }
 
     fn note_paths(&mut self) {

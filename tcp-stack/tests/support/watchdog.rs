@@ -35,6 +35,8 @@ struct Sent {
     at: Instant,
     /// It was sent again (Karn's algorithm), or was a probe: its acknowledgement times nothing.
     tainted: bool,
+    /// A SACK has told that it arrived.
+    sacked: bool,
 }
 
 /// The application's side, as far as it explains silence.
@@ -208,7 +210,7 @@ impl Watchdog {
         if segment.end().after(self.nxt) {
             let (start, tainted) = (self.nxt, again || probe);
             self.nxt = segment.end();
-            self.flight.push_back(Sent { start, end: self.nxt, at: now, tainted });
+            self.flight.push_back(Sent { start, end: self.nxt, at: now, tainted, sacked: false });
         }
         self.restarted = now;
         self.closed_since = None;
@@ -299,9 +301,11 @@ impl Watchdog {
                 (self.timed, self.backoff) = (true, 0);
             }
             self.flight.drain(..arrived);
+            self.longest_of_sacks(now, segment);
         } else if segment.options.sack[0].is_some() {
             // RFC 8985 7.2: probes and timer are scheduled again when something is newly SACKed.
             self.restarted = now;
+            self.longest_of_sacks(now, segment);
         }
         let is_older =
             |(seq, last): (Seq, Seq)| seq.after(segment.seq) || (seq == segment.seq && last.after(ack));
@@ -312,6 +316,20 @@ impl Watchdog {
             self.doubtful = self.doubtful.filter(|seq| seq.after(segment.seq));
             self.edge = ack + window;
             self.largest_window = self.largest_window.max(window);
+        }
+    }
+
+    /// The first SACK of a segment that was sent once times it, and may come late: with the answer to another, if its own ACK
+    /// was lost.
+    fn longest_of_sacks(&mut self, now: Instant, segment: &Segment<'_>) {
+        for &(left, right) in segment.options.sack.iter().flatten() {
+            let told = self.flight.iter_mut().filter(|sent| !sent.sacked);
+            for sent in told.filter(|sent| sent.start.at_or_after(left) && sent.end.at_or_before(right)) {
+                sent.sacked = true;
+                if !sent.tainted {
+                    self.longest = self.longest.max(now - sent.at);
+                }
+            }
         }
     }
 

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::aead::Bulk;
-use crate::handshake::Handshakes;
+use super::aead::Bulk;
+use super::handshake::Handshakes;
+use crate::machine::cpu;
 
 /// All that was measured.
 pub(crate) struct Report {
@@ -57,11 +58,4 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
-}
-
-/// The processor's name, as the kernel says it.
-fn cpu() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    model.map_or("unknown", |(_, name)| name).to_owned()
 }

@@ -61,6 +61,21 @@ pub(crate) fn probe(each: Duration) -> Vec<Bulk> {
     all
 }
 
+/// Measures one of aws-lc-rs's suites, by its name in rustls: the part after the key exchange.
+pub(crate) fn probe_suite(name: &str, each: Duration) -> Option<Bulk> {
+    let each = each / 2;
+    let probed = if name.ends_with("AES_128_GCM_SHA256") {
+        probes!(each, aws_lc_rs, "aws-lc-rs", AES_128_GCM)
+    } else if name.ends_with("AES_256_GCM_SHA384") {
+        probes!(each, aws_lc_rs, "aws-lc-rs", AES_256_GCM)
+    } else if name.ends_with("CHACHA20_POLY1305_SHA256") {
+        probes!(each, aws_lc_rs, "aws-lc-rs", CHACHA20_POLY1305)
+    } else {
+        return None;
+    };
+    probed.into_iter().next()
+}
+
 fn rate(each: Duration, call: impl FnMut()) -> f64 {
     RECORD as f64 / time_per_call(each, call)
 }

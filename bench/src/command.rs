@@ -1,0 +1,233 @@
+//! The command line.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::machine::Machine;
+use crate::measure::{Setting, measure};
+use crate::outcome::{Outcome, Run};
+use crate::scenario::{self, Scenario};
+use crate::{ceilings, report};
+
+/// How EAL starts when nothing else is asked for: no hugepages, no NICs, no files that another process could meet.
+const EAL: &str =
+    "--no-huge -m 1024 --no-pci --no-shconf --no-telemetry --log-level=lib.eal:4 --log-level=pmd:4";
+
+/// Measures wireglass: the engine between two rings of DPDK, a worker on one core, all clients and servers on another.
+#[derive(Parser)]
+#[command(name = "wireglass-bench", version)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// What one core can do at best, in memory.
+    ///
+    /// C is the bulk ceiling: each byte that is inspected is opened once and sealed once, so C = 1 / (1/open + 1/seal).
+    /// H is the handshake ceiling: each inspected connection costs one handshake as server and one as client.
+    Ceilings {
+        /// Seconds for each probe.
+        #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+        seconds: f64,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The names of all scenarios; those with a star are the standard set.
+    List,
+    /// Runs scenarios, each in a process of its own.
+    ///
+    /// Exit code 1: a scenario failed, or something happened in one that should not have: a retransmission, a dropped
+    /// frame, a connection that failed, a frame buffer that did not come back.
+    Run(RunArgs),
+    /// Runs one scenario in this process.
+    #[command(hide = true)]
+    One {
+        name: String,
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Shows a run again.
+    Show {
+        run: PathBuf,
+        /// A folder for plots.
+        #[arg(long)]
+        plots: Option<PathBuf>,
+    },
+    /// Compares two runs, scenario by scenario.
+    Compare { before: PathBuf, after: PathBuf },
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Scenarios whose names contain one of these; none: the standard set.
+    names: Vec<String>,
+    /// A file for the figures, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// A folder for plots.
+    #[arg(long)]
+    plots: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Args)]
+struct How {
+    /// Seconds that are measured in each scenario, after a warm-up.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    seconds: f64,
+    /// Core of the engine's worker.
+    #[arg(long, default_value_t = 0)]
+    worker_core: usize,
+    /// Core of the load generator.
+    #[arg(long, default_value_t = 1)]
+    load_core: usize,
+    /// EAL's arguments; for hugepages leave out `--no-huge`.
+    #[arg(long, default_value = EAL)]
+    eal: String,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let expected = || "expected a number above 0 and up to 600".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| expected())?;
+    if seconds > 0.0 && seconds <= 600.0 { Ok(seconds) } else { Err(expected()) }
+}
+
+type Failure = Box<dyn Error>;
+
+impl Command {
+    pub(crate) fn run(self) -> ExitCode {
+        match self.verb.run() {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("wireglass-bench: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl Verb {
+    /// False: something happened that should not have.
+    fn run(self) -> Result<bool, Failure> {
+        match self {
+            Self::Ceilings { seconds, json } => {
+                let report = ceilings::report(Duration::from_secs_f64(seconds));
+                if json {
+                    println!("{}", report.to_json());
+                } else {
+                    print!("{report}");
+                }
+            }
+            Self::List => {
+                for scenario in scenario::all() {
+                    println!("{} {}", if scenario.standard { '*' } else { ' ' }, scenario.name());
+                }
+            }
+            Self::Run(args) => return args.run(),
+            Self::One { name, out, how } => {
+                let scenario = scenario::all().into_iter().find(|scenario| scenario.name() == name);
+                let outcome = measure(&scenario.ok_or("no such scenario")?, &how.setting())?;
+                fs::write(out, serde_json::to_vec(&outcome)?)?;
+            }
+            Self::Show { run, plots } => show(&read(&run)?, plots.as_deref())?,
+            Self::Compare { before, after } => {
+                print!("{}", report::comparison(&read(&before)?, &read(&after)?));
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl RunArgs {
+    fn run(&self) -> Result<bool, Failure> {
+        let wanted = |scenario: &Scenario| match self.names.as_slice() {
+            [] => scenario.standard,
+            names => names.iter().any(|name| scenario.name().contains(name)),
+        };
+        let scenarios: Vec<_> = scenario::all().into_iter().filter(wanted).collect();
+        if scenarios.is_empty() {
+            return Err("no scenario has such a name; `wireglass-bench list` shows them".into());
+        }
+        let mut run = Run { machine: Machine::read(), outcomes: Vec::new() };
+        let mut good = true;
+        println!("{}", report::machine(&run.machine));
+        println!("{}", report::HEAD);
+        for scenario in scenarios {
+            match self.how.in_a_process(&scenario.name()) {
+                Ok(outcome) => {
+                    good &= outcome.faults().is_empty();
+                    run.outcomes.push(outcome);
+                    run.relate();
+                    run.outcomes.last().into_iter().for_each(|last| println!("{}", report::line(last)));
+                }
+                Err(error) => {
+                    good = false;
+                    println!("{:<42} FAILED: {error}", scenario.name());
+                }
+            }
+        }
+        if let Some(path) = &self.json {
+            fs::write(path, serde_json::to_vec_pretty(&run)?)?;
+        }
+        if let Some(folder) = &self.plots {
+            report::plots(&run, folder)?;
+        }
+        Ok(good)
+    }
+}
+
+impl How {
+    fn setting(&self) -> Setting {
+        Setting {
+            time: Duration::from_secs_f64(self.seconds),
+            worker_core: self.worker_core,
+            load_core: self.load_core,
+            eal: self.eal.split_whitespace().map(Into::into).collect(),
+        }
+    }
+
+    fn in_a_process(&self, name: &str) -> Result<Outcome, Failure> {
+        let out = std::env::temp_dir().join(format!("wireglass-bench-{}-{name}", process::id()));
+        let numbers = [
+            ("--seconds", self.seconds.to_string()),
+            ("--worker-core", self.worker_core.to_string()),
+            ("--load-core", self.load_core.to_string()),
+        ];
+        let mut child = process::Command::new(std::env::current_exe()?);
+        child.arg("one").arg(name).arg("--out").arg(&out).arg(format!("--eal={}", self.eal));
+        numbers.iter().for_each(|(key, value)| {
+            child.arg(key).arg(value);
+        });
+        let output = child.output()?;
+        if !output.status.success() {
+            let said = [output.stdout, output.stderr].concat();
+            return Err(String::from_utf8_lossy(&said).trim().to_owned().into());
+        }
+        let outcome = serde_json::from_slice(&fs::read(&out)?)?;
+        fs::remove_file(out)?;
+        Ok(outcome)
+    }
+}
+
+fn read(path: &Path) -> Result<Run, Failure> {
+    let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?)
+}
+
+fn show(run: &Run, plots: Option<&Path>) -> Result<(), Failure> {
+    println!("{}\n{}", report::machine(&run.machine), report::HEAD);
+    run.outcomes.iter().for_each(|outcome| println!("{}", report::line(outcome)));
+    plots.map_or(Ok(()), |folder| report::plots(run, folder))
+}

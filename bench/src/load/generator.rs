@@ -1,0 +1,528 @@
+//! The loop that plays all clients and all servers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use dpdk::Mbuf;
+use hdrhistogram::Histogram;
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
+use smoltcp::time::Instant;
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint, Ipv4Address};
+use wireglass::timer_wheel::{Alarm, TimerWheel};
+
+use super::plan::Plan;
+use super::port::{ETHERNET, LoadPort};
+use super::session::{Exchange, News, Session};
+use super::transport::{Failure, Speech};
+
+/// Where all servers are.
+const SERVER: Ipv4Address = Ipv4Address::new(10, 2, 0, 1);
+const SERVER_PORT: u16 = 443;
+/// Clients' ports: 1024 and so many after it, then the next address.
+const PORTS: u32 = 60_000;
+/// Different clients there can be, by address and port.
+const KEYS: usize = 1 << 20;
+const NOBODY: u32 = u32::MAX;
+/// Connections that shake hands at a time while others are still to be opened.
+const OPENING: usize = 64;
+/// Bursts from each port in a turn.
+const BURSTS: usize = 2;
+/// Bytes of the buffer for what is never much: requests.
+const SMALL: usize = 8 * 1024;
+/// The wheel's entries for one turn at most need no more.
+const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(10);
+
+const CLIENT: usize = 0;
+const SERVER_END: usize = 1;
+
+/// What has happened so far.
+#[derive(Clone)]
+pub(crate) struct Tally {
+    /// Answers that came whole.
+    pub(crate) exchanges: u64,
+    /// Bytes of their objects.
+    pub(crate) bytes: u64,
+    /// Connections that were opened, TLS included.
+    pub(crate) opened: u64,
+    /// Failures, by what went wrong.
+    pub(crate) failures: BTreeMap<Failure, u64>,
+    /// Nanoseconds of the turns that found something to do.
+    pub(crate) busy: u64,
+    /// Nanoseconds from when a request was due to the answer's first and last byte.
+    pub(crate) first_byte: Histogram<u64>,
+    pub(crate) last_byte: Histogram<u64>,
+}
+
+/// All clients and servers.
+pub(crate) struct Generator {
+    sides: [Side; 2],
+    connections: Vec<Option<Box<Connection>>>,
+    unused: Vec<u32>,
+    /// Connection of each client.
+    clients: Vec<u32>,
+    next_client: u32,
+    ready: VecDeque<(u32, usize)>,
+    wheel: TimerWheel<(u32, usize)>,
+    fired: Vec<(u64, (u32, usize))>,
+    arrived: VecDeque<Mbuf>,
+    exchange: Exchange,
+    speech: Speech,
+    buffer: usize,
+    plan: Plan,
+    /// How many connections there are to be.
+    target: usize,
+    /// Those that are still to be ended.
+    ending: Option<VecDeque<u32>>,
+    open: usize,
+    opening: usize,
+    clock: std::time::Instant,
+    began: u64,
+    worked: bool,
+    tally: Tally,
+}
+
+struct Side {
+    interface: Interface,
+    port: LoadPort,
+}
+
+struct Connection {
+    client: u32,
+    ends: [End; 2],
+    since: u64,
+    is_opening: bool,
+}
+
+struct End {
+    sockets: SocketSet<'static>,
+    handle: SocketHandle,
+    session: Session,
+    alarm: Alarm,
+    is_ready: bool,
+}
+
+impl End {
+    fn socket(&mut self) -> &mut Socket<'static> {
+        self.sockets.get_mut(self.handle)
+    }
+}
+
+/// What a generator is to do.
+pub(crate) struct Work {
+    pub(crate) exchange: Exchange,
+    pub(crate) speech: Speech,
+    pub(crate) plan: Plan,
+    pub(crate) connections: usize,
+    /// Socket buffer where the object goes through, in bytes.
+    pub(crate) buffer: usize,
+}
+
+impl Generator {
+    pub(crate) fn new(ports: [LoadPort; 2], work: Work) -> Self {
+        let sides = ports.map(Side::new);
+        // A minute is more than anybody waits here. (A histogram without bounds does not grow when it saturates.)
+        let histogram = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("good bounds");
+        let Work { exchange, speech, plan, connections, buffer } = work;
+        Self {
+            sides,
+            connections: Vec::new(),
+            unused: Vec::new(),
+            clients: vec![NOBODY; KEYS],
+            next_client: 0,
+            ready: VecDeque::new(),
+            wheel: TimerWheel::new(Instant::ZERO),
+            fired: Vec::new(),
+            arrived: VecDeque::new(),
+            exchange,
+            speech,
+            buffer,
+            plan,
+            target: connections,
+            ending: None,
+            open: 0,
+            opening: 0,
+            clock: std::time::Instant::now(),
+            began: 0,
+            worked: false,
+            tally: Tally {
+                exchanges: 0,
+                bytes: 0,
+                opened: 0,
+                failures: BTreeMap::new(),
+                busy: 0,
+                first_byte: histogram(),
+                last_byte: histogram(),
+            },
+        }
+    }
+
+    /// What has happened so far.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = self.tally.clone();
+        let starved = self.sides.iter().map(|side| side.port.starved).sum::<u64>();
+        if starved > 0 {
+            tally.failures.insert("no buffer for a frame", starved);
+        }
+        tally
+    }
+
+    /// Connections that have been opened so far.
+    pub(crate) fn tally_opened(&self) -> u64 {
+        self.tally.opened
+    }
+
+    /// Changes how the load is laid on: [`Plan::Kept`] to [`Plan::Paced`], and back. Connections stay.
+    pub(crate) fn pace(&mut self, mut pace: super::plan::Pace) {
+        pace.start(self.now());
+        // Those that are at an exchange come when they have their answer.
+        self.plan = Plan::Paced(pace);
+    }
+
+    /// Nobody asks any more.
+    pub(crate) fn pause(&mut self) {
+        if let Plan::Paced(pace) = &mut self.plan {
+            pace.stop();
+        }
+    }
+
+    /// Forgets the latencies so far.
+    pub(crate) fn reset_latency(&mut self) {
+        self.tally.first_byte.reset();
+        self.tally.last_byte.reset();
+    }
+
+    /// Connections whose exchange is over or begun: those that are not being opened.
+    pub(crate) fn established(&self) -> usize {
+        self.open - self.opening
+    }
+
+    /// Ends all connections, some at a time.
+    pub(crate) fn wind_down(&mut self) {
+        self.target = 0;
+        self.plan = Plan::Idle;
+        self.ending = Some((0..self.connections.len() as u32).collect());
+    }
+
+    /// Runs so long, or until `done`, if that is earlier. True: `done`.
+    pub(crate) fn run(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let until = self.now() + time.as_nanos() as u64;
+        loop {
+            if done(self) {
+                return true;
+            }
+            if self.turn() >= until {
+                return false;
+            }
+        }
+    }
+
+    /// Forgets all connections, and what has arrived.
+    pub(crate) fn clear(&mut self) {
+        self.connections.clear();
+        self.open = 0;
+        for side in &mut self.sides {
+            while side.port.receive(&mut self.arrived) {
+                self.arrived.clear();
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.elapsed().as_nanos() as u64
+    }
+
+    /// One turn; returns when it began.
+    fn turn(&mut self) -> u64 {
+        let began = self.now();
+        if std::mem::take(&mut self.worked) {
+            self.tally.busy += began - self.began;
+        }
+        self.began = began;
+        let now = Instant::from_micros((began / 1000) as i64);
+        TIMESTAMP.set(now.total_millis() as u32);
+        let mut worked = self.receive(now);
+        self.wheel.advance(now, &mut self.fired);
+        let mut fired = std::mem::take(&mut self.fired);
+        for (tick, (id, end)) in fired.drain(..) {
+            if let Some(connection) = &mut self.connections[id as usize]
+                && connection.ends[end].alarm.fire(tick)
+            {
+                self.mark(id, end);
+            }
+        }
+        self.fired = fired;
+        while self.open < self.target && self.opening < OPENING {
+            self.connect();
+        }
+        self.end_some();
+        self.ask_on_time(began);
+        for _ in 0..self.ready.len() {
+            let Some((id, end)) = self.ready.pop_front() else { break };
+            worked = true;
+            self.serve(now, id, end);
+        }
+        self.sides.iter_mut().for_each(|side| side.port.flush());
+        self.worked = worked;
+        began
+    }
+
+    fn receive(&mut self, now: Instant) -> bool {
+        let mut worked = false;
+        for end in [CLIENT, SERVER_END] {
+            for _ in 0..BURSTS {
+                if !self.sides[end].port.receive(&mut self.arrived) {
+                    break;
+                }
+                worked = true;
+                while let Some(frame) = self.arrived.pop_front() {
+                    self.take(now, end, frame);
+                }
+            }
+        }
+        worked
+    }
+
+    fn take(&mut self, now: Instant, end: usize, frame: Mbuf) {
+        let Some(client) = client_of(frame.data(), end) else { return };
+        let id = self.clients[client as usize];
+        // Frames of a connection that is over: the last ACKs.
+        let Some(Some(connection)) = self.connections.get_mut(id as usize) else { return };
+        let side = &mut self.sides[end];
+        side.port.arrived = Some(frame);
+        side.interface.poll_ingress_single(now, &mut side.port, &mut connection.ends[end].sockets);
+        self.mark(id, end);
+    }
+
+    fn mark(&mut self, id: u32, end: usize) {
+        if let Some(connection) = &mut self.connections[id as usize]
+            && !std::mem::replace(&mut connection.ends[end].is_ready, true)
+        {
+            self.ready.push_back((id, end));
+        }
+    }
+
+    fn end_some(&mut self) {
+        let Some(ending) = &mut self.ending else { return };
+        // Those that are ending now.
+        let now = self.open - ending.len().min(self.open);
+        for _ in now..OPENING {
+            let Some(id) = self.ending.as_mut().and_then(VecDeque::pop_front) else { return };
+            if let Some(connection) = &mut self.connections[id as usize] {
+                connection.ends[CLIENT].session.close();
+                self.mark(id, CLIENT);
+            }
+        }
+    }
+
+    fn ask_on_time(&mut self, now: u64) {
+        while let Plan::Paced(pace) = &mut self.plan
+            && let Some((id, since)) = pace.next(now)
+        {
+            self.ask(id, since);
+        }
+    }
+
+    fn ask(&mut self, id: u32, since: u64) {
+        if let Some(connection) = &mut self.connections[id as usize] {
+            connection.since = since;
+            connection.ends[CLIENT].session.ask(&self.exchange);
+            self.mark(id, CLIENT);
+        }
+    }
+
+    fn connect(&mut self) {
+        let client = loop {
+            let client = self.next_client;
+            self.next_client = (client + 1) % KEYS as u32;
+            if self.clients[client as usize] == NOBODY {
+                break client;
+            }
+        };
+        let (address, port) = address_of(client);
+        let small = SMALL.min(self.buffer);
+        let [mut ours, mut theirs] = [(small, self.buffer), (self.buffer, small)].map(|(send, receive)| {
+            let buffer = |size| SocketBuffer::new(vec![0; size]);
+            socket(buffer(receive), buffer(send))
+        });
+        theirs.listen(SERVER_PORT).expect("a new socket, and no port 0");
+        let context = self.sides[CLIENT].interface.context();
+        ours.connect(context, IpEndpoint::new(SERVER.into(), SERVER_PORT), (IpAddress::Ipv4(address), port))
+            .expect("a new socket, and no port 0");
+        let sessions = [Session::client(&self.speech), Session::server(&self.speech)];
+        let mut sockets = [ours, theirs].into_iter();
+        let ends = sessions.map(|session| {
+            let mut set = SocketSet::new(Vec::with_capacity(1));
+            let handle = set.add(sockets.next().expect("two of each"));
+            End { sockets: set, handle, session, alarm: Alarm::new(), is_ready: false }
+        });
+        let id = self.unused.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() as u32 - 1
+        });
+        let since = self.now();
+        self.connections[id as usize] = Some(Box::new(Connection { client, ends, since, is_opening: true }));
+        self.clients[client as usize] = id;
+        self.open += 1;
+        self.opening += 1;
+        self.mark(id, CLIENT);
+    }
+
+    fn serve(&mut self, now: Instant, id: u32, at: usize) {
+        let Some(connection) = &mut self.connections[id as usize] else { return };
+        let (end, side) = (&mut connection.ends[at], &mut self.sides[at]);
+        end.is_ready = false;
+        if !side.port.has_room() {
+            return self.mark(id, at);
+        }
+        let news = end.session.poll(end.sockets.get_mut(end.handle), &self.exchange);
+        if end.session.is_closing() {
+            // The last ACK must not wait: nobody would send it once the connection is removed.
+            end.sockets.get_mut::<Socket<'_>>(end.handle).set_ack_delay(None);
+        }
+        side.port.twice = news.twice;
+        let mut sent = PollResult::SocketStateChanged;
+        while sent == PollResult::SocketStateChanged && side.port.has_room() {
+            sent = side.interface.poll_egress(now, &mut side.port, &mut end.sockets);
+        }
+        side.port.twice = false;
+        if let Some(at_time) = side.interface.poll_at(now, &end.sockets) {
+            end.alarm.set(&mut self.wheel, at_time, (id, at));
+        }
+        if news.twice || sent == PollResult::SocketStateChanged {
+            self.mark(id, at);
+        }
+        self.react(id, &news);
+        self.remove_if_over(id);
+    }
+
+    fn react(&mut self, id: u32, news: &News) {
+        let now = if news == &News::default() { 0 } else { self.now() };
+        let Some(connection) = &mut self.connections[id as usize] else { return };
+        if let Some(failure) = news.failed {
+            *self.tally.failures.entry(failure).or_default() += 1;
+            for end in &mut connection.ends {
+                end.session.close();
+                end.socket().abort();
+            }
+            self.mark(id, CLIENT);
+            return self.mark(id, SERVER_END);
+        }
+        if news.first_byte {
+            self.tally.first_byte.saturating_record(now - connection.since);
+        }
+        if news.done {
+            self.tally.last_byte.saturating_record(now - connection.since);
+            self.tally.exchanges += 1;
+            self.tally.bytes += self.exchange.object as u64;
+        }
+        if news.ready {
+            connection.is_opening = false;
+            self.opening -= 1;
+            self.tally.opened += 1;
+        }
+        if !news.ready && !news.done {
+            return;
+        }
+        match &mut self.plan {
+            Plan::Kept => self.ask(id, now),
+            Plan::Paced(pace) => pace.release(id),
+            Plan::Fresh | Plan::Idle if news.ready => self.ask(id, now),
+            Plan::Fresh => {
+                connection.ends[CLIENT].session.close();
+                self.mark(id, CLIENT);
+            }
+            Plan::Idle => {}
+        }
+    }
+
+    /// Both ends are through with it; who waits for repetitions waits in vain on rings.
+    fn remove_if_over(&mut self, id: u32) {
+        let Some(connection) = &mut self.connections[id as usize] else { return };
+        let over = connection.ends.iter_mut().all(|end| {
+            let state = end.socket().state();
+            end.session.is_closing()
+                && (matches!(state, State::Closed | State::TimeWait) || state == State::Listen)
+        });
+        if !over {
+            return;
+        }
+        self.opening -= usize::from(connection.is_opening);
+        self.clients[connection.client as usize] = NOBODY;
+        self.connections[id as usize] = None;
+        self.unused.push(id);
+        self.open -= 1;
+    }
+
+    /// Connections there are, in whatever state.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+}
+
+impl Side {
+    fn new(mut port: LoadPort) -> Self {
+        let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut port, Instant::ZERO);
+        // All addresses are here, on both sides; the device decides what goes where.
+        interface.update_ip_addrs(|addresses| {
+            addresses.push(IpCidr::new(SERVER.into(), 8)).expect("smoltcp holds one at least");
+        });
+        interface.set_any_ip(true);
+        interface.routes_mut().add_default_ipv4_route(SERVER).expect("smoltcp holds one at least");
+        Self { interface, port }
+    }
+}
+
+thread_local! {
+    /// smoltcp asks for timestamps through a bare function pointer.
+    static TIMESTAMP: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+fn socket(receive: SocketBuffer<'static>, send: SocketBuffer<'static>) -> Socket<'static> {
+    let mut socket = Socket::new(receive, send);
+    // The rings lose nothing: the engine's window alone is to hold the generator back.
+    socket.set_congestion_control(CongestionControl::None);
+    socket.set_nagle_enabled(false);
+    socket.set_ack_delay(Some(ACK_DELAY));
+    socket.set_tsval_generator(Some(|| TIMESTAMP.get()));
+    socket
+}
+
+fn address_of(client: u32) -> (Ipv4Address, u16) {
+    let host = 1 + client / PORTS;
+    (Ipv4Address::from(0x0a01_0000 + host), (1024 + client % PORTS) as u16)
+}
+
+/// Which client a frame belongs to that has arrived at this end.
+fn client_of(frame: &[u8], end: usize) -> Option<u32> {
+    const IPV4: usize = 20;
+    let ip = frame.get(ETHERNET..ETHERNET + IPV4 + 4)?;
+    if frame[12..14] != [8, 0] || ip[0] != 0x45 {
+        return None;
+    }
+    let (address, port) = if end == CLIENT { (16, IPV4 + 2) } else { (12, IPV4) };
+    let host = u32::from(u16::from_be_bytes([ip[address + 2], ip[address + 3]]));
+    let port = u32::from(u16::from_be_bytes([ip[port], ip[port + 1]]));
+    let client = host.checked_sub(1)? * PORTS + port.checked_sub(1024)?;
+    ((client as usize) < KEYS).then_some(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_known_by_its_address() {
+        for client in [0, 1, PORTS - 1, PORTS, KEYS as u32 - 1] {
+            let (address, port) = address_of(client);
+            let mut frame = vec![0; 60];
+            frame[12..15].copy_from_slice(&[8, 0, 0x45]);
+            frame[26..30].copy_from_slice(&address.octets());
+            frame[34..36].copy_from_slice(&port.to_be_bytes());
+            assert_eq!(client_of(&frame, SERVER_END), Some(client));
+            frame.copy_within(26..30, 30);
+            frame.copy_within(34..36, 36);
+            assert_eq!(client_of(&frame, CLIENT), Some(client));
+        }
+    }
+}

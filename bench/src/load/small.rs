@@ -1,0 +1,148 @@
+//! Frames of 64 bytes that go round: what comes out at the servers' side goes in again at the clients'.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::port::LoadPort;
+
+/// Frames on their way at a time.
+const FRAMES: usize = 512;
+/// What is 64 bytes on the wire, without the FCS.
+const LENGTH: usize = 60;
+
+/// What the frames are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// UDP: nothing that the engine looks up.
+    Udp,
+    /// ACKs of so many TCP connections, each of which began with a SYN.
+    Tcp(u32),
+}
+
+/// The frames, and where they go round.
+pub(crate) struct SmallFrames {
+    inside: LoadPort,
+    outside: LoadPort,
+    waiting: VecDeque<dpdk::Mbuf>,
+    pub(crate) passed: u64,
+}
+
+impl SmallFrames {
+    /// Sends the frames off. None: the pool has too few.
+    pub(crate) fn start([inside, outside]: [LoadPort; 2], kind: Kind) -> Option<Self> {
+        let mut all = Self { inside, outside, waiting: VecDeque::new(), passed: 0 };
+        if let Kind::Tcp(flows) = kind {
+            for flow in 0..flows {
+                if !all.inside.send(&frame(kind, flow, true)) {
+                    return None;
+                }
+                // They come out at the other side, and are of no more use.
+                all.drain(Duration::from_micros(20));
+            }
+            all.drain(Duration::from_millis(50));
+        }
+        let sent = (0..FRAMES as u32).all(|n| all.inside.send(&frame(kind, n, false)));
+        all.inside.flush();
+        sent.then_some(all)
+    }
+
+    /// Lets them go round for so long.
+    pub(crate) fn run(&mut self, time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            for _ in 0..64 {
+                self.outside.receive(&mut self.waiting);
+                self.passed += self.waiting.len() as u64;
+                for mbuf in self.waiting.drain(..) {
+                    self.inside.send_mbuf(mbuf);
+                }
+                self.inside.flush();
+            }
+        }
+    }
+
+    /// Takes all of them off. Returns how many did not come back.
+    pub(crate) fn stop(mut self) -> usize {
+        self.inside.flush();
+        FRAMES.saturating_sub(self.drain(Duration::from_millis(50)))
+    }
+
+    fn drain(&mut self, time: Duration) -> usize {
+        let began = Instant::now();
+        let mut drained = 0;
+        while began.elapsed() < time {
+            self.inside.flush();
+            self.outside.receive(&mut self.waiting);
+            drained += self.waiting.len();
+            self.waiting.clear();
+        }
+        drained
+    }
+}
+
+/// Of flow `n`: Ethernet, IPv4, then UDP or TCP, with checksums.
+fn frame(kind: Kind, n: u32, syn: bool) -> Vec<u8> {
+    let (protocol, flow) = match kind {
+        Kind::Udp => (17, n),
+        Kind::Tcp(flows) => (6, n % flows),
+    };
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    let length = (LENGTH - frame.len()) as u16;
+    let [hi, lo] = length.to_be_bytes();
+    let [a, b, c, d] = flow.to_be_bytes();
+    let _ = (a, b);
+    frame.extend([0x45, 0, hi, lo, 0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 1, c, d, 10, 2, 0, 1]);
+    let header = checksum(&[&frame[14..34]]);
+    frame[24..26].copy_from_slice(&header.to_be_bytes());
+    let mut payload = vec![0_u8; LENGTH - frame.len()];
+    let l4 = payload.len() as u16;
+    payload[..4].copy_from_slice(&[0x9c, 0x40, 1, 0xbb]);
+    let at = if protocol == 17 {
+        payload[4..6].copy_from_slice(&l4.to_be_bytes());
+        6
+    } else {
+        let number: u32 = if syn { 1 } else { 2 };
+        payload[4..8].copy_from_slice(&number.to_be_bytes());
+        payload[12] = 5 << 4;
+        payload[13] = if syn { 2 } else { 16 };
+        payload[14..16].copy_from_slice(&[0xff, 0xff]);
+        16
+    };
+    let pseudo = [&frame[26..34], &[0, protocol], &l4.to_be_bytes()].concat();
+    let sum = checksum(&[&pseudo, &payload]);
+    payload[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// RFC 1071, over pieces of even length.
+fn checksum(pieces: &[&[u8]]) -> u16 {
+    let words = pieces.iter().flat_map(|piece| piece.chunks_exact(2));
+    let mut sum: u32 = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_finds_nothing_wrong_with_the_frames() {
+        for (kind, syn) in [(Kind::Tcp(7), true), (Kind::Tcp(7), false)] {
+            let frame = frame(kind, 20, syn);
+            assert_eq!(frame.len(), LENGTH);
+            let wireglass::packet::Class::Tcp(headers) = wireglass::packet::classify(&frame) else {
+                panic!("not TCP");
+            };
+            assert!(headers.verify_checksums(&frame).is_ok());
+            assert_eq!((headers.source.port(), headers.destination.port()), (40_000, 443));
+        }
+        assert!(matches!(
+            wireglass::packet::classify(&frame(Kind::Udp, 0, false)),
+            wireglass::packet::Class::Other
+        ));
+    }
+}

@@ -1,0 +1,56 @@
+//! The bench itself, for a moment: every mode and every kind of scenario, on whatever cores there are.
+#![allow(clippy::panic, reason = "tests fail by panic and say why")]
+
+use std::process::Command;
+
+/// Runs scenarios for a moment, and returns what is in the file of figures.
+fn run(names: &[&str]) -> serde_json::Value {
+    let file = std::env::temp_dir().join(format!("bench-smoke-{}-{}.json", std::process::id(), names[0]));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let load_core = if cores > 1 { "1" } else { "0" };
+    let output = Command::new(env!("CARGO_BIN_EXE_wireglass-bench"))
+        .arg("run")
+        .args(names)
+        .args(["--seconds", "0.2", "--load-core", load_core, "--json"])
+        .arg(&file)
+        .output()
+        .expect("the bench was built");
+    // On a machine that is busy with other tests a timer may fire: no figure, and no retransmission, is judged here.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let figures = std::fs::read(&file).unwrap_or_else(|error| panic!("{error}:\n{text}"));
+    std::fs::remove_file(file).expect("just read");
+    serde_json::from_slice(&figures).unwrap_or_else(|error| panic!("{error}:\n{text}"))
+}
+
+fn check(names: &[&str]) {
+    let run = run(names);
+    let outcomes = run["outcomes"].as_array().expect("an array");
+    assert_eq!(outcomes.len(), names.len(), "{run:#}");
+    for outcome in outcomes {
+        assert!(outcome["figure"].as_f64().is_some_and(|figure| figure > 0.0), "{outcome:#}");
+        assert!(outcome["busy"].as_f64().is_some_and(|busy| busy > 0.0), "{outcome:#}");
+        assert_eq!(outcome["mbufs_lost"], 0, "{outcome:#}");
+        assert_eq!(outcome["failures"], serde_json::json!({}), "{outcome:#}");
+    }
+}
+
+#[test]
+fn objects_go_through_in_every_mode() {
+    check(&[
+        "throughput-inspect-64k",
+        "throughput-tls-64k",
+        "throughput-tcp-64k",
+        "throughput-forward-64k",
+        "throughput-wire-64k",
+    ]);
+}
+
+#[test]
+fn connections_latency_and_small_frames() {
+    check(&[
+        "connections-inspect-13-x25519-ecdsa",
+        "connections-inspect-12-x25519-rsa",
+        "latency-inspect",
+        "small-forward-udp",
+    ]);
+}
