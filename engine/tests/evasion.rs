@@ -424,6 +424,36 @@ fn eviction_before_the_server_has_answered() {
     wire.shake_hands();
 }
 
+/// A server that waits until the client's flow is thrown out, and then begins itself: the client, whose SYN is out, takes
+/// that for both opening at once (RFC 9293 3.5).
+#[test]
+fn a_server_does_not_open_what_it_has_not_answered() {
+    let mut wire = Wire::new(&Setup { flows: 4, ..Setup::default() });
+    wire.send(Segment { flags: SYN, seq: CLIENT, ack: 0, ..from_client() });
+    flood(&mut wire, 4);
+    let (to_client, to_server) = wire.send_both(Segment { flags: SYN, seq: SERVER, ack: 0, ..from_server() });
+    assert!(to_client.is_empty(), "a SYN that would make it a connection from outside");
+    assert!(to_server.iter().any(|frame| frame.tcp().rst()));
+    assert!(
+        wire.send(Segment { flags: SYN_ACK, seq: CLIENT, ..from_client() }).iter().all(|f| f.tcp().rst())
+    );
+    wire.send(from_server());
+    assert_client_gets_nothing_through(&mut wire);
+    wire.shake_hands();
+}
+
+/// Nor does it make a connection from outside of one that was refused, and whose RST it has not heard.
+#[test]
+fn a_refusal_is_not_undone_by_a_syn_of_the_server() {
+    let mut wire = Wire::new(&Setup::default());
+    wire.shake_hands();
+    wire.send(Segment { payload: b"GET / HTTP/1.1".to_vec(), ..from_client() });
+    wire.wait(Duration::from_secs(10));
+    assert_eq!(wire.engine.flows(), 0);
+    wire.send(Segment { flags: SYN, seq: 500, ack: 0, ttl: 1, ..from_server() });
+    assert_client_gets_nothing_through(&mut wire);
+}
+
 /// The server has lost every RST, and the client waits until the engine has forgotten the flow.
 #[test]
 fn a_refusal_is_remembered_for_as_long_as_a_connection_may_be_silent() {

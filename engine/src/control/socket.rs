@@ -1,18 +1,21 @@
 //! The socket's place in the file system: ours alone, and gone with us.
 
-use std::fs::{self, DirBuilder, File, Metadata, Permissions, TryLockError};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-/// Of the socket: for its owner alone.
+/// Of the socket, and of the file that is locked for a start: for their owner alone.
 const SOCKET_MODE: u32 = 0o600;
+/// What the lock's name has more than the socket's.
+const LOCK_SUFFIX: &str = ".lock";
 /// Of the folder, if it has to be made.
 const FOLDER_MODE: u32 = 0o755;
-/// How often, and after which pauses, another start in the same folder is waited for.
+/// How often, and after which pauses, another start for the same socket is waited for.
 const LOCK_TRIES: (u32, Duration) = (50, Duration::from_millis(20));
 
 /// A socket that listens, with mode 0600. Dropping it removes it.
@@ -71,7 +74,7 @@ impl ControlSocket {
             _ => Path::new("."),
         };
         // Two engines that start at once must not each take the other's socket for a dead one. Released when it is closed.
-        let _lock = lock(folder).map_err(|error| BindError::Folder(folder.to_owned(), error))?;
+        let _lock = lock(folder, path).map_err(|error| BindError::Folder(folder.to_owned(), error))?;
         let socket_error = |error| BindError::Socket(path.to_owned(), error);
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
@@ -127,17 +130,22 @@ fn place(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     listener
 }
 
-/// The folder, made if only it is missing, and locked against other starts.
-fn lock(folder: &Path) -> io::Result<File> {
+/// The folder is made if only it is missing, and other starts for this socket are kept waiting.
+///
+/// Whoever can open a file can lock it, so it is not the folder that is locked: everybody may look into that, and could
+/// keep the engine from starting. The file stays: removing it would let two starts lock one each.
+fn lock(folder: &Path, socket: &Path) -> io::Result<File> {
     match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let folder = File::open(folder)?;
+    let mut path = OsString::from(socket);
+    path.push(LOCK_SUFFIX);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(SOCKET_MODE).open(path)?;
     let (tries, pause) = LOCK_TRIES;
     for _ in 0..tries {
-        match folder.try_lock() {
-            Ok(()) => return Ok(folder),
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => thread::sleep(pause),
             Err(TryLockError::Error(error)) => return Err(error),
         }
@@ -181,6 +189,19 @@ mod tests {
         let again = ControlSocket::bind(&path).expect("in place of the dead one");
         assert!(UnixStream::connect(&path).is_ok());
         drop(again);
+    }
+
+    /// Anyone who may read the folder can lock it, and hold that lock for as long as he likes.
+    #[test]
+    fn a_lock_on_the_folder_keeps_nobody_from_starting() {
+        let folder = folder();
+        let strangers = File::open(folder.path()).expect("it may be read");
+        strangers.lock().expect("and locked");
+        let path = folder.path().join("control.sock");
+        let socket = ControlSocket::bind(&path).expect("a socket");
+        let lock = fs::metadata(folder.path().join("control.sock.lock")).expect("what is locked instead");
+        assert_eq!(lock.permissions().mode() & 0o777, 0o600);
+        drop(socket);
     }
 
     #[test]

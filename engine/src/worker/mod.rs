@@ -284,13 +284,19 @@ impl<IO: Io> Worker<IO> {
         if let Err(reason) = headers.verify_checksums(frame.data()) {
             return self.desk.counters.drop_packet(reason);
         }
+        let refused_before = self.refused.knows(self.desk.now, hash);
+        if refused_before && port.side == Side::Server {
+            // It would pass, and with it all that the client still has to say: in the connection that was refused, or in
+            // one that it opens with the SYN that we have forgotten (RFC 9293 3.5).
+            return self.refuse(port, &frame, &headers, PacketDrop::FlowEnded);
+        }
         let identity = Identity {
             flow_id: self.flow_ids,
             wire: port.wire,
             vlan: headers.vlan,
             client: headers.source,
             server: headers.destination,
-            refused_before: self.refused.knows(self.desk.now, hash),
+            refused_before,
         };
         self.flow_ids += self.steering.workers() as u64;
         self.desk.current = Current { id: None, wire: port.wire, client_port: port.side };
