@@ -106,6 +106,7 @@ stories! {
         tiny_peer_buffer = "tiny-peer-buffer";
         probe_ahead_of_fin = "probe-ahead-of-fin";
         window_closed_over_flight = "window-closed-over-flight";
+        window_shrunk_below_flight = "window-shrunk-below-flight";
         zero_window_fin = "zero-window-fin";
         zero_window_limit = "zero-window-limit";
         zero_window_probe_taken = "zero-window-probe-taken";

@@ -131,7 +131,8 @@ impl<P: Payload> Connection<P> {
         if self.exhausted(now, limit) {
             return self.give_up();
         }
-        let closed = self.snd.wnd == 0 && !is_syn;
+        // Closed, or smaller than what is to be sent again.
+        let closed = !is_syn && self.snd.wnd < self.flight.head_len();
         if !closed {
             self.rtt.back_off();
         }
