@@ -152,6 +152,10 @@ impl<P: Payload> Connection<P> {
         if self.exhausted(now, self.config.max_retries) || self.window_closed_too_long(now) {
             return self.give_up();
         }
+        if self.flight.in_flight() > 0 {
+            // A timeout was taken back as spurious: what had waited for the window is in flight after all.
+            return self.timers.arm(Timer::Retransmit, now + self.rtt.rto());
+        }
         self.snd.probe_due = true;
     }
 
