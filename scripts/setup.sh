@@ -22,7 +22,7 @@ EOF
 # libdpdk-dev brings every port driver (librte-net-*) along; libclang-dev is what bindgen reads DPDK's headers with.
 build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev ca-certificates)
 # testpmd (dpdk-dev) is the lab's plain wire.
-lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux nftables python3
+lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux kmod nftables python3
     python3-websockets shellcheck)
 # The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
 # VMware, Amazon, Mellanox.

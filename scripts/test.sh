@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stages=(setup format lint providers unit fuzz docs scripts build lab)
+stages=(setup format lint providers unit fuzz docs scripts nic build lab)
 
 usage() {
     cat <<EOF
@@ -22,6 +22,7 @@ when nothing failed.
   fuzz        scripts/fuzz.sh: each target of tcp-stack for a few seconds, guided by coverage
   docs        cargo doc, warnings are errors
   scripts     shellcheck, and Python that compiles
+  nic         scripts/nic-test.sh: hugepages and vfio-pci on machines that are folders
   build       the release build with DPDK ports
   lab         scripts/lab-test.sh: real clients and servers, both crypto providers
 
@@ -48,16 +49,17 @@ stage_unit() { cargo test --locked --workspace --features wireglass/dpdk --no-fa
 stage_fuzz() { scripts/fuzz.sh --seconds 5 tcp-stack; }
 stage_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --features wireglass/dpdk; }
 stage_scripts() {
-    shellcheck -x scripts/*.sh .ci/run
+    shellcheck -x scripts/*.sh scripts/nic/*.sh .ci/run
     PYTHONPYCACHEPREFIX=$logs/pycache /usr/bin/python3 -W error -m compileall -q scripts/lab
 }
+stage_nic() { scripts/nic-test.sh; }
 stage_build() { build_release; }
 stage_lab() { scripts/lab-test.sh --provider both; }
 
 chosen=()
 while (($#)); do
     case $1 in
-    --quick) chosen=(setup format lint providers unit fuzz docs scripts) ;;
+    --quick) chosen=(setup format lint providers unit fuzz docs scripts nic) ;;
     --only)
         [[ " ${stages[*]} " == *" ${2:-} "* ]] || usage_error "--only wants one of: ${stages[*]}"
         chosen+=("$2")
