@@ -1,5 +1,6 @@
 //! The pool: one bounded queue to the threads, one bounded ring back to each worker.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -12,6 +13,9 @@ use crate::flow_table::FlowId;
 /// Jobs that a worker may have at the pool. Its reply ring is as deep, so a reply always finds room.
 const OUTSTANDING: usize = 1024;
 
+/// Replies that a worker takes in one turn: as many as from a port in a burst.
+const REPLIES_EACH_TURN: usize = 32;
+
 type Replies = Arc<ArrayQueue<(FlowId, Reply)>>;
 
 /// The threads. Dropping it, after all clients are gone, waits for them.
@@ -22,10 +26,16 @@ pub struct Pool {
 /// A worker's end of the pool.
 pub struct Client {
     worker: usize,
-    /// None: jobs run at once, in the worker.
-    requests: Option<Sender<Request>>,
+    to: To,
     replies: Replies,
     outstanding: usize,
+}
+
+/// Who runs the jobs.
+enum To {
+    Threads(Sender<Request>),
+    /// The worker, when it is asked for a reply: so packets that came after a job do not wait for it.
+    Worker(VecDeque<(FlowId, Box<Job>)>),
 }
 
 impl Pool {
@@ -45,7 +55,7 @@ impl Pool {
         let threads_started = (0..threads).map(start).collect::<Result<_, _>>()?;
         let client = |worker: usize| Client {
             worker,
-            requests: (threads > 0).then(|| sender.clone()),
+            to: if threads > 0 { To::Threads(sender.clone()) } else { To::Worker(VecDeque::new()) },
             replies: Arc::clone(&replies[worker]),
             outstanding: 0,
         };
@@ -71,7 +81,7 @@ fn serve(requests: &Receiver<Request>, replies: &[Replies]) {
 }
 
 impl Client {
-    /// Hands a job over, or runs it if there are no threads; the reply comes from [`Self::next_reply`] either way.
+    /// Hands a job over; the reply comes from [`Self::next_reply`].
     ///
     /// # Errors
     /// Gives the job back when the queue is full: the caller sheds, it never waits.
@@ -79,21 +89,31 @@ impl Client {
         if self.outstanding >= OUTSTANDING {
             return Err(job);
         }
-        if let Some(requests) = &self.requests {
-            requests
+        match &mut self.to {
+            To::Threads(requests) => requests
                 .try_send(Request { worker: self.worker, flow, job })
-                .map_err(|refused| refused.into_inner().job)?;
-        } else {
-            let pushed = self.replies.push((flow, job.run()));
-            debug_assert!(pushed.is_ok(), "outstanding is below the ring's depth");
+                .map_err(|refused| refused.into_inner().job)?,
+            To::Worker(jobs) => jobs.push_back((flow, job)),
         }
         self.outstanding += 1;
         Ok(())
     }
 
-    /// The next answer, if one has come.
+    /// Replies to take in one turn at most, so that a storm of handshakes does not keep packets waiting: a burst of them, or one
+    /// if the worker has to run the job itself.
+    pub fn each_turn(&self) -> usize {
+        match self.to {
+            To::Threads(_) => REPLIES_EACH_TURN,
+            To::Worker(_) => 1,
+        }
+    }
+
+    /// The next answer, if one has come. Without threads it is made now.
     pub fn next_reply(&mut self) -> Option<(FlowId, Reply)> {
-        let reply = self.replies.pop()?;
+        let reply = match &mut self.to {
+            To::Threads(_) => self.replies.pop()?,
+            To::Worker(jobs) => jobs.pop_front().map(|(flow, job)| (flow, job.run()))?,
+        };
         self.outstanding -= 1;
         Some(reply)
     }

@@ -142,7 +142,8 @@ impl<IO: Io> Worker<IO> {
             done += 1;
         }
         self.settle();
-        while let Some((id, reply)) = self.desk.pool.next_reply() {
+        for _ in 0..self.desk.pool.each_turn() {
+            let Some((id, reply)) = self.desk.pool.next_reply() else { break };
             self.with_flow(id, |flow, desk| flow.handle_reply(desk, reply));
             done += 1;
         }
