@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
+use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ClientConnection, NamedGroup, ServerConfig, SupportedProtocolVersion};
 use wireglass::peers::{ClientOptions, ServerOptions};
 
@@ -134,6 +135,8 @@ impl Tls {
         let (mut client, mut server) = (Arc::unwrap_or_clone(client), Arc::unwrap_or_clone(server));
         client.resumption = Resumption::disabled();
         server.send_tls13_tickets = 0;
+        // No session ids either: the engine would resume in TLS 1.2.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
         // rustls counts a record's header, and in TLS 1.3 its content type, but not the tag.
         server.max_fragment_size = self.record.map(|payload| payload + 5);
         Ok((Arc::new(client), Arc::new(server)))

@@ -47,9 +47,10 @@ impl Assembly {
     /// When a thread of the pool cannot be started.
     pub fn workers<F>(self, metrics: &Metrics, workers: usize) -> std::io::Result<(Pool, Vec<Parts<F>>)> {
         let (pool, clients) = Pool::start(self.handshake_threads, workers)?;
+        metrics.set_tls(Arc::clone(self.tls.caches()));
         let shared = Arc::new(Shared {
             policy: Arc::new(self.policy),
-            tls: Arc::new(self.tls),
+            tls: Arc::new(self.tls.with_ticket_secret(self.secrets.tickets)),
             limits: Limits { challenge_key: self.secrets.challenges, ..self.limits },
             outside_tls: self.outside_tls,
             wires: self.wires,

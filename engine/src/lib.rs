@@ -9,6 +9,7 @@ pub mod control;
 pub mod driver;
 pub mod flow;
 pub mod flow_table;
+mod generations;
 pub mod handshake;
 pub mod inspect;
 pub mod log;

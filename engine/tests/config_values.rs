@@ -32,6 +32,7 @@ fn defaults() {
     let limits = config.limits.of_flow();
     assert_eq!((limits.hello_bytes, limits.buffer_bytes), (65_536, 4_194_304));
     assert_eq!(config.limits.worker_bytes, 268_435_456);
+    assert_eq!(config.limits.server_sessions, 4096);
     assert_eq!(limits.hello_time, tcp_stack::Duration::from_secs(5));
     assert_eq!(limits.idle_time, tcp_stack::Duration::from_secs(3600));
 }
@@ -60,6 +61,7 @@ not_tls = "bypass"
 [limits]
 flows = 1_000
 hello_seconds = 7
+server_sessions = 0
 [log]
 eve = "roots/out.json"
 level = "debug"
@@ -72,6 +74,7 @@ on_expired = "untrusted-ca"
 on_name_mismatch = "allow"
 on_unsupported = "bypass"
 http = false
+resumption = false
 max_days = 7
 "#,
     );
@@ -96,7 +99,8 @@ max_days = 7
         (strict.on_untrusted, strict.on_unsupported),
         (DefectAction::Block, UnsupportedAction::Bypass)
     );
-    assert_eq!((strict.http, strict.max_days), (false, 7));
+    assert_eq!((strict.http, strict.resumption, strict.max_days), (false, false, 7));
+    assert_eq!(config.limits.server_sessions, 0);
 }
 
 #[test]

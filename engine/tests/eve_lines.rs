@@ -11,7 +11,7 @@ use wireglass::log::event::{
     Action, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo, MintedBy, Timestamp,
     TlsEvent, Volume,
 };
-use wireglass::metrics::{Metrics, Phase, PortStatistics};
+use wireglass::metrics::{Metrics, Phase, PortStatistics, TlsCaches};
 use wireglass::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
 use wireglass::side::Side;
 
@@ -134,6 +134,10 @@ fn busy_metrics() -> Metrics {
     worker.drop_packet(PacketDrop::BadTcpChecksum);
     worker.inspector_off(InspectorOff::Opaque);
     worker.path_message(PathMessage::Lowered);
+    let caches = Arc::<TlsCaches>::default();
+    caches.leaf.hit();
+    caches.leaf.miss();
+    metrics.set_tls(caches);
     metrics.set_ports(|| {
         vec![PortStatistics {
             port: "0000:03:00.0".into(),
@@ -333,6 +337,7 @@ fn stats_have_suricatas_names_and_ours() {
     assert_eq!(stats["flow"], json!({"total": 20, "active": 3}));
     assert_eq!(stats["wireglass"]["ended"], json!({"flow.closed": 1}));
     assert_eq!(stats["wireglass"]["dropped"], json!({"packet.bad_tcp_checksum": 1}));
+    assert_eq!(stats["wireglass"]["tls_cache_misses"], json!({"leaf": 1}));
     assert_eq!(stats["wireglass"]["http_off"], json!({"http.opaque": 1}));
     let quiet = Metrics::new(&[Arc::from("lan")], 1);
     assert!(stats_line(&quiet)["stats"].get("capture").is_none());
@@ -376,7 +381,7 @@ fn paths(value: &Value, prefix: &str, out: &mut BTreeSet<String>) {
         Value::Object(_) if prefix.ends_with(".http_off") || prefix.ends_with(".too_big") => {
             out.insert(prefix.into());
         }
-        Value::Object(_) if prefix == "stats.wireglass.flows" => {
+        Value::Object(_) if prefix.contains(".tls_cache_") || prefix == "stats.wireglass.flows" => {
             out.insert(prefix.into());
         }
         Value::Object(fields) => {

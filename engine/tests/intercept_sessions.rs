@@ -3,12 +3,14 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use rustls::version::{TLS12, TLS13};
 use smoltcp::wire::TcpSeqNumber;
 use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Setup};
-use wireglass::peers::{Duration, Impairment, Link, Step, Stop};
+use wireglass::peers::{Duration, Impairment, Link, Session, Step, Stop};
 use wireglass::reason::Reason;
 
 /// Keys change in the middle of the stream, by either end's wish, and both ends' at once.
@@ -38,22 +40,25 @@ fn key_updates() {
     }
 }
 
-/// A client that comes back is verified anew: its session is not resumed, whatever tickets it has been given.
+/// A client that comes back resumes its session, and the engine its own with the server.
 #[test]
 fn a_client_that_comes_back() {
     for version in [&TLS12, &TLS13] {
         let mut lab = Lab::new();
         lab.client.versions = vec![version];
         let exchange = Exchange::new(2, 1_000, 1_000);
-        let config = lab.client.build().unwrap();
+        // Kept from connection to connection, as both ends keep their sessions there.
+        let (config, server) = (lab.client.build().unwrap(), lab.server.build().unwrap());
         let mut run = lab.hosts(&Setup::default());
         for round in 0..3 {
             let client = lab.client_session(&config, exchange.client());
-            run.connect_ports(41_000 + round, 443, client, lab.server_session(exchange.server()));
+            let server = Session::tls_server(Arc::clone(&server), exchange.server()).unwrap();
+            run.connect_ports(41_000 + round, 443, client, server);
             assert_eq!(run.run(), Stop::Done, "{round}");
             let (client, server) = (run.client_of(round.into()), run.server_of(round.into()));
             exchange.assert_done(client, server, &(version.version, round));
-            assert!(!client.handshake.as_ref().unwrap().resumed);
+            assert_eq!(client.handshake.as_ref().unwrap().resumed, round > 0);
+            assert_eq!(server.handshake.as_ref().unwrap().resumed, round > 0);
         }
         // The same certificate each time: it was minted once.
         let leaf = |n| run.client_of(n).handshake.as_ref().unwrap().chain[0].clone();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use wireglass::log::event::{Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass::log::ring;
-use wireglass::metrics::{Metrics, MetricsServer, Phase, PortStatistics};
+use wireglass::metrics::{Metrics, MetricsServer, Phase, PortStatistics, TlsCaches};
 use wireglass::reason::{InspectorOff, PacketDrop, Reason};
 use wireglass::side::Side;
 
@@ -53,6 +53,10 @@ fn metrics() -> Arc<Metrics> {
     sender.push(flow_event());
     sender.push(flow_event());
     metrics.set_log(sender.counters().expect("counters"));
+    let caches = Arc::<TlsCaches>::default();
+    caches.server_session.hit();
+    caches.server_session.set_evictions(3);
+    metrics.set_tls(caches);
     metrics.set_ports(|| {
         vec![PortStatistics { port: "0000:03:00.0".into(), rx_missed: 9, ..Default::default() }]
     });
@@ -106,6 +110,9 @@ fn the_page_is_valid_and_right() {
         ("wireglass_packets_dropped_total{worker=\"1\",reason=\"packet.tx_ring_full\"}", 1.0),
         ("wireglass_flows_ended_total{worker=\"1\",reason=\"srv.rst\"}", 2.0),
         ("wireglass_flows_ended_total{worker=\"0\",reason=\"srv.rst\"}", 0.0),
+        ("wireglass_tls_cache_hits_total{cache=\"server_session\"}", 1.0),
+        ("wireglass_tls_cache_evictions_total{cache=\"server_session\"}", 3.0),
+        ("wireglass_tls_cache_misses_total{cache=\"leaf\"}", 0.0),
         ("wireglass_http_inspectors_off_total{worker=\"1\",reason=\"http.opaque\"}", 1.0),
         ("wireglass_flows{worker=\"1\",phase=\"opening\"}", 0.0),
         ("wireglass_flows{worker=\"1\",phase=\"peeking\"}", 1.0),

@@ -16,8 +16,8 @@ use wireglass::mint::ca::{NewCas, create};
 use wireglass::policy::Profile;
 use wireglass::side::Side;
 use wireglass::tls::{
-    Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Provider, Relay, RootFile, TlsContext,
-    TlsSettings, peek,
+    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Provider, Relay,
+    RootFile, TlsContext, TlsSettings, peek,
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -74,7 +74,8 @@ fn pump(context: &std::sync::Arc<TlsContext>, mut client: TcpStream, mut server:
     assert_eq!(flight_len, first.len());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let address = server.peer_addr().unwrap();
-    let mut handshake = Handshake::new(context.clone(), hello, first, address, Profile::default().into());
+    let destination = Destination { server: address, ..destination() };
+    let mut handshake = Handshake::new(context.clone(), hello, first, destination, Profile::default().into());
     let mut relay: Option<Box<Relay>> = None;
     let mut pumped = Pumped { report: HandshakeReport::default(), failure: None, inspected: Vec::new() };
     for stream in [&client, &server] {
@@ -153,11 +154,17 @@ impl Lab {
             roots: vec![RootFile { name: "root".into(), pem: pki::pem(&root.der) }],
             now,
         };
-        Self { context: TlsContext::new(settings).unwrap().into(), dir }
+        Self { context: TlsContext::new(settings).unwrap().with_ticket_secret([7; 32]).into(), dir }
     }
 
     /// Runs `openssl s_client` against `openssl s_server`; says what the client printed, and how the engine saw it.
     fn run(&self, server_args: &[&str], client_args: &[&str]) -> (String, Pumped) {
+        let (_server, address) = self.serve(server_args);
+        self.fetch(&address, client_args)
+    }
+
+    /// Starts `openssl s_server`; says where it listens.
+    fn serve(&self, server_args: &[&str]) -> (Running, String) {
         let mut server = Command::new("openssl");
         server.current_dir(self.dir.path());
         server.args(["s_server", "-www", "-cert", "leaf.pem", "-key", "leaf.key", "-accept", "127.0.0.1:0"]);
@@ -170,6 +177,11 @@ impl Lab {
                 break address.to_owned();
             }
         };
+        (server, address)
+    }
+
+    /// One request of `openssl s_client`.
+    fn fetch(&self, address: &str, client_args: &[&str]) -> (String, Pumped) {
         let upstream = TcpStream::connect(address).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -227,6 +239,38 @@ fn openssl_at_both_ends() {
             }
         }
         assert_eq!(lab.context.minted(), 1);
+    }
+}
+
+/// OpenSSL takes our tickets, and takes its own back from us: each end says so itself.
+#[test]
+fn openssl_comes_back() {
+    if !openssl_exists() {
+        return;
+    }
+    for &provider in Provider::BUILT_IN {
+        for version in ["-tls1_2", "-tls1_3"] {
+            let lab = Lab::new(provider);
+            let (_server, address) = lab.serve(&[version]);
+            let (text, pumped) = lab.fetch(&address, &["-sess_out", "session.pem"]);
+            assert!(text.contains("New, TLSv1.") && text.contains("HTTP/1.0 200 ok"), "{text}");
+            let first = pumped.report;
+            let (text, pumped) = lab.fetch(&address, &["-sess_in", "session.pem"]);
+            assert!(text.contains("Reused, TLSv1."), "{version} {text}");
+            assert!(text.contains("HTTP/1.0 200 ok") && text.contains("Reused, TLSv1."), "{text}");
+            let report = pumped.report;
+            assert!(report.client_leg.unwrap().resumed && report.server_leg.unwrap().resumed, "{version}");
+            assert_eq!(report.minted_serial, first.minted_serial);
+            assert_eq!(report.certificate.unwrap().fingerprint, first.certificate.unwrap().fingerprint);
+            // To another server of the same name: neither its session nor, as its certificate is another, the client's.
+            let other = Lab::new(provider);
+            let (_other, address) = other.serve(&[version]);
+            std::fs::copy(lab.dir.path().join("session.pem"), other.dir.path().join("session.pem")).unwrap();
+            let (text, pumped) = other.fetch(&address, &["-sess_in", "session.pem"]);
+            assert!(text.contains("New, TLSv1."), "{version} {text}");
+            let report = pumped.report;
+            assert!(!report.client_leg.unwrap().resumed && !report.server_leg.unwrap().resumed);
+        }
     }
 }
 

@@ -161,7 +161,12 @@ fn write_profile(f: &mut fmt::Formatter<'_>, profile: &Profile) -> fmt::Result {
         }
     }
     let http = if profile.http { "" } else { "not " };
-    writeln!(f, " HTTP {http}logged; minted for at most {} days", profile.max_days)
+    let resumption = if profile.resumption { "" } else { "not " };
+    writeln!(
+        f,
+        " sessions {resumption}resumed; HTTP {http}logged; minted for at most {} days",
+        profile.max_days
+    )
 }
 
 fn decision(decision: &Decision) -> String {

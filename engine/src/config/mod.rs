@@ -79,6 +79,7 @@ impl Config {
     /// None that [`Self::load`] has not found, unless a certificate has expired since.
     pub fn tls_context(&self) -> Result<TlsContext, SetupError> {
         tls_context(&self.crypto, &self.ca, &self.trust)
+            .map(|context| context.with_server_sessions(self.limits.server_sessions))
     }
 }
 

@@ -10,13 +10,13 @@ use super::hearing::{Heard, Hearing};
 use super::leg::Leg;
 use super::peeking::{Peeked, Peeking};
 use super::snapshot::About;
-use super::{Flow, Phase};
+use super::{Flow, Identity, Phase};
 use crate::driver::Frame;
 use crate::log::event::{Action, HelloInfo};
 use crate::policy::{BlockWith, Decision, HelloFacts, Profile, UnsupportedAction};
 use crate::reason::Reason;
 use crate::side::Side;
-use crate::tls::{ClientHello, Handshake, alert_record, description};
+use crate::tls::{ClientHello, Destination, Handshake, alert_record, description};
 
 /// The client's first flight, in one of two ways.
 pub(super) enum FirstFlight<F> {
@@ -155,7 +155,9 @@ impl<F: Frame> Flow<F> {
         };
         let tls = Arc::clone(&fx.shared().tls);
         let http = profile.http;
-        let handshake = Handshake::new(tls, hello, client.take(), self.identity.server, Arc::clone(&profile));
+        let Identity { wire, vlan, server: address, .. } = self.identity;
+        let destination = Destination { wire, vlan, server: address };
+        let handshake = Handshake::new(tls, hello, client.take(), destination, Arc::clone(&profile));
         fx.counters().handshakes_started.inc();
         let adopted = Adopted::with_handshake(fx, (client, server), Box::new(handshake), http);
         let (adopted, progress) = adopted.start(fx);

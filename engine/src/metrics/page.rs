@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::caches::TlsCaches;
 use super::counters::{Kind, Phase, PortCounters, SCALARS, WorkerCounters};
 use crate::log::{EventKind, LogCounters};
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
@@ -41,6 +42,7 @@ pub struct Metrics {
     wires: Vec<Arc<str>>,
     workers: Vec<Arc<WorkerCounters>>,
     log: OnceLock<Arc<LogCounters>>,
+    tls: OnceLock<Arc<TlsCaches>>,
     ports: OnceLock<PortSource>,
 }
 
@@ -53,6 +55,7 @@ impl Metrics {
             wires: wires.to_vec(),
             workers: (0..workers).map(|_| Arc::new(WorkerCounters::new(wires.len()))).collect(),
             log: OnceLock::new(),
+            tls: OnceLock::new(),
             ports: OnceLock::new(),
         }
     }
@@ -65,6 +68,11 @@ impl Metrics {
     /// Adds the log's counters to what is reported. Only the first call counts.
     pub fn set_log(&self, counters: Arc<LogCounters>) {
         let _ = self.log.set(counters);
+    }
+
+    /// Adds the counters of TLS's caches to what is reported. Only the first call counts.
+    pub fn set_tls(&self, caches: Arc<TlsCaches>) {
+        let _ = self.tls.set(caches);
     }
 
     /// Adds the ports' own statistics to what is reported; `source` is called for every page, on the thread
@@ -85,6 +93,10 @@ impl Metrics {
         self.log.get().map(|counters| &**counters)
     }
 
+    pub(super) fn tls(&self) -> Option<&TlsCaches> {
+        self.tls.get().map(|caches| &**caches)
+    }
+
     pub(super) fn port_statistics(&self) -> Vec<PortStatistics> {
         self.ports.get().map_or_else(Vec::new, |source| source())
     }
@@ -102,8 +114,24 @@ impl Metrics {
         self.wire_traffic(&mut page);
         self.by_reason(&mut page);
         self.phases_and_plaintext(&mut page);
+        self.tls_caches(&mut page);
         self.log_counters(&mut page);
         self.driver_statistics(&mut page);
+    }
+
+    fn tls_caches(&self, page: &mut Page<'_>) {
+        const FAMILIES: [(&str, &str); 3] = [
+            ("wireglass_tls_cache_hits_total", "Times that a cache of TLS had what a handshake asked for."),
+            ("wireglass_tls_cache_misses_total", "Times that it had not, or not any more."),
+            ("wireglass_tls_cache_evictions_total", "Entries of it that were dropped for want of room."),
+        ];
+        let Some(caches) = self.tls() else { return };
+        for (n, (name, help)) in FAMILIES.into_iter().enumerate() {
+            page.family(name, help, Kind::Counter);
+            for (cache, counters) in caches.all() {
+                page.sample(name, &[("cache", &cache)], counters.values()[n]);
+            }
+        }
     }
 
     fn process(&self, page: &mut Page<'_>) {

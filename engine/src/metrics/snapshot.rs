@@ -82,6 +82,10 @@ pub struct Own {
     pub handshake_queue: u64,
     /// Interceptions that presented a minted certificate.
     pub certificates_minted: u64,
+    /// What the caches of TLS had, by cache; only what is not zero, as for the other maps.
+    pub tls_cache_hits: BTreeMap<&'static str, u64>,
+    /// What they had not.
+    pub tls_cache_misses: BTreeMap<&'static str, u64>,
     /// Plaintext bytes from clients.
     pub plaintext_toserver: u64,
     /// Plaintext bytes from servers.
@@ -113,6 +117,11 @@ impl Metrics {
             |read: fn(&PortCounters) -> &Counter| sum(&|w| w.ports().map(|port| read(port).value()).sum());
         let flows: BTreeMap<_, _> =
             Phase::ALL.iter().map(|&p| (p.name(), sum(&|w| w.flows(p).value()))).collect();
+        let caches = |n: usize| {
+            let all = self.tls().map(|caches| caches.all());
+            let counted = all.into_iter().flatten().map(|(name, counters)| (name, counters.values()[n]));
+            counted.filter(|&(_, value)| value != 0).collect()
+        };
         Snapshot {
             uptime: self.uptime_seconds(),
             capture: self.capture(),
@@ -132,6 +141,8 @@ impl Metrics {
                 handshakes_failed: sum(&|w| w.handshakes_failed.value()),
                 handshake_queue: sum(&|w| w.handshake_queue.value()),
                 certificates_minted: sum(&|w| w.certificates_minted.value()),
+                tls_cache_hits: caches(0),
+                tls_cache_misses: caches(1),
                 plaintext_toserver: sum(&|w| w.plaintext(Side::Client).value()),
                 plaintext_toclient: sum(&|w| w.plaintext(Side::Server).value()),
                 tcp_retransmits: sum(&|w| w.retransmits.value()),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use x509_cert::der::asn1::{AnyRef, GeneralizedTime, OctetString, UtcTime};
 use x509_cert::der::{self, Decode, Encode, Tag};
 use x509_cert::ext::Extension;
@@ -10,30 +11,36 @@ use x509_cert::time::{Time, Validity};
 
 use super::{Authority, MintError, Order};
 use crate::tls::certificate::{self, Certificate, Tbs, oid, serial_hex};
-use crate::tls::keys::Key;
+use crate::tls::keys::{Certified, Key};
 
 const DAY: i64 = 24 * 3600;
 /// Octets of a serial number.
 pub(super) const SERIAL_LEN: usize = 16;
 
-/// A minted certificate with its chain and key.
+/// A minted certificate, ready to be presented.
 pub(crate) struct Leaf {
-    der: Vec<u8>,
-    issuers: Vec<Vec<u8>>,
-    key: Key,
+    certified: Certified,
+    fingerprint: [u8; 32],
     serial: String,
     not_after: i64,
 }
 
 impl Leaf {
-    /// DER of the leaf and of the certificates above it.
-    pub(crate) fn chain(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(&self.der).chain(&self.issuers).map(Vec::as_slice)
+    /// `der` certifies `key`, and `issuers` are the certificates above it.
+    pub(super) fn new(der: Vec<u8>, issuers: &[Vec<u8>], key: &Key, serial: String, not_after: i64) -> Self {
+        let fingerprint = Sha256::digest(&der).into();
+        let chain = std::iter::once(der).chain(issuers.iter().cloned());
+        Self { certified: Certified::new(chain, key), fingerprint, serial, not_after }
     }
 
-    /// The key that it certifies.
-    pub(crate) fn key(&self) -> &Key {
-        &self.key
+    /// Its chain and key, as a leg presents them.
+    pub(crate) fn certified(&self) -> &Certified {
+        &self.certified
+    }
+
+    /// SHA-256 of its DER.
+    pub(crate) fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
     }
 
     /// Upper-case hex pairs with colons.
@@ -70,7 +77,7 @@ pub(super) fn mint(
     };
     let der = fields.sign(authority.key()).ok_or(MintError::Crypto)?;
     let serial = AnyRef::new(Tag::Integer, &serial).map(serial_hex).map_err(|_| MintError::Crypto)?;
-    Ok(Leaf { der, issuers: authority.chain().to_vec(), key: key.clone(), serial, not_after })
+    Ok(Leaf::new(der, authority.chain(), key, serial, not_after))
 }
 
 /// The part of the original's validity that the copy gets; `None`: nothing is left.

@@ -10,7 +10,7 @@ mod leaf;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
@@ -18,15 +18,11 @@ pub(crate) use authority::Authority;
 pub(crate) use leaf::Leaf;
 
 use crate::log::event::MintedBy;
+use crate::metrics::TlsCaches;
 use crate::reason::Reason;
 use crate::tls::Provider;
 use crate::tls::keys::{Key, KeyError, KeyType};
 use cache::Cache;
-
-/// Minted leaves that are kept: some 2 KB each.
-const CACHE_CAPACITY: usize = 16 * 1024;
-/// How long a leaf is kept that was born expired, because its original is and the profile lets it pass: an hour.
-const KEEP_EXPIRED: i64 = 3600;
 
 /// How a copy is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,19 +73,24 @@ pub(crate) struct Mint {
     untrusted: Authority,
     p256: OnceLock<Result<Key, KeyError>>,
     rsa2048: OnceLock<Result<Key, KeyError>>,
-    cache: Mutex<Cache<Leaf>>,
+    cache: Cache,
     minted: AtomicU64,
 }
 
 impl Mint {
-    pub(crate) fn new(provider: Provider, trusted: Authority, untrusted: Authority) -> Self {
+    pub(crate) fn new(
+        provider: Provider,
+        trusted: Authority,
+        untrusted: Authority,
+        counters: Arc<TlsCaches>,
+    ) -> Self {
         Self {
             provider,
             trusted,
             untrusted,
             p256: OnceLock::new(),
             rsa2048: OnceLock::new(),
-            cache: Mutex::new(Cache::new(CACHE_CAPACITY)),
+            cache: Cache::new(counters),
             minted: AtomicU64::new(0),
         }
     }
@@ -97,19 +98,15 @@ impl Mint {
     /// A copy of `original`, a certificate in DER: out of the cache or freshly signed.
     pub(crate) fn copy(&self, original: &[u8], order: Order) -> Result<Arc<Leaf>, MintError> {
         let key = cache::Key::new(Sha256::digest(original).into(), &order);
-        if let Some(leaf) = self.with_cache(|cache| cache.find(&key, order.now)) {
-            return Ok(leaf);
-        }
-        let authority = match order.by {
-            MintedBy::Trusted => &self.trusted,
-            MintedBy::Untrusted => &self.untrusted,
-        };
-        let leaf = Arc::new(leaf::mint(authority, self.leaf_key(order.key_type)?, original, &order)?);
-        self.minted.fetch_add(1, Ordering::Relaxed);
-        let expires = leaf.not_after();
-        let fresh_until = if expires > order.now { expires } else { order.now.saturating_add(KEEP_EXPIRED) };
-        self.with_cache(|cache| cache.insert(key, Arc::clone(&leaf), fresh_until));
-        Ok(leaf)
+        self.cache.find_or(key, order.now, || {
+            let authority = match order.by {
+                MintedBy::Trusted => &self.trusted,
+                MintedBy::Untrusted => &self.untrusted,
+            };
+            let leaf = leaf::mint(authority, self.leaf_key(order.key_type)?, original, &order)?;
+            self.minted.fetch_add(1, Ordering::Relaxed);
+            Ok(leaf)
+        })
     }
 
     /// Leaves signed so far.
@@ -126,9 +123,5 @@ impl Mint {
         slot.get_or_init(|| Key::generate(self.provider, kind))
             .as_ref()
             .map_err(|_| MintError::NoSuchKey(kind))
-    }
-
-    fn with_cache<T>(&self, f: impl FnOnce(&mut Cache<Leaf>) -> T) -> T {
-        f(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

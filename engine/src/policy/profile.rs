@@ -60,6 +60,8 @@ pub struct Profile {
     pub on_unsupported: UnsupportedAction,
     /// Parse HTTP in the plaintext for the log.
     pub http: bool,
+    /// Resume sessions, on both legs.
+    pub resumption: bool,
     /// Longest validity of a minted leaf, in days.
     pub max_days: u32,
 }
@@ -91,6 +93,7 @@ impl Default for Profile {
             on_name_mismatch: DefectAction::Block,
             on_unsupported: UnsupportedAction::Block,
             http: true,
+            resumption: true,
             max_days: 90,
         }
     }

@@ -7,10 +7,13 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello as RustlsHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
-use rustls_pki_types::CertificateDer;
 
 use super::server_leg::Clock;
+use super::tickets::Tickets;
 use crate::mint::Leaf;
+
+/// Tickets for each handshake: browsers open several connections, and use none twice (RFC 8446 C.4).
+const TICKETS: usize = 2;
 
 /// Presents the one minted leaf, whatever name was asked for: policy and verification went by that name already.
 struct Minted(Arc<CertifiedKey>);
@@ -29,24 +32,29 @@ impl fmt::Debug for Minted {
 
 /// The server configuration of one handshake.
 ///
-/// No tickets, no session ids, no early data: a client can never come back without a new verification of the server.
-/// ALPN is the server's choice and nothing else; if it made none, none is answered.
+/// `tickets` are for those who come back; without them each handshake is a full one. No session ids, which would have to be kept,
+/// and no early data, which would have to wait for the server. ALPN is the server's choice and nothing else; if it made none,
+/// none is answered.
 pub(super) fn config(
-    provider: &CryptoProvider,
+    provider: &Arc<CryptoProvider>,
     versions: &[&'static SupportedProtocolVersion],
     leaf: &Leaf,
     alpn: Option<&[u8]>,
     clock: Arc<Clock>,
+    tickets: Option<Tickets>,
 ) -> Result<ServerConfig, rustls::Error> {
-    let chain = leaf.chain().map(|der| CertificateDer::from(der.to_vec())).collect();
-    let certified = CertifiedKey::new(chain, leaf.key().signing_key());
-    let mut config = ServerConfig::builder_with_details(Arc::new(provider.clone()), clock)
+    let mut config = ServerConfig::builder_with_details(Arc::clone(provider), clock)
         .with_protocol_versions(versions)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Minted(Arc::new(certified))));
+        .with_cert_resolver(Arc::new(Minted(Arc::clone(&leaf.certified().0))));
     config.alpn_protocols = alpn.into_iter().map(<[u8]>::to_vec).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    if let Some(tickets) = tickets {
+        config.ticketer = Arc::new(tickets);
+        config.send_tls13_tickets = TICKETS;
+    }
     config.max_early_data_size = 0;
+    config.enable_secret_extraction = true;
     Ok(config)
 }

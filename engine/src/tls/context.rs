@@ -6,10 +6,16 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use zeroize::Zeroizing;
 
+use super::binding::Binding;
 use super::provider::offer_to_server;
+use super::server_leg::{Clock, Gatekeeper};
+use super::server_sessions::Sessions;
+use super::tickets::TicketKeys;
 use super::trust::TrustStore;
 use super::verify::{OwnCa, Verifier};
+use super::vetting::Vetting;
 use super::{ClientHello, Provider};
+use crate::metrics::TlsCaches;
 use crate::mint::{Authority, Mint};
 use crate::policy::Profile;
 use crate::reason::Reason;
@@ -84,18 +90,28 @@ impl fmt::Display for SetupError {
 
 impl std::error::Error for SetupError {}
 
+/// Origins whose sessions are kept, unless asked otherwise: some 20 KB each at most in ordinary use.
+pub(crate) const DEFAULT_SERVER_SESSIONS: usize = 4096;
+
 /// Shared by all handshakes of a process.
-///
-/// There are no resumption caches: both legs always run a full handshake. A client that could resume would skip the
-/// verification of the server, so resumption waits until a ticket is bound to server, verdict and policy.
 pub struct TlsContext {
-    pub(super) provider: CryptoProvider,
-    pub(super) verifier: Arc<Verifier>,
+    pub(super) provider: Arc<CryptoProvider>,
     pub(super) mint: Mint,
+    pub(super) vetting: Arc<Vetting>,
+    pub(super) gatekeeper: Arc<Gatekeeper>,
+    pub(super) clock: Arc<Clock>,
+    /// None: servers are not resumed.
+    pub(super) sessions: Option<Arc<Sessions>>,
+    /// None: clients get no tickets.
+    pub(super) tickets: Option<Arc<TicketKeys>>,
+    /// Hash over trust store and authorities: what was decided under others does not count.
+    pub(super) generation: [u8; 32],
+    counters: Arc<TlsCaches>,
 }
 
 impl TlsContext {
-    /// Loads authorities and trust store.
+    /// Loads authorities and trust store. Servers' sessions are kept; tickets for clients need
+    /// [a secret](Self::with_ticket_secret).
     ///
     /// # Errors
     /// The file at fault, and what was expected of it.
@@ -111,16 +127,46 @@ impl TlsContext {
             public_key: a.public_key().to_vec(),
             key_id: a.key_id().map(<[u8]>::to_vec),
         });
-        let verifier = Verifier {
-            trust: TrustStore::load(settings.system_roots, &settings.roots)?,
-            algorithms: provider.signature_verification_algorithms.all,
-            own: own.into(),
+        let trust = TrustStore::load(settings.system_roots, &settings.roots)?;
+        let generation = [&trusted, &untrusted]
+            .iter()
+            .fold(Binding::new("generation").bytes(&trust.digest()), |b, ca| b.list(ca.chain().iter()))
+            .finish();
+        let algorithms = provider.signature_verification_algorithms;
+        let verifier = Verifier { trust, algorithms: algorithms.all, own: own.into() };
+        let counters = Arc::<TlsCaches>::default();
+        let vetting = Arc::new(Vetting::new(verifier, Arc::clone(&counters)));
+        let context = Self {
+            provider: Arc::new(provider),
+            mint: Mint::new(settings.provider, trusted, untrusted, Arc::clone(&counters)),
+            gatekeeper: Arc::new(Gatekeeper::new(Arc::clone(&vetting), algorithms)),
+            vetting,
+            clock: Arc::default(),
+            sessions: None,
+            tickets: None,
+            generation,
+            counters,
         };
-        Ok(Self {
-            provider,
-            verifier: Arc::new(verifier),
-            mint: Mint::new(settings.provider, trusted, untrusted),
-        })
+        Ok(context.with_server_sessions(DEFAULT_SERVER_SESSIONS))
+    }
+
+    /// Keeps the sessions of so many servers; 0: of none.
+    pub fn with_server_sessions(mut self, capacity: usize) -> Self {
+        let sessions = || Sessions::new(capacity, Arc::clone(&self.clock), Arc::clone(&self.counters));
+        self.sessions = (capacity > 0).then(|| Arc::new(sessions()));
+        self
+    }
+
+    /// Gives clients tickets, with keys that are made from `secret`.
+    pub fn with_ticket_secret(mut self, secret: [u8; 32]) -> Self {
+        let (clock, counters) = (Arc::clone(&self.clock), Arc::clone(&self.counters));
+        self.tickets = Some(Arc::new(TicketKeys::new(secret, clock, self.provider.secure_random, counters)));
+        self
+    }
+
+    /// What its caches count.
+    pub fn caches(&self) -> &Arc<TlsCaches> {
+        &self.counters
     }
 
     /// Whether this client can be served within the profile, to be asked before its flow is adopted.
@@ -138,7 +184,7 @@ impl TlsContext {
 
     /// Trusted roots.
     pub fn roots(&self) -> usize {
-        self.verifier.trust.anchors().len()
+        self.vetting.verifier().trust.anchors().len()
     }
 }
 

@@ -9,15 +9,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::provider::{offer_to_server, versions_for_client};
-use super::server_leg::{Clock, Observer, Seen};
+use rustls_pki_types::ServerName;
+
+use super::binding::Binding;
+use super::provider::{Offer, offer_to_server, versions_for_client};
+use super::server_leg::Watch;
+use super::server_sessions::{LONGEST_CHAIN, Origin};
 use super::session::Session;
+use super::tickets::Tickets;
 use super::verify::name_to_prove;
-use super::{
-    ClientHello, Relay, TlsContext, alert, alert_record, client_leg, describe, description, server_leg,
-};
+use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
 use crate::log::event::{CertificateInfo, LegInfo, MintedBy};
-use crate::mint::Order;
+use crate::mint::{Leaf, Order};
 use crate::policy::{DefectAction, Profile, TlsVersion};
 use crate::reason::Reason;
 use crate::tls::keys::KeyType;
@@ -103,14 +106,27 @@ pub struct HandshakeReport {
     pub minted_by: Option<MintedBy>,
 }
 
+/// Where a flow goes. Networks on other wires and in other VLANs may have the same addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Index of the wire.
+    pub wire: u8,
+    /// VLAN ids, outermost first.
+    pub vlan: [Option<u16>; 2],
+    /// The server.
+    pub server: SocketAddr,
+}
+
 /// The handshakes of one flow. Does no IO and knows no clock but [`Input::now`].
 pub struct Handshake {
     context: Arc<TlsContext>,
     hello: Box<ClientHello>,
-    server: SocketAddr,
+    destination: Destination,
     profile: Arc<Profile>,
-    clock: Arc<Clock>,
-    observer: Arc<Observer>,
+    /// What the server's leg has shown. Not here while that runs.
+    watch: Option<Watch>,
+    /// The sessions that the server may resume.
+    origin: Option<Arc<Origin>>,
     stage: Stage,
     /// From the client, and not yet read by its session; begins with the ClientHello.
     held_client: Vec<u8>,
@@ -138,21 +154,16 @@ impl Handshake {
         context: Arc<TlsContext>,
         hello: Box<ClientHello>,
         flight: Vec<u8>,
-        server: SocketAddr,
+        destination: Destination,
         profile: Arc<Profile>,
     ) -> Self {
-        let observer = Observer::new(
-            Arc::clone(&context.verifier),
-            context.provider.signature_verification_algorithms,
-            Arc::clone(&profile),
-        );
         Self {
+            watch: Some(Watch::new(Arc::clone(&profile))),
             context,
             hello,
-            server,
+            destination,
             profile,
-            clock: Arc::default(),
-            observer: Arc::new(observer),
+            origin: None,
             stage: Stage::Start,
             held_client: flight,
             held_server: Vec::new(),
@@ -164,7 +175,7 @@ impl Handshake {
     /// Goes as far as the input allows. After an outcome other than [`Outcome::Pending`] it fails with
     /// [`Reason::Internal`].
     pub fn advance(&mut self, input: Input) -> Step {
-        self.clock.set(input.now);
+        self.context.clock.set(input.now);
         let mut step = Step { to_client: Vec::new(), to_server: Vec::new(), outcome: Outcome::Pending };
         let result = self.hold(&input).and_then(|()| self.run(&mut step));
         step.outcome = match result {
@@ -210,7 +221,7 @@ impl Handshake {
                     self.stage = Stage::ServerLeg(Box::new(server));
                 }
                 Stage::ServerLeg(mut server) => {
-                    let result = server.handshake(&mut self.held_server, &mut step.to_server);
+                    let result = self.watched(|held| server.handshake(held, &mut step.to_server));
                     self.note_server();
                     result.map_err(|error| self.blame_server(&error))?;
                     if server.is_handshaking() {
@@ -218,6 +229,7 @@ impl Handshake {
                         self.stage = Stage::ServerLeg(server);
                         return if closed { Err(closed_by(Reason::ServerAlert)) } else { Ok(None) };
                     }
+                    self.settle_server(&server).inspect_err(|_| server.close(&mut step.to_server))?;
                     self.report.server_leg = Some(server.info());
                     let client =
                         self.open_client_leg(&server).inspect_err(|_| server.close(&mut step.to_server))?;
@@ -239,7 +251,7 @@ impl Handshake {
                         return Err(closed_by(Reason::ClientAlert));
                     }
                     self.report.client_leg = Some(client.info());
-                    self.observer.forget();
+                    self.watch = None;
                     let held = (std::mem::take(&mut self.held_client), std::mem::take(&mut self.held_server));
                     return Ok(Some(Relay::new(*client, *server, held.0, held.1)));
                 }
@@ -248,17 +260,88 @@ impl Handshake {
         }
     }
 
-    fn open_server_leg(&self) -> Result<Session, Failure> {
+    fn open_server_leg(&mut self) -> Result<Session, Failure> {
         let offer = offer_to_server(&self.context.provider, &self.hello, &self.profile)?;
-        let name = name_to_prove(self.hello.sni.as_deref(), self.server.ip());
-        server_leg::config(offer, &self.hello, Arc::clone(&self.observer), Arc::clone(&self.clock))
+        let name = name_to_prove(self.hello.sni.as_deref(), self.destination.server.ip());
+        self.origin = self
+            .context
+            .sessions
+            .as_ref()
+            .filter(|_| self.profile.resumption)
+            .map(|sessions| Arc::new(sessions.origin(self.origin_key(&offer, &name))));
+        let (gatekeeper, clock) = (Arc::clone(&self.context.gatekeeper), Arc::clone(&self.context.clock));
+        server_leg::config(offer, &self.hello, gatekeeper, clock, self.origin.clone())
             .and_then(|config| Session::to_server(Arc::new(config), name))
             .map_err(|_| Reason::Internal.into())
     }
 
+    /// All that the verification of the server and our offer to it depend on.
+    fn origin_key(&self, offer: &Offer, name: &ServerName<'_>) -> [u8; 32] {
+        let Destination { wire, vlan, server } = self.destination;
+        let vlan = vlan.map(|id| id.map_or([0; 3], |id| [1, (id >> 8) as u8, id as u8]));
+        let suites = offer.provider.cipher_suites.iter().map(|s| u16::from(s.suite()).to_be_bytes());
+        let groups = offer.provider.kx_groups.iter().map(|g| u16::from(g.name()).to_be_bytes());
+        let versions = offer.versions.iter().map(|v| u16::from(v.version).to_be_bytes());
+        Binding::new("server session")
+            .bytes(&self.context.generation)
+            .bytes(&[wire])
+            .bytes(vlan.as_flattened())
+            .bytes(server.to_string().as_bytes())
+            .name(name)
+            .bytes(&[u8::from(self.hello.sni.is_some())])
+            .profile(&self.profile)
+            .list(versions)
+            .list(suites)
+            .list(groups)
+            .list(self.hello.alpn.iter())
+            .finish()
+    }
+
+    /// Runs the server's leg, and sees what it shows.
+    fn watched<T>(&mut self, run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let watch = self.watch.take().unwrap_or_else(|| Watch::new(Arc::clone(&self.profile)));
+        let (watch, outcome) = watch.during(|| run(&mut self.held_server));
+        self.watch = Some(watch);
+        outcome
+    }
+
+    /// The server's handshake has ended well. If it resumed a session, rustls has not verified it: the verdict on its first
+    /// handshake is asked for again, now.
+    fn settle_server(&mut self, server: &Session) -> Result<(), Failure> {
+        let watch = self.watch.as_mut().ok_or(Reason::Internal)?;
+        let certificates = server.peer_certificates();
+        let (leaf, intermediates) = certificates.split_first().ok_or(Reason::Internal)?;
+        let resumed = server.is_resumed();
+        if resumed {
+            let name = name_to_prove(self.hello.sni.as_deref(), self.destination.server.ip());
+            let now = self.context.clock.seconds();
+            watch.judge(self.context.vetting.vet(leaf, intermediates, &name, now));
+        }
+        let Some((vetted, verdict)) = watch.seen.verdict.clone() else { return Err(Reason::Internal.into()) };
+        self.note_server();
+        if verdict.action == DefectAction::Block {
+            return Err(verdict.defect.unwrap_or(Reason::Internal).into());
+        }
+        if let Some(origin) = &self.origin {
+            let sessions = &self.context.caches().server_session;
+            if resumed {
+                sessions.hit()
+            } else {
+                sessions.miss()
+            }
+            if certificates.iter().map(|c| c.len()).sum::<usize>() <= LONGEST_CHAIN {
+                origin.keep(&vetted);
+            } else {
+                origin.refuse();
+            }
+        }
+        Ok(())
+    }
+
     /// Mints the leaf and prepares the client's session. The server's handshake has ended, so its verdict is final.
     fn open_client_leg(&mut self, server: &Session) -> Result<Session, Failure> {
-        let Seen { leaf: Some(original), verdict: Some(verdict), .. } = self.observer.seen() else {
+        let verdict = self.watch.as_ref().and_then(|watch| watch.seen.verdict.as_ref());
+        let (Some((_, verdict)), [original, ..]) = (verdict, server.peer_certificates()) else {
             return Err(Reason::Internal.into());
         };
         let by = match verdict.action {
@@ -276,37 +359,57 @@ impl Handshake {
             defect: verdict.defect,
             key_type,
             max_days: self.profile.max_days,
-            now: i64::try_from(self.clock.seconds()).unwrap_or(i64::MAX),
+            now: i64::try_from(self.context.clock.seconds()).unwrap_or(i64::MAX),
         };
-        let leaf = self.context.mint.copy(&original, order).map_err(|error| {
+        let leaf = self.context.mint.copy(original, order).map_err(|error| {
             tracing::warn!(%error, "no certificate could be minted");
             Reason::MintFailed
         })?;
         self.report.minted_serial = Some(leaf.serial().to_owned());
         self.report.minted_by = Some(by);
-        client_leg::config(&self.context.provider, &versions, &leaf, server.alpn(), Arc::clone(&self.clock))
+        let tickets = self.tickets(&leaf, version, server.alpn());
+        let clock = Arc::clone(&self.context.clock);
+        client_leg::config(&self.context.provider, &versions, &leaf, server.alpn(), clock, tickets)
             .and_then(|config| Session::to_client(Arc::new(config)))
             .map_err(|_| Reason::Internal.into())
     }
 
+    /// The tickets that this client may come back with, and gets: those of the same leaf (so the same original, verdict and CA), for the
+    /// same name, under the same profile, and with the same choices of the server.
+    fn tickets(&self, leaf: &Leaf, server_leg: TlsVersion, alpn: Option<&[u8]>) -> Option<Tickets> {
+        let keys = self.context.tickets.as_ref().filter(|_| self.profile.resumption)?;
+        let binding = Binding::new("client ticket")
+            .bytes(&self.context.generation)
+            .bytes(leaf.fingerprint())
+            .option(self.hello.sni.as_deref().map(str::as_bytes))
+            .profile(&self.profile)
+            .bytes(&[server_leg as u8])
+            .option(alpn);
+        Some(keys.bound_to(binding.finish()))
+    }
+
     /// Notes what is known of the server's certificate, also when it was refused.
     fn note_server(&mut self) {
-        if self.report.certificate.is_none() {
-            let seen = self.observer.seen();
-            self.report.certificate = seen.leaf.as_deref().and_then(describe::certificate);
-            self.report.defect = seen.verdict.and_then(|v| v.defect);
+        if let Some((vetted, verdict)) = self.watch.as_ref().and_then(|watch| watch.seen.verdict.as_ref())
+            && self.report.certificate.is_none()
+        {
+            self.report.certificate = vetted.info().cloned();
+            self.report.defect = verdict.defect;
         }
     }
 
     /// Why the server's handshake failed.
     fn blame_server(&self, error: &rustls::Error) -> Failure {
         use rustls::Error as E;
-        let seen = self.observer.seen();
-        match seen.verdict {
-            Some(verdict) if verdict.action == DefectAction::Block => {
+        let seen = self.watch.as_ref().map(|watch| &watch.seen);
+        match seen.and_then(|seen| seen.verdict.as_ref()) {
+            Some((_, verdict)) if verdict.action == DefectAction::Block => {
                 return verdict.defect.unwrap_or(Reason::Internal).into();
             }
-            Some(_) if seen.asked_for_certificate && matches!(error, E::InvalidCertificate(_)) => {
+            Some(_)
+                if seen.is_some_and(|seen| seen.asked_for_certificate)
+                    && matches!(error, E::InvalidCertificate(_)) =>
+            {
                 return Reason::ServerWantsClientCert.into();
             }
             _ => {}

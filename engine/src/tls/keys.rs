@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::SignatureScheme;
-use rustls::sign::SigningKey;
-use rustls_pki_types::{AlgorithmIdentifier, PrivateKeyDer, PrivatePkcs8KeyDer, alg_id};
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, alg_id};
 use zeroize::Zeroizing;
 
 use super::Provider;
@@ -87,10 +87,15 @@ impl Key {
             .map(|(_, algorithm)| *algorithm)
             .ok_or(KeyError::NotSupported)
     }
+}
 
-    /// For the leg that presents the key's certificate.
-    pub(super) fn signing_key(&self) -> Arc<dyn SigningKey> {
-        Arc::clone(&self.0)
+/// A certificate chain with its key, made once for all legs that present it.
+pub(crate) struct Certified(pub(super) Arc<CertifiedKey>);
+
+impl Certified {
+    /// `chain` is in DER, the certificate of `key` first.
+    pub(crate) fn new(chain: impl Iterator<Item = Vec<u8>>, key: &Key) -> Self {
+        Self(Arc::new(CertifiedKey::new(chain.map(CertificateDer::from).collect(), Arc::clone(&key.0))))
     }
 }
 

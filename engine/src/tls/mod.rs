@@ -5,6 +5,7 @@
 //! [`TlsContext`].
 
 mod alert;
+mod binding;
 pub(crate) mod certificate;
 mod client_hello;
 mod client_leg;
@@ -17,16 +18,20 @@ mod names;
 mod provider;
 mod relay;
 mod server_leg;
+mod server_sessions;
 mod session;
+mod tickets;
 mod trust;
 mod verify;
+mod vetting;
 mod wire;
 
 pub use alert::{alert_record, description};
 pub use client_hello::{ClientHello, Peek, peek};
+pub(crate) use context::DEFAULT_SERVER_SESSIONS;
 pub use context::{CaFiles, RootFile, SetupError, TlsContext, TlsSettings};
 pub use describe::certificate as describe_certificate;
 pub(crate) use describe::name as describe_name;
-pub use handshake::{Failure, Handshake, HandshakeReport, Input, Outcome, Step};
+pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
 pub use provider::Provider;
 pub use relay::{Output, Relay, RelayError};

@@ -1,12 +1,13 @@
 //! The leg to the server: what is offered, and who watches over its certificate.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::client::{ResolvesClientCert, Resumption, Tls12Resumption};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
@@ -15,7 +16,9 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::ClientHello;
 use super::provider::Offer;
-use super::verify::{Verdict, Verifier};
+use super::server_sessions::Origin;
+use super::verify::Verdict;
+use super::vetting::{Vetted, Vetting};
 use crate::policy::{DefectAction, Profile};
 use crate::reason::Reason;
 
@@ -40,55 +43,69 @@ impl TimeProvider for Clock {
 }
 
 /// What was seen of the server while its handshake ran.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// DER of the leaf certificate.
-    pub(super) leaf: Option<Vec<u8>>,
-    /// The verdict over it.
-    pub(super) verdict: Option<Verdict>,
+    /// What was found of its certificate, and the verdict over it.
+    pub(super) verdict: Option<(Vetted, Verdict)>,
     /// It asked for a client certificate.
     pub(super) asked_for_certificate: bool,
 }
 
-/// Verifies the server for one handshake and remembers what it saw.
-pub(super) struct Observer {
-    verifier: Arc<Verifier>,
-    algorithms: WebPkiSupportedAlgorithms,
+thread_local! {
+    /// The handshake that this thread runs now.
+    static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
+}
+
+/// The view that one handshake has of its server.
+///
+/// rustls resumes a session only with the very verifier that it began with, so all handshakes have one. What it sees gets from
+/// there to the handshake through the thread: rustls calls it while it is being called.
+#[derive(Debug)]
+pub(super) struct Watch {
     profile: Arc<Profile>,
-    seen: Mutex<Seen>,
+    pub(super) seen: Seen,
 }
 
-impl Observer {
-    pub(super) fn new(
-        verifier: Arc<Verifier>,
-        algorithms: WebPkiSupportedAlgorithms,
-        profile: Arc<Profile>,
-    ) -> Self {
-        Self { verifier, algorithms, profile, seen: Mutex::default() }
+impl Watch {
+    pub(super) fn new(profile: Arc<Profile>) -> Self {
+        Self { profile, seen: Seen::default() }
     }
 
-    pub(super) fn seen(&self) -> Seen {
-        self.with_seen(|seen| seen.clone())
+    /// Runs a part of this handshake's server leg.
+    pub(super) fn during<T>(self, run: impl FnOnce() -> T) -> (Self, T) {
+        let profile = Arc::clone(&self.profile);
+        WATCH.set(Some(self));
+        let outcome = run();
+        (WATCH.take().unwrap_or_else(|| Self::new(profile)), outcome)
     }
 
-    /// Lets go of what it saw: rustls holds on to its configuration, and so to this, as long as the session lives.
-    pub(super) fn forget(&self) {
-        self.with_seen(|seen| *seen = Seen::default());
-    }
-
-    fn with_seen<T>(&self, f: impl FnOnce(&mut Seen) -> T) -> T {
-        // Nothing can panic while it is held, and the contents would still be whole.
-        f(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The verdict over what was found, by the handshake's own profile.
+    pub(super) fn judge(&mut self, vetted: Vetted) -> Verdict {
+        let verdict = Verdict::of(vetted.defects(), &self.profile);
+        self.seen.verdict = Some((vetted, verdict));
+        verdict
     }
 }
 
-impl fmt::Debug for Observer {
+/// Verifies the servers of all handshakes.
+pub(super) struct Gatekeeper {
+    vetting: Arc<Vetting>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Gatekeeper {
+    pub(super) fn new(vetting: Arc<Vetting>, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        Self { vetting, algorithms }
+    }
+}
+
+impl fmt::Debug for Gatekeeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Observer")
+        f.write_str("Gatekeeper")
     }
 }
 
-impl ServerCertVerifier for Observer {
+impl ServerCertVerifier for Gatekeeper {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -97,20 +114,23 @@ impl ServerCertVerifier for Observer {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let defects = self.verifier.defects(end_entity, intermediates, server_name, now);
-        let verdict = Verdict::of(&defects, &self.profile);
-        let asked = self.with_seen(|seen| {
-            seen.leaf = Some(end_entity.to_vec());
-            seen.verdict = Some(verdict);
-            seen.asked_for_certificate
-        });
-        match verdict.defect {
-            Some(defect) if verdict.action == DefectAction::Block => Err(certificate_error(defect).into()),
-            // rustls would go on with an empty certificate list, and the server would decide on a client that is not the
-            // client. Refusing here, in TLS 1.3 as in 1.2, is before anything of ours is sent.
-            _ if asked => Err(CertificateError::ApplicationVerificationFailure.into()),
-            _ => Ok(ServerCertVerified::assertion()),
-        }
+        let vetted = self.vetting.vet(end_entity, intermediates, server_name, now.as_secs());
+        WATCH.with_borrow_mut(|watch| {
+            // Nobody whose handshake this is: nobody to say what is tolerated.
+            let Some(watch) = watch else { return Err(rustls::Error::General("no handshake".into())) };
+            let verdict = watch.judge(vetted);
+            match verdict.defect {
+                Some(defect) if verdict.action == DefectAction::Block => {
+                    Err(certificate_error(defect).into())
+                }
+                // rustls would go on with an empty certificate list, and the server would decide on a client that is not
+                // the client. Refusing here, in TLS 1.3 as in 1.2, is before anything of ours is sent.
+                _ if watch.seen.asked_for_certificate => {
+                    Err(CertificateError::ApplicationVerificationFailure.into())
+                }
+                _ => Ok(ServerCertVerified::assertion()),
+            }
+        })
     }
 
     fn verify_tls12_signature(
@@ -137,9 +157,13 @@ impl ServerCertVerifier for Observer {
 }
 
 /// Only notes that a certificate was asked for: there is none to give.
-impl ResolvesClientCert for Observer {
+impl ResolvesClientCert for Gatekeeper {
     fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.with_seen(|seen| seen.asked_for_certificate = true);
+        WATCH.with_borrow_mut(|watch| {
+            if let Some(watch) = watch {
+                watch.seen.asked_for_certificate = true;
+            }
+        });
         None
     }
 
@@ -163,21 +187,26 @@ fn certificate_error(defect: Reason) -> CertificateError {
 
 /// The client configuration of one handshake.
 ///
-/// No resumption and no early data: every server is verified anew, before a byte of the client's data leaves. SNI is sent
-/// if the client sent one: rustls leaves it out when the name to prove is an address.
+/// `sessions` are those that may be resumed: none means a full handshake. No early data: not a byte of the client's data leaves
+/// before the server is known. SNI is sent if the client sent one: rustls leaves it out when the name to prove is an address.
 pub(super) fn config(
     offer: Offer,
     hello: &ClientHello,
-    observer: Arc<Observer>,
+    gatekeeper: Arc<Gatekeeper>,
     clock: Arc<Clock>,
+    sessions: Option<Arc<Origin>>,
 ) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_details(offer.provider, clock)
         .with_protocol_versions(&offer.versions)?
         .dangerous() // as rustls calls it: the verifier is ours, and stricter than its own
-        .with_custom_certificate_verifier(Arc::clone(&observer) as Arc<dyn ServerCertVerifier>)
-        .with_client_cert_resolver(observer);
+        .with_custom_certificate_verifier(Arc::clone(&gatekeeper) as Arc<dyn ServerCertVerifier>)
+        .with_client_cert_resolver(gatekeeper);
     config.alpn_protocols = hello.alpn.iter().map(|name| name.to_vec()).collect();
-    config.resumption = Resumption::disabled();
+    config.resumption = match sessions {
+        Some(origin) => Resumption::store(origin).tls12_resumption(Tls12Resumption::SessionIdOrTickets),
+        None => Resumption::disabled(),
+    };
     config.enable_sni = hello.sni.is_some();
+    config.enable_secret_extraction = true;
     Ok(config)
 }

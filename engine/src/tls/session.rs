@@ -8,7 +8,7 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::names;
 use crate::log::event::LegInfo;
@@ -113,6 +113,16 @@ impl Session {
         while self.connection.wants_write() && self.connection.write_tls(out).is_ok_and(|n| n > 0) {}
     }
 
+    /// A session of before was resumed.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
+    /// The peer's certificates, its own first; in a resumed session those of the first handshake.
+    pub(super) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        self.connection.peer_certificates().unwrap_or_default()
+    }
+
     /// Application protocol that was negotiated.
     pub(super) fn alpn(&self) -> Option<&[u8]> {
         self.connection.alpn_protocol()
@@ -143,7 +153,7 @@ impl Session {
                 .negotiated_key_exchange_group()
                 .and_then(|g| names::group(g.name().into())),
             alpn: self.alpn().map(Into::into),
-            resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            resumed: self.is_resumed(),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The trust store: roots that a server's chain may end at.
 
+use std::ops::Range;
+
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
+use sha2::{Digest, Sha256};
 
 use super::certificate::{Certificate, PublicKey};
 use super::context::{RootFile, SetupError};
@@ -11,6 +14,8 @@ pub(super) struct TrustStore {
     anchors: Vec<TrustAnchor<'static>>,
     /// `notBefore` and `notAfter` of each anchor's certificate; webpki does not keep them.
     validity: Vec<Option<(i64, i64)>>,
+    /// When an anchor begins or ceases to be valid, in order.
+    changes: Vec<i64>,
 }
 
 impl TrustStore {
@@ -19,7 +24,7 @@ impl TrustStore {
     /// Where the system has none, Mozilla's list as built in stands for them. A system root that cannot be parsed or has a
     /// weak key is left out; in a file that the administrator named, it is an error.
     pub(super) fn load(system: bool, files: &[RootFile]) -> Result<Self, SetupError> {
-        let mut store = Self { anchors: Vec::new(), validity: Vec::new() };
+        let mut store = Self { anchors: Vec::new(), validity: Vec::new(), changes: Vec::new() };
         if system {
             for certificate in rustls_native_certs::load_native_certs().certs {
                 if let Err(fault) = store.add(&certificate) {
@@ -43,6 +48,9 @@ impl TrustStore {
                 store.add(certificate).map_err(wrong)?;
             }
         }
+        let dates = store.validity.iter().flatten();
+        store.changes = dates.flat_map(|&(from, to)| [from, to.saturating_add(1)]).collect();
+        store.changes.sort_unstable();
         Ok(store)
     }
 
@@ -55,6 +63,29 @@ impl TrustStore {
         self.anchors.push(anchor.to_owned());
         self.validity.push(Some((certificate.not_before(), certificate.not_after())));
         Ok(())
+    }
+
+    /// The time around `now` in which each anchor stays valid, or not.
+    pub(super) fn changes(&self, now: i64) -> Range<i64> {
+        let next = self.changes.partition_point(|change| *change <= now);
+        let before = next.checked_sub(1).map_or(i64::MIN, |last| self.changes[last]);
+        before..self.changes.get(next).copied().unwrap_or(i64::MAX)
+    }
+
+    /// What makes another trust store another: its anchors.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for (anchor, validity) in self.anchors.iter().zip(&self.validity) {
+            let constraints = anchor.name_constraints.as_ref().map_or(&[][..], |c| c.as_ref());
+            for part in [anchor.subject.as_ref(), anchor.subject_public_key_info.as_ref(), constraints] {
+                digest.update((part.len() as u64).to_be_bytes());
+                digest.update(part);
+            }
+            let (from, to) = validity.unwrap_or((i64::MIN, i64::MAX));
+            digest.update(from.to_be_bytes());
+            digest.update(to.to_be_bytes());
+        }
+        digest.finalize().into()
     }
 
     pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {

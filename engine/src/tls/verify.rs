@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
@@ -77,22 +78,40 @@ pub(super) struct Verifier {
     pub(super) own: Vec<OwnCa>,
 }
 
+/// What a verification has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Findings {
+    /// All defects, each once. Empty: compliant.
+    pub(super) defects: Vec<Reason>,
+    /// From when to when nothing that has a date changes, in seconds since the Unix epoch, the end not included. None: the chain
+    /// has parts whose dates are not known.
+    pub(super) holds: Option<Range<i64>>,
+}
+
+impl Findings {
+    fn only(defect: Reason) -> Self {
+        Self { defects: vec![defect], holds: None }
+    }
+}
+
 impl Verifier {
-    /// All defects of the chain that a server presented for `name`, each once. Empty: compliant.
-    pub(super) fn defects(
+    /// Verifies the chain that a server presented for `name`.
+    pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: UnixTime,
-    ) -> Vec<Reason> {
-        let Ok(certificate) = Certificate::parse(leaf) else { return vec![Reason::CertMalformed] };
+    ) -> Findings {
+        let Ok(certificate) = Certificate::parse(leaf) else { return Findings::only(Reason::CertMalformed) };
         let presented: Vec<_> =
             intermediates.iter().take(MAX_CHAIN).filter_map(|c| Certificate::parse(c).ok()).collect();
         if std::iter::once(&certificate).chain(&presented).any(|c| self.is_own(c)) {
-            return vec![Reason::CertOwnCa];
+            return Findings::only(Reason::CertOwnCa);
         }
-        let Ok(end_entity) = EndEntityCert::try_from(leaf) else { return vec![Reason::CertMalformed] };
+        let Ok(end_entity) = EndEntityCert::try_from(leaf) else {
+            return Findings::only(Reason::CertMalformed);
+        };
         let check = Check { verifier: self, certificate: &certificate, presented: &presented, now };
         let mut defects = check.path(&end_entity, intermediates);
         check.leaf(&mut defects);
@@ -101,7 +120,8 @@ impl Verifier {
         }
         defects.sort_unstable_by_key(|d| *d as u8);
         defects.dedup();
-        defects
+        let holds = (presented.len() == intermediates.len()).then(|| check.holds());
+        Findings { defects, holds }
     }
 
     /// Signed by one of our CAs, or one of them itself. The issuer's name or key id nominates, the signature convicts:
@@ -136,6 +156,20 @@ struct Check<'a> {
 impl Check<'_> {
     fn now(&self) -> i64 {
         i64::try_from(self.now.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// The time around now in which no certificate, presented or trusted, begins or ceases to be valid.
+    fn holds(&self) -> Range<i64> {
+        let trusted = self.verifier.trust.changes(self.now());
+        std::iter::once(self.certificate).chain(self.presented).fold(trusted, |holds, c| {
+            [c.not_before(), c.not_after().saturating_add(1)].into_iter().fold(holds, |holds, change| {
+                if change <= self.now() {
+                    holds.start.max(change)..holds.end
+                } else {
+                    holds.start..holds.end.min(change)
+                }
+            })
+        })
     }
 
     /// What is wrong with the way from the leaf to a root.

@@ -16,8 +16,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use wireglass::policy::Profile;
 use wireglass::side::Side;
 use wireglass::tls::{
-    Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Provider, Relay, RelayError, Step,
-    TlsContext, peek,
+    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Provider, Relay,
+    RelayError, Step, TlsContext, peek,
 };
 
 pub use pki::{NOW, World};
@@ -163,6 +163,9 @@ pub struct Plan {
     pub client_says: &'static [u8],
     pub server_says: &'static [u8],
     pub cut: usize,
+    /// The engine's time.
+    pub now: u64,
+    pub destination: Destination,
 }
 
 impl Default for Plan {
@@ -173,15 +176,31 @@ impl Default for Plan {
             client_says: b"",
             server_says: b"",
             cut: usize::MAX,
+            now: NOW,
+            destination: destination(),
         }
     }
 }
 
+/// Where flows go.
+pub fn destination() -> Destination {
+    Destination { wire: 0, vlan: [None; 2], server: SERVER.parse().unwrap() }
+}
+
 /// Reads a flight with `peek` as a flow would, and starts a handshake with it.
 pub fn start(context: &Arc<TlsContext>, flight: &[u8], profile: Profile) -> Handshake {
+    start_to(context, flight, destination(), profile)
+}
+
+fn start_to(
+    context: &Arc<TlsContext>,
+    flight: &[u8],
+    destination: Destination,
+    profile: Profile,
+) -> Handshake {
     let Peek::Complete { hello, flight_len } = peek(flight, 65536) else { panic!("no ClientHello") };
     assert_eq!(flight_len, flight.len());
-    Handshake::new(Arc::clone(context), hello, flight.to_vec(), SERVER.parse().unwrap(), Arc::new(profile))
+    Handshake::new(Arc::clone(context), hello, flight.to_vec(), destination, Arc::new(profile))
 }
 
 impl Flow {
@@ -202,11 +221,11 @@ impl Flow {
             inspected: Vec::new(),
         };
         let flight = flow.client.output();
-        let mut handshake = start(&world.context, &flight, plan.profile);
+        let mut handshake = start_to(&world.context, &flight, plan.destination, plan.profile);
         // Early words: rustls keeps them until the handshake is over.
         flow.client.send(plan.client_says);
         flow.server.send(plan.server_says);
-        let mut step = handshake.advance(Input { now: NOW, ..Input::default() });
+        let mut step = handshake.advance(Input { now: plan.now, ..Input::default() });
         loop {
             flow.report = handshake.report();
             if flow.take(step) {
@@ -214,7 +233,7 @@ impl Flow {
             }
             let (from_client, from_server) = (flow.client.output(), flow.server.output());
             assert!(!from_client.is_empty() || !from_server.is_empty(), "stuck: {:?}", flow.report);
-            step = flow.feed(&mut handshake, &from_client, &from_server, plan.cut);
+            step = flow.feed(&mut handshake, &from_client, &from_server, (plan.cut, plan.now));
         }
     }
 
@@ -224,7 +243,7 @@ impl Flow {
         handshake: &mut Handshake,
         from_client: &[u8],
         from_server: &[u8],
-        cut: usize,
+        (cut, now): (usize, u64),
     ) -> Step {
         let mut all = Step { to_client: Vec::new(), to_server: Vec::new(), outcome: Outcome::Pending };
         let pieces = from_client.chunks(cut).map(|c| (Side::Client, c));
@@ -241,7 +260,7 @@ impl Flow {
                 all.to_server.extend(out.to_server);
                 continue;
             }
-            let mut input = Input { now: NOW, ..Input::default() };
+            let mut input = Input { now, ..Input::default() };
             match side {
                 Side::Client => input.from_client = piece.to_vec(),
                 Side::Server => input.from_server = piece.to_vec(),

@@ -89,6 +89,9 @@ pub fn pem(der: &CertificateDer<'_>) -> Vec<u8> {
     encode_string("CERTIFICATE", LineEnding::LF, der).unwrap().into_bytes()
 }
 
+/// Of the engine's tickets.
+pub const TICKET_SECRET: [u8; 32] = [7; 32];
+
 /// Everything that an interception needs.
 pub struct World {
     pub provider: Provider,
@@ -135,7 +138,7 @@ impl World {
         let read = |stem: &str| CertificateDer::from_pem_file(dir.path().join(stem)).unwrap();
         Self {
             provider,
-            context: Arc::new(context.unwrap()),
+            context: Arc::new(context.unwrap().with_ticket_secret(TICKET_SECRET)),
             root,
             leaf,
             trusted: read("trusted.pem"),

@@ -4,6 +4,7 @@ use tcp_stack::Duration;
 
 use crate::config::reader::Table;
 use crate::flow;
+use crate::tls::DEFAULT_SERVER_SESSIONS;
 
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Limits {
     pub buffer_bytes: usize,
     /// What the legs of all flows of one worker may hold, in bytes.
     pub worker_bytes: usize,
+    /// Servers whose TLS sessions are kept; 0: none are.
+    pub server_sessions: usize,
 }
 
 impl Default for Limits {
@@ -31,6 +34,7 @@ impl Default for Limits {
             idle_seconds: 3600,
             buffer_bytes: 4_194_304,
             worker_bytes: 268_435_456,
+            server_sessions: DEFAULT_SERVER_SESSIONS,
         }
     }
 }
@@ -46,6 +50,7 @@ impl Limits {
             // At least two TLS records: less, and a leg would wait for room that never comes.
             buffer_bytes: table.integer("buffer_bytes", 65_536..=16_777_216, default.buffer_bytes),
             worker_bytes: table.integer("worker_bytes", 4_194_304..=1_099_511_627_776, default.worker_bytes),
+            server_sessions: table.integer("server_sessions", 0..=1_048_576, default.server_sessions),
         };
         table.finish();
         limits

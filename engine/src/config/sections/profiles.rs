@@ -66,6 +66,7 @@ fn read_profile(name: &str, table: Table<'_>) -> Profile {
         on_name_mismatch: defect("on_name_mismatch", default.on_name_mismatch),
         on_unsupported: table.choice("on_unsupported", UNSUPPORTED_ACTIONS, default.on_unsupported),
         http: table.boolean("http", default.http),
+        resumption: table.boolean("resumption", default.resumption),
         max_days: table.integer("max_days", 1..=3650, default.max_days),
     };
     if profile.min_version > profile.max_version

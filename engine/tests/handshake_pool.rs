@@ -1,0 +1,72 @@
+//! The pool of handshakes: bounded, and never more of a worker's turn than its share.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod tls_support;
+
+use tls_support::*;
+use wireglass::flow_table::{Class, FlowId, FlowTable};
+use wireglass::handshake::{Job, Pool};
+use wireglass::packet::FlowKey;
+use wireglass::policy::Profile;
+use wireglass::tls::{Input, Outcome, Provider};
+
+/// Jobs that a worker may have at the pool.
+const OUTSTANDING: usize = 1024;
+
+fn job(world: &World) -> Box<Job> {
+    let library = library(world.provider);
+    let mut client = End::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
+    let handshake = Box::new(start(&world.context, &client.output(), Profile::default()));
+    Box::new(Job { handshake, input: Input { now: NOW, ..Input::default() } })
+}
+
+fn flow_id() -> FlowId {
+    let [a, b] = ["192.0.2.1:40000", SERVER].map(|end| end.parse().unwrap());
+    FlowTable::new(16).insert(0, FlowKey::between(0, [None; 2], a, b), Class::Opening, ()).unwrap()
+}
+
+#[test]
+fn a_full_queue_gives_the_job_back() {
+    let world = World::new(Provider::default());
+    for threads in [0, 2] {
+        let (pool, mut clients) = Pool::start(threads, 1).unwrap();
+        let mut client = clients.remove(0);
+        let id = flow_id();
+        for _ in 0..OUTSTANDING {
+            assert!(client.submit(id, job(&world)).is_ok());
+        }
+        // Also when the threads have done all: until the worker has taken a reply, it has no room for another.
+        assert!(client.submit(id, job(&world)).is_err());
+        let mut replies = 0;
+        while replies < OUTSTANDING {
+            let Some((_, reply)) = client.next_reply() else {
+                std::thread::yield_now();
+                continue;
+            };
+            replies += 1;
+            let (_, step) = reply.result.unwrap();
+            assert!(matches!(step.outcome, Outcome::Pending) && !step.to_server.is_empty());
+            assert_eq!(client.outstanding(), OUTSTANDING - replies);
+        }
+        assert!(client.next_reply().is_none() && client.submit(id, job(&world)).is_ok());
+        drop(client);
+        drop(pool);
+    }
+}
+
+/// A worker that has to run them itself runs one a turn, and not when it is submitted.
+#[test]
+fn a_turn_takes_no_more_than_its_share() {
+    let world = World::new(Provider::default());
+    let (_pool, mut clients) = Pool::start(0, 1).unwrap();
+    let client = &mut clients[0];
+    let id = flow_id();
+    for _ in 0..3 {
+        client.submit(id, job(&world)).ok().unwrap();
+    }
+    assert_eq!((client.each_turn(), client.outstanding()), (1, 3));
+    assert!(client.next_reply().is_some());
+    assert_eq!(client.outstanding(), 2);
+    let (_pool, clients) = Pool::start(1, 1).unwrap();
+    assert!(clients[0].each_turn() <= 64);
+}
