@@ -3,6 +3,7 @@
 pub mod ca;
 mod check;
 pub mod demo;
+mod doctor;
 mod flows;
 mod harden;
 mod messages;
@@ -24,6 +25,7 @@ Where to begin:
   wireglass demo                    see an interception at work: no network card, no root
   wireglass ca init --dir ca        make the two CAs; install ca/trusted.pem on the clients
   wireglass check -c wire.toml      find every fault of a configuration
+  wireglass doctor -c wire.toml     see what stands between this machine and full speed
   wireglass run -c wire.toml        go between two ports
   wireglass flows                   ask the running engine what its flows do
 
@@ -49,6 +51,7 @@ enum Command {
     #[command(after_help = CHECK_HELP)]
     Check(ConfigFile),
     Flows(flows::FlowsArgs),
+    Doctor(doctor::DoctorArgs),
     Ca(ca::CaArgs),
     Demo(demo::Args),
 }
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Check(file) => with_config(&file.config, |config| check::check(&config)),
         Command::Flows(args) => flows::run(args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Ca(args) => args.run(ca_certificates),
         Command::Demo(args) => demo::run(args),
     }

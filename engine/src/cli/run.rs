@@ -82,11 +82,8 @@ fn start(config: &Config) -> Result<Engine, String> {
         })
         .transpose()?;
 
-    let ports =
-        |wire: &Wire| WirePorts { inside: wire.inside.clone(), outside: wire.outside.clone(), mtu: wire.mtu };
-    let names: Vec<_> = config.wires.iter().map(ports).collect();
-    let (ports, queues) =
-        Ports::open(&eal_arguments(config), &names, workers).map_err(|error| error.to_string())?;
+    let (ports, queues) = Ports::open(&eal_arguments(config), &wire_ports(config), workers)
+        .map_err(|error| error.to_string())?;
     let ports = Arc::new(ports);
     // Not for longer than the ports live: the metrics must not keep them open.
     let watched = Arc::downgrade(&ports);
@@ -163,7 +160,15 @@ fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
     socket.map_err(|error| format!("control.socket: {error}"))
 }
 
-fn eal_arguments(config: &Config) -> Vec<String> {
+/// The ports of all wires.
+pub(super) fn wire_ports(config: &Config) -> Vec<WirePorts> {
+    let ports =
+        |wire: &Wire| WirePorts { inside: wire.inside.clone(), outside: wire.outside.clone(), mtu: wire.mtu };
+    config.wires.iter().map(ports).collect()
+}
+
+/// What EAL is started with.
+pub(super) fn eal_arguments(config: &Config) -> Vec<String> {
     let vdevs = config.dpdk.vdev.iter().flat_map(|vdev| ["--vdev".to_owned(), vdev.clone()]);
     config.dpdk.eal.iter().cloned().chain(vdevs).collect()
 }

@@ -1,5 +1,7 @@
 //! Ports through DPDK. The only file of the engine that knows it.
 
+pub mod probe;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -3,7 +3,9 @@
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod memory;
+mod offer;
 
+pub use self::offer::PortOffer;
 use crate::side::Side;
 
 /// Frames that one call takes from a port at most.

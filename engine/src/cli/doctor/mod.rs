@@ -1,0 +1,137 @@
+//! `wireglass doctor`: what stands between this machine and full speed.
+//!
+//! [`facts`] reads the machine, [`plan`] the configuration and its files, [`findings`] judges both, [`render`] prints.
+
+mod facts;
+mod findings;
+mod plan;
+mod render;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use serde::Serialize;
+
+use self::facts::Facts;
+use self::findings::{Finding, Level, Question};
+use self::plan::Plan;
+use super::{USAGE, describe};
+use crate::config::Config;
+use crate::driver::PortOffer;
+
+const HELP: &str = "\
+Examples:
+  wireglass doctor                          the machine alone
+  wireglass doctor -c wire.toml             and what the configuration would do with it
+  wireglass doctor -c wire.toml --ports     and what the ports offer, before the engine is started
+  wireglass doctor --json | jq '.findings[] | select(.level == \"bad\") | .fix'
+
+Each line is good, POOR (costs speed or safety), BAD (keeps the engine from its work), or - (worth knowing). Below it stand what it
+means and the command that mends it. Nothing is changed, and without --ports no port is touched: it can be asked beside a running
+engine at any time.
+
+Exit status: 0 nothing in the way; 1 something is; 2 wrong usage or configuration.";
+
+/// Say what stands between this machine and full speed.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct DoctorArgs {
+    /// Configuration of the engine that is to run here
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Start the ports to look at their links and offloads, and close them; refused while an engine has them
+    #[arg(long, requires = "config")]
+    ports: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// A folder that looks like another machine
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'f> {
+    /// Nothing is poor or bad.
+    good: bool,
+    findings: &'f [Finding],
+}
+
+/// Runs the command.
+pub(super) fn run(args: &DoctorArgs) -> ExitCode {
+    let config = match args.config.as_deref().map(Config::load).transpose() {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("{}", describe(&faults));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let ports = match config.as_ref().filter(|_| args.ports).map(open_ports).transpose() {
+        Ok(ports) => ports,
+        Err(message) => {
+            eprintln!("wireglass: --ports: {message}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let plan = config.as_ref().map(Plan::of);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let question = Question {
+        facts: &Facts::read(&args.root),
+        plan: plan.as_ref(),
+        ports: ports.as_deref(),
+        now: now.try_into().unwrap_or(i64::MAX),
+    };
+    let findings = question.judge();
+    let good = !findings.iter().any(|finding| matches!(finding.level, Level::Poor | Level::Bad));
+    match print(&findings, good, args.json) {
+        // Whoever reads has seen enough: `| head`.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("wireglass: cannot write: {error}");
+            ExitCode::FAILURE
+        }
+        _ if good => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn print(findings: &[Finding], good: bool, json: bool) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if json {
+        serde_json::to_writer(&mut out, &Report { good, findings })?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", render::Text(findings))?;
+    }
+    out.flush()
+}
+
+/// A running engine would lose frames to a second user of its ports, so it is not tried beside one.
+fn open_ports(config: &Config) -> Result<Vec<PortOffer>, String> {
+    if config.control.socket.as_ref().is_some_and(|socket| UnixStream::connect(socket).is_ok()) {
+        return Err(
+            "an engine runs with this configuration, and has the ports; without --ports it is not disturbed"
+                .into(),
+        );
+    }
+    look(config)
+}
+
+#[cfg(feature = "dpdk")]
+fn look(config: &Config) -> Result<Vec<PortOffer>, String> {
+    let arguments = super::run::eal_arguments(config);
+    let ports = super::run::wire_ports(config);
+    crate::driver::dpdk::probe::look(&arguments, &ports, config.workers.cores.len())
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn look(_: &Config) -> Result<Vec<PortOffer>, String> {
+    Err("this build has no ports: build with `cargo build --release --features dpdk`".into())
+}
