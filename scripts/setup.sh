@@ -27,7 +27,7 @@ lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps 
 # The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
 # VMware, Amazon, Mellanox.
 runtime=(ca-certificates
-    librte-eal23 librte-ethdev23 librte-mbuf23 librte-mempool23 librte-mempool-ring23 librte-bus-pci23 librte-bus-vdev23
+    librte-eal23 librte-ethdev23 librte-mbuf23 librte-mempool23 librte-mempool-ring23 librte-mempool-stack23 librte-bus-pci23 librte-bus-vdev23
     librte-net-af-packet23 librte-net-tap23 librte-net-memif23 librte-net-ring23 librte-net-e1000-23 librte-net-ixgbe23
     librte-net-i40e23 librte-net-iavf23 librte-net-ice23 librte-net-igc23 librte-net-virtio23 librte-net-vmxnet3-23
     librte-net-ena23 librte-net-mlx5-23)

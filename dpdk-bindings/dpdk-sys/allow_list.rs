@@ -37,7 +37,7 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "rte_mempool_in_use_count",
     "rte_mempool_lookup",
     "rte_pktmbuf_copy",
-    "rte_pktmbuf_pool_create",
+    "rte_pktmbuf_pool_create_by_ops",
     "rte_thread_register",
     "rte_thread_unregister",
     "rte_version",

@@ -30,6 +30,11 @@ macro_rules! offloads {
                 Self(self.0 & !other.0)
             }
 
+            /// Those in either set.
+            pub const fn union(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+
             /// All of `other` are in this set.
             pub const fn contains(self, other: Self) -> bool {
                 self.0 & other.0 == other.0

@@ -170,6 +170,9 @@ pub struct PortConfig {
     pub rx_offloads: RxOffloads,
     /// Transmit offloads to use where offered.
     pub tx_offloads: TxOffloads,
+    /// Transmit offloads that packets may ask for although the driver does not offer them: whoever takes packets off a ring
+    /// may well do what they ask for. Nothing of it is told to the driver.
+    pub done_behind: TxOffloads,
 }
 
 impl Default for PortConfig {
@@ -189,6 +192,7 @@ impl Default for PortConfig {
                 | TxOffloads::TCP_CKSUM
                 | TxOffloads::UDP_CKSUM
                 | TxOffloads::MULTI_SEGS,
+            done_behind: TxOffloads::NONE,
         }
     }
 }

@@ -108,7 +108,7 @@ fn configure(
         tx_descriptors: config.tx_descriptors,
         mtu: actual,
         rx_offloads,
-        tx_offloads,
+        tx_offloads: tx_offloads | config.done_behind,
         rss,
         promiscuous: false,
         allmulticast: false,
@@ -142,7 +142,7 @@ fn set_up_queues(
     let mut rx_conf = info.default_rxconf;
     rx_conf.offloads = applied.rx_offloads.bits();
     let mut tx_conf = info.default_txconf;
-    tx_conf.offloads = applied.tx_offloads.bits();
+    tx_conf.offloads = applied.tx_offloads.without(config.done_behind).bits();
     for (queue, pool) in (0..config.rx_queues).zip(pools.iter().cycle()) {
         // SAFETY: a configured port, a queue within its number, a pool that lives as long as EAL, which the device holds.
         let rc = unsafe {

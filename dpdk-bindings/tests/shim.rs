@@ -142,6 +142,13 @@ unsafe fn call_all(pool: *mut ffi::rte_mempool, port: u16) -> BTreeSet<&'static 
                 ffi::shim_rte_pktmbuf_free(mbuf);
                 assert_eq!(ffi::rte_mempool_avail_count(pool), before);
             }
+            shim_prefetch_data {
+                // Nothing to be seen, however much is asked for.
+                let mbuf = frame();
+                ffi::shim_prefetch_data(mbuf, 0);
+                ffi::shim_prefetch_data(mbuf, u32::MAX);
+                ffi::shim_rte_pktmbuf_free(mbuf);
+            }
             shim_rte_pktmbuf_linearize {
                 let (head, tail) = (frame(), frame());
                 ffi::shim_rte_pktmbuf_chain(head, tail);

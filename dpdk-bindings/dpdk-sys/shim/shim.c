@@ -1,6 +1,8 @@
 /* One wrapper per inline function that the Rust side calls, in alphabetical order. */
 #include "shim.h"
 
+#include <rte_prefetch.h>
+
 const char *shim_eal_pmd_path(void)
 {
 #ifdef RTE_EAL_PMD_PATH
@@ -19,6 +21,15 @@ int shim_eth_link(uint16_t port, uint32_t *speed_mbps, bool *full_duplex, bool *
 	*full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
 	*up = link.link_status == RTE_ETH_LINK_UP;
 	return rc;
+}
+
+void shim_prefetch_data(const struct rte_mbuf *mbuf, uint32_t n)
+{
+	const char *data = rte_pktmbuf_mtod(mbuf, const char *);
+	uint32_t len = RTE_MIN(n, (uint32_t)mbuf->data_len);
+
+	for (uint32_t at = 0; at < len; at += RTE_CACHE_LINE_SIZE)
+		rte_prefetch0(data + at);
 }
 
 int shim_rte_errno(void)

@@ -87,6 +87,8 @@ uint16_t shim_rte_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **
 uint16_t shim_rte_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
 uint16_t shim_rte_eth_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
 unsigned int shim_rte_lcore_id(void);
+/* Has the first `n` bytes of the data fetched into the cache. */
+void shim_prefetch_data(const struct rte_mbuf *mbuf, uint32_t n);
 /* Reference count of the external buffer that a mbuf with RTE_MBUF_F_EXTERNAL is attached to. */
 uint16_t shim_rte_mbuf_ext_refcnt_read(const struct rte_mbuf *mbuf);
 uint16_t shim_rte_mbuf_refcnt_update(struct rte_mbuf *mbuf, int16_t by);

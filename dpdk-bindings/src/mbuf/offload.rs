@@ -84,6 +84,13 @@ impl Mbuf {
         }
     }
 
+    /// Says what a NIC says of a packet whose checksums it has found right: for whoever plays one at the end of a ring.
+    pub fn mark_checksums_good(&mut self) {
+        let head = self.head();
+        let others = head.flags() & !(ffi::SHIM_MBUF_F_RX_IP_CKSUM_MASK | ffi::SHIM_MBUF_F_RX_L4_CKSUM_MASK);
+        head.set_flags(others | ffi::SHIM_MBUF_F_RX_IP_CKSUM_GOOD | ffi::SHIM_MBUF_F_RX_L4_CKSUM_GOOD);
+    }
+
     /// The hash that RSS chose the queue by, if the NIC gave it.
     pub fn rss_hash(&self) -> Option<u32> {
         let head = self.head();
