@@ -37,7 +37,8 @@ pub(crate) fn measure(scenario: &Scenario, setting: &Setting) -> Result<Outcome,
     // Everything that is started from here on stays off the worker's core: the log's thread too.
     machine::pin(setting.load_core);
     let authorities = Authorities::new(scenario.tls.leaf)?;
-    let (rig, ports) = Rig::start(scenario.mode, setting.worker_core, &setting.eal, &authorities)?;
+    let (rig, ports) =
+        Rig::start(scenario.mode, scenario.offloads, setting.worker_core, &setting.eal, &authorities)?;
     let mut outcome =
         Outcome { name: scenario.name(), mode: scenario.mode.name().into(), ..Outcome::default() };
     outcome.dpdk.clone_from(&rig.version);

@@ -108,9 +108,11 @@ pub(crate) struct Balance {
 type Failure = Box<dyn std::error::Error>;
 
 impl Rig {
-    /// Starts it on `core`; the calling thread becomes the generator's.
+    /// Starts it on `core`; the calling thread becomes the generator's. With `offloads` the generator's end of the rings is a
+    /// NIC that verifies and fills in checksums, and cuts segments.
     pub(crate) fn start(
         mode: Mode,
+        offloads: bool,
         core: usize,
         eal: &[String],
         authorities: &Authorities,
@@ -125,14 +127,14 @@ impl Rig {
         let mut open = |name: &str, me, other| -> Result<LoadPort, Failure> {
             let (port, rx, tx) = start_port(&eal, name, &load_pool)?;
             load_ports.push(port);
-            Ok(LoadPort::new(rx, tx, load_pool.clone(), me, other))
+            Ok(LoadPort::new(rx, tx, load_pool.clone(), [me, other], offloads))
         };
         let load = [open(&inside_load, 1, 2)?, open(&outside_load, 2, 1)?];
         let (stop, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let middle = match mode {
             Mode::Wire => wire(&eal, [&inside, &outside], &load_pool, core, &stop, &busy)?,
             _ => {
-                let wire = WirePorts { inside, outside, mtu: None };
+                let wire = WirePorts { inside, outside, mtu: None, far_end_offloads: offloads };
                 Middle::Engine(Box::new(Engine::start(
                     mode,
                     core,

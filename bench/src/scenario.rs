@@ -23,6 +23,8 @@ pub(crate) struct Scenario {
     pub(crate) mode: Mode,
     pub(crate) what: What,
     pub(crate) tls: Tls,
+    /// The ports are NICs that sum and cut segments; otherwise the engine does.
+    pub(crate) offloads: bool,
     /// Of the standard set.
     pub(crate) standard: bool,
 }
@@ -66,7 +68,8 @@ impl Scenario {
         match self.what {
             What::Throughput(bytes) => {
                 let record = self.tls.record.map(|bytes| format!("-records-{bytes}")).unwrap_or_default();
-                format!("throughput-{mode}-{}k{record}", bytes / KB)
+                let offloads = if self.offloads { "-offloads" } else { "" };
+                format!("throughput-{mode}-{}k{record}{offloads}", bytes / KB)
             }
             What::Connections => {
                 let version =
@@ -150,7 +153,7 @@ fn provider() -> CryptoProvider {
 /// All scenarios there are.
 pub(crate) fn all() -> Vec<Scenario> {
     let (tls12, x25519) = (&rustls::version::TLS12, Some(NamedGroup::X25519));
-    let plain = |mode, what| Scenario { mode, what, tls: Tls::default(), standard: true };
+    let plain = |mode, what| Scenario { mode, what, tls: Tls::default(), offloads: false, standard: true };
     let mut all = Vec::new();
     for mode in [Mode::Inspect, Mode::Tls, Mode::Tcp, Mode::Forward, Mode::Wire] {
         for kilobytes in [1, 16, 64, 256, 1024] {
@@ -160,6 +163,13 @@ pub(crate) fn all() -> Vec<Scenario> {
                 Mode::Forward | Mode::Wire => kilobytes == 1024,
             };
             all.push(Scenario { standard, ..plain(mode, What::Throughput(kilobytes * KB)) });
+        }
+    }
+    for mode in [Mode::Inspect, Mode::Tls, Mode::Tcp] {
+        for kilobytes in [64, 1024] {
+            let standard = mode == Mode::Inspect || kilobytes == 1024;
+            let what = What::Throughput(kilobytes * KB);
+            all.push(Scenario { offloads: true, standard, ..plain(mode, what) });
         }
     }
     let small = Tls { record: Some(1350), ..Tls::default() };
@@ -172,7 +182,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         (Tls { version: tls12, group: x25519, ..Tls::default() }, true),
         (Tls { version: tls12, group: x25519, leaf: Leaf::Rsa, ..Tls::default() }, true),
     ] {
-        all.push(Scenario { mode: Mode::Inspect, what: What::Connections, tls, standard });
+        all.push(Scenario { tls, standard, ..plain(Mode::Inspect, What::Connections) });
     }
     all.extend([Mode::Wire, Mode::Inspect].map(|mode| plain(mode, What::Latency)));
     all.push(plain(Mode::Inspect, What::Idle(10_000)));

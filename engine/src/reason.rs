@@ -103,6 +103,7 @@ reasons! {
         ResourceHandshakes = "res.handshakes", "The handshake queue was full.";
         ResourceFlows = "res.flows", "The flow table was full and this was the least recently used flow.";
         ResourceMemory = "res.memory", "The memory budget was used up: a new flow was refused, or one that was stuck gave way.";
+        KeysUsedUp = "tls.keys_used_up", "The keys of a TLS 1.2 connection have protected as many records as they may.";
         Closed = "flow.closed", "Both ends closed in order.";
         Idle = "flow.idle", "Nothing came for the idle time.";
         Shutdown = "engine.shutdown", "The engine was stopped.";

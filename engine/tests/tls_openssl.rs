@@ -106,7 +106,7 @@ fn pump(context: &std::sync::Arc<TlsContext>, mut client: TcpStream, mut server:
                     Outcome::Pending => {}
                     Outcome::Failed(failure) => pumped.failure = Some(failure),
                     Outcome::Established(mut up) => {
-                        up.start(&mut inspect, &mut out).unwrap();
+                        up.receive(Side::Server, b"", &mut inspect, &mut out).unwrap();
                         relay = Some(up);
                     }
                 }

@@ -5,8 +5,8 @@ use bytes::Bytes;
 /// A buffer that can be queued for sending without copying it.
 ///
 /// It is kept until its last byte has been acknowledged, and read again for every retransmission, so its
-/// bytes must not change. Cloning is meant to be cheap (a reference count).
-pub trait Payload: Clone {
+/// bytes must not change.
+pub trait Payload {
     /// The bytes.
     fn as_slice(&self) -> &[u8];
 

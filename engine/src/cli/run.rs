@@ -162,8 +162,12 @@ fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
 
 /// The ports of all wires.
 pub(super) fn wire_ports(config: &Config) -> Vec<WirePorts> {
-    let ports =
-        |wire: &Wire| WirePorts { inside: wire.inside.clone(), outside: wire.outside.clone(), mtu: wire.mtu };
+    let ports = |wire: &Wire| WirePorts {
+        inside: wire.inside.clone(),
+        outside: wire.outside.clone(),
+        mtu: wire.mtu,
+        far_end_offloads: false,
+    };
     config.wires.iter().map(ports).collect()
 }
 

@@ -3,19 +3,33 @@
 pub mod probe;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dpdk::{
-    Burst, Eal, HEADROOM, LcoreGuard, Mbuf, Mempool, MempoolConfig, Port, PortConfig, RxQueue, TxQueue,
+    Burst, Checksum, Eal, HEADROOM, IpVersion, L4Checksum, LcoreGuard, Mbuf, Mempool, MempoolConfig, Port,
+    PortConfig, RxQueue, SharedMbuf, TxOffloads, TxQueue, TxRequest,
 };
+use tcp_stack::Payload;
 
-use super::{BURST, Frame, Io, PortId};
+use super::{BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 use crate::metrics::PortStatistics;
 
 /// Frame buffers of an engine: receive rings, transmit rings, held frames and what is on its way.
 const MBUFS: u32 = 16383;
 /// Ethernet header and two VLAN tags.
 const L2_HEADER: u16 = 14 + 2 * 4;
+/// Record buffers of an engine. When they are all out, records go to the heap and are copied into frames.
+const BLOCKS: u32 = 4095;
+/// The longest record (header, plaintext, content type, tag), on whole cache lines, with DPDK's headroom.
+const BLOCK_ROOM: u16 = 16 * 1024 + 512 + HEADROOM;
+/// Records up to this size go into frame buffers, which have at least that room.
+const SHORT_RECORD: usize = 1792;
+/// Payload of which a copy costs more than an mbuf that refers to it.
+const WORTH_A_CHAIN: usize = 256;
+/// Bytes of a frame that are fetched ahead: headers and most of what a segment carries.
+const PREFETCH: usize = 1536;
 /// A buffer that holds an Ethernet frame of the usual MTU, which is what DPDK's drivers expect at least.
 const MIN_ROOM: u16 = 2048;
 
@@ -64,12 +78,14 @@ pub struct WirePorts {
     pub outside: String,
     /// Largest IP packet to ask for; none: as the driver has it.
     pub mtu: Option<u16>,
+    /// Whoever has the other end of these ports (rings, that is) fills in checksums and cuts segments, as a NIC would.
+    pub far_end_offloads: bool,
 }
 
 /// All ports of the engine, for control.
 pub struct Ports {
     ports: Vec<Port>,
-    pool: Mempool,
+    pools: Pools,
     eal: Arc<Eal>,
 }
 
@@ -77,7 +93,7 @@ pub struct Ports {
 pub struct WorkerQueues {
     queues: Vec<(Option<RxQueue>, TxQueue)>,
     mtu: Vec<usize>,
-    pool: Mempool,
+    pools: Pools,
     eal: Arc<Eal>,
 }
 
@@ -104,19 +120,17 @@ impl Ports {
         workers: usize,
     ) -> Result<(Self, Vec<WorkerQueues>), OpenError> {
         let names = wires.iter().flat_map(|wire| [&wire.inside, &wire.outside]);
-        let wanted = wires.iter().flat_map(|wire| [wire.mtu; 2]);
+        let wanted = wires.iter().flat_map(|wire| [(wire.mtu, wire.far_end_offloads); 2]);
         let mut ports = names.map(|name| Port::by_name(&eal, name)).collect::<Result<Vec<_>, _>>()?;
         let infos = ports.iter().map(Port::info).collect::<Result<Vec<_>, _>>()?;
-        let largest = infos.iter().zip(wanted.clone()).map(|(info, mtu)| mtu.unwrap_or(info.mtu)).max();
+        let largest = infos.iter().zip(wanted.clone()).map(|(info, (mtu, _))| mtu.unwrap_or(info.mtu)).max();
         let largest = largest.unwrap_or_default();
         let room = largest.saturating_add(L2_HEADER).max(MIN_ROOM).saturating_add(HEADROOM);
-        let config =
-            MempoolConfig { mbufs: MBUFS, data_room: room, socket: None, ..MempoolConfig::default() };
-        let pool = Mempool::new(&eal, "wireglass", &config)?;
+        let pools = Pools::new(&eal, room)?;
 
         let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut mtus = Vec::new();
-        for ((port, info), mtu) in ports.iter_mut().zip(&infos).zip(wanted) {
+        for ((port, info), (mtu, far_end_offloads)) in ports.iter_mut().zip(&infos).zip(wanted) {
             if usize::from(info.max_tx_queues) < workers {
                 let (port, queues) = (info.name.clone(), info.max_tx_queues);
                 return Err(OpenError::TooFewQueues { port, queues, workers });
@@ -125,7 +139,10 @@ impl Ports {
             // A worker without a receive queue gets its frames over the steering rings.
             let rx_queues = workers.min(info.max_rx_queues);
             let config = PortConfig { rx_queues, tx_queues: workers, mtu, ..PortConfig::default() };
-            let queues = port.start(&config, std::slice::from_ref(&pool))?;
+            let tx_offloads = config.tx_offloads | TxOffloads::TCP_TSO;
+            let done_behind = if far_end_offloads { SEGMENT_OFFLOADS } else { TxOffloads::NONE };
+            let config = PortConfig { tx_offloads, done_behind, ..config };
+            let queues = port.start(&config, std::slice::from_ref(&pools.frames))?;
             tracing::info!(port = %info, applied = ?queues.applied, "port started");
             mtus.push(usize::from(queues.applied.mtu));
             let mut rx = queues.rx.into_iter();
@@ -135,14 +152,14 @@ impl Ports {
         }
         let mtu: Vec<usize> = mtus.chunks(2).map(|wire| wire.iter().copied().min().unwrap_or(1500)).collect();
         let worker =
-            |queues| WorkerQueues { queues, mtu: mtu.clone(), pool: pool.clone(), eal: Arc::clone(&eal) };
+            |queues| WorkerQueues { queues, mtu: mtu.clone(), pools: pools.clone(), eal: Arc::clone(&eal) };
         let workers = per_worker.into_iter().map(worker).collect();
-        Ok((Self { ports, pool, eal }, workers))
+        Ok((Self { ports, pools, eal }, workers))
     }
 
     /// How many mbufs are out. 0 after all workers and queues are gone.
     pub fn mbufs_in_use(&self) -> usize {
-        self.pool.in_use()
+        self.pools.in_use()
     }
 
     /// How many frame buffers there are.
@@ -157,10 +174,10 @@ impl Ports {
 
     /// Stops the ports, whose queues the workers have dropped already; says how many mbufs did not come back.
     pub fn close(self) -> usize {
-        let Self { ports, pool, eal } = self;
+        let Self { ports, pools, eal } = self;
         drop(ports);
-        let leaked = pool.in_use();
-        drop((pool, eal));
+        let leaked = pools.in_use();
+        drop((pools, eal));
         leaked
     }
 
@@ -184,6 +201,45 @@ impl Ports {
     }
 }
 
+/// Where buffers come from.
+#[derive(Clone)]
+struct Pools {
+    /// Frames, and short records.
+    frames: Mempool,
+    /// Records.
+    blocks: Mempool,
+    /// Mbufs without room of their own: pieces of records on their way.
+    references: Mempool,
+}
+
+impl Pools {
+    fn new(eal: &Eal, room: u16) -> Result<Self, dpdk::Error> {
+        let pool = |name, mbufs, data_room| {
+            Mempool::new(eal, name, &MempoolConfig { mbufs, data_room, ..MempoolConfig::default() })
+        };
+        Ok(Self {
+            frames: pool("wireglass", MBUFS, room)?,
+            blocks: pool("wireglass-records", BLOCKS, BLOCK_ROOM)?,
+            references: pool("wireglass-references", MBUFS, 0)?,
+        })
+    }
+
+    fn in_use(&self) -> usize {
+        [&self.frames, &self.blocks, &self.references].map(Mempool::in_use).iter().sum()
+    }
+}
+
+/// What segments ask a port for.
+const SEGMENT_OFFLOADS: TxOffloads =
+    TxOffloads::IPV4_CKSUM.union(TxOffloads::TCP_CKSUM).union(TxOffloads::TCP_TSO);
+
+/// What of a queue's offloads segments make use of.
+fn offloads(granted: TxOffloads) -> Offloads {
+    let checksums = granted.contains(TxOffloads::TCP_CKSUM | TxOffloads::IPV4_CKSUM);
+    let segmentation = checksums && granted.contains(TxOffloads::TCP_TSO | TxOffloads::MULTI_SEGS);
+    Offloads { checksums, segmentation }
+}
+
 impl WorkerQueues {
     /// Makes the calling thread an lcore, and gives it the queues.
     pub fn on_this_thread(self) -> DpdkIo {
@@ -191,11 +247,14 @@ impl WorkerQueues {
         if let Err(error) = &lcore {
             tracing::warn!(%error, "no buffer cache for this worker: it will be slower");
         }
-        let port = |(rx, tx)| PortQueues { rx, tx, burst: Burst::new() };
+        let port = |(rx, tx): (_, TxQueue)| {
+            let offloads = offloads(tx.offloads());
+            PortQueues { rx, tx, offloads, burst: Burst::new() }
+        };
         DpdkIo {
             ports: self.queues.into_iter().map(port).collect(),
             mtu: self.mtu,
-            pool: self.pool,
+            pools: self.pools,
             _lcore: lcore.ok(),
         }
     }
@@ -205,7 +264,7 @@ impl WorkerQueues {
 pub struct DpdkIo {
     ports: Vec<PortQueues>,
     mtu: Vec<usize>,
-    pool: Mempool,
+    pools: Pools,
     /// Dropped last: the queues' mbufs go through this thread's cache.
     _lcore: Option<LcoreGuard>,
 }
@@ -213,6 +272,7 @@ pub struct DpdkIo {
 struct PortQueues {
     rx: Option<RxQueue>,
     tx: TxQueue,
+    offloads: Offloads,
     burst: Burst<BURST>,
 }
 
@@ -234,7 +294,55 @@ impl Io for DpdkIo {
     }
 
     fn allocate(&mut self) -> Option<MbufFrame> {
-        self.pool.alloc().map(MbufFrame)
+        self.pools.frames.alloc().map(MbufFrame)
+    }
+
+    fn block(&mut self, len: usize) -> MbufBlock {
+        // A short record has room in a frame's buffer.
+        let pool = if len <= SHORT_RECORD { &self.pools.frames } else { &self.pools.blocks };
+        let block = pool.alloc().and_then(|mut mbuf| mbuf.append(len).is_some().then_some(mbuf));
+        block.map_or_else(|| MbufBlock::Heap(vec![0; len]), MbufBlock::Mbuf)
+    }
+
+    fn append(
+        &mut self,
+        port: PortId,
+        frame: &mut MbufFrame,
+        slice: &MbufSlice,
+        range: Range<usize>,
+    ) -> bool {
+        let chains = self.ports[port.index()].tx.offloads().contains(TxOffloads::MULTI_SEGS);
+        if let MbufSlice::Mbuf(shared) = slice
+            && chains
+            && range.len() >= WORTH_A_CHAIN
+            && let Some(piece) = shared.slice(&self.pools.references, range.clone())
+        {
+            return frame.0.chain(piece).is_ok();
+        }
+        let bytes = &slice.as_slice()[range];
+        if frame.0.extend_from_slice(bytes).is_some() {
+            return true;
+        }
+        // Behind a reference there is no room.
+        let Some(mut more) = self.pools.frames.alloc().filter(|_| chains) else { return false };
+        more.extend_from_slice(bytes).is_some() && frame.0.chain(more).is_ok()
+    }
+
+    fn offloads(&self, port: PortId) -> Offloads {
+        self.ports[port.index()].offloads
+    }
+
+    fn request(&mut self, frame: &mut MbufFrame, request: &Request) {
+        let ip = if request.l3 == 20 { IpVersion::V4 { checksum: true } } else { IpVersion::V6 };
+        let l4 = request.segment.map_or(L4Checksum::Tcp, |segsz| L4Checksum::TcpSegments { segsz });
+        // Headers of these lengths fit, and are in the first segment: the caller has written them there.
+        let _ = frame.0.request_tx(&TxRequest {
+            l2_len: request.l2 as u8,
+            l3_len: request.l3 as u16,
+            l4_len: request.l4 as u8,
+            ip,
+            l4,
+        });
     }
 
     fn transmit(&mut self, port: PortId, frames: &mut Vec<MbufFrame>) {
@@ -255,10 +363,81 @@ impl Io for DpdkIo {
     }
 }
 
+/// Room for a record: an mbuf, or what there is when the pool is empty.
+pub enum MbufBlock {
+    /// An mbuf whose data is as long as was asked for.
+    Mbuf(Mbuf),
+    /// Bytes on the heap, which have to be copied into frames.
+    Heap(Vec<u8>),
+}
+
+/// Queued bytes.
+pub enum MbufSlice {
+    /// In an mbuf, which frames can refer to.
+    Mbuf(SharedMbuf),
+    /// On the heap: what a handshake says, mostly.
+    Heap(Bytes),
+}
+
+impl AsMut<[u8]> for MbufBlock {
+    fn as_mut(&mut self) -> &mut [u8] {
+        match self {
+            // Nobody else has it, so it can be changed.
+            Self::Mbuf(mbuf) => mbuf.data_mut().unwrap_or_default(),
+            Self::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl Block for MbufBlock {
+    type Slice = MbufSlice;
+
+    fn freeze(self, len: usize) -> MbufSlice {
+        match self {
+            Self::Mbuf(mut mbuf) => {
+                mbuf.truncate(len);
+                match mbuf.share() {
+                    Ok(shared) => MbufSlice::Mbuf(shared),
+                    Err(mbuf) => MbufSlice::Heap(Bytes::copy_from_slice(mbuf.data())),
+                }
+            }
+            Self::Heap(bytes) => MbufSlice::Heap(bytes.freeze(len)),
+        }
+    }
+}
+
+impl Payload for MbufSlice {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Mbuf(shared) => shared.data(),
+            Self::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Vec<u8>> for MbufSlice {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Heap(bytes.into())
+    }
+}
+
+impl Slice for MbufSlice {}
+
 /// An mbuf as a frame.
 pub struct MbufFrame(Mbuf);
 
 impl Frame for MbufFrame {
+    type Slice = MbufSlice;
+    type Block = MbufBlock;
+
+    fn prefetch(&self) {
+        self.0.prefetch(PREFETCH);
+    }
+
+    fn is_verified(&self) -> bool {
+        (self.0.rx_ip_checksum(), self.0.rx_l4_checksum()) == (Checksum::Good, Checksum::Good)
+    }
+
     fn data(&self) -> &[u8] {
         self.0.data()
     }

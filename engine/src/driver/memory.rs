@@ -1,10 +1,12 @@
 //! Ports in memory: for the demo, for tests on a virtual clock, and as the smallest example of a driver.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use crossbeam::queue::ArrayQueue;
 
-use super::{BURST, Frame, Io, PortId};
+use super::{BURST, Frame, Io, Offloads, PortId, Request};
 
 /// Room of a frame that the engine allocates.
 const FRAME_ROOM: usize = 16 * 1024;
@@ -14,6 +16,9 @@ const FRAME_ROOM: usize = 16 * 1024;
 pub struct MemoryFrame(pub Vec<u8>);
 
 impl Frame for MemoryFrame {
+    type Slice = Bytes;
+    type Block = Vec<u8>;
+
     fn data(&self) -> &[u8] {
         &self.0
     }
@@ -96,6 +101,21 @@ impl Io for MemoryIo {
     fn allocate(&mut self) -> Option<MemoryFrame> {
         Some(MemoryFrame(Vec::new()))
     }
+
+    fn block(&mut self, len: usize) -> Vec<u8> {
+        vec![0; len]
+    }
+
+    fn append(&mut self, _: PortId, frame: &mut MemoryFrame, slice: &Bytes, range: Range<usize>) -> bool {
+        frame.0.extend_from_slice(&slice[range]);
+        frame.0.len() <= FRAME_ROOM
+    }
+
+    fn offloads(&self, _: PortId) -> Offloads {
+        Offloads::default()
+    }
+
+    fn request(&mut self, _: &mut MemoryFrame, _: &Request) {}
 
     fn transmit(&mut self, port: PortId, frames: &mut Vec<MemoryFrame>) {
         let queue = &self.cable.queues[port.index()].from_engine;

@@ -5,6 +5,11 @@ pub mod dpdk;
 pub mod memory;
 mod offer;
 
+use std::ops::Range;
+
+use bytes::Bytes;
+use tcp_stack::Payload;
+
 pub use self::offer::PortOffer;
 use crate::side::Side;
 
@@ -32,8 +37,45 @@ impl PortId {
     }
 }
 
+/// What a leg queues to be sent: bytes that frames can carry without a copy. They are kept until they are acknowledged.
+pub trait Slice: Payload + From<Vec<u8>> + Send + 'static {}
+
+impl Slice for Bytes {}
+
+/// Room for one record, ours alone until it is sealed.
+pub trait Block: AsMut<[u8]> + Send {
+    /// What it becomes when it may be read only.
+    type Slice: Slice;
+
+    /// Its first `len` bytes, not to be changed any more. `len` is at most the room that was asked for.
+    fn freeze(self, len: usize) -> Self::Slice;
+}
+
+impl Block for Vec<u8> {
+    type Slice = Bytes;
+
+    fn freeze(mut self, len: usize) -> Bytes {
+        self.truncate(len);
+        self.into()
+    }
+}
+
 /// A frame's buffer. Owned: dropping it gives it back to where it came from.
 pub trait Frame: Send {
+    /// What it can carry.
+    type Slice: Slice;
+
+    /// What such slices are made of.
+    type Block: Block<Slice = Self::Slice>;
+
+    /// Has what is looked at first fetched into the cache: the frame is handled soon.
+    fn prefetch(&self) {}
+
+    /// The port has found the checksums of IP and TCP right.
+    fn is_verified(&self) -> bool {
+        false
+    }
+
     /// The bytes of its first piece. Buffers fit the wire's MTU, so that is all of them, but for jumbo frames that a NIC
     /// scatters all the same: those can only be forwarded.
     fn data(&self) -> &[u8];
@@ -54,6 +96,28 @@ pub trait Frame: Send {
     fn set_len(&mut self, len: usize) -> bool;
 }
 
+/// What a port does to the segments that it sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offloads {
+    /// Fills in the checksums of IPv4 and TCP.
+    pub checksums: bool,
+    /// Cuts TCP payload into segments (TSO); it fills in checksums then, too.
+    pub segmentation: bool,
+}
+
+/// Work for the port on a frame with a TCP segment. Lengths in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Ethernet header with its tags.
+    pub l2: usize,
+    /// IP header; 20 is IPv4 without options, 40 IPv6 without extensions.
+    pub l3: usize,
+    /// TCP header.
+    pub l4: usize,
+    /// Payload of each segment, if it is to be cut.
+    pub segment: Option<u16>,
+}
+
 /// What one worker has of all ports: its own receive and transmit queue of each.
 pub trait Io {
     /// Buffers of this kind of port.
@@ -70,6 +134,25 @@ pub trait Io {
 
     /// An empty frame to be filled; none when the pool is empty.
     fn allocate(&mut self) -> Option<Self::Frame>;
+
+    /// Room for a record of `len` bytes, on the heap if the pool has none.
+    fn block(&mut self, len: usize) -> <Self::Frame as Frame>::Block;
+
+    /// Puts `range` of the slice behind the frame's bytes: by reference where the port can send that and it pays, else as a
+    /// copy. False: there is no room, and the frame is of no use.
+    fn append(
+        &mut self,
+        port: PortId,
+        frame: &mut Self::Frame,
+        slice: &<Self::Frame as Frame>::Slice,
+        range: Range<usize>,
+    ) -> bool;
+
+    /// What the port does to segments.
+    fn offloads(&self, port: PortId) -> Offloads;
+
+    /// Asks the port for work on a frame that leaves through it, within its [`offloads`](Self::offloads).
+    fn request(&mut self, frame: &mut Self::Frame, request: &Request);
 
     /// Sends what the port takes, in order, and leaves the rest in `frames`.
     fn transmit(&mut self, port: PortId, frames: &mut Vec<Self::Frame>);

@@ -5,17 +5,21 @@ use tcp_stack::{Event as TcpEvent, Instant, Segment, State};
 use super::blocked::Blocked;
 use super::effects::Effects;
 use super::leg::{Leg, earlier};
+use crate::driver::{Block, Frame};
 use crate::handshake::{Job, Reply};
 use crate::inspect::HttpInspector;
 use crate::log::event::HttpEvent;
 use crate::reason::Reason;
 use crate::side::Side;
-use crate::tls::{Failure, Handshake, HandshakeReport, Input, Outcome, Output, Relay, RelayError};
+use crate::tls::{Failure, Handshake, HandshakeReport, Input, Outcome, Outlet, Relay, RelayError};
+
+/// Bytes of a bypassed flow that are relayed in one piece: as much as a record.
+const AT_A_TIME: usize = 16 * 1024;
 
 /// A flow that is terminated on both sides. It stays in its box from call to call: it is large, and calls are many.
-pub(super) struct Adopted {
-    client: Leg,
-    server: Leg,
+pub(super) struct Adopted<F: Frame> {
+    client: Leg<F>,
+    server: Leg<F>,
     /// An end has sent its FIN, and all before it is in `recv`.
     closed: [bool; 2],
     tls: Tls,
@@ -41,17 +45,58 @@ enum Tls {
 struct Relaying {
     relay: Relay,
     http: Option<HttpInspector>,
-    output: Output,
+}
+
+/// Where the records of one direction go.
+struct Outward<'a, F: Frame, E: Effects<Frame = F>> {
+    fx: &'a mut E,
+    from: Side,
+    sink: &'a mut Leg<F>,
+    http: &'a mut Option<HttpInspector>,
+    /// What goes back to the source: an answer to what was no data.
+    back: Vec<F::Slice>,
+    /// The sink did not take something.
+    refused: bool,
+}
+
+impl<F: Frame, E: Effects<Frame = F>> Outlet for Outward<'_, F, E> {
+    type Block = F::Block;
+
+    fn block(&mut self, len: usize) -> F::Block {
+        self.fx.block(len)
+    }
+
+    fn inspect(&mut self, from: Side, plaintext: &[u8]) {
+        self.fx.counters().plaintext(from).add(plaintext.len() as u64);
+        if let Some(http) = self.http {
+            http.bytes(from, plaintext);
+        }
+    }
+
+    fn send(&mut self, to: Side, block: F::Block, len: usize) {
+        let slice = block.freeze(len);
+        if to == self.from {
+            self.back.push(slice);
+        } else {
+            self.refused |= !self.sink.queue(slice);
+        }
+    }
+
+    fn is_behind(&self, to: Side) -> bool {
+        to != self.from && self.sink.has_unsent()
+    }
+
+    fn closed(&mut self, _: Side) {}
 }
 
 /// What came of a call.
-pub(super) enum Progress {
+pub(super) enum Progress<F: Frame> {
     /// Go on.
     Live,
     /// The handshakes have failed; both ends are being told.
-    Failed(Failure, Box<Blocked>),
+    Failed(Failure, Box<Blocked<F>>),
     /// It is over, for this reason.
-    Over(Reason, Box<Blocked>),
+    Over(Reason, Box<Blocked<F>>),
 }
 
 /// What the log is to be told after a call.
@@ -66,11 +111,11 @@ pub(super) struct Told {
     pub(super) http: Vec<Box<HttpEvent>>,
 }
 
-impl Adopted {
+impl<F: Frame> Adopted<F> {
     /// With a handshake to be run.
-    pub(super) fn with_handshake<E: Effects>(
+    pub(super) fn with_handshake<E: Effects<Frame = F>>(
         fx: &E,
-        legs: (Leg, Leg),
+        legs: (Leg<F>, Leg<F>),
         handshake: Box<Handshake>,
         http: bool,
     ) -> Box<Self> {
@@ -78,11 +123,16 @@ impl Adopted {
     }
 
     /// Relays bytes as they are.
-    pub(super) fn plain<E: Effects>(fx: &E, legs: (Leg, Leg)) -> Box<Self> {
+    pub(super) fn plain<E: Effects<Frame = F>>(fx: &E, legs: (Leg<F>, Leg<F>)) -> Box<Self> {
         Self::new(fx, legs, Tls::Plain, false)
     }
 
-    fn new<E: Effects>(fx: &E, (client, server): (Leg, Leg), tls: Tls, http: bool) -> Box<Self> {
+    fn new<E: Effects<Frame = F>>(
+        fx: &E,
+        (client, server): (Leg<F>, Leg<F>),
+        tls: Tls,
+        http: bool,
+    ) -> Box<Self> {
         let handshake_until = fx.now() + fx.shared().limits.handshake_time;
         // A leg that was listened to before has told its events already.
         let closed = [&client, &server].map(|leg| leg.peer_has_closed());
@@ -90,13 +140,21 @@ impl Adopted {
     }
 
     /// Has the first flight answered: the handshake holds it already, so it runs without new bytes.
-    pub(super) fn start<E: Effects>(self: Box<Self>, fx: &mut E) -> (Option<Box<Self>>, Progress) {
+    pub(super) fn start<E: Effects<Frame = F>>(
+        self: Box<Self>,
+        fx: &mut E,
+    ) -> (Option<Box<Self>>, Progress<F>) {
         self.submit(fx, Input { now: unix(fx), ..Input::default() })
     }
 
     /// A segment of either end; what it brings is done by [`drive`](Self::drive). False: that can wait until the burst's other
     /// segments are here, so that they cost one relay and one ACK together. What begins or ends something cannot.
-    pub(super) fn handle_segment<E: Effects>(&mut self, fx: &E, from: Side, segment: &Segment<'_>) -> bool {
+    pub(super) fn handle_segment<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &E,
+        from: Side,
+        segment: &Segment<'_>,
+    ) -> bool {
         let holding = self.client.waiting() + self.server.waiting();
         let leg = self.leg(from);
         let asked = leg.tcp.stats().keep_alives;
@@ -112,11 +170,11 @@ impl Adopted {
     }
 
     /// Runs what is due.
-    pub(super) fn handle_timeout<E: Effects>(
+    pub(super) fn handle_timeout<E: Effects<Frame = F>>(
         mut self: Box<Self>,
         fx: &mut E,
         told: &mut Told,
-    ) -> (Option<Box<Self>>, Progress) {
+    ) -> (Option<Box<Self>>, Progress<F>) {
         let now = fx.now();
         self.client.handle_timeout(now);
         self.server.handle_timeout(now);
@@ -133,12 +191,12 @@ impl Adopted {
     }
 
     /// The pool's answer.
-    pub(super) fn handle_reply<E: Effects>(
+    pub(super) fn handle_reply<E: Effects<Frame = F>>(
         mut self: Box<Self>,
         fx: &mut E,
         reply: Reply,
         told: &mut Told,
-    ) -> (Option<Box<Self>>, Progress) {
+    ) -> (Option<Box<Self>>, Progress<F>) {
         let Tls::AtPool(closed) = self.tls else { return (Some(self), Progress::Live) };
         let Some((handshake, step)) = reply.result else { return self.over(fx, Reason::Internal) };
         match step.outcome {
@@ -156,8 +214,7 @@ impl Adopted {
                     return self.over(fx, Reason::ResourceMemory);
                 }
                 let http_inspector = self.http.then(|| HttpInspector::new(relay.alpn()));
-                let relaying = Relaying { relay: *relay, http: http_inspector, output: Output::default() };
-                self.tls = Tls::Relay(Box::new(relaying));
+                self.tls = Tls::Relay(Box::new(Relaying { relay: *relay, http: http_inspector }));
                 self.drive(fx, told)
             }
             Outcome::Failed(failure) => {
@@ -181,11 +238,11 @@ impl Adopted {
     }
 
     /// RST to both ends, for a reason of our own.
-    pub(super) fn over<E: Effects>(
+    pub(super) fn over<E: Effects<Frame = F>>(
         self: Box<Self>,
         fx: &mut E,
         reason: Reason,
-    ) -> (Option<Box<Self>>, Progress) {
+    ) -> (Option<Box<Self>>, Progress<F>) {
         let blocked = Blocked::reset(fx, Some((self.client, self.server)));
         (None, Progress::Over(reason, Box::new(blocked)))
     }
@@ -205,7 +262,7 @@ impl Adopted {
     }
 
     /// Client's and server's.
-    pub(super) fn legs(&self) -> (&Leg, &Leg) {
+    pub(super) fn legs(&self) -> (&Leg<F>, &Leg<F>) {
         (&self.client, &self.server)
     }
 
@@ -219,7 +276,7 @@ impl Adopted {
     }
 
     /// The leg towards an end.
-    pub(super) fn leg(&mut self, side: Side) -> &mut Leg {
+    pub(super) fn leg(&mut self, side: Side) -> &mut Leg<F> {
         match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
@@ -238,11 +295,11 @@ impl Adopted {
     }
 
     /// Does all that can be done now: events, handshake, relay, segments.
-    pub(super) fn drive<E: Effects>(
+    pub(super) fn drive<E: Effects<Frame = F>>(
         mut self: Box<Self>,
         fx: &mut E,
         told: &mut Told,
-    ) -> (Option<Box<Self>>, Progress) {
+    ) -> (Option<Box<Self>>, Progress<F>) {
         for side in [Side::Client, Side::Server] {
             if let Some(reason) = self.take_events(side) {
                 self.finish(told);
@@ -291,19 +348,17 @@ impl Adopted {
 
     /// One end broke TLS, or said that it gives up. It gets the last word of its session; the other end is reset, as an
     /// orderly end would pass a truncation off as the end of the data.
-    fn broken<E: Effects>(
+    fn broken<E: Effects<Frame = F>>(
         mut self: Box<Self>,
         fx: &mut E,
         from: Side,
         error: RelayError,
-    ) -> (Option<Box<Self>>, Progress) {
-        let output = match &mut self.tls {
-            Tls::Relay(relaying) => std::mem::take(&mut relaying.output),
-            _ => Output::default(),
-        };
-        self.leg(from.other()).tcp.abort();
-        let legs = (self.client, self.server);
-        let blocked = Blocked::last_words(fx, legs, output.to_client, output.to_server);
+    ) -> (Option<Box<Self>>, Progress<F>) {
+        let other = self.leg(from.other());
+        // An alert that was passed on goes before the RST, if the window has room for it.
+        other.transmit(fx);
+        other.tcp.abort();
+        let blocked = Blocked::last_words(fx, (self.client, self.server), Vec::new(), Vec::new());
         (None, Progress::Over(error.reason, Box::new(blocked)))
     }
 
@@ -328,7 +383,11 @@ impl Adopted {
     }
 
     /// Hands the handshake to the pool.
-    fn submit<E: Effects>(mut self: Box<Self>, fx: &mut E, input: Input) -> (Option<Box<Self>>, Progress) {
+    fn submit<E: Effects<Frame = F>>(
+        mut self: Box<Self>,
+        fx: &mut E,
+        input: Input,
+    ) -> (Option<Box<Self>>, Progress<F>) {
         let closed = [input.client_closed, input.server_closed];
         let Tls::Handshake(handshake, _) = std::mem::replace(&mut self.tls, Tls::AtPool(closed)) else {
             return (Some(self), Progress::Live);
@@ -342,7 +401,12 @@ impl Adopted {
     }
 
     /// Moves what one end has sent to the other, as far as the other leg may queue it.
-    fn relay<E: Effects>(&mut self, fx: &mut E, from: Side, told: &mut Told) -> Result<(), RelayError> {
+    fn relay<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        from: Side,
+        told: &mut Told,
+    ) -> Result<(), RelayError> {
         let (source, sink) = match from {
             Side::Client => (&mut self.client, &mut self.server),
             Side::Server => (&mut self.server, &mut self.client),
@@ -350,13 +414,24 @@ impl Adopted {
         source.limit(fx);
         let room = sink.limit(fx).saturating_sub(sink.tcp.queued()).min(sink.tcp.send_wanted());
         match &mut self.tls {
-            Tls::Relay(relaying) => relaying.relay(fx, from, source, sink, room, told)?,
+            Tls::Relay(relaying) => {
+                let taken = relaying.relay(fx, from, source, sink, room, told)?;
+                if self.closed[from as usize] && taken == 0 && room > 0 {
+                    // The beginning of a record whose end never comes. The FIN says to the other end what it said to us.
+                    source.tcp.consume(source.tcp.recv().len());
+                }
+            }
             Tls::Plain => {
-                let n = source.tcp.recv().len().min(room);
-                let bytes = source.tcp.recv()[..n].to_vec();
-                source.tcp.consume(n);
-                if !sink.send(bytes) {
-                    return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
+                let mut left = source.tcp.recv().len().min(room);
+                while left > 0 {
+                    let n = left.min(AT_A_TIME);
+                    let mut block = fx.block(n);
+                    block.as_mut()[..n].copy_from_slice(&source.tcp.recv()[..n]);
+                    source.tcp.consume(n);
+                    left -= n;
+                    if !sink.queue(block.freeze(n)) {
+                        return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
+                    }
                 }
             }
             Tls::Handshake(..) | Tls::AtPool(_) | Tls::Done => {}
@@ -370,38 +445,27 @@ impl Adopted {
 }
 
 impl Relaying {
-    /// Decrypts, inspects and encrypts at most `room` bytes of what `source` has received.
-    fn relay<E: Effects>(
+    /// Decrypts, inspects and encrypts the records that begin in the first `room` bytes of what `source` has received.
+    /// Returns how many bytes that were.
+    fn relay<F: Frame, E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
         from: Side,
-        source: &mut Leg,
-        sink: &mut Leg,
+        source: &mut Leg<F>,
+        sink: &mut Leg<F>,
         room: usize,
         told: &mut Told,
-    ) -> Result<(), RelayError> {
-        let Self { relay, http, output } = self;
-        let data = source.tcp.recv();
-        let n = data.len().min(room);
-        let mut inspect = |side: Side, plaintext: &[u8]| {
-            fx.counters().plaintext(side).add(plaintext.len() as u64);
-            if let Some(http) = http {
-                http.bytes(side, plaintext);
-            }
-        };
-        // What came during the handshakes goes first; after that it does nothing.
-        relay.start(&mut inspect, output)?;
-        if n > 0 {
-            relay.receive(from, &data[..n], &mut inspect, output)?;
-            source.tcp.consume(n);
+    ) -> Result<usize, RelayError> {
+        let Self { relay, http } = self;
+        let mut outward = Outward { fx, from, sink, http, back: Vec::new(), refused: false };
+        let result = relay.relay(from, source.tcp.recv(), room, &mut outward);
+        let Outward { back, mut refused, .. } = outward;
+        for slice in back {
+            refused |= !source.queue(slice);
         }
-        let (to_client, to_server) =
-            (std::mem::take(&mut output.to_client), std::mem::take(&mut output.to_server));
-        let (to_source, to_sink) = match from {
-            Side::Client => (to_client, to_server),
-            Side::Server => (to_server, to_client),
-        };
-        if !source.send(to_source) || !sink.send(to_sink) {
+        let taken = result?;
+        source.tcp.consume(taken);
+        if refused {
             return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
         }
         if let Some(reading) = http {
@@ -411,7 +475,7 @@ impl Relaying {
                 *http = None;
             }
         }
-        Ok(())
+        Ok(taken)
     }
 }
 

@@ -10,19 +10,19 @@ use crate::reason::PacketDrop;
 use crate::side::Side;
 
 /// An ended flow. It stays for a while so that late packets do not pass as a flow seen from the middle.
-pub(super) struct Blocked {
-    legs: Option<(Leg, Leg)>,
+pub(super) struct Blocked<F: Frame> {
+    legs: Option<(Leg<F>, Leg<F>)>,
     until: Instant,
 }
 
-impl Blocked {
+impl<F: Frame> Blocked<F> {
     /// With nothing to say to either end.
     pub(super) fn silent(until: Instant) -> Self {
         Self { legs: None, until }
     }
 
     /// RST to both ends.
-    pub(super) fn reset<E: Effects>(fx: &mut E, legs: Option<(Leg, Leg)>) -> Self {
+    pub(super) fn reset<E: Effects<Frame = F>>(fx: &mut E, legs: Option<(Leg<F>, Leg<F>)>) -> Self {
         let until = fx.now() + fx.shared().limits.linger_time;
         if let Some((mut client, mut server)) = legs {
             for leg in [&mut client, &mut server] {
@@ -34,9 +34,9 @@ impl Blocked {
     }
 
     /// The bytes are each end's last (a TLS alert), then FIN; whoever does not answer in time is reset.
-    pub(super) fn last_words<E: Effects>(
+    pub(super) fn last_words<E: Effects<Frame = F>>(
         fx: &mut E,
-        (mut client, mut server): (Leg, Leg),
+        (mut client, mut server): (Leg<F>, Leg<F>),
         to_client: Vec<u8>,
         to_server: Vec<u8>,
     ) -> Self {
@@ -50,13 +50,19 @@ impl Blocked {
     }
 
     /// The leg towards an end, if there is still something to say.
-    pub(super) fn leg(&mut self, side: Side) -> Option<&mut Leg> {
+    pub(super) fn leg(&mut self, side: Side) -> Option<&mut Leg<F>> {
         let (client, server) = self.legs.as_mut()?;
         Some(if side == Side::Client { client } else { server })
     }
 
     /// A late packet.
-    pub(super) fn handle<E: Effects>(&mut self, fx: &mut E, from: Side, frame: &[u8], headers: &Headers) {
+    pub(super) fn handle<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        from: Side,
+        frame: &[u8],
+        headers: &Headers,
+    ) {
         let Some(leg) = self.leg(from) else { return refuse(fx, from, frame, headers) };
         let Ok(segment) = Segment::parse(headers.segment(frame)) else { return };
         leg.handle_segment(fx, 0, &segment);
@@ -65,7 +71,7 @@ impl Blocked {
     }
 
     /// Runs what is due; true when it is over.
-    pub(super) fn handle_timeout<E: Effects>(&mut self, fx: &mut E) -> bool {
+    pub(super) fn handle_timeout<E: Effects<Frame = F>>(&mut self, fx: &mut E) -> bool {
         let over = self.until <= fx.now();
         if let Some((client, server)) = &mut self.legs {
             for leg in [client, server] {
@@ -81,7 +87,7 @@ impl Blocked {
     }
 
     /// Client's and server's, if there is something left to say.
-    pub(super) fn legs(&self) -> Option<(&Leg, &Leg)> {
+    pub(super) fn legs(&self) -> Option<(&Leg<F>, &Leg<F>)> {
         self.legs.as_ref().map(|(client, server)| (client, server))
     }
 

@@ -3,9 +3,9 @@
 //! ```text
 //!  0                         held                              NEARLY            total
 //!  |---------- taken -----------|------------- free -------------|----------------|
-//!                               a leg: an eighth of what is free   no new legs,     no payload
-//!                                                                  no more for      at all
-//!                                                                  those that hold
+//!                               a leg: an eighth of what is free   no new legs,     nothing but
+//!                                                                  no more for      what completes
+//!                                                                  those that hold  a record
 //! ```
 //! How much one leg may take follows from what is free ("dynamic thresholds", as switches share their buffers): where few
 //! legs are stuck each may hold much, where many are each may hold little, and something is always left for those that move.
@@ -17,8 +17,8 @@ const SHARE: usize = 8;
 const FLOOR: usize = 64 * 1024;
 /// Eighths of the budget at which new legs are refused.
 const NEARLY: usize = 7;
-/// Least that a leg may take when the budget is nearly used up: a record.
-const LAST_FLOOR: usize = 16 * 1024;
+/// Least that a leg may take when the budget is nearly used up: a whole record, as it cannot be opened in part.
+const LAST_FLOOR: usize = 17 * 1024;
 /// What a flow may hold then before it is closed to payload: the window that it was promised before.
 const CRUMBS: usize = 64 * 1024;
 
@@ -57,9 +57,15 @@ impl Budget {
         self.held < self.total / 8 * NEARLY
     }
 
-    /// A flow that holds so much may not take in more now.
+    /// A flow that holds so much may not take in more now. Less than a record each way can always be added to: an incomplete
+    /// record cannot be passed on, so flows that all hold the beginning of one would wait for each other for ever.
     pub fn is_closed_to(&self, holding: usize) -> bool {
-        self.held >= self.total || (!self.has_room() && holding >= CRUMBS)
+        let most = match (self.held >= self.total, self.has_room()) {
+            (true, _) => 2 * LAST_FLOOR,
+            (false, false) => CRUMBS,
+            (false, true) => return false,
+        };
+        holding >= most
     }
 }
 
@@ -110,6 +116,6 @@ mod tests {
         budget.changed(0, 1);
         assert!(!budget.has_room() && budget.is_closed_to(CRUMBS) && !budget.is_closed_to(CRUMBS - 1));
         budget.changed(0, 8 * MIB);
-        assert!(budget.is_closed_to(0));
+        assert!(budget.is_closed_to(2 * LAST_FLOOR) && !budget.is_closed_to(2 * LAST_FLOOR - 1));
     }
 }

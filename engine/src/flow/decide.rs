@@ -19,16 +19,16 @@ use crate::side::Side;
 use crate::tls::{ClientHello, Destination, Handshake, alert_record, description};
 
 /// The client's first flight, in one of two ways.
-pub(super) enum FirstFlight<F> {
+pub(super) enum FirstFlight<F: Frame> {
     /// As the client's own frames, which nobody has acknowledged.
     Held(Box<Peeking<F>>),
     /// In the client leg, acknowledged: the client had lost something and could not go on.
-    Taken(Box<Hearing>),
+    Taken(Box<Hearing<F>>),
 }
 
 impl<F: Frame> FirstFlight<F> {
     /// Both legs; the client leg has received the flight, the server leg has sent nothing.
-    fn adopt<E: Effects<Frame = F>>(self, fx: &mut E) -> Option<(Leg, Leg)> {
+    fn adopt<E: Effects<Frame = F>>(self, fx: &mut E) -> Option<(Leg<F>, Leg<F>)> {
         match self {
             Self::Held(peeking) => peeking.adopt(fx),
             Self::Taken(hearing) => Some(hearing.into_legs()),
@@ -58,7 +58,7 @@ impl<F: Frame> Flow<F> {
     pub(super) fn heard<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        hearing: Box<Hearing>,
+        hearing: Box<Hearing<F>>,
         heard: Heard,
     ) -> Phase<F> {
         match heard {
@@ -191,7 +191,7 @@ impl<F: Frame> Flow<F> {
         reason: Reason,
     ) -> Phase<F> {
         let legs = flight.adopt(fx);
-        let tell = |fx: &mut E, legs: Option<(Leg, Leg)>| match (alert, legs) {
+        let tell = |fx: &mut E, legs: Option<(Leg<F>, Leg<F>)>| match (alert, legs) {
             (Some(alert), Some((client, mut server))) => {
                 server.tcp.abort();
                 Blocked::last_words(fx, (client, server), alert_record(alert).to_vec(), Vec::new())
@@ -204,8 +204,8 @@ impl<F: Frame> Flow<F> {
     pub(super) fn block<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        how: impl FnOnce(&mut E, Option<(Leg, Leg)>) -> Blocked,
-        legs: Option<(Leg, Leg)>,
+        how: impl FnOnce(&mut E, Option<(Leg<F>, Leg<F>)>) -> Blocked<F>,
+        legs: Option<(Leg<F>, Leg<F>)>,
         reason: Reason,
     ) -> Phase<F> {
         let blocked = how(fx, legs);

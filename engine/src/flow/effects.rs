@@ -1,11 +1,12 @@
 //! What a flow may do to the world: the whole of it, so that a test can stand in for the world.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant};
 
 use super::budget::Budget;
-use crate::driver::Frame;
+use crate::driver::{Frame, Offloads, Request};
 use crate::handshake::Job;
 use crate::log::event::{Event, Timestamp};
 use crate::metrics::WorkerCounters;
@@ -35,6 +36,24 @@ pub trait Effects {
 
     /// An empty frame; none when the pool is empty.
     fn allocate(&mut self) -> Option<Self::Frame>;
+
+    /// Room for a record of `len` bytes.
+    fn block(&mut self, len: usize) -> <Self::Frame as Frame>::Block;
+
+    /// Puts `range` of the slice behind the bytes of a frame that goes towards an end. False: the frame is of no use.
+    fn append(
+        &mut self,
+        towards: Side,
+        frame: &mut Self::Frame,
+        slice: &<Self::Frame as Frame>::Slice,
+        range: Range<usize>,
+    ) -> bool;
+
+    /// What the port towards an end does to segments.
+    fn offloads(&self, towards: Side) -> Offloads;
+
+    /// Asks the port for work on a frame, within its offloads.
+    fn request_offload(&mut self, frame: &mut Self::Frame, request: &Request);
 
     /// The worker's counters.
     fn counters(&self) -> &WorkerCounters;

@@ -9,13 +9,14 @@ use tcp_stack::{Event, Instant, Segment};
 use super::effects::Effects;
 use super::leg::{Leg, earlier};
 use super::peeking::{Peeked, look};
+use crate::driver::Frame;
 use crate::reason::Reason;
 use crate::side::Side;
 
 /// A connection whose ClientHello is being taken in.
-pub(super) struct Hearing {
-    client: Leg,
-    server: Leg,
+pub(super) struct Hearing<F: Frame> {
+    client: Leg<F>,
+    server: Leg<F>,
     deadline: Instant,
 }
 
@@ -27,14 +28,14 @@ pub(super) enum Heard {
     Client(Peeked),
 }
 
-impl Hearing {
+impl<F: Frame> Hearing<F> {
     /// The hello must be complete at `deadline`.
-    pub(super) fn new((client, server): (Leg, Leg), deadline: Instant) -> Self {
+    pub(super) fn new((client, server): (Leg<F>, Leg<F>), deadline: Instant) -> Self {
         Self { client, server, deadline }
     }
 
     /// A segment of either end.
-    pub(super) fn handle_segment<E: Effects>(
+    pub(super) fn handle_segment<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
         from: Side,
@@ -46,7 +47,7 @@ impl Hearing {
     }
 
     /// The leg towards an end.
-    pub(super) fn leg(&mut self, side: Side) -> &mut Leg {
+    pub(super) fn leg(&mut self, side: Side) -> &mut Leg<F> {
         match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
@@ -54,7 +55,7 @@ impl Hearing {
     }
 
     /// Runs what is due.
-    pub(super) fn handle_timeout<E: Effects>(&mut self, fx: &mut E) -> Heard {
+    pub(super) fn handle_timeout<E: Effects<Frame = F>>(&mut self, fx: &mut E) -> Heard {
         self.client.handle_timeout(fx.now());
         self.server.handle_timeout(fx.now());
         if self.deadline <= fx.now() {
@@ -75,17 +76,17 @@ impl Hearing {
     }
 
     /// Client's and server's.
-    pub(super) fn legs(&self) -> (&Leg, &Leg) {
+    pub(super) fn legs(&self) -> (&Leg<F>, &Leg<F>) {
         (&self.client, &self.server)
     }
 
     /// Both legs, as they are.
-    pub(super) fn into_legs(self) -> (Leg, Leg) {
+    pub(super) fn into_legs(self) -> (Leg<F>, Leg<F>) {
         (self.client, self.server)
     }
 
     /// Acknowledges, and looks at what has come.
-    pub(super) fn listen<E: Effects>(&mut self, fx: &mut E) -> Heard {
+    pub(super) fn listen<E: Effects<Frame = F>>(&mut self, fx: &mut E) -> Heard {
         self.client.transmit(fx);
         self.server.transmit(fx);
         let mut closed = false;

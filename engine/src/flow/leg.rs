@@ -1,9 +1,9 @@
 //! One leg of an adopted flow: a TCP connection and the headers that its segments wear.
 
-use bytes::Bytes;
 use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Segment, State, TooBig};
 
 use super::effects::{Effects, Limits};
+use super::train::Train;
 use crate::driver::Frame;
 use crate::packet::{Template, TooBigMessage};
 use crate::reason::{PacketDrop, PathMessage};
@@ -24,9 +24,9 @@ const TIME_WAIT: Duration = Duration::from_secs(5);
 const PATH_FLOOR: [u16; 2] = [512, 1220];
 
 /// The engine as the other end of `towards`.
-pub(super) struct Leg {
+pub(super) struct Leg<F: Frame> {
     /// The connection.
-    pub(super) tcp: Connection<Bytes>,
+    pub(super) tcp: Connection<F::Slice>,
     template: Template,
     towards: Side,
     /// Bytes that may be received and not taken, and that may be queued.
@@ -35,7 +35,7 @@ pub(super) struct Leg {
     counted: (u32, u32, u32),
 }
 
-impl Leg {
+impl<F: Frame> Leg<F> {
     /// Takes over the connection of the end that `template` imitates.
     pub(super) fn adopt(
         now: Instant,
@@ -63,12 +63,27 @@ impl Leg {
 
     /// Queues bytes for the peer. False: it takes none any more, or more than it may hold.
     pub(super) fn send(&mut self, bytes: Vec<u8>) -> bool {
-        bytes.is_empty() || self.tcp.send(Bytes::from(bytes)).is_ok()
+        bytes.is_empty() || self.queue(bytes.into())
+    }
+
+    /// Likewise, what lies where frames can refer to it.
+    pub(super) fn queue(&mut self, slice: F::Slice) -> bool {
+        self.tcp.send(slice).is_ok()
+    }
+
+    /// There is something that was never sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.tcp.queued() > self.tcp.stats().flight as usize
     }
 
     /// A segment of the peer, where the flow holds so many bytes. Without memory for its payload it is lost as on the way,
     /// and TCP repeats it; its acknowledgement counts, as that is what frees memory.
-    pub(super) fn handle_segment<E: Effects>(&mut self, fx: &E, holding: usize, segment: &Segment<'_>) {
+    pub(super) fn handle_segment<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &E,
+        holding: usize,
+        segment: &Segment<'_>,
+    ) {
         if !segment.payload.is_empty() && fx.budget().is_closed_to(holding) {
             fx.counters().drop_packet(PacketDrop::MemoryFull);
             let flags = Flags { fin: false, ..segment.flags };
@@ -83,7 +98,7 @@ impl Leg {
     }
 
     /// Sets the leg's share of memory. Returns how much it may queue for its peer in all.
-    pub(super) fn limit<E: Effects>(&mut self, fx: &E) -> usize {
+    pub(super) fn limit<E: Effects<Frame = F>>(&mut self, fx: &E) -> usize {
         let most = fx.shared().limits.buffer_bytes;
         let limit = fx.budget().leg_limit(most);
         if limit != self.limit {
@@ -97,7 +112,7 @@ impl Leg {
     }
 
     /// Its peer keeps it from giving memory back that others need.
-    pub(super) fn is_stuck<E: Effects>(&self, fx: &E) -> bool {
+    pub(super) fn is_stuck<E: Effects<Frame = F>>(&self, fx: &E) -> bool {
         let too_long = |since| fx.now() >= since + PATIENCE_WHEN_SHORT;
         !fx.budget().has_room() && self.tcp.window_closed_since().is_some_and(too_long)
     }
@@ -130,7 +145,11 @@ impl Leg {
     }
 
     /// A router says that a segment of ours was too big.
-    pub(super) fn handle_too_big<E: Effects>(&mut self, fx: &mut E, message: &TooBigMessage) -> PathMessage {
+    pub(super) fn handle_too_big<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        message: &TooBigMessage,
+    ) -> PathMessage {
         let verdict = self.tcp.handle_packet_too_big(fx.now(), message.seq, message.mss);
         let in_window = matches!(verdict, TooBig::Lowered | TooBig::Known);
         if in_window && message.mss < PATH_FLOOR[0] {
@@ -147,26 +166,31 @@ impl Leg {
     }
 
     /// Sends every segment that may be sent now. Without a frame for one, it is lost as on the way, and TCP repeats it.
-    pub(super) fn transmit<E: Effects>(&mut self, fx: &mut E) {
-        let head = self.template.header_len();
-        let (source, destination) = self.template.ports();
-        while let Some(segment) = self.tcp.poll_transmit(fx.now()) {
-            let header_end = head + segment.header_len();
-            // The MSS was cut to the wire's MTU, which fits a frame: only an empty pool gives none.
-            let frame = fx.allocate().and_then(|mut frame| {
-                let fits = frame.set_len(header_end + segment.payload_len());
-                fits.then_some(frame)
-            });
-            let Some(mut frame) = frame else {
-                fx.counters().drop_packet(PacketDrop::NoBuffer);
+    pub(super) fn transmit<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
+        let Self { tcp, template, towards, .. } = self;
+        let offloads = fx.offloads(*towards);
+        let mut train: Option<Train<F>> = None;
+        while let Some(segment) = tcp.poll_transmit(fx.now()) {
+            if offloads.segmentation
+                && let Some(train) = train.as_mut().filter(|train| train.takes(&segment))
+            {
+                // Without room the rest is lost; what has been put there must go, as it counts as sent.
+                train.couple(fx, *towards, &segment);
                 continue;
-            };
-            let bytes = frame.data_mut();
-            segment.emit_header(source, destination, &mut bytes[head..header_end]);
-            segment.copy_payload(&mut bytes[header_end..]);
-            self.template.seal(bytes);
-            fx.send(self.towards, frame);
+            }
+            if let Some(train) = train.take() {
+                train.leave(fx, *towards, template, offloads);
+            }
+            train = Train::new(fx, *towards, template, &segment, offloads);
         }
+        if let Some(train) = train {
+            train.leave(fx, *towards, template, offloads);
+        }
+        self.count(fx);
+    }
+
+    /// What TCP has counted since the last time.
+    fn count<E: Effects<Frame = F>>(&mut self, fx: &E) {
         let stats = self.tcp.stats();
         let now = (stats.retransmits, stats.rto_events, stats.black_holes);
         let (retransmits, timeouts, black_holes) = std::mem::replace(&mut self.counted, now);

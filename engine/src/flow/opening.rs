@@ -4,6 +4,7 @@ use tcp_stack::{AdoptedTimestamps, Adoption, Duration, Instant, Segment, Seq};
 
 use super::effects::Limits;
 use super::leg::Leg;
+use crate::driver::Frame;
 use crate::packet::Template;
 use crate::side::Side;
 
@@ -266,13 +267,13 @@ impl Opening {
 
     /// Adopts both halves, where neither has seen a byte of payload yet.
     /// `to_server` imitates the client, if one of its frames is at hand. None before the SYN-ACK.
-    pub(super) fn adopt(
+    pub(super) fn adopt<F: Frame>(
         &self,
         now: Instant,
         to_server: Option<Template>,
         mtu: usize,
         limits: &Limits,
-    ) -> Option<(Leg, Leg)> {
+    ) -> Option<(Leg<F>, Leg<F>)> {
         let (server, mut to_client) = (self.server?, self.to_client.clone()?);
         let mut to_server = to_server.unwrap_or_else(|| to_client.reversed());
         to_server.raise_hop_limit(self.hops[Side::Client as usize]);
@@ -323,6 +324,7 @@ mod tests {
     use tcp_stack::{Flags, Options, Timestamps};
 
     use super::*;
+    use crate::driver::memory::MemoryFrame;
     use crate::packet::{Class, classify};
 
     const ISN_C: Seq = Seq(1000);
@@ -393,7 +395,7 @@ mod tests {
         let hello = segment("", ISN_C + 1, Some(ISN_S + 1), b"hello");
         assert_eq!(see(&mut o, Side::Client, &hello), Opened::ClientData);
         let (mut client, mut server) =
-            o.adopt(at(50), None, 1500, &Limits::default()).expect("the server answered");
+            o.adopt::<MemoryFrame>(at(50), None, 1500, &Limits::default()).expect("the server answered");
         client.tcp.handle_segment(at(50), &hello);
         assert_eq!(client.take(), b"hello");
         assert!(client.send(b"to the client".to_vec()) && server.send(b"to the server".to_vec()));
@@ -496,7 +498,8 @@ mod tests {
         assert_eq!(see(&mut o, Side::Server, &segment("F", ISN_S + 1, Some(ISN_C + 1), b"")), Opened::Pass);
         let late = segment("", ISN_C + 1, Some(ISN_S + 2), b"x");
         assert_eq!(see(&mut o, Side::Client, &late), Opened::ServerData);
-        let (mut client, _) = o.adopt(at(50), None, 1500, &Limits::default()).expect("the server answered");
+        let (mut client, _) =
+            o.adopt::<MemoryFrame>(at(50), None, 1500, &Limits::default()).expect("the server answered");
         client.tcp.abort();
         let reset = client.tcp.poll_transmit(at(50)).map(|s| (s.flags.rst, s.seq));
         assert_eq!(reset, Some((true, ISN_S + 2)), "where the client expects the next byte");
@@ -514,6 +517,6 @@ mod tests {
             see(&mut o, Side::Client, &segment("", ISN_C + 1, Some(Seq(1)), b"x")),
             Opened::OneDirection
         );
-        assert!(o.adopt(at(0), None, 1500, &Limits::default()).is_none());
+        assert!(o.adopt::<MemoryFrame>(at(0), None, 1500, &Limits::default()).is_none());
     }
 }

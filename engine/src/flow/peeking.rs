@@ -110,7 +110,7 @@ impl<F: Frame> Peeking<F> {
 
     /// Adopts both halves: the server leg has sent nothing yet, the client leg has received what is held.
     /// None where the SYN-ACK was never seen.
-    pub(super) fn adopt<E: Effects<Frame = F>>(self, fx: &mut E) -> Option<(Leg, Leg)> {
+    pub(super) fn adopt<E: Effects<Frame = F>>(self, fx: &mut E) -> Option<(Leg<F>, Leg<F>)> {
         fx.release(self.held.len());
         let limits = fx.shared().limits;
         let (mut client, server) = self.opening.adopt(fx.now(), Some(self.to_server), fx.mtu(), &limits)?;

@@ -17,8 +17,8 @@ impl<F: Frame> Flow<F> {
     pub(super) fn follow<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        adopted: Option<Box<Adopted>>,
-        progress: Progress,
+        adopted: Option<Box<Adopted<F>>>,
+        progress: Progress<F>,
         told: Told,
     ) -> Phase<F> {
         let reason = match &progress {

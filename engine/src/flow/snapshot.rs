@@ -209,7 +209,7 @@ impl<F: Frame> Flow<F> {
         }
     }
 
-    fn legs(&self) -> Option<(&Leg, &Leg)> {
+    fn legs(&self) -> Option<(&Leg<F>, &Leg<F>)> {
         match &self.phase {
             Phase::Hearing(hearing) => Some(hearing.legs()),
             Phase::Adopted(adopted) => Some(adopted.legs()),

@@ -1,13 +1,33 @@
 //! Building the frames that a leg sends, so that they look like the endpoint's own.
 
-use smoltcp::wire::{Ipv4Packet, TcpPacket};
+use core::ops::Range;
 
+use smoltcp::wire::Ipv4Packet;
+
+use super::checksum::Sum;
 use super::classify::Headers;
+
+/// Protocol number (IPv4), next header (IPv6).
+const TCP: u8 = 6;
+/// The checksum's place in a TCP header (RFC 9293 3.1).
+const TCP_CHECKSUM: Range<usize> = 16..18;
 
 /// Longest Ethernet + IPv6 header that a template holds: 14 + 2 x 4 + 40.
 const MAX_TEMPLATE: usize = 62;
 /// Room that all headers of a segment can take: template and a TCP header with all its options.
 pub const MAX_HEADERS: usize = MAX_TEMPLATE + 60;
+
+/// Who fills in a frame's checksums.
+#[derive(Clone, Copy, Debug)]
+pub enum Checksums {
+    /// We do; this is the payload's sum.
+    Made(Sum),
+    /// The port does.
+    Offloaded {
+        /// It cuts the payload into segments, too.
+        cut: bool,
+    },
+}
 
 /// Everything of a frame before its TCP header, copied from one that the replaced endpoint sent:
 /// MACs, VLAN tags, TTL or hop limit, DSCP, flow label, addresses. IP options and extension headers are left out.
@@ -80,26 +100,52 @@ impl Template {
         (self.source_port, self.destination_port)
     }
 
-    /// Fills in what is before the TCP header, and all checksums. The TCP header and payload are in their place already:
-    /// `frame` is the whole frame, its segment begins at `self.header_len()`.
-    pub fn seal(&mut self, frame: &mut [u8]) {
+    /// Bytes of the Ethernet header with its tags.
+    pub fn ethernet_len(&self) -> usize {
+        self.l3.into()
+    }
+
+    /// Fills in what is before the TCP header, and the checksums. `head` is all headers, of which the TCP header, from
+    /// `self.header_len()` on, is in its place already; `payload` bytes follow them. A frame that becomes several is counted
+    /// as so many packets.
+    pub fn seal(&mut self, head: &mut [u8], payload: usize, packets: u16, checksums: Checksums) {
         let (l3, len) = (usize::from(self.l3), self.header_len());
-        frame[..len].copy_from_slice(&self.bytes[..len]);
-        let (head, segment) = frame.split_at_mut(len);
-        let ip = &mut head[l3..];
-        let mut tcp = TcpPacket::new_unchecked(segment);
+        head[..len].copy_from_slice(&self.bytes[..len]);
+        let (below, tcp) = head.split_at_mut(len);
+        let ip = &mut below[l3..];
+        let length = (tcp.len() + payload) as u16;
+        let mut pseudo = Sum::default();
         if ip[0] >> 4 == 4 {
-            let mut ip = Ipv4Packet::new_unchecked(ip);
-            ip.set_total_len((20 + tcp.as_ref().len()) as u16);
-            ip.set_ident(self.next_id);
-            self.next_id = self.next_id.wrapping_add(1);
-            ip.fill_checksum();
-            tcp.fill_checksum(&ip.src_addr().into(), &ip.dst_addr().into());
+            ip[2..4].copy_from_slice(&(20 + length).to_be_bytes());
+            ip[4..6].copy_from_slice(&self.next_id.to_be_bytes());
+            self.next_id = self.next_id.wrapping_add(packets);
+            ip[10..12].fill(0);
+            if !matches!(checksums, Checksums::Offloaded { .. }) {
+                let mut sum = Sum::default();
+                sum.add(ip);
+                ip[10..12].copy_from_slice(&sum.checksum());
+            }
+            pseudo.add(&ip[12..20]);
         } else {
-            let mut ip = smoltcp::wire::Ipv6Packet::new_unchecked(ip);
-            ip.set_payload_len(tcp.as_ref().len() as u16);
-            tcp.fill_checksum(&ip.src_addr().into(), &ip.dst_addr().into());
+            ip[4..6].copy_from_slice(&length.to_be_bytes());
+            pseudo.add(&ip[8..40]);
         }
+        pseudo.add(&[0, TCP]);
+        tcp[TCP_CHECKSUM].fill(0);
+        let checksum = match checksums {
+            Checksums::Made(sum) => {
+                pseudo.add(&length.to_be_bytes());
+                pseudo.add(tcp);
+                pseudo.add(&sum.bytes());
+                pseudo.checksum()
+            }
+            Checksums::Offloaded { cut } => {
+                // As DPDK asks for it: with the length, unless the NIC is to find that itself for each segment.
+                pseudo.add(&if cut { 0 } else { length }.to_be_bytes());
+                pseudo.bytes()
+            }
+        };
+        tcp[TCP_CHECKSUM].copy_from_slice(&checksum);
     }
 
     /// The template of the other direction, for when the other endpoint has not been heard: MACs and addresses swapped.
@@ -172,8 +218,10 @@ mod tests {
         let mut template = Template::of(&V6, &segment_headers(&V6));
         let mut frame = vec![0xee; template.header_len()];
         frame.extend(&V6[58..]);
+        let mut payload = Sum::default();
+        payload.add(b"payload");
+        template.seal(&mut frame, 7, 1, Checksums::Made(payload));
         frame.extend(b"payload");
-        template.seal(&mut frame);
         let h = segment_headers(&frame);
         assert_eq!(h.verify_checksums(&frame), Ok(()));
         assert_eq!((h.vlan[0], h.source, h.destination), {
@@ -190,7 +238,7 @@ mod tests {
         let mut frame = vec![0; template.header_len()];
         frame.extend(&V6[58..]);
         frame[58..62].copy_from_slice(&[1, 187, 4, 0]);
-        template.seal(&mut frame);
+        template.seal(&mut frame, 0, 1, Checksums::Made(Sum::default()));
         let (h, o) = (segment_headers(&frame), segment_headers(&V6));
         assert_eq!((h.source, h.destination), (o.destination, o.source));
         assert_eq!(frame[..12], [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2]);

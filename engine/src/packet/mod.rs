@@ -1,6 +1,7 @@
 //! Frames: parsing, classifying, the key of their flow, and building our own.
 
 mod build;
+mod checksum;
 mod classify;
 mod fragment;
 mod icmp;
@@ -8,7 +9,8 @@ mod key;
 mod reset;
 mod scrub;
 
-pub use build::{MAX_HEADERS, Template};
+pub use build::{Checksums, MAX_HEADERS, Template};
+pub use checksum::Sum;
 pub use classify::{Class, Headers, classify};
 pub use fragment::Fragment;
 pub use icmp::{IcmpHeaders, TooBigMessage, too_big};

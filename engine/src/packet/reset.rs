@@ -2,7 +2,8 @@
 
 use smoltcp::wire::{TcpPacket, TcpSeqNumber};
 
-use super::build::{MAX_HEADERS, Template};
+use super::build::{Checksums, MAX_HEADERS, Template};
+use super::checksum::Sum;
 use super::classify::Headers;
 
 /// A whole frame with a RST.
@@ -46,6 +47,6 @@ pub fn reset_for(frame: &[u8], headers: &Headers) -> Option<Reset> {
         tcp.set_ack(true);
         tcp.set_ack_number(theirs.seq_number() + theirs.segment_len());
     }
-    template.seal(&mut reset.bytes[..len]);
+    template.seal(&mut reset.bytes[..len], 0, 1, Checksums::Made(Sum::default()));
     Some(reset)
 }

@@ -55,6 +55,7 @@ pub(super) fn config(
         config.send_tls13_tickets = TICKETS;
     }
     config.max_early_data_size = 0;
+    // The record layer is ours once the handshake is over.
     config.enable_secret_extraction = true;
     Ok(config)
 }

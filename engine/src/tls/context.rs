@@ -95,6 +95,7 @@ pub(crate) const DEFAULT_SERVER_SESSIONS: usize = 4096;
 
 /// Shared by all handshakes of a process.
 pub struct TlsContext {
+    pub(super) kind: Provider,
     pub(super) provider: Arc<CryptoProvider>,
     pub(super) mint: Mint,
     pub(super) vetting: Arc<Vetting>,
@@ -137,6 +138,7 @@ impl TlsContext {
         let counters = Arc::<TlsCaches>::default();
         let vetting = Arc::new(Vetting::new(verifier, Arc::clone(&counters)));
         let context = Self {
+            kind: settings.provider,
             provider: Arc::new(provider),
             mint: Mint::new(settings.provider, trusted, untrusted, Arc::clone(&counters)),
             gatekeeper: Arc::new(Gatekeeper::new(Arc::clone(&vetting), algorithms)),

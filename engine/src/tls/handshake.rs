@@ -58,7 +58,7 @@ pub struct Step {
 pub enum Outcome {
     /// More input is needed.
     Pending,
-    /// Both legs are up. Call [`Relay::start`] at once.
+    /// Both legs are up. Call [`Relay::relay`] for both ends at once: one may have spoken already.
     Established(Box<Relay>),
     /// It is over. The alerts for both legs are in the step's bytes.
     Failed(Failure),
@@ -217,7 +217,7 @@ impl Handshake {
             match std::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Start => {
                     let mut server = self.open_server_leg()?;
-                    server.flush(&mut step.to_server);
+                    server.flush(&mut self.held_server, &mut step.to_server);
                     self.stage = Stage::ServerLeg(Box::new(server));
                 }
                 Stage::ServerLeg(mut server) => {
@@ -229,10 +229,18 @@ impl Handshake {
                         self.stage = Stage::ServerLeg(server);
                         return if closed { Err(closed_by(Reason::ServerAlert)) } else { Ok(None) };
                     }
-                    self.settle_server(&server).inspect_err(|_| server.close(&mut step.to_server))?;
+                    if let Err(failure) = self.settle_server(&server) {
+                        server.close(&mut self.held_server, &mut step.to_server);
+                        return Err(failure);
+                    }
                     self.report.server_leg = Some(server.info());
-                    let client =
-                        self.open_client_leg(&server).inspect_err(|_| server.close(&mut step.to_server))?;
+                    let client = match self.open_client_leg(&server) {
+                        Ok(client) => client,
+                        Err(failure) => {
+                            server.close(&mut self.held_server, &mut step.to_server);
+                            return Err(failure);
+                        }
+                    };
                     self.answered = true;
                     self.stage = Stage::ClientLeg { server, client: Box::new(client) };
                 }
@@ -243,21 +251,29 @@ impl Handshake {
                         return Ok(None);
                     }
                     if let Err(failure) = result.map_err(|error| blame_client(&error)) {
-                        server.close(&mut step.to_server);
+                        server.close(&mut self.held_server, &mut step.to_server);
                         return Err(failure);
                     }
                     if client.is_handshaking() {
-                        server.close(&mut step.to_server);
+                        server.close(&mut self.held_server, &mut step.to_server);
                         return Err(closed_by(Reason::ClientAlert));
                     }
                     self.report.client_leg = Some(client.info());
                     self.watch = None;
-                    let held = (std::mem::take(&mut self.held_client), std::mem::take(&mut self.held_server));
-                    return Ok(Some(Relay::new(*client, *server, held.0, held.1)));
+                    return self.relay(*client, *server).map(Some);
                 }
                 Stage::Over => return Err(Reason::Internal.into()),
             }
         }
+    }
+
+    /// What has been negotiated, put to use. What came after the handshakes goes first.
+    fn relay(&mut self, client: Session, server: Session) -> Result<Relay, Failure> {
+        let alpn = client.alpn().map(Into::into);
+        let keys = |session: Session| session.into_keys(self.context.kind).map_err(|_| Reason::Internal);
+        let (client, server) = (keys(client)?, keys(server)?);
+        let early = [&mut self.held_client, &mut self.held_server].map(std::mem::take);
+        Relay::new(client, server, alpn, early).ok_or(Reason::Internal.into())
     }
 
     fn open_server_leg(&mut self) -> Result<Session, Failure> {

@@ -1,27 +1,44 @@
-//! Both sessions after their handshakes: plaintext from one leg is shown to the inspector and leaves on the other.
+//! Both sessions after their handshakes: each record of one leg is opened into a block, shown to the inspector there, sealed
+//! there with the other leg's key, and sent as it lies.
 
-use super::session::Session;
+use super::description;
+use super::record::{BEHIND, End, Fault, Heard, KEY_UPDATE, LegKeys, MAX_PLAINTEXT, Record, content};
 use crate::reason::Reason;
 use crate::side::Side;
 
+/// Where a relay's plaintext is shown and its records go.
+pub trait Outlet {
+    /// Memory for a record.
+    type Block: AsMut<[u8]>;
+
+    /// A block of at least `len` bytes, at most 2^14 and 30. What it holds is undefined until written.
+    fn block(&mut self, len: usize) -> Self::Block;
+
+    /// Plaintext of an end, in order, each byte once.
+    fn inspect(&mut self, from: Side, plaintext: &[u8]);
+
+    /// The first `len` bytes of the block go to an end.
+    fn send(&mut self, to: Side, block: Self::Block, len: usize);
+
+    /// What was sent to that end before waits there: small records may be joined.
+    fn is_behind(&self, to: Side) -> bool;
+
+    /// The end's close_notify was read and passed on: no more data from there.
+    fn closed(&mut self, from: Side);
+}
+
 /// Two established sessions, ends of one flow.
 ///
-/// Nothing is kept: what [`receive`](Self::receive) is given comes out again, but for the rest of an incomplete record.
+/// Nothing is kept: what comes goes out again in the same call, but for a record that is not all there.
 pub struct Relay {
-    client: Session,
-    server: Session,
-    /// What came during the handshakes and was not part of them.
-    early: Option<Box<Early>>,
+    client: End,
+    server: End,
+    /// What came during the handshakes and was not part of them, or else the beginning of a record: the client's, the server's.
+    carried: [Vec<u8>; 2],
     alpn: Option<Box<[u8]>>,
 }
 
-/// Ciphertext that came before the relay existed.
-struct Early {
-    from_client: Vec<u8>,
-    from_server: Vec<u8>,
-}
-
-/// What leaves. Appended to, so that the caller can reuse the buffers.
+/// What leaves, on the heap: an [`Outlet`] for callers that send bytes. Appended to, so that they can reuse the buffers.
 #[derive(Debug, Default)]
 pub struct Output {
     /// Ciphertext for the client.
@@ -34,8 +51,44 @@ pub struct Output {
     pub close_from_server: bool,
 }
 
-/// Why a relay broke. The leg at fault got its alert (in [`Output`]). The other got nothing: an orderly close_notify would
-/// pass a truncation off as the end of the data, so the flow has to reset that leg.
+struct Heap<'a> {
+    inspect: &'a mut dyn FnMut(Side, &[u8]),
+    output: &'a mut Output,
+}
+
+impl Outlet for Heap<'_> {
+    type Block = Vec<u8>;
+
+    fn block(&mut self, len: usize) -> Vec<u8> {
+        vec![0; len]
+    }
+
+    fn inspect(&mut self, from: Side, plaintext: &[u8]) {
+        (self.inspect)(from, plaintext);
+    }
+
+    fn send(&mut self, to: Side, block: Vec<u8>, len: usize) {
+        let out = match to {
+            Side::Client => &mut self.output.to_client,
+            Side::Server => &mut self.output.to_server,
+        };
+        out.extend_from_slice(&block[..len]);
+    }
+
+    fn is_behind(&self, _: Side) -> bool {
+        false
+    }
+
+    fn closed(&mut self, from: Side) {
+        match from {
+            Side::Client => self.output.close_from_client = true,
+            Side::Server => self.output.close_from_server = true,
+        }
+    }
+}
+
+/// Why a relay broke. The leg at fault got its alert; an alert that came from it was passed on. The other got nothing else: an
+/// orderly close_notify would pass a truncation off as the end of the data, so the flow has to reset that leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayError {
     /// Who is to blame.
@@ -44,10 +97,22 @@ pub struct RelayError {
     pub alert: Option<u8>,
 }
 
+/// Plaintext that is to become one record.
+struct Open<B> {
+    block: B,
+    len: usize,
+}
+
 impl Relay {
-    pub(super) fn new(client: Session, server: Session, from_client: Vec<u8>, from_server: Vec<u8>) -> Self {
-        let alpn = client.alpn().map(Into::into);
-        Self { client, server, early: Some(Box::new(Early { from_client, from_server })), alpn }
+    /// `None`: the keys do not fit their providers.
+    pub(super) fn new(
+        client: LegKeys,
+        server: LegKeys,
+        alpn: Option<Box<[u8]>>,
+        early: [Vec<u8>; 2],
+    ) -> Option<Self> {
+        let (client, server) = (End::new(Side::Client, client)?, End::new(Side::Server, server)?);
+        Some(Self { client, server, carried: early, alpn })
     }
 
     /// Application protocol of both legs.
@@ -55,99 +120,287 @@ impl Relay {
         self.alpn.as_deref()
     }
 
-    /// Relays what both ends sent while the handshakes ran. Call it once, as soon as there is an inspector: a server may
-    /// speak first, and then no further packet would bring its bytes out.
-    ///
-    /// # Errors
-    /// As [`receive`](Self::receive).
-    pub fn start(
-        &mut self,
-        inspect: &mut dyn FnMut(Side, &[u8]),
-        out: &mut Output,
-    ) -> Result<(), RelayError> {
-        let Some(early) = self.early.take() else { return Ok(()) };
-        self.pump(Side::Server, &early.from_server, inspect, out)?;
-        self.pump(Side::Client, &early.from_client, inspect, out)
+    /// Lets the keys with which we seal protect no more than so many records: to see what happens at the end of that.
+    #[doc(hidden)]
+    pub fn limit_keys(&mut self, records: u64) {
+        self.client.sealer.limit_key(records);
+        self.server.sealer.limit_key(records);
     }
 
-    /// Takes ciphertext from one end. Its plaintext is shown to `inspect` and leaves encrypted for the other end.
+    /// Takes ciphertext from one end, all of it. Its plaintext is shown to `inspect` and leaves encrypted for the other end. What
+    /// both ends sent while the handshakes ran goes first.
     ///
     /// # Errors
-    /// The peer sent a fatal alert or broke the protocol. The relay is finished then.
+    /// As [`relay`](Self::relay).
     pub fn receive(
         &mut self,
         from: Side,
         ciphertext: &[u8],
         inspect: &mut dyn FnMut(Side, &[u8]),
-        out: &mut Output,
+        output: &mut Output,
     ) -> Result<(), RelayError> {
-        self.start(inspect, out)?;
-        self.pump(from, ciphertext, inspect, out)
+        let mut heap = Heap { inspect, output };
+        self.relay_carried(Side::Server, &mut heap)?;
+        self.relay_carried(Side::Client, &mut heap)?;
+        self.carried[from as usize].extend_from_slice(ciphertext);
+        self.relay_carried(from, &mut heap)
     }
 
-    fn pump(
+    /// Relays the whole records of `data` that begin within its first `budget` bytes, and before them what this end sent while
+    /// the handshakes ran: so call it for both ends as soon as there is an inspector, as a server may speak first. Returns how
+    /// many bytes were taken; the rest is to be given again, with what comes after it.
+    ///
+    /// # Errors
+    /// The peer sent a fatal alert or broke the protocol. The relay is finished then.
+    pub fn relay<O: Outlet>(
         &mut self,
         from: Side,
-        mut ciphertext: &[u8],
-        inspect: &mut dyn FnMut(Side, &[u8]),
-        out: &mut Output,
-    ) -> Result<(), RelayError> {
-        let (source, sink, back, onward, closed) = match from {
-            Side::Client => (
-                &mut self.client,
-                &mut self.server,
-                &mut out.to_client,
-                &mut out.to_server,
-                &mut out.close_from_client,
-            ),
-            Side::Server => (
-                &mut self.server,
-                &mut self.client,
-                &mut out.to_server,
-                &mut out.to_client,
-                &mut out.close_from_server,
-            ),
+        data: &[u8],
+        budget: usize,
+        out: &mut O,
+    ) -> Result<usize, RelayError> {
+        let taken = self.complete_carried(from, data);
+        self.relay_carried(from, out)?;
+        if !self.carried[from as usize].is_empty() {
+            return Ok(taken);
+        }
+        let budget = budget.saturating_sub(taken);
+        Ok(taken + self.pump(from, &data[taken..], budget, out)?)
+    }
+
+    /// Adds as much of `data` as the record that is carried in part still needs.
+    fn complete_carried(&mut self, from: Side, data: &[u8]) -> usize {
+        let carried = &mut self.carried[from as usize];
+        let mut taken = 0;
+        while !carried.is_empty() && taken < data.len() {
+            let needed = Record::missing(carried);
+            if needed == 0 {
+                break;
+            }
+            let n = needed.min(data.len() - taken);
+            carried.extend_from_slice(&data[taken..taken + n]);
+            taken += n;
+        }
+        taken
+    }
+
+    fn relay_carried<O: Outlet>(&mut self, from: Side, out: &mut O) -> Result<(), RelayError> {
+        let mut carried = std::mem::take(&mut self.carried[from as usize]);
+        if carried.is_empty() {
+            return Ok(());
+        }
+        let taken = self.pump(from, &carried, usize::MAX, out)?;
+        carried.drain(..taken);
+        self.carried[from as usize] = carried;
+        Ok(())
+    }
+
+    fn pump<O: Outlet>(
+        &mut self,
+        from: Side,
+        data: &[u8],
+        budget: usize,
+        out: &mut O,
+    ) -> Result<usize, RelayError> {
+        let (source, sink) = match from {
+            Side::Client => (&mut self.client, &mut self.server),
+            Side::Server => (&mut self.server, &mut self.client),
         };
-        loop {
-            let mut taken = true;
-            source.drain(|plaintext| {
-                inspect(from, plaintext);
-                taken &= sink.write(plaintext, onward);
-            });
-            if !taken {
-                return Err(RelayError { reason: Reason::Internal, alert: None });
-            }
-            if source.peer_has_closed() && !sink.is_closed() {
-                sink.close(onward);
-                *closed = true;
-            }
-            if ciphertext.is_empty() || source.peer_has_closed() {
-                return Ok(());
-            }
-            let result = source.read(&mut ciphertext);
-            source.flush(back);
-            if let Err(error) = result {
-                // Data that came before the fault is the other end's to have.
-                source.drain(|plaintext| {
-                    inspect(from, plaintext);
-                    sink.write(plaintext, onward);
-                });
-                return Err(blame(from, &error));
-            }
+        let mut way = Way { from, source, sink, joins: out.is_behind(from.other()), open: None };
+        let mut taken = 0;
+        let mut result = way.run(data, budget, &mut taken, out);
+        // Data that came before a fault is the other end's to have.
+        if let Err(fault) = way.seal_open(out) {
+            result = result.and(Err(fault));
+        }
+        match result {
+            Ok(()) => Ok(taken),
+            Err(fault) => Err(way.give_up(fault, out)),
         }
     }
 }
 
-/// Whose fault an error after the handshakes is.
-fn blame(from: Side, error: &rustls::Error) -> RelayError {
-    let (alert_reason, protocol_reason) = match from {
-        Side::Client => (Reason::ClientAlert, Reason::ClientProtocol),
-        Side::Server => (Reason::ServerAlert, Reason::ServerProtocol),
-    };
-    match error {
-        rustls::Error::AlertReceived(alert) => {
-            RelayError { reason: alert_reason, alert: Some(u8::from(*alert)) }
+/// From one end to the other, for one call.
+struct Way<'a, B> {
+    from: Side,
+    source: &'a mut End,
+    sink: &'a mut End,
+    /// Records may be joined.
+    joins: bool,
+    open: Option<Open<B>>,
+}
+
+impl<B: AsMut<[u8]>> Way<'_, B> {
+    fn run<O: Outlet<Block = B>>(
+        &mut self,
+        data: &[u8],
+        budget: usize,
+        taken: &mut usize,
+        out: &mut O,
+    ) -> Result<(), Fault> {
+        loop {
+            if self.source.peer_has_closed {
+                // Nothing after a close_notify counts.
+                *taken = data.len();
+                return Ok(());
+            }
+            if *taken >= budget {
+                return Ok(());
+            }
+            let rest = &data[*taken..];
+            let Some(record) = self.source.opener.first(rest)? else { return Ok(()) };
+            *taken += record.len();
+            let is_last = rest.len() == record.len();
+            self.take(&record, is_last, out)?;
         }
-        _ => RelayError { reason: protocol_reason, alert: None },
     }
+
+    /// One record.
+    fn take<O: Outlet<Block = B>>(
+        &mut self,
+        record: &Record<'_>,
+        is_last: bool,
+        out: &mut O,
+    ) -> Result<(), Fault> {
+        let (at, most) = (self.sink.sealer.plaintext_at(), self.source.opener.content_len(record));
+        if self.open.as_ref().is_some_and(|open| open.len + most > MAX_PLAINTEXT) {
+            self.seal_open(out)?;
+        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let room = if self.joins && !is_last { MAX_PLAINTEXT } else { most };
+                Open { block: out.block(at + room + BEHIND), len: 0 }
+            }
+        };
+        let place = &mut open.block.as_mut()[at + open.len..];
+        let (kind, len) = match self.source.opener.open(record, place) {
+            Ok(opened) => opened,
+            Err(fault) => {
+                self.open = (open.len > 0).then_some(open);
+                return Err(fault);
+            }
+        };
+        if kind == content::APPLICATION_DATA {
+            let taken = self.source.take_data(len);
+            if taken.is_ok() {
+                out.inspect(self.from, &place[..len]);
+                open.len += len;
+            }
+            self.open = (open.len > 0).then_some(open);
+            taken?;
+            return if self.joins { Ok(()) } else { self.seal_open(out) };
+        }
+        // Not data: rare, and short.
+        let message = place[..len].to_vec();
+        self.open = (open.len > 0).then_some(open);
+        let heard = self.source.take_control(kind, &message)?;
+        self.answer(heard, out)
+    }
+
+    fn answer<O: Outlet<Block = B>>(&mut self, heard: Heard, out: &mut O) -> Result<(), Fault> {
+        match heard {
+            Heard::Nothing => Ok(()),
+            Heard::Close => {
+                self.seal_open(out)?;
+                if !self.sink.has_closed {
+                    say(
+                        self.sink,
+                        self.from.other(),
+                        content::ALERT,
+                        &[WARNING, description::CLOSE_NOTIFY],
+                        out,
+                    )?;
+                    self.sink.has_closed = true;
+                    out.closed(self.from);
+                }
+                Ok(())
+            }
+            Heard::WantsKeyUpdate if !self.source.has_closed => {
+                say(self.source, self.from, content::HANDSHAKE, &KEY_UPDATE, out)?;
+                self.source.update_sealing_key()
+            }
+            Heard::WantsRenegotiation if !self.source.has_closed => {
+                say(self.source, self.from, content::ALERT, &[WARNING, description::NO_RENEGOTIATION], out)
+            }
+            Heard::WantsKeyUpdate | Heard::WantsRenegotiation => Ok(()),
+        }
+    }
+
+    /// Sends what is open.
+    fn seal_open<O: Outlet<Block = B>>(&mut self, out: &mut O) -> Result<(), Fault> {
+        let Some(Open { mut block, len }) = self.open.take() else { return Ok(()) };
+        // Nothing follows a close_notify.
+        if self.sink.has_closed {
+            return Err(Fault::Internal);
+        }
+        let to = self.from.other();
+        renew_key(self.sink, to, out)?;
+        let len = self.sink.sealer.seal(content::APPLICATION_DATA, block.as_mut(), len)?;
+        out.send(to, block, len);
+        Ok(())
+    }
+
+    /// The last words, and whose fault it is.
+    fn give_up<O: Outlet<Block = B>>(&mut self, fault: Fault, out: &mut O) -> RelayError {
+        let (alert_reason, protocol_reason) = match self.from {
+            Side::Client => (Reason::ClientAlert, Reason::ClientProtocol),
+            Side::Server => (Reason::ServerAlert, Reason::ServerProtocol),
+        };
+        let (words, to_source, error) = match fault {
+            Fault::Broken(number) => {
+                (Some(number), true, RelayError { reason: protocol_reason, alert: None })
+            }
+            Fault::Alert(number) => {
+                (Some(number), false, RelayError { reason: alert_reason, alert: Some(number) })
+            }
+            Fault::KeysUsedUp => (None, true, RelayError { reason: Reason::KeysUsedUp, alert: None }),
+            Fault::Internal => (
+                Some(description::INTERNAL_ERROR),
+                true,
+                RelayError { reason: Reason::Internal, alert: None },
+            ),
+        };
+        let (end, to) =
+            if to_source { (&mut *self.source, self.from) } else { (&mut *self.sink, self.from.other()) };
+        if let Some(number) = words
+            && !end.has_closed
+        {
+            // If even that fails there is nothing left to say.
+            let _ = seal_into(end, to, content::ALERT, &[FATAL, number], out);
+            end.has_closed = true;
+        }
+        error
+    }
+}
+
+/// Alert levels (RFC 8446 6).
+const WARNING: u8 = 1;
+const FATAL: u8 = 2;
+
+/// Sends a record that is not data.
+fn say<O: Outlet>(end: &mut End, to: Side, kind: u8, bytes: &[u8], out: &mut O) -> Result<(), Fault> {
+    renew_key(end, to, out)?;
+    seal_into(end, to, kind, bytes, out)
+}
+
+/// Sees to it that the key with which we seal may protect one more record (RFC 8446 5.5).
+fn renew_key<O: Outlet>(end: &mut End, to: Side, out: &mut O) -> Result<(), Fault> {
+    if !end.sealer.is_used_up() {
+        return Ok(());
+    }
+    if !end.is_tls13() {
+        return Err(Fault::KeysUsedUp);
+    }
+    seal_into(end, to, content::HANDSHAKE, &KEY_UPDATE, out)?;
+    end.update_sealing_key()
+}
+
+fn seal_into<O: Outlet>(end: &mut End, to: Side, kind: u8, bytes: &[u8], out: &mut O) -> Result<(), Fault> {
+    let at = end.sealer.plaintext_at();
+    let mut block = out.block(at + bytes.len() + BEHIND);
+    block.as_mut()[at..at + bytes.len()].copy_from_slice(bytes);
+    let len = end.sealer.seal(kind, block.as_mut(), bytes.len())?;
+    out.send(to, block, len);
+    Ok(())
 }

@@ -207,6 +207,7 @@ pub(super) fn config(
         None => Resumption::disabled(),
     };
     config.enable_sni = hello.sni.is_some();
+    // The record layer is ours once the handshake is over.
     config.enable_secret_extraction = true;
     Ok(config)
 }

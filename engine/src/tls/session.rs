@@ -1,27 +1,48 @@
-//! One leg's TLS session: the only place where bytes enter and leave rustls.
-//!
-//! Application data goes through rustls's own record layer for now. The seam for a record layer that opens and seals in
-//! place is here and in `relay.rs`: after both handshakes the secrets leave rustls (`dangerous_into_kernel_connection`),
-//! a `KernelConnection` stays for key updates, and [`Session`] keeps its interface.
+//! One leg's handshake: the only place where bytes enter and leave rustls. What comes after it goes by the keys that it
+//! leaves behind, in [`super::record`].
 
-use std::io::{BufRead, Write};
 use std::sync::Arc;
 
-use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::kernel::KernelConnection;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::{ClientConfig, CommonState, ConnectionTrafficSecrets, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use super::names;
+use super::record::{HEADER, KeySource, LegKeys, Suite, TrafficKey};
+use super::{Provider, names};
 use crate::log::event::LegInfo;
 use crate::policy::TlsVersion;
 
-/// Upper bound of encrypted data inside a session; what goes in is taken out again at once, so one record is enough.
-const BUFFER_LIMIT: usize = 40 * 1024;
+/// Longest payload of a record that is waited for (RFC 5246 6.2.3); a longer one is rustls's to refuse, as it comes.
+const MAX_PAYLOAD: usize = (1 << 14) + 2048;
+/// Bytes of a close_notify at most: header, explicit nonce, alert, type of content, tag.
+const CLOSE_NOTIFY: usize = 5 + 8 + 2 + 1 + 16;
+/// Room to begin with for a flight.
+const FLIGHT: usize = 4096;
 
-/// A TLS session that does no IO.
+/// A TLS handshake that does no IO.
 pub(super) struct Session {
     connection: Connection,
+    /// Bytes at the front of what is held that rustls has been shown and has not given up.
+    shown: usize,
     peer_has_closed: bool,
-    closed: bool,
+}
+
+enum Connection {
+    Client(Box<UnbufferedClientConnection>),
+    Server(Box<UnbufferedServerConnection>),
+}
+
+/// What rustls wants next.
+enum Next {
+    /// To be called again.
+    Again,
+    /// More of what was received, or nothing.
+    Wait,
+    /// Nothing: the peer has ended the connection.
+    Closed,
 }
 
 impl Session {
@@ -30,21 +51,27 @@ impl Session {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Self, rustls::Error> {
-        Ok(Self::bounded(ClientConnection::new(config, name)?.into()))
+        Ok(Self::new(Connection::Client(UnbufferedClientConnection::new(config, name)?.into())))
     }
 
     /// We are the server.
     pub(super) fn to_client(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
-        Ok(Self::bounded(ServerConnection::new(config)?.into()))
+        Ok(Self::new(Connection::Server(UnbufferedServerConnection::new(config)?.into())))
     }
 
-    fn bounded(mut connection: Connection) -> Self {
-        connection.set_buffer_limit(Some(BUFFER_LIMIT));
-        Self { connection, peer_has_closed: false, closed: false }
+    fn new(connection: Connection) -> Self {
+        Self { connection, shown: 0, peer_has_closed: false }
+    }
+
+    fn common(&self) -> &CommonState {
+        match &self.connection {
+            Connection::Client(connection) => connection,
+            Connection::Server(connection) => connection,
+        }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
-        self.connection.is_handshaking()
+        self.common().is_handshaking()
     }
 
     /// The peer's close_notify was read: nothing after it counts.
@@ -52,85 +79,101 @@ impl Session {
         self.peer_has_closed
     }
 
-    /// Our close_notify was sent.
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    /// Takes some ciphertext off the front of `input`, which is not empty, and processes it.
-    pub(super) fn read(&mut self, input: &mut &[u8]) -> Result<(), rustls::Error> {
-        // Full buffers are the only errors: a handshake message beyond rustls's limit. Nothing taken would be a loop.
-        let taken = self.connection.read_tls(input).unwrap_or(0);
-        if taken == 0 {
-            return Err(rustls::Error::PeerSentOversizedRecord);
-        }
-        self.peer_has_closed = self.connection.process_new_packets()?.peer_has_closed();
-        Ok(())
-    }
-
-    /// Feeds the handshake from the front of `held` until it is over or the bytes are used up. What there is to send,
-    /// alerts included, is appended to `out` in either case.
+    /// Feeds the handshake from the front of `held` until it is over or the whole records there are used up. What there is to
+    /// send, alerts included, is appended to `out` in either case.
+    ///
+    /// Records are shown one by one: what follows the handshake is not rustls's to open.
     pub(super) fn handshake(&mut self, held: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), rustls::Error> {
-        let mut input = held.as_slice();
-        let mut outcome = Ok(());
-        while self.is_handshaking() && !self.peer_has_closed && !input.is_empty() && outcome.is_ok() {
-            outcome = self.read(&mut input);
-        }
-        let used = held.len() - input.len();
-        held.drain(..used);
-        self.flush(out);
-        outcome
-    }
-
-    /// Hands received plaintext to `sink`, in order and piece by piece, until none is left.
-    pub(super) fn drain(&mut self, mut sink: impl FnMut(&[u8])) {
-        let mut reader = self.connection.reader();
-        // An error means "no plaintext now" (or the end of the stream), which an empty piece means too.
-        while let Ok(piece @ [_, ..]) = reader.fill_buf() {
-            let n = piece.len();
-            sink(piece);
-            reader.consume(n);
+        loop {
+            match self.turn(held, out) {
+                Ok(Next::Again) => {}
+                Ok(Next::Closed) => {
+                    self.peer_has_closed = true;
+                    return Ok(());
+                }
+                Ok(Next::Wait) if !self.is_handshaking() => return Ok(()),
+                Ok(Next::Wait) => match end_of_record(&held[self.shown..]) {
+                    Some(len) => self.shown += len,
+                    None => return Ok(()),
+                },
+                Err(error) => {
+                    self.flush(held, out);
+                    return Err(error);
+                }
+            }
         }
     }
 
-    /// Encrypts one piece of at most a record's size. `false`: the session takes no data any more.
-    pub(super) fn write(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> bool {
-        let taken = self.connection.writer().write_all(plaintext).is_ok();
-        self.flush(out);
-        taken
+    /// Says that nothing more follows, after a handshake that has ended well.
+    pub(super) fn close(&mut self, held: &mut [u8], out: &mut Vec<u8>) {
+        let shown = &mut held[..self.shown];
+        match &mut self.connection {
+            Connection::Client(connection) => close_notify(connection.process_tls_records(shown), out),
+            Connection::Server(connection) => close_notify(connection.process_tls_records(shown), out),
+        }
     }
 
-    /// Says that no more data follows.
-    pub(super) fn close(&mut self, out: &mut Vec<u8>) {
-        self.closed = true;
-        self.connection.send_close_notify();
-        self.flush(out);
+    /// Appends what is ready to be sent, and takes nothing in.
+    pub(super) fn flush(&mut self, held: &mut Vec<u8>, out: &mut Vec<u8>) {
+        while self.common().wants_write() && matches!(self.turn(held, out), Ok(Next::Again)) {}
     }
 
-    /// Appends all that is ready to be sent.
-    pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
-        // Writing to a Vec cannot fail.
-        while self.connection.wants_write() && self.connection.write_tls(out).is_ok_and(|n| n > 0) {}
+    /// One call of rustls.
+    fn turn(&mut self, held: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Next, rustls::Error> {
+        let shown = &mut held[..self.shown];
+        let (discard, next) = match &mut self.connection {
+            Connection::Client(connection) => follow(connection.process_tls_records(shown), out),
+            Connection::Server(connection) => follow(connection.process_tls_records(shown), out),
+        };
+        held.drain(..discard);
+        self.shown -= discard;
+        next
+    }
+
+    /// The keys of a handshake that is over, with nothing left to be sent.
+    pub(super) fn into_keys(self, provider: Provider) -> Result<LegKeys, rustls::Error> {
+        let version = self.version().ok_or(rustls::Error::HandshakeNotComplete)?;
+        let (secrets, source): (_, Box<dyn KeySource>) = match self.connection {
+            Connection::Client(connection) => {
+                let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
+                (secrets, Box::new(ServersKeys(kernel)))
+            }
+            Connection::Server(connection) => {
+                let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
+                (secrets, Box::new(ClientsKeys(kernel)))
+            }
+        };
+        let key = |(seq, secrets)| {
+            traffic_key(&secrets, seq).ok_or_else(|| rustls::Error::General("unknown cipher suite".into()))
+        };
+        Ok(LegKeys {
+            provider,
+            version,
+            opens: key(secrets.rx)?,
+            seals: key(secrets.tx)?,
+            // TLS 1.2 has neither new keys nor late tickets.
+            source: (version == TlsVersion::Tls13).then_some(source),
+        })
     }
 
     /// A session of before was resumed.
     pub(super) fn is_resumed(&self) -> bool {
-        self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+        self.common().handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 
     /// The peer's certificates, its own first; in a resumed session those of the first handshake.
     pub(super) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
-        self.connection.peer_certificates().unwrap_or_default()
+        self.common().peer_certificates().unwrap_or_default()
     }
 
     /// Application protocol that was negotiated.
     pub(super) fn alpn(&self) -> Option<&[u8]> {
-        self.connection.alpn_protocol()
+        self.common().alpn_protocol()
     }
 
     /// Version that was negotiated.
     pub(super) fn version(&self) -> Option<TlsVersion> {
-        match self.connection.protocol_version()? {
+        match self.common().protocol_version()? {
             rustls::ProtocolVersion::TLSv1_2 => Some(TlsVersion::Tls12),
             rustls::ProtocolVersion::TLSv1_3 => Some(TlsVersion::Tls13),
             _ => None,
@@ -139,21 +182,117 @@ impl Session {
 
     /// What the log says of this leg.
     pub(super) fn info(&self) -> LegInfo {
+        let common = self.common();
         LegInfo {
             version: self.version().map(|v| match v {
                 TlsVersion::Tls12 => "TLS 1.2",
                 TlsVersion::Tls13 => "TLS 1.3",
             }),
-            cipher: self
-                .connection
-                .negotiated_cipher_suite()
-                .and_then(|s| names::cipher_suite(s.suite().into())),
-            group: self
-                .connection
-                .negotiated_key_exchange_group()
-                .and_then(|g| names::group(g.name().into())),
+            cipher: common.negotiated_cipher_suite().and_then(|s| names::cipher_suite(s.suite().into())),
+            group: common.negotiated_key_exchange_group().and_then(|g| names::group(g.name().into())),
             alpn: self.alpn().map(Into::into),
             resumed: self.is_resumed(),
         }
+    }
+}
+
+/// Does what rustls asks for. Also says how many bytes of what it was shown it is done with.
+fn follow<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    out: &mut Vec<u8>,
+) -> (usize, Result<Next, rustls::Error>) {
+    let UnbufferedStatus { discard, state } = status;
+    let next = state.and_then(|state| match state {
+        ConnectionState::EncodeTlsData(mut data) => {
+            let at = out.len();
+            let mut room = FLIGHT;
+            loop {
+                out.resize(at + room, 0);
+                match data.encode(&mut out[at..]) {
+                    Ok(len) => {
+                        out.truncate(at + len);
+                        return Ok(Next::Again);
+                    }
+                    Err(EncodeError::InsufficientSize(needed)) => room = needed.required_size,
+                    Err(EncodeError::AlreadyEncoded) => {
+                        out.truncate(at);
+                        return Err(rustls::Error::General("a flight was taken twice".into()));
+                    }
+                }
+            }
+        }
+        ConnectionState::TransmitTlsData(data) => {
+            data.done();
+            Ok(Next::Again)
+        }
+        ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => Ok(Next::Wait),
+        ConnectionState::PeerClosed | ConnectionState::Closed => Ok(Next::Closed),
+        // Early data is never accepted, and other data is not shown.
+        _ => Err(rustls::Error::General("application data in a handshake".into())),
+    });
+    (discard, next)
+}
+
+/// Adds a close_notify where one may be sent.
+fn close_notify<Data>(status: UnbufferedStatus<'_, '_, Data>, out: &mut Vec<u8>) {
+    let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state else { return };
+    let at = out.len();
+    out.resize(at + CLOSE_NOTIFY, 0);
+    let len = traffic.queue_close_notify(&mut out[at..]).unwrap_or(0);
+    out.truncate(at + len);
+}
+
+/// Bytes of the first record; `None`: it is not all there. What is no record is all of `bytes`, for rustls to refuse.
+fn end_of_record(bytes: &[u8]) -> Option<usize> {
+    let &[kind, major, _, high, low] = bytes.first_chunk::<HEADER>()?;
+    let len = usize::from(u16::from_be_bytes([high, low]));
+    if !(20..=24).contains(&kind) || major != 3 || len > MAX_PAYLOAD {
+        return Some(bytes.len());
+    }
+    (bytes.len() >= HEADER + len).then_some(HEADER + len)
+}
+
+fn traffic_key(secrets: &ConnectionTrafficSecrets, seq: u64) -> Option<TrafficKey> {
+    let (suite, key, iv) = match secrets {
+        ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Suite::Aes128Gcm, key, iv),
+        ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Suite::Aes256Gcm, key, iv),
+        ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (Suite::ChaCha20Poly1305, key, iv),
+        _ => return None,
+    };
+    TrafficKey::new(suite, key.as_ref(), iv.as_ref(), seq)
+}
+
+/// Of the leg to the server.
+struct ServersKeys(KernelConnection<ClientConnectionData>);
+
+impl KeySource for ServersKeys {
+    fn next_to_open(&mut self) -> Option<TrafficKey> {
+        self.0.update_rx_secret().ok().and_then(|(seq, secrets)| traffic_key(&secrets, seq))
+    }
+
+    fn next_to_seal(&mut self) -> Option<TrafficKey> {
+        self.0.update_tx_secret().ok().and_then(|(seq, secrets)| traffic_key(&secrets, seq))
+    }
+
+    fn ticket(&mut self, body: &[u8]) -> bool {
+        self.0.handle_new_session_ticket(body).is_ok()
+    }
+}
+
+/// Of the leg to the client.
+struct ClientsKeys(KernelConnection<ServerConnectionData>);
+
+impl KeySource for ClientsKeys {
+    fn next_to_open(&mut self) -> Option<TrafficKey> {
+        self.0.update_rx_secret().ok().and_then(|(seq, secrets)| traffic_key(&secrets, seq))
+    }
+
+    fn next_to_seal(&mut self) -> Option<TrafficKey> {
+        self.0.update_tx_secret().ok().and_then(|(seq, secrets)| traffic_key(&secrets, seq))
+    }
+
+    /// Clients send none.
+    fn ticket(&mut self, _body: &[u8]) -> bool {
+        false
     }
 }

@@ -1,10 +1,11 @@
 //! What a worker's flows work with: ports, pool, log, counters. The worker itself keeps only who they are.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tcp_stack::Instant;
 
-use crate::driver::{BURST, Frame, Io, PortId};
+use crate::driver::{BURST, Frame, Io, Offloads, PortId, Request};
 use crate::flow::{Budget, Effects, Shared};
 use crate::flow_table::FlowId;
 use crate::handshake::{self, Job};
@@ -76,6 +77,12 @@ impl<IO: Io> Desk<IO> {
             self.budget.changed(before, after);
             self.counters.leg_bytes.set(self.budget.held() as u64);
         }
+    }
+
+    /// The port towards an end of the current flow.
+    fn port(&self, towards: Side) -> PortId {
+        let Current { wire, client_port, .. } = self.current;
+        PortId { wire, side: if towards == Side::Client { client_port } else { client_port.other() } }
     }
 
     /// Queues a frame for a port, and sends the queue when a burst is together.
@@ -151,13 +158,33 @@ impl<IO: Io> Effects for Desk<IO> {
     }
 
     fn send(&mut self, towards: Side, frame: IO::Frame) {
-        let side =
-            if towards == Side::Client { self.current.client_port } else { self.current.client_port.other() };
-        self.forward(PortId { wire: self.current.wire, side }, frame);
+        self.forward(self.port(towards), frame);
     }
 
     fn allocate(&mut self) -> Option<IO::Frame> {
         self.io.allocate()
+    }
+
+    fn block(&mut self, len: usize) -> <IO::Frame as Frame>::Block {
+        self.io.block(len)
+    }
+
+    fn append(
+        &mut self,
+        towards: Side,
+        frame: &mut IO::Frame,
+        slice: &<IO::Frame as Frame>::Slice,
+        range: Range<usize>,
+    ) -> bool {
+        self.io.append(self.port(towards), frame, slice, range)
+    }
+
+    fn offloads(&self, towards: Side) -> Offloads {
+        self.io.offloads(self.port(towards))
+    }
+
+    fn request_offload(&mut self, frame: &mut IO::Frame, request: &Request) {
+        self.io.request(frame, request);
     }
 
     fn counters(&self) -> &WorkerCounters {

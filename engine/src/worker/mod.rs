@@ -20,7 +20,7 @@ use self::refused::Refused;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::driver::{BURST, Frame, Io, PortId};
-use crate::flow::{Afterwards, Effects, Flow, Identity, Shared};
+use crate::flow::{self, Afterwards, Effects, Flow, Identity, Shared};
 use crate::flow_table::{FlowId, FlowTable};
 use crate::handshake;
 use crate::log::LogSender;
@@ -81,7 +81,7 @@ pub struct Worker<IO: Io> {
     fired: Vec<(u64, FlowId)>,
 }
 
-struct Entry<F> {
+struct Entry<F: Frame> {
     flow: Flow<F>,
     alarm: Alarm,
     /// Of its key.
@@ -202,6 +202,7 @@ impl<IO: Io> Worker<IO> {
             counters.rx_packets.add(packets as u64);
             counters.rx_bytes.add(burst.iter().map(|f| f.len() as u64).sum());
         }
+        burst.iter().for_each(Frame::prefetch);
         for frame in burst.drain(..) {
             self.handle_frame(port, frame);
         }
@@ -282,7 +283,7 @@ impl<IO: Io> Worker<IO> {
 
     /// A SYN of a connection that is not known.
     fn begin(&mut self, port: PortId, frame: IO::Frame, headers: Headers, key: FlowKey, hash: u64) {
-        if let Err(reason) = headers.verify_checksums(frame.data()) {
+        if let Err(reason) = flow::verify(&frame, &headers) {
             return self.desk.counters.drop_packet(reason);
         }
         let refused_before = self.refused.knows(self.desk.now, hash);

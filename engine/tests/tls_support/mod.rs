@@ -288,11 +288,12 @@ impl Flow {
                 self.relay = Some(relay).map(|r| *r);
                 let mut out = Output::default();
                 let inspected = &mut self.inspected;
-                let started = self
-                    .relay
-                    .as_mut()
-                    .unwrap()
-                    .start(&mut |side, data| inspected.push((side, data.to_vec())), &mut out);
+                let started = self.relay.as_mut().unwrap().receive(
+                    Side::Server,
+                    b"",
+                    &mut |side, data| inspected.push((side, data.to_vec())),
+                    &mut out,
+                );
                 started.unwrap();
                 self.client.input(&out.to_client);
                 self.server.input(&out.to_server);

@@ -1,0 +1,148 @@
+//! Segments on their way into frames: one frame each, or many in one that the port cuts again (TSO).
+
+use tcp_stack::{Options, Payload, Seq, Transmit};
+
+use super::effects::Effects;
+use crate::driver::{Frame, Offloads, Request};
+use crate::packet::{Checksums, Sum, Template};
+use crate::reason::PacketDrop;
+use crate::side::Side;
+
+/// Most payload of a frame that is to be cut. An IP packet holds 64 KB; NICs that take no more than so many pieces for a
+/// frame take this much in records of 16 KB.
+const MOST: usize = 48 * 1024;
+/// PSH in a TCP header's flags (RFC 9293 3.1), which are its byte 13.
+const PSH: u8 = 0x08;
+
+/// A frame with one segment, or with several that differ in nothing but their place in the stream.
+pub(super) struct Train<F> {
+    frame: F,
+    /// Bytes of all headers.
+    head: usize,
+    /// Sequence number after the last byte.
+    next: Seq,
+    ack: Option<Seq>,
+    window: u16,
+    options: Options,
+    /// Payload of the first segment, and so of all but the last.
+    segment: usize,
+    payload: usize,
+    sum: Sum,
+    /// No other segment may follow: this one ends something.
+    closed: bool,
+    psh: bool,
+}
+
+impl<F: Frame> Train<F> {
+    /// With this segment. None without a frame, or room in it: the MSS was cut to the wire's MTU, which fits, so the pool is
+    /// empty.
+    pub(super) fn new<E: Effects<Frame = F>, P>(
+        fx: &mut E,
+        towards: Side,
+        template: &Template,
+        segment: &Transmit<'_, P>,
+        offloads: Offloads,
+    ) -> Option<Self>
+    where
+        P: Payload,
+        F: Frame<Slice = P>,
+    {
+        let below = template.header_len();
+        let head = below + segment.header_len();
+        let frame = fx.allocate().and_then(|mut frame| frame.set_len(head).then_some(frame));
+        let Some(mut frame) = frame else {
+            fx.counters().drop_packet(PacketDrop::NoBuffer);
+            return None;
+        };
+        let (source, destination) = template.ports();
+        segment.emit_header(source, destination, &mut frame.data_mut()[below..]);
+        let flags = segment.flags;
+        let mut train = Self {
+            frame,
+            head,
+            next: segment.seq,
+            ack: segment.ack,
+            window: segment.window,
+            options: segment.options,
+            segment: segment.payload_len(),
+            payload: 0,
+            sum: Sum::default(),
+            closed: flags.fin || flags.syn || flags.rst || flags.urg || segment.payload_len() == 0,
+            psh: false,
+        };
+        if !offloads.checksums {
+            segment.slices().for_each(|piece| train.sum.add(piece));
+        }
+        train.couple(fx, towards, segment).then_some(train)
+    }
+
+    /// Whether this segment is the next one.
+    pub(super) fn takes<P: Payload>(&self, segment: &Transmit<'_, P>) -> bool {
+        let len = segment.payload_len();
+        let flags = segment.flags;
+        !self.closed
+            && segment.seq == self.next
+            && (1..=self.segment).contains(&len)
+            && self.payload + len <= MOST
+            && !(flags.fin || flags.syn || flags.rst || flags.urg)
+            && (segment.ack, segment.window) == (self.ack, self.window)
+            && segment.options == self.options
+    }
+
+    /// Adds a segment's payload. False: there is no buffer for it.
+    pub(super) fn couple<E: Effects<Frame = F>, P>(
+        &mut self,
+        fx: &mut E,
+        towards: Side,
+        segment: &Transmit<'_, P>,
+    ) -> bool
+    where
+        P: Payload,
+        F: Frame<Slice = P>,
+    {
+        for (slice, range) in segment.parts() {
+            let len = range.len();
+            if !fx.append(towards, &mut self.frame, slice, range) {
+                fx.counters().drop_packet(PacketDrop::NoBuffer);
+                self.closed = true;
+                return false;
+            }
+            self.payload += len;
+            self.next += len as u32;
+        }
+        self.psh = segment.flags.psh;
+        self.closed |= segment.payload_len() < self.segment;
+        true
+    }
+
+    /// Sends it.
+    pub(super) fn leave<E: Effects<Frame = F>>(
+        self,
+        fx: &mut E,
+        towards: Side,
+        template: &mut Template,
+        offloads: Offloads,
+    ) {
+        let Self { mut frame, head, segment, payload, sum, psh, .. } = self;
+        let below = template.header_len();
+        let cut = payload > segment;
+        let packets = if cut { payload.div_ceil(segment) as u16 } else { 1 };
+        let checksums = if offloads.checksums { Checksums::Offloaded { cut } } else { Checksums::Made(sum) };
+        let bytes = &mut frame.data_mut()[..head];
+        if psh {
+            // Its last segment's; a port that cuts takes it from the others.
+            bytes[below + 13] |= PSH;
+        }
+        template.seal(bytes, payload, packets, checksums);
+        if offloads.checksums {
+            let request = Request {
+                l2: template.ethernet_len(),
+                l3: template.ip_header_len(),
+                l4: head - below,
+                segment: cut.then_some(segment as u16),
+            };
+            fx.request_offload(&mut frame, &request);
+        }
+        fx.send(towards, frame);
+    }
+}

@@ -1,0 +1,195 @@
+//! One end of a relay: both directions' keys, and how it stands with its peer.
+
+use super::aead::TrafficKey;
+use super::message::{Alert, kind, next_message};
+use super::open::Opener;
+use super::seal::Sealer;
+use super::{Fault, Form, Suite, content};
+use crate::policy::TlsVersion;
+use crate::side::Side;
+use crate::tls::{Provider, description};
+
+pub(in crate::tls) use super::message::KEY_UPDATE;
+
+/// Records in a row that a peer may send without any data in them: padding, tickets, key updates, warnings. Others bound
+/// each of these by itself, most of them by 32.
+const MAX_WITHOUT_DATA: u8 = 32;
+
+/// What outlives a TLS 1.3 handshake: the secrets that new keys come from, and who takes tickets.
+pub(in crate::tls) trait KeySource: Send {
+    /// The peer's next key.
+    fn next_to_open(&mut self) -> Option<TrafficKey>;
+
+    /// Our next key.
+    fn next_to_seal(&mut self) -> Option<TrafficKey>;
+
+    /// The body of a server's NewSessionTicket. False: it is not well-formed.
+    fn ticket(&mut self, body: &[u8]) -> bool;
+}
+
+/// What a finished handshake leaves behind.
+pub(in crate::tls) struct LegKeys {
+    /// Which library does the cryptography.
+    pub(in crate::tls) provider: Provider,
+    /// What was negotiated.
+    pub(in crate::tls) version: TlsVersion,
+    /// The peer's key.
+    pub(in crate::tls) opens: TrafficKey,
+    /// Ours.
+    pub(in crate::tls) seals: TrafficKey,
+    /// TLS 1.3 only; without one, a KeyUpdate is refused.
+    pub(in crate::tls) source: Option<Box<dyn KeySource>>,
+}
+
+/// What came of a record without application data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tls) enum Heard {
+    /// Nothing to be done.
+    Nothing,
+    /// The peer sends no more data.
+    Close,
+    /// The peer wants a KeyUpdate.
+    WantsKeyUpdate,
+    /// The peer wants to negotiate anew, which nobody does any more.
+    WantsRenegotiation,
+}
+
+/// The TLS connection with one peer, after its handshake.
+pub(in crate::tls) struct End {
+    pub(in crate::tls) opener: Opener,
+    pub(in crate::tls) sealer: Sealer,
+    source: Option<Box<dyn KeySource>>,
+    /// The beginning of a handshake message.
+    partial: Vec<u8>,
+    provider: Provider,
+    version: TlsVersion,
+    peer: Side,
+    without_data: u8,
+    /// The peer's close_notify was read: nothing after it counts.
+    pub(in crate::tls) peer_has_closed: bool,
+    /// Our close_notify, or a fatal alert of ours, was sent: nothing may follow it.
+    pub(in crate::tls) has_closed: bool,
+}
+
+impl End {
+    /// `None`: the keys do not fit the provider.
+    pub(in crate::tls) fn new(peer: Side, keys: LegKeys) -> Option<Self> {
+        let LegKeys { provider, version, opens, seals, source } = keys;
+        let form = |key: &TrafficKey| match (version, key.suite) {
+            (TlsVersion::Tls13, _) => Form::Tls13,
+            (TlsVersion::Tls12, Suite::ChaCha20Poly1305) => Form::Tls12ChaCha,
+            (TlsVersion::Tls12, _) => Form::Tls12Gcm,
+        };
+        Some(Self {
+            opener: Opener::new(provider, form(&opens), &opens)?,
+            sealer: Sealer::new(provider, form(&seals), &seals)?,
+            source,
+            partial: Vec::new(),
+            provider,
+            version,
+            peer,
+            without_data: 0,
+            peer_has_closed: false,
+            has_closed: false,
+        })
+    }
+
+    pub(in crate::tls) fn is_tls13(&self) -> bool {
+        self.version == TlsVersion::Tls13
+    }
+
+    /// A record with `len` bytes of application data was opened.
+    pub(in crate::tls) fn take_data(&mut self, len: usize) -> Result<(), Fault> {
+        // RFC 8446 5.1: the records of a message follow each other.
+        if !self.partial.is_empty() {
+            return Err(Fault::Broken(description::UNEXPECTED_MESSAGE));
+        }
+        self.opener.advance()?;
+        if len == 0 {
+            return self.count_without_data();
+        }
+        self.without_data = 0;
+        Ok(())
+    }
+
+    /// A record with something else was opened.
+    pub(in crate::tls) fn take_control(&mut self, content_type: u8, bytes: &[u8]) -> Result<Heard, Fault> {
+        self.opener.advance()?;
+        self.count_without_data()?;
+        match content_type {
+            content::HANDSHAKE => self.take_handshake(bytes),
+            content::ALERT if self.partial.is_empty() => match Alert::parse(self.is_tls13(), bytes)? {
+                Alert::CloseNotify => {
+                    self.peer_has_closed = true;
+                    Ok(Heard::Close)
+                }
+                Alert::Warning => Ok(Heard::Nothing),
+                Alert::Fatal(number) => Err(Fault::Alert(number)),
+            },
+            _ => Err(Fault::Broken(description::UNEXPECTED_MESSAGE)),
+        }
+    }
+
+    fn count_without_data(&mut self) -> Result<(), Fault> {
+        self.without_data += 1;
+        if self.without_data > MAX_WITHOUT_DATA {
+            return Err(Fault::Broken(description::UNEXPECTED_MESSAGE));
+        }
+        Ok(())
+    }
+
+    /// Messages, whole or in part.
+    fn take_handshake(&mut self, bytes: &[u8]) -> Result<Heard, Fault> {
+        let unexpected = Fault::Broken(description::UNEXPECTED_MESSAGE);
+        // RFC 8446 5.1: no record is without a part of one.
+        if bytes.is_empty() {
+            return Err(unexpected);
+        }
+        let mut all = std::mem::take(&mut self.partial);
+        all.extend_from_slice(bytes);
+        let mut rest = all.as_slice();
+        let mut heard = Heard::Nothing;
+        while let Some((message, body)) = next_message(&mut rest)? {
+            match (self.version, message, self.peer) {
+                (TlsVersion::Tls13, kind::KEY_UPDATE, _) => {
+                    heard = self.take_key_update(body)?;
+                    // RFC 8446 5.1: what follows has other keys, so nothing follows in this record.
+                    if !rest.is_empty() {
+                        return Err(unexpected);
+                    }
+                }
+                (TlsVersion::Tls13, kind::NEW_SESSION_TICKET, Side::Server) => {
+                    if !self.source.as_mut().is_none_or(|source| source.ticket(body)) {
+                        return Err(Fault::Broken(description::DECODE_ERROR));
+                    }
+                }
+                (TlsVersion::Tls12, kind::HELLO_REQUEST, Side::Server)
+                | (TlsVersion::Tls12, kind::CLIENT_HELLO, Side::Client) => heard = Heard::WantsRenegotiation,
+                _ => return Err(unexpected),
+            }
+        }
+        self.partial = rest.to_vec();
+        Ok(heard)
+    }
+
+    /// RFC 8446 4.6.3.
+    fn take_key_update(&mut self, body: &[u8]) -> Result<Heard, Fault> {
+        let heard = match body {
+            [0] => Heard::Nothing,
+            [1] => Heard::WantsKeyUpdate,
+            [_] => return Err(Fault::Broken(description::ILLEGAL_PARAMETER)),
+            _ => return Err(Fault::Broken(description::DECODE_ERROR)),
+        };
+        let source = self.source.as_mut().ok_or(Fault::Broken(description::UNEXPECTED_MESSAGE))?;
+        let key = source.next_to_open().ok_or(Fault::Internal)?;
+        self.opener.rekey(self.provider, &key)?;
+        Ok(heard)
+    }
+
+    /// Seals from now on with the next key: a KeyUpdate was the last record under the old one.
+    pub(in crate::tls) fn update_sealing_key(&mut self) -> Result<(), Fault> {
+        let source = self.source.as_mut().ok_or(Fault::Internal)?;
+        let key = source.next_to_seal().ok_or(Fault::Internal)?;
+        self.sealer.rekey(self.provider, &key)
+    }
+}
