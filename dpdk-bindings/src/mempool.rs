@@ -81,8 +81,8 @@ impl Mempool {
                 LAST_FIRST.as_ptr(),
             )
         };
-        let raw =
-            NonNull::new(raw).ok_or_else(|| Error::call("rte_pktmbuf_pool_create_by_ops", name, Errno::last()))?;
+        let raw = NonNull::new(raw)
+            .ok_or_else(|| Error::call("rte_pktmbuf_pool_create_by_ops", name, Errno::last()))?;
         eal.runtime().adopt_pool(raw);
         Ok(Self { raw, name: name.into(), data_room: config.data_room, _runtime: Arc::clone(eal.runtime()) })
     }
