@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
     cat <<EOF
-Usage: scripts/setup.sh [--build-only | --runtime-only | --all] [--quiet]
+Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers] [--quiet]
 
 Installs what wireglass needs from Debian 12 (as root) and checks that cargo is there. What is installed already is
 left alone, and without anything missing apt is not even asked.
@@ -14,6 +14,8 @@ left alone, and without anything missing apt is not even asked.
   --build-only    what compiles the workspace: C compiler, libdpdk-dev, libclang
   --runtime-only  what the finished engine needs: DPDK's libraries and its port drivers
   --all           also what the demo and the tests need: nginx, curl, openssl, tcpdump ... (default)
+  --peers         the proxies that scripts/bench-peers.sh compares with, and its load generators. They bring services of
+                  the system with them, which are neither started nor enabled
   --quiet         say nothing when there is nothing to do
   --help          this text
 EOF
@@ -31,6 +33,9 @@ runtime=(ca-certificates
     librte-net-af-packet23 librte-net-tap23 librte-net-memif23 librte-net-ring23 librte-net-e1000-23 librte-net-ixgbe23
     librte-net-i40e23 librte-net-iavf23 librte-net-ice23 librte-net-igc23 librte-net-virtio23 librte-net-vmxnet3-23
     librte-net-ena23 librte-net-mlx5-23)
+# wrk and ab (apache2-utils) are the load.
+peers=(haproxy nginx-light sslsplit squid-openssl mitmproxy wrk apache2-utils)
+peer_services=(haproxy squid)
 
 what=all quiet=
 for word in "$@"; do
@@ -38,6 +43,7 @@ for word in "$@"; do
     --build-only) what=build ;;
     --runtime-only) what=runtime ;;
     --all) what=all ;;
+    --peers) what=peers ;;
     --quiet) quiet=1 ;;
     -h | --help)
         usage
@@ -50,6 +56,7 @@ done
 case $what in
 build) wanted=("${build[@]}") ;;
 runtime) wanted=("${runtime[@]}") ;;
+peers) wanted=("${peers[@]}") ;;
 all) wanted=("${build[@]}" "${lab[@]}") ;;
 esac
 
@@ -63,12 +70,35 @@ find_absent() {
     done
 }
 
+# Keeps the services of the packages that are about to be installed from starting, unless something does so already.
+forbid_starts() {
+    policy=/usr/sbin/policy-rc.d
+    [[ ! -e $policy ]] || return 0
+    trap 'rm -f "$policy"' EXIT
+    # 101: "action forbidden by policy".
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+}
+
+# What was not there before must not start with the machine either.
+disable_new_services() {
+    local service
+    command -v systemctl >/dev/null || return 0
+    for service in "${peer_services[@]}"; do
+        if [[ " ${installed[*]} " == *" $service"* ]]; then
+            systemctl disable --quiet "$service" >/dev/null 2>&1 || say "could not disable the service $service"
+        fi
+    done
+}
+
 command -v apt-get >/dev/null || die "this script knows Debian's apt only; the packages are: ${wanted[*]}"
 find_absent
 if ((${#absent[@]})); then
     need_root
     say "installing ${#absent[@]} of ${#wanted[@]} packages: ${absent[*]}"
     export DEBIAN_FRONTEND=noninteractive
+    installed=("${absent[@]}")
+    [[ $what != peers ]] || forbid_starts
     install=(apt-get install -y -q --no-install-recommends)
     # The index that is here may be old or empty: then the first try fails and is worth a second one.
     if ! said=$("${install[@]}" "${absent[@]}" 2>&1); then
@@ -78,9 +108,10 @@ if ((${#absent[@]})); then
     fi
     find_absent
     ((${#absent[@]} == 0)) || die "still missing after the installation: ${absent[*]}"
+    [[ $what != peers ]] || disable_new_services
     say "installed"
 elif [[ -z $quiet ]]; then
     say "all ${#wanted[@]} packages are installed"
 fi
 
-[[ $what == runtime ]] || need_cargo
+[[ $what == runtime || $what == peers ]] || need_cargo

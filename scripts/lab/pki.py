@@ -68,7 +68,7 @@ class Authority:
         self.parent = parent
         _prepare(folder)
         self.cert, self.key = folder / "ca.pem", folder / "ca.key"
-        _new_key(self.key, "ec")
+        new_key(self.key, "ec")
         signer = parent or self
         signer.sign(self.key, f"/O=Lab/CN={name}", _CA_EXTENSIONS, AUTHORITY_VALID, self.cert)
 
@@ -83,7 +83,7 @@ class Authority:
     def issue(self, host, names=None, dates=NOW_VALID, key="ec"):
         """A server certificate for `host`. `names`: what the subjectAltName says (default: the host)."""
         leaf = Certificate(*(self.folder / f"{host}.{kind}" for kind in ("pem", "chain", "key")))
-        _new_key(leaf.key, key)
+        new_key(leaf.key, key)
         listed = ", ".join(f"DNS:{name}" for name in (names or [host]))
         self.sign(leaf.key, f"/O=Lab/CN={host}", _LEAF_EXTENSIONS.format(names=listed), dates, leaf.cert)
         # An intermediate is sent by the server, a root never is.
@@ -105,7 +105,7 @@ class Authority:
 def self_signed(folder: Path, host):
     """A server certificate that vouches for itself."""
     cert, key = folder / f"{host}.pem", folder / f"{host}.key"
-    _new_key(key, "ec")
+    new_key(key, "ec")
     run(["openssl", "req", "-x509", "-new", "-key", key, "-out", cert, "-days", 365, "-subj", f"/O=Lab/CN={host}",
          "-config", "/dev/null", "-addext", f"subjectAltName=DNS:{host}"])
     return Certificate(cert, cert, key)
@@ -116,7 +116,7 @@ def _prepare(folder: Path):
     (folder / "issued" / "index").touch()
 
 
-def _new_key(path: Path, kind):
+def new_key(path: Path, kind):
     options = ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"] if kind == "rsa" else ["EC", "-pkeyopt",
                                                                                 "ec_paramgen_curve:P-256"]
     run(["openssl", "genpkey", "-quiet", "-algorithm", *options, "-out", path])

@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import platform
 import sys
 import time
 from pathlib import Path
 from statistics import median
 
 from ..lab import Interrupted, on_signals_stop
+from ..machine import machine
 from ..net import remove_left_overs
 from ..shell import Failed, run
 from .bed import DIRECT, ENGINE, PATHS, TESTPMD, Bed, Line
@@ -34,7 +34,7 @@ def main():
     missed = [cell for cell in cells if cell.met() is False]
     print(f"\n{len(cells) - len(missed)} of {len(cells)} targets met, {time.monotonic() - began:.0f} s", flush=True)
     if options.json:
-        options.json.write_text(json.dumps({**_machine(options), "cells": [cell.as_json() for cell in cells]}, indent=1) + "\n")
+        options.json.write_text(json.dumps({**_about(options), "cells": [cell.as_json() for cell in cells]}, indent=1) + "\n")
     return 1 if options.check and missed else 0
 
 
@@ -80,19 +80,11 @@ def _with_spread(ratios):
     return f"{median(ratios):.0%} ({min(ratios):.0%}-{max(ratios):.0%})"
 
 
-def _machine(options):
-    def said(*argv):
-        return (run(argv, check=False).stdout.decode(errors="replace").splitlines() or [""])[0].strip()
-    cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if line.startswith("model name")), "")
+def _about(options):
+    curl = run(["curl", "--version"], check=False).stdout.decode(errors="replace").split("\n", 1)[0].strip()
     return {
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "command": " ".join(["scripts/goodput.sh", *sys.argv[1:]]),
-        "commit": said("git", "describe", "--always", "--dirty", "--abbrev=12"),
-        "cpu": cpu, "cores": len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]),
-        "kernel": platform.release(), "engine": said(options.binary, "--version"), "dpdk": said("pkg-config", "--modversion", "libdpdk"),
-        "nginx": run(["nginx", "-v"], check=False).stderr.decode().strip(), "curl": said("curl", "--version"),
-        "congestion_control": "cubic", "seconds": options.seconds, "repetitions": options.repetitions,
-        "connections_with_delay": options.connections, "load_average": Path("/proc/loadavg").read_text().split()[:3],
+        **machine("scripts/goodput.sh", options.binary), "curl": curl, "congestion_control": "cubic", "seconds": options.seconds,
+        "repetitions": options.repetitions, "connections_with_delay": options.connections,
     }
 
 

@@ -51,6 +51,8 @@ class Line:
     rtt_ms: float = 0
     side: str = "client"
     mbits: float = 0
+    # Whether the kernel may send batches of up to 64 KB over it, which no wire carries.
+    offloads: bool = False
 
     @property
     def name(self):
@@ -99,7 +101,7 @@ class Route:
                     bed.folder / f"relay-{self.name}.log", "relay")
                 self.relay.wait_text("relaying", 10)
             else:
-                cable(host, port, self.middle, near)
+                cable(host, port, self.middle, near, line.offloads)
                 if line.mbits and not line.rtt_ms:
                     run(["tc", "-n", host.name, "qdisc", "add", "dev", port, "root", "tbf", "rate", f"{line.mbits}mbit",
                          "burst", "64kb", "latency", "50ms"])
@@ -152,7 +154,7 @@ class Route:
         for port in ("inside", "outside"):
             middle.ip("link", "set", port, "master", "bridge")
             # What arrives is worked on where the other two paths have their forwarder.
-            middle.run("sh", "-c", f"echo {1 << MIDDLE_CORE:x} > /sys/class/net/{port}/queues/rx-0/rps_cpus")
+            receive_on(middle, port, MIDDLE_CORE)
         middle.ip("link", "set", "bridge", "up")
 
 
@@ -168,7 +170,11 @@ class Bed:
         self.congestion = congestion
         self.runs = 0
         self.folder = self.nginx = self.root = self.ca = None
-        self.routes = [Route(self, PATHS.index(name) + 1, name) for name in PATHS if name in paths]
+        self.routes = self.new_routes(paths)
+
+    def new_routes(self, paths):
+        """The routes of `paths`, none of them built yet."""
+        return [Route(self, PATHS.index(name) + 1, name) for name in PATHS if name in paths]
 
     def __enter__(self):
         try:
@@ -241,10 +247,15 @@ def new_namespace(namespace):
     namespace.ip("link", "set", "lo", "up")
 
 
-def cable(one, port, other, far):
-    """A veth pair without offloads: what crosses it is what would be on a wire."""
+def receive_on(namespace, port, core):
+    """Has what arrives at a port worked on by one core (RPS), as the interrupts of a NIC would be bound to it."""
+    namespace.run("sh", "-c", f"echo {1 << core:x} > /sys/class/net/{port}/queues/rx-0/rps_cpus")
+
+
+def cable(one, port, other, far, offloads=False):
+    """A veth pair. Without offloads what crosses it is what would be on a wire; with them, batches of up to 64 KB."""
     run(["ip", "-n", one.name, "link", "add", port, "type", "veth", "peer", "name", far, "netns", other.name])
     for namespace, end in ((one, port), (other, far)):
-        for offload in OFFLOADS:
+        for offload in () if offloads else OFFLOADS:
             namespace.run("ethtool", "-K", end, offload, "off", check=False)
         namespace.ip("link", "set", end, "up")

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Compares the engine with HAProxy, nginx, SSLsplit, Squid and mitmproxy. --help tells more.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+case " $* " in
+*" --help "* | *" -h "*) exec_lab lab.proxies "$@" ;;
+esac
+
+need_root
+"$root/scripts/setup.sh" --quiet
+"$root/scripts/setup.sh" --peers --quiet
+if [[ " $* " != *" --binary"* ]]; then
+    say "release build with DPDK ports"
+    build_release
+fi
+exec_lab lab.proxies "$@"

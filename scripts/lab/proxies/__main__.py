@@ -1,0 +1,145 @@
+"""The engine beside other proxies: `scripts/bench-peers.sh` is the way in."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from ..goodput.bed import ENGINE, TESTPMD
+from ..lab import Interrupted, on_signals_stop
+from ..machine import machine
+from ..net import remove_left_overs
+from ..shell import Failed, run
+from ..svg import Panel, bars
+from .bed import PATHS, ProxyBed
+from .load import LOADS, OTHERS_ALLOWED, measure, suites
+from .programs import PROXIES
+from .results import Results
+
+
+def main():
+    """Returns the exit status."""
+    options = _arguments()
+    on_signals_stop()
+    remove_left_overs()
+    results = Results()
+    try:
+        about = machine("scripts/bench-peers.sh", options.binary)
+        about["proxies"] = [each.version() for name, each in PROXIES.items() if name in options.only]
+        about["clients"] = [_first_line("wrk", "-v"), _first_line("ab", "-V")]
+        _say(f"{about['engine']}, {', '.join(about['proxies'])}; DPDK {about['dpdk']}, Linux {about['kernel']}, {about['cpu']}")
+        with ProxyBed(options.binary.resolve(), options.only, options.offloads) as bed:
+            _run(bed, options, results)
+    except Interrupted as signal_name:
+        print(f"\nstopped by {signal_name}; the test bed is removed", file=sys.stderr)
+        return 130
+    except Failed as failed:
+        print(f"failed: {failed}", file=sys.stderr)
+        return 1
+    _print(results, options)
+    if options.json:
+        told = {**about, "seconds": options.seconds, "repetitions": options.repetitions, "offloads": options.offloads}
+        options.json.write_text(json.dumps({**told, **results.as_json()}, indent=1) + "\n")
+    if options.svg:
+        options.svg.write_text(_plot(results, about))
+    return 1 if options.check and any(target.met is False for target in results.targets()) else 0
+
+
+def _run(bed, options, results):
+    bed.prove()
+    _say("each proxy refuses a certificate of an unknown authority, and shows a certificate of its own CA to the client")
+    new = next(load for load in LOADS if not load.kept)
+    for route in bed.routes:
+        results.suites[route.name] = suites(bed, route, new)
+    _say("each exchange on a new connection has a server connection of its own, nothing is resumed; client leg, server leg:")
+    for path, legs in results.suites.items():
+        _say(f"  {path:<10} {', '.join(legs)}")
+    for load in LOADS:
+        for turn in range(options.repetitions):
+            # The paths take turns, and each repetition begins with another one.
+            for route in bed.routes[turn % len(bed.routes):] + bed.routes[:turn % len(bed.routes)]:
+                taken = measure(bed, route, load, options.seconds)
+                results.add(load, route.name, taken)
+                _say(f"{load.name:<4} {route.name:<10} {taken.rate:7.0f} {load.unit:<6}  core {taken.busy:4.0%} busy  "
+                     f"{taken.per_busy_core:7.0f} for a busy core"
+                     + (f"  DISTURBED: other programs had {taken.others:.0%} of a core" if taken.others > OTHERS_ALLOWED else ""))
+
+
+def _print(results, options):
+    for load in LOADS:
+        print("\n" + "\n".join(results.table(load)))
+    print()
+    for target in results.targets():
+        if target.reached is not None or not options.partial:
+            print(target.line())
+    if disturbed := results.disturbed():
+        print(f"disturbed by other programs, so not to be trusted: {', '.join(disturbed)}")
+
+
+def _plot(results, about):
+    panels = []
+    for load in LOADS:
+        figures = [(path, results.value(load, path, "per_busy_core")) for path in PATHS]
+        panels.append(Panel(f"{load.title}: {load.unit} for a busy core", [(path, figure, path == ENGINE) for path, figure in figures if figure]))
+    return bars(panels, f"{about['cpu']}, commit {about['commit']}, {about['date']}; direct and testpmd: no TLS in the middle")
+
+
+def _say(words):
+    print(words, flush=True)
+
+
+def _first_line(*argv):
+    done = run(argv, check=False)
+    return ((done.stdout + done.stderr).decode(errors="replace").splitlines() or ["?"])[0].strip()
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(prog="scripts/bench-peers.sh", formatter_class=argparse.RawDescriptionHelpFormatter, description=f"""\
+Puts other TLS-intercepting proxies and the engine between the same client and server, one after the other on the same core, and
+prints throughput and new connections per second side by side:
+
+  direct     a Linux bridge: the path without anything in it
+  testpmd    DPDK's io forwarding between two net_af_packet ports: the most that the engine's ports carry
+  engine     wireglass on such ports: adopts connections in passing, mints, verifies, reads HTTP, logs
+  haproxy    terminates with a certificate made before (it cannot mint), connects to the server with TLS, verifies
+  nginx      the same
+  sslsplit   mints; relays bytes; -o VerifyPeer=yes
+  squid      mints; ssl_bump, nothing cached
+  mitmproxy  mints; transparent mode
+
+The proxies are Debian's packages (scripts/setup.sh --peers), with one worker each, behind a NAT redirect. TLS 1.3 on both legs,
+the same CA, roots, objects; no resumption. Before anything is measured each proxy has to refuse a server whose certificate
+comes from an unknown authority, and each new connection of the client must have led to one at the server.
+
+  {chr(10).join(f"{load.name:<9}  {load.title}" for load in LOADS).replace(chr(10), chr(10) + "  ")}
+
+The client is wrk for kept connections and ab for new ones. Neither verifies what it is shown: so the client costs the same for all.
+
+How it is made fair: the middle has core 1 for itself, client and server share core 0. The kernel works on frames on the core of the
+end that they arrive at (RPS), as a NIC's interrupts would be bound. So what core 1 does is the middle's work, all of it,
+TCP in the kernel and NAT included, and nothing of it happens elsewhere. "For a busy core" is the rate over the share of time in
+which that core was not idle (/proc/stat): the figure to compare. CPU time of its processes is the second opinion; it lacks what
+the kernel did in nobody's name. Links carry frames of MTU 1500, offloads are off, as on a wire; --offloads shows the kernel's proxies
+with batches of 64 KB, which no wire would bring them. Runs take turns, the medians count. The machine must be left alone: a run
+in which other programs had more than {OTHERS_ALLOWED:.0%} of a core is made again, some times, and then marked.""")
+    parser.add_argument("--quick", action="store_true", help="one repetition of one second: does it work at all?")
+    parser.add_argument("--only", action="append", metavar="NAME", choices=PATHS, help="only this path; repeatable")
+    parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, with machine, versions and commit")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the figures for a busy core")
+    parser.add_argument("--offloads", action="store_true", help="leave the links' offloads on; without testpmd and engine, whose "
+                        "ports cannot take such frames")
+    parser.add_argument("--repetitions", type=int, help="default: 3")
+    parser.add_argument("--seconds", type=int, help="length of a run, whole seconds; default: 2")
+    parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="an engine that is built already")
+    options = parser.parse_args()
+    options.partial = bool(options.only) or options.offloads
+    options.only = [path for path in options.only or PATHS if not (options.offloads and path in (TESTPMD, ENGINE))]
+    options.repetitions = options.repetitions or (1 if options.quick else 3)
+    options.seconds = options.seconds or (1 if options.quick else 2)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
