@@ -43,7 +43,12 @@ def main():
         options.json.write_text(json.dumps({**told, **results.as_json()}, indent=1) + "\n")
     if options.svg:
         options.svg.write_text(_plot(results, about))
-    return 1 if options.check and any(target.met is False for target in results.targets()) else 0
+    return 1 if options.check and not all(target.met for target in _asked_for(results, options)) else 0
+
+
+def _asked_for(results, options):
+    """The targets; with only some of the paths those that can be told from them."""
+    return [target for target in results.targets() if target.reached is not None or not options.partial]
 
 
 def _run(bed, options, results):
@@ -59,22 +64,22 @@ def _run(bed, options, results):
         for turn in range(options.repetitions):
             # The paths take turns, and each repetition begins with another one.
             for route in bed.routes[turn % len(bed.routes):] + bed.routes[:turn % len(bed.routes)]:
-                taken = measure(bed, route, load, options.seconds)
+                taken = measure(bed, route, load, options.seconds, options.patience)
                 results.add(load, route.name, taken)
+                disturbed = f"  DISTURBED: other programs had {taken.others:.0%} of a core" if taken.others > OTHERS_ALLOWED else ""
                 _say(f"{load.name:<4} {route.name:<10} {taken.rate:7.0f} {load.unit:<6}  core {taken.busy:4.0%} busy  "
-                     f"{taken.per_busy_core:7.0f} for a busy core"
-                     + (f"  DISTURBED: other programs had {taken.others:.0%} of a core" if taken.others > OTHERS_ALLOWED else ""))
+                     f"{taken.per_busy_core:7.0f} for a busy core{disturbed}")
 
 
 def _print(results, options):
     for load in LOADS:
         print("\n" + "\n".join(results.table(load)))
     print()
-    for target in results.targets():
-        if target.reached is not None or not options.partial:
-            print(target.line())
-    if disturbed := results.disturbed():
-        print(f"disturbed by other programs, so not to be trusted: {', '.join(disturbed)}")
+    for target in _asked_for(results, options):
+        print(target.line())
+    for load in LOADS:
+        if disturbed := results.disturbed(load, *PATHS):
+            print(f"disturbed by other programs, so not to be trusted: {load.name} {', '.join(disturbed)}")
 
 
 def _plot(results, about):
@@ -122,16 +127,18 @@ TCP in the kernel and NAT included, and nothing of it happens elsewhere. "For a 
 which that core was not idle (/proc/stat): the figure to compare. CPU time of its processes is the second opinion; it lacks what
 the kernel did in nobody's name. Links carry frames of MTU 1500, offloads are off, as on a wire; --offloads shows the kernel's proxies
 with batches of 64 KB, which no wire would bring them. Runs take turns, the medians count. The machine must be left alone: a run
-in which other programs had more than {OTHERS_ALLOWED:.0%} of a core is made again, some times, and then marked.""")
+in which other programs had more than {OTHERS_ALLOWED:.0%} of a core is made again until patience ends, and then marked.""")
     parser.add_argument("--quick", action="store_true", help="one repetition of one second: does it work at all?")
     parser.add_argument("--only", action="append", metavar="NAME", choices=PATHS, help="only this path; repeatable")
-    parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
+    parser.add_argument("--check", action="store_true", help="exit 1 unless all targets are met, undisturbed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, with machine, versions and commit")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the figures for a busy core")
     parser.add_argument("--offloads", action="store_true", help="leave the links' offloads on; without testpmd and engine, whose "
                         "ports cannot take such frames")
     parser.add_argument("--repetitions", type=int, help="default: 3")
     parser.add_argument("--seconds", type=int, help="length of a run, whole seconds; default: 2")
+    parser.add_argument("--patience", type=float, default=10, metavar="SECONDS",
+                        help="how long each run may wait, and be made again, until the machine is quiet; default: 10")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="an engine that is built already")
     options = parser.parse_args()
     options.partial = bool(options.only) or options.offloads

@@ -14,8 +14,8 @@ from .bed import OBJECTS, core_idle_seconds
 
 # Share of requests that may fail before a run counts for nothing.
 FAILURES_ALLOWED = 0.001
-# What other programs may have of a core during a run; beyond, it is made again, so often at most.
-OTHERS_ALLOWED, TRIES = 0.03, 8
+# What other programs may have of a core during a run.
+OTHERS_ALLOWED = 0.03
 
 _SUMMARY = """
 done = function(summary)
@@ -84,16 +84,23 @@ class Measure:
         return self.amount / self.process_seconds if self.process_seconds else None
 
 
-def measure(bed, route, load, seconds):
-    """One run on a machine that others left alone, or, if they never do, the least disturbed of some."""
-    best = None
-    for _ in range(TRIES):
+def measure(bed, route, load, seconds, patience):
+    """One run while other programs leave the machine alone; if they do not for `patience` seconds, the least disturbed run."""
+    best, deadline = None, time.monotonic() + patience
+    while not best or best.others > OTHERS_ALLOWED and time.monotonic() < deadline:
+        _wait_for_quiet(bed, deadline)
         taken = _measure(bed, route, load, seconds)
         if not best or taken.others < best.others:
             best = taken
-        if best.others <= OTHERS_ALLOWED:
-            break
     return best
+
+
+def _wait_for_quiet(bed, deadline):
+    while True:
+        others, began = bed.others_seconds(), time.monotonic()
+        time.sleep(0.25)
+        if bed.others_seconds() - others <= OTHERS_ALLOWED * (time.monotonic() - began) or time.monotonic() > deadline:
+            return
 
 
 def _measure(bed, route, load, seconds):

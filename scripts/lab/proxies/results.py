@@ -21,17 +21,20 @@ class Target:
     title: str
     wanted: float
     reached: float | None
+    # What it is computed from was measured while other programs had the machine.
+    disturbed: bool
 
     @property
     def met(self):
-        """None: not measured."""
-        return None if self.reached is None else self.reached >= self.wanted
+        """None: not measured, or not to be trusted."""
+        return None if self.reached is None or self.disturbed else self.reached >= self.wanted
 
     def line(self):
         """For people."""
         if self.reached is None:
             return f"not measured: {self.title}"
-        return f"{'met' if self.met else 'MISSED'}: {self.title}: {self.reached:.2f}, asked for {self.wanted:.2f}"
+        verdict = {True: "met", False: "MISSED", None: "disturbed, says nothing"}[self.met]
+        return f"{verdict}: {self.title}: {self.reached:.2f}, asked for {self.wanted:.2f}"
 
 
 class Results:
@@ -56,10 +59,10 @@ class Results:
         figures = {name: self.value(load, name, "per_busy_core") for name in PROXIES}
         return max(((name, figure) for name, figure in figures.items() if figure), key=lambda each: each[1], default=None)
 
-    def disturbed(self):
-        """Runs in which other programs had more of the machine than allowed, as `LOAD PATH`."""
-        return [f"{load} {path}" for load, paths in self.measures.items() for path, runs in paths.items()
-                if median(each.others for each in runs) > OTHERS_ALLOWED]
+    def disturbed(self, load, *paths):
+        """Of these paths those that other programs left too little of the machine in the middle one of the runs."""
+        taken = self.measures.get(load.name, {})
+        return [path for path in paths if path in taken and median(each.others for each in taken[path]) > OTHERS_ALLOWED]
 
     def targets(self):
         """All of them."""
@@ -70,9 +73,10 @@ class Results:
             than = f"{best[0]}, the best other proxy" if best else "the best other proxy"
             if load.kept:
                 wire, rate = self.value(load, TESTPMD, "rate"), self.value(load, ENGINE, "rate")
-                targets.append(Target(f"{load.title}, engine over testpmd", OF_TESTPMD, rate / wire if wire and rate else None))
+                targets.append(Target(f"{load.title}, engine over testpmd", OF_TESTPMD, rate / wire if wire and rate else None,
+                                      bool(self.disturbed(load, ENGINE, TESTPMD))))
             targets.append(Target(f"{load.title}, for a busy core, engine over {than}", KEPT_OF_BEST if load.kept else NEW_OF_BEST,
-                                  ratio))
+                                  ratio, bool(self.disturbed(load, ENGINE, *PROXIES))))
         return targets
 
     def table(self, load):
@@ -99,7 +103,7 @@ class Results:
             "loads": [{**asdict(load), "paths": {path: [_figures(each) for each in runs]
                                                  for path, runs in self.measures.get(load.name, {}).items()}} for load in LOADS],
             "targets": [{**asdict(target), "met": target.met} for target in self.targets()],
-            "disturbed": self.disturbed(),
+            "disturbed": {load.name: self.disturbed(load, *PATHS) for load in LOADS},
         }
 
 
