@@ -161,7 +161,7 @@ def _ab(bed, route, load, seconds):
         return float(found[1]) if found else 0
     done = number("Complete requests")
     # By what came: ab takes for an object's length what has come along with the first answer's head.
-    good = number("HTML transferred") // _object_bytes(load) - number("Non-2xx responses")
+    good = min(done, number("HTML transferred") // _object_bytes(load)) - number("Non-2xx responses")
     return good, number("Time taken for tests"), 1 - good / max(done, 1)
 
 
