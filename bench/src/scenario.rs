@@ -7,7 +7,9 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::server::NoServerSessionStorage;
-use rustls::{ClientConfig, ClientConnection, NamedGroup, ServerConfig, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, NamedGroup, ProtocolVersion, ServerConfig, SupportedProtocolVersion,
+};
 use wireglass::peers::{ClientOptions, ServerOptions};
 
 use crate::load::{Kind as SmallKind, Speech};
@@ -128,7 +130,10 @@ impl Tls {
         let root = if decrypted { authorities.trusted.certificate() } else { authorities.internet.root() };
         let mut client = ClientOptions::new(provider(), vec![root]);
         client.versions = vec![self.version];
-        client.groups = self.group.into_iter().collect();
+        // In TLS 1.2 the groups are also the curves of certificates (RFC 8422 5.1.1): without P-256, which every real client has,
+        // the engine would have to sign with RSA. The server chooses the one group that it has.
+        let curve = (self.version.version == ProtocolVersion::TLSv1_2).then_some(NamedGroup::secp256r1);
+        client.groups = self.group.into_iter().chain(self.group.and(curve)).collect();
         client.alpn = vec![b"http/1.1".to_vec()];
         let mut server = ServerOptions::new(provider(), identity.chain, identity.key);
         server.versions = vec![self.version];
