@@ -111,14 +111,14 @@ impl Aead {
     /// Opens `sealed`, which ends with its tag, into `out`, which is as long: the plaintext is all but the last 16 bytes.
     /// `None`: not what was sealed, and what is in `out` then is nothing to be looked at.
     pub(super) fn open(&self, nonce: [u8; NONCE], aad: &[u8], sealed: &[u8], out: &mut [u8]) -> Option<()> {
-        let len = sealed.len().checked_sub(TAG)?;
         match self {
             #[cfg(feature = "aws-lc-rs")]
             Self::AwsLcRs(key) => {
                 use aws_lc_rs::aead::{Aad, Nonce};
                 let nonce = Nonce::assume_unique_for_key(nonce);
-                let (ciphertext, tag) = sealed.split_at(len);
-                key.open_separate_gather(nonce, Aad::from(aad), ciphertext, tag, &mut out[..len]).ok()
+                let (ciphertext, tag) = sealed.split_at_checked(sealed.len().checked_sub(TAG)?)?;
+                let out = &mut out[..ciphertext.len()];
+                key.open_separate_gather(nonce, Aad::from(aad), ciphertext, tag, out).ok()
             }
             #[cfg(feature = "ring")]
             Self::Ring(key) => {
