@@ -7,8 +7,9 @@ set -euo pipefail
 declare -A crate_of=(
     [segment]=tcp-stack [reassembly]=tcp-stack [connection]=tcp-stack
     [packet]=engine [fragments]=engine [client_hello]=engine [http1]=engine [http2]=engine [certificate]=engine
+    [relay]=engine
 )
-order=(segment reassembly connection packet fragments client_hello http1 http2 certificate)
+order=(segment reassembly connection packet fragments client_hello http1 http2 certificate relay)
 
 usage() {
     cat <<EOF
@@ -26,6 +27,7 @@ hold no unsafe code of ours, so they are built without a sanitizer. The last lin
                 client_hello  TLS ClientHello
                 http1, http2  the HTTP readers, HPACK included
                 certificate   certificates in words
+                relay         TLS records between two ends that say anything
 
   --seconds N   how long each target runs (60)
   --keep        put what was found into the kept corpus, minimised

@@ -10,3 +10,5 @@ pub mod http;
 pub mod http1;
 pub mod http2;
 pub mod packet;
+pub mod relay;
+pub mod tls_peer;

@@ -283,9 +283,10 @@ impl<F: Frame> Adopted<F> {
         }
     }
 
-    /// Bytes of memory that both legs hold.
+    /// Bytes of memory that both legs hold, and the relay between them.
     pub(super) fn memory(&self) -> usize {
-        self.client.tcp.memory() + self.server.tcp.memory()
+        let relay = if let Tls::Relay(relaying) = &self.tls { relaying.relay.held() } else { 0 };
+        self.client.tcp.memory() + self.server.tcp.memory() + relay
     }
 
     /// The segment says no more than that its sender is there, which it was asked.
@@ -416,7 +417,7 @@ impl<F: Frame> Adopted<F> {
         match &mut self.tls {
             Tls::Relay(relaying) => {
                 let taken = relaying.relay(fx, from, source, sink, room, told)?;
-                if self.closed[from as usize] && taken == 0 && room > 0 {
+                if self.closed[from as usize] && taken < room {
                     // The beginning of a record whose end never comes. The FIN says to the other end what it said to us.
                     source.tcp.consume(source.tcp.recv().len());
                 }

@@ -35,4 +35,5 @@ pub use describe::certificate as describe_certificate;
 pub(crate) use describe::name as describe_name;
 pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
 pub use provider::Provider;
+pub use record::{KeySource, LegKeys, Suite, TrafficKey};
 pub use relay::{Outlet, Output, Relay, RelayError};

@@ -14,7 +14,7 @@ pub trait Outlet {
     /// A block of at least `len` bytes, at most 2^14 and 30. What it holds is undefined until written.
     fn block(&mut self, len: usize) -> Self::Block;
 
-    /// Plaintext of an end, in order, each byte once.
+    /// Plaintext of an end, in order, each byte once; never nothing.
     fn inspect(&mut self, from: Side, plaintext: &[u8]);
 
     /// The first `len` bytes of the block go to an end.
@@ -101,11 +101,14 @@ pub struct RelayError {
 struct Open<B> {
     block: B,
     len: usize,
+    /// How much fits.
+    room: usize,
 }
 
 impl Relay {
-    /// `None`: the keys do not fit their providers.
-    pub(super) fn new(
+    /// Goes on where two handshakes ended: a [`Handshake`](super::Handshake)'s own, or those of a test. `early` came while
+    /// they ran and was not part of them: the client's, the server's. `None`: the keys do not fit their providers.
+    pub fn new(
         client: LegKeys,
         server: LegKeys,
         alpn: Option<Box<[u8]>>,
@@ -159,13 +162,26 @@ impl Relay {
         budget: usize,
         out: &mut O,
     ) -> Result<usize, RelayError> {
-        let taken = self.complete_carried(from, data);
-        self.relay_carried(from, out)?;
+        let mut taken = 0;
+        // What is carried may end with the beginning of a record, which goes as soon as it is whole.
+        while !self.carried[from as usize].is_empty() {
+            self.relay_carried(from, out)?;
+            match self.complete_carried(from, &data[taken..]) {
+                0 => break,
+                n => taken += n,
+            }
+        }
         if !self.carried[from as usize].is_empty() {
             return Ok(taken);
         }
         let budget = budget.saturating_sub(taken);
         Ok(taken + self.pump(from, &data[taken..], budget, out)?)
+    }
+
+    /// Bytes of memory that wait here for more: messages and records that are not all there.
+    pub fn held(&self) -> usize {
+        let carried: usize = self.carried.iter().map(Vec::capacity).sum();
+        carried + self.client.held() + self.server.held()
     }
 
     /// Adds as much of `data` as the record that is carried in part still needs.
@@ -191,7 +207,9 @@ impl Relay {
         }
         let taken = self.pump(from, &carried, usize::MAX, out)?;
         carried.drain(..taken);
-        self.carried[from as usize] = carried;
+        if !carried.is_empty() {
+            self.carried[from as usize] = carried;
+        }
         Ok(())
     }
 
@@ -249,28 +267,45 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
             }
             let rest = &data[*taken..];
             let Some(record) = self.source.opener.first(rest)? else { return Ok(()) };
+            // The record itself may be longer than the budget.
+            let joined = if self.joins { self.joined_len(rest, budget - *taken) } else { 0 };
             *taken += record.len();
-            let is_last = rest.len() == record.len();
-            self.take(&record, is_last, out)?;
+            self.take(&record, joined, out)?;
         }
     }
 
-    /// One record.
+    /// Most plaintext of the records that begin within the budget and fit one record together. No more than that is asked for:
+    /// a block stays until its last byte is acknowledged.
+    fn joined_len(&self, data: &[u8], budget: usize) -> usize {
+        let (mut sum, mut at) = (0, 0);
+        while at < budget
+            && let Ok(Some(record)) = self.source.opener.first(&data[at..])
+        {
+            let more = sum + self.source.opener.content_len(&record);
+            if more > MAX_PLAINTEXT {
+                break;
+            }
+            (sum, at) = (more, at + record.len());
+        }
+        sum
+    }
+
+    /// One record. A block for it has room for `joined` bytes of plaintext, if it alone does not need more.
     fn take<O: Outlet<Block = B>>(
         &mut self,
         record: &Record<'_>,
-        is_last: bool,
+        joined: usize,
         out: &mut O,
     ) -> Result<(), Fault> {
         let (at, most) = (self.sink.sealer.plaintext_at(), self.source.opener.content_len(record));
-        if self.open.as_ref().is_some_and(|open| open.len + most > MAX_PLAINTEXT) {
+        if self.open.as_ref().is_some_and(|open| open.len + most > open.room) {
             self.seal_open(out)?;
         }
         let mut open = match self.open.take() {
             Some(open) => open,
             None => {
-                let room = if self.joins && !is_last { MAX_PLAINTEXT } else { most };
-                Open { block: out.block(at + room + BEHIND), len: 0 }
+                let room = joined.max(most);
+                Open { block: out.block(at + room + BEHIND), len: 0, room }
             }
         };
         let place = &mut open.block.as_mut()[at + open.len..];
@@ -283,7 +318,7 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
         };
         if kind == content::APPLICATION_DATA {
             let taken = self.source.take_data(len);
-            if taken.is_ok() {
+            if taken.is_ok() && len > 0 {
                 out.inspect(self.from, &place[..len]);
                 open.len += len;
             }
@@ -304,13 +339,9 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
             Heard::Close => {
                 self.seal_open(out)?;
                 if !self.sink.has_closed {
-                    say(
-                        self.sink,
-                        self.from.other(),
-                        content::ALERT,
-                        &[WARNING, description::CLOSE_NOTIFY],
-                        out,
-                    )?;
+                    // Nothing follows it, so it may be the last record of its key.
+                    let bytes = [WARNING, description::CLOSE_NOTIFY];
+                    seal_into(self.sink, self.from.other(), content::ALERT, &bytes, out)?;
                     self.sink.has_closed = true;
                     out.closed(self.from);
                 }
@@ -329,7 +360,7 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
 
     /// Sends what is open.
     fn seal_open<O: Outlet<Block = B>>(&mut self, out: &mut O) -> Result<(), Fault> {
-        let Some(Open { mut block, len }) = self.open.take() else { return Ok(()) };
+        let Some(Open { mut block, len, .. }) = self.open.take() else { return Ok(()) };
         // Nothing follows a close_notify.
         if self.sink.has_closed {
             return Err(Fault::Internal);
@@ -347,30 +378,27 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
             Side::Client => (Reason::ClientAlert, Reason::ClientProtocol),
             Side::Server => (Reason::ServerAlert, Reason::ServerProtocol),
         };
-        let (words, to_source, error) = match fault {
-            Fault::Broken(number) => {
-                (Some(number), true, RelayError { reason: protocol_reason, alert: None })
+        let (to_source, to_sink, reason) = match fault {
+            Fault::Broken(number) => (Some(number), None, protocol_reason),
+            // An alert for an alert.
+            Fault::Alert(number) => (None, Some(number), alert_reason),
+            Fault::KeysUsedUp => {
+                (Some(description::INTERNAL_ERROR), Some(description::INTERNAL_ERROR), Reason::KeysUsedUp)
             }
-            Fault::Alert(number) => {
-                (Some(number), false, RelayError { reason: alert_reason, alert: Some(number) })
-            }
-            Fault::KeysUsedUp => (None, true, RelayError { reason: Reason::KeysUsedUp, alert: None }),
-            Fault::Internal => (
-                Some(description::INTERNAL_ERROR),
-                true,
-                RelayError { reason: Reason::Internal, alert: None },
-            ),
+            Fault::Internal => (Some(description::INTERNAL_ERROR), None, Reason::Internal),
         };
-        let (end, to) =
-            if to_source { (&mut *self.source, self.from) } else { (&mut *self.sink, self.from.other()) };
-        if let Some(number) = words
-            && !end.has_closed
-        {
-            // If even that fails there is nothing left to say.
-            let _ = seal_into(end, to, content::ALERT, &[FATAL, number], out);
-            end.has_closed = true;
+        let ends = [(&mut *self.source, self.from, to_source), (&mut *self.sink, self.from.other(), to_sink)];
+        for (end, to, words) in ends {
+            if let Some(number) = words
+                && !end.has_closed
+            {
+                // The last record of a key is for this. If even that fails there is nothing left to say.
+                let _ = seal_into(end, to, content::ALERT, &[FATAL, number], out);
+                end.has_closed = true;
+            }
         }
-        error
+        let alert = if let Fault::Alert(number) = fault { Some(number) } else { None };
+        RelayError { reason, alert }
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) const NONCE: usize = 12;
 
 /// An AEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::tls) enum Suite {
+pub enum Suite {
     /// AES-128-GCM.
     Aes128Gcm,
     /// AES-256-GCM.
@@ -21,7 +21,7 @@ pub(in crate::tls) enum Suite {
 
 impl Suite {
     /// Bytes of a key.
-    pub(in crate::tls) const fn key_len(self) -> usize {
+    pub const fn key_len(self) -> usize {
         match self {
             Self::Aes128Gcm => 16,
             Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
@@ -30,7 +30,7 @@ impl Suite {
 
     /// Records that one key may protect: RFC 8446 5.5, rounded down as in draft-irtf-cfrg-aead-limits. ChaCha20-Poly1305 has
     /// no such limit below that of the sequence numbers.
-    pub(in crate::tls) const fn max_records(self) -> u64 {
+    pub const fn max_records(self) -> u64 {
         match self {
             Self::Aes128Gcm | Self::Aes256Gcm => 1 << 24,
             Self::ChaCha20Poly1305 => u64::MAX - 1,
@@ -39,7 +39,7 @@ impl Suite {
 }
 
 /// A key for one direction of a leg, before it is put to use. Wiped when dropped.
-pub(in crate::tls) struct TrafficKey {
+pub struct TrafficKey {
     pub(super) suite: Suite,
     key: Zeroizing<[u8; 32]>,
     pub(super) iv: Zeroizing<[u8; NONCE]>,
@@ -50,7 +50,7 @@ impl TrafficKey {
     /// `key` has [`Suite::key_len`] bytes; `iv` is the static IV of TLS 1.3 (RFC 8446 5.3) or of ChaCha20-Poly1305 in TLS 1.2
     /// (RFC 7905 2), or else the 4 implicit bytes of a nonce (RFC 5288 3) and the 8 from which ours are counted. `seq` is the
     /// number of the next record. `None`: a wrong length.
-    pub(in crate::tls) fn new(suite: Suite, key: &[u8], iv: &[u8], seq: u64) -> Option<Self> {
+    pub fn new(suite: Suite, key: &[u8], iv: &[u8], seq: u64) -> Option<Self> {
         let mut all = Zeroizing::new([0; 32]);
         if key.len() != suite.key_len() {
             return None;

@@ -16,7 +16,7 @@ pub(in crate::tls) use super::message::KEY_UPDATE;
 const MAX_WITHOUT_DATA: u8 = 32;
 
 /// What outlives a TLS 1.3 handshake: the secrets that new keys come from, and who takes tickets.
-pub(in crate::tls) trait KeySource: Send {
+pub trait KeySource: Send {
     /// The peer's next key.
     fn next_to_open(&mut self) -> Option<TrafficKey>;
 
@@ -28,17 +28,17 @@ pub(in crate::tls) trait KeySource: Send {
 }
 
 /// What a finished handshake leaves behind.
-pub(in crate::tls) struct LegKeys {
+pub struct LegKeys {
     /// Which library does the cryptography.
-    pub(in crate::tls) provider: Provider,
+    pub provider: Provider,
     /// What was negotiated.
-    pub(in crate::tls) version: TlsVersion,
+    pub version: TlsVersion,
     /// The peer's key.
-    pub(in crate::tls) opens: TrafficKey,
+    pub opens: TrafficKey,
     /// Ours.
-    pub(in crate::tls) seals: TrafficKey,
+    pub seals: TrafficKey,
     /// TLS 1.3 only; without one, a KeyUpdate is refused.
-    pub(in crate::tls) source: Option<Box<dyn KeySource>>,
+    pub source: Option<Box<dyn KeySource>>,
 }
 
 /// What came of a record without application data.
@@ -92,6 +92,11 @@ impl End {
             peer_has_closed: false,
             has_closed: false,
         })
+    }
+
+    /// Bytes of memory that a message takes which is not all there.
+    pub(in crate::tls) fn held(&self) -> usize {
+        self.partial.capacity()
     }
 
     pub(in crate::tls) fn is_tls13(&self) -> bool {

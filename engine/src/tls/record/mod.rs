@@ -15,9 +15,9 @@ mod message;
 mod open;
 mod seal;
 
-pub(super) use aead::{Suite, TrafficKey};
+pub use aead::{Suite, TrafficKey};
 pub(super) use end::{End, Heard, KEY_UPDATE};
-pub(super) use end::{KeySource, LegKeys};
+pub use end::{KeySource, LegKeys};
 
 use super::description;
 
