@@ -8,6 +8,7 @@ mod tls_support;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tls_support::pki::{Signed, ca_files, ca_params, leaf_params};
@@ -180,6 +181,25 @@ impl Lab {
         (server, address)
     }
 
+    /// Both ends with their standard input open: `openssl` takes commands from it.
+    fn talk(&self) -> (Terminal, Terminal, std::thread::JoinHandle<Pumped>) {
+        let end = |arguments: &[&str]| {
+            let mut command = Command::new("openssl");
+            command.current_dir(self.dir.path()).args(arguments).args(["-tls1_3", "-msg"]);
+            Terminal::new(command)
+        };
+        let server = end(&["s_server", "-cert", "leaf.pem", "-key", "leaf.key", "-accept", "127.0.0.1:0"]);
+        let said = server.wait_for("ACCEPT ", 1);
+        let address = said.lines().find_map(|line| line.strip_prefix("ACCEPT ")).unwrap();
+        let upstream = TcpStream::connect(address).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let client = end(&["s_client", "-connect", &address, "-servername", HOST, "-CAfile", "trusted.pem"]);
+        let (downstream, _) = listener.accept().unwrap();
+        let context = self.context.clone();
+        (client, server, std::thread::spawn(move || pump(&context, downstream, upstream)))
+    }
+
     /// One request of `openssl s_client`.
     fn fetch(&self, address: &str, client_args: &[&str]) -> (String, Pumped) {
         let upstream = TcpStream::connect(address).unwrap();
@@ -199,6 +219,85 @@ impl Lab {
         client.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         client.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
         (text, pumped)
+    }
+}
+
+/// A process that is spoken to, and what it has said.
+struct Terminal {
+    process: Running,
+    said: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    fn new(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = Running(command.spawn().unwrap());
+        let said = Arc::new(Mutex::new(String::new()));
+        let (mut stdout, heard) = (process.0.stdout.take().unwrap(), said.clone());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = stdout.read(&mut buffer) {
+                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..n]));
+            }
+        });
+        Self { process, said }
+    }
+
+    fn type_line(&mut self, line: &str) {
+        self.process.0.stdin.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Waits until `text` has been said so many times. All that was said.
+    fn wait_for(&self, text: &str, times: usize) -> String {
+        let started = Instant::now();
+        loop {
+            let said = self.said.lock().unwrap().clone();
+            if said.matches(text).count() >= times {
+                return said;
+            }
+            assert!(started.elapsed() < DEADLINE, "{times} times {text:?} in {said}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// `k`: a KeyUpdate; `K`: one that asks for another. Either end, in turn, and data each way after each.
+#[test]
+fn openssl_renews_its_keys() {
+    if !openssl_exists() {
+        return;
+    }
+    const SENT: &str = ">>> TLS 1.3, Handshake [length 0005], KeyUpdate";
+    const RECEIVED: &str = "<<< TLS 1.3, Handshake [length 0005], KeyUpdate";
+    for &provider in Provider::BUILT_IN {
+        let lab = Lab::new(provider);
+        let (mut client, mut server, pumped) = lab.talk();
+        let (mut sent, mut received, mut line) = ([0; 2], [0; 2], 0);
+        for command in ["", "k", "K", "K", "k"] {
+            for side in 0..2 {
+                if !command.is_empty() {
+                    let end = if side == 0 { &mut client } else { &mut server };
+                    end.type_line(command);
+                    sent[side] += 1;
+                    end.wait_for(SENT, sent[side]);
+                    // Only we can have answered: the other end sent none.
+                    received[side] += usize::from(command == "K");
+                    end.wait_for(RECEIVED, received[side]);
+                }
+                line += 1;
+                client.type_line(&format!("up {line}."));
+                server.wait_for(&format!("up {line}."), 1);
+                server.type_line(&format!("down {line}."));
+                client.wait_for(&format!("down {line}."), 1);
+            }
+        }
+        client.type_line("Q");
+        let inspected = pumped.join().unwrap().inspected;
+        let up: Vec<u8> =
+            inspected.iter().filter(|(s, _)| *s == Side::Client).flat_map(|(_, d)| d.clone()).collect();
+        let expected: String = (1..=line).map(|n| format!("up {n}.\n")).collect();
+        assert_eq!(String::from_utf8(up).unwrap(), expected);
+        assert_eq!(received, [2, 2]);
     }
 }
 

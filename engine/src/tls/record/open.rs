@@ -44,17 +44,17 @@ impl Opener {
     /// the length of what is there. Only [`advance`](Self::advance) says that the record is done with.
     pub(in crate::tls) fn open(&self, record: &Record<'_>, out: &mut [u8]) -> Result<(u8, usize), Fault> {
         let bad_mac = Fault::Broken(description::BAD_RECORD_MAC);
+        // After the handshake everything is protected, and says so (RFC 8446 5.2); nor is there any change_cipher_spec to be
+        // dropped (RFC 8446 5, D.4).
+        if self.form == Form::Tls13 && record.kind != content::APPLICATION_DATA {
+            return Err(Fault::Broken(description::UNEXPECTED_MESSAGE));
+        }
         if record.payload.len() < self.overhead() {
             return Err(bad_mac);
         }
         let len = record.payload.len() - self.form.explicit_nonce() - TAG;
         match self.form {
             Form::Tls13 => {
-                // After the handshake everything is protected, and says so (RFC 8446 5.2); nor is there any
-                // change_cipher_spec to be dropped (RFC 8446 5, D.4).
-                if record.kind != content::APPLICATION_DATA {
-                    return Err(Fault::Broken(description::UNEXPECTED_MESSAGE));
-                }
                 let nonce = nonce(&self.iv, self.seq);
                 self.aead.open(nonce, &record.header(), record.payload, out).ok_or(bad_mac)?;
                 // RFC 8446 5.4: zeros behind the type of content are padding; nothing but zeros is nothing.
