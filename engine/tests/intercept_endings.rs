@@ -200,3 +200,16 @@ fn the_engine_stops() {
     assert_eq!(run.tls_event().action, Action::Decrypt);
     assert_eq!(run.engine().flows(), 0);
 }
+
+/// A server that speaks and hangs up while the client's handshake still runs: what it said has been taken in pieces that end
+/// anywhere, and its FIN comes in the middle of that.
+#[test]
+fn a_server_that_speaks_first_and_hangs_up_is_heard_to_the_end() {
+    for len in (1..40).map(|n| n * 1_777) {
+        let exchange = Exchange::new(5, 10, len);
+        let server = vec![Step::Send(exchange.response.clone()), Step::Finish, Step::AwaitEnd];
+        let run = run(vec![Step::AwaitEnd, Step::Finish], server);
+        assert!(run.client().received == exchange.response, "{len}: {} bytes", run.client().received.len());
+        assert_eq!(run.client().end, Some(End::Finished), "{len}");
+    }
+}

@@ -187,7 +187,7 @@ fn say(end: &mut End, what: u8, input: &mut Bytes<'_>) {
             end.wire.extend(end.peer.seal(ALERT, &[level, number], 0));
             end.without_data += 1;
             match number {
-                0 if end.says == Says::Sound => end.says = Says::Closed,
+                0 if end.says == Says::Sound && end.without_data <= FEW => end.says = Says::Closed,
                 // A warning, whatever its level says.
                 90 if is_tls13 => {}
                 _ => end.worsen(Says::Broken),
