@@ -147,7 +147,8 @@ pub fn run(data: &[u8]) {
     }
     for side in [Side::Client, Side::Server] {
         if error.is_none() {
-            error = deliver(&mut relay, &mut ends, side, usize::MAX, usize::MAX, data.len() % 2 == 0);
+            error =
+                deliver(&mut relay, &mut ends, side, usize::MAX, usize::MAX, data.len().is_multiple_of(2));
         }
     }
     check(&ends, error, may_use_up);
