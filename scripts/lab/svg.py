@@ -25,14 +25,15 @@ def bars(panels, foot):
         for label, value, stands_out in panel.bars:
             length = (WIDTH - LABELS - FIGURES) * value / longest
             out.append(_text(LABELS - 8, top + BAR - 4, label, anchor="end"))
-            out.append(f'<rect x="{LABELS}" y="{top}" width="{length:.1f}" height="{BAR}" fill="{"#c2410c" if stands_out else "#64748b"}"/>')
+            colour = "#c2410c" if stands_out else "#64748b"
+            out.append(f'<rect x="{LABELS}" y="{top}" width="{length:.1f}" height="{BAR}" fill="{colour}"/>')
             out.append(_text(LABELS + length + 6, top + BAR - 4, f"{value:,.0f}"))
             top += BAR + GAP
         top += GAP
     out.append(_text(8, top + 14, foot, size=11))
     height = top + 26
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
-            f'font-family="sans-serif" font-size="13">\n<rect width="{WIDTH}" height="{height}" fill="white"/>\n' + "\n".join(out) + "\n</svg>\n")
+            f'font-family="sans-serif">\n<rect width="{WIDTH}" height="{height}" fill="white"/>\n' + "\n".join(out) + "\n</svg>\n")
 
 
 def _text(x, y, words, weight="normal", anchor="start", size=13):

@@ -86,7 +86,8 @@ def _plot(results, about):
     panels = []
     for load in LOADS:
         figures = [(path, results.value(load, path, "per_busy_core")) for path in PATHS]
-        panels.append(Panel(f"{load.title}: {load.unit} for a busy core", [(path, figure, path == ENGINE) for path, figure in figures if figure]))
+        shown = [(path, figure, path == ENGINE) for path, figure in figures if figure]
+        panels.append(Panel(f"{load.title}: {load.unit} for a busy core", shown))
     return bars(panels, f"{about['cpu']}, commit {about['commit']}, {about['date']}; direct and testpmd: no TLS in the middle")
 
 
@@ -100,7 +101,9 @@ def _first_line(*argv):
 
 
 def _arguments():
-    parser = argparse.ArgumentParser(prog="scripts/bench-peers.sh", formatter_class=argparse.RawDescriptionHelpFormatter, description=f"""\
+    loads = "\n  ".join(f"{load.name:<9}  {load.title}" for load in LOADS)
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench-peers.sh", formatter_class=argparse.RawDescriptionHelpFormatter, description=f"""\
 Puts other TLS-intercepting proxies and the engine between the same client and server, one after the other on the same core, and
 prints throughput and new connections per second side by side:
 
@@ -117,7 +120,7 @@ The proxies are Debian's packages (scripts/setup.sh --peers), with one worker ea
 the same CA, roots, objects; no resumption. Before anything is measured each proxy has to refuse a server whose certificate
 comes from an unknown authority, and each new connection of the client must have led to one at the server.
 
-  {chr(10).join(f"{load.name:<9}  {load.title}" for load in LOADS).replace(chr(10), chr(10) + "  ")}
+  {loads}
 
 The client is wrk for kept connections and ab for new ones. Neither verifies what it is shown: so the client costs the same for all.
 
@@ -125,8 +128,8 @@ How it is made fair: the middle has core 1 for itself, client and server share c
 end that they arrive at (RPS), as a NIC's interrupts would be bound. So what core 1 does is the middle's work, all of it,
 TCP in the kernel and NAT included, and nothing of it happens elsewhere. "For a busy core" is the rate over the share of time in
 which that core was not idle (/proc/stat): the figure to compare. CPU time of its processes is the second opinion; it lacks what
-the kernel did in nobody's name. Links carry frames of MTU 1500, offloads are off, as on a wire; --offloads shows the kernel's proxies
-with batches of 64 KB, which no wire would bring them. Runs take turns, the medians count. The machine must be left alone: a run
+the kernel did in nobody's name. Links carry frames of MTU 1500, offloads are off, as on a wire; --offloads shows the kernel's
+proxies with batches of 64 KB, which no wire would bring them. Runs take turns, the medians count. The machine must be left alone: a run
 in which other programs had more than {OTHERS_ALLOWED:.0%} of a core is made again until patience ends, and then marked.""")
     parser.add_argument("--quick", action="store_true", help="one repetition of one second: does it work at all?")
     parser.add_argument("--only", action="append", metavar="NAME", choices=PATHS, help="only this path; repeatable")

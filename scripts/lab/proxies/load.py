@@ -170,4 +170,5 @@ def _object_bytes(load):
 
 
 def _run_ab(bed, route, path, *options, timeout=30):
-    return _client(bed, route, "ab", "-q", "-l", "-f", "TLS1.3", "-H", "Connection: close", *options, f"https://{HOST}{path}", timeout=timeout)
+    return _client(bed, route, "ab", "-q", "-l", "-f", "TLS1.3", "-H", "Connection: close", *options, f"https://{HOST}{path}",
+                   timeout=timeout)
