@@ -22,6 +22,8 @@ from ..shell import Failed, run, wait_for
 from .programs import PORT, PROXIES
 
 PATHS = (*WIRES, *PROXIES)
+# The flag of a kernel thread in /proc/PID/stat (proc(5)).
+PF_KTHREAD = 0x00200000
 # Bytes of an object by its name.
 OBJECTS = {"1k": 1 << 10, "64k": 64 << 10, "1m": 1 << 20}
 
@@ -163,8 +165,8 @@ class ProxyBed(Bed):
         ours = {pid for space in (self.client, self.server) for pid in _pids(space)}
         ours.update(pid for route in self.routes for pid in route.pids())
         ours.add(os.getpid())
-        return sum(_process_seconds(int(path.name), with_ended=True) for path in Path("/proc").iterdir()
-                   if path.name.isdigit() and int(path.name) not in ours and not _of_the_kernel(path))
+        return sum(_seconds_with_ended_children(int(path.name)) for path in Path("/proc").iterdir()
+                   if path.name.isdigit() and int(path.name) not in ours)
 
     def checked(self):
         """What the server noted of requests with `?check=1` since it was last asked: [protocol, suite, reused, connection]."""
@@ -193,20 +195,23 @@ def _pids(namespace):
     return [int(word) for word in run(["ip", "netns", "pids", namespace.name], check=False).stdout.split()]
 
 
-def _of_the_kernel(path):
-    try:
-        return not (path / "cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+def _process_seconds(pid):
+    """User and system time of a process; 0 when it is gone."""
+    return sum(map(int, _stat(pid)[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
-def _process_seconds(pid, with_ended=False):
-    """User and system time of a process, and of its ended children if asked for; 0 when it is gone."""
+def _seconds_with_ended_children(pid):
+    """The same with its ended children, so that nothing is lost when a process ends; 0 for the kernel's own threads."""
+    fields = _stat(pid)
+    return 0 if not fields or int(fields[6]) & PF_KTHREAD else sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid):
+    """What /proc/PID/stat says after the name; [] when the process is gone."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return sum(map(int, fields[11:15 if with_ended else 13])) / os.sysconf("SC_CLK_TCK")
+        return []
 
 
 def core_idle_seconds():
