@@ -15,6 +15,11 @@ from .fetch import ca_subject, issuer_of
 def split(lab, host, address, size):
     """A request over a connection whose ClientHello comes in pieces. Returns (connection, issuer that the client saw)."""
     connection = BareTls(lab, host, address)
+    return connection, speak(connection, host, size)
+
+
+def speak(connection, host, size):
+    """Likewise, over a connection that is there. Returns the issuer."""
     connection.send_hello(size)
     connection.handshake()
     connection.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
@@ -23,7 +28,7 @@ def split(lab, host, address, size):
         raise Failed(f"answer {answer[:80]!r}")
     issuer = issuer_of(connection.certificate())
     connection.finish()
-    return connection, issuer
+    return issuer
 
 
 @check("hello.split-decrypt")

@@ -2,6 +2,8 @@
 
 import os
 
+from ..clients import BareTls
+from ..eve import at
 from ..hosts import BYPASS, WWW
 from ..loss import Loss
 from ..net import SERVER4, SERVER6
@@ -9,7 +11,7 @@ from ..runner import check
 from ..shell import Failed
 from .bulk import file_hash, intercepted
 from .fetch import ca_subject, fetched
-from .hello import split
+from .hello import speak
 
 SIZE = 10_000_000
 
@@ -66,7 +68,12 @@ def split_hello(lab):
     """ClientHellos in segments of one byte, for a decrypted and a bypassed server, while 5 % are lost"""
     with Loss(lab.network, 5) as loss:
         for host in (WWW, BYPASS) * 4:
-            _, issuer = split(lab, host, SERVER4, 1)
+            connection = BareTls(lab, host, SERVER4)
+            try:
+                issuer = speak(connection, host, 1)
+            except OSError as error:
+                reason = at(lab.eve.one("flow", connection.port, seconds=9), "wireglass.reason")
+                raise Failed(f"{host}: {error}, {reason}") from error
             if (issuer == ca_subject(lab)) != (host == WWW):
                 raise Failed(f"{host}: certificate from `{issuer}`")
         return f"lost frames: {sum(loss.lost().values())}"
