@@ -286,3 +286,28 @@ fn a_budget_ends_after_the_record_that_exceeds_it() {
     assert_eq!(relay.relay(Side::Server, rest, rest.len() / 3 + 1, &mut out), Ok(rest.len() / 3 * 2));
     assert_eq!(out.seen.len(), 1500);
 }
+
+/// What a call costs grows with what it is given, however small the records are: nobody gets to hold a worker up.
+#[test]
+fn a_million_bytes_of_the_smallest_records_cost_no_more_than_they_should() {
+    let world = World::new(Provider::default());
+    let mut flow = tls13(&world);
+    flow.server.connection.set_buffer_limit(None);
+    let mut wire = Vec::new();
+    let mut said = Vec::new();
+    while wire.len() < 1_000_000 {
+        for n in 0..100u8 {
+            flow.server.send(&[n]);
+            said.push(n);
+        }
+        wire.extend(flow.server.output());
+    }
+    let mut out = Behind::default();
+    let began = std::time::Instant::now();
+    let taken = flow.relay.as_mut().unwrap().relay(Side::Server, &wire, usize::MAX, &mut out);
+    let took = began.elapsed();
+    assert_eq!(taken, Ok(wire.len()));
+    assert!(out.seen == said);
+    // Ten milliseconds in a debug build; three seconds where each record looks at all that follow it.
+    assert!(took < std::time::Duration::from_secs(1), "{} records: {took:?}", said.len());
+}

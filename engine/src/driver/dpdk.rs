@@ -24,8 +24,9 @@ const L2_HEADER: u16 = 14 + 2 * 4;
 const BLOCKS: u32 = 4095;
 /// The longest record (header, plaintext, content type, tag), on whole cache lines, with DPDK's headroom.
 const BLOCK_ROOM: u16 = 16 * 1024 + 512 + HEADROOM;
-/// Records up to this size go into frame buffers, which have at least that room.
-const SHORT_RECORD: usize = 1792;
+/// Likewise, for records up to this size. They are no frame buffers: a reader that is slow must not keep a port from receiving.
+const SHORT_BLOCKS: u32 = 8191;
+const SHORT_RECORD: u16 = 2048;
 /// Payload of which a copy costs more than an mbuf that refers to it.
 const WORTH_A_CHAIN: usize = 256;
 /// Bytes of a frame that are fetched ahead: headers and most of what a segment carries.
@@ -157,11 +158,6 @@ impl Ports {
         Ok((Self { ports, pools, eal }, workers))
     }
 
-    /// How many mbufs are out. 0 after all workers and queues are gone.
-    pub fn mbufs_in_use(&self) -> usize {
-        self.pools.in_use()
-    }
-
     /// How many frame buffers there are.
     pub const fn mbufs(&self) -> usize {
         MBUFS as usize
@@ -204,10 +200,11 @@ impl Ports {
 /// Where buffers come from.
 #[derive(Clone)]
 struct Pools {
-    /// Frames, and short records.
     frames: Mempool,
     /// Records.
     blocks: Mempool,
+    /// Short ones.
+    short_blocks: Mempool,
     /// Mbufs without room of their own: pieces of records on their way.
     references: Mempool,
 }
@@ -220,12 +217,14 @@ impl Pools {
         Ok(Self {
             frames: pool("wireglass", MBUFS, room)?,
             blocks: pool("wireglass-records", BLOCKS, BLOCK_ROOM)?,
+            short_blocks: pool("wireglass-short", SHORT_BLOCKS, SHORT_RECORD + HEADROOM)?,
             references: pool("wireglass-references", MBUFS, 0)?,
         })
     }
 
     fn in_use(&self) -> usize {
-        [&self.frames, &self.blocks, &self.references].map(Mempool::in_use).iter().sum()
+        let all = [&self.frames, &self.blocks, &self.short_blocks, &self.references];
+        all.map(Mempool::in_use).iter().sum()
     }
 }
 
@@ -297,11 +296,11 @@ impl Io for DpdkIo {
         self.pools.frames.alloc().map(MbufFrame)
     }
 
-    fn block(&mut self, len: usize) -> MbufBlock {
-        // A short record has room in a frame's buffer.
-        let pool = if len <= SHORT_RECORD { &self.pools.frames } else { &self.pools.blocks };
-        let block = pool.alloc().and_then(|mut mbuf| mbuf.append(len).is_some().then_some(mbuf));
-        block.map_or_else(|| MbufBlock::Heap(vec![0; len]), MbufBlock::Mbuf)
+    fn block(&mut self, len: usize) -> Option<MbufBlock> {
+        let pool = if len <= SHORT_RECORD.into() { &self.pools.short_blocks } else { &self.pools.blocks };
+        let mut mbuf = pool.alloc()?;
+        mbuf.append(len)?;
+        Some(MbufBlock::Mbuf(mbuf))
     }
 
     fn append(
@@ -377,6 +376,12 @@ pub enum MbufSlice {
     Mbuf(SharedMbuf),
     /// On the heap: what a handshake says, mostly.
     Heap(Bytes),
+}
+
+impl From<Vec<u8>> for MbufBlock {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Heap(bytes)
+    }
 }
 
 impl AsMut<[u8]> for MbufBlock {

@@ -102,8 +102,8 @@ impl Io for MemoryIo {
         Some(MemoryFrame(Vec::new()))
     }
 
-    fn block(&mut self, len: usize) -> Vec<u8> {
-        vec![0; len]
+    fn block(&mut self, len: usize) -> Option<Vec<u8>> {
+        Some(vec![0; len])
     }
 
     fn append(&mut self, _: PortId, frame: &mut MemoryFrame, slice: &Bytes, range: Range<usize>) -> bool {

@@ -65,8 +65,8 @@ pub trait Frame: Send {
     /// What it can carry.
     type Slice: Slice;
 
-    /// What such slices are made of.
-    type Block: Block<Slice = Self::Slice>;
+    /// What such slices are made of; on the heap where there is no other.
+    type Block: Block<Slice = Self::Slice> + From<Vec<u8>>;
 
     /// Has what is looked at first fetched into the cache: the frame is handled soon.
     fn prefetch(&self) {}
@@ -135,8 +135,8 @@ pub trait Io {
     /// An empty frame to be filled; none when the pool is empty.
     fn allocate(&mut self) -> Option<Self::Frame>;
 
-    /// Room for a record of `len` bytes, on the heap if the pool has none.
-    fn block(&mut self, len: usize) -> <Self::Frame as Frame>::Block;
+    /// Room for a record of `len` bytes; none when the pool is empty.
+    fn block(&mut self, len: usize) -> Option<<Self::Frame as Frame>::Block>;
 
     /// Puts `range` of the slice behind the frame's bytes: by reference where the port can send that and it pays, else as a
     /// copy. False: there is no room, and the frame is of no use.

@@ -37,7 +37,7 @@ pub trait Effects {
     /// An empty frame; none when the pool is empty.
     fn allocate(&mut self) -> Option<Self::Frame>;
 
-    /// Room for a record of `len` bytes.
+    /// Room for a record of `len` bytes, on the heap when the pool is empty.
     fn block(&mut self, len: usize) -> <Self::Frame as Frame>::Block;
 
     /// Puts `range` of the slice behind the bytes of a frame that goes towards an end. False: the frame is of no use.

@@ -11,6 +11,8 @@ use crate::side::Side;
 /// Most payload of a frame that is to be cut. An IP packet holds 64 KB; NICs that take no more than so many pieces for a
 /// frame take this much in records of 16 KB.
 const MOST: usize = 48 * 1024;
+/// Most pieces of queued records in such a frame: NICs take a few dozen for a frame, some no more than 8 for a segment.
+const PIECES: usize = 16;
 /// PSH in a TCP header's flags (RFC 9293 3.1), which are its byte 13.
 const PSH: u8 = 0x08;
 
@@ -27,6 +29,7 @@ pub(super) struct Train<F> {
     /// Payload of the first segment, and so of all but the last.
     segment: usize,
     payload: usize,
+    pieces: usize,
     sum: Sum,
     /// No other segment may follow: this one ends something.
     closed: bool,
@@ -66,6 +69,7 @@ impl<F: Frame> Train<F> {
             options: segment.options,
             segment: segment.payload_len(),
             payload: 0,
+            pieces: 0,
             sum: Sum::default(),
             closed: flags.fin || flags.syn || flags.rst || flags.urg || segment.payload_len() == 0,
             psh: false,
@@ -84,6 +88,7 @@ impl<F: Frame> Train<F> {
             && segment.seq == self.next
             && (1..=self.segment).contains(&len)
             && self.payload + len <= MOST
+            && self.pieces + segment.parts().count() <= PIECES
             && !(flags.fin || flags.syn || flags.rst || flags.urg)
             && (segment.ack, segment.window) == (self.ack, self.window)
             && segment.options == self.options
@@ -108,6 +113,7 @@ impl<F: Frame> Train<F> {
                 return false;
             }
             self.payload += len;
+            self.pieces += 1;
             self.next += len as u32;
         }
         self.psh = segment.flags.psh;

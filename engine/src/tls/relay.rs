@@ -267,15 +267,14 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
             }
             let rest = &data[*taken..];
             let Some(record) = self.source.opener.first(rest)? else { return Ok(()) };
-            // The record itself may be longer than the budget.
-            let joined = if self.joins { self.joined_len(rest, budget - *taken) } else { 0 };
+            let left = budget - *taken;
             *taken += record.len();
-            self.take(&record, joined, out)?;
+            self.take(&record, rest, left, out)?;
         }
     }
 
     /// Most plaintext of the records that begin within the budget and fit one record together. No more than that is asked for:
-    /// a block stays until its last byte is acknowledged.
+    /// a block stays until its last byte is acknowledged. Looks at each of them, so it is for a new block alone.
     fn joined_len(&self, data: &[u8], budget: usize) -> usize {
         let (mut sum, mut at) = (0, 0);
         while at < budget
@@ -290,11 +289,12 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
         sum
     }
 
-    /// One record. A block for it has room for `joined` bytes of plaintext, if it alone does not need more.
+    /// One record, the first of `rest`, of which `left` bytes are within the budget.
     fn take<O: Outlet<Block = B>>(
         &mut self,
         record: &Record<'_>,
-        joined: usize,
+        rest: &[u8],
+        left: usize,
         out: &mut O,
     ) -> Result<(), Fault> {
         let (at, most) = (self.sink.sealer.plaintext_at(), self.source.opener.content_len(record));
@@ -304,7 +304,8 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
         let mut open = match self.open.take() {
             Some(open) => open,
             None => {
-                let room = joined.max(most);
+                // The record itself may be longer than the budget.
+                let room = if self.joins { self.joined_len(rest, left).max(most) } else { most };
                 Open { block: out.block(at + room + BEHIND), len: 0, room }
             }
         };

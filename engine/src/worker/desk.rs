@@ -166,7 +166,10 @@ impl<IO: Io> Effects for Desk<IO> {
     }
 
     fn block(&mut self, len: usize) -> <IO::Frame as Frame>::Block {
-        self.io.block(len)
+        self.io.block(len).unwrap_or_else(|| {
+            self.counters.heap_records.inc();
+            vec![0; len].into()
+        })
     }
 
     fn append(
