@@ -10,7 +10,7 @@ from . import checks  # noqa: F401  (its modules register themselves)
 from .hosts import RULES, hosts
 from .lab import Interrupted, Lab, on_signals_stop
 from .runner import Report, selected
-from .shell import Failed, tail
+from .shell import Failed
 
 # Engine configurations, in the order in which they run. `alone`: the check starts what it needs by itself.
 GROUPS = {
@@ -75,7 +75,7 @@ def _run_groups(lab, chosen, provider, report, first):
                 why_not = "not run: see above"
             else:
                 report.run(each, lab, suffix)
-        _stop(lab, group, suffix, report)
+        report.stop(lab, group, suffix)
 
 
 def _start(lab, name, setup):
@@ -85,21 +85,6 @@ def _start(lab, name, setup):
         return None
     except Failed as failed:
         return str(failed)
-
-
-def _stop(lab, group, suffix, report):
-    """Each engine that ran checks has to end well: status 0 and every packet buffer back in its pool."""
-    middle, lab.middle = lab.middle, None
-    if not middle or not middle.alive():
-        return
-    status = middle.stop()
-    if middle.name != "wireglass":
-        return
-    balanced = "mbufs balanced" in middle.log.read_text(errors="replace")
-    report.line(status == 0 and balanced, f"stop.{group}{suffix}",
-                f"SIGTERM: exit {status}, {'mbufs balanced' if balanced else 'no line `mbufs balanced`'}")
-    if status != 0 or not balanced:
-        print(tail(middle.log), flush=True)
 
 
 def _keep(lab, provider):

@@ -8,7 +8,7 @@ from pathlib import Path
 from .eve import Eve
 from .shell import Failed, Process, run
 
-_CONFIG = """\
+AF_PACKET = """\
 [dpdk]
 eal = ["--no-huge", "-m", "1024", "--no-pci", "--no-telemetry", "--file-prefix", "{prefix}"]
 vdev = ["net_af_packet0,iface=inside,framecnt=2048", "net_af_packet1,iface=outside,framecnt=2048"]
@@ -18,8 +18,11 @@ name = "lab"
 inside = "net_af_packet0"
 outside = "net_af_packet1"
 
+"""
+
+_CONFIG = """\
 [workers]
-cores = [{core}]
+cores = {cores}
 handshake_threads = 1
 idle = "adaptive"
 
@@ -52,19 +55,22 @@ stats_seconds = 1
 listen = "127.0.0.1:9464"
 
 [control]
-socket = "control.sock"
+socket = "{control}"
 """
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What differs from one engine run of the lab to the next. `rules` is TOML: [[rule]] and [profile.NAME] tables."""
+    """What differs from one engine run of the lab to the next. `rules` is TOML: [[rule]] and [profile.NAME] tables; `ports`,
+    too: [dpdk] and [[wire]]."""
 
     roots: tuple
     rules: str = ""
     provider: str = "aws-lc-rs"
     not_tls: str = "block"
-    core: int = 1
+    cores: tuple = (1,)
+    ports: str = AF_PACKET
+    control: str = "control.sock"
 
 
 class Engine:
@@ -78,9 +84,9 @@ class Engine:
         self.folder = folder
         self.config = folder / "wireglass.toml"
         roots = ", ".join(f'"{root}"' for root in setup.roots)
-        self.config.write_text(_CONFIG.format(
-            prefix=network.middle.name, provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls,
-            rules=setup.rules, core=setup.core))
+        self.config.write_text(setup.ports.format(prefix=network.middle.name) + _CONFIG.format(
+            provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls, rules=setup.rules, cores=list(setup.cores),
+            control=setup.control))
         self.argv = network.middle.argv(binary, "run", "-c", self.config)
         self.log = folder / "engine.log"
         self.eve = Eve(folder / "eve.json")

@@ -34,12 +34,12 @@ class Lab:
     `hosts(lab)` issues the servers' certificates and returns nginx's server blocks; `rules` is the engine's policy.
     """
 
-    def __init__(self, binary, hosts, rules):
+    def __init__(self, binary, hosts, rules, network=None):
         self.binary = binary
         self.hosts = hosts
         self.rules = rules
         self.folder = None
-        self.network = Network()
+        self.network = network or Network()
         self.nginx = None
         self.client = None
         self.middle = None
@@ -79,8 +79,7 @@ class Lab:
         """Puts an engine with this configuration (see `Setup`), or the plain wire, into the middle and starts it."""
         folder = self.folder / name
         if self.binary:
-            setup = Setup(roots=(self.root.cert,), rules=self.rules, **options)
-            self.middle = Engine(self.binary, self.network, folder, self.ca, setup)
+            self.middle = self.engine(folder, Setup(roots=(self.root.cert,), rules=self.rules, **options))
         else:
             self.middle = PlainWire(self.network, folder)
         self._middles.append(self.middle)
@@ -88,6 +87,10 @@ class Lab:
         self.client.endings.clear()
         self.middle.start()
         return self.middle
+
+    def engine(self, folder, setup):
+        """An engine that belongs in the middle."""
+        return Engine(self.binary, self.network, folder, self.ca, setup)
 
     @property
     def eve(self):

@@ -98,10 +98,18 @@ class Network:
             namespace.ip("link", "set", "lo", "up")
         # The middle is no host: no router solicitations or duplicate address probes of its own on the wire.
         self.middle.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
-        _cable(self.middle, "inside", self.client, "lan")
-        _cable(self.middle, "outside", self.server, "wan")
+        self.cable()
         self._address(self.client, "lan", CLIENT4, CLIENT6)
         self._address(self.server, "wan", SERVER4, SERVER6)
+        self.add_vlans()
+
+    def cable(self):
+        """Connects both hosts with the middle: `lan` and `wan` are there afterwards."""
+        _cable(self.middle, "inside", self.client, "lan")
+        _cable(self.middle, "outside", self.server, "wan")
+
+    def add_vlans(self):
+        """A VLAN port on `lan` and on `wan`."""
         for namespace, port, v4, v6 in ((self.client, "lan", VLAN_CLIENT4, VLAN_CLIENT6),
                                         (self.server, "wan", VLAN_SERVER4, VLAN_SERVER6)):
             tagger = vlan.add(namespace, port, VLAN_ID)
@@ -111,11 +119,15 @@ class Network:
 
     def remove(self):
         """Safe to call at any time, and twice."""
+        self.stop_taggers()
+        for namespace in self._all():
+            delete_namespace(namespace.name)
+
+    def stop_taggers(self):
+        """Takes VLAN ports away that are the lab's own work."""
         for tagger in self.taggers:
             tagger.stop()
         self.taggers.clear()
-        for namespace in self._all():
-            delete_namespace(namespace.name)
 
     def new_server_address(self):
         """One more IPv4 address on the server, for a peer that wants port 443 to itself."""

@@ -67,7 +67,7 @@ class Report:
         try:
             detail = each.run(lab) or each.summary
             if lab.middle and each.group != "alone" and not lab.middle.alive():
-                raise Failed(f"{lab.middle.name} ended in the middle of it (exit {lab.middle.process.popen.returncode})")
+                raise Failed(f"{lab.middle.name} ended in the middle of it (exit {lab.middle.process.returncode})")
         except (Failed, OSError, ValueError) as wrong:
             self.line(False, each.name + suffix, f"{type(wrong).__name__}: {wrong}" if not isinstance(wrong, Failed)
                       else str(wrong))
@@ -75,6 +75,20 @@ class Report:
                 print(tail(log, since=said_before), flush=True)
             return
         self.line(True, each.name + suffix, f"{detail}; {time.monotonic() - began:.1f} s")
+
+    def stop(self, lab, group, suffix):
+        """Each engine that ran checks has to end well: status 0 and every packet buffer back in its pool."""
+        middle, lab.middle = lab.middle, None
+        if not middle or not middle.alive():
+            return
+        status = middle.stop()
+        if middle.name != "wireglass":
+            return
+        balanced = "mbufs balanced" in middle.log.read_text(errors="replace")
+        self.line(status == 0 and balanced, f"stop.{group}{suffix}",
+                  f"SIGTERM: exit {status}, {'mbufs balanced' if balanced else 'no line `mbufs balanced`'}")
+        if status != 0 or not balanced:
+            print(tail(middle.log), flush=True)
 
     def summary(self):
         """The last line. Returns the exit status."""

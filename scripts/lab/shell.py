@@ -41,7 +41,7 @@ def wait_for(condition, seconds, what, step=0.02):
 class Process:
     """A program in the background, its output in a file, its end observed."""
 
-    def __init__(self, argv, log: Path, name: str):
+    def __init__(self, argv, log: Path, name: str, pass_fds=()):
         self.name = name
         self.log = log
         with open(log, "ab") as out:
@@ -50,7 +50,13 @@ class Process:
             self.popen = subprocess.Popen(
                 guard + [str(word) for word in argv],
                 stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+                pass_fds=pass_fds,
             )
+
+    @property
+    def returncode(self):
+        """Its exit status, None while it runs."""
+        return self.popen.poll()
 
     def alive(self):
         """Whether it still runs."""
@@ -66,7 +72,7 @@ class Process:
             if words in self.text():
                 return True
             if not self.alive():
-                raise Failed(f"{self.name} ended with exit {self.popen.returncode} before it said '{words}'"
+                raise Failed(f"{self.name} ended with exit {self.returncode} before it said '{words}'"
                              f"\n{tail(self.log)}")
             return False
         try:

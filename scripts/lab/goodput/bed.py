@@ -116,7 +116,7 @@ class Route:
         if self.name == TESTPMD:
             self.forwarder = PlainWire(self, folder)
         else:
-            setup = Setup(roots=(self.bed.root.cert,), core=MIDDLE_CORE)
+            setup = Setup(roots=(self.bed.root.cert,), cores=(MIDDLE_CORE,))
             self.forwarder = Engine(self.bed.binary, self, folder, self.bed.ca, setup)
         self.forwarder.start()
         self.rest()
