@@ -61,8 +61,10 @@ class Agent:
 
     def say(self, **told):
         """A line to the host."""
+        rest = json.dumps(told).encode() + b"\n"
         with self.writing:
-            os.write(self.port, json.dumps(told).encode() + b"\n")
+            while rest:
+                rest = rest[os.write(self.port, rest):]
 
 
 def main():

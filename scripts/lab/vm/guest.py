@@ -31,7 +31,7 @@ class Guest:
         with self._lock:
             self._next += 1
             number = self._next
-            self.sock.sendall(json.dumps({"id": number, "op": op, **words}).encode() + b"\n")
+            self.sock.sendall(json.dumps({"id": number, "op": op, "seconds": seconds, **words}).encode() + b"\n")
         answer = wait_for(lambda: self._answers.pop(number, None), seconds + 5, f"answer of the guest to `{op}`", step=0.005)
         if "error" in answer:
             raise Failed(f"in the guest: {answer['error']}: {' '.join(words.get('argv', [op]))}")

@@ -7,7 +7,7 @@ from ..shell import Failed, run
 
 # In the order of their needs: a PCI virtio bus, the serial port of the agent, the host's files, a writable layer on top.
 _MODULES = """
-    drivers/virtio/virtio drivers/virtio/virtio_ring drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci_legacy_dev
+    drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci_legacy_dev
     drivers/virtio/virtio_pci drivers/char/virtio_console fs/netfs/netfs fs/fscache/fscache net/9p/9pnet
     net/9p/9pnet_virtio fs/9p/9p fs/overlayfs/overlay
 """.split()
@@ -31,6 +31,7 @@ mount --move /proc /root/proc
 mount --move /sys /root/sys
 mount --move /dev /root/dev
 mount -t tmpfs none /root/run
+ln -s /proc/self/fd /root/dev/fd
 mkdir -p /root/dev/shm /root/lib/modules/{release}
 mount -t tmpfs none /root/dev/shm
 mount --bind /host{folder}/lib/modules/{release} /root/lib/modules/{release}

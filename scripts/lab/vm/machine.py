@@ -12,7 +12,7 @@ from .kernel import Kernel
 
 MEMORY_MB, CORES = 1024, 2
 # A kernel that runs says something within a second or two under KVM. Where nested KVM is there but broken, it stays silent.
-KVM_SECONDS, TCG_SECONDS = 25, 120
+SIGN_OF_LIFE_SECONDS, BOOT_SECONDS = 8, 120
 
 
 class Machine:
@@ -31,10 +31,10 @@ class Machine:
         archive = self.kernel.initramfs(self.folder, self.folder)
         if accelerator == "auto":
             accelerator = "kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) else "tcg"
-            if accelerator == "kvm" and not self._try(archive, "kvm", KVM_SECONDS):
+            if accelerator == "kvm" and not self._try(archive, "kvm"):
                 accelerator = "tcg"
-        if not self.process and not self._try(archive, accelerator, TCG_SECONDS):
-            raise Failed(f"the guest did not come up under {accelerator}\n{tail(self.console, 20)}")
+        if not self.process and not self._try(archive, accelerator):
+            raise Failed(f"the guest did not come up under {accelerator}\n{tail(self.console, 40)}")
         self.network.hand_over()
         return time.monotonic() - began
 
@@ -54,17 +54,20 @@ class Machine:
         """Plugs a NIC's cable in or pulls it out: the guest's NIC says so."""
         self._qmp("set_link", name=f"{kind.name}-{side}", up=up)
 
-    def _try(self, archive, accelerator, seconds):
+    def _try(self, archive, accelerator):
         self.accelerator = accelerator
         for name in ("agent.sock", "qmp.sock", "console.log"):
             (self.folder / name).unlink(missing_ok=True)
+        self.console.touch()
         descriptors = [each for tap in self.network.taps.values() for each in tap]
         argv = self.network.middle.argv("qemu-system-x86_64", *self._arguments(archive, accelerator))
         self.process = Process(argv, self.folder / "qemu.log", "qemu", pass_fds=descriptors)
         try:
             wait_for(lambda: (self.folder / "agent.sock").exists() or not self.process.alive(), 10, "QEMU")
             self.guest = Guest(self.folder / "agent.sock")
-            wait_for(lambda: self.guest.up or not self.process.alive(), seconds, "guest")
+            if accelerator == "kvm":
+                wait_for(lambda: self.console.read_bytes() or not self.process.alive(), SIGN_OF_LIFE_SECONDS, "sign of life")
+            wait_for(lambda: self.guest.up or not self.process.alive(), BOOT_SECONDS, "guest")
             if self.guest.up:
                 return True
         except (Failed, OSError):
@@ -80,7 +83,7 @@ class Machine:
                  for word in ("-virtfs", f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap{options}")]
         return ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", *machine, *how,
                 "-kernel", self.kernel.image, "-initrd", archive,
-                "-append", "console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt",
+                "-append", "console=ttyS0 panic=-1 intel_iommu=on iommu=pt",
                 "-serial", f"file:{self.console}", "-qmp", f"unix:{folder}/qmp.sock,server=on,wait=off",
                 "-device", "intel-iommu,intremap=on", *files, "-device", "virtio-serial-pci",
                 "-chardev", f"socket,id=agent,path={folder}/agent.sock,server=on,wait=off",
