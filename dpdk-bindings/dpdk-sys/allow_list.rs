@@ -4,6 +4,7 @@
 pub(crate) const FUNCTIONS: &[&str] = &[
     "rte_bus_name",
     "rte_dev_bus",
+    "rte_dev_event_callback_register",
     "rte_dev_name",
     "rte_eal_cleanup",
     "rte_eal_hotplug_add",

@@ -14,6 +14,7 @@ use crate::diagnose::{Report, Roots};
 use crate::errno::{Errno, Error, c_string, check, text};
 use crate::lcore::LcoreGuard;
 use crate::port::{self, PortInfo};
+use crate::removal;
 
 /// DPDK's environment abstraction layer, initialised.
 ///
@@ -278,5 +279,5 @@ fn init(pointers: Vec<*mut c_char>) -> Result<(), Error> {
     if rc < 0 {
         return Err(Error::call("rte_eal_init", "EAL", Errno::last()));
     }
-    Ok(())
+    removal::watch()
 }

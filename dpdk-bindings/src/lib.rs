@@ -56,6 +56,7 @@ mod mempool;
 mod offloads;
 mod port;
 mod queue;
+mod removal;
 #[cfg(feature = "ring")]
 mod ring;
 mod rss;

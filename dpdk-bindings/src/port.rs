@@ -13,6 +13,7 @@ use crate::errno::{Errno, Error, c_string, check, fixed_text, text};
 use crate::mempool::Mempool;
 use crate::offloads::{RxOffloads, TxOffloads};
 use crate::queue::{RxQueue, TxQueue};
+use crate::removal;
 use crate::rss::Rss;
 use crate::start;
 use crate::stats::{self, Stats};
@@ -57,13 +58,14 @@ impl Port {
         if unsafe { ffi::rte_eth_dev_is_valid_port(id) } != 1 {
             return Err(Error::NoSuchPort { name: id.to_string(), report: eal.diagnose().to_string() });
         }
-        let name = name_of(id)?;
+        let PortInfo { name, device: on_bus, .. } = PortInfo::read(id)?;
         if !eal.runtime().claimed().insert(id) {
             return Err(Error::PortInUse { name });
         }
         let device = Device {
             id,
             name,
+            on_bus,
             configured: AtomicBool::new(false),
             started: AtomicBool::new(false),
             runtime: Arc::clone(eal.runtime()),
@@ -99,6 +101,12 @@ impl Port {
     pub fn link(&self) -> Result<Link, Error> {
         let _control = self.device.runtime.control();
         Link::read(self.device.id, &self.device.name)
+    }
+
+    /// The device was, or is to be, taken away: unplugged, or unbound from its driver. Whoever asked for that, in the kernel
+    /// or at a shell, waits until the port and all of its queues are gone, and in most cases until EAL is.
+    pub fn is_removed(&self) -> bool {
+        removal::is_removed(&self.device.on_bus)
     }
 
     /// The counters that all drivers have.
@@ -375,6 +383,8 @@ impl fmt::Display for PortInfo {
 pub(crate) struct Device {
     id: u16,
     name: String,
+    /// Its device's name on the bus.
+    on_bus: String,
     /// `rte_eth_dev_configure` was called: there is something to close.
     pub(crate) configured: AtomicBool,
     pub(crate) started: AtomicBool,

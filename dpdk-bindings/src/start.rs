@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use dpdk_sys as ffi;
 
-use crate::errno::{Error, check};
+use crate::errno::{Error, check, text};
 use crate::mempool::{HEADROOM, Mempool};
 use crate::offloads::{RxOffloads, TxOffloads};
 use crate::port::{Applied, Device, PortConfig, device_info};
@@ -63,7 +63,7 @@ fn configure(
     info: &ffi::rte_eth_dev_info,
 ) -> Result<Applied, Error> {
     let (id, name) = (device.id(), device.name());
-    let offered_rx = RxOffloads::from_bits(info.rx_offload_capa);
+    let offered_rx = finished_rx(info);
     let offered_tx = TxOffloads::from_bits(info.tx_offload_capa);
     let mtu = config.mtu.map(|mtu| mtu.clamp(info.min_mtu, largest_mtu(info)));
     let smallest_room = pools.iter().map(Mempool::data_room).min().unwrap_or(0);
@@ -113,6 +113,20 @@ fn configure(
         promiscuous: false,
         allmulticast: false,
     })
+}
+
+/// The receive offloads that leave a packet as it would be on a wire. A virtio device whose driver offers to look at
+/// checksums takes that as leave to deliver packets between machines of one host with checksums that nobody has computed
+/// (`VIRTIO_NET_F_GUEST_CSUM`, 5.1.6.4.1 of the specification): wrong, once they go out of another port.
+fn finished_rx(info: &ffi::rte_eth_dev_info) -> RxOffloads {
+    let offered = RxOffloads::from_bits(info.rx_offload_capa);
+    // SAFETY: drivers' names are static.
+    let driver = unsafe { text(info.driver_name) };
+    if driver.contains("virtio") {
+        offered.without(RxOffloads::IPV4_CKSUM | RxOffloads::TCP_CKSUM | RxOffloads::UDP_CKSUM)
+    } else {
+        offered
+    }
 }
 
 /// DPDK checks an MTU against the largest frame as well, when the driver tells no largest MTU.

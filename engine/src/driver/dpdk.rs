@@ -163,6 +163,11 @@ impl Ports {
         MBUFS as usize
     }
 
+    /// The name of a port whose device was taken away.
+    pub fn removed(&self) -> Option<&str> {
+        self.ports.iter().find(|port| port.is_removed()).map(Port::name)
+    }
+
     /// The running DPDK.
     pub fn version(&self) -> String {
         self.eal.version()
