@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
     cat <<EOF
-Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers] [--quiet]
+Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm] [--quiet]
 
 Installs what wireglass needs from Debian 12 (as root) and checks that cargo is there. What is installed already is
 left alone, and without anything missing apt is not even asked.
@@ -16,6 +16,8 @@ left alone, and without anything missing apt is not even asked.
   --all           also what the demo and the tests need: nginx, curl, openssl, tcpdump ... (default)
   --peers         the proxies that scripts/bench-peers.sh compares with, and its load generators. They bring services of
                   the system with them, which are neither started nor enabled
+  --vm            what scripts/vm-test.sh needs: QEMU, and Debian's kernel for the guest, unpacked into target/vm/kernel
+                  and not installed
   --quiet         say nothing when there is nothing to do
   --help          this text
 EOF
@@ -36,6 +38,8 @@ runtime=(ca-certificates
 # wrk and ab (apache2-utils) are the load.
 peers=(haproxy nginx-light sslsplit squid-openssl mitmproxy wrk apache2-utils)
 peer_services=(haproxy squid)
+# depmod and modprobe (kmod) are for the guest's kernel.
+vm=(qemu-system-x86 busybox-static kmod)
 
 what=all quiet=
 for word in "$@"; do
@@ -44,6 +48,7 @@ for word in "$@"; do
     --runtime-only) what=runtime ;;
     --all) what=all ;;
     --peers) what=peers ;;
+    --vm) what=vm ;;
     --quiet) quiet=1 ;;
     -h | --help)
         usage
@@ -58,6 +63,7 @@ build) wanted=("${build[@]}") ;;
 runtime) wanted=("${runtime[@]}") ;;
 peers) wanted=("${peers[@]}") ;;
 all) wanted=("${build[@]}" "${lab[@]}") ;;
+vm) wanted=("${vm[@]}") ;;
 esac
 
 # Sets `absent` to the wanted packages that are not installed.
@@ -115,3 +121,32 @@ elif [[ -z $quiet ]]; then
 fi
 
 [[ $what == runtime || $what == peers ]] || need_cargo
+# Unpacks the newest kernel of this Debian, the flavour with 9p and e1000e, with an index of its modules.
+get_kernel() {
+    local folder=$root/target/vm package fresh
+    [[ ! -e $folder/kernel ]] || return 0
+    kernel_package() { apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^  Depends: //p'; }
+    package=$(kernel_package)
+    if [[ -z $package ]]; then
+        said=$(apt-get update -q 2>&1) || die "apt-get update failed:"$'\n'"$said"
+        package=$(kernel_package)
+    fi
+    [[ -n $package ]] || die "apt knows no linux-image-amd64"
+    say "unpacking $package for the virtual machine"
+    fresh=$folder/kernel.new
+    rm -rf "$fresh"
+    mkdir -p "$fresh"
+    if ! said=$(cd "$folder" && apt-get download -q "$package" 2>&1); then
+        # As above: the index may name a version that is gone.
+        apt-get update -q >/dev/null 2>&1 || true
+        package=$(kernel_package)
+        said=$(cd "$folder" && apt-get download -q "$package" 2>&1) || die "$package could not be downloaded:"$'\n'"$said"
+    fi
+    dpkg -x "$folder/$package"_*.deb "$fresh"
+    rm -- "$folder/$package"_*.deb
+    depmod -b "$fresh" "${package#linux-image-}"
+    mv -- "$fresh" "$folder/kernel"
+}
+
+[[ $what != vm ]] || get_kernel
+[[ $what == runtime || $what == vm ]] || need_cargo
