@@ -40,7 +40,9 @@ mod tests {
 
     #[test]
     fn only_a_removal_counts_and_only_of_the_device_it_names() {
-        for (name, event) in [(c"0000:07:00.0", ffi::RTE_DEV_EVENT_ADD), (c"0000:07:00.1", ffi::RTE_DEV_EVENT_REMOVE)] {
+        for (name, event) in
+            [(c"0000:07:00.0", ffi::RTE_DEV_EVENT_ADD), (c"0000:07:00.1", ffi::RTE_DEV_EVENT_REMOVE)]
+        {
             // SAFETY: a terminated name.
             unsafe { note(name.as_ptr(), event, std::ptr::null_mut()) };
         }

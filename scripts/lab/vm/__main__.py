@@ -38,7 +38,8 @@ def main():
                   flush=True)
             for each in (each for each in chosen if each.group == "vm-machine"):
                 report.run(each, lab)
-            checks.bind_all(lab)
+            if not any(each.name == "nic.bind" for each in chosen):
+                checks.bind(lab)
             for kind in (kind for kind in KINDS if kind.name in options.nic):
                 _run_kind(lab, kind, chosen, report)
             if options.keep:

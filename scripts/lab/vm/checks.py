@@ -161,7 +161,7 @@ def unbound(lab):
         raise Failed(f"exit {engine.process.returncode}, `{said.strip().splitlines()[-1]}`")
     if "mbufs balanced" not in said:
         raise Failed("no line `mbufs balanced`")
-    bind_all(lab)
+    nic_script(lab, "bind", kind.inside)
     lab.wire_of(kind, f"again-{kind.name}")
     fetched(lab, SERVER4)
     return f"NIC free after {free:.1f} s, exit 1, back in service after bind"
