@@ -70,7 +70,7 @@ class TapNetwork(Network):
         for side, host, port in self._ends(self.used):
             plain = self._plain(host)
             listed = json.loads(run(["ip", "-j", "-n", host.name, "addr", "show", "dev", plain, "scope", "global"]).stdout)
-            moved[side] = [f"{each['local']}/{each['prefixlen']}" for each in listed[0]["addr_info"]]
+            moved[side] = [f"{each['local']}/{each['prefixlen']}" for each in listed[0]["addr_info"] if "local" in each]
             # With a VLAN port of the kernel's own it would keep its name.
             run(["ip", "-n", host.name, "link", "del", f"{plain}.{VLAN_ID}"], check=False)
             host.ip("link", "set", plain, "down")
