@@ -120,7 +120,6 @@ elif [[ -z $quiet ]]; then
     say "all ${#wanted[@]} packages are installed"
 fi
 
-[[ $what == runtime || $what == peers ]] || need_cargo
 # Unpacks the newest kernel of this Debian, the flavour with 9p and e1000e, with an index of its modules.
 get_kernel() {
     local folder=$root/target/vm package fresh
@@ -149,4 +148,4 @@ get_kernel() {
 }
 
 [[ $what != vm ]] || get_kernel
-[[ $what == runtime || $what == vm ]] || need_cargo
+[[ $what == runtime || $what == peers || $what == vm ]] || need_cargo
