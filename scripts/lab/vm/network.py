@@ -21,7 +21,11 @@ IFF_MULTI_QUEUE, IFF_VNET_HDR = 0x0100, 0x4000
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of NIC: `queues` pairs of queues, at two PCI addresses, by QEMU's device model and DPDK's driver."""
+    """A kind of NIC: `queues` pairs of queues, at two PCI addresses, by QEMU's device model and DPDK's driver.
+
+    `offloads`: the tap's frames carry what the host has left to do, which is virtio's nature. For others QEMU would do it, and
+    a capture on the tap would not show the frames of the wire.
+    """
 
     name: str
     model: str
@@ -29,11 +33,12 @@ class Kind:
     inside: str
     outside: str
     queues: int
+    offloads: bool
 
 
 VIRTIO = Kind("virtio", "virtio-net-pci,mq=on,vectors=6,rss=on,hash=on,disable-legacy=on,iommu_platform=on",
-              "net_virtio", "0000:00:10.0", "0000:00:11.0", 2)
-E1000E = Kind("e1000e", "e1000e", "net_e1000_em", "0000:00:12.0", "0000:00:13.0", 1)
+              "net_virtio", "0000:00:10.0", "0000:00:11.0", 2, True)
+E1000E = Kind("e1000e", "e1000e", "net_e1000_em", "0000:00:12.0", "0000:00:13.0", 1, False)
 KINDS = (VIRTIO, E1000E)
 
 
@@ -50,7 +55,7 @@ class TapNetwork(Network):
         for kind in KINDS:
             for side, host, port in self._ends(kind):
                 with host.entered():
-                    self.taps[kind, side] = [_tap(port, kind.queues) for _ in range(kind.queues)]
+                    self.taps[kind, side] = [_tap(port, kind) for _ in range(kind.queues)]
                 for offload in OFFLOADS:
                     host.run("ethtool", "-K", port, offload, "off", check=False)
         self._name(VIRTIO)
@@ -95,8 +100,8 @@ class TapNetwork(Network):
         return (("inside", self.client, f"lan-{kind.name}"), ("outside", self.server, f"wan-{kind.name}"))
 
 
-def _tap(name, queues):
+def _tap(name, kind):
     descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (IFF_MULTI_QUEUE if queues > 1 else 0)
+    flags = IFF_TAP | IFF_NO_PI | (IFF_VNET_HDR if kind.offloads else 0) | (IFF_MULTI_QUEUE if kind.queues > 1 else 0)
     fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
     return descriptor
