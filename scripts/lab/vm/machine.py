@@ -34,7 +34,7 @@ class Machine:
             if accelerator == "kvm" and not self._try(archive, "kvm"):
                 accelerator = "tcg"
         if not self.process and not self._try(archive, accelerator):
-            raise Failed(f"the guest did not come up under {accelerator}\n{tail(self.console, 40)}")
+            raise Failed(f"the guest did not come up under {accelerator}\n{tail(self.folder / 'qemu.log', 10)}\n{tail(self.console, 40)}")
         self.network.hand_over()
         return time.monotonic() - began
 
@@ -59,6 +59,7 @@ class Machine:
         for name in ("agent.sock", "qmp.sock", "console.log"):
             (self.folder / name).unlink(missing_ok=True)
         self.console.touch()
+        self.network.attach_queues()
         descriptors = [each for tap in self.network.taps.values() for each in tap]
         argv = self.network.middle.argv("qemu-system-x86_64", *self._arguments(archive, accelerator))
         self.process = Process(argv, self.folder / "qemu.log", "qemu", pass_fds=descriptors)

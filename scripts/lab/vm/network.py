@@ -6,6 +6,7 @@
 There is a pair of NICs of each kind. One pair at a time is the wire: its taps are called `lan` and `wan` and have the addresses.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -16,7 +17,8 @@ from ..net import OFFLOADS, VLAN_ID, Network
 from ..shell import run
 from ..vlan import IFF_NO_PI, IFF_TAP, TUNSETIFF
 
-IFF_MULTI_QUEUE, IFF_VNET_HDR = 0x0100, 0x4000
+IFF_MULTI_QUEUE, IFF_ATTACH_QUEUE, IFF_VNET_HDR = 0x0100, 0x0200, 0x4000
+TUNSETQUEUE = 0x400454D9
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,13 @@ class TapNetwork(Network):
                 for offload in OFFLOADS:
                     host.run("ethtool", "-K", port, offload, "off", check=False)
         self._name(VIRTIO)
+
+    def attach_queues(self):
+        """As new taps have them: a QEMU that has ended leaves those disabled that it did not use, and the next asserts that it can."""
+        for descriptor in (each for tap in self.taps.values() if len(tap) > 1 for each in tap):
+            # Attached already is what it is to be.
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(descriptor, TUNSETQUEUE, struct.pack("16sH22x", b"", IFF_ATTACH_QUEUE))
 
     def hand_over(self):
         """The taps are QEMU's now, and go with it."""
