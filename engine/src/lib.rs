@@ -12,6 +12,7 @@ pub mod flow_table;
 mod generations;
 pub mod handshake;
 pub mod inspect;
+pub mod links;
 pub mod log;
 pub mod metrics;
 pub mod mint;

@@ -17,4 +17,12 @@ impl Side {
             Self::Server => Self::Client,
         }
     }
+
+    /// The wire's port at this end, as the configuration calls it.
+    pub const fn port_name(self) -> &'static str {
+        match self {
+            Self::Client => "inside",
+            Self::Server => "outside",
+        }
+    }
 }

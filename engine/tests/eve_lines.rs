@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use wireglass::links::PortLink;
 use wireglass::log::community_id::community_id;
 use wireglass::log::eve::{write_event, write_stats};
 use wireglass::log::event::{
-    Action, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo, MintedBy, Timestamp,
-    TlsEvent, Volume,
+    Action, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
+    Timestamp, TlsEvent, Volume,
 };
 use wireglass::metrics::{Metrics, Phase, PortStatistics, TlsCaches};
 use wireglass::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
@@ -157,12 +158,18 @@ fn stats_line(metrics: &Metrics) -> Value {
     value
 }
 
+fn port_link(speed_mbps: Option<u32>) -> PortLink {
+    let (port, wire) = ("0000:03:00.0".into(), "lan".into());
+    PortLink { port, wire, side: Side::Client, up: speed_mbps.is_some(), speed_mbps, mtu: 1500 }
+}
+
 /// The fullest line of each kind, as in the document.
 fn examples() -> Vec<Value> {
     vec![
         tls_line(TlsEvent { alert: Some(40), ..tls() }),
         line(&Event::Http(head(), Box::new(http()))),
         flow_line(flow(Phase::Adopted, Reason::Closed)),
+        line(&Event::Link(NOW, Box::new(LinkEvent(port_link(Some(10_000)))))),
         stats_line(&busy_metrics()),
     ]
 }
@@ -249,6 +256,16 @@ fn what_is_not_known_is_left_out() {
     assert_eq!(value["http"], json!({"protocol": "HTTP/1.1", "length": 0}));
     assert_eq!(value["tx_id"], 0);
     assert!(value.get("vlan").is_none());
+}
+
+#[test]
+fn a_link_that_is_down_has_no_speed() {
+    let value = line(&Event::Link(NOW, Box::new(LinkEvent(port_link(None)))));
+    let own = json!({"port": "0000:03:00.0", "side": "inside", "link": "down", "mtu": 1500});
+    let common =
+        json!({"timestamp": "2026-11-23T20:14:05.123456+0000", "in_iface": "lan", "event_type": "link"});
+    assert_eq!(value["wireglass"], own);
+    assert!(common.as_object().expect("an object").iter().all(|(key, said)| value[key] == *said), "{value}");
 }
 
 #[test]

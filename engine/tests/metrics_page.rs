@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wireglass::links::PortLink;
 use wireglass::log::event::{Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass::log::ring;
-use wireglass::metrics::{Metrics, MetricsServer, Phase, PortStatistics, TlsCaches};
+use wireglass::metrics::{Metrics, MetricsServer, Phase, PortExtra, PortSources, PortStatistics, TlsCaches};
 use wireglass::reason::{InspectorOff, PacketDrop, Reason};
 use wireglass::side::Side;
 
@@ -59,6 +60,18 @@ fn metrics() -> Arc<Metrics> {
     metrics.set_tls(caches);
     metrics.set_ports(|| {
         vec![PortStatistics { port: "0000:03:00.0".into(), rx_missed: 9, ..Default::default() }]
+    });
+    let link = |side, up: bool| PortLink {
+        port: format!("p{}", u8::from(up)),
+        wire: "lan".into(),
+        side,
+        up,
+        speed_mbps: up.then_some(10_000),
+        mtu: 1500,
+    };
+    metrics.set_port_sources(PortSources {
+        links: Box::new(move || vec![(link(Side::Client, true), 4), (link(Side::Server, false), 1)]),
+        extra: Box::new(|| vec![PortExtra { port: "p1".into(), counters: vec![("rx_q0_errors".into(), 5)] }]),
     });
     assert!(metrics.worker(2).is_none());
     Arc::new(metrics)
@@ -120,6 +133,12 @@ fn the_page_is_valid_and_right() {
         ("wireglass_handshakes_started_total{worker=\"1\"}", 1.0),
         ("wireglass_log_dropped_total{kind=\"flow\"}", 1.0),
         ("wireglass_port_rx_missed_total{port=\"0000:03:00.0\"}", 9.0),
+        ("wireglass_port_link_up{port=\"p1\",wire=\"lan\",side=\"inside\"}", 1.0),
+        ("wireglass_port_link_up{port=\"p0\",wire=\"lan\",side=\"outside\"}", 0.0),
+        ("wireglass_port_link_changes_total{port=\"p1\",wire=\"lan\",side=\"inside\"}", 4.0),
+        ("wireglass_port_speed_mbps{port=\"p1\",wire=\"lan\",side=\"inside\"}", 10_000.0),
+        ("wireglass_port_mtu_bytes{port=\"p0\",wire=\"lan\",side=\"outside\"}", 1500.0),
+        ("wireglass_port_driver{port=\"p1\",counter=\"rx_q0_errors\"}", 5.0),
         (concat!("wireglass_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
     ] {
         assert_eq!(samples.get(series), Some(&value), "{series}");

@@ -12,8 +12,9 @@ use crate::config::{Config, Wire};
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
 use crate::handshake::Pool;
+use crate::links::LinkWatch;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
-use crate::metrics::{Metrics, MetricsServer};
+use crate::metrics::{Metrics, MetricsServer, PortSources};
 use crate::secrets::Secrets;
 use crate::survey::Surveyor;
 use crate::worker::{Worker, WorkerThread};
@@ -43,6 +44,7 @@ pub(super) fn run(config: &Config) -> ExitCode {
 /// A running engine. The order of the fields does not matter: [`Engine::stop`] takes it apart in the right one.
 struct Engine {
     ports: Arc<Ports>,
+    links: LinkWatch,
     workers: Vec<WorkerThread>,
     pool: Pool,
     log: LogWriter,
@@ -89,13 +91,24 @@ fn start(config: &Config) -> Result<Engine, String> {
     let watched = Arc::downgrade(&ports);
     metrics.set_ports(move || watched.upgrade().map(|ports| ports.statistics()).unwrap_or_default());
 
+    let watched = Arc::downgrade(&ports);
+    let names = wires.clone();
+    let links = move || watched.upgrade().map(|ports| ports.links(&names)).unwrap_or_default();
+    let links =
+        LinkWatch::start(links, sender.clone()).map_err(|error| format!("cannot start a thread: {error}"))?;
+    let watched = Arc::downgrade(&ports);
+    metrics.set_port_sources(PortSources {
+        links: Box::new(links.source()),
+        extra: Box::new(move || watched.upgrade().map(|ports| ports.extra()).unwrap_or_default()),
+    });
+
     let held_frames = ports.mbufs() / HELD_SHARE / workers;
     let assembly = assembly(config, tls, wires, sender, held_frames, secrets);
     let (pool, workers, control) = start_workers(config, assembly, &metrics, queues, &signals.stop, socket)
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     tracing::info!(dpdk = ports.version(), "started");
     eprintln!("wireglass: running, {} wire(s), {} worker(s)", config.wires.len(), workers.len());
-    Ok(Engine { ports, workers, pool, log, metrics: server, control, signals })
+    Ok(Engine { ports, links, workers, pool, log, metrics: server, control, signals })
 }
 
 fn assembly(
@@ -231,8 +244,9 @@ impl Engine {
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
     fn stop(self) -> bool {
         eprintln!("wireglass: stopping");
-        let Self { ports, workers, pool, log, metrics, control, signals } = self;
+        let Self { ports, links, workers, pool, log, metrics, control, signals } = self;
         signals.stopping();
+        drop(links);
         if let Some(control) = control {
             control.stop();
         }

@@ -1,5 +1,6 @@
 //! Ports through DPDK. The only file of the engine that knows it.
 
+mod ports;
 pub mod probe;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use dpdk::{
 use tcp_stack::Payload;
 
 use super::{BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
+use crate::links::mtu_mismatch;
 use crate::metrics::PortStatistics;
 
 /// Frame buffers of an engine: receive rings, transmit rings, held frames and what is on its way.
@@ -149,6 +151,13 @@ impl Ports {
             let mut rx = queues.rx.into_iter();
             for (worker, tx) in per_worker.iter_mut().zip(queues.tx) {
                 worker.push((rx.next(), tx));
+            }
+        }
+        for (pair, mtu) in ports.chunks(2).zip(mtus.chunks(2)) {
+            if let ([inside, outside], [a, b]) = (pair, mtu)
+                && let Some(words) = mtu_mismatch((inside.name(), *a), (outside.name(), *b))
+            {
+                tracing::warn!("{words}");
             }
         }
         let mtu: Vec<usize> = mtus.chunks(2).map(|wire| wire.iter().copied().min().unwrap_or(1500)).collect();

@@ -10,9 +10,10 @@ use serde::{Serialize, Serializer};
 
 use super::community_id::community_id;
 use super::event::{
-    Action, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo, MintedBy, Timestamp,
-    TlsEvent,
+    Action, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
+    Timestamp, TlsEvent,
 };
+use crate::links::PortLink;
 use crate::metrics::Snapshot;
 use crate::reason::Reason;
 
@@ -35,6 +36,7 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             wireglass: Some(Own::Flow(OwnFlow::new(flow))),
             ..Line::new("flow", head)
         },
+        Event::Link(time, link) => return append(out, &Link::new(*time, link)),
     };
     append(out, &line)
 }
@@ -262,6 +264,33 @@ impl<'a> Http<'a> {
             redirect: event.redirect.as_deref(),
             length: event.length,
         }
+    }
+}
+
+#[derive(Serialize)]
+struct Link<'a> {
+    timestamp: Timestamp,
+    in_iface: &'a str,
+    event_type: &'static str,
+    wireglass: OwnLink<'a>,
+}
+
+#[derive(Serialize)]
+struct OwnLink<'a> {
+    port: &'a str,
+    side: &'static str,
+    link: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speed_mbps: Option<u32>,
+    mtu: u16,
+}
+
+impl<'a> Link<'a> {
+    fn new(timestamp: Timestamp, event: &'a LinkEvent) -> Self {
+        let PortLink { port, wire, side, up, speed_mbps, mtu } = &event.0;
+        let link = if *up { "up" } else { "down" };
+        let wireglass = OwnLink { port, side: side.port_name(), link, speed_mbps: *speed_mbps, mtu: *mtu };
+        Self { timestamp, in_iface: wire, event_type: "link", wireglass }
     }
 }
 

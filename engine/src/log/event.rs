@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::links::PortLink;
 use crate::reason::Reason;
 
 /// Microseconds since the Unix epoch.
@@ -177,6 +178,10 @@ pub struct FlowEvent {
     pub reason: Reason,
 }
 
+/// A port and its link.
+#[derive(Clone, Debug)]
+pub struct LinkEvent(pub PortLink);
+
 /// One line of the log to be.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -186,4 +191,6 @@ pub enum Event {
     Http(FlowHead, Box<HttpEvent>),
     /// The end of a flow.
     Flow(FlowHead, Box<FlowEvent>),
+    /// A port's link, at the start and when it changes.
+    Link(Timestamp, Box<LinkEvent>),
 }

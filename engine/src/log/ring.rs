@@ -7,7 +7,7 @@ use crossbeam::queue::ArrayQueue;
 
 use super::event::Event;
 
-/// The kinds of events that workers make, as counted when the ring is full.
+/// The kinds of events that come over the ring, as counted when the ring is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum EventKind {
@@ -17,11 +17,13 @@ pub enum EventKind {
     Http,
     /// The end of a flow.
     Flow,
+    /// A port's link.
+    Link,
 }
 
 impl EventKind {
     /// All of them, in declaration order.
-    pub const ALL: &'static [Self] = &[Self::Tls, Self::Http, Self::Flow];
+    pub const ALL: &'static [Self] = &[Self::Tls, Self::Http, Self::Flow, Self::Link];
 
     /// The `event_type` of the log line.
     pub const fn name(self) -> &'static str {
@@ -29,6 +31,7 @@ impl EventKind {
             Self::Tls => "tls",
             Self::Http => "http",
             Self::Flow => "flow",
+            Self::Link => "link",
         }
     }
 }
@@ -40,6 +43,7 @@ impl Event {
             Self::Tls(..) => EventKind::Tls,
             Self::Http(..) => EventKind::Http,
             Self::Flow(..) => EventKind::Flow,
+            Self::Link(..) => EventKind::Link,
         }
     }
 }

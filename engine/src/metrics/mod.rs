@@ -3,11 +3,13 @@
 mod caches;
 mod counters;
 mod page;
+mod ports;
 mod server;
 mod snapshot;
 
 pub use caches::{CacheCounters, TlsCaches};
 pub use counters::{Counter, Gauge, Phase, PortCounters, WorkerCounters};
 pub use page::{Metrics, PortStatistics};
+pub use ports::{PortExtra, PortSources};
 pub use server::MetricsServer;
 pub use snapshot::Snapshot;

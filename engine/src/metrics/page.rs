@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::caches::TlsCaches;
 use super::counters::{Kind, Phase, PortCounters, SCALARS, WorkerCounters};
+use super::ports::PortSources;
 use crate::log::{EventKind, LogCounters};
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
 use crate::side::Side;
@@ -44,6 +45,7 @@ pub struct Metrics {
     log: OnceLock<Arc<LogCounters>>,
     tls: OnceLock<Arc<TlsCaches>>,
     ports: OnceLock<PortSource>,
+    port_sources: OnceLock<PortSources>,
 }
 
 impl Metrics {
@@ -57,6 +59,7 @@ impl Metrics {
             log: OnceLock::new(),
             tls: OnceLock::new(),
             ports: OnceLock::new(),
+            port_sources: OnceLock::new(),
         }
     }
 
@@ -79,6 +82,15 @@ impl Metrics {
     /// that renders it. Only the first call counts.
     pub fn set_ports(&self, source: impl Fn() -> Vec<PortStatistics> + Send + Sync + 'static) {
         let _ = self.ports.set(Box::new(source));
+    }
+
+    /// Adds links and drivers' own counters, likewise.
+    pub fn set_port_sources(&self, sources: PortSources) {
+        let _ = self.port_sources.set(sources);
+    }
+
+    pub(super) fn port_sources(&self) -> Option<&PortSources> {
+        self.port_sources.get()
     }
 
     pub(super) fn uptime_seconds(&self) -> u64 {
@@ -117,6 +129,8 @@ impl Metrics {
         self.tls_caches(&mut page);
         self.log_counters(&mut page);
         self.driver_statistics(&mut page);
+        self.port_links(&mut page);
+        self.port_extra(&mut page);
     }
 
     fn tls_caches(&self, page: &mut Page<'_>) {
@@ -162,7 +176,7 @@ impl Metrics {
                 for (index, wire) in self.wires.iter().enumerate() {
                     for side in [Side::Client, Side::Server] {
                         let labels: [Label<'_>; 3] =
-                            [("worker", &worker), ("wire", wire), ("side", &port_name(side))];
+                            [("worker", &worker), ("wire", wire), ("side", &side.port_name())];
                         page.sample(name, &labels, read(counters.port(index, side)));
                     }
                 }
@@ -292,23 +306,15 @@ impl Metrics {
     }
 }
 
-/// As the configuration names the two ports of a wire.
-fn port_name(side: Side) -> &'static str {
-    match side {
-        Side::Client => "inside",
-        Side::Server => "outside",
-    }
-}
-
-type Label<'a> = (&'static str, &'a dyn fmt::Display);
+pub(super) type Label<'a> = (&'static str, &'a dyn fmt::Display);
 
 /// Writes the exposition format. Writing to a `String` cannot fail, so the results are not looked at.
-struct Page<'a> {
+pub(super) struct Page<'a> {
     out: &'a mut String,
 }
 
 impl Page<'_> {
-    fn family(&mut self, name: &str, help: &str, kind: Kind) {
+    pub(super) fn family(&mut self, name: &str, help: &str, kind: Kind) {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -316,7 +322,7 @@ impl Page<'_> {
         let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, labels: &[Label<'_>], value: impl fmt::Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &[Label<'_>], value: impl fmt::Display) {
         self.out.push_str(name);
         for (index, (key, value)) in labels.iter().enumerate() {
             self.out.push(if index == 0 { '{' } else { ',' });

@@ -129,7 +129,8 @@ impl<IO: Io> Desk<IO> {
             }
             Event::Http(..) => self.counters.http_transactions.inc(),
             Event::Flow(_, flow) => self.counters.flow_ended(flow.reason),
-            Event::Tls(..) => {}
+            // Links are not a worker's business.
+            Event::Tls(..) | Event::Link(..) => {}
         }
     }
 }

@@ -353,15 +353,18 @@ impl Question<'_> {
         }
     }
 
-    /// MTUs and links of each wire's two ports: by the ports themselves if they were opened, else by the kernel's interfaces.
+    /// MTUs and links of each wire's two ports: by the kernel's interfaces below them, else by the ports if they were opened.
     fn wires(&self) -> Vec<Finding> {
         let Some(plan) = self.plan else { return Vec::new() };
         plan.wires.iter().flat_map(|wire| [self.mtu(wire), self.link(wire)]).collect()
     }
 
     fn mtu(&self, wire: &PlannedWire) -> Finding {
-        let mtu =
-            |port: &PlannedPort| self.opened(port).map(|port| port.mtu).or_else(|| self.interface(port)?.mtu);
+        // DPDK's af_packet driver says 1500, and "up", whatever its interface has: the interface knows.
+        let mtu = |port: &PlannedPort| match self.interface(port) {
+            Some(interface) => interface.mtu,
+            None => self.opened(port).map(|port| port.mtu),
+        };
         let [inside, outside] = &wire.ports;
         match (mtu(inside), mtu(outside)) {
             (Some(a), Some(b)) if a == b => Finding::good("mtu", format!("{}: {a} on both ports", wire.name)),
@@ -379,9 +382,9 @@ impl Question<'_> {
     }
 
     fn link(&self, wire: &PlannedWire) -> Finding {
-        let link = |port: &PlannedPort| match self.opened(port) {
-            Some(opened) => Some(opened.link),
-            None => self.interface(port).map(|interface| interface.carrier == Some(true)),
+        let link = |port: &PlannedPort| match self.interface(port) {
+            Some(interface) => Some(interface.carrier == Some(true)),
+            None => self.opened(port).map(|port| port.link),
         };
         let states = wire.ports.each_ref().map(|port| (port, link(port)));
         if let Some((port, _)) = states.iter().find(|(_, up)| *up == Some(false)) {

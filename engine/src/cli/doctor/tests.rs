@@ -315,6 +315,10 @@ fn interfaces_tell_of_their_links_and_mtus_without_a_port_being_opened() {
     machine.on_interfaces();
     machine.file("sys/class/net/p1/mtu", "1400\n");
     machine.without("sys/class/net/p0/carrier");
+    // What af_packet says of itself is not believed.
+    let wrong =
+        |n| PortOffer { name: format!("net_af_packet{n}"), mtu: 1500, link: true, ..PortOffer::default() };
+    machine.ports = Some(vec![wrong(0), wrong(1)]);
     let findings = machine.judge(true);
     let about = |topic| findings.iter().find(|finding| finding.topic == topic).expect("judged");
     assert_eq!(about("mtu").found, "lan: 1500 on net_af_packet0, 1400 on net_af_packet1");

@@ -1,0 +1,35 @@
+//! What control threads ask of running ports.
+
+use std::sync::Arc;
+
+use super::Ports;
+use crate::links::PortLink;
+use crate::metrics::PortExtra;
+use crate::side::Side;
+
+impl Ports {
+    /// The links of all ports, which belong to these wires. A port that does not answer is left out.
+    pub fn links(&self, wires: &[Arc<str>]) -> Vec<PortLink> {
+        let read = |(i, port): (usize, &dpdk::Port)| {
+            let info = port.info().ok()?;
+            let speed = info.link.speed_mbps;
+            Some(PortLink {
+                port: info.name,
+                wire: Arc::clone(wires.get(i / 2)?),
+                side: if i % 2 == 0 { Side::Client } else { Side::Server },
+                up: info.link.up,
+                speed_mbps: (info.link.up && ![0, u32::MAX].contains(&speed)).then_some(speed),
+                mtu: info.mtu,
+            })
+        };
+        self.ports.iter().enumerate().filter_map(read).collect()
+    }
+
+    /// All counters that the drivers have, by their own names. A port that does not answer is left out.
+    pub fn extra(&self) -> Vec<PortExtra> {
+        let read = |port: &dpdk::Port| {
+            port.xstats().ok().map(|counters| PortExtra { port: port.name().to_owned(), counters })
+        };
+        self.ports.iter().filter_map(read).collect()
+    }
+}
