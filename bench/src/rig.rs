@@ -262,7 +262,7 @@ impl Engine {
     ) -> Result<Self, Failure> {
         let wires: Vec<Arc<str>> = vec!["bench".into()];
         let metrics = Arc::new(Metrics::new(&wires, 1));
-        let (ports, mut queues) = Ports::open_on(eal, &[wire], 1)?;
+        let (ports, mut queues) = Ports::open_on(eal, &[wire], &[None])?;
         let (sender, log) = if mode == Mode::Inspect {
             let (sender, receiver) = ring(LOG_RING);
             if let Some(counters) = sender.counters() {

@@ -16,6 +16,7 @@ pub mod links;
 pub mod log;
 pub mod metrics;
 pub mod mint;
+pub mod numa;
 pub mod packet;
 pub mod peers;
 pub mod policy;

@@ -15,6 +15,7 @@ use crate::handshake::Pool;
 use crate::links::LinkWatch;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer, PortSources};
+use crate::numa;
 use crate::secrets::Secrets;
 use crate::survey::Surveyor;
 use crate::worker::{Worker, WorkerThread};
@@ -25,7 +26,7 @@ const LOG_RING: usize = 65_536;
 const WATCH: Duration = Duration::from_millis(100);
 /// How long a stop may take before a second signal cuts it short.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Share of the frame buffers that may be held while ClientHellos are incomplete: a quarter.
+/// Share of a worker's frame buffers that may be held while ClientHellos are incomplete: a quarter.
 const HELD_SHARE: usize = 4;
 
 /// Runs the engine until SIGINT or SIGTERM. Another one, a second later, kills it; SIGHUP opens the event log anew.
@@ -84,7 +85,8 @@ fn start(config: &Config) -> Result<Engine, String> {
         })
         .transpose()?;
 
-    let (ports, queues) = Ports::open(&eal_arguments(config), &wire_ports(config), workers)
+    let nodes: Vec<_> = config.workers.cores.iter().map(|core| numa::node_of(*core)).collect();
+    let (ports, queues) = Ports::open(&eal_arguments(config), &wire_ports(config), &nodes)
         .map_err(|error| error.to_string())?;
     let ports = Arc::new(ports);
     // Not for longer than the ports live: the metrics must not keep them open.
@@ -102,7 +104,7 @@ fn start(config: &Config) -> Result<Engine, String> {
         extra: Box::new(move || watched.upgrade().map(|ports| ports.extra()).unwrap_or_default()),
     });
 
-    let held_frames = ports.mbufs() / HELD_SHARE / workers;
+    let held_frames = ports.mbufs() / HELD_SHARE;
     let assembly = assembly(config, tls, wires, sender, held_frames, secrets);
     let (pool, workers, control) = start_workers(config, assembly, &metrics, queues, &signals.stop, socket)
         .map_err(|error| format!("cannot start a thread: {error}"))?;

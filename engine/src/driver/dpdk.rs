@@ -18,11 +18,11 @@ use super::{BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 use crate::links::mtu_mismatch;
 use crate::metrics::PortStatistics;
 
-/// Frame buffers of an engine: receive rings, transmit rings, held frames and what is on its way.
+/// Frame buffers of a worker: its receive rings, its transmit rings, held frames and what is on its way.
 const MBUFS: u32 = 16383;
 /// Ethernet header and two VLAN tags.
 const L2_HEADER: u16 = 14 + 2 * 4;
-/// Record buffers of an engine. When they are all out, records go to the heap and are copied into frames.
+/// Record buffers of a worker. When they are all out, records go to the heap and are copied into frames.
 const BLOCKS: u32 = 4095;
 /// The longest record (header, plaintext, content type, tag), on whole cache lines, with DPDK's headroom.
 const BLOCK_ROOM: u16 = 16 * 1024 + 512 + HEADROOM;
@@ -88,7 +88,8 @@ pub struct WirePorts {
 /// All ports of the engine, for control.
 pub struct Ports {
     ports: Vec<Port>,
-    pools: Pools,
+    /// Each worker's.
+    pools: Vec<Pools>,
     eal: Arc<Eal>,
 }
 
@@ -101,14 +102,15 @@ pub struct WorkerQueues {
 }
 
 impl Ports {
-    /// Initialises EAL, and starts the ports of all wires with a queue for each worker.
+    /// Initialises EAL, and starts the ports of all wires with a queue for each worker, whose buffers lie on the NUMA node that
+    /// `workers` names; none: anywhere.
     ///
     /// # Errors
     /// [`OpenError`], whose text says what to do.
     pub fn open(
         eal_args: &[String],
         wires: &[WirePorts],
-        workers: usize,
+        workers: &[Option<u16>],
     ) -> Result<(Self, Vec<WorkerQueues>), OpenError> {
         Self::open_on(Arc::new(Eal::init(eal_args)?), wires, workers)
     }
@@ -120,7 +122,7 @@ impl Ports {
     pub fn open_on(
         eal: Arc<Eal>,
         wires: &[WirePorts],
-        workers: usize,
+        workers: &[Option<u16>],
     ) -> Result<(Self, Vec<WorkerQueues>), OpenError> {
         let names = wires.iter().flat_map(|wire| [&wire.inside, &wire.outside]);
         let wanted = wires.iter().flat_map(|wire| [(wire.mtu, wire.far_end_offloads); 2]);
@@ -129,7 +131,11 @@ impl Ports {
         let largest = infos.iter().zip(wanted.clone()).map(|(info, (mtu, _))| mtu.unwrap_or(info.mtu)).max();
         let largest = largest.unwrap_or_default();
         let room = largest.saturating_add(L2_HEADER).max(MIN_ROOM).saturating_add(HEADROOM);
-        let pools = Pools::new(&eal, room)?;
+        // Of its own, so that workers write to no memory that others read.
+        let pools = workers.iter().enumerate().map(|(worker, node)| Pools::new(&eal, worker, *node, room));
+        let pools = pools.collect::<Result<Vec<_>, _>>()?;
+        let frames: Vec<_> = pools.iter().map(|pools| pools.frames.clone()).collect();
+        let workers = workers.len();
 
         let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut mtus = Vec::new();
@@ -145,7 +151,7 @@ impl Ports {
             let tx_offloads = config.tx_offloads | TxOffloads::TCP_TSO;
             let done_behind = if far_end_offloads { SEGMENT_OFFLOADS } else { TxOffloads::NONE };
             let config = PortConfig { tx_offloads, done_behind, ..config };
-            let queues = port.start(&config, std::slice::from_ref(&pools.frames))?;
+            let queues = port.start(&config, &frames)?;
             tracing::info!(port = %info, applied = ?queues.applied, "port started");
             mtus.push(usize::from(queues.applied.mtu));
             let mut rx = queues.rx.into_iter();
@@ -161,13 +167,17 @@ impl Ports {
             }
         }
         let mtu: Vec<usize> = mtus.chunks(2).map(|wire| wire.iter().copied().min().unwrap_or(1500)).collect();
-        let worker =
-            |queues| WorkerQueues { queues, mtu: mtu.clone(), pools: pools.clone(), eal: Arc::clone(&eal) };
-        let workers = per_worker.into_iter().map(worker).collect();
+        let worker = |(queues, pools): (_, &Pools)| WorkerQueues {
+            queues,
+            mtu: mtu.clone(),
+            pools: pools.clone(),
+            eal: Arc::clone(&eal),
+        };
+        let workers = per_worker.into_iter().zip(&pools).map(worker).collect();
         Ok((Self { ports, pools, eal }, workers))
     }
 
-    /// How many frame buffers there are.
+    /// How many frame buffers each worker has.
     pub const fn mbufs(&self) -> usize {
         MBUFS as usize
     }
@@ -186,7 +196,7 @@ impl Ports {
     pub fn close(self) -> usize {
         let Self { ports, pools, eal } = self;
         drop(ports);
-        let leaked = pools.in_use();
+        let leaked = pools.iter().map(Pools::in_use).sum();
         drop((pools, eal));
         leaked
     }
@@ -211,7 +221,7 @@ impl Ports {
     }
 }
 
-/// Where buffers come from.
+/// Where a worker's buffers come from.
 #[derive(Clone)]
 struct Pools {
     frames: Mempool,
@@ -224,15 +234,21 @@ struct Pools {
 }
 
 impl Pools {
-    fn new(eal: &Eal, room: u16) -> Result<Self, dpdk::Error> {
+    fn new(eal: &Eal, worker: usize, node: Option<u16>, room: u16) -> Result<Self, dpdk::Error> {
         let pool = |name, mbufs, data_room| {
-            Mempool::new(eal, name, &MempoolConfig { mbufs, data_room, ..MempoolConfig::default() })
+            let name = format!("wireglass-{worker}-{name}");
+            let config = MempoolConfig { mbufs, data_room, socket: node, ..MempoolConfig::default() };
+            Mempool::new(eal, &name, &config).or_else(|error| {
+                let Some(node) = node else { return Err(error) };
+                tracing::warn!(%error, "no memory for {name} on node {node}, where worker {worker} is: it comes from elsewhere");
+                Mempool::new(eal, &name, &MempoolConfig { socket: None, ..config })
+            })
         };
         Ok(Self {
-            frames: pool("wireglass", MBUFS, room)?,
-            blocks: pool("wireglass-records", BLOCKS, BLOCK_ROOM)?,
-            short_blocks: pool("wireglass-short", SHORT_BLOCKS, SHORT_RECORD + HEADROOM)?,
-            references: pool("wireglass-references", MBUFS, 0)?,
+            frames: pool("frames", MBUFS, room)?,
+            blocks: pool("records", BLOCKS, BLOCK_ROOM)?,
+            short_blocks: pool("short", SHORT_BLOCKS, SHORT_RECORD + HEADROOM)?,
+            references: pool("refs", MBUFS, 0)?,
         })
     }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::numa;
+
 /// All that `findings` judges. What cannot be read is empty, zero or none, as the machine would have it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
@@ -196,10 +198,9 @@ impl Machine<'_> {
         let online = list(&self.text("sys/devices/system/cpu/online"));
         let core = |(folder, id): (String, usize)| {
             let governor = self.text(format!("{folder}/cpufreq/scaling_governor"));
-            let nodes = self.names(&folder);
             Core {
                 id,
-                node: nodes.iter().find_map(|name| name.strip_prefix("node")?.parse().ok()).unwrap_or(0),
+                node: numa::node_named(&self.names(&folder)).unwrap_or(0).into(),
                 isolated: isolated.contains(&id),
                 governor: (!governor.is_empty()).then_some(governor),
                 siblings: list(&self.text(format!("{folder}/topology/thread_siblings_list"))),
