@@ -7,6 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use serde::{Deserialize, Serialize};
+
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
@@ -19,7 +21,7 @@ thread_local! {
 }
 
 /// What the counted thread has asked for so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Allocations {
     /// Calls that gave memory, a reallocation among them.
     pub(crate) calls: u64,
@@ -27,6 +29,13 @@ pub(crate) struct Allocations {
     pub(crate) bytes: u64,
     /// Bytes given back.
     pub(crate) freed: u64,
+}
+
+impl Allocations {
+    /// Bytes that are out.
+    pub(crate) fn held(self) -> u64 {
+        self.bytes.saturating_sub(self.freed)
+    }
 }
 
 /// From now on counts what the calling thread allocates. For one thread of the process.

@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::measure::{Setting, measure};
 use crate::outcome::{Outcome, Run};
 use crate::scenario::{self, Scenario};
-use crate::{ceilings, report};
+use crate::{ceilings, report, rig};
 
 /// How EAL starts when nothing else is asked for: no hugepages, no NICs, no files that another process could meet.
 const EAL: &str =
@@ -47,12 +47,18 @@ enum Verb {
     /// Exit code 1: a scenario failed, or something happened in one that should not have: a retransmission, a dropped
     /// frame, a connection that failed, a frame buffer that did not come back.
     Run(RunArgs),
+    /// The engine of a scenario with two processes.
+    #[command(hide = true)]
+    Engine,
     /// Runs one scenario in this process.
     #[command(hide = true)]
     One {
         name: String,
         #[arg(long)]
         out: PathBuf,
+        /// Requests per second, where they come by the clock.
+        #[arg(long)]
+        rate: Option<f64>,
         #[command(flatten)]
         how: How,
     },
@@ -92,6 +98,9 @@ struct How {
     /// Core of the load generator.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
+    /// Core of the thread for handshakes, in the scenarios that have one; none: the load generator's.
+    #[arg(long)]
+    pool_core: Option<usize>,
     /// EAL's arguments; for hugepages leave out `--no-huge`.
     #[arg(long, default_value = EAL)]
     eal: String,
@@ -130,15 +139,16 @@ impl Verb {
                     print!("{report}");
                 }
             }
+            Self::Engine => rig::serve()?,
             Self::List => {
                 for scenario in scenario::all() {
                     println!("{} {}", if scenario.standard { '*' } else { ' ' }, scenario.name());
                 }
             }
             Self::Run(args) => return args.run(),
-            Self::One { name, out, how } => {
+            Self::One { name, out, rate, how } => {
                 let scenario = scenario::all().into_iter().find(|scenario| scenario.name() == name);
-                let outcome = measure(&scenario.ok_or("no such scenario")?, &how.setting())?;
+                let outcome = measure(&scenario.ok_or("no such scenario")?, &how.setting(rate))?;
                 fs::write(out, serde_json::to_vec(&outcome)?)?;
             }
             Self::Show { run, plots } => show(&read(&run)?, plots.as_deref())?,
@@ -165,7 +175,10 @@ impl RunArgs {
         println!("{}", report::machine(&run.machine));
         println!("{}", report::HEAD);
         for scenario in scenarios {
-            match self.how.in_a_process(&scenario.name()) {
+            // The wire is asked for as much as the engine was.
+            let rate = run.named("latency-inspect").and_then(|engine| engine.offered);
+            let rate = rate.filter(|_| scenario.name() == "latency-wire");
+            match self.how.in_a_process(&scenario.name(), rate) {
                 Ok(outcome) => {
                     good &= outcome.faults().is_empty();
                     run.outcomes.push(outcome);
@@ -189,22 +202,26 @@ impl RunArgs {
 }
 
 impl How {
-    fn setting(&self) -> Setting {
+    fn setting(&self, rate: Option<f64>) -> Setting {
         Setting {
             time: Duration::from_secs_f64(self.seconds),
             worker_core: self.worker_core,
             load_core: self.load_core,
+            pool_core: self.pool_core.unwrap_or(self.load_core),
+            rate,
             eal: self.eal.split_whitespace().map(Into::into).collect(),
         }
     }
 
-    fn in_a_process(&self, name: &str) -> Result<Outcome, Failure> {
+    fn in_a_process(&self, name: &str, rate: Option<f64>) -> Result<Outcome, Failure> {
         let out = std::env::temp_dir().join(format!("wireglass-bench-{}-{name}", process::id()));
-        let numbers = [
+        let mut numbers = vec![
             ("--seconds", self.seconds.to_string()),
             ("--worker-core", self.worker_core.to_string()),
             ("--load-core", self.load_core.to_string()),
         ];
+        numbers.extend(self.pool_core.map(|core| ("--pool-core", core.to_string())));
+        numbers.extend(rate.map(|rate| ("--rate", rate.to_string())));
         let mut child = process::Command::new(std::env::current_exe()?);
         child.arg("one").arg(name).arg("--out").arg(&out).arg(format!("--eal={}", self.eal));
         numbers.iter().for_each(|(key, value)| {

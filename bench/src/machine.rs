@@ -1,7 +1,9 @@
 //! The machine that measures: what it is, and what its threads get of it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,17 +54,26 @@ pub(crate) fn resident() -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// One thread of this process, as the kernel's scheduler sees it.
-pub(crate) struct Thread(std::path::PathBuf);
+/// One thread, of this process or another, as the kernel's scheduler sees it.
+pub(crate) struct Thread(PathBuf);
 
 impl Thread {
-    /// The thread with this name (of 15 bytes at most).
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        let tasks = fs::read_dir("/proc/self/task").ok()?;
-        let path = tasks
-            .filter_map(|task| Some(task.ok()?.path()))
-            .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name))?;
-        Some(Self(path.join("schedstat")))
+    /// The thread whose name (of 15 bytes at most) begins so, of this process or the one given. It may take a moment to
+    /// be there.
+    pub(crate) fn wait_for(process: Option<u32>, name: &str) -> Option<Self> {
+        let process = process.map_or_else(|| "self".into(), |id| id.to_string());
+        let tasks = Path::new("/proc").join(process).join("task");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline {
+            let mut threads = fs::read_dir(&tasks).ok()?.filter_map(|task| Some(task.ok()?.path()));
+            let is_it = |path: &PathBuf| {
+                fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.starts_with(name))
+            };
+            if let Some(path) = threads.find(is_it) {
+                return Some(Self(path.join("schedstat")));
+            }
+        }
+        None
     }
 
     /// Seconds for which it was ready to run and another thread had its core.

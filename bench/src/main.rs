@@ -11,6 +11,7 @@ mod outcome;
 mod report;
 mod rig;
 mod scenario;
+mod speech;
 
 use std::process::ExitCode;
 

@@ -15,21 +15,43 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Frames that the engine passes on are a share of what a piece of wire passes on: F, from a scenario of its own.
+    /// What follows from several scenarios. Frames that the engine passes on are a share of what a piece of wire (on memif:
+    /// testpmd) passes on: F. What the engine adds to a latency is what the wire has less, asked for as much.
     pub(crate) fn relate(&mut self) {
-        let wire = self.outcomes.iter().find(|outcome| outcome.name == "small-wire-udp");
-        let Some(value) = wire.and_then(|wire| wire.per_busy_core) else { return };
-        for outcome in self.outcomes.iter_mut().filter(|outcome| outcome.name.starts_with("small-forward")) {
-            outcome.set_ceiling(Some(Ceiling { name: "F".into(), value }));
+        for (wire, engine) in
+            [("small-wire-udp", "small-forward"), ("memif-small-testpmd-udp", "memif-small-forward")]
+        {
+            let Some(value) = self.named(wire).and_then(|wire| wire.per_busy_core) else { continue };
+            for outcome in self.outcomes.iter_mut().filter(|outcome| outcome.name.starts_with(engine)) {
+                outcome.set_ceiling(Some(Ceiling { name: "F".into(), value }));
+            }
         }
+        let Some(wire) = self.named("latency-wire").cloned() else { return };
+        if let Some(engine) = self.outcomes.iter_mut().find(|outcome| outcome.name == "latency-inspect")
+            && engine.offered == wire.offered
+        {
+            let both = engine.latency.as_ref().zip(wire.latency.as_ref());
+            engine.added = both.map(|(engine, wire)| Added {
+                p50: engine.last_byte.p50 - wire.last_byte.p50,
+                p99: engine.last_byte.p99 - wire.last_byte.p99,
+                p999: engine.last_byte.p999 - wire.last_byte.p999,
+            });
+        }
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&Outcome> {
+        self.outcomes.iter().find(|outcome| outcome.name == name)
     }
 }
 
 /// One scenario's figures.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Outcome {
     pub(crate) name: String,
     pub(crate) mode: String,
+    /// `rings` or `memif`.
+    pub(crate) joint: String,
     pub(crate) dpdk: String,
     pub(crate) figure: f64,
     pub(crate) unit: String,
@@ -54,9 +76,15 @@ pub(crate) struct Outcome {
     pub(crate) packets: u64,
     pub(crate) allocations_per_packet: f64,
     pub(crate) allocated_bytes_per_packet: f64,
-    /// Growth of the whole process for a connection, generator included, in KB.
-    pub(crate) resident_per_flow: Option<f64>,
+    /// Payload bytes copied for each payload byte that went through; none: no engine, or its data path does not count.
+    pub(crate) copied_per_payload_byte: Option<f64>,
+    /// Shares of the connections that were resumed.
+    pub(crate) resumed: Option<Resumed>,
+    pub(crate) memory: Option<Memory>,
     pub(crate) latency: Option<Latency>,
+    /// What the engine adds to the latency until the last byte.
+    pub(crate) added: Option<Added>,
+    pub(crate) contrast: Option<Contrast>,
     /// From here on: to be zero, over the whole scenario.
     pub(crate) retransmits: u64,
     pub(crate) timeouts: u64,
@@ -65,6 +93,46 @@ pub(crate) struct Outcome {
     pub(crate) dropped: BTreeMap<String, u64>,
     /// How flows ended, by reason.
     pub(crate) ended: BTreeMap<String, u64>,
+}
+
+/// Of the new connections, from 0 to 1.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Resumed {
+    /// As the clients see it.
+    pub(crate) client_leg: f64,
+    /// As the servers see it.
+    pub(crate) server_leg: f64,
+}
+
+/// Of one flow, in bytes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// What the worker allocated while the flows came.
+    pub(crate) heap: f64,
+    /// Its place in the tables that the worker makes when it starts.
+    pub(crate) table: f64,
+    /// Frame buffers that are held.
+    pub(crate) buffers: f64,
+    /// Growth of the generator's process, and so with rings of the engine too.
+    pub(crate) process: f64,
+}
+
+/// In microseconds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Added {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+}
+
+/// The same measurement without and with something beside it, in one run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Contrast {
+    /// What is measured, and beside what.
+    pub(crate) what: String,
+    pub(crate) unit: String,
+    pub(crate) without: f64,
+    pub(crate) with: f64,
 }
 
 /// In microseconds since a request was due.
@@ -86,10 +154,9 @@ pub(crate) struct Percentiles {
 impl Outcome {
     /// With the ceiling known, all that follows from it.
     pub(crate) fn set_ceiling(&mut self, ceiling: Option<Ceiling>) {
-        // While the worker waited for its core it counted as busy, if it was.
-        let busy = self.busy * (1.0 - self.waited).clamp(0.0, 1.0);
+        let busy = core_share(self.busy, self.waited);
         if !self.lower_is_better && busy > 0.0 {
-            self.per_busy_core = Some(self.figure / busy.min(1.0));
+            self.per_busy_core = Some(self.figure / busy);
         }
         self.share = self.per_busy_core.zip(ceiling.as_ref()).map(|(figure, c)| figure / c.value);
         self.ceiling = ceiling;
@@ -105,4 +172,9 @@ impl Outcome {
             (self.exchanges == 0 && self.unit == "Gbit/s").then(|| "nothing went through".to_owned());
         numbers.chain(maps).chain(nothing).collect()
     }
+}
+
+/// The share of a core that a worker had and was busy with: while it waited for its core it counted as busy, if it was.
+pub(crate) fn core_share(busy: f64, waited: f64) -> f64 {
+    (busy * (1.0 - waited).clamp(0.0, 1.0)).min(1.0)
 }

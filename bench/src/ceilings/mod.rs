@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use handshake::Kind as Handshake;
+pub(crate) use handshake::{Kind as Handshake, Way};
 
 /// A ceiling that was probed beside a measurement, on the same core.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ceiling {
-    /// `C`, `H`, or `F`: the frames that a piece of wire passes on.
+    /// `C`; `H`, `Hw` (without the verification of the chain), `R` (resumed); `F`: the frames that a piece of wire passes on.
     pub(crate) name: String,
     /// In the figure's unit.
     pub(crate) value: f64,
@@ -30,8 +30,13 @@ pub(crate) fn bulk(suite: &str, each: Duration) -> Option<f64> {
     Some(bulk.ceiling() * 8.0 / 1e9)
 }
 
-/// H for this kind of handshake, with aws-lc-rs: connections per second. The client's end verifies the server's leaf;
-/// the server's end shows a minted one, which is ECDSA.
-pub(crate) fn handshakes(kind: Handshake, each: Duration) -> f64 {
-    handshake::ceiling(kind, each)
+/// The ceiling of this kind of handshake, with aws-lc-rs: connections per second. The client's end verifies the server's
+/// leaf; the server's end shows a minted one, which is ECDSA.
+pub(crate) fn handshakes(kind: Handshake, each: Duration) -> Ceiling {
+    let name = match kind.way {
+        Way::Cold => "H",
+        Way::Warm => "Hw",
+        Way::Resumed => "R",
+    };
+    Ceiling { name: name.into(), value: handshake::ceiling(kind, each) }
 }

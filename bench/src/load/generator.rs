@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use dpdk::Mbuf;
-use hdrhistogram::Histogram;
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint, Ipv4Address};
 use wireglass::timer_wheel::{Alarm, TimerWheel};
 
-use super::plan::Plan;
+use super::crowd::{Crowd, Tally, Work};
+use super::plan::{Clock, Pace, Plan};
 use super::port::{ETHERNET, LoadPort};
-use super::session::{Exchange, News, Session};
-use super::transport::{Failure, Speech};
+use super::session::{News, Session};
+use super::transport::Failure;
 
 /// Where all servers are.
 const SERVER: Ipv4Address = Ipv4Address::new(10, 2, 0, 1);
@@ -24,10 +24,10 @@ const PORTS: u32 = 60_000;
 /// Different clients there can be, by address and port.
 const KEYS: usize = 1 << 20;
 const NOBODY: u32 = u32::MAX;
-/// Connections that shake hands at a time while others are still to be opened.
-const OPENING: usize = 64;
 /// Bursts from each port in a turn.
 const BURSTS: usize = 2;
+/// Connections that begin to end in a turn.
+const ENDING: usize = 4;
 /// Bytes of the buffer for what is never much: requests.
 const SMALL: usize = 8 * 1024;
 /// The wheel's entries for one turn at most need no more.
@@ -35,24 +35,6 @@ const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(
 
 const CLIENT: usize = 0;
 const SERVER_END: usize = 1;
-
-/// What has happened so far.
-#[derive(Clone)]
-pub(crate) struct Tally {
-    /// Answers that came whole.
-    pub(crate) exchanges: u64,
-    /// Bytes of their objects.
-    pub(crate) bytes: u64,
-    /// Connections that were opened, TLS included.
-    pub(crate) opened: u64,
-    /// Failures, by what went wrong.
-    pub(crate) failures: BTreeMap<Failure, u64>,
-    /// Nanoseconds of the turns that found something to do.
-    pub(crate) busy: u64,
-    /// Nanoseconds from when a request was due to the answer's first and last byte.
-    pub(crate) first_byte: Histogram<u64>,
-    pub(crate) last_byte: Histogram<u64>,
-}
 
 /// All clients and servers.
 pub(crate) struct Generator {
@@ -62,24 +44,19 @@ pub(crate) struct Generator {
     /// Connection of each client.
     clients: Vec<u32>,
     next_client: u32,
-    ready: VecDeque<(u32, usize)>,
+    /// Ends with something to do: those that go first, and those that yield.
+    ready: [VecDeque<(u32, usize)>; 2],
     wheel: TimerWheel<(u32, usize)>,
     fired: Vec<(u64, (u32, usize))>,
     arrived: VecDeque<Mbuf>,
-    exchange: Exchange,
-    speech: Speech,
-    buffer: usize,
-    plan: Plan,
-    /// How many connections there are to be.
-    target: usize,
+    crowds: Vec<Crowd>,
     /// Those that are still to be ended.
-    ending: Option<VecDeque<u32>>,
-    open: usize,
-    opening: usize,
+    ending: VecDeque<u32>,
     clock: std::time::Instant,
     began: u64,
     worked: bool,
-    tally: Tally,
+    /// Nanoseconds of the turns that found something to do.
+    busy: u64,
 }
 
 struct Side {
@@ -89,6 +66,7 @@ struct Side {
 
 struct Connection {
     client: u32,
+    crowd: usize,
     ends: [End; 2],
     since: u64,
     is_opening: bool,
@@ -108,100 +86,104 @@ impl End {
     }
 }
 
-/// What a generator is to do.
-pub(crate) struct Work {
-    pub(crate) exchange: Exchange,
-    pub(crate) speech: Speech,
-    pub(crate) plan: Plan,
-    pub(crate) connections: usize,
-    /// Socket buffer where the object goes through, in bytes.
-    pub(crate) buffer: usize,
-}
-
 impl Generator {
-    pub(crate) fn new(ports: [LoadPort; 2], work: Work) -> Self {
-        let sides = ports.map(Side::new);
-        // A minute is more than anybody waits here. (A histogram without bounds does not grow when it saturates.)
-        let histogram = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("good bounds");
-        let Work { exchange, speech, plan, connections, buffer } = work;
+    pub(crate) fn new(ports: [LoadPort; 2]) -> Self {
         Self {
-            sides,
+            sides: ports.map(Side::new),
             connections: Vec::new(),
             unused: Vec::new(),
             clients: vec![NOBODY; KEYS],
             next_client: 0,
-            ready: VecDeque::new(),
+            ready: Default::default(),
             wheel: TimerWheel::new(Instant::ZERO),
             fired: Vec::new(),
             arrived: VecDeque::new(),
-            exchange,
-            speech,
-            buffer,
-            plan,
-            target: connections,
-            ending: None,
-            open: 0,
-            opening: 0,
+            crowds: Vec::new(),
+            ending: VecDeque::new(),
             clock: std::time::Instant::now(),
             began: 0,
             worked: false,
-            tally: Tally {
-                exchanges: 0,
-                bytes: 0,
-                opened: 0,
-                failures: BTreeMap::new(),
-                busy: 0,
-                first_byte: histogram(),
-                last_byte: histogram(),
-            },
+            busy: 0,
         }
     }
 
-    /// What has happened so far.
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = self.tally.clone();
+    /// Lets another crowd in; returns its number.
+    pub(crate) fn add(&mut self, work: Work) -> usize {
+        self.crowds.push(Crowd::new(work));
+        self.crowds.len() - 1
+    }
+
+    /// What has happened so far in a crowd.
+    pub(crate) fn tally(&self, crowd: usize) -> &Tally {
+        &self.crowds[crowd].tally
+    }
+
+    /// Seconds of the turns that found something to do.
+    pub(crate) fn busy(&self) -> f64 {
+        self.busy as f64 / 1e9
+    }
+
+    /// What went wrong in all crowds, and for want of buffers.
+    pub(crate) fn failures(&self) -> BTreeMap<Failure, u64> {
+        let mut all = BTreeMap::new();
+        for (what, count) in self.crowds.iter().flat_map(|crowd| &crowd.tally.failures) {
+            *all.entry(*what).or_default() += count;
+        }
         let starved = self.sides.iter().map(|side| side.port.starved).sum::<u64>();
         if starved > 0 {
-            tally.failures.insert("no buffer for a frame", starved);
+            all.insert("no buffer for a frame", starved);
         }
-        tally
+        all
     }
 
-    /// Connections that have been opened so far.
-    pub(crate) fn tally_opened(&self) -> u64 {
-        self.tally.opened
+    /// Connections of a crowd that were begun.
+    pub(crate) fn begun(&self, crowd: usize) -> usize {
+        self.crowds[crowd].begun
     }
 
-    /// Changes how the load is laid on: [`Plan::Kept`] to [`Plan::Paced`], and back. Connections stay.
-    pub(crate) fn pace(&mut self, mut pace: super::plan::Pace) {
-        pace.start(self.now());
+    /// A crowd whose connections ask as soon as they can asks by the clock from now on, so many times in a second.
+    pub(crate) fn pace(&mut self, crowd: usize, per_second: f64) {
         // Those that are at an exchange come when they have their answer.
-        self.plan = Plan::Paced(pace);
+        self.crowds[crowd].plan = Plan::Paced(Pace::new(self.clock(per_second)));
     }
 
-    /// Nobody asks any more.
-    pub(crate) fn pause(&mut self) {
-        if let Plan::Paced(pace) = &mut self.plan {
-            pace.stop();
+    /// A clock that begins now.
+    pub(crate) fn clock(&self, per_second: f64) -> Clock {
+        Clock::new(per_second, self.now())
+    }
+
+    /// Nobody of a crowd asks any more.
+    pub(crate) fn pause(&mut self, crowd: usize) {
+        match &mut self.crowds[crowd].plan {
+            Plan::Paced(pace) => pace.stop(),
+            plan => *plan = Plan::Silent,
         }
     }
 
-    /// Forgets the latencies so far.
-    pub(crate) fn reset_latency(&mut self) {
-        self.tally.first_byte.reset();
-        self.tally.last_byte.reset();
+    /// Forgets the latencies of a crowd so far.
+    pub(crate) fn reset_latency(&mut self, crowd: usize) {
+        let tally = &mut self.crowds[crowd].tally;
+        tally.first_byte.reset();
+        tally.last_byte.reset();
     }
 
-    /// Connections whose exchange is over or begun: those that are not being opened.
-    pub(crate) fn established(&self) -> usize {
-        self.open - self.opening
+    /// Connections of a crowd, in whatever state.
+    pub(crate) fn open(&self, crowd: usize) -> usize {
+        self.crowds[crowd].open
     }
 
-    /// Ends all connections, some at a time.
-    pub(crate) fn wind_down(&mut self) {
-        self.target = 0;
-        self.plan = Plan::Idle;
-        self.ending = Some((0..self.connections.len() as u32).collect());
+    /// Connections of all crowds, in whatever state.
+    pub(crate) fn open_in_all(&self) -> usize {
+        self.crowds.iter().map(|crowd| crowd.open).sum()
+    }
+
+    /// Ends all connections of a crowd, some at a time.
+    pub(crate) fn wind_down(&mut self, crowd: usize) {
+        self.pause(crowd);
+        self.crowds[crowd].target = 0;
+        let of_crowd = |slot: &Option<Box<Connection>>| slot.as_ref().is_some_and(|c| c.crowd == crowd);
+        let all = self.connections.iter().enumerate();
+        self.ending.extend(all.filter(|(_, slot)| of_crowd(slot)).map(|(id, _)| id as u32));
     }
 
     /// Runs so long, or until `done`, if that is earlier. True: `done`.
@@ -220,7 +202,7 @@ impl Generator {
     /// Forgets all connections, and what has arrived.
     pub(crate) fn clear(&mut self) {
         self.connections.clear();
-        self.open = 0;
+        self.crowds.iter_mut().for_each(|crowd| crowd.open = 0);
         for side in &mut self.sides {
             while side.port.receive(&mut self.arrived) {
                 self.arrived.clear();
@@ -236,7 +218,7 @@ impl Generator {
     fn turn(&mut self) -> u64 {
         let began = self.now();
         if std::mem::take(&mut self.worked) {
-            self.tally.busy += began - self.began;
+            self.busy += began - self.began;
         }
         self.began = began;
         let now = Instant::from_micros((began / 1000) as i64);
@@ -252,15 +234,19 @@ impl Generator {
             }
         }
         self.fired = fired;
-        while self.open < self.target && self.opening < OPENING {
-            self.connect();
+        for crowd in 0..self.crowds.len() {
+            while self.crowds[crowd].wants_another(began) {
+                self.connect(crowd);
+            }
         }
         self.end_some();
         self.ask_on_time(began);
-        for _ in 0..self.ready.len() {
-            let Some((id, end)) = self.ready.pop_front() else { break };
-            worked = true;
-            self.serve(now, id, end);
+        for (queue, most) in [(0, usize::MAX), (1, 1)] {
+            for _ in 0..self.ready[queue].len().min(most) {
+                let Some((id, end)) = self.ready[queue].pop_front() else { break };
+                worked = true;
+                self.serve(now, id, end);
+            }
         }
         self.sides.iter_mut().for_each(|side| side.port.flush());
         self.worked = worked;
@@ -298,16 +284,15 @@ impl Generator {
         if let Some(connection) = &mut self.connections[id as usize]
             && !std::mem::replace(&mut connection.ends[end].is_ready, true)
         {
-            self.ready.push_back((id, end));
+            let queue = usize::from(self.crowds[connection.crowd].yields);
+            self.ready[queue].push_back((id, end));
         }
     }
 
     fn end_some(&mut self) {
-        let Some(ending) = &mut self.ending else { return };
-        // Those that are ending now.
-        let now = self.open - ending.len().min(self.open);
-        for _ in now..OPENING {
-            let Some(id) = self.ending.as_mut().and_then(VecDeque::pop_front) else { return };
+        // Those that are ending now take a while; a few in each turn keep the rings from being full.
+        for _ in 0..ENDING.min(self.ending.len()) {
+            let Some(id) = self.ending.pop_front() else { return };
             if let Some(connection) = &mut self.connections[id as usize] {
                 connection.ends[CLIENT].session.close();
                 self.mark(id, CLIENT);
@@ -316,22 +301,24 @@ impl Generator {
     }
 
     fn ask_on_time(&mut self, now: u64) {
-        while let Plan::Paced(pace) = &mut self.plan
-            && let Some((id, since)) = pace.next(now)
-        {
-            self.ask(id, since);
+        for crowd in 0..self.crowds.len() {
+            while let Plan::Paced(pace) = &mut self.crowds[crowd].plan
+                && let Some((id, since)) = pace.next(now)
+            {
+                self.ask(id, since);
+            }
         }
     }
 
     fn ask(&mut self, id: u32, since: u64) {
         if let Some(connection) = &mut self.connections[id as usize] {
             connection.since = since;
-            connection.ends[CLIENT].session.ask(&self.exchange);
+            connection.ends[CLIENT].session.ask(&self.crowds[connection.crowd].exchange);
             self.mark(id, CLIENT);
         }
     }
 
-    fn connect(&mut self) {
+    fn connect(&mut self, crowd: usize) {
         let client = loop {
             let client = self.next_client;
             self.next_client = (client + 1) % KEYS as u32;
@@ -340,8 +327,9 @@ impl Generator {
             }
         };
         let (address, port) = address_of(client);
-        let small = SMALL.min(self.buffer);
-        let [mut ours, mut theirs] = [(small, self.buffer), (self.buffer, small)].map(|(send, receive)| {
+        let Crowd { buffer, speech, begun, .. } = &mut self.crowds[crowd];
+        let small = SMALL.min(*buffer);
+        let [mut ours, mut theirs] = [(small, *buffer), (*buffer, small)].map(|(send, receive)| {
             let buffer = |size| SocketBuffer::new(vec![0; size]);
             socket(buffer(receive), buffer(send))
         });
@@ -349,7 +337,8 @@ impl Generator {
         let context = self.sides[CLIENT].interface.context();
         ours.connect(context, IpEndpoint::new(SERVER.into(), SERVER_PORT), (IpAddress::Ipv4(address), port))
             .expect("a new socket, and no port 0");
-        let sessions = [Session::client(&self.speech), Session::server(&self.speech)];
+        let sessions = [Session::client(speech, *begun), Session::server(speech)];
+        *begun += 1;
         let mut sockets = [ours, theirs].into_iter();
         let ends = sessions.map(|session| {
             let mut set = SocketSet::new(Vec::with_capacity(1));
@@ -361,10 +350,11 @@ impl Generator {
             self.connections.len() as u32 - 1
         });
         let since = self.now();
-        self.connections[id as usize] = Some(Box::new(Connection { client, ends, since, is_opening: true }));
+        self.connections[id as usize] =
+            Some(Box::new(Connection { client, crowd, ends, since, is_opening: true }));
         self.clients[client as usize] = id;
-        self.open += 1;
-        self.opening += 1;
+        self.crowds[crowd].open += 1;
+        self.crowds[crowd].opening += 1;
         self.mark(id, CLIENT);
     }
 
@@ -375,7 +365,7 @@ impl Generator {
         if !side.port.has_room() {
             return self.mark(id, at);
         }
-        let news = end.session.poll(end.sockets.get_mut(end.handle), &self.exchange);
+        let news = end.session.poll(end.sockets.get_mut(end.handle), &self.crowds[connection.crowd].exchange);
         if end.session.is_closing() {
             // The last ACK must not wait: nobody would send it once the connection is removed.
             end.sockets.get_mut::<Socket<'_>>(end.handle).set_ack_delay(None);
@@ -399,8 +389,10 @@ impl Generator {
     fn react(&mut self, id: u32, news: &News) {
         let now = if news == &News::default() { 0 } else { self.now() };
         let Some(connection) = &mut self.connections[id as usize] else { return };
+        let crowd = &mut self.crowds[connection.crowd];
+        let tally = &mut crowd.tally;
         if let Some(failure) = news.failed {
-            *self.tally.failures.entry(failure).or_default() += 1;
+            *tally.failures.entry(failure).or_default() += 1;
             for end in &mut connection.ends {
                 end.session.close();
                 end.socket().abort();
@@ -409,30 +401,37 @@ impl Generator {
             return self.mark(id, SERVER_END);
         }
         if news.first_byte {
-            self.tally.first_byte.saturating_record(now - connection.since);
+            tally.first_byte.saturating_record(now - connection.since);
         }
         if news.done {
-            self.tally.last_byte.saturating_record(now - connection.since);
-            self.tally.exchanges += 1;
-            self.tally.bytes += self.exchange.object as u64;
+            tally.last_byte.saturating_record(now - connection.since);
+            tally.exchanges += 1;
+            tally.bytes += crowd.exchange.object as u64;
         }
         if news.ready {
             connection.is_opening = false;
-            self.opening -= 1;
-            self.tally.opened += 1;
+            crowd.opening -= 1;
+            tally.opened += 1;
+            for (end, resumed) in connection.ends.iter().zip(&mut tally.resumed) {
+                *resumed += u64::from(end.session.is_resumed());
+            }
         }
         if !news.ready && !news.done {
             return;
         }
-        match &mut self.plan {
+        match &mut crowd.plan {
             Plan::Kept => self.ask(id, now),
             Plan::Paced(pace) => pace.release(id),
-            Plan::Fresh | Plan::Idle if news.ready => self.ask(id, now),
+            // The handshake counts with the answer, as it does for whoever waits for a page.
+            Plan::Fresh | Plan::Idle if news.ready => {
+                let since = connection.since;
+                self.ask(id, since);
+            }
             Plan::Fresh => {
                 connection.ends[CLIENT].session.close();
                 self.mark(id, CLIENT);
             }
-            Plan::Idle => {}
+            Plan::Idle | Plan::Silent => {}
         }
     }
 
@@ -447,16 +446,12 @@ impl Generator {
         if !over {
             return;
         }
-        self.opening -= usize::from(connection.is_opening);
+        let crowd = &mut self.crowds[connection.crowd];
+        crowd.opening -= usize::from(connection.is_opening);
+        crowd.open -= 1;
         self.clients[connection.client as usize] = NOBODY;
         self.connections[id as usize] = None;
         self.unused.push(id);
-        self.open -= 1;
-    }
-
-    /// Connections there are, in whatever state.
-    pub(crate) fn open(&self) -> usize {
-        self.open
     }
 }
 

@@ -1,5 +1,6 @@
 //! The load generator: clients and servers of many connections, on one thread and two ports.
 
+mod crowd;
 mod generator;
 mod plan;
 mod port;
@@ -7,9 +8,10 @@ mod session;
 mod small;
 mod transport;
 
-pub(crate) use generator::{Generator, Tally, Work};
-pub(crate) use plan::{Pace, Plan};
+pub(crate) use crowd::{Tally, Work};
+pub(crate) use generator::Generator;
+pub(crate) use plan::Plan;
 pub(crate) use port::LoadPort;
 pub(crate) use session::Exchange;
 pub(crate) use small::{Kind, SmallFrames};
-pub(crate) use transport::Speech;
+pub(crate) use transport::{Names, Speech};

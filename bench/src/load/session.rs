@@ -88,11 +88,12 @@ struct Server {
 }
 
 impl Session {
-    pub(crate) fn client(speech: &Speech) -> Self {
+    /// The client's end of connection `n`.
+    pub(crate) fn client(speech: &Speech, n: usize) -> Self {
         let hello = if let Speech::Hello(hello) = speech { Some(Arc::clone(hello)) } else { None };
         let client = Client { was_ready: false, hello, hello_sent: 0, to_send: 0, got: None };
         Self {
-            transport: Transport::client(speech),
+            transport: Transport::client(speech, n),
             role: Role::Client(client),
             closing: false,
             closed: false,
@@ -125,6 +126,11 @@ impl Session {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing
+    }
+
+    /// Its TLS session goes on where an earlier one ended.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.transport.is_resumed()
     }
 
     /// Moves bytes between the socket and the application.

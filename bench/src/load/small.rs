@@ -7,6 +7,8 @@ use super::port::LoadPort;
 
 /// Frames on their way at a time.
 const FRAMES: usize = 512;
+/// Turns between two looks at the clock.
+const TURNS: usize = 16;
 /// What is 64 bytes on the wire, without the FCS.
 const LENGTH: usize = 60;
 
@@ -25,12 +27,13 @@ pub(crate) struct SmallFrames {
     outside: LoadPort,
     waiting: VecDeque<dpdk::Mbuf>,
     pub(crate) passed: u64,
+    busy: Duration,
 }
 
 impl SmallFrames {
     /// Sends the frames off. None: the pool has too few.
     pub(crate) fn start([inside, outside]: [LoadPort; 2], kind: Kind) -> Option<Self> {
-        let mut all = Self { inside, outside, waiting: VecDeque::new(), passed: 0 };
+        let mut all = Self { inside, outside, waiting: VecDeque::new(), passed: 0, busy: Duration::ZERO };
         if let Kind::Tcp(flows) = kind {
             for flow in 0..flows {
                 if !all.inside.send(&frame(kind, flow, true)) {
@@ -49,8 +52,10 @@ impl SmallFrames {
     /// Lets them go round for so long.
     pub(crate) fn run(&mut self, time: Duration) {
         let began = Instant::now();
-        while began.elapsed() < time {
-            for _ in 0..64 {
+        let mut now = Duration::ZERO;
+        while now < time {
+            let passed = self.passed;
+            for _ in 0..TURNS {
                 self.outside.receive(&mut self.waiting);
                 self.passed += self.waiting.len() as u64;
                 for mbuf in self.waiting.drain(..) {
@@ -58,7 +63,17 @@ impl SmallFrames {
                 }
                 self.inside.flush();
             }
+            let turned = began.elapsed();
+            if self.passed > passed {
+                self.busy += turned - now;
+            }
+            now = turned;
         }
+    }
+
+    /// Seconds of the turns, a few at a time, that found frames.
+    pub(crate) fn busy(&self) -> f64 {
+        self.busy.as_secs_f64()
     }
 
     /// Takes all of them off. Returns how many did not come back.

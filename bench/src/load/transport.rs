@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, Connection, HandshakeKind, ServerConfig, ServerConnection};
 use smoltcp::socket::tcp::{RecvError, Socket};
 
 /// Plaintext that is encrypted at a time: what rustls buffers by default.
@@ -19,7 +19,17 @@ pub(crate) enum Speech {
     /// connection into its legs before it decides, and so relays it when the decision is to leave it alone.
     Hello(Arc<[u8]>),
     /// TLS.
-    Tls(Arc<ClientConfig>, Arc<ServerConfig>, ServerName<'static>),
+    Tls(Arc<ClientConfig>, Arc<ServerConfig>, Names),
+}
+
+/// Whom the clients ask for: one name after the other.
+#[derive(Clone)]
+pub(crate) struct Names(pub(crate) Arc<[ServerName<'static>]>);
+
+impl Names {
+    fn of(&self, n: usize) -> ServerName<'static> {
+        self.0[n % self.0.len()].clone()
+    }
 }
 
 /// Why a connection failed, in a word.
@@ -32,11 +42,11 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    pub(crate) fn client(speech: &Speech) -> Self {
+    pub(crate) fn client(speech: &Speech, n: usize) -> Self {
         match speech {
             Speech::Plain | Speech::Hello(_) => Self::Plain,
-            Speech::Tls(client, _, name) => {
-                let connection = ClientConnection::new(Arc::clone(client), name.clone());
+            Speech::Tls(client, _, names) => {
+                let connection = ClientConnection::new(Arc::clone(client), names.of(n));
                 Self::Tls(Box::new(connection.expect("the configuration is complete").into()))
             }
         }
@@ -49,6 +59,13 @@ impl Transport {
                 let connection = ServerConnection::new(Arc::clone(server));
                 Self::Tls(Box::new(connection.expect("the configuration is complete").into()))
             }
+        }
+    }
+
+    pub(crate) fn is_resumed(&self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Tls(connection) => connection.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }
 

@@ -1,11 +1,11 @@
 //! One line for each scenario.
 
 use crate::machine::Machine;
-use crate::outcome::Outcome;
+use crate::outcome::{Contrast, Outcome};
 
-/// The columns; `waited` above some percent tells of a disturbed run.
+/// The columns; `waited` above some percent tells of a disturbed run, `copies` are payload bytes copied for each that came.
 pub(crate) const HEAD: &str = "\
-scenario                                       figure unit           busy waited  load  per busy core  share of  allocs/pkt  faults";
+scenario                                       figure unit           busy waited  load  per busy core  share of  allocs/pkt  copies  faults";
 
 /// What it was measured on.
 pub(crate) fn machine(machine: &Machine) -> String {
@@ -13,7 +13,7 @@ pub(crate) fn machine(machine: &Machine) -> String {
     format!("wireglass {version} ({commit}), {cores} cores of {cpu}, Linux {kernel}\n")
 }
 
-/// A scenario's line, and under it its latencies.
+/// A scenario's line, and under it what has no column.
 pub(crate) fn line(outcome: &Outcome) -> String {
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let share = outcome
@@ -22,7 +22,7 @@ pub(crate) fn line(outcome: &Outcome) -> String {
         .map(|(share, ceiling)| format!("{} {}", percent(share), ceiling.name));
     let faults = outcome.faults().join(", ");
     let mut text = format!(
-        "{:<42} {:>10} {:<14} {:>4} {:>6} {:>5} {:>14} {:>9} {:>11.2}  {}",
+        "{:<42} {:>10} {:<14} {:>4} {:>6} {:>5} {:>14} {:>9} {:>11.2} {:>7}  {}",
         outcome.name,
         number(outcome.figure),
         outcome.unit,
@@ -32,23 +32,49 @@ pub(crate) fn line(outcome: &Outcome) -> String {
         outcome.per_busy_core.map_or_else(|| "-".into(), number),
         share.unwrap_or_else(|| "-".into()),
         outcome.allocations_per_packet,
+        outcome.copied_per_payload_byte.map_or_else(|| "-".into(), |copies| format!("{copies:.2}")),
         if faults.is_empty() { "none" } else { &faults },
     );
-    if let Some(offered) = outcome.offered
-        && let Some(latency) = &outcome.latency
-    {
+    details(outcome).iter().for_each(|detail| text += &format!("\n    {detail}"));
+    text
+}
+
+/// What has no column.
+fn details(outcome: &Outcome) -> Vec<String> {
+    let mut all = Vec::new();
+    let timed = outcome.offered.is_some() || outcome.unit == "connections/s";
+    if timed && let Some(latency) = &outcome.latency {
+        let asked = outcome.offered.map_or_else(
+            || "since the SYN; as many at a time as there are connections".into(),
+            |offered| format!("{} requests/s by the clock", number(offered)),
+        );
         for (what, p) in [("first byte", &latency.first_byte), ("last byte", &latency.last_byte)] {
-            text += &format!(
-                "\n    {what}: p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us, max {:.0} us, at {} requests/s",
-                p.p50,
-                p.p99,
-                p.p999,
-                p.max,
-                number(offered),
-            );
+            let (p50, p99, p999, max) = (number(p.p50), number(p.p99), number(p.p999), number(p.max));
+            all.push(format!("{what}: p50 {p50} us, p99 {p99} us, p99.9 {p999} us, max {max} us; {asked}"));
         }
     }
-    text
+    if let Some(added) = &outcome.added {
+        let [p50, p99, p999] = [added.p50, added.p99, added.p999].map(number);
+        all.push(format!(
+            "more than the wire, asked for as much: p50 {p50} us, p99 {p99} us, p99.9 {p999} us"
+        ));
+    }
+    if let Some(resumed) = outcome.resumed.as_ref().filter(|_| outcome.name.ends_with("resumed")) {
+        let [client, server] = [resumed.client_leg, resumed.server_leg].map(|share| share * 100.0);
+        all.push(format!("resumed: {client:.1} % of the client legs, {server:.1} % of the server legs"));
+    }
+    if let Some(memory) = &outcome.memory {
+        let [heap, table, buffers, process] =
+            [memory.heap, memory.table, memory.buffers, memory.process].map(number);
+        all.push(format!(
+            "heap {heap} B, tables {table} B, frame buffers {buffers} B; all of this process {process} B"
+        ));
+    }
+    if let Some(Contrast { what, unit, without, with }) = &outcome.contrast {
+        let (change, without, with) = ((with / without - 1.0) * 100.0, number(*without), number(*with));
+        all.push(format!("{what}: {without} -> {with} {unit} ({change:+.1} %)"));
+    }
+    all
 }
 
 /// Three digits that count.

@@ -1,0 +1,294 @@
+//! Connections, and what goes over them.
+
+use std::time::Duration;
+
+use super::reading::{Reading, count_losses, latency};
+use super::{Failure, Setting, finish};
+use crate::ceilings::{self, Handshake, Way};
+use crate::load::{Exchange, Generator, LoadPort, Plan, Speech, Tally, Work};
+use crate::machine;
+use crate::outcome::{Contrast, Memory, Outcome, Resumed};
+use crate::rig::{FLOWS, Figures, Mode, Rig};
+use crate::scenario::{Scenario, What, warm_up};
+use crate::speech::{Certificates, DISTINCT, Sessions};
+
+/// How long connections may take to be there, and to end; and each of them, on a machine that is shared.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE_EACH: Duration = Duration::from_millis(4);
+/// Objects and connections whose throughput idle flows are held against.
+const BESIDE: (usize, usize) = (64 * 1024, 32);
+/// The storm: this part of the handshakes that one core can do at best.
+const STORM: f64 = 0.25;
+/// A ceiling is probed so long.
+const PROBE: Duration = Duration::from_millis(300);
+
+/// A scenario at work.
+struct Bench<'a> {
+    scenario: &'a Scenario,
+    setting: &'a Setting,
+    rig: Rig,
+    load: Generator,
+    speech: Speech,
+    outcome: &'a mut Outcome,
+}
+
+/// What one crowd did in a time.
+struct Span {
+    before: (Reading, Tally),
+    after: (Reading, Tally),
+}
+
+impl Span {
+    fn seconds(&self) -> f64 {
+        self.after.0.seconds_since(&self.before.0)
+    }
+
+    fn exchanges(&self) -> u64 {
+        self.after.1.exchanges - self.before.1.exchanges
+    }
+
+    /// Of objects.
+    fn gigabits(&self) -> f64 {
+        (self.after.1.bytes - self.before.1.bytes) as f64 * 8.0 / 1e9
+    }
+}
+
+pub(super) fn measure(
+    scenario: &Scenario,
+    setting: &Setting,
+    certificates: &Certificates,
+    rig: Rig,
+    ports: [LoadPort; 2],
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    let speech = scenario.speech(certificates)?;
+    let mut bench = Bench { scenario, setting, rig, load: Generator::new(ports), speech, outcome };
+    let crowds = match scenario.what {
+        What::Idle(_) => bench.idle()?,
+        What::Opening(_) => bench.opening()?,
+        What::Latency => bench.latency()?,
+        What::Storm => bench.storm()?,
+        _ => bench.through()?,
+    };
+    bench.end(&crowds)
+}
+
+impl Bench<'_> {
+    fn work(&self, plan: Plan) -> Work {
+        let (connections, buffer) = self.scenario.connections();
+        let (exchange, speech) = (Exchange::new(self.scenario.object()), self.speech.clone());
+        Work { exchange, speech, plan, connections, buffer, arrivals: None, yields: false }
+    }
+
+    /// Lets a crowd in, and waits until all of it is there and in its stride.
+    fn bring(&mut self, work: Work) -> usize {
+        let connections = work.connections;
+        let crowd = self.load.add(work);
+        let there = |load: &Generator| load.tally(crowd).opened >= connections as u64;
+        if !self.load.run(patience(connections), there) {
+            let missing = connections.saturating_sub(self.load.tally(crowd).opened as usize);
+            self.fail("connections that were never there", missing as u64);
+        }
+        self.settle();
+        crowd
+    }
+
+    fn settle(&mut self) {
+        self.load.run(warm_up(self.setting.time), |_| false);
+    }
+
+    fn fail(&mut self, what: &str, count: u64) {
+        *self.outcome.failures.entry(what.to_owned()).or_default() += count;
+    }
+
+    fn read(&mut self, crowd: usize) -> Result<(Reading, Tally), Failure> {
+        let tally = self.load.tally(crowd).clone();
+        Ok((Reading::take(&mut self.rig, self.load.busy())?, tally))
+    }
+
+    /// What the crowd does in the time of the setting.
+    fn span(&mut self, crowd: usize) -> Result<Span, Failure> {
+        self.load.reset_latency(crowd);
+        let before = self.read(crowd)?;
+        self.load.run(self.setting.time, |_| false);
+        Ok(Span { before, after: self.read(crowd)? })
+    }
+
+    /// What all scenarios have in common.
+    fn note(&mut self, span: &Span, exchange: &Exchange) {
+        span.after.0.since(&span.before.0, self.outcome);
+        self.outcome.exchanges = span.exchanges();
+        self.outcome.latency = Some(latency(&span.after.1.first_byte, &span.after.1.last_byte));
+        let copied = span.after.0.figures.copied - span.before.0.figures.copied;
+        let payload = span.exchanges() * (exchange.request.len() + exchange.response.len()) as u64;
+        if payload > 0 && (copied > 0 || self.scenario.mode == Mode::Forward) {
+            self.outcome.copied_per_payload_byte = Some(copied as f64 / payload as f64);
+        }
+    }
+
+    /// As much as goes through, on kept connections or on new ones.
+    fn through(&mut self) -> Result<Vec<usize>, Failure> {
+        let is_new = self.scenario.what == What::Connections;
+        let crowd = self.bring(self.work(if is_new { Plan::Fresh } else { Plan::Kept }));
+        let span = self.span(crowd)?;
+        self.note(&span, &Exchange::new(self.scenario.object()));
+        let (now, then) = (&span.after.1, &span.before.1);
+        if is_new {
+            let opened = (now.opened - then.opened).max(1) as f64;
+            let [client_leg, server_leg] =
+                [0, 1].map(|leg: usize| (now.resumed[leg] - then.resumed[leg]) as f64 / opened);
+            self.outcome.resumed = Some(Resumed { client_leg, server_leg });
+            self.outcome.figure = span.exchanges() as f64 / span.seconds();
+            self.outcome.unit = "connections/s".into();
+            let begun = self.load.begun(crowd);
+            if self.scenario.tls.sessions == Sessions::EachAnotherName && begun > DISTINCT {
+                self.fail("names that came again", (begun - DISTINCT) as u64);
+            }
+        } else {
+            self.outcome.figure = span.gigabits() / span.seconds();
+            self.outcome.unit = "Gbit/s".into();
+        }
+        Ok(vec![crowd])
+    }
+
+    /// Requests by the clock, at half of what goes through at most, or as the setting has it.
+    fn latency(&mut self) -> Result<Vec<usize>, Failure> {
+        let crowd = self.bring(self.work(Plan::Kept));
+        self.pace(crowd, 0.5);
+        let span = self.span(crowd)?;
+        self.note(&span, &Exchange::new(self.scenario.object()));
+        self.outcome.figure = span.after.1.last_byte.value_at_quantile(0.5) as f64 / 1e3;
+        self.outcome.unit = "us".into();
+        self.outcome.lower_is_better = true;
+        Ok(vec![crowd])
+    }
+
+    fn pace(&mut self, crowd: usize, part: f64) {
+        let begin = (self.load.tally(crowd).exchanges, std::time::Instant::now());
+        self.load.run(self.setting.time / 2, |_| false);
+        let most = (self.load.tally(crowd).exchanges - begin.0) as f64 / begin.1.elapsed().as_secs_f64();
+        let rate = self.setting.rate.unwrap_or(most * part);
+        self.outcome.offered = Some(rate);
+        self.load.pace(crowd, rate);
+        self.settle();
+    }
+
+    /// p99 of exchanges by the clock, without and with new connections beside them.
+    fn storm(&mut self) -> Result<Vec<usize>, Failure> {
+        let crate::speech::Tls { version, group, leaf, .. } = self.scenario.tls;
+        let core = self.setting.worker_core;
+        let kind = Handshake { version, group, leaf, way: Way::Cold };
+        let most = super::on_core(core, || ceilings::handshakes(kind, PROBE))?.value;
+        let crowd = self.bring(self.work(Plan::Kept));
+        self.pace(crowd, 0.25);
+        let without = self.span(crowd)?;
+        let storm =
+            Work { arrivals: Some(self.load.clock(most * STORM)), yields: true, ..self.work(Plan::Fresh) };
+        let storm = self.load.add(storm);
+        self.settle();
+        let opened = self.load.tally(storm).opened;
+        let with = self.span(crowd)?;
+        let opened = (self.load.tally(storm).opened - opened) as f64 / with.seconds();
+        self.note(&with, &Exchange::new(self.scenario.object()));
+        let p99 = |span: &Span| span.after.1.last_byte.value_at_quantile(0.99) as f64 / 1e3;
+        self.outcome.figure = p99(&with);
+        self.outcome.unit = "us".into();
+        self.outcome.lower_is_better = true;
+        self.outcome.contrast = Some(Contrast {
+            what: format!("p99 beside {opened:.0} new connections/s"),
+            unit: "us".into(),
+            without: p99(&without),
+            with: p99(&with),
+        });
+        Ok(vec![storm, crowd])
+    }
+
+    /// Memory of connections that have had one exchange, and what goes through without and with them.
+    fn idle(&mut self) -> Result<Vec<usize>, Failure> {
+        let without = self.beside()?;
+        let flows = self.scenario.connections().0;
+        let idle = self.flows_memory(Plan::Idle)?;
+        let with = self.beside()?;
+        self.note(&with, &Exchange::new(BESIDE.0));
+        let per_core = |span: &Span| span.gigabits() / span.after.0.core_seconds_since(&span.before.0);
+        self.outcome.contrast = Some(Contrast {
+            what: format!("64 KB objects for a busy core beside {flows} idle flows"),
+            unit: "Gbit/s".into(),
+            without: per_core(&without),
+            with: per_core(&with),
+        });
+        Ok(vec![idle])
+    }
+
+    fn opening(&mut self) -> Result<Vec<usize>, Failure> {
+        let crowd = self.flows_memory(Plan::Silent)?;
+        let span = self.span(crowd)?;
+        self.note(&span, &Exchange::new(self.scenario.object()));
+        Ok(vec![crowd])
+    }
+
+    /// What goes through on some connections, which are gone afterwards.
+    fn beside(&mut self) -> Result<Span, Failure> {
+        let (object, connections) = BESIDE;
+        let exchange = Exchange::new(object);
+        let work = Work { exchange, connections, buffer: object, ..self.work(Plan::Kept) };
+        let crowd = self.bring(work);
+        let span = self.span(crowd)?;
+        self.part_from(crowd);
+        Ok(span)
+    }
+
+    /// Brings the scenario's crowd, and notes what each of it takes.
+    fn flows_memory(&mut self, plan: Plan) -> Result<usize, Failure> {
+        let (before, resident) = (self.rig.figures()?, machine::resident());
+        let crowd = self.bring(self.work(plan));
+        let after = self.rig.figures()?;
+        let flows = self.scenario.connections().0 as f64;
+        let held = |figures: &Figures| (figures.buffers * figures.buffer_bytes) as f64;
+        let memory = Memory {
+            heap: after.allocations.held().saturating_sub(before.allocations.held()) as f64 / flows,
+            table: self.rig.at_start().held() as f64 / f64::from(FLOWS),
+            buffers: (held(&after) - held(&before)).max(0.0) / flows,
+            process: machine::resident().saturating_sub(resident) as f64 / flows,
+        };
+        self.outcome.figure = memory.heap + memory.table + memory.buffers;
+        self.outcome.unit = "B/flow".into();
+        self.outcome.lower_is_better = true;
+        self.outcome.memory = Some(memory);
+        Ok(crowd)
+    }
+
+    fn part_from(&mut self, crowd: usize) {
+        self.load.wind_down(crowd);
+        let open = self.load.open(crowd);
+        self.load.run(patience(open), |load| load.open(crowd) == 0);
+    }
+
+    /// Ends all connections, counts what went wrong, and stops.
+    fn end(mut self, crowds: &[usize]) -> Result<(), Failure> {
+        crowds.iter().for_each(|crowd| self.part_from(*crowd));
+        count_losses(&self.rig.figures()?, self.outcome);
+        if self.scenario.mode == Mode::Tcp {
+            // Each ClientHello came twice on purpose.
+            self.outcome.dropped.remove("packet.repeated_while_held");
+        }
+        for (what, count) in self.load.failures() {
+            self.fail(what, count);
+        }
+        let open = self.load.open_in_all();
+        if open > 0 {
+            self.fail("connections that never ended", open as u64);
+        }
+        // Whatever is still on the way.
+        let Self { mut load, rig, outcome, .. } = self;
+        load.run(Duration::from_millis(50), |_| false);
+        finish(rig, outcome, move || {
+            load.clear();
+            drop(load);
+        })
+    }
+}
+
+fn patience(connections: usize) -> Duration {
+    PATIENCE + PATIENCE_EACH * connections as u32
+}

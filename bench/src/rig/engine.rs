@@ -1,0 +1,191 @@
+//! The engine as a library: one worker on a core of its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dpdk::Eal;
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use wireglass::assembly::Assembly;
+use wireglass::driver::dpdk::{Ports, WirePorts};
+use wireglass::flow::{Limits, OutsideTls};
+use wireglass::handshake::Pool;
+use wireglass::log::{LogSender, LogWriter, ring};
+use wireglass::metrics::Metrics;
+use wireglass::peers::EngineCa;
+use wireglass::policy::{Decision, Policy, Profile, Rule};
+use wireglass::secrets::Secrets;
+use wireglass::tls::{Provider, RootFile, TlsContext, TlsSettings};
+use wireglass::worker::{Idle, Worker, WorkerThread};
+
+use super::figures::Figures;
+use super::{Failure, Mode, WORKER};
+use crate::allocations;
+use crate::machine::{self, Thread};
+use crate::scenario::NAME;
+
+/// Flows that the worker may have.
+pub(crate) const FLOWS: u32 = 1 << 18;
+/// Share of the engine's frame buffers that may be held: as `wireglass run` has it.
+const HELD_SHARE: usize = 4;
+/// Events that may wait for the log thread: likewise.
+const LOG_RING: usize = 65_536;
+/// Bytes that a buffer which is held counts for: those of the largest kind, for a whole record.
+const BUFFER: usize = 17 * 1024;
+
+/// What an engine is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) mode: Mode,
+    /// The worker's core.
+    pub(crate) core: usize,
+    /// Threads for handshakes; none: the worker runs them, as one core is what the ceilings are measured on.
+    pub(crate) handshake_threads: usize,
+    /// Their core, and that of all else but the worker.
+    pub(crate) pool_core: usize,
+    pub(crate) home_core: usize,
+    /// The root that the servers' chains end at, as PEM.
+    pub(crate) root: String,
+}
+
+/// A running engine.
+pub(super) struct Engine {
+    ports: Ports,
+    worker: WorkerThread,
+    pool: Pool,
+    metrics: Arc<Metrics>,
+    log: Option<(LogWriter, PathBuf)>,
+    stop: Arc<AtomicBool>,
+    thread: Option<Thread>,
+    trusted: CertificateDer<'static>,
+}
+
+impl Engine {
+    pub(super) fn start(order: &Order, eal: Arc<Eal>, wire: WirePorts) -> Result<Self, Failure> {
+        let wires: Vec<Arc<str>> = vec!["bench".into()];
+        let metrics = Arc::new(Metrics::new(&wires, 1));
+        let (ports, mut queues) = Ports::open_on(eal, &[wire], &[None])?;
+        let (sender, log) = if order.mode == Mode::Inspect {
+            let (sender, receiver) = ring(LOG_RING);
+            if let Some(counters) = sender.counters() {
+                metrics.set_log(counters);
+            }
+            let path = std::env::temp_dir().join(format!("wireglass-bench-{}.json", std::process::id()));
+            (sender, Some((LogWriter::start(&path, receiver, None)?, path)))
+        } else {
+            (LogSender::disabled(), None)
+        };
+        let [trusted, untrusted] = [EngineCa::new("Bench Company CA")?, EngineCa::new("Bench untrusted CA")?];
+        let assembly = assembly(order, [&trusted, &untrusted], wires, sender, ports.mbufs() / HELD_SHARE)?;
+        // Threads inherit their core from whoever starts them.
+        machine::pin(order.pool_core);
+        let (pool, mut parts) = assembly.workers(&metrics, 1)?;
+        machine::pin(order.home_core);
+        let (parts, queues) = parts.pop().zip(queues.pop()).ok_or("one worker was asked for")?;
+        let make = move |now, wall| {
+            allocations::count_this_thread();
+            Worker::new(parts, queues.on_this_thread(), now, wall)
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let (core, flag) = (Some(order.core), Arc::clone(&stop));
+        let worker = WorkerThread::start(WORKER.into(), core, Idle::Spin, flag, make)?;
+        let (thread, trusted) = (Thread::wait_for(None, WORKER), trusted.certificate());
+        Ok(Self { ports, worker, pool, metrics, log, stop, thread, trusted })
+    }
+
+    /// The CA that its copies end at.
+    pub(super) fn trusted(&self) -> CertificateDer<'static> {
+        self.trusted.clone()
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        let snapshot = self.metrics.snapshot();
+        let own = snapshot.wireglass;
+        let mut dropped = owned(&own.dropped);
+        if own.log_dropped > 0 {
+            dropped.insert("log events".into(), own.log_dropped);
+        }
+        let counter = |read: fn(&wireglass::metrics::WorkerCounters) -> u64| {
+            self.metrics.worker(0).map_or(0, |counters| read(&counters))
+        };
+        Figures {
+            busy: counter(|c| c.busy_micros.value()) as f64 / 1e6,
+            waited: self.thread.as_ref().map_or(0.0, Thread::waited),
+            allocations: allocations::counted(),
+            packets: snapshot.decoder.pkts,
+            copied: counter(|c| c.payload_copied.value()),
+            buffers: self.ports.mbufs_in_use(),
+            buffer_bytes: BUFFER,
+            retransmits: own.tcp_retransmits,
+            timeouts: own.tcp_timeouts,
+            dropped,
+            ended: owned(&own.ended),
+        }
+    }
+
+    /// Stops the worker, whose last frames still find the generator's ports. Returns what is to be closed.
+    pub(super) fn stop(self) -> Result<Ports, Failure> {
+        self.stop.store(true, Ordering::Relaxed);
+        if !self.worker.join() {
+            return Err("the worker panicked".into());
+        }
+        drop(self.pool);
+        if let Some((log, path)) = self.log {
+            log.stop();
+            std::fs::remove_file(path)?;
+        }
+        Ok(self.ports)
+    }
+}
+
+fn owned(map: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    map.iter().map(|(what, n)| ((*what).to_owned(), *n)).collect()
+}
+
+fn assembly(
+    order: &Order,
+    [trusted, untrusted]: [&EngineCa; 2],
+    wires: Vec<Arc<str>>,
+    log: LogSender,
+    held_frames: usize,
+) -> Result<Assembly, Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let tls = TlsContext::new(TlsSettings {
+        provider: Provider::default(),
+        trusted: trusted.files(),
+        untrusted: untrusted.files(),
+        system_roots: false,
+        roots: vec![RootFile { name: "Bench Internet root".into(), pem: order.root.clone().into_bytes() }],
+        now: now.as_secs(),
+    })?;
+    let profile = Profile { http: order.mode == Mode::Inspect, ..Profile::default() };
+    let decrypt = Decision::Decrypt(Arc::new(profile));
+    let ports = wireglass::policy::Ports::Only(vec![443]);
+    let policy = match order.mode {
+        Mode::Wire | Mode::Testpmd | Mode::Forward => Policy::compile(ports, &[], Decision::Bypass),
+        // The rule needs the ClientHello, so the flow is looked at before it is left alone.
+        Mode::Tcp => {
+            let rule = Rule { sni: vec![NAME.parse()?], ..Rule::new("bench", Decision::Bypass) };
+            Policy::compile(ports, &[rule], decrypt)
+        }
+        Mode::Tls | Mode::Inspect => Policy::compile(ports, &[], decrypt),
+    };
+    Ok(Assembly {
+        policy,
+        tls,
+        limits: Limits::default(),
+        outside_tls: OutsideTls { reset_midstream: false, bypass_not_tls: false },
+        wires,
+        handshake_threads: order.handshake_threads,
+        flows: FLOWS,
+        held_frames,
+        log,
+        // As a configuration has it that says nothing.
+        leg_bytes: 256 << 20,
+        secrets: Secrets::fixed(7),
+        epoch: 1,
+    })
+}

@@ -1,0 +1,31 @@
+//! What can be read of whatever stands between clients and servers, from this process or from another.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::allocations::Allocations;
+
+/// Sums since the start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// Seconds of the turns that found something to do.
+    pub(crate) busy: f64,
+    /// Seconds that the worker's thread could have run and had no core.
+    pub(crate) waited: f64,
+    /// What the worker's thread has asked of the allocator.
+    pub(crate) allocations: Allocations,
+    /// Frames received.
+    pub(crate) packets: u64,
+    /// Payload bytes that were copied.
+    pub(crate) copied: u64,
+    /// Frame buffers that are out now, and the bytes of each.
+    pub(crate) buffers: usize,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) retransmits: u64,
+    pub(crate) timeouts: u64,
+    /// Packets dropped, and events lost, by reason.
+    pub(crate) dropped: BTreeMap<String, u64>,
+    /// How flows ended, by reason.
+    pub(crate) ended: BTreeMap<String, u64>,
+}

@@ -1,0 +1,252 @@
+//! What is measured: the engine, or what stands in its place, on a core of its own, and the ports that join it to the
+//! generator.
+
+mod apart;
+mod engine;
+mod figures;
+mod memif;
+mod testpmd;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dpdk::{Eal, LcoreGuard, Mempool, MempoolConfig, Port, PortConfig, RxQueue, TxQueue};
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use wireglass::driver::dpdk::{Ports, WirePorts};
+
+use self::apart::Apart;
+use self::engine::Engine;
+use self::testpmd::Testpmd;
+use self::wire::Wire;
+use crate::allocations::Allocations;
+use crate::load::LoadPort;
+
+pub(crate) use self::apart::serve;
+pub(crate) use self::engine::{FLOWS, Order};
+pub(crate) use self::figures::Figures;
+
+/// Frames that each ring holds, and one.
+const RING: u32 = 8192;
+/// Frame buffers of the generator.
+const LOAD_MBUFS: u32 = 16_383;
+/// A worker takes less to make its tables.
+const START: Duration = Duration::from_millis(100);
+/// Name of the worker's thread.
+const WORKER: &str = "bench-worker";
+
+/// What stands between the clients and the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Mode {
+    /// No engine: what one port receives, the other sends.
+    Wire,
+    /// Likewise, by DPDK's testpmd, in a process of its own.
+    Testpmd,
+    /// Everything is left alone, at the SYN.
+    Forward,
+    /// Two TCP legs, and bytes relayed between them.
+    Tcp,
+    /// Decrypted and encrypted again.
+    Tls,
+    /// With HTTP read, and an event log.
+    Inspect,
+}
+
+impl Mode {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Wire => "wire",
+            Self::Testpmd => "testpmd",
+            Self::Forward => "forward",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Inspect => "inspect",
+        }
+    }
+
+    /// The engine ends the TLS of both ends.
+    pub(crate) const fn decrypts(self) -> bool {
+        matches!(self, Self::Tls | Self::Inspect)
+    }
+}
+
+/// How frames get from the generator to what is measured, and back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joint {
+    /// One process: rings of pointers, no frame is copied.
+    Rings,
+    /// Likewise, and the generator's ends are NICs that verify and fill in checksums, and cut segments.
+    Offloads,
+    /// Two processes, and memory that they share: each frame is copied into it and out of it.
+    Memif,
+}
+
+impl Joint {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Rings => "rings",
+            Self::Offloads => "rings, offloads",
+            Self::Memif => "memif",
+        }
+    }
+}
+
+/// What is running.
+pub(crate) struct Rig {
+    /// DPDK's version.
+    pub(crate) version: String,
+    middle: Middle,
+    /// What the worker had allocated when it had started.
+    at_start: Allocations,
+    load_pool: Mempool,
+    load_ports: Vec<Port>,
+    _lcore: LcoreGuard,
+}
+
+enum Middle {
+    Wire(Wire),
+    Engine(Box<Engine>),
+    Apart(Apart),
+    Testpmd(Testpmd),
+}
+
+/// What did not come back, at the end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Balance {
+    pub(crate) engine: usize,
+    pub(crate) load: usize,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+impl Rig {
+    /// Starts it; the calling thread becomes the generator's.
+    pub(crate) fn start(
+        joint: Joint,
+        order: &Order,
+        eal: &[String],
+    ) -> Result<(Self, [LoadPort; 2]), Failure> {
+        let (socket, mut arguments) = (memif::socket(), eal.to_vec());
+        if joint == Joint::Memif {
+            arguments.extend(memif::arguments(&socket, memif::Role::Server));
+        }
+        let running = Arc::new(Eal::init(&arguments)?);
+        let version = running.version();
+        let ([inside, inside_load], [outside, outside_load]) = match joint {
+            Joint::Rings => (running.join_by_rings("in", 1, RING)?, running.join_by_rings("out", 1, RING)?),
+            // Both ends of a memif have the same name, each in its process.
+            Joint::Memif => memif::names().map(|name| [name.to_owned(), name.to_owned()]).into(),
+        };
+        let config = MempoolConfig { mbufs: LOAD_MBUFS, ..MempoolConfig::default() };
+        let load_pool = Mempool::new(&running, "load", &config)?;
+        let lcore = running.register_thread()?;
+        let (mut load_ports, offloads) = (Vec::new(), joint == Joint::Offloads);
+        let mut open = |name: &str, me, other| -> Result<LoadPort, Failure> {
+            let (port, rx, tx) = start_port(&running, name, &load_pool)?;
+            load_ports.push(port);
+            Ok(LoadPort::new(rx, tx, load_pool.clone(), [me, other], offloads))
+        };
+        let load = [open(&inside_load, 1, 2)?, open(&outside_load, 2, 1)?];
+        let middle = match (joint, order.mode) {
+            (Joint::Rings, Mode::Wire) => {
+                Middle::Wire(Wire::start(&running, [&inside, &outside], &load_pool, order.core)?)
+            }
+            (Joint::Rings | Joint::Offloads, Mode::Testpmd)
+            | (Joint::Offloads | Joint::Memif, Mode::Wire) => {
+                return Err("testpmd needs memif, and the wire rings".into());
+            }
+            (Joint::Rings | Joint::Offloads, _) => {
+                let wire = WirePorts { inside, outside, mtu: None, far_end_offloads: offloads };
+                Middle::Engine(Box::new(Engine::start(order, Arc::clone(&running), wire)?))
+            }
+            (Joint::Memif, Mode::Testpmd) => {
+                Middle::Testpmd(Testpmd::start(order.core, order.home_core, &socket)?)
+            }
+            (Joint::Memif, _) => Middle::Apart(Apart::start(order, eal, &socket)?),
+        };
+        if joint == Joint::Memif {
+            memif::wait_for_links(&load_ports)?;
+        }
+        let at_start = Allocations::default();
+        let mut rig = Self { version, middle, at_start, load_pool, load_ports, _lcore: lcore };
+        std::thread::sleep(START);
+        rig.at_start = rig.figures()?.allocations;
+        Ok((rig, load))
+    }
+
+    /// What the worker had allocated when it had started: its tables above all.
+    pub(crate) fn at_start(&self) -> Allocations {
+        self.at_start
+    }
+
+    /// The CA that the engine's copies end at; none of what is no engine.
+    pub(crate) fn trusted(&self) -> Option<CertificateDer<'static>> {
+        match &self.middle {
+            Middle::Wire(_) | Middle::Testpmd(_) => None,
+            Middle::Engine(engine) => Some(engine.trusted()),
+            Middle::Apart(apart) => Some(apart.trusted()),
+        }
+    }
+
+    /// What it has done so far.
+    pub(crate) fn figures(&mut self) -> Result<Figures, Failure> {
+        match &mut self.middle {
+            Middle::Wire(wire) => Ok(wire.figures()),
+            Middle::Engine(engine) => Ok(engine.figures()),
+            Middle::Apart(apart) => apart.figures(),
+            Middle::Testpmd(testpmd) => testpmd.figures(),
+        }
+    }
+
+    /// Stops what is measured. The generator's ports are still there to take its last frames.
+    pub(crate) fn stop(self) -> Result<Stopped, Failure> {
+        let (ports, lost) = match self.middle {
+            Middle::Wire(wire) => (Ended::Wire(wire.stop()?), 0),
+            Middle::Engine(engine) => (Ended::Engine(engine.stop()?), 0),
+            Middle::Apart(apart) => (Ended::Apart, apart.stop()?),
+            Middle::Testpmd(testpmd) => (Ended::Apart, testpmd.stop().map(|()| 0)?),
+        };
+        let Self { load_pool, load_ports, _lcore, .. } = self;
+        Ok(Stopped { ports, lost, load_pool, load_ports, _lcore })
+    }
+}
+
+/// A rig whose worker has ended.
+pub(crate) struct Stopped {
+    ports: Ended,
+    lost: usize,
+    load_pool: Mempool,
+    load_ports: Vec<Port>,
+    _lcore: LcoreGuard,
+}
+
+enum Ended {
+    Wire(Vec<Port>),
+    Engine(Ports),
+    /// In another process: it has closed them.
+    Apart,
+}
+
+impl Stopped {
+    /// Closes all ports, the generator's queues being gone already, and counts what did not come back.
+    pub(crate) fn close(self) -> Balance {
+        drop(self.load_ports);
+        let engine = match self.ports {
+            Ended::Wire(ports) => {
+                drop(ports);
+                0
+            }
+            Ended::Engine(ports) => ports.close(),
+            Ended::Apart => self.lost,
+        };
+        Balance { engine, load: self.load_pool.in_use() }
+    }
+}
+
+fn start_port(eal: &Eal, name: &str, pool: &Mempool) -> Result<(Port, RxQueue, TxQueue), Failure> {
+    let mut port = Port::by_name(eal, name)?;
+    let queues = port.start(&PortConfig::default(), std::slice::from_ref(pool))?;
+    let (rx, tx) = queues.rx.into_iter().zip(queues.tx).next().ok_or("one queue was asked for")?;
+    Ok((port, rx, tx))
+}
