@@ -75,7 +75,7 @@ enum Verb {
 
 #[derive(Args)]
 struct RunArgs {
-    /// Scenarios whose names contain one of these; none: the standard set.
+    /// Scenarios with these names, or whose names contain one of these; none: the standard set.
     names: Vec<String>,
     /// A file for the figures, as JSON.
     #[arg(long)]
@@ -162,11 +162,16 @@ impl Verb {
 
 impl RunArgs {
     fn run(&self) -> Result<bool, Failure> {
-        let wanted = |scenario: &Scenario| match self.names.as_slice() {
-            [] => scenario.standard,
-            names => names.iter().any(|name| scenario.name().contains(name)),
+        let all = scenario::all();
+        let is_whole = |name: &String| all.iter().any(|scenario| scenario.name() == *name);
+        let (whole, parts): (Vec<_>, Vec<_>) = self.names.iter().partition(|name| is_whole(name));
+        let wanted = |scenario: &&Scenario| {
+            let name = scenario.name();
+            whole.contains(&&name)
+                || parts.iter().any(|part| name.contains(*part))
+                || (self.names.is_empty() && scenario.standard)
         };
-        let scenarios: Vec<_> = scenario::all().into_iter().filter(wanted).collect();
+        let scenarios: Vec<_> = all.iter().filter(wanted).collect();
         if scenarios.is_empty() {
             return Err("no scenario has such a name; `wireglass-bench list` shows them".into());
         }

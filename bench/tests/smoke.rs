@@ -35,6 +35,11 @@ fn check(names: &[&str]) {
         assert!(outcome["busy"].as_f64().is_some_and(|busy| busy > 0.0), "{outcome:#}");
         assert_eq!(outcome["mbufs_lost"], 0, "{outcome:#}");
         assert_eq!(outcome["failures"], serde_json::json!({}), "{outcome:#}");
+        if outcome["name"].as_str().is_some_and(|name| name.ends_with("-resumed")) {
+            for leg in ["client_leg", "server_leg"] {
+                assert!(outcome["resumed"][leg].as_f64().is_some_and(|share| share > 0.9), "{outcome:#}");
+            }
+        }
     }
 }
 
@@ -53,11 +58,22 @@ fn objects_go_through_in_every_mode() {
 }
 
 #[test]
-fn connections_latency_and_small_frames() {
+fn connections_of_every_kind() {
     check(&[
         "connections-inspect-13-x25519-ecdsa",
         "connections-inspect-12-x25519-rsa",
-        "latency-inspect",
-        "small-forward-udp",
+        "connections-inspect-13-x25519-ecdsa-cold",
+        "connections-inspect-13-x25519-ecdsa-resumed",
+        "connections-inspect-12-x25519-ecdsa-resumed",
     ]);
+}
+
+#[test]
+fn latency_storm_memory_and_small_frames() {
+    check(&["latency-inspect", "storm-inspect", "opening-inspect-10000", "small-forward-udp"]);
+}
+
+#[test]
+fn the_engine_and_testpmd_in_a_process_of_their_own() {
+    check(&["memif-throughput-inspect-16k", "memif-small-testpmd-udp", "memif-small-forward-udp"]);
 }

@@ -129,6 +129,9 @@ pub(crate) fn serve() -> Result<(), Failure> {
             }
         };
         println!("{}", serde_json::to_string(&answer)?);
+        if matches!(answer, Answer::Stopped { .. }) {
+            break;
+        }
     }
     Ok(())
 }
