@@ -134,7 +134,9 @@ impl Rig {
         let running = Arc::new(Eal::init(&arguments)?);
         let version = running.version();
         let ([inside, inside_load], [outside, outside_load]) = match joint {
-            Joint::Rings => (running.join_by_rings("in", 1, RING)?, running.join_by_rings("out", 1, RING)?),
+            Joint::Rings | Joint::Offloads => {
+                (running.join_by_rings("in", 1, RING)?, running.join_by_rings("out", 1, RING)?)
+            }
             // Both ends of a memif have the same name, each in its process.
             Joint::Memif => memif::names().map(|name| [name.to_owned(), name.to_owned()]).into(),
         };
