@@ -11,6 +11,8 @@ pub struct Stats {
     pub segments_out: u64,
     /// Payload bytes received in order (each counted once).
     pub bytes_in: u64,
+    /// Bytes that were copied for what was received: each to its place, and again where the buffer had to move.
+    pub bytes_copied: u64,
     /// Payload bytes sent for the first time.
     pub bytes_out: u64,
     /// Payload bytes sent again.

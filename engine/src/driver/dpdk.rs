@@ -14,12 +14,14 @@ use dpdk::{
 };
 use tcp_stack::Payload;
 
-use super::{BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
+use super::{Appended, BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 use crate::links::mtu_mismatch;
 use crate::metrics::PortStatistics;
 
 /// Frame buffers of a worker: its receive rings, its transmit rings, held frames and what is on its way.
 const MBUFS: u32 = 16383;
+/// Bytes of a buffer's description, `struct rte_mbuf`.
+const MBUF_HEADER: usize = 128;
 /// Ethernet header and two VLAN tags.
 const L2_HEADER: u16 = 14 + 2 * 4;
 /// Record buffers of a worker. When they are all out, records go to the heap and are copied into frames.
@@ -182,6 +184,11 @@ impl Ports {
         MBUFS as usize
     }
 
+    /// Bytes of the buffers that are out, in a port's ring or with a worker; nearly, while workers are at it.
+    pub fn bytes_in_use(&self) -> usize {
+        self.pools.iter().map(Pools::bytes_in_use).sum()
+    }
+
     /// The name of a port whose device was taken away.
     pub fn removed(&self) -> Option<&str> {
         self.ports.iter().find(|port| port.is_removed()).map(Port::name)
@@ -255,6 +262,11 @@ impl Pools {
     fn in_use(&self) -> usize {
         let all = [&self.frames, &self.blocks, &self.short_blocks, &self.references];
         all.map(Mempool::in_use).iter().sum()
+    }
+
+    fn bytes_in_use(&self) -> usize {
+        let bytes = |pool: &Mempool| pool.in_use() * (MBUF_HEADER + usize::from(pool.data_room()));
+        [&self.frames, &self.blocks, &self.short_blocks, &self.references].map(bytes).iter().sum()
     }
 }
 
@@ -339,22 +351,25 @@ impl Io for DpdkIo {
         frame: &mut MbufFrame,
         slice: &MbufSlice,
         range: Range<usize>,
-    ) -> bool {
+    ) -> Appended {
         let chains = self.ports[port.index()].tx.offloads().contains(TxOffloads::MULTI_SEGS);
         if let MbufSlice::Mbuf(shared) = slice
             && chains
             && range.len() >= WORTH_A_CHAIN
             && let Some(piece) = shared.slice(&self.pools.references, range.clone())
         {
-            return frame.0.chain(piece).is_ok();
+            return if frame.0.chain(piece).is_ok() { Appended::Reference } else { Appended::NoRoom };
         }
         let bytes = &slice.as_slice()[range];
-        if frame.0.extend_from_slice(bytes).is_some() {
-            return true;
-        }
+        let mut copied = frame.0.extend_from_slice(bytes).is_some();
         // Behind a reference there is no room.
-        let Some(mut more) = self.pools.frames.alloc().filter(|_| chains) else { return false };
-        more.extend_from_slice(bytes).is_some() && frame.0.chain(more).is_ok()
+        if !copied && chains {
+            let more = self.pools.frames.alloc();
+            copied = more.is_some_and(|mut more| {
+                more.extend_from_slice(bytes).is_some() && frame.0.chain(more).is_ok()
+            });
+        }
+        if copied { Appended::Copy } else { Appended::NoRoom }
     }
 
     fn offloads(&self, port: PortId) -> Offloads {

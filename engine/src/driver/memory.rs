@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam::queue::ArrayQueue;
 
-use super::{BURST, Frame, Io, Offloads, PortId, Request};
+use super::{Appended, BURST, Frame, Io, Offloads, PortId, Request};
 
 /// Room of a frame that the engine allocates.
 const FRAME_ROOM: usize = 16 * 1024;
@@ -106,9 +106,9 @@ impl Io for MemoryIo {
         Some(vec![0; len])
     }
 
-    fn append(&mut self, _: PortId, frame: &mut MemoryFrame, slice: &Bytes, range: Range<usize>) -> bool {
+    fn append(&mut self, _: PortId, frame: &mut MemoryFrame, slice: &Bytes, range: Range<usize>) -> Appended {
         frame.0.extend_from_slice(&slice[range]);
-        frame.0.len() <= FRAME_ROOM
+        if frame.0.len() <= FRAME_ROOM { Appended::Copy } else { Appended::NoRoom }
     }
 
     fn offloads(&self, _: PortId) -> Offloads {

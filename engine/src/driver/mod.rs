@@ -118,6 +118,17 @@ pub struct Request {
     pub segment: Option<u16>,
 }
 
+/// How bytes were put into a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// The frame refers to them.
+    Reference,
+    /// It has a copy.
+    Copy,
+    /// Not at all: there is no room, and the frame is of no use.
+    NoRoom,
+}
+
 /// What one worker has of all ports: its own receive and transmit queue of each.
 pub trait Io {
     /// Buffers of this kind of port.
@@ -139,14 +150,14 @@ pub trait Io {
     fn block(&mut self, len: usize) -> Option<<Self::Frame as Frame>::Block>;
 
     /// Puts `range` of the slice behind the frame's bytes: by reference where the port can send that and it pays, else as a
-    /// copy. False: there is no room, and the frame is of no use.
+    /// copy.
     fn append(
         &mut self,
         port: PortId,
         frame: &mut Self::Frame,
         slice: &<Self::Frame as Frame>::Slice,
         range: Range<usize>,
-    ) -> bool;
+    ) -> Appended;
 
     /// What the port does to segments.
     fn offloads(&self, port: PortId) -> Offloads;

@@ -424,6 +424,7 @@ impl<F: Frame> Adopted<F> {
             }
             Tls::Plain => {
                 let mut left = source.tcp.recv().len().min(room);
+                fx.counters().payload_copied.add(left as u64);
                 while left > 0 {
                     let n = left.min(AT_A_TIME);
                     let mut block = fx.block(n);

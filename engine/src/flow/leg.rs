@@ -31,8 +31,8 @@ pub(super) struct Leg<F: Frame> {
     towards: Side,
     /// Bytes that may be received and not taken, and that may be queued.
     limit: usize,
-    /// Retransmissions, timeouts and black holes that have been counted.
-    counted: (u32, u32, u32),
+    /// Retransmissions, timeouts, black holes and bytes copied that have been counted.
+    counted: (u32, u32, u32, u64),
 }
 
 impl<F: Frame> Leg<F> {
@@ -58,7 +58,7 @@ impl<F: Frame> Leg<F> {
             ..Config::default()
         };
         let tcp = Connection::adopt(now, config, adoption);
-        Self { tcp, template, towards, limit: limits.buffer_bytes, counted: (0, 0, 0) }
+        Self { tcp, template, towards, limit: limits.buffer_bytes, counted: (0, 0, 0, 0) }
     }
 
     /// Queues bytes for the peer. False: it takes none any more, or more than it may hold.
@@ -192,11 +192,12 @@ impl<F: Frame> Leg<F> {
     /// What TCP has counted since the last time.
     fn count<E: Effects<Frame = F>>(&mut self, fx: &E) {
         let stats = self.tcp.stats();
-        let now = (stats.retransmits, stats.rto_events, stats.black_holes);
-        let (retransmits, timeouts, black_holes) = std::mem::replace(&mut self.counted, now);
+        let now = (stats.retransmits, stats.rto_events, stats.black_holes, stats.bytes_copied);
+        let (retransmits, timeouts, black_holes, copied) = std::mem::replace(&mut self.counted, now);
         fx.counters().retransmits.add((stats.retransmits - retransmits).into());
         fx.counters().tcp_timeouts.add((stats.rto_events - timeouts).into());
         fx.counters().tcp_black_holes.add((stats.black_holes - black_holes).into());
+        fx.counters().payload_copied.add(stats.bytes_copied - copied);
     }
 }
 

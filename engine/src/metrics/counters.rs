@@ -175,7 +175,7 @@ worker_counters! {
     tcp_timeouts: Counter = "wireglass_tcp_timeouts_total", "TCP retransmission timers that fired.";
     tcp_black_holes: Counter = "wireglass_tcp_black_holes_total", "Legs whose path swallowed large segments without a word, and that send smaller ones since.";
     leg_bytes: Gauge = "wireglass_leg_bytes", "Bytes that the legs of decrypted flows hold: received and not taken, sent and not acknowledged.";
-    payload_copied: Counter = "wireglass_payload_copied_bytes_total", "Payload bytes of intercepted flows that were copied from one buffer to another, each time they were.";
+    payload_copied: Counter = "wireglass_payload_copied_bytes_total", "Payload bytes of intercepted flows that were copied, each time they were: from a frame, within a receive buffer, into a frame.";
     leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";
     heap_records: Counter = "wireglass_heap_records_total", "Records for which the pool had no buffer: they are on the heap, and copied into frames.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tcp_stack::Instant;
 
-use crate::driver::{BURST, Frame, Io, Offloads, PortId, Request};
+use crate::driver::{Appended, BURST, Frame, Io, Offloads, PortId, Request};
 use crate::flow::{Budget, Effects, Shared};
 use crate::flow_table::FlowId;
 use crate::handshake::{self, Job};
@@ -180,7 +180,12 @@ impl<IO: Io> Effects for Desk<IO> {
         slice: &<IO::Frame as Frame>::Slice,
         range: Range<usize>,
     ) -> bool {
-        self.io.append(self.port(towards), frame, slice, range)
+        let bytes = range.len();
+        let appended = self.io.append(self.port(towards), frame, slice, range);
+        if appended == Appended::Copy {
+            self.counters.payload_copied.add(bytes as u64);
+        }
+        appended != Appended::NoRoom
     }
 
     fn offloads(&self, towards: Side) -> Offloads {

@@ -188,6 +188,7 @@ impl<P: Payload> Connection<P> {
                 self.rcv.segment_size = self.rcv.segment_size.max(segment.payload.len() as u32);
                 self.rcv.data_at = now;
                 self.stats.bytes_in += written.delivered as u64;
+                self.stats.bytes_copied += written.copied as u64;
                 self.stats.out_of_order += u32::from(ahead > 0);
                 self.stats.overlaps += u32::from(written.overlap.is_some());
                 if let Some(part) = written.overlap {
