@@ -9,12 +9,14 @@ usage() {
 Usage: scripts/bench.sh [--quick] [--out FOLDER] [NAME...]
 
 Builds and runs the benchmark: the engine between two rings of DPDK, its worker on core 0, all clients and servers on
-core 1. Prints a table, and leaves run.json and plots (SVG) in FOLDER. Compare two runs with
+core 1; some scenarios have the engine, or testpmd (package dpdk-dev) in its place, in a process of its own, on memif.
+Prints a table, and leaves run.json and plots (SVG) in FOLDER. Compare two runs with
 "wireglass-bench compare A/run.json B/run.json". Needs libdpdk and two cores; as root it runs before other programs,
 which on a shared machine is worth much.
 
   NAME            scenarios whose names contain it; without one the standard set ("wireglass-bench list")
-  --quick         half a second for each scenario instead of three
+  --quick         half a second for each scenario instead of two
+  --third-core N  a core for the handshakes of the storm; without it they share the one of the clients and servers
   --out FOLDER    instead of target/bench
   --help          this text
 
@@ -22,8 +24,8 @@ Exit status 1: a scenario failed, or had retransmissions, drops, failed connecti
 EOF2
 }
 
-seconds=3
-names=()
+seconds=2
+names=() cores=()
 cd "$root"
 out=$root/target/bench
 while (($#)); do
@@ -31,6 +33,10 @@ while (($#)); do
     --quick) seconds=0.5 ;;
     --out)
         out=${2:?--out wants a folder}
+        shift
+        ;;
+    --third-core)
+        cores=(--pool-core "${2:?--third-core wants a number}")
         shift
         ;;
     -h | --help)
@@ -46,7 +52,7 @@ done
 need_cargo
 cargo build --quiet --locked --release -p wireglass-bench
 mkdir -p "$out"
-bench=(target/release/wireglass-bench run --seconds "$seconds" --json "$out/run.json" --plots "$out" "${names[@]}")
+bench=(target/release/wireglass-bench run --seconds "$seconds" "${cores[@]}" --json "$out/run.json" --plots "$out" "${names[@]}")
 if ((EUID == 0)); then
     # The kernel weighs sessions, then threads: a session of its own, before all others.
     # shellcheck disable=SC2016 # the inner shell expands it

@@ -12,6 +12,7 @@ mod report;
 mod rig;
 mod scenario;
 mod speech;
+mod tickets;
 
 use std::process::ExitCode;
 

@@ -74,6 +74,9 @@ pub(crate) struct Outcome {
     pub(crate) offered: Option<f64>,
     /// Frames that the worker received.
     pub(crate) packets: u64,
+    /// Of those, in each turn of the worker that found something to do: where it is small, the generator was not fast enough
+    /// for the worker to work in bursts, and the figure for a busy core is a lower bound.
+    pub(crate) packets_per_turn: Option<f64>,
     pub(crate) allocations_per_packet: f64,
     pub(crate) allocated_bytes_per_packet: f64,
     /// Payload bytes copied for each payload byte that went through; none: no engine, or its data path does not count.

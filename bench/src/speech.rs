@@ -9,16 +9,19 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ClientConnection, NamedGroup, ServerConfig, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, NamedGroup, ProtocolVersion, ServerConfig, SupportedProtocolVersion,
+};
 use wireglass::peers::{ClientOptions, Pki, ServerOptions};
 
 use crate::load::{Names, Speech};
 use crate::scenario::NAME;
+use crate::tickets::Tickets;
 
-/// TLS 1.3 session tickets that a client keeps for a server.
-const SESSIONS: usize = 256;
 /// Connections whose server has a name of its own, at most; after that names come again, which a scenario says.
 pub(crate) const DISTINCT: usize = 24_576;
+/// Servers whose sessions are resumed.
+const RESUMED: usize = 32;
 
 /// Keys of the servers' chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,8 @@ pub(crate) enum Sessions {
     OneName,
     /// Each goes to another name, whose certificate nobody has seen.
     EachAnotherName,
-    /// All go to one name, and go on where an earlier one ended.
+    /// All go to some names, and go on where an earlier one ended. The engine keeps four sessions of each server, which is less
+    /// than the connections that begin at a time.
     Resumed,
 }
 
@@ -90,7 +94,7 @@ pub(crate) struct Certificates {
 impl Tls {
     /// As a scenario's name has it.
     pub(crate) fn name(&self) -> String {
-        let version = if self.version.version == rustls::ProtocolVersion::TLSv1_2 { "12" } else { "13" };
+        let version = if self.version.version == ProtocolVersion::TLSv1_2 { "12" } else { "13" };
         let group = if self.group.is_some() { "x25519" } else { "x25519mlkem768" };
         let sessions = match self.sessions {
             Sessions::OneName => "",
@@ -102,10 +106,11 @@ impl Tls {
 
     /// TLS at both ends.
     pub(crate) fn speech(&self, certificates: &Certificates) -> Result<Speech, Box<dyn Error>> {
-        let count = if self.sessions == Sessions::EachAnotherName { DISTINCT } else { 1 };
-        let names: Vec<String> = match count {
-            1 => vec![NAME.into()],
-            _ => (0..count).map(|n| format!("h{n}.{NAME}")).collect(),
+        let some = |count| (0..count).map(|n| format!("h{n}.{NAME}")).collect();
+        let names: Vec<String> = match self.sessions {
+            Sessions::OneName => vec![NAME.into()],
+            Sessions::EachAnotherName => some(DISTINCT),
+            Sessions::Resumed => some(RESUMED),
         };
         let (client, server) = (self.client(certificates)?, self.server(certificates, &names)?);
         let names: Vec<_> = names.into_iter().map(ServerName::try_from).collect::<Result<_, _>>()?;
@@ -128,11 +133,14 @@ impl Tls {
         let root = certificates.trusted.clone().unwrap_or_else(|| certificates.internet.root());
         let mut client = ClientOptions::new(provider(), vec![root]);
         client.versions = vec![self.version];
-        client.groups = self.group.into_iter().collect();
+        // In TLS 1.2 the groups are also the curves of certificates (RFC 8422 5.1.1): without P-256, which every real client has,
+        // the engine would have to sign with RSA. The server chooses the one group that it has.
+        let curve = (self.version.version == ProtocolVersion::TLSv1_2).then_some(NamedGroup::secp256r1);
+        client.groups = self.group.into_iter().chain(self.group.and(curve)).collect();
         client.alpn = vec![b"http/1.1".to_vec()];
         let mut client = Arc::unwrap_or_clone(client.build()?);
         client.resumption = match self.sessions {
-            Sessions::Resumed => Resumption::in_memory_sessions(SESSIONS),
+            Sessions::Resumed => Resumption::store(Arc::new(Tickets::default())),
             _ => Resumption::disabled(),
         };
         Ok(Arc::new(client))
@@ -153,6 +161,7 @@ impl Tls {
             server.ticketer = aws_lc_rs::Ticketer::new()?;
         } else {
             server.send_tls13_tickets = 0;
+            // No session ids either: the engine would resume in TLS 1.2.
             server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         }
         if names.len() > 1 {

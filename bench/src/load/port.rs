@@ -11,7 +11,7 @@ pub(crate) const ETHERNET: usize = 14;
 /// Longest IP packet.
 const MTU: usize = 1500;
 /// Frames that may wait for the ring before no more are made.
-const ENOUGH: usize = 128;
+const ENOUGH: usize = 256;
 
 /// A port of the generator, and what waits there.
 pub(crate) struct LoadPort {

@@ -42,6 +42,8 @@ impl Reading {
         outcome.waited = (now.waited - then.waited) / seconds;
         outcome.load_busy = (self.load_busy - before.load_busy) / seconds;
         outcome.packets = now.packets - then.packets;
+        let turns = now.turns - then.turns;
+        outcome.packets_per_turn = (turns > 0).then(|| outcome.packets as f64 / turns as f64);
         let per_packet = |n: u64| n as f64 / outcome.packets.max(1) as f64;
         outcome.allocations_per_packet = per_packet(now.allocations.calls - then.allocations.calls);
         outcome.allocated_bytes_per_packet = per_packet(now.allocations.bytes - then.allocations.bytes);

@@ -67,7 +67,7 @@ pub(super) fn measure(
         What::Idle(_) => bench.idle()?,
         What::Opening(_) => bench.opening()?,
         What::Latency => bench.latency()?,
-        What::Storm => bench.storm()?,
+        What::Storm(_) => bench.storm()?,
         _ => bench.through()?,
     };
     bench.end(&crowds)
@@ -244,7 +244,7 @@ impl Bench<'_> {
         let crowd = self.bring(self.work(plan));
         let after = self.rig.figures()?;
         let flows = self.scenario.connections().0 as f64;
-        let held = |figures: &Figures| (figures.buffers * figures.buffer_bytes) as f64;
+        let held = |figures: &Figures| figures.buffers as f64;
         let memory = Memory {
             heap: after.allocations.held().saturating_sub(before.allocations.held()) as f64 / flows,
             table: self.rig.at_start().held() as f64 / f64::from(FLOWS),

@@ -5,7 +5,7 @@ use crate::outcome::{Contrast, Outcome};
 
 /// The columns; `waited` above some percent tells of a disturbed run, `copies` are payload bytes copied for each that came.
 pub(crate) const HEAD: &str = "\
-scenario                                       figure unit           busy waited  load  per busy core  share of  allocs/pkt  copies  faults";
+scenario                                       figure unit           busy waited  load  per busy core  share of  pkts/turn  allocs/pkt  copies  faults";
 
 /// What it was measured on.
 pub(crate) fn machine(machine: &Machine) -> String {
@@ -22,7 +22,7 @@ pub(crate) fn line(outcome: &Outcome) -> String {
         .map(|(share, ceiling)| format!("{} {}", percent(share), ceiling.name));
     let faults = outcome.faults().join(", ");
     let mut text = format!(
-        "{:<42} {:>10} {:<14} {:>4} {:>6} {:>5} {:>14} {:>9} {:>11.2} {:>7}  {}",
+        "{:<42} {:>10} {:<14} {:>4} {:>6} {:>5} {:>14} {:>9} {:>10} {:>11.2} {:>7}  {}",
         outcome.name,
         number(outcome.figure),
         outcome.unit,
@@ -31,6 +31,7 @@ pub(crate) fn line(outcome: &Outcome) -> String {
         percent(outcome.load_busy),
         outcome.per_busy_core.map_or_else(|| "-".into(), number),
         share.unwrap_or_else(|| "-".into()),
+        outcome.packets_per_turn.map_or_else(|| "-".into(), |packets| format!("{packets:.1}")),
         outcome.allocations_per_packet,
         outcome.copied_per_payload_byte.map_or_else(|| "-".into(), |copies| format!("{copies:.2}")),
         if faults.is_empty() { "none" } else { &faults },

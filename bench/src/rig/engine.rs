@@ -33,8 +33,6 @@ pub(crate) const FLOWS: u32 = 1 << 18;
 const HELD_SHARE: usize = 4;
 /// Events that may wait for the log thread: likewise.
 const LOG_RING: usize = 65_536;
-/// Bytes that a buffer which is held counts for: those of the largest kind, for a whole record.
-const BUFFER: usize = 17 * 1024;
 
 /// What an engine is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,9 +114,9 @@ impl Engine {
             waited: self.thread.as_ref().map_or(0.0, Thread::waited),
             allocations: allocations::counted(),
             packets: snapshot.decoder.pkts,
+            turns: counter(|c| c.loop_busy.value()),
             copied: counter(|c| c.payload_copied.value()),
-            buffers: self.ports.mbufs_in_use(),
-            buffer_bytes: BUFFER,
+            buffers: self.ports.bytes_in_use(),
             retransmits: own.tcp_retransmits,
             timeouts: own.tcp_timeouts,
             dropped,

@@ -17,11 +17,12 @@ pub(crate) struct Figures {
     pub(crate) allocations: Allocations,
     /// Frames received.
     pub(crate) packets: u64,
+    /// Turns of the worker's loop that found something to do; none of what is no engine.
+    pub(crate) turns: u64,
     /// Payload bytes that were copied.
     pub(crate) copied: u64,
-    /// Frame buffers that are out now, and the bytes of each.
+    /// Bytes of the buffers, of frames and of records, that are out now.
     pub(crate) buffers: usize,
-    pub(crate) buffer_bytes: usize,
     pub(crate) retransmits: u64,
     pub(crate) timeouts: u64,
     /// Packets dropped, and events lost, by reason.
