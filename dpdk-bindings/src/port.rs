@@ -62,6 +62,7 @@ impl Port {
         if !eal.runtime().claimed().insert(id) {
             return Err(Error::PortInUse { name });
         }
+        removal::forget_reset(id);
         let device = Device {
             id,
             name,
@@ -107,6 +108,12 @@ impl Port {
     /// or at a shell, waits until the port and all of its queues are gone, and in most cases until EAL is.
     pub fn is_removed(&self) -> bool {
         removal::is_removed(&self.device.on_bus)
+    }
+
+    /// The device wants to be reset before it works again: the function that it is a part of was reset (an SR-IOV VF whose
+    /// PF's driver or firmware restarted). Nothing passes it any more; close it and open it again.
+    pub fn wants_reset(&self) -> bool {
+        removal::wants_reset(self.device.id)
     }
 
     /// The counters that all drivers have.
@@ -235,6 +242,9 @@ pub struct Applied {
     pub promiscuous: bool,
     /// The port receives all multicast.
     pub allmulticast: bool,
+    /// The port neither sends nor heeds PAUSE frames (802.3x): who cannot keep up loses frames, and does not stop whoever sends to
+    /// others as well. False where the driver does not say.
+    pub pause_off: bool,
 }
 
 /// A MAC address.

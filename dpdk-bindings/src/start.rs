@@ -33,6 +33,8 @@ pub(crate) fn start(device: &Device, config: &PortConfig, pools: &[Mempool]) -> 
     unsafe {
         applied.promiscuous = ffi::rte_eth_promiscuous_enable(id) == 0;
         applied.allmulticast = ffi::rte_eth_allmulticast_enable(id) == 0;
+        // After the start: some drivers set it anew there.
+        applied.pause_off = ffi::shim_eth_pause_off(id) == 0;
     }
     Ok(applied)
 }
@@ -112,6 +114,7 @@ fn configure(
         rss,
         promiscuous: false,
         allmulticast: false,
+        pause_off: false,
     })
 }
 

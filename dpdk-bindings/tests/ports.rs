@@ -303,6 +303,10 @@ fn a_tap_has_rss_checksums_and_its_mtu() {
     assert_eq!(applied.mtu, 1400);
     assert!(applied.tx_offloads.contains(TxOffloads::TCP_CKSUM | TxOffloads::MULTI_SEGS));
     assert!(applied.rx_offloads.contains(RxOffloads::IPV4_CKSUM));
+    // A wire takes all frames, as they are, and stops nobody.
+    assert!(applied.promiscuous && applied.allmulticast && applied.pause_off);
+    assert_eq!(applied.rx_offloads & RxOffloads::VLAN_STRIP, RxOffloads::NONE);
+    assert_eq!(applied.tx_offloads & TxOffloads::VLAN_INSERT, TxOffloads::NONE);
     drop((port, rx, tx));
     eal.detach_vdev("net_tap0").expect("nobody holds it");
     assert_eq!(pool.in_use(), 0);

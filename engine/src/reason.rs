@@ -65,6 +65,16 @@ reasons! {
 }
 
 reasons! {
+    /// Why a frame was lost at a port, before a worker saw it or after it let go of it. By the driver's count.
+    PortDrop {
+        RxMissed = "port.rx_missed", "The receive ring was full: the worker is too slow, or was held up.";
+        RxNoBuffer = "port.rx_nombuf", "The port found no free buffer to receive into: the pool was empty.";
+        RxErrors = "port.rx_errors", "The port received it damaged: a wrong frame check sequence or length; look at the cable.";
+        TxErrors = "port.tx_errors", "The port could not send it.";
+    }
+}
+
+reasons! {
     /// How policy or fate decided a flow; the `reason` of `tls` and `flow` events.
     Reason {
         PolicyDecrypt = "policy.decrypt", "A rule, or the default, says decrypt.";
@@ -150,6 +160,7 @@ mod tests {
     fn codes_are_unique_and_index_their_own_place() {
         let mut codes: Vec<_> = Reason::ALL.iter().map(|r| r.code()).collect();
         codes.extend(PacketDrop::ALL.iter().map(|r| r.code()));
+        codes.extend(PortDrop::ALL.iter().map(|r| r.code()));
         codes.extend(PathMessage::ALL.iter().map(|r| r.code()));
         codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
         let n = codes.len();

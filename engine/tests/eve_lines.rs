@@ -13,7 +13,7 @@ use wireglass::log::event::{
     Timestamp, TlsEvent, Volume,
 };
 use wireglass::metrics::{Metrics, Phase, PortStatistics, TlsCaches};
-use wireglass::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
+use wireglass::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use wireglass::side::Side;
 
 /// 2026-11-23 20:14:05.123456 UTC.
@@ -353,7 +353,7 @@ fn stats_have_suricatas_names_and_ours() {
     assert_eq!(stats["decoder"], json!({"pkts": 1000, "bytes": 640_000}));
     assert_eq!(stats["flow"], json!({"total": 20, "active": 3}));
     assert_eq!(stats["wireglass"]["ended"], json!({"flow.closed": 1}));
-    assert_eq!(stats["wireglass"]["dropped"], json!({"packet.bad_tcp_checksum": 1}));
+    assert_eq!(stats["wireglass"]["dropped"], json!({"packet.bad_tcp_checksum": 1, "port.rx_missed": 2}));
     assert_eq!(stats["wireglass"]["tls_cache_misses"], json!({"leaf": 1}));
     assert_eq!(stats["wireglass"]["http_off"], json!({"http.opaque": 1}));
     let quiet = Metrics::new(&[Arc::from("lan")], 1);
@@ -429,9 +429,10 @@ fn the_document_is_in_step() {
     assert_eq!(documented, written, "each field has a row, each row a field");
     let reasons = Reason::ALL.iter().map(|r| (r.code(), r.help()));
     let drops = PacketDrop::ALL.iter().map(|r| (r.code(), r.help()));
+    let lost = PortDrop::ALL.iter().map(|r| (r.code(), r.help()));
     let offs = InspectorOff::ALL.iter().map(|r| (r.code(), r.help()));
     let path = PathMessage::ALL.iter().map(|r| (r.code(), r.help()));
-    for (code, help) in reasons.chain(drops).chain(offs).chain(path) {
+    for (code, help) in reasons.chain(drops).chain(lost).chain(offs).chain(path) {
         assert!(document.contains(&format!("| {help} | `{code}` |\n")), "{code} is not explained");
     }
 }

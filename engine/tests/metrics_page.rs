@@ -59,7 +59,12 @@ fn metrics() -> Arc<Metrics> {
     caches.server_session.set_evictions(3);
     metrics.set_tls(caches);
     metrics.set_ports(|| {
-        vec![PortStatistics { port: "0000:03:00.0".into(), rx_missed: 9, ..Default::default() }]
+        vec![PortStatistics {
+            port: "0000:03:00.0".into(),
+            rx_missed: 9,
+            rx_no_buffer: 4,
+            ..Default::default()
+        }]
     });
     let link = |side, up: bool| PortLink {
         port: format!("p{}", u8::from(up)),
@@ -132,7 +137,8 @@ fn the_page_is_valid_and_right() {
         ("wireglass_plaintext_bytes_total{worker=\"1\",from=\"client\"}", 1234.0),
         ("wireglass_handshakes_started_total{worker=\"1\"}", 1.0),
         ("wireglass_log_dropped_total{kind=\"flow\"}", 1.0),
-        ("wireglass_port_rx_missed_total{port=\"0000:03:00.0\"}", 9.0),
+        ("wireglass_port_dropped_total{port=\"0000:03:00.0\",reason=\"port.rx_missed\"}", 9.0),
+        ("wireglass_port_dropped_total{port=\"0000:03:00.0\",reason=\"port.rx_nombuf\"}", 4.0),
         ("wireglass_port_link_up{port=\"p1\",wire=\"lan\",side=\"inside\"}", 1.0),
         ("wireglass_port_link_up{port=\"p0\",wire=\"lan\",side=\"outside\"}", 0.0),
         ("wireglass_port_link_changes_total{port=\"p1\",wire=\"lan\",side=\"inside\"}", 4.0),

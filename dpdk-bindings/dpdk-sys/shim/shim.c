@@ -23,6 +23,18 @@ int shim_eth_link(uint16_t port, uint32_t *speed_mbps, bool *full_duplex, bool *
 	return rc;
 }
 
+int shim_eth_pause_off(uint16_t port)
+{
+	struct rte_eth_fc_conf conf = {0};
+	int rc = rte_eth_dev_flow_ctrl_get(port, &conf);
+
+	if (rc != 0 || conf.mode == RTE_ETH_FC_NONE)
+		return rc;
+	/* Everything else as it was: drivers refuse some combinations. */
+	conf.mode = RTE_ETH_FC_NONE;
+	return rte_eth_dev_flow_ctrl_set(port, &conf);
+}
+
 void shim_prefetch_data(const struct rte_mbuf *mbuf, uint32_t n)
 {
 	const char *data = rte_pktmbuf_mtod(mbuf, const char *);

@@ -82,6 +82,8 @@ static const uint64_t SHIM_TX_VLAN_INSERT = RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
 const char *shim_eal_pmd_path(void);
 /* struct rte_eth_link became a union in 24.11. Returns what rte_eth_link_get_nowait() returns. */
 int shim_eth_link(uint16_t port, uint32_t *speed_mbps, bool *full_duplex, bool *up);
+/* Neither sends nor heeds PAUSE frames from now on. Returns 0, or what rte_eth_dev_flow_ctrl_get() or _set() returns. */
+int shim_eth_pause_off(uint16_t port);
 int shim_rte_errno(void);
 uint16_t shim_rte_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
 uint16_t shim_rte_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);

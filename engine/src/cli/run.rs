@@ -31,7 +31,7 @@ const HELD_SHARE: usize = 4;
 
 /// Runs the engine until SIGINT or SIGTERM. Another one, a second later, kills it; SIGHUP opens the event log anew.
 ///
-/// Exit code 0 after a clean stop; 1 if it could not start, a worker died, a port was removed, or frame buffers were lost.
+/// Exit code 0 after a clean stop; 1 if it could not start, a worker died, a port was removed or reset, or frame buffers were lost.
 pub(super) fn run(config: &Config) -> ExitCode {
     match start(config) {
         Ok(engine) => engine.run_until_stopped(),
@@ -217,7 +217,7 @@ impl Signals {
 impl Engine {
     fn run_until_stopped(self) -> ExitCode {
         let mut worker_died = false;
-        let mut port_removed = false;
+        let mut port_lost = false;
         while !self.signals.stop.load(Ordering::Relaxed) {
             if self.signals.reopen.swap(false, Ordering::Relaxed) {
                 self.log.reopen();
@@ -226,10 +226,10 @@ impl Engine {
                 worker_died = true;
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
-            if let Some(port) = self.ports.removed() {
-                // The kernel waits for this process to let go of the device. A wire with one end is none.
-                eprintln!("wireglass: port {port} was removed: unplugged, or unbound from its driver");
-                port_removed = true;
+            if let Some((port, why)) = self.ports.lost() {
+                // Of a removed device, the kernel waits for this process to let go. A wire with one end is none.
+                eprintln!("wireglass: port {port} {why}");
+                port_lost = true;
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
             std::thread::sleep(WATCH);
@@ -240,7 +240,7 @@ impl Engine {
                 "wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it"
             );
         }
-        if stopped && !worker_died && !port_removed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if stopped && !worker_died && !port_lost { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.

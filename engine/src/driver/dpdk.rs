@@ -75,6 +75,24 @@ impl From<dpdk::Error> for OpenError {
     }
 }
 
+/// Why a port works no more. It is there again for an engine that starts anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostPort {
+    /// Its device was taken away.
+    Removed,
+    /// Its device was reset behind its driver's back.
+    Reset,
+}
+
+impl fmt::Display for LostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Removed => "was removed: unplugged, or unbound from its driver",
+            Self::Reset => "was reset by its device: the NIC's driver or firmware restarted",
+        })
+    }
+}
+
 /// The two ports of a wire, by device name or PCI address.
 pub struct WirePorts {
     /// Towards the clients.
@@ -189,9 +207,14 @@ impl Ports {
         self.pools.iter().map(Pools::bytes_in_use).sum()
     }
 
-    /// The name of a port whose device was taken away.
-    pub fn removed(&self) -> Option<&str> {
-        self.ports.iter().find(|port| port.is_removed()).map(Port::name)
+    /// A port that works no more, and why.
+    pub fn lost(&self) -> Option<(&str, LostPort)> {
+        let lost = |port: &Port| match (port.is_removed(), port.wants_reset()) {
+            (true, _) => Some(LostPort::Removed),
+            (false, true) => Some(LostPort::Reset),
+            (false, false) => None,
+        };
+        self.ports.iter().find_map(|port| Some((port.name(), lost(port)?)))
     }
 
     /// The running DPDK.

@@ -8,7 +8,7 @@ use super::caches::TlsCaches;
 use super::counters::{Kind, Phase, PortCounters, SCALARS, WorkerCounters};
 use super::ports::PortSources;
 use crate::log::{EventKind, LogCounters};
-use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
+use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use crate::side::Side;
 
 /// What a port's driver counts by itself, since the engine started.
@@ -32,6 +32,18 @@ pub struct PortStatistics {
     pub tx_errors: u64,
     /// Receive buffers that could not be allocated (`rx_nombuf`).
     pub rx_no_buffer: u64,
+}
+
+impl PortStatistics {
+    /// Frames lost at the port for this reason.
+    pub const fn dropped(&self, why: PortDrop) -> u64 {
+        match why {
+            PortDrop::RxMissed => self.rx_missed,
+            PortDrop::RxNoBuffer => self.rx_no_buffer,
+            PortDrop::RxErrors => self.rx_errors,
+            PortDrop::TxErrors => self.tx_errors,
+        }
+    }
 }
 
 type PortSource = Box<dyn Fn() -> Vec<PortStatistics> + Send + Sync>;
@@ -209,10 +221,11 @@ impl Metrics {
         let name = "wireglass_reason_info";
         page.family(name, "Always 1; what each reason code means.", Kind::Gauge);
         let drops = PacketDrop::ALL.iter().map(|r| (r.code(), r.help()));
+        let lost = PortDrop::ALL.iter().map(|r| (r.code(), r.help()));
         let ends = Reason::ALL.iter().map(|r| (r.code(), r.help()));
         let offs = InspectorOff::ALL.iter().map(|r| (r.code(), r.help()));
         let path = PathMessage::ALL.iter().map(|r| (r.code(), r.help()));
-        for (code, help) in drops.chain(ends).chain(offs).chain(path) {
+        for (code, help) in drops.chain(lost).chain(ends).chain(offs).chain(path) {
             page.sample(name, &[("reason", &code), ("help", &help)], 1);
         }
     }
@@ -284,14 +297,6 @@ impl Metrics {
                 p.tx_packets
             }),
             ("wireglass_port_tx_bytes_total", "Bytes the port sent, by its driver's count.", |p| p.tx_bytes),
-            ("wireglass_port_rx_missed_total", "Frames lost because the receive ring was full.", |p| {
-                p.rx_missed
-            }),
-            ("wireglass_port_rx_errors_total", "Frames received with an error.", |p| p.rx_errors),
-            ("wireglass_port_tx_errors_total", "Frames that could not be sent.", |p| p.tx_errors),
-            ("wireglass_port_rx_no_buffer_total", "Receive buffers that could not be allocated.", |p| {
-                p.rx_no_buffer
-            }),
         ];
         let ports = self.port_statistics();
         if ports.is_empty() {
@@ -301,6 +306,13 @@ impl Metrics {
             page.family(name, help, Kind::Counter);
             for port in &ports {
                 page.sample(name, &[("port", &port.port)], read(port));
+            }
+        }
+        let name = "wireglass_port_dropped_total";
+        page.family(name, "Frames lost at a port, by reason.", Kind::Counter);
+        for port in &ports {
+            for &why in PortDrop::ALL {
+                page.sample(name, &[("port", &port.port), ("reason", &why.code())], port.dropped(why));
             }
         }
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::counters::{Counter, Phase, PortCounters, WorkerCounters};
-use super::page::Metrics;
+use super::page::{Metrics, PortStatistics};
 use crate::log::EventKind;
-use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
+use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use crate::side::Side;
 
 /// Sums since the start. Names as Suricata's `stats` event has them, where it has them; ours under `wireglass`.
@@ -60,7 +60,7 @@ pub struct Own {
     pub flows: BTreeMap<&'static str, u64>,
     /// Flows ended, by reason.
     pub ended: BTreeMap<&'static str, u64>,
-    /// Packets dropped, by reason.
+    /// Packets dropped, by reason; those lost at the ports included.
     pub dropped: BTreeMap<&'static str, u64>,
     /// HTTP readers that turned themselves off, by reason.
     pub http_off: BTreeMap<&'static str, u64>,
@@ -122,15 +122,19 @@ impl Metrics {
             let counted = all.into_iter().flatten().map(|(name, counters)| (name, counters.values()[n]));
             counted.filter(|&(_, value)| value != 0).collect()
         };
+        let mut dropped = nonzero(PacketDrop::ALL, PacketDrop::code, |r| sum(&|w| w.dropped(r)));
+        let drivers = self.port_statistics();
+        dropped
+            .extend(nonzero(PortDrop::ALL, PortDrop::code, |r| drivers.iter().map(|p| p.dropped(r)).sum()));
         Snapshot {
             uptime: self.uptime_seconds(),
-            capture: self.capture(),
+            capture: capture(&drivers),
             decoder: Decoder { pkts: ports(|p| &p.rx_packets), bytes: ports(|p| &p.rx_bytes) },
             flow: Flows { total: sum(&|w| w.flows_opened.value()), active: flows.values().sum() },
             wireglass: Own {
                 flows,
                 ended: nonzero(Reason::ALL, Reason::code, |r| sum(&|w| w.ended(r))),
-                dropped: nonzero(PacketDrop::ALL, PacketDrop::code, |r| sum(&|w| w.dropped(r))),
+                dropped,
                 http_off: nonzero(InspectorOff::ALL, InspectorOff::code, |r| sum(&|w| w.inspectors_off(r))),
                 too_big: nonzero(PathMessage::ALL, PathMessage::code, |r| sum(&|w| w.path_messages(r))),
                 http_transactions: sum(&|w| w.http_transactions.value()),
@@ -156,15 +160,14 @@ impl Metrics {
             },
         }
     }
+}
 
-    fn capture(&self) -> Option<Capture> {
-        let ports = self.port_statistics();
-        if ports.is_empty() {
-            return None;
-        }
-        let kernel_drops = ports.iter().map(|p| p.rx_missed + p.rx_no_buffer).sum();
-        Some(Capture { kernel_packets: ports.iter().map(|p| p.rx_packets).sum(), kernel_drops })
+fn capture(ports: &[PortStatistics]) -> Option<Capture> {
+    if ports.is_empty() {
+        return None;
     }
+    let kernel_drops = ports.iter().map(|p| p.rx_missed + p.rx_no_buffer).sum();
+    Some(Capture { kernel_packets: ports.iter().map(|p| p.rx_packets).sum(), kernel_drops })
 }
 
 fn nonzero<R: Copy>(
