@@ -7,6 +7,7 @@ mod doctor;
 mod flows;
 mod harden;
 mod messages;
+mod replay;
 #[cfg(feature = "dpdk")]
 mod run;
 
@@ -25,6 +26,7 @@ Where to begin:
   wireglass demo                    see an interception at work: no network card, no root
   wireglass ca init --dir ca        make the two CAs; install ca/trusted.pem on the clients
   wireglass check -c wire.toml      find every fault of a configuration
+  wireglass replay -c wire.toml F   see what a policy would do with a capture file
   wireglass doctor -c wire.toml     see what stands between this machine and full speed
   wireglass run -c wire.toml        go between two ports
   wireglass flows                   ask the running engine what its flows do
@@ -52,6 +54,7 @@ enum Command {
     Check(ConfigFile),
     Flows(flows::FlowsArgs),
     Doctor(doctor::DoctorArgs),
+    Replay(replay::ReplayArgs),
     Ca(ca::CaArgs),
     Demo(demo::Args),
 }
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Check(file) => with_config(&file.config, |config| check::check(&config)),
         Command::Flows(args) => flows::run(args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Ca(args) => args.run(ca_certificates),
         Command::Demo(args) => demo::run(args),
     }
