@@ -68,6 +68,8 @@ pub struct Worker<IO: Io> {
     table: FlowTable<Entry<IO::Frame>>,
     wheel: TimerWheel<FlowId>,
     hasher: KeyHasher,
+    /// The last frame's key and its hash: frames of one flow come one after the other.
+    last: Option<(FlowKey, u64)>,
     steering: Steering<IO::Frame>,
     desk: Desk<IO>,
     station: Station,
@@ -112,6 +114,7 @@ impl<IO: Io> Worker<IO> {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
             hasher: KeyHasher::new(secrets.flow_hash),
+            last: None,
             desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
             fragments: Fragments::new(held_frames),
             refused,
@@ -221,7 +224,7 @@ impl<IO: Io> Worker<IO> {
             }
             Class::Tcp(headers) => {
                 let key = FlowKey::new(port.wire, &headers);
-                let hash = self.hasher.hash(&key);
+                let hash = self.hash(key);
                 let owner = KeyHasher::owner(hash, self.steering.workers());
                 if owner == self.steering.me() {
                     self.handle_tcp(port, frame, headers, key, hash);
@@ -230,6 +233,17 @@ impl<IO: Io> Worker<IO> {
                 }
             }
         }
+    }
+
+    fn hash(&mut self, key: FlowKey) -> u64 {
+        if let Some((last, hash)) = self.last
+            && last == key
+        {
+            return hash;
+        }
+        let hash = self.hasher.hash(&key);
+        self.last = Some((key, hash));
+        hash
     }
 
     /// Either port may be the server's: a frame alone does not say who began.
