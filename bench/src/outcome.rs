@@ -112,6 +112,8 @@ pub(crate) struct Resumed {
 pub(crate) struct Memory {
     /// What the worker allocated while the flows came.
     pub(crate) heap: f64,
+    /// Of that and of the buffers, what its legs hold: queued, received, or room for it.
+    pub(crate) legs: f64,
     /// Its place in the tables that the worker makes when it starts.
     pub(crate) table: f64,
     /// Frame buffers that are held.

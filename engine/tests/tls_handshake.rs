@@ -367,6 +367,42 @@ fn our_tickets_are_not_for_early_data() {
     }
 }
 
+/// To the end of both handshakes.
+fn advance(
+    handshake: &mut wireglass::tls::Handshake,
+    mut from_client: Vec<u8>,
+    client: &mut End,
+    server: &mut End,
+) -> wireglass::tls::Relay {
+    let mut from_server = Vec::new();
+    loop {
+        let step = handshake.advance(Input { from_client, from_server, now: NOW, ..Input::default() });
+        client.input(&step.to_client);
+        server.input(&step.to_server);
+        match step.outcome {
+            Outcome::Established(relay) => return *relay,
+            Outcome::Failed(failure) => panic!("{failure:?}"),
+            Outcome::Pending => (from_client, from_server) = (client.output(), server.output()),
+        }
+    }
+}
+
+/// With 100,000 idle flows, what the handshakes went through would be most of a worker's memory.
+#[test]
+fn a_relay_keeps_no_room_of_its_handshakes() {
+    let world = World::new(Provider::default());
+    let library = library(world.provider);
+    let mut server =
+        server_config(&library, TLS13, std::slice::from_ref(&world.leaf.der), world.leaf.private_key());
+    // A ticket would be waiting in the relay.
+    server.send_tls13_tickets = 0;
+    let config = client_config(&library, TLS13, std::slice::from_ref(&world.trusted));
+    let (mut client, mut server) = (End::client(config, HOST.try_into().unwrap()), End::server(server));
+    let mut handshake = start(&world.context, &client.output(), Profile::default());
+    let relay = advance(&mut handshake, Vec::new(), &mut client, &mut server);
+    assert_eq!(relay.held(), 0);
+}
+
 /// A client that got its ticket from the server itself may send early data: it is refused, and never reaches the server.
 #[test]
 fn early_data_is_refused() {
@@ -401,18 +437,7 @@ fn early_data_is_refused() {
     assert!(hello.extensions.contains(&42) && all.len() > flight_len);
     let mut server = End::server(server);
     let mut handshake = start(&world.context, &all[..flight_len], Profile::default());
-    let mut from_client = all[flight_len..].to_vec();
-    let mut from_server = Vec::new();
-    let relay = loop {
-        let step = handshake.advance(Input { from_client, from_server, now: NOW, ..Input::default() });
-        client.input(&step.to_client);
-        server.input(&step.to_server);
-        match step.outcome {
-            Outcome::Established(relay) => break relay,
-            Outcome::Failed(failure) => panic!("{failure:?}"),
-            Outcome::Pending => (from_client, from_server) = (client.output(), server.output()),
-        }
-    };
+    let relay = advance(&mut handshake, all[flight_len..].to_vec(), &mut client, &mut server);
     assert!(server.seen.data.is_empty());
     assert_eq!(client.connection.handshake_kind(), Some(rustls::HandshakeKind::Full));
     drop(relay);

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PATIENCE_EACH: Duration = Duration::from_millis(4);
 /// Objects and connections whose throughput idle flows are held against.
 const BESIDE: (usize, usize) = (64 * 1024, 32);
+/// Flows are idle after that: legs give their buffers back after a second of silence.
+const SILENCE: Duration = Duration::from_millis(2500);
 /// The storm: this part of the handshakes that one core can do at best.
 const STORM: f64 = 0.25;
 /// A ceiling is probed so long.
@@ -242,11 +244,13 @@ impl Bench<'_> {
     fn flows_memory(&mut self, plan: Plan) -> Result<usize, Failure> {
         let (before, resident) = (self.rig.figures()?, machine::resident());
         let crowd = self.bring(self.work(plan));
+        self.load.run(SILENCE, |_| false);
         let after = self.rig.figures()?;
         let flows = self.scenario.connections().0 as f64;
         let held = |figures: &Figures| figures.buffers as f64;
         let memory = Memory {
             heap: after.allocations.held().saturating_sub(before.allocations.held()) as f64 / flows,
+            legs: after.legs.saturating_sub(before.legs) as f64 / flows,
             table: self.rig.at_start().held() as f64 / f64::from(FLOWS),
             buffers: (held(&after) - held(&before)).max(0.0) / flows,
             process: machine::resident().saturating_sub(resident) as f64 / flows,

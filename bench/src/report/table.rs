@@ -65,10 +65,10 @@ fn details(outcome: &Outcome) -> Vec<String> {
         all.push(format!("resumed: {client:.1} % of the client legs, {server:.1} % of the server legs"));
     }
     if let Some(memory) = &outcome.memory {
-        let [heap, table, buffers, process] =
-            [memory.heap, memory.table, memory.buffers, memory.process].map(number);
+        let [heap, legs, table, buffers, process] =
+            [memory.heap, memory.legs, memory.table, memory.buffers, memory.process].map(number);
         all.push(format!(
-            "heap {heap} B, tables {table} B, frame buffers {buffers} B; all of this process {process} B"
+            "heap {heap} B, legs {legs} B of it, tables {table} B, frame buffers {buffers} B; all of this process {process} B"
         ));
     }
     if let Some(Contrast { what, unit, without, with }) = &outcome.contrast {

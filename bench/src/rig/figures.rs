@@ -21,6 +21,8 @@ pub(crate) struct Figures {
     pub(crate) turns: u64,
     /// Payload bytes that were copied.
     pub(crate) copied: u64,
+    /// Bytes that legs hold, as the worker's budget counts them: of the heap, and of buffers.
+    pub(crate) legs: usize,
     /// Bytes of the buffers, of frames and of records, that are out now.
     pub(crate) buffers: usize,
     pub(crate) retransmits: u64,

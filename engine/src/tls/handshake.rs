@@ -272,7 +272,11 @@ impl Handshake {
         let alpn = client.alpn().map(Into::into);
         let keys = |session: Session| session.into_keys(self.context.kind).map_err(|_| Reason::Internal);
         let (client, server) = (keys(client)?, keys(server)?);
-        let early = [&mut self.held_client, &mut self.held_server].map(std::mem::take);
+        let early = [&mut self.held_client, &mut self.held_server].map(|held| {
+            // A whole handshake has gone through it: that much room is not kept for as long as the flow lives.
+            held.shrink_to_fit();
+            std::mem::take(held)
+        });
         Relay::new(client, server, alpn, early).ok_or(Reason::Internal.into())
     }
 
