@@ -91,7 +91,9 @@ pub(crate) struct Outcome {
     /// From here on: to be zero, over the whole scenario.
     pub(crate) retransmits: u64,
     pub(crate) timeouts: u64,
+    /// Buffers of the engine, and of the generator, that did not come back.
     pub(crate) mbufs_lost: u64,
+    pub(crate) load_mbufs_lost: u64,
     pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) dropped: BTreeMap<String, u64>,
     /// How flows ended, by reason.
@@ -169,8 +171,12 @@ impl Outcome {
 
     /// All that should not have happened; empty when all is well.
     pub(crate) fn faults(&self) -> Vec<String> {
-        let numbers =
-            [("retransmits", self.retransmits), ("timeouts", self.timeouts), ("mbufs lost", self.mbufs_lost)];
+        let numbers = [
+            ("retransmits", self.retransmits),
+            ("timeouts", self.timeouts),
+            ("mbufs lost", self.mbufs_lost),
+            ("mbufs of the generator lost", self.load_mbufs_lost),
+        ];
         let numbers = numbers.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}"));
         let maps = self.failures.iter().chain(&self.dropped).map(|(what, n)| format!("{n} {what}"));
         let nothing =

@@ -60,8 +60,10 @@ pub(super) struct Crowd {
     pub(super) tally: Tally,
 }
 
-/// Connections that shake hands at a time while others are still to be opened.
+/// Connections that shake hands at a time while others are still to be opened. Of those that are to be idle it is fewer: the
+/// handshakes of more would keep ACKs of the others waiting for longer than the engine does before it repeats something.
 const OPENING: usize = 64;
+const OPENING_IDLE: usize = 12;
 
 impl Crowd {
     pub(super) fn new(work: Work) -> Self {
@@ -83,8 +85,9 @@ impl Crowd {
 
     /// Another connection is to be begun now.
     pub(super) fn wants_another(&mut self, now: u64) -> bool {
+        let opening = if matches!(self.plan, Plan::Idle) { OPENING_IDLE } else { OPENING };
         self.open < self.target
-            && self.opening < OPENING
+            && self.opening < opening
             && self.arrivals.as_mut().is_none_or(|clock| clock.due(now).is_some())
     }
 }

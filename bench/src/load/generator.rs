@@ -440,7 +440,9 @@ impl Generator {
         let Some(connection) = &mut self.connections[id as usize] else { return };
         let over = connection.ends.iter_mut().all(|end| {
             let state = end.socket().state();
-            end.session.is_closing()
+            // Who still has to be served may owe the ACK of a FIN, which nobody would send once the connection is removed.
+            !end.is_ready
+                && end.session.is_closing()
                 && (matches!(state, State::Closed | State::TimeWait) || state == State::Listen)
         });
         if !over {

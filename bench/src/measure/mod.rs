@@ -99,6 +99,6 @@ fn finish(rig: Rig, outcome: &mut Outcome, release: impl FnOnce()) -> Result<(),
     let stopped = rig.stop()?;
     release();
     let balance = stopped.close();
-    outcome.mbufs_lost = (balance.engine + balance.load) as u64;
+    (outcome.mbufs_lost, outcome.load_mbufs_lost) = (balance.engine as u64, balance.load as u64);
     Ok(())
 }

@@ -285,7 +285,7 @@ impl Bench<'_> {
         }
         // Whatever is still on the way.
         let Self { mut load, rig, outcome, .. } = self;
-        load.run(Duration::from_millis(50), |_| false);
+        load.run(Duration::from_millis(500), |_| false);
         finish(rig, outcome, move || {
             load.clear();
             drop(load);
