@@ -40,6 +40,9 @@ fn flow_event() -> Event {
 /// Two workers, two wires (one with a name that needs escaping), ports and a log.
 fn metrics() -> Arc<Metrics> {
     let metrics = Metrics::new(&["lan".into(), "d\"m\\z\n".into()], 2);
+    for index in 0..2 {
+        metrics.worker(index).expect("a worker").loop_idle.inc();
+    }
     let worker = metrics.worker(1).expect("a worker");
     worker.port(1, Side::Server).rx_packets.add(7);
     worker.drop_packet(PacketDrop::TxRingFull);
@@ -166,6 +169,19 @@ fn ask(address: SocketAddr, request: &[u8]) -> String {
     // A server that closes with unread bytes before it resets the connection; what came, came.
     let _ = stream.read_to_string(&mut answer);
     answer
+}
+
+#[test]
+fn health_waits_for_the_first_turn_of_every_worker() {
+    let metrics = Arc::new(Metrics::new(&["lan".into()], 2));
+    let server = MetricsServer::start(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&metrics));
+    let server = server.expect("a server");
+    for index in 0..2 {
+        let answer = ask(server.address(), b"GET /health HTTP/1.1\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\nstarting\n"), "{answer}");
+        metrics.worker(index).expect("a worker").loop_busy.inc();
+    }
+    assert!(ask(server.address(), b"GET /health HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
 }
 
 #[test]

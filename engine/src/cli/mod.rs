@@ -6,10 +6,13 @@ pub mod demo;
 mod doctor;
 mod flows;
 mod harden;
+mod health;
 mod messages;
 mod replay;
 #[cfg(feature = "dpdk")]
 mod run;
+#[cfg(feature = "dpdk")]
+mod supervisor;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,6 +56,7 @@ enum Command {
     #[command(after_help = CHECK_HELP)]
     Check(ConfigFile),
     Flows(flows::FlowsArgs),
+    Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
     Replay(replay::ReplayArgs),
     Ca(ca::CaArgs),
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Check(file) => with_config(&file.config, |config| check::check(&config)),
         Command::Flows(args) => flows::run(args),
+        Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Ca(args) => args.run(ca_certificates),

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::supervisor::Supervisor;
 use crate::assembly::Assembly;
 use crate::config::{Config, Wire};
 use crate::control::{ControlServer, ControlSocket};
@@ -47,6 +48,7 @@ struct Engine {
     ports: Arc<Ports>,
     links: LinkWatch,
     workers: Vec<WorkerThread>,
+    counted: Arc<Metrics>,
     pool: Pool,
     log: LogWriter,
     metrics: Option<MetricsServer>,
@@ -110,7 +112,7 @@ fn start(config: &Config) -> Result<Engine, String> {
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     tracing::info!(dpdk = ports.version(), "started");
     eprintln!("wireglass: running, {} wire(s), {} worker(s)", config.wires.len(), workers.len());
-    Ok(Engine { ports, links, workers, pool, log, metrics: server, control, signals })
+    Ok(Engine { ports, links, workers, counted: metrics, pool, log, metrics: server, control, signals })
 }
 
 fn assembly(
@@ -218,6 +220,7 @@ impl Engine {
     fn run_until_stopped(self) -> ExitCode {
         let mut worker_died = false;
         let mut port_lost = false;
+        let mut supervisor = Supervisor::ready();
         while !self.signals.stop.load(Ordering::Relaxed) {
             if self.signals.reopen.swap(false, Ordering::Relaxed) {
                 self.log.reopen();
@@ -232,8 +235,10 @@ impl Engine {
                 port_lost = true;
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
+            supervisor.look(Instant::now(), self.counted.liveness());
             std::thread::sleep(WATCH);
         }
+        supervisor.stopping();
         let stopped = self.stop();
         if worker_died {
             eprintln!(
@@ -246,7 +251,7 @@ impl Engine {
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
     fn stop(self) -> bool {
         eprintln!("wireglass: stopping");
-        let Self { ports, links, workers, pool, log, metrics, control, signals } = self;
+        let Self { ports, links, workers, counted: _, pool, log, metrics, control, signals } = self;
         signals.stopping();
         drop(links);
         if let Some(control) = control {

@@ -2,6 +2,7 @@
 
 mod caches;
 mod counters;
+mod liveness;
 mod page;
 mod ports;
 mod server;
@@ -9,6 +10,7 @@ mod snapshot;
 
 pub use caches::{CacheCounters, TlsCaches};
 pub use counters::{Counter, Gauge, Phase, PortCounters, WorkerCounters};
+pub use liveness::{Liveness, PATIENCE, Pulse};
 pub use page::{Metrics, PortStatistics};
 pub use ports::{PortExtra, PortSources};
 pub use server::MetricsServer;

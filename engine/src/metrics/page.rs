@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::caches::TlsCaches;
 use super::counters::{Kind, Phase, PortCounters, SCALARS, WorkerCounters};
+use super::liveness::Liveness;
 use super::ports::PortSources;
 use crate::log::{EventKind, LogCounters};
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
@@ -54,6 +55,7 @@ pub struct Metrics {
     started_unix: f64,
     wires: Vec<Arc<str>>,
     workers: Vec<Arc<WorkerCounters>>,
+    liveness: Liveness,
     log: OnceLock<Arc<LogCounters>>,
     tls: OnceLock<Arc<TlsCaches>>,
     ports: OnceLock<PortSource>,
@@ -63,11 +65,14 @@ pub struct Metrics {
 impl Metrics {
     /// Zeros, for these wires and so many workers; the uptime starts here.
     pub fn new(wires: &[Arc<str>], workers: usize) -> Self {
+        let started = Instant::now();
+        let workers: Vec<_> = (0..workers).map(|_| Arc::new(WorkerCounters::new(wires.len()))).collect();
         Self {
-            started: Instant::now(),
+            started,
             started_unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64()),
             wires: wires.to_vec(),
-            workers: (0..workers).map(|_| Arc::new(WorkerCounters::new(wires.len()))).collect(),
+            liveness: Liveness::new(&workers, started),
+            workers,
             log: OnceLock::new(),
             tls: OnceLock::new(),
             ports: OnceLock::new(),
@@ -78,6 +83,11 @@ impl Metrics {
     /// The counters of worker `index`, for that worker alone to write.
     pub fn worker(&self, index: usize) -> Option<Arc<WorkerCounters>> {
         self.workers.get(index).cloned()
+    }
+
+    /// Whether the workers move.
+    pub fn liveness(&self) -> &Liveness {
+        &self.liveness
     }
 
     /// Adds the log's counters to what is reported. Only the first call counts.

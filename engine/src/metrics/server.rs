@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::liveness::{PATIENCE, Pulse};
 use super::page::Metrics;
 
 /// A client has this long to send its request, and again to take the answer.
@@ -151,10 +152,23 @@ fn respond(request: &[u8], metrics: &Metrics) -> Option<Vec<u8>> {
             metrics.render_prometheus(&mut body);
             Response { status: "200 OK", content_type: TEXT_FORMAT, body }
         }
-        "/health" => Response::text("200 OK", "ok\n"),
+        "/health" => health(metrics.liveness().look(Instant::now(), PATIENCE)),
         _ => Response::text("404 Not Found", "try /metrics or /health\n"),
     };
     Some(response.bytes(head_only))
+}
+
+/// For who restarts what is stuck, and for who waits for the start.
+fn health(pulse: Pulse) -> Response {
+    const UNAVAILABLE: &str = "503 Service Unavailable";
+    match pulse {
+        Pulse::Alive => Response::text("200 OK", "ok\n"),
+        Pulse::Starting => Response::text(UNAVAILABLE, "starting\n"),
+        Pulse::Stuck { worker, since } => {
+            let said = format!("worker {worker} makes no turns for {} s\n", since.as_secs());
+            Response::text(UNAVAILABLE, &said)
+        }
+    }
 }
 
 struct Response {
