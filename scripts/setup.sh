@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
     cat <<EOF
-Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm] [--quiet]
+Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image] [--quiet]
 
 Installs what wireglass needs from Debian 12 (as root) and checks that cargo is there. What is installed already is
 left alone, and without anything missing apt is not even asked.
@@ -18,6 +18,7 @@ left alone, and without anything missing apt is not even asked.
                   the system with them, which are neither started nor enabled
   --vm            what scripts/vm-test.sh needs: QEMU, and Debian's kernel for the guest, unpacked into target/vm/kernel
                   and not installed
+  --image         what scripts/image-test.sh builds a container image with, where there is no registry
   --quiet         say nothing when there is nothing to do
   --help          this text
 EOF
@@ -27,7 +28,7 @@ EOF
 build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev ca-certificates)
 # testpmd (dpdk-dev) is the lab's plain wire.
 lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux kmod nftables python3
-    python3-websockets shellcheck)
+    python3-websockets python3-yaml python3-venv shellcheck systemd)
 # The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
 # VMware, Amazon, Mellanox.
 runtime=(ca-certificates
@@ -40,6 +41,7 @@ peers=(haproxy nginx-light sslsplit squid-openssl mitmproxy wrk apache2-utils)
 peer_services=(haproxy squid)
 # depmod and modprobe (kmod) are for the guest's kernel.
 vm=(qemu-system-x86 busybox-static kmod)
+image=(buildah crun debootstrap)
 
 what=all quiet=
 for word in "$@"; do
@@ -49,6 +51,7 @@ for word in "$@"; do
     --all) what=all ;;
     --peers) what=peers ;;
     --vm) what=vm ;;
+    --image) what=image ;;
     --quiet) quiet=1 ;;
     -h | --help)
         usage
@@ -64,6 +67,7 @@ runtime) wanted=("${runtime[@]}") ;;
 peers) wanted=("${peers[@]}") ;;
 all) wanted=("${build[@]}" "${lab[@]}") ;;
 vm) wanted=("${vm[@]}") ;;
+image) wanted=("${image[@]}") ;;
 esac
 
 # Sets `absent` to the wanted packages that are not installed.
@@ -148,4 +152,4 @@ get_kernel() {
 }
 
 [[ $what != vm ]] || get_kernel
-[[ $what == runtime || $what == peers || $what == vm ]] || need_cargo
+[[ $what == runtime || $what == peers || $what == vm || $what == image ]] || need_cargo
