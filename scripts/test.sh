@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stages=(setup format lint providers unit fuzz docs scripts nic build lab vm)
+stages=(setup format lint providers unit fuzz docs scripts nic dpdk static build deploy image lab vm)
 
 usage() {
     cat <<EOF
@@ -23,11 +23,15 @@ when nothing failed.
   docs        cargo doc, warnings are errors
   scripts     shellcheck, and Python that compiles
   nic         scripts/nic-test.sh: hugepages and vfio-pci on machines that are folders
+  dpdk        scripts/dpdk-versions.sh: the bindings against other releases of DPDK
+  static      scripts/static-test.sh: DPDK inside the binaries
   build       the release build with DPDK ports
+  deploy      scripts/deploy-test.sh: the systemd unit, the Kubernetes manifests
+  image       scripts/image-test.sh: the container image; skipped where its packages cannot be fetched
   lab         scripts/lab-test.sh: real clients and servers, both crypto providers
   vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
 
-  --quick       without build, lab and vm
+  --quick       without static, build, deploy, image, lab and vm
   --only STAGE  one stage; repeatable
   --list        the names of the stages
   --help        this text
@@ -54,14 +58,18 @@ stage_scripts() {
     PYTHONPYCACHEPREFIX=$logs/pycache /usr/bin/python3 -W error -m compileall -q scripts/lab
 }
 stage_nic() { scripts/nic-test.sh; }
+stage_dpdk() { scripts/dpdk-versions.sh; }
+stage_static() { scripts/static-test.sh; }
 stage_build() { build_release; }
+stage_deploy() { scripts/deploy-test.sh; }
+stage_image() { scripts/image-test.sh --binary target/release/wireglass; }
 stage_lab() { scripts/lab-test.sh --provider both; }
 stage_vm() { scripts/vm-test.sh; }
 
 chosen=()
 while (($#)); do
     case $1 in
-    --quick) chosen=(setup format lint providers unit fuzz docs scripts nic) ;;
+    --quick) chosen=(setup format lint providers unit fuzz docs scripts nic dpdk) ;;
     --only)
         [[ " ${stages[*]} " == *" ${2:-} "* ]] || usage_error "--only wants one of: ${stages[*]}"
         chosen+=("$2")
@@ -86,7 +94,7 @@ need_cargo
 cd "$root"
 logs=$root/target/test-logs
 mkdir -p "$logs"
-# What scripts/vm-test.sh ends with where there is nothing to run it on.
+# What scripts/vm-test.sh and scripts/image-test.sh end with where what they run on cannot be had.
 skip=77
 passed=0 failed=0 broken=() child=
 
@@ -136,8 +144,8 @@ run_stage() {
     child=
     # The tail of the lab's log, if there is one, ends with it.
     wait
-    if [[ $name == vm ]] && ((status == skip)); then
-        say "   ${dim}skipped: no QEMU, or no kernel for the guest, can be installed here; nothing of it counts as passed${plain}"
+    if [[ $name == vm || $name == image ]] && ((status == skip)); then
+        say "   ${dim}skipped: what it runs on cannot be installed here; nothing of it counts as passed${plain}"
         return
     fi
     count "$log" "$status"
