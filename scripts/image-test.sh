@@ -8,7 +8,7 @@ usage() {
     cat <<EOF
 Usage: scripts/image-test.sh [--binary FILE] [--full] [--export FILE]
 
-Builds the Dockerfile with buildah, on a Debian that debootstrap makes (both are installed, by scripts/setup.sh --image), and runs
+Builds the Dockerfile with buildah on a Debian that debootstrap makes (scripts/setup.sh --image installs both), and runs
 what is in the image as its user, who is not root. Prints one line for each check; the last line is "N passed, M failed".
 As root. Exit status 0 when nothing failed, 77 when the tools or Debian's packages cannot be fetched.
 
@@ -164,7 +164,7 @@ runs() {
         cat >wire.toml <<END
 [dpdk]
 vdev = ["net_ring0", "net_ring1"]
-eal = ["--in-memory", "--no-huge", "-m", "512", "--no-pci", "--no-telemetry", "--log-level=error"]
+eal = ["--no-huge", "-m", "512", "--no-pci", "--no-shconf", "--no-telemetry", "--log-level=error"]
 [[wire]]
 name = "lan"
 inside = "net_ring0"
@@ -185,7 +185,7 @@ END
         if wireglass health 127.0.0.1:19464; then exit 1; fi
         wireglass run -c wire.toml &
         for _ in $(seq 100); do
-            ! wireglass health 127.0.0.1:19464 || break
+            ! wireglass health 127.0.0.1:19464 >/dev/null 2>&1 || break
             sleep 0.2
         done
         wireglass health 127.0.0.1:19464
