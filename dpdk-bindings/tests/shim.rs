@@ -76,6 +76,9 @@ unsafe fn call_all(pool: *mut ffi::rte_mempool, port: u16) -> BTreeSet<&'static 
                 assert_eq!(ffi::shim_eth_link(port, &mut speed, &mut duplex, &mut up), 0);
                 assert_eq!((speed, duplex, up), (10_000, true, true), "net_ring says 10 Gbit/s");
             }
+            shim_eth_pause_off {
+                assert_eq!(ffi::shim_eth_pause_off(port), -libc::ENOTSUP, "net_ring has no flow control");
+            }
             shim_rte_errno {
                 assert!(ffi::rte_mempool_lookup(c"no such pool".as_ptr()).is_null());
                 assert_eq!(ffi::shim_rte_errno(), libc::ENOENT);
