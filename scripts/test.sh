@@ -28,7 +28,7 @@ when nothing failed.
   build       the release build with DPDK ports
   deploy      scripts/deploy-test.sh: the systemd unit, the Kubernetes manifests
   image       scripts/image-test.sh: the container image; skipped where its packages cannot be fetched
-  lab         scripts/lab-test.sh: real clients and servers, both crypto providers
+  lab         scripts/lab-test.sh: real clients and servers, both crypto providers; other kinds of ports
   vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
 
   --quick       without static, build, deploy, image, lab and vm
@@ -63,7 +63,14 @@ stage_static() { scripts/static-test.sh; }
 stage_build() { build_release; }
 stage_deploy() { scripts/deploy-test.sh; }
 stage_image() { scripts/image-test.sh --binary target/release/wireglass; }
-stage_lab() { scripts/lab-test.sh --provider both; }
+stage_lab() {
+    local ports status=0
+    scripts/lab-test.sh --provider both || status=1
+    for ports in tap memif; do
+        scripts/lab-test.sh --ports "$ports" --only wire --only fetch --only bulk.download --only bypass --only block || status=1
+    done
+    return "$status"
+}
 stage_vm() { scripts/vm-test.sh; }
 
 chosen=()

@@ -66,7 +66,7 @@ fn configure(
 ) -> Result<Applied, Error> {
     let (id, name) = (device.id(), device.name());
     let offered_rx = finished_rx(info);
-    let offered_tx = TxOffloads::from_bits(info.tx_offload_capa);
+    let offered_tx = sendable_tx(info);
     let mtu = config.mtu.map(|mtu| mtu.clamp(info.min_mtu, largest_mtu(info)));
     let smallest_room = pools.iter().map(Mempool::data_room).min().unwrap_or(0);
     let largest_frame = u32::from(mtu.unwrap_or(DEFAULT_MTU)) + L2_OVERHEAD;
@@ -130,6 +130,15 @@ fn finished_rx(info: &ffi::rte_eth_dev_info) -> RxOffloads {
     } else {
         offered
     }
+}
+
+/// The transmit offloads that work. net_tap cuts segments in software, measures each with its Ethernet header against the MTU, and sends
+/// no full ones, nor what comes after them.
+fn sendable_tx(info: &ffi::rte_eth_dev_info) -> TxOffloads {
+    let offered = TxOffloads::from_bits(info.tx_offload_capa);
+    // SAFETY: drivers' names are static.
+    let driver = unsafe { text(info.driver_name) };
+    if driver == "net_tap" { offered.without(TxOffloads::TCP_TSO) } else { offered }
 }
 
 /// DPDK checks an MTU against the largest frame as well, when the driver tells no largest MTU.

@@ -295,13 +295,16 @@ fn a_tap_has_rss_checksums_and_its_mtu() {
         tx_queues: 2,
         rx_descriptors: 256,
         mtu: Some(1400),
+        tx_offloads: PortConfig::default().tx_offloads | TxOffloads::TCP_TSO,
         ..PortConfig::default()
     };
+    assert!(info.tx_offloads.contains(TxOffloads::TCP_TSO));
     let Queues { rx, tx, applied } = port.start(&config, slice::from_ref(&pool)).expect("starts");
     let rss = applied.rss.expect("offered, and two queues");
     assert!(rss.key_len >= 40 && rss.hash_types & !info.rss_hash_types == 0, "{rss:?}");
     assert_eq!(applied.mtu, 1400);
     assert!(applied.tx_offloads.contains(TxOffloads::TCP_CKSUM | TxOffloads::MULTI_SEGS));
+    assert_eq!(applied.tx_offloads & TxOffloads::TCP_TSO, TxOffloads::NONE, "it would send no full segment");
     assert!(applied.rx_offloads.contains(RxOffloads::IPV4_CKSUM));
     // A wire takes all frames, as they are, and stops nobody.
     assert!(applied.promiscuous && applied.allmulticast && applied.pause_off);

@@ -9,6 +9,7 @@ from pathlib import Path
 from . import checks  # noqa: F401  (its modules register themselves)
 from .hosts import RULES, hosts
 from .lab import Interrupted, Lab, on_signals_stop
+from .ports import KINDS
 from .runner import Report, selected
 from .shell import Failed
 
@@ -37,8 +38,8 @@ def main():
     report = Report()
     began = time.monotonic()
     try:
-        with Lab(binary, hosts, RULES) as lab:
-            print(f"lab up in {time.monotonic() - began:.1f} s: {lab.network.client.name} - {options.wire} - "
+        with Lab(binary, hosts, RULES, ports=KINDS[options.ports]) as lab:
+            print(f"lab up in {time.monotonic() - began:.1f} s: {lab.network.client.name} - {options.wire} on {options.ports} - "
                   f"{lab.network.server.name}", flush=True)
             for provider in providers if binary else [None]:
                 _run_groups(lab, chosen, provider, report, first=provider in (None, providers[0]))
@@ -100,7 +101,7 @@ The lab stays up until Ctrl-C. In another terminal, for example:
 
 def _arguments():
     parser = argparse.ArgumentParser(prog="scripts/lab-test.sh", description="""
-        Runs wireglass on two af_packet ports between two network namespaces, with curl, openssl and Python as clients
+        Runs wireglass on two ports of DPDK between two network namespaces, with curl, openssl and Python as clients
         and nginx and Python as servers. Prints one line for each check and a summary; exit 0 only if all passed.""")
     parser.add_argument("--only", action="append", metavar="PATTERN",
                         help="only checks whose name starts with this or matches it as a shell pattern; repeatable")
@@ -109,6 +110,9 @@ def _arguments():
     parser.add_argument("--provider", choices=["ring", "aws-lc-rs", "both"], default="aws-lc-rs",
                         help="crypto provider of the engine (default: aws-lc-rs); both: all with aws-lc-rs, then what "
                              "depends on the provider with ring")
+    parser.add_argument("--ports", choices=list(KINDS), default="af_packet",
+                        help="kind of the engine's ports (default: af_packet); tap: interfaces of its own, bridged to the "
+                             "cables; memif: shared memory with dpdk-testpmd, which has the cables")
     parser.add_argument("--wire", choices=["wireglass", "testpmd"], default="wireglass",
                         help="testpmd: a plain wire in the engine's place; every check of inspection must then FAIL")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help=argparse.SUPPRESS)

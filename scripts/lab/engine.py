@@ -6,19 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .eve import Eve
+from .ports import AfPacket
 from .shell import Failed, Process, run
-
-AF_PACKET = """\
-[dpdk]
-eal = ["--no-huge", "-m", "1024", "--no-pci", "--no-telemetry", "--file-prefix", "{prefix}"]
-vdev = ["net_af_packet0,iface=inside,framecnt=2048", "net_af_packet1,iface=outside,framecnt=2048"]
-
-[[wire]]
-name = "lab"
-inside = "net_af_packet0"
-outside = "net_af_packet1"
-
-"""
 
 _CONFIG = """\
 [workers]
@@ -61,15 +50,15 @@ socket = "{control}"
 
 @dataclass(frozen=True)
 class Setup:
-    """What differs from one engine run of the lab to the next. `rules` is TOML: [[rule]] and [profile.NAME] tables; `ports`,
-    too: [dpdk] and [[wire]]."""
+    """What differs from one engine run of the lab to the next. `rules` is TOML: [[rule]] and [profile.NAME] tables. `kind`: of
+    its ports (see `ports`), for the two cables of the middle namespace."""
 
     roots: tuple
     rules: str = ""
     provider: str = "aws-lc-rs"
     not_tls: str = "block"
     cores: tuple = (1,)
-    ports: str = AF_PACKET
+    kind: type = AfPacket
     control: str = "control.sock"
 
 
@@ -84,7 +73,8 @@ class Engine:
         self.folder = folder
         self.config = folder / "wireglass.toml"
         roots = ", ".join(f'"{root}"' for root in setup.roots)
-        self.config.write_text(setup.ports.format(prefix=network.middle.name) + _CONFIG.format(
+        self.ports = setup.kind(network, folder)
+        self.config.write_text(self.ports.config.format(prefix=network.middle.name) + _CONFIG.format(
             provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls, rules=setup.rules, cores=list(setup.cores),
             control=setup.control))
         self.argv = network.middle.argv(binary, "run", "-c", self.config)
@@ -94,8 +84,10 @@ class Engine:
 
     def start(self):
         """Starts it and waits until the ports are up."""
+        self.ports.before()
         self.process = Process(self.argv, self.log, self.name)
         self.process.wait_text("wireglass: running", 20)
+        self.ports.after()
 
     def alive(self):
         """Whether it runs."""
@@ -103,7 +95,9 @@ class Engine:
 
     def stop(self, with_signal=signal.SIGTERM):
         """Ends it. Returns the exit status; None: it had to be killed."""
-        return self.process.stop(with_signal, seconds=10) if self.process else 0
+        status = self.process.stop(with_signal, seconds=10) if self.process else 0
+        self.ports.stop()
+        return status
 
     def resident_kb(self):
         """Its resident memory, in KiB."""

@@ -11,6 +11,7 @@ from .clients import Client
 from .engine import Engine, PlainWire, Setup, init_ca
 from .net import SERVER4, SERVER6, Network, remove_left_overs
 from .nginx import Nginx
+from .ports import AfPacket
 
 
 class Interrupted(BaseException):
@@ -31,13 +32,15 @@ def on_signals_stop():
 class Lab:
     """Context manager. `binary`: the engine, or None for a plain wire (dpdk-testpmd) in its place.
 
-    `hosts(lab)` issues the servers' certificates and returns nginx's server blocks; `rules` is the engine's policy.
+    `hosts(lab)` issues the servers' certificates and returns nginx's server blocks; `rules` is the engine's policy,
+    `ports` the kind of its ports.
     """
 
-    def __init__(self, binary, hosts, rules, network=None):
+    def __init__(self, binary, hosts, rules, network=None, ports=AfPacket):
         self.binary = binary
         self.hosts = hosts
         self.rules = rules
+        self.ports = ports
         self.folder = None
         self.network = network or Network()
         self.nginx = None
@@ -78,7 +81,11 @@ class Lab:
     def wire(self, name, **options):
         """Puts an engine with this configuration (see `Setup`), or the plain wire, into the middle and starts it."""
         folder = self.folder / name
+        for ended in self._middles:
+            if not ended.alive():
+                ended.stop()
         if self.binary:
+            options = {"kind": self.ports, **options}
             self.middle = self.engine(folder, Setup(roots=(self.root.cert,), rules=self.rules, **options))
         else:
             self.middle = PlainWire(self.network, folder)

@@ -1,9 +1,11 @@
 """The lab with a virtual machine in its middle."""
 
+from functools import partial
 from pathlib import Path
 
 from ..engine import Engine
 from ..lab import Lab
+from ..ports import AfPacket
 from ..shell import Failed
 from .guest import GuestProcess
 from .kernel import Kernel
@@ -24,6 +26,14 @@ inside = "{inside}"
 outside = "{outside}"
 
 """
+
+
+class NicPorts(AfPacket):
+    """The NICs of a kind, which are the machine's."""
+
+    def __init__(self, kind, network, folder):
+        super().__init__(network, folder)
+        self.config = _PORTS.format(inside=kind.inside, outside=kind.outside)
 
 
 class GuestEngine(Engine):
@@ -82,5 +92,4 @@ class VmLab(Lab):
         """An engine between this kind's pair of NICs, with as many workers as they have queues."""
         self.kind = kind
         self.network.use(kind)
-        ports = _PORTS.format(inside=kind.inside, outside=kind.outside)
-        return self.wire(name, ports=ports, cores=tuple(range(kind.queues)), control=CONTROL)
+        return self.wire(name, kind=partial(NicPorts, kind), cores=tuple(range(kind.queues)), control=CONTROL)

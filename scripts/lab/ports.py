@@ -1,0 +1,107 @@
+"""Kinds of DPDK ports that the engine of the lab can have, each between the same two cables.
+
+    client namespace            middle namespace                                    server namespace
+    lan ───veth─── inside | af_packet | the engine | af_packet | outside ───veth─── wan
+                   inside ──bridge── tap | the engine | tap ──bridge── outside
+                   inside | testpmd | memif | the engine | memif | testpmd | outside
+"""
+
+import shutil
+import signal
+from pathlib import Path
+
+from .shell import Process
+
+SIDES = ("inside", "outside")
+
+_TWO_PORTS = """\
+[dpdk]
+eal = ["--no-huge", "-m", "1024", "--no-pci", "--no-telemetry", "--file-prefix", "{{prefix}}"]
+vdev = [{vdevs}]
+
+[[wire]]
+name = "lab"
+inside = "{driver}0"
+outside = "{driver}1"
+
+"""
+
+
+def _two(driver, arguments):
+    vdevs = ", ".join(f'"{driver}{n},{arguments.format(n=n, side=side)}"' for n, side in enumerate(SIDES))
+    return _TWO_PORTS.format(driver=driver, vdevs=vdevs)
+
+
+class AfPacket:
+    """Packet sockets on the cables' ends."""
+
+    config = _two("net_af_packet", "iface={side},framecnt=2048")
+
+    def __init__(self, network, folder):
+        self.network = network
+        self.folder = folder
+
+    def before(self):
+        """What has to be there before the engine starts."""
+
+    def after(self):
+        """What can only be done once it runs."""
+
+    def stop(self):
+        """Takes away what `before` and `after` made."""
+
+
+class Tap(AfPacket):
+    """Interfaces of the engine's own, which a bridge of the kernel joins to the cables' ends."""
+
+    config = _two("net_tap", "iface=tap-{side}")
+
+    def before(self):
+        # Of an engine that ended by itself.
+        self.stop()
+
+    def after(self):
+        middle = self.network.middle
+        for side in SIDES:
+            bridge = f"br-{side}"
+            middle.ip("link", "add", bridge, "type", "bridge", "mcast_snooping", "0")
+            for port in (side, f"tap-{side}"):
+                middle.ip("link", "set", port, "master", bridge, "up")
+            middle.ip("link", "set", bridge, "up")
+
+    def stop(self):
+        for side in SIDES:
+            # The taps went with the engine.
+            self.network.middle.run("ip", "link", "del", f"br-{side}", check=False)
+
+
+class Memif(AfPacket):
+    """Shared memory, whose other end is dpdk-testpmd, which takes frames from the cables' ends and back."""
+
+    def __init__(self, network, folder):
+        super().__init__(network, folder)
+        # A socket's path has 107 bytes at most, and braces would be the configuration's.
+        self.config = _two("net_memif", f"role=server,id={{n}},socket-abstract=no,socket={folder}/memif.sock")
+        self.prefix = f"{network.middle.name}-memif"
+        self.process = None
+
+    def after(self):
+        vdevs = []
+        for n, side in enumerate(SIDES):
+            vdevs += ["--vdev", f"net_af_packet{n},iface={side}",
+                      "--vdev", f"net_memif{n},role=client,id={n},socket-abstract=no,socket={self.folder}/memif.sock"]
+        argv = self.network.middle.argv(
+            "stdbuf", "-oL", "dpdk-testpmd", "--no-huge", "-m", "512", "--no-pci", "--no-telemetry", "--file-prefix",
+            self.prefix, "-l", "0,1", *vdevs, "--", "--forward-mode=io", "--port-topology=paired",
+            "--total-num-mbufs=16384")
+        self.process = Process(argv, self.folder / "testpmd.log", "testpmd")
+        self.process.wait_text("Press enter to exit", 20)
+
+    def stop(self):
+        if self.process:
+            self.process.stop(signal.SIGTERM)
+            self.process = None
+            shutil.rmtree(Path("/var/run/dpdk") / self.prefix, ignore_errors=True)
+
+
+KINDS = {"af_packet": AfPacket, "tap": Tap, "memif": Memif}
