@@ -132,13 +132,14 @@ fn finished_rx(info: &ffi::rte_eth_dev_info) -> RxOffloads {
     }
 }
 
-/// The transmit offloads that work. net_tap cuts segments in software, measures each with its Ethernet header against the MTU, and sends
-/// no full ones, nor what comes after them.
+/// The transmit offloads that work. net_tap does its in software. It measures a segment with its Ethernet header against the MTU, so it
+/// sends no full ones, nor what comes after them. It sums the pieces of a chain as if each but the last had an even length.
 fn sendable_tx(info: &ffi::rte_eth_dev_info) -> TxOffloads {
     let offered = TxOffloads::from_bits(info.tx_offload_capa);
     // SAFETY: drivers' names are static.
     let driver = unsafe { text(info.driver_name) };
-    if driver == "net_tap" { offered.without(TxOffloads::TCP_TSO) } else { offered }
+    let broken = TxOffloads::TCP_TSO | TxOffloads::TCP_CKSUM | TxOffloads::UDP_CKSUM;
+    if driver == "net_tap" { offered.without(broken) } else { offered }
 }
 
 /// DPDK checks an MTU against the largest frame as well, when the driver tells no largest MTU.
