@@ -113,8 +113,10 @@ pub(crate) fn all() -> Vec<Scenario> {
     let mut all = throughput();
     all.extend(connections());
     // The engine first: the wire is asked for as much as the engine was.
-    all.extend([Mode::Inspect, Mode::Wire].map(|mode| on_rings(mode, What::Latency)));
-    all.extend([1, 0].map(|threads| on_rings(Mode::Inspect, What::Storm(threads))));
+    all.extend([Mode::Inspect, Mode::Tls, Mode::Wire].map(|mode| on_rings(mode, What::Latency)));
+    for mode in [Mode::Inspect, Mode::Tls] {
+        all.extend([1, 0].map(|threads| on_rings(mode, What::Storm(threads))));
+    }
     all.push(on_rings(Mode::Wire, What::Storm(1)));
     all.extend([10_000, 100_000].map(|flows| on_rings(Mode::Inspect, What::Idle(flows))));
     all.push(on_rings(Mode::Inspect, What::Opening(10_000)));
