@@ -57,18 +57,22 @@ impl Assembly {
         });
         let counters = (0..workers).filter_map(|worker| metrics.worker(worker));
         let parts = Steering::new(workers).into_iter().zip(clients).zip(counters).map(
-            |((steering, pool), counters)| Parts {
-                shared: Arc::clone(&shared),
-                steering,
-                pool,
-                log: self.log.clone(),
-                counters,
-                secrets: self.secrets.clone(),
-                flows: self.flows,
-                held_frames: self.held_frames,
-                leg_bytes: self.leg_bytes,
-                epoch: self.epoch,
-                station: Station::default(),
+            |((steering, pool), counters)| {
+                counters.flows_limit.set(self.flows.into());
+                counters.leg_bytes_limit.set(self.leg_bytes as u64);
+                Parts {
+                    shared: Arc::clone(&shared),
+                    steering,
+                    pool,
+                    log: self.log.clone(),
+                    counters,
+                    secrets: self.secrets.clone(),
+                    flows: self.flows,
+                    held_frames: self.held_frames,
+                    leg_bytes: self.leg_bytes,
+                    epoch: self.epoch,
+                    station: Station::default(),
+                }
             },
         );
         Ok((pool, parts.collect()))

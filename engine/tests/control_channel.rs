@@ -18,6 +18,7 @@ use wireglass::control::{ControlServer, ControlSocket};
 use wireglass::flow::{FlowSnapshot, Identity, Short, Stage};
 use wireglass::flow_table::{Class, FlowTable};
 use wireglass::log::event::Volume;
+use wireglass::metrics::Metrics;
 use wireglass::packet::{FlowKey, Headers, KeyHasher};
 use wireglass::survey::{Station, Surveyor};
 
@@ -39,6 +40,7 @@ impl Engine {
         let socket = ControlSocket::bind(&folder.path().join("control.sock")).unwrap();
         let stations: Vec<_> = flows.iter().map(|_| Station::default()).collect();
         let surveyor = Surveyor::new(&stations);
+        let metrics = Arc::new(Metrics::new(&[], flows.len()));
         let stop = Arc::new(AtomicBool::new(false));
         let workers = stations.into_iter().zip(flows).enumerate();
         let workers = workers.map(|(n, (station, flows))| {
@@ -46,7 +48,7 @@ impl Engine {
             thread::spawn(move || work(n as u8, station, flows, &stop))
         });
         let workers = workers.collect();
-        let server = Some(ControlServer::start(socket, surveyor).unwrap());
+        let server = Some(ControlServer::start(socket, surveyor, metrics).unwrap());
         Self { folder, server, stop, workers }
     }
 

@@ -8,11 +8,14 @@ mod flows;
 mod harden;
 mod health;
 mod messages;
+mod plain;
 mod replay;
 #[cfg(feature = "dpdk")]
 mod run;
+mod socket;
 #[cfg(feature = "dpdk")]
 mod supervisor;
+mod top;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,6 +35,7 @@ Where to begin:
   wireglass replay -c wire.toml F   see what a policy would do with a capture file
   wireglass doctor -c wire.toml     see what stands between this machine and full speed
   wireglass run -c wire.toml        go between two ports
+  wireglass top                     watch the running engine: packets, flows, drops
   wireglass flows                   ask the running engine what its flows do
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration.";
@@ -55,6 +59,7 @@ enum Command {
     /// Check a configuration as `run` would, start nothing, and say what it means.
     #[command(after_help = CHECK_HELP)]
     Check(ConfigFile),
+    Top(top::TopArgs),
     Flows(flows::FlowsArgs),
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
@@ -102,6 +107,7 @@ pub fn main() -> ExitCode {
             run(&config)
         }),
         Command::Check(file) => with_config(&file.config, |config| check::check(&config)),
+        Command::Top(args) => top::run(&args),
         Command::Flows(args) => flows::run(args),
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),

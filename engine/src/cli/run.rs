@@ -94,6 +94,9 @@ fn start(config: &Config) -> Result<Engine, String> {
     // Not for longer than the ports live: the metrics must not keep them open.
     let watched = Arc::downgrade(&ports);
     metrics.set_ports(move || watched.upgrade().map(|ports| ports.statistics()).unwrap_or_default());
+    let watched = Arc::downgrade(&ports);
+    metrics.set_pools(move || watched.upgrade().map(|ports| ports.pools()).unwrap_or_default());
+    metrics.set_cores(config.workers.cores.clone());
 
     let watched = Arc::downgrade(&ports);
     let names = wires.clone();
@@ -144,14 +147,15 @@ fn assembly(
 fn start_workers(
     config: &Config,
     assembly: Assembly,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
     queues: Vec<WorkerQueues>,
     stop: &Arc<AtomicBool>,
     socket: Option<ControlSocket>,
 ) -> std::io::Result<(Pool, Vec<WorkerThread>, Option<ControlServer>)> {
     let (pool, parts) = assembly.workers(metrics, queues.len())?;
     let surveyor = Surveyor::new(parts.iter().map(|parts| &parts.station));
-    let control = socket.map(|socket| ControlServer::start(socket, surveyor)).transpose()?;
+    let control =
+        socket.map(|socket| ControlServer::start(socket, surveyor, Arc::clone(metrics))).transpose()?;
     let mut threads = Vec::new();
     for ((parts, queues), &core) in parts.into_iter().zip(queues).zip(&config.workers.cores) {
         let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall);

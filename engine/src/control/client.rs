@@ -4,15 +4,20 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::protocol::{FlowsRequest, Line, Refusal, VERSION};
+use super::Counters;
+use super::protocol::{FlowsRequest, Line, MAX_LIMIT, Refusal, VERSION, counters_line};
 use super::record::FlowRecord;
 
-/// How long the engine may say nothing: longer than it waits for its workers.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long an answer about flows may take: longer than the engine waits for its workers, and then for whoever asks.
+const FLOWS_TIME: Duration = Duration::from_secs(25);
+/// How long an answer about counters may take: the engine only has to read them.
+const COUNTERS_TIME: Duration = Duration::from_secs(5);
 /// Longest line that is read.
 const MAX_LINE: u64 = 256 * 1024;
+/// Most workers and ports of an engine: far more than DPDK has.
+const MAX_ROWS: usize = 4096;
 
 /// An engine's answer.
 #[derive(Debug)]
@@ -78,36 +83,78 @@ impl From<io::Error> for AskError {
     }
 }
 
-/// Asks the engine whose socket this is.
+/// Asks the engine whose socket this is for its flows.
 ///
 /// # Errors
 /// There is none, or it does not answer; the text says what to do.
 pub fn flows(socket: &Path, request: &FlowsRequest) -> Result<Flows, AskError> {
+    let (_, mut answer) = ask(socket, &request.line(), FLOWS_TIME)?;
+    let mut flows = Vec::new();
+    loop {
+        match next_line(&mut answer)? {
+            Line::Flow(flow) if flows.len() < MAX_LIMIT => flows.push(*flow),
+            Line::End { seen, matched, complete } => {
+                return Ok(Flows { flows, seen, matched, complete });
+            }
+            line => return Err(refused(line)),
+        }
+    }
+}
+
+/// Asks the engine whose socket this is for its counters.
+///
+/// # Errors
+/// Likewise.
+pub fn counters(socket: &Path) -> Result<Counters, AskError> {
+    let (version, mut answer) = ask(socket, &counters_line(), COUNTERS_TIME)?;
+    let mut counters = Counters { version, ..Counters::default() };
+    loop {
+        let room = counters.workers.len() + counters.ports.len() < MAX_ROWS;
+        match next_line(&mut answer)? {
+            Line::Worker(worker) if room => counters.workers.push(*worker),
+            Line::Port(port) if room => counters.ports.push(*port),
+            Line::Engine(engine) => return Ok(Counters { engine: *engine, ..counters }),
+            line => return Err(refused(line)),
+        }
+    }
+}
+
+/// The engine's version, and the rest of its answer: all within `time`.
+fn ask(socket: &Path, request: &str, time: Duration) -> Result<(String, BufReader<Patient>), AskError> {
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning(error),
         _ => error.into(),
     })?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(time))?;
     // An engine that is busy says so without listening: what it said is read all the same.
-    let sent = stream.write_all(request.line().as_bytes());
-    let mut reader = BufReader::new(&stream);
-    let mut flows = Vec::new();
+    let sent = stream.write_all(request.as_bytes());
+    let mut reader = BufReader::new(Patient { stream, until: Instant::now() + time });
     match read_line(&mut reader)? {
-        None => return Err(sent.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()).into()),
-        Some(Line::Begin { version: VERSION, .. }) => {}
-        Some(Line::Begin { version, .. }) => return Err(AskError::Version(version)),
-        Some(line) => return Err(refused(line)),
+        None => Err(sent.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()).into()),
+        Some(Line::Begin { version: VERSION, engine }) => Ok((engine, reader)),
+        Some(Line::Begin { version, .. }) => Err(AskError::Version(version)),
+        Some(line) => Err(refused(line)),
     }
-    loop {
-        match read_line(&mut reader)? {
-            Some(Line::Flow(flow)) => flows.push(*flow),
-            Some(Line::End { seen, matched, complete }) => {
-                return Ok(Flows { flows, seen, matched, complete });
-            }
-            Some(line) => return Err(refused(line)),
-            None => return Err(AskError::Io(io::ErrorKind::UnexpectedEof.into())),
+}
+
+/// Reads until a time, however little comes at once.
+struct Patient {
+    stream: UnixStream,
+    until: Instant,
+}
+
+impl Read for Patient {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
         }
+        self.stream.set_read_timeout(Some(left))?;
+        // What is over is the time, not a resource, which is what Linux calls it.
+        self.stream.read(into).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+            _ => error,
+        })
     }
 }
 
@@ -115,8 +162,13 @@ fn refused(line: Line) -> AskError {
     match line {
         Line::Error { version, code: Refusal::Version, .. } => AskError::Version(version),
         Line::Error { code, message, .. } => AskError::Refused(code, message),
-        Line::Begin { .. } | Line::Flow(_) | Line::End { .. } => AskError::Garbled,
+        _ => AskError::Garbled,
     }
+}
+
+/// The next line of an answer that is not over.
+fn next_line(reader: &mut impl BufRead) -> Result<Line, AskError> {
+    read_line(reader)?.ok_or_else(|| AskError::Io(io::ErrorKind::UnexpectedEof.into()))
 }
 
 /// The next line; none at the end.

@@ -1,14 +1,17 @@
 //! The control channel: a Unix stream socket through which commands of the same machine ask a running engine.
 //!
 //! One request and its answer for each connection, a line of JSON each; see [`protocol`]. The engine's end is a thread that
-//! has nothing to do with packets: it asks the workers through [`crate::survey`] and waits for nobody for long.
+//! has nothing to do with packets: it asks the workers through [`crate::survey`], or reads what they count, and waits for nobody
+//! for long.
 
 pub mod client;
+mod counters;
 pub mod protocol;
 mod record;
 mod server;
 mod socket;
 
+pub use counters::{Counters, EngineRecord, PoolRecord, PortRecord, WorkerRecord};
 pub use record::{FlowRecord, LegRecord, TcpRecord, TimerRecord, TlsRecord};
 pub use server::ControlServer;
 pub use socket::{BindError, ControlSocket};

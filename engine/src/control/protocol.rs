@@ -6,11 +6,19 @@
 //! <- {"kind":"flow","flow_id":7,...}                       one for each flow
 //! <- {"kind":"end","seen":90,"matched":1,"complete":true}
 //! ```
+//! ```text
+//! -> {"version":1,"command":"counters"}
+//! <- {"kind":"begin","version":1,"engine":"0.1.0"}
+//! <- {"kind":"worker","worker":0,"core":1,...}             one for each worker
+//! <- {"kind":"port","port":"0000:03:00.0",...}             one for each port
+//! <- {"kind":"engine","uptime_us":12000000,...}            and that is all
+//! ```
 //! Instead of all that, `{"kind":"error","version":1,"code":"busy","message":"..."}`.
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::counters::{EngineRecord, PortRecord, WorkerRecord};
 use super::record::FlowRecord;
 use crate::flow::{FlowSnapshot, Stage, Wanted};
 
@@ -37,6 +45,8 @@ struct Envelope {
 pub enum Command {
     /// The flows and how they stand.
     Flows(FlowsRequest),
+    /// What has been counted.
+    Counters,
 }
 
 /// Which flows, and in which order. Conditions that are left out hold for all.
@@ -120,6 +130,12 @@ pub enum Line {
         /// All workers have answered in time.
         complete: bool,
     },
+    /// A worker's counters.
+    Worker(Box<WorkerRecord>),
+    /// A port's.
+    Port(Box<PortRecord>),
+    /// The rest of them. It is the last line.
+    Engine(Box<EngineRecord>),
     /// There will be no answer.
     Error {
         /// [`VERSION`] of the engine.
@@ -179,19 +195,28 @@ impl Command {
                 request.matcher().map_err(|error| Refusal::Request.line(error))?;
                 Ok(Self::Flows(request))
             }
+            "counters" => Ok(Self::Counters),
             // Debug quotes what a terminal must not see.
-            other => Err(Refusal::Request.line(format!("unknown command {other:?}; known: flows"))),
+            other => Err(Refusal::Request.line(format!("unknown command {other:?}; known: flows, counters"))),
         }
     }
+}
+
+/// The line that asks for the counters, its end included.
+pub fn counters_line() -> String {
+    envelope("counters", serde_json::Value::Null)
+}
+
+fn envelope(command: &str, arguments: serde_json::Value) -> String {
+    let envelope = Envelope { version: VERSION, command: command.into(), arguments };
+    // Numbers and texts: nothing in it can fail to be JSON.
+    serde_json::to_string(&envelope).unwrap_or_default() + "\n"
 }
 
 impl FlowsRequest {
     /// The line to send, its end included.
     pub fn line(&self) -> String {
-        let arguments = serde_json::to_value(self).unwrap_or_default();
-        let envelope = Envelope { version: VERSION, command: "flows".into(), arguments };
-        // Numbers and texts: nothing in it can fail to be JSON.
-        serde_json::to_string(&envelope).unwrap_or_default() + "\n"
+        envelope("flows", serde_json::to_value(self).unwrap_or_default())
     }
 
     pub(super) fn wanted(&self) -> Wanted {

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::ControlSocket;
 use super::protocol::{Command, FlowsRequest, Line, Refusal, VERSION};
 use super::record::FlowRecord;
+use super::{ControlSocket, Counters};
 use crate::flow::FlowSnapshot;
+use crate::metrics::Metrics;
 use crate::survey::Surveyor;
 
 /// Connections at a time. More are told so and closed.
@@ -41,6 +42,7 @@ pub struct ControlServer {
 
 struct Shared {
     surveyor: Surveyor,
+    metrics: Arc<Metrics>,
     stop: AtomicBool,
 }
 
@@ -49,8 +51,8 @@ impl ControlServer {
     ///
     /// # Errors
     /// When the thread cannot be started, or there are no more descriptors.
-    pub fn start(socket: ControlSocket, surveyor: Surveyor) -> io::Result<Self> {
-        let shared = Arc::new(Shared { surveyor, stop: AtomicBool::new(false) });
+    pub fn start(socket: ControlSocket, surveyor: Surveyor, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let shared = Arc::new(Shared { surveyor, metrics, stop: AtomicBool::new(false) });
         // A second handle of the listener, as a stream: only streams can be shut down, which is what ends a wait for a
         // connection (Linux: accept fails at once, and for ever).
         let listener = UnixStream::from(OwnedFd::from(socket.listener.try_clone()?));
@@ -128,6 +130,7 @@ fn answer(stream: &UnixStream, shared: &Shared) -> io::Result<()> {
     let command = request.map_err(|refusal| *refusal).and_then(|line| Command::parse(&line));
     match command {
         Ok(Command::Flows(request)) => flows(shared, &request, &mut out)?,
+        Ok(Command::Counters) => counters(&shared.metrics, &mut out)?,
         Err(refusal) => out.line(&refusal)?,
     }
     out.flush()
@@ -175,6 +178,18 @@ fn flows(shared: &Shared, request: &FlowsRequest, out: &mut Answer<'_>) -> io::R
         out.line(&Line::Flow(Box::new(FlowRecord::new(flow))))?;
     }
     out.line(&Line::End { seen: found.seen, matched: found.matched, complete: found.complete })
+}
+
+fn counters(metrics: &Metrics, out: &mut Answer<'_>) -> io::Result<()> {
+    let Counters { version, engine, workers, ports } = Counters::read(metrics);
+    out.line(&Line::Begin { version: VERSION, engine: version })?;
+    for worker in workers {
+        out.line(&Line::Worker(Box::new(worker)))?;
+    }
+    for port in ports {
+        out.line(&Line::Port(Box::new(port)))?;
+    }
+    out.line(&Line::Engine(Box::new(engine)))
 }
 
 /// What came of a survey.

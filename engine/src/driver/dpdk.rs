@@ -16,7 +16,7 @@ use tcp_stack::Payload;
 
 use super::{Appended, BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 use crate::links::mtu_mismatch;
-use crate::metrics::PortStatistics;
+use crate::metrics::{PoolStatistics, PortStatistics};
 
 /// Frame buffers of a worker: its receive rings, its transmit rings, held frames and what is on its way.
 const MBUFS: u32 = 16383;
@@ -231,6 +231,21 @@ impl Ports {
         leaked
     }
 
+    /// The pools of buffers, and how many of them are out: nearly, while workers are at it.
+    pub fn pools(&self) -> Vec<PoolStatistics> {
+        let pools = self.pools.iter().enumerate();
+        let pools = pools.flat_map(|(worker, pools)| {
+            pools.all().map(|(pool, buffers, size)| (worker, pool, buffers, size))
+        });
+        let read = |(worker, pool, buffers, size): (_, _, &Mempool, u32)| PoolStatistics {
+            worker,
+            pool,
+            in_use: buffers.in_use() as u64,
+            size: size.into(),
+        };
+        pools.map(read).collect()
+    }
+
     /// What the drivers count. A port that does not answer is left out.
     pub fn statistics(&self) -> Vec<PortStatistics> {
         let read = |port: &Port| {
@@ -283,13 +298,22 @@ impl Pools {
     }
 
     fn in_use(&self) -> usize {
-        let all = [&self.frames, &self.blocks, &self.short_blocks, &self.references];
-        all.map(Mempool::in_use).iter().sum()
+        self.all().map(|(_, pool, _)| pool.in_use()).iter().sum()
+    }
+
+    /// What each is for, and how many buffers it has.
+    fn all(&self) -> [(&'static str, &Mempool, u32); 4] {
+        [
+            ("frames", &self.frames, MBUFS),
+            ("records", &self.blocks, BLOCKS),
+            ("short", &self.short_blocks, SHORT_BLOCKS),
+            ("references", &self.references, MBUFS),
+        ]
     }
 
     fn bytes_in_use(&self) -> usize {
         let bytes = |pool: &Mempool| pool.in_use() * (MBUF_HEADER + usize::from(pool.data_room()));
-        [&self.frames, &self.blocks, &self.short_blocks, &self.references].map(bytes).iter().sum()
+        self.all().map(|(_, pool, _)| bytes(pool)).iter().sum()
     }
 }
 

@@ -162,6 +162,7 @@ macro_rules! worker_counters {
 
 worker_counters! {
     flows_opened: Counter = "wireglass_flows_opened_total", "Flows that were given state.";
+    flows_limit: Gauge = "wireglass_flows_limit", "Flows that may have state at a time: limits.flows.";
     evictions: Counter = "wireglass_evictions_total", "Flows ended early because the flow table was full.";
     refused_forgotten: Counter = "wireglass_refused_forgotten_total", "Refused or evicted connections forgotten before their time because there were too many.";
     reassembled: Counter = "wireglass_reassembled_total", "TCP segments that were put together from IP fragments.";
@@ -176,6 +177,7 @@ worker_counters! {
     tcp_black_holes: Counter = "wireglass_tcp_black_holes_total", "Legs whose path swallowed large segments without a word, and that send smaller ones since.";
     leg_bytes: Gauge = "wireglass_leg_bytes", "Bytes that the legs of decrypted flows hold: received and not taken, sent and not acknowledged.";
     payload_copied: Counter = "wireglass_payload_copied_bytes_total", "Payload bytes of intercepted flows that were copied, each time they were: from a frame, within a receive buffer, into a frame.";
+    leg_bytes_limit: Gauge = "wireglass_leg_bytes_limit", "Bytes that the legs of decrypted flows may hold: limits.worker_bytes.";
     leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";
     heap_records: Counter = "wireglass_heap_records_total", "Records for which the pool had no buffer: they are on the heap, and copied into frames.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
@@ -193,7 +195,7 @@ impl WorkerCounters {
     }
 
     /// All ports, in no meaningful order.
-    pub(super) fn ports(&self) -> impl Iterator<Item = &PortCounters> {
+    pub(crate) fn ports(&self) -> impl Iterator<Item = &PortCounters> {
         self.ports.iter().flatten()
     }
 

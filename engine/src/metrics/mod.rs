@@ -11,7 +11,7 @@ mod snapshot;
 pub use caches::{CacheCounters, TlsCaches};
 pub use counters::{Counter, Gauge, Phase, PortCounters, WorkerCounters};
 pub use liveness::{Liveness, PATIENCE, Pulse};
-pub use page::{Metrics, PortStatistics};
+pub use page::{Metrics, PoolStatistics, PortStatistics};
 pub use ports::{PortExtra, PortSources};
 pub use server::MetricsServer;
 pub use snapshot::Snapshot;

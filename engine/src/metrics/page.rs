@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::caches::TlsCaches;
 use super::counters::{Kind, Phase, PortCounters, SCALARS, WorkerCounters};
@@ -47,7 +47,21 @@ impl PortStatistics {
     }
 }
 
+/// Buffers of a worker, made at the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolStatistics {
+    /// Whose.
+    pub worker: usize,
+    /// What for: `frames`, `records`, `short` (ones) or `references` (to records, in frames).
+    pub pool: &'static str,
+    /// Those that are out: in the rings of the ports, or with a worker. Nearly so, while workers take and give.
+    pub in_use: u64,
+    /// All of them.
+    pub size: u64,
+}
+
 type PortSource = Box<dyn Fn() -> Vec<PortStatistics> + Send + Sync>;
+type PoolSource = Box<dyn Fn() -> Vec<PoolStatistics> + Send + Sync>;
 
 /// The engine's numbers: made once at the start, read by the metrics page and by the `stats` event.
 pub struct Metrics {
@@ -60,6 +74,8 @@ pub struct Metrics {
     tls: OnceLock<Arc<TlsCaches>>,
     ports: OnceLock<PortSource>,
     port_sources: OnceLock<PortSources>,
+    pools: OnceLock<PoolSource>,
+    cores: OnceLock<Vec<usize>>,
 }
 
 impl Metrics {
@@ -77,6 +93,8 @@ impl Metrics {
             tls: OnceLock::new(),
             ports: OnceLock::new(),
             port_sources: OnceLock::new(),
+            pools: OnceLock::new(),
+            cores: OnceLock::new(),
         }
     }
 
@@ -115,15 +133,33 @@ impl Metrics {
         self.port_sources.get()
     }
 
+    /// Adds the pools of buffers, likewise.
+    pub fn set_pools(&self, source: impl Fn() -> Vec<PoolStatistics> + Send + Sync + 'static) {
+        let _ = self.pools.set(Box::new(source));
+    }
+
+    /// Says on which cores the workers run. Only the first call counts.
+    pub fn set_cores(&self, cores: Vec<usize>) {
+        let _ = self.cores.set(cores);
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn core(&self, worker: usize) -> Option<usize> {
+        self.cores.get()?.get(worker).copied()
+    }
+
     pub(super) fn uptime_seconds(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
 
-    pub(super) fn workers(&self) -> &[Arc<WorkerCounters>] {
+    pub(crate) fn workers(&self) -> &[Arc<WorkerCounters>] {
         &self.workers
     }
 
-    pub(super) fn log(&self) -> Option<&LogCounters> {
+    pub(crate) fn log(&self) -> Option<&LogCounters> {
         self.log.get().map(|counters| &**counters)
     }
 
@@ -131,8 +167,12 @@ impl Metrics {
         self.tls.get().map(|caches| &**caches)
     }
 
-    pub(super) fn port_statistics(&self) -> Vec<PortStatistics> {
+    pub(crate) fn port_statistics(&self) -> Vec<PortStatistics> {
         self.ports.get().map_or_else(Vec::new, |source| source())
+    }
+
+    pub(crate) fn pool_statistics(&self) -> Vec<PoolStatistics> {
+        self.pools.get().map_or_else(Vec::new, |source| source())
     }
 
     /// Appends the whole page.
@@ -153,6 +193,7 @@ impl Metrics {
         self.driver_statistics(&mut page);
         self.port_links(&mut page);
         self.port_extra(&mut page);
+        self.pools(&mut page);
     }
 
     fn tls_caches(&self, page: &mut Page<'_>) {
@@ -323,6 +364,28 @@ impl Metrics {
         for port in &ports {
             for &why in PortDrop::ALL {
                 page.sample(name, &[("port", &port.port), ("reason", &why.code())], port.dropped(why));
+            }
+        }
+    }
+
+    fn pools(&self, page: &mut Page<'_>) {
+        type Field = (&'static str, &'static str, fn(&PoolStatistics) -> u64);
+        const FIELDS: &[Field] = &[
+            (
+                "wireglass_pool_in_use",
+                "Buffers that are out: in a port's ring, or with a worker; nearly.",
+                |p| p.in_use,
+            ),
+            ("wireglass_pool_size", "Buffers that there are.", |p| p.size),
+        ];
+        let pools = self.pool_statistics();
+        if pools.is_empty() {
+            return;
+        }
+        for (name, help, read) in FIELDS {
+            page.family(name, help, Kind::Gauge);
+            for pool in &pools {
+                page.sample(name, &[("worker", &pool.worker), ("pool", &pool.pool)], read(pool));
             }
         }
     }

@@ -4,7 +4,7 @@ mod render;
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use ipnet::IpNet;
 
-use super::{USAGE, describe};
-use crate::config;
+use super::USAGE;
+use super::socket::EngineSocket;
+use crate::control::client;
 use crate::control::protocol::{DEFAULT_LIMIT, FlowsRequest, MAX_LIMIT, Sort};
-use crate::control::{DEFAULT_SOCKET, client};
 use crate::flow::Stage;
 
 const HELP: &str = "\
@@ -41,12 +41,8 @@ Exit status: 0 done, even if no flow matches; 1 no engine, or no whole answer; 2
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct FlowsArgs {
-    /// Configuration of the engine, for its `control.socket`
-    #[arg(short, long, value_name = "FILE", conflicts_with = "socket")]
-    config: Option<PathBuf>,
-    /// Socket of the engine [default: that of the configuration, or /run/wireglass/control.sock]
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineSocket,
     /// Only clients in this network, or with this address
     #[arg(long, value_name = "NET", value_parser = network)]
     client: Option<IpNet>,
@@ -87,7 +83,7 @@ fn network(text: &str) -> Result<IpNet, String> {
 
 /// Runs the command.
 pub(super) fn run(args: FlowsArgs) -> ExitCode {
-    let socket = match socket(&args) {
+    let socket = match args.engine.path() {
         Ok(socket) => socket,
         Err(message) => {
             eprintln!("{message}");
@@ -126,22 +122,6 @@ pub(super) fn run(args: FlowsArgs) -> ExitCode {
             }
             _ => return status,
         }
-    }
-}
-
-/// The socket that the arguments mean.
-fn socket(args: &FlowsArgs) -> Result<PathBuf, String> {
-    match (&args.socket, &args.config) {
-        (Some(socket), _) => Ok(socket.clone()),
-        (None, None) => Ok(DEFAULT_SOCKET.into()),
-        (None, Some(file)) => match config::control_socket(file) {
-            Ok(Some(socket)) => Ok(socket),
-            Ok(None) => Err(format!(
-                "wireglass: {}: control.socket is \"off\": give the engine a path there, and start it again",
-                file.display()
-            )),
-            Err(faults) => Err(describe(&faults)),
-        },
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 
+use crate::cli::plain::Plain;
 use crate::control::{FlowRecord, LegRecord, TcpRecord, TlsRecord};
 
 /// A flow in lines.
@@ -181,19 +182,6 @@ impl Display for Seconds {
     }
 }
 
-/// Text that strangers may have chosen: nothing in it commands the terminal, or ends the quotes.
-struct Plain<'t>(&'t str);
-
-impl Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            ' ' | '!'..='~' if c != '"' && c != '\\' => write!(f, "{c}"),
-            c if c.is_alphanumeric() => write!(f, "{c}"),
-            c => write!(f, "{}", c.escape_default()),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,10 +194,5 @@ mod tests {
         let records = RECORDS.lines().map(|line| serde_json::from_str::<FlowRecord>(line).expect("a record"));
         let text: String = records.map(|record| Text(&record).to_string()).collect();
         assert_eq!(text, GOLDEN, "\n{text}");
-    }
-
-    #[test]
-    fn a_name_commands_no_terminal() {
-        assert_eq!(Plain("a\u{1b}[2J\"\\\u{9b}\u{202e}é").to_string(), r#"a\u{1b}[2J\"\\\u{9b}\u{202e}é"#);
     }
 }

@@ -1,0 +1,188 @@
+//! The engine's counters as the control channel tells them: sums since the start, and what stands now. Whoever asks twice
+//! has rates. `docs/top.md` explains them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::log::EventKind;
+use crate::metrics::{Counter, Metrics, Phase, PoolStatistics, PortCounters, PortStatistics, WorkerCounters};
+use crate::reason::{PacketDrop, PortDrop};
+
+/// A word of a fixed list, or a name.
+type Word = Cow<'static, str>;
+
+/// One worker. What an engine does not tell is zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerRecord {
+    /// Its number, from 0.
+    pub worker: usize,
+    /// Where it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core: Option<usize>,
+    /// Time of its turns that found something to do.
+    pub busy_us: u64,
+    /// Frames received from all ports.
+    pub rx_packets: u64,
+    /// Bytes of those, from the Ethernet header on.
+    pub rx_bytes: u64,
+    /// Frames that the ports took.
+    pub tx_packets: u64,
+    /// Bytes of those.
+    pub tx_bytes: u64,
+    /// Flows now, by phase.
+    pub flows: BTreeMap<Word, u64>,
+    /// Flows that it may have.
+    pub flows_limit: u64,
+    /// Flows that were given state.
+    pub flows_opened: u64,
+    /// Handshakes now that wait for a thread of the pool or for its answer.
+    pub handshake_queue: u64,
+    /// Interceptions begun.
+    pub handshakes_started: u64,
+    /// Those with both handshakes complete.
+    pub handshakes_done: u64,
+    /// Those that ended before.
+    pub handshakes_failed: u64,
+    /// Bytes that the legs of its flows hold now.
+    pub leg_bytes: u64,
+    /// Bytes that they may hold.
+    pub leg_bytes_limit: u64,
+    /// Its pools of buffers.
+    pub pools: Vec<PoolRecord>,
+    /// Records for which there was no buffer: on the heap, and copied into frames.
+    pub heap_records: u64,
+    /// TCP segments that were sent again.
+    pub retransmits: u64,
+    /// Packets dropped, by reason; those that never happened are left out.
+    pub drops: BTreeMap<Word, u64>,
+}
+
+/// One port, as its driver counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PortRecord {
+    /// The device, as the configuration names it.
+    pub port: String,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Bytes of those.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes of those.
+    pub tx_bytes: u64,
+    /// Frames lost, by reason; those that never happened are left out.
+    pub drops: BTreeMap<Word, u64>,
+}
+
+/// Buffers that were made at the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PoolRecord {
+    /// What for.
+    pub pool: Word,
+    /// Those that are out now.
+    pub in_use: u64,
+    /// All of them.
+    pub size: u64,
+}
+
+/// What belongs to no worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EngineRecord {
+    /// Since the start; when all of this was read.
+    pub uptime_us: u64,
+    /// Events that found the log ring full.
+    pub log_dropped: u64,
+    /// Events that could not be written.
+    pub log_lost: u64,
+}
+
+/// An engine's counters at one moment. They are read one by one, while the workers go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// The engine's version.
+    pub version: String,
+    /// What belongs to no worker.
+    pub engine: EngineRecord,
+    /// By their numbers.
+    pub workers: Vec<WorkerRecord>,
+    /// In the order of the wires, the inside port first.
+    pub ports: Vec<PortRecord>,
+}
+
+impl Counters {
+    /// As they are now. No worker notices.
+    pub fn read(metrics: &Metrics) -> Self {
+        let uptime_us = metrics.uptime().as_micros() as u64;
+        let workers = metrics.workers().iter().enumerate();
+        let pools = metrics.pool_statistics();
+        let (log_dropped, log_lost) = metrics
+            .log()
+            .map_or((0, 0), |log| (EventKind::ALL.iter().map(|&kind| log.dropped(kind)).sum(), log.lost()));
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            workers: workers.map(|(n, counters)| worker(n, metrics.core(n), &pools, counters)).collect(),
+            ports: metrics.port_statistics().into_iter().map(port).collect(),
+            engine: EngineRecord { uptime_us, log_dropped, log_lost },
+        }
+    }
+}
+
+fn worker(
+    worker: usize,
+    core: Option<usize>,
+    pools: &[PoolStatistics],
+    counters: &WorkerCounters,
+) -> WorkerRecord {
+    let ports = |read: fn(&PortCounters) -> &Counter| counters.ports().map(|port| read(port).value()).sum();
+    WorkerRecord {
+        worker,
+        core,
+        busy_us: counters.busy_micros.value(),
+        rx_packets: ports(|port| &port.rx_packets),
+        rx_bytes: ports(|port| &port.rx_bytes),
+        tx_packets: ports(|port| &port.tx_packets),
+        tx_bytes: ports(|port| &port.tx_bytes),
+        flows: Phase::ALL.iter().map(|&phase| (phase.name().into(), counters.flows(phase).value())).collect(),
+        flows_limit: counters.flows_limit.value(),
+        flows_opened: counters.flows_opened.value(),
+        handshake_queue: counters.handshake_queue.value(),
+        handshakes_started: counters.handshakes_started.value(),
+        handshakes_done: counters.handshakes_done.value(),
+        handshakes_failed: counters.handshakes_failed.value(),
+        leg_bytes: counters.leg_bytes.value(),
+        leg_bytes_limit: counters.leg_bytes_limit.value(),
+        pools: pools.iter().filter(|pool| pool.worker == worker).map(pool).collect(),
+        heap_records: counters.heap_records.value(),
+        retransmits: counters.retransmits.value(),
+        drops: happened(PacketDrop::ALL, PacketDrop::code, |why| counters.dropped(why)),
+    }
+}
+
+fn port(port: PortStatistics) -> PortRecord {
+    PortRecord {
+        rx_packets: port.rx_packets,
+        rx_bytes: port.rx_bytes,
+        tx_packets: port.tx_packets,
+        tx_bytes: port.tx_bytes,
+        drops: happened(PortDrop::ALL, PortDrop::code, |why| port.dropped(why)),
+        port: port.port,
+    }
+}
+
+fn pool(pool: &PoolStatistics) -> PoolRecord {
+    PoolRecord { pool: pool.pool.into(), in_use: pool.in_use, size: pool.size }
+}
+
+fn happened<R: Copy>(
+    all: &[R],
+    code: fn(R) -> &'static str,
+    count: impl Fn(R) -> u64,
+) -> BTreeMap<Word, u64> {
+    all.iter().map(|&why| (code(why).into(), count(why))).filter(|(_, count)| *count > 0).collect()
+}
