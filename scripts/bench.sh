@@ -7,6 +7,7 @@ set -euo pipefail
 usage() {
     cat <<EOF2
 Usage: scripts/bench.sh [--quick] [--out FOLDER] [NAME...]
+       scripts/bench.sh --instructions [--save] [NAME...]
 
 Builds and runs the benchmark: the engine between two rings of DPDK, its worker on core 0, all clients and servers on
 core 1; some scenarios have the engine, or testpmd (package dpdk-dev) in its place, in a process of its own, on memif.
@@ -14,23 +15,33 @@ Prints a table, and leaves run.json and plots (SVG) in FOLDER. Compare two runs 
 "wireglass-bench compare A/run.json B/run.json". Needs libdpdk and two cores; as root it runs before other programs,
 which on a shared machine is worth much.
 
-  NAME            scenarios whose names contain it; without one the standard set ("wireglass-bench list")
+With --instructions it counts instead, under valgrind, the instructions of header parse, flow lookup, segments, records,
+ClientHello and mint, and compares them with bench/instructions.json: the same on a busy machine, in under a minute after
+the build.
+
+  NAME            scenarios whose names contain it; without one the standard set ("wireglass-bench list"). With
+                  --instructions: cases
   --quick         half a second for each scenario instead of two
   --third-core N  a core for the handshakes of the storm; without it they share the one of the clients and servers
   --out FOLDER    instead of target/bench
+  --instructions  count instructions
+  --save          keep these counts as the ones to compare with
   --help          this text
 
-Exit status 1: a scenario failed, or had retransmissions, drops, failed connections or lost buffers.
+Exit status 1: a scenario failed, or had retransmissions, drops, failed connections or lost buffers; or a count rose by
+more than 2 %.
 EOF2
 }
 
-seconds=2
+seconds=2 instructions='' save=()
 names=() cores=()
 cd "$root"
 out=$root/target/bench
 while (($#)); do
     case $1 in
     --quick) seconds=0.5 ;;
+    --instructions) instructions=1 ;;
+    --save) save=(--save) ;;
     --out)
         out=${2:?--out wants a folder}
         shift
@@ -50,7 +61,13 @@ while (($#)); do
 done
 
 need_cargo
-cargo build --quiet --locked --release -p wireglass-bench
+if [[ -n $instructions ]]; then
+    command -v valgrind >/dev/null || die "no valgrind; scripts/setup.sh --all installs it"
+    cargo build --quiet --locked --release -p wireglass-bench --bin wireglass-instructions
+    exec target/release/wireglass-instructions "${save[@]}" "${names[@]}"
+fi
+((${#save[@]} == 0)) || usage_error "--save goes with --instructions"
+cargo build --quiet --locked --release -p wireglass-bench --bin wireglass-bench
 mkdir -p "$out"
 bench=(target/release/wireglass-bench run --seconds "$seconds" "${cores[@]}" --json "$out/run.json" --plots "$out" "${names[@]}")
 if ((EUID == 0)); then

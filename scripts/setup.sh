@@ -27,8 +27,9 @@ EOF
 # libdpdk-dev brings every port driver (librte-net-*) along; libclang-dev is what bindgen reads DPDK's headers with.
 build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev ca-certificates)
 # testpmd (dpdk-dev) is the lab's plain wire.
+# valgrind counts instructions for the bench.
 lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux kmod nftables python3
-    python3-websockets python3-yaml python3-venv shellcheck systemd)
+    python3-websockets python3-yaml python3-venv shellcheck systemd valgrind)
 # The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
 # VMware, Amazon, Mellanox.
 runtime=(ca-certificates

@@ -7,6 +7,7 @@ use rustls::crypto::CryptoProvider;
 use zeroize::Zeroizing;
 
 use super::binding::Binding;
+use super::keys::KeyType;
 use super::provider::offer_to_server;
 use super::server_leg::{Clock, Gatekeeper};
 use super::server_sessions::Sessions;
@@ -15,8 +16,9 @@ use super::trust::TrustStore;
 use super::verify::{OwnCa, Verifier};
 use super::vetting::Vetting;
 use super::{ClientHello, Provider};
+use crate::log::event::MintedBy;
 use crate::metrics::TlsCaches;
-use crate::mint::{Authority, Mint};
+use crate::mint::{Authority, Mint, Order};
 use crate::policy::Profile;
 use crate::reason::Reason;
 
@@ -177,6 +179,14 @@ impl TlsContext {
     /// [`Reason::VersionUnsupportedClient`] or [`Reason::CipherNoneClient`].
     pub fn can_serve(&self, hello: &ClientHello, profile: &Profile) -> Result<(), Reason> {
         offer_to_server(&self.provider, hello, profile).map(drop)
+    }
+
+    /// Mints a copy of a certificate in DER by the trusted CA, as a handshake would: to see what that costs. The copy's
+    /// fingerprint; `now` is in seconds since the Unix epoch.
+    #[doc(hidden)]
+    pub fn mint_copy(&self, original: &[u8], now: i64) -> Option<[u8; 32]> {
+        let order = Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now };
+        self.mint.copy(original, order).ok().map(|leaf| *leaf.fingerprint())
     }
 
     /// Leaves minted so far; those out of the cache do not count again.
