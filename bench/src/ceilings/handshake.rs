@@ -264,15 +264,22 @@ impl ServerCertVerifier for AsVerified {
 mod tests {
     use super::*;
 
-    /// Each step that is left out makes a handshake cheaper; a way that measured another would not.
+    /// Each step that is left out makes a handshake cheaper; a way that measured another would not. The ways take turns, and the
+    /// best turn of each counts: other programs make some slower, but none faster.
     #[test]
     fn verification_costs_and_resumption_saves() {
+        const TURNS: usize = 8;
         let provider = aws_lc_rs::default_provider();
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-            let [cold, warm, resumed] = [Way::Cold, Way::Warm, Way::Resumed].map(|way| {
-                let kind = Kind { version, group: Some(NamedGroup::X25519), leaf: Leaf::Ecdsa, way };
-                ends(&provider, kind, Duration::from_millis(100)).iter().sum::<u64>()
-            });
+            let mut best = [u64::MAX; 3];
+            for _ in 0..TURNS {
+                for (best, way) in best.iter_mut().zip([Way::Cold, Way::Warm, Way::Resumed]) {
+                    let kind = Kind { version, group: Some(NamedGroup::X25519), leaf: Leaf::Ecdsa, way };
+                    let time = ends(&provider, kind, Duration::from_millis(30)).iter().sum();
+                    *best = (*best).min(time);
+                }
+            }
+            let [cold, warm, resumed] = best;
             assert!(cold > warm && warm > resumed, "{version:?}: {cold}, {warm}, {resumed} ns");
         }
     }
