@@ -46,27 +46,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
 
-check() {
-    local name=$1 status
-    shift
-    # Not behind "||": there the first failed command of several would not count.
-    set +e
-    (
-        set -e
-        "$@"
-    ) >"$work/said" 2>&1
-    status=$?
-    set -e
-    if ((status == 0)); then
-        passed=$((passed + 1))
-        say "${green}ok${plain}      $name"
-    else
-        failed=$((failed + 1))
-        say "${red}FAILED${plain}  $name (exit $status)"
-        tail -n 15 "$work/said"
-    fi
-}
-
 unit=deploy/systemd/wireglass.service
 # The binary is where it is built, and not yet where the unit has it. A warning about the unit is a failure, too.
 unit_is_valid() {

@@ -64,27 +64,6 @@ clean_up() {
 trap clean_up EXIT
 passed=0 failed=0
 
-check() {
-    local name=$1 status
-    shift
-    # Not behind "||": there the first failed command of several would not count.
-    set +e
-    (
-        set -e
-        "$@"
-    ) >"$work/said" 2>&1
-    status=$?
-    set -e
-    if ((status == 0)); then
-        passed=$((passed + 1))
-        say "${green}ok${plain}      $name"
-    else
-        failed=$((failed + 1))
-        say "${red}FAILED${plain}  $name (exit $status)"
-        tail -n 15 "$work/said"
-    fi
-}
-
 # In place of debian:bookworm-slim, which only a registry has.
 make_base() {
     local mounted from

@@ -48,3 +48,27 @@ build_release() {
     need_cargo
     (cd "$root" && cargo build --release --locked -p wireglass --features dpdk)
 }
+
+# Runs "check NAME COMMAND...", and prints a line. Counts in `passed` and `failed`; what the command says is in $work/said, and shown
+# if it fails. $work is the caller's.
+# shellcheck disable=SC2154
+check() {
+    local name=$1 status
+    shift
+    # Not behind "||": there the first failed command of several would not count.
+    set +e
+    (
+        set -e
+        "$@"
+    ) >"$work/said" 2>&1
+    status=$?
+    set -e
+    if ((status == 0)); then
+        passed=$((passed + 1))
+        say "${green}ok${plain}      $name"
+    else
+        failed=$((failed + 1))
+        say "${red}FAILED${plain}  $name (exit $status)"
+        tail -n 15 "$work/said"
+    fi
+}

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::plain::Plain;
+
 /// The engine answers within milliseconds; its page has one reader at a time, and each has two seconds.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Longest answer that is read.
@@ -59,6 +61,5 @@ fn ask(address: SocketAddr) -> io::Result<(bool, String)> {
     let (head, said) =
         answer.split_once("\r\n\r\n").ok_or_else(|| io::Error::other("it is not the engine's"))?;
     let ok = head.split(' ').nth(1) == Some("200");
-    // Shown on a terminal: words, and nothing that moves the cursor.
-    Ok((ok, said.trim().chars().filter(|c| !c.is_control()).collect()))
+    Ok((ok, Plain(said.trim()).to_string()))
 }

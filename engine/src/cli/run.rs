@@ -91,23 +91,14 @@ fn start(config: &Config) -> Result<Engine, String> {
     let (ports, queues) = Ports::open(&eal_arguments(config), &wire_ports(config), &nodes)
         .map_err(|error| error.to_string())?;
     let ports = Arc::new(ports);
-    // Not for longer than the ports live: the metrics must not keep them open.
-    let watched = Arc::downgrade(&ports);
-    metrics.set_ports(move || watched.upgrade().map(|ports| ports.statistics()).unwrap_or_default());
-    let watched = Arc::downgrade(&ports);
-    metrics.set_pools(move || watched.upgrade().map(|ports| ports.pools()).unwrap_or_default());
     metrics.set_cores(config.workers.cores.clone());
-
-    let watched = Arc::downgrade(&ports);
+    metrics.set_ports(while_open(&ports, Ports::statistics));
+    metrics.set_pools(while_open(&ports, Ports::pools));
     let names = wires.clone();
-    let links = move || watched.upgrade().map(|ports| ports.links(&names)).unwrap_or_default();
-    let links =
-        LinkWatch::start(links, sender.clone()).map_err(|error| format!("cannot start a thread: {error}"))?;
-    let watched = Arc::downgrade(&ports);
-    metrics.set_port_sources(PortSources {
-        links: Box::new(links.source()),
-        extra: Box::new(move || watched.upgrade().map(|ports| ports.extra()).unwrap_or_default()),
-    });
+    let links = LinkWatch::start(while_open(&ports, move |ports| ports.links(&names)), sender.clone())
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    let extra = while_open(&ports, Ports::extra);
+    metrics.set_port_sources(PortSources { links: Box::new(links.source()), extra: Box::new(extra) });
 
     let held_frames = ports.mbufs() / HELD_SHARE;
     let assembly = assembly(config, tls, wires, sender, held_frames, secrets);
@@ -116,6 +107,15 @@ fn start(config: &Config) -> Result<Engine, String> {
     tracing::info!(dpdk = ports.version(), "started");
     eprintln!("wireglass: running, {} wire(s), {} worker(s)", config.wires.len(), workers.len());
     Ok(Engine { ports, links, workers, counted: metrics, pool, log, metrics: server, control, signals })
+}
+
+/// Reads the ports, but not for longer than they live: who reads must not keep them open.
+fn while_open<T: Default, R: Fn(&Ports) -> T + Send + Sync>(
+    ports: &Arc<Ports>,
+    read: R,
+) -> impl Fn() -> T + Send + Sync + use<T, R> {
+    let ports = Arc::downgrade(ports);
+    move || ports.upgrade().map(|ports| read(&ports)).unwrap_or_default()
 }
 
 fn assembly(

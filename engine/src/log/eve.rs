@@ -382,7 +382,7 @@ impl<'a> OwnTls<'a> {
             (None, None) => None,
         };
         Self {
-            action: action(event.action),
+            action: event.action.name(),
             rule: event.rule.as_deref(),
             profile: event.profile.as_deref(),
             reason: event.reason.code(),
@@ -396,14 +396,6 @@ impl<'a> OwnTls<'a> {
                 MintedBy::Untrusted => "untrusted",
             }),
         }
-    }
-}
-
-fn action(action: Action) -> &'static str {
-    match action {
-        Action::Decrypt => "decrypt",
-        Action::Bypass => "bypass",
-        Action::Block => "block",
     }
 }
 
@@ -442,6 +434,6 @@ struct OwnFlow {
 
 impl OwnFlow {
     fn new(event: &FlowEvent) -> Self {
-        Self { phase: event.phase, action: event.action.map(action), reason: event.reason.code() }
+        Self { phase: event.phase, action: event.action.map(Action::name), reason: event.reason.code() }
     }
 }

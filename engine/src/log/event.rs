@@ -38,6 +38,17 @@ pub enum Action {
     Block,
 }
 
+impl Action {
+    /// As configurations and events have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Decrypt => "decrypt",
+            Self::Bypass => "bypass",
+            Self::Block => "block",
+        }
+    }
+}
+
 /// One leg's TLS parameters after its handshake. Names as Suricata and IANA write them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LegInfo {

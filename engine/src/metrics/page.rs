@@ -151,10 +151,6 @@ impl Metrics {
         self.cores.get()?.get(worker).copied()
     }
 
-    pub(super) fn uptime_seconds(&self) -> u64 {
-        self.started.elapsed().as_secs()
-    }
-
     pub(crate) fn workers(&self) -> &[Arc<WorkerCounters>] {
         &self.workers
     }

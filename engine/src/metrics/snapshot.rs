@@ -127,7 +127,7 @@ impl Metrics {
         dropped
             .extend(nonzero(PortDrop::ALL, PortDrop::code, |r| drivers.iter().map(|p| p.dropped(r)).sum()));
         Snapshot {
-            uptime: self.uptime_seconds(),
+            uptime: self.uptime().as_secs(),
             capture: capture(&drivers),
             decoder: Decoder { pkts: ports(|p| &p.rx_packets), bytes: ports(|p| &p.rx_bytes) },
             flow: Flows { total: sum(&|w| w.flows_opened.value()), active: flows.values().sum() },

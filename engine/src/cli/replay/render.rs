@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::player::Played;
+use crate::cli::plain::Plain;
 use crate::log::event::Action;
 
 /// One flow as a JSON object.
@@ -45,11 +46,7 @@ impl<'p> Row<'p> {
             sni: flow.sni.as_deref(),
             client_alpns: flow.alpn.iter().map(|name| name.escape_ascii().to_string()).collect(),
             ja4: flow.ja4.as_deref(),
-            action: flow.decision.map(|action| match action {
-                Action::Decrypt => "decrypt",
-                Action::Bypass => "bypass",
-                Action::Block => "block",
-            }),
+            action: flow.decision.map(Action::name),
             rule: flow.rule.as_deref(),
             profile: flow.profile.as_deref(),
             reason: flow.reason.map(|reason| reason.code()),
@@ -58,12 +55,11 @@ impl<'p> Row<'p> {
 
     /// What the table says: names that strangers chose are escaped, since they go to a terminal.
     fn cells(&self) -> [String; 6] {
-        let text =
-            |text: Option<&str>| text.map_or_else(|| "-".into(), |text| text.escape_debug().to_string());
+        let text = |text: Option<&str>| text.map_or_else(|| "-".into(), |text| Plain(text).to_string());
         let end = |ip: IpAddr, port: u16| std::net::SocketAddr::new(ip, port).to_string();
         let why = match (self.rule, self.reason, self.action) {
-            (Some(rule), None, _) => format!("rule {}", rule.escape_debug()),
-            (Some(rule), Some(reason), _) => format!("rule {}; {reason}", rule.escape_debug()),
+            (Some(rule), None, _) => format!("rule {}", Plain(rule)),
+            (Some(rule), Some(reason), _) => format!("rule {}; {reason}", Plain(rule)),
             (None, Some(reason), _) => reason.to_owned(),
             (None, None, Some(_)) => "default".to_owned(),
             (None, None, None) => "-".to_owned(),
