@@ -161,9 +161,8 @@ impl Port {
         }
         let applied = start::start(&self.device, config, pools)?;
         let rx = (0..config.rx_queues).map(|id| RxQueue::new(Arc::clone(&self.device), id)).collect();
-        let tx = (0..config.tx_queues)
-            .map(|id| TxQueue::new(Arc::clone(&self.device), id, applied.tx_offloads))
-            .collect();
+        let tx =
+            (0..config.tx_queues).map(|id| TxQueue::new(Arc::clone(&self.device), id, &applied)).collect();
         Ok(Queues { rx, tx, applied })
     }
 }
@@ -236,6 +235,8 @@ pub struct Applied {
     pub rx_offloads: RxOffloads,
     /// Transmit offloads that packets may ask for.
     pub tx_offloads: TxOffloads,
+    /// Of those, what the queue does before the driver gets the packet: the device has no request for it.
+    pub done_here: TxOffloads,
     /// RSS with the symmetric key; `None` if not offered, or for a single receive queue.
     pub rss: Option<Rss>,
     /// The port receives what is addressed to others.

@@ -8,7 +8,7 @@ use dpdk_sys as ffi;
 use crate::burst::Burst;
 use crate::mbuf::Mbuf;
 use crate::offloads::TxOffloads;
-use crate::port::Device;
+use crate::port::{Applied, Device};
 
 /// Shortest frame that is handed to a driver: an Ethernet header.
 const SHORTEST: usize = 14;
@@ -56,12 +56,15 @@ pub struct TxQueue {
     device: Arc<Device>,
     id: u16,
     offloads: TxOffloads,
+    /// IPv4 header checksums are filled in here.
+    sums_ip: bool,
     unsendable: u64,
 }
 
 impl TxQueue {
-    pub(crate) fn new(device: Arc<Device>, id: u16, offloads: TxOffloads) -> Self {
-        Self { device, id, offloads, unsendable: 0 }
+    pub(crate) fn new(device: Arc<Device>, id: u16, applied: &Applied) -> Self {
+        let sums_ip = applied.done_here.contains(TxOffloads::IPV4_CKSUM);
+        Self { device, id, offloads: applied.tx_offloads, sums_ip, unsendable: 0 }
     }
 
     /// Sends the packets, first to last. Returns how many; they belong to the driver now. The others stay in the
@@ -115,6 +118,9 @@ impl TxQueue {
             if mbuf.pkt_len() < SHORTEST
                 || chain && !self.offloads.contains(TxOffloads::MULTI_SEGS) && mbuf.linearize().is_none()
                 || flags != 0 && !self.grants(flags, mbuf)
+                || self.sums_ip
+                    && flags & ffi::SHIM_MBUF_F_TX_IP_CKSUM != 0
+                    && mbuf.fill_ip_checksum().is_none()
             {
                 drop(burst.remove(index));
                 self.unsendable += 1;

@@ -87,6 +87,7 @@ fn configure(
         rx_offloads = rx_offloads.without(RxOffloads::RSS_HASH);
     }
     let tx_offloads = config.tx_offloads & offered_tx;
+    let done_here = done_here(info, tx_offloads) & config.tx_offloads;
     // 0 is DPDK's default.
     conf.rxmode.mtu = mtu.unwrap_or(0).into();
     conf.rxmode.offloads = rx_offloads.bits();
@@ -110,7 +111,8 @@ fn configure(
         tx_descriptors: config.tx_descriptors,
         mtu: actual,
         rx_offloads,
-        tx_offloads: tx_offloads | config.done_behind,
+        tx_offloads: tx_offloads | config.done_behind | done_here,
+        done_here,
         rss,
         promiscuous: false,
         allmulticast: false,
@@ -120,15 +122,31 @@ fn configure(
 
 /// The receive offloads that leave a packet as it would be on a wire. A virtio device whose driver offers to look at
 /// checksums takes that as leave to deliver packets between machines of one host with checksums that nobody has computed
-/// (`VIRTIO_NET_F_GUEST_CSUM`, 5.1.6.4.1 of the specification): wrong, once they go out of another port.
+/// (`VIRTIO_NET_F_GUEST_CSUM`, 5.1.6.4.1 of the specification): wrong, once they go out of another port. net_vhost is the other side of
+/// such a device: unless asked for them, it fills in the checksums that the machine has left to it.
 fn finished_rx(info: &ffi::rte_eth_dev_info) -> RxOffloads {
     let offered = RxOffloads::from_bits(info.rx_offload_capa);
-    // SAFETY: drivers' names are static.
-    let driver = unsafe { text(info.driver_name) };
-    if driver.contains("virtio") {
+    if is_virtio(info) {
         offered.without(RxOffloads::IPV4_CKSUM | RxOffloads::TCP_CKSUM | RxOffloads::UDP_CKSUM)
     } else {
         offered
+    }
+}
+
+/// Either side of a virtio device.
+fn is_virtio(info: &ffi::rte_eth_dev_info) -> bool {
+    // SAFETY: drivers' names are static.
+    let driver = unsafe { text(info.driver_name) };
+    driver.contains("virtio") || driver == "net_vhost"
+}
+
+/// What of the transmit offloads the queue does itself. A virtio device fills in TCP's checksum but has no request for the one of an
+/// IPv4 header (5.1.6.2 of the specification): of both, that is the small part.
+fn done_here(info: &ffi::rte_eth_dev_info, granted: TxOffloads) -> TxOffloads {
+    if is_virtio(info) && granted.contains(TxOffloads::TCP_CKSUM) {
+        TxOffloads::IPV4_CKSUM.without(granted)
+    } else {
+        TxOffloads::NONE
     }
 }
 
@@ -169,7 +187,7 @@ fn set_up_queues(
     let mut rx_conf = info.default_rxconf;
     rx_conf.offloads = applied.rx_offloads.bits();
     let mut tx_conf = info.default_txconf;
-    tx_conf.offloads = applied.tx_offloads.without(config.done_behind).bits();
+    tx_conf.offloads = applied.tx_offloads.without(config.done_behind | applied.done_here).bits();
     for (queue, pool) in (0..config.rx_queues).zip(pools.iter().cycle()) {
         // SAFETY: a configured port, a queue within its number, a pool that lives as long as EAL, which the device holds.
         let rc = unsafe {

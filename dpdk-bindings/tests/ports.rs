@@ -2,13 +2,14 @@
 
 mod support;
 
+use std::env;
 use std::fs;
-use std::process::Command;
+use std::process::{self, Command};
 use std::slice;
 use std::thread;
 
 use dpdk::{
-    Burst, Eal, Error, IpVersion, L4Checksum, Mempool, Port, PortConfig, Queues, RxOffloads, RxQueue,
+    Burst, Eal, Error, IpVersion, L4Checksum, Mbuf, Mempool, Port, PortConfig, Queues, RxOffloads, RxQueue,
     TxOffloads, TxQueue, TxRequest,
 };
 use support::{bytes, drain, eal, frame, header_pool, pool, receive};
@@ -104,6 +105,85 @@ fn a_header_and_a_slice_pass_a_ring_without_a_copy() {
     drop((_port, rx, tx));
     eal.detach_vdev("net_ring0").expect("nobody holds it");
     assert_eq!((pool.in_use(), headers.in_use()), (0, 0));
+}
+
+/// An Ethernet frame with an IPv4 and a TCP header, no checksums in them, and 300 bytes.
+fn segment(pool: &Mempool) -> Mbuf {
+    let mut mbuf = frame(pool, 7, 14 + 20 + 20 + 300);
+    let data = mbuf.data_mut().expect("exclusive");
+    data[12..14].copy_from_slice(&[0x08, 0x00]);
+    let length = u16::try_from(data.len() - 14).expect("short");
+    data[14..34]
+        .copy_from_slice(&[0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, 6, 0xbe, 0xef, 10, 0, 0, 1, 10, 0, 0, 2]);
+    data[16..18].copy_from_slice(&length.to_be_bytes());
+    data[46..54].copy_from_slice(&[0x50, 0x10, 0xff, 0xff, 0xbe, 0xef, 0, 0]);
+    mbuf
+}
+
+/// The sum that a checksum makes all ones (RFC 1071).
+fn internet_sum(pieces: &[&[u8]]) -> u16 {
+    let words = pieces.iter().flat_map(|piece| piece.chunks(2));
+    let sum: u32 =
+        words.map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |&low| u32::from(low))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    ((folded & 0xffff) + (folded >> 16)) as u16
+}
+
+/// Both ends of a virtio device in one process, as a virtual machine and its host have one each.
+#[test]
+fn checksums_across_virtio_are_right_whoever_is_left_to_fill_them_in() {
+    let (eal, _turn) = eal();
+    let pool = pool(eal, "virtio", 8191);
+    let socket = env::temp_dir().join(format!("wireglass-vhost-{}.sock", process::id()));
+    let (vhost, virtio) = (format!("iface={},tso=1", socket.display()), format!("path={}", socket.display()));
+    let config = PortConfig {
+        tx_offloads: PortConfig::default().tx_offloads | TxOffloads::TCP_TSO,
+        ..PortConfig::default()
+    };
+    let ends = [("net_vhost0", vhost), ("net_virtio_user0", virtio)].map(|(name, args)| {
+        eal.attach_vdev(name, &args).expect("the driver is installed");
+        let mut port = Port::by_name(eal, name).expect("just attached");
+        let queues = port.start(&config, slice::from_ref(&pool)).expect("starts");
+        (port, queues)
+    });
+    let [(host, mut host_queues), (guest, mut guest_queues)] = ends;
+    let asked = TxOffloads::IPV4_CKSUM | TxOffloads::TCP_CKSUM;
+    for queues in [&host_queues, &guest_queues] {
+        assert!(queues.applied.tx_offloads.contains(asked), "{:?}", queues.applied);
+        assert_eq!(queues.applied.done_here, TxOffloads::IPV4_CKSUM);
+        assert!(!queues.applied.rx_offloads.contains(RxOffloads::TCP_CKSUM));
+    }
+    assert!(guest_queues.applied.tx_offloads.contains(TxOffloads::TCP_TSO));
+    let (host_tx, guest_tx) = (&mut host_queues.tx[0], &mut guest_queues.tx[0]);
+    let cut = L4Checksum::TcpSegments { segsz: 100 };
+    let ways = [
+        (&mut *guest_tx, &mut host_queues.rx[0], L4Checksum::Tcp),
+        (host_tx, &mut guest_queues.rx[0], L4Checksum::Tcp),
+    ];
+    for (tx, rx, l4) in ways {
+        sums_are_right(&pool, tx, rx, l4);
+    }
+    sums_are_right(&pool, guest_tx, &mut host_queues.rx[0], cut);
+    drop((guest, guest_queues, host, host_queues));
+    for name in ["net_virtio_user0", "net_vhost0"] {
+        eal.detach_vdev(name).expect("nobody holds it");
+    }
+    assert_eq!(pool.in_use(), 0);
+}
+
+fn sums_are_right(pool: &Mempool, tx: &mut TxQueue, rx: &mut RxQueue, l4: L4Checksum) {
+    let mut packet = segment(pool);
+    let request = TxRequest { l2_len: 14, l3_len: 20, l4_len: 20, ip: IpVersion::V4 { checksum: true }, l4 };
+    packet.request_tx(&request).expect("inside the packet");
+    let mut burst = Burst::<32>::new();
+    assert!(burst.push(packet).is_ok());
+    assert_eq!((tx.tx(&mut burst), tx.unsendable()), (1, 0));
+    assert!(receive(rx, &mut burst, 1), "{l4:?} does not arrive");
+    let got = bytes(&burst[0]);
+    assert_eq!(got.len(), 14 + 20 + 20 + 300);
+    assert_eq!(internet_sum(&[&got[14..34]]), 0xffff, "IPv4 header, {l4:?}");
+    let length = (320_u16).to_be_bytes();
+    assert_eq!(internet_sum(&[&got[26..34], &[0, 6], &length, &got[34..]]), 0xffff, "TCP, {l4:?}");
 }
 
 #[test]

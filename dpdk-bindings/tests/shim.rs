@@ -79,6 +79,22 @@ unsafe fn call_all(pool: *mut ffi::rte_mempool, port: u16) -> BTreeSet<&'static 
             shim_eth_pause_off {
                 assert_eq!(ffi::shim_eth_pause_off(port), -libc::ENOTSUP, "net_ring has no flow control");
             }
+            shim_fill_ipv4_cksum {
+                let mbuf = frame();
+                // With something in the place of the checksum, which is 0xb1e6.
+                let mut header = [0x45, 0, 0, 60, 0x1c, 0x46, 0x40, 0, 64, 6, 0xff, 0xff, 172, 16, 10, 99, 172, 16, 10, 12];
+                let start = field(mbuf, ffi::SHIM_MBUF_DATA_OFF).cast::<u16>().read();
+                let data = field(mbuf, ffi::SHIM_MBUF_BUF_ADDR).cast::<*mut u8>().read().add(usize::from(start) + 14);
+                data.copy_from_nonoverlapping(header.as_ptr(), header.len());
+                let flags = field(mbuf, ffi::SHIM_MBUF_OL_FLAGS).cast::<u64>();
+                flags.write(ffi::SHIM_MBUF_F_TX_IPV4 | ffi::SHIM_MBUF_F_TX_IP_CKSUM);
+                ffi::shim_set_tx_offload(mbuf, 14, 20, 0, 0);
+                ffi::shim_fill_ipv4_cksum(mbuf);
+                header[10..12].copy_from_slice(&[0xb1, 0xe6]);
+                assert_eq!(slice::from_raw_parts(data, header.len()), header);
+                assert_eq!(flags.read(), ffi::SHIM_MBUF_F_TX_IPV4);
+                ffi::shim_rte_pktmbuf_free(mbuf);
+            }
             shim_rte_errno {
                 assert!(ffi::rte_mempool_lookup(c"no such pool".as_ptr()).is_null());
                 assert_eq!(ffi::shim_rte_errno(), libc::ENOENT);

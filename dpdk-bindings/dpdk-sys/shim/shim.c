@@ -1,6 +1,7 @@
 /* One wrapper per inline function that the Rust side calls, in alphabetical order. */
 #include "shim.h"
 
+#include <rte_ip.h>
 #include <rte_prefetch.h>
 
 const char *shim_eal_pmd_path(void)
@@ -33,6 +34,15 @@ int shim_eth_pause_off(uint16_t port)
 	/* Everything else as it was: drivers refuse some combinations. */
 	conf.mode = RTE_ETH_FC_NONE;
 	return rte_eth_dev_flow_ctrl_set(port, &conf);
+}
+
+void shim_fill_ipv4_cksum(struct rte_mbuf *mbuf)
+{
+	struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(mbuf, struct rte_ipv4_hdr *, mbuf->l2_len);
+
+	ip->hdr_checksum = 0;
+	ip->hdr_checksum = ~rte_raw_cksum(ip, mbuf->l3_len);
+	mbuf->ol_flags &= ~RTE_MBUF_F_TX_IP_CKSUM;
 }
 
 void shim_prefetch_data(const struct rte_mbuf *mbuf, uint32_t n)

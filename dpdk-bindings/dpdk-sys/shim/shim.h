@@ -84,6 +84,8 @@ const char *shim_eal_pmd_path(void);
 int shim_eth_link(uint16_t port, uint32_t *speed_mbps, bool *full_duplex, bool *up);
 /* Neither sends nor heeds PAUSE frames from now on. Returns 0, or what rte_eth_dev_flow_ctrl_get() or _set() returns. */
 int shim_eth_pause_off(uint16_t port);
+/* Fills in the IPv4 header checksum where the tx_offload word says that the header is, and takes the request for it back. */
+void shim_fill_ipv4_cksum(struct rte_mbuf *mbuf);
 int shim_rte_errno(void);
 uint16_t shim_rte_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
 uint16_t shim_rte_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);

@@ -160,6 +160,16 @@ impl Mbuf {
         self.head().flags() & ffi::SHIM_MBUF_F_TX_OFFLOAD_MASK
     }
 
+    /// Does what was asked of the NIC to an IPv4 header: its checksum is there afterwards, and not asked for. `None`, and nothing
+    /// changes, if the header cannot be written to.
+    pub(crate) fn fill_ip_checksum(&mut self) -> Option<()> {
+        let len = self.tx_header_len();
+        self.data_mut().filter(|data| len <= data.len())?;
+        // SAFETY: exclusive, borrowed by `&mut`, and all headers are in the first segment.
+        unsafe { ffi::shim_fill_ipv4_cksum(self.head().as_ptr()) };
+        Some(())
+    }
+
     /// Length of the headers that a request describes.
     pub(crate) fn tx_header_len(&self) -> usize {
         // SAFETY: owned, so it can be read.
