@@ -10,9 +10,11 @@ import threading
 from .shell import run
 
 ETH_P_ALL = 0x0003
-SOL_PACKET, PACKET_AUXDATA, PACKET_OUTGOING = 263, 8, 4
+SOL_PACKET, PACKET_AUXDATA, PACKET_VNET_HDR, PACKET_OUTGOING = 263, 8, 15, 4
 TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
-TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
+TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x400454CA, 0x0002, 0x1000, 0x4000
+# struct virtio_net_hdr, which says what of checksums and segments is still to be done.
+VNET_HDR = 10
 
 
 def add(namespace, port, vlan_id):
@@ -26,15 +28,19 @@ def add(namespace, port, vlan_id):
 
 
 class Tagger:
-    """Tags what a TAP device sends, strips what comes back: what 8021q does, for kernels built without it."""
+    """Tags what a TAP device sends, strips what comes back: what 8021q does, for kernels built without it.
+
+    Work on a frame that a virtual NIC has left to its host is passed on to the kernel with it.
+    """
 
     def __init__(self, namespace, port, name, vlan_id):
         self.tag = struct.pack("!HH", 0x8100, vlan_id)
         with namespace.entered():
             self.tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-            fcntl.ioctl(self.tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+            fcntl.ioctl(self.tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
             self.wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
             self.wire.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+            self.wire.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
             self.wire.bind((port, ETH_P_ALL))
         # One host, one MAC, as a VLAN device has it; and no frame too long for the port below once it is tagged.
         address = namespace.run("cat", f"/sys/class/net/{port}/address").stdout.decode().strip()
@@ -58,8 +64,10 @@ class Tagger:
                 return
             try:
                 if self.tap in ready:
-                    frame = os.read(self.tap, 65536)
-                    self.wire.send(frame[:12] + self.tag + frame[12:])
+                    # A TAP device that was promised nothing hands over finished frames: the header says that nothing is to be done.
+                    frame = os.read(self.tap, VNET_HDR + 65536)
+                    after_macs = VNET_HDR + 12
+                    self.wire.send(frame[:after_macs] + self.tag + frame[after_macs:])
                 if self.wire in ready:
                     self._receive()
             except (BlockingIOError, InterruptedError):
@@ -79,7 +87,7 @@ def receive_frame(sock):
 
     The kernel takes the outer tag out of the frame and hands it over beside it. (None, None): a frame that we sent.
     """
-    frame, ancillary, _, address = sock.recvmsg(65536, 256)
+    frame, ancillary, _, address = sock.recvmsg(VNET_HDR + 65536, 256)
     if address[2] == PACKET_OUTGOING:
         return None, None
     for level, kind, data in ancillary:

@@ -71,7 +71,7 @@ def bind_again(lab):
 
 @check("nic.ports", "vm-wire")
 def ports(lab):
-    """The engine's ports: DPDK's own driver, VFIO, IOVA as virtual addresses, a queue for each worker"""
+    """The engine's ports: DPDK's own driver, VFIO, IOVA as virtual addresses, a queue for each worker, offloads"""
     said = lab.middle.log.read_text(errors="replace")
     for words in ("VFIO support initialized", "Selected IOVA mode 'VA'", lab.kind.driver):
         if words not in said:
@@ -80,6 +80,8 @@ def ports(lab):
     rss = sum("rss: Some" in line for line in started)
     if len(started) != 2 or rss != (2 if lab.kind.queues > 1 else 0):
         raise Failed(f"{len(started)} ports, {rss} of them with RSS")
+    if lab.kind.offloads and not all("tcp-cksum" in line and "tcp-tso" in line for line in started):
+        raise Failed("the host was not asked to fill in checksums and to cut segments")
     _, mapped = lab.guest.run("grep", "-c", "rtemap", f"/proc/{lab.middle.process.pid}/maps", check=False)
     if int(mapped) == 0:
         raise Failed("no hugepage is mapped")
