@@ -66,7 +66,7 @@ stage_image() { scripts/image-test.sh --binary target/release/wireglass; }
 stage_lab() {
     local ports status=0
     scripts/lab-test.sh --provider both || status=1
-    for ports in tap memif; do
+    for ports in tap memif virtio_user vhost; do
         scripts/lab-test.sh --ports "$ports" --only wire --only fetch --only bulk.download --only bypass --only block || status=1
     done
     return "$status"

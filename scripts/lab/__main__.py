@@ -112,7 +112,8 @@ def _arguments():
                              "depends on the provider with ring")
     parser.add_argument("--ports", choices=list(KINDS), default="af_packet",
                         help="kind of the engine's ports (default: af_packet); tap: interfaces of its own, bridged to the "
-                             "cables; memif: shared memory with dpdk-testpmd, which has the cables")
+                             "cables; memif: shared memory with dpdk-testpmd, which has the cables; virtio_user: virtio devices that "
+                             "testpmd has by vhost-user; vhost: the other way round, testpmd as a virtual machine")
     parser.add_argument("--wire", choices=["wireglass", "testpmd"], default="wireglass",
                         help="testpmd: a plain wire in the engine's place; every check of inspection must then FAIL")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help=argparse.SUPPRESS)

@@ -51,13 +51,13 @@ socket = "{control}"
 @dataclass(frozen=True)
 class Setup:
     """What differs from one engine run of the lab to the next. `rules` is TOML: [[rule]] and [profile.NAME] tables. `kind`: of
-    its ports (see `ports`), for the two cables of the middle namespace."""
+    its ports (see `ports`), for the two cables of the middle namespace; without `cores` it has the ones that suit them."""
 
     roots: tuple
     rules: str = ""
     provider: str = "aws-lc-rs"
     not_tls: str = "block"
-    cores: tuple = (1,)
+    cores: tuple = ()
     kind: type = AfPacket
     control: str = "control.sock"
 
@@ -75,7 +75,7 @@ class Engine:
         roots = ", ".join(f'"{root}"' for root in setup.roots)
         self.ports = setup.kind(network, folder)
         self.config.write_text(self.ports.config.format(prefix=network.middle.name) + _CONFIG.format(
-            provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls, rules=setup.rules, cores=list(setup.cores),
+            provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls, rules=setup.rules, cores=list(setup.cores or self.ports.cores),
             control=setup.control))
         self.argv = network.middle.argv(binary, "run", "-c", self.config)
         self.log = folder / "engine.log"

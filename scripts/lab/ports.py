@@ -4,6 +4,8 @@
     lan ───veth─── inside | af_packet | the engine | af_packet | outside ───veth─── wan
                    inside ──bridge── tap | the engine | tap ──bridge── outside
                    inside | testpmd | memif | the engine | memif | testpmd | outside
+                   inside | testpmd | vhost | virtio_user | the engine | virtio_user | vhost | testpmd | outside
+                   inside | testpmd | virtio_user | vhost | the engine | vhost | virtio_user | testpmd | outside
 """
 
 import shutil
@@ -36,6 +38,8 @@ class AfPacket:
     """Packet sockets on the cables' ends."""
 
     config = _two("net_af_packet", "iface={side},framecnt=2048")
+    # Of the workers.
+    cores = (1,)
 
     def __init__(self, network, folder):
         self.network = network
@@ -75,24 +79,30 @@ class Tap(AfPacket):
             self.network.middle.run("ip", "link", "del", f"br-{side}", check=False)
 
 
-class Memif(AfPacket):
-    """Shared memory, whose other end is dpdk-testpmd, which takes frames from the cables' ends and back."""
+class _Testpmd(AfPacket):
+    """dpdk-testpmd between the cables' ends and what the engine has: `across` is its device, with {n} for the side."""
 
-    def __init__(self, network, folder):
+    forward_mode = "io"
+    queues = 1
+    commands = ()
+
+    def __init__(self, network, folder, across):
         super().__init__(network, folder)
-        # A socket's path has 107 bytes at most, and braces would be the configuration's.
-        self.config = _two("net_memif", f"role=server,id={{n}},socket-abstract=no,socket={folder}/memif.sock")
-        self.prefix = f"{network.middle.name}-memif"
+        self.across = across
+        self.prefix = f"{network.middle.name}-ports"
         self.process = None
 
-    def after(self):
+    def forward(self):
+        """Starts it."""
         vdevs = []
         for n, side in enumerate(SIDES):
-            vdevs += ["--vdev", f"net_af_packet{n},iface={side}",
-                      "--vdev", f"net_memif{n},role=client,id={n},socket-abstract=no,socket={self.folder}/memif.sock"]
+            vdevs += ["--vdev", f"net_af_packet{n},iface={side},qpairs={self.queues}", "--vdev", self.across.format(n=n)]
+        commands = self.folder / "testpmd.commands"
+        commands.write_text("".join(f"{line}\n" for line in self.commands))
         argv = self.network.middle.argv(
             "stdbuf", "-oL", "dpdk-testpmd", "--no-huge", "-m", "512", "--no-pci", "--no-telemetry", "--file-prefix",
-            self.prefix, "-l", "0,1", *vdevs, "--", "--forward-mode=io", "--port-topology=paired",
+            self.prefix, "-l", "0,1", *vdevs, "--", f"--cmdline-file={commands}",
+            f"--forward-mode={self.forward_mode}", f"--rxq={self.queues}", f"--txq={self.queues}", "--port-topology=paired",
             "--total-num-mbufs=16384")
         self.process = Process(argv, self.folder / "testpmd.log", "testpmd")
         self.process.wait_text("Press enter to exit", 20)
@@ -104,4 +114,48 @@ class Memif(AfPacket):
             shutil.rmtree(Path("/var/run/dpdk") / self.prefix, ignore_errors=True)
 
 
-KINDS = {"af_packet": AfPacket, "tap": Tap, "memif": Memif}
+class Memif(_Testpmd):
+    """Shared memory, whose other end is dpdk-testpmd, which takes frames from the cables' ends and back."""
+
+    def __init__(self, network, folder):
+        # A socket's path has 107 bytes at most, and braces would be the configuration's.
+        socket = f"id={{n}},socket-abstract=no,socket={folder}/memif.sock"
+        super().__init__(network, folder, f"net_memif{{n}},role=client,{socket}")
+        self.config = _two("net_memif", f"role=server,{socket}")
+
+    def after(self):
+        self.forward()
+
+
+class VirtioUser(_Testpmd):
+    """The engine drives virtio devices (net_virtio_user), a worker for each of two pairs of queues; dpdk-testpmd has them by vhost-user."""
+
+    cores = (0, 1)
+    queues = 2
+
+    def __init__(self, network, folder):
+        super().__init__(network, folder, f"net_vhost{{n}},iface={folder}/vhost{{n}}.sock,queues=2")
+        self.config = _two("net_virtio_user", f"path={folder}/vhost{{n}}.sock,queues=2,cq=1")
+
+    def before(self):
+        # It has the sockets that the engine's ports connect to.
+        self.forward()
+
+
+class Vhost(_Testpmd):
+    """The other way round: the engine has the devices (net_vhost), which dpdk-testpmd drives, as a virtual machine would: its TCP
+    leaves without checksums, which the engine's side has to fill in."""
+
+    forward_mode = "csum"
+    commands = ("port stop all", *(f"csum set tcp hw {port}" for port in (1, 3)),
+                *(f"csum mac-swap off {port}" for port in range(4)), "port start all")
+
+    def __init__(self, network, folder):
+        super().__init__(network, folder, f"net_virtio_user{{n}},path={folder}/vhost{{n}}.sock")
+        self.config = _two("net_vhost", f"iface={folder}/vhost{{n}}.sock")
+
+    def after(self):
+        self.forward()
+
+
+KINDS = {"af_packet": AfPacket, "tap": Tap, "memif": Memif, "virtio_user": VirtioUser, "vhost": Vhost}
