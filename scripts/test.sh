@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stages=(setup format lint providers unit fuzz docs scripts nic dpdk static build deploy image lab vm)
+stages=(setup format lint providers unit fuzz docs scripts nic dpdk static build deploy image lab pktgen vm)
 
 usage() {
     cat <<EOF
@@ -21,7 +21,7 @@ when nothing failed.
   unit        cargo test over the whole workspace, DPDK bindings included
   fuzz        scripts/fuzz.sh: each target of tcp-stack for a few seconds, guided by coverage
   docs        cargo doc, warnings are errors
-  scripts     shellcheck, and Python that compiles
+  scripts     shellcheck, and Python and Lua that compile
   nic         scripts/nic-test.sh: hugepages and vfio-pci on machines that are folders
   dpdk        scripts/dpdk-versions.sh: the bindings against other releases of DPDK
   static      scripts/static-test.sh: DPDK inside the binaries
@@ -29,9 +29,10 @@ when nothing failed.
   deploy      scripts/deploy-test.sh: the systemd unit, the Kubernetes manifests
   image       scripts/image-test.sh: the container image; skipped where its packages cannot be fetched
   lab         scripts/lab-test.sh: real clients and servers, both crypto providers; other kinds of ports
+  pktgen      scripts/pktgen.sh --quick: no frame lost, floods beside downloads
   vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
 
-  --quick       without static, build, deploy, image, lab and vm
+  --quick       without static, build, deploy, image, lab, pktgen and vm
   --only STAGE  one stage; repeatable
   --list        the names of the stages
   --help        this text
@@ -56,6 +57,8 @@ stage_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-de
 stage_scripts() {
     shellcheck -x scripts/*.sh scripts/nic/*.sh .ci/run
     PYTHONPYCACHEPREFIX=$logs/pycache /usr/bin/python3 -W error -m compileall -q scripts/lab
+    # One at a time: Debian's luac dies of several.
+    printf '%s\0' scripts/pktgen/*.lua | xargs -0 -n 1 luac5.4 -p
 }
 stage_nic() { scripts/nic-test.sh; }
 stage_dpdk() { scripts/dpdk-versions.sh; }
@@ -71,6 +74,7 @@ stage_lab() {
     done
     return "$status"
 }
+stage_pktgen() { scripts/pktgen.sh --quick; }
 stage_vm() { scripts/vm-test.sh; }
 
 chosen=()

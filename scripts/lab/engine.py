@@ -112,11 +112,13 @@ class PlainWire:
 
     name = "testpmd"
 
-    def __init__(self, network, folder: Path):
+    def __init__(self, network, folder: Path, ring=512):
+        """`ring`: frames that a port holds each way."""
         folder.mkdir(parents=True, exist_ok=True)
         self.argv = network.middle.argv(*shlex.split(
             f"stdbuf -oL dpdk-testpmd --no-huge -m 512 --no-pci --no-telemetry --file-prefix {network.middle.name} -l 0,1"
-            " --vdev net_af_packet0,iface=inside --vdev net_af_packet1,iface=outside -- --forward-mode=io --total-num-mbufs=16384"))
+            f" --vdev net_af_packet0,iface=inside,framecnt={ring} --vdev net_af_packet1,iface=outside,framecnt={ring}"
+            " -- --forward-mode=io --total-num-mbufs=16384"))
         self.log = folder / "engine.log"
         self.eve = Eve(folder / "eve.json")
         self.process = None

@@ -1,0 +1,1 @@
+"""Stateless load: lossless rates by frame size, SYN floods, fragments, malformed frames."""
