@@ -52,7 +52,7 @@ class RateBed(Bed):
 
 
 def before_others(popen):
-    """Lets other programs on the machine disturb it less: nice of its session, which must be its own, as the kernel schedules by sessions."""
+    """Lets other programs on the machine disturb it less: nice of its session, which must be its own; the kernel schedules by these."""
     autogroup = Path(f"/proc/{popen.pid}/autogroup")
     if autogroup.exists():
         autogroup.write_text("-15")

@@ -57,16 +57,18 @@ def generator(bed, port, pcap, rate, seconds):
 
 def flowgen(bed, port, size, target_mac):
     """Starts testpmd's, which sends UDP of 1000 flows as fast as it goes."""
-    return Sender(bed, "testpmd", shlex.split(
+    argv = shlex.split(
         f"stdbuf -oL dpdk-testpmd {_EAL} -m 512 --file-prefix {{prefix}} --vdev net_af_packet0,iface={port},framecnt=512 --"
-        f" --forward-mode=flowgen --total-num-mbufs=16384 --flowgen-flows=1000 --txpkts={size} --eth-peer=0,{target_mac}"), ready="Press enter to exit")
+        f" --forward-mode=flowgen --total-num-mbufs=16384 --flowgen-flows=1000 --txpkts={size} --eth-peer=0,{target_mac}")
+    return Sender(bed, "testpmd", argv, ready="Press enter to exit")
 
 
 def pktgen(bed, path, script, ports, settings, pcap=None):
     """Starts Pktgen-DPDK with a Lua script. `settings` are what the script reads from its environment."""
     told = bed.folder / f"{script}-{next(_number)}.txt"
     # Who receives is not what is measured, and has to share a core: a long ring.
-    vdevs = " ".join(f"--vdev net_af_packet{index},iface={port},framecnt={ring}" for index, (port, ring) in enumerate(zip(ports, (512, 16384))))
+    vdevs = " ".join(f"--vdev net_af_packet{index},iface={port},framecnt={ring}"
+                     for index, (port, ring) in enumerate(zip(ports, (512, 16384))))
     stream = f"-s 0:{pcap}" if pcap else ""
     command = (f"{shlex.quote(str(path))} {_EAL} -m {_PKTGEN_MB} --file-prefix {{prefix}} {vdevs} --"
                f" -P -m 1.[0-{len(ports) - 1}] {stream} -f {_LUA / script}")
