@@ -218,6 +218,23 @@ fn what_is_decided_by_addresses_or_not_at_all() {
     assert_eq!(play(&elsewhere, packets).len(), 0, "ports that are not looked at");
 }
 
+/// A flow that is silent for longer than a connection may be has ended before the packet that comes after that.
+#[test]
+fn time_passes_as_the_capture_says() {
+    const TWO_DAYS: u64 = 2 * 24 * 3600 * 1_000_000;
+    let (_folder, config) = config(RULES);
+    let mut visits = visits();
+    let from_client = |frame: &[u8]| frame[34..36] == 40_001_u16.to_be_bytes();
+    let has_payload = |frame: &[u8]| {
+        usize::from(u16::from_be_bytes([frame[16], frame[17]])) > 20 + usize::from(frame[46] >> 4) * 4
+    };
+    let hello = visits.iter().position(|(_, frame)| from_client(frame) && has_payload(frame));
+    visits.iter_mut().skip(hello.expect("a ClientHello")).for_each(|(time, _)| *time += TWO_DAYS);
+    let flows = play(&config, read(&pcap(&visits, 1, 0)).expect("a capture"));
+    let silent = "10.0.0.1:40001 > 10.0.0.2:443 - - - undecided flow.idle";
+    assert_eq!(decisions(&flows), [silent, EXPECTED[1], EXPECTED[2]], "{}", table(&flows));
+}
+
 #[test]
 fn files_that_are_no_captures_are_told_apart() {
     let visits = visits();
