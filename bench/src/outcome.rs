@@ -66,6 +66,8 @@ pub(crate) struct Outcome {
     pub(crate) load_busy: f64,
     /// The figure, had the worker been busy all the time, and alone on its core.
     pub(crate) per_busy_core: Option<f64>,
+    /// Of `per_busy_core`, as a share of it, by how the parts of the measured time differ; none: not looked at in parts.
+    pub(crate) standard_error: Option<f64>,
     pub(crate) ceiling: Option<Ceiling>,
     /// `per_busy_core` as a share of the ceiling.
     pub(crate) share: Option<f64>,

@@ -2,7 +2,10 @@
 
 mod reading;
 mod small;
+mod spread;
 mod traffic;
+
+pub(crate) use self::spread::median;
 
 use std::error::Error;
 use std::time::Duration;

@@ -9,6 +9,7 @@ use crate::outcome::{Latency, Outcome, Percentiles, core_share};
 use crate::rig::{Figures, Rig};
 
 /// What the worker and the generator have done by a moment.
+#[derive(Clone)]
 pub(super) struct Reading {
     at: Instant,
     pub(super) figures: Figures,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::reading::{Reading, count_losses, latency};
+use super::spread::{PARTS, standard_error};
 use super::{Failure, Setting, finish};
 use crate::ceilings::{self, Handshake, Way};
 use crate::load::{Exchange, Generator, LoadPort, Plan, Speech, Tally, Work};
@@ -38,6 +39,8 @@ struct Bench<'a> {
 struct Span {
     before: (Reading, Tally),
     after: (Reading, Tally),
+    /// Exchanges for each second of a busy core, in each part of the time.
+    rates: Vec<f64>,
 }
 
 impl Span {
@@ -112,8 +115,15 @@ impl Bench<'_> {
     fn span(&mut self, crowd: usize) -> Result<Span, Failure> {
         self.load.reset_latency(crowd);
         let before = self.read(crowd)?;
-        self.load.run(self.setting.time, |_| false);
-        Ok(Span { before, after: self.read(crowd)? })
+        let mut rates = Vec::new();
+        let mut mark = (before.0.clone(), before.1.exchanges);
+        for _ in 0..PARTS {
+            self.load.run(self.setting.time / PARTS, |_| false);
+            let now = (Reading::take(&mut self.rig, self.load.busy())?, self.load.tally(crowd).exchanges);
+            rates.push((now.1 - mark.1) as f64 / now.0.core_seconds_since(&mark.0));
+            mark = now;
+        }
+        Ok(Span { before, after: self.read(crowd)?, rates })
     }
 
     /// What all scenarios have in common.
@@ -150,6 +160,7 @@ impl Bench<'_> {
             self.outcome.figure = span.gigabits() / span.seconds();
             self.outcome.unit = "Gbit/s".into();
         }
+        self.outcome.standard_error = standard_error(&span.rates);
         Ok(vec![crowd])
     }
 

@@ -3,12 +3,16 @@
 use std::fmt::Write;
 
 use super::table::number;
+use crate::measure::median;
 use crate::outcome::{Outcome, Run};
 
-/// A change of less is noise on a machine that is shared: runs of the same program differ by so much.
-const NOISE: f64 = 0.05;
+/// Noise where none was measured: latencies, memory, runs of older versions.
+const ASSUMED: f64 = 0.05;
+/// A change counts from so many standard errors on.
+const ERRORS: f64 = 2.0;
 
-/// For each scenario that both runs have: both figures for a busy core, where there are such, and the change.
+/// For each scenario that both runs have: both figures for a busy core, where there are such, the change, and what of it may be
+/// noise: what the parts of both measurements differ by, and the machine from one run to the other.
 pub(crate) fn comparison(before: &Run, after: &Run) -> String {
     let mut text = format!(
         "before: {} ({})\nafter:  {} ({})\n",
@@ -17,26 +21,48 @@ pub(crate) fn comparison(before: &Run, after: &Run) -> String {
     if before.machine.cpu != after.machine.cpu {
         text += "the two machines differ: the figures cannot be compared\n";
     }
-    for new in &after.outcomes {
-        let Some(old) = before.outcomes.iter().find(|old| old.name == new.name) else { continue };
+    let drift = drift(before, after);
+    let _ = match drift {
+        Some(drift) => writeln!(text, "machine: ceilings differ by {:.1} % (median)", drift * 100.0),
+        None => writeln!(text, "machine: no ceiling was probed in both runs"),
+    };
+    for (old, new) in pairs(before, after) {
         let (a, b) = (comparable(old), comparable(new));
         let change = b / a - 1.0;
+        let errors = old.standard_error.zip(new.standard_error);
+        let noise = errors.map_or(ASSUMED, |(a, b)| ERRORS * a.hypot(b)).hypot(drift.unwrap_or_default());
         let verdict = match change {
-            change if change.abs() < NOISE || !change.is_finite() => "",
+            change if change.abs() < noise || !change.is_finite() => "",
             change if (change > 0.0) != new.lower_is_better => "better",
             _ => "WORSE",
         };
         let _ = writeln!(
             text,
-            "{:<42} {:>10} -> {:>10} {:<14} {:>+7.1} % {verdict}",
+            "{:<42} {:>10} -> {:>10} {:<14} {:>+7.1} %, noise {:>5.1} % {:<8} {verdict}",
             new.name,
             number(a),
             number(b),
             new.unit,
-            change * 100.0
+            change * 100.0,
+            noise * 100.0,
+            if errors.is_some() { "measured" } else { "assumed" }
         );
     }
     text
+}
+
+/// Scenarios that both have.
+fn pairs<'a>(before: &'a Run, after: &'a Run) -> impl Iterator<Item = (&'a Outcome, &'a Outcome)> {
+    after.outcomes.iter().filter_map(|new| Some((before.named(&new.name)?, new)))
+}
+
+/// How much faster or slower the machine itself was, by the ceilings that each scenario probes in both runs: the median, as one probe
+/// is as easily disturbed as anything else. F is no probe but another scenario.
+fn drift(before: &Run, after: &Run) -> Option<f64> {
+    let probes = pairs(before, after).filter_map(|(old, new)| old.ceiling.as_ref().zip(new.ceiling.as_ref()));
+    let drifts =
+        probes.filter(|(old, _)| old.name != "F").map(|(old, new)| (new.value / old.value - 1.0).abs());
+    median(&drifts.collect::<Vec<_>>())
 }
 
 /// What does not depend on how fast the generator was.
@@ -47,6 +73,7 @@ fn comparable(outcome: &Outcome) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ceilings::Ceiling;
 
     #[test]
     fn better_and_worse_depend_on_the_figure() {
@@ -66,7 +93,49 @@ mod tests {
         };
         let text = comparison(&run(1.0, 10.0, 5.0), &run(2.0, 20.0, 5.1));
         let verdicts: Vec<_> =
-            text.lines().skip(2).map(|l| (l.contains("better"), l.contains("WORSE"))).collect();
+            text.lines().skip(3).map(|l| (l.contains("better"), l.contains("WORSE"))).collect();
         assert_eq!(verdicts, [(true, false), (false, true), (false, false)], "{text}");
+    }
+
+    fn run(figure: f64, standard_error: Option<f64>, ceiling: Option<f64>) -> Run {
+        let ceiling = ceiling.map(|value| Ceiling { name: "C".into(), value });
+        let outcome = Outcome { name: "speed".into(), figure, standard_error, ceiling, ..Outcome::default() };
+        Run { outcomes: vec![outcome], ..Run::default() }
+    }
+
+    fn line(before: &Run, after: &Run) -> String {
+        let text = comparison(before, after);
+        text.lines().nth(3).expect("one scenario").trim_end().to_owned()
+    }
+
+    #[test]
+    fn what_lies_within_two_standard_errors_of_both_is_no_change() {
+        // 2 x sqrt(0.03^2 + 0.04^2) = 10 %.
+        let line = |figure| line(&run(1.0, Some(0.03), None), &run(figure, Some(0.04), None));
+        for figure in [0.91, 1.09] {
+            assert!(line(figure).ends_with("noise  10.0 % measured"), "{}", line(figure));
+        }
+        assert!(line(1.11).ends_with("better"));
+        assert!(line(0.89).ends_with("WORSE"));
+    }
+
+    #[test]
+    fn a_quiet_machine_tells_small_changes() {
+        let line = line(&run(1.0, Some(0.005), Some(40.0)), &run(0.98, Some(0.005), Some(40.0)));
+        assert!(line.ends_with("WORSE"), "{line}");
+    }
+
+    #[test]
+    fn a_machine_that_was_slower_itself_is_no_change() {
+        let line = line(&run(1.0, Some(0.005), Some(40.0)), &run(0.92, Some(0.005), Some(36.0)));
+        assert!(line.ends_with("noise  10.1 % measured"), "{line}");
+    }
+
+    #[test]
+    fn where_nothing_was_measured_noise_is_assumed() {
+        let (old, new) = (run(1.0, None, None), run(0.96, Some(0.04), None));
+        assert!(line(&old, &new).ends_with("noise   5.0 % assumed"));
+        assert!(line(&new, &old).ends_with("noise   5.0 % assumed"));
+        assert!(line(&run(1.0, Some(0.03), None), &run(0.94, None, None)).ends_with("WORSE"));
     }
 }
