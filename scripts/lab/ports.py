@@ -144,7 +144,7 @@ class VirtioUser(_Testpmd):
 
 class Vhost(_Testpmd):
     """The other way round: the engine has the devices (net_vhost), which dpdk-testpmd drives, as a virtual machine would: its TCP
-    leaves without checksums, which the engine's side has to fill in."""
+    leaves without checksums, which the engine's side has to fill in. What the engine sends it sums anew on the way to the cables."""
 
     forward_mode = "csum"
     commands = ("port stop all", *(f"csum set tcp hw {port}" for port in (1, 3)),
