@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::ceilings::Ceiling;
 use crate::machine::Machine;
 
+/// Milliseconds of silence after which a sender may probe (RFC 8985 7.2), less two for its round trips and ours.
+const PATIENCE: f64 = 10.0;
+
 /// A run of several scenarios, as it stands in a file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
@@ -64,6 +67,8 @@ pub(crate) struct Outcome {
     pub(crate) waited: f64,
     /// The generator's busy share: near 1, it and not the worker is the limit.
     pub(crate) load_busy: f64,
+    /// The longest that the generator left one of its connections without an answer, in milliseconds.
+    pub(crate) load_late: f64,
     /// The figure, had the worker been busy all the time, and alone on its core.
     pub(crate) per_busy_core: Option<f64>,
     /// Of `per_busy_core`, as a share of it, by how the parts of the measured time differ; none: not looked at in parts.
@@ -90,7 +95,7 @@ pub(crate) struct Outcome {
     /// What the engine adds to the latency until the last byte.
     pub(crate) added: Option<Added>,
     pub(crate) contrast: Option<Contrast>,
-    /// From here on: to be zero, over the whole scenario.
+    /// From here on: to be zero, over the whole scenario; but see [`late_repeats`](Self::late_repeats).
     pub(crate) retransmits: u64,
     pub(crate) timeouts: u64,
     /// Buffers of the engine, and of the generator, that did not come back.
@@ -171,10 +176,15 @@ impl Outcome {
         self.ceiling = ceiling;
     }
 
+    /// Segments that had to be repeated although nothing was lost: their receiver answered later than a sender may wait.
+    pub(crate) fn late_repeats(&self) -> u64 {
+        if self.load_late >= PATIENCE { self.retransmits } else { 0 }
+    }
+
     /// All that should not have happened; empty when all is well.
     pub(crate) fn faults(&self) -> Vec<String> {
         let numbers = [
-            ("retransmits", self.retransmits),
+            ("retransmits", self.retransmits - self.late_repeats()),
             ("timeouts", self.timeouts),
             ("mbufs lost", self.mbufs_lost),
             ("mbufs of the generator lost", self.load_mbufs_lost),
@@ -190,4 +200,17 @@ impl Outcome {
 /// The share of a core that a worker had and was busy with: while it waited for its core it counted as busy, if it was.
 pub(crate) fn core_share(busy: f64, waited: f64) -> f64 {
     (busy * (1.0 - waited).clamp(0.0, 1.0)).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_late_generator_excuses_repeated_segments() {
+        let repeated =
+            |load_late| Outcome { retransmits: 3, load_late, exchanges: 1, ..Outcome::default() }.faults();
+        assert_eq!(repeated(4.0), ["3 retransmits"]);
+        assert!(repeated(17.0).is_empty());
+    }
 }

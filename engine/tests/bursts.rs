@@ -11,7 +11,8 @@ use support::frames::TcpFrame;
 use support::lab::{LIMIT, Lab, Setup};
 use wireglass::driver::BURST;
 use wireglass::peers::{
-    Crossing, Engine, Heading, Host, HostConfig, Impairment, Instant, Middle, Port, Simulation, Stop,
+    Crossing, Duration, Engine, Heading, Host, HostConfig, Impairment, Instant, Middle, Port, Simulation,
+    Stop,
 };
 
 /// At one instant on the outside: segments with payload that came, and acknowledgements without payload that left.
@@ -132,4 +133,81 @@ fn without_sack_each_segment_behind_a_gap_is_acknowledged() {
     };
     let most = moments(simulation.recorded()).values().map(repeated).max();
     assert!(most >= Some(7), "{most:?} ACKs for the same byte at once");
+}
+
+/// The engine, which once gets no core for a while. What came meanwhile lies behind more frames than a turn takes.
+struct Paused {
+    engine: Engine,
+    /// Frames until then.
+    left: usize,
+    waiting: Vec<(Port, Vec<u8>)>,
+    until: Option<Instant>,
+}
+
+impl Paused {
+    /// Longer than the least retransmission timeout.
+    const PAUSE: Duration = Duration::from_millis(300);
+}
+
+impl Middle for Paused {
+    fn receive(&mut self, now: Instant, port: Port, frame: Vec<u8>) {
+        self.left = self.left.saturating_sub(1);
+        // An ACK, so the timer of what it acknowledges is running.
+        if self.left == 0 && port == Port::Inside && self.until.is_none() {
+            self.until = Some(now + Self::PAUSE);
+        }
+        match self.until {
+            Some(until) if now < until => self.waiting.push((port, frame)),
+            _ => self.engine.receive(now, port, frame),
+        }
+    }
+
+    fn poll(&mut self, now: Instant) {
+        match self.until {
+            Some(until) if now < until => return,
+            Some(_) if !self.waiting.is_empty() => {
+                for port in [Port::Inside, Port::Outside] {
+                    // Of a protocol that is not for us.
+                    (0..2 * BURST).for_each(|_| self.engine.receive(now, port, vec![0; 60]));
+                }
+                for (port, frame) in self.waiting.drain(..) {
+                    self.engine.receive(now, port, frame);
+                }
+            }
+            _ => {}
+        }
+        self.engine.poll(now);
+    }
+
+    fn transmit(&mut self) -> Option<(Port, Vec<u8>)> {
+        self.engine.transmit()
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        if self.waiting.is_empty() { self.engine.next_timeout() } else { self.until }
+    }
+}
+
+#[test]
+fn timers_wait_for_what_came_during_a_pause() {
+    let (mut pauses, lab, setup) = (0, Lab::new(), Setup::default());
+    let exchange = Exchange::new(3, 1_000, 60_000);
+    // All of the answer is on its way in some of them, so that a probe would repeat what is there already.
+    for frames in (10..100).step_by(5) {
+        let (client, server) = lab.sessions(exchange.client(), exchange.server());
+        let (engine, _log) = lab.engine(&setup);
+        let host = |number| Host::new(Instant::ZERO, HostConfig { seed: 7, ..HostConfig::numbered(number) });
+        let middle = Paused { engine, left: frames, waiting: Vec::new(), until: None };
+        let mut simulation = Simulation::new(host(1), host(2), middle, Impairment::default(), 1);
+        let address = std::net::SocketAddr::new(simulation.server.address(false).unwrap(), setup.port);
+        let server = simulation.server.listen(setup.port, server);
+        let client = simulation.client.connect(address, 40_000, client);
+        assert_eq!(simulation.run(LIMIT), Stop::Done);
+        exchange.assert_done(simulation.client.report(client), simulation.server.report(server), &frames);
+        pauses += usize::from(simulation.middle.until.is_some());
+        let counters = &simulation.middle.engine.counters()[0];
+        let repeated = (counters.retransmits.value(), counters.tcp_timeouts.value());
+        assert_eq!(repeated, (0, 0), "after {frames} frames");
+    }
+    assert!(pauses > 10, "{pauses} downloads were paused");
 }

@@ -53,10 +53,14 @@ pub(crate) struct Generator {
     /// Those that are still to be ended.
     ending: VecDeque<u32>,
     clock: std::time::Instant,
+    /// When this turn and the one before it began.
     began: u64,
+    before: u64,
     worked: bool,
     /// Nanoseconds of the turns that found something to do.
     busy: u64,
+    /// Most nanoseconds that a frame may have waited for a turn, and its connection in `ready`.
+    late: u64,
 }
 
 struct Side {
@@ -78,6 +82,8 @@ struct End {
     session: Session,
     alarm: Alarm,
     is_ready: bool,
+    /// Since when, at the earliest.
+    waits_since: u64,
 }
 
 impl End {
@@ -102,8 +108,10 @@ impl Generator {
             ending: VecDeque::new(),
             clock: std::time::Instant::now(),
             began: 0,
+            before: 0,
             worked: false,
             busy: 0,
+            late: 0,
         }
     }
 
@@ -121,6 +129,11 @@ impl Generator {
     /// Seconds of the turns that found something to do.
     pub(crate) fn busy(&self) -> f64 {
         self.busy as f64 / 1e9
+    }
+
+    /// The longest that anybody was left without an answer: this core had other work, or was another thread's.
+    pub(crate) fn late(&self) -> Duration {
+        Duration::from_nanos(self.late)
     }
 
     /// What went wrong in all crowds, and for want of buffers.
@@ -220,7 +233,8 @@ impl Generator {
         if std::mem::take(&mut self.worked) {
             self.busy += began - self.began;
         }
-        self.began = began;
+        (self.before, self.began) = (self.began, began);
+        self.late = self.late.max(began - self.before);
         let now = Instant::from_micros((began / 1000) as i64);
         TIMESTAMP.set(now.total_millis() as u32);
         let mut worked = self.receive(now);
@@ -284,6 +298,7 @@ impl Generator {
         if let Some(connection) = &mut self.connections[id as usize]
             && !std::mem::replace(&mut connection.ends[end].is_ready, true)
         {
+            connection.ends[end].waits_since = self.before;
             let queue = usize::from(self.crowds[connection.crowd].yields);
             self.ready[queue].push_back((id, end));
         }
@@ -343,7 +358,7 @@ impl Generator {
         let ends = sessions.map(|session| {
             let mut set = SocketSet::new(Vec::with_capacity(1));
             let handle = set.add(sockets.next().expect("two of each"));
-            End { sockets: set, handle, session, alarm: Alarm::new(), is_ready: false }
+            End { sockets: set, handle, session, alarm: Alarm::new(), is_ready: false, waits_since: 0 }
         });
         let id = self.unused.pop().unwrap_or_else(|| {
             self.connections.push(None);
@@ -362,6 +377,7 @@ impl Generator {
         let Some(connection) = &mut self.connections[id as usize] else { return };
         let (end, side) = (&mut connection.ends[at], &mut self.sides[at]);
         end.is_ready = false;
+        self.late = self.late.max(self.began - end.waits_since);
         if !side.port.has_room() {
             return self.mark(id, at);
         }

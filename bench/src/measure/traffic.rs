@@ -283,6 +283,7 @@ impl Bench<'_> {
     fn end(mut self, crowds: &[usize]) -> Result<(), Failure> {
         crowds.iter().for_each(|crowd| self.part_from(*crowd));
         count_losses(&self.rig.figures()?, self.outcome);
+        self.outcome.load_late = self.load.late().as_secs_f64() * 1e3;
         if self.scenario.mode == Mode::Tcp {
             // Each ClientHello came twice on purpose.
             self.outcome.dropped.remove("packet.repeated_while_held");

@@ -54,6 +54,12 @@ fn details(outcome: &Outcome) -> Vec<String> {
             all.push(format!("{what}: p50 {p50} us, p99 {p99} us, p99.9 {p999} us, max {max} us; {asked}"));
         }
     }
+    if outcome.late_repeats() > 0 {
+        let (repeats, late) = (outcome.late_repeats(), number(outcome.load_late));
+        all.push(format!(
+            "{repeats} segments repeated, but the generator left a connection without an answer for {late} ms"
+        ));
+    }
     if let Some(added) = &outcome.added {
         let [p50, p99, p999] = [added.p50, added.p99, added.p999].map(number);
         all.push(format!(

@@ -37,6 +37,10 @@ use crate::timer_wheel::{Alarm, TimerWheel};
 /// Frames taken from other workers in one turn: as many as from two ports.
 const STEERED: usize = 2 * BURST;
 
+/// Turns for which timers wait while ports have more frames than a turn takes: so many as it takes to empty the longest ring.
+/// After a pause (a busy host, a hypervisor) the ACK that a timer waits for may lie there.
+const BACKLOG_TURNS: u32 = 64;
+
 /// What a worker is made of, but for its queues: those may be tied to its thread.
 pub struct Parts<F> {
     /// What all flows share.
@@ -81,6 +85,8 @@ pub struct Worker<IO: Io> {
     /// Flows that this turn's frames have left unsettled.
     unsettled: Vec<FlowId>,
     fired: Vec<(u64, FlowId)>,
+    /// Turns in a row that left frames behind.
+    backlog: u32,
 }
 
 struct Entry<F: Frame> {
@@ -125,6 +131,7 @@ impl<IO: Io> Worker<IO> {
             burst: Vec::with_capacity(BURST),
             unsettled: Vec::new(),
             fired: Vec::new(),
+            backlog: 0,
         }
     }
 
@@ -134,9 +141,12 @@ impl<IO: Io> Worker<IO> {
     pub fn poll(&mut self, now: Instant, wall: Timestamp) -> usize {
         (self.desk.now, self.desk.wall) = (now, wall);
         let mut done = 0;
+        let mut has_backlog = false;
         for wire in 0..self.desk.io.wires() {
             for side in [Side::Client, Side::Server] {
-                done += self.receive(PortId { wire, side });
+                let packets = self.receive(PortId { wire, side });
+                has_backlog |= packets == BURST;
+                done += packets;
             }
         }
         for _ in 0..STEERED {
@@ -150,8 +160,11 @@ impl<IO: Io> Worker<IO> {
             self.with_flow(id, |flow, desk| flow.handle_reply(desk, reply));
             done += 1;
         }
-        self.expire_fragments();
-        done += self.run_timers(now);
+        self.backlog = if has_backlog && self.backlog < BACKLOG_TURNS { self.backlog + 1 } else { 0 };
+        if self.backlog == 0 {
+            self.expire_fragments();
+            done += self.run_timers(now);
+        }
         if self.station.is_asked() {
             done += self.survey();
         }
