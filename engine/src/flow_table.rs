@@ -117,9 +117,12 @@ impl<T> FlowTable<T> {
         Ok(id)
     }
 
-    /// Marks a flow as just used, and moves it to the class that it has now. Costs four writes; no scan.
+    /// Marks a flow as just used, and moves it to the class that it has now. Costs four writes, or none if it was used last; no
+    /// scan.
     pub fn touch(&mut self, id: FlowId, class: Class) {
-        if self.get_mut(id).is_some() {
+        let is_last = self.lists[class as usize].last == id.slot;
+        // A slot that is last of its list holds a flow; whether it is this one does not matter then.
+        if !is_last && self.get_mut(id).is_some() {
             self.unlink(id.slot);
             self.slots[id.slot as usize].class = class;
             self.link(id.slot);

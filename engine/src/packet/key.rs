@@ -10,13 +10,20 @@ use super::fragment::Fragment;
 use crate::driver::PortId;
 
 /// Which flow a segment belongs to: wire, VLANs and the two ends in a fixed order, whoever sent it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey {
-    low: (IpAddr, u16),
-    high: (IpAddr, u16),
-    vlan: [Option<u16>; 2],
+    /// Addresses.
+    low: u128,
+    high: u128,
+    /// Likewise, low and high; then VLANs, where [`UNTAGGED`] is none.
+    ports: [u16; 2],
+    vlan: [u16; 2],
     wire: u8,
+    is_v6: bool,
 }
+
+/// VLAN ids have 12 bits.
+const UNTAGGED: u16 = u16::MAX;
 
 impl FlowKey {
     /// The key of the flow that a segment on `wire` belongs to.
@@ -26,9 +33,41 @@ impl FlowKey {
 
     /// The key of the flow between two ends.
     pub fn between(wire: u8, vlan: [Option<u16>; 2], a: SocketAddr, b: SocketAddr) -> Self {
-        let (a, b) = ((a.ip(), a.port()), (b.ip(), b.port()));
-        let (low, high) = if a <= b { (a, b) } else { (b, a) };
-        Self { low, high, vlan, wire }
+        let (is_v6, a, b) = (a.is_ipv6(), (bits(a.ip()), a.port()), (bits(b.ip()), b.port()));
+        let ((low, from), (high, to)) = if a <= b { (a, b) } else { (b, a) };
+        let vlan = vlan.map(|id| id.unwrap_or(UNTAGGED));
+        Self { low, high, ports: [from, to], vlan, wire, is_v6 }
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// In one piece: each `write` costs as much as some bytes more.
+impl Hash for FlowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { low, high, ports: [from, to], vlan: [outer, inner], wire, is_v6 } = *self;
+        let short = |words: [u16; 4]| words.iter().rev().fold(0, |all, word| all << 16 | u64::from(*word));
+        let rest = short([from, to, outer, inner]).to_le_bytes();
+        if is_v6 {
+            let mut bytes = [0; 41];
+            bytes[..16].copy_from_slice(&low.to_le_bytes());
+            bytes[16..32].copy_from_slice(&high.to_le_bytes());
+            bytes[32..40].copy_from_slice(&rest);
+            bytes[40] = wire;
+            state.write(&bytes);
+        } else {
+            let mut bytes = [0; 17];
+            bytes[..4].copy_from_slice(&(low as u32).to_le_bytes());
+            bytes[4..8].copy_from_slice(&(high as u32).to_le_bytes());
+            bytes[8..16].copy_from_slice(&rest);
+            bytes[16] = wire;
+            state.write(&bytes);
+        }
     }
 }
 
