@@ -180,7 +180,9 @@ fn a_shared_block_returns_once_in_whatever_order_its_users_go() {
         let block = frame(&blocks, 0, 200).share().expect("one segment");
         let packet = || {
             let mut header = frame(&blocks, 200, 54);
-            header.chain(block.slice(&headers, 50..150).expect("in range")).expect("few segments");
+            header
+                .chain(block.slice(headers.alloc().expect("mbufs are left"), 50..150).expect("in range"))
+                .expect("few segments");
             header
         };
         let (first, again) = (packet(), packet());
@@ -204,7 +206,7 @@ fn shared_data_cannot_be_written_until_it_is_one_s_own_again() {
     let pool = pool(eal, "readonly", 15);
     let block = frame(&pool, 0, 100).share().expect("one segment");
     let clone = block.try_clone().expect("few references");
-    let mut slice = block.slice(&pool, 10..20).expect("in range");
+    let mut slice = block.slice(pool.alloc().expect("mbufs are left"), 10..20).expect("in range");
     assert_eq!((block.references(), slice.data()), (3, &(10..20).collect::<Vec<u8>>()[..]));
     assert!(slice.data_mut().is_none());
     assert!(slice.append(1).is_none() && slice.prepend(1).is_none());
@@ -226,28 +228,32 @@ fn shared_data_cannot_be_written_until_it_is_one_s_own_again() {
 #[test]
 fn slices_stay_inside_the_data_and_references_inside_their_count() {
     let (eal, _turn) = eal();
-    let (pool, none) = (pool(eal, "ranges", 15), header_pool(eal, "none", 1));
+    let pool = pool(eal, "ranges", 15);
     let block = frame(&pool, 0, 100).share().expect("one segment");
-    assert!(block.slice(&pool, 0..101).is_none());
-    assert!(block.slice(&pool, 101..101).is_none());
+    let slice = |range| block.slice(pool.alloc().expect("mbufs are left"), range);
+    assert!(slice(0..101).is_none());
+    assert!(slice(101..101).is_none());
     #[allow(clippy::reversed_empty_ranges, reason = "what is tested")]
-    let reversed = block.slice(&pool, 2..1);
+    let reversed = slice(2..1);
     assert!(reversed.is_none());
-    assert_eq!(block.slice(&pool, 100..100).map(|slice| slice.pkt_len()), Some(0));
-    let last = none.alloc();
-    assert!(block.slice(&none, 0..1).is_none(), "the pool of headers is empty");
+    assert_eq!(slice(100..100).map(|slice| slice.pkt_len()), Some(0));
+    let mut pair = frame(&pool, 0, 10);
+    pair.chain(frame(&pool, 0, 10)).expect("few segments");
+    for taken in [slice(0..1).expect("in range"), pair] {
+        assert!(block.slice(taken, 0..1).is_none(), "an mbuf that has a buffer or a tail to lose");
+    }
     let mut clones: Vec<_> = (1..32767).map(|_| block.try_clone().expect("below the limit")).collect();
-    assert!(block.try_clone().is_none() && block.slice(&pool, 0..1).is_none(), "at the limit");
+    assert!(block.try_clone().is_none() && slice(0..1).is_none(), "at the limit");
     clones.pop();
-    assert!(block.slice(&pool, 0..1).is_some());
+    assert!(slice(0..1).is_some());
     let chain = || {
         let mut chain = frame(&pool, 0, 10);
         chain.chain(frame(&pool, 0, 10)).expect("few segments");
         chain
     };
     assert!(chain().share().is_err());
-    drop((clones, block, last));
-    assert_eq!((pool.in_use(), none.in_use()), (0, 0));
+    drop((clones, block));
+    assert_eq!(pool.in_use(), 0);
 }
 
 #[test]
@@ -265,7 +271,9 @@ fn references_are_counted_across_threads() {
                 let _lcore = eal.register_thread().expect("an lcore is left");
                 for round in 0..20_000 {
                     let clone = mine.try_clone().expect("few references");
-                    let slice = clone.slice(headers, round % 100..100).expect("few slices");
+                    let slice = clone
+                        .slice(headers.alloc().expect("mbufs are left"), round % 100..100)
+                        .expect("few slices");
                     assert_eq!(slice.data().first(), Some(&((round % 100) as u8)));
                 }
             });

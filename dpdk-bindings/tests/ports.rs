@@ -90,7 +90,9 @@ fn a_header_and_a_slice_pass_a_ring_without_a_copy() {
     let (_port, mut rx, mut tx) = start(eal, "net_ring0", "", &pool);
     let block = frame(&pool, 0, 200).share().expect("one segment");
     let mut packet = frame(&pool, 200, 54);
-    packet.chain(block.slice(&headers, 100..200).expect("in range")).expect("few segments");
+    packet
+        .chain(block.slice(headers.alloc().expect("mbufs are left"), 100..200).expect("in range"))
+        .expect("few segments");
     let expected = bytes(&packet);
     let mut burst = Burst::<32>::new();
     assert!(burst.push(packet).is_ok());
@@ -215,8 +217,10 @@ fn what_a_port_cannot_send_is_freed_and_counted() {
     fits.chain(frame(&pool, 65, 60)).expect("few segments");
     assert!(burst.push(fits).is_ok(), "a chain that fits one segment");
     let block = frame(&pool, 6, 200).share().expect("one segment");
-    let mut slices = block.slice(&headers, 0..100).expect("in range");
-    slices.chain(block.slice(&headers, 0..100).expect("in range")).expect("few segments");
+    let mut slices = block.slice(headers.alloc().expect("mbufs are left"), 0..100).expect("in range");
+    slices
+        .chain(block.slice(headers.alloc().expect("mbufs are left"), 0..100).expect("in range"))
+        .expect("few segments");
     assert!(burst.push(slices).is_ok(), "a chain whose first segment has no room");
     drop(block);
     assert_eq!((tx[0].tx(&mut burst), burst.len(), tx[0].unsendable()), (2, 0, 4));

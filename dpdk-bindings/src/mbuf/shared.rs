@@ -9,7 +9,6 @@ use dpdk_sys as ffi;
 
 use super::Mbuf;
 use super::segment::Segment;
-use crate::mempool::Mempool;
 
 /// References to one buffer at the most. DPDK counts in 16 bits and does not notice an overflow; half of them are left
 /// for threads that pass this check at the same moment.
@@ -62,15 +61,19 @@ impl SharedMbuf {
 
     /// A packet whose data is this range of ours, without a copy. It holds a reference.
     ///
-    /// The packet itself is an mbuf of `pool`, whose own buffer it does not need: a pool with `data_room: 0` will do.
-    /// `None` if the pool is empty, the range is outside the data, or there are too many references.
-    pub fn slice(&self, pool: &Mempool, range: Range<usize>) -> Option<Mbuf> {
+    /// The packet itself is `mbuf`, whose own buffer it does not need: a pool with `data_room: 0` will do. `None`, and `mbuf`
+    /// is freed, if it is not one segment, direct and exclusive, if the range is outside the data, or if there are too many
+    /// references.
+    pub fn slice(&self, mbuf: Mbuf, range: Range<usize>) -> Option<Mbuf> {
         let len = range.end.checked_sub(range.start)?;
         if range.end > self.data().len() || self.segment().refcnt() >= MAX_REFERENCES {
             return None;
         }
-        let mbuf = pool.alloc()?;
-        // SAFETY: a fresh direct mbuf with one reference, and a live direct one to attach it to. DPDK counts the
+        let own = mbuf.head();
+        if !own.is_direct() || own.refcnt() != 1 || own.nb_segs() != 1 {
+            return None;
+        }
+        // SAFETY: a direct mbuf with one reference, as was checked, and a live direct one to attach it to. DPDK counts the
         // reference in ours, and gives it up when the packet is freed.
         unsafe { ffi::shim_rte_pktmbuf_attach(mbuf.raw.as_ptr(), self.raw.as_ptr()) };
         let head = mbuf.head();

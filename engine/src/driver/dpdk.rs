@@ -2,6 +2,7 @@
 
 mod ports;
 pub mod probe;
+mod stash;
 
 use std::fmt;
 use std::ops::Range;
@@ -14,6 +15,7 @@ use dpdk::{
 };
 use tcp_stack::Payload;
 
+use self::stash::Stash;
 use super::{Appended, BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 use crate::links::mtu_mismatch;
 use crate::metrics::{PoolStatistics, PortStatistics};
@@ -342,7 +344,10 @@ impl WorkerQueues {
         DpdkIo {
             ports: self.queues.into_iter().map(port).collect(),
             mtu: self.mtu,
-            pools: self.pools,
+            frames: Stash::new(self.pools.frames),
+            references: Stash::new(self.pools.references),
+            blocks: self.pools.blocks,
+            short_blocks: self.pools.short_blocks,
             _lcore: lcore.ok(),
         }
     }
@@ -352,7 +357,10 @@ impl WorkerQueues {
 pub struct DpdkIo {
     ports: Vec<PortQueues>,
     mtu: Vec<usize>,
-    pools: Pools,
+    frames: Stash,
+    references: Stash,
+    blocks: Mempool,
+    short_blocks: Mempool,
     /// Dropped last: the queues' mbufs go through this thread's cache.
     _lcore: Option<LcoreGuard>,
 }
@@ -382,11 +390,11 @@ impl Io for DpdkIo {
     }
 
     fn allocate(&mut self) -> Option<MbufFrame> {
-        self.pools.frames.alloc().map(MbufFrame)
+        self.frames.alloc().map(MbufFrame)
     }
 
     fn block(&mut self, len: usize) -> Option<MbufBlock> {
-        let pool = if len <= SHORT_RECORD.into() { &self.pools.short_blocks } else { &self.pools.blocks };
+        let pool = if len <= SHORT_RECORD.into() { &self.short_blocks } else { &self.blocks };
         let mut mbuf = pool.alloc()?;
         mbuf.append(len)?;
         Some(MbufBlock::Mbuf(mbuf))
@@ -403,7 +411,8 @@ impl Io for DpdkIo {
         if let MbufSlice::Mbuf(shared) = slice
             && chains
             && range.len() >= WORTH_A_CHAIN
-            && let Some(piece) = shared.slice(&self.pools.references, range.clone())
+            && let Some(mbuf) = self.references.alloc()
+            && let Some(piece) = shared.slice(mbuf, range.clone())
         {
             return if frame.0.chain(piece).is_ok() { Appended::Reference } else { Appended::NoRoom };
         }
@@ -411,7 +420,7 @@ impl Io for DpdkIo {
         let mut copied = frame.0.extend_from_slice(bytes).is_some();
         // Behind a reference there is no room.
         if !copied && chains {
-            let more = self.pools.frames.alloc();
+            let more = self.frames.alloc();
             copied = more.is_some_and(|mut more| {
                 more.extend_from_slice(bytes).is_some() && frame.0.chain(more).is_ok()
             });
