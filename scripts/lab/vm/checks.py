@@ -24,7 +24,9 @@ END_SECONDS = 20
 
 def nic_script(lab, *words, check=True):
     """scripts/nic.sh in the guest."""
-    return lab.guest.run(NIC_SCRIPT, *words, seconds=90, check=check)
+    said = lab.guest.run(NIC_SCRIPT, *words, seconds=90, check=check)
+    lab.note(["scripts/nic.sh", *words], said if check else said[1])
+    return said
 
 
 def bind_all(lab):

@@ -60,8 +60,10 @@ class VmLab(Lab):
         self.machine = None
         self.kind = VIRTIO
         self.boot_seconds = 0.0
+        self.transcript = kernel.parent / "transcript.txt"
 
     def __enter__(self):
+        self.transcript.unlink(missing_ok=True)
         super().__enter__()
         try:
             self.machine = Machine(self.network, Kernel(self.kernel), self.folder)
@@ -85,6 +87,11 @@ class VmLab(Lab):
             raise Failed("the machine is gone")
         return self.machine.guest
 
+    def note(self, words, said):
+        """Adds a command and what it said to the transcript: what a reader does on NICs of his own."""
+        with open(self.transcript, "a", encoding="utf-8") as out:
+            out.write(f"# {' '.join(words)}\n{said.rstrip()}\n")
+
     def engine(self, folder, setup):
         return GuestEngine(self.guest, self.binary, self.network, folder, self.ca, setup)
 
@@ -92,4 +99,6 @@ class VmLab(Lab):
         """An engine between this kind's pair of NICs, with as many workers as they have queues."""
         self.kind = kind
         self.network.use(kind)
-        return self.wire(name, kind=partial(NicPorts, kind), cores=tuple(range(kind.queues)), control=CONTROL)
+        engine = self.wire(name, kind=partial(NicPorts, kind), cores=tuple(range(kind.queues)), control=CONTROL)
+        self.note(["wireglass", "run", "-c", "wire.toml"], engine.log.read_text(errors="replace"))
+        return engine
