@@ -9,10 +9,6 @@ case " $* " in
 esac
 
 need_root
-"$root/scripts/setup.sh" --quiet
 "$root/scripts/setup.sh" --peers --quiet
-if [[ " $* " != *" --binary"* ]]; then
-    say "release build with DPDK ports"
-    build_release
-fi
+need_engine "$@"
 exec_lab lab.proxies "$@"

@@ -8,10 +8,5 @@ case " $* " in
 *" --help "* | *" -h "*) exec_lab lab.goodput "$@" ;;
 esac
 
-need_root
-"$root/scripts/setup.sh" --quiet
-if [[ " $* " != *" --binary"* ]]; then
-    say "release build with DPDK ports"
-    build_release
-fi
+need_engine "$@"
 exec_lab lab.goodput "$@"

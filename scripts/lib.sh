@@ -49,6 +49,16 @@ build_release() {
     (cd "$root" && cargo build --release --locked -p wireglass --features dpdk)
 }
 
+# What the labs need: root, packages, and an engine, unless the arguments say where one is.
+need_engine() {
+    need_root
+    "$root/scripts/setup.sh" --quiet
+    if [[ " $* " != *" --binary"* ]]; then
+        say "release build with DPDK ports"
+        build_release
+    fi
+}
+
 # Runs "check NAME COMMAND...", and prints a line. Counts in `passed` and `failed`; what the command says is in $work/said, and shown
 # if it fails. $work is the caller's.
 # shellcheck disable=SC2154
