@@ -70,7 +70,13 @@ enum Verb {
         plots: Option<PathBuf>,
     },
     /// Compares two runs, scenario by scenario.
-    Compare { before: PathBuf, after: PathBuf },
+    Compare {
+        before: PathBuf,
+        after: PathBuf,
+        /// Another run of what `before` is a run of, so that it is known what those differ by; repeatable.
+        #[arg(long)]
+        again: Vec<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -152,8 +158,9 @@ impl Verb {
                 fs::write(out, serde_json::to_vec(&outcome)?)?;
             }
             Self::Show { run, plots } => show(&read(&run)?, plots.as_deref())?,
-            Self::Compare { before, after } => {
-                print!("{}", report::comparison(&read(&before)?, &read(&after)?));
+            Self::Compare { before, after, again } => {
+                let again = again.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+                print!("{}", report::comparison(&read(&before)?, &read(&after)?, &again));
             }
         }
         Ok(true)

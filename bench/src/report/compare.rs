@@ -12,8 +12,9 @@ const ASSUMED: f64 = 0.05;
 const ERRORS: f64 = 2.0;
 
 /// For each scenario that both runs have: both figures for a busy core, where there are such, the change, and what of it may be
-/// noise: what the parts of both measurements differ by, and the machine from one run to the other.
-pub(crate) fn comparison(before: &Run, after: &Run) -> String {
+/// noise: what the parts of both measurements differ by, and the machine from one run to the other. `again` are more runs of what
+/// `before` is a run of: what the same program does at several times differs by more than a few seconds can tell.
+pub(crate) fn comparison(before: &Run, after: &Run, again: &[Run]) -> String {
     let mut text = format!(
         "before: {} ({})\nafter:  {} ({})\n",
         before.machine.version, before.machine.commit, after.machine.version, after.machine.commit
@@ -30,7 +31,9 @@ pub(crate) fn comparison(before: &Run, after: &Run) -> String {
         let (a, b) = (comparable(old), comparable(new));
         let change = b / a - 1.0;
         let errors = old.standard_error.zip(new.standard_error);
-        let noise = errors.map_or(ASSUMED, |(a, b)| ERRORS * a.hypot(b)).hypot(drift.unwrap_or_default());
+        let within = errors.map_or(ASSUMED, |(a, b)| ERRORS * a.hypot(b));
+        let between = ERRORS * deviation(old, again);
+        let noise = within.hypot(drift.unwrap_or_default()).hypot(between);
         let verdict = match change {
             change if change.abs() < noise || !change.is_finite() => "",
             change if (change > 0.0) != new.lower_is_better => "better",
@@ -54,6 +57,18 @@ pub(crate) fn comparison(before: &Run, after: &Run) -> String {
 /// Scenarios that both have.
 fn pairs<'a>(before: &'a Run, after: &'a Run) -> impl Iterator<Item = (&'a Outcome, &'a Outcome)> {
     after.outcomes.iter().filter_map(|new| Some((before.named(&new.name)?, new)))
+}
+
+/// The standard deviation of a scenario's figures in all runs of the same, as a share of the first.
+fn deviation(first: &Outcome, again: &[Run]) -> f64 {
+    let others = again.iter().filter_map(|run| run.named(&first.name)).map(comparable);
+    let figures: Vec<_> = std::iter::once(comparable(first)).chain(others).collect();
+    let mean = figures.iter().sum::<f64>() / figures.len() as f64;
+    let squares: f64 = figures.iter().map(|figure| (figure - mean).powi(2)).sum();
+    // One figure has none.
+    let variance = squares / (figures.len() - 1).max(1) as f64;
+    let deviation = variance.sqrt() / comparable(first);
+    if deviation.is_finite() { deviation } else { 0.0 }
 }
 
 /// How much faster or slower the machine itself was, by the ceilings that each scenario probes in both runs: the median, as one probe
@@ -91,7 +106,7 @@ mod tests {
             ],
             ..Run::default()
         };
-        let text = comparison(&run(1.0, 10.0, 5.0), &run(2.0, 20.0, 5.1));
+        let text = comparison(&run(1.0, 10.0, 5.0), &run(2.0, 20.0, 5.1), &[]);
         let verdicts: Vec<_> =
             text.lines().skip(3).map(|l| (l.contains("better"), l.contains("WORSE"))).collect();
         assert_eq!(verdicts, [(true, false), (false, true), (false, false)], "{text}");
@@ -104,7 +119,11 @@ mod tests {
     }
 
     fn line(before: &Run, after: &Run) -> String {
-        let text = comparison(before, after);
+        line_with(before, after, &[])
+    }
+
+    fn line_with(before: &Run, after: &Run, again: &[Run]) -> String {
+        let text = comparison(before, after, again);
         text.lines().nth(3).expect("one scenario").trim_end().to_owned()
     }
 
@@ -137,5 +156,18 @@ mod tests {
         assert!(line(&old, &new).ends_with("noise   5.0 % assumed"));
         assert!(line(&new, &old).ends_with("noise   5.0 % assumed"));
         assert!(line(&run(1.0, Some(0.03), None), &run(0.94, None, None)).ends_with("WORSE"));
+    }
+
+    #[test]
+    fn what_the_same_program_differs_by_at_several_times_is_no_change() {
+        let run = |figure| run(figure, Some(0.0), None);
+        let again = [run(1.1), run(0.9)];
+        // A standard deviation of 0.1.
+        assert!(line_with(&run(1.0), &run(1.19), &again).ends_with("noise  20.0 % measured"));
+        assert!(line_with(&run(1.0), &run(1.21), &again).ends_with("better"));
+        assert!(
+            line_with(&run(1.0), &run(1.19), &[Run::default()]).ends_with("better"),
+            "nothing of it again"
+        );
     }
 }
