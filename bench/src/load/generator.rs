@@ -201,6 +201,10 @@ impl Generator {
 
     /// Runs so long, or until `done`, if that is earlier. True: `done`.
     pub(crate) fn run(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        if self.open_in_all() == 0 {
+            // Nobody was waiting.
+            self.began = self.now();
+        }
         let until = self.now() + time.as_nanos() as u64;
         loop {
             if done(self) {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
-use super::Failure;
+use super::{Failure, median};
 use crate::outcome::{Latency, Outcome, Percentiles, core_share};
 use crate::rig::{Figures, Rig};
 
@@ -59,6 +59,25 @@ pub(super) fn count_losses(figures: &Figures, outcome: &mut Outcome) {
     outcome.ended.clone_from(&figures.ended);
 }
 
+/// What is typical of the parts of a measurement: of each percentile the median, and the largest of all. A host that takes one core
+/// away for 20 ms, once in some seconds, would otherwise set p99 by itself: all requests by the clock wait that long.
+pub(super) fn typical(parts: &[Latency]) -> Latency {
+    let of = |side: fn(&Latency) -> &Percentiles| {
+        let parts: Vec<_> = parts.iter().map(side).filter(|part| part.count > 0).collect();
+        let middle = |quantile: fn(&Percentiles) -> f64| {
+            median(&parts.iter().map(|part| quantile(part)).collect::<Vec<_>>()).unwrap_or_default()
+        };
+        Percentiles {
+            count: parts.iter().map(|part| part.count).sum(),
+            p50: middle(|p| p.p50),
+            p99: middle(|p| p.p99),
+            p999: middle(|p| p.p999),
+            max: parts.iter().map(|part| part.max).fold(0.0, f64::max),
+        }
+    };
+    Latency { first_byte: of(|latency| &latency.first_byte), last_byte: of(|latency| &latency.last_byte) }
+}
+
 /// Both histograms, which are in nanoseconds.
 pub(super) fn latency(first_byte: &Histogram<u64>, last_byte: &Histogram<u64>) -> Latency {
     Latency { first_byte: percentiles(first_byte), last_byte: percentiles(last_byte) }
@@ -78,6 +97,17 @@ fn percentiles(histogram: &Histogram<u64>) -> Percentiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_part_that_was_disturbed_shows_in_the_largest_alone() {
+        let part = |p99, count| {
+            let percentiles = Percentiles { count, p50: 10.0, p99, p999: 2.0 * p99, max: 3.0 * p99 };
+            Latency { first_byte: percentiles.clone(), last_byte: percentiles }
+        };
+        let Percentiles { count, p50, p99, p999, max } =
+            typical(&[part(20.0, 5), part(9000.0, 5), part(30.0, 5), part(0.0, 0)]).last_byte;
+        assert_eq!((count, p50, p99, p999, max), (15, 10.0, 30.0, 60.0, 27000.0));
+    }
 
     #[test]
     fn percentiles_are_in_microseconds() {

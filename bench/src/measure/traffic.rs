@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::reading::{Reading, count_losses, latency};
+use super::reading::{Reading, count_losses, latency, typical};
 use super::spread::{PARTS, standard_error};
 use super::{Failure, Setting, finish};
 use crate::ceilings::{self, Handshake, Way};
 use crate::load::{Exchange, Generator, LoadPort, Plan, Speech, Tally, Work};
 use crate::machine;
-use crate::outcome::{Contrast, Memory, Outcome, Resumed};
+use crate::outcome::{Contrast, Latency, Memory, Outcome, Resumed};
 use crate::rig::{FLOWS, Figures, Mode, Rig};
 use crate::scenario::{Scenario, What, warm_up};
 use crate::speech::{Certificates, DISTINCT, Sessions};
@@ -22,6 +22,8 @@ const BESIDE: (usize, usize) = (64 * 1024, 32);
 const SILENCE: Duration = Duration::from_millis(2500);
 /// The storm: this part of the handshakes that one core can do at best.
 const STORM: f64 = 0.25;
+/// Of each part of a measurement, one such share is not for latencies.
+const CATCH_UP: u32 = 10;
 /// A ceiling is probed so long.
 const PROBE: Duration = Duration::from_millis(300);
 
@@ -41,6 +43,7 @@ struct Span {
     after: (Reading, Tally),
     /// Exchanges for each second of a busy core, in each part of the time.
     rates: Vec<f64>,
+    latency: Latency,
 }
 
 impl Span {
@@ -113,24 +116,29 @@ impl Bench<'_> {
 
     /// What the crowd does in the time of the setting.
     fn span(&mut self, crowd: usize) -> Result<Span, Failure> {
-        self.load.reset_latency(crowd);
         let before = self.read(crowd)?;
-        let mut rates = Vec::new();
+        let (mut rates, mut parts) = (Vec::new(), Vec::new());
+        let time = self.setting.time / PARTS;
         let mut mark = (before.0.clone(), before.1.exchanges);
         for _ in 0..PARTS {
-            self.load.run(self.setting.time / PARTS, |_| false);
+            // Reading takes half a millisecond, for which requests by the clock wait.
+            self.load.run(time / CATCH_UP, |_| false);
+            self.load.reset_latency(crowd);
+            self.load.run(time - time / CATCH_UP, |_| false);
+            let tally = self.load.tally(crowd);
+            parts.push(latency(&tally.first_byte, &tally.last_byte));
             let now = (Reading::take(&mut self.rig, self.load.busy())?, self.load.tally(crowd).exchanges);
             rates.push((now.1 - mark.1) as f64 / now.0.core_seconds_since(&mark.0));
             mark = now;
         }
-        Ok(Span { before, after: self.read(crowd)?, rates })
+        Ok(Span { before, after: self.read(crowd)?, rates, latency: typical(&parts) })
     }
 
     /// What all scenarios have in common.
     fn note(&mut self, span: &Span, exchange: &Exchange) {
         span.after.0.since(&span.before.0, self.outcome);
         self.outcome.exchanges = span.exchanges();
-        self.outcome.latency = Some(latency(&span.after.1.first_byte, &span.after.1.last_byte));
+        self.outcome.latency = Some(span.latency.clone());
         let copied = span.after.0.figures.copied - span.before.0.figures.copied;
         let payload = span.exchanges() * (exchange.request.len() + exchange.response.len()) as u64;
         if payload > 0 && (copied > 0 || self.scenario.mode == Mode::Forward) {
@@ -170,7 +178,7 @@ impl Bench<'_> {
         self.pace(crowd, 0.5);
         let span = self.span(crowd)?;
         self.note(&span, &Exchange::new(self.scenario.object()));
-        self.outcome.figure = span.after.1.last_byte.value_at_quantile(0.5) as f64 / 1e3;
+        self.outcome.figure = span.latency.last_byte.p50;
         self.outcome.unit = "us".into();
         self.outcome.lower_is_better = true;
         Ok(vec![crowd])
@@ -203,7 +211,7 @@ impl Bench<'_> {
         let with = self.span(crowd)?;
         let opened = (self.load.tally(storm).opened - opened) as f64 / with.seconds();
         self.note(&with, &Exchange::new(self.scenario.object()));
-        let p99 = |span: &Span| span.after.1.last_byte.value_at_quantile(0.99) as f64 / 1e3;
+        let p99 = |span: &Span| span.latency.last_byte.p99;
         self.outcome.figure = p99(&with);
         self.outcome.unit = "us".into();
         self.outcome.lower_is_better = true;
