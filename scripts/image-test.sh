@@ -92,6 +92,9 @@ make_rust_base() {
     from=$("${box[@]}" from wireglass-debian)
     mounted=$("${box[@]}" mount "$from")
     cp -a "$(rustc --print sysroot)/." "$mounted/usr/local/"
+    # Whom this machine trusts besides: it may be behind a device that inspects TLS.
+    mkdir -p "$mounted/usr/local/share/ca-certificates"
+    cp -a /usr/local/share/ca-certificates/. "$mounted/usr/local/share/ca-certificates/"
     "${box[@]}" umount "$from" >/dev/null
     "${box[@]}" commit -q --rm "$from" wireglass-rust >/dev/null
 }
