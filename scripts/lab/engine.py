@@ -75,8 +75,8 @@ class Engine:
         roots = ", ".join(f'"{root}"' for root in setup.roots)
         self.ports = setup.kind(network, folder)
         self.config.write_text(self.ports.config.format(prefix=network.middle.name) + _CONFIG.format(
-            provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls, rules=setup.rules, cores=list(setup.cores or self.ports.cores),
-            control=setup.control))
+            provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls, rules=setup.rules,
+            cores=list(setup.cores or self.ports.cores), control=setup.control))
         self.argv = network.middle.argv(binary, "run", "-c", self.config)
         self.log = folder / "engine.log"
         self.eve = Eve(folder / "eve.json")

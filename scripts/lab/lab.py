@@ -1,8 +1,10 @@
 """The whole lab put together: network, certificates, web server, client, and whatever sits in the middle."""
 
+import functools
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from .engine import Engine, PlainWire, Setup, init_ca
 from .net import SERVER4, SERVER6, Network, remove_left_overs
 from .nginx import Nginx
 from .ports import AfPacket
+from .shell import Failed
 
 
 class Interrupted(BaseException):
@@ -27,6 +30,21 @@ def on_signals_stop():
         raise Interrupted(signal.Signals(number).name)
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, stop)
+
+
+def exit_status(main):
+    """Of a command that measures in a test bed: what keeps `main` from its end is told, and makes the exit status."""
+    @functools.wraps(main)
+    def run():
+        try:
+            return main()
+        except Interrupted as signal_name:
+            print(f"\nstopped by {signal_name}; the test bed is removed", file=sys.stderr)
+            return 130
+        except Failed as failed:
+            print(f"failed: {failed}", file=sys.stderr)
+            return 1
+    return run
 
 
 class Lab:

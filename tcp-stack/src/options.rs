@@ -43,8 +43,9 @@ impl Options {
     /// than its own header, ends the list (as in Linux and BSD: a segment is never refused for its options).
     /// Always ends: each turn takes at least one byte.
     pub(crate) fn parse(mut field: &[u8]) -> Self {
-        let mut options = Options { timestamps: timestamps_alone(field), ..Options::default() };
-        if options.timestamps.is_some() {
+        let mut options = Options::default();
+        if let Some(timestamps) = timestamps_alone(field) {
+            options.timestamps = Some(timestamps);
             return options;
         }
         while let Some(&kind) = field.first() {

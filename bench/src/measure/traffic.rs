@@ -117,21 +117,19 @@ impl Bench<'_> {
     /// What the crowd does in the time of the setting.
     fn span(&mut self, crowd: usize) -> Result<Span, Failure> {
         let before = self.read(crowd)?;
+        let mut now = before.clone();
         let (mut rates, mut parts) = (Vec::new(), Vec::new());
         let time = self.setting.time / PARTS;
-        let mut mark = (before.0.clone(), before.1.exchanges);
         for _ in 0..PARTS {
-            // Reading takes half a millisecond, for which requests by the clock wait.
+            // Reading takes part of a millisecond, for which requests by the clock wait.
             self.load.run(time / CATCH_UP, |_| false);
             self.load.reset_latency(crowd);
             self.load.run(time - time / CATCH_UP, |_| false);
-            let tally = self.load.tally(crowd);
-            parts.push(latency(&tally.first_byte, &tally.last_byte));
-            let now = (Reading::take(&mut self.rig, self.load.busy())?, self.load.tally(crowd).exchanges);
-            rates.push((now.1 - mark.1) as f64 / now.0.core_seconds_since(&mark.0));
-            mark = now;
+            let then = std::mem::replace(&mut now, self.read(crowd)?);
+            parts.push(latency(&now.1.first_byte, &now.1.last_byte));
+            rates.push((now.1.exchanges - then.1.exchanges) as f64 / now.0.core_seconds_since(&then.0));
         }
-        Ok(Span { before, after: self.read(crowd)?, rates, latency: typical(&parts) })
+        Ok(Span { before, after: now, rates, latency: typical(&parts) })
     }
 
     /// What all scenarios have in common.

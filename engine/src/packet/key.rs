@@ -51,8 +51,8 @@ fn bits(address: IpAddr) -> u128 {
 impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { low, high, ports: [from, to], vlan: [outer, inner], wire, is_v6 } = *self;
-        let short = |words: [u16; 4]| words.iter().rev().fold(0, |all, word| all << 16 | u64::from(*word));
-        let rest = short([from, to, outer, inner]).to_le_bytes();
+        let rest =
+            [from, to, outer, inner].iter().fold(0, |all, word| all << 16 | u64::from(*word)).to_le_bytes();
         if is_v6 {
             let mut bytes = [0; 41];
             bytes[..16].copy_from_slice(&low.to_le_bytes());
@@ -117,6 +117,8 @@ impl KeyHasher {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn key(vlan: Option<u16>, a: &str, b: &str) -> FlowKey {
@@ -130,6 +132,35 @@ mod tests {
         assert_ne!(k, key(None, "10.0.0.1:443", "10.0.0.2:1000"));
         assert_ne!(k, key(Some(7), "10.0.0.1:1000", "10.0.0.2:443"));
         assert_ne!(k, key(None, "[::ffff:10.0.0.1]:1000", "[::ffff:10.0.0.2]:443"));
+    }
+
+    #[test]
+    fn every_part_of_a_key_counts_in_its_hash() {
+        let hasher = KeyHasher::new([1; 16]);
+        let hash = |wire, vlan, a: &str, b: &str| {
+            hasher.hash(&FlowKey::between(
+                wire,
+                vlan,
+                a.parse().expect("address"),
+                b.parse().expect("address"),
+            ))
+        };
+        for [a, b, c] in [["10.0.0.1", "10.0.0.2", "10.0.0.3"], ["[fd00::1]", "[fd00::2]", "[fd00:0:0:3::2]"]]
+        {
+            let (a, b, c) = (format!("{a}:1000"), format!("{b}:443"), format!("{c}:443"));
+            let (other_port, other_server) = (a.replace("1000", "1001"), b.replace("443", "444"));
+            let hashes = BTreeSet::from([
+                hash(0, [None; 2], &a, &b),
+                hash(1, [None; 2], &a, &b),
+                hash(0, [Some(0), None], &a, &b),
+                hash(0, [None, Some(0)], &a, &b),
+                hash(0, [None; 2], &other_port, &b),
+                hash(0, [None; 2], &a, &other_server),
+                hash(0, [None; 2], &c, &b),
+                hash(0, [None; 2], &a, &c),
+            ]);
+            assert_eq!(hashes.len(), 8, "{a}");
+        }
     }
 
     #[test]

@@ -7,30 +7,24 @@ import time
 from pathlib import Path
 from statistics import median
 
-from ..lab import Interrupted, on_signals_stop
+from ..lab import exit_status, on_signals_stop
 from ..machine import machine
 from ..net import remove_left_overs
-from ..shell import Failed, run
+from ..shell import run
 from .bed import DIRECT, ENGINE, PATHS, TESTPMD, Bed, Line
 from .runs import Cell, Runner, warm_up
 
 
+@exit_status
 def main():
     """Returns the exit status."""
     options = _arguments()
     on_signals_stop()
     remove_left_overs()
     began, cells = time.monotonic(), []
-    try:
-        _print_head()
-        for line in options.lines:
-            _run_line(line, options, cells)
-    except Interrupted as signal_name:
-        print(f"\nstopped by {signal_name}; the test bed is removed", file=sys.stderr)
-        return 130
-    except Failed as failed:
-        print(f"failed: {failed}", file=sys.stderr)
-        return 1
+    _print_head()
+    for line in options.lines:
+        _run_line(line, options, cells)
     missed = [cell for cell in cells if cell.met() is False]
     print(f"\n{len(cells) - len(missed)} of {len(cells)} targets met, {time.monotonic() - began:.0f} s", flush=True)
     if options.json:

@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 from ..goodput.bed import ENGINE
-from ..lab import Interrupted, on_signals_stop
+from ..lab import exit_status, on_signals_stop
 from ..machine import machine
 from ..net import remove_left_overs
-from ..shell import Failed
 from ..svg import Panel, bars
 from . import flood, frames
 from .bed import PATHS, RateBed
@@ -19,6 +18,7 @@ from .search import Search
 QUICK_RATE = 2000
 
 
+@exit_status
 def main():
     """Returns the exit status."""
     options = _arguments()
@@ -28,19 +28,12 @@ def main():
     on_signals_stop()
     remove_left_overs()
     began, rates, floods, faults = time.monotonic(), [], [], []
-    try:
-        if "rates" in options.trial:
-            with RateBed(options.binary, options.paths) as bed:
-                faults += _rates(bed, options, rates)
-        if set(options.trial) & set(flood.KINDS):
-            with RateBed(options.binary, options.paths) as bed:
-                faults += _floods(bed, options, floods)
-    except Interrupted as signal_name:
-        print(f"\nstopped by {signal_name}; the test bed is removed", file=sys.stderr)
-        return 130
-    except Failed as failed:
-        print(f"failed: {failed}", file=sys.stderr)
-        return 1
+    if "rates" in options.trial:
+        with RateBed(options.binary, options.paths) as bed:
+            faults += _rates(bed, options, rates)
+    if set(options.trial) & set(flood.KINDS):
+        with RateBed(options.binary, options.paths) as bed:
+            faults += _floods(bed, options, floods)
     if options.json:
         options.json.write_text(json.dumps({
             **machine("scripts/pktgen.sh", options.binary), "seconds": options.seconds, "loss": options.loss, "seed": options.seed,

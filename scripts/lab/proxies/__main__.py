@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from ..goodput.bed import ENGINE, TESTPMD
-from ..lab import Interrupted, on_signals_stop
+from ..lab import exit_status, on_signals_stop
 from ..machine import machine
 from ..net import remove_left_overs
-from ..shell import Failed, run
+from ..shell import run
 from ..svg import Panel, bars
 from .bed import PATHS, ProxyBed
 from .load import LOADS, OTHERS_ALLOWED, measure, suites
@@ -18,25 +18,19 @@ from .programs import PROXIES
 from .results import Results
 
 
+@exit_status
 def main():
     """Returns the exit status."""
     options = _arguments()
     on_signals_stop()
     remove_left_overs()
     results = Results()
-    try:
-        about = machine("scripts/bench-peers.sh", options.binary)
-        about["proxies"] = [each.version() for name, each in PROXIES.items() if name in options.only]
-        about["clients"] = [_first_line("wrk", "-v"), _first_line("ab", "-V")]
-        _say(f"{about['engine']}, {', '.join(about['proxies'])}; DPDK {about['dpdk']}, Linux {about['kernel']}, {about['cpu']}")
-        with ProxyBed(options.binary.resolve(), options.only, options.offloads) as bed:
-            _run(bed, options, results)
-    except Interrupted as signal_name:
-        print(f"\nstopped by {signal_name}; the test bed is removed", file=sys.stderr)
-        return 130
-    except Failed as failed:
-        print(f"failed: {failed}", file=sys.stderr)
-        return 1
+    about = machine("scripts/bench-peers.sh", options.binary)
+    about["proxies"] = [each.version() for name, each in PROXIES.items() if name in options.only]
+    about["clients"] = [_first_line("wrk", "-v"), _first_line("ab", "-V")]
+    _say(f"{about['engine']}, {', '.join(about['proxies'])}; DPDK {about['dpdk']}, Linux {about['kernel']}, {about['cpu']}")
+    with ProxyBed(options.binary.resolve(), options.only, options.offloads) as bed:
+        _run(bed, options, results)
     _print(results, options)
     if options.json:
         told = {**about, "seconds": options.seconds, "repetitions": options.repetitions, "offloads": options.offloads}

@@ -92,7 +92,8 @@ def _arguments():
         Boots a virtual machine whose NICs (virtio-net with two queues and RSS, and e1000e) are bound to vfio-pci behind an
         emulated IOMMU, runs wireglass in it with hugepages, and sends traffic through it between two network namespaces
         of this machine. Prints one line for each check and a summary; exit 0 only if all passed. Leaves what was typed in the
-        machine, and what it said, in target/vm/transcript.txt. Removes everything else at the end, on Ctrl-C too. Exit status 77: there is no QEMU for this machine.""")
+        machine, and what it said, in target/vm/transcript.txt. Removes everything else at the end, on Ctrl-C too. Exit
+        status 77: there is no QEMU for this machine.""")
     parser.add_argument("--only", action="append", metavar="PATTERN",
                         help="only checks whose name starts with this or matches it as a shell pattern; repeatable")
     parser.add_argument("--nic", action="append", choices=[kind.name for kind in KINDS],
