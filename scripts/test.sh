@@ -165,6 +165,8 @@ run_stage() {
     else
         broken+=("$name")
         [[ $name == lab || $name == vm ]] || tail -n 60 "$log"
+        # What Rust's tests failed of is far above the last lines, as the tests of other crates come after it.
+        grep -A 2 -m 20 'panicked at' "$log" || true
         say "   ${red}FAILED${plain} (exit $status) after $((SECONDS - began)) s; all of it: ${log#"$root"/}"
         say "   again, only this: scripts/test.sh --only $name"
     fi
