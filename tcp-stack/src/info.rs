@@ -1,7 +1,7 @@
 //! What can be seen of a connection at one moment: why it is as fast or slow as it is.
 
 use crate::timestamps::elapsed;
-use crate::{Duration, Instant, State, Stats};
+use crate::{Congestion, Duration, Instant, State, Stats};
 
 /// One connection in numbers, as Linux's `tcp_info` has them. All windows and queues are in bytes.
 ///
@@ -16,6 +16,8 @@ pub struct Info {
     pub state: State,
     /// Payload of a full segment to the peer, options taken off.
     pub mss: u32,
+    /// The same as the MSS option counts it, options not taken off.
+    pub segment_size: u32,
     /// Largest payload that the peer has sent in one segment.
     pub rcv_mss: u32,
     /// Shift of the windows that the peer offers.
@@ -27,10 +29,24 @@ pub struct Info {
     /// Both ends speak timestamps.
     pub timestamps: bool,
 
+    /// Law of the congestion window.
+    pub congestion: Congestion,
     /// Congestion window.
     pub cwnd: u32,
     /// Slow start threshold; none before the first loss.
     pub ssthresh: Option<u32>,
+    /// Bytes per second that pacing lets out; none without pacing, or before a round trip was measured.
+    pub pacing_rate: Option<u64>,
+    /// What is being repaired.
+    pub repair: Repair,
+    /// Of what is in flight, bytes that the peer holds ahead of a gap.
+    pub sacked: u32,
+    /// Likewise, bytes taken for lost and to be sent again.
+    pub lost: u32,
+    /// Likewise, bytes in the network that were sent more than once.
+    pub in_flight_again: u32,
+    /// Whether the path was seen to reorder (RFC 8985).
+    pub reordering: bool,
     /// Window that the peer offers, from SND.UNA.
     pub snd_wnd: u32,
     /// Sent and not acknowledged, FIN included.
@@ -42,6 +58,10 @@ pub struct Info {
 
     /// Window that the peer is offered, from RCV.NXT.
     pub rcv_wnd: u32,
+    /// The same as the peer computes it from the last segment: less by what the field's unit cuts off.
+    pub rcv_wnd_told: u32,
+    /// Bytes that may be held for the application now: what the window is tuned to, within the owner's limit.
+    pub recv_limit: usize,
     /// Received in order and not consumed: `ss` calls it Recv-Q.
     pub recv_queue: usize,
     /// How far beyond RCV.NXT bytes are held; zero: nothing is missing.
@@ -76,6 +96,20 @@ pub struct Info {
 
     /// Counters.
     pub stats: Stats,
+}
+
+/// What a sender is repairing; the states that `ss -ti` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repair {
+    /// Nothing.
+    #[default]
+    Open,
+    /// Something arrived out of order; it may be a loss.
+    Disorder,
+    /// A loss that ACKs have shown.
+    Recovery,
+    /// What was in flight when the retransmission timer expired.
+    Loss,
 }
 
 /// What keeps a connection from sending more.

@@ -1,8 +1,6 @@
-//! Counters and gauges of one connection.
+//! Counters of one connection.
 
-use crate::{Congestion, Duration};
-
-/// What a connection has seen and done, and where its control loops stand. Counters only grow.
+/// What a connection has seen and done. Counters only grow; where its control loops stand is in [`Info`](crate::Info).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Segments handed in.
@@ -49,46 +47,12 @@ pub struct Stats {
     pub keep_alives: u32,
     /// Challenge ACKs not sent because of their limit.
     pub challenges_limited: u32,
-    /// Congestion window, bytes.
-    pub cwnd: u32,
-    /// Slow start threshold, bytes.
-    pub ssthresh: u32,
-    /// Smoothed round-trip time; zero before the first sample.
-    pub srtt: Duration,
-    /// Retransmission timeout now, back-off included.
-    pub rto: Duration,
-    /// Segment size in use, as the MSS option counts it.
-    pub mss: u32,
     /// Times that a router's message has lowered it (RFC 1191, RFC 8201).
     pub too_big: u32,
     /// Black holes found: larger segments vanished without a word (RFC 4821 7.7).
     pub black_holes: u32,
-    /// Bytes that may be held for the application now: what the window is tuned to, within the owner's limit.
-    pub recv_limit: usize,
-    /// Bytes that the peer may send now, as far as it has been promised.
-    pub recv_window: u32,
-    /// Variation of the round-trip time (RTTVAR of RFC 6298); zero before the first sample.
-    pub rttvar: Duration,
-    /// Least round-trip time of the last minutes; zero before the first sample.
-    pub min_rtt: Duration,
-    /// Law of the congestion window.
-    pub congestion: Congestion,
-    /// Bytes per second that pacing lets out; 0 without pacing, or before a round trip was measured.
-    pub pacing_rate: u64,
-    /// What is being repaired.
-    pub repair: Repair,
-    /// Bytes sent and not acknowledged (RFC 5681's FlightSize).
-    pub flight: u32,
-    /// Of these, bytes that the peer holds ahead of a gap.
-    pub sacked: u32,
-    /// Of these, bytes taken for lost and to be sent again.
-    pub lost: u32,
-    /// Of these, bytes in the network that were sent more than once.
-    pub flight_again: u32,
     /// Payload bytes and FINs that have arrived at the peer, as far as ACKs and SACKs tell.
     pub delivered: u64,
-    /// Whether the path was seen to reorder (RFC 8985).
-    pub reordering: bool,
     /// Reports of bytes that arrived twice (RFC 2883).
     pub duplicate_sacks: u32,
     /// SACK blocks that cannot be: of bytes never sent, turned around, too old.
@@ -103,18 +67,4 @@ pub struct Stats {
     pub spurious_recoveries: u32,
     /// How often sending stopped because of [`crate::Config::flight_segments`].
     pub flight_limited: u32,
-}
-
-/// What a sender is repairing; the states that `ss -ti` shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Repair {
-    /// Nothing.
-    #[default]
-    Open,
-    /// Something arrived out of order; it may be a loss.
-    Disorder,
-    /// A loss that ACKs have shown.
-    Recovery,
-    /// What was in flight when the retransmission timer expired.
-    Loss,
 }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use support::{Rng, earliest, ms};
 use tcp_stack::{
-    AdoptedTimestamps, Adoption, Config, Congestion, Connection, Duration, Flags, Instant, Options, Segment,
-    Seq, Stats,
+    AdoptedTimestamps, Adoption, Config, Congestion, Connection, Duration, Flags, Info, Instant, Options,
+    Segment, Seq, Stats,
 };
 
 const MSS: u16 = 1460;
@@ -141,7 +141,7 @@ impl Run {
     }
 
     /// Runs for as long as the path says; returns payload bytes received in order, per second.
-    fn goodput(mut self) -> (f64, Stats) {
+    fn goodput(mut self) -> (f64, Info) {
         let start = Instant::from_secs(1);
         let end = start + Duration::from_secs(self.path.seconds);
         let mut now = start;
@@ -167,7 +167,7 @@ impl Run {
             let next = next.unwrap_or_else(|| panic!("stuck: {:?}", self.sender));
             now = if next > now { next } else { now + Duration::from_micros(50) };
         }
-        (self.received as f64 / self.path.seconds as f64, *self.sender.stats())
+        (self.received as f64 / self.path.seconds as f64, self.sender.info(now))
     }
 
     fn read(&mut self) {
@@ -264,7 +264,7 @@ fn model(path: &Path) -> f64 {
 /// Runs a few seeds and asserts that each gets its share of the model.
 fn expect_share(path: Path, share: f64) -> Vec<Stats> {
     let run = |seed| {
-        let (goodput, stats) = Run::new(path, seed).goodput();
+        let (goodput, Info { stats, .. }) = Run::new(path, seed).goodput();
         let found = goodput / model(&path);
         assert!(found >= share, "seed {seed}: {found:.2} of the model, {share:.2} is the floor: {stats:?}");
         stats
@@ -322,7 +322,8 @@ fn table() {
         for rtt in [1, 20, 100, 300] {
             for loss in [0, 10, 100, 300, 1000] {
                 let path = Path { rtt: ms(rtt), loss, ack_loss: loss / 2, congestion, ..PATH };
-                let (goodput, stats) = Run::new(path, 7).goodput();
+                let (goodput, info) = Run::new(path, 7).goodput();
+                let stats = info.stats;
                 println!(
                     "{congestion:?} rtt {rtt:3} loss {:5.2}% goodput {:7.2} Mbit/s {:5.2} of model; rto {} recoveries {} spurious {} probes {} tail {} retransmits {} cwnd {} srtt {}",
                     loss as f64 / 100.0,
@@ -334,8 +335,8 @@ fn table() {
                     stats.tail_probes,
                     stats.tail_losses,
                     stats.retransmits,
-                    stats.cwnd,
-                    stats.srtt,
+                    info.cwnd,
+                    info.rtt.map_or(Duration::ZERO, |(srtt, _)| srtt),
                 );
             }
         }

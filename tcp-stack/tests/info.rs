@@ -95,21 +95,21 @@ fn a_full_congestion_window_is_told_from_a_loss() {
     let mut connection = connection(100_000, 50_000);
     let info = connection.info(at(10));
     assert_eq!((info.limit, info.cwnd, info.in_flight), (Limit::Congestion, 10 * MSS, 10 * MSS));
-    assert_eq!((info.ssthresh, info.stats.repair), (None, Repair::Open));
+    assert_eq!((info.ssthresh, info.repair), (None, Repair::Open));
     for ms in 11..15 {
         hear(&mut connection, ms, THEIRS, OURS, 1_000, b"");
         drain(&mut connection, ms);
     }
     // The first copy of that window size is an update; the third repetition after it begins the repair.
     let info = connection.info(at(20));
-    assert_eq!((info.stats.repair, info.stats.retransmits), (Repair::Recovery, 1));
+    assert_eq!((info.repair, info.stats.retransmits), (Repair::Recovery, 1));
     assert!(info.ssthresh.is_some());
     connection.handle_timeout(at(2_000));
     drain(&mut connection, 2_000);
     let info = connection.info(at(2_001));
-    assert_eq!((info.stats.repair, info.retries, info.backoff), (Repair::Loss, 1, 1));
+    assert_eq!((info.repair, info.retries, info.backoff), (Repair::Loss, 1, 1));
     assert_eq!((info.cwnd, info.in_flight), (MSS, 12 * MSS));
-    assert_eq!(info.stats.lost, 11 * MSS, "one segment was sent again, the others wait for their turn");
+    assert_eq!(info.lost, 11 * MSS, "one segment was sent again, the others wait for their turn");
     assert_eq!((info.limit, limits(&info)), (Limit::Congestion, [0, 2_001, 0]));
 }
 

@@ -8,7 +8,7 @@ use support::frame::{CLIENT, SERVER, segment_of};
 use support::host::{App, Host, Smoltcp, SmoltcpSetup};
 use support::link::{CLEAN, Link, Quality};
 use support::{earliest, ms, pattern};
-use tcp_stack::{Config, Connection, Duration, Instant, Open, Seq, Stats};
+use tcp_stack::{Config, Connection, Duration, Info, Instant, Open, Seq};
 
 const START: Instant = Instant::from_millis_const(5_000);
 const TOTAL: usize = 8_000_000;
@@ -18,7 +18,7 @@ const RATE: u64 = 8_000_000;
 const DELAY: Duration = Duration::from_millis(50);
 
 /// Receives `TOTAL` bytes from smoltcp. How long that took, from the first byte on, and the receiver's numbers then.
-fn receive(config: Config, timestamps: bool) -> (Duration, Stats) {
+fn receive(config: Config, timestamps: bool) -> (Duration, Info) {
     let setup = SmoltcpSetup {
         mtu: 1500,
         receive_buffer: 65_535,
@@ -64,7 +64,7 @@ fn receive(config: Config, timestamps: bool) -> (Duration, Stats) {
         now = if next > now { next } else { now + ms(1) };
         assert!(now < START + Duration::from_secs(600), "too slow: {received} {ours:?}");
     }
-    (now - first.expect("bytes came"), *ours.stats())
+    (now - first.expect("bytes came"), ours.info(now))
 }
 
 fn send(ours: &mut Connection, down: &mut Link, now: Instant) {
@@ -77,16 +77,12 @@ fn send(ours: &mut Connection, down: &mut Link, now: Instant) {
 #[test]
 fn the_window_reaches_what_the_path_holds() {
     for timestamps in [true, false] {
-        let (took, stats) = receive(Config::default(), timestamps);
+        let (took, info) = receive(Config::default(), timestamps);
         let (round_trip, at_best) = (DELAY * 2, Duration::from_millis(1_000));
-        assert!(
-            took < at_best + round_trip * 12,
-            "timestamps {timestamps}: {took} with {}",
-            stats.recv_limit
-        );
+        assert!(took < at_best + round_trip * 12, "timestamps {timestamps}: {took} with {}", info.recv_limit);
         // Twice what the path holds, and what growing has brought too much.
         let path = 800_000;
-        assert!((path..=Config::default().recv_limit).contains(&stats.recv_limit), "{}", stats.recv_limit);
+        assert!((path..=Config::default().recv_limit).contains(&info.recv_limit), "{}", info.recv_limit);
     }
 }
 
@@ -94,7 +90,7 @@ fn the_window_reaches_what_the_path_holds() {
 #[test]
 fn a_window_that_stays_small_is_all_there_is() {
     let config = Config { recv_limit: 64 * 1024, ..Config::default() };
-    let (took, stats) = receive(config, true);
+    let (took, info) = receive(config, true);
     assert!(took > Duration::from_secs(10), "{took}");
-    assert_eq!(stats.recv_limit, 64 * 1024);
+    assert_eq!(info.recv_limit, 64 * 1024);
 }

@@ -285,22 +285,22 @@ impl TcpRecord {
             timestamps: tcp.timestamps,
             cwnd: tcp.cwnd,
             ssthresh: tcp.ssthresh,
-            algorithm: match stats.congestion {
+            algorithm: match tcp.congestion {
                 Congestion::Cubic => "cubic",
                 Congestion::NewReno => "newreno",
             }
             .into(),
-            repair: match stats.repair {
+            repair: match tcp.repair {
                 Repair::Open => "open",
                 Repair::Disorder => "disorder",
                 Repair::Recovery => "recovery",
                 Repair::Loss => "loss",
             }
             .into(),
-            sacked: stats.sacked,
-            lost: stats.lost,
-            in_flight_again: stats.flight_again,
-            reordering: stats.reordering,
+            sacked: tcp.sacked,
+            lost: tcp.lost,
+            in_flight_again: tcp.in_flight_again,
+            reordering: tcp.reordering,
             tail_probes: stats.tail_probes,
             spurious_recoveries: stats.spurious_recoveries,
             snd_wnd: tcp.snd_wnd,

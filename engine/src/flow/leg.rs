@@ -73,7 +73,7 @@ impl<F: Frame> Leg<F> {
 
     /// There is something that was never sent.
     pub(super) fn has_unsent(&self) -> bool {
-        self.tcp.queued() > self.tcp.stats().flight as usize
+        self.tcp.has_unsent()
     }
 
     /// A segment of the peer, where the flow holds so many bytes. Without memory for its payload it is lost as on the way,

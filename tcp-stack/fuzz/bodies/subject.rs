@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use tcp_stack::{
-    AdoptedTimestamps, Adoption, Config, Connection, Duration, Event, Flags, Instant, KeepAlive, Open,
+    AdoptedTimestamps, Adoption, Config, Connection, Duration, Event, Flags, Info, Instant, KeepAlive, Open,
     Options, Segment, Seq, State, Timestamps, TooBig,
 };
 
@@ -198,27 +198,28 @@ impl Subject {
 
     /// It lowers the size or does nothing; its verdict says which.
     fn too_big(&mut self, back: i64, told: u16) {
-        self.connection.handle_timeout(self.now); // brings the gauges up to date
-        let before = *self.connection.stats();
+        let before = self.connection.info(self.now);
         let seq = self.highest - back as u32;
         let verdict = self.connection.handle_packet_too_big(self.now, seq, told);
-        let after = *self.connection.stats();
+        let after = self.connection.info(self.now);
         let floor = u32::from(config().path_floor);
         match verdict {
             TooBig::Lowered => {
                 assert!(
-                    after.mss < before.mss && after.mss == u32::from(told).max(floor),
+                    after.segment_size < before.segment_size
+                        && after.segment_size == u32::from(told).max(floor),
                     "{told}: {after:?}"
                 );
-                assert_eq!(after.too_big, before.too_big + 1);
+                assert_eq!(after.stats.too_big, before.stats.too_big + 1);
             }
             TooBig::Known | TooBig::OutOfWindow | TooBig::TooOften => {
-                assert_eq!(after, before, "{verdict:?}")
+                let size = |info: &Info| (info.stats, info.segment_size);
+                assert_eq!(size(&after), size(&before), "{verdict:?}")
             }
         }
         assert_eq!(
             (after.cwnd.max(after.mss), after.ssthresh),
-            (before.cwnd.max(after.mss), before.ssthresh)
+            (before.cwnd.max(after.mss), before.ssthresh),
         );
     }
 
@@ -298,7 +299,7 @@ impl Subject {
         let received = self.connection.recv().len();
         assert!(received <= self.bound, "{received} bytes held of {}", self.bound);
         let mut count = 0;
-        let mss = self.connection.stats().mss as usize;
+        let mss = self.connection.info(self.now).segment_size as usize;
         while let Some(transmit) = self.connection.poll_transmit(self.now) {
             count += 1;
             assert!(count < 2_000, "it never stops sending");

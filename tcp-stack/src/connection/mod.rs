@@ -28,12 +28,12 @@ use crate::flight::Flight;
 use crate::info::LimitClock;
 use crate::path_mtu::{MIN_MSS, PathMtu};
 use crate::rack::{Probe, Rack};
-use crate::recovery::{Phase, Recovery};
+use crate::recovery::Recovery;
 use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
 use crate::send_buffer::SendBuffer;
 use crate::timestamps::Clock;
-use crate::{Config, Event, Instant, Payload, Repair, Segment, Seq, Stats, Transmit};
+use crate::{Config, Event, Instant, Payload, Segment, Seq, Stats, Transmit};
 
 use ack::AckState;
 use timers::{Timer, Timers};
@@ -211,13 +211,11 @@ impl<P: Payload> Connection<P> {
             _ => self.on_segment(now, segment),
         }
         self.watch_memory(now);
-        self.update_gauges();
     }
 
     /// Lets timers expire that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire_timers(now);
-        self.update_gauges();
     }
 
     /// When to call [`Connection::handle_timeout`] next. Calling it earlier does no harm.
@@ -227,10 +225,7 @@ impl<P: Payload> Connection<P> {
 
     /// The next segment to send. Call until `None`.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_, P>> {
-        let Some(outgoing) = self.next_segment(now) else {
-            self.update_gauges();
-            return None;
-        };
+        let outgoing = self.next_segment(now)?;
         self.stats.segments_out += 1;
         Some(self.transmit(outgoing))
     }
@@ -282,6 +277,11 @@ impl<P: Payload> Connection<P> {
         Ok(())
     }
 
+    /// Something is queued that was never sent.
+    pub fn has_unsent(&self) -> bool {
+        self.snd.buffer.len() > self.snd.nxt.since(self.snd.una) as usize
+    }
+
     /// Bytes queued: not sent, or sent and not acknowledged.
     pub fn queued(&self) -> usize {
         self.snd.buffer.len()
@@ -308,7 +308,6 @@ impl<P: Payload> Connection<P> {
     /// 9293 SHLD-14); a lower limit only keeps the window from moving on.
     pub fn set_recv_limit(&mut self, bytes: usize) {
         self.rcv.owners_limit = bytes.min(MAX_WINDOW);
-        self.stats.recv_limit = self.rcv.limit();
         self.consider_window_update();
     }
 
@@ -324,7 +323,7 @@ impl<P: Payload> Connection<P> {
         self.state
     }
 
-    /// Counters and gauges.
+    /// Counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
@@ -371,31 +370,6 @@ impl<P: Payload> Connection<P> {
         let open =
             matches!(self.state, State::SynSent | State::SynReceived | State::Established | State::CloseWait);
         open && !self.snd.fin
-    }
-
-    fn update_gauges(&mut self) {
-        self.stats.cwnd = self.congestion.window();
-        self.stats.mss = u32::from(self.snd.mss);
-        self.stats.ssthresh = self.congestion.threshold();
-        self.stats.srtt = self.rtt.srtt().unwrap_or_default();
-        self.stats.rto = self.rtt.rto();
-        self.stats.recv_limit = self.rcv.limit();
-        self.stats.recv_window = self.rcv.told.since_or_zero(self.rcv.nxt);
-        self.stats.rttvar = self.rtt.rttvar().unwrap_or_default();
-        self.stats.min_rtt = self.rtt.least().unwrap_or_default();
-        self.stats.congestion = self.congestion.name();
-        self.stats.pacing_rate = self.pacing_rate().unwrap_or(0);
-        self.stats.flight = self.snd.nxt.since(self.snd.una);
-        self.stats.sacked = self.flight.sacked();
-        self.stats.lost = self.flight.lost();
-        self.stats.flight_again = self.flight.in_flight_again();
-        self.stats.reordering = self.rack.has_seen_reordering();
-        self.stats.repair = match self.recovery.phase {
-            Phase::Timeout => Repair::Loss,
-            Phase::Fast(_) => Repair::Recovery,
-            Phase::Open if self.flight.sacked() > 0 || self.recovery.duplicates() > 0 => Repair::Disorder,
-            Phase::Open => Repair::Open,
-        };
     }
 }
 

@@ -89,7 +89,6 @@ impl<P: Payload> Connection<P> {
             connection.rtt.sample(rtt);
             connection.rtt.observe(now, rtt);
         }
-        connection.update_gauges();
         connection
     }
 
@@ -192,7 +191,6 @@ impl<P: Payload> Connection<P> {
         if start.state == State::Established {
             connection.watch_idle(now);
         }
-        connection.update_gauges();
         connection
     }
 

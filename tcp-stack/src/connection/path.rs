@@ -22,7 +22,6 @@ impl<P: Payload> Connection<P> {
             self.stats.too_big += 1;
             self.set_segment_size(size);
             self.send_larger_again(now);
-            self.update_gauges();
         }
         verdict
     }

@@ -288,7 +288,6 @@ impl<P: Payload> Connection<P> {
             }
         }
         self.rcv.told = self.rcv.nxt + (window << scale);
-        self.stats.recv_window = self.rcv.told.since(self.rcv.nxt);
         window as u16
     }
 

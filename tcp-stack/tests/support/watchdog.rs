@@ -50,8 +50,6 @@ pub struct Wishes {
     limit: usize,
     /// What the connection says of itself: told if the test fails, not used.
     #[allow(dead_code, reason = "for the failure's text")]
-    rto: Duration,
-    #[allow(dead_code, reason = "for the failure's text")]
     next_timer: Option<Instant>,
 }
 
@@ -62,7 +60,6 @@ impl Wishes {
             queued: connection.queued() as u32,
             readable: connection.recv().len(),
             limit,
-            rto: connection.stats().rto,
             next_timer: connection.poll_timeout(),
         }
     }
@@ -459,7 +456,6 @@ pub fn a_watchdog_barks() {
         queued: 0,
         readable: 0,
         limit: 10_000,
-        rto: RTO_MIN,
         next_timer: None,
     };
     let segment = |seq, ack, payload| Segment {
