@@ -42,12 +42,20 @@ impl Options {
     /// An option of a known kind and a wrong length is skipped; one that reaches over the end, or is shorter
     /// than its own header, ends the list (as in Linux and BSD: a segment is never refused for its options).
     /// Always ends: each turn takes at least one byte.
-    pub(crate) fn parse(mut field: &[u8]) -> Self {
-        let mut options = Options::default();
-        if let Some(timestamps) = timestamps_alone(field) {
-            options.timestamps = Some(timestamps);
-            return options;
+    pub(crate) fn parse(field: &[u8]) -> Self {
+        if field.is_empty() {
+            return Options::default();
         }
+        match timestamps_alone(field) {
+            Some(timestamps) => Options { timestamps: Some(timestamps), ..Options::default() },
+            None => Self::parse_each(field),
+        }
+    }
+
+    /// Option by option. Not inlined, so that what most segments wear is read without its spills.
+    #[inline(never)]
+    fn parse_each(mut field: &[u8]) -> Self {
+        let mut options = Options::default();
         while let Some(&kind) = field.first() {
             if let Some((blocks, rest)) = sack_blocks(field) {
                 options.sack = blocks;

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use smoltcp::wire::TcpPacket;
+use smoltcp::wire::TCP_HEADER_LEN;
 
 use crate::{Options, Seq};
 
@@ -66,34 +66,30 @@ impl<'a> Segment<'a> {
     /// Odd but possible combinations of flags are not refused here: RFC 9293 says at its place what to do
     /// with each.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        if bytes.len() < smoltcp::wire::TCP_HEADER_LEN {
-            return Err(ParseError::Truncated);
-        }
-        let packet = TcpPacket::new_unchecked(bytes);
-        let header_len = usize::from(packet.header_len());
-        if header_len < smoltcp::wire::TCP_HEADER_LEN {
-            return Err(ParseError::HeaderLength);
-        }
-        if bytes.len() < header_len {
-            return Err(ParseError::Truncated);
-        }
+        let (header, rest) = bytes.split_first_chunk::<TCP_HEADER_LEN>().ok_or(ParseError::Truncated)?;
+        let half = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let word = |at: usize| u32::from(half(at)) << 16 | u32::from(half(at + 2));
+        let has = |bit: u8| header[13] & 1 << bit != 0;
+        let options = usize::from(header[12] >> 4) * 4;
+        let options = options.checked_sub(header.len()).ok_or(ParseError::HeaderLength)?;
+        let (options, payload) = rest.split_at_checked(options).ok_or(ParseError::Truncated)?;
         Ok(Segment {
-            src_port: packet.src_port(),
-            dst_port: packet.dst_port(),
-            seq: Seq(packet.seq_number().0 as u32),
-            ack: packet.ack().then(|| Seq(packet.ack_number().0 as u32)),
+            src_port: half(0),
+            dst_port: half(2),
+            seq: Seq(word(4)),
+            ack: has(4).then_some(Seq(word(8))),
             flags: Flags {
-                fin: packet.fin(),
-                syn: packet.syn(),
-                rst: packet.rst(),
-                psh: packet.psh(),
-                urg: packet.urg(),
-                ece: packet.ece(),
-                cwr: packet.cwr(),
+                fin: has(0),
+                syn: has(1),
+                rst: has(2),
+                psh: has(3),
+                urg: has(5),
+                ece: has(6),
+                cwr: has(7),
             },
-            window: packet.window_len(),
-            options: Options::parse(packet.options()),
-            payload: packet.payload(),
+            window: half(14),
+            options: Options::parse(options),
+            payload,
         })
     }
 }

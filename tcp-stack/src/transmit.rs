@@ -4,7 +4,7 @@ use core::fmt;
 use core::ops::Range;
 use std::collections::VecDeque;
 
-use smoltcp::wire::{TCP_HEADER_LEN, TcpPacket, TcpSeqNumber};
+use smoltcp::wire::TCP_HEADER_LEN;
 
 use crate::{Flags, Options, Payload, Seq, send_buffer::Chunk};
 
@@ -60,25 +60,19 @@ impl<'a, P: Payload> Transmit<'a, P> {
     /// # Panics
     /// If `to` is shorter than that.
     pub fn emit_header(&self, src_port: u16, dst_port: u16, to: &mut [u8]) {
-        let header_len = self.header_len();
-        let to = &mut to[..header_len];
-        to.fill(0);
-        let mut packet = TcpPacket::new_unchecked(&mut *to);
-        packet.set_src_port(src_port);
-        packet.set_dst_port(dst_port);
-        packet.set_seq_number(TcpSeqNumber(self.seq.0 as i32));
-        packet.set_ack_number(TcpSeqNumber(self.ack.unwrap_or_default().0 as i32));
-        packet.set_header_len(header_len as u8);
-        packet.set_fin(self.flags.fin);
-        packet.set_syn(self.flags.syn);
-        packet.set_rst(self.flags.rst);
-        packet.set_psh(self.flags.psh);
-        packet.set_ack(self.ack.is_some());
-        packet.set_urg(self.flags.urg);
-        packet.set_ece(self.flags.ece);
-        packet.set_cwr(self.flags.cwr);
-        packet.set_window_len(self.window);
-        self.options.emit(&mut to[TCP_HEADER_LEN..]);
+        let flags = &self.flags;
+        let bits =
+            [flags.fin, flags.syn, flags.rst, flags.psh, self.ack.is_some(), flags.urg, flags.ece, flags.cwr];
+        let (header, options) = to[..self.header_len()].split_at_mut(TCP_HEADER_LEN);
+        header[0..2].copy_from_slice(&src_port.to_be_bytes());
+        header[2..4].copy_from_slice(&dst_port.to_be_bytes());
+        header[4..8].copy_from_slice(&self.seq.0.to_be_bytes());
+        header[8..12].copy_from_slice(&self.ack.unwrap_or_default().0.to_be_bytes());
+        header[12] = (self.header_len() as u8 / 4) << 4;
+        header[13] = bits.iter().rev().fold(0, |all, bit| all << 1 | u8::from(*bit));
+        header[14..16].copy_from_slice(&self.window.to_be_bytes());
+        header[16..].fill(0);
+        self.options.emit(options);
     }
 }
 

@@ -40,8 +40,8 @@ impl<P: Payload> Connection<P> {
     /// the peer has few in flight; else after a while. PSH asks for nothing (RFC 9293 3.9.1.2).
     pub(super) fn owe_ack_for_payload(&mut self, now: Instant, len: usize) {
         self.ack.segments += 1;
-        let rto = self.rtt.rto();
-        if self.ack.payload_at.replace(now).is_none_or(|last| elapsed(last, now) > rto) {
+        let last = self.ack.payload_at.replace(now);
+        if last.is_none_or(|last| last < now && elapsed(last, now) > self.rtt.rto()) {
             self.ack.quick = self.config.quick_acks;
         }
         let quick = self.ack.quick > 0 && len as u32 >= self.rcv.segment_size;

@@ -166,7 +166,10 @@ impl<P: Payload> Connection<P> {
         if data.is_empty() {
             return;
         }
-        self.tune_window(now, segment);
+        // What a burst brings is measured once, as it would be had the path merged its segments.
+        if self.rcv.data_at < now {
+            self.tune_window(now, segment);
+        }
         let known = (self.rcv.nxt.since_or_zero(segment.seq) as usize).min(data.len());
         data = &data[known..];
         if known > 0 {

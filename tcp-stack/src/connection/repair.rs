@@ -390,7 +390,7 @@ impl<P: Payload> Connection<P> {
 
     pub(super) fn on_probe_timer(&mut self, now: Instant) {
         // Only a probe that leaves puts the timer off: else every segment that asks for a new probe would.
-        if self.may_probe_tail() && self.tail_piece(self.payload_limit(now)).is_some() {
+        if self.may_probe_tail() && self.tail_piece(self.payload_limit()).is_some() {
             self.tail_probe.due = true;
             self.timers.arm(Timer::Retransmit, now + self.rtt.rto());
         }

@@ -14,7 +14,7 @@ use crate::flight::Lost;
 use crate::recovery::Phase;
 use crate::spurious::Frto;
 use crate::timestamps::elapsed;
-use crate::{Duration, Event, Flags, Instant, Limit, Options, Payload, Seq, Transmit};
+use crate::{Duration, Event, Flags, Instant, Limit, Options, Payload, Seq, Timestamps, Transmit};
 
 /// What pacing lets out at once: timers are no finer in most drivers.
 const PACING_BURST: Duration = Duration::from_millis(1);
@@ -97,8 +97,11 @@ impl<P: Payload> Connection<P> {
     }
 
     /// Most payload of a segment that leaves now, with its options.
-    pub(super) fn payload_limit(&self, now: Instant) -> u32 {
-        u32::from(self.snd.mss) - self.options(now).wire_len() as u32
+    pub(super) fn payload_limit(&self) -> u32 {
+        // How long timestamps are does not depend on the time.
+        let timestamps = self.clock.map(|_| Timestamps { val: 0, ecr: 0 });
+        let options = Options { timestamps, sack: self.sack_blocks(), ..Options::default() };
+        u32::from(self.snd.mss) - options.wire_len() as u32
     }
 
     /// Sequence number after the last queued byte: the one of the FIN, if there is one.
@@ -116,7 +119,7 @@ impl<P: Payload> Connection<P> {
     /// Decides which piece of the queue is sent now, if any, and sees to it that a timer runs if one is
     /// needed.
     fn next_piece(&mut self, now: Instant) -> Option<Piece> {
-        let limit = self.payload_limit(now);
+        let limit = self.payload_limit();
         if core::mem::take(&mut self.tail_probe.due)
             && let Some(piece) = self.tail_piece(limit)
         {

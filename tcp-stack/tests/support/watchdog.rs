@@ -451,13 +451,7 @@ pub fn a_watchdog_barks() {
         rcv_adv: Seq(15_000),
         rtt_hint: None,
     };
-    let idle = Wishes {
-        state: State::Established,
-        queued: 0,
-        readable: 0,
-        limit: 10_000,
-        next_timer: None,
-    };
+    let idle = Wishes { state: State::Established, queued: 0, readable: 0, limit: 10_000, next_timer: None };
     let segment = |seq, ack, payload| Segment {
         src_port: 1,
         dst_port: 2,
