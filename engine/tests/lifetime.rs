@@ -7,6 +7,7 @@ use smoltcp::wire::TcpSeqNumber;
 use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
+use support::rules::{Action, Rules};
 use wireglass::peers::{Crossing, Duration, Heading, Port, Step, Stop};
 use wireglass::reason::Reason;
 
@@ -51,6 +52,36 @@ fn a_half_closed_flow_whose_server_is_gone_ends_in_minutes() {
     assert_eq!(run.engine().flows(), 1, "five minutes of silence are no sign");
     run.settle(MINUTE * 3);
     assert_eq!(run.flow_end(), ("adopted", Reason::ServerTimeout));
+}
+
+/// Each frame that goes by puts its end off, whether the flow was decided at its SYN or by its ClientHello.
+#[test]
+fn a_bypassed_flow_lasts_as_long_as_something_comes_by() {
+    for rules in [Rules::default_is(Action::Bypass), Rules::by_name(Action::Bypass)] {
+        let mut setup = Setup { rules, ..Setup::default() };
+        setup.limits.idle_time = MINUTE * 20;
+        let say = || Step::Send(b"still here".to_vec());
+        let client =
+            vec![say(), Step::Pause(MINUTE * 15), say(), Step::Pause(MINUTE * 15), say(), Step::AwaitEnd];
+        let server = vec![Step::Receive(30), Step::AwaitEnd];
+        let mut run = Lab::new().trusting_the_server().connect_tls(&setup, client, server);
+        run.settle(MINUTE * 49);
+        assert_eq!(run.engine().flows(), 1, "{setup:?}");
+        assert_eq!(run.server().received.len(), 30, "{setup:?}");
+        run.settle(MINUTE * 2);
+        assert_eq!(run.flow_end(), ("bypassed", Reason::Idle), "{setup:?}");
+    }
+}
+
+#[test]
+fn a_bypassed_flow_ends_soon_after_a_reset() {
+    let setup = Setup { rules: Rules::default_is(Action::Bypass), ..Setup::default() };
+    let answer = b"and no more".to_vec();
+    let client = vec![Step::Receive(answer.len()), Step::Reset];
+    let server = vec![Step::Send(answer), Step::AwaitEnd];
+    let mut run = Lab::new().trusting_the_server().connect_tls(&setup, client, server);
+    run.settle(MINUTE);
+    assert_eq!(run.flow_end(), ("bypassed", Reason::ClientReset));
 }
 
 /// A probe of an idle peer as hosts send it: one before the next byte, without payload.

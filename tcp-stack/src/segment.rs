@@ -6,6 +6,9 @@ use smoltcp::wire::TCP_HEADER_LEN;
 
 use crate::{Options, Seq};
 
+/// Bit of the ACK flag.
+const ACK: u8 = 1 << 4;
+
 /// The control bits, except ACK: a segment that acknowledges has [`Segment::ack`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, clippy::struct_excessive_bools, reason = "the bits have the names of RFC 9293 3.1")]
@@ -17,6 +20,15 @@ pub struct Flags {
     pub urg: bool,
     pub ece: bool,
     pub cwr: bool,
+}
+
+impl Flags {
+    /// From the header's octet of them: its 14th.
+    #[inline]
+    pub fn from_bits(bits: u8) -> Self {
+        let has = |bit: u8| bits & 1 << bit != 0;
+        Flags { fin: has(0), syn: has(1), rst: has(2), psh: has(3), urg: has(5), ece: has(6), cwr: has(7) }
+    }
 }
 
 /// A parsed TCP segment. Addresses and checksum were the caller's to look at.
@@ -69,7 +81,6 @@ impl<'a> Segment<'a> {
         let (header, rest) = bytes.split_first_chunk::<TCP_HEADER_LEN>().ok_or(ParseError::Truncated)?;
         let half = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let word = |at: usize| u32::from(half(at)) << 16 | u32::from(half(at + 2));
-        let has = |bit: u8| header[13] & 1 << bit != 0;
         let options = usize::from(header[12] >> 4) * 4;
         let options = options.checked_sub(header.len()).ok_or(ParseError::HeaderLength)?;
         let (options, payload) = rest.split_at_checked(options).ok_or(ParseError::Truncated)?;
@@ -77,16 +88,8 @@ impl<'a> Segment<'a> {
             src_port: half(0),
             dst_port: half(2),
             seq: Seq(word(4)),
-            ack: has(4).then_some(Seq(word(8))),
-            flags: Flags {
-                fin: has(0),
-                syn: has(1),
-                rst: has(2),
-                psh: has(3),
-                urg: has(5),
-                ece: has(6),
-                cwr: has(7),
-            },
+            ack: (header[13] & ACK != 0).then_some(Seq(word(8))),
+            flags: Flags::from_bits(header[13]),
             window: half(14),
             options: Options::parse(options),
             payload,

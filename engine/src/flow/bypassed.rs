@@ -1,6 +1,6 @@
 //! A flow that goes by untouched: only counted, until it ends.
 
-use tcp_stack::{Duration, Instant, Segment, Seq};
+use tcp_stack::{Duration, Flags, Instant, Segment, Seq};
 
 use super::opening::Opening;
 use crate::reason::Reason;
@@ -40,6 +40,16 @@ impl Bypassed {
     /// The same, for a flow that has been looked at.
     pub(super) fn released(now: Instant, idle: Duration, released: Option<Box<Released>>) -> Self {
         Self { released, ..Self::new(now, idle) }
+    }
+
+    /// A segment with these control bits comes by in the middle of a connection about which everything is decided. False:
+    /// that is not so, and [`Self::observe`] has to look at it.
+    pub(super) fn goes_on(&mut self, now: Instant, idle: Duration, flags: Flags) -> bool {
+        let goes_on = !(flags.syn || flags.fin || flags.rst) && self.may_go_unwatched() && !self.is_closing();
+        if goes_on {
+            self.ends.0 = now + idle;
+        }
+        goes_on
     }
 
     /// A segment comes by. False: it may not pass.

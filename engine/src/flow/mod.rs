@@ -209,6 +209,32 @@ impl<F: Frame> Flow<F> {
         }
     }
 
+    /// A frame of a bypassed flow in which there is nothing to look at: it is counted, and goes by. False: nothing was done,
+    /// and [`Self::handle_frame`] has to take it.
+    pub fn lets_by<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &E,
+        from: Side,
+        frame: &F,
+        headers: &Headers,
+    ) -> bool {
+        let Phase::Bypassed(bypassed) = &mut self.phase else { return false };
+        let goes_on = bypassed.goes_on(fx.now(), fx.shared().limits.idle_time, headers.flags(frame.data()));
+        if goes_on {
+            self.note(fx, from, frame);
+        }
+        goes_on
+    }
+
+    /// Counts a frame. Returns when there was one before it.
+    fn note<E: Effects<Frame = F>>(&mut self, fx: &E, from: Side, frame: &F) -> Instant {
+        let volume = &mut self.volume[from as usize];
+        volume.packets += 1;
+        volume.bytes += frame.len() as u64;
+        self.last = fx.wall();
+        std::mem::replace(&mut self.active, fx.now())
+    }
+
     /// A frame of the flow, whose headers are sound. `from`: the end whose port it came in.
     ///
     /// A burst may bring many frames of one flow. What they bring together is done once, by [`Self::settle`], if the flow
@@ -218,13 +244,9 @@ impl<F: Frame> Flow<F> {
         fx: &mut E,
         from: Side,
         mut frame: F,
-        mut headers: Headers,
+        headers: &Headers,
     ) {
-        let volume = &mut self.volume[from as usize];
-        volume.packets += 1;
-        volume.bytes += frame.len() as u64;
-        self.last = fx.wall();
-        let active_before = std::mem::replace(&mut self.active, fx.now());
+        let active_before = self.note(fx, from, &frame);
         if let Phase::Bypassed(bypassed) = &mut self.phase {
             let (now, idle) = (fx.now(), fx.shared().limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));
@@ -233,7 +255,7 @@ impl<F: Frame> Flow<F> {
                 false => fx.counters().drop_packet(PacketDrop::BrokenHandshake),
             };
         }
-        if let Err(reason) = verify(&frame, &headers) {
+        if let Err(reason) = verify(&frame, headers) {
             return fx.counters().drop_packet(reason);
         }
         // What we send in an end's name has the headers of its frames, so they must be its own.
@@ -242,11 +264,11 @@ impl<F: Frame> Flow<F> {
         }
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
         self.phase = match phase {
-            Phase::Opening(opening) => self.open(fx, opening, from, frame, &mut headers),
-            Phase::Peeking(peeking) => self.peek(fx, peeking, from, frame, &headers),
+            Phase::Opening(opening) => self.open(fx, opening, from, frame, headers),
+            Phase::Peeking(peeking) => self.peek(fx, peeking, from, frame, headers),
             Phase::Blocked(mut blocked) => {
                 fx.counters().drop_packet(PacketDrop::FlowEnded);
-                blocked.handle(fx, from, frame.data(), &headers);
+                blocked.handle(fx, from, frame.data(), headers);
                 Phase::Blocked(blocked)
             }
             phase => match Segment::parse(headers.segment(frame.data_mut())) {
@@ -400,7 +422,7 @@ impl<F: Frame> Flow<F> {
         mut opening: Box<Opening>,
         from: Side,
         mut frame: F,
-        headers: &mut Headers,
+        headers: &Headers,
     ) -> Phase<F> {
         let Ok(segment) = Segment::parse(headers.segment(frame.data())) else {
             fx.counters().drop_packet(PacketDrop::BadTcpHeader);
@@ -414,7 +436,8 @@ impl<F: Frame> Flow<F> {
             Opened::Pass => fx.send(from.other(), frame),
             Opened::PassSyn => {
                 let ip_and_tcp = headers.l4 - headers.l3 + 20;
-                scrub_syn(frame.data_mut(), headers, fx.mtu().saturating_sub(ip_and_tcp) as u16);
+                let (mut headers, mss) = (*headers, fx.mtu().saturating_sub(ip_and_tcp) as u16);
+                scrub_syn(frame.data_mut(), &mut headers, mss);
                 fx.send(from.other(), frame);
             }
             Opened::Reset => {

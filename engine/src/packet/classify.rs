@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
+use tcp_stack::Flags;
 
 use super::fragment::Fragment;
 use super::icmp::IcmpHeaders;
@@ -10,8 +11,6 @@ use crate::reason::PacketDrop;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// 802.1Q, 802.1ad, and the older QinQ type that switches still send.
-const ETHERTYPES_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 /// Next headers that are looked for (RFC 8200, RFC 4302).
 const TCP: u8 = 6;
 const FRAGMENT: u8 = 44;
@@ -41,6 +40,11 @@ impl Headers {
     /// TCP header and payload.
     pub fn segment<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
         &frame[self.l4..self.end]
+    }
+
+    /// The TCP header's control bits, except ACK.
+    pub fn flags(&self, frame: &[u8]) -> Flags {
+        Flags::from_bits(frame[self.l4 + 13])
     }
 
     /// MAC address of the receiver.
@@ -98,7 +102,8 @@ fn ethernet(frame: &[u8]) -> Option<(u16, usize, [Option<u16>; 2])> {
     let mut offset = 12;
     let mut ethertype = be16(frame, offset)?;
     for tag in &mut vlan {
-        if !ETHERTYPES_VLAN.contains(&ethertype) {
+        // 802.1Q, 802.1ad, and the older QinQ type that switches still send.
+        if !matches!(ethertype, 0x8100 | 0x88a8 | 0x9100) {
             break;
         }
         // Id 0 is no VLAN but a priority (802.1Q 9.6): hosts take such a frame for an untagged one.

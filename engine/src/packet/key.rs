@@ -15,9 +15,8 @@ pub struct FlowKey {
     /// Addresses.
     low: u128,
     high: u128,
-    /// Likewise, low and high; then VLANs, where [`UNTAGGED`] is none.
-    ports: [u16; 2],
-    vlan: [u16; 2],
+    /// Their ports, likewise; then VLANs, where [`UNTAGGED`] is none.
+    ports_and_vlan: u64,
     wire: u8,
     is_v6: bool,
 }
@@ -35,8 +34,10 @@ impl FlowKey {
     pub fn between(wire: u8, vlan: [Option<u16>; 2], a: SocketAddr, b: SocketAddr) -> Self {
         let (is_v6, a, b) = (a.is_ipv6(), (bits(a.ip()), a.port()), (bits(b.ip()), b.port()));
         let ((low, from), (high, to)) = if a <= b { (a, b) } else { (b, a) };
-        let vlan = vlan.map(|id| id.unwrap_or(UNTAGGED));
-        Self { low, high, ports: [from, to], vlan, wire, is_v6 }
+        let [outer, inner] = vlan.map(|id| id.unwrap_or(UNTAGGED));
+        let ports_and_vlan =
+            [from, to, outer, inner].iter().fold(0, |all, word| all << 16 | u64::from(*word));
+        Self { low, high, ports_and_vlan, wire, is_v6 }
     }
 }
 
@@ -50,9 +51,8 @@ fn bits(address: IpAddr) -> u128 {
 /// In one piece: each `write` costs as much as some bytes more.
 impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { low, high, ports: [from, to], vlan: [outer, inner], wire, is_v6 } = *self;
-        let rest =
-            [from, to, outer, inner].iter().fold(0, |all, word| all << 16 | u64::from(*word)).to_le_bytes();
+        let Self { low, high, ports_and_vlan, wire, is_v6 } = *self;
+        let rest = ports_and_vlan.to_le_bytes();
         if is_v6 {
             let mut bytes = [0; 41];
             bytes[..16].copy_from_slice(&low.to_le_bytes());

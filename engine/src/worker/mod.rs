@@ -21,12 +21,12 @@ pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::driver::{BURST, Frame, Io, PortId};
 use crate::flow::{self, Afterwards, Effects, Flow, Identity, Shared};
-use crate::flow_table::{FlowId, FlowTable};
+use crate::flow_table::{Class, FlowId, FlowTable};
 use crate::handshake;
 use crate::log::LogSender;
 use crate::log::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
 use crate::metrics::WorkerCounters;
-use crate::packet::{Class, FlowKey, Headers, KeyHasher, classify, reset_for};
+use crate::packet::{self, FlowKey, Headers, KeyHasher, classify, reset_for};
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::reason::{PacketDrop, Reason};
 use crate::secrets::Secrets;
@@ -228,19 +228,19 @@ impl<IO: Io> Worker<IO> {
 
     fn handle_frame(&mut self, port: PortId, frame: IO::Frame) {
         match classify(frame.data()) {
-            Class::Other => self.desk.forward(port.opposite(), frame),
-            Class::Icmp(at) => self.handle_icmp(port, frame, &at),
-            Class::Bad(reason) => self.desk.counters.drop_packet(reason),
-            Class::Fragment(fragment) => self.handle_fragment(port, frame, &fragment),
-            Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
+            packet::Class::Other => self.desk.forward(port.opposite(), frame),
+            packet::Class::Icmp(at) => self.handle_icmp(port, frame, &at),
+            packet::Class::Bad(reason) => self.desk.counters.drop_packet(reason),
+            packet::Class::Fragment(fragment) => self.handle_fragment(port, frame, &fragment),
+            packet::Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
                 self.desk.forward(port.opposite(), frame);
             }
-            Class::Tcp(headers) => {
+            packet::Class::Tcp(headers) => {
                 let key = FlowKey::new(port.wire, &headers);
-                let hash = self.hash(key);
+                let hash = self.hash(&key);
                 let owner = KeyHasher::owner(hash, self.steering.workers());
                 if owner == self.steering.me() {
-                    self.handle_tcp(port, frame, headers, key, hash);
+                    self.handle_tcp(port, frame, &headers, &key, hash);
                 } else if !self.steering.send(owner, port, frame) {
                     self.desk.counters.drop_packet(PacketDrop::SteeringRingFull);
                 }
@@ -248,14 +248,14 @@ impl<IO: Io> Worker<IO> {
         }
     }
 
-    fn hash(&mut self, key: FlowKey) -> u64 {
-        if let Some((last, hash)) = self.last
+    fn hash(&mut self, key: &FlowKey) -> u64 {
+        if let Some((last, hash)) = &self.last
             && last == key
         {
-            return hash;
+            return *hash;
         }
-        let hash = self.hasher.hash(&key);
-        self.last = Some((key, hash));
+        let hash = self.hasher.hash(key);
+        self.last = Some((*key, hash));
         hash
     }
 
@@ -265,9 +265,9 @@ impl<IO: Io> Worker<IO> {
         policy.candidate(destination.port()) || policy.candidate(source.port())
     }
 
-    fn handle_tcp(&mut self, port: PortId, frame: IO::Frame, headers: Headers, key: FlowKey, hash: u64) {
-        let begins = is_syn(&frame, &headers);
-        let mut found = self.table.find(hash, &key);
+    fn handle_tcp(&mut self, port: PortId, frame: IO::Frame, headers: &Headers, key: &FlowKey, hash: u64) {
+        let begins = is_syn(&frame, headers);
+        let mut found = self.table.find(hash, key);
         if let Some(id) = found
             && begins
             && self.table.get_mut(id).is_some_and(|e| e.gives_way(port.side))
@@ -276,9 +276,10 @@ impl<IO: Io> Worker<IO> {
             found = None;
         }
         match found {
+            Some(id) if self.lets_by(id, port, &frame, headers) => self.desk.forward(port.opposite(), frame),
             Some(id) => self.hand_over(id, port, frame, headers),
             None if begins => self.begin(port, frame, headers, key, hash),
-            None => self.midstream(port, frame, &headers, hash),
+            None => self.midstream(port, frame, headers, hash),
         }
     }
 
@@ -301,23 +302,32 @@ impl<IO: Io> Worker<IO> {
         Some(frame)
     }
 
-    fn hand_over(&mut self, id: FlowId, port: PortId, frame: IO::Frame, headers: Headers) {
-        self.with_flow(id, |flow, desk| {
-            let from = if port.side == desk.current.client_port { Side::Client } else { Side::Server };
-            flow.handle_frame(desk, from, frame, headers);
-        });
+    /// The frame is of a flow that goes by, as nearly all of its frames are. Its alarm stays as it is: it fires too early, and is
+    /// set anew then.
+    fn lets_by(&mut self, id: FlowId, port: PortId, frame: &IO::Frame, headers: &Headers) -> bool {
+        let Some(entry) = self.table.get_mut(id) else { return false };
+        let lets_by = entry.flow.lets_by(&self.desk, entry.end_at(port), frame, headers);
+        if lets_by {
+            self.table.touch(id, Class::Light);
+        }
+        lets_by
+    }
+
+    fn hand_over(&mut self, id: FlowId, port: PortId, frame: IO::Frame, headers: &Headers) {
+        let Some(from) = self.table.get_mut(id).map(|entry| entry.end_at(port)) else { return };
+        self.with_flow(id, |flow, desk| flow.handle_frame(desk, from, frame, headers));
     }
 
     /// A SYN of a connection that is not known.
-    fn begin(&mut self, port: PortId, frame: IO::Frame, headers: Headers, key: FlowKey, hash: u64) {
-        if let Err(reason) = flow::verify(&frame, &headers) {
+    fn begin(&mut self, port: PortId, frame: IO::Frame, headers: &Headers, key: &FlowKey, hash: u64) {
+        if let Err(reason) = flow::verify(&frame, headers) {
             return self.desk.counters.drop_packet(reason);
         }
         let refused_before = self.refused.knows(self.desk.now, hash);
         if refused_before && port.side == Side::Server {
             // It would pass, and with it all that the client still has to say: in the connection that was refused, or in
             // one that it opens with the SYN that we have forgotten (RFC 9293 3.5).
-            return self.refuse(port, &frame, &headers, PacketDrop::FlowEnded);
+            return self.refuse(port, &frame, headers, PacketDrop::FlowEnded);
         }
         let identity = Identity {
             flow_id: self.flow_ids,
@@ -332,7 +342,7 @@ impl<IO: Io> Worker<IO> {
         let verdict = self.settled(port, &identity);
         if let Some(Verdict { decision: Decision::Block(_), .. }) = &verdict {
             self.log_refused(&identity, frame.len());
-            return self.refuse(port, &frame, &headers, PacketDrop::PolicyBlocked);
+            return self.refuse(port, &frame, headers, PacketDrop::PolicyBlocked);
         }
         let Ok(syn) = Segment::parse(headers.segment(frame.data())) else {
             return self.desk.counters.drop_packet(PacketDrop::BadTcpHeader);
@@ -344,7 +354,7 @@ impl<IO: Io> Worker<IO> {
         let class = flow.class();
         self.desk.counters.flows(flow.phase()).inc();
         let entry = Entry { flow, alarm: Alarm::new(), hash, wire: port.wire, client_port: port.side };
-        match self.table.insert(hash, key, class, entry) {
+        match self.table.insert(hash, *key, class, entry) {
             Ok(id) => {
                 self.desk.counters.flows_opened.inc();
                 self.hand_over(id, port, frame, headers);
@@ -497,6 +507,11 @@ impl<IO: Io> Worker<IO> {
 }
 
 impl<F: Frame> Entry<F> {
+    /// The end that is on this port's side.
+    fn end_at(&self, port: PortId) -> Side {
+        if port.side == self.client_port { Side::Client } else { Side::Server }
+    }
+
     /// A SYN from this port begins a new flow. So does one from inside where a SYN from outside came first: both ends may
     /// open at once (RFC 9293 3.5), but a server must not be able to say that its client's connection is its own.
     fn gives_way(&self, port: Side) -> bool {
