@@ -42,6 +42,7 @@ impl Options {
     /// An option of a known kind and a wrong length is skipped; one that reaches over the end, or is shorter
     /// than its own header, ends the list (as in Linux and BSD: a segment is never refused for its options).
     /// Always ends: each turn takes at least one byte.
+    #[inline]
     pub(crate) fn parse(field: &[u8]) -> Self {
         if field.is_empty() {
             return Options::default();

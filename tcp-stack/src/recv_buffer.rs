@@ -81,6 +81,7 @@ impl RecvBuffer {
     /// Puts `data`, which is not empty, `ahead` bytes beyond RCV.NXT. Bytes that are held already stay as
     /// they are: what was received first wins, so that nobody can change a byte after the fact. The caller
     /// bounds `ahead + data.len()`.
+    #[inline]
     pub(crate) fn write(&mut self, ahead: usize, data: &[u8]) -> Result<Written, NoRoom> {
         if ahead == 0 && self.assembler.is_empty() {
             let copied = self.make_room(data.len()) + data.len();
@@ -88,6 +89,13 @@ impl RecvBuffer {
             self.advance(data.len());
             return Ok(Written { delivered: data.len(), overlap: None, conflict: false, copied });
         }
+        self.write_around_gaps(ahead, data)
+    }
+
+    /// Not inlined, so that what it returns is not fetched from memory in the other case, too: that would wait for all of the
+    /// copied bytes to be stored.
+    #[inline(never)]
+    fn write_around_gaps(&mut self, ahead: usize, data: &[u8]) -> Result<Written, NoRoom> {
         let start = self.next + ahead as u64;
         let range = start..start + data.len() as u64;
         // In-order bytes need no range: they are delivered at once.

@@ -77,6 +77,7 @@ impl<'a> Segment<'a> {
     ///
     /// Odd but possible combinations of flags are not refused here: RFC 9293 says at its place what to do
     /// with each.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let (header, rest) = bytes.split_first_chunk::<TCP_HEADER_LEN>().ok_or(ParseError::Truncated)?;
         let half = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);

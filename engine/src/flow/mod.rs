@@ -262,6 +262,21 @@ impl<F: Frame> Flow<F> {
         if (headers.source == self.identity.client) != (from == Side::Client) {
             return fx.counters().drop_packet(PacketDrop::BrokenHandshake);
         }
+        // In its place: most frames are such ones, and to move it right after their bytes were copied means to wait for the copy.
+        if let Phase::Adopted(adopted) = &mut self.phase {
+            let Ok(segment) = Segment::parse(headers.segment(frame.data_mut())) else {
+                return fx.counters().drop_packet(PacketDrop::BadTcpHeader);
+            };
+            // The flow has not spoken: we have asked.
+            if adopted.is_answer(from, &segment) {
+                self.active = active_before;
+            }
+            self.unsettled = true;
+            if adopted.handle_segment(fx, from, &segment) {
+                self.settle(fx);
+            }
+            return;
+        }
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
         self.phase = match phase {
             Phase::Opening(opening) => self.open(fx, opening, from, frame, headers),
@@ -271,19 +286,17 @@ impl<F: Frame> Flow<F> {
                 blocked.handle(fx, from, frame.data(), headers);
                 Phase::Blocked(blocked)
             }
-            phase => match Segment::parse(headers.segment(frame.data_mut())) {
+            Phase::Hearing(mut hearing) => match Segment::parse(headers.segment(frame.data_mut())) {
                 Ok(segment) => {
-                    // The flow has not spoken: we have asked.
-                    if matches!(&phase, Phase::Adopted(adopted) if adopted.is_answer(from, &segment)) {
-                        self.active = active_before;
-                    }
-                    self.handle_segment(fx, phase, from, &segment)
+                    let heard = hearing.handle_segment(fx, from, &segment);
+                    self.heard(fx, hearing, heard)
                 }
                 Err(_) => {
                     fx.counters().drop_packet(PacketDrop::BadTcpHeader);
-                    phase
+                    Phase::Hearing(hearing)
                 }
             },
+            phase => phase,
         };
     }
 
@@ -581,31 +594,6 @@ impl<F: Frame> Flow<F> {
             }
         }
         Phase::Peeking(peeking)
-    }
-
-    /// A segment of a flow whose frames go no further.
-    fn handle_segment<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        phase: Phase<F>,
-        from: Side,
-        segment: &Segment<'_>,
-    ) -> Phase<F> {
-        match phase {
-            Phase::Hearing(mut hearing) => {
-                let heard = hearing.handle_segment(fx, from, segment);
-                self.heard(fx, hearing, heard)
-            }
-            Phase::Adopted(mut adopted) => {
-                if adopted.handle_segment(fx, from, segment) {
-                    self.unsettled = false;
-                    return self.drive(fx, adopted);
-                }
-                self.unsettled = true;
-                Phase::Adopted(adopted)
-            }
-            phase => phase,
-        }
     }
 
     fn drive<E: Effects<Frame = F>>(&mut self, fx: &mut E, adopted: Box<Adopted<F>>) -> Phase<F> {

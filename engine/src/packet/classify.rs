@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 use tcp_stack::Flags;
 
+use super::checksum::Sum;
 use super::fragment::Fragment;
 use super::icmp::IcmpHeaders;
 use crate::reason::PacketDrop;
@@ -59,15 +60,18 @@ impl Headers {
 
     /// The IP header's own checksum (IPv4) and the TCP checksum are right.
     pub fn verify_checksums(&self, frame: &[u8]) -> Result<(), PacketDrop> {
-        if self.source.is_ipv4() && !Ipv4Packet::new_unchecked(&frame[self.l3..self.end]).verify_checksum() {
+        let (ip, segment) = (&frame[self.l3..self.end], self.segment(frame));
+        let addresses = if self.source.is_ipv4() { 12..20 } else { 8..40 };
+        if self.source.is_ipv4() && !Ipv4Packet::new_unchecked(ip).verify_checksum() {
             return Err(PacketDrop::BadIpHeader);
         }
-        let tcp = smoltcp::wire::TcpPacket::new_unchecked(self.segment(frame));
-        if tcp.verify_checksum(&self.source.ip().into(), &self.destination.ip().into()) {
-            Ok(())
-        } else {
-            Err(PacketDrop::BadTcpChecksum)
-        }
+        // RFC 9293 3.1: the pseudo header, in an order of our own, and the segment.
+        let mut sum = Sum::default();
+        sum.add(&ip[addresses]);
+        sum.add(&[0, TCP]);
+        sum.add(&(segment.len() as u16).to_be_bytes());
+        sum.add(segment);
+        if sum.is_right() { Ok(()) } else { Err(PacketDrop::BadTcpChecksum) }
     }
 }
 
