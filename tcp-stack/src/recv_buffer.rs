@@ -84,12 +84,20 @@ impl RecvBuffer {
     #[inline]
     pub(crate) fn write(&mut self, ahead: usize, data: &[u8]) -> Result<Written, NoRoom> {
         if ahead == 0 && self.assembler.is_empty() {
-            let copied = self.make_room(data.len()) + data.len();
-            self.bytes.extend_from_slice(data);
-            self.advance(data.len());
+            let copied = self.append(data);
             return Ok(Written { delivered: data.len(), overlap: None, conflict: false, copied });
         }
         self.write_around_gaps(ahead, data)
+    }
+
+    /// Puts `data` at RCV.NXT, where nothing is held ahead of a gap. Returns how many bytes were copied for it.
+    #[inline]
+    pub(crate) fn append(&mut self, data: &[u8]) -> usize {
+        debug_assert!(!self.has_gap(), "bytes are held where these would lie");
+        let moved = self.make_room(data.len());
+        self.bytes.extend_from_slice(data);
+        self.advance(data.len());
+        moved + data.len()
     }
 
     /// Not inlined, so that what it returns is not fetched from memory in the other case, too: that would wait for all of the

@@ -5,6 +5,8 @@
 pub struct Stats {
     /// Segments handed in.
     pub segments_in: u64,
+    /// Of these, those that only went on where the one before them in a burst had ended.
+    pub merged: u64,
     /// Segments handed out.
     pub segments_out: u64,
     /// Payload bytes received in order (each counted once).

@@ -24,6 +24,11 @@ impl AckState {
         self.due = true;
     }
 
+    /// Payload has arrived at this very time that was in order.
+    pub(super) fn came_at(&self, now: Instant) -> bool {
+        self.payload_at == Some(now)
+    }
+
     pub(super) fn is_due(&self) -> bool {
         self.due
     }
@@ -68,14 +73,17 @@ impl<P: Payload> Connection<P> {
         if ack.before(self.snd.una) {
             return true;
         }
-        let window = u32::from(segment.window) << self.snd.scale;
-        self.take_acknowledgement(now, segment, ack, window);
-        // RFC 9293 3.10.7.4: only a segment that is not older than the one of the last update.
-        if self.snd.wl1.before(segment.seq) || (self.snd.wl1 == segment.seq && self.snd.wl2.at_or_before(ack))
-        {
-            self.update_window(window, segment.seq, ack);
-        }
+        self.take_acknowledgement(now, segment, ack, u32::from(segment.window) << self.snd.scale);
+        self.take_window(segment, ack);
         true
+    }
+
+    /// RFC 9293 3.10.7.4: only a segment that is not older than the one of the last update.
+    pub(super) fn take_window(&mut self, segment: &Segment<'_>, ack: Seq) {
+        let (wl1, wl2) = (self.snd.wl1, self.snd.wl2);
+        if wl1.before(segment.seq) || (wl1 == segment.seq && wl2.at_or_before(ack)) {
+            self.update_window(u32::from(segment.window) << self.snd.scale, segment.seq, ack);
+        }
     }
 
     /// SND.WND, with the segment that it came from.

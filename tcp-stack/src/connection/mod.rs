@@ -4,6 +4,7 @@ mod ack;
 mod close;
 mod keep_alive;
 mod look;
+mod merge;
 mod open;
 mod path;
 mod receive;
@@ -204,6 +205,9 @@ impl<P: Payload> Connection<P> {
     /// Takes in a segment of this connection. Ports, addresses and checksum were checked by the caller.
     pub fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>) {
         self.stats.segments_in += 1;
+        if self.merge(now, segment) {
+            return;
+        }
         match self.state {
             State::Closed => self.refuse(now, segment),
             State::Listen => self.on_segment_in_listen(now, segment),

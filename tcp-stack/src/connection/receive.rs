@@ -142,7 +142,7 @@ impl<P: Payload> Connection<P> {
     }
 
     /// RFC 7323 4.3: TS.Recent is taken from segments that begin at or before the last acknowledgement sent.
-    fn take_peer_clock(&mut self, now: Instant, segment: &Segment<'_>) {
+    pub(super) fn take_peer_clock(&mut self, now: Instant, segment: &Segment<'_>) {
         if let (Some(clock), Some(peer)) = (&mut self.clock, segment.options.timestamps)
             && segment.seq.at_or_before(self.rcv.last_ack)
         {
