@@ -3,10 +3,11 @@
 //! The only unsafe code of this crate: Rust has no other way to see allocations.
 #![allow(unsafe_code, reason = "a global allocator is an unsafe trait")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use mimalloc::MiMalloc;
 use serde::{Deserialize, Serialize};
 
 #[global_allocator]
@@ -70,31 +71,31 @@ fn note(given: usize, taken: usize) {
     }
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting touches none of its memory and allocates nothing
+// SAFETY: every call goes to the engine's allocator as it came; counting touches none of its memory and allocates nothing
 // (the thread-local is constant-initialised and has no destructor).
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size(), 0);
         // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         note(layout.size(), 0);
         // SAFETY: the caller keeps the contract of `alloc_zeroed`.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         note(0, layout.size());
-        // SAFETY: the caller keeps the contract of `dealloc`; the pointer came from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
+        // SAFETY: the caller keeps the contract of `dealloc`; the pointer came from the same allocator.
+        unsafe { MiMalloc.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         note(new_size, layout.size());
-        // SAFETY: the caller keeps the contract of `realloc`; the pointer came from the system's allocator.
-        unsafe { System.realloc(pointer, layout, new_size) }
+        // SAFETY: the caller keeps the contract of `realloc`; the pointer came from the same allocator.
+        unsafe { MiMalloc.realloc(pointer, layout, new_size) }
     }
 }
 
