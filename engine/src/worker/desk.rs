@@ -43,6 +43,11 @@ pub(super) struct Current {
     pub(super) client_port: Side,
 }
 
+/// The end that is on a port's side.
+pub(super) fn end_at(port: PortId, client_port: Side) -> Side {
+    if port.side == client_port { Side::Client } else { Side::Server }
+}
+
 impl<IO: Io> Desk<IO> {
     pub(super) fn new(
         io: IO,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant, Segment};
 
-use self::desk::{Current, Desk};
+use self::desk::{Current, Desk, end_at};
 use self::fragments::Fragments;
 use self::refused::Refused;
 pub use self::steering::Steering;
@@ -306,7 +306,7 @@ impl<IO: Io> Worker<IO> {
     /// set anew then.
     fn lets_by(&mut self, id: FlowId, port: PortId, frame: &IO::Frame, headers: &Headers) -> bool {
         let Some(entry) = self.table.get_mut(id) else { return false };
-        let lets_by = entry.flow.lets_by(&self.desk, entry.end_at(port), frame, headers);
+        let lets_by = entry.flow.lets_by(&self.desk, end_at(port, entry.client_port), frame, headers);
         if lets_by {
             self.table.touch(id, Class::Light);
         }
@@ -314,8 +314,10 @@ impl<IO: Io> Worker<IO> {
     }
 
     fn hand_over(&mut self, id: FlowId, port: PortId, frame: IO::Frame, headers: &Headers) {
-        let Some(from) = self.table.get_mut(id).map(|entry| entry.end_at(port)) else { return };
-        self.with_flow(id, |flow, desk| flow.handle_frame(desk, from, frame, headers));
+        self.with_flow(id, |flow, desk| {
+            let from = end_at(port, desk.current.client_port);
+            flow.handle_frame(desk, from, frame, headers);
+        });
     }
 
     /// A SYN of a connection that is not known.
@@ -507,11 +509,6 @@ impl<IO: Io> Worker<IO> {
 }
 
 impl<F: Frame> Entry<F> {
-    /// The end that is on this port's side.
-    fn end_at(&self, port: PortId) -> Side {
-        if port.side == self.client_port { Side::Client } else { Side::Server }
-    }
-
     /// A SYN from this port begins a new flow. So does one from inside where a SYN from outside came first: both ends may
     /// open at once (RFC 9293 3.5), but a server must not be able to say that its client's connection is its own.
     fn gives_way(&self, port: Side) -> bool {

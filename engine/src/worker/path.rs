@@ -1,10 +1,10 @@
 //! Routers' messages about the segments that legs have sent (see `packet/icmp.rs`).
 
 use super::Worker;
+use super::desk::end_at;
 use crate::driver::{Frame, Io, PortId};
 use crate::packet::{FlowKey, IcmpHeaders, KeyHasher, too_big};
 use crate::reason::{PacketDrop, PathMessage};
-use crate::side::Side;
 
 impl<IO: Io> Worker<IO> {
     /// An ICMP message. Those that say that a segment of ours was too big end here; all others pass, as they are about what
@@ -28,7 +28,7 @@ impl<IO: Io> Worker<IO> {
             return self.pass_on(port, frame, PathMessage::NoLeg);
         };
         self.with_flow(id, |flow, desk| {
-            let from = if port.side == desk.current.client_port { Side::Client } else { Side::Server };
+            let from = end_at(port, desk.current.client_port);
             flow.handle_too_big(desk, from, frame, &message);
         });
     }
