@@ -34,6 +34,8 @@ pub struct Assembly {
     pub log: LogSender,
     /// Bytes that the legs of one worker's flows may hold.
     pub leg_bytes: usize,
+    /// The native VLAN of each wire, where untagged frames belong to one; wires without an entry have none.
+    pub native_vlans: Vec<Option<u16>>,
     /// Random, or fixed in a simulation.
     pub secrets: Secrets,
     /// Where the flow ids begin.
@@ -70,6 +72,7 @@ impl Assembly {
                     flows: self.flows,
                     held_frames: self.held_frames,
                     leg_bytes: self.leg_bytes,
+                    native_vlans: self.native_vlans.clone(),
                     epoch: self.epoch,
                     station: Station::default(),
                 }

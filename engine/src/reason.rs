@@ -60,7 +60,11 @@ reasons! {
         FragmentTooBig = "packet.fragment_too_big", "Fragments of a SYN or RST with more data than the wire carries in one packet.";
         PolicyBlocked = "packet.policy_blocked", "A SYN that an L3/L4 rule blocks; it is answered by a RST.";
         FlowEnded = "packet.flow_ended", "It belongs to a flow that was blocked or has ended.";
-        Unwanted = "packet.unwanted", "Policy resets connections seen from the middle.";
+        Midstream = "packet.midstream", "A connection whose beginning was not seen; both its ends are reset (`intercept.midstream`).";
+        OneDirection = "packet.one_direction", "Data of a connection of which only one direction was seen (`intercept.midstream`).";
+        ClassDropped = "packet.class_dropped", "A frame that is not looked into, of a class that `[passthrough]` drops.";
+        Quic = "packet.quic", "UDP to or from an intercepted port (`intercept.quic`).";
+        Dtls = "packet.dtls", "DTLS to or from an intercepted port (`intercept.dtls`).";
     }
 }
 

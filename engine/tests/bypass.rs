@@ -7,7 +7,7 @@ use support::Exchange;
 use support::frames::{TcpFrame, ethernet};
 use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
-use wireglass::flow::OutsideTls;
+use wireglass::flow::{Midstream, OutsideTls};
 use wireglass::log::event;
 use wireglass::peers::{Duration, End, Heading, Impairment, Port, Random, Session, Step, Stop};
 use wireglass::reason::{PacketDrop, Reason};
@@ -129,7 +129,7 @@ fn what_is_not_tls() {
     for (client, server) in [(answer(), greeting()), (request(), reply())] {
         for bypass_not_tls in [false, true] {
             let case = (&client, bypass_not_tls);
-            let outside_tls = OutsideTls { reset_midstream: false, bypass_not_tls };
+            let outside_tls = OutsideTls { bypass_not_tls, ..OutsideTls::default() };
             let setup = Setup { outside_tls, ..Setup::default() };
             let sessions = (Session::plain(client.clone()), Session::plain(server.clone()));
             let mut run = lab.connect(&setup, sessions.0, sessions.1);
@@ -157,7 +157,11 @@ fn connections_seen_from_the_middle() {
     let exchange = Exchange::new(3, 20_000, 20_000);
     for reset_midstream in [false, true] {
         let lab = Lab::new();
-        let outside_tls = OutsideTls { reset_midstream, bypass_not_tls: false };
+        let midstream = match reset_midstream {
+            true => Midstream::Reset { after: Duration::ZERO },
+            false => Midstream::Forward,
+        };
+        let outside_tls = OutsideTls { midstream, ..OutsideTls::default() };
         let setup = Setup { outside_tls, ..Setup::default() };
         let (client, server) = (Session::plain(exchange.client()), Session::plain(exchange.server()));
         // The engine was started after this connection: its flow is not in the table.
@@ -165,20 +169,24 @@ fn connections_seen_from_the_middle() {
             lab.connect(&Setup { rules: Rules::default_is(Action::Bypass), ..setup.clone() }, client, server);
         let begun = run.server_id();
         run.simulation.run_until(Duration::from_secs(5), |s| !s.server.report(begun).received.is_empty());
-        let (engine, _log) = lab.engine(&setup);
-        run.simulation.middle = engine;
+        run.replace_engine(lab.engine(&setup));
         run.simulation.record();
         run.run();
         if reset_midstream {
             assert_eq!(run.client().end, Some(End::Reset));
-            assert!(run.counters().dropped(PacketDrop::Unwanted) > 0);
+            assert!(run.counters().dropped(PacketDrop::Midstream) > 0);
             let out = [Port::Inside, Port::Outside].map(|port| frames(&run, port, Heading::Out));
             for frame in out.into_iter().flatten().filter_map(TcpFrame::parse) {
-                assert!(frame.tcp().rst() && frame.payload().is_empty(), "only RSTs leave");
+                assert!(frame.payload().is_empty(), "only RSTs and probes leave");
             }
         } else {
             exchange.assert_done(run.client(), run.server(), &setup);
             assert!(assert_untouched(&run, &setup) > 20);
+            // It is a flow like any other, with an event that says so.
+            run.settle(Duration::from_secs(60));
+            assert_eq!(run.counters().midstream_flows.value(), 1);
+            let events = run.flow_events();
+            assert!(events.len() == 1 && events[0].midstream && events[0].phase == "bypassed", "{events:?}");
         }
         assert_eq!(run.engine().flows(), 0);
     }
@@ -216,7 +224,6 @@ fn foreign_frames(to_server: bool, random: &mut Random) -> Vec<Vec<u8>> {
         frame(0x0026, &random.bytes(38)),    // IEEE 802.3 length: spanning tree
         frame(0x1234, &random.bytes(9_000)), // jumbo
         ethernet(to_server, 0x1234, &[]),    // shorter than Ethernet allows
-        random.bytes(7),                     // shorter than an Ethernet header
     ];
     for protocol in [1, 2, 17, 47, 50, 132] {
         // ICMP, IGMP, UDP, GRE, ESP, SCTP; whole, and as a fragment

@@ -8,6 +8,8 @@ use std::time::Duration;
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::config::Config;
+use wireglass::flow::Midstream;
+use wireglass::packet::{PassAction, Passthrough, Uninspected};
 use wireglass::policy::{BlockWith, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction};
 use wireglass::tls::Provider;
 use wireglass::worker::Idle;
@@ -25,7 +27,10 @@ fn defaults() {
     assert_eq!(config.workers.idle, Idle::Adaptive);
     assert_eq!(config.crypto.provider, Provider::default());
     assert_eq!(config.intercept.ports, Ports::Only(vec![443]));
-    assert!(!config.intercept.outside_tls.reset_midstream && !config.intercept.outside_tls.bypass_not_tls);
+    let outside = config.intercept.outside_tls;
+    assert!(!outside.bypass_not_tls);
+    assert_eq!(outside.midstream, Midstream::Reset { after: tcp_stack::Duration::from_secs(600) });
+    assert_eq!(outside.passthrough, Passthrough::default());
     assert_eq!(config.log.level, LevelFilter::INFO);
     assert_eq!(config.log.stats, Some(Duration::from_secs(10)));
     assert_eq!(config.metrics.listen, Some(([127, 0, 0, 1], 9464).into()));
@@ -48,6 +53,10 @@ vdev = ["net_tap0", "net_tap1,iface=x"]
 name = "taps"
 inside = "net_tap0"
 outside = "net_tap1"
+native_vlan = 7
+[passthrough]
+mpls = "drop"
+snap_ip = "forward"
 [workers]
 cores = [3, 0x2]
 handshake_threads = 0
@@ -56,7 +65,7 @@ idle = "spin"
 provider = "ring"
 [intercept]
 ports = "any"
-midstream = "reset"
+midstream = "forward"
 not_tls = "bypass"
 [limits]
 flows = 1_000
@@ -84,7 +93,11 @@ max_days = 7
     assert_eq!(config.workers.idle, Idle::Spin);
     assert_eq!(config.crypto.provider.name(), "ring");
     assert_eq!(config.intercept.ports, Ports::Any);
-    assert!(config.intercept.outside_tls.reset_midstream && config.intercept.outside_tls.bypass_not_tls);
+    let outside = config.intercept.outside_tls;
+    assert!(outside.midstream == Midstream::Forward && outside.bypass_not_tls);
+    assert_eq!(outside.passthrough.action(Uninspected::Mpls), PassAction::Drop);
+    assert_eq!(outside.passthrough.action(Uninspected::SnapIp), PassAction::Forward);
+    assert_eq!((config.wires[0].native_vlan, config.wires[1].native_vlan), (None, Some(7)));
     assert_eq!((config.limits.flows, config.limits.hello_seconds), (1000, 7));
     assert!(config.log.eve.is_absolute() && config.log.eve.ends_with("roots/out.json"));
     assert_eq!((config.log.level, config.log.stats), (LevelFilter::DEBUG, None));
@@ -158,4 +171,24 @@ fn a_device_may_come_with_the_arguments_of_eal() {
     load(
         "[dpdk]\neal = [\"--vdev=net_tap0\", \"--vdev\", \"net_tap1,iface=x\"]\n[[wire]]\nname = \"t\"\ninside = \"net_tap0\"\noutside = \"net_tap1\"\n",
     );
+}
+
+/// Where nothing is decrypted, QUIC takes nothing past the engine.
+#[test]
+fn quic_is_blocked_where_something_is_decrypted() {
+    let action = |text: &str| {
+        let loaded = Folder::new().load(text).map_err(|faults| faults.to_string()).unwrap();
+        [Uninspected::Quic, Uninspected::Dtls]
+            .map(|class| loaded.intercept.outside_tls.passthrough.action(class))
+    };
+    let bypass = GOOD.replace("default = \"decrypt\"", "default = \"bypass\"");
+    assert_ne!(bypass, GOOD);
+    let rule = "\n[[rule]]\nname = \"one\"\nsni = [\"a.example\"]\naction = \"decrypt\"\n";
+    let (forward, drop) = (PassAction::Forward, PassAction::Drop);
+    assert_eq!(action(GOOD), [drop, drop]);
+    assert_eq!(action(&bypass), [forward, forward]);
+    assert_eq!(action(&format!("{bypass}{rule}")), [drop, drop]);
+    let said = "\n[intercept]\nquic = \"block\"\n";
+    assert_eq!(action(&format!("{bypass}{said}")), [drop, forward]);
+    assert_eq!(action(&format!("{GOOD}{}", said.replace("block", "forward"))), [forward, drop]);
 }

@@ -357,7 +357,7 @@ fn a_bypass_ends_with_its_connection() {
 /// With `not_tls = "bypass"`: a hello that is broken off is still no reason to let the rest of it pass.
 #[test]
 fn a_hello_that_is_broken_off_by_a_fin() {
-    let outside_tls = OutsideTls { reset_midstream: false, bypass_not_tls: true };
+    let outside_tls = OutsideTls { bypass_not_tls: true, ..OutsideTls::default() };
     let mut wire = Wire::new(&Setup { outside_tls, ..Setup::default() });
     wire.shake_hands();
     let hello = hello(NAME);

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wireglass::links::PortLink;
+use wireglass::log::EventKind;
 use wireglass::log::community_id::community_id;
 use wireglass::log::eve::{write_event, write_stats};
 use wireglass::log::event::{
-    Action, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
-    Timestamp, TlsEvent, Volume,
+    Action, CertificateInfo, Event, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo,
+    LinkEvent, MintedBy, SummaryEvent, Timestamp, TlsEvent, Volume,
 };
 use wireglass::metrics::{Metrics, Phase, PortStatistics, TlsCaches};
+use wireglass::packet::{FrameInfo, PassAction, Uninspected};
 use wireglass::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use wireglass::side::Side;
 
@@ -100,7 +102,51 @@ fn flow(phase: Phase, reason: Reason) -> FlowEvent {
         action: Some(Action::Decrypt),
         phase: phase.name(),
         reason,
+        midstream: false,
     }
+}
+
+/// QUIC to an intercepted port, which a rule blocks.
+fn dropped() -> FrameEvent {
+    let address = |text: &str| text.parse().expect("an address");
+    FrameEvent {
+        time: NOW,
+        wire: "lan".into(),
+        side: Side::Client,
+        frame: FrameInfo {
+            destination_mac: [2, 0, 0, 0, 0, 2],
+            source_mac: [2, 0, 0, 0, 0, 1],
+            ethertype: 0x0800,
+            vlan: [Some(100), None],
+            addresses: Some((address("192.0.2.10"), address("198.51.100.7"))),
+            protocol: Some(17),
+            ports: Some((51_234, 443)),
+        },
+        len: 1292,
+        fate: Fate::Dropped(PacketDrop::PolicyBlocked),
+        class: Some(Uninspected::Quic),
+        rule: Some("no video".into()),
+        frames: 1,
+    }
+}
+
+fn passed() -> FrameEvent {
+    let frame =
+        FrameInfo { ethertype: 0x8847, addresses: None, protocol: None, ports: None, ..dropped().frame };
+    FrameEvent {
+        frame,
+        fate: Fate::Forwarded,
+        class: Some(Uninspected::Mpls),
+        rule: None,
+        frames: 812,
+        ..dropped()
+    }
+}
+
+fn summary() -> SummaryEvent {
+    let network = "203.0.113.0/24".parse().expect("a network");
+    let (of, reason) = (EventKind::Flow.name(), Reason::ResourceFlows.code());
+    SummaryEvent { time: NOW, of, reason, network, count: 4711 }
 }
 
 fn line(event: &Event) -> Value {
@@ -135,6 +181,8 @@ fn busy_metrics() -> Metrics {
     worker.drop_packet(PacketDrop::BadTcpChecksum);
     worker.inspector_off(InspectorOff::Opaque);
     worker.path_message(PathMessage::Lowered);
+    worker.uninspected(Uninspected::Arp, PassAction::Forward).add(7);
+    worker.uninspected(Uninspected::Quic, PassAction::Drop).add(9);
     let caches = Arc::<TlsCaches>::default();
     caches.leaf.hit();
     caches.leaf.miss();
@@ -168,7 +216,10 @@ fn examples() -> Vec<Value> {
     vec![
         tls_line(TlsEvent { alert: Some(40), ..tls() }),
         line(&Event::Http(head(), Box::new(http()))),
-        flow_line(flow(Phase::Adopted, Reason::Closed)),
+        flow_line(FlowEvent { midstream: true, ..flow(Phase::Bypassed, Reason::Closed) }),
+        line(&Event::Frame(Box::new(dropped()))),
+        line(&Event::Frame(Box::new(passed()))),
+        line(&Event::Summary(Box::new(summary()))),
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(Some(10_000)))))),
         stats_line(&busy_metrics()),
     ]
@@ -190,7 +241,7 @@ fn a_decrypted_flow() {
             "dest_ip": "198.51.100.7",
             "dest_port": 443,
             "proto": "TCP",
-            "community_id": community_id(head().client, head().server),
+            "community_id": community_id(6, head().client, head().server),
             "tls": {
                 "subject": "CN=www.example.com",
                 "issuerdn": "CN=Example CA, O=Example",
@@ -337,11 +388,11 @@ fn community_ids_as_published() {
             "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=",
         ),
     ] {
-        assert_eq!(community_id(address(a), address(b)), id);
-        assert_eq!(community_id(address(b), address(a)), id);
+        assert_eq!(community_id(6, address(a), address(b)), id);
+        assert_eq!(community_id(6, address(b), address(a)), id);
     }
-    let same = community_id(address("10.0.0.1:2"), address("10.0.0.1:1"));
-    assert_eq!(same, community_id(address("10.0.0.1:1"), address("10.0.0.1:2")));
+    let same = community_id(6, address("10.0.0.1:2"), address("10.0.0.1:1"));
+    assert_eq!(same, community_id(6, address("10.0.0.1:1"), address("10.0.0.1:2")));
 }
 
 #[test]
@@ -356,6 +407,11 @@ fn stats_have_suricatas_names_and_ours() {
     assert_eq!(stats["wireglass"]["dropped"], json!({"packet.bad_tcp_checksum": 1, "port.rx_missed": 2}));
     assert_eq!(stats["wireglass"]["tls_cache_misses"], json!({"leaf": 1}));
     assert_eq!(stats["wireglass"]["http_off"], json!({"http.opaque": 1}));
+    assert_eq!(
+        stats["wireglass"]["passthrough"],
+        json!({"arp": 7}),
+        "what went on; the rest is in `dropped`"
+    );
     let quiet = Metrics::new(&[Arc::from("lan")], 1);
     assert!(stats_line(&quiet)["stats"].get("capture").is_none());
 }
@@ -363,7 +419,8 @@ fn stats_have_suricatas_names_and_ours() {
 /// Fields that Suricata's own schema has (its `etc/schema.json`, August 2026), as far as they are written here.
 #[rustfmt::skip]
 const SURICATA: &[&str] = &[
-    "community_id", "dest_ip", "dest_port", "event_type",
+    "community_id", "dest_ip", "dest_port", "drop.len",
+    "drop.reason", "ether.dest_mac", "ether.src_mac", "event_type",
     "flow.age", "flow.bytes_toclient", "flow.bytes_toserver", "flow.end",
     "flow.pkts_toclient", "flow.pkts_toserver", "flow.reason", "flow.start",
     "flow.state", "flow_id", "http.hostname", "http.http_content_type",
@@ -393,6 +450,9 @@ fn paths(value: &Value, prefix: &str, out: &mut BTreeSet<String>) {
     match value {
         // Maps from codes to numbers: the codes are not fields.
         Value::Object(_) if prefix.ends_with(".ended") || prefix.ends_with(".dropped") => {
+            out.insert(prefix.into());
+        }
+        Value::Object(_) if prefix.ends_with(".passthrough") => {
             out.insert(prefix.into());
         }
         Value::Object(_) if prefix.ends_with(".http_off") || prefix.ends_with(".too_big") => {

@@ -39,6 +39,7 @@ fn flow(flow_id: u64) -> Event {
         action: None,
         phase: Phase::Opening.name(),
         reason: Reason::Idle,
+        midstream: false,
     };
     Event::Flow(head(flow_id), Box::new(event))
 }

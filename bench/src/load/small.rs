@@ -113,6 +113,8 @@ fn frame(kind: Kind, n: u32, syn: bool) -> Vec<u8> {
     let l4 = payload.len() as u16;
     payload[..4].copy_from_slice(&[0x9c, 0x40, 1, 0xbb]);
     let at = if protocol == 17 {
+        // Not an intercepted port: there it would be QUIC.
+        payload[2..4].copy_from_slice(&5001_u16.to_be_bytes());
         payload[4..6].copy_from_slice(&l4.to_be_bytes());
         6
     } else {
@@ -157,7 +159,7 @@ mod tests {
         }
         assert!(matches!(
             wireglass::packet::classify(&frame(Kind::Udp, 0, false)),
-            wireglass::packet::Class::Other
+            wireglass::packet::Class::Udp(_)
         ));
     }
 }

@@ -176,7 +176,7 @@ fn assembly(
         policy,
         tls,
         limits: Limits::default(),
-        outside_tls: OutsideTls { reset_midstream: false, bypass_not_tls: false },
+        outside_tls: OutsideTls::default(),
         wires,
         handshake_threads: order.handshake_threads,
         flows: FLOWS,
@@ -184,6 +184,7 @@ fn assembly(
         log,
         // As a configuration has it that says nothing.
         leg_bytes: 256 << 20,
+        native_vlans: Vec::new(),
         secrets: Secrets::fixed(7),
         epoch: 1,
     })

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use super::USAGE;
 use crate::config::Config;
+use crate::flow::Midstream;
 use crate::mint::ca;
+use crate::packet::{PassAction, Uninspected};
 use crate::policy::{BlockWith, Decision, DefectAction, Ports, Profile, Rule, TlsVersion, UnsupportedAction};
 use crate::worker::Idle;
 
@@ -95,7 +97,10 @@ impl Summary<'_> {
         };
         let outside = config.intercept.outside_tls;
         let not_tls = if outside.bypass_not_tls { "bypass" } else { "block" };
-        let midstream = if outside.reset_midstream { "reset" } else { "forward" };
+        let midstream = match outside.midstream {
+            Midstream::Forward => "forward".to_owned(),
+            Midstream::Reset { after } => format!("reset, from {} s after the start on", after.secs()),
+        };
         writeln!(
             f,
             "\npolicy for TCP to {ports} (not TLS: {not_tls}; seen from the middle: {midstream}; others pass)"
@@ -104,11 +109,45 @@ impl Summary<'_> {
             writeln!(f, "  {}. {}: {} -> {}", i + 1, rule.name, conditions(rule), decision(&rule.decision))?;
         }
         writeln!(f, "  otherwise -> {}", decision(&config.policy.default))?;
+        self.passthrough(f)?;
         let mut rules = config.policy.rules.iter();
         if let Some(all) = rules.find(|rule| is_unconditional(rule)) {
             for rule in rules {
                 writeln!(f, "  note: {} is never reached: {} matches every flow", rule.name, all.name)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What goes by or is dropped without being looked into.
+    fn passthrough(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let passthrough = self.config.intercept.outside_tls.passthrough;
+        for (class, what) in [(Uninspected::Quic, "QUIC (UDP)"), (Uninspected::Dtls, "DTLS")] {
+            let action = match passthrough.action(class) {
+                PassAction::Drop => "blocked, so that browsers take TCP",
+                PassAction::Forward if self.config.policy.decrypts() => {
+                    "forwarded: NOT INSPECTED, and browsers prefer it"
+                }
+                PassAction::Forward => "forwarded",
+            };
+            writeln!(f, "  {what} to these ports: {action}")?;
+        }
+        for (action, said) in [(PassAction::Drop, "dropped"), (PassAction::Forward, "forwarded uninspected")]
+        {
+            let classes = Uninspected::ALL.iter().filter(|class| !class.is_intercepted());
+            let classes: Vec<_> =
+                classes.filter(|class| passthrough.action(**class) == action).map(|c| c.name()).collect();
+            if !classes.is_empty() {
+                writeln!(f, "  {said}: {}", classes.join(", "))?;
+            }
+        }
+        let risky = Uninspected::ALL.iter().filter(|class| {
+            class.default_action() == PassAction::Drop
+                && !class.is_intercepted()
+                && passthrough.action(**class) == PassAction::Forward
+        });
+        for class in risky {
+            writeln!(f, "  note: passthrough.{} = \"forward\": {}", class.name(), class.help())?;
         }
         Ok(())
     }

@@ -175,13 +175,14 @@ impl Stage {
             tls,
             // With a lost frame in five, a ClientHello may need longer than the usual five seconds.
             limits: Limits { hello_time: PATIENCE, handshake_time: PATIENCE, ..Limits::default() },
-            outside_tls: OutsideTls { reset_midstream: false, bypass_not_tls: false },
+            outside_tls: OutsideTls::default(),
             wires: vec!["demo".into()],
             handshake_threads: 0,
             flows: 64,
             held_frames: 256,
             log: sender,
             leg_bytes: 64 << 20,
+            native_vlans: Vec::new(),
             secrets: Secrets::fixed(0),
             epoch: 1,
         };

@@ -138,6 +138,7 @@ fn assembly(
         held_frames,
         log,
         leg_bytes: config.limits.worker_bytes,
+        native_vlans: config.wires.iter().map(|wire| wire.native_vlan).collect(),
         secrets,
         // JSON readers take numbers up to 2^53 as they are: 21 bits of seconds, 32 bits of flows.
         epoch: (since_1970.as_secs() & 0x1f_ffff) << 32,

@@ -168,13 +168,17 @@ impl Sections {
         let dpdk = Dpdk::read(document.table("dpdk"));
         let wires = Wire::read_all(document, &dpdk);
         let profiles = Profiles::read(document.table("profile"));
+        let policy = PolicyRules::read(document, &profiles, &wires);
         let sections = Self {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
             ca: Ca::read(document.table("ca")),
             trust: Trust::read(document.table("trust")),
-            intercept: Intercept::read(document.table("intercept")),
-            policy: PolicyRules::read(document, &profiles, &wires),
+            intercept: {
+                let decrypts = policy.as_ref().is_none_or(PolicyRules::decrypts);
+                Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)
+            },
+            policy,
             limits: Limits::read(document.table("limits")),
             log: Log::read(document.table("log"), notes),
             metrics: Metrics::read(document.table("metrics")),

@@ -10,6 +10,7 @@ use crate::driver::{Frame, Offloads, Request};
 use crate::handshake::Job;
 use crate::log::event::{Event, Timestamp};
 use crate::metrics::WorkerCounters;
+use crate::packet::Passthrough;
 use crate::policy::Policy;
 use crate::side::Side;
 use crate::tls::TlsContext;
@@ -91,13 +92,43 @@ pub struct Shared {
     pub wires: Vec<Arc<str>>,
 }
 
-/// What becomes of traffic on intercepted ports that is not a TLS connection seen from its start.
-#[derive(Clone, Copy, Debug)]
+/// What becomes of all that is not a TLS connection over TCP, seen from its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutsideTls {
-    /// Reset flows that are seen from the middle or in one direction only; otherwise they are forwarded.
-    pub reset_midstream: bool,
+    /// Connections that are seen from the middle or in one direction only.
+    pub midstream: Midstream,
     /// Release flows whose first bytes are not TLS; otherwise they are blocked.
     pub bypass_not_tls: bool,
+    /// Frames that are not looked into.
+    pub passthrough: Passthrough,
+}
+
+/// What becomes of connections on intercepted ports whose beginning was not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Midstream {
+    /// They pass.
+    Forward,
+    /// They are reset, once the engine has run for `after`: those that are older than the engine may end in peace.
+    Reset {
+        /// Since the worker's clock began, at the engine's start.
+        after: Duration,
+    },
+}
+
+impl Default for Midstream {
+    fn default() -> Self {
+        Self::Reset { after: Duration::from_secs(600) }
+    }
+}
+
+impl Midstream {
+    /// They pass now.
+    pub fn forwards(self, now: Instant) -> bool {
+        match self {
+            Self::Forward => true,
+            Self::Reset { after } => now < Instant::ZERO + after,
+        }
+    }
 }
 
 /// Limits and times of a flow. Each has a reason code for when it bites.

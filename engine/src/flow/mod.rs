@@ -32,7 +32,7 @@ use self::blocked::Blocked;
 pub use self::budget::Budget;
 use self::bypassed::{Bypassed, Released};
 use self::decide::FirstFlight;
-pub use self::effects::{Effects, Limits, OutsideTls, Shared};
+pub use self::effects::{Effects, Limits, Midstream, OutsideTls, Shared};
 use self::hearing::Hearing;
 use self::opening::{Opened, Opening};
 use self::peeking::{Peeked, Peeking};
@@ -69,6 +69,8 @@ pub struct Flow<F: Frame> {
     over: bool,
     /// Segments have been taken in, and nothing done about them yet.
     unsettled: bool,
+    /// It passes although its beginning, or one direction of it, was not seen.
+    midstream: bool,
     phase: Phase<F>,
 }
 
@@ -126,23 +128,41 @@ impl<F: Frame> Flow<F> {
         syn: &Segment<'_>,
         verdict: Option<&Verdict>,
     ) -> Self {
-        let (now, wall) = (fx.now(), fx.wall());
+        let now = fx.now();
         let bypass = verdict.filter(|v| matches!(v.decision, Decision::Bypass));
         let phase = match bypass {
             Some(_) => Phase::Bypassed(Bypassed::new(now, fx.shared().limits.idle_time)),
             None => Phase::Opening(Box::new(Opening::new(now, syn))),
         };
+        let decided = bypass.map(|v| (Action::Bypass, v.rule.clone()));
+        Self { decided, ..Self::in_phase(fx, identity, phase) }
+    }
+
+    /// A flow whose beginning was not seen, and that passes all the same: because a rule (`rule`) says so, or because there is
+    /// nothing else to be done about it yet.
+    pub fn from_the_middle<E: Effects<Frame = F>>(
+        fx: &E,
+        identity: Identity,
+        rule: Option<Arc<str>>,
+    ) -> Self {
+        let phase = Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time));
+        let decided = Some((Action::Bypass, rule));
+        Self { decided, midstream: true, ..Self::in_phase(fx, identity, phase) }
+    }
+
+    fn in_phase<E: Effects<Frame = F>>(fx: &E, identity: Identity, phase: Phase<F>) -> Self {
         Self {
             identity,
-            start: wall,
-            last: wall,
-            active: now,
+            start: fx.wall(),
+            last: fx.wall(),
+            active: fx.now(),
             volume: [Volume::default(); 2],
-            decided: bypass.map(|v| (Action::Bypass, v.rule.clone())),
+            decided: None,
             about: None,
             ended: None,
             over: false,
             unsettled: false,
+            midstream: false,
             phase,
         }
     }
@@ -161,9 +181,16 @@ impl<F: Frame> Flow<F> {
     pub fn class(&self) -> Class {
         match self.phase {
             Phase::Opening(_) => Class::Opening,
+            // One segment makes it, with any sender's address: until both ends have spoken it is worth no more than a SYN.
+            Phase::Bypassed(_) if self.midstream && self.is_one_sided() => Class::Opening,
             Phase::Bypassed(_) | Phase::Blocked(_) => Class::Light,
             Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) | Phase::Moving => Class::Held,
         }
+    }
+
+    /// Only one end has been heard.
+    fn is_one_sided(&self) -> bool {
+        self.volume.iter().any(|volume| volume.packets == 0)
     }
 
     /// Bytes of memory that its legs hold.
@@ -468,11 +495,15 @@ impl<F: Frame> Flow<F> {
             Opened::ServerData => return self.not_tls(fx, opening, from, frame),
             // The flow stays as it is: should the server answer after all, its handshake can still be followed.
             Opened::OneDirection
-                if fx.shared().outside_tls.reset_midstream || self.identity.refused_before =>
+                if !fx.shared().outside_tls.midstream.forwards(fx.now()) || self.identity.refused_before =>
             {
-                fx.counters().drop_packet(PacketDrop::Unwanted);
+                fx.counters().drop_packet(PacketDrop::OneDirection);
             }
-            Opened::OneDirection => fx.send(from.other(), frame),
+            Opened::OneDirection => {
+                self.decided = Some((Action::Bypass, None));
+                self.midstream = true;
+                fx.send(from.other(), frame);
+            }
         }
         Phase::Opening(opening)
     }

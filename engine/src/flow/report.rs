@@ -136,6 +136,7 @@ impl<F: Frame> Flow<F> {
             action: self.decided.as_ref().map(|(action, _)| *action),
             phase: self.phase().name(),
             reason,
+            midstream: self.midstream,
         };
         let head = self.head(fx);
         fx.event(Event::Flow(head, Box::new(event)));

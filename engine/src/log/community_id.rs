@@ -7,18 +7,16 @@ use sha1::{Digest as _, Sha1};
 
 /// Seed of deployments that want names of their own; everybody uses 0.
 const SEED: u16 = 0;
-/// IANA protocol number of TCP.
-const TCP: u8 = 6;
 
-/// The Community ID of a TCP flow, the same from both ends.
-pub fn community_id(a: SocketAddr, b: SocketAddr) -> String {
+/// The Community ID of a flow of TCP or UDP (`protocol`: its IANA number), the same from both ends.
+pub fn community_id(protocol: u8, a: SocketAddr, b: SocketAddr) -> String {
     // The specification orders by address bytes, then by port, so that direction does not matter.
     let (low, high) = if (octets(&a), a.port()) <= (octets(&b), b.port()) { (a, b) } else { (b, a) };
     let mut hash = Sha1::new();
     hash.update(SEED.to_be_bytes());
     hash.update(octets(&low).as_slice());
     hash.update(octets(&high).as_slice());
-    hash.update([TCP, 0]);
+    hash.update([protocol, 0]);
     hash.update(low.port().to_be_bytes());
     hash.update(high.port().to_be_bytes());
     let mut text = [0u8; 28];

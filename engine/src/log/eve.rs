@@ -9,13 +9,17 @@ use md5::{Digest as _, Md5};
 use serde::{Serialize, Serializer};
 
 use super::community_id::community_id;
+use super::eve_frame;
 use super::event::{
     Action, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
-    Timestamp, TlsEvent,
+    SummaryEvent, Timestamp, TlsEvent,
 };
 use crate::links::PortLink;
 use crate::metrics::Snapshot;
 use crate::reason::Reason;
+
+/// IANA protocol number.
+const TCP: u8 = 6;
 
 /// Appends one line, with its line feed.
 ///
@@ -37,6 +41,8 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             ..Line::new("flow", head)
         },
         Event::Link(time, link) => return append(out, &Link::new(*time, link)),
+        Event::Frame(frame) => return append(out, &eve_frame::Line::new(event.kind(), frame)),
+        Event::Summary(summary) => return append(out, &Summary::new(summary)),
     };
     append(out, &line)
 }
@@ -129,7 +135,7 @@ impl<'a> Line<'a> {
             dest_ip: server.ip(),
             dest_port: server.port(),
             proto: "TCP",
-            community_id: community_id(client, server),
+            community_id: community_id(TCP, client, server),
             tx_id: None,
             tls: None,
             http: None,
@@ -295,6 +301,29 @@ impl<'a> Link<'a> {
 }
 
 #[derive(Serialize)]
+struct Summary<'a> {
+    timestamp: Timestamp,
+    event_type: &'static str,
+    wireglass: OwnSummary<'a>,
+}
+
+#[derive(Serialize)]
+struct OwnSummary<'a> {
+    of: &'a str,
+    reason: &'a str,
+    network: String,
+    count: u64,
+}
+
+impl<'a> Summary<'a> {
+    fn new(event: &'a SummaryEvent) -> Self {
+        let SummaryEvent { time, of, reason, network, count } = event;
+        let wireglass = OwnSummary { of, reason, network: network.to_string(), count: *count };
+        Self { timestamp: *time, event_type: "summary", wireglass }
+    }
+}
+
+#[derive(Serialize)]
 struct Flow {
     pkts_toserver: u64,
     pkts_toclient: u64,
@@ -430,10 +459,13 @@ struct OwnFlow {
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<&'static str>,
     reason: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    midstream: bool,
 }
 
 impl OwnFlow {
     fn new(event: &FlowEvent) -> Self {
-        Self { phase: event.phase, action: event.action.map(Action::name), reason: event.reason.code() }
+        let FlowEvent { phase, action, reason, midstream, .. } = *event;
+        Self { phase, action: action.map(Action::name), reason: reason.code(), midstream }
     }
 }

@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use crate::links::PortLink;
-use crate::reason::Reason;
+use crate::packet::{FrameInfo, PassAction, Uninspected};
+use crate::reason::{PacketDrop, Reason};
+use crate::side::Side;
 
 /// Microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,6 +191,65 @@ pub struct FlowEvent {
     pub phase: &'static str,
     /// Why it ended.
     pub reason: Reason,
+    /// Its beginning, or one direction of it, was not seen.
+    pub midstream: bool,
+}
+
+/// A frame that belongs to no flow, and what became of it and of others like it.
+#[derive(Clone, Debug)]
+pub struct FrameEvent {
+    /// When.
+    pub time: Timestamp,
+    /// Name of the wire.
+    pub wire: Arc<str>,
+    /// The port that it came in, as `PortId` has it.
+    pub side: Side,
+    /// Its Ethernet header, VLANs and addresses.
+    pub frame: FrameInfo,
+    /// Length in bytes.
+    pub len: u32,
+    /// What became of it.
+    pub fate: Fate,
+    /// Its class; none: a TCP segment of an intercepted port.
+    pub class: Option<Uninspected>,
+    /// The rule that decided.
+    pub rule: Option<Arc<str>>,
+    /// Frames of the class, on this wire, that came to the same since the last such event. This one included.
+    pub frames: u64,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It went on as it came.
+    Forwarded,
+    /// It was dropped, for this reason.
+    Dropped(PacketDrop),
+}
+
+impl Fate {
+    /// In the word of `[passthrough]`.
+    pub const fn action(self) -> PassAction {
+        match self {
+            Self::Forwarded => PassAction::Forward,
+            Self::Dropped(_) => PassAction::Drop,
+        }
+    }
+}
+
+/// Events that were not written one by one, because there were too many of them in a second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SummaryEvent {
+    /// The end of the second.
+    pub time: Timestamp,
+    /// The `event_type` that they would have had.
+    pub of: &'static str,
+    /// The reason that they would have named.
+    pub reason: &'static str,
+    /// Where they came from; a prefix of length 0: from more networks than are told apart.
+    pub network: IpNet,
+    /// How many they are.
+    pub count: u64,
 }
 
 /// A port and its link.
@@ -204,4 +267,8 @@ pub enum Event {
     Flow(FlowHead, Box<FlowEvent>),
     /// A port's link, at the start and when it changes.
     Link(Timestamp, Box<LinkEvent>),
+    /// A frame of no flow.
+    Frame(Box<FrameEvent>),
+    /// Events that are only counted.
+    Summary(Box<SummaryEvent>),
 }

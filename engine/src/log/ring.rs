@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crossbeam::queue::ArrayQueue;
 
 use super::event::Event;
+use crate::packet::PassAction;
 
 /// The kinds of events that come over the ring, as counted when the ring is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,11 +20,18 @@ pub enum EventKind {
     Flow,
     /// A port's link.
     Link,
+    /// A frame that was dropped.
+    Drop,
+    /// A frame that went on uninspected.
+    Passthrough,
+    /// Events that are only counted.
+    Summary,
 }
 
 impl EventKind {
     /// All of them, in declaration order.
-    pub const ALL: &'static [Self] = &[Self::Tls, Self::Http, Self::Flow, Self::Link];
+    pub const ALL: &'static [Self] =
+        &[Self::Tls, Self::Http, Self::Flow, Self::Link, Self::Drop, Self::Passthrough, Self::Summary];
 
     /// The `event_type` of the log line.
     pub const fn name(self) -> &'static str {
@@ -32,18 +40,26 @@ impl EventKind {
             Self::Http => "http",
             Self::Flow => "flow",
             Self::Link => "link",
+            Self::Drop => "drop",
+            Self::Passthrough => "passthrough",
+            Self::Summary => "summary",
         }
     }
 }
 
 impl Event {
     /// Which kind this is.
-    pub const fn kind(&self) -> EventKind {
+    pub fn kind(&self) -> EventKind {
         match self {
             Self::Tls(..) => EventKind::Tls,
             Self::Http(..) => EventKind::Http,
             Self::Flow(..) => EventKind::Flow,
             Self::Link(..) => EventKind::Link,
+            Self::Frame(event) => match event.fate.action() {
+                PassAction::Drop => EventKind::Drop,
+                PassAction::Forward => EventKind::Passthrough,
+            },
+            Self::Summary(_) => EventKind::Summary,
         }
     }
 }

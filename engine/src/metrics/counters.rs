@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::packet::{PassAction, Uninspected};
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
 use crate::side::Side;
 
@@ -128,6 +129,7 @@ macro_rules! worker_counters {
             $(#[doc = $help] pub $field: $kind,)*
             ports: Box<[[PortCounters; 2]]>,
             drops: [Counter; PacketDrop::COUNT],
+            uninspected: [[Counter; 2]; Uninspected::COUNT],
             flows: [Gauge; Phase::ALL.len()],
             ended: [Counter; Reason::COUNT],
             inspectors_off: [Counter; InspectorOff::COUNT],
@@ -142,6 +144,7 @@ macro_rules! worker_counters {
                     $($field: $kind::default(),)*
                     ports: (0..wires.max(1)).map(|_| Default::default()).collect(),
                     drops: std::array::from_fn(|_| Counter::default()),
+                    uninspected: Default::default(),
                     flows: Default::default(),
                     ended: std::array::from_fn(|_| Counter::default()),
                     inspectors_off: Default::default(),
@@ -180,6 +183,8 @@ worker_counters! {
     leg_bytes_limit: Gauge = "wireglass_leg_bytes_limit", "Bytes that the legs of decrypted flows may hold: limits.worker_bytes.";
     leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";
     heap_records: Counter = "wireglass_heap_records_total", "Records for which the pool had no buffer: they are on the heap, and copied into frames.";
+    midstream_flows: Counter = "wireglass_midstream_flows_total", "Connections that pass although their beginning was not seen.";
+    events_summed: Counter = "wireglass_events_summed_total", "Events that were not written one by one: `summary` events count them.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
     loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";
     busy_micros: Counter = "wireglass_worker_busy_microseconds_total", "Time of the turns of the worker's loop that found something to do.";
@@ -208,6 +213,12 @@ impl WorkerCounters {
     /// How many were dropped so.
     pub fn dropped(&self, why: PacketDrop) -> u64 {
         self.drops[why as usize].value()
+    }
+
+    /// Frames of a class that were not looked into, by what became of them.
+    #[inline]
+    pub fn uninspected(&self, class: Uninspected, action: PassAction) -> &Counter {
+        &self.uninspected[class as usize][action as usize]
     }
 
     /// Flows in a phase now.

@@ -9,6 +9,7 @@ use super::counters::{Kind, Phase, PortCounters, SCALARS, WorkerCounters};
 use super::liveness::Liveness;
 use super::ports::PortSources;
 use crate::log::{EventKind, LogCounters};
+use crate::packet::{PassAction, Uninspected};
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use crate::side::Side;
 
@@ -247,6 +248,21 @@ impl Metrics {
         let name = "wireglass_packets_dropped_total";
         page.family(name, "Packets dropped, by reason.", Kind::Counter);
         self.labelled(page, name, PacketDrop::ALL, |counters, why| counters.dropped(why), PacketDrop::code);
+        let name = "wireglass_uninspected_packets_total";
+        page.family(
+            name,
+            "Frames that were not looked into, by class and what became of them.",
+            Kind::Counter,
+        );
+        for (worker, counters) in self.workers.iter().enumerate() {
+            for &class in Uninspected::ALL {
+                for action in PassAction::ALL {
+                    let labels: [Label<'_>; 3] =
+                        [("worker", &worker), ("class", &class.name()), ("action", &action.name())];
+                    page.sample(name, &labels, counters.uninspected(class, action).value());
+                }
+            }
+        }
         let name = "wireglass_flows_ended_total";
         page.family(name, "Flows that ended, by reason.", Kind::Counter);
         self.labelled(page, name, Reason::ALL, |counters, why| counters.ended(why), Reason::code);

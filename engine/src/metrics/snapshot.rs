@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::counters::{Counter, Phase, PortCounters, WorkerCounters};
 use super::page::{Metrics, PortStatistics};
 use crate::log::EventKind;
+use crate::packet::{PassAction, Uninspected};
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use crate::side::Side;
 
@@ -62,6 +63,8 @@ pub struct Own {
     pub ended: BTreeMap<&'static str, u64>,
     /// Packets dropped, by reason; those lost at the ports included.
     pub dropped: BTreeMap<&'static str, u64>,
+    /// Frames that were not looked into and went on, by class.
+    pub passthrough: BTreeMap<&'static str, u64>,
     /// HTTP readers that turned themselves off, by reason.
     pub http_off: BTreeMap<&'static str, u64>,
     /// Messages that a segment was too big, by what became of them.
@@ -102,6 +105,10 @@ pub struct Own {
     pub leg_limits: u64,
     /// Flows ended early because the table was full.
     pub evictions: u64,
+    /// Connections that pass although their beginning was not seen.
+    pub midstream_flows: u64,
+    /// Events that were only counted.
+    pub events_summed: u64,
     /// Events that found the log ring full.
     pub log_dropped: u64,
     /// Lines that could not be written.
@@ -135,6 +142,9 @@ impl Metrics {
                 flows,
                 ended: nonzero(Reason::ALL, Reason::code, |r| sum(&|w| w.ended(r))),
                 dropped,
+                passthrough: nonzero(Uninspected::ALL, Uninspected::name, |class| {
+                    sum(&|w| w.uninspected(class, PassAction::Forward).value())
+                }),
                 http_off: nonzero(InspectorOff::ALL, InspectorOff::code, |r| sum(&|w| w.inspectors_off(r))),
                 too_big: nonzero(PathMessage::ALL, PathMessage::code, |r| sum(&|w| w.path_messages(r))),
                 http_transactions: sum(&|w| w.http_transactions.value()),
@@ -155,6 +165,8 @@ impl Metrics {
                 leg_bytes: sum(&|w| w.leg_bytes.value()),
                 leg_limits: sum(&|w| w.leg_limits.value()),
                 evictions: sum(&|w| w.evictions.value()),
+                midstream_flows: sum(&|w| w.midstream_flows.value()),
+                events_summed: sum(&|w| w.events_summed.value()),
                 log_dropped: self.log().map_or(0, |l| EventKind::ALL.iter().map(|&k| l.dropped(k)).sum()),
                 log_lost: self.log().map_or(0, |l| l.lost()),
             },

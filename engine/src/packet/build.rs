@@ -12,8 +12,10 @@ const TCP: u8 = 6;
 /// The checksum's place in a TCP header (RFC 9293 3.1).
 const TCP_CHECKSUM: Range<usize> = 16..18;
 
-/// Longest Ethernet + IPv6 header that a template holds: 14 + 2 x 4 + 40.
-const MAX_TEMPLATE: usize = 62;
+/// Ethernet header with two tags.
+const MAX_ETHERNET: usize = 22;
+/// Longest Ethernet + IPv6 header that a template holds.
+const MAX_TEMPLATE: usize = MAX_ETHERNET + 40;
 /// Room that all headers of a segment can take: template and a TCP header with all its options.
 pub const MAX_HEADERS: usize = MAX_TEMPLATE + 60;
 
@@ -49,22 +51,23 @@ impl Template {
     /// From a frame of the endpoint that is to be replaced.
     pub fn of(frame: &[u8], headers: &Headers) -> Self {
         let ip_len = if headers.source.is_ipv4() { 20 } else { 40 };
-        let len = headers.l3 + ip_len;
         let mut bytes = [0; MAX_TEMPLATE];
-        bytes[..len].copy_from_slice(&frame[..len]);
+        let l3 = copy_ethernet(&frame[..headers.l3], &mut bytes);
+        let len = l3 + ip_len;
+        bytes[l3..len].copy_from_slice(&frame[headers.l3..headers.l3 + ip_len]);
         let mut next_id = 0;
         if headers.source.is_ipv4() {
-            let mut ip = Ipv4Packet::new_unchecked(&mut bytes[headers.l3..len]);
+            let mut ip = Ipv4Packet::new_unchecked(&mut bytes[l3..len]);
             next_id = ip.ident().wrapping_add(1);
             ip.set_header_len(20);
         } else {
-            bytes[headers.l3 + 6] = 6; // next header: TCP
+            bytes[l3 + 6] = 6; // next header: TCP
         }
         // RFC 3168 6.1.1: ECN was declined at the SYN.
-        clear_ecn(&mut bytes[headers.l3..len]);
+        clear_ecn(&mut bytes[l3..len]);
         Self {
             bytes,
-            l3: headers.l3 as u8,
+            l3: l3 as u8,
             len: len as u8,
             source_port: headers.source.port(),
             destination_port: headers.destination.port(),
@@ -170,6 +173,25 @@ fn clear_ecn(ip: &mut [u8]) {
     }
 }
 
+/// Copies an Ethernet header with its tags. Of more than two tags only the VLANs are kept, which are two at most: the others are
+/// priorities (802.1Q 9.6), of which one would do. Returns the length.
+fn copy_ethernet(header: &[u8], to: &mut [u8; MAX_TEMPLATE]) -> usize {
+    if header.len() <= MAX_ETHERNET {
+        to[..header.len()].copy_from_slice(header);
+        return header.len();
+    }
+    let (macs, rest) = header.split_at(12);
+    to[..12].copy_from_slice(macs);
+    let mut len = 12;
+    let (tags, ethertype) = rest.split_at(rest.len() - 2);
+    for tag in tags.chunks(4).filter(|tag| tag[2] & 0x0f != 0 || tag[3] != 0) {
+        to[len..len + 4].copy_from_slice(tag);
+        len += 4;
+    }
+    to[len..len + 2].copy_from_slice(ethertype);
+    len + 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +252,25 @@ mod tests {
         });
         assert_eq!(frame[25], 57, "hop limit");
         assert_eq!(frame[18..22], [0x6a, 0x8c, 0xde, 0xf1], "DSCP and flow label kept, ECN cleared");
+    }
+
+    #[test]
+    fn of_many_tags_the_vlans_are_kept() {
+        let mut many = V6[..12].to_vec();
+        for (tpid, id) in [(0x8100u16, 0u16), (0x88a8, 7), (0x8100, 0x2000), (0x8100, 0x6008), (0x8100, 0)] {
+            many.extend([tpid.to_be_bytes(), id.to_be_bytes()].concat());
+        }
+        many.extend(&V6[16..]);
+        let headers = segment_headers(&many);
+        assert_eq!(headers.vlan, [Some(7), Some(8)]);
+        let mut template = Template::of(&many, &headers);
+        let mut frame = vec![0; template.header_len()];
+        frame.extend(&V6[58..]);
+        template.seal(&mut frame, 0, 1, Checksums::Made(Sum::default()));
+        assert_eq!(frame[12..22], [0x88, 0xa8, 0, 7, 0x81, 0, 0x60, 8, 0x86, 0xdd]);
+        let built = segment_headers(&frame);
+        assert_eq!((built.vlan, built.source), (headers.vlan, headers.source));
+        assert_eq!(built.verify_checksums(&frame), Ok(()));
     }
 
     #[test]

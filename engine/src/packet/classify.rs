@@ -8,17 +8,25 @@ use tcp_stack::Flags;
 use super::checksum::Sum;
 use super::fragment::Fragment;
 use super::icmp::IcmpHeaders;
+use super::uninspected::Uninspected;
 use crate::reason::PacketDrop;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// Next headers that are looked for (RFC 8200, RFC 4302).
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
+const HOP_BY_HOP: u8 = 0;
 const ICMPV6: u8 = 58;
+const NO_NEXT_HEADER: u8 = 59;
 /// TCP header without options.
 const TCP_HEADER: usize = 20;
+/// UDP header (RFC 768).
+const UDP_HEADER: usize = 8;
+/// Tags of a frame that are looked at. Two may be VLANs; hosts strip priority tags in any number.
+const MAX_TAGS: usize = 8;
 
 /// Where the headers of a TCP segment lie in its frame, and between whom it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +49,12 @@ impl Headers {
     /// TCP header and payload.
     pub fn segment<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
         &frame[self.l4..self.end]
+    }
+
+    /// Bytes of payload.
+    pub fn payload_len(&self, frame: &[u8]) -> usize {
+        let header = usize::from(frame[self.l4 + 12] >> 4) * 4;
+        (self.end - self.l4).saturating_sub(header)
     }
 
     /// The TCP header's control bits, except ACK.
@@ -75,6 +89,21 @@ impl Headers {
     }
 }
 
+/// A UDP datagram, or its first fragment, and between whom it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Offset of what follows the UDP header.
+    pub payload: usize,
+    /// End of the IP packet. `payload <= end`.
+    pub end: usize,
+    /// VLAN ids, outermost first.
+    pub vlan: [Option<u16>; 2],
+    /// Sender.
+    pub source: SocketAddr,
+    /// Receiver.
+    pub destination: SocketAddr,
+}
+
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -84,41 +113,56 @@ pub enum Class {
     Fragment(Fragment),
     /// A whole ICMP message, of either version.
     Icmp(IcmpHeaders),
-    /// Not ours: ARP, UDP, fragments of both, unknown types and encapsulations. Forward it as it is.
-    Other,
+    /// A UDP datagram, whole or its first fragment.
+    Udp(Datagram),
+    /// Something that is not looked into: `[passthrough]` says what becomes of it.
+    Uninspected(Uninspected),
     /// Says that it is IP, but its headers do not hold what they promise.
     Bad(PacketDrop),
 }
 
 /// Classifies a frame by its (first) segment of bytes. Never looks past headers; bounded by the frame's length.
 pub fn classify(frame: &[u8]) -> Class {
-    let Some((ethertype, l3, vlan)) = ethernet(frame) else { return Class::Other };
+    let Ethernet { ethertype, l3, vlan } = match ethernet(frame) {
+        Ok(ethernet) => ethernet,
+        Err(class) => return class,
+    };
     match ethertype {
         ETHERTYPE_IPV4 => ipv4(frame, l3, vlan),
         ETHERTYPE_IPV6 => ipv6(frame, l3, vlan),
-        _ => Class::Other,
+        _ => Class::Uninspected(Uninspected::of_ethertype(ethertype, &frame[l3..])),
     }
 }
 
-/// Ethertype after at most two VLAN tags, the offset behind them, and the ids. Frames with more tags are not ours.
-fn ethernet(frame: &[u8]) -> Option<(u16, usize, [Option<u16>; 2])> {
-    let mut vlan = [None; 2];
+struct Ethernet {
+    /// Behind all tags.
+    ethertype: u16,
+    /// Where what it announces begins.
+    l3: usize,
+    /// VLAN ids, outermost first.
+    vlan: [Option<u16>; 2],
+}
+
+/// What is before the IP header: at most two VLANs, and priority tags in between.
+fn ethernet(frame: &[u8]) -> Result<Ethernet, Class> {
+    const TRUNCATED: Class = Class::Bad(PacketDrop::Truncated);
+    let (mut vlan, mut vlans) = ([None; 2], 0);
     let mut offset = 12;
-    let mut ethertype = be16(frame, offset)?;
-    for tag in &mut vlan {
+    for _ in 0..=MAX_TAGS {
+        let ethertype = be16(frame, offset).ok_or(TRUNCATED)?;
         // 802.1Q, 802.1ad, and the older QinQ type that switches still send.
         if !matches!(ethertype, 0x8100 | 0x88a8 | 0x9100) {
-            break;
+            return Ok(Ethernet { ethertype, l3: offset + 2, vlan });
         }
-        // Id 0 is no VLAN but a priority (802.1Q 9.6): hosts take such a frame for an untagged one.
-        *tag = Some(be16(frame, offset + 2)? & 0x0fff).filter(|id| *id != 0);
+        let id = be16(frame, offset + 2).ok_or(TRUNCATED)? & 0x0fff;
         offset += 4;
-        ethertype = be16(frame, offset)?;
+        // Id 0 is no VLAN but a priority (802.1Q 9.6): hosts take such a frame for an untagged one.
+        if id != 0 {
+            *vlan.get_mut(vlans).ok_or(Class::Uninspected(Uninspected::Tags))? = Some(id);
+            vlans += 1;
+        }
     }
-    if vlan[0].is_none() {
-        vlan.swap(0, 1);
-    }
-    Some((ethertype, offset + 2, vlan))
+    Err(Class::Uninspected(Uninspected::Tags))
 }
 
 fn ipv4(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
@@ -132,10 +176,13 @@ fn ipv4(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
     let is_fragment = ip.frag_offset() > 0 || ip.more_frags();
     match ip.next_header() {
         IpProtocol::Tcp => {}
+        IpProtocol::Udp if ip.frag_offset() == 0 => {
+            return udp(frame, &Layers { l3, l4, end, vlan }, source, destination);
+        }
         IpProtocol::Icmp if !is_fragment => {
             return Class::Icmp(IcmpHeaders { l4, end, vlan, source, destination });
         }
-        _ => return Class::Other,
+        other => return Class::Uninspected(Uninspected::of_protocol(other.into(), false)),
     }
     if is_fragment {
         return Class::Fragment(Fragment {
@@ -161,7 +208,11 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
         return Class::Bad(PacketDrop::BadIpHeader);
     }
     if ip.payload_len() == 0 {
-        return Class::Other; // a jumbogram (RFC 2675), or nothing at all
+        return match u8::from(ip.next_header()) {
+            HOP_BY_HOP => Class::Uninspected(Uninspected::Jumbogram),
+            NO_NEXT_HEADER => Class::Uninspected(Uninspected::NoNextHeader),
+            _ => Class::Bad(PacketDrop::BadIpHeader),
+        };
     }
     let end = l3 + ip.total_len();
     let mut next = u8::from(ip.next_header());
@@ -171,7 +222,11 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
     // RFC 8200 4: extension headers in any number; each moves `l4` on by at least eight bytes, so this ends.
     while next != TCP {
         let (Some(&following), Some(&length)) = (frame[..end].get(l4), frame[..end].get(l4 + 1)) else {
-            return if is_extension(next) { Class::Bad(PacketDrop::Truncated) } else { Class::Other };
+            return match next {
+                _ if is_extension(next) => Class::Bad(PacketDrop::Truncated),
+                UDP => Class::Bad(PacketDrop::Truncated),
+                _ => Class::Uninspected(Uninspected::of_protocol(next, true)),
+            };
         };
         let header = match next {
             FRAGMENT => match fragment(&frame[..end], l4) {
@@ -195,13 +250,17 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
                         destination,
                     });
                 }
-                Some(_) => return Class::Other,
+                Some((0, ..)) if following == UDP => {
+                    return udp(frame, &Layers { l3, l4: l4 + 8, end, vlan }, source, destination);
+                }
+                Some(_) => return Class::Uninspected(Uninspected::of_protocol(following, true)),
             },
             // RFC 4302 2.2: counted in 4-byte units.
             AUTHENTICATION => (usize::from(length) + 2) * 4,
             _ if is_extension(next) => (usize::from(length) + 1) * 8,
             ICMPV6 => return Class::Icmp(IcmpHeaders { l4, end, vlan, source, destination }),
-            _ => return Class::Other,
+            UDP => return udp(frame, &Layers { l3, l4, end, vlan }, source, destination),
+            _ => return Class::Uninspected(Uninspected::of_protocol(next, true)),
         };
         (next, next_at, l4) = (following, l4, l4 + header);
     }
@@ -242,6 +301,20 @@ fn tcp(frame: &[u8], at: Layers, source: IpAddr, destination: IpAddr) -> Class {
     Class::Tcp(Headers {
         l3: at.l3,
         l4: at.l4,
+        end: at.end,
+        vlan: at.vlan,
+        source: SocketAddr::new(source, from),
+        destination: SocketAddr::new(destination, to),
+    })
+}
+
+fn udp(frame: &[u8], at: &Layers, source: IpAddr, destination: IpAddr) -> Class {
+    let header = frame.get(at.l4..at.end.min(frame.len())).unwrap_or_default();
+    let (Some(from), Some(to), UDP_HEADER..) = (be16(header, 0), be16(header, 2), header.len()) else {
+        return Class::Bad(PacketDrop::Truncated);
+    };
+    Class::Udp(Datagram {
+        payload: at.l4 + UDP_HEADER,
         end: at.end,
         vlan: at.vlan,
         source: SocketAddr::new(source, from),
@@ -358,7 +431,10 @@ mod tests {
         // A fragment of something else is not.
         for (protocol, header) in [(17, vec![0, 0, 0, 1, 0, 0, 0, 9]), (58, vec![0, 0, 0, 8, 0, 0, 0, 9])] {
             let other = ipv6_packet(&[(44, header)], protocol, &segment());
-            assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &other)), Class::Other);
+            assert!(!matches!(
+                classify(&frame(&[], ETHERTYPE_IPV6, &other)),
+                Class::Tcp(_) | Class::Fragment(_) | Class::Bad(_)
+            ));
         }
     }
 
@@ -377,22 +453,72 @@ mod tests {
         assert_eq!((piece(&f).headers_end, piece(&f).next_header), (62, 54));
     }
 
-    #[test]
-    fn everything_else_is_other() {
-        for ethertype in [0x0806, 0x88cc, 0x8847, 0x1234, 0x0040] {
-            assert_eq!(classify(&frame(&[], ethertype, &[0; 46])), Class::Other);
+    fn class_of(frame: &[u8]) -> Uninspected {
+        match classify(frame) {
+            Class::Uninspected(class) => class,
+            other => panic!("{other:?}"),
         }
-        let mut udp = ipv4_packet(0, 0, &segment());
-        udp[9] = 17;
-        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV4, &udp)), Class::Other);
-        let udp6 = ipv6_packet(&[(0, vec![0; 8])], 17, &[0; 8]);
-        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV6, &udp6)), Class::Other);
+    }
+
+    #[test]
+    fn what_is_not_looked_into_has_a_class() {
+        use Uninspected as U;
+        for (ethertype, class) in [
+            (0x0806, U::Arp),
+            (0x88cc, U::Link),
+            (0x8847, U::Mpls),
+            (0x8863, U::Pppoe),
+            (0x8864, U::Pppoe),
+            (0x1234, U::Ethertype),
+            (0x88e5, U::Ethertype),
+            (0x0040, U::Llc),
+        ] {
+            assert_eq!(class_of(&frame(&[(0x8100, 5)], ethertype, &[0; 46])), class, "{ethertype:x}");
+        }
+        for (protocol, v4, v6) in [
+            (2, U::IpProtocol, U::IpProtocol),
+            (4, U::IpInIp, U::IpInIp),
+            (41, U::IpInIp, U::IpInIp),
+            (47, U::Gre, U::Gre),
+            (50, U::Ipsec, U::Ipsec),
+            (59, U::IpProtocol, U::NoNextHeader),
+            (132, U::IpProtocol, U::IpProtocol),
+            (253, U::IpProtocol, U::UnknownHeader),
+        ] {
+            let mut packet = ipv4_packet(0, 0, &segment());
+            packet[9] = protocol;
+            assert_eq!(class_of(&frame(&[], ETHERTYPE_IPV4, &packet)), v4, "{protocol}");
+            let packet = ipv6_packet(&[(0, vec![0; 8])], protocol, &[0; 8]);
+            assert_eq!(class_of(&frame(&[], ETHERTYPE_IPV6, &packet)), v6, "{protocol}");
+        }
         let three_tags = [(0x8100, 1), (0x8100, 2), (0x8100, 3)];
-        assert_eq!(
-            classify(&frame(&three_tags, ETHERTYPE_IPV4, &ipv4_packet(0, 0, &segment()))),
-            Class::Other
-        );
-        assert_eq!(classify(&[0; 5]), Class::Other);
+        assert_eq!(class_of(&frame(&three_tags, ETHERTYPE_IPV4, &ipv4_packet(0, 0, &segment()))), U::Tags);
+        assert_eq!(classify(&[0; 5]), Class::Bad(PacketDrop::Truncated));
+    }
+
+    #[test]
+    fn datagrams_and_their_first_fragments_have_ports() {
+        let datagram = [0x13, 0x88, 0x01, 0xbb, 0, 12, 0, 0, 1, 2, 3, 4];
+        for first in [0, 0x2000] {
+            let mut packet = ipv4_packet(4, first, &datagram);
+            packet[9] = UDP;
+            let Class::Udp(udp) = classify(&frame(&[(0x8100, 9)], ETHERTYPE_IPV4, &packet)) else { panic!() };
+            assert_eq!((udp.source.port(), udp.destination.port(), udp.vlan[0]), (5000, 443, Some(9)));
+            assert_eq!(udp.end - udp.payload, 4);
+        }
+        let mut later = ipv4_packet(0, 0x2001, &datagram);
+        later[9] = UDP;
+        assert_eq!(class_of(&frame(&[], ETHERTYPE_IPV4, &later)), Uninspected::Udp);
+        for chain in [vec![], vec![(0, vec![0; 8])], vec![(44, vec![0, 0, 0, 1, 0, 0, 0, 9])]] {
+            let packet = ipv6_packet(&chain, UDP, &datagram);
+            let Class::Udp(udp) = classify(&frame(&[], ETHERTYPE_IPV6, &packet)) else { panic!("{chain:?}") };
+            assert_eq!((udp.destination.port(), udp.end - udp.payload), (443, 4));
+        }
+        let later = ipv6_packet(&[(44, vec![0, 0, 0, 8, 0, 0, 0, 9])], UDP, &datagram);
+        assert_eq!(class_of(&frame(&[], ETHERTYPE_IPV6, &later)), Uninspected::Udp);
+        let mut short = ipv4_packet(0, 0, &datagram[..7]);
+        short[9] = UDP;
+        assert_eq!(classify(&frame(&[], ETHERTYPE_IPV4, &short)), Class::Bad(PacketDrop::Truncated));
     }
 
     #[test]

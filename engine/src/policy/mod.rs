@@ -101,6 +101,11 @@ impl Policy {
         }
     }
 
+    /// Flows to every port are looked at.
+    pub fn has_all_ports(&self) -> bool {
+        self.ports == Ports::Any
+    }
+
     /// The verdict at the SYN, if it is the same whatever the ClientHello will say; `None`: wait for the ClientHello.
     ///
     /// A rule that asks about the ClientHello and otherwise matches might win over all rules after it, so none of those can settle

@@ -14,6 +14,7 @@ use crate::log::event::{Action, Event, Timestamp};
 use crate::metrics::WorkerCounters;
 use crate::reason::{PacketDrop, Reason};
 use crate::side::Side;
+use crate::worker::summary::Summary;
 
 /// Everything of a worker but its flows.
 pub(super) struct Desk<IO: Io> {
@@ -31,6 +32,7 @@ pub(super) struct Desk<IO: Io> {
     held: usize,
     max_held: usize,
     budget: Budget,
+    summary: Summary,
 }
 
 /// Which flow is being worked on.
@@ -73,6 +75,7 @@ impl<IO: Io> Desk<IO> {
             held: 0,
             max_held,
             budget: Budget::new(leg_bytes),
+            summary: Summary::new(),
         }
     }
 
@@ -123,6 +126,17 @@ impl<IO: Io> Desk<IO> {
         }
     }
 
+    /// Tells the log what the last second held beyond what was told one by one, if it is over, or in any case.
+    pub(super) fn sum_up(&mut self, in_any_case: bool) {
+        let now = (!in_any_case).then_some(self.now);
+        self.summary.end_second(now, self.wall, |event| self.log.push(event));
+    }
+
+    /// When that is due.
+    pub(super) fn sums_up_at(&self) -> Option<Instant> {
+        self.summary.poll_timeout()
+    }
+
     fn count_event(&self, event: &Event) {
         match event {
             Event::Tls(_, tls) if tls.reason == Reason::PolicyDecrypt => {
@@ -135,7 +149,7 @@ impl<IO: Io> Desk<IO> {
             Event::Http(..) => self.counters.http_transactions.inc(),
             Event::Flow(_, flow) => self.counters.flow_ended(flow.reason),
             // Links are not a worker's business.
-            Event::Tls(..) | Event::Link(..) => {}
+            Event::Tls(..) | Event::Link(..) | Event::Frame(_) | Event::Summary(_) => {}
         }
     }
 }
@@ -221,7 +235,11 @@ impl<IO: Io> Effects for Desk<IO> {
 
     fn event(&mut self, event: Event) {
         self.count_event(&event);
-        self.log.push(event);
+        if self.summary.admits(self.now, &event) {
+            self.log.push(event);
+        } else {
+            self.counters.events_summed.inc();
+        }
     }
 
     fn request(&mut self, job: Box<Job>) -> Result<(), Box<Job>> {

@@ -4,9 +4,12 @@
 
 mod desk;
 mod fragments;
+mod midstream;
+mod passthrough;
 mod path;
 mod refused;
 mod steering;
+mod summary;
 mod thread;
 
 use std::net::SocketAddr;
@@ -16,17 +19,18 @@ use tcp_stack::{Duration, Instant, Segment};
 
 use self::desk::{Current, Desk, end_at};
 use self::fragments::Fragments;
+use self::passthrough::PassthroughState;
 use self::refused::Refused;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::driver::{BURST, Frame, Io, PortId};
-use crate::flow::{self, Afterwards, Effects, Flow, Identity, Shared};
-use crate::flow_table::{Class, FlowId, FlowTable};
+use crate::flow::{self, Effects, Flow, Identity, Shared};
+use crate::flow_table::{FlowId, FlowTable};
 use crate::handshake;
 use crate::log::LogSender;
 use crate::log::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
 use crate::metrics::WorkerCounters;
-use crate::packet::{self, FlowKey, Headers, KeyHasher, classify, reset_for};
+use crate::packet::{self, FlowKey, Headers, KeyHasher, Uninspected, classify};
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::reason::{PacketDrop, Reason};
 use crate::secrets::Secrets;
@@ -61,6 +65,8 @@ pub struct Parts<F> {
     pub held_frames: usize,
     /// Most bytes held by the legs of all its flows.
     pub leg_bytes: usize,
+    /// The native VLAN of each wire: untagged frames belong to it.
+    pub native_vlans: Vec<Option<u16>>,
     /// High bits of the flow ids, so that restarts do not repeat them.
     pub epoch: u64,
     /// Where it is asked what its flows look like.
@@ -79,6 +85,8 @@ pub struct Worker<IO: Io> {
     station: Station,
     fragments: Fragments<IO::Frame>,
     refused: Refused,
+    passthrough: PassthroughState,
+    native_vlans: Vec<Option<u16>>,
     flow_ids: u64,
     /// Reused in each turn.
     burst: Vec<IO::Frame>,
@@ -87,6 +95,8 @@ pub struct Worker<IO: Io> {
     fired: Vec<(u64, FlowId)>,
     /// Turns in a row that left frames behind.
     backlog: u32,
+    /// Segments of unknown connections that may still be answered in this turn.
+    answers: u32,
 }
 
 struct Entry<F: Frame> {
@@ -112,10 +122,12 @@ impl<IO: Io> Worker<IO> {
             flows,
             held_frames,
             leg_bytes,
+            native_vlans,
             epoch,
             station,
         } = parts;
         let refused = Refused::new(flows, shared.limits.idle_time);
+        let io_wires = usize::from(io.wires());
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
@@ -124,6 +136,8 @@ impl<IO: Io> Worker<IO> {
             desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
             fragments: Fragments::new(held_frames),
             refused,
+            passthrough: PassthroughState::new(io_wires),
+            native_vlans,
             station,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
@@ -132,6 +146,7 @@ impl<IO: Io> Worker<IO> {
             unsettled: Vec::new(),
             fired: Vec::new(),
             backlog: 0,
+            answers: 0,
         }
     }
 
@@ -140,6 +155,7 @@ impl<IO: Io> Worker<IO> {
     /// Times never go backwards.
     pub fn poll(&mut self, now: Instant, wall: Timestamp) -> usize {
         (self.desk.now, self.desk.wall) = (now, wall);
+        self.answers = midstream::ANSWERS;
         let mut done = 0;
         let mut has_backlog = false;
         for wire in 0..self.desk.io.wires() {
@@ -168,6 +184,7 @@ impl<IO: Io> Worker<IO> {
         if self.station.is_asked() {
             done += self.survey();
         }
+        self.desk.sum_up(false);
         self.desk.flush();
         self.desk.counters.handshake_queue.set(self.desk.pool.outstanding() as u64);
         if done == 0 {
@@ -185,7 +202,8 @@ impl<IO: Io> Worker<IO> {
 
     /// When there is something to do even if nothing comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.wheel.next(), self.fragments.poll_timeout()].into_iter().flatten().min()
+        let all = [self.wheel.next(), self.fragments.poll_timeout(), self.desk.sums_up_at()];
+        all.into_iter().flatten().min()
     }
 
     /// Flows in the table.
@@ -205,6 +223,7 @@ impl<IO: Io> Worker<IO> {
             self.end_flow(id, Reason::Shutdown);
         }
         while self.steering.receive().is_some() {}
+        self.desk.sum_up(true);
         self.desk.flush();
     }
 
@@ -228,14 +247,25 @@ impl<IO: Io> Worker<IO> {
 
     fn handle_frame(&mut self, port: PortId, frame: IO::Frame) {
         match classify(frame.data()) {
-            packet::Class::Other => self.desk.forward(port.opposite(), frame),
-            packet::Class::Icmp(at) => self.handle_icmp(port, frame, &at),
-            packet::Class::Bad(reason) => self.desk.counters.drop_packet(reason),
-            packet::Class::Fragment(fragment) => self.handle_fragment(port, frame, &fragment),
-            packet::Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
-                self.desk.forward(port.opposite(), frame);
+            packet::Class::Uninspected(class) => self.pass_uninspected(port, frame, class),
+            packet::Class::Udp(mut datagram) => {
+                datagram.vlan = self.with_native(port, datagram.vlan);
+                self.handle_datagram(port, frame, &datagram);
             }
-            packet::Class::Tcp(headers) => {
+            packet::Class::Icmp(mut at) => {
+                at.vlan = self.with_native(port, at.vlan);
+                self.handle_icmp(port, frame, &at);
+            }
+            packet::Class::Bad(reason) => self.desk.counters.drop_packet(reason),
+            packet::Class::Fragment(mut fragment) => {
+                fragment.vlan = self.with_native(port, fragment.vlan);
+                self.handle_fragment(port, frame, &fragment);
+            }
+            packet::Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
+                self.pass_uninspected(port, frame, Uninspected::Tcp);
+            }
+            packet::Class::Tcp(mut headers) => {
+                headers.vlan = self.with_native(port, headers.vlan);
                 let key = FlowKey::new(port.wire, &headers);
                 let hash = self.hash(&key);
                 let owner = KeyHasher::owner(hash, self.steering.workers());
@@ -245,6 +275,14 @@ impl<IO: Io> Worker<IO> {
                     self.desk.counters.drop_packet(PacketDrop::SteeringRingFull);
                 }
             }
+        }
+    }
+
+    /// Untagged frames are in the wire's native VLAN, if it has one (802.1Q 6.9: the port's PVID).
+    fn with_native(&self, port: PortId, vlan: [Option<u16>; 2]) -> [Option<u16>; 2] {
+        match vlan {
+            [None, _] => [self.native_vlans.get(usize::from(port.wire)).copied().flatten(), None],
+            tagged => tagged,
         }
     }
 
@@ -279,7 +317,7 @@ impl<IO: Io> Worker<IO> {
             Some(id) if self.lets_by(id, port, &frame, headers) => self.desk.forward(port.opposite(), frame),
             Some(id) => self.hand_over(id, port, frame, headers),
             None if begins => self.begin(port, frame, headers, key, hash),
-            None => self.midstream(port, frame, headers, hash),
+            None => self.midstream(port, frame, headers, key, hash),
         }
     }
 
@@ -308,7 +346,8 @@ impl<IO: Io> Worker<IO> {
         let Some(entry) = self.table.get_mut(id) else { return false };
         let lets_by = entry.flow.lets_by(&self.desk, end_at(port, entry.client_port), frame, headers);
         if lets_by {
-            self.table.touch(id, Class::Light);
+            let class = entry.flow.class();
+            self.table.touch(id, class);
         }
         lets_by
     }
@@ -350,19 +389,23 @@ impl<IO: Io> Worker<IO> {
             return self.desk.counters.drop_packet(PacketDrop::BadTcpHeader);
         };
         let flow = Flow::new(&self.desk, identity, &syn, verdict.as_ref());
-        if self.table.is_full() && !self.evict() {
-            return self.desk.counters.drop_packet(PacketDrop::TableFull);
-        }
-        let class = flow.class();
-        self.desk.counters.flows(flow.phase()).inc();
         let entry = Entry { flow, alarm: Alarm::new(), hash, wire: port.wire, client_port: port.side };
-        match self.table.insert(hash, *key, class, entry) {
-            Ok(id) => {
-                self.desk.counters.flows_opened.inc();
-                self.hand_over(id, port, frame, headers);
-            }
-            Err(_) => self.desk.counters.drop_packet(PacketDrop::TableFull),
+        if let Some(id) = self.insert(hash, key, entry) {
+            self.hand_over(id, port, frame, headers);
         }
+    }
+
+    /// Gives a flow its place. None: there is none, and the frame that began it counts as dropped.
+    fn insert(&mut self, hash: u64, key: &FlowKey, entry: Entry<IO::Frame>) -> Option<FlowId> {
+        let (class, phase) = (entry.flow.class(), entry.flow.phase());
+        if self.table.is_full() && !self.evict() {
+            self.desk.counters.drop_packet(PacketDrop::TableFull);
+            return None;
+        }
+        let id = self.table.insert(hash, *key, class, entry).ok()?;
+        self.desk.counters.flows(phase).inc();
+        self.desk.counters.flows_opened.inc();
+        Some(id)
     }
 
     /// What is settled at the SYN. Connections from the outside are only counted: there is no server key to show them.
@@ -396,34 +439,9 @@ impl<IO: Io> Worker<IO> {
             action: Some(Action::Block),
             phase: crate::metrics::Phase::Opening.name(),
             reason: Reason::PolicyBlock,
+            midstream: false,
         };
         self.desk.event(Event::Flow(head, Box::new(event)));
-    }
-
-    /// A segment of a connection whose beginning was not seen.
-    fn midstream(&mut self, port: PortId, frame: IO::Frame, headers: &Headers, hash: u64) {
-        let now = self.desk.now;
-        if self.refused.knows(now, hash) {
-            // As long as somebody speaks, it is not over; and now the server has answered, if it is the server.
-            let answered = port.side == Side::Server;
-            let afterwards = if answered { Afterwards::Refuse } else { Afterwards::RefuseUnanswered };
-            self.refused.note(now, hash, afterwards, &self.desk.counters);
-            self.refuse(port, &frame, headers, PacketDrop::FlowEnded);
-        } else if self.desk.shared.outside_tls.reset_midstream {
-            self.refuse(port, &frame, headers, PacketDrop::Unwanted);
-        } else {
-            self.desk.forward(port.opposite(), frame);
-        }
-    }
-
-    /// Drops a segment and answers it with a RST.
-    fn refuse(&mut self, port: PortId, frame: &IO::Frame, headers: &Headers, reason: PacketDrop) {
-        self.desk.counters.drop_packet(reason);
-        let Some(reset) = reset_for(frame.data(), headers) else { return };
-        match self.filled(reset.as_slice()) {
-            Some(answer) => self.desk.forward(port, answer),
-            None => self.desk.counters.drop_packet(PacketDrop::NoBuffer),
-        }
     }
 
     fn evict(&mut self) -> bool {

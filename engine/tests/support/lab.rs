@@ -46,6 +46,7 @@ pub(crate) struct Setup {
     pub(crate) flows: u32,
     pub(crate) held_frames: usize,
     pub(crate) leg_bytes: usize,
+    pub(crate) native_vlan: Option<u16>,
 }
 
 impl Default for Setup {
@@ -64,10 +65,11 @@ impl Default for Setup {
             spread: Spread::Owner,
             rules: Rules::default_is(Action::Decrypt),
             limits: Limits::default(),
-            outside_tls: OutsideTls { reset_midstream: false, bypass_not_tls: false },
+            outside_tls: OutsideTls::default(),
             flows: 256,
             held_frames: 1024,
             leg_bytes: 256 << 20,
+            native_vlan: None,
         }
     }
 }
@@ -158,6 +160,7 @@ impl Lab {
             held_frames: setup.held_frames,
             log,
             leg_bytes: setup.leg_bytes,
+            native_vlans: vec![setup.native_vlan],
             secrets: Secrets::fixed(7),
             epoch: 1,
         };
@@ -221,6 +224,12 @@ impl Run {
         let server = self.simulation.server.listen(port, server);
         let client = self.simulation.client.connect(address, local, client);
         self.pairs.push((client, server));
+    }
+
+    /// Puts another engine between the hosts, which knows nothing of what was before. Its events are the run's from now on.
+    pub(crate) fn replace_engine(&mut self, (engine, log): (Engine, LogReceiver)) {
+        (self.simulation.middle, self.log) = (engine, log);
+        self.events.clear();
     }
 
     /// Runs until both ends are through.

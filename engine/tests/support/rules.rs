@@ -20,6 +20,8 @@ pub(crate) struct Rules {
     pub(crate) ports: Ports,
     pub(crate) default: Action,
     pub(crate) by_name: Option<Action>,
+    /// Rules before it.
+    pub(crate) first: Vec<Rule>,
     pub(crate) profile: Profile,
 }
 
@@ -28,7 +30,13 @@ pub(crate) const RULE: &str = "by name";
 
 impl Rules {
     pub(crate) fn default_is(default: Action) -> Self {
-        Self { ports: Ports::Only(vec![443]), default, by_name: None, profile: Profile::default() }
+        Self {
+            ports: Ports::Only(vec![443]),
+            default,
+            by_name: None,
+            first: Vec::new(),
+            profile: Profile::default(),
+        }
     }
 
     /// All is decrypted but what goes to the server's name.
@@ -44,9 +52,10 @@ impl Rules {
             Action::Alert => Decision::Block(BlockWith::Alert),
             Action::Reset => Decision::Block(BlockWith::Reset),
         };
-        let rules = self
+        let by_name = self
             .by_name
             .map(|action| Rule { sni: vec![NAME.parse().unwrap()], ..Rule::new(RULE, decision(action)) });
-        Policy::compile(self.ports.clone(), rules.as_slice(), decision(self.default))
+        let rules: Vec<_> = self.first.iter().cloned().chain(by_name).collect();
+        Policy::compile(self.ports.clone(), &rules, decision(self.default))
     }
 }

@@ -169,7 +169,7 @@ def restart(lab):
 
 @check("command.midstream", group="alone")
 def midstream(lab):
-    """A bypassed connection outlives a restart of the engine: the new one sees it from the middle and forwards it"""
+    """A bypassed connection outlives a restart of the engine: the new one sees it from the middle and forwards it, as it has just been started"""
     _need_engine(lab)
     first = lab.wire("midstream-1")
     context = lab.client.context()

@@ -98,6 +98,9 @@ impl Player {
             held_frames: HELD_FRAMES,
             log: sender,
             leg_bytes: config.limits.worker_bytes,
+            native_vlans: vec![
+                config.wires.iter().find(|each| each.name == *wire).and_then(|w| w.native_vlan),
+            ],
             secrets,
             epoch: 1,
         };
@@ -204,7 +207,7 @@ impl Player {
                     }
                     self.ended.extend(self.flows.remove(&head.flow_id));
                 }
-                Event::Http(..) | Event::Link(..) => {}
+                Event::Http(..) | Event::Link(..) | Event::Frame(_) | Event::Summary(_) => {}
             }
         }
     }

@@ -1,49 +1,53 @@
-//! `[intercept]`: which flows are looked at, and what becomes of those that are not TLS from their start.
+//! `[intercept]`: which flows are looked at, and what becomes of those that are not TLS from their start; `[passthrough]`: what
+//! becomes of frames that are not looked into.
+
+use tcp_stack::Duration;
 
 use crate::config::reader::Table;
-use crate::flow::OutsideTls;
+use crate::flow::{Midstream, OutsideTls};
+use crate::packet::{PassAction, Passthrough, Uninspected};
 use crate::policy::Ports;
 
-/// `[intercept]`
+/// `[intercept]` and `[passthrough]`
 #[derive(Clone, Debug)]
 pub struct Intercept {
     /// Server ports whose flows are looked at.
     pub ports: Ports,
-    /// What becomes of what is not TLS, and of flows seen from the middle.
+    /// What becomes of all that is not TLS from its start.
     pub outside_tls: OutsideTls,
 }
 
-impl Default for Intercept {
-    fn default() -> Self {
-        Self {
-            ports: Ports::Only(vec![443]),
-            outside_tls: OutsideTls { reset_midstream: false, bypass_not_tls: false },
+impl Intercept {
+    /// `decrypts`: the policy decrypts something. Where it does not, QUIC takes nothing past the engine.
+    pub(in crate::config) fn read(table: Table<'_>, passthrough: Table<'_>, decrypts: bool) -> Self {
+        let ports = read_ports(&table, Ports::Only(vec![443]));
+        let resets = table.choice("midstream", &[("forward", false), ("reset", true)], true);
+        let grace = table.integer("midstream_grace_seconds", 0..=604_800, 600);
+        let bypass_not_tls = table.choice("not_tls", &[("block", false), ("bypass", true)], false);
+        let mut actions = read_passthrough(&passthrough);
+        for (key, class) in [("quic", Uninspected::Quic), ("dtls", Uninspected::Dtls)] {
+            let words = [("block", PassAction::Drop), ("forward", PassAction::Forward)];
+            let default = if decrypts { PassAction::Drop } else { PassAction::Forward };
+            let action = table.value(key, "\"block\"").map_or(Some(default), |value| value.choice(&words));
+            actions.set(class, action.unwrap_or(default));
         }
+        table.finish();
+        let midstream = match resets {
+            true => Midstream::Reset { after: Duration::from_secs(grace) },
+            false => Midstream::Forward,
+        };
+        Self { ports, outside_tls: OutsideTls { midstream, bypass_not_tls, passthrough: actions } }
     }
 }
 
-impl Intercept {
-    pub(in crate::config) fn read(table: Table<'_>) -> Self {
-        let default = Self::default();
-        let OutsideTls { reset_midstream, bypass_not_tls } = default.outside_tls;
-        let intercept = Self {
-            ports: read_ports(&table, default.ports),
-            outside_tls: OutsideTls {
-                reset_midstream: table.choice(
-                    "midstream",
-                    &[("forward", false), ("reset", true)],
-                    reset_midstream,
-                ),
-                bypass_not_tls: table.choice(
-                    "not_tls",
-                    &[("block", false), ("bypass", true)],
-                    bypass_not_tls,
-                ),
-            },
-        };
-        table.finish();
-        intercept
+fn read_passthrough(table: &Table<'_>) -> Passthrough {
+    let mut passthrough = Passthrough::default();
+    let words = PassAction::ALL.map(|action| (action.name(), action));
+    for &class in Uninspected::ALL.iter().filter(|class| !class.is_intercepted()) {
+        passthrough.set(class, table.choice(class.name(), &words, class.default_action()));
     }
+    table.finish();
+    passthrough
 }
 
 fn read_ports(table: &Table<'_>, default: Ports) -> Ports {

@@ -51,6 +51,8 @@ pub struct Wire {
     pub outside: String,
     /// Largest IP packet, in bytes; none: as the ports have it.
     pub mtu: Option<u16>,
+    /// The VLAN that untagged frames belong to.
+    pub native_vlan: Option<u16>,
 }
 
 impl Wire {
@@ -84,8 +86,15 @@ impl Wire {
         let inside = port("inside", "the port towards the clients: a DPDK device name or PCI address");
         let outside = port("outside", "the port towards the servers: a DPDK device name or PCI address");
         let mtu = table.integer("mtu", 0..=MAX_MTU, 0);
+        let native_vlan = table.value("native_vlan", "none").and_then(|value| value.integer(1..=4094));
         table.finish();
-        Some(Self { name: name?.into(), inside: inside?, outside: outside?, mtu: (mtu > 0).then_some(mtu) })
+        Some(Self {
+            name: name?.into(),
+            inside: inside?,
+            outside: outside?,
+            mtu: (mtu > 0).then_some(mtu),
+            native_vlan,
+        })
     }
 }
 

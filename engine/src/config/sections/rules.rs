@@ -43,6 +43,12 @@ impl PolicyRules {
             tables.into_iter().filter_map(|table| read_rule(table, profiles, wires, &mut names)).collect();
         (rules.len() == written).then_some(Self { rules, default: default? })
     }
+
+    /// Something may be decrypted.
+    pub fn decrypts(&self) -> bool {
+        let mut all = self.rules.iter().map(|rule| &rule.decision).chain([&self.default]);
+        all.any(|decision| matches!(decision, Decision::Decrypt(_)))
+    }
 }
 
 fn read_default(table: Table<'_>, profiles: &Profiles) -> Option<Decision> {

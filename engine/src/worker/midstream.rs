@@ -1,0 +1,97 @@
+//! Segments of connections whose beginning was not seen: older than the engine, on another path before, or made up.
+
+use super::{Entry, Identity, Worker};
+use crate::driver::{Frame, Io, PortId};
+use crate::flow::{Afterwards, Flow};
+use crate::log::event::Fate;
+use crate::packet::{BareSegment, FlowKey, Headers, probe_for, reset_after, reset_for};
+use crate::policy::{Decision, Verdict};
+use crate::reason::PacketDrop;
+use crate::side::Side;
+use crate::timer_wheel::Alarm;
+
+/// Segments that are answered in one turn. A flood of them is dropped, and whoever means it repeats.
+pub(super) const ANSWERS: u32 = 16;
+
+impl<IO: Io> Worker<IO> {
+    /// A segment of an intercepted port for which there is no flow, and that begins none.
+    pub(super) fn midstream(
+        &mut self,
+        port: PortId,
+        frame: IO::Frame,
+        headers: &Headers,
+        key: &FlowKey,
+        hash: u64,
+    ) {
+        let now = self.desk.now;
+        if self.refused.knows(now, hash) {
+            // As long as somebody speaks, it is not over; and now the server has answered, if it is the server.
+            let answered = port.side == Side::Server;
+            let afterwards = if answered { Afterwards::Refuse } else { Afterwards::RefuseUnanswered };
+            self.refused.note(now, hash, afterwards, &self.desk.counters);
+            return self.refuse(port, &frame, headers, PacketDrop::FlowEnded);
+        }
+        let flags = headers.flags(frame.data());
+        if flags.rst && headers.payload_len(frame.data()) == 0 {
+            // It carries nothing, and whoever receives it knows whether there is something to end.
+            return self.desk.forward(port.opposite(), frame);
+        }
+        let Some((client, server)) = self.client_and_server(port, headers.source, headers.destination) else {
+            return self.desk.counters.drop_packet(PacketDrop::Midstream); // cannot be: it is a candidate
+        };
+        let client_side = if client == headers.source { port.side } else { port.side.other() };
+        let client_port = PortId { side: client_side, ..port };
+        let vlan = headers.vlan;
+        let identity =
+            Identity { flow_id: self.flow_ids, wire: port.wire, vlan, client, server, refused_before: false };
+        let rule = match self.settled(client_port, &identity) {
+            Some(Verdict { decision: Decision::Bypass, rule }) => rule,
+            Some(Verdict { decision: Decision::Block(_), .. }) => {
+                return self.reset_both(port, &frame, headers, PacketDrop::PolicyBlocked);
+            }
+            _ if self.desk.shared.outside_tls.midstream.forwards(now) => None,
+            _ => return self.reset_both(port, &frame, headers, PacketDrop::Midstream),
+        };
+        if flags.fin || flags.rst || flags.syn {
+            // The last that is heard of it, or the answer to a SYN that went another way: nothing to remember.
+            return self.desk.forward(port.opposite(), frame);
+        }
+        self.flow_ids += self.steering.workers() as u64;
+        let flow = Flow::from_the_middle(&self.desk, identity, rule);
+        let entry = Entry { flow, alarm: Alarm::new(), hash, wire: port.wire, client_port: client_side };
+        if let Some(id) = self.insert(hash, key, entry) {
+            self.desk.counters.midstream_flows.inc();
+            self.hand_over(id, port, frame, headers);
+        }
+    }
+
+    /// Drops a segment, and has both ends forget its connection.
+    ///
+    /// The sender is answered at the number that it expects. The receiver gets a RST at the number that the sender has come to; where
+    /// that is not the one that it expects (the legs of an engine that has crashed had numbers of their own), a probe from below its
+    /// window makes it say which one is, and that is answered likewise.
+    fn reset_both(&mut self, port: PortId, frame: &IO::Frame, headers: &Headers, reason: PacketDrop) {
+        self.desk.counters.drop_packet(reason);
+        self.tell_frame(port, frame, Fate::Dropped(reason), (None, 1), None);
+        let Some(left) = self.answers.checked_sub(1) else { return };
+        self.answers = left;
+        let bytes = frame.data();
+        self.send_made(port, reset_for(bytes, headers));
+        self.send_made(port.opposite(), Some(reset_after(bytes, headers)));
+        self.send_made(port.opposite(), probe_for(bytes, headers));
+    }
+
+    fn send_made(&mut self, port: PortId, made: Option<BareSegment>) {
+        let Some(made) = made else { return };
+        match self.filled(made.as_slice()) {
+            Some(frame) => self.desk.forward(port, frame),
+            None => self.desk.counters.drop_packet(PacketDrop::NoBuffer),
+        }
+    }
+
+    /// Drops a segment and answers it with a RST.
+    pub(super) fn refuse(&mut self, port: PortId, frame: &IO::Frame, headers: &Headers, reason: PacketDrop) {
+        self.desk.counters.drop_packet(reason);
+        self.send_made(port, reset_for(frame.data(), headers));
+    }
+}

@@ -1,0 +1,269 @@
+//! Frames that are not looked into: forwarded or dropped by their class, counted, and told to the log now and then.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tcp_stack::{Duration, Instant};
+
+use super::Worker;
+use crate::aged_map::AgedMap;
+use crate::driver::{Frame, Io, PortId};
+use crate::flow::Effects;
+use crate::log::event::{Event, Fate, FrameEvent};
+use crate::packet::{Datagram, FlowKey, FrameInfo, PassAction, Uninspected};
+use crate::policy::{Decision, FlowFacts, Verdict};
+use crate::reason::PacketDrop;
+use crate::side::Side;
+
+/// Time between two events of one class, wire and action.
+const EVENT_EVERY: Duration = Duration::from_secs(60);
+/// Flows of UDP on intercepted ports that are remembered, so that each is told to the log and asks the rules once.
+const DATAGRAM_FLOWS: u32 = 4096;
+/// How long one may be silent before it counts as another one.
+const DATAGRAM_IDLE: Duration = Duration::from_secs(120);
+
+/// What a worker remembers of frames that are not looked into.
+pub(super) struct PassthroughState {
+    /// By wire, class and action: when the next event is due, and the frames since the last one.
+    pace: Box<[[[Pace; 2]; Uninspected::COUNT]]>,
+    /// UDP on intercepted ports, by the hash of key and class.
+    datagrams: AgedMap<u64, DatagramFlow>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    due: Option<Instant>,
+    frames: u64,
+}
+
+/// One UDP flow of one class.
+struct DatagramFlow {
+    last: Instant,
+    decided: Decided,
+}
+
+/// What is to become of a datagram on an intercepted port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Decided {
+    /// By addresses, for good: a rule bypasses them, or the client is outside.
+    Forward,
+    /// A rule blocks these addresses.
+    Block,
+    /// `intercept.quic` or `intercept.dtls` decides.
+    ByClass,
+}
+
+impl PassthroughState {
+    pub(super) fn new(wires: usize) -> Self {
+        let pace = vec![[[Pace::default(); 2]; Uninspected::COUNT]; wires].into();
+        Self { pace, datagrams: AgedMap::new(DATAGRAM_FLOWS) }
+    }
+
+    /// Counts a frame. Some: an event is due that stands for so many frames.
+    fn pace(&mut self, now: Instant, wire: u8, class: Uninspected, action: PassAction) -> Option<u64> {
+        let pace = &mut self.pace[usize::from(wire)][class as usize][action as usize];
+        pace.frames += 1;
+        if pace.due.is_some_and(|due| now < due) {
+            return None;
+        }
+        pace.due = Some(now + EVENT_EVERY);
+        Some(std::mem::take(&mut pace.frames))
+    }
+}
+
+impl<IO: Io> Worker<IO> {
+    /// A frame that is not looked into, of a class with an action.
+    pub(super) fn pass_uninspected(&mut self, port: PortId, frame: IO::Frame, class: Uninspected) {
+        let action = self.desk.shared.outside_tls.passthrough.action(class);
+        self.desk.counters.uninspected(class, action).inc();
+        if let Some(frames) = self.passthrough.pace(self.desk.now, port.wire, class, action) {
+            self.tell_frame(
+                port,
+                &frame,
+                fate(action, PacketDrop::ClassDropped),
+                (Some(class), frames),
+                None,
+            );
+        }
+        match action {
+            PassAction::Forward => self.desk.forward(port.opposite(), frame),
+            PassAction::Drop => self.desk.counters.drop_packet(PacketDrop::ClassDropped),
+        }
+    }
+
+    /// A UDP datagram. QUIC and DTLS would carry what was to be inspected around the engine.
+    pub(super) fn handle_datagram(&mut self, port: PortId, frame: IO::Frame, datagram: &Datagram) {
+        let payload = frame.data().get(datagram.payload..datagram.end.min(frame.len())).unwrap_or_default();
+        let Some((class, ends)) = self.intercepted(port, datagram, payload) else {
+            let class = Uninspected::of_ports(datagram.source.port(), datagram.destination.port());
+            return self.pass_uninspected(port, frame, class);
+        };
+        let (decided, rule) = self.datagram_flow(port, datagram, class, ends);
+        let (class, action, reason) = match (decided, class) {
+            (Decided::Forward, _) => (Uninspected::Udp, PassAction::Forward, PacketDrop::Quic),
+            (Decided::Block, _) => (class, PassAction::Drop, PacketDrop::PolicyBlocked),
+            (Decided::ByClass, Uninspected::Dtls) => (class, self.action(class), PacketDrop::Dtls),
+            (Decided::ByClass, _) => (class, self.action(class), PacketDrop::Quic),
+        };
+        self.desk.counters.uninspected(class, action).inc();
+        if let Some(rule) = rule {
+            self.tell_frame(port, &frame, fate(action, reason), (Some(class), 1), rule);
+        }
+        match action {
+            PassAction::Forward => self.desk.forward(port.opposite(), frame),
+            PassAction::Drop => self.desk.counters.drop_packet(reason),
+        }
+    }
+
+    fn action(&self, class: Uninspected) -> PassAction {
+        self.desk.shared.outside_tls.passthrough.action(class)
+    }
+
+    /// The class of a datagram on an intercepted port, and its client and server.
+    fn intercepted(
+        &self,
+        port: PortId,
+        datagram: &Datagram,
+        payload: &[u8],
+    ) -> Option<(Uninspected, (SocketAddr, SocketAddr))> {
+        let ends = self.client_and_server(port, datagram.source, datagram.destination)?;
+        match (is_dtls(payload), is_quic_long(payload)) {
+            (true, _) => Some((Uninspected::Dtls, ends)),
+            (_, true) => Some((Uninspected::Quic, ends)),
+            // Where all ports are intercepted, so are those of DNS and NTP: without its first packets there is no QUIC.
+            _ if self.desk.shared.policy.has_all_ports() => None,
+            _ => Some((Uninspected::Quic, ends)),
+        }
+    }
+
+    /// What was decided of the datagram's flow. Some: it is a new one, and this rule decided.
+    fn datagram_flow(
+        &mut self,
+        port: PortId,
+        datagram: &Datagram,
+        class: Uninspected,
+        (client, server): (SocketAddr, SocketAddr),
+    ) -> (Decided, Option<Option<Arc<str>>>) {
+        let key = FlowKey::between(port.wire, datagram.vlan, datagram.source, datagram.destination);
+        let hash = self.hasher.hash(&(key, class as u8));
+        let now = self.desk.now;
+        let known = &mut self.passthrough.datagrams;
+        if let Some(flow) = known.get_mut(hash, &hash)
+            && now < flow.last + DATAGRAM_IDLE
+        {
+            flow.last = now;
+            return (flow.decided, None);
+        }
+        known.remove(hash, &hash);
+        let client_side = if datagram.source == client { port.side } else { port.side.other() };
+        let facts = FlowFacts {
+            wire: &self.desk.shared.wires[usize::from(port.wire)],
+            vlan: datagram.vlan[0],
+            client,
+            server,
+        };
+        let verdict = match client_side {
+            // As with TCP: there is no server key to show them.
+            Side::Server => Some(Verdict { rule: None, decision: Decision::Bypass }),
+            Side::Client => self.desk.shared.policy.at_syn(&facts),
+        };
+        let (decided, rule) = match verdict {
+            Some(Verdict { decision: Decision::Bypass, rule }) => (Decided::Forward, rule),
+            Some(Verdict { decision: Decision::Block(_), rule }) => (Decided::Block, rule),
+            Some(Verdict { decision: Decision::Decrypt(_), .. }) | None => (Decided::ByClass, None),
+        };
+        if known.is_full() {
+            known.pop_oldest();
+        }
+        // There is room: if it was full, the oldest has gone.
+        let _ = known.insert(hash, hash, DatagramFlow { last: now, decided });
+        (decided, Some(rule))
+    }
+
+    /// The ends of what goes to or from an intercepted port, client first. Where both ports are, the client is inside.
+    pub(super) fn client_and_server(
+        &self,
+        port: PortId,
+        source: SocketAddr,
+        destination: SocketAddr,
+    ) -> Option<(SocketAddr, SocketAddr)> {
+        let policy = &self.desk.shared.policy;
+        match (policy.candidate(source.port()), policy.candidate(destination.port())) {
+            (false, false) => None,
+            (false, true) => Some((source, destination)),
+            (true, false) => Some((destination, source)),
+            (true, true) if port.side == Side::Client => Some((source, destination)),
+            (true, true) => Some((destination, source)),
+        }
+    }
+
+    /// Tells the log of a frame of no flow.
+    pub(super) fn tell_frame(
+        &mut self,
+        port: PortId,
+        frame: &IO::Frame,
+        fate: Fate,
+        (class, frames): (Option<Uninspected>, u64),
+        rule: Option<Arc<str>>,
+    ) {
+        if !self.desk.log.is_enabled() {
+            return;
+        }
+        let event = FrameEvent {
+            time: self.desk.wall,
+            wire: Arc::clone(&self.desk.shared.wires[usize::from(port.wire)]),
+            side: port.side,
+            frame: FrameInfo::of(frame.data()),
+            len: frame.len() as u32,
+            fate,
+            class,
+            rule,
+            frames,
+        };
+        self.desk.event(Event::Frame(Box::new(event)));
+    }
+}
+
+fn fate(action: PassAction, reason: PacketDrop) -> Fate {
+    match action {
+        PassAction::Forward => Fate::Forwarded,
+        PassAction::Drop => Fate::Dropped(reason),
+    }
+}
+
+/// A record of DTLS 1.0 or 1.2, as every handshake begins with one (RFC 6347 4.1, RFC 9147 4).
+fn is_dtls(payload: &[u8]) -> bool {
+    matches!(payload, [20..=26, 0xfe, 0xfd..=0xff, ..] | [20..=26, 0x01, 0x00, ..])
+}
+
+/// A QUIC packet with a long header: both its first bits are set (RFC 9000 17.2), and a version follows that is in use, is being
+/// negotiated (0), or is meant to be refused (RFC 9000 15).
+fn is_quic_long(payload: &[u8]) -> bool {
+    let [0xc0..=0xff, version @ ..] = payload else { return false };
+    let Some(version) = version.first_chunk().map(|v| u32::from_be_bytes(*v)) else { return false };
+    // Versions 1 and 2 (RFC 9369), drafts, Google's own, Meta's.
+    matches!(version, 0 | 1 | 0x6b33_43cf | 0xff00_0000..=0xff00_00ff)
+        || matches!(version.to_be_bytes(), [b'Q' | b'T', b'0', ..] | [0xfa, 0xce, b'b', _])
+        || version & 0x0f0f_0f0f == 0x0a0a_0a0a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_packets_are_told_from_others() {
+        for version in [0u32, 1, 0x6b33_43cf, 0xff00_001d, 0x1a2a_3a4a, 0x5130_3530] {
+            let packet = [&[0xc3][..], &version.to_be_bytes(), &[8, 1, 2, 3]].concat();
+            assert!(is_quic_long(&packet) && !is_dtls(&packet), "{version:x}");
+        }
+        let dns = [0xc0, 0x12, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+        let ntp = [0xe3, 0, 6, 0xec, 0, 0, 0, 0];
+        let stun = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+        for other in [&dns[..], &ntp, &stun, &[0x40, 1, 2, 3, 4], &[0xc0], b""] {
+            assert!(!is_quic_long(other) && !is_dtls(other), "{other:x?}");
+        }
+        assert!(is_dtls(&[22, 0xfe, 0xfd, 0, 0]) && is_dtls(&[22, 0xfe, 0xff, 0]));
+        assert!(!is_dtls(&[22, 3, 3, 0]) && !is_dtls(&[22]));
+    }
+}

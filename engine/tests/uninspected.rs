@@ -1,0 +1,387 @@
+//! What the engine does not look into: QUIC and DTLS, classes of frames, connections seen from the middle, and what the log and the
+//! counters say of them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use smoltcp::wire::TcpSeqNumber;
+use support::frames::{TcpFrame, ethernet};
+use support::lab::{Lab, Setup};
+use support::rules::{Action, Rules};
+use wireglass::flow::{Midstream, OutsideTls};
+use wireglass::log::LogReceiver;
+use wireglass::log::event::{Event, Fate, FrameEvent, SummaryEvent};
+use wireglass::packet::{PassAction, Passthrough, Uninspected};
+use wireglass::peers::{Duration, Engine, Instant, Middle, Port};
+use wireglass::policy::{Decision, Ports, Rule};
+use wireglass::reason::{PacketDrop, Reason};
+
+/// The engine, a clock, and the events of frames that belong to no flow.
+struct Wire {
+    engine: Engine,
+    log: LogReceiver,
+    now: Instant,
+    frames: Vec<FrameEvent>,
+    summaries: Vec<SummaryEvent>,
+    /// Midstream or not, and why it ended.
+    flows: Vec<(bool, Reason)>,
+}
+
+impl Wire {
+    fn new(setup: &Setup) -> Self {
+        let (engine, log) = Lab::new().engine(setup);
+        let (frames, summaries, flows) = (Vec::new(), Vec::new(), Vec::new());
+        Self { engine, log, now: Instant::ZERO, frames, summaries, flows }
+    }
+
+    /// Sends a frame, and gives what leaves at the inside and at the outside port.
+    fn send(&mut self, port: Port, frame: Vec<u8>) -> [Vec<Vec<u8>>; 2] {
+        self.engine.receive(self.now, port, frame);
+        self.wait(Duration::from_micros(10))
+    }
+
+    fn wait(&mut self, time: Duration) -> [Vec<Vec<u8>>; 2] {
+        self.now += time;
+        self.engine.poll(self.now);
+        while let Some(event) = self.log.pop() {
+            match event {
+                Event::Frame(frame) => self.frames.push(*frame),
+                Event::Summary(summary) => self.summaries.push(*summary),
+                Event::Flow(_, flow) => self.flows.push((flow.midstream, flow.reason)),
+                _ => {}
+            }
+        }
+        let out: Vec<_> = std::iter::from_fn(|| self.engine.transmit()).collect();
+        [Port::Inside, Port::Outside]
+            .map(|port| out.iter().filter(|(p, _)| *p == port).map(|(_, f)| f.clone()).collect())
+    }
+
+    fn counted(&self, class: Uninspected, action: PassAction) -> u64 {
+        self.engine.counters()[0].uninspected(class, action).value()
+    }
+
+    fn dropped(&self, why: PacketDrop) -> u64 {
+        self.engine.counters()[0].dropped(why)
+    }
+}
+
+/// A UDP datagram between the client (10.0.0.x) and the server (10.0.0.2).
+fn datagram(to_server: bool, client: u8, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, client, 10, 0, 0, 2];
+    let (mut from, mut to) = ports;
+    if !to_server {
+        packet[12..20].rotate_left(4);
+        (from, to) = (to, from);
+    }
+    let length = (28 + payload.len()) as u16;
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    packet.extend([from.to_be_bytes(), to.to_be_bytes(), (length - 20).to_be_bytes(), [0, 0]].concat());
+    packet.extend(payload);
+    ethernet(to_server, 0x0800, &packet)
+}
+
+const QUIC: [u8; 8] = [0xc3, 0, 0, 0, 1, 8, 1, 2];
+const QUIC_LATER: [u8; 5] = [0x43, 1, 2, 3, 4];
+const DTLS: [u8; 5] = [22, 0xfe, 0xfd, 0, 0];
+const DNS: [u8; 12] = [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+
+fn with(passthrough: impl FnOnce(&mut Passthrough)) -> OutsideTls {
+    let mut outside = OutsideTls::default();
+    passthrough(&mut outside.passthrough);
+    outside
+}
+
+#[test]
+fn udp_to_intercepted_ports_is_blocked_and_told_once_for_each_flow() {
+    let mut wire = Wire::new(&Setup::default());
+    for payload in [&QUIC[..], &QUIC, &QUIC_LATER, &DNS] {
+        for to_server in [true, false] {
+            let port = if to_server { Port::Inside } else { Port::Outside };
+            let out = wire.send(port, datagram(to_server, 1, (5000, 443), payload));
+            assert_eq!(out, [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
+        }
+    }
+    assert_eq!((wire.dropped(PacketDrop::Quic), wire.frames.len()), (8, 1));
+    let event = &wire.frames[0];
+    assert_eq!((event.class, event.fate), (Some(Uninspected::Quic), Fate::Dropped(PacketDrop::Quic)));
+    assert_eq!((event.frame.ports, event.frame.protocol), (Some((5000, 443)), Some(17)));
+    // Another one, and one of DTLS.
+    wire.send(Port::Inside, datagram(true, 1, (5001, 443), &QUIC));
+    wire.send(Port::Inside, datagram(true, 1, (5000, 443), &DTLS));
+    assert_eq!((wire.dropped(PacketDrop::Dtls), wire.frames.len()), (1, 3));
+    assert_eq!(wire.counted(Uninspected::Dtls, PassAction::Drop), 1);
+    // Other ports are nobody's business.
+    for ports in [(5000, 53), (443 + 1, 8443)] {
+        assert_eq!(wire.send(Port::Inside, datagram(true, 1, ports, &DNS))[1].len(), 1);
+    }
+    assert_eq!(wire.counted(Uninspected::Udp, PassAction::Forward), 2);
+    assert_eq!(wire.send(Port::Inside, datagram(true, 1, (5000, 4789), &DNS))[1].len(), 1);
+    assert_eq!(wire.counted(Uninspected::UdpTunnel, PassAction::Forward), 1);
+}
+
+#[test]
+fn each_of_quic_and_dtls_has_its_own_word() {
+    for (forwarded, quic, dtls) in [(Uninspected::Quic, 1, 0), (Uninspected::Dtls, 0, 1)] {
+        let outside_tls = with(|p| p.set(forwarded, PassAction::Forward));
+        let mut wire = Wire::new(&Setup { outside_tls, ..Setup::default() });
+        // In both orders, so that neither rides on the other's verdict.
+        for (payload, out) in [(&QUIC[..], quic), (&DTLS, dtls), (&QUIC, quic)] {
+            assert_eq!(wire.send(Port::Inside, datagram(true, 1, (5000, 443), payload))[1].len(), out);
+        }
+        let told = wire.frames.iter().filter(|event| event.fate == Fate::Forwarded).count();
+        assert_eq!((told, wire.frames.len()), (1, 2), "{forwarded:?}");
+    }
+}
+
+/// Whoever is not decrypted by address keeps its QUIC; whoever is blocked has none; and whose name decides is decrypted for all
+/// that is known.
+#[test]
+fn rules_by_address_hold_for_udp() {
+    let rule = |name: &str, client: &str, decision| Rule {
+        source: vec![client.parse().unwrap()],
+        ..Rule::new(name, decision)
+    };
+    let mut rules = Rules::default_is(Action::Decrypt);
+    rules.first.push(rule("free", "10.0.0.7/32", Decision::Bypass));
+    rules.first.push(rule("shut", "10.0.0.8/32", Decision::Block(Default::default())));
+    let outside_tls = with(|p| p.set(Uninspected::Quic, PassAction::Forward));
+    let mut wire = Wire::new(&Setup { rules, outside_tls, ..Setup::default() });
+    for (client, passes) in [(7, 1), (8, 0), (9, 1)] {
+        let there = wire.send(Port::Inside, datagram(true, client, (5000, 443), &QUIC));
+        let back = wire.send(Port::Outside, datagram(false, client, (5000, 443), &QUIC));
+        assert_eq!((there[1].len(), back[0].len()), (passes, passes), "{client}");
+    }
+    let told: Vec<_> = wire.frames.iter().map(|e| (e.rule.as_deref(), e.fate, e.class)).collect();
+    assert_eq!(
+        told,
+        [
+            (Some("free"), Fate::Forwarded, Some(Uninspected::Udp)),
+            (Some("shut"), Fate::Dropped(PacketDrop::PolicyBlocked), Some(Uninspected::Quic)),
+            (None, Fate::Forwarded, Some(Uninspected::Quic)),
+        ]
+    );
+}
+
+#[test]
+fn a_client_outside_keeps_its_quic_as_it_keeps_its_tls() {
+    let mut wire = Wire::new(&Setup::default());
+    let out = wire.send(Port::Outside, datagram(true, 1, (5000, 443), &QUIC));
+    let back = wire.send(Port::Inside, datagram(false, 1, (5000, 443), &QUIC));
+    assert_eq!((out[0].len(), back[1].len()), (1, 1));
+}
+
+/// Where every port is intercepted, only what begins QUIC or DTLS is meant.
+#[test]
+fn with_all_ports_the_first_packets_tell() {
+    let mut rules = Rules::default_is(Action::Decrypt);
+    rules.ports = Ports::Any;
+    let mut wire = Wire::new(&Setup { rules, ..Setup::default() });
+    for (payload, passes) in [(&QUIC[..], 0), (&DTLS, 0), (&DNS, 1), (&QUIC_LATER, 1)] {
+        assert_eq!(wire.send(Port::Inside, datagram(true, 1, (5000, 53), payload))[1].len(), passes);
+    }
+}
+
+/// The first of a class on a wire is told at once, then one event a minute stands for all.
+#[test]
+fn a_class_is_counted_and_told_now_and_then() {
+    let outside_tls = with(|p| p.set(Uninspected::Pppoe, PassAction::Drop));
+    let mut wire = Wire::new(&Setup { outside_tls, ..Setup::default() });
+    for _ in 0..50 {
+        assert_eq!(wire.send(Port::Inside, ethernet(true, 0x8847, &[1; 60]))[1].len(), 1);
+        assert_eq!(wire.send(Port::Outside, ethernet(false, 0x8864, &[1; 60]))[0].len(), 0);
+    }
+    assert_eq!(wire.frames.len(), 2);
+    wire.wait(Duration::from_secs(61));
+    wire.send(Port::Inside, ethernet(true, 0x8847, &[1; 60]));
+    wire.send(Port::Outside, ethernet(false, 0x8864, &[1; 60]));
+    let told: Vec<_> = wire.frames.iter().map(|e| (e.class.unwrap().name(), e.fate, e.frames)).collect();
+    let dropped = Fate::Dropped(PacketDrop::ClassDropped);
+    assert_eq!(
+        told,
+        [
+            ("mpls", Fate::Forwarded, 1),
+            ("pppoe", dropped, 1),
+            ("mpls", Fate::Forwarded, 50),
+            ("pppoe", dropped, 50)
+        ]
+    );
+    assert_eq!(wire.counted(Uninspected::Mpls, PassAction::Forward), 51);
+    assert_eq!(
+        (wire.counted(Uninspected::Pppoe, PassAction::Drop), wire.dropped(PacketDrop::ClassDropped)),
+        (51, 51)
+    );
+}
+
+/// A segment of a connection that the engine has not seen begin.
+fn segment(
+    to_server: bool,
+    (client, port): (u8, u16),
+    flags: u8,
+    (seq, ack): (u32, u32),
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, client, 10, 0, 0, 2];
+    let (mut from, mut to) = (port, 443_u16);
+    if !to_server {
+        packet[12..20].rotate_left(4);
+        (from, to) = (to, from);
+    }
+    packet.extend([from.to_be_bytes(), to.to_be_bytes()].concat());
+    packet.extend([seq.to_be_bytes(), ack.to_be_bytes()].concat());
+    packet.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    packet.extend(payload);
+    let mut frame = ethernet(to_server, 0x0800, &packet);
+    frame[16..18].copy_from_slice(&(packet.len() as u16).to_be_bytes());
+    TcpFrame::parse(&frame).unwrap().edited(|_| {})
+}
+
+const ACK: u8 = 0x10;
+const RST: u8 = 0x04;
+
+fn resets_after(seconds: u64) -> OutsideTls {
+    OutsideTls {
+        midstream: Midstream::Reset { after: Duration::from_secs(seconds) },
+        ..OutsideTls::default()
+    }
+}
+
+/// A connection that is older than the engine ends in peace; a younger one that is first seen in its middle does not begin.
+#[test]
+fn after_the_grace_time_both_ends_of_an_unknown_connection_are_reset() {
+    let mut wire = Wire::new(&Setup { outside_tls: resets_after(600), ..Setup::default() });
+    let old = |to_server, numbers| segment(to_server, (1, 50_000), ACK, numbers, b"data");
+    assert_eq!(wire.send(Port::Inside, old(true, (100, 200)))[1].len(), 1);
+    assert_eq!(wire.send(Port::Outside, old(false, (200, 104)))[0].len(), 1);
+    wire.wait(Duration::from_secs(601));
+    assert_eq!(wire.send(Port::Inside, old(true, (104, 204)))[1].len(), 1, "it is known");
+    assert_eq!(wire.engine.counters()[0].midstream_flows.value(), 1);
+
+    // A client that is downloading says nothing: what the server sends ends both.
+    let [to_client, to_server] =
+        wire.send(Port::Outside, segment(false, (1, 50_001), ACK, (700, 300), b"data"));
+    let frames = |all: Vec<Vec<u8>>| -> Vec<_> { all.iter().map(|f| TcpFrame::parse(f).unwrap()).collect() };
+    let (to_client, to_server) = (frames(to_client), frames(to_server));
+    let said: Vec<_> = to_server.iter().map(|f| (f.tcp().rst(), f.tcp().seq_number().0)).collect();
+    assert_eq!(said, [(true, 300)]);
+    // Where the server's number is not what the client expects, the probe makes the client say what it is.
+    let said: Vec<_> = to_client.iter().map(|f| (f.tcp().rst(), f.tcp().seq_number().0)).collect();
+    assert_eq!(said, [(true, 700), (false, 699)]);
+    assert!(to_client.iter().chain(&to_server).all(|f| f.is_sound() && f.payload().is_empty()));
+    let [to_client, to_server] =
+        wire.send(Port::Inside, segment(true, (1, 50_001), ACK, (9_000, 5_000), b""));
+    assert_eq!(frames(to_client)[0].tcp().seq_number(), TcpSeqNumber(5_000), "at the number that it expects");
+    assert_eq!(frames(to_server).len(), 2);
+    assert_eq!(wire.dropped(PacketDrop::Midstream), 2);
+    let told: Vec<_> = wire.frames.iter().filter(|e| e.class.is_none()).map(|e| e.fate).collect();
+    assert_eq!(told, [Fate::Dropped(PacketDrop::Midstream); 2]);
+
+    // A RST says nothing, and passes; with bytes in it, it does not.
+    assert_eq!(wire.send(Port::Inside, segment(true, (1, 50_002), RST, (1, 0), b""))[1].len(), 1);
+    let out = wire.send(Port::Inside, segment(true, (1, 50_002), RST, (1, 0), b"text"));
+    assert!(out[1].iter().all(|frame| TcpFrame::parse(frame).unwrap().payload().is_empty()));
+}
+
+#[test]
+fn rules_by_address_hold_for_connections_seen_from_the_middle() {
+    let rule = |name: &str, client: &str, decision| Rule {
+        source: vec![client.parse().unwrap()],
+        ..Rule::new(name, decision)
+    };
+    let mut rules = Rules::default_is(Action::Decrypt);
+    rules.first.push(rule("free", "10.0.0.7/32", Decision::Bypass));
+    rules.first.push(rule("shut", "10.0.0.8/32", Decision::Block(Default::default())));
+    for (grace, passes) in [(600, [1, 0, 1]), (0, [1, 0, 0])] {
+        let mut wire =
+            Wire::new(&Setup { rules: rules.clone(), outside_tls: resets_after(grace), ..Setup::default() });
+        for (client, passes) in [7, 8, 9].into_iter().zip(passes) {
+            let data = b"data";
+            let out = wire.send(Port::Inside, segment(true, (client, 50_000), ACK, (1, 2), data));
+            let passed = out[1].iter().filter(|f| TcpFrame::parse(f).unwrap().payload() == data).count();
+            assert_eq!(passed, passes, "{client}, {grace} s");
+        }
+    }
+}
+
+/// A flood of made-up segments is not answered one by one, and does not push out connections that stand.
+#[test]
+fn a_flood_of_segments_of_no_connection() {
+    let mut wire = Wire::new(&Setup { outside_tls: resets_after(0), ..Setup::default() });
+    for n in 0..1_000 {
+        wire.engine.receive(wire.now, Port::Inside, segment(true, (1, 1_024 + n), ACK, (1, 2), b"x"));
+    }
+    let [to_client, to_server] = wire.wait(Duration::from_millis(1));
+    let turns = 1_000 / 32 + 2;
+    assert!(
+        to_client.len() <= 16 * turns && to_server.len() <= 32 * turns,
+        "{} and {}",
+        to_client.len(),
+        to_server.len()
+    );
+    assert_eq!(wire.dropped(PacketDrop::Midstream), 1_000);
+    assert_eq!(wire.engine.flows(), 0);
+    // 16 are told, and then the sum.
+    assert_eq!(wire.frames.len(), 16);
+    wire.wait(Duration::from_secs(2));
+    let summary = &wire.summaries[..];
+    assert!(
+        matches!(summary, [SummaryEvent { of: "drop", reason: "packet.midstream", count: 984, .. }]),
+        "{summary:?}"
+    );
+    assert_eq!(summary[0].network.to_string(), "10.0.0.0/24");
+
+    // While they pass, they are worth no more than SYNs.
+    let mut wire = Wire::new(&Setup { outside_tls: resets_after(600), flows: 16, ..Setup::default() });
+    wire.send(Port::Inside, segment(true, (1, 50_000), ACK, (1, 2), b"x"));
+    wire.send(Port::Outside, segment(false, (1, 50_000), ACK, (2, 2), b"x"));
+    for n in 0..100 {
+        wire.send(Port::Inside, segment(true, (2, 1_024 + n), ACK, (1, 2), b"x"));
+    }
+    wire.wait(Duration::from_secs(601));
+    let out = wire.send(Port::Inside, segment(true, (1, 50_000), ACK, (2, 3), b"it stands"));
+    assert_eq!(out[1].len(), 1);
+    assert_eq!(TcpFrame::parse(&out[1][0]).unwrap().payload(), b"it stands");
+}
+
+/// Of spoofed SYNs from anywhere the log has a bounded number of lines a second.
+#[test]
+fn a_flood_of_syns_is_summed_up() {
+    let mut wire = Wire::new(&Setup { flows: 16, ..Setup::default() });
+    for n in 0..200_u16 {
+        for client in [3, 4, 200] {
+            wire.send(Port::Inside, segment(true, (client, 1_024 + n), 0x02, (1, 0), b""));
+        }
+    }
+    let ended = wire.flows.len();
+    assert_eq!(ended, 16, "one by one");
+    wire.wait(Duration::from_secs(2));
+    let total: u64 = wire.summaries.iter().map(|s| s.count).sum();
+    assert_eq!(total, 600 - 16 - 16, "all that were evicted are told: {:?}", wire.summaries);
+    assert_eq!(wire.engine.counters()[0].events_summed.value(), total);
+}
+
+/// On a trunk whose native VLAN is tagged at one end only, both directions are one flow, and rules see one VLAN.
+#[test]
+fn a_native_vlan_is_one_vlan() {
+    let tag = |frame: Vec<u8>| [&frame[..12], &[0x81, 0, 0, 7], &frame[12..]].concat();
+    let syn = |client| segment(true, (client, 50_000), 0x02, (100, 0), b"");
+    let syn_ack = |client| tag(segment(false, (client, 50_000), 0x12, (200, 101), b""));
+    let ack = |client| segment(true, (client, 50_000), ACK, (101, 201), b"");
+    for (native_vlan, flows) in [(Some(7), 1), (None, 2)] {
+        let setup = Setup { native_vlan, outside_tls: resets_after(600), ..Setup::default() };
+        let mut wire = Wire::new(&setup);
+        wire.send(Port::Inside, syn(1));
+        wire.send(Port::Outside, syn_ack(1));
+        wire.send(Port::Inside, ack(1));
+        // Data in the VLAN, where the SYN was untagged: the same flow, so it is held.
+        let data = tag(segment(true, (1, 50_000), ACK, (101, 201), &[22, 3, 1]));
+        let out = wire.send(Port::Inside, data);
+        assert_eq!(out[1].len(), usize::from(native_vlan.is_none()), "{native_vlan:?}");
+        assert_eq!(wire.engine.flows(), if native_vlan.is_some() { flows } else { 2 });
+    }
+    let mut rules = Rules::default_is(Action::Decrypt);
+    rules.first.push(Rule { vlan: Some(7), ..Rule::new("seven", Decision::Block(Default::default())) });
+    let mut wire = Wire::new(&Setup { native_vlan: Some(7), rules, ..Setup::default() });
+    wire.send(Port::Inside, syn(2));
+    wire.send(Port::Inside, tag(syn(3)));
+    assert_eq!(wire.dropped(PacketDrop::PolicyBlocked), 2);
+}
