@@ -6,10 +6,10 @@ set -euo pipefail
 
 declare -A crate_of=(
     [segment]=tcp-stack [reassembly]=tcp-stack [connection]=tcp-stack
-    [packet]=engine [fragments]=engine [client_hello]=engine [http1]=engine [http2]=engine [certificate]=engine
+    [packet]=engine [lenient]=engine [fragments]=engine [client_hello]=engine [http1]=engine [http2]=engine [certificate]=engine
     [relay]=engine
 )
-order=(segment reassembly connection packet fragments client_hello http1 http2 certificate relay)
+order=(segment reassembly connection packet lenient fragments client_hello http1 http2 certificate relay)
 
 usage() {
     cat <<EOF
@@ -23,6 +23,7 @@ hold no unsafe code of ours, so they are built without a sanitizer. The last lin
                 reassembly    received bytes, against a naive map
                 connection    calls, segments and times in any order, both roles and adopted
   engine        packet        classifying frames and scrubbing SYNs
+                lenient       the same frames beside a parser that is as lenient as a host
                 fragments     putting IP fragments together
                 client_hello  TLS ClientHello
                 http1, http2  the HTTP readers, HPACK included

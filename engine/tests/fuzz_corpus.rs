@@ -43,4 +43,4 @@ macro_rules! targets {
     };
 }
 
-targets! { packet fragments client_hello http1 http2 certificate relay }
+targets! { packet lenient fragments client_hello http1 http2 certificate relay }

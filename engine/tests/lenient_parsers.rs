@@ -2,8 +2,16 @@
 //! follows or drops.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "../fuzz/bodies/lenient.rs"]
+#[allow(missing_docs, unreachable_pub, dead_code, reason = "written for the fuzz targets")]
+mod lenient;
+#[path = "../../tcp-stack/fuzz/bodies/mutate.rs"]
+#[allow(missing_docs, unreachable_pub, dead_code, reason = "written for the fuzz targets")]
+mod mutate;
 mod support;
 
+use lenient::{Agreement, compare};
+use mutate::Rng;
 use support::frames::ethernet;
 use support::lab::{Lab, Setup};
 use wireglass::peers::{Duration, Engine, Instant, Middle, Port};
@@ -120,4 +128,76 @@ fn other_ways_to_write_ip() {
         let chain = [6, 0, 1, 4, 0, 0, 0, 0];
         assert_eq!(outcome(tagged(&[], 0x86dd, &ipv6(experimental, &chain, 28))), Outcome::Dropped);
     }
+}
+
+/// A frame around a SYN, with some of all that can stand before TCP, and now and then a wrong byte.
+fn any_frame(rng: &mut Rng) -> Vec<u8> {
+    let mut tags = Vec::new();
+    for _ in 0..[0, 0, 1, 2, 3, 5, 9][rng.below(7)] {
+        let tpid = [0x8100, 0x8100, 0x88a8, 0x9100][rng.below(4)];
+        tags.push((tpid, [0, 0, 0x2000, 7, 0xe008][rng.below(5)]));
+    }
+    let (ethertype, packet) =
+        if rng.below(2) == 0 { (0x0800, any_ipv4(rng)) } else { (0x86dd, any_ipv6(rng)) };
+    let mut frame = tagged(&tags, ethertype, &packet);
+    frame.extend(vec![0; rng.below(20)]);
+    for _ in 0..[0, 0, 0, 1, 2][rng.below(5)] {
+        let at = 12 + rng.below(frame.len() - 12);
+        frame[at] = [rng.next() as u8, 0, 6, 0xff, frame[at] ^ 1 << rng.below(8)][rng.below(5)];
+    }
+    if rng.below(20) == 0 {
+        frame.truncate(14 + rng.below(frame.len() - 14));
+    }
+    frame
+}
+
+fn any_ipv4(rng: &mut Rng) -> Vec<u8> {
+    let mut packet = ipv4();
+    let options = rng.below(4) * 4;
+    packet.splice(20..20, vec![1; options]);
+    packet[0] = 0x45 + (options / 4) as u8;
+    let length = (packet.len() as u16).wrapping_add([0, 0, 0, 1, 0u16.wrapping_sub(9)][rng.below(5)]);
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    if rng.below(8) == 0 {
+        packet[6] = [0, 0x20, 0x80][rng.below(3)];
+    }
+    packet
+}
+
+fn any_ipv6(rng: &mut Rng) -> Vec<u8> {
+    const KINDS: [u8; 11] = [0, 43, 44, 51, 60, 135, 139, 140, 59, 253, 50];
+    let mut kinds: Vec<u8> = (0..[0, 1, 1, 2, 3, 6][rng.below(6)]).map(|_| KINDS[rng.below(11)]).collect();
+    if rng.below(3) == 0 {
+        kinds.insert(0, 0);
+    }
+    let mut chain = Vec::new();
+    for (n, kind) in kinds.iter().enumerate() {
+        let next = kinds.get(n + 1).copied().unwrap_or(6);
+        match kind {
+            44 => chain.extend([next, 0, 0, [0, 1, 8][rng.below(3)], 0, 0, 0, 9]),
+            // Counted in words of four bytes, less two.
+            51 => chain.extend([next, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            0 if rng.below(3) == 0 => chain.extend([next, 0, 0xc2, 4, 0, 1, 0, 0]),
+            _ => chain.extend([next, 0, 1, 4, 0, 0, 0, 0]),
+        }
+    }
+    let right = (chain.len() + 20) as u16;
+    let length = [right, right, right, right, 0, right - 4, right + 4][rng.below(7)];
+    ipv6(kinds.first().copied().unwrap_or(6), &chain, length)
+}
+
+/// Whatever a lenient parser takes for TCP is followed or dropped. `scripts/fuzz.sh lenient` looks for more, guided by coverage.
+#[test]
+fn no_frame_is_tcp_for_a_host_alone() {
+    let (mut same, mut kept) = (0, 0);
+    for seed in 0..100_000 {
+        let frame = any_frame(&mut Rng(seed));
+        let compared = std::panic::catch_unwind(|| compare(&frame));
+        match compared.unwrap_or_else(|_| panic!("seed {seed}: {frame:02x?}")) {
+            Agreement::NoTcp => {}
+            Agreement::Same => same += 1,
+            Agreement::Kept => kept += 1,
+        }
+    }
+    assert!(same > 20_000 && kept > 1_000, "too few frames are TCP for this to say much: {same} and {kept}");
 }

@@ -9,6 +9,7 @@ pub mod fragments;
 pub mod http;
 pub mod http1;
 pub mod http2;
+pub mod lenient;
 pub mod packet;
 pub mod relay;
 pub mod tls_peer;
