@@ -385,3 +385,31 @@ fn a_native_vlan_is_one_vlan() {
     wire.send(Port::Inside, tag(syn(3)));
     assert_eq!(wire.dropped(PacketDrop::PolicyBlocked), 2);
 }
+
+/// A connection of which only the client is seen: it passes while the engine is young, and its `flow` event says so. Later its
+/// data is dropped, and its event is that of a flow nobody answered.
+#[test]
+fn a_connection_seen_in_one_direction() {
+    for (grace, passes) in [(600, 1), (0, 0)] {
+        let mut wire = Wire::new(&Setup { outside_tls: resets_after(grace), ..Setup::default() });
+        wire.send(Port::Inside, segment(true, (1, 50_000), 0x02, (100, 0), b""));
+        let out = wire.send(Port::Inside, segment(true, (1, 50_000), ACK, (101, 201), b"data"));
+        assert_eq!(out[1].len(), passes);
+        assert_eq!(wire.dropped(PacketDrop::OneDirection), 1 - passes as u64);
+        wire.wait(Duration::from_secs(61));
+        assert_eq!(wire.flows, [(passes == 1, Reason::Idle)]);
+    }
+}
+
+/// The other fragments of a datagram have no ports. Without the first one they are of no use to anybody.
+#[test]
+fn of_a_fragmented_datagram_the_first_part_is_dropped() {
+    let mut wire = Wire::new(&Setup::default());
+    let mut first = datagram(true, 1, (5000, 443), &QUIC);
+    first[14 + 6] = 0x20;
+    let mut later = datagram(true, 1, (5000, 443), &QUIC);
+    later[14 + 7] = 2;
+    assert_eq!(wire.send(Port::Inside, first)[1].len(), 0);
+    assert_eq!(wire.send(Port::Inside, later)[1].len(), 1);
+    assert_eq!(wire.counted(Uninspected::Quic, PassAction::Drop), 1);
+}
