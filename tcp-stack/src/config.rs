@@ -71,7 +71,7 @@ pub struct Config {
     pub path_base: u16,
     /// Timeouts in a row after which it is tried (RFC 8899 5.1.2: 3); 0: never.
     pub black_hole_timeouts: u8,
-    /// Law of the congestion window.
+    /// Algorithm of the congestion window.
     pub congestion: Congestion,
     /// Most segments sent and not acknowledged. Each is remembered in 32 bytes; nothing new is sent at the limit.
     pub flight_segments: u32,

@@ -29,7 +29,7 @@ pub struct Info {
     /// Both ends speak timestamps.
     pub timestamps: bool,
 
-    /// Law of the congestion window.
+    /// Algorithm of the congestion window.
     pub congestion: Congestion,
     /// Congestion window.
     pub cwnd: u32,

@@ -123,7 +123,7 @@ pub struct TcpRecord {
     /// Slow start threshold, after a first loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssthresh: Option<u32>,
-    /// Law of the congestion window: `cubic` or `newreno`.
+    /// Algorithm of the congestion window: `cubic` or `newreno`.
     pub algorithm: Word,
     /// What is being repaired: `open` (nothing), `disorder`, `recovery` or `loss`.
     pub repair: Word,

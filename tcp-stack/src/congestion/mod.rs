@@ -1,4 +1,4 @@
-//! How much may be in flight: slow start, and one of two laws of growth after it.
+//! How much may be in flight: slow start, and one of two algorithms of growth after it.
 
 mod cubic;
 mod hystart;
@@ -12,7 +12,7 @@ use cubic::Cubic;
 use hystart::HyStart;
 use newreno::NewReno;
 
-/// Which law a connection's congestion window follows.
+/// Which algorithm a connection's congestion window follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Congestion {
     /// RFC 9438, what most hosts on the Internet use.
@@ -53,11 +53,11 @@ pub(crate) struct Controller {
     ssthresh: u32,
     initial: u32,
     start: HyStart,
-    law: Law,
+    algorithm: Algorithm,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Law {
+enum Algorithm {
     Cubic(Cubic),
     NewReno(NewReno),
 }
@@ -69,11 +69,11 @@ impl Controller {
             .saturating_mul(smss)
             .min((2 * smss).max(initial_segments.saturating_mul(1460)))
             .max(smss);
-        let law = match choice {
-            Congestion::Cubic => Law::Cubic(Cubic::default()),
-            Congestion::NewReno => Law::NewReno(NewReno::default()),
+        let algorithm = match choice {
+            Congestion::Cubic => Algorithm::Cubic(Cubic::default()),
+            Congestion::NewReno => Algorithm::NewReno(NewReno::default()),
         };
-        Controller { smss, cwnd: initial, ssthresh: u32::MAX, initial, start: HyStart::default(), law }
+        Controller { smss, cwnd: initial, ssthresh: u32::MAX, initial, start: HyStart::default(), algorithm }
     }
 
     /// Congestion window in bytes.
@@ -98,7 +98,7 @@ impl Controller {
             self.ssthresh = self.cwnd;
         }
         if !delivery.limited {
-            if let Law::Cubic(cubic) = &mut self.law {
+            if let Algorithm::Cubic(cubic) = &mut self.algorithm {
                 cubic.on_pause(delivery.now);
             }
             return;
@@ -109,9 +109,9 @@ impl Controller {
             self.cwnd = self.cwnd.saturating_add(growth).min(self.ssthresh);
             return;
         }
-        self.cwnd = match &mut self.law {
-            Law::Cubic(cubic) => cubic.grow(self.cwnd, self.smss, delivery),
-            Law::NewReno(newreno) => newreno.grow(self.cwnd, self.smss, delivery.bytes),
+        self.cwnd = match &mut self.algorithm {
+            Algorithm::Cubic(cubic) => cubic.grow(self.cwnd, self.smss, delivery),
+            Algorithm::NewReno(newreno) => newreno.grow(self.cwnd, self.smss, delivery.bytes),
         };
     }
 
@@ -120,9 +120,9 @@ impl Controller {
         // The window and not the flight is what is reduced (RFC 9438 4.6 allows it): it has grown only while it was
         // filled, and an application that pauses in between has no part in the loss. RFC 5681 3.2 would have the
         // segments of limited transmit left out of the flight as well.
-        let reduced = match &mut self.law {
-            Law::Cubic(cubic) => cubic.on_loss(self.cwnd, self.smss),
-            Law::NewReno(newreno) => newreno.on_loss(self.cwnd),
+        let reduced = match &mut self.algorithm {
+            Algorithm::Cubic(cubic) => cubic.on_loss(self.cwnd, self.smss),
+            Algorithm::NewReno(newreno) => newreno.on_loss(self.cwnd),
         };
         self.ssthresh = reduced.max(2 * self.smss);
     }
@@ -169,11 +169,11 @@ impl Controller {
         self.initial = self.initial.max(smss);
     }
 
-    /// Name of the law, as `ss -ti` has it.
+    /// Name of the algorithm, as `ss -ti` has it.
     pub(crate) fn name(&self) -> Congestion {
-        match self.law {
-            Law::Cubic(_) => Congestion::Cubic,
-            Law::NewReno(_) => Congestion::NewReno,
+        match self.algorithm {
+            Algorithm::Cubic(_) => Congestion::Cubic,
+            Algorithm::NewReno(_) => Congestion::NewReno,
         }
     }
 }

@@ -55,8 +55,8 @@ fn a_timeout_restarts_from_one_segment_and_reduces_once() {
 
 #[test]
 fn an_unused_window_does_not_grow() {
-    for law in [Congestion::Cubic, Congestion::NewReno] {
-        let mut controller = Controller::new(law, 1000, 10);
+    for algorithm in [Congestion::Cubic, Congestion::NewReno] {
+        let mut controller = Controller::new(algorithm, 1000, 10);
         controller.on_delivery(&Delivery { limited: false, ..delivery(5_000) });
         assert_eq!(controller.window(), 10_000);
     }

@@ -2,13 +2,13 @@
 
 mod ack;
 mod close;
+mod header_prediction;
+mod info;
 mod keep_alive;
-mod look;
-mod merge;
+mod loss_recovery;
 mod open;
 mod path;
 mod receive;
-mod repair;
 mod send;
 mod state;
 mod timers;
