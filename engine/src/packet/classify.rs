@@ -125,7 +125,8 @@ pub enum Class {
 pub fn classify(frame: &[u8]) -> Class {
     let Ethernet { ethertype, l3, vlan } = match ethernet(frame) {
         Ok(ethernet) => ethernet,
-        Err(class) => return class,
+        Err(Unreadable::Truncated) => return Class::Bad(PacketDrop::Truncated),
+        Err(Unreadable::Tags) => return Class::Uninspected(Uninspected::Tags),
     };
     match ethertype {
         ETHERTYPE_IPV4 => ipv4(frame, l3, vlan),
@@ -143,26 +144,40 @@ struct Ethernet {
     vlan: [Option<u16>; 2],
 }
 
+/// Why nobody knows what is behind an Ethernet header.
+enum Unreadable {
+    Truncated,
+    /// More VLANs or tags than are looked at.
+    Tags,
+}
+
+/// 802.1Q, 802.1ad, and the older QinQ type that switches still send.
+const fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, 0x8100 | 0x88a8 | 0x9100)
+}
+
 /// What is before the IP header: at most two VLANs, and priority tags in between.
-fn ethernet(frame: &[u8]) -> Result<Ethernet, Class> {
-    const TRUNCATED: Class = Class::Bad(PacketDrop::Truncated);
-    let (mut vlan, mut vlans) = ([None; 2], 0);
-    let mut offset = 12;
-    for _ in 0..=MAX_TAGS {
-        let ethertype = be16(frame, offset).ok_or(TRUNCATED)?;
-        // 802.1Q, 802.1ad, and the older QinQ type that switches still send.
-        if !matches!(ethertype, 0x8100 | 0x88a8 | 0x9100) {
-            return Ok(Ethernet { ethertype, l3: offset + 2, vlan });
+fn ethernet(frame: &[u8]) -> Result<Ethernet, Unreadable> {
+    let mut ethertype = be16(frame, 12).ok_or(Unreadable::Truncated)?;
+    let (mut offset, mut vlan, mut vlans) = (14, [None; 2], 0);
+    while is_tag(ethertype) {
+        if offset == 14 + 4 * MAX_TAGS {
+            return Err(Unreadable::Tags);
         }
-        let id = be16(frame, offset + 2).ok_or(TRUNCATED)? & 0x0fff;
-        offset += 4;
+        let Some(&[high, low, next_high, next_low]) = frame.get(offset..).and_then(|f| f.first_chunk())
+        else {
+            return Err(Unreadable::Truncated);
+        };
         // Id 0 is no VLAN but a priority (802.1Q 9.6): hosts take such a frame for an untagged one.
+        let id = u16::from_be_bytes([high, low]) & 0x0fff;
         if id != 0 {
-            *vlan.get_mut(vlans).ok_or(Class::Uninspected(Uninspected::Tags))? = Some(id);
+            *vlan.get_mut(vlans).ok_or(Unreadable::Tags)? = Some(id);
             vlans += 1;
         }
+        ethertype = u16::from_be_bytes([next_high, next_low]);
+        offset += 4;
     }
-    Err(Class::Uninspected(Uninspected::Tags))
+    Ok(Ethernet { ethertype, l3: offset, vlan })
 }
 
 fn ipv4(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
