@@ -97,6 +97,7 @@ reasons! {
         CertWeak = "cert.weak", "A key or signature of the server's chain is too weak.";
         CertUsage = "cert.usage", "A certificate of the chain may not be used like this.";
         CertMalformed = "cert.malformed", "The server's certificate cannot be parsed or has an unknown critical extension.";
+        CertTooComplex = "cert.too_complex", "No path to a trusted root was found within the bounds of a verification.";
         CertOwnCa = "cert.own_ca", "The server shows a certificate signed by this engine's own CA.";
         ServerReset = "srv.rst", "The server reset the connection.";
         ServerAlert = "srv.alert", "The server ended the handshake with a TLS alert.";

@@ -158,6 +158,25 @@ fn a_wildcard_stands_for_one_label() {
     assert_eq!(flow.failure, None);
 }
 
+/// More ways than are searched: blocked whatever the profile says of untrusted servers.
+#[test]
+fn chains_that_are_too_complex() {
+    let world = world(Provider::default());
+    let ring: Vec<_> = (0..8).map(|_| Signed::by_itself(ca_params("Public Root"))).collect();
+    let leaf = Signed::by(leaf_params(&[HOST]), &ring[0]);
+    let mut chain = vec![leaf.der.clone()];
+    for (i, ca) in ring.iter().enumerate() {
+        let next = &ring[(i + 1) % ring.len()];
+        let key = rcgen::KeyPair::from_pem(&ca.key.serialize_pem()).unwrap();
+        chain.push(Signed::with_key(ca_params("Public Root"), next, key).der);
+    }
+    refused(&world, &chain, leaf.private_key(), Reason::CertTooComplex, 48);
+    let profile = Profile { on_untrusted: DefectAction::Allow, ..Profile::default() };
+    let plan = Plan { profile, ..Plan::default() };
+    let flow = serve(&world, &chain, leaf.private_key(), TLS13, plan);
+    assert_eq!(flow.failure.unwrap().reason, Reason::CertTooComplex);
+}
+
 /// "Self-acceptance": what we sign ourselves must never be believed when it comes from outside.
 #[test]
 fn our_own_cas_certificates() {

@@ -14,6 +14,7 @@ pub(crate) mod oid {
     pub(crate) const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
     pub(crate) const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
     pub(crate) const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+    pub(crate) const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
     pub(crate) const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
     pub(crate) const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
     pub(crate) const ANY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
@@ -74,6 +75,11 @@ impl<'a> Certificate<'a> {
         Ok(Self { tbs, signed, der })
     }
 
+    /// All of it, as it was given.
+    pub(crate) fn der(&self) -> &'a [u8] {
+        self.der
+    }
+
     /// The bytes that the issuer signed.
     fn tbs_bytes(&self) -> &'a [u8] {
         tbs_bytes(self.der).unwrap_or_default()
@@ -88,7 +94,7 @@ impl<'a> Certificate<'a> {
     pub(crate) fn is_signed_by(
         &self,
         public_key: AnyRef<'_>,
-        algorithms: &[&'static dyn SignatureVerificationAlgorithm],
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> bool {
         let (Ok(key), Some(signature)) =
             (public_key.decode_as::<PublicKeyInfo<'_>>(), self.signed.signature.as_bytes())
