@@ -325,13 +325,43 @@ fn intermediates_that_may_not_sign() {
 }
 
 #[test]
-fn an_expired_root() {
-    let mut params = ca_params("Old Root");
-    dates(&mut params, -100, -1);
-    let root = Signed::by_itself(params);
-    let world = World::with_roots(Provider::default(), &[pki::pem(&root.der)]);
-    let leaf = Signed::by(leaf_params(&[HOST]), &root);
-    refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertExpired, 45);
+fn a_root_out_of_its_time() {
+    let with_dates = |from, to| {
+        let mut params = ca_params("Old Root");
+        dates(&mut params, from, to);
+        params
+    };
+    for (from, to, reason) in [(-100, -1, Reason::CertExpired), (1, 100, Reason::CertNotYet)] {
+        let root = Signed::by_itself(with_dates(from, to));
+        let world = World::with_roots(Provider::default(), &[pki::pem(&root.der)]);
+        let leaf = Signed::by(leaf_params(&[HOST]), &root);
+        refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), reason, 45);
+        // Below an intermediate, and with a leaf that is out of its time as well.
+        let between = Signed::by(ca_params("Between"), &root);
+        let leaf = Signed::by(leaf_params(&[HOST]), &between);
+        let chain = [leaf.der.clone(), between.der.clone()];
+        refused(&world, &chain, leaf.private_key(), reason, 45);
+        let old = Signed::by(changed(|p| dates(p, -50, -20)), &root);
+        refused(&world, std::slice::from_ref(&old.der), old.private_key(), Reason::CertExpired, 45);
+    }
+    // One name and key, several certificates: any that is valid will do, whichever stands first.
+    let valid = Signed::by_itself(with_dates(-100, 100));
+    let another = |from, to| {
+        let key = rcgen::KeyPair::from_pem(&valid.key.serialize_pem()).unwrap();
+        with_dates(from, to).self_signed(&key).unwrap().der().clone()
+    };
+    let leaf = Signed::by(leaf_params(&[HOST]), &valid);
+    let (old, new) = (another(-100, -1), another(3, 100));
+    for roots in [[&old, &valid.der, &new], [&new, &old, &valid.der], [&valid.der, &old, &new]] {
+        let world = World::with_roots(Provider::default(), &roots.map(|r| pki::pem(r)));
+        let flow = serve(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), BOTH, Plan::default());
+        assert_eq!(flow.failure, None);
+    }
+    // None is: there was one.
+    for roots in [[&old, &new], [&new, &old]] {
+        let world = World::with_roots(Provider::default(), &roots.map(|r| pki::pem(r)));
+        refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertExpired, 45);
+    }
 }
 
 #[test]

@@ -66,6 +66,9 @@ struct Signals {
 fn start(config: &Config) -> Result<Engine, String> {
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
     let tls = config.tls_context().map_err(|error| error.to_string())?;
+    if let Some(doubt) = config.clock_doubt(&tls) {
+        tracing::warn!("{doubt}");
+    }
     let socket = control_socket(config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();

@@ -24,7 +24,10 @@ pub use sections::{
 use toml::de::DeTable;
 
 use crate::policy::{Policy, Profile};
-use crate::tls::{CaFiles, SetupError, TlsContext, TlsSettings};
+use crate::tls::{CaFiles, SetupError, TlsContext, TlsSettings, describe_date as date};
+
+/// In seconds.
+const DAY: i64 = 86_400;
 
 /// Everything that an engine is told. Keys and certificates are read already.
 #[derive(Debug)]
@@ -81,6 +84,29 @@ impl Config {
         tls_context(&self.crypto, &self.ca, &self.trust)
             .map(|context| context.with_server_sessions(self.limits.server_sessions))
     }
+
+    /// What speaks against this machine's clock; none: nothing. One that is behind makes the certificates of servers look as
+    /// if they were not valid yet.
+    pub fn clock_doubt(&self, tls: &TlsContext) -> Option<String> {
+        let now = now();
+        let from_the_future = match (tls.roots_not_yet_valid(now), self.written()) {
+            (0, Some(written)) if written > now.saturating_add(DAY) => {
+                format!("{} was written on {}", self.file.display(), date(written))
+            }
+            (0, _) => return None,
+            (n, _) => format!("{n} of {} trusted root(s) are not valid yet", tls.roots()),
+        };
+        Some(format!(
+            "{from_the_future}, and this machine believes that it is {}: the clock may be wrong",
+            date(now)
+        ))
+    }
+
+    /// When the file was changed last, in seconds since the Unix epoch.
+    fn written(&self) -> Option<i64> {
+        let changed = fs::metadata(&self.file).and_then(|about| about.modified()).ok()?;
+        i64::try_from(changed.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+    }
 }
 
 /// Where the engine of a configuration listens for commands; none: nowhere. Looks at nothing else in the file, so that an
@@ -132,8 +158,14 @@ fn tls_context(crypto: &Crypto, ca: &Ca, trust: &Trust) -> Result<TlsContext, Se
         untrusted: copy(&ca.untrusted),
         system_roots: trust.system,
         roots: trust.roots.clone(),
-        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        now: now().unsigned_abs(),
     })
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they

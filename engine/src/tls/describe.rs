@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use sha1::{Digest, Sha1};
 use x509_cert::der::asn1::{Any, AnyRef};
 use x509_cert::der::{Tag, Tagged};
@@ -33,6 +34,11 @@ pub fn certificate(der: &[u8]) -> Option<CertificateInfo> {
         not_after: parsed.not_after(),
         alt_names,
     })
+}
+
+/// The day of a moment in seconds since the Unix epoch, as `2027-01-15`.
+pub(crate) fn date(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |time| time.strftime("%Y-%m-%d").to_string())
 }
 
 fn alt_name(name: &GeneralName) -> Option<String> {

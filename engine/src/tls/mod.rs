@@ -32,7 +32,7 @@ pub use client_hello::{ClientHello, Peek, peek};
 pub(crate) use context::DEFAULT_SERVER_SESSIONS;
 pub use context::{CaFiles, RootFile, SetupError, TlsContext, TlsSettings};
 pub use describe::certificate as describe_certificate;
-pub(crate) use describe::name as describe_name;
+pub(crate) use describe::{date as describe_date, name as describe_name};
 pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
 pub use provider::Provider;
 pub use record::{KeySource, LegKeys, Suite, TrafficKey};

@@ -348,10 +348,7 @@ impl Check<'_> {
 
     /// What webpki does not look at in a path that it would accept.
     fn path_policy(&self, path: &VerifiedPath<'_>) -> Vec<Reason> {
-        let mut defects = Vec::new();
-        if !self.verifier.trust.is_valid(path.anchor(), self.now()) {
-            defects.push(Reason::CertExpired);
-        }
+        let mut defects = Vec::from_iter(self.verifier.trust.date_defect(path.anchor(), self.now()));
         for issuer in path.intermediate_certificates() {
             let der = issuer.der();
             let Ok(certificate) = Certificate::parse(&der) else { return vec![Reason::CertMalformed] };
