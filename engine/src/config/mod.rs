@@ -21,6 +21,7 @@ use sections::Profiles;
 pub use sections::{
     Ca, Control, Crypto, Dpdk, Intercept, Limits, Log, Metrics, PolicyRules, Trust, Wire, Workers,
 };
+use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use crate::policy::{Policy, Profile};
@@ -34,6 +35,8 @@ const DAY: i64 = 86_400;
 pub struct Config {
     /// The file that it comes from, as it was given.
     pub file: PathBuf,
+    /// SHA-256 of its contents.
+    digest: [u8; 32],
     /// What DPDK is started with.
     pub dpdk: Dpdk,
     /// At least one.
@@ -68,7 +71,21 @@ impl Config {
     /// # Errors
     /// All faults, not only the first.
     pub fn load(file: &Path) -> Result<Self, Faults> {
-        read(file, |document, notes| Sections::read(document, notes).into_config(file))
+        read(file, |document, notes| {
+            Sections::read(document, notes).into_config(file, Sha256::digest(notes.text()).into())
+        })
+    }
+
+    /// Files that are not what this was loaded from any more: the configuration itself, CA certificates, roots. What they say now
+    /// is not in effect.
+    pub fn changed_files(&self) -> Vec<String> {
+        let same = fs::read(&self.file).is_ok_and(|now| <[u8; 32]>::from(Sha256::digest(now)) == self.digest);
+        let cas = [&self.ca.trusted, &self.ca.untrusted].map(|ca| (&ca.cert_name, &ca.cert_pem));
+        let roots = self.trust.roots.iter().map(|root| (&root.name, &root.pem));
+        let others = cas.into_iter().chain(roots);
+        let changed = others.filter(|(name, loaded)| fs::read(name).ok().as_ref() != Some(*loaded));
+        let itself = (!same).then(|| self.file.display().to_string());
+        itself.into_iter().chain(changed.map(|(name, _)| name.clone())).collect()
     }
 
     /// The rules, compiled.
@@ -224,9 +241,10 @@ impl Sections {
         sections
     }
 
-    fn into_config(self, file: &Path) -> Option<Config> {
+    fn into_config(self, file: &Path, digest: [u8; 32]) -> Option<Config> {
         Some(Config {
             file: file.to_owned(),
+            digest,
             dpdk: self.dpdk,
             wires: self.wires,
             workers: self.workers,
