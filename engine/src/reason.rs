@@ -82,7 +82,7 @@ reasons! {
         PolicyBlock = "policy.block", "A rule, or the default, says block.";
         HelloTimeout = "hello.timeout", "The ClientHello was not complete in time.";
         HelloMalformed = "hello.malformed", "The client's first bytes are TLS but no valid ClientHello.";
-        HelloTooBig = "hello.too_big", "The ClientHello was longer than is held.";
+        HelloTooBig = "hello.too_big", "The ClientHello was longer, or offered more protocols, than is held.";
         HelloNotTls = "hello.not_tls", "The first bytes are not TLS.";
         HelloAmbiguous = "hello.ambiguous", "Overlapping segments with different bytes: two readers could see two ClientHellos.";
         VersionUnsupportedClient = "ver.unsupported_client", "The client offers no TLS version that the profile allows.";

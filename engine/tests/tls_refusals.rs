@@ -150,6 +150,31 @@ fn names() {
     assert_eq!(flow.failure.unwrap().reason, Reason::CertMismatch);
 }
 
+/// One name that is no name: the others count.
+#[test]
+fn a_name_that_is_not_ascii_beside_the_right_one() {
+    let world = world(Provider::default());
+    let with = |names: &[&[u8]]| {
+        let list: Vec<u8> = names.iter().flat_map(|n| [&[0x82, n.len() as u8][..], n].concat()).collect();
+        let value = [&[0x30, list.len() as u8][..], &list].concat();
+        let extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], value);
+        let leaf = Signed::by(
+            changed(|p| {
+                p.subject_alt_names.clear();
+                p.custom_extensions = vec![extension];
+            }),
+            &world.root,
+        );
+        serve(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), BOTH, Plan::default())
+    };
+    for names in [[&b"b\xfccher.example"[..], HOST.as_bytes()], [HOST.as_bytes(), b"\xff"]] {
+        let flow = with(&names);
+        assert_eq!(flow.failure, None);
+        assert_eq!(flow.report.certificate.unwrap().alt_names, [HOST]);
+    }
+    assert_eq!(with(&[b"www.example.co\xed"]).failure.unwrap().reason, Reason::CertMismatch);
+}
+
 #[test]
 fn a_wildcard_stands_for_one_label() {
     let world = world(Provider::default());

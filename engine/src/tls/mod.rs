@@ -28,7 +28,7 @@ mod vetting;
 mod wire;
 
 pub use alert::{alert_record, description};
-pub use client_hello::{ClientHello, Peek, peek};
+pub use client_hello::{ClientHello, HelloScan, Peek, peek};
 pub(crate) use context::DEFAULT_SERVER_SESSIONS;
 pub use context::{CaFiles, RootFile, SetupError, TlsContext, TlsSettings};
 pub use describe::certificate as describe_certificate;

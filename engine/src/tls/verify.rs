@@ -16,12 +16,11 @@ use rustls_pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorith
 use webpki::{EndEntityCert, KeyUsage as WebpkiUsage, VerifiedPath};
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
-use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, ExtendedKeyUsage, KeyUsage, SubjectAltName};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, ExtendedKeyUsage, KeyUsage};
 
 use self::effort::{Counted, Effort};
 use self::path::Search;
-use super::certificate::{Certificate, oid};
+use super::certificate::{AltName, Certificate, oid};
 use super::trust::{TrustStore, is_weak_key};
 use crate::policy::{DefectAction, Profile};
 use crate::reason::Reason;
@@ -483,12 +482,12 @@ fn matches_name(
     if end_entity.verify_is_valid_for_subject_name(name).is_err() {
         return false;
     }
-    match (name, certificate.decode_extension::<SubjectAltName>(oid::SUBJECT_ALT_NAME)) {
-        (ServerName::DnsName(host), Some(Ok(SubjectAltName(names)))) => names.iter().any(|n| match n {
-            GeneralName::DnsName(pattern) => matches_pattern(pattern.as_str(), host.as_ref()),
-            _ => false,
+    match name {
+        ServerName::DnsName(host) => certificate.alt_names().any(|n| match n {
+            AltName::Dns(pattern) => matches_pattern(pattern, host.as_ref()),
+            AltName::Ip(_) => false,
         }),
-        (ServerName::IpAddress(_), Some(Ok(_))) => true,
+        ServerName::IpAddress(_) => true,
         _ => false,
     }
 }

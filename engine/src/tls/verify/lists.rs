@@ -1,10 +1,10 @@
 //! Lists in certificates that webpki walks through, some of them once for each entry of another.
 
 use rustls_pki_types::TrustAnchor;
+use x509_cert::der::Decode;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
-use x509_cert::der::{Decode, Reader, SliceReader};
 
-use crate::tls::certificate::{Certificate, oid};
+use crate::tls::certificate::{Certificate, elements, oid};
 
 /// Comparisons of a name with a name constraint that a path may need: some 25 ns each. webpki would go on to 250,000.
 const MAX_COMPARISONS: usize = 50_000;
@@ -28,7 +28,7 @@ pub(super) fn are_short<'c>(
     }
     // webpki keeps those of an anchor without the header of the sequence.
     let constraints = anchors.iter().filter_map(|a| a.name_constraints.as_ref());
-    let most = constraints.map(|c| each(c, |part| each(part.value(), |_| 1))).max();
+    let most = constraints.map(|c| both(c)).max();
     comparisons + names * most.unwrap_or(0) <= MAX_COMPARISONS
 }
 
@@ -38,21 +38,14 @@ fn extension<'c>(certificate: &'c Certificate<'_>, oid: ObjectIdentifier) -> &'c
 
 /// Entries of a SEQUENCE.
 fn entries(der: &[u8]) -> usize {
-    AnyRef::from_der(der).map_or(0, |list| each(list.value(), |_| 1))
+    AnyRef::from_der(der).map_or(0, |list| elements(list.value()).count())
 }
 
 /// Entries of both lists of a NameConstraints.
 fn subtrees(der: &[u8]) -> usize {
-    AnyRef::from_der(der).map_or(0, |lists| each(lists.value(), |list| each(list.value(), |_| 1)))
+    AnyRef::from_der(der).map_or(0, |lists| both(lists.value()))
 }
 
-/// The sum of `count` over the elements in `content`, up to the first that is malformed: no reader gets beyond it.
-fn each(content: &[u8], count: impl Fn(AnyRef<'_>) -> usize) -> usize {
-    let Ok(mut reader) = SliceReader::new(content) else { return 0 };
-    let mut sum = 0;
-    while !reader.is_finished() {
-        let Ok(element) = AnyRef::decode(&mut reader) else { break };
-        sum += count(element);
-    }
-    sum
+fn both(lists: &[u8]) -> usize {
+    elements(lists).map(|list| elements(list.value()).count()).sum()
 }
