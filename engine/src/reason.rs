@@ -86,7 +86,7 @@ reasons! {
         PolicyBlock = "policy.block", "A rule, or the default, says block.";
         HelloTimeout = "hello.timeout", "The ClientHello was not complete in time.";
         HelloMalformed = "hello.malformed", "The client's first bytes are TLS but no valid ClientHello.";
-        HelloTooBig = "hello.too_big", "The ClientHello was longer than is held.";
+        HelloTooBig = "hello.too_big", "The ClientHello was longer, or offered more protocols, than is held.";
         HelloNotTls = "hello.not_tls", "The first bytes are not TLS.";
         HelloAmbiguous = "hello.ambiguous", "Overlapping segments with different bytes: two readers could see two ClientHellos.";
         VersionUnsupportedClient = "ver.unsupported_client", "The client offers no TLS version that the profile allows.";
@@ -101,6 +101,7 @@ reasons! {
         CertWeak = "cert.weak", "A key or signature of the server's chain is too weak.";
         CertUsage = "cert.usage", "A certificate of the chain may not be used like this.";
         CertMalformed = "cert.malformed", "The server's certificate cannot be parsed or has an unknown critical extension.";
+        CertTooComplex = "cert.too_complex", "No path to a trusted root was found within the bounds of a verification.";
         CertOwnCa = "cert.own_ca", "The server shows a certificate signed by this engine's own CA.";
         ServerReset = "srv.rst", "The server reset the connection.";
         ServerAlert = "srv.alert", "The server ended the handshake with a TLS alert.";

@@ -65,6 +65,39 @@ on_expired = "untrusted-ca"
     assert!(!said.contains('\x1b'), "no colours into a pipe");
 }
 
+/// The first thing to look at when every server's certificate is said to be not valid yet.
+#[test]
+fn check_says_when_the_clock_may_be_wrong() {
+    let folder = Folder::new();
+    let path = folder.write("wire.toml", GOOD);
+    let said = || {
+        let output = wireglass(&["check", "-c", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    assert!(!said().contains("clock"), "{}", said());
+    let year = std::time::Duration::from_secs(366 * 86_400);
+    let later = std::time::SystemTime::now() + year;
+    fs::File::options().append(true).open(&path).unwrap().set_modified(later).unwrap();
+    let written = said();
+    assert!(
+        written.contains("wire.toml was written on 20") && written.contains("the clock may be wrong"),
+        "{written}"
+    );
+    // A root from the future says more.
+    let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.not_before = rcgen::date_time_ymd(4000, 1, 1);
+    params.not_after = rcgen::date_time_ymd(4001, 1, 1);
+    let root = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+    folder.write("ca/root.pem", root.pem());
+    folder.write("wire.toml", GOOD.replace("roots/trusted.pem", "ca/root.pem"));
+    let roots = said();
+    let expected =
+        "  note: 1 of 1 trusted root(s) are not valid yet, and this machine believes that it is 20";
+    assert!(roots.contains(expected), "{roots}");
+}
+
 #[test]
 fn all_faults_come_at_once_on_stderr_with_status_2() {
     let folder = Folder::new();

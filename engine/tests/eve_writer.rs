@@ -1,10 +1,11 @@
 //! The way from the ring to the file: order, bounds, rotation, a full disk.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -131,6 +132,73 @@ fn a_rotation_loses_nothing() {
     sender.push(http(3));
     writer.stop();
     assert_eq!((ids(&old), ids(&path)), (vec![1, 2], vec![3]));
+}
+
+/// What the program's log of this process says, all tests together.
+#[derive(Clone, Default)]
+struct Messages(Arc<Mutex<Vec<u8>>>);
+
+impl Messages {
+    fn collect() -> Self {
+        let messages = Self::default();
+        let into = messages.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || into.clone()).finish();
+        tracing::subscriber::set_global_default(subscriber).expect("nobody else collects them");
+        messages
+    }
+
+    /// The lines about one path.
+    fn about(&self, path: &Path) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8");
+        let path = path.display().to_string();
+        text.lines().filter(|line| line.contains(&path)).map(str::to_owned).collect()
+    }
+}
+
+impl io::Write for Messages {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A rotation is reported for what it was: done, or not, and then where the lines go meanwhile.
+#[test]
+fn a_reopening_says_where_the_lines_go() {
+    let messages = Messages::collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, moved) = (folder.path().join("log"), folder.path().join("moved"));
+    fs::create_dir(&log).expect("a folder for the log");
+    let path = log.join("eve.json");
+    let (sender, receiver) = ring(10);
+    let writer = LogWriter::start(&path, receiver, None).expect("a writer");
+    fs::rename(&log, &moved).expect("renamed");
+    let old = moved.join("eve.json");
+    // Each time it is asked, it answers.
+    for asked in 1..=2 {
+        writer.reopen();
+        eventually("it says so", || messages.about(&path).len() == asked);
+        let said = messages.about(&path).pop().expect("a line");
+        assert!(said.contains(" WARN ") && said.contains("No such file"), "{said}");
+        let goes_on = format!("lines go on into the file that was open before, {}", old.display());
+        assert!(said.contains(&goes_on) && !said.contains("lost"), "{said}");
+    }
+    sender.push(http(1));
+    eventually("the line is in the old file", || ids(&old) == [1]);
+    assert_eq!(sender.counters().expect("counters").lost(), 0);
+    fs::create_dir(&log).expect("the folder is there again");
+    writer.reopen();
+    eventually("it says so", || messages.about(&path).len() == 3);
+    let said = messages.about(&path).pop().expect("a line");
+    assert!(said.contains(" INFO ") && said.contains("reopened the event log"), "{said}");
+    sender.push(http(2));
+    writer.stop();
+    assert_eq!((ids(&old), ids(&path)), (vec![1], vec![2]));
 }
 
 #[test]

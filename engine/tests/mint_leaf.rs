@@ -277,11 +277,18 @@ fn unusable_cas_are_named() {
     assert!(file == "other-key.key" && expected.contains("the key of the certificate"), "{file} {expected}");
     let mut old = ca_params("Old");
     dates(&mut old, -10, -1);
+    let mut early = ca_params("Early");
+    dates(&mut early, 5, 10);
     let mut no_sign = ca_params("No sign");
     no_sign.key_usages = vec![KeyUsagePurpose::CrlSign];
     for (stem, params, word) in [
         ("leaf", leaf_params(&[HOST]), "CA:TRUE"),
-        ("old", old, "valid now"),
+        ("old", old, "valid now; this one ended on 2027-01-14, and it is 2027-01-15"),
+        (
+            "early",
+            early,
+            "this one begins on 2027-01-20, and this machine believes that it is 2027-01-15: the clock may be wrong",
+        ),
         ("no-sign", no_sign, "keyCertSign"),
     ] {
         let signed = Signed::by_itself(params);

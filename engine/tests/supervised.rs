@@ -64,6 +64,10 @@ struct Supervised {
 
 impl Supervised {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, Stdio::inherit())
+    }
+
+    fn start_with(folder: &Path, messages: Stdio) -> Self {
         let made = wireglass().args(["ca", "init", "--dir"]).arg(folder.join("ca")).output().unwrap();
         assert!(made.status.success(), "{made:?}");
         // Free a moment ago; the engine has to be told a number.
@@ -77,7 +81,9 @@ impl Supervised {
             .arg(&config)
             .env("NOTIFY_SOCKET", &path)
             .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
+            .env_remove("RUST_LOG")
             .stdout(Stdio::null())
+            .stderr(messages)
             .spawn()
             .unwrap();
         Self { engine, socket, health: format!("127.0.0.1:{port}"), stuck: None }
@@ -116,6 +122,10 @@ impl Supervised {
         self.stuck = Some(worker);
         ptrace::interrupt(worker).unwrap();
         waitpid(worker, Some(WaitPidFlag::__WALL)).unwrap();
+    }
+
+    fn hang_up(&self) {
+        kill(Pid::from_raw(self.engine.id().cast_signed()), Signal::SIGHUP).unwrap();
     }
 
     fn let_it_go(&mut self) {
@@ -179,4 +189,49 @@ fn a_stuck_worker_stops_the_pings_and_fails_the_health_check() {
     run.wait_for("STOPPING=1");
     assert!(run.engine.wait().unwrap().success());
     assert_eq!(run.health().status.code(), Some(1), "nobody is there any more");
+}
+
+/// SIGHUP is for the log. Whoever sends it for the configuration learns that it did nothing.
+#[test]
+fn a_reload_reopens_the_log_and_says_what_is_not_in_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    let messages = folder.path().join("messages");
+    let said = |what: &str| {
+        let start = Instant::now();
+        loop {
+            let text = fs::read_to_string(&messages).unwrap();
+            if let Some(line) = text.lines().rfind(|line| line.contains(what)) {
+                return line.to_owned();
+            }
+            assert!(start.elapsed() < SOON, "{what:?} is not in\n{text}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let run = Supervised::start_with(folder.path(), fs::File::create(&messages).unwrap().into());
+    run.wait_for("READY=1");
+
+    let (log, rotated) = (folder.path().join("eve.json"), folder.path().join("eve.json.1"));
+    fs::rename(&log, &rotated).unwrap();
+    run.hang_up();
+    said("reopened the event log");
+    assert!(log.exists());
+    let text = fs::read_to_string(&messages).unwrap();
+    assert!(!text.contains("not in effect"), "nothing has changed:\n{text}");
+
+    let config = folder.path().join("wire.toml");
+    let as_loaded = fs::read_to_string(&config).unwrap();
+    fs::write(&config, as_loaded.replace("\"bypass\"", "\"block\"")).unwrap();
+    run.hang_up();
+    let line = said("not in effect");
+    assert!(line.contains("WARN") && line.contains(&format!("{} changed", config.display())), "{line}");
+
+    // As it was, but for a CA.
+    fs::write(&config, as_loaded).unwrap();
+    let ca = folder.path().join("ca/trusted.pem");
+    fs::remove_file(&ca).unwrap();
+    run.hang_up();
+    said(&format!(": {} changed", ca.display()));
+
+    kill(Pid::from_raw(run.engine.id().cast_signed()), Signal::SIGTERM).unwrap();
+    run.wait_for("STOPPING=1");
 }

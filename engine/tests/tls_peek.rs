@@ -272,6 +272,27 @@ fn limits() {
     assert!(matches!(peek(&[], 0), Peek::TooBig));
 }
 
+/// 256 application protocols are taken, one more is not: each is kept by itself.
+#[test]
+fn more_protocols_than_are_kept() {
+    for (protocols, taken) in [(256, true), (257, false), (20_000, false)] {
+        let list = [1, b'x'].repeat(protocols);
+        let mut body = vec![3, 3];
+        body.extend([1; 32]);
+        body.extend([0, 0, 2, 0x00, 0x2f, 1, 0]);
+        // Length of the extensions; type and length of the only one; length of its list.
+        for number in [list.len() + 6, 16, list.len() + 2, list.len()] {
+            body.extend((number as u16).to_be_bytes());
+        }
+        body.extend(list);
+        let message = [&[1][..], &(body.len() as u32).to_be_bytes()[1..], &body].concat();
+        match peek(&records(&message, 16384), MAX) {
+            Peek::Complete { hello, .. } => assert_eq!((hello.alpn.len(), taken), (protocols, true)),
+            other => assert!(matches!(other, Peek::TooBig) && !taken, "{protocols}: {other:?}"),
+        }
+    }
+}
+
 /// RFC 5246: no extensions at all.
 #[test]
 fn an_old_hello_without_extensions() {

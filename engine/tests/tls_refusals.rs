@@ -150,12 +150,56 @@ fn names() {
     assert_eq!(flow.failure.unwrap().reason, Reason::CertMismatch);
 }
 
+/// One name that is no name: the others count.
+#[test]
+fn a_name_that_is_not_ascii_beside_the_right_one() {
+    let world = world(Provider::default());
+    let with = |names: &[&[u8]]| {
+        let list: Vec<u8> = names.iter().flat_map(|n| [&[0x82, n.len() as u8][..], n].concat()).collect();
+        let value = [&[0x30, list.len() as u8][..], &list].concat();
+        let extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], value);
+        let leaf = Signed::by(
+            changed(|p| {
+                p.subject_alt_names.clear();
+                p.custom_extensions = vec![extension];
+            }),
+            &world.root,
+        );
+        serve(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), BOTH, Plan::default())
+    };
+    for names in [[&b"b\xfccher.example"[..], HOST.as_bytes()], [HOST.as_bytes(), b"\xff"]] {
+        let flow = with(&names);
+        assert_eq!(flow.failure, None);
+        assert_eq!(flow.report.certificate.unwrap().alt_names, [HOST]);
+    }
+    assert_eq!(with(&[b"www.example.co\xed"]).failure.unwrap().reason, Reason::CertMismatch);
+}
+
 #[test]
 fn a_wildcard_stands_for_one_label() {
     let world = world(Provider::default());
     let leaf = Signed::by(leaf_params(&["*.example.com"]), &world.root);
     let flow = serve(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), TLS13, Plan::default());
     assert_eq!(flow.failure, None);
+}
+
+/// More ways than are searched: blocked whatever the profile says of untrusted servers.
+#[test]
+fn chains_that_are_too_complex() {
+    let world = world(Provider::default());
+    let ring: Vec<_> = (0..8).map(|_| Signed::by_itself(ca_params("Public Root"))).collect();
+    let leaf = Signed::by(leaf_params(&[HOST]), &ring[0]);
+    let mut chain = vec![leaf.der.clone()];
+    for (i, ca) in ring.iter().enumerate() {
+        let next = &ring[(i + 1) % ring.len()];
+        let key = rcgen::KeyPair::from_pem(&ca.key.serialize_pem()).unwrap();
+        chain.push(Signed::with_key(ca_params("Public Root"), next, key).der);
+    }
+    refused(&world, &chain, leaf.private_key(), Reason::CertTooComplex, 48);
+    let profile = Profile { on_untrusted: DefectAction::Allow, ..Profile::default() };
+    let plan = Plan { profile, ..Plan::default() };
+    let flow = serve(&world, &chain, leaf.private_key(), TLS13, plan);
+    assert_eq!(flow.failure.unwrap().reason, Reason::CertTooComplex);
 }
 
 /// "Self-acceptance": what we sign ourselves must never be believed when it comes from outside.
@@ -306,13 +350,43 @@ fn intermediates_that_may_not_sign() {
 }
 
 #[test]
-fn an_expired_root() {
-    let mut params = ca_params("Old Root");
-    dates(&mut params, -100, -1);
-    let root = Signed::by_itself(params);
-    let world = World::with_roots(Provider::default(), &[pki::pem(&root.der)]);
-    let leaf = Signed::by(leaf_params(&[HOST]), &root);
-    refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertExpired, 45);
+fn a_root_out_of_its_time() {
+    let with_dates = |from, to| {
+        let mut params = ca_params("Old Root");
+        dates(&mut params, from, to);
+        params
+    };
+    for (from, to, reason) in [(-100, -1, Reason::CertExpired), (1, 100, Reason::CertNotYet)] {
+        let root = Signed::by_itself(with_dates(from, to));
+        let world = World::with_roots(Provider::default(), &[pki::pem(&root.der)]);
+        let leaf = Signed::by(leaf_params(&[HOST]), &root);
+        refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), reason, 45);
+        // Below an intermediate, and with a leaf that is out of its time as well.
+        let between = Signed::by(ca_params("Between"), &root);
+        let leaf = Signed::by(leaf_params(&[HOST]), &between);
+        let chain = [leaf.der.clone(), between.der.clone()];
+        refused(&world, &chain, leaf.private_key(), reason, 45);
+        let old = Signed::by(changed(|p| dates(p, -50, -20)), &root);
+        refused(&world, std::slice::from_ref(&old.der), old.private_key(), Reason::CertExpired, 45);
+    }
+    // One name and key, several certificates: any that is valid will do, whichever stands first.
+    let valid = Signed::by_itself(with_dates(-100, 100));
+    let another = |from, to| {
+        let key = rcgen::KeyPair::from_pem(&valid.key.serialize_pem()).unwrap();
+        with_dates(from, to).self_signed(&key).unwrap().der().clone()
+    };
+    let leaf = Signed::by(leaf_params(&[HOST]), &valid);
+    let (old, new) = (another(-100, -1), another(3, 100));
+    for roots in [[&old, &valid.der, &new], [&new, &old, &valid.der], [&valid.der, &old, &new]] {
+        let world = World::with_roots(Provider::default(), &roots.map(|r| pki::pem(r)));
+        let flow = serve(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), BOTH, Plan::default());
+        assert_eq!(flow.failure, None);
+    }
+    // None is: there was one.
+    for roots in [[&old, &new], [&new, &old]] {
+        let world = World::with_roots(Provider::default(), &roots.map(|r| pki::pem(r)));
+        refused(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertExpired, 45);
+    }
 }
 
 #[test]

@@ -108,3 +108,29 @@ fn no_verdict_is_given_before_its_time() {
         assert_eq!(verdict(&flow(&world, &chain, &leaf, HOST, now)), expected);
     }
 }
+
+/// A root that begins, while another with its name and key has ended: a gap in which neither holds.
+#[test]
+fn no_verdict_outlives_a_change_of_roots() {
+    let with_dates = |from, to| {
+        let mut params = ca_params("Renewed Root");
+        dates(&mut params, from, to);
+        params
+    };
+    let old = Signed::by_itself(with_dates(-100, 0));
+    let key = rcgen::KeyPair::from_pem(&old.key.serialize_pem()).unwrap();
+    let new = with_dates(1, 100).self_signed(&key).unwrap().der().clone();
+    let world = World::with_roots(Provider::default(), &[pki::pem(&old.der), pki::pem(&new)]);
+    let leaf = Signed::by(leaf_params(&[HOST]), &old);
+    let chain = [leaf.der.clone()];
+    let (end, begin) = (NOW, NOW + pki::DAY);
+    for (now, expected) in [
+        (end, None),
+        (end + 1, Some(Reason::CertExpired)),
+        (begin - 1, Some(Reason::CertExpired)),
+        (begin, None),
+        (begin + 1, None),
+    ] {
+        assert_eq!(verdict(&flow(&world, &chain, &leaf, HOST, now)), expected, "{now}");
+    }
+}

@@ -4,28 +4,27 @@ use std::fmt::{self, Display, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use jiff::Timestamp;
-
 use super::USAGE;
 use crate::config::Config;
 use crate::flow::Midstream;
 use crate::mint::ca;
 use crate::packet::{PassAction, Uninspected};
 use crate::policy::{BlockWith, Decision, DefectAction, Ports, Profile, Rule, TlsVersion, UnsupportedAction};
+use crate::tls::describe_date as date;
 use crate::worker::Idle;
 
 /// Entries of a list that are shown; the others are counted.
 const SHOWN: usize = 4;
 
 pub(super) fn check(config: &Config) -> ExitCode {
-    let roots = match config.tls_context() {
-        Ok(tls) => tls.roots(),
+    let (roots, clock) = match config.tls_context() {
+        Ok(tls) => (tls.roots(), config.clock_doubt(&tls)),
         Err(error) => {
             eprintln!("{}: {error}", config.file.display());
             return ExitCode::from(USAGE);
         }
     };
-    print!("{}", Summary { config, roots });
+    print!("{}", Summary { config, roots, clock });
     ExitCode::SUCCESS
 }
 
@@ -33,6 +32,8 @@ pub(super) fn check(config: &Config) -> ExitCode {
 struct Summary<'c> {
     config: &'c Config,
     roots: usize,
+    /// Why the machine's clock may be wrong.
+    clock: Option<String>,
 }
 
 impl Display for Summary<'_> {
@@ -86,7 +87,11 @@ impl Summary<'_> {
             (true, n) => format!("the system's, and {n} file(s)"),
             (false, n) => format!("{n} file(s)"),
         };
-        writeln!(f, "  {} trusted root(s): {from}", self.roots)
+        writeln!(f, "  {} trusted root(s): {from}", self.roots)?;
+        match &self.clock {
+            Some(doubt) => writeln!(f, "  note: {doubt}"),
+            None => Ok(()),
+        }
     }
 
     fn policy(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -250,8 +255,4 @@ fn list(entries: impl IntoIterator<Item = String>) -> String {
         0..=SHOWN => entries.join(", "),
         n => format!("{} and {} more", entries[..SHOWN].join(", "), n - SHOWN),
     }
-}
-
-fn date(seconds: i64) -> String {
-    Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |time| time.strftime("%Y-%m-%d").to_string())
 }

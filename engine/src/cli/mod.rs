@@ -74,6 +74,7 @@ Example:
 
 It is between the ports when it says `wireglass: running`. Messages go to stderr, as many as `log.level` says; the
 environment variable RUST_LOG (`debug`, `wireglass::tls=trace`) overrides it. Events go to the file `log.eve`.
+SIGHUP (`systemctl reload wireglass`) reopens that file, for logrotate. It does not load the configuration: restart for that.
 Needs ports through DPDK: a build with `--features dpdk`, and usually root.
 
 Exit status: 0 stopped by a signal; 1 failed; 2 wrong configuration.";

@@ -30,12 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Share of a worker's frame buffers that may be held while ClientHellos are incomplete: a quarter.
 const HELD_SHARE: usize = 4;
 
-/// Runs the engine until SIGINT or SIGTERM. Another one, a second later, kills it; SIGHUP opens the event log anew.
+/// Runs the engine until SIGINT or SIGTERM. Another one, a second later, kills it; SIGHUP opens the event log anew, and
+/// says whether the configuration has changed.
 ///
 /// Exit code 0 after a clean stop; 1 if it could not start, a worker died, a port was removed or reset, or frame buffers were lost.
 pub(super) fn run(config: &Config) -> ExitCode {
     match start(config) {
-        Ok(engine) => engine.run_until_stopped(),
+        Ok(engine) => engine.run_until_stopped(config),
         Err(message) => {
             eprintln!("wireglass: {message}");
             ExitCode::FAILURE
@@ -66,6 +67,9 @@ struct Signals {
 fn start(config: &Config) -> Result<Engine, String> {
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
     let tls = config.tls_context().map_err(|error| error.to_string())?;
+    if let Some(doubt) = config.clock_doubt(&tls) {
+        tracing::warn!("{doubt}");
+    }
     let socket = control_socket(config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
@@ -199,6 +203,18 @@ pub(super) fn eal_arguments(config: &Config) -> Vec<String> {
     config.dpdk.eal.iter().cloned().chain(vdevs).collect()
 }
 
+/// Whoever sends SIGHUP may believe that it loads the configuration.
+fn warn_of_changes(config: &Config) {
+    let changed = config.changed_files();
+    if !changed.is_empty() {
+        tracing::warn!(
+            "{} changed since the engine started; what is new is not in effect: `wireglass check -c {}`, then restart the engine",
+            changed.join(", "),
+            config.file.display()
+        );
+    }
+}
+
 impl Signals {
     fn register() -> std::io::Result<Self> {
         let signals = Self { stop: Arc::default(), impatient: Arc::default(), reopen: Arc::default() };
@@ -222,13 +238,14 @@ impl Signals {
 }
 
 impl Engine {
-    fn run_until_stopped(self) -> ExitCode {
+    fn run_until_stopped(self, config: &Config) -> ExitCode {
         let mut worker_died = false;
         let mut port_lost = false;
         let mut supervisor = Supervisor::ready();
         while !self.signals.stop.load(Ordering::Relaxed) {
             if self.signals.reopen.swap(false, Ordering::Relaxed) {
                 self.log.reopen();
+                warn_of_changes(config);
             }
             if self.workers.iter().any(WorkerThread::is_finished) {
                 worker_died = true;

@@ -21,16 +21,22 @@ use sections::Profiles;
 pub use sections::{
     Ca, Control, Crypto, Dpdk, Intercept, Limits, Log, Metrics, PolicyRules, Trust, Wire, Workers,
 };
+use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use crate::policy::{Policy, Profile};
-use crate::tls::{CaFiles, SetupError, TlsContext, TlsSettings};
+use crate::tls::{CaFiles, SetupError, TlsContext, TlsSettings, describe_date as date};
+
+/// In seconds.
+const DAY: i64 = 86_400;
 
 /// Everything that an engine is told. Keys and certificates are read already.
 #[derive(Debug)]
 pub struct Config {
     /// The file that it comes from, as it was given.
     pub file: PathBuf,
+    /// SHA-256 of its contents.
+    digest: [u8; 32],
     /// What DPDK is started with.
     pub dpdk: Dpdk,
     /// At least one.
@@ -65,7 +71,21 @@ impl Config {
     /// # Errors
     /// All faults, not only the first.
     pub fn load(file: &Path) -> Result<Self, Faults> {
-        read(file, |document, notes| Sections::read(document, notes).into_config(file))
+        read(file, |document, notes| {
+            Sections::read(document, notes).into_config(file, Sha256::digest(notes.text()).into())
+        })
+    }
+
+    /// Files that are not what this was loaded from any more: the configuration itself, CA certificates, roots. What they say now
+    /// is not in effect.
+    pub fn changed_files(&self) -> Vec<String> {
+        let same = fs::read(&self.file).is_ok_and(|now| <[u8; 32]>::from(Sha256::digest(now)) == self.digest);
+        let cas = [&self.ca.trusted, &self.ca.untrusted].map(|ca| (&ca.cert_name, &ca.cert_pem));
+        let roots = self.trust.roots.iter().map(|root| (&root.name, &root.pem));
+        let others = cas.into_iter().chain(roots);
+        let changed = others.filter(|(name, loaded)| fs::read(name).ok().as_ref() != Some(*loaded));
+        let itself = (!same).then(|| self.file.display().to_string());
+        itself.into_iter().chain(changed.map(|(name, _)| name.clone())).collect()
     }
 
     /// The rules, compiled.
@@ -80,6 +100,29 @@ impl Config {
     pub fn tls_context(&self) -> Result<TlsContext, SetupError> {
         tls_context(&self.crypto, &self.ca, &self.trust)
             .map(|context| context.with_server_sessions(self.limits.server_sessions))
+    }
+
+    /// What speaks against this machine's clock; none: nothing. One that is behind makes the certificates of servers look as
+    /// if they were not valid yet.
+    pub fn clock_doubt(&self, tls: &TlsContext) -> Option<String> {
+        let now = now();
+        let from_the_future = match (tls.roots_not_yet_valid(now), self.written()) {
+            (0, Some(written)) if written > now.saturating_add(DAY) => {
+                format!("{} was written on {}", self.file.display(), date(written))
+            }
+            (0, _) => return None,
+            (n, _) => format!("{n} of {} trusted root(s) are not valid yet", tls.roots()),
+        };
+        Some(format!(
+            "{from_the_future}, and this machine believes that it is {}: the clock may be wrong",
+            date(now)
+        ))
+    }
+
+    /// When the file was changed last, in seconds since the Unix epoch.
+    fn written(&self) -> Option<i64> {
+        let changed = fs::metadata(&self.file).and_then(|about| about.modified()).ok()?;
+        i64::try_from(changed.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
     }
 }
 
@@ -132,8 +175,14 @@ fn tls_context(crypto: &Crypto, ca: &Ca, trust: &Trust) -> Result<TlsContext, Se
         untrusted: copy(&ca.untrusted),
         system_roots: trust.system,
         roots: trust.roots.clone(),
-        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        now: now().unsigned_abs(),
     })
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
@@ -196,9 +245,10 @@ impl Sections {
         sections
     }
 
-    fn into_config(self, file: &Path) -> Option<Config> {
+    fn into_config(self, file: &Path, digest: [u8; 32]) -> Option<Config> {
         Some(Config {
             file: file.to_owned(),
+            digest,
             dpdk: self.dpdk,
             wires: self.wires,
             workers: self.workers,

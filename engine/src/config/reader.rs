@@ -35,6 +35,10 @@ impl<'t> Notes<'t> {
         Self { text, folder, faults: RefCell::default(), keys: RefCell::default(), files: RefCell::default() }
     }
 
+    pub(super) fn text(&self) -> &'t str {
+        self.text
+    }
+
     pub(super) fn fault(&self, at: Option<usize>, key: Option<String>, message: String) {
         let line = at.map(|at| 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count());
         self.faults.borrow_mut().push(Fault { line, key, message });

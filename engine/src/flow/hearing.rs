@@ -12,12 +12,14 @@ use super::peeking::{Peeked, look};
 use crate::driver::Frame;
 use crate::reason::Reason;
 use crate::side::Side;
+use crate::tls::HelloScan;
 
 /// A connection whose ClientHello is being taken in.
 pub(super) struct Hearing<F: Frame> {
     client: Leg<F>,
     server: Leg<F>,
     deadline: Instant,
+    scan: HelloScan,
 }
 
 /// What came of a call.
@@ -31,7 +33,7 @@ pub(super) enum Heard {
 impl<F: Frame> Hearing<F> {
     /// The hello must be complete at `deadline`.
     pub(super) fn new((client, server): (Leg<F>, Leg<F>), deadline: Instant) -> Self {
-        Self { client, server, deadline }
+        Self { client, server, deadline, scan: HelloScan::default() }
     }
 
     /// A segment of either end.
@@ -109,7 +111,7 @@ impl<F: Frame> Hearing<F> {
         if !self.server.tcp.recv().is_empty() {
             return not(Reason::HelloNotTls);
         }
-        match look(self.client.tcp.recv(), fx.shared().limits.hello_bytes) {
+        match look(&mut self.scan, self.client.tcp.recv(), fx.shared().limits.hello_bytes) {
             Peeked::Incomplete if closed => not(Reason::ClientClosed),
             Peeked::Incomplete => Heard::Nothing,
             peeked => Heard::Client(peeked),

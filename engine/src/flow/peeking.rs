@@ -11,7 +11,7 @@ use super::prefix::{Inserted, Prefix};
 use crate::driver::Frame;
 use crate::packet::{Class, Template, classify};
 use crate::reason::{PacketDrop, Reason};
-use crate::tls::{ClientHello, Peek, peek};
+use crate::tls::{ClientHello, HelloScan, Peek};
 
 /// Silence after which an incomplete hello is acknowledged. A server's own delayed ACK would have come by then; a flight
 /// that is not delayed by losses, or by a congestion window of one segment (RFC 5681 3.1), comes in a burst.
@@ -29,6 +29,7 @@ pub(super) struct Peeking<F> {
     pub(super) stuck_at: Instant,
     held: Vec<F>,
     prefix: Prefix,
+    scan: HelloScan,
     /// Longest stream that is held.
     limit: usize,
 }
@@ -55,6 +56,7 @@ impl<F: Frame> Peeking<F> {
             stuck_at: now + PATIENCE,
             held: Vec::new(),
             prefix: Prefix::new(limits.hello_bytes),
+            scan: HelloScan::default(),
             limit: limits.hello_bytes,
         }
     }
@@ -82,7 +84,7 @@ impl<F: Frame> Peeking<F> {
         }
         self.held.push(frame);
         self.stuck_at = fx.now() + PATIENCE;
-        look(self.prefix.contiguous(), limits.hello_bytes)
+        look(&mut self.scan, self.prefix.contiguous(), limits.hello_bytes)
     }
 
     /// Adds a segment's payload to the stream. A bare FIN or ACK counts as new: it is held in its place.
@@ -138,8 +140,8 @@ impl<F: Frame> Peeking<F> {
 }
 
 /// Looks for a ClientHello at the beginning of a stream.
-pub(super) fn look(stream: &[u8], limit: usize) -> Peeked {
-    match peek(stream, limit) {
+pub(super) fn look(scan: &mut HelloScan, stream: &[u8], limit: usize) -> Peeked {
+    match scan.peek(stream, limit) {
         Peek::Incomplete => Peeked::Incomplete,
         Peek::NotTls => Peeked::Not(Reason::HelloNotTls),
         Peek::Malformed => Peeked::Not(Reason::HelloMalformed),

@@ -1,7 +1,8 @@
 //! The writer thread: takes events off the ring, formats them and appends them to the log file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,7 +62,7 @@ impl LogWriter {
     }
 
     /// Writes what is held to the file as it is now, then opens the path anew: for logrotate, after it renamed
-    /// the file. Returns at once.
+    /// the file. Where the path cannot be opened, the old file goes on being used. Returns at once.
     pub fn reopen(&self) {
         self.control.reopen.store(true, Ordering::Release);
         self.wake();
@@ -154,14 +155,21 @@ struct Sink<W> {
 }
 
 impl Sink<File> {
-    /// When the path cannot be opened, the old file goes on being used.
+    /// Somebody asked for it and looks for the answer, so each time there is one.
     fn reopen(&mut self) {
         match open(&self.path) {
             Ok(file) => {
                 self.file = file;
                 self.torn = false;
+                tracing::info!(path = %self.path.display(), "reopened the event log");
             }
-            Err(error) => self.complain("cannot reopen the event log", &error),
+            Err(error) => tracing::warn!(
+                path = %self.path.display(),
+                %error,
+                "cannot reopen the event log; lines go on into the file that was open before, {}; mend the path and send SIGHUP \
+                 again",
+                name_now(&self.file)
+            ),
         }
     }
 }
@@ -227,6 +235,12 @@ impl<W: Write> Sink<W> {
             tracing::warn!(path = %self.path.display(), %error, "{what}; lines are lost and counted");
         }
     }
+}
+
+/// What an open file is called now; it may have been renamed.
+fn name_now(file: &File) -> String {
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    fs::read_link(link).map_or_else(|_| "whatever it is called now".into(), |path| path.display().to_string())
 }
 
 fn open(path: &Path) -> io::Result<File> {

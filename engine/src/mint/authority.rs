@@ -7,7 +7,7 @@ use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
 use crate::tls::certificate::{Certificate, PublicKey, oid};
 use crate::tls::keys::Key;
-use crate::tls::{CaFiles, Provider, SetupError};
+use crate::tls::{CaFiles, Provider, SetupError, describe_date as date};
 
 /// A CA that signs minted leaves.
 pub(crate) struct Authority {
@@ -102,8 +102,18 @@ fn check_is_ca(certificate: &Certificate<'_>, now: u64) -> Result<(), String> {
         return Err("an RSA key of 2048 bits or more".into());
     }
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    if !(certificate.not_before()..=certificate.not_after()).contains(&now) {
-        return Err("a CA certificate that is valid now".into());
+    if now < certificate.not_before() {
+        let (begins, now) = (date(certificate.not_before()), date(now));
+        return Err(format!(
+            "a CA certificate that is valid now; this one begins on {begins}, and this machine believes that it is {now}: \
+             the clock may be wrong"
+        ));
+    }
+    if now > certificate.not_after() {
+        let (ended, now) = (date(certificate.not_after()), date(now));
+        return Err(format!(
+            "a CA certificate that is valid now; this one ended on {ended}, and it is {now}"
+        ));
     }
     Ok(())
 }

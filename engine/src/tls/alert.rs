@@ -42,7 +42,7 @@ pub(super) fn for_client(reason: Reason) -> Option<u8> {
     use description::*;
     Some(match reason {
         Reason::CertExpired | Reason::CertNotYet => CERTIFICATE_EXPIRED,
-        Reason::CertUntrusted | Reason::CertSelfSigned => UNKNOWN_CA,
+        Reason::CertUntrusted | Reason::CertSelfSigned | Reason::CertTooComplex => UNKNOWN_CA,
         Reason::CertMismatch | Reason::CertWeak | Reason::CertMalformed => BAD_CERTIFICATE,
         Reason::CertUsage => UNSUPPORTED_CERTIFICATE,
         Reason::CertOwnCa | Reason::PolicyBlock => ACCESS_DENIED,

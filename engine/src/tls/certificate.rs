@@ -2,7 +2,7 @@
 
 use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm};
 use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
-use x509_cert::der::{self, Decode, Encode, Sequence, Tag, Tagged};
+use x509_cert::der::{self, Decode, Encode, Sequence, Tag, TagNumber, Tagged};
 use x509_cert::ext::Extension;
 use x509_cert::time::Validity;
 
@@ -14,6 +14,7 @@ pub(crate) mod oid {
     pub(crate) const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
     pub(crate) const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
     pub(crate) const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+    pub(crate) const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
     pub(crate) const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
     pub(crate) const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
     pub(crate) const ANY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
@@ -74,6 +75,11 @@ impl<'a> Certificate<'a> {
         Ok(Self { tbs, signed, der })
     }
 
+    /// All of it, as it was given.
+    pub(crate) fn der(&self) -> &'a [u8] {
+        self.der
+    }
+
     /// The bytes that the issuer signed.
     fn tbs_bytes(&self) -> &'a [u8] {
         tbs_bytes(self.der).unwrap_or_default()
@@ -88,7 +94,7 @@ impl<'a> Certificate<'a> {
     pub(crate) fn is_signed_by(
         &self,
         public_key: AnyRef<'_>,
-        algorithms: &[&'static dyn SignatureVerificationAlgorithm],
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> bool {
         let (Ok(key), Some(signature)) =
             (public_key.decode_as::<PublicKeyInfo<'_>>(), self.signed.signature.as_bytes())
@@ -124,6 +130,19 @@ impl<'a> Certificate<'a> {
         self.extension(oid).map(|(value, _)| T::from_der(value))
     }
 
+    /// DNS names and addresses of the subjectAltName, up to the first entry that is malformed. Others are passed over, so is a DNS
+    /// name that is not ASCII. One after the other: a server may list thousands.
+    pub(crate) fn alt_names(&self) -> impl Iterator<Item = AltName<'_>> {
+        let list = self.extension(oid::SUBJECT_ALT_NAME).and_then(|(value, _)| AnyRef::from_der(value).ok());
+        elements(list.map_or(&[], |list| list.value())).filter_map(|name| match name.tag() {
+            AltName::DNS => {
+                str::from_utf8(name.value()).ok().filter(|name| name.is_ascii()).map(AltName::Dns)
+            }
+            AltName::IP => Some(AltName::Ip(name.value())),
+            _ => None,
+        })
+    }
+
     /// `notBefore`, seconds since the Unix epoch.
     pub(crate) fn not_before(&self) -> i64 {
         seconds(self.tbs.validity.not_before.to_unix_duration())
@@ -133,6 +152,30 @@ impl<'a> Certificate<'a> {
     pub(crate) fn not_after(&self) -> i64 {
         seconds(self.tbs.validity.not_after.to_unix_duration())
     }
+}
+
+/// A name in a subjectAltName (RFC 5280 §4.2.1.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AltName<'a> {
+    /// `dNSName`, in ASCII.
+    Dns(&'a str),
+    /// `iPAddress`: the octets as they stand there.
+    Ip(&'a [u8]),
+}
+
+impl AltName<'_> {
+    const DNS: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(2) };
+    const IP: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(7) };
+}
+
+/// The elements in the content of a SEQUENCE or SET, up to the first that is malformed.
+pub(crate) fn elements(content: &[u8]) -> impl Iterator<Item = AnyRef<'_>> {
+    let mut reader = der::SliceReader::new(content).ok();
+    std::iter::from_fn(move || {
+        let reader = reader.as_mut().filter(|reader| !der::Reader::is_finished(*reader))?;
+        AnyRef::decode(reader).ok()
+    })
+    .fuse()
 }
 
 /// `tbsCertificate` with its header: the first element inside the outer SEQUENCE.
@@ -226,6 +269,9 @@ pub(crate) fn assemble(tbs: &[u8], algorithm: AlgorithmIdentifier, signature: &[
     .to_der()
 }
 
+/// Octets of a serial number that are shown.
+const MAX_SERIAL: usize = 64;
+
 /// Upper-case hex pairs with colons, as Suricata prints serials.
 pub(crate) fn serial_hex(serial: AnyRef<'_>) -> String {
     debug_assert_eq!(serial.tag(), Tag::Integer);
@@ -236,6 +282,7 @@ pub(crate) fn serial_hex(serial: AnyRef<'_>) -> String {
     {
         bytes = rest;
     }
-    let pairs: Vec<String> = bytes.iter().map(|b| format!("{b:02X}")).collect();
+    // RFC 5280 §4.1.2.2 allows 20 octets; a server may show 60,000.
+    let pairs: Vec<String> = bytes.iter().take(MAX_SERIAL).map(|b| format!("{b:02X}")).collect();
     pairs.join(":")
 }

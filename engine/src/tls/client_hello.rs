@@ -16,6 +16,9 @@ const RECORD_HEADER: usize = 5;
 /// RFC 8446 §5.1: the longest plaintext of a record.
 const MAX_FRAGMENT: usize = 1 << 14;
 
+/// Application protocols that a client may offer; real ones have a dozen at most.
+const MAX_PROTOCOLS: usize = 256;
+
 /// What the first bytes of a client's stream are.
 #[derive(Debug)]
 pub enum Peek {
@@ -25,7 +28,7 @@ pub enum Peek {
     NotTls,
     /// TLS records, but no valid ClientHello in them.
     Malformed,
-    /// Longer than the limit.
+    /// Longer than the limit, or with more than 256 application protocols.
     TooBig,
     /// The whole ClientHello is here.
     Complete {
@@ -76,25 +79,43 @@ mod extension {
 
 /// Looks for a ClientHello at the start of `stream`, a contiguous prefix of what the client sent.
 ///
-/// `max` bounds the records that carry it, in bytes. Cheap to call again whenever the prefix has grown.
+/// `max` bounds the records that carry it, in bytes. For a stream that grows, there is [`HelloScan`].
 pub fn peek(stream: &[u8], max: usize) -> Peek {
-    match find_message(stream, max) {
-        Err(verdict) => verdict,
-        Ok(flight_len) => match parse(&join_fragments(&stream[..flight_len])) {
-            Some(hello) => Peek::Complete { hello: Box::new(hello), flight_len },
-            None => Peek::Malformed,
-        },
+    HelloScan::default().peek(stream, max)
+}
+
+/// A [`peek`] that goes on where it stopped: a client may put each byte into a record of its own, and send each in a segment
+/// of its own.
+#[derive(Clone, Debug, Default)]
+pub struct HelloScan {
+    /// Bytes of whole records that were looked at.
+    at: usize,
+    /// Bytes of the message in them.
+    collected: usize,
+    /// The first ones.
+    head: [u8; 4],
+}
+
+impl HelloScan {
+    /// As [`peek`]. `stream` begins with what it was at the last call.
+    pub fn peek(&mut self, stream: &[u8], max: usize) -> Peek {
+        match find_message(self, stream, max) {
+            Err(verdict) => verdict,
+            Ok(flight_len) => match parse(&join_fragments(&stream[..flight_len])) {
+                Some(hello) if hello.alpn.len() > MAX_PROTOCOLS => Peek::TooBig,
+                Some(hello) => Peek::Complete { hello: Box::new(hello), flight_len },
+                None => Peek::Malformed,
+            },
+        }
     }
 }
 
 /// Walks the records until they hold one whole handshake message; says how many bytes they take.
-fn find_message(stream: &[u8], max: usize) -> Result<usize, Peek> {
+fn find_message(scan: &mut HelloScan, stream: &[u8], max: usize) -> Result<usize, Peek> {
     let incomplete = || Err(if stream.len() >= max { Peek::TooBig } else { Peek::Incomplete });
-    let mut head = [0; 4];
-    let mut collected = 0;
-    let mut at = 0;
+    let HelloScan { mut at, mut collected, mut head } = *scan;
     loop {
-        let record = &stream[at..];
+        let record = stream.get(at..).unwrap_or_default();
         let wrong = if at == 0 { Peek::NotTls } else { Peek::Malformed };
         // The record version is 0x0301 in a first flight, or anything 3.x: RFC 8446 §5.1 says to ignore it.
         match record {
@@ -140,6 +161,7 @@ fn find_message(stream: &[u8], max: usize) -> Result<usize, Peek> {
             return incomplete();
         }
         at += RECORD_HEADER + len;
+        *scan = HelloScan { at, collected, head };
     }
 }
 
@@ -199,7 +221,10 @@ fn parse_extension(hello: &mut ClientHello, kind: u16, mut body: Reader<'_>) -> 
                 if name.is_empty() {
                     return None;
                 }
-                hello.alpn.push(name.into());
+                // One more than may be says that there are too many.
+                if hello.alpn.len() <= MAX_PROTOCOLS {
+                    hello.alpn.push(name.into());
+                }
             }
         }
         extension::KEY_SHARE => {
@@ -277,5 +302,27 @@ impl ClientHello {
     /// What policy and the log need of it.
     pub fn info(&self) -> HelloInfo {
         HelloInfo { sni: self.sni.clone(), alpn: self.alpn.clone(), ja3: ja::ja3(self), ja4: ja::ja4(self) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record for each byte, a look after each byte: every look begins at the last whole record.
+    #[test]
+    fn a_scan_goes_on_where_it_stopped() {
+        let mut message = vec![1, 0, 0, 43, 3, 3];
+        message.extend([7; 32]);
+        message.extend([0, 0, 2, 0x13, 0x01, 1, 0, 0, 0]);
+        let stream: Vec<u8> = message.iter().flat_map(|byte| [22, 3, 1, 0, 1, *byte]).collect();
+        let mut scan = HelloScan::default();
+        for len in 0..stream.len() {
+            assert!(matches!(scan.peek(&stream[..len], 1000), Peek::Incomplete), "{len}");
+            assert_eq!((scan.at, scan.collected), (len / 6 * 6, len / 6));
+        }
+        let Peek::Complete { hello, flight_len } = scan.peek(&stream, 1000) else { panic!("not complete") };
+        assert_eq!((hello.cipher_suites.as_slice(), flight_len), (&[0x1301][..], stream.len()));
+        assert!(matches!(scan.peek(&[], 1000), Peek::Incomplete), "a stream that shrank does no harm");
     }
 }

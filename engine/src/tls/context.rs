@@ -194,6 +194,12 @@ impl TlsContext {
         self.mint.minted()
     }
 
+    /// Trusted roots that are not valid yet at `now`, in seconds since the Unix epoch. Nobody trusts a root before its time:
+    /// the clock is behind.
+    pub fn roots_not_yet_valid(&self, now: i64) -> usize {
+        self.vetting.verifier().trust.not_yet_valid(now)
+    }
+
     /// Trusted roots.
     pub fn roots(&self) -> usize {
         self.vetting.verifier().trust.anchors().len()

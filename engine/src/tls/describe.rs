@@ -3,26 +3,25 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use sha1::{Digest, Sha1};
-use x509_cert::der::asn1::{Any, AnyRef};
+use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::{Tag, Tagged};
-use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::name::Name;
 
-use super::certificate::{Certificate, oid, serial_hex};
+use super::certificate::{AltName, Certificate, elements, serial_hex};
 use crate::log::event::CertificateInfo;
 
 /// Names of a certificate that are listed; some have tens of thousands.
 const MAX_NAMES: usize = 100;
 
+/// Longest name in the log, in bytes: of DNS (RFC 1035 §3.1 has 255), and a distinguished one.
+const MAX_NAME: usize = 255;
+const MAX_TEXT: usize = 1024;
+
 /// A certificate in DER as the log tells it; at most 100 names. `None`: not a certificate.
 pub fn certificate(der: &[u8]) -> Option<CertificateInfo> {
     let parsed = Certificate::parse(der).ok()?;
-    let alt_names = match parsed.decode_extension::<SubjectAltName>(oid::SUBJECT_ALT_NAME) {
-        Some(Ok(SubjectAltName(names))) => names.iter().filter_map(alt_name).take(MAX_NAMES).collect(),
-        _ => Vec::new(),
-    };
+    let alt_names = parsed.alt_names().filter_map(alt_name).take(MAX_NAMES).collect();
     let fingerprint: Vec<String> = Sha1::digest(der).iter().map(|b| format!("{b:02x}")).collect();
     Some(CertificateInfo {
         subject: name(parsed.tbs.subject),
@@ -35,37 +34,52 @@ pub fn certificate(der: &[u8]) -> Option<CertificateInfo> {
     })
 }
 
-fn alt_name(name: &GeneralName) -> Option<String> {
+/// The day of a moment in seconds since the Unix epoch, as `2027-01-15`.
+pub(crate) fn date(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |time| time.strftime("%Y-%m-%d").to_string())
+}
+
+fn alt_name(name: AltName<'_>) -> Option<String> {
     match name {
-        GeneralName::DnsName(host) => Some(host.as_str().to_owned()),
-        GeneralName::IpAddress(octets) => {
-            let bytes = octets.as_bytes();
+        AltName::Dns(host) => Some(cut(host.to_owned(), MAX_NAME)),
+        AltName::Ip(bytes) => {
             let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
             let v6 = || <[u8; 16]>::try_from(bytes).map(IpAddr::from);
             v4.or_else(|_| v6()).ok().map(|a| a.to_string())
         }
-        _ => None,
     }
 }
 
-/// `C=US, O=Example, CN=example.com`: in the certificate's own order, as Suricata prints it.
+/// `C=US, O=Example, CN=example.com`: in the certificate's own order, as Suricata prints it. At most 1024 bytes, and up to
+/// what is malformed.
 pub(crate) fn name(der: AnyRef<'_>) -> String {
-    let Ok(name) = der.decode_as::<Name>() else { return String::new() };
     let mut out = String::new();
-    for attribute in name.iter() {
+    for attribute in elements(der.value()).flat_map(|relative| elements(relative.value())) {
+        let mut parts = elements(attribute.value());
+        let (Some(kind), Some(value)) = (parts.next(), parts.next()) else { break };
+        let Ok(kind) = kind.decode_as::<ObjectIdentifier>() else { break };
         if !out.is_empty() {
             out.push_str(", ");
         }
-        match short_name(&attribute.oid.to_string()) {
+        match short_name(&kind.to_string()) {
             Some(short) => out.push_str(short),
             None => {
-                let _ = write!(out, "{}", attribute.oid); // writing to a String cannot fail
+                let _ = write!(out, "{kind}"); // writing to a String cannot fail
             }
         }
         out.push('=');
-        out.push_str(&text(&attribute.value));
+        out.push_str(&text(value));
+        if out.len() > MAX_TEXT {
+            break;
+        }
     }
-    out
+    cut(out, MAX_TEXT)
+}
+
+/// At most so many bytes of it, in whole characters.
+fn cut(mut text: String, most: usize) -> String {
+    text.truncate(text.floor_char_boundary(most));
+    text
 }
 
 fn short_name(oid: &str) -> Option<&'static str> {
@@ -91,7 +105,7 @@ fn short_name(oid: &str) -> Option<&'static str> {
     })
 }
 
-fn text(value: &Any) -> String {
+fn text(value: AnyRef<'_>) -> String {
     let bytes = value.value();
     match value.tag() {
         Tag::BmpString => {
@@ -101,5 +115,43 @@ fn text(value: &Any) -> String {
         // T.61 in theory, Latin-1 in practice.
         Tag::TeletexString => bytes.iter().map(|b| char::from(*b)).collect(),
         _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    fn described(change: impl FnOnce(&mut CertificateParams)) -> CertificateInfo {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        change(&mut params);
+        certificate(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der()).unwrap()
+    }
+
+    /// Whatever a server shows, an event of it stays small, and so does the time that it takes.
+    #[test]
+    fn what_is_long_is_cut() {
+        let info = described(|p| {
+            p.distinguished_name = rcgen::DistinguishedName::new();
+            p.distinguished_name.push(DnType::CommonName, "\u{fc}".repeat(20_000));
+            p.subject_alt_names =
+                (0..5000).map(|i| SanType::DnsName(format!("x{i}").try_into().unwrap())).collect();
+            p.subject_alt_names[0] = SanType::DnsName("a".repeat(10_000).try_into().unwrap());
+            p.serial_number = Some(vec![0x5a; 10_000].into());
+        });
+        assert_eq!(info.subject, format!("CN={}", "\u{fc}".repeat(510)), "whole characters");
+        assert_eq!(info.alt_names.len(), MAX_NAMES);
+        assert_eq!((info.alt_names[0].len(), info.alt_names[99].as_str()), (MAX_NAME, "x99"));
+        assert_eq!(info.serial.len(), 64 * 3 - 1);
+        let many = described(|p| {
+            p.distinguished_name = rcgen::DistinguishedName::new();
+            for i in 0..3000 {
+                p.distinguished_name.push(DnType::CustomDnType(vec![1, 3, i]), "x");
+            }
+        });
+        assert!(many.subject.starts_with("1.3.0=x, 1.3.1=x, "), "{}", many.subject);
+        assert_eq!(many.subject.len(), MAX_TEXT);
     }
 }

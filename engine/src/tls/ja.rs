@@ -12,16 +12,20 @@ use super::client_hello::{ClientHello, is_grease};
 const SERVER_NAME: u16 = 0x0000;
 const ALPN: u16 = 0x0010;
 
-/// The JA3 string: version, suites, extensions, groups and point formats as decimal numbers. JA3 itself is its MD5.
+/// Longest JA3 string that is kept: a ClientHello of 64 KB makes one of 180 KB, real ones make 200 bytes.
+const MAX_JA3: usize = 4096;
+
+/// The JA3 string: version, suites, extensions, groups and point formats as decimal numbers. JA3 itself is its MD5. Empty
+/// if it is longer than 4096 bytes.
 pub(super) fn ja3(hello: &ClientHello) -> String {
     let mut out = hello.legacy_version.to_string();
     for list in [&hello.cipher_suites, &hello.extensions, &hello.groups] {
         out.push(',');
-        join(&mut out, '-', list.iter().filter(|v| !is_grease(**v)));
+        join(&mut out, list.iter().copied().filter(|v| !is_grease(*v)));
     }
     out.push(',');
-    join(&mut out, '-', &hello.point_formats);
-    out
+    join(&mut out, hello.point_formats.iter().copied().map(u16::from));
+    if out.len() > MAX_JA3 { String::new() } else { out }
 }
 
 /// JA4: three parts that sort and hash what clients shuffle.
@@ -77,9 +81,18 @@ fn alpn(hello: &ClientHello) -> String {
     }
 }
 
+/// Without a formatter: a client chooses how many there are, and a worker waits.
 fn hex_list(values: &[u16]) -> String {
-    let hex: Vec<String> = values.iter().map(|v| format!("{v:04x}")).collect();
-    hex.join(",")
+    let mut out = String::with_capacity(values.len() * 5);
+    for value in values {
+        if !out.is_empty() {
+            out.push(',');
+        }
+        out.extend(
+            [12, 8, 4, 0].map(|shift| char::from(b"0123456789abcdef"[usize::from(value >> shift & 15)])),
+        );
+    }
+    out
 }
 
 /// The first 12 hex digits of SHA-256; zeros for an empty list.
@@ -94,10 +107,14 @@ fn short_hash(list: &str) -> String {
     out
 }
 
-fn join<T: std::fmt::Display>(out: &mut String, separator: char, values: impl IntoIterator<Item = T>) {
-    for (i, value) in values.into_iter().enumerate() {
+/// Stops beyond [`MAX_JA3`].
+fn join(out: &mut String, values: impl Iterator<Item = u16>) {
+    for (i, value) in values.enumerate() {
+        if out.len() > MAX_JA3 {
+            return;
+        }
         if i > 0 {
-            out.push(separator);
+            out.push('-');
         }
         let _ = write!(out, "{value}"); // writing to a String cannot fail
     }
@@ -152,6 +169,19 @@ mod tests {
             ..ClientHello::default()
         };
         assert_eq!(md5_hex(&ja3(&hello)), "de350869b8c85de67a350c8d186f11e6");
+    }
+
+    /// 64 KB of suites: no JA3, and JA4 as ever.
+    #[test]
+    fn what_is_too_long_for_ja3() {
+        let mut hello =
+            ClientHello { cipher_suites: (0..600).map(|i| 12_000 + i).collect(), ..ClientHello::default() };
+        assert_eq!(ja3(&hello).len(), "0,,,,".len() + 600 * 6 - 1);
+        hello.cipher_suites = (0..32_000).map(|i| 0x1300 + i).collect();
+        assert_eq!(ja3(&hello), "");
+        let all: Vec<String> =
+            hello.cipher_suites.iter().filter(|v| !is_grease(**v)).map(|v| format!("{v:04x}")).collect();
+        assert!(ja4(&hello).starts_with(&format!("t00i990000_{}_", short_hash(&all.join(",")))));
     }
 
     #[test]

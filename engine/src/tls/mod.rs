@@ -28,11 +28,11 @@ mod vetting;
 mod wire;
 
 pub use alert::{alert_record, description};
-pub use client_hello::{ClientHello, Peek, peek};
+pub use client_hello::{ClientHello, HelloScan, Peek, peek};
 pub(crate) use context::DEFAULT_SERVER_SESSIONS;
 pub use context::{CaFiles, RootFile, SetupError, TlsContext, TlsSettings};
 pub use describe::certificate as describe_certificate;
-pub(crate) use describe::name as describe_name;
+pub(crate) use describe::{date as describe_date, name as describe_name};
 pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
 pub use provider::Provider;
 pub use record::{KeySource, LegKeys, Suite, TrafficKey};

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::certificate::{Certificate, PublicKey};
 use super::context::{RootFile, SetupError};
+use crate::reason::Reason;
 
 /// Trusted roots. Immutable once built.
 pub(super) struct TrustStore {
@@ -92,14 +93,29 @@ impl TrustStore {
         &self.anchors
     }
 
-    /// Whether an anchor of this store may be used at `now`. Anchors that came without dates always may.
-    pub(super) fn is_valid(&self, anchor: &TrustAnchor<'_>, now: i64) -> bool {
-        let place = self.anchors.iter().position(|a| {
-            a.subject == anchor.subject && a.subject_public_key_info == anchor.subject_public_key_info
-        });
-        place
-            .and_then(|i| self.validity[i])
-            .is_none_or(|(not_before, not_after)| (not_before..=not_after).contains(&now))
+    /// Why an anchor may not be used at `now`; none: it may. Of several certificates with its name and key, any that is valid
+    /// will do. Anchors that came without dates always may be used.
+    pub(super) fn date_defect(&self, anchor: &TrustAnchor<'_>, now: i64) -> Option<Reason> {
+        let mut defect = None;
+        for (same, validity) in self.anchors.iter().zip(&self.validity) {
+            if same.subject != anchor.subject
+                || same.subject_public_key_info != anchor.subject_public_key_info
+            {
+                continue;
+            }
+            match *validity {
+                Some((_, not_after)) if now > not_after => defect = Some(Reason::CertExpired),
+                // One that was valid once says more.
+                Some((not_before, _)) if now < not_before => defect = defect.or(Some(Reason::CertNotYet)),
+                _ => return None,
+            }
+        }
+        defect
+    }
+
+    /// Anchors that are not valid yet at `now`.
+    pub(super) fn not_yet_valid(&self, now: i64) -> usize {
+        self.validity.iter().flatten().filter(|(not_before, _)| now < *not_before).count()
     }
 }
 

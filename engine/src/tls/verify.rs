@@ -1,35 +1,42 @@
-//! Verification of a server's certificate: webpki's path building, and on top of it what webpki deliberately leaves open.
+//! Verification of a server's certificate: webpki judges paths, and here is what it deliberately leaves open.
 //!
+//! The paths are [searched for](path) here, within a [bound](effort) that no chain exceeds, whatever it is made of.
 //! All defects are collected, not only the first, so that the strictest action of the profile can decide.
+
+mod effort;
+mod lists;
+mod path;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
-use rustls_pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage as WebpkiUsage, VerifiedPath};
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
-use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, ExtendedKeyUsage, KeyUsage, SubjectAltName};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, ExtendedKeyUsage, KeyUsage};
 
-use super::certificate::{Certificate, oid};
+use self::effort::{Counted, Effort};
+use self::path::Search;
+use super::certificate::{AltName, Certificate, oid};
 use super::trust::{TrustStore, is_weak_key};
 use crate::policy::{DefectAction, Profile};
 use crate::reason::Reason;
 
-/// Certificates of a presented chain that are looked at; longer chains than that do not exist in good faith.
-const MAX_CHAIN: usize = 10;
-/// Other moments at which path building is tried when something has expired.
+/// Certificates of a presented chain that are looked at, besides the leaf.
+const MAX_PRESENTED: usize = 32;
+/// Other moments at which a path is judged when something in it has expired.
 const MAX_MOMENTS: usize = 6;
 
 /// Defects in the order in which they are reported when the profile treats them alike.
-const BY_SEVERITY: [Reason; 9] = [
+const BY_SEVERITY: [Reason; 10] = [
     Reason::CertOwnCa,
     Reason::CertMalformed,
     Reason::CertWeak,
     Reason::CertUsage,
+    Reason::CertTooComplex,
     Reason::CertSelfSigned,
     Reason::CertUntrusted,
     Reason::CertMismatch,
@@ -104,29 +111,57 @@ impl Verifier {
         now: UnixTime,
     ) -> Findings {
         let Ok(certificate) = Certificate::parse(leaf) else { return Findings::only(Reason::CertMalformed) };
-        let presented: Vec<_> =
-            intermediates.iter().take(MAX_CHAIN).filter_map(|c| Certificate::parse(c).ok()).collect();
-        if std::iter::once(&certificate).chain(&presented).any(|c| self.is_own(c)) {
+        let effort = Effort::default();
+        let counted: Vec<_> =
+            self.algorithms.iter().map(|inner| Counted { inner: *inner, effort: &effort }).collect();
+        let algorithms: Vec<_> = counted.iter().map(|a| a as &dyn SignatureVerificationAlgorithm).collect();
+        if intermediates.len() > MAX_PRESENTED {
+            effort.cut();
+        }
+        let mut presented: Vec<Certificate<'_>> = Vec::new();
+        for der in intermediates.iter().take(MAX_PRESENTED) {
+            if let Ok(certificate) = Certificate::parse(der)
+                && !presented.iter().any(|c| c.der() == certificate.der())
+            {
+                presented.push(certificate);
+            }
+        }
+        if std::iter::once(&certificate).chain(&presented).any(|c| self.is_own(c, &algorithms)) {
             return Findings::only(Reason::CertOwnCa);
+        }
+        if effort.is_used_up() {
+            // Nobody knows whether one of the rest is ours.
+            return Findings::only(Reason::CertTooComplex);
         }
         let Ok(end_entity) = EndEntityCert::try_from(leaf) else {
             return Findings::only(Reason::CertMalformed);
         };
-        let check = Check { verifier: self, certificate: &certificate, presented: &presented, now };
-        let mut defects = check.path(&end_entity, intermediates);
+        let check = Check {
+            verifier: self,
+            certificate: &certificate,
+            end_entity: &end_entity,
+            presented: &presented,
+            algorithms: &algorithms,
+            effort: &effort,
+            now,
+        };
+        let mut defects = check.path();
         check.leaf(&mut defects);
         if !matches_name(&end_entity, &certificate, name) {
             defects.push(Reason::CertMismatch);
         }
         defects.sort_unstable_by_key(|d| *d as u8);
         defects.dedup();
-        let holds = (presented.len() == intermediates.len()).then(|| check.holds());
-        Findings { defects, holds }
+        Findings { defects, holds: Some(check.holds()) }
     }
 
     /// Signed by one of our CAs, or one of them itself. The issuer's name or key id nominates, the signature convicts:
     /// another engine's CA may bear the same name.
-    fn is_own(&self, certificate: &Certificate<'_>) -> bool {
+    fn is_own(
+        &self,
+        certificate: &Certificate<'_>,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> bool {
         let key_id = match certificate.decode_extension::<AuthorityKeyIdentifier>(oid::AUTHORITY_KEY_ID) {
             Some(Ok(AuthorityKeyIdentifier { key_identifier: Some(id), .. })) => Some(id),
             _ => None,
@@ -140,7 +175,7 @@ impl Verifier {
             let same_id = key_id.as_ref().is_some_and(|id| Some(id.as_bytes()) == own.key_id.as_deref());
             let nominated = same_id || certificate.tbs.issuer == subject;
             certificate.tbs.public_key == public_key
-                || (nominated && certificate.is_signed_by(public_key, self.algorithms))
+                || (nominated && certificate.is_signed_by(public_key, algorithms))
         })
     }
 }
@@ -149,8 +184,20 @@ impl Verifier {
 struct Check<'a> {
     verifier: &'a Verifier,
     certificate: &'a Certificate<'a>,
+    end_entity: &'a EndEntityCert<'a>,
     presented: &'a [Certificate<'a>],
+    algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
+    effort: &'a Effort,
     now: UnixTime,
+}
+
+/// What is wrong with a path.
+#[derive(Clone, Debug)]
+enum Refusal {
+    /// A certificate of it is not valid at the moment in question.
+    Date(Reason),
+    /// Something else, at any moment.
+    Lasting(Vec<Reason>),
 }
 
 impl Check<'_> {
@@ -173,53 +220,111 @@ impl Check<'_> {
     }
 
     /// What is wrong with the way from the leaf to a root.
-    fn path(&self, end_entity: &EndEntityCert<'_>, intermediates: &[CertificateDer<'_>]) -> Vec<Reason> {
-        let mut at_now = None;
-        for moment in std::iter::once(self.now).chain(self.other_moments()) {
-            let refused = RefCell::new(Vec::new());
-            let by_policy = |path: &VerifiedPath<'_>| {
-                let found = self.path_policy(path);
-                let verdict = if found.is_empty() { Ok(()) } else { Err(webpki::Error::UnknownIssuer) };
-                *refused.borrow_mut() = found;
-                verdict
-            };
-            let built = end_entity.verify_for_usage(
-                self.verifier.algorithms,
-                self.verifier.trust.anchors(),
-                intermediates,
-                moment,
-                WebpkiUsage::server_auth(),
-                None,
-                Some(&by_policy),
-            );
-            match built {
-                Ok(path) => return self.expired_on(&path),
-                Err(error) => match date_defect(&error) {
-                    // All that is known if no other moment does better.
-                    Some(defect) => {
-                        at_now.get_or_insert(defect);
-                    }
-                    None => {
-                        let mut defects = refused.into_inner();
-                        if defects.is_empty() {
-                            defects = self.no_path(&error);
-                        }
-                        defects.extend(at_now);
-                        return defects;
-                    }
-                },
+    fn path(&self) -> Vec<Reason> {
+        let anchors = self.verifier.trust.anchors();
+        let search = Search::new(self.certificate, self.presented, anchors, self.algorithms, self.effort);
+        let mut refused = Vec::new();
+        let mut accepted = false;
+        search.each(&mut |path, anchor| match self.judge_at(path, std::slice::from_ref(anchor), self.now) {
+            Ok(_) => {
+                accepted = true;
+                ControlFlow::Break(())
+            }
+            Err(refusal) => {
+                refused.push((path.to_vec(), anchor.clone(), refusal));
+                ControlFlow::Continue(())
+            }
+        });
+        if accepted {
+            return Vec::new();
+        }
+        // Of several paths, the one that is wrong in the fewest lasting respects.
+        let lasting = |defects: &Vec<Reason>| defects.iter().filter(|d| !is_date(**d)).count();
+        let best = refused
+            .into_iter()
+            .map(|(path, anchor, refusal)| self.defects(&path, std::slice::from_ref(&anchor), refusal))
+            .min_by_key(|defects| (lasting(defects), defects.len()));
+        let mut defects = best.unwrap_or_else(|| {
+            let path = search.by_names();
+            match self.judge_at(&path, anchors, self.now) {
+                Ok(dates) => dates,
+                Err(refusal) => self.defects(&path, anchors, refusal),
+            }
+        });
+        if self.effort.was_cut() && lasting(&defects) > 0 {
+            defects.retain(|d| *d != Reason::CertUntrusted);
+            defects.push(Reason::CertTooComplex);
+        }
+        defects
+    }
+
+    /// All that is wrong with a path that is refused now: where that is a date, it may hide more.
+    fn defects(&self, path: &[usize], anchors: &[TrustAnchor<'static>], refusal: Refusal) -> Vec<Reason> {
+        let at_now = match refusal {
+            Refusal::Lasting(defects) => return defects,
+            Refusal::Date(at_now) => at_now,
+        };
+        for moment in self.other_moments(path) {
+            match self.judge_at(path, anchors, moment) {
+                Ok(dates) => return dates,
+                Err(Refusal::Date(_)) => {}
+                Err(Refusal::Lasting(mut defects)) => {
+                    defects.push(at_now);
+                    return defects;
+                }
             }
         }
         // There is no moment at which all of the chain is valid, so nothing says whether a root stands behind it.
-        at_now.into_iter().chain([Reason::CertUntrusted]).collect()
+        vec![at_now, Reason::CertUntrusted]
     }
 
-    /// Moments inside the leaf's validity at which the rest of the chain may be valid: with them the other defects of an
+    /// Has webpki judge one path at `moment`. If it is right then: the dates that are wrong now.
+    fn judge_at(
+        &self,
+        path: &[usize],
+        anchors: &[TrustAnchor<'static>],
+        moment: UnixTime,
+    ) -> Result<Vec<Reason>, Refusal> {
+        let between = path.iter().map(|i| &self.presented[*i]);
+        if !lists::are_short(std::iter::once(self.certificate).chain(between), anchors) {
+            return Err(Refusal::Lasting(vec![Reason::CertTooComplex]));
+        }
+        let refused = RefCell::new(Vec::new());
+        let by_policy = |path: &VerifiedPath<'_>| {
+            let found = self.path_policy(path);
+            let verdict = if found.is_empty() { Ok(()) } else { Err(webpki::Error::UnknownIssuer) };
+            *refused.borrow_mut() = found;
+            verdict
+        };
+        let intermediates: Vec<_> =
+            path.iter().map(|i| CertificateDer::from(self.presented[*i].der())).collect();
+        let built = self.end_entity.verify_for_usage(
+            self.algorithms,
+            anchors,
+            &intermediates,
+            moment,
+            WebpkiUsage::server_auth(),
+            None,
+            Some(&by_policy),
+        );
+        match built {
+            Ok(path) => Ok(self.expired_on(&path)),
+            Err(error) => Err(match date_defect(&error) {
+                Some(defect) => Refusal::Date(defect),
+                None => {
+                    let found = refused.take();
+                    Refusal::Lasting(if found.is_empty() { self.no_path(&error) } else { found })
+                }
+            }),
+        }
+    }
+
+    /// Moments inside the leaf's validity at which the rest of the path may be valid: with them the other defects of an
     /// expired chain show.
-    fn other_moments(&self) -> impl Iterator<Item = UnixTime> {
+    fn other_moments(&self, path: &[usize]) -> impl Iterator<Item = UnixTime> {
         let (from, to) = (self.certificate.not_before(), self.certificate.not_after());
         let mut moments: Vec<i64> = std::iter::once(self.certificate)
-            .chain(self.presented)
+            .chain(path.iter().map(|i| &self.presented[*i]))
             .flat_map(|c| [c.not_after(), c.not_before()])
             .map(|t| t.clamp(from.min(to), to))
             .collect();
@@ -242,10 +347,7 @@ impl Check<'_> {
 
     /// What webpki does not look at in a path that it would accept.
     fn path_policy(&self, path: &VerifiedPath<'_>) -> Vec<Reason> {
-        let mut defects = Vec::new();
-        if !self.verifier.trust.is_valid(path.anchor(), self.now()) {
-            defects.push(Reason::CertExpired);
-        }
+        let mut defects = Vec::from_iter(self.verifier.trust.date_defect(path.anchor(), self.now()));
         for issuer in path.intermediate_certificates() {
             let der = issuer.der();
             let Ok(certificate) = Certificate::parse(&der) else { return vec![Reason::CertMalformed] };
@@ -279,7 +381,7 @@ impl Check<'_> {
 
     fn is_self_signed(&self) -> bool {
         let c = self.certificate;
-        c.is_self_issued() && c.is_signed_by(c.tbs.public_key, self.verifier.algorithms)
+        c.is_self_issued() && c.is_signed_by(c.tbs.public_key, self.algorithms)
     }
 
     /// The leaf by itself. A self-signed one is its own issuer, so that it may be a CA and lack the extensions that a CA
@@ -310,6 +412,10 @@ impl Check<'_> {
     }
 }
 
+fn is_date(defect: Reason) -> bool {
+    matches!(defect, Reason::CertExpired | Reason::CertNotYet)
+}
+
 /// Whether `certificate` is valid at `now`.
 fn dates(certificate: &Certificate<'_>, now: i64) -> Option<Reason> {
     if now > certificate.not_after() {
@@ -335,11 +441,11 @@ fn path_defect(error: &webpki::Error) -> Reason {
         E::UnknownIssuer
         | E::InvalidSignatureForPublicKey
         | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
-        | E::CertDistrusted
-        | E::MaximumNameConstraintComparisonsExceeded
+        | E::CertDistrusted => Reason::CertUntrusted,
+        E::MaximumNameConstraintComparisonsExceeded
         | E::MaximumPathBuildCallsExceeded
         | E::MaximumPathDepthExceeded
-        | E::MaximumSignatureChecksExceeded => Reason::CertUntrusted,
+        | E::MaximumSignatureChecksExceeded => Reason::CertTooComplex,
         E::UnsupportedSignatureAlgorithmContext(_) => Reason::CertWeak,
         E::CaUsedAsEndEntity
         | E::EndEntityUsedAsCa
@@ -376,12 +482,12 @@ fn matches_name(
     if end_entity.verify_is_valid_for_subject_name(name).is_err() {
         return false;
     }
-    match (name, certificate.decode_extension::<SubjectAltName>(oid::SUBJECT_ALT_NAME)) {
-        (ServerName::DnsName(host), Some(Ok(SubjectAltName(names)))) => names.iter().any(|n| match n {
-            GeneralName::DnsName(pattern) => matches_pattern(pattern.as_str(), host.as_ref()),
-            _ => false,
+    match name {
+        ServerName::DnsName(host) => certificate.alt_names().any(|n| match n {
+            AltName::Dns(pattern) => matches_pattern(pattern, host.as_ref()),
+            AltName::Ip(_) => false,
         }),
-        (ServerName::IpAddress(_), Some(Ok(_))) => true,
+        ServerName::IpAddress(_) => true,
         _ => false,
     }
 }
@@ -402,6 +508,9 @@ pub(super) fn name_to_prove(sni: Option<&str>, address: IpAddr) -> ServerName<'s
     sni.and_then(|name| ServerName::try_from(name.to_owned()).ok())
         .unwrap_or_else(|| ServerName::from(address))
 }
+
+#[cfg(test)]
+mod cost;
 
 #[cfg(test)]
 mod tests {

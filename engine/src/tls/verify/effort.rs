@@ -1,0 +1,167 @@
+//! What one verification may cost. A server chooses its chain, and a new name for each connection misses every cache.
+//!
+//! Each signature is checked with a key at most once, and counts by what the check costs.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
+
+/// Weight of all signature checks of a verification: 32 with P-256, Ed25519 or ordinary RSA keys, 8 with P-384 or P-521, fewer
+/// over long certificates. The longest path that webpki takes has 7.
+const MAX_WEIGHT: u32 = 64;
+/// Of a signed certificate: to hash so many takes as long as a weight of one.
+const BYTES_PER_WEIGHT: usize = 8192;
+/// Certificates that the search for a path steps on, each once for each way to it.
+const MAX_STEPS: u32 = 64;
+/// Paths, from the leaf to a root and with all signatures right, that are given to webpki.
+const MAX_PATHS: u32 = 8;
+
+/// Whether there is more to spend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spend {
+    Granted,
+    UsedUp,
+}
+
+/// What a verification has spent so far.
+#[derive(Debug, Default)]
+pub(super) struct Effort(Mutex<Spent>);
+
+#[derive(Debug, Default)]
+struct Spent {
+    weight: u32,
+    steps: u32,
+    paths: u32,
+    cut: bool,
+    used_up: bool,
+    checks: Vec<Check>,
+}
+
+/// A signature that was checked.
+#[derive(Debug)]
+struct Check {
+    algorithm: (AlgorithmIdentifier, AlgorithmIdentifier),
+    key: Vec<u8>,
+    message: Vec<u8>,
+    signature: Vec<u8>,
+    outcome: Result<(), InvalidSignature>,
+}
+
+impl Effort {
+    /// Another step of the search.
+    pub(super) fn step(&self) -> Spend {
+        self.count(|spent| (&mut spent.steps, MAX_STEPS))
+    }
+
+    /// Another whole path.
+    pub(super) fn path(&self) -> Spend {
+        self.count(|spent| (&mut spent.paths, MAX_PATHS))
+    }
+
+    /// Something was left out that could have led to a root.
+    pub(super) fn cut(&self) {
+        self.spent().cut = true;
+    }
+
+    /// Whether anything was left out.
+    pub(super) fn was_cut(&self) -> bool {
+        self.spent().cut
+    }
+
+    /// Whether a signature was not checked because it would have cost too much.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.spent().used_up
+    }
+
+    fn count(&self, what: impl FnOnce(&mut Spent) -> (&mut u32, u32)) -> Spend {
+        let mut spent = self.spent();
+        let (counter, limit) = what(&mut spent);
+        if *counter < limit {
+            *counter += 1;
+            return Spend::Granted;
+        }
+        spent.cut = true;
+        Spend::UsedUp
+    }
+
+    fn spent(&self) -> MutexGuard<'_, Spent> {
+        // One thread at a time uses it; the lock is there because algorithms have to be `Sync`.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An algorithm whose checks count. What goes beyond the budget fails like a wrong signature, and is known to be
+/// [cut](Effort::was_cut).
+#[derive(Debug)]
+pub(super) struct Counted<'a> {
+    pub(super) inner: &'static dyn SignatureVerificationAlgorithm,
+    pub(super) effort: &'a Effort,
+}
+
+impl SignatureVerificationAlgorithm for Counted<'_> {
+    fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        let algorithm = (self.public_key_alg_id(), self.signature_alg_id());
+        let mut spent = self.effort.spent();
+        let known = spent.checks.iter().find(|c| {
+            c.signature == signature && c.key == key && c.algorithm == algorithm && c.message == message
+        });
+        if let Some(known) = known {
+            return known.outcome;
+        }
+        let hashing = u32::try_from(message.len() / BYTES_PER_WEIGHT).unwrap_or(MAX_WEIGHT);
+        let weight = weight(algorithm.0, key) + hashing;
+        if spent.weight + weight > MAX_WEIGHT {
+            spent.cut = true;
+            spent.used_up = true;
+            return Err(InvalidSignature);
+        }
+        spent.weight += weight;
+        let outcome = self.inner.verify_signature(key, message, signature);
+        let (key, message, signature) = (key.to_vec(), message.to_vec(), signature.to_vec());
+        spent.checks.push(Check { algorithm, key, message, signature, outcome });
+        outcome
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        self.inner.public_key_alg_id()
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.inner.signature_alg_id()
+    }
+}
+
+/// One is some 25 us with aws-lc-rs. With ring, P-384 takes three times as long.
+fn weight(kind: AlgorithmIdentifier, key: &[u8]) -> u32 {
+    /// DER of the two exponents that real keys have: 65537 and 3. Others, of up to 33 bits, cost three times as much.
+    const USUAL: [&[u8]; 2] = [&[2, 3, 1, 0, 1], &[2, 1, 3]];
+    if kind == alg_id::RSA_ENCRYPTION {
+        // The modulus of 4096 bits, and what DER puts around it.
+        let size = if key.len() <= 512 + 16 { 2 } else { 8 };
+        if USUAL.iter().any(|e| key.ends_with(e)) { size } else { size.max(4) * 2 }
+    } else if [alg_id::ECDSA_P256, alg_id::ED25519].contains(&kind) {
+        2
+    } else {
+        8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_weigh_what_they_cost() {
+        let rsa = |bytes: usize, exponent: &[u8]| {
+            let key: Vec<u8> = (0..bytes + 9).map(|_| 0).chain(exponent.iter().copied()).collect();
+            weight(alg_id::RSA_ENCRYPTION, &key)
+        };
+        assert_eq!(rsa(256, &[2, 3, 1, 0, 1]), 2);
+        assert_eq!(rsa(512, &[2, 1, 3]), 2);
+        assert_eq!(rsa(1024, &[2, 3, 1, 0, 1]), 8);
+        assert_eq!(rsa(512, &[2, 5, 1, 0, 0, 0, 1]), 8);
+        assert_eq!(rsa(1024, &[2, 5, 1, 0, 0, 0, 1]), 16);
+        assert_eq!(weight(alg_id::ECDSA_P256, &[4; 65]), 2);
+        assert_eq!(weight(alg_id::ECDSA_P521, &[4; 133]), 8);
+    }
+}

@@ -1,0 +1,161 @@
+//! The search for paths from a leaf to trusted roots: depth first, along signatures that were checked, within the
+//! [effort](super::effort) that a verification may take.
+//!
+//! webpki searches by names alone, and looks at signatures when it has arrived at a root. A few certificates of one name
+//! have it try all their permutations. So it is given one path at a time.
+
+use std::ops::ControlFlow;
+
+use rustls_pki_types::{SignatureVerificationAlgorithm, TrustAnchor};
+use x509_cert::der::Tag;
+use x509_cert::der::asn1::AnyRef;
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
+
+use super::effort::{Effort, Spend};
+use crate::tls::certificate::{Certificate, oid};
+
+/// Certificates between a leaf and a root, as webpki has it.
+const MAX_BETWEEN: usize = 6;
+/// Certificates of one subject in a path: a CA that changes its key signs the new one under its own name (RFC 4210 §4.4).
+const MAX_NAMESAKES: usize = 2;
+
+/// A search among the certificates that a server presented.
+pub(super) struct Search<'a> {
+    leaf: &'a Certificate<'a>,
+    presented: &'a [Certificate<'a>],
+    anchors: &'a [TrustAnchor<'static>],
+    algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
+    effort: &'a Effort,
+    /// Which of the presented names lead to the name of a root.
+    leads: Vec<bool>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(
+        leaf: &'a Certificate<'a>,
+        presented: &'a [Certificate<'a>],
+        anchors: &'a [TrustAnchor<'static>],
+        algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
+        effort: &'a Effort,
+    ) -> Self {
+        let mut leads: Vec<bool> = presented.iter().map(|c| roots(anchors, c).next().is_some()).collect();
+        // Each round is one certificate further from the roots.
+        for _ in 0..MAX_BETWEEN {
+            for i in 0..presented.len() {
+                leads[i] = leads[i]
+                    || presented.iter().zip(&leads).any(|(c, leads)| *leads && issued(c, &presented[i]));
+            }
+        }
+        Self { leaf, presented, anchors, algorithms, effort, leads }
+    }
+
+    /// Shows `visit` the paths, as places of the presented certificates from the leaf on, each with its root, until it
+    /// breaks off.
+    pub(super) fn each(&self, visit: &mut Visit<'_>) {
+        // What is left out when it ends early is known to the effort.
+        let _ = self.from(self.leaf, &mut Vec::new(), visit);
+    }
+
+    fn from(&self, below: &Certificate<'_>, path: &mut Vec<usize>, visit: &mut Visit<'_>) -> ControlFlow<()> {
+        // No key but one makes the same signature: those found wanting are not tried once it is known.
+        let mut signer: Option<AnyRef<'_>> = None;
+        for root in roots(self.anchors, below) {
+            let Ok(key) = AnyRef::new(Tag::Sequence, root.subject_public_key_info.as_ref()) else { continue };
+            if signer.is_none_or(|signer| signer == key) && below.is_signed_by(key, self.algorithms) {
+                signer = Some(key);
+                if self.effort.path() == Spend::UsedUp {
+                    return ControlFlow::Break(());
+                }
+                visit(path, root)?;
+            }
+        }
+        for i in self.issuers(below) {
+            let above = &self.presented[i];
+            let key = above.tbs.public_key;
+            let namesakes =
+                || path.iter().map(|p| &self.presented[*p]).filter(|c| c.tbs.subject == above.tbs.subject);
+            if !self.leads[i] || namesakes().any(|c| c.tbs.public_key == key) {
+                continue;
+            }
+            if path.len() == MAX_BETWEEN || namesakes().count() == MAX_NAMESAKES {
+                self.effort.cut();
+                continue;
+            }
+            if signer.is_none_or(|signer| signer == key) && below.is_signed_by(key, self.algorithms) {
+                signer = Some(key);
+                if self.effort.step() == Spend::UsedUp {
+                    return ControlFlow::Break(());
+                }
+                path.push(i);
+                let flow = self.from(above, path, visit);
+                path.pop();
+                flow?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The path that names suggest, signatures or not, as far as it goes: what is wrong with it is what is said where there
+    /// is no better one.
+    pub(super) fn by_names(&self) -> Vec<usize> {
+        let mut path: Vec<usize> = Vec::new();
+        let mut below = self.leaf;
+        while path.len() < MAX_BETWEEN && roots(self.anchors, below).next().is_none() {
+            let fits = |i: &usize| {
+                let subject = self.presented[*i].tbs.subject;
+                let namesakes = path.iter().filter(|p| self.presented[**p].tbs.subject == subject).count();
+                !path.contains(i) && namesakes < MAX_NAMESAKES
+            };
+            let Some(next) = self.issuers(below).into_iter().find(fits) else { break };
+            path.push(next);
+            below = &self.presented[next];
+        }
+        path
+    }
+
+    /// Presented certificates that have the issuer's name: first those that lead to a root's name, and among them those
+    /// with the right key id.
+    fn issuers(&self, below: &Certificate<'_>) -> Vec<usize> {
+        let mut found: Vec<usize> =
+            (0..self.presented.len()).filter(|i| issued(&self.presented[*i], below)).collect();
+        if found.len() > 1 {
+            let wanted = authority_key_id(below);
+            found.sort_by_cached_key(|i| {
+                let rank = match (&wanted, subject_key_id(&self.presented[*i])) {
+                    (Some(wanted), Some(id)) if *wanted == id => 0,
+                    (Some(_), Some(_)) => 2,
+                    _ => 1,
+                };
+                (!self.leads[*i], rank)
+            });
+        }
+        found
+    }
+}
+
+/// What [`Search::each`] shows paths to.
+pub(super) type Visit<'v> = dyn FnMut(&[usize], &TrustAnchor<'static>) -> ControlFlow<()> + 'v;
+
+/// Whether `above` has the name of the issuer of `below`. Compared as bytes, as webpki does.
+fn issued(above: &Certificate<'_>, below: &Certificate<'_>) -> bool {
+    above.tbs.subject == below.tbs.issuer
+}
+
+/// Roots with the name of the issuer of `below`.
+fn roots<'r>(
+    anchors: &'r [TrustAnchor<'static>],
+    below: &Certificate<'_>,
+) -> impl Iterator<Item = &'r TrustAnchor<'static>> {
+    let name = below.tbs.issuer.value();
+    anchors.iter().filter(move |anchor| anchor.subject.as_ref() == name)
+}
+
+fn authority_key_id(certificate: &Certificate<'_>) -> Option<Vec<u8>> {
+    let extension = certificate.decode_extension::<AuthorityKeyIdentifier>(oid::AUTHORITY_KEY_ID)?;
+    extension.ok()?.key_identifier.map(|id| id.as_bytes().to_vec())
+}
+
+fn subject_key_id(certificate: &Certificate<'_>) -> Option<Vec<u8>> {
+    let extension = certificate.decode_extension::<SubjectKeyIdentifier>(oid::SUBJECT_KEY_ID)?;
+    extension.ok().map(|id| id.0.as_bytes().to_vec())
+}
