@@ -28,3 +28,4 @@ pub mod survey;
 pub mod timer_wheel;
 pub mod tls;
 pub mod worker;
+pub mod x509;

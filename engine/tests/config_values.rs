@@ -11,8 +11,8 @@ use wireglass::config::Config;
 use wireglass::flow::Midstream;
 use wireglass::packet::{PassAction, Passthrough, Uninspected};
 use wireglass::policy::{BlockWith, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction};
-use wireglass::tls::Provider;
 use wireglass::worker::Idle;
+use wireglass::x509::Provider;
 
 fn load(text: &str) -> Config {
     let loaded = Folder::new().load(&format!("{GOOD}{text}"));

@@ -8,7 +8,8 @@ use wireglass::flow_table::{Class, FlowId, FlowTable};
 use wireglass::handshake::{Job, Pool};
 use wireglass::packet::FlowKey;
 use wireglass::policy::Profile;
-use wireglass::tls::{Input, Outcome, Provider};
+use wireglass::tls::{Input, Outcome};
+use wireglass::x509::Provider;
 
 /// Jobs that a worker may have at the pool.
 const OUTSTANDING: usize = 1024;

@@ -10,7 +10,7 @@ use support::lab::{Lab, NAME, Run, Setup};
 use wireglass::log::event::{Action, MintedBy};
 use wireglass::peers::{Duration, Impairment, Stop, Tag};
 use wireglass::reason::Reason;
-use wireglass::tls::Provider;
+use wireglass::x509::Provider;
 
 /// The exchange went through, over a minted certificate, and the log says so.
 #[track_caller]

@@ -12,7 +12,8 @@ use tls_support::pki::{DAY, Signed, ca_files, ca_params, dates, leaf_params};
 use tls_support::*;
 use wireglass::mint::ca::{CaError, NewCas, create, describe};
 use wireglass::policy::{DefectAction, Profile};
-use wireglass::tls::{Provider, TlsContext, TlsSettings};
+use wireglass::tls::{TlsContext, TlsSettings};
+use wireglass::x509::Provider;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::{
@@ -328,7 +329,10 @@ fn a_sub_ca_of_every_key_kind_sends_its_chain() {
                 trusted: ca_files(&dir, "sub"),
                 untrusted: ca_files(&dir, "untrusted"),
                 system_roots: false,
-                roots: vec![wireglass::tls::RootFile { name: "root".into(), pem: pki::pem(&world.root.der) }],
+                roots: vec![wireglass::x509::RootFile {
+                    name: "root".into(),
+                    pem: pki::pem(&world.root.der),
+                }],
                 now: NOW,
             };
             world.context = std::sync::Arc::new(TlsContext::new(settings).unwrap());

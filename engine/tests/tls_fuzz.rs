@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use tls_support::*;
 use wireglass::policy::Profile;
 use wireglass::side::Side;
-use wireglass::tls::{Input, Outcome, Output, Provider};
+use wireglass::tls::{Input, Outcome, Output};
+use wireglass::x509::Provider;
 
 static WORLDS: LazyLock<Vec<World>> =
     LazyLock::new(|| Provider::BUILT_IN.iter().map(|p| World::new(*p)).collect());

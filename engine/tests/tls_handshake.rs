@@ -11,7 +11,8 @@ use wireglass::log::event::MintedBy;
 use wireglass::policy::{Profile, TlsVersion};
 use wireglass::reason::Reason;
 use wireglass::side::Side;
-use wireglass::tls::{Failure, Input, Outcome, Provider, RelayError};
+use wireglass::tls::{Failure, Input, Outcome, RelayError};
+use wireglass::x509::Provider;
 
 fn established(
     world: &World,

@@ -17,9 +17,10 @@ use wireglass::mint::ca::{NewCas, create};
 use wireglass::policy::Profile;
 use wireglass::side::Side;
 use wireglass::tls::{
-    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Provider, Relay,
-    RootFile, TlsContext, TlsSettings, peek,
+    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Relay, TlsContext,
+    TlsSettings, peek,
 };
+use wireglass::x509::{Provider, RootFile};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 

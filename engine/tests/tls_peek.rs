@@ -6,7 +6,8 @@ mod tls_support;
 use proptest::prelude::*;
 use tls_support::*;
 use wireglass::policy::TlsVersion;
-use wireglass::tls::{ClientHello, Peek, Provider, peek};
+use wireglass::tls::{ClientHello, Peek, peek};
+use wireglass::x509::Provider;
 
 const MAX: usize = 65536;
 

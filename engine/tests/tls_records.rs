@@ -10,7 +10,8 @@ use rustls::{AlertDescription, CipherSuite};
 use tls_support::*;
 use wireglass::reason::Reason;
 use wireglass::side::Side;
-use wireglass::tls::{Outlet, Provider, RelayError};
+use wireglass::tls::{Outlet, RelayError};
+use wireglass::x509::Provider;
 
 const TLS13_SUITES: [CipherSuite; 3] = [
     CipherSuite::TLS13_AES_128_GCM_SHA256,

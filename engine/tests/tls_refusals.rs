@@ -16,7 +16,8 @@ use tls_support::*;
 use wireglass::log::event::MintedBy;
 use wireglass::policy::{DefectAction, Profile};
 use wireglass::reason::Reason;
-use wireglass::tls::{Failure, Provider};
+use wireglass::tls::Failure;
+use wireglass::x509::Provider;
 
 const FIXTURE_ROOT: &[u8] = include_bytes!("tls_fixtures/root.pem");
 
@@ -219,7 +220,7 @@ fn our_own_cas_certificates() {
                     trusted: pki::ca_files(inner.dir.path(), "trusted"),
                     untrusted: pki::ca_files(inner.dir.path(), "untrusted"),
                     system_roots: false,
-                    roots: vec![wireglass::tls::RootFile {
+                    roots: vec![wireglass::x509::RootFile {
                         name: "own".into(),
                         pem: std::fs::read(inner.dir.path().join(format!("{stem}.pem"))).unwrap(),
                     }],

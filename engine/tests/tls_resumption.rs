@@ -12,7 +12,8 @@ use tls_support::*;
 use wireglass::log::event::MintedBy;
 use wireglass::policy::{DefectAction, Profile, TlsVersion};
 use wireglass::reason::Reason;
-use wireglass::tls::{Provider, RootFile, TlsContext, TlsSettings};
+use wireglass::tls::{TlsContext, TlsSettings};
+use wireglass::x509::{Provider, RootFile};
 
 /// A client and a server that remember their sessions from flow to flow.
 struct Ends {

@@ -8,7 +8,8 @@ use tls_support::pki::{Signed, ca_params, dates, leaf_params};
 use tls_support::*;
 use wireglass::policy::Profile;
 use wireglass::reason::Reason;
-use wireglass::tls::{Failure, Provider};
+use wireglass::tls::Failure;
+use wireglass::x509::Provider;
 
 /// Full handshakes only, so that each asks for a verdict.
 fn flow(

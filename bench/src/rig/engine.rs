@@ -18,8 +18,9 @@ use wireglass::metrics::Metrics;
 use wireglass::peers::EngineCa;
 use wireglass::policy::{Decision, Policy, Profile, Rule};
 use wireglass::secrets::Secrets;
-use wireglass::tls::{Provider, RootFile, TlsContext, TlsSettings};
+use wireglass::tls::{TlsContext, TlsSettings};
 use wireglass::worker::{Idle, Worker, WorkerThread};
+use wireglass::x509::{Provider, RootFile};
 
 use super::figures::Figures;
 use super::{Failure, Mode, WORKER};

@@ -2,7 +2,8 @@
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use wireglass::policy::TlsVersion;
-use wireglass::tls::{KeySource, LegKeys, Provider, Suite, TrafficKey};
+use wireglass::tls::{KeySource, LegKeys, Suite, TrafficKey};
+use wireglass::x509::Provider;
 
 pub const ALERT: u8 = 21;
 pub const HANDSHAKE: u8 = 22;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use crate::mint::ca::{self, CaError, DEFAULT_DAYS, DEFAULT_NAME, NewCas};
-use crate::tls::Provider;
+use crate::x509::Provider;
 
 /// Make and show the two CAs that sign the certificates which clients see.
 #[derive(Debug, Args)]

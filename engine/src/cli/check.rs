@@ -10,8 +10,8 @@ use crate::flow::Midstream;
 use crate::mint::ca;
 use crate::packet::{PassAction, Uninspected};
 use crate::policy::{BlockWith, Decision, DefectAction, Ports, Profile, Rule, TlsVersion, UnsupportedAction};
-use crate::tls::describe_date as date;
 use crate::worker::Idle;
+use crate::x509::describe_date as date;
 
 /// Entries of a list that are shown; the others are counted.
 const SHOWN: usize = 4;

@@ -21,8 +21,9 @@ use crate::peers::{
 use crate::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
 use crate::reason::Reason;
 use crate::secrets::Secrets;
-use crate::tls::certificate::Certificate;
-use crate::tls::{Provider, RootFile, TlsContext, TlsSettings, describe_name};
+use crate::tls::{TlsContext, TlsSettings};
+use crate::x509::Certificate;
+use crate::x509::{Provider, RootFile, describe_name};
 
 /// Shows what wireglass does: four connections through the engine, in this one process. Needs no root, ports or network.
 #[derive(Debug, clap::Args)]

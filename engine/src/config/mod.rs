@@ -25,7 +25,8 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use crate::policy::{Policy, Profile};
-use crate::tls::{CaFiles, SetupError, TlsContext, TlsSettings, describe_date as date};
+use crate::tls::{TlsContext, TlsSettings};
+use crate::x509::{CaFiles, SetupError, describe_date as date};
 
 /// In seconds.
 const DAY: i64 = 86_400;

@@ -5,9 +5,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_cert::der::Encode;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
-use crate::tls::certificate::{Certificate, PublicKey, oid};
-use crate::tls::keys::Key;
-use crate::tls::{CaFiles, Provider, SetupError, describe_date as date};
+use crate::x509::Key;
+use crate::x509::{CaFiles, Provider, SetupError, describe_date as date};
+use crate::x509::{Certificate, PublicKey, oid};
 
 /// A CA that signs minted leaves.
 pub(crate) struct Authority {

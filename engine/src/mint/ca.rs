@@ -19,10 +19,10 @@ use x509_cert::name::{RdnSequence, RelativeDistinguishedName};
 use zeroize::Zeroizing;
 
 use super::leaf::{Fields, extension, random_serial};
-use crate::tls::Provider;
-use crate::tls::certificate::{Certificate, PublicKey, key_bits, oid, serial_hex};
-use crate::tls::describe_name;
-use crate::tls::keys::{Key, KeyType, generate_pkcs8};
+use crate::x509::Provider;
+use crate::x509::describe_name;
+use crate::x509::{Certificate, PublicKey, key_bits, oid, serial_hex};
+use crate::x509::{Key, KeyType, generate_pkcs8};
 
 /// How long a CA is valid unless asked otherwise: ten years, in days.
 pub const DEFAULT_DAYS: u32 = 3650;

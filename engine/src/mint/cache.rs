@@ -15,7 +15,7 @@ use crate::generations::Generations;
 use crate::log::event::MintedBy;
 use crate::metrics::TlsCaches;
 use crate::reason::Reason;
-use crate::tls::keys::KeyType;
+use crate::x509::KeyType;
 
 /// Leaves that all threads share: some 2 KB each.
 const SHARED: usize = 16 * 1024;
@@ -173,8 +173,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tls::Provider;
-    use crate::tls::keys;
+    use crate::x509;
+    use crate::x509::Provider;
 
     const ORDER: Order =
         Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn leaf(not_after: i64) -> Leaf {
-        let key = keys::Key::generate(Provider::default(), KeyType::P256).unwrap();
+        let key = x509::Key::generate(Provider::default(), KeyType::P256).unwrap();
         Leaf::new(vec![1], &[], &key, "01".into(), not_after)
     }
 

@@ -10,8 +10,8 @@ use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKey
 use x509_cert::time::{Time, Validity};
 
 use super::{Authority, MintError, Order};
-use crate::tls::certificate::{self, Certificate, Tbs, oid, serial_hex};
-use crate::tls::keys::{Certified, Key};
+use crate::x509::{Certificate, Tbs, assemble, oid, serial_hex};
+use crate::x509::{Certified, Key};
 
 const DAY: i64 = 24 * 3600;
 /// Octets of a serial number.
@@ -162,7 +162,7 @@ impl Fields<'_> {
         };
         let tbs = tbs.to_der().ok()?;
         let signature = key.sign_certificate(&tbs).ok()?;
-        certificate::assemble(&tbs, signature.algorithm, &signature.value).ok()
+        assemble(&tbs, signature.algorithm, &signature.value).ok()
     }
 }
 

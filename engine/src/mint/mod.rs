@@ -20,8 +20,8 @@ pub(crate) use leaf::Leaf;
 use crate::log::event::MintedBy;
 use crate::metrics::TlsCaches;
 use crate::reason::Reason;
-use crate::tls::Provider;
-use crate::tls::keys::{Key, KeyError, KeyType};
+use crate::x509::Provider;
+use crate::x509::{Key, KeyError, KeyType};
 use cache::Cache;
 
 /// How a copy is to be made.

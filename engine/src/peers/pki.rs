@@ -10,7 +10,7 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::tls::CaFiles;
+use crate::x509::CaFiles;
 
 /// A public-key infrastructure: a root that clients trust, and an intermediate that signs leaves.
 pub struct Pki {

@@ -8,7 +8,7 @@ use rustls::server::{ClientHello as RustlsHello, NoServerSessionStorage, Resolve
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
-use super::server_leg::Clock;
+use super::clock::Clock;
 use super::tickets::Tickets;
 use crate::mint::Leaf;
 

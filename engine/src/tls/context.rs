@@ -4,53 +4,23 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use zeroize::Zeroizing;
 
+use super::ClientHello;
 use super::binding::Binding;
-use super::keys::KeyType;
-use super::provider::offer_to_server;
-use super::server_leg::{Clock, Gatekeeper};
+use super::clock::Clock;
+use super::offer::offer_to_server;
+use super::server_leg::Gatekeeper;
 use super::server_sessions::Sessions;
 use super::tickets::TicketKeys;
 use super::trust::TrustStore;
 use super::verify::{OwnCa, Verifier};
 use super::vetting::Vetting;
-use super::{ClientHello, Provider};
 use crate::log::event::MintedBy;
 use crate::metrics::TlsCaches;
 use crate::mint::{Authority, Mint, Order};
 use crate::policy::Profile;
 use crate::reason::Reason;
-
-/// A CA's certificate (with those above it, if it is no root) and its private key, as read from files.
-pub struct CaFiles {
-    /// Name of the certificate's file, for messages.
-    pub cert_name: String,
-    /// Its contents: PEM, the CA first.
-    pub cert_pem: Vec<u8>,
-    /// Name of the key's file, for messages.
-    pub key_name: String,
-    /// Its contents: PEM of a PKCS#8, SEC 1 or PKCS#1 key.
-    pub key_pem: Zeroizing<Vec<u8>>,
-}
-
-impl fmt::Debug for CaFiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CaFiles")
-            .field("cert", &self.cert_name)
-            .field("key", &self.key_name)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A file with trusted roots.
-#[derive(Clone, Debug)]
-pub struct RootFile {
-    /// Name of the file, for messages.
-    pub name: String,
-    /// Its contents: PEM certificates.
-    pub pem: Vec<u8>,
-}
+use crate::x509::{CaFiles, KeyType, Provider, RootFile, SetupError};
 
 /// What a [`TlsContext`] is made of.
 #[derive(Debug)]
@@ -68,29 +38,6 @@ pub struct TlsSettings {
     /// Now, in seconds since the Unix epoch: an expired CA is refused.
     pub now: u64,
 }
-
-/// A file that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetupError {
-    /// Name of the file, as it was given.
-    pub file: String,
-    /// What was expected of it.
-    pub expected: String,
-}
-
-impl SetupError {
-    pub(crate) fn new(file: &str, expected: &str) -> Self {
-        Self { file: file.to_owned(), expected: expected.to_owned() }
-    }
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: expected {}", self.file, self.expected)
-    }
-}
-
-impl std::error::Error for SetupError {}
 
 /// Origins whose sessions are kept, unless asked otherwise: some 20 KB each at most in ordinary use.
 pub(crate) const DEFAULT_SERVER_SESSIONS: usize = 4096;

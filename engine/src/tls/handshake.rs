@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustls_pki_types::ServerName;
 
 use super::binding::Binding;
-use super::provider::{Offer, offer_to_server, versions_for_client};
+use super::offer::{Offer, offer_to_server, versions_for_client};
 use super::server_leg::Watch;
 use super::server_sessions::{LONGEST_CHAIN, Origin};
 use super::session::Session;
@@ -23,7 +23,7 @@ use crate::log::event::{CertificateInfo, LegInfo, MintedBy};
 use crate::mint::{Leaf, Order};
 use crate::policy::{DefectAction, Profile, TlsVersion};
 use crate::reason::Reason;
-use crate::tls::keys::KeyType;
+use crate::x509::KeyType;
 
 /// Most bytes of one end that are kept until it is that end's turn. A flow's receive window is smaller.
 const MAX_HELD: usize = 512 * 1024;

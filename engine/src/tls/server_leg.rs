@@ -3,44 +3,22 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption, Tls12Resumption};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::sign::CertifiedKey;
-use rustls::time_provider::TimeProvider;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::ClientHello;
-use super::provider::Offer;
+use super::clock::Clock;
+use super::offer::Offer;
 use super::server_sessions::Origin;
 use super::verify::Verdict;
 use super::vetting::{Vetted, Vetting};
 use crate::policy::{DefectAction, Profile};
 use crate::reason::Reason;
-
-/// The time that the TLS stack goes by: that of the last input, never the machine's clock.
-#[derive(Debug, Default)]
-pub(super) struct Clock(AtomicU64);
-
-impl Clock {
-    pub(super) fn set(&self, seconds: u64) {
-        self.0.store(seconds, Ordering::Relaxed);
-    }
-
-    pub(super) fn seconds(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl TimeProvider for Clock {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.seconds())))
-    }
-}
 
 /// What was seen of the server while its handshake ran.
 #[derive(Debug, Default)]

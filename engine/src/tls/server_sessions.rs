@@ -12,7 +12,7 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls_pki_types::ServerName;
 
-use super::server_leg::Clock;
+use super::clock::Clock;
 use super::vetting::Vetted;
 use crate::generations::Generations;
 use crate::metrics::TlsCaches;

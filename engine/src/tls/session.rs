@@ -10,10 +10,11 @@ use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, ConnectionTrafficSecrets, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 
+use super::names;
 use super::record::{HEADER, KeySource, LegKeys, Suite, TrafficKey};
-use super::{Provider, names};
 use crate::log::event::LegInfo;
 use crate::policy::TlsVersion;
+use crate::x509::Provider;
 
 /// Longest payload of a record that is waited for (RFC 5246 6.2.3); a longer one is rustls's to refuse, as it comes.
 const MAX_PAYLOAD: usize = (1 << 14) + 2048;

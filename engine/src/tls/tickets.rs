@@ -17,7 +17,7 @@ use rustls::server::ProducesTickets;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::server_leg::Clock;
+use super::clock::Clock;
 use crate::metrics::TlsCaches;
 
 /// How long a key seals, in seconds: six hours. It opens for as long again, and is then gone for good.
@@ -165,7 +165,7 @@ impl ProducesTickets for Tickets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::Provider;
+    use crate::x509::Provider;
 
     const HOUR: u64 = 3600;
 

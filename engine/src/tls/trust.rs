@@ -6,9 +6,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use sha2::{Digest, Sha256};
 
-use super::certificate::{Certificate, PublicKey};
-use super::context::{RootFile, SetupError};
 use crate::reason::Reason;
+use crate::x509::{Certificate, PublicKey};
+use crate::x509::{RootFile, SetupError};
 
 /// Trusted roots. Immutable once built.
 pub(super) struct TrustStore {

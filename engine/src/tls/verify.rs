@@ -20,10 +20,10 @@ use x509_cert::ext::pkix::{AuthorityKeyIdentifier, ExtendedKeyUsage, KeyUsage};
 
 use self::effort::{Counted, Effort};
 use self::path::Search;
-use super::certificate::{AltName, Certificate, oid};
 use super::trust::{TrustStore, is_weak_key};
 use crate::policy::{DefectAction, Profile};
 use crate::reason::Reason;
+use crate::x509::{AltName, Certificate, oid};
 
 /// Certificates of a presented chain that are looked at, besides the leaf.
 const MAX_PRESENTED: usize = 32;

@@ -9,12 +9,12 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::binding::Binding;
-use super::describe;
 use super::verify::{Findings, Verifier};
 use crate::generations::Generations;
 use crate::log::event::CertificateInfo;
 use crate::metrics::TlsCaches;
 use crate::reason::Reason;
+use crate::x509::describe_certificate;
 
 /// Chains of which the findings are kept: some 500 bytes each.
 const CAPACITY: usize = 8 * 1024;
@@ -97,7 +97,7 @@ impl Vetting {
         let (from, until) = holds.as_ref().map_or((0, 0), |holds| {
             (holds.start, holds.end.min(i64::try_from(now).map_or(0, |now| now.saturating_add(KEEP))))
         });
-        let info = describe::certificate(leaf);
+        let info = describe_certificate(leaf);
         let vetted = Vetted(Arc::new(Inner { info, defects, from, until }));
         if holds.is_some() && leaf.len() <= LONGEST {
             let mut kept = self.kept();

@@ -16,7 +16,8 @@ use wireglass::peers::{
 };
 use wireglass::reason::Reason;
 use wireglass::secrets::Secrets;
-use wireglass::tls::{Provider, RootFile, TlsContext, TlsSettings};
+use wireglass::tls::{TlsContext, TlsSettings};
+use wireglass::x509::{Provider, RootFile};
 
 use super::rules::{Action, Rules};
 

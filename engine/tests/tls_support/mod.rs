@@ -16,9 +16,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use wireglass::policy::Profile;
 use wireglass::side::Side;
 use wireglass::tls::{
-    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Provider, Relay,
-    RelayError, Step, TlsContext, peek,
+    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Relay, RelayError, Step,
+    TlsContext, peek,
 };
+use wireglass::x509::Provider;
 
 pub use pki::{NOW, World};
 

@@ -11,7 +11,8 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use wireglass::mint::ca::{NewCas, create};
-use wireglass::tls::{CaFiles, Provider, RootFile, TlsContext, TlsSettings};
+use wireglass::tls::{TlsContext, TlsSettings};
+use wireglass::x509::{CaFiles, Provider, RootFile};
 
 use super::HOST;
 

@@ -18,7 +18,7 @@ use crate::peers::{
     ServerOptions, Session, Simulation, Step, Wire, providers,
 };
 use crate::reason::PacketDrop;
-use crate::tls::Provider;
+use crate::x509::Provider;
 
 const RULES: &str = r#"
 [[wire]]

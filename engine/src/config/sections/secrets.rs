@@ -2,7 +2,7 @@
 
 use crate::config::files;
 use crate::config::reader::Table;
-use crate::tls::{CaFiles, Provider, RootFile};
+use crate::x509::{CaFiles, Provider, RootFile};
 
 /// `[crypto]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

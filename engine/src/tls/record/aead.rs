@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::TAG;
-use crate::tls::Provider;
+use crate::x509::Provider;
 
 /// Bytes of an IV and of a nonce.
 pub(super) const NONCE: usize = 12;

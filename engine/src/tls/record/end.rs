@@ -7,7 +7,8 @@ use super::seal::Sealer;
 use super::{Fault, Form, Suite, content};
 use crate::policy::TlsVersion;
 use crate::side::Side;
-use crate::tls::{Provider, description};
+use crate::tls::description;
+use crate::x509::Provider;
 
 pub(in crate::tls) use super::message::KEY_UPDATE;
 

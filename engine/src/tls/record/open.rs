@@ -4,7 +4,8 @@ use zeroize::Zeroizing;
 
 use super::aead::{Aead, NONCE, TrafficKey, nonce};
 use super::{EXPLICIT_NONCE, Fault, Form, MAX_PLAINTEXT, Record, TAG, content, tls12_aad};
-use crate::tls::{Provider, description};
+use crate::tls::description;
+use crate::x509::Provider;
 
 /// What opens the records of one peer.
 pub(in crate::tls) struct Opener {

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::aead::{Aead, NONCE, TrafficKey, nonce};
 use super::{EXPLICIT_NONCE, Fault, Form, HEADER, MAX_PLAINTEXT, TAG, content, header, tls12_aad};
-use crate::tls::Provider;
+use crate::x509::Provider;
 
 /// What seals the records for one peer.
 pub(in crate::tls) struct Sealer {

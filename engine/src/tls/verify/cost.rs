@@ -11,7 +11,7 @@ use rcgen::{
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature};
 
 use super::*;
-use crate::tls::context::RootFile;
+use crate::x509::RootFile;
 
 const NOW: u64 = 1_800_000_000;
 const ROOT: &str = "Public Root";
@@ -110,7 +110,7 @@ impl World {
         let (root, own) = (Ca::new(ROOT), Ca::new("Own CA"));
         let file = RootFile { name: "root".into(), pem: pem(&root.by(&root)) };
         let checks = Arc::<AtomicU32>::default();
-        let all = crate::tls::Provider::default().load().signature_verification_algorithms.all;
+        let all = crate::x509::Provider::default().load().signature_verification_algorithms.all;
         let counting = all.iter().map(|inner| {
             let counting: &'static Counting =
                 Box::leak(Box::new(Counting { inner: *inner, checks: Arc::clone(&checks) }));

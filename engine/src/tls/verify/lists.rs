@@ -4,7 +4,7 @@ use rustls_pki_types::TrustAnchor;
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 
-use crate::tls::certificate::{Certificate, elements, oid};
+use crate::x509::{Certificate, elements, oid};
 
 /// Comparisons of a name with a name constraint that a path may need: some 25 ns each. webpki would go on to 250,000.
 const MAX_COMPARISONS: usize = 50_000;

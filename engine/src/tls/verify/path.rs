@@ -12,7 +12,7 @@ use x509_cert::der::asn1::AnyRef;
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
 
 use super::effort::{Effort, Spend};
-use crate::tls::certificate::{Certificate, oid};
+use crate::x509::{Certificate, oid};
 
 /// Certificates between a leaf and a root, as webpki has it.
 const MAX_BETWEEN: usize = 6;

@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use wireglass::peers::{EngineCa, Pki};
 use wireglass::policy::TlsVersion;
 use wireglass::side::Side;
-use wireglass::tls::{Outlet, Provider, Relay, Suite, TlsContext, TlsSettings};
+use wireglass::tls::{Outlet, Relay, Suite, TlsContext, TlsSettings};
+use wireglass::x509::Provider;
 
 use self::tls_peer::{DATA, Peer};
 use crate::counted;

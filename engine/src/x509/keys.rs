@@ -90,7 +90,7 @@ impl Key {
 }
 
 /// A certificate chain with its key, made once for all legs that present it.
-pub(crate) struct Certified(pub(super) Arc<CertifiedKey>);
+pub(crate) struct Certified(pub(crate) Arc<CertifiedKey>);
 
 impl Certified {
     /// `chain` is in DER, the certificate of `key` first.

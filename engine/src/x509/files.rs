@@ -1,0 +1,58 @@
+//! Certificates and keys as they come from files, and what is wrong with one.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// A CA's certificate (with those above it, if it is no root) and its private key, as read from files.
+pub struct CaFiles {
+    /// Name of the certificate's file, for messages.
+    pub cert_name: String,
+    /// Its contents: PEM, the CA first.
+    pub cert_pem: Vec<u8>,
+    /// Name of the key's file, for messages.
+    pub key_name: String,
+    /// Its contents: PEM of a PKCS#8, SEC 1 or PKCS#1 key.
+    pub key_pem: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for CaFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CaFiles")
+            .field("cert", &self.cert_name)
+            .field("key", &self.key_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file with trusted roots.
+#[derive(Clone, Debug)]
+pub struct RootFile {
+    /// Name of the file, for messages.
+    pub name: String,
+    /// Its contents: PEM certificates.
+    pub pem: Vec<u8>,
+}
+
+/// A file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupError {
+    /// Name of the file, as it was given.
+    pub file: String,
+    /// What was expected of it.
+    pub expected: String,
+}
+
+impl SetupError {
+    pub(crate) fn new(file: &str, expected: &str) -> Self {
+        Self { file: file.to_owned(), expected: expected.to_owned() }
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}", self.file, self.expected)
+    }
+}
+
+impl std::error::Error for SetupError {}
