@@ -183,6 +183,7 @@ fn rings_of_one_name() {
     let (cas, certificates) = ring("Ring", 8, &rcgen::PKCS_ECDSA_P256_SHA256);
     let leaf = cas[0].leaf(|_| {});
     world.bounded("a ring that no root's name leads to", &leaf, &certificates, &[Reason::CertUntrusted]);
+    assert_eq!(world.verify(&leaf, &certificates).1, 0, "names say that it is in vain");
     for (what, kind) in [
         ("P-256", &rcgen::PKCS_ECDSA_P256_SHA256),
         ("P-384", &rcgen::PKCS_ECDSA_P384_SHA384),
@@ -340,6 +341,14 @@ fn long_lists() {
     });
     let above = [sub.by(&world.root)];
     world.bounded("2000 constraints, 10 names", &sub.leaf(names(9)), &above, &[]);
+    let mut fewer = Ca::new("Constrained");
+    fewer.params.name_constraints = sub.params.name_constraints.clone().map(|mut constraints| {
+        constraints.excluded_subtrees.truncate(300);
+        constraints
+    });
+    // Less than webpki's own limit.
+    let leaf = fewer.leaf(names(200));
+    world.bounded("300 constraints, 200 names", &leaf, &[fewer.by(&world.root)], &[Reason::CertTooComplex]);
     world.bounded("2000 constraints, 2000 names", &sub.leaf(names(2000)), &above, &[Reason::CertTooComplex]);
     let purposes = |p: &mut CertificateParams| {
         let other = (0..8000).map(|i| ExtendedKeyUsagePurpose::Other(vec![1, 2, 840, i]));
@@ -348,6 +357,35 @@ fn long_lists() {
     let leaf = world.root.leaf(purposes);
     world.bounded("8000 purposes", &leaf, &[], &[Reason::CertTooComplex]);
     world.bounded("9000 names", &world.root.leaf(names(9000)), &[], &[]);
+}
+
+/// What webpki is given: few paths, in which it finds no permutations.
+#[test]
+fn paths_are_few_and_narrow() {
+    let world = World::new();
+    let short: Vec<Ca> = (0..3).map(|_| Ca::new(ROOT)).collect();
+    let ladder: Vec<_> = short.iter().flat_map(|ca| [ca.by(&world.root), ca.by(&short[0])]).collect();
+    let rings = ["Ring", ROOT].map(|name| ring(name, 8, &rcgen::PKCS_ECDSA_P256_SHA256));
+    for (cas, certificates) in rings.into_iter().chain([(short, ladder)]) {
+        let leaf = cas[0].leaf(|_| {});
+        let leaf = Certificate::parse(&leaf).unwrap();
+        let presented: Vec<_> = certificates.iter().map(|c| Certificate::parse(c).unwrap()).collect();
+        let effort = Effort::default();
+        let algorithms: Vec<_> = world.verifier.algorithms.to_vec();
+        let search = Search::new(&leaf, &presented, world.verifier.trust.anchors(), &algorithms, &effort);
+        let mut paths = vec![search.by_names()];
+        search.each(&mut |path, _| {
+            paths.push(path.to_vec());
+            ControlFlow::Continue(())
+        });
+        assert!(paths.len() <= 9, "{paths:?}");
+        for path in paths {
+            let namesakes = |i: &usize| {
+                path.iter().filter(|p| presented[**p].tbs.subject == presented[*i].tbs.subject).count()
+            };
+            assert!(path.len() <= 6 && path.iter().all(|i| namesakes(i) <= 2), "{path:?}");
+        }
+    }
 }
 
 /// What others take is taken: cross-signed CAs, key changes under one name, any order, junk beside the path.
