@@ -8,6 +8,8 @@ use std::time::Duration;
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::config::Config;
+use wireglass::fairness::{ClientPrefix, Fairness, PerClient, Shed};
+use wireglass::flow_table::Class;
 use wireglass::policy::{BlockWith, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction};
 use wireglass::tls::Provider;
 use wireglass::worker::Idle;
@@ -33,6 +35,8 @@ fn defaults() {
     assert_eq!((limits.hello_bytes, limits.buffer_bytes), (65_536, 4_194_304));
     assert_eq!(config.limits.worker_bytes, 268_435_456);
     assert_eq!(config.limits.server_sessions, 4096);
+    assert_eq!(limits.fairness, Fairness::default());
+    assert_eq!((limits.fairness.per_client.of(65_536), limits.fairness.per_client.of(20)), (16_384, 16));
     assert_eq!(limits.hello_time, tcp_stack::Duration::from_secs(5));
     assert_eq!(limits.idle_time, tcp_stack::Duration::from_secs(3600));
 }
@@ -60,6 +64,9 @@ midstream = "reset"
 not_tls = "bypass"
 [limits]
 flows = 1_000
+shed = ["bypassed", "opening"]
+flows_per_client = 0
+client_prefix = [24, 56]
 hello_seconds = 7
 server_sessions = 0
 [log]
@@ -86,6 +93,14 @@ max_days = 7
     assert_eq!(config.intercept.ports, Ports::Any);
     assert!(config.intercept.outside_tls.reset_midstream && config.intercept.outside_tls.bypass_not_tls);
     assert_eq!((config.limits.flows, config.limits.hello_seconds), (1000, 7));
+    let fairness = config.limits.of_flow().fairness;
+    assert_eq!(fairness.shed, Shed::new(&[Class::Bypassed, Class::Opening]));
+    assert_eq!(fairness.per_client, PerClient::NoLimit);
+    assert_eq!(fairness.client_prefix, ClientPrefix { v4: 24, v6: 56 });
+    let limits = |text: &str| load(&format!("[limits]\n{text}\n")).limits.of_flow().fairness;
+    assert_eq!(limits("shed = []").shed, Shed::new(&[]));
+    assert_eq!(limits("flows_per_client = 500").per_client, PerClient::AtMost(500));
+    assert_eq!(limits("flows_per_client = \"auto\""), Fairness::default());
     assert!(config.log.eve.is_absolute() && config.log.eve.ends_with("roots/out.json"));
     assert_eq!((config.log.level, config.log.stats), (LevelFilter::DEBUG, None));
     assert_eq!(config.metrics.listen, None);

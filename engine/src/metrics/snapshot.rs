@@ -100,7 +100,7 @@ pub struct Own {
     pub leg_bytes: u64,
     /// Times that a leg was held to less than its limit.
     pub leg_limits: u64,
-    /// Flows ended early because the table was full.
+    /// Flows ended early to make room for others.
     pub evictions: u64,
     /// Events that found the log ring full.
     pub log_dropped: u64,
@@ -154,7 +154,7 @@ impl Metrics {
                 tcp_black_holes: sum(&|w| w.tcp_black_holes.value()),
                 leg_bytes: sum(&|w| w.leg_bytes.value()),
                 leg_limits: sum(&|w| w.leg_limits.value()),
-                evictions: sum(&|w| w.evictions.value()),
+                evictions: sum(&WorkerCounters::evictions),
                 log_dropped: self.log().map_or(0, |l| EventKind::ALL.iter().map(|&k| l.dropped(k)).sum()),
                 log_lost: self.log().map_or(0, |l| l.lost()),
             },

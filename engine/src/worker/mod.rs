@@ -6,6 +6,7 @@ mod desk;
 mod fragments;
 mod path;
 mod refused;
+mod shedding;
 mod steering;
 mod thread;
 
@@ -16,10 +17,11 @@ use tcp_stack::{Duration, Instant, Segment};
 
 use self::desk::{Current, Desk, end_at};
 use self::fragments::Fragments;
-use self::refused::Refused;
+use self::refused::{Answer, Refused};
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::driver::{BURST, Frame, Io, PortId};
+use crate::fairness::Shares;
 use crate::flow::{self, Afterwards, Effects, Flow, Identity, Shared};
 use crate::flow_table::{Class, FlowId, FlowTable};
 use crate::handshake;
@@ -79,6 +81,10 @@ pub struct Worker<IO: Io> {
     station: Station,
     fragments: Fragments<IO::Frame>,
     refused: Refused,
+    /// Established flows, by client.
+    clients: Shares,
+    /// Most of them for one client.
+    per_client: u32,
     flow_ids: u64,
     /// Reused in each turn.
     burst: Vec<IO::Frame>,
@@ -94,6 +100,10 @@ struct Entry<F: Frame> {
     alarm: Alarm,
     /// Of its key.
     hash: u64,
+    /// Hash of its client's network, by which flows are counted.
+    client: u64,
+    /// It counts as its client's: it has been established.
+    counts: bool,
     /// Where it lies; see [`Current`].
     wire: u8,
     client_port: Side,
@@ -116,6 +126,7 @@ impl<IO: Io> Worker<IO> {
             station,
         } = parts;
         let refused = Refused::new(flows, shared.limits.idle_time);
+        let per_client = shared.limits.fairness.per_client.of(flows);
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
@@ -124,6 +135,8 @@ impl<IO: Io> Worker<IO> {
             desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
             fragments: Fragments::new(held_frames),
             refused,
+            clients: Shares::default(),
+            per_client,
             station,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
@@ -164,6 +177,7 @@ impl<IO: Io> Worker<IO> {
         if self.backlog == 0 {
             self.expire_fragments();
             done += self.run_timers(now);
+            done += self.shed_idle();
         }
         if self.station.is_asked() {
             done += self.survey();
@@ -185,7 +199,8 @@ impl<IO: Io> Worker<IO> {
 
     /// When there is something to do even if nothing comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.wheel.next(), self.fragments.poll_timeout()].into_iter().flatten().min()
+        let times = [self.wheel.next(), self.fragments.poll_timeout(), self.next_to_shed()];
+        times.into_iter().flatten().min()
     }
 
     /// Flows in the table.
@@ -308,7 +323,7 @@ impl<IO: Io> Worker<IO> {
         let Some(entry) = self.table.get_mut(id) else { return false };
         let lets_by = entry.flow.lets_by(&self.desk, end_at(port, entry.client_port), frame, headers);
         if lets_by {
-            self.table.touch(id, Class::Light);
+            self.table.touch(id, Class::Bypassed);
         }
         lets_by
     }
@@ -340,22 +355,29 @@ impl<IO: Io> Worker<IO> {
             refused_before,
         };
         self.flow_ids += self.steering.workers() as u64;
-        self.desk.current = Current { id: None, wire: port.wire, client_port: port.side };
+        let client = self.client(identity.client.ip());
+        self.desk.current = Current { id: None, wire: port.wire, client, client_port: port.side };
         let verdict = self.settled(port, &identity);
         if let Some(Verdict { decision: Decision::Block(_), .. }) = &verdict {
-            self.log_refused(&identity, frame.len());
+            self.log_refused_syn(&identity, frame.len(), Reason::PolicyBlock);
             return self.refuse(port, &frame, headers, PacketDrop::PolicyBlocked);
+        }
+        if !self.client_may_have_more(client) {
+            self.log_refused_syn(&identity, frame.len(), Reason::ResourceClientFlows);
+            return self.desk.counters.drop_packet(PacketDrop::ClientFlows);
         }
         let Ok(syn) = Segment::parse(headers.segment(frame.data())) else {
             return self.desk.counters.drop_packet(PacketDrop::BadTcpHeader);
         };
         let flow = Flow::new(&self.desk, identity, &syn, verdict.as_ref());
-        if self.table.is_full() && !self.evict() {
+        if !self.make_room() {
+            self.log_refused_syn(&identity, frame.len(), Reason::ResourceFlows);
             return self.desk.counters.drop_packet(PacketDrop::TableFull);
         }
         let class = flow.class();
         self.desk.counters.flows(flow.phase()).inc();
-        let entry = Entry { flow, alarm: Alarm::new(), hash, wire: port.wire, client_port: port.side };
+        let (wire, client_port) = (port.wire, port.side);
+        let entry = Entry { flow, alarm: Alarm::new(), hash, client, counts: false, wire, client_port };
         match self.table.insert(hash, *key, class, entry) {
             Ok(id) => {
                 self.desk.counters.flows_opened.inc();
@@ -378,7 +400,8 @@ impl<IO: Io> Worker<IO> {
         })
     }
 
-    fn log_refused(&mut self, identity: &Identity, bytes: usize) {
+    /// The event of a SYN that is refused: the whole of its flow.
+    fn log_refused_syn(&mut self, identity: &Identity, bytes: usize, reason: Reason) {
         let wall = self.desk.wall;
         let head = FlowHead {
             time: wall,
@@ -395,7 +418,7 @@ impl<IO: Io> Worker<IO> {
             to_client: Volume::default(),
             action: Some(Action::Block),
             phase: crate::metrics::Phase::Opening.name(),
-            reason: Reason::PolicyBlock,
+            reason,
         };
         self.desk.event(Event::Flow(head, Box::new(event)));
     }
@@ -403,11 +426,14 @@ impl<IO: Io> Worker<IO> {
     /// A segment of a connection whose beginning was not seen.
     fn midstream(&mut self, port: PortId, frame: IO::Frame, headers: &Headers, hash: u64) {
         let now = self.desk.now;
-        if self.refused.knows(now, hash) {
+        if let Some(answer) = self.refused.answer(now, hash) {
             // As long as somebody speaks, it is not over; and now the server has answered, if it is the server.
             let answered = port.side == Side::Server;
             let afterwards = if answered { Afterwards::Refuse } else { Afterwards::RefuseUnanswered };
             self.refused.note(now, hash, afterwards, &self.desk.counters);
+            if answer == Answer::QuietlyIfEmpty && only_acknowledges(&frame, headers) {
+                return self.desk.counters.drop_packet(PacketDrop::FlowEnded);
+            }
             self.refuse(port, &frame, headers, PacketDrop::FlowEnded);
         } else if self.desk.shared.outside_tls.reset_midstream {
             self.refuse(port, &frame, headers, PacketDrop::Unwanted);
@@ -426,20 +452,17 @@ impl<IO: Io> Worker<IO> {
         }
     }
 
-    fn evict(&mut self) -> bool {
-        let Some(victim) = self.table.victim() else { return false };
-        self.desk.counters.evictions.inc();
-        self.end_flow(victim, Reason::ResourceFlows);
-        true
-    }
-
     /// Ends and removes a flow at once.
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
         let Some(mut entry) = self.table.remove(id) else { return };
-        self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
+        self.desk.current = entry.as_current(id);
+        self.uncount(&entry);
         let (before, held) = (entry.flow.phase(), entry.flow.memory());
         self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
         entry.flow.expire(&mut self.desk, reason);
+        if entry.flow.is_ending_in_order() {
+            self.refused.ends_in_order(self.desk.now + self.desk.shared.limits.linger_time, entry.hash);
+        }
         self.desk.account(held, 0);
         self.desk.counters.flows(before).dec();
     }
@@ -474,7 +497,7 @@ impl<IO: Io> Worker<IO> {
     /// Does something with a flow, and afterwards what every change of a flow asks for.
     fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO::Frame>, &mut Desk<IO>)) {
         let Some(entry) = self.table.get_mut(id) else { return };
-        self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
+        self.desk.current = entry.as_current(id);
         let (before, was_unsettled) = (entry.flow.phase(), entry.flow.is_unsettled());
         let held = entry.flow.memory();
         change(&mut entry.flow, &mut self.desk);
@@ -490,13 +513,25 @@ impl<IO: Io> Worker<IO> {
         if over {
             self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
             self.desk.counters.flows(before).dec();
-            self.table.remove(id);
+            if let Some(entry) = self.table.remove(id) {
+                self.uncount(&entry);
+            }
             return;
         }
+        let spoke = entry.flow.active() == self.desk.now;
+        let newly_established = !entry.counts && entry.flow.is_established();
         if before != after {
             self.desk.counters.flow_moved(before, after);
         }
-        self.table.touch(id, class);
+        // Timers and replies are no life of a flow.
+        if spoke {
+            self.table.touch(id, class);
+        } else {
+            self.table.reclass(id, class);
+        }
+        if newly_established && !self.count(id) {
+            return self.end_flow(id, Reason::ResourceClientFlows);
+        }
         self.arm(id);
     }
 
@@ -509,6 +544,10 @@ impl<IO: Io> Worker<IO> {
 }
 
 impl<F: Frame> Entry<F> {
+    fn as_current(&self, id: FlowId) -> Current {
+        Current { id: Some(id), wire: self.wire, client: self.client, client_port: self.client_port }
+    }
+
     /// A SYN from this port begins a new flow. So does one from inside where a SYN from outside came first: both ends may
     /// open at once (RFC 9293 3.5), but a server must not be able to say that its client's connection is its own.
     fn gives_way(&self, port: Side) -> bool {
@@ -517,6 +556,12 @@ impl<F: Frame> Entry<F> {
             (client, port) => client == port && self.flow.gives_way(),
         }
     }
+}
+
+/// An ACK, and nothing else.
+fn only_acknowledges<F: Frame>(frame: &F, headers: &Headers) -> bool {
+    let segment = headers.segment(frame.data());
+    Segment::parse(segment).is_ok_and(|segment| segment.seq_len() == 0 && !segment.flags.rst)
 }
 
 /// SYN without ACK or RST.
