@@ -11,19 +11,41 @@ pub struct FlowId {
     generation: u32,
 }
 
-/// In which order a flow may be evicted; also what the gauges count.
+/// What a flow has reached: each class is a list, least recently used first, and the order in which classes give way when
+/// the table is full is policy ([`crate::fairness::Shed`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Class {
-    /// No payload yet. The oldest goes first: that is what a SYN flood fills.
+    /// The TCP handshake is not complete, or nothing followed it. Anyone can make these in anyone's name.
     Opening = 0,
-    /// Bypassed or blocked: after eviction its packets count as seen from the middle. Goes when no opening one is left.
-    Light = 1,
-    /// Peeked at or decrypted: never evicted.
-    Held = 2,
+    /// Ended: it lingers to answer late packets.
+    Blocked = 1,
+    /// Its ClientHello is awaited, or its handshakes run.
+    Undecided = 2,
+    /// Passes as it is.
+    Bypassed = 3,
+    /// Terminated here, after the handshakes.
+    Decrypted = 4,
 }
 
-const CLASSES: usize = 3;
+impl Class {
+    /// All of them, in declaration order, which is the order in which they give way unless policy says otherwise.
+    pub const ALL: [Self; 5] =
+        [Self::Opening, Self::Blocked, Self::Undecided, Self::Bypassed, Self::Decrypted];
+
+    /// As it stands in the configuration and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Blocked => "blocked",
+            Self::Undecided => "undecided",
+            Self::Bypassed => "bypassed",
+            Self::Decrypted => "decrypted",
+        }
+    }
+}
+
+const CLASSES: usize = Class::ALL.len();
 const NONE: u32 = u32::MAX;
 
 struct Slot<T> {
@@ -78,6 +100,11 @@ impl<T> FlowTable<T> {
         self.len() >= self.capacity as usize
     }
 
+    /// Most flows at a time.
+    pub fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
     /// Flows of a class.
     pub fn count(&self, class: Class) -> usize {
         self.lists[class as usize].len as usize
@@ -87,6 +114,15 @@ impl<T> FlowTable<T> {
     pub fn find(&self, hash: u64, key: &FlowKey) -> Option<FlowId> {
         let slot = *self.index.find(hash, |&s| self.key(s) == Some(key))?;
         Some(FlowId { slot, generation: self.slots[slot as usize].generation })
+    }
+
+    /// The flow, if it still lives.
+    pub fn get(&self, id: FlowId) -> Option<&T> {
+        let slot = self.slots.get(id.slot as usize)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        slot.entry.as_ref().map(|(_, _, flow)| flow)
     }
 
     /// The flow, if it still lives.
@@ -101,7 +137,7 @@ impl<T> FlowTable<T> {
     /// Adds a flow whose key is not in the table.
     ///
     /// # Errors
-    /// Gives the flow back when the table is full: make room with [`Self::victim`] first.
+    /// Gives the flow back when the table is full: make room first.
     pub fn insert(&mut self, hash: u64, key: FlowKey, class: Class, flow: T) -> Result<FlowId, T> {
         if self.is_full() {
             return Err(flow);
@@ -146,19 +182,27 @@ impl<T> FlowTable<T> {
         Some(flow)
     }
 
-    /// Whom to evict: the least recently used opening flow, else the least recently used light one.
-    pub fn victim(&self) -> Option<FlowId> {
-        let slot = [Class::Opening, Class::Light]
-            .iter()
-            .map(|c| self.lists[*c as usize].first)
-            .find(|s| *s != NONE)?;
-        Some(FlowId { slot, generation: self.slots[slot as usize].generation })
+    /// Moves a flow to the class that it has now, as its last used one, without calling it used otherwise.
+    pub fn reclass(&mut self, id: FlowId, class: Class) {
+        if self.slots.get(id.slot as usize).is_some_and(|slot| slot.class != class) {
+            self.touch(id, class);
+        }
+    }
+
+    /// The flow of a class that was used longest ago.
+    pub fn first(&self, class: Class) -> Option<FlowId> {
+        self.id(self.lists[class as usize].first)
+    }
+
+    /// The next one in its list: used longest ago but for those before it.
+    pub fn after(&self, id: FlowId) -> Option<FlowId> {
+        self.get(id)?;
+        self.id(self.slots[id.slot as usize].next)
     }
 
     /// Some flow, whichever; for emptying the table at the end.
     pub fn any(&self) -> Option<FlowId> {
-        let slot = self.lists.iter().map(|l| l.first).find(|s| *s != NONE)?;
-        Some(FlowId { slot, generation: self.slots[slot as usize].generation })
+        Class::ALL.iter().find_map(|class| self.first(*class))
     }
 
     /// All places from the `from`th on, taken or not. A flow stays in its place, so whoever goes through all of them, in as
@@ -166,6 +210,10 @@ impl<T> FlowTable<T> {
     pub fn places(&self, from: usize) -> impl Iterator<Item = Option<&T>> {
         let slots = self.slots.get(from..).unwrap_or_default();
         slots.iter().map(|slot| slot.entry.as_ref().map(|(_, _, flow)| flow))
+    }
+
+    fn id(&self, slot: u32) -> Option<FlowId> {
+        self.slots.get(slot as usize).map(|held| FlowId { slot, generation: held.generation })
     }
 
     fn key(&self, slot: u32) -> Option<&FlowKey> {
@@ -268,44 +316,65 @@ mod tests {
     }
 
     #[test]
-    fn full_means_full_and_the_oldest_opening_flow_goes_first() {
+    fn full_means_full_and_each_class_is_a_list_by_last_use() {
         let mut table = FlowTable::new(4);
-        let held = insert(&mut table, 1, Class::Held).expect("room");
-        let light = insert(&mut table, 2, Class::Light).expect("room");
-        let opening = [3, 4].map(|n| insert(&mut table, n, Class::Opening).expect("room"));
+        let [a, b, c, d] = [1, 2, 3, 4].map(|n| insert(&mut table, n, Class::Opening).expect("room"));
         assert_eq!(insert(&mut table, 5, Class::Opening), Err(5));
-        table.touch(opening[0], Class::Opening);
-        for expected in [opening[1], opening[0], light] {
-            assert_eq!(table.victim(), Some(expected));
-            table.remove(expected);
-        }
-        assert_eq!(table.victim(), None);
-        assert_eq!((table.any(), table.len(), table.count(Class::Held)), (Some(held), 1, 1));
+        table.touch(a, Class::Opening);
+        table.touch(c, Class::Decrypted);
+        assert_eq!(
+            (table.first(Class::Opening), table.after(b), table.after(d)),
+            (Some(b), Some(d), Some(a))
+        );
+        assert_eq!(
+            (table.after(a), table.first(Class::Decrypted), table.first(Class::Blocked)),
+            (None, Some(c), None)
+        );
+        // Not used, so its place stays; of another class, so it moves.
+        table.reclass(b, Class::Opening);
+        assert_eq!(table.first(Class::Opening), Some(b));
+        table.reclass(b, Class::Decrypted);
+        assert_eq!((table.first(Class::Opening), table.after(c)), (Some(d), Some(b)));
+        table.remove(b);
+        assert_eq!((table.after(b), table.any(), table.len()), (None, Some(d), 3));
+        assert_eq!((table.count(Class::Opening), table.count(Class::Decrypted)), (2, 1));
     }
 
     proptest::proptest! {
-        /// Against a plain map, and the lists against the classes.
+        /// Against plain queues.
         #[test]
-        fn behaves_like_a_map(ops in proptest::collection::vec((0u8..4, 0u16..40, 0usize..3), 0..400)) {
-            const ALL: [Class; 3] = [Class::Opening, Class::Light, Class::Held];
+        fn behaves_like_queues_with_keys(ops in proptest::collection::vec((0u8..5, 0u16..40, 0usize..CLASSES), 0..400)) {
             let mut table = FlowTable::new(16);
-            let mut model = std::collections::BTreeMap::new();
+            let mut queues: [Vec<u16>; CLASSES] = Default::default();
             for (op, n, class) in ops {
                 let id = find(&table, n);
-                proptest::prop_assert_eq!(id.is_some(), model.contains_key(&n));
-                match (op, id) {
-                    (0 | 1, None) => {
-                        let ok = insert(&mut table, n, ALL[class]).is_ok();
-                        proptest::prop_assert_eq!(ok, model.len() < 16);
-                        if ok { model.insert(n, class); }
+                let held = queues.iter().position(|queue| queue.contains(&n));
+                proptest::prop_assert_eq!(id.is_some(), held.is_some());
+                match (op, id, held) {
+                    (0 | 1, None, _) => {
+                        let ok = insert(&mut table, n, Class::ALL[class]).is_ok();
+                        proptest::prop_assert_eq!(ok, queues.iter().map(Vec::len).sum::<usize>() < 16);
+                        if ok { queues[class].push(n); }
                     }
-                    (2, Some(id)) => { table.touch(id, ALL[class]); model.insert(n, class); }
-                    (3, Some(id)) => { proptest::prop_assert_eq!(table.remove(id), Some(n)); model.remove(&n); }
+                    (2 | 4, Some(id), Some(was)) => {
+                        if op == 2 { table.touch(id, Class::ALL[class]) } else { table.reclass(id, Class::ALL[class]) }
+                        if op == 2 || was != class {
+                            queues[was].retain(|m| *m != n);
+                            queues[class].push(n);
+                        }
+                    }
+                    (3, Some(id), Some(was)) => {
+                        proptest::prop_assert_eq!(table.remove(id), Some(n));
+                        queues[was].retain(|m| *m != n);
+                    }
                     _ => {}
                 }
-                proptest::prop_assert_eq!(table.len(), model.len());
-                for (i, class) in ALL.into_iter().enumerate() {
-                    proptest::prop_assert_eq!(table.count(class), model.values().filter(|c| **c == i).count());
+                proptest::prop_assert_eq!(table.len(), queues.iter().map(Vec::len).sum::<usize>());
+                for (class, queue) in Class::ALL.into_iter().zip(&queues) {
+                    proptest::prop_assert_eq!(table.count(class), queue.len());
+                    let listed = std::iter::successors(table.first(class), |id| table.after(*id));
+                    let listed: Vec<_> = listed.filter_map(|id| table.get(id)).copied().collect();
+                    proptest::prop_assert_eq!(&listed, queue);
                 }
             }
         }

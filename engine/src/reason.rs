@@ -48,7 +48,8 @@ reasons! {
         HoldFull = "packet.hold_full", "As many frames as may be are held for incomplete ClientHellos; the client repeats it.";
         MemoryFull = "packet.memory_full", "The legs of the worker's flows hold as many bytes as they may; TCP sends it again.";
         BrokenHandshake = "packet.broken_handshake", "A SYN or data that fits no TCP handshake that can be followed.";
-        TableFull = "packet.table_full", "A SYN came and every flow of the table is decrypted or being decided.";
+        TableFull = "packet.table_full", "A SYN came, and no flow of the full table may give way to it.";
+        ClientFlows = "packet.client_flows", "A SYN of a client that has as many flows as one client may have.";
         FragmentMalformed = "packet.fragment_malformed", "A fragment without data, of a length that none may have, or beyond 65535 bytes.";
         FragmentChain = "packet.fragment_chain", "An IPv6 fragment with further extension headers behind the fragment header.";
         FragmentTiny = "packet.fragment_tiny", "The first fragment of an intercepted segment does not hold the whole TCP header.";
@@ -116,7 +117,9 @@ reasons! {
         ClientProtocol = "cli.protocol", "The client broke the TLS protocol.";
         MintFailed = "mint.failed", "No certificate could be minted for the client.";
         ResourceHandshakes = "res.handshakes", "The handshake queue was full.";
-        ResourceFlows = "res.flows", "The flow table was full and this was the least recently used flow.";
+        ResourceFlows = "res.flows", "The flow table was full: this flow gave way to a new one, or its SYN was refused.";
+        ResourceClientFlows = "res.client_flows", "The client had as many flows as one client may have: this flow was refused, or gave way.";
+        ResourceIdle = "res.idle", "Idle for longer than is allowed while table or memory are nearly full.";
         ResourceMemory = "res.memory", "The memory budget was used up: a new flow was refused, or one that was stuck gave way.";
         KeysUsedUp = "tls.keys_used_up", "The keys of a TLS 1.2 connection have protected as many records as they may.";
         Closed = "flow.closed", "Both ends closed in order.";

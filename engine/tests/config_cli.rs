@@ -34,6 +34,8 @@ block_with = "reset"
 [[rule]]
 name = "too late"
 action = "bypass"
+[limits]
+shed = ["bypassed", "opening"]
 [profile.lenient]
 on_expired = "untrusted-ca"
 "#;
@@ -46,6 +48,8 @@ on_expired = "untrusted-ca"
         "wire.toml: in order",
         "  lan: inside 0000:03:00.0, outside 0000:03:00.1",
         "  1 on core 1, sleeping when idle; 1 handshake thread(s)",
+        "  16384 flows for one client",
+        "  a full table ends bypassed, then opening flows; never blocked, undecided, decrypted ones",
         "  trusted CA: CN=test ca",
         "  1 trusted root(s): 1 file(s)",
         "policy for TCP to port 443 (not TLS: block; seen from the middle: reset, from 600 s after the start on; others pass)",

@@ -184,6 +184,28 @@ provider = "openssl"
         ],
     );
     assert_faults(
+        r#"[limits]
+shed = ["opening", "decrypt", "opening"]
+flows_per_client = "none"
+client_prefix = [33, 64]
+"#,
+        &[
+            "14: limits.shed[2]: expected one of \"opening\", \"blocked\", \"undecided\", \"bypassed\", \"decrypted\", \
+             found \"decrypt\" (did you mean \"decrypted\"?)",
+            "14: limits.shed[3]: expected each class once, found \"opening\"",
+            "15: limits.flows_per_client: expected \"auto\", found \"none\"",
+            "16: limits.client_prefix[1]: expected a whole number from 1 to 32, found 33",
+        ],
+    );
+    assert_faults(
+        "[limits]\nshed = \"opening\"\nflows_per_client = -1\nclient_prefix = [32]\n",
+        &[
+            "14: limits.shed: expected a list in brackets, found \"opening\"",
+            "15: limits.flows_per_client: expected a whole number from 0 to 16777216, found -1",
+            "16: limits.client_prefix: expected two numbers of bits: for IPv4 and for IPv6, found a list",
+        ],
+    );
+    assert_faults(
         "[intercept]\nports = []\n[log]\neve = \".\"\n",
         &[
             "14: intercept.ports: expected at least one port, or \"any\", found an empty list",

@@ -8,7 +8,9 @@ use std::time::Duration;
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::config::Config;
+use wireglass::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass::flow::Midstream;
+use wireglass::flow_table::Class;
 use wireglass::packet::{PassAction, Passthrough, Uninspected};
 use wireglass::policy::{BlockWith, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction};
 use wireglass::worker::Idle;
@@ -38,6 +40,8 @@ fn defaults() {
     assert_eq!((limits.hello_bytes, limits.buffer_bytes), (65_536, 4_194_304));
     assert_eq!(config.limits.worker_bytes, 268_435_456);
     assert_eq!(config.limits.server_sessions, 4096);
+    assert_eq!(limits.fairness, Fairness::default());
+    assert_eq!((limits.fairness.per_client.of(65_536), limits.fairness.per_client.of(20)), (16_384, 16));
     assert_eq!(limits.hello_time, tcp_stack::Duration::from_secs(5));
     assert_eq!(limits.idle_time, tcp_stack::Duration::from_secs(3600));
 }
@@ -69,6 +73,9 @@ midstream = "forward"
 not_tls = "bypass"
 [limits]
 flows = 1_000
+shed = ["bypassed", "opening"]
+flows_per_client = 0
+client_prefix = [24, 56]
 hello_seconds = 7
 server_sessions = 0
 [log]
@@ -99,6 +106,14 @@ max_days = 7
     assert_eq!(outside.passthrough.action(Uninspected::SnapIp), PassAction::Forward);
     assert_eq!((config.wires[0].native_vlan, config.wires[1].native_vlan), (None, Some(7)));
     assert_eq!((config.limits.flows, config.limits.hello_seconds), (1000, 7));
+    let fairness = config.limits.of_flow().fairness;
+    assert_eq!(fairness.shed, Shed::new(&[Class::Bypassed, Class::Opening]));
+    assert_eq!(fairness.per_client, PerClient::NoLimit);
+    assert_eq!(fairness.client_prefix, ClientPrefix { v4: 24, v6: 56 });
+    let limits = |text: &str| load(&format!("[limits]\n{text}\n")).limits.of_flow().fairness;
+    assert_eq!(limits("shed = []").shed, Shed::new(&[]));
+    assert_eq!(limits("flows_per_client = 500").per_client, PerClient::AtMost(500));
+    assert_eq!(limits("flows_per_client = \"auto\""), Fairness::default());
     assert!(config.log.eve.is_absolute() && config.log.eve.ends_with("roots/out.json"));
     assert_eq!((config.log.level, config.log.stats), (LevelFilter::DEBUG, None));
     assert_eq!(config.metrics.listen, None);

@@ -33,11 +33,12 @@ fn a_full_queue_gives_the_job_back() {
         let (pool, mut clients) = Pool::start(threads, 1).unwrap();
         let mut client = clients.remove(0);
         let id = flow_id();
-        for _ in 0..OUTSTANDING {
-            assert!(client.submit(id, job(&world)).is_ok());
+        // From as many clients. One alone gets three quarters; see below.
+        for n in 0..OUTSTANDING as u64 {
+            assert!(client.submit(id, n, job(&world)).is_ok());
         }
         // Also when the threads have done all: until the worker has taken a reply, it has no room for another.
-        assert!(client.submit(id, job(&world)).is_err());
+        assert!(client.submit(id, 9_999, job(&world)).is_err());
         let mut replies = 0;
         while replies < OUTSTANDING {
             let Some((_, reply)) = client.next_reply() else {
@@ -49,10 +50,25 @@ fn a_full_queue_gives_the_job_back() {
             assert!(matches!(step.outcome, Outcome::Pending) && !step.to_server.is_empty());
             assert_eq!(client.outstanding(), OUTSTANDING - replies);
         }
-        assert!(client.next_reply().is_none() && client.submit(id, job(&world)).is_ok());
+        assert!(client.next_reply().is_none() && client.submit(id, 0, job(&world)).is_ok());
         drop(client);
         drop(pool);
     }
+}
+
+/// Nor does one worker fill the queue to the threads for the others.
+#[test]
+fn one_client_does_not_fill_the_queue() {
+    let world = World::new(Provider::default());
+    let (_pool, mut clients) = Pool::start(0, 2).unwrap();
+    let client = &mut clients[0];
+    let id = flow_id();
+    let taken = (0..OUTSTANDING).take_while(|_| client.submit(id, 1, job(&world)).is_ok()).count();
+    assert_eq!(taken, OUTSTANDING * 3 / 4);
+    let others = (2..50).filter(|other| client.submit(id, *other, job(&world)).is_ok()).count();
+    assert_eq!(others, 48, "each of the others gets in");
+    assert!(client.submit(id, 1, job(&world)).is_err());
+    assert!(clients[1].submit(id, 1, job(&world)).is_ok(), "another worker's client is another queue's");
 }
 
 /// A worker that has to run them itself runs one a turn, and not when it is submitted.
@@ -63,7 +79,7 @@ fn a_turn_takes_no_more_than_its_share() {
     let client = &mut clients[0];
     let id = flow_id();
     for _ in 0..3 {
-        client.submit(id, job(&world)).ok().unwrap();
+        client.submit(id, 0, job(&world)).ok().unwrap();
     }
     assert_eq!((client.each_turn(), client.outstanding()), (1, 3));
     assert!(client.next_reply().is_some());

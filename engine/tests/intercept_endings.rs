@@ -165,7 +165,8 @@ fn an_idle_connection_is_given_up() {
     assert_eq!(run.engine().flows(), 1);
     run.settle(MINUTE * 2);
     assert_eq!(run.flow_end(), ("adopted", Reason::Idle));
-    assert_eq!((&run.client().end, &run.server().end), (&Some(End::Reset), &Some(End::Reset)));
+    run.settle(Duration::from_secs(5));
+    assert_eq!((&run.client().end, &run.server().end), (&Some(End::Finished), &Some(End::Finished)));
     assert_eq!(run.engine().flows(), 0);
 }
 

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use super::USAGE;
 use crate::config::Config;
+use crate::fairness::{Fairness, PerClient, Shed};
 use crate::flow::Midstream;
+use crate::flow_table::Class;
 use crate::mint::ca;
 use crate::packet::{PassAction, Uninspected};
 use crate::policy::{BlockWith, Decision, DefectAction, Ports, Profile, Rule, TlsVersion, UnsupportedAction};
@@ -70,7 +72,16 @@ impl Summary<'_> {
         writeln!(f, "\nworkers\n  {} on core {cores}, {idle} when idle; {handshakes}", workers.cores.len())?;
         let limits = &self.config.limits;
         let (flows, leg, all) = (limits.flows, limits.buffer_bytes, limits.worker_bytes);
-        writeln!(f, "  {flows} flows each, {leg} bytes for each leg, {all} for all legs of a worker")
+        writeln!(f, "  {flows} flows each, {leg} bytes for each leg, {all} for all legs of a worker")?;
+        let Fairness { shed, per_client, .. } = limits.fairness;
+        match per_client {
+            PerClient::NoLimit => writeln!(f, "  no limit for one client")?,
+            most => writeln!(f, "  {} flows for one client", most.of(flows).min(flows))?,
+        }
+        if shed != Shed::default() {
+            writeln!(f, "  {}", write_shed(&shed))?;
+        }
+        Ok(())
     }
 
     fn certificates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,6 +183,17 @@ impl Summary<'_> {
             Some(socket) => writeln!(f, "  `wireglass flows` through {}", socket.display()),
             None => writeln!(f, "  no control socket"),
         }
+    }
+}
+
+/// The order in which flows give way, in words.
+fn write_shed(shed: &Shed) -> String {
+    let names = |classes: &[Class]| classes.iter().map(|class| class.name()).collect::<Vec<_>>();
+    let never: Vec<_> = Class::ALL.into_iter().filter(|class| !shed.classes().contains(class)).collect();
+    match (names(shed.classes()).join(", then "), names(&never).join(", ")) {
+        (first, _) if first.is_empty() => "a full table refuses new flows: none gives way".to_owned(),
+        (first, never) if never.is_empty() => format!("a full table ends {first} flows"),
+        (first, never) => format!("a full table ends {first} flows; never {never} ones"),
     }
 }
 

@@ -247,6 +247,46 @@ impl<F: Frame> Adopted<F> {
         (None, Progress::Over(reason, Box::new(blocked)))
     }
 
+    /// Ends it for a reason of our own: in order, if nothing is lost by that. Else with a RST, as an orderly end would pass a
+    /// truncation off as the end of the data.
+    pub(super) fn end<E: Effects<Frame = F>>(
+        mut self: Box<Self>,
+        fx: &mut E,
+        reason: Reason,
+        told: &mut Told,
+    ) -> (Option<Box<Self>>, Progress<F>) {
+        let is_at_rest = self.is_at_rest();
+        let Tls::Relay(relaying) = &mut self.tls else {
+            self.finish(told);
+            return self.over(fx, reason);
+        };
+        let mut closed = is_at_rest;
+        if is_at_rest {
+            let (from, sink, http) = (Side::Client, &mut self.server, &mut None);
+            let mut outward = Outward { fx: &mut *fx, from, sink, http, back: Vec::new(), refused: false };
+            closed = relaying.relay.close(&mut outward).is_ok();
+            let Outward { back, refused, .. } = outward;
+            closed &= !refused;
+            for slice in back {
+                closed &= self.client.queue(slice);
+            }
+        }
+        self.finish(told);
+        if !closed {
+            return self.over(fx, reason);
+        }
+        let blocked = Blocked::orderly(fx, (self.client, self.server));
+        (None, Progress::Over(reason, Box::new(blocked)))
+    }
+
+    /// Both ends have received all that was said, and neither has said that it has finished or is in the middle of something
+    /// whose end the end of the connection would be taken for.
+    fn is_at_rest(&self) -> bool {
+        let Tls::Relay(relaying) = &self.tls else { return false };
+        let awaits_end = relaying.http.as_ref().is_some_and(HttpInspector::awaits_end);
+        self.closed == [false; 2] && self.is_drained() && relaying.relay.is_at_rest() && !awaits_end
+    }
+
     /// What the inspector still has, at the end.
     pub(super) fn finish(&mut self, told: &mut Told) {
         match &mut self.tls {

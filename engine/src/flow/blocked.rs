@@ -9,16 +9,21 @@ use crate::packet::{Headers, reset_for};
 use crate::reason::PacketDrop;
 use crate::side::Side;
 
+/// Most bytes of a record that is no more than a close_notify: header, explicit nonce, alert, type of content, tag.
+const CLOSE_NOTIFY: usize = 5 + 8 + 2 + 1 + 16;
+
 /// An ended flow. It stays for a while so that late packets do not pass as a flow seen from the middle.
 pub(super) struct Blocked<F: Frame> {
     legs: Option<(Leg<F>, Leg<F>)>,
     until: Instant,
+    /// Both ends have been told in order that nothing follows. Whoever has that needs no RST.
+    orderly: bool,
 }
 
 impl<F: Frame> Blocked<F> {
     /// With nothing to say to either end.
     pub(super) fn silent(until: Instant) -> Self {
-        Self { legs: None, until }
+        Self { legs: None, until, orderly: false }
     }
 
     /// RST to both ends.
@@ -46,7 +51,29 @@ impl<F: Frame> Blocked<F> {
             leg.tcp.close();
             leg.transmit(fx);
         }
-        Self { legs: Some((client, server)), until: fx.now() + fx.shared().limits.linger_time }
+        let until = fx.now() + fx.shared().limits.linger_time;
+        Self { legs: Some((client, server)), until, orderly: false }
+    }
+
+    /// FIN behind what is queued for both ends, which is the orderly end of their sessions.
+    pub(super) fn orderly<E: Effects<Frame = F>>(fx: &mut E, legs: (Leg<F>, Leg<F>)) -> Self {
+        Self { orderly: true, ..Self::last_words(fx, legs, Vec::new(), Vec::new()) }
+    }
+
+    /// Both ends have been told in order, and may still say that they have heard.
+    pub(super) fn is_orderly(&self) -> bool {
+        self.orderly && self.legs.is_some()
+    }
+
+    /// The flow is to be forgotten at once. An end to which the last words cannot be sent now is reset.
+    pub(super) fn abandon<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
+        let Some((client, server)) = &mut self.legs else { return };
+        for leg in [client, server] {
+            if leg.has_unsent() {
+                leg.tcp.abort();
+                leg.transmit(fx);
+            }
+        }
     }
 
     /// The leg towards an end, if there is still something to say.
@@ -63,9 +90,14 @@ impl<F: Frame> Blocked<F> {
         frame: &[u8],
         headers: &Headers,
     ) {
+        let orderly = self.orderly;
         let Some(leg) = self.leg(from) else { return refuse(fx, from, frame, headers) };
         let Ok(segment) = Segment::parse(headers.segment(frame)) else { return };
         leg.handle_segment(fx, 0, &segment);
+        if orderly && leg.tcp.recv().len() > CLOSE_NOTIFY {
+            // Data that nobody will read: the peer has to know that it is lost (RFC 1122 4.2.2.13).
+            leg.tcp.abort();
+        }
         leg.tcp.consume(leg.tcp.recv().len());
         leg.transmit(fx);
     }
@@ -75,7 +107,8 @@ impl<F: Frame> Blocked<F> {
         let over = self.until <= fx.now();
         if let Some((client, server)) = &mut self.legs {
             for leg in [client, server] {
-                if over {
+                // What an end has acknowledged needs no RST: it would only lose what its application has not yet read.
+                if over && !(self.orderly && leg.tcp.is_send_drained()) {
                     leg.tcp.abort();
                 } else {
                     leg.handle_timeout(fx.now());

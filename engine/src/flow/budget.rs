@@ -35,6 +35,11 @@ impl Budget {
         Self { total, held: 0 }
     }
 
+    /// Bytes that all legs may hold.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
     /// Bytes held by all legs.
     pub fn held(&self) -> usize {
         self.held

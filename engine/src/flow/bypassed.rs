@@ -6,18 +6,35 @@ use super::opening::Opening;
 use crate::reason::Reason;
 use crate::side::Side;
 
+/// Packets after which a connection counts as begun although its handshake was not seen: it goes by in one direction only.
+const ONE_WAY: u8 = 16;
 /// How long repeated FINs and last ACKs may still come by.
 const CLOSING: Duration = Duration::from_secs(10);
 
 /// A bypassed flow.
 pub(super) struct Bypassed {
     fin: [bool; 2],
-    /// When it is over, unless something comes by: the reason, should nothing more come.
-    ends: (Instant, Reason),
+    /// When it is over, unless something comes by; and the reason, should nothing more come.
+    ends_at: Instant,
+    reason: Reason,
     /// What it was released for; none where its addresses decided.
     released: Option<Box<Released>>,
     /// The server has begun another connection, about which nobody has decided.
     is_another: bool,
+    start: Start,
+}
+
+/// What was seen of the TCP handshake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// So many packets, and no SYN-ACK.
+    Unanswered(u8),
+    /// So many packets, and a SYN-ACK, which this number acknowledges.
+    Answered(u8, Seq),
+    /// Nothing of it, and nobody expects to see it any more.
+    Unseen,
+    /// All of it.
+    Seen,
 }
 
 /// The connection and the first bytes that a flow was released for: nothing else may pass in their place.
@@ -34,20 +51,35 @@ pub(super) struct Released {
 impl Bypassed {
     /// Begins now; silence ends it after `idle`.
     pub(super) fn new(now: Instant, idle: Duration) -> Self {
-        Self { fin: [false; 2], ends: (now + idle, Reason::Idle), released: None, is_another: false }
+        Self {
+            fin: [false; 2],
+            ends_at: now + idle,
+            reason: Reason::Idle,
+            released: None,
+            is_another: false,
+            start: Start::Unanswered(0),
+        }
+    }
+
+    /// The same, for a connection whose handshake will not be seen any more.
+    pub(super) fn from_the_middle(now: Instant, idle: Duration) -> Self {
+        Self { start: Start::Unseen, ..Self::new(now, idle) }
     }
 
     /// The same, for a flow that has been looked at.
     pub(super) fn released(now: Instant, idle: Duration, released: Option<Box<Released>>) -> Self {
-        Self { released, ..Self::new(now, idle) }
+        Self { released, start: Start::Seen, ..Self::new(now, idle) }
     }
 
     /// A segment with these control bits comes by in the middle of a connection about which everything is decided. False:
     /// that is not so, and [`Self::observe`] has to look at it.
     pub(super) fn goes_on(&mut self, now: Instant, idle: Duration, flags: Flags) -> bool {
-        let goes_on = !(flags.syn || flags.fin || flags.rst) && self.may_go_unwatched() && !self.is_closing();
+        let goes_on = !(flags.syn || flags.fin || flags.rst)
+            && self.has_begun()
+            && self.may_go_unwatched()
+            && !self.is_closing();
         if goes_on {
-            self.ends.0 = now + idle;
+            self.ends_at = now + idle;
         }
         goes_on
     }
@@ -62,10 +94,12 @@ impl Bypassed {
         from: Side,
         segment: &Segment<'_>,
     ) -> bool {
+        self.see_handshake(from, segment);
         if let Some(released) = &mut self.released {
             if released.is_another_connection(from, segment) {
                 // Nobody has decided about that one. The client's SYN comes again and begins a flow.
-                (self.fin, self.ends, self.is_another) = ([true; 2], (now + CLOSING, Reason::Closed), true);
+                (self.fin, self.is_another) = ([true; 2], true);
+                (self.ends_at, self.reason) = (now + CLOSING, Reason::Closed);
                 return false;
             }
             if !released.allows(from, segment) {
@@ -73,13 +107,37 @@ impl Bypassed {
             }
         }
         self.fin[from as usize] |= segment.flags.fin;
-        self.ends = match (segment.flags.rst, from) {
+        (self.ends_at, self.reason) = match (segment.flags.rst, from) {
             (true, Side::Client) => (now + CLOSING, Reason::ClientReset),
             (true, Side::Server) => (now + CLOSING, Reason::ServerReset),
             _ if self.fin == [true; 2] => (now + CLOSING, Reason::Closed),
             _ => (now + idle, Reason::Idle),
         };
         true
+    }
+
+    fn see_handshake(&mut self, from: Side, segment: &Segment<'_>) {
+        let answers = from == Side::Server && segment.flags.syn && segment.ack.is_some();
+        self.start = match self.start {
+            Start::Answered(_, next) if from == Side::Client && segment.ack == Some(next) => Start::Seen,
+            Start::Unanswered(packets) | Start::Answered(packets, _) if answers => {
+                Start::Answered(packets, segment.seq + 1)
+            }
+            Start::Unanswered(ONE_WAY..) | Start::Answered(ONE_WAY.., _) => Start::Unseen,
+            Start::Unanswered(packets) => Start::Unanswered(packets + 1),
+            Start::Answered(packets, next) => Start::Answered(packets + 1, next),
+            begun @ (Start::Unseen | Start::Seen) => begun,
+        };
+    }
+
+    /// It is more than a SYN that anyone may have sent.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self.start, Start::Unseen | Start::Seen)
+    }
+
+    /// Both ends are where they say they are.
+    pub(super) fn is_established(&self) -> bool {
+        self.start == Start::Seen
     }
 
     /// It is decided for good that it passes: no end could still say something else in place of what was looked at.
@@ -89,12 +147,12 @@ impl Bypassed {
 
     /// The flow has been closed or reset, as far as one can see.
     pub(super) fn is_closing(&self) -> bool {
-        self.ends.1 != Reason::Idle
+        self.reason != Reason::Idle
     }
 
     /// When it ends, and why.
     pub(super) fn ends(&self) -> (Instant, Reason) {
-        self.ends
+        (self.ends_at, self.reason)
     }
 }
 

@@ -7,6 +7,7 @@ use tcp_stack::{Duration, Instant};
 
 use super::budget::Budget;
 use crate::driver::{Frame, Offloads, Request};
+use crate::fairness::Fairness;
 use crate::handshake::Job;
 use crate::log::event::{Event, Timestamp};
 use crate::metrics::WorkerCounters;
@@ -151,6 +152,8 @@ pub struct Limits {
     pub challenge_key: u64,
     /// How long an ended flow goes on refusing its late packets.
     pub linger_time: Duration,
+    /// Who gives way when table or memory are full, and how much one client may have.
+    pub fairness: Fairness,
 }
 
 impl Default for Limits {
@@ -164,6 +167,7 @@ impl Default for Limits {
             buffer_bytes: 4 * 1024 * 1024,
             challenge_key: 0,
             linger_time: Duration::from_secs(5),
+            fairness: Fairness::default(),
         }
     }
 }

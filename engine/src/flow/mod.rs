@@ -145,7 +145,7 @@ impl<F: Frame> Flow<F> {
         identity: Identity,
         rule: Option<Arc<str>>,
     ) -> Self {
-        let phase = Phase::Bypassed(Bypassed::new(fx.now(), fx.shared().limits.idle_time));
+        let phase = Phase::Bypassed(Bypassed::from_the_middle(fx.now(), fx.shared().limits.idle_time));
         let decided = Some((Action::Bypass, rule));
         Self { decided, midstream: true, ..Self::in_phase(fx, identity, phase) }
     }
@@ -179,18 +179,41 @@ impl<F: Frame> Flow<F> {
 
     /// How the flow table ranks it.
     pub fn class(&self) -> Class {
-        match self.phase {
+        match &self.phase {
             Phase::Opening(_) => Class::Opening,
+            Phase::Bypassed(bypassed) if !bypassed.has_begun() => Class::Opening,
             // One segment makes it, with any sender's address: until both ends have spoken it is worth no more than a SYN.
             Phase::Bypassed(_) if self.midstream && self.is_one_sided() => Class::Opening,
-            Phase::Bypassed(_) | Phase::Blocked(_) => Class::Light,
-            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) | Phase::Moving => Class::Held,
+            Phase::Bypassed(_) => Class::Bypassed,
+            Phase::Blocked(_) => Class::Blocked,
+            Phase::Adopted(adopted) if !adopted.is_handshaking() => Class::Decrypted,
+            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) | Phase::Moving => Class::Undecided,
         }
     }
 
     /// Only one end has been heard.
     fn is_one_sided(&self) -> bool {
         self.volume.iter().any(|volume| volume.packets == 0)
+    }
+
+    /// Its client has shown that it receives what is sent to it: not just anyone's SYN in its name.
+    pub fn is_established(&self) -> bool {
+        match &self.phase {
+            Phase::Opening(opening) => opening.is_established(),
+            Phase::Bypassed(bypassed) => bypassed.is_established(),
+            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) => true,
+            Phase::Blocked(_) | Phase::Moving => false,
+        }
+    }
+
+    /// When one of its ends last said something.
+    pub fn active(&self) -> Instant {
+        self.active
+    }
+
+    /// Both ends have been told in order that it is over, and have still to say that they have heard.
+    pub fn is_ending_in_order(&self) -> bool {
+        matches!(&self.phase, Phase::Blocked(blocked) if blocked.is_orderly())
     }
 
     /// Bytes of memory that its legs hold.
@@ -369,7 +392,7 @@ impl<F: Frame> Flow<F> {
     pub fn handle_timeout<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
         let now = fx.now();
         if self.idle_at(fx.shared()) <= now {
-            return self.expire(fx, Reason::Idle);
+            return self.time_out(fx, Reason::Idle);
         }
         match std::mem::replace(&mut self.phase, Phase::Moving) {
             Phase::Peeking(peeking) if peeking.deadline <= now => {
@@ -425,13 +448,36 @@ impl<F: Frame> Flow<F> {
         own.map_or(idle, |own| own.min(idle))
     }
 
-    /// Ends it now, whatever its phase: eviction, the engine's stop.
+    /// It has been silent for too long. Unless it ends in order, for which the ends need some time, it is over.
+    pub fn time_out<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
+        self.end(fx, reason);
+        if self.is_ending_in_order() {
+            self.active = fx.now();
+        } else {
+            self.finish(fx, reason);
+        }
+    }
+
+    /// Ends it now, whatever its phase: eviction, the engine's stop. It may be dropped.
     pub fn expire<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
+        self.end(fx, reason);
+        if let Phase::Blocked(blocked) = &mut self.phase {
+            blocked.abandon(fx);
+        }
+        self.finish(fx, reason);
+    }
+
+    fn end<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
         match std::mem::replace(&mut self.phase, Phase::Moving) {
             Phase::Adopted(mut adopted) => {
                 let mut told = Told::default();
-                adopted.finish(&mut told);
-                let (adopted, progress) = adopted.over(fx, reason);
+                // An engine that stops will not be there when the ends answer.
+                let (adopted, progress) = if reason == Reason::Shutdown {
+                    adopted.finish(&mut told);
+                    adopted.over(fx, reason)
+                } else {
+                    adopted.end(fx, reason, &mut told)
+                };
                 self.phase = self.follow(fx, adopted, progress, told);
             }
             Phase::Peeking(peeking) => self.phase = self.no_hello(fx, FirstFlight::Held(peeking), reason),
@@ -445,7 +491,6 @@ impl<F: Frame> Flow<F> {
             }
             phase => self.phase = phase,
         }
-        self.finish(fx, reason);
     }
 
     fn idle_at(&self, shared: &Shared) -> Instant {
@@ -486,6 +531,10 @@ impl<F: Frame> Flow<F> {
                 return self.reset(fx, opening, reason);
             }
             Opened::Unwanted => fx.counters().drop_packet(PacketDrop::BrokenHandshake),
+            // Nor does data make an established connection of a SYN that anyone may have sent.
+            Opened::ClientData if !opening.is_acknowledged_by(&segment) => {
+                fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            }
             Opened::ClientData => {
                 let template = Template::of(frame.data(), headers);
                 let limits = fx.shared().limits;

@@ -250,6 +250,11 @@ impl Opening {
         self.server.is_some()
     }
 
+    /// The client has acknowledged the server's answer: it is where it says it is.
+    pub(super) fn is_established(&self) -> bool {
+        self.client_rtt.is_some()
+    }
+
     /// The server's FIN has passed, before it sent anything.
     pub(super) fn server_has_closed(&self) -> bool {
         self.fin[Side::Server as usize]

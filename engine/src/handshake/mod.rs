@@ -27,6 +27,7 @@ pub struct Reply {
 struct Request {
     worker: usize,
     flow: FlowId,
+    client: u64,
     job: Box<Job>,
 }
 

@@ -8,6 +8,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use crossbeam::queue::ArrayQueue;
 
 use super::{Job, Reply, Request};
+use crate::fairness::Shares;
 use crate::flow_table::FlowId;
 
 /// Jobs that a worker may have at the pool. Its reply ring is as deep, so a reply always finds room.
@@ -16,7 +17,7 @@ const OUTSTANDING: usize = 1024;
 /// Replies that a worker takes in one turn: as many as from a port in a burst.
 const REPLIES_EACH_TURN: usize = 32;
 
-type Replies = Arc<ArrayQueue<(FlowId, Reply)>>;
+type Replies = Arc<ArrayQueue<(FlowId, u64, Reply)>>;
 
 /// The threads. Dropping it, after all clients are gone, waits for them.
 pub struct Pool {
@@ -28,14 +29,15 @@ pub struct Client {
     worker: usize,
     to: To,
     replies: Replies,
-    outstanding: usize,
+    /// By the hash of the client's network.
+    outstanding: Shares,
 }
 
 /// Who runs the jobs.
 enum To {
     Threads(Sender<Request>),
     /// The worker, when it is asked for a reply: so packets that came after a job do not wait for it.
-    Worker(VecDeque<(FlowId, Box<Job>)>),
+    Worker(VecDeque<(FlowId, u64, Box<Job>)>),
 }
 
 impl Pool {
@@ -45,7 +47,8 @@ impl Pool {
     /// When a thread cannot be started.
     pub fn start(threads: usize, workers: usize) -> std::io::Result<(Self, Vec<Client>)> {
         let replies: Arc<[Replies]> = (0..workers).map(|_| Arc::new(ArrayQueue::new(OUTSTANDING))).collect();
-        let (sender, receiver) = bounded(OUTSTANDING);
+        // Each worker's own bound is reached first, so that none can fill the queue for the others.
+        let (sender, receiver) = bounded(OUTSTANDING * workers.max(1));
         let start = |n| {
             let (receiver, replies) = (receiver.clone(), Arc::clone(&replies));
             std::thread::Builder::new()
@@ -57,7 +60,7 @@ impl Pool {
             worker,
             to: if threads > 0 { To::Threads(sender.clone()) } else { To::Worker(VecDeque::new()) },
             replies: Arc::clone(&replies[worker]),
-            outstanding: 0,
+            outstanding: Shares::default(),
         };
         Ok((Self { threads: threads_started }, (0..workers).map(client).collect()))
     }
@@ -73,29 +76,29 @@ impl Drop for Pool {
 }
 
 fn serve(requests: &Receiver<Request>, replies: &[Replies]) {
-    while let Ok(Request { worker, flow, job }) = requests.recv() {
+    while let Ok(Request { worker, flow, client, job }) = requests.recv() {
         let reply = job.run();
-        let pushed = replies[worker].push((flow, reply));
+        let pushed = replies[worker].push((flow, client, reply));
         debug_assert!(pushed.is_ok(), "a worker has no more jobs out than its ring holds");
     }
 }
 
 impl Client {
-    /// Hands a job over; the reply comes from [`Self::next_reply`].
+    /// Hands a job over; the reply comes from [`Self::next_reply`]. `client`: the hash of the flow's client.
     ///
     /// # Errors
-    /// Gives the job back when the queue is full: the caller sheds, it never waits.
-    pub fn submit(&mut self, flow: FlowId, job: Box<Job>) -> Result<(), Box<Job>> {
-        if self.outstanding >= OUTSTANDING {
+    /// Gives the job back when the queue is full, or full as far as this client is concerned: the caller sheds, it never waits.
+    pub fn submit(&mut self, flow: FlowId, client: u64, job: Box<Job>) -> Result<(), Box<Job>> {
+        if !self.outstanding.may_add(client, OUTSTANDING) {
             return Err(job);
         }
         match &mut self.to {
             To::Threads(requests) => requests
-                .try_send(Request { worker: self.worker, flow, job })
+                .try_send(Request { worker: self.worker, flow, client, job })
                 .map_err(|refused| refused.into_inner().job)?,
-            To::Worker(jobs) => jobs.push_back((flow, job)),
+            To::Worker(jobs) => jobs.push_back((flow, client, job)),
         }
-        self.outstanding += 1;
+        self.outstanding.add(client);
         Ok(())
     }
 
@@ -110,16 +113,16 @@ impl Client {
 
     /// The next answer, if one has come. Without threads it is made now.
     pub fn next_reply(&mut self) -> Option<(FlowId, Reply)> {
-        let reply = match &mut self.to {
+        let (flow, client, reply) = match &mut self.to {
             To::Threads(_) => self.replies.pop()?,
-            To::Worker(jobs) => jobs.pop_front().map(|(flow, job)| (flow, job.run()))?,
+            To::Worker(jobs) => jobs.pop_front().map(|(flow, client, job)| (flow, client, job.run()))?,
         };
-        self.outstanding -= 1;
-        Some(reply)
+        self.outstanding.remove(client, 1);
+        Some((flow, reply))
     }
 
     /// Jobs at the pool.
     pub fn outstanding(&self) -> usize {
-        self.outstanding
+        self.outstanding.total()
     }
 }

@@ -74,6 +74,11 @@ impl HttpInspector {
         }
     }
 
+    /// A response is going by whose end is the end of the connection (RFC 9112, 6.3).
+    pub fn awaits_end(&self) -> bool {
+        matches!(&self.reader, Reader::Http1(http) if http.awaits_end())
+    }
+
     /// Why it turned itself off; none while it reads.
     pub fn off_reason(&self) -> Option<InspectorOff> {
         self.off

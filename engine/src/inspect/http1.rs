@@ -127,6 +127,11 @@ impl Http1 {
         }
     }
 
+    /// The response's body ends with the connection.
+    pub(super) fn awaits_end(&self) -> bool {
+        self.server.state == State::UntilClose
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         let heads = self.client.head.capacity() + self.server.head.capacity();
         heads + self.open.capacity() * size_of::<Exchange>()

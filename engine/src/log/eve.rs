@@ -368,7 +368,10 @@ fn flow_state(event: &FlowEvent) -> &'static str {
 fn flow_reason(reason: Reason) -> &'static str {
     match reason {
         Reason::Shutdown => "shutdown",
-        Reason::ResourceFlows | Reason::ResourceMemory => "forced",
+        Reason::ResourceFlows
+        | Reason::ResourceClientFlows
+        | Reason::ResourceIdle
+        | Reason::ResourceMemory => "forced",
         _ => "timeout",
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::flow_table::Class;
 use crate::packet::{PassAction, Uninspected};
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
 use crate::side::Side;
@@ -135,6 +136,7 @@ macro_rules! worker_counters {
             inspectors_off: [Counter; InspectorOff::COUNT],
             path_messages: [Counter; PathMessage::COUNT],
             plaintext: [Counter; 2],
+            evicted: [Counter; Class::ALL.len()],
         }
 
         impl WorkerCounters {
@@ -150,6 +152,7 @@ macro_rules! worker_counters {
                     inspectors_off: Default::default(),
                     path_messages: Default::default(),
                     plaintext: Default::default(),
+                    evicted: Default::default(),
                 }
             }
         }
@@ -166,7 +169,6 @@ macro_rules! worker_counters {
 worker_counters! {
     flows_opened: Counter = "wireglass_flows_opened_total", "Flows that were given state.";
     flows_limit: Gauge = "wireglass_flows_limit", "Flows that may have state at a time: limits.flows.";
-    evictions: Counter = "wireglass_evictions_total", "Flows ended early because the flow table was full.";
     refused_forgotten: Counter = "wireglass_refused_forgotten_total", "Refused or evicted connections forgotten before their time because there were too many.";
     reassembled: Counter = "wireglass_reassembled_total", "TCP segments that were put together from IP fragments.";
     fragments_held: Gauge = "wireglass_fragments_held", "IP fragments that wait for the others of their packet.";
@@ -265,6 +267,17 @@ impl WorkerCounters {
     /// How many came to that.
     pub fn path_messages(&self, what: PathMessage) -> u64 {
         self.path_messages[what as usize].value()
+    }
+
+    /// Flows of a class that were ended early to make room for others.
+    #[inline]
+    pub fn evicted(&self, class: Class) -> &Counter {
+        &self.evicted[class as usize]
+    }
+
+    /// Those of all classes.
+    pub fn evictions(&self) -> u64 {
+        self.evicted.iter().map(Counter::value).sum()
     }
 
     /// Plaintext bytes decrypted that came from this side.

@@ -8,6 +8,7 @@ use super::caches::TlsCaches;
 use super::counters::{Kind, Phase, PortCounters, SCALARS, WorkerCounters};
 use super::liveness::Liveness;
 use super::ports::PortSources;
+use crate::flow_table::Class;
 use crate::log::{EventKind, LogCounters};
 use crate::packet::{PassAction, Uninspected};
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
@@ -315,6 +316,14 @@ impl Metrics {
             for &phase in Phase::ALL {
                 let labels: [Label<'_>; 2] = [("worker", &worker), ("phase", &phase.name())];
                 page.sample(name, &labels, counters.flows(phase).value());
+            }
+        }
+        let name = "wireglass_evictions_total";
+        page.family(name, "Flows ended early to make room for others, by class.", Kind::Counter);
+        for (worker, counters) in self.workers.iter().enumerate() {
+            for class in Class::ALL {
+                let labels: [Label<'_>; 2] = [("worker", &worker), ("class", &class.name())];
+                page.sample(name, &labels, counters.evicted(class).value());
             }
         }
         let name = "wireglass_plaintext_bytes_total";

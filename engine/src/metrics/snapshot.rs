@@ -103,7 +103,7 @@ pub struct Own {
     pub leg_bytes: u64,
     /// Times that a leg was held to less than its limit.
     pub leg_limits: u64,
-    /// Flows ended early because the table was full.
+    /// Flows ended early to make room for others.
     pub evictions: u64,
     /// Connections that pass although their beginning was not seen.
     pub midstream_flows: u64,
@@ -164,7 +164,7 @@ impl Metrics {
                 tcp_black_holes: sum(&|w| w.tcp_black_holes.value()),
                 leg_bytes: sum(&|w| w.leg_bytes.value()),
                 leg_limits: sum(&|w| w.leg_limits.value()),
-                evictions: sum(&|w| w.evictions.value()),
+                evictions: sum(&WorkerCounters::evictions),
                 midstream_flows: sum(&|w| w.midstream_flows.value()),
                 events_summed: sum(&|w| w.events_summed.value()),
                 log_dropped: self.log().map_or(0, |l| EventKind::ALL.iter().map(|&k| l.dropped(k)).sum()),

@@ -178,6 +178,29 @@ impl Relay {
         Ok(taken + self.pump(from, &data[taken..], budget, out)?)
     }
 
+    /// Nothing waits here for more, and neither end has ended its direction.
+    pub fn is_at_rest(&self) -> bool {
+        let ends = [&self.client, &self.server];
+        self.carried.iter().all(Vec::is_empty)
+            && ends.iter().all(|end| end.has_whole_messages() && !end.has_closed && !end.peer_has_closed)
+    }
+
+    /// Says to both ends that nothing more follows.
+    ///
+    /// # Errors
+    /// A key has protected as many records as it may: that end could not be told.
+    pub fn close<O: Outlet>(&mut self, out: &mut O) -> Result<(), RelayError> {
+        for (end, to) in [(&mut self.client, Side::Client), (&mut self.server, Side::Server)] {
+            if !end.has_closed {
+                let bytes = [WARNING, description::CLOSE_NOTIFY];
+                seal_into(end, to, content::ALERT, &bytes, out)
+                    .map_err(|_| RelayError { reason: Reason::KeysUsedUp, alert: None })?;
+                end.has_closed = true;
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes of memory that wait here for more: messages and records that are not all there.
     pub fn held(&self) -> usize {
         let carried: usize = self.carried.iter().map(Vec::capacity).sum();

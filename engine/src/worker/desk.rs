@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tcp_stack::Instant;
 
 use crate::driver::{Appended, BURST, Frame, Io, Offloads, PortId, Request};
+use crate::fairness::Shares;
 use crate::flow::{Budget, Effects, Shared};
 use crate::flow_table::FlowId;
 use crate::handshake::{self, Job};
@@ -29,7 +30,8 @@ pub(super) struct Desk<IO: Io> {
     pub(super) current: Current,
     /// Frames to be sent, by port.
     outgoing: Vec<Vec<IO::Frame>>,
-    held: usize,
+    /// Frames that are held, by client.
+    held: Shares,
     max_held: usize,
     budget: Budget,
     summary: Summary,
@@ -41,6 +43,8 @@ pub(super) struct Current {
     /// None while a flow is being made.
     pub(super) id: Option<FlowId>,
     pub(super) wire: u8,
+    /// Hash of its client's network.
+    pub(super) client: u64,
     /// The port on which its client is.
     pub(super) client_port: Side,
 }
@@ -61,7 +65,7 @@ impl<IO: Io> Desk<IO> {
         (max_held, leg_bytes): (usize, usize),
     ) -> Self {
         let outgoing = (0..io.wires()).flat_map(|_| [Vec::new(), Vec::new()]).collect();
-        let current = Current { id: None, wire: 0, client_port: Side::Client };
+        let current = Current { id: None, wire: 0, client: 0, client_port: Side::Client };
         Self {
             io,
             shared,
@@ -72,7 +76,7 @@ impl<IO: Io> Desk<IO> {
             wall,
             current,
             outgoing,
-            held: 0,
+            held: Shares::default(),
             max_held,
             budget: Budget::new(leg_bytes),
             summary: Summary::new(),
@@ -220,13 +224,15 @@ impl<IO: Io> Effects for Desk<IO> {
     }
 
     fn hold(&mut self) -> bool {
-        let room = self.held < self.max_held;
-        self.held += usize::from(room);
+        let room = self.held.may_add(self.current.client, self.max_held);
+        if room {
+            self.held.add(self.current.client);
+        }
         room
     }
 
     fn release(&mut self, frames: usize) {
-        self.held -= frames;
+        self.held.remove(self.current.client, frames as u32);
     }
 
     fn budget(&self) -> &Budget {
@@ -244,7 +250,7 @@ impl<IO: Io> Effects for Desk<IO> {
 
     fn request(&mut self, job: Box<Job>) -> Result<(), Box<Job>> {
         let Some(flow) = self.current.id else { return Err(job) };
-        self.pool.submit(flow, job)?;
+        self.pool.submit(flow, self.current.client, job)?;
         self.counters.handshake_queue.set(self.pool.outstanding() as u64);
         Ok(())
     }

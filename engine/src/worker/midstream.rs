@@ -1,5 +1,8 @@
 //! Segments of connections whose beginning was not seen: older than the engine, on another path before, or made up.
 
+use tcp_stack::Segment;
+
+use super::refused::Answer;
 use super::{Entry, Identity, Worker};
 use crate::driver::{Frame, Io, PortId};
 use crate::flow::{Afterwards, Flow};
@@ -8,7 +11,6 @@ use crate::packet::{BareSegment, FlowKey, Headers, probe_for, reset_after, reset
 use crate::policy::{Decision, Verdict};
 use crate::reason::PacketDrop;
 use crate::side::Side;
-use crate::timer_wheel::Alarm;
 
 /// Segments that are answered in one turn. A flood of them is dropped, and whoever means it repeats.
 pub(super) const ANSWERS: u32 = 16;
@@ -24,11 +26,14 @@ impl<IO: Io> Worker<IO> {
         hash: u64,
     ) {
         let now = self.desk.now;
-        if self.refused.knows(now, hash) {
+        if let Some(answer) = self.refused.answer(now, hash) {
             // As long as somebody speaks, it is not over; and now the server has answered, if it is the server.
             let answered = port.side == Side::Server;
             let afterwards = if answered { Afterwards::Refuse } else { Afterwards::RefuseUnanswered };
             self.refused.note(now, hash, afterwards, &self.desk.counters);
+            if answer == Answer::QuietlyIfEmpty && only_acknowledges(&frame, headers) {
+                return self.desk.counters.drop_packet(PacketDrop::FlowEnded);
+            }
             return self.refuse(port, &frame, headers, PacketDrop::FlowEnded);
         }
         let flags = headers.flags(frame.data());
@@ -58,7 +63,7 @@ impl<IO: Io> Worker<IO> {
         }
         self.flow_ids += self.steering.workers() as u64;
         let flow = Flow::from_the_middle(&self.desk, identity, rule);
-        let entry = Entry { flow, alarm: Alarm::new(), hash, wire: port.wire, client_port: client_side };
+        let entry = Entry::new(flow, hash, self.client(client.ip()), client_port);
         if let Some(id) = self.insert(hash, key, entry) {
             self.desk.counters.midstream_flows.inc();
             self.hand_over(id, port, frame, headers);
@@ -94,4 +99,10 @@ impl<IO: Io> Worker<IO> {
         self.desk.counters.drop_packet(reason);
         self.send_made(port, reset_for(frame.data(), headers));
     }
+}
+
+/// An ACK, and nothing else.
+fn only_acknowledges<F: Frame>(frame: &F, headers: &Headers) -> bool {
+    let segment = headers.segment(frame.data());
+    Segment::parse(segment).is_ok_and(|segment| segment.seq_len() == 0 && !segment.flags.rst)
 }

@@ -8,6 +8,7 @@ mod midstream;
 mod passthrough;
 mod path;
 mod refused;
+mod shedding;
 mod steering;
 mod summary;
 mod thread;
@@ -24,6 +25,7 @@ use self::refused::Refused;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::driver::{BURST, Frame, Io, PortId};
+use crate::fairness::Shares;
 use crate::flow::{self, Effects, Flow, Identity, Shared};
 use crate::flow_table::{FlowId, FlowTable};
 use crate::handshake;
@@ -87,6 +89,10 @@ pub struct Worker<IO: Io> {
     refused: Refused,
     passthrough: PassthroughState,
     native_vlans: Vec<Option<u16>>,
+    /// Established flows, by client.
+    clients: Shares,
+    /// Most of them for one client.
+    per_client: u32,
     flow_ids: u64,
     /// Reused in each turn.
     burst: Vec<IO::Frame>,
@@ -104,6 +110,10 @@ struct Entry<F: Frame> {
     alarm: Alarm,
     /// Of its key.
     hash: u64,
+    /// Hash of its client's network, by which flows are counted.
+    client: u64,
+    /// It counts as its client's: it has been established.
+    counts: bool,
     /// Where it lies; see [`Current`].
     wire: u8,
     client_port: Side,
@@ -128,6 +138,7 @@ impl<IO: Io> Worker<IO> {
         } = parts;
         let refused = Refused::new(flows, shared.limits.idle_time);
         let io_wires = usize::from(io.wires());
+        let per_client = shared.limits.fairness.per_client.of(flows);
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
@@ -138,6 +149,8 @@ impl<IO: Io> Worker<IO> {
             refused,
             passthrough: PassthroughState::new(io_wires),
             native_vlans,
+            clients: Shares::default(),
+            per_client,
             station,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
@@ -180,6 +193,7 @@ impl<IO: Io> Worker<IO> {
         if self.backlog == 0 {
             self.expire_fragments();
             done += self.run_timers(now);
+            done += self.shed_idle();
         }
         if self.station.is_asked() {
             done += self.survey();
@@ -202,8 +216,9 @@ impl<IO: Io> Worker<IO> {
 
     /// When there is something to do even if nothing comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let all = [self.wheel.next(), self.fragments.poll_timeout(), self.desk.sums_up_at()];
-        all.into_iter().flatten().min()
+        let times =
+            [self.wheel.next(), self.fragments.poll_timeout(), self.next_to_shed(), self.desk.sums_up_at()];
+        times.into_iter().flatten().min()
     }
 
     /// Flows in the table.
@@ -379,26 +394,32 @@ impl<IO: Io> Worker<IO> {
             refused_before,
         };
         self.flow_ids += self.steering.workers() as u64;
-        self.desk.current = Current { id: None, wire: port.wire, client_port: port.side };
+        let client = self.client(identity.client.ip());
+        self.desk.current = Current { id: None, wire: port.wire, client, client_port: port.side };
         let verdict = self.settled(port, &identity);
         if let Some(Verdict { decision: Decision::Block(_), .. }) = &verdict {
-            self.log_refused(&identity, frame.len());
+            self.log_refused_syn(&identity, frame.len(), Reason::PolicyBlock);
             return self.refuse(port, &frame, headers, PacketDrop::PolicyBlocked);
+        }
+        if !self.client_may_have_more(client) {
+            self.log_refused_syn(&identity, frame.len(), Reason::ResourceClientFlows);
+            return self.desk.counters.drop_packet(PacketDrop::ClientFlows);
         }
         let Ok(syn) = Segment::parse(headers.segment(frame.data())) else {
             return self.desk.counters.drop_packet(PacketDrop::BadTcpHeader);
         };
         let flow = Flow::new(&self.desk, identity, &syn, verdict.as_ref());
-        let entry = Entry { flow, alarm: Alarm::new(), hash, wire: port.wire, client_port: port.side };
-        if let Some(id) = self.insert(hash, key, entry) {
-            self.hand_over(id, port, frame, headers);
+        let entry = Entry::new(flow, hash, client, port);
+        match self.insert(hash, key, entry) {
+            Some(id) => self.hand_over(id, port, frame, headers),
+            None => self.log_refused_syn(&identity, frame.len(), Reason::ResourceFlows),
         }
     }
 
     /// Gives a flow its place. None: there is none, and the frame that began it counts as dropped.
     fn insert(&mut self, hash: u64, key: &FlowKey, entry: Entry<IO::Frame>) -> Option<FlowId> {
         let (class, phase) = (entry.flow.class(), entry.flow.phase());
-        if self.table.is_full() && !self.evict() {
+        if !self.make_room() {
             self.desk.counters.drop_packet(PacketDrop::TableFull);
             return None;
         }
@@ -421,7 +442,8 @@ impl<IO: Io> Worker<IO> {
         })
     }
 
-    fn log_refused(&mut self, identity: &Identity, bytes: usize) {
+    /// The event of a SYN that is refused: the whole of its flow.
+    fn log_refused_syn(&mut self, identity: &Identity, bytes: usize, reason: Reason) {
         let wall = self.desk.wall;
         let head = FlowHead {
             time: wall,
@@ -438,26 +460,23 @@ impl<IO: Io> Worker<IO> {
             to_client: Volume::default(),
             action: Some(Action::Block),
             phase: crate::metrics::Phase::Opening.name(),
-            reason: Reason::PolicyBlock,
+            reason,
             midstream: false,
         };
         self.desk.event(Event::Flow(head, Box::new(event)));
     }
 
-    fn evict(&mut self) -> bool {
-        let Some(victim) = self.table.victim() else { return false };
-        self.desk.counters.evictions.inc();
-        self.end_flow(victim, Reason::ResourceFlows);
-        true
-    }
-
     /// Ends and removes a flow at once.
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
         let Some(mut entry) = self.table.remove(id) else { return };
-        self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
+        self.desk.current = entry.as_current(id);
+        self.uncount(&entry);
         let (before, held) = (entry.flow.phase(), entry.flow.memory());
         self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
         entry.flow.expire(&mut self.desk, reason);
+        if entry.flow.is_ending_in_order() {
+            self.refused.ends_in_order(self.desk.now + self.desk.shared.limits.linger_time, entry.hash);
+        }
         self.desk.account(held, 0);
         self.desk.counters.flows(before).dec();
     }
@@ -492,7 +511,7 @@ impl<IO: Io> Worker<IO> {
     /// Does something with a flow, and afterwards what every change of a flow asks for.
     fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO::Frame>, &mut Desk<IO>)) {
         let Some(entry) = self.table.get_mut(id) else { return };
-        self.desk.current = Current { id: Some(id), wire: entry.wire, client_port: entry.client_port };
+        self.desk.current = entry.as_current(id);
         let (before, was_unsettled) = (entry.flow.phase(), entry.flow.is_unsettled());
         let held = entry.flow.memory();
         change(&mut entry.flow, &mut self.desk);
@@ -508,13 +527,25 @@ impl<IO: Io> Worker<IO> {
         if over {
             self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
             self.desk.counters.flows(before).dec();
-            self.table.remove(id);
+            if let Some(entry) = self.table.remove(id) {
+                self.uncount(&entry);
+            }
             return;
         }
+        let spoke = entry.flow.active() == self.desk.now;
+        let newly_established = !entry.counts && entry.flow.is_established();
         if before != after {
             self.desk.counters.flow_moved(before, after);
         }
-        self.table.touch(id, class);
+        // Timers and replies are no life of a flow.
+        if spoke {
+            self.table.touch(id, class);
+        } else {
+            self.table.reclass(id, class);
+        }
+        if newly_established && !self.count(id) {
+            return self.end_flow(id, Reason::ResourceClientFlows);
+        }
         self.arm(id);
     }
 
@@ -527,6 +558,16 @@ impl<IO: Io> Worker<IO> {
 }
 
 impl<F: Frame> Entry<F> {
+    /// `client` is the hash of its client's network, `client_port` the port on which the client is.
+    fn new(flow: Flow<F>, hash: u64, client: u64, client_port: PortId) -> Self {
+        let PortId { wire, side } = client_port;
+        Self { flow, alarm: Alarm::new(), hash, client, counts: false, wire, client_port: side }
+    }
+
+    fn as_current(&self, id: FlowId) -> Current {
+        Current { id: Some(id), wire: self.wire, client: self.client, client_port: self.client_port }
+    }
+
     /// A SYN from this port begins a new flow. So does one from inside where a SYN from outside came first: both ends may
     /// open at once (RFC 9293 3.5), but a server must not be able to say that its client's connection is its own.
     fn gives_way(&self, port: Side) -> bool {

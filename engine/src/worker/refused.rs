@@ -10,10 +10,27 @@ use crate::metrics::WorkerCounters;
 /// find a connection that shares another one's, and chance does not.
 pub(super) struct Refused {
     /// Connections that both ends had, or may have had.
-    standing: AgedMap<u64, Instant>,
+    standing: AgedMap<u64, Known>,
     /// Of which there was a SYN and no answer. Anyone can make as many of these as he likes, so they have a place of their own.
-    unanswered: AgedMap<u64, Instant>,
+    unanswered: AgedMap<u64, Known>,
     time: Duration,
+}
+
+/// What is remembered of a connection.
+#[derive(Clone, Copy)]
+struct Known {
+    until: Instant,
+    /// Its ends have been told in order that it is over: until then they may still acknowledge that, which needs no RST.
+    quiet_until: Instant,
+}
+
+/// How a segment of a connection that is known is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// By a RST.
+    Reset,
+    /// Not at all if it only acknowledges; else by a RST.
+    QuietlyIfEmpty,
 }
 
 impl Refused {
@@ -30,24 +47,40 @@ impl Refused {
         afterwards: Afterwards,
         counters: &WorkerCounters,
     ) {
-        let stood = self.standing.remove(hash, &hash).is_some();
+        let known = self.standing.remove(hash, &hash);
+        let (stood, quiet_until) = (known.is_some(), known.map_or(now, |known| known.quiet_until));
         self.unanswered.remove(hash, &hash);
         let list = match afterwards {
             Afterwards::Midstream => return,
             Afterwards::RefuseUnanswered if !stood => &mut self.unanswered,
             Afterwards::Refuse | Afterwards::RefuseUnanswered => &mut self.standing,
         };
-        if list.is_full() && list.pop_oldest().is_some_and(|until| until > now) {
+        if list.is_full() && list.pop_oldest().is_some_and(|known| known.until > now) {
             counters.refused_forgotten.inc();
         }
         // There is room: if it was full, the oldest has gone.
-        let _ = list.insert(hash, hash, now + self.time);
+        let _ = list.insert(hash, hash, Known { until: now + self.time, quiet_until });
+    }
+
+    /// Both ends of a flow that was just forgotten have been told in order, and have so long to acknowledge it.
+    pub(super) fn ends_in_order(&mut self, until: Instant, hash: u64) {
+        if let Some(known) = self.standing.get_mut(hash, &hash) {
+            known.quiet_until = until;
+        }
     }
 
     /// It is one of them.
     pub(super) fn knows(&mut self, now: Instant, hash: u64) -> bool {
-        let lives = |until: Option<&mut Instant>| until.is_some_and(|until| *until > now);
-        lives(self.standing.get_mut(hash, &hash)) || lives(self.unanswered.get_mut(hash, &hash))
+        self.answer(now, hash).is_some()
+    }
+
+    /// How its segments are answered, if it is one of them.
+    pub(super) fn answer(&mut self, now: Instant, hash: u64) -> Option<Answer> {
+        let known = match self.standing.get_mut(hash, &hash) {
+            Some(known) if known.until > now => *known,
+            _ => *self.unanswered.get_mut(hash, &hash).filter(|known| known.until > now)?,
+        };
+        Some(if known.quiet_until > now { Answer::QuietlyIfEmpty } else { Answer::Reset })
     }
 }
 

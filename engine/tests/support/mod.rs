@@ -4,6 +4,7 @@
 pub(crate) mod fragments;
 pub(crate) mod frames;
 pub(crate) mod lab;
+pub(crate) mod raw;
 pub(crate) mod rules;
 
 use wireglass::peers::{End, Random, Report, Step};

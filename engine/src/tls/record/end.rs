@@ -100,6 +100,11 @@ impl End {
         self.partial.capacity()
     }
 
+    /// No handshake message has come in part.
+    pub(in crate::tls) fn has_whole_messages(&self) -> bool {
+        self.partial.is_empty()
+    }
+
     pub(in crate::tls) fn is_tls13(&self) -> bool {
         self.version == TlsVersion::Tls13
     }

@@ -1,0 +1,139 @@
+//! Making room: which flow gives way to a new one, how long flows may be idle while room is short, and how many one client has.
+//!
+//! Everything here looks at the heads of the table's lists, a fixed number of flows at a time.
+
+use std::net::IpAddr;
+
+use tcp_stack::{Duration, Instant};
+
+use super::{Entry, Worker};
+use crate::driver::{Frame, Io};
+use crate::fairness::{LEAST_IDLE, YOUNG, reserved, shrunk_idle};
+use crate::flow::Effects;
+use crate::flow_table::{Class, FlowId};
+use crate::reason::Reason;
+
+/// Flows that may end in one turn for having been idle for too long.
+const EACH_TURN: usize = 4;
+/// Flows of each class among which a client's own is looked for. Where one has a quarter of the table, as by default, nine
+/// times of ten one of eight is its own.
+const LOOKED_AT: usize = 8;
+
+impl<IO: Io> Worker<IO> {
+    /// Has room for one more flow, if need be by ending one. False: none may give way.
+    pub(super) fn make_room(&mut self) -> bool {
+        if !self.table.is_full() {
+            return true;
+        }
+        let Some((class, victim)) = self.victim() else { return false };
+        self.evict(class, victim, Reason::ResourceFlows);
+        true
+    }
+
+    /// The flow that gives way. First one that does not need its place, in the order that policy says; else the first in that
+    /// order.
+    fn victim(&self) -> Option<(Class, FlowId)> {
+        let heads = || {
+            let classes = self.desk.shared.limits.fairness.shed.classes().iter();
+            classes.filter_map(|class| Some((*class, self.table.first(*class)?)))
+        };
+        heads().find(|(class, id)| !self.is_spared(*class, *id)).or_else(|| heads().next())
+    }
+
+    /// It has just moved. Of the flows that are not through yet only so many are spared: otherwise a flood of such flows
+    /// would take the places of all others.
+    fn is_spared(&self, class: Class, id: FlowId) -> bool {
+        match class {
+            Class::Blocked => false,
+            Class::Opening | Class::Undecided => {
+                self.table.count(class) <= reserved(self.table.capacity()) && self.idle(id) < YOUNG
+            }
+            Class::Bypassed | Class::Decrypted => self.idle(id) < YOUNG,
+        }
+    }
+
+    fn idle(&self, id: FlowId) -> Duration {
+        self.table.get(id).map_or(Duration::ZERO, |entry| self.desk.now - entry.flow.active())
+    }
+
+    fn evict(&mut self, class: Class, victim: FlowId, reason: Reason) {
+        self.desk.counters.evicted(class).inc();
+        self.end_flow(victim, reason);
+    }
+
+    /// Ends flows that have been idle for longer than is allowed while room is short. Returns how many.
+    pub(super) fn shed_idle(&mut self) -> usize {
+        let Some(allowed) = self.allowed_idle() else { return 0 };
+        let mut ended = 0;
+        while ended < EACH_TURN {
+            let too_old = self.heads_that_age().find(|id| self.idle(*id) >= allowed);
+            let Some(id) = too_old else { break };
+            self.with_flow(id, |flow, desk| flow.time_out(desk, Reason::ResourceIdle));
+            ended += 1;
+        }
+        ended
+    }
+
+    /// When [`Self::shed_idle`] has something to do, if room is short.
+    pub(super) fn next_to_shed(&self) -> Option<Instant> {
+        let allowed = self.allowed_idle()?;
+        self.heads_that_age().filter_map(|id| Some(self.table.get(id)?.flow.active() + allowed)).min()
+    }
+
+    /// How long flows may be idle now; none: as long as ever.
+    fn allowed_idle(&self) -> Option<Duration> {
+        let (table, budget) = (&self.table, self.desk.budget());
+        let full = self.desk.shared.limits.idle_time;
+        // Those that are ending take their places for some seconds yet: others need not leave for their sake.
+        let living = table.len() - table.count(Class::Blocked);
+        shrunk_idle(full, (living, table.capacity()), (budget.held(), budget.total()))
+    }
+
+    /// Flows that were used longest ago, of each class that may give way. Blocked ones have a few seconds in any case.
+    fn heads_that_age(&self) -> impl Iterator<Item = FlowId> {
+        let classes = self.desk.shared.limits.fairness.shed.classes().iter();
+        classes.filter(|class| **class != Class::Blocked).filter_map(|class| self.table.first(*class))
+    }
+
+    /// What a client's flows are counted under.
+    pub(super) fn client(&self, address: IpAddr) -> u64 {
+        self.hasher.hash(&self.desk.shared.limits.fairness.client_prefix.of(address))
+    }
+
+    /// A client may open one more: it has not as many as it may, or one of them may give way. A SYN does not make it give way
+    /// yet, as anyone may have sent that.
+    pub(super) fn client_may_have_more(&self, client: u64) -> bool {
+        self.clients.of(client) < self.per_client || self.own_victim(client).is_some()
+    }
+
+    /// A flow is established, and counts as its client's from now on. False: the client has as many as it may.
+    pub(super) fn count(&mut self, id: FlowId) -> bool {
+        let Some(client) = self.table.get(id).map(|entry| entry.client) else { return true };
+        if self.clients.of(client) >= self.per_client {
+            let Some((class, victim)) = self.own_victim(client) else { return false };
+            self.evict(class, victim, Reason::ResourceClientFlows);
+        }
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.counts = true;
+            self.clients.add(client);
+        }
+        true
+    }
+
+    /// A flow has left the table.
+    pub(super) fn uncount<F: Frame>(&mut self, entry: &Entry<F>) {
+        if entry.counts {
+            self.clients.remove(entry.client, 1);
+        }
+    }
+
+    /// A flow of this client that has been idle for long, among those of all clients that were used longest ago.
+    fn own_victim(&self, client: u64) -> Option<(Class, FlowId)> {
+        let counts = |entry: &Entry<IO::Frame>| entry.counts && entry.client == client;
+        self.desk.shared.limits.fairness.shed.classes().iter().find_map(|class| {
+            let oldest = std::iter::successors(self.table.first(*class), |id| self.table.after(*id));
+            let mut oldest = oldest.take(LOOKED_AT).take_while(|id| self.idle(*id) >= LEAST_IDLE);
+            oldest.find(|id| self.table.get(*id).is_some_and(counts)).map(|id| (*class, id))
+        })
+    }
+}
