@@ -11,7 +11,8 @@ use crate::side::Side;
 
 /// An ended flow. It stays for a while so that late packets do not pass as a flow seen from the middle.
 pub(super) struct Blocked<F: Frame> {
-    legs: Option<(Leg<F>, Leg<F>)>,
+    /// Boxed: most have nothing left to say, and are many when memory is short.
+    legs: Option<Box<(Leg<F>, Leg<F>)>>,
     until: Instant,
 }
 
@@ -46,12 +47,12 @@ impl<F: Frame> Blocked<F> {
             leg.tcp.close();
             leg.transmit(fx);
         }
-        Self { legs: Some((client, server)), until: fx.now() + fx.shared().limits.linger_time }
+        Self { legs: Some(Box::new((client, server))), until: fx.now() + fx.shared().limits.linger_time }
     }
 
     /// The leg towards an end, if there is still something to say.
     pub(super) fn leg(&mut self, side: Side) -> Option<&mut Leg<F>> {
-        let (client, server) = self.legs.as_mut()?;
+        let (client, server) = self.legs.as_deref_mut()?;
         Some(if side == Side::Client { client } else { server })
     }
 
@@ -73,7 +74,7 @@ impl<F: Frame> Blocked<F> {
     /// Runs what is due; true when it is over.
     pub(super) fn handle_timeout<E: Effects<Frame = F>>(&mut self, fx: &mut E) -> bool {
         let over = self.until <= fx.now();
-        if let Some((client, server)) = &mut self.legs {
+        if let Some((client, server)) = self.legs.as_deref_mut() {
             for leg in [client, server] {
                 if over {
                     leg.tcp.abort();
@@ -88,17 +89,19 @@ impl<F: Frame> Blocked<F> {
 
     /// Client's and server's, if there is something left to say.
     pub(super) fn legs(&self) -> Option<(&Leg<F>, &Leg<F>)> {
-        self.legs.as_ref().map(|(client, server)| (client, server))
+        self.legs.as_deref().map(|(client, server)| (client, server))
     }
 
-    /// Bytes of memory that its legs hold.
+    /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        self.legs.as_ref().map_or(0, |(client, server)| client.tcp.memory() + server.tcp.memory())
+        let Self { legs, until: _ } = self;
+        let legs = legs.as_deref().map_or(0, |legs| size_of_val(legs) + legs.0.memory() + legs.1.memory());
+        size_of::<Self>() + legs
     }
 
     /// When to be called next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let legs = self.legs.as_ref().and_then(|(c, s)| earlier(c.poll_timeout(), s.poll_timeout()));
+        let legs = self.legs.as_deref().and_then(|(c, s)| earlier(c.poll_timeout(), s.poll_timeout()));
         earlier(legs, Some(self.until))
     }
 }

@@ -356,8 +356,10 @@ impl<IO: Io> Worker<IO> {
         let class = flow.class();
         self.desk.counters.flows(flow.phase()).inc();
         let entry = Entry { flow, alarm: Alarm::new(), hash, wire: port.wire, client_port: port.side };
+        let held = entry.flow.memory();
         match self.table.insert(hash, *key, class, entry) {
             Ok(id) => {
+                self.desk.account(0, held);
                 self.desk.counters.flows_opened.inc();
                 self.hand_over(id, port, frame, headers);
             }
