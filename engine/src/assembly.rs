@@ -61,7 +61,7 @@ impl Assembly {
         let parts = Steering::new(workers).into_iter().zip(clients).zip(counters).map(
             |((steering, pool), counters)| {
                 counters.flows_limit.set(self.flows.into());
-                counters.leg_bytes_limit.set(self.leg_bytes as u64);
+                counters.flow_bytes_limit.set(self.leg_bytes as u64);
                 Parts {
                     shared: Arc::clone(&shared),
                     steering,

@@ -154,6 +154,7 @@ reasons! {
         Malformed = "http.malformed", "Bytes that are not valid HTTP/1 framing.";
         HeaderTooBig = "http.header_too_big", "A header block was longer, or had more fields, than is held.";
         TooManyOpen = "http.too_many_open", "More transactions were open at once than are followed.";
+        Memory = "http.memory", "The worker's memory was used up, and the reader held more of it than it may then.";
         H2Frame = "http2.frame", "A frame that breaks the framing rules of HTTP/2.";
         H2Compression = "http2.compression", "A header block that breaks the rules of HPACK.";
         H2TableSize = "http2.table_size", "A header compression table larger than is held.";

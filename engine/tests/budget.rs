@@ -29,7 +29,7 @@ fn stuck(lab: &Lab, run: &mut Run, number: u16) {
 }
 
 fn held(run: &Run) -> usize {
-    run.counters().leg_bytes.value() as usize
+    run.counters().flow_bytes.value() as usize
 }
 
 /// Ends with this reason.

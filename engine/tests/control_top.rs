@@ -54,8 +54,8 @@ impl Engine {
         worker.drop_packet(PacketDrop::HoldFull);
         worker.flows(Phase::Adopted).inc();
         worker.flows_limit.set(64);
-        worker.leg_bytes.set(250);
-        worker.leg_bytes_limit.set(1000);
+        worker.flow_bytes.set(250);
+        worker.flow_bytes_limit.set(1000);
         worker.handshake_queue.set(3);
         worker.heap_records.add(8);
         let folder = tempfile::tempdir().unwrap();
@@ -99,7 +99,7 @@ fn what_was_counted_comes_over() {
     assert_eq!((worker.worker, worker.core), (1, Some(6)));
     assert_eq!((worker.rx_packets, worker.tx_bytes, worker.handshake_queue), (11, 1000, 3), "of all ports");
     assert_eq!((worker.flows["adopted"], worker.flows_limit), (1, 64));
-    assert_eq!((worker.leg_bytes, worker.leg_bytes_limit, worker.heap_records), (250, 1000, 8));
+    assert_eq!((worker.flow_bytes, worker.flow_bytes_limit, worker.heap_records), (250, 1000, 8));
     assert_eq!(worker.drops.iter().collect::<Vec<_>>(), [(&"packet.hold_full".into(), &1)]);
     assert_eq!((ports[0].port.as_str(), ports[0].drops["port.rx_missed"]), ("net_ring0", 11));
     assert_eq!(ports[1].drops.iter().collect::<Vec<_>>(), [(&"port.rx_nombuf".into(), &2)]);

@@ -70,14 +70,14 @@ fn feed(alpn: Option<&[u8]>, prologue: &[(Side, &[u8])], pieces: &[Piece], step:
     for piece in pieces {
         for bytes in piece.bytes.chunks(step) {
             inspector.bytes(piece.from, bytes);
-            assert!(inspector.held_bytes() <= MOST, "{}", inspector.held_bytes());
+            assert!(inspector.memory() <= MOST, "{}", inspector.memory());
         }
         while inspector.poll_transaction().is_some() {}
     }
     inspector.finish();
     while inspector.poll_transaction().is_some() {}
     // Ended, it holds nothing but itself.
-    assert!(inspector.held_bytes() <= 512, "{}", inspector.held_bytes());
+    assert!(inspector.memory() <= 512, "{}", inspector.memory());
 }
 
 proptest! {
@@ -126,11 +126,11 @@ fn the_worst_peer_is_bounded() {
     let push = |stream: u32, fields: &[u8]| frame(5, 4, 1, &[&stream.to_be_bytes()[..], fields].concat());
     inspector.bytes(Side::Server, &push(2, &block));
     assert_eq!(inspector.off_reason(), None);
-    let mut most = inspector.held_bytes();
+    let mut most = inspector.memory();
     for stream in 1..400 {
         let again = [push(stream * 2 + 2, &[0xbe]), frame(1, 5, stream * 2 + 2, &[0x88])].concat();
         inspector.bytes(Side::Server, &again);
-        most = most.max(inspector.held_bytes());
+        most = most.max(inspector.memory());
     }
     assert!(inspector.off_reason().is_some(), "unfetched events must not pile up");
     assert!((60_000..=MOST).contains(&most), "{most}");

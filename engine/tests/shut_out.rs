@@ -614,10 +614,10 @@ fn idle_time_shrinks_as_memory_fills() {
         }
         run.settle(Duration::from_millis(1));
     }
-    let held = run.counters().leg_bytes.value();
+    let held = run.counters().flow_bytes.value();
     assert!(held > 3 << 20, "{held}");
     run.settle(MINUTE * 58);
-    let held = run.counters().leg_bytes.value();
+    let held = run.counters().flow_bytes.value();
     assert!(held <= (3 << 20) + 100_000, "{held}");
     assert!(run.counters().ended(Reason::ResourceIdle) > 0);
     assert!(run.flow_events().iter().all(|flow| flow.reason == Reason::ResourceIdle));

@@ -32,6 +32,12 @@ impl Assembler {
         Assembler { ranges: Vec::new(), max, clock: 0 }
     }
 
+    /// Bytes of memory taken.
+    pub(crate) fn memory(&self) -> usize {
+        let Self { ranges, max: _, clock: _ } = self;
+        ranges.capacity() * size_of::<Held>()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }

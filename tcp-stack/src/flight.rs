@@ -105,6 +105,11 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
+    /// Bytes of memory taken.
+    pub(crate) fn memory(&self) -> usize {
+        self.records.capacity() * size_of::<Record>()
+    }
+
     /// Nothing sent; the next sequence number is `start`.
     pub(crate) fn new(start: Seq) -> Self {
         Flight {

@@ -161,7 +161,8 @@ impl RecvBuffer {
 
     /// Bytes of memory taken.
     pub(crate) fn memory(&self) -> usize {
-        self.bytes.capacity()
+        let Self { bytes, head: _, tail: _, next: _, assembler } = self;
+        bytes.capacity() + assembler.memory()
     }
 
     /// What must hold between calls.

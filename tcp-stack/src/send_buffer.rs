@@ -78,6 +78,12 @@ impl<P: Payload> SendBuffer<P> {
     pub(crate) fn has_memory(&self) -> bool {
         self.chunks.capacity() > 0
     }
+
+    /// Bytes of memory taken: what is queued, and the queue itself, which is larger than that where buffers are small.
+    pub(crate) fn memory(&self) -> usize {
+        let Self { chunks, start, end } = self;
+        (end - start) as usize + chunks.capacity() * size_of::<Chunk<P>>()
+    }
 }
 
 #[cfg(test)]

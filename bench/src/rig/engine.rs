@@ -117,7 +117,7 @@ impl Engine {
             packets: snapshot.decoder.pkts,
             turns: counter(|c| c.loop_busy.value()),
             copied: counter(|c| c.payload_copied.value()),
-            legs: counter(|c| c.leg_bytes.value()) as usize,
+            legs: counter(|c| c.flow_bytes.value()) as usize,
             buffers: self.ports.bytes_in_use(),
             retransmits: own.tcp_retransmits,
             timeouts: own.tcp_timeouts,

@@ -17,7 +17,7 @@ pub fn read(alpn: &[u8], first: &[u8], data: &[u8]) {
         rest = after;
         reader.bytes(if side & 1 == 0 { Side::Client } else { Side::Server }, piece);
         while reader.poll_transaction().is_some() {}
-        assert!(reader.held_bytes() <= MOST, "{} bytes held", reader.held_bytes());
+        assert!(reader.memory() <= MOST, "{} bytes held", reader.memory());
     }
     reader.finish();
     while reader.poll_transaction().is_some() {}

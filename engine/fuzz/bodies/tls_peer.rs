@@ -58,6 +58,10 @@ struct Keys {
 }
 
 impl KeySource for Keys {
+    fn held(&self) -> usize {
+        0
+    }
+
     fn next_to_open(&mut self) -> Option<TrafficKey> {
         self.opens.next();
         Some(self.opens.traffic_key())

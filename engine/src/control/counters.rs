@@ -47,9 +47,9 @@ pub struct WorkerRecord {
     /// Those that ended before.
     pub handshakes_failed: u64,
     /// Bytes that the legs of its flows hold now.
-    pub leg_bytes: u64,
+    pub flow_bytes: u64,
     /// Bytes that they may hold.
-    pub leg_bytes_limit: u64,
+    pub flow_bytes_limit: u64,
     /// Its pools of buffers.
     pub pools: Vec<PoolRecord>,
     /// Records for which there was no buffer: on the heap, and copied into frames.
@@ -155,8 +155,8 @@ fn worker(
         handshakes_started: counters.handshakes_started.value(),
         handshakes_done: counters.handshakes_done.value(),
         handshakes_failed: counters.handshakes_failed.value(),
-        leg_bytes: counters.leg_bytes.value(),
-        leg_bytes_limit: counters.leg_bytes_limit.value(),
+        flow_bytes: counters.flow_bytes.value(),
+        flow_bytes_limit: counters.flow_bytes_limit.value(),
         pools: pools.iter().filter(|pool| pool.worker == worker).map(pool).collect(),
         heap_records: counters.heap_records.value(),
         retransmits: counters.retransmits.value(),

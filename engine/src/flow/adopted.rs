@@ -9,7 +9,7 @@ use crate::driver::{Block, Frame};
 use crate::handshake::{Job, Reply};
 use crate::inspect::HttpInspector;
 use crate::log::event::HttpEvent;
-use crate::reason::Reason;
+use crate::reason::{InspectorOff, Reason};
 use crate::side::Side;
 use crate::tls::{Failure, Handshake, HandshakeReport, Input, Outcome, Outlet, Relay, RelayError};
 
@@ -33,13 +33,48 @@ enum Tls {
     /// A handshake, here, waiting for bytes. The flags: what ends it has been told have closed.
     Handshake(Box<Handshake>, [bool; 2]),
     /// A handshake, at the pool.
-    AtPool([bool; 2]),
+    AtPool(Away),
     /// Application data goes by.
     Relay(Box<Relaying>),
     /// Bytes go by as they are: a bypassed flow whose frames could not be released.
     Plain,
     /// Both ends have closed; only TCP has something left to do.
     Done,
+}
+
+/// What is known of a handshake while it is at the pool.
+#[derive(Clone, Copy)]
+struct Away {
+    /// What ends it has been told have closed.
+    closed: [bool; 2],
+    /// Bytes of memory that it is taken to hold.
+    memory: usize,
+    /// Of these, what the ends have sent.
+    received: usize,
+}
+
+/// What a handshake may grow by in one step at the pool, nearly: another session, a certificate chain, a leaf.
+const GROWTH_AT_POOL: usize = 32 * 1024;
+
+impl Tls {
+    /// Bytes of memory that it holds beside its own size.
+    fn memory(&self) -> usize {
+        match self {
+            Self::Handshake(handshake, _) => handshake.memory(),
+            Self::AtPool(away) => away.memory,
+            Self::Relay(relaying) => relaying.memory(),
+            Self::Plain | Self::Done => 0,
+        }
+    }
+
+    /// Bytes from both ends that a handshake has taken and not used up.
+    fn received(&self) -> usize {
+        match self {
+            Self::Handshake(handshake, _) => handshake.received(),
+            Self::AtPool(away) => away.received,
+            Self::Relay(_) | Self::Plain | Self::Done => 0,
+        }
+    }
 }
 
 struct Relaying {
@@ -53,6 +88,8 @@ struct Outward<'a, F: Frame, E: Effects<Frame = F>> {
     from: Side,
     sink: &'a mut Leg<F>,
     http: &'a mut Option<HttpInspector>,
+    /// Most memory that the reader may take.
+    http_limit: usize,
     /// What goes back to the source: an answer to what was no data.
     back: Vec<F::Slice>,
     /// The sink did not take something.
@@ -70,6 +107,9 @@ impl<F: Frame, E: Effects<Frame = F>> Outlet for Outward<'_, F, E> {
         self.fx.counters().plaintext(from).add(plaintext.len() as u64);
         if let Some(http) = self.http {
             http.bytes(from, plaintext);
+            if http.memory() > self.http_limit {
+                http.turn_off(InspectorOff::Memory);
+            }
         }
     }
 
@@ -155,7 +195,7 @@ impl<F: Frame> Adopted<F> {
         from: Side,
         segment: &Segment<'_>,
     ) -> bool {
-        let holding = self.client.waiting() + self.server.waiting();
+        let holding = self.client.waiting() + self.server.waiting() + self.tls.received();
         let leg = self.leg(from);
         let asked = leg.tcp.stats().keep_alives;
         leg.handle_segment(fx, holding, segment);
@@ -197,7 +237,7 @@ impl<F: Frame> Adopted<F> {
         reply: Reply,
         told: &mut Told,
     ) -> (Option<Box<Self>>, Progress<F>) {
-        let Tls::AtPool(closed) = self.tls else { return (Some(self), Progress::Live) };
+        let Tls::AtPool(Away { closed, .. }) = self.tls else { return (Some(self), Progress::Live) };
         let Some((handshake, step)) = reply.result else { return self.over(fx, Reason::Internal) };
         match step.outcome {
             Outcome::Pending => {
@@ -263,7 +303,8 @@ impl<F: Frame> Adopted<F> {
         let mut closed = is_at_rest;
         if is_at_rest {
             let (from, sink, http) = (Side::Client, &mut self.server, &mut None);
-            let mut outward = Outward { fx: &mut *fx, from, sink, http, back: Vec::new(), refused: false };
+            let (fx, back) = (&mut *fx, Vec::new());
+            let mut outward = Outward { fx, from, sink, http, http_limit: 0, back, refused: false };
             closed = relaying.relay.close(&mut outward).is_ok();
             let Outward { back, refused, .. } = outward;
             closed &= !refused;
@@ -323,10 +364,10 @@ impl<F: Frame> Adopted<F> {
         }
     }
 
-    /// Bytes of memory that both legs hold, and the relay between them.
+    /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let relay = if let Tls::Relay(relaying) = &self.tls { relaying.relay.held() } else { 0 };
-        self.client.tcp.memory() + self.server.tcp.memory() + relay
+        let Self { client, server, closed: _, tls, handshake_until: _, http: _ } = self;
+        size_of::<Self>() + client.memory() + server.memory() + tls.memory()
     }
 
     /// The segment says no more than that its sender is there, which it was asked.
@@ -429,8 +470,14 @@ impl<F: Frame> Adopted<F> {
         fx: &mut E,
         input: Input,
     ) -> (Option<Box<Self>>, Progress<F>) {
-        let closed = [input.client_closed, input.server_closed];
-        let Tls::Handshake(handshake, _) = std::mem::replace(&mut self.tls, Tls::AtPool(closed)) else {
+        let Tls::Handshake(handshake, _) = &self.tls else { return (Some(self), Progress::Live) };
+        let arrived = input.from_client.len() + input.from_server.len();
+        let away = Away {
+            closed: [input.client_closed, input.server_closed],
+            memory: handshake.memory() + arrived + GROWTH_AT_POOL,
+            received: handshake.received() + arrived,
+        };
+        let Tls::Handshake(handshake, _) = std::mem::replace(&mut self.tls, Tls::AtPool(away)) else {
             return (Some(self), Progress::Live);
         };
         self.client.transmit(fx);
@@ -487,6 +534,12 @@ impl<F: Frame> Adopted<F> {
 }
 
 impl Relaying {
+    /// Bytes of memory that it holds, with its own size.
+    fn memory(&self) -> usize {
+        let Self { relay, http } = self;
+        size_of::<Self>() + relay.held() + http.as_ref().map_or(0, HttpInspector::memory)
+    }
+
     /// Decrypts, inspects and encrypts the records that begin in the first `room` bytes of what `source` has received.
     /// Returns how many bytes that were.
     fn relay<F: Frame, E: Effects<Frame = F>>(
@@ -499,7 +552,8 @@ impl Relaying {
         told: &mut Told,
     ) -> Result<usize, RelayError> {
         let Self { relay, http } = self;
-        let mut outward = Outward { fx, from, sink, http, back: Vec::new(), refused: false };
+        let http_limit = fx.budget().reader_limit();
+        let mut outward = Outward { fx, from, sink, http, http_limit, back: Vec::new(), refused: false };
         let result = relay.relay(from, source.tcp.recv(), room, &mut outward);
         let Outward { back, mut refused, .. } = outward;
         for slice in back {
@@ -524,4 +578,18 @@ impl Relaying {
 /// Seconds since the Unix epoch.
 fn unix<E: Effects>(fx: &E) -> u64 {
     fx.wall().0 / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody can ask the pool what a handshake holds, so it is taken to hold what it left with, and some more.
+    #[test]
+    fn a_handshake_at_the_pool_counts() {
+        let away =
+            Tls::AtPool(Away { closed: [false; 2], memory: 100_000 + GROWTH_AT_POOL, received: 5_000 });
+        assert_eq!((away.memory(), away.received()), (100_000 + GROWTH_AT_POOL, 5_000));
+        assert_eq!((Tls::Done.memory(), Tls::Plain.received()), (0, 0));
+    }
 }

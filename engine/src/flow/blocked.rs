@@ -14,7 +14,8 @@ const CLOSE_NOTIFY: usize = 5 + 8 + 2 + 1 + 16;
 
 /// An ended flow. It stays for a while so that late packets do not pass as a flow seen from the middle.
 pub(super) struct Blocked<F: Frame> {
-    legs: Option<(Leg<F>, Leg<F>)>,
+    /// Boxed: most have nothing left to say, and are many when memory is short.
+    legs: Option<Box<(Leg<F>, Leg<F>)>>,
     until: Instant,
     /// Both ends have been told in order that nothing follows. Whoever has that needs no RST.
     orderly: bool,
@@ -52,7 +53,7 @@ impl<F: Frame> Blocked<F> {
             leg.transmit(fx);
         }
         let until = fx.now() + fx.shared().limits.linger_time;
-        Self { legs: Some((client, server)), until, orderly: false }
+        Self { legs: Some(Box::new((client, server))), until, orderly: false }
     }
 
     /// FIN behind what is queued for both ends, which is the orderly end of their sessions.
@@ -67,7 +68,8 @@ impl<F: Frame> Blocked<F> {
 
     /// The flow is to be forgotten at once. An end to which the last words cannot be sent now is reset.
     pub(super) fn abandon<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
-        let Some((client, server)) = &mut self.legs else { return };
+        let Some(legs) = &mut self.legs else { return };
+        let (client, server) = &mut **legs;
         for leg in [client, server] {
             if leg.has_unsent() {
                 leg.tcp.abort();
@@ -78,7 +80,7 @@ impl<F: Frame> Blocked<F> {
 
     /// The leg towards an end, if there is still something to say.
     pub(super) fn leg(&mut self, side: Side) -> Option<&mut Leg<F>> {
-        let (client, server) = self.legs.as_mut()?;
+        let (client, server) = self.legs.as_deref_mut()?;
         Some(if side == Side::Client { client } else { server })
     }
 
@@ -105,7 +107,7 @@ impl<F: Frame> Blocked<F> {
     /// Runs what is due; true when it is over.
     pub(super) fn handle_timeout<E: Effects<Frame = F>>(&mut self, fx: &mut E) -> bool {
         let over = self.until <= fx.now();
-        if let Some((client, server)) = &mut self.legs {
+        if let Some((client, server)) = self.legs.as_deref_mut() {
             for leg in [client, server] {
                 // What an end has acknowledged needs no RST: it would only lose what its application has not yet read.
                 if over && !(self.orderly && leg.tcp.is_send_drained()) {
@@ -121,17 +123,19 @@ impl<F: Frame> Blocked<F> {
 
     /// Client's and server's, if there is something left to say.
     pub(super) fn legs(&self) -> Option<(&Leg<F>, &Leg<F>)> {
-        self.legs.as_ref().map(|(client, server)| (client, server))
+        self.legs.as_deref().map(|(client, server)| (client, server))
     }
 
-    /// Bytes of memory that its legs hold.
+    /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        self.legs.as_ref().map_or(0, |(client, server)| client.tcp.memory() + server.tcp.memory())
+        let Self { legs, until: _, orderly: _ } = self;
+        let legs = legs.as_deref().map_or(0, |legs| size_of_val(legs) + legs.0.memory() + legs.1.memory());
+        size_of::<Self>() + legs
     }
 
     /// When to be called next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let legs = self.legs.as_ref().and_then(|(c, s)| earlier(c.poll_timeout(), s.poll_timeout()));
+        let legs = self.legs.as_deref().and_then(|(c, s)| earlier(c.poll_timeout(), s.poll_timeout()));
         earlier(legs, Some(self.until))
     }
 }

@@ -1,4 +1,4 @@
-//! The memory that the legs of one worker may take.
+//! The memory that the flows of one worker may take.
 //!
 //! ```text
 //!  0                         held                              NEARLY            total
@@ -19,10 +19,12 @@ const FLOOR: usize = 64 * 1024;
 const NEARLY: usize = 7;
 /// Least that a leg may take when the budget is nearly used up: a whole record, as it cannot be opened in part.
 const LAST_FLOOR: usize = 17 * 1024;
+/// What a flow's HTTP reader may take then: a few transactions.
+const READER_CRUMBS: usize = 4 * 1024;
 /// What a flow may hold then before it is closed to payload: the window that it was promised before.
 const CRUMBS: usize = 64 * 1024;
 
-/// What one worker's legs hold, and how much that may be.
+/// What one worker's flows hold, and how much that may be.
 #[derive(Debug)]
 pub struct Budget {
     total: usize,
@@ -35,12 +37,12 @@ impl Budget {
         Self { total, held: 0 }
     }
 
-    /// Bytes that all legs may hold.
+    /// Bytes that all flows may hold.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Bytes held by all legs.
+    /// Bytes held by all flows.
     pub fn held(&self) -> usize {
         self.held
     }
@@ -55,6 +57,12 @@ impl Budget {
         let free = self.total.saturating_sub(self.held);
         let floor = if self.has_room() { FLOOR } else { LAST_FLOOR };
         (free / SHARE).max(floor).min(most)
+    }
+
+    /// Bytes that a flow's HTTP reader may take. What it has taken beyond that does not come back before its flow goes on, so
+    /// it is turned off.
+    pub fn reader_limit(&self) -> usize {
+        if self.has_room() { self.leg_limit(usize::MAX) } else { READER_CRUMBS }
     }
 
     /// There is memory for the legs of one more flow.

@@ -150,6 +150,12 @@ impl Bypassed {
         self.reason != Reason::Idle
     }
 
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { fin: _, ends_at: _, reason: _, released, is_another: _, start: _ } = self;
+        released.as_ref().map_or(0, |released| released.memory())
+    }
+
     /// When it ends, and why.
     pub(super) fn ends(&self) -> (Instant, Reason) {
         (self.ends_at, self.reason)
@@ -161,6 +167,12 @@ impl Released {
     pub(super) fn new(opening: &Opening, bytes: Vec<u8>) -> Option<Box<Self>> {
         let server_isn = opening.server_isn()?;
         Some(Box::new(Self { server_isn, start: opening.client_start(), bytes }))
+    }
+
+    /// With its own size.
+    fn memory(&self) -> usize {
+        let Self { server_isn: _, start: _, bytes } = self;
+        size_of::<Self>() + bytes.capacity()
     }
 
     fn is_another_connection(&self, from: Side, segment: &Segment<'_>) -> bool {

@@ -66,7 +66,7 @@ pub trait Effects {
     /// Held frames that are held no longer.
     fn release(&mut self, frames: usize);
 
-    /// The memory of the worker's legs, as it stood before this call.
+    /// The memory of the worker's flows, as it stood before this call.
     fn budget(&self) -> &Budget;
 
     /// Tells the log.

@@ -66,9 +66,10 @@ impl<F: Frame> Hearing<F> {
         self.listen(fx)
     }
 
-    /// Bytes of memory that both legs hold.
+    /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        self.client.tcp.memory() + self.server.tcp.memory()
+        let Self { client, server, deadline: _, scan: _ } = self;
+        size_of::<Self>() + client.memory() + server.memory()
     }
 
     /// When to be called next.

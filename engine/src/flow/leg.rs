@@ -92,6 +92,12 @@ impl<F: Frame> Leg<F> {
         self.tcp.handle_segment(fx.now(), segment);
     }
 
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { tcp, template: _, towards: _, limit: _, counted: _ } = self;
+        tcp.memory()
+    }
+
     /// Bytes that wait here: for the other leg, or for the peer.
     pub(super) fn waiting(&self) -> usize {
         self.tcp.queued() + self.tcp.recv().len()

@@ -216,14 +216,34 @@ impl<F: Frame> Flow<F> {
         matches!(&self.phase, Phase::Blocked(blocked) if blocked.is_orderly())
     }
 
-    /// Bytes of memory that its legs hold.
+    /// Bytes of memory that it holds beside its own size. Called for each frame, so nobody in it walks through what is held; and all
+    /// holders name all of their fields, so that a new one is not forgotten.
     pub fn memory(&self) -> usize {
-        match &self.phase {
-            Phase::Hearing(hearing) => hearing.memory(),
-            Phase::Adopted(adopted) => adopted.memory(),
-            Phase::Blocked(blocked) => blocked.memory(),
-            Phase::Opening(_) | Phase::Peeking(_) | Phase::Bypassed(_) | Phase::Moving => 0,
-        }
+        let Self {
+            identity: _,
+            start: _,
+            last: _,
+            active: _,
+            volume: _,
+            decided: _,
+            about,
+            ended: _,
+            over: _,
+            unsettled: _,
+            midstream: _,
+            phase,
+        } = self;
+        let about = about.as_ref().map_or(0, |about| about.memory());
+        about
+            + match phase {
+                Phase::Opening(opening) => opening.memory(),
+                Phase::Peeking(peeking) => peeking.memory(),
+                Phase::Hearing(hearing) => hearing.memory(),
+                Phase::Adopted(adopted) => adopted.memory(),
+                Phase::Bypassed(bypassed) => bypassed.memory(),
+                Phase::Blocked(blocked) => blocked.memory(),
+                Phase::Moving => 0,
+            }
     }
 
     /// The phase it is in, as counted and logged.

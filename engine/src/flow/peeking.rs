@@ -28,6 +28,8 @@ pub(super) struct Peeking<F> {
     /// When the client has been silent for so long that it must be waiting for an acknowledgement.
     pub(super) stuck_at: Instant,
     held: Vec<F>,
+    /// Bytes of all held frames.
+    held_bytes: usize,
     prefix: Prefix,
     scan: HelloScan,
     /// Longest stream that is held.
@@ -55,6 +57,7 @@ impl<F: Frame> Peeking<F> {
             deadline: now + limits.hello_time,
             stuck_at: now + PATIENCE,
             held: Vec::new(),
+            held_bytes: 0,
             prefix: Prefix::new(limits.hello_bytes),
             scan: HelloScan::default(),
             limit: limits.hello_bytes,
@@ -82,6 +85,11 @@ impl<F: Frame> Peeking<F> {
             fx.counters().drop_packet(PacketDrop::HoldFull);
             return Peeked::Stuck;
         }
+        if fx.budget().is_closed_to(self.memory()) {
+            fx.release(1);
+            return Peeked::Not(Reason::ResourceMemory);
+        }
+        self.held_bytes += frame.len();
         self.held.push(frame);
         self.stuck_at = fx.now() + PATIENCE;
         look(&mut self.scan, self.prefix.contiguous(), limits.hello_bytes)
@@ -98,6 +106,23 @@ impl<F: Frame> Peeking<F> {
             return Inserted::Outside;
         }
         self.prefix.insert(offset as usize, segment.payload)
+    }
+
+    /// Bytes of memory that it holds, with its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self {
+            opening,
+            to_server: _,
+            deadline: _,
+            stuck_at: _,
+            held,
+            held_bytes,
+            prefix,
+            scan: _,
+            limit: _,
+        } = self;
+        let frames = held_bytes + held.capacity() * size_of::<F>();
+        size_of::<Self>() + opening.memory() + frames + prefix.memory()
     }
 
     /// The stream has been seen up to this segment's end, without a gap.

@@ -42,6 +42,12 @@ impl Prefix {
         }
     }
 
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { bytes, ranges, limit: _ } = self;
+        bytes.capacity() + ranges.capacity() * size_of::<Range<usize>>()
+    }
+
     /// Adds `data` at `offset`. Two readers of an ambiguous stream could see two ClientHellos, so it is told.
     pub(super) fn insert(&mut self, offset: usize, data: &[u8]) -> Inserted {
         let new = offset..offset + data.len();

@@ -22,6 +22,8 @@ const MAX_ALPN: usize = 32;
 pub(super) struct About {
     /// A hello that is to be decrypted, until its `tls` event.
     pub(super) pending: Option<Box<(HelloInfo, Arc<Profile>)>>,
+    /// Bytes of that hello, while it is there.
+    pending_bytes: usize,
     sni: Option<Box<str>>,
     profile: Option<Arc<Profile>>,
     /// Leg to the client, leg to the server; once both handshakes are complete.
@@ -36,7 +38,21 @@ impl About {
 
     pub(super) fn decrypt(&mut self, hello: HelloInfo, profile: Arc<Profile>) {
         self.profile = Some(Arc::clone(&profile));
+        self.pending_bytes = size_of::<(HelloInfo, Arc<Profile>)>() + hello.text_bytes();
         self.pending = Some(Box::new((hello, profile)));
+    }
+
+    /// Bytes of memory that it holds, with its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { pending, pending_bytes, sni, profile: _, tls } = self;
+        let pending = pending.as_ref().map_or(0, |_| *pending_bytes);
+        let sni = sni.as_ref().map_or(0, |name| name.len());
+        let tls = tls.as_deref().map_or(0, |legs| {
+            let alpn =
+                |leg: &Option<LegInfo>| leg.as_ref().and_then(|leg| leg.alpn.as_ref()).map_or(0, |a| a.len());
+            size_of_val(legs) + legs.iter().map(alpn).sum::<usize>()
+        });
+        size_of::<Self>() + pending + sni + tls
     }
 
     pub(super) fn established(&mut self, client: Option<&LegInfo>, server: Option<&LegInfo>) {

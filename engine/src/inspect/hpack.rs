@@ -73,6 +73,8 @@ pub(super) struct Decoder {
     entries: VecDeque<Entry>,
     /// Octets of all entries, `size <= max_size <= MAX_TABLE`.
     size: u32,
+    /// Bytes of the values that are kept.
+    values: usize,
     max_size: u32,
     /// What the other end's SETTINGS allow `max_size` to become.
     allowed: u32,
@@ -95,7 +97,7 @@ impl Entry {
 
 impl Decoder {
     pub(super) fn new() -> Self {
-        Self { entries: VecDeque::new(), size: 0, max_size: DEFAULT_TABLE, allowed: DEFAULT_TABLE }
+        Self { entries: VecDeque::new(), size: 0, values: 0, max_size: DEFAULT_TABLE, allowed: DEFAULT_TABLE }
     }
 
     /// SETTINGS_HEADER_TABLE_SIZE of the end that receives these blocks. Only ever raised: a lower value binds
@@ -104,9 +106,10 @@ impl Decoder {
         self.allowed = self.allowed.max(size);
     }
 
-    pub(super) fn held_bytes(&self) -> usize {
-        let values: usize = self.entries.iter().map(|entry| entry.value.len()).sum();
-        values + self.entries.capacity() * size_of::<Entry>()
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { entries, size: _, values, max_size: _, allowed: _ } = self;
+        values + entries.capacity() * size_of::<Entry>()
     }
 
     /// Reads a whole header block; `sink` gets the fields that are asked for, in their order.
@@ -209,6 +212,7 @@ impl Decoder {
         self.evict(self.max_size.saturating_sub(size));
         if size <= self.max_size {
             self.size += size;
+            self.values += entry.value.len();
             self.entries.push_front(entry);
         }
     }
@@ -231,6 +235,7 @@ impl Decoder {
             && let Some(oldest) = self.entries.pop_back()
         {
             self.size -= oldest.size();
+            self.values -= oldest.value.len();
         }
     }
 }

@@ -84,18 +84,20 @@ impl HttpInspector {
         self.off
     }
 
-    /// Memory that it holds now, nearly: for the flow's budget.
-    pub fn held_bytes(&self) -> usize {
-        let reader = match &self.reader {
+    /// Bytes of memory that it holds beside its own size. Called for each record, so all of it is sums.
+    pub fn memory(&self) -> usize {
+        let Self { reader, transactions, off: _ } = self;
+        let reader = match reader {
             Reader::Undecided(start) => start.capacity(),
-            Reader::Http1(http) => size_of::<Http1>() + http.held_bytes(),
-            Reader::Http2(http) => size_of::<Http2>() + http.held_bytes(),
+            Reader::Http1(http) => http.memory(),
+            Reader::Http2(http) => http.memory(),
             Reader::Off => 0,
         };
-        size_of::<Self>() + reader + self.transactions.held_bytes()
+        reader + transactions.memory()
     }
 
-    fn turn_off(&mut self, reason: InspectorOff) {
+    /// Reads no more, for this reason: its own, or its owner's.
+    pub fn turn_off(&mut self, reason: InspectorOff) {
         self.finish();
         self.off = Some(reason);
     }

@@ -44,6 +44,13 @@ struct Half {
     blank: BlankLine,
 }
 
+impl Half {
+    fn memory(&self) -> usize {
+        let Self { state: _, head, blank: _ } = self;
+        head.capacity()
+    }
+}
+
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
     #[default]
@@ -132,9 +139,10 @@ impl Http1 {
         self.server.state == State::UntilClose
     }
 
-    pub(super) fn held_bytes(&self) -> usize {
-        let heads = self.client.head.capacity() + self.server.head.capacity();
-        heads + self.open.capacity() * size_of::<Exchange>()
+    /// With its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { client, server, open } = self;
+        size_of::<Self>() + client.memory() + server.memory() + open.capacity() * size_of::<Exchange>()
     }
 
     fn half(&mut self, side: Side) -> &mut Half {

@@ -41,9 +41,11 @@ struct Half {
 }
 
 impl Half {
-    fn held_bytes(&self) -> usize {
-        let block = self.block.as_ref().map_or(0, |block| block.fragments.capacity());
-        self.frames.held_bytes() + self.hpack.held_bytes() + block
+    fn memory(&self) -> usize {
+        let Self { preface: _, greeted: _, frames, hpack, block } = self;
+        let block =
+            block.as_ref().map_or(0, |Block { to: _, end_stream: _, fragments }| fragments.capacity());
+        frames.memory() + hpack.memory() + block
     }
 }
 
@@ -112,10 +114,10 @@ impl Http2 {
         }
     }
 
-    pub(super) fn held_bytes(&self) -> usize {
-        let streams = self.streams.capacity() * size_of::<(u32, Transaction)>();
-        let halves = [&self.client, &self.server].into_iter();
-        streams + halves.map(Half::held_bytes).sum::<usize>()
+    /// With its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { client, server, streams, last_request: _ } = self;
+        size_of::<Self>() + client.memory() + server.memory() + streams.allocation_size()
     }
 
     fn half(&mut self, side: Side) -> &mut Half {

@@ -146,8 +146,9 @@ impl FrameReader {
         }
     }
 
-    pub(super) fn held_bytes(&self) -> usize {
-        self.held.capacity()
+    pub(super) fn memory(&self) -> usize {
+        let Self { header: _, header_len: _, frame: _, held } = self;
+        held.capacity()
     }
 
     fn begin(&mut self, input: &mut &[u8]) -> Option<Partial> {

@@ -15,6 +15,7 @@ pub(super) fn clip(bytes: &[u8], max: usize) -> String {
         end -= 1;
     }
     text.truncate(end);
+    text.shrink_to_fit();
     text
 }
 

@@ -71,9 +71,11 @@ impl Transactions {
         event
     }
 
-    /// Memory that the transactions take, nearly.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.held + (self.open + self.done.len()) * size_of::<HttpEvent>()
+    /// Bytes of memory that the transactions take, beside the reader's own lists of them.
+    pub(super) fn memory(&self) -> usize {
+        let Self { next_id: _, open, held, done } = self;
+        let events = (open + done.len()) * size_of::<HttpEvent>();
+        held + events + done.capacity() * size_of::<Box<HttpEvent>>()
     }
 }
 
@@ -87,5 +89,5 @@ fn text_bytes(event: &HttpEvent) -> usize {
         &event.method,
         &event.redirect,
     ];
-    texts.into_iter().flatten().map(String::len).sum()
+    texts.into_iter().flatten().map(String::capacity).sum()
 }

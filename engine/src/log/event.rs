@@ -87,6 +87,15 @@ pub struct CertificateInfo {
     pub alt_names: Vec<String>,
 }
 
+impl CertificateInfo {
+    /// Bytes of its texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let Self { subject, issuer, serial, fingerprint, not_before: _, not_after: _, alt_names } = self;
+        let names: usize = alt_names.iter().map(|name| name.capacity() + size_of::<String>()).sum();
+        [subject, issuer, serial, fingerprint].map(String::capacity).iter().sum::<usize>() + names
+    }
+}
+
 /// What is known of a ClientHello.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HelloInfo {
@@ -98,6 +107,15 @@ pub struct HelloInfo {
     pub ja3: String,
     /// JA4 fingerprint.
     pub ja4: String,
+}
+
+impl HelloInfo {
+    /// Bytes of its texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let Self { sni, alpn, ja3, ja4 } = self;
+        let protocols: usize = alpn.iter().map(|name| name.len() + size_of::<Box<[u8]>>()).sum();
+        sni.as_ref().map_or(0, String::capacity) + protocols + ja3.capacity() + ja4.capacity()
+    }
 }
 
 /// Which CA signed a minted leaf.

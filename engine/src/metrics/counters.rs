@@ -180,9 +180,9 @@ worker_counters! {
     retransmits: Counter = "wireglass_tcp_retransmits_total", "TCP segments that were sent again.";
     tcp_timeouts: Counter = "wireglass_tcp_timeouts_total", "TCP retransmission timers that fired.";
     tcp_black_holes: Counter = "wireglass_tcp_black_holes_total", "Legs whose path swallowed large segments without a word, and that send smaller ones since.";
-    leg_bytes: Gauge = "wireglass_leg_bytes", "Bytes that the legs of decrypted flows hold: received and not taken, sent and not acknowledged.";
+    flow_bytes: Gauge = "wireglass_flow_bytes", "Bytes of memory that flows hold: what waits in legs, sessions, handshakes, readers.";
     payload_copied: Counter = "wireglass_payload_copied_bytes_total", "Payload bytes of intercepted flows that were copied, each time they were: from a frame, within a receive buffer, into a frame.";
-    leg_bytes_limit: Gauge = "wireglass_leg_bytes_limit", "Bytes that the legs of decrypted flows may hold: limits.worker_bytes.";
+    flow_bytes_limit: Gauge = "wireglass_flow_bytes_limit", "Bytes of memory that flows may hold: limits.worker_bytes.";
     leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";
     heap_records: Counter = "wireglass_heap_records_total", "Records for which the pool had no buffer: they are on the heap, and copied into frames.";
     midstream_flows: Counter = "wireglass_midstream_flows_total", "Connections that pass although their beginning was not seen.";

@@ -99,8 +99,8 @@ pub struct Own {
     pub tcp_timeouts: u64,
     /// Black holes found on the paths.
     pub tcp_black_holes: u64,
-    /// Bytes that the legs hold now.
-    pub leg_bytes: u64,
+    /// Bytes of memory that flows hold now.
+    pub flow_bytes: u64,
     /// Times that a leg was held to less than its limit.
     pub leg_limits: u64,
     /// Flows ended early to make room for others.
@@ -162,7 +162,7 @@ impl Metrics {
                 tcp_retransmits: sum(&|w| w.retransmits.value()),
                 tcp_timeouts: sum(&|w| w.tcp_timeouts.value()),
                 tcp_black_holes: sum(&|w| w.tcp_black_holes.value()),
-                leg_bytes: sum(&|w| w.leg_bytes.value()),
+                flow_bytes: sum(&|w| w.flow_bytes.value()),
                 leg_limits: sum(&|w| w.leg_limits.value()),
                 evictions: sum(&WorkerCounters::evictions),
                 midstream_flows: sum(&|w| w.midstream_flows.value()),

@@ -66,6 +66,31 @@ pub struct ClientHello {
     pub extensions: Vec<u16>,
 }
 
+impl ClientHello {
+    /// Bytes of memory that it holds, with its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self {
+            legacy_version: _,
+            session_id,
+            sni,
+            alpn,
+            versions,
+            cipher_suites,
+            groups,
+            key_shares,
+            signature_schemes,
+            point_formats,
+            extensions,
+        } = self;
+        let numbers = [versions, cipher_suites, groups, key_shares, signature_schemes, extensions];
+        let numbers: usize = numbers.into_iter().map(|list| list.capacity() * size_of::<u16>()).sum();
+        let protocols: usize = alpn.iter().map(|name| name.len() + size_of::<Box<[u8]>>()).sum();
+        let bytes =
+            session_id.capacity() + point_formats.capacity() + sni.as_ref().map_or(0, String::capacity);
+        size_of::<Self>() + numbers + protocols + bytes
+    }
+}
+
 /// Extension types (IANA "TLS ExtensionType Values").
 mod extension {
     pub(super) const SERVER_NAME: u16 = 0;

@@ -106,6 +106,17 @@ pub struct HandshakeReport {
     pub minted_by: Option<MintedBy>,
 }
 
+impl HandshakeReport {
+    /// Bytes of memory that it holds beside its own size.
+    fn memory(&self) -> usize {
+        let Self { client_leg, server_leg, certificate, defect: _, minted_serial, minted_by: _ } = self;
+        let legs = [client_leg, server_leg].into_iter().flatten();
+        let alpn: usize = legs.filter_map(|leg| leg.alpn.as_ref()).map(|name| name.len()).sum();
+        let serial = minted_serial.as_ref().map_or(0, String::capacity);
+        alpn + serial + certificate.as_ref().map_or(0, CertificateInfo::text_bytes)
+    }
+}
+
 /// Where a flow goes. Networks on other wires and in other VLANs may have the same addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
@@ -135,6 +146,8 @@ pub struct Handshake {
     /// The client has a session of ours, which sends its own alerts.
     answered: bool,
     report: HandshakeReport,
+    /// Bytes of memory that it held when it ran last, with its own size.
+    memory: usize,
 }
 
 enum Stage {
@@ -157,7 +170,7 @@ impl Handshake {
         destination: Destination,
         profile: Arc<Profile>,
     ) -> Self {
-        Self {
+        let mut handshake = Self {
             watch: Some(Watch::new(Arc::clone(&profile))),
             context,
             hello,
@@ -169,7 +182,10 @@ impl Handshake {
             held_server: Vec::new(),
             answered: false,
             report: HandshakeReport::default(),
-        }
+            memory: 0,
+        };
+        handshake.memory = handshake.measure();
+        handshake
     }
 
     /// Goes as far as the input allows. After an outcome other than [`Outcome::Pending`] it fails with
@@ -186,7 +202,44 @@ impl Handshake {
             },
             Err(failure) => self.fail(failure, &mut step),
         };
+        self.memory = self.measure();
         step
+    }
+
+    /// Bytes of memory that it holds, with its own size; nearly, where rustls holds them.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Bytes from both ends that it has taken and not used up.
+    pub fn received(&self) -> usize {
+        self.held_client.len() + self.held_server.len()
+    }
+
+    /// Sums up what it holds: at the pool, once a step.
+    fn measure(&self) -> usize {
+        let Self {
+            context: _,
+            hello,
+            destination: _,
+            profile: _,
+            // What it has seen is in the cache of verdicts.
+            watch: _,
+            origin: _,
+            stage,
+            held_client,
+            held_server,
+            answered: _,
+            report,
+            memory: _,
+        } = self;
+        let sessions = match stage {
+            Stage::Start | Stage::Over => 0,
+            Stage::ServerLeg(server) => server.memory(),
+            Stage::ClientLeg { server, client } => server.memory() + client.memory(),
+        };
+        let received = held_client.capacity() + held_server.capacity();
+        size_of::<Self>() + hello.memory() + sessions + received + report.memory()
     }
 
     /// What the log says of it.

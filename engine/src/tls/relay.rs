@@ -201,10 +201,11 @@ impl Relay {
         Ok(())
     }
 
-    /// Bytes of memory that wait here for more: messages and records that are not all there.
+    /// Bytes of memory that it holds beside its own size: messages and records that are not all there, keys, and what they come from.
     pub fn held(&self) -> usize {
-        let carried: usize = self.carried.iter().map(Vec::capacity).sum();
-        carried + self.client.held() + self.server.held()
+        let Self { client, server, carried: [from_client, from_server], alpn } = self;
+        let alpn = alpn.as_ref().map_or(0, |name| name.len());
+        from_client.capacity() + from_server.capacity() + client.held() + server.held() + alpn
     }
 
     /// Adds as much of `data` as the record that is carried in part still needs.

@@ -20,6 +20,10 @@ use crate::x509::Provider;
 const MAX_PAYLOAD: usize = (1 << 14) + 2048;
 /// Bytes of a close_notify at most: header, explicit nonce, alert, type of content, tag.
 const CLOSE_NOTIFY: usize = 5 + 8 + 2 + 1 + 16;
+/// What rustls takes for a handshake beside the peer's certificates, nearly: the connection, key shares, messages.
+const SESSION: usize = 16 * 1024;
+/// What rustls takes for the secrets of an established session, nearly.
+const KERNEL: usize = 1024;
 /// Room to begin with for a flight.
 const FLIGHT: usize = 4096;
 
@@ -134,10 +138,11 @@ impl Session {
     /// The keys of a handshake that is over, with nothing left to be sent.
     pub(super) fn into_keys(self, provider: Provider) -> Result<LegKeys, rustls::Error> {
         let version = self.version().ok_or(rustls::Error::HandshakeNotComplete)?;
+        let certificates = self.certificate_bytes();
         let (secrets, source): (_, Box<dyn KeySource>) = match self.connection {
             Connection::Client(connection) => {
                 let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
-                (secrets, Box::new(ServersKeys(kernel)))
+                (secrets, Box::new(ServersKeys { kernel, certificates }))
             }
             Connection::Server(connection) => {
                 let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
@@ -165,6 +170,16 @@ impl Session {
     /// The peer's certificates, its own first; in a resumed session those of the first handshake.
     pub(super) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.common().peer_certificates().unwrap_or_default()
+    }
+
+    fn certificate_bytes(&self) -> usize {
+        self.peer_certificates().iter().map(|der| der.len() + size_of::<CertificateDer<'static>>()).sum()
+    }
+
+    /// Bytes of memory that it holds, nearly: rustls does not say.
+    pub(super) fn memory(&self) -> usize {
+        let Self { connection: _, shown: _, peer_has_closed: _ } = self;
+        SESSION + self.certificate_bytes()
     }
 
     /// Application protocol that was negotiated.
@@ -264,19 +279,28 @@ fn traffic_key(secrets: &ConnectionTrafficSecrets, seq: u64) -> Option<TrafficKe
 }
 
 /// Of the leg to the server.
-struct ServersKeys(KernelConnection<ClientConnectionData>);
+struct ServersKeys {
+    kernel: KernelConnection<ClientConnectionData>,
+    /// Bytes of the server's chain, which that keeps for the sessions of later tickets.
+    certificates: usize,
+}
 
 impl KeySource for ServersKeys {
     fn next_to_open(&mut self) -> Option<TrafficKey> {
-        self.0.update_rx_secret().ok().and_then(|(seq, secrets)| traffic_key(&secrets, seq))
+        self.kernel.update_rx_secret().ok().and_then(|(seq, secrets)| traffic_key(&secrets, seq))
     }
 
     fn next_to_seal(&mut self) -> Option<TrafficKey> {
-        self.0.update_tx_secret().ok().and_then(|(seq, secrets)| traffic_key(&secrets, seq))
+        self.kernel.update_tx_secret().ok().and_then(|(seq, secrets)| traffic_key(&secrets, seq))
     }
 
     fn ticket(&mut self, body: &[u8]) -> bool {
-        self.0.handle_new_session_ticket(body).is_ok()
+        self.kernel.handle_new_session_ticket(body).is_ok()
+    }
+
+    fn held(&self) -> usize {
+        let Self { kernel: _, certificates } = self;
+        KERNEL + certificates
     }
 }
 
@@ -295,5 +319,9 @@ impl KeySource for ClientsKeys {
     /// Clients send none.
     fn ticket(&mut self, _body: &[u8]) -> bool {
         false
+    }
+
+    fn held(&self) -> usize {
+        KERNEL
     }
 }

@@ -83,11 +83,11 @@ impl<IO: Io> Desk<IO> {
         }
     }
 
-    /// A flow's legs hold more or less than before.
+    /// A flow holds more or less than before.
     pub(super) fn account(&mut self, before: usize, after: usize) {
         if before != after {
             self.budget.changed(before, after);
-            self.counters.leg_bytes.set(self.budget.held() as u64);
+            self.counters.flow_bytes.set(self.budget.held() as u64);
         }
     }
 

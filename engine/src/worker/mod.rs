@@ -423,7 +423,9 @@ impl<IO: Io> Worker<IO> {
             self.desk.counters.drop_packet(PacketDrop::TableFull);
             return None;
         }
+        let held = entry.flow.memory();
         let id = self.table.insert(hash, *key, class, entry).ok()?;
+        self.desk.account(0, held);
         self.desk.counters.flows(phase).inc();
         self.desk.counters.flows_opened.inc();
         Some(id)

@@ -291,10 +291,10 @@ impl<P: Payload> Connection<P> {
         self.snd.buffer.len()
     }
 
-    /// Bytes of memory held for both directions: what is queued, and the buffer of what was received. It goes back to
-    /// nothing a while after the last byte.
+    /// Bytes of memory held for both directions, beside the connection's own size: what is queued, the buffer of what was
+    /// received, and the records of what is in flight. It goes back to nothing a while after the last byte.
     pub fn memory(&self) -> usize {
-        self.snd.buffer.len() + self.rcv.buffer.memory()
+        self.snd.buffer.memory() + self.rcv.buffer.memory() + self.flight.memory()
     }
 
     /// Since when the peer has kept its window too small for what is queued, with nothing in flight.

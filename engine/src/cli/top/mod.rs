@@ -32,13 +32,13 @@ Examples:
 
   flows 1.67k of 131k, new 150/s  dropped 101/s  resent 15/s  heap 0/s
   ...
-              in    in   out   out flows flows flows flows flows hands  leg
+              in    in   out   out flows flows flows flows flows hands flow
     # busy pkt/s bit/s pkt/s bit/s  open  peek adopt bypas block queue  mem drop/s
   all  61% ...
     0  88%  123k  988M ...                 worker 0: 88% of its core is at work
 
 How to read it: `busy` near 100% and `port.rx_missed` that grows: the worker cannot keep up; more cores.
-  `queue` that stays up: handshakes wait for workers.handshake_threads. `leg mem` at 88%: see limits.worker_bytes.
+  `queue` that stays up: handshakes wait for workers.handshake_threads. `flow mem` at 88%: see limits.worker_bytes.
 docs/top.md has all columns and the names of --json.
 
 Exit status: 0 done; 1 no engine, or it went away; 2 wrong usage or configuration.";

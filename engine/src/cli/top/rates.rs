@@ -47,8 +47,8 @@ pub(super) struct Share {
     pub(super) handshakes_done_per_second: f64,
     pub(super) handshakes_failed_per_second: f64,
     /// Now.
-    pub(super) leg_bytes: u64,
-    pub(super) leg_bytes_limit: u64,
+    pub(super) flow_bytes: u64,
+    pub(super) flow_bytes_limit: u64,
     /// Now.
     pub(super) pools: Vec<PoolRecord>,
     pub(super) heap_records_per_second: f64,
@@ -136,8 +136,8 @@ impl Clock {
             handshake_queue: now.handshake_queue,
             handshakes_done_per_second: rate(|worker| worker.handshakes_done),
             handshakes_failed_per_second: rate(|worker| worker.handshakes_failed),
-            leg_bytes: now.leg_bytes,
-            leg_bytes_limit: now.leg_bytes_limit,
+            flow_bytes: now.flow_bytes,
+            flow_bytes_limit: now.flow_bytes_limit,
             pools: now.pools.clone(),
             heap_records_per_second: rate(|worker| worker.heap_records),
             retransmits_per_second: rate(|worker| worker.retransmits),
@@ -192,8 +192,8 @@ fn total(workers: &[Share], ports: &[PortRates]) -> Share {
         add(&mut total.handshake_queue, worker.handshake_queue);
         total.handshakes_done_per_second += worker.handshakes_done_per_second;
         total.handshakes_failed_per_second += worker.handshakes_failed_per_second;
-        add(&mut total.leg_bytes, worker.leg_bytes);
-        add(&mut total.leg_bytes_limit, worker.leg_bytes_limit);
+        add(&mut total.flow_bytes, worker.flow_bytes);
+        add(&mut total.flow_bytes_limit, worker.flow_bytes_limit);
         for pool in &worker.pools {
             add_pool(&mut total.pools, pool);
         }
@@ -238,7 +238,7 @@ impl Share {
 
     /// What its legs hold, of what they may hold; 0 to 1.
     pub(super) fn legs(&self) -> f64 {
-        share(self.leg_bytes, self.leg_bytes_limit)
+        share(self.flow_bytes, self.flow_bytes_limit)
     }
 }
 
@@ -296,8 +296,8 @@ mod tests {
             worker,
             rx_bytes: u64::MAX,
             busy_us: u64::MAX,
-            leg_bytes: u64::MAX,
-            leg_bytes_limit: 1,
+            flow_bytes: u64::MAX,
+            flow_bytes_limit: 1,
             flows: BTreeMap::from([("adopted".into(), u64::MAX), ("opening".into(), 1)]),
             drops: BTreeMap::from([("x".into(), u64::MAX)]),
             ..WorkerRecord::default()

@@ -22,7 +22,7 @@ const CODE: usize = 28;
 const EACH: usize = 8;
 const TOTAL: usize = 13;
 
-/// So much of a pool, or of the legs' memory, is worth a look: from here on new flows get none of the latter.
+/// So much of a pool, or of the memory for flows, is worth a look: from here on new flows get none of the latter.
 const NEARLY_ALL: f64 = 0.875;
 
 const HEADING: Style = Style::new().add_modifier(Modifier::REVERSED);
@@ -40,10 +40,10 @@ Workers           rates are means over the last interval; the rest is now
   in, out         frames from and to the ports; bits from the Ethernet header on
   open ... block  flows by phase; those that are adopted are terminated here
   queue           handshakes that wait for a thread of the pool, or its answer
-  leg mem         what the legs of decrypted flows hold, of limits.worker_bytes
+  flow mem        what flows hold in memory, of limits.worker_bytes
 Buffers           frames, records, short records, references to them: in use
   heap            records for which there was none
-Wide terminals    also: cores, new flows, handshakes, pools, leg bytes, resent
+Wide terminals    also: cores, new flows, handshakes, pools, flow bytes, resent
 
 Dropped           packets, and why; port.* is what the ports lost by themselves
 Ports             what the drivers count; frames lost by them since the start
@@ -166,7 +166,7 @@ fn summary(rates: &Rates, of: &Share) -> [Line<'static>; 3] {
         let used = share(pool.in_use, pool.size);
         alarming(format!("{} {}  ", Plain(&pool.pool), percent(used)), used >= NEARLY_ALL)
     });
-    let legs = format!("leg bytes {} of {}", bytes(of.leg_bytes), bytes(of.leg_bytes_limit));
+    let legs = format!("flow bytes {} of {}", bytes(of.flow_bytes), bytes(of.flow_bytes_limit));
     [
         Line::from(vec![
             Span::raw(format!(
@@ -288,8 +288,8 @@ mod tests {
                 handshakes_started: 50 * done,
                 handshakes_done: 40 * done,
                 handshakes_failed: 3 * done,
-                leg_bytes: 12_345_678 << n,
-                leg_bytes_limit: 268_435_456,
+                flow_bytes: 12_345_678 << n,
+                flow_bytes_limit: 268_435_456,
                 pools: [
                     ("frames", 8_192, 16_383),
                     ("records", 4_000, 4_095),
@@ -424,7 +424,7 @@ mod tests {
             *worker = WorkerRecord {
                 rx_bytes: u64::MAX,
                 tx_packets: u64::MAX,
-                leg_bytes: u64::MAX,
+                flow_bytes: u64::MAX,
                 handshake_queue: u64::MAX,
                 flows_limit: 0,
                 pools: vec![PoolRecord { pool: "\u{1b}c".into(), in_use: u64::MAX, size: 0 }],

@@ -62,7 +62,7 @@ impl Sort {
             Self::Out => worker.traffic.tx_packets_per_second,
             Self::Flows => worker.active() as f64,
             Self::Queue => worker.handshake_queue as f64,
-            Self::Legs => worker.leg_bytes as f64,
+            Self::Legs => worker.flow_bytes as f64,
             Self::Drops => worker.drops_per_second,
         }
     }
@@ -112,8 +112,8 @@ const PLACES: [Place; 21] = [
     wide("hands", "fail/s", 7, |worker| rate(worker.handshakes_failed_per_second)),
     place("hands", "queue", 6, Some(Sort::Queue), |worker| count(worker.handshake_queue)),
     wide("pools", "max", 6, |worker| percent(worker.fullest_pool())),
-    wide("leg", "bytes", 6, |worker| bytes(worker.leg_bytes)),
-    place("leg", "mem", 5, Some(Sort::Legs), |worker| percent(worker.legs())),
+    wide("flow", "bytes", 6, |worker| bytes(worker.flow_bytes)),
+    place("flow", "mem", 5, Some(Sort::Legs), |worker| percent(worker.legs())),
     wide("TCP", "resent", 7, |worker| rate(worker.retransmits_per_second)),
     place("", "drop/s", 7, Some(Sort::Drops), |worker| rate(worker.drops_per_second)),
 ];

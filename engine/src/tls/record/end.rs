@@ -16,6 +16,9 @@ pub(in crate::tls) use super::message::KEY_UPDATE;
 /// each of these by itself, most of them by 32.
 const MAX_WITHOUT_DATA: u8 = 32;
 
+/// What a library takes for a key at work, nearly: its schedule, on the heap with both.
+const KEY: usize = 640;
+
 /// What outlives a TLS 1.3 handshake: the secrets that new keys come from, and who takes tickets.
 pub trait KeySource: Send {
     /// The peer's next key.
@@ -26,6 +29,9 @@ pub trait KeySource: Send {
 
     /// The body of a server's NewSessionTicket. False: it is not well-formed.
     fn ticket(&mut self, body: &[u8]) -> bool;
+
+    /// Bytes of memory that it holds beside its own size, nearly.
+    fn held(&self) -> usize;
 }
 
 /// What a finished handshake leaves behind.
@@ -95,9 +101,22 @@ impl End {
         })
     }
 
-    /// Bytes of memory that a message takes which is not all there.
+    /// Bytes of memory that it holds beside its own size: a message that is not all there, and keys.
     pub(in crate::tls) fn held(&self) -> usize {
-        self.partial.capacity()
+        let Self {
+            opener: _,
+            sealer: _,
+            source,
+            partial,
+            provider: _,
+            version: _,
+            peer: _,
+            without_data: _,
+            peer_has_closed: _,
+            has_closed: _,
+        } = self;
+        let source = source.as_deref().map_or(0, |source| size_of_val(source) + source.held());
+        partial.capacity() + source + 2 * KEY
     }
 
     /// No handshake message has come in part.
