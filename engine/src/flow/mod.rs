@@ -51,6 +51,9 @@ use crate::side::Side;
 /// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
 const OPENING_TIME: Duration = Duration::from_secs(60);
 
+/// Bytes in its legs that make a decrypted flow one that holds memory: half a record.
+const HOLDING: usize = 8 * 1024;
+
 /// One connection through a wire.
 pub struct Flow<F: Frame> {
     identity: Identity,
@@ -157,14 +160,15 @@ impl<F: Frame> Flow<F> {
         self.unsettled
     }
 
-    /// How the flow table ranks it.
-    pub fn class(&self) -> Class {
+    /// How the flow table ranks it. `memory`: what it [holds](Self::memory).
+    pub fn class(&self, memory: usize) -> Class {
         match &self.phase {
             Phase::Opening(_) => Class::Opening,
             Phase::Bypassed(bypassed) if !bypassed.has_begun() => Class::Opening,
             Phase::Bypassed(_) => Class::Bypassed,
             Phase::Blocked(_) => Class::Blocked,
-            Phase::Adopted(adopted) if !adopted.is_handshaking() => Class::Decrypted,
+            Phase::Adopted(adopted) if !adopted.is_handshaking() && memory < HOLDING => Class::Decrypted,
+            Phase::Adopted(adopted) if !adopted.is_handshaking() => Class::Holding,
             Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) | Phase::Moving => Class::Undecided,
         }
     }
@@ -468,7 +472,7 @@ impl<F: Frame> Flow<F> {
 
     fn idle_at(&self, shared: &Shared) -> Instant {
         let idle = match &self.phase {
-            Phase::Opening(opening) if !opening.is_open() || opening.is_closing() => OPENING_TIME,
+            Phase::Opening(opening) if !opening.is_established() || opening.is_closing() => OPENING_TIME,
             _ => shared.limits.idle_time,
         };
         self.active + idle

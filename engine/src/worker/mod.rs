@@ -72,7 +72,11 @@ pub struct Parts<F> {
 /// One worker.
 pub struct Worker<IO: Io> {
     table: FlowTable<Entry<IO::Frame>>,
-    wheel: TimerWheel<FlowId>,
+    /// By places of the table: an entry cannot be taken out, so whoever has the place next takes it over. One for each flow
+    /// that ever was would pile up under a flood.
+    wheel: TimerWheel<u32>,
+    /// Of places without a flow.
+    left_alarms: Vec<Alarm>,
     hasher: KeyHasher,
     /// The last frame's key and its hash: frames of one flow come one after the other.
     last: Option<(FlowKey, u64)>,
@@ -90,7 +94,7 @@ pub struct Worker<IO: Io> {
     burst: Vec<IO::Frame>,
     /// Flows that this turn's frames have left unsettled.
     unsettled: Vec<FlowId>,
-    fired: Vec<(u64, FlowId)>,
+    fired: Vec<(u64, u32)>,
     /// Turns in a row that left frames behind.
     backlog: u32,
 }
@@ -130,6 +134,7 @@ impl<IO: Io> Worker<IO> {
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
+            left_alarms: Vec::new(),
             hasher: KeyHasher::new(secrets.flow_hash),
             last: None,
             desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
@@ -177,7 +182,7 @@ impl<IO: Io> Worker<IO> {
         if self.backlog == 0 {
             self.expire_fragments();
             done += self.run_timers(now);
-            done += self.shed_idle();
+            done += self.shed_idle() + self.shed_memory();
         }
         if self.station.is_asked() {
             done += self.survey();
@@ -206,6 +211,11 @@ impl<IO: Io> Worker<IO> {
     /// Flows in the table.
     pub fn flows(&self) -> usize {
         self.table.len()
+    }
+
+    /// Entries in its timer wheel.
+    pub fn timers(&self) -> usize {
+        self.wheel.len()
     }
 
     /// Jobs at the handshake pool.
@@ -374,12 +384,17 @@ impl<IO: Io> Worker<IO> {
             self.log_refused_syn(&identity, frame.len(), Reason::ResourceFlows);
             return self.desk.counters.drop_packet(PacketDrop::TableFull);
         }
-        let class = flow.class();
+        let class = flow.class(0);
         self.desk.counters.flows(flow.phase()).inc();
         let (wire, client_port) = (port.wire, port.side);
         let entry = Entry { flow, alarm: Alarm::new(), hash, client, counts: false, wire, client_port };
         match self.table.insert(hash, *key, class, entry) {
             Ok(id) => {
+                if let Some(left) = self.left_alarms.get_mut(id.place() as usize)
+                    && let Some(entry) = self.table.get_mut(id)
+                {
+                    entry.alarm = std::mem::take(left);
+                }
                 self.desk.counters.flows_opened.inc();
                 self.hand_over(id, port, frame, headers);
             }
@@ -452,11 +467,22 @@ impl<IO: Io> Worker<IO> {
         }
     }
 
+    /// Takes a flow out of the table and of all that is counted by flows.
+    fn forget(&mut self, id: FlowId) -> Option<Entry<IO::Frame>> {
+        let entry = self.table.remove(id)?;
+        let place = id.place() as usize;
+        if place >= self.left_alarms.len() {
+            self.left_alarms.resize(place + 1, Alarm::new());
+        }
+        self.left_alarms[place] = entry.alarm;
+        self.uncount(&entry);
+        Some(entry)
+    }
+
     /// Ends and removes a flow at once.
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
-        let Some(mut entry) = self.table.remove(id) else { return };
+        let Some(mut entry) = self.forget(id) else { return };
         self.desk.current = entry.as_current(id);
-        self.uncount(&entry);
         let (before, held) = (entry.flow.phase(), entry.flow.memory());
         self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
         entry.flow.expire(&mut self.desk, reason);
@@ -471,8 +497,14 @@ impl<IO: Io> Worker<IO> {
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.advance(now, &mut fired);
         let mut run = 0;
-        for (tick, id) in fired.drain(..) {
-            let Some(entry) = self.table.get_mut(id) else { continue };
+        for (tick, place) in fired.drain(..) {
+            let found = self.table.at(place);
+            let Some((id, entry)) = found.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
+                if let Some(left) = self.left_alarms.get_mut(place as usize) {
+                    left.fire(tick);
+                }
+                continue;
+            };
             if !entry.alarm.fire(tick) {
                 continue;
             }
@@ -502,20 +534,19 @@ impl<IO: Io> Worker<IO> {
         let held = entry.flow.memory();
         change(&mut entry.flow, &mut self.desk);
         let over = entry.flow.is_over();
-        self.desk.account(held, if over { 0 } else { entry.flow.memory() });
+        let holds = if over { 0 } else { entry.flow.memory() };
+        self.desk.account(held, holds);
         if entry.flow.is_unsettled() {
             if !was_unsettled {
                 self.unsettled.push(id);
             }
             return;
         }
-        let (after, class) = (entry.flow.phase(), entry.flow.class());
+        let (after, class) = (entry.flow.phase(), entry.flow.class(holds));
         if over {
             self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
             self.desk.counters.flows(before).dec();
-            if let Some(entry) = self.table.remove(id) {
-                self.uncount(&entry);
-            }
+            self.forget(id);
             return;
         }
         let spoke = entry.flow.active() == self.desk.now;
@@ -539,7 +570,7 @@ impl<IO: Io> Worker<IO> {
     fn arm(&mut self, id: FlowId) {
         let Some(entry) = self.table.get_mut(id) else { return };
         let deadline = entry.flow.poll_timeout(&self.desk.shared);
-        entry.alarm.set(&mut self.wheel, deadline, id);
+        entry.alarm.set(&mut self.wheel, deadline, id.place());
     }
 }
 
