@@ -11,6 +11,13 @@ pub struct FlowId {
     generation: u32,
 }
 
+impl FlowId {
+    /// Its place in the table: others have had it before, and will have it afterwards.
+    pub fn place(self) -> u32 {
+        self.slot
+    }
+}
+
 /// What a flow has reached: each class is a list, least recently used first, and the order in which classes give way when
 /// the table is full is policy ([`crate::fairness::Shed`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +33,25 @@ pub enum Class {
     Bypassed = 3,
     /// Terminated here, after the handshakes.
     Decrypted = 4,
+    /// Likewise, and it holds memory that others may need. A list of its own, but policy and metrics call it decrypted.
+    Holding = 5,
 }
 
 impl Class {
-    /// All of them, in declaration order, which is the order in which they give way unless policy says otherwise.
+    /// Those that policy knows, in declaration order, which is the order in which they give way unless it says otherwise.
     pub const ALL: [Self; 5] =
         [Self::Opening, Self::Blocked, Self::Undecided, Self::Bypassed, Self::Decrypted];
+
+    /// Those that policy means by this one.
+    pub const fn lists(self) -> &'static [Self] {
+        match self {
+            Self::Opening => &[Self::Opening],
+            Self::Blocked => &[Self::Blocked],
+            Self::Undecided => &[Self::Undecided],
+            Self::Bypassed => &[Self::Bypassed],
+            Self::Decrypted | Self::Holding => &[Self::Decrypted, Self::Holding],
+        }
+    }
 
     /// As it stands in the configuration and in metrics.
     pub const fn name(self) -> &'static str {
@@ -40,12 +60,12 @@ impl Class {
             Self::Blocked => "blocked",
             Self::Undecided => "undecided",
             Self::Bypassed => "bypassed",
-            Self::Decrypted => "decrypted",
+            Self::Decrypted | Self::Holding => "decrypted",
         }
     }
 }
 
-const CLASSES: usize = Class::ALL.len();
+const CLASSES: usize = Class::Holding as usize + 1;
 const NONE: u32 = u32::MAX;
 
 struct Slot<T> {
@@ -189,6 +209,11 @@ impl<T> FlowTable<T> {
         }
     }
 
+    /// The flow that has this place now.
+    pub fn at(&self, place: u32) -> Option<FlowId> {
+        self.id(place).filter(|id| self.get(*id).is_some())
+    }
+
     /// The flow of a class that was used longest ago.
     pub fn first(&self, class: Class) -> Option<FlowId> {
         self.id(self.lists[class as usize].first)
@@ -202,7 +227,7 @@ impl<T> FlowTable<T> {
 
     /// Some flow, whichever; for emptying the table at the end.
     pub fn any(&self) -> Option<FlowId> {
-        Class::ALL.iter().find_map(|class| self.first(*class))
+        self.lists.iter().find_map(|list| self.id(list.first))
     }
 
     /// All places from the `from`th on, taken or not. A flow stays in its place, so whoever goes through all of them, in as
@@ -312,7 +337,10 @@ mod tests {
         assert_eq!((find(&table, 1), table.remove(id)), (None, None));
         assert_eq!(table.get_mut(id), None);
         let next = insert(&mut table, 2, Class::Opening).expect("room");
-        assert_eq!((next.slot, table.get_mut(id)), (id.slot, None));
+        assert_eq!((next.place(), table.get_mut(id)), (id.place(), None));
+        assert_eq!(table.at(next.place()), Some(next));
+        table.remove(next);
+        assert_eq!((table.at(next.place()), table.at(99)), (None, None));
     }
 
     #[test]
@@ -340,6 +368,15 @@ mod tests {
         assert_eq!((table.count(Class::Opening), table.count(Class::Decrypted)), (2, 1));
     }
 
+    const LISTS: [Class; CLASSES] =
+        [Class::Opening, Class::Blocked, Class::Undecided, Class::Bypassed, Class::Decrypted, Class::Holding];
+
+    #[test]
+    fn every_list_is_one_of_a_class_that_policy_knows() {
+        let known: Vec<_> = Class::ALL.iter().flat_map(|class| class.lists()).copied().collect();
+        assert_eq!(known, LISTS);
+    }
+
     proptest::proptest! {
         /// Against plain queues.
         #[test]
@@ -352,12 +389,12 @@ mod tests {
                 proptest::prop_assert_eq!(id.is_some(), held.is_some());
                 match (op, id, held) {
                     (0 | 1, None, _) => {
-                        let ok = insert(&mut table, n, Class::ALL[class]).is_ok();
+                        let ok = insert(&mut table, n, LISTS[class]).is_ok();
                         proptest::prop_assert_eq!(ok, queues.iter().map(Vec::len).sum::<usize>() < 16);
                         if ok { queues[class].push(n); }
                     }
                     (2 | 4, Some(id), Some(was)) => {
-                        if op == 2 { table.touch(id, Class::ALL[class]) } else { table.reclass(id, Class::ALL[class]) }
+                        if op == 2 { table.touch(id, LISTS[class]) } else { table.reclass(id, LISTS[class]) }
                         if op == 2 || was != class {
                             queues[was].retain(|m| *m != n);
                             queues[class].push(n);
@@ -370,7 +407,7 @@ mod tests {
                     _ => {}
                 }
                 proptest::prop_assert_eq!(table.len(), queues.iter().map(Vec::len).sum::<usize>());
-                for (class, queue) in Class::ALL.into_iter().zip(&queues) {
+                for (class, queue) in LISTS.into_iter().zip(&queues) {
                     proptest::prop_assert_eq!(table.count(class), queue.len());
                     let listed = std::iter::successors(table.first(class), |id| table.after(*id));
                     let listed: Vec<_> = listed.filter_map(|id| table.get(id)).copied().collect();

@@ -240,10 +240,6 @@ impl Wire {
         }
     }
 
-    fn say(&mut self, client: [u8; 4], port: u16, payload: &[u8]) -> [Vec<TcpFrame>; 2] {
-        self.send([RawSegment { payload: payload.to_vec(), ..RawSegment::from_client(client, port) }])
-    }
-
     fn dropped(&self, why: PacketDrop) -> u64 {
         self.engine.counters()[0].dropped(why)
     }
@@ -585,17 +581,15 @@ fn idle_time_shrinks_as_the_table_fills_and_recovers() {
     }
 }
 
-/// Memory that idle flows hold shortens the idle time as well.
-#[test]
-fn idle_time_shrinks_as_memory_fills() {
-    let lab = lab();
-    let mut setup = setup(1_024);
-    setup.limits.buffer_bytes = 65_536;
-    setup.leg_bytes = 4 << 20;
-    let mut run = lab.hosts(&setup);
+/// So many connections, each with 15 KB of a record whose rest never comes; worker_bytes is 4 MB.
+fn hoarders(lab: &Lab, setup: &Setup, count: usize) -> Run {
+    let mut run = lab.hosts(setup);
     run.simulation.record();
-    connect_idle(&lab, &mut run, 200);
-    run.settle(SECOND * 2);
+    // Not all at once: handshakes take more memory than what becomes of them.
+    for batch in (0..count).step_by(25) {
+        connect_idle(lab, &mut run, (count - batch).min(25));
+        run.settle(Duration::from_millis(500));
+    }
     // Each sends the beginning of a record, and waits.
     let mut last = std::collections::BTreeMap::new();
     for crossing in run.simulation.recorded() {
@@ -614,13 +608,58 @@ fn idle_time_shrinks_as_memory_fills() {
         }
         run.settle(Duration::from_millis(1));
     }
+    run
+}
+
+fn short_of_memory() -> Setup {
+    let mut setup = setup(1_024);
+    setup.limits.buffer_bytes = 65_536;
+    setup.leg_bytes = 4 << 20;
+    setup
+}
+
+/// Memory is nearly used up by connections that say nothing more: soon a new one is decrypted all the same.
+#[test]
+fn whoever_hoards_memory_gives_way() {
+    let lab = lab();
+    for gives_way in [true, false] {
+        let mut setup = short_of_memory();
+        if !gives_way {
+            setup.limits.fairness.shed = Shed::new(&Class::ALL[..4]);
+        }
+        let mut run = hoarders(&lab, &setup, 200);
+        let held = run.counters().flow_bytes.value();
+        assert!(held >= (4 << 20) / 8 * 7, "{held}");
+        run.settle(SECOND * 12);
+        let exchange = Exchange::new(1, 1_000, 10_000);
+        let (client, server) = lab.sessions(exchange.client(), exchange.server());
+        run.connect(client, server);
+        run.settle(SECOND * 2);
+        let ended = run.counters().ended(Reason::ResourceMemory);
+        if gives_way {
+            exchange.assert_done(run.client_of(200), run.server_of(200), &setup);
+            // No more than it takes.
+            let needed = (held - (4 << 20) / 8 * 7) / (held / 200);
+            assert!((needed..needed + 5).contains(&ended), "{ended} of {held}, {needed} would do");
+            assert_eq!(evicted(&run), [0, 0, 0, 0, ended]);
+        } else {
+            assert_eq!((&run.client_of(200).end, ended), (&Some(End::Reset), 1));
+        }
+    }
+}
+
+/// Memory that idle flows hold shortens the idle time as well.
+#[test]
+fn idle_time_shrinks_as_memory_fills() {
+    let mut run = hoarders(&lab(), &short_of_memory(), 110);
     let held = run.counters().flow_bytes.value();
     assert!(held > 3 << 20, "{held}");
     run.settle(MINUTE * 58);
     let held = run.counters().flow_bytes.value();
     assert!(held <= (3 << 20) + 100_000, "{held}");
     assert!(run.counters().ended(Reason::ResourceIdle) > 0);
-    assert!(run.flow_events().iter().all(|flow| flow.reason == Reason::ResourceIdle));
+    let reasons: Vec<_> = run.flow_events().iter().map(|flow| flow.reason).collect();
+    assert!(reasons.iter().all(|reason| *reason == Reason::ResourceIdle), "{reasons:?}");
 }
 
 /// Counts are exact after every kind of end: when all flows are gone, the client may have as many as at first.
@@ -675,6 +714,77 @@ fn counts_are_exact_after_every_kind_of_end() {
     wire.wait(SECOND * 5);
     assert!((20..32).all(|n| wire.shake_hands(who, n)));
     assert!(!wire.syn(who, 60_000));
+}
+
+/// A client whose hellos never end does not take all the frames that may be held: others still have theirs held whole.
+#[test]
+fn held_frames_are_left_for_others() {
+    let mut setup = setup(256);
+    setup.held_frames = 64;
+    setup.limits.hello_frames = 16;
+    let mut wire = Wire::new(&setup);
+    let hog = client(1);
+    for port in 1..11 {
+        assert!(wire.shake_hands(hog, port));
+        for n in 0..8u32 {
+            let (seq, payload) = (CLIENT + 1 + 11 * n, HALF_A_HELLO.to_vec());
+            wire.send([RawSegment { seq, payload, ..RawSegment::from_client(hog, port) }]);
+        }
+    }
+    let refused = wire.dropped(PacketDrop::HoldFull);
+    assert!(refused > 0);
+    // Of the 16 that are left none goes to who has 48, and eight to the next.
+    let good = client(2);
+    assert!(wire.shake_hands(good, 1));
+    for n in 0..8u32 {
+        let (seq, payload) = (CLIENT + 1 + 11 * n, HALF_A_HELLO.to_vec());
+        wire.send([RawSegment { seq, payload, ..RawSegment::from_client(good, 1) }]);
+    }
+    assert_eq!(wire.dropped(PacketDrop::HoldFull), refused);
+    // What was held is given back to whom it was held for.
+    wire.wait(MINUTE);
+    assert!(wire.shake_hands(hog, 100));
+    for n in 0..12u32 {
+        let (seq, payload) = (CLIENT + 1 + 11 * n, HALF_A_HELLO.to_vec());
+        wire.send([RawSegment { seq, payload, ..RawSegment::from_client(hog, 100) }]);
+    }
+    assert_eq!(wire.dropped(PacketDrop::HoldFull), refused);
+}
+
+/// Nor does what ended flows leave behind pile up: a flood at a small table, faster than any of its timers.
+#[test]
+fn a_flood_leaves_no_timers_behind() {
+    let setup = setup(64);
+    let mut wire = Wire::new(&setup);
+    for n in 0..30_000 {
+        assert!(wire.syn(client(n), 1));
+        if n % 3 == 0 {
+            let syn_ack = RawSegment { flags: SYN_ACK, seq: SERVER, ..RawSegment::from_server(client(n), 1) };
+            wire.send([syn_ack, RawSegment::from_client(client(n), 1)]);
+        }
+    }
+    assert!(wire.engine.timers() <= 4 * 64, "{}", wire.engine.timers());
+    // And timers still fire: whoever is left is forgotten in time.
+    wire.wait(MINUTE * 61);
+    wire.wait(MINUTE);
+    assert_eq!((wire.engine.flows(), wire.engine.timers()), (0, 0));
+}
+
+/// SYNs that anyone can send fill the table, for long. They hurry nobody who is through.
+#[test]
+fn a_flood_of_syns_does_not_shorten_the_idle_time_of_others() {
+    let lab = lab();
+    let mut run = lab.hosts(&setup(64));
+    drop_strangers_frames(&mut run);
+    connect_idle(&lab, &mut run, 32);
+    run.settle(SECOND);
+    for n in 0..6_000 {
+        inject(&mut run, handshake(client(n), 1).into_iter().take(1 + n as usize % 2));
+        run.settle(Duration::from_millis(100));
+    }
+    assert_eq!(run.engine().flows(), 64);
+    assert!((0..32).all(|n| run.client_of(n).end.is_none()), "after ten minutes");
+    assert_eq!(evicted(&run)[1..], [0; 4]);
 }
 
 /// A connection that has not been answered is no connection of its client's; one that has been, is.

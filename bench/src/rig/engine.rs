@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use wireglass::assembly::Assembly;
 use wireglass::driver::dpdk::{Ports, WirePorts};
+use wireglass::fairness::{Fairness, PerClient};
 use wireglass::flow::{Limits, OutsideTls};
 use wireglass::handshake::Pool;
 use wireglass::log::{LogSender, LogWriter, ring};
@@ -176,7 +177,11 @@ fn assembly(
     Ok(Assembly {
         policy,
         tls,
-        limits: Limits::default(),
+        // The load comes from one client.
+        limits: Limits {
+            fairness: Fairness { per_client: PerClient::NoLimit, ..Fairness::default() },
+            ..Limits::default()
+        },
         outside_tls: OutsideTls::default(),
         wires,
         handshake_threads: order.handshake_threads,

@@ -51,6 +51,9 @@ use crate::side::Side;
 /// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
 const OPENING_TIME: Duration = Duration::from_secs(60);
 
+/// Bytes from which on a decrypted flow counts as one that holds memory: more than an idle one, which takes some 11 KB.
+const HOLDING: usize = 16 * 1024;
+
 /// One connection through a wire.
 pub struct Flow<F: Frame> {
     identity: Identity,
@@ -177,8 +180,8 @@ impl<F: Frame> Flow<F> {
         self.unsettled
     }
 
-    /// How the flow table ranks it.
-    pub fn class(&self) -> Class {
+    /// How the flow table ranks it. `memory`: what it [holds](Self::memory).
+    pub fn class(&self, memory: usize) -> Class {
         match &self.phase {
             Phase::Opening(_) => Class::Opening,
             Phase::Bypassed(bypassed) if !bypassed.has_begun() => Class::Opening,
@@ -186,7 +189,8 @@ impl<F: Frame> Flow<F> {
             Phase::Bypassed(_) if self.midstream && self.is_one_sided() => Class::Opening,
             Phase::Bypassed(_) => Class::Bypassed,
             Phase::Blocked(_) => Class::Blocked,
-            Phase::Adopted(adopted) if !adopted.is_handshaking() => Class::Decrypted,
+            Phase::Adopted(adopted) if !adopted.is_handshaking() && memory < HOLDING => Class::Decrypted,
+            Phase::Adopted(adopted) if !adopted.is_handshaking() => Class::Holding,
             Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) | Phase::Moving => Class::Undecided,
         }
     }
@@ -515,7 +519,7 @@ impl<F: Frame> Flow<F> {
 
     fn idle_at(&self, shared: &Shared) -> Instant {
         let idle = match &self.phase {
-            Phase::Opening(opening) if !opening.is_open() || opening.is_closing() => OPENING_TIME,
+            Phase::Opening(opening) if !opening.is_established() || opening.is_closing() => OPENING_TIME,
             _ => shared.limits.idle_time,
         };
         self.active + idle

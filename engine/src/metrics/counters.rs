@@ -272,7 +272,7 @@ impl WorkerCounters {
     /// Flows of a class that were ended early to make room for others.
     #[inline]
     pub fn evicted(&self, class: Class) -> &Counter {
-        &self.evicted[class as usize]
+        &self.evicted[class.lists()[0] as usize]
     }
 
     /// Those of all classes.

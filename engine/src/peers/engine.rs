@@ -93,6 +93,11 @@ impl Engine {
         self.workers.iter().map(Worker::flows).sum()
     }
 
+    /// Entries in the timer wheels of all workers.
+    pub fn timers(&self) -> usize {
+        self.workers.iter().map(Worker::timers).sum()
+    }
+
     /// Asks what the flows look like.
     pub fn surveyor(&self) -> &Surveyor {
         &self.surveyor

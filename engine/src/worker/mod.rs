@@ -78,7 +78,11 @@ pub struct Parts<F> {
 /// One worker.
 pub struct Worker<IO: Io> {
     table: FlowTable<Entry<IO::Frame>>,
-    wheel: TimerWheel<FlowId>,
+    /// By places of the table: an entry cannot be taken out, so whoever has the place next takes it over. One for each flow
+    /// that ever was would pile up under a flood.
+    wheel: TimerWheel<u32>,
+    /// Of places without a flow.
+    left_alarms: Vec<Alarm>,
     hasher: KeyHasher,
     /// The last frame's key and its hash: frames of one flow come one after the other.
     last: Option<(FlowKey, u64)>,
@@ -98,7 +102,7 @@ pub struct Worker<IO: Io> {
     burst: Vec<IO::Frame>,
     /// Flows that this turn's frames have left unsettled.
     unsettled: Vec<FlowId>,
-    fired: Vec<(u64, FlowId)>,
+    fired: Vec<(u64, u32)>,
     /// Turns in a row that left frames behind.
     backlog: u32,
     /// Segments of unknown connections that may still be answered in this turn.
@@ -142,6 +146,7 @@ impl<IO: Io> Worker<IO> {
         Self {
             table: FlowTable::new(flows),
             wheel: TimerWheel::new(now),
+            left_alarms: Vec::new(),
             hasher: KeyHasher::new(secrets.flow_hash),
             last: None,
             desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
@@ -193,7 +198,7 @@ impl<IO: Io> Worker<IO> {
         if self.backlog == 0 {
             self.expire_fragments();
             done += self.run_timers(now);
-            done += self.shed_idle();
+            done += self.shed_idle() + self.shed_memory();
         }
         if self.station.is_asked() {
             done += self.survey();
@@ -224,6 +229,11 @@ impl<IO: Io> Worker<IO> {
     /// Flows in the table.
     pub fn flows(&self) -> usize {
         self.table.len()
+    }
+
+    /// Entries in its timer wheel.
+    pub fn timers(&self) -> usize {
+        self.wheel.len()
     }
 
     /// Jobs at the handshake pool.
@@ -361,7 +371,7 @@ impl<IO: Io> Worker<IO> {
         let Some(entry) = self.table.get_mut(id) else { return false };
         let lets_by = entry.flow.lets_by(&self.desk, end_at(port, entry.client_port), frame, headers);
         if lets_by {
-            let class = entry.flow.class();
+            let class = entry.flow.class(0);
             self.table.touch(id, class);
         }
         lets_by
@@ -418,13 +428,18 @@ impl<IO: Io> Worker<IO> {
 
     /// Gives a flow its place. None: there is none, and the frame that began it counts as dropped.
     fn insert(&mut self, hash: u64, key: &FlowKey, entry: Entry<IO::Frame>) -> Option<FlowId> {
-        let (class, phase) = (entry.flow.class(), entry.flow.phase());
+        let (held, phase) = (entry.flow.memory(), entry.flow.phase());
+        let class = entry.flow.class(held);
         if !self.make_room() {
             self.desk.counters.drop_packet(PacketDrop::TableFull);
             return None;
         }
-        let held = entry.flow.memory();
         let id = self.table.insert(hash, *key, class, entry).ok()?;
+        if let Some(left) = self.left_alarms.get_mut(id.place() as usize)
+            && let Some(entry) = self.table.get_mut(id)
+        {
+            entry.alarm = std::mem::take(left);
+        }
         self.desk.account(0, held);
         self.desk.counters.flows(phase).inc();
         self.desk.counters.flows_opened.inc();
@@ -468,11 +483,22 @@ impl<IO: Io> Worker<IO> {
         self.desk.event(Event::Flow(head, Box::new(event)));
     }
 
+    /// Takes a flow out of the table and of all that is counted by flows.
+    fn forget(&mut self, id: FlowId) -> Option<Entry<IO::Frame>> {
+        let entry = self.table.remove(id)?;
+        let place = id.place() as usize;
+        if place >= self.left_alarms.len() {
+            self.left_alarms.resize(place + 1, Alarm::new());
+        }
+        self.left_alarms[place] = entry.alarm;
+        self.uncount(&entry);
+        Some(entry)
+    }
+
     /// Ends and removes a flow at once.
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
-        let Some(mut entry) = self.table.remove(id) else { return };
+        let Some(mut entry) = self.forget(id) else { return };
         self.desk.current = entry.as_current(id);
-        self.uncount(&entry);
         let (before, held) = (entry.flow.phase(), entry.flow.memory());
         self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
         entry.flow.expire(&mut self.desk, reason);
@@ -487,8 +513,14 @@ impl<IO: Io> Worker<IO> {
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.advance(now, &mut fired);
         let mut run = 0;
-        for (tick, id) in fired.drain(..) {
-            let Some(entry) = self.table.get_mut(id) else { continue };
+        for (tick, place) in fired.drain(..) {
+            let found = self.table.at(place);
+            let Some((id, entry)) = found.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
+                if let Some(left) = self.left_alarms.get_mut(place as usize) {
+                    left.fire(tick);
+                }
+                continue;
+            };
             if !entry.alarm.fire(tick) {
                 continue;
             }
@@ -518,20 +550,19 @@ impl<IO: Io> Worker<IO> {
         let held = entry.flow.memory();
         change(&mut entry.flow, &mut self.desk);
         let over = entry.flow.is_over();
-        self.desk.account(held, if over { 0 } else { entry.flow.memory() });
+        let holds = if over { 0 } else { entry.flow.memory() };
+        self.desk.account(held, holds);
         if entry.flow.is_unsettled() {
             if !was_unsettled {
                 self.unsettled.push(id);
             }
             return;
         }
-        let (after, class) = (entry.flow.phase(), entry.flow.class());
+        let (after, class) = (entry.flow.phase(), entry.flow.class(holds));
         if over {
             self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
             self.desk.counters.flows(before).dec();
-            if let Some(entry) = self.table.remove(id) {
-                self.uncount(&entry);
-            }
+            self.forget(id);
             return;
         }
         let spoke = entry.flow.active() == self.desk.now;
@@ -555,7 +586,7 @@ impl<IO: Io> Worker<IO> {
     fn arm(&mut self, id: FlowId) {
         let Some(entry) = self.table.get_mut(id) else { return };
         let deadline = entry.flow.poll_timeout(&self.desk.shared);
-        entry.alarm.set(&mut self.wheel, deadline, id);
+        entry.alarm.set(&mut self.wheel, deadline, id.place());
     }
 }
 

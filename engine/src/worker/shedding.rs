@@ -15,6 +15,8 @@ use crate::reason::Reason;
 
 /// Flows that may end in one turn for having been idle for too long.
 const EACH_TURN: usize = 4;
+/// How long a flow may hold memory in silence once it is nearly used up: as long as its end may keep its window closed then.
+const SILENT_WITH_MEMORY: Duration = Duration::from_secs(10);
 /// Flows of each class among which a client's own is looked for. Where one has a quarter of the table, as by default, nine
 /// times of ten one of eight is its own.
 const LOOKED_AT: usize = 8;
@@ -35,7 +37,7 @@ impl<IO: Io> Worker<IO> {
     fn victim(&self) -> Option<(Class, FlowId)> {
         let heads = || {
             let classes = self.desk.shared.limits.fairness.shed.classes().iter();
-            classes.filter_map(|class| Some((*class, self.table.first(*class)?)))
+            classes.filter_map(|class| Some((*class, self.first(*class)?)))
         };
         heads().find(|(class, id)| !self.is_spared(*class, *id)).or_else(|| heads().next())
     }
@@ -48,8 +50,13 @@ impl<IO: Io> Worker<IO> {
             Class::Opening | Class::Undecided => {
                 self.table.count(class) <= reserved(self.table.capacity()) && self.idle(id) < YOUNG
             }
-            Class::Bypassed | Class::Decrypted => self.idle(id) < YOUNG,
+            Class::Bypassed | Class::Decrypted | Class::Holding => self.idle(id) < YOUNG,
         }
+    }
+
+    /// The flow of a class that was used longest ago, whichever of its lists it is in.
+    fn first(&self, class: Class) -> Option<FlowId> {
+        class.lists().iter().filter_map(|list| self.table.first(*list)).max_by_key(|id| self.idle(*id))
     }
 
     fn idle(&self, id: FlowId) -> Duration {
@@ -74,25 +81,60 @@ impl<IO: Io> Worker<IO> {
         ended
     }
 
-    /// When [`Self::shed_idle`] has something to do, if room is short.
+    /// Memory is nearly used up, and new flows that would be decrypted are refused: has decrypted flows give way that have been
+    /// silent for a while. Returns how many.
+    pub(super) fn shed_memory(&mut self) -> usize {
+        let mut ended = 0;
+        while ended < EACH_TURN
+            && let Some((id, _)) = self.next_to_give_memory().filter(|(_, at)| *at <= self.desk.now)
+        {
+            self.evict(Class::Decrypted, id, Reason::ResourceMemory);
+            ended += 1;
+        }
+        ended
+    }
+
+    /// Whoever gives way next, and when: of those that hold much the longest silent, or else of all.
+    fn next_to_give_memory(&self) -> Option<(FlowId, Instant)> {
+        let gives_way = self.desk.shared.limits.fairness.shed.classes().contains(&Class::Decrypted);
+        if self.desk.budget().has_room() || !gives_way {
+            return None;
+        }
+        let at = |class| {
+            let id = self.table.first(class)?;
+            Some((id, self.table.get(id)?.flow.active() + SILENT_WITH_MEMORY))
+        };
+        let (much, little) = (at(Class::Holding), at(Class::Decrypted));
+        match (much, little) {
+            (Some((_, much_at)), Some(_)) if much_at <= self.desk.now => much,
+            (Some(much), Some(little)) => Some(if little.1 < much.1 { little } else { much }),
+            (much, little) => much.or(little),
+        }
+    }
+
+    /// When [`Self::shed_idle`] or [`Self::shed_memory`] have something to do, if room is short.
     pub(super) fn next_to_shed(&self) -> Option<Instant> {
-        let allowed = self.allowed_idle()?;
-        self.heads_that_age().filter_map(|id| Some(self.table.get(id)?.flow.active() + allowed)).min()
+        let memory = self.next_to_give_memory().map(|(_, at)| at);
+        let Some(allowed) = self.allowed_idle() else { return memory };
+        let active = self.heads_that_age().filter_map(|id| Some(self.table.get(id)?.flow.active()));
+        active.map(|active| active + allowed).chain(memory).min()
     }
 
     /// How long flows may be idle now; none: as long as ever.
     fn allowed_idle(&self) -> Option<Duration> {
         let (table, budget) = (&self.table, self.desk.budget());
         let full = self.desk.shared.limits.idle_time;
-        // Those that are ending take their places for some seconds yet: others need not leave for their sake.
-        let living = table.len() - table.count(Class::Blocked);
+        // Nobody has to leave for those that give way first: SYNs that anyone can send, and flows that are ending anyway.
+        let shed = self.desk.shared.limits.fairness.shed;
+        let opening = if shed.classes().contains(&Class::Opening) { table.count(Class::Opening) } else { 0 };
+        let living = table.len() - table.count(Class::Blocked) - opening;
         shrunk_idle(full, (living, table.capacity()), (budget.held(), budget.total()))
     }
 
     /// Flows that were used longest ago, of each class that may give way. Blocked ones have a few seconds in any case.
     fn heads_that_age(&self) -> impl Iterator<Item = FlowId> {
         let classes = self.desk.shared.limits.fairness.shed.classes().iter();
-        classes.filter(|class| **class != Class::Blocked).filter_map(|class| self.table.first(*class))
+        classes.filter(|class| **class != Class::Blocked).filter_map(|class| self.first(*class))
     }
 
     /// What a client's flows are counted under.
@@ -130,7 +172,8 @@ impl<IO: Io> Worker<IO> {
     /// A flow of this client that has been idle for long, among those of all clients that were used longest ago.
     fn own_victim(&self, client: u64) -> Option<(Class, FlowId)> {
         let counts = |entry: &Entry<IO::Frame>| entry.counts && entry.client == client;
-        self.desk.shared.limits.fairness.shed.classes().iter().find_map(|class| {
+        let lists = self.desk.shared.limits.fairness.shed.classes().iter().flat_map(|class| class.lists());
+        lists.into_iter().find_map(|class| {
             let oldest = std::iter::successors(self.table.first(*class), |id| self.table.after(*id));
             let mut oldest = oldest.take(LOOKED_AT).take_while(|id| self.idle(*id) >= LEAST_IDLE);
             oldest.find(|id| self.table.get(*id).is_some_and(counts)).map(|id| (*class, id))

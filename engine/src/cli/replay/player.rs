@@ -10,6 +10,8 @@ use smoltcp::wire::TcpPacket;
 use super::capture::Packet;
 use crate::assembly::Assembly;
 use crate::config::Config;
+use crate::fairness::{Fairness, PerClient};
+use crate::flow::Limits;
 use crate::generations::Generations;
 use crate::log::event::{Action, Event, FlowHead, Timestamp};
 use crate::log::{LogReceiver, ring};
@@ -90,7 +92,11 @@ impl Player {
         let assembly = Assembly {
             policy: config.compile_policy(),
             tls,
-            limits: config.limits.of_flow(),
+            // Whoever appears in a capture is to be shown, however often.
+            limits: Limits {
+                fairness: Fairness { per_client: PerClient::NoLimit, ..config.limits.fairness },
+                ..config.limits.of_flow()
+            },
             outside_tls: config.intercept.outside_tls,
             wires: vec![Arc::clone(wire)],
             handshake_threads: 0,
