@@ -4,10 +4,11 @@
 
 mod support;
 
-use smoltcp::wire::{IpAddress, Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber};
+use smoltcp::wire::{Ipv4Packet, TcpSeqNumber};
 use support::fragments::cut;
-use support::frames::{TcpFrame, ethernet};
+use support::frames::TcpFrame;
 use support::lab::{Lab, NAME, Setup};
+use support::raw::{RawSegment, hello};
 use support::rules::{Action, Rules};
 use wireglass::flow::OutsideTls;
 use wireglass::peers::{Duration, Engine, Instant, Middle, Port};
@@ -59,38 +60,17 @@ impl Segment {
     }
 
     fn frame(&self) -> Vec<u8> {
-        let length = 40 + self.payload.len();
-        let mut bytes = vec![0; length];
-        let (client, server) = (Ipv4Address::new(10, 0, 0, 1), Ipv4Address::new(10, 0, 0, 2));
-        let (from, to) = if self.to_server { (client, server) } else { (server, client) };
-        let ports = if self.to_server { (self.client_port, 443) } else { (443, self.client_port) };
-        let mut ip = Ipv4Packet::new_unchecked(&mut bytes[..]);
-        ip.set_version(4);
-        ip.set_header_len(20);
-        ip.set_total_len(length as u16);
+        let Self { to_server, flags, seq, ack, client_port, .. } = *self;
+        let raw = RawSegment::from_client([10, 0, 0, 1], client_port);
+        let mut frame =
+            RawSegment { to_server, flags, seq, ack, payload: self.payload.clone(), ..raw }.frame();
+        let mut ip = Ipv4Packet::new_unchecked(&mut frame[14..]);
         ip.set_hop_limit(self.ttl);
-        ip.set_next_header(smoltcp::wire::IpProtocol::Tcp);
-        ip.set_src_addr(from);
-        ip.set_dst_addr(to);
         ip.fill_checksum();
-        let mut tcp = TcpPacket::new_unchecked(&mut bytes[20..]);
-        tcp.set_src_port(ports.0);
-        tcp.set_dst_port(ports.1);
-        tcp.set_seq_number(TcpSeqNumber(self.seq as i32));
-        tcp.set_ack_number(TcpSeqNumber(self.ack as i32));
-        tcp.set_header_len(20);
-        tcp.set_window_len(60_000);
-        tcp.payload_mut().copy_from_slice(&self.payload);
-        tcp.into_inner()[13] = self.flags;
-        let mut tcp = TcpPacket::new_unchecked(&mut bytes[20..]);
-        tcp.fill_checksum(&IpAddress::from(from), &IpAddress::from(to));
-        match self.vlan {
-            None => ethernet(self.to_server, 0x0800, &bytes),
-            Some(id) => {
-                let tag = [&id.to_be_bytes()[..], &[8, 0], &bytes].concat();
-                ethernet(self.to_server, 0x8100, &tag)
-            }
+        if let Some(id) = self.vlan {
+            frame.splice(12..12, [[0x81, 0], id.to_be_bytes()].concat());
         }
+        frame
     }
 }
 
@@ -132,18 +112,6 @@ impl Wire {
         self.send(Segment { flags: SYN_ACK, seq: SERVER, ..from_server() });
         assert_eq!(self.send(from_client()).len(), 1);
     }
-}
-
-/// A ClientHello that fits one segment.
-fn hello(name: &'static str) -> Vec<u8> {
-    let mut lab = Lab::new();
-    lab.client.groups = vec![rustls::NamedGroup::X25519];
-    let config = lab.client.build().unwrap();
-    let mut session = rustls::ClientConnection::new(config, name.try_into().unwrap()).unwrap();
-    let mut bytes = Vec::new();
-    session.write_tls(&mut bytes).unwrap();
-    assert!(bytes.len() < 1_400);
-    bytes
 }
 
 /// None of them carries payload; it is not asked what they are otherwise.

@@ -341,3 +341,21 @@ fn messages_are_steered_to_the_owner() {
         }
     }
 }
+
+/// A router that takes back what it said, again and again within one flight, or somebody who sounds like one.
+#[test]
+fn a_size_is_lowered_a_few_times_in_a_flight() {
+    let exchange = Exchange::new(5, 400_000, 1_000);
+    let lab = Lab::new();
+    let mut run = start(&lab, &Setup::default(), &exchange);
+    let server = run.server_id();
+    run.simulation.run_until(Duration::from_secs(100), |s| s.server.report(server).received.len() > 50_000);
+    let now = sent(&run, Port::Outside).into_iter().rfind(|frame| frame.ip_len() == 1500).unwrap();
+    for mtu in [1450, 1400, 1350, 1300, 1250] {
+        run.simulation.inject(Port::Outside, too_big(now.bytes(), mtu, 8).unwrap());
+        run.simulation.settle(Duration::ZERO);
+    }
+    let counted =
+        [PathMessage::Lowered, PathMessage::TooOften].map(|what| run.counters().path_messages(what));
+    assert_eq!(counted, [4, 1]);
+}

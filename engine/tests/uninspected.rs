@@ -7,6 +7,7 @@ mod support;
 use smoltcp::wire::TcpSeqNumber;
 use support::frames::{TcpFrame, ethernet};
 use support::lab::{Lab, Setup};
+use support::raw::RawSegment;
 use support::rules::{Action, Rules};
 use wireglass::flow::{Midstream, OutsideTls};
 use wireglass::log::LogReceiver;
@@ -212,27 +213,16 @@ fn a_class_is_counted_and_told_now_and_then() {
     );
 }
 
-/// A segment of a connection that the engine has not seen begin.
+/// A segment between a client (10.0.0.x) and port 443 of the server.
 fn segment(
     to_server: bool,
-    (client, port): (u8, u16),
+    (client, client_port): (u8, u16),
     flags: u8,
     (seq, ack): (u32, u32),
     payload: &[u8],
 ) -> Vec<u8> {
-    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, client, 10, 0, 0, 2];
-    let (mut from, mut to) = (port, 443_u16);
-    if !to_server {
-        packet[12..20].rotate_left(4);
-        (from, to) = (to, from);
-    }
-    packet.extend([from.to_be_bytes(), to.to_be_bytes()].concat());
-    packet.extend([seq.to_be_bytes(), ack.to_be_bytes()].concat());
-    packet.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
-    packet.extend(payload);
-    let mut frame = ethernet(to_server, 0x0800, &packet);
-    frame[16..18].copy_from_slice(&(packet.len() as u16).to_be_bytes());
-    TcpFrame::parse(&frame).unwrap().edited(|_| {})
+    let any = RawSegment::from_client([10, 0, 0, client], client_port);
+    RawSegment { to_server, flags, seq, ack, payload: payload.to_vec(), ..any }.frame()
 }
 
 const ACK: u8 = 0x10;

@@ -4,6 +4,7 @@ use smoltcp::wire::{IpAddress, IpProtocol, Ipv4Address, Ipv4Packet, TcpPacket, T
 use wireglass::peers::Port;
 
 use super::frames::ethernet;
+use super::lab::Lab;
 
 /// Initial sequence numbers.
 pub(crate) const CLIENT: u32 = 1_000;
@@ -69,4 +70,16 @@ impl RawSegment {
         tcp.fill_checksum(&IpAddress::from(from), &IpAddress::from(to));
         ethernet(self.to_server, 0x0800, &bytes)
     }
+}
+
+/// A ClientHello that fits one segment.
+pub(crate) fn hello(name: &'static str) -> Vec<u8> {
+    let mut lab = Lab::new();
+    lab.client.groups = vec![rustls::NamedGroup::X25519];
+    let config = lab.client.build().unwrap();
+    let mut session = rustls::ClientConnection::new(config, name.try_into().unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    session.write_tls(&mut bytes).unwrap();
+    assert!(bytes.len() < 1_400);
+    bytes
 }
