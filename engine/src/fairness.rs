@@ -118,28 +118,38 @@ pub fn reserved(capacity: usize) -> usize {
     capacity / RESERVED
 }
 
-/// How long a flow may be silent, with `flows` of `capacity` places taken and `held` of `total` bytes: all of `idle` up to three
-/// quarters of both, then less and less, down to [`LEAST_IDLE`] where the table is full or the memory as full as it gets (new
-/// flows are refused from seven eighths on). `None`: all of it.
-pub fn shrunk_idle(
-    idle: Duration,
-    (flows, capacity): (usize, usize),
-    (held, total): (usize, usize),
-) -> Option<Duration> {
-    let table = pressure(flows, capacity / 4 * 3, capacity);
-    let memory = pressure(held, total / 4 * 3, total / 8 * 7);
-    let pressure = table.max(memory);
-    let least = LEAST_IDLE.min(idle);
-    let spare = idle.total_micros() - least.total_micros();
-    (pressure > 0).then(|| Duration::from_micros(idle.total_micros() - spare / FULL * pressure))
-}
+/// How short room is, in a table or in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pressure(u64);
 
-/// Where something is as full as it gets.
-const FULL: u64 = 1024;
+impl Pressure {
+    /// None at all.
+    pub const NONE: Self = Self(0);
+    /// As short as it gets.
+    const FULL: u64 = 1024;
 
-fn pressure(used: usize, from: usize, to: usize) -> u64 {
-    let over = used.min(to).saturating_sub(from) as u64;
-    over * FULL / (to - from).max(1) as u64
+    /// Of a table with so many flows: from three quarters to all of it.
+    pub fn of_table(flows: usize, capacity: usize) -> Self {
+        Self::between(flows, capacity / 4 * 3, capacity)
+    }
+
+    /// Of memory: from three quarters to seven eighths of it, where new flows are refused.
+    pub fn of_memory(held: usize, total: usize) -> Self {
+        Self::between(held, total / 4 * 3, total / 8 * 7)
+    }
+
+    fn between(used: usize, from: usize, to: usize) -> Self {
+        if used <= from {
+            return Self::NONE;
+        }
+        Self((used.min(to) - from) as u64 * Self::FULL / (to - from).max(1) as u64)
+    }
+
+    /// What it leaves of an idle time: less and less in a straight line, down to [`LEAST_IDLE`].
+    pub fn shrink(self, idle: Duration) -> Duration {
+        let (idle, least) = (idle.total_micros(), LEAST_IDLE.min(idle).total_micros());
+        Duration::from_micros(idle - (idle - least) / Self::FULL * self.0)
+    }
 }
 
 /// How many of something each client has, by the keyed hash of its network. Nobody without the key finds two that share one.
@@ -212,17 +222,19 @@ mod tests {
 
     #[test]
     fn idle_time_falls_from_three_quarters_on() {
-        let hour = Duration::from_secs(3_600);
-        let of = |flows, held| {
-            shrunk_idle(hour, (flows, 4_000), (held, 800)).map(|idle| idle.total_millis() / 1_000)
-        };
-        assert_eq!([of(0, 0), of(3_000, 600)], [None; 2]);
-        assert_eq!([of(3_500, 0), of(0, 650), of(3_500, 700)], [Some(1_830), Some(1_830), Some(60)]);
-        assert_eq!([of(4_000, 0), of(5_000, 0), of(0, 800)], [Some(60); 3]);
-        let short = shrunk_idle(Duration::from_secs(30), (4, 4), (0, 8));
-        assert_eq!(short, Some(Duration::from_secs(30)));
-        // Nothing divides by zero.
-        assert_eq!(shrunk_idle(hour, (0, 0), (0, 0)), None);
+        let left = |pressure: Pressure| pressure.shrink(Duration::from_secs(3_600)).total_millis() / 1_000;
+        let table = [0, 3_000, 3_500, 4_000, 5_000].map(|flows| left(Pressure::of_table(flows, 4_000)));
+        assert_eq!(table, [3_600, 3_600, 1_830, 60, 60]);
+        let memory = [0, 600, 650, 700, 800, 900].map(|held| left(Pressure::of_memory(held, 800)));
+        assert_eq!(memory, [3_600, 3_600, 1_830, 60, 60, 60]);
+        assert_eq!(
+            (Pressure::of_table(3_000, 4_000), Pressure::of_memory(600, 800)),
+            (Pressure::NONE, Pressure::NONE)
+        );
+        // A time that is shorter already stays, and nothing divides by zero.
+        assert_eq!(Pressure::of_table(4, 4).shrink(Duration::from_secs(30)), Duration::from_secs(30));
+        assert_eq!([Pressure::of_table(0, 0), Pressure::of_memory(0, 0)], [Pressure::NONE; 2]);
+        assert!(Pressure::of_table(1, 0) >= Pressure::NONE && Pressure::of_memory(1, 0) >= Pressure::NONE);
     }
 
     #[test]

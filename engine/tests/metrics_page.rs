@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wireglass::flow_table::Class;
 use wireglass::links::PortLink;
 use wireglass::log::event::{Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass::log::ring;
@@ -54,6 +55,10 @@ fn metrics() -> Arc<Metrics> {
     worker.flow_moved(Phase::Opening, Phase::Peeking);
     worker.plaintext(Side::Client).add(1234);
     worker.handshakes_started.inc();
+    worker.evicted(Class::Decrypted).add(2);
+    worker.evicted(Class::Holding).inc();
+    worker.evicted(Class::Opening).inc();
+    assert_eq!(worker.evictions(), 4);
     let (sender, _receiver) = ring(1);
     sender.push(flow_event());
     sender.push(flow_event());
@@ -137,6 +142,9 @@ fn the_page_is_valid_and_right() {
         ("wireglass_tls_cache_misses_total{cache=\"leaf\"}", 0.0),
         ("wireglass_http_inspectors_off_total{worker=\"1\",reason=\"http.opaque\"}", 1.0),
         ("wireglass_flows{worker=\"1\",phase=\"opening\"}", 0.0),
+        ("wireglass_evictions_total{worker=\"1\",class=\"decrypted\"}", 3.0),
+        ("wireglass_evictions_total{worker=\"1\",class=\"opening\"}", 1.0),
+        ("wireglass_evictions_total{worker=\"0\",class=\"bypassed\"}", 0.0),
         ("wireglass_flows{worker=\"1\",phase=\"peeking\"}", 1.0),
         ("wireglass_plaintext_bytes_total{worker=\"1\",from=\"client\"}", 1234.0),
         ("wireglass_handshakes_started_total{worker=\"1\"}", 1.0),

@@ -8,7 +8,7 @@ use tcp_stack::{Duration, Instant};
 
 use super::{Entry, Worker};
 use crate::driver::{Frame, Io};
-use crate::fairness::{LEAST_IDLE, YOUNG, reserved, shrunk_idle};
+use crate::fairness::{LEAST_IDLE, Pressure, YOUNG, reserved};
 use crate::flow::Effects;
 use crate::flow_table::{Class, FlowId};
 use crate::reason::Reason;
@@ -70,11 +70,10 @@ impl<IO: Io> Worker<IO> {
 
     /// Ends flows that have been idle for longer than is allowed while room is short. Returns how many.
     pub(super) fn shed_idle(&mut self) -> usize {
-        let Some(allowed) = self.allowed_idle() else { return 0 };
         let mut ended = 0;
         while ended < EACH_TURN {
-            let too_old = self.heads_that_age().find(|id| self.idle(*id) >= allowed);
-            let Some(id) = too_old else { break };
+            let too_old = self.next_to_age().filter(|(_, at)| *at <= self.desk.now);
+            let Some((id, _)) = too_old else { break };
             self.with_flow(id, |flow, desk| flow.time_out(desk, Reason::ResourceIdle));
             ended += 1;
         }
@@ -114,27 +113,35 @@ impl<IO: Io> Worker<IO> {
 
     /// When [`Self::shed_idle`] or [`Self::shed_memory`] have something to do, if room is short.
     pub(super) fn next_to_shed(&self) -> Option<Instant> {
-        let memory = self.next_to_give_memory().map(|(_, at)| at);
-        let Some(allowed) = self.allowed_idle() else { return memory };
-        let active = self.heads_that_age().filter_map(|id| Some(self.table.get(id)?.flow.active()));
-        active.map(|active| active + allowed).chain(memory).min()
+        let all = self.next_to_age().into_iter().chain(self.next_to_give_memory());
+        all.map(|(_, at)| at).min()
     }
 
-    /// How long flows may be idle now; none: as long as ever.
-    fn allowed_idle(&self) -> Option<Duration> {
+    /// The flow whose shortened idle time is up first, and when; none while room is not short. Memory is given back by decrypted
+    /// flows alone, so it hurries no others.
+    fn next_to_age(&self) -> Option<(FlowId, Instant)> {
         let (table, budget) = (&self.table, self.desk.budget());
-        let full = self.desk.shared.limits.idle_time;
+        let limits = &self.desk.shared.limits;
+        let classes = limits.fairness.shed.classes();
         // Nobody has to leave for those that give way first: SYNs that anyone can send, and flows that are ending anyway.
-        let shed = self.desk.shared.limits.fairness.shed;
-        let opening = if shed.classes().contains(&Class::Opening) { table.count(Class::Opening) } else { 0 };
+        let opening = if classes.contains(&Class::Opening) { table.count(Class::Opening) } else { 0 };
         let living = table.len() - table.count(Class::Blocked) - opening;
-        shrunk_idle(full, (living, table.capacity()), (budget.held(), budget.total()))
-    }
-
-    /// Flows that were used longest ago, of each class that may give way. Blocked ones have a few seconds in any case.
-    fn heads_that_age(&self) -> impl Iterator<Item = FlowId> {
-        let classes = self.desk.shared.limits.fairness.shed.classes().iter();
-        classes.filter(|class| **class != Class::Blocked).filter_map(|class| self.first(*class))
+        let places = Pressure::of_table(living, table.capacity());
+        let both = places.max(Pressure::of_memory(budget.held(), budget.total()));
+        if both == Pressure::NONE {
+            return None;
+        }
+        let ages = |class: &Class| {
+            let pressure = match class {
+                // They have a few seconds in any case.
+                Class::Blocked => Pressure::NONE,
+                Class::Decrypted | Class::Holding => both,
+                Class::Opening | Class::Undecided | Class::Bypassed => places,
+            };
+            let id = self.first(*class).filter(|_| pressure > Pressure::NONE)?;
+            Some((id, table.get(id)?.flow.active() + pressure.shrink(limits.idle_time)))
+        };
+        classes.iter().filter_map(ages).min_by_key(|(_, at)| *at)
     }
 
     /// What a client's flows are counted under.
