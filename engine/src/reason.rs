@@ -151,13 +151,39 @@ reasons! {
         NotHttp = "http.not_http", "The first bytes of the plaintext are not HTTP.";
         OtherAlpn = "http.other_alpn", "The application protocol that was negotiated is not HTTP.";
         Opaque = "http.opaque", "The connection became a tunnel: CONNECT, or an upgrade such as WebSocket.";
-        Malformed = "http.malformed", "Bytes that are not valid HTTP/1 framing.";
-        HeaderTooBig = "http.header_too_big", "A header block was longer, or had more fields, than is held.";
+        HeaderTooBig = "http.header_too_big", "A header block of HTTP/2 was longer than is held.";
         TooManyOpen = "http.too_many_open", "More transactions were open at once than are followed.";
         Memory = "http.memory", "The worker's memory was used up, and the reader held more of it than it may then.";
         H2Frame = "http2.frame", "A frame that breaks the framing rules of HTTP/2.";
         H2Compression = "http2.compression", "A header block that breaks the rules of HPACK.";
         H2TableSize = "http2.table_size", "A header compression table larger than is held.";
+    }
+}
+
+reasons! {
+    /// What the HTTP reader found odd, and read on.
+    HttpOddity {
+        Ambiguous = "http.ambiguous", "A message that two readers may read in two ways; the `http` event says what about it.";
+        Malformed = "http.malformed", "Bytes that are no HTTP/1 message were passed over, up to the next that looks like one.";
+    }
+}
+
+reasons! {
+    /// What two readers of an HTTP/1 message may disagree about: `wireglass.ambiguous` of `http` events. At most 16.
+    Ambiguity {
+        LengthAndCoding = "length_and_coding", "Content-Length and Transfer-Encoding in one message; read by the coding.";
+        CodingInHttp10 = "coding_in_http10", "Transfer-Encoding in HTTP/1.0; heeded.";
+        CodingRepeated = "coding_repeated", "Transfer-Encoding, or chunked in it, more than once; the last one counts.";
+        CodingNotChunked = "coding_not_chunked", "Transfer-Encoding that does not end in chunked; a request is read by Content-Length, a response to the end.";
+        LengthsDiffer = "lengths_differ", "Different Content-Lengths; the first one counts.";
+        LengthInvalid = "length_invalid", "A Content-Length that is no number; it counts as far as it is one.";
+        Folded = "folded", "A framing field, or Host, that goes on in the next line; it is put together.";
+        SpaceInName = "space_in_name", "A space before the colon of a framing field or Host; it is heeded.";
+        LongField = "long_field", "A framing field, or Host, longer than is looked at.";
+        HostRepeated = "host_repeated", "Host more than once; the first one counts.";
+        BareCr = "bare_cr", "A CR in a head that ends no line.";
+        ResponseWithoutRequest = "response_without_request", "A response that nobody asked for, other than 408.";
+        UpgradeUnasked = "upgrade_unasked", "101 to a request that asked for no upgrade; read on as HTTP.";
     }
 }
 
@@ -172,6 +198,9 @@ mod tests {
         codes.extend(PortDrop::ALL.iter().map(|r| r.code()));
         codes.extend(PathMessage::ALL.iter().map(|r| r.code()));
         codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
+        codes.extend(HttpOddity::ALL.iter().map(|r| r.code()));
+        codes.extend(Ambiguity::ALL.iter().map(|r| r.code()));
+        assert!(Ambiguity::COUNT <= 16, "a set of them has 16 bits");
         let n = codes.len();
         codes.sort_unstable();
         codes.dedup();

@@ -90,6 +90,7 @@ fn http() -> HttpEvent {
         status: Some(302),
         redirect: Some("/new".into()),
         length: 120,
+        ..HttpEvent::default()
     }
 }
 

@@ -101,7 +101,7 @@ fn the_http_reader_counts() {
     assert!(requests >= 8 * 8_000, "open transactions: {requests}");
     let head = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 50_000]].concat();
     let head = growth(&head, b"", b"");
-    assert!(head >= 50_000, "a head that is not all there: {head}");
+    assert!((16_000..40_000).contains(&head), "a line that is not all there, and no more of it: {head}");
     let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
         let length = (payload.len() as u32).to_be_bytes();
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()

@@ -3,6 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use wireglass::inspect::HttpInspector;
+use wireglass::log::event::{AnomalyEvent, HttpEvent};
+use wireglass::reason::InspectorOff;
 use wireglass::side::Side;
 
 /// What one reader may hold at most.
@@ -62,7 +64,44 @@ fn pieces(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<Pi
     vec((side(), bytes).prop_map(|(from, bytes)| Piece { from, bytes }), 0..40)
 }
 
+/// All that a reader tells.
+#[derive(Debug, Default, PartialEq)]
+struct Said {
+    events: Vec<HttpEvent>,
+    anomalies: Vec<AnomalyEvent>,
+    off: Option<InspectorOff>,
+    unread: [u64; 2],
+}
+
+impl Said {
+    fn fetch(&mut self, inspector: &mut HttpInspector) {
+        self.events.extend(std::iter::from_fn(|| inspector.poll_transaction()).map(|event| *event));
+        self.anomalies.extend(std::iter::from_fn(|| inspector.poll_anomaly()).map(|anomaly| *anomaly));
+    }
+}
+
+/// In steps of `step` bytes, and as it is: both must say the same.
 fn feed(alpn: Option<&[u8]>, prologue: &[(Side, &[u8])], pieces: &[Piece], step: usize) {
+    let cut = feed_in_steps(alpn, prologue, pieces, step);
+    assert_eq!(cut, feed_in_steps(alpn, prologue, pieces, usize::MAX));
+    assert!(cut.anomalies.len() <= 8, "{:?}", cut.anomalies);
+    let came = |side| {
+        let of = pieces.iter().map(|p| (p.from, p.bytes.len()));
+        prologue
+            .iter()
+            .map(|(from, b)| (*from, b.len()))
+            .chain(of)
+            .filter(|(f, _)| *f == side)
+            .map(|(_, n)| n as u64)
+            .sum::<u64>()
+    };
+    for side in [Side::Client, Side::Server] {
+        assert!(cut.unread[side as usize] <= came(side), "{:?} of {}", cut.unread, came(side));
+    }
+}
+
+fn feed_in_steps(alpn: Option<&[u8]>, prologue: &[(Side, &[u8])], pieces: &[Piece], step: usize) -> Said {
+    let mut said = Said::default();
     let mut inspector = HttpInspector::new(alpn);
     for (from, bytes) in prologue {
         inspector.bytes(*from, bytes);
@@ -72,12 +111,15 @@ fn feed(alpn: Option<&[u8]>, prologue: &[(Side, &[u8])], pieces: &[Piece], step:
             inspector.bytes(piece.from, bytes);
             assert!(inspector.memory() <= MOST, "{}", inspector.memory());
         }
-        while inspector.poll_transaction().is_some() {}
+        said.fetch(&mut inspector);
     }
+    said.off = inspector.off_reason();
     inspector.finish();
-    while inspector.poll_transaction().is_some() {}
+    said.fetch(&mut inspector);
+    said.unread = [Side::Client, Side::Server].map(|side| inspector.unread(side));
     // Ended, it holds nothing but itself.
     assert!(inspector.memory() <= 512, "{}", inspector.memory());
+    said
 }
 
 proptest! {
@@ -127,7 +169,7 @@ fn the_worst_peer_is_bounded() {
     inspector.bytes(Side::Server, &push(2, &block));
     assert_eq!(inspector.off_reason(), None);
     let mut most = inspector.memory();
-    for stream in 1..400 {
+    for stream in 1..3_000 {
         let again = [push(stream * 2 + 2, &[0xbe]), frame(1, 5, stream * 2 + 2, &[0x88])].concat();
         inspector.bytes(Side::Server, &again);
         most = most.max(inspector.memory());

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use wireglass::inspect::HttpInspector;
-use wireglass::log::event::HttpEvent;
+use wireglass::log::event::{AnomalyEvent, HttpEvent};
 use wireglass::reason::InspectorOff;
 use wireglass::side::Side::{self, Client, Server};
 
@@ -14,18 +14,21 @@ type Tape = Arc<Mutex<Vec<(Side, Vec<u8>)>>>;
 
 struct Outcome {
     events: Vec<HttpEvent>,
+    anomalies: Vec<AnomalyEvent>,
     off: Option<InspectorOff>,
+    unread: [u64; 2],
 }
 
 fn play(alpn: Option<&[u8]>, talk: &[(Side, Vec<u8>)], step: usize) -> Outcome {
     let mut inspector = HttpInspector::new(alpn);
-    let mut events = Vec::new();
+    let (mut events, mut anomalies) = (Vec::new(), Vec::new());
     for (from, bytes) in talk {
         for piece in bytes.chunks(step) {
             inspector.bytes(*from, piece);
             while let Some(event) = inspector.poll_transaction() {
                 events.push(*event);
             }
+            anomalies.extend(std::iter::from_fn(|| inspector.poll_anomaly()).map(|anomaly| *anomaly));
         }
     }
     let off = inspector.off_reason();
@@ -33,7 +36,8 @@ fn play(alpn: Option<&[u8]>, talk: &[(Side, Vec<u8>)], step: usize) -> Outcome {
     while let Some(event) = inspector.poll_transaction() {
         events.push(*event);
     }
-    Outcome { events, off }
+    let unread = [Client, Server].map(|from| inspector.unread(from));
+    Outcome { events, anomalies, off, unread }
 }
 
 /// Whole, in steps of many sizes, by ALPN and by the preface alone: all must agree.
@@ -43,7 +47,8 @@ fn every_way(talk: &[(Side, Vec<u8>)]) -> Outcome {
         for alpn in [Some(&b"h2"[..]), None] {
             let outcome = play(alpn, talk, step);
             assert_eq!(outcome.events, whole.events, "in steps of {step}");
-            assert_eq!(outcome.off, whole.off, "in steps of {step}");
+            assert_eq!(outcome.anomalies, whole.anomalies, "in steps of {step}");
+            assert_eq!((outcome.off, outcome.unread), (whole.off, whole.unread), "in steps of {step}");
         }
     }
     whole
@@ -286,15 +291,26 @@ fn faults_turn_the_reader_off_by_name() {
         ),
     ];
     for (number, (frames, reason)) in cases.into_iter().enumerate() {
-        let outcome = play(Some(b"h2"), &talk(&frames), 5);
+        // It is told where the frame at fault begins; all from there on is not read.
+        let mut all = talk(&frames);
+        let of = |side: Side, all: &[(Side, Vec<u8>)]| {
+            all.iter().filter(|(from, _)| *from == side).map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
+        };
+        let from = all[all.len() - 1].0;
+        let total = of(from, &all);
+        let offset = total - all[all.len() - 1].1.len() as u64;
+        all.push((from, vec![0; 100]));
+        let outcome = every_way(&all);
         assert_eq!(outcome.off, Some(reason), "case {number}");
+        let [anomaly] = &outcome.anomalies[..] else { panic!("{:?}", outcome.anomalies) };
+        assert_eq!((anomaly.app_proto, anomaly.what.code()), ("http2", reason.code()), "case {number}");
+        assert_eq!((anomaly.from, anomaly.offset), (from, offset), "case {number}");
+        assert_eq!(outcome.unread[from as usize], total - offset + 100, "case {number}");
+        assert_eq!(outcome.unread[from.other() as usize], 0, "case {number}");
     }
-    let no_settings = [(Server, frame(PING, 0, 0, &[0; 8]))];
-    assert_eq!(play(Some(b"h2"), &no_settings, 3).off, Some(InspectorOff::H2Frame));
-    assert_eq!(
-        play(Some(b"h2"), &[(Client, b"GET / HTTP/1.1\r\n".to_vec())], 3).off,
-        Some(InspectorOff::H2Frame)
-    );
+    let wrong = [(Client, b"GET / HTTP/1.1\r\n".to_vec())];
+    let outcome = play(Some(b"h2"), &wrong, 3);
+    assert_eq!((outcome.off, outcome.unread), (Some(InspectorOff::H2Frame), [16, 0]));
 }
 
 #[test]
@@ -311,8 +327,58 @@ fn bounds_have_names() {
     let outcome =
         play(Some(b"h2"), &talk(&[(Server, allowed), (Client, frame(HEADERS, 0x4, 1, &table))]), usize::MAX);
     assert_eq!(outcome.off, Some(InspectorOff::H2TableSize));
-    let streams: Vec<_> = (0..129).map(|n| (Client, frame(HEADERS, 0x5, 2 * n + 1, REQUEST))).collect();
+    let streams: Vec<_> = (0..5000).map(|n| (Client, frame(HEADERS, 0x5, 2 * n + 1, REQUEST))).collect();
     let outcome = play(Some(b"h2"), &talk(&streams), usize::MAX);
     assert_eq!(outcome.off, Some(InspectorOff::TooManyOpen));
-    assert_eq!(outcome.events.len(), 128);
+    assert_eq!(outcome.anomalies[0].what.code(), "http.too_many_open");
+}
+
+/// More streams than have room for their texts are followed without.
+#[test]
+fn any_number_of_streams() {
+    for count in [128, 129, 1000] {
+        let mut frames: Vec<_> =
+            (0..count).map(|n| (Client, frame(HEADERS, 0x5, 2 * n + 1, REQUEST))).collect();
+        for n in (0..count).rev() {
+            frames.push((Server, frame(HEADERS, 0x4, 2 * n + 1, OK)));
+            frames.push((Server, frame(DATA, 0x1, 2 * n + 1, b"hello")));
+        }
+        frames.push((Client, frame(HEADERS, 0x5, 9001, REQUEST)));
+        frames.push((Server, frame(HEADERS, 0x5, 9001, OK)));
+        let outcome = play(Some(b"h2"), &talk(&frames), usize::MAX);
+        assert_eq!((outcome.off, outcome.unread, outcome.events.len()), (None, [0; 2], count as usize + 1));
+        for event in &outcome.events[..count as usize] {
+            assert_eq!((event.status, event.length), (Some(200), 5));
+            assert_eq!((event.shortened, event.url.is_none()), (event.tx_id >= 128, event.tx_id >= 128));
+        }
+        assert_eq!(outcome.events[count as usize].hostname.as_deref(), Some("a"));
+    }
+}
+
+/// nginx 1.22 serves what follows each of these; nghttpd refuses the first four.
+#[test]
+fn odd_frames_do_not_hide_what_follows() {
+    let greeting = |frames: &[Vec<u8>]| vec![(Client, [&[PREFACE.to_vec()], frames].concat().concat())];
+    let wide = [REQUEST, &b"\x00\x01a\x01b".repeat(1100)].concat();
+    let cases = [
+        ("no SETTINGS", greeting(&[])),
+        ("PING before SETTINGS", greeting(&[frame(PING, 0, 0, &[0; 8])])),
+        ("ACK before SETTINGS", greeting(&[frame(SETTINGS, 1, 0, &[])])),
+        ("a size update behind a field", greeting(&[frame(HEADERS, 0x5, 1, &[REQUEST, b"\x20"].concat())])),
+        ("DATA on no stream that is open", greeting(&[frame(DATA, 0x1, 5, b"x")])),
+        ("RST_STREAM likewise", greeting(&[frame(RST_STREAM, 0, 5, &[0; 4])])),
+        ("GOAWAY of the client", greeting(&[frame(GOAWAY, 0, 0, &[0; 8])])),
+        ("an unknown frame, longer than may be", greeting(&[frame(0xfa, 0xff, 1, &[0; 60_000])])),
+        ("1100 fields", greeting(&[frame(HEADERS, 0x5, 1, &wide)])),
+        ("the reserved bit", greeting(&[frame(HEADERS, 0x5, 0x8000_0001, REQUEST)])),
+    ];
+    for (case, mut frames) in cases {
+        frames.push((Client, frame(HEADERS, 0x5, 1001, b"\x82\x04\x05/next\x01\x01a")));
+        frames.push((Server, frame(SETTINGS, 0, 0, &[])));
+        frames.push((Server, frame(HEADERS, 0x5, 1001, OK)));
+        let outcome = every_way(&frames);
+        assert_eq!((outcome.off, outcome.unread), (None, [0; 2]), "{case}");
+        let next = |event: &&HttpEvent| event.url.as_deref() == Some("/next") && event.status == Some(200);
+        assert_eq!(outcome.events.iter().filter(next).count(), 1, "{case}");
+    }
 }

@@ -1,4 +1,4 @@
-//! An HTTP reader between two sides.
+//! An HTTP reader between two sides: bounded, and the same in whatever pieces its bytes come.
 
 use wireglass::inspect::HttpInspector;
 use wireglass::side::Side;
@@ -8,6 +8,12 @@ const MOST: usize = 1 << 20;
 
 /// A byte whose lowest bit is the side, two of length, and so many bytes of that side; again and again.
 pub fn read(alpn: &[u8], first: &[u8], data: &[u8]) {
+    assert_eq!(read_in_steps(alpn, first, data, usize::MAX), read_in_steps(alpn, first, data, 7));
+}
+
+/// All that it tells, in text: transactions, anomalies.
+fn read_in_steps(alpn: &[u8], first: &[u8], data: &[u8], step: usize) -> [String; 2] {
+    let mut said = [String::new(), String::new()];
     let mut reader = HttpInspector::new(Some(alpn));
     reader.bytes(Side::Client, first);
     let mut rest = data;
@@ -15,10 +21,25 @@ pub fn read(alpn: &[u8], first: &[u8], data: &[u8]) {
         let len = usize::from(u16::from_be_bytes([*high, *low])).min(after.len());
         let (piece, after) = after.split_at(len);
         rest = after;
-        reader.bytes(if side & 1 == 0 { Side::Client } else { Side::Server }, piece);
-        while reader.poll_transaction().is_some() {}
-        assert!(reader.memory() <= MOST, "{} bytes held", reader.memory());
+        for piece in piece.chunks(step) {
+            reader.bytes(if side & 1 == 0 { Side::Client } else { Side::Server }, piece);
+            tell(&mut reader, &mut said);
+            assert!(reader.memory() <= MOST, "{} bytes held", reader.memory());
+        }
     }
+    let off = reader.off_reason();
     reader.finish();
-    while reader.poll_transaction().is_some() {}
+    tell(&mut reader, &mut said);
+    let unread = [Side::Client, Side::Server].map(|side| reader.unread(side));
+    said[1].push_str(&format!("{off:?} {unread:?}"));
+    said
+}
+
+fn tell(reader: &mut HttpInspector, [events, anomalies]: &mut [String; 2]) {
+    while let Some(event) = reader.poll_transaction() {
+        events.push_str(&format!("{event:?}"));
+    }
+    while let Some(anomaly) = reader.poll_anomaly() {
+        anomalies.push_str(&format!("{anomaly:?}"));
+    }
 }

@@ -108,7 +108,7 @@ impl<F: Frame, E: Effects<Frame = F>> Outlet for Outward<'_, F, E> {
         if let Some(http) = self.http {
             http.bytes(from, plaintext);
             if http.memory() > self.http_limit {
-                http.turn_off(InspectorOff::Memory);
+                http.turn_off(InspectorOff::Memory, from);
             }
         }
     }

@@ -54,18 +54,13 @@ impl Field {
 pub(super) enum HpackError {
     /// Not HPACK.
     Invalid,
-    /// More fields, or more octets in them, than the caller allows.
-    TooBig,
     /// A table larger than [`MAX_TABLE`].
     TableTooBig,
 }
 
-/// What a header block may hold when decoded.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BlockLimits {
-    pub(super) fields: usize,
-    pub(super) octets: usize,
-}
+/// Octets of a header block's fields, in the sense of RFC 7541, 4.1, that are handed out. Of further ones only what the table
+/// needs is looked at.
+const MAX_OCTETS: usize = 64 * 1024;
 
 /// The compression state of one direction.
 pub(super) struct Decoder {
@@ -116,23 +111,23 @@ impl Decoder {
     pub(super) fn decode(
         &mut self,
         block: &[u8],
-        limits: BlockLimits,
         mut sink: impl FnMut(Field, &[u8]),
     ) -> Result<(), HpackError> {
         let mut input = Input(block);
-        let mut fields = 0;
         let mut octets = 0usize;
         while let Some(first) = input.peek() {
-            // RFC 7541, 4.2: size updates come before the first field.
+            // RFC 7541, 4.2: size updates come before the first field. nginx follows them wherever they stand.
             if first & 0xe0 == 0x20 {
-                if fields != 0 {
-                    return Err(HpackError::Invalid);
-                }
                 let size = input.integer(5)?;
                 self.resize(size)?;
                 continue;
             }
-            fields += 1;
+            let in_full = octets <= MAX_OCTETS;
+            let mut sink = |field, value: &[u8]| {
+                if in_full {
+                    sink(field, value);
+                }
+            };
             octets += match first {
                 0x80.. => self.indexed(&mut input, &mut sink)?,
                 0x40.. => {
@@ -144,9 +139,6 @@ impl Decoder {
                 // Without indexing, or never indexed: to a reader the same (RFC 7541, 6.2.2 and 6.2.3).
                 _ => self.literal(&mut input, 4, false, &mut sink)?.size() as usize,
             };
-            if fields > limits.fields || octets > limits.octets {
-                return Err(HpackError::TooBig);
-            }
         }
         Ok(())
     }
@@ -354,11 +346,9 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: BlockLimits = BlockLimits { fields: 1000, octets: 1 << 20 };
-
     fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(Field, String)>, HpackError> {
         let mut out = Vec::new();
-        decoder.decode(block, LIMITS, |field, value| {
+        decoder.decode(block, |field, value| {
             out.push((field, String::from_utf8_lossy(value).into_owned()));
         })?;
         Ok(out)
@@ -450,21 +440,23 @@ mod tests {
         decoder.allow_table(1 << 20);
         assert_eq!(read(&mut decoder, &update(MAX_TABLE)), Ok(vec![]));
         assert_eq!(read(&mut decoder, &update(MAX_TABLE + 1)), Err(HpackError::TableTooBig));
-        // After a field, an update is out of place.
-        assert_eq!(read(&mut decoder, &[0x82, 0x20]), Err(HpackError::Invalid));
+        // After a field, an update is out of place, and followed all the same.
+        assert_eq!(read(&mut decoder, &[0x82, 0x20]), Ok(vec![pair(Field::Method, "GET")]));
+        assert_eq!(decoder.max_size, 0);
     }
 
     #[test]
-    fn a_block_that_unfolds_is_stopped() {
+    fn a_block_that_unfolds_is_handed_out_in_part() {
         let mut decoder = Decoder::new();
         let mut block = vec![0x40 | 4, 0x7f, 0xa1, 0x1e]; // :path of 4000 octets, indexed
         block.extend(vec![b'x'; 4000]);
         block.extend(vec![0xbe; 1000]);
-        let limits = BlockLimits { fields: 10_000, octets: 65_536 };
+        // What stands behind it is still known to the table.
+        block.extend([0x40 | 1, 1, b'a']);
         let mut seen = 0;
-        let result = decoder.decode(&block, limits, |_, value| seen += value.len());
-        assert_eq!(result, Err(HpackError::TooBig));
-        assert!(seen <= 65_536 + 4000, "{seen}");
+        assert_eq!(decoder.decode(&block, |_, value| seen += value.len()), Ok(()));
+        assert!((60_000..=65_536 + 4000).contains(&seen), "{seen}");
+        assert_eq!(read(&mut decoder, &[0xbe]).as_deref(), Ok(&[pair(Field::Authority, "a")][..]));
     }
 
     /// The other reading of the same bytes: another project's codec.

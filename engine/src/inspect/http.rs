@@ -1,25 +1,39 @@
 //! The HTTP reader of one flow: finds out which version is spoken and hands the plaintext to its reader.
 
 use super::http1::Http1;
+use super::http1_head::is_token;
 use super::http2::{Http2, PREFACE};
 use super::transactions::Transactions;
-use crate::log::event::HttpEvent;
+use crate::log::event::{Anomaly, AnomalyEvent, HttpEvent};
 use crate::reason::InspectorOff;
 use crate::side::Side;
 
-/// After so many bytes it must be clear what the client speaks: room for the longest method that is known.
-const ENOUGH: usize = 64;
+/// After so many bytes it must be clear what the client speaks: a method may be long.
+const ENOUGH: usize = 1024;
 
 /// Reads a flow's plaintext in passing and tells which HTTP transactions it held.
 ///
-/// It takes the bytes of both sides in any pieces, in the order in which they pass. It never fails: what it
-/// cannot follow turns it off for the rest of the flow, with a reason; the flow itself is none of its business.
+/// It takes the bytes of both sides in any pieces, in the order in which they pass. It never fails: what it cannot read it passes
+/// over, or it turns itself off for the rest of the flow, with a reason; how much was not read it can say.
 /// Bodies are counted, not kept; of the header fields only those that [`HttpEvent`] names are kept, clipped. One
 /// flow never holds more than about a megabyte, an idle one a few hundred bytes.
 pub struct HttpInspector {
     reader: Reader,
     transactions: Transactions,
     off: Option<InspectorOff>,
+    /// The negotiated protocol is HTTP/1, whatever the first bytes look like; but for the preface of HTTP/2.
+    is_http1: bool,
+    /// Plaintext that has come: the client's, the server's.
+    seen: [u64; 2],
+    /// Of these, what came before it turned itself off, and what of that was passed over.
+    off_at: [u64; 2],
+    skipped: [u64; 2],
+}
+
+/// What a reader cannot follow, and where in its direction's plaintext that begins.
+pub(super) struct Fault {
+    pub(super) reason: InspectorOff,
+    pub(super) at: u64,
 }
 
 enum Reader {
@@ -31,14 +45,16 @@ enum Reader {
 }
 
 impl HttpInspector {
-    /// A reader for the negotiated application protocol; without one, or with HTTP/1, the first bytes decide.
+    /// A reader for the negotiated application protocol; without one the first bytes decide.
     pub fn new(alpn: Option<&[u8]>) -> Self {
         let (reader, off) = match alpn {
             Some(b"h2") => (Reader::Http2(Box::default()), None),
             None | Some(b"http/1.1" | b"http/1.0") => (Reader::Undecided(Vec::new()), None),
             Some(_) => (Reader::Off, Some(InspectorOff::OtherAlpn)),
         };
-        Self { reader, transactions: Transactions::default(), off }
+        let transactions = Transactions::default();
+        let is_http1 = matches!(alpn, Some(b"http/1.1" | b"http/1.0"));
+        Self { reader, transactions, off, is_http1, seen: [0; 2], off_at: [0; 2], skipped: [0; 2] }
     }
 
     /// Plaintext that came from this side.
@@ -46,6 +62,7 @@ impl HttpInspector {
         if plaintext.is_empty() {
             return;
         }
+        self.seen[from as usize] += plaintext.len() as u64;
         let transactions = &mut self.transactions;
         let result = match &mut self.reader {
             Reader::Off => return,
@@ -53,8 +70,8 @@ impl HttpInspector {
             Reader::Http2(http) => http.bytes(from, plaintext, transactions),
             Reader::Undecided(_) => self.decide(from, plaintext),
         };
-        if let Err(reason) = result {
-            self.turn_off(reason);
+        if let Err(Fault { reason, at }) = result {
+            self.stop(reason, from, at);
         }
     }
 
@@ -64,14 +81,34 @@ impl HttpInspector {
         self.transactions.fetch()
     }
 
+    /// The next thing that was odd; a flow has eight at most. Fetch like transactions.
+    pub fn poll_anomaly(&mut self) -> Option<Box<AnomalyEvent>> {
+        self.transactions.fetch_anomaly()
+    }
+
     /// The flow ended: what is still open is reported as far as it is known.
     pub fn finish(&mut self) {
         let reader = std::mem::replace(&mut self.reader, Reader::Off);
         match reader {
-            Reader::Http1(http) => http.finish(&mut self.transactions),
+            Reader::Http1(http) => {
+                self.skipped = [Side::Client, Side::Server].map(|from| http.skipped(from));
+                http.finish(&mut self.transactions);
+            }
             Reader::Http2(http) => http.finish(&mut self.transactions),
-            Reader::Undecided(_) | Reader::Off => {}
+            // Nothing of what came was read.
+            Reader::Undecided(_) | Reader::Off => return,
         }
+        self.off_at = self.seen;
+    }
+
+    /// Plaintext of an end that was not read: it came after the reader was off, or was no message.
+    pub fn unread(&self, from: Side) -> u64 {
+        let (skipped, read_up_to) = match &self.reader {
+            Reader::Http1(http) => (http.skipped(from), self.seen[from as usize]),
+            Reader::Undecided(_) | Reader::Http2(_) => (0, self.seen[from as usize]),
+            Reader::Off => (self.skipped[from as usize], self.off_at[from as usize]),
+        };
+        skipped + (self.seen[from as usize] - read_up_to)
     }
 
     /// A response is going by whose end is the end of the connection (RFC 9112, 6.3).
@@ -86,7 +123,7 @@ impl HttpInspector {
 
     /// Bytes of memory that it holds beside its own size. Called for each record, so all of it is sums.
     pub fn memory(&self) -> usize {
-        let Self { reader, transactions, off: _ } = self;
+        let Self { reader, transactions, off: _, is_http1: _, seen: _, off_at: _, skipped: _ } = self;
         let reader = match reader {
             Reader::Undecided(start) => start.capacity(),
             Reader::Http1(http) => http.memory(),
@@ -96,28 +133,44 @@ impl HttpInspector {
         reader + transactions.memory()
     }
 
-    /// Reads no more, for this reason: its own, or its owner's.
-    pub fn turn_off(&mut self, reason: InspectorOff) {
-        self.finish();
-        self.off = Some(reason);
+    /// Reads no more, for a reason of its owner's. The last plaintext came from this side.
+    pub fn turn_off(&mut self, reason: InspectorOff, from: Side) {
+        if !matches!(self.reader, Reader::Off) {
+            self.stop(reason, from, self.seen[from as usize]);
+        }
     }
 
-    fn decide(&mut self, from: Side, plaintext: &[u8]) -> Result<(), InspectorOff> {
+    fn stop(&mut self, reason: InspectorOff, from: Side, at: u64) {
+        let app_proto = if matches!(self.reader, Reader::Http2(_)) { "http2" } else { "http" };
+        self.finish();
+        self.off_at[from as usize] = at;
+        self.off = Some(reason);
+        // A tunnel that was asked for is as it should be.
+        if reason != InspectorOff::Opaque {
+            let what = Anomaly::Off(reason);
+            self.transactions.raise(AnomalyEvent { app_proto, what, tx_id: None, from, offset: at });
+        }
+    }
+
+    fn decide(&mut self, from: Side, plaintext: &[u8]) -> Result<(), Fault> {
         let Reader::Undecided(earlier) = &mut self.reader else { return Ok(()) };
         let earlier = std::mem::take(earlier);
         let recognised = match from {
             Side::Client => {
                 let mut start = earlier.clone();
                 start.extend_from_slice(&plaintext[..plaintext.len().min(ENOUGH)]);
-                match recognise(&start)? {
-                    Some(reader) => reader,
-                    None if start.len() >= ENOUGH => return Err(InspectorOff::NotHttp),
-                    None => Reader::Undecided(start),
+                match recognise(&start) {
+                    Ok(Some(reader)) => reader,
+                    Err(_) if self.is_http1 => Reader::Http1(Box::default()),
+                    Err(reason) => return Err(begins_wrong(reason)),
+                    Ok(None) if start.len() >= ENOUGH && self.is_http1 => Reader::Http1(Box::default()),
+                    Ok(None) if start.len() >= ENOUGH => return Err(begins_wrong(InspectorOff::NotHttp)),
+                    Ok(None) => Reader::Undecided(start),
                 }
             }
             // A server that speaks first can only be one that times out an idle connection (408).
-            Side::Server if plaintext[0] == b'H' => Reader::Http1(Box::default()),
-            Side::Server => return Err(InspectorOff::NotHttp),
+            Side::Server if self.is_http1 || plaintext[0] == b'H' => Reader::Http1(Box::default()),
+            Side::Server => return Err(begins_wrong(InspectorOff::NotHttp)),
         };
         self.reader = recognised;
         let transactions = &mut self.transactions;
@@ -153,7 +206,6 @@ fn recognise(start: &[u8]) -> Result<Option<Reader>, InspectorOff> {
     }
 }
 
-/// RFC 9110, 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+fn begins_wrong(reason: InspectorOff) -> Fault {
+    Fault { reason, at: 0 }
 }

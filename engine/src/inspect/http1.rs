@@ -1,16 +1,18 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112), both directions of one connection.
+//!
+//! It does not give up: bytes that are no message are passed over up to the next line that begins one, and counted.
 
 use std::collections::VecDeque;
 
-use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
+use super::http::Fault;
+use super::http1_head::{Framing, Head, Lines};
 use super::transactions::{Transaction, Transactions};
-use super::{MAX_FIELDS, MAX_HEAD};
-use crate::log::event::HttpEvent;
-use crate::reason::InspectorOff;
+use crate::log::event::{Anomaly, AnomalyEvent, HttpEvent};
+use crate::reason::{Ambiguity, HttpOddity, InspectorOff};
 use crate::side::Side;
 
-/// Longest line of a chunk's size with its extensions, and longest line of a trailer.
-const MAX_LINE: usize = 8192;
+/// Requests beyond those whose texts are kept that wait for their responses. More than that fit no receive buffer of a server.
+const MAX_CROWD: usize = 64 * 1024;
 
 /// The reader of one connection.
 #[derive(Default)]
@@ -19,35 +21,64 @@ pub(super) struct Http1 {
     server: Half,
     /// Requests whose response is not complete, oldest first: the order of the responses (RFC 9112, 9.3.2).
     open: VecDeque<Exchange>,
+    /// Those behind them for whose texts there was no room: a byte for each.
+    crowd: VecDeque<Kind>,
 }
 
 struct Exchange {
     transaction: Transaction,
-    /// What the request says about the framing of its response.
-    method: Method,
+    kind: Kind,
 }
 
+/// What a request says about its response.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
+#[repr(u8)]
+enum Kind {
     Head,
     Connect,
+    /// It may become another protocol.
+    Upgrade,
+    /// HTTP/0.9: the response is a body.
+    Bare,
     Other,
+}
+
+impl Kind {
+    fn of(head: &Head) -> Self {
+        match head.event.method.as_deref() {
+            Some("HEAD") => Self::Head,
+            Some("CONNECT") => Self::Connect,
+            _ if head.bare => Self::Bare,
+            _ if head.asks_upgrade() => Self::Upgrade,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// One direction.
 #[derive(Default)]
 struct Half {
     state: State,
-    /// The beginning of a head that is not complete.
-    head: Vec<u8>,
-    /// Where a head ends.
-    blank: BlankLine,
+    line: Lines,
+    /// A head whose start line has come.
+    head: Option<Box<Head>>,
+    /// Bytes that have come.
+    at: u64,
+    /// Bytes that were passed over.
+    skipped: u64,
+    /// What comes is no message, and has been told.
+    lost: bool,
 }
 
 impl Half {
     fn memory(&self) -> usize {
-        let Self { state: _, head, blank: _ } = self;
-        head.capacity()
+        let Self { state: _, line, head, at: _, skipped: _, lost: _ } = self;
+        line.memory() + head.as_ref().map_or(0, |head| head.memory())
+    }
+
+    /// A message may begin here.
+    fn is_between_messages(&self) -> bool {
+        self.state == State::Head && self.head.is_none() && self.line.pending() == 0 && !self.lost
     }
 }
 
@@ -60,37 +91,41 @@ enum State {
     Chunked(Chunk),
     /// The response's body ends with the connection.
     UntilClose,
-    /// After CONNECT: until the answer nobody knows whose bytes these are.
-    AwaitTunnel {
-        skipped: bool,
-    },
 }
 
 /// Where in a chunked body (RFC 9112, 7.1).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Chunk {
+    /// Any number of zeros may lead.
     Size {
         size: u64,
-        digits: u8,
+        begun: bool,
     },
-    /// After the size: extensions, up to the line feed.
+    /// After the size: extensions of any length, up to the line feed.
     Extension {
         size: u64,
-        length: usize,
     },
     Data(u64),
     /// The CR LF after the data.
     DataEnd {
         cr: bool,
     },
-    /// A trailer's line, so many bytes of it.
+    /// A trailer's line, empty so far or not. Any number of them, of any length: nothing in them is looked at.
     Trailer {
-        length: usize,
-        lines: usize,
+        empty: bool,
     },
 }
 
-const FIRST_CHUNK: State = State::Chunked(Chunk::Size { size: 0, digits: 0 });
+/// What a byte between the data of chunks leads to.
+enum Step {
+    To(Chunk),
+    /// The body has ended.
+    End,
+    /// No chunked body has this here.
+    Broken,
+}
+
+const FIRST_CHUNK: State = State::Chunked(Chunk::Size { size: 0, begun: false });
 
 impl Http1 {
     pub(super) fn bytes(
@@ -98,37 +133,50 @@ impl Http1 {
         from: Side,
         mut bytes: &[u8],
         transactions: &mut Transactions,
-    ) -> Result<(), InspectorOff> {
+    ) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            bytes = match self.half(from).state {
-                State::Head => self.head(from, bytes, transactions)?,
+            if from == Side::Server
+                && self.server.is_between_messages()
+                && bytes[0] != b'H'
+                && self.open.front().is_some_and(|exchange| exchange.kind == Kind::Bare)
+            {
+                self.server.state = State::UntilClose;
+            }
+            let before = bytes.len();
+            match self.half(from).state {
+                State::Head => self.head(from, &mut bytes, transactions)?,
                 State::Length(left) => {
                     let take = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    bytes = &bytes[take..];
                     self.body(from, take);
                     let left = left - take as u64;
                     self.half(from).state = State::Length(left);
                     if left == 0 {
                         self.message_ended(from, transactions)?;
                     }
-                    &bytes[take..]
                 }
-                State::Chunked(chunk) => self.chunked(from, chunk, bytes, transactions)?,
+                State::Chunked(chunk) => self.chunked(from, chunk, &mut bytes, transactions)?,
                 State::UntilClose => {
                     self.body(from, bytes.len());
-                    &[]
+                    bytes = &[];
                 }
-                State::AwaitTunnel { .. } => {
-                    self.half(from).state = State::AwaitTunnel { skipped: true };
-                    &[]
-                }
-            };
+            }
+            self.half(from).at += (before - bytes.len()) as u64;
         }
         Ok(())
     }
 
     /// The connection ended: a body that ends with it is complete, everything else is as it is. There is nobody
     /// left to turn off, so the bound on what waits is not looked at.
-    pub(super) fn finish(self, transactions: &mut Transactions) {
+    pub(super) fn finish(mut self, transactions: &mut Transactions) {
+        while let Some(exchange) = self.open.pop_front() {
+            let _ = transactions.close(exchange.transaction);
+            // Of those without texts, that many are told: they say no more than that they were there.
+            self.promote(transactions);
+            if transactions.is_full_of_done() {
+                break;
+            }
+        }
         for exchange in self.open {
             let _ = transactions.close(exchange.transaction);
         }
@@ -141,8 +189,15 @@ impl Http1 {
 
     /// With its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { client, server, open } = self;
-        size_of::<Self>() + client.memory() + server.memory() + open.capacity() * size_of::<Exchange>()
+        let Self { client, server, open, crowd } = self;
+        let lists = open.capacity() * size_of::<Exchange>() + crowd.capacity() * size_of::<Kind>();
+        size_of::<Self>() + client.memory() + server.memory() + lists
+    }
+
+    /// Bytes of a direction that were passed over.
+    pub(super) fn skipped(&self, from: Side) -> u64 {
+        let half = if from == Side::Client { &self.client } else { &self.server };
+        half.skipped + if half.lost { half.line.pending() } else { 0 }
     }
 
     fn half(&mut self, side: Side) -> &mut Half {
@@ -161,293 +216,254 @@ impl Http1 {
         }
     }
 
-    /// Takes a head, or the part of one that is there; returns what is behind it.
-    fn head<'a>(
-        &mut self,
-        from: Side,
-        bytes: &'a [u8],
-        transactions: &mut Transactions,
-    ) -> Result<&'a [u8], InspectorOff> {
+    /// Takes a line of a head, or the part of one that is there.
+    fn head(&mut self, from: Side, bytes: &mut &[u8], transactions: &mut Transactions) -> Result<(), Fault> {
         let half = self.half(from);
-        if from == Side::Client && half.head.is_empty() {
-            // RFC 9112, 2.2: empty lines before a request are to be ignored.
-            let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
-            if start > 0 {
-                return Ok(&bytes[start..]);
+        let start = half.at - half.line.pending();
+        let Some(line) = half.line.next(bytes) else { return Ok(()) };
+        if let Some(mut head) = half.head.take() {
+            if head.line(&line) {
+                return self.head_ended(from, *head, start + line.length, transactions);
+            }
+            half.head = Some(head);
+            return Ok(());
+        }
+        if line.text.is_empty() {
+            // RFC 9112, 2.2: empty lines before a message are to be ignored.
+            if half.lost {
+                half.skipped += line.length;
+            }
+            return Ok(());
+        }
+        let begun = match from {
+            Side::Client => Head::request(start, &line),
+            Side::Server => Head::response(start, &line),
+        };
+        match begun {
+            Some(head) if head.bare => {
+                half.lost = false;
+                self.head_ended(from, head, start + line.length, transactions)
+            }
+            Some(head) => {
+                half.lost = false;
+                half.head = Some(Box::new(head));
+                Ok(())
+            }
+            None => {
+                half.skipped += line.length;
+                self.lose(from, start, transactions);
+                Ok(())
             }
         }
-        let end = half.blank.find(bytes);
-        if half.head.len() + end.unwrap_or(bytes.len()) > MAX_HEAD {
-            return Err(InspectorOff::HeaderTooBig);
-        }
-        let Some(end) = end else {
-            half.head.extend_from_slice(bytes);
-            return Ok(&[]);
-        };
-        half.blank = BlankLine::default();
-        let (last, rest) = bytes.split_at(end);
-        let mut held = std::mem::take(&mut half.head);
-        let head = if held.is_empty() {
-            last
-        } else {
-            held.extend_from_slice(last);
-            &held
-        };
-        match from {
-            Side::Client => self.request(head, transactions)?,
-            Side::Server => self.response(head, transactions)?,
-        }
-        Ok(rest)
     }
 
-    fn request(&mut self, head: &[u8], transactions: &mut Transactions) -> Result<(), InspectorOff> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut request = httparse::Request::new(&mut fields);
-        complete(request.parse(head))?;
-        let name = request.method.unwrap_or_default();
-        let framing = Framing::of(request.headers)?;
-        let event = HttpEvent {
-            method: Some(clip(name.as_bytes(), MAX_METHOD)),
-            url: Some(clip(request.path.unwrap_or_default().as_bytes(), MAX_URL)),
-            hostname: value(request.headers, "host").map(hostname),
-            user_agent: value(request.headers, "user-agent").map(|text| clip(text, MAX_TEXT)),
-            referer: value(request.headers, "referer").map(|text| clip(text, MAX_URL)),
-            protocol: protocol(request.version),
-            ..HttpEvent::default()
+    /// What comes from here on is no message, until a line begins one.
+    fn lose(&mut self, from: Side, at: u64, transactions: &mut Transactions) {
+        let half = self.half(from);
+        half.state = State::Head;
+        if !std::mem::replace(&mut half.lost, true) {
+            transactions.raise(odd(HttpOddity::Malformed, None, from, at));
+        }
+    }
+
+    fn head_ended(
+        &mut self,
+        from: Side,
+        head: Head,
+        end: u64,
+        transactions: &mut Transactions,
+    ) -> Result<(), Fault> {
+        let start = head.at;
+        let result = match from {
+            Side::Client => self.request(head, transactions),
+            Side::Server => self.response(head, transactions),
         };
-        let method = match name {
-            "HEAD" => Method::Head,
-            "CONNECT" => Method::Connect,
-            _ => Method::Other,
-        };
-        self.open.push_back(Exchange { transaction: transactions.open(event)?, method });
+        // The head itself was read where it opens a tunnel.
+        result
+            .map_err(|reason| Fault { reason, at: if reason == InspectorOff::Opaque { end } else { start } })
+    }
+
+    fn request(&mut self, head: Head, transactions: &mut Transactions) -> Result<(), InspectorOff> {
+        let (kind, framing) = (Kind::of(&head), head.framing());
+        let mut event = head.event;
+        // A request's own content type and the like are not what the log means by these.
+        (event.content_type, event.redirect) = (None, None);
+        event.tx_id = transactions.number();
+        if !event.ambiguous.is_empty() {
+            let id = Some(event.tx_id);
+            transactions.raise(odd(HttpOddity::Ambiguous, id, Side::Client, head.at));
+        }
+        if transactions.is_full() || !self.crowd.is_empty() {
+            if self.crowd.len() >= MAX_CROWD {
+                return Err(InspectorOff::TooManyOpen);
+            }
+            self.crowd.push_back(kind);
+        } else {
+            self.open.push_back(Exchange { transaction: transactions.open(event), kind });
+        }
+        // After CONNECT it goes on as HTTP, which it is if the tunnel is refused.
         self.client.state = match framing {
-            _ if method == Method::Connect => State::AwaitTunnel { skipped: false },
+            _ if kind == Kind::Bare => State::Head,
             Framing::Chunked => FIRST_CHUNK,
-            Framing::Length(0) | Framing::None => State::Head,
-            Framing::Length(length) => State::Length(length),
-            // RFC 9112, 6.3 (4): nobody can tell where such a request ends.
-            Framing::OtherCoding => return Err(InspectorOff::Malformed),
+            Framing::Unsaid | Framing::Length(0) | Framing::OtherCoding(0) => State::Head,
+            Framing::Length(length) | Framing::OtherCoding(length) => State::Length(length),
         };
         Ok(())
     }
 
-    fn response(&mut self, head: &[u8], transactions: &mut Transactions) -> Result<(), InspectorOff> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut response = httparse::Response::new(&mut fields);
-        // As lenient as browsers are: what they read should be in the log.
-        let mut lenient = httparse::ParserConfig::default();
-        lenient
-            .allow_spaces_after_header_name_in_responses(true)
-            .allow_obsolete_multiline_headers_in_responses(true)
-            .allow_multiple_spaces_in_response_status_delimiters(true);
-        complete(lenient.parse_response(&mut response, head))?;
-        let status = response.code.unwrap_or_default();
-        // RFC 9110, 15.2: interim responses come before the real one; 101 is a last one.
-        if (100..200).contains(&status) && status != 101 {
+    fn response(&mut self, head: Head, transactions: &mut Transactions) -> Result<(), InspectorOff> {
+        let (at, framing) = (head.at, head.framing());
+        let HttpEvent { status, protocol, content_type, redirect, mut ambiguous, .. } = head.event;
+        let status = status.unwrap_or_default();
+        let kind = self.open.front().map(|exchange| exchange.kind);
+        // RFC 9110, 15.2: interim responses come before the real one; 101 is a last one, but to a client that has not asked.
+        let interim = (100..200).contains(&status) && !(status == 101 && kind == Some(Kind::Upgrade));
+        if interim && status != 101 {
             return Ok(());
         }
-        if self.open.is_empty() {
-            // A response that nobody asked for: the 408 of an idle connection, mostly.
-            let event = HttpEvent { protocol: protocol(response.version), ..HttpEvent::default() };
-            self.open.push_back(Exchange { transaction: transactions.open(event)?, method: Method::Other });
-        }
-        let Some(exchange) = self.open.front_mut() else { return Ok(()) };
-        let event = &mut exchange.transaction.event;
-        event.status = Some(status);
-        event.content_type = value(response.headers, "content-type").map(|text| clip(text, MAX_TEXT));
-        if (300..400).contains(&status) {
-            event.redirect = value(response.headers, "location").map(|text| clip(text, MAX_URL));
-        }
-        transactions.changed(&mut exchange.transaction)?;
-        if status == 101 || (exchange.method == Method::Connect && (200..300).contains(&status)) {
-            // What follows is another protocol. The transaction itself is complete.
-            if let Some(exchange) = self.open.pop_front() {
-                transactions.close(exchange.transaction)?;
+        if kind.is_none() {
+            // A response that nobody asked for. A 408 is that of an idle connection (RFC 9110, 15.5.9).
+            if status != 408 {
+                ambiguous.insert(Ambiguity::ResponseWithoutRequest);
             }
+            let event = HttpEvent { protocol, tx_id: transactions.number(), ..HttpEvent::default() };
+            self.open.push_back(Exchange { transaction: transactions.open(event), kind: Kind::Other });
+        }
+        if interim {
+            ambiguous.insert(Ambiguity::UpgradeUnasked);
+        }
+        let Some(Exchange { transaction, kind }) = self.open.front_mut() else { return Ok(()) };
+        let event = &mut transaction.event;
+        if !ambiguous.is_empty() && event.ambiguous.is_empty() {
+            transactions.raise(odd(HttpOddity::Ambiguous, Some(event.tx_id), Side::Server, at));
+        }
+        event.ambiguous = event.ambiguous.and(ambiguous);
+        event.status = Some(status);
+        if interim {
+            return Ok(());
+        }
+        if !event.shortened {
+            event.content_type = content_type;
+            event.redirect = redirect.filter(|_| (300..400).contains(&status));
+        }
+        transactions.changed(transaction);
+        if status == 101 || (*kind == Kind::Connect && (200..300).contains(&status)) {
+            // What follows is another protocol. The transaction itself is complete.
+            self.close_first(transactions)?;
             return Err(InspectorOff::Opaque);
         }
         // RFC 9112, 6.3: no body, whatever the fields say.
-        let bodiless = matches!(status, 204 | 304) || exchange.method == Method::Head;
-        self.server.state = match Framing::of(response.headers)? {
+        let bodiless = matches!(status, 204 | 304) || *kind == Kind::Head;
+        self.server.state = match framing {
             _ if bodiless => State::Length(0),
             Framing::Chunked => FIRST_CHUNK,
             Framing::Length(length) => State::Length(length),
-            Framing::None | Framing::OtherCoding => State::UntilClose,
+            Framing::Unsaid | Framing::OtherCoding(_) => State::UntilClose,
         };
         if self.server.state == State::Length(0) {
-            self.message_ended(Side::Server, transactions)?;
+            self.server.state = State::Head;
+            self.close_first(transactions)?;
         }
         Ok(())
     }
 
-    fn message_ended(&mut self, from: Side, transactions: &mut Transactions) -> Result<(), InspectorOff> {
-        self.half(from).state = State::Head;
-        if from == Side::Client {
-            return Ok(());
+    fn message_ended(&mut self, from: Side, transactions: &mut Transactions) -> Result<(), Fault> {
+        let half = self.half(from);
+        half.state = State::Head;
+        let at = half.at;
+        match from {
+            Side::Client => Ok(()),
+            Side::Server => self.close_first(transactions).map_err(|reason| Fault { reason, at }),
         }
+    }
+
+    /// The oldest transaction is complete.
+    fn close_first(&mut self, transactions: &mut Transactions) -> Result<(), InspectorOff> {
         let Some(exchange) = self.open.pop_front() else { return Ok(()) };
-        transactions.close(exchange.transaction)?;
+        let result = transactions.close(exchange.transaction);
+        self.promote(transactions);
         if self.open.is_empty() {
-            // An idle connection holds no queue.
-            self.open = VecDeque::new();
+            // An idle connection holds no queues.
+            (self.open, self.crowd) = (VecDeque::new(), VecDeque::new());
         }
-        if exchange.method == Method::Connect {
-            // The tunnel was refused: HTTP goes on, unless the client did not wait for the answer.
-            match self.client.state {
-                State::AwaitTunnel { skipped: true } => return Err(InspectorOff::Malformed),
-                State::AwaitTunnel { skipped: false } => self.client.state = State::Head,
-                _ => {}
-            }
-        }
-        Ok(())
+        result
     }
 
-    /// Takes one step through a chunked body; returns what is behind it.
-    fn chunked<'a>(
+    /// The first request of the crowd moves up: it is its response's turn soon.
+    fn promote(&mut self, transactions: &mut Transactions) {
+        let Some(kind) = self.crowd.pop_front() else { return };
+        // Nothing else was numbered since the crowd began.
+        let tx_id = transactions.next_number() - 1 - self.crowd.len() as u64;
+        let event = HttpEvent { tx_id, protocol: "HTTP/1.1", shortened: true, ..HttpEvent::default() };
+        self.open.push_back(Exchange { transaction: transactions.open(event), kind });
+    }
+
+    /// Takes one step through a chunked body.
+    fn chunked(
         &mut self,
         from: Side,
         chunk: Chunk,
-        bytes: &'a [u8],
+        bytes: &mut &[u8],
         transactions: &mut Transactions,
-    ) -> Result<&'a [u8], InspectorOff> {
+    ) -> Result<(), Fault> {
         if let Chunk::Data(left) = chunk {
             let take = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            *bytes = &bytes[take..];
             self.body(from, take);
             let left = left - take as u64;
             let next = if left == 0 { Chunk::DataEnd { cr: false } } else { Chunk::Data(left) };
             self.half(from).state = State::Chunked(next);
-            return Ok(&bytes[take..]);
+            return Ok(());
         }
-        match chunk.step(bytes[0])? {
-            Some(next) => self.half(from).state = State::Chunked(next),
-            None => self.message_ended(from, transactions)?,
+        match chunk.step(bytes[0]) {
+            Step::To(next) => self.half(from).state = State::Chunked(next),
+            Step::End => self.message_ended(from, transactions)?,
+            // The byte is the first of what is passed over.
+            Step::Broken => {
+                let at = self.half(from).at;
+                self.lose(from, at, transactions);
+                return match from {
+                    Side::Client => Ok(()),
+                    Side::Server => self.close_first(transactions).map_err(|reason| Fault { reason, at }),
+                };
+            }
         }
-        Ok(&bytes[1..])
+        *bytes = &bytes[1..];
+        Ok(())
     }
 }
 
 impl Chunk {
-    /// One byte further in what stands between the data; none: the body has ended.
-    fn step(self, byte: u8) -> Result<Option<Self>, InspectorOff> {
-        Ok(Some(match (self, byte) {
-            (Self::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
-                // Sixteen digits would fit; nobody sends a chunk that large.
-                if digits >= 15 {
-                    return Err(InspectorOff::Malformed);
+    /// One byte further in what stands between the data.
+    fn step(self, byte: u8) -> Step {
+        Step::To(match (self, byte) {
+            (Self::Size { size, .. }, _) if byte.is_ascii_hexdigit() => {
+                // Nobody sends a chunk that large.
+                if size >> 56 != 0 {
+                    return Step::Broken;
                 }
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
-                Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
+                Self::Size { size: size << 4 | u64::from(digit), begun: true }
             }
-            (Self::Size { digits: 0, .. }, _) => return Err(InspectorOff::Malformed),
-            (Self::Size { size, .. } | Self::Extension { size, .. }, b'\n') => match size {
-                0 => Self::Trailer { length: 0, lines: 0 },
+            (Self::Size { begun: false, .. }, _) => return Step::Broken,
+            (Self::Size { size, .. } | Self::Extension { size }, b'\n') => match size {
+                0 => Self::Trailer { empty: true },
                 size => Self::Data(size),
             },
-            (Self::Size { size, .. }, b'\r' | b';' | b' ' | b'\t') => Self::Extension { size, length: 0 },
-            (Self::Extension { size, length }, _) if length < MAX_LINE => {
-                Self::Extension { size, length: length + 1 }
-            }
+            (Self::Size { size, .. }, b'\r' | b';' | b' ' | b'\t') => Self::Extension { size },
+            (Self::Extension { .. }, _) => self,
             (Self::DataEnd { cr: false }, b'\r') => Self::DataEnd { cr: true },
-            (Self::DataEnd { .. }, b'\n') => Self::Size { size: 0, digits: 0 },
-            (Self::Trailer { length: 0, .. }, b'\n') => return Ok(None),
-            (Self::Trailer { lines, .. }, b'\n') if lines < MAX_FIELDS => {
-                Self::Trailer { length: 0, lines: lines + 1 }
-            }
-            // The CR of an empty line; within a line it counts with the byte that follows.
+            (Self::DataEnd { .. }, b'\n') => Self::Size { size: 0, begun: false },
+            (Self::Trailer { empty: true }, b'\n') => return Step::End,
+            (Self::Trailer { .. }, b'\n') => Self::Trailer { empty: true },
+            // The CR of an empty line.
             (Self::Trailer { .. }, b'\r') => self,
-            (Self::Trailer { length, lines }, _) if length < MAX_LINE => {
-                Self::Trailer { length: length + 1, lines }
-            }
-            _ => return Err(InspectorOff::Malformed),
-        }))
-    }
-}
-
-/// How a body's end is found (RFC 9112, 6.3).
-enum Framing {
-    None,
-    Length(u64),
-    Chunked,
-    /// A transfer coding that is not chunked comes last.
-    OtherCoding,
-}
-
-impl Framing {
-    fn of(fields: &[httparse::Header<'_>]) -> Result<Self, InspectorOff> {
-        let mut coding = None;
-        let mut length: Option<u64> = None;
-        for field in fields {
-            if field.name.eq_ignore_ascii_case("transfer-encoding") {
-                // The last coding of the last field is the outermost.
-                coding = field.value.rsplit(|&byte| byte == b',').next();
-            } else if field.name.eq_ignore_ascii_case("content-length") {
-                // RFC 9110, 8.6: a list of equal values is tolerated, different ones are an attack.
-                for item in field.value.split(|&byte| byte == b',') {
-                    let value = decimal(item.trim_ascii()).ok_or(InspectorOff::Malformed)?;
-                    if length.is_some_and(|earlier| earlier != value) {
-                        return Err(InspectorOff::Malformed);
-                    }
-                    length = Some(value);
-                }
-            }
-        }
-        // RFC 9112, 6.3 (3): Transfer-Encoding overrides Content-Length.
-        Ok(match (coding, length) {
-            (Some(coding), _) if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") => Self::Chunked,
-            (Some(_), _) => Self::OtherCoding,
-            (None, Some(length)) => Self::Length(length),
-            (None, None) => Self::None,
+            (Self::Trailer { .. }, _) => Self::Trailer { empty: false },
+            _ => return Step::Broken,
         })
     }
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |value, &digit| {
-        let digit = char::from(digit).to_digit(10)?;
-        value.checked_mul(10)?.checked_add(u64::from(digit))
-    })
-}
-
-fn value<'a>(fields: &[httparse::Header<'a>], name: &str) -> Option<&'a [u8]> {
-    fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
-}
-
-fn protocol(minor: Option<u8>) -> &'static str {
-    if minor == Some(0) { "HTTP/1.0" } else { "HTTP/1.1" }
-}
-
-/// A head that was cut out by its empty line is complete, or it is none.
-fn complete(result: httparse::Result<usize>) -> Result<(), InspectorOff> {
-    match result {
-        Ok(httparse::Status::Complete(_)) => Ok(()),
-        Err(httparse::Error::TooManyHeaders) => Err(InspectorOff::HeaderTooBig),
-        Ok(httparse::Status::Partial) | Err(_) => Err(InspectorOff::Malformed),
-    }
-}
-
-/// Finds the empty line at the end of a head, across pieces, looking at each byte once. A bare line feed ends a
-/// line too (RFC 9112, 2.2).
-#[derive(Default)]
-struct BlankLine {
-    /// The line so far holds nothing, or nothing but a CR; and it is not the first.
-    empty: bool,
-}
-
-impl BlankLine {
-    /// Where the head ends in this piece: behind the line feed of the empty line.
-    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
-        for (place, &byte) in bytes.iter().enumerate() {
-            match byte {
-                b'\n' if self.empty => return Some(place + 1),
-                b'\n' => self.empty = true,
-                b'\r' => {}
-                _ => self.empty = false,
-            }
-        }
-        None
-    }
+fn odd(what: HttpOddity, tx_id: Option<u64>, from: Side, offset: u64) -> AnomalyEvent {
+    AnomalyEvent { app_proto: "http", what: Anomaly::Odd(what), tx_id, from, offset }
 }

@@ -2,21 +2,23 @@
 
 use hashbrown::HashMap;
 
-use super::hpack::{BlockLimits, Decoder, Field, HpackError};
+use super::hpack::{Decoder, Field, HpackError};
+use super::http::Fault;
 use super::http2_frames::{
     ACK, END_HEADERS, END_STREAM, Found, FrameHeader, FrameReader, FrameType, PRIORITY, without_padding,
 };
 use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
 use super::transactions::{Transaction, Transactions};
-use super::{MAX_FIELDS, MAX_HEAD};
 use crate::log::event::HttpEvent;
 use crate::reason::InspectorOff;
 use crate::side::Side;
 
 /// What a client sends first (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Cookies may come as one field per crumb (RFC 9113, 8.2.3), so more fields than in HTTP/1.
-const LIMITS: BlockLimits = BlockLimits { fields: 4 * MAX_FIELDS, octets: MAX_HEAD };
+/// Longest header block that is read, as it stands in frames.
+pub(super) const MAX_BLOCK: usize = 64 * 1024;
+/// Open streams beyond those whose texts are kept.
+const MAX_CROWD: usize = 4096;
 const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
 
 /// The reader of one connection.
@@ -25,16 +27,33 @@ pub(super) struct Http2 {
     server: Half,
     /// Open streams. Requests have odd numbers, pushed ones even.
     streams: HashMap<u32, Transaction>,
+    /// Those for whose texts there was no room.
+    crowd: HashMap<u32, Small>,
     /// The highest stream that a request opened: a header block on a lower one is no new request.
     last_request: u32,
 }
 
+/// A transaction without texts.
+struct Small {
+    tx_id: u64,
+    length: u64,
+    status: Option<u16>,
+}
+
+impl Small {
+    fn event(self) -> HttpEvent {
+        let Self { tx_id, length, status } = self;
+        HttpEvent { tx_id, length, status, protocol: "HTTP/2", shortened: true, ..HttpEvent::default() }
+    }
+}
+
 /// One direction.
 struct Half {
+    /// Bytes that have come up to the last whole frame, and in all.
+    frame_at: u64,
+    at: u64,
     /// Bytes of the preface that are missing; a server sends none.
     preface: &'static [u8],
-    /// The first frame must be SETTINGS (RFC 9113, 3.4).
-    greeted: bool,
     frames: FrameReader,
     hpack: Decoder,
     block: Option<Block>,
@@ -42,7 +61,7 @@ struct Half {
 
 impl Half {
     fn memory(&self) -> usize {
-        let Self { preface: _, greeted: _, frames, hpack, block } = self;
+        let Self { frame_at: _, at: _, preface: _, frames, hpack, block } = self;
         let block =
             block.as_ref().map_or(0, |Block { to: _, end_stream: _, fragments }| fragments.capacity());
         frames.memory() + hpack.memory() + block
@@ -68,13 +87,20 @@ struct Target {
 impl Default for Http2 {
     fn default() -> Self {
         let half = |preface| Half {
+            frame_at: 0,
+            at: 0,
             preface,
-            greeted: false,
             frames: FrameReader::default(),
             hpack: Decoder::new(),
             block: None,
         };
-        Self { client: half(PREFACE), server: half(b""), streams: HashMap::new(), last_request: 0 }
+        Self {
+            client: half(PREFACE),
+            server: half(b""),
+            streams: HashMap::new(),
+            crowd: HashMap::new(),
+            last_request: 0,
+        }
     }
 }
 
@@ -84,22 +110,37 @@ impl Http2 {
         from: Side,
         mut bytes: &[u8],
         transactions: &mut Transactions,
-    ) -> Result<(), InspectorOff> {
+    ) -> Result<(), Fault> {
         let half = self.half(from);
         let take = bytes.len().min(half.preface.len());
         if bytes[..take] != half.preface[..take] {
-            return Err(InspectorOff::H2Frame);
+            return Err(Fault { reason: InspectorOff::H2Frame, at: 0 });
         }
         half.preface = &half.preface[take..];
         bytes = &bytes[take..];
+        half.at += take as u64;
         loop {
-            match self.half(from).frames.next(&mut bytes)? {
-                Found::Nothing => return Ok(()),
-                Found::Frame(header, payload) => self.frame(from, &header, &payload, transactions)?,
+            let (half, before) = (self.half(from), bytes.len());
+            if half.frames.is_between_frames() {
+                half.frame_at = half.at;
+            }
+            let at = half.frame_at;
+            let found = half.frames.next(&mut bytes);
+            half.at += (before - bytes.len()) as u64;
+            let result = found.and_then(|found| match found {
+                Found::Nothing => Ok(false),
+                Found::Frame(header, payload) => {
+                    self.frame(from, &header, &payload, transactions).map(|()| true)
+                }
                 Found::Data(header, length) => {
                     self.in_order(from, &header)?;
-                    self.data(from, &header, length, transactions)?;
+                    self.data(from, &header, length, transactions).map(|()| true)
                 }
+            });
+            match result {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(reason) => return Err(Fault { reason, at }),
             }
         }
     }
@@ -112,12 +153,16 @@ impl Http2 {
         for transaction in open {
             let _ = transactions.close(transaction);
         }
+        let mut crowd: Vec<_> = self.crowd.into_values().collect();
+        crowd.sort_unstable_by_key(|small| small.tx_id);
+        let _ = crowd.into_iter().try_for_each(|small| transactions.report(small.event()));
     }
 
     /// With its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { client, server, streams, last_request: _ } = self;
-        size_of::<Self>() + client.memory() + server.memory() + streams.allocation_size()
+        let Self { client, server, streams, crowd, last_request: _ } = self;
+        let tables = streams.allocation_size() + crowd.allocation_size();
+        size_of::<Self>() + client.memory() + server.memory() + tables
     }
 
     fn half(&mut self, side: Side) -> &mut Half {
@@ -127,16 +172,14 @@ impl Http2 {
         }
     }
 
-    /// SETTINGS come first, and nothing comes between the fragments of a header block (RFC 9113, 4.3).
+    /// Nothing comes between the fragments of a header block (RFC 9113, 4.3). SETTINGS should come first (3.4), but nginx does not
+    /// ask for it.
     fn in_order(&mut self, from: Side, header: &FrameHeader) -> Result<(), InspectorOff> {
         let half = self.half(from);
-        let greeting = header.kind == FrameType::Settings && !header.has(ACK);
         let expected = match &half.block {
-            _ if !half.greeted => greeting,
             Some(block) => header.kind == FrameType::Continuation && header.stream == block.to.carrier,
             None => header.kind != FrameType::Continuation,
         };
-        half.greeted = true;
         if expected { Ok(()) } else { Err(InspectorOff::H2Frame) }
     }
 
@@ -166,10 +209,7 @@ impl Http2 {
                 self.fragment(from, header, to, fragment, transactions)
             }
             FrameType::Continuation => self.continuation(from, header, payload, transactions),
-            FrameType::ResetStream if on_stream => match self.streams.remove(&header.stream) {
-                Some(transaction) => transactions.close(transaction),
-                None => Ok(()),
-            },
+            FrameType::ResetStream if on_stream => self.stream_ended(header.stream, transactions),
             FrameType::Settings if !on_stream => self.settings(from, header, payload),
             FrameType::GoAway if !on_stream => self.go_away(from, payload, transactions),
             FrameType::Other => Ok(()),
@@ -204,7 +244,7 @@ impl Http2 {
     ) -> Result<(), InspectorOff> {
         let mut block = self.half(from).block.take().ok_or(InspectorOff::H2Frame)?;
         // Each frame counts as a byte at least, or empty ones could come for ever.
-        if block.fragments.len() + payload.len().max(1) > MAX_HEAD {
+        if block.fragments.len() + payload.len().max(1) > MAX_BLOCK {
             return Err(InspectorOff::HeaderTooBig);
         }
         block.fragments.extend_from_slice(payload);
@@ -225,10 +265,10 @@ impl Http2 {
         transactions: &mut Transactions,
     ) -> Result<(), InspectorOff> {
         // Read in any case, for the sake of the compression state.
-        let event = self.decode(from, block)?;
+        let mut event = self.decode(from, block)?;
         let request = match (from, to.promised) {
             (Side::Client, _) => (to.carrier > self.last_request).then_some(to.carrier),
-            (Side::Server, promised) => promised.filter(|stream| !self.streams.contains_key(stream)),
+            (Side::Server, promised) => promised.filter(|stream| !self.is_open(*stream)),
         };
         if let Some(stream) = request {
             // RFC 9113, 5.1.1: a client's streams are odd, a server's even.
@@ -238,31 +278,46 @@ impl Http2 {
             if from == Side::Client {
                 self.last_request = stream;
             }
-            let transaction = transactions.open(event)?;
-            self.streams.insert(stream, transaction);
+            event.tx_id = transactions.number();
+            if transactions.is_full() {
+                if self.crowd.len() >= MAX_CROWD {
+                    return Err(InspectorOff::TooManyOpen);
+                }
+                self.crowd.insert(stream, Small { tx_id: event.tx_id, length: 0, status: None });
+            } else {
+                self.streams.insert(stream, transactions.open(event));
+            }
             return Ok(());
         }
         // What is left: a response, or trailers of either side.
         if from == Side::Client || to.promised.is_some() {
             return Ok(());
         }
-        let Some(transaction) = self.streams.get_mut(&to.carrier) else { return Ok(()) };
         let interim = event.status.is_some_and(|status| (100..200).contains(&status));
-        if transaction.event.status.is_none() && !interim {
+        if let Some(transaction) = self.streams.get_mut(&to.carrier)
+            && transaction.event.status.is_none()
+            && !interim
+        {
             transaction.event.status = event.status;
-            transaction.event.content_type = event.content_type;
-            let redirects = event.status.is_some_and(|status| (300..400).contains(&status));
-            transaction.event.redirect = event.redirect.filter(|_| redirects);
-            transactions.changed(transaction)?;
+            if !transaction.event.shortened {
+                transaction.event.content_type = event.content_type;
+                let redirects = event.status.is_some_and(|status| (300..400).contains(&status));
+                transaction.event.redirect = event.redirect.filter(|_| redirects);
+            }
+            transactions.changed(transaction);
+        } else if let Some(small) = self.crowd.get_mut(&to.carrier)
+            && !interim
+        {
+            small.status = small.status.or(event.status);
         }
-        if end_stream { self.response_ended(to.carrier, transactions) } else { Ok(()) }
+        if end_stream { self.stream_ended(to.carrier, transactions) } else { Ok(()) }
     }
 
     /// The fields of a header block that the log asks for.
     fn decode(&mut self, from: Side, block: &[u8]) -> Result<HttpEvent, InspectorOff> {
         let mut event = HttpEvent { protocol: "HTTP/2", ..HttpEvent::default() };
         let mut host = None;
-        let result = self.half(from).hpack.decode(block, LIMITS, |field, value| match field {
+        let result = self.half(from).hpack.decode(block, |field, value| match field {
             Field::Authority => event.hostname = Some(hostname(value)),
             Field::Host => host = Some(hostname(value)),
             Field::Method => event.method = Some(clip(value, MAX_METHOD)),
@@ -278,7 +333,6 @@ impl Http2 {
         });
         result.map_err(|error| match error {
             HpackError::Invalid => InspectorOff::H2Compression,
-            HpackError::TooBig => InspectorOff::HeaderTooBig,
             HpackError::TableTooBig => InspectorOff::H2TableSize,
         })?;
         // RFC 9113, 8.3.1: the pseudo-field wins.
@@ -307,17 +361,32 @@ impl Http2 {
         }
         if let Some(transaction) = self.streams.get_mut(&header.stream) {
             transaction.event.length += u64::from(length);
+        } else if let Some(small) = self.crowd.get_mut(&header.stream) {
+            small.length += u64::from(length);
         }
-        if header.has(END_STREAM) { self.response_ended(header.stream, transactions) } else { Ok(()) }
+        if header.has(END_STREAM) { self.stream_ended(header.stream, transactions) } else { Ok(()) }
     }
 
-    fn response_ended(&mut self, stream: u32, transactions: &mut Transactions) -> Result<(), InspectorOff> {
-        let Some(transaction) = self.streams.remove(&stream) else { return Ok(()) };
+    fn is_open(&self, stream: u32) -> bool {
+        self.streams.contains_key(&stream) || self.crowd.contains_key(&stream)
+    }
+
+    fn stream_ended(&mut self, stream: u32, transactions: &mut Transactions) -> Result<(), InspectorOff> {
+        let result = if let Some(transaction) = self.streams.remove(&stream) {
+            transactions.close(transaction)
+        } else if let Some(small) = self.crowd.remove(&stream) {
+            transactions.report(small.event())
+        } else {
+            return Ok(());
+        };
+        // An idle connection holds no tables.
+        if self.crowd.is_empty() {
+            self.crowd = HashMap::new();
+        }
         if self.streams.is_empty() {
-            // An idle connection holds no table.
             self.streams = HashMap::new();
         }
-        transactions.close(transaction)
+        result
     }
 
     /// RFC 9113, 6.5.
@@ -346,9 +415,9 @@ impl Http2 {
         let last = u32::from_be_bytes(*last) & 0x7fff_ffff;
         // The other end's streams: a client's are odd.
         let parity = u32::from(from == Side::Server);
-        let mut refused: Vec<_> =
-            self.streams.extract_if(|&stream, _| stream > last && stream % 2 == parity).collect();
-        refused.sort_unstable_by_key(|&(stream, _)| stream);
-        refused.into_iter().try_for_each(|(_, transaction)| transactions.close(transaction))
+        let streams = self.streams.keys().chain(self.crowd.keys()).copied();
+        let mut refused: Vec<_> = streams.filter(|stream| *stream > last && stream % 2 == parity).collect();
+        refused.sort_unstable();
+        refused.into_iter().try_for_each(|stream| self.stream_ended(stream, transactions))
     }
 }

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::MAX_HEAD;
+use super::http2::MAX_BLOCK;
 use crate::reason::InspectorOff;
 
 const HEADER: usize = 9;
 /// Longest frame that is held as a whole. Data and what is skipped may be longer.
-const MAX_HELD: usize = MAX_HEAD;
+const MAX_HELD: usize = MAX_BLOCK;
 
 /// Frame types that are looked at (RFC 9113, 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +144,11 @@ impl FrameReader {
                 Ok(Found::Frame(frame.header, Cow::Owned(std::mem::take(&mut self.held))))
             }
         }
+    }
+
+    /// A frame begins with the next byte.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.header_len == 0 && self.frame.is_none()
     }
 
     pub(super) fn memory(&self) -> usize {

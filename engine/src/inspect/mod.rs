@@ -3,6 +3,7 @@
 mod hpack;
 mod http;
 mod http1;
+mod http1_head;
 mod http2;
 mod http2_frames;
 mod huffman;
@@ -10,8 +11,3 @@ mod text;
 mod transactions;
 
 pub use http::HttpInspector;
-
-/// Longest header block that is read, per side, in bytes.
-const MAX_HEAD: usize = 64 * 1024;
-/// Most fields of a header block.
-const MAX_FIELDS: usize = 256;

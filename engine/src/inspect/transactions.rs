@@ -1,17 +1,18 @@
-//! The transactions of a flow that are open or not yet fetched, and the bounds on both.
+//! The transactions of a flow that are open or not yet fetched, what was odd about them, and the bounds on all of it.
 
 use std::collections::VecDeque;
 
-use crate::log::event::HttpEvent;
+use crate::log::event::{AnomalyEvent, HttpEvent};
 use crate::reason::InspectorOff;
 
-/// Transactions of one flow that are followed at once.
+/// Transactions of one flow whose texts are kept at once. Of further ones only the framing is followed.
 pub(super) const MAX_OPEN: usize = 128;
-/// Complete ones that wait to be fetched. The caller fetches after every piece of plaintext, so this is only
-/// reached by responses that nobody asked for.
-const MAX_DONE: usize = 256;
+/// Complete ones that wait to be fetched. The caller fetches after every record, which has no room for more responses.
+const MAX_DONE: usize = 1280;
 /// Bytes of text in all transactions that are open or wait.
 const MAX_TEXT_HELD: usize = 256 * 1024;
+/// Anomalies of one flow that are told.
+const MAX_ANOMALIES: u8 = 8;
 
 /// Numbers transactions and counts what they hold.
 #[derive(Default)]
@@ -20,6 +21,8 @@ pub(super) struct Transactions {
     open: usize,
     held: usize,
     done: VecDeque<Box<HttpEvent>>,
+    anomalies: VecDeque<Box<AnomalyEvent>>,
+    told: u8,
 }
 
 /// An open transaction.
@@ -29,36 +32,66 @@ pub(super) struct Transaction {
 }
 
 impl Transactions {
-    /// A request began, as far as `event` says; its number is set here.
-    pub(super) fn open(&mut self, mut event: HttpEvent) -> Result<Transaction, InspectorOff> {
-        if self.open >= MAX_OPEN {
-            return Err(InspectorOff::TooManyOpen);
-        }
-        event.tx_id = self.next_id;
-        self.next_id += 1;
-        self.open += 1;
-        let mut transaction = Transaction { event: Box::new(event), held: 0 };
-        self.changed(&mut transaction)?;
-        Ok(transaction)
+    /// There is room for the texts of no further one.
+    pub(super) fn is_full(&self) -> bool {
+        self.open >= MAX_OPEN
     }
 
-    /// Text was added to an open transaction.
-    pub(super) fn changed(&mut self, transaction: &mut Transaction) -> Result<(), InspectorOff> {
-        let now = text_bytes(&transaction.event);
+    /// The next transaction's number.
+    pub(super) fn number(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    /// The number that the next one will have.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_id
+    }
+
+    /// A transaction begins, as far as `event` says, which has its number.
+    pub(super) fn open(&mut self, event: HttpEvent) -> Transaction {
+        self.open += 1;
+        let mut transaction = Transaction { event: Box::new(event), held: 0 };
+        self.changed(&mut transaction);
+        transaction
+    }
+
+    /// Text was added to an open transaction. Where too much is held, it loses all that it has.
+    pub(super) fn changed(&mut self, transaction: &mut Transaction) {
+        let mut now = transaction.event.text_bytes();
+        if self.held + now - transaction.held > MAX_TEXT_HELD {
+            transaction.event.shorten();
+            now = 0;
+        }
         self.held = self.held + now - transaction.held;
         transaction.held = now;
-        if self.held > MAX_TEXT_HELD { Err(InspectorOff::TooManyOpen) } else { Ok(()) }
     }
 
     /// It ended; beyond the bound on what waits, it is not reported.
     pub(super) fn close(&mut self, transaction: Transaction) -> Result<(), InspectorOff> {
         self.open -= 1;
+        self.push(transaction.event)
+    }
+
+    /// One ended of which no text was kept.
+    pub(super) fn report(&mut self, event: HttpEvent) -> Result<(), InspectorOff> {
+        self.push(Box::new(event))
+    }
+
+    fn push(&mut self, event: Box<HttpEvent>) -> Result<(), InspectorOff> {
         if self.done.len() >= MAX_DONE + MAX_OPEN {
+            self.held -= event.text_bytes();
             return Err(InspectorOff::TooManyOpen);
         }
-        self.done.push_back(transaction.event);
+        self.done.push_back(event);
         // The last places are for those that are open when the reader turns itself off.
         if self.done.len() > MAX_DONE { Err(InspectorOff::TooManyOpen) } else { Ok(()) }
+    }
+
+    /// No more than what is open can still be reported.
+    pub(super) fn is_full_of_done(&self) -> bool {
+        self.done.len() >= MAX_DONE
     }
 
     pub(super) fn fetch(&mut self) -> Option<Box<HttpEvent>> {
@@ -67,27 +100,31 @@ impl Transactions {
             // An idle flow holds no queue.
             self.done = VecDeque::new();
         }
-        self.held -= event.as_ref().map_or(0, |event| text_bytes(event));
+        self.held -= event.as_ref().map_or(0, |event| event.text_bytes());
         event
+    }
+
+    /// Something is odd. Only the first ones of a flow are told.
+    pub(super) fn raise(&mut self, anomaly: AnomalyEvent) {
+        if self.told < MAX_ANOMALIES {
+            self.told += 1;
+            self.anomalies.push_back(Box::new(anomaly));
+        }
+    }
+
+    pub(super) fn fetch_anomaly(&mut self) -> Option<Box<AnomalyEvent>> {
+        let anomaly = self.anomalies.pop_front();
+        if self.anomalies.is_empty() {
+            self.anomalies = VecDeque::new();
+        }
+        anomaly
     }
 
     /// Bytes of memory that the transactions take, beside the reader's own lists of them.
     pub(super) fn memory(&self) -> usize {
-        let Self { next_id: _, open, held, done } = self;
+        let Self { next_id: _, open, held, done, anomalies, told: _ } = self;
         let events = (open + done.len()) * size_of::<HttpEvent>();
-        held + events + done.capacity() * size_of::<Box<HttpEvent>>()
+        let odd = anomalies.capacity() * (size_of::<Box<AnomalyEvent>>() + size_of::<AnomalyEvent>());
+        held + events + done.capacity() * size_of::<Box<HttpEvent>>() + odd
     }
-}
-
-fn text_bytes(event: &HttpEvent) -> usize {
-    let texts = [
-        &event.hostname,
-        &event.url,
-        &event.user_agent,
-        &event.content_type,
-        &event.referer,
-        &event.method,
-        &event.redirect,
-    ];
-    texts.into_iter().flatten().map(String::capacity).sum()
 }

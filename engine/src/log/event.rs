@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::links::PortLink;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
-use crate::reason::{PacketDrop, Reason};
+use crate::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, Reason};
 use crate::side::Side;
 
 /// Microseconds since the Unix epoch.
@@ -181,6 +181,100 @@ pub struct HttpEvent {
     pub redirect: Option<String>,
     /// Body bytes of the response.
     pub length: u64,
+    /// What readers may disagree about in its messages.
+    pub ambiguous: Ambiguities,
+    /// Texts were left out: too many transactions were open, or too much was held.
+    pub shortened: bool,
+}
+
+impl HttpEvent {
+    /// Bytes of its texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let Self {
+            tx_id: _,
+            hostname,
+            url,
+            user_agent,
+            content_type,
+            referer,
+            method,
+            protocol: _,
+            status: _,
+            redirect,
+            length: _,
+            ambiguous: _,
+            shortened: _,
+        } = self;
+        let texts = [hostname, url, user_agent, content_type, referer, method, redirect];
+        texts.into_iter().flatten().map(String::capacity).sum()
+    }
+
+    /// Leaves its texts out.
+    pub(crate) fn shorten(&mut self) {
+        let Self { tx_id, protocol, status, length, ambiguous, .. } = *self;
+        *self = Self { tx_id, protocol, status, length, ambiguous, shortened: true, ..Self::default() };
+    }
+}
+
+/// A set of ambiguities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ambiguities(u16);
+
+impl Ambiguities {
+    /// Adds one.
+    pub fn insert(&mut self, ambiguity: Ambiguity) {
+        self.0 |= 1 << ambiguity as u8;
+    }
+
+    /// There are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// All that are in `self` or in `other`.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// In the order of the list in `reason.rs`.
+    pub fn iter(self) -> impl Iterator<Item = Ambiguity> {
+        Ambiguity::ALL.iter().copied().filter(move |&ambiguity| self.0 & 1 << ambiguity as u8 != 0)
+    }
+}
+
+/// Something about a flow's plaintext that was not read, or may be read in two ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnomalyEvent {
+    /// `http` or `http2`, as Suricata has it.
+    pub app_proto: &'static str,
+    /// What.
+    pub what: Anomaly,
+    /// The transaction, if it is about one.
+    pub tx_id: Option<u64>,
+    /// Whose bytes.
+    pub from: Side,
+    /// Where in that end's plaintext.
+    pub offset: u64,
+}
+
+/// What an [`AnomalyEvent`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anomaly {
+    /// The reader has turned itself off.
+    Off(InspectorOff),
+    /// It goes on.
+    Odd(HttpOddity),
+}
+
+impl Anomaly {
+    /// As logs have it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Off(reason) => reason.code(),
+            Self::Odd(oddity) => oddity.code(),
+        }
+    }
 }
 
 /// Packets and bytes of one direction.

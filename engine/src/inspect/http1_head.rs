@@ -1,0 +1,412 @@
+//! Heads of HTTP/1 messages (RFC 9112, 3 to 6), line by line: as lenient as servers and clients are, so that what they read is read
+//! here too. Nothing but the fields that are asked for is kept, so a head may be of any length.
+//!
+//! Where readers disagree about a head, it is marked, and read as nginx does; where nginx refuses it, as Apache httpd does.
+
+use std::borrow::Cow;
+
+use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
+use crate::log::event::HttpEvent;
+use crate::reason::Ambiguity;
+
+/// Bytes of a line that are looked at: twice what nginx and httpd take by default. The rest of the line is passed over.
+const MAX_LINE: usize = 16 * 1024;
+
+/// Puts lines together from pieces.
+#[derive(Default)]
+pub(super) struct Lines {
+    held: Vec<u8>,
+    /// Bytes of the line so far, with what was passed over.
+    length: u64,
+}
+
+/// A line without its end.
+pub(super) struct Line<'a> {
+    pub(super) text: Cow<'a, [u8]>,
+    /// Bytes that it took in the stream, its end included.
+    pub(super) length: u64,
+    /// It was longer than is looked at.
+    cut: bool,
+    /// A CR stands in it that ends nothing (RFC 9112, 2.2).
+    bare_cr: bool,
+}
+
+impl Lines {
+    /// Takes bytes off the front of `input`, up to a line feed: a bare one ends a line too (RFC 9112, 2.2). None: the line goes on.
+    pub(super) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Line<'a>> {
+        let end = input.iter().position(|&byte| byte == b'\n');
+        let (part, rest) = input.split_at(end.map_or(input.len(), |end| end + 1));
+        *input = rest;
+        self.length += part.len() as u64;
+        if end.is_none() {
+            let room = MAX_LINE + 1 - self.held.len();
+            self.held.extend_from_slice(&part[..part.len().min(room)]);
+            return None;
+        }
+        let part = &part[..part.len() - 1];
+        let text = if self.held.is_empty() {
+            Cow::Borrowed(part)
+        } else {
+            let mut held = std::mem::take(&mut self.held);
+            let room = MAX_LINE + 1 - held.len();
+            held.extend_from_slice(&part[..part.len().min(room)]);
+            Cow::Owned(held)
+        };
+        Some(Line::new(text, std::mem::take(&mut self.length)))
+    }
+
+    /// Bytes of the line that is not complete.
+    pub(super) fn pending(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        let Self { held, length: _ } = self;
+        held.capacity()
+    }
+}
+
+impl<'a> Line<'a> {
+    fn new(text: Cow<'a, [u8]>, length: u64) -> Self {
+        let cut = text.len() > MAX_LINE;
+        let whole = &text[..text.len().min(MAX_LINE)];
+        let without = whole.strip_suffix(b"\r").unwrap_or(whole);
+        let bare_cr = without.contains(&b'\r');
+        let end = without.iter().rposition(|&byte| byte != b'\r').map_or(0, |last| last + 1);
+        let text = match text {
+            Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
+            Cow::Owned(mut text) => {
+                text.truncate(end);
+                Cow::Owned(text)
+            }
+        };
+        Self { text, length, cut, bare_cr }
+    }
+}
+
+/// Fields that are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Connection,
+    ContentLength,
+    ContentType,
+    Host,
+    Location,
+    Referer,
+    TransferEncoding,
+    Upgrade,
+    UserAgent,
+    Other,
+}
+
+impl Field {
+    fn named(name: &[u8]) -> Self {
+        const NAMES: [(&str, Field); 9] = [
+            ("connection", Field::Connection),
+            ("content-length", Field::ContentLength),
+            ("content-type", Field::ContentType),
+            ("host", Field::Host),
+            ("location", Field::Location),
+            ("referer", Field::Referer),
+            ("transfer-encoding", Field::TransferEncoding),
+            ("upgrade", Field::Upgrade),
+            ("user-agent", Field::UserAgent),
+        ];
+        let known = NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+        known.map_or(Self::Other, |&(_, field)| field)
+    }
+
+    /// It says where messages end, or whose they are.
+    fn frames(self) -> bool {
+        matches!(
+            self,
+            Self::Connection | Self::ContentLength | Self::Host | Self::TransferEncoding | Self::Upgrade
+        )
+    }
+}
+
+/// The last transfer coding, which is the outermost.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Coding {
+    #[default]
+    Absent,
+    /// The field is there, and so far nothing in it.
+    Empty,
+    Chunked,
+    Other,
+}
+
+/// Where a message ends (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// No field says so.
+    Unsaid,
+    Length(u64),
+    Chunked,
+    /// A transfer coding that is not chunked comes last. A request has what Content-Length says then.
+    OtherCoding(u64),
+}
+
+/// A head, as far as it has come.
+pub(super) struct Head {
+    /// Where it begins in its direction's plaintext.
+    pub(super) at: u64,
+    /// What the log asks for.
+    pub(super) event: HttpEvent,
+    http10: bool,
+    /// The request line names no version: HTTP/0.9, which has neither fields nor a response's head.
+    pub(super) bare: bool,
+    last: Field,
+    coding: Coding,
+    /// Times that chunked is said, and fields that say any coding.
+    chunked: u8,
+    codings: u8,
+    length: Option<u64>,
+    hosts: u8,
+    upgrade: bool,
+    connection_upgrade: bool,
+}
+
+impl Head {
+    fn new(at: u64, line: &Line<'_>, http10: bool) -> Self {
+        let protocol = if http10 { "HTTP/1.0" } else { "HTTP/1.1" };
+        let mut event = HttpEvent { protocol, ..HttpEvent::default() };
+        if line.bare_cr {
+            event.ambiguous.insert(Ambiguity::BareCr);
+        }
+        Self {
+            at,
+            event,
+            http10,
+            bare: false,
+            last: Field::Other,
+            coding: Coding::Absent,
+            chunked: 0,
+            codings: 0,
+            length: None,
+            hosts: 0,
+            upgrade: false,
+            connection_upgrade: false,
+        }
+    }
+
+    /// A request line; none: this is none. Any number of spaces separates its parts, and may end it, as with nginx.
+    pub(super) fn request(at: u64, line: &Line<'_>) -> Option<Self> {
+        let text = line.text.trim_ascii_end();
+        let end = text.iter().position(|&byte| byte == b' ')?;
+        let (method, rest) = text.split_at(end);
+        if method.is_empty() || !method.iter().copied().all(is_token) {
+            return None;
+        }
+        let rest = rest.trim_ascii_start();
+        let last = rest.iter().rposition(|&byte| byte == b' ').map_or(0, |space| space + 1);
+        let (target, http10, bare) = match version(&rest[last..]) {
+            // The line is too long for its version to be seen.
+            None if line.cut => (rest, false, false),
+            // RFC 1945, 4.1: a simple request has GET and nothing else.
+            None if method == b"GET" && last == 0 => (rest, true, true),
+            None => return None,
+            Some(http10) => (rest[..last].trim_ascii_end(), http10, false),
+        };
+        if target.is_empty() {
+            return None;
+        }
+        let mut head = Self::new(at, line, http10);
+        head.bare = bare;
+        head.event.method = Some(clip(method, MAX_METHOD));
+        head.event.url = Some(clip(target, MAX_URL));
+        if bare {
+            head.event.protocol = "HTTP/0.9";
+        }
+        Some(head)
+    }
+
+    /// A status line; none: this is none.
+    pub(super) fn response(at: u64, line: &Line<'_>) -> Option<Self> {
+        let text = line.text.trim_ascii();
+        let end = text.iter().position(|&byte| byte == b' ')?;
+        let http10 = version(&text[..end])?;
+        let code = text[end..].trim_ascii_start();
+        let digits = code.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let status = str::from_utf8(&code[..digits]).ok()?.parse().ok().filter(|_| digits == 3)?;
+        let mut head = Self::new(at, line, http10);
+        head.event.status = Some(status);
+        Some(head)
+    }
+
+    /// A line that follows; true: it was the empty one, and the head is complete.
+    pub(super) fn line(&mut self, line: &Line<'_>) -> bool {
+        let text = &*line.text;
+        if line.bare_cr {
+            self.mark(Ambiguity::BareCr);
+        }
+        if text.is_empty() {
+            self.judge();
+            return true;
+        }
+        if matches!(text[0], b' ' | b'\t') {
+            self.folded(text.trim_ascii());
+        } else if let Some(colon) = text.iter().position(|&byte| byte == b':') {
+            let (name, value) = (&text[..colon], text[colon + 1..].trim_ascii());
+            self.last = Field::named(name.trim_ascii());
+            if self.last.frames() {
+                // RFC 9112, 5.1: between name and colon nothing may stand. Some readers take it, some drop the field.
+                if name.trim_ascii().len() != name.len() {
+                    self.mark(Ambiguity::SpaceInName);
+                }
+                if line.cut {
+                    self.mark(Ambiguity::LongField);
+                }
+            }
+            self.field(value);
+        } else {
+            // nginx passes a line without a colon over.
+            self.last = Field::Other;
+        }
+        false
+    }
+
+    fn field(&mut self, value: &[u8]) {
+        let event = &mut self.event;
+        let text = |slot: &mut Option<String>, max| {
+            slot.get_or_insert_with(|| clip(value, max));
+        };
+        match self.last {
+            Field::ContentType => text(&mut event.content_type, MAX_TEXT),
+            Field::Location => text(&mut event.redirect, MAX_URL),
+            Field::Referer => text(&mut event.referer, MAX_URL),
+            Field::UserAgent => text(&mut event.user_agent, MAX_TEXT),
+            Field::Host => {
+                event.hostname.get_or_insert_with(|| hostname(value));
+                self.hosts = self.hosts.saturating_add(1);
+            }
+            Field::Connection => {
+                self.connection_upgrade |= items(value).any(|item| item.eq_ignore_ascii_case(b"upgrade"));
+            }
+            Field::Upgrade => self.upgrade = true,
+            Field::ContentLength => items(value).for_each(|item| self.content_length(item)),
+            Field::TransferEncoding => {
+                self.codings = self.codings.saturating_add(1);
+                self.coding = Coding::Empty;
+                items(value).for_each(|item| self.transfer_coding(item));
+            }
+            Field::Other => {}
+        }
+    }
+
+    /// RFC 9112, 5.2: the line belongs to the field before it, as httpd takes it; nginx refuses the request.
+    fn folded(&mut self, value: &[u8]) {
+        if !self.last.frames() {
+            return;
+        }
+        self.mark(Ambiguity::Folded);
+        match self.last {
+            Field::TransferEncoding => {
+                let mut items = items(value);
+                // The first item goes on with the last one of the line before.
+                let first = items.next().unwrap_or_default();
+                match self.coding {
+                    Coding::Empty => self.transfer_coding(first),
+                    _ if !first.is_empty() => self.coding = Coding::Other,
+                    _ => {}
+                }
+                items.for_each(|item| self.transfer_coding(item));
+            }
+            Field::ContentLength if self.length.is_none() => {
+                items(value).for_each(|item| self.content_length(item));
+            }
+            Field::ContentLength => self.mark(Ambiguity::LengthInvalid),
+            Field::Connection => {
+                self.connection_upgrade |= items(value).any(|item| item.eq_ignore_ascii_case(b"upgrade"));
+            }
+            _ => {}
+        }
+    }
+
+    fn transfer_coding(&mut self, item: &[u8]) {
+        self.coding = match item {
+            [] => Coding::Empty,
+            _ if item.eq_ignore_ascii_case(b"chunked") => {
+                self.chunked = self.chunked.saturating_add(1);
+                Coding::Chunked
+            }
+            _ => Coding::Other,
+        };
+    }
+
+    /// RFC 9110, 8.6. What is no number counts as far as it is one; of different ones the first.
+    fn content_length(&mut self, item: &[u8]) {
+        if item.is_empty() {
+            // Of a field that is folded the number may follow.
+            return;
+        }
+        let number = item.strip_prefix(b"+").unwrap_or(item);
+        let digits = number.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let value = number[..digits]
+            .iter()
+            .try_fold(0u64, |value, &digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+        if digits != item.len() || value.is_none() {
+            self.mark(Ambiguity::LengthInvalid);
+        }
+        let value = value.unwrap_or(u64::MAX);
+        if *self.length.get_or_insert(value) != value {
+            self.mark(Ambiguity::LengthsDiffer);
+        }
+    }
+
+    /// The head is complete: what readers may disagree about.
+    fn judge(&mut self) {
+        let has_coding = self.coding != Coding::Absent;
+        let marks = [
+            (has_coding && self.length.is_some(), Ambiguity::LengthAndCoding),
+            (has_coding && self.http10, Ambiguity::CodingInHttp10),
+            (self.codings > 1 || self.chunked > 1, Ambiguity::CodingRepeated),
+            (has_coding && self.coding != Coding::Chunked, Ambiguity::CodingNotChunked),
+            (self.hosts > 1, Ambiguity::HostRepeated),
+        ];
+        marks.into_iter().filter(|(holds, _)| *holds).for_each(|(_, mark)| self.mark(mark));
+    }
+
+    /// RFC 9112, 6.3. (3): Transfer-Encoding overrides Content-Length; nginx answers 400 to both, httpd reads on by the coding and
+    /// closes. (4): a request whose last coding is not chunked is refused by both.
+    pub(super) fn framing(&self) -> Framing {
+        match (self.coding, self.length) {
+            (Coding::Chunked, _) => Framing::Chunked,
+            (Coding::Empty | Coding::Other, length) => Framing::OtherCoding(length.unwrap_or(0)),
+            (Coding::Absent, Some(length)) => Framing::Length(length),
+            (Coding::Absent, None) => Framing::Unsaid,
+        }
+    }
+
+    /// It asks for another protocol (RFC 9110, 7.8).
+    pub(super) fn asks_upgrade(&self) -> bool {
+        self.upgrade && self.connection_upgrade
+    }
+
+    fn mark(&mut self, ambiguity: Ambiguity) {
+        self.event.ambiguous.insert(ambiguity);
+    }
+
+    /// With its own size.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Self>() + self.event.text_bytes()
+    }
+}
+
+/// The items of a list, empty ones too; at least one.
+fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// RFC 9112, 2.3, in any case and with any numbers, as both servers take some: whether it is HTTP/1.0. None: no version.
+fn version(text: &[u8]) -> Option<bool> {
+    let (name, number) = text.split_at_checked(5)?;
+    let digits = number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let is_one = name.eq_ignore_ascii_case(b"HTTP/") && digits && number.first()?.is_ascii_digit();
+    is_one.then_some(number == b"1.0")
+}
+
+/// RFC 9110, 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
