@@ -240,10 +240,6 @@ impl Wire {
         }
     }
 
-    fn say(&mut self, client: [u8; 4], port: u16, payload: &[u8]) -> [Vec<TcpFrame>; 2] {
-        self.send([RawSegment { payload: payload.to_vec(), ..RawSegment::from_client(client, port) }])
-    }
-
     fn dropped(&self, why: PacketDrop) -> u64 {
         self.engine.counters()[0].dropped(why)
     }
@@ -297,7 +293,7 @@ fn ten_thousand_hostile_clients_shut_nobody_out() {
     drop_strangers_frames(&mut run);
     let mut sent = 0;
     let mut good = Vec::new();
-    for round in 0..5 {
+    for round in 0..4 {
         let exchange = Exchange::new(round, 1_000, 10_000);
         let (client, server) = lab.sessions(exchange.client(), exchange.server());
         let pair = 31 + good.len();
@@ -315,7 +311,7 @@ fn ten_thousand_hostile_clients_shut_nobody_out() {
         }
         good[round as usize].assert_done(run.client_of(pair), run.server_of(pair), &round);
     }
-    assert!(sent >= 20_000 && run.engine().flows() as u32 >= TABLE - 100, "{}", run.engine().flows());
+    assert!(sent >= 16_000 && run.engine().flows() as u32 >= TABLE - 100, "{}", run.engine().flows());
     let [opening, _, undecided, bypassed, _] = evicted(&run);
     assert!(opening > 5_000 && undecided > 100 && bypassed == 0, "{:?}", evicted(&run));
     assert_eq!(run.counters().dropped(PacketDrop::TableFull), 0);
@@ -777,9 +773,9 @@ fn a_flood_of_syns_does_not_shorten_the_idle_time_of_others() {
     drop_strangers_frames(&mut run);
     connect_idle(&lab, &mut run, 32);
     run.settle(SECOND);
-    for n in 0..6_000 {
+    for n in 0..1_200 {
         inject(&mut run, handshake(client(n), 1).into_iter().take(1 + n as usize % 2));
-        run.settle(Duration::from_millis(100));
+        run.settle(Duration::from_millis(500));
     }
     assert_eq!(run.engine().flows(), 64);
     assert!((0..32).all(|n| run.client_of(n).end.is_none()), "after ten minutes");
