@@ -646,10 +646,12 @@ fn whoever_hoards_memory_gives_way() {
 /// Memory that idle flows hold shortens the idle time as well.
 #[test]
 fn idle_time_shrinks_as_memory_fills() {
-    let mut run = hoarders(&lab(), &short_of_memory(), 185);
+    let mut setup = short_of_memory();
+    setup.limits.idle_time = MINUTE * 10;
+    let mut run = hoarders(&lab(), &setup, 185);
     let held = run.counters().leg_bytes.value();
     assert!(held > 3 << 20, "{held}");
-    run.settle(MINUTE * 58);
+    run.settle(SECOND * 570);
     let held = run.counters().leg_bytes.value();
     assert!(held <= (3 << 20) + 100_000, "{held}");
     assert!(run.counters().ended(Reason::ResourceIdle) > 0);
