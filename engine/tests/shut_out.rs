@@ -293,7 +293,7 @@ fn ten_thousand_hostile_clients_shut_nobody_out() {
     drop_strangers_frames(&mut run);
     let mut sent = 0;
     let mut good = Vec::new();
-    for round in 0..5 {
+    for round in 0..4 {
         let exchange = Exchange::new(round, 1_000, 10_000);
         let (client, server) = lab.sessions(exchange.client(), exchange.server());
         let pair = 31 + good.len();
@@ -311,7 +311,7 @@ fn ten_thousand_hostile_clients_shut_nobody_out() {
         }
         good[round as usize].assert_done(run.client_of(pair), run.server_of(pair), &round);
     }
-    assert!(sent >= 20_000 && run.engine().flows() as u32 >= TABLE - 100, "{}", run.engine().flows());
+    assert!(sent >= 16_000 && run.engine().flows() as u32 >= TABLE - 100, "{}", run.engine().flows());
     let [opening, _, undecided, bypassed, _] = evicted(&run);
     assert!(opening > 5_000 && undecided > 100 && bypassed == 0, "{:?}", evicted(&run));
     assert_eq!(run.counters().dropped(PacketDrop::TableFull), 0);
@@ -651,10 +651,12 @@ fn whoever_hoards_memory_gives_way() {
 /// Memory that idle flows hold shortens the idle time as well.
 #[test]
 fn idle_time_shrinks_as_memory_fills() {
-    let mut run = hoarders(&lab(), &short_of_memory(), 110);
+    let mut setup = short_of_memory();
+    setup.limits.idle_time = MINUTE * 10;
+    let mut run = hoarders(&lab(), &setup, 110);
     let held = run.counters().flow_bytes.value();
     assert!(held > 3 << 20, "{held}");
-    run.settle(MINUTE * 58);
+    run.settle(SECOND * 570);
     let held = run.counters().flow_bytes.value();
     assert!(held <= (3 << 20) + 100_000, "{held}");
     assert!(run.counters().ended(Reason::ResourceIdle) > 0);
@@ -778,9 +780,9 @@ fn a_flood_of_syns_does_not_shorten_the_idle_time_of_others() {
     drop_strangers_frames(&mut run);
     connect_idle(&lab, &mut run, 32);
     run.settle(SECOND);
-    for n in 0..6_000 {
+    for n in 0..1_200 {
         inject(&mut run, handshake(client(n), 1).into_iter().take(1 + n as usize % 2));
-        run.settle(Duration::from_millis(100));
+        run.settle(Duration::from_millis(500));
     }
     assert_eq!(run.engine().flows(), 64);
     assert!((0..32).all(|n| run.client_of(n).end.is_none()), "after ten minutes");
