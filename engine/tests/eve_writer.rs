@@ -39,6 +39,7 @@ fn flow(flow_id: u64) -> Event {
         action: None,
         phase: Phase::Opening.name(),
         reason: Reason::Idle,
+        unread: None,
     };
     Event::Flow(head(flow_id), Box::new(event))
 }

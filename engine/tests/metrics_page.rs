@@ -33,6 +33,7 @@ fn flow_event() -> Event {
         action: None,
         phase: Phase::Opening.name(),
         reason: Reason::Idle,
+        unread: None,
     };
     Event::Flow(head, Box::new(event))
 }

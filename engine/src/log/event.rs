@@ -300,6 +300,19 @@ pub struct FlowEvent {
     pub phase: &'static str,
     /// Why it ended.
     pub reason: Reason,
+    /// What its HTTP reader has left unread; none: it had no reader.
+    pub unread: Option<Unread>,
+}
+
+/// What an HTTP reader has not read of a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Why it turned itself off; none: it read to the end.
+    pub off: Option<InspectorOff>,
+    /// Plaintext of the client, in bytes.
+    pub to_server: u64,
+    /// Plaintext of the server.
+    pub to_client: u64,
 }
 
 /// A port and its link.
@@ -317,4 +330,6 @@ pub enum Event {
     Flow(FlowHead, Box<FlowEvent>),
     /// A port's link, at the start and when it changes.
     Link(Timestamp, Box<LinkEvent>),
+    /// Plaintext that was not read, or may be read in two ways.
+    Anomaly(FlowHead, Box<AnomalyEvent>),
 }

@@ -19,11 +19,13 @@ pub enum EventKind {
     Flow,
     /// A port's link.
     Link,
+    /// Something odd in a flow's plaintext.
+    Anomaly,
 }
 
 impl EventKind {
     /// All of them, in declaration order.
-    pub const ALL: &'static [Self] = &[Self::Tls, Self::Http, Self::Flow, Self::Link];
+    pub const ALL: &'static [Self] = &[Self::Tls, Self::Http, Self::Flow, Self::Link, Self::Anomaly];
 
     /// The `event_type` of the log line.
     pub const fn name(self) -> &'static str {
@@ -32,6 +34,7 @@ impl EventKind {
             Self::Http => "http",
             Self::Flow => "flow",
             Self::Link => "link",
+            Self::Anomaly => "anomaly",
         }
     }
 }
@@ -44,6 +47,7 @@ impl Event {
             Self::Http(..) => EventKind::Http,
             Self::Flow(..) => EventKind::Flow,
             Self::Link(..) => EventKind::Link,
+            Self::Anomaly(..) => EventKind::Anomaly,
         }
     }
 }

@@ -398,6 +398,7 @@ impl<IO: Io> Worker<IO> {
             action: Some(Action::Block),
             phase: crate::metrics::Phase::Opening.name(),
             reason: Reason::PolicyBlock,
+            unread: None,
         };
         self.desk.event(Event::Flow(head, Box::new(event)));
     }

@@ -204,7 +204,7 @@ impl Player {
                     }
                     self.ended.extend(self.flows.remove(&head.flow_id));
                 }
-                Event::Http(..) | Event::Link(..) => {}
+                Event::Http(..) | Event::Link(..) | Event::Anomaly(..) => {}
             }
         }
     }
