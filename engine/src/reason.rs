@@ -200,7 +200,7 @@ mod tests {
         codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
         codes.extend(HttpOddity::ALL.iter().map(|r| r.code()));
         codes.extend(Ambiguity::ALL.iter().map(|r| r.code()));
-        assert!(Ambiguity::COUNT <= 16, "a set of them has 16 bits");
+        const { assert!(Ambiguity::COUNT <= 16, "a set of them has 16 bits") };
         let n = codes.len();
         codes.sort_unstable();
         codes.dedup();

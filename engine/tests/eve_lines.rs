@@ -10,12 +10,12 @@ use wireglass::log::EventKind;
 use wireglass::log::community_id::community_id;
 use wireglass::log::eve::{write_event, write_stats};
 use wireglass::log::event::{
-    Action, CertificateInfo, Event, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo,
-    LinkEvent, MintedBy, SummaryEvent, Timestamp, TlsEvent, Volume,
+    Action, Anomaly, AnomalyEvent, CertificateInfo, Event, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo,
+    HttpEvent, LegInfo, LinkEvent, MintedBy, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
 use wireglass::metrics::{Metrics, Phase, PortStatistics, TlsCaches};
 use wireglass::packet::{FrameInfo, PassAction, Uninspected};
-use wireglass::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
+use wireglass::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use wireglass::side::Side;
 
 /// 2026-11-23 20:14:05.123456 UTC.
@@ -94,6 +94,29 @@ fn http() -> HttpEvent {
     }
 }
 
+/// One that readers may disagree about, and whose texts had no room.
+fn odd_http() -> HttpEvent {
+    let mut event = HttpEvent {
+        tx_id: 130,
+        protocol: "HTTP/1.1",
+        status: Some(200),
+        shortened: true,
+        ..HttpEvent::default()
+    };
+    event.ambiguous.insert(Ambiguity::LengthAndCoding);
+    event
+}
+
+fn anomaly() -> AnomalyEvent {
+    AnomalyEvent {
+        app_proto: "http",
+        what: Anomaly::Odd(HttpOddity::Ambiguous),
+        tx_id: Some(130),
+        from: Side::Client,
+        offset: 4711,
+    }
+}
+
 fn flow(phase: Phase, reason: Reason) -> FlowEvent {
     FlowEvent {
         start: Timestamp(NOW.0 - 61_500_000),
@@ -104,6 +127,7 @@ fn flow(phase: Phase, reason: Reason) -> FlowEvent {
         phase: phase.name(),
         reason,
         midstream: false,
+        unread: Some(Unread { off: Some(InspectorOff::Opaque), to_server: 1234, to_client: 56_789 }),
     }
 }
 
@@ -217,11 +241,13 @@ fn examples() -> Vec<Value> {
     vec![
         tls_line(TlsEvent { alert: Some(40), ..tls() }),
         line(&Event::Http(head(), Box::new(http()))),
+        line(&Event::Http(head(), Box::new(odd_http()))),
         flow_line(FlowEvent { midstream: true, ..flow(Phase::Bypassed, Reason::Closed) }),
         line(&Event::Frame(Box::new(dropped()))),
         line(&Event::Frame(Box::new(passed()))),
         line(&Event::Summary(Box::new(summary()))),
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(Some(10_000)))))),
+        line(&Event::Anomaly(head(), Box::new(anomaly()))),
         stats_line(&busy_metrics()),
     ]
 }
@@ -321,6 +347,27 @@ fn a_link_that_is_down_has_no_speed() {
 }
 
 #[test]
+fn what_was_read_to_the_end_says_nothing_of_it() {
+    for unread in [None, Some(Unread::default())] {
+        let value = flow_line(FlowEvent { unread, ..flow(Phase::Adopted, Reason::Closed) });
+        let own = json!({"phase": "adopted", "action": "decrypt", "reason": "flow.closed"});
+        assert_eq!(value["wireglass"], own);
+    }
+    assert!(line(&Event::Http(head(), Box::new(http()))).get("wireglass").is_none());
+    let off = AnomalyEvent {
+        app_proto: "http2",
+        what: Anomaly::Off(InspectorOff::H2Frame),
+        tx_id: None,
+        from: Side::Server,
+        offset: 0,
+    };
+    let value = line(&Event::Anomaly(head(), Box::new(off)));
+    assert!(value.get("tx_id").is_none());
+    assert_eq!(value["anomaly"]["event"], "http2.frame");
+    assert_eq!(value["wireglass"], json!({"direction": "to_client", "offset": 0}));
+}
+
+#[test]
 fn a_defect_is_the_verdict() {
     let value = tls_line(TlsEvent { defect: Some(Reason::CertExpired), alert: Some(45), ..tls() });
     assert_eq!(value["wireglass"]["verdict"], "cert.expired");
@@ -363,7 +410,11 @@ fn flows_end_in_suricatas_words_and_ours() {
             "age": 61, "state": "closed", "reason": "timeout"
         })
     );
-    assert_eq!(value["wireglass"], json!({"phase": "adopted", "action": "decrypt", "reason": "flow.closed"}));
+    let own = json!({
+        "phase": "adopted", "action": "decrypt", "reason": "flow.closed",
+        "http_off": "http.opaque", "unread_toserver": 1234, "unread_toclient": 56_789
+    });
+    assert_eq!(value["wireglass"], own);
     for (phase, reason, state, word) in [
         (Phase::Opening, Reason::Idle, "new", "timeout"),
         (Phase::Opening, Reason::ServerReset, "closed", "timeout"),
@@ -420,6 +471,7 @@ fn stats_have_suricatas_names_and_ours() {
 /// Fields that Suricata's own schema has (its `etc/schema.json`, August 2026), as far as they are written here.
 #[rustfmt::skip]
 const SURICATA: &[&str] = &[
+    "anomaly.app_proto", "anomaly.event", "anomaly.layer", "anomaly.type",
     "community_id", "dest_ip", "dest_port", "drop.len",
     "drop.reason", "ether.dest_mac", "ether.src_mac", "event_type",
     "flow.age", "flow.bytes_toclient", "flow.bytes_toserver", "flow.end",
@@ -493,7 +545,10 @@ fn the_document_is_in_step() {
     let lost = PortDrop::ALL.iter().map(|r| (r.code(), r.help()));
     let offs = InspectorOff::ALL.iter().map(|r| (r.code(), r.help()));
     let path = PathMessage::ALL.iter().map(|r| (r.code(), r.help()));
-    for (code, help) in reasons.chain(drops).chain(lost).chain(offs).chain(path) {
+    let oddities = HttpOddity::ALL.iter().map(|r| (r.code(), r.help()));
+    let marks = Ambiguity::ALL.iter().map(|r| (r.code(), r.help()));
+    let http = offs.chain(oddities).chain(marks);
+    for (code, help) in reasons.chain(drops).chain(lost).chain(http).chain(path) {
         assert!(document.contains(&format!("| {help} | `{code}` |\n")), "{code} is not explained");
     }
 }

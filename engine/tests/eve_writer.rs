@@ -41,6 +41,7 @@ fn flow(flow_id: u64) -> Event {
         phase: Phase::Opening.name(),
         reason: Reason::Idle,
         midstream: false,
+        unread: None,
     };
     Event::Flow(head(flow_id), Box::new(event))
 }

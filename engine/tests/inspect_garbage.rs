@@ -21,6 +21,11 @@ const HTTP1: &[&[u8]] = &[
     b"\r\n",
     b"Name: value\r\n",
     b"0\r\n",
+    b"GET /old\r\n",
+    b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    b"POST / HTTP/1.0\r\nTransfer-Encoding:\r\n chunked\r\nContent-Length: 1,2\r\n\r\n0\r\nA: b\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length : 1\rX\r\n\r\n",
 ];
 
 #[derive(Clone, Debug)]
@@ -176,4 +181,34 @@ fn the_worst_peer_is_bounded() {
     }
     assert!(inspector.off_reason().is_some(), "unfetched events must not pile up");
     assert!((60_000..=MOST).contains(&most), "{most}");
+}
+
+/// Requests that nobody answers: as many texts as may be, then as many requests and streams as may be.
+#[test]
+fn the_worst_crowd_is_bounded() {
+    let fat = format!("GET /{} HTTP/1.1\r\nReferer: {}\r\n\r\n", "u".repeat(4_000), "r".repeat(4_000));
+    let mut inspector = HttpInspector::new(Some(b"http/1.1"));
+    let mut most = 0;
+    let requests = [fat.repeat(200), "GET / HTTP/1.1\r\n\r\n".repeat(70_000)].concat();
+    for piece in requests.as_bytes().chunks(16_384) {
+        inspector.bytes(Side::Client, piece);
+        most = most.max(inspector.memory());
+    }
+    assert_eq!(inspector.off_reason(), Some(InspectorOff::TooManyOpen));
+    assert!((300_000..=MOST).contains(&most), "{most}");
+    while inspector.poll_transaction().is_some() {}
+    while inspector.poll_anomaly().is_some() {}
+    assert_eq!(inspector.memory(), 0, "it is off");
+
+    let mut inspector = HttpInspector::new(Some(b"h2"));
+    inspector.bytes(Side::Client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    let mut most = 0;
+    for number in 0..5_000u32 {
+        let mut frame = vec![0, 0, 2, 1, 5];
+        frame.extend((2 * number + 1).to_be_bytes());
+        inspector.bytes(Side::Client, &[&frame[..], b"\x82\x84"].concat());
+        most = most.max(inspector.memory());
+    }
+    assert_eq!(inspector.off_reason(), Some(InspectorOff::TooManyOpen));
+    assert!((200_000..=MOST).contains(&most), "{most}");
 }

@@ -521,10 +521,11 @@ fn any_number_of_pipelined_requests() {
                 b"HTTP/1.1 201 C\r\nContent-Length: 0\r\n\r\n",
             ),
         ];
-        let of = |which: fn(&(&'static [u8], &'static [u8])) -> &'static [u8]| {
-            (0..count).flat_map(|n| which(&kinds[n % 3]).to_vec()).collect::<Vec<u8>>()
-        };
-        let (requests, responses) = (of(|kind| kind.0), of(|kind| kind.1));
+        let (mut requests, mut responses) = (Vec::new(), Vec::new());
+        for n in 0..count {
+            requests.extend(kinds[n % 3].0);
+            responses.extend(kinds[n % 3].1);
+        }
         let outcome =
             play(&[(Client, &requests), (Server, &responses), (Client, NEXT), (Server, OK)], 16_384);
         assert_eq!((outcome.off, outcome.unread, outcome.events.len()), (None, [0; 2], count + 1));

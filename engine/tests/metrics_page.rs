@@ -35,6 +35,7 @@ fn flow_event() -> Event {
         phase: Phase::Opening.name(),
         reason: Reason::Idle,
         midstream: false,
+        unread: None,
     };
     Event::Flow(head, Box::new(event))
 }

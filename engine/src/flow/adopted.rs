@@ -8,7 +8,7 @@ use super::leg::{Leg, earlier};
 use crate::driver::{Block, Frame};
 use crate::handshake::{Job, Reply};
 use crate::inspect::HttpInspector;
-use crate::log::event::HttpEvent;
+use crate::log::event::{AnomalyEvent, HttpEvent, Unread};
 use crate::reason::{InspectorOff, Reason};
 use crate::side::Side;
 use crate::tls::{Failure, Handshake, HandshakeReport, Input, Outcome, Outlet, Relay, RelayError};
@@ -79,7 +79,39 @@ impl Tls {
 
 struct Relaying {
     relay: Relay,
-    http: Option<HttpInspector>,
+    http: Option<Reading>,
+}
+
+/// The HTTP reader of a flow. It stays when it is off, to count what it does not read.
+struct Reading {
+    inspector: HttpInspector,
+    /// That it is off has been counted.
+    counted: bool,
+}
+
+impl Reading {
+    fn new(alpn: Option<&[u8]>) -> Self {
+        Self { inspector: HttpInspector::new(alpn), counted: false }
+    }
+
+    /// Plaintext passes; what it completes is told at once, so that nothing piles up in the reader.
+    fn bytes(&mut self, from: Side, plaintext: &[u8], limit: usize, told: &mut Told) {
+        let inspector = &mut self.inspector;
+        inspector.bytes(from, plaintext);
+        if inspector.memory() > limit {
+            inspector.turn_off(InspectorOff::Memory, from);
+        }
+        told.read(inspector);
+    }
+
+    /// There will be no more.
+    fn finish(&mut self, told: &mut Told) {
+        let inspector = &mut self.inspector;
+        inspector.finish();
+        told.read(inspector);
+        let (to_server, to_client) = (inspector.unread(Side::Client), inspector.unread(Side::Server));
+        told.unread = Some(Unread { off: inspector.off_reason(), to_server, to_client });
+    }
 }
 
 /// Where the records of one direction go.
@@ -87,9 +119,10 @@ struct Outward<'a, F: Frame, E: Effects<Frame = F>> {
     fx: &'a mut E,
     from: Side,
     sink: &'a mut Leg<F>,
-    http: &'a mut Option<HttpInspector>,
+    http: &'a mut Option<Reading>,
     /// Most memory that the reader may take.
     http_limit: usize,
+    told: &'a mut Told,
     /// What goes back to the source: an answer to what was no data.
     back: Vec<F::Slice>,
     /// The sink did not take something.
@@ -106,10 +139,7 @@ impl<F: Frame, E: Effects<Frame = F>> Outlet for Outward<'_, F, E> {
     fn inspect(&mut self, from: Side, plaintext: &[u8]) {
         self.fx.counters().plaintext(from).add(plaintext.len() as u64);
         if let Some(http) = self.http {
-            http.bytes(from, plaintext);
-            if http.memory() > self.http_limit {
-                http.turn_off(InspectorOff::Memory, from);
-            }
+            http.bytes(from, plaintext, self.http_limit, self.told);
         }
     }
 
@@ -149,6 +179,19 @@ pub(super) struct Told {
     /// HTTP transactions.
     #[expect(clippy::vec_box, reason = "they move on into events as they are")]
     pub(super) http: Vec<Box<HttpEvent>>,
+    /// What was odd in the plaintext.
+    #[expect(clippy::vec_box, reason = "they move on into events as they are")]
+    pub(super) anomalies: Vec<Box<AnomalyEvent>>,
+    /// The HTTP reader has ended; this it has not read.
+    pub(super) unread: Option<Unread>,
+}
+
+impl Told {
+    /// What the reader has to tell.
+    fn read(&mut self, inspector: &mut HttpInspector) {
+        self.http.extend(std::iter::from_fn(|| inspector.poll_transaction()));
+        self.anomalies.extend(std::iter::from_fn(|| inspector.poll_anomaly()));
+    }
 }
 
 impl<F: Frame> Adopted<F> {
@@ -253,8 +296,8 @@ impl<F: Frame> Adopted<F> {
                 if !self.client.send(step.to_client) || !self.server.send(step.to_server) {
                     return self.over(fx, Reason::ResourceMemory);
                 }
-                let http_inspector = self.http.then(|| HttpInspector::new(relay.alpn()));
-                self.tls = Tls::Relay(Box::new(Relaying { relay: *relay, http: http_inspector }));
+                let http = self.http.then(|| Reading::new(relay.alpn()));
+                self.tls = Tls::Relay(Box::new(Relaying { relay: *relay, http }));
                 self.drive(fx, told)
             }
             Outcome::Failed(failure) => {
@@ -304,7 +347,8 @@ impl<F: Frame> Adopted<F> {
         if is_at_rest {
             let (from, sink, http) = (Side::Client, &mut self.server, &mut None);
             let (fx, back) = (&mut *fx, Vec::new());
-            let mut outward = Outward { fx, from, sink, http, http_limit: 0, back, refused: false };
+            let mut outward =
+                Outward { fx, from, sink, http, http_limit: 0, told: &mut *told, back, refused: false };
             closed = relaying.relay.close(&mut outward).is_ok();
             let Outward { back, refused, .. } = outward;
             closed &= !refused;
@@ -324,7 +368,7 @@ impl<F: Frame> Adopted<F> {
     /// whose end the end of the connection would be taken for.
     fn is_at_rest(&self) -> bool {
         let Tls::Relay(relaying) = &self.tls else { return false };
-        let awaits_end = relaying.http.as_ref().is_some_and(HttpInspector::awaits_end);
+        let awaits_end = relaying.http.as_ref().is_some_and(|reading| reading.inspector.awaits_end());
         self.closed == [false; 2] && self.is_drained() && relaying.relay.is_at_rest() && !awaits_end
     }
 
@@ -333,9 +377,8 @@ impl<F: Frame> Adopted<F> {
         match &mut self.tls {
             Tls::Handshake(handshake, _) => told.handshake = Some(Box::new(handshake.report())),
             Tls::Relay(relaying) => {
-                if let Some(inspector) = &mut relaying.http {
-                    inspector.finish();
-                    told.http.extend(std::iter::from_fn(|| inspector.poll_transaction()));
+                if let Some(reading) = &mut relaying.http {
+                    reading.finish(told);
                 }
             }
             Tls::AtPool(_) | Tls::Plain | Tls::Done => {}
@@ -537,7 +580,7 @@ impl Relaying {
     /// Bytes of memory that it holds, with its own size.
     fn memory(&self) -> usize {
         let Self { relay, http } = self;
-        size_of::<Self>() + relay.held() + http.as_ref().map_or(0, HttpInspector::memory)
+        size_of::<Self>() + relay.held() + http.as_ref().map_or(0, |reading| reading.inspector.memory())
     }
 
     /// Decrypts, inspects and encrypts the records that begin in the first `room` bytes of what `source` has received.
@@ -553,23 +596,23 @@ impl Relaying {
     ) -> Result<usize, RelayError> {
         let Self { relay, http } = self;
         let http_limit = fx.budget().reader_limit();
-        let mut outward = Outward { fx, from, sink, http, http_limit, back: Vec::new(), refused: false };
+        let mut outward =
+            Outward { fx, from, sink, http, http_limit, told, back: Vec::new(), refused: false };
         let result = relay.relay(from, source.tcp.recv(), room, &mut outward);
         let Outward { back, mut refused, .. } = outward;
         for slice in back {
             refused |= !source.queue(slice);
         }
+        if let Some(Reading { inspector, counted }) = http
+            && let Some(reason) = inspector.off_reason()
+            && !std::mem::replace(counted, true)
+        {
+            fx.counters().inspector_off(reason);
+        }
         let taken = result?;
         source.tcp.consume(taken);
         if refused {
             return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
-        }
-        if let Some(reading) = http {
-            told.http.extend(std::iter::from_fn(|| reading.poll_transaction()));
-            if let Some(reason) = reading.off_reason() {
-                fx.counters().inspector_off(reason);
-                *http = None;
-            }
         }
         Ok(taken)
     }

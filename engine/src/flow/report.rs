@@ -41,6 +41,13 @@ impl<F: Frame> Flow<F> {
             let head = self.head(fx);
             fx.event(Event::Http(head, http));
         }
+        for anomaly in told.anomalies {
+            let head = self.head(fx);
+            fx.event(Event::Anomaly(head, anomaly));
+        }
+        if let (Some(about), Some(unread)) = (&mut self.about, told.unread) {
+            about.unread = Some(unread);
+        }
         match (adopted, progress) {
             (Some(adopted), _) => Phase::Adopted(adopted),
             (None, Progress::Failed(failure, blocked)) => {
@@ -137,6 +144,7 @@ impl<F: Frame> Flow<F> {
             phase: self.phase().name(),
             reason,
             midstream: self.midstream,
+            unread: self.about.as_ref().and_then(|about| about.unread),
         };
         let head = self.head(fx);
         fx.event(Event::Flow(head, Box::new(event)));

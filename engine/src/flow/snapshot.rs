@@ -8,7 +8,7 @@ use tcp_stack::{Info, Instant};
 use super::leg::Leg;
 use super::{Flow, Identity, Phase};
 use crate::driver::Frame;
-use crate::log::event::{Action, HelloInfo, LegInfo, Timestamp, Volume};
+use crate::log::event::{Action, HelloInfo, LegInfo, Timestamp, Unread, Volume};
 use crate::policy::Profile;
 use crate::side::Side;
 
@@ -26,6 +26,8 @@ pub(super) struct About {
     pending_bytes: usize,
     sni: Option<Box<str>>,
     profile: Option<Arc<Profile>>,
+    /// What its HTTP reader has not read, once it has ended.
+    pub(super) unread: Option<Unread>,
     /// Leg to the client, leg to the server; once both handshakes are complete.
     tls: Option<Box<[Option<LegInfo>; 2]>>,
 }
@@ -44,7 +46,7 @@ impl About {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { pending, pending_bytes, sni, profile: _, tls } = self;
+        let Self { pending, pending_bytes, sni, profile: _, unread: _, tls } = self;
         let pending = pending.as_ref().map_or(0, |_| *pending_bytes);
         let sni = sni.as_ref().map_or(0, |name| name.len());
         let tls = tls.as_deref().map_or(0, |legs| {

@@ -11,12 +11,13 @@ use serde::{Serialize, Serializer};
 use super::community_id::community_id;
 use super::eve_frame;
 use super::event::{
-    Action, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
-    SummaryEvent, Timestamp, TlsEvent,
+    Action, AnomalyEvent, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo,
+    LinkEvent, MintedBy, SummaryEvent, Timestamp, TlsEvent, Unread,
 };
 use crate::links::PortLink;
 use crate::metrics::Snapshot;
-use crate::reason::Reason;
+use crate::reason::{Ambiguity, InspectorOff, Reason};
+use crate::side::Side;
 
 /// IANA protocol number.
 const TCP: u8 = 6;
@@ -32,13 +33,22 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             wireglass: Some(Own::Tls(Box::new(OwnTls::new(tls)))),
             ..Line::new("tls", head)
         },
-        Event::Http(head, http) => {
-            Line { tx_id: Some(http.tx_id), http: Some(Http::new(http)), ..Line::new("http", head) }
-        }
+        Event::Http(head, http) => Line {
+            tx_id: Some(http.tx_id),
+            http: Some(Http::new(http)),
+            wireglass: OwnHttp::new(http).map(Own::Http),
+            ..Line::new("http", head)
+        },
         Event::Flow(head, flow) => Line {
             flow: Some(Flow::new(flow)),
             wireglass: Some(Own::Flow(OwnFlow::new(flow))),
             ..Line::new("flow", head)
+        },
+        Event::Anomaly(head, anomaly) => Line {
+            tx_id: anomaly.tx_id,
+            anomaly: Some(AnomalyFields::new(anomaly)),
+            wireglass: Some(Own::Anomaly(OwnAnomaly::new(anomaly))),
+            ..Line::new("anomaly", head)
         },
         Event::Link(time, link) => return append(out, &Link::new(*time, link)),
         Event::Frame(frame) => return append(out, &eve_frame::Line::new(event.kind(), frame)),
@@ -118,6 +128,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<Flow>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    anomaly: Option<AnomalyFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     wireglass: Option<Own<'a>>,
 }
 
@@ -140,6 +152,7 @@ impl<'a> Line<'a> {
             tls: None,
             http: None,
             flow: None,
+            anomaly: None,
             wireglass: None,
         }
     }
@@ -381,6 +394,54 @@ fn flow_reason(reason: Reason) -> &'static str {
 enum Own<'a> {
     Tls(Box<OwnTls<'a>>),
     Flow(OwnFlow),
+    Http(OwnHttp),
+    Anomaly(OwnAnomaly),
+}
+
+#[derive(Serialize)]
+struct OwnHttp {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ambiguous: Vec<&'static str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    shortened: bool,
+}
+
+impl OwnHttp {
+    /// None: there is nothing to say.
+    fn new(event: &HttpEvent) -> Option<Self> {
+        let HttpEvent { ambiguous, shortened, .. } = *event;
+        let says = shortened || !ambiguous.is_empty();
+        says.then(|| Self { ambiguous: ambiguous.iter().map(Ambiguity::code).collect(), shortened })
+    }
+}
+
+/// Suricata's `anomaly`, of its type `applayer`.
+#[derive(Serialize)]
+struct AnomalyFields {
+    app_proto: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    event: &'static str,
+    layer: &'static str,
+}
+
+impl AnomalyFields {
+    fn new(event: &AnomalyEvent) -> Self {
+        Self { app_proto: event.app_proto, kind: "applayer", event: event.what.code(), layer: "proto_parser" }
+    }
+}
+
+#[derive(Serialize)]
+struct OwnAnomaly {
+    direction: &'static str,
+    offset: u64,
+}
+
+impl OwnAnomaly {
+    fn new(event: &AnomalyEvent) -> Self {
+        let direction = if event.from == Side::Client { "to_server" } else { "to_client" };
+        Self { direction, offset: event.offset }
+    }
 }
 
 #[derive(Serialize)]
@@ -464,11 +525,25 @@ struct OwnFlow {
     reason: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     midstream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_off: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread_toserver: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread_toclient: Option<u64>,
 }
 
 impl OwnFlow {
     fn new(event: &FlowEvent) -> Self {
-        let FlowEvent { phase, action, reason, midstream, .. } = *event;
-        Self { phase, action: action.map(Action::name), reason: reason.code(), midstream }
+        let Unread { off, to_server, to_client } = event.unread.unwrap_or_default();
+        Self {
+            phase: event.phase,
+            action: event.action.map(Action::name),
+            reason: event.reason.code(),
+            midstream: event.midstream,
+            http_off: off.map(InspectorOff::code),
+            unread_toserver: Some(to_server).filter(|&bytes| bytes > 0),
+            unread_toclient: Some(to_client).filter(|&bytes| bytes > 0),
+        }
     }
 }

@@ -305,6 +305,19 @@ pub struct FlowEvent {
     pub reason: Reason,
     /// Its beginning, or one direction of it, was not seen.
     pub midstream: bool,
+    /// What its HTTP reader has left unread; none: it had no reader.
+    pub unread: Option<Unread>,
+}
+
+/// What an HTTP reader has not read of a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Why it turned itself off; none: it read to the end.
+    pub off: Option<InspectorOff>,
+    /// Plaintext of the client, in bytes.
+    pub to_server: u64,
+    /// Plaintext of the server.
+    pub to_client: u64,
 }
 
 /// A frame that belongs to no flow, and what became of it and of others like it.
@@ -383,4 +396,6 @@ pub enum Event {
     Frame(Box<FrameEvent>),
     /// Events that are only counted.
     Summary(Box<SummaryEvent>),
+    /// Plaintext that was not read, or may be read in two ways.
+    Anomaly(FlowHead, Box<AnomalyEvent>),
 }

@@ -26,12 +26,22 @@ pub enum EventKind {
     Passthrough,
     /// Events that are only counted.
     Summary,
+    /// Something odd in a flow's plaintext.
+    Anomaly,
 }
 
 impl EventKind {
     /// All of them, in declaration order.
-    pub const ALL: &'static [Self] =
-        &[Self::Tls, Self::Http, Self::Flow, Self::Link, Self::Drop, Self::Passthrough, Self::Summary];
+    pub const ALL: &'static [Self] = &[
+        Self::Tls,
+        Self::Http,
+        Self::Flow,
+        Self::Link,
+        Self::Drop,
+        Self::Passthrough,
+        Self::Summary,
+        Self::Anomaly,
+    ];
 
     /// The `event_type` of the log line.
     pub const fn name(self) -> &'static str {
@@ -43,6 +53,7 @@ impl EventKind {
             Self::Drop => "drop",
             Self::Passthrough => "passthrough",
             Self::Summary => "summary",
+            Self::Anomaly => "anomaly",
         }
     }
 }
@@ -60,6 +71,7 @@ impl Event {
                 PassAction::Forward => EventKind::Passthrough,
             },
             Self::Summary(_) => EventKind::Summary,
+            Self::Anomaly(..) => EventKind::Anomaly,
         }
     }
 }

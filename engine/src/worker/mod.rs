@@ -479,6 +479,7 @@ impl<IO: Io> Worker<IO> {
             phase: crate::metrics::Phase::Opening.name(),
             reason,
             midstream: false,
+            unread: None,
         };
         self.desk.event(Event::Flow(head, Box::new(event)));
     }

@@ -284,6 +284,11 @@ impl Run {
         self.events.extend(std::iter::from_fn(|| self.log.pop()));
     }
 
+    /// All that the log was told.
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
     pub(crate) fn tls_events(&self) -> Vec<&TlsEvent> {
         let mut found = Vec::new();
         for event in &self.events {

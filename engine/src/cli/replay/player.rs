@@ -213,7 +213,11 @@ impl Player {
                     }
                     self.ended.extend(self.flows.remove(&head.flow_id));
                 }
-                Event::Http(..) | Event::Link(..) | Event::Frame(_) | Event::Summary(_) => {}
+                Event::Http(..)
+                | Event::Link(..)
+                | Event::Frame(_)
+                | Event::Summary(_)
+                | Event::Anomaly(..) => {}
             }
         }
     }
