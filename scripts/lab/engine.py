@@ -29,7 +29,7 @@ roots = [{roots}]
 [intercept]
 ports = [443]
 not_tls = "{not_tls}"
-
+{intercept}
 [policy]
 default = "decrypt"
 
@@ -50,13 +50,16 @@ socket = "{control}"
 
 @dataclass(frozen=True)
 class Setup:
-    """What differs from one engine run of the lab to the next. `rules` is TOML: [[rule]] and [profile.NAME] tables. `kind`: of
-    its ports (see `ports`), for the two cables of the middle namespace; without `cores` it has the ones that suit them."""
+    """What differs from one engine run of the lab to the next. `rules` is TOML: [[rule]] and [profile.NAME] tables; `intercept` and
+    `wire` are lines for the tables of that name. `kind`: of its ports (see `ports`), for the two cables of the middle namespace;
+    without `cores` it has the ones that suit them."""
 
     roots: tuple
     rules: str = ""
     provider: str = "aws-lc-rs"
     not_tls: str = "block"
+    intercept: str = ""
+    wire: str = ""
     cores: tuple = ()
     kind: type = AfPacket
     control: str = "control.sock"
@@ -74,8 +77,10 @@ class Engine:
         self.config = folder / "wireglass.toml"
         roots = ", ".join(f'"{root}"' for root in setup.roots)
         self.ports = setup.kind(network, folder)
-        self.config.write_text(self.ports.config.format(prefix=network.middle.name) + _CONFIG.format(
-            provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls, rules=setup.rules,
+        # The ports' part ends with the table of the wire.
+        wire = f"{self.ports.config.format(prefix=network.middle.name).rstrip()}\n{setup.wire}\n\n"
+        self.config.write_text(wire + _CONFIG.format(
+            provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls, intercept=setup.intercept, rules=setup.rules,
             cores=list(setup.cores or self.ports.cores), control=setup.control))
         self.argv = network.middle.argv(binary, "run", "-c", self.config)
         self.log = folder / "engine.log"

@@ -98,16 +98,21 @@ class Lab:
 
     def wire(self, name, **options):
         """Puts an engine with this configuration (see `Setup`), or the plain wire, into the middle and starts it."""
-        folder = self.folder / name
+        if not self.binary:
+            return self.plain_wire(name)
+        options = {"kind": self.ports, **options}
+        return self._start(self.engine(self.folder / name, Setup(roots=(self.root.cert,), rules=self.rules, **options)))
+
+    def plain_wire(self, name):
+        """Puts the plain wire into the middle and starts it, whatever else is there to test: what it lets pass, the engine must see."""
+        return self._start(PlainWire(self.network, self.folder / name))
+
+    def _start(self, middle):
         for ended in self._middles:
             if not ended.alive():
                 ended.stop()
-        if self.binary:
-            options = {"kind": self.ports, **options}
-            self.middle = self.engine(folder, Setup(roots=(self.root.cert,), rules=self.rules, **options))
-        else:
-            self.middle = PlainWire(self.network, folder)
-        self._middles.append(self.middle)
+        self.middle = middle
+        self._middles.append(middle)
         self.client.made.clear()
         self.client.endings.clear()
         self.middle.start()

@@ -58,8 +58,8 @@ def arp(lab):
 
 @check("wire.udp")
 def udp(lab):
-    """Datagrams both ways, also to port 443"""
-    for port in (443, 5353):
+    """Datagrams both ways (to port 443: see `past.quic`)"""
+    for port in (8443, 5353):
         with lab.network.server.socket(kind=socket.SOCK_DGRAM) as server, \
                 lab.network.client.socket(kind=socket.SOCK_DGRAM) as client:
             server.bind((SERVER4, port))
@@ -100,17 +100,19 @@ def tcp_other_port(lab):
 
 @check("wire.other-frames")
 def other_frames(lab):
-    """Frames that are no IP, and IP behind two tags, arrive as they were sent, both ways"""
+    """Frames that are no IP, and IP behind tags, arrive as they were sent, both ways"""
     def mac(namespace, port):
         return bytes.fromhex(namespace.run("cat", f"/sys/class/net/{port}/address").stdout.decode().strip().replace(":", ""))
     client, server = lab.network.client, lab.network.server
     ends = {"lan": (client, mac(client, "lan")), "wan": (server, mac(server, "wan"))}
+    datagram = bytes.fromhex("08004500001c000000004011f6cdc0000201c00002021f901f9000080000")
     frames = {
         "local experiment": b"\x88\xb5" + bytes(range(200)),
         "LLC": b"\x00\x64" + bytes(range(100)),
         "MPLS": b"\x88\x47" + bytes(range(1, 120)),
         # UDP. 0x8100 twice: af_packet loses a TPID of 0x88a8 when it puts back the tag that the kernel took out.
-        "two tags": bytes.fromhex("8100000a8100001408004500001c000000004011f6cdc0000201c00002021f901f9000080000"),
+        "two tags": bytes.fromhex("8100000a81000014") + datagram,
+        "eight priority tags": bytes.fromhex("810000008100e0008100200081000000") * 2 + datagram,
     }
     for source, target in (("lan", "wan"), ("wan", "lan")):
         (sender, own), (receiver, peer) = ends[source], ends[target]
