@@ -38,7 +38,7 @@ fn defaults() {
     assert_eq!(config.metrics.listen, Some(([127, 0, 0, 1], 9464).into()));
     let limits = config.limits.of_flow();
     assert_eq!((limits.hello_bytes, limits.buffer_bytes), (65_536, 4_194_304));
-    assert_eq!(config.limits.worker_bytes, 268_435_456);
+    assert_eq!(config.limits.worker_bytes, 1_073_741_824);
     assert_eq!(config.limits.server_sessions, 4096);
     assert_eq!(limits.fairness, Fairness::default());
     assert_eq!((limits.fairness.per_client.of(65_536), limits.fairness.per_client.of(20)), (16_384, 16));

@@ -189,7 +189,7 @@ fn assembly(
         held_frames,
         log,
         // As a configuration has it that says nothing.
-        leg_bytes: 256 << 20,
+        leg_bytes: 1 << 30,
         native_vlans: Vec::new(),
         secrets: Secrets::fixed(7),
         epoch: 1,

@@ -38,7 +38,7 @@ impl Default for Limits {
             hello_bytes: 65_536,
             idle_seconds: 3600,
             buffer_bytes: 4_194_304,
-            worker_bytes: 268_435_456,
+            worker_bytes: 1_073_741_824,
             server_sessions: DEFAULT_SERVER_SESSIONS,
         }
     }
