@@ -3,9 +3,8 @@
 
 mod support;
 
-use smoltcp::wire::{IpAddress, Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber};
-use support::frames::ethernet;
 use support::lab::{Lab, NAME, Run, Setup};
+use support::raw::{RawSegment, hello};
 use support::rules::{Action, Rules};
 use wireglass::peers::{Duration, Engine, Instant, Middle, Port, Session, Step};
 use wireglass::policy::Ports;
@@ -133,31 +132,8 @@ fn legs_count() {
 
 /// One TCP segment between two hosts.
 fn segment(to_server: bool, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; 40 + payload.len()];
-    let length = bytes.len() as u16;
-    let (client, server) = (Ipv4Address::new(10, 0, 0, 1), Ipv4Address::new(10, 0, 0, 2));
-    let (from, to) = if to_server { (client, server) } else { (server, client) };
-    let ports = if to_server { (50_000, 443) } else { (443, 50_000) };
-    let mut ip = Ipv4Packet::new_unchecked(&mut bytes[..]);
-    ip.set_version(4);
-    ip.set_header_len(20);
-    ip.set_total_len(length);
-    ip.set_hop_limit(64);
-    ip.set_next_header(smoltcp::wire::IpProtocol::Tcp);
-    ip.set_src_addr(from);
-    ip.set_dst_addr(to);
-    ip.fill_checksum();
-    let mut tcp = TcpPacket::new_unchecked(&mut bytes[20..]);
-    tcp.set_src_port(ports.0);
-    tcp.set_dst_port(ports.1);
-    tcp.set_seq_number(TcpSeqNumber(seq as i32));
-    tcp.set_ack_number(TcpSeqNumber(ack as i32));
-    tcp.set_header_len(20);
-    tcp.set_window_len(60_000);
-    tcp.payload_mut().copy_from_slice(payload);
-    tcp.into_inner()[13] = flags;
-    TcpPacket::new_unchecked(&mut bytes[20..]).fill_checksum(&IpAddress::from(from), &IpAddress::from(to));
-    ethernet(to_server, 0x0800, &bytes)
+    let any = RawSegment::from_client([10, 0, 0, 1], 50_000);
+    RawSegment { to_server, flags, seq, ack, payload: payload.to_vec(), ..any }.frame()
 }
 
 const ISN: (u32, u32) = (1_000, 70_000);
@@ -209,21 +185,10 @@ impl Wire {
     }
 }
 
-/// A ClientHello that fits one segment.
-fn hello() -> Vec<u8> {
-    let mut lab = Lab::new();
-    lab.client.groups = vec![rustls::NamedGroup::X25519];
-    let mut session =
-        rustls::ClientConnection::new(lab.client.build().unwrap(), NAME.try_into().unwrap()).unwrap();
-    let mut bytes = Vec::new();
-    session.write_tls(&mut bytes).unwrap();
-    bytes
-}
-
 #[test]
 fn each_phase_counts_what_it_holds() {
     let decrypt = || Rules::default_is(Action::Decrypt);
-    let hello = hello();
+    let hello = hello(NAME);
 
     let mut wire = Wire::open(decrypt());
     wire.receive(Port::Inside, segment(true, SYN, ISN.0, 0, b""));

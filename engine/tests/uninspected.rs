@@ -134,10 +134,8 @@ fn each_of_quic_and_dtls_has_its_own_word() {
     }
 }
 
-/// Whoever is not decrypted by address keeps its QUIC; whoever is blocked has none; and whose name decides is decrypted for all
-/// that is known.
-#[test]
-fn rules_by_address_hold_for_udp() {
+/// 10.0.0.7 is bypassed, 10.0.0.8 is blocked, all others are decrypted.
+fn rules_by_address() -> Rules {
     let rule = |name: &str, client: &str, decision| Rule {
         source: vec![client.parse().unwrap()],
         ..Rule::new(name, decision)
@@ -145,6 +143,14 @@ fn rules_by_address_hold_for_udp() {
     let mut rules = Rules::default_is(Action::Decrypt);
     rules.first.push(rule("free", "10.0.0.7/32", Decision::Bypass));
     rules.first.push(rule("shut", "10.0.0.8/32", Decision::Block(Default::default())));
+    rules
+}
+
+/// Whoever is not decrypted by address keeps its QUIC; whoever is blocked has none; and whose name decides is decrypted for all
+/// that is known.
+#[test]
+fn rules_by_address_hold_for_udp() {
+    let rules = rules_by_address();
     let outside_tls = with(|p| p.set(Uninspected::Quic, PassAction::Forward));
     let mut wire = Wire::new(&Setup { rules, outside_tls, ..Setup::default() });
     for (client, passes) in [(7, 1), (8, 0), (9, 1)] {
@@ -273,13 +279,7 @@ fn after_the_grace_time_both_ends_of_an_unknown_connection_are_reset() {
 
 #[test]
 fn rules_by_address_hold_for_connections_seen_from_the_middle() {
-    let rule = |name: &str, client: &str, decision| Rule {
-        source: vec![client.parse().unwrap()],
-        ..Rule::new(name, decision)
-    };
-    let mut rules = Rules::default_is(Action::Decrypt);
-    rules.first.push(rule("free", "10.0.0.7/32", Decision::Bypass));
-    rules.first.push(rule("shut", "10.0.0.8/32", Decision::Block(Default::default())));
+    let rules = rules_by_address();
     for (grace, passes) in [(600, [1, 0, 1]), (0, [1, 0, 0])] {
         let mut wire =
             Wire::new(&Setup { rules: rules.clone(), outside_tls: resets_after(grace), ..Setup::default() });

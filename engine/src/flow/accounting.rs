@@ -1,0 +1,117 @@
+//! What a worker asks of a flow for its accounts: how it ranks, what it holds, which phase it counts in, what is to be remembered of it.
+
+use tcp_stack::Instant;
+
+use super::{Afterwards, Flow, Phase};
+use crate::driver::Frame;
+use crate::flow_table::Class;
+use crate::metrics;
+use crate::reason::Reason;
+
+/// Bytes from which on a decrypted flow counts as one that holds memory: more than an idle one, which takes some 11 KB.
+const HOLDING: usize = 16 * 1024;
+
+impl<F: Frame> Flow<F> {
+    /// How the flow table ranks it. `memory`: what it [holds](Self::memory).
+    pub fn class(&self, memory: usize) -> Class {
+        match &self.phase {
+            Phase::Opening(_) => Class::Opening,
+            Phase::Bypassed(bypassed) if !bypassed.has_begun() => Class::Opening,
+            // One segment makes it, with any sender's address: until both ends have spoken it is worth no more than a SYN.
+            Phase::Bypassed(_) if self.midstream && self.is_one_sided() => Class::Opening,
+            Phase::Bypassed(_) => Class::Bypassed,
+            Phase::Blocked(_) => Class::Blocked,
+            Phase::Adopted(adopted) if !adopted.is_handshaking() && memory < HOLDING => Class::Decrypted,
+            Phase::Adopted(adopted) if !adopted.is_handshaking() => Class::Holding,
+            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) | Phase::Moving => Class::Undecided,
+        }
+    }
+
+    /// Only one end has been heard.
+    fn is_one_sided(&self) -> bool {
+        self.volume.iter().any(|volume| volume.packets == 0)
+    }
+
+    /// Its client has shown that it receives what is sent to it: not just anyone's SYN in its name.
+    pub fn is_established(&self) -> bool {
+        match &self.phase {
+            Phase::Opening(opening) => opening.is_established(),
+            Phase::Bypassed(bypassed) => bypassed.is_established(),
+            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) => true,
+            Phase::Blocked(_) | Phase::Moving => false,
+        }
+    }
+
+    /// When one of its ends last said something.
+    pub fn active(&self) -> Instant {
+        self.active
+    }
+
+    /// Both ends have been told in order that it is over, and have still to say that they have heard.
+    pub fn is_ending_in_order(&self) -> bool {
+        matches!(&self.phase, Phase::Blocked(blocked) if blocked.is_orderly())
+    }
+
+    /// Bytes of memory that it holds beside its own size. Called for each frame, so nobody in it walks through what is held; and all
+    /// holders name all of their fields, so that a new one is not forgotten.
+    pub fn memory(&self) -> usize {
+        let Self {
+            identity: _,
+            start: _,
+            last: _,
+            active: _,
+            volume: _,
+            decided: _,
+            about,
+            ended: _,
+            over: _,
+            unsettled: _,
+            midstream: _,
+            phase,
+        } = self;
+        let about = about.as_ref().map_or(0, |about| about.memory());
+        about
+            + match phase {
+                Phase::Opening(opening) => opening.memory(),
+                Phase::Peeking(peeking) => peeking.memory(),
+                Phase::Hearing(hearing) => hearing.memory(),
+                Phase::Adopted(adopted) => adopted.memory(),
+                Phase::Bypassed(bypassed) => bypassed.memory(),
+                Phase::Blocked(blocked) => blocked.memory(),
+                Phase::Moving => 0,
+            }
+    }
+
+    /// The phase it is in, as counted and logged.
+    pub fn phase(&self) -> metrics::Phase {
+        match self.phase {
+            Phase::Opening(_) => metrics::Phase::Opening,
+            Phase::Peeking(_) | Phase::Hearing(_) => metrics::Phase::Peeking,
+            Phase::Adopted(_) | Phase::Moving => metrics::Phase::Adopted,
+            Phase::Bypassed(_) => metrics::Phase::Bypassed,
+            Phase::Blocked(_) => metrics::Phase::Blocked,
+        }
+    }
+
+    /// It has ended as far as one can see: a SYN begins a new connection (RFC 9293 3.6.1).
+    pub fn gives_way(&self) -> bool {
+        match &self.phase {
+            Phase::Opening(opening) => opening.is_closing(),
+            Phase::Adopted(adopted) => adopted.is_closing(),
+            Phase::Bypassed(bypassed) => bypassed.is_closing(),
+            Phase::Blocked(_) => true,
+            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Moving => false,
+        }
+    }
+
+    /// What is to become of its packets when it is forgotten now.
+    pub fn afterwards(&self) -> Afterwards {
+        match &self.phase {
+            Phase::Bypassed(bypassed) if bypassed.may_go_unwatched() => Afterwards::Midstream,
+            Phase::Opening(opening) if !opening.is_open() => Afterwards::RefuseUnanswered,
+            // Both legs have been closed and acknowledged: no end has anything left.
+            Phase::Blocked(_) if self.ended == Some(Reason::Closed) => Afterwards::Midstream,
+            _ => Afterwards::Refuse,
+        }
+    }
+}
