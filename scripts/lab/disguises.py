@@ -90,15 +90,14 @@ class Disguises:
             types = draw.choice(((0x8100,), (0x88a8,), (0x8100, 0x88a8), (0x8100, 0x8100, 0x88a8, 0x9100)))
             return [(draw.choice(types), draw.choice((0, 0, 0x2000, 0xe000, 0x1000))) for _ in range(count)]
         vlan = (0x8100, self.ends.vlan)
-        tags = []
-        if "priority tags" in labels:
-            tags = priority(1, 12)
-        if "vlan" in labels:
-            tags = [vlan]
-        if "priority tags and vlan" in labels:
-            tags = [*priority(0, 3), vlan, *priority(0, 8)]
         if "qinq" in labels:
             tags = [(draw.choice((0x8100, 0x88a8, 0x9100)), draw.choice((7, self.ends.vlan))), *priority(0, 2), vlan]
+        elif "priority tags and vlan" in labels:
+            tags = [*priority(0, 3), vlan, *priority(0, 8)]
+        elif "vlan" in labels:
+            tags = [vlan]
+        else:
+            tags = priority(1, 12) if "priority tags" in labels else []
         return b"".join(struct.pack("!HH", *tag) for tag in tags)
 
     def _segment(self, number, labels):

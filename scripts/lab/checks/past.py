@@ -86,7 +86,8 @@ def lenient(lab):
         raise Failed(f"seed {seed}: without the engine the kernel answers so few: {few}")
     past = [key for key in answered if key not in known]
     if past:
-        raise Failed(f"seed {seed}: {len(past)} connections past the engine (LAB_SEED={seed} repeats it). {'; '.join(_shown(syns[answered[key]]) for key in past[:3])}")
+        shown = "; ".join(_shown(syns[answered[key]]) for key in past[:3])
+        raise Failed(f"seed {seed}: {len(past)} connections past the engine (LAB_SEED={seed} repeats it). {shown}")
     if sum(PLAIN in syns[number].labels for number in answered.values()) < _TAKEN[PLAIN]:
         raise Failed(f"seed {seed}: not even plain SYNs pass the engine")
     return (f"seed {seed}: the kernel answers {len(on_wire)} on a plain wire, {taken[MANY_TAGS]} of them with {MANY_TAGS} and "
@@ -121,13 +122,10 @@ def _answered(lab, syns):
     """Sends them. Returns the number of the SYN by what the server's kernel answered: client's address and port, server's."""
     client, server = lab.network.client, lab.network.server
     for address in (SERVER4, SERVER6, VLAN_SERVER4, VLAN_SERVER6):
+        # So that both know each other's MAC address.
         client.run("ping", "-n", "-c", 1, "-W", 2, address)
-        server.run("ping", "-n", "-c", 1, "-W", 2, {SERVER4: CLIENT4, SERVER6: CLIENT6, VLAN_SERVER4: VLAN_CLIENT4,
-                                                  VLAN_SERVER6: VLAN_CLIENT6}[address])
     heard, macs = _Heard(server), _ends(lab).macs
-    with _raw(client, "lan") as out, heard.sock:
-        # It only sends.
-        out.bind(("lan", 0))
+    with _raw(client, "lan", 0) as out, heard.sock:
         for start in range(0, len(syns), _AT_ONCE):
             for each in syns[start:start + _AT_ONCE]:
                 for frame in each.frames:
@@ -149,11 +147,12 @@ def _number(syns, port, sequence):
     return next((number for number in told if syns[number].labels & CHANGED), told[0] if told else 0)
 
 
-def _raw(namespace, port):
+def _raw(namespace, port, protocol):
+    """A packet socket. It receives nothing of protocol 0."""
     with namespace.entered():
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 25)
-        sock.bind((port, ETH_P_ALL))
+        sock.bind((port, protocol))
     sock.setblocking(False)
     return sock
 
@@ -162,7 +161,7 @@ class _Heard:
     """What comes to the server's kernel, and what it answers from port 443."""
 
     def __init__(self, server):
-        self.sock = _raw(server, "wan")
+        self.sock = _raw(server, "wan", ETH_P_ALL)
         self.answers = {}
         self.last = b""
 
