@@ -58,7 +58,11 @@ impl Summary<'_> {
         let workers = &self.config.workers;
         writeln!(f, "\nwires")?;
         for wire in &self.config.wires {
-            writeln!(f, "  {}: inside {}, outside {}", wire.name, wire.inside, wire.outside)?;
+            write!(f, "  {}: inside {}, outside {}", wire.name, wire.inside, wire.outside)?;
+            match wire.native_vlan {
+                Some(vlan) => writeln!(f, "; untagged is VLAN {vlan}")?,
+                None => writeln!(f)?,
+            }
         }
         let idle = match workers.idle {
             Idle::Spin => "spinning",
@@ -72,7 +76,7 @@ impl Summary<'_> {
         writeln!(f, "\nworkers\n  {} on core {cores}, {idle} when idle; {handshakes}", workers.cores.len())?;
         let limits = &self.config.limits;
         let (flows, leg, all) = (limits.flows, limits.buffer_bytes, limits.worker_bytes);
-        writeln!(f, "  {flows} flows each, {leg} bytes for each leg, {all} for all legs of a worker")?;
+        writeln!(f, "  {flows} flows each, {leg} bytes for each leg, {all} for all flows of a worker")?;
         let Fairness { shed, per_client, .. } = limits.fairness;
         match per_client {
             PerClient::NoLimit => writeln!(f, "  no limit for one client")?,
@@ -138,15 +142,18 @@ impl Summary<'_> {
     /// What goes by or is dropped without being looked into.
     fn passthrough(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let passthrough = self.config.intercept.outside_tls.passthrough;
-        for (class, what) in [(Uninspected::Quic, "QUIC (UDP)"), (Uninspected::Dtls, "DTLS")] {
-            let action = match passthrough.action(class) {
-                PassAction::Drop => "blocked, so that browsers take TCP",
+        for (class, what, why) in [
+            (Uninspected::Quic, "QUIC (UDP)", ", so that browsers take TCP"),
+            (Uninspected::Dtls, "DTLS", ""),
+        ] {
+            write!(f, "  {what} to these ports: ")?;
+            match passthrough.action(class) {
+                PassAction::Drop => writeln!(f, "blocked{why}")?,
                 PassAction::Forward if self.config.policy.decrypts() => {
-                    "forwarded: NOT INSPECTED, and browsers prefer it"
+                    writeln!(f, "forwarded, NOT INSPECTED")?
                 }
-                PassAction::Forward => "forwarded",
-            };
-            writeln!(f, "  {what} to these ports: {action}")?;
+                PassAction::Forward => writeln!(f, "forwarded")?,
+            }
         }
         for (action, said) in [(PassAction::Drop, "dropped"), (PassAction::Forward, "forwarded uninspected")]
         {

@@ -459,9 +459,11 @@ impl<F: Frame> Flow<F> {
                 return self.peek(fx, peeking, from, frame, headers);
             }
             Opened::ServerData => return self.not_tls(fx, opening, from, frame),
-            // The flow stays as it is: should the server answer after all, its handshake can still be followed.
+            // The flow stays as it is: should the server answer after all, its handshake can still be followed. The grace time is not
+            // for it: it is younger than the engine.
             Opened::OneDirection
-                if !fx.shared().outside_tls.midstream.forwards(fx.now()) || self.identity.refused_before =>
+                if fx.shared().outside_tls.midstream != Midstream::Forward
+                    || self.identity.refused_before =>
             {
                 fx.counters().drop_packet(PacketDrop::OneDirection);
             }
