@@ -47,11 +47,14 @@ def memory(lab):
     # Pools, caches and the allocator's arenas have their size after some hundred connections.
     for _ in range(3):
         _burst(lab, 300)
-    before = resident()
-    for _ in range(2):
-        _burst(lab, 300)
-    growth = resident() - before
-    # 4 MB over 600 connections is 7 KB for each: one forgotten TLS session is more than that.
-    if growth > 4096:
-        raise Failed(f"{growth} KiB more after 600 connections, {resident()} KiB in all")
-    return f"{growth:+d} KiB over 600 connections, {resident() / 1024:.0f} MiB resident"
+    # 4 MB over 600 connections is 7 KB for each: one forgotten TLS session is more than that. The allocator's pages come and go; what
+    # is forgotten comes again in each round.
+    growth = []
+    while len(growth) < 3 and (not growth or growth[-1] > 4096):
+        before = resident()
+        for _ in range(2):
+            _burst(lab, 300)
+        growth.append(resident() - before)
+    if growth[-1] > 4096:
+        raise Failed(f"{growth} KiB more after 600 connections each, {resident()} KiB in all")
+    return f"{growth[-1]:+d} KiB over 600 connections, {resident() / 1024:.0f} MiB resident"
