@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod driver;
+pub mod event;
 pub mod fairness;
 pub mod flow;
 pub mod flow_table;

@@ -6,29 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::event::{Event, LinkEvent, PortLink, Timestamp};
 use crate::log::LogSender;
-use crate::log::event::{Event, LinkEvent, Timestamp};
-use crate::side::Side;
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(250);
-
-/// A port and its link at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortLink {
-    /// The device, as DPDK names it.
-    pub port: String,
-    /// The wire that it belongs to.
-    pub wire: Arc<str>,
-    /// Which end of the wire: the client's is the inside.
-    pub side: Side,
-    /// There is a link.
-    pub up: bool,
-    /// Mbit/s; none: unknown.
-    pub speed_mbps: Option<u32>,
-    /// Largest IP packet, in bytes.
-    pub mtu: u16,
-}
 
 /// What was seen of all ports so far. Knows no thread and no clock.
 #[derive(Debug, Default)]
@@ -143,6 +125,7 @@ pub fn mtu_mismatch(inside: (&str, usize), outside: (&str, usize)) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::side::Side;
 
     fn link(port: &str, up: bool) -> PortLink {
         let (wire, side) = ("lan".into(), Side::Client);

@@ -59,7 +59,7 @@ reasons! {
         FragmentTimeout = "packet.fragment_timeout", "The other fragments of the segment did not come in time.";
         FragmentEvicted = "packet.fragment_evicted", "As many fragments as may be are held, and this was among the oldest.";
         FragmentTooBig = "packet.fragment_too_big", "Fragments of a SYN or RST with more data than the wire carries in one packet.";
-        PolicyBlocked = "packet.policy_blocked", "A SYN that an L3/L4 rule blocks; it is answered by a RST.";
+        PolicyBlocked = "packet.policy_blocked", "A SYN, or a frame of no flow, that an L3/L4 rule blocks; TCP is answered by a RST.";
         FlowEnded = "packet.flow_ended", "It belongs to a flow that was blocked or has ended.";
         Midstream = "packet.midstream", "A connection whose beginning was not seen; both its ends are reset (`intercept.midstream`).";
         OneDirection = "packet.one_direction", "Data of a connection of which only one direction was seen (`intercept.midstream`).";

@@ -4,7 +4,7 @@
 mod support;
 
 use support::lab::{Lab, Run, Setup};
-use wireglass::log::event::{Event, Unread};
+use wireglass::event::{Event, Unread};
 use wireglass::peers::{Step, Stop};
 use wireglass::reason::{Ambiguity, InspectorOff};
 use wireglass::side::Side;

@@ -7,8 +7,8 @@ use support::Exchange;
 use support::frames::{TcpFrame, ethernet};
 use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
+use wireglass::event;
 use wireglass::flow::{Midstream, OutsideTls};
-use wireglass::log::event;
 use wireglass::peers::{Duration, End, Heading, Impairment, Port, Random, Session, Step, Stop};
 use wireglass::reason::{PacketDrop, Reason};
 

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use wireglass::links::PortLink;
-use wireglass::log::EventKind;
-use wireglass::log::community_id::community_id;
-use wireglass::log::eve::{write_event, write_stats};
-use wireglass::log::event::{
+use wireglass::event::PortLink;
+use wireglass::event::{
     Action, Anomaly, AnomalyEvent, CertificateInfo, Event, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo,
     HttpEvent, LegInfo, LinkEvent, MintedBy, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
+use wireglass::log::EventKind;
+use wireglass::log::community_id::community_id;
+use wireglass::log::eve::{write_event, write_stats};
 use wireglass::metrics::{Metrics, Phase, PortStatistics, TlsCaches};
 use wireglass::packet::{FrameInfo, PassAction, Uninspected};
 use wireglass::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wireglass::log::event::{Event, FlowEvent, FlowHead, HttpEvent, Timestamp, Volume};
+use wireglass::event::{Event, FlowEvent, FlowHead, HttpEvent, Timestamp, Volume};
 use wireglass::log::{EventKind, LogSender, LogWriter, StatsSource, ring};
 use wireglass::metrics::{Metrics, Phase};
 use wireglass::reason::Reason;

@@ -2,8 +2,8 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use wireglass::event::{AnomalyEvent, HttpEvent};
 use wireglass::inspect::HttpInspector;
-use wireglass::log::event::{AnomalyEvent, HttpEvent};
 use wireglass::reason::InspectorOff;
 use wireglass::side::Side;
 

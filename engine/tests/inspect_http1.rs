@@ -1,7 +1,7 @@
 //! HTTP/1 conversations, cut at every place, against what a reader of RFC 9112 would say of them.
 
+use wireglass::event::{AnomalyEvent, HttpEvent};
 use wireglass::inspect::HttpInspector;
-use wireglass::log::event::{AnomalyEvent, HttpEvent};
 use wireglass::reason::{Ambiguity, InspectorOff};
 use wireglass::side::Side::{self, Client, Server};
 

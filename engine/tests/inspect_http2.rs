@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use wireglass::event::{AnomalyEvent, HttpEvent};
 use wireglass::inspect::HttpInspector;
-use wireglass::log::event::{AnomalyEvent, HttpEvent};
 use wireglass::reason::InspectorOff;
 use wireglass::side::Side::{self, Client, Server};
 

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use wireglass::event::HttpEvent;
 use wireglass::inspect::HttpInspector;
-use wireglass::log::event::HttpEvent;
 use wireglass::side::Side;
 
 /// nginx in a folder of its own, behind Unix sockets: one for HTTP/1, one for HTTP/2 in plain text.

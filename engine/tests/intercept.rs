@@ -7,7 +7,7 @@ mod support;
 use rustls::version::{TLS12, TLS13};
 use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
-use wireglass::log::event::{Action, MintedBy};
+use wireglass::event::{Action, MintedBy};
 use wireglass::peers::{Duration, Impairment, Stop, Tag};
 use wireglass::reason::Reason;
 use wireglass::x509::Provider;

@@ -5,8 +5,8 @@ mod support;
 
 use support::Exchange;
 use support::lab::{Lab, Run, Setup};
+use wireglass::event::Action;
 use wireglass::flow::Limits;
-use wireglass::log::event::Action;
 use wireglass::peers::{Duration, End, Impairment, Session, Step, Stop};
 use wireglass::reason::Reason;
 

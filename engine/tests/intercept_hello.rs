@@ -7,7 +7,7 @@ use rustls::NamedGroup;
 use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
-use wireglass::log::event::Action;
+use wireglass::event::Action;
 use wireglass::peers::{Duration, End, Session, Step};
 use wireglass::reason::Reason;
 

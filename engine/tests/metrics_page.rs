@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wireglass::event::PortLink;
+use wireglass::event::{Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass::flow_table::Class;
-use wireglass::links::PortLink;
-use wireglass::log::event::{Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass::log::ring;
 use wireglass::metrics::{Metrics, MetricsServer, Phase, PortExtra, PortSources, PortStatistics, TlsCaches};
 use wireglass::reason::{InspectorOff, PacketDrop, Reason};

@@ -8,7 +8,7 @@ use rustls::version::{TLS12, TLS13};
 use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::rules::{Action, RULE, Rules};
-use wireglass::log::event::{self, MintedBy};
+use wireglass::event::{self, MintedBy};
 use wireglass::peers::{Duration, End, Identity, Pki, Report, Session, Step};
 use wireglass::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
 use wireglass::reason::Reason;

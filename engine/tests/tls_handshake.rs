@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::ClientConnection;
 use tls_support::*;
-use wireglass::log::event::MintedBy;
+use wireglass::event::MintedBy;
 use wireglass::policy::{Profile, TlsVersion};
 use wireglass::reason::Reason;
 use wireglass::side::Side;

@@ -13,7 +13,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tls_support::pki::{Signed, ca_params, dates, leaf_params};
 use tls_support::*;
-use wireglass::log::event::MintedBy;
+use wireglass::event::MintedBy;
 use wireglass::policy::{DefectAction, Profile};
 use wireglass::reason::Reason;
 use wireglass::tls::Failure;

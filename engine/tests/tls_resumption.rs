@@ -9,7 +9,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tls_support::pki::{Signed, TICKET_SECRET, ca_files, leaf_params};
 use tls_support::*;
-use wireglass::log::event::MintedBy;
+use wireglass::event::MintedBy;
 use wireglass::policy::{DefectAction, Profile, TlsVersion};
 use wireglass::reason::Reason;
 use wireglass::tls::{TlsContext, TlsSettings};

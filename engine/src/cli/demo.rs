@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls_pki_types::CertificateDer;
 
 use crate::assembly::Assembly;
+use crate::event::{Action, Event, Timestamp};
 use crate::flow::{Limits, OutsideTls};
-use crate::log::event::{Action, Event, Timestamp};
 use crate::log::{LogReceiver, eve, ring};
 use crate::peers::{
     ClientOptions, Duration, End, Engine, EngineCa, EngineSettings, Heading, Host, HostConfig, Identity,

@@ -12,7 +12,7 @@ use super::peeking::{Peeked, Peeking};
 use super::snapshot::About;
 use super::{Flow, Identity, Phase};
 use crate::driver::Frame;
-use crate::log::event::{Action, HelloInfo};
+use crate::event::{Action, HelloInfo};
 use crate::policy::{BlockWith, Decision, HelloFacts, Profile, UnsupportedAction};
 use crate::reason::Reason;
 use crate::side::Side;

@@ -7,9 +7,9 @@ use tcp_stack::{Duration, Instant};
 
 use super::budget::Budget;
 use crate::driver::{Frame, Offloads, Request};
+use crate::event::{Event, Timestamp};
 use crate::fairness::Fairness;
 use crate::handshake::Job;
-use crate::log::event::{Event, Timestamp};
 use crate::metrics::WorkerCounters;
 use crate::packet::Passthrough;
 use crate::policy::Policy;

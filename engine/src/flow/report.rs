@@ -6,7 +6,7 @@ use super::adopted::{Adopted, Progress, Told};
 use super::effects::Effects;
 use super::{Flow, Phase};
 use crate::driver::Frame;
-use crate::log::event::{Action, Event, FlowEvent, FlowHead, HelloInfo, TlsEvent};
+use crate::event::{Action, Event, FlowEvent, FlowHead, HelloInfo, TlsEvent};
 use crate::policy::Profile;
 use crate::reason::Reason;
 use crate::side::Side;

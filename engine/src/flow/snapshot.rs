@@ -8,7 +8,7 @@ use tcp_stack::{Info, Instant};
 use super::leg::Leg;
 use super::{Flow, Identity, Phase};
 use crate::driver::Frame;
-use crate::log::event::{Action, HelloInfo, LegInfo, Timestamp, Unread, Volume};
+use crate::event::{Action, HelloInfo, LegInfo, Timestamp, Unread, Volume};
 use crate::policy::Profile;
 use crate::side::Side;
 

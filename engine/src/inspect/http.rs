@@ -4,7 +4,7 @@ use super::http1::Http1;
 use super::http1_head::is_token;
 use super::http2::{Http2, PREFACE};
 use super::transactions::Transactions;
-use crate::log::event::{Anomaly, AnomalyEvent, HttpEvent};
+use crate::event::{Anomaly, AnomalyEvent, HttpEvent};
 use crate::reason::InspectorOff;
 use crate::side::Side;
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::http::Fault;
 use super::http1_head::{Framing, Head, Lines};
 use super::transactions::{Transaction, Transactions};
-use crate::log::event::{Anomaly, AnomalyEvent, HttpEvent};
+use crate::event::{Anomaly, AnomalyEvent, HttpEvent};
 use crate::reason::{Ambiguity, HttpOddity, InspectorOff};
 use crate::side::Side;
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
-use crate::log::event::HttpEvent;
+use crate::event::HttpEvent;
 use crate::reason::Ambiguity;
 
 /// Bytes of a line that are looked at: twice what nginx and httpd take by default. The rest of the line is passed over.

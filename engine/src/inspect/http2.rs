@@ -9,7 +9,7 @@ use super::http2_frames::{
 };
 use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
 use super::transactions::{Transaction, Transactions};
-use crate::log::event::HttpEvent;
+use crate::event::HttpEvent;
 use crate::reason::InspectorOff;
 use crate::side::Side;
 

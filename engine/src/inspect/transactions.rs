@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::log::event::{AnomalyEvent, HttpEvent};
+use crate::event::{AnomalyEvent, HttpEvent};
 use crate::reason::InspectorOff;
 
 /// Transactions of one flow whose texts are kept at once. Of further ones only the framing is followed.

@@ -10,11 +10,11 @@ use serde::{Serialize, Serializer};
 
 use super::community_id::community_id;
 use super::eve_frame;
-use super::event::{
+use crate::event::PortLink;
+use crate::event::{
     Action, AnomalyEvent, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo,
     LinkEvent, MintedBy, SummaryEvent, Timestamp, TlsEvent, Unread,
 };
-use crate::links::PortLink;
 use crate::metrics::Snapshot;
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 use crate::side::Side;

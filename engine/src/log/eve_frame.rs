@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Serialize, Serializer};
 
 use super::community_id::community_id;
-use super::event::{Fate, FrameEvent, Timestamp};
 use super::ring::EventKind;
+use crate::event::{Fate, FrameEvent, Timestamp};
 
 /// IANA protocol numbers that have ports here.
 const TCP: u8 = 6;

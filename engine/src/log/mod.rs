@@ -3,7 +3,6 @@
 pub mod community_id;
 pub mod eve;
 mod eve_frame;
-pub mod event;
 mod ring;
 mod writer;
 

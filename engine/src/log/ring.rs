@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam::queue::ArrayQueue;
 
-use super::event::Event;
+use crate::event::Event;
 use crate::packet::PassAction;
 
 /// The kinds of events that come over the ring, as counted when the ring is full.

@@ -11,8 +11,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::eve;
-use super::event::Timestamp;
 use super::ring::{LogCounters, LogReceiver};
+use crate::event::Timestamp;
 use crate::metrics::Metrics;
 
 /// How long the writer sleeps when the ring is empty. Workers cannot wake it: that would be a system call.

@@ -2,7 +2,7 @@
 
 use super::counters::Kind;
 use super::page::{Metrics, Page};
-use crate::links::PortLink;
+use crate::event::PortLink;
 
 /// Counters of one port, by its driver's names (DPDK's xstats).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

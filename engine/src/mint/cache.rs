@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Leaf, MintError, Order};
+use crate::event::MintedBy;
 use crate::generations::Generations;
-use crate::log::event::MintedBy;
 use crate::metrics::TlsCaches;
 use crate::reason::Reason;
 use crate::x509::KeyType;

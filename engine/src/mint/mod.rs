@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use authority::Authority;
 pub(crate) use leaf::Leaf;
 
-use crate::log::event::MintedBy;
+use crate::event::MintedBy;
 use crate::metrics::TlsCaches;
 use crate::reason::Reason;
 use crate::x509::Provider;

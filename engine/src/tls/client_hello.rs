@@ -7,7 +7,7 @@ use rustls_pki_types::ServerName;
 
 use super::ja;
 use super::wire::Reader;
-use crate::log::event::HelloInfo;
+use crate::event::HelloInfo;
 use crate::policy::TlsVersion;
 
 const HANDSHAKE: u8 = 22;

@@ -15,7 +15,7 @@ use super::tickets::TicketKeys;
 use super::trust::TrustStore;
 use super::verify::{OwnCa, Verifier};
 use super::vetting::Vetting;
-use crate::log::event::MintedBy;
+use crate::event::MintedBy;
 use crate::metrics::TlsCaches;
 use crate::mint::{Authority, Mint, Order};
 use crate::policy::Profile;

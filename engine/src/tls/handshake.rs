@@ -19,7 +19,7 @@ use super::session::Session;
 use super::tickets::Tickets;
 use super::verify::name_to_prove;
 use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
-use crate::log::event::{CertificateInfo, LegInfo, MintedBy};
+use crate::event::{CertificateInfo, LegInfo, MintedBy};
 use crate::mint::{Leaf, Order};
 use crate::policy::{DefectAction, Profile, TlsVersion};
 use crate::reason::Reason;

@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::names;
 use super::record::{HEADER, KeySource, LegKeys, Suite, TrafficKey};
-use crate::log::event::LegInfo;
+use crate::event::LegInfo;
 use crate::policy::TlsVersion;
 use crate::x509::Provider;
 

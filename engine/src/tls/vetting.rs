@@ -10,8 +10,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::binding::Binding;
 use super::verify::{Findings, Verifier};
+use crate::event::CertificateInfo;
 use crate::generations::Generations;
-use crate::log::event::CertificateInfo;
 use crate::metrics::TlsCaches;
 use crate::reason::Reason;
 use crate::x509::describe_certificate;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tcp_stack::Instant;
 
 use crate::driver::{Appended, BURST, Frame, Io, Offloads, PortId, Request};
+use crate::event::{Action, Event, Timestamp};
 use crate::fairness::Shares;
 use crate::flow::{Budget, Effects, Shared};
 use crate::flow_table::FlowId;
 use crate::handshake::{self, Job};
 use crate::log::LogSender;
-use crate::log::event::{Action, Event, Timestamp};
 use crate::metrics::WorkerCounters;
 use crate::reason::{PacketDrop, Reason};
 use crate::side::Side;

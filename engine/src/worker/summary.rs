@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tcp_stack::{Duration, Instant};
 
-use crate::log::event::{Event, Fate, SummaryEvent, Timestamp};
+use crate::event::{Event, Fate, SummaryEvent, Timestamp};
 use crate::metrics::Phase;
 
 /// Events of a kind, from one network and in one second, that are written one by one.

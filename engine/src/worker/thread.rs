@@ -9,7 +9,7 @@ use tcp_stack::Instant;
 
 use super::Worker;
 use crate::driver::Io;
-use crate::log::event::Timestamp;
+use crate::event::Timestamp;
 
 /// Empty turns before an adaptive worker begins to sleep.
 const SPIN_TURNS: u32 = 200;

@@ -9,7 +9,7 @@ use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::{Tag, Tagged};
 
 use super::certificate::{AltName, Certificate, elements, serial_hex};
-use crate::log::event::CertificateInfo;
+use crate::event::CertificateInfo;
 
 /// Names of a certificate that are listed; some have tens of thousands.
 const MAX_NAMES: usize = 100;

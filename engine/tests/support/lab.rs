@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use rustls::ClientConfig;
 use wireglass::assembly::Assembly;
+use wireglass::event::{Event, FlowEvent, HttpEvent, Timestamp, TlsEvent};
 use wireglass::flow::{Limits, OutsideTls};
-use wireglass::log::event::{Event, FlowEvent, HttpEvent, Timestamp, TlsEvent};
 use wireglass::log::{LogReceiver, ring};
 use wireglass::metrics::WorkerCounters;
 use wireglass::peers::{

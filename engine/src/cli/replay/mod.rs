@@ -21,7 +21,7 @@ use self::player::{Played, Player, Totals};
 use self::render::{Line, Row};
 use super::{USAGE, with_config};
 use crate::config::Config;
-use crate::log::event::Action;
+use crate::event::Action;
 
 const HELP: &str = "\
 Examples:

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::player::Played;
 use crate::cli::plain::Plain;
-use crate::log::event::Action;
+use crate::event::Action;
 
 /// One flow as a JSON object.
 #[derive(Serialize)]

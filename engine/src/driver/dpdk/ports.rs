@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Ports;
-use crate::links::PortLink;
+use crate::event::PortLink;
 use crate::metrics::PortExtra;
 use crate::side::Side;
 

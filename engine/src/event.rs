@@ -1,11 +1,10 @@
-//! What the workers tell the log writer: plain structs, filled without formatting.
+//! What the engine knows of flows, handshakes and frames, in plain structs: filled without formatting, told to the log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::links::PortLink;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
 use crate::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, Reason};
 use crate::side::Side;
@@ -375,6 +374,23 @@ pub struct SummaryEvent {
     pub network: IpNet,
     /// How many they are.
     pub count: u64,
+}
+
+/// A port and its link at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortLink {
+    /// The device, as DPDK names it.
+    pub port: String,
+    /// The wire that it belongs to.
+    pub wire: Arc<str>,
+    /// Which end of the wire: the client's is the inside.
+    pub side: Side,
+    /// There is a link.
+    pub up: bool,
+    /// Mbit/s; none: unknown.
+    pub speed_mbps: Option<u32>,
+    /// Largest IP packet, in bytes.
+    pub mtu: u16,
 }
 
 /// A port and its link.
