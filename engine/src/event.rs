@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::packet::{FrameInfo, PassAction, Uninspected};
+use crate::phase::FlowPhase;
 use crate::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, Reason};
 use crate::side::Side;
 
@@ -298,8 +299,8 @@ pub struct FlowEvent {
     pub to_client: Volume,
     /// What was done with it; none: it ended before that was decided.
     pub action: Option<Action>,
-    /// Phase it ended in: `opening`, `peeking`, `adopted`, `bypassed`, `blocked`.
-    pub phase: &'static str,
+    /// Phase it ended in.
+    pub phase: FlowPhase,
     /// Why it ended.
     pub reason: Reason,
     /// Its beginning, or one direction of it, was not seen.

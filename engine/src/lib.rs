@@ -21,6 +21,7 @@ pub mod mint;
 pub mod numa;
 pub mod packet;
 pub mod peers;
+pub mod phase;
 pub mod policy;
 pub mod reason;
 pub mod reassembly;

@@ -203,9 +203,10 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::flow::{Identity, Stage};
+    use crate::flow::Identity;
     use crate::flow_table::Class;
     use crate::packet::{FlowKey, Headers, KeyHasher};
+    use crate::phase::FlowPhase;
 
     /// A flow is its number.
     fn snapshot(number: u32, wanted: &Wanted) -> Option<FlowSnapshot> {
@@ -221,7 +222,7 @@ mod tests {
         wanted.port.is_none_or(|port| port == client.port()).then(|| FlowSnapshot {
             identity,
             wire: "lan".into(),
-            stage: Stage::Opening,
+            phase: FlowPhase::Opening,
             handshaking: false,
             rule: None,
             profile: None,

@@ -186,7 +186,10 @@ fn connections_seen_from_the_middle() {
             run.settle(Duration::from_secs(60));
             assert_eq!(run.counters().midstream_flows.value(), 1);
             let events = run.flow_events();
-            assert!(events.len() == 1 && events[0].midstream && events[0].phase == "bypassed", "{events:?}");
+            assert!(
+                events.len() == 1 && events[0].midstream && events[0].phase.name() == "bypassed",
+                "{events:?}"
+            );
         }
         assert_eq!(run.engine().flows(), 0);
     }

@@ -16,10 +16,11 @@ use wireglass::control::client::{AskError, Flows, flows};
 use wireglass::control::protocol::{FlowsRequest, Refusal, Sort};
 use wireglass::control::{ControlServer, ControlSocket};
 use wireglass::event::Volume;
-use wireglass::flow::{FlowSnapshot, Identity, Short, Stage};
+use wireglass::flow::{FlowSnapshot, Identity, Short};
 use wireglass::flow_table::{Class, FlowTable};
 use wireglass::metrics::Metrics;
 use wireglass::packet::{FlowKey, Headers, KeyHasher};
+use wireglass::phase::FlowPhase;
 use wireglass::survey::{Station, Surveyor};
 
 /// How soon something must be over that waits for nobody; the machine may be busy.
@@ -132,7 +133,7 @@ fn snapshot(client: SocketAddr, port: u16) -> FlowSnapshot {
             server: ([10, 0, 0, 2], 443).into(),
         },
         wire: "lan".into(),
-        stage: Stage::Bypassed,
+        phase: FlowPhase::Bypassed,
         handshaking: false,
         rule: Some("a rule".into()),
         profile: None,

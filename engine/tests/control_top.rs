@@ -18,7 +18,8 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use wireglass::control::client::{AskError, counters};
 use wireglass::control::{ControlServer, ControlSocket, Counters};
-use wireglass::metrics::{Metrics, Phase, PoolStatistics, PortStatistics};
+use wireglass::metrics::{Metrics, PoolStatistics, PortStatistics};
+use wireglass::phase::FlowPhase;
 use wireglass::reason::PacketDrop;
 use wireglass::side::Side;
 use wireglass::survey::Surveyor;
@@ -52,7 +53,7 @@ impl Engine {
         worker.port(0, Side::Server).rx_packets.add(6);
         worker.port(0, Side::Server).tx_bytes.add(1000);
         worker.drop_packet(PacketDrop::HoldFull);
-        worker.flows(Phase::Adopted).inc();
+        worker.flows(FlowPhase::Decrypted).inc();
         worker.flows_limit.set(64);
         worker.flow_bytes.set(250);
         worker.flow_bytes_limit.set(1000);
@@ -98,7 +99,7 @@ fn what_was_counted_comes_over() {
     assert_eq!((&*worker.pools[0].pool, worker.pools[0].in_use, worker.pools[0].size), ("frames", 100, 400));
     assert_eq!((worker.worker, worker.core), (1, Some(6)));
     assert_eq!((worker.rx_packets, worker.tx_bytes, worker.handshake_queue), (11, 1000, 3), "of all ports");
-    assert_eq!((worker.flows["adopted"], worker.flows_limit), (1, 64));
+    assert_eq!((worker.flows["decrypted"], worker.flows_limit), (1, 64));
     assert_eq!((worker.flow_bytes, worker.flow_bytes_limit, worker.heap_records), (250, 1000, 8));
     assert_eq!(worker.drops.iter().collect::<Vec<_>>(), [(&"packet.hold_full".into(), &1)]);
     assert_eq!((ports[0].port.as_str(), ports[0].drops["port.rx_missed"]), ("net_ring0", 11));
@@ -143,7 +144,7 @@ fn once_prints_rates_and_json_tells_them_to_programs() {
         near(&object["total"]["rx_bits_per_second"], 1_000_000.0);
         near(&object["workers"][0]["busy"], 0.25);
         assert_eq!(object["total"]["drops"]["port.rx_missed"]["total"], 11);
-        assert_eq!(object["total"]["flows"]["adopted"], 1);
+        assert_eq!(object["total"]["flows"]["decrypted"], 1);
         assert_eq!(object["ports"][1]["port"], "net_ring1");
 
         let (status, out, err) = text;

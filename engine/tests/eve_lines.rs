@@ -13,8 +13,9 @@ use wireglass::event::{
 use wireglass::log::EventKind;
 use wireglass::log::community_id::community_id;
 use wireglass::log::eve::{write_event, write_stats};
-use wireglass::metrics::{Metrics, Phase, PortStatistics, TlsCaches};
+use wireglass::metrics::{Metrics, PortStatistics, TlsCaches};
 use wireglass::packet::{FrameInfo, PassAction, Uninspected};
+use wireglass::phase::FlowPhase;
 use wireglass::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use wireglass::side::Side;
 
@@ -117,14 +118,14 @@ fn anomaly() -> AnomalyEvent {
     }
 }
 
-fn flow(phase: Phase, reason: Reason) -> FlowEvent {
+fn flow(phase: FlowPhase, reason: Reason) -> FlowEvent {
     FlowEvent {
         start: Timestamp(NOW.0 - 61_500_000),
         end: NOW,
         to_server: Volume { packets: 12, bytes: 2345 },
         to_client: Volume { packets: 15, bytes: 67_890 },
         action: Some(Action::Decrypt),
-        phase: phase.name(),
+        phase,
         reason,
         midstream: false,
         unread: Some(Unread { off: Some(InspectorOff::Opaque), to_server: 1234, to_client: 56_789 }),
@@ -201,7 +202,7 @@ fn busy_metrics() -> Metrics {
     worker.port(0, Side::Server).tx_packets.add(998);
     worker.port(0, Side::Server).tx_bytes.add(639_000);
     worker.flows_opened.add(20);
-    worker.flows(Phase::Adopted).set(3);
+    worker.flows(FlowPhase::Decrypted).set(3);
     worker.flow_ended(Reason::Closed);
     worker.drop_packet(PacketDrop::BadTcpChecksum);
     worker.inspector_off(InspectorOff::Opaque);
@@ -242,7 +243,7 @@ fn examples() -> Vec<Value> {
         tls_line(TlsEvent { alert: Some(40), ..tls() }),
         line(&Event::Http(head(), Box::new(http()))),
         line(&Event::Http(head(), Box::new(odd_http()))),
-        flow_line(FlowEvent { midstream: true, ..flow(Phase::Bypassed, Reason::Closed) }),
+        flow_line(FlowEvent { midstream: true, ..flow(FlowPhase::Bypassed, Reason::Closed) }),
         line(&Event::Frame(Box::new(dropped()))),
         line(&Event::Frame(Box::new(passed()))),
         line(&Event::Summary(Box::new(summary()))),
@@ -349,8 +350,8 @@ fn a_link_that_is_down_has_no_speed() {
 #[test]
 fn what_was_read_to_the_end_says_nothing_of_it() {
     for unread in [None, Some(Unread::default())] {
-        let value = flow_line(FlowEvent { unread, ..flow(Phase::Adopted, Reason::Closed) });
-        let own = json!({"phase": "adopted", "action": "decrypt", "reason": "flow.closed"});
+        let value = flow_line(FlowEvent { unread, ..flow(FlowPhase::Decrypted, Reason::Closed) });
+        let own = json!({"phase": "decrypted", "action": "decrypt", "reason": "flow.closed"});
         assert_eq!(value["wireglass"], own);
     }
     assert!(line(&Event::Http(head(), Box::new(http()))).get("wireglass").is_none());
@@ -401,7 +402,7 @@ fn hostile_names_stay_one_line_of_json() {
 
 #[test]
 fn flows_end_in_suricatas_words_and_ours() {
-    let value = flow_line(flow(Phase::Adopted, Reason::Closed));
+    let value = flow_line(flow(FlowPhase::Decrypted, Reason::Closed));
     assert_eq!(
         value["flow"],
         json!({
@@ -411,18 +412,18 @@ fn flows_end_in_suricatas_words_and_ours() {
         })
     );
     let own = json!({
-        "phase": "adopted", "action": "decrypt", "reason": "flow.closed",
+        "phase": "decrypted", "action": "decrypt", "reason": "flow.closed",
         "http_off": "http.opaque", "unread_toserver": 1234, "unread_toclient": 56_789
     });
     assert_eq!(value["wireglass"], own);
     for (phase, reason, state, word) in [
-        (Phase::Opening, Reason::Idle, "new", "timeout"),
-        (Phase::Opening, Reason::ServerReset, "closed", "timeout"),
-        (Phase::Peeking, Reason::HelloTimeout, "established", "timeout"),
-        (Phase::Bypassed, Reason::Closed, "bypassed", "timeout"),
-        (Phase::Blocked, Reason::PolicyBlock, "closed", "timeout"),
-        (Phase::Adopted, Reason::Shutdown, "established", "shutdown"),
-        (Phase::Adopted, Reason::ResourceFlows, "established", "forced"),
+        (FlowPhase::Opening, Reason::Idle, "new", "timeout"),
+        (FlowPhase::Opening, Reason::ServerReset, "closed", "timeout"),
+        (FlowPhase::Peeking, Reason::HelloTimeout, "established", "timeout"),
+        (FlowPhase::Bypassed, Reason::Closed, "bypassed", "timeout"),
+        (FlowPhase::Blocked, Reason::PolicyBlock, "closed", "timeout"),
+        (FlowPhase::Decrypted, Reason::Shutdown, "established", "shutdown"),
+        (FlowPhase::Decrypted, Reason::ResourceFlows, "established", "forced"),
     ] {
         let value = flow_line(flow(phase, reason));
         assert_eq!((&value["flow"]["state"], &value["flow"]["reason"]), (&json!(state), &json!(word)));

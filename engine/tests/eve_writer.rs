@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wireglass::event::{Event, FlowEvent, FlowHead, HttpEvent, Timestamp, Volume};
 use wireglass::log::{EventKind, LogSender, LogWriter, StatsSource, ring};
-use wireglass::metrics::{Metrics, Phase};
+use wireglass::metrics::Metrics;
+use wireglass::phase::FlowPhase;
 use wireglass::reason::Reason;
 
 fn head(flow_id: u64) -> FlowHead {
@@ -38,7 +39,7 @@ fn flow(flow_id: u64) -> Event {
         to_server: Volume::default(),
         to_client: Volume::default(),
         action: None,
-        phase: Phase::Opening.name(),
+        phase: FlowPhase::Opening,
         reason: Reason::Idle,
         midstream: false,
         unread: None,

@@ -5,10 +5,13 @@ mod support;
 
 use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
+use support::raw::{CLIENT, RawSegment, SERVER, hello};
 use support::rules::{Action, Rules};
 use wireglass::control::{FlowRecord, TcpRecord};
-use wireglass::flow::{Stage, Wanted};
-use wireglass::peers::{Duration, Impairment, Middle, Step, Stop};
+use wireglass::event::{self, Event};
+use wireglass::flow::Wanted;
+use wireglass::peers::{Duration, Impairment, Instant, Middle, Step, Stop};
+use wireglass::phase::FlowPhase;
 
 /// All wanted flows, as the workers tell them now.
 fn ask(run: &mut Run, wanted: Wanted) -> Vec<FlowRecord> {
@@ -64,7 +67,7 @@ fn a_flow_is_told_with_all_that_the_events_say_of_it() {
     let mut run = lab.connect(&Setup::default(), client.slow(4_096, Duration::from_millis(100)), server);
     run.settle(Duration::from_secs(1));
     let flow = the_one(&mut run);
-    assert_eq!((flow.flow_id, &*flow.wire, flow.phase), (1, "lab", Stage::Decrypted));
+    assert_eq!((flow.flow_id, &*flow.wire, flow.phase), (1, "lab", FlowPhase::Decrypted));
     assert_eq!((flow.src_port, flow.dest_port, flow.handshaking), (40_000, 443, false));
     assert_eq!((flow.sni.as_deref(), flow.profile.as_deref()), (Some(NAME), Some("default")));
     assert!((900..=1_100).contains(&flow.age_ms) && flow.idle_ms < 200, "{flow:#?}");
@@ -96,7 +99,7 @@ fn losses_on_the_path_show_as_such() {
             if run.settle(Duration::from_millis(50)) == Stop::Done {
                 break;
             }
-            let found = ask(&mut run, Wanted { stage: Some(Stage::Decrypted), ..Wanted::default() });
+            let found = ask(&mut run, Wanted { phase: Some(FlowPhase::Decrypted), ..Wanted::default() });
             let Some(flow) = found.into_iter().find(|flow| !flow.handshaking) else { continue };
             last = Some(flow);
         }
@@ -142,10 +145,43 @@ fn a_bypassed_flow_has_a_name_and_no_legs_and_phases_are_told_apart() {
     let mut run = lab.connect(&setup, client.slow(16_384, Duration::from_millis(100)), server);
     run.settle(Duration::from_secs(1));
     let flow = the_one(&mut run);
-    assert_eq!((flow.phase, flow.sni.as_deref()), (Stage::Bypassed, Some(NAME)));
+    assert_eq!((flow.phase, flow.sni.as_deref()), (FlowPhase::Bypassed, Some(NAME)));
     assert_eq!(flow.rule.as_deref(), Some("by name"));
     assert!(flow.client_leg.is_none() && flow.server_leg.is_none() && flow.bytes_toclient > 50_000);
-    let count = |run: &mut Run, stage| ask(run, Wanted { stage: Some(stage), ..Wanted::default() }).len();
-    assert_eq!((count(&mut run, Stage::Bypassed), count(&mut run, Stage::Decrypted)), (1, 0));
+    let count = |run: &mut Run, stage| ask(run, Wanted { phase: Some(stage), ..Wanted::default() }).len();
+    assert_eq!((count(&mut run, FlowPhase::Bypassed), count(&mut run, FlowPhase::Decrypted)), (1, 0));
     assert_eq!(run.run(), Stop::Done);
+}
+
+/// A client that waits for an acknowledgement in the middle of its hello gets one from the engine, so its bytes are relayed when the
+/// flow is bypassed. Command line, metrics and log all call that `bypassed`.
+#[test]
+fn a_bypass_that_relays_is_a_bypass() {
+    let setup = Setup { rules: Rules::by_name(Action::Bypass), ..Setup::default() };
+    let (mut engine, log) = Lab::new().engine(&setup);
+    let mut now = Instant::ZERO;
+    let client = RawSegment::from_client([10, 0, 0, 1], 50_000);
+    let server = RawSegment::from_server([10, 0, 0, 1], 50_000);
+    let hello = hello(NAME);
+    let (start, rest) = hello.split_at(100);
+    for (pause, segment) in [
+        (0, RawSegment { flags: 2, seq: CLIENT, ack: 0, ..client.clone() }),
+        (1, RawSegment { flags: 0x12, seq: SERVER, ..server }),
+        (1, client.clone()),
+        (1, RawSegment { payload: start.to_vec(), ..client.clone() }),
+        (200, RawSegment { seq: CLIENT + 101, payload: rest.to_vec(), ..client }),
+    ] {
+        now += Duration::from_millis(pause);
+        engine.poll(now);
+        engine.receive(now, segment.port(), segment.frame());
+        engine.poll(now);
+    }
+    let gauge = |phase| engine.counters()[0].flows(phase).value();
+    assert_eq!((gauge(FlowPhase::Bypassed), gauge(FlowPhase::Decrypted)), (1, 0));
+    engine.shut_down(now);
+    let ended = std::iter::from_fn(|| log.pop()).find_map(|event| match event {
+        Event::Flow(_, flow) => Some((flow.phase, flow.action)),
+        _ => None,
+    });
+    assert_eq!(ended, Some((FlowPhase::Bypassed, Some(event::Action::Bypass))));
 }

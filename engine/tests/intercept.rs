@@ -31,7 +31,7 @@ fn assert_intercepted(lab: &Lab, run: &mut Run, exchange: &Exchange, case: &dyn 
     assert_eq!((event.action, event.reason), (Action::Decrypt, Reason::PolicyDecrypt), "{case:?}");
     assert_eq!((event.defect, event.minted_by), (None, Some(MintedBy::Trusted)), "{case:?}");
     run.settle(Duration::from_secs(120));
-    assert_eq!(run.flow_end(), ("adopted", Reason::Closed), "{case:?}");
+    assert_eq!(run.flow_end(), ("decrypted", Reason::Closed), "{case:?}");
     assert_eq!(run.engine().flows(), 0, "{case:?}");
 }
 

@@ -30,7 +30,7 @@ fn the_client_closes_first_or_the_server() {
     for (client, server) in [(exchange.client(), exchange.server()), (client_last, server_first)] {
         let run = run(client, server);
         exchange.assert_done(run.client(), run.server(), &"closing");
-        assert_eq!(run.flow_end(), ("adopted", Reason::Closed));
+        assert_eq!(run.flow_end(), ("decrypted", Reason::Closed));
     }
 }
 
@@ -43,7 +43,7 @@ fn half_close_leaves_the_other_direction_open() {
     for (client, server) in [(early(request), late(response)), (late(request), early(response))] {
         let run = run(client, server);
         exchange.assert_done(run.client(), run.server(), &"half-close");
-        assert_eq!(run.flow_end(), ("adopted", Reason::Closed));
+        assert_eq!(run.flow_end(), ("decrypted", Reason::Closed));
     }
 }
 
@@ -164,7 +164,7 @@ fn an_idle_connection_is_given_up() {
     run.settle(MINUTE * 9);
     assert_eq!(run.engine().flows(), 1);
     run.settle(MINUTE * 2);
-    assert_eq!(run.flow_end(), ("adopted", Reason::Idle));
+    assert_eq!(run.flow_end(), ("decrypted", Reason::Idle));
     run.settle(Duration::from_secs(5));
     assert_eq!((&run.client().end, &run.server().end), (&Some(End::Finished), &Some(End::Finished)));
     assert_eq!(run.engine().flows(), 0);

@@ -28,7 +28,7 @@ fn a_half_closed_flow_waits_for_a_server_that_thinks() {
     assert_eq!(run.run(), Stop::Done);
     exchange.assert_done(run.client(), run.server(), &"after forty minutes");
     run.settle(MINUTE * 2);
-    assert_eq!(run.flow_end(), ("adopted", Reason::Closed));
+    assert_eq!(run.flow_end(), ("decrypted", Reason::Closed));
 }
 
 /// That the server is still there, as it says when it is asked, is no life of the flow.
@@ -40,7 +40,7 @@ fn a_half_closed_flow_ends_with_the_idle_time() {
     run.settle(MINUTE * 19);
     assert_eq!(run.engine().flows(), 1);
     run.settle(MINUTE * 2);
-    assert_eq!(run.flow_end(), ("adopted", Reason::Idle));
+    assert_eq!(run.flow_end(), ("decrypted", Reason::Idle));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_half_closed_flow_whose_server_is_gone_ends_in_minutes() {
     run.settle(MINUTE * 5);
     assert_eq!(run.engine().flows(), 1, "five minutes of silence are no sign");
     run.settle(MINUTE * 3);
-    assert_eq!(run.flow_end(), ("adopted", Reason::ServerTimeout));
+    assert_eq!(run.flow_end(), ("decrypted", Reason::ServerTimeout));
 }
 
 /// Each frame that goes by puts its end off, whether the flow was decided at its SYN or by its ClientHello.
@@ -143,6 +143,6 @@ fn a_client_that_probes_learns_that_its_server_is_gone() {
     run.settle(MINUTE);
     assert_eq!(run.engine().flows(), 1);
     run.settle(MINUTE * 2);
-    assert_eq!(run.flow_end(), ("adopted", Reason::ServerTimeout));
+    assert_eq!(run.flow_end(), ("decrypted", Reason::ServerTimeout));
     assert!(sent(&run, Port::Inside, from).iter().any(|frame| frame.tcp().rst()), "the client is told");
 }

@@ -12,7 +12,8 @@ use wireglass::event::PortLink;
 use wireglass::event::{Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass::flow_table::Class;
 use wireglass::log::ring;
-use wireglass::metrics::{Metrics, MetricsServer, Phase, PortExtra, PortSources, PortStatistics, TlsCaches};
+use wireglass::metrics::{Metrics, MetricsServer, PortExtra, PortSources, PortStatistics, TlsCaches};
+use wireglass::phase::FlowPhase;
 use wireglass::reason::{InspectorOff, PacketDrop, Reason};
 use wireglass::side::Side;
 
@@ -32,7 +33,7 @@ fn flow_event() -> Event {
         to_server: Volume::default(),
         to_client: Volume::default(),
         action: None,
-        phase: Phase::Opening.name(),
+        phase: FlowPhase::Opening,
         reason: Reason::Idle,
         midstream: false,
         unread: None,
@@ -52,8 +53,8 @@ fn metrics() -> Arc<Metrics> {
     worker.flow_ended(Reason::ServerReset);
     worker.flow_ended(Reason::ServerReset);
     worker.inspector_off(InspectorOff::Opaque);
-    worker.flows(Phase::Opening).inc();
-    worker.flow_moved(Phase::Opening, Phase::Peeking);
+    worker.flows(FlowPhase::Opening).inc();
+    worker.flow_moved(FlowPhase::Opening, FlowPhase::Peeking);
     worker.plaintext(Side::Client).add(1234);
     worker.handshakes_started.inc();
     worker.evicted(Class::Decrypted).add(2);

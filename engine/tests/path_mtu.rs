@@ -8,9 +8,9 @@ use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
-use wireglass::metrics::Phase;
 use wireglass::packet::{Class, classify};
 use wireglass::peers::{Answer, Crossing, Duration, Heading, Port, Router, Spread, Stop, Tag, too_big};
+use wireglass::phase::FlowPhase;
 use wireglass::reason::{PathMessage, Reason};
 
 /// Bytes each way.
@@ -35,7 +35,7 @@ fn assert_done(run: &mut Run, exchange: &Exchange, case: &dyn std::fmt::Debug) {
     exchange.assert_done(run.client(), run.server(), &(case, stop, counted(run)));
     assert_eq!(stop, Stop::Done, "{case:?}");
     run.settle(Duration::from_secs(120));
-    assert_eq!(run.flow_end(), ("adopted", Reason::Closed), "{case:?}");
+    assert_eq!(run.flow_end(), ("decrypted", Reason::Closed), "{case:?}");
 }
 
 /// What became of the routers' messages, over all workers.
@@ -293,7 +293,7 @@ fn messages_about_bypassed_and_unfinished_flows_pass() {
                 frames = (frames + 1).min(10);
                 vec![(Duration::from_millis(3 * frames), frame)]
             });
-            for phase in [Phase::Opening, Phase::Peeking, Phase::Bypassed] {
+            for phase in [FlowPhase::Opening, FlowPhase::Peeking, FlowPhase::Bypassed] {
                 while run.counters().flows(phase).value() == 0 {
                     run.simulation.settle(Duration::from_micros(100));
                 }

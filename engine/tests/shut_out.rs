@@ -93,8 +93,8 @@ fn idle_connections_shut_nobody_out() {
         let first = sent(&run, Port::Inside).into_iter().find(|frame| frame.tcp().dst_port() == port);
         let first = first.unwrap();
         assert!(first.tcp().fin() && !first.tcp().rst() && !first.payload().is_empty());
-        let reasons: Vec<_> = run.flow_events().iter().map(|flow| (flow.phase, flow.reason)).collect();
-        assert!(reasons.contains(&("adopted", Reason::ResourceFlows)), "{reasons:?}");
+        let reasons: Vec<_> = run.flow_events().iter().map(|flow| (flow.phase.name(), flow.reason)).collect();
+        assert!(reasons.contains(&("decrypted", Reason::ResourceFlows)), "{reasons:?}");
     }
 }
 
@@ -149,7 +149,7 @@ fn silence_ends_in_order() {
         run.settle(MINUTE * 19);
         assert_eq!(run.engine().flows(), 1);
         run.settle(SECOND * 70);
-        assert_eq!(run.flow_end(), ("adopted", Reason::Idle));
+        assert_eq!(run.flow_end(), ("decrypted", Reason::Idle));
         assert_eq!((&run.client().end, &run.server().end), (&Some(End::Finished), &Some(End::Finished)));
         assert_eq!(run.engine().flows(), 0);
         for port in [Port::Inside, Port::Outside] {
@@ -174,7 +174,7 @@ fn what_is_not_at_rest_is_reset() {
     let half = TcpFrame::parse(&last).unwrap().with_payload(0, &[23, 3, 3, 0, 99, 1, 2, 3]);
     run.simulation.inject(Port::Inside, half);
     run.settle(MINUTE * 21);
-    assert_eq!(run.flow_end(), ("adopted", Reason::Idle));
+    assert_eq!(run.flow_end(), ("decrypted", Reason::Idle));
     assert_eq!(run.server().end, Some(End::Reset));
 
     // The client has finished, and waits for an answer that does not come.
@@ -504,7 +504,8 @@ fn classes_give_way_in_the_order_of_the_policy() {
         let events = run.flow_events();
         let refusals =
             events.iter().filter(|flow| flow.reason == Reason::ResourceFlows && flow.start == flow.end);
-        let refusals = refusals.filter(|flow| flow.to_server.packets == 1 && flow.phase == "opening").count();
+        let refusals =
+            refusals.filter(|flow| flow.to_server.packets == 1 && flow.phase.name() == "opening").count();
         assert!(refusals as u64 >= refused, "{order:?}: {events:?}");
     }
 }

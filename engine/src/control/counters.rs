@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::log::EventKind;
-use crate::metrics::{Counter, Metrics, Phase, PoolStatistics, PortCounters, PortStatistics, WorkerCounters};
+use crate::metrics::{Counter, Metrics, PoolStatistics, PortCounters, PortStatistics, WorkerCounters};
+use crate::phase::FlowPhase;
 use crate::reason::{PacketDrop, PortDrop};
 
 /// A word of a fixed list, or a name.
@@ -148,7 +149,10 @@ fn worker(
         rx_bytes: ports(|port| &port.rx_bytes),
         tx_packets: ports(|port| &port.tx_packets),
         tx_bytes: ports(|port| &port.tx_bytes),
-        flows: Phase::ALL.iter().map(|&phase| (phase.name().into(), counters.flows(phase).value())).collect(),
+        flows: FlowPhase::ALL
+            .iter()
+            .map(|&phase| (phase.name().into(), counters.flows(phase).value()))
+            .collect(),
         flows_limit: counters.flows_limit.value(),
         flows_opened: counters.flows_opened.value(),
         handshake_queue: counters.handshake_queue.value(),

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use super::counters::{EngineRecord, PortRecord, WorkerRecord};
 use super::record::FlowRecord;
-use crate::flow::{FlowSnapshot, Stage, Wanted};
+use crate::flow::{FlowSnapshot, Wanted};
+use crate::phase::FlowPhase;
 
 /// The version of all this. Fields may be added without a new one; a reader passes over those that it does not know.
 pub const VERSION: u32 = 1;
@@ -67,7 +68,7 @@ pub struct FlowsRequest {
     pub sni: Option<String>,
     /// The phase.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub phase: Option<Stage>,
+    pub phase: Option<FlowPhase>,
     /// What the first flows have most of.
     pub sort: Sort,
     /// So many flows at most.
@@ -220,7 +221,7 @@ impl FlowsRequest {
     }
 
     pub(super) fn wanted(&self) -> Wanted {
-        Wanted { client: self.client, server: self.server, port: self.port, stage: self.phase }
+        Wanted { client: self.client, server: self.server, port: self.port, phase: self.phase }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -272,7 +273,7 @@ mod tests {
             server: "2001:db8::7/128".parse().ok(),
             port: Some(443),
             sni: Some("*.example.com".into()),
-            phase: Some(Stage::Decrypted),
+            phase: Some(FlowPhase::Decrypted),
             sort: Sort::Rtt,
             limit: Some(7),
         };

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use tcp_stack::{Congestion, Duration, Info, Limit, Repair, State};
 
-use crate::flow::{FlowSnapshot, LegSnapshot, Stage, TlsSnapshot};
+use crate::flow::{FlowSnapshot, LegSnapshot, TlsSnapshot};
+use crate::phase::FlowPhase;
 use crate::side::Side;
 
 /// A word of a fixed list, or a name.
@@ -32,7 +33,7 @@ pub struct FlowRecord {
     /// The server's port.
     pub dest_port: u16,
     /// The phase.
-    pub phase: Stage,
+    pub phase: FlowPhase,
     /// The TLS handshakes are under way.
     pub handshaking: bool,
     /// Rule that decided.
@@ -227,7 +228,7 @@ impl FlowRecord {
             src_port: identity.client.port(),
             dest_ip: identity.server.ip(),
             dest_port: identity.server.port(),
-            phase: flow.stage,
+            phase: flow.phase,
             handshaking: flow.handshaking,
             rule: flow.rule.as_deref().map(str::to_owned),
             profile: flow.profile.as_ref().map(|profile| profile.name.clone()),

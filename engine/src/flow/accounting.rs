@@ -4,8 +4,9 @@ use tcp_stack::Instant;
 
 use super::{Afterwards, Flow, Phase};
 use crate::driver::Frame;
+use crate::event::Action;
 use crate::flow_table::Class;
-use crate::metrics;
+use crate::phase::FlowPhase;
 use crate::reason::Reason;
 
 /// Bytes from which on a decrypted flow counts as one that holds memory: more than an idle one, which takes some 11 KB.
@@ -82,14 +83,18 @@ impl<F: Frame> Flow<F> {
             }
     }
 
-    /// The phase it is in, as counted and logged.
-    pub fn phase(&self) -> metrics::Phase {
-        match self.phase {
-            Phase::Opening(_) => metrics::Phase::Opening,
-            Phase::Peeking(_) | Phase::Hearing(_) => metrics::Phase::Peeking,
-            Phase::Adopted(_) | Phase::Moving => metrics::Phase::Adopted,
-            Phase::Bypassed(_) => metrics::Phase::Bypassed,
-            Phase::Blocked(_) => metrics::Phase::Blocked,
+    /// The phase it is in, as counted, logged and shown.
+    pub fn phase(&self) -> FlowPhase {
+        match &self.phase {
+            Phase::Opening(_) => FlowPhase::Opening,
+            Phase::Peeking(_) | Phase::Hearing(_) => FlowPhase::Peeking,
+            // Its frames could not be released, so its bytes are relayed as they are.
+            Phase::Adopted(_) | Phase::Moving if matches!(self.decided, Some((Action::Bypass, _))) => {
+                FlowPhase::Bypassed
+            }
+            Phase::Adopted(_) | Phase::Moving => FlowPhase::Decrypted,
+            Phase::Bypassed(_) => FlowPhase::Bypassed,
+            Phase::Blocked(_) => FlowPhase::Blocked,
         }
     }
 

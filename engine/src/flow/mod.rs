@@ -38,7 +38,7 @@ use self::hearing::Hearing;
 use self::opening::{Opened, Opening};
 use self::peeking::{Peeked, Peeking};
 use self::snapshot::About;
-pub use self::snapshot::{FlowSnapshot, LegSnapshot, Short, Stage, TlsSnapshot, Wanted};
+pub use self::snapshot::{FlowSnapshot, LegSnapshot, Short, TlsSnapshot, Wanted};
 use crate::driver::Frame;
 use crate::event::{Action, Timestamp, Volume};
 use crate::handshake::Reply;

@@ -141,7 +141,7 @@ impl<F: Frame> Flow<F> {
             to_server: self.volume[Side::Client as usize],
             to_client: self.volume[Side::Server as usize],
             action: self.decided.as_ref().map(|(action, _)| *action),
-            phase: self.phase().name(),
+            phase: self.phase(),
             reason,
             midstream: self.midstream,
             unread: self.about.as_ref().and_then(|about| about.unread),

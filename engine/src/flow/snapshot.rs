@@ -8,7 +8,8 @@ use tcp_stack::{Info, Instant};
 use super::leg::Leg;
 use super::{Flow, Identity, Phase};
 use crate::driver::Frame;
-use crate::event::{Action, HelloInfo, LegInfo, Timestamp, Unread, Volume};
+use crate::event::{HelloInfo, LegInfo, Timestamp, Unread, Volume};
+use crate::phase::FlowPhase;
 use crate::policy::Profile;
 use crate::side::Side;
 
@@ -84,22 +85,6 @@ impl<const N: usize> Short<N> {
     }
 }
 
-/// The phase of a flow, as its owner asks for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// The TCP handshake goes through.
-    Opening,
-    /// The ClientHello is awaited.
-    Peeking,
-    /// To be decrypted: both handshakes are under way or complete. Events call it `adopted`.
-    Decrypted,
-    /// Left as it is.
-    Bypassed,
-    /// Ended by the engine, or over.
-    Blocked,
-}
-
 /// Which flows are asked for, as far as that can be told without copying anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -110,13 +95,13 @@ pub struct Wanted {
     /// Either end's port.
     pub port: Option<u16>,
     /// Its phase.
-    pub stage: Option<Stage>,
+    pub phase: Option<FlowPhase>,
 }
 
 impl Wanted {
-    fn covers(&self, identity: &Identity, stage: Stage) -> bool {
+    fn covers(&self, identity: &Identity, phase: FlowPhase) -> bool {
         let Identity { client, server, .. } = identity;
-        self.stage.is_none_or(|wanted| wanted == stage)
+        self.phase.is_none_or(|wanted| wanted == phase)
             && self.port.is_none_or(|port| port == client.port() || port == server.port())
             && self.client.is_none_or(|net| net.contains(&client.ip()))
             && self.server.is_none_or(|net| net.contains(&server.ip()))
@@ -131,7 +116,7 @@ pub struct FlowSnapshot {
     /// Name of the wire.
     pub wire: Arc<str>,
     /// Its phase.
-    pub stage: Stage,
+    pub phase: FlowPhase,
     /// The handshakes are under way.
     pub handshaking: bool,
     /// Rule that decided; none: the default did, or nothing is decided yet.
@@ -190,8 +175,8 @@ impl<F: Frame> Flow<F> {
         wall: Timestamp,
         wires: &[Arc<str>],
     ) -> Option<FlowSnapshot> {
-        let stage = self.stage();
-        if !wanted.covers(&self.identity, stage) {
+        let phase = self.phase();
+        if !wanted.covers(&self.identity, phase) {
             return None;
         }
         let about = self.about.as_deref();
@@ -199,7 +184,7 @@ impl<F: Frame> Flow<F> {
         Some(FlowSnapshot {
             identity: self.identity,
             wire: Arc::clone(&wires[usize::from(self.identity.wire)]),
-            stage,
+            phase,
             handshaking: matches!(&self.phase, Phase::Adopted(adopted) if adopted.is_handshaking()),
             rule: self.decided.as_ref().and_then(|(_, rule)| rule.clone()),
             profile: about.and_then(|about| about.profile.clone()),
@@ -213,18 +198,6 @@ impl<F: Frame> Flow<F> {
                     .map(|(leg, side)| LegSnapshot { tcp: leg.tcp.info(now), tls: tls(side) })
             }),
         })
-    }
-
-    fn stage(&self) -> Stage {
-        match &self.phase {
-            Phase::Opening(_) => Stage::Opening,
-            Phase::Peeking(_) | Phase::Hearing(_) => Stage::Peeking,
-            // A bypass whose frames could not be released: its bytes are relayed.
-            Phase::Adopted(_) if matches!(self.decided, Some((Action::Bypass, _))) => Stage::Bypassed,
-            Phase::Adopted(_) | Phase::Moving => Stage::Decrypted,
-            Phase::Bypassed(_) => Stage::Bypassed,
-            Phase::Blocked(_) => Stage::Blocked,
-        }
     }
 
     fn legs(&self) -> Option<(&Leg<F>, &Leg<F>)> {
@@ -264,19 +237,19 @@ mod tests {
             client: net("10.0.0.0/8"),
             server: net("192.0.2.9/32"),
             port: Some(443),
-            stage: Some(Stage::Peeking),
+            phase: Some(FlowPhase::Peeking),
         };
-        assert!(Wanted::default().covers(&identity, Stage::Blocked));
-        assert!(all.covers(&identity, Stage::Peeking));
-        assert!(Wanted { port: Some(40_000), ..all }.covers(&identity, Stage::Peeking), "either port");
-        for (wrong, stage) in [
-            (all, Stage::Opening),
-            (Wanted { client: net("192.0.2.0/24"), ..all }, Stage::Peeking),
-            (Wanted { server: net("10.0.0.0/8"), ..all }, Stage::Peeking),
-            (Wanted { client: net("::/0"), ..all }, Stage::Peeking),
-            (Wanted { port: Some(80), ..all }, Stage::Peeking),
+        assert!(Wanted::default().covers(&identity, FlowPhase::Blocked));
+        assert!(all.covers(&identity, FlowPhase::Peeking));
+        assert!(Wanted { port: Some(40_000), ..all }.covers(&identity, FlowPhase::Peeking), "either port");
+        for (wrong, phase) in [
+            (all, FlowPhase::Opening),
+            (Wanted { client: net("192.0.2.0/24"), ..all }, FlowPhase::Peeking),
+            (Wanted { server: net("10.0.0.0/8"), ..all }, FlowPhase::Peeking),
+            (Wanted { client: net("::/0"), ..all }, FlowPhase::Peeking),
+            (Wanted { port: Some(80), ..all }, FlowPhase::Peeking),
         ] {
-            assert!(!wrong.covers(&identity, stage), "{wrong:?} {stage:?}");
+            assert!(!wrong.covers(&identity, phase), "{wrong:?} {phase:?}");
         }
     }
 }

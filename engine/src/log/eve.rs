@@ -16,6 +16,7 @@ use crate::event::{
     LinkEvent, MintedBy, SummaryEvent, Timestamp, TlsEvent, Unread,
 };
 use crate::metrics::Snapshot;
+use crate::phase::FlowPhase;
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 use crate::side::Side;
 
@@ -369,10 +370,10 @@ impl Flow {
 /// Suricata's four states, as near as ours come to them.
 fn flow_state(event: &FlowEvent) -> &'static str {
     match (event.phase, event.reason) {
-        ("bypassed", _) => "bypassed",
+        (FlowPhase::Bypassed, _) => "bypassed",
         (_, Reason::Closed | Reason::ClientReset | Reason::ServerReset) => "closed",
-        ("opening", _) => "new",
-        ("blocked", _) => "closed",
+        (FlowPhase::Opening, _) => "new",
+        (FlowPhase::Blocked, _) => "closed",
         _ => "established",
     }
 }
@@ -537,7 +538,7 @@ impl OwnFlow {
     fn new(event: &FlowEvent) -> Self {
         let Unread { off, to_server, to_client } = event.unread.unwrap_or_default();
         Self {
-            phase: event.phase,
+            phase: event.phase.name(),
             action: event.action.map(Action::name),
             reason: event.reason.code(),
             midstream: event.midstream,

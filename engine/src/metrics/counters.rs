@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::flow_table::Class;
 use crate::packet::{PassAction, Uninspected};
+use crate::phase::FlowPhase;
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
 use crate::side::Side;
 
@@ -59,39 +60,6 @@ impl Gauge {
     }
 }
 
-/// The phases a flow can be in, as counted and as logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Phase {
-    /// The TCP handshake goes through; nothing is known of the payload.
-    Opening,
-    /// The client's first flight is held.
-    Peeking,
-    /// Terminated on both sides.
-    Adopted,
-    /// Left as it was.
-    Bypassed,
-    /// Being ended.
-    Blocked,
-}
-
-impl Phase {
-    /// All of them, in declaration order.
-    pub const ALL: &'static [Self] =
-        &[Self::Opening, Self::Peeking, Self::Adopted, Self::Bypassed, Self::Blocked];
-
-    /// As it stands in logs and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Opening => "opening",
-            Self::Peeking => "peeking",
-            Self::Adopted => "adopted",
-            Self::Bypassed => "bypassed",
-            Self::Blocked => "blocked",
-        }
-    }
-}
-
 /// Frames and their bytes through one port, by one worker.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -131,7 +99,7 @@ macro_rules! worker_counters {
             ports: Box<[[PortCounters; 2]]>,
             drops: [Counter; PacketDrop::COUNT],
             uninspected: [[Counter; 2]; Uninspected::COUNT],
-            flows: [Gauge; Phase::ALL.len()],
+            flows: [Gauge; FlowPhase::ALL.len()],
             ended: [Counter; Reason::COUNT],
             inspectors_off: [Counter; InspectorOff::COUNT],
             path_messages: [Counter; PathMessage::COUNT],
@@ -225,13 +193,13 @@ impl WorkerCounters {
 
     /// Flows in a phase now.
     #[inline]
-    pub fn flows(&self, phase: Phase) -> &Gauge {
+    pub fn flows(&self, phase: FlowPhase) -> &Gauge {
         &self.flows[phase as usize]
     }
 
     /// A flow went from one phase to another.
     #[inline]
-    pub fn flow_moved(&self, from: Phase, to: Phase) {
+    pub fn flow_moved(&self, from: FlowPhase, to: FlowPhase) {
         self.flows(from).dec();
         self.flows(to).inc();
     }

@@ -9,7 +9,7 @@ mod server;
 mod snapshot;
 
 pub use caches::{CacheCounters, TlsCaches};
-pub use counters::{Counter, Gauge, Phase, PortCounters, WorkerCounters};
+pub use counters::{Counter, Gauge, PortCounters, WorkerCounters};
 pub use liveness::{Liveness, PATIENCE, Pulse};
 pub use page::{Metrics, PoolStatistics, PortStatistics};
 pub use ports::{PortExtra, PortSources};

@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::caches::TlsCaches;
-use super::counters::{Kind, Phase, PortCounters, SCALARS, WorkerCounters};
+use super::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
 use super::liveness::Liveness;
 use super::ports::PortSources;
 use crate::flow_table::Class;
 use crate::log::{EventKind, LogCounters};
 use crate::packet::{PassAction, Uninspected};
+use crate::phase::FlowPhase;
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use crate::side::Side;
 
@@ -313,7 +314,7 @@ impl Metrics {
         let name = "wireglass_flows";
         page.family(name, "Flows that have state now, by phase.", Kind::Gauge);
         for (worker, counters) in self.workers.iter().enumerate() {
-            for &phase in Phase::ALL {
+            for &phase in FlowPhase::ALL {
                 let labels: [Label<'_>; 2] = [("worker", &worker), ("phase", &phase.name())];
                 page.sample(name, &labels, counters.flows(phase).value());
             }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::counters::{Counter, Phase, PortCounters, WorkerCounters};
+use super::counters::{Counter, PortCounters, WorkerCounters};
 use super::page::{Metrics, PortStatistics};
 use crate::log::EventKind;
 use crate::packet::{PassAction, Uninspected};
+use crate::phase::FlowPhase;
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use crate::side::Side;
 
@@ -123,7 +124,7 @@ impl Metrics {
         let ports =
             |read: fn(&PortCounters) -> &Counter| sum(&|w| w.ports().map(|port| read(port).value()).sum());
         let flows: BTreeMap<_, _> =
-            Phase::ALL.iter().map(|&p| (p.name(), sum(&|w| w.flows(p).value()))).collect();
+            FlowPhase::ALL.iter().map(|&p| (p.name(), sum(&|w| w.flows(p).value()))).collect();
         let caches = |n: usize| {
             let all = self.tls().map(|caches| caches.all());
             let counted = all.into_iter().flatten().map(|(name, counters)| (name, counters.values()[n]));

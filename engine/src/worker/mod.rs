@@ -33,6 +33,7 @@ use crate::handshake;
 use crate::log::LogSender;
 use crate::metrics::WorkerCounters;
 use crate::packet::{self, FlowKey, Headers, KeyHasher, Uninspected, classify};
+use crate::phase::FlowPhase;
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::reason::{PacketDrop, Reason};
 use crate::secrets::Secrets;
@@ -476,7 +477,7 @@ impl<IO: Io> Worker<IO> {
             to_server: Volume { packets: 1, bytes: bytes as u64 },
             to_client: Volume::default(),
             action: Some(Action::Block),
-            phase: crate::metrics::Phase::Opening.name(),
+            phase: FlowPhase::Opening,
             reason,
             midstream: false,
             unread: None,

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tcp_stack::{Duration, Instant};
 
 use crate::event::{Event, Fate, SummaryEvent, Timestamp};
-use crate::metrics::Phase;
+use crate::phase::FlowPhase;
 
 /// Events of a kind, from one network and in one second, that are written one by one.
 const ONE_BY_ONE: u64 = 16;
@@ -39,7 +39,7 @@ impl Kind {
             // Nobody has answered: a SYN, or some other segment of no connection.
             Event::Flow(head, flow)
                 if (flow.to_client.packets == 0 || flow.to_server.packets == 0)
-                    && (flow.midstream || flow.phase == Phase::Opening.name()) =>
+                    && (flow.midstream || flow.phase == FlowPhase::Opening) =>
             {
                 (flow.reason.code(), head.client.ip())
             }

@@ -332,6 +332,6 @@ impl Run {
     pub(crate) fn flow_end(&self) -> (&'static str, Reason) {
         let events = self.flow_events();
         assert_eq!(events.len(), 1, "{:?}: {events:?}", self.setup);
-        (events[0].phase, events[0].reason)
+        (events[0].phase.name(), events[0].reason)
     }
 }

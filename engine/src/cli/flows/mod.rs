@@ -16,7 +16,7 @@ use super::USAGE;
 use super::socket::EngineSocket;
 use crate::control::client;
 use crate::control::protocol::{DEFAULT_LIMIT, FlowsRequest, MAX_LIMIT, Sort};
-use crate::flow::Stage;
+use crate::phase::FlowPhase;
 
 const HELP: &str = "\
 Examples:
@@ -57,7 +57,7 @@ pub(super) struct FlowsArgs {
     sni: Option<String>,
     /// Only flows in this phase
     #[arg(long, value_enum)]
-    phase: Option<Stage>,
+    phase: Option<FlowPhase>,
     /// Which flows come first: those with the most of this
     #[arg(long, value_enum, default_value_t)]
     sort: Sort,

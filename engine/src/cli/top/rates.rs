@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::control::{Counters, PoolRecord, PortRecord, WorkerRecord};
-use crate::metrics::Phase;
+use crate::phase::FlowPhase;
 
 /// A reason's code.
 type Code = Cow<'static, str>;
@@ -127,7 +127,7 @@ impl Clock {
                 tx_packets_per_second: rate(|worker| worker.tx_packets),
                 tx_bits_per_second: 8.0 * rate(|worker| worker.tx_bytes),
             },
-            flows: Phase::ALL
+            flows: FlowPhase::ALL
                 .iter()
                 .map(|phase| (phase.name(), now.flows.get(phase.name()).copied().unwrap_or(0)))
                 .collect(),
@@ -298,7 +298,7 @@ mod tests {
             busy_us: u64::MAX,
             flow_bytes: u64::MAX,
             flow_bytes_limit: 1,
-            flows: BTreeMap::from([("adopted".into(), u64::MAX), ("opening".into(), 1)]),
+            flows: BTreeMap::from([("decrypted".into(), u64::MAX), ("opening".into(), 1)]),
             drops: BTreeMap::from([("x".into(), u64::MAX)]),
             ..WorkerRecord::default()
         };

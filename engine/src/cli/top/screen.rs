@@ -38,7 +38,7 @@ Keys
 Workers           rates are means over the last interval; the rest is now
   busy            time of turns that found something to do: 100% is a full core
   in, out         frames from and to the ports; bits from the Ethernet header on
-  open ... block  flows by phase; those that are adopted are terminated here
+  open ... block  flows by phase; `decr`: decrypted, terminated here
   queue           handshakes that wait for a thread of the pool, or its answer
   flow mem        what flows hold in memory, of limits.worker_bytes
 Buffers           frames, records, short records, references to them: in use
@@ -279,7 +279,7 @@ mod tests {
                 rx_bytes: 123_456_000 * done,
                 tx_packets: 123_000 * done,
                 tx_bytes: 123_000_000 * done,
-                flows: ["opening", "peeking", "adopted", "bypassed", "blocked"]
+                flows: ["opening", "peeking", "decrypted", "bypassed", "blocked"]
                     .map(|phase| (phase.into(), 111 << n))
                     .into(),
                 flows_limit: 65_536,

@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::rates::Share;
 use super::units::{bytes, count, percent, rate};
-use crate::metrics::Phase;
+use crate::phase::FlowPhase;
 
 /// A column of numbers.
 pub(super) struct Column<R> {
@@ -102,11 +102,11 @@ const PLACES: [Place; 21] = [
     place("in", "bit/s", 6, None, |worker| rate(worker.traffic.rx_bits_per_second)),
     place("out", "pkt/s", 6, Some(Sort::Out), |worker| rate(worker.traffic.tx_packets_per_second)),
     place("out", "bit/s", 6, None, |worker| rate(worker.traffic.tx_bits_per_second)),
-    place("flows", "open", 6, Some(Sort::Flows), |worker| phase(worker, Phase::Opening)),
-    place("flows", "peek", 6, None, |worker| phase(worker, Phase::Peeking)),
-    place("flows", "adopt", 6, None, |worker| phase(worker, Phase::Adopted)),
-    place("flows", "bypas", 6, None, |worker| phase(worker, Phase::Bypassed)),
-    place("flows", "block", 6, None, |worker| phase(worker, Phase::Blocked)),
+    place("flows", "open", 6, Some(Sort::Flows), |worker| phase(worker, FlowPhase::Opening)),
+    place("flows", "peek", 6, None, |worker| phase(worker, FlowPhase::Peeking)),
+    place("flows", "decr", 6, None, |worker| phase(worker, FlowPhase::Decrypted)),
+    place("flows", "bypas", 6, None, |worker| phase(worker, FlowPhase::Bypassed)),
+    place("flows", "block", 6, None, |worker| phase(worker, FlowPhase::Blocked)),
     wide("flows", "new/s", 6, |worker| rate(worker.flows_opened_per_second)),
     wide("hands", "done/s", 7, |worker| rate(worker.handshakes_done_per_second)),
     wide("hands", "fail/s", 7, |worker| rate(worker.handshakes_failed_per_second)),
@@ -118,7 +118,7 @@ const PLACES: [Place; 21] = [
     place("", "drop/s", 7, Some(Sort::Drops), |worker| rate(worker.drops_per_second)),
 ];
 
-fn phase(worker: &Share, phase: Phase) -> String {
+fn phase(worker: &Share, phase: FlowPhase) -> String {
     count(worker.flows.get(phase.name()).copied().unwrap_or(0))
 }
 
