@@ -665,6 +665,24 @@ fn idle_time_shrinks_as_memory_fills() {
     assert!(reasons.iter().all(|reason| *reason == Reason::ResourceIdle), "{reasons:?}");
 }
 
+/// Connections that are over linger for some seconds, and are no part of their client's share: it may open the next ones as fast
+/// as it likes.
+#[test]
+fn connections_that_are_over_do_not_count() {
+    let lab = lab();
+    let mut setup = setup(256);
+    setup.limits.fairness.per_client = PerClient::AtMost(4);
+    let mut run = lab.hosts(&setup);
+    for n in 0..40 {
+        let exchange = Exchange::new(n, 500, 500);
+        let (client, server) = lab.sessions(exchange.client(), exchange.server());
+        run.connect(client, server);
+        run.settle(Duration::from_millis(50));
+        exchange.assert_done(run.client_of(n as usize), run.server_of(n as usize), &n);
+    }
+    assert_eq!((run.engine().flows(), run.counters().dropped(PacketDrop::ClientFlows)), (40, 0));
+}
+
 /// Counts are exact after every kind of end: when all flows are gone, the client may have as many as at first.
 #[test]
 fn counts_are_exact_after_every_kind_of_end() {
@@ -674,33 +692,46 @@ fn counts_are_exact_after_every_kind_of_end() {
     let mut wire = Wire::new(&setup);
     let who = client(3);
     let from = |n| RawSegment::from_client(who, n);
-    let ends: [fn(&mut Wire, RawSegment); 7] = [
-        |wire, from| drop(wire.send([RawSegment { flags: 0x04, ..from }])),
-        |wire, from| drop(wire.send([RawSegment { flags: 0x04, to_server: false, seq: SERVER + 1, ..from }])),
-        |wire, from| {
-            let fin = RawSegment { flags: 0x11, ..from };
-            wire.send([
-                fin.clone(),
-                RawSegment { to_server: false, seq: SERVER + 1, ack: CLIENT + 2, ..fin },
-            ]);
-        },
-        |wire, from| drop(wire.send([RawSegment { payload: b"GET / HTTP".to_vec(), ..from }])),
-        |wire, from| drop(wire.send([RawSegment { payload: HALF_A_HELLO.to_vec(), ..from }])),
-        |wire, from| {
-            let payload = HALF_A_HELLO.to_vec();
-            wire.send([RawSegment { payload, ..from.clone() }, RawSegment { payload: vec![9; 50], ..from }]);
-        },
-        |_, _| {},
+    // What ends it, and whether it counts afterwards: while it lingers it does not.
+    let ends: [(fn(&mut Wire, RawSegment), bool); 7] = [
+        (|wire, from| drop(wire.send([RawSegment { flags: 0x04, ..from }])), false),
+        (
+            |wire, from| {
+                drop(wire.send([RawSegment { flags: 0x04, to_server: false, seq: SERVER + 1, ..from }]));
+            },
+            false,
+        ),
+        (
+            |wire, from| {
+                let fin = RawSegment { flags: 0x11, ..from };
+                wire.send([
+                    fin.clone(),
+                    RawSegment { to_server: false, seq: SERVER + 1, ack: CLIENT + 2, ..fin },
+                ]);
+            },
+            false,
+        ),
+        (|wire, from| drop(wire.send([RawSegment { payload: b"GET / HTTP".to_vec(), ..from }])), false),
+        (|wire, from| drop(wire.send([RawSegment { payload: HALF_A_HELLO.to_vec(), ..from }])), true),
+        (
+            |wire, from| {
+                let payload = HALF_A_HELLO.to_vec();
+                let other = RawSegment { payload: vec![9; 50], ..from.clone() };
+                wire.send([RawSegment { payload, ..from }, other]);
+            },
+            false,
+        ),
+        (|_, _| {}, true),
     ];
     let mut port = 0;
     for round in 0..3 {
-        for end in ends {
+        for (end, counts) in ends {
             for _ in 0..12 {
                 port += 1;
                 assert!(wire.shake_hands(who, port), "{round}: {port}");
                 end(&mut wire, from(port));
             }
-            assert!(!wire.syn(who, 60_000), "{round}: they count while they are in the table");
+            assert_eq!(wire.syn(who, 60_000), !counts, "{round}: {port}");
             wire.wait(MINUTE * 3);
             assert_eq!(wire.engine.flows(), 0, "{round}");
         }

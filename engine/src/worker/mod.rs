@@ -568,7 +568,12 @@ impl<IO: Io> Worker<IO> {
             return;
         }
         let spoke = entry.flow.active() == self.desk.now;
-        let newly_established = !entry.counts && entry.flow.is_established();
+        // What is over takes no part of its client's share, however long it lingers.
+        let is_over = entry.flow.gives_way();
+        if is_over && std::mem::take(&mut entry.counts) {
+            self.clients.remove(entry.client, 1);
+        }
+        let newly_established = !entry.counts && !is_over && entry.flow.is_established();
         if before != after {
             self.desk.counters.flow_moved(before, after);
         }
