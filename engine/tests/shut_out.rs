@@ -683,6 +683,8 @@ fn connections_that_are_over_do_not_count() {
     assert_eq!((run.engine().flows(), run.counters().dropped(PacketDrop::ClientFlows)), (40, 0));
 }
 
+type Ending = fn(&mut Wire, RawSegment);
+
 /// Counts are exact after every kind of end: when all flows are gone, the client may have as many as at first.
 #[test]
 fn counts_are_exact_after_every_kind_of_end() {
@@ -693,7 +695,7 @@ fn counts_are_exact_after_every_kind_of_end() {
     let who = client(3);
     let from = |n| RawSegment::from_client(who, n);
     // What ends it, and whether it counts afterwards: while it lingers it does not.
-    let ends: [(fn(&mut Wire, RawSegment), bool); 7] = [
+    let ends: [(Ending, bool); 7] = [
         (|wire, from| drop(wire.send([RawSegment { flags: 0x04, ..from }])), false),
         (
             |wire, from| {
