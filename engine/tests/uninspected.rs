@@ -404,3 +404,20 @@ fn of_a_fragmented_datagram_the_first_part_is_dropped() {
     assert_eq!(wire.send(Port::Inside, later)[1].len(), 1);
     assert_eq!(wire.counted(Uninspected::Quic, PassAction::Drop), 1);
 }
+
+/// In the grace time, bytes of an unknown connection pass as a flow with an event, whatever flags their segment has. What carries none goes
+/// on without one, and is counted.
+#[test]
+fn no_bytes_pass_without_an_event() {
+    for flags in [0x11, 0x12, RST, RST | ACK] {
+        let mut wire = Wire::new(&Setup { outside_tls: resets_after(600), ..Setup::default() });
+        assert_eq!(wire.send(Port::Inside, segment(true, (1, 50_000), flags, (1, 2), b""))[1].len(), 1);
+        assert_eq!((bare(&wire), wire.engine.flows()), (1, 0), "{flags:x}");
+        wire.send(Port::Inside, segment(true, (1, 50_001), flags, (1, 2), b"data"));
+        assert_eq!((bare(&wire), wire.engine.flows()), (1, 1), "{flags:x}");
+    }
+}
+
+fn bare(wire: &Wire) -> u64 {
+    wire.engine.counters()[0].midstream_bare.value()
+}

@@ -37,9 +37,10 @@ impl<IO: Io> Worker<IO> {
             return self.refuse(port, &frame, headers, PacketDrop::FlowEnded);
         }
         let flags = headers.flags(frame.data());
-        if flags.rst && headers.payload_len(frame.data()) == 0 {
+        let is_bare = headers.payload_len(frame.data()) == 0;
+        if flags.rst && is_bare {
             // It carries nothing, and whoever receives it knows whether there is something to end.
-            return self.desk.forward(port.opposite(), frame);
+            return self.forward_bare(port, frame);
         }
         let Some((client, server)) = self.client_and_server(port, headers.source, headers.destination) else {
             return self.desk.counters.drop_packet(PacketDrop::Midstream); // cannot be: it is a candidate
@@ -57,9 +58,9 @@ impl<IO: Io> Worker<IO> {
             _ if self.desk.shared.outside_tls.midstream.forwards(now) => None,
             _ => return self.reset_both(port, &frame, headers, PacketDrop::Midstream),
         };
-        if flags.fin || flags.rst || flags.syn {
+        if (flags.fin || flags.syn) && is_bare {
             // The last that is heard of it, or the answer to a SYN that went another way: nothing to remember.
-            return self.desk.forward(port.opposite(), frame);
+            return self.forward_bare(port, frame);
         }
         self.flow_ids += self.steering.workers() as u64;
         let flow = Flow::from_the_middle(&self.desk, identity, rule);
@@ -68,6 +69,11 @@ impl<IO: Io> Worker<IO> {
             self.desk.counters.midstream_flows.inc();
             self.hand_over(id, port, frame, headers);
         }
+    }
+
+    fn forward_bare(&mut self, port: PortId, frame: IO::Frame) {
+        self.desk.counters.midstream_bare.inc();
+        self.desk.forward(port.opposite(), frame);
     }
 
     /// Drops a segment, and has both ends forget its connection.
