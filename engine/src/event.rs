@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::end::End;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
 use crate::phase::FlowPhase;
+use crate::port::PortSide;
 use crate::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, Reason};
-use crate::side::Side;
 
 /// Microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -253,7 +254,7 @@ pub struct AnomalyEvent {
     /// The transaction, if it is about one.
     pub tx_id: Option<u64>,
     /// Whose bytes.
-    pub from: Side,
+    pub from: End,
     /// Where in that end's plaintext.
     pub offset: u64,
 }
@@ -328,7 +329,7 @@ pub struct FrameEvent {
     /// Name of the wire.
     pub wire: Arc<str>,
     /// The port that it came in, as `PortId` has it.
-    pub side: Side,
+    pub side: PortSide,
     /// Its Ethernet header, VLANs and addresses.
     pub frame: FrameInfo,
     /// Length in bytes.
@@ -385,7 +386,7 @@ pub struct PortLink {
     /// The wire that it belongs to.
     pub wire: Arc<str>,
     /// Which end of the wire: the client's is the inside.
-    pub side: Side,
+    pub side: PortSide,
     /// There is a link.
     pub up: bool,
     /// Mbit/s; none: unknown.

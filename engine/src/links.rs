@@ -97,7 +97,7 @@ fn lock(links: &Mutex<Links>) -> MutexGuard<'_, Links> {
 
 fn tell(link: &PortLink) {
     let PortLink { port, wire, side, up, speed_mbps, mtu } = link;
-    let side = side.port_name();
+    let side = side.name();
     if *up {
         tracing::info!(%wire, side, port, speed_mbps, mtu, "link is up");
     } else {
@@ -125,10 +125,10 @@ pub fn mtu_mismatch(inside: (&str, usize), outside: (&str, usize)) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::side::Side;
+    use crate::port::PortSide;
 
     fn link(port: &str, up: bool) -> PortLink {
-        let (wire, side) = ("lan".into(), Side::Client);
+        let (wire, side) = ("lan".into(), PortSide::Inside);
         PortLink { port: port.into(), wire, side, up, speed_mbps: up.then_some(10_000), mtu: 1500 }
     }
 

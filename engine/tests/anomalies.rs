@@ -4,10 +4,10 @@
 mod support;
 
 use support::lab::{Lab, Run, Setup};
+use wireglass::end::End;
 use wireglass::event::{Event, Unread};
 use wireglass::peers::{Step, Stop};
 use wireglass::reason::{Ambiguity, InspectorOff};
-use wireglass::side::Side;
 
 /// Runs a flow in which the client says the one and the server the other.
 fn talk(request: &[u8], response: &[u8], after: &[u8]) -> Run {
@@ -32,7 +32,7 @@ fn talk(request: &[u8], response: &[u8], after: &[u8]) -> Run {
 }
 
 /// Code, transaction, side and place of each anomaly.
-fn anomalies(run: &Run) -> Vec<(&'static str, Option<u64>, Side, u64)> {
+fn anomalies(run: &Run) -> Vec<(&'static str, Option<u64>, End, u64)> {
     let of = |event: &Event| match event {
         Event::Anomaly(_, anomaly) => {
             Some((anomaly.what.code(), anomaly.tx_id, anomaly.from, anomaly.offset))
@@ -81,7 +81,7 @@ fn a_tunnel_that_was_asked_for_is_no_anomaly() {
 fn what_is_no_message_is_counted_and_told() {
     let run = talk(GET, OK, &[&b"\x16\x03\x01 what is this?\n"[..], GET].concat());
     assert_eq!(unread(&run), Unread { off: None, to_server: 18, to_client: 0 });
-    assert_eq!(anomalies(&run), [("http.malformed", None, Side::Client, GET.len() as u64)]);
+    assert_eq!(anomalies(&run), [("http.malformed", None, End::Client, GET.len() as u64)]);
     assert_eq!(run.http_events().len(), 2);
 }
 
@@ -93,12 +93,12 @@ fn a_reader_that_gives_up_says_where() {
     let run = talk(&request, b"hello", b"later");
     let off = Some(InspectorOff::H2Frame);
     assert_eq!(unread(&run), Unread { off, to_server: 110 + 5, to_client: 5 });
-    assert_eq!(anomalies(&run), [("http2.frame", None, Side::Client, 24)]);
+    assert_eq!(anomalies(&run), [("http2.frame", None, End::Client, 24)]);
     assert_eq!(run.counters().inspectors_off(InspectorOff::H2Frame), 1);
     let run = talk(b"SSH-2.0-x\r\n", b"SSH-2.0-y\r\n", b"");
     let off = Some(InspectorOff::NotHttp);
     assert_eq!(unread(&run), Unread { off, to_server: 11, to_client: 11 });
-    assert_eq!(anomalies(&run), [("http.not_http", None, Side::Client, 0)]);
+    assert_eq!(anomalies(&run), [("http.not_http", None, End::Client, 0)]);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn an_ambiguous_transaction_is_marked_and_told_once() {
         b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx";
     let run = talk(&[GET, smuggles].concat(), &[OK, answer].concat(), b"");
-    assert_eq!(anomalies(&run), [("http.ambiguous", Some(1), Side::Client, GET.len() as u64)]);
+    assert_eq!(anomalies(&run), [("http.ambiguous", Some(1), End::Client, GET.len() as u64)]);
     let marks: Vec<_> =
         run.http_events().iter().map(|event| event.ambiguous.iter().collect::<Vec<_>>()).collect();
     assert_eq!(marks, [vec![], vec![Ambiguity::LengthAndCoding, Ambiguity::LengthsDiffer]]);

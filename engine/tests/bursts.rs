@@ -9,11 +9,11 @@ use smoltcp::wire::{TcpOption, TcpPacket};
 use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{LIMIT, Lab, Setup};
-use wireglass::driver::BURST;
 use wireglass::peers::{
-    Crossing, Duration, Engine, Heading, Host, HostConfig, Impairment, Instant, Middle, Port, Simulation,
+    Crossing, Duration, Engine, Heading, Host, HostConfig, Impairment, Instant, Middle, PortSide, Simulation,
     Stop,
 };
+use wireglass::port::BURST;
 
 /// At one instant on the outside: segments with payload that came, and acknowledgements without payload that left.
 #[derive(Default)]
@@ -24,7 +24,7 @@ struct Moment {
 
 fn moments(recorded: &[Crossing]) -> BTreeMap<Instant, Moment> {
     let mut moments: BTreeMap<Instant, Moment> = BTreeMap::new();
-    for crossing in recorded.iter().filter(|crossing| crossing.port == Port::Outside) {
+    for crossing in recorded.iter().filter(|crossing| crossing.port == PortSide::Outside) {
         let Some(frame) = TcpFrame::parse(&crossing.frame) else { continue };
         let moment = moments.entry(crossing.at).or_default();
         match (crossing.heading, frame.payload().is_empty()) {
@@ -64,14 +64,14 @@ struct Lossy {
 }
 
 impl Middle for Lossy {
-    fn receive(&mut self, now: Instant, port: Port, frame: Vec<u8>) {
+    fn receive(&mut self, now: Instant, port: PortSide, frame: Vec<u8>) {
         let frame = match TcpFrame::parse(&frame) {
             Some(tcp) if tcp.tcp().syn() => tcp.edited(forget_sack),
             _ => frame,
         };
         match port {
-            Port::Inside => self.engine.receive(now, port, frame),
-            Port::Outside => self.waiting.push(frame),
+            PortSide::Inside => self.engine.receive(now, port, frame),
+            PortSide::Outside => self.waiting.push(frame),
         }
     }
 
@@ -81,12 +81,12 @@ impl Middle for Lossy {
             self.lost = true;
         }
         for frame in self.waiting.drain(..) {
-            self.engine.receive(now, Port::Outside, frame);
+            self.engine.receive(now, PortSide::Outside, frame);
         }
         self.engine.poll(now);
     }
 
-    fn transmit(&mut self) -> Option<(Port, Vec<u8>)> {
+    fn transmit(&mut self) -> Option<(PortSide, Vec<u8>)> {
         self.engine.transmit()
     }
 
@@ -140,7 +140,7 @@ struct Paused {
     engine: Engine,
     /// Frames until then.
     left: usize,
-    waiting: Vec<(Port, Vec<u8>)>,
+    waiting: Vec<(PortSide, Vec<u8>)>,
     until: Option<Instant>,
 }
 
@@ -150,10 +150,10 @@ impl Paused {
 }
 
 impl Middle for Paused {
-    fn receive(&mut self, now: Instant, port: Port, frame: Vec<u8>) {
+    fn receive(&mut self, now: Instant, port: PortSide, frame: Vec<u8>) {
         self.left = self.left.saturating_sub(1);
         // An ACK, so the timer of what it acknowledges is running.
-        if self.left == 0 && port == Port::Inside && self.until.is_none() {
+        if self.left == 0 && port == PortSide::Inside && self.until.is_none() {
             self.until = Some(now + Self::PAUSE);
         }
         match self.until {
@@ -166,7 +166,7 @@ impl Middle for Paused {
         match self.until {
             Some(until) if now < until => return,
             Some(_) if !self.waiting.is_empty() => {
-                for port in [Port::Inside, Port::Outside] {
+                for port in [PortSide::Inside, PortSide::Outside] {
                     // Of a protocol that is not for us.
                     (0..2 * BURST).for_each(|_| self.engine.receive(now, port, vec![0; 60]));
                 }
@@ -179,7 +179,7 @@ impl Middle for Paused {
         self.engine.poll(now);
     }
 
-    fn transmit(&mut self) -> Option<(Port, Vec<u8>)> {
+    fn transmit(&mut self) -> Option<(PortSide, Vec<u8>)> {
         self.engine.transmit()
     }
 

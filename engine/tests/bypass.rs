@@ -9,11 +9,11 @@ use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
 use wireglass::event;
 use wireglass::flow::{Midstream, OutsideTls};
-use wireglass::peers::{Duration, End, Heading, Impairment, Port, Random, Session, Step, Stop};
+use wireglass::peers::{Duration, Ending, Heading, Impairment, PortSide, Random, Session, Step, Stop};
 use wireglass::reason::{PacketDrop, Reason};
 
 /// Frames that crossed a port, in order.
-fn frames(run: &Run, port: Port, heading: Heading) -> Vec<&[u8]> {
+fn frames(run: &Run, port: PortSide, heading: Heading) -> Vec<&[u8]> {
     let crossings = run.simulation.recorded().iter();
     crossings.filter(|c| c.port == port && c.heading == heading).map(|c| &c.frame[..]).collect()
 }
@@ -22,7 +22,7 @@ fn frames(run: &Run, port: Port, heading: Heading) -> Vec<&[u8]> {
 #[track_caller]
 fn assert_untouched(run: &Run, case: &dyn std::fmt::Debug) -> usize {
     let mut total = 0;
-    for port in [Port::Inside, Port::Outside] {
+    for port in [PortSide::Inside, PortSide::Outside] {
         let (entered, left) = (frames(run, port, Heading::In), frames(run, port.other(), Heading::Out));
         for (n, (entered, left)) in entered.iter().zip(&left).enumerate() {
             assert_eq!(entered, left, "frame {n} from {port:?}: {case:?}");
@@ -77,7 +77,7 @@ fn by_a_rule_on_the_name_over_bad_links() {
         run.run();
         exchange.assert_done(run.client(), run.server(), &setup);
         // Repetitions are not held twice, so fewer frames may leave than entered, but never others.
-        for port in [Port::Inside, Port::Outside] {
+        for port in [PortSide::Inside, PortSide::Outside] {
             let entered = frames(&run, port, Heading::In);
             let mut left = frames(&run, port.other(), Heading::Out).into_iter();
             assert!(left.all(|frame| entered.contains(&frame)), "{setup:?}");
@@ -136,13 +136,13 @@ fn what_is_not_tls() {
             run.simulation.record();
             assert_eq!(run.run(), Stop::Done, "{case:?}");
             if bypass_not_tls {
-                assert_eq!(run.client().end, Some(End::Finished), "{case:?}");
-                assert_eq!(run.server().end, Some(End::Finished), "{case:?}");
+                assert_eq!(run.client().end, Some(Ending::Finished), "{case:?}");
+                assert_eq!(run.server().end, Some(Ending::Finished), "{case:?}");
                 assert!(!run.client().received.is_empty() && !run.server().received.is_empty());
                 assert_untouched(&run, &case);
             } else {
-                assert_eq!(run.client().end, Some(End::Reset), "{case:?}");
-                assert_eq!(run.server().end, Some(End::Reset), "{case:?}");
+                assert_eq!(run.client().end, Some(Ending::Reset), "{case:?}");
+                assert_eq!(run.server().end, Some(Ending::Reset), "{case:?}");
                 assert!(run.client().received.is_empty() && run.server().received.is_empty());
             }
             run.settle(Duration::from_secs(60));
@@ -173,9 +173,9 @@ fn connections_seen_from_the_middle() {
         run.simulation.record();
         run.run();
         if reset_midstream {
-            assert_eq!(run.client().end, Some(End::Reset));
+            assert_eq!(run.client().end, Some(Ending::Reset));
             assert!(run.counters().dropped(PacketDrop::Midstream) > 0);
-            let out = [Port::Inside, Port::Outside].map(|port| frames(&run, port, Heading::Out));
+            let out = [PortSide::Inside, PortSide::Outside].map(|port| frames(&run, port, Heading::Out));
             for frame in out.into_iter().flatten().filter_map(TcpFrame::parse) {
                 assert!(frame.payload().is_empty(), "only RSTs and probes leave");
             }
@@ -204,7 +204,7 @@ fn everything_that_is_not_tcp() {
     let mut random = Random::new(4);
     let mut sent = 0;
     for to_server in [true, false] {
-        let port = if to_server { Port::Inside } else { Port::Outside };
+        let port = if to_server { PortSide::Inside } else { PortSide::Outside };
         for frame in foreign_frames(to_server, &mut random) {
             run.simulation.inject(port, frame);
             run.simulation.run_until(Duration::from_millis(5), |_| false);
@@ -284,7 +284,7 @@ fn a_syn_loses_what_cannot_be_carried_over() {
             let all = frames(&run, port, heading).into_iter();
             all.filter_map(TcpFrame::parse).find(|frame| frame.tcp().syn()).unwrap()
         };
-        let (entered, left) = (syn(Port::Inside, Heading::In), syn(Port::Outside, Heading::Out));
+        let (entered, left) = (syn(PortSide::Inside, Heading::In), syn(PortSide::Outside, Heading::Out));
         assert!(entered.tcp().ece() && entered.tcp().cwr());
         assert_eq!(left.tcp().ece(), !scrubbed);
         assert_eq!(left.tcp().cwr(), !scrubbed);

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use wireglass::control::client::{AskError, Flows, flows};
 use wireglass::control::protocol::{FlowsRequest, Refusal, Sort};
 use wireglass::control::{ControlServer, ControlSocket};
+use wireglass::end::PerEnd;
 use wireglass::event::Volume;
 use wireglass::flow::{FlowSnapshot, Identity, Short};
 use wireglass::flow_table::{Class, FlowTable};
@@ -140,7 +141,7 @@ fn snapshot(client: SocketAddr, port: u16) -> FlowSnapshot {
         sni: port.is_multiple_of(2).then(|| Short::new(name.as_bytes())),
         age: u64::from(u16::MAX - port),
         idle: 0,
-        volume: [Volume { packets: 1, bytes: port.into() }, Volume::default()],
+        volume: PerEnd { client: Volume { packets: 1, bytes: port.into() }, server: Volume::default() },
         legs: None,
     }
 }

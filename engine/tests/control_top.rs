@@ -20,8 +20,8 @@ use wireglass::control::client::{AskError, counters};
 use wireglass::control::{ControlServer, ControlSocket, Counters};
 use wireglass::metrics::{Metrics, PoolStatistics, PortStatistics};
 use wireglass::phase::FlowPhase;
+use wireglass::port::PortSide;
 use wireglass::reason::PacketDrop;
-use wireglass::side::Side;
 use wireglass::survey::Surveyor;
 
 /// Longer than anything here takes, on a machine that is busy.
@@ -49,9 +49,9 @@ impl Engine {
         });
         metrics.set_pools(|| vec![PoolStatistics { worker: 1, pool: "frames", in_use: 100, size: 400 }]);
         let worker = metrics.worker(1).unwrap();
-        worker.port(0, Side::Client).rx_packets.add(5);
-        worker.port(0, Side::Server).rx_packets.add(6);
-        worker.port(0, Side::Server).tx_bytes.add(1000);
+        worker.port(0, PortSide::Inside).rx_packets.add(5);
+        worker.port(0, PortSide::Outside).rx_packets.add(6);
+        worker.port(0, PortSide::Outside).tx_bytes.add(1000);
         worker.drop_packet(PacketDrop::HoldFull);
         worker.flows(FlowPhase::Decrypted).inc();
         worker.flows_limit.set(64);
@@ -105,7 +105,7 @@ fn what_was_counted_comes_over() {
     assert_eq!((ports[0].port.as_str(), ports[0].drops["port.rx_missed"]), ("net_ring0", 11));
     assert_eq!(ports[1].drops.iter().collect::<Vec<_>>(), [(&"port.rx_nombuf".into(), &2)]);
 
-    engine.metrics.worker(1).unwrap().port(0, Side::Client).rx_packets.add(5);
+    engine.metrics.worker(1).unwrap().port(0, PortSide::Inside).rx_packets.add(5);
     let second = counters(&engine.path()).unwrap();
     assert_eq!(second.workers[1].rx_packets, 16);
     assert!(second.engine.uptime_us > first.engine.uptime_us);
@@ -122,8 +122,8 @@ fn once_prints_rates_and_json_tells_them_to_programs() {
             while !engine.folder.path().join("done").exists() {
                 thread::sleep(Duration::from_millis(2));
                 let due = began.elapsed().as_millis() as u64;
-                worker.port(0, Side::Client).rx_packets.add(due - done);
-                worker.port(0, Side::Client).rx_bytes.add(125 * (due - done));
+                worker.port(0, PortSide::Inside).rx_packets.add(due - done);
+                worker.port(0, PortSide::Inside).rx_bytes.add(125 * (due - done));
                 worker.busy_micros.add(250 * (due - done));
                 done = due;
             }

@@ -11,7 +11,7 @@ use support::lab::{Lab, NAME, Setup};
 use support::raw::{RawSegment, hello};
 use support::rules::{Action, Rules};
 use wireglass::flow::OutsideTls;
-use wireglass::peers::{Duration, Engine, Instant, Middle, Port};
+use wireglass::peers::{Duration, Engine, Instant, Middle, PortSide};
 use wireglass::reason::PacketDrop;
 
 const CLIENT: u32 = 1_000;
@@ -55,8 +55,8 @@ fn from_server() -> Segment {
 }
 
 impl Segment {
-    fn port(&self) -> Port {
-        if self.to_server { Port::Inside } else { Port::Outside }
+    fn port(&self) -> PortSide {
+        if self.to_server { PortSide::Inside } else { PortSide::Outside }
     }
 
     fn frame(&self) -> Vec<u8> {
@@ -100,11 +100,11 @@ impl Wire {
         self.now += time;
         self.engine.poll(self.now);
         let out: Vec<_> = std::iter::from_fn(|| self.engine.transmit()).collect();
-        let to = |port: Port| {
+        let to = |port: PortSide| {
             let frames = out.iter().filter(move |(p, _)| *p == port);
             frames.map(|(_, frame)| TcpFrame::parse(frame).unwrap()).collect()
         };
-        (to(Port::Inside), to(Port::Outside))
+        (to(PortSide::Inside), to(PortSide::Outside))
     }
 
     fn shake_hands(&mut self) {
@@ -213,9 +213,9 @@ fn a_refusal_goes_where_the_connection_goes() {
     for frame in [elsewhere, spoofed] {
         let mut wire = Wire::new(&Setup::default());
         wire.shake_hands();
-        wire.engine.receive(wire.now, Port::Inside, frame);
+        wire.engine.receive(wire.now, PortSide::Inside, frame);
         assert!(wire.wait(Duration::from_millis(1)).1.is_empty(), "dropped");
-        wire.engine.receive(wire.now, Port::Inside, garbage.clone());
+        wire.engine.receive(wire.now, PortSide::Inside, garbage.clone());
         let (_, to_server) = wire.wait(Duration::from_millis(1));
         assert_reset(&to_server, CLIENT + 1);
         let out = to_server.iter().find(|frame| frame.tcp().rst()).unwrap();
@@ -527,7 +527,7 @@ fn fragments_are_no_way_around() {
             let n = pieces.len();
             let mut decrypts = false;
             for (at, piece) in pieces.into_iter().enumerate() {
-                wire.engine.receive(wire.now, Port::Inside, piece);
+                wire.engine.receive(wire.now, PortSide::Inside, piece);
                 // Every frame that leaves is a whole segment, or this would panic.
                 let (_, to_server) = wire.wait(Duration::from_micros(100));
                 let data = to_server.iter().any(|frame| !frame.payload().is_empty());

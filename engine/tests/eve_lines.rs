@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use wireglass::end::End;
 use wireglass::event::PortLink;
 use wireglass::event::{
     Action, Anomaly, AnomalyEvent, CertificateInfo, Event, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo,
@@ -16,8 +17,8 @@ use wireglass::log::eve::{write_event, write_stats};
 use wireglass::metrics::{Metrics, PortStatistics, TlsCaches};
 use wireglass::packet::{FrameInfo, PassAction, Uninspected};
 use wireglass::phase::FlowPhase;
+use wireglass::port::PortSide;
 use wireglass::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
-use wireglass::side::Side;
 
 /// 2026-11-23 20:14:05.123456 UTC.
 const NOW: Timestamp = Timestamp(1_795_464_845_123_456);
@@ -113,7 +114,7 @@ fn anomaly() -> AnomalyEvent {
         app_proto: "http",
         what: Anomaly::Odd(HttpOddity::Ambiguous),
         tx_id: Some(130),
-        from: Side::Client,
+        from: End::Client,
         offset: 4711,
     }
 }
@@ -138,7 +139,7 @@ fn dropped() -> FrameEvent {
     FrameEvent {
         time: NOW,
         wire: "lan".into(),
-        side: Side::Client,
+        side: PortSide::Inside,
         frame: FrameInfo {
             destination_mac: [2, 0, 0, 0, 0, 2],
             source_mac: [2, 0, 0, 0, 0, 1],
@@ -197,10 +198,10 @@ fn flow_line(event: FlowEvent) -> Value {
 fn busy_metrics() -> Metrics {
     let metrics = Metrics::new(&["lan".into()], 1);
     let worker = metrics.worker(0).expect("a worker");
-    worker.port(0, Side::Client).rx_packets.add(1000);
-    worker.port(0, Side::Client).rx_bytes.add(640_000);
-    worker.port(0, Side::Server).tx_packets.add(998);
-    worker.port(0, Side::Server).tx_bytes.add(639_000);
+    worker.port(0, PortSide::Inside).rx_packets.add(1000);
+    worker.port(0, PortSide::Inside).rx_bytes.add(640_000);
+    worker.port(0, PortSide::Outside).tx_packets.add(998);
+    worker.port(0, PortSide::Outside).tx_bytes.add(639_000);
     worker.flows_opened.add(20);
     worker.flows(FlowPhase::Decrypted).set(3);
     worker.flow_ended(Reason::Closed);
@@ -234,7 +235,7 @@ fn stats_line(metrics: &Metrics) -> Value {
 
 fn port_link(speed_mbps: Option<u32>) -> PortLink {
     let (port, wire) = ("0000:03:00.0".into(), "lan".into());
-    PortLink { port, wire, side: Side::Client, up: speed_mbps.is_some(), speed_mbps, mtu: 1500 }
+    PortLink { port, wire, side: PortSide::Inside, up: speed_mbps.is_some(), speed_mbps, mtu: 1500 }
 }
 
 /// The fullest line of each kind, as in the document.
@@ -359,7 +360,7 @@ fn what_was_read_to_the_end_says_nothing_of_it() {
         app_proto: "http2",
         what: Anomaly::Off(InspectorOff::H2Frame),
         tx_id: None,
-        from: Side::Server,
+        from: End::Server,
         offset: 0,
     };
     let value = line(&Event::Anomaly(head(), Box::new(off)));

@@ -6,7 +6,7 @@ mod support;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::raw::{RawSegment, hello};
 use support::rules::{Action, Rules};
-use wireglass::peers::{Duration, Engine, Instant, Middle, Port, Session, Step};
+use wireglass::peers::{Duration, Engine, Instant, Middle, PortSide, Session, Step};
 use wireglass::policy::Ports;
 use wireglass::reason::{InspectorOff, Reason};
 
@@ -155,13 +155,13 @@ impl Wire {
     /// The TCP handshake is over.
     fn opened(rules: Rules) -> Self {
         let mut wire = Self::open(rules);
-        wire.receive(Port::Inside, segment(true, SYN, ISN.0, 0, b""));
-        wire.receive(Port::Outside, segment(false, SYN | ACK, ISN.1, ISN.0 + 1, b""));
-        wire.receive(Port::Inside, segment(true, ACK, ISN.0 + 1, ISN.1 + 1, b""));
+        wire.receive(PortSide::Inside, segment(true, SYN, ISN.0, 0, b""));
+        wire.receive(PortSide::Outside, segment(false, SYN | ACK, ISN.1, ISN.0 + 1, b""));
+        wire.receive(PortSide::Inside, segment(true, ACK, ISN.0 + 1, ISN.1 + 1, b""));
         wire
     }
 
-    fn receive(&mut self, port: Port, frame: Vec<u8>) {
+    fn receive(&mut self, port: PortSide, frame: Vec<u8>) {
         self.engine.receive(self.now, port, frame);
         self.wait(Duration::from_micros(100));
     }
@@ -170,7 +170,7 @@ impl Wire {
     fn client_says(&mut self, at: usize, bytes: &[u8]) {
         for (n, piece) in bytes.chunks(1_400).enumerate() {
             let seq = ISN.0 + 1 + (at + n * 1_400) as u32;
-            self.receive(Port::Inside, segment(true, ACK, seq, ISN.1 + 1, piece));
+            self.receive(PortSide::Inside, segment(true, ACK, seq, ISN.1 + 1, piece));
         }
     }
 
@@ -191,7 +191,7 @@ fn each_phase_counts_what_it_holds() {
     let hello = hello(NAME);
 
     let mut wire = Wire::open(decrypt());
-    wire.receive(Port::Inside, segment(true, SYN, ISN.0, 0, b""));
+    wire.receive(PortSide::Inside, segment(true, SYN, ISN.0, 0, b""));
     let opening = wire.held();
     assert!((100..1_000).contains(&opening), "opening: {opening}");
 
@@ -221,7 +221,7 @@ fn each_phase_counts_what_it_holds() {
     wire.client_says(0, &hello);
     let released = wire.held();
     assert!(released >= hello.len(), "released: {released}");
-    wire.receive(Port::Outside, segment(false, ACK, ISN.1 + 1, ISN.0 + 1 + hello.len() as u32, b""));
+    wire.receive(PortSide::Outside, segment(false, ACK, ISN.1 + 1, ISN.0 + 1 + hello.len() as u32, b""));
     let bypassed = wire.held();
     assert!(bypassed <= released - hello.len(), "acknowledged: {bypassed}");
 
@@ -265,7 +265,7 @@ fn prefixes_stay_within_the_budget() {
             // The far end of what may be held, alone.
             (true, ACK, ISN.0 + 1 + 60_000, ISN.1 + 1, &[1; 1_000]),
         ] {
-            let from = if to_server { Port::Inside } else { Port::Outside };
+            let from = if to_server { PortSide::Inside } else { PortSide::Outside };
             wire.receive(from, port(segment(to_server, flags, seq, ack, payload), to_server, client));
             most = most.max(wire.held());
         }

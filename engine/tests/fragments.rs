@@ -9,7 +9,7 @@ use support::frames::TcpFrame;
 use support::lab::{LIMIT, Lab, Run, Setup};
 use support::rules::{Action, Rules};
 use wireglass::packet::{Class, classify};
-use wireglass::peers::{Duration, Heading, Impairment, Middle, Port, Random, Spread, Stop, Tag};
+use wireglass::peers::{Duration, Heading, Impairment, Middle, PortSide, Random, Spread, Stop, Tag};
 use wireglass::reason::{PacketDrop, Reason};
 
 /// Cuts every segment with payload into pieces of a random size, and has them come in a random order, some twice.
@@ -200,14 +200,14 @@ fn fragments_of_nobodys_port_pass_as_they_are() {
                     let turn = id as usize % pieces.len();
                     pieces.rotate_right(turn);
                     for piece in &pieces {
-                        run.simulation.inject(Port::Inside, piece.clone());
+                        run.simulation.inject(PortSide::Inside, piece.clone());
                         run.simulation.run_until(Duration::from_millis(1), |_| false);
                     }
                     sent.extend(pieces);
                 }
                 let left = run.simulation.recorded().iter().filter(|c| c.heading == Heading::Out);
                 let left: Vec<_> =
-                    left.filter(|c| c.port == Port::Outside).map(|c| c.frame.clone()).collect();
+                    left.filter(|c| c.port == PortSide::Outside).map(|c| c.frame.clone()).collect();
                 let left = left.into_iter().filter(|frame| is_fragment(frame)).collect::<Vec<_>>();
                 assert!(left == sent, "{} sent, {} left: {setup:?}", sent.len(), left.len());
             }
@@ -278,7 +278,7 @@ fn floods_are_held_within_bounds() {
             let mut most = 0;
             for id in 0..20_000 {
                 let piece = cut(&flood, id, 344).swap_remove(part);
-                run.simulation.inject(Port::Inside, piece);
+                run.simulation.inject(PortSide::Inside, piece);
                 // A hundred each millisecond.
                 if id % 10 == 0 {
                     run.simulation.run_until(Duration::from_micros(100), |_| false);
@@ -303,7 +303,7 @@ fn what_never_becomes_whole_goes_by_itself() {
     let (mut engine, _log) = Lab::new().engine(&Setup::default());
     let now = wireglass::peers::Instant::from_millis(10);
     let frame = Whole { payload: vec![7; 500], ..Whole::default() }.frame();
-    engine.receive(now, Port::Inside, cut(&frame, 1, 256).swap_remove(0));
+    engine.receive(now, PortSide::Inside, cut(&frame, 1, 256).swap_remove(0));
     engine.poll(now);
     assert_eq!(engine.counters()[0].fragments_held.value(), 1);
     let at = engine.next_timeout().unwrap();

@@ -16,7 +16,7 @@ const OUTSTANDING: usize = 1024;
 
 fn job(world: &World) -> Box<Job> {
     let library = library(world.provider);
-    let mut client = End::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
+    let mut client = TlsEnd::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
     let handshake = Box::new(start(&world.context, &client.output(), Profile::default()));
     Box::new(Job { handshake, input: Input { now: NOW, ..Input::default() } })
 }

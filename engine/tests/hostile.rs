@@ -13,7 +13,7 @@ use support::lab::{LIMIT, Lab, Run, Setup};
 use support::rules::{Action, Rules};
 use wireglass::fairness::Shed;
 use wireglass::flow_table::Class;
-use wireglass::peers::{Crossing, Duration, Heading, Port, Random, Session, Step, Stop};
+use wireglass::peers::{Crossing, Duration, Heading, PortSide, Random, Session, Step, Stop};
 use wireglass::policy::Ports;
 use wireglass::reason::{PacketDrop, Reason};
 
@@ -78,7 +78,7 @@ fn frames_of_ill_will_beside_a_good_flow() {
         let exchange = Exchange::new(seed, 50_000, 200_000);
         let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
         let injected = Rc::new(RefCell::new(Vec::new()));
-        for (port, n) in [(Port::Inside, 1), (Port::Outside, 2)] {
+        for (port, n) in [(PortSide::Inside, 1), (PortSide::Outside, 2)] {
             let mut random = Random::new(seed * 10 + n);
             let injected = Rc::clone(&injected);
             let tamper = move |frame: Vec<u8>| {
@@ -88,8 +88,8 @@ fn frames_of_ill_will_beside_a_good_flow() {
                 vec![(Duration::ZERO, frame)]
             };
             match port {
-                Port::Inside => run.simulation.client_to_middle.set_tamper(tamper),
-                Port::Outside => run.simulation.server_to_middle.set_tamper(tamper),
+                PortSide::Inside => run.simulation.client_to_middle.set_tamper(tamper),
+                PortSide::Outside => run.simulation.server_to_middle.set_tamper(tamper),
             }
         }
         let mut stop = Stop::Deadline;
@@ -177,7 +177,7 @@ fn a_syn_flood_takes_no_room_from_the_living() {
     run.simulation.run_until(LIMIT, |s| s.client.report(client).received.len() > 10_000);
     for burst in syns.chunks(100) {
         for syn in burst {
-            run.simulation.inject(Port::Inside, syn.clone());
+            run.simulation.inject(PortSide::Inside, syn.clone());
         }
         run.simulation.run(MILLISECOND);
         assert!(run.engine().flows() <= 16);
@@ -203,7 +203,7 @@ fn a_connection_opens_in_the_middle_of_a_flood() {
     });
     let mut stop = Stop::Deadline;
     while stop == Stop::Deadline {
-        syns.by_ref().take(5).for_each(|syn| run.simulation.inject(Port::Inside, syn));
+        syns.by_ref().take(5).for_each(|syn| run.simulation.inject(PortSide::Inside, syn));
         stop = run.simulation.run(MILLISECOND);
     }
     assert_eq!(stop, Stop::Done);
@@ -286,12 +286,12 @@ fn blind_attacks_on_an_intercepted_flow() {
     run.simulation.record();
     let client = run.client_id();
     run.simulation.run_until(LIMIT, |s| s.client.report(client).received.len() > 10_000);
-    let last = |run: &Run, port: Port| {
+    let last = |run: &Run, port: PortSide| {
         let mut recorded = run.simulation.recorded().iter().rev();
         let from_end = |c: &&Crossing| c.port == port && c.heading == Heading::In;
         recorded.find(from_end).and_then(|c| TcpFrame::parse(&c.frame)).unwrap()
     };
-    for port in [Port::Inside, Port::Outside] {
+    for port in [PortSide::Inside, PortSide::Outside] {
         for distance in [-100_000, -1_500, 3_000, 20_000, 1_000_000, 1 << 30] {
             let frame = last(&run, port);
             let seq = TcpSeqNumber(frame.tcp().seq_number().0.wrapping_add(distance));

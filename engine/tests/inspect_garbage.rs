@@ -2,10 +2,10 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use wireglass::end::End;
 use wireglass::event::{AnomalyEvent, HttpEvent};
 use wireglass::inspect::HttpInspector;
 use wireglass::reason::InspectorOff;
-use wireglass::side::Side;
 
 /// What one reader may hold at most.
 const MOST: usize = 1 << 20;
@@ -30,12 +30,12 @@ const HTTP1: &[&[u8]] = &[
 
 #[derive(Clone, Debug)]
 struct Piece {
-    from: Side,
+    from: End,
     bytes: Vec<u8>,
 }
 
-fn side() -> impl Strategy<Value = Side> {
-    prop_oneof![Just(Side::Client), Just(Side::Server)]
+fn side() -> impl Strategy<Value = End> {
+    prop_oneof![Just(End::Client), Just(End::Server)]
 }
 
 /// Right bytes with some of them wrong.
@@ -86,7 +86,7 @@ impl Said {
 }
 
 /// In steps of `step` bytes, and as it is: both must say the same.
-fn feed(alpn: Option<&[u8]>, prologue: &[(Side, &[u8])], pieces: &[Piece], step: usize) {
+fn feed(alpn: Option<&[u8]>, prologue: &[(End, &[u8])], pieces: &[Piece], step: usize) {
     let cut = feed_in_steps(alpn, prologue, pieces, step);
     assert_eq!(cut, feed_in_steps(alpn, prologue, pieces, usize::MAX));
     assert!(cut.anomalies.len() <= 8, "{:?}", cut.anomalies);
@@ -100,12 +100,12 @@ fn feed(alpn: Option<&[u8]>, prologue: &[(Side, &[u8])], pieces: &[Piece], step:
             .map(|(_, n)| n as u64)
             .sum::<u64>()
     };
-    for side in [Side::Client, Side::Server] {
+    for side in [End::Client, End::Server] {
         assert!(cut.unread[side as usize] <= came(side), "{:?} of {}", cut.unread, came(side));
     }
 }
 
-fn feed_in_steps(alpn: Option<&[u8]>, prologue: &[(Side, &[u8])], pieces: &[Piece], step: usize) -> Said {
+fn feed_in_steps(alpn: Option<&[u8]>, prologue: &[(End, &[u8])], pieces: &[Piece], step: usize) -> Said {
     let mut said = Said::default();
     let mut inspector = HttpInspector::new(alpn);
     for (from, bytes) in prologue {
@@ -121,7 +121,7 @@ fn feed_in_steps(alpn: Option<&[u8]>, prologue: &[(Side, &[u8])], pieces: &[Piec
     said.off = inspector.off_reason();
     inspector.finish();
     said.fetch(&mut inspector);
-    said.unread = [Side::Client, Side::Server].map(|side| inspector.unread(side));
+    said.unread = [End::Client, End::Server].map(|side| inspector.unread(side));
     // Ended, it holds nothing but itself.
     assert!(inspector.memory() <= 512, "{}", inspector.memory());
     said
@@ -144,10 +144,10 @@ proptest! {
 
     #[test]
     fn broken_http2(pieces in pieces(http2()), step in 1usize..50) {
-        let greetings: [(Side, &[u8]); 3] = [
-            (Side::Client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-            (Side::Client, b"\0\0\0\x04\0\0\0\0\0"),
-            (Side::Server, b"\0\0\0\x04\0\0\0\0\0"),
+        let greetings: [(End, &[u8]); 3] = [
+            (End::Client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+            (End::Client, b"\0\0\0\x04\0\0\0\0\0"),
+            (End::Server, b"\0\0\0\x04\0\0\0\0\0"),
         ];
         feed(Some(b"h2"), &greetings, &pieces, step);
     }
@@ -165,18 +165,18 @@ fn the_worst_peer_is_bounded() {
     };
     let mut inspector = HttpInspector::new(Some(b"h2"));
     let settings = frame(4, 0, 0, &[0, 1, 0, 1, 0, 0]);
-    inspector.bytes(Side::Client, &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat());
-    inspector.bytes(Side::Server, &settings);
+    inspector.bytes(End::Client, &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat());
+    inspector.bytes(End::Server, &settings);
     // The table grows to 64 KB and takes a path of 60,000 bytes.
     let mut block = vec![0x3f, 0xe1, 0xff, 0x03, 0x44, 0x7f, 0xe1, 0xd3, 0x03];
     block.extend(vec![b'p'; 60_000]);
     let push = |stream: u32, fields: &[u8]| frame(5, 4, 1, &[&stream.to_be_bytes()[..], fields].concat());
-    inspector.bytes(Side::Server, &push(2, &block));
+    inspector.bytes(End::Server, &push(2, &block));
     assert_eq!(inspector.off_reason(), None);
     let mut most = inspector.memory();
     for stream in 1..3_000 {
         let again = [push(stream * 2 + 2, &[0xbe]), frame(1, 5, stream * 2 + 2, &[0x88])].concat();
-        inspector.bytes(Side::Server, &again);
+        inspector.bytes(End::Server, &again);
         most = most.max(inspector.memory());
     }
     assert!(inspector.off_reason().is_some(), "unfetched events must not pile up");
@@ -191,7 +191,7 @@ fn the_worst_crowd_is_bounded() {
     let mut most = 0;
     let requests = [fat.repeat(200), "GET / HTTP/1.1\r\n\r\n".repeat(70_000)].concat();
     for piece in requests.as_bytes().chunks(16_384) {
-        inspector.bytes(Side::Client, piece);
+        inspector.bytes(End::Client, piece);
         most = most.max(inspector.memory());
     }
     assert_eq!(inspector.off_reason(), Some(InspectorOff::TooManyOpen));
@@ -201,12 +201,12 @@ fn the_worst_crowd_is_bounded() {
     assert_eq!(inspector.memory(), 0, "it is off");
 
     let mut inspector = HttpInspector::new(Some(b"h2"));
-    inspector.bytes(Side::Client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    inspector.bytes(End::Client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     let mut most = 0;
     for number in 0..5_000u32 {
         let mut frame = vec![0, 0, 2, 1, 5];
         frame.extend((2 * number + 1).to_be_bytes());
-        inspector.bytes(Side::Client, &[&frame[..], b"\x82\x84"].concat());
+        inspector.bytes(End::Client, &[&frame[..], b"\x82\x84"].concat());
         most = most.max(inspector.memory());
     }
     assert_eq!(inspector.off_reason(), Some(InspectorOff::TooManyOpen));

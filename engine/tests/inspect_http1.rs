@@ -1,11 +1,11 @@
 //! HTTP/1 conversations, cut at every place, against what a reader of RFC 9112 would say of them.
 
+use wireglass::end::End::{self, Client, Server};
 use wireglass::event::{AnomalyEvent, HttpEvent};
 use wireglass::inspect::HttpInspector;
 use wireglass::reason::{Ambiguity, InspectorOff};
-use wireglass::side::Side::{self, Client, Server};
 
-type Talk<'a> = &'a [(Side, &'a [u8])];
+type Talk<'a> = &'a [(End, &'a [u8])];
 
 struct Outcome {
     events: Vec<HttpEvent>,
@@ -32,7 +32,7 @@ impl Outcome {
     }
 
     /// What was told, of whose bytes, from where on.
-    fn told(&self) -> Vec<(&str, Side, u64)> {
+    fn told(&self) -> Vec<(&str, End, u64)> {
         self.anomalies.iter().map(|a| (a.what.code(), a.from, a.offset)).collect()
     }
 }
@@ -62,7 +62,7 @@ fn every_way(talk: Talk<'_>) -> Outcome {
     }
     for (message, (from, bytes)) in talk.iter().enumerate() {
         for cut in 0..=bytes.len() {
-            let mut pieces: Vec<(Side, &[u8])> = talk.to_vec();
+            let mut pieces: Vec<(End, &[u8])> = talk.to_vec();
             pieces.splice(message..=message, [(*from, &bytes[..cut]), (*from, &bytes[cut..])]);
             let how = format!("message {message} cut at {cut}");
             play(&pieces, usize::MAX).assert_same(&whole, &how);
@@ -370,7 +370,7 @@ fn heads_of_any_length() {
 
 #[test]
 fn what_is_no_message_is_passed_over_and_told() {
-    let request: (Side, &[u8]) = (Client, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let request: (End, &[u8]) = (Client, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     // Of a response, and how much of it is not read.
     let cases: &[(&[u8], u64)] = &[
         (b"SSH-2.0-OpenSSH\r\n\r\n", 19),
@@ -423,7 +423,7 @@ fn http09_is_answered_by_a_body() {
 
 #[test]
 fn odd_responses_do_not_hide_what_follows() {
-    let request: (Side, &[u8]) = (Client, b"GET /a HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n");
+    let request: (End, &[u8]) = (Client, b"GET /a HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n");
     let cases: &[(&[u8], u16, u64, &[Ambiguity])] = &[
         // The connection option is missing (RFC 9110, 7.8), so it has not asked.
         (b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n", 200, 0, &[Ambiguity::UpgradeUnasked]),

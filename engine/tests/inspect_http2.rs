@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use wireglass::end::End::{self, Client, Server};
 use wireglass::event::{AnomalyEvent, HttpEvent};
 use wireglass::inspect::HttpInspector;
 use wireglass::reason::InspectorOff;
-use wireglass::side::Side::{self, Client, Server};
 
-type Tape = Arc<Mutex<Vec<(Side, Vec<u8>)>>>;
+type Tape = Arc<Mutex<Vec<(End, Vec<u8>)>>>;
 
 struct Outcome {
     events: Vec<HttpEvent>,
@@ -19,7 +19,7 @@ struct Outcome {
     unread: [u64; 2],
 }
 
-fn play(alpn: Option<&[u8]>, talk: &[(Side, Vec<u8>)], step: usize) -> Outcome {
+fn play(alpn: Option<&[u8]>, talk: &[(End, Vec<u8>)], step: usize) -> Outcome {
     let mut inspector = HttpInspector::new(alpn);
     let (mut events, mut anomalies) = (Vec::new(), Vec::new());
     for (from, bytes) in talk {
@@ -41,7 +41,7 @@ fn play(alpn: Option<&[u8]>, talk: &[(Side, Vec<u8>)], step: usize) -> Outcome {
 }
 
 /// Whole, in steps of many sizes, by ALPN and by the preface alone: all must agree.
-fn every_way(talk: &[(Side, Vec<u8>)]) -> Outcome {
+fn every_way(talk: &[(End, Vec<u8>)]) -> Outcome {
     let whole = play(Some(b"h2"), talk, usize::MAX);
     for step in (1..64).chain([100, 1000, 16_384]) {
         for alpn in [Some(&b"h2"[..]), None] {
@@ -56,7 +56,7 @@ fn every_way(talk: &[(Side, Vec<u8>)]) -> Outcome {
 
 /// Copies one direction and writes down what passes.
 async fn tap(
-    from: Side,
+    from: End,
     mut read: tokio::io::ReadHalf<DuplexStream>,
     mut write: tokio::io::WriteHalf<DuplexStream>,
     tape: Tape,
@@ -72,7 +72,7 @@ async fn tap(
 }
 
 /// Runs a client against a server that answers by path, and returns what both said.
-fn record(table_size: u32, requests: usize) -> Vec<(Side, Vec<u8>)> {
+fn record(table_size: u32, requests: usize) -> Vec<(End, Vec<u8>)> {
     let tape = Tape::default();
     let recorded = Arc::clone(&tape);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -203,7 +203,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Both sides have greeted each other, then these frames.
-fn talk(frames: &[(Side, Vec<u8>)]) -> Vec<(Side, Vec<u8>)> {
+fn talk(frames: &[(End, Vec<u8>)]) -> Vec<(End, Vec<u8>)> {
     let mut out = vec![
         (Client, [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()),
         (Server, frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0x20, 0])),
@@ -293,7 +293,7 @@ fn faults_turn_the_reader_off_by_name() {
     for (number, (frames, reason)) in cases.into_iter().enumerate() {
         // It is told where the frame at fault begins; all from there on is not read.
         let mut all = talk(&frames);
-        let of = |side: Side, all: &[(Side, Vec<u8>)]| {
+        let of = |side: End, all: &[(End, Vec<u8>)]| {
             all.iter().filter(|(from, _)| *from == side).map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
         };
         let from = all[all.len() - 1].0;

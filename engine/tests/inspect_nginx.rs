@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use wireglass::end::End;
 use wireglass::event::HttpEvent;
 use wireglass::inspect::HttpInspector;
-use wireglass::side::Side;
 
 /// nginx in a folder of its own, behind Unix sockets: one for HTTP/1, one for HTTP/2 in plain text.
 struct Nginx {
@@ -90,7 +90,7 @@ impl Nginx {
 fn read(alpn: &[u8], request: &[u8], answer: &[u8]) -> (Vec<HttpEvent>, HttpInspector) {
     let mut inspector = HttpInspector::new(Some(alpn));
     let mut events = Vec::new();
-    for (from, bytes) in [(Side::Client, request), (Side::Server, answer)] {
+    for (from, bytes) in [(End::Client, request), (End::Server, answer)] {
         for piece in bytes.chunks(16_384) {
             inspector.bytes(from, piece);
             events.extend(std::iter::from_fn(|| inspector.poll_transaction()).map(|event| *event));
@@ -243,10 +243,10 @@ fn what_nginx_serves_the_reader_has_seen() {
                 // The absolute form is what the request says.
                 let read = format!("{method} {}", url.strip_prefix("http://abs").unwrap_or(url));
                 assert_eq!(read, *seen, "{case}");
-                assert_eq!(inspector.unread(Side::Client), 0, "{case}");
+                assert_eq!(inspector.unread(End::Client), 0, "{case}");
             }
         }
-        assert_eq!(inspector.unread(Side::Server), 0, "{case}");
+        assert_eq!(inspector.unread(End::Server), 0, "{case}");
     }
     assert!(to_the_end >= 35, "nginx served {to_the_end} to the end: these are the ones that count");
 }
@@ -361,7 +361,7 @@ fn what_nginx_serves_over_http2_the_reader_has_seen() {
         to_the_end += usize::from(served);
         assert!(!served || seen, "{case}: {:?}", inspector.off_reason());
         if served {
-            assert_eq!((inspector.off_reason(), inspector.unread(Side::Client)), (None, 0), "{case}");
+            assert_eq!((inspector.off_reason(), inspector.unread(End::Client)), (None, 0), "{case}");
         }
     }
     assert!(to_the_end >= 25, "nginx served {to_the_end} to the end: these are the ones that count");

@@ -7,7 +7,7 @@ use support::Exchange;
 use support::lab::{Lab, Run, Setup};
 use wireglass::event::Action;
 use wireglass::flow::Limits;
-use wireglass::peers::{Duration, End, Impairment, Session, Step, Stop};
+use wireglass::peers::{Duration, Ending, Impairment, Session, Step, Stop};
 use wireglass::reason::Reason;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -55,8 +55,8 @@ fn a_stream_cut_short_stays_cut_short() {
         vec![Step::Receive(exchange.request.len()), Step::Send(exchange.response.clone()), Step::Truncate];
     let run = run(client, server);
     assert!(run.client().received == exchange.response && run.server().received == exchange.request);
-    assert_eq!(run.client().end, Some(End::Truncated), "no close_notify is made up");
-    assert_eq!(run.server().end, Some(End::Finished));
+    assert_eq!(run.client().end, Some(Ending::Truncated), "no close_notify is made up");
+    assert_eq!(run.server().end, Some(Ending::Finished));
 }
 
 #[test]
@@ -66,11 +66,11 @@ fn a_reset_of_either_end_is_a_reset_for_the_other() {
     let hasty = |after| vec![Step::Receive(after), Step::Reset];
     for after in [1, 30_000, 99_000] {
         let from_server = run(patient(), hasty(after));
-        assert_eq!(from_server.client().end, Some(End::Reset), "{after}");
+        assert_eq!(from_server.client().end, Some(Ending::Reset), "{after}");
         assert_eq!(from_server.flow_end().1, Reason::ServerReset, "{after}");
 
         let from_client = run(hasty(after), patient());
-        assert_eq!(from_client.server().end, Some(End::Reset), "{after}");
+        assert_eq!(from_client.server().end, Some(Ending::Reset), "{after}");
         assert_eq!(from_client.flow_end().1, Reason::ClientReset, "{after}");
     }
 }
@@ -99,9 +99,9 @@ fn a_server_that_fails_during_the_handshake() {
         assert!(run.client().handshake.is_none() && run.client().sent == 0, "{reason:?}");
         let end = run.client().end.clone().unwrap();
         match reason {
-            Reason::ServerReset => assert_eq!(end, End::Reset),
-            Reason::ServerAlert => assert_eq!(end, End::Alert(80)), // internal_error, as the server said
-            _ => assert!(end != End::Finished, "{reason:?}: {end:?}"),
+            Reason::ServerReset => assert_eq!(end, Ending::Reset),
+            Reason::ServerAlert => assert_eq!(end, Ending::Alert(80)), // internal_error, as the server said
+            _ => assert!(end != Ending::Finished, "{reason:?}: {end:?}"),
         }
         assert_eq!(run.tls_event().reason, reason);
         assert_eq!(run.tls_event().minted_serial, None);
@@ -145,10 +145,10 @@ fn silence_frees_everything() {
         let reason = run.flow_end().1;
         if server_side {
             assert!(matches!(reason, Reason::ServerTimeout | Reason::Idle), "{reason:?}");
-            assert_eq!(run.client().end, Some(End::Reset));
+            assert_eq!(run.client().end, Some(Ending::Reset));
         } else {
             assert_eq!(reason, Reason::ClientTimeout);
-            assert_eq!(run.server().end, Some(End::Reset));
+            assert_eq!(run.server().end, Some(Ending::Reset));
         }
     }
 }
@@ -166,7 +166,7 @@ fn an_idle_connection_is_given_up() {
     run.settle(MINUTE * 2);
     assert_eq!(run.flow_end(), ("decrypted", Reason::Idle));
     run.settle(Duration::from_secs(5));
-    assert_eq!((&run.client().end, &run.server().end), (&Some(End::Finished), &Some(End::Finished)));
+    assert_eq!((&run.client().end, &run.server().end), (&Some(Ending::Finished), &Some(Ending::Finished)));
     assert_eq!(run.engine().flows(), 0);
 }
 
@@ -196,7 +196,7 @@ fn the_engine_stops() {
     let now = run.simulation.now();
     run.simulation.middle.shut_down(now);
     assert_eq!(run.run(), Stop::Done);
-    assert_eq!((&run.client().end, &run.server().end), (&Some(End::Reset), &Some(End::Reset)));
+    assert_eq!((&run.client().end, &run.server().end), (&Some(Ending::Reset), &Some(Ending::Reset)));
     assert_eq!(run.flow_end().1, Reason::Shutdown);
     assert_eq!(run.tls_event().action, Action::Decrypt);
     assert_eq!(run.engine().flows(), 0);
@@ -211,6 +211,6 @@ fn a_server_that_speaks_first_and_hangs_up_is_heard_to_the_end() {
         let server = vec![Step::Send(exchange.response.clone()), Step::Finish, Step::AwaitEnd];
         let run = run(vec![Step::AwaitEnd, Step::Finish], server);
         assert!(run.client().received == exchange.response, "{len}: {} bytes", run.client().received.len());
-        assert_eq!(run.client().end, Some(End::Finished), "{len}");
+        assert_eq!(run.client().end, Some(Ending::Finished), "{len}");
     }
 }

@@ -8,7 +8,7 @@ use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
 use wireglass::event::Action;
-use wireglass::peers::{Duration, End, Session, Step};
+use wireglass::peers::{Duration, Ending, Session, Step};
 use wireglass::reason::Reason;
 
 /// A piece of the hello: where in the stream, which bytes, and how much later than the first.
@@ -123,8 +123,8 @@ fn overlapping_with_other_bytes_is_reset() {
                 (100, hello[100..].to_vec(), Duration::from_millis(2)),
             ]
         });
-        assert_eq!(run.client().end, Some(End::Reset), "{place}");
-        assert_eq!(run.server().end, Some(End::Reset), "{place}");
+        assert_eq!(run.client().end, Some(Ending::Reset), "{place}");
+        assert_eq!(run.server().end, Some(Ending::Reset), "{place}");
         assert!(run.server().received.is_empty());
         let event = run.tls_event();
         assert_eq!((event.action, event.reason), (Action::Block, Reason::HelloAmbiguous));
@@ -166,7 +166,7 @@ fn a_hello_that_does_not_end_is_given_up_after_five_seconds() {
     run.simulation.settle(Duration::from_millis(4_900));
     assert_eq!((&run.client().end, &run.server().end), (&None, &None));
     run.settle(Duration::from_millis(300));
-    assert_eq!((&run.client().end, &run.server().end), (&Some(End::Reset), &Some(End::Reset)));
+    assert_eq!((&run.client().end, &run.server().end), (&Some(Ending::Reset), &Some(Ending::Reset)));
     assert!(run.server().received.is_empty());
     assert_eq!(run.tls_event().reason, Reason::HelloTimeout);
     run.settle(Duration::from_secs(60));
@@ -189,7 +189,7 @@ fn a_hello_without_end_is_given_up_at_its_limit() {
     let server = Session::plain(vec![Step::AwaitEnd, Step::Finish]);
     let mut run = lab.connect(&Setup::default(), client, server);
     run.run();
-    assert_eq!((&run.client().end, &run.server().end), (&Some(End::Reset), &Some(End::Reset)));
+    assert_eq!((&run.client().end, &run.server().end), (&Some(Ending::Reset), &Some(Ending::Reset)));
     assert!(run.server().received.is_empty());
     assert_eq!(run.tls_event().reason, Reason::HelloTooBig);
 }

@@ -14,7 +14,7 @@ use lenient::{Agreement, compare};
 use mutate::Rng;
 use support::frames::ethernet;
 use support::lab::{Lab, Setup};
-use wireglass::peers::{Duration, Engine, Instant, Middle, Port};
+use wireglass::peers::{Duration, Engine, Instant, Middle, PortSide};
 
 const SYN: u8 = 0x02;
 
@@ -75,7 +75,7 @@ enum Outcome {
 
 fn outcome(frame: Vec<u8>) -> Outcome {
     let (mut engine, _log): (Engine, _) = Lab::new().engine(&Setup::default());
-    engine.receive(Instant::ZERO, Port::Inside, frame);
+    engine.receive(Instant::ZERO, PortSide::Inside, frame);
     engine.poll(Instant::ZERO + Duration::from_millis(1));
     match (engine.flows(), engine.transmit()) {
         (1, Some(_)) => Outcome::Followed,

@@ -8,7 +8,7 @@ use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
-use wireglass::peers::{Crossing, Duration, Heading, Port, Step, Stop};
+use wireglass::peers::{Crossing, Duration, Heading, PortSide, Step, Stop};
 use wireglass::reason::Reason;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -86,7 +86,8 @@ fn a_bypassed_flow_ends_soon_after_a_reset() {
 
 /// A probe of an idle peer as hosts send it: one before the next byte, without payload.
 fn keep_alive(run: &Run) -> Vec<u8> {
-    let from_client = |crossing: &&Crossing| crossing.port == Port::Inside && crossing.heading == Heading::In;
+    let from_client =
+        |crossing: &&Crossing| crossing.port == PortSide::Inside && crossing.heading == Heading::In;
     let frames = run.simulation.recorded().iter().rev().filter(from_client);
     let last = frames.filter_map(|crossing| TcpFrame::parse(&crossing.frame)).next().unwrap();
     assert!(last.payload().is_empty(), "the last that the client has sent is an ACK");
@@ -98,7 +99,7 @@ fn keep_alive(run: &Run) -> Vec<u8> {
 }
 
 /// Frames that the engine sent out of a port since `from`.
-fn sent(run: &Run, port: Port, from: usize) -> Vec<TcpFrame> {
+fn sent(run: &Run, port: PortSide, from: usize) -> Vec<TcpFrame> {
     let recorded = &run.simulation.recorded()[from..];
     let out = recorded.iter().filter(|c| c.port == port && c.heading == Heading::Out);
     out.filter_map(|crossing| TcpFrame::parse(&crossing.frame)).collect()
@@ -120,17 +121,17 @@ fn a_probe_of_one_end_is_answered_and_asks_the_other() {
     let mut run = idle();
     let (probe, from) = (keep_alive(&run), run.simulation.recorded().len());
     let ack: TcpSeqNumber = TcpFrame::parse(&probe).unwrap().tcp().ack_number();
-    run.simulation.inject(Port::Inside, probe.clone());
+    run.simulation.inject(PortSide::Inside, probe.clone());
     run.settle(Duration::from_secs(10));
-    let answers = sent(&run, Port::Inside, from);
+    let answers = sent(&run, PortSide::Inside, from);
     assert_eq!(answers.len(), 1);
     assert_eq!(answers[0].tcp().seq_number(), ack);
     // The server is asked once, and its answer ends that.
-    let asked = sent(&run, Port::Outside, from);
+    let asked = sent(&run, PortSide::Outside, from);
     assert_eq!(asked.len(), 1);
     assert!(asked[0].payload().is_empty());
     run.settle(MINUTE * 5);
-    assert_eq!(sent(&run, Port::Outside, from).len(), 1);
+    assert_eq!(sent(&run, PortSide::Outside, from).len(), 1);
     assert_eq!(run.engine().flows(), 1);
 }
 
@@ -139,10 +140,10 @@ fn a_client_that_probes_learns_that_its_server_is_gone() {
     let mut run = idle();
     run.simulation.server_to_middle.cut();
     let (probe, from) = (keep_alive(&run), run.simulation.recorded().len());
-    run.simulation.inject(Port::Inside, probe);
+    run.simulation.inject(PortSide::Inside, probe);
     run.settle(MINUTE);
     assert_eq!(run.engine().flows(), 1);
     run.settle(MINUTE * 2);
     assert_eq!(run.flow_end(), ("decrypted", Reason::ServerTimeout));
-    assert!(sent(&run, Port::Inside, from).iter().any(|frame| frame.tcp().rst()), "the client is told");
+    assert!(sent(&run, PortSide::Inside, from).iter().any(|frame| frame.tcp().rst()), "the client is told");
 }

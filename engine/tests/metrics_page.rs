@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wireglass::end::End;
 use wireglass::event::PortLink;
 use wireglass::event::{Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass::flow_table::Class;
 use wireglass::log::ring;
 use wireglass::metrics::{Metrics, MetricsServer, PortExtra, PortSources, PortStatistics, TlsCaches};
 use wireglass::phase::FlowPhase;
+use wireglass::port::PortSide;
 use wireglass::reason::{InspectorOff, PacketDrop, Reason};
-use wireglass::side::Side;
 
 fn flow_event() -> Event {
     let end = SocketAddr::from(([192, 0, 2, 1], 1));
@@ -48,14 +49,14 @@ fn metrics() -> Arc<Metrics> {
         metrics.worker(index).expect("a worker").loop_idle.inc();
     }
     let worker = metrics.worker(1).expect("a worker");
-    worker.port(1, Side::Server).rx_packets.add(7);
+    worker.port(1, PortSide::Outside).rx_packets.add(7);
     worker.drop_packet(PacketDrop::TxRingFull);
     worker.flow_ended(Reason::ServerReset);
     worker.flow_ended(Reason::ServerReset);
     worker.inspector_off(InspectorOff::Opaque);
     worker.flows(FlowPhase::Opening).inc();
     worker.flow_moved(FlowPhase::Opening, FlowPhase::Peeking);
-    worker.plaintext(Side::Client).add(1234);
+    worker.plaintext(End::Client).add(1234);
     worker.handshakes_started.inc();
     worker.evicted(Class::Decrypted).add(2);
     worker.evicted(Class::Holding).inc();
@@ -86,7 +87,7 @@ fn metrics() -> Arc<Metrics> {
         mtu: 1500,
     };
     metrics.set_port_sources(PortSources {
-        links: Box::new(move || vec![(link(Side::Client, true), 4), (link(Side::Server, false), 1)]),
+        links: Box::new(move || vec![(link(PortSide::Inside, true), 4), (link(PortSide::Outside, false), 1)]),
         extra: Box::new(|| vec![PortExtra { port: "p1".into(), counters: vec![("rx_q0_errors".into(), 5)] }]),
     });
     assert!(metrics.worker(2).is_none());

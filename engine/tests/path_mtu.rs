@@ -9,7 +9,7 @@ use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
 use wireglass::packet::{Class, classify};
-use wireglass::peers::{Answer, Crossing, Duration, Heading, Port, Router, Spread, Stop, Tag, too_big};
+use wireglass::peers::{Answer, Crossing, Duration, Heading, PortSide, Router, Spread, Stop, Tag, too_big};
 use wireglass::phase::FlowPhase;
 use wireglass::reason::{PathMessage, Reason};
 
@@ -49,13 +49,13 @@ fn black_holes(run: &Run) -> u64 {
 }
 
 /// Segments that the engine has sent out of a port, in order.
-fn sent(run: &Run, port: Port) -> Vec<TcpFrame> {
+fn sent(run: &Run, port: PortSide) -> Vec<TcpFrame> {
     let out = |crossing: &&Crossing| crossing.port == port && crossing.heading == Heading::Out;
     run.simulation.recorded().iter().filter(out).filter_map(|c| TcpFrame::parse(&c.frame)).collect()
 }
 
 /// Routers' messages that went out of a port.
-fn passed_on(run: &Run, port: Port) -> Vec<Vec<u8>> {
+fn passed_on(run: &Run, port: PortSide) -> Vec<Vec<u8>> {
     let crossings = run.simulation.recorded().iter();
     let out = crossings.filter(|c| c.port == port && c.heading == Heading::Out);
     // Neighbour discovery is ICMP as well; its messages end at another type.
@@ -85,7 +85,7 @@ fn a_router_that_says_what_fits() {
                     let mut run = start(&lab, &setup, &exchange);
                     narrow(&mut run, Router::honest(mtu));
                     assert_done(&mut run, &exchange, &case);
-                    for port in [Port::Inside, Port::Outside] {
+                    for port in [PortSide::Inside, PortSide::Outside] {
                         let sent = sent(&run, port);
                         let first = sent.iter().position(|frame| frame.ip_len() > mtu);
                         let first = first.unwrap_or_else(|| panic!("nothing was too long: {case:?}"));
@@ -118,7 +118,7 @@ fn a_path_that_shrinks() {
             narrow(&mut run, Router::honest(mtu));
         }
         assert_done(&mut run, &exchange, &ipv6);
-        let sent = sent(&run, Port::Outside);
+        let sent = sent(&run, PortSide::Outside);
         assert_eq!(longest(&sent), 9000);
         let last = sent.iter().rposition(|frame| frame.ip_len() > 1300).unwrap();
         assert!(sent.len() - last > 50, "full segments end at {last} of {}", sent.len());
@@ -135,7 +135,7 @@ fn a_router_that_does_not_say_what_fits() {
     narrow(&mut run, Router { mtu: 1200, answer: Answer::TooBig { mtu: 0, quote: 8 } });
     assert_done(&mut run, &exchange, &"MTU 0");
     let sizes = |frames: &[TcpFrame], size| frames.iter().filter(|frame| frame.ip_len() == size).count();
-    let sent = sent(&run, Port::Outside);
+    let sent = sent(&run, PortSide::Outside);
     assert!(sizes(&sent, 1492) > 0 && sizes(&sent, 1006) > 50, "{:?}", counted(&run));
     assert_eq!(run.counters().path_messages(PathMessage::Lowered), 4, "{:?}", counted(&run));
 }
@@ -148,7 +148,7 @@ fn a_link_below_the_floor() {
     let mut run = start(&lab, &Setup::default(), &exchange);
     narrow(&mut run, Router::honest(300));
     assert_done(&mut run, &exchange, &"MTU 300");
-    let sent = sent(&run, Port::Outside);
+    let sent = sent(&run, PortSide::Outside);
     let last = sent.iter().rposition(|frame| frame.ip_len() > 552).unwrap();
     assert!(sent[last + 1..].iter().filter(|frame| frame.ip_len() == 552).count() > 50);
     let cut = sent[last + 1..].iter().filter(|frame| frame.ip_len() > 300);
@@ -167,7 +167,7 @@ fn a_router_that_says_nothing() {
             let mut run = start(&lab, &setup, &exchange);
             narrow(&mut run, Router::silent(mtu));
             assert_done(&mut run, &exchange, &case);
-            for port in [Port::Inside, Port::Outside] {
+            for port in [PortSide::Inside, PortSide::Outside] {
                 let sent = sent(&run, port);
                 let last = sent.iter().rposition(|frame| frame.ip_len() > mtu).unwrap();
                 let full = sent[last..].iter().filter(|frame| frame.ip_len() == size).count();
@@ -214,8 +214,9 @@ fn forged_messages() {
                 .run_until(Duration::from_secs(100), |s| s.server.report(id).received.len() > arrived)
         };
         halfway(&mut run, 50_000);
-        let old = sent(&run, Port::Outside).into_iter().find(|frame| frame.payload().len() > 1000).unwrap();
-        let now = sent(&run, Port::Outside).into_iter().rfind(|frame| frame.ip_len() == 1500).unwrap();
+        let old =
+            sent(&run, PortSide::Outside).into_iter().find(|frame| frame.payload().len() > 1000).unwrap();
+        let now = sent(&run, PortSide::Outside).into_iter().rfind(|frame| frame.ip_len() == 1500).unwrap();
         let ip_header = if ipv6 { 40 } else { 20 };
         let end = 14 + ip_header + 8; // of the message's own header
         let tell = |frame: &TcpFrame, mtu| too_big(frame.bytes(), mtu, 8).unwrap();
@@ -227,31 +228,31 @@ fn forged_messages() {
             .unwrap()
         };
         let mut forged = vec![
-            (PathMessage::OutOfWindow, Port::Outside, tell(&old, 1280)),
-            (PathMessage::OutOfWindow, Port::Outside, tell(&shifted(1 << 30), 1280)),
-            (PathMessage::OutOfWindow, Port::Outside, tell(&shifted(100_000), 1300)),
-            (PathMessage::WrongSide, Port::Inside, tell(&now, 1280)),
-            (PathMessage::NotSmaller, Port::Outside, tell(&now, 9000)),
+            (PathMessage::OutOfWindow, PortSide::Outside, tell(&old, 1280)),
+            (PathMessage::OutOfWindow, PortSide::Outside, tell(&shifted(1 << 30), 1280)),
+            (PathMessage::OutOfWindow, PortSide::Outside, tell(&shifted(100_000), 1300)),
+            (PathMessage::WrongSide, PortSide::Inside, tell(&now, 1280)),
+            (PathMessage::NotSmaller, PortSide::Outside, tell(&now, 9000)),
         ];
         let other = now.edited(|tcp| tcp.set_src_port(40_777));
-        forged.push((PathMessage::NoLeg, Port::Outside, too_big(&other, 1280, 8).unwrap()));
+        forged.push((PathMessage::NoLeg, PortSide::Outside, too_big(&other, 1280, 8).unwrap()));
         let other = now.edited(|tcp| tcp.set_dst_port(444));
         let other = too_big(&other, 1280, 8).unwrap();
         let mut bad_checksum = tell(&now, 1280);
         bad_checksum[end - 5] ^= 1;
-        forged.push((PathMessage::Malformed, Port::Outside, bad_checksum));
+        forged.push((PathMessage::Malformed, PortSide::Outside, bad_checksum));
         for cut in 1..8 {
             forged.push((
                 PathMessage::Malformed,
-                Port::Outside,
+                PortSide::Outside,
                 too_big(now.bytes(), 1280, 8 - cut).unwrap(),
             ));
         }
         if ipv6 {
-            forged.push((PathMessage::BelowMinimum, Port::Outside, tell(&now, 1279)));
-            forged.push((PathMessage::BelowMinimum, Port::Outside, tell(&now, 0)));
+            forged.push((PathMessage::BelowMinimum, PortSide::Outside, tell(&now, 1279)));
+            forged.push((PathMessage::BelowMinimum, PortSide::Outside, tell(&now, 0)));
         }
-        let before = sent(&run, Port::Outside).len();
+        let before = sent(&run, PortSide::Outside).len();
         for (expected, port, frame) in forged.iter().cloned() {
             let counted_before = run.counters().path_messages(expected);
             run.simulation.inject(port, frame);
@@ -260,19 +261,19 @@ fn forged_messages() {
         }
         let counted = counted(&run);
         // Not of an intercepted port: not even counted.
-        run.simulation.inject(Port::Outside, other.clone());
+        run.simulation.inject(PortSide::Outside, other.clone());
         run.simulation.settle(Duration::ZERO);
         assert_eq!(self::counted(&run), counted);
         assert_eq!(run.counters().path_messages(PathMessage::Lowered), 0);
         assert_done(&mut run, &exchange, &ipv6);
         assert_eq!(run.counters().retransmits.value(), 0, "nothing was sent again");
-        assert!(sent(&run, Port::Outside)[before..].iter().filter(|f| f.ip_len() == 1500).count() > 50);
+        assert!(sent(&run, PortSide::Outside)[before..].iter().filter(|f| f.ip_len() == 1500).count() > 50);
         // What no leg sent goes on to whom it says it is for, as it came.
         let here =
             [PathMessage::NoLeg, PathMessage::Malformed, PathMessage::NotSmaller, PathMessage::BelowMinimum];
         let forwarded = forged.into_iter().filter(|(what, ..)| here.contains(what)).map(|(.., frame)| frame);
-        assert_eq!(passed_on(&run, Port::Inside), forwarded.chain([other]).collect::<Vec<_>>());
-        assert!(passed_on(&run, Port::Outside).is_empty());
+        assert_eq!(passed_on(&run, PortSide::Inside), forwarded.chain([other]).collect::<Vec<_>>());
+        assert!(passed_on(&run, PortSide::Outside).is_empty());
     }
 }
 
@@ -298,16 +299,16 @@ fn messages_about_bypassed_and_unfinished_flows_pass() {
                     run.simulation.settle(Duration::from_micros(100));
                 }
                 let recorded = run.simulation.recorded();
-                let clients = |c: &&Crossing| c.port == Port::Inside && c.heading == Heading::In;
+                let clients = |c: &&Crossing| c.port == PortSide::Inside && c.heading == Heading::In;
                 let last = recorded.iter().filter(clients).rfind(|c| TcpFrame::parse(&c.frame).is_some());
                 // Over IPv6 nothing that is smaller than a SYN would be believed.
                 let message = too_big(&last.unwrap().frame, if ipv6 { 1280 } else { 30 }, 100).unwrap();
                 told.push(message.clone());
-                run.simulation.inject(Port::Outside, message);
+                run.simulation.inject(PortSide::Outside, message);
             }
             run.run();
             exchange.assert_done(run.client(), run.server(), &setup);
-            assert_eq!(passed_on(&run, Port::Inside), told, "{setup:?}");
+            assert_eq!(passed_on(&run, PortSide::Inside), told, "{setup:?}");
             if !ipv6 {
                 assert_eq!(counted(&run), [("too_big.no_leg", 3)], "{setup:?}");
             }
@@ -350,9 +351,9 @@ fn a_size_is_lowered_a_few_times_in_a_flight() {
     let mut run = start(&lab, &Setup::default(), &exchange);
     let server = run.server_id();
     run.simulation.run_until(Duration::from_secs(100), |s| s.server.report(server).received.len() > 50_000);
-    let now = sent(&run, Port::Outside).into_iter().rfind(|frame| frame.ip_len() == 1500).unwrap();
+    let now = sent(&run, PortSide::Outside).into_iter().rfind(|frame| frame.ip_len() == 1500).unwrap();
     for mtu in [1450, 1400, 1350, 1300, 1250] {
-        run.simulation.inject(Port::Outside, too_big(now.bytes(), mtu, 8).unwrap());
+        run.simulation.inject(PortSide::Outside, too_big(now.bytes(), mtu, 8).unwrap());
         run.simulation.settle(Duration::ZERO);
     }
     let counted =

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wireglass::peers::{
-    ClientOptions, Heading, Host, HostConfig, Impairment, Pki, Port, ServerOptions, Session, Simulation,
+    ClientOptions, Heading, Host, HostConfig, Impairment, Pki, PortSide, ServerOptions, Session, Simulation,
     Step, Wire, providers,
 };
 
@@ -38,7 +38,7 @@ fn visit(seed: u64) -> [Vec<Vec<u8>>; 2] {
     simulation.client.connect(SocketAddr::new(address, 443), 40_000, client);
     simulation.run(Span::from_secs(60));
     simulation.settle(Span::from_secs(60));
-    [Port::Inside, Port::Outside].map(|port| {
+    [PortSide::Inside, PortSide::Outside].map(|port| {
         let entered = simulation
             .recorded()
             .iter()

@@ -10,7 +10,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
 use support::Exchange;
 use wireglass::peers::{
-    ClientOptions, Duration, End, Heading, Host, HostConfig, Identity, Impairment, Instant, Pki, Port,
+    ClientOptions, Duration, Ending, Heading, Host, HostConfig, Identity, Impairment, Instant, Pki, PortSide,
     Report, ServerOptions, Session, SessionId, Simulation, Step, Stop, Tag, Wire, providers,
 };
 
@@ -78,8 +78,8 @@ impl Tls {
 fn assert_exact(exchange: &Exchange, client: &Report, server: &Report, case: &dyn std::fmt::Debug) {
     assert!(server.received == exchange.request, "request differs: {case:?}, {}", summary(server));
     assert!(client.received == exchange.response, "response differs: {case:?}, {}", summary(client));
-    assert_eq!(client.end, Some(End::Finished), "{case:?}");
-    assert_eq!(server.end, Some(End::Finished), "{case:?}");
+    assert_eq!(client.end, Some(Ending::Finished), "{case:?}");
+    assert_eq!(server.end, Some(Ending::Finished), "{case:?}");
 }
 
 fn summary(report: &Report) -> String {
@@ -203,7 +203,7 @@ fn a_wire_delivers_every_frame_as_it_came() {
     simulation.record();
     assert_eq!(simulation.run(LIMIT), Stop::Done);
 
-    for port in [Port::Inside, Port::Outside] {
+    for port in [PortSide::Inside, PortSide::Outside] {
         let frames = |port, heading| {
             let crossings = simulation.recorded().iter();
             let here = crossings.filter(move |c| c.port == port && c.heading == heading);
@@ -234,11 +234,11 @@ fn the_ways_to_end_are_told_apart() {
         assert_eq!(report.received.len(), 3_000);
         report.end.clone().unwrap()
     };
-    assert_eq!(ends(Step::Finish, true), End::Finished);
-    assert_eq!(ends(Step::Truncate, true), End::Truncated);
-    assert_eq!(ends(Step::Reset, true), End::Reset);
-    assert_eq!(ends(Step::Finish, false), End::Finished);
-    assert_eq!(ends(Step::Reset, false), End::Reset);
+    assert_eq!(ends(Step::Finish, true), Ending::Finished);
+    assert_eq!(ends(Step::Truncate, true), Ending::Truncated);
+    assert_eq!(ends(Step::Reset, true), Ending::Reset);
+    assert_eq!(ends(Step::Finish, false), Ending::Finished);
+    assert_eq!(ends(Step::Reset, false), Ending::Reset);
 }
 
 #[test]
@@ -266,9 +266,9 @@ fn an_untrusted_server_is_refused_with_an_alert() {
     let (_, server) = stranger.sessions(Vec::new(), vec![Step::AwaitEnd, Step::Finish]);
     let (simulation, client, server, _) = Case::new(1).run(client, server);
     let end = simulation.client.report(client).end.clone();
-    assert!(matches!(end, Some(End::Refused(rustls::Error::InvalidCertificate(_)))), "{end:?}");
+    assert!(matches!(end, Some(Ending::Refused(rustls::Error::InvalidCertificate(_)))), "{end:?}");
     let server = simulation.server.report(server);
-    assert!(matches!(server.end, Some(End::Alert(48))), "{:?}", server.end); // unknown_ca
+    assert!(matches!(server.end, Some(Ending::Alert(48))), "{:?}", server.end); // unknown_ca
     assert!(server.received.is_empty());
 }
 

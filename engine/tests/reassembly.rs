@@ -5,14 +5,14 @@ mod support;
 
 use proptest::prelude::*;
 use support::fragments::{Whole, cut, fragment, fragment_of};
-use wireglass::driver::PortId;
-use wireglass::driver::memory::MemoryFrame;
+use wireglass::memory_port::MemoryFrame;
 use wireglass::metrics::WorkerCounters;
 use wireglass::packet::{Class, FragmentKey, KeyHasher, classify};
 use wireglass::peers::{Duration, Instant, Random};
+use wireglass::port::PortId;
+use wireglass::port::PortSide;
 use wireglass::reason::PacketDrop;
 use wireglass::reassembly::{Limits, MAX_PIECES, Reassembler, Taken};
-use wireglass::side::Side;
 
 const LIMITS: Limits = Limits { packets: 8, frames: 100, time: Duration::from_secs(5) };
 const MTU: usize = 1500;
@@ -43,7 +43,7 @@ impl Bench {
 
     /// Port 443 is intercepted.
     fn give(&mut self, frame: &[u8]) -> Got {
-        self.give_at(PortId { wire: 0, side: Side::Client }, frame)
+        self.give_at(PortId { wire: 0, side: PortSide::Inside }, frame)
     }
 
     fn give_at(&mut self, port: PortId, frame: &[u8]) -> Got {
@@ -427,9 +427,9 @@ fn a_verdict_is_for_its_own_packet() {
 fn packets_that_look_alike_do_not_meet() {
     let payload = Random::new(1).bytes(500);
     let base = Whole { payload, ..Whole::default() };
-    let inside = PortId { wire: 0, side: Side::Client };
+    let inside = PortId { wire: 0, side: PortSide::Inside };
     let outside = inside.opposite();
-    let other_wire = PortId { wire: 1, side: Side::Client };
+    let other_wire = PortId { wire: 1, side: PortSide::Inside };
     let look_alikes = [
         (inside, base.clone(), 77),
         (outside, base.clone(), 77),

@@ -9,7 +9,7 @@ use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::rules::{Action, RULE, Rules};
 use wireglass::event::{self, MintedBy};
-use wireglass::peers::{Duration, End, Identity, Pki, Report, Session, Step};
+use wireglass::peers::{Duration, Ending, Identity, Pki, Report, Session, Step};
 use wireglass::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
 use wireglass::reason::Reason;
 
@@ -47,7 +47,7 @@ fn assert_refused(run: &Run, reason: Reason) {
 }
 
 fn told(client: &Report) -> bool {
-    matches!(client.end, Some(End::Alert(_) | End::Reset))
+    matches!(client.end, Some(Ending::Alert(_) | Ending::Reset))
 }
 
 /// An identity with a defect, and the reason that goes with it.
@@ -83,7 +83,7 @@ fn a_certificate_with_a_defect_is_refused() {
             lab = lab.with_identity(identity);
             let run = run(&lab, Rules::default_is(Action::Decrypt));
             assert_refused(&run, reason);
-            assert!(matches!(run.client().end, Some(End::Alert(_))), "{:?}", run.client().end);
+            assert!(matches!(run.client().end, Some(Ending::Alert(_))), "{:?}", run.client().end);
             let event = run.tls_event();
             assert_eq!(event.defect, Some(reason));
             assert!(event.certificate.is_some(), "{reason:?}");
@@ -111,7 +111,7 @@ fn a_defect_may_be_passed_on_to_the_client() {
 
         // A client that does not trust it warns its user, and sends nothing.
         let refused = run(&lab, rules.clone());
-        assert!(matches!(refused.client().end, Some(End::Refused(_))), "{:?}", refused.client().end);
+        assert!(matches!(refused.client().end, Some(Ending::Refused(_))), "{:?}", refused.client().end);
         assert!(refused.server().received.is_empty());
         assert_eq!(refused.tls_event().reason, Reason::ClientAlert);
 
@@ -161,11 +161,11 @@ fn settings() -> [(Reason, Setting); 5] {
 
 #[test]
 fn a_rule_blocks_with_an_alert_or_a_reset() {
-    for (action, end) in [(Action::Alert, End::Alert(ACCESS_DENIED)), (Action::Reset, End::Reset)] {
+    for (action, end) in [(Action::Alert, Ending::Alert(ACCESS_DENIED)), (Action::Reset, Ending::Reset)] {
         let run = run(&Lab::new(), Rules::by_name(action));
         assert_refused(&run, Reason::PolicyBlock);
         assert_eq!(run.client().end, Some(end));
-        assert_eq!(run.server().end, Some(End::Reset));
+        assert_eq!(run.server().end, Some(Ending::Reset));
         assert_eq!(run.tls_event().rule.as_deref(), Some(RULE));
     }
 }
@@ -173,7 +173,7 @@ fn a_rule_blocks_with_an_alert_or_a_reset() {
 #[test]
 fn a_rule_that_holds_at_the_syn_refuses_the_connection() {
     let run = run(&Lab::new(), Rules::default_is(Action::Reset));
-    assert_eq!(run.client().end, Some(End::Reset));
+    assert_eq!(run.client().end, Some(Ending::Reset));
     assert_eq!((run.client().connected, run.server().connected), (None, None));
     assert_eq!(run.flow_end().1, Reason::PolicyBlock);
 }
@@ -187,7 +187,7 @@ fn versions_that_the_profile_does_not_allow() {
     old_client.client.versions = vec![&TLS12];
     let refused = run(&old_client, rules.clone());
     assert_refused(&refused, Reason::VersionUnsupportedClient);
-    assert_eq!(refused.client().end, Some(End::Alert(PROTOCOL_VERSION)));
+    assert_eq!(refused.client().end, Some(Ending::Alert(PROTOCOL_VERSION)));
 
     let mut old_server = Lab::new();
     old_server.server.versions = vec![&TLS12];
@@ -210,7 +210,7 @@ fn a_client_without_our_ca() {
         let mut lab = Lab::new().trusting_the_server();
         lab.client.versions = vec![version];
         let run = run(&lab, Rules::default_is(Action::Decrypt));
-        assert!(matches!(run.client().end, Some(End::Refused(_))), "{:?}", run.client().end);
+        assert!(matches!(run.client().end, Some(Ending::Refused(_))), "{:?}", run.client().end);
         assert!(run.server().received.is_empty());
         let event = run.tls_event();
         assert_eq!((event.reason, event.alert), (Reason::ClientAlert, Some(48))); // unknown_ca

@@ -11,7 +11,9 @@ use support::raw::{CLIENT, RawSegment, SERVER};
 use support::rules::{Action, Rules};
 use wireglass::fairness::{ClientPrefix, PerClient, Shed};
 use wireglass::flow_table::Class;
-use wireglass::peers::{Crossing, Duration, End, Engine, Heading, Instant, Middle, Port, Session, Step};
+use wireglass::peers::{
+    Crossing, Duration, Ending, Engine, Heading, Instant, Middle, PortSide, Session, Step,
+};
 use wireglass::policy::{Ports, TlsVersion};
 use wireglass::reason::{PacketDrop, Reason};
 
@@ -50,7 +52,7 @@ fn connect_idle(lab: &Lab, run: &mut Run, count: usize) {
 }
 
 /// Frames that left the engine through a port.
-fn sent(run: &Run, port: Port) -> Vec<TcpFrame> {
+fn sent(run: &Run, port: PortSide) -> Vec<TcpFrame> {
     let out = |crossing: &&Crossing| crossing.port == port && crossing.heading == Heading::Out;
     let frames = run.simulation.recorded().iter().filter(out);
     frames.filter_map(|crossing| TcpFrame::parse(&crossing.frame)).collect()
@@ -87,10 +89,10 @@ fn idle_connections_shut_nobody_out() {
         assert_eq!(ended.len(), 1);
         // close_notify, then FIN; and no RST before they have closed themselves.
         let (client, server) = (run.client_of(ended[0]), run.server_of(ended[0]));
-        assert_eq!((&client.end, &server.end), (&Some(End::Finished), &Some(End::Finished)));
+        assert_eq!((&client.end, &server.end), (&Some(Ending::Finished), &Some(Ending::Finished)));
         assert_eq!((client.handshake.is_some(), client.received.as_slice()), (true, &b"pong"[..]));
         let port = 40_000 + ended[0] as u16;
-        let first = sent(&run, Port::Inside).into_iter().find(|frame| frame.tcp().dst_port() == port);
+        let first = sent(&run, PortSide::Inside).into_iter().find(|frame| frame.tcp().dst_port() == port);
         let first = first.unwrap();
         assert!(first.tcp().fin() && !first.tcp().rst() && !first.payload().is_empty());
         let reasons: Vec<_> = run.flow_events().iter().map(|flow| (flow.phase.name(), flow.reason)).collect();
@@ -123,16 +125,16 @@ fn an_evicted_connection_does_not_pass_later() {
     run.settle(SECOND * 20);
     exchange.assert_done(run.client_of(16), run.server_of(16), &"the newcomer");
     assert!(run.counters().dropped(PacketDrop::FlowEnded) >= 2, "both ends acknowledged the FIN");
-    for port in [Port::Inside, Port::Outside] {
+    for port in [PortSide::Inside, PortSide::Outside] {
         assert!(sent(&run, port).iter().all(|frame| !frame.tcp().rst()), "{port:?}");
     }
     // Now the client speaks in a connection that the engine has forgotten.
     run.settle(MINUTE);
-    assert!(sent(&run, Port::Inside).iter().any(|frame| frame.tcp().rst()));
+    assert!(sent(&run, PortSide::Inside).iter().any(|frame| frame.tcp().rst()));
     let late = |frame: &TcpFrame| {
         frame.tcp().dst_port() < 1_016 && !frame.payload().is_empty() && !frame.tcp().fin()
     };
-    assert!(!sent(&run, Port::Outside).iter().any(late), "nothing of it has passed");
+    assert!(!sent(&run, PortSide::Outside).iter().any(late), "nothing of it has passed");
 }
 
 /// The idle time is up: in order too, without a RST, however long the applications take to close.
@@ -150,9 +152,12 @@ fn silence_ends_in_order() {
         assert_eq!(run.engine().flows(), 1);
         run.settle(SECOND * 70);
         assert_eq!(run.flow_end(), ("decrypted", Reason::Idle));
-        assert_eq!((&run.client().end, &run.server().end), (&Some(End::Finished), &Some(End::Finished)));
+        assert_eq!(
+            (&run.client().end, &run.server().end),
+            (&Some(Ending::Finished), &Some(Ending::Finished))
+        );
         assert_eq!(run.engine().flows(), 0);
-        for port in [Port::Inside, Port::Outside] {
+        for port in [PortSide::Inside, PortSide::Outside] {
             assert!(sent(&run, port).iter().all(|frame| !frame.tcp().rst()), "{port:?}, {dawdles:?}");
         }
     }
@@ -169,20 +174,20 @@ fn what_is_not_at_rest_is_reset() {
     let mut run = lab.connect(&setup, client, server);
     run.simulation.record();
     run.settle(SECOND);
-    let from_client = |c: &&Crossing| c.port == Port::Inside && c.heading == Heading::In;
+    let from_client = |c: &&Crossing| c.port == PortSide::Inside && c.heading == Heading::In;
     let last = run.simulation.recorded().iter().rev().find(from_client).unwrap().frame.clone();
     let half = TcpFrame::parse(&last).unwrap().with_payload(0, &[23, 3, 3, 0, 99, 1, 2, 3]);
-    run.simulation.inject(Port::Inside, half);
+    run.simulation.inject(PortSide::Inside, half);
     run.settle(MINUTE * 21);
     assert_eq!(run.flow_end(), ("decrypted", Reason::Idle));
-    assert_eq!(run.server().end, Some(End::Reset));
+    assert_eq!(run.server().end, Some(Ending::Reset));
 
     // The client has finished, and waits for an answer that does not come.
     let client = vec![Step::Send(b"ping".to_vec()), Step::Finish, Step::AwaitEnd];
     let server = vec![Step::AwaitEnd, Step::Pause(MINUTE * 100)];
     let mut run = lab.connect_tls(&setup, client, server);
     run.settle(MINUTE * 21);
-    assert_eq!((run.flow_end().1, &run.client().end), (Reason::Idle, &Some(End::Reset)));
+    assert_eq!((run.flow_end().1, &run.client().end), (Reason::Idle, &Some(Ending::Reset)));
 
     // A response whose end is the end of the connection stops in the middle.
     let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
@@ -191,7 +196,7 @@ fn what_is_not_at_rest_is_reset() {
     let server = vec![Step::Receive(10), Step::Send(response), Step::Pause(MINUTE * 100)];
     let mut run = lab.connect_tls(&setup, client, server);
     run.settle(MINUTE * 21);
-    assert_eq!((run.flow_end().1, &run.client().end), (Reason::Idle, &Some(End::Reset)));
+    assert_eq!((run.flow_end().1, &run.client().end), (Reason::Idle, &Some(Ending::Reset)));
 }
 
 /// The engine alone, and frames by hand from whatever address.
@@ -220,7 +225,7 @@ impl Wire {
         self.engine.poll(self.now);
         let mut out = [Vec::new(), Vec::new()];
         while let Some((port, frame)) = self.engine.transmit() {
-            out[usize::from(port == Port::Outside)].extend(TcpFrame::parse(&frame));
+            out[usize::from(port == PortSide::Outside)].extend(TcpFrame::parse(&frame));
         }
         out
     }
@@ -317,7 +322,7 @@ fn ten_thousand_hostile_clients_shut_nobody_out() {
     assert_eq!(run.counters().dropped(PacketDrop::TableFull), 0);
     // It was idle for eight seconds of the flood, and is still served.
     run.settle(SECOND * 10);
-    assert_eq!((run.client_of(0).received.len(), &run.client_of(0).end), (200, &Some(End::Finished)));
+    assert_eq!((run.client_of(0).received.len(), &run.client_of(0).end), (200, &Some(Ending::Finished)));
 }
 
 /// Complete TLS connections of many clients, all idle, beyond what the table holds: those that were idle for longest go.
@@ -339,7 +344,7 @@ fn whole_connections_of_many_clients_shut_nobody_out() {
         }
     }
     assert_eq!((run.engine().flows(), run.counters().dropped(PacketDrop::TableFull)), (128, 0));
-    let reset = (0..400).filter(|n| run.client_of(*n).end == Some(End::Reset)).count();
+    let reset = (0..400).filter(|n| run.client_of(*n).end == Some(Ending::Reset)).count();
     assert_eq!(reset, 0, "all of them have ended in order");
 }
 
@@ -561,8 +566,8 @@ fn idle_time_shrinks_as_the_table_fills_and_recovers() {
     run.settle(SECOND * 20);
     let ended: Vec<_> = run.flow_events().iter().map(|flow| flow.reason).collect();
     assert!(!ended.is_empty() && ended.iter().all(|reason| *reason == Reason::ResourceIdle), "{ended:?}");
-    assert!((0..48).any(|n| run.client_of(n).end == Some(End::Finished)), "they end in order");
-    assert!((0..56).all(|n| run.client_of(n).end.as_ref().is_none_or(|end| *end == End::Finished)));
+    assert!((0..48).any(|n| run.client_of(n).end == Some(Ending::Finished)), "they end in order");
+    assert!((0..56).all(|n| run.client_of(n).end.as_ref().is_none_or(|end| *end == Ending::Finished)));
     assert_eq!((evicted(&run), run.counters().dropped(PacketDrop::TableFull)), ([0; 5], 0));
     // As soon as that has made room, the others have their hour.
     let left = run.engine().flows();
@@ -594,7 +599,7 @@ fn hoarders(lab: &Lab, setup: &Setup, count: usize) -> Run {
     // Each sends the beginning of a record, and waits.
     let mut last = std::collections::BTreeMap::new();
     for crossing in run.simulation.recorded() {
-        if (crossing.port, crossing.heading) == (Port::Inside, Heading::In)
+        if (crossing.port, crossing.heading) == (PortSide::Inside, Heading::In)
             && let Some(frame) = TcpFrame::parse(&crossing.frame)
         {
             last.insert(frame.source_port(), frame);
@@ -605,7 +610,7 @@ fn hoarders(lab: &Lab, setup: &Setup, count: usize) -> Run {
         start.resize(1_400, 7);
         for n in 0..11 {
             let bytes = if n == 0 { start.clone() } else { vec![7; 1_400] };
-            run.simulation.inject(Port::Inside, frame.with_payload(n * 1_400, &bytes));
+            run.simulation.inject(PortSide::Inside, frame.with_payload(n * 1_400, &bytes));
         }
         run.settle(Duration::from_millis(1));
     }
@@ -644,7 +649,7 @@ fn whoever_hoards_memory_gives_way() {
             assert!((needed..needed + 5).contains(&ended), "{ended} of {held}, {needed} would do");
             assert_eq!(evicted(&run), [0, 0, 0, 0, ended]);
         } else {
-            assert_eq!((&run.client_of(200).end, ended), (&Some(End::Reset), 1));
+            assert_eq!((&run.client_of(200).end, ended), (&Some(Ending::Reset), 1));
         }
     }
 }
@@ -683,7 +688,7 @@ fn connections_that_are_over_do_not_count() {
     assert_eq!((run.engine().flows(), run.counters().dropped(PacketDrop::ClientFlows)), (40, 0));
 }
 
-type Ending = fn(&mut Wire, RawSegment);
+type HowEnded = fn(&mut Wire, RawSegment);
 
 /// Counts are exact after every kind of end: when all flows are gone, the client may have as many as at first.
 #[test]
@@ -695,7 +700,7 @@ fn counts_are_exact_after_every_kind_of_end() {
     let who = client(3);
     let from = |n| RawSegment::from_client(who, n);
     // What ends it, and whether it counts afterwards: while it lingers it does not.
-    let ends: [(Ending, bool); 7] = [
+    let ends: [(HowEnded, bool); 7] = [
         (|wire, from| drop(wire.send([RawSegment { flags: 0x04, ..from }])), false),
         (
             |wire, from| {

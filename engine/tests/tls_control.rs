@@ -7,13 +7,13 @@
 mod tls_peer;
 
 use tls_peer::{ALERT, DATA, HANDSHAKE, Peer, SUITES, VERSIONS};
+use wireglass::end::{End, PerEnd};
 use wireglass::policy::TlsVersion;
 use wireglass::reason::Reason;
-use wireglass::side::Side;
 use wireglass::tls::{Output, Relay, RelayError, description::*};
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
-const SIDES: [Side; 2] = [Side::Client, Side::Server];
+const SIDES: [End; 2] = [End::Client, End::Server];
 
 /// Two far ends and the relay between them.
 struct Pair {
@@ -28,16 +28,16 @@ struct Pair {
 impl Pair {
     fn new(version: TlsVersion) -> Self {
         let peers = [3, 7].map(|seed| Peer::new(version, SUITES[0], seed));
-        let relay = Relay::new(peers[0].leg(), peers[1].leg(), None, [Vec::new(), Vec::new()]).unwrap();
+        let relay = Relay::new(peers[0].leg(), peers[1].leg(), None, PerEnd::default()).unwrap();
         Self { peers, relay, heard: [Vec::new(), Vec::new()], inspected: Vec::new(), closed: [false; 2] }
     }
 
-    fn deliver(&mut self, from: Side, wire: &[u8]) -> Result<(), RelayError> {
+    fn deliver(&mut self, from: End, wire: &[u8]) -> Result<(), RelayError> {
         let mut out = Output::default();
         let inspected = &mut self.inspected;
         let result =
             self.relay.receive(from, wire, &mut |_, data| inspected.extend_from_slice(data), &mut out);
-        for (side, mut bytes) in [(Side::Client, &out.to_client[..]), (Side::Server, &out.to_server)] {
+        for (side, mut bytes) in [(End::Client, &out.to_client[..]), (End::Server, &out.to_server)] {
             while let [_, _, _, high, low, ..] = bytes {
                 let (record, rest) = bytes.split_at(5 + usize::from(u16::from_be_bytes([*high, *low])));
                 let opened = self.peers[side as usize].open(record);
@@ -51,26 +51,26 @@ impl Pair {
     }
 
     /// One end says something in a record of its own.
-    fn say(&mut self, from: Side, kind: u8, bytes: &[u8]) -> Result<(), RelayError> {
+    fn say(&mut self, from: End, kind: u8, bytes: &[u8]) -> Result<(), RelayError> {
         let record = self.peers[from as usize].seal(kind, bytes, 0);
         self.deliver(from, &record)
     }
 
     /// Data still goes by.
-    fn assert_alive(&mut self, from: Side) {
+    fn assert_alive(&mut self, from: End) {
         self.heard = [Vec::new(), Vec::new()];
         self.say(from, DATA, b"still there").unwrap();
         assert_eq!(self.heard[from.other() as usize], [(DATA, b"still there".to_vec())]);
     }
 }
 
-fn protocol(side: Side) -> RelayError {
-    let reason = if side == Side::Client { Reason::ClientProtocol } else { Reason::ServerProtocol };
+fn protocol(side: End) -> RelayError {
+    let reason = if side == End::Client { Reason::ClientProtocol } else { Reason::ServerProtocol };
     RelayError { reason, alert: None }
 }
 
 /// What `say` makes of a new pair is refused: that end gets the alert, the other one nothing.
-fn refused(version: TlsVersion, from: Side, alert: u8, say: impl Fn(&mut Pair) -> Result<(), RelayError>) {
+fn refused(version: TlsVersion, from: End, alert: u8, say: impl Fn(&mut Pair) -> Result<(), RelayError>) {
     let mut pair = Pair::new(version);
     let context = format!("{version:?} {from:?} {alert}");
     assert_eq!(say(&mut pair), Err(protocol(from)), "{context}");
@@ -98,18 +98,18 @@ fn tickets_come_whole_in_parts_and_several_at_once() {
     let several = [ticket(100), ticket(200), ticket(60_000)].concat();
     for cut in [several.len(), 16_384, 5_000] {
         for part in several.chunks(cut.min(16_384)) {
-            pair.say(Side::Server, HANDSHAKE, part).unwrap();
+            pair.say(End::Server, HANDSHAKE, part).unwrap();
         }
-        pair.assert_alive(Side::Server);
+        pair.assert_alive(End::Server);
         let idle = Pair::new(TlsVersion::Tls13).relay.held();
         assert_eq!(pair.relay.held(), idle, "something of a ticket is left");
     }
     // Byte by byte, as long as that is not too many records without data.
     for byte in ticket(20) {
-        pair.say(Side::Server, HANDSHAKE, &[byte]).unwrap();
+        pair.say(End::Server, HANDSHAKE, &[byte]).unwrap();
     }
-    pair.assert_alive(Side::Server);
-    pair.say(Side::Server, HANDSHAKE, &ticket(20_000)[..15_000]).unwrap();
+    pair.assert_alive(End::Server);
+    pair.say(End::Server, HANDSHAKE, &ticket(20_000)[..15_000]).unwrap();
     assert!((15_000..40_000).contains(&pair.relay.held()));
 }
 
@@ -135,18 +135,18 @@ fn key_updates_are_followed_and_answered() {
         }
     }
     // In parts, behind a ticket.
-    pair.say(Side::Server, HANDSHAKE, &[&ticket(30)[..], &KEY_UPDATE[..2]].concat()).unwrap();
-    pair.say(Side::Server, HANDSHAKE, &KEY_UPDATE[2..]).unwrap();
+    pair.say(End::Server, HANDSHAKE, &[&ticket(30)[..], &KEY_UPDATE[..2]].concat()).unwrap();
+    pair.say(End::Server, HANDSHAKE, &KEY_UPDATE[2..]).unwrap();
     pair.peers[1].renew();
-    pair.assert_alive(Side::Server);
+    pair.assert_alive(End::Server);
 }
 
 /// A KeyUpdate that is not followed: the next record is sealed with the old key.
 #[test]
 fn the_old_key_opens_nothing_after_a_key_update() {
-    refused(TlsVersion::Tls13, Side::Client, BAD_RECORD_MAC, |pair| {
-        pair.say(Side::Client, HANDSHAKE, KEY_UPDATE).unwrap();
-        pair.say(Side::Client, DATA, b"old")
+    refused(TlsVersion::Tls13, End::Client, BAD_RECORD_MAC, |pair| {
+        pair.say(End::Client, HANDSHAKE, KEY_UPDATE).unwrap();
+        pair.say(End::Client, DATA, b"old")
     });
 }
 
@@ -185,25 +185,25 @@ fn malformed_messages_are_refused() {
         }
     }
     // Each is right in the other direction, or in the other version.
-    refused(TlsVersion::Tls13, Side::Client, UNEXPECTED_MESSAGE, |p| {
-        p.say(Side::Client, HANDSHAKE, &ticket(30))
+    refused(TlsVersion::Tls13, End::Client, UNEXPECTED_MESSAGE, |p| {
+        p.say(End::Client, HANDSHAKE, &ticket(30))
     });
-    refused(TlsVersion::Tls12, Side::Client, UNEXPECTED_MESSAGE, |p| {
-        p.say(Side::Client, HANDSHAKE, HELLO_REQUEST)
+    refused(TlsVersion::Tls12, End::Client, UNEXPECTED_MESSAGE, |p| {
+        p.say(End::Client, HANDSHAKE, HELLO_REQUEST)
     });
-    refused(TlsVersion::Tls12, Side::Server, UNEXPECTED_MESSAGE, |p| {
-        p.say(Side::Server, HANDSHAKE, &[1, 0, 0, 0])
+    refused(TlsVersion::Tls12, End::Server, UNEXPECTED_MESSAGE, |p| {
+        p.say(End::Server, HANDSHAKE, &[1, 0, 0, 0])
     });
     // Shorter than a ticket can be.
-    refused(TlsVersion::Tls13, Side::Server, DECODE_ERROR, |p| p.say(Side::Server, HANDSHAKE, &ticket(2)));
+    refused(TlsVersion::Tls13, End::Server, DECODE_ERROR, |p| p.say(End::Server, HANDSHAKE, &ticket(2)));
 }
 
 #[test]
 fn nothing_comes_between_the_parts_of_a_message() {
     for (kind, bytes) in [(DATA, &b"data"[..]), (DATA, b""), (ALERT, &[1, 0])] {
-        refused(TlsVersion::Tls13, Side::Server, UNEXPECTED_MESSAGE, |pair| {
-            pair.say(Side::Server, HANDSHAKE, &[4, 0]).unwrap();
-            pair.say(Side::Server, kind, bytes)
+        refused(TlsVersion::Tls13, End::Server, UNEXPECTED_MESSAGE, |pair| {
+            pair.say(End::Server, HANDSHAKE, &[4, 0]).unwrap();
+            pair.say(End::Server, kind, bytes)
         });
     }
 }
@@ -216,14 +216,14 @@ fn padding_is_taken_off_and_must_pad_something() {
         let data = vec![0; len];
         let record = pair.peers[0].seal(DATA, &data, padding);
         pair.heard = [Vec::new(), Vec::new()];
-        pair.deliver(Side::Client, &record).unwrap();
+        pair.deliver(End::Client, &record).unwrap();
         let expected = (len > 0).then_some((DATA, data));
         assert_eq!(pair.heard[1], Vec::from_iter(expected), "{len} and {padding}");
     }
     for padding in [0, 1, 1000] {
-        refused(TlsVersion::Tls13, Side::Client, UNEXPECTED_MESSAGE, |pair| {
+        refused(TlsVersion::Tls13, End::Client, UNEXPECTED_MESSAGE, |pair| {
             let record = pair.peers[0].seal(0, &[0; 20], padding);
-            pair.deliver(Side::Client, &record)
+            pair.deliver(End::Client, &record)
         });
     }
 }
@@ -232,16 +232,16 @@ fn padding_is_taken_off_and_must_pad_something() {
 fn what_is_too_long_is_refused_by_its_header() {
     for (version, most) in [(TlsVersion::Tls13, 16_384 + 17), (TlsVersion::Tls12, 16_384 + 24)] {
         let header = |len: usize| [23, 3, 3, (len >> 8) as u8, len as u8];
-        refused(version, Side::Client, RECORD_OVERFLOW, |p| p.deliver(Side::Client, &header(most + 1)));
+        refused(version, End::Client, RECORD_OVERFLOW, |p| p.deliver(End::Client, &header(most + 1)));
         let mut pair = Pair::new(version);
-        pair.deliver(Side::Client, &header(most)).unwrap();
+        pair.deliver(End::Client, &header(most)).unwrap();
         // Nor is anything but TLS waited for.
         for header in [*b"HTTP/", [23, 3, 1, 0, 30], [23, 2, 3, 0, 30]] {
-            refused(version, Side::Server, DECODE_ERROR, |p| p.deliver(Side::Server, &header));
+            refused(version, End::Server, DECODE_ERROR, |p| p.deliver(End::Server, &header));
         }
         // Shorter than a tag.
-        refused(version, Side::Client, BAD_RECORD_MAC, |p| p.deliver(Side::Client, &[23, 3, 3, 0, 2, 1, 1]));
-        refused(version, Side::Client, BAD_RECORD_MAC, |p| p.deliver(Side::Client, &[23, 3, 3, 0, 0]));
+        refused(version, End::Client, BAD_RECORD_MAC, |p| p.deliver(End::Client, &[23, 3, 3, 0, 2, 1, 1]));
+        refused(version, End::Client, BAD_RECORD_MAC, |p| p.deliver(End::Client, &[23, 3, 3, 0, 0]));
     }
 }
 
@@ -265,21 +265,21 @@ fn records_replayed_left_out_or_turned_round_are_refused() {
             let records: Vec<_> = (0..3u8).map(|n| pair.peers[0].seal(DATA, &[n], 0)).collect();
             let (last, good) = order.split_last().unwrap();
             for &at in good {
-                pair.deliver(Side::Client, &records[at]).unwrap();
+                pair.deliver(End::Client, &records[at]).unwrap();
             }
-            assert_eq!(pair.deliver(Side::Client, &records[*last]), Err(protocol(Side::Client)), "{order:?}");
+            assert_eq!(pair.deliver(End::Client, &records[*last]), Err(protocol(End::Client)), "{order:?}");
             assert_eq!(pair.inspected.len(), good.len());
         }
         // What one end was told, told back to the engine.
         let mut pair = Pair::new(version);
         let record = pair.peers[0].seal(DATA, b"mine", 0);
-        assert_eq!(pair.deliver(Side::Server, &record), Err(protocol(Side::Server)));
+        assert_eq!(pair.deliver(End::Server, &record), Err(protocol(End::Server)));
     }
 }
 
 #[test]
 fn renegotiation_is_declined_and_not_for_ever() {
-    for (from, asks) in [(Side::Server, HELLO_REQUEST.to_vec()), (Side::Client, message(1, &[5; 300]))] {
+    for (from, asks) in [(End::Server, HELLO_REQUEST.to_vec()), (End::Client, message(1, &[5; 300]))] {
         let mut pair = Pair::new(TlsVersion::Tls12);
         for _ in 0..3 {
             pair.say(from, HANDSHAKE, &asks).unwrap();
@@ -308,7 +308,7 @@ fn records_without_data_end_somewhere() {
     ] {
         let mut pair = Pair::new(version);
         let say = |pair: &mut Pair| {
-            let result = pair.say(Side::Server, kind, bytes);
+            let result = pair.say(End::Server, kind, bytes);
             if bytes.first() == Some(&24) {
                 pair.peers[1].renew();
             }
@@ -317,9 +317,9 @@ fn records_without_data_end_somewhere() {
         for _ in 0..32 {
             say(&mut pair).unwrap();
         }
-        pair.assert_alive(Side::Server);
+        pair.assert_alive(End::Server);
         let refused = (0..40).find_map(|n| say(&mut pair).err().map(|error| (n, error)));
-        assert_eq!(refused, Some((32, protocol(Side::Server))), "{kind} {bytes:?}");
+        assert_eq!(refused, Some((32, protocol(End::Server))), "{kind} {bytes:?}");
     }
 }
 
@@ -347,16 +347,16 @@ fn half_closed_both_ways_and_nothing_after_it_counts() {
 #[test]
 fn nothing_follows_a_close_notify_of_ours() {
     let mut pair = Pair::new(TlsVersion::Tls13);
-    pair.say(Side::Client, ALERT, &[1, 0]).unwrap();
+    pair.say(End::Client, ALERT, &[1, 0]).unwrap();
     pair.heard = [Vec::new(), Vec::new()];
-    pair.say(Side::Server, HANDSHAKE, KEY_UPDATE_REQUESTED).unwrap();
+    pair.say(End::Server, HANDSHAKE, KEY_UPDATE_REQUESTED).unwrap();
     pair.peers[1].renew();
     assert_eq!(pair.heard[1], []);
-    pair.assert_alive(Side::Server);
-    assert_eq!(pair.say(Side::Server, DATA, &[]), Ok(()));
+    pair.assert_alive(End::Server);
+    assert_eq!(pair.say(End::Server, DATA, &[]), Ok(()));
     let garbage = [23, 3, 3, 0, 30].into_iter().chain([0; 30]).collect::<Vec<u8>>();
     pair.heard = [Vec::new(), Vec::new()];
-    assert_eq!(pair.deliver(Side::Server, &garbage), Err(protocol(Side::Server)));
+    assert_eq!(pair.deliver(End::Server, &garbage), Err(protocol(End::Server)));
     assert_eq!(pair.heard[1], [], "an alert behind a close_notify");
 }
 
@@ -369,7 +369,7 @@ fn warnings_are_for_nobody_and_fatal_alerts_for_the_other_end() {
             pair.say(from, ALERT, &[1, warning]).unwrap();
             assert_eq!(pair.heard, [[], []]);
             pair.assert_alive(from);
-            let reason = if from == Side::Client { Reason::ClientAlert } else { Reason::ServerAlert };
+            let reason = if from == End::Client { Reason::ClientAlert } else { Reason::ServerAlert };
             let error = RelayError { reason, alert: Some(HANDSHAKE_FAILURE) };
             // In TLS 1.3 the level says nothing (RFC 8446 6).
             let level = if version == TlsVersion::Tls13 { 1 } else { 2 };
@@ -387,18 +387,18 @@ fn sequence_numbers_do_not_wrap() {
         let mut peer = Peer::new(version, SUITES[2], 3);
         peer.begin_at(u64::MAX - 1);
         let other = Peer::new(version, SUITES[2], 7);
-        let relay = Relay::new(peer.leg(), other.leg(), None, [Vec::new(), Vec::new()]).unwrap();
+        let relay = Relay::new(peer.leg(), other.leg(), None, PerEnd::default()).unwrap();
         let mut pair = Pair { peers: [peer, other], relay, ..Pair::new(version) };
-        pair.say(Side::Client, DATA, b"last but one").unwrap();
-        pair.say(Side::Client, DATA, b"last").map(drop).unwrap_err();
+        pair.say(End::Client, DATA, b"last but one").unwrap();
+        pair.say(End::Client, DATA, b"last").map(drop).unwrap_err();
         assert_eq!(pair.inspected, b"last but one");
         // Our own end before that: with another key, or not at all.
         let mut peer = Peer::new(version, SUITES[2], 3);
         peer.hear_from(u64::MAX - 3);
         let other = Peer::new(version, SUITES[2], 7);
-        let relay = Relay::new(peer.leg(), other.leg(), None, [Vec::new(), Vec::new()]).unwrap();
+        let relay = Relay::new(peer.leg(), other.leg(), None, PerEnd::default()).unwrap();
         let mut pair = Pair { peers: [peer, other], relay, ..Pair::new(version) };
-        let error = (0..8).find_map(|_| pair.say(Side::Server, DATA, b"x").err());
+        let error = (0..8).find_map(|_| pair.say(End::Server, DATA, b"x").err());
         let used_up = RelayError { reason: Reason::KeysUsedUp, alert: None };
         assert_eq!(error, (version == TlsVersion::Tls12).then_some(used_up));
         let (kind, bytes) =
@@ -412,9 +412,9 @@ fn sequence_numbers_do_not_wrap() {
 fn used_up_keys_of_tls12_leave_room_for_the_last_words() {
     let mut pair = Pair::new(TlsVersion::Tls12);
     pair.relay.limit_keys(3);
-    pair.say(Side::Client, DATA, b"1").unwrap();
-    pair.say(Side::Client, DATA, b"2").unwrap();
-    let error = pair.say(Side::Client, DATA, b"3");
+    pair.say(End::Client, DATA, b"1").unwrap();
+    pair.say(End::Client, DATA, b"2").unwrap();
+    let error = pair.say(End::Client, DATA, b"3");
     assert_eq!(error, Err(RelayError { reason: Reason::KeysUsedUp, alert: None }));
     assert_eq!(
         pair.heard.each_ref().map(|heard| heard.last().unwrap().clone()),
@@ -422,9 +422,9 @@ fn used_up_keys_of_tls12_leave_room_for_the_last_words() {
     );
     let mut pair = Pair::new(TlsVersion::Tls12);
     pair.relay.limit_keys(3);
-    pair.say(Side::Client, DATA, b"1").unwrap();
-    pair.say(Side::Client, DATA, b"2").unwrap();
-    pair.say(Side::Client, ALERT, &[1, 0]).unwrap();
+    pair.say(End::Client, DATA, b"1").unwrap();
+    pair.say(End::Client, DATA, b"2").unwrap();
+    pair.say(End::Client, ALERT, &[1, 0]).unwrap();
     assert_eq!(pair.heard[1].last().unwrap(), &(ALERT, vec![1, 0]));
 }
 
@@ -438,13 +438,15 @@ fn what_came_early_goes_on_with_what_comes() {
             let legs = (client.leg(), server.leg());
             let wire: Vec<u8> = (0..4u8).flat_map(|n| server.seal(DATA, &[n; 40], 0)).collect();
             let (early, rest) = wire.split_at(cut.min(wire.len()));
-            let mut relay = Relay::new(legs.0, legs.1, None, [Vec::new(), early.to_vec()]).unwrap();
+            let mut relay =
+                Relay::new(legs.0, legs.1, None, PerEnd { client: Vec::new(), server: early.to_vec() })
+                    .unwrap();
             let mut out = Collected::default();
-            assert_eq!(relay.relay(Side::Server, rest, usize::MAX, &mut out), Ok(rest.len()), "{cut}");
+            assert_eq!(relay.relay(End::Server, rest, usize::MAX, &mut out), Ok(rest.len()), "{cut}");
             let said: Vec<u8> = (0..4).flat_map(|n| [n; 40]).collect();
             let heard: Vec<u8> = out.0.iter().flat_map(|record| client.open(record).bytes).collect();
             let legs = (client.leg(), server.leg());
-            let idle = Relay::new(legs.0, legs.1, None, [Vec::new(), Vec::new()]).unwrap();
+            let idle = Relay::new(legs.0, legs.1, None, PerEnd::default()).unwrap();
             assert_eq!((heard, relay.held()), (said, idle.held()), "{cut}");
         }
     }
@@ -461,18 +463,18 @@ impl wireglass::tls::Outlet for Collected {
         vec![0xee; len]
     }
 
-    fn inspect(&mut self, _: Side, _: &[u8]) {}
+    fn inspect(&mut self, _: End, _: &[u8]) {}
 
-    fn send(&mut self, to: Side, block: Vec<u8>, len: usize) {
-        assert_eq!(to, Side::Client);
+    fn send(&mut self, to: End, block: Vec<u8>, len: usize) {
+        assert_eq!(to, End::Client);
         self.0.push(block[..len].to_vec());
     }
 
-    fn is_behind(&self, _: Side) -> bool {
+    fn is_behind(&self, _: End) -> bool {
         false
     }
 
-    fn closed(&mut self, _: Side) {}
+    fn closed(&mut self, _: End) {}
 }
 
 /// What came early is held until the first call, and a message in part until the rest comes.
@@ -480,14 +482,14 @@ impl wireglass::tls::Outlet for Collected {
 fn what_is_held_counts() {
     for version in VERSIONS {
         let (client, server) = (Peer::new(version, SUITES[0], 3), Peer::new(version, SUITES[1], 7));
-        let idle = Relay::new(client.leg(), server.leg(), None, [Vec::new(), Vec::new()]).unwrap().held();
-        let early = [vec![0; 3_000], vec![0; 20_000]];
+        let idle = Relay::new(client.leg(), server.leg(), None, PerEnd::default()).unwrap().held();
+        let early = PerEnd { client: vec![0; 3_000], server: vec![0; 20_000] };
         let relay = Relay::new(client.leg(), server.leg(), Some(vec![b'h'; 100].into()), early).unwrap();
         assert!(relay.held() >= idle + 23_100, "{} after {idle}", relay.held());
     }
     let mut pair = Pair::new(TlsVersion::Tls13);
     let before = pair.relay.held();
     // A ticket of 1,000 bytes, of which half is here.
-    pair.say(Side::Server, HANDSHAKE, &[&[4, 0, 0x03, 0xe8][..], &[0; 500]].concat()).unwrap();
+    pair.say(End::Server, HANDSHAKE, &[&[4, 0, 0x03, 0xe8][..], &[0; 500]].concat()).unwrap();
     assert!(pair.relay.held() >= before + 504, "{} after {before}", pair.relay.held());
 }

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use tls_support::*;
+use wireglass::end::End;
 use wireglass::policy::Profile;
-use wireglass::side::Side;
 use wireglass::tls::{Input, Outcome, Output};
 use wireglass::x509::Provider;
 
@@ -18,7 +18,7 @@ static WORLDS: LazyLock<Vec<World>> =
 /// What is done to the bytes of one end in one round.
 #[derive(Clone, Debug)]
 struct Damage {
-    from: Side,
+    from: End,
     round: usize,
     at: usize,
     kind: Kind,
@@ -39,7 +39,7 @@ fn damage() -> impl Strategy<Value = Damage> {
         proptest::collection::vec(any::<u8>(), 1..40).prop_map(Kind::Insert),
         Just(Kind::Double),
     ];
-    let side = prop_oneof![Just(Side::Client), Just(Side::Server)];
+    let side = prop_oneof![Just(End::Client), Just(End::Server)];
     (side, 0usize..3, any::<prop::sample::Index>(), kind).prop_map(|(from, round, at, kind)| Damage {
         from,
         round,
@@ -69,13 +69,17 @@ impl Damage {
 /// True: established in spite of the damage (it may have hit nothing).
 fn intercept(world: &World, versions: Versions, damage: &Damage, own_server: bool) -> bool {
     let library = library(world.provider);
-    let mut client = End::client(
+    let mut client = TlsEnd::client(
         client_config(&library, versions, std::slice::from_ref(&world.trusted)),
         HOST.try_into().unwrap(),
     );
     let leaf = if own_server { &world.leaf } else { &*STRANGER };
-    let mut server =
-        End::server(server_config(&library, versions, std::slice::from_ref(&leaf.der), leaf.private_key()));
+    let mut server = TlsEnd::server(server_config(
+        &library,
+        versions,
+        std::slice::from_ref(&leaf.der),
+        leaf.private_key(),
+    ));
     let mut handshake = start(&world.context, &client.output(), Profile::default());
     client.send(b"secret");
     server.send(b"secret");
@@ -87,8 +91,8 @@ fn intercept(world: &World, versions: Versions, damage: &Damage, own_server: boo
         (from_client, from_server) = (client.output(), server.output());
         if round == damage.round {
             match damage.from {
-                Side::Client => damage.apply(&mut from_client),
-                Side::Server => damage.apply(&mut from_server),
+                End::Client => damage.apply(&mut from_client),
+                End::Server => damage.apply(&mut from_server),
             }
         }
         match step.outcome {
@@ -96,8 +100,8 @@ fn intercept(world: &World, versions: Versions, damage: &Damage, own_server: boo
             Outcome::Failed(_) => return false,
             Outcome::Established(mut relay) => {
                 let mut out = Output::default();
-                let _ = relay.receive(Side::Client, &from_client, &mut |_, _| {}, &mut out);
-                let _ = relay.receive(Side::Server, &from_server, &mut |_, _| {}, &mut out);
+                let _ = relay.receive(End::Client, &from_client, &mut |_, _| {}, &mut out);
+                let _ = relay.receive(End::Server, &from_server, &mut |_, _| {}, &mut out);
                 return true;
             }
         }
@@ -127,7 +131,7 @@ proptest! {
     #[test]
     fn garbage_from_both(client in proptest::collection::vec(any::<u8>(), 0..300), server in proptest::collection::vec(any::<u8>(), 0..300)) {
         let world = &WORLDS[0];
-        let mut end = End::client(client_config(&library(world.provider), BOTH, &[]), HOST.try_into().unwrap());
+        let mut end = TlsEnd::client(client_config(&library(world.provider), BOTH, &[]), HOST.try_into().unwrap());
         let mut handshake = start(&world.context, &end.output(), Profile::default());
         handshake.advance(Input { now: NOW, ..Input::default() });
         // As records, to get past the framing.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use rustls::ClientConnection;
 use tls_support::*;
+use wireglass::end::End;
 use wireglass::event::MintedBy;
 use wireglass::policy::{Profile, TlsVersion};
 use wireglass::reason::Reason;
-use wireglass::side::Side;
 use wireglass::tls::{Failure, Input, Outcome, RelayError};
 use wireglass::x509::Provider;
 
@@ -65,8 +65,8 @@ fn versions_protocols_and_providers() {
                 flow.settle().unwrap();
                 assert_eq!(flow.server.seen.data, b"GET / HTTP/1.1\r\n\r\n");
                 assert_eq!(flow.client.seen.data, b"HTTP/1.1 200 OK\r\n\r\n");
-                assert_eq!(flow.inspected_from(Side::Client), flow.server.seen.data);
-                assert_eq!(flow.inspected_from(Side::Server), flow.client.seen.data);
+                assert_eq!(flow.inspected_from(End::Client), flow.server.seen.data);
+                assert_eq!(flow.inspected_from(End::Server), flow.client.seen.data);
             }
         }
         // One server, one verdict, one kind of key: one leaf.
@@ -167,8 +167,8 @@ fn data_that_comes_with_the_handshakes() {
             (&flow.server.seen.data[..], &flow.client.seen.data[..]),
             (&b"EHLO"[..], &b"220 ready"[..])
         );
-        assert_eq!(flow.inspected_from(Side::Client), b"EHLO");
-        assert_eq!(flow.inspected_from(Side::Server), b"220 ready");
+        assert_eq!(flow.inspected_from(End::Client), b"EHLO");
+        assert_eq!(flow.inspected_from(End::Server), b"220 ready");
     }
 }
 
@@ -184,7 +184,7 @@ fn a_megabyte_each_way_in_odd_pieces() {
                 flow.client.send(piece);
                 let wire = flow.client.output();
                 for part in wire.chunks(1 + i * 997) {
-                    let out = flow.relay_bytes(Side::Client, part).unwrap();
+                    let out = flow.relay_bytes(End::Client, part).unwrap();
                     assert!(out.to_server.len() < part.len() + 20_000, "what goes in comes out, and no more");
                 }
                 flow.server.send(piece);
@@ -236,14 +236,14 @@ fn key_updates_pass() {
 #[test]
 fn a_broken_record_ends_the_relay_and_names_the_end_at_fault() {
     let world = World::new(Provider::default());
-    for (side, reason) in [(Side::Client, Reason::ClientProtocol), (Side::Server, Reason::ServerProtocol)] {
+    for (side, reason) in [(End::Client, Reason::ClientProtocol), (End::Server, Reason::ServerProtocol)] {
         let mut flow = established(&world, TLS13, TLS13, [&[], &[]], Plan::default());
         let garbage = [&[23, 3, 3, 0, 40][..], &[0x5a; 40]].concat();
         let error = flow.relay_bytes(side, &garbage).map(drop).unwrap_err();
         assert_eq!(error, RelayError { reason, alert: None });
         let (faulty, other) = match side {
-            Side::Client => (&flow.client, &flow.server),
-            Side::Server => (&flow.server, &flow.client),
+            End::Client => (&flow.client, &flow.server),
+            End::Server => (&flow.server, &flow.client),
         };
         assert!(matches!(faulty.seen.error, Some(rustls::Error::AlertReceived(_))));
         // No orderly closing where data was cut off.
@@ -275,7 +275,7 @@ fn a_servers_alert_reaches_the_client_as_it_is() {
     let world = World::new(Provider::default());
     let library = library(world.provider);
     let client = client_config(&library, BOTH, std::slice::from_ref(&world.trusted));
-    let mut client = End::client(client, HOST.try_into().unwrap());
+    let mut client = TlsEnd::client(client, HOST.try_into().unwrap());
     let mut handshake = start(&world.context, &client.output(), Profile::default());
     handshake.advance(Input { now: NOW, ..Input::default() });
     // unrecognized_name(112)
@@ -296,7 +296,7 @@ fn protocol_version_and_security_alerts_have_their_own_reasons() {
     let world = World::new(Provider::default());
     let library = library(world.provider);
     for (alert, reason) in [(70, Reason::VersionUnsupportedServer), (71, Reason::CipherNoneServer)] {
-        let mut client = End::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
+        let mut client = TlsEnd::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
         let mut handshake = start(&world.context, &client.output(), Profile::default());
         handshake.advance(Input { now: NOW, ..Input::default() });
         let step = handshake.advance(Input {
@@ -312,7 +312,7 @@ fn protocol_version_and_security_alerts_have_their_own_reasons() {
 fn an_end_that_closes_early() {
     let world = World::new(Provider::default());
     let library = library(world.provider);
-    let mut client = End::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
+    let mut client = TlsEnd::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
     let flight = client.output();
     for (input, reason) in [
         (Input { client_closed: true, now: NOW, ..Input::default() }, Reason::ClientClosed),
@@ -339,7 +339,7 @@ fn profiles_limit_both_legs() {
 
     let library = library(world.provider);
     let only13 = Profile { min_version: TlsVersion::Tls13, ..Profile::default() };
-    let mut client = End::client(client_config(&library, TLS12, &[]), HOST.try_into().unwrap());
+    let mut client = TlsEnd::client(client_config(&library, TLS12, &[]), HOST.try_into().unwrap());
     let mut handshake = start(&world.context, &client.output(), only13);
     let step = handshake.advance(Input { now: NOW, ..Input::default() });
     let Outcome::Failed(failure) = step.outcome else { panic!() };
@@ -372,8 +372,8 @@ fn our_tickets_are_not_for_early_data() {
 fn advance(
     handshake: &mut wireglass::tls::Handshake,
     mut from_client: Vec<u8>,
-    client: &mut End,
-    server: &mut End,
+    client: &mut TlsEnd,
+    server: &mut TlsEnd,
 ) -> wireglass::tls::Relay {
     let mut from_server = Vec::new();
     loop {
@@ -398,7 +398,7 @@ fn a_relay_keeps_no_room_of_its_handshakes() {
     // A ticket would be waiting in the relay.
     server.send_tls13_tickets = 0;
     let config = client_config(&library, TLS13, std::slice::from_ref(&world.trusted));
-    let (mut client, mut server) = (End::client(config, HOST.try_into().unwrap()), End::server(server));
+    let (mut client, mut server) = (TlsEnd::client(config, HOST.try_into().unwrap()), TlsEnd::server(server));
     let mut handshake = start(&world.context, &client.output(), Profile::default());
     let relay = advance(&mut handshake, Vec::new(), &mut client, &mut server);
     // Secrets, keys and the chain: none of what the flights went through.
@@ -416,7 +416,8 @@ fn early_data_is_refused() {
     let mut config = client_config(&library, TLS13, &[world.trusted.clone(), world.root.der.clone()]);
     config.enable_early_data = true;
     // Without the engine: the client gets a ticket.
-    let mut direct = (End::client(config.clone(), HOST.try_into().unwrap()), End::server(server.clone()));
+    let mut direct =
+        (TlsEnd::client(config.clone(), HOST.try_into().unwrap()), TlsEnd::server(server.clone()));
     for _ in 0..4 {
         let bytes = direct.0.output();
         direct.1.input(&bytes);
@@ -425,19 +426,19 @@ fn early_data_is_refused() {
     }
     assert!(!direct.0.connection.is_handshaking());
 
-    let rustls::Connection::Client(mut client) = End::client(config, HOST.try_into().unwrap()).connection
+    let rustls::Connection::Client(mut client) = TlsEnd::client(config, HOST.try_into().unwrap()).connection
     else {
         panic!()
     };
     std::io::Write::write_all(&mut client.early_data().expect("a ticket for early data"), b"GET /early")
         .unwrap();
-    let mut client = End { connection: client.into(), seen: Seen::default() };
+    let mut client = TlsEnd { connection: client.into(), seen: Seen::default() };
     let all = client.output();
     let wireglass::tls::Peek::Complete { hello, flight_len } = wireglass::tls::peek(&all, 65536) else {
         panic!()
     };
     assert!(hello.extensions.contains(&42) && all.len() > flight_len);
-    let mut server = End::server(server);
+    let mut server = TlsEnd::server(server);
     let mut handshake = start(&world.context, &all[..flight_len], Profile::default());
     let relay = advance(&mut handshake, all[flight_len..].to_vec(), &mut client, &mut server);
     assert!(server.seen.data.is_empty());

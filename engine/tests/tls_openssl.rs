@@ -13,9 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tls_support::pki::{Signed, ca_files, ca_params, leaf_params};
 use tls_support::*;
+use wireglass::end::End;
 use wireglass::mint::ca::{NewCas, create};
 use wireglass::policy::Profile;
-use wireglass::side::Side;
 use wireglass::tls::{
     Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Relay, TlsContext,
     TlsSettings, peek,
@@ -56,7 +56,7 @@ fn read_some(stream: &mut TcpStream) -> (Vec<u8>, bool) {
 struct Pumped {
     report: HandshakeReport,
     failure: Option<Failure>,
-    inspected: Vec<(Side, Vec<u8>)>,
+    inspected: Vec<(End, Vec<u8>)>,
 }
 
 /// The engine's part of a flow, over two sockets: peek, handshake, relay, until either end has closed.
@@ -91,8 +91,8 @@ fn pump(context: &std::sync::Arc<TlsContext>, mut client: TcpStream, mut server:
         let mut inspect = |side, data: &[u8]| inspected.push((side, data.to_vec()));
         match &mut relay {
             Some(relay) => {
-                relay.receive(Side::Client, &from_client.0, &mut inspect, &mut out).unwrap();
-                relay.receive(Side::Server, &from_server.0, &mut inspect, &mut out).unwrap();
+                relay.receive(End::Client, &from_client.0, &mut inspect, &mut out).unwrap();
+                relay.receive(End::Server, &from_server.0, &mut inspect, &mut out).unwrap();
             }
             None => {
                 let step = handshake.advance(Input {
@@ -108,7 +108,7 @@ fn pump(context: &std::sync::Arc<TlsContext>, mut client: TcpStream, mut server:
                     Outcome::Pending => {}
                     Outcome::Failed(failure) => pumped.failure = Some(failure),
                     Outcome::Established(mut up) => {
-                        up.receive(Side::Server, b"", &mut inspect, &mut out).unwrap();
+                        up.receive(End::Server, b"", &mut inspect, &mut out).unwrap();
                         relay = Some(up);
                     }
                 }
@@ -295,7 +295,7 @@ fn openssl_renews_its_keys() {
         client.type_line("Q");
         let inspected = pumped.join().unwrap().inspected;
         let up: Vec<u8> =
-            inspected.iter().filter(|(s, _)| *s == Side::Client).flat_map(|(_, d)| d.clone()).collect();
+            inspected.iter().filter(|(s, _)| *s == End::Client).flat_map(|(_, d)| d.clone()).collect();
         let expected: String = (1..=line).map(|n| format!("up {n}.\n")).collect();
         assert_eq!(String::from_utf8(up).unwrap(), expected);
         assert_eq!(received, [2, 2]);
@@ -330,7 +330,7 @@ fn openssl_at_both_ends() {
             let request: Vec<u8> = pumped
                 .inspected
                 .iter()
-                .filter(|(s, _)| *s == Side::Client)
+                .filter(|(s, _)| *s == End::Client)
                 .flat_map(|(_, d)| d.clone())
                 .collect();
             assert_eq!(request, b"GET / HTTP/1.0\r\n\r\n");

@@ -15,7 +15,7 @@ const MAX: usize = 65536;
 fn rustls_flight(provider: Provider, versions: Versions) -> Vec<u8> {
     let mut config = client_config(&library(provider), versions, &[]);
     config.alpn_protocols = alpn(&["h2", "http/1.1"]);
-    End::client(config, HOST.try_into().unwrap()).output()
+    TlsEnd::client(config, HOST.try_into().unwrap()).output()
 }
 
 /// A ClientHello as Chrome lays it out: GREASE in every list, X25519MLKEM768, an ECH extension, 17 extensions.

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use rustls::crypto::CryptoProvider;
 use rustls::{AlertDescription, CipherSuite};
 use tls_support::*;
+use wireglass::end::End;
 use wireglass::reason::Reason;
-use wireglass::side::Side;
 use wireglass::tls::{Outlet, RelayError};
 use wireglass::x509::Provider;
 
@@ -74,7 +74,7 @@ fn every_suite_on_either_leg() {
                         flow.server.seen.data == data && flow.client.seen.data == data,
                         "{client:?} {server:?}"
                     );
-                    assert_eq!(flow.inspected_from(Side::Client), data);
+                    assert_eq!(flow.inspected_from(End::Client), data);
                 }
             }
         }
@@ -94,7 +94,7 @@ proptest! {
         let mut said = [Vec::new(), Vec::new()];
         for (len, from_client, cut, renew) in pieces {
             let piece: Vec<u8> = (0..len).map(|n| (n ^ cut) as u8).collect();
-            let (side, end) = if from_client { (Side::Client, &mut flow.client) } else { (Side::Server, &mut flow.server) };
+            let (side, end) = if from_client { (End::Client, &mut flow.client) } else { (End::Server, &mut flow.server) };
             if renew && is_tls13 {
                 end.connection.refresh_traffic_keys().unwrap();
             }
@@ -107,7 +107,7 @@ proptest! {
             flow.settle().unwrap();
         }
         prop_assert!(flow.server.seen.data == said[0] && flow.client.seen.data == said[1]);
-        prop_assert!(flow.inspected_from(Side::Client) == said[0] && flow.inspected_from(Side::Server) == said[1]);
+        prop_assert!(flow.inspected_from(End::Client) == said[0] && flow.inspected_from(End::Server) == said[1]);
     }
 }
 
@@ -158,10 +158,10 @@ fn a_changed_bit_anywhere_is_found_and_nothing_of_it_is_seen() {
             record[at] ^= 0x04;
             // A changed length makes another record of it, whose end may have to come.
             record.extend([0; 1100]);
-            let error = flow.relay_bytes(Side::Client, &record).map(drop).unwrap_err();
+            let error = flow.relay_bytes(End::Client, &record).map(drop).unwrap_err();
             assert_eq!(error, RelayError { reason: Reason::ClientProtocol, alert: None }, "byte {at}");
             assert_eq!(flow.server.seen.data, b"before", "byte {at}");
-            assert_eq!(flow.inspected_from(Side::Client), b"before", "byte {at}");
+            assert_eq!(flow.inspected_from(End::Client), b"before", "byte {at}");
             assert!(!flow.server.seen.closed && flow.server.seen.error.is_none(), "byte {at}");
             assert!(matches!(flow.client.seen.error, Some(rustls::Error::AlertReceived(_))), "byte {at}");
         }
@@ -177,7 +177,7 @@ fn a_fatal_alert_is_passed_on() {
         // What rustls cannot open makes it give up.
         flow.client.input(&[&[23, 3, 3, 0, 40][..], &[0x5a; 40]].concat());
         let words = flow.client.output();
-        let error = flow.relay_bytes(Side::Client, &words).map(drop).unwrap_err();
+        let error = flow.relay_bytes(End::Client, &words).map(drop).unwrap_err();
         let number = u8::from(AlertDescription::BadRecordMac);
         assert_eq!(error, RelayError { reason: Reason::ClientAlert, alert: Some(number) });
         let heard = rustls::Error::AlertReceived(AlertDescription::BadRecordMac);
@@ -192,7 +192,7 @@ fn plaintext_after_the_handshake_is_refused() {
     for record in [&[21, 3, 3, 0, 2, 2, 80][..], &[20, 3, 3, 0, 1, 1], &[22, 3, 3, 0, 4, 0, 0, 0, 0]] {
         for connect in [tls13, tls12] {
             let mut flow = connect(&world);
-            let error = flow.relay_bytes(Side::Server, record).map(drop).unwrap_err();
+            let error = flow.relay_bytes(End::Server, record).map(drop).unwrap_err();
             assert_eq!(error, RelayError { reason: Reason::ServerProtocol, alert: None }, "{record:?}");
             assert!(flow.client.seen.error.is_none() && !flow.client.seen.closed);
         }
@@ -207,7 +207,7 @@ fn empty_records_without_end_are_refused() {
     let error = (0..100).find_map(|_| {
         flow.client.connection.refresh_traffic_keys().unwrap();
         let update = flow.client.output();
-        flow.relay_bytes(Side::Client, &update).err()
+        flow.relay_bytes(End::Client, &update).err()
     });
     assert_eq!(error, Some(RelayError { reason: Reason::ClientProtocol, alert: None }));
 }
@@ -227,20 +227,20 @@ impl Outlet for Behind {
         vec![0xee; len]
     }
 
-    fn inspect(&mut self, _: Side, plaintext: &[u8]) {
+    fn inspect(&mut self, _: End, plaintext: &[u8]) {
         self.seen.extend_from_slice(plaintext);
     }
 
-    fn send(&mut self, to: Side, block: Vec<u8>, len: usize) {
-        assert_eq!(to, Side::Client);
+    fn send(&mut self, to: End, block: Vec<u8>, len: usize) {
+        assert_eq!(to, End::Client);
         self.records.push(block[..len].to_vec());
     }
 
-    fn is_behind(&self, _: Side) -> bool {
+    fn is_behind(&self, _: End) -> bool {
         true
     }
 
-    fn closed(&mut self, _: Side) {}
+    fn closed(&mut self, _: End) {}
 }
 
 #[test]
@@ -260,11 +260,11 @@ fn small_records_are_joined_for_an_end_that_is_behind() {
         let relay = flow.relay.as_mut().unwrap();
         // All but the last byte: the last record has to wait.
         let cut = &wire[..wire.len() - 1];
-        let taken = relay.relay(Side::Server, cut, usize::MAX, &mut out).unwrap();
+        let taken = relay.relay(End::Server, cut, usize::MAX, &mut out).unwrap();
         assert!(taken < cut.len() && cut.len() - taken < 1100);
         // 39 records of a thousand bytes and more need three of 2^14.
         assert_eq!(out.records.len(), 3);
-        let rest = relay.relay(Side::Server, &wire[taken..], usize::MAX, &mut out).unwrap();
+        let rest = relay.relay(End::Server, &wire[taken..], usize::MAX, &mut out).unwrap();
         assert_eq!((taken + rest, out.records.len()), (wire.len(), 4));
         out.records.iter().for_each(|record| flow.client.input(record));
         assert!(flow.client.seen.data == said && out.seen == said);
@@ -281,10 +281,10 @@ fn a_budget_ends_after_the_record_that_exceeds_it() {
     let wire = flow.server.output();
     let relay = flow.relay.as_mut().unwrap();
     let mut out = Behind::default();
-    assert_eq!(relay.relay(Side::Server, &wire, 0, &mut out), Ok(0));
-    assert_eq!(relay.relay(Side::Server, &wire, 1, &mut out), Ok(wire.len() / 4));
+    assert_eq!(relay.relay(End::Server, &wire, 0, &mut out), Ok(0));
+    assert_eq!(relay.relay(End::Server, &wire, 1, &mut out), Ok(wire.len() / 4));
     let rest = &wire[wire.len() / 4..];
-    assert_eq!(relay.relay(Side::Server, rest, rest.len() / 3 + 1, &mut out), Ok(rest.len() / 3 * 2));
+    assert_eq!(relay.relay(End::Server, rest, rest.len() / 3 + 1, &mut out), Ok(rest.len() / 3 * 2));
     assert_eq!(out.seen.len(), 1500);
 }
 
@@ -305,7 +305,7 @@ fn a_million_bytes_of_the_smallest_records_cost_no_more_than_they_should() {
     }
     let mut out = Behind::default();
     let began = std::time::Instant::now();
-    let taken = flow.relay.as_mut().unwrap().relay(Side::Server, &wire, usize::MAX, &mut out);
+    let taken = flow.relay.as_mut().unwrap().relay(End::Server, &wire, usize::MAX, &mut out);
     let took = began.elapsed();
     assert_eq!(taken, Ok(wire.len()));
     assert!(out.seen == said);

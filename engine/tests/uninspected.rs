@@ -13,7 +13,7 @@ use wireglass::event::{Event, Fate, FrameEvent, SummaryEvent};
 use wireglass::flow::{Midstream, OutsideTls};
 use wireglass::log::LogReceiver;
 use wireglass::packet::{PassAction, Passthrough, Uninspected};
-use wireglass::peers::{Duration, Engine, Instant, Middle, Port};
+use wireglass::peers::{Duration, Engine, Instant, Middle, PortSide};
 use wireglass::policy::{Decision, Ports, Rule};
 use wireglass::reason::{PacketDrop, Reason};
 
@@ -36,7 +36,7 @@ impl Wire {
     }
 
     /// Sends a frame, and gives what leaves at the inside and at the outside port.
-    fn send(&mut self, port: Port, frame: Vec<u8>) -> [Vec<Vec<u8>>; 2] {
+    fn send(&mut self, port: PortSide, frame: Vec<u8>) -> [Vec<Vec<u8>>; 2] {
         self.engine.receive(self.now, port, frame);
         self.wait(Duration::from_micros(10))
     }
@@ -53,7 +53,7 @@ impl Wire {
             }
         }
         let out: Vec<_> = std::iter::from_fn(|| self.engine.transmit()).collect();
-        [Port::Inside, Port::Outside]
+        [PortSide::Inside, PortSide::Outside]
             .map(|port| out.iter().filter(|(p, _)| *p == port).map(|(_, f)| f.clone()).collect())
     }
 
@@ -97,7 +97,7 @@ fn udp_to_intercepted_ports_is_blocked_and_told_once_for_each_flow() {
     let mut wire = Wire::new(&Setup::default());
     for payload in [&QUIC[..], &QUIC, &QUIC_LATER, &DNS] {
         for to_server in [true, false] {
-            let port = if to_server { Port::Inside } else { Port::Outside };
+            let port = if to_server { PortSide::Inside } else { PortSide::Outside };
             let out = wire.send(port, datagram(to_server, 1, (5000, 443), payload));
             assert_eq!(out, [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
         }
@@ -107,16 +107,16 @@ fn udp_to_intercepted_ports_is_blocked_and_told_once_for_each_flow() {
     assert_eq!((event.class, event.fate), (Some(Uninspected::Quic), Fate::Dropped(PacketDrop::Quic)));
     assert_eq!((event.frame.ports, event.frame.protocol), (Some((5000, 443)), Some(17)));
     // Another one, and one of DTLS.
-    wire.send(Port::Inside, datagram(true, 1, (5001, 443), &QUIC));
-    wire.send(Port::Inside, datagram(true, 1, (5000, 443), &DTLS));
+    wire.send(PortSide::Inside, datagram(true, 1, (5001, 443), &QUIC));
+    wire.send(PortSide::Inside, datagram(true, 1, (5000, 443), &DTLS));
     assert_eq!((wire.dropped(PacketDrop::Dtls), wire.frames.len()), (1, 3));
     assert_eq!(wire.counted(Uninspected::Dtls, PassAction::Drop), 1);
     // Other ports are nobody's business.
     for ports in [(5000, 53), (443 + 1, 8443)] {
-        assert_eq!(wire.send(Port::Inside, datagram(true, 1, ports, &DNS))[1].len(), 1);
+        assert_eq!(wire.send(PortSide::Inside, datagram(true, 1, ports, &DNS))[1].len(), 1);
     }
     assert_eq!(wire.counted(Uninspected::Udp, PassAction::Forward), 2);
-    assert_eq!(wire.send(Port::Inside, datagram(true, 1, (5000, 4789), &DNS))[1].len(), 1);
+    assert_eq!(wire.send(PortSide::Inside, datagram(true, 1, (5000, 4789), &DNS))[1].len(), 1);
     assert_eq!(wire.counted(Uninspected::UdpTunnel, PassAction::Forward), 1);
 }
 
@@ -127,7 +127,7 @@ fn each_of_quic_and_dtls_has_its_own_word() {
         let mut wire = Wire::new(&Setup { outside_tls, ..Setup::default() });
         // In both orders, so that neither rides on the other's verdict.
         for (payload, out) in [(&QUIC[..], quic), (&DTLS, dtls), (&QUIC, quic)] {
-            assert_eq!(wire.send(Port::Inside, datagram(true, 1, (5000, 443), payload))[1].len(), out);
+            assert_eq!(wire.send(PortSide::Inside, datagram(true, 1, (5000, 443), payload))[1].len(), out);
         }
         let told = wire.frames.iter().filter(|event| event.fate == Fate::Forwarded).count();
         assert_eq!((told, wire.frames.len()), (1, 2), "{forwarded:?}");
@@ -154,8 +154,8 @@ fn rules_by_address_hold_for_udp() {
     let outside_tls = with(|p| p.set(Uninspected::Quic, PassAction::Forward));
     let mut wire = Wire::new(&Setup { rules, outside_tls, ..Setup::default() });
     for (client, passes) in [(7, 1), (8, 0), (9, 1)] {
-        let there = wire.send(Port::Inside, datagram(true, client, (5000, 443), &QUIC));
-        let back = wire.send(Port::Outside, datagram(false, client, (5000, 443), &QUIC));
+        let there = wire.send(PortSide::Inside, datagram(true, client, (5000, 443), &QUIC));
+        let back = wire.send(PortSide::Outside, datagram(false, client, (5000, 443), &QUIC));
         assert_eq!((there[1].len(), back[0].len()), (passes, passes), "{client}");
     }
     let told: Vec<_> = wire.frames.iter().map(|e| (e.rule.as_deref(), e.fate, e.class)).collect();
@@ -172,8 +172,8 @@ fn rules_by_address_hold_for_udp() {
 #[test]
 fn a_client_outside_keeps_its_quic_as_it_keeps_its_tls() {
     let mut wire = Wire::new(&Setup::default());
-    let out = wire.send(Port::Outside, datagram(true, 1, (5000, 443), &QUIC));
-    let back = wire.send(Port::Inside, datagram(false, 1, (5000, 443), &QUIC));
+    let out = wire.send(PortSide::Outside, datagram(true, 1, (5000, 443), &QUIC));
+    let back = wire.send(PortSide::Inside, datagram(false, 1, (5000, 443), &QUIC));
     assert_eq!((out[0].len(), back[1].len()), (1, 1));
 }
 
@@ -184,7 +184,7 @@ fn with_all_ports_the_first_packets_tell() {
     rules.ports = Ports::Any;
     let mut wire = Wire::new(&Setup { rules, ..Setup::default() });
     for (payload, passes) in [(&QUIC[..], 0), (&DTLS, 0), (&DNS, 1), (&QUIC_LATER, 1)] {
-        assert_eq!(wire.send(Port::Inside, datagram(true, 1, (5000, 53), payload))[1].len(), passes);
+        assert_eq!(wire.send(PortSide::Inside, datagram(true, 1, (5000, 53), payload))[1].len(), passes);
     }
 }
 
@@ -194,13 +194,13 @@ fn a_class_is_counted_and_told_now_and_then() {
     let outside_tls = with(|p| p.set(Uninspected::Pppoe, PassAction::Drop));
     let mut wire = Wire::new(&Setup { outside_tls, ..Setup::default() });
     for _ in 0..50 {
-        assert_eq!(wire.send(Port::Inside, ethernet(true, 0x8847, &[1; 60]))[1].len(), 1);
-        assert_eq!(wire.send(Port::Outside, ethernet(false, 0x8864, &[1; 60]))[0].len(), 0);
+        assert_eq!(wire.send(PortSide::Inside, ethernet(true, 0x8847, &[1; 60]))[1].len(), 1);
+        assert_eq!(wire.send(PortSide::Outside, ethernet(false, 0x8864, &[1; 60]))[0].len(), 0);
     }
     assert_eq!(wire.frames.len(), 2);
     wire.wait(Duration::from_secs(61));
-    wire.send(Port::Inside, ethernet(true, 0x8847, &[1; 60]));
-    wire.send(Port::Outside, ethernet(false, 0x8864, &[1; 60]));
+    wire.send(PortSide::Inside, ethernet(true, 0x8847, &[1; 60]));
+    wire.send(PortSide::Outside, ethernet(false, 0x8864, &[1; 60]));
     let told: Vec<_> = wire.frames.iter().map(|e| (e.class.unwrap().name(), e.fate, e.frames)).collect();
     let dropped = Fate::Dropped(PacketDrop::ClassDropped);
     assert_eq!(
@@ -246,15 +246,15 @@ fn resets_after(seconds: u64) -> OutsideTls {
 fn after_the_grace_time_both_ends_of_an_unknown_connection_are_reset() {
     let mut wire = Wire::new(&Setup { outside_tls: resets_after(600), ..Setup::default() });
     let old = |to_server, numbers| segment(to_server, (1, 50_000), ACK, numbers, b"data");
-    assert_eq!(wire.send(Port::Inside, old(true, (100, 200)))[1].len(), 1);
-    assert_eq!(wire.send(Port::Outside, old(false, (200, 104)))[0].len(), 1);
+    assert_eq!(wire.send(PortSide::Inside, old(true, (100, 200)))[1].len(), 1);
+    assert_eq!(wire.send(PortSide::Outside, old(false, (200, 104)))[0].len(), 1);
     wire.wait(Duration::from_secs(601));
-    assert_eq!(wire.send(Port::Inside, old(true, (104, 204)))[1].len(), 1, "it is known");
+    assert_eq!(wire.send(PortSide::Inside, old(true, (104, 204)))[1].len(), 1, "it is known");
     assert_eq!(wire.engine.counters()[0].midstream_flows.value(), 1);
 
     // A client that is downloading says nothing: what the server sends ends both.
     let [to_client, to_server] =
-        wire.send(Port::Outside, segment(false, (1, 50_001), ACK, (700, 300), b"data"));
+        wire.send(PortSide::Outside, segment(false, (1, 50_001), ACK, (700, 300), b"data"));
     let frames = |all: Vec<Vec<u8>>| -> Vec<_> { all.iter().map(|f| TcpFrame::parse(f).unwrap()).collect() };
     let (to_client, to_server) = (frames(to_client), frames(to_server));
     let said: Vec<_> = to_server.iter().map(|f| (f.tcp().rst(), f.tcp().seq_number().0)).collect();
@@ -264,7 +264,7 @@ fn after_the_grace_time_both_ends_of_an_unknown_connection_are_reset() {
     assert_eq!(said, [(true, 700), (false, 699)]);
     assert!(to_client.iter().chain(&to_server).all(|f| f.is_sound() && f.payload().is_empty()));
     let [to_client, to_server] =
-        wire.send(Port::Inside, segment(true, (1, 50_001), ACK, (9_000, 5_000), b""));
+        wire.send(PortSide::Inside, segment(true, (1, 50_001), ACK, (9_000, 5_000), b""));
     assert_eq!(frames(to_client)[0].tcp().seq_number(), TcpSeqNumber(5_000), "at the number that it expects");
     assert_eq!(frames(to_server).len(), 2);
     assert_eq!(wire.dropped(PacketDrop::Midstream), 2);
@@ -272,8 +272,8 @@ fn after_the_grace_time_both_ends_of_an_unknown_connection_are_reset() {
     assert_eq!(told, [Fate::Dropped(PacketDrop::Midstream); 2]);
 
     // A RST says nothing, and passes; with bytes in it, it does not.
-    assert_eq!(wire.send(Port::Inside, segment(true, (1, 50_002), RST, (1, 0), b""))[1].len(), 1);
-    let out = wire.send(Port::Inside, segment(true, (1, 50_002), RST, (1, 0), b"text"));
+    assert_eq!(wire.send(PortSide::Inside, segment(true, (1, 50_002), RST, (1, 0), b""))[1].len(), 1);
+    let out = wire.send(PortSide::Inside, segment(true, (1, 50_002), RST, (1, 0), b"text"));
     assert!(out[1].iter().all(|frame| TcpFrame::parse(frame).unwrap().payload().is_empty()));
 }
 
@@ -285,7 +285,7 @@ fn rules_by_address_hold_for_connections_seen_from_the_middle() {
             Wire::new(&Setup { rules: rules.clone(), outside_tls: resets_after(grace), ..Setup::default() });
         for (client, passes) in [7, 8, 9].into_iter().zip(passes) {
             let data = b"data";
-            let out = wire.send(Port::Inside, segment(true, (client, 50_000), ACK, (1, 2), data));
+            let out = wire.send(PortSide::Inside, segment(true, (client, 50_000), ACK, (1, 2), data));
             let passed = out[1].iter().filter(|f| TcpFrame::parse(f).unwrap().payload() == data).count();
             assert_eq!(passed, passes, "{client}, {grace} s");
         }
@@ -297,7 +297,7 @@ fn rules_by_address_hold_for_connections_seen_from_the_middle() {
 fn a_flood_of_segments_of_no_connection() {
     let mut wire = Wire::new(&Setup { outside_tls: resets_after(0), ..Setup::default() });
     for n in 0..1_000 {
-        wire.engine.receive(wire.now, Port::Inside, segment(true, (1, 1_024 + n), ACK, (1, 2), b"x"));
+        wire.engine.receive(wire.now, PortSide::Inside, segment(true, (1, 1_024 + n), ACK, (1, 2), b"x"));
     }
     let [to_client, to_server] = wire.wait(Duration::from_millis(1));
     let turns = 1_000 / 32 + 2;
@@ -321,13 +321,13 @@ fn a_flood_of_segments_of_no_connection() {
 
     // While they pass, they are worth no more than SYNs.
     let mut wire = Wire::new(&Setup { outside_tls: resets_after(600), flows: 16, ..Setup::default() });
-    wire.send(Port::Inside, segment(true, (1, 50_000), ACK, (1, 2), b"x"));
-    wire.send(Port::Outside, segment(false, (1, 50_000), ACK, (2, 2), b"x"));
+    wire.send(PortSide::Inside, segment(true, (1, 50_000), ACK, (1, 2), b"x"));
+    wire.send(PortSide::Outside, segment(false, (1, 50_000), ACK, (2, 2), b"x"));
     for n in 0..100 {
-        wire.send(Port::Inside, segment(true, (2, 1_024 + n), ACK, (1, 2), b"x"));
+        wire.send(PortSide::Inside, segment(true, (2, 1_024 + n), ACK, (1, 2), b"x"));
     }
     wire.wait(Duration::from_secs(601));
-    let out = wire.send(Port::Inside, segment(true, (1, 50_000), ACK, (2, 3), b"it stands"));
+    let out = wire.send(PortSide::Inside, segment(true, (1, 50_000), ACK, (2, 3), b"it stands"));
     assert_eq!(out[1].len(), 1);
     assert_eq!(TcpFrame::parse(&out[1][0]).unwrap().payload(), b"it stands");
 }
@@ -338,7 +338,7 @@ fn a_flood_of_syns_is_summed_up() {
     let mut wire = Wire::new(&Setup { flows: 16, ..Setup::default() });
     for n in 0..200_u16 {
         for client in [3, 4, 200] {
-            wire.send(Port::Inside, segment(true, (client, 1_024 + n), 0x02, (1, 0), b""));
+            wire.send(PortSide::Inside, segment(true, (client, 1_024 + n), 0x02, (1, 0), b""));
         }
     }
     let ended = wire.flows.len();
@@ -359,20 +359,20 @@ fn a_native_vlan_is_one_vlan() {
     for (native_vlan, flows) in [(Some(7), 1), (None, 2)] {
         let setup = Setup { native_vlan, outside_tls: resets_after(600), ..Setup::default() };
         let mut wire = Wire::new(&setup);
-        wire.send(Port::Inside, syn(1));
-        wire.send(Port::Outside, syn_ack(1));
-        wire.send(Port::Inside, ack(1));
+        wire.send(PortSide::Inside, syn(1));
+        wire.send(PortSide::Outside, syn_ack(1));
+        wire.send(PortSide::Inside, ack(1));
         // Data in the VLAN, where the SYN was untagged: the same flow, so it is held.
         let data = tag(segment(true, (1, 50_000), ACK, (101, 201), &[22, 3, 1]));
-        let out = wire.send(Port::Inside, data);
+        let out = wire.send(PortSide::Inside, data);
         assert_eq!(out[1].len(), usize::from(native_vlan.is_none()), "{native_vlan:?}");
         assert_eq!(wire.engine.flows(), if native_vlan.is_some() { flows } else { 2 });
     }
     let mut rules = Rules::default_is(Action::Decrypt);
     rules.first.push(Rule { vlan: Some(7), ..Rule::new("seven", Decision::Block(Default::default())) });
     let mut wire = Wire::new(&Setup { native_vlan: Some(7), rules, ..Setup::default() });
-    wire.send(Port::Inside, syn(2));
-    wire.send(Port::Inside, tag(syn(3)));
+    wire.send(PortSide::Inside, syn(2));
+    wire.send(PortSide::Inside, tag(syn(3)));
     assert_eq!(wire.dropped(PacketDrop::PolicyBlocked), 2);
 }
 
@@ -383,8 +383,8 @@ fn a_connection_seen_in_one_direction() {
     let forward = OutsideTls { midstream: Midstream::Forward, ..OutsideTls::default() };
     for (outside_tls, passes) in [(forward, 1), (resets_after(600), 0), (resets_after(0), 0)] {
         let mut wire = Wire::new(&Setup { outside_tls, ..Setup::default() });
-        wire.send(Port::Inside, segment(true, (1, 50_000), 0x02, (100, 0), b""));
-        let out = wire.send(Port::Inside, segment(true, (1, 50_000), ACK, (101, 201), b"data"));
+        wire.send(PortSide::Inside, segment(true, (1, 50_000), 0x02, (100, 0), b""));
+        let out = wire.send(PortSide::Inside, segment(true, (1, 50_000), ACK, (101, 201), b"data"));
         assert_eq!(out[1].len(), passes);
         assert_eq!(wire.dropped(PacketDrop::OneDirection), 1 - passes as u64);
         wire.wait(Duration::from_secs(61));
@@ -400,8 +400,8 @@ fn of_a_fragmented_datagram_the_first_part_is_dropped() {
     first[14 + 6] = 0x20;
     let mut later = datagram(true, 1, (5000, 443), &QUIC);
     later[14 + 7] = 2;
-    assert_eq!(wire.send(Port::Inside, first)[1].len(), 0);
-    assert_eq!(wire.send(Port::Inside, later)[1].len(), 1);
+    assert_eq!(wire.send(PortSide::Inside, first)[1].len(), 0);
+    assert_eq!(wire.send(PortSide::Inside, later)[1].len(), 1);
     assert_eq!(wire.counted(Uninspected::Quic, PassAction::Drop), 1);
 }
 
@@ -411,9 +411,9 @@ fn of_a_fragmented_datagram_the_first_part_is_dropped() {
 fn no_bytes_pass_without_an_event() {
     for flags in [0x11, 0x12, RST, RST | ACK] {
         let mut wire = Wire::new(&Setup { outside_tls: resets_after(600), ..Setup::default() });
-        assert_eq!(wire.send(Port::Inside, segment(true, (1, 50_000), flags, (1, 2), b""))[1].len(), 1);
+        assert_eq!(wire.send(PortSide::Inside, segment(true, (1, 50_000), flags, (1, 2), b""))[1].len(), 1);
         assert_eq!((bare(&wire), wire.engine.flows()), (1, 0), "{flags:x}");
-        wire.send(Port::Inside, segment(true, (1, 50_001), flags, (1, 2), b"data"));
+        wire.send(PortSide::Inside, segment(true, (1, 50_001), flags, (1, 2), b"data"));
         assert_eq!((bare(&wire), wire.engine.flows()), (1, 1), "{flags:x}");
     }
 }

@@ -1,12 +1,12 @@
 //! Fragments in any order and of any packets: never more is held than may be.
 
-use wireglass::driver::PortId;
-use wireglass::driver::memory::MemoryFrame;
+use wireglass::memory_port::MemoryFrame;
 use wireglass::metrics::WorkerCounters;
 use wireglass::packet::{Class, FragmentKey, KeyHasher, classify};
 use wireglass::peers::{Duration, Instant};
+use wireglass::port::PortId;
+use wireglass::port::PortSide;
 use wireglass::reassembly::{Limits, Reassembler, Taken};
-use wireglass::side::Side;
 
 const LIMITS: Limits = Limits { packets: 4, frames: 20, time: Duration::from_secs(5) };
 
@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
         let (frame, after) = after.split_at(len);
         rest = after;
         let Class::Fragment(fragment) = classify(frame) else { continue };
-        let key = FragmentKey::new(PortId { wire: 0, side: Side::Client }, &fragment);
+        let key = FragmentKey::new(PortId { wire: 0, side: PortSide::Inside }, &fragment);
         let hash = KeyHasher::new([1; 16]).hash(&key);
         let owned = MemoryFrame(frame.to_vec());
         match reassembler.take(now, (hash, key), &fragment, owned, true, &counters) {

@@ -1,7 +1,7 @@
 //! An HTTP reader between two sides: bounded, and the same in whatever pieces its bytes come.
 
+use wireglass::end::End;
 use wireglass::inspect::HttpInspector;
-use wireglass::side::Side;
 
 /// What one reader may hold at most.
 const MOST: usize = 1 << 20;
@@ -15,14 +15,14 @@ pub fn read(alpn: &[u8], first: &[u8], data: &[u8]) {
 fn read_in_steps(alpn: &[u8], first: &[u8], data: &[u8], step: usize) -> [String; 2] {
     let mut said = [String::new(), String::new()];
     let mut reader = HttpInspector::new(Some(alpn));
-    reader.bytes(Side::Client, first);
+    reader.bytes(End::Client, first);
     let mut rest = data;
     while let [side, high, low, after @ ..] = rest {
         let len = usize::from(u16::from_be_bytes([*high, *low])).min(after.len());
         let (piece, after) = after.split_at(len);
         rest = after;
         for piece in piece.chunks(step) {
-            reader.bytes(if side & 1 == 0 { Side::Client } else { Side::Server }, piece);
+            reader.bytes(if side & 1 == 0 { End::Client } else { End::Server }, piece);
             tell(&mut reader, &mut said);
             assert!(reader.memory() <= MOST, "{} bytes held", reader.memory());
         }
@@ -30,7 +30,7 @@ fn read_in_steps(alpn: &[u8], first: &[u8], data: &[u8], step: usize) -> [String
     let off = reader.off_reason();
     reader.finish();
     tell(&mut reader, &mut said);
-    let unread = [Side::Client, Side::Server].map(|side| reader.unread(side));
+    let unread = [End::Client, End::Server].map(|side| reader.unread(side));
     said[1].push_str(&format!("{off:?} {unread:?}"));
     said
 }

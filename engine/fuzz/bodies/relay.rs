@@ -1,9 +1,9 @@
 //! Two far ends that say anything over a relay: what arrives is what was said, in order and up to the first fault; a fault ends it
 //! for both; and nothing but a close_notify passes for an end.
 
+use wireglass::end::{End, PerEnd};
 use wireglass::policy::TlsVersion;
 use wireglass::reason::Reason;
-use wireglass::side::Side;
 use wireglass::tls::{Outlet, Relay, RelayError};
 
 use super::tls_peer::{ALERT, DATA, HANDSHAKE, Peer, SUITES, VERSIONS};
@@ -14,7 +14,7 @@ const FEW: usize = 32;
 const MAX_STEPS: usize = 64;
 
 /// What is known of one far end.
-struct End {
+struct TlsEnd {
     peer: Peer,
     /// On its way to the engine.
     wire: Vec<u8>,
@@ -52,7 +52,7 @@ enum Told {
 
 /// The engine's world.
 struct World<'a> {
-    ends: &'a mut [End; 2],
+    ends: &'a mut [TlsEnd; 2],
     behind: bool,
 }
 
@@ -64,12 +64,12 @@ impl Outlet for World<'_> {
         vec![0xee; len]
     }
 
-    fn inspect(&mut self, from: Side, plaintext: &[u8]) {
+    fn inspect(&mut self, from: End, plaintext: &[u8]) {
         assert!(!plaintext.is_empty());
         self.ends[from as usize].inspected.extend_from_slice(plaintext);
     }
 
-    fn send(&mut self, to: Side, block: Vec<u8>, len: usize) {
+    fn send(&mut self, to: End, block: Vec<u8>, len: usize) {
         let end = &mut self.ends[to as usize];
         assert_eq!(end.told, None, "a record after the last one");
         let opened = end.peer.open(&block[..len]);
@@ -86,11 +86,11 @@ impl Outlet for World<'_> {
         }
     }
 
-    fn is_behind(&self, _: Side) -> bool {
+    fn is_behind(&self, _: End) -> bool {
         self.behind
     }
 
-    fn closed(&mut self, _: Side) {}
+    fn closed(&mut self, _: End) {}
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -121,10 +121,9 @@ pub fn run(data: &[u8]) {
         let peer = Peer::new(VERSIONS[which % 2], SUITES[which / 2 % 3], seed);
         let none = Vec::new;
         let (wire, said, heard, inspected) = (none(), none(), none(), none());
-        End { peer, wire, said, heard, inspected, without_data: 0, says: Says::Sound, told: None }
+        TlsEnd { peer, wire, said, heard, inspected, without_data: 0, says: Says::Sound, told: None }
     });
-    let mut relay =
-        Relay::new(ends[0].peer.leg(), ends[1].peer.leg(), None, [Vec::new(), Vec::new()]).unwrap();
+    let mut relay = Relay::new(ends[0].peer.leg(), ends[1].peer.leg(), None, PerEnd::default()).unwrap();
     let limit = input.byte();
     if limit != 0 {
         relay.limit_keys(2 + u64::from(limit));
@@ -136,7 +135,7 @@ pub fn run(data: &[u8]) {
             break;
         }
         let step = input.byte();
-        let side = if step & 1 == 0 { Side::Client } else { Side::Server };
+        let side = if step & 1 == 0 { End::Client } else { End::Server };
         match step >> 1 & 7 {
             0..=5 => say(&mut ends[side as usize], step >> 1 & 7, &mut input),
             _ => {
@@ -145,7 +144,7 @@ pub fn run(data: &[u8]) {
             }
         }
     }
-    for side in [Side::Client, Side::Server] {
+    for side in [End::Client, End::Server] {
         if error.is_none() {
             error =
                 deliver(&mut relay, &mut ends, side, usize::MAX, usize::MAX, data.len().is_multiple_of(2));
@@ -154,7 +153,7 @@ pub fn run(data: &[u8]) {
     check(&ends, error, may_use_up);
 }
 
-fn say(end: &mut End, what: u8, input: &mut Bytes<'_>) {
+fn say(end: &mut TlsEnd, what: u8, input: &mut Bytes<'_>) {
     let is_tls13 = end.peer.version == TlsVersion::Tls13;
     let has_ended = matches!(end.says, Says::Broken | Says::Closed);
     match what {
@@ -216,7 +215,7 @@ fn say(end: &mut End, what: u8, input: &mut Bytes<'_>) {
     }
 }
 
-impl End {
+impl TlsEnd {
     fn worsen(&mut self, says: Says) {
         match (self.says, says) {
             (Says::Closed | Says::Broken, _) => {}
@@ -229,8 +228,8 @@ impl End {
 
 fn deliver(
     relay: &mut Relay,
-    ends: &mut [End; 2],
-    side: Side,
+    ends: &mut [TlsEnd; 2],
+    side: End,
     cut: usize,
     budget: usize,
     behind: bool,
@@ -247,7 +246,7 @@ fn deliver(
     None
 }
 
-fn check(ends: &[End; 2], error: Option<RelayError>, may_use_up: bool) {
+fn check(ends: &[TlsEnd; 2], error: Option<RelayError>, may_use_up: bool) {
     for (from, to) in [(&ends[0], &ends[1]), (&ends[1], &ends[0])] {
         // What is odd may hide data of its own.
         if from.says != Says::Odd {

@@ -14,8 +14,8 @@ use crate::event::{Action, Event, Timestamp};
 use crate::flow::{Limits, OutsideTls};
 use crate::log::{LogReceiver, eve, ring};
 use crate::peers::{
-    ClientOptions, Duration, End, Engine, EngineCa, EngineSettings, Heading, Host, HostConfig, Identity,
-    Impairment, Instant, Pki, Port, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step,
+    ClientOptions, Duration, Ending, Engine, EngineCa, EngineSettings, Heading, Host, HostConfig, Identity,
+    Impairment, Instant, Pki, PortSide, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step,
     providers,
 };
 use crate::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
@@ -272,7 +272,7 @@ impl Stage {
     fn count_frames(&self, since: usize) -> (usize, usize) {
         let crossings = &self.simulation.recorded()[since..];
         let mut counts = (0, 0);
-        for port in [Port::Inside, Port::Outside] {
+        for port in [PortSide::Inside, PortSide::Outside] {
             let mut left: Vec<_> = crossings
                 .iter()
                 .filter(|c| c.port == port.other() && c.heading == Heading::Out)
@@ -396,12 +396,12 @@ impl Names {
 }
 
 /// How the client was told that there will be no answer.
-fn abrupt_end(end: &End) -> Option<String> {
+fn abrupt_end(end: &Ending) -> Option<String> {
     match end {
-        End::Finished | End::Truncated => None,
-        End::Reset => Some("a TCP reset".into()),
-        End::Alert(number) => Some(format!("TLS alert {:?}", rustls::AlertDescription::from(*number))),
-        End::Refused(error) => Some(format!("something that it refused: {error}")),
+        Ending::Finished | Ending::Truncated => None,
+        Ending::Reset => Some("a TCP reset".into()),
+        Ending::Alert(number) => Some(format!("TLS alert {:?}", rustls::AlertDescription::from(*number))),
+        Ending::Refused(error) => Some(format!("something that it refused: {error}")),
     }
 }
 

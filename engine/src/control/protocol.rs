@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counters::{EngineRecord, PortRecord, WorkerRecord};
 use super::record::FlowRecord;
+use crate::end::PerEnd;
 use crate::flow::{FlowSnapshot, Wanted};
 use crate::phase::FlowPhase;
 
@@ -96,7 +97,7 @@ pub enum Sort {
 impl Sort {
     /// How much a flow has of it.
     pub fn key(self, flow: &FlowSnapshot) -> u64 {
-        let tcp = || flow.legs.iter().flatten().map(|leg| &leg.tcp);
+        let tcp = || flow.legs.iter().flat_map(PerEnd::iter).map(|leg| &leg.tcp);
         match self {
             Self::Bytes => flow.volume.iter().map(|volume| volume.bytes).sum(),
             Self::Retransmits => tcp().map(|tcp| u64::from(tcp.stats.retransmits)).sum(),

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use tcp_stack::{Congestion, Duration, Info, Limit, Repair, State};
 
+use crate::end::{End, PerEnd};
 use crate::flow::{FlowSnapshot, LegSnapshot, TlsSnapshot};
 use crate::phase::FlowPhase;
-use crate::side::Side;
 
 /// A word of a fixed list, or a name.
 type Word = Cow<'static, str>;
@@ -218,8 +218,8 @@ pub struct TimerRecord {
 impl FlowRecord {
     /// Copies a snapshot into texts.
     pub fn new(flow: &FlowSnapshot) -> Self {
-        let FlowSnapshot { identity, volume: [client, server], .. } = flow;
-        let leg = |side: Side| flow.legs.as_ref().map(|legs| LegRecord::new(&legs[side as usize]));
+        let FlowSnapshot { identity, volume: PerEnd { client, server }, .. } = flow;
+        let leg = |end: End| flow.legs.as_ref().map(|legs| LegRecord::new(&legs[end]));
         Self {
             flow_id: identity.flow_id,
             wire: flow.wire.to_string(),
@@ -239,8 +239,8 @@ impl FlowRecord {
             bytes_toserver: client.bytes,
             pkts_toclient: server.packets,
             bytes_toclient: server.bytes,
-            client_leg: leg(Side::Client),
-            server_leg: leg(Side::Server),
+            client_leg: leg(End::Client),
+            server_leg: leg(End::Server),
         }
     }
 }

@@ -16,9 +16,9 @@ use dpdk::{
 use tcp_stack::Payload;
 
 use self::stash::Stash;
-use super::{Appended, BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 use crate::links::mtu_mismatch;
 use crate::metrics::{PoolStatistics, PortStatistics};
+use crate::port::{Appended, BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 
 /// Frame buffers of a worker: its receive rings, its transmit rings, held frames and what is on its way.
 const MBUFS: u32 = 16383;

@@ -3,10 +3,10 @@
 use tcp_stack::Instant;
 
 use super::{Afterwards, Flow, Phase};
-use crate::driver::Frame;
 use crate::event::Action;
 use crate::flow_table::Class;
 use crate::phase::FlowPhase;
+use crate::port::Frame;
 use crate::reason::Reason;
 
 /// Bytes from which on a decrypted flow counts as one that holds memory: more than an idle one, which takes some 11 KB.

@@ -5,12 +5,12 @@ use tcp_stack::{Event as TcpEvent, Instant, Segment, State};
 use super::blocked::Blocked;
 use super::effects::Effects;
 use super::leg::{Leg, earlier};
-use crate::driver::{Block, Frame};
+use crate::end::{End, PerEnd};
 use crate::event::{AnomalyEvent, HttpEvent, Unread};
 use crate::handshake::{Job, Reply};
 use crate::inspect::HttpInspector;
+use crate::port::{Block, Frame};
 use crate::reason::{InspectorOff, Reason};
-use crate::side::Side;
 use crate::tls::{Failure, Handshake, HandshakeReport, Input, Outcome, Outlet, Relay, RelayError};
 
 /// Bytes of a bypassed flow that are relayed in one piece: as much as a record.
@@ -21,7 +21,7 @@ pub(super) struct Adopted<F: Frame> {
     client: Leg<F>,
     server: Leg<F>,
     /// An end has sent its FIN, and all before it is in `recv`.
-    closed: [bool; 2],
+    closed: PerEnd<bool>,
     tls: Tls,
     handshake_until: Instant,
     /// Read HTTP in the plaintext.
@@ -31,7 +31,7 @@ pub(super) struct Adopted<F: Frame> {
 /// What is between the legs.
 enum Tls {
     /// A handshake, here, waiting for bytes. The flags: what ends it has been told have closed.
-    Handshake(Box<Handshake>, [bool; 2]),
+    Handshake(Box<Handshake>, PerEnd<bool>),
     /// A handshake, at the pool.
     AtPool(Away),
     /// Application data goes by.
@@ -46,7 +46,7 @@ enum Tls {
 #[derive(Clone, Copy)]
 struct Away {
     /// What ends it has been told have closed.
-    closed: [bool; 2],
+    closed: PerEnd<bool>,
     /// Bytes of memory that it is taken to hold.
     memory: usize,
     /// Of these, what the ends have sent.
@@ -95,7 +95,7 @@ impl Reading {
     }
 
     /// Plaintext passes; what it completes is told at once, so that nothing piles up in the reader.
-    fn bytes(&mut self, from: Side, plaintext: &[u8], limit: usize, told: &mut Told) {
+    fn bytes(&mut self, from: End, plaintext: &[u8], limit: usize, told: &mut Told) {
         let inspector = &mut self.inspector;
         inspector.bytes(from, plaintext);
         if inspector.memory() > limit {
@@ -109,7 +109,7 @@ impl Reading {
         let inspector = &mut self.inspector;
         inspector.finish();
         told.read(inspector);
-        let (to_server, to_client) = (inspector.unread(Side::Client), inspector.unread(Side::Server));
+        let (to_server, to_client) = (inspector.unread(End::Client), inspector.unread(End::Server));
         told.unread = Some(Unread { off: inspector.off_reason(), to_server, to_client });
     }
 }
@@ -117,7 +117,7 @@ impl Reading {
 /// Where the records of one direction go.
 struct Outward<'a, F: Frame, E: Effects<Frame = F>> {
     fx: &'a mut E,
-    from: Side,
+    from: End,
     sink: &'a mut Leg<F>,
     http: &'a mut Option<Reading>,
     /// Most memory that the reader may take.
@@ -136,14 +136,14 @@ impl<F: Frame, E: Effects<Frame = F>> Outlet for Outward<'_, F, E> {
         self.fx.block(len)
     }
 
-    fn inspect(&mut self, from: Side, plaintext: &[u8]) {
+    fn inspect(&mut self, from: End, plaintext: &[u8]) {
         self.fx.counters().plaintext(from).add(plaintext.len() as u64);
         if let Some(http) = self.http {
             http.bytes(from, plaintext, self.http_limit, self.told);
         }
     }
 
-    fn send(&mut self, to: Side, block: F::Block, len: usize) {
+    fn send(&mut self, to: End, block: F::Block, len: usize) {
         let slice = block.freeze(len);
         if to == self.from {
             self.back.push(slice);
@@ -152,11 +152,11 @@ impl<F: Frame, E: Effects<Frame = F>> Outlet for Outward<'_, F, E> {
         }
     }
 
-    fn is_behind(&self, to: Side) -> bool {
+    fn is_behind(&self, to: End) -> bool {
         to != self.from && self.sink.has_unsent()
     }
 
-    fn closed(&mut self, _: Side) {}
+    fn closed(&mut self, _: End) {}
 }
 
 /// What came of a call.
@@ -202,7 +202,7 @@ impl<F: Frame> Adopted<F> {
         handshake: Box<Handshake>,
         http: bool,
     ) -> Box<Self> {
-        Self::new(fx, legs, Tls::Handshake(handshake, [false; 2]), http)
+        Self::new(fx, legs, Tls::Handshake(handshake, PerEnd::both(false)), http)
     }
 
     /// Relays bytes as they are.
@@ -218,7 +218,7 @@ impl<F: Frame> Adopted<F> {
     ) -> Box<Self> {
         let handshake_until = fx.now() + fx.shared().limits.handshake_time;
         // A leg that was listened to before has told its events already.
-        let closed = [&client, &server].map(|leg| leg.peer_has_closed());
+        let closed = PerEnd { client: client.peer_has_closed(), server: server.peer_has_closed() };
         Box::new(Self { client, server, closed, tls, handshake_until, http })
     }
 
@@ -235,7 +235,7 @@ impl<F: Frame> Adopted<F> {
     pub(super) fn handle_segment<E: Effects<Frame = F>>(
         &mut self,
         fx: &E,
-        from: Side,
+        from: End,
         segment: &Segment<'_>,
     ) -> bool {
         let holding = self.client.waiting() + self.server.waiting() + self.tls.received();
@@ -345,7 +345,7 @@ impl<F: Frame> Adopted<F> {
         };
         let mut closed = is_at_rest;
         if is_at_rest {
-            let (from, sink, http) = (Side::Client, &mut self.server, &mut None);
+            let (from, sink, http) = (End::Client, &mut self.server, &mut None);
             let (fx, back) = (&mut *fx, Vec::new());
             let mut outward =
                 Outward { fx, from, sink, http, http_limit: 0, told: &mut *told, back, refused: false };
@@ -369,7 +369,7 @@ impl<F: Frame> Adopted<F> {
     fn is_at_rest(&self) -> bool {
         let Tls::Relay(relaying) = &self.tls else { return false };
         let awaits_end = relaying.http.as_ref().is_some_and(|reading| reading.inspector.awaits_end());
-        self.closed == [false; 2] && self.is_drained() && relaying.relay.is_at_rest() && !awaits_end
+        self.closed == PerEnd::both(false) && self.is_drained() && relaying.relay.is_at_rest() && !awaits_end
     }
 
     /// What the inspector still has, at the end.
@@ -400,10 +400,10 @@ impl<F: Frame> Adopted<F> {
     }
 
     /// The leg towards an end.
-    pub(super) fn leg(&mut self, side: Side) -> &mut Leg<F> {
+    pub(super) fn leg(&mut self, side: End) -> &mut Leg<F> {
         match side {
-            Side::Client => &mut self.client,
-            Side::Server => &mut self.server,
+            End::Client => &mut self.client,
+            End::Server => &mut self.server,
         }
     }
 
@@ -414,8 +414,8 @@ impl<F: Frame> Adopted<F> {
     }
 
     /// The segment says no more than that its sender is there, which it was asked.
-    pub(super) fn is_answer(&self, from: Side, segment: &Segment<'_>) -> bool {
-        let leg = if from == Side::Client { &self.client } else { &self.server };
+    pub(super) fn is_answer(&self, from: End, segment: &Segment<'_>) -> bool {
+        let leg = if from == End::Client { &self.client } else { &self.server };
         leg.tcp.is_probing() && segment.seq_len() == 0 && !segment.flags.rst
     }
 
@@ -425,7 +425,7 @@ impl<F: Frame> Adopted<F> {
         fx: &mut E,
         told: &mut Told,
     ) -> (Option<Box<Self>>, Progress<F>) {
-        for side in [Side::Client, Side::Server] {
+        for side in [End::Client, End::Server] {
             if let Some(reason) = self.take_events(side) {
                 self.finish(told);
                 return self.over(fx, reason);
@@ -439,8 +439,8 @@ impl<F: Frame> Adopted<F> {
             let input = Input {
                 from_client: self.client.take(),
                 from_server: self.server.take(),
-                client_closed: self.closed[Side::Client as usize],
-                server_closed: self.closed[Side::Server as usize],
+                client_closed: self.closed[End::Client],
+                server_closed: self.closed[End::Server],
                 now: unix(fx),
             };
             return self.submit(fx, input);
@@ -450,14 +450,14 @@ impl<F: Frame> Adopted<F> {
             return self.over(fx, Reason::ResourceMemory);
         }
         if self.is_relaying() {
-            for from in [Side::Client, Side::Server] {
+            for from in [End::Client, End::Server] {
                 if let Err(error) = self.relay(fx, from, told) {
                     self.finish(told);
                     return self.broken(fx, from, error);
                 }
             }
         }
-        if self.closed == [true; 2] && self.is_relaying() && self.is_drained() {
+        if self.closed == PerEnd::both(true) && self.is_relaying() && self.is_drained() {
             self.finish(told);
             self.tls = Tls::Done;
         }
@@ -476,7 +476,7 @@ impl<F: Frame> Adopted<F> {
     fn broken<E: Effects<Frame = F>>(
         mut self: Box<Self>,
         fx: &mut E,
-        from: Side,
+        from: End,
         error: RelayError,
     ) -> (Option<Box<Self>>, Progress<F>) {
         let other = self.leg(from.other());
@@ -493,14 +493,14 @@ impl<F: Frame> Adopted<F> {
     }
 
     /// Takes a leg's events; the reason why the flow is over, if one says so.
-    fn take_events(&mut self, side: Side) -> Option<Reason> {
+    fn take_events(&mut self, side: End) -> Option<Reason> {
         while let Some(event) = self.leg(side).tcp.poll_event() {
             match (event, side) {
-                (TcpEvent::PeerClosed, _) => self.closed[side as usize] = true,
-                (TcpEvent::Reset, Side::Client) => return Some(Reason::ClientReset),
-                (TcpEvent::Reset, Side::Server) => return Some(Reason::ServerReset),
-                (TcpEvent::TimedOut, Side::Client) => return Some(Reason::ClientTimeout),
-                (TcpEvent::TimedOut, Side::Server) => return Some(Reason::ServerTimeout),
+                (TcpEvent::PeerClosed, _) => self.closed[side] = true,
+                (TcpEvent::Reset, End::Client) => return Some(Reason::ClientReset),
+                (TcpEvent::Reset, End::Server) => return Some(Reason::ServerReset),
+                (TcpEvent::TimedOut, End::Client) => return Some(Reason::ClientTimeout),
+                (TcpEvent::TimedOut, End::Server) => return Some(Reason::ServerTimeout),
                 (TcpEvent::Established | TcpEvent::Closed, _) => {}
             }
         }
@@ -516,7 +516,7 @@ impl<F: Frame> Adopted<F> {
         let Tls::Handshake(handshake, _) = &self.tls else { return (Some(self), Progress::Live) };
         let arrived = input.from_client.len() + input.from_server.len();
         let away = Away {
-            closed: [input.client_closed, input.server_closed],
+            closed: PerEnd { client: input.client_closed, server: input.server_closed },
             memory: handshake.memory() + arrived + GROWTH_AT_POOL,
             received: handshake.received() + arrived,
         };
@@ -535,19 +535,19 @@ impl<F: Frame> Adopted<F> {
     fn relay<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        from: Side,
+        from: End,
         told: &mut Told,
     ) -> Result<(), RelayError> {
         let (source, sink) = match from {
-            Side::Client => (&mut self.client, &mut self.server),
-            Side::Server => (&mut self.server, &mut self.client),
+            End::Client => (&mut self.client, &mut self.server),
+            End::Server => (&mut self.server, &mut self.client),
         };
         source.limit(fx);
         let room = sink.limit(fx).saturating_sub(sink.tcp.queued()).min(sink.tcp.send_wanted());
         match &mut self.tls {
             Tls::Relay(relaying) => {
                 let taken = relaying.relay(fx, from, source, sink, room, told)?;
-                if self.closed[from as usize] && taken < room {
+                if self.closed[from] && taken < room {
                     // The beginning of a record whose end never comes. The FIN says to the other end what it said to us.
                     source.tcp.consume(source.tcp.recv().len());
                 }
@@ -569,7 +569,7 @@ impl<F: Frame> Adopted<F> {
             Tls::Handshake(..) | Tls::AtPool(_) | Tls::Done => {}
         }
         // A FIN follows when all before it has been handed on, as it came: half-close stays half-close.
-        if self.closed[from as usize] && source.tcp.recv().is_empty() {
+        if self.closed[from] && source.tcp.recv().is_empty() {
             sink.tcp.close();
         }
         Ok(())
@@ -588,7 +588,7 @@ impl Relaying {
     fn relay<F: Frame, E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        from: Side,
+        from: End,
         source: &mut Leg<F>,
         sink: &mut Leg<F>,
         room: usize,
@@ -630,8 +630,11 @@ mod tests {
     /// Nobody can ask the pool what a handshake holds, so it is taken to hold what it left with, and some more.
     #[test]
     fn a_handshake_at_the_pool_counts() {
-        let away =
-            Tls::AtPool(Away { closed: [false; 2], memory: 100_000 + GROWTH_AT_POOL, received: 5_000 });
+        let away = Tls::AtPool(Away {
+            closed: PerEnd::both(false),
+            memory: 100_000 + GROWTH_AT_POOL,
+            received: 5_000,
+        });
         assert_eq!((away.memory(), away.received()), (100_000 + GROWTH_AT_POOL, 5_000));
         assert_eq!((Tls::Done.memory(), Tls::Plain.received()), (0, 0));
     }

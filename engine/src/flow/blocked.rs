@@ -4,10 +4,10 @@ use tcp_stack::{Instant, Segment};
 
 use super::effects::Effects;
 use super::leg::{Leg, earlier};
-use crate::driver::Frame;
+use crate::end::End;
 use crate::packet::{Headers, reset_for};
+use crate::port::Frame;
 use crate::reason::PacketDrop;
-use crate::side::Side;
 
 /// Most bytes of a record that is no more than a close_notify: header, explicit nonce, alert, type of content, tag.
 const CLOSE_NOTIFY: usize = 5 + 8 + 2 + 1 + 16;
@@ -79,16 +79,16 @@ impl<F: Frame> Blocked<F> {
     }
 
     /// The leg towards an end, if there is still something to say.
-    pub(super) fn leg(&mut self, side: Side) -> Option<&mut Leg<F>> {
+    pub(super) fn leg(&mut self, side: End) -> Option<&mut Leg<F>> {
         let (client, server) = self.legs.as_deref_mut()?;
-        Some(if side == Side::Client { client } else { server })
+        Some(if side == End::Client { client } else { server })
     }
 
     /// A late packet.
     pub(super) fn handle<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        from: Side,
+        from: End,
         frame: &[u8],
         headers: &Headers,
     ) {
@@ -141,7 +141,7 @@ impl<F: Frame> Blocked<F> {
 }
 
 /// Whoever still speaks has missed our RST, or did not find its number right and says which one is (RFC 5961 3.2).
-fn refuse<E: Effects>(fx: &mut E, from: Side, frame: &[u8], headers: &Headers) {
+fn refuse<E: Effects>(fx: &mut E, from: End, frame: &[u8], headers: &Headers) {
     let Some(reset) = reset_for(frame, headers) else { return };
     match fx.allocate().and_then(|mut frame| frame.set_len(reset.len()).then_some(frame)) {
         Some(mut answer) => {

@@ -3,8 +3,8 @@
 use tcp_stack::{Duration, Flags, Instant, Segment, Seq};
 
 use super::opening::Opening;
+use crate::end::{End, PerEnd};
 use crate::reason::Reason;
-use crate::side::Side;
 
 /// Packets after which a connection counts as begun although its handshake was not seen: it goes by in one direction only.
 const ONE_WAY: u8 = 16;
@@ -13,7 +13,7 @@ const CLOSING: Duration = Duration::from_secs(10);
 
 /// A bypassed flow.
 pub(super) struct Bypassed {
-    fin: [bool; 2],
+    fin: PerEnd<bool>,
     /// When it is over, unless something comes by; and the reason, should nothing more come.
     ends_at: Instant,
     reason: Reason,
@@ -52,7 +52,7 @@ impl Bypassed {
     /// Begins now; silence ends it after `idle`.
     pub(super) fn new(now: Instant, idle: Duration) -> Self {
         Self {
-            fin: [false; 2],
+            fin: PerEnd::both(false),
             ends_at: now + idle,
             reason: Reason::Idle,
             released: None,
@@ -87,18 +87,12 @@ impl Bypassed {
     /// A segment comes by. False: it may not pass.
     ///
     /// Numbers are not checked: a forged FIN or RST ends our counting early, never the flow.
-    pub(super) fn observe(
-        &mut self,
-        now: Instant,
-        idle: Duration,
-        from: Side,
-        segment: &Segment<'_>,
-    ) -> bool {
+    pub(super) fn observe(&mut self, now: Instant, idle: Duration, from: End, segment: &Segment<'_>) -> bool {
         self.see_handshake(from, segment);
         if let Some(released) = &mut self.released {
             if released.is_another_connection(from, segment) {
                 // Nobody has decided about that one. The client's SYN comes again and begins a flow.
-                (self.fin, self.is_another) = ([true; 2], true);
+                (self.fin, self.is_another) = (PerEnd::both(true), true);
                 (self.ends_at, self.reason) = (now + CLOSING, Reason::Closed);
                 return false;
             }
@@ -106,20 +100,20 @@ impl Bypassed {
                 return false;
             }
         }
-        self.fin[from as usize] |= segment.flags.fin;
+        self.fin[from] |= segment.flags.fin;
         (self.ends_at, self.reason) = match (segment.flags.rst, from) {
-            (true, Side::Client) => (now + CLOSING, Reason::ClientReset),
-            (true, Side::Server) => (now + CLOSING, Reason::ServerReset),
-            _ if self.fin == [true; 2] => (now + CLOSING, Reason::Closed),
+            (true, End::Client) => (now + CLOSING, Reason::ClientReset),
+            (true, End::Server) => (now + CLOSING, Reason::ServerReset),
+            _ if self.fin == PerEnd::both(true) => (now + CLOSING, Reason::Closed),
             _ => (now + idle, Reason::Idle),
         };
         true
     }
 
-    fn see_handshake(&mut self, from: Side, segment: &Segment<'_>) {
-        let answers = from == Side::Server && segment.flags.syn && segment.ack.is_some();
+    fn see_handshake(&mut self, from: End, segment: &Segment<'_>) {
+        let answers = from == End::Server && segment.flags.syn && segment.ack.is_some();
         self.start = match self.start {
-            Start::Answered(_, next) if from == Side::Client && segment.ack == Some(next) => Start::Seen,
+            Start::Answered(_, next) if from == End::Client && segment.ack == Some(next) => Start::Seen,
             Start::Unanswered(packets) | Start::Answered(packets, _) if answers => {
                 Start::Answered(packets, segment.seq + 1)
             }
@@ -175,12 +169,12 @@ impl Released {
         size_of::<Self>() + bytes.capacity()
     }
 
-    fn is_another_connection(&self, from: Side, segment: &Segment<'_>) -> bool {
-        from == Side::Server && segment.flags.syn && segment.seq != self.server_isn
+    fn is_another_connection(&self, from: End, segment: &Segment<'_>) -> bool {
+        from == End::Server && segment.flags.syn && segment.seq != self.server_isn
     }
 
-    fn allows(&mut self, from: Side, segment: &Segment<'_>) -> bool {
-        if from == Side::Server {
+    fn allows(&mut self, from: End, segment: &Segment<'_>) -> bool {
+        if from == End::Server {
             let end = self.start + self.bytes.len() as u32;
             if segment.ack.is_some_and(|ack| !end.after(ack)) {
                 self.bytes = Vec::new();

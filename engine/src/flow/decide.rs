@@ -11,11 +11,11 @@ use super::leg::Leg;
 use super::peeking::{Peeked, Peeking};
 use super::snapshot::About;
 use super::{Flow, Identity, Phase};
-use crate::driver::Frame;
+use crate::end::End;
 use crate::event::{Action, HelloInfo};
 use crate::policy::{BlockWith, Decision, HelloFacts, Profile, UnsupportedAction};
+use crate::port::Frame;
 use crate::reason::Reason;
-use crate::side::Side;
 use crate::tls::{ClientHello, Destination, Handshake, alert_record, description};
 
 /// The client's first flight, in one of two ways.
@@ -170,7 +170,7 @@ impl<F: Frame> Flow<F> {
             FirstFlight::Held(peeking) => {
                 let (frames, released) = peeking.release(fx);
                 for frame in frames {
-                    fx.send(Side::Server, frame);
+                    fx.send(End::Server, frame);
                 }
                 Phase::Bypassed(Bypassed::released(fx.now(), fx.shared().limits.idle_time, released))
             }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use tcp_stack::{Duration, Instant};
 
 use super::budget::Budget;
-use crate::driver::{Frame, Offloads, Request};
+use crate::end::End;
 use crate::event::{Event, Timestamp};
 use crate::fairness::Fairness;
 use crate::handshake::Job;
 use crate::metrics::WorkerCounters;
 use crate::packet::Passthrough;
 use crate::policy::Policy;
-use crate::side::Side;
+use crate::port::{Frame, Offloads, Request};
 use crate::tls::TlsContext;
 
 /// The world as one flow sees it. A worker implements it; calls cost no more than the push onto a list.
@@ -34,7 +34,7 @@ pub trait Effects {
     fn mtu(&self) -> usize;
 
     /// Sends a frame out of the port towards an end.
-    fn send(&mut self, towards: Side, frame: Self::Frame);
+    fn send(&mut self, towards: End, frame: Self::Frame);
 
     /// An empty frame; none when the pool is empty.
     fn allocate(&mut self) -> Option<Self::Frame>;
@@ -45,14 +45,14 @@ pub trait Effects {
     /// Puts `range` of the slice behind the bytes of a frame that goes towards an end. False: the frame is of no use.
     fn append(
         &mut self,
-        towards: Side,
+        towards: End,
         frame: &mut Self::Frame,
         slice: &<Self::Frame as Frame>::Slice,
         range: Range<usize>,
     ) -> bool;
 
     /// What the port towards an end does to segments.
-    fn offloads(&self, towards: Side) -> Offloads;
+    fn offloads(&self, towards: End) -> Offloads;
 
     /// Asks the port for work on a frame, within its offloads.
     fn request_offload(&mut self, frame: &mut Self::Frame, request: &Request);

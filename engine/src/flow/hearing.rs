@@ -9,9 +9,9 @@ use tcp_stack::{Event, Instant, Segment};
 use super::effects::Effects;
 use super::leg::{Leg, earlier};
 use super::peeking::{Peeked, look};
-use crate::driver::Frame;
+use crate::end::End;
+use crate::port::Frame;
 use crate::reason::Reason;
-use crate::side::Side;
 use crate::tls::HelloScan;
 
 /// A connection whose ClientHello is being taken in.
@@ -40,7 +40,7 @@ impl<F: Frame> Hearing<F> {
     pub(super) fn handle_segment<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        from: Side,
+        from: End,
         segment: &Segment<'_>,
     ) -> Heard {
         let holding = self.client.waiting();
@@ -49,10 +49,10 @@ impl<F: Frame> Hearing<F> {
     }
 
     /// The leg towards an end.
-    pub(super) fn leg(&mut self, side: Side) -> &mut Leg<F> {
+    pub(super) fn leg(&mut self, side: End) -> &mut Leg<F> {
         match side {
-            Side::Client => &mut self.client,
-            Side::Server => &mut self.server,
+            End::Client => &mut self.client,
+            End::Server => &mut self.server,
         }
     }
 

@@ -4,10 +4,10 @@ use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Segment,
 
 use super::effects::{Effects, Limits};
 use super::train::Train;
-use crate::driver::Frame;
+use crate::end::End;
 use crate::packet::{Template, TooBigMessage};
+use crate::port::Frame;
 use crate::reason::{PacketDrop, PathMessage};
-use crate::side::Side;
 
 /// Room over `buffer_bytes` for what one call may add: TLS turns at most one more record's worth out than it is given.
 const SEND_SLACK: usize = 128 * 1024;
@@ -28,7 +28,7 @@ pub(super) struct Leg<F: Frame> {
     /// The connection.
     pub(super) tcp: Connection<F::Slice>,
     template: Template,
-    towards: Side,
+    towards: End,
     /// Bytes that may be received and not taken, and that may be queued.
     limit: usize,
     /// Retransmissions, timeouts, black holes and bytes copied that have been counted.
@@ -39,7 +39,7 @@ impl<F: Frame> Leg<F> {
     /// Takes over the connection of the end that `template` imitates.
     pub(super) fn adopt(
         now: Instant,
-        towards: Side,
+        towards: End,
         template: Template,
         adoption: Adoption,
         limits: &Limits,

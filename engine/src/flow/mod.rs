@@ -39,13 +39,13 @@ use self::opening::{Opened, Opening};
 use self::peeking::{Peeked, Peeking};
 use self::snapshot::About;
 pub use self::snapshot::{FlowSnapshot, LegSnapshot, Short, TlsSnapshot, Wanted};
-use crate::driver::Frame;
+use crate::end::{End, PerEnd};
 use crate::event::{Action, Timestamp, Volume};
 use crate::handshake::Reply;
 use crate::packet::{Headers, Template, TooBigMessage, scrub_syn};
 use crate::policy::{Decision, FlowFacts, Verdict};
+use crate::port::Frame;
 use crate::reason::{PacketDrop, PathMessage, Reason};
-use crate::side::Side;
 
 /// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
 const OPENING_TIME: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ pub struct Flow<F: Frame> {
     last: Timestamp,
     /// Last packet, for the idle time.
     active: Instant,
-    volume: [Volume; 2],
+    volume: PerEnd<Volume>,
     /// What was decided, and by which rule.
     decided: Option<(Action, Option<Arc<str>>)>,
     /// What its ClientHello and handshakes have told; none before.
@@ -155,7 +155,7 @@ impl<F: Frame> Flow<F> {
             start: fx.wall(),
             last: fx.wall(),
             active: fx.now(),
-            volume: [Volume::default(); 2],
+            volume: PerEnd::default(),
             decided: None,
             about: None,
             ended: None,
@@ -181,7 +181,7 @@ impl<F: Frame> Flow<F> {
     pub fn lets_by<E: Effects<Frame = F>>(
         &mut self,
         fx: &E,
-        from: Side,
+        from: End,
         frame: &F,
         headers: &Headers,
     ) -> bool {
@@ -194,8 +194,8 @@ impl<F: Frame> Flow<F> {
     }
 
     /// Counts a frame. Returns when there was one before it.
-    fn note<E: Effects<Frame = F>>(&mut self, fx: &E, from: Side, frame: &F) -> Instant {
-        let volume = &mut self.volume[from as usize];
+    fn note<E: Effects<Frame = F>>(&mut self, fx: &E, from: End, frame: &F) -> Instant {
+        let volume = &mut self.volume[from];
         volume.packets += 1;
         volume.bytes += frame.len() as u64;
         self.last = fx.wall();
@@ -209,7 +209,7 @@ impl<F: Frame> Flow<F> {
     pub fn handle_frame<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        from: Side,
+        from: End,
         mut frame: F,
         headers: &Headers,
     ) {
@@ -226,7 +226,7 @@ impl<F: Frame> Flow<F> {
             return fx.counters().drop_packet(reason);
         }
         // What we send in an end's name has the headers of its frames, so they must be its own.
-        if (headers.source == self.identity.client) != (from == Side::Client) {
+        if (headers.source == self.identity.client) != (from == End::Client) {
             return fx.counters().drop_packet(PacketDrop::BrokenHandshake);
         }
         // In its place: most frames are such ones, and to move it right after their bytes were copied means to wait for the copy.
@@ -271,12 +271,12 @@ impl<F: Frame> Flow<F> {
     pub fn handle_too_big<E: Effects<Frame = F>>(
         &mut self,
         fx: &mut E,
-        from: Side,
+        from: End,
         frame: F,
         message: &TooBigMessage,
     ) {
         // What is said to come from the client was sent towards the server, and what is said of it comes back from there.
-        let towards = if message.source == self.identity.client { Side::Server } else { Side::Client };
+        let towards = if message.source == self.identity.client { End::Server } else { End::Client };
         let leg = match &mut self.phase {
             Phase::Adopted(adopted) => Some(adopted.leg(towards)),
             Phase::Hearing(hearing) => Some(hearing.leg(towards)),
@@ -422,7 +422,7 @@ impl<F: Frame> Flow<F> {
         &mut self,
         fx: &mut E,
         mut opening: Box<Opening>,
-        from: Side,
+        from: End,
         mut frame: F,
         headers: &Headers,
     ) -> Phase<F> {
@@ -444,7 +444,7 @@ impl<F: Frame> Flow<F> {
             }
             Opened::Reset => {
                 fx.send(from.other(), frame);
-                let reason = if from == Side::Client { Reason::ClientReset } else { Reason::ServerReset };
+                let reason = if from == End::Client { Reason::ClientReset } else { Reason::ServerReset };
                 return self.reset(fx, opening, reason);
             }
             Opened::Unwanted => fx.counters().drop_packet(PacketDrop::BrokenHandshake),
@@ -494,7 +494,7 @@ impl<F: Frame> Flow<F> {
         &mut self,
         fx: &mut E,
         opening: Box<Opening>,
-        from: Side,
+        from: End,
         frame: F,
     ) -> Phase<F> {
         // Where it has closed already, it may be that only we have seen that.
@@ -515,7 +515,7 @@ impl<F: Frame> Flow<F> {
         &mut self,
         fx: &mut E,
         mut peeking: Box<Peeking<F>>,
-        from: Side,
+        from: End,
         frame: F,
         headers: &Headers,
     ) -> Phase<F> {
@@ -523,18 +523,18 @@ impl<F: Frame> Flow<F> {
             fx.counters().drop_packet(PacketDrop::BadTcpHeader);
             return Phase::Peeking(peeking);
         };
-        if segment.flags.rst && from == Side::Client {
+        if segment.flags.rst && from == End::Client {
             if peeking.covers(segment.seq) {
                 return self.no_hello(fx, FirstFlight::Held(peeking), Reason::ClientReset);
             }
             fx.counters().drop_packet(PacketDrop::BrokenHandshake);
             return Phase::Peeking(peeking);
         }
-        if segment.flags.syn && from == Side::Client {
+        if segment.flags.syn && from == End::Client {
             fx.counters().drop_packet(PacketDrop::BrokenHandshake);
             return Phase::Peeking(peeking);
         }
-        if from == Side::Server {
+        if from == End::Server {
             let opened =
                 peeking.opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers));
             return self.peek_beside(fx, peeking, opened, from, frame);
@@ -567,7 +567,7 @@ impl<F: Frame> Flow<F> {
         fx: &mut E,
         peeking: Box<Peeking<F>>,
         opened: Opened,
-        from: Side,
+        from: End,
         frame: F,
     ) -> Phase<F> {
         match opened {
@@ -584,7 +584,7 @@ impl<F: Frame> Flow<F> {
             Opened::ServerData => {
                 let (opening, held) = peeking.into_opening(fx);
                 if fx.shared().outside_tls.bypass_not_tls {
-                    held.into_iter().for_each(|held| fx.send(Side::Server, held));
+                    held.into_iter().for_each(|held| fx.send(End::Server, held));
                 }
                 return self.not_tls(fx, opening, from, frame);
             }
@@ -627,13 +627,13 @@ fn reset_ends<E: Effects>(fx: &mut E, opening: &mut Opening) -> Blocked<E::Frame
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::memory::MemoryFrame;
+    use crate::memory_port::MemoryFrame;
 
     /// What a flow costs before it holds a byte. Bounds, so that growth is a decision.
     #[test]
     fn flows_stay_small() {
         assert!(size_of::<Flow<MemoryFrame>>() <= 216);
         assert!(size_of::<Opening>() <= 264);
-        assert!(size_of::<Adopted<crate::driver::memory::MemoryFrame>>() <= 4096);
+        assert!(size_of::<Adopted<crate::memory_port::MemoryFrame>>() <= 4096);
     }
 }

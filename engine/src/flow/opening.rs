@@ -4,9 +4,9 @@ use tcp_stack::{AdoptedTimestamps, Adoption, Duration, Instant, Segment, Seq};
 
 use super::effects::Limits;
 use super::leg::Leg;
-use crate::driver::Frame;
+use crate::end::{End, PerEnd};
 use crate::packet::Template;
-use crate::side::Side;
+use crate::port::Frame;
 
 /// RFC 9293 3.7.1: without an MSS option, 536 (IPv4) or 1220 (IPv6).
 const DEFAULT_MSS: [u16; 2] = [536, 1220];
@@ -23,10 +23,10 @@ pub(super) struct Opening {
     /// A SYN with other numbers while the connection stands. Only the server's answer says whether it counts.
     again: Option<Observed>,
     /// Ends that have sent a FIN without ever sending payload.
-    fin: [bool; 2],
+    fin: PerEnd<bool>,
     /// Highest TTL or hop limit that each end has used. What we send in its name has no lower one: a segment that was
     /// made to die on its way must not lead to a RST that dies there too.
-    hops: [u8; 2],
+    hops: PerEnd<u8>,
     /// Where the client's first frame went: a RST that goes elsewhere would not reach the server.
     next_hop: Option<[u8; 6]>,
     /// The server has been heard, even if not with a SYN-ACK.
@@ -106,8 +106,8 @@ impl Opening {
             server: None,
             to_client: None,
             again: None,
-            fin: [false; 2],
-            hops: [0; 2],
+            fin: PerEnd::both(false),
+            hops: PerEnd::both(0),
             next_hop: None,
             server_heard: false,
             syn_at: now,
@@ -118,23 +118,23 @@ impl Opening {
 
     /// Looks at what is below TCP in a frame: the TTL or hop limit, and the MAC address it goes to. False: the client
     /// sends it somewhere else than its SYN.
-    pub(super) fn note(&mut self, from: Side, hops: u8, next_hop: [u8; 6]) -> bool {
-        let known = &mut self.hops[from as usize];
+    pub(super) fn note(&mut self, from: End, hops: u8, next_hop: [u8; 6]) -> bool {
+        let known = &mut self.hops[from];
         *known = hops.max(*known);
-        from == Side::Server || *self.next_hop.get_or_insert(next_hop) == next_hop
+        from == End::Server || *self.next_hop.get_or_insert(next_hop) == next_hop
     }
 
     /// Looks at a segment before it is passed on. `template` makes the template of the frame it came in.
     pub(super) fn observe(
         &mut self,
         now: Instant,
-        from: Side,
+        from: End,
         segment: &Segment<'_>,
         template: impl FnOnce() -> Template,
     ) -> Opened {
         match from {
-            Side::Client => self.observe_client(now, segment),
-            Side::Server => self.observe_server(now, segment, template),
+            End::Client => self.observe_client(now, segment),
+            End::Server => self.observe_server(now, segment, template),
         }
     }
 
@@ -166,18 +166,18 @@ impl Opening {
         };
         // Bytes before the stream are a keep-alive probe (RFC 9293 3.8.4).
         if !segment.payload.is_empty() && segment.end().after(self.client_start()) {
-            if self.fin[Side::Client as usize] {
+            if self.fin[End::Client] {
                 return Opened::Unwanted; // nothing follows a FIN: one of the two is not meant for the server
             }
             self.again = None;
             // A server that has sent its FIN already will not answer a ClientHello.
             return if self.server_has_closed() { Opened::ServerData } else { Opened::ClientData };
         }
-        self.fin[Side::Client as usize] |= segment.flags.fin && segment.seq == self.client_start();
+        self.fin[End::Client] |= segment.flags.fin && segment.seq == self.client_start();
         if segment.ack == Some(server.isn + 1) && self.client_rtt.is_none() {
             self.client_rtt = Some(now - self.syn_ack_at);
         }
-        let scale = self.scale(Side::Client);
+        let scale = self.scale(End::Client);
         self.client.acknowledged(now, segment, scale);
         Opened::Pass
     }
@@ -221,8 +221,8 @@ impl Opening {
         if !segment.payload.is_empty() && segment.end().after(isn + 1) {
             return Opened::ServerData;
         }
-        self.fin[Side::Server as usize] |= segment.flags.fin && segment.seq == isn + 1;
-        let scale = self.scale(Side::Server);
+        self.fin[End::Server] |= segment.flags.fin && segment.seq == isn + 1;
+        let scale = self.scale(End::Server);
         if let Some(server) = &mut self.server {
             server.acknowledged(now, segment, scale);
         }
@@ -275,17 +275,17 @@ impl Opening {
 
     /// The server's FIN has passed, before it sent anything.
     pub(super) fn server_has_closed(&self) -> bool {
-        self.fin[Side::Server as usize]
+        self.fin[End::Server]
     }
 
     /// From now on as if no FIN had passed. False: none has.
     pub(super) fn forget_fins(&mut self) -> bool {
-        std::mem::take(&mut self.fin) != [false; 2]
+        std::mem::take(&mut self.fin) != PerEnd::both(false)
     }
 
     /// Both ends have closed without a byte of payload.
     pub(super) fn is_closing(&self) -> bool {
-        self.fin == [true; 2]
+        self.fin == PerEnd::both(true)
     }
 
     /// Adopts both halves, where neither has seen a byte of payload yet.
@@ -299,14 +299,14 @@ impl Opening {
     ) -> Option<(Leg<F>, Leg<F>)> {
         let (server, mut to_client) = (self.server?, self.to_client.clone()?);
         let mut to_server = to_server.unwrap_or_else(|| to_client.reversed());
-        to_server.raise_hop_limit(self.hops[Side::Client as usize]);
-        to_client.raise_hop_limit(self.hops[Side::Server as usize]);
+        to_server.raise_hop_limit(self.hops[End::Client]);
+        to_client.raise_hop_limit(self.hops[End::Server]);
         let room = (mtu - to_client.ip_header_len() - 20).min(u16::MAX.into()) as u16;
         let default_mss = DEFAULT_MSS[usize::from(to_client.ip_header_len() == 40)];
         let both = |a: Option<(u32, Instant)>, b: Option<(u32, Instant)>| Some((a?, b?));
         // A FIN that has passed has taken a number (RFC 9293 3.4).
-        let next = |end: &Observed, side: Side| end.isn + 1 + u32::from(self.fin[side as usize]);
-        let leg = |peer: &Observed, us: &Observed, peer_is: Side| Adoption {
+        let next = |end: &Observed, side: End| end.isn + 1 + u32::from(self.fin[side]);
+        let leg = |peer: &Observed, us: &Observed, peer_is: End| Adoption {
             snd_nxt: next(us, peer_is.other()),
             rcv_nxt: next(peer, peer_is),
             snd_wnd: peer.window,
@@ -321,22 +321,22 @@ impl Opening {
             }),
             rcv_adv: us.edge,
             rtt_hint: match peer_is {
-                Side::Client => self.client_rtt,
-                Side::Server => Some(self.syn_ack_at - self.syn_at),
+                End::Client => self.client_rtt,
+                End::Server => Some(self.syn_ack_at - self.syn_at),
             },
         };
-        let client = leg(&self.client, &server, Side::Client);
-        let server = leg(&server, &self.client, Side::Server);
+        let client = leg(&self.client, &server, End::Client);
+        let server = leg(&server, &self.client, End::Server);
         Some((
-            Leg::adopt(now, Side::Client, to_client, client, limits),
-            Leg::adopt(now, Side::Server, to_server, server, limits),
+            Leg::adopt(now, End::Client, to_client, client, limits),
+            Leg::adopt(now, End::Server, to_server, server, limits),
         ))
     }
 
     /// Shift of the window field that an end sends: its own, if both ends offered scaling (RFC 7323 2.2).
-    fn scale(&self, end: Side) -> u8 {
+    fn scale(&self, end: End) -> u8 {
         match (end, self.client.scale, self.server.and_then(|s| s.scale)) {
-            (Side::Client, Some(scale), Some(_)) | (Side::Server, Some(_), Some(scale)) => scale,
+            (End::Client, Some(scale), Some(_)) | (End::Server, Some(_), Some(scale)) => scale,
             _ => 0,
         }
     }
@@ -347,7 +347,7 @@ mod tests {
     use tcp_stack::{Flags, Options, Timestamps};
 
     use super::*;
-    use crate::driver::memory::MemoryFrame;
+    use crate::memory_port::MemoryFrame;
     use crate::packet::{Class, classify};
 
     const ISN_C: Seq = Seq(1000);
@@ -401,14 +401,14 @@ mod tests {
     fn opened() -> Opening {
         let mut o = Opening::new(at(0), &with(options(Some(7), 100), segment("S", ISN_C, None, b"")));
         let syn_ack = with(options(Some(3), 900), segment("S", ISN_S, Some(ISN_C + 1), b""));
-        assert_eq!(o.observe(at(30), Side::Server, &syn_ack, template), Opened::PassSyn);
+        assert_eq!(o.observe(at(30), End::Server, &syn_ack, template), Opened::PassSyn);
         let mut ack = segment("", ISN_C + 1, Some(ISN_S + 1), b"");
         ack.options.timestamps = Some(Timestamps { val: 132, ecr: 900 });
-        assert_eq!(o.observe(at(32), Side::Client, &ack, template), Opened::Pass);
+        assert_eq!(o.observe(at(32), End::Client, &ack, template), Opened::Pass);
         o
     }
 
-    fn see(o: &mut Opening, from: Side, s: &Segment<'_>) -> Opened {
+    fn see(o: &mut Opening, from: End, s: &Segment<'_>) -> Opened {
         o.observe(at(50), from, s, template)
     }
 
@@ -416,7 +416,7 @@ mod tests {
     fn an_adopted_pair_goes_on_with_the_numbers_that_both_ends_know() {
         let mut o = opened();
         let hello = segment("", ISN_C + 1, Some(ISN_S + 1), b"hello");
-        assert_eq!(see(&mut o, Side::Client, &hello), Opened::ClientData);
+        assert_eq!(see(&mut o, End::Client, &hello), Opened::ClientData);
         let (mut client, mut server) =
             o.adopt::<MemoryFrame>(at(50), None, 1500, &Limits::default()).expect("the server answered");
         client.tcp.handle_segment(at(50), &hello);
@@ -437,20 +437,20 @@ mod tests {
     #[test]
     fn scaling_counts_only_if_both_offer_it() {
         let o = opened();
-        assert_eq!((o.scale(Side::Client), o.scale(Side::Server)), (7, 3));
+        assert_eq!((o.scale(End::Client), o.scale(End::Server)), (7, 3));
         let mut o = Opening::new(at(0), &with(options(Some(7), 1), segment("S", ISN_C, None, b"")));
         let syn_ack = with(options(None, 1), segment("S", ISN_S, Some(ISN_C + 1), b""));
-        see(&mut o, Side::Server, &syn_ack);
-        assert_eq!((o.scale(Side::Client), o.scale(Side::Server)), (0, 0));
+        see(&mut o, End::Server, &syn_ack);
+        assert_eq!((o.scale(End::Client), o.scale(End::Server)), (0, 0));
     }
 
     #[test]
     fn a_repeated_syn_changes_nothing() {
         let mut o = opened();
-        assert_eq!(see(&mut o, Side::Client, &segment("S", ISN_C, None, b"")), Opened::PassSyn);
+        assert_eq!(see(&mut o, End::Client, &segment("S", ISN_C, None, b"")), Opened::PassSyn);
         assert!(o.is_open());
         assert_eq!(
-            see(&mut o, Side::Client, &segment("", ISN_C + 1, Some(ISN_S + 1), b"x")),
+            see(&mut o, End::Client, &segment("", ISN_C + 1, Some(ISN_S + 1), b"x")),
             Opened::ClientData
         );
     }
@@ -459,68 +459,68 @@ mod tests {
     fn another_syn_counts_only_when_the_server_answers_it() {
         // A client that would talk itself out of being watched: the server stays with the old connection.
         let mut o = opened();
-        assert_eq!(see(&mut o, Side::Client, &segment("S", Seq(5), None, b"")), Opened::PassSyn);
+        assert_eq!(see(&mut o, End::Client, &segment("S", Seq(5), None, b"")), Opened::PassSyn);
         let challenge = segment("", ISN_S + 1, Some(ISN_C + 1), b"");
-        assert_eq!(see(&mut o, Side::Server, &challenge), Opened::Pass);
+        assert_eq!(see(&mut o, End::Server, &challenge), Opened::Pass);
         assert_eq!(o.client_start(), ISN_C + 1);
         assert_eq!(
-            see(&mut o, Side::Client, &segment("", ISN_C + 1, Some(ISN_S + 1), b"x")),
+            see(&mut o, End::Client, &segment("", ISN_C + 1, Some(ISN_S + 1), b"x")),
             Opened::ClientData
         );
         // A server that has restarted.
         let mut o = opened();
-        see(&mut o, Side::Client, &segment("S", Seq(5), None, b""));
-        assert_eq!(see(&mut o, Side::Server, &segment("S", Seq(77), Some(Seq(6)), b"")), Opened::PassSyn);
+        see(&mut o, End::Client, &segment("S", Seq(5), None, b""));
+        assert_eq!(see(&mut o, End::Server, &segment("S", Seq(77), Some(Seq(6)), b"")), Opened::PassSyn);
         assert_eq!(o.client_start(), Seq(6));
     }
 
     #[test]
     fn split_handshakes_and_forged_answers_are_unwanted() {
         let mut o = Opening::new(at(0), &segment("S", ISN_C, None, b""));
-        assert_eq!(see(&mut o, Side::Server, &segment("S", ISN_S, None, b"")), Opened::Unwanted);
-        assert_eq!(see(&mut o, Side::Server, &segment("S", ISN_S, Some(Seq(3)), b"")), Opened::Unwanted);
-        assert_eq!(see(&mut o, Side::Server, &segment("", ISN_S, Some(ISN_C + 1), b"")), Opened::Unwanted);
-        assert_eq!(see(&mut o, Side::Client, &segment("S", ISN_C, Some(ISN_S), b"")), Opened::Unwanted);
+        assert_eq!(see(&mut o, End::Server, &segment("S", ISN_S, None, b"")), Opened::Unwanted);
+        assert_eq!(see(&mut o, End::Server, &segment("S", ISN_S, Some(Seq(3)), b"")), Opened::Unwanted);
+        assert_eq!(see(&mut o, End::Server, &segment("", ISN_S, Some(ISN_C + 1), b"")), Opened::Unwanted);
+        assert_eq!(see(&mut o, End::Client, &segment("S", ISN_C, Some(ISN_S), b"")), Opened::Unwanted);
         assert!(!o.is_open());
         let mut o = opened();
-        assert_eq!(see(&mut o, Side::Server, &segment("S", Seq(9), Some(ISN_C + 1), b"")), Opened::Unwanted);
+        assert_eq!(see(&mut o, End::Server, &segment("S", Seq(9), Some(ISN_C + 1), b"")), Opened::Unwanted);
     }
 
     #[test]
     fn resets_count_where_the_ends_would_take_them() {
         let mut o = Opening::new(at(0), &segment("S", ISN_C, None, b""));
-        assert_eq!(see(&mut o, Side::Server, &segment("R", Seq(0), None, b"")), Opened::Pass);
-        assert_eq!(see(&mut o, Side::Server, &segment("R", Seq(0), Some(ISN_C + 1), b"")), Opened::Reset);
+        assert_eq!(see(&mut o, End::Server, &segment("R", Seq(0), None, b"")), Opened::Pass);
+        assert_eq!(see(&mut o, End::Server, &segment("R", Seq(0), Some(ISN_C + 1), b"")), Opened::Reset);
         let mut o = opened();
-        assert_eq!(see(&mut o, Side::Server, &segment("R", ISN_S + 2, None, b"")), Opened::Pass);
-        assert_eq!(see(&mut o, Side::Server, &segment("R", ISN_S + 1, None, b"")), Opened::Reset);
-        assert_eq!(see(&mut o, Side::Client, &segment("R", ISN_C + 9, None, b"")), Opened::Pass);
-        assert_eq!(see(&mut o, Side::Client, &segment("R", ISN_C + 1, None, b"")), Opened::Reset);
+        assert_eq!(see(&mut o, End::Server, &segment("R", ISN_S + 2, None, b"")), Opened::Pass);
+        assert_eq!(see(&mut o, End::Server, &segment("R", ISN_S + 1, None, b"")), Opened::Reset);
+        assert_eq!(see(&mut o, End::Client, &segment("R", ISN_C + 9, None, b"")), Opened::Pass);
+        assert_eq!(see(&mut o, End::Client, &segment("R", ISN_C + 1, None, b"")), Opened::Reset);
     }
 
     #[test]
     fn keep_alives_are_no_data_and_fins_no_way_out() {
         let mut o = opened();
-        assert_eq!(see(&mut o, Side::Client, &segment("", ISN_C, Some(ISN_S + 1), b"\0")), Opened::Pass);
-        assert_eq!(see(&mut o, Side::Server, &segment("", ISN_S, Some(ISN_C + 1), b"\0")), Opened::Pass);
+        assert_eq!(see(&mut o, End::Client, &segment("", ISN_C, Some(ISN_S + 1), b"\0")), Opened::Pass);
+        assert_eq!(see(&mut o, End::Server, &segment("", ISN_S, Some(ISN_C + 1), b"\0")), Opened::Pass);
         // A FIN that the server would not take, then data: still watched.
-        assert_eq!(see(&mut o, Side::Client, &segment("F", ISN_C + 9, Some(ISN_S + 1), b"")), Opened::Pass);
+        assert_eq!(see(&mut o, End::Client, &segment("F", ISN_C + 9, Some(ISN_S + 1), b"")), Opened::Pass);
         assert_eq!(
-            see(&mut o, Side::Client, &segment("", ISN_C + 1, Some(ISN_S + 1), b"x")),
+            see(&mut o, End::Client, &segment("", ISN_C + 1, Some(ISN_S + 1), b"x")),
             Opened::ClientData
         );
-        assert_eq!(see(&mut o, Side::Server, &segment("F", ISN_S + 1, Some(ISN_C + 1), b"")), Opened::Pass);
+        assert_eq!(see(&mut o, End::Server, &segment("F", ISN_S + 1, Some(ISN_C + 1), b"")), Opened::Pass);
         assert!(!o.is_closing());
-        assert_eq!(see(&mut o, Side::Client, &segment("F", ISN_C + 1, Some(ISN_S + 1), b"")), Opened::Pass);
+        assert_eq!(see(&mut o, End::Client, &segment("F", ISN_C + 1, Some(ISN_S + 1), b"")), Opened::Pass);
         assert!(o.is_closing());
     }
 
     #[test]
     fn a_server_that_closes_first_will_not_speak_tls() {
         let mut o = opened();
-        assert_eq!(see(&mut o, Side::Server, &segment("F", ISN_S + 1, Some(ISN_C + 1), b"")), Opened::Pass);
+        assert_eq!(see(&mut o, End::Server, &segment("F", ISN_S + 1, Some(ISN_C + 1), b"")), Opened::Pass);
         let late = segment("", ISN_C + 1, Some(ISN_S + 2), b"x");
-        assert_eq!(see(&mut o, Side::Client, &late), Opened::ServerData);
+        assert_eq!(see(&mut o, End::Client, &late), Opened::ServerData);
         let (mut client, _) =
             o.adopt::<MemoryFrame>(at(50), None, 1500, &Limits::default()).expect("the server answered");
         client.tcp.abort();
@@ -532,12 +532,12 @@ mod tests {
     fn who_speaks_first() {
         let mut o = opened();
         assert_eq!(
-            see(&mut o, Side::Server, &segment("", ISN_S + 1, Some(ISN_C + 1), b"220")),
+            see(&mut o, End::Server, &segment("", ISN_S + 1, Some(ISN_C + 1), b"220")),
             Opened::ServerData
         );
         let mut o = Opening::new(at(0), &segment("S", ISN_C, None, b""));
         assert_eq!(
-            see(&mut o, Side::Client, &segment("", ISN_C + 1, Some(Seq(1)), b"x")),
+            see(&mut o, End::Client, &segment("", ISN_C + 1, Some(Seq(1)), b"x")),
             Opened::OneDirection
         );
         assert!(o.adopt::<MemoryFrame>(at(0), None, 1500, &Limits::default()).is_none());

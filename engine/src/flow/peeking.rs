@@ -8,8 +8,8 @@ use super::effects::{Effects, Limits};
 use super::leg::Leg;
 use super::opening::Opening;
 use super::prefix::{Inserted, Prefix};
-use crate::driver::Frame;
 use crate::packet::{Class, Template, classify};
+use crate::port::Frame;
 use crate::reason::{PacketDrop, Reason};
 use crate::tls::{ClientHello, HelloScan, Peek};
 

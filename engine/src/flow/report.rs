@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::adopted::{Adopted, Progress, Told};
 use super::effects::Effects;
 use super::{Flow, Phase};
-use crate::driver::Frame;
+use crate::end::End;
 use crate::event::{Action, Event, FlowEvent, FlowHead, HelloInfo, TlsEvent};
 use crate::policy::Profile;
+use crate::port::Frame;
 use crate::reason::Reason;
-use crate::side::Side;
 use crate::tls::HandshakeReport;
 
 impl<F: Frame> Flow<F> {
@@ -138,8 +138,8 @@ impl<F: Frame> Flow<F> {
         let event = FlowEvent {
             start: self.start,
             end: self.last,
-            to_server: self.volume[Side::Client as usize],
-            to_client: self.volume[Side::Server as usize],
+            to_server: self.volume[End::Client],
+            to_client: self.volume[End::Server],
             action: self.decided.as_ref().map(|(action, _)| *action),
             phase: self.phase(),
             reason,

@@ -7,11 +7,11 @@ use tcp_stack::{Info, Instant};
 
 use super::leg::Leg;
 use super::{Flow, Identity, Phase};
-use crate::driver::Frame;
+use crate::end::{End, PerEnd};
 use crate::event::{HelloInfo, LegInfo, Timestamp, Unread, Volume};
 use crate::phase::FlowPhase;
 use crate::policy::Profile;
-use crate::side::Side;
+use crate::port::Frame;
 
 /// Longest server name that is kept: that of the DNS, with room for one dot more.
 const MAX_SNI: usize = 254;
@@ -30,7 +30,7 @@ pub(super) struct About {
     /// What its HTTP reader has not read, once it has ended.
     pub(super) unread: Option<Unread>,
     /// Leg to the client, leg to the server; once both handshakes are complete.
-    tls: Option<Box<[Option<LegInfo>; 2]>>,
+    tls: Option<Box<PerEnd<Option<LegInfo>>>>,
 }
 
 impl About {
@@ -59,7 +59,7 @@ impl About {
     }
 
     pub(super) fn established(&mut self, client: Option<&LegInfo>, server: Option<&LegInfo>) {
-        self.tls = Some(Box::new([client.cloned(), server.cloned()]));
+        self.tls = Some(Box::new(PerEnd { client: client.cloned(), server: server.cloned() }));
     }
 }
 
@@ -130,9 +130,9 @@ pub struct FlowSnapshot {
     /// Microseconds since the last packet.
     pub idle: u64,
     /// Frames and bytes that came from the client, and from the server.
-    pub volume: [Volume; 2],
+    pub volume: PerEnd<Volume>,
     /// Leg to the client, leg to the server; none where the engine is no end of the connection.
-    pub legs: Option<[LegSnapshot; 2]>,
+    pub legs: Option<PerEnd<LegSnapshot>>,
 }
 
 /// One leg.
@@ -193,9 +193,11 @@ impl<F: Frame> Flow<F> {
             idle: since(self.last),
             volume: self.volume,
             legs: self.legs().map(|(client, server)| {
-                let tls = |side: Side| about?.tls.as_ref()?[side as usize].as_ref().map(TlsSnapshot::new);
-                [(client, Side::Client), (server, Side::Server)]
-                    .map(|(leg, side)| LegSnapshot { tcp: leg.tcp.info(now), tls: tls(side) })
+                let tls = |end: End| about?.tls.as_ref()?[end].as_ref().map(TlsSnapshot::new);
+                PerEnd::from_fn(|end| {
+                    let leg = if end == End::Client { client } else { server };
+                    LegSnapshot { tcp: leg.tcp.info(now), tls: tls(end) }
+                })
             }),
         })
     }

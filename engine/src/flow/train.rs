@@ -3,10 +3,10 @@
 use tcp_stack::{Options, Payload, Seq, Transmit};
 
 use super::effects::Effects;
-use crate::driver::{Frame, Offloads, Request};
+use crate::end::End;
 use crate::packet::{Checksums, Sum, Template};
+use crate::port::{Frame, Offloads, Request};
 use crate::reason::PacketDrop;
-use crate::side::Side;
 
 /// Most payload of a frame that is to be cut. An IP packet holds 64 KB; NICs that take no more than so many pieces for a
 /// frame take this much in records of 16 KB.
@@ -41,7 +41,7 @@ impl<F: Frame> Train<F> {
     /// empty.
     pub(super) fn new<E: Effects<Frame = F>, P>(
         fx: &mut E,
-        towards: Side,
+        towards: End,
         template: &Template,
         segment: &Transmit<'_, P>,
         offloads: Offloads,
@@ -98,7 +98,7 @@ impl<F: Frame> Train<F> {
     pub(super) fn couple<E: Effects<Frame = F>, P>(
         &mut self,
         fx: &mut E,
-        towards: Side,
+        towards: End,
         segment: &Transmit<'_, P>,
     ) -> bool
     where
@@ -125,7 +125,7 @@ impl<F: Frame> Train<F> {
     pub(super) fn leave<E: Effects<Frame = F>>(
         self,
         fx: &mut E,
-        towards: Side,
+        towards: End,
         template: &mut Template,
         offloads: Offloads,
     ) {

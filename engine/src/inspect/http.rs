@@ -4,9 +4,9 @@ use super::http1::Http1;
 use super::http1_head::is_token;
 use super::http2::{Http2, PREFACE};
 use super::transactions::Transactions;
+use crate::end::{End, PerEnd};
 use crate::event::{Anomaly, AnomalyEvent, HttpEvent};
 use crate::reason::InspectorOff;
-use crate::side::Side;
 
 /// After so many bytes it must be clear what the client speaks: a method may be long.
 const ENOUGH: usize = 1024;
@@ -24,10 +24,10 @@ pub struct HttpInspector {
     /// The negotiated protocol is HTTP/1, whatever the first bytes look like; but for the preface of HTTP/2.
     is_http1: bool,
     /// Plaintext that has come: the client's, the server's.
-    seen: [u64; 2],
+    seen: PerEnd<u64>,
     /// Of these, what came before it turned itself off, and what of that was passed over.
-    off_at: [u64; 2],
-    skipped: [u64; 2],
+    off_at: PerEnd<u64>,
+    skipped: PerEnd<u64>,
 }
 
 /// What a reader cannot follow, and where in its direction's plaintext that begins.
@@ -54,15 +54,23 @@ impl HttpInspector {
         };
         let transactions = Transactions::default();
         let is_http1 = matches!(alpn, Some(b"http/1.1" | b"http/1.0"));
-        Self { reader, transactions, off, is_http1, seen: [0; 2], off_at: [0; 2], skipped: [0; 2] }
+        Self {
+            reader,
+            transactions,
+            off,
+            is_http1,
+            seen: PerEnd::both(0),
+            off_at: PerEnd::both(0),
+            skipped: PerEnd::both(0),
+        }
     }
 
     /// Plaintext that came from this side.
-    pub fn bytes(&mut self, from: Side, plaintext: &[u8]) {
+    pub fn bytes(&mut self, from: End, plaintext: &[u8]) {
         if plaintext.is_empty() {
             return;
         }
-        self.seen[from as usize] += plaintext.len() as u64;
+        self.seen[from] += plaintext.len() as u64;
         let transactions = &mut self.transactions;
         let result = match &mut self.reader {
             Reader::Off => return,
@@ -91,7 +99,7 @@ impl HttpInspector {
         let reader = std::mem::replace(&mut self.reader, Reader::Off);
         match reader {
             Reader::Http1(http) => {
-                self.skipped = [Side::Client, Side::Server].map(|from| http.skipped(from));
+                self.skipped = PerEnd::from_fn(|from| http.skipped(from));
                 http.finish(&mut self.transactions);
             }
             Reader::Http2(http) => http.finish(&mut self.transactions),
@@ -102,13 +110,13 @@ impl HttpInspector {
     }
 
     /// Plaintext of an end that was not read: it came after the reader was off, or was no message.
-    pub fn unread(&self, from: Side) -> u64 {
+    pub fn unread(&self, from: End) -> u64 {
         let (skipped, read_up_to) = match &self.reader {
-            Reader::Http1(http) => (http.skipped(from), self.seen[from as usize]),
-            Reader::Undecided(_) | Reader::Http2(_) => (0, self.seen[from as usize]),
-            Reader::Off => (self.skipped[from as usize], self.off_at[from as usize]),
+            Reader::Http1(http) => (http.skipped(from), self.seen[from]),
+            Reader::Undecided(_) | Reader::Http2(_) => (0, self.seen[from]),
+            Reader::Off => (self.skipped[from], self.off_at[from]),
         };
-        skipped + (self.seen[from as usize] - read_up_to)
+        skipped + (self.seen[from] - read_up_to)
     }
 
     /// A response is going by whose end is the end of the connection (RFC 9112, 6.3).
@@ -134,16 +142,16 @@ impl HttpInspector {
     }
 
     /// Reads no more, for a reason of its owner's. The last plaintext came from this side.
-    pub fn turn_off(&mut self, reason: InspectorOff, from: Side) {
+    pub fn turn_off(&mut self, reason: InspectorOff, from: End) {
         if !matches!(self.reader, Reader::Off) {
-            self.stop(reason, from, self.seen[from as usize]);
+            self.stop(reason, from, self.seen[from]);
         }
     }
 
-    fn stop(&mut self, reason: InspectorOff, from: Side, at: u64) {
+    fn stop(&mut self, reason: InspectorOff, from: End, at: u64) {
         let app_proto = if matches!(self.reader, Reader::Http2(_)) { "http2" } else { "http" };
         self.finish();
-        self.off_at[from as usize] = at;
+        self.off_at[from] = at;
         self.off = Some(reason);
         // A tunnel that was asked for is as it should be.
         if reason != InspectorOff::Opaque {
@@ -152,11 +160,11 @@ impl HttpInspector {
         }
     }
 
-    fn decide(&mut self, from: Side, plaintext: &[u8]) -> Result<(), Fault> {
+    fn decide(&mut self, from: End, plaintext: &[u8]) -> Result<(), Fault> {
         let Reader::Undecided(earlier) = &mut self.reader else { return Ok(()) };
         let earlier = std::mem::take(earlier);
         let recognised = match from {
-            Side::Client => {
+            End::Client => {
                 let mut start = earlier.clone();
                 start.extend_from_slice(&plaintext[..plaintext.len().min(ENOUGH)]);
                 match recognise(&start) {
@@ -169,18 +177,18 @@ impl HttpInspector {
                 }
             }
             // A server that speaks first can only be one that times out an idle connection (408).
-            Side::Server if self.is_http1 || plaintext[0] == b'H' => Reader::Http1(Box::default()),
-            Side::Server => return Err(begins_wrong(InspectorOff::NotHttp)),
+            End::Server if self.is_http1 || plaintext[0] == b'H' => Reader::Http1(Box::default()),
+            End::Server => return Err(begins_wrong(InspectorOff::NotHttp)),
         };
         self.reader = recognised;
         let transactions = &mut self.transactions;
         match &mut self.reader {
             Reader::Http1(http) => {
-                http.bytes(Side::Client, &earlier, transactions)?;
+                http.bytes(End::Client, &earlier, transactions)?;
                 http.bytes(from, plaintext, transactions)
             }
             Reader::Http2(http) => {
-                http.bytes(Side::Client, &earlier, transactions)?;
+                http.bytes(End::Client, &earlier, transactions)?;
                 http.bytes(from, plaintext, transactions)
             }
             Reader::Undecided(_) | Reader::Off => Ok(()),

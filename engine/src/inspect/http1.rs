@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use super::http::Fault;
 use super::http1_head::{Framing, Head, Lines};
 use super::transactions::{Transaction, Transactions};
+use crate::end::End;
 use crate::event::{Anomaly, AnomalyEvent, HttpEvent};
 use crate::reason::{Ambiguity, HttpOddity, InspectorOff};
-use crate::side::Side;
 
 /// Requests beyond those whose texts are kept that wait for their responses. More than that fit no receive buffer of a server.
 const MAX_CROWD: usize = 64 * 1024;
@@ -130,12 +130,12 @@ const FIRST_CHUNK: State = State::Chunked(Chunk::Size { size: 0, begun: false })
 impl Http1 {
     pub(super) fn bytes(
         &mut self,
-        from: Side,
+        from: End,
         mut bytes: &[u8],
         transactions: &mut Transactions,
     ) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            if from == Side::Server
+            if from == End::Server
                 && self.server.is_between_messages()
                 && bytes[0] != b'H'
                 && self.open.front().is_some_and(|exchange| exchange.kind == Kind::Bare)
@@ -195,21 +195,21 @@ impl Http1 {
     }
 
     /// Bytes of a direction that were passed over.
-    pub(super) fn skipped(&self, from: Side) -> u64 {
-        let half = if from == Side::Client { &self.client } else { &self.server };
+    pub(super) fn skipped(&self, from: End) -> u64 {
+        let half = if from == End::Client { &self.client } else { &self.server };
         half.skipped + if half.lost { half.line.pending() } else { 0 }
     }
 
-    fn half(&mut self, side: Side) -> &mut Half {
+    fn half(&mut self, side: End) -> &mut Half {
         match side {
-            Side::Client => &mut self.client,
-            Side::Server => &mut self.server,
+            End::Client => &mut self.client,
+            End::Server => &mut self.server,
         }
     }
 
     /// Body bytes passed; only those of responses are logged.
-    fn body(&mut self, from: Side, count: usize) {
-        if from == Side::Server
+    fn body(&mut self, from: End, count: usize) {
+        if from == End::Server
             && let Some(exchange) = self.open.front_mut()
         {
             exchange.transaction.event.length += count as u64;
@@ -217,7 +217,7 @@ impl Http1 {
     }
 
     /// Takes a line of a head, or the part of one that is there.
-    fn head(&mut self, from: Side, bytes: &mut &[u8], transactions: &mut Transactions) -> Result<(), Fault> {
+    fn head(&mut self, from: End, bytes: &mut &[u8], transactions: &mut Transactions) -> Result<(), Fault> {
         let half = self.half(from);
         let start = half.at - half.line.pending();
         let Some(line) = half.line.next(bytes) else { return Ok(()) };
@@ -236,8 +236,8 @@ impl Http1 {
             return Ok(());
         }
         let begun = match from {
-            Side::Client => Head::request(start, &line),
-            Side::Server => Head::response(start, &line),
+            End::Client => Head::request(start, &line),
+            End::Server => Head::response(start, &line),
         };
         match begun {
             Some(head) if head.bare => {
@@ -258,7 +258,7 @@ impl Http1 {
     }
 
     /// What comes from here on is no message, until a line begins one.
-    fn lose(&mut self, from: Side, at: u64, transactions: &mut Transactions) {
+    fn lose(&mut self, from: End, at: u64, transactions: &mut Transactions) {
         let half = self.half(from);
         half.state = State::Head;
         if !std::mem::replace(&mut half.lost, true) {
@@ -268,15 +268,15 @@ impl Http1 {
 
     fn head_ended(
         &mut self,
-        from: Side,
+        from: End,
         head: Head,
         end: u64,
         transactions: &mut Transactions,
     ) -> Result<(), Fault> {
         let start = head.at;
         let result = match from {
-            Side::Client => self.request(head, transactions),
-            Side::Server => self.response(head, transactions),
+            End::Client => self.request(head, transactions),
+            End::Server => self.response(head, transactions),
         };
         // The head itself was read where it opens a tunnel.
         result
@@ -291,7 +291,7 @@ impl Http1 {
         event.tx_id = transactions.number();
         if !event.ambiguous.is_empty() {
             let id = Some(event.tx_id);
-            transactions.raise(odd(HttpOddity::Ambiguous, id, Side::Client, head.at));
+            transactions.raise(odd(HttpOddity::Ambiguous, id, End::Client, head.at));
         }
         if transactions.is_full() || !self.crowd.is_empty() {
             if self.crowd.len() >= MAX_CROWD {
@@ -335,7 +335,7 @@ impl Http1 {
         let Some(Exchange { transaction, kind }) = self.open.front_mut() else { return Ok(()) };
         let event = &mut transaction.event;
         if !ambiguous.is_empty() && event.ambiguous.is_empty() {
-            transactions.raise(odd(HttpOddity::Ambiguous, Some(event.tx_id), Side::Server, at));
+            transactions.raise(odd(HttpOddity::Ambiguous, Some(event.tx_id), End::Server, at));
         }
         event.ambiguous = event.ambiguous.and(ambiguous);
         event.status = Some(status);
@@ -367,13 +367,13 @@ impl Http1 {
         Ok(())
     }
 
-    fn message_ended(&mut self, from: Side, transactions: &mut Transactions) -> Result<(), Fault> {
+    fn message_ended(&mut self, from: End, transactions: &mut Transactions) -> Result<(), Fault> {
         let half = self.half(from);
         half.state = State::Head;
         let at = half.at;
         match from {
-            Side::Client => Ok(()),
-            Side::Server => self.close_first(transactions).map_err(|reason| Fault { reason, at }),
+            End::Client => Ok(()),
+            End::Server => self.close_first(transactions).map_err(|reason| Fault { reason, at }),
         }
     }
 
@@ -401,7 +401,7 @@ impl Http1 {
     /// Takes one step through a chunked body.
     fn chunked(
         &mut self,
-        from: Side,
+        from: End,
         chunk: Chunk,
         bytes: &mut &[u8],
         transactions: &mut Transactions,
@@ -423,8 +423,8 @@ impl Http1 {
                 let at = self.half(from).at;
                 self.lose(from, at, transactions);
                 return match from {
-                    Side::Client => Ok(()),
-                    Side::Server => self.close_first(transactions).map_err(|reason| Fault { reason, at }),
+                    End::Client => Ok(()),
+                    End::Server => self.close_first(transactions).map_err(|reason| Fault { reason, at }),
                 };
             }
         }
@@ -464,6 +464,6 @@ impl Chunk {
     }
 }
 
-fn odd(what: HttpOddity, tx_id: Option<u64>, from: Side, offset: u64) -> AnomalyEvent {
+fn odd(what: HttpOddity, tx_id: Option<u64>, from: End, offset: u64) -> AnomalyEvent {
     AnomalyEvent { app_proto: "http", what: Anomaly::Odd(what), tx_id, from, offset }
 }

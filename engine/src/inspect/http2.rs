@@ -9,9 +9,9 @@ use super::http2_frames::{
 };
 use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
 use super::transactions::{Transaction, Transactions};
+use crate::end::End;
 use crate::event::HttpEvent;
 use crate::reason::InspectorOff;
-use crate::side::Side;
 
 /// What a client sends first (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -107,7 +107,7 @@ impl Default for Http2 {
 impl Http2 {
     pub(super) fn bytes(
         &mut self,
-        from: Side,
+        from: End,
         mut bytes: &[u8],
         transactions: &mut Transactions,
     ) -> Result<(), Fault> {
@@ -165,16 +165,16 @@ impl Http2 {
         size_of::<Self>() + client.memory() + server.memory() + tables
     }
 
-    fn half(&mut self, side: Side) -> &mut Half {
+    fn half(&mut self, side: End) -> &mut Half {
         match side {
-            Side::Client => &mut self.client,
-            Side::Server => &mut self.server,
+            End::Client => &mut self.client,
+            End::Server => &mut self.server,
         }
     }
 
     /// Nothing comes between the fragments of a header block (RFC 9113, 4.3). SETTINGS should come first (3.4), but nginx does not
     /// ask for it.
-    fn in_order(&mut self, from: Side, header: &FrameHeader) -> Result<(), InspectorOff> {
+    fn in_order(&mut self, from: End, header: &FrameHeader) -> Result<(), InspectorOff> {
         let half = self.half(from);
         let expected = match &half.block {
             Some(block) => header.kind == FrameType::Continuation && header.stream == block.to.carrier,
@@ -185,7 +185,7 @@ impl Http2 {
 
     fn frame(
         &mut self,
-        from: Side,
+        from: End,
         header: &FrameHeader,
         payload: &[u8],
         transactions: &mut Transactions,
@@ -201,7 +201,7 @@ impl Http2 {
                 let to = Target { carrier: header.stream, promised: None };
                 self.fragment(from, header, to, fragment, transactions)
             }
-            FrameType::PushPromise if on_stream && from == Side::Server => {
+            FrameType::PushPromise if on_stream && from == End::Server => {
                 let payload = without_padding(header, payload)?;
                 let (promised, fragment) = payload.split_first_chunk().ok_or(InspectorOff::H2Frame)?;
                 let promised = u32::from_be_bytes(*promised) & 0x7fff_ffff;
@@ -220,7 +220,7 @@ impl Http2 {
     /// The beginning of a header block; all of it, mostly.
     fn fragment(
         &mut self,
-        from: Side,
+        from: End,
         header: &FrameHeader,
         to: Target,
         fragment: &[u8],
@@ -237,7 +237,7 @@ impl Http2 {
 
     fn continuation(
         &mut self,
-        from: Side,
+        from: End,
         header: &FrameHeader,
         payload: &[u8],
         transactions: &mut Transactions,
@@ -258,7 +258,7 @@ impl Http2 {
     /// A complete header block.
     fn block(
         &mut self,
-        from: Side,
+        from: End,
         to: Target,
         end_stream: bool,
         block: &[u8],
@@ -267,15 +267,15 @@ impl Http2 {
         // Read in any case, for the sake of the compression state.
         let mut event = self.decode(from, block)?;
         let request = match (from, to.promised) {
-            (Side::Client, _) => (to.carrier > self.last_request).then_some(to.carrier),
-            (Side::Server, promised) => promised.filter(|stream| !self.is_open(*stream)),
+            (End::Client, _) => (to.carrier > self.last_request).then_some(to.carrier),
+            (End::Server, promised) => promised.filter(|stream| !self.is_open(*stream)),
         };
         if let Some(stream) = request {
             // RFC 9113, 5.1.1: a client's streams are odd, a server's even.
-            if (stream % 2 == 1) != (from == Side::Client) {
+            if (stream % 2 == 1) != (from == End::Client) {
                 return Err(InspectorOff::H2Frame);
             }
-            if from == Side::Client {
+            if from == End::Client {
                 self.last_request = stream;
             }
             event.tx_id = transactions.number();
@@ -290,7 +290,7 @@ impl Http2 {
             return Ok(());
         }
         // What is left: a response, or trailers of either side.
-        if from == Side::Client || to.promised.is_some() {
+        if from == End::Client || to.promised.is_some() {
             return Ok(());
         }
         let interim = event.status.is_some_and(|status| (100..200).contains(&status));
@@ -314,7 +314,7 @@ impl Http2 {
     }
 
     /// The fields of a header block that the log asks for.
-    fn decode(&mut self, from: Side, block: &[u8]) -> Result<HttpEvent, InspectorOff> {
+    fn decode(&mut self, from: End, block: &[u8]) -> Result<HttpEvent, InspectorOff> {
         let mut event = HttpEvent { protocol: "HTTP/2", ..HttpEvent::default() };
         let mut host = None;
         let result = self.half(from).hpack.decode(block, |field, value| match field {
@@ -337,7 +337,7 @@ impl Http2 {
         })?;
         // RFC 9113, 8.3.1: the pseudo-field wins.
         event.hostname = event.hostname.or(host);
-        if from == Side::Client {
+        if from == End::Client {
             // A request's own content type and the like are not what the log means by these.
             event.content_type = None;
             event.redirect = None;
@@ -348,7 +348,7 @@ impl Http2 {
 
     fn data(
         &mut self,
-        from: Side,
+        from: End,
         header: &FrameHeader,
         length: u32,
         transactions: &mut Transactions,
@@ -356,7 +356,7 @@ impl Http2 {
         if header.stream == 0 {
             return Err(InspectorOff::H2Frame);
         }
-        if from == Side::Client {
+        if from == End::Client {
             return Ok(());
         }
         if let Some(transaction) = self.streams.get_mut(&header.stream) {
@@ -390,7 +390,7 @@ impl Http2 {
     }
 
     /// RFC 9113, 6.5.
-    fn settings(&mut self, from: Side, header: &FrameHeader, payload: &[u8]) -> Result<(), InspectorOff> {
+    fn settings(&mut self, from: End, header: &FrameHeader, payload: &[u8]) -> Result<(), InspectorOff> {
         let (settings, []) = payload.as_chunks::<6>() else { return Err(InspectorOff::H2Frame) };
         if header.has(ACK) {
             return Ok(());
@@ -407,14 +407,14 @@ impl Http2 {
     /// RFC 9113, 6.8: streams beyond the last one were not and will not be processed.
     fn go_away(
         &mut self,
-        from: Side,
+        from: End,
         payload: &[u8],
         transactions: &mut Transactions,
     ) -> Result<(), InspectorOff> {
         let Some((last, _)) = payload.split_first_chunk() else { return Err(InspectorOff::H2Frame) };
         let last = u32::from_be_bytes(*last) & 0x7fff_ffff;
         // The other end's streams: a client's are odd.
-        let parity = u32::from(from == Side::Server);
+        let parity = u32::from(from == End::Server);
         let streams = self.streams.keys().chain(self.crowd.keys()).copied();
         let mut refused: Vec<_> = streams.filter(|stream| *stream > last && stream % 2 == parity).collect();
         refused.sort_unstable();

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::community_id::community_id;
 use super::eve_frame;
+use crate::end::End;
 use crate::event::PortLink;
 use crate::event::{
     Action, AnomalyEvent, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo,
@@ -18,7 +19,6 @@ use crate::event::{
 use crate::metrics::Snapshot;
 use crate::phase::FlowPhase;
 use crate::reason::{Ambiguity, InspectorOff, Reason};
-use crate::side::Side;
 
 /// IANA protocol number.
 const TCP: u8 = 6;
@@ -309,7 +309,7 @@ impl<'a> Link<'a> {
     fn new(timestamp: Timestamp, event: &'a LinkEvent) -> Self {
         let PortLink { port, wire, side, up, speed_mbps, mtu } = &event.0;
         let link = if *up { "up" } else { "down" };
-        let wireglass = OwnLink { port, side: side.port_name(), link, speed_mbps: *speed_mbps, mtu: *mtu };
+        let wireglass = OwnLink { port, side: side.name(), link, speed_mbps: *speed_mbps, mtu: *mtu };
         Self { timestamp, in_iface: wire, event_type: "link", wireglass }
     }
 }
@@ -440,7 +440,7 @@ struct OwnAnomaly {
 
 impl OwnAnomaly {
     fn new(event: &AnomalyEvent) -> Self {
-        let direction = if event.from == Side::Client { "to_server" } else { "to_client" };
+        let direction = if event.from == End::Client { "to_server" } else { "to_client" };
         Self { direction, offset: event.offset }
     }
 }

@@ -99,7 +99,7 @@ impl<'a> Line<'a> {
                 class: class.map(|class| class.name()),
                 action: fate.action().name(),
                 rule: rule.as_deref(),
-                side: side.port_name(),
+                side: side.name(),
                 ether_type: format!("0x{:04x}", frame.ethertype),
                 frames: *frames,
             },

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::end::End;
 use crate::flow_table::Class;
 use crate::packet::{PassAction, Uninspected};
 use crate::phase::FlowPhase;
+use crate::port::PortSide;
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
-use crate::side::Side;
 
 /// A number that only grows. One writer: a load and a store, no locked instruction.
 #[derive(Debug, Default)]
@@ -163,10 +164,10 @@ worker_counters! {
 }
 
 impl WorkerCounters {
-    /// One port of a wire: `Side::Client` is the inside port. A wire that does not exist is a bug of the
+    /// One port of a wire: a wire that does not exist is a bug of the
     /// caller and counts as the last one.
     #[inline]
-    pub fn port(&self, wire: usize, side: Side) -> &PortCounters {
+    pub fn port(&self, wire: usize, side: PortSide) -> &PortCounters {
         &self.ports[wire.min(self.ports.len() - 1)][side as usize]
     }
 
@@ -251,7 +252,7 @@ impl WorkerCounters {
 
     /// Plaintext bytes decrypted that came from this side.
     #[inline]
-    pub fn plaintext(&self, from: Side) -> &Counter {
+    pub fn plaintext(&self, from: End) -> &Counter {
         &self.plaintext[from as usize]
     }
 }

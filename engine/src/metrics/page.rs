@@ -8,12 +8,13 @@ use super::caches::TlsCaches;
 use super::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
 use super::liveness::Liveness;
 use super::ports::PortSources;
+use crate::end::End;
 use crate::flow_table::Class;
 use crate::log::{EventKind, LogCounters};
 use crate::packet::{PassAction, Uninspected};
 use crate::phase::FlowPhase;
+use crate::port::PortSide;
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
-use crate::side::Side;
 
 /// What a port's driver counts by itself, since the engine started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -236,9 +237,9 @@ impl Metrics {
             page.family(name, help, Kind::Counter);
             for (worker, counters) in self.workers.iter().enumerate() {
                 for (index, wire) in self.wires.iter().enumerate() {
-                    for side in [Side::Client, Side::Server] {
+                    for side in PortSide::BOTH {
                         let labels: [Label<'_>; 3] =
-                            [("worker", &worker), ("wire", wire), ("side", &side.port_name())];
+                            [("worker", &worker), ("wire", wire), ("side", &side.name())];
                         page.sample(name, &labels, read(counters.port(index, side)));
                     }
                 }
@@ -330,7 +331,7 @@ impl Metrics {
         let name = "wireglass_plaintext_bytes_total";
         page.family(name, "Application bytes decrypted, by the side they came from.", Kind::Counter);
         for (worker, counters) in self.workers.iter().enumerate() {
-            for (side, from) in [(Side::Client, "client"), (Side::Server, "server")] {
+            for (side, from) in [(End::Client, "client"), (End::Server, "server")] {
                 page.sample(name, &[("worker", &worker), ("from", &from)], counters.plaintext(side).value());
             }
         }

@@ -57,7 +57,7 @@ impl Metrics {
             for entry @ (link, _) in &links {
                 if let Some(value) = read(entry) {
                     let labels: [(_, &dyn std::fmt::Display); 3] =
-                        [("port", &link.port), ("wire", &link.wire), ("side", &link.side.port_name())];
+                        [("port", &link.port), ("wire", &link.wire), ("side", &link.side.name())];
                     page.sample(name, &labels, value);
                 }
             }

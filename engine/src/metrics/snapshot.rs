@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::counters::{Counter, PortCounters, WorkerCounters};
 use super::page::{Metrics, PortStatistics};
+use crate::end::End;
 use crate::log::EventKind;
 use crate::packet::{PassAction, Uninspected};
 use crate::phase::FlowPhase;
 use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
-use crate::side::Side;
 
 /// Sums since the start. Names as Suricata's `stats` event has them, where it has them; ours under `wireglass`.
 #[derive(Clone, Debug, Serialize)]
@@ -158,8 +158,8 @@ impl Metrics {
                 certificates_minted: sum(&|w| w.certificates_minted.value()),
                 tls_cache_hits: caches(0),
                 tls_cache_misses: caches(1),
-                plaintext_toserver: sum(&|w| w.plaintext(Side::Client).value()),
-                plaintext_toclient: sum(&|w| w.plaintext(Side::Server).value()),
+                plaintext_toserver: sum(&|w| w.plaintext(End::Client).value()),
+                plaintext_toclient: sum(&|w| w.plaintext(End::Server).value()),
                 tcp_retransmits: sum(&|w| w.retransmits.value()),
                 tcp_timeouts: sum(&|w| w.tcp_timeouts.value()),
                 tcp_black_holes: sum(&|w| w.tcp_black_holes.value()),

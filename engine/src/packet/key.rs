@@ -7,7 +7,7 @@ use siphasher::sip::SipHasher13;
 
 use super::classify::Headers;
 use super::fragment::Fragment;
-use crate::driver::PortId;
+use crate::port::PortId;
 
 /// Which flow a segment belongs to: wire, VLANs and the two ends in a fixed order, whoever sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,15 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Instant, Middle, Port};
+use super::{Instant, Middle};
 use crate::assembly::Assembly;
-use crate::driver::PortId;
-use crate::driver::memory::{Cable, MemoryIo};
 use crate::event::Timestamp;
 use crate::handshake::Pool;
+use crate::memory_port::{Cable, MemoryIo};
 use crate::metrics::{Metrics, WorkerCounters};
 use crate::packet::{Class, FlowKey, KeyHasher, classify};
-use crate::side::Side;
+use crate::port::{PortId, PortSide};
 use crate::survey::Surveyor;
 use crate::worker::Worker;
 
@@ -139,9 +138,9 @@ impl Engine {
 }
 
 impl Middle for Engine {
-    fn receive(&mut self, _: Instant, port: Port, frame: Vec<u8>) {
+    fn receive(&mut self, _: Instant, port: PortSide, frame: Vec<u8>) {
         let queue = self.queue(&frame);
-        self.overflows += u64::from(!self.cable.send(port.id(), queue, frame));
+        self.overflows += u64::from(!self.cable.send(port_id(port), queue, frame));
     }
 
     /// Turns until nobody has anything to do. The pool's threads live in real time, so they are waited for: in the
@@ -159,9 +158,9 @@ impl Middle for Engine {
         }
     }
 
-    fn transmit(&mut self) -> Option<(Port, Vec<u8>)> {
-        let take = |port: Port| self.cable.receive(port.id()).map(|frame| (port, frame));
-        take(Port::Inside).or_else(|| take(Port::Outside))
+    fn transmit(&mut self) -> Option<(PortSide, Vec<u8>)> {
+        let take = |port: PortSide| self.cable.receive(port_id(port)).map(|frame| (port, frame));
+        take(PortSide::Inside).or_else(|| take(PortSide::Outside))
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -169,13 +168,7 @@ impl Middle for Engine {
     }
 }
 
-impl Port {
-    /// The engine's name for it; there is one wire.
-    const fn id(self) -> PortId {
-        let side = match self {
-            Self::Inside => Side::Client,
-            Self::Outside => Side::Server,
-        };
-        PortId { wire: 0, side }
-    }
+/// A port of the only wire.
+const fn port_id(side: PortSide) -> PortId {
+    PortId { wire: 0, side }
 }

@@ -112,7 +112,7 @@ impl Host {
     /// Opens a connection from `local_port` to `remote`.
     pub fn connect(&mut self, remote: SocketAddr, local_port: u16, session: Session) -> SessionId {
         let mut socket = self.socket();
-        // Refused only for port 0 or without an address of the family; it shows as [`End::Reset`](super::End::Reset).
+        // Refused only for port 0 or without an address of the family; it shows as [`Ending::Reset`](super::Ending::Reset).
         let _ = socket.connect(self.interface.context(), IpEndpoint::from(remote), local_port);
         self.add(socket, session)
     }

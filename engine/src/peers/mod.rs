@@ -22,12 +22,13 @@ mod tls;
 
 pub use smoltcp::time::{Duration, Instant};
 
+pub use crate::port::PortSide;
 pub use engine::{Engine, EngineSettings, Spread};
 pub use host::{Host, HostConfig, SessionId, Tag};
 pub use link::{Impairment, Link, LinkStats, Tamper};
 pub use pki::{EngineCa, Identity, Pki};
 pub use random::Random;
 pub use router::{Answer, Router, too_big};
-pub use session::{End, HandshakeInfo, Report, Session, Step};
-pub use simulation::{Crossing, Heading, Middle, Port, Simulation, Stop, Wire};
+pub use session::{Ending, HandshakeInfo, Report, Session, Step};
+pub use simulation::{Crossing, Heading, Middle, Simulation, Stop, Wire};
 pub use tls::{ClientOptions, ServerOptions, providers};

@@ -33,7 +33,7 @@ pub enum Step {
 
 /// How the other end's direction ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum End {
+pub enum Ending {
     /// In order: a FIN, and under TLS a close_notify before it.
     Finished,
     /// A FIN without close_notify.
@@ -77,7 +77,7 @@ pub struct Report {
     /// Application bytes handed to the transport.
     pub sent: usize,
     /// How the other end ended its direction; none: it has not.
-    pub end: Option<End>,
+    pub end: Option<Ending>,
     /// Every line of the script was done.
     pub script_done: bool,
 }
@@ -219,7 +219,7 @@ impl Session {
                     moved = true;
                 }
                 Err(RecvError::InvalidState) => {
-                    self.report.end = Some(End::Reset);
+                    self.report.end = Some(Ending::Reset);
                     moved = true;
                 }
             }
@@ -257,7 +257,7 @@ impl Session {
                     self.report.sent += n;
                     moved |= self.transport.flush(socket) | (n > 0);
                     if self.offset < bytes.len() {
-                        if n == 0 || self.report.end.as_ref().is_some_and(End::is_abrupt) {
+                        if n == 0 || self.report.end.as_ref().is_some_and(Ending::is_abrupt) {
                             break;
                         }
                         continue;
@@ -301,7 +301,7 @@ impl Session {
 impl Transport {
     /// Takes bytes of the stream, appends the application's to `plaintext`. Returns how many were taken, or why the
     /// session is over; in the form that smoltcp's `recv` wants.
-    fn feed(&mut self, bytes: &[u8], plaintext: &mut Vec<u8>) -> (usize, Result<usize, End>) {
+    fn feed(&mut self, bytes: &[u8], plaintext: &mut Vec<u8>) -> (usize, Result<usize, Ending>) {
         let Self::Tls(connection) = self else {
             plaintext.extend_from_slice(bytes);
             return (bytes.len(), Ok(bytes.len()));
@@ -320,23 +320,23 @@ impl Transport {
                     let read = connection.reader().read(&mut plaintext[start..]).unwrap_or(0);
                     plaintext.truncate(start + read);
                 }
-                Err(rustls::Error::AlertReceived(alert)) => return (bytes.len(), Err(End::alert(alert))),
-                Err(error) => return (bytes.len(), Err(End::Refused(error))),
+                Err(rustls::Error::AlertReceived(alert)) => return (bytes.len(), Err(Ending::alert(alert))),
+                Err(error) => return (bytes.len(), Err(Ending::Refused(error))),
             }
         }
         (bytes.len(), Ok(bytes.len()))
     }
 
     /// The FIN has come: was it announced?
-    fn end_of_stream(&mut self) -> End {
+    fn end_of_stream(&mut self) -> Ending {
         match self {
-            Self::Plain => End::Finished,
+            Self::Plain => Ending::Finished,
             // After a close_notify the reader says "end of file", before it "unexpected end of file".
             Self::Tls(connection) => {
                 let _ = connection.read_tls(&mut std::io::empty());
                 match connection.reader().read(&mut [0]) {
-                    Ok(0) => End::Finished,
-                    _ => End::Truncated,
+                    Ok(0) => Ending::Finished,
+                    _ => Ending::Truncated,
                 }
             }
         }
@@ -393,7 +393,7 @@ impl Transport {
     }
 }
 
-impl End {
+impl Ending {
     /// Nothing can be sent any more either.
     pub fn is_abrupt(&self) -> bool {
         !matches!(self, Self::Finished | Self::Truncated)

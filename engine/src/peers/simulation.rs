@@ -4,51 +4,34 @@ use std::hash::{Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
+use crate::port::PortSide;
+
 use super::{Duration, Host, Impairment, Instant, Link};
-
-/// A port of the middle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Port {
-    /// Towards the client.
-    Inside,
-    /// Towards the server.
-    Outside,
-}
-
-impl Port {
-    /// The other one.
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Inside => Self::Outside,
-            Self::Outside => Self::Inside,
-        }
-    }
-}
 
 /// What stands between the two cables.
 pub trait Middle {
     /// A frame has arrived at `port`.
-    fn receive(&mut self, now: Instant, port: Port, frame: Vec<u8>);
+    fn receive(&mut self, now: Instant, port: PortSide, frame: Vec<u8>);
     /// Does all that is to be done at `now`.
     fn poll(&mut self, now: Instant);
     /// The next frame to leave, and where.
-    fn transmit(&mut self) -> Option<(Port, Vec<u8>)>;
+    fn transmit(&mut self) -> Option<(PortSide, Vec<u8>)>;
     /// When it wants to be polled although nothing arrives.
     fn next_timeout(&self) -> Option<Instant>;
 }
 
 /// A middle that is only a piece of wire.
 #[derive(Debug, Default)]
-pub struct Wire(std::collections::VecDeque<(Port, Vec<u8>)>);
+pub struct Wire(std::collections::VecDeque<(PortSide, Vec<u8>)>);
 
 impl Middle for Wire {
-    fn receive(&mut self, _: Instant, port: Port, frame: Vec<u8>) {
+    fn receive(&mut self, _: Instant, port: PortSide, frame: Vec<u8>) {
         self.0.push_back((port.other(), frame));
     }
 
     fn poll(&mut self, _: Instant) {}
 
-    fn transmit(&mut self) -> Option<(Port, Vec<u8>)> {
+    fn transmit(&mut self) -> Option<(PortSide, Vec<u8>)> {
         self.0.pop_front()
     }
 
@@ -72,7 +55,7 @@ pub struct Crossing {
     /// When.
     pub at: Instant,
     /// Where.
-    pub port: Port,
+    pub port: PortSide,
     /// Which way.
     pub heading: Heading,
     /// The whole frame.
@@ -151,7 +134,7 @@ impl<M: Middle> Simulation<M> {
     }
 
     /// Lets `frame` arrive at the middle, now, from nowhere.
-    pub fn inject(&mut self, port: Port, frame: Vec<u8>) {
+    pub fn inject(&mut self, port: PortSide, frame: Vec<u8>) {
         self.enter(port, frame);
     }
 
@@ -188,17 +171,17 @@ impl<M: Middle> Simulation<M> {
     fn step(&mut self) {
         let now = self.now;
         while let Some(frame) = self.client_to_middle.receive(now) {
-            self.enter(Port::Inside, frame);
+            self.enter(PortSide::Inside, frame);
         }
         while let Some(frame) = self.server_to_middle.receive(now) {
-            self.enter(Port::Outside, frame);
+            self.enter(PortSide::Outside, frame);
         }
         self.middle.poll(now);
         while let Some((port, frame)) = self.middle.transmit() {
             self.note(Heading::Out, port, &frame);
             match port {
-                Port::Inside => self.middle_to_client.send(now, frame),
-                Port::Outside => self.middle_to_server.send(now, frame),
+                PortSide::Inside => self.middle_to_client.send(now, frame),
+                PortSide::Outside => self.middle_to_server.send(now, frame),
             }
         }
         let ends = [
@@ -237,12 +220,12 @@ impl<M: Middle> Simulation<M> {
         Some(next.max(self.now + Duration::from_micros(10)))
     }
 
-    fn enter(&mut self, port: Port, frame: Vec<u8>) {
+    fn enter(&mut self, port: PortSide, frame: Vec<u8>) {
         self.note(Heading::In, port, &frame);
         self.middle.receive(self.now, port, frame);
     }
 
-    fn note(&mut self, heading: Heading, port: Port, frame: &[u8]) {
+    fn note(&mut self, heading: Heading, port: PortSide, frame: &[u8]) {
         (self.now.total_micros(), heading, port, frame).hash(&mut self.trace);
         if let Some(recorded) = &mut self.recorded {
             recorded.push(Crossing { at: self.now, port, heading, frame: frame.to_vec() });

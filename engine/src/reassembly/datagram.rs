@@ -2,8 +2,8 @@
 
 use tcp_stack::Instant;
 
-use crate::driver::Frame;
 use crate::packet::Fragment;
+use crate::port::Frame;
 use crate::reason::PacketDrop;
 
 /// Fragments of one packet at most. The largest packet there is needs 52 where the path carries 1280 bytes.

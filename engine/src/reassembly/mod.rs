@@ -25,9 +25,9 @@ use self::datagram::{Added, Datagram, State};
 pub use self::datagram::{MAX_PIECES, Piece};
 pub use self::whole::Whole;
 use crate::aged_map::AgedMap;
-use crate::driver::Frame;
 use crate::metrics::WorkerCounters;
 use crate::packet::{Fragment, FragmentKey};
+use crate::port::Frame;
 use crate::reason::PacketDrop;
 
 /// What may be kept at a time.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, checksum};
 
 use super::datagram::Piece;
-use crate::driver::Frame;
+use crate::port::Frame;
 use crate::reason::PacketDrop;
 
 /// What every IPv6 path carries (RFC 8200 5).

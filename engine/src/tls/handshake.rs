@@ -19,6 +19,7 @@ use super::session::Session;
 use super::tickets::Tickets;
 use super::verify::name_to_prove;
 use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
+use crate::end::PerEnd;
 use crate::event::{CertificateInfo, LegInfo, MintedBy};
 use crate::mint::{Leaf, Order};
 use crate::policy::{DefectAction, Profile, TlsVersion};
@@ -139,10 +140,8 @@ pub struct Handshake {
     /// The sessions that the server may resume.
     origin: Option<Arc<Origin>>,
     stage: Stage,
-    /// From the client, and not yet read by its session; begins with the ClientHello.
-    held_client: Vec<u8>,
-    /// From the server, likewise.
-    held_server: Vec<u8>,
+    /// From each end, and not yet read by its session; the client's begins with the ClientHello.
+    held: PerEnd<Vec<u8>>,
     /// The client has a session of ours, which sends its own alerts.
     answered: bool,
     report: HandshakeReport,
@@ -178,8 +177,7 @@ impl Handshake {
             profile,
             origin: None,
             stage: Stage::Start,
-            held_client: flight,
-            held_server: Vec::new(),
+            held: PerEnd { client: flight, server: Vec::new() },
             answered: false,
             report: HandshakeReport::default(),
             memory: 0,
@@ -213,7 +211,7 @@ impl Handshake {
 
     /// Bytes from both ends that it has taken and not used up.
     pub fn received(&self) -> usize {
-        self.held_client.len() + self.held_server.len()
+        self.held.client.len() + self.held.server.len()
     }
 
     /// Sums up what it holds: at the pool, once a step.
@@ -227,8 +225,7 @@ impl Handshake {
             watch: _,
             origin: _,
             stage,
-            held_client,
-            held_server,
+            held,
             answered: _,
             report,
             memory: _,
@@ -238,7 +235,7 @@ impl Handshake {
             Stage::ServerLeg(server) => server.memory(),
             Stage::ClientLeg { server, client } => server.memory() + client.memory(),
         };
-        let received = held_client.capacity() + held_server.capacity();
+        let received = held.iter().map(Vec::capacity).sum::<usize>();
         size_of::<Self>() + hello.memory() + sessions + received + report.memory()
     }
 
@@ -248,9 +245,9 @@ impl Handshake {
     }
 
     fn hold(&mut self, input: &Input) -> Result<(), Failure> {
-        self.held_client.extend_from_slice(&input.from_client);
-        self.held_server.extend_from_slice(&input.from_server);
-        if self.held_client.len().max(self.held_server.len()) > MAX_HELD {
+        self.held.client.extend_from_slice(&input.from_client);
+        self.held.server.extend_from_slice(&input.from_server);
+        if self.held.client.len().max(self.held.server.len()) > MAX_HELD {
             return Err(Reason::ResourceMemory.into());
         }
         Ok(())
@@ -270,7 +267,7 @@ impl Handshake {
             match std::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Start => {
                     let mut server = self.open_server_leg()?;
-                    server.flush(&mut self.held_server, &mut step.to_server);
+                    server.flush(&mut self.held.server, &mut step.to_server);
                     self.stage = Stage::ServerLeg(Box::new(server));
                 }
                 Stage::ServerLeg(mut server) => {
@@ -283,14 +280,14 @@ impl Handshake {
                         return if closed { Err(closed_by(Reason::ServerAlert)) } else { Ok(None) };
                     }
                     if let Err(failure) = self.settle_server(&server) {
-                        server.close(&mut self.held_server, &mut step.to_server);
+                        server.close(&mut self.held.server, &mut step.to_server);
                         return Err(failure);
                     }
                     self.report.server_leg = Some(server.info());
                     let client = match self.open_client_leg(&server) {
                         Ok(client) => client,
                         Err(failure) => {
-                            server.close(&mut self.held_server, &mut step.to_server);
+                            server.close(&mut self.held.server, &mut step.to_server);
                             return Err(failure);
                         }
                     };
@@ -298,17 +295,17 @@ impl Handshake {
                     self.stage = Stage::ClientLeg { server, client: Box::new(client) };
                 }
                 Stage::ClientLeg { mut server, mut client } => {
-                    let result = client.handshake(&mut self.held_client, &mut step.to_client);
+                    let result = client.handshake(&mut self.held.client, &mut step.to_client);
                     if result.is_ok() && client.is_handshaking() && !client.peer_has_closed() {
                         self.stage = Stage::ClientLeg { server, client };
                         return Ok(None);
                     }
                     if let Err(failure) = result.map_err(|error| blame_client(&error)) {
-                        server.close(&mut self.held_server, &mut step.to_server);
+                        server.close(&mut self.held.server, &mut step.to_server);
                         return Err(failure);
                     }
                     if client.is_handshaking() {
-                        server.close(&mut self.held_server, &mut step.to_server);
+                        server.close(&mut self.held.server, &mut step.to_server);
                         return Err(closed_by(Reason::ClientAlert));
                     }
                     self.report.client_leg = Some(client.info());
@@ -325,7 +322,8 @@ impl Handshake {
         let alpn = client.alpn().map(Into::into);
         let keys = |session: Session| session.into_keys(self.context.kind).map_err(|_| Reason::Internal);
         let (client, server) = (keys(client)?, keys(server)?);
-        let early = [&mut self.held_client, &mut self.held_server].map(|held| {
+        let early = PerEnd::from_fn(|end| {
+            let held = &mut self.held[end];
             // A whole handshake has gone through it: that much room is not kept for as long as the flow lives.
             held.shrink_to_fit();
             std::mem::take(held)
@@ -373,7 +371,7 @@ impl Handshake {
     /// Runs the server's leg, and sees what it shows.
     fn watched<T>(&mut self, run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let watch = self.watch.take().unwrap_or_else(|| Watch::new(Arc::clone(&self.profile)));
-        let (watch, outcome) = watch.during(|| run(&mut self.held_server));
+        let (watch, outcome) = watch.during(|| run(&mut self.held.server));
         self.watch = Some(watch);
         outcome
     }
@@ -517,8 +515,7 @@ impl Handshake {
             }
         }
         self.stage = Stage::Over;
-        self.held_client = Vec::new();
-        self.held_server = Vec::new();
+        self.held = PerEnd::default();
         Outcome::Failed(failure)
     }
 }

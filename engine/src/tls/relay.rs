@@ -2,9 +2,9 @@
 //! there with the other leg's key, and sent as it lies.
 
 use super::description;
-use super::record::{BEHIND, End, Fault, Heard, KEY_UPDATE, LegKeys, MAX_PLAINTEXT, Record, content};
+use super::record::{BEHIND, Fault, Heard, KEY_UPDATE, LegKeys, MAX_PLAINTEXT, Record, RecordLayer, content};
+use crate::end::{End, PerEnd};
 use crate::reason::Reason;
-use crate::side::Side;
 
 /// Where a relay's plaintext is shown and its records go.
 pub trait Outlet {
@@ -15,26 +15,26 @@ pub trait Outlet {
     fn block(&mut self, len: usize) -> Self::Block;
 
     /// Plaintext of an end, in order, each byte once; never nothing.
-    fn inspect(&mut self, from: Side, plaintext: &[u8]);
+    fn inspect(&mut self, from: End, plaintext: &[u8]);
 
     /// The first `len` bytes of the block go to an end.
-    fn send(&mut self, to: Side, block: Self::Block, len: usize);
+    fn send(&mut self, to: End, block: Self::Block, len: usize);
 
     /// What was sent to that end before waits there: small records may be joined.
-    fn is_behind(&self, to: Side) -> bool;
+    fn is_behind(&self, to: End) -> bool;
 
     /// The end's close_notify was read and passed on: no more data from there.
-    fn closed(&mut self, from: Side);
+    fn closed(&mut self, from: End);
 }
 
 /// Two established sessions, ends of one flow.
 ///
 /// Nothing is kept: what comes goes out again in the same call, but for a record that is not all there.
 pub struct Relay {
-    client: End,
-    server: End,
+    client: RecordLayer,
+    server: RecordLayer,
     /// What came during the handshakes and was not part of them, or else the beginning of a record: the client's, the server's.
-    carried: [Vec<u8>; 2],
+    carried: PerEnd<Vec<u8>>,
     alpn: Option<Box<[u8]>>,
 }
 
@@ -52,7 +52,7 @@ pub struct Output {
 }
 
 struct Heap<'a> {
-    inspect: &'a mut dyn FnMut(Side, &[u8]),
+    inspect: &'a mut dyn FnMut(End, &[u8]),
     output: &'a mut Output,
 }
 
@@ -63,26 +63,26 @@ impl Outlet for Heap<'_> {
         vec![0; len]
     }
 
-    fn inspect(&mut self, from: Side, plaintext: &[u8]) {
+    fn inspect(&mut self, from: End, plaintext: &[u8]) {
         (self.inspect)(from, plaintext);
     }
 
-    fn send(&mut self, to: Side, block: Vec<u8>, len: usize) {
+    fn send(&mut self, to: End, block: Vec<u8>, len: usize) {
         let out = match to {
-            Side::Client => &mut self.output.to_client,
-            Side::Server => &mut self.output.to_server,
+            End::Client => &mut self.output.to_client,
+            End::Server => &mut self.output.to_server,
         };
         out.extend_from_slice(&block[..len]);
     }
 
-    fn is_behind(&self, _: Side) -> bool {
+    fn is_behind(&self, _: End) -> bool {
         false
     }
 
-    fn closed(&mut self, from: Side) {
+    fn closed(&mut self, from: End) {
         match from {
-            Side::Client => self.output.close_from_client = true,
-            Side::Server => self.output.close_from_server = true,
+            End::Client => self.output.close_from_client = true,
+            End::Server => self.output.close_from_server = true,
         }
     }
 }
@@ -112,9 +112,10 @@ impl Relay {
         client: LegKeys,
         server: LegKeys,
         alpn: Option<Box<[u8]>>,
-        early: [Vec<u8>; 2],
+        early: PerEnd<Vec<u8>>,
     ) -> Option<Self> {
-        let (client, server) = (End::new(Side::Client, client)?, End::new(Side::Server, server)?);
+        let (client, server) =
+            (RecordLayer::new(End::Client, client)?, RecordLayer::new(End::Server, server)?);
         Some(Self { client, server, carried: early, alpn })
     }
 
@@ -137,15 +138,15 @@ impl Relay {
     /// As [`relay`](Self::relay).
     pub fn receive(
         &mut self,
-        from: Side,
+        from: End,
         ciphertext: &[u8],
-        inspect: &mut dyn FnMut(Side, &[u8]),
+        inspect: &mut dyn FnMut(End, &[u8]),
         output: &mut Output,
     ) -> Result<(), RelayError> {
         let mut heap = Heap { inspect, output };
-        self.relay_carried(Side::Server, &mut heap)?;
-        self.relay_carried(Side::Client, &mut heap)?;
-        self.carried[from as usize].extend_from_slice(ciphertext);
+        self.relay_carried(End::Server, &mut heap)?;
+        self.relay_carried(End::Client, &mut heap)?;
+        self.carried[from].extend_from_slice(ciphertext);
         self.relay_carried(from, &mut heap)
     }
 
@@ -157,21 +158,21 @@ impl Relay {
     /// The peer sent a fatal alert or broke the protocol. The relay is finished then.
     pub fn relay<O: Outlet>(
         &mut self,
-        from: Side,
+        from: End,
         data: &[u8],
         budget: usize,
         out: &mut O,
     ) -> Result<usize, RelayError> {
         let mut taken = 0;
         // What is carried may end with the beginning of a record, which goes as soon as it is whole.
-        while !self.carried[from as usize].is_empty() {
+        while !self.carried[from].is_empty() {
             self.relay_carried(from, out)?;
             match self.complete_carried(from, &data[taken..]) {
                 0 => break,
                 n => taken += n,
             }
         }
-        if !self.carried[from as usize].is_empty() {
+        if !self.carried[from].is_empty() {
             return Ok(taken);
         }
         let budget = budget.saturating_sub(taken);
@@ -190,7 +191,7 @@ impl Relay {
     /// # Errors
     /// A key has protected as many records as it may: that end could not be told.
     pub fn close<O: Outlet>(&mut self, out: &mut O) -> Result<(), RelayError> {
-        for (end, to) in [(&mut self.client, Side::Client), (&mut self.server, Side::Server)] {
+        for (end, to) in [(&mut self.client, End::Client), (&mut self.server, End::Server)] {
             if !end.has_closed {
                 let bytes = [WARNING, description::CLOSE_NOTIFY];
                 seal_into(end, to, content::ALERT, &bytes, out)
@@ -203,14 +204,15 @@ impl Relay {
 
     /// Bytes of memory that it holds beside its own size: messages and records that are not all there, keys, and what they come from.
     pub fn held(&self) -> usize {
-        let Self { client, server, carried: [from_client, from_server], alpn } = self;
+        let Self { client, server, carried: PerEnd { client: from_client, server: from_server }, alpn } =
+            self;
         let alpn = alpn.as_ref().map_or(0, |name| name.len());
         from_client.capacity() + from_server.capacity() + client.held() + server.held() + alpn
     }
 
     /// Adds as much of `data` as the record that is carried in part still needs.
-    fn complete_carried(&mut self, from: Side, data: &[u8]) -> usize {
-        let carried = &mut self.carried[from as usize];
+    fn complete_carried(&mut self, from: End, data: &[u8]) -> usize {
+        let carried = &mut self.carried[from];
         let mut taken = 0;
         while !carried.is_empty() && taken < data.len() {
             let needed = Record::missing(carried);
@@ -224,29 +226,29 @@ impl Relay {
         taken
     }
 
-    fn relay_carried<O: Outlet>(&mut self, from: Side, out: &mut O) -> Result<(), RelayError> {
-        let mut carried = std::mem::take(&mut self.carried[from as usize]);
+    fn relay_carried<O: Outlet>(&mut self, from: End, out: &mut O) -> Result<(), RelayError> {
+        let mut carried = std::mem::take(&mut self.carried[from]);
         if carried.is_empty() {
             return Ok(());
         }
         let taken = self.pump(from, &carried, usize::MAX, out)?;
         carried.drain(..taken);
         if !carried.is_empty() {
-            self.carried[from as usize] = carried;
+            self.carried[from] = carried;
         }
         Ok(())
     }
 
     fn pump<O: Outlet>(
         &mut self,
-        from: Side,
+        from: End,
         data: &[u8],
         budget: usize,
         out: &mut O,
     ) -> Result<usize, RelayError> {
         let (source, sink) = match from {
-            Side::Client => (&mut self.client, &mut self.server),
-            Side::Server => (&mut self.server, &mut self.client),
+            End::Client => (&mut self.client, &mut self.server),
+            End::Server => (&mut self.server, &mut self.client),
         };
         let mut way = Way { from, source, sink, joins: out.is_behind(from.other()), open: None };
         let mut taken = 0;
@@ -264,9 +266,9 @@ impl Relay {
 
 /// From one end to the other, for one call.
 struct Way<'a, B> {
-    from: Side,
-    source: &'a mut End,
-    sink: &'a mut End,
+    from: End,
+    source: &'a mut RecordLayer,
+    sink: &'a mut RecordLayer,
     /// Records may be joined.
     joins: bool,
     open: Option<Open<B>>,
@@ -400,8 +402,8 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
     /// The last words, and whose fault it is.
     fn give_up<O: Outlet<Block = B>>(&mut self, fault: Fault, out: &mut O) -> RelayError {
         let (alert_reason, protocol_reason) = match self.from {
-            Side::Client => (Reason::ClientAlert, Reason::ClientProtocol),
-            Side::Server => (Reason::ServerAlert, Reason::ServerProtocol),
+            End::Client => (Reason::ClientAlert, Reason::ClientProtocol),
+            End::Server => (Reason::ServerAlert, Reason::ServerProtocol),
         };
         let (to_source, to_sink, reason) = match fault {
             Fault::Broken(number) => (Some(number), None, protocol_reason),
@@ -432,13 +434,13 @@ const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
 /// Sends a record that is not data.
-fn say<O: Outlet>(end: &mut End, to: Side, kind: u8, bytes: &[u8], out: &mut O) -> Result<(), Fault> {
+fn say<O: Outlet>(end: &mut RecordLayer, to: End, kind: u8, bytes: &[u8], out: &mut O) -> Result<(), Fault> {
     renew_key(end, to, out)?;
     seal_into(end, to, kind, bytes, out)
 }
 
 /// Sees to it that the key with which we seal may protect one more record (RFC 8446 5.5).
-fn renew_key<O: Outlet>(end: &mut End, to: Side, out: &mut O) -> Result<(), Fault> {
+fn renew_key<O: Outlet>(end: &mut RecordLayer, to: End, out: &mut O) -> Result<(), Fault> {
     if !end.sealer.is_used_up() {
         return Ok(());
     }
@@ -449,7 +451,13 @@ fn renew_key<O: Outlet>(end: &mut End, to: Side, out: &mut O) -> Result<(), Faul
     end.update_sealing_key()
 }
 
-fn seal_into<O: Outlet>(end: &mut End, to: Side, kind: u8, bytes: &[u8], out: &mut O) -> Result<(), Fault> {
+fn seal_into<O: Outlet>(
+    end: &mut RecordLayer,
+    to: End,
+    kind: u8,
+    bytes: &[u8],
+    out: &mut O,
+) -> Result<(), Fault> {
     let at = end.sealer.plaintext_at();
     let mut block = out.block(at + bytes.len() + BEHIND);
     block.as_mut()[at..at + bytes.len()].copy_from_slice(bytes);

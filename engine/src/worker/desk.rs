@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tcp_stack::Instant;
 
-use crate::driver::{Appended, BURST, Frame, Io, Offloads, PortId, Request};
+use crate::end::End;
 use crate::event::{Action, Event, Timestamp};
 use crate::fairness::Shares;
 use crate::flow::{Budget, Effects, Shared};
@@ -13,8 +13,8 @@ use crate::flow_table::FlowId;
 use crate::handshake::{self, Job};
 use crate::log::LogSender;
 use crate::metrics::WorkerCounters;
+use crate::port::{Appended, BURST, Frame, Io, Offloads, Orientation, PortId, PortSide, Request};
 use crate::reason::{PacketDrop, Reason};
-use crate::side::Side;
 use crate::worker::summary::Summary;
 
 /// Everything of a worker but its flows.
@@ -42,16 +42,9 @@ pub(super) struct Desk<IO: Io> {
 pub(super) struct Current {
     /// None while a flow is being made.
     pub(super) id: Option<FlowId>,
-    pub(super) wire: u8,
     /// Hash of its client's network.
     pub(super) client: u64,
-    /// The port on which its client is.
-    pub(super) client_port: Side,
-}
-
-/// The end that is on a port's side.
-pub(super) fn end_at(port: PortId, client_port: Side) -> Side {
-    if port.side == client_port { Side::Client } else { Side::Server }
+    pub(super) orientation: Orientation,
 }
 
 impl<IO: Io> Desk<IO> {
@@ -65,7 +58,8 @@ impl<IO: Io> Desk<IO> {
         (max_held, leg_bytes): (usize, usize),
     ) -> Self {
         let outgoing = (0..io.wires()).flat_map(|_| [Vec::new(), Vec::new()]).collect();
-        let current = Current { id: None, wire: 0, client: 0, client_port: Side::Client };
+        let orientation = Orientation { wire: 0, client: PortSide::Inside };
+        let current = Current { id: None, client: 0, orientation };
         Self {
             io,
             shared,
@@ -92,9 +86,8 @@ impl<IO: Io> Desk<IO> {
     }
 
     /// The port towards an end of the current flow.
-    fn port(&self, towards: Side) -> PortId {
-        let Current { wire, client_port, .. } = self.current;
-        PortId { wire, side: if towards == Side::Client { client_port } else { client_port.other() } }
+    fn port(&self, towards: End) -> PortId {
+        self.current.orientation.port(towards)
     }
 
     /// Queues a frame for a port, and sends the queue when a burst is together.
@@ -108,7 +101,7 @@ impl<IO: Io> Desk<IO> {
     /// Sends all that is queued. What the ports do not take is dropped: they are as fast as the wire, and TCP repeats.
     pub(super) fn flush(&mut self) {
         for wire in 0..self.io.wires() {
-            for side in [Side::Client, Side::Server] {
+            for side in PortSide::BOTH {
                 let port = PortId { wire, side };
                 if !self.outgoing[port.index()].is_empty() {
                     self.flush_port(port);
@@ -178,10 +171,10 @@ impl<IO: Io> Effects for Desk<IO> {
     }
 
     fn mtu(&self) -> usize {
-        self.io.mtu(self.current.wire)
+        self.io.mtu(self.current.orientation.wire)
     }
 
-    fn send(&mut self, towards: Side, frame: IO::Frame) {
+    fn send(&mut self, towards: End, frame: IO::Frame) {
         self.forward(self.port(towards), frame);
     }
 
@@ -198,7 +191,7 @@ impl<IO: Io> Effects for Desk<IO> {
 
     fn append(
         &mut self,
-        towards: Side,
+        towards: End,
         frame: &mut IO::Frame,
         slice: &<IO::Frame as Frame>::Slice,
         range: Range<usize>,
@@ -211,7 +204,7 @@ impl<IO: Io> Effects for Desk<IO> {
         appended != Appended::NoRoom
     }
 
-    fn offloads(&self, towards: Side) -> Offloads {
+    fn offloads(&self, towards: End) -> Offloads {
         self.io.offloads(self.port(towards))
     }
 

@@ -3,8 +3,8 @@
 use tcp_stack::Instant;
 
 use super::Worker;
-use crate::driver::{Frame, Io, PortId};
 use crate::packet::{Fragment, FragmentKey, KeyHasher};
+use crate::port::{Frame, Io, PortId};
 use crate::reason::PacketDrop;
 use crate::reassembly::{Limits, Reassembler, Taken, Whole};
 

@@ -4,13 +4,12 @@ use tcp_stack::Segment;
 
 use super::refused::Answer;
 use super::{Entry, Identity, Worker};
-use crate::driver::{Frame, Io, PortId};
 use crate::event::Fate;
 use crate::flow::{Afterwards, Flow};
 use crate::packet::{BareSegment, FlowKey, Headers, probe_for, reset_after, reset_for};
 use crate::policy::{Decision, Verdict};
+use crate::port::{Frame, Io, PortId, PortSide};
 use crate::reason::PacketDrop;
-use crate::side::Side;
 
 /// Segments that are answered in one turn. A flood of them is dropped, and whoever means it repeats.
 pub(super) const ANSWERS: u32 = 16;
@@ -28,7 +27,7 @@ impl<IO: Io> Worker<IO> {
         let now = self.desk.now;
         if let Some(answer) = self.refused.answer(now, hash) {
             // As long as somebody speaks, it is not over; and now the server has answered, if it is the server.
-            let answered = port.side == Side::Server;
+            let answered = port.side == PortSide::Outside;
             let afterwards = if answered { Afterwards::Refuse } else { Afterwards::RefuseUnanswered };
             self.refused.note(now, hash, afterwards, &self.desk.counters);
             if answer == Answer::QuietlyIfEmpty && only_acknowledges(&frame, headers) {

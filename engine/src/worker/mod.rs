@@ -18,13 +18,12 @@ use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant, Segment};
 
-use self::desk::{Current, Desk, end_at};
+use self::desk::{Current, Desk};
 use self::fragments::Fragments;
 use self::passthrough::PassthroughState;
 use self::refused::Refused;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
-use crate::driver::{BURST, Frame, Io, PortId};
 use crate::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
 use crate::fairness::Shares;
 use crate::flow::{self, Effects, Flow, Identity, Shared};
@@ -35,9 +34,9 @@ use crate::metrics::WorkerCounters;
 use crate::packet::{self, FlowKey, Headers, KeyHasher, Uninspected, classify};
 use crate::phase::FlowPhase;
 use crate::policy::{Decision, FlowFacts, Verdict};
+use crate::port::{BURST, Frame, Io, Orientation, PortId, PortSide};
 use crate::reason::{PacketDrop, Reason};
 use crate::secrets::Secrets;
-use crate::side::Side;
 use crate::survey::Station;
 use crate::timer_wheel::{Alarm, TimerWheel};
 
@@ -120,8 +119,7 @@ struct Entry<F: Frame> {
     /// It counts as its client's: it has been established.
     counts: bool,
     /// Where it lies; see [`Current`].
-    wire: u8,
-    client_port: Side,
+    orientation: Orientation,
 }
 
 impl<IO: Io> Worker<IO> {
@@ -178,7 +176,7 @@ impl<IO: Io> Worker<IO> {
         let mut done = 0;
         let mut has_backlog = false;
         for wire in 0..self.desk.io.wires() {
-            for side in [Side::Client, Side::Server] {
+            for side in PortSide::BOTH {
                 let packets = self.receive(PortId { wire, side });
                 has_backlog |= packets == BURST;
                 done += packets;
@@ -370,7 +368,7 @@ impl<IO: Io> Worker<IO> {
     /// set anew then.
     fn lets_by(&mut self, id: FlowId, port: PortId, frame: &IO::Frame, headers: &Headers) -> bool {
         let Some(entry) = self.table.get_mut(id) else { return false };
-        let lets_by = entry.flow.lets_by(&self.desk, end_at(port, entry.client_port), frame, headers);
+        let lets_by = entry.flow.lets_by(&self.desk, entry.orientation.end_behind(port.side), frame, headers);
         if lets_by {
             let class = entry.flow.class(0);
             self.table.touch(id, class);
@@ -380,7 +378,7 @@ impl<IO: Io> Worker<IO> {
 
     fn hand_over(&mut self, id: FlowId, port: PortId, frame: IO::Frame, headers: &Headers) {
         self.with_flow(id, |flow, desk| {
-            let from = end_at(port, desk.current.client_port);
+            let from = desk.current.orientation.end_behind(port.side);
             flow.handle_frame(desk, from, frame, headers);
         });
     }
@@ -391,7 +389,7 @@ impl<IO: Io> Worker<IO> {
             return self.desk.counters.drop_packet(reason);
         }
         let refused_before = self.refused.knows(self.desk.now, hash);
-        if refused_before && port.side == Side::Server {
+        if refused_before && port.side == PortSide::Outside {
             // It would pass, and with it all that the client still has to say: in the connection that was refused, or in
             // one that it opens with the SYN that we have forgotten (RFC 9293 3.5).
             return self.refuse(port, &frame, headers, PacketDrop::FlowEnded);
@@ -406,7 +404,7 @@ impl<IO: Io> Worker<IO> {
         };
         self.flow_ids += self.steering.workers() as u64;
         let client = self.client(identity.client.ip());
-        self.desk.current = Current { id: None, wire: port.wire, client, client_port: port.side };
+        self.desk.current = Current { id: None, client, orientation: Orientation::of_client_at(port) };
         let verdict = self.settled(port, &identity);
         if let Some(Verdict { decision: Decision::Block(_), .. }) = &verdict {
             self.log_refused_syn(&identity, frame.len(), Reason::PolicyBlock);
@@ -449,7 +447,7 @@ impl<IO: Io> Worker<IO> {
 
     /// What is settled at the SYN. Connections from the outside are only counted: there is no server key to show them.
     fn settled(&self, port: PortId, identity: &Identity) -> Option<Verdict> {
-        if port.side == Side::Server || !self.desk.shared.policy.candidate(identity.server.port()) {
+        if port.side == PortSide::Outside || !self.desk.shared.policy.candidate(identity.server.port()) {
             return Some(Verdict { rule: None, decision: Decision::Bypass });
         }
         self.desk.shared.policy.at_syn(&FlowFacts {
@@ -600,19 +598,19 @@ impl<IO: Io> Worker<IO> {
 impl<F: Frame> Entry<F> {
     /// `client` is the hash of its client's network, `client_port` the port on which the client is.
     fn new(flow: Flow<F>, hash: u64, client: u64, client_port: PortId) -> Self {
-        let PortId { wire, side } = client_port;
-        Self { flow, alarm: Alarm::new(), hash, client, counts: false, wire, client_port: side }
+        let orientation = Orientation::of_client_at(client_port);
+        Self { flow, alarm: Alarm::new(), hash, client, counts: false, orientation }
     }
 
     fn as_current(&self, id: FlowId) -> Current {
-        Current { id: Some(id), wire: self.wire, client: self.client, client_port: self.client_port }
+        Current { id: Some(id), client: self.client, orientation: self.orientation }
     }
 
     /// A SYN from this port begins a new flow. So does one from inside where a SYN from outside came first: both ends may
     /// open at once (RFC 9293 3.5), but a server must not be able to say that its client's connection is its own.
-    fn gives_way(&self, port: Side) -> bool {
-        match (self.client_port, port) {
-            (Side::Server, Side::Client) => true,
+    fn gives_way(&self, port: PortSide) -> bool {
+        match (self.orientation.client, port) {
+            (PortSide::Outside, PortSide::Inside) => true,
             (client, port) => client == port && self.flow.gives_way(),
         }
     }

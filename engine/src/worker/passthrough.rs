@@ -7,13 +7,12 @@ use tcp_stack::{Duration, Instant};
 
 use super::Worker;
 use crate::aged_map::AgedMap;
-use crate::driver::{Frame, Io, PortId};
 use crate::event::{Event, Fate, FrameEvent};
 use crate::flow::Effects;
 use crate::packet::{Datagram, FlowKey, FrameInfo, PassAction, Uninspected};
 use crate::policy::{Decision, FlowFacts, Verdict};
+use crate::port::{Frame, Io, PortId, PortSide};
 use crate::reason::PacketDrop;
-use crate::side::Side;
 
 /// Time between two events of one class, wire and action.
 const EVENT_EVERY: Duration = Duration::from_secs(60);
@@ -164,8 +163,8 @@ impl<IO: Io> Worker<IO> {
         };
         let verdict = match client_side {
             // As with TCP: there is no server key to show them.
-            Side::Server => Some(Verdict { rule: None, decision: Decision::Bypass }),
-            Side::Client => self.desk.shared.policy.at_syn(&facts),
+            PortSide::Outside => Some(Verdict { rule: None, decision: Decision::Bypass }),
+            PortSide::Inside => self.desk.shared.policy.at_syn(&facts),
         };
         let (decided, rule) = match verdict {
             Some(Verdict { decision: Decision::Bypass, rule }) => (Decided::Forward, rule),
@@ -192,7 +191,7 @@ impl<IO: Io> Worker<IO> {
             (false, false) => None,
             (false, true) => Some((source, destination)),
             (true, false) => Some((destination, source)),
-            (true, true) if port.side == Side::Client => Some((source, destination)),
+            (true, true) if port.side == PortSide::Inside => Some((source, destination)),
             (true, true) => Some((destination, source)),
         }
     }

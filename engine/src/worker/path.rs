@@ -1,9 +1,8 @@
 //! Routers' messages about the segments that legs have sent (see `packet/icmp.rs`).
 
 use super::Worker;
-use super::desk::end_at;
-use crate::driver::{Frame, Io, PortId};
 use crate::packet::{FlowKey, IcmpHeaders, KeyHasher, too_big};
+use crate::port::{Frame, Io, PortId};
 use crate::reason::{PacketDrop, PathMessage};
 
 impl<IO: Io> Worker<IO> {
@@ -28,7 +27,7 @@ impl<IO: Io> Worker<IO> {
             return self.pass_on(port, frame, PathMessage::NoLeg);
         };
         self.with_flow(id, |flow, desk| {
-            let from = end_at(port, desk.current.client_port);
+            let from = desk.current.orientation.end_behind(port.side);
             flow.handle_too_big(desk, from, frame, &message);
         });
     }

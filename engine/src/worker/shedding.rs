@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use tcp_stack::{Duration, Instant};
 
 use super::{Entry, Worker};
-use crate::driver::{Frame, Io};
 use crate::fairness::{LEAST_IDLE, Pressure, YOUNG, reserved};
 use crate::flow::Effects;
 use crate::flow_table::{Class, FlowId};
+use crate::port::{Frame, Io};
 use crate::reason::Reason;
 
 /// Flows that may end in one turn for having been idle for too long.

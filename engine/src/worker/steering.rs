@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::driver::PortId;
+use crate::port::PortId;
 
 /// Frames that wait for a worker at most.
 const DEPTH: usize = 4096;

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use tcp_stack::Instant;
 
 use super::Worker;
-use crate::driver::Io;
 use crate::event::Timestamp;
+use crate::port::Io;
 
 /// Empty turns before an adaptive worker begins to sleep.
 const SPIN_TURNS: u32 = 200;

@@ -7,7 +7,7 @@ pub(crate) mod lab;
 pub(crate) mod raw;
 pub(crate) mod rules;
 
-use wireglass::peers::{End, Random, Report, Step};
+use wireglass::peers::{Ending, Random, Report, Step};
 
 /// A request and a response of seeded bytes, and the scripts of both ends.
 pub(crate) struct Exchange {
@@ -42,8 +42,8 @@ impl Exchange {
         let both = format!("{case:?}\nclient: {}\nserver: {}", summary(client), summary(server));
         assert!(server.received == self.request, "the request differs: {both}");
         assert!(client.received == self.response, "the response differs: {both}");
-        assert_eq!(client.end, Some(End::Finished), "{both}");
-        assert_eq!(server.end, Some(End::Finished), "{both}");
+        assert_eq!(client.end, Some(Ending::Finished), "{both}");
+        assert_eq!(server.end, Some(Ending::Finished), "{both}");
     }
 }
 

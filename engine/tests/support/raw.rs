@@ -1,7 +1,7 @@
 //! TCP segments made by hand, from any client to the one server.
 
 use smoltcp::wire::{IpAddress, IpProtocol, Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber};
-use wireglass::peers::Port;
+use wireglass::peers::PortSide;
 
 use super::frames::ethernet;
 use super::lab::Lab;
@@ -38,8 +38,8 @@ impl RawSegment {
     }
 
     /// Where it comes in.
-    pub(crate) fn port(&self) -> Port {
-        if self.to_server != self.from_outside { Port::Inside } else { Port::Outside }
+    pub(crate) fn port(&self) -> PortSide {
+        if self.to_server != self.from_outside { PortSide::Inside } else { PortSide::Outside }
     }
 
     pub(crate) fn frame(&self) -> Vec<u8> {

@@ -13,8 +13,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use wireglass::end::End;
 use wireglass::policy::Profile;
-use wireglass::side::Side;
 use wireglass::tls::{
     Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Relay, RelayError, Step,
     TlsContext, peek,
@@ -97,12 +97,12 @@ pub struct Seen {
 }
 
 /// One far end.
-pub struct End {
+pub struct TlsEnd {
     pub connection: Connection,
     pub seen: Seen,
 }
 
-impl End {
+impl TlsEnd {
     pub fn client(config: ClientConfig, name: ServerName<'static>) -> Self {
         Self {
             connection: ClientConnection::new(Arc::new(config), name).unwrap().into(),
@@ -145,8 +145,8 @@ impl End {
 
 /// How an interception went.
 pub struct Flow {
-    pub client: End,
-    pub server: End,
+    pub client: TlsEnd,
+    pub server: TlsEnd,
     pub relay: Option<Relay>,
     pub failure: Option<Failure>,
     pub report: HandshakeReport,
@@ -154,7 +154,7 @@ pub struct Flow {
     pub to_client: Vec<u8>,
     pub to_server: Vec<u8>,
     /// Plaintext that the inspector saw.
-    pub inspected: Vec<(Side, Vec<u8>)>,
+    pub inspected: Vec<(End, Vec<u8>)>,
 }
 
 /// What one end says first, and how finely its bytes are cut.
@@ -212,8 +212,8 @@ impl Flow {
             |h| ServerName::try_from(h).unwrap(),
         );
         let mut flow = Self {
-            client: End::client(client, name),
-            server: End::server(server),
+            client: TlsEnd::client(client, name),
+            server: TlsEnd::server(server),
             relay: None,
             failure: None,
             report: HandshakeReport::default(),
@@ -247,8 +247,8 @@ impl Flow {
         (cut, now): (usize, u64),
     ) -> Step {
         let mut all = Step { to_client: Vec::new(), to_server: Vec::new(), outcome: Outcome::Pending };
-        let pieces = from_client.chunks(cut).map(|c| (Side::Client, c));
-        for (side, piece) in pieces.chain(from_server.chunks(cut).map(|c| (Side::Server, c))) {
+        let pieces = from_client.chunks(cut).map(|c| (End::Client, c));
+        for (side, piece) in pieces.chain(from_server.chunks(cut).map(|c| (End::Server, c))) {
             if matches!(all.outcome, Outcome::Failed(_)) {
                 break;
             }
@@ -263,8 +263,8 @@ impl Flow {
             }
             let mut input = Input { now, ..Input::default() };
             match side {
-                Side::Client => input.from_client = piece.to_vec(),
-                Side::Server => input.from_server = piece.to_vec(),
+                End::Client => input.from_client = piece.to_vec(),
+                End::Server => input.from_server = piece.to_vec(),
             }
             let step = handshake.advance(input);
             all.to_client.extend(step.to_client);
@@ -290,7 +290,7 @@ impl Flow {
                 let mut out = Output::default();
                 let inspected = &mut self.inspected;
                 let started = self.relay.as_mut().unwrap().receive(
-                    Side::Server,
+                    End::Server,
                     b"",
                     &mut |side, data| inspected.push((side, data.to_vec())),
                     &mut out,
@@ -311,7 +311,7 @@ impl Flow {
             if from_client.is_empty() && from_server.is_empty() {
                 return Ok(last);
             }
-            for (side, bytes) in [(Side::Client, from_client), (Side::Server, from_server)] {
+            for (side, bytes) in [(End::Client, from_client), (End::Server, from_server)] {
                 let mut out = self.relay_bytes(side, &bytes)?;
                 last.close_from_client |= std::mem::take(&mut out.close_from_client);
                 last.close_from_server |= std::mem::take(&mut out.close_from_server);
@@ -320,7 +320,7 @@ impl Flow {
     }
 
     /// Hands the relay some ciphertext and the ends what comes of it.
-    pub fn relay_bytes(&mut self, side: Side, bytes: &[u8]) -> Result<Output, RelayError> {
+    pub fn relay_bytes(&mut self, side: End, bytes: &[u8]) -> Result<Output, RelayError> {
         let mut out = Output::default();
         let inspected = &mut self.inspected;
         let relay = self.relay.as_mut().expect("established");
@@ -331,7 +331,7 @@ impl Flow {
     }
 
     /// What the inspector saw of one end.
-    pub fn inspected_from(&self, side: Side) -> Vec<u8> {
+    pub fn inspected_from(&self, side: End) -> Vec<u8> {
         self.inspected.iter().filter(|(s, _)| *s == side).flat_map(|(_, d)| d.clone()).collect()
     }
 

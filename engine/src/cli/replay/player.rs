@@ -16,7 +16,7 @@ use crate::flow::Limits;
 use crate::generations::Generations;
 use crate::log::{LogReceiver, ring};
 use crate::packet::{Class, Headers, classify};
-use crate::peers::{Duration, Engine, EngineSettings, Instant, Middle, Port, Spread};
+use crate::peers::{Duration, Engine, EngineSettings, Instant, Middle, PortSide, Spread};
 use crate::policy::{Decision, FlowFacts, Policy};
 use crate::reason::{PacketDrop, Reason};
 use crate::secrets::Secrets;
@@ -259,7 +259,7 @@ struct Clients {
 impl Clients {
     /// The client is who sends the SYN. For connections that had begun before the capture, it is the end whose port is not looked at,
     /// or else who speaks first.
-    fn port_of(&mut self, frame: &[u8], class: &Class) -> Port {
+    fn port_of(&mut self, frame: &[u8], class: &Class) -> PortSide {
         const SYN_ACK: u8 = 0x12;
         const SYN: u8 = 0x02;
         let (source, destination, first) = match class {
@@ -276,7 +276,7 @@ impl Clients {
             Class::Fragment(fragment) => {
                 (SocketAddr::new(fragment.source, 0), SocketAddr::new(fragment.destination, 0), (None, true))
             }
-            _ => return Port::Inside,
+            _ => return PortSide::Inside,
         };
         let (told, guess) = first;
         let known = self.inside.find(&(source, destination)).copied();
@@ -288,6 +288,6 @@ impl Clients {
                 self.inside.insert((to, from), !inside);
             }
         }
-        if inside { Port::Inside } else { Port::Outside }
+        if inside { PortSide::Inside } else { PortSide::Outside }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Ports;
 use crate::event::PortLink;
 use crate::metrics::PortExtra;
-use crate::side::Side;
+use crate::port::PortSide;
 
 impl Ports {
     /// The links of all ports, which belong to these wires. A port that does not answer is left out.
@@ -16,7 +16,7 @@ impl Ports {
             Some(PortLink {
                 port: info.name,
                 wire: Arc::clone(wires.get(i / 2)?),
-                side: if i % 2 == 0 { Side::Client } else { Side::Server },
+                side: if i % 2 == 0 { PortSide::Inside } else { PortSide::Outside },
                 up: info.link.up,
                 speed_mbps: (info.link.up && ![0, u32::MAX].contains(&speed)).then_some(speed),
                 mtu: info.mtu,

@@ -10,14 +10,14 @@
 //! legs may differ in both. TLS 1.3: RFC 8446 5. TLS 1.2: RFC 5246 6.2, RFC 5288, RFC 7905.
 
 mod aead;
-mod end;
+mod layer;
 mod message;
 mod open;
 mod seal;
 
 pub use aead::{Suite, TrafficKey};
-pub(super) use end::{End, Heard, KEY_UPDATE};
-pub use end::{KeySource, LegKeys};
+pub(super) use layer::{Heard, KEY_UPDATE, RecordLayer};
+pub use layer::{KeySource, LegKeys};
 
 use super::description;
 

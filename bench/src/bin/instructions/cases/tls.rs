@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use wireglass::end::{End, PerEnd};
 use wireglass::peers::{EngineCa, Pki};
 use wireglass::policy::TlsVersion;
-use wireglass::side::Side;
 use wireglass::tls::{Outlet, Relay, Suite, TlsContext, TlsSettings};
 use wireglass::x509::Provider;
 
@@ -38,20 +38,20 @@ impl Outlet for Blocks {
         self.free.pop().expect("as many as are needed")
     }
 
-    fn inspect(&mut self, _: Side, plaintext: &[u8]) {
+    fn inspect(&mut self, _: End, plaintext: &[u8]) {
         self.inspected += plaintext.len();
     }
 
-    fn send(&mut self, _: Side, block: Vec<u8>, _: usize) {
+    fn send(&mut self, _: End, block: Vec<u8>, _: usize) {
         self.free.push(block);
         self.sent += 1;
     }
 
-    fn is_behind(&self, _: Side) -> bool {
+    fn is_behind(&self, _: End) -> bool {
         false
     }
 
-    fn closed(&mut self, _: Side) {}
+    fn closed(&mut self, _: End) {}
 }
 
 pub(super) fn record_16k() -> usize {
@@ -78,15 +78,14 @@ fn relayed(provider: Provider, suite: Suite, len: usize) -> usize {
         leg.provider = provider;
         leg
     });
-    let mut relay =
-        Relay::new(client_leg, server_leg, None, [Vec::new(), Vec::new()]).expect("keys that fit");
+    let mut relay = Relay::new(client_leg, server_leg, None, PerEnd::default()).expect("keys that fit");
     let mut blocks = Blocks { free: vec![vec![0; (1 << 14) + 64]; 2], sent: 0, inspected: 0 };
     let mut flight =
         |records| (0..records).flat_map(|_| server.seal(DATA, &vec![0x5a; len], 0)).collect::<Vec<_>>();
     // The first one finds out what the processor can.
     let (first, rest) = (flight(1), flight(RECORDS));
-    relay.relay(Side::Server, &first, usize::MAX, &mut blocks).expect("a sound record");
-    counted(|| relay.relay(Side::Server, &rest, usize::MAX, &mut blocks)).expect("sound records");
+    relay.relay(End::Server, &first, usize::MAX, &mut blocks).expect("a sound record");
+    counted(|| relay.relay(End::Server, &rest, usize::MAX, &mut blocks)).expect("sound records");
     assert_eq!(
         (blocks.sent, blocks.inspected),
         (1 + RECORDS, (1 + RECORDS) * len),

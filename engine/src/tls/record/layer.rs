@@ -5,8 +5,8 @@ use super::message::{Alert, kind, next_message};
 use super::open::Opener;
 use super::seal::Sealer;
 use super::{Fault, Form, Suite, content};
+use crate::end::End;
 use crate::policy::TlsVersion;
-use crate::side::Side;
 use crate::tls::description;
 use crate::x509::Provider;
 
@@ -62,7 +62,7 @@ pub(in crate::tls) enum Heard {
 }
 
 /// The TLS connection with one peer, after its handshake.
-pub(in crate::tls) struct End {
+pub(in crate::tls) struct RecordLayer {
     pub(in crate::tls) opener: Opener,
     pub(in crate::tls) sealer: Sealer,
     source: Option<Box<dyn KeySource>>,
@@ -70,7 +70,7 @@ pub(in crate::tls) struct End {
     partial: Vec<u8>,
     provider: Provider,
     version: TlsVersion,
-    peer: Side,
+    peer: End,
     without_data: u8,
     /// The peer's close_notify was read: nothing after it counts.
     pub(in crate::tls) peer_has_closed: bool,
@@ -78,9 +78,9 @@ pub(in crate::tls) struct End {
     pub(in crate::tls) has_closed: bool,
 }
 
-impl End {
+impl RecordLayer {
     /// `None`: the keys do not fit the provider.
-    pub(in crate::tls) fn new(peer: Side, keys: LegKeys) -> Option<Self> {
+    pub(in crate::tls) fn new(peer: End, keys: LegKeys) -> Option<Self> {
         let LegKeys { provider, version, opens, seals, source } = keys;
         let form = |key: &TrafficKey| match (version, key.suite) {
             (TlsVersion::Tls13, _) => Form::Tls13,
@@ -188,13 +188,13 @@ impl End {
                         return Err(unexpected);
                     }
                 }
-                (TlsVersion::Tls13, kind::NEW_SESSION_TICKET, Side::Server) => {
+                (TlsVersion::Tls13, kind::NEW_SESSION_TICKET, End::Server) => {
                     if !self.source.as_mut().is_none_or(|source| source.ticket(body)) {
                         return Err(Fault::Broken(description::DECODE_ERROR));
                     }
                 }
-                (TlsVersion::Tls12, kind::HELLO_REQUEST, Side::Server)
-                | (TlsVersion::Tls12, kind::CLIENT_HELLO, Side::Client) => heard = Heard::WantsRenegotiation,
+                (TlsVersion::Tls12, kind::HELLO_REQUEST, End::Server)
+                | (TlsVersion::Tls12, kind::CLIENT_HELLO, End::Client) => heard = Heard::WantsRenegotiation,
                 _ => return Err(unexpected),
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam::queue::ArrayQueue;
 
-use super::{Appended, BURST, Frame, Io, Offloads, PortId, Request};
+use crate::port::{Appended, BURST, Frame, Io, Offloads, PortId, Request};
 
 /// Room of a frame that the engine allocates.
 const FRAME_ROOM: usize = 16 * 1024;
