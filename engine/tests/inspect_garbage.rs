@@ -2,9 +2,9 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use wireglass::content::HttpInspector;
 use wireglass::end::End;
 use wireglass::event::{AnomalyEvent, HttpEvent};
-use wireglass::inspect::HttpInspector;
 use wireglass::reason::InspectorOff;
 
 /// What one reader may hold at most.

@@ -1,8 +1,8 @@
 //! HTTP/1 conversations, cut at every place, against what a reader of RFC 9112 would say of them.
 
+use wireglass::content::HttpInspector;
 use wireglass::end::End::{self, Client, Server};
 use wireglass::event::{AnomalyEvent, HttpEvent};
-use wireglass::inspect::HttpInspector;
 use wireglass::reason::{Ambiguity, InspectorOff};
 
 type Talk<'a> = &'a [(End, &'a [u8])];

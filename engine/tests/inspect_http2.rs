@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use wireglass::content::HttpInspector;
 use wireglass::end::End::{self, Client, Server};
 use wireglass::event::{AnomalyEvent, HttpEvent};
-use wireglass::inspect::HttpInspector;
 use wireglass::reason::InspectorOff;
 
 type Tape = Arc<Mutex<Vec<(End, Vec<u8>)>>>;

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use wireglass::content::HttpInspector;
 use wireglass::end::End;
 use wireglass::event::HttpEvent;
-use wireglass::inspect::HttpInspector;
 
 /// nginx in a folder of its own, behind Unix sockets: one for HTTP/1, one for HTTP/2 in plain text.
 struct Nginx {

@@ -23,7 +23,7 @@ const CORE: [&str; 9] = [
     "fairness.rs",
     "flow",
     "flow_table.rs",
-    "inspect",
+    "content",
     "packet",
     "policy",
     "reassembly",

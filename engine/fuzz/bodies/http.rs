@@ -1,7 +1,7 @@
 //! An HTTP reader between two sides: bounded, and the same in whatever pieces its bytes come.
 
+use wireglass::content::HttpInspector;
 use wireglass::end::End;
-use wireglass::inspect::HttpInspector;
 
 /// What one reader may hold at most.
 const MOST: usize = 1 << 20;
