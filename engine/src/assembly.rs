@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::content::Filters;
 use crate::flow::{Limits, OutsideTls, Shared};
 use crate::handshake::Pool;
 use crate::log::LogSender;
@@ -22,6 +23,8 @@ pub struct Assembly {
     pub limits: Limits,
     /// What to do with what is not TLS.
     pub outside_tls: OutsideTls,
+    /// What looks at the plaintext of flows.
+    pub filters: Arc<dyn Filters>,
     /// Names of the wires.
     pub wires: Vec<Arc<str>>,
     /// Threads for handshakes; 0: the workers run them.
@@ -55,6 +58,7 @@ impl Assembly {
             tls: Arc::new(self.tls.with_ticket_secret(self.secrets.tickets)),
             limits: Limits { challenge_key: self.secrets.challenges, ..self.limits },
             outside_tls: self.outside_tls,
+            filters: self.filters,
             wires: self.wires,
         });
         let counters = (0..workers).filter_map(|worker| metrics.worker(worker));

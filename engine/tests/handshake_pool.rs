@@ -5,7 +5,7 @@ mod tls_support;
 
 use tls_support::*;
 use wireglass::flow_table::{Class, FlowId, FlowTable};
-use wireglass::handshake::{Job, Pool};
+use wireglass::handshake::{Job, Pool, Reply};
 use wireglass::packet::FlowKey;
 use wireglass::policy::Profile;
 use wireglass::tls::{Input, Outcome};
@@ -18,7 +18,7 @@ fn job(world: &World) -> Box<Job> {
     let library = library(world.provider);
     let mut client = TlsEnd::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
     let handshake = Box::new(start(&world.context, &client.output(), Profile::default()));
-    Box::new(Job { handshake, input: Input { now: NOW, ..Input::default() } })
+    Box::new(Job::Handshake(handshake, Input { now: NOW, ..Input::default() }))
 }
 
 fn flow_id() -> FlowId {
@@ -46,7 +46,7 @@ fn a_full_queue_gives_the_job_back() {
                 continue;
             };
             replies += 1;
-            let (_, step) = reply.result.unwrap();
+            let Reply::Handshake(Some((_, step))) = reply else { panic!("of a handshake") };
             assert!(matches!(step.outcome, Outcome::Pending) && !step.to_server.is_empty());
             assert_eq!(client.outstanding(), OUTSTANDING - replies);
         }

@@ -2,15 +2,20 @@
 //! the rest is refused.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "support/fed_relay.rs"]
+#[allow(unreachable_pub, reason = "shared with others")]
+mod fed_relay;
 #[path = "../fuzz/bodies/tls_peer.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "written for the fuzz targets")]
 mod tls_peer;
 
+use fed_relay::{FedRelay, Output};
 use tls_peer::{ALERT, DATA, HANDSHAKE, Peer, SUITES, VERSIONS};
+use wireglass::content::Fate;
 use wireglass::end::{End, PerEnd};
 use wireglass::policy::TlsVersion;
 use wireglass::reason::Reason;
-use wireglass::tls::{Output, Relay, RelayError, description::*};
+use wireglass::tls::{Relay, RelayError, description::*};
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const SIDES: [End; 2] = [End::Client, End::Server];
@@ -18,7 +23,7 @@ const SIDES: [End; 2] = [End::Client, End::Server];
 /// Two far ends and the relay between them.
 struct Pair {
     peers: [Peer; 2],
-    relay: Relay,
+    relay: FedRelay,
     /// What each end has received, record by record.
     heard: [Vec<(u8, Vec<u8>)>; 2],
     inspected: Vec<u8>,
@@ -28,7 +33,8 @@ struct Pair {
 impl Pair {
     fn new(version: TlsVersion) -> Self {
         let peers = [3, 7].map(|seed| Peer::new(version, SUITES[0], seed));
-        let relay = Relay::new(peers[0].leg(), peers[1].leg(), None, PerEnd::default()).unwrap();
+        let relay =
+            FedRelay::new(Relay::new(peers[0].leg(), peers[1].leg(), None, PerEnd::default()).unwrap());
         Self { peers, relay, heard: [Vec::new(), Vec::new()], inspected: Vec::new(), closed: [false; 2] }
     }
 
@@ -41,12 +47,11 @@ impl Pair {
             while let [_, _, _, high, low, ..] = bytes {
                 let (record, rest) = bytes.split_at(5 + usize::from(u16::from_be_bytes([*high, *low])));
                 let opened = self.peers[side as usize].open(record);
+                self.closed[side.other() as usize] |= (opened.kind, &opened.bytes[..]) == (ALERT, &[1, 0]);
                 self.heard[side as usize].push((opened.kind, opened.bytes));
                 bytes = rest;
             }
         }
-        self.closed[0] |= out.close_from_client;
-        self.closed[1] |= out.close_from_server;
         result
     }
 
@@ -387,7 +392,7 @@ fn sequence_numbers_do_not_wrap() {
         let mut peer = Peer::new(version, SUITES[2], 3);
         peer.begin_at(u64::MAX - 1);
         let other = Peer::new(version, SUITES[2], 7);
-        let relay = Relay::new(peer.leg(), other.leg(), None, PerEnd::default()).unwrap();
+        let relay = FedRelay::new(Relay::new(peer.leg(), other.leg(), None, PerEnd::default()).unwrap());
         let mut pair = Pair { peers: [peer, other], relay, ..Pair::new(version) };
         pair.say(End::Client, DATA, b"last but one").unwrap();
         pair.say(End::Client, DATA, b"last").map(drop).unwrap_err();
@@ -396,7 +401,7 @@ fn sequence_numbers_do_not_wrap() {
         let mut peer = Peer::new(version, SUITES[2], 3);
         peer.hear_from(u64::MAX - 3);
         let other = Peer::new(version, SUITES[2], 7);
-        let relay = Relay::new(peer.leg(), other.leg(), None, PerEnd::default()).unwrap();
+        let relay = FedRelay::new(Relay::new(peer.leg(), other.leg(), None, PerEnd::default()).unwrap());
         let mut pair = Pair { peers: [peer, other], relay, ..Pair::new(version) };
         let error = (0..8).find_map(|_| pair.say(End::Server, DATA, b"x").err());
         let used_up = RelayError { reason: Reason::KeysUsedUp, alert: None };
@@ -456,14 +461,16 @@ fn what_came_early_goes_on_with_what_comes() {
 #[derive(Default)]
 struct Collected(Vec<Vec<u8>>);
 
-impl wireglass::tls::Outlet for Collected {
+impl wireglass::tls::RecordSink for Collected {
     type Block = Vec<u8>;
 
     fn block(&mut self, len: usize) -> Vec<u8> {
         vec![0xee; len]
     }
 
-    fn inspect(&mut self, _: End, _: &[u8]) {}
+    fn plaintext(&mut self, _: End, _: &[u8]) -> Fate {
+        Fate::Pass
+    }
 
     fn send(&mut self, to: End, block: Vec<u8>, len: usize) {
         assert_eq!(to, End::Client);
@@ -473,8 +480,6 @@ impl wireglass::tls::Outlet for Collected {
     fn is_behind(&self, _: End) -> bool {
         false
     }
-
-    fn closed(&mut self, _: End) {}
 }
 
 /// What came early is held until the first call, and a message in part until the rest comes.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tls_support::*;
 use wireglass::end::End;
 use wireglass::policy::Profile;
-use wireglass::tls::{Input, Outcome, Output};
+use wireglass::tls::{Input, Outcome};
 use wireglass::x509::Provider;
 
 static WORLDS: LazyLock<Vec<World>> =
@@ -98,7 +98,8 @@ fn intercept(world: &World, versions: Versions, damage: &Damage, own_server: boo
         match step.outcome {
             Outcome::Pending => {}
             Outcome::Failed(_) => return false,
-            Outcome::Established(mut relay) => {
+            Outcome::Established(relay) => {
+                let mut relay = FedRelay::new(*relay);
                 let mut out = Output::default();
                 let _ = relay.receive(End::Client, &from_client, &mut |_, _| {}, &mut out);
                 let _ = relay.receive(End::Server, &from_server, &mut |_, _| {}, &mut out);

@@ -17,8 +17,7 @@ use wireglass::end::End;
 use wireglass::mint::ca::{NewCas, create};
 use wireglass::policy::Profile;
 use wireglass::tls::{
-    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Relay, TlsContext,
-    TlsSettings, peek,
+    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Peek, TlsContext, TlsSettings, peek,
 };
 use wireglass::x509::{Provider, RootFile};
 
@@ -78,7 +77,7 @@ fn pump(context: &std::sync::Arc<TlsContext>, mut client: TcpStream, mut server:
     let address = server.peer_addr().unwrap();
     let destination = Destination { server: address, ..destination() };
     let mut handshake = Handshake::new(context.clone(), hello, first, destination, Profile::default().into());
-    let mut relay: Option<Box<Relay>> = None;
+    let mut relay: Option<FedRelay> = None;
     let mut pumped = Pumped { report: HandshakeReport::default(), failure: None, inspected: Vec::new() };
     for stream in [&client, &server] {
         stream.set_nonblocking(true).unwrap();
@@ -107,7 +106,8 @@ fn pump(context: &std::sync::Arc<TlsContext>, mut client: TcpStream, mut server:
                 match step.outcome {
                     Outcome::Pending => {}
                     Outcome::Failed(failure) => pumped.failure = Some(failure),
-                    Outcome::Established(mut up) => {
+                    Outcome::Established(up) => {
+                        let mut up = FedRelay::new(*up);
                         up.receive(End::Server, b"", &mut inspect, &mut out).unwrap();
                         relay = Some(up);
                     }

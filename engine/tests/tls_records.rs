@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use rustls::crypto::CryptoProvider;
 use rustls::{AlertDescription, CipherSuite};
 use tls_support::*;
+use wireglass::content::Fate;
 use wireglass::end::End;
 use wireglass::reason::Reason;
-use wireglass::tls::{Outlet, RelayError};
+use wireglass::tls::{RecordSink, RelayError};
 use wireglass::x509::Provider;
 
 const TLS13_SUITES: [CipherSuite; 3] = [
@@ -219,7 +220,7 @@ struct Behind {
     seen: Vec<u8>,
 }
 
-impl Outlet for Behind {
+impl RecordSink for Behind {
     type Block = Vec<u8>;
 
     fn block(&mut self, len: usize) -> Vec<u8> {
@@ -227,8 +228,9 @@ impl Outlet for Behind {
         vec![0xee; len]
     }
 
-    fn inspect(&mut self, _: End, plaintext: &[u8]) {
+    fn plaintext(&mut self, _: End, plaintext: &[u8]) -> Fate {
         self.seen.extend_from_slice(plaintext);
+        Fate::Pass
     }
 
     fn send(&mut self, to: End, block: Vec<u8>, len: usize) {
@@ -239,8 +241,6 @@ impl Outlet for Behind {
     fn is_behind(&self, _: End) -> bool {
         true
     }
-
-    fn closed(&mut self, _: End) {}
 }
 
 #[test]

@@ -10,6 +10,7 @@ use dpdk::Eal;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use wireglass::assembly::Assembly;
+use wireglass::content::HttpReaders;
 use wireglass::driver::dpdk::{Ports, WirePorts};
 use wireglass::fairness::{Fairness, PerClient};
 use wireglass::flow::{Limits, OutsideTls};
@@ -183,6 +184,7 @@ fn assembly(
             ..Limits::default()
         },
         outside_tls: OutsideTls::default(),
+        filters: Arc::new(HttpReaders),
         wires,
         handshake_threads: order.handshake_threads,
         flows: FLOWS,

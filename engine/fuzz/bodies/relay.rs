@@ -1,10 +1,11 @@
 //! Two far ends that say anything over a relay: what arrives is what was said, in order and up to the first fault; a fault ends it
 //! for both; and nothing but a close_notify passes for an end.
 
+use wireglass::content::Fate;
 use wireglass::end::{End, PerEnd};
 use wireglass::policy::TlsVersion;
 use wireglass::reason::Reason;
-use wireglass::tls::{Outlet, Relay, RelayError};
+use wireglass::tls::{RecordSink, Relay, RelayError};
 
 use super::tls_peer::{ALERT, DATA, HANDSHAKE, Peer, SUITES, VERSIONS};
 
@@ -56,7 +57,7 @@ struct World<'a> {
     behind: bool,
 }
 
-impl Outlet for World<'_> {
+impl RecordSink for World<'_> {
     type Block = Vec<u8>;
 
     fn block(&mut self, len: usize) -> Vec<u8> {
@@ -64,9 +65,10 @@ impl Outlet for World<'_> {
         vec![0xee; len]
     }
 
-    fn inspect(&mut self, from: End, plaintext: &[u8]) {
+    fn plaintext(&mut self, from: End, plaintext: &[u8]) -> Fate {
         assert!(!plaintext.is_empty());
         self.ends[from as usize].inspected.extend_from_slice(plaintext);
+        Fate::Pass
     }
 
     fn send(&mut self, to: End, block: Vec<u8>, len: usize) {
@@ -89,8 +91,6 @@ impl Outlet for World<'_> {
     fn is_behind(&self, _: End) -> bool {
         self.behind
     }
-
-    fn closed(&mut self, _: End) {}
 }
 
 struct Bytes<'a>(&'a [u8]);

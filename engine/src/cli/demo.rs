@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls_pki_types::CertificateDer;
 
 use crate::assembly::Assembly;
+use crate::content::HttpReaders;
 use crate::event::{Action, Event, Timestamp};
 use crate::flow::{Limits, OutsideTls};
 use crate::log::{LogReceiver, eve, ring};
@@ -177,6 +178,7 @@ impl Stage {
             // With a lost frame in five, a ClientHello may need longer than the usual five seconds.
             limits: Limits { hello_time: PATIENCE, handshake_time: PATIENCE, ..Limits::default() },
             outside_tls: OutsideTls::default(),
+            filters: Arc::new(HttpReaders),
             wires: vec!["demo".into()],
             handshake_threads: 0,
             flows: 64,

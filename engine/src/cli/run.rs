@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::supervisor::Supervisor;
 use crate::assembly::Assembly;
 use crate::config::{Config, Wire};
+use crate::content::HttpReaders;
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
 use crate::handshake::Pool;
@@ -136,6 +137,7 @@ fn assembly(
         tls,
         limits: config.limits.of_flow(),
         outside_tls: config.intercept.outside_tls,
+        filters: Arc::new(HttpReaders),
         wires,
         handshake_threads: config.workers.handshake_threads,
         flows: config.limits.flows,

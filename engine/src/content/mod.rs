@@ -1,13 +1,19 @@
-//! Inspectors: readers of the plaintext. They look at it in passing; they never change, delay or end a flow.
+//! The plaintext between the two sessions of a flow: what decides on it, and where it waits for that.
 
+mod filter;
 mod hpack;
 mod http;
 mod http1;
 mod http1_head;
 mod http2;
 mod http2_frames;
+mod http_reader;
 mod huffman;
+mod stage;
 mod text;
 mod transactions;
 
+pub use filter::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
 pub use http::HttpInspector;
+pub use http_reader::HttpReaders;
+pub use stage::{Fate, Opened, Ready, Stage};

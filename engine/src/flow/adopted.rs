@@ -1,17 +1,21 @@
 //! An adopted flow: two legs, and between them first two handshakes, then a relay.
 
+use std::sync::Arc;
+
 use tcp_stack::{Event as TcpEvent, Instant, Segment, State};
 
 use super::blocked::Blocked;
 use super::effects::Effects;
 use super::leg::{Leg, earlier};
-use crate::content::HttpInspector;
+use super::relaying::Relaying;
+use crate::content::{Ending, Report, Stage};
 use crate::end::{End, PerEnd};
 use crate::event::{AnomalyEvent, HttpEvent, Unread};
 use crate::handshake::{Job, Reply};
+use crate::policy::Profile;
 use crate::port::{Block, Frame};
-use crate::reason::{InspectorOff, Reason};
-use crate::tls::{Failure, Handshake, HandshakeReport, Input, Outcome, Outlet, Relay, RelayError};
+use crate::reason::Reason;
+use crate::tls::{Failure, Handshake, HandshakeReport, Input, Outcome, RelayError};
 
 /// Bytes of a bypassed flow that are relayed in one piece: as much as a record.
 const AT_A_TIME: usize = 16 * 1024;
@@ -22,20 +26,20 @@ pub(super) struct Adopted<F: Frame> {
     server: Leg<F>,
     /// An end has sent its FIN, and all before it is in `recv`.
     closed: PerEnd<bool>,
-    tls: Tls,
+    tls: Tls<F>,
     handshake_until: Instant,
-    /// Read HTTP in the plaintext.
-    http: bool,
+    /// Says what looks at the plaintext; none: nothing is to be decrypted.
+    profile: Option<Arc<Profile>>,
 }
 
 /// What is between the legs.
-enum Tls {
+enum Tls<F: Frame> {
     /// A handshake, here, waiting for bytes. The flags: what ends it has been told have closed.
     Handshake(Box<Handshake>, PerEnd<bool>),
     /// A handshake, at the pool.
     AtPool(Away),
     /// Application data goes by.
-    Relay(Box<Relaying>),
+    Relay(Box<Relaying<F>>),
     /// Bytes go by as they are: a bypassed flow whose frames could not be released.
     Plain,
     /// Both ends have closed; only TCP has something left to do.
@@ -56,7 +60,7 @@ struct Away {
 /// What a handshake may grow by in one step at the pool, nearly: another session, a certificate chain, a leaf.
 const GROWTH_AT_POOL: usize = 32 * 1024;
 
-impl Tls {
+impl<F: Frame> Tls<F> {
     /// Bytes of memory that it holds beside its own size.
     fn memory(&self) -> usize {
         match self {
@@ -75,88 +79,6 @@ impl Tls {
             Self::Relay(_) | Self::Plain | Self::Done => 0,
         }
     }
-}
-
-struct Relaying {
-    relay: Relay,
-    http: Option<Reading>,
-}
-
-/// The HTTP reader of a flow. It stays when it is off, to count what it does not read.
-struct Reading {
-    inspector: HttpInspector,
-    /// That it is off has been counted.
-    counted: bool,
-}
-
-impl Reading {
-    fn new(alpn: Option<&[u8]>) -> Self {
-        Self { inspector: HttpInspector::new(alpn), counted: false }
-    }
-
-    /// Plaintext passes; what it completes is told at once, so that nothing piles up in the reader.
-    fn bytes(&mut self, from: End, plaintext: &[u8], limit: usize, told: &mut Told) {
-        let inspector = &mut self.inspector;
-        inspector.bytes(from, plaintext);
-        if inspector.memory() > limit {
-            inspector.turn_off(InspectorOff::Memory, from);
-        }
-        told.read(inspector);
-    }
-
-    /// There will be no more.
-    fn finish(&mut self, told: &mut Told) {
-        let inspector = &mut self.inspector;
-        inspector.finish();
-        told.read(inspector);
-        let (to_server, to_client) = (inspector.unread(End::Client), inspector.unread(End::Server));
-        told.unread = Some(Unread { off: inspector.off_reason(), to_server, to_client });
-    }
-}
-
-/// Where the records of one direction go.
-struct Outward<'a, F: Frame, E: Effects<Frame = F>> {
-    fx: &'a mut E,
-    from: End,
-    sink: &'a mut Leg<F>,
-    http: &'a mut Option<Reading>,
-    /// Most memory that the reader may take.
-    http_limit: usize,
-    told: &'a mut Told,
-    /// What goes back to the source: an answer to what was no data.
-    back: Vec<F::Slice>,
-    /// The sink did not take something.
-    refused: bool,
-}
-
-impl<F: Frame, E: Effects<Frame = F>> Outlet for Outward<'_, F, E> {
-    type Block = F::Block;
-
-    fn block(&mut self, len: usize) -> F::Block {
-        self.fx.block(len)
-    }
-
-    fn inspect(&mut self, from: End, plaintext: &[u8]) {
-        self.fx.counters().plaintext(from).add(plaintext.len() as u64);
-        if let Some(http) = self.http {
-            http.bytes(from, plaintext, self.http_limit, self.told);
-        }
-    }
-
-    fn send(&mut self, to: End, block: F::Block, len: usize) {
-        let slice = block.freeze(len);
-        if to == self.from {
-            self.back.push(slice);
-        } else {
-            self.refused |= !self.sink.queue(slice);
-        }
-    }
-
-    fn is_behind(&self, to: End) -> bool {
-        to != self.from && self.sink.has_unsent()
-    }
-
-    fn closed(&mut self, _: End) {}
 }
 
 /// What came of a call.
@@ -187,10 +109,16 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// What the reader has to tell.
-    fn read(&mut self, inspector: &mut HttpInspector) {
-        self.http.extend(std::iter::from_fn(|| inspector.poll_transaction()));
-        self.anomalies.extend(std::iter::from_fn(|| inspector.poll_anomaly()));
+    /// What a filter reports.
+    pub(super) fn read<E: Effects, B: AsMut<[u8]>>(&mut self, fx: &E, stage: &mut Stage<B>) {
+        while let Some(report) = stage.poll_report() {
+            match report {
+                Report::Http(http) => self.http.push(http),
+                Report::Anomaly(anomaly) => self.anomalies.push(anomaly),
+                Report::Off(reason) => fx.counters().inspector_off(reason),
+                Report::Unread(unread) => self.unread = Some(unread),
+            }
+        }
     }
 }
 
@@ -200,26 +128,26 @@ impl<F: Frame> Adopted<F> {
         fx: &E,
         legs: (Leg<F>, Leg<F>),
         handshake: Box<Handshake>,
-        http: bool,
+        profile: Arc<Profile>,
     ) -> Box<Self> {
-        Self::new(fx, legs, Tls::Handshake(handshake, PerEnd::both(false)), http)
+        Self::new(fx, legs, Tls::Handshake(handshake, PerEnd::both(false)), Some(profile))
     }
 
     /// Relays bytes as they are.
     pub(super) fn plain<E: Effects<Frame = F>>(fx: &E, legs: (Leg<F>, Leg<F>)) -> Box<Self> {
-        Self::new(fx, legs, Tls::Plain, false)
+        Self::new(fx, legs, Tls::Plain, None)
     }
 
     fn new<E: Effects<Frame = F>>(
         fx: &E,
         (client, server): (Leg<F>, Leg<F>),
-        tls: Tls,
-        http: bool,
+        tls: Tls<F>,
+        profile: Option<Arc<Profile>>,
     ) -> Box<Self> {
         let handshake_until = fx.now() + fx.shared().limits.handshake_time;
         // A leg that was listened to before has told its events already.
         let closed = PerEnd { client: client.peer_has_closed(), server: server.peer_has_closed() };
-        Box::new(Self { client, server, closed, tls, handshake_until, http })
+        Box::new(Self { client, server, closed, tls, handshake_until, profile })
     }
 
     /// Has the first flight answered: the handshake holds it already, so it runs without new bytes.
@@ -267,8 +195,11 @@ impl<F: Frame> Adopted<F> {
                 Tls::Handshake(handshake, _) => handshake.report().certificate.is_some(),
                 _ => false,
             };
-            self.finish(told);
+            self.finish(fx, told);
             return self.over(fx, if server_done { Reason::ClientTimeout } else { Reason::ServerTimeout });
+        }
+        if let Tls::Relay(relaying) = &mut self.tls {
+            relaying.handle_timeout(fx, told);
         }
         self.drive(fx, told)
     }
@@ -280,8 +211,16 @@ impl<F: Frame> Adopted<F> {
         reply: Reply,
         told: &mut Told,
     ) -> (Option<Box<Self>>, Progress<F>) {
-        let Tls::AtPool(Away { closed, .. }) = self.tls else { return (Some(self), Progress::Live) };
-        let Some((handshake, step)) = reply.result else { return self.over(fx, Reason::Internal) };
+        let (closed, result) = match (&mut self.tls, reply) {
+            (Tls::AtPool(Away { closed, .. }), Reply::Handshake(result)) => (*closed, result),
+            (Tls::Relay(relaying), Reply::Scan(question, verdict)) => {
+                relaying.verdict(fx, question, verdict, told);
+                return self.drive(fx, told);
+            }
+            // Of something that is over.
+            _ => return (Some(self), Progress::Live),
+        };
+        let Some((handshake, step)) = result else { return self.over(fx, Reason::Internal) };
         match step.outcome {
             Outcome::Pending => {
                 if !self.client.send(step.to_client) || !self.server.send(step.to_server) {
@@ -296,8 +235,10 @@ impl<F: Frame> Adopted<F> {
                 if !self.client.send(step.to_client) || !self.server.send(step.to_server) {
                     return self.over(fx, Reason::ResourceMemory);
                 }
-                let http = self.http.then(|| Reading::new(relay.alpn()));
-                self.tls = Tls::Relay(Box::new(Relaying { relay: *relay, http }));
+                let filters = &fx.shared().filters;
+                let filter =
+                    self.profile.as_deref().and_then(|profile| filters.filter(profile, relay.alpn()));
+                self.tls = Tls::Relay(Box::new(Relaying::new(*relay, filter)));
                 self.drive(fx, told)
             }
             Outcome::Failed(failure) => {
@@ -312,7 +253,12 @@ impl<F: Frame> Adopted<F> {
     /// When to be called next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let legs = earlier(self.client.poll_timeout(), self.server.poll_timeout());
-        earlier(legs, self.is_handshaking().then_some(self.handshake_until))
+        let tls = match &self.tls {
+            Tls::Handshake(..) | Tls::AtPool(_) => Some(self.handshake_until),
+            Tls::Relay(relaying) => relaying.poll_timeout(),
+            Tls::Plain | Tls::Done => None,
+        };
+        earlier(legs, tls)
     }
 
     /// Both ends have closed; a new SYN may take the addresses over.
@@ -333,30 +279,28 @@ impl<F: Frame> Adopted<F> {
     /// Ends it for a reason of our own: in order, if nothing is lost by that. Else with a RST, as an orderly end would pass a
     /// truncation off as the end of the data.
     pub(super) fn end<E: Effects<Frame = F>>(
-        mut self: Box<Self>,
+        self: Box<Self>,
         fx: &mut E,
         reason: Reason,
         told: &mut Told,
     ) -> (Option<Box<Self>>, Progress<F>) {
         let is_at_rest = self.is_at_rest();
-        let Tls::Relay(relaying) = &mut self.tls else {
-            self.finish(told);
-            return self.over(fx, reason);
+        self.part(fx, Ending { reason, orderly: is_at_rest }, told)
+    }
+
+    /// Ends it as is asked, if that can be done.
+    fn part<E: Effects<Frame = F>>(
+        mut self: Box<Self>,
+        fx: &mut E,
+        Ending { reason, orderly }: Ending,
+        told: &mut Told,
+    ) -> (Option<Box<Self>>, Progress<F>) {
+        let Self { client, server, tls, .. } = &mut *self;
+        let closed = match tls {
+            Tls::Relay(relaying) if orderly => relaying.close(fx, client, server, told),
+            _ => false,
         };
-        let mut closed = is_at_rest;
-        if is_at_rest {
-            let (from, sink, http) = (End::Client, &mut self.server, &mut None);
-            let (fx, back) = (&mut *fx, Vec::new());
-            let mut outward =
-                Outward { fx, from, sink, http, http_limit: 0, told: &mut *told, back, refused: false };
-            closed = relaying.relay.close(&mut outward).is_ok();
-            let Outward { back, refused, .. } = outward;
-            closed &= !refused;
-            for slice in back {
-                closed &= self.client.queue(slice);
-            }
-        }
-        self.finish(told);
+        self.finish(fx, told);
         if !closed {
             return self.over(fx, reason);
         }
@@ -368,19 +312,14 @@ impl<F: Frame> Adopted<F> {
     /// whose end the end of the connection would be taken for.
     fn is_at_rest(&self) -> bool {
         let Tls::Relay(relaying) = &self.tls else { return false };
-        let awaits_end = relaying.http.as_ref().is_some_and(|reading| reading.inspector.awaits_end());
-        self.closed == PerEnd::both(false) && self.is_drained() && relaying.relay.is_at_rest() && !awaits_end
+        self.closed == PerEnd::both(false) && self.is_drained() && relaying.is_at_rest()
     }
 
-    /// What the inspector still has, at the end.
-    pub(super) fn finish(&mut self, told: &mut Told) {
+    /// What handshake or filter still have to tell, at the end.
+    pub(super) fn finish<E: Effects<Frame = F>>(&mut self, fx: &E, told: &mut Told) {
         match &mut self.tls {
             Tls::Handshake(handshake, _) => told.handshake = Some(Box::new(handshake.report())),
-            Tls::Relay(relaying) => {
-                if let Some(reading) = &mut relaying.http {
-                    reading.finish(told);
-                }
-            }
+            Tls::Relay(relaying) => relaying.finish(fx, told),
             Tls::AtPool(_) | Tls::Plain | Tls::Done => {}
         }
     }
@@ -409,7 +348,7 @@ impl<F: Frame> Adopted<F> {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { client, server, closed: _, tls, handshake_until: _, http: _ } = self;
+        let Self { client, server, closed: _, tls, handshake_until: _, profile: _ } = self;
         size_of::<Self>() + client.memory() + server.memory() + tls.memory()
     }
 
@@ -427,7 +366,7 @@ impl<F: Frame> Adopted<F> {
     ) -> (Option<Box<Self>>, Progress<F>) {
         for side in [End::Client, End::Server] {
             if let Some(reason) = self.take_events(side) {
-                self.finish(told);
+                self.finish(fx, told);
                 return self.over(fx, reason);
             }
         }
@@ -446,25 +385,28 @@ impl<F: Frame> Adopted<F> {
             return self.submit(fx, input);
         }
         if self.client.is_stuck(fx) || self.server.is_stuck(fx) {
-            self.finish(told);
+            self.finish(fx, told);
             return self.over(fx, Reason::ResourceMemory);
         }
-        if self.is_relaying() {
-            for from in [End::Client, End::Server] {
-                if let Err(error) = self.relay(fx, from, told) {
-                    self.finish(told);
-                    return self.broken(fx, from, error);
-                }
-            }
+        if self.is_relaying()
+            && let Err((from, error)) = self.relay_both(fx, told)
+        {
+            self.finish(fx, told);
+            return self.broken(fx, from, error);
+        }
+        if let Tls::Relay(relaying) = &self.tls
+            && let Some(ending) = relaying.ending()
+        {
+            return self.part(fx, ending, told);
         }
         if self.closed == PerEnd::both(true) && self.is_relaying() && self.is_drained() {
-            self.finish(told);
+            self.finish(fx, told);
             self.tls = Tls::Done;
         }
         self.client.transmit(fx);
         self.server.transmit(fx);
         if [&self.client, &self.server].iter().all(|l| l.tcp.state() == State::Closed) {
-            self.finish(told);
+            self.finish(fx, told);
             let until = fx.now() + fx.shared().limits.linger_time;
             return (None, Progress::Over(Reason::Closed, Box::new(Blocked::silent(until))));
         }
@@ -525,10 +467,34 @@ impl<F: Frame> Adopted<F> {
         };
         self.client.transmit(fx);
         self.server.transmit(fx);
-        match fx.request(Box::new(Job { handshake, input })) {
+        match fx.request(Box::new(Job::Handshake(handshake, input))) {
             Ok(()) => (Some(self), Progress::Live),
             Err(_) => self.over(fx, Reason::ResourceHandshakes),
         }
+    }
+
+    /// Moves what both ends have sent. The error is of the end that it came from.
+    fn relay_both<E: Effects<Frame = F>>(
+        &mut self,
+        fx: &mut E,
+        told: &mut Told,
+    ) -> Result<(), (End, RelayError)> {
+        for from in End::BOTH {
+            self.relay(fx, from, told).map_err(|error| (from, error))?;
+        }
+        // What the server says may decide on what the client has said before.
+        let is_decided = matches!(&self.tls, Tls::Relay(relaying) if relaying.is_ready(End::Client));
+        if is_decided {
+            self.relay(fx, End::Client, told).map_err(|error| (End::Client, error))?;
+        }
+        if let Tls::Relay(relaying) = &mut self.tls
+            && relaying.ask(fx, told)
+        {
+            for from in End::BOTH {
+                self.relay(fx, from, told).map_err(|error| (from, error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Moves what one end has sent to the other, as far as the other leg may queue it.
@@ -544,13 +510,11 @@ impl<F: Frame> Adopted<F> {
         };
         source.limit(fx);
         let room = sink.limit(fx).saturating_sub(sink.tcp.queued()).min(sink.tcp.send_wanted());
+        let mut is_empty = true;
         match &mut self.tls {
             Tls::Relay(relaying) => {
-                let taken = relaying.relay(fx, from, source, sink, room, told)?;
-                if self.closed[from] && taken < room {
-                    // The beginning of a record whose end never comes. The FIN says to the other end what it said to us.
-                    source.tcp.consume(source.tcp.recv().len());
-                }
+                relaying.relay(fx, (from, self.closed[from]), source, sink, room, told)?;
+                is_empty = relaying.is_empty(from);
             }
             Tls::Plain => {
                 let mut left = source.tcp.recv().len().min(room);
@@ -569,52 +533,10 @@ impl<F: Frame> Adopted<F> {
             Tls::Handshake(..) | Tls::AtPool(_) | Tls::Done => {}
         }
         // A FIN follows when all before it has been handed on, as it came: half-close stays half-close.
-        if self.closed[from] && source.tcp.recv().is_empty() {
+        if self.closed[from] && source.tcp.recv().is_empty() && is_empty {
             sink.tcp.close();
         }
         Ok(())
-    }
-}
-
-impl Relaying {
-    /// Bytes of memory that it holds, with its own size.
-    fn memory(&self) -> usize {
-        let Self { relay, http } = self;
-        size_of::<Self>() + relay.held() + http.as_ref().map_or(0, |reading| reading.inspector.memory())
-    }
-
-    /// Decrypts, inspects and encrypts the records that begin in the first `room` bytes of what `source` has received.
-    /// Returns how many bytes that were.
-    fn relay<F: Frame, E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        from: End,
-        source: &mut Leg<F>,
-        sink: &mut Leg<F>,
-        room: usize,
-        told: &mut Told,
-    ) -> Result<usize, RelayError> {
-        let Self { relay, http } = self;
-        let http_limit = fx.budget().reader_limit();
-        let mut outward =
-            Outward { fx, from, sink, http, http_limit, told, back: Vec::new(), refused: false };
-        let result = relay.relay(from, source.tcp.recv(), room, &mut outward);
-        let Outward { back, mut refused, .. } = outward;
-        for slice in back {
-            refused |= !source.queue(slice);
-        }
-        if let Some(Reading { inspector, counted }) = http
-            && let Some(reason) = inspector.off_reason()
-            && !std::mem::replace(counted, true)
-        {
-            fx.counters().inspector_off(reason);
-        }
-        let taken = result?;
-        source.tcp.consume(taken);
-        if refused {
-            return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
-        }
-        Ok(taken)
     }
 }
 
@@ -626,16 +548,17 @@ fn unix<E: Effects>(fx: &E) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory_port::MemoryFrame;
 
     /// Nobody can ask the pool what a handshake holds, so it is taken to hold what it left with, and some more.
     #[test]
     fn a_handshake_at_the_pool_counts() {
-        let away = Tls::AtPool(Away {
+        let away = Tls::<MemoryFrame>::AtPool(Away {
             closed: PerEnd::both(false),
             memory: 100_000 + GROWTH_AT_POOL,
             received: 5_000,
         });
         assert_eq!((away.memory(), away.received()), (100_000 + GROWTH_AT_POOL, 5_000));
-        assert_eq!((Tls::Done.memory(), Tls::Plain.received()), (0, 0));
+        assert_eq!((Tls::<MemoryFrame>::Done.memory(), Tls::<MemoryFrame>::Plain.received()), (0, 0));
     }
 }

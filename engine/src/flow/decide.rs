@@ -154,12 +154,11 @@ impl<F: Frame> Flow<F> {
             return self.block(fx, Blocked::reset, None, Reason::Internal);
         };
         let tls = Arc::clone(&fx.shared().tls);
-        let http = profile.http;
         let Identity { wire, vlan, server: address, .. } = self.identity;
         let destination = Destination { wire, vlan, server: address };
         let handshake = Handshake::new(tls, hello, client.take(), destination, Arc::clone(&profile));
         fx.counters().handshakes_started.inc();
-        let adopted = Adopted::with_handshake(fx, (client, server), Box::new(handshake), http);
+        let adopted = Adopted::with_handshake(fx, (client, server), Box::new(handshake), profile);
         let (adopted, progress) = adopted.start(fx);
         self.follow(fx, adopted, progress, Told::default())
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tcp_stack::{Duration, Instant};
 
 use super::budget::Budget;
+use crate::content::Filters;
 use crate::end::End;
 use crate::event::{Event, Timestamp};
 use crate::fairness::Fairness;
@@ -89,6 +90,8 @@ pub struct Shared {
     pub limits: Limits,
     /// What to do with what is not TLS, and with flows seen from the middle.
     pub outside_tls: OutsideTls,
+    /// What looks at the plaintext of flows.
+    pub filters: Arc<dyn Filters>,
     /// Names of the wires.
     pub wires: Vec<Arc<str>>,
 }

@@ -19,6 +19,7 @@ mod leg;
 mod opening;
 mod peeking;
 mod prefix;
+mod relaying;
 mod report;
 mod snapshot;
 mod train;
@@ -390,7 +391,7 @@ impl<F: Frame> Flow<F> {
                 let mut told = Told::default();
                 // An engine that stops will not be there when the ends answer.
                 let (adopted, progress) = if reason == Reason::Shutdown {
-                    adopted.finish(&mut told);
+                    adopted.finish(fx, &mut told);
                     adopted.over(fx, reason)
                 } else {
                     adopted.end(fx, reason, &mut told)

@@ -1,26 +1,29 @@
-//! Handshakes run on a pool of threads beside the workers: one costs as much as hundreds of packets.
+//! Handshakes and scans run on a pool of threads beside the workers: one costs as much as hundreds of packets.
 //!
-//! A handshake moves: while it is at the pool, its flow has only a note that it is there.
+//! A handshake moves: while it is at the pool, its flow has only a note that it is there. A scan has a copy of what it looks at.
 
 mod pool;
 
 pub use pool::{Client, Pool};
 
+use crate::content::{Scan, Verdict};
 use crate::flow_table::FlowId;
 use crate::tls::{Handshake, Input, Step};
 
-/// A handshake with new bytes for it.
-pub struct Job {
-    /// The handshake.
-    pub handshake: Box<Handshake>,
-    /// What has come since it was last run.
-    pub input: Input,
+/// What takes too long for a worker.
+pub enum Job {
+    /// A handshake, and what has come since it was last run.
+    Handshake(Box<Handshake>, Input),
+    /// What a filter asks, and the number of its question.
+    Scan(u64, Box<dyn Scan>),
 }
 
 /// The answer to a job.
-pub struct Reply {
+pub enum Reply {
     /// The handshake, and what is to be sent; none if it panicked, which is a fault of the engine.
-    pub result: Option<(Box<Handshake>, Step)>,
+    Handshake(Option<(Box<Handshake>, Step)>),
+    /// The answer to a question.
+    Scan(u64, Verdict),
 }
 
 /// A job on its way to the pool.
@@ -34,11 +37,18 @@ struct Request {
 impl Job {
     /// Runs it. A panic costs this flow only: nothing is shared but caches behind their own locks.
     pub fn run(self) -> Reply {
-        let Self { mut handshake, input } = self;
-        let run = std::panic::AssertUnwindSafe(move || {
-            let step = handshake.advance(input);
-            (handshake, step)
-        });
-        Reply { result: std::panic::catch_unwind(run).ok() }
+        match self {
+            Self::Handshake(mut handshake, input) => Reply::Handshake(caught(move || {
+                let step = handshake.advance(input);
+                (handshake, step)
+            })),
+            Self::Scan(question, scan) => {
+                Reply::Scan(question, caught(|| scan.run()).unwrap_or(Verdict::Failed))
+            }
+        }
     }
+}
+
+fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).ok()
 }

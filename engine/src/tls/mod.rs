@@ -31,4 +31,4 @@ pub(crate) use context::DEFAULT_SERVER_SESSIONS;
 pub use context::{TlsContext, TlsSettings};
 pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
 pub use record::{KeySource, LegKeys, Suite, TrafficKey};
-pub use relay::{Outlet, Output, Relay, RelayError};
+pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};

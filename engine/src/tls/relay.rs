@@ -1,90 +1,55 @@
-//! Both sessions after their handshakes: each record of one leg is opened into a block, shown to the inspector there, sealed
-//! there with the other leg's key, and sent as it lies.
+//! Both sessions after their handshakes: each record of one leg is opened into a block, decided on there, sealed there with the
+//! other leg's key, and sent as it lies.
 
 use super::description;
-use super::record::{BEHIND, Fault, Heard, KEY_UPDATE, LegKeys, MAX_PLAINTEXT, Record, RecordLayer, content};
+use super::record::{
+    BEHIND, Control, Fault, KEY_UPDATE, LegKeys, MAX_PLAINTEXT, Record, RecordLayer, content,
+};
+use crate::content::{Fate, Opened, Ready, Stage};
 use crate::end::{End, PerEnd};
 use crate::reason::Reason;
 
-/// Where a relay's plaintext is shown and its records go.
-pub trait Outlet {
+/// Where a relay's plaintext is decided on and its records go.
+pub trait RecordSink {
     /// Memory for a record.
     type Block: AsMut<[u8]>;
 
     /// A block of at least `len` bytes, at most 2^14 and 30. What it holds is undefined until written.
     fn block(&mut self, len: usize) -> Self::Block;
 
-    /// Plaintext of an end, in order, each byte once; never nothing.
-    fn inspect(&mut self, from: End, plaintext: &[u8]);
+    /// Plaintext of an end, in order, each byte once; never nothing. It goes on if there is nobody to decide.
+    fn plaintext(&mut self, from: End, plaintext: &[u8]) -> Fate;
+
+    /// Where plaintext waits that does not go on at once; none where all of it does.
+    fn stage(&mut self) -> Option<&mut Stage<Self::Block>> {
+        None
+    }
+
+    /// [`Stage::next_ready`], with room for a record around it in blocks of this sink.
+    fn next_ready(&mut self, _from: End, _at: usize) -> Option<Ready<Self::Block>> {
+        None
+    }
 
     /// The first `len` bytes of the block go to an end.
     fn send(&mut self, to: End, block: Self::Block, len: usize);
 
     /// What was sent to that end before waits there: small records may be joined.
     fn is_behind(&self, to: End) -> bool;
-
-    /// The end's close_notify was read and passed on: no more data from there.
-    fn closed(&mut self, from: End);
 }
+
+/// Room that a block needs behind the plaintext that it is to have.
+pub const RECORD_ROOM: usize = BEHIND;
 
 /// Two established sessions, ends of one flow.
 ///
-/// Nothing is kept: what comes goes out again in the same call, but for a record that is not all there.
+/// Nothing is kept here: what comes goes out again in the same call, or to the sink's stage, but for a record that is not all
+/// there.
 pub struct Relay {
     client: RecordLayer,
     server: RecordLayer,
     /// What came during the handshakes and was not part of them, or else the beginning of a record: the client's, the server's.
-    carried: PerEnd<Vec<u8>>,
+    leftover: PerEnd<Vec<u8>>,
     alpn: Option<Box<[u8]>>,
-}
-
-/// What leaves, on the heap: an [`Outlet`] for callers that send bytes. Appended to, so that they can reuse the buffers.
-#[derive(Debug, Default)]
-pub struct Output {
-    /// Ciphertext for the client.
-    pub to_client: Vec<u8>,
-    /// Ciphertext for the server.
-    pub to_server: Vec<u8>,
-    /// The client's close_notify was read and passed on: no more data from there.
-    pub close_from_client: bool,
-    /// Likewise the server's.
-    pub close_from_server: bool,
-}
-
-struct Heap<'a> {
-    inspect: &'a mut dyn FnMut(End, &[u8]),
-    output: &'a mut Output,
-}
-
-impl Outlet for Heap<'_> {
-    type Block = Vec<u8>;
-
-    fn block(&mut self, len: usize) -> Vec<u8> {
-        vec![0; len]
-    }
-
-    fn inspect(&mut self, from: End, plaintext: &[u8]) {
-        (self.inspect)(from, plaintext);
-    }
-
-    fn send(&mut self, to: End, block: Vec<u8>, len: usize) {
-        let out = match to {
-            End::Client => &mut self.output.to_client,
-            End::Server => &mut self.output.to_server,
-        };
-        out.extend_from_slice(&block[..len]);
-    }
-
-    fn is_behind(&self, _: End) -> bool {
-        false
-    }
-
-    fn closed(&mut self, from: End) {
-        match from {
-            End::Client => self.output.close_from_client = true,
-            End::Server => self.output.close_from_server = true,
-        }
-    }
 }
 
 /// Why a relay broke. The leg at fault got its alert; an alert that came from it was passed on. The other got nothing else: an
@@ -98,7 +63,7 @@ pub struct RelayError {
 }
 
 /// Plaintext that is to become one record.
-struct Open<B> {
+struct PendingRecord<B> {
     block: B,
     len: usize,
     /// How much fits.
@@ -116,7 +81,7 @@ impl Relay {
     ) -> Option<Self> {
         let (client, server) =
             (RecordLayer::new(End::Client, client)?, RecordLayer::new(End::Server, server)?);
-        Some(Self { client, server, carried: early, alpn })
+        Some(Self { client, server, leftover: early, alpn })
     }
 
     /// Application protocol of both legs.
@@ -131,32 +96,14 @@ impl Relay {
         self.server.sealer.limit_key(records);
     }
 
-    /// Takes ciphertext from one end, all of it. Its plaintext is shown to `inspect` and leaves encrypted for the other end. What
-    /// both ends sent while the handshakes ran goes first.
-    ///
-    /// # Errors
-    /// As [`relay`](Self::relay).
-    pub fn receive(
-        &mut self,
-        from: End,
-        ciphertext: &[u8],
-        inspect: &mut dyn FnMut(End, &[u8]),
-        output: &mut Output,
-    ) -> Result<(), RelayError> {
-        let mut heap = Heap { inspect, output };
-        self.relay_carried(End::Server, &mut heap)?;
-        self.relay_carried(End::Client, &mut heap)?;
-        self.carried[from].extend_from_slice(ciphertext);
-        self.relay_carried(from, &mut heap)
-    }
-
     /// Relays the whole records of `data` that begin within its first `budget` bytes, and before them what this end sent while
-    /// the handshakes ran: so call it for both ends as soon as there is an inspector, as a server may speak first. Returns how
-    /// many bytes were taken; the rest is to be given again, with what comes after it.
+    /// the handshakes ran: so call it for both ends as soon as there is a sink, as a server may speak first. What waits in the
+    /// sink's stage and is decided goes first, in both directions. Returns how many bytes were taken; the rest is to be given
+    /// again, with what comes after it.
     ///
     /// # Errors
     /// The peer sent a fatal alert or broke the protocol. The relay is finished then.
-    pub fn relay<O: Outlet>(
+    pub fn relay<O: RecordSink>(
         &mut self,
         from: End,
         data: &[u8],
@@ -164,25 +111,30 @@ impl Relay {
         out: &mut O,
     ) -> Result<usize, RelayError> {
         let mut taken = 0;
-        // What is carried may end with the beginning of a record, which goes as soon as it is whole.
-        while !self.carried[from].is_empty() {
-            self.relay_carried(from, out)?;
-            match self.complete_carried(from, &data[taken..]) {
+        // What is left over may end with the beginning of a record, which goes as soon as it is whole.
+        while !self.leftover[from].is_empty() {
+            self.relay_leftover(from, out)?;
+            match self.complete_leftover(from, &data[taken..]) {
                 0 => break,
                 n => taken += n,
             }
         }
-        if !self.carried[from].is_empty() {
+        if !self.leftover[from].is_empty() {
             return Ok(taken);
         }
         let budget = budget.saturating_sub(taken);
-        Ok(taken + self.pump(from, &data[taken..], budget, out)?)
+        taken += self.pump(from, &data[taken..], budget, out)?;
+        if out.stage().is_some() {
+            // A filter may have decided on the other direction as well.
+            self.pump(from.other(), &[], 0, out)?;
+        }
+        Ok(taken)
     }
 
     /// Nothing waits here for more, and neither end has ended its direction.
     pub fn is_at_rest(&self) -> bool {
         let ends = [&self.client, &self.server];
-        self.carried.iter().all(Vec::is_empty)
+        self.leftover.iter().all(Vec::is_empty)
             && ends.iter().all(|end| end.has_whole_messages() && !end.has_closed && !end.peer_has_closed)
     }
 
@@ -190,7 +142,7 @@ impl Relay {
     ///
     /// # Errors
     /// A key has protected as many records as it may: that end could not be told.
-    pub fn close<O: Outlet>(&mut self, out: &mut O) -> Result<(), RelayError> {
+    pub fn close<O: RecordSink>(&mut self, out: &mut O) -> Result<(), RelayError> {
         for (end, to) in [(&mut self.client, End::Client), (&mut self.server, End::Server)] {
             if !end.has_closed {
                 let bytes = [WARNING, description::CLOSE_NOTIFY];
@@ -204,42 +156,42 @@ impl Relay {
 
     /// Bytes of memory that it holds beside its own size: messages and records that are not all there, keys, and what they come from.
     pub fn held(&self) -> usize {
-        let Self { client, server, carried: PerEnd { client: from_client, server: from_server }, alpn } =
+        let Self { client, server, leftover: PerEnd { client: from_client, server: from_server }, alpn } =
             self;
         let alpn = alpn.as_ref().map_or(0, |name| name.len());
         from_client.capacity() + from_server.capacity() + client.held() + server.held() + alpn
     }
 
-    /// Adds as much of `data` as the record that is carried in part still needs.
-    fn complete_carried(&mut self, from: End, data: &[u8]) -> usize {
-        let carried = &mut self.carried[from];
+    /// Adds as much of `data` as the record that is left over in part still needs.
+    fn complete_leftover(&mut self, from: End, data: &[u8]) -> usize {
+        let leftover = &mut self.leftover[from];
         let mut taken = 0;
-        while !carried.is_empty() && taken < data.len() {
-            let needed = Record::missing(carried);
+        while !leftover.is_empty() && taken < data.len() {
+            let needed = Record::missing(leftover);
             if needed == 0 {
                 break;
             }
             let n = needed.min(data.len() - taken);
-            carried.extend_from_slice(&data[taken..taken + n]);
+            leftover.extend_from_slice(&data[taken..taken + n]);
             taken += n;
         }
         taken
     }
 
-    fn relay_carried<O: Outlet>(&mut self, from: End, out: &mut O) -> Result<(), RelayError> {
-        let mut carried = std::mem::take(&mut self.carried[from]);
-        if carried.is_empty() {
+    fn relay_leftover<O: RecordSink>(&mut self, from: End, out: &mut O) -> Result<(), RelayError> {
+        let mut leftover = std::mem::take(&mut self.leftover[from]);
+        if leftover.is_empty() {
             return Ok(());
         }
-        let taken = self.pump(from, &carried, usize::MAX, out)?;
-        carried.drain(..taken);
-        if !carried.is_empty() {
-            self.carried[from] = carried;
+        let taken = self.pump(from, &leftover, usize::MAX, out)?;
+        leftover.drain(..taken);
+        if !leftover.is_empty() {
+            self.leftover[from] = leftover;
         }
         Ok(())
     }
 
-    fn pump<O: Outlet>(
+    fn pump<O: RecordSink>(
         &mut self,
         from: End,
         data: &[u8],
@@ -250,32 +202,40 @@ impl Relay {
             End::Client => (&mut self.client, &mut self.server),
             End::Server => (&mut self.server, &mut self.client),
         };
-        let mut way = Way { from, source, sink, joins: out.is_behind(from.other()), open: None };
+        let mut direction = Direction { from, source, sink, joins: out.is_behind(from.other()), open: None };
         let mut taken = 0;
-        let mut result = way.run(data, budget, &mut taken, out);
-        // Data that came before a fault is the other end's to have.
-        if let Err(fault) = way.seal_open(out) {
-            result = result.and(Err(fault));
+        let mut result = direction.release(out);
+        // Once more where what filled the stage has gone on.
+        while result.is_ok() {
+            let before = taken;
+            result = direction.run(data, budget, &mut taken, out);
+            // Data that came before a fault is the other end's to have.
+            for sealed in [direction.seal_pending(out), direction.release(out)] {
+                result = result.and(sealed);
+            }
+            if taken == before || out.stage().is_none_or(|stage| stage.is_full(from)) {
+                break;
+            }
         }
         match result {
             Ok(()) => Ok(taken),
-            Err(fault) => Err(way.give_up(fault, out)),
+            Err(fault) => Err(direction.give_up(fault, out)),
         }
     }
 }
 
 /// From one end to the other, for one call.
-struct Way<'a, B> {
+struct Direction<'a, B> {
     from: End,
     source: &'a mut RecordLayer,
     sink: &'a mut RecordLayer,
     /// Records may be joined.
     joins: bool,
-    open: Option<Open<B>>,
+    open: Option<PendingRecord<B>>,
 }
 
-impl<B: AsMut<[u8]>> Way<'_, B> {
-    fn run<O: Outlet<Block = B>>(
+impl<B: AsMut<[u8]>> Direction<'_, B> {
+    fn run<O: RecordSink<Block = B>>(
         &mut self,
         data: &[u8],
         budget: usize,
@@ -288,7 +248,7 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
                 *taken = data.len();
                 return Ok(());
             }
-            if *taken >= budget {
+            if *taken >= budget || out.stage().is_some_and(|stage| stage.is_full(self.from)) {
                 return Ok(());
             }
             let rest = &data[*taken..];
@@ -316,7 +276,7 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
     }
 
     /// One record, the first of `rest`, of which `left` bytes are within the budget.
-    fn take<O: Outlet<Block = B>>(
+    fn take<O: RecordSink<Block = B>>(
         &mut self,
         record: &Record<'_>,
         rest: &[u8],
@@ -325,14 +285,14 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
     ) -> Result<(), Fault> {
         let (at, most) = (self.sink.sealer.plaintext_at(), self.source.opener.content_len(record));
         if self.open.as_ref().is_some_and(|open| open.len + most > open.room) {
-            self.seal_open(out)?;
+            self.seal_pending(out)?;
         }
         let mut open = match self.open.take() {
             Some(open) => open,
             None => {
                 // The record itself may be longer than the budget.
                 let room = if self.joins { self.joined_len(rest, left).max(most) } else { most };
-                Open { block: out.block(at + room + BEHIND), len: 0, room }
+                PendingRecord { block: out.block(at + room + BEHIND), len: 0, room }
             }
         };
         let place = &mut open.block.as_mut()[at + open.len..];
@@ -346,52 +306,100 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
         if kind == content::APPLICATION_DATA {
             let taken = self.source.take_data(len);
             if taken.is_ok() && len > 0 {
-                out.inspect(self.from, &place[..len]);
-                open.len += len;
+                match out.plaintext(self.from, &place[..len]) {
+                    Fate::Pass => open.len += len,
+                    Fate::Keep => {
+                        self.open = self.keep(open, at, len, out);
+                        return Ok(());
+                    }
+                }
             }
             self.open = (open.len > 0).then_some(open);
             taken?;
-            return if self.joins { Ok(()) } else { self.seal_open(out) };
+            return if self.joins { Ok(()) } else { self.seal_pending(out) };
         }
         // Not data: rare, and short.
         let message = place[..len].to_vec();
         self.open = (open.len > 0).then_some(open);
-        let heard = self.source.take_control(kind, &message)?;
-        self.answer(heard, out)
+        let control = self.source.take_control(kind, &message)?;
+        self.answer(control, out)
     }
 
-    fn answer<O: Outlet<Block = B>>(&mut self, heard: Heard, out: &mut O) -> Result<(), Fault> {
-        match heard {
-            Heard::Nothing => Ok(()),
-            Heard::Close => {
-                self.seal_open(out)?;
-                if !self.sink.has_closed {
-                    // Nothing follows it, so it may be the last record of its key.
-                    let bytes = [WARNING, description::CLOSE_NOTIFY];
-                    seal_into(self.sink, self.from.other(), content::ALERT, &bytes, out)?;
-                    self.sink.has_closed = true;
-                    out.closed(self.from);
-                }
-                Ok(())
+    /// Hands the last `len` bytes of the block to the stage. Gives the block back if it has others before them.
+    fn keep<O: RecordSink<Block = B>>(
+        &mut self,
+        mut open: PendingRecord<B>,
+        at: usize,
+        len: usize,
+        out: &mut O,
+    ) -> Option<PendingRecord<B>> {
+        let (opened, rest) = if open.len > 0 || len < Stage::<B>::room_for(len) {
+            let (begin, room) = (at + open.len, Stage::<B>::room_for(len));
+            let mut block = out.block(at + room + BEHIND);
+            block.as_mut()[at..at + len].copy_from_slice(&open.block.as_mut()[begin..begin + len]);
+            (Opened { block, at, len, end: at + room }, (open.len > 0).then_some(open))
+        } else {
+            (Opened { block: open.block, at, len, end: at + open.room }, None)
+        };
+        if let Some(stage) = out.stage() {
+            stage.keep(self.from, opened);
+        }
+        rest
+    }
+
+    /// Seals what waited in the stage and has been decided to pass.
+    fn release<O: RecordSink<Block = B>>(&mut self, out: &mut O) -> Result<(), Fault> {
+        while let Some(ready) = out.next_ready(self.from, self.sink.sealer.plaintext_at()) {
+            match ready {
+                // What a filter would still say goes nowhere.
+                Ready::Data(..) if self.sink.has_closed => {}
+                Ready::Data(block, len) => self.seal(block, len, out)?,
+                Ready::Close => self.pass_close(out)?,
             }
-            Heard::WantsKeyUpdate if !self.source.has_closed => {
+        }
+        Ok(())
+    }
+
+    fn pass_close<O: RecordSink<Block = B>>(&mut self, out: &mut O) -> Result<(), Fault> {
+        if !self.sink.has_closed {
+            // Nothing follows it, so it may be the last record of its key.
+            let bytes = [WARNING, description::CLOSE_NOTIFY];
+            seal_into(self.sink, self.from.other(), content::ALERT, &bytes, out)?;
+            self.sink.has_closed = true;
+        }
+        Ok(())
+    }
+
+    fn answer<O: RecordSink<Block = B>>(&mut self, control: Control, out: &mut O) -> Result<(), Fault> {
+        match control {
+            Control::Nothing => Ok(()),
+            Control::Close => {
+                self.seal_pending(out)?;
+                let passes = out.stage().is_none_or(|stage| stage.announce_close(self.from));
+                if passes { self.pass_close(out) } else { Ok(()) }
+            }
+            Control::WantsKeyUpdate if !self.source.has_closed => {
                 say(self.source, self.from, content::HANDSHAKE, &KEY_UPDATE, out)?;
                 self.source.update_sealing_key()
             }
-            Heard::WantsRenegotiation if !self.source.has_closed => {
+            Control::WantsRenegotiation if !self.source.has_closed => {
                 say(self.source, self.from, content::ALERT, &[WARNING, description::NO_RENEGOTIATION], out)
             }
-            Heard::WantsKeyUpdate | Heard::WantsRenegotiation => Ok(()),
+            Control::WantsKeyUpdate | Control::WantsRenegotiation => Ok(()),
         }
     }
 
     /// Sends what is open.
-    fn seal_open<O: Outlet<Block = B>>(&mut self, out: &mut O) -> Result<(), Fault> {
-        let Some(Open { mut block, len, .. }) = self.open.take() else { return Ok(()) };
+    fn seal_pending<O: RecordSink<Block = B>>(&mut self, out: &mut O) -> Result<(), Fault> {
+        let Some(PendingRecord { block, len, .. }) = self.open.take() else { return Ok(()) };
         // Nothing follows a close_notify.
         if self.sink.has_closed {
             return Err(Fault::Internal);
         }
+        self.seal(block, len, out)
+    }
+
+    fn seal<O: RecordSink<Block = B>>(&mut self, mut block: B, len: usize, out: &mut O) -> Result<(), Fault> {
         let to = self.from.other();
         renew_key(self.sink, to, out)?;
         let len = self.sink.sealer.seal(content::APPLICATION_DATA, block.as_mut(), len)?;
@@ -400,7 +408,7 @@ impl<B: AsMut<[u8]>> Way<'_, B> {
     }
 
     /// The last words, and whose fault it is.
-    fn give_up<O: Outlet<Block = B>>(&mut self, fault: Fault, out: &mut O) -> RelayError {
+    fn give_up<O: RecordSink<Block = B>>(&mut self, fault: Fault, out: &mut O) -> RelayError {
         let (alert_reason, protocol_reason) = match self.from {
             End::Client => (Reason::ClientAlert, Reason::ClientProtocol),
             End::Server => (Reason::ServerAlert, Reason::ServerProtocol),
@@ -434,13 +442,19 @@ const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
 /// Sends a record that is not data.
-fn say<O: Outlet>(end: &mut RecordLayer, to: End, kind: u8, bytes: &[u8], out: &mut O) -> Result<(), Fault> {
+fn say<O: RecordSink>(
+    end: &mut RecordLayer,
+    to: End,
+    kind: u8,
+    bytes: &[u8],
+    out: &mut O,
+) -> Result<(), Fault> {
     renew_key(end, to, out)?;
     seal_into(end, to, kind, bytes, out)
 }
 
 /// Sees to it that the key with which we seal may protect one more record (RFC 8446 5.5).
-fn renew_key<O: Outlet>(end: &mut RecordLayer, to: End, out: &mut O) -> Result<(), Fault> {
+fn renew_key<O: RecordSink>(end: &mut RecordLayer, to: End, out: &mut O) -> Result<(), Fault> {
     if !end.sealer.is_used_up() {
         return Ok(());
     }
@@ -451,7 +465,7 @@ fn renew_key<O: Outlet>(end: &mut RecordLayer, to: End, out: &mut O) -> Result<(
     end.update_sealing_key()
 }
 
-fn seal_into<O: Outlet>(
+fn seal_into<O: RecordSink>(
     end: &mut RecordLayer,
     to: End,
     kind: u8,

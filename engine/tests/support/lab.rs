@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use rustls::ClientConfig;
 use wireglass::assembly::Assembly;
+use wireglass::content::{Filters, HttpReaders};
 use wireglass::event::{Event, FlowEvent, HttpEvent, Timestamp, TlsEvent};
 use wireglass::flow::{Limits, OutsideTls};
 use wireglass::log::{LogReceiver, ring};
@@ -44,6 +45,7 @@ pub(crate) struct Setup {
     pub(crate) rules: Rules,
     pub(crate) limits: Limits,
     pub(crate) outside_tls: OutsideTls,
+    pub(crate) filters: Arc<dyn Filters>,
     pub(crate) flows: u32,
     pub(crate) held_frames: usize,
     pub(crate) leg_bytes: usize,
@@ -67,6 +69,7 @@ impl Default for Setup {
             rules: Rules::default_is(Action::Decrypt),
             limits: Limits::default(),
             outside_tls: OutsideTls::default(),
+            filters: Arc::new(HttpReaders),
             flows: 256,
             held_frames: 1024,
             leg_bytes: 256 << 20,
@@ -155,6 +158,7 @@ impl Lab {
             tls: tls.unwrap(),
             limits: setup.limits,
             outside_tls: setup.outside_tls,
+            filters: Arc::clone(&setup.filters),
             wires: vec!["lab".into()],
             handshake_threads: setup.threads,
             flows: setup.flows,

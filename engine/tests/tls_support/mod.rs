@@ -2,6 +2,8 @@
 #![allow(dead_code)] // each test binary uses its own part
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+#[path = "../support/fed_relay.rs"]
+pub mod fed_relay;
 pub mod pki;
 
 use std::io::{Read, Write};
@@ -9,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::fed_relay::{FedRelay, Output};
 use rustls::crypto::CryptoProvider;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
@@ -16,8 +19,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use wireglass::end::End;
 use wireglass::policy::Profile;
 use wireglass::tls::{
-    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Output, Peek, Relay, RelayError, Step,
-    TlsContext, peek,
+    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Peek, RelayError, Step, TlsContext,
+    peek,
 };
 use wireglass::x509::Provider;
 
@@ -147,7 +150,7 @@ impl TlsEnd {
 pub struct Flow {
     pub client: TlsEnd,
     pub server: TlsEnd,
-    pub relay: Option<Relay>,
+    pub relay: Option<FedRelay>,
     pub failure: Option<Failure>,
     pub report: HandshakeReport,
     /// All that went to the client, and to the server, before the relay.
@@ -252,7 +255,7 @@ impl Flow {
             if matches!(all.outcome, Outcome::Failed(_)) {
                 break;
             }
-            if let Outcome::Established(relay) = &mut all.outcome {
+            if let Some(relay) = &mut self.relay {
                 let mut out = Output::default();
                 relay
                     .receive(side, piece, &mut |s, data| self.inspected.push((s, data.to_vec())), &mut out)
@@ -269,7 +272,13 @@ impl Flow {
             let step = handshake.advance(input);
             all.to_client.extend(step.to_client);
             all.to_server.extend(step.to_server);
-            all.outcome = step.outcome;
+            all.outcome = match step.outcome {
+                Outcome::Established(relay) => {
+                    self.relay = Some(FedRelay::new(*relay));
+                    Outcome::Pending
+                }
+                outcome => outcome,
+            };
         }
         all
     }
@@ -280,41 +289,27 @@ impl Flow {
         self.client.input(&step.to_client);
         self.server.input(&step.to_server);
         match step.outcome {
-            Outcome::Pending => false,
+            Outcome::Pending if self.relay.is_none() => false,
             Outcome::Failed(failure) => {
                 self.failure = Some(failure);
                 true
             }
-            Outcome::Established(relay) => {
-                self.relay = Some(relay).map(|r| *r);
-                let mut out = Output::default();
-                let inspected = &mut self.inspected;
-                let started = self.relay.as_mut().unwrap().receive(
-                    End::Server,
-                    b"",
-                    &mut |side, data| inspected.push((side, data.to_vec())),
-                    &mut out,
-                );
-                started.unwrap();
-                self.client.input(&out.to_client);
-                self.server.input(&out.to_server);
+            Outcome::Pending | Outcome::Established(_) => {
+                self.relay_bytes(End::Server, b"").unwrap();
                 true
             }
         }
     }
 
     /// Carries bytes both ways until nothing moves.
-    pub fn settle(&mut self) -> Result<Output, RelayError> {
-        let mut last = Output::default();
+    pub fn settle(&mut self) -> Result<(), RelayError> {
         loop {
             let (from_client, from_server) = (self.client.output(), self.server.output());
             if from_client.is_empty() && from_server.is_empty() {
-                return Ok(last);
+                return Ok(());
             }
             for (side, bytes) in [(End::Client, from_client), (End::Server, from_server)] {
-                let mut out = self.relay_bytes(side, &bytes)?;
-                last.close_from_client |= std::mem::take(&mut out.close_from_client);
-                last.close_from_server |= std::mem::take(&mut out.close_from_server);
+                self.relay_bytes(side, &bytes)?;
             }
         }
     }

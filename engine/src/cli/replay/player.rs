@@ -10,6 +10,7 @@ use smoltcp::wire::TcpPacket;
 use super::capture::Packet;
 use crate::assembly::Assembly;
 use crate::config::Config;
+use crate::content::HttpReaders;
 use crate::event::{Action, Event, FlowHead, Timestamp};
 use crate::fairness::{Fairness, PerClient};
 use crate::flow::Limits;
@@ -98,6 +99,7 @@ impl Player {
                 ..config.limits.of_flow()
             },
             outside_tls: config.intercept.outside_tls,
+            filters: Arc::new(HttpReaders),
             wires: vec![Arc::clone(wire)],
             handshake_threads: 0,
             flows: config.limits.flows.min(FLOWS),

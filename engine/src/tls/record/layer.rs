@@ -50,7 +50,7 @@ pub struct LegKeys {
 
 /// What came of a record without application data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tls) enum Heard {
+pub(in crate::tls) enum Control {
     /// Nothing to be done.
     Nothing,
     /// The peer sends no more data.
@@ -143,7 +143,7 @@ impl RecordLayer {
     }
 
     /// A record with something else was opened.
-    pub(in crate::tls) fn take_control(&mut self, content_type: u8, bytes: &[u8]) -> Result<Heard, Fault> {
+    pub(in crate::tls) fn take_control(&mut self, content_type: u8, bytes: &[u8]) -> Result<Control, Fault> {
         self.opener.advance()?;
         self.count_without_data()?;
         match content_type {
@@ -151,9 +151,9 @@ impl RecordLayer {
             content::ALERT if self.partial.is_empty() => match Alert::parse(self.is_tls13(), bytes)? {
                 Alert::CloseNotify => {
                     self.peer_has_closed = true;
-                    Ok(Heard::Close)
+                    Ok(Control::Close)
                 }
-                Alert::Warning => Ok(Heard::Nothing),
+                Alert::Warning => Ok(Control::Nothing),
                 Alert::Fatal(number) => Err(Fault::Alert(number)),
             },
             _ => Err(Fault::Broken(description::UNEXPECTED_MESSAGE)),
@@ -169,7 +169,7 @@ impl RecordLayer {
     }
 
     /// Messages, whole or in part.
-    fn take_handshake(&mut self, bytes: &[u8]) -> Result<Heard, Fault> {
+    fn take_handshake(&mut self, bytes: &[u8]) -> Result<Control, Fault> {
         let unexpected = Fault::Broken(description::UNEXPECTED_MESSAGE);
         // RFC 8446 5.1: no record is without a part of one.
         if bytes.is_empty() {
@@ -178,11 +178,11 @@ impl RecordLayer {
         let mut all = std::mem::take(&mut self.partial);
         all.extend_from_slice(bytes);
         let mut rest = all.as_slice();
-        let mut heard = Heard::Nothing;
+        let mut control = Control::Nothing;
         while let Some((message, body)) = next_message(&mut rest)? {
             match (self.version, message, self.peer) {
                 (TlsVersion::Tls13, kind::KEY_UPDATE, _) => {
-                    heard = self.take_key_update(body)?;
+                    control = self.take_key_update(body)?;
                     // RFC 8446 5.1: what follows has other keys, so nothing follows in this record.
                     if !rest.is_empty() {
                         return Err(unexpected);
@@ -194,26 +194,28 @@ impl RecordLayer {
                     }
                 }
                 (TlsVersion::Tls12, kind::HELLO_REQUEST, End::Server)
-                | (TlsVersion::Tls12, kind::CLIENT_HELLO, End::Client) => heard = Heard::WantsRenegotiation,
+                | (TlsVersion::Tls12, kind::CLIENT_HELLO, End::Client) => {
+                    control = Control::WantsRenegotiation
+                }
                 _ => return Err(unexpected),
             }
         }
         self.partial = rest.to_vec();
-        Ok(heard)
+        Ok(control)
     }
 
     /// RFC 8446 4.6.3.
-    fn take_key_update(&mut self, body: &[u8]) -> Result<Heard, Fault> {
-        let heard = match body {
-            [0] => Heard::Nothing,
-            [1] => Heard::WantsKeyUpdate,
+    fn take_key_update(&mut self, body: &[u8]) -> Result<Control, Fault> {
+        let control = match body {
+            [0] => Control::Nothing,
+            [1] => Control::WantsKeyUpdate,
             [_] => return Err(Fault::Broken(description::ILLEGAL_PARAMETER)),
             _ => return Err(Fault::Broken(description::DECODE_ERROR)),
         };
         let source = self.source.as_mut().ok_or(Fault::Broken(description::UNEXPECTED_MESSAGE))?;
         let key = source.next_to_open().ok_or(Fault::Internal)?;
         self.opener.rekey(self.provider, &key)?;
-        Ok(heard)
+        Ok(control)
     }
 
     /// Seals from now on with the next key: a KeyUpdate was the last record under the old one.

@@ -16,7 +16,7 @@ mod open;
 mod seal;
 
 pub use aead::{Suite, TrafficKey};
-pub(super) use layer::{Heard, KEY_UPDATE, RecordLayer};
+pub(super) use layer::{Control, KEY_UPDATE, RecordLayer};
 pub use layer::{KeySource, LegKeys};
 
 use super::description;

@@ -2,10 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use wireglass::content::Fate;
 use wireglass::end::{End, PerEnd};
 use wireglass::peers::{EngineCa, Pki};
 use wireglass::policy::TlsVersion;
-use wireglass::tls::{Outlet, Relay, Suite, TlsContext, TlsSettings};
+use wireglass::tls::{RecordSink, Relay, Suite, TlsContext, TlsSettings};
 use wireglass::x509::Provider;
 
 use self::tls_peer::{DATA, Peer};
@@ -31,15 +32,16 @@ struct Blocks {
     inspected: usize,
 }
 
-impl Outlet for Blocks {
+impl RecordSink for Blocks {
     type Block = Vec<u8>;
 
     fn block(&mut self, _: usize) -> Vec<u8> {
         self.free.pop().expect("as many as are needed")
     }
 
-    fn inspect(&mut self, _: End, plaintext: &[u8]) {
+    fn plaintext(&mut self, _: End, plaintext: &[u8]) -> Fate {
         self.inspected += plaintext.len();
+        Fate::Pass
     }
 
     fn send(&mut self, _: End, block: Vec<u8>, _: usize) {
@@ -50,8 +52,6 @@ impl Outlet for Blocks {
     fn is_behind(&self, _: End) -> bool {
         false
     }
-
-    fn closed(&mut self, _: End) {}
 }
 
 pub(super) fn record_16k() -> usize {

@@ -1,0 +1,170 @@
+//! What decides on a flow's plaintext between its two sessions.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tcp_stack::Instant;
+
+use crate::end::{End, PerEnd};
+use crate::event::{AnomalyEvent, HttpEvent, Unread};
+use crate::reason::{InspectorOff, Reason};
+
+/// Decides on the plaintext of one flow, both directions, in the order in which they come.
+///
+/// Whatever it has not decided is held: it is neither sealed nor sent, and once the [stage](super::Stage) is full its sender's
+/// window closes. Decisions may come with the bytes, with later ones, with a verdict from another thread or with time. What is
+/// undecided although nothing more can be held, or will come, ends the flow, unless a verdict or a time is awaited:
+/// `content.undecided`.
+pub trait Filter: Send {
+    /// What an end has sent next; never nothing.
+    fn plaintext(&mut self, from: End, bytes: &[u8], decisions: &mut Decisions);
+
+    /// An end sends nothing more.
+    fn ended(&mut self, from: End, decisions: &mut Decisions);
+
+    /// No more of this end's bytes can be held.
+    fn full(&mut self, from: End, decisions: &mut Decisions);
+
+    /// The answer to what it [asked](Decisions::ask).
+    fn verdict(&mut self, question: u64, verdict: Verdict, decisions: &mut Decisions);
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// That time has come.
+    fn handle_timeout(&mut self, now: Instant, decisions: &mut Decisions);
+
+    /// It has more than it may, after bytes of this end: it has to make do with less, or do without.
+    fn out_of_memory(&mut self, from: End);
+
+    /// Bytes of memory that it holds beside its own size. Called for each record.
+    fn memory(&self) -> usize;
+
+    /// Something goes by whose end is the end of the connection, so an orderly end would pass for its own.
+    fn awaits_end(&self) -> bool;
+
+    /// The flow is over. What there is left to report follows.
+    fn finish(&mut self);
+
+    /// The next thing to report. To be fetched until there is none after each call, so that nothing piles up.
+    fn poll_report(&mut self) -> Option<Report>;
+}
+
+/// Makes the filters of an engine's flows.
+pub trait Filters: Send + Sync {
+    /// The filter of a flow with this profile, which has agreed on this application protocol; none: it is not looked at.
+    fn filter(&self, profile: &crate::policy::Profile, alpn: Option<&[u8]>) -> Option<Box<dyn Filter>>;
+}
+
+/// What a filter tells beside its decisions.
+#[derive(Debug)]
+pub enum Report {
+    /// An HTTP transaction.
+    Http(Box<HttpEvent>),
+    /// Something odd in the plaintext.
+    Anomaly(Box<AnomalyEvent>),
+    /// It reads no more.
+    Off(InspectorOff),
+    /// At the end: what it has not read.
+    Unread(Unread),
+}
+
+/// What a filter asks whoever has more time than a worker. It runs on a thread of the pool.
+pub trait Scan: Send {
+    /// Looks at what it was given.
+    fn run(self: Box<Self>) -> Verdict;
+}
+
+/// What came of a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing was found.
+    Pass,
+    /// This was found.
+    Block(Box<str>),
+    /// The scan did not take place: the pool is full, or the scan broke.
+    Failed,
+}
+
+/// How a filter ends a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// What the log says.
+    pub reason: Reason,
+    /// What has been decided to pass goes first, then close_notify and FIN to both ends. Else RST to both, at once.
+    pub orderly: bool,
+}
+
+/// What a filter has decided, in each direction in the order of its bytes.
+#[derive(Default)]
+pub struct Decisions {
+    /// By the end that has sent the bytes.
+    pub(super) ops: PerEnd<VecDeque<Op>>,
+    /// Bytes that they cover.
+    pub(super) covered: PerEnd<usize>,
+    pub(super) ending: Option<Ending>,
+    pub(super) asked: VecDeque<(u64, Box<dyn Scan>)>,
+}
+
+/// One decision.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    /// The next bytes go on.
+    Pass(usize),
+    /// The next bytes go nowhere.
+    Drop(usize),
+    /// These go, after all that was decided before.
+    Insert(Bytes),
+}
+
+impl Decisions {
+    /// The next `bytes` undecided bytes of this end go on to the other.
+    pub fn pass(&mut self, from: End, bytes: usize) {
+        self.covered[from] += bytes;
+        match self.ops[from].back_mut() {
+            Some(Op::Pass(before)) => *before += bytes,
+            _ if bytes > 0 => self.ops[from].push_back(Op::Pass(bytes)),
+            _ => {}
+        }
+    }
+
+    /// The next `bytes` undecided bytes of this end go nowhere.
+    pub fn drop(&mut self, from: End, bytes: usize) {
+        self.covered[from] += bytes;
+        match self.ops[from].back_mut() {
+            Some(Op::Drop(before)) => *before += bytes,
+            _ if bytes > 0 => self.ops[from].push_back(Op::Drop(bytes)),
+            _ => {}
+        }
+    }
+
+    /// The other end gets these bytes as if this end had sent them here: behind all that has been decided, before all that has
+    /// not.
+    pub fn insert(&mut self, from: End, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        if !bytes.is_empty() {
+            self.ops[from].push_back(Op::Insert(bytes));
+        }
+    }
+
+    /// The flow ends. What is undecided goes nowhere.
+    pub fn end(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    /// Has a scan run elsewhere; the answer comes under this number.
+    pub fn ask(&mut self, question: u64, scan: Box<dyn Scan>) {
+        self.asked.push_back((question, scan));
+    }
+
+    /// Bytes of memory that they hold. Sums over what is inserted, which is little or nothing.
+    pub(super) fn memory(&self) -> usize {
+        let Self { ops, covered: _, ending: _, asked } = self;
+        let inserted = |op: &Op| if let Op::Insert(bytes) = op { bytes.len() } else { 0 };
+        let ops: usize = ops
+            .iter()
+            .map(|ops| ops.capacity() * size_of::<Op>() + ops.iter().map(inserted).sum::<usize>())
+            .sum();
+        ops + asked.capacity() * size_of::<(u64, Box<dyn Scan>)>()
+    }
+}

@@ -1,0 +1,345 @@
+//! The plaintext stage: where opened records wait until the filter has decided.
+//!
+//! ```text
+//!  opened ──► plaintext() ──► Pass: sealed where it lies, as if there were no stage
+//!                 └─────────► Keep: │ decided, to be sealed │ undecided │ ◄── keep()
+//!                                   └─ next_ready() ──► sealed
+//! ```
+//! A block whose bytes all pass is sealed as it is. Only where a decision cuts a block, and for what is inserted, are bytes
+//! copied into another.
+
+use std::collections::VecDeque;
+
+use tcp_stack::Instant;
+
+use super::filter::{Decisions, Ending, Filter, Op, Report, Scan, Verdict};
+use crate::end::{End, PerEnd};
+use crate::reason::Reason;
+
+/// Most memory of one direction's blocks that wait here, if the worker has it: a head of the size that servers take, and some
+/// records of what follows it.
+const MOST: usize = 256 * 1024;
+
+/// Less than this in a block of its own wastes most of it, so it is gathered with what comes before it.
+const SMALL: usize = 2 * 1024;
+
+/// What a block takes at least.
+const LEAST_BLOCK: usize = 2 * 1024;
+
+/// Most bytes of a record's plaintext (RFC 8446 5.1).
+const MAX_PLAINTEXT: usize = 1 << 14;
+
+/// Plaintext in a block, with the room around it that a record needs.
+pub struct Opened<B> {
+    /// The block.
+    pub block: B,
+    /// Where the plaintext begins.
+    pub at: usize,
+    /// Bytes of plaintext.
+    pub len: usize,
+    /// Where the room for plaintext ends.
+    pub end: usize,
+}
+
+impl<B> Opened<B> {
+    /// Bytes of memory that the block takes, nearly.
+    fn memory(&self) -> usize {
+        self.end.max(LEAST_BLOCK)
+    }
+}
+
+/// What becomes of an opened record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on now.
+    Pass,
+    /// It is to be [kept](Stage::keep).
+    Keep,
+}
+
+/// What may be sealed next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ready<B> {
+    /// Plaintext of one record: the block, and how many bytes it has.
+    Data(B, usize),
+    /// The end of the direction.
+    Close,
+}
+
+/// The filter of a flow, and what waits for it.
+pub struct Stage<B> {
+    filter: Box<dyn Filter>,
+    /// By the end that has sent it.
+    waiting: PerEnd<Waiting<B>>,
+    decisions: Decisions,
+    /// Questions without an answer.
+    outstanding: usize,
+    /// Most memory that the filter, and what waits of one direction, may each take.
+    limit: usize,
+}
+
+/// What one end has sent and is not sealed yet.
+struct Waiting<B> {
+    blocks: VecDeque<Opened<B>>,
+    /// Bytes of plaintext in them.
+    bytes: usize,
+    /// Bytes of memory of the blocks.
+    memory: usize,
+    close: Close,
+}
+
+/// How far the end of a direction has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Close {
+    Open,
+    /// The connection has ended, without a word of it in TLS; the filter knows.
+    Ended,
+    /// A close_notify waits behind what else does; the filter knows.
+    Announced,
+    /// It has been passed on.
+    Passed,
+}
+
+impl<B> Default for Waiting<B> {
+    fn default() -> Self {
+        Self { blocks: VecDeque::new(), bytes: 0, memory: 0, close: Close::Open }
+    }
+}
+
+impl<B: AsMut<[u8]>> Stage<B> {
+    /// With nothing in it.
+    pub fn new(filter: Box<dyn Filter>) -> Self {
+        let waiting = PerEnd::from_fn(|_| Waiting::default());
+        Self { filter, waiting, decisions: Decisions::default(), outstanding: 0, limit: MOST }
+    }
+
+    /// Sets how much memory the filter may take, and what waits of each direction.
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// Bytes that an end has sent next.
+    pub fn plaintext(&mut self, from: End, bytes: &[u8]) -> Fate {
+        let was_empty = self.is_empty(from);
+        self.filter.plaintext(from, bytes, &mut self.decisions);
+        if self.filter.memory() > self.limit {
+            self.filter.out_of_memory(from);
+        }
+        let ops = &mut self.decisions.ops[from];
+        if was_empty && ops.len() == 1 && ops[0] == Op::Pass(bytes.len()) {
+            ops.clear();
+            self.decisions.covered[from] = 0;
+            return Fate::Pass;
+        }
+        Fate::Keep
+    }
+
+    /// The block with those bytes.
+    pub fn keep(&mut self, from: End, opened: Opened<B>) {
+        let waiting = &mut self.waiting[from];
+        waiting.keep(opened);
+        if self.is_full(from) && self.undecided(from) > 0 {
+            self.filter.full(from, &mut self.decisions);
+        }
+    }
+
+    /// How much room for plaintext a block needs that is to be kept.
+    pub fn room_for(len: usize) -> usize {
+        len.max(SMALL)
+    }
+
+    /// No more of an end's bytes can wait here.
+    pub fn is_full(&self, from: End) -> bool {
+        self.waiting[from].memory >= MOST.min(self.limit)
+    }
+
+    /// An end has said that it sends nothing more. True: nothing is before that, so it may be passed on now.
+    pub fn announce_close(&mut self, from: End) -> bool {
+        self.filter.ended(from, &mut self.decisions);
+        let passes = self.is_empty(from);
+        self.waiting[from].close = if passes { Close::Passed } else { Close::Announced };
+        passes
+    }
+
+    /// An end's connection has ended, whatever it has said before. True: the filter has not known it.
+    pub fn end(&mut self, from: End) -> bool {
+        let is_news = self.waiting[from].close == Close::Open;
+        if is_news {
+            self.filter.ended(from, &mut self.decisions);
+            self.waiting[from].close = Close::Ended;
+        }
+        is_news
+    }
+
+    /// The next question of the filter, to be answered by [`verdict`](Self::verdict).
+    pub fn poll_question(&mut self) -> Option<(u64, Box<dyn Scan>)> {
+        let question = self.decisions.asked.pop_front()?;
+        self.outstanding += 1;
+        Some(question)
+    }
+
+    /// The answer to a question.
+    pub fn verdict(&mut self, question: u64, verdict: Verdict) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        self.filter.verdict(question, verdict, &mut self.decisions);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.filter.poll_timeout()
+    }
+
+    /// Runs what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.filter.poll_timeout().is_some_and(|at| at <= now) {
+            self.filter.handle_timeout(now, &mut self.decisions);
+        }
+    }
+
+    /// How the flow is to end, if it is: by the filter's word, or because it does not decide and nothing will help it to. To be
+    /// asked when all that is ready has been taken.
+    pub fn ending(&self) -> Option<Ending> {
+        self.decisions.ending.or_else(|| {
+            let is_stuck = |from: End| {
+                self.undecided(from) > 0 && (self.waiting[from].close != Close::Open || self.is_full(from))
+            };
+            let awaits = self.outstanding > 0
+                || !self.decisions.asked.is_empty()
+                || self.filter.poll_timeout().is_some();
+            let reset = Ending { reason: Reason::ContentUndecided, orderly: false };
+            (!awaits && End::BOTH.into_iter().any(is_stuck)).then_some(reset)
+        })
+    }
+
+    /// What may be sealed next of what an end has sent: a block with plaintext from `at` on. `block` makes one with room for so
+    /// much plaintext there.
+    pub fn next_ready(&mut self, from: End, at: usize, block: impl FnOnce(usize) -> B) -> Option<Ready<B>> {
+        let (waiting, decisions) = (&mut self.waiting[from], &mut self.decisions);
+        let (ops, covered) = (&mut decisions.ops[from], &mut decisions.covered[from]);
+        while let Some(op) = ops.front_mut() {
+            let (left, passes) = match op {
+                Op::Insert(bytes) => {
+                    let next = bytes.split_to(bytes.len().min(MAX_PLAINTEXT));
+                    if bytes.is_empty() {
+                        ops.pop_front();
+                    }
+                    return Some(copied(&next, at, block));
+                }
+                Op::Pass(left) => (left, true),
+                Op::Drop(left) => (left, false),
+            };
+            // None: a filter has decided about bytes that have not come, which are not its to decide on yet.
+            let len = waiting.blocks.front().map_or(0, |first| first.len.min(*left));
+            let done = if len == 0 { *left } else { len };
+            *left -= done;
+            *covered -= done;
+            if *left == 0 {
+                ops.pop_front();
+            }
+            if len > 0 && passes {
+                return waiting.take(len, at, block);
+            }
+            waiting.discard(len);
+        }
+        let closes = waiting.close == Close::Announced && waiting.blocks.is_empty();
+        if closes {
+            waiting.close = Close::Passed;
+        }
+        closes.then_some(Ready::Close)
+    }
+
+    /// There is something for [`next_ready`](Self::next_ready).
+    pub fn is_ready(&self, from: End) -> bool {
+        let waiting = &self.waiting[from];
+        !self.decisions.ops[from].is_empty() || waiting.close == Close::Announced && waiting.blocks.is_empty()
+    }
+
+    /// Nothing that an end has sent, or that goes to the other in its name, waits here.
+    pub fn is_empty(&self, from: End) -> bool {
+        let waiting = &self.waiting[from];
+        waiting.blocks.is_empty() && self.decisions.ops[from].is_empty() && waiting.close != Close::Announced
+    }
+
+    /// Bytes that wait for a decision.
+    fn undecided(&self, from: End) -> usize {
+        self.waiting[from].bytes.saturating_sub(self.decisions.covered[from])
+    }
+
+    /// Something goes by whose end is the end of the connection.
+    pub fn awaits_end(&self) -> bool {
+        self.filter.awaits_end()
+    }
+
+    /// The flow is over: the filter's last reports can be fetched.
+    pub fn finish(&mut self) {
+        self.filter.finish();
+    }
+
+    /// The next thing that the filter reports.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.filter.poll_report()
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    pub fn memory(&self) -> usize {
+        let Self { filter, waiting, decisions, outstanding: _, limit: _ } = self;
+        let waiting: usize = waiting.iter().map(Waiting::memory).sum();
+        size_of_val(&**filter) + filter.memory() + waiting + decisions.memory()
+    }
+}
+
+impl<B: AsMut<[u8]>> Waiting<B> {
+    fn keep(&mut self, mut opened: Opened<B>) {
+        self.bytes += opened.len;
+        if let Some(last) = self.blocks.back_mut()
+            && opened.len < SMALL
+            && last.end - last.at - last.len >= opened.len
+        {
+            let (from, to, len) = (opened.at, last.at + last.len, opened.len);
+            last.block.as_mut()[to..to + len].copy_from_slice(&opened.block.as_mut()[from..from + len]);
+            last.len += len;
+            return;
+        }
+        self.memory += opened.memory();
+        self.blocks.push_back(opened);
+    }
+
+    /// The next bytes, which lie in the first block, as plaintext of a record.
+    fn take(&mut self, len: usize, at: usize, block: impl FnOnce(usize) -> B) -> Option<Ready<B>> {
+        let first = self.blocks.front_mut()?;
+        if first.at == at && first.len == len {
+            let whole = self.blocks.pop_front()?;
+            self.bytes -= len;
+            self.memory -= whole.memory();
+            return Some(Ready::Data(whole.block, len));
+        }
+        let from = first.at;
+        let ready = copied(&first.block.as_mut()[from..from + len], at, block);
+        self.discard(len);
+        Some(ready)
+    }
+
+    /// The next bytes, which lie in the first block, go.
+    fn discard(&mut self, len: usize) {
+        let Some(first) = self.blocks.front_mut() else { return };
+        self.bytes -= len;
+        first.at += len;
+        first.len -= len;
+        if first.len == 0 {
+            self.memory -= first.memory();
+            self.blocks.pop_front();
+        }
+    }
+
+    fn memory(&self) -> usize {
+        let Self { blocks, bytes: _, memory, close: _ } = self;
+        blocks.capacity() * size_of::<Opened<B>>() + memory
+    }
+}
+
+/// A block of its own for these bytes.
+fn copied<B: AsMut<[u8]>>(bytes: &[u8], at: usize, block: impl FnOnce(usize) -> B) -> Ready<B> {
+    let mut made = block(bytes.len());
+    made.as_mut()[at..at + bytes.len()].copy_from_slice(bytes);
+    Ready::Data(made, bytes.len())
+}
