@@ -4,6 +4,7 @@
 mod allocations;
 mod ceilings;
 mod command;
+mod endpoints;
 mod load;
 mod machine;
 mod measure;
@@ -11,7 +12,6 @@ mod outcome;
 mod report;
 mod rig;
 mod scenario;
-mod speech;
 mod tickets;
 
 use std::process::ExitCode;

@@ -54,7 +54,7 @@ pub(crate) struct Outcome {
     pub(crate) name: String,
     pub(crate) mode: String,
     /// `rings` or `memif`.
-    pub(crate) joint: String,
+    pub(crate) ports: String,
     pub(crate) dpdk: String,
     pub(crate) figure: f64,
     pub(crate) unit: String,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use rustls::NamedGroup;
 use rustls::pki_types::ServerName;
 
-use crate::load::{Kind as SmallKind, Speech};
-use crate::rig::{Joint, Mode};
-use crate::speech::{Certificates, Leaf, Sessions, Tls};
+use crate::endpoints::{Certificates, Leaf, Sessions, Tls};
+use crate::load::{Kind as SmallKind, Protocol};
+use crate::rig::{Mode, PortKind};
 
 /// The name of all servers, but where each connection has another one.
 pub(crate) const NAME: &str = "bench.example";
@@ -16,7 +16,7 @@ const KB: usize = 1024;
 /// One measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
-    pub(crate) joint: Joint,
+    pub(crate) ports: PortKind,
     pub(crate) mode: Mode,
     pub(crate) what: What,
     pub(crate) tls: Tls,
@@ -62,10 +62,10 @@ impl Scenario {
             What::Small(SmallKind::Udp) => format!("small-{mode}-udp"),
             What::Small(SmallKind::Tcp(flows)) => format!("small-{mode}-tcp-{flows}"),
         };
-        match self.joint {
-            Joint::Rings => name,
-            Joint::Offloads => format!("{name}-offloads"),
-            Joint::Memif => format!("memif-{name}"),
+        match self.ports {
+            PortKind::Rings => name,
+            PortKind::Offloads => format!("{name}-offloads"),
+            PortKind::Memif => format!("memif-{name}"),
         }
     }
 
@@ -87,14 +87,17 @@ impl Scenario {
     }
 
     /// How the endpoints speak. Where nothing is decrypted they speak plainly: TLS would cost only the generator.
-    pub(crate) fn speech(&self, certificates: &Certificates) -> Result<Speech, Box<dyn std::error::Error>> {
+    pub(crate) fn protocol(
+        &self,
+        certificates: &Certificates,
+    ) -> Result<Protocol, Box<dyn std::error::Error>> {
         let like_inspect = matches!(self.mode, Mode::Wire | Mode::Testpmd)
             && matches!(self.what, What::Latency | What::Storm(_));
         match self.mode {
-            _ if matches!(self.what, What::Opening(_)) => Ok(Speech::Plain),
-            _ if self.mode.decrypts() || like_inspect => self.tls.speech(certificates),
+            _ if matches!(self.what, What::Opening(_)) => Ok(Protocol::Plain),
+            _ if self.mode.decrypts() || like_inspect => self.tls.protocol(certificates),
             Mode::Tcp => self.tls.hello(certificates, ServerName::try_from(NAME)?),
-            _ => Ok(Speech::Plain),
+            _ => Ok(Protocol::Plain),
         }
     }
 
@@ -105,7 +108,7 @@ impl Scenario {
 }
 
 fn on_rings(mode: Mode, what: What) -> Scenario {
-    Scenario { joint: Joint::Rings, mode, what, tls: Tls::default(), standard: true }
+    Scenario { ports: PortKind::Rings, mode, what, tls: Tls::default(), standard: true }
 }
 
 /// All scenarios there are, in the order in which they run.
@@ -143,7 +146,7 @@ fn throughput() -> Vec<Scenario> {
         for kilobytes in [64, 1024] {
             let standard = mode == Mode::Inspect || kilobytes == 1024;
             let what = What::Throughput(kilobytes * KB);
-            all.push(Scenario { joint: Joint::Offloads, standard, ..on_rings(mode, what) });
+            all.push(Scenario { ports: PortKind::Offloads, standard, ..on_rings(mode, what) });
         }
     }
     let small = Tls { record: Some(1350), ..Tls::default() };
@@ -172,7 +175,7 @@ fn connections() -> Vec<Scenario> {
 
 /// Some of it with a process for the engine, and one for the generator.
 fn memif() -> Vec<Scenario> {
-    let on_memif = |mode, what| Scenario { joint: Joint::Memif, ..on_rings(mode, what) };
+    let on_memif = |mode, what| Scenario { ports: PortKind::Memif, ..on_rings(mode, what) };
     vec![
         on_memif(Mode::Inspect, What::Throughput(1024 * KB)),
         on_memif(Mode::Inspect, What::Throughput(16 * KB)),

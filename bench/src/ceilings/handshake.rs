@@ -18,7 +18,7 @@ use rustls::{
 use serde::Serialize;
 use wireglass::peers::{ClientOptions, ServerOptions};
 
-use crate::speech::Leaf;
+use crate::endpoints::Leaf;
 
 const NAME: &str = "bench.example";
 /// A second, in nanoseconds: no handshake takes longer.

@@ -10,7 +10,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint, Ipv4Address};
 use wireglass::timer_wheel::{Alarm, TimerWheel};
 
-use super::crowd::{Crowd, Tally, Work};
+use super::connection_pool::{ConnectionPool, Tally, Work};
 use super::plan::{Clock, Pace, Plan};
 use super::port::{ETHERNET, LoadPort};
 use super::session::{News, Session};
@@ -49,7 +49,7 @@ pub(crate) struct Generator {
     wheel: TimerWheel<(u32, usize)>,
     fired: Vec<(u64, (u32, usize))>,
     arrived: VecDeque<Mbuf>,
-    crowds: Vec<Crowd>,
+    pools: Vec<ConnectionPool>,
     /// Those that are still to be ended.
     ending: VecDeque<u32>,
     clock: std::time::Instant,
@@ -70,7 +70,7 @@ struct Side {
 
 struct Connection {
     client: u32,
-    crowd: usize,
+    pool: usize,
     ends: [End; 2],
     since: u64,
     is_opening: bool,
@@ -104,7 +104,7 @@ impl Generator {
             wheel: TimerWheel::new(Instant::ZERO),
             fired: Vec::new(),
             arrived: VecDeque::new(),
-            crowds: Vec::new(),
+            pools: Vec::new(),
             ending: VecDeque::new(),
             clock: std::time::Instant::now(),
             began: 0,
@@ -115,15 +115,15 @@ impl Generator {
         }
     }
 
-    /// Lets another crowd in; returns its number.
+    /// Lets another pool in; returns its number.
     pub(crate) fn add(&mut self, work: Work) -> usize {
-        self.crowds.push(Crowd::new(work));
-        self.crowds.len() - 1
+        self.pools.push(ConnectionPool::new(work));
+        self.pools.len() - 1
     }
 
-    /// What has happened so far in a crowd.
-    pub(crate) fn tally(&self, crowd: usize) -> &Tally {
-        &self.crowds[crowd].tally
+    /// What has happened so far in a pool.
+    pub(crate) fn tally(&self, pool: usize) -> &Tally {
+        &self.pools[pool].tally
     }
 
     /// Seconds of the turns that found something to do.
@@ -136,10 +136,10 @@ impl Generator {
         Duration::from_nanos(self.late)
     }
 
-    /// What went wrong in all crowds, and for want of buffers.
+    /// What went wrong in all pools, and for want of buffers.
     pub(crate) fn failures(&self) -> BTreeMap<Failure, u64> {
         let mut all = BTreeMap::new();
-        for (what, count) in self.crowds.iter().flat_map(|crowd| &crowd.tally.failures) {
+        for (what, count) in self.pools.iter().flat_map(|pool| &pool.tally.failures) {
             *all.entry(*what).or_default() += count;
         }
         let starved = self.sides.iter().map(|side| side.port.starved).sum::<u64>();
@@ -149,15 +149,15 @@ impl Generator {
         all
     }
 
-    /// Connections of a crowd that were begun.
-    pub(crate) fn begun(&self, crowd: usize) -> usize {
-        self.crowds[crowd].begun
+    /// Connections of a pool that were begun.
+    pub(crate) fn begun(&self, pool: usize) -> usize {
+        self.pools[pool].begun
     }
 
-    /// A crowd whose connections ask as soon as they can asks by the clock from now on, so many times in a second.
-    pub(crate) fn pace(&mut self, crowd: usize, per_second: f64) {
+    /// A pool whose connections ask as soon as they can asks by the clock from now on, so many times in a second.
+    pub(crate) fn pace(&mut self, pool: usize, per_second: f64) {
         // Those that are at an exchange come when they have their answer.
-        self.crowds[crowd].plan = Plan::Paced(Pace::new(self.clock(per_second)));
+        self.pools[pool].plan = Plan::Paced(Pace::new(self.clock(per_second)));
     }
 
     /// A clock that begins now.
@@ -165,36 +165,36 @@ impl Generator {
         Clock::new(per_second, self.now())
     }
 
-    /// Nobody of a crowd asks any more.
-    pub(crate) fn pause(&mut self, crowd: usize) {
-        match &mut self.crowds[crowd].plan {
+    /// Nobody of a pool asks any more.
+    pub(crate) fn pause(&mut self, pool: usize) {
+        match &mut self.pools[pool].plan {
             Plan::Paced(pace) => pace.stop(),
             plan => *plan = Plan::Silent,
         }
     }
 
-    /// Forgets the latencies of a crowd so far.
-    pub(crate) fn reset_latency(&mut self, crowd: usize) {
-        let tally = &mut self.crowds[crowd].tally;
+    /// Forgets the latencies of a pool so far.
+    pub(crate) fn reset_latency(&mut self, pool: usize) {
+        let tally = &mut self.pools[pool].tally;
         tally.first_byte.reset();
         tally.last_byte.reset();
     }
 
-    /// Connections of a crowd, in whatever state.
-    pub(crate) fn open(&self, crowd: usize) -> usize {
-        self.crowds[crowd].open
+    /// Connections of a pool, in whatever state.
+    pub(crate) fn open(&self, pool: usize) -> usize {
+        self.pools[pool].open
     }
 
-    /// Connections of all crowds, in whatever state.
+    /// Connections of all pools, in whatever state.
     pub(crate) fn open_in_all(&self) -> usize {
-        self.crowds.iter().map(|crowd| crowd.open).sum()
+        self.pools.iter().map(|pool| pool.open).sum()
     }
 
-    /// Ends all connections of a crowd, some at a time.
-    pub(crate) fn wind_down(&mut self, crowd: usize) {
-        self.pause(crowd);
-        self.crowds[crowd].target = 0;
-        let of_crowd = |slot: &Option<Box<Connection>>| slot.as_ref().is_some_and(|c| c.crowd == crowd);
+    /// Ends all connections of a pool, some at a time.
+    pub(crate) fn wind_down(&mut self, pool: usize) {
+        self.pause(pool);
+        self.pools[pool].target = 0;
+        let of_crowd = |slot: &Option<Box<Connection>>| slot.as_ref().is_some_and(|c| c.pool == pool);
         let all = self.connections.iter().enumerate();
         self.ending.extend(all.filter(|(_, slot)| of_crowd(slot)).map(|(id, _)| id as u32));
     }
@@ -219,7 +219,7 @@ impl Generator {
     /// Forgets all connections, and what has arrived.
     pub(crate) fn clear(&mut self) {
         self.connections.clear();
-        self.crowds.iter_mut().for_each(|crowd| crowd.open = 0);
+        self.pools.iter_mut().for_each(|pool| pool.open = 0);
         for side in &mut self.sides {
             while side.port.receive(&mut self.arrived) {
                 self.arrived.clear();
@@ -252,9 +252,9 @@ impl Generator {
             }
         }
         self.fired = fired;
-        for crowd in 0..self.crowds.len() {
-            while self.crowds[crowd].wants_another(began) {
-                self.connect(crowd);
+        for pool in 0..self.pools.len() {
+            while self.pools[pool].wants_another(began) {
+                self.connect(pool);
             }
         }
         self.end_some();
@@ -303,7 +303,7 @@ impl Generator {
             && !std::mem::replace(&mut connection.ends[end].is_ready, true)
         {
             connection.ends[end].waits_since = self.before;
-            let queue = usize::from(self.crowds[connection.crowd].yields);
+            let queue = usize::from(self.pools[connection.pool].yields);
             self.ready[queue].push_back((id, end));
         }
     }
@@ -320,8 +320,8 @@ impl Generator {
     }
 
     fn ask_on_time(&mut self, now: u64) {
-        for crowd in 0..self.crowds.len() {
-            while let Plan::Paced(pace) = &mut self.crowds[crowd].plan
+        for pool in 0..self.pools.len() {
+            while let Plan::Paced(pace) = &mut self.pools[pool].plan
                 && let Some((id, since)) = pace.next(now)
             {
                 self.ask(id, since);
@@ -332,12 +332,12 @@ impl Generator {
     fn ask(&mut self, id: u32, since: u64) {
         if let Some(connection) = &mut self.connections[id as usize] {
             connection.since = since;
-            connection.ends[CLIENT].session.ask(&self.crowds[connection.crowd].exchange);
+            connection.ends[CLIENT].session.ask(&self.pools[connection.pool].exchange);
             self.mark(id, CLIENT);
         }
     }
 
-    fn connect(&mut self, crowd: usize) {
+    fn connect(&mut self, pool: usize) {
         let client = loop {
             let client = self.next_client;
             self.next_client = (client + 1) % KEYS as u32;
@@ -346,7 +346,7 @@ impl Generator {
             }
         };
         let (address, port) = address_of(client);
-        let Crowd { buffer, speech, begun, .. } = &mut self.crowds[crowd];
+        let ConnectionPool { buffer, protocol, begun, .. } = &mut self.pools[pool];
         let small = SMALL.min(*buffer);
         let [mut ours, mut theirs] = [(small, *buffer), (*buffer, small)].map(|(send, receive)| {
             let buffer = |size| SocketBuffer::new(vec![0; size]);
@@ -356,7 +356,7 @@ impl Generator {
         let context = self.sides[CLIENT].interface.context();
         ours.connect(context, IpEndpoint::new(SERVER.into(), SERVER_PORT), (IpAddress::Ipv4(address), port))
             .expect("a new socket, and no port 0");
-        let sessions = [Session::client(speech, *begun), Session::server(speech)];
+        let sessions = [Session::client(protocol, *begun), Session::server(protocol)];
         *begun += 1;
         let mut sockets = [ours, theirs].into_iter();
         let ends = sessions.map(|session| {
@@ -370,10 +370,10 @@ impl Generator {
         });
         let since = self.now();
         self.connections[id as usize] =
-            Some(Box::new(Connection { client, crowd, ends, since, is_opening: true }));
+            Some(Box::new(Connection { client, pool, ends, since, is_opening: true }));
         self.clients[client as usize] = id;
-        self.crowds[crowd].open += 1;
-        self.crowds[crowd].opening += 1;
+        self.pools[pool].open += 1;
+        self.pools[pool].opening += 1;
         self.mark(id, CLIENT);
     }
 
@@ -385,7 +385,7 @@ impl Generator {
         if !side.port.has_room() {
             return self.mark(id, at);
         }
-        let news = end.session.poll(end.sockets.get_mut(end.handle), &self.crowds[connection.crowd].exchange);
+        let news = end.session.poll(end.sockets.get_mut(end.handle), &self.pools[connection.pool].exchange);
         if end.session.is_closing() {
             // The last ACK must not wait: nobody would send it once the connection is removed.
             end.sockets.get_mut::<Socket<'_>>(end.handle).set_ack_delay(None);
@@ -409,8 +409,8 @@ impl Generator {
     fn react(&mut self, id: u32, news: &News) {
         let now = if news == &News::default() { 0 } else { self.now() };
         let Some(connection) = &mut self.connections[id as usize] else { return };
-        let crowd = &mut self.crowds[connection.crowd];
-        let tally = &mut crowd.tally;
+        let pool = &mut self.pools[connection.pool];
+        let tally = &mut pool.tally;
         if let Some(failure) = news.failed {
             *tally.failures.entry(failure).or_default() += 1;
             for end in &mut connection.ends {
@@ -426,11 +426,11 @@ impl Generator {
         if news.done {
             tally.last_byte.saturating_record(now - connection.since);
             tally.exchanges += 1;
-            tally.bytes += crowd.exchange.object as u64;
+            tally.bytes += pool.exchange.object as u64;
         }
         if news.ready {
             connection.is_opening = false;
-            crowd.opening -= 1;
+            pool.opening -= 1;
             tally.opened += 1;
             for (end, resumed) in connection.ends.iter().zip(&mut tally.resumed) {
                 *resumed += u64::from(end.session.is_resumed());
@@ -439,7 +439,7 @@ impl Generator {
         if !news.ready && !news.done {
             return;
         }
-        match &mut crowd.plan {
+        match &mut pool.plan {
             Plan::Kept => self.ask(id, now),
             Plan::Paced(pace) => pace.release(id),
             // The handshake counts with the answer, as it does for whoever waits for a page.
@@ -468,9 +468,9 @@ impl Generator {
         if !over {
             return;
         }
-        let crowd = &mut self.crowds[connection.crowd];
-        crowd.opening -= usize::from(connection.is_opening);
-        crowd.open -= 1;
+        let pool = &mut self.pools[connection.pool];
+        pool.opening -= usize::from(connection.is_opening);
+        pool.open -= 1;
         self.clients[connection.client as usize] = NOBODY;
         self.connections[id as usize] = None;
         self.unused.push(id);

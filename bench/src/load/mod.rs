@@ -1,6 +1,6 @@
 //! The load generator: clients and servers of many connections, on one thread and two ports.
 
-mod crowd;
+mod connection_pool;
 mod generator;
 mod plan;
 mod port;
@@ -8,10 +8,10 @@ mod session;
 mod small;
 mod transport;
 
-pub(crate) use crowd::{Tally, Work};
+pub(crate) use connection_pool::{Tally, Work};
 pub(crate) use generator::Generator;
 pub(crate) use plan::Plan;
 pub(crate) use port::LoadPort;
 pub(crate) use session::Exchange;
 pub(crate) use small::{Kind, SmallFrames};
-pub(crate) use transport::{Names, Speech};
+pub(crate) use transport::{Names, Protocol};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smoltcp::socket::tcp::{Socket, State};
 
-use super::transport::{Failure, Speech, Transport};
+use super::transport::{Failure, Protocol, Transport};
 
 /// Bytes of a ClientHello that come before the rest.
 const FIRST_PIECE: usize = 100;
@@ -89,22 +89,22 @@ struct Server {
 
 impl Session {
     /// The client's end of connection `n`.
-    pub(crate) fn client(speech: &Speech, n: usize) -> Self {
-        let hello = if let Speech::Hello(hello) = speech { Some(Arc::clone(hello)) } else { None };
+    pub(crate) fn client(protocol: &Protocol, n: usize) -> Self {
+        let hello = if let Protocol::Hello(hello) = protocol { Some(Arc::clone(hello)) } else { None };
         let client = Client { was_ready: false, hello, hello_sent: 0, to_send: 0, got: None };
         Self {
-            transport: Transport::client(speech, n),
+            transport: Transport::client(protocol, n),
             role: Role::Client(client),
             closing: false,
             closed: false,
         }
     }
 
-    pub(crate) fn server(speech: &Speech) -> Self {
-        let skip = if let Speech::Hello(hello) = speech { hello.len() } else { 0 };
+    pub(crate) fn server(protocol: &Protocol) -> Self {
+        let skip = if let Protocol::Hello(hello) = protocol { hello.len() } else { 0 };
         let server = Server { skip, got: 0, to_send: 0 };
         Self {
-            transport: Transport::server(speech),
+            transport: Transport::server(protocol),
             role: Role::Server(server),
             closing: false,
             closed: false,

@@ -12,7 +12,7 @@ const AT_A_TIME: usize = 64 * 1024;
 
 /// How both ends of every connection speak.
 #[derive(Clone)]
-pub(crate) enum Speech {
+pub(crate) enum Protocol {
     /// Plain bytes.
     Plain,
     /// A ClientHello that comes in two pieces, the first of them twice; then plain bytes. The engine takes such a
@@ -42,20 +42,20 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    pub(crate) fn client(speech: &Speech, n: usize) -> Self {
-        match speech {
-            Speech::Plain | Speech::Hello(_) => Self::Plain,
-            Speech::Tls(client, _, names) => {
+    pub(crate) fn client(protocol: &Protocol, n: usize) -> Self {
+        match protocol {
+            Protocol::Plain | Protocol::Hello(_) => Self::Plain,
+            Protocol::Tls(client, _, names) => {
                 let connection = ClientConnection::new(Arc::clone(client), names.of(n));
                 Self::Tls(Box::new(connection.expect("the configuration is complete").into()))
             }
         }
     }
 
-    pub(crate) fn server(speech: &Speech) -> Self {
-        match speech {
-            Speech::Plain | Speech::Hello(_) => Self::Plain,
-            Speech::Tls(_, server, _) => {
+    pub(crate) fn server(protocol: &Protocol) -> Self {
+        match protocol {
+            Protocol::Plain | Protocol::Hello(_) => Self::Plain,
+            Protocol::Tls(_, server, _) => {
                 let connection = ServerConnection::new(Arc::clone(server));
                 Self::Tls(Box::new(connection.expect("the configuration is complete").into()))
             }

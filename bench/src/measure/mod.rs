@@ -11,11 +11,11 @@ use std::error::Error;
 use std::time::Duration;
 
 use crate::ceilings::{self, Ceiling, Handshake, Way};
+use crate::endpoints::{Certificates, Sessions};
 use crate::machine;
 use crate::outcome::Outcome;
-use crate::rig::{Order, Rig};
+use crate::rig::{Rig, RunConfig};
 use crate::scenario::{Scenario, What};
-use crate::speech::{Certificates, Sessions};
 
 /// Probing a ceiling takes so long, before and after.
 const PROBE: Duration = Duration::from_millis(300);
@@ -42,7 +42,7 @@ pub(crate) fn measure(scenario: &Scenario, setting: &Setting) -> Result<Outcome,
     // Everything that is started from here on stays off the worker's core: the log's thread too.
     machine::pin(setting.load_core);
     let internet = scenario.tls.leaf.pki("Bench Internet")?;
-    let order = Order {
+    let order = RunConfig {
         mode: scenario.mode,
         core: setting.worker_core,
         handshake_threads: scenario.handshake_threads(),
@@ -50,12 +50,12 @@ pub(crate) fn measure(scenario: &Scenario, setting: &Setting) -> Result<Outcome,
         home_core: setting.load_core,
         root: internet.root_pem(),
     };
-    let (rig, ports) = Rig::start(scenario.joint, &order, &setting.eal)?;
+    let (rig, ports) = Rig::start(scenario.ports, &order, &setting.eal)?;
     let certificates = Certificates { internet, trusted: rig.trusted() };
     let mut outcome = Outcome {
         name: scenario.name(),
         mode: scenario.mode.name().into(),
-        joint: scenario.joint.name().into(),
+        ports: scenario.ports.name().into(),
         dpdk: rig.version.clone(),
         ..Outcome::default()
     };
@@ -75,7 +75,7 @@ fn probe(scenario: &Scenario) -> Option<Ceiling> {
             Some(Ceiling { name: "C".into(), value })
         }
         What::Connections => {
-            let crate::speech::Tls { version, group, leaf, sessions, .. } = scenario.tls;
+            let crate::endpoints::Tls { version, group, leaf, sessions, .. } = scenario.tls;
             let way = match sessions {
                 Sessions::EachAnotherName => Way::Cold,
                 Sessions::OneName => Way::Warm,

@@ -6,12 +6,12 @@ use super::reading::{Reading, count_losses, latency, typical};
 use super::spread::{PARTS, standard_error};
 use super::{Failure, Setting, finish};
 use crate::ceilings::{self, Handshake, Way};
-use crate::load::{Exchange, Generator, LoadPort, Plan, Speech, Tally, Work};
+use crate::endpoints::{Certificates, DISTINCT, Sessions};
+use crate::load::{Exchange, Generator, LoadPort, Plan, Protocol, Tally, Work};
 use crate::machine;
 use crate::outcome::{Contrast, Latency, Memory, Outcome, Resumed};
 use crate::rig::{FLOWS, Figures, Mode, Rig};
 use crate::scenario::{Scenario, What, warm_up};
-use crate::speech::{Certificates, DISTINCT, Sessions};
 
 /// How long connections may take to be there, and to end; and each of them, on a machine that is shared.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,11 +33,11 @@ struct Bench<'a> {
     setting: &'a Setting,
     rig: Rig,
     load: Generator,
-    speech: Speech,
+    protocol: Protocol,
     outcome: &'a mut Outcome,
 }
 
-/// What one crowd did in a time.
+/// What one pool did in a time.
 struct Span {
     before: (Reading, Tally),
     after: (Reading, Tally),
@@ -69,36 +69,36 @@ pub(super) fn measure(
     ports: [LoadPort; 2],
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    let speech = scenario.speech(certificates)?;
-    let mut bench = Bench { scenario, setting, rig, load: Generator::new(ports), speech, outcome };
-    let crowds = match scenario.what {
+    let protocol = scenario.protocol(certificates)?;
+    let mut bench = Bench { scenario, setting, rig, load: Generator::new(ports), protocol, outcome };
+    let pools = match scenario.what {
         What::Idle(_) => bench.idle()?,
         What::Opening(_) => bench.opening()?,
         What::Latency => bench.latency()?,
         What::Storm(_) => bench.storm()?,
         _ => bench.through()?,
     };
-    bench.end(&crowds)
+    bench.end(&pools)
 }
 
 impl Bench<'_> {
     fn work(&self, plan: Plan) -> Work {
         let (connections, buffer) = self.scenario.connections();
-        let (exchange, speech) = (Exchange::new(self.scenario.object()), self.speech.clone());
-        Work { exchange, speech, plan, connections, buffer, arrivals: None, yields: false }
+        let (exchange, protocol) = (Exchange::new(self.scenario.object()), self.protocol.clone());
+        Work { exchange, protocol, plan, connections, buffer, arrivals: None, yields: false }
     }
 
-    /// Lets a crowd in, and waits until all of it is there and in its stride.
+    /// Lets a pool in, and waits until all of it is there and in its stride.
     fn bring(&mut self, work: Work) -> usize {
         let connections = work.connections;
-        let crowd = self.load.add(work);
-        let there = |load: &Generator| load.tally(crowd).opened >= connections as u64;
+        let pool = self.load.add(work);
+        let there = |load: &Generator| load.tally(pool).opened >= connections as u64;
         if !self.load.run(patience(connections), there) {
-            let missing = connections.saturating_sub(self.load.tally(crowd).opened as usize);
+            let missing = connections.saturating_sub(self.load.tally(pool).opened as usize);
             self.fail("connections that were never there", missing as u64);
         }
         self.settle();
-        crowd
+        pool
     }
 
     fn settle(&mut self) {
@@ -109,23 +109,23 @@ impl Bench<'_> {
         *self.outcome.failures.entry(what.to_owned()).or_default() += count;
     }
 
-    fn read(&mut self, crowd: usize) -> Result<(Reading, Tally), Failure> {
-        let tally = self.load.tally(crowd).clone();
+    fn read(&mut self, pool: usize) -> Result<(Reading, Tally), Failure> {
+        let tally = self.load.tally(pool).clone();
         Ok((Reading::take(&mut self.rig, self.load.busy())?, tally))
     }
 
-    /// What the crowd does in the time of the setting.
-    fn span(&mut self, crowd: usize) -> Result<Span, Failure> {
-        let before = self.read(crowd)?;
+    /// What the pool does in the time of the setting.
+    fn span(&mut self, pool: usize) -> Result<Span, Failure> {
+        let before = self.read(pool)?;
         let mut now = before.clone();
         let (mut rates, mut parts) = (Vec::new(), Vec::new());
         let time = self.setting.time / PARTS;
         for _ in 0..PARTS {
             // Reading takes part of a millisecond, for which requests by the clock wait.
             self.load.run(time / CATCH_UP, |_| false);
-            self.load.reset_latency(crowd);
+            self.load.reset_latency(pool);
             self.load.run(time - time / CATCH_UP, |_| false);
-            let then = std::mem::replace(&mut now, self.read(crowd)?);
+            let then = std::mem::replace(&mut now, self.read(pool)?);
             parts.push(latency(&now.1.first_byte, &now.1.last_byte));
             rates.push((now.1.exchanges - then.1.exchanges) as f64 / now.0.core_seconds_since(&then.0));
         }
@@ -147,8 +147,8 @@ impl Bench<'_> {
     /// As much as goes through, on kept connections or on new ones.
     fn through(&mut self) -> Result<Vec<usize>, Failure> {
         let is_new = self.scenario.what == What::Connections;
-        let crowd = self.bring(self.work(if is_new { Plan::Fresh } else { Plan::Kept }));
-        let span = self.span(crowd)?;
+        let pool = self.bring(self.work(if is_new { Plan::Fresh } else { Plan::Kept }));
+        let span = self.span(pool)?;
         self.note(&span, &Exchange::new(self.scenario.object()));
         let (now, then) = (&span.after.1, &span.before.1);
         if is_new {
@@ -158,7 +158,7 @@ impl Bench<'_> {
             self.outcome.resumed = Some(Resumed { client_leg, server_leg });
             self.outcome.figure = span.exchanges() as f64 / span.seconds();
             self.outcome.unit = "connections/s".into();
-            let begun = self.load.begun(crowd);
+            let begun = self.load.begun(pool);
             if self.scenario.tls.sessions == Sessions::EachAnotherName && begun > DISTINCT {
                 self.fail("names that came again", (begun - DISTINCT) as u64);
             }
@@ -167,46 +167,46 @@ impl Bench<'_> {
             self.outcome.unit = "Gbit/s".into();
         }
         self.outcome.standard_error = standard_error(&span.rates);
-        Ok(vec![crowd])
+        Ok(vec![pool])
     }
 
     /// Requests by the clock, at half of what goes through at most, or as the setting has it.
     fn latency(&mut self) -> Result<Vec<usize>, Failure> {
-        let crowd = self.bring(self.work(Plan::Kept));
-        self.pace(crowd, 0.5);
-        let span = self.span(crowd)?;
+        let pool = self.bring(self.work(Plan::Kept));
+        self.pace(pool, 0.5);
+        let span = self.span(pool)?;
         self.note(&span, &Exchange::new(self.scenario.object()));
         self.outcome.figure = span.latency.last_byte.p50;
         self.outcome.unit = "us".into();
         self.outcome.lower_is_better = true;
-        Ok(vec![crowd])
+        Ok(vec![pool])
     }
 
-    fn pace(&mut self, crowd: usize, part: f64) {
-        let begin = (self.load.tally(crowd).exchanges, std::time::Instant::now());
+    fn pace(&mut self, pool: usize, part: f64) {
+        let begin = (self.load.tally(pool).exchanges, std::time::Instant::now());
         self.load.run(self.setting.time / 2, |_| false);
-        let most = (self.load.tally(crowd).exchanges - begin.0) as f64 / begin.1.elapsed().as_secs_f64();
+        let most = (self.load.tally(pool).exchanges - begin.0) as f64 / begin.1.elapsed().as_secs_f64();
         let rate = self.setting.rate.unwrap_or(most * part);
         self.outcome.offered = Some(rate);
-        self.load.pace(crowd, rate);
+        self.load.pace(pool, rate);
         self.settle();
     }
 
     /// p99 of exchanges by the clock, without and with new connections beside them.
     fn storm(&mut self) -> Result<Vec<usize>, Failure> {
-        let crate::speech::Tls { version, group, leaf, .. } = self.scenario.tls;
+        let crate::endpoints::Tls { version, group, leaf, .. } = self.scenario.tls;
         let core = self.setting.worker_core;
         let kind = Handshake { version, group, leaf, way: Way::Cold };
         let most = super::on_core(core, || ceilings::handshakes(kind, PROBE))?.value;
-        let crowd = self.bring(self.work(Plan::Kept));
-        self.pace(crowd, 0.25);
-        let without = self.span(crowd)?;
+        let pool = self.bring(self.work(Plan::Kept));
+        self.pace(pool, 0.25);
+        let without = self.span(pool)?;
         let storm =
             Work { arrivals: Some(self.load.clock(most * STORM)), yields: true, ..self.work(Plan::Fresh) };
         let storm = self.load.add(storm);
         self.settle();
         let opened = self.load.tally(storm).opened;
-        let with = self.span(crowd)?;
+        let with = self.span(pool)?;
         let opened = (self.load.tally(storm).opened - opened) as f64 / with.seconds();
         self.note(&with, &Exchange::new(self.scenario.object()));
         let p99 = |span: &Span| span.latency.last_byte.p99;
@@ -219,7 +219,7 @@ impl Bench<'_> {
             without: p99(&without),
             with: p99(&with),
         });
-        Ok(vec![storm, crowd])
+        Ok(vec![storm, pool])
     }
 
     /// Memory of connections that have had one exchange, and what goes through without and with them.
@@ -240,10 +240,10 @@ impl Bench<'_> {
     }
 
     fn opening(&mut self) -> Result<Vec<usize>, Failure> {
-        let crowd = self.flows_memory(Plan::Silent)?;
-        let span = self.span(crowd)?;
+        let pool = self.flows_memory(Plan::Silent)?;
+        let span = self.span(pool)?;
         self.note(&span, &Exchange::new(self.scenario.object()));
-        Ok(vec![crowd])
+        Ok(vec![pool])
     }
 
     /// What goes through on some connections, which are gone afterwards.
@@ -251,16 +251,16 @@ impl Bench<'_> {
         let (object, connections) = BESIDE;
         let exchange = Exchange::new(object);
         let work = Work { exchange, connections, buffer: object, ..self.work(Plan::Kept) };
-        let crowd = self.bring(work);
-        let span = self.span(crowd)?;
-        self.part_from(crowd);
+        let pool = self.bring(work);
+        let span = self.span(pool)?;
+        self.part_from(pool);
         Ok(span)
     }
 
-    /// Brings the scenario's crowd, and notes what each of it takes.
+    /// Brings the scenario's pool, and notes what each of it takes.
     fn flows_memory(&mut self, plan: Plan) -> Result<usize, Failure> {
         let (before, resident) = (self.rig.figures()?, machine::resident());
-        let crowd = self.bring(self.work(plan));
+        let pool = self.bring(self.work(plan));
         self.load.run(SILENCE, |_| false);
         let after = self.rig.figures()?;
         let flows = self.scenario.connections().0 as f64;
@@ -276,18 +276,18 @@ impl Bench<'_> {
         self.outcome.unit = "B/flow".into();
         self.outcome.lower_is_better = true;
         self.outcome.memory = Some(memory);
-        Ok(crowd)
+        Ok(pool)
     }
 
-    fn part_from(&mut self, crowd: usize) {
-        self.load.wind_down(crowd);
-        let open = self.load.open(crowd);
-        self.load.run(patience(open), |load| load.open(crowd) == 0);
+    fn part_from(&mut self, pool: usize) {
+        self.load.wind_down(pool);
+        let open = self.load.open(pool);
+        self.load.run(patience(open), |load| load.open(pool) == 0);
     }
 
     /// Ends all connections, counts what went wrong, and stops.
-    fn end(mut self, crowds: &[usize]) -> Result<(), Failure> {
-        crowds.iter().for_each(|crowd| self.part_from(*crowd));
+    fn end(mut self, pools: &[usize]) -> Result<(), Failure> {
+        pools.iter().for_each(|pool| self.part_from(*pool));
         count_losses(&self.rig.figures()?, self.outcome);
         self.outcome.load_late = self.load.late().as_secs_f64() * 1e3;
         if self.scenario.mode == Mode::Tcp {

@@ -39,7 +39,7 @@ const LOG_RING: usize = 65_536;
 
 /// What an engine is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Order {
+pub(crate) struct RunConfig {
     pub(crate) mode: Mode,
     /// The worker's core.
     pub(crate) core: usize,
@@ -65,7 +65,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn start(order: &Order, eal: Arc<Eal>, wire: WirePorts) -> Result<Self, Failure> {
+    pub(super) fn start(order: &RunConfig, eal: Arc<Eal>, wire: WirePorts) -> Result<Self, Failure> {
         let wires: Vec<Arc<str>> = vec!["bench".into()];
         let metrics = Arc::new(Metrics::new(&wires, 1));
         let (ports, mut queues) = Ports::open_on(eal, &[wire], &[None])?;
@@ -148,7 +148,7 @@ fn owned(map: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
 }
 
 fn assembly(
-    order: &Order,
+    order: &RunConfig,
     [trusted, untrusted]: [&EngineCa; 2],
     wires: Vec<Arc<str>>,
     log: LogSender,

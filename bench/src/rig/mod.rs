@@ -1,8 +1,8 @@
 //! What is measured: the engine, or what stands in its place, on a core of its own, and the ports that join it to the
 //! generator.
 
-mod apart;
 mod engine;
+mod engine_process;
 mod figures;
 mod memif;
 mod testpmd;
@@ -16,15 +16,15 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use wireglass::driver::dpdk::{Ports, WirePorts};
 
-use self::apart::Apart;
 use self::engine::Engine;
+use self::engine_process::EngineProcess;
 use self::testpmd::Testpmd;
 use self::wire::Wire;
 use crate::allocations::Allocations;
 use crate::load::LoadPort;
 
-pub(crate) use self::apart::serve;
-pub(crate) use self::engine::{FLOWS, Order};
+pub(crate) use self::engine::{FLOWS, RunConfig};
+pub(crate) use self::engine_process::serve;
 pub(crate) use self::figures::Figures;
 
 /// Frames that each ring holds, and one.
@@ -73,7 +73,7 @@ impl Mode {
 
 /// How frames get from the generator to what is measured, and back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Joint {
+pub(crate) enum PortKind {
     /// One process: rings of pointers, no frame is copied.
     Rings,
     /// Likewise, and the generator's ends are NICs that verify and fill in checksums, and cut segments.
@@ -82,7 +82,7 @@ pub(crate) enum Joint {
     Memif,
 }
 
-impl Joint {
+impl PortKind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Rings => "rings",
@@ -96,7 +96,7 @@ impl Joint {
 pub(crate) struct Rig {
     /// DPDK's version.
     pub(crate) version: String,
-    middle: Middle,
+    dut: Dut,
     /// What the worker had allocated when it had started.
     at_start: Allocations,
     load_pool: Mempool,
@@ -104,10 +104,10 @@ pub(crate) struct Rig {
     _lcore: LcoreGuard,
 }
 
-enum Middle {
+enum Dut {
     Wire(Wire),
     Engine(Box<Engine>),
-    Apart(Apart),
+    EngineProcess(EngineProcess),
     Testpmd(Testpmd),
 }
 
@@ -123,55 +123,55 @@ type Failure = Box<dyn std::error::Error>;
 impl Rig {
     /// Starts it; the calling thread becomes the generator's.
     pub(crate) fn start(
-        joint: Joint,
-        order: &Order,
+        ports: PortKind,
+        order: &RunConfig,
         eal: &[String],
     ) -> Result<(Self, [LoadPort; 2]), Failure> {
         let (socket, mut arguments) = (memif::socket(), eal.to_vec());
-        if joint == Joint::Memif {
+        if ports == PortKind::Memif {
             arguments.extend(memif::arguments(&socket, memif::Role::Server));
         }
         let running = Arc::new(Eal::init(&arguments)?);
         let version = running.version();
-        let ([inside, inside_load], [outside, outside_load]) = match joint {
-            Joint::Rings | Joint::Offloads => {
+        let ([inside, inside_load], [outside, outside_load]) = match ports {
+            PortKind::Rings | PortKind::Offloads => {
                 (running.join_by_rings("in", 1, RING)?, running.join_by_rings("out", 1, RING)?)
             }
             // Both ends of a memif have the same name, each in its process.
-            Joint::Memif => memif::names().map(|name| [name.to_owned(), name.to_owned()]).into(),
+            PortKind::Memif => memif::names().map(|name| [name.to_owned(), name.to_owned()]).into(),
         };
         let config = MempoolConfig { mbufs: LOAD_MBUFS, ..MempoolConfig::default() };
         let load_pool = Mempool::new(&running, "load", &config)?;
         let lcore = running.register_thread()?;
-        let (mut load_ports, offloads) = (Vec::new(), joint == Joint::Offloads);
+        let (mut load_ports, offloads) = (Vec::new(), ports == PortKind::Offloads);
         let mut open = |name: &str, me, other| -> Result<LoadPort, Failure> {
             let (port, rx, tx) = start_port(&running, name, &load_pool)?;
             load_ports.push(port);
             Ok(LoadPort::new(rx, tx, load_pool.clone(), [me, other], offloads))
         };
         let load = [open(&inside_load, 1, 2)?, open(&outside_load, 2, 1)?];
-        let middle = match (joint, order.mode) {
-            (Joint::Rings, Mode::Wire) => {
-                Middle::Wire(Wire::start(&running, [&inside, &outside], &load_pool, order.core)?)
+        let dut = match (ports, order.mode) {
+            (PortKind::Rings, Mode::Wire) => {
+                Dut::Wire(Wire::start(&running, [&inside, &outside], &load_pool, order.core)?)
             }
-            (Joint::Rings | Joint::Offloads, Mode::Testpmd)
-            | (Joint::Offloads | Joint::Memif, Mode::Wire) => {
+            (PortKind::Rings | PortKind::Offloads, Mode::Testpmd)
+            | (PortKind::Offloads | PortKind::Memif, Mode::Wire) => {
                 return Err("testpmd needs memif, and the wire rings".into());
             }
-            (Joint::Rings | Joint::Offloads, _) => {
+            (PortKind::Rings | PortKind::Offloads, _) => {
                 let wire = WirePorts { inside, outside, mtu: None, far_end_offloads: offloads };
-                Middle::Engine(Box::new(Engine::start(order, Arc::clone(&running), wire)?))
+                Dut::Engine(Box::new(Engine::start(order, Arc::clone(&running), wire)?))
             }
-            (Joint::Memif, Mode::Testpmd) => {
-                Middle::Testpmd(Testpmd::start(order.core, order.home_core, &socket)?)
+            (PortKind::Memif, Mode::Testpmd) => {
+                Dut::Testpmd(Testpmd::start(order.core, order.home_core, &socket)?)
             }
-            (Joint::Memif, _) => Middle::Apart(Apart::start(order, eal, &socket)?),
+            (PortKind::Memif, _) => Dut::EngineProcess(EngineProcess::start(order, eal, &socket)?),
         };
-        if joint == Joint::Memif {
+        if ports == PortKind::Memif {
             memif::wait_for_links(&load_ports)?;
         }
         let at_start = Allocations::default();
-        let mut rig = Self { version, middle, at_start, load_pool, load_ports, _lcore: lcore };
+        let mut rig = Self { version, dut, at_start, load_pool, load_ports, _lcore: lcore };
         std::thread::sleep(START);
         rig.at_start = rig.figures()?.allocations;
         Ok((rig, load))
@@ -184,30 +184,30 @@ impl Rig {
 
     /// The CA that the engine's copies end at; none of what is no engine.
     pub(crate) fn trusted(&self) -> Option<CertificateDer<'static>> {
-        match &self.middle {
-            Middle::Wire(_) | Middle::Testpmd(_) => None,
-            Middle::Engine(engine) => Some(engine.trusted()),
-            Middle::Apart(apart) => Some(apart.trusted()),
+        match &self.dut {
+            Dut::Wire(_) | Dut::Testpmd(_) => None,
+            Dut::Engine(engine) => Some(engine.trusted()),
+            Dut::EngineProcess(process) => Some(process.trusted()),
         }
     }
 
     /// What it has done so far.
     pub(crate) fn figures(&mut self) -> Result<Figures, Failure> {
-        match &mut self.middle {
-            Middle::Wire(wire) => Ok(wire.figures()),
-            Middle::Engine(engine) => Ok(engine.figures()),
-            Middle::Apart(apart) => apart.figures(),
-            Middle::Testpmd(testpmd) => testpmd.figures(),
+        match &mut self.dut {
+            Dut::Wire(wire) => Ok(wire.figures()),
+            Dut::Engine(engine) => Ok(engine.figures()),
+            Dut::EngineProcess(process) => process.figures(),
+            Dut::Testpmd(testpmd) => testpmd.figures(),
         }
     }
 
     /// Stops what is measured. The generator's ports are still there to take its last frames.
     pub(crate) fn stop(self) -> Result<Stopped, Failure> {
-        let (ports, lost) = match self.middle {
-            Middle::Wire(wire) => (Ended::Wire(wire.stop()?), 0),
-            Middle::Engine(engine) => (Ended::Engine(engine.stop()?), 0),
-            Middle::Apart(apart) => (Ended::Apart, apart.stop()?),
-            Middle::Testpmd(testpmd) => (Ended::Apart, testpmd.stop().map(|()| 0)?),
+        let (ports, lost) = match self.dut {
+            Dut::Wire(wire) => (Ended::Wire(wire.stop()?), 0),
+            Dut::Engine(engine) => (Ended::Engine(engine.stop()?), 0),
+            Dut::EngineProcess(process) => (Ended::Elsewhere, process.stop()?),
+            Dut::Testpmd(testpmd) => (Ended::Elsewhere, testpmd.stop().map(|()| 0)?),
         };
         let Self { load_pool, load_ports, _lcore, .. } = self;
         Ok(Stopped { ports, lost, load_pool, load_ports, _lcore })
@@ -227,7 +227,7 @@ enum Ended {
     Wire(Vec<Port>),
     Engine(Ports),
     /// In another process: it has closed them.
-    Apart,
+    Elsewhere,
 }
 
 impl Stopped {
@@ -240,7 +240,7 @@ impl Stopped {
                 0
             }
             Ended::Engine(ports) => ports.close(),
-            Ended::Apart => self.lost,
+            Ended::Elsewhere => self.lost,
         };
         Balance { engine, load: self.load_pool.in_use() }
     }

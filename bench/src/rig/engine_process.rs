@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use wireglass::driver::dpdk::WirePorts;
 
-use super::engine::{Engine, Order};
+use super::engine::{Engine, RunConfig};
 use super::figures::Figures;
 use super::{Failure, memif};
 
@@ -17,7 +17,7 @@ use super::{Failure, memif};
 #[derive(Serialize, Deserialize)]
 enum Ask {
     Start {
-        order: Order,
+        order: RunConfig,
         eal: Vec<String>,
         socket: String,
     },
@@ -41,27 +41,27 @@ enum Answer {
 }
 
 /// A running engine in another process.
-pub(super) struct Apart {
+pub(super) struct EngineProcess {
     child: Child,
     to: ChildStdin,
     from: Lines<BufReader<ChildStdout>>,
     trusted: CertificateDer<'static>,
 }
 
-impl Apart {
-    pub(super) fn start(order: &Order, eal: &[String], socket: &str) -> Result<Self, Failure> {
+impl EngineProcess {
+    pub(super) fn start(order: &RunConfig, eal: &[String], socket: &str) -> Result<Self, Failure> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("engine").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let (to, from) = child.stdin.take().zip(child.stdout.take()).ok_or("both were asked for")?;
         let from = BufReader::new(from).lines();
-        let mut apart = Self { child, to, from, trusted: Vec::new().into() };
+        let mut process = Self { child, to, from, trusted: Vec::new().into() };
         let ask = Ask::Start { order: order.clone(), eal: eal.to_vec(), socket: socket.into() };
-        let Answer::Started { trusted } = apart.ask(&ask)? else {
+        let Answer::Started { trusted } = process.ask(&ask)? else {
             return Err("the engine's process gave the wrong answer".into());
         };
-        apart.trusted = trusted.into();
-        Ok(apart)
+        process.trusted = trusted.into();
+        Ok(process)
     }
 
     pub(super) fn trusted(&self) -> CertificateDer<'static> {
@@ -95,7 +95,7 @@ impl Apart {
     }
 }
 
-impl Drop for Apart {
+impl Drop for EngineProcess {
     fn drop(&mut self) {
         // It has ended already, unless something went wrong before it was told to.
         let _ = self.child.kill();

@@ -1,4 +1,4 @@
-//! A crowd: connections that are opened alike and do alike.
+//! A pool: connections that are opened alike and do alike.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use hdrhistogram::Histogram;
 
 use super::plan::{Clock, Plan};
 use super::session::Exchange;
-use super::transport::{Failure, Speech};
+use super::transport::{Failure, Protocol};
 
-/// What a crowd is to do.
+/// What a pool is to do.
 pub(crate) struct Work {
     pub(crate) exchange: Exchange,
-    pub(crate) speech: Speech,
+    pub(crate) protocol: Protocol,
     pub(crate) plan: Plan,
     /// How many connections there are to be, at most.
     pub(crate) connections: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Work {
     pub(crate) buffer: usize,
     /// New connections come by this clock; none: as soon as there is room for one.
     pub(crate) arrivals: Option<Clock>,
-    /// Others go first: of this crowd no more than one end is served in a turn, so that the handshakes that the generator
+    /// Others go first: of this pool no more than one end is served in a turn, so that the handshakes that the generator
     /// itself has to do for it hold the others up by one step at most.
     pub(crate) yields: bool,
 }
@@ -42,10 +42,10 @@ pub(crate) struct Tally {
     pub(crate) last_byte: Histogram<u64>,
 }
 
-/// One crowd, and how it fares.
-pub(super) struct Crowd {
+/// One pool, and how it fares.
+pub(super) struct ConnectionPool {
     pub(super) exchange: Exchange,
-    pub(super) speech: Speech,
+    pub(super) protocol: Protocol,
     pub(super) plan: Plan,
     pub(super) target: usize,
     pub(super) buffer: usize,
@@ -65,12 +65,12 @@ pub(super) struct Crowd {
 const OPENING: usize = 64;
 const OPENING_IDLE: usize = 12;
 
-impl Crowd {
+impl ConnectionPool {
     pub(super) fn new(work: Work) -> Self {
-        let Work { exchange, speech, plan, connections, buffer, arrivals, yields } = work;
+        let Work { exchange, protocol, plan, connections, buffer, arrivals, yields } = work;
         Self {
             exchange,
-            speech,
+            protocol,
             plan,
             target: connections,
             buffer,

@@ -14,7 +14,7 @@ use rustls::{
 };
 use wireglass::peers::{ClientOptions, Pki, ServerOptions};
 
-use crate::load::{Names, Speech};
+use crate::load::{Names, Protocol};
 use crate::scenario::NAME;
 use crate::tickets::Tickets;
 
@@ -105,7 +105,7 @@ impl Tls {
     }
 
     /// TLS at both ends.
-    pub(crate) fn speech(&self, certificates: &Certificates) -> Result<Speech, Box<dyn Error>> {
+    pub(crate) fn protocol(&self, certificates: &Certificates) -> Result<Protocol, Box<dyn Error>> {
         let some = |count| (0..count).map(|n| format!("h{n}.{NAME}")).collect();
         let names: Vec<String> = match self.sessions {
             Sessions::OneName => vec![NAME.into()],
@@ -114,7 +114,7 @@ impl Tls {
         };
         let (client, server) = (self.client(certificates)?, self.server(certificates, &names)?);
         let names: Vec<_> = names.into_iter().map(ServerName::try_from).collect::<Result<_, _>>()?;
-        Ok(Speech::Tls(client, server, Names(names.into())))
+        Ok(Protocol::Tls(client, server, Names(names.into())))
     }
 
     /// A ClientHello for `name`, and plain bytes.
@@ -122,10 +122,10 @@ impl Tls {
         &self,
         certificates: &Certificates,
         name: ServerName<'static>,
-    ) -> Result<Speech, Box<dyn Error>> {
+    ) -> Result<Protocol, Box<dyn Error>> {
         let mut hello = Vec::new();
         ClientConnection::new(self.client(certificates)?, name)?.write_tls(&mut hello)?;
-        Ok(Speech::Hello(hello.into()))
+        Ok(Protocol::Hello(hello.into()))
     }
 
     /// Trusts the engine's CA alone where there is an engine: what it does not decrypt, fails.
