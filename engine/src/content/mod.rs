@@ -1,5 +1,6 @@
 //! Inspectors: readers of the plaintext. They look at it in passing; they never change, delay or end a flow.
 
+mod border;
 mod hpack;
 mod http;
 mod http1;
@@ -10,4 +11,5 @@ mod huffman;
 mod text;
 mod transactions;
 
+pub use border::{Border, Borders, HeadKind, What};
 pub use http::HttpInspector;
