@@ -1,8 +1,13 @@
 //! Whatever a peer sends: no panic, and no more memory than promised.
 
+#[path = "../fuzz/bodies/borders.rs"]
+#[allow(missing_docs, unreachable_pub, dead_code, clippy::panic, reason = "written for the fuzz targets")]
+mod borders;
+
+use borders::Sound;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use wireglass::content::HttpInspector;
+use wireglass::content::{Border, HttpInspector};
 use wireglass::end::End;
 use wireglass::event::{AnomalyEvent, HttpEvent};
 use wireglass::reason::InspectorOff;
@@ -76,6 +81,7 @@ struct Said {
     anomalies: Vec<AnomalyEvent>,
     off: Option<InspectorOff>,
     unread: [u64; 2],
+    borders: Vec<(Border, Option<String>)>,
 }
 
 impl Said {
@@ -108,18 +114,23 @@ fn feed(alpn: Option<&[u8]>, prologue: &[(End, &[u8])], pieces: &[Piece], step: 
 fn feed_in_steps(alpn: Option<&[u8]>, prologue: &[(End, &[u8])], pieces: &[Piece], step: usize) -> Said {
     let mut said = Said::default();
     let mut inspector = HttpInspector::new(alpn);
+    let mut sound = Sound::new(alpn == Some(b"h2"));
     for (from, bytes) in prologue {
-        inspector.bytes(*from, bytes);
+        sound.give(*from, bytes);
+        inspector.bytes_with(*from, bytes, &mut sound);
     }
     for piece in pieces {
         for bytes in piece.bytes.chunks(step) {
-            inspector.bytes(piece.from, bytes);
+            sound.give(piece.from, bytes);
+            inspector.bytes_with(piece.from, bytes, &mut sound);
             assert!(inspector.memory() <= MOST, "{}", inspector.memory());
         }
         said.fetch(&mut inspector);
     }
     said.off = inspector.off_reason();
-    inspector.finish();
+    sound.end();
+    inspector.finish_with(&mut sound);
+    said.borders = sound.told;
     said.fetch(&mut inspector);
     said.unread = [End::Client, End::Server].map(|side| inspector.unread(side));
     // Ended, it holds nothing but itself.

@@ -1,8 +1,13 @@
 //! HTTP/2 as the `h2` crate speaks it, its client and server talking over pipes that are tapped; and frames
 //! made by hand for what that crate never sends.
 
+#[path = "../fuzz/bodies/borders.rs"]
+#[allow(missing_docs, unreachable_pub, dead_code, clippy::panic, reason = "written for the fuzz targets")]
+mod borders;
+
 use std::sync::{Arc, Mutex};
 
+use borders::Sound;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use wireglass::content::HttpInspector;
@@ -21,10 +26,12 @@ struct Outcome {
 
 fn play(alpn: Option<&[u8]>, talk: &[(End, Vec<u8>)], step: usize) -> Outcome {
     let mut inspector = HttpInspector::new(alpn);
+    let mut sound = Sound::new(alpn == Some(b"h2"));
     let (mut events, mut anomalies) = (Vec::new(), Vec::new());
     for (from, bytes) in talk {
         for piece in bytes.chunks(step) {
-            inspector.bytes(*from, piece);
+            sound.give(*from, piece);
+            inspector.bytes_with(*from, piece, &mut sound);
             while let Some(event) = inspector.poll_transaction() {
                 events.push(*event);
             }

@@ -1,5 +1,6 @@
 //! The HTTP reader of one flow: finds out which version is spoken and hands the plaintext to its reader.
 
+use super::border::{Borders, Teller};
 use super::http1::Http1;
 use super::http1_head::is_token;
 use super::http2::{Http2, PREFACE};
@@ -67,19 +68,28 @@ impl HttpInspector {
 
     /// Plaintext that came from this side.
     pub fn bytes(&mut self, from: End, plaintext: &[u8]) {
+        self.bytes_with(from, plaintext, &mut ());
+    }
+
+    /// Plaintext that came from this side; what begins and ends in it is told before this returns.
+    pub fn bytes_with(&mut self, from: End, plaintext: &[u8], borders: &mut dyn Borders) {
         if plaintext.is_empty() {
             return;
         }
         self.seen[from] += plaintext.len() as u64;
         let transactions = &mut self.transactions;
+        let mut borders = Teller::new(borders);
         let result = match &mut self.reader {
             Reader::Off => return,
-            Reader::Http1(http) => http.bytes(from, plaintext, transactions),
-            Reader::Http2(http) => http.bytes(from, plaintext, transactions),
-            Reader::Undecided(_) => self.decide(from, plaintext),
+            Reader::Http1(http) => http.bytes(from, plaintext, transactions, &mut borders),
+            Reader::Http2(http) => http.bytes(from, plaintext, transactions, &mut borders),
+            Reader::Undecided(_) => self.decide(from, plaintext, &mut borders),
         };
         if let Err(Fault { reason, at }) = result {
             self.stop(reason, from, at);
+            for end in [from, from.other()] {
+                borders.off(reason, end, self.off_at[end]);
+            }
         }
     }
 
@@ -96,6 +106,18 @@ impl HttpInspector {
 
     /// The flow ended: what is still open is reported as far as it is known.
     pub fn finish(&mut self) {
+        self.finish_with(&mut ());
+    }
+
+    /// The same; a response that [awaits](Self::awaits_end) this ends here, and that is told.
+    pub fn finish_with(&mut self, borders: &mut dyn Borders) {
+        if let Reader::Http1(http) = &self.reader {
+            http.tell_end(&mut Teller::new(borders));
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
         let reader = std::mem::replace(&mut self.reader, Reader::Off);
         match reader {
             Reader::Http1(http) => {
@@ -141,7 +163,7 @@ impl HttpInspector {
         reader + transactions.memory()
     }
 
-    /// Reads no more, for a reason of its owner's. The last plaintext came from this side.
+    /// Reads no more, for a reason of its owner's, who is told no border. The last plaintext came from this side.
     pub fn turn_off(&mut self, reason: InspectorOff, from: End) {
         if !matches!(self.reader, Reader::Off) {
             self.stop(reason, from, self.seen[from]);
@@ -150,7 +172,7 @@ impl HttpInspector {
 
     fn stop(&mut self, reason: InspectorOff, from: End, at: u64) {
         let app_proto = if matches!(self.reader, Reader::Http2(_)) { "http2" } else { "http" };
-        self.finish();
+        self.close();
         self.off_at[from] = at;
         self.off = Some(reason);
         // A tunnel that was asked for is as it should be.
@@ -160,7 +182,7 @@ impl HttpInspector {
         }
     }
 
-    fn decide(&mut self, from: End, plaintext: &[u8]) -> Result<(), Fault> {
+    fn decide(&mut self, from: End, plaintext: &[u8], borders: &mut Teller<'_>) -> Result<(), Fault> {
         let Reader::Undecided(earlier) = &mut self.reader else { return Ok(()) };
         let earlier = std::mem::take(earlier);
         let recognised = match from {
@@ -184,12 +206,12 @@ impl HttpInspector {
         let transactions = &mut self.transactions;
         match &mut self.reader {
             Reader::Http1(http) => {
-                http.bytes(End::Client, &earlier, transactions)?;
-                http.bytes(from, plaintext, transactions)
+                http.bytes(End::Client, &earlier, transactions, borders)?;
+                http.bytes(from, plaintext, transactions, borders)
             }
             Reader::Http2(http) => {
-                http.bytes(End::Client, &earlier, transactions)?;
-                http.bytes(from, plaintext, transactions)
+                http.bytes(End::Client, &earlier, transactions, borders)?;
+                http.bytes(from, plaintext, transactions, borders)
             }
             Reader::Undecided(_) | Reader::Off => Ok(()),
         }

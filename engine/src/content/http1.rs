@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use super::border::{Border, HeadKind, Teller, What};
 use super::http::Fault;
 use super::http1_head::{Framing, Head, Lines};
 use super::transactions::{Transaction, Transactions};
@@ -68,11 +69,15 @@ struct Half {
     skipped: u64,
     /// What comes is no message, and has been told.
     lost: bool,
+    /// Where the line that comes seems to begin a message.
+    begun: Option<u64>,
+    /// The exchange whose message passes, from the end of the head on.
+    tx_id: Option<u64>,
 }
 
 impl Half {
     fn memory(&self) -> usize {
-        let Self { state: _, line, head, at: _, skipped: _, lost: _ } = self;
+        let Self { state: _, line, head, at: _, skipped: _, lost: _, begun: _, tx_id: _ } = self;
         line.memory() + head.as_ref().map_or(0, |head| head.memory())
     }
 
@@ -133,18 +138,21 @@ impl Http1 {
         from: End,
         mut bytes: &[u8],
         transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
     ) -> Result<(), Fault> {
         while !bytes.is_empty() {
             if from == End::Server
                 && self.server.is_between_messages()
                 && bytes[0] != b'H'
-                && self.open.front().is_some_and(|exchange| exchange.kind == Kind::Bare)
+                && let Some(Exchange { transaction, kind: Kind::Bare }) = self.open.front()
             {
                 self.server.state = State::UntilClose;
+                self.server.tx_id = Some(transaction.event.tx_id);
+                self.tell(from, self.server.at, What::DataBegins, borders);
             }
             let before = bytes.len();
             match self.half(from).state {
-                State::Head => self.head(from, &mut bytes, transactions)?,
+                State::Head => self.head(from, &mut bytes, transactions, borders)?,
                 State::Length(left) => {
                     let take = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     bytes = &bytes[take..];
@@ -152,10 +160,12 @@ impl Http1 {
                     let left = left - take as u64;
                     self.half(from).state = State::Length(left);
                     if left == 0 {
-                        self.message_ended(from, transactions)?;
+                        let end = self.half(from).at + take as u64;
+                        self.tell(from, end, What::DataEnds, borders);
+                        self.message_ended(from, end, transactions, borders)?;
                     }
                 }
-                State::Chunked(chunk) => self.chunked(from, chunk, &mut bytes, transactions)?,
+                State::Chunked(chunk) => self.chunked(from, chunk, &mut bytes, transactions, borders)?,
                 State::UntilClose => {
                     self.body(from, bytes.len());
                     bytes = &[];
@@ -179,6 +189,16 @@ impl Http1 {
         }
         for exchange in self.open {
             let _ = transactions.close(exchange.transaction);
+        }
+    }
+
+    /// The connection has ended, and with it a body that awaits that (RFC 9112, 6.3).
+    pub(super) fn tell_end(&self, borders: &mut Teller<'_>) {
+        if self.awaits_end() {
+            let Half { at, tx_id, .. } = self.server;
+            for what in [What::DataEnds, What::MessageEnds] {
+                borders.tell(&Border { from: End::Server, at, stream: 0, tx_id, what });
+            }
         }
     }
 
@@ -207,6 +227,11 @@ impl Http1 {
         }
     }
 
+    fn tell(&self, from: End, at: u64, what: What, borders: &mut Teller<'_>) {
+        let half = if from == End::Client { &self.client } else { &self.server };
+        borders.tell(&Border { from, at, stream: 0, tx_id: half.tx_id, what });
+    }
+
     /// Body bytes passed; only those of responses are logged.
     fn body(&mut self, from: End, count: usize) {
         if from == End::Server
@@ -217,32 +242,48 @@ impl Http1 {
     }
 
     /// Takes a line of a head, or the part of one that is there.
-    fn head(&mut self, from: End, bytes: &mut &[u8], transactions: &mut Transactions) -> Result<(), Fault> {
+    fn head(
+        &mut self,
+        from: End,
+        bytes: &mut &[u8],
+        transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
+    ) -> Result<(), Fault> {
         let half = self.half(from);
         let start = half.at - half.line.pending();
+        if half.head.is_none() && half.begun.is_none() {
+            // CRs alone make an empty line, however many.
+            let first = bytes.iter().position(|&byte| byte != b'\r').filter(|&first| bytes[first] != b'\n');
+            half.begun = first.map(|first| half.at + first as u64);
+            if let Some(at) = half.begun {
+                self.tell(from, at, What::HeadBegins, borders);
+            }
+        }
+        let half = self.half(from);
         let Some(line) = half.line.next(bytes) else { return Ok(()) };
+        let end = start + line.length;
         if let Some(mut head) = half.head.take() {
             if head.line(&line) {
-                return self.head_ended(from, *head, start + line.length, transactions);
+                return self.head_ended(from, *head, end, transactions, borders);
             }
             half.head = Some(head);
             return Ok(());
         }
-        if line.text.is_empty() {
+        let Some(begun) = half.begun.take() else {
             // RFC 9112, 2.2: empty lines before a message are to be ignored.
             if half.lost {
                 half.skipped += line.length;
             }
             return Ok(());
-        }
-        let begun = match from {
+        };
+        let head = match from {
             End::Client => Head::request(start, &line),
             End::Server => Head::response(start, &line),
         };
-        match begun {
+        match head {
             Some(head) if head.bare => {
                 half.lost = false;
-                self.head_ended(from, head, start + line.length, transactions)
+                self.head_ended(from, head, end, transactions, borders)
             }
             Some(head) => {
                 half.lost = false;
@@ -251,6 +292,7 @@ impl Http1 {
             }
             None => {
                 half.skipped += line.length;
+                self.tell(from, begun, What::NoMessage, borders);
                 self.lose(from, start, transactions);
                 Ok(())
             }
@@ -260,7 +302,7 @@ impl Http1 {
     /// What comes from here on is no message, until a line begins one.
     fn lose(&mut self, from: End, at: u64, transactions: &mut Transactions) {
         let half = self.half(from);
-        half.state = State::Head;
+        (half.state, half.tx_id) = (State::Head, None);
         if !std::mem::replace(&mut half.lost, true) {
             transactions.raise(odd(HttpOddity::Malformed, None, from, at));
         }
@@ -272,31 +314,41 @@ impl Http1 {
         head: Head,
         end: u64,
         transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
     ) -> Result<(), Fault> {
         let start = head.at;
         let result = match from {
-            End::Client => self.request(head, transactions),
-            End::Server => self.response(head, transactions),
+            End::Client => self.request(head, end, transactions, borders),
+            End::Server => self.response(head, end, transactions, borders),
         };
         // The head itself was read where it opens a tunnel.
         result
             .map_err(|reason| Fault { reason, at: if reason == InspectorOff::Opaque { end } else { start } })
     }
 
-    fn request(&mut self, head: Head, transactions: &mut Transactions) -> Result<(), InspectorOff> {
+    fn request(
+        &mut self,
+        head: Head,
+        end: u64,
+        transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
+    ) -> Result<(), InspectorOff> {
         let (kind, framing) = (Kind::of(&head), head.framing());
         let mut event = head.event;
+        event.tx_id = transactions.number();
+        let tx_id = Some(event.tx_id);
+        if !event.ambiguous.is_empty() {
+            transactions.raise(odd(HttpOddity::Ambiguous, tx_id, End::Client, head.at));
+        }
+        let crowded = transactions.is_full() || !self.crowd.is_empty();
+        if crowded && self.crowd.len() >= MAX_CROWD {
+            return Err(InspectorOff::TooManyOpen);
+        }
+        self.client.tx_id = tx_id;
+        head_ends(End::Client, end, HeadKind::Request, tx_id, &mut event, borders);
         // A request's own content type and the like are not what the log means by these.
         (event.content_type, event.redirect) = (None, None);
-        event.tx_id = transactions.number();
-        if !event.ambiguous.is_empty() {
-            let id = Some(event.tx_id);
-            transactions.raise(odd(HttpOddity::Ambiguous, id, End::Client, head.at));
-        }
-        if transactions.is_full() || !self.crowd.is_empty() {
-            if self.crowd.len() >= MAX_CROWD {
-                return Err(InspectorOff::TooManyOpen);
-            }
+        if crowded {
             self.crowd.push_back(kind);
         } else {
             self.open.push_back(Exchange { transaction: transactions.open(event), kind });
@@ -308,66 +360,94 @@ impl Http1 {
             Framing::Unsaid | Framing::Length(0) | Framing::OtherCoding(0) => State::Head,
             Framing::Length(length) | Framing::OtherCoding(length) => State::Length(length),
         };
+        self.body_begins(End::Client, end, borders);
         Ok(())
     }
 
-    fn response(&mut self, head: Head, transactions: &mut Transactions) -> Result<(), InspectorOff> {
+    fn response(
+        &mut self,
+        head: Head,
+        end: u64,
+        transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
+    ) -> Result<(), InspectorOff> {
         let (at, framing) = (head.at, head.framing());
-        let HttpEvent { status, protocol, content_type, redirect, mut ambiguous, .. } = head.event;
-        let status = status.unwrap_or_default();
-        let kind = self.open.front().map(|exchange| exchange.kind);
+        let mut said = head.event;
+        let status = said.status.unwrap_or_default();
+        let first = self.open.front().map(|exchange| (exchange.kind, exchange.transaction.event.tx_id));
         // RFC 9110, 15.2: interim responses come before the real one; 101 is a last one, but to a client that has not asked.
-        let interim = (100..200).contains(&status) && !(status == 101 && kind == Some(Kind::Upgrade));
+        let interim = (100..200).contains(&status)
+            && !(status == 101 && first.is_some_and(|(kind, _)| kind == Kind::Upgrade));
+        let what = if interim { HeadKind::Interim } else { HeadKind::Response };
         if interim && status != 101 {
+            let tx_id = first.map(|(_, tx_id)| tx_id);
+            head_ends(End::Server, end, what, tx_id, &mut said, borders);
             return Ok(());
         }
-        if kind.is_none() {
+        if first.is_none() {
             // A response that nobody asked for. A 408 is that of an idle connection (RFC 9110, 15.5.9).
             if status != 408 {
-                ambiguous.insert(Ambiguity::ResponseWithoutRequest);
+                said.ambiguous.insert(Ambiguity::ResponseWithoutRequest);
             }
-            let event = HttpEvent { protocol, tx_id: transactions.number(), ..HttpEvent::default() };
+            let event =
+                HttpEvent { protocol: said.protocol, tx_id: transactions.number(), ..HttpEvent::default() };
             self.open.push_back(Exchange { transaction: transactions.open(event), kind: Kind::Other });
         }
         if interim {
-            ambiguous.insert(Ambiguity::UpgradeUnasked);
+            said.ambiguous.insert(Ambiguity::UpgradeUnasked);
         }
         let Some(Exchange { transaction, kind }) = self.open.front_mut() else { return Ok(()) };
         let event = &mut transaction.event;
-        if !ambiguous.is_empty() && event.ambiguous.is_empty() {
+        if !said.ambiguous.is_empty() && event.ambiguous.is_empty() {
             transactions.raise(odd(HttpOddity::Ambiguous, Some(event.tx_id), End::Server, at));
         }
-        event.ambiguous = event.ambiguous.and(ambiguous);
+        head_ends(End::Server, end, what, Some(event.tx_id), &mut said, borders);
+        event.ambiguous = event.ambiguous.and(said.ambiguous);
         event.status = Some(status);
         if interim {
             return Ok(());
         }
+        self.server.tx_id = Some(event.tx_id);
         if !event.shortened {
-            event.content_type = content_type;
-            event.redirect = redirect.filter(|_| (300..400).contains(&status));
+            event.content_type = said.content_type;
+            event.redirect = said.redirect.filter(|_| (300..400).contains(&status));
         }
         transactions.changed(transaction);
-        if status == 101 || (*kind == Kind::Connect && (200..300).contains(&status)) {
-            // What follows is another protocol. The transaction itself is complete.
-            self.close_first(transactions)?;
-            return Err(InspectorOff::Opaque);
-        }
+        // What follows is another protocol. The transaction itself is complete.
+        let opaque = status == 101 || (*kind == Kind::Connect && (200..300).contains(&status));
         // RFC 9112, 6.3: no body, whatever the fields say.
-        let bodiless = matches!(status, 204 | 304) || *kind == Kind::Head;
+        let bodiless = opaque || matches!(status, 204 | 304) || *kind == Kind::Head;
         self.server.state = match framing {
-            _ if bodiless => State::Length(0),
+            _ if bodiless => State::Head,
             Framing::Chunked => FIRST_CHUNK,
+            Framing::Length(0) => State::Head,
             Framing::Length(length) => State::Length(length),
             Framing::Unsaid | Framing::OtherCoding(_) => State::UntilClose,
         };
-        if self.server.state == State::Length(0) {
-            self.server.state = State::Head;
+        self.body_begins(End::Server, end, borders);
+        if self.server.state == State::Head {
             self.close_first(transactions)?;
         }
-        Ok(())
+        if opaque { Err(InspectorOff::Opaque) } else { Ok(()) }
     }
 
-    fn message_ended(&mut self, from: End, transactions: &mut Transactions) -> Result<(), Fault> {
+    /// A head has ended. What its fields say of the body is the state.
+    fn body_begins(&mut self, from: End, at: u64, borders: &mut Teller<'_>) {
+        match self.half(from).state {
+            State::Head => self.tell_message_end(from, at, borders),
+            State::Length(_) | State::UntilClose => self.tell(from, at, What::DataBegins, borders),
+            State::Chunked(_) => {}
+        }
+    }
+
+    fn message_ended(
+        &mut self,
+        from: End,
+        end: u64,
+        transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
+    ) -> Result<(), Fault> {
+        self.tell_message_end(from, end, borders);
         let half = self.half(from);
         half.state = State::Head;
         let at = half.at;
@@ -375,6 +455,11 @@ impl Http1 {
             End::Client => Ok(()),
             End::Server => self.close_first(transactions).map_err(|reason| Fault { reason, at }),
         }
+    }
+
+    fn tell_message_end(&mut self, from: End, at: u64, borders: &mut Teller<'_>) {
+        self.tell(from, at, What::MessageEnds, borders);
+        self.half(from).tx_id = None;
     }
 
     /// The oldest transaction is complete.
@@ -405,7 +490,9 @@ impl Http1 {
         chunk: Chunk,
         bytes: &mut &[u8],
         transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
     ) -> Result<(), Fault> {
+        let at = self.half(from).at;
         if let Chunk::Data(left) = chunk {
             let take = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             *bytes = &bytes[take..];
@@ -413,14 +500,22 @@ impl Http1 {
             let left = left - take as u64;
             let next = if left == 0 { Chunk::DataEnd { cr: false } } else { Chunk::Data(left) };
             self.half(from).state = State::Chunked(next);
+            if left == 0 {
+                self.tell(from, at + take as u64, What::DataEnds, borders);
+            }
             return Ok(());
         }
         match chunk.step(bytes[0]) {
-            Step::To(next) => self.half(from).state = State::Chunked(next),
-            Step::End => self.message_ended(from, transactions)?,
+            Step::To(next) => {
+                self.half(from).state = State::Chunked(next);
+                if let Chunk::Data(_) = next {
+                    self.tell(from, at + 1, What::DataBegins, borders);
+                }
+            }
+            Step::End => self.message_ended(from, at + 1, transactions, borders)?,
             // The byte is the first of what is passed over.
             Step::Broken => {
-                let at = self.half(from).at;
+                self.tell(from, at, What::NoMessage, borders);
                 self.lose(from, at, transactions);
                 return match from {
                     End::Client => Ok(()),
@@ -462,6 +557,18 @@ impl Chunk {
             _ => return Step::Broken,
         })
     }
+}
+
+fn head_ends(
+    from: End,
+    at: u64,
+    kind: HeadKind,
+    tx_id: Option<u64>,
+    head: &mut HttpEvent,
+    borders: &mut Teller<'_>,
+) {
+    head.tx_id = tx_id.unwrap_or_default();
+    borders.head_ends(&Border { from, at, stream: 0, tx_id, what: What::HeadEnds(kind) }, head);
 }
 
 fn odd(what: HttpOddity, tx_id: Option<u64>, from: End, offset: u64) -> AnomalyEvent {

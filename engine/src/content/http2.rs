@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 
+use super::border::{Border, HeadKind, Teller, What};
 use super::hpack::{Decoder, Field, HpackError};
 use super::http::Fault;
 use super::http2_frames::{
@@ -110,6 +111,7 @@ impl Http2 {
         from: End,
         mut bytes: &[u8],
         transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
     ) -> Result<(), Fault> {
         let half = self.half(from);
         let take = bytes.len().min(half.preface.len());
@@ -127,22 +129,42 @@ impl Http2 {
             let at = half.frame_at;
             let found = half.frames.next(&mut bytes);
             half.at += (before - bytes.len()) as u64;
-            let result = found.and_then(|found| match found {
-                Found::Nothing => Ok(false),
-                Found::Frame(header, payload) => {
-                    self.frame(from, &header, &payload, transactions).map(|()| true)
+            let result = match found {
+                Ok(Found::Nothing) => return Ok(()),
+                Ok(found) => self.found(from, found, transactions, borders),
+                Err(reason) => Err(reason),
+            };
+            result.map_err(|reason| Fault { reason, at })?;
+        }
+    }
+
+    fn found(
+        &mut self,
+        from: End,
+        found: Found<'_>,
+        transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
+    ) -> Result<(), InspectorOff> {
+        match found {
+            Found::Nothing => {}
+            Found::Begins(header) => self.frame_begins(from, &header, borders)?,
+            Found::DataBegins(header) => self.tell(from, header.stream, What::DataBegins, borders),
+            Found::DataEnds(header) => self.tell(from, header.stream, What::DataEnds, borders),
+            Found::Data(header, length) => {
+                self.tell(from, header.stream, What::FrameEnds, borders);
+                if header.has(END_STREAM) {
+                    self.tell(from, header.stream, What::MessageEnds, borders);
                 }
-                Found::Data(header, length) => {
-                    self.in_order(from, &header)?;
-                    self.data(from, &header, length, transactions).map(|()| true)
-                }
-            });
-            match result {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(reason) => return Err(Fault { reason, at }),
+                return self.data(from, &header, length, transactions);
+            }
+            Found::Frame(header, payload) if header.is_of_block() => {
+                return self.block_frame(from, &header, &payload, transactions, borders);
+            }
+            Found::Frame(header, payload) => {
+                return self.control_frame(from, &header, &payload, transactions, borders);
             }
         }
+        Ok(())
     }
 
     /// The connection ended: everything is reported as it is. There is nobody left to turn off, so the bound on
@@ -172,49 +194,87 @@ impl Http2 {
         }
     }
 
-    /// Nothing comes between the fragments of a header block (RFC 9113, 4.3). SETTINGS should come first (3.4), but nginx does not
-    /// ask for it.
-    fn in_order(&mut self, from: End, header: &FrameHeader) -> Result<(), InspectorOff> {
-        let half = self.half(from);
-        let expected = match &half.block {
-            Some(block) => header.kind == FrameType::Continuation && header.stream == block.to.carrier,
-            None => header.kind != FrameType::Continuation,
-        };
-        if expected { Ok(()) } else { Err(InspectorOff::H2Frame) }
+    /// Here, which is behind all that has been read.
+    fn tell(&self, from: End, stream: u32, what: What, borders: &mut Teller<'_>) {
+        let half = if from == End::Client { &self.client } else { &self.server };
+        borders.tell(&Border { from, at: half.at, stream, tx_id: None, what });
     }
 
-    fn frame(
+    /// Nothing comes between the fragments of a header block (RFC 9113, 4.3). SETTINGS should come first (3.4), but nginx does not
+    /// ask for it.
+    fn frame_begins(
+        &mut self,
+        from: End,
+        header: &FrameHeader,
+        borders: &mut Teller<'_>,
+    ) -> Result<(), InspectorOff> {
+        let half = self.half(from);
+        let (at, stream) = (half.frame_at, header.stream);
+        let what = match (&half.block, header.kind) {
+            (Some(block), FrameType::Continuation) if stream == block.to.carrier => return Ok(()),
+            (Some(_), _) | (None, FrameType::Continuation) => return Err(InspectorOff::H2Frame),
+            (None, FrameType::Data) if stream == 0 => return Err(InspectorOff::H2Frame),
+            (None, FrameType::Headers | FrameType::PushPromise) => What::HeadBegins,
+            (None, _) => What::FrameBegins,
+        };
+        borders.tell(&Border { from, at, stream, tx_id: None, what });
+        Ok(())
+    }
+
+    /// A frame of a header block.
+    fn block_frame(
         &mut self,
         from: End,
         header: &FrameHeader,
         payload: &[u8],
         transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
     ) -> Result<(), InspectorOff> {
-        self.in_order(from, header)?;
-        let on_stream = header.stream != 0;
-        match header.kind {
-            FrameType::Headers if on_stream => {
-                let mut fragment = without_padding(header, payload)?;
-                if header.has(PRIORITY) {
-                    fragment = fragment.get(5..).ok_or(InspectorOff::H2Frame)?;
-                }
-                let to = Target { carrier: header.stream, promised: None };
-                self.fragment(from, header, to, fragment, transactions)
-            }
-            FrameType::PushPromise if on_stream && from == End::Server => {
-                let payload = without_padding(header, payload)?;
-                let (promised, fragment) = payload.split_first_chunk().ok_or(InspectorOff::H2Frame)?;
-                let promised = u32::from_be_bytes(*promised) & 0x7fff_ffff;
-                let to = Target { carrier: header.stream, promised: Some(promised) };
-                self.fragment(from, header, to, fragment, transactions)
-            }
-            FrameType::Continuation => self.continuation(from, header, payload, transactions),
-            FrameType::ResetStream if on_stream => self.stream_ended(header.stream, transactions),
-            FrameType::Settings if !on_stream => self.settings(from, header, payload),
-            FrameType::GoAway if !on_stream => self.go_away(from, payload, transactions),
-            FrameType::Other => Ok(()),
-            _ => Err(InspectorOff::H2Frame),
+        if header.kind == FrameType::Continuation {
+            return self.continuation(from, header, payload, transactions, borders);
         }
+        if header.stream == 0 {
+            return Err(InspectorOff::H2Frame);
+        }
+        let mut fragment = without_padding(header, payload)?;
+        let mut promised = None;
+        if header.kind == FrameType::PushPromise {
+            if from == End::Client {
+                return Err(InspectorOff::H2Frame);
+            }
+            let (stream, rest) = fragment.split_first_chunk().ok_or(InspectorOff::H2Frame)?;
+            promised = Some(u32::from_be_bytes(*stream) & 0x7fff_ffff);
+            fragment = rest;
+        } else if header.has(PRIORITY) {
+            fragment = fragment.get(5..).ok_or(InspectorOff::H2Frame)?;
+        }
+        let to = Target { carrier: header.stream, promised };
+        self.fragment(from, header, to, fragment, transactions, borders)
+    }
+
+    /// A frame of no message. One that breaks rules does not end.
+    fn control_frame(
+        &mut self,
+        from: End,
+        header: &FrameHeader,
+        payload: &[u8],
+        transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
+    ) -> Result<(), InspectorOff> {
+        let mut refused = Vec::new();
+        match (header.kind, header.stream) {
+            (FrameType::Settings, 0) => self.settings(from, header, payload)?,
+            (FrameType::GoAway, 0) => refused = self.refused(from, payload)?,
+            (FrameType::ResetStream, 1..) | (FrameType::Other, _) => {}
+            _ => return Err(InspectorOff::H2Frame),
+        }
+        self.tell(from, header.stream, What::FrameEnds, borders);
+        let reset = (header.kind == FrameType::ResetStream).then_some(header.stream);
+        for stream in reset.into_iter().chain(refused) {
+            self.tell(from, stream, What::Reset, borders);
+            self.stream_ended(stream, transactions)?;
+        }
+        Ok(())
     }
 
     /// The beginning of a header block; all of it, mostly.
@@ -225,11 +285,12 @@ impl Http2 {
         to: Target,
         fragment: &[u8],
         transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
     ) -> Result<(), InspectorOff> {
         // In a PUSH_PROMISE the flag means nothing.
         let end_stream = to.promised.is_none() && header.has(END_STREAM);
         if header.has(END_HEADERS) {
-            return self.block(from, to, end_stream, fragment, transactions);
+            return self.block(from, to, end_stream, fragment, transactions, borders);
         }
         self.half(from).block = Some(Block { to, end_stream, fragments: fragment.to_vec() });
         Ok(())
@@ -241,6 +302,7 @@ impl Http2 {
         header: &FrameHeader,
         payload: &[u8],
         transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
     ) -> Result<(), InspectorOff> {
         let mut block = self.half(from).block.take().ok_or(InspectorOff::H2Frame)?;
         // Each frame counts as a byte at least, or empty ones could come for ever.
@@ -249,7 +311,8 @@ impl Http2 {
         }
         block.fragments.extend_from_slice(payload);
         if header.has(END_HEADERS) {
-            return self.block(from, block.to, block.end_stream, &block.fragments, transactions);
+            let Block { to, end_stream, fragments } = block;
+            return self.block(from, to, end_stream, &fragments, transactions, borders);
         }
         self.half(from).block = Some(block);
         Ok(())
@@ -263,37 +326,37 @@ impl Http2 {
         end_stream: bool,
         block: &[u8],
         transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
     ) -> Result<(), InspectorOff> {
         // Read in any case, for the sake of the compression state.
         let mut event = self.decode(from, block)?;
-        let request = match (from, to.promised) {
-            (End::Client, _) => (to.carrier > self.last_request).then_some(to.carrier),
-            (End::Server, promised) => promised.filter(|stream| !self.is_open(*stream)),
+        let stream = to.promised.unwrap_or(to.carrier);
+        let request = match from {
+            End::Client => stream > self.last_request,
+            End::Server => to.promised.is_some() && self.tx_id(stream).is_none(),
         };
-        if let Some(stream) = request {
-            // RFC 9113, 5.1.1: a client's streams are odd, a server's even.
-            if (stream % 2 == 1) != (from == End::Client) {
-                return Err(InspectorOff::H2Frame);
-            }
-            if from == End::Client {
-                self.last_request = stream;
-            }
-            event.tx_id = transactions.number();
-            if transactions.is_full() {
-                if self.crowd.len() >= MAX_CROWD {
-                    return Err(InspectorOff::TooManyOpen);
-                }
-                self.crowd.insert(stream, Small { tx_id: event.tx_id, length: 0, status: None });
-            } else {
-                self.streams.insert(stream, transactions.open(event));
-            }
-            return Ok(());
+        if request {
+            return self.request(from, stream, end_stream, event, transactions, borders);
         }
-        // What is left: a response, or trailers of either side.
+        // What is left: a response, trailers of either side, or a promise that is repeated.
+        let interim = event.status.is_some_and(|status| (100..200).contains(&status));
+        let kind = match event.status {
+            _ if to.promised.is_some() => HeadKind::Request,
+            _ if from == End::Client => HeadKind::Trailers,
+            Some(_) if interim => HeadKind::Interim,
+            Some(_) => HeadKind::Response,
+            // RFC 9113, 8.1: trailers have no pseudo-fields.
+            None => HeadKind::Trailers,
+        };
+        let tx_id = self.tx_id(stream);
+        event.tx_id = tx_id.unwrap_or_default();
+        self.head_ends(from, stream, kind, tx_id, &event, borders);
+        if end_stream || to.promised.is_some() {
+            self.tell(from, stream, What::MessageEnds, borders);
+        }
         if from == End::Client || to.promised.is_some() {
             return Ok(());
         }
-        let interim = event.status.is_some_and(|status| (100..200).contains(&status));
         if let Some(transaction) = self.streams.get_mut(&to.carrier)
             && transaction.event.status.is_none()
             && !interim
@@ -311,6 +374,59 @@ impl Http2 {
             small.status = small.status.or(event.status);
         }
         if end_stream { self.stream_ended(to.carrier, transactions) } else { Ok(()) }
+    }
+
+    /// A request, or the promise of one.
+    fn request(
+        &mut self,
+        from: End,
+        stream: u32,
+        end_stream: bool,
+        mut event: HttpEvent,
+        transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
+    ) -> Result<(), InspectorOff> {
+        // RFC 9113, 5.1.1: a client's streams are odd, a server's even.
+        if (stream % 2 == 1) != (from == End::Client) {
+            return Err(InspectorOff::H2Frame);
+        }
+        if from == End::Client {
+            self.last_request = stream;
+        }
+        event.tx_id = transactions.number();
+        let crowded = transactions.is_full();
+        if crowded && self.crowd.len() >= MAX_CROWD {
+            return Err(InspectorOff::TooManyOpen);
+        }
+        self.head_ends(from, stream, HeadKind::Request, Some(event.tx_id), &event, borders);
+        // RFC 9113, 8.4: a request that is promised has no content.
+        if end_stream || from == End::Server {
+            self.tell(from, stream, What::MessageEnds, borders);
+        }
+        if crowded {
+            self.crowd.insert(stream, Small { tx_id: event.tx_id, length: 0, status: None });
+            return Ok(());
+        }
+        if from == End::Client {
+            // A request's own content type and the like are not what the log means by these.
+            (event.content_type, event.redirect, event.status) = (None, None, None);
+        }
+        self.streams.insert(stream, transactions.open(event));
+        Ok(())
+    }
+
+    fn head_ends(
+        &self,
+        from: End,
+        stream: u32,
+        kind: HeadKind,
+        tx_id: Option<u64>,
+        head: &HttpEvent,
+        borders: &mut Teller<'_>,
+    ) {
+        let half = if from == End::Client { &self.client } else { &self.server };
+        let border = Border { from, at: half.at, stream, tx_id, what: What::HeadEnds(kind) };
+        borders.head_ends(&border, head);
     }
 
     /// The fields of a header block that the log asks for.
@@ -337,12 +453,6 @@ impl Http2 {
         })?;
         // RFC 9113, 8.3.1: the pseudo-field wins.
         event.hostname = event.hostname.or(host);
-        if from == End::Client {
-            // A request's own content type and the like are not what the log means by these.
-            event.content_type = None;
-            event.redirect = None;
-            event.status = None;
-        }
         Ok(event)
     }
 
@@ -353,9 +463,6 @@ impl Http2 {
         length: u32,
         transactions: &mut Transactions,
     ) -> Result<(), InspectorOff> {
-        if header.stream == 0 {
-            return Err(InspectorOff::H2Frame);
-        }
         if from == End::Client {
             return Ok(());
         }
@@ -367,8 +474,10 @@ impl Http2 {
         if header.has(END_STREAM) { self.stream_ended(header.stream, transactions) } else { Ok(()) }
     }
 
-    fn is_open(&self, stream: u32) -> bool {
-        self.streams.contains_key(&stream) || self.crowd.contains_key(&stream)
+    /// The exchange that is open on a stream.
+    fn tx_id(&self, stream: u32) -> Option<u64> {
+        let whole = self.streams.get(&stream).map(|transaction| transaction.event.tx_id);
+        whole.or_else(|| self.crowd.get(&stream).map(|small| small.tx_id))
     }
 
     fn stream_ended(&mut self, stream: u32, transactions: &mut Transactions) -> Result<(), InspectorOff> {
@@ -405,12 +514,7 @@ impl Http2 {
     }
 
     /// RFC 9113, 6.8: streams beyond the last one were not and will not be processed.
-    fn go_away(
-        &mut self,
-        from: End,
-        payload: &[u8],
-        transactions: &mut Transactions,
-    ) -> Result<(), InspectorOff> {
+    fn refused(&self, from: End, payload: &[u8]) -> Result<Vec<u32>, InspectorOff> {
         let Some((last, _)) = payload.split_first_chunk() else { return Err(InspectorOff::H2Frame) };
         let last = u32::from_be_bytes(*last) & 0x7fff_ffff;
         // The other end's streams: a client's are odd.
@@ -418,6 +522,6 @@ impl Http2 {
         let streams = self.streams.keys().chain(self.crowd.keys()).copied();
         let mut refused: Vec<_> = streams.filter(|stream| *stream > last && stream % 2 == parity).collect();
         refused.sort_unstable();
-        refused.into_iter().try_for_each(|stream| self.stream_ended(stream, transactions))
+        Ok(refused)
     }
 }

@@ -71,6 +71,11 @@ impl FrameHeader {
         }
     }
 
+    /// A header block begins with it or goes on in it (RFC 9113, 4.3).
+    pub(super) fn is_of_block(&self) -> bool {
+        matches!(self.kind, FrameType::Headers | FrameType::PushPromise | FrameType::Continuation)
+    }
+
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
@@ -80,8 +85,14 @@ impl FrameHeader {
 pub(super) enum Found<'a> {
     /// The input is used up.
     Nothing,
-    /// A whole frame; its payload, unless it is DATA or of a type that is skipped.
+    /// A frame's header is complete.
+    Begins(FrameHeader),
+    /// A whole frame; its payload, unless it is of a type that is skipped.
     Frame(FrameHeader, Cow<'a, [u8]>),
+    /// The data of a DATA frame, if there is any, begins.
+    DataBegins(FrameHeader),
+    /// It ends.
+    DataEnds(FrameHeader),
     /// A DATA frame ended; so many bytes of it were data.
     Data(FrameHeader, u32),
 }
@@ -100,33 +111,26 @@ pub(super) struct FrameReader {
 struct Partial {
     header: FrameHeader,
     left: u32,
-    /// The pad length of a DATA frame, once its first byte was seen.
-    padding: Option<u8>,
+    /// The padding of a DATA frame, once it is known.
+    padding: Option<u32>,
 }
 
 impl FrameReader {
-    /// Takes bytes off the front of `input` up to the end of a frame.
+    /// Takes bytes off the front of `input` up to the next thing to be told.
     pub(super) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Found<'a>, InspectorOff> {
-        let Some(mut frame) = self.frame.take().or_else(|| self.begin(input)) else {
-            return Ok(Found::Nothing);
-        };
+        let Some(mut frame) = self.frame.take() else { return Ok(self.begin(input)) };
         let take = input.len().min(frame.left as usize);
         let whole = take == frame.left as usize;
         match frame.header.kind {
-            FrameType::Data | FrameType::Other => {
-                if frame.padding.is_none() && take > 0 {
-                    frame.padding = Some(input[0]);
-                }
+            FrameType::Data => self.data(frame, input),
+            FrameType::Other => {
                 *input = &input[take..];
                 frame.left -= take as u32;
                 if !whole {
                     self.frame = Some(frame);
                     return Ok(Found::Nothing);
                 }
-                if frame.header.kind == FrameType::Other {
-                    return Ok(Found::Frame(frame.header, Cow::Borrowed(&[])));
-                }
-                Ok(Found::Data(frame.header, data_length(&frame)?))
+                Ok(Found::Frame(frame.header, Cow::Borrowed(&[])))
             }
             _ if frame.header.length as usize > MAX_HELD => Err(InspectorOff::HeaderTooBig),
             _ => {
@@ -156,27 +160,57 @@ impl FrameReader {
         held.capacity()
     }
 
-    fn begin(&mut self, input: &mut &[u8]) -> Option<Partial> {
+    fn begin(&mut self, input: &mut &[u8]) -> Found<'static> {
         let take = input.len().min(HEADER - self.header_len);
         self.header[self.header_len..self.header_len + take].copy_from_slice(&input[..take]);
         self.header_len += take;
         *input = &input[take..];
         if self.header_len < HEADER {
-            return None;
+            return Found::Nothing;
         }
         self.header_len = 0;
         let header = FrameHeader::parse(self.header);
-        Some(Partial { header, left: header.length, padding: None })
+        self.frame = Some(Partial { header, left: header.length, padding: None });
+        Found::Begins(header)
     }
-}
 
-/// RFC 9113, 6.1: the pad length and the padding are no data, and must fit into the frame.
-fn data_length(frame: &Partial) -> Result<u32, InspectorOff> {
-    if !frame.header.has(PADDED) {
-        return Ok(frame.header.length);
+    /// RFC 9113, 6.1: the pad length and the padding are no data, and must fit into the frame.
+    fn data(&mut self, mut frame: Partial, input: &mut &[u8]) -> Result<Found<'static>, InspectorOff> {
+        let header = frame.header;
+        let begins = frame.padding.is_none();
+        let padding = match frame.padding {
+            Some(padding) => padding,
+            None if !header.has(PADDED) => 0,
+            None if header.length == 0 => return Err(InspectorOff::H2Frame),
+            None => {
+                let Some((&padding, rest)) = input.split_first() else {
+                    self.frame = Some(frame);
+                    return Ok(Found::Nothing);
+                };
+                *input = rest;
+                frame.left -= 1;
+                u32::from(padding)
+            }
+        };
+        frame.padding = Some(padding);
+        let data = frame.left.checked_sub(padding);
+        if begins && data.ok_or(InspectorOff::H2Frame)? > 0 {
+            self.frame = Some(frame);
+            return Ok(Found::DataBegins(header));
+        }
+        // Behind the data, the padding is left.
+        let data = data.unwrap_or(0);
+        let part = if data > 0 { data } else { frame.left };
+        let take = input.len().min(part as usize);
+        *input = &input[take..];
+        frame.left -= take as u32;
+        if frame.left == 0 && data == 0 {
+            let beside = if header.has(PADDED) { 1 + padding } else { 0 };
+            return Ok(Found::Data(header, header.length - beside));
+        }
+        self.frame = Some(frame);
+        Ok(if data > 0 && take as u32 == data { Found::DataEnds(header) } else { Found::Nothing })
     }
-    let padding = u32::from(frame.padding.ok_or(InspectorOff::H2Frame)?);
-    frame.header.length.checked_sub(1 + padding).ok_or(InspectorOff::H2Frame)
 }
 
 /// The part of a HEADERS or PUSH_PROMISE payload between pad length and padding (RFC 9113, 6.2).

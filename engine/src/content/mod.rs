@@ -1,5 +1,6 @@
 //! The plaintext between the two sessions of a flow: what decides on it, and where it waits for that.
 
+mod border;
 mod filter;
 mod hpack;
 mod http;
@@ -13,6 +14,7 @@ mod stage;
 mod text;
 mod transactions;
 
+pub use border::{Border, Borders, HeadKind, What};
 pub use filter::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
 pub use http::HttpInspector;
 pub use http_reader::HttpReaders;
