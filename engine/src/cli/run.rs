@@ -12,7 +12,7 @@ use crate::assembly::Assembly;
 use crate::config::{Config, Wire};
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
-use crate::handshake::Pool;
+use crate::handshake_pool::Pool;
 use crate::links::LinkWatch;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer, PortSources};
@@ -124,7 +124,7 @@ fn while_open<T: Default, R: Fn(&Ports) -> T + Send + Sync>(
 
 fn assembly(
     config: &Config,
-    tls: crate::tls::TlsContext,
+    tls: wireglass_core::tls::TlsContext,
     wires: Vec<Arc<str>>,
     log: LogSender,
     held_frames: usize,

@@ -2,11 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wireglass::end::{End, PerEnd};
 use wireglass::peers::{EngineCa, Pki};
-use wireglass::policy::TlsVersion;
-use wireglass::tls::{Outlet, Relay, Suite, TlsContext, TlsSettings};
-use wireglass::x509::Provider;
+use wireglass_core::end::{End, PerEnd};
+use wireglass_core::policy::TlsVersion;
+use wireglass_core::tls::{Outlet, Relay, Suite, TlsContext, TlsSettings};
+use wireglass_core::x509::Provider;
 
 use self::tls_peer::{DATA, Peer};
 use crate::counted;
