@@ -47,7 +47,7 @@ stage_lint() { cargo clippy --locked --workspace --all-targets --features wiregl
 stage_providers() {
     local provider
     for provider in ring aws-lc-rs; do
-        cargo clippy --locked -p wireglass --all-targets --no-default-features --features "$provider" -- -D warnings
+        cargo clippy --locked -p wireglass-core -p wireglass --all-targets --no-default-features --features "$provider" -- -D warnings
     done
 }
 stage_unit() { cargo test --locked --workspace --features wireglass/dpdk --no-fail-fast; }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::content::Filters;
-use crate::flow::{Limits, OutsideTls, Shared};
-use crate::handshake::Pool;
+use wireglass_core::content::Filters;
+use wireglass_core::flow::{Limits, OutsideTls, Shared};
+use wireglass_core::policy::Policy;
+use wireglass_core::tls::TlsContext;
+
+use crate::handshake_pool::Pool;
 use crate::log::LogSender;
 use crate::metrics::Metrics;
-use crate::policy::Policy;
 use crate::secrets::Secrets;
 use crate::survey::Station;
-use crate::tls::TlsContext;
 use crate::worker::{Parts, Steering};
 
 /// What an engine is to do, ports and threads aside.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::event::{Event, LinkEvent, PortLink, Timestamp};
+use wireglass_core::event::{Event, LinkEvent, PortLink, Timestamp};
+
 use crate::log::LogSender;
 
 /// Time between two looks.
@@ -125,7 +126,7 @@ pub fn mtu_mismatch(inside: (&str, usize), outside: (&str, usize)) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::PortSide;
+    use wireglass_core::port::PortSide;
 
     fn link(port: &str, up: bool) -> PortLink {
         let (wire, side) = ("lan".into(), PortSide::Inside);

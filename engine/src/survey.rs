@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::queue::ArrayQueue;
-
-use crate::flow::{FlowSnapshot, Wanted};
-use crate::flow_table::FlowTable;
+use wireglass_core::flow::{FlowSnapshot, Wanted};
+use wireglass_core::flow_table::FlowTable;
 
 /// Places of the flow table that a worker looks at in one turn: about as much work as a burst of packets.
 pub const SLICE: usize = 64;
@@ -203,10 +202,10 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::flow::Identity;
-    use crate::flow_table::Class;
-    use crate::packet::{FlowKey, Headers, KeyHasher};
-    use crate::phase::FlowPhase;
+    use wireglass_core::flow::Identity;
+    use wireglass_core::flow_table::Class;
+    use wireglass_core::packet::{FlowKey, Headers, KeyHasher};
+    use wireglass_core::phase::FlowPhase;
 
     /// A flow is its number.
     fn snapshot(number: u32, wanted: &Wanted) -> Option<FlowSnapshot> {
@@ -234,7 +233,7 @@ mod tests {
         })
     }
 
-    fn insert(table: &mut FlowTable<u32>, number: u32) -> crate::flow_table::FlowId {
+    fn insert(table: &mut FlowTable<u32>, number: u32) -> wireglass_core::flow_table::FlowId {
         let [high, low] = [(number >> 16) as u8, 0];
         let headers = Headers {
             l3: 14,

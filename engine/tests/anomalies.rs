@@ -4,10 +4,10 @@
 mod support;
 
 use support::lab::{Lab, Run, Setup};
-use wireglass::end::End;
-use wireglass::event::{Event, Unread};
 use wireglass::peers::{Step, Stop};
-use wireglass::reason::{Ambiguity, InspectorOff};
+use wireglass_core::end::End;
+use wireglass_core::event::{Event, Unread};
+use wireglass_core::reason::{Ambiguity, InspectorOff};
 
 /// Runs a flow in which the client says the one and the server the other.
 fn talk(request: &[u8], response: &[u8], after: &[u8]) -> Run {

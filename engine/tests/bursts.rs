@@ -13,7 +13,7 @@ use wireglass::peers::{
     Crossing, Duration, Engine, Heading, Host, HostConfig, Impairment, Instant, Middle, PortSide, Simulation,
     Stop,
 };
-use wireglass::port::BURST;
+use wireglass_core::port::BURST;
 
 /// At one instant on the outside: segments with payload that came, and acknowledgements without payload that left.
 #[derive(Default)]

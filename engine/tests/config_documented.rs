@@ -8,7 +8,7 @@ use std::fs;
 
 use config_support::{Folder, repository};
 use wireglass::config::{Config, Limits, keys};
-use wireglass::policy::{Decision, Profile};
+use wireglass_core::policy::{Decision, Profile};
 
 /// Keys and defaults of the tables in docs/configuration.md.
 fn documented() -> BTreeMap<String, String> {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::config::Config;
-use wireglass::fairness::{ClientPrefix, Fairness, PerClient, Shed};
-use wireglass::flow::Midstream;
-use wireglass::flow_table::Class;
-use wireglass::packet::{PassAction, Passthrough, Uninspected};
-use wireglass::policy::{BlockWith, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction};
 use wireglass::worker::Idle;
-use wireglass::x509::Provider;
+use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
+use wireglass_core::flow::Midstream;
+use wireglass_core::flow_table::Class;
+use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
+use wireglass_core::policy::{BlockWith, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction};
+use wireglass_core::x509::Provider;
 
 fn load(text: &str) -> Config {
     let loaded = Folder::new().load(&format!("{GOOD}{text}"));

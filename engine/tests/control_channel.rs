@@ -15,14 +15,14 @@ use tempfile::TempDir;
 use wireglass::control::client::{AskError, Flows, flows};
 use wireglass::control::protocol::{FlowsRequest, Refusal, Sort};
 use wireglass::control::{ControlServer, ControlSocket};
-use wireglass::end::PerEnd;
-use wireglass::event::Volume;
-use wireglass::flow::{FlowSnapshot, Identity, Short};
-use wireglass::flow_table::{Class, FlowTable};
 use wireglass::metrics::Metrics;
-use wireglass::packet::{FlowKey, Headers, KeyHasher};
-use wireglass::phase::FlowPhase;
 use wireglass::survey::{Station, Surveyor};
+use wireglass_core::end::PerEnd;
+use wireglass_core::event::Volume;
+use wireglass_core::flow::{FlowSnapshot, Identity, Short};
+use wireglass_core::flow_table::{Class, FlowTable};
+use wireglass_core::packet::{FlowKey, Headers, KeyHasher};
+use wireglass_core::phase::FlowPhase;
 
 /// How soon something must be over that waits for nobody; the machine may be busy.
 const SOON: Duration = Duration::from_millis(1_500);

@@ -19,10 +19,10 @@ use tempfile::TempDir;
 use wireglass::control::client::{AskError, counters};
 use wireglass::control::{ControlServer, ControlSocket, Counters};
 use wireglass::metrics::{Metrics, PoolStatistics, PortStatistics};
-use wireglass::phase::FlowPhase;
-use wireglass::port::PortSide;
-use wireglass::reason::PacketDrop;
 use wireglass::survey::Surveyor;
+use wireglass_core::phase::FlowPhase;
+use wireglass_core::port::PortSide;
+use wireglass_core::reason::PacketDrop;
 
 /// Longer than anything here takes, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -5,20 +5,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use wireglass::end::End;
-use wireglass::event::PortLink;
-use wireglass::event::{
-    Action, Anomaly, AnomalyEvent, CertificateInfo, Event, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo,
-    HttpEvent, LegInfo, LinkEvent, MintedBy, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
-};
-use wireglass::log::EventKind;
 use wireglass::log::community_id::community_id;
 use wireglass::log::eve::{write_event, write_stats};
-use wireglass::metrics::{Metrics, PortStatistics, TlsCaches};
-use wireglass::packet::{FrameInfo, PassAction, Uninspected};
-use wireglass::phase::FlowPhase;
-use wireglass::port::PortSide;
-use wireglass::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
+use wireglass::metrics::{Metrics, PortStatistics};
+use wireglass_core::caches::TlsCaches;
+use wireglass_core::end::End;
+use wireglass_core::event::{
+    Action, Anomaly, AnomalyEvent, CertificateInfo, Event, EventKind, Fate, FlowEvent, FlowHead, FrameEvent,
+    HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink, SummaryEvent, Timestamp, TlsEvent, Unread,
+    Volume,
+};
+use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
+use wireglass_core::phase::FlowPhase;
+use wireglass_core::port::PortSide;
+use wireglass_core::reason::{
+    Ambiguity, HttpOddity, InspectorOff, PacketDrop, PathMessage, PortDrop, Reason,
+};
 
 /// 2026-11-23 20:14:05.123456 UTC.
 const NOW: Timestamp = Timestamp(1_795_464_845_123_456);

@@ -10,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wireglass::event::{Event, FlowEvent, FlowHead, HttpEvent, Timestamp, Volume};
-use wireglass::log::{EventKind, LogSender, LogWriter, StatsSource, ring};
+use wireglass::log::{LogSender, LogWriter, StatsSource, ring};
 use wireglass::metrics::Metrics;
-use wireglass::phase::FlowPhase;
-use wireglass::reason::Reason;
+use wireglass_core::event::{Event, EventKind, FlowEvent, FlowHead, HttpEvent, Timestamp, Volume};
+use wireglass_core::phase::FlowPhase;
+use wireglass_core::reason::Reason;
 
 fn head(flow_id: u64) -> FlowHead {
     let end = |port| SocketAddr::from(([192, 0, 2, 1], port));

@@ -1,15 +1,17 @@
 //! The pool of handshakes: bounded, and never more of a worker's turn than its share.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "../core/tests/tls_support/mod.rs"]
 mod tls_support;
 
 use tls_support::*;
-use wireglass::flow_table::{Class, FlowId, FlowTable};
-use wireglass::handshake::{Job, Pool, Reply};
-use wireglass::packet::FlowKey;
-use wireglass::policy::Profile;
-use wireglass::tls::{Input, Outcome};
-use wireglass::x509::Provider;
+use wireglass::handshake_pool::Pool;
+use wireglass_core::flow_table::{Class, FlowId, FlowTable};
+use wireglass_core::job::{Job, Reply};
+use wireglass_core::packet::FlowKey;
+use wireglass_core::policy::Profile;
+use wireglass_core::tls::{Input, Outcome};
+use wireglass_core::x509::Provider;
 
 /// Jobs that a worker may have at the pool.
 const OUTSTANDING: usize = 1024;

@@ -5,10 +5,10 @@ mod support;
 
 use support::Exchange;
 use support::lab::{Lab, Run, Setup};
-use wireglass::event::Action;
-use wireglass::flow::Limits;
 use wireglass::peers::{Duration, Ending, Impairment, Session, Step, Stop};
-use wireglass::reason::Reason;
+use wireglass_core::event::Action;
+use wireglass_core::flow::Limits;
+use wireglass_core::reason::Reason;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -5,8 +5,8 @@ mod support;
 
 use support::Exchange;
 use support::lab::{Lab, Setup};
-use wireglass::flow::Limits;
 use wireglass::peers::{Duration, Step, Stop};
+use wireglass_core::flow::Limits;
 
 /// What the ends themselves hold: rustls 64 KB, socket buffers 64 KB on either side, and records in the making.
 const IN_THE_ENDS: usize = 4 * 65_536;

@@ -11,7 +11,7 @@ use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Setup};
 use wireglass::peers::{Duration, Impairment, Link, Session, Step, Stop};
-use wireglass::reason::Reason;
+use wireglass_core::reason::Reason;
 
 /// Keys change in the middle of the stream, by either end's wish, and both ends' at once.
 #[test]

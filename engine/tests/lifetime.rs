@@ -9,7 +9,7 @@ use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
 use wireglass::peers::{Crossing, Duration, Heading, PortSide, Step, Stop};
-use wireglass::reason::Reason;
+use wireglass_core::reason::Reason;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

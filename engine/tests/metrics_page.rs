@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wireglass::end::End;
-use wireglass::event::PortLink;
-use wireglass::event::{Event, FlowEvent, FlowHead, Timestamp, Volume};
-use wireglass::flow_table::Class;
 use wireglass::log::ring;
-use wireglass::metrics::{Metrics, MetricsServer, PortExtra, PortSources, PortStatistics, TlsCaches};
-use wireglass::phase::FlowPhase;
-use wireglass::port::PortSide;
-use wireglass::reason::{InspectorOff, PacketDrop, Reason};
+use wireglass::metrics::{Metrics, MetricsServer, PortExtra, PortSources, PortStatistics};
+use wireglass_core::caches::TlsCaches;
+use wireglass_core::end::End;
+use wireglass_core::event::{Event, FlowEvent, FlowHead, PortLink, Timestamp, Volume};
+use wireglass_core::flow_table::Class;
+use wireglass_core::phase::FlowPhase;
+use wireglass_core::port::PortSide;
+use wireglass_core::reason::{InspectorOff, PacketDrop, Reason};
 
 fn flow_event() -> Event {
     let end = SocketAddr::from(([192, 0, 2, 1], 1));

@@ -9,13 +9,13 @@ use support::frames::{TcpFrame, ethernet};
 use support::lab::{Lab, Setup};
 use support::raw::RawSegment;
 use support::rules::{Action, Rules};
-use wireglass::event::{Event, Fate, FrameEvent, SummaryEvent};
-use wireglass::flow::{Midstream, OutsideTls};
 use wireglass::log::LogReceiver;
-use wireglass::packet::{PassAction, Passthrough, Uninspected};
 use wireglass::peers::{Duration, Engine, Instant, Middle, PortSide};
-use wireglass::policy::{Decision, Ports, Rule};
-use wireglass::reason::{PacketDrop, Reason};
+use wireglass_core::event::{Event, Fate, FrameEvent, SummaryEvent};
+use wireglass_core::flow::{Midstream, OutsideTls};
+use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
+use wireglass_core::policy::{Decision, Ports, Rule};
+use wireglass_core::reason::{PacketDrop, Reason};
 
 /// The engine, a clock, and the events of frames that belong to no flow.
 struct Wire {

@@ -8,7 +8,7 @@ use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint, Ipv4Address};
-use wireglass::timer_wheel::{Alarm, TimerWheel};
+use wireglass_core::timer_wheel::{Alarm, TimerWheel};
 
 use super::connection_pool::{ConnectionPool, Tally, Work};
 use super::plan::{Clock, Pace, Plan};

@@ -151,15 +151,15 @@ mod tests {
         for (kind, syn) in [(Kind::Tcp(7), true), (Kind::Tcp(7), false)] {
             let frame = frame(kind, 20, syn);
             assert_eq!(frame.len(), LENGTH);
-            let wireglass::packet::Class::Tcp(headers) = wireglass::packet::classify(&frame) else {
+            let wireglass_core::packet::Class::Tcp(headers) = wireglass_core::packet::classify(&frame) else {
                 panic!("not TCP");
             };
             assert!(headers.verify_checksums(&frame).is_ok());
             assert_eq!((headers.source.port(), headers.destination.port()), (40_000, 443));
         }
         assert!(matches!(
-            wireglass::packet::classify(&frame(Kind::Udp, 0, false)),
-            wireglass::packet::Class::Udp(_)
+            wireglass_core::packet::classify(&frame(Kind::Udp, 0, false)),
+            wireglass_core::packet::Class::Udp(_)
         ));
     }
 }

@@ -10,19 +10,19 @@ use dpdk::Eal;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use wireglass::assembly::Assembly;
-use wireglass::content::HttpReaders;
 use wireglass::driver::dpdk::{Ports, WirePorts};
-use wireglass::fairness::{Fairness, PerClient};
-use wireglass::flow::{Limits, OutsideTls};
-use wireglass::handshake::Pool;
+use wireglass::handshake_pool::Pool;
 use wireglass::log::{LogSender, LogWriter, ring};
 use wireglass::metrics::Metrics;
 use wireglass::peers::EngineCa;
-use wireglass::policy::{Decision, Policy, Profile, Rule};
 use wireglass::secrets::Secrets;
-use wireglass::tls::{TlsContext, TlsSettings};
 use wireglass::worker::{Idle, Worker, WorkerThread};
-use wireglass::x509::{Provider, RootFile};
+use wireglass_core::content::HttpReaders;
+use wireglass_core::fairness::{Fairness, PerClient};
+use wireglass_core::flow::{Limits, OutsideTls};
+use wireglass_core::policy::{Decision, Policy, Profile, Rule};
+use wireglass_core::tls::{TlsContext, TlsSettings};
+use wireglass_core::x509::{Provider, RootFile};
 
 use super::figures::Figures;
 use super::{Failure, Mode, WORKER};
@@ -109,7 +109,7 @@ impl Engine {
         if own.log_dropped > 0 {
             dropped.insert("log events".into(), own.log_dropped);
         }
-        let counter = |read: fn(&wireglass::metrics::WorkerCounters) -> u64| {
+        let counter = |read: fn(&wireglass_core::counters::WorkerCounters) -> u64| {
             self.metrics.worker(0).map_or(0, |counters| read(&counters))
         };
         Figures {
@@ -165,7 +165,7 @@ fn assembly(
     })?;
     let profile = Profile { http: order.mode == Mode::Inspect, ..Profile::default() };
     let decrypt = Decision::Decrypt(Arc::new(profile));
-    let ports = wireglass::policy::Ports::Only(vec![443]);
+    let ports = wireglass_core::policy::Ports::Only(vec![443]);
     let policy = match order.mode {
         Mode::Wire | Mode::Testpmd | Mode::Forward => Policy::compile(ports, &[], Decision::Bypass),
         // The rule needs the ClientHello, so the flow is looked at before it is left alone.

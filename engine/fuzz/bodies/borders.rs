@@ -1,8 +1,8 @@
 //! Borders that keep to what `content/border.rs` promises, one by one as they are told.
 
-use wireglass::content::{Border, Borders, HeadKind, What};
-use wireglass::end::{End, PerEnd};
-use wireglass::event::HttpEvent;
+use wireglass_core::content::{Border, Borders, HeadKind, What};
+use wireglass_core::end::{End, PerEnd};
+use wireglass_core::event::HttpEvent;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

@@ -1,6 +1,6 @@
 //! A server's certificate in words.
 
-use wireglass::x509::describe_certificate;
+use wireglass_core::x509::describe_certificate;
 
 pub fn run(data: &[u8]) {
     let Some(info) = describe_certificate(data) else { return };

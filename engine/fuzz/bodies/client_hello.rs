@@ -1,6 +1,6 @@
 //! The ClientHello: the same verdict however little more has arrived, and none before it is whole.
 
-use wireglass::tls::{Peek, peek};
+use wireglass_core::tls::{Peek, peek};
 
 const MAX: usize = 16 * 1024;
 

@@ -1,12 +1,11 @@
 //! Fragments in any order and of any packets: never more is held than may be.
 
-use wireglass::memory_port::MemoryFrame;
-use wireglass::metrics::WorkerCounters;
-use wireglass::packet::{Class, FragmentKey, KeyHasher, classify};
-use wireglass::peers::{Duration, Instant};
-use wireglass::port::PortId;
-use wireglass::port::PortSide;
-use wireglass::reassembly::{Limits, Reassembler, Taken};
+use tcp_stack::{Duration, Instant};
+use wireglass_core::counters::WorkerCounters;
+use wireglass_core::memory_port::MemoryFrame;
+use wireglass_core::packet::{Class, FragmentKey, KeyHasher, classify};
+use wireglass_core::port::{PortId, PortSide};
+use wireglass_core::reassembly::{Limits, Reassembler, Taken};
 
 const LIMITS: Limits = Limits { packets: 4, frames: 20, time: Duration::from_secs(5) };
 

@@ -1,8 +1,8 @@
 //! An HTTP reader between two sides: bounded, sound in the borders that it tells, and the same in whatever pieces its bytes come.
 
 use super::borders::Sound;
-use wireglass::content::HttpInspector;
-use wireglass::end::End;
+use wireglass_core::content::HttpInspector;
+use wireglass_core::end::End;
 
 /// What one reader may hold at most.
 const MOST: usize = 1 << 20;

@@ -2,7 +2,7 @@
 //! between the same ports, or holds it as a fragment, or drops it. It must never be something that goes by uninspected.
 
 use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
-use wireglass::packet::{Class, PassAction, classify};
+use wireglass_core::packet::{Class, PassAction, classify};
 
 /// What both made of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

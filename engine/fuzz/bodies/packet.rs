@@ -1,6 +1,6 @@
 //! Classifying frames and scrubbing SYNs: the headers lie within the frame, and what was edited is sound again.
 
-use wireglass::packet::{Class, classify, scrub_syn};
+use wireglass_core::packet::{Class, classify, scrub_syn};
 
 pub fn run(data: &[u8]) {
     let Class::Tcp(mut headers) = classify(data) else { return };

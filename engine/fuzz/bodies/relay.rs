@@ -1,11 +1,11 @@
 //! Two far ends that say anything over a relay: what arrives is what was said, in order and up to the first fault; a fault ends it
 //! for both; and nothing but a close_notify passes for an end.
 
-use wireglass::content::Fate;
-use wireglass::end::{End, PerEnd};
-use wireglass::policy::TlsVersion;
-use wireglass::reason::Reason;
-use wireglass::tls::{RecordSink, Relay, RelayError};
+use wireglass_core::content::Fate;
+use wireglass_core::end::{End, PerEnd};
+use wireglass_core::policy::TlsVersion;
+use wireglass_core::reason::Reason;
+use wireglass_core::tls::{RecordSink, Relay, RelayError};
 
 use super::tls_peer::{ALERT, DATA, HANDSHAKE, Peer, SUITES, VERSIONS};
 

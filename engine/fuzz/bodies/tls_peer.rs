@@ -1,9 +1,9 @@
 //! A far end of a relay: makes and reads TLS records by the book, with ring and nothing of the engine.
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
-use wireglass::policy::TlsVersion;
-use wireglass::tls::{KeySource, LegKeys, Suite, TrafficKey};
-use wireglass::x509::Provider;
+use wireglass_core::policy::TlsVersion;
+use wireglass_core::tls::{KeySource, LegKeys, Suite, TrafficKey};
+use wireglass_core::x509::Provider;
 
 pub const ALERT: u8 = 21;
 pub const HANDSHAKE: u8 = 22;

@@ -6,9 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-
-use crate::mint::ca::{self, CaError, DEFAULT_DAYS, DEFAULT_NAME, NewCas};
-use crate::x509::Provider;
+use wireglass_core::mint::ca::{self, CaError, DEFAULT_DAYS, DEFAULT_NAME, NewCas};
+use wireglass_core::x509::Provider;
 
 /// Make and show the two CAs that sign the certificates which clients see.
 #[derive(Debug, Args)]

@@ -4,16 +4,19 @@ use std::fmt::{self, Display, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use wireglass_core::fairness::{Fairness, PerClient, Shed};
+use wireglass_core::flow::Midstream;
+use wireglass_core::flow_table::Class;
+use wireglass_core::mint::ca;
+use wireglass_core::packet::{PassAction, Uninspected};
+use wireglass_core::policy::{
+    BlockWith, Decision, DefectAction, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
+};
+use wireglass_core::x509::describe_date as date;
+
 use super::USAGE;
 use crate::config::Config;
-use crate::fairness::{Fairness, PerClient, Shed};
-use crate::flow::Midstream;
-use crate::flow_table::Class;
-use crate::mint::ca;
-use crate::packet::{PassAction, Uninspected};
-use crate::policy::{BlockWith, Decision, DefectAction, Ports, Profile, Rule, TlsVersion, UnsupportedAction};
 use crate::worker::Idle;
-use crate::x509::describe_date as date;
 
 /// Entries of a list that are shown; the others are counted.
 const SHOWN: usize = 4;

@@ -8,23 +8,22 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::CertificateDer;
+use wireglass_core::content::HttpReaders;
+use wireglass_core::event::{Action, CertificateInfo, Event, Timestamp};
+use wireglass_core::flow::{Limits, OutsideTls};
+use wireglass_core::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
+use wireglass_core::reason::Reason;
+use wireglass_core::tls::{TlsContext, TlsSettings};
+use wireglass_core::x509::{Provider, RootFile, describe_certificate};
 
 use crate::assembly::Assembly;
-use crate::content::HttpReaders;
-use crate::event::{Action, Event, Timestamp};
-use crate::flow::{Limits, OutsideTls};
 use crate::log::{LogReceiver, eve, ring};
 use crate::peers::{
     ClientOptions, Duration, Ending, Engine, EngineCa, EngineSettings, Heading, Host, HostConfig, Identity,
     Impairment, Instant, Pki, PortSide, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step,
     providers,
 };
-use crate::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
-use crate::reason::Reason;
 use crate::secrets::Secrets;
-use crate::tls::{TlsContext, TlsSettings};
-use crate::x509::Certificate;
-use crate::x509::{Provider, RootFile, describe_name};
 
 /// Shows what wireglass does: four connections through the engine, in this one process. Needs no root, ports or network.
 #[derive(Debug, clap::Args)]
@@ -388,11 +387,9 @@ struct Names {
 
 impl Names {
     fn of(certificate: &CertificateDer<'_>) -> Self {
-        match Certificate::parse(certificate) {
-            Ok(parsed) => {
-                Self { subject: describe_name(parsed.tbs.subject), issuer: describe_name(parsed.tbs.issuer) }
-            }
-            Err(_) => Self { subject: "no certificate".into(), issuer: "nobody".into() },
+        match describe_certificate(certificate) {
+            Some(CertificateInfo { subject, issuer, .. }) => Self { subject, issuer },
+            None => Self { subject: "no certificate".into(), issuer: "nobody".into() },
         }
     }
 }

@@ -73,7 +73,7 @@ Example:
   wireglass run -c wire.toml
 
 It is between the ports when it says `wireglass: running`. Messages go to stderr, as many as `log.level` says; the
-environment variable RUST_LOG (`debug`, `wireglass::tls=trace`) overrides it. Events go to the file `log.eve`.
+environment variable RUST_LOG (`debug`, `wireglass_core::tls=trace`) overrides it. Events go to the file `log.eve`.
 SIGHUP (`systemctl reload wireglass`) reopens that file, for logrotate. It does not load the configuration: restart for that.
 Needs ports through DPDK: a build with `--features dpdk`, and usually root.
 

@@ -10,10 +10,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::supervisor::Supervisor;
 use crate::assembly::Assembly;
 use crate::config::{Config, Wire};
-use crate::content::HttpReaders;
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
-use crate::handshake::Pool;
+use crate::handshake_pool::Pool;
 use crate::links::LinkWatch;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer, PortSources};
@@ -21,6 +20,7 @@ use crate::numa;
 use crate::secrets::Secrets;
 use crate::survey::Surveyor;
 use crate::worker::{Worker, WorkerThread};
+use wireglass_core::content::HttpReaders;
 
 /// Events that may wait for the log thread: a second's worth at tens of thousands of connections a second.
 const LOG_RING: usize = 65_536;
@@ -125,7 +125,7 @@ fn while_open<T: Default, R: Fn(&Ports) -> T + Send + Sync>(
 
 fn assembly(
     config: &Config,
-    tls: crate::tls::TlsContext,
+    tls: wireglass_core::tls::TlsContext,
     wires: Vec<Arc<str>>,
     log: LogSender,
     held_frames: usize,

@@ -23,10 +23,9 @@ pub use sections::{
 };
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
-
-use crate::policy::{Policy, Profile};
-use crate::tls::{TlsContext, TlsSettings};
-use crate::x509::{CaFiles, SetupError, describe_date as date};
+use wireglass_core::policy::{Policy, Profile};
+use wireglass_core::tls::{TlsContext, TlsSettings};
+use wireglass_core::x509::{CaFiles, SetupError, describe_date as date};
 
 /// In seconds.
 const DAY: i64 = 86_400;

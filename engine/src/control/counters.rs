@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wireglass_core::counters::{Counter, PortCounters, WorkerCounters};
+use wireglass_core::event::EventKind;
+use wireglass_core::phase::FlowPhase;
+use wireglass_core::reason::{PacketDrop, PortDrop};
 
-use crate::log::EventKind;
-use crate::metrics::{Counter, Metrics, PoolStatistics, PortCounters, PortStatistics, WorkerCounters};
-use crate::phase::FlowPhase;
-use crate::reason::{PacketDrop, PortDrop};
+use crate::metrics::{Metrics, PoolStatistics, PortStatistics};
 
 /// A word of a fixed list, or a name.
 type Word = Cow<'static, str>;

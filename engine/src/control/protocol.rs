@@ -17,12 +17,12 @@
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use wireglass_core::end::PerEnd;
+use wireglass_core::flow::{FlowSnapshot, Wanted};
+use wireglass_core::phase::FlowPhase;
 
 use super::counters::{EngineRecord, PortRecord, WorkerRecord};
 use super::record::FlowRecord;
-use crate::end::PerEnd;
-use crate::flow::{FlowSnapshot, Wanted};
-use crate::phase::FlowPhase;
 
 /// The version of all this. Fields may be added without a new one; a reader passes over those that it does not know.
 pub const VERSION: u32 = 1;

@@ -6,10 +6,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use tcp_stack::{Congestion, Duration, Info, Limit, Repair, State};
-
-use crate::end::{End, PerEnd};
-use crate::flow::{FlowSnapshot, LegSnapshot, TlsSnapshot};
-use crate::phase::FlowPhase;
+use wireglass_core::end::{End, PerEnd};
+use wireglass_core::flow::{FlowSnapshot, LegSnapshot, TlsSnapshot};
+use wireglass_core::phase::FlowPhase;
 
 /// A word of a fixed list, or a name.
 type Word = Cow<'static, str>;

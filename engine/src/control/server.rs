@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use wireglass_core::flow::FlowSnapshot;
+
 use super::protocol::{Command, FlowsRequest, Line, Refusal, VERSION};
 use super::record::FlowRecord;
 use super::{ControlSocket, Counters};
-use crate::flow::FlowSnapshot;
 use crate::metrics::Metrics;
 use crate::survey::Surveyor;
 

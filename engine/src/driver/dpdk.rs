@@ -14,11 +14,11 @@ use dpdk::{
     PortConfig, RxQueue, SharedMbuf, TxOffloads, TxQueue, TxRequest,
 };
 use tcp_stack::Payload;
+use wireglass_core::port::{Appended, BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 
 use self::stash::Stash;
 use crate::links::mtu_mismatch;
 use crate::metrics::{PoolStatistics, PortStatistics};
-use crate::port::{Appended, BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 
 /// Frame buffers of a worker: its receive rings, its transmit rings, held frames and what is on its way.
 const MBUFS: u32 = 16383;

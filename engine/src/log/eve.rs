@@ -7,18 +7,17 @@ use std::net::{IpAddr, SocketAddr};
 
 use md5::{Digest as _, Md5};
 use serde::{Serialize, Serializer};
+use wireglass_core::end::End;
+use wireglass_core::event::{
+    Action, AnomalyEvent, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo,
+    LinkEvent, MintedBy, PortLink, SummaryEvent, Timestamp, TlsEvent, Unread,
+};
+use wireglass_core::phase::FlowPhase;
+use wireglass_core::reason::{Ambiguity, InspectorOff, Reason};
 
 use super::community_id::community_id;
 use super::eve_frame;
-use crate::end::End;
-use crate::event::PortLink;
-use crate::event::{
-    Action, AnomalyEvent, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo,
-    LinkEvent, MintedBy, SummaryEvent, Timestamp, TlsEvent, Unread,
-};
 use crate::metrics::Snapshot;
-use crate::phase::FlowPhase;
-use crate::reason::{Ambiguity, InspectorOff, Reason};
 
 /// IANA protocol number.
 const TCP: u8 = 6;
@@ -77,12 +76,10 @@ fn append(out: &mut Vec<u8>, line: &impl Serialize) -> io::Result<()> {
 }
 
 /// RFC 3339 with microseconds and an offset without colon, in UTC, as Suricata prints it.
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let micros = i64::try_from(self.0).unwrap_or(i64::MAX);
-        let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
-        serializer.collect_str(&time.strftime("%Y-%m-%dT%H:%M:%S.%6f+0000"))
-    }
+pub(super) fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    let micros = i64::try_from(time.0).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+    serializer.collect_str(&time.strftime("%Y-%m-%dT%H:%M:%S.%6f+0000"))
 }
 
 /// A date of a certificate: Suricata prints it without fraction and without zone.
@@ -100,6 +97,7 @@ impl Serialize for Date {
 
 #[derive(Serialize)]
 struct Stats<'a> {
+    #[serde(serialize_with = "rfc3339")]
     timestamp: Timestamp,
     event_type: &'static str,
     stats: &'a Snapshot,
@@ -108,6 +106,7 @@ struct Stats<'a> {
 /// Every line but `stats`.
 #[derive(Serialize)]
 struct Line<'a> {
+    #[serde(serialize_with = "rfc3339")]
     timestamp: Timestamp,
     flow_id: u64,
     in_iface: &'a str,
@@ -289,6 +288,7 @@ impl<'a> Http<'a> {
 
 #[derive(Serialize)]
 struct Link<'a> {
+    #[serde(serialize_with = "rfc3339")]
     timestamp: Timestamp,
     in_iface: &'a str,
     event_type: &'static str,
@@ -316,6 +316,7 @@ impl<'a> Link<'a> {
 
 #[derive(Serialize)]
 struct Summary<'a> {
+    #[serde(serialize_with = "rfc3339")]
     timestamp: Timestamp,
     event_type: &'static str,
     wireglass: OwnSummary<'a>,
@@ -343,7 +344,9 @@ struct Flow {
     pkts_toclient: u64,
     bytes_toserver: u64,
     bytes_toclient: u64,
+    #[serde(serialize_with = "rfc3339")]
     start: Timestamp,
+    #[serde(serialize_with = "rfc3339")]
     end: Timestamp,
     /// Seconds.
     age: u64,

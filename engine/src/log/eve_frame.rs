@@ -3,10 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Serialize, Serializer};
+use wireglass_core::event::{EventKind, Fate, FrameEvent, Timestamp};
 
 use super::community_id::community_id;
-use super::ring::EventKind;
-use crate::event::{Fate, FrameEvent, Timestamp};
 
 /// IANA protocol numbers that have ports here.
 const TCP: u8 = 6;
@@ -14,6 +13,7 @@ const UDP: u8 = 17;
 
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
+    #[serde(serialize_with = "super::eve::rfc3339")]
     timestamp: Timestamp,
     in_iface: &'a str,
     event_type: &'static str,

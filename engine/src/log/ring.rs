@@ -4,77 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam::queue::ArrayQueue;
-
-use crate::event::Event;
-use crate::packet::PassAction;
-
-/// The kinds of events that come over the ring, as counted when the ring is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum EventKind {
-    /// A TLS handshake's outcome.
-    Tls,
-    /// An HTTP transaction.
-    Http,
-    /// The end of a flow.
-    Flow,
-    /// A port's link.
-    Link,
-    /// A frame that was dropped.
-    Drop,
-    /// A frame that went on uninspected.
-    Passthrough,
-    /// Events that are only counted.
-    Summary,
-    /// Something odd in a flow's plaintext.
-    Anomaly,
-}
-
-impl EventKind {
-    /// All of them, in declaration order.
-    pub const ALL: &'static [Self] = &[
-        Self::Tls,
-        Self::Http,
-        Self::Flow,
-        Self::Link,
-        Self::Drop,
-        Self::Passthrough,
-        Self::Summary,
-        Self::Anomaly,
-    ];
-
-    /// The `event_type` of the log line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tls => "tls",
-            Self::Http => "http",
-            Self::Flow => "flow",
-            Self::Link => "link",
-            Self::Drop => "drop",
-            Self::Passthrough => "passthrough",
-            Self::Summary => "summary",
-            Self::Anomaly => "anomaly",
-        }
-    }
-}
-
-impl Event {
-    /// Which kind this is.
-    pub fn kind(&self) -> EventKind {
-        match self {
-            Self::Tls(..) => EventKind::Tls,
-            Self::Http(..) => EventKind::Http,
-            Self::Flow(..) => EventKind::Flow,
-            Self::Link(..) => EventKind::Link,
-            Self::Frame(event) => match event.fate.action() {
-                PassAction::Drop => EventKind::Drop,
-                PassAction::Forward => EventKind::Passthrough,
-            },
-            Self::Summary(_) => EventKind::Summary,
-            Self::Anomaly(..) => EventKind::Anomaly,
-        }
-    }
-}
+use wireglass_core::event::{Event, EventKind};
 
 /// What became of the events: for the metrics page and the `stats` event.
 #[derive(Debug, Default)]

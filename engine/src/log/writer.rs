@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use wireglass_core::event::Timestamp;
+
 use super::eve;
 use super::ring::{LogCounters, LogReceiver};
-use crate::event::Timestamp;
 use crate::metrics::Metrics;
 
 /// How long the writer sleeps when the ring is empty. Workers cannot wake it: that would be a system call.

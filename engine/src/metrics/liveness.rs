@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::counters::WorkerCounters;
+use wireglass_core::counters::WorkerCounters;
 
 /// A worker that has made no turn for so long is stuck. An idle one makes a turn every half millisecond; the longest work in a
 /// turn is one handshake. The rest is for machines that give a core to others meanwhile.

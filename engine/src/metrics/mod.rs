@@ -1,15 +1,11 @@
-//! Counters, one writer each, and the Prometheus page.
+//! The Prometheus page: what the counters say, and that the workers live.
 
-mod caches;
-mod counters;
 mod liveness;
 mod page;
 mod ports;
 mod server;
 mod snapshot;
 
-pub use caches::{CacheCounters, TlsCaches};
-pub use counters::{Counter, Gauge, PortCounters, WorkerCounters};
 pub use liveness::{Liveness, PATIENCE, Pulse};
 pub use page::{Metrics, PoolStatistics, PortStatistics};
 pub use ports::{PortExtra, PortSources};

@@ -4,17 +4,19 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::caches::TlsCaches;
-use super::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
+use wireglass_core::end::End;
+use wireglass_core::flow_table::Class;
+use wireglass_core::packet::{PassAction, Uninspected};
+use wireglass_core::phase::FlowPhase;
+use wireglass_core::port::PortSide;
+use wireglass_core::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
+
 use super::liveness::Liveness;
 use super::ports::PortSources;
-use crate::end::End;
-use crate::flow_table::Class;
-use crate::log::{EventKind, LogCounters};
-use crate::packet::{PassAction, Uninspected};
-use crate::phase::FlowPhase;
-use crate::port::PortSide;
-use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
+use crate::log::LogCounters;
+use wireglass_core::caches::TlsCaches;
+use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
+use wireglass_core::event::EventKind;
 
 /// What a port's driver counts by itself, since the engine started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

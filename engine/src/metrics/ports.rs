@@ -1,8 +1,9 @@
 //! The metrics page's part about ports: links, and what only their drivers know.
 
-use super::counters::Kind;
+use wireglass_core::event::PortLink;
+
 use super::page::{Metrics, Page};
-use crate::event::PortLink;
+use wireglass_core::counters::Kind;
 
 /// Counters of one port, by its driver's names (DPDK's xstats).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

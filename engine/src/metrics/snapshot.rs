@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use wireglass_core::counters::{Counter, PortCounters, WorkerCounters};
+use wireglass_core::end::End;
+use wireglass_core::event::EventKind;
+use wireglass_core::packet::{PassAction, Uninspected};
+use wireglass_core::phase::FlowPhase;
+use wireglass_core::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 
-use super::counters::{Counter, PortCounters, WorkerCounters};
 use super::page::{Metrics, PortStatistics};
-use crate::end::End;
-use crate::log::EventKind;
-use crate::packet::{PassAction, Uninspected};
-use crate::phase::FlowPhase;
-use crate::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 
 /// Sums since the start. Names as Suricata's `stats` event has them, where it has them; ours under `wireglass`.
 #[derive(Clone, Debug, Serialize)]

@@ -3,14 +3,16 @@
 use std::io;
 use std::sync::Arc;
 
+use wireglass_core::counters::WorkerCounters;
+use wireglass_core::event::Timestamp;
+use wireglass_core::memory_port::{Cable, MemoryIo};
+use wireglass_core::packet::{Class, FlowKey, KeyHasher, classify};
+use wireglass_core::port::{PortId, PortSide};
+
 use super::{Instant, Middle};
 use crate::assembly::Assembly;
-use crate::event::Timestamp;
-use crate::handshake::Pool;
-use crate::memory_port::{Cable, MemoryIo};
-use crate::metrics::{Metrics, WorkerCounters};
-use crate::packet::{Class, FlowKey, KeyHasher, classify};
-use crate::port::{PortId, PortSide};
+use crate::handshake_pool::Pool;
+use crate::metrics::Metrics;
 use crate::survey::Surveyor;
 use crate::worker::Worker;
 

@@ -120,7 +120,7 @@ impl Host {
     /// Takes back every [`Self::listen`] that no connection has come to.
     pub fn stop_listening(&mut self) {
         for (_, socket) in self.sockets.iter_mut() {
-            let smoltcp::socket::Socket::Tcp(socket) = socket;
+            let smoltcp::socket::Socket::Tcp(socket) = socket else { continue };
             if socket.is_listening() {
                 socket.abort();
             }

@@ -22,7 +22,6 @@ mod tls;
 
 pub use smoltcp::time::{Duration, Instant};
 
-pub use crate::port::PortSide;
 pub use engine::{Engine, EngineSettings, Spread};
 pub use host::{Host, HostConfig, SessionId, Tag};
 pub use link::{Impairment, Link, LinkStats, Tamper};
@@ -32,3 +31,4 @@ pub use router::{Answer, Router, too_big};
 pub use session::{Ending, HandshakeInfo, Report, Session, Step};
 pub use simulation::{Crossing, Heading, Middle, Simulation, Stop, Wire};
 pub use tls::{ClientOptions, ServerOptions, providers};
+pub use wireglass_core::port::PortSide;

@@ -9,8 +9,7 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-use crate::x509::CaFiles;
+use wireglass_core::x509::CaFiles;
 
 /// A public-key infrastructure: a root that clients trust, and an intermediate that signs leaves.
 pub struct Pki {

@@ -3,8 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
-
-use crate::port::PortSide;
+use wireglass_core::port::PortSide;
 
 use super::{Duration, Host, Impairment, Instant, Link};
 

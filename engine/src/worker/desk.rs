@@ -4,24 +4,25 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tcp_stack::Instant;
+use wireglass_core::counters::WorkerCounters;
+use wireglass_core::end::End;
+use wireglass_core::event::{Action, Event, Timestamp};
+use wireglass_core::fairness::Shares;
+use wireglass_core::flow::{Budget, Effects, Shared};
+use wireglass_core::flow_table::FlowId;
+use wireglass_core::job::Job;
+use wireglass_core::port::{Appended, BURST, Frame, Io, Offloads, Orientation, PortId, PortSide, Request};
+use wireglass_core::reason::{PacketDrop, Reason};
 
-use crate::end::End;
-use crate::event::{Action, Event, Timestamp};
-use crate::fairness::Shares;
-use crate::flow::{Budget, Effects, Shared};
-use crate::flow_table::FlowId;
-use crate::handshake::{self, Job};
+use crate::handshake_pool;
 use crate::log::LogSender;
-use crate::metrics::WorkerCounters;
-use crate::port::{Appended, BURST, Frame, Io, Offloads, Orientation, PortId, PortSide, Request};
-use crate::reason::{PacketDrop, Reason};
 use crate::worker::summary::Summary;
 
 /// Everything of a worker but its flows.
 pub(super) struct Desk<IO: Io> {
     pub(super) io: IO,
     pub(super) shared: Arc<Shared>,
-    pub(super) pool: handshake::Client,
+    pub(super) pool: handshake_pool::Client,
     pub(super) log: LogSender,
     pub(super) counters: Arc<WorkerCounters>,
     pub(super) now: Instant,
@@ -51,7 +52,7 @@ impl<IO: Io> Desk<IO> {
     pub(super) fn new(
         io: IO,
         shared: Arc<Shared>,
-        pool: handshake::Client,
+        pool: handshake_pool::Client,
         log: LogSender,
         counters: Arc<WorkerCounters>,
         (now, wall): (Instant, Timestamp),

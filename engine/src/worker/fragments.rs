@@ -1,12 +1,12 @@
 //! Fragments of TCP segments: all of a packet meet at one worker, and what becomes of them goes its way.
 
 use tcp_stack::Instant;
+use wireglass_core::packet::{Fragment, FragmentKey, KeyHasher};
+use wireglass_core::port::{Frame, Io, PortId};
+use wireglass_core::reason::PacketDrop;
+use wireglass_core::reassembly::{Limits, Reassembler, Taken, Whole};
 
 use super::Worker;
-use crate::packet::{Fragment, FragmentKey, KeyHasher};
-use crate::port::{Frame, Io, PortId};
-use crate::reason::PacketDrop;
-use crate::reassembly::{Limits, Reassembler, Taken, Whole};
 
 /// Share of the frames that a worker may hold for hellos that it may hold in fragments besides.
 const SHARE: usize = 4;

@@ -1,15 +1,15 @@
 //! Segments of connections whose beginning was not seen: older than the engine, on another path before, or made up.
 
 use tcp_stack::Segment;
+use wireglass_core::event::Fate;
+use wireglass_core::flow::{Afterwards, Flow};
+use wireglass_core::packet::{BareSegment, FlowKey, Headers, probe_for, reset_after, reset_for};
+use wireglass_core::policy::{Decision, Verdict};
+use wireglass_core::port::{Frame, Io, PortId, PortSide};
+use wireglass_core::reason::PacketDrop;
 
 use super::refused::Answer;
 use super::{Entry, Identity, Worker};
-use crate::event::Fate;
-use crate::flow::{Afterwards, Flow};
-use crate::packet::{BareSegment, FlowKey, Headers, probe_for, reset_after, reset_for};
-use crate::policy::{Decision, Verdict};
-use crate::port::{Frame, Io, PortId, PortSide};
-use crate::reason::PacketDrop;
 
 /// Segments that are answered in one turn. A flood of them is dropped, and whoever means it repeats.
 pub(super) const ANSWERS: u32 = 16;

@@ -17,6 +17,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant, Segment};
+use wireglass_core::counters::WorkerCounters;
+use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
+use wireglass_core::fairness::Shares;
+use wireglass_core::flow::{self, Effects, Flow, Identity, Shared};
+use wireglass_core::flow_table::{FlowId, FlowTable};
+use wireglass_core::packet::{self, FlowKey, Headers, KeyHasher, Uninspected, classify};
+use wireglass_core::phase::FlowPhase;
+use wireglass_core::policy::{Decision, FlowFacts, Verdict};
+use wireglass_core::port::{BURST, Frame, Io, Orientation, PortId, PortSide};
+use wireglass_core::reason::{PacketDrop, Reason};
+use wireglass_core::timer_wheel::{Alarm, TimerWheel};
 
 use self::desk::{Current, Desk};
 use self::fragments::Fragments;
@@ -24,21 +35,10 @@ use self::passthrough::PassthroughState;
 use self::refused::Refused;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
-use crate::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
-use crate::fairness::Shares;
-use crate::flow::{self, Effects, Flow, Identity, Shared};
-use crate::flow_table::{FlowId, FlowTable};
-use crate::handshake;
+use crate::handshake_pool;
 use crate::log::LogSender;
-use crate::metrics::WorkerCounters;
-use crate::packet::{self, FlowKey, Headers, KeyHasher, Uninspected, classify};
-use crate::phase::FlowPhase;
-use crate::policy::{Decision, FlowFacts, Verdict};
-use crate::port::{BURST, Frame, Io, Orientation, PortId, PortSide};
-use crate::reason::{PacketDrop, Reason};
 use crate::secrets::Secrets;
 use crate::survey::Station;
-use crate::timer_wheel::{Alarm, TimerWheel};
 
 /// Frames taken from other workers in one turn: as many as from two ports.
 const STEERED: usize = 2 * BURST;
@@ -54,7 +54,7 @@ pub struct Parts<F> {
     /// Its rings to and from the other workers.
     pub steering: Steering<F>,
     /// Its end of the handshake pool.
-    pub pool: handshake::Client,
+    pub pool: handshake_pool::Client,
     /// Its way to the log.
     pub log: LogSender,
     /// Its counters.

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant};
+use wireglass_core::aged_map::AgedMap;
+use wireglass_core::event::{Event, Fate, FrameEvent};
+use wireglass_core::flow::Effects;
+use wireglass_core::packet::{Datagram, FlowKey, FrameInfo, PassAction, Uninspected};
+use wireglass_core::policy::{Decision, FlowFacts, Verdict};
+use wireglass_core::port::{Frame, Io, PortId, PortSide};
+use wireglass_core::reason::PacketDrop;
 
 use super::Worker;
-use crate::aged_map::AgedMap;
-use crate::event::{Event, Fate, FrameEvent};
-use crate::flow::Effects;
-use crate::packet::{Datagram, FlowKey, FrameInfo, PassAction, Uninspected};
-use crate::policy::{Decision, FlowFacts, Verdict};
-use crate::port::{Frame, Io, PortId, PortSide};
-use crate::reason::PacketDrop;
 
 /// Time between two events of one class, wire and action.
 const EVENT_EVERY: Duration = Duration::from_secs(60);

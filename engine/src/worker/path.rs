@@ -1,9 +1,10 @@
 //! Routers' messages about the segments that legs have sent (see `packet/icmp.rs`).
 
+use wireglass_core::packet::{FlowKey, IcmpHeaders, KeyHasher, too_big};
+use wireglass_core::port::{Frame, Io, PortId};
+use wireglass_core::reason::{PacketDrop, PathMessage};
+
 use super::Worker;
-use crate::packet::{FlowKey, IcmpHeaders, KeyHasher, too_big};
-use crate::port::{Frame, Io, PortId};
-use crate::reason::{PacketDrop, PathMessage};
 
 impl<IO: Io> Worker<IO> {
     /// An ICMP message. Those that say that a segment of ours was too big end here; all others pass, as they are about what

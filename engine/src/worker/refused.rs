@@ -1,10 +1,9 @@
 //! Connections that are not to pass as seen from the middle: those that were refused, or forgotten before they were decided.
 
 use tcp_stack::{Duration, Instant};
-
-use crate::aged_map::AgedMap;
-use crate::flow::Afterwards;
-use crate::metrics::WorkerCounters;
+use wireglass_core::aged_map::AgedMap;
+use wireglass_core::counters::WorkerCounters;
+use wireglass_core::flow::Afterwards;
 
 /// The hashes of their keys, each for as long as a connection may be silent. The hash is keyed and has 64 bits: nobody can
 /// find a connection that shares another one's, and chance does not.

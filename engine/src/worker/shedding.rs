@@ -5,13 +5,13 @@
 use std::net::IpAddr;
 
 use tcp_stack::{Duration, Instant};
+use wireglass_core::fairness::{LEAST_IDLE, Pressure, YOUNG, reserved};
+use wireglass_core::flow::Effects;
+use wireglass_core::flow_table::{Class, FlowId};
+use wireglass_core::port::{Frame, Io};
+use wireglass_core::reason::Reason;
 
 use super::{Entry, Worker};
-use crate::fairness::{LEAST_IDLE, Pressure, YOUNG, reserved};
-use crate::flow::Effects;
-use crate::flow_table::{Class, FlowId};
-use crate::port::{Frame, Io};
-use crate::reason::Reason;
 
 /// Flows that may end in one turn for having been idle for too long.
 const EACH_TURN: usize = 4;

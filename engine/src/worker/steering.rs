@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
-
-use crate::port::PortId;
+use wireglass_core::port::PortId;
 
 /// Frames that wait for a worker at most.
 const DEPTH: usize = 4096;

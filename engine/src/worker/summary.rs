@@ -6,9 +6,8 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tcp_stack::{Duration, Instant};
-
-use crate::event::{Event, Fate, SummaryEvent, Timestamp};
-use crate::phase::FlowPhase;
+use wireglass_core::event::{Event, Fate, SummaryEvent, Timestamp};
+use wireglass_core::phase::FlowPhase;
 
 /// Events of a kind, from one network and in one second, that are written one by one.
 const ONE_BY_ONE: u64 = 16;

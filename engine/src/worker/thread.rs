@@ -6,10 +6,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use tcp_stack::Instant;
+use wireglass_core::event::Timestamp;
+use wireglass_core::port::Io;
 
 use super::Worker;
-use crate::event::Timestamp;
-use crate::port::Io;
 
 /// Empty turns before an adaptive worker begins to sleep.
 const SPIN_TURNS: u32 = 200;

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use wireglass::config::{Config, Faults};
-use wireglass::mint::ca::{NewCas, create};
-use wireglass::x509::Provider;
+use wireglass_core::mint::ca::{NewCas, create};
+use wireglass_core::x509::Provider;
 
 /// In order, together with the files of [`Folder::new`].
 pub(crate) const GOOD: &str = r#"[[wire]]

@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use wireglass::content::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
-use wireglass::end::{End, PerEnd};
 use wireglass::peers::{Instant, Random};
-use wireglass::policy::Profile;
+use wireglass_core::content::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
+use wireglass_core::end::{End, PerEnd};
+use wireglass_core::policy::Profile;
 
 /// What a filter has decided so far: the bytes that are to arrive, by who has sent them.
 pub(crate) type Decided = Arc<Mutex<PerEnd<Vec<u8>>>>;
@@ -191,7 +191,7 @@ impl Filter for Scripted {
         match verdict {
             Verdict::Pass => self.open(decisions),
             Verdict::Block(_) | Verdict::Failed => {
-                let reason = wireglass::reason::Reason::PolicyBlock;
+                let reason = wireglass_core::reason::Reason::PolicyBlock;
                 decisions.end(Ending { reason, orderly: false });
             }
         }

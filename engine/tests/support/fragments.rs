@@ -1,7 +1,7 @@
 //! TCP segments made by hand, and cut into IP fragments.
 
 use smoltcp::wire::{IpAddress, Ipv4Address, Ipv4Packet, Ipv6Address, Ipv6Packet, TcpPacket, TcpSeqNumber};
-use wireglass::packet::{Class, Headers, classify};
+use wireglass_core::packet::{Class, Headers, classify};
 
 use super::frames::ethernet;
 

@@ -1,7 +1,7 @@
 //! TCP frames made and changed by hand, with smoltcp's views of the headers.
 
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpAddress, Ipv4Packet, Ipv6Packet, TcpPacket};
-use wireglass::packet::{Class, Headers, classify};
+use wireglass_core::packet::{Class, Headers, classify};
 
 /// A TCP frame, taken apart.
 #[derive(Clone)]

@@ -6,19 +6,19 @@ use std::time::SystemTime;
 
 use rustls::ClientConfig;
 use wireglass::assembly::Assembly;
-use wireglass::content::{Filters, HttpReaders};
-use wireglass::event::{Event, FlowEvent, HttpEvent, Timestamp, TlsEvent};
-use wireglass::flow::{Limits, OutsideTls};
 use wireglass::log::{LogReceiver, ring};
-use wireglass::metrics::WorkerCounters;
 use wireglass::peers::{
     ClientOptions, Duration, Engine, EngineCa, EngineSettings, Host, HostConfig, Identity, Impairment,
     Instant, Pki, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step, Stop, Tag, providers,
 };
-use wireglass::reason::Reason;
 use wireglass::secrets::Secrets;
-use wireglass::tls::{TlsContext, TlsSettings};
-use wireglass::x509::{Provider, RootFile};
+use wireglass_core::content::{Filters, HttpReaders};
+use wireglass_core::counters::WorkerCounters;
+use wireglass_core::event::{Event, FlowEvent, HttpEvent, Timestamp, TlsEvent};
+use wireglass_core::flow::{Limits, OutsideTls};
+use wireglass_core::reason::Reason;
+use wireglass_core::tls::{TlsContext, TlsSettings};
+use wireglass_core::x509::{Provider, RootFile};
 
 use super::rules::{Action, Rules};
 

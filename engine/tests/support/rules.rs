@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wireglass::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
+use wireglass_core::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
 
 use super::lab::NAME;
 

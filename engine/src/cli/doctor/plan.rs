@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use wireglass_core::mint::ca;
+
 use crate::config::Config;
-use crate::mint::ca;
 use crate::worker::Idle;
 
 /// What a configuration asks for.

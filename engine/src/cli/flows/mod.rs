@@ -9,14 +9,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use ipnet::IpNet;
+use wireglass_core::phase::FlowPhase;
 
 use super::USAGE;
 use super::socket::EngineSocket;
 use crate::control::client;
 use crate::control::protocol::{DEFAULT_LIMIT, FlowsRequest, MAX_LIMIT, Sort};
-use crate::phase::FlowPhase;
 
 const HELP: &str = "\
 Examples:
@@ -56,7 +56,7 @@ pub(super) struct FlowsArgs {
     #[arg(long, value_name = "GLOB")]
     sni: Option<String>,
     /// Only flows in this phase
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = phases())]
     phase: Option<FlowPhase>,
     /// Which flows come first: those with the most of this
     #[arg(long, value_enum, default_value_t)]
@@ -70,6 +70,13 @@ pub(super) struct FlowsArgs {
     /// Ask again every so many seconds, until Ctrl-C
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     watch: Option<u64>,
+}
+
+/// The phases, by their words.
+fn phases() -> impl TypedValueParser<Value = FlowPhase> {
+    let named = |word: String| FlowPhase::ALL.iter().copied().find(|phase| phase.name() == word);
+    PossibleValuesParser::new(FlowPhase::ALL.iter().map(|phase| phase.name()))
+        .try_map(move |word| named(word).ok_or("no such phase"))
 }
 
 fn limits() -> RangedU64ValueParser {

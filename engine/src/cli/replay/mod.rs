@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use wireglass_core::event::Action;
 
 use self::capture::{Capture, CaptureError};
 use self::player::{Played, Player, Totals};
 use self::render::{Line, Row};
 use super::{USAGE, with_config};
 use crate::config::Config;
-use crate::event::Action;
 
 const HELP: &str = "\
 Examples:

@@ -6,20 +6,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use smoltcp::wire::TcpPacket;
+use wireglass_core::content::HttpReaders;
+use wireglass_core::event::{Action, Event, FlowHead, Timestamp};
+use wireglass_core::fairness::{Fairness, PerClient};
+use wireglass_core::flow::Limits;
+use wireglass_core::generations::Generations;
+use wireglass_core::packet::{Class, Headers, classify};
+use wireglass_core::policy::{Decision, FlowFacts, Policy};
+use wireglass_core::reason::{PacketDrop, Reason};
 
 use super::capture::Packet;
 use crate::assembly::Assembly;
 use crate::config::Config;
-use crate::content::HttpReaders;
-use crate::event::{Action, Event, FlowHead, Timestamp};
-use crate::fairness::{Fairness, PerClient};
-use crate::flow::Limits;
-use crate::generations::Generations;
 use crate::log::{LogReceiver, ring};
-use crate::packet::{Class, Headers, classify};
 use crate::peers::{Duration, Engine, EngineSettings, Instant, Middle, PortSide, Spread};
-use crate::policy::{Decision, FlowFacts, Policy};
-use crate::reason::{PacketDrop, Reason};
 use crate::secrets::Secrets;
 
 /// Flows at a time, at most: the oldest makes room, as on a wire.

@@ -4,10 +4,10 @@ use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use serde::Serialize;
+use wireglass_core::event::Action;
 
 use super::player::Played;
 use crate::cli::plain::Plain;
-use crate::event::Action;
 
 /// One flow as a JSON object.
 #[derive(Serialize)]

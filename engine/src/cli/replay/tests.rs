@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
+use wireglass_core::mint::ca::{NewCas, create};
+use wireglass_core::reason::PacketDrop;
+use wireglass_core::x509::Provider;
 
 use super::capture::{Capture, CaptureError, Packet};
 use super::player::{Played, Player};
 use super::progress;
 use super::render::{Line, Row};
 use crate::config::Config;
-use crate::mint::ca::{NewCas, create};
 use crate::peers::{
     ClientOptions, Crossing, Duration, Heading, Host, HostConfig, Impairment, Instant, Pki, Random,
     ServerOptions, Session, Simulation, Step, Wire, providers,
 };
-use crate::reason::PacketDrop;
-use crate::x509::Provider;
 
 const RULES: &str = r#"
 [[wire]]

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use wireglass_core::phase::FlowPhase;
 
 use crate::control::{Counters, PoolRecord, PortRecord, WorkerRecord};
-use crate::phase::FlowPhase;
 
 /// A reason's code.
 type Code = Cow<'static, str>;

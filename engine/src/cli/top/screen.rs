@@ -5,13 +5,13 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
+use wireglass_core::reason::{PacketDrop, PortDrop};
 
 use super::rates::{PortRates, Rates, Share, share};
 use super::state::State;
 use super::table::{self, Column};
 use super::units::{bytes, count, percent, rate, uptime};
 use crate::cli::plain::Plain;
-use crate::reason::{PacketDrop, PortDrop};
 
 /// From here on there is room for what is nice to have.
 pub(super) const WIDE: u16 = 124;

@@ -2,10 +2,10 @@
 
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
+use wireglass_core::phase::FlowPhase;
 
 use super::rates::Share;
 use super::units::{bytes, count, percent, rate};
-use crate::phase::FlowPhase;
 
 /// A column of numbers.
 pub(super) struct Column<R> {

@@ -2,11 +2,11 @@
 //! becomes of frames that are not looked into.
 
 use tcp_stack::Duration;
+use wireglass_core::flow::{Midstream, OutsideTls};
+use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
+use wireglass_core::policy::Ports;
 
 use crate::config::reader::Table;
-use crate::flow::{Midstream, OutsideTls};
-use crate::packet::{PassAction, Passthrough, Uninspected};
-use crate::policy::Ports;
 
 /// `[intercept]` and `[passthrough]`
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! `[limits]`: bounds of time and memory.
 
 use tcp_stack::Duration;
+use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
+use wireglass_core::flow;
+use wireglass_core::flow_table::Class;
+use wireglass_core::tls::DEFAULT_SERVER_SESSIONS;
 
 use crate::config::reader::Table;
-use crate::fairness::{ClientPrefix, Fairness, PerClient, Shed};
-use crate::flow;
-use crate::flow_table::Class;
-use crate::tls::DEFAULT_SERVER_SESSIONS;
 
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Eq)]

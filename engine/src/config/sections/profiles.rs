@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use wireglass_core::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
+
 use crate::config::near::nearest;
 use crate::config::reader::{Table, Value};
-use crate::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
 
 /// The profile of those who name none; it exists whether it is configured or not.
 pub(super) const DEFAULT: &str = "default";

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use wireglass_core::policy::{BlockWith, Decision, Rule};
 
 use super::{Profiles, Wire};
 use crate::config::near::nearest;
 use crate::config::reader::{Table, Value};
-use crate::policy::{BlockWith, Decision, Rule};
 
 const TEACH_DEFAULT: &str = "what to do with flows that no rule matches: \"decrypt\" (inspect them: every client must trust \
     the CA), \"bypass\" (let them pass untouched: nothing is inspected but what rules name) or \"block\" (end them: nothing \
@@ -23,7 +23,7 @@ enum Action {
     Block,
 }
 
-/// `[policy]` and all `[[rule]]`s: the source of a [`crate::policy::Policy`].
+/// `[policy]` and all `[[rule]]`s: the source of a [`wireglass_core::policy::Policy`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyRules {
     /// In their order: the first that matches wins.

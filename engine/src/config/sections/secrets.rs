@@ -1,8 +1,9 @@
 //! `[crypto]`, `[ca]` and `[trust]`: what certificates are made with and checked against.
 
+use wireglass_core::x509::{CaFiles, Provider, RootFile};
+
 use crate::config::files;
 use crate::config::reader::Table;
-use crate::x509::{CaFiles, Provider, RootFile};
 
 /// `[crypto]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

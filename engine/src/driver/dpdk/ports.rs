@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use wireglass_core::event::PortLink;
+use wireglass_core::port::PortSide;
+
 use super::Ports;
-use crate::event::PortLink;
 use crate::metrics::PortExtra;
-use crate::port::PortSide;
 
 impl Ports {
     /// The links of all ports, which belong to these wires. A port that does not answer is left out.

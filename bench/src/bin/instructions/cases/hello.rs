@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use wireglass::tls::{Peek, peek};
+use wireglass_core::tls::{Peek, peek};
 
 use crate::counted;
 

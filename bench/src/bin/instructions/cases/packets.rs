@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use smoltcp::wire::{IpAddress, Ipv4Packet, TcpPacket};
-use wireglass::flow_table::{Class as Eviction, FlowTable};
-use wireglass::packet::{Class, FlowKey, Headers, KeyHasher, classify};
+use wireglass_core::flow_table::{Class as Eviction, FlowTable};
+use wireglass_core::packet::{Class, FlowKey, Headers, KeyHasher, classify};
 
 use crate::counted;
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tcp_stack::{
     AdoptedTimestamps, Adoption, Config, Connection, Duration, Instant, Options, Segment, Seq, Timestamps,
 };
-use wireglass::packet::{Checksums, MAX_HEADERS, Sum, Template};
+use wireglass_core::packet::{Checksums, MAX_HEADERS, Sum, Template};
 
 use super::packets::{PAYLOAD, PORTS, frame_ipv4, headers};
 use crate::counted;

@@ -2,12 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wireglass::content::Fate;
-use wireglass::end::{End, PerEnd};
 use wireglass::peers::{EngineCa, Pki};
-use wireglass::policy::TlsVersion;
-use wireglass::tls::{RecordSink, Relay, Suite, TlsContext, TlsSettings};
-use wireglass::x509::Provider;
+use wireglass_core::content::Fate;
+use wireglass_core::end::{End, PerEnd};
+use wireglass_core::policy::TlsVersion;
+use wireglass_core::tls::{RecordSink, Relay, Suite, TlsContext, TlsSettings};
+use wireglass_core::x509::Provider;
 
 use self::tls_peer::{DATA, Peer};
 use crate::counted;

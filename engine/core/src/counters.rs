@@ -1,0 +1,265 @@
+//! What one worker counts. Only that worker writes; anyone may read.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::end::End;
+use crate::flow_table::Class;
+use crate::packet::{PassAction, Uninspected};
+use crate::phase::FlowPhase;
+use crate::port::PortSide;
+use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
+
+/// A number that only grows. One writer: a load and a store, no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Adds one.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// The present value, from any thread.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that goes up and down. One writer, as with [`Counter`].
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more.
+    #[inline]
+    pub fn inc(&self) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// One less; stays at zero.
+    #[inline]
+    pub fn dec(&self) {
+        self.0.store(self.0.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+
+    /// Says what it is now.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The present value, from any thread.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Frames and their bytes through one port, by one worker.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct PortCounters {
+    /// Frames received.
+    pub rx_packets: Counter,
+    /// Bytes of those.
+    pub rx_bytes: Counter,
+    /// Frames that the port took for sending.
+    pub tx_packets: Counter,
+    /// Bytes of those.
+    pub tx_bytes: Counter,
+}
+
+/// How a value behaves over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One number of a worker that needs no label, with what the metrics page says of it.
+pub struct Scalar {
+    /// Of the metric.
+    pub name: &'static str,
+    /// What the page says of it.
+    pub help: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// Reads it.
+    pub read: fn(&WorkerCounters) -> u64,
+}
+
+macro_rules! worker_counters {
+    ($($field:ident: $kind:ident = $name:literal, $help:literal;)*) => {
+        /// All numbers of one worker, on cache lines of its own.
+        #[derive(Debug)]
+        #[repr(align(128))]
+        pub struct WorkerCounters {
+            $(#[doc = $help] pub $field: $kind,)*
+            ports: Box<[[PortCounters; 2]]>,
+            drops: [Counter; PacketDrop::COUNT],
+            uninspected: [[Counter; 2]; Uninspected::COUNT],
+            flows: [Gauge; FlowPhase::ALL.len()],
+            ended: [Counter; Reason::COUNT],
+            inspectors_off: [Counter; InspectorOff::COUNT],
+            path_messages: [Counter; PathMessage::COUNT],
+            plaintext: [Counter; 2],
+            evicted: [Counter; Class::ALL.len()],
+        }
+
+        impl WorkerCounters {
+            /// Zeros, for an engine with so many wires.
+            pub fn new(wires: usize) -> Self {
+                Self {
+                    $($field: $kind::default(),)*
+                    ports: (0..wires.max(1)).map(|_| Default::default()).collect(),
+                    drops: std::array::from_fn(|_| Counter::default()),
+                    uninspected: Default::default(),
+                    flows: Default::default(),
+                    ended: std::array::from_fn(|_| Counter::default()),
+                    inspectors_off: Default::default(),
+                    path_messages: Default::default(),
+                    plaintext: Default::default(),
+                    evicted: Default::default(),
+                }
+            }
+        }
+
+        /// All numbers that need no label.
+        pub const SCALARS: &[Scalar] = &[$(Scalar {
+            name: $name,
+            help: $help,
+            kind: Kind::$kind,
+            read: |counters| counters.$field.value(),
+        }),*];
+    };
+}
+
+worker_counters! {
+    flows_opened: Counter = "wireglass_flows_opened_total", "Flows that were given state.";
+    flows_limit: Gauge = "wireglass_flows_limit", "Flows that may have state at a time: limits.flows.";
+    refused_forgotten: Counter = "wireglass_refused_forgotten_total", "Refused or evicted connections forgotten before their time because there were too many.";
+    reassembled: Counter = "wireglass_reassembled_total", "TCP segments that were put together from IP fragments.";
+    fragments_held: Gauge = "wireglass_fragments_held", "IP fragments that wait for the others of their packet.";
+    handshakes_started: Counter = "wireglass_handshakes_started_total", "TLS interceptions begun: handshakes handed to the pool.";
+    handshakes_done: Counter = "wireglass_handshakes_done_total", "TLS interceptions with both handshakes complete.";
+    handshakes_failed: Counter = "wireglass_handshakes_failed_total", "TLS interceptions that ended before both handshakes were complete.";
+    handshake_queue: Gauge = "wireglass_handshake_queue", "Handshakes that wait for a thread of the pool or for its answer.";
+    certificates_minted: Counter = "wireglass_certificates_minted_total", "Interceptions that presented a minted certificate, or resumed a session that had.";
+    retransmits: Counter = "wireglass_tcp_retransmits_total", "TCP segments that were sent again.";
+    tcp_timeouts: Counter = "wireglass_tcp_timeouts_total", "TCP retransmission timers that fired.";
+    tcp_black_holes: Counter = "wireglass_tcp_black_holes_total", "Legs whose path swallowed large segments without a word, and that send smaller ones since.";
+    flow_bytes: Gauge = "wireglass_flow_bytes", "Bytes of memory that flows hold: what waits in legs, sessions, handshakes, readers.";
+    payload_copied: Counter = "wireglass_payload_copied_bytes_total", "Payload bytes of intercepted flows that were copied, each time they were: from a frame, within a receive buffer, into a frame.";
+    flow_bytes_limit: Gauge = "wireglass_flow_bytes_limit", "Bytes of memory that flows may hold: limits.worker_bytes.";
+    leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";
+    heap_records: Counter = "wireglass_heap_records_total", "Records for which the pool had no buffer: they are on the heap, and copied into frames.";
+    midstream_flows: Counter = "wireglass_midstream_flows_total", "Connections that pass although their beginning was not seen.";
+    midstream_bare: Counter = "wireglass_midstream_bare_segments_total", "FINs, RSTs and SYN-ACKs without data that went on although their connection is not known.";
+    events_summed: Counter = "wireglass_events_summed_total", "Events that were not written one by one: `summary` events count them.";
+    http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
+    loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";
+    busy_micros: Counter = "wireglass_worker_busy_microseconds_total", "Time of the turns of the worker's loop that found something to do.";
+    loop_idle: Counter = "wireglass_worker_idle_polls_total", "Turns of the worker's loop that found nothing to do.";
+}
+
+impl WorkerCounters {
+    /// One port of a wire: a wire that does not exist is a bug of the
+    /// caller and counts as the last one.
+    #[inline]
+    pub fn port(&self, wire: usize, side: PortSide) -> &PortCounters {
+        &self.ports[wire.min(self.ports.len() - 1)][side as usize]
+    }
+
+    /// All ports, in no meaningful order.
+    pub fn ports(&self) -> impl Iterator<Item = &PortCounters> {
+        self.ports.iter().flatten()
+    }
+
+    /// A packet was dropped.
+    #[inline]
+    pub fn drop_packet(&self, why: PacketDrop) {
+        self.drops[why as usize].inc();
+    }
+
+    /// How many were dropped so.
+    pub fn dropped(&self, why: PacketDrop) -> u64 {
+        self.drops[why as usize].value()
+    }
+
+    /// Frames of a class that were not looked into, by what became of them.
+    #[inline]
+    pub fn uninspected(&self, class: Uninspected, action: PassAction) -> &Counter {
+        &self.uninspected[class as usize][action as usize]
+    }
+
+    /// Flows in a phase now.
+    #[inline]
+    pub fn flows(&self, phase: FlowPhase) -> &Gauge {
+        &self.flows[phase as usize]
+    }
+
+    /// A flow went from one phase to another.
+    #[inline]
+    pub fn flow_moved(&self, from: FlowPhase, to: FlowPhase) {
+        self.flows(from).dec();
+        self.flows(to).inc();
+    }
+
+    /// A flow ended; its phase's gauge is the caller's to lower.
+    #[inline]
+    pub fn flow_ended(&self, why: Reason) {
+        self.ended[why as usize].inc();
+    }
+
+    /// How many ended so.
+    pub fn ended(&self, why: Reason) -> u64 {
+        self.ended[why as usize].value()
+    }
+
+    /// An HTTP reader turned itself off.
+    #[inline]
+    pub fn inspector_off(&self, why: InspectorOff) {
+        self.inspectors_off[why as usize].inc();
+    }
+
+    /// How many did so.
+    pub fn inspectors_off(&self, why: InspectorOff) -> u64 {
+        self.inspectors_off[why as usize].value()
+    }
+
+    /// A router's message that a segment was too big came to this.
+    #[inline]
+    pub fn path_message(&self, what: PathMessage) {
+        self.path_messages[what as usize].inc();
+    }
+
+    /// How many came to that.
+    pub fn path_messages(&self, what: PathMessage) -> u64 {
+        self.path_messages[what as usize].value()
+    }
+
+    /// Flows of a class that were ended early to make room for others.
+    #[inline]
+    pub fn evicted(&self, class: Class) -> &Counter {
+        &self.evicted[class.lists()[0] as usize]
+    }
+
+    /// Those of all classes.
+    pub fn evictions(&self) -> u64 {
+        self.evicted.iter().map(Counter::value).sum()
+    }
+
+    /// Plaintext bytes decrypted that came from this side.
+    #[inline]
+    pub fn plaintext(&self, from: End) -> &Counter {
+        &self.plaintext[from as usize]
+    }
+}

@@ -1,0 +1,487 @@
+//! What the engine knows of flows, handshakes and frames, in plain structs: filled without formatting, told to the log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::end::End;
+use crate::packet::{FrameInfo, PassAction, Uninspected};
+use crate::phase::FlowPhase;
+use crate::port::PortSide;
+use crate::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, Reason};
+
+/// Microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+/// What every event of a flow starts with.
+#[derive(Clone, Debug)]
+pub struct FlowHead {
+    /// When it happened.
+    pub time: Timestamp,
+    /// The same number in all events of one flow; never reused within a run.
+    pub flow_id: u64,
+    /// Name of the wire.
+    pub wire: Arc<str>,
+    /// VLAN ids, outermost first.
+    pub vlan: [Option<u16>; 2],
+    /// The end that sent the SYN.
+    pub client: SocketAddr,
+    /// The other end.
+    pub server: SocketAddr,
+}
+
+/// What the engine did with a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Terminated and re-encrypted.
+    Decrypt,
+    /// Left as it was.
+    Bypass,
+    /// Ended.
+    Block,
+}
+
+impl Action {
+    /// As configurations and events have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Decrypt => "decrypt",
+            Self::Bypass => "bypass",
+            Self::Block => "block",
+        }
+    }
+}
+
+/// One leg's TLS parameters after its handshake. Names as Suricata and IANA write them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LegInfo {
+    /// `TLS 1.2` or `TLS 1.3`.
+    pub version: Option<&'static str>,
+    /// IANA name of the cipher suite.
+    pub cipher: Option<&'static str>,
+    /// IANA name of the key exchange group.
+    pub group: Option<&'static str>,
+    /// Application protocol.
+    pub alpn: Option<Box<[u8]>>,
+    /// The session was resumed.
+    pub resumed: bool,
+}
+
+/// What the log says of the server's own leaf certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// Subject, RFC 4514 style as Suricata prints it (`CN=example.com, O=Example`).
+    pub subject: String,
+    /// Issuer, likewise.
+    pub issuer: String,
+    /// Serial number, upper-case hex pairs with colons.
+    pub serial: String,
+    /// SHA-1 of the DER, lower-case hex pairs with colons.
+    pub fingerprint: String,
+    /// `notBefore`, seconds since the Unix epoch.
+    pub not_before: i64,
+    /// `notAfter`, likewise.
+    pub not_after: i64,
+    /// DNS names and addresses of the subjectAltName.
+    pub alt_names: Vec<String>,
+}
+
+impl CertificateInfo {
+    /// Bytes of its texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let Self { subject, issuer, serial, fingerprint, not_before: _, not_after: _, alt_names } = self;
+        let names: usize = alt_names.iter().map(|name| name.capacity() + size_of::<String>()).sum();
+        [subject, issuer, serial, fingerprint].map(String::capacity).iter().sum::<usize>() + names
+    }
+}
+
+/// What is known of a ClientHello.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HelloInfo {
+    /// Server name indication.
+    pub sni: Option<String>,
+    /// Offered application protocols.
+    pub alpn: Vec<Box<[u8]>>,
+    /// JA3 string (its MD5 is computed by the writer).
+    pub ja3: String,
+    /// JA4 fingerprint.
+    pub ja4: String,
+}
+
+impl HelloInfo {
+    /// Bytes of its texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let Self { sni, alpn, ja3, ja4 } = self;
+        let protocols: usize = alpn.iter().map(|name| name.len() + size_of::<Box<[u8]>>()).sum();
+        sni.as_ref().map_or(0, String::capacity) + protocols + ja3.capacity() + ja4.capacity()
+    }
+}
+
+/// Which CA signed a minted leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MintedBy {
+    /// The CA that the clients trust.
+    Trusted,
+    /// The CA that nobody trusts, so that browsers warn.
+    Untrusted,
+}
+
+/// One ClientHello and what became of it.
+#[derive(Clone, Debug)]
+pub struct TlsEvent {
+    /// What was done.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// TLS alert number behind the reason, where there was one.
+    pub alert: Option<u8>,
+    /// Name of the rule that matched; none: the default.
+    pub rule: Option<Arc<str>>,
+    /// Name of the profile of a decrypted flow.
+    pub profile: Option<Arc<str>>,
+    /// From the ClientHello; absent when there was none.
+    pub hello: Option<HelloInfo>,
+    /// Leg to the client.
+    pub client_leg: Option<LegInfo>,
+    /// Leg to the server.
+    pub server_leg: Option<LegInfo>,
+    /// The server's certificate, when one was seen.
+    pub certificate: Option<CertificateInfo>,
+    /// Verdict over it: none is "ok", when `certificate` is present.
+    pub defect: Option<Reason>,
+    /// Serial of the minted leaf, as hex pairs with colons.
+    pub minted_serial: Option<String>,
+    /// Who signed it.
+    pub minted_by: Option<MintedBy>,
+}
+
+/// One HTTP request with its response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpEvent {
+    /// Number of the transaction in its flow, from 0.
+    pub tx_id: u64,
+    /// `Host` or `:authority`.
+    pub hostname: Option<String>,
+    /// Request target.
+    pub url: Option<String>,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+    /// `Content-Type` of the response.
+    pub content_type: Option<String>,
+    /// `Referer`.
+    pub referer: Option<String>,
+    /// Request method.
+    pub method: Option<String>,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    pub protocol: &'static str,
+    /// Response status; none: the flow ended before a response.
+    pub status: Option<u16>,
+    /// `Location` of a redirect.
+    pub redirect: Option<String>,
+    /// Body bytes of the response.
+    pub length: u64,
+    /// What readers may disagree about in its messages.
+    pub ambiguous: Ambiguities,
+    /// Texts were left out: too many transactions were open, or too much was held.
+    pub shortened: bool,
+}
+
+impl HttpEvent {
+    /// Bytes of its texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let Self {
+            tx_id: _,
+            hostname,
+            url,
+            user_agent,
+            content_type,
+            referer,
+            method,
+            protocol: _,
+            status: _,
+            redirect,
+            length: _,
+            ambiguous: _,
+            shortened: _,
+        } = self;
+        let texts = [hostname, url, user_agent, content_type, referer, method, redirect];
+        texts.into_iter().flatten().map(String::capacity).sum()
+    }
+
+    /// Leaves its texts out.
+    pub(crate) fn shorten(&mut self) {
+        let Self { tx_id, protocol, status, length, ambiguous, .. } = *self;
+        *self = Self { tx_id, protocol, status, length, ambiguous, shortened: true, ..Self::default() };
+    }
+}
+
+/// A set of ambiguities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ambiguities(u16);
+
+impl Ambiguities {
+    /// Adds one.
+    pub fn insert(&mut self, ambiguity: Ambiguity) {
+        self.0 |= 1 << ambiguity as u8;
+    }
+
+    /// There are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// All that are in `self` or in `other`.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// In the order of the list in `reason.rs`.
+    pub fn iter(self) -> impl Iterator<Item = Ambiguity> {
+        Ambiguity::ALL.iter().copied().filter(move |&ambiguity| self.0 & 1 << ambiguity as u8 != 0)
+    }
+}
+
+/// Something about a flow's plaintext that was not read, or may be read in two ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnomalyEvent {
+    /// `http` or `http2`, as Suricata has it.
+    pub app_proto: &'static str,
+    /// What.
+    pub what: Anomaly,
+    /// The transaction, if it is about one.
+    pub tx_id: Option<u64>,
+    /// Whose bytes.
+    pub from: End,
+    /// Where in that end's plaintext.
+    pub offset: u64,
+}
+
+/// What an [`AnomalyEvent`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anomaly {
+    /// The reader has turned itself off.
+    Off(InspectorOff),
+    /// It goes on.
+    Odd(HttpOddity),
+}
+
+impl Anomaly {
+    /// As logs have it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Off(reason) => reason.code(),
+            Self::Odd(oddity) => oddity.code(),
+        }
+    }
+}
+
+/// Packets and bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Frames received.
+    pub packets: u64,
+    /// Bytes of those frames.
+    pub bytes: u64,
+}
+
+/// How a flow ended.
+#[derive(Clone, Debug)]
+pub struct FlowEvent {
+    /// First packet.
+    pub start: Timestamp,
+    /// Last packet.
+    pub end: Timestamp,
+    /// Client to server.
+    pub to_server: Volume,
+    /// Server to client.
+    pub to_client: Volume,
+    /// What was done with it; none: it ended before that was decided.
+    pub action: Option<Action>,
+    /// Phase it ended in.
+    pub phase: FlowPhase,
+    /// Why it ended.
+    pub reason: Reason,
+    /// Its beginning, or one direction of it, was not seen.
+    pub midstream: bool,
+    /// What its HTTP reader has left unread; none: it had no reader.
+    pub unread: Option<Unread>,
+}
+
+/// What an HTTP reader has not read of a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Why it turned itself off; none: it read to the end.
+    pub off: Option<InspectorOff>,
+    /// Plaintext of the client, in bytes.
+    pub to_server: u64,
+    /// Plaintext of the server.
+    pub to_client: u64,
+}
+
+/// A frame that belongs to no flow, and what became of it and of others like it.
+#[derive(Clone, Debug)]
+pub struct FrameEvent {
+    /// When.
+    pub time: Timestamp,
+    /// Name of the wire.
+    pub wire: Arc<str>,
+    /// The port that it came in, as `PortId` has it.
+    pub side: PortSide,
+    /// Its Ethernet header, VLANs and addresses.
+    pub frame: FrameInfo,
+    /// Length in bytes.
+    pub len: u32,
+    /// What became of it.
+    pub fate: Fate,
+    /// Its class; none: a TCP segment of an intercepted port.
+    pub class: Option<Uninspected>,
+    /// The rule that decided.
+    pub rule: Option<Arc<str>>,
+    /// Frames of the class, on this wire, that came to the same since the last such event. This one included.
+    pub frames: u64,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It went on as it came.
+    Forwarded,
+    /// It was dropped, for this reason.
+    Dropped(PacketDrop),
+}
+
+impl Fate {
+    /// In the word of `[passthrough]`.
+    pub const fn action(self) -> PassAction {
+        match self {
+            Self::Forwarded => PassAction::Forward,
+            Self::Dropped(_) => PassAction::Drop,
+        }
+    }
+}
+
+/// Events that were not written one by one, because there were too many of them in a second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SummaryEvent {
+    /// The end of the second.
+    pub time: Timestamp,
+    /// The `event_type` that they would have had.
+    pub of: &'static str,
+    /// The reason that they would have named.
+    pub reason: &'static str,
+    /// Where they came from; a prefix of length 0: from more networks than are told apart.
+    pub network: IpNet,
+    /// How many they are.
+    pub count: u64,
+}
+
+/// A port and its link at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortLink {
+    /// The device, as DPDK names it.
+    pub port: String,
+    /// The wire that it belongs to.
+    pub wire: Arc<str>,
+    /// Which end of the wire: the client's is the inside.
+    pub side: PortSide,
+    /// There is a link.
+    pub up: bool,
+    /// Mbit/s; none: unknown.
+    pub speed_mbps: Option<u32>,
+    /// Largest IP packet, in bytes.
+    pub mtu: u16,
+}
+
+/// A port and its link.
+#[derive(Clone, Debug)]
+pub struct LinkEvent(pub PortLink);
+
+/// One line of the log to be.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A TLS handshake's outcome.
+    Tls(FlowHead, Box<TlsEvent>),
+    /// An HTTP transaction.
+    Http(FlowHead, Box<HttpEvent>),
+    /// The end of a flow.
+    Flow(FlowHead, Box<FlowEvent>),
+    /// A port's link, at the start and when it changes.
+    Link(Timestamp, Box<LinkEvent>),
+    /// A frame of no flow.
+    Frame(Box<FrameEvent>),
+    /// Events that are only counted.
+    Summary(Box<SummaryEvent>),
+    /// Plaintext that was not read, or may be read in two ways.
+    Anomaly(FlowHead, Box<AnomalyEvent>),
+}
+
+/// The kinds of events that come over the ring, as counted when the ring is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum EventKind {
+    /// A TLS handshake's outcome.
+    Tls,
+    /// An HTTP transaction.
+    Http,
+    /// The end of a flow.
+    Flow,
+    /// A port's link.
+    Link,
+    /// A frame that was dropped.
+    Drop,
+    /// A frame that went on uninspected.
+    Passthrough,
+    /// Events that are only counted.
+    Summary,
+    /// Something odd in a flow's plaintext.
+    Anomaly,
+}
+
+impl EventKind {
+    /// All of them, in declaration order.
+    pub const ALL: &'static [Self] = &[
+        Self::Tls,
+        Self::Http,
+        Self::Flow,
+        Self::Link,
+        Self::Drop,
+        Self::Passthrough,
+        Self::Summary,
+        Self::Anomaly,
+    ];
+
+    /// The `event_type` of the log line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::Flow => "flow",
+            Self::Link => "link",
+            Self::Drop => "drop",
+            Self::Passthrough => "passthrough",
+            Self::Summary => "summary",
+            Self::Anomaly => "anomaly",
+        }
+    }
+}
+
+impl Event {
+    /// Which kind this is.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::Tls(..) => EventKind::Tls,
+            Self::Http(..) => EventKind::Http,
+            Self::Flow(..) => EventKind::Flow,
+            Self::Link(..) => EventKind::Link,
+            Self::Frame(event) => match event.fate.action() {
+                PassAction::Drop => EventKind::Drop,
+                PassAction::Forward => EventKind::Passthrough,
+            },
+            Self::Summary(_) => EventKind::Summary,
+            Self::Anomaly(..) => EventKind::Anomaly,
+        }
+    }
+}

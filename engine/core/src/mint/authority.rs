@@ -1,0 +1,117 @@
+//! A CA of ours: its certificate, checked, and its key.
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_cert::der::Encode;
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
+
+use crate::x509::{CaFiles, Certificate, Key, Provider, PublicKey, SetupError, describe_date as date, oid};
+
+/// A CA that signs minted leaves.
+pub(crate) struct Authority {
+    /// DER of its certificate and of those above it, as clients get them.
+    chain: Vec<Vec<u8>>,
+    subject: Vec<u8>,
+    public_key: Vec<u8>,
+    key_id: Option<Vec<u8>>,
+    not_before: i64,
+    not_after: i64,
+    key: Key,
+}
+
+impl Authority {
+    /// Loads and checks a CA. `now` is in seconds since the Unix epoch.
+    pub(crate) fn load(provider: Provider, files: &CaFiles, now: u64) -> Result<Self, SetupError> {
+        let wrong = |expected: &str| SetupError::new(&files.cert_name, expected);
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&files.cert_pem)
+            .collect::<Result<_, _>>()
+            .map_err(|_| wrong("PEM certificates"))?;
+        let first = chain.first().ok_or_else(|| wrong("a PEM certificate"))?;
+        let certificate = Certificate::parse(first).map_err(|_| wrong("a certificate in valid DER"))?;
+        check_is_ca(&certificate, now).map_err(|expected| wrong(&expected))?;
+
+        let wrong_key = |expected: &str| SetupError::new(&files.key_name, expected);
+        let der =
+            PrivateKeyDer::from_pem_slice(&files.key_pem).map_err(|_| wrong_key("a private key in PEM"))?;
+        let key = Key::load(provider, der)
+            .map_err(|_| wrong_key("a P-256, P-384 or RSA (2048 bits or more) key that is not encrypted"))?;
+        let unusable = |_| wrong("a certificate in valid DER");
+        let public_key = certificate.tbs.public_key.to_der().map_err(unusable)?;
+        if key.public_key().as_deref() != Some(&public_key) {
+            return Err(wrong_key(&format!("the key of the certificate in {}", files.cert_name)));
+        }
+        key.certificate_algorithm().map_err(|_| wrong_key("a P-256, P-384 or RSA key"))?;
+        let key_id = match certificate.decode_extension::<SubjectKeyIdentifier>(oid::SUBJECT_KEY_ID) {
+            Some(Ok(SubjectKeyIdentifier(id))) => Some(id.as_bytes().to_vec()),
+            _ => None,
+        };
+        Ok(Self {
+            subject: certificate.tbs.subject.to_der().map_err(unusable)?,
+            public_key,
+            key_id,
+            not_before: certificate.not_before(),
+            not_after: certificate.not_after(),
+            key,
+            chain: chain.iter().map(|c| c.to_vec()).collect(),
+        })
+    }
+
+    /// What clients get after the leaf.
+    pub(crate) fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+
+    /// DER of its name.
+    pub(crate) fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+
+    /// DER of its SubjectPublicKeyInfo.
+    pub(crate) fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    /// Its subjectKeyIdentifier.
+    pub(crate) fn key_id(&self) -> Option<&[u8]> {
+        self.key_id.as_deref()
+    }
+
+    /// From when to when it is valid, seconds since the Unix epoch.
+    pub(crate) fn validity(&self) -> (i64, i64) {
+        (self.not_before, self.not_after)
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+/// What a certificate lacks to sign others.
+fn check_is_ca(certificate: &Certificate<'_>, now: u64) -> Result<(), String> {
+    match certificate.decode_extension::<BasicConstraints>(oid::BASIC_CONSTRAINTS) {
+        Some(Ok(constraints)) if constraints.ca => {}
+        _ => return Err("a CA certificate (basicConstraints CA:TRUE)".into()),
+    }
+    match certificate.decode_extension::<KeyUsage>(oid::KEY_USAGE) {
+        Some(Ok(usage)) if usage.key_cert_sign() => {}
+        _ => return Err("a CA certificate with keyCertSign in its keyUsage".into()),
+    }
+    if matches!(PublicKey::parse(certificate.tbs.public_key), Some(PublicKey::Rsa(bits)) if bits < 2048) {
+        return Err("an RSA key of 2048 bits or more".into());
+    }
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    if now < certificate.not_before() {
+        let (begins, now) = (date(certificate.not_before()), date(now));
+        return Err(format!(
+            "a CA certificate that is valid now; this one begins on {begins}, and this machine believes that it is {now}: \
+             the clock may be wrong"
+        ));
+    }
+    if now > certificate.not_after() {
+        let (ended, now) = (date(certificate.not_after()), date(now));
+        return Err(format!(
+            "a CA certificate that is valid now; this one ended on {ended}, and it is {now}"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! What was minted, kept for the next client, and minted once however many ask.
+//!
+//! ```text
+//! leaves of this thread ──► those of all threads ──► whoever mints it now ──► mint it
+//!        no lock                 one lock               waited for
+//! ```
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Leaf, MintError, Order};
+use crate::caches::TlsCaches;
+use crate::event::MintedBy;
+use crate::generations::Generations;
+use crate::reason::Reason;
+use crate::x509::KeyType;
+
+/// Leaves that all threads share: some 2 KB each.
+const SHARED: usize = 16 * 1024;
+/// Leaves that a thread has at hand. They are the shared ones, and cost it a pointer.
+const AT_HAND: usize = 512;
+/// How long a leaf is kept that was born expired, because its original is and the profile lets it pass: an hour.
+const KEEP_EXPIRED: i64 = 3600;
+
+/// Tells the leaves of one cache from those of another.
+static CACHES: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static HAND: RefCell<Hand> = RefCell::new(Hand { cache: u64::MAX, kept: Generations::new(AT_HAND) });
+}
+
+struct Hand {
+    /// Whose leaves these are.
+    cache: u64,
+    kept: Generations<Key, Kept>,
+}
+
+/// What makes two copies the same. Never the name that was asked for: that would give a leaf of another server, or of
+/// another verdict, once the server's certificate has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    /// SHA-256 of the original's DER.
+    original: [u8; 32],
+    defect: Option<Reason>,
+    by: MintedBy,
+    key_type: KeyType,
+    max_days: u32,
+}
+
+impl Key {
+    pub(super) fn new(original: [u8; 32], order: &Order) -> Self {
+        Self {
+            original,
+            defect: order.defect,
+            by: order.by,
+            key_type: order.key_type,
+            max_days: order.max_days,
+        }
+    }
+}
+
+impl std::hash::Hash for MintedBy {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (*self as u8).hash(state);
+    }
+}
+
+#[derive(Clone)]
+struct Kept {
+    leaf: Arc<Leaf>,
+    /// Seconds since the Unix epoch.
+    fresh_until: i64,
+}
+
+impl Kept {
+    fn fresh(&self, now: i64) -> Option<Arc<Leaf>> {
+        (self.fresh_until > now).then(|| Arc::clone(&self.leaf))
+    }
+}
+
+/// One leaf that is being minted. Whoever holds the lock mints; those who wait find the leaf, or that it is their turn.
+type Flight = Arc<Mutex<Option<Arc<Leaf>>>>;
+
+struct Shared {
+    kept: Generations<Key, Kept>,
+    flights: HashMap<Key, Flight>,
+}
+
+/// The leaves of all threads.
+pub(super) struct Cache {
+    id: u64,
+    shared: Mutex<Shared>,
+    counters: Arc<TlsCaches>,
+}
+
+impl Cache {
+    pub(super) fn new(counters: Arc<TlsCaches>) -> Self {
+        Self {
+            id: CACHES.fetch_add(1, Ordering::Relaxed),
+            shared: Mutex::new(Shared { kept: Generations::new(SHARED), flights: HashMap::new() }),
+            counters,
+        }
+    }
+
+    /// The leaf of `key` that is fresh at `now`. If there is none, `mint` makes it; who asks for it meanwhile waits.
+    pub(super) fn find_or(
+        &self,
+        key: Key,
+        now: i64,
+        mint: impl FnOnce() -> Result<Leaf, MintError>,
+    ) -> Result<Arc<Leaf>, MintError> {
+        if let Some(leaf) = self.at_hand(|kept| kept.find(&key).and_then(|kept| kept.fresh(now))) {
+            self.counters.leaf.hit();
+            return Ok(leaf);
+        }
+        let flight = {
+            let mut shared = lock(&self.shared);
+            if let Some(kept) = shared.kept.find(&key)
+                && let Some(leaf) = kept.fresh(now)
+            {
+                let kept = kept.clone();
+                drop(shared);
+                self.counters.leaf.hit();
+                self.at_hand(|hand| hand.insert(key, kept));
+                return Ok(leaf);
+            }
+            Arc::clone(shared.flights.entry(key).or_default())
+        };
+        let mut landed = lock(&flight);
+        if let Some(leaf) = &*landed {
+            self.counters.leaf.hit();
+            return Ok(Arc::clone(leaf));
+        }
+        // The first, or the first after one that failed.
+        self.counters.leaf.miss();
+        let minted = mint().map(Arc::new);
+        let mut shared = lock(&self.shared);
+        if let Ok(leaf) = &minted {
+            *landed = Some(Arc::clone(leaf));
+            let expires = leaf.not_after();
+            let fresh_until = if expires > now { expires } else { now.saturating_add(KEEP_EXPIRED) };
+            shared.kept.insert(key, Kept { leaf: Arc::clone(leaf), fresh_until });
+            self.counters.leaf.set_evictions(shared.kept.evicted());
+        }
+        if shared.flights.get(&key).is_some_and(|known| Arc::ptr_eq(known, &flight)) {
+            shared.flights.remove(&key);
+        }
+        minted
+    }
+
+    fn at_hand<T>(&self, f: impl FnOnce(&mut Generations<Key, Kept>) -> T) -> T {
+        HAND.with_borrow_mut(|hand| {
+            if hand.cache != self.id {
+                *hand = Hand { cache: self.id, kept: Generations::new(AT_HAND) };
+            }
+            f(&mut hand.kept)
+        })
+    }
+}
+
+/// What a panic would leave behind is whole: no step between is seen.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::x509;
+    use crate::x509::Provider;
+
+    const ORDER: Order =
+        Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
+
+    fn key(original: u8) -> Key {
+        Key::new([original; 32], &ORDER)
+    }
+
+    fn leaf(not_after: i64) -> Leaf {
+        let key = x509::Key::generate(Provider::default(), KeyType::P256).unwrap();
+        Leaf::new(vec![1], &[], &key, "01".into(), not_after)
+    }
+
+    fn cache() -> Cache {
+        Cache::new(Arc::default())
+    }
+
+    #[test]
+    fn what_has_expired_is_minted_anew() {
+        let cache = cache();
+        let first = cache.find_or(key(1), 0, || Ok(leaf(10))).unwrap();
+        let again = cache.find_or(key(1), 9, || Err(MintError::Crypto)).unwrap();
+        assert!(Arc::ptr_eq(&first, &again));
+        let other = cache.find_or(key(1), 10, || Ok(leaf(20))).unwrap();
+        assert_eq!((other.not_after(), cache.counters.leaf.values()), (20, [1, 2, 0]));
+        // In another thread, that has none at hand.
+        let shared =
+            thread::scope(|s| s.spawn(|| cache.find_or(key(1), 19, || Err(MintError::Crypto))).join());
+        assert!(Arc::ptr_eq(&shared.unwrap().unwrap(), &other));
+    }
+
+    #[test]
+    fn leaves_at_hand_are_the_caches_own() {
+        let (one, other) = (cache(), cache());
+        one.find_or(key(1), 0, || Ok(leaf(10))).unwrap();
+        assert_eq!(other.find_or(key(1), 0, || Err(MintError::Crypto)).err(), Some(MintError::Crypto));
+        assert_eq!(one.find_or(key(1), 0, || Err(MintError::Crypto)).unwrap().not_after(), 10);
+    }
+
+    #[test]
+    fn one_mints_for_all_who_ask_at_once() {
+        let (cache, minted, start) = (cache(), AtomicUsize::new(0), Barrier::new(8));
+        thread::scope(|s| {
+            for _ in 0..8 {
+                s.spawn(|| {
+                    start.wait();
+                    let leaf = cache.find_or(key(1), 0, || {
+                        thread::sleep(Duration::from_millis(50));
+                        minted.fetch_add(1, Ordering::Relaxed);
+                        Ok(leaf(10))
+                    });
+                    assert_eq!(leaf.unwrap().not_after(), 10);
+                });
+            }
+        });
+        assert_eq!(minted.load(Ordering::Relaxed), 1);
+        assert_eq!(cache.counters.leaf.values(), [7, 1, 0]);
+        assert!(lock(&cache.shared).flights.is_empty());
+    }
+
+    #[test]
+    fn after_one_that_fails_the_next_tries() {
+        let (cache, tries, start) = (cache(), AtomicUsize::new(0), Barrier::new(4));
+        let results: Vec<_> = thread::scope(|s| {
+            let ask = || {
+                start.wait();
+                let mint = || match tries.fetch_add(1, Ordering::Relaxed) {
+                    0 => {
+                        thread::sleep(Duration::from_millis(50));
+                        Err(MintError::Crypto)
+                    }
+                    _ => Ok(leaf(10)),
+                };
+                cache.find_or(key(1), 0, mint).is_ok()
+            };
+            let threads: Vec<_> = (0..4).map(|_| s.spawn(ask)).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(results.iter().filter(|ok| !**ok).count(), 1, "only the first: {results:?}");
+        assert_eq!(tries.load(Ordering::Relaxed), 2);
+        assert!(lock(&cache.shared).flights.is_empty());
+    }
+
+    #[test]
+    fn everything_that_makes_a_leaf_another_is_in_the_key() {
+        let order = ORDER;
+        let others = [
+            Order { by: MintedBy::Untrusted, ..order },
+            Order { defect: Some(Reason::CertExpired), ..order },
+            Order { key_type: KeyType::Rsa2048, ..order },
+            Order { max_days: 7, ..order },
+        ];
+        for other in &others {
+            assert_ne!(Key::new([0; 32], &order), Key::new([0; 32], other));
+        }
+        assert_ne!(Key::new([0; 32], &order), Key::new([1; 32], &order));
+        assert_eq!(Key::new([0; 32], &order), Key::new([0; 32], &Order { now: 5, ..order }));
+    }
+}

@@ -1,0 +1,181 @@
+//! One minted leaf, field by field.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use x509_cert::der::asn1::{AnyRef, GeneralizedTime, OctetString, UtcTime};
+use x509_cert::der::{self, Decode, Encode, Tag};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages};
+use x509_cert::time::{Time, Validity};
+
+use super::{Authority, MintError, Order};
+use crate::x509::{Certificate, Certified, Key, Tbs, assemble, oid, serial_hex};
+
+const DAY: i64 = 24 * 3600;
+/// Octets of a serial number.
+pub(super) const SERIAL_LEN: usize = 16;
+
+/// A minted certificate, ready to be presented.
+pub(crate) struct Leaf {
+    certified: Certified,
+    fingerprint: [u8; 32],
+    serial: String,
+    not_after: i64,
+}
+
+impl Leaf {
+    /// `der` certifies `key`, and `issuers` are the certificates above it.
+    pub(super) fn new(der: Vec<u8>, issuers: &[Vec<u8>], key: &Key, serial: String, not_after: i64) -> Self {
+        let fingerprint = Sha256::digest(&der).into();
+        let chain = std::iter::once(der).chain(issuers.iter().cloned());
+        Self { certified: Certified::new(chain, key), fingerprint, serial, not_after }
+    }
+
+    /// Its chain and key, as a leg presents them.
+    pub(crate) fn certified(&self) -> &Certified {
+        &self.certified
+    }
+
+    /// SHA-256 of its DER.
+    pub(crate) fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
+    /// Upper-case hex pairs with colons.
+    pub(crate) fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// Seconds since the Unix epoch.
+    pub(crate) fn not_after(&self) -> i64 {
+        self.not_after
+    }
+}
+
+/// Signs a copy of `original` for `key`.
+pub(super) fn mint(
+    authority: &Authority,
+    key: &Key,
+    original: &[u8],
+    order: &Order,
+) -> Result<Leaf, MintError> {
+    let original = Certificate::parse(original).map_err(|_| MintError::Original)?;
+    let dates = (original.not_before(), original.not_after());
+    let (not_before, not_after) = clip(dates, authority.validity(), order).ok_or(MintError::Validity)?;
+    let serial = random_serial().ok_or(MintError::Crypto)?;
+    let public_key = key.public_key().ok_or(MintError::Crypto)?;
+    let fields = Fields {
+        serial: &serial,
+        issuer: authority.subject(),
+        subject: &original.tbs.subject.to_der().map_err(|_| MintError::Original)?,
+        public_key: &public_key,
+        not_before,
+        not_after,
+        extensions: extensions(authority, &original).map_err(|_| MintError::Original)?,
+    };
+    let der = fields.sign(authority.key()).ok_or(MintError::Crypto)?;
+    let serial = AnyRef::new(Tag::Integer, &serial).map(serial_hex).map_err(|_| MintError::Crypto)?;
+    Ok(Leaf::new(der, authority.chain(), key, serial, not_after))
+}
+
+/// The part of the original's validity that the copy gets; `None`: nothing is left.
+///
+/// Inside the original's and the CA's validity, and not longer than `max_days`. It begins a little before now, for clients
+/// whose clocks are behind. The dates of an original that is expired or not yet valid stay what they are, so that clients
+/// see for themselves; an expired one may be older than the CA.
+fn clip(original: (i64, i64), ca: (i64, i64), order: &Order) -> Option<(i64, i64)> {
+    let longest = i64::from(order.max_days.max(1)) * DAY;
+    let earliest = if original.1 < order.now {
+        original.1.saturating_sub(longest)
+    } else {
+        ca.0.max(order.now - DAY.min(longest / 4))
+    };
+    let not_before = original.0.max(earliest).max(0);
+    let not_after = original.1.min(ca.1).min(not_before.saturating_add(longest));
+    (not_before <= not_after).then_some((not_before, not_after))
+}
+
+/// Only these: no CRL or OCSP pointers, no policies, no SCTs, no must-staple. They are promises of the original's CA, which
+/// ours cannot keep. No subjectKeyIdentifier: leaves need none (RFC 5280 §4.2.1.2), and one that is not derived from the
+/// key breaks SChannel.
+fn extensions(authority: &Authority, original: &Certificate<'_>) -> der::Result<Vec<Extension>> {
+    let mut out = vec![
+        extension(oid::BASIC_CONSTRAINTS, true, &BasicConstraints { ca: false, path_len_constraint: None })?,
+        extension(oid::KEY_USAGE, true, &KeyUsage(KeyUsages::DigitalSignature.into()))?,
+        extension(oid::EXTENDED_KEY_USAGE, false, &ExtendedKeyUsage(vec![oid::SERVER_AUTH]))?,
+    ];
+    if let Some(id) = authority.key_id() {
+        let id = AuthorityKeyIdentifier {
+            key_identifier: Some(OctetString::new(id)?),
+            authority_cert_issuer: None,
+            authority_cert_serial_number: None,
+        };
+        out.push(extension(oid::AUTHORITY_KEY_ID, false, &id)?);
+    }
+    // Byte for byte, and the name that was asked for is never added: that would hide a mismatch.
+    if let Some((value, critical)) = original.extension(oid::SUBJECT_ALT_NAME) {
+        out.push(Extension {
+            extn_id: oid::SUBJECT_ALT_NAME,
+            critical,
+            extn_value: OctetString::new(value)?,
+        });
+    }
+    Ok(out)
+}
+
+pub(super) fn extension(
+    oid: der::asn1::ObjectIdentifier,
+    critical: bool,
+    value: &impl Encode,
+) -> der::Result<Extension> {
+    Ok(Extension { extn_id: oid, critical, extn_value: OctetString::new(value.to_der()?)? })
+}
+
+/// What a certificate of ours says. Names and keys are DER.
+pub(super) struct Fields<'a> {
+    pub(super) serial: &'a [u8],
+    pub(super) issuer: &'a [u8],
+    pub(super) subject: &'a [u8],
+    pub(super) public_key: &'a [u8],
+    pub(super) not_before: i64,
+    pub(super) not_after: i64,
+    pub(super) extensions: Vec<Extension>,
+}
+
+impl Fields<'_> {
+    /// DER of the certificate; `None`: it cannot be encoded or signed.
+    pub(super) fn sign(self, key: &Key) -> Option<Vec<u8>> {
+        let algorithm = key.certificate_algorithm().ok()?;
+        let tbs = Tbs {
+            version: Some(2),
+            serial: AnyRef::new(Tag::Integer, self.serial).ok()?,
+            signature: AnyRef::new(Tag::Sequence, algorithm.as_ref()).ok()?,
+            issuer: AnyRef::from_der(self.issuer).ok()?,
+            validity: Validity::new(time(self.not_before)?, time(self.not_after)?),
+            subject: AnyRef::from_der(self.subject).ok()?,
+            public_key: AnyRef::from_der(self.public_key).ok()?,
+            issuer_id: None,
+            subject_id: None,
+            extensions: Some(self.extensions),
+        };
+        let tbs = tbs.to_der().ok()?;
+        let signature = key.sign_certificate(&tbs).ok()?;
+        assemble(&tbs, signature.algorithm, &signature.value).ok()
+    }
+}
+
+/// RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from then on.
+fn time(seconds: i64) -> Option<Time> {
+    let since_epoch = Duration::from_secs(u64::try_from(seconds).ok()?);
+    let utc = UtcTime::from_unix_duration(since_epoch).map(Time::UtcTime);
+    utc.or_else(|_| GeneralizedTime::from_unix_duration(since_epoch).map(Time::GeneralTime)).ok()
+}
+
+/// 126 random bits in 16 octets: positive, and the same length always (RFC 5280 §4.1.2.2 allows 20 octets).
+pub(super) fn random_serial() -> Option<[u8; SERIAL_LEN]> {
+    let mut serial = [0; SERIAL_LEN];
+    getrandom::fill(&mut serial).ok()?;
+    serial[0] = serial[0] & 0x7f | 0x40;
+    Some(serial)
+}

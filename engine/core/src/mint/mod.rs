@@ -1,0 +1,126 @@
+//! Minting: the copies of server certificates that clients see.
+//!
+//! A copy is only ordered for a certificate that was verified, or whose defect the profile tolerates. The leaf key is made
+//! once per process and kind; the CA's keys sign certificates and nothing else.
+
+mod authority;
+pub mod ca;
+mod cache;
+mod leaf;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest, Sha256};
+
+pub(crate) use authority::Authority;
+pub(crate) use leaf::Leaf;
+
+use crate::caches::TlsCaches;
+use crate::event::MintedBy;
+use crate::reason::Reason;
+use crate::x509::{Key, KeyError, KeyType, Provider};
+use cache::Cache;
+
+/// How a copy is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// Which CA signs.
+    pub(crate) by: MintedBy,
+    /// The defect that was tolerated.
+    pub(crate) defect: Option<Reason>,
+    /// Kind of the leaf's key.
+    pub(crate) key_type: KeyType,
+    /// Longest validity, in days.
+    pub(crate) max_days: u32,
+    /// Now, in seconds since the Unix epoch.
+    pub(crate) now: i64,
+}
+
+/// Why no copy could be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MintError {
+    /// The provider has no such keys: ring makes no RSA keys.
+    NoSuchKey(KeyType),
+    /// The original is not a certificate. Verification would not have let it through.
+    Original,
+    /// The original and the CA are never valid at the same time.
+    Validity,
+    /// No random numbers, or signing failed.
+    Crypto,
+}
+
+impl fmt::Display for MintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSuchKey(KeyType::Rsa2048) => {
+                "the client cannot verify ECDSA, and this build cannot make RSA keys (it lacks aws-lc-rs)"
+            }
+            Self::NoSuchKey(KeyType::P256) => "no P-256 key could be made",
+            Self::Original => "the server's certificate cannot be copied",
+            Self::Validity => "the server's certificate and the CA's are never valid at the same time",
+            Self::Crypto => "the crypto provider failed",
+        })
+    }
+}
+
+/// Makes copies, and keeps them for the next client of the same server.
+pub(crate) struct Mint {
+    provider: Provider,
+    trusted: Authority,
+    untrusted: Authority,
+    p256: OnceLock<Result<Key, KeyError>>,
+    rsa2048: OnceLock<Result<Key, KeyError>>,
+    cache: Cache,
+    minted: AtomicU64,
+}
+
+impl Mint {
+    pub(crate) fn new(
+        provider: Provider,
+        trusted: Authority,
+        untrusted: Authority,
+        counters: Arc<TlsCaches>,
+    ) -> Self {
+        Self {
+            provider,
+            trusted,
+            untrusted,
+            p256: OnceLock::new(),
+            rsa2048: OnceLock::new(),
+            cache: Cache::new(counters),
+            minted: AtomicU64::new(0),
+        }
+    }
+
+    /// A copy of `original`, a certificate in DER: out of the cache or freshly signed.
+    pub(crate) fn copy(&self, original: &[u8], order: Order) -> Result<Arc<Leaf>, MintError> {
+        let key = cache::Key::new(Sha256::digest(original).into(), &order);
+        self.cache.find_or(key, order.now, || {
+            let authority = match order.by {
+                MintedBy::Trusted => &self.trusted,
+                MintedBy::Untrusted => &self.untrusted,
+            };
+            let leaf = leaf::mint(authority, self.leaf_key(order.key_type)?, original, &order)?;
+            self.minted.fetch_add(1, Ordering::Relaxed);
+            Ok(leaf)
+        })
+    }
+
+    /// Leaves signed so far.
+    pub(crate) fn minted(&self) -> u64 {
+        self.minted.load(Ordering::Relaxed)
+    }
+
+    /// The leaf key of this kind; made when it is first needed, since an RSA key takes a while and few clients want one.
+    fn leaf_key(&self, kind: KeyType) -> Result<&Key, MintError> {
+        let slot = match kind {
+            KeyType::P256 => &self.p256,
+            KeyType::Rsa2048 => &self.rsa2048,
+        };
+        slot.get_or_init(|| Key::generate(self.provider, kind))
+            .as_ref()
+            .map_err(|_| MintError::NoSuchKey(kind))
+    }
+}

@@ -1,0 +1,35 @@
+//! The phases of a flow, in the words that log, metrics, control channel and command line share.
+
+/// What a flow has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum FlowPhase {
+    /// The TCP handshake goes through; nothing is known of the payload.
+    Opening,
+    /// The ClientHello is awaited.
+    Peeking,
+    /// To be decrypted: both handshakes are under way, or complete.
+    Decrypted,
+    /// Left as it is.
+    Bypassed,
+    /// Ended by the engine, or over.
+    Blocked,
+}
+
+impl FlowPhase {
+    /// All of them, in declaration order.
+    pub const ALL: &'static [Self] =
+        &[Self::Opening, Self::Peeking, Self::Decrypted, Self::Bypassed, Self::Blocked];
+
+    /// Its word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Peeking => "peeking",
+            Self::Decrypted => "decrypted",
+            Self::Bypassed => "bypassed",
+            Self::Blocked => "blocked",
+        }
+    }
+}

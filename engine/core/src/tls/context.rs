@@ -1,0 +1,160 @@
+//! What all handshakes share: provider, trust store, authorities, and the cache of minted leaves.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+use super::ClientHello;
+use super::binding::Binding;
+use super::clock::Clock;
+use super::offer::offer_to_server;
+use super::server_leg::Gatekeeper;
+use super::server_sessions::Sessions;
+use super::tickets::TicketKeys;
+use super::trust::TrustStore;
+use super::verify::{OwnCa, Verifier};
+use super::vetting::Vetting;
+use crate::caches::TlsCaches;
+use crate::event::MintedBy;
+use crate::mint::{Authority, Mint, Order};
+use crate::policy::Profile;
+use crate::reason::Reason;
+use crate::x509::{CaFiles, KeyType, Provider, RootFile, SetupError};
+
+/// What a [`TlsContext`] is made of.
+#[derive(Debug)]
+pub struct TlsSettings {
+    /// Which library does the cryptography.
+    pub provider: Provider,
+    /// The CA that the clients trust.
+    pub trusted: CaFiles,
+    /// The CA that nobody trusts.
+    pub untrusted: CaFiles,
+    /// Trust the roots of the operating system.
+    pub system_roots: bool,
+    /// Further roots.
+    pub roots: Vec<RootFile>,
+    /// Now, in seconds since the Unix epoch: an expired CA is refused.
+    pub now: u64,
+}
+
+/// Origins whose sessions are kept, unless asked otherwise: some 20 KB each at most in ordinary use.
+pub const DEFAULT_SERVER_SESSIONS: usize = 4096;
+
+/// Shared by all handshakes of a process.
+pub struct TlsContext {
+    pub(super) kind: Provider,
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) mint: Mint,
+    pub(super) vetting: Arc<Vetting>,
+    pub(super) gatekeeper: Arc<Gatekeeper>,
+    pub(super) clock: Arc<Clock>,
+    /// None: servers are not resumed.
+    pub(super) sessions: Option<Arc<Sessions>>,
+    /// None: clients get no tickets.
+    pub(super) tickets: Option<Arc<TicketKeys>>,
+    /// Hash over trust store and authorities: what was decided under others does not count.
+    pub(super) generation: [u8; 32],
+    counters: Arc<TlsCaches>,
+}
+
+impl TlsContext {
+    /// Loads authorities and trust store. Servers' sessions are kept; tickets for clients need
+    /// [a secret](Self::with_ticket_secret).
+    ///
+    /// # Errors
+    /// The file at fault, and what was expected of it.
+    pub fn new(settings: TlsSettings) -> Result<Self, SetupError> {
+        let provider = settings.provider.load();
+        let trusted = Authority::load(settings.provider, &settings.trusted, settings.now)?;
+        let untrusted = Authority::load(settings.provider, &settings.untrusted, settings.now)?;
+        if trusted.public_key() == untrusted.public_key() {
+            return Err(SetupError::new(&settings.untrusted.cert_name, "another key than the trusted CA's"));
+        }
+        let own = [&trusted, &untrusted].map(|a| OwnCa {
+            subject: a.subject().to_vec(),
+            public_key: a.public_key().to_vec(),
+            key_id: a.key_id().map(<[u8]>::to_vec),
+        });
+        let trust = TrustStore::load(settings.system_roots, &settings.roots)?;
+        let generation = [&trusted, &untrusted]
+            .iter()
+            .fold(Binding::new("generation").bytes(&trust.digest()), |b, ca| b.list(ca.chain().iter()))
+            .finish();
+        let algorithms = provider.signature_verification_algorithms;
+        let verifier = Verifier { trust, algorithms: algorithms.all, own: own.into() };
+        let counters = Arc::<TlsCaches>::default();
+        let vetting = Arc::new(Vetting::new(verifier, Arc::clone(&counters)));
+        let context = Self {
+            kind: settings.provider,
+            provider: Arc::new(provider),
+            mint: Mint::new(settings.provider, trusted, untrusted, Arc::clone(&counters)),
+            gatekeeper: Arc::new(Gatekeeper::new(Arc::clone(&vetting), algorithms)),
+            vetting,
+            clock: Arc::default(),
+            sessions: None,
+            tickets: None,
+            generation,
+            counters,
+        };
+        Ok(context.with_server_sessions(DEFAULT_SERVER_SESSIONS))
+    }
+
+    /// Keeps the sessions of so many servers; 0: of none.
+    pub fn with_server_sessions(mut self, capacity: usize) -> Self {
+        let sessions = || Sessions::new(capacity, Arc::clone(&self.clock), Arc::clone(&self.counters));
+        self.sessions = (capacity > 0).then(|| Arc::new(sessions()));
+        self
+    }
+
+    /// Gives clients tickets, with keys that are made from `secret`.
+    pub fn with_ticket_secret(mut self, secret: [u8; 32]) -> Self {
+        let (clock, counters) = (Arc::clone(&self.clock), Arc::clone(&self.counters));
+        self.tickets = Some(Arc::new(TicketKeys::new(secret, clock, self.provider.secure_random, counters)));
+        self
+    }
+
+    /// What its caches count.
+    pub fn caches(&self) -> &Arc<TlsCaches> {
+        &self.counters
+    }
+
+    /// Whether this client can be served within the profile, to be asked before its flow is adopted.
+    ///
+    /// # Errors
+    /// [`Reason::VersionUnsupportedClient`] or [`Reason::CipherNoneClient`].
+    pub fn can_serve(&self, hello: &ClientHello, profile: &Profile) -> Result<(), Reason> {
+        offer_to_server(&self.provider, hello, profile).map(drop)
+    }
+
+    /// Mints a copy of a certificate in DER by the trusted CA, as a handshake would: to see what that costs. The copy's
+    /// fingerprint; `now` is in seconds since the Unix epoch.
+    #[doc(hidden)]
+    pub fn mint_copy(&self, original: &[u8], now: i64) -> Option<[u8; 32]> {
+        let order = Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now };
+        self.mint.copy(original, order).ok().map(|leaf| *leaf.fingerprint())
+    }
+
+    /// Leaves minted so far; those out of the cache do not count again.
+    pub fn minted(&self) -> u64 {
+        self.mint.minted()
+    }
+
+    /// Trusted roots that are not valid yet at `now`, in seconds since the Unix epoch. Nobody trusts a root before its time:
+    /// the clock is behind.
+    pub fn roots_not_yet_valid(&self, now: i64) -> usize {
+        self.vetting.verifier().trust.not_yet_valid(now)
+    }
+
+    /// Trusted roots.
+    pub fn roots(&self) -> usize {
+        self.vetting.verifier().trust.anchors().len()
+    }
+}
+
+impl fmt::Debug for TlsContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsContext").field("roots", &self.roots()).finish_non_exhaustive()
+    }
+}

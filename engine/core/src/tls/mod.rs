@@ -1,0 +1,34 @@
+//! TLS: everything that touches rustls.
+//!
+//! In the order of a flow: [`peek`] finds the ClientHello, a [`Handshake`] runs the server's leg, verifies, mints and runs
+//! the client's leg, and a [`Relay`] carries the plaintext between the two sessions. What all flows share is in a
+//! [`TlsContext`].
+
+mod alert;
+mod binding;
+mod client_hello;
+mod client_leg;
+mod clock;
+mod context;
+mod handshake;
+mod ja;
+mod names;
+mod offer;
+mod record;
+mod relay;
+mod server_leg;
+mod server_sessions;
+mod session;
+mod tickets;
+mod trust;
+mod verify;
+mod vetting;
+mod wire;
+
+pub use alert::{alert_record, description};
+pub use client_hello::{ClientHello, HelloScan, Peek, peek};
+pub use context::DEFAULT_SERVER_SESSIONS;
+pub use context::{TlsContext, TlsSettings};
+pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
+pub use record::{KeySource, LegKeys, Suite, TrafficKey};
+pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};

@@ -1,0 +1,114 @@
+//! What verifications have found, kept for the next flow to the same server.
+//!
+//! The defects are kept, not what a profile makes of them. They are those of one chain, for one name, against one trust store: a
+//! cache has one verifier, and a verifier one trust store.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::binding::Binding;
+use super::verify::{Findings, Verifier};
+use crate::caches::TlsCaches;
+use crate::event::CertificateInfo;
+use crate::generations::Generations;
+use crate::reason::Reason;
+use crate::x509::describe_certificate;
+
+/// Chains of which the findings are kept: some 500 bytes each.
+const CAPACITY: usize = 8 * 1024;
+/// The longest leaf that counts among them, in bytes, as its names are kept too. Real ones are a quarter of that.
+const LONGEST: usize = 8 * 1024;
+/// How long, in seconds. Nothing that is looked at here changes by itself, dates aside: this bounds how long a fault would last.
+const KEEP: i64 = 3600;
+
+/// A verified chain.
+#[derive(Clone, Debug)]
+pub(super) struct Vetted(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    info: Option<CertificateInfo>,
+    defects: Vec<Reason>,
+    /// From when to when this may be used again, the end not included.
+    from: i64,
+    until: i64,
+}
+
+impl Vetted {
+    /// What the log says of the leaf.
+    pub(super) fn info(&self) -> Option<&CertificateInfo> {
+        self.0.info.as_ref()
+    }
+
+    /// All defects; empty: compliant.
+    pub(super) fn defects(&self) -> &[Reason] {
+        &self.0.defects
+    }
+
+    /// Whether they are of one verification.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether it still holds, in seconds since the Unix epoch.
+    pub(super) fn holds_at(&self, now: u64) -> bool {
+        i64::try_from(now).is_ok_and(|now| (self.0.from..self.0.until).contains(&now))
+    }
+}
+
+/// A verifier with a memory.
+pub(super) struct Vetting {
+    verifier: Verifier,
+    kept: Mutex<Generations<[u8; 32], Vetted>>,
+    counters: Arc<TlsCaches>,
+}
+
+impl Vetting {
+    pub(super) fn new(verifier: Verifier, counters: Arc<TlsCaches>) -> Self {
+        Self { verifier, kept: Mutex::new(Generations::new(CAPACITY)), counters }
+    }
+
+    pub(super) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// What is to be said of the chain that a server presented for `name`, at `now` in seconds since the Unix epoch.
+    pub(super) fn vet(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: u64,
+    ) -> Vetted {
+        let key = Binding::new("verified chain").name(name).bytes(leaf).list(intermediates.iter()).finish();
+        if let Some(vetted) = self.kept().find(&key)
+            && vetted.holds_at(now)
+        {
+            let vetted = vetted.clone();
+            self.counters.verification.hit();
+            return vetted;
+        }
+        self.counters.verification.miss();
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
+        let Findings { defects, holds } = self.verifier.verify(leaf, intermediates, name, time);
+        // None: for this flow alone.
+        let (from, until) = holds.as_ref().map_or((0, 0), |holds| {
+            (holds.start, holds.end.min(i64::try_from(now).map_or(0, |now| now.saturating_add(KEEP))))
+        });
+        let info = describe_certificate(leaf);
+        let vetted = Vetted(Arc::new(Inner { info, defects, from, until }));
+        if holds.is_some() && leaf.len() <= LONGEST {
+            let mut kept = self.kept();
+            kept.insert(key, vetted.clone());
+            self.counters.verification.set_evictions(kept.evicted());
+        }
+        vetted
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Generations<[u8; 32], Vetted>> {
+        // Nothing can panic while it is held, and the contents would still be whole.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

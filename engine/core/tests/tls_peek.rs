@@ -1,0 +1,329 @@
+//! ClientHellos cut in every way, from real stacks and from nowhere.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod tls_support;
+
+use proptest::prelude::*;
+use tls_support::*;
+use wireglass_core::policy::TlsVersion;
+use wireglass_core::tls::{ClientHello, Peek, peek};
+use wireglass_core::x509::Provider;
+
+const MAX: usize = 65536;
+
+/// The first flight of a rustls client.
+fn rustls_flight(provider: Provider, versions: Versions) -> Vec<u8> {
+    let mut config = client_config(&library(provider), versions, &[]);
+    config.alpn_protocols = alpn(&["h2", "http/1.1"]);
+    TlsEnd::client(config, HOST.try_into().unwrap()).output()
+}
+
+/// A ClientHello as Chrome lays it out: GREASE in every list, X25519MLKEM768, an ECH extension, 17 extensions.
+fn chrome_like() -> Vec<u8> {
+    let mut extensions = Vec::new();
+    let mut add = |kind: u16, body: &[u8]| {
+        extensions.extend(kind.to_be_bytes());
+        extensions.extend((body.len() as u16).to_be_bytes());
+        extensions.extend_from_slice(body);
+    };
+    add(0x1a1a, &[]);
+    let name = HOST.as_bytes();
+    let mut sni = vec![0, name.len() as u8 + 3, 0, 0, name.len() as u8];
+    sni.extend_from_slice(name);
+    add(0, &sni);
+    add(10, &[0, 10, 0x3a, 0x3a, 0x11, 0xec, 0x00, 0x1d, 0x00, 0x17, 0x00, 0x18]);
+    let mut shares = vec![0, 0, 0x3a, 0x3a, 0, 1, 0, 0x11, 0xec, 0x04, 0xc0];
+    shares.extend([7; 1216]);
+    shares.extend([0x00, 0x1d, 0, 32]);
+    shares.extend([9; 32]);
+    let len = (shares.len() as u16 - 2).to_be_bytes();
+    shares[..2].copy_from_slice(&len);
+    add(51, &shares);
+    add(43, &[6, 0x6a, 0x6a, 3, 4, 3, 3]);
+    add(13, &[0, 16, 4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 8, 6, 6, 1]);
+    add(16, b"\x00\x0c\x02h2\x08http/1.1");
+    add(11, &[1, 0]);
+    add(45, &[1, 1]);
+    add(0xfe0d, &[0; 186]);
+    add(5, &[1, 0, 0, 0, 0]);
+    add(18, &[]);
+    add(23, &[]);
+    add(0xff01, &[0]);
+    add(27, &[2, 0, 2]);
+    add(0x4469, &[0, 3, 2, b'h', b'2']);
+    add(35, &[]);
+    add(0x8a8a, &[0]);
+    let mut body = vec![3, 3];
+    body.extend([0x42; 32]);
+    body.push(32);
+    body.extend([0x17; 32]);
+    let suites = [
+        0x2a2au16, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014,
+        0x9c, 0x9d, 0x2f, 0x35,
+    ];
+    body.extend((suites.len() as u16 * 2).to_be_bytes());
+    body.extend(suites.iter().flat_map(|s| s.to_be_bytes()));
+    body.extend([1, 0]);
+    body.extend((extensions.len() as u16).to_be_bytes());
+    body.extend(extensions);
+    let mut message = vec![1];
+    message.extend(&(body.len() as u32).to_be_bytes()[1..]);
+    message.extend(body);
+    records(&message, 16384)
+}
+
+/// A handshake message in records of `size` bytes.
+fn records(message: &[u8], size: usize) -> Vec<u8> {
+    message
+        .chunks(size)
+        .flat_map(|fragment| {
+            let mut record = vec![22, 3, 1];
+            record.extend((fragment.len() as u16).to_be_bytes());
+            record.extend_from_slice(fragment);
+            record
+        })
+        .collect()
+}
+
+fn message(flight: &[u8]) -> Vec<u8> {
+    flight[5..].to_vec()
+}
+
+fn complete(stream: &[u8]) -> (Box<ClientHello>, usize) {
+    match peek(stream, MAX) {
+        Peek::Complete { hello, flight_len } => (hello, flight_len),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_chrome_hello() {
+    let flight = chrome_like();
+    assert!(flight.len() > 1700, "more than a segment");
+    let (hello, len) = complete(&flight);
+    assert_eq!(len, flight.len());
+    assert_eq!(hello.sni.as_deref(), Some(HOST));
+    assert_eq!(hello.groups, [0x3a3a, 0x11ec, 0x1d, 0x17, 0x18]);
+    assert_eq!(hello.key_shares, [0x3a3a, 0x11ec, 0x1d]);
+    assert_eq!(hello.session_id, [0x17; 32]);
+    assert!(hello.offers_tls13() && hello.offers_tls12());
+    assert!(hello.can_ecdsa(TlsVersion::Tls12) && hello.can_ecdsa(TlsVersion::Tls13));
+    let info = hello.info();
+    // FoxIO's published example differs from this one in two extensions only; suites and their hash are the same.
+    assert!(info.ja4.starts_with("t13d1516h2_8daaf6152771_"), "{}", info.ja4);
+    assert!(info.ja3.starts_with("771,4865-4866-4867-49195-"), "{}", info.ja3);
+    assert!(info.ja3.ends_with(",4588-29-23-24,0"), "{}", info.ja3);
+}
+
+#[test]
+fn real_stacks_agree_with_us() {
+    for &provider in Provider::BUILT_IN {
+        for (versions, tls13, tls12) in [(BOTH, true, true), (TLS12, false, true), (TLS13, true, false)] {
+            let flight = rustls_flight(provider, versions);
+            let (hello, len) = complete(&flight);
+            assert_eq!(len, flight.len());
+            assert_eq!((hello.offers_tls13(), hello.offers_tls12()), (tls13, tls12));
+            assert_eq!(hello.sni.as_deref(), Some(HOST));
+            // rustls's own reading of the same bytes.
+            let mut acceptor = rustls::server::Acceptor::default();
+            acceptor.read_tls(&mut &flight[..]).unwrap();
+            let accepted = acceptor.accept().ok().flatten().unwrap();
+            let theirs = accepted.client_hello();
+            assert_eq!(theirs.server_name(), hello.sni.as_deref());
+            assert!(theirs.alpn().unwrap().eq(hello.alpn.iter().map(|a| &a[..])));
+            assert!(
+                theirs.cipher_suites().iter().map(|s| u16::from(*s)).eq(hello.cipher_suites.iter().copied())
+            );
+            assert!(
+                theirs
+                    .signature_schemes()
+                    .iter()
+                    .map(|s| u16::from(*s))
+                    .eq(hello.signature_schemes.iter().copied())
+            );
+            let groups = theirs.named_groups().unwrap();
+            assert!(groups.iter().map(|g| u16::from(*g)).eq(hello.groups.iter().copied()));
+        }
+    }
+}
+
+#[test]
+fn every_prefix_is_incomplete_and_what_follows_does_not_matter() {
+    for flight in [chrome_like(), rustls_flight(Provider::default(), BOTH)] {
+        let (whole, len) = complete(&flight);
+        for cut in 0..flight.len() {
+            assert!(matches!(peek(&flight[..cut], MAX), Peek::Incomplete), "{cut}");
+        }
+        let more = [&flight[..], &[20, 3, 3, 0, 1, 1], &[23, 3, 3, 0, 9]].concat();
+        assert_eq!(complete(&more), (whole, len));
+    }
+}
+
+#[test]
+fn records_of_every_size_and_a_cut_at_every_byte() {
+    let flight = chrome_like();
+    let (whole, _) = complete(&flight);
+    let message = message(&flight);
+    for size in 1..message.len() {
+        let stream = records(&message, size);
+        assert_eq!(complete(&stream), (whole.clone(), stream.len()));
+        // Two records, cut at every byte.
+        let two = [records(&message[..size], size), records(&message[size..], message.len())].concat();
+        assert_eq!(complete(&two), (whole.clone(), two.len()));
+    }
+    let bytes = records(&message, 1);
+    for cut in 0..bytes.len() {
+        assert!(matches!(peek(&bytes[..cut], MAX), Peek::Incomplete), "{cut}");
+    }
+}
+
+#[test]
+fn what_is_not_tls() {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n"[..],
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        &[0x80, 0x2e, 1, 3, 1],   // SSL 2
+        &[22, 2, 0, 0, 5],        // SSL 2 in a record
+        &[22, 3, 1, 0, 0],        // empty
+        &[22, 3, 1, 0x40, 0x01],  // longer than a record can be
+        &[23, 3, 3, 0, 1, 0],     // application data
+        &[21, 3, 1, 0, 2, 2, 40], // an alert
+        &[0],
+    ] {
+        assert!(matches!(peek(bytes, MAX), Peek::NotTls), "{bytes:?}");
+    }
+}
+
+#[test]
+fn what_is_tls_but_no_client_hello() {
+    let good = message(&chrome_like());
+    let whole = |m: &[u8]| records(m, 16384);
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut m = good.clone();
+        change(&mut m);
+        let len = (m.len() - 4) as u32;
+        m[1..4].copy_from_slice(&len.to_be_bytes()[1..]);
+        whole(&m)
+    };
+    for (what, stream) in [
+        ("a ServerHello", whole(&[&[2][..], &good[1..]].concat())),
+        ("bytes after it in its record", whole(&[&good[..], &[0]].concat())),
+        (
+            "another record type in the middle",
+            [records(&good[..100], 100), vec![21, 3, 1, 0, 2, 1, 0]].concat(),
+        ),
+        ("an empty record in the middle", [records(&good[..100], 100), vec![22, 3, 1, 0, 0]].concat()),
+        ("a cut tail", changed(&|m| m.truncate(m.len() - 1))),
+        ("a longer tail", changed(&|m| m.push(0))),
+        (
+            "a session id of 33 bytes",
+            changed(&|m| {
+                m[38] = 33;
+                m.insert(39, 1);
+            }),
+        ),
+        (
+            "no suites",
+            changed(&|m| {
+                m.drain(73..105);
+                m[72] = 0;
+            }),
+        ),
+        ("an odd suite list", changed(&|m| m[72] -= 1)),
+        (
+            "no compression methods",
+            changed(&|m| {
+                m.remove(106);
+                m[105] = 0;
+            }),
+        ),
+    ] {
+        assert!(matches!(peek(&stream, MAX), Peek::Malformed), "{what}");
+    }
+    // Host names that are none.
+    for bad in [
+        &b"www.exa\0ple.com"[..],
+        b"www.exa/ple.com",
+        b".ww.example.com",
+        b"ww w.xample.com",
+        b"\xff\xfe\xfd.example.com",
+    ] {
+        let mut stream = chrome_like();
+        let at = stream.windows(HOST.len()).position(|w| w == HOST.as_bytes()).unwrap();
+        stream[at..at + HOST.len()].copy_from_slice(bad);
+        assert!(matches!(peek(&stream, MAX), Peek::Malformed), "{bad:?}");
+    }
+    // An extension twice.
+    let mut stream = chrome_like();
+    let at = stream.windows(4).position(|w| w == [0, 18, 0, 0]).unwrap();
+    stream[at + 1] = 23;
+    assert!(matches!(peek(&stream, MAX), Peek::Malformed));
+}
+
+#[test]
+fn limits() {
+    let flight = chrome_like();
+    assert!(matches!(peek(&flight, flight.len()), Peek::Complete { .. }));
+    assert!(matches!(peek(&flight, flight.len() - 1), Peek::TooBig));
+    // Announced to be too long: known from the first nine bytes.
+    assert!(matches!(peek(&[22, 3, 1, 0x40, 0, 1, 2, 0, 0], MAX), Peek::TooBig));
+    // Records of one byte each until the limit.
+    let drip = records(&message(&flight), 1);
+    assert!(matches!(peek(&drip[..4096], 4096), Peek::TooBig));
+    assert!(matches!(peek(&[], 0), Peek::TooBig));
+}
+
+/// 256 application protocols are taken, one more is not: each is kept by itself.
+#[test]
+fn more_protocols_than_are_kept() {
+    for (protocols, taken) in [(256, true), (257, false), (20_000, false)] {
+        let list = [1, b'x'].repeat(protocols);
+        let mut body = vec![3, 3];
+        body.extend([1; 32]);
+        body.extend([0, 0, 2, 0x00, 0x2f, 1, 0]);
+        // Length of the extensions; type and length of the only one; length of its list.
+        for number in [list.len() + 6, 16, list.len() + 2, list.len()] {
+            body.extend((number as u16).to_be_bytes());
+        }
+        body.extend(list);
+        let message = [&[1][..], &(body.len() as u32).to_be_bytes()[1..], &body].concat();
+        match peek(&records(&message, 16384), MAX) {
+            Peek::Complete { hello, .. } => assert_eq!((hello.alpn.len(), taken), (protocols, true)),
+            other => assert!(matches!(other, Peek::TooBig) && !taken, "{protocols}: {other:?}"),
+        }
+    }
+}
+
+/// RFC 5246: no extensions at all.
+#[test]
+fn an_old_hello_without_extensions() {
+    let mut body = vec![3, 1];
+    body.extend([1; 32]);
+    body.extend([0, 0, 2, 0x00, 0x2f, 1, 0]);
+    let message = [&[1, 0, 0, body.len() as u8][..], &body].concat();
+    let (hello, _) = complete(&records(&message, 16384));
+    assert!(!hello.offers_tls12() && !hello.offers_tls13() && hello.sni.is_none());
+    assert_eq!(hello.info().ja4, "t10i010000_".to_owned() + &hello.info().ja4[11..]);
+    assert_eq!(hello.info().ja3, "769,47,,,");
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..600), max in 0usize..700) {
+        let _ = peek(&bytes, max);
+        // As records, to get further.
+        let _ = peek(&records(&[&[1, 0, 2, 0][..], &bytes].concat(), 300), MAX);
+    }
+
+    #[test]
+    fn a_damaged_hello_never_panics(at in 0usize..1800, value in any::<u8>(), keep in 0usize..1900) {
+        let mut flight = chrome_like();
+        let at = at % flight.len();
+        flight[at] = value;
+        flight.truncate(keep);
+        if let Peek::Complete { hello, flight_len } = peek(&flight, MAX) {
+            prop_assert!(flight_len <= flight.len());
+            let _ = hello.info();
+        }
+    }
+}

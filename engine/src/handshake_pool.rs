@@ -1,0 +1,136 @@
+//! Handshakes run on a pool of threads beside the workers: one costs as much as hundreds of packets. There is one bounded
+//! queue to the threads, and one bounded ring back to each worker.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::queue::ArrayQueue;
+use wireglass_core::fairness::Shares;
+use wireglass_core::flow_table::FlowId;
+use wireglass_core::job::{Job, Reply};
+
+/// Jobs that a worker may have at the pool. Its reply ring is as deep, so a reply always finds room.
+const OUTSTANDING: usize = 1024;
+
+/// Replies that a worker takes in one turn: as many as from a port in a burst.
+const REPLIES_EACH_TURN: usize = 32;
+
+type Replies = Arc<ArrayQueue<(FlowId, u64, Reply)>>;
+
+/// The threads. Dropping it, after all clients are gone, waits for them.
+pub struct Pool {
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A job on its way to the pool.
+struct Request {
+    worker: usize,
+    flow: FlowId,
+    client: u64,
+    job: Box<Job>,
+}
+
+/// A worker's end of the pool.
+pub struct Client {
+    worker: usize,
+    to: To,
+    replies: Replies,
+    /// By the hash of the client's network.
+    outstanding: Shares,
+}
+
+/// Who runs the jobs.
+enum To {
+    Threads(Sender<Request>),
+    /// The worker, when it is asked for a reply: so packets that came after a job do not wait for it.
+    Worker(VecDeque<(FlowId, u64, Box<Job>)>),
+}
+
+impl Pool {
+    /// Starts `threads` threads for `workers` workers. None: the workers run the jobs themselves.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(threads: usize, workers: usize) -> std::io::Result<(Self, Vec<Client>)> {
+        let replies: Arc<[Replies]> = (0..workers).map(|_| Arc::new(ArrayQueue::new(OUTSTANDING))).collect();
+        // Each worker's own bound is reached first, so that none can fill the queue for the others.
+        let (sender, receiver) = bounded(OUTSTANDING * workers.max(1));
+        let start = |n| {
+            let (receiver, replies) = (receiver.clone(), Arc::clone(&replies));
+            std::thread::Builder::new()
+                .name(format!("wg-shake-{n}"))
+                .spawn(move || serve(&receiver, &replies))
+        };
+        let threads_started = (0..threads).map(start).collect::<Result<_, _>>()?;
+        let client = |worker: usize| Client {
+            worker,
+            to: if threads > 0 { To::Threads(sender.clone()) } else { To::Worker(VecDeque::new()) },
+            replies: Arc::clone(&replies[worker]),
+            outstanding: Shares::default(),
+        };
+        Ok((Self { threads: threads_started }, (0..workers).map(client).collect()))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for thread in self.threads.drain(..) {
+            // A thread only ends when all senders are gone; a panic in a job was caught.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(requests: &Receiver<Request>, replies: &[Replies]) {
+    while let Ok(Request { worker, flow, client, job }) = requests.recv() {
+        let reply = job.run();
+        let pushed = replies[worker].push((flow, client, reply));
+        debug_assert!(pushed.is_ok(), "a worker has no more jobs out than its ring holds");
+    }
+}
+
+impl Client {
+    /// Hands a job over; the reply comes from [`Self::next_reply`]. `client`: the hash of the flow's client.
+    ///
+    /// # Errors
+    /// Gives the job back when the queue is full, or full as far as this client is concerned: the caller sheds, it never waits.
+    pub fn submit(&mut self, flow: FlowId, client: u64, job: Box<Job>) -> Result<(), Box<Job>> {
+        if !self.outstanding.may_add(client, OUTSTANDING) {
+            return Err(job);
+        }
+        match &mut self.to {
+            To::Threads(requests) => requests
+                .try_send(Request { worker: self.worker, flow, client, job })
+                .map_err(|refused| refused.into_inner().job)?,
+            To::Worker(jobs) => jobs.push_back((flow, client, job)),
+        }
+        self.outstanding.add(client);
+        Ok(())
+    }
+
+    /// Replies to take in one turn at most, so that a storm of handshakes does not keep packets waiting: a burst of them, or one
+    /// if the worker has to run the job itself.
+    pub fn each_turn(&self) -> usize {
+        match self.to {
+            To::Threads(_) => REPLIES_EACH_TURN,
+            To::Worker(_) => 1,
+        }
+    }
+
+    /// The next answer, if one has come. Without threads it is made now.
+    pub fn next_reply(&mut self) -> Option<(FlowId, Reply)> {
+        let (flow, client, reply) = match &mut self.to {
+            To::Threads(_) => self.replies.pop()?,
+            To::Worker(jobs) => jobs.pop_front().map(|(flow, client, job)| (flow, client, job.run()))?,
+        };
+        self.outstanding.remove(client, 1);
+        Some((flow, reply))
+    }
+
+    /// Jobs at the pool.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.total()
+    }
+}
