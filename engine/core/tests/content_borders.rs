@@ -458,6 +458,10 @@ fn a_head_has_its_own_fields() {
         // The event has the response's only, as ever.
         let event = inspector.poll_transaction().unwrap();
         assert_eq!(event.content_type.as_deref(), Some("c/d"));
+        let mut inspector = HttpInspector::new(Some(alpn));
+        inspector.bytes(Client, &[start, client].concat());
+        inspector.finish();
+        assert_eq!(inspector.poll_transaction().unwrap().content_type, None);
     }
 }
 
