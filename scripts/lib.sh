@@ -4,6 +4,9 @@
 # For the scripts that source this file.
 # shellcheck disable=SC2034
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Cargo's tools of a pinned version: in Cargo's own folder, so that a fresh clone finds them built, and apart from what its user has installed.
+# shellcheck disable=SC2034
+tools=${CARGO_HOME:-~/.cargo}/wireglass-tools
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
     bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'

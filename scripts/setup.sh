@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building, testing and the lab need. --help tells more.
+# Installs what building, testing and the lab need. --help tells more.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
     cat <<EOF
-Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image] [--quiet]
+Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny] [--quiet]
 
 Installs what wireglass needs from Debian 12 (as root) and checks that cargo is there. What is installed already is
 left alone, and without anything missing apt is not even asked.
@@ -19,6 +19,8 @@ left alone, and without anything missing apt is not even asked.
   --vm            what scripts/vm-test.sh needs: QEMU, and Debian's kernel for the guest, unpacked into target/vm/kernel
                   and not installed
   --image         what scripts/image-test.sh builds a container image with, where there is no registry
+  --deny          what scripts/deny.sh needs: cargo-deny of a pinned version, built from crates.io into Cargo's folder
+                  (wireglass-tools/bin), which takes minutes the first time
   --quiet         say nothing when there is nothing to do
   --help          this text
 EOF
@@ -43,6 +45,8 @@ peer_services=(haproxy squid)
 # depmod and modprobe (kmod) are for the guest's kernel.
 vm=(qemu-system-x86 busybox-static kmod)
 image=(buildah crun debootstrap)
+# The linker, git for the database of advisories.
+deny=(gcc libc6-dev ca-certificates git)
 
 what=all quiet=
 for word in "$@"; do
@@ -53,6 +57,7 @@ for word in "$@"; do
     --peers) what=peers ;;
     --vm) what=vm ;;
     --image) what=image ;;
+    --deny) what=deny ;;
     --quiet) quiet=1 ;;
     -h | --help)
         usage
@@ -69,6 +74,7 @@ peers) wanted=("${peers[@]}") ;;
 all) wanted=("${build[@]}" "${lab[@]}") ;;
 vm) wanted=("${vm[@]}") ;;
 image) wanted=("${image[@]}") ;;
+deny) wanted=("${deny[@]}") ;;
 esac
 
 # Sets `absent` to the wanted packages that are not installed.
@@ -152,5 +158,16 @@ get_kernel() {
     mv -- "$fresh" "$folder/kernel"
 }
 
+# Without optimisation: it runs for seconds, and its own release profile is one unit with fat LTO.
+get_cargo_deny() {
+    local pinned=0.20.2
+    [[ $("$tools/bin/cargo-deny" --version 2>/dev/null) != "cargo-deny $pinned" ]] || return 0
+    say "building cargo-deny $pinned from crates.io"
+    said=$(CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --force --profile dev --root "$tools" \
+        --target-dir "$root/target/cargo-deny" "cargo-deny@$pinned" 2>&1) || die "cargo-deny could not be built:"$'\n'"$said"
+    rm -rf "$root/target/cargo-deny"
+}
+
 [[ $what != vm ]] || get_kernel
 [[ $what == runtime || $what == peers || $what == vm || $what == image ]] || need_cargo
+[[ $what != deny ]] || get_cargo_deny

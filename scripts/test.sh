@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stages=(setup format lint providers unit fuzz docs scripts nic dpdk static build deploy image lab pktgen vm)
+stages=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk static build deploy image lab pktgen vm)
 
 usage() {
     cat <<EOF
@@ -17,8 +17,11 @@ when nothing failed.
   setup       Debian packages (scripts/setup.sh --all)
   format      cargo fmt --check
   lint        clippy over the whole workspace, warnings are errors
+  deny        scripts/deny.sh: licences, bans, sources and advisories of all crates
+  msrv        cargo check with the oldest Rust that Cargo.toml promises; skipped where that cannot be installed in a minute
   providers   the engine with only ring and only aws-lc-rs
   unit        cargo test over the whole workspace, DPDK bindings included
+  miri        the unit tests of tcp-stack in Miri; skipped where nightly Rust does not have it
   fuzz        scripts/fuzz.sh: each target of tcp-stack for a few seconds, guided by coverage
   docs        cargo doc, warnings are errors
   scripts     shellcheck, and Python and Lua that compile
@@ -37,6 +40,7 @@ when nothing failed.
   --list        the names of the stages
   --help        this text
 
+What a stage skips is named, and not counted as passed. Before the last line stands how long each stage took, the longest first.
 Each stage's output is kept in target/test-logs/STAGE.log.
 EOF
 }
@@ -44,6 +48,26 @@ EOF
 stage_setup() { scripts/setup.sh --all; }
 stage_format() { cargo fmt --all --check; }
 stage_lint() { cargo clippy --locked --workspace --all-targets --features wireglass/dpdk -- -D warnings; }
+stage_deny() { scripts/deny.sh; }
+# Clippy's incompatible_msrv, in "lint", knows of which version each function of std is; what only a compiler knows is checked here.
+stage_msrv() {
+    local oldest
+    oldest=$(sed -nE 's/^rust-version = "(.*)"$/\1/p' Cargo.toml)
+    [[ -n $oldest ]] || die "Cargo.toml has no rust-version"
+    if ! has_toolchain "$oldest"; then
+        if ! command -v rustup >/dev/null || [[ ${RUSTUP_AUTO_INSTALL:-1} == 0 ]]; then
+            say "skipped msrv: Rust $oldest is not installed, and RUSTUP_AUTO_INSTALL=0 or a missing rustup keeps it so"
+            return "$skip"
+        fi
+        if ! timeout 60 rustup toolchain install --profile minimal --no-self-update "$oldest"; then
+            say "skipped msrv: Rust $oldest could not be installed in a minute"
+            return "$skip"
+        fi
+    fi
+    cargo "+$oldest" check --locked --workspace --features wireglass/dpdk
+}
+# rustup would install what is asked for.
+has_toolchain() { RUSTUP_AUTO_INSTALL=0 cargo "+$1" --version >/dev/null 2>&1; }
 stage_providers() {
     local provider
     for provider in ring aws-lc-rs; do
@@ -51,6 +75,14 @@ stage_providers() {
     done
 }
 stage_unit() { cargo test --locked --workspace --features wireglass/dpdk --no-fail-fast; }
+# Miri interprets, so a few cases of each property. Without isolation, as proptest looks for its kept failures in files.
+stage_miri() {
+    if ! has_toolchain nightly || ! cargo +nightly miri --version >/dev/null 2>&1; then
+        say "skipped miri: not installed (rustup component add --toolchain nightly miri rust-src)"
+        return "$skip"
+    fi
+    PROPTEST_CASES=16 MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked -p tcp-stack --lib
+}
 # The engine's targets take minutes to build with libFuzzer; without it they run in "unit", over the kept corpus.
 stage_fuzz() { scripts/fuzz.sh --seconds 5 tcp-stack; }
 stage_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --features wireglass/dpdk; }
@@ -80,7 +112,7 @@ stage_vm() { scripts/vm-test.sh; }
 chosen=()
 while (($#)); do
     case $1 in
-    --quick) chosen=(setup format lint providers unit fuzz docs scripts nic dpdk) ;;
+    --quick) chosen=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk) ;;
     --only)
         [[ " ${stages[*]} " == *" ${2:-} "* ]] || usage_error "--only wants one of: ${stages[*]}"
         chosen+=("$2")
@@ -105,9 +137,9 @@ need_cargo
 cd "$root"
 logs=$root/target/test-logs
 mkdir -p "$logs"
-# What scripts/vm-test.sh and scripts/image-test.sh end with where what they run on cannot be had.
-skip=77
-passed=0 failed=0 broken=() child=
+# What the stages in `may_skip` end with where what they run on cannot be had.
+skip=77 may_skip=' msrv miri image vm '
+passed=0 failed=0 broken=() skipped=() times=() child=
 
 # A stage is a process group of its own, so that Ctrl-C ends all of it and the lab can clean up.
 set -m
@@ -155,7 +187,11 @@ run_stage() {
     child=
     # The tail of the lab's log, if there is one, ends with it.
     wait
-    if [[ $name == vm || $name == image ]] && ((status == skip)); then
+    times+=("$((SECONDS - began)) $name")
+    # What was left out must not look tested, and what scripts/deny.sh warns of not look clean: said here as well, and not in the log alone.
+    [[ $name == lab || $name == vm ]] || sed -nE 's/^(skipped |warning\[)/   &/p' "$log"
+    if [[ $may_skip == *" $name "* ]] && ((status == skip)); then
+        skipped+=("$name")
         say "   ${dim}skipped: what it runs on cannot be installed here; nothing of it counts as passed${plain}"
         return
     fi
@@ -177,6 +213,7 @@ for name in "${chosen[@]}"; do
 done
 
 say
-say "took $((SECONDS / 60)) min $((SECONDS % 60)) s; stages that failed: ${broken[*]:-none}"
+printf '%s\n' "${times[@]}" | sort -rn | while read -r seconds name; do printf '%6d s  %s\n' "$seconds" "$name"; done
+say "took $((SECONDS / 60)) min $((SECONDS % 60)) s; stages skipped: ${skipped[*]:-none}; stages that failed: ${broken[*]:-none}"
 say "$passed passed, $failed failed"
 ((failed == 0))
