@@ -92,12 +92,17 @@ fn serve(requests: &Receiver<Request>, replies: &[Replies]) {
 }
 
 impl Client {
+    /// Jobs that [`Self::submit`] takes now from flows of a client, by its hash.
+    pub fn room(&self, client: u64) -> usize {
+        self.outstanding.room(client, OUTSTANDING)
+    }
+
     /// Hands a job over; the reply comes from [`Self::next_reply`]. `client`: the hash of the flow's client.
     ///
     /// # Errors
     /// Gives the job back when the queue is full, or full as far as this client is concerned: the caller sheds, it never waits.
     pub fn submit(&mut self, flow: FlowId, client: u64, job: Box<Job>) -> Result<(), Box<Job>> {
-        if !self.outstanding.may_add(client, OUTSTANDING) {
+        if self.room(client) == 0 {
             return Err(job);
         }
         match &mut self.to {

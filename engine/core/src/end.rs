@@ -52,6 +52,11 @@ impl<T> PerEnd<T> {
         [&self.client, &self.server].into_iter()
     }
 
+    /// Likewise, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        [&mut self.client, &mut self.server].into_iter()
+    }
+
     /// An end's and, beside it, the other end's.
     pub fn split_mut(&mut self, end: End) -> (&mut T, &mut T) {
         match end {

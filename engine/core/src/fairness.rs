@@ -200,11 +200,20 @@ impl Shares {
         }
     }
 
-    /// A client may have one more of `most` things. Three quarters are for whoever comes first; of the last quarter nobody who
-    /// has as many as are free gets any, so something is left for the next.
+    /// A client may have one more of `most` things.
     pub fn may_add(&self, client: u64, most: usize) -> bool {
+        self.room(client, most) > 0
+    }
+
+    /// How many more of `most` things a client may have. Three quarters are for whoever comes first; of the last quarter nobody
+    /// who has as many as are free gets any, so something is left for the next.
+    pub fn room(&self, client: u64, most: usize) -> usize {
         let free = most.saturating_sub(self.total);
-        free > most / 4 || (self.of(client) as usize) < free
+        let first_come = free.saturating_sub(most / 4);
+        if free >= most / 2 {
+            return first_come; // what follows is less then
+        }
+        first_come.max(free.saturating_sub(self.of(client) as usize).div_ceil(2))
     }
 }
 
@@ -256,6 +265,26 @@ mod tests {
             shares.add(client);
         }
         assert!(!shares.may_add(99, 8) && !shares.may_add(99, 0) && !Shares::default().may_add(1, 0));
+    }
+
+    /// Against the rule that stands there, one thing at a time.
+    #[test]
+    fn room_is_as_many_as_may_be_added() {
+        for (others, own, most) in (0..40).flat_map(|o| (0..20).map(move |c| (o, c, 32))) {
+            let mut shares = Shares::default();
+            (0..others).for_each(|other| shares.add(1_000 + other));
+            (0..own).for_each(|_| shares.add(1));
+            let room = shares.room(1, most);
+            let may = |shares: &Shares| {
+                let free = most.saturating_sub(shares.total());
+                free > most / 4 || (shares.of(1) as usize) < free
+            };
+            (0..room).for_each(|_| {
+                assert!(may(&shares), "{others} {own}");
+                shares.add(1);
+            });
+            assert!(!may(&shares), "{others} {own}");
+        }
     }
 
     #[test]

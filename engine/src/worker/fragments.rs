@@ -37,18 +37,18 @@ impl<IO: Io> Worker<IO> {
         let owner = KeyHasher::owner(hash, self.steering.workers());
         if owner != self.steering.me() {
             if !self.steering.send(owner, port, frame) {
-                self.desk.counters.drop_packet(PacketDrop::SteeringRingFull);
+                self.cx.counters.drop_packet(PacketDrop::SteeringRingFull);
             }
             return;
         }
         let ends = fragment.ends(frame.data());
         let intercepted = ends.is_some_and(|(source, destination)| self.is_candidate(source, destination));
-        let (now, counters) = (self.desk.now, &self.desk.counters);
+        let (now, counters) = (self.cx.now, &self.cx.counters);
         let reassembler = &mut self.fragments.reassembler;
         match reassembler.take(now, (hash, key), fragment, frame, intercepted, counters) {
             Taken::Nothing => {}
             Taken::Forward(mut pieces) => {
-                pieces.drain(..).for_each(|piece| self.desk.forward(port.opposite(), piece.frame));
+                pieces.drain(..).for_each(|piece| self.cx.forward(port.opposite(), piece.frame));
                 self.fragments.reassembler.recycle(pieces);
             }
             Taken::Whole(whole) => self.handle_whole(port, whole),
@@ -57,15 +57,15 @@ impl<IO: Io> Worker<IO> {
 
     /// Drops the fragments whose time is up.
     pub(super) fn expire_fragments(&mut self) {
-        self.fragments.reassembler.expire(self.desk.now, &self.desk.counters);
+        self.fragments.reassembler.expire(self.cx.now, &self.cx.counters);
     }
 
     /// A segment that is whole now is as good as one that came in one piece, and no better.
     fn handle_whole(&mut self, port: PortId, whole: Whole<IO::Frame>) {
         let mut rebuilt = std::mem::take(&mut self.fragments.rebuilt);
-        let mtu = self.desk.io.mtu(port.wire);
-        if let Err(reason) = whole.rebuild(mtu, || self.desk.io.allocate(), &mut rebuilt) {
-            self.desk.counters.drop_packet(reason);
+        let mtu = self.cx.io.mtu(port.wire);
+        if let Err(reason) = whole.rebuild(mtu, || self.cx.io.allocate(), &mut rebuilt) {
+            self.cx.counters.drop_packet(reason);
             rebuilt.clear();
         }
         self.fragments.reassembler.recycle(whole.into_pieces());

@@ -24,14 +24,14 @@ impl<IO: Io> Worker<IO> {
         key: &FlowKey,
         hash: u64,
     ) {
-        let now = self.desk.now;
+        let now = self.cx.now;
         if let Some(answer) = self.refused.answer(now, hash) {
             // As long as somebody speaks, it is not over; and now the server has answered, if it is the server.
             let answered = port.side == PortSide::Outside;
             let afterwards = if answered { Afterwards::Refuse } else { Afterwards::RefuseUnanswered };
-            self.refused.note(now, hash, afterwards, &self.desk.counters);
+            self.refused.note(now, hash, afterwards, &self.cx.counters);
             if answer == Answer::QuietlyIfEmpty && only_acknowledges(&frame, headers) {
-                return self.desk.counters.drop_packet(PacketDrop::FlowEnded);
+                return self.cx.counters.drop_packet(PacketDrop::FlowEnded);
             }
             return self.refuse(port, &frame, headers, PacketDrop::FlowEnded);
         }
@@ -42,7 +42,7 @@ impl<IO: Io> Worker<IO> {
             return self.forward_bare(port, frame);
         }
         let Some((client, server)) = self.client_and_server(port, headers.source, headers.destination) else {
-            return self.desk.counters.drop_packet(PacketDrop::Midstream); // cannot be: it is a candidate
+            return self.cx.counters.drop_packet(PacketDrop::Midstream); // cannot be: it is a candidate
         };
         let client_side = if client == headers.source { port.side } else { port.side.other() };
         let client_port = PortId { side: client_side, ..port };
@@ -54,7 +54,7 @@ impl<IO: Io> Worker<IO> {
             Some(Verdict { decision: Decision::Block(_), .. }) => {
                 return self.reset_both(port, &frame, headers, PacketDrop::PolicyBlocked);
             }
-            _ if self.desk.shared.outside_tls.midstream.forwards(now) => None,
+            _ if self.cx.shared.outside_tls.midstream.forwards(now) => None,
             _ => return self.reset_both(port, &frame, headers, PacketDrop::Midstream),
         };
         if (flags.fin || flags.syn) && is_bare {
@@ -62,17 +62,17 @@ impl<IO: Io> Worker<IO> {
             return self.forward_bare(port, frame);
         }
         self.flow_ids += self.steering.workers() as u64;
-        let flow = Flow::from_the_middle(&self.desk, identity, rule);
+        let flow = Flow::from_the_middle(&self.cx, identity, rule);
         let entry = Entry::new(flow, hash, self.client(client.ip()), client_port);
         if let Some(id) = self.insert(hash, key, entry) {
-            self.desk.counters.midstream_flows.inc();
+            self.cx.counters.midstream_flows.inc();
             self.hand_over(id, port, frame, headers);
         }
     }
 
     fn forward_bare(&mut self, port: PortId, frame: IO::Frame) {
-        self.desk.counters.midstream_bare.inc();
-        self.desk.forward(port.opposite(), frame);
+        self.cx.counters.midstream_bare.inc();
+        self.cx.forward(port.opposite(), frame);
     }
 
     /// Drops a segment, and has both ends forget its connection.
@@ -81,7 +81,7 @@ impl<IO: Io> Worker<IO> {
     /// that is not the one that it expects (the legs of an engine that has crashed had numbers of their own), a probe from below its
     /// window makes it say which one is, and that is answered likewise.
     fn reset_both(&mut self, port: PortId, frame: &IO::Frame, headers: &Headers, reason: PacketDrop) {
-        self.desk.counters.drop_packet(reason);
+        self.cx.counters.drop_packet(reason);
         self.tell_frame(port, frame, Fate::Dropped(reason), (None, 1), None);
         let Some(left) = self.answers.checked_sub(1) else { return };
         self.answers = left;
@@ -93,15 +93,15 @@ impl<IO: Io> Worker<IO> {
 
     fn send_made(&mut self, port: PortId, made: Option<BareSegment>) {
         let Some(made) = made else { return };
-        match self.filled(made.as_slice()) {
-            Some(frame) => self.desk.forward(port, frame),
-            None => self.desk.counters.drop_packet(PacketDrop::NoBuffer),
+        match self.cx.filled(made.as_slice()) {
+            Some(frame) => self.cx.forward(port, frame),
+            None => self.cx.counters.drop_packet(PacketDrop::NoBuffer),
         }
     }
 
     /// Drops a segment and answers it with a RST.
     pub(super) fn refuse(&mut self, port: PortId, frame: &IO::Frame, headers: &Headers, reason: PacketDrop) {
-        self.desk.counters.drop_packet(reason);
+        self.cx.counters.drop_packet(reason);
         self.send_made(port, reset_for(frame.data(), headers));
     }
 }

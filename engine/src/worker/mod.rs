@@ -1,8 +1,9 @@
 //! A worker: one core, run to completion. Receive, classify, look up, process, timers, send.
+
 //!
 //! It has no clock: whoever runs it says what time it is, so the same worker runs on a core and in a simulation.
 
-mod desk;
+mod events;
 mod fragments;
 mod midstream;
 mod passthrough;
@@ -17,19 +18,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant, Segment};
-use wireglass_core::counters::WorkerCounters;
-use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
-use wireglass_core::fairness::Shares;
-use wireglass_core::flow::{self, Effects, Flow, Identity, Shared};
-use wireglass_core::flow_table::{FlowId, FlowTable};
-use wireglass_core::packet::{self, FlowKey, Headers, KeyHasher, Uninspected, classify};
-use wireglass_core::phase::FlowPhase;
-use wireglass_core::policy::{Decision, FlowFacts, Verdict};
-use wireglass_core::port::{BURST, Frame, Io, Orientation, PortId, PortSide};
-use wireglass_core::reason::{PacketDrop, Reason};
-use wireglass_core::timer_wheel::{Alarm, TimerWheel};
 
-use self::desk::{Current, Desk};
+use self::events::EventLog;
 use self::fragments::Fragments;
 use self::passthrough::PassthroughState;
 use self::refused::Refused;
@@ -39,6 +29,17 @@ use crate::handshake_pool;
 use crate::log::LogSender;
 use crate::secrets::Secrets;
 use crate::survey::Station;
+use wireglass_core::counters::WorkerCounters;
+use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
+use wireglass_core::fairness::Shares;
+use wireglass_core::flow::{self, Budget, Context, Flow, Identity, Shared};
+use wireglass_core::flow_table::{FlowId, FlowTable};
+use wireglass_core::packet::{self, FlowKey, Headers, KeyHasher, Uninspected, classify};
+use wireglass_core::phase::FlowPhase;
+use wireglass_core::policy::{Decision, FlowFacts, Verdict};
+use wireglass_core::port::{BURST, Frame, Io, Orientation, PortId, PortSide};
+use wireglass_core::reason::{PacketDrop, Reason};
+use wireglass_core::timer_wheel::{Alarm, TimerWheel};
 
 /// Frames taken from other workers in one turn: as many as from two ports.
 const STEERED: usize = 2 * BURST;
@@ -77,7 +78,7 @@ pub struct Parts<F> {
 
 /// One worker.
 pub struct Worker<IO: Io> {
-    table: FlowTable<Entry<IO::Frame>>,
+    table: FlowTable<Entry<IO>>,
     /// By places of the table: an entry cannot be taken out, so whoever has the place next takes it over. One for each flow
     /// that ever was would pile up under a flood.
     wheel: TimerWheel<u32>,
@@ -87,7 +88,9 @@ pub struct Worker<IO: Io> {
     /// The last frame's key and its hash: frames of one flow come one after the other.
     last: Option<(FlowKey, u64)>,
     steering: Steering<IO::Frame>,
-    desk: Desk<IO>,
+    cx: Context<IO>,
+    pool: handshake_pool::Client,
+    events: EventLog,
     station: Station,
     fragments: Fragments<IO::Frame>,
     refused: Refused,
@@ -109,8 +112,8 @@ pub struct Worker<IO: Io> {
     answers: u32,
 }
 
-struct Entry<F: Frame> {
-    flow: Flow<F>,
+struct Entry<IO: Io> {
+    flow: Flow<IO>,
     alarm: Alarm,
     /// Of its key.
     hash: u64,
@@ -118,7 +121,7 @@ struct Entry<F: Frame> {
     client: u64,
     /// It counts as its client's: it has been established.
     counts: bool,
-    /// Where it lies; see [`Current`].
+    /// How it lies on its wire.
     orientation: Orientation,
 }
 
@@ -148,7 +151,9 @@ impl<IO: Io> Worker<IO> {
             left_alarms: Vec::new(),
             hasher: KeyHasher::new(secrets.flow_hash),
             last: None,
-            desk: Desk::new(io, shared, pool, log, counters, (now, wall), (held_frames, leg_bytes)),
+            events: EventLog::new(log, Arc::clone(&counters)),
+            cx: Context::new(io, shared, counters, (now, wall), Budget::new(leg_bytes), held_frames),
+            pool,
             fragments: Fragments::new(held_frames),
             refused,
             passthrough: PassthroughState::new(io_wires),
@@ -171,11 +176,11 @@ impl<IO: Io> Worker<IO> {
     ///
     /// Times never go backwards.
     pub fn poll(&mut self, now: Instant, wall: Timestamp) -> usize {
-        (self.desk.now, self.desk.wall) = (now, wall);
+        (self.cx.now, self.cx.wall) = (now, wall);
         self.answers = midstream::ANSWERS;
         let mut done = 0;
         let mut has_backlog = false;
-        for wire in 0..self.desk.io.wires() {
+        for wire in 0..self.cx.io.wires() {
             for side in PortSide::BOTH {
                 let packets = self.receive(PortId { wire, side });
                 has_backlog |= packets == BURST;
@@ -188,9 +193,9 @@ impl<IO: Io> Worker<IO> {
             done += 1;
         }
         self.settle();
-        for _ in 0..self.desk.pool.each_turn() {
-            let Some((id, reply)) = self.desk.pool.next_reply() else { break };
-            self.with_flow(id, |flow, desk| flow.handle_reply(desk, reply));
+        for _ in 0..self.pool.each_turn() {
+            let Some((id, reply)) = self.pool.next_reply() else { break };
+            self.with_flow(id, |flow, cx| flow.handle_reply(cx, reply));
             done += 1;
         }
         self.backlog = if has_backlog && self.backlog < BACKLOG_TURNS { self.backlog + 1 } else { 0 };
@@ -202,26 +207,30 @@ impl<IO: Io> Worker<IO> {
         if self.station.is_asked() {
             done += self.survey();
         }
-        self.desk.sum_up(false);
-        self.desk.flush();
-        self.desk.counters.handshake_queue.set(self.desk.pool.outstanding() as u64);
+        self.events.end_second(Some(self.cx.now), self.cx.wall);
+        self.cx.flush();
+        self.cx.counters.handshake_queue.set(self.pool.outstanding() as u64);
         if done == 0 {
-            self.desk.counters.loop_idle.inc()
+            self.cx.counters.loop_idle.inc()
         } else {
-            self.desk.counters.loop_busy.inc()
+            self.cx.counters.loop_busy.inc()
         }
         done
     }
 
     /// A turn that did something took so long. Whoever has the clock says so.
     pub fn note_busy(&self, time: Duration) {
-        self.desk.counters.busy_micros.add(time.total_micros());
+        self.cx.counters.busy_micros.add(time.total_micros());
     }
 
     /// When there is something to do even if nothing comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let times =
-            [self.wheel.next(), self.fragments.poll_timeout(), self.next_to_shed(), self.desk.sums_up_at()];
+        let times = [
+            self.wheel.next(),
+            self.fragments.poll_timeout(),
+            self.next_to_shed(),
+            self.events.poll_timeout(),
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -237,26 +246,26 @@ impl<IO: Io> Worker<IO> {
 
     /// Jobs at the handshake pool.
     pub fn outstanding_handshakes(&self) -> usize {
-        self.desk.pool.outstanding()
+        self.pool.outstanding()
     }
 
     /// Resets all flows and reports them: the engine's stop. The worker is empty afterwards.
     pub fn shut_down(&mut self, now: Instant, wall: Timestamp) {
-        (self.desk.now, self.desk.wall) = (now, wall);
+        (self.cx.now, self.cx.wall) = (now, wall);
         while let Some(id) = self.table.any() {
             self.end_flow(id, Reason::Shutdown);
         }
         while self.steering.receive().is_some() {}
-        self.desk.sum_up(true);
-        self.desk.flush();
+        self.events.end_second(None, self.cx.wall);
+        self.cx.flush();
     }
 
     fn receive(&mut self, port: PortId) -> usize {
         let mut burst = std::mem::take(&mut self.burst);
-        self.desk.io.receive(port, &mut burst);
+        self.cx.io.receive(port, &mut burst);
         let packets = burst.len();
         if packets > 0 {
-            let counters = Arc::clone(&self.desk.counters);
+            let counters = Arc::clone(&self.cx.counters);
             let counters = counters.port(port.wire.into(), port.side);
             counters.rx_packets.add(packets as u64);
             counters.rx_bytes.add(burst.iter().map(|f| f.len() as u64).sum());
@@ -280,7 +289,7 @@ impl<IO: Io> Worker<IO> {
                 at.vlan = self.with_native(port, at.vlan);
                 self.handle_icmp(port, frame, &at);
             }
-            packet::Class::Bad(reason) => self.desk.counters.drop_packet(reason),
+            packet::Class::Bad(reason) => self.cx.counters.drop_packet(reason),
             packet::Class::Fragment(mut fragment) => {
                 fragment.vlan = self.with_native(port, fragment.vlan);
                 self.handle_fragment(port, frame, &fragment);
@@ -296,7 +305,7 @@ impl<IO: Io> Worker<IO> {
                 if owner == self.steering.me() {
                     self.handle_tcp(port, frame, &headers, &key, hash);
                 } else if !self.steering.send(owner, port, frame) {
-                    self.desk.counters.drop_packet(PacketDrop::SteeringRingFull);
+                    self.cx.counters.drop_packet(PacketDrop::SteeringRingFull);
                 }
             }
         }
@@ -323,7 +332,7 @@ impl<IO: Io> Worker<IO> {
 
     /// Either port may be the server's: a frame alone does not say who began.
     fn is_candidate(&self, source: SocketAddr, destination: SocketAddr) -> bool {
-        let policy = &self.desk.shared.policy;
+        let policy = &self.cx.shared.policy;
         policy.candidate(destination.port()) || policy.candidate(source.port())
     }
 
@@ -338,7 +347,7 @@ impl<IO: Io> Worker<IO> {
             found = None;
         }
         match found {
-            Some(id) if self.lets_by(id, port, &frame, headers) => self.desk.forward(port.opposite(), frame),
+            Some(id) if self.lets_by(id, port, &frame, headers) => self.cx.forward(port.opposite(), frame),
             Some(id) => self.hand_over(id, port, frame, headers),
             None if begins => self.begin(port, frame, headers, key, hash),
             None => self.midstream(port, frame, headers, key, hash),
@@ -354,21 +363,11 @@ impl<IO: Io> Worker<IO> {
         self.unsettled = unsettled;
     }
 
-    /// A new frame with these bytes; none when the pool is empty or its frames are smaller.
-    fn filled(&mut self, bytes: &[u8]) -> Option<IO::Frame> {
-        let mut frame = self.desk.io.allocate()?;
-        if !frame.set_len(bytes.len()) {
-            return None;
-        }
-        frame.data_mut().copy_from_slice(bytes);
-        Some(frame)
-    }
-
     /// The frame is of a flow that goes by, as nearly all of its frames are. Its alarm stays as it is: it fires too early, and is
     /// set anew then.
     fn lets_by(&mut self, id: FlowId, port: PortId, frame: &IO::Frame, headers: &Headers) -> bool {
         let Some(entry) = self.table.get_mut(id) else { return false };
-        let lets_by = entry.flow.lets_by(&self.desk, entry.orientation.end_behind(port.side), frame, headers);
+        let lets_by = entry.flow.lets_by(&self.cx, entry.orientation.end_behind(port.side), frame, headers);
         if lets_by {
             let class = entry.flow.class(0);
             self.table.touch(id, class);
@@ -377,18 +376,18 @@ impl<IO: Io> Worker<IO> {
     }
 
     fn hand_over(&mut self, id: FlowId, port: PortId, frame: IO::Frame, headers: &Headers) {
-        self.with_flow(id, |flow, desk| {
-            let from = desk.current.orientation.end_behind(port.side);
-            flow.handle_frame(desk, from, frame, headers);
+        self.with_flow(id, |flow, cx| {
+            let from = cx.orientation.end_behind(port.side);
+            flow.handle_frame(cx, from, frame, headers);
         });
     }
 
     /// A SYN of a connection that is not known.
     fn begin(&mut self, port: PortId, frame: IO::Frame, headers: &Headers, key: &FlowKey, hash: u64) {
         if let Err(reason) = flow::verify(&frame, headers) {
-            return self.desk.counters.drop_packet(reason);
+            return self.cx.counters.drop_packet(reason);
         }
-        let refused_before = self.refused.knows(self.desk.now, hash);
+        let refused_before = self.refused.knows(self.cx.now, hash);
         if refused_before && port.side == PortSide::Outside {
             // It would pass, and with it all that the client still has to say: in the connection that was refused, or in
             // one that it opens with the SYN that we have forgotten (RFC 9293 3.5).
@@ -404,7 +403,6 @@ impl<IO: Io> Worker<IO> {
         };
         self.flow_ids += self.steering.workers() as u64;
         let client = self.client(identity.client.ip());
-        self.desk.current = Current { id: None, client, orientation: Orientation::of_client_at(port) };
         let verdict = self.settled(port, &identity);
         if let Some(Verdict { decision: Decision::Block(_), .. }) = &verdict {
             self.log_refused_syn(&identity, frame.len(), Reason::PolicyBlock);
@@ -412,12 +410,12 @@ impl<IO: Io> Worker<IO> {
         }
         if !self.client_may_have_more(client) {
             self.log_refused_syn(&identity, frame.len(), Reason::ResourceClientFlows);
-            return self.desk.counters.drop_packet(PacketDrop::ClientFlows);
+            return self.cx.counters.drop_packet(PacketDrop::ClientFlows);
         }
         let Ok(syn) = Segment::parse(headers.segment(frame.data())) else {
-            return self.desk.counters.drop_packet(PacketDrop::BadTcpHeader);
+            return self.cx.counters.drop_packet(PacketDrop::BadTcpHeader);
         };
-        let flow = Flow::new(&self.desk, identity, &syn, verdict.as_ref());
+        let flow = Flow::new(&self.cx, identity, &syn, verdict.as_ref());
         let entry = Entry::new(flow, hash, client, port);
         match self.insert(hash, key, entry) {
             Some(id) => self.hand_over(id, port, frame, headers),
@@ -426,11 +424,11 @@ impl<IO: Io> Worker<IO> {
     }
 
     /// Gives a flow its place. None: there is none, and the frame that began it counts as dropped.
-    fn insert(&mut self, hash: u64, key: &FlowKey, entry: Entry<IO::Frame>) -> Option<FlowId> {
+    fn insert(&mut self, hash: u64, key: &FlowKey, entry: Entry<IO>) -> Option<FlowId> {
         let (held, phase) = (entry.flow.memory(), entry.flow.phase());
         let class = entry.flow.class(held);
         if !self.make_room() {
-            self.desk.counters.drop_packet(PacketDrop::TableFull);
+            self.cx.counters.drop_packet(PacketDrop::TableFull);
             return None;
         }
         let id = self.table.insert(hash, *key, class, entry).ok()?;
@@ -439,19 +437,19 @@ impl<IO: Io> Worker<IO> {
         {
             entry.alarm = std::mem::take(left);
         }
-        self.desk.account(0, held);
-        self.desk.counters.flows(phase).inc();
-        self.desk.counters.flows_opened.inc();
+        self.cx.account(0, held);
+        self.cx.counters.flows(phase).inc();
+        self.cx.counters.flows_opened.inc();
         Some(id)
     }
 
     /// What is settled at the SYN. Connections from the outside are only counted: there is no server key to show them.
     fn settled(&self, port: PortId, identity: &Identity) -> Option<Verdict> {
-        if port.side == PortSide::Outside || !self.desk.shared.policy.candidate(identity.server.port()) {
+        if port.side == PortSide::Outside || !self.cx.shared.policy.candidate(identity.server.port()) {
             return Some(Verdict { rule: None, decision: Decision::Bypass });
         }
-        self.desk.shared.policy.at_syn(&FlowFacts {
-            wire: &self.desk.shared.wires[usize::from(port.wire)],
+        self.cx.shared.policy.at_syn(&FlowFacts {
+            wire: &self.cx.shared.wires[usize::from(port.wire)],
             vlan: identity.vlan[0],
             client: identity.client,
             server: identity.server,
@@ -460,11 +458,11 @@ impl<IO: Io> Worker<IO> {
 
     /// The event of a SYN that is refused: the whole of its flow.
     fn log_refused_syn(&mut self, identity: &Identity, bytes: usize, reason: Reason) {
-        let wall = self.desk.wall;
+        let wall = self.cx.wall;
         let head = FlowHead {
             time: wall,
             flow_id: identity.flow_id,
-            wire: Arc::clone(&self.desk.shared.wires[usize::from(identity.wire)]),
+            wire: Arc::clone(&self.cx.shared.wires[usize::from(identity.wire)]),
             vlan: identity.vlan,
             client: identity.client,
             server: identity.server,
@@ -480,11 +478,11 @@ impl<IO: Io> Worker<IO> {
             midstream: false,
             unread: None,
         };
-        self.desk.event(Event::Flow(head, Box::new(event)));
+        self.events.tell(self.cx.now, Event::Flow(head, Box::new(event)));
     }
 
     /// Takes a flow out of the table and of all that is counted by flows.
-    fn forget(&mut self, id: FlowId) -> Option<Entry<IO::Frame>> {
+    fn forget(&mut self, id: FlowId) -> Option<Entry<IO>> {
         let entry = self.table.remove(id)?;
         let place = id.place() as usize;
         if place >= self.left_alarms.len() {
@@ -498,15 +496,16 @@ impl<IO: Io> Worker<IO> {
     /// Ends and removes a flow at once.
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
         let Some(mut entry) = self.forget(id) else { return };
-        self.desk.current = entry.as_current(id);
+        entry.turn(&mut self.cx, &self.pool);
         let (before, held) = (entry.flow.phase(), entry.flow.memory());
-        self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
-        entry.flow.expire(&mut self.desk, reason);
+        self.refused.note(self.cx.now, entry.hash, entry.flow.afterwards(), &self.cx.counters);
+        entry.flow.expire(&mut self.cx, reason);
+        hand_on(&mut self.cx, &mut self.events, &mut self.pool, id);
         if entry.flow.is_ending_in_order() {
-            self.refused.ends_in_order(self.desk.now + self.desk.shared.limits.linger_time, entry.hash);
+            self.refused.ends_in_order(self.cx.now + self.cx.shared.limits.linger_time, entry.hash);
         }
-        self.desk.account(held, 0);
-        self.desk.counters.flows(before).dec();
+        self.cx.account(held, 0);
+        self.cx.counters.flows(before).dec();
     }
 
     fn run_timers(&mut self, now: Instant) -> usize {
@@ -524,9 +523,9 @@ impl<IO: Io> Worker<IO> {
             if !entry.alarm.fire(tick) {
                 continue;
             }
-            if entry.flow.poll_timeout(&self.desk.shared) <= now {
+            if entry.flow.poll_timeout(&self.cx.shared) <= now {
                 run += 1;
-                self.with_flow(id, |flow, desk| flow.handle_timeout(desk));
+                self.with_flow(id, |flow, cx| flow.handle_timeout(cx));
             } else {
                 self.arm(id);
             }
@@ -537,21 +536,22 @@ impl<IO: Io> Worker<IO> {
 
     /// A turn's share of what somebody wants to know of the flows.
     fn survey(&mut self) -> usize {
-        let Desk { now, wall, shared, .. } = &self.desk;
+        let Context { now, wall, shared, .. } = &self.cx;
         self.station
             .turn(&self.table, |entry, wanted| entry.flow.snapshot(wanted, *now, *wall, &shared.wires))
     }
 
     /// Does something with a flow, and afterwards what every change of a flow asks for.
-    fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO::Frame>, &mut Desk<IO>)) {
+    fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO>, &mut Context<IO>)) {
         let Some(entry) = self.table.get_mut(id) else { return };
-        self.desk.current = entry.as_current(id);
+        entry.turn(&mut self.cx, &self.pool);
         let (before, was_unsettled) = (entry.flow.phase(), entry.flow.is_unsettled());
         let held = entry.flow.memory();
-        change(&mut entry.flow, &mut self.desk);
+        change(&mut entry.flow, &mut self.cx);
+        hand_on(&mut self.cx, &mut self.events, &mut self.pool, id);
         let over = entry.flow.is_over();
         let holds = if over { 0 } else { entry.flow.memory() };
-        self.desk.account(held, holds);
+        self.cx.account(held, holds);
         if entry.flow.is_unsettled() {
             if !was_unsettled {
                 self.unsettled.push(id);
@@ -560,12 +560,12 @@ impl<IO: Io> Worker<IO> {
         }
         let (after, class) = (entry.flow.phase(), entry.flow.class(holds));
         if over {
-            self.refused.note(self.desk.now, entry.hash, entry.flow.afterwards(), &self.desk.counters);
-            self.desk.counters.flows(before).dec();
+            self.refused.note(self.cx.now, entry.hash, entry.flow.afterwards(), &self.cx.counters);
+            self.cx.counters.flows(before).dec();
             self.forget(id);
             return;
         }
-        let spoke = entry.flow.active() == self.desk.now;
+        let spoke = entry.flow.active() == self.cx.now;
         // What is over takes no part of its client's share, however long it lingers.
         let is_over = entry.flow.gives_way();
         if is_over && std::mem::take(&mut entry.counts) {
@@ -573,7 +573,7 @@ impl<IO: Io> Worker<IO> {
         }
         let newly_established = !entry.counts && !is_over && entry.flow.is_established();
         if before != after {
-            self.desk.counters.flow_moved(before, after);
+            self.cx.counters.flow_moved(before, after);
         }
         // Timers and replies are no life of a flow.
         if spoke {
@@ -590,20 +590,22 @@ impl<IO: Io> Worker<IO> {
     /// Sees to it that the wheel fires at the flow's deadline or before.
     fn arm(&mut self, id: FlowId) {
         let Some(entry) = self.table.get_mut(id) else { return };
-        let deadline = entry.flow.poll_timeout(&self.desk.shared);
+        let deadline = entry.flow.poll_timeout(&self.cx.shared);
         entry.alarm.set(&mut self.wheel, deadline, id.place());
     }
 }
 
-impl<F: Frame> Entry<F> {
+impl<IO: Io> Entry<IO> {
     /// `client` is the hash of its client's network, `client_port` the port on which the client is.
-    fn new(flow: Flow<F>, hash: u64, client: u64, client_port: PortId) -> Self {
+    fn new(flow: Flow<IO>, hash: u64, client: u64, client_port: PortId) -> Self {
         let orientation = Orientation::of_client_at(client_port);
         Self { flow, alarm: Alarm::new(), hash, client, counts: false, orientation }
     }
 
-    fn as_current(&self, id: FlowId) -> Current {
-        Current { id: Some(id), client: self.client, orientation: self.orientation }
+    /// What it does next is done for this flow.
+    fn turn(&self, cx: &mut Context<IO>, pool: &handshake_pool::Client) {
+        (cx.orientation, cx.client) = (self.orientation, self.client);
+        cx.job_room = pool.room(self.client);
     }
 
     /// A SYN from this port begins a new flow. So does one from inside where a SYN from outside came first: both ends may
@@ -613,6 +615,23 @@ impl<F: Frame> Entry<F> {
             (PortSide::Outside, PortSide::Inside) => true,
             (client, port) => client == port && self.flow.gives_way(),
         }
+    }
+}
+
+/// What a flow has left behind goes to the log and to the pool.
+fn hand_on<IO: Io>(
+    cx: &mut Context<IO>,
+    events: &mut EventLog,
+    pool: &mut handshake_pool::Client,
+    id: FlowId,
+) {
+    for event in cx.events.drain(..) {
+        events.tell(cx.now, event);
+    }
+    for job in cx.jobs.drain(..) {
+        let submitted = pool.submit(id, cx.client, job);
+        debug_assert!(submitted.is_ok(), "flows leave no more jobs than the pool has room for");
+        cx.counters.handshake_queue.set(pool.outstanding() as u64);
     }
 }
 

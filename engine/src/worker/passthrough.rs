@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tcp_stack::{Duration, Instant};
 use wireglass_core::aged_map::AgedMap;
 use wireglass_core::event::{Event, Fate, FrameEvent};
-use wireglass_core::flow::Effects;
 use wireglass_core::packet::{Datagram, FlowKey, FrameInfo, PassAction, Uninspected};
 use wireglass_core::policy::{Decision, FlowFacts, Verdict};
 use wireglass_core::port::{Frame, Io, PortId, PortSide};
@@ -73,9 +72,9 @@ impl PassthroughState {
 impl<IO: Io> Worker<IO> {
     /// A frame that is not looked into, of a class with an action.
     pub(super) fn pass_uninspected(&mut self, port: PortId, frame: IO::Frame, class: Uninspected) {
-        let action = self.desk.shared.outside_tls.passthrough.action(class);
-        self.desk.counters.uninspected(class, action).inc();
-        if let Some(frames) = self.passthrough.pace(self.desk.now, port.wire, class, action) {
+        let action = self.cx.shared.outside_tls.passthrough.action(class);
+        self.cx.counters.uninspected(class, action).inc();
+        if let Some(frames) = self.passthrough.pace(self.cx.now, port.wire, class, action) {
             self.tell_frame(
                 port,
                 &frame,
@@ -85,8 +84,8 @@ impl<IO: Io> Worker<IO> {
             );
         }
         match action {
-            PassAction::Forward => self.desk.forward(port.opposite(), frame),
-            PassAction::Drop => self.desk.counters.drop_packet(PacketDrop::ClassDropped),
+            PassAction::Forward => self.cx.forward(port.opposite(), frame),
+            PassAction::Drop => self.cx.counters.drop_packet(PacketDrop::ClassDropped),
         }
     }
 
@@ -104,18 +103,18 @@ impl<IO: Io> Worker<IO> {
             (Decided::ByClass, Uninspected::Dtls) => (class, self.action(class), PacketDrop::Dtls),
             (Decided::ByClass, _) => (class, self.action(class), PacketDrop::Quic),
         };
-        self.desk.counters.uninspected(class, action).inc();
+        self.cx.counters.uninspected(class, action).inc();
         if let Some(rule) = rule {
             self.tell_frame(port, &frame, fate(action, reason), (Some(class), 1), rule);
         }
         match action {
-            PassAction::Forward => self.desk.forward(port.opposite(), frame),
-            PassAction::Drop => self.desk.counters.drop_packet(reason),
+            PassAction::Forward => self.cx.forward(port.opposite(), frame),
+            PassAction::Drop => self.cx.counters.drop_packet(reason),
         }
     }
 
     fn action(&self, class: Uninspected) -> PassAction {
-        self.desk.shared.outside_tls.passthrough.action(class)
+        self.cx.shared.outside_tls.passthrough.action(class)
     }
 
     /// The class of a datagram on an intercepted port, and its client and server.
@@ -130,7 +129,7 @@ impl<IO: Io> Worker<IO> {
             (true, _) => Some((Uninspected::Dtls, ends)),
             (_, true) => Some((Uninspected::Quic, ends)),
             // Where all ports are intercepted, so are those of DNS and NTP: without its first packets there is no QUIC.
-            _ if self.desk.shared.policy.has_all_ports() => None,
+            _ if self.cx.shared.policy.has_all_ports() => None,
             _ => Some((Uninspected::Quic, ends)),
         }
     }
@@ -145,7 +144,7 @@ impl<IO: Io> Worker<IO> {
     ) -> (Decided, Option<Option<Arc<str>>>) {
         let key = FlowKey::between(port.wire, datagram.vlan, datagram.source, datagram.destination);
         let hash = self.hasher.hash(&(key, class as u8));
-        let now = self.desk.now;
+        let now = self.cx.now;
         let known = &mut self.passthrough.datagrams;
         if let Some(flow) = known.get_mut(hash, &hash)
             && now < flow.last + DATAGRAM_IDLE
@@ -156,7 +155,7 @@ impl<IO: Io> Worker<IO> {
         known.remove(hash, &hash);
         let client_side = if datagram.source == client { port.side } else { port.side.other() };
         let facts = FlowFacts {
-            wire: &self.desk.shared.wires[usize::from(port.wire)],
+            wire: &self.cx.shared.wires[usize::from(port.wire)],
             vlan: datagram.vlan[0],
             client,
             server,
@@ -164,7 +163,7 @@ impl<IO: Io> Worker<IO> {
         let verdict = match client_side {
             // As with TCP: there is no server key to show them.
             PortSide::Outside => Some(Verdict { rule: None, decision: Decision::Bypass }),
-            PortSide::Inside => self.desk.shared.policy.at_syn(&facts),
+            PortSide::Inside => self.cx.shared.policy.at_syn(&facts),
         };
         let (decided, rule) = match verdict {
             Some(Verdict { decision: Decision::Bypass, rule }) => (Decided::Forward, rule),
@@ -186,7 +185,7 @@ impl<IO: Io> Worker<IO> {
         source: SocketAddr,
         destination: SocketAddr,
     ) -> Option<(SocketAddr, SocketAddr)> {
-        let policy = &self.desk.shared.policy;
+        let policy = &self.cx.shared.policy;
         match (policy.candidate(source.port()), policy.candidate(destination.port())) {
             (false, false) => None,
             (false, true) => Some((source, destination)),
@@ -205,12 +204,12 @@ impl<IO: Io> Worker<IO> {
         (class, frames): (Option<Uninspected>, u64),
         rule: Option<Arc<str>>,
     ) {
-        if !self.desk.log.is_enabled() {
+        if !self.events.is_enabled() {
             return;
         }
         let event = FrameEvent {
-            time: self.desk.wall,
-            wire: Arc::clone(&self.desk.shared.wires[usize::from(port.wire)]),
+            time: self.cx.wall,
+            wire: Arc::clone(&self.cx.shared.wires[usize::from(port.wire)]),
             side: port.side,
             frame: FrameInfo::of(frame.data()),
             len: frame.len() as u32,
@@ -219,7 +218,7 @@ impl<IO: Io> Worker<IO> {
             rule,
             frames,
         };
-        self.desk.event(Event::Frame(Box::new(event)));
+        self.events.tell(self.cx.now, Event::Frame(Box::new(event)));
     }
 }
 

@@ -12,7 +12,7 @@ impl<IO: Io> Worker<IO> {
     pub(super) fn handle_icmp(&mut self, port: PortId, frame: IO::Frame, at: &IcmpHeaders) {
         let message = match too_big(frame.data(), at) {
             Ok(Some(message)) if self.is_candidate(message.source, message.destination) => message,
-            Ok(_) => return self.desk.forward(port.opposite(), frame),
+            Ok(_) => return self.cx.forward(port.opposite(), frame),
             Err(why) => return self.pass_on(port, frame, why),
         };
         let key = FlowKey::between(port.wire, message.vlan, message.source, message.destination);
@@ -20,21 +20,21 @@ impl<IO: Io> Worker<IO> {
         let owner = KeyHasher::owner(hash, self.steering.workers());
         if owner != self.steering.me() {
             if !self.steering.send(owner, port, frame) {
-                self.desk.counters.drop_packet(PacketDrop::SteeringRingFull);
+                self.cx.counters.drop_packet(PacketDrop::SteeringRingFull);
             }
             return;
         }
         let Some(id) = self.table.find(hash, &key) else {
             return self.pass_on(port, frame, PathMessage::NoLeg);
         };
-        self.with_flow(id, |flow, desk| {
-            let from = desk.current.orientation.end_behind(port.side);
-            flow.handle_too_big(desk, from, frame, &message);
+        self.with_flow(id, |flow, cx| {
+            let from = cx.orientation.end_behind(port.side);
+            flow.handle_too_big(cx, from, frame, &message);
         });
     }
 
     fn pass_on(&mut self, port: PortId, frame: IO::Frame, why: PathMessage) {
-        self.desk.counters.path_message(why);
-        self.desk.forward(port.opposite(), frame);
+        self.cx.counters.path_message(why);
+        self.cx.forward(port.opposite(), frame);
     }
 }

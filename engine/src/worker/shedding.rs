@@ -6,9 +6,8 @@ use std::net::IpAddr;
 
 use tcp_stack::{Duration, Instant};
 use wireglass_core::fairness::{LEAST_IDLE, Pressure, YOUNG, reserved};
-use wireglass_core::flow::Effects;
 use wireglass_core::flow_table::{Class, FlowId};
-use wireglass_core::port::{Frame, Io};
+use wireglass_core::port::Io;
 use wireglass_core::reason::Reason;
 
 use super::{Entry, Worker};
@@ -36,7 +35,7 @@ impl<IO: Io> Worker<IO> {
     /// order.
     fn victim(&self) -> Option<(Class, FlowId)> {
         let heads = || {
-            let classes = self.desk.shared.limits.fairness.shed.classes().iter();
+            let classes = self.cx.shared.limits.fairness.shed.classes().iter();
             classes.filter_map(|class| Some((*class, self.first(*class)?)))
         };
         heads().find(|(class, id)| !self.is_spared(*class, *id)).or_else(|| heads().next())
@@ -60,11 +59,11 @@ impl<IO: Io> Worker<IO> {
     }
 
     fn idle(&self, id: FlowId) -> Duration {
-        self.table.get(id).map_or(Duration::ZERO, |entry| self.desk.now - entry.flow.active())
+        self.table.get(id).map_or(Duration::ZERO, |entry| self.cx.now - entry.flow.active())
     }
 
     fn evict(&mut self, class: Class, victim: FlowId, reason: Reason) {
-        self.desk.counters.evicted(class).inc();
+        self.cx.counters.evicted(class).inc();
         self.end_flow(victim, reason);
     }
 
@@ -72,9 +71,9 @@ impl<IO: Io> Worker<IO> {
     pub(super) fn shed_idle(&mut self) -> usize {
         let mut ended = 0;
         while ended < EACH_TURN {
-            let too_old = self.next_to_age().filter(|(_, at)| *at <= self.desk.now);
+            let too_old = self.next_to_age().filter(|(_, at)| *at <= self.cx.now);
             let Some((id, _)) = too_old else { break };
-            self.with_flow(id, |flow, desk| flow.time_out(desk, Reason::ResourceIdle));
+            self.with_flow(id, |flow, cx| flow.time_out(cx, Reason::ResourceIdle));
             ended += 1;
         }
         ended
@@ -85,7 +84,7 @@ impl<IO: Io> Worker<IO> {
     pub(super) fn shed_memory(&mut self) -> usize {
         let mut ended = 0;
         while ended < EACH_TURN
-            && let Some((id, _)) = self.next_to_give_memory().filter(|(_, at)| *at <= self.desk.now)
+            && let Some((id, _)) = self.next_to_give_memory().filter(|(_, at)| *at <= self.cx.now)
         {
             self.evict(Class::Decrypted, id, Reason::ResourceMemory);
             ended += 1;
@@ -95,8 +94,8 @@ impl<IO: Io> Worker<IO> {
 
     /// Whoever gives way next, and when: of those that hold much the longest silent, or else of all.
     fn next_to_give_memory(&self) -> Option<(FlowId, Instant)> {
-        let gives_way = self.desk.shared.limits.fairness.shed.classes().contains(&Class::Decrypted);
-        if self.desk.budget().has_room() || !gives_way {
+        let gives_way = self.cx.shared.limits.fairness.shed.classes().contains(&Class::Decrypted);
+        if self.cx.budget.has_room() || !gives_way {
             return None;
         }
         let at = |class| {
@@ -105,7 +104,7 @@ impl<IO: Io> Worker<IO> {
         };
         let (much, little) = (at(Class::Holding), at(Class::Decrypted));
         match (much, little) {
-            (Some((_, much_at)), Some(_)) if much_at <= self.desk.now => much,
+            (Some((_, much_at)), Some(_)) if much_at <= self.cx.now => much,
             (Some(much), Some(little)) => Some(if little.1 < much.1 { little } else { much }),
             (much, little) => much.or(little),
         }
@@ -120,8 +119,8 @@ impl<IO: Io> Worker<IO> {
     /// The flow whose shortened idle time is up first, and when; none while room is not short. Memory is given back by decrypted
     /// flows alone, so it hurries no others.
     fn next_to_age(&self) -> Option<(FlowId, Instant)> {
-        let (table, budget) = (&self.table, self.desk.budget());
-        let limits = &self.desk.shared.limits;
+        let (table, budget) = (&self.table, &self.cx.budget);
+        let limits = &self.cx.shared.limits;
         let classes = limits.fairness.shed.classes();
         // Nobody has to leave for those that give way first: SYNs that anyone can send, and flows that are ending anyway.
         let opening = if classes.contains(&Class::Opening) { table.count(Class::Opening) } else { 0 };
@@ -146,7 +145,7 @@ impl<IO: Io> Worker<IO> {
 
     /// What a client's flows are counted under.
     pub(super) fn client(&self, address: IpAddr) -> u64 {
-        self.hasher.hash(&self.desk.shared.limits.fairness.client_prefix.of(address))
+        self.hasher.hash(&self.cx.shared.limits.fairness.client_prefix.of(address))
     }
 
     /// A client may open one more: it has not as many as it may, or one of them may give way. A SYN does not make it give way
@@ -170,7 +169,7 @@ impl<IO: Io> Worker<IO> {
     }
 
     /// A flow has left the table.
-    pub(super) fn uncount<F: Frame>(&mut self, entry: &Entry<F>) {
+    pub(super) fn uncount(&mut self, entry: &Entry<IO>) {
         if entry.counts {
             self.clients.remove(entry.client, 1);
         }
@@ -178,8 +177,8 @@ impl<IO: Io> Worker<IO> {
 
     /// A flow of this client that has been idle for long, among those of all clients that were used longest ago.
     fn own_victim(&self, client: u64) -> Option<(Class, FlowId)> {
-        let counts = |entry: &Entry<IO::Frame>| entry.counts && entry.client == client;
-        let lists = self.desk.shared.limits.fairness.shed.classes().iter().flat_map(|class| class.lists());
+        let counts = |entry: &Entry<IO>| entry.counts && entry.client == client;
+        let lists = self.cx.shared.limits.fairness.shed.classes().iter().flat_map(|class| class.lists());
         lists.into_iter().find_map(|class| {
             let oldest = std::iter::successors(self.table.first(*class), |id| self.table.after(*id));
             let mut oldest = oldest.take(LOOKED_AT).take_while(|id| self.idle(*id) >= LEAST_IDLE);

@@ -6,17 +6,17 @@ use super::{Afterwards, Flow, Phase};
 use crate::event::Action;
 use crate::flow_table::Class;
 use crate::phase::FlowPhase;
-use crate::port::Frame;
+use crate::port::Io;
 use crate::reason::Reason;
 
 /// Bytes from which on a decrypted flow counts as one that holds memory: more than an idle one, which takes some 11 KB.
 const HOLDING: usize = 16 * 1024;
 
-impl<F: Frame> Flow<F> {
+impl<IO: Io> Flow<IO> {
     /// How the flow table ranks it. `memory`: what it [holds](Self::memory).
     pub fn class(&self, memory: usize) -> Class {
         match &self.phase {
-            Phase::Opening(_) => Class::Opening,
+            Phase::Opening(_) | Phase::Answered(_) => Class::Opening,
             Phase::Bypassed(bypassed) if !bypassed.has_begun() => Class::Opening,
             // One segment makes it, with any sender's address: until both ends have spoken it is worth no more than a SYN.
             Phase::Bypassed(_) if self.midstream && self.is_one_sided() => Class::Opening,
@@ -24,7 +24,7 @@ impl<F: Frame> Flow<F> {
             Phase::Blocked(_) => Class::Blocked,
             Phase::Adopted(adopted) if !adopted.is_handshaking() && memory < HOLDING => Class::Decrypted,
             Phase::Adopted(adopted) if !adopted.is_handshaking() => Class::Holding,
-            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) | Phase::Moving => Class::Undecided,
+            Phase::Peeking(_) | Phase::HelloOverTcp(_) | Phase::Adopted(_) => Class::Undecided,
         }
     }
 
@@ -36,10 +36,10 @@ impl<F: Frame> Flow<F> {
     /// Its client has shown that it receives what is sent to it: not just anyone's SYN in its name.
     pub fn is_established(&self) -> bool {
         match &self.phase {
-            Phase::Opening(opening) => opening.is_established(),
+            Phase::Answered(answered) => answered.is_established(),
             Phase::Bypassed(bypassed) => bypassed.is_established(),
-            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Adopted(_) => true,
-            Phase::Blocked(_) | Phase::Moving => false,
+            Phase::Peeking(_) | Phase::HelloOverTcp(_) | Phase::Adopted(_) => true,
+            Phase::Opening(_) | Phase::Blocked(_) => false,
         }
     }
 
@@ -74,38 +74,43 @@ impl<F: Frame> Flow<F> {
         about
             + match phase {
                 Phase::Opening(opening) => opening.memory(),
+                Phase::Answered(answered) => answered.memory(),
                 Phase::Peeking(peeking) => peeking.memory(),
-                Phase::Hearing(hearing) => hearing.memory(),
+                Phase::HelloOverTcp(hello) => hello.memory(),
                 Phase::Adopted(adopted) => adopted.memory(),
                 Phase::Bypassed(bypassed) => bypassed.memory(),
                 Phase::Blocked(blocked) => blocked.memory(),
-                Phase::Moving => 0,
             }
     }
 
     /// The phase it is in, as counted, logged and shown.
     pub fn phase(&self) -> FlowPhase {
         match &self.phase {
-            Phase::Opening(_) => FlowPhase::Opening,
-            Phase::Peeking(_) | Phase::Hearing(_) => FlowPhase::Peeking,
-            // Its frames could not be released, so its bytes are relayed as they are.
-            Phase::Adopted(_) | Phase::Moving if matches!(self.decided, Some((Action::Bypass, _))) => {
-                FlowPhase::Bypassed
-            }
-            Phase::Adopted(_) | Phase::Moving => FlowPhase::Decrypted,
+            Phase::Opening(_) | Phase::Answered(_) => FlowPhase::Opening,
+            Phase::Peeking(_) | Phase::HelloOverTcp(_) => FlowPhase::Peeking,
+            Phase::Adopted(_) => self.phase_when_adopted(),
             Phase::Bypassed(_) => FlowPhase::Bypassed,
             Phase::Blocked(_) => FlowPhase::Blocked,
+        }
+    }
+
+    /// The phase of a flow with legs.
+    pub(super) fn phase_when_adopted(&self) -> FlowPhase {
+        match self.decided {
+            // Its frames could not be released, so its bytes are relayed as they are.
+            Some((Action::Bypass, _)) => FlowPhase::Bypassed,
+            _ => FlowPhase::Decrypted,
         }
     }
 
     /// It has ended as far as one can see: a SYN begins a new connection (RFC 9293 3.6.1).
     pub fn gives_way(&self) -> bool {
         match &self.phase {
-            Phase::Opening(opening) => opening.is_closing(),
+            Phase::Answered(answered) => answered.is_closing(),
             Phase::Adopted(adopted) => adopted.is_closing(),
             Phase::Bypassed(bypassed) => bypassed.is_closing(),
             Phase::Blocked(_) => true,
-            Phase::Peeking(_) | Phase::Hearing(_) | Phase::Moving => false,
+            Phase::Opening(_) | Phase::Peeking(_) | Phase::HelloOverTcp(_) => false,
         }
     }
 
@@ -113,7 +118,7 @@ impl<F: Frame> Flow<F> {
     pub fn afterwards(&self) -> Afterwards {
         match &self.phase {
             Phase::Bypassed(bypassed) if bypassed.may_go_unwatched() => Afterwards::Midstream,
-            Phase::Opening(opening) if !opening.is_open() => Afterwards::RefuseUnanswered,
+            Phase::Opening(_) => Afterwards::RefuseUnanswered,
             // Both legs have been closed and acknowledged: no end has anything left.
             Phase::Blocked(_) if self.ended == Some(Reason::Closed) => Afterwards::Midstream,
             _ => Afterwards::Refuse,

@@ -2,7 +2,7 @@
 
 use tcp_stack::{Duration, Flags, Instant, Segment, Seq};
 
-use super::opening::Opening;
+use super::opening::Answered;
 use crate::end::{End, PerEnd};
 use crate::reason::Reason;
 
@@ -67,8 +67,8 @@ impl Bypassed {
     }
 
     /// The same, for a flow that has been looked at.
-    pub(super) fn released(now: Instant, idle: Duration, released: Option<Box<Released>>) -> Self {
-        Self { released, start: Start::Seen, ..Self::new(now, idle) }
+    pub(super) fn released(now: Instant, idle: Duration, released: Box<Released>) -> Self {
+        Self { released: Some(released), start: Start::Seen, ..Self::new(now, idle) }
     }
 
     /// A segment with these control bits comes by in the middle of a connection about which everything is decided. False:
@@ -157,10 +157,8 @@ impl Bypassed {
 }
 
 impl Released {
-    /// None before the SYN-ACK.
-    pub(super) fn new(opening: &Opening, bytes: Vec<u8>) -> Option<Box<Self>> {
-        let server_isn = opening.server_isn()?;
-        Some(Box::new(Self { server_isn, start: opening.client_start(), bytes }))
+    pub(super) fn new(opening: &Answered, bytes: Vec<u8>) -> Box<Self> {
+        Box::new(Self { server_isn: opening.server_isn(), start: opening.client_start(), bytes })
     }
 
     /// With its own size.

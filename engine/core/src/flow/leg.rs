@@ -2,11 +2,12 @@
 
 use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Segment, State, TooBig};
 
-use super::effects::{Effects, Limits};
-use super::train::Train;
+use super::context::Context;
+use super::gso::GsoFrame;
+use super::settings::Limits;
 use crate::end::End;
 use crate::packet::{Template, TooBigMessage};
-use crate::port::Frame;
+use crate::port::{Frame, Io};
 use crate::reason::{PacketDrop, PathMessage};
 
 /// Room over `buffer_bytes` for what one call may add: TLS turns at most one more record's worth out than it is given.
@@ -24,9 +25,9 @@ const TIME_WAIT: Duration = Duration::from_secs(5);
 const PATH_FLOOR: [u16; 2] = [512, 1220];
 
 /// The engine as the other end of `towards`.
-pub(super) struct Leg<F: Frame> {
+pub(super) struct Leg<IO: Io> {
     /// The connection.
-    pub(super) tcp: Connection<F::Slice>,
+    pub(super) tcp: Connection<<IO::Frame as Frame>::Slice>,
     template: Template,
     towards: End,
     /// Bytes that may be received and not taken, and that may be queued.
@@ -35,7 +36,7 @@ pub(super) struct Leg<F: Frame> {
     counted: (u32, u32, u32, u64),
 }
 
-impl<F: Frame> Leg<F> {
+impl<IO: Io> Leg<IO> {
     /// Takes over the connection of the end that `template` imitates.
     pub(super) fn adopt(
         now: Instant,
@@ -67,7 +68,7 @@ impl<F: Frame> Leg<F> {
     }
 
     /// Likewise, what lies where frames can refer to it.
-    pub(super) fn queue(&mut self, slice: F::Slice) -> bool {
+    pub(super) fn queue(&mut self, slice: <IO::Frame as Frame>::Slice) -> bool {
         self.tcp.send(slice).is_ok()
     }
 
@@ -78,18 +79,13 @@ impl<F: Frame> Leg<F> {
 
     /// A segment of the peer, where the flow holds so many bytes. Without memory for its payload it is lost as on the way,
     /// and TCP repeats it; its acknowledgement counts, as that is what frees memory.
-    pub(super) fn handle_segment<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &E,
-        holding: usize,
-        segment: &Segment<'_>,
-    ) {
-        if !segment.payload.is_empty() && fx.budget().is_closed_to(holding) {
-            fx.counters().drop_packet(PacketDrop::MemoryFull);
+    pub(super) fn handle_segment(&mut self, cx: &Context<IO>, holding: usize, segment: &Segment<'_>) {
+        if !segment.payload.is_empty() && cx.budget.is_closed_to(holding) {
+            cx.counters.drop_packet(PacketDrop::MemoryFull);
             let flags = Flags { fin: false, ..segment.flags };
-            return self.tcp.handle_segment(fx.now(), &Segment { payload: &[], flags, ..*segment });
+            return self.tcp.handle_segment(cx.now, &Segment { payload: &[], flags, ..*segment });
         }
-        self.tcp.handle_segment(fx.now(), segment);
+        self.tcp.handle_segment(cx.now, segment);
     }
 
     /// Bytes of memory that it holds beside its own size.
@@ -104,23 +100,23 @@ impl<F: Frame> Leg<F> {
     }
 
     /// Sets the leg's share of memory. Returns how much it may queue for its peer in all.
-    pub(super) fn limit<E: Effects<Frame = F>>(&mut self, fx: &E) -> usize {
-        let most = fx.shared().limits.buffer_bytes;
-        let limit = fx.budget().leg_limit(most);
+    pub(super) fn limit(&mut self, cx: &Context<IO>) -> usize {
+        let most = cx.shared.limits.buffer_bytes;
+        let limit = cx.budget.leg_limit(most);
         if limit != self.limit {
             self.limit = limit;
             self.tcp.set_recv_limit(limit);
         }
         if limit < most {
-            fx.counters().leg_limits.inc();
+            cx.counters.leg_limits.inc();
         }
         limit
     }
 
     /// Its peer keeps it from giving memory back that others need.
-    pub(super) fn is_stuck<E: Effects<Frame = F>>(&self, fx: &E) -> bool {
-        let too_long = |since| fx.now() >= since + PATIENCE_WHEN_SHORT;
-        !fx.budget().has_room() && self.tcp.window_closed_since().is_some_and(too_long)
+    pub(super) fn is_stuck(&self, cx: &Context<IO>) -> bool {
+        let too_long = |since| cx.now >= since + PATIENCE_WHEN_SHORT;
+        !cx.budget.has_room() && self.tcp.window_closed_since().is_some_and(too_long)
     }
 
     /// The peer's FIN has been received, in its place.
@@ -151,18 +147,14 @@ impl<F: Frame> Leg<F> {
     }
 
     /// A router says that a segment of ours was too big.
-    pub(super) fn handle_too_big<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        message: &TooBigMessage,
-    ) -> PathMessage {
-        let verdict = self.tcp.handle_packet_too_big(fx.now(), message.seq, message.mss);
+    pub(super) fn handle_too_big(&mut self, cx: &mut Context<IO>, message: &TooBigMessage) -> PathMessage {
+        let verdict = self.tcp.handle_packet_too_big(cx.now, message.seq, message.mss);
         let in_window = matches!(verdict, TooBig::Lowered | TooBig::Known);
         if in_window && message.mss < PATH_FLOOR[0] {
             // As Linux does: no smaller segments, so they have to be cut on the way.
             self.template.allow_fragments();
         }
-        self.transmit(fx);
+        self.transmit(cx);
         match verdict {
             TooBig::Lowered => PathMessage::Lowered,
             TooBig::Known => PathMessage::Known,
@@ -172,38 +164,38 @@ impl<F: Frame> Leg<F> {
     }
 
     /// Sends every segment that may be sent now. Without a frame for one, it is lost as on the way, and TCP repeats it.
-    pub(super) fn transmit<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
+    pub(super) fn transmit(&mut self, cx: &mut Context<IO>) {
         let Self { tcp, template, towards, .. } = self;
-        let offloads = fx.offloads(*towards);
-        let mut train: Option<Train<F>> = None;
-        while let Some(segment) = tcp.poll_transmit(fx.now()) {
+        let offloads = cx.io.offloads(cx.port(*towards));
+        let mut frame: Option<GsoFrame<IO>> = None;
+        while let Some(segment) = tcp.poll_transmit(cx.now) {
             if offloads.segmentation
-                && let Some(train) = train.as_mut().filter(|train| train.takes(&segment))
+                && let Some(frame) = frame.as_mut().filter(|frame| frame.takes(&segment))
             {
                 // Without room the rest is lost; what has been put there must go, as it counts as sent.
-                train.couple(fx, *towards, &segment);
+                frame.push(cx, *towards, &segment);
                 continue;
             }
-            if let Some(train) = train.take() {
-                train.leave(fx, *towards, template, offloads);
+            if let Some(frame) = frame.take() {
+                frame.send(cx, *towards, template, offloads);
             }
-            train = Train::new(fx, *towards, template, &segment, offloads);
+            frame = GsoFrame::new(cx, *towards, template, &segment, offloads);
         }
-        if let Some(train) = train {
-            train.leave(fx, *towards, template, offloads);
+        if let Some(frame) = frame {
+            frame.send(cx, *towards, template, offloads);
         }
-        self.count(fx);
+        self.count(cx);
     }
 
     /// What TCP has counted since the last time.
-    fn count<E: Effects<Frame = F>>(&mut self, fx: &E) {
+    fn count(&mut self, cx: &Context<IO>) {
         let stats = self.tcp.stats();
         let now = (stats.retransmits, stats.rto_events, stats.black_holes, stats.bytes_copied);
         let (retransmits, timeouts, black_holes, copied) = std::mem::replace(&mut self.counted, now);
-        fx.counters().retransmits.add((stats.retransmits - retransmits).into());
-        fx.counters().tcp_timeouts.add((stats.rto_events - timeouts).into());
-        fx.counters().tcp_black_holes.add((stats.black_holes - black_holes).into());
-        fx.counters().payload_copied.add(stats.bytes_copied - copied);
+        cx.counters.retransmits.add((stats.retransmits - retransmits).into());
+        cx.counters.tcp_timeouts.add((stats.rto_events - timeouts).into());
+        cx.counters.tcp_black_holes.add((stats.black_holes - black_holes).into());
+        cx.counters.payload_copied.add(stats.bytes_copied - copied);
     }
 }
 

@@ -1,10 +1,10 @@
-//! A flow, from SYN to the end, as a pure state machine: frames, timeouts and the pool's replies go in; what it does
-//! goes out through [`Effects`]. It has no clock, no ports and no threads, so all of it is tested without them.
+//! A flow, from SYN to the end, as a state machine: frames, timeouts and the pool's replies go in; frames, events and jobs for
+//! the pool are left in a [`Context`]. It has no clock and no threads, so all of it is tested without them.
 //!
 //! ```text
-//! Opening ──► Peeking ──► Adopted ──► (over)
-//!    │           ├──────► Bypassed
-//!    └───────────┴──────► Blocked
+//! Opening ──► Answered ──► Peeking ──► Adopted ──► (over)
+//!    │           │            ├──────► Bypassed
+//!    └───────────┴────────────┴──────► Blocked
 //! ```
 
 mod accounting;
@@ -12,47 +12,50 @@ mod adopted;
 mod blocked;
 mod budget;
 mod bypassed;
+mod context;
 mod decide;
-mod effects;
-mod hearing;
+mod gso;
+mod hello_over_tcp;
 mod leg;
 mod opening;
 mod peeking;
 mod prefix;
 mod relaying;
 mod report;
+mod settings;
 mod snapshot;
-mod train;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant, Segment};
 
-use self::adopted::{Adopted, Told};
+use self::adopted::{Adopted, Next};
 use self::blocked::Blocked;
 pub use self::budget::Budget;
 use self::bypassed::{Bypassed, Released};
+pub use self::context::Context;
 use self::decide::FirstFlight;
-pub use self::effects::{Effects, Limits, Midstream, OutsideTls, Shared};
-use self::hearing::Hearing;
-use self::opening::{Opened, Opening};
+use self::hello_over_tcp::HelloOverTcp;
+use self::opening::{AfterAnswer, Answered, BeforeAnswer, Opening, Path};
 use self::peeking::{Peeked, Peeking};
+pub use self::settings::{Limits, Midstream, OutsideTls, Shared};
 use self::snapshot::About;
 pub use self::snapshot::{FlowSnapshot, LegSnapshot, Short, TlsSnapshot, Wanted};
 use crate::end::{End, PerEnd};
 use crate::event::{Action, Timestamp, Volume};
 use crate::job::Reply;
 use crate::packet::{Headers, Template, TooBigMessage, scrub_syn};
+use crate::phase::FlowPhase;
 use crate::policy::{Decision, FlowFacts, Verdict};
-use crate::port::Frame;
+use crate::port::{Frame, Io};
 use crate::reason::{PacketDrop, PathMessage, Reason};
 
 /// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
 const OPENING_TIME: Duration = Duration::from_secs(60);
 
 /// One connection through a wire.
-pub struct Flow<F: Frame> {
+pub struct Flow<IO: Io> {
     identity: Identity,
     start: Timestamp,
     last: Timestamp,
@@ -71,7 +74,7 @@ pub struct Flow<F: Frame> {
     unsettled: bool,
     /// It passes although its beginning, or one direction of it, was not seen.
     midstream: bool,
-    phase: Phase<F>,
+    phase: Phase<IO>,
 }
 
 /// What stays the same in all of a flow's life.
@@ -107,55 +110,45 @@ pub enum Afterwards {
     RefuseUnanswered,
 }
 
-enum Phase<F: Frame> {
+enum Phase<IO: Io> {
     Opening(Box<Opening>),
-    Peeking(Box<Peeking<F>>),
-    Hearing(Box<Hearing<F>>),
-    Adopted(Box<Adopted<F>>),
+    Answered(Box<Answered>),
+    Peeking(Box<Peeking<IO>>),
+    HelloOverTcp(Box<HelloOverTcp<IO>>),
+    Adopted(Box<Adopted<IO>>),
     Bypassed(Bypassed),
-    Blocked(Box<Blocked<F>>),
-    /// Between two phases; never seen from outside of a call.
-    Moving,
+    Blocked(Blocked<IO>),
 }
 
-impl<F: Frame> Flow<F> {
+impl<IO: Io> Flow<IO> {
     /// A flow that begins with this SYN; the SYN itself goes to [`Self::handle_frame`] next.
     ///
     /// `verdict`: what L3/L4 rules have settled already. Blocked flows do not begin: the caller refuses their SYN.
-    pub fn new<E: Effects<Frame = F>>(
-        fx: &E,
-        identity: Identity,
-        syn: &Segment<'_>,
-        verdict: Option<&Verdict>,
-    ) -> Self {
-        let now = fx.now();
+    pub fn new(cx: &Context<IO>, identity: Identity, syn: &Segment<'_>, verdict: Option<&Verdict>) -> Self {
+        let now = cx.now;
         let bypass = verdict.filter(|v| matches!(v.decision, Decision::Bypass));
         let phase = match bypass {
-            Some(_) => Phase::Bypassed(Bypassed::new(now, fx.shared().limits.idle_time)),
+            Some(_) => Phase::Bypassed(Bypassed::new(now, cx.shared.limits.idle_time)),
             None => Phase::Opening(Box::new(Opening::new(now, syn))),
         };
         let decided = bypass.map(|v| (Action::Bypass, v.rule.clone()));
-        Self { decided, ..Self::in_phase(fx, identity, phase) }
+        Self { decided, ..Self::in_phase(cx, identity, phase) }
     }
 
     /// A flow whose beginning was not seen, and that passes all the same: because a rule (`rule`) says so, or because there is
     /// nothing else to be done about it yet.
-    pub fn from_the_middle<E: Effects<Frame = F>>(
-        fx: &E,
-        identity: Identity,
-        rule: Option<Arc<str>>,
-    ) -> Self {
-        let phase = Phase::Bypassed(Bypassed::from_the_middle(fx.now(), fx.shared().limits.idle_time));
+    pub fn from_the_middle(cx: &Context<IO>, identity: Identity, rule: Option<Arc<str>>) -> Self {
+        let phase = Phase::Bypassed(Bypassed::from_the_middle(cx.now, cx.shared.limits.idle_time));
         let decided = Some((Action::Bypass, rule));
-        Self { decided, midstream: true, ..Self::in_phase(fx, identity, phase) }
+        Self { decided, midstream: true, ..Self::in_phase(cx, identity, phase) }
     }
 
-    fn in_phase<E: Effects<Frame = F>>(fx: &E, identity: Identity, phase: Phase<F>) -> Self {
+    fn in_phase(cx: &Context<IO>, identity: Identity, phase: Phase<IO>) -> Self {
         Self {
             identity,
-            start: fx.wall(),
-            last: fx.wall(),
-            active: fx.now(),
+            start: cx.wall,
+            last: cx.wall,
+            active: cx.now,
             volume: PerEnd::default(),
             decided: None,
             about: None,
@@ -179,427 +172,435 @@ impl<F: Frame> Flow<F> {
 
     /// A frame of a bypassed flow in which there is nothing to look at: it is counted, and goes by. False: nothing was done,
     /// and [`Self::handle_frame`] has to take it.
-    pub fn lets_by<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &E,
-        from: End,
-        frame: &F,
-        headers: &Headers,
-    ) -> bool {
+    pub fn lets_by(&mut self, cx: &Context<IO>, from: End, frame: &IO::Frame, headers: &Headers) -> bool {
         let Phase::Bypassed(bypassed) = &mut self.phase else { return false };
-        let goes_on = bypassed.goes_on(fx.now(), fx.shared().limits.idle_time, headers.flags(frame.data()));
+        let goes_on = bypassed.goes_on(cx.now, cx.shared.limits.idle_time, headers.flags(frame.data()));
         if goes_on {
-            self.note(fx, from, frame);
+            self.note(cx, from, frame);
         }
         goes_on
     }
 
     /// Counts a frame. Returns when there was one before it.
-    fn note<E: Effects<Frame = F>>(&mut self, fx: &E, from: End, frame: &F) -> Instant {
+    fn note(&mut self, cx: &Context<IO>, from: End, frame: &IO::Frame) -> Instant {
         let volume = &mut self.volume[from];
         volume.packets += 1;
         volume.bytes += frame.len() as u64;
-        self.last = fx.wall();
-        std::mem::replace(&mut self.active, fx.now())
+        self.last = cx.wall;
+        std::mem::replace(&mut self.active, cx.now)
     }
 
     /// A frame of the flow, whose headers are sound. `from`: the end whose port it came in.
     ///
     /// A burst may bring many frames of one flow. What they bring together is done once, by [`Self::settle`], if the flow
     /// [is unsettled](Self::is_unsettled) afterwards.
-    pub fn handle_frame<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        from: End,
-        mut frame: F,
-        headers: &Headers,
-    ) {
-        let active_before = self.note(fx, from, &frame);
+    pub fn handle_frame(&mut self, cx: &mut Context<IO>, from: End, mut frame: IO::Frame, headers: &Headers) {
+        let active_before = self.note(cx, from, &frame);
         if let Phase::Bypassed(bypassed) = &mut self.phase {
-            let (now, idle) = (fx.now(), fx.shared().limits.idle_time);
+            let (now, idle) = (cx.now, cx.shared.limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));
             return match segment.map_or(true, |segment| bypassed.observe(now, idle, from, &segment)) {
-                true => fx.send(from.other(), frame),
-                false => fx.counters().drop_packet(PacketDrop::BrokenHandshake),
+                true => cx.send(from.other(), frame),
+                false => cx.counters.drop_packet(PacketDrop::BrokenHandshake),
             };
         }
         if let Err(reason) = verify(&frame, headers) {
-            return fx.counters().drop_packet(reason);
+            return cx.counters.drop_packet(reason);
         }
         // What we send in an end's name has the headers of its frames, so they must be its own.
         if (headers.source == self.identity.client) != (from == End::Client) {
-            return fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            return cx.counters.drop_packet(PacketDrop::BrokenHandshake);
         }
         // In its place: most frames are such ones, and to move it right after their bytes were copied means to wait for the copy.
         if let Phase::Adopted(adopted) = &mut self.phase {
             let Ok(segment) = Segment::parse(headers.segment(frame.data_mut())) else {
-                return fx.counters().drop_packet(PacketDrop::BadTcpHeader);
+                return cx.counters.drop_packet(PacketDrop::BadTcpHeader);
             };
             // The flow has not spoken: we have asked.
             if adopted.is_answer(from, &segment) {
                 self.active = active_before;
             }
             self.unsettled = true;
-            if adopted.handle_segment(fx, from, &segment) {
-                self.settle(fx);
+            if adopted.handle_segment(cx, from, &segment) {
+                self.settle(cx);
             }
             return;
         }
-        let phase = std::mem::replace(&mut self.phase, Phase::Moving);
-        self.phase = match phase {
-            Phase::Opening(opening) => self.open(fx, opening, from, frame, headers),
-            Phase::Peeking(peeking) => self.peek(fx, peeking, from, frame, headers),
-            Phase::Blocked(mut blocked) => {
-                fx.counters().drop_packet(PacketDrop::FlowEnded);
-                blocked.handle(fx, from, frame.data(), headers);
-                Phase::Blocked(blocked)
-            }
-            Phase::Hearing(mut hearing) => match Segment::parse(headers.segment(frame.data_mut())) {
+        self.phase = match self.take_phase(cx) {
+            Phase::Opening(opening) => self.open(cx, opening, from, frame, headers),
+            Phase::Answered(answered) => self.open_answered(cx, answered, from, frame, headers),
+            Phase::Peeking(peeking) => self.peek(cx, peeking, from, frame, headers),
+            Phase::HelloOverTcp(mut hello) => match Segment::parse(headers.segment(frame.data_mut())) {
                 Ok(segment) => {
-                    let heard = hearing.handle_segment(fx, from, &segment);
-                    self.heard(fx, hearing, heard)
+                    let peeked = hello.handle_segment(cx, from, &segment);
+                    self.follow_hello(cx, hello, peeked)
                 }
                 Err(_) => {
-                    fx.counters().drop_packet(PacketDrop::BadTcpHeader);
-                    Phase::Hearing(hearing)
+                    cx.counters.drop_packet(PacketDrop::BadTcpHeader);
+                    Phase::HelloOverTcp(hello)
                 }
             },
-            phase => phase,
+            Phase::Blocked(mut blocked) => {
+                cx.counters.drop_packet(PacketDrop::FlowEnded);
+                blocked.handle(cx, from, frame.data(), headers);
+                Phase::Blocked(blocked)
+            }
+            phase @ (Phase::Adopted(_) | Phase::Bypassed(_)) => phase,
         };
     }
 
+    /// Its phase, to make the next of it. Meanwhile it is one that refuses all that comes.
+    fn take_phase(&mut self, cx: &Context<IO>) -> Phase<IO> {
+        std::mem::replace(&mut self.phase, Phase::Blocked(Blocked::silent(cx)))
+    }
+
     /// A router says that a segment between the ends was too big. Unless a leg sent it, the message is passed on to whoever did.
-    pub fn handle_too_big<E: Effects<Frame = F>>(
+    pub fn handle_too_big(
         &mut self,
-        fx: &mut E,
+        cx: &mut Context<IO>,
         from: End,
-        frame: F,
+        frame: IO::Frame,
         message: &TooBigMessage,
     ) {
         // What is said to come from the client was sent towards the server, and what is said of it comes back from there.
         let towards = if message.source == self.identity.client { End::Server } else { End::Client };
         let leg = match &mut self.phase {
-            Phase::Adopted(adopted) => Some(adopted.leg(towards)),
-            Phase::Hearing(hearing) => Some(hearing.leg(towards)),
+            Phase::Adopted(adopted) => Some(&mut adopted.legs[towards]),
+            Phase::HelloOverTcp(hello) => Some(&mut hello.legs[towards]),
             Phase::Blocked(blocked) => blocked.leg(towards),
-            Phase::Opening(_) | Phase::Peeking(_) | Phase::Bypassed(_) | Phase::Moving => None,
+            Phase::Opening(_) | Phase::Answered(_) | Phase::Peeking(_) | Phase::Bypassed(_) => None,
         };
         let what = match leg {
             Some(_) if from != towards => PathMessage::WrongSide,
-            Some(leg) => leg.handle_too_big(fx, message),
+            Some(leg) => leg.handle_too_big(cx, message),
             None => {
-                fx.send(from.other(), frame);
+                cx.send(from.other(), frame);
                 PathMessage::NoLeg
             }
         };
-        fx.counters().path_message(what);
+        cx.counters.path_message(what);
     }
 
     /// Does what the frames of a burst have brought.
-    pub fn settle<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
+    pub fn settle(&mut self, cx: &mut Context<IO>) {
         if !std::mem::take(&mut self.unsettled) {
             return;
         }
-        self.phase = match std::mem::replace(&mut self.phase, Phase::Moving) {
-            Phase::Adopted(adopted) => self.drive(fx, adopted),
+        self.phase = match self.take_phase(cx) {
+            Phase::Adopted(adopted) => {
+                let next = adopted.drive(cx);
+                self.follow(cx, next)
+            }
             phase => phase,
         };
     }
 
     /// Runs what is due.
-    pub fn handle_timeout<E: Effects<Frame = F>>(&mut self, fx: &mut E) {
-        let now = fx.now();
-        if self.idle_at(fx.shared()) <= now {
-            return self.time_out(fx, Reason::Idle);
+    pub fn handle_timeout(&mut self, cx: &mut Context<IO>) {
+        let now = cx.now;
+        if self.idle_at(&cx.shared) <= now {
+            return self.time_out(cx, Reason::Idle);
         }
-        match std::mem::replace(&mut self.phase, Phase::Moving) {
+        self.phase = match self.take_phase(cx) {
             Phase::Peeking(peeking) if peeking.deadline <= now => {
-                self.phase = self.no_hello(fx, FirstFlight::Held(peeking), Reason::HelloTimeout);
+                self.no_hello(cx, FirstFlight::Held(peeking), Reason::HelloTimeout)
             }
-            Phase::Peeking(peeking) if peeking.stuck_at <= now => self.phase = self.hear(fx, *peeking),
-            Phase::Hearing(mut hearing) => {
-                let heard = hearing.handle_timeout(fx);
-                self.phase = self.heard(fx, hearing, heard);
+            Phase::Peeking(peeking) if peeking.stuck_at <= now => self.take_hello(cx, peeking),
+            Phase::HelloOverTcp(mut hello) => {
+                let peeked = hello.handle_timeout(cx);
+                self.follow_hello(cx, hello, peeked)
             }
             Phase::Adopted(adopted) => {
-                let mut told = Told::default();
-                let (adopted, progress) = adopted.handle_timeout(fx, &mut told);
-                self.phase = self.follow(fx, adopted, progress, told);
+                let next = adopted.handle_timeout(cx);
+                self.follow(cx, next)
             }
             Phase::Blocked(mut blocked) => {
-                let over = blocked.handle_timeout(fx);
-                self.phase = Phase::Blocked(blocked);
-                self.over = over;
+                self.over = blocked.handle_timeout(cx);
+                Phase::Blocked(blocked)
             }
-            Phase::Bypassed(bypassed) if bypassed.ends().0 <= now => {
-                let reason = bypassed.ends().1;
-                self.phase = Phase::Bypassed(bypassed);
-                self.finish(fx, reason);
+            Phase::Bypassed(bypassed) => {
+                let (at, reason) = bypassed.ends();
+                if at <= now {
+                    self.report_flow(cx, FlowPhase::Bypassed, reason);
+                    self.over = true;
+                }
+                Phase::Bypassed(bypassed)
             }
-            phase => self.phase = phase,
+            phase @ (Phase::Opening(_) | Phase::Answered(_) | Phase::Peeking(_)) => phase,
         }
     }
 
     /// The pool's answer to this flow's request.
-    pub fn handle_reply<E: Effects<Frame = F>>(&mut self, fx: &mut E, reply: Reply) {
-        match std::mem::replace(&mut self.phase, Phase::Moving) {
+    pub fn handle_reply(&mut self, cx: &mut Context<IO>, reply: Reply) {
+        self.phase = match self.take_phase(cx) {
             Phase::Adopted(adopted) => {
-                let mut told = Told::default();
-                let (adopted, progress) = adopted.handle_reply(fx, reply, &mut told);
-                self.phase = self.follow(fx, adopted, progress, told);
+                let next = adopted.handle_reply(cx, reply);
+                self.follow(cx, next)
             }
-            phase => self.phase = phase,
-        }
+            phase => phase,
+        };
     }
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self, shared: &Shared) -> Instant {
         let own = match &self.phase {
             Phase::Peeking(peeking) => Some(peeking.deadline.min(peeking.stuck_at)),
-            Phase::Hearing(hearing) => hearing.poll_timeout(),
+            Phase::HelloOverTcp(hello) => hello.poll_timeout(),
             Phase::Adopted(adopted) => adopted.poll_timeout(),
             Phase::Blocked(blocked) => blocked.poll_timeout(),
             Phase::Bypassed(bypassed) => Some(bypassed.ends().0),
-            Phase::Opening(_) | Phase::Moving => None,
+            Phase::Opening(_) | Phase::Answered(_) => None,
         };
         let idle = self.idle_at(shared);
         own.map_or(idle, |own| own.min(idle))
     }
 
     /// It has been silent for too long. Unless it ends in order, for which the ends need some time, it is over.
-    pub fn time_out<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
-        self.end(fx, reason);
+    pub fn time_out(&mut self, cx: &mut Context<IO>, reason: Reason) {
+        self.end(cx, reason);
         if self.is_ending_in_order() {
-            self.active = fx.now();
+            self.active = cx.now;
         } else {
-            self.finish(fx, reason);
+            self.finish(cx, reason);
         }
     }
 
     /// Ends it now, whatever its phase: eviction, the engine's stop. It may be dropped.
-    pub fn expire<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
-        self.end(fx, reason);
+    pub fn expire(&mut self, cx: &mut Context<IO>, reason: Reason) {
+        self.end(cx, reason);
         if let Phase::Blocked(blocked) = &mut self.phase {
-            blocked.abandon(fx);
+            blocked.abandon(cx);
         }
-        self.finish(fx, reason);
+        self.finish(cx, reason);
     }
 
-    fn end<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
-        match std::mem::replace(&mut self.phase, Phase::Moving) {
-            Phase::Adopted(mut adopted) => {
-                let mut told = Told::default();
+    fn end(&mut self, cx: &mut Context<IO>, reason: Reason) {
+        self.phase = match self.take_phase(cx) {
+            Phase::Adopted(adopted) => {
                 // An engine that stops will not be there when the ends answer.
-                let (adopted, progress) = if reason == Reason::Shutdown {
-                    adopted.finish(fx, &mut told);
-                    adopted.over(fx, reason)
-                } else {
-                    adopted.end(fx, reason, &mut told)
-                };
-                self.phase = self.follow(fx, adopted, progress, told);
+                let orderly = reason != Reason::Shutdown;
+                let next = if orderly { adopted.end(cx, reason) } else { adopted.over(cx, reason) };
+                self.follow(cx, next)
             }
-            Phase::Peeking(peeking) => self.phase = self.no_hello(fx, FirstFlight::Held(peeking), reason),
-            Phase::Hearing(hearing) => self.phase = self.no_hello(fx, FirstFlight::Taken(hearing), reason),
-            Phase::Opening(mut opening) => {
+            Phase::Peeking(peeking) => self.no_hello(cx, FirstFlight::Held(peeking), reason),
+            Phase::HelloOverTcp(hello) => self.no_hello(cx, FirstFlight::Taken(hello), reason),
+            Phase::Answered(mut answered) => {
                 // It would go on without us, as one that is seen from the middle.
-                if !opening.is_closing() {
-                    reset_ends(fx, &mut opening);
+                if !answered.is_closing() {
+                    reset_ends(cx, &mut answered);
                 }
-                self.phase = Phase::Opening(opening);
+                Phase::Answered(answered)
             }
-            phase => self.phase = phase,
-        }
+            phase @ (Phase::Opening(_) | Phase::Bypassed(_) | Phase::Blocked(_)) => phase,
+        };
     }
 
     fn idle_at(&self, shared: &Shared) -> Instant {
         let idle = match &self.phase {
-            Phase::Opening(opening) if !opening.is_established() || opening.is_closing() => OPENING_TIME,
+            Phase::Opening(_) => OPENING_TIME,
+            Phase::Answered(answered) if !answered.is_established() || answered.is_closing() => OPENING_TIME,
             _ => shared.limits.idle_time,
         };
         self.active + idle
     }
 
-    fn open<E: Effects<Frame = F>>(
+    fn open(
         &mut self,
-        fx: &mut E,
+        cx: &mut Context<IO>,
         mut opening: Box<Opening>,
         from: End,
-        mut frame: F,
+        frame: IO::Frame,
         headers: &Headers,
-    ) -> Phase<F> {
-        let Ok(segment) = Segment::parse(headers.segment(frame.data())) else {
-            fx.counters().drop_packet(PacketDrop::BadTcpHeader);
+    ) -> Phase<IO> {
+        let Some(segment) = opening_segment(cx, &mut opening.path, from, &frame, headers) else {
             return Phase::Opening(opening);
         };
-        if !opening.note(from, headers.hop_limit(frame.data()), headers.next_hop(frame.data())) {
-            fx.counters().drop_packet(PacketDrop::BrokenHandshake);
-            return Phase::Opening(opening);
-        }
-        match opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers)) {
-            Opened::Pass => fx.send(from.other(), frame),
-            Opened::PassSyn => {
-                let ip_and_tcp = headers.l4 - headers.l3 + 20;
-                let (mut headers, mss) = (*headers, fx.mtu().saturating_sub(ip_and_tcp) as u16);
-                scrub_syn(frame.data_mut(), &mut headers, mss);
-                fx.send(from.other(), frame);
+        match opening.observe(cx.now, from, &segment, || Template::of(frame.data(), headers)) {
+            BeforeAnswer::Pass => cx.send(from.other(), frame),
+            BeforeAnswer::PassSyn => pass_syn(cx, from, frame, headers),
+            BeforeAnswer::Answered(answered) => {
+                pass_syn(cx, from, frame, headers);
+                return Phase::Answered(answered);
             }
-            Opened::Reset => {
-                fx.send(from.other(), frame);
-                let reason = if from == End::Client { Reason::ClientReset } else { Reason::ServerReset };
-                return self.reset(fx, opening, reason);
+            BeforeAnswer::Reset => {
+                cx.send(from.other(), frame);
+                self.report_flow(cx, FlowPhase::Opening, reset_by(from));
+                return Phase::Blocked(Blocked::silent(cx));
             }
-            Opened::Unwanted => fx.counters().drop_packet(PacketDrop::BrokenHandshake),
-            // Nor does data make an established connection of a SYN that anyone may have sent.
-            Opened::ClientData if !opening.is_acknowledged_by(&segment) => {
-                fx.counters().drop_packet(PacketDrop::BrokenHandshake);
-            }
-            Opened::ClientData => {
-                let template = Template::of(frame.data(), headers);
-                let limits = fx.shared().limits;
-                let peeking = Box::new(Peeking::new(fx.now(), opening, template, &limits));
-                return self.peek(fx, peeking, from, frame, headers);
-            }
-            Opened::ServerData => return self.not_tls(fx, opening, from, frame),
+            BeforeAnswer::Unwanted => cx.counters.drop_packet(PacketDrop::BrokenHandshake),
             // The flow stays as it is: should the server answer after all, its handshake can still be followed. The grace time is not
             // for it: it is younger than the engine.
-            Opened::OneDirection
-                if fx.shared().outside_tls.midstream != Midstream::Forward
-                    || self.identity.refused_before =>
+            BeforeAnswer::OneDirection
+                if cx.shared.outside_tls.midstream != Midstream::Forward || self.identity.refused_before =>
             {
-                fx.counters().drop_packet(PacketDrop::OneDirection);
+                cx.counters.drop_packet(PacketDrop::OneDirection);
             }
-            Opened::OneDirection => {
+            BeforeAnswer::OneDirection => {
                 self.decided = Some((Action::Bypass, None));
                 self.midstream = true;
-                fx.send(from.other(), frame);
+                cx.send(from.other(), frame);
             }
         }
         Phase::Opening(opening)
     }
 
-    /// A RST has passed. Whether it arrives is not ours to know, so ours follow, and what still comes is answered alike.
-    fn reset<E: Effects<Frame = F>>(
+    fn open_answered(
         &mut self,
-        fx: &mut E,
-        mut opening: Box<Opening>,
-        reason: Reason,
-    ) -> Phase<F> {
-        let blocked = reset_ends(fx, &mut opening);
-        self.phase = Phase::Opening(opening);
-        self.report_flow(fx, reason);
-        Phase::Blocked(Box::new(blocked))
+        cx: &mut Context<IO>,
+        mut answered: Box<Answered>,
+        from: End,
+        frame: IO::Frame,
+        headers: &Headers,
+    ) -> Phase<IO> {
+        let Some(segment) = opening_segment(cx, &mut answered.path, from, &frame, headers) else {
+            return Phase::Answered(answered);
+        };
+        match answered.observe(cx.now, from, &segment, || Template::of(frame.data(), headers)) {
+            AfterAnswer::Pass => cx.send(from.other(), frame),
+            AfterAnswer::PassSyn => pass_syn(cx, from, frame, headers),
+            AfterAnswer::Reset => {
+                // Whether it arrives is not ours to know, so ours follow, and what still comes is answered alike.
+                cx.send(from.other(), frame);
+                let blocked = reset_ends(cx, &mut answered);
+                self.report_flow(cx, FlowPhase::Opening, reset_by(from));
+                return Phase::Blocked(blocked);
+            }
+            AfterAnswer::Unwanted => cx.counters.drop_packet(PacketDrop::BrokenHandshake),
+            // Nor does data make an established connection of a SYN that anyone may have sent.
+            AfterAnswer::ClientData if !answered.is_acknowledged_by(&segment) => {
+                cx.counters.drop_packet(PacketDrop::BrokenHandshake);
+            }
+            AfterAnswer::ClientData => {
+                let template = Template::of(frame.data(), headers);
+                let peeking = Box::new(Peeking::new(cx.now, answered, template, &cx.shared.limits));
+                return self.peek(cx, peeking, from, frame, headers);
+            }
+            AfterAnswer::ServerData => return self.not_tls(cx, answered, from, frame),
+        }
+        Phase::Answered(answered)
     }
 
     /// The server speaks first: whatever this is, TLS it is not.
-    fn not_tls<E: Effects<Frame = F>>(
+    fn not_tls(
         &mut self,
-        fx: &mut E,
-        opening: Box<Opening>,
+        cx: &mut Context<IO>,
+        answered: Box<Answered>,
         from: End,
-        frame: F,
-    ) -> Phase<F> {
+        frame: IO::Frame,
+    ) -> Phase<IO> {
         // Where it has closed already, it may be that only we have seen that.
-        if fx.shared().outside_tls.bypass_not_tls && !opening.server_has_closed() {
+        if cx.shared.outside_tls.bypass_not_tls && !answered.server_has_closed() {
             self.decided = Some((Action::Bypass, None));
-            fx.send(from.other(), frame);
-            let released = Released::new(&opening, Vec::new());
-            let idle = fx.shared().limits.idle_time;
-            return Phase::Bypassed(Bypassed::released(fx.now(), idle, released));
+            cx.send(from.other(), frame);
+            let released = Released::new(&answered, Vec::new());
+            return Phase::Bypassed(Bypassed::released(cx.now, cx.shared.limits.idle_time, released));
         }
         self.decided = Some((Action::Block, None));
-        let limits = fx.shared().limits;
-        let legs = opening.adopt(fx.now(), None, fx.mtu(), &limits);
-        self.block(fx, Blocked::reset, legs, Reason::HelloNotTls)
+        let legs = answered.adopt(cx.now, None, cx.mtu(), &cx.shared.limits);
+        self.reset(cx, legs, Reason::HelloNotTls)
     }
 
-    fn peek<E: Effects<Frame = F>>(
+    fn peek(
         &mut self,
-        fx: &mut E,
-        mut peeking: Box<Peeking<F>>,
+        cx: &mut Context<IO>,
+        mut peeking: Box<Peeking<IO>>,
         from: End,
-        frame: F,
+        frame: IO::Frame,
         headers: &Headers,
-    ) -> Phase<F> {
+    ) -> Phase<IO> {
         let Ok(segment) = Segment::parse(headers.segment(frame.data())) else {
-            fx.counters().drop_packet(PacketDrop::BadTcpHeader);
+            cx.counters.drop_packet(PacketDrop::BadTcpHeader);
             return Phase::Peeking(peeking);
         };
         if segment.flags.rst && from == End::Client {
             if peeking.covers(segment.seq) {
-                return self.no_hello(fx, FirstFlight::Held(peeking), Reason::ClientReset);
+                return self.no_hello(cx, FirstFlight::Held(peeking), Reason::ClientReset);
             }
-            fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            cx.counters.drop_packet(PacketDrop::BrokenHandshake);
             return Phase::Peeking(peeking);
         }
         if segment.flags.syn && from == End::Client {
-            fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            cx.counters.drop_packet(PacketDrop::BrokenHandshake);
             return Phase::Peeking(peeking);
         }
         if from == End::Server {
             let opened =
-                peeking.opening.observe(fx.now(), from, &segment, || Template::of(frame.data(), headers));
-            return self.peek_beside(fx, peeking, opened, from, frame);
+                peeking.opening.observe(cx.now, from, &segment, || Template::of(frame.data(), headers));
+            return self.peek_beside(cx, peeking, opened, from, frame);
         }
         if !peeking.opening.is_acknowledged_by(&segment) {
-            fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            cx.counters.drop_packet(PacketDrop::BrokenHandshake);
             return Phase::Peeking(peeking);
         }
         if segment.flags.urg {
             // The urgent pointer may take a byte out of what the server reads (RFC 6093 3.1).
-            return self.no_hello(fx, FirstFlight::Held(peeking), Reason::HelloAmbiguous);
+            return self.no_hello(cx, FirstFlight::Held(peeking), Reason::HelloAmbiguous);
         }
         let (fin, end) = (segment.flags.fin, segment.seq + segment.payload.len() as u32);
         let inserted = peeking.insert(&segment);
-        match peeking.hold(fx, frame, inserted) {
-            Peeked::Hello(hello) => self.decide(fx, FirstFlight::Held(peeking), hello),
-            Peeked::Not(reason) => self.no_hello(fx, FirstFlight::Held(peeking), reason),
+        match peeking.hold(cx, frame, inserted) {
+            Peeked::Hello(hello) => self.decide(cx, FirstFlight::Held(peeking), hello),
+            Peeked::Not(reason) => self.no_hello(cx, FirstFlight::Held(peeking), reason),
             // After a FIN in its place there will be no more.
             Peeked::Incomplete if fin && peeking.reaches(end) => {
-                self.no_hello(fx, FirstFlight::Held(peeking), Reason::ClientClosed)
+                self.no_hello(cx, FirstFlight::Held(peeking), Reason::ClientClosed)
             }
             Peeked::Incomplete => Phase::Peeking(peeking),
-            Peeked::Stuck => self.hear(fx, *peeking),
+            Peeked::Stuck => self.take_hello(cx, peeking),
         }
     }
 
     /// While the hello is incomplete: what is not the client's data.
-    fn peek_beside<E: Effects<Frame = F>>(
+    fn peek_beside(
         &mut self,
-        fx: &mut E,
-        peeking: Box<Peeking<F>>,
-        opened: Opened,
+        cx: &mut Context<IO>,
+        peeking: Box<Peeking<IO>>,
+        opened: AfterAnswer,
         from: End,
-        frame: F,
-    ) -> Phase<F> {
+        frame: IO::Frame,
+    ) -> Phase<IO> {
         match opened {
-            Opened::Pass if peeking.opening.server_has_closed() => {
-                return self.no_hello(fx, FirstFlight::Held(peeking), Reason::ServerClosed);
+            AfterAnswer::Pass if peeking.opening.server_has_closed() => {
+                return self.no_hello(cx, FirstFlight::Held(peeking), Reason::ServerClosed);
             }
-            Opened::Pass | Opened::PassSyn => fx.send(from.other(), frame),
-            Opened::Reset => {
-                fx.send(from.other(), frame);
-                self.report_tls(fx, None, None, Reason::ServerReset);
-                let legs = peeking.adopt(fx);
-                return self.block(fx, Blocked::reset, legs, Reason::ServerReset);
+            AfterAnswer::Pass | AfterAnswer::PassSyn => cx.send(from.other(), frame),
+            AfterAnswer::Reset => {
+                cx.send(from.other(), frame);
+                self.report_tls(cx, None, None, Reason::ServerReset);
+                let legs = peeking.adopt(cx);
+                return self.reset(cx, legs, Reason::ServerReset);
             }
-            Opened::ServerData => {
-                let (opening, held) = peeking.into_opening(fx);
-                if fx.shared().outside_tls.bypass_not_tls {
-                    held.into_iter().for_each(|held| fx.send(End::Server, held));
+            AfterAnswer::ServerData => {
+                let (opening, held) = peeking.into_opening(cx);
+                if cx.shared.outside_tls.bypass_not_tls {
+                    held.into_iter().for_each(|held| cx.send(End::Server, held));
                 }
-                return self.not_tls(fx, opening, from, frame);
+                return self.not_tls(cx, opening, from, frame);
             }
-            Opened::Unwanted | Opened::ClientData | Opened::OneDirection => {
-                fx.counters().drop_packet(PacketDrop::BrokenHandshake);
+            AfterAnswer::Unwanted | AfterAnswer::ClientData => {
+                cx.counters.drop_packet(PacketDrop::BrokenHandshake);
             }
         }
         Phase::Peeking(peeking)
     }
 
-    fn drive<E: Effects<Frame = F>>(&mut self, fx: &mut E, adopted: Box<Adopted<F>>) -> Phase<F> {
-        let mut told = Told::default();
-        let (adopted, progress) = adopted.drive(fx, &mut told);
-        self.follow(fx, adopted, progress, told)
+    /// Tells what an adopted flow has to tell. Returns the phase that comes next.
+    fn follow(&mut self, cx: &mut Context<IO>, next: Next<IO>) -> Phase<IO> {
+        match next {
+            Next::Stay(adopted) => {
+                self.tell_reports(cx, Reason::PolicyDecrypt, None);
+                Phase::Adopted(adopted)
+            }
+            Next::Failed(failure, blocked) => {
+                self.tell_reports(cx, failure.reason, failure.alert);
+                self.block(cx, blocked, failure.reason)
+            }
+            Next::Over(reason, blocked) => {
+                self.tell_reports(cx, reason, None);
+                self.report_flow(cx, self.phase_when_adopted(), reason);
+                Phase::Blocked(blocked)
+            }
+        }
     }
 
     fn facts<'a>(&self, shared: &'a Shared) -> FlowFacts<'a> {
@@ -612,15 +613,46 @@ impl<F: Frame> Flow<F> {
     }
 }
 
-/// RST to both ends, if the server has answered. An end takes it at the very number that it expects next (RFC 5961 3.2),
-/// and whether a FIN that has passed has also arrived is not known: so both numbers are tried.
-fn reset_ends<E: Effects>(fx: &mut E, opening: &mut Opening) -> Blocked<E::Frame> {
-    let limits = fx.shared().limits;
-    let legs = opening.adopt(fx.now(), None, fx.mtu(), &limits);
-    let blocked = Blocked::reset(fx, legs);
-    if opening.forget_fins() {
-        let legs = opening.adopt(fx.now(), None, fx.mtu(), &limits);
-        Blocked::reset(fx, legs);
+/// The segment of a frame that goes where those before it went. None: it is dropped.
+fn opening_segment<'a, IO: Io>(
+    cx: &Context<IO>,
+    path: &mut Path,
+    from: End,
+    frame: &'a IO::Frame,
+    headers: &Headers,
+) -> Option<Segment<'a>> {
+    let why = match Segment::parse(headers.segment(frame.data())) {
+        Ok(segment) if path.note(from, frame.data(), headers) => return Some(segment),
+        Ok(_) => PacketDrop::BrokenHandshake,
+        Err(_) => PacketDrop::BadTcpHeader,
+    };
+    cx.counters.drop_packet(why);
+    None
+}
+
+/// Passes a SYN or SYN-ACK on, without what could not be carried over later.
+fn pass_syn<IO: Io>(cx: &mut Context<IO>, from: End, mut frame: IO::Frame, headers: &Headers) {
+    let ip_and_tcp = headers.l4 - headers.l3 + 20;
+    let (mut headers, mss) = (*headers, cx.mtu().saturating_sub(ip_and_tcp) as u16);
+    scrub_syn(frame.data_mut(), &mut headers, mss);
+    cx.send(from.other(), frame);
+}
+
+fn reset_by(end: End) -> Reason {
+    match end {
+        End::Client => Reason::ClientReset,
+        End::Server => Reason::ServerReset,
+    }
+}
+
+/// RST to both ends. An end takes it at the very number that it expects next (RFC 5961 3.2), and whether a FIN that has passed
+/// has also arrived is not known: so both numbers are tried.
+fn reset_ends<IO: Io>(cx: &mut Context<IO>, answered: &mut Answered) -> Blocked<IO> {
+    let legs = answered.adopt(cx.now, None, cx.mtu(), &cx.shared.limits);
+    let blocked = Blocked::reset(cx, legs);
+    if answered.forget_fins() {
+        let legs = answered.adopt(cx.now, None, cx.mtu(), &cx.shared.limits);
+        Blocked::reset(cx, legs);
     }
     blocked
 }
@@ -628,13 +660,14 @@ fn reset_ends<E: Effects>(fx: &mut E, opening: &mut Opening) -> Blocked<E::Frame
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory_port::MemoryFrame;
+    use crate::memory_port::MemoryIo;
 
     /// What a flow costs before it holds a byte. Bounds, so that growth is a decision.
     #[test]
     fn flows_stay_small() {
-        assert!(size_of::<Flow<MemoryFrame>>() <= 216);
-        assert!(size_of::<Opening>() <= 264);
-        assert!(size_of::<Adopted<crate::memory_port::MemoryFrame>>() <= 4096);
+        assert!(size_of::<Flow<MemoryIo>>() <= 216);
+        assert!(size_of::<Opening>() <= 88);
+        assert!(size_of::<Answered>() <= 264);
+        assert!(size_of::<Adopted<MemoryIo>>() <= 4096);
     }
 }

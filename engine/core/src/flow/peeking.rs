@@ -4,12 +4,14 @@
 use tcp_stack::{Duration, Instant, Segment, Seq};
 
 use super::bypassed::Released;
-use super::effects::{Effects, Limits};
+use super::context::Context;
 use super::leg::Leg;
-use super::opening::Opening;
+use super::opening::Answered;
 use super::prefix::{Inserted, Prefix};
+use super::settings::Limits;
+use crate::end::PerEnd;
 use crate::packet::{Class, Template, classify};
-use crate::port::Frame;
+use crate::port::{Frame, Io};
 use crate::reason::{PacketDrop, Reason};
 use crate::tls::{ClientHello, HelloScan, Peek};
 
@@ -18,16 +20,16 @@ use crate::tls::{ClientHello, HelloScan, Peek};
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A connection whose first flight is held.
-pub(super) struct Peeking<F> {
+pub(super) struct Peeking<IO: Io> {
     /// The handshake that was seen.
-    pub(super) opening: Box<Opening>,
+    pub(super) opening: Box<Answered>,
     /// Imitates the client.
     pub(super) to_server: Template,
     /// When the hello must be complete.
     pub(super) deadline: Instant,
     /// When the client has been silent for so long that it must be waiting for an acknowledgement.
     pub(super) stuck_at: Instant,
-    held: Vec<F>,
+    held: Vec<IO::Frame>,
     /// Bytes of all held frames.
     held_bytes: usize,
     prefix: Prefix,
@@ -48,9 +50,9 @@ pub(super) enum Peeked {
     Not(Reason),
 }
 
-impl<F: Frame> Peeking<F> {
+impl<IO: Io> Peeking<IO> {
     /// With nothing held yet.
-    pub(super) fn new(now: Instant, opening: Box<Opening>, to_server: Template, limits: &Limits) -> Self {
+    pub(super) fn new(now: Instant, opening: Box<Answered>, to_server: Template, limits: &Limits) -> Self {
         Self {
             opening,
             to_server,
@@ -65,33 +67,33 @@ impl<F: Frame> Peeking<F> {
     }
 
     /// Looks at a segment of the client and holds its frame, if it adds anything.
-    pub(super) fn hold<E: Effects<Frame = F>>(&mut self, fx: &mut E, frame: F, inserted: Inserted) -> Peeked {
+    pub(super) fn hold(&mut self, cx: &mut Context<IO>, frame: IO::Frame, inserted: Inserted) -> Peeked {
         match inserted {
             Inserted::New => {}
             Inserted::Repeated => {
-                fx.counters().drop_packet(PacketDrop::RepeatedWhileHeld);
+                cx.counters.drop_packet(PacketDrop::RepeatedWhileHeld);
                 return Peeked::Stuck;
             }
             Inserted::Outside => {
-                fx.counters().drop_packet(PacketDrop::RepeatedWhileHeld);
+                cx.counters.drop_packet(PacketDrop::RepeatedWhileHeld);
                 return Peeked::Incomplete;
             }
             Inserted::Ambiguous => return Peeked::Not(Reason::HelloAmbiguous),
             Inserted::TooMuch => return Peeked::Not(Reason::HelloTooBig),
         }
-        let limits = fx.shared().limits;
-        if self.held.len() >= limits.hello_frames || !fx.hold() {
+        let limits = cx.shared.limits;
+        if self.held.len() >= limits.hello_frames || !cx.hold() {
             // No more frames for this one: it goes on in bytes, beginning with those that the client now has to repeat.
-            fx.counters().drop_packet(PacketDrop::HoldFull);
+            cx.counters.drop_packet(PacketDrop::HoldFull);
             return Peeked::Stuck;
         }
-        if fx.budget().is_closed_to(self.memory()) {
-            fx.release(1);
+        if cx.budget.is_closed_to(self.memory()) {
+            cx.release(1);
             return Peeked::Not(Reason::ResourceMemory);
         }
         self.held_bytes += frame.len();
         self.held.push(frame);
-        self.stuck_at = fx.now() + PATIENCE;
+        self.stuck_at = cx.now + PATIENCE;
         look(&mut self.scan, self.prefix.contiguous(), limits.hello_bytes)
     }
 
@@ -121,7 +123,7 @@ impl<F: Frame> Peeking<F> {
             scan: _,
             limit: _,
         } = self;
-        let frames = held_bytes + held.capacity() * size_of::<F>();
+        let frames = held_bytes + held.capacity() * size_of::<IO::Frame>();
         size_of::<Self>() + opening.memory() + frames + prefix.memory()
     }
 
@@ -136,30 +138,29 @@ impl<F: Frame> Peeking<F> {
     }
 
     /// Adopts both halves: the server leg has sent nothing yet, the client leg has received what is held.
-    /// None where the SYN-ACK was never seen.
-    pub(super) fn adopt<E: Effects<Frame = F>>(self, fx: &mut E) -> Option<(Leg<F>, Leg<F>)> {
-        fx.release(self.held.len());
-        let limits = fx.shared().limits;
-        let (mut client, server) = self.opening.adopt(fx.now(), Some(self.to_server), fx.mtu(), &limits)?;
+    pub(super) fn adopt(self, cx: &mut Context<IO>) -> PerEnd<Leg<IO>> {
+        cx.release(self.held.len());
+        let limits = cx.shared.limits;
+        let mut legs = self.opening.adopt(cx.now, Some(self.to_server), cx.mtu(), &limits);
         for frame in &self.held {
             if let Class::Tcp(headers) = classify(frame.data())
                 && let Ok(segment) = Segment::parse(headers.segment(frame.data()))
             {
-                client.tcp.handle_segment(fx.now(), &segment);
+                legs.client.tcp.handle_segment(cx.now, &segment);
             }
         }
-        Some((client, server))
+        legs
     }
 
     /// Gives the opening back, and the held frames in the order in which they came.
-    pub(super) fn into_opening<E: Effects<Frame = F>>(self, fx: &mut E) -> (Box<Opening>, Vec<F>) {
-        fx.release(self.held.len());
+    pub(super) fn into_opening(self, cx: &mut Context<IO>) -> (Box<Answered>, Vec<IO::Frame>) {
+        cx.release(self.held.len());
         (self.opening, self.held)
     }
 
     /// The held frames, in the order in which they came, and what they are released for.
-    pub(super) fn release<E: Effects<Frame = F>>(self, fx: &mut E) -> (Vec<F>, Option<Box<Released>>) {
-        fx.release(self.held.len());
+    pub(super) fn release(self, cx: &mut Context<IO>) -> (Vec<IO::Frame>, Box<Released>) {
+        cx.release(self.held.len());
         (self.held, Released::new(&self.opening, self.prefix.contiguous().to_vec()))
     }
 }

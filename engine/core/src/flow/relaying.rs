@@ -2,69 +2,67 @@
 
 use tcp_stack::Instant;
 
-use super::adopted::Told;
-use super::effects::Effects;
+use super::context::Context;
 use super::leg::Leg;
 use crate::content::{Ending, Fate, Filter, Ready, Stage, Verdict};
-use crate::end::End;
+use crate::end::{End, PerEnd};
 use crate::job::Job;
-use crate::port::{Block, Frame};
+use crate::port::{Block, Frame, Io};
 use crate::reason::Reason;
 use crate::tls::{RECORD_ROOM, RecordSink, Relay, RelayError};
 
 /// The sessions of a flow after their handshakes, and what decides on what they say.
-pub(super) struct Relaying<F: Frame> {
+pub(super) struct Relaying<IO: Io> {
     relay: Relay,
-    stage: Option<Stage<F::Block>>,
+    stage: Option<Stage<<IO::Frame as Frame>::Block>>,
 }
 
 /// Where the records of one direction go.
-struct RelayOutput<'a, F: Frame, E: Effects<Frame = F>> {
-    fx: &'a mut E,
+struct RelayOutput<'a, IO: Io> {
+    cx: &'a mut Context<IO>,
     from: End,
-    sink: &'a mut Leg<F>,
-    stage: &'a mut Option<Stage<F::Block>>,
-    told: &'a mut Told,
+    sink: &'a mut Leg<IO>,
+    stage: &'a mut Option<Stage<<IO::Frame as Frame>::Block>>,
     /// Bytes of what waits in the stage that the sink may still take.
     room: usize,
     /// What goes back to the source: an answer to what was no data.
-    back: Vec<F::Slice>,
+    back: Vec<<IO::Frame as Frame>::Slice>,
     /// The sink did not take something.
     refused: bool,
 }
 
-impl<F: Frame, E: Effects<Frame = F>> RecordSink for RelayOutput<'_, F, E> {
-    type Block = F::Block;
+impl<IO: Io> RecordSink for RelayOutput<'_, IO> {
+    type Block = <IO::Frame as Frame>::Block;
 
-    fn block(&mut self, len: usize) -> F::Block {
-        self.fx.block(len)
+    fn block(&mut self, len: usize) -> <IO::Frame as Frame>::Block {
+        self.cx.block(len)
     }
 
     fn plaintext(&mut self, from: End, plaintext: &[u8]) -> Fate {
-        self.fx.counters().plaintext(from).add(plaintext.len() as u64);
+        self.cx.counters.plaintext(from).add(plaintext.len() as u64);
         let Some(stage) = self.stage else { return Fate::Pass };
         let fate = stage.plaintext(from, plaintext);
-        self.told.read(self.fx, stage);
+        self.cx.read_reports(stage);
         fate
     }
 
-    fn stage(&mut self) -> Option<&mut Stage<F::Block>> {
+    fn stage(&mut self) -> Option<&mut Stage<<IO::Frame as Frame>::Block>> {
         self.stage.as_mut()
     }
 
-    fn next_ready(&mut self, from: End, at: usize) -> Option<Ready<F::Block>> {
-        let (stage, fx) = (self.stage.as_mut()?, &mut *self.fx);
+    fn next_ready(&mut self, from: End, at: usize) -> Option<Ready<<IO::Frame as Frame>::Block>> {
+        let (stage, cx) = (self.stage.as_mut()?, &mut *self.cx);
         if self.room == 0 && stage.is_ready(from) {
             return None;
         }
-        let ready = stage.next_ready(from, at, |len| fx.block(at + len + RECORD_ROOM));
+        let ready = stage.next_ready(from, at, |len| cx.block(at + len + RECORD_ROOM));
         if let Some(Ready::Data(_, len)) = &ready {
             self.room = self.room.saturating_sub(*len);
         }
         ready
     }
 
-    fn send(&mut self, to: End, block: F::Block, len: usize) {
+    fn send(&mut self, to: End, block: <IO::Frame as Frame>::Block, len: usize) {
         let slice = block.freeze(len);
         if to == self.from {
             self.back.push(slice);
@@ -78,7 +76,7 @@ impl<F: Frame, E: Effects<Frame = F>> RecordSink for RelayOutput<'_, F, E> {
     }
 }
 
-impl<F: Frame> Relaying<F> {
+impl<IO: Io> Relaying<IO> {
     pub(super) fn new(relay: Relay, filter: Option<Box<dyn Filter>>) -> Self {
         Self { relay, stage: filter.map(Stage::new) }
     }
@@ -91,19 +89,18 @@ impl<F: Frame> Relaying<F> {
 
     /// Moves the records that begin in the first `room` bytes of what `source` has received, and what waits in the stage and is
     /// decided, as far as `sink` has room. `closed`: the source's connection has ended.
-    pub(super) fn relay<E: Effects<Frame = F>>(
+    pub(super) fn relay(
         &mut self,
-        fx: &mut E,
+        cx: &mut Context<IO>,
         (from, closed): (End, bool),
-        source: &mut Leg<F>,
-        sink: &mut Leg<F>,
+        source: &mut Leg<IO>,
+        sink: &mut Leg<IO>,
         room: usize,
-        told: &mut Told,
     ) -> Result<(), RelayError> {
         if let Some(stage) = &mut self.stage {
-            stage.set_limit(fx.budget().reader_limit());
+            stage.set_limit(cx.budget.reader_limit());
         }
-        let taken = self.pump(fx, from, source, sink, room, told)?;
+        let taken = self.pump(cx, from, source, sink, room)?;
         if closed && taken < room && self.stage.as_ref().is_none_or(|stage| !stage.is_full(from)) {
             // The beginning of a record whose end never comes. The FIN says to the other end what it said to us.
             source.tcp.consume(source.tcp.recv().len());
@@ -113,25 +110,24 @@ impl<F: Frame> Relaying<F> {
             && let Some(stage) = &mut self.stage
             && stage.end(from)
         {
-            told.read(fx, stage);
-            self.pump(fx, from, source, sink, room - taken, told)?;
+            cx.read_reports(stage);
+            self.pump(cx, from, source, sink, room - taken)?;
         }
         Ok(())
     }
 
     /// Returns how many bytes were taken.
-    fn pump<E: Effects<Frame = F>>(
+    fn pump(
         &mut self,
-        fx: &mut E,
+        cx: &mut Context<IO>,
         from: End,
-        source: &mut Leg<F>,
-        sink: &mut Leg<F>,
+        source: &mut Leg<IO>,
+        sink: &mut Leg<IO>,
         room: usize,
-        told: &mut Told,
     ) -> Result<usize, RelayError> {
         let Self { relay, stage } = self;
         let back = Vec::new();
-        let mut output = RelayOutput { fx, from, sink, stage, told, room, back, refused: false };
+        let mut output = RelayOutput { cx, from, sink, stage, room, back, refused: false };
         let result = relay.relay(from, source.tcp.recv(), room, &mut output);
         let RelayOutput { back, mut refused, .. } = output;
         for slice in back {
@@ -146,16 +142,14 @@ impl<F: Frame> Relaying<F> {
     }
 
     /// Says to both ends that nothing more follows. False: one could not be told.
-    pub(super) fn close<E: Effects<Frame = F>>(
+    pub(super) fn close(
         &mut self,
-        fx: &mut E,
-        client: &mut Leg<F>,
-        server: &mut Leg<F>,
-        told: &mut Told,
+        cx: &mut Context<IO>,
+        PerEnd { client, server }: &mut PerEnd<Leg<IO>>,
     ) -> bool {
         let (from, sink, stage) = (End::Client, server, &mut None);
         let back = Vec::new();
-        let mut output = RelayOutput { fx, from, sink, stage, told, room: 0, back, refused: false };
+        let mut output = RelayOutput { cx, from, sink, stage, room: 0, back, refused: false };
         let closed = self.relay.close(&mut output).is_ok();
         let RelayOutput { back, refused, .. } = output;
         let told_client = back.into_iter().all(|slice| client.queue(slice));
@@ -185,11 +179,11 @@ impl<F: Frame> Relaying<F> {
     }
 
     /// Hands on what the filter asks. True: the pool is full, and the filter knows that it will get no answer.
-    pub(super) fn ask<E: Effects<Frame = F>>(&mut self, fx: &mut E, told: &mut Told) -> bool {
+    pub(super) fn ask(&mut self, cx: &mut Context<IO>) -> bool {
         let Some(stage) = &mut self.stage else { return false };
         while let Some((question, scan)) = stage.poll_question() {
-            if fx.request(Box::new(Job::Scan(question, scan))).is_err() {
-                self.verdict(fx, question, Verdict::Failed, told);
+            if cx.submit(Job::Scan(question, scan)).is_err() {
+                self.verdict(cx, question, Verdict::Failed);
                 return true;
             }
         }
@@ -197,16 +191,10 @@ impl<F: Frame> Relaying<F> {
     }
 
     /// The answer to a question of the filter.
-    pub(super) fn verdict<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &E,
-        question: u64,
-        verdict: Verdict,
-        told: &mut Told,
-    ) {
+    pub(super) fn verdict(&mut self, cx: &mut Context<IO>, question: u64, verdict: Verdict) {
         if let Some(stage) = &mut self.stage {
             stage.verdict(question, verdict);
-            told.read(fx, stage);
+            cx.read_reports(stage);
         }
     }
 
@@ -216,18 +204,18 @@ impl<F: Frame> Relaying<F> {
     }
 
     /// Runs what is due in the filter.
-    pub(super) fn handle_timeout<E: Effects<Frame = F>>(&mut self, fx: &E, told: &mut Told) {
+    pub(super) fn handle_timeout(&mut self, cx: &mut Context<IO>) {
         if let Some(stage) = &mut self.stage {
-            stage.handle_timeout(fx.now());
-            told.read(fx, stage);
+            stage.handle_timeout(cx.now);
+            cx.read_reports(stage);
         }
     }
 
     /// The flow is over: what the filter has left to report.
-    pub(super) fn finish<E: Effects<Frame = F>>(&mut self, fx: &E, told: &mut Told) {
+    pub(super) fn finish(&mut self, cx: &mut Context<IO>) {
         if let Some(stage) = &mut self.stage {
             stage.finish();
-            told.read(fx, stage);
+            cx.read_reports(stage);
         }
     }
 }

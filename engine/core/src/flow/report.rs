@@ -2,84 +2,91 @@
 
 use std::sync::Arc;
 
-use super::adopted::{Adopted, Progress, Told};
-use super::effects::Effects;
-use super::{Flow, Phase};
+use super::context::Context;
+use super::{Flow, Shared};
+use crate::content::{Report, Stage};
 use crate::end::End;
-use crate::event::{Action, Event, FlowEvent, FlowHead, HelloInfo, TlsEvent};
+use crate::event::{
+    Action, AnomalyEvent, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, Timestamp, TlsEvent, Unread,
+};
+use crate::phase::FlowPhase;
 use crate::policy::Profile;
-use crate::port::Frame;
+use crate::port::Io;
 use crate::reason::Reason;
 use crate::tls::HandshakeReport;
 
-impl<F: Frame> Flow<F> {
-    /// Reports what an adopted flow did, and gives the phase that follows.
-    pub(super) fn follow<E: Effects<Frame = F>>(
-        &mut self,
-        fx: &mut E,
-        adopted: Option<Box<Adopted<F>>>,
-        progress: Progress<F>,
-        told: Told,
-    ) -> Phase<F> {
-        let reason = match &progress {
-            _ if told.established => Reason::PolicyDecrypt,
-            Progress::Live => Reason::PolicyDecrypt,
-            Progress::Failed(failure, _) => failure.reason,
-            Progress::Over(reason, _) => *reason,
-        };
-        if let (Some(report), true, Some(about)) = (&told.handshake, told.established, &mut self.about) {
-            about.established(report.client_leg.as_ref(), report.server_leg.as_ref());
+/// What a call for an adopted flow has to tell. It is told at the end of the call, handshake first and anomalies last.
+#[derive(Default)]
+pub(super) struct Reports {
+    /// The handshakes have ended well.
+    pub(super) established: Option<Box<HandshakeReport>>,
+    /// They have ended otherwise.
+    pub(super) broken: Option<Box<HandshakeReport>>,
+    #[expect(clippy::vec_box, reason = "they move on into events as they are")]
+    http: Vec<Box<HttpEvent>>,
+    #[expect(clippy::vec_box, reason = "they move on into events as they are")]
+    anomalies: Vec<Box<AnomalyEvent>>,
+    /// The HTTP reader has ended; this it has not read.
+    unread: Option<Unread>,
+}
+
+impl<IO: Io> Context<IO> {
+    /// What a filter reports.
+    pub(super) fn read_reports<B: AsMut<[u8]>>(&mut self, stage: &mut Stage<B>) {
+        while let Some(report) = stage.poll_report() {
+            match report {
+                Report::Http(http) => self.reports.http.push(http),
+                Report::Anomaly(anomaly) => self.reports.anomalies.push(anomaly),
+                Report::Off(reason) => self.counters.inspector_off(reason),
+                Report::Unread(unread) => self.reports.unread = Some(unread),
+            }
         }
-        if let Some(report) = told.handshake {
-            let alert = match &progress {
-                Progress::Failed(failure, _) => failure.alert,
-                _ => None,
-            };
-            self.report_handshake(fx, *report, reason, alert);
+    }
+}
+
+impl<IO: Io> Flow<IO> {
+    /// Tells what an adopted flow has reported. Handshakes that have not ended well ended for this reason, with this alert.
+    pub(super) fn tell_reports(&mut self, cx: &mut Context<IO>, reason: Reason, alert: Option<u8>) {
+        if let Some(report) = cx.reports.established.take() {
+            if let Some(about) = &mut self.about {
+                about.established(report.client_leg.as_ref(), report.server_leg.as_ref());
+            }
+            self.report_handshake(cx, *report, Reason::PolicyDecrypt, None);
         }
-        for http in told.http {
-            let head = self.head(fx);
-            fx.event(Event::Http(head, http));
+        if let Some(report) = cx.reports.broken.take() {
+            self.report_handshake(cx, *report, reason, alert);
         }
-        for anomaly in told.anomalies {
-            let head = self.head(fx);
-            fx.event(Event::Anomaly(head, anomaly));
+        for http in cx.reports.http.drain(..) {
+            let head = self.head(cx.wall, &cx.shared);
+            cx.events.push(Event::Http(head, http));
         }
-        if let (Some(about), Some(unread)) = (&mut self.about, told.unread) {
+        for anomaly in cx.reports.anomalies.drain(..) {
+            let head = self.head(cx.wall, &cx.shared);
+            cx.events.push(Event::Anomaly(head, anomaly));
+        }
+        if let Some(unread) = cx.reports.unread.take()
+            && let Some(about) = &mut self.about
+        {
             about.unread = Some(unread);
-        }
-        match (adopted, progress) {
-            (Some(adopted), _) => Phase::Adopted(adopted),
-            (None, Progress::Failed(failure, blocked)) => {
-                self.phase = Phase::Blocked(blocked);
-                self.report_flow(fx, failure.reason);
-                std::mem::replace(&mut self.phase, Phase::Moving)
-            }
-            (None, Progress::Over(reason, blocked)) => {
-                self.report_flow(fx, reason);
-                Phase::Blocked(blocked)
-            }
-            // Cannot be: a live flow is given back.
-            (None, Progress::Live) => Phase::Moving,
         }
     }
 
     /// The `tls` event of a hello whose handshake has not begun.
-    pub(super) fn report_tls<E: Effects<Frame = F>>(
+    pub(super) fn report_tls(
         &mut self,
-        fx: &mut E,
+        cx: &mut Context<IO>,
         hello: Option<HelloInfo>,
         profile: Option<&Arc<Profile>>,
         reason: Reason,
     ) {
         let event = self.tls_event(hello, profile, reason);
-        let head = self.head(fx);
-        fx.event(Event::Tls(head, Box::new(event)));
+        let head = self.head(cx.wall, &cx.shared);
+        cx.events.push(Event::Tls(head, Box::new(event)));
     }
 
-    fn report_handshake<E: Effects<Frame = F>>(
+    fn report_handshake(
         &mut self,
-        fx: &mut E,
+        cx: &mut Context<IO>,
         report: HandshakeReport,
         reason: Reason,
         alert: Option<u8>,
@@ -96,8 +103,8 @@ impl<F: Frame> Flow<F> {
         event.defect = report.defect;
         event.minted_serial = report.minted_serial;
         event.minted_by = report.minted_by;
-        let head = self.head(fx);
-        fx.event(Event::Tls(head, Box::new(event)));
+        let head = self.head(cx.wall, &cx.shared);
+        cx.events.push(Event::Tls(head, Box::new(event)));
     }
 
     fn tls_event(
@@ -123,8 +130,8 @@ impl<F: Frame> Flow<F> {
         }
     }
 
-    /// The flow's end: its event, after that of a hello that never got an answer.
-    pub(super) fn report_flow<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
+    /// The flow's end, in this phase: its event, after that of a hello that never got an answer.
+    pub(super) fn report_flow(&mut self, cx: &mut Context<IO>, phase: FlowPhase, reason: Reason) {
         if self.ended.is_some() {
             return;
         }
@@ -133,7 +140,7 @@ impl<F: Frame> Flow<F> {
             if is_refusal(reason) {
                 self.decided = self.decided.take().map(|(_, rule)| (Action::Block, rule));
             }
-            self.report_tls(fx, Some(hello), Some(&profile), reason);
+            self.report_tls(cx, Some(hello), Some(&profile), reason);
         }
         let event = FlowEvent {
             start: self.start,
@@ -141,18 +148,18 @@ impl<F: Frame> Flow<F> {
             to_server: self.volume[End::Client],
             to_client: self.volume[End::Server],
             action: self.decided.as_ref().map(|(action, _)| *action),
-            phase: self.phase(),
+            phase,
             reason,
             midstream: self.midstream,
             unread: self.about.as_ref().and_then(|about| about.unread),
         };
-        let head = self.head(fx);
-        fx.event(Event::Flow(head, Box::new(event)));
+        let head = self.head(cx.wall, &cx.shared);
+        cx.events.push(Event::Flow(head, Box::new(event)));
     }
 
     /// Reports the end, and lets the flow be dropped.
-    pub(super) fn finish<E: Effects<Frame = F>>(&mut self, fx: &mut E, reason: Reason) {
-        self.report_flow(fx, reason);
+    pub(super) fn finish(&mut self, cx: &mut Context<IO>, reason: Reason) {
+        self.report_flow(cx, self.phase(), reason);
         self.over = true;
     }
 
@@ -161,11 +168,11 @@ impl<F: Frame> Flow<F> {
         Some(*self.about.as_mut()?.pending.take()?)
     }
 
-    fn head<E: Effects<Frame = F>>(&self, fx: &E) -> FlowHead {
+    fn head(&self, time: Timestamp, shared: &Shared) -> FlowHead {
         FlowHead {
-            time: fx.wall(),
+            time,
             flow_id: self.identity.flow_id,
-            wire: Arc::clone(&fx.shared().wires[usize::from(self.identity.wire)]),
+            wire: Arc::clone(&shared.wires[usize::from(self.identity.wire)]),
             vlan: self.identity.vlan,
             client: self.identity.client,
             server: self.identity.server,

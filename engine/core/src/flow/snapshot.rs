@@ -11,7 +11,7 @@ use crate::end::{End, PerEnd};
 use crate::event::{HelloInfo, LegInfo, Timestamp, Unread, Volume};
 use crate::phase::FlowPhase;
 use crate::policy::Profile;
-use crate::port::Frame;
+use crate::port::Io;
 
 /// Longest server name that is kept: that of the DNS, with room for one dot more.
 const MAX_SNI: usize = 254;
@@ -166,7 +166,7 @@ impl TlsSnapshot {
     }
 }
 
-impl<F: Frame> Flow<F> {
+impl<IO: Io> Flow<IO> {
     /// How the flow stands, if it is wanted. Takes no memory and formats nothing.
     pub fn snapshot(
         &self,
@@ -192,22 +192,19 @@ impl<F: Frame> Flow<F> {
             age: since(self.start),
             idle: since(self.last),
             volume: self.volume,
-            legs: self.legs().map(|(client, server)| {
+            legs: self.legs().map(|legs| {
                 let tls = |end: End| about?.tls.as_ref()?[end].as_ref().map(TlsSnapshot::new);
-                PerEnd::from_fn(|end| {
-                    let leg = if end == End::Client { client } else { server };
-                    LegSnapshot { tcp: leg.tcp.info(now), tls: tls(end) }
-                })
+                PerEnd::from_fn(|end| LegSnapshot { tcp: legs[end].tcp.info(now), tls: tls(end) })
             }),
         })
     }
 
-    fn legs(&self) -> Option<(&Leg<F>, &Leg<F>)> {
+    fn legs(&self) -> Option<&PerEnd<Leg<IO>>> {
         match &self.phase {
-            Phase::Hearing(hearing) => Some(hearing.legs()),
-            Phase::Adopted(adopted) => Some(adopted.legs()),
+            Phase::HelloOverTcp(hello) => Some(&hello.legs),
+            Phase::Adopted(adopted) => Some(&adopted.legs),
             Phase::Blocked(blocked) => blocked.legs(),
-            Phase::Opening(_) | Phase::Peeking(_) | Phase::Bypassed(_) | Phase::Moving => None,
+            Phase::Opening(_) | Phase::Answered(_) | Phase::Peeking(_) | Phase::Bypassed(_) => None,
         }
     }
 }

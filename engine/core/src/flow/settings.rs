@@ -1,84 +1,14 @@
-//! What a flow may do to the world: the whole of it, so that a test can stand in for the world.
+//! What all flows of an engine share: policy, TLS, limits, and what becomes of all else.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant};
 
-use super::budget::Budget;
 use crate::content::Filters;
-use crate::counters::WorkerCounters;
-use crate::end::End;
-use crate::event::{Event, Timestamp};
 use crate::fairness::Fairness;
-use crate::job::Job;
 use crate::packet::Passthrough;
 use crate::policy::Policy;
-use crate::port::{Frame, Offloads, Request};
 use crate::tls::TlsContext;
-
-/// The world as one flow sees it. A worker implements it; calls cost no more than the push onto a list.
-pub trait Effects {
-    /// The frames of this world.
-    type Frame: Frame;
-
-    /// Monotonic time; the same during one call.
-    fn now(&self) -> Instant;
-
-    /// Time of day; the same during one call.
-    fn wall(&self) -> Timestamp;
-
-    /// What all flows share.
-    fn shared(&self) -> &Arc<Shared>;
-
-    /// Largest IP packet that the flow's wire carries.
-    fn mtu(&self) -> usize;
-
-    /// Sends a frame out of the port towards an end.
-    fn send(&mut self, towards: End, frame: Self::Frame);
-
-    /// An empty frame; none when the pool is empty.
-    fn allocate(&mut self) -> Option<Self::Frame>;
-
-    /// Room for a record of `len` bytes, on the heap when the pool is empty.
-    fn block(&mut self, len: usize) -> <Self::Frame as Frame>::Block;
-
-    /// Puts `range` of the slice behind the bytes of a frame that goes towards an end. False: the frame is of no use.
-    fn append(
-        &mut self,
-        towards: End,
-        frame: &mut Self::Frame,
-        slice: &<Self::Frame as Frame>::Slice,
-        range: Range<usize>,
-    ) -> bool;
-
-    /// What the port towards an end does to segments.
-    fn offloads(&self, towards: End) -> Offloads;
-
-    /// Asks the port for work on a frame, within its offloads.
-    fn request_offload(&mut self, frame: &mut Self::Frame, request: &Request);
-
-    /// The worker's counters.
-    fn counters(&self) -> &WorkerCounters;
-
-    /// Asks to hold one more frame; false when the worker holds as many as it may. Give back with [`Self::release`].
-    fn hold(&mut self) -> bool;
-
-    /// Held frames that are held no longer.
-    fn release(&mut self, frames: usize);
-
-    /// The memory of the worker's flows, as it stood before this call.
-    fn budget(&self) -> &Budget;
-
-    /// Tells the log.
-    fn event(&mut self, event: Event);
-
-    /// Hands a handshake to the pool; its answer comes back through [`super::Flow::handle_reply`].
-    ///
-    /// # Errors
-    /// Gives the job back when the pool's queue is full.
-    fn request(&mut self, job: Box<Job>) -> Result<(), Box<Job>>;
-}
 
 /// What all flows of an engine share, and none changes.
 pub struct Shared {
@@ -149,7 +79,7 @@ pub struct Limits {
     /// How long a connection may be silent: `flow.idle`.
     pub idle_time: Duration,
     /// Most bytes received, and most bytes queued, for each leg: back-pressure begins here at the latest. The path may
-    /// have use for less ([`tcp_stack::Connection::send_wanted`]), the worker may have room for less ([`Budget`]).
+    /// have use for less ([`tcp_stack::Connection::send_wanted`]), the worker may have room for less ([`Budget`](super::Budget)).
     pub buffer_bytes: usize,
     /// Secret key of the numbers of challenge ACKs: [`tcp_stack::Config::challenge_key`].
     pub challenge_key: u64,

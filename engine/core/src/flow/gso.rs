@@ -1,11 +1,11 @@
-//! Segments on their way into frames: one frame each, or many in one that the port cuts again (TSO).
+//! Segments on their way into frames: one frame each, or many in one that the port cuts again (GSO, TSO).
 
-use tcp_stack::{Options, Payload, Seq, Transmit};
+use tcp_stack::{Options, Seq, Transmit};
 
-use super::effects::Effects;
+use super::context::Context;
 use crate::end::End;
 use crate::packet::{Checksums, Sum, Template};
-use crate::port::{Frame, Offloads, Request};
+use crate::port::{Frame, Io, Offloads, Request};
 use crate::reason::PacketDrop;
 
 /// Most payload of a frame that is to be cut. An IP packet holds 64 KB; NICs that take no more than so many pieces for a
@@ -17,8 +17,8 @@ const PIECES: usize = 16;
 const PSH: u8 = 0x08;
 
 /// A frame with one segment, or with several that differ in nothing but their place in the stream.
-pub(super) struct Train<F> {
-    frame: F,
+pub(super) struct GsoFrame<IO: Io> {
+    frame: IO::Frame,
     /// Bytes of all headers.
     head: usize,
     /// Sequence number after the last byte.
@@ -36,31 +36,27 @@ pub(super) struct Train<F> {
     psh: bool,
 }
 
-impl<F: Frame> Train<F> {
+impl<IO: Io> GsoFrame<IO> {
     /// With this segment. None without a frame, or room in it: the MSS was cut to the wire's MTU, which fits, so the pool is
     /// empty.
-    pub(super) fn new<E: Effects<Frame = F>, P>(
-        fx: &mut E,
+    pub(super) fn new(
+        cx: &mut Context<IO>,
         towards: End,
         template: &Template,
-        segment: &Transmit<'_, P>,
+        segment: &Transmit<'_, <IO::Frame as Frame>::Slice>,
         offloads: Offloads,
-    ) -> Option<Self>
-    where
-        P: Payload,
-        F: Frame<Slice = P>,
-    {
+    ) -> Option<Self> {
         let below = template.header_len();
         let head = below + segment.header_len();
-        let frame = fx.allocate().and_then(|mut frame| frame.set_len(head).then_some(frame));
+        let frame = cx.io.allocate().and_then(|mut frame| frame.set_len(head).then_some(frame));
         let Some(mut frame) = frame else {
-            fx.counters().drop_packet(PacketDrop::NoBuffer);
+            cx.counters.drop_packet(PacketDrop::NoBuffer);
             return None;
         };
         let (source, destination) = template.ports();
         segment.emit_header(source, destination, &mut frame.data_mut()[below..]);
         let flags = segment.flags;
-        let mut train = Self {
+        let mut made = Self {
             frame,
             head,
             next: segment.seq,
@@ -75,13 +71,13 @@ impl<F: Frame> Train<F> {
             psh: false,
         };
         if !offloads.checksums {
-            segment.slices().for_each(|piece| train.sum.add(piece));
+            segment.slices().for_each(|piece| made.sum.add(piece));
         }
-        train.couple(fx, towards, segment).then_some(train)
+        made.push(cx, towards, segment).then_some(made)
     }
 
     /// Whether this segment is the next one.
-    pub(super) fn takes<P: Payload>(&self, segment: &Transmit<'_, P>) -> bool {
+    pub(super) fn takes(&self, segment: &Transmit<'_, <IO::Frame as Frame>::Slice>) -> bool {
         let len = segment.payload_len();
         let flags = segment.flags;
         !self.closed
@@ -95,20 +91,16 @@ impl<F: Frame> Train<F> {
     }
 
     /// Adds a segment's payload. False: there is no buffer for it.
-    pub(super) fn couple<E: Effects<Frame = F>, P>(
+    pub(super) fn push(
         &mut self,
-        fx: &mut E,
+        cx: &mut Context<IO>,
         towards: End,
-        segment: &Transmit<'_, P>,
-    ) -> bool
-    where
-        P: Payload,
-        F: Frame<Slice = P>,
-    {
+        segment: &Transmit<'_, <IO::Frame as Frame>::Slice>,
+    ) -> bool {
         for (slice, range) in segment.parts() {
             let len = range.len();
-            if !fx.append(towards, &mut self.frame, slice, range) {
-                fx.counters().drop_packet(PacketDrop::NoBuffer);
+            if !cx.append(towards, &mut self.frame, slice, range) {
+                cx.counters.drop_packet(PacketDrop::NoBuffer);
                 self.closed = true;
                 return false;
             }
@@ -122,9 +114,9 @@ impl<F: Frame> Train<F> {
     }
 
     /// Sends it.
-    pub(super) fn leave<E: Effects<Frame = F>>(
+    pub(super) fn send(
         self,
-        fx: &mut E,
+        cx: &mut Context<IO>,
         towards: End,
         template: &mut Template,
         offloads: Offloads,
@@ -147,8 +139,8 @@ impl<F: Frame> Train<F> {
                 l4: head - below,
                 segment: cut.then_some(segment as u16),
             };
-            fx.request_offload(&mut frame, &request);
+            cx.io.request(&mut frame, &request);
         }
-        fx.send(towards, frame);
+        cx.send(towards, frame);
     }
 }

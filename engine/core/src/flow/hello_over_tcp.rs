@@ -1,0 +1,93 @@
+//! A ClientHello that got stuck is taken in over TCP.
+//!
+//! A client that has lost a segment repeats its first one until it is acknowledged (RFC 6298 5.4), and holding back every
+//! acknowledgement would keep it from ever filling the gap. So both legs are adopted before the decision: the client leg
+//! acknowledges, the server leg waits. A bypass cannot release the client's own frames any more; it relays the bytes.
+
+use tcp_stack::{Event, Instant, Segment};
+
+use super::context::Context;
+use super::leg::{Leg, earlier};
+use super::peeking::{Peeked, look};
+use crate::end::{End, PerEnd};
+use crate::port::Io;
+use crate::reason::Reason;
+use crate::tls::HelloScan;
+
+/// A connection whose ClientHello is being taken in.
+pub(super) struct HelloOverTcp<IO: Io> {
+    pub(super) legs: PerEnd<Leg<IO>>,
+    deadline: Instant,
+    scan: HelloScan,
+}
+
+impl<IO: Io> HelloOverTcp<IO> {
+    /// The hello must be complete at `deadline`.
+    pub(super) fn new(legs: PerEnd<Leg<IO>>, deadline: Instant) -> Self {
+        Self { legs, deadline, scan: HelloScan::default() }
+    }
+
+    /// A segment of either end.
+    pub(super) fn handle_segment(
+        &mut self,
+        cx: &mut Context<IO>,
+        from: End,
+        segment: &Segment<'_>,
+    ) -> Peeked {
+        let holding = self.legs.client.waiting();
+        self.legs[from].handle_segment(cx, holding, segment);
+        self.drive(cx)
+    }
+
+    /// Runs what is due.
+    pub(super) fn handle_timeout(&mut self, cx: &mut Context<IO>) -> Peeked {
+        self.legs.iter_mut().for_each(|leg| leg.handle_timeout(cx.now));
+        if self.deadline <= cx.now {
+            return Peeked::Not(Reason::HelloTimeout);
+        }
+        self.drive(cx)
+    }
+
+    /// Bytes of memory that it holds, with its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { legs, deadline: _, scan: _ } = self;
+        size_of::<Self>() + legs.iter().map(Leg::memory).sum::<usize>()
+    }
+
+    /// When to be called next.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let legs = earlier(self.legs.client.poll_timeout(), self.legs.server.poll_timeout());
+        earlier(legs, Some(self.deadline))
+    }
+
+    /// Acknowledges, and looks at what has come.
+    pub(super) fn drive(&mut self, cx: &mut Context<IO>) -> Peeked {
+        let PerEnd { client, server } = &mut self.legs;
+        client.transmit(cx);
+        server.transmit(cx);
+        let mut closed = false;
+        while let Some(event) = client.tcp.poll_event() {
+            match event {
+                Event::Reset => return Peeked::Not(Reason::ClientReset),
+                Event::TimedOut => return Peeked::Not(Reason::ClientTimeout),
+                Event::PeerClosed => closed = true,
+                Event::Established | Event::Closed => {}
+            }
+        }
+        while let Some(event) = server.tcp.poll_event() {
+            match event {
+                Event::Reset => return Peeked::Not(Reason::ServerReset),
+                Event::TimedOut => return Peeked::Not(Reason::ServerTimeout),
+                Event::PeerClosed => return Peeked::Not(Reason::ServerClosed),
+                Event::Established | Event::Closed => {}
+            }
+        }
+        if !server.tcp.recv().is_empty() {
+            return Peeked::Not(Reason::HelloNotTls);
+        }
+        match look(&mut self.scan, client.tcp.recv(), cx.shared.limits.hello_bytes) {
+            Peeked::Incomplete if closed => Peeked::Not(Reason::ClientClosed),
+            peeked => peeked,
+        }
+    }
+}
