@@ -14,6 +14,7 @@ pub mod fairness;
 pub mod flow;
 pub mod flow_table;
 pub mod generations;
+mod lock;
 pub mod memory_port;
 pub mod mint;
 pub mod packet;
