@@ -51,14 +51,6 @@ impl<T> PerEnd<T> {
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         [&self.client, &self.server].into_iter()
     }
-
-    /// An end's and, beside it, the other end's.
-    pub fn split_mut(&mut self, end: End) -> (&mut T, &mut T) {
-        match end {
-            End::Client => (&mut self.client, &mut self.server),
-            End::Server => (&mut self.server, &mut self.client),
-        }
-    }
 }
 
 impl<T> Index<End> for PerEnd<T> {

@@ -125,7 +125,7 @@ impl TlsContext {
     ///
     /// # Errors
     /// [`Reason::VersionUnsupportedClient`] or [`Reason::CipherNoneClient`].
-    pub fn can_serve(&self, hello: &ClientHello, profile: &Profile) -> Result<(), Reason> {
+    pub(crate) fn can_serve(&self, hello: &ClientHello, profile: &Profile) -> Result<(), Reason> {
         offer_to_server(&self.provider, hello, profile).map(drop)
     }
 
