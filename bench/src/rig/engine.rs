@@ -159,7 +159,7 @@ fn assembly(
         provider: Provider::default(),
         trusted: trusted.files(),
         untrusted: untrusted.files(),
-        system_roots: false,
+        system_roots: None,
         roots: vec![RootFile { name: "Bench Internet root".into(), pem: order.root.clone().into_bytes() }],
         now: now.as_secs(),
     })?;

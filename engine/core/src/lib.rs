@@ -2,6 +2,19 @@
 //!
 //! Time, bytes and random numbers are handed in; frames, events and jobs come out. The crate `wireglass` is the shell around
 //! it: ports, workers, log, metrics and the command.
+//!
+//! | in the order of a frame | |
+//! |---|---|
+//! | [`port`], [`memory_port`] | where frames come from and go to; in memory |
+//! | [`packet`], [`reassembly`] | headers and keys; TCP out of IP fragments |
+//! | [`flow_table`], [`fairness`], [`timer_wheel`] | a worker's flows, who gives way, and when each wants to be called |
+//! | [`flow`] | a flow from SYN to the end |
+//! | [`policy`] | what to decrypt, bypass or block |
+//! | [`tls`], [`mint`], [`x509`] | handshakes and records, copies of certificates, what both stand on |
+//! | [`content`] | readers of the plaintext |
+//! | [`event`], [`reason`], [`phase`], [`end`] | the words for all that |
+//! | [`counters`], [`caches`] | what a worker and the caches of TLS count |
+//! | [`aged_map`], [`generations`] | maps that forget |
 #![forbid(unsafe_code)]
 
 pub mod aged_map;
@@ -15,6 +28,7 @@ pub mod flow;
 pub mod flow_table;
 pub mod generations;
 pub mod job;
+mod lock;
 pub mod memory_port;
 pub mod mint;
 pub mod packet;

@@ -1,6 +1,7 @@
 //! The fuzz targets without libFuzzer: every input of the kept corpus, and many small changes of them, from a
 //! fixed seed. `scripts/fuzz.sh` looks for new ones, guided by coverage.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by panic")]
+#![expect(clippy::disallowed_methods, reason = "reads the kept corpus")]
 
 #[path = "../../fuzz/bodies/mod.rs"]
 mod bodies;

@@ -1,5 +1,6 @@
 //! HTTP/2 as the `h2` crate speaks it, its client and server talking over pipes that are tapped; and frames
 //! made by hand for what that crate never sends.
+#![expect(clippy::disallowed_types, reason = "the pipe to a client of tokio")]
 
 #[path = "../../fuzz/bodies/borders.rs"]
 #[allow(missing_docs, unreachable_pub, dead_code, clippy::panic, reason = "written for the fuzz targets")]

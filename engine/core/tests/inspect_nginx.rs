@@ -2,6 +2,12 @@
 //!
 //! Skipped, with a line that says so, where there is no `nginx` command.
 #![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the other end is a program of its own"
+)]
 
 #[path = "../../fuzz/bodies/borders.rs"]
 #[allow(missing_docs, unreachable_pub, dead_code, reason = "written for the fuzz targets")]

@@ -1,16 +1,20 @@
 //! Minted leaves field by field, as a client gets them; and the CAs that sign them.
 #![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "OpenSSL looks at the leaf, and CAs lie in files"
+)]
 
 mod tls_support;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rcgen::{CrlDistributionPoint, CustomExtension, ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use rustls_pki_types::CertificateDer;
 use tls_support::pki::{DAY, Signed, ca_files, ca_params, dates, leaf_params};
 use tls_support::*;
-use wireglass_core::mint::ca::{CaError, NewCas, create, describe};
+use wireglass_core::mint::ca::{CaError, NewCa, describe, self_signed};
 use wireglass_core::policy::{DefectAction, Profile};
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::Provider;
@@ -188,67 +192,23 @@ fn the_cache() {
     assert_eq!(world.context.minted(), 3);
 }
 
-fn init(dir: &Path, force: bool) -> Result<Vec<std::path::PathBuf>, CaError> {
-    create(&NewCas {
-        dir: dir.into(),
-        name: None,
-        days: 3650,
-        force,
-        provider: Provider::default(),
-        now: NOW,
-    })
-}
-
 #[test]
-fn ca_init_writes_four_files_and_spares_what_is_there() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path().join("new/ca");
-    let files = init(&dir, false).unwrap();
-    let names: Vec<_> = files.iter().map(|f| f.file_name().unwrap().to_str().unwrap()).collect();
-    assert_eq!(names, ["trusted.pem", "trusted.key", "untrusted.pem", "untrusted.key"]);
-    for file in &files {
-        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode & 0o077 == 0, file.extension().unwrap() == "key", "{file:?} {mode:o}");
-    }
-    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 4);
-    let before = std::fs::read(&files[0]).unwrap();
-    assert!(matches!(init(&dir, false), Err(CaError::Exists(_))));
-    // One file is enough to refuse, and then nothing is written.
-    std::fs::remove_file(&files[0]).unwrap();
-    assert!(matches!(init(&dir, false), Err(CaError::Exists(_))));
-    assert!(!files[0].exists());
-    init(&dir, true).unwrap();
-    assert_ne!(before, std::fs::read(&files[0]).unwrap());
-
-    let (trusted, untrusted) = (describe(&files[0]).unwrap(), describe(&files[2]).unwrap());
-    assert_eq!((&*trusted.subject, &*trusted.issuer), ("CN=wireglass trusted CA", "CN=wireglass trusted CA"));
-    assert_eq!(untrusted.subject, "CN=wireglass untrusted CA (do not trust)");
-    assert_eq!(trusted.key, "EC P-256");
-    assert_eq!(trusted.not_after as u64, NOW + 3650 * DAY);
-    assert_ne!(trusted.fingerprint, untrusted.fingerprint);
-    assert_eq!(trusted.fingerprint.len(), 95);
-    assert!(matches!(describe(&files[1]), Err(CaError::NotACertificate(_))));
-}
-
-#[test]
-fn names_and_days_have_limits() {
-    let dir = tempfile::tempdir().unwrap();
-    let new = |name: &str, days| {
-        let new = NewCas {
-            dir: dir.path().into(),
-            name: Some(name.into()),
-            days,
-            force: true,
-            provider: Provider::default(),
-            now: NOW,
-        };
-        create(&new)
+fn a_ca_of_ours_in_words() {
+    let new = |name, days| {
+        self_signed(&NewCa { name, days, provider: Provider::default(), now: NOW })
+            .map(|ca| describe(ca.certificate.as_bytes()).unwrap())
     };
-    assert!(matches!(new("", 1), Err(CaError::Name)));
-    assert!(matches!(new(&"x".repeat(65), 1), Err(CaError::Name)));
-    assert!(matches!(new("x", u32::MAX), Err(CaError::Days)));
-    new("Prüfstelle", 1).unwrap();
-    assert_eq!(describe(&dir.path().join("trusted.pem")).unwrap().subject, "CN=Prüfstelle");
+    let (ca, other) = (new("Prüfstelle", 3650).unwrap(), new("Prüfstelle", 1).unwrap());
+    assert_eq!((&*ca.subject, &*ca.issuer), ("CN=Prüfstelle", "CN=Prüfstelle"));
+    assert_eq!((&*ca.key, ca.not_after as u64), ("EC P-256", NOW + 3650 * DAY));
+    assert_eq!(ca.fingerprint.len(), 95);
+    assert_ne!(ca.fingerprint, other.fingerprint);
+    assert_ne!(ca.serial, other.serial);
+    assert_eq!(new("", 1), Err(CaError::Name));
+    let long = "x".repeat(65);
+    assert_eq!(new(&long, 1), Err(CaError::Name));
+    assert_eq!(new("x", u32::MAX), Err(CaError::Days));
+    assert_eq!(describe(b"-----BEGIN PRIVATE KEY-----"), None);
 }
 
 /// What a context says of files that cannot be used: the file, and what was expected.
@@ -260,7 +220,7 @@ fn unusable_cas_are_named() {
         provider: Provider::default(),
         trusted: ca_files(dir, stem),
         untrusted: ca_files(dir, "untrusted"),
-        system_roots: false,
+        system_roots: None,
         roots: vec![],
         now: NOW,
     };
@@ -328,7 +288,7 @@ fn a_sub_ca_of_every_key_kind_sends_its_chain() {
                 provider,
                 trusted: ca_files(&dir, "sub"),
                 untrusted: ca_files(&dir, "untrusted"),
-                system_roots: false,
+                system_roots: None,
                 roots: vec![wireglass_core::x509::RootFile {
                     name: "root".into(),
                     pem: pki::pem(&world.root.der),

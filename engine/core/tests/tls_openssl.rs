@@ -2,6 +2,12 @@
 //!
 //! Skipped, with a line that says so, where there is no `openssl` command.
 #![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the other end is a program of its own"
+)]
 
 mod tls_support;
 
@@ -11,10 +17,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tls_support::pki::{Signed, ca_files, ca_params, leaf_params};
+use tls_support::pki::{Signed, ca_files, ca_params, create_cas, leaf_params};
 use tls_support::*;
 use wireglass_core::end::End;
-use wireglass_core::mint::ca::{NewCas, create};
 use wireglass_core::policy::Profile;
 use wireglass_core::tls::{
     Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Peek, TlsContext, TlsSettings, peek,
@@ -146,13 +151,12 @@ impl Lab {
         let leaf = Signed::by(params, &root);
         std::fs::write(dir.path().join("leaf.pem"), pki::pem(&leaf.der)).unwrap();
         std::fs::write(dir.path().join("leaf.key"), leaf.key.serialize_pem()).unwrap();
-        create(&NewCas { dir: dir.path().into(), name: None, days: 10, force: false, provider, now })
-            .unwrap();
+        create_cas(dir.path(), provider, 10, now);
         let settings = TlsSettings {
             provider,
             trusted: ca_files(dir.path(), "trusted"),
             untrusted: ca_files(dir.path(), "untrusted"),
-            system_roots: false,
+            system_roots: None,
             roots: vec![RootFile { name: "root".into(), pem: pki::pem(&root.der) }],
             now,
         };

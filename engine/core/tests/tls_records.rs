@@ -290,6 +290,7 @@ fn a_budget_ends_after_the_record_that_exceeds_it() {
 
 /// What a call costs grows with what it is given, however small the records are: nobody gets to hold a worker up.
 #[test]
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "how long it takes is the question")]
 fn a_million_bytes_of_the_smallest_records_cost_no_more_than_they_should() {
     let world = World::new(Provider::default());
     let mut flow = tls13(&world);

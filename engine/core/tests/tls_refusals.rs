@@ -1,5 +1,6 @@
 //! Every certificate that has to be refused: nothing minted, not one byte of the client's data for the server.
 #![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::disallowed_methods, reason = "CAs lie in files, as other programs want them")]
 
 mod tls_support;
 
@@ -219,7 +220,7 @@ fn our_own_cas_certificates() {
                     provider,
                     trusted: pki::ca_files(inner.dir.path(), "trusted"),
                     untrusted: pki::ca_files(inner.dir.path(), "untrusted"),
-                    system_roots: false,
+                    system_roots: None,
                     roots: vec![wireglass_core::x509::RootFile {
                         name: "own".into(),
                         pem: std::fs::read(inner.dir.path().join(format!("{stem}.pem"))).unwrap(),

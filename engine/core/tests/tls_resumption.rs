@@ -330,7 +330,7 @@ fn another_trust_store_or_ca_takes_no_ticket() {
                 provider: world.provider,
                 trusted: ca_files(ca.dir.path(), "trusted"),
                 untrusted: ca_files(ca.dir.path(), "untrusted"),
-                system_roots: false,
+                system_roots: None,
                 roots: roots.map(|r| RootFile { name: "root".into(), pem: pki::pem(&r.der) }).collect(),
                 now: NOW,
             };

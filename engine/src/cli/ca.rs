@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use wireglass_core::mint::ca::{self, CaError, DEFAULT_DAYS, DEFAULT_NAME, NewCas};
 use wireglass_core::x509::Provider;
+
+use crate::ca_files::{self, CaFileError, DEFAULT_DAYS, DEFAULT_NAME, NewCas};
 
 /// Make and show the two CAs that sign the certificates which clients see.
 #[derive(Debug, Args)]
@@ -91,7 +92,7 @@ impl CaArgs {
     }
 }
 
-fn report(result: Result<String, CaError>) -> ExitCode {
+fn report(result: Result<String, CaFileError>) -> ExitCode {
     match result {
         Ok(text) => {
             print!("{text}");
@@ -104,9 +105,9 @@ fn report(result: Result<String, CaError>) -> ExitCode {
     }
 }
 
-fn init(args: &InitArgs) -> Result<String, CaError> {
+fn init(args: &InitArgs) -> Result<String, CaFileError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let files = ca::create(&NewCas {
+    let files = ca_files::create(&NewCas {
         dir: args.dir.clone(),
         name: (args.name != DEFAULT_NAME).then(|| args.name.clone()),
         days: args.days,
@@ -122,11 +123,11 @@ fn init(args: &InitArgs) -> Result<String, CaError> {
     Ok(out)
 }
 
-fn show(files: &[PathBuf; 2]) -> Result<String, CaError> {
+fn show(files: &[PathBuf; 2]) -> Result<String, CaFileError> {
     let mut out = String::new();
     for (file, title) in files.iter().zip(["Trusted CA (install on clients)", "Untrusted CA (never install)"])
     {
-        let ca = ca::describe(file)?;
+        let ca = ca_files::describe(file)?;
         out.push_str(&format!(
             "{title}: {}\n  subject      {}\n  issuer       {}\n  serial       {}\n  valid from   {}\n  valid until  {}\n  \
              key          {}\n  SHA-256      {}\n",

@@ -4,10 +4,10 @@ use std::fmt::{self, Display, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::ca_files;
 use wireglass_core::fairness::{Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
-use wireglass_core::mint::ca;
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::policy::{
     BlockWith, Decision, DefectAction, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
@@ -95,7 +95,7 @@ impl Summary<'_> {
         let config = self.config;
         writeln!(f, "\ncertificates (by {})", config.crypto.provider.name())?;
         for (which, files) in [("trusted CA", &config.ca.trusted), ("untrusted CA", &config.ca.untrusted)] {
-            match ca::describe(Path::new(&files.cert_name)) {
+            match ca_files::describe(Path::new(&files.cert_name)) {
                 Ok(ca) => writeln!(f, "  {which}: {}, until {}", ca.subject, date(ca.not_after))?,
                 Err(error) => writeln!(f, "  {which}: {error}")?,
             }

@@ -163,7 +163,7 @@ impl Stage {
             provider: Provider::default(),
             trusted: trusted.files(),
             untrusted: untrusted.files(),
-            system_roots: false,
+            system_roots: None,
             roots: vec![RootFile {
                 name: "Demo Internet root".into(),
                 pem: internet.root_pem().into_bytes(),

@@ -173,7 +173,7 @@ fn tls_context(crypto: &Crypto, ca: &Ca, trust: &Trust) -> Result<TlsContext, Se
         provider: crypto.provider,
         trusted: copy(&ca.trusted),
         untrusted: copy(&ca.untrusted),
-        system_roots: trust.system,
+        system_roots: trust.system.then(|| rustls_native_certs::load_native_certs().certs),
         roots: trust.roots.clone(),
         now: now().unsigned_abs(),
     })

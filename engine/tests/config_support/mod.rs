@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
+use wireglass::ca_files::{NewCas, create};
 use wireglass::config::{Config, Faults};
-use wireglass_core::mint::ca::{NewCas, create};
 use wireglass_core::x509::Provider;
 
 /// In order, together with the files of [`Folder::new`].

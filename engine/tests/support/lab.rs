@@ -148,7 +148,7 @@ impl Lab {
             provider: self.provider,
             trusted: self.trusted.files(),
             untrusted: self.untrusted.files(),
-            system_roots: false,
+            system_roots: None,
             roots: vec![RootFile { name: "test root".into(), pem: root.into_bytes() }],
             now: now.as_secs(),
         });

@@ -1,4 +1,4 @@
-//! What a flow looks like at one moment, copied without formatting and at a fixed size: see [`crate::survey`].
+//! What a flow looks like at one moment, copied without formatting and at a fixed size.
 
 use std::sync::Arc;
 

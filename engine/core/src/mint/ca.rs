@@ -1,9 +1,5 @@
-//! The two CAs of an installation: made once, and described when asked.
+//! CAs of ours: made, and described.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
 use rustls_pki_types::CertificateDer;
@@ -23,115 +19,67 @@ use crate::x509::{
     Certificate, Key, KeyType, Provider, PublicKey, describe_name, generate_pkcs8, key_bits, oid, serial_hex,
 };
 
-/// How long a CA is valid unless asked otherwise: ten years, in days.
-pub const DEFAULT_DAYS: u32 = 3650;
-/// Name of the trusted CA unless asked otherwise.
-pub const DEFAULT_NAME: &str = "wireglass trusted CA";
-const UNTRUSTED_NAME: &str = "wireglass untrusted CA (do not trust)";
-
 /// A day, in seconds.
 const DAY: i64 = 24 * 3600;
 /// RFC 5280 A.1: `ub-common-name`.
 const MAX_NAME: usize = 64;
 
-/// What [`create`] is to make.
-#[derive(Clone, Debug)]
-pub struct NewCas {
-    /// Folder that gets `trusted.pem`, `trusted.key`, `untrusted.pem` and `untrusted.key`. Made if it is missing.
-    pub dir: PathBuf,
-    /// Common name of the trusted CA; the untrusted one's is derived from it.
-    pub name: Option<String>,
+/// What [`self_signed`] is to make.
+#[derive(Clone, Copy, Debug)]
+pub struct NewCa<'a> {
+    /// Common name.
+    pub name: &'a str,
     /// Validity in days.
     pub days: u32,
-    /// Overwrite what is there.
-    pub force: bool,
-    /// Who makes the keys.
+    /// Who makes the key.
     pub provider: Provider,
     /// Now, in seconds since the Unix epoch.
     pub now: u64,
 }
 
-/// Why the CAs could not be made, or read.
-#[derive(Debug)]
+/// Why a CA could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaError {
-    /// A file is there already.
-    Exists(PathBuf),
     /// The name is empty or longer than 64 characters.
     Name,
     /// The validity ends after the year 9999, or at once.
     Days,
     /// The provider failed.
     Crypto,
-    /// Not a PEM certificate.
-    NotACertificate(PathBuf),
-    /// Reading or writing failed.
-    Io(PathBuf, io::Error),
 }
 
 impl fmt::Display for CaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exists(path) => {
-                write!(f, "{} exists already; clients may trust it. --force overwrites it", path.display())
-            }
             Self::Name => write!(f, "a name has 1 to {MAX_NAME} characters"),
             Self::Days => f.write_str("the validity is at least one day and ends before the year 10000"),
             Self::Crypto => f.write_str("the crypto provider could not make a key or a certificate"),
-            Self::NotACertificate(path) => write!(f, "{}: expected a PEM certificate", path.display()),
-            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }
 }
 
 impl error::Error for CaError {}
 
-/// Makes both CAs: P-256, self-signed, each with its own key. Returns the files written.
+/// A CA in PEM.
+pub struct CaPem {
+    /// Its certificate.
+    pub certificate: String,
+    /// Its private key, PKCS#8.
+    pub key: Zeroizing<String>,
+}
+
+/// Makes a CA: P-256, self-signed, with a key of its own.
 ///
 /// # Errors
-/// See [`CaError`]. Without `force` nothing is written if any of the files exists.
-pub fn create(new: &NewCas) -> Result<Vec<PathBuf>, CaError> {
-    let trusted_name = new.name.clone().unwrap_or_else(|| DEFAULT_NAME.into());
-    let untrusted_name =
-        new.name.as_ref().map_or_else(|| UNTRUSTED_NAME.into(), |n| format!("{n} untrusted (do not trust)"));
-    let mut files = Vec::new();
-    for (stem, name) in [("trusted", trusted_name), ("untrusted", untrusted_name)] {
-        let (certificate, key) = self_signed(&name, new)?;
-        files.push((new.dir.join(format!("{stem}.pem")), Zeroizing::new(certificate), 0o644));
-        files.push((new.dir.join(format!("{stem}.key")), key, 0o600));
-    }
-    if !new.force
-        && let Some((path, ..)) = files.iter().find(|(path, ..)| path.symlink_metadata().is_ok())
-    {
-        return Err(CaError::Exists(path.clone()));
-    }
-    fs::create_dir_all(&new.dir).map_err(|e| CaError::Io(new.dir.clone(), e))?;
-    for (path, contents, mode) in &files {
-        write_new(path, contents.as_bytes(), *mode).map_err(|e| CaError::Io(path.clone(), e))?;
-    }
-    Ok(files.into_iter().map(|(path, ..)| path).collect())
-}
-
-/// Writes beside the file and renames, so that there is never half a key, and its mode is right from the start.
-fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    // What an interrupted run left; that it is not there is the rule.
-    let _ = fs::remove_file(&beside);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-    file.write_all(contents)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
-}
-
-/// A self-signed CA: PEM of its certificate and of its key.
-fn self_signed(name: &str, new: &NewCas) -> Result<(String, Zeroizing<String>), CaError> {
+/// See [`CaError`].
+pub fn self_signed(new: &NewCa<'_>) -> Result<CaPem, CaError> {
     let pkcs8 = generate_pkcs8(new.provider, KeyType::P256).map_err(|_| CaError::Crypto)?;
     let key = Key::from_pkcs8(new.provider, &pkcs8).map_err(|_| CaError::Crypto)?;
     let public_key = key.public_key().ok_or(CaError::Crypto)?;
-    let name = common_name(name).ok_or(CaError::Name)?;
+    let name = common_name(new.name).ok_or(CaError::Name)?;
     let now = i64::try_from(new.now).map_err(|_| CaError::Days)?;
     let fields = Fields {
-        serial: &random_serial().ok_or(CaError::Crypto)?,
+        serial: &random_serial(new.provider.load().secure_random).ok_or(CaError::Crypto)?,
         issuer: &name,
         subject: &name,
         public_key: &public_key,
@@ -142,7 +90,10 @@ fn self_signed(name: &str, new: &NewCas) -> Result<(String, Zeroizing<String>), 
     };
     let certificate = fields.sign(&key).ok_or(CaError::Days)?;
     let pem = |label, der: &[u8]| encode_string(label, LineEnding::LF, der).map_err(|_| CaError::Crypto);
-    Ok((pem("CERTIFICATE", &certificate)?, Zeroizing::new(pem("PRIVATE KEY", &pkcs8)?)))
+    Ok(CaPem {
+        certificate: pem("CERTIFICATE", &certificate)?,
+        key: Zeroizing::new(pem("PRIVATE KEY", &pkcs8)?),
+    })
 }
 
 /// A CA for leaves only: it cannot make further CAs.
@@ -190,17 +141,12 @@ pub struct Description {
     pub key: String,
 }
 
-/// Reads the first certificate of a PEM file.
-///
-/// # Errors
-/// [`CaError::Io`] or [`CaError::NotACertificate`].
-pub fn describe(path: &Path) -> Result<Description, CaError> {
-    let pem = fs::read(path).map_err(|e| CaError::Io(path.to_owned(), e))?;
-    let wrong = || CaError::NotACertificate(path.to_owned());
-    let der = CertificateDer::from_pem_slice(&pem).map_err(|_| wrong())?;
-    let certificate = Certificate::parse(&der).map_err(|_| wrong())?;
+/// Reads the first certificate in PEM. `None`: there is none.
+pub fn describe(pem: &[u8]) -> Option<Description> {
+    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    let certificate = Certificate::parse(&der).ok()?;
     let fingerprint: Vec<String> = Sha256::digest(&der).iter().map(|b| format!("{b:02X}")).collect();
-    Ok(Description {
+    Some(Description {
         subject: describe_name(certificate.tbs.subject),
         issuer: describe_name(certificate.tbs.issuer),
         serial: serial_hex(certificate.tbs.serial),

@@ -4,16 +4,19 @@
 //! leaves of this thread ──► those of all threads ──► whoever mints it now ──► mint it
 //!        no lock                 one lock               waited for
 //! ```
+#![expect(clippy::disallowed_types, reason = "what a thread has at hand costs it no lock")]
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashMap;
 
 use super::{Leaf, MintError, Order};
 use crate::caches::TlsCaches;
 use crate::event::MintedBy;
 use crate::generations::Generations;
+use crate::lock::Lock;
 use crate::reason::Reason;
 use crate::x509::KeyType;
 
@@ -81,7 +84,7 @@ impl Kept {
 }
 
 /// One leaf that is being minted. Whoever holds the lock mints; those who wait find the leaf, or that it is their turn.
-type Flight = Arc<Mutex<Option<Arc<Leaf>>>>;
+type Flight = Arc<Lock<Option<Arc<Leaf>>>>;
 
 struct Shared {
     kept: Generations<Key, Kept>,
@@ -91,7 +94,7 @@ struct Shared {
 /// The leaves of all threads.
 pub(super) struct Cache {
     id: u64,
-    shared: Mutex<Shared>,
+    shared: Lock<Shared>,
     counters: Arc<TlsCaches>,
 }
 
@@ -99,7 +102,7 @@ impl Cache {
     pub(super) fn new(counters: Arc<TlsCaches>) -> Self {
         Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
-            shared: Mutex::new(Shared { kept: Generations::new(SHARED), flights: HashMap::new() }),
+            shared: Lock::new(Shared { kept: Generations::new(SHARED), flights: HashMap::new() }),
             counters,
         }
     }
@@ -116,7 +119,7 @@ impl Cache {
             return Ok(leaf);
         }
         let flight = {
-            let mut shared = lock(&self.shared);
+            let mut shared = self.shared.lock();
             if let Some(kept) = shared.kept.find(&key)
                 && let Some(leaf) = kept.fresh(now)
             {
@@ -128,7 +131,7 @@ impl Cache {
             }
             Arc::clone(shared.flights.entry(key).or_default())
         };
-        let mut landed = lock(&flight);
+        let mut landed = flight.lock();
         if let Some(leaf) = &*landed {
             self.counters.leaf.hit();
             return Ok(Arc::clone(leaf));
@@ -136,7 +139,7 @@ impl Cache {
         // The first, or the first after one that failed.
         self.counters.leaf.miss();
         let minted = mint().map(Arc::new);
-        let mut shared = lock(&self.shared);
+        let mut shared = self.shared.lock();
         if let Ok(leaf) = &minted {
             *landed = Some(Arc::clone(leaf));
             let expires = leaf.not_after();
@@ -160,12 +163,8 @@ impl Cache {
     }
 }
 
-/// What a panic would leave behind is whole: no step between is seen.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "what all threads share is tried by threads")]
 mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::AtomicUsize;
@@ -232,7 +231,7 @@ mod tests {
         });
         assert_eq!(minted.load(Ordering::Relaxed), 1);
         assert_eq!(cache.counters.leaf.values(), [7, 1, 0]);
-        assert!(lock(&cache.shared).flights.is_empty());
+        assert!(cache.shared.lock().flights.is_empty());
     }
 
     #[test]
@@ -255,7 +254,7 @@ mod tests {
         });
         assert_eq!(results.iter().filter(|ok| !**ok).count(), 1, "only the first: {results:?}");
         assert_eq!(tries.load(Ordering::Relaxed), 2);
-        assert!(lock(&cache.shared).flights.is_empty());
+        assert!(cache.shared.lock().flights.is_empty());
     }
 
     #[test]

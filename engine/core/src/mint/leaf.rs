@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustls::crypto::SecureRandom;
 use sha2::{Digest, Sha256};
 use x509_cert::der::asn1::{AnyRef, GeneralizedTime, OctetString, UtcTime};
 use x509_cert::der::{self, Decode, Encode, Tag};
@@ -59,11 +60,12 @@ pub(super) fn mint(
     key: &Key,
     original: &[u8],
     order: &Order,
+    random: &dyn SecureRandom,
 ) -> Result<Leaf, MintError> {
     let original = Certificate::parse(original).map_err(|_| MintError::Original)?;
     let dates = (original.not_before(), original.not_after());
     let (not_before, not_after) = clip(dates, authority.validity(), order).ok_or(MintError::Validity)?;
-    let serial = random_serial().ok_or(MintError::Crypto)?;
+    let serial = random_serial(random).ok_or(MintError::Crypto)?;
     let public_key = key.public_key().ok_or(MintError::Crypto)?;
     let fields = Fields {
         serial: &serial,
@@ -173,9 +175,9 @@ fn time(seconds: i64) -> Option<Time> {
 }
 
 /// 126 random bits in 16 octets: positive, and the same length always (RFC 5280 §4.1.2.2 allows 20 octets).
-pub(super) fn random_serial() -> Option<[u8; SERIAL_LEN]> {
+pub(super) fn random_serial(random: &dyn SecureRandom) -> Option<[u8; SERIAL_LEN]> {
     let mut serial = [0; SERIAL_LEN];
-    getrandom::fill(&mut serial).ok()?;
+    random.fill(&mut serial).ok()?;
     serial[0] = serial[0] & 0x7f | 0x40;
     Some(serial)
 }

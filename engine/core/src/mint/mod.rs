@@ -10,8 +10,9 @@ mod leaf;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{self, Arc};
 
+use rustls::crypto::SecureRandom;
 use sha2::{Digest, Sha256};
 
 pub(crate) use authority::Authority;
@@ -66,12 +67,14 @@ impl fmt::Display for MintError {
 }
 
 /// Makes copies, and keeps them for the next client of the same server.
+#[expect(clippy::disallowed_types, reason = "whichever thread needs a leaf key first makes it for all")]
 pub(crate) struct Mint {
     provider: Provider,
+    random: &'static dyn SecureRandom,
     trusted: Authority,
     untrusted: Authority,
-    p256: OnceLock<Result<Key, KeyError>>,
-    rsa2048: OnceLock<Result<Key, KeyError>>,
+    p256: sync::OnceLock<Result<Key, KeyError>>,
+    rsa2048: sync::OnceLock<Result<Key, KeyError>>,
     cache: Cache,
     minted: AtomicU64,
 }
@@ -85,10 +88,11 @@ impl Mint {
     ) -> Self {
         Self {
             provider,
+            random: provider.load().secure_random,
             trusted,
             untrusted,
-            p256: OnceLock::new(),
-            rsa2048: OnceLock::new(),
+            p256: Default::default(),
+            rsa2048: Default::default(),
             cache: Cache::new(counters),
             minted: AtomicU64::new(0),
         }
@@ -102,7 +106,7 @@ impl Mint {
                 MintedBy::Trusted => &self.trusted,
                 MintedBy::Untrusted => &self.untrusted,
             };
-            let leaf = leaf::mint(authority, self.leaf_key(order.key_type)?, original, &order)?;
+            let leaf = leaf::mint(authority, self.leaf_key(order.key_type)?, original, &order, self.random)?;
             self.minted.fetch_add(1, Ordering::Relaxed);
             Ok(leaf)
         })

@@ -81,18 +81,18 @@ impl Template {
     }
 
     /// Bytes of the IP header: what of the MTU is not TCP's.
-    pub fn ip_header_len(&self) -> usize {
+    pub(crate) fn ip_header_len(&self) -> usize {
         usize::from(self.len - self.l3)
     }
 
     /// Sees to it that the TTL or hop limit is not below this.
-    pub fn raise_hop_limit(&mut self, least: u8) {
+    pub(crate) fn raise_hop_limit(&mut self, least: u8) {
         let at = usize::from(self.l3) + if self.ip_header_len() == 20 { 8 } else { 7 };
         self.bytes[at] = least.max(self.bytes[at]);
     }
 
     /// From now on routers may fragment what is sent (IPv4; an IPv6 packet has no such bit).
-    pub fn allow_fragments(&mut self) {
+    pub(crate) fn allow_fragments(&mut self) {
         if self.ip_header_len() == 20 {
             self.bytes[usize::from(self.l3) + 6] &= !0x40;
         }
@@ -104,7 +104,7 @@ impl Template {
     }
 
     /// Bytes of the Ethernet header with its tags.
-    pub fn ethernet_len(&self) -> usize {
+    pub(crate) fn ethernet_len(&self) -> usize {
         self.l3.into()
     }
 
@@ -152,7 +152,7 @@ impl Template {
     }
 
     /// The template of the other direction, for when the other endpoint has not been heard: MACs and addresses swapped.
-    pub fn reversed(&self) -> Self {
+    pub(crate) fn reversed(&self) -> Self {
         let mut other = self.clone();
         other.bytes[..6].copy_from_slice(&self.bytes[6..12]);
         other.bytes[6..12].copy_from_slice(&self.bytes[..6]);

@@ -37,7 +37,7 @@ impl Sum {
     }
 
     /// What was summed up has its checksum in it, and that is right.
-    pub fn is_right(self) -> bool {
+    pub(crate) fn is_right(self) -> bool {
         fold(self.sum) == u16::MAX
     }
 

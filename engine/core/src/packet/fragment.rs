@@ -59,7 +59,7 @@ impl Fragment {
     }
 
     /// The checksum of an IPv4 header; IPv6 has none.
-    pub fn verify_header(&self, frame: &[u8]) -> bool {
+    pub(crate) fn verify_header(&self, frame: &[u8]) -> bool {
         !self.source.is_ipv4() || Ipv4Packet::new_unchecked(&frame[self.l3..self.end]).verify_checksum()
     }
 }

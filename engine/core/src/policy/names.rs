@@ -1,7 +1,8 @@
 //! Server names: patterns, and sets of them that are searched by hash.
 
-use std::collections::HashSet;
 use std::fmt;
+
+use hashbrown::HashSet;
 
 /// Longest host name in bytes, without the trailing dot (RFC 1035 section 2.3.4, less the root's length and label).
 const MAX_NAME: usize = 253;

@@ -1,8 +1,8 @@
 //! One rule: conditions that must all hold, and a decision.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use ipnet::IpNet;
 
 use super::names::NameSet;

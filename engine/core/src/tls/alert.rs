@@ -28,7 +28,7 @@ pub mod description {
 const FATAL: u8 = 2;
 
 /// A fatal alert as a plaintext record: right for a client that has not been sent a ServerHello yet.
-pub fn alert_record(description: u8) -> [u8; 7] {
+pub(crate) fn alert_record(description: u8) -> [u8; 7] {
     // RFC 8446 §5.1: the record version of everything but a first ClientHello is 0x0303.
     [21, 3, 3, 0, 2, FATAL, description]
 }

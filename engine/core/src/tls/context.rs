@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use rustls_pki_types::CertificateDer;
 
 use super::ClientHello;
 use super::binding::Binding;
@@ -31,8 +32,8 @@ pub struct TlsSettings {
     pub trusted: CaFiles,
     /// The CA that nobody trusts.
     pub untrusted: CaFiles,
-    /// Trust the roots of the operating system.
-    pub system_roots: bool,
+    /// The roots of the operating system, if they are to be trusted; none of them: Mozilla's.
+    pub system_roots: Option<Vec<CertificateDer<'static>>>,
     /// Further roots.
     pub roots: Vec<RootFile>,
     /// Now, in seconds since the Unix epoch: an expired CA is refused.
@@ -77,7 +78,7 @@ impl TlsContext {
             public_key: a.public_key().to_vec(),
             key_id: a.key_id().map(<[u8]>::to_vec),
         });
-        let trust = TrustStore::load(settings.system_roots, &settings.roots)?;
+        let trust = TrustStore::load(settings.system_roots.as_deref(), &settings.roots)?;
         let generation = [&trusted, &untrusted]
             .iter()
             .fold(Binding::new("generation").bytes(&trust.digest()), |b, ca| b.list(ca.chain().iter()))
@@ -124,7 +125,7 @@ impl TlsContext {
     ///
     /// # Errors
     /// [`Reason::VersionUnsupportedClient`] or [`Reason::CipherNoneClient`].
-    pub fn can_serve(&self, hello: &ClientHello, profile: &Profile) -> Result<(), Reason> {
+    pub(crate) fn can_serve(&self, hello: &ClientHello, profile: &Profile) -> Result<(), Reason> {
         offer_to_server(&self.provider, hello, profile).map(drop)
     }
 

@@ -25,7 +25,8 @@ mod verify;
 mod vetting;
 mod wire;
 
-pub use alert::{alert_record, description};
+pub(crate) use alert::alert_record;
+pub use alert::description;
 pub use client_hello::{ClientHello, HelloScan, Peek, peek};
 pub use context::DEFAULT_SERVER_SESSIONS;
 pub use context::{TlsContext, TlsSettings};

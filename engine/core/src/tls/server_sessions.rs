@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
@@ -16,6 +16,7 @@ use super::clock::Clock;
 use super::vetting::Vetted;
 use crate::caches::TlsCaches;
 use crate::generations::Generations;
+use crate::lock::Lock;
 
 /// Sessions of one origin. A TLS 1.3 ticket is used once (RFC 8446 C.4), and servers send two.
 const EACH: usize = 4;
@@ -31,7 +32,7 @@ struct Kept {
 
 /// The sessions of all servers.
 pub(super) struct Sessions {
-    kept: Mutex<Generations<[u8; 32], Kept>>,
+    kept: Lock<Generations<[u8; 32], Kept>>,
     clock: Arc<Clock>,
     counters: Arc<TlsCaches>,
 }
@@ -39,19 +40,19 @@ pub(super) struct Sessions {
 impl Sessions {
     /// For at most `capacity` origins.
     pub(super) fn new(capacity: usize, clock: Arc<Clock>, counters: Arc<TlsCaches>) -> Self {
-        Self { kept: Mutex::new(Generations::new(capacity)), clock, counters }
+        Self { kept: Lock::new(Generations::new(capacity)), clock, counters }
     }
 
     /// The view that one handshake has. `key` is a hash over server, wire, name to prove, profile, what is offered, and trust
     /// store: a handshake that differs in any of them finds nothing.
     pub(super) fn origin(self: &Arc<Self>, key: [u8; 32]) -> Origin {
-        Origin { sessions: Arc::clone(self), key, state: Mutex::new(State::Unverified(Vec::new())) }
+        Origin { sessions: Arc::clone(self), key, state: Lock::new(State::Unverified(Vec::new())) }
     }
 
     /// What `take` finds in the sessions of `key`, as long as the verdict on them holds.
     fn take<T>(&self, key: &[u8; 32], take: impl FnOnce(&mut Kept) -> Option<T>) -> Option<T> {
         let now = self.clock.seconds();
-        let mut all = lock(&self.kept);
+        let mut all = self.kept.lock();
         let kept = all.find(key)?;
         if kept.vetted.holds_at(now) {
             return take(kept);
@@ -61,7 +62,7 @@ impl Sessions {
     }
 
     fn put(&self, key: [u8; 32], vetted: &Vetted, session: Session) {
-        let mut all = lock(&self.kept);
+        let mut all = self.kept.lock();
         if all.find(&key).is_none_or(|kept| !kept.vetted.is(vetted)) {
             let vetted = vetted.clone();
             all.insert(key, Kept { vetted, tls12: None, tls13: VecDeque::with_capacity(EACH) });
@@ -98,13 +99,13 @@ enum State {
 pub(super) struct Origin {
     sessions: Arc<Sessions>,
     key: [u8; 32],
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 impl Origin {
     /// The verdict is there, and allows to go on. What the server gives is kept from now on, tickets after the handshake included.
     pub(super) fn keep(&self, vetted: &Vetted) {
-        let before = std::mem::replace(&mut *lock(&self.state), State::Verified(vetted.clone()));
+        let before = std::mem::replace(&mut *self.state.lock(), State::Verified(vetted.clone()));
         if let State::Unverified(waiting) = before {
             for session in waiting {
                 self.sessions.put(self.key, vetted, session);
@@ -114,11 +115,11 @@ impl Origin {
 
     /// Nothing is kept.
     pub(super) fn refuse(&self) {
-        *lock(&self.state) = State::Refused;
+        *self.state.lock() = State::Refused;
     }
 
     fn insert(&self, session: Session) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         match &mut *state {
             State::Unverified(waiting) if waiting.len() < EACH => waiting.push(session),
             State::Verified(vetted) => {
@@ -165,9 +166,4 @@ impl ClientSessionStore for Origin {
         // The youngest: the one that the server is most likely to know.
         self.sessions.take(&self.key, |kept| kept.tls13.pop_back())
     }
-}
-
-/// What a panic would leave behind is whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@
 //! full handshake. The server's leg is up before, so no ticket spares a server its verification.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 #[cfg(feature = "aws-lc-rs")]
@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::clock::Clock;
 use crate::caches::TlsCaches;
+use crate::lock::Lock;
 
 /// How long a key seals, in seconds: six hours. It opens for as long again, and is then gone for good.
 const ROTATION: u64 = 6 * 3600;
@@ -30,7 +31,7 @@ const NAME_LEN: usize = 8;
 /// Each key is made from a secret of its time, and that from the one before, which is then wiped: what is in memory opens no
 /// ticket that is older than two rotations. Engines that share a secret and its time have the same keys.
 pub(super) struct TicketKeys {
-    keys: Mutex<Keys>,
+    keys: Lock<Keys>,
     clock: Arc<Clock>,
     random: &'static dyn SecureRandom,
     counters: Arc<TlsCaches>,
@@ -93,7 +94,7 @@ impl TicketKeys {
         counters: Arc<TlsCaches>,
     ) -> Self {
         let keys = Keys { rotation: None, secret: Zeroizing::new(secret), current: None, previous: None };
-        Self { keys: Mutex::new(keys), clock, random, counters }
+        Self { keys: Lock::new(keys), clock, random, counters }
     }
 
     /// What issues and takes the tickets of one flow.
@@ -102,7 +103,7 @@ impl TicketKeys {
     }
 
     fn now(&self) -> [Option<Arc<Key>>; 2] {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).at(self.clock.seconds())
+        self.keys.lock().at(self.clock.seconds())
     }
 }
 

@@ -19,15 +19,18 @@ pub(super) struct TrustStore {
 }
 
 impl TrustStore {
-    /// Loads the system's roots, if wanted, and those in files.
+    /// Takes the system's roots, if wanted, and those in files.
     ///
     /// Where the system has none, Mozilla's list as built in stands for them. A system root that cannot be parsed or has a
     /// weak key is left out; in a file that the administrator named, it is an error.
-    pub(super) fn load(system: bool, files: &[RootFile]) -> Result<Self, SetupError> {
+    pub(super) fn load(
+        system: Option<&[CertificateDer<'_>]>,
+        files: &[RootFile],
+    ) -> Result<Self, SetupError> {
         let mut store = Self { anchors: Vec::new(), validity: Vec::new(), changes: Vec::new() };
-        if system {
-            for certificate in rustls_native_certs::load_native_certs().certs {
-                if let Err(fault) = store.add(&certificate) {
+        if let Some(system) = system {
+            for certificate in system {
+                if let Err(fault) = store.add(certificate) {
                     tracing::debug!(fault, "a root of the system's store is left out");
                 }
             }

@@ -3,7 +3,7 @@
 //! The defects are kept, not what a profile makes of them. They are those of one chain, for one name, against one trust store: a
 //! cache has one verifier, and a verifier one trust store.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -13,6 +13,7 @@ use super::verify::{Findings, Verifier};
 use crate::caches::TlsCaches;
 use crate::event::CertificateInfo;
 use crate::generations::Generations;
+use crate::lock::Lock;
 use crate::reason::Reason;
 use crate::x509::describe_certificate;
 
@@ -61,13 +62,13 @@ impl Vetted {
 /// A verifier with a memory.
 pub(super) struct Vetting {
     verifier: Verifier,
-    kept: Mutex<Generations<[u8; 32], Vetted>>,
+    kept: Lock<Generations<[u8; 32], Vetted>>,
     counters: Arc<TlsCaches>,
 }
 
 impl Vetting {
     pub(super) fn new(verifier: Verifier, counters: Arc<TlsCaches>) -> Self {
-        Self { verifier, kept: Mutex::new(Generations::new(CAPACITY)), counters }
+        Self { verifier, kept: Lock::new(Generations::new(CAPACITY)), counters }
     }
 
     pub(super) fn verifier(&self) -> &Verifier {
@@ -83,7 +84,7 @@ impl Vetting {
         now: u64,
     ) -> Vetted {
         let key = Binding::new("verified chain").name(name).bytes(leaf).list(intermediates.iter()).finish();
-        if let Some(vetted) = self.kept().find(&key)
+        if let Some(vetted) = self.kept.lock().find(&key)
             && vetted.holds_at(now)
         {
             let vetted = vetted.clone();
@@ -100,15 +101,10 @@ impl Vetting {
         let info = describe_certificate(leaf);
         let vetted = Vetted(Arc::new(Inner { info, defects, from, until }));
         if holds.is_some() && leaf.len() <= LONGEST {
-            let mut kept = self.kept();
+            let mut kept = self.kept.lock();
             kept.insert(key, vetted.clone());
             self.counters.verification.set_evictions(kept.evicted());
         }
         vetted
-    }
-
-    fn kept(&self) -> std::sync::MutexGuard<'_, Generations<[u8; 32], Vetted>> {
-        // Nothing can panic while it is held, and the contents would still be whole.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

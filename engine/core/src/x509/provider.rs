@@ -25,11 +25,6 @@ impl Provider {
         Self::Ring,
     ];
 
-    /// The one with this name in the configuration; `None`: unknown or not built in.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::BUILT_IN.iter().copied().find(|p| p.name() == name)
-    }
-
     /// Its name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! Other people's ends for the tests: a test PKI (rcgen), rustls clients and servers, and a wire without loss.
 #![allow(dead_code)] // each test binary uses its own part
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
+#![allow(clippy::disallowed_methods, reason = "the CAs lie in files, as other programs want them")]
 
 #[path = "../support/fed_relay.rs"]
 pub mod fed_relay;

@@ -10,7 +10,7 @@ use rcgen::{
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use wireglass_core::mint::ca::{NewCas, create};
+use wireglass_core::mint::ca::{NewCa, self_signed};
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{CaFiles, Provider, RootFile};
 
@@ -104,6 +104,17 @@ pub struct World {
     pub dir: tempfile::TempDir,
 }
 
+/// Writes the files of the engine's two CAs.
+pub fn create_cas(dir: &Path, provider: Provider, days: u32, now: u64) {
+    for (stem, name) in
+        [("trusted", "wireglass trusted CA"), ("untrusted", "wireglass untrusted CA (do not trust)")]
+    {
+        let ca = self_signed(&NewCa { name, days, provider, now }).unwrap();
+        std::fs::write(dir.join(format!("{stem}.pem")), ca.certificate).unwrap();
+        std::fs::write(dir.join(format!("{stem}.key")), ca.key.as_bytes()).unwrap();
+    }
+}
+
 pub fn ca_files(dir: &Path, stem: &str) -> CaFiles {
     let (cert, key) = (dir.join(format!("{stem}.pem")), dir.join(format!("{stem}.key")));
     CaFiles {
@@ -124,15 +135,14 @@ impl World {
         let root = Signed::by_itself(ca_params("Public Root"));
         let leaf = Signed::by(leaf_params(&[HOST, "example.com", "*.wild.example.com"]), &root);
         let dir = tempfile::tempdir().unwrap();
-        let new = NewCas { dir: dir.path().into(), name: None, days: 365, force: false, provider, now: NOW };
-        create(&new).unwrap();
+        create_cas(dir.path(), provider, 365, NOW);
         let mut roots = vec![RootFile { name: "root.pem".into(), pem: pem(&root.der) }];
         roots.extend(more.iter().map(|pem| RootFile { name: "more.pem".into(), pem: pem.clone() }));
         let context = TlsContext::new(TlsSettings {
             provider,
             trusted: ca_files(dir.path(), "trusted"),
             untrusted: ca_files(dir.path(), "untrusted"),
-            system_roots: false,
+            system_roots: None,
             roots,
             now: NOW,
         });

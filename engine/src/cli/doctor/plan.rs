@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use wireglass_core::mint::ca;
+use crate::ca_files;
 
 use crate::config::Config;
 use crate::worker::Idle;
@@ -103,7 +103,7 @@ impl CaFacts {
                 .find(|place| open_to_others(place))
                 .map(|p| p.display().to_string()),
             key_mode: fs::metadata(key).ok().map(|about| about.permissions().mode() & 0o7777),
-            validity: ca::describe(Path::new(cert)).ok().map(|ca| (ca.not_before, ca.not_after)),
+            validity: ca_files::describe(Path::new(cert)).ok().map(|ca| (ca.not_before, ca.not_after)),
         }
     }
 }

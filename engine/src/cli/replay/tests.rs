@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::ca_files::{NewCas, create};
 use tempfile::TempDir;
-use wireglass_core::mint::ca::{NewCas, create};
 use wireglass_core::reason::PacketDrop;
 use wireglass_core::x509::Provider;
 

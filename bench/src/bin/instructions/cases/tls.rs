@@ -103,7 +103,7 @@ pub(super) fn mint() -> usize {
         provider: Provider::AwsLcRs,
         trusted,
         untrusted,
-        system_roots: false,
+        system_roots: None,
         roots: Vec::new(),
         now,
     };

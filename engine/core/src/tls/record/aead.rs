@@ -30,7 +30,7 @@ impl Suite {
 
     /// Records that one key may protect: RFC 8446 5.5, rounded down as in draft-irtf-cfrg-aead-limits. ChaCha20-Poly1305 has
     /// no such limit below that of the sequence numbers.
-    pub const fn max_records(self) -> u64 {
+    pub(crate) const fn max_records(self) -> u64 {
         match self {
             Self::Aes128Gcm | Self::Aes256Gcm => 1 << 24,
             Self::ChaCha20Poly1305 => u64::MAX - 1,

@@ -2,9 +2,9 @@
 //!
 //! Each signature is checked with a key at most once, and counts by what the check costs.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
+
+use crate::lock::Lock;
 
 /// Weight of all signature checks of a verification: 32 with P-256, Ed25519 or ordinary RSA keys, 8 with P-384 or P-521, fewer
 /// over long certificates. The longest path that webpki takes has 7.
@@ -25,7 +25,7 @@ pub(super) enum Spend {
 
 /// What a verification has spent so far.
 #[derive(Debug, Default)]
-pub(super) struct Effort(Mutex<Spent>);
+pub(super) struct Effort(Lock<Spent>);
 
 #[derive(Debug, Default)]
 struct Spent {
@@ -60,21 +60,21 @@ impl Effort {
 
     /// Something was left out that could have led to a root.
     pub(super) fn cut(&self) {
-        self.spent().cut = true;
+        self.0.lock().cut = true;
     }
 
     /// Whether anything was left out.
     pub(super) fn was_cut(&self) -> bool {
-        self.spent().cut
+        self.0.lock().cut
     }
 
     /// Whether a signature was not checked because it would have cost too much.
     pub(super) fn is_used_up(&self) -> bool {
-        self.spent().used_up
+        self.0.lock().used_up
     }
 
     fn count(&self, what: impl FnOnce(&mut Spent) -> (&mut u32, u32)) -> Spend {
-        let mut spent = self.spent();
+        let mut spent = self.0.lock();
         let (counter, limit) = what(&mut spent);
         if *counter < limit {
             *counter += 1;
@@ -82,11 +82,6 @@ impl Effort {
         }
         spent.cut = true;
         Spend::UsedUp
-    }
-
-    fn spent(&self) -> MutexGuard<'_, Spent> {
-        // One thread at a time uses it; the lock is there because algorithms have to be `Sync`.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,7 +96,7 @@ pub(super) struct Counted<'a> {
 impl SignatureVerificationAlgorithm for Counted<'_> {
     fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
         let algorithm = (self.public_key_alg_id(), self.signature_alg_id());
-        let mut spent = self.effort.spent();
+        let mut spent = self.effort.0.lock();
         let known = spent.checks.iter().find(|c| {
             c.signature == signature && c.key == key && c.algorithm == algorithm && c.message == message
         });
