@@ -3,7 +3,7 @@
 //! What is asked for is what is known: a key that nobody asked for is a fault, and the list of all keys with their defaults
 //! ([`Notes::keys`]) cannot differ from what is read.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
@@ -23,6 +23,8 @@ const MAX_QUOTE: usize = 60;
 pub(super) struct Notes<'t> {
     text: &'t str,
     folder: &'t Path,
+    /// Where lines end: a file may have as many faults as lines.
+    line_ends: OnceCell<Vec<usize>>,
     faults: RefCell<Vec<Fault>>,
     keys: RefCell<BTreeMap<String, String>>,
     /// Named files: path, place, key.
@@ -32,7 +34,14 @@ pub(super) struct Notes<'t> {
 impl<'t> Notes<'t> {
     /// For a document with this text, whose relative paths begin at `folder`.
     pub(super) fn new(text: &'t str, folder: &'t Path) -> Self {
-        Self { text, folder, faults: RefCell::default(), keys: RefCell::default(), files: RefCell::default() }
+        Self {
+            text,
+            folder,
+            line_ends: OnceCell::new(),
+            faults: RefCell::default(),
+            keys: RefCell::default(),
+            files: RefCell::default(),
+        }
     }
 
     pub(super) fn text(&self) -> &'t str {
@@ -40,8 +49,14 @@ impl<'t> Notes<'t> {
     }
 
     pub(super) fn fault(&self, at: Option<usize>, key: Option<String>, message: String) {
-        let line = at.map(|at| 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count());
+        let line = at.map(|at| self.line(at));
         self.faults.borrow_mut().push(Fault { line, key, message });
+    }
+
+    /// The line of a place in the text, from 1.
+    fn line(&self, at: usize) -> usize {
+        let ends = self.line_ends.get_or_init(|| self.text.match_indices('\n').map(|(end, _)| end).collect());
+        1 + ends.partition_point(|end| *end < at)
     }
 
     /// A fault of a file: it is blamed on the last key that names the file.

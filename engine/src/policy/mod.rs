@@ -3,6 +3,7 @@
 //! Compiled once from the configuration, immutable, shared by all workers. The first matching rule wins; a flow that no
 //! rule matches gets the default. Matching allocates nothing.
 
+mod name_index;
 mod names;
 mod networks;
 mod profile;
@@ -11,6 +12,8 @@ mod rule;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use name_index::NameIndex;
+use names::HostName;
 pub use names::{NameError, NamePattern};
 pub use profile::{DefectAction, Profile, TlsVersion, UnsupportedAction};
 use rule::CompiledRule;
@@ -84,13 +87,23 @@ pub enum Ports {
 pub struct Policy {
     ports: Ports,
     rules: Vec<CompiledRule>,
+    /// The places of rules by the server names that they list.
+    by_name: NameIndex,
+    /// The places of rules that do not ask for a server name, in order.
+    nameless: Vec<usize>,
     default: Decision,
 }
 
 impl Policy {
     /// Compiles rules, in their order of precedence, and the decision for flows that none of them matches.
     pub fn compile(ports: Ports, rules: &[Rule], default: Decision) -> Self {
-        Self { ports, rules: rules.iter().map(CompiledRule::new).collect(), default }
+        let mut by_name = NameIndex::default();
+        for (place, rule) in rules.iter().enumerate() {
+            rule.sni.iter().for_each(|pattern| by_name.insert(pattern, place));
+        }
+        let rules: Vec<_> = rules.iter().map(CompiledRule::new).collect();
+        let nameless = (0..rules.len()).filter(|place| !rules[*place].asks_name()).collect();
+        Self { ports, rules, by_name, nameless, default }
     }
 
     /// Whether flows to this port are looked at. The others pass through: no rule is asked.
@@ -119,7 +132,12 @@ impl Policy {
 
     /// The verdict once the ClientHello is known.
     pub fn at_hello(&self, flow: &FlowFacts<'_>, hello: &HelloFacts<'_>) -> Verdict {
-        self.verdict(self.rules.iter().find(|rule| rule.matches_flow(flow) && rule.matches_hello(hello)))
+        let mut first = FirstMatch { policy: self, flow, hello, place: self.rules.len() };
+        if let Some(name) = hello.sni.map(HostName::new) {
+            self.by_name.matching(&name).for_each(|places| first.try_each(places));
+        }
+        first.try_each(&self.nameless);
+        self.verdict(self.rules.get(first.place))
     }
 
     fn verdict(&self, rule: Option<&CompiledRule>) -> Verdict {
@@ -127,5 +145,26 @@ impl Policy {
             Some(rule) => Verdict { rule: Some(Arc::clone(rule.name())), decision: rule.decision().clone() },
             None => Verdict { rule: None, decision: self.default.clone() },
         }
+    }
+}
+
+/// The first rule that matches, of those that were tried.
+struct FirstMatch<'m> {
+    policy: &'m Policy,
+    flow: &'m FlowFacts<'m>,
+    hello: &'m HelloFacts<'m>,
+    /// Behind the last rule: none.
+    place: usize,
+}
+
+impl FirstMatch<'_> {
+    /// Tries rules whose condition on the server name holds, in their order.
+    fn try_each(&mut self, places: &[usize]) {
+        let before = places.iter().copied().take_while(|place| *place < self.place);
+        let matching = before.into_iter().find(|place| {
+            let rule = &self.policy.rules[*place];
+            rule.matches_flow(self.flow) && rule.matches_hello(self.hello)
+        });
+        self.place = matching.unwrap_or(self.place);
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::names::NameSet;
 use super::networks::Networks;
 use super::{Decision, FlowFacts, HelloFacts, NamePattern};
 
@@ -61,7 +60,8 @@ pub(super) struct CompiledRule {
     source: Option<Networks>,
     destination: Option<Networks>,
     ports: Option<HashSet<u16>>,
-    sni: Option<NameSet>,
+    /// Its names lie in the index of all rules.
+    asks_name: bool,
     alpn: Option<HashSet<Box<[u8]>>>,
     ja4: Option<HashSet<String>>,
     decision: Decision,
@@ -76,7 +76,7 @@ impl CompiledRule {
             source: unless_empty(&rule.source, Networks::new),
             destination: unless_empty(&rule.destination, Networks::new),
             ports: unless_empty(&rule.ports, |ports| ports.iter().copied().collect()),
-            sni: unless_empty(&rule.sni, NameSet::new),
+            asks_name: !rule.sni.is_empty(),
             alpn: unless_empty(&rule.alpn, |alpn| alpn.iter().map(|p| p.as_slice().into()).collect()),
             ja4: unless_empty(&rule.ja4, |ja4| ja4.iter().cloned().collect()),
             decision: rule.decision.clone(),
@@ -102,13 +102,17 @@ impl CompiledRule {
 
     /// There are conditions that only a ClientHello can answer.
     pub(super) fn asks_hello(&self) -> bool {
-        self.sni.is_some() || self.alpn.is_some() || self.ja4.is_some()
+        self.asks_name || self.alpn.is_some() || self.ja4.is_some()
     }
 
-    /// All conditions that only a ClientHello can answer hold.
+    /// There is a condition on the server name.
+    pub(super) fn asks_name(&self) -> bool {
+        self.asks_name
+    }
+
+    /// All conditions hold that only a ClientHello can answer, the one on the server name aside.
     pub(super) fn matches_hello(&self, hello: &HelloFacts<'_>) -> bool {
-        self.sni.as_ref().is_none_or(|names| hello.sni.is_some_and(|name| names.contains(name)))
-            && self.alpn.as_ref().is_none_or(|alpn| hello.alpn.iter().any(|offered| alpn.contains(offered)))
+        self.alpn.as_ref().is_none_or(|alpn| hello.alpn.iter().any(|offered| alpn.contains(offered)))
             && self.ja4.as_ref().is_none_or(|ja4| ja4.contains(hello.ja4))
     }
 }

@@ -1,5 +1,6 @@
 //! `[policy]` and `[[rule]]`: which flows are decrypted, bypassed or blocked.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -36,7 +37,7 @@ impl PolicyRules {
     /// None if there were faults.
     pub(in crate::config) fn read(document: &Table<'_>, profiles: &Profiles, wires: &[Wire]) -> Option<Self> {
         let default = read_default(document.table("policy"), profiles);
-        let mut names = Vec::new();
+        let mut names = HashSet::new();
         let tables = document.tables("rule");
         let written = tables.len();
         let rules: Vec<_> =
@@ -66,14 +67,13 @@ fn read_rule<'a>(
     table: Table<'a>,
     profiles: &Profiles,
     wires: &[Wire],
-    names: &mut Vec<&'a str>,
+    names: &mut HashSet<&'a str>,
 ) -> Option<Rule> {
     let name = table.required("name", "a name for the logs").and_then(|value| {
         let name = value.name()?;
-        if names.contains(&name) {
+        if !names.insert(name) {
             value.expected("a name that no other rule has");
         }
-        names.push(name);
         Some(name)
     });
     let decision = read_decision(&table, profiles);
