@@ -22,6 +22,13 @@ pub enum NamePattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameError(&'static str);
 
+impl NameError {
+    /// What would have been right.
+    pub(super) fn expected(self) -> &'static str {
+        self.0
+    }
+}
+
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
