@@ -41,6 +41,11 @@ fn the_key_list_is_complete_enough_to_be_worth_comparing() {
 fn the_example_is_in_order_and_shows_every_key_with_its_default() {
     let text = fs::read_to_string(repository().join("examples/wireglass.toml")).unwrap();
     let folder = Folder::new();
+    fs::create_dir(folder.path("lists")).unwrap();
+    for list in fs::read_dir(repository().join("examples/lists")).unwrap() {
+        let list = list.unwrap();
+        fs::copy(list.path(), folder.path("lists").join(list.file_name())).unwrap();
+    }
     let config = folder.load(&text).unwrap_or_else(|faults| panic!("{faults}"));
 
     let defaults = Profile::default();

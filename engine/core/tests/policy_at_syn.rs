@@ -2,11 +2,15 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use wireglass_core::policy::{BlockWith, Decision, FlowFacts, HelloFacts, NamePattern, Policy, Ports, Rule};
+use wireglass_core::policy::{
+    BlockWith, Decision, FlowFacts, Format, HelloFacts, ListKind, Lists, ListsBuilder, NamePattern, Policy,
+    Ports, Rule,
+};
 
 const WIRES: [&str; 2] = ["a", "b"];
 const NETWORKS: [&str; 4] = ["10.0.0.0/8", "10.1.0.0/16", "::/0", "2001:db8::/32"];
@@ -15,6 +19,16 @@ const PATTERNS: [&str; 4] = ["a.test", "*.test", "*.a.test", "b.a.test"];
 const NAMES: [&str; 5] = ["a.test", "B.A.test.", "test", "x.b.a.test", "other"];
 const ALPN: [&str; 2] = ["h2", "http/1.1"];
 const JA4: [&str; 2] = ["one", "two"];
+
+/// The last two patterns, and the last two networks.
+fn lists() -> Arc<Lists> {
+    let mut builder = ListsBuilder::new([3; 16]);
+    let names = builder.declare("names", ListKind::Domain).unwrap();
+    builder.read(names, Format::Plain, PATTERNS[2..].join("\n").as_bytes());
+    let networks = builder.declare("networks", ListKind::Ip).unwrap();
+    builder.read(networks, Format::Plain, NETWORKS[2..].join("\n").as_bytes());
+    Arc::new(builder.build())
+}
 
 /// Mostly empty, so that rules match now and then.
 fn some_of<const N: usize>(all: [&'static str; N]) -> impl Strategy<Value = Vec<&'static str>> {
@@ -33,6 +47,7 @@ prop_compose! {
         destination in some_of(NETWORKS),
         ports in prop_oneof![2 => Just(vec![]), 1 => prop::collection::vec(1u16..4, 1..3)],
         sni in some_of(PATTERNS),
+        (listed_names, listed_source) in (prop::bool::weighted(0.2), prop::bool::weighted(0.1)),
         alpn in some_of(ALPN),
         ja4 in some_of(JA4),
         decision in decision(),
@@ -44,6 +59,8 @@ prop_compose! {
             destination: destination.iter().map(|n| n.parse().unwrap()).collect(),
             ports,
             sni: sni.iter().map(|n| n.parse().unwrap()).collect(),
+            sni_list: listed_names.then(|| lists().id("names").unwrap()),
+            source_list: listed_source.then(|| lists().id("networks").unwrap()),
             alpn: alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
             ja4: ja4.into_iter().map(Into::into).collect(),
             ..Rule::new("", decision)
@@ -78,8 +95,15 @@ fn hello() -> impl Strategy<Value = Hello> {
 
 /// The rules as the document describes them, without sets and shortcuts.
 fn naive(rules: &[Rule], flow: &FlowFacts<'_>, (sni, alpn, ja4): &Hello) -> Option<usize> {
-    let inside = |networks: &[IpNet], address: SocketAddr| {
-        networks.is_empty() || networks.iter().any(|n| n.contains(&address.ip().to_canonical()))
+    let inside = |networks: &[IpNet], is_listed: bool, address: SocketAddr| {
+        let listed = if is_listed { &NETWORKS[2..] } else { &[] };
+        let mut all = networks.iter().copied().chain(listed.iter().map(|network| network.parse().unwrap()));
+        all.any(|n| n.contains(&address.ip().to_canonical()))
+    };
+    let sni_of = |rule: &Rule| {
+        let listed = if rule.sni_list.is_some() { &PATTERNS[2..] } else { &[] };
+        let listed = listed.iter().map(|pattern| pattern.parse::<NamePattern>().unwrap());
+        rule.sni.iter().cloned().chain(listed).collect::<Vec<_>>()
     };
     rules.iter().position(|rule| {
         let named = |pattern: &NamePattern| {
@@ -91,10 +115,11 @@ fn naive(rules: &[Rule], flow: &FlowFacts<'_>, (sni, alpn, ja4): &Hello) -> Opti
         };
         rule.wire.as_ref().is_none_or(|wire| wire == flow.wire)
             && (rule.vlan.is_none() || rule.vlan == flow.vlan)
-            && inside(&rule.source, flow.client)
-            && inside(&rule.destination, flow.server)
+            && (rule.source.is_empty() && rule.source_list.is_none()
+                || inside(&rule.source, rule.source_list.is_some(), flow.client))
+            && (rule.destination.is_empty() || inside(&rule.destination, false, flow.server))
             && (rule.ports.is_empty() || rule.ports.contains(&flow.server.port()))
-            && (rule.sni.is_empty() || rule.sni.iter().any(named))
+            && (rule.sni.is_empty() && rule.sni_list.is_none() || sni_of(rule).iter().any(named))
             && (rule.alpn.is_empty() || rule.alpn.iter().any(|p| alpn.iter().any(|offered| **offered == **p)))
             && (rule.ja4.is_empty() || rule.ja4.iter().any(|known| known == ja4))
     })
@@ -112,7 +137,7 @@ proptest! {
         for (i, rule) in rules.iter_mut().enumerate() {
             rule.name = i.to_string();
         }
-        let policy = Policy::compile(Ports::Any, &rules, Decision::Bypass);
+        let policy = Policy::compile_with_lists(Ports::Any, &rules, Decision::Bypass, lists());
         let at_syn = policy.at_syn(&flow);
         for hello in &hellos {
             let verdict = policy.at_hello(&flow, &HelloFacts { sni: hello.0, alpn: &hello.1, ja4: hello.2 });
@@ -124,7 +149,7 @@ proptest! {
             }
         }
         // And it is not late: if no rule that could match asks about the hello, the SYN is enough.
-        if rules.iter().all(|rule| rule.sni.is_empty() && rule.alpn.is_empty() && rule.ja4.is_empty()) {
+        if rules.iter().all(|rule| rule.sni.is_empty() && rule.sni_list.is_none() && rule.alpn.is_empty() && rule.ja4.is_empty()) {
             prop_assert!(at_syn.is_some());
         }
     }

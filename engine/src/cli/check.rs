@@ -10,7 +10,7 @@ use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::policy::{
-    BlockWith, Decision, DefectAction, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
+    BlockWith, Decision, DefectAction, ListId, Lists, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
 };
 use wireglass_core::x509::describe_date as date;
 
@@ -47,6 +47,7 @@ impl Display for Summary<'_> {
         writeln!(f, "{}: in order", config.file.display())?;
         self.machine(f)?;
         self.certificates(f)?;
+        self.lists(f)?;
         self.policy(f)?;
         writeln!(f, "\nprofiles")?;
         for profile in &config.profiles {
@@ -112,6 +113,36 @@ impl Summary<'_> {
         }
     }
 
+    fn lists(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = &self.config.lists;
+        if named.sources.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nlists")?;
+        for (i, (list, source)) in named.lists.iter().zip(&named.sources).enumerate() {
+            writeln!(f, "  {}: {} {}", list.name, list.entries, list.kind.entries())?;
+            for file in &source.files {
+                let (entries, format) = (file.report.entries, file.format.name());
+                write!(f, "    {}, as {format}: {entries}", file.path.display())?;
+                match file.report.other_kinds {
+                    0 => writeln!(f)?,
+                    n => writeln!(f, ", and {n} of other kinds")?,
+                }
+                for bad in file.bad_lines() {
+                    writeln!(f, "  note: {bad}")?;
+                }
+            }
+            let asks = |rule: &Rule| {
+                [rule.sni_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
+            };
+            if !self.config.policy.rules.iter().any(asks) {
+                let (file, line) = (self.config.file.display(), source.line);
+                writeln!(f, "  note: {file}:{line}: list[{}]: no rule asks for {:?}", i + 1, list.name)?;
+            }
+        }
+        Ok(())
+    }
+
     fn policy(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.config;
         let ports = match &config.intercept.ports {
@@ -129,7 +160,14 @@ impl Summary<'_> {
             "\npolicy for TCP to {ports} (not TLS: {not_tls}; seen from the middle: {midstream}; others pass)"
         )?;
         for (i, rule) in config.policy.rules.iter().enumerate() {
-            writeln!(f, "  {}. {}: {} -> {}", i + 1, rule.name, conditions(rule), decision(&rule.decision))?;
+            writeln!(
+                f,
+                "  {}. {}: {} -> {}",
+                i + 1,
+                rule.name,
+                conditions(rule, &config.lists.lists),
+                decision(&rule.decision)
+            )?;
         }
         writeln!(f, "  otherwise -> {}", decision(&config.policy.default))?;
         self.passthrough(f)?;
@@ -258,7 +296,7 @@ fn is_unconditional(rule: &Rule) -> bool {
     *rule == Rule::new(rule.name.clone(), rule.decision.clone())
 }
 
-fn conditions(rule: &Rule) -> String {
+fn conditions(rule: &Rule, lists: &Lists) -> String {
     if is_unconditional(rule) {
         return "every flow".into();
     }
@@ -270,12 +308,17 @@ fn conditions(rule: &Rule) -> String {
             let _ = write!(out, "{and}{what} {}", list(entries));
         }
     };
+    let listed =
+        |id: Option<ListId>| id.and_then(|id| lists.get(id)).map(|list| format!("list {}", list.name));
     say("wire", rule.wire.iter().cloned().collect());
     say("VLAN", rule.vlan.iter().map(u16::to_string).collect());
-    say("from", rule.source.iter().map(ToString::to_string).collect());
-    say("to", rule.destination.iter().map(ToString::to_string).collect());
+    say("from", rule.source.iter().map(ToString::to_string).chain(listed(rule.source_list)).collect());
+    say(
+        "to",
+        rule.destination.iter().map(ToString::to_string).chain(listed(rule.destination_list)).collect(),
+    );
     say("port", rule.ports.iter().map(u16::to_string).collect());
-    say("SNI", rule.sni.iter().map(ToString::to_string).collect());
+    say("SNI", rule.sni.iter().map(ToString::to_string).chain(listed(rule.sni_list)).collect());
     say("ALPN", rule.alpn.iter().map(|p| p.escape_ascii().to_string()).collect());
     say("JA4", rule.ja4.clone());
     out

@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::supervisor::Supervisor;
 use crate::assembly::Assembly;
-use crate::config::{Config, Wire};
+use crate::config::{Config, ListFile, Wire};
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
 use crate::handshake_pool::Pool;
@@ -71,6 +71,8 @@ fn start(config: &Config) -> Result<Engine, String> {
     if let Some(doubt) = config.clock_doubt(&tls) {
         tracing::warn!("{doubt}");
     }
+    let list_files = config.lists.sources.iter().flat_map(|source| &source.files);
+    list_files.flat_map(ListFile::bad_lines).for_each(|bad| tracing::warn!("{bad}"));
     let socket = control_socket(config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();

@@ -5,6 +5,7 @@
 
 mod fault;
 mod files;
+mod list_files;
 mod near;
 mod reader;
 mod sections;
@@ -19,7 +20,8 @@ pub use fault::{Fault, Faults};
 use reader::{Notes, Table};
 use sections::Profiles;
 pub use sections::{
-    Ca, Control, Crypto, Dpdk, Intercept, Limits, Log, Metrics, PolicyRules, Trust, Wire, Workers,
+    Ca, Control, Crypto, Dpdk, Intercept, Limits, ListFile, ListSource, Log, Metrics, NamedLists,
+    PolicyRules, Trust, Wire, Workers,
 };
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
@@ -51,6 +53,8 @@ pub struct Config {
     pub trust: Trust,
     /// Which flows are looked at.
     pub intercept: Intercept,
+    /// Names and addresses that rules ask for by the names of lists.
+    pub lists: NamedLists,
     /// Rules and default.
     pub policy: PolicyRules,
     /// All profiles, by name.
@@ -76,7 +80,7 @@ impl Config {
         })
     }
 
-    /// Files that are not what this was loaded from any more: the configuration itself, CA certificates, roots. What they say now
+    /// Files that are not what this was loaded from any more: the configuration itself, CA certificates, roots, lists. What they say now
     /// is not in effect.
     pub fn changed_files(&self) -> Vec<String> {
         let same = fs::read(&self.file).is_ok_and(|now| <[u8; 32]>::from(Sha256::digest(now)) == self.digest);
@@ -85,12 +89,14 @@ impl Config {
         let others = cas.into_iter().chain(roots);
         let changed = others.filter(|(name, loaded)| fs::read(name).ok().as_ref() != Some(*loaded));
         let itself = (!same).then(|| self.file.display().to_string());
-        itself.into_iter().chain(changed.map(|(name, _)| name.clone())).collect()
+        let lists = self.lists.changed_files();
+        itself.into_iter().chain(changed.map(|(name, _)| name.clone())).chain(lists).collect()
     }
 
     /// The rules, compiled.
     pub fn compile_policy(&self) -> Policy {
-        Policy::compile(self.intercept.ports.clone(), &self.policy.rules, self.policy.default.clone())
+        let (ports, default) = (self.intercept.ports.clone(), self.policy.default.clone());
+        Policy::compile_with_lists(ports, &self.policy.rules, default, Arc::clone(&self.lists.lists))
     }
 
     /// The CAs and the trust store, ready for use.
@@ -188,9 +194,9 @@ fn now() -> i64 {
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
 /// would be written; `required` and `any` stand for themselves.
 pub fn keys() -> BTreeMap<String, String> {
-    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[rule]]\n[profile.NAME]\n";
+    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[profile.NAME]\n";
     let (document, _) = DeTable::parse_recoverable(text);
-    let notes = Notes::new(text, Path::new(""));
+    let notes = Notes::new(text, Path::new("")).with_keys();
     Sections::read(&Table::document(&notes, document.get_ref()), &notes);
     notes.into_keys()
 }
@@ -204,6 +210,7 @@ struct Sections {
     ca: Option<Ca>,
     trust: Option<Trust>,
     intercept: Intercept,
+    lists: NamedLists,
     policy: Option<PolicyRules>,
     profiles: Profiles,
     limits: Limits,
@@ -217,7 +224,8 @@ impl Sections {
         let dpdk = Dpdk::read(document.table("dpdk"));
         let wires = Wire::read_all(document, &dpdk);
         let profiles = Profiles::read(document.table("profile"));
-        let policy = PolicyRules::read(document, &profiles, &wires);
+        let lists = NamedLists::read(document, notes);
+        let policy = PolicyRules::read(document, &profiles, &wires, &lists);
         let sections = Self {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
@@ -227,6 +235,7 @@ impl Sections {
                 let decrypts = policy.as_ref().is_none_or(PolicyRules::decrypts);
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)
             },
+            lists,
             policy,
             limits: Limits::read(document.table("limits")),
             log: Log::read(document.table("log"), notes),
@@ -256,6 +265,7 @@ impl Sections {
             ca: self.ca?,
             trust: self.trust?,
             intercept: self.intercept,
+            lists: self.lists,
             policy: self.policy?,
             profiles: self.profiles.into_list(),
             limits: self.limits,

@@ -3,7 +3,7 @@
 //! What is asked for is what is known: a key that nobody asked for is a fault, and the list of all keys with their defaults
 //! ([`Notes::keys`]) cannot differ from what is read.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
@@ -23,8 +23,11 @@ const MAX_QUOTE: usize = 60;
 pub(super) struct Notes<'t> {
     text: &'t str,
     folder: &'t Path,
+    /// Where lines end: a file may have as many faults as lines.
+    line_ends: OnceCell<Vec<usize>>,
     faults: RefCell<Vec<Fault>>,
-    keys: RefCell<BTreeMap<String, String>>,
+    /// Asked for, with their defaults; none where nobody wants to know.
+    keys: Option<RefCell<BTreeMap<String, String>>>,
     /// Named files: path, place, key.
     files: RefCell<Vec<(PathBuf, usize, String)>>,
 }
@@ -32,7 +35,19 @@ pub(super) struct Notes<'t> {
 impl<'t> Notes<'t> {
     /// For a document with this text, whose relative paths begin at `folder`.
     pub(super) fn new(text: &'t str, folder: &'t Path) -> Self {
-        Self { text, folder, faults: RefCell::default(), keys: RefCell::default(), files: RefCell::default() }
+        Self {
+            text,
+            folder,
+            line_ends: OnceCell::new(),
+            faults: RefCell::default(),
+            keys: None,
+            files: RefCell::default(),
+        }
+    }
+
+    /// Notes all keys that are asked for, too.
+    pub(super) fn with_keys(self) -> Self {
+        Self { keys: Some(RefCell::default()), ..self }
     }
 
     pub(super) fn text(&self) -> &'t str {
@@ -40,8 +55,14 @@ impl<'t> Notes<'t> {
     }
 
     pub(super) fn fault(&self, at: Option<usize>, key: Option<String>, message: String) {
-        let line = at.map(|at| 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count());
+        let line = at.map(|at| self.line(at));
         self.faults.borrow_mut().push(Fault { line, key, message });
+    }
+
+    /// The line of a place in the text, from 1.
+    fn line(&self, at: usize) -> usize {
+        let ends = self.line_ends.get_or_init(|| self.text.match_indices('\n').map(|(end, _)| end).collect());
+        1 + ends.partition_point(|end| *end < at)
     }
 
     /// A fault of a file: it is blamed on the last key that names the file.
@@ -61,7 +82,7 @@ impl<'t> Notes<'t> {
 
     /// All keys that were asked for, present or not, with their defaults as text.
     pub(super) fn into_keys(self) -> BTreeMap<String, String> {
-        self.keys.into_inner()
+        self.keys.map(RefCell::into_inner).unwrap_or_default()
     }
 
     pub(super) fn path(&self, text: &str) -> PathBuf {
@@ -99,7 +120,9 @@ impl<'a> Table<'a> {
 
     /// The value of a key. `default` says what its absence means.
     pub(super) fn value(&self, key: &'static str, default: impl Display) -> Option<Value<'a>> {
-        self.notes.keys.borrow_mut().insert(join(&self.pattern, key), default.to_string());
+        if let Some(keys) = &self.notes.keys {
+            keys.borrow_mut().insert(join(&self.pattern, key), default.to_string());
+        }
         self.find(key)
     }
 
@@ -152,6 +175,34 @@ impl<'a> Table<'a> {
             value.expected("at least one entry (leave the key out to match any)");
         }
         items.into_iter().filter_map(read).collect()
+    }
+
+    /// What [`Self::any_of`] reads, or a table `{ list = NAME }` instead, of which `named` finds the list.
+    pub(super) fn any_of_or_list<T, L>(
+        &self,
+        key: &'static str,
+        read: impl Fn(Value<'a>) -> Option<T>,
+        named: impl Fn(&Value<'a>) -> Option<L>,
+    ) -> (Vec<T>, Option<L>) {
+        let found = self.find(key).filter(|value| value.value.is_table());
+        let (path, pattern) = (join(&self.path, key), join(&self.pattern, key));
+        let at = found.as_ref().map_or(self.at, Value::at);
+        let is_table = found.is_some();
+        let table = Table::new(self.notes, path, pattern, at, found.and_then(|value| value.entries()));
+        let name = table.value("list", "none");
+        if !is_table {
+            return (self.any_of(key, read), None);
+        }
+        if name.is_none() {
+            table.missing("list", "the name of a `[[list]]`");
+        }
+        table.finish();
+        (Vec::new(), name.and_then(|name| named(&name)))
+    }
+
+    /// The line on which this table begins.
+    pub(super) fn line(&self) -> usize {
+        self.notes.line(self.at)
     }
 
     /// A table below this one.
@@ -270,6 +321,27 @@ impl<'a> Value<'a> {
         let path = self.notes.path(text);
         self.notes.files.borrow_mut().push((path.clone(), self.at(), self.path.clone()));
         Some(path)
+    }
+
+    /// The files that a path stands for: itself, or what its `*`, `?` and `[...]` match, which must be something.
+    pub(super) fn files(&self) -> Option<Vec<PathBuf>> {
+        let path = self.path()?;
+        if path.exists() || !self.text()?.contains(['*', '?', '[']) {
+            return Some(vec![path]);
+        }
+        // The folder is no pattern, whatever it is called.
+        let folder = glob::Pattern::escape(&self.notes.folder.to_string_lossy());
+        let pattern = Path::new(&folder).join(self.text()?);
+        let found = glob::glob(&pattern.to_string_lossy());
+        let Ok(found) = found.inspect_err(|error| self.expected(&format!("a pattern: {}", error.msg))) else {
+            return None;
+        };
+        let files: Vec<_> = found.filter_map(Result::ok).collect();
+        if files.is_empty() {
+            self.say(format!("no file matches {:?}", self.text()?));
+            return None;
+        }
+        Some(files)
     }
 
     pub(super) fn boolean(&self) -> Option<bool> {

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 use tempfile::TempDir;
 use wireglass::ca_files::{NewCas, create};
 use wireglass::config::{Config, Faults};
@@ -75,4 +77,11 @@ impl Folder {
 
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the engine is in the repository")
+}
+
+/// Time that this thread has had a processor: what others do on the machine does not count.
+pub(crate) fn cpu_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("a thread");
+    let micros = |time: TimeVal| TimeValLike::num_microseconds(&time) as u64;
+    Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
 }

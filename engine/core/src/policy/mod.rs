@@ -3,6 +3,8 @@
 //! Compiled once from the configuration, immutable, shared by all workers. The first matching rule wins; a flow that no
 //! rule matches gets the default. Matching allocates nothing.
 
+mod lists;
+mod name_index;
 mod names;
 mod networks;
 mod profile;
@@ -11,6 +13,12 @@ mod rule;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use lists::{
+    BadLine, Format, List, ListId, ListKind, ListMask, Lists, ListsBuilder, MAX_ENTRIES, MAX_LINE, MAX_LISTS,
+    Report,
+};
+use name_index::NameIndex;
+use names::HostName;
 pub use names::{NameError, NamePattern};
 pub use profile::{DefectAction, Profile, TlsVersion, UnsupportedAction};
 use rule::CompiledRule;
@@ -84,13 +92,36 @@ pub enum Ports {
 pub struct Policy {
     ports: Ports,
     rules: Vec<CompiledRule>,
+    /// The places of rules by the server names that they list.
+    by_name: NameIndex,
+    /// The places of rules by the list of server names that they ask for.
+    by_list: Vec<Vec<usize>>,
+    lists: Arc<Lists>,
+    /// The places of rules that do not ask for a server name, in order.
+    nameless: Vec<usize>,
     default: Decision,
 }
 
 impl Policy {
     /// Compiles rules, in their order of precedence, and the decision for flows that none of them matches.
     pub fn compile(ports: Ports, rules: &[Rule], default: Decision) -> Self {
-        Self { ports, rules: rules.iter().map(CompiledRule::new).collect(), default }
+        Self::compile_with_lists(ports, rules, default, Arc::default())
+    }
+
+    /// Compiles rules that may ask for lists.
+    pub fn compile_with_lists(ports: Ports, rules: &[Rule], default: Decision, lists: Arc<Lists>) -> Self {
+        let mut by_name = NameIndex::default();
+        let mut by_list = vec![Vec::new(); lists.iter().count()];
+        for (place, rule) in rules.iter().enumerate() {
+            // A list that there is not has no names.
+            if let Some(places) = rule.sni_list.and_then(|list| by_list.get_mut(list.index())) {
+                places.push(place);
+            }
+            rule.sni.iter().for_each(|pattern| by_name.insert(pattern, place));
+        }
+        let rules: Vec<_> = rules.iter().map(CompiledRule::new).collect();
+        let nameless = (0..rules.len()).filter(|place| !rules[*place].asks_name()).collect();
+        Self { ports, rules, by_name, by_list, lists, nameless, default }
     }
 
     /// Whether flows to this port are looked at. The others pass through: no rule is asked.
@@ -111,7 +142,7 @@ impl Policy {
     /// A rule that asks about the ClientHello and otherwise matches might win over all rules after it, so none of those can settle
     /// the flow.
     pub fn at_syn(&self, flow: &FlowFacts<'_>) -> Option<Verdict> {
-        match self.rules.iter().find(|rule| rule.matches_flow(flow)) {
+        match self.rules.iter().find(|rule| rule.matches_flow(flow, &self.lists)) {
             Some(rule) if rule.asks_hello() => None,
             rule => Some(self.verdict(rule)),
         }
@@ -119,7 +150,15 @@ impl Policy {
 
     /// The verdict once the ClientHello is known.
     pub fn at_hello(&self, flow: &FlowFacts<'_>, hello: &HelloFacts<'_>) -> Verdict {
-        self.verdict(self.rules.iter().find(|rule| rule.matches_flow(flow) && rule.matches_hello(hello)))
+        let mut first = FirstMatch { policy: self, flow, hello, place: self.rules.len() };
+        if let Some(name) = hello.sni.map(HostName::new) {
+            self.by_name.matching(&name).for_each(|places| first.try_each(places));
+            for list in self.lists.of_host(&name).iter() {
+                first.try_each(&self.by_list[list.index()]);
+            }
+        }
+        first.try_each(&self.nameless);
+        self.verdict(self.rules.get(first.place))
     }
 
     fn verdict(&self, rule: Option<&CompiledRule>) -> Verdict {
@@ -127,5 +166,26 @@ impl Policy {
             Some(rule) => Verdict { rule: Some(Arc::clone(rule.name())), decision: rule.decision().clone() },
             None => Verdict { rule: None, decision: self.default.clone() },
         }
+    }
+}
+
+/// The first rule that matches, of those that were tried.
+struct FirstMatch<'m> {
+    policy: &'m Policy,
+    flow: &'m FlowFacts<'m>,
+    hello: &'m HelloFacts<'m>,
+    /// Behind the last rule: none.
+    place: usize,
+}
+
+impl FirstMatch<'_> {
+    /// Tries rules whose condition on the server name holds, in their order.
+    fn try_each(&mut self, places: &[usize]) {
+        let before = places.iter().copied().take_while(|place| *place < self.place);
+        let matching = before.into_iter().find(|place| {
+            let rule = &self.policy.rules[*place];
+            rule.matches_flow(self.flow, &self.policy.lists) && rule.matches_hello(self.hello)
+        });
+        self.place = matching.unwrap_or(self.place);
     }
 }

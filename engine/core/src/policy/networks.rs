@@ -4,54 +4,55 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// An address as a number of its family; IPv4 comes first.
-type Place = (bool, u128);
-
 /// Networks as ranges of addresses that are sorted and do not overlap.
 ///
 /// IPv4-mapped addresses (RFC 4291 section 2.5.5.2) are IPv4 addresses, in packets and in rules: `10.0.0.1` and `::ffff:10.0.0.1` are
 /// the same, and neither is in `::/0`.
 #[derive(Debug)]
 pub(super) struct Networks {
-    ranges: Vec<(Place, Place)>,
+    v4: Box<[(u32, u32)]>,
+    v6: Box<[(u128, u128)]>,
 }
 
 impl Networks {
     pub(super) fn new(networks: &[IpNet]) -> Self {
-        let mut all: Vec<_> = networks.iter().map(range).collect();
-        all.sort_unstable();
-        let mut ranges: Vec<(Place, Place)> = Vec::with_capacity(all.len());
-        for (first, last) in all {
-            match ranges.last_mut() {
-                Some(before) if first <= before.1 => before.1 = before.1.max(last),
-                _ => ranges.push((first, last)),
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for network in networks {
+            match network {
+                IpNet::V4(net) => v4.push((net.network().to_bits(), net.broadcast().to_bits())),
+                IpNet::V6(net) => match (net.network().to_ipv4_mapped(), net.broadcast().to_ipv4_mapped()) {
+                    (Some(first), Some(last)) => v4.push((first.to_bits(), last.to_bits())),
+                    // Shorter prefixes hold other addresses, too.
+                    _ => v6.push((net.network().to_bits(), net.broadcast().to_bits())),
+                },
             }
         }
-        Self { ranges }
+        Self { v4: disjoint(v4), v6: disjoint(v6) }
     }
 
     pub(super) fn contain(&self, address: IpAddr) -> bool {
-        let address = place(address.to_canonical());
-        let after = self.ranges.partition_point(|(first, _)| *first <= address);
-        after > 0 && address <= self.ranges[after - 1].1
+        match address.to_canonical() {
+            IpAddr::V4(address) => is_inside(&self.v4, address.to_bits()),
+            IpAddr::V6(address) => is_inside(&self.v6, address.to_bits()),
+        }
     }
 }
 
-fn range(network: &IpNet) -> (Place, Place) {
-    let (first, last) = (network.network(), network.broadcast());
-    // Shorter prefixes hold other addresses, too.
-    let is_mapped = network.prefix_len() >= 96 && first.to_canonical().is_ipv4();
-    if is_mapped {
-        return (place(first.to_canonical()), place(last.to_canonical()));
-    }
-    (place(first), place(last))
+fn disjoint<A: Copy + Ord>(mut all: Vec<(A, A)>) -> Box<[(A, A)]> {
+    all.sort_unstable();
+    all.dedup_by(|next, before| {
+        let overlaps = next.0 <= before.1;
+        if overlaps {
+            before.1 = before.1.max(next.1);
+        }
+        overlaps
+    });
+    all.into_boxed_slice()
 }
 
-fn place(address: IpAddr) -> Place {
-    match address {
-        IpAddr::V4(v4) => (false, v4.to_bits().into()),
-        IpAddr::V6(v6) => (true, v6.to_bits()),
-    }
+fn is_inside<A: Copy + Ord>(ranges: &[(A, A)], address: A) -> bool {
+    let after = ranges.partition_point(|(first, _)| *first <= address);
+    after > 0 && address <= ranges[after - 1].1
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! One rule: conditions that must all hold, and a decision.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
 use ipnet::IpNet;
 
-use super::names::NameSet;
 use super::networks::Networks;
-use super::{Decision, FlowFacts, HelloFacts, NamePattern};
+use super::{Decision, FlowFacts, HelloFacts, ListId, Lists, NamePattern};
 
 /// A rule as configured. A condition that is empty or absent always holds; a list holds if one of its entries does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +20,18 @@ pub struct Rule {
     pub vlan: Option<u16>,
     /// Networks of the client.
     pub source: Vec<IpNet>,
+    /// A list of networks of the client; it may be on this one or in `source`.
+    pub source_list: Option<ListId>,
     /// Networks of the server.
     pub destination: Vec<IpNet>,
+    /// A list of networks of the server.
+    pub destination_list: Option<ListId>,
     /// Ports of the server.
     pub ports: Vec<u16>,
     /// Server names. A ClientHello without a name matches none of them.
     pub sni: Vec<NamePattern>,
+    /// A list of server names.
+    pub sni_list: Option<ListId>,
     /// Application protocols, of which the client offers one.
     pub alpn: Vec<Vec<u8>>,
     /// JA4 fingerprints.
@@ -42,9 +48,12 @@ impl Rule {
             wire: None,
             vlan: None,
             source: Vec::new(),
+            source_list: None,
             destination: Vec::new(),
+            destination_list: None,
             ports: Vec::new(),
             sni: Vec::new(),
+            sni_list: None,
             alpn: Vec::new(),
             ja4: Vec::new(),
             decision,
@@ -58,10 +67,11 @@ pub(super) struct CompiledRule {
     name: Arc<str>,
     wire: Option<String>,
     vlan: Option<u16>,
-    source: Option<Networks>,
-    destination: Option<Networks>,
+    source: Addresses,
+    destination: Addresses,
     ports: Option<HashSet<u16>>,
-    sni: Option<NameSet>,
+    /// Its names lie in the index of all rules.
+    asks_name: bool,
     alpn: Option<HashSet<Box<[u8]>>>,
     ja4: Option<HashSet<String>>,
     decision: Decision,
@@ -73,10 +83,10 @@ impl CompiledRule {
             name: rule.name.as_str().into(),
             wire: rule.wire.clone(),
             vlan: rule.vlan,
-            source: unless_empty(&rule.source, Networks::new),
-            destination: unless_empty(&rule.destination, Networks::new),
+            source: Addresses::new(&rule.source, rule.source_list),
+            destination: Addresses::new(&rule.destination, rule.destination_list),
             ports: unless_empty(&rule.ports, |ports| ports.iter().copied().collect()),
-            sni: unless_empty(&rule.sni, NameSet::new),
+            asks_name: !rule.sni.is_empty() || rule.sni_list.is_some(),
             alpn: unless_empty(&rule.alpn, |alpn| alpn.iter().map(|p| p.as_slice().into()).collect()),
             ja4: unless_empty(&rule.ja4, |ja4| ja4.iter().cloned().collect()),
             decision: rule.decision.clone(),
@@ -92,24 +102,51 @@ impl CompiledRule {
     }
 
     /// All conditions that the SYN can answer hold.
-    pub(super) fn matches_flow(&self, flow: &FlowFacts<'_>) -> bool {
+    pub(super) fn matches_flow(&self, flow: &FlowFacts<'_>, lists: &Lists) -> bool {
         self.wire.as_ref().is_none_or(|wire| wire == flow.wire)
             && self.vlan.is_none_or(|vlan| flow.vlan == Some(vlan))
             && self.ports.as_ref().is_none_or(|ports| ports.contains(&flow.server.port()))
-            && self.source.as_ref().is_none_or(|networks| networks.contain(flow.client.ip()))
-            && self.destination.as_ref().is_none_or(|networks| networks.contain(flow.server.ip()))
+            && self.source.hold(flow.client.ip(), lists)
+            && self.destination.hold(flow.server.ip(), lists)
     }
 
     /// There are conditions that only a ClientHello can answer.
     pub(super) fn asks_hello(&self) -> bool {
-        self.sni.is_some() || self.alpn.is_some() || self.ja4.is_some()
+        self.asks_name || self.alpn.is_some() || self.ja4.is_some()
     }
 
-    /// All conditions that only a ClientHello can answer hold.
+    /// There is a condition on the server name.
+    pub(super) fn asks_name(&self) -> bool {
+        self.asks_name
+    }
+
+    /// All conditions hold that only a ClientHello can answer, the one on the server name aside.
     pub(super) fn matches_hello(&self, hello: &HelloFacts<'_>) -> bool {
-        self.sni.as_ref().is_none_or(|names| hello.sni.is_some_and(|name| names.contains(name)))
-            && self.alpn.as_ref().is_none_or(|alpn| hello.alpn.iter().any(|offered| alpn.contains(offered)))
+        self.alpn.as_ref().is_none_or(|alpn| hello.alpn.iter().any(|offered| alpn.contains(offered)))
             && self.ja4.as_ref().is_none_or(|ja4| ja4.contains(hello.ja4))
+    }
+}
+
+/// A condition on an address.
+#[derive(Debug)]
+struct Addresses {
+    networks: Option<Networks>,
+    list: Option<ListId>,
+}
+
+impl Addresses {
+    fn new(networks: &[IpNet], list: Option<ListId>) -> Self {
+        Self { networks: unless_empty(networks, Networks::new), list }
+    }
+
+    fn hold(&self, address: IpAddr, lists: &Lists) -> bool {
+        match (&self.networks, self.list) {
+            (None, None) => true,
+            (networks, list) => {
+                networks.as_ref().is_some_and(|networks| networks.contain(address))
+                    || list.is_some_and(|list| lists.has_address(list, address))
+            }
+        }
     }
 }
 

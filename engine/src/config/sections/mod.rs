@@ -2,6 +2,7 @@
 
 mod intercept;
 mod limits;
+mod lists;
 mod outputs;
 mod ports;
 mod profiles;
@@ -11,6 +12,7 @@ mod workers;
 
 pub use intercept::Intercept;
 pub use limits::Limits;
+pub use lists::{ListFile, ListSource, NamedLists};
 pub use outputs::{Control, Log, Metrics};
 pub use ports::{Dpdk, Wire};
 pub use rules::PolicyRules;

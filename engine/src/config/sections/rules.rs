@@ -1,11 +1,12 @@
 //! `[policy]` and `[[rule]]`: which flows are decrypted, bypassed or blocked.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use wireglass_core::policy::{BlockWith, Decision, Rule};
+use wireglass_core::policy::{BlockWith, Decision, ListKind, Rule};
 
-use super::{Profiles, Wire};
+use super::{NamedLists, Profiles, Wire};
 use crate::config::near::nearest;
 use crate::config::reader::{Table, Value};
 
@@ -34,13 +35,20 @@ pub struct PolicyRules {
 
 impl PolicyRules {
     /// None if there were faults.
-    pub(in crate::config) fn read(document: &Table<'_>, profiles: &Profiles, wires: &[Wire]) -> Option<Self> {
+    pub(in crate::config) fn read(
+        document: &Table<'_>,
+        profiles: &Profiles,
+        wires: &[Wire],
+        lists: &NamedLists,
+    ) -> Option<Self> {
         let default = read_default(document.table("policy"), profiles);
-        let mut names = Vec::new();
+        let mut names = HashSet::new();
         let tables = document.tables("rule");
         let written = tables.len();
-        let rules: Vec<_> =
-            tables.into_iter().filter_map(|table| read_rule(table, profiles, wires, &mut names)).collect();
+        let rules: Vec<_> = tables
+            .into_iter()
+            .filter_map(|table| read_rule(table, profiles, wires, lists, &mut names))
+            .collect();
         (rules.len() == written).then_some(Self { rules, default: default? })
     }
 
@@ -66,24 +74,33 @@ fn read_rule<'a>(
     table: Table<'a>,
     profiles: &Profiles,
     wires: &[Wire],
-    names: &mut Vec<&'a str>,
+    lists: &NamedLists,
+    names: &mut HashSet<&'a str>,
 ) -> Option<Rule> {
     let name = table.required("name", "a name for the logs").and_then(|value| {
         let name = value.name()?;
-        if names.contains(&name) {
+        if !names.insert(name) {
             value.expected("a name that no other rule has");
         }
-        names.push(name);
         Some(name)
     });
     let decision = read_decision(&table, profiles);
+    let domains = |value: &Value<'_>| lists.named_by(value, ListKind::Domain);
+    let addresses = |value: &Value<'_>| lists.named_by(value, ListKind::Ip);
+    let (source, source_list) = table.any_of_or_list("source", |value| read_network(&value), addresses);
+    let (destination, destination_list) =
+        table.any_of_or_list("destination", |value| read_network(&value), addresses);
+    let (sni, sni_list) = table.any_of_or_list("sni", |value| value.parse(), domains);
     let rule = Rule {
         wire: table.value("wire", "any").and_then(|value| read_wire(&value, wires)),
         vlan: table.value("vlan", "any").and_then(|value| value.integer(1..=4094)),
-        source: table.any_of("source", |value| read_network(&value)),
-        destination: table.any_of("destination", |value| read_network(&value)),
+        source,
+        source_list,
+        destination,
+        destination_list,
         ports: table.any_of("ports", |value| value.integer(1..=u16::MAX)),
-        sni: table.any_of("sni", |value| value.parse()),
+        sni,
+        sni_list,
         alpn: table.any_of("alpn", |value| read_alpn(&value)),
         ja4: table.any_of("ja4", |value| read_ja4(&value)),
         // The name and the decision are put in place below, so that the faults of all keys are found first.
