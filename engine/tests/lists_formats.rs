@@ -188,6 +188,7 @@ fn urls_with_wildcards() {
             "b.example/x",
             "x.b.example/xy",
             "d.example/adserver",
+            "d.example/adsale",
             "e.example/a.exe/b",
             "x.e.example/a.exe",
         ],
@@ -305,6 +306,8 @@ fn one_look_up_says_all_lists_and_each_has_its_own_exceptions() {
     builder.read(ids[0], Format::Ut1, b"example.com\nexample.com\n");
     builder.read(ids[1], Format::Plain, b"www.example.com\n*.example.com\n");
     builder.read(ids[2], Format::Rpz, b"*.example.com CNAME .\nwww.example.com CNAME rpz-passthru.\n");
+    builder.read(ids[2], Format::Plain, b"both.example\n");
+    builder.read(ids[2], Format::Rpz, b"both.example CNAME rpz-passthru.\n");
     let lists = builder.build();
     let on = |name: &str| {
         lists.of_domain(name).iter().map(|id| lists.get(id).unwrap().name.as_str()).collect::<String>()
@@ -313,7 +316,8 @@ fn one_look_up_says_all_lists_and_each_has_its_own_exceptions() {
     assert_eq!(on("www.example.com"), "ab");
     assert_eq!(on("x.www.example.com"), "abc", "the exception is the name alone");
     assert_eq!(on("example.org"), "");
-    assert_eq!(lists.iter().map(|list| list.entries).collect::<Vec<_>>(), [1, 2, 2], "no repetitions");
+    assert_eq!(on("both.example"), "", "an exception wins over an entry of the same name");
+    assert_eq!(lists.iter().map(|list| list.entries).collect::<Vec<_>>(), [1, 2, 4], "no repetitions");
 }
 
 #[test]
