@@ -1,12 +1,13 @@
 //! wireglass: transparent TLS inspection at packet level.
 #![forbid(unsafe_code)]
 
-pub mod assembly;
 pub mod ca_files;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod driver;
+pub mod engine_builder;
+pub mod flow_dump;
 pub mod handshake_pool;
 pub mod links;
 pub mod log;
@@ -14,5 +15,4 @@ pub mod metrics;
 pub mod numa;
 pub mod peers;
 pub mod secrets;
-pub mod survey;
 pub mod worker;

@@ -18,7 +18,7 @@ const NEVER: Duration = Duration::from_secs(100_000);
 
 fn setup() -> Setup {
     let rules = Rules { ports: Ports::Any, ..Rules::default_is(Action::Decrypt) };
-    Setup { rules, leg_bytes: BUDGET, ..Setup::default() }
+    Setup { rules, flow_bytes: BUDGET, ..Setup::default() }
 }
 
 /// A client that asks for a megabyte and then reads nothing: its window closes for good.
@@ -109,7 +109,7 @@ fn what_is_dropped_for_lack_of_memory_comes_again() {
     let lab = Lab::new();
     // The beginnings of records that cannot be passed on yet are part of it.
     let budget = BUDGET + 30 * 2 * 17 * 1024;
-    let setup = Setup { leg_bytes: budget, ..setup() };
+    let setup = Setup { flow_bytes: budget, ..setup() };
     let exchanges: Vec<Exchange> = (0..30).map(|n| Exchange::new(n, 200_000, 200_000)).collect();
     let mut run = lab.hosts(&setup);
     for (number, exchange) in exchanges.iter().enumerate() {

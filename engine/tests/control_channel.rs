@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use wireglass::control::client::{AskError, Flows, flows};
 use wireglass::control::protocol::{FlowsRequest, Refusal, Sort};
 use wireglass::control::{ControlServer, ControlSocket};
+use wireglass::flow_dump::{DumpResponder, FlowDumper};
 use wireglass::metrics::Metrics;
-use wireglass::survey::{Station, Surveyor};
 use wireglass_core::end::PerEnd;
 use wireglass_core::event::Volume;
 use wireglass_core::flow::{FlowSnapshot, Identity, Short};
@@ -40,17 +40,17 @@ impl Engine {
     fn start(flows: &[Option<u16>]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = ControlSocket::bind(&folder.path().join("control.sock")).unwrap();
-        let stations: Vec<_> = flows.iter().map(|_| Station::default()).collect();
-        let surveyor = Surveyor::new(&stations);
+        let responders: Vec<_> = flows.iter().map(|_| DumpResponder::default()).collect();
+        let dumper = FlowDumper::new(&responders);
         let metrics = Arc::new(Metrics::new(&[], flows.len()));
         let stop = Arc::new(AtomicBool::new(false));
-        let workers = stations.into_iter().zip(flows).enumerate();
-        let workers = workers.map(|(n, (station, flows))| {
+        let workers = responders.into_iter().zip(flows).enumerate();
+        let workers = workers.map(|(n, (responder, flows))| {
             let (flows, stop) = (*flows, Arc::clone(&stop));
-            thread::spawn(move || work(n as u8, station, flows, &stop))
+            thread::spawn(move || work(n as u8, responder, flows, &stop))
         });
         let workers = workers.collect();
-        let server = Some(ControlServer::start(socket, surveyor, metrics).unwrap());
+        let server = Some(ControlServer::start(socket, dumper, metrics).unwrap());
         Self { folder, server, stop, workers }
     }
 
@@ -103,7 +103,7 @@ impl Drop for Engine {
     }
 }
 
-fn work(number: u8, mut station: Station, flows: Option<u16>, stop: &AtomicBool) {
+fn work(number: u8, mut responder: DumpResponder, flows: Option<u16>, stop: &AtomicBool) {
     let mut table = FlowTable::new(u32::from(u16::MAX));
     for port in 0..flows.unwrap_or(0) {
         let (source, destination) = (([10, 0, number, 1], port).into(), ([10, 0, 0, 2], 443).into());
@@ -112,8 +112,8 @@ fn work(number: u8, mut station: Station, flows: Option<u16>, stop: &AtomicBool)
         table.insert(KeyHasher::new([7; 16]).hash(&key), key, Class::Opening, (source, port)).unwrap();
     }
     while !stop.load(Ordering::Relaxed) {
-        if flows.is_some() && station.is_asked() {
-            station.turn(&table, |(source, port), wanted| {
+        if flows.is_some() && responder.is_asked() {
+            responder.turn(&table, |(source, port), wanted| {
                 wanted.port.is_none_or(|wanted| wanted == *port).then(|| snapshot(*source, *port))
             });
         } else {

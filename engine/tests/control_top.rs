@@ -18,8 +18,8 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use wireglass::control::client::{AskError, counters};
 use wireglass::control::{ControlServer, ControlSocket, Counters};
+use wireglass::flow_dump::FlowDumper;
 use wireglass::metrics::{Metrics, PoolStatistics, PortStatistics};
-use wireglass::survey::Surveyor;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::PacketDrop;
@@ -61,8 +61,8 @@ impl Engine {
         worker.heap_records.add(8);
         let folder = tempfile::tempdir().unwrap();
         let socket = ControlSocket::bind(&folder.path().join("control.sock")).unwrap();
-        let (metrics, surveyor) = (Arc::new(metrics), Surveyor::new([]));
-        let server = Some(ControlServer::start(socket, surveyor, Arc::clone(&metrics)).unwrap());
+        let (metrics, dumper) = (Arc::new(metrics), FlowDumper::new([]));
+        let server = Some(ControlServer::start(socket, dumper, Arc::clone(&metrics)).unwrap());
         Self { folder, metrics, server }
     }
 

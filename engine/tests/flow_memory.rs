@@ -17,7 +17,7 @@ const ONE_CALL: usize = 128 * 1024;
 
 fn setup(budget: usize) -> Setup {
     let rules = Rules { ports: Ports::Any, ..Rules::default_is(Action::Decrypt) };
-    Setup { rules, leg_bytes: budget, flows: 1024, ..Setup::default() }
+    Setup { rules, flow_bytes: budget, flows: 1024, ..Setup::default() }
 }
 
 fn held(run: &Run) -> usize {
@@ -244,7 +244,7 @@ fn each_phase_counts_what_it_holds() {
 fn prefixes_stay_within_the_budget() {
     let rules = Rules::default_is(Action::Decrypt);
     let budget = 4 << 20;
-    let setup = Setup { rules, leg_bytes: budget, flows: 1024, held_frames: 100_000, ..Setup::default() };
+    let setup = Setup { rules, flow_bytes: budget, flows: 1024, held_frames: 100_000, ..Setup::default() };
     let mut wire = Wire { engine: Lab::new().engine(&setup).0, now: Instant::ZERO };
     let port = |mut frame: Vec<u8>, to_server: bool, port: u16| {
         // The client's port; the checksum changes by as much.

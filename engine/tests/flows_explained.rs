@@ -15,11 +15,11 @@ use wireglass_core::phase::FlowPhase;
 
 /// All wanted flows, as the workers tell them now.
 fn ask(run: &mut Run, wanted: Wanted) -> Vec<FlowRecord> {
-    let mut survey = run.engine().surveyor().ask(wanted).unwrap();
+    let mut dump = run.engine().dumper().ask(wanted).unwrap();
     let now = run.simulation.now();
     run.simulation.middle.poll(now);
-    let flows = std::iter::from_fn(|| survey.poll()).map(|flow| FlowRecord::new(&flow)).collect();
-    assert!(survey.is_done(), "a simulated worker answers at once");
+    let flows = std::iter::from_fn(|| dump.poll()).map(|flow| FlowRecord::new(&flow)).collect();
+    assert!(dump.is_done(), "a simulated worker answers at once");
     flows
 }
 

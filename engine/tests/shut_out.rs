@@ -620,7 +620,7 @@ fn hoarders(lab: &Lab, setup: &Setup, count: usize) -> Run {
 fn short_of_memory() -> Setup {
     let mut setup = setup(1_024);
     setup.limits.buffer_bytes = 65_536;
-    setup.leg_bytes = 4 << 20;
+    setup.flow_bytes = 4 << 20;
     setup
 }
 

@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use dpdk::Eal;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
-use wireglass::assembly::Assembly;
 use wireglass::driver::dpdk::{Ports, WirePorts};
+use wireglass::engine_builder::EngineBuilder;
 use wireglass::handshake_pool::Pool;
 use wireglass::log::{LogSender, LogWriter, ring};
 use wireglass::metrics::Metrics;
@@ -80,10 +80,10 @@ impl Engine {
             (LogSender::disabled(), None)
         };
         let [trusted, untrusted] = [EngineCa::new("Bench Company CA")?, EngineCa::new("Bench untrusted CA")?];
-        let assembly = assembly(order, [&trusted, &untrusted], wires, sender, ports.mbufs() / HELD_SHARE)?;
+        let builder = builder(order, [&trusted, &untrusted], wires, sender, ports.mbufs() / HELD_SHARE)?;
         // Threads inherit their core from whoever starts them.
         machine::pin(order.pool_core);
-        let (pool, mut parts) = assembly.workers(&metrics, 1)?;
+        let (pool, mut parts) = builder.workers(&metrics, 1)?;
         machine::pin(order.home_core);
         let (parts, queues) = parts.pop().zip(queues.pop()).ok_or("one worker was asked for")?;
         let make = move |now, wall| {
@@ -147,13 +147,13 @@ fn owned(map: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
     map.iter().map(|(what, n)| ((*what).to_owned(), *n)).collect()
 }
 
-fn assembly(
+fn builder(
     order: &RunConfig,
     [trusted, untrusted]: [&EngineCa; 2],
     wires: Vec<Arc<str>>,
     log: LogSender,
     held_frames: usize,
-) -> Result<Assembly, Failure> {
+) -> Result<EngineBuilder, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let tls = TlsContext::new(TlsSettings {
         provider: Provider::default(),
@@ -175,7 +175,7 @@ fn assembly(
         }
         Mode::Tls | Mode::Inspect => Policy::compile(ports, &[], decrypt),
     };
-    Ok(Assembly {
+    Ok(EngineBuilder {
         policy,
         tls,
         // The load comes from one client.
@@ -191,7 +191,7 @@ fn assembly(
         held_frames,
         log,
         // As a configuration has it that says nothing.
-        leg_bytes: 1 << 30,
+        flow_bytes: 1 << 30,
         native_vlans: Vec::new(),
         secrets: Secrets::fixed(7),
         epoch: 1,

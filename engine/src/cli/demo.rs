@@ -16,7 +16,7 @@ use wireglass_core::reason::Reason;
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile, describe_certificate};
 
-use crate::assembly::Assembly;
+use crate::engine_builder::EngineBuilder;
 use crate::log::{LogReceiver, eve, ring};
 use crate::peers::{
     ClientOptions, Duration, Ending, Engine, EngineCa, EngineSettings, Heading, Host, HostConfig, Identity,
@@ -171,7 +171,7 @@ impl Stage {
             now: now.as_secs(),
         })?;
         let (sender, log) = ring(1_000);
-        let assembly = Assembly {
+        let builder = EngineBuilder {
             policy: policy()?,
             tls,
             // With a lost frame in five, a ClientHello may need longer than the usual five seconds.
@@ -183,7 +183,7 @@ impl Stage {
             flows: 64,
             held_frames: 256,
             log: sender,
-            leg_bytes: 64 << 20,
+            flow_bytes: 64 << 20,
             native_vlans: Vec::new(),
             secrets: Secrets::fixed(0),
             epoch: 1,
@@ -195,7 +195,7 @@ impl Stage {
             let config = HostConfig::numbered(number);
             Host::new(Instant::ZERO, HostConfig { seed: args.seed ^ config.seed, ..config })
         };
-        let engine = Engine::new(assembly, settings)?;
+        let engine = Engine::new(builder, settings)?;
         let mut simulation = Simulation::new(host(1), host(2), engine, impairment, args.seed);
         simulation.record();
         let (_, crypto) = providers().into_iter().next().ok_or("no crypto provider is built in")?;

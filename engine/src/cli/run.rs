@@ -8,17 +8,17 @@ use std::time::{Duration, Instant, SystemTime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::supervisor::Supervisor;
-use crate::assembly::Assembly;
 use crate::config::{Config, ListFile, Wire};
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
+use crate::engine_builder::EngineBuilder;
+use crate::flow_dump::FlowDumper;
 use crate::handshake_pool::Pool;
 use crate::links::LinkWatch;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer, PortSources};
 use crate::numa;
 use crate::secrets::Secrets;
-use crate::survey::Surveyor;
 use crate::worker::{Worker, WorkerThread};
 use wireglass_core::content::HttpReaders;
 
@@ -108,8 +108,8 @@ fn start(config: &Config) -> Result<Engine, String> {
     metrics.set_port_sources(PortSources { links: Box::new(links.source()), extra: Box::new(extra) });
 
     let held_frames = ports.mbufs() / HELD_SHARE;
-    let assembly = assembly(config, tls, wires, sender, held_frames, secrets);
-    let (pool, workers, control) = start_workers(config, assembly, &metrics, queues, &signals.stop, socket)
+    let builder = builder(config, tls, wires, sender, held_frames, secrets);
+    let (pool, workers, control) = start_workers(config, builder, &metrics, queues, &signals.stop, socket)
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     tracing::info!(dpdk = ports.version(), "started");
     eprintln!("wireglass: running, {} wire(s), {} worker(s)", config.wires.len(), workers.len());
@@ -125,16 +125,16 @@ fn while_open<T: Default, R: Fn(&Ports) -> T + Send + Sync>(
     move || ports.upgrade().map(|ports| read(&ports)).unwrap_or_default()
 }
 
-fn assembly(
+fn builder(
     config: &Config,
     tls: wireglass_core::tls::TlsContext,
     wires: Vec<Arc<str>>,
     log: LogSender,
     held_frames: usize,
     secrets: Secrets,
-) -> Assembly {
+) -> EngineBuilder {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Assembly {
+    EngineBuilder {
         policy: config.compile_policy(),
         tls,
         limits: config.limits.of_flow(),
@@ -145,7 +145,7 @@ fn assembly(
         flows: config.limits.flows,
         held_frames,
         log,
-        leg_bytes: config.limits.worker_bytes,
+        flow_bytes: config.limits.worker_bytes,
         native_vlans: config.wires.iter().map(|wire| wire.native_vlan).collect(),
         secrets,
         // JSON readers take numbers up to 2^53 as they are: 21 bits of seconds, 32 bits of flows.
@@ -155,16 +155,16 @@ fn assembly(
 
 fn start_workers(
     config: &Config,
-    assembly: Assembly,
+    builder: EngineBuilder,
     metrics: &Arc<Metrics>,
     queues: Vec<WorkerQueues>,
     stop: &Arc<AtomicBool>,
     socket: Option<ControlSocket>,
 ) -> std::io::Result<(Pool, Vec<WorkerThread>, Option<ControlServer>)> {
-    let (pool, parts) = assembly.workers(metrics, queues.len())?;
-    let surveyor = Surveyor::new(parts.iter().map(|parts| &parts.station));
+    let (pool, parts) = builder.workers(metrics, queues.len())?;
+    let dumper = FlowDumper::new(parts.iter().map(|parts| &parts.responder));
     let control =
-        socket.map(|socket| ControlServer::start(socket, surveyor, Arc::clone(metrics))).transpose()?;
+        socket.map(|socket| ControlServer::start(socket, dumper, Arc::clone(metrics))).transpose()?;
     let mut threads = Vec::new();
     for ((parts, queues), &core) in parts.into_iter().zip(queues).zip(&config.workers.cores) {
         let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall);

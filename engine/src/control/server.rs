@@ -16,8 +16,8 @@ use wireglass_core::flow::FlowSnapshot;
 use super::protocol::{Command, FlowsRequest, Line, Refusal, VERSION};
 use super::record::FlowRecord;
 use super::{ControlSocket, Counters};
+use crate::flow_dump::FlowDumper;
 use crate::metrics::Metrics;
-use crate::survey::Surveyor;
 
 /// Connections at a time. More are told so and closed.
 const CONNECTIONS: usize = 4;
@@ -42,7 +42,7 @@ pub struct ControlServer {
 }
 
 struct Shared {
-    surveyor: Surveyor,
+    dumper: FlowDumper,
     metrics: Arc<Metrics>,
     stop: AtomicBool,
 }
@@ -52,8 +52,8 @@ impl ControlServer {
     ///
     /// # Errors
     /// When the thread cannot be started, or there are no more descriptors.
-    pub fn start(socket: ControlSocket, surveyor: Surveyor, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { surveyor, metrics, stop: AtomicBool::new(false) });
+    pub fn start(socket: ControlSocket, dumper: FlowDumper, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let shared = Arc::new(Shared { dumper, metrics, stop: AtomicBool::new(false) });
         // A second handle of the listener, as a stream: only streams can be shut down, which is what ends a wait for a
         // connection (Linux: accept fails at once, and for ever).
         let listener = UnixStream::from(OwnedFd::from(socket.listener.try_clone()?));
@@ -193,7 +193,7 @@ fn counters(metrics: &Metrics, out: &mut Answer<'_>) -> io::Result<()> {
     out.line(&Line::Engine(Box::new(engine)))
 }
 
-/// What came of a survey.
+/// What came of a dump.
 struct Found {
     /// Those to be told, in their order.
     first: Vec<FlowSnapshot>,
@@ -204,21 +204,21 @@ struct Found {
 
 fn collect(shared: &Shared, request: &FlowsRequest) -> Result<Found, Line> {
     let matcher = request.matcher().map_err(|error| Refusal::Request.line(error))?;
-    let mut survey = shared
-        .surveyor
+    let mut dump = shared
+        .dumper
         .ask(request.wanted())
         .map_err(|_| Refusal::Busy.line("the workers are being asked already; try again"))?;
     let deadline = Instant::now() + SURVEY_TIME;
     let mut best = Best::new(request.limit());
     let mut matched = 0;
     loop {
-        while let Some(flow) = survey.poll() {
+        while let Some(flow) = dump.poll() {
             if matcher.matches(&flow) {
                 matched += 1;
                 best.add(request.sort.key(&flow), flow);
             }
         }
-        if survey.is_done() || Instant::now() >= deadline {
+        if dump.is_done() || Instant::now() >= deadline {
             break;
         }
         if shared.stop.load(Ordering::Acquire) {
@@ -226,7 +226,7 @@ fn collect(shared: &Shared, request: &FlowsRequest) -> Result<Found, Line> {
         }
         thread::sleep(GLANCE);
     }
-    Ok(Found { first: best.into_sorted(), seen: survey.seen(), matched, complete: survey.is_done() })
+    Ok(Found { first: best.into_sorted(), seen: dump.seen(), matched, complete: dump.is_done() })
 }
 
 /// The flows with the highest keys, as many as are asked for.

@@ -1,8 +1,8 @@
 //! Ports through DPDK. The only file of the engine that knows it.
 
+mod mbuf_cache;
 mod ports;
 pub mod probe;
-mod stash;
 
 use std::fmt;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use dpdk::{
 use tcp_stack::Payload;
 use wireglass_core::port::{Appended, BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 
-use self::stash::Stash;
+use self::mbuf_cache::MbufCache;
 use crate::links::mtu_mismatch;
 use crate::metrics::{PoolStatistics, PortStatistics};
 
@@ -344,8 +344,8 @@ impl WorkerQueues {
         DpdkIo {
             ports: self.queues.into_iter().map(port).collect(),
             mtu: self.mtu,
-            frames: Stash::new(self.pools.frames),
-            references: Stash::new(self.pools.references),
+            frames: MbufCache::new(self.pools.frames),
+            references: MbufCache::new(self.pools.references),
             blocks: self.pools.blocks,
             short_blocks: self.pools.short_blocks,
             _lcore: lcore.ok(),
@@ -357,8 +357,8 @@ impl WorkerQueues {
 pub struct DpdkIo {
     ports: Vec<PortQueues>,
     mtu: Vec<usize>,
-    frames: Stash,
-    references: Stash,
+    frames: MbufCache,
+    references: MbufCache,
     blocks: Mempool,
     short_blocks: Mempool,
     /// Dropped last: the queues' mbufs go through this thread's cache.

@@ -1,7 +1,7 @@
 //! Ports through DPDK, and what they offer.
 
+mod capabilities;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
-mod offer;
 
-pub use self::offer::PortOffer;
+pub use self::capabilities::PortCapabilities;

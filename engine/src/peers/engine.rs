@@ -10,10 +10,10 @@ use wireglass_core::packet::{Class, FlowKey, KeyHasher, classify};
 use wireglass_core::port::{PortId, PortSide};
 
 use super::{Instant, Middle};
-use crate::assembly::Assembly;
+use crate::engine_builder::EngineBuilder;
+use crate::flow_dump::FlowDumper;
 use crate::handshake_pool::Pool;
 use crate::metrics::Metrics;
-use crate::survey::Surveyor;
 use crate::worker::Worker;
 
 /// Frames that a receive queue holds.
@@ -39,14 +39,14 @@ pub struct Engine {
     cable: Cable,
     counters: Vec<Arc<WorkerCounters>>,
     hasher: KeyHasher,
-    surveyor: Surveyor,
+    dumper: FlowDumper,
     spread: Spread,
     turn: usize,
     started: Timestamp,
     overflows: u64,
 }
 
-/// What of an engine is not in its [`Assembly`].
+/// What of an engine is not in its [`EngineBuilder`].
 #[derive(Clone, Copy, Debug)]
 pub struct EngineSettings {
     /// How many workers.
@@ -64,13 +64,13 @@ impl Engine {
     ///
     /// # Errors
     /// When a thread of its handshake pool cannot be started.
-    pub fn new(assembly: Assembly, settings: EngineSettings) -> io::Result<Self> {
+    pub fn new(builder: EngineBuilder, settings: EngineSettings) -> io::Result<Self> {
         let EngineSettings { workers, spread, mtu, started } = settings;
-        let metrics = Metrics::new(&assembly.wires, workers);
-        let hasher = KeyHasher::new(assembly.secrets.flow_hash);
+        let metrics = Metrics::new(&builder.wires, workers);
+        let hasher = KeyHasher::new(builder.secrets.flow_hash);
         let cable = Cable::new(1, workers, QUEUE_DEPTH);
-        let (pool, parts) = assembly.workers(&metrics, workers)?;
-        let surveyor = Surveyor::new(parts.iter().map(|parts| &parts.station));
+        let (pool, parts) = builder.workers(&metrics, workers)?;
+        let dumper = FlowDumper::new(parts.iter().map(|parts| &parts.responder));
         let io = |n| cable.io(n, mtu);
         let workers = parts.into_iter().enumerate();
         let workers = workers.map(|(n, parts)| Worker::new(parts, io(n), Instant::ZERO, started)).collect();
@@ -81,7 +81,7 @@ impl Engine {
             cable,
             counters,
             hasher,
-            surveyor,
+            dumper,
             spread,
             turn: 0,
             started,
@@ -100,8 +100,8 @@ impl Engine {
     }
 
     /// Asks what the flows look like.
-    pub fn surveyor(&self) -> &Surveyor {
-        &self.surveyor
+    pub fn dumper(&self) -> &FlowDumper {
+        &self.dumper
     }
 
     /// The workers' counters.

@@ -25,10 +25,10 @@ use self::passthrough::PassthroughState;
 use self::refused::Refused;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
+use crate::flow_dump::DumpResponder;
 use crate::handshake_pool;
 use crate::log::LogSender;
 use crate::secrets::Secrets;
-use crate::survey::Station;
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass_core::fairness::Shares;
@@ -67,13 +67,13 @@ pub struct Parts<F> {
     /// Most frames held while ClientHellos are incomplete.
     pub held_frames: usize,
     /// Most bytes held by the legs of all its flows.
-    pub leg_bytes: usize,
+    pub flow_bytes: usize,
     /// The native VLAN of each wire: untagged frames belong to it.
     pub native_vlans: Vec<Option<u16>>,
     /// High bits of the flow ids, so that restarts do not repeat them.
     pub epoch: u64,
     /// Where it is asked what its flows look like.
-    pub station: Station,
+    pub responder: DumpResponder,
 }
 
 /// One worker.
@@ -91,7 +91,7 @@ pub struct Worker<IO: Io> {
     cx: Context<IO>,
     pool: handshake_pool::Client,
     events: EventLog,
-    station: Station,
+    responder: DumpResponder,
     fragments: Fragments<IO::Frame>,
     refused: Refused,
     passthrough: PassthroughState,
@@ -137,10 +137,10 @@ impl<IO: Io> Worker<IO> {
             secrets,
             flows,
             held_frames,
-            leg_bytes,
+            flow_bytes,
             native_vlans,
             epoch,
-            station,
+            responder,
         } = parts;
         let refused = Refused::new(flows, shared.limits.idle_time);
         let io_wires = usize::from(io.wires());
@@ -152,7 +152,7 @@ impl<IO: Io> Worker<IO> {
             hasher: KeyHasher::new(secrets.flow_hash),
             last: None,
             events: EventLog::new(log, Arc::clone(&counters)),
-            cx: Context::new(io, shared, counters, (now, wall), Budget::new(leg_bytes), held_frames),
+            cx: Context::new(io, shared, counters, (now, wall), Budget::new(flow_bytes), held_frames),
             pool,
             fragments: Fragments::new(held_frames),
             refused,
@@ -160,7 +160,7 @@ impl<IO: Io> Worker<IO> {
             native_vlans,
             clients: Shares::default(),
             per_client,
-            station,
+            responder,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
@@ -204,8 +204,8 @@ impl<IO: Io> Worker<IO> {
             done += self.run_timers(now);
             done += self.shed_idle() + self.shed_memory();
         }
-        if self.station.is_asked() {
-            done += self.survey();
+        if self.responder.is_asked() {
+            done += self.dump();
         }
         self.events.end_second(Some(self.cx.now), self.cx.wall);
         self.cx.flush();
@@ -535,9 +535,9 @@ impl<IO: Io> Worker<IO> {
     }
 
     /// A turn's share of what somebody wants to know of the flows.
-    fn survey(&mut self) -> usize {
+    fn dump(&mut self) -> usize {
         let Context { now, wall, shared, .. } = &self.cx;
-        self.station
+        self.responder
             .turn(&self.table, |entry, wanted| entry.flow.snapshot(wanted, *now, *wall, &shared.wires))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::ClientConfig;
-use wireglass::assembly::Assembly;
+use wireglass::engine_builder::EngineBuilder;
 use wireglass::log::{LogReceiver, ring};
 use wireglass::peers::{
     ClientOptions, Duration, Engine, EngineCa, EngineSettings, Host, HostConfig, Identity, Impairment,
@@ -48,7 +48,7 @@ pub(crate) struct Setup {
     pub(crate) filters: Arc<dyn Filters>,
     pub(crate) flows: u32,
     pub(crate) held_frames: usize,
-    pub(crate) leg_bytes: usize,
+    pub(crate) flow_bytes: usize,
     pub(crate) native_vlan: Option<u16>,
 }
 
@@ -72,7 +72,7 @@ impl Default for Setup {
             filters: Arc::new(HttpReaders),
             flows: 256,
             held_frames: 1024,
-            leg_bytes: 256 << 20,
+            flow_bytes: 256 << 20,
             native_vlan: None,
         }
     }
@@ -153,7 +153,7 @@ impl Lab {
             now: now.as_secs(),
         });
         let (log, receiver) = ring(10_000);
-        let assembly = Assembly {
+        let builder = EngineBuilder {
             policy: setup.rules.compile(),
             tls: tls.unwrap(),
             limits: setup.limits,
@@ -164,7 +164,7 @@ impl Lab {
             flows: setup.flows,
             held_frames: setup.held_frames,
             log,
-            leg_bytes: setup.leg_bytes,
+            flow_bytes: setup.flow_bytes,
             native_vlans: vec![setup.native_vlan],
             secrets: Secrets::fixed(7),
             epoch: 1,
@@ -175,7 +175,7 @@ impl Lab {
             mtu: setup.wire_mtu,
             started: Timestamp(now.as_micros() as u64),
         };
-        (Engine::new(assembly, settings).unwrap(), receiver)
+        (Engine::new(builder, settings).unwrap(), receiver)
     }
 
     /// Two hosts with the engine between them, and nothing to do yet.

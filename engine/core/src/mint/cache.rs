@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 
-use super::{Leaf, MintError, Order};
+use super::{Leaf, LeafRequest, MintError};
 use crate::caches::TlsCaches;
 use crate::event::MintedBy;
 use crate::generations::Generations;
@@ -31,10 +31,10 @@ const KEEP_EXPIRED: i64 = 3600;
 static CACHES: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    static HAND: RefCell<Hand> = RefCell::new(Hand { cache: u64::MAX, kept: Generations::new(AT_HAND) });
+    static THREAD_CACHE: RefCell<ThreadCache> = RefCell::new(ThreadCache { cache: u64::MAX, kept: Generations::new(AT_HAND) });
 }
 
-struct Hand {
+struct ThreadCache {
     /// Whose leaves these are.
     cache: u64,
     kept: Generations<Key, Kept>,
@@ -53,7 +53,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn new(original: [u8; 32], order: &Order) -> Self {
+    pub(super) fn new(original: [u8; 32], order: &LeafRequest) -> Self {
         Self {
             original,
             defect: order.defect,
@@ -84,11 +84,11 @@ impl Kept {
 }
 
 /// One leaf that is being minted. Whoever holds the lock mints; those who wait find the leaf, or that it is their turn.
-type Flight = Arc<Lock<Option<Arc<Leaf>>>>;
+type Minting = Arc<Lock<Option<Arc<Leaf>>>>;
 
 struct Shared {
     kept: Generations<Key, Kept>,
-    flights: HashMap<Key, Flight>,
+    mintings: HashMap<Key, Minting>,
 }
 
 /// The leaves of all threads.
@@ -102,7 +102,7 @@ impl Cache {
     pub(super) fn new(counters: Arc<TlsCaches>) -> Self {
         Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
-            shared: Lock::new(Shared { kept: Generations::new(SHARED), flights: HashMap::new() }),
+            shared: Lock::new(Shared { kept: Generations::new(SHARED), mintings: HashMap::new() }),
             counters,
         }
     }
@@ -129,7 +129,7 @@ impl Cache {
                 self.at_hand(|hand| hand.insert(key, kept));
                 return Ok(leaf);
             }
-            Arc::clone(shared.flights.entry(key).or_default())
+            Arc::clone(shared.mintings.entry(key).or_default())
         };
         let mut landed = flight.lock();
         if let Some(leaf) = &*landed {
@@ -147,16 +147,16 @@ impl Cache {
             shared.kept.insert(key, Kept { leaf: Arc::clone(leaf), fresh_until });
             self.counters.leaf.set_evictions(shared.kept.evicted());
         }
-        if shared.flights.get(&key).is_some_and(|known| Arc::ptr_eq(known, &flight)) {
-            shared.flights.remove(&key);
+        if shared.mintings.get(&key).is_some_and(|known| Arc::ptr_eq(known, &flight)) {
+            shared.mintings.remove(&key);
         }
         minted
     }
 
     fn at_hand<T>(&self, f: impl FnOnce(&mut Generations<Key, Kept>) -> T) -> T {
-        HAND.with_borrow_mut(|hand| {
+        THREAD_CACHE.with_borrow_mut(|hand| {
             if hand.cache != self.id {
-                *hand = Hand { cache: self.id, kept: Generations::new(AT_HAND) };
+                *hand = ThreadCache { cache: self.id, kept: Generations::new(AT_HAND) };
             }
             f(&mut hand.kept)
         })
@@ -175,8 +175,8 @@ mod tests {
     use crate::x509;
     use crate::x509::Provider;
 
-    const ORDER: Order =
-        Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
+    const ORDER: LeafRequest =
+        LeafRequest { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
 
     fn key(original: u8) -> Key {
         Key::new([original; 32], &ORDER)
@@ -231,7 +231,7 @@ mod tests {
         });
         assert_eq!(minted.load(Ordering::Relaxed), 1);
         assert_eq!(cache.counters.leaf.values(), [7, 1, 0]);
-        assert!(cache.shared.lock().flights.is_empty());
+        assert!(cache.shared.lock().mintings.is_empty());
     }
 
     #[test]
@@ -254,22 +254,22 @@ mod tests {
         });
         assert_eq!(results.iter().filter(|ok| !**ok).count(), 1, "only the first: {results:?}");
         assert_eq!(tries.load(Ordering::Relaxed), 2);
-        assert!(cache.shared.lock().flights.is_empty());
+        assert!(cache.shared.lock().mintings.is_empty());
     }
 
     #[test]
     fn everything_that_makes_a_leaf_another_is_in_the_key() {
         let order = ORDER;
         let others = [
-            Order { by: MintedBy::Untrusted, ..order },
-            Order { defect: Some(Reason::CertExpired), ..order },
-            Order { key_type: KeyType::Rsa2048, ..order },
-            Order { max_days: 7, ..order },
+            LeafRequest { by: MintedBy::Untrusted, ..order },
+            LeafRequest { defect: Some(Reason::CertExpired), ..order },
+            LeafRequest { key_type: KeyType::Rsa2048, ..order },
+            LeafRequest { max_days: 7, ..order },
         ];
         for other in &others {
             assert_ne!(Key::new([0; 32], &order), Key::new([0; 32], other));
         }
         assert_ne!(Key::new([0; 32], &order), Key::new([1; 32], &order));
-        assert_eq!(Key::new([0; 32], &order), Key::new([0; 32], &Order { now: 5, ..order }));
+        assert_eq!(Key::new([0; 32], &order), Key::new([0; 32], &LeafRequest { now: 5, ..order }));
     }
 }

@@ -10,7 +10,7 @@ use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages};
 use x509_cert::time::{Time, Validity};
 
-use super::{Authority, MintError, Order};
+use super::{Authority, LeafRequest, MintError};
 use crate::x509::{Certificate, Certified, Key, Tbs, assemble, oid, serial_hex};
 
 const DAY: i64 = 24 * 3600;
@@ -59,7 +59,7 @@ pub(super) fn mint(
     authority: &Authority,
     key: &Key,
     original: &[u8],
-    order: &Order,
+    order: &LeafRequest,
     random: &dyn SecureRandom,
 ) -> Result<Leaf, MintError> {
     let original = Certificate::parse(original).map_err(|_| MintError::Original)?;
@@ -86,7 +86,7 @@ pub(super) fn mint(
 /// Inside the original's and the CA's validity, and not longer than `max_days`. It begins a little before now, for clients
 /// whose clocks are behind. The dates of an original that is expired or not yet valid stay what they are, so that clients
 /// see for themselves; an expired one may be older than the CA.
-fn clip(original: (i64, i64), ca: (i64, i64), order: &Order) -> Option<(i64, i64)> {
+fn clip(original: (i64, i64), ca: (i64, i64), order: &LeafRequest) -> Option<(i64, i64)> {
     let longest = i64::from(order.max_days.max(1)) * DAY;
     let earliest = if original.1 < order.now {
         original.1.saturating_sub(longest)

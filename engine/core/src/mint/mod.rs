@@ -26,7 +26,7 @@ use cache::Cache;
 
 /// How a copy is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Order {
+pub(crate) struct LeafRequest {
     /// Which CA signs.
     pub(crate) by: MintedBy,
     /// The defect that was tolerated.
@@ -99,7 +99,7 @@ impl Mint {
     }
 
     /// A copy of `original`, a certificate in DER: out of the cache or freshly signed.
-    pub(crate) fn copy(&self, original: &[u8], order: Order) -> Result<Arc<Leaf>, MintError> {
+    pub(crate) fn copy(&self, original: &[u8], order: LeafRequest) -> Result<Arc<Leaf>, MintError> {
         let key = cache::Key::new(Sha256::digest(original).into(), &order);
         self.cache.find_or(key, order.now, || {
             let authority = match order.by {

@@ -1,6 +1,6 @@
 //! Which rules name a server name: one search by hash for all rules, however many there are.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::NamePattern;
 use super::names::HostName;

@@ -7,18 +7,18 @@ use rustls::crypto::CryptoProvider;
 use rustls_pki_types::CertificateDer;
 
 use super::ClientHello;
-use super::binding::Binding;
+use super::cache_key::CacheKey;
 use super::clock::Clock;
 use super::offer::offer_to_server;
-use super::server_leg::Gatekeeper;
+use super::server_leg::ServerVerifier;
 use super::server_sessions::Sessions;
 use super::tickets::TicketKeys;
 use super::trust::TrustStore;
 use super::verify::{OwnCa, Verifier};
-use super::vetting::Vetting;
+use super::verify_cache::VerifyCache;
 use crate::caches::TlsCaches;
 use crate::event::MintedBy;
-use crate::mint::{Authority, Mint, Order};
+use crate::mint::{Authority, LeafRequest, Mint};
 use crate::policy::Profile;
 use crate::reason::Reason;
 use crate::x509::{CaFiles, KeyType, Provider, RootFile, SetupError};
@@ -48,8 +48,8 @@ pub struct TlsContext {
     pub(super) kind: Provider,
     pub(super) provider: Arc<CryptoProvider>,
     pub(super) mint: Mint,
-    pub(super) vetting: Arc<Vetting>,
-    pub(super) gatekeeper: Arc<Gatekeeper>,
+    pub(super) verify_cache: Arc<VerifyCache>,
+    pub(super) server_verifier: Arc<ServerVerifier>,
     pub(super) clock: Arc<Clock>,
     /// None: servers are not resumed.
     pub(super) sessions: Option<Arc<Sessions>>,
@@ -81,18 +81,18 @@ impl TlsContext {
         let trust = TrustStore::load(settings.system_roots.as_deref(), &settings.roots)?;
         let generation = [&trusted, &untrusted]
             .iter()
-            .fold(Binding::new("generation").bytes(&trust.digest()), |b, ca| b.list(ca.chain().iter()))
+            .fold(CacheKey::new("generation").bytes(&trust.digest()), |b, ca| b.list(ca.chain().iter()))
             .finish();
         let algorithms = provider.signature_verification_algorithms;
         let verifier = Verifier { trust, algorithms: algorithms.all, own: own.into() };
         let counters = Arc::<TlsCaches>::default();
-        let vetting = Arc::new(Vetting::new(verifier, Arc::clone(&counters)));
+        let verify_cache = Arc::new(VerifyCache::new(verifier, Arc::clone(&counters)));
         let context = Self {
             kind: settings.provider,
             provider: Arc::new(provider),
             mint: Mint::new(settings.provider, trusted, untrusted, Arc::clone(&counters)),
-            gatekeeper: Arc::new(Gatekeeper::new(Arc::clone(&vetting), algorithms)),
-            vetting,
+            server_verifier: Arc::new(ServerVerifier::new(Arc::clone(&verify_cache), algorithms)),
+            verify_cache,
             clock: Arc::default(),
             sessions: None,
             tickets: None,
@@ -133,7 +133,8 @@ impl TlsContext {
     /// fingerprint; `now` is in seconds since the Unix epoch.
     #[doc(hidden)]
     pub fn mint_copy(&self, original: &[u8], now: i64) -> Option<[u8; 32]> {
-        let order = Order { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now };
+        let order =
+            LeafRequest { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now };
         self.mint.copy(original, order).ok().map(|leaf| *leaf.fingerprint())
     }
 
@@ -145,12 +146,12 @@ impl TlsContext {
     /// Trusted roots that are not valid yet at `now`, in seconds since the Unix epoch. Nobody trusts a root before its time:
     /// the clock is behind.
     pub fn roots_not_yet_valid(&self, now: i64) -> usize {
-        self.vetting.verifier().trust.not_yet_valid(now)
+        self.verify_cache.verifier().trust.not_yet_valid(now)
     }
 
     /// Trusted roots.
     pub fn roots(&self) -> usize {
-        self.vetting.verifier().trust.anchors().len()
+        self.verify_cache.verifier().trust.anchors().len()
     }
 }
 

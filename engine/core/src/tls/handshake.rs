@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use rustls_pki_types::ServerName;
 
-use super::binding::Binding;
+use super::cache_key::CacheKey;
 use super::offer::{Offer, offer_to_server, versions_for_client};
-use super::server_leg::Watch;
+use super::server_leg::HandshakeObserver;
 use super::server_sessions::{LONGEST_CHAIN, Origin};
 use super::session::Session;
 use super::tickets::Tickets;
@@ -21,7 +21,7 @@ use super::verify::name_to_prove;
 use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
 use crate::end::PerEnd;
 use crate::event::{CertificateInfo, LegInfo, MintedBy};
-use crate::mint::{Leaf, Order};
+use crate::mint::{Leaf, LeafRequest};
 use crate::policy::{DefectAction, Profile, TlsVersion};
 use crate::reason::Reason;
 use crate::x509::KeyType;
@@ -136,7 +136,7 @@ pub struct Handshake {
     destination: Destination,
     profile: Arc<Profile>,
     /// What the server's leg has shown. Not here while that runs.
-    watch: Option<Watch>,
+    watch: Option<HandshakeObserver>,
     /// The sessions that the server may resume.
     origin: Option<Arc<Origin>>,
     stage: Stage,
@@ -170,7 +170,7 @@ impl Handshake {
         profile: Arc<Profile>,
     ) -> Self {
         let mut handshake = Self {
-            watch: Some(Watch::new(Arc::clone(&profile))),
+            watch: Some(HandshakeObserver::new(Arc::clone(&profile))),
             context,
             hello,
             destination,
@@ -340,8 +340,9 @@ impl Handshake {
             .as_ref()
             .filter(|_| self.profile.resumption)
             .map(|sessions| Arc::new(sessions.origin(self.origin_key(&offer, &name))));
-        let (gatekeeper, clock) = (Arc::clone(&self.context.gatekeeper), Arc::clone(&self.context.clock));
-        server_leg::config(offer, &self.hello, gatekeeper, clock, self.origin.clone())
+        let (server_verifier, clock) =
+            (Arc::clone(&self.context.server_verifier), Arc::clone(&self.context.clock));
+        server_leg::config(offer, &self.hello, server_verifier, clock, self.origin.clone())
             .and_then(|config| Session::to_server(Arc::new(config), name))
             .map_err(|_| Reason::Internal.into())
     }
@@ -353,7 +354,7 @@ impl Handshake {
         let suites = offer.provider.cipher_suites.iter().map(|s| u16::from(s.suite()).to_be_bytes());
         let groups = offer.provider.kx_groups.iter().map(|g| u16::from(g.name()).to_be_bytes());
         let versions = offer.versions.iter().map(|v| u16::from(v.version).to_be_bytes());
-        Binding::new("server session")
+        CacheKey::new("server session")
             .bytes(&self.context.generation)
             .bytes(&[wire])
             .bytes(vlan.as_flattened())
@@ -370,7 +371,7 @@ impl Handshake {
 
     /// Runs the server's leg, and sees what it shows.
     fn watched<T>(&mut self, run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let watch = self.watch.take().unwrap_or_else(|| Watch::new(Arc::clone(&self.profile)));
+        let watch = self.watch.take().unwrap_or_else(|| HandshakeObserver::new(Arc::clone(&self.profile)));
         let (watch, outcome) = watch.during(|| run(&mut self.held.server));
         self.watch = Some(watch);
         outcome
@@ -386,7 +387,7 @@ impl Handshake {
         if resumed {
             let name = name_to_prove(self.hello.sni.as_deref(), self.destination.server.ip());
             let now = self.context.clock.seconds();
-            watch.judge(self.context.vetting.vet(leaf, intermediates, &name, now));
+            watch.judge(self.context.verify_cache.vet(leaf, intermediates, &name, now));
         }
         let Some((vetted, verdict)) = watch.seen.verdict.clone() else { return Err(Reason::Internal.into()) };
         self.note_server();
@@ -425,7 +426,7 @@ impl Handshake {
         // The client's session has at most this version; which it takes is the client's choice then.
         let at_most = if self.hello.offers_tls13() { version } else { TlsVersion::Tls12 };
         let key_type = if self.hello.can_ecdsa(at_most) { KeyType::P256 } else { KeyType::Rsa2048 };
-        let order = Order {
+        let order = LeafRequest {
             by,
             defect: verdict.defect,
             key_type,
@@ -449,7 +450,7 @@ impl Handshake {
     /// same name, under the same profile, and with the same choices of the server.
     fn tickets(&self, leaf: &Leaf, server_leg: TlsVersion, alpn: Option<&[u8]>) -> Option<Tickets> {
         let keys = self.context.tickets.as_ref().filter(|_| self.profile.resumption)?;
-        let binding = Binding::new("client ticket")
+        let binding = CacheKey::new("client ticket")
             .bytes(&self.context.generation)
             .bytes(leaf.fingerprint())
             .option(self.hello.sni.as_deref().map(str::as_bytes))

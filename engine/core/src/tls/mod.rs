@@ -5,7 +5,7 @@
 //! [`TlsContext`].
 
 mod alert;
-mod binding;
+mod cache_key;
 mod client_hello;
 mod client_leg;
 mod clock;
@@ -22,7 +22,7 @@ mod session;
 mod tickets;
 mod trust;
 mod verify;
-mod vetting;
+mod verify_cache;
 mod wire;
 
 pub(crate) use alert::alert_record;

@@ -20,7 +20,7 @@ use super::clock::Clock;
 use super::offer::Offer;
 use super::server_sessions::Origin;
 use super::verify::Verdict;
-use super::vetting::{Vetted, Vetting};
+use super::verify_cache::{VerifiedChain, VerifyCache};
 use crate::policy::{DefectAction, Profile};
 use crate::reason::Reason;
 
@@ -28,14 +28,14 @@ use crate::reason::Reason;
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// What was found of its certificate, and the verdict over it.
-    pub(super) verdict: Option<(Vetted, Verdict)>,
+    pub(super) verdict: Option<(VerifiedChain, Verdict)>,
     /// It asked for a client certificate.
     pub(super) asked_for_certificate: bool,
 }
 
 thread_local! {
     /// The handshake that this thread runs now.
-    static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
+    static OBSERVER: RefCell<Option<HandshakeObserver>> = const { RefCell::new(None) };
 }
 
 /// The view that one handshake has of its server.
@@ -43,12 +43,12 @@ thread_local! {
 /// rustls resumes a session only with the very verifier that it began with, so all handshakes have one. What it sees gets from
 /// there to the handshake through the thread: rustls calls it while it is being called.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct HandshakeObserver {
     profile: Arc<Profile>,
     pub(super) seen: Seen,
 }
 
-impl Watch {
+impl HandshakeObserver {
     pub(super) fn new(profile: Arc<Profile>) -> Self {
         Self { profile, seen: Seen::default() }
     }
@@ -56,13 +56,13 @@ impl Watch {
     /// Runs a part of this handshake's server leg.
     pub(super) fn during<T>(self, run: impl FnOnce() -> T) -> (Self, T) {
         let profile = Arc::clone(&self.profile);
-        WATCH.set(Some(self));
+        OBSERVER.set(Some(self));
         let outcome = run();
-        (WATCH.take().unwrap_or_else(|| Self::new(profile)), outcome)
+        (OBSERVER.take().unwrap_or_else(|| Self::new(profile)), outcome)
     }
 
     /// The verdict over what was found, by the handshake's own profile.
-    pub(super) fn judge(&mut self, vetted: Vetted) -> Verdict {
+    pub(super) fn judge(&mut self, vetted: VerifiedChain) -> Verdict {
         let verdict = Verdict::of(vetted.defects(), &self.profile);
         self.seen.verdict = Some((vetted, verdict));
         verdict
@@ -70,24 +70,24 @@ impl Watch {
 }
 
 /// Verifies the servers of all handshakes.
-pub(super) struct Gatekeeper {
-    vetting: Arc<Vetting>,
+pub(super) struct ServerVerifier {
+    verify_cache: Arc<VerifyCache>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Gatekeeper {
-    pub(super) fn new(vetting: Arc<Vetting>, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { vetting, algorithms }
+impl ServerVerifier {
+    pub(super) fn new(verify_cache: Arc<VerifyCache>, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        Self { verify_cache, algorithms }
     }
 }
 
-impl fmt::Debug for Gatekeeper {
+impl fmt::Debug for ServerVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Gatekeeper")
+        f.write_str("ServerVerifier")
     }
 }
 
-impl ServerCertVerifier for Gatekeeper {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -96,8 +96,8 @@ impl ServerCertVerifier for Gatekeeper {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let vetted = self.vetting.vet(end_entity, intermediates, server_name, now.as_secs());
-        WATCH.with_borrow_mut(|watch| {
+        let vetted = self.verify_cache.vet(end_entity, intermediates, server_name, now.as_secs());
+        OBSERVER.with_borrow_mut(|watch| {
             // Nobody whose handshake this is: nobody to say what is tolerated.
             let Some(watch) = watch else { return Err(rustls::Error::General("no handshake".into())) };
             let verdict = watch.judge(vetted);
@@ -139,9 +139,9 @@ impl ServerCertVerifier for Gatekeeper {
 }
 
 /// Only notes that a certificate was asked for: there is none to give.
-impl ResolvesClientCert for Gatekeeper {
+impl ResolvesClientCert for ServerVerifier {
     fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        WATCH.with_borrow_mut(|watch| {
+        OBSERVER.with_borrow_mut(|watch| {
             if let Some(watch) = watch {
                 watch.seen.asked_for_certificate = true;
             }
@@ -174,15 +174,15 @@ fn certificate_error(defect: Reason) -> CertificateError {
 pub(super) fn config(
     offer: Offer,
     hello: &ClientHello,
-    gatekeeper: Arc<Gatekeeper>,
+    server_verifier: Arc<ServerVerifier>,
     clock: Arc<Clock>,
     sessions: Option<Arc<Origin>>,
 ) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_details(offer.provider, clock)
         .with_protocol_versions(&offer.versions)?
         .dangerous() // as rustls calls it: the verifier is ours, and stricter than its own
-        .with_custom_certificate_verifier(Arc::clone(&gatekeeper) as Arc<dyn ServerCertVerifier>)
-        .with_client_cert_resolver(gatekeeper);
+        .with_custom_certificate_verifier(Arc::clone(&server_verifier) as Arc<dyn ServerCertVerifier>)
+        .with_client_cert_resolver(server_verifier);
     config.alpn_protocols = hello.alpn.iter().map(|name| name.to_vec()).collect();
     config.resumption = match sessions {
         Some(origin) => Resumption::store(origin).tls12_resumption(Tls12Resumption::SessionIdOrTickets),

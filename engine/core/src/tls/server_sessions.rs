@@ -13,7 +13,7 @@ use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSes
 use rustls_pki_types::ServerName;
 
 use super::clock::Clock;
-use super::vetting::Vetted;
+use super::verify_cache::VerifiedChain;
 use crate::caches::TlsCaches;
 use crate::generations::Generations;
 use crate::lock::Lock;
@@ -25,7 +25,7 @@ pub(super) const LONGEST_CHAIN: usize = 16 * 1024;
 
 /// What one origin has given.
 struct Kept {
-    vetted: Vetted,
+    vetted: VerifiedChain,
     tls12: Option<Tls12ClientSessionValue>,
     tls13: VecDeque<Tls13ClientSessionValue>,
 }
@@ -61,7 +61,7 @@ impl Sessions {
         None
     }
 
-    fn put(&self, key: [u8; 32], vetted: &Vetted, session: Session) {
+    fn put(&self, key: [u8; 32], vetted: &VerifiedChain, session: Session) {
         let mut all = self.kept.lock();
         if all.find(&key).is_none_or(|kept| !kept.vetted.is(vetted)) {
             let vetted = vetted.clone();
@@ -90,7 +90,7 @@ enum State {
     /// What has come before the handshake has its verdict.
     Unverified(Vec<Session>),
     /// What comes is kept.
-    Verified(Vetted),
+    Verified(VerifiedChain),
     /// What comes is not kept.
     Refused,
 }
@@ -104,7 +104,7 @@ pub(super) struct Origin {
 
 impl Origin {
     /// The verdict is there, and allows to go on. What the server gives is kept from now on, tickets after the handshake included.
-    pub(super) fn keep(&self, vetted: &Vetted) {
+    pub(super) fn keep(&self, vetted: &VerifiedChain) {
         let before = std::mem::replace(&mut *self.state.lock(), State::Verified(vetted.clone()));
         if let State::Unverified(waiting) = before {
             for session in waiting {

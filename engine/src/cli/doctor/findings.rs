@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::facts::{Core, Facts, Interface, Iommu, Pages};
 use super::plan::{CaFacts, Plan, PlannedPort, PlannedWire};
-use crate::driver::PortOffer;
+use crate::driver::PortCapabilities;
 
 /// How much of an obstacle something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -60,7 +60,7 @@ pub(super) struct Question<'q> {
     /// None without a configuration.
     pub(super) plan: Option<&'q Plan>,
     /// None: the ports were not opened.
-    pub(super) ports: Option<&'q [PortOffer]>,
+    pub(super) ports: Option<&'q [PortCapabilities]>,
     /// Seconds since 1970.
     pub(super) now: i64,
 }
@@ -420,7 +420,7 @@ impl Question<'_> {
         }
     }
 
-    fn opened(&self, port: &PlannedPort) -> Option<&PortOffer> {
+    fn opened(&self, port: &PlannedPort) -> Option<&PortCapabilities> {
         let name = port.name.to_ascii_lowercase();
         self.ports?.iter().find(|opened| opened.name == name || opened.name == format!("0000:{name}"))
     }
@@ -437,8 +437,8 @@ impl Question<'_> {
         let Some(ports) = self.ports else {
             return vec![Finding::note("offloads", "not looked at", NOT_OPENED)];
         };
-        let of_port = |port: &PortOffer| {
-            let PortOffer { name, driver, .. } = port;
+        let of_port = |port: &PortCapabilities| {
+            let PortCapabilities { name, driver, .. } = port;
             let offers = format!("{name} ({driver}): rx {}; tx {}", port.rx_offloads, port.tx_offloads);
             let offloads = if port.lacks.is_empty() {
                 Finding::good("offloads", offers)

@@ -23,7 +23,7 @@ use self::findings::{Finding, Level, Question};
 use self::plan::Plan;
 use super::{USAGE, describe};
 use crate::config::Config;
-use crate::driver::PortOffer;
+use crate::driver::PortCapabilities;
 
 const HELP: &str = "\
 Examples:
@@ -113,7 +113,7 @@ fn print(findings: &[Finding], good: bool, json: bool) -> io::Result<()> {
 }
 
 /// A running engine would lose frames to a second user of its ports, so it is not tried beside one.
-fn open_ports(config: &Config) -> Result<Vec<PortOffer>, String> {
+fn open_ports(config: &Config) -> Result<Vec<PortCapabilities>, String> {
     if config.control.socket.as_ref().is_some_and(|socket| UnixStream::connect(socket).is_ok()) {
         return Err(
             "an engine runs with this configuration, and has the ports; without --ports it is not disturbed"
@@ -124,7 +124,7 @@ fn open_ports(config: &Config) -> Result<Vec<PortOffer>, String> {
 }
 
 #[cfg(feature = "dpdk")]
-fn look(config: &Config) -> Result<Vec<PortOffer>, String> {
+fn look(config: &Config) -> Result<Vec<PortCapabilities>, String> {
     let arguments = super::run::eal_arguments(config);
     let ports = super::run::wire_ports(config);
     crate::driver::dpdk::probe::look(&arguments, &ports, config.workers.cores.len())
@@ -132,6 +132,6 @@ fn look(config: &Config) -> Result<Vec<PortOffer>, String> {
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn look(_: &Config) -> Result<Vec<PortOffer>, String> {
+fn look(_: &Config) -> Result<Vec<PortCapabilities>, String> {
     Err("this build has no ports: build with `cargo build --release --features dpdk`".into())
 }

@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::findings::{Finding, Level, Question};
 use super::plan::{CaFacts, Plan, PlannedPort, PlannedWire};
 use super::render::Text;
-use crate::driver::PortOffer;
+use crate::driver::PortCapabilities;
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
@@ -19,7 +19,7 @@ const DAY: i64 = 86_400;
 struct Machine {
     root: TempDir,
     plan: Plan,
-    ports: Option<Vec<PortOffer>>,
+    ports: Option<Vec<PortCapabilities>>,
 }
 
 impl Machine {
@@ -41,7 +41,7 @@ impl Machine {
             cas: vec![ca],
             roots: Some(Ok((140, true))),
         };
-        let offer = |name: &str| PortOffer {
+        let offer = |name: &str| PortCapabilities {
             name: name.into(),
             driver: "net_ixgbe".into(),
             node: Some(0),
@@ -121,7 +121,7 @@ impl Machine {
         self.ports = None;
     }
 
-    fn ports(&mut self) -> &mut Vec<PortOffer> {
+    fn ports(&mut self) -> &mut Vec<PortCapabilities> {
         self.ports.as_mut().expect("opened")
     }
 
@@ -316,8 +316,12 @@ fn interfaces_tell_of_their_links_and_mtus_without_a_port_being_opened() {
     machine.file("sys/class/net/p1/mtu", "1400\n");
     machine.without("sys/class/net/p0/carrier");
     // What af_packet says of itself is not believed.
-    let wrong =
-        |n| PortOffer { name: format!("net_af_packet{n}"), mtu: 1500, link: true, ..PortOffer::default() };
+    let wrong = |n| PortCapabilities {
+        name: format!("net_af_packet{n}"),
+        mtu: 1500,
+        link: true,
+        ..PortCapabilities::default()
+    };
     machine.ports = Some(vec![wrong(0), wrong(1)]);
     let findings = machine.judge(true);
     let about = |topic| findings.iter().find(|finding| finding.topic == topic).expect("judged");

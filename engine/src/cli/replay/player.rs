@@ -16,8 +16,8 @@ use wireglass_core::policy::{Decision, FlowFacts, Policy};
 use wireglass_core::reason::{PacketDrop, Reason};
 
 use super::capture::Packet;
-use crate::assembly::Assembly;
 use crate::config::Config;
+use crate::engine_builder::EngineBuilder;
 use crate::log::{LogReceiver, ring};
 use crate::peers::{Duration, Engine, EngineSettings, Instant, Middle, PortSide, Spread};
 use crate::secrets::Secrets;
@@ -90,7 +90,7 @@ impl Player {
         let tls = config.tls_context().map_err(io::Error::other)?;
         let secrets = Secrets::draw().map_err(io::Error::other)?;
         let (sender, log) = ring(EVENTS);
-        let assembly = Assembly {
+        let builder = EngineBuilder {
             policy: config.compile_policy(),
             tls,
             // Whoever appears in a capture is to be shown, however often.
@@ -105,7 +105,7 @@ impl Player {
             flows: config.limits.flows.min(FLOWS),
             held_frames: HELD_FRAMES,
             log: sender,
-            leg_bytes: config.limits.worker_bytes,
+            flow_bytes: config.limits.worker_bytes,
             native_vlans: vec![
                 config.wires.iter().find(|each| each.name == *wire).and_then(|w| w.native_vlan),
             ],
@@ -120,7 +120,7 @@ impl Player {
             started: Timestamp(began),
         };
         Ok(Self {
-            engine: Engine::new(assembly, settings)?,
+            engine: Engine::new(builder, settings)?,
             log,
             flows: BTreeMap::new(),
             ended: Vec::new(),

@@ -9,7 +9,7 @@ use dpdk::{
     TxOffloads, set_log_level,
 };
 
-use super::super::PortOffer;
+use super::super::PortCapabilities;
 use super::{L2_HEADER, MIN_ROOM, OpenError, WirePorts};
 
 /// How long a link may take to come up once its port is started.
@@ -23,7 +23,11 @@ const MBUFS: u32 = 8191;
 ///
 /// # Errors
 /// [`OpenError`], whose text says what to do.
-pub fn look(eal_args: &[String], wires: &[WirePorts], workers: usize) -> Result<Vec<PortOffer>, OpenError> {
+pub fn look(
+    eal_args: &[String],
+    wires: &[WirePorts],
+    workers: usize,
+) -> Result<Vec<PortCapabilities>, OpenError> {
     set_log_level(LogLevel::Warning);
     let eal = Arc::new(Eal::init(eal_args)?);
     let names = wires.iter().flat_map(|wire| [(&wire.inside, wire.mtu), (&wire.outside, wire.mtu)]);
@@ -54,7 +58,7 @@ pub fn look(eal_args: &[String], wires: &[WirePorts], workers: usize) -> Result<
     ports.iter().map(|(port, info, queues)| offer(port, info, &queues.applied)).collect()
 }
 
-fn offer(port: &Port, info: &PortInfo, applied: &Applied) -> Result<PortOffer, OpenError> {
+fn offer(port: &Port, info: &PortInfo, applied: &Applied) -> Result<PortCapabilities, OpenError> {
     let link = port.link()?;
     let rx = [(RxOffloads::IPV4_CKSUM, "rx ipv4-cksum"), (RxOffloads::TCP_CKSUM, "rx tcp-cksum")];
     let tx = [
@@ -65,7 +69,7 @@ fn offer(port: &Port, info: &PortInfo, applied: &Applied) -> Result<PortOffer, O
     ];
     let lacks_rx = rx.into_iter().filter(|(flag, _)| !info.rx_offloads.contains(*flag)).map(|(_, name)| name);
     let lacks_tx = tx.into_iter().filter(|(flag, _)| !info.tx_offloads.contains(*flag)).map(|(_, name)| name);
-    Ok(PortOffer {
+    Ok(PortCapabilities {
         name: port.name().to_owned(),
         driver: info.driver.clone(),
         node: info.socket.map(usize::from),

@@ -1,6 +1,6 @@
 //! All domain lists in one set: one look-up says on which of them a name is.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::table::{HashedTable, Key};
 use super::{ListId, ListMask};

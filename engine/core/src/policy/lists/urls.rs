@@ -1,6 +1,6 @@
 //! All URL lists in one set.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::hash::Hasher;
 
 use super::domains::Reach;

@@ -7,15 +7,15 @@ use wireglass_core::flow::{Limits, OutsideTls, Shared};
 use wireglass_core::policy::Policy;
 use wireglass_core::tls::TlsContext;
 
+use crate::flow_dump::DumpResponder;
 use crate::handshake_pool::Pool;
 use crate::log::LogSender;
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
-use crate::survey::Station;
 use crate::worker::{Parts, Steering};
 
 /// What an engine is to do, ports and threads aside.
-pub struct Assembly {
+pub struct EngineBuilder {
     /// Which flows to decrypt.
     pub policy: Policy,
     /// TLS: providers, trust, CAs, caches.
@@ -37,7 +37,7 @@ pub struct Assembly {
     /// Where the events go.
     pub log: LogSender,
     /// Bytes that the legs of one worker's flows may hold.
-    pub leg_bytes: usize,
+    pub flow_bytes: usize,
     /// The native VLAN of each wire, where untagged frames belong to one; wires without an entry have none.
     pub native_vlans: Vec<Option<u16>>,
     /// Random, or fixed in a simulation.
@@ -46,7 +46,7 @@ pub struct Assembly {
     pub epoch: u64,
 }
 
-impl Assembly {
+impl EngineBuilder {
     /// The parts of `workers` workers, and the pool that serves them. The pool is to be dropped after them.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Assembly {
         let parts = Steering::new(workers).into_iter().zip(clients).zip(counters).map(
             |((steering, pool), counters)| {
                 counters.flows_limit.set(self.flows.into());
-                counters.flow_bytes_limit.set(self.leg_bytes as u64);
+                counters.flow_bytes_limit.set(self.flow_bytes as u64);
                 Parts {
                     shared: Arc::clone(&shared),
                     steering,
@@ -76,10 +76,10 @@ impl Assembly {
                     secrets: self.secrets.clone(),
                     flows: self.flows,
                     held_frames: self.held_frames,
-                    leg_bytes: self.leg_bytes,
+                    flow_bytes: self.flow_bytes,
                     native_vlans: self.native_vlans.clone(),
                     epoch: self.epoch,
-                    station: Station::default(),
+                    responder: DumpResponder::default(),
                 }
             },
         );

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::binding::Binding;
+use super::cache_key::CacheKey;
 use super::verify::{Findings, Verifier};
 use crate::caches::TlsCaches;
 use crate::event::CertificateInfo;
@@ -26,7 +26,7 @@ const KEEP: i64 = 3600;
 
 /// A verified chain.
 #[derive(Clone, Debug)]
-pub(super) struct Vetted(Arc<Inner>);
+pub(super) struct VerifiedChain(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -37,7 +37,7 @@ struct Inner {
     until: i64,
 }
 
-impl Vetted {
+impl VerifiedChain {
     /// What the log says of the leaf.
     pub(super) fn info(&self) -> Option<&CertificateInfo> {
         self.0.info.as_ref()
@@ -60,13 +60,13 @@ impl Vetted {
 }
 
 /// A verifier with a memory.
-pub(super) struct Vetting {
+pub(super) struct VerifyCache {
     verifier: Verifier,
-    kept: Lock<Generations<[u8; 32], Vetted>>,
+    kept: Lock<Generations<[u8; 32], VerifiedChain>>,
     counters: Arc<TlsCaches>,
 }
 
-impl Vetting {
+impl VerifyCache {
     pub(super) fn new(verifier: Verifier, counters: Arc<TlsCaches>) -> Self {
         Self { verifier, kept: Lock::new(Generations::new(CAPACITY)), counters }
     }
@@ -82,8 +82,8 @@ impl Vetting {
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: u64,
-    ) -> Vetted {
-        let key = Binding::new("verified chain").name(name).bytes(leaf).list(intermediates.iter()).finish();
+    ) -> VerifiedChain {
+        let key = CacheKey::new("verified chain").name(name).bytes(leaf).list(intermediates.iter()).finish();
         if let Some(vetted) = self.kept.lock().find(&key)
             && vetted.holds_at(now)
         {
@@ -99,7 +99,7 @@ impl Vetting {
             (holds.start, holds.end.min(i64::try_from(now).map_or(0, |now| now.saturating_add(KEEP))))
         });
         let info = describe_certificate(leaf);
-        let vetted = Vetted(Arc::new(Inner { info, defects, from, until }));
+        let vetted = VerifiedChain(Arc::new(Inner { info, defects, from, until }));
         if holds.is_some() && leaf.len() <= LONGEST {
             let mut kept = self.kept.lock();
             kept.insert(key, vetted.clone());

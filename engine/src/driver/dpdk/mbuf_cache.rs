@@ -4,14 +4,14 @@ use dpdk::{Burst, Mbuf, Mempool};
 
 /// Mbufs of a pool, taken some at a time: so their headers, which another core may have had last, are fetched together instead
 /// of one after the other.
-pub(super) struct Stash {
+pub(super) struct MbufCache {
     pool: Mempool,
     fresh: Burst<STASH>,
 }
 
 const STASH: usize = 32;
 
-impl Stash {
+impl MbufCache {
     pub(super) fn new(pool: Mempool) -> Self {
         Self { pool, fresh: Burst::new() }
     }

@@ -1,8 +1,8 @@
 //! Asking the workers what their flows look like, without a lock and without holding anyone up.
 //!
 //! ```text
-//! Surveyor ── Ask ──► line of each worker ──► Station: SLICE places of the flow table in one turn of its loop
-//! Survey ◄── snapshots ── ring of that survey and worker ◄──┘
+//! FlowDumper ── DumpRequest ──► line of each worker ──► DumpResponder: SLICE places of the flow table in one turn of its loop
+//! FlowDump ◄── snapshots ── ring of that dump and worker ◄──┘
 //! ```
 //! A worker that nobody asks pays one load a turn. One that is asked never waits: when the ring is full it goes on in a
 //! later turn, and when nobody listens any more it stops. Flows that begin or end meanwhile may be seen or not; none is
@@ -23,12 +23,12 @@ const REPLIES: usize = 256;
 const QUESTIONS: usize = 8;
 
 /// What a worker is asked.
-struct Ask {
+struct DumpRequest {
     wanted: Wanted,
     replies: Arc<Replies>,
 }
 
-/// What one worker has to say to one survey.
+/// What one worker has to say to one dump.
 struct Replies {
     ring: ArrayQueue<Reply>,
     /// Nobody listens any more.
@@ -43,34 +43,34 @@ enum Reply {
 }
 
 /// The way to one worker.
-struct Line {
+struct Channel {
     /// There is something to do. Set after the question was queued.
     asked: AtomicBool,
-    asks: ArrayQueue<Ask>,
+    asks: ArrayQueue<DumpRequest>,
 }
 
 /// A worker's end: answers.
-pub struct Station {
-    line: Arc<Line>,
+pub struct DumpResponder {
+    line: Arc<Channel>,
     walk: Option<Walk>,
 }
 
 /// An answer that is being given.
 struct Walk {
-    ask: Ask,
+    ask: DumpRequest,
     /// The next place of the table.
     next: usize,
     seen: u64,
 }
 
-impl Default for Station {
+impl Default for DumpResponder {
     fn default() -> Self {
-        let line = Line { asked: AtomicBool::new(false), asks: ArrayQueue::new(QUESTIONS) };
+        let line = Channel { asked: AtomicBool::new(false), asks: ArrayQueue::new(QUESTIONS) };
         Self { line: Arc::new(line), walk: None }
     }
 }
 
-impl Station {
+impl DumpResponder {
     /// [`Self::turn`] has something to do. One load.
     #[inline]
     pub fn is_asked(&self) -> bool {
@@ -113,7 +113,7 @@ impl Station {
     /// The walk that is under way, or the next one.
     fn begin(&mut self) -> Option<&mut Walk> {
         if self.walk.is_none() {
-            // Pairs with the store in `Surveyor::ask`: a question whose flag is seen here is in the queue.
+            // Pairs with the store in `FlowDumper::ask`: a question whose flag is seen here is in the queue.
             self.line.asked.swap(false, Ordering::Acquire);
             let ask = self.line.asks.pop()?;
             self.line.asked.store(true, Ordering::Relaxed);
@@ -125,44 +125,44 @@ impl Station {
 
 /// Asks all workers of an engine.
 #[derive(Clone)]
-pub struct Surveyor {
-    lines: Vec<Arc<Line>>,
+pub struct FlowDumper {
+    lines: Vec<Arc<Channel>>,
 }
 
 /// So many questions are waiting already that no more are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
-impl Surveyor {
-    /// Of the workers with these stations.
-    pub fn new<'s>(stations: impl IntoIterator<Item = &'s Station>) -> Self {
-        Self { lines: stations.into_iter().map(|station| Arc::clone(&station.line)).collect() }
+impl FlowDumper {
+    /// Of the workers with these responders.
+    pub fn new<'s>(responders: impl IntoIterator<Item = &'s DumpResponder>) -> Self {
+        Self { lines: responders.into_iter().map(|responder| Arc::clone(&responder.line)).collect() }
     }
 
-    /// Asks for all wanted flows. Dropping the survey ends it.
+    /// Asks for all wanted flows. Dropping the dump ends it.
     ///
     /// # Errors
-    /// When too many surveys are waiting for a worker.
-    pub fn ask(&self, wanted: Wanted) -> Result<Survey, Busy> {
-        let mut survey = Survey { open: Vec::new(), seen: 0 };
+    /// When too many dumps are waiting for a worker.
+    pub fn ask(&self, wanted: Wanted) -> Result<FlowDump, Busy> {
+        let mut dump = FlowDump { open: Vec::new(), seen: 0 };
         for line in &self.lines {
             let replies = Arc::new(Replies { ring: ArrayQueue::new(REPLIES), gone: AtomicBool::new(false) });
-            survey.open.push(Arc::clone(&replies));
-            line.asks.push(Ask { wanted, replies }).map_err(|_| Busy)?;
+            dump.open.push(Arc::clone(&replies));
+            line.asks.push(DumpRequest { wanted, replies }).map_err(|_| Busy)?;
             line.asked.store(true, Ordering::Release);
         }
-        Ok(survey)
+        Ok(dump)
     }
 }
 
 /// Answers, as they come.
-pub struct Survey {
+pub struct FlowDump {
     /// Rings of the workers that have not said that they are done.
     open: Vec<Arc<Replies>>,
     seen: u64,
 }
 
-impl Survey {
+impl FlowDump {
     /// The next flow that is here already, in no order.
     pub fn poll(&mut self) -> Option<FlowSnapshot> {
         for worker in (0..self.open.len()).rev() {
@@ -189,7 +189,7 @@ impl Survey {
     }
 }
 
-impl Drop for Survey {
+impl Drop for FlowDump {
     fn drop(&mut self) {
         for replies in &self.open {
             replies.gone.store(true, Ordering::Relaxed);
@@ -256,11 +256,15 @@ mod tests {
     }
 
     /// Turns of the worker until it has nothing to do, with the listener keeping up. Places a turn, and flows told.
-    fn run(station: &mut Station, table: &FlowTable<u32>, survey: &mut Survey) -> (Vec<usize>, Vec<u64>) {
+    fn run(
+        responder: &mut DumpResponder,
+        table: &FlowTable<u32>,
+        dump: &mut FlowDump,
+    ) -> (Vec<usize>, Vec<u64>) {
         let (mut turns, mut told) = (Vec::new(), Vec::new());
-        while station.is_asked() {
-            turns.push(station.turn(table, |number, wanted| snapshot(*number, wanted)));
-            told.extend(std::iter::from_fn(|| survey.poll()).map(|flow| flow.identity.flow_id));
+        while responder.is_asked() {
+            turns.push(responder.turn(table, |number, wanted| snapshot(*number, wanted)));
+            told.extend(std::iter::from_fn(|| dump.poll()).map(|flow| flow.identity.flow_id));
         }
         (turns, told)
     }
@@ -268,59 +272,58 @@ mod tests {
     #[test]
     fn a_walk_over_100_000_flows_takes_a_slice_a_turn_and_tells_each_once() {
         const FLOWS: u32 = 100_000;
-        let (table, mut station) = (table(FLOWS), Station::default());
-        let surveyor = Surveyor::new([&station]);
-        assert!(!station.is_asked());
-        let mut survey = surveyor.ask(Wanted::default()).expect("nobody else asks");
-        let (turns, told) = run(&mut station, &table, &mut survey);
+        let (table, mut responder) = (table(FLOWS), DumpResponder::default());
+        let dumper = FlowDumper::new([&responder]);
+        assert!(!responder.is_asked());
+        let mut dump = dumper.ask(Wanted::default()).expect("nobody else asks");
+        let (turns, told) = run(&mut responder, &table, &mut dump);
         assert!(turns.iter().all(|looked| *looked <= SLICE), "{turns:?}");
         assert!(turns.len() <= FLOWS as usize / SLICE + 3, "{} turns", turns.len());
         assert_eq!(told, (0..u64::from(FLOWS)).collect::<Vec<_>>());
-        assert!(survey.is_done() && survey.seen() == u64::from(FLOWS));
-        assert!(!station.is_asked(), "nobody asks any more");
+        assert!(dump.is_done() && dump.seen() == u64::from(FLOWS));
+        assert!(!responder.is_asked(), "nobody asks any more");
     }
 
     #[test]
     fn what_is_not_wanted_is_looked_at_and_not_told() {
-        let (table, mut station) = (table(1000), Station::default());
-        let surveyor = Surveyor::new([&station]);
-        let mut survey =
-            surveyor.ask(Wanted { port: Some(7), ..Wanted::default() }).expect("nobody else asks");
-        let (turns, told) = run(&mut station, &table, &mut survey);
-        assert_eq!((told, survey.seen()), (vec![7], 1000));
+        let (table, mut responder) = (table(1000), DumpResponder::default());
+        let dumper = FlowDumper::new([&responder]);
+        let mut dump = dumper.ask(Wanted { port: Some(7), ..Wanted::default() }).expect("nobody else asks");
+        let (turns, told) = run(&mut responder, &table, &mut dump);
+        assert_eq!((told, dump.seen()), (vec![7], 1000));
         assert!(turns.iter().all(|looked| *looked <= SLICE));
     }
 
     #[test]
     fn a_listener_that_is_slow_makes_the_worker_go_on_later_and_one_that_leaves_ends_the_walk() {
-        let (table, mut station) = (table(1000), Station::default());
-        let surveyor = Surveyor::new([&station]);
-        let mut survey = surveyor.ask(Wanted::default()).expect("nobody else asks");
-        let mut turn = || station.turn(&table, |number, wanted| snapshot(*number, wanted));
+        let (table, mut responder) = (table(1000), DumpResponder::default());
+        let dumper = FlowDumper::new([&responder]);
+        let mut dump = dumper.ask(Wanted::default()).expect("nobody else asks");
+        let mut turn = || responder.turn(&table, |number, wanted| snapshot(*number, wanted));
         assert_eq!((0..100).map(|_| turn()).sum::<usize>(), REPLIES, "as many as fit the ring");
-        assert!(survey.poll().is_some());
+        assert!(dump.poll().is_some());
         assert_eq!((turn(), turn()), (1, 0));
-        drop(survey);
+        drop(dump);
         assert_eq!(turn(), 0);
         // The next one is answered from the start.
-        let mut survey = surveyor.ask(Wanted::default()).expect("nobody else asks");
-        let (_, told) = run(&mut station, &table, &mut survey);
+        let mut dump = dumper.ask(Wanted::default()).expect("nobody else asks");
+        let (_, told) = run(&mut responder, &table, &mut dump);
         assert_eq!(told.len(), 1000);
     }
 
     #[test]
     fn several_may_ask_at_once_but_not_too_many() {
-        let (table, mut station) = (table(100), Station::default());
-        let surveyor = Surveyor::new([&station]);
-        let mut surveys: Vec<_> =
-            (0..QUESTIONS).map(|_| surveyor.ask(Wanted::default()).expect("a place")).collect();
-        assert!(surveyor.ask(Wanted::default()).is_err_and(|busy| busy == Busy));
-        while station.is_asked() {
-            station.turn(&table, |number, wanted| snapshot(*number, wanted));
+        let (table, mut responder) = (table(100), DumpResponder::default());
+        let dumper = FlowDumper::new([&responder]);
+        let mut dumps: Vec<_> =
+            (0..QUESTIONS).map(|_| dumper.ask(Wanted::default()).expect("a place")).collect();
+        assert!(dumper.ask(Wanted::default()).is_err_and(|busy| busy == Busy));
+        while responder.is_asked() {
+            responder.turn(&table, |number, wanted| snapshot(*number, wanted));
         }
-        for survey in &mut surveys {
-            assert_eq!(std::iter::from_fn(|| survey.poll()).count(), 100);
-            assert!(survey.is_done());
+        for dump in &mut dumps {
+            assert_eq!(std::iter::from_fn(|| dump.poll()).count(), 100);
+            assert!(dump.is_done());
         }
     }
 
@@ -328,15 +331,15 @@ mod tests {
     #[test]
     fn flows_may_come_and_go_meanwhile() {
         const FLOWS: u32 = 1_000;
-        let (mut table, mut station) = (FlowTable::new(2 * FLOWS), Station::default());
+        let (mut table, mut responder) = (FlowTable::new(2 * FLOWS), DumpResponder::default());
         let mut ids: Vec<_> = (0..FLOWS).map(|number| Some(insert(&mut table, number))).collect();
-        let surveyor = Surveyor::new([&station]);
-        let mut survey = surveyor.ask(Wanted::default()).expect("nobody else asks");
+        let dumper = FlowDumper::new([&responder]);
+        let mut dump = dumper.ask(Wanted::default()).expect("nobody else asks");
         let mut told = Vec::new();
         let mut next = FLOWS;
-        while station.is_asked() {
-            station.turn(&table, |number, wanted| snapshot(*number, wanted));
-            told.extend(std::iter::from_fn(|| survey.poll()).map(|flow| flow.identity.flow_id as u32));
+        while responder.is_asked() {
+            responder.turn(&table, |number, wanted| snapshot(*number, wanted));
+            told.extend(std::iter::from_fn(|| dump.poll()).map(|flow| flow.identity.flow_id as u32));
             // Every third one leaves, near the walk and far from it, and others take its place.
             for at in [next % 997, (next * 7) % 997].map(|at| at as usize - at as usize % 3) {
                 if let Some(id) = ids[at].take() {

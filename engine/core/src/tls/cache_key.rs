@@ -6,9 +6,9 @@ use sha2::{Digest, Sha256};
 use crate::policy::{Profile, TlsVersion};
 
 /// SHA-256 over parts that cannot run into each other.
-pub(super) struct Binding(Sha256);
+pub(super) struct CacheKey(Sha256);
 
-impl Binding {
+impl CacheKey {
     /// `purpose` keeps bindings for different ends apart.
     pub(super) fn new(purpose: &str) -> Self {
         Self(Sha256::new()).bytes(purpose.as_bytes())
@@ -80,19 +80,19 @@ mod tests {
 
     #[test]
     fn parts_do_not_run_into_each_other() {
-        let of = |parts: &[&[u8]]| parts.iter().fold(Binding::new("test"), |b, p| b.bytes(p)).finish();
+        let of = |parts: &[&[u8]]| parts.iter().fold(CacheKey::new("test"), |b, p| b.bytes(p)).finish();
         assert_ne!(of(&[b"ab", b"c"]), of(&[b"a", b"bc"]));
         assert_ne!(of(&[b"", b"a"]), of(&[b"a", b""]));
-        assert_ne!(of(&[b"a"]), Binding::new("another").bytes(b"a").finish());
-        let option = |o: Option<&[u8]>| Binding::new("test").option(o).finish();
+        assert_ne!(of(&[b"a"]), CacheKey::new("another").bytes(b"a").finish());
+        let option = |o: Option<&[u8]>| CacheKey::new("test").option(o).finish();
         assert_ne!(option(None), option(Some(b"")));
-        let list = |l: &[&[u8]], then: &[u8]| Binding::new("test").list(l.iter()).bytes(then).finish();
+        let list = |l: &[&[u8]], then: &[u8]| CacheKey::new("test").list(l.iter()).bytes(then).finish();
         assert_ne!(list(&[b"a"], b"b"), list(&[b"a", b"b"], b""));
     }
 
     #[test]
     fn a_name_is_not_an_address() {
-        let of = |name: &str| Binding::new("test").name(&ServerName::try_from(name).unwrap()).finish();
+        let of = |name: &str| CacheKey::new("test").name(&ServerName::try_from(name).unwrap()).finish();
         assert_eq!(of("a.example"), of("a.example"));
         assert_ne!(of("a.example"), of("b.example"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn all_that_a_profile_says_of_tls_counts() {
-        let of = |profile: &Profile| Binding::new("test").profile(profile).finish();
+        let of = |profile: &Profile| CacheKey::new("test").profile(profile).finish();
         let default = Profile::default();
         let block = DefectAction::UntrustedCa;
         let others = [

@@ -2,7 +2,7 @@
 
 /// A port, started once to be looked at.
 #[derive(Clone, Debug, Default)]
-pub struct PortOffer {
+pub struct PortCapabilities {
     /// The device's name or PCI address.
     pub name: String,
     /// DPDK's driver.
