@@ -188,7 +188,6 @@ check "it starts the engine on /etc/wireglass/wireglass.toml" configured \
     '"Cmd":["run","-c","/etc/wireglass/wireglass.toml"]'
 check "no compiler, no headers, no scripts" is_slim
 check "the port drivers of setup.sh, and no others" drivers_are_named
-check "wireglass demo" in_image wireglass demo
 check "ca init, check, run between two ports, health, flows, a clean stop" runs
 say "${dim}its files take $(in_shell 'du -sxm / 2>/dev/null | cut -f1' || true) MB${plain}"
 [[ -z $export ]] || "${box[@]}" push -q wireglass "docker-archive:$export:wireglass:latest"

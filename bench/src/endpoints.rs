@@ -12,7 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{
     ClientConfig, ClientConnection, NamedGroup, ProtocolVersion, ServerConfig, SupportedProtocolVersion,
 };
-use wireglass::peers::{ClientOptions, Pki, ServerOptions};
+use wireglass_testbed::{ClientOptions, Pki, ServerOptions};
 
 use crate::load::{Names, Protocol};
 use crate::scenario::NAME;

@@ -13,6 +13,6 @@ pub mod links;
 pub mod log;
 pub mod metrics;
 pub mod numa;
-pub mod peers;
 pub mod secrets;
+pub mod simulate;
 pub mod worker;

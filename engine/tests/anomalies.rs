@@ -4,10 +4,10 @@
 mod support;
 
 use support::lab::{Lab, Run, Setup};
-use wireglass::peers::{Step, Stop};
 use wireglass_core::end::End;
 use wireglass_core::event::{Event, Unread};
 use wireglass_core::reason::{Ambiguity, InspectorOff};
+use wireglass_testbed::{Step, Stop};
 
 /// Runs a flow in which the client says the one and the server the other.
 fn talk(request: &[u8], response: &[u8], after: &[u8]) -> Run {
@@ -27,7 +27,7 @@ fn talk(request: &[u8], response: &[u8], after: &[u8]) -> Run {
     ];
     let mut run = Lab::new().connect_tls(&Setup::default(), client, server);
     assert_eq!(run.run(), Stop::Done);
-    run.settle(wireglass::peers::Duration::from_secs(20));
+    run.settle(wireglass_testbed::Duration::from_secs(20));
     run
 }
 

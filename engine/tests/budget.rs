@@ -6,9 +6,9 @@ mod support;
 use support::Exchange;
 use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
-use wireglass::peers::{Duration, Session, Step, Stop};
 use wireglass_core::policy::Ports;
 use wireglass_core::reason::{PacketDrop, Reason};
+use wireglass_testbed::{Duration, Session, Step, Stop};
 
 const BUDGET: usize = 4 << 20;
 /// What one call may add before it is counted: a record for each end, and its growth.

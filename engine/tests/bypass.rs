@@ -7,10 +7,10 @@ use support::Exchange;
 use support::frames::{TcpFrame, ethernet};
 use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
-use wireglass::peers::{Duration, Ending, Heading, Impairment, PortSide, Random, Session, Step, Stop};
 use wireglass_core::event;
 use wireglass_core::flow::{Midstream, OutsideTls};
 use wireglass_core::reason::{PacketDrop, Reason};
+use wireglass_testbed::{Duration, Ending, Heading, Impairment, PortSide, Random, Session, Step, Stop};
 
 /// Frames that crossed a port, in order.
 fn frames(run: &Run, port: PortSide, heading: Heading) -> Vec<&[u8]> {

@@ -167,7 +167,7 @@ fn wrong_usage_is_status_2_and_help_is_status_0() {
     }
     let help = wireglass(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for word in ["Where to begin", "wireglass ca init", "Exit status", "run", "check", "demo"] {
+    for word in ["Where to begin", "wireglass ca init", "Exit status", "run", "check", "replay"] {
         assert!(text(&help.stdout).contains(word), "{word}");
     }
     for command in ["run", "check"] {

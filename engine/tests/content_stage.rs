@@ -6,10 +6,10 @@ mod filters;
 
 use filters::{AtRandom, Decided, Script, Scripted};
 use proptest::prelude::*;
-use wireglass::peers::{Instant, Random};
 use wireglass_core::content::{Fate, Opened, Ready, Stage};
 use wireglass_core::end::End;
 use wireglass_core::reason::Reason;
+use wireglass_testbed::{Instant, Random};
 
 /// Where plaintext begins in the blocks of each direction: header, explicit nonce.
 const AT: [usize; 2] = [5, 13];

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use filters::{AtRandom, Decided, Each, Script, Scripted};
 use support::lab::{Lab, Run, Setup};
-use wireglass::peers::{Duration, Ending as Heard, Impairment, Instant, Step};
 use wireglass_core::content::{Ending, Verdict};
 use wireglass_core::end::End;
 use wireglass_core::reason::Reason;
+use wireglass_testbed::{Duration, Ending as Heard, Impairment, Instant, Step};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -8,10 +8,10 @@ use support::lab::{Lab, NAME, Run, Setup};
 use support::raw::{CLIENT, RawSegment, SERVER, hello};
 use support::rules::{Action, Rules};
 use wireglass::control::{FlowRecord, TcpRecord};
-use wireglass::peers::{Duration, Impairment, Instant, Middle, Step, Stop};
 use wireglass_core::event::{self, Event};
 use wireglass_core::flow::Wanted;
 use wireglass_core::phase::FlowPhase;
+use wireglass_testbed::{Duration, Impairment, Instant, Middle, Step, Stop};
 
 /// All wanted flows, as the workers tell them now.
 fn ask(run: &mut Run, wanted: Wanted) -> Vec<FlowRecord> {

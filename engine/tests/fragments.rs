@@ -8,9 +8,9 @@ use support::fragments::{Whole, cut, fragment};
 use support::frames::TcpFrame;
 use support::lab::{LIMIT, Lab, Run, Setup};
 use support::rules::{Action, Rules};
-use wireglass::peers::{Duration, Heading, Impairment, Middle, PortSide, Random, Spread, Stop, Tag};
 use wireglass_core::packet::{Class, classify};
 use wireglass_core::reason::{PacketDrop, Reason};
+use wireglass_testbed::{Duration, Heading, Impairment, Middle, PortSide, Random, Spread, Stop, Tag};
 
 /// Cuts every segment with payload into pieces of a random size, and has them come in a random order, some twice.
 fn cutter(seed: u64, most: usize, repeat: f64) -> impl FnMut(Vec<u8>) -> Vec<(Duration, Vec<u8>)> {
@@ -301,7 +301,7 @@ fn floods_are_held_within_bounds() {
 #[test]
 fn what_never_becomes_whole_goes_by_itself() {
     let (mut engine, _log) = Lab::new().engine(&Setup::default());
-    let now = wireglass::peers::Instant::from_millis(10);
+    let now = wireglass_testbed::Instant::from_millis(10);
     let frame = Whole { payload: vec![7; 500], ..Whole::default() }.frame();
     engine.receive(now, PortSide::Inside, cut(&frame, 1, 256).swap_remove(0));
     engine.poll(now);

@@ -11,11 +11,11 @@ use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{LIMIT, Lab, Run, Setup};
 use support::rules::{Action, Rules};
-use wireglass::peers::{Crossing, Duration, Heading, PortSide, Random, Session, Step, Stop};
 use wireglass_core::fairness::Shed;
 use wireglass_core::flow_table::Class;
 use wireglass_core::policy::Ports;
 use wireglass_core::reason::{PacketDrop, Reason};
+use wireglass_testbed::{Crossing, Duration, Heading, PortSide, Random, Session, Step, Stop};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 

@@ -7,10 +7,10 @@ mod support;
 use rustls::version::{TLS12, TLS13};
 use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
-use wireglass::peers::{Duration, Impairment, Stop, Tag};
 use wireglass_core::event::{Action, MintedBy};
 use wireglass_core::reason::Reason;
 use wireglass_core::x509::Provider;
+use wireglass_testbed::{Duration, Impairment, Stop, Tag};
 
 /// The exchange went through, over a minted certificate, and the log says so.
 #[track_caller]

@@ -5,10 +5,10 @@ mod support;
 
 use support::Exchange;
 use support::lab::{Lab, Run, Setup};
-use wireglass::peers::{Duration, Ending, Impairment, Session, Step, Stop};
 use wireglass_core::event::Action;
 use wireglass_core::flow::Limits;
 use wireglass_core::reason::Reason;
+use wireglass_testbed::{Duration, Ending, Impairment, Session, Step, Stop};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -7,9 +7,9 @@ use rustls::NamedGroup;
 use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
-use wireglass::peers::{Duration, Ending, Session, Step};
 use wireglass_core::event::Action;
 use wireglass_core::reason::Reason;
+use wireglass_testbed::{Duration, Ending, Session, Step};
 
 /// A piece of the hello: where in the stream, which bytes, and how much later than the first.
 type Piece = (usize, Vec<u8>, Duration);

@@ -5,8 +5,8 @@ mod support;
 
 use support::Exchange;
 use support::lab::{Lab, Setup};
-use wireglass::peers::{Duration, Step, Stop};
 use wireglass_core::flow::Limits;
+use wireglass_testbed::{Duration, Step, Stop};
 
 /// What the ends themselves hold: rustls 64 KB, socket buffers 64 KB on either side, and records in the making.
 const IN_THE_ENDS: usize = 4 * 65_536;
@@ -21,7 +21,7 @@ fn a_slow_client_or_server_bounds_what_is_in_the_middle() {
             let big = 4_000_000;
             let exchange = if slow_client { Exchange::new(1, 10, big) } else { Exchange::new(1, big, 10) };
             let (mut client, mut server) = lab.sessions(exchange.client(), exchange.server());
-            let pace = |session: wireglass::peers::Session| session.slow(16_384, Duration::from_millis(100));
+            let pace = |session: wireglass_testbed::Session| session.slow(16_384, Duration::from_millis(100));
             if slow_client {
                 client = pace(client);
             } else {

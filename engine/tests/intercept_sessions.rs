@@ -10,8 +10,8 @@ use smoltcp::wire::TcpSeqNumber;
 use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Setup};
-use wireglass::peers::{Duration, Impairment, Link, Session, Step, Stop};
 use wireglass_core::reason::Reason;
+use wireglass_testbed::{Duration, Impairment, Link, Session, Step, Stop};
 
 /// Keys change in the middle of the stream, by either end's wish, and both ends' at once.
 #[test]

@@ -14,7 +14,7 @@ use lenient::{Agreement, compare};
 use mutate::Rng;
 use support::frames::ethernet;
 use support::lab::{Lab, Setup};
-use wireglass::peers::{Duration, Engine, Instant, Middle, PortSide};
+use wireglass_testbed::{Duration, Engine, Instant, Middle, PortSide};
 
 const SYN: u8 = 0x02;
 

@@ -8,8 +8,8 @@ use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
-use wireglass::peers::{Crossing, Duration, Heading, PortSide, Step, Stop};
 use wireglass_core::reason::Reason;
+use wireglass_testbed::{Crossing, Duration, Heading, PortSide, Step, Stop};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

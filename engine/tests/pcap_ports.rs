@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wireglass::peers::{
+use wireglass_testbed::{
     ClientOptions, Heading, Host, HostConfig, Impairment, Pki, PortSide, ServerOptions, Session, Simulation,
     Step, Wire, providers,
 };
 
-type Clock = wireglass::peers::Instant;
-type Span = wireglass::peers::Duration;
+type Clock = wireglass_testbed::Instant;
+type Span = wireglass_testbed::Duration;
 
 /// All of a TLS connection as it crossed a plain wire: what came in at the inside, and at the outside.
 fn visit(seed: u64) -> [Vec<Vec<u8>>; 2] {

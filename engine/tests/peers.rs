@@ -9,7 +9,7 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
 use support::Exchange;
-use wireglass::peers::{
+use wireglass_testbed::{
     ClientOptions, Duration, Ending, Heading, Host, HostConfig, Identity, Impairment, Instant, Pki, PortSide,
     Report, ServerOptions, Session, SessionId, Simulation, Step, Stop, Tag, Wire, providers,
 };

@@ -5,13 +5,13 @@ mod support;
 
 use proptest::prelude::*;
 use support::fragments::{Whole, cut, fragment, fragment_of};
-use wireglass::peers::{Duration, Instant, Random};
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::memory_port::MemoryFrame;
 use wireglass_core::packet::{Class, FragmentKey, KeyHasher, classify};
 use wireglass_core::port::{PortId, PortSide};
 use wireglass_core::reason::PacketDrop;
 use wireglass_core::reassembly::{Limits, MAX_PIECES, Reassembler, Taken};
+use wireglass_testbed::{Duration, Instant, Random};
 
 const LIMITS: Limits = Limits { packets: 8, frames: 100, time: Duration::from_secs(5) };
 const MTU: usize = 1500;

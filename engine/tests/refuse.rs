@@ -8,10 +8,10 @@ use rustls::version::{TLS12, TLS13};
 use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::rules::{Action, RULE, Rules};
-use wireglass::peers::{Duration, Ending, Identity, Pki, Report, Session, Step};
 use wireglass_core::event::{self, MintedBy};
 use wireglass_core::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
 use wireglass_core::reason::Reason;
+use wireglass_testbed::{Duration, Ending, Identity, Pki, Report, Session, Step};
 
 /// TLS alerts (RFC 8446 6.2).
 const PROTOCOL_VERSION: u8 = 70;

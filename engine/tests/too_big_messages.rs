@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet};
 use tcp_stack::Seq;
-use wireglass::peers;
 use wireglass_core::packet::{Class, TooBigMessage, classify, too_big};
 use wireglass_core::reason::PathMessage;
+use wireglass_testbed as peers;
 
 /// A full segment from 10.0.0.1:40000 to 10.0.0.2:443, sequence number 0x01020304, over either IP version.
 fn segment(ipv6: bool) -> Vec<u8> {

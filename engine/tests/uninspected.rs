@@ -10,12 +10,12 @@ use support::lab::{Lab, Setup};
 use support::raw::RawSegment;
 use support::rules::{Action, Rules};
 use wireglass::log::LogReceiver;
-use wireglass::peers::{Duration, Engine, Instant, Middle, PortSide};
 use wireglass_core::event::{Event, Fate, FrameEvent, SummaryEvent};
 use wireglass_core::flow::{Midstream, OutsideTls};
 use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
 use wireglass_core::policy::{Decision, Ports, Rule};
 use wireglass_core::reason::{PacketDrop, Reason};
+use wireglass_testbed::{Duration, Engine, Instant, Middle, PortSide};
 
 /// The engine, a clock, and the events of frames that belong to no flow.
 struct Wire {

@@ -16,7 +16,7 @@ use rustls::{
     ServerConnection, SignatureScheme, SupportedProtocolVersion,
 };
 use serde::Serialize;
-use wireglass::peers::{ClientOptions, ServerOptions};
+use wireglass_testbed::{ClientOptions, ServerOptions};
 
 use crate::endpoints::Leaf;
 

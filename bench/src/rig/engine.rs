@@ -14,7 +14,6 @@ use wireglass::engine_builder::EngineBuilder;
 use wireglass::handshake_pool::Pool;
 use wireglass::log::{LogSender, LogWriter, ring};
 use wireglass::metrics::Metrics;
-use wireglass::peers::EngineCa;
 use wireglass::secrets::Secrets;
 use wireglass::worker::{Idle, Worker, WorkerThread};
 use wireglass_core::content::HttpReaders;
@@ -23,6 +22,7 @@ use wireglass_core::flow::{Limits, OutsideTls};
 use wireglass_core::policy::{Decision, Policy, Profile, Rule};
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile};
+use wireglass_testbed::EngineCa;
 
 use super::figures::Figures;
 use super::{Failure, Mode, WORKER};

@@ -2,7 +2,6 @@
 
 pub mod ca;
 mod check;
-pub mod demo;
 mod doctor;
 mod flows;
 mod harden;
@@ -29,7 +28,6 @@ const USAGE: u8 = 2;
 
 const BEGIN: &str = "\
 Where to begin:
-  wireglass demo                    see an interception at work: no network card, no root
   wireglass ca init --dir ca        make the two CAs; install ca/trusted.pem on the clients
   wireglass check -c wire.toml      find every fault of a configuration
   wireglass replay -c wire.toml F   see what a policy would do with a capture file
@@ -65,7 +63,6 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Replay(replay::ReplayArgs),
     Ca(ca::CaArgs),
-    Demo(demo::Args),
 }
 
 const RUN_HELP: &str = "\
@@ -114,7 +111,6 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Ca(args) => args.run(ca_certificates),
-        Command::Demo(args) => demo::run(args),
     }
 }
 

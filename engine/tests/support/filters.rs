@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use wireglass::peers::{Instant, Random};
 use wireglass_core::content::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::policy::Profile;
+use wireglass_testbed::{Instant, Random};
 
 /// What a filter has decided so far: the bytes that are to arrive, by who has sent them.
 pub(crate) type Decided = Arc<Mutex<PerEnd<Vec<u8>>>>;

@@ -7,10 +7,6 @@ use std::time::SystemTime;
 use rustls::ClientConfig;
 use wireglass::engine_builder::EngineBuilder;
 use wireglass::log::{LogReceiver, ring};
-use wireglass::peers::{
-    ClientOptions, Duration, Engine, EngineCa, EngineSettings, Host, HostConfig, Identity, Impairment,
-    Instant, Pki, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step, Stop, Tag, providers,
-};
 use wireglass::secrets::Secrets;
 use wireglass_core::content::{Filters, HttpReaders};
 use wireglass_core::counters::WorkerCounters;
@@ -19,6 +15,10 @@ use wireglass_core::flow::{Limits, OutsideTls};
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile};
+use wireglass_testbed::{
+    ClientOptions, Duration, Engine, EngineCa, EngineSettings, Host, HostConfig, Identity, Impairment,
+    Instant, Pki, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step, Stop, Tag, providers,
+};
 
 use super::rules::{Action, Rules};
 

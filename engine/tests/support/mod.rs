@@ -7,7 +7,7 @@ pub(crate) mod lab;
 pub(crate) mod raw;
 pub(crate) mod rules;
 
-use wireglass::peers::{Ending, Random, Report, Step};
+use wireglass_testbed::{Ending, Random, Report, Step};
 
 /// A request and a response of seeded bytes, and the scripts of both ends.
 pub(crate) struct Exchange {

@@ -1,7 +1,7 @@
 //! TCP segments made by hand, from any client to the one server.
 
 use smoltcp::wire::{IpAddress, IpProtocol, Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber};
-use wireglass::peers::PortSide;
+use wireglass_testbed::PortSide;
 
 use super::frames::ethernet;
 use super::lab::Lab;

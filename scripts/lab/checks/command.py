@@ -120,21 +120,13 @@ def ca(lab):
 def usage(lab):
     """--help everywhere; a wrong option is exit 2"""
     _need_engine(lab)
-    for words in ([], ["run"], ["check"], ["flows"], ["ca"], ["ca", "init"], ["ca", "show"], ["demo"]):
+    for words in ([], ["run"], ["check"], ["flows"], ["ca"], ["ca", "init"], ["ca", "show"]):
         if not run([lab.binary, *words, "--help"]).stdout.strip():
             raise Failed(f"no help for `{' '.join(words)}`")
     for words in (["run"], ["run", "-c", "/nonexistent.toml"], ["--no-such-option"], ["check"]):
         status = run([lab.binary, *words], check=False).returncode
         if status != 2:
             raise Failed(f"`{' '.join(words)}` exit {status}, expected 2")
-
-
-@check("command.demo", group="alone")
-def demo(lab):
-    """`wireglass demo`: the interception in one process"""
-    _need_engine(lab)
-    done = run([lab.binary, "demo"], timeout=60)
-    return f"{len(done.stdout.splitlines())} lines"
 
 
 @check("command.sigint", group="alone")

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use smoltcp::wire::TcpPacket;
+use tcp_stack::{Duration, Instant};
 use wireglass_core::content::HttpReaders;
 use wireglass_core::event::{Action, Event, FlowHead, Timestamp};
 use wireglass_core::fairness::{Fairness, PerClient};
@@ -13,14 +14,15 @@ use wireglass_core::flow::Limits;
 use wireglass_core::generations::Generations;
 use wireglass_core::packet::{Class, Headers, classify};
 use wireglass_core::policy::{Decision, FlowFacts, Policy};
+use wireglass_core::port::PortSide;
 use wireglass_core::reason::{PacketDrop, Reason};
 
 use super::capture::Packet;
 use crate::config::Config;
 use crate::engine_builder::EngineBuilder;
 use crate::log::{LogReceiver, ring};
-use crate::peers::{Duration, Engine, EngineSettings, Instant, Middle, PortSide, Spread};
 use crate::secrets::Secrets;
+use crate::simulate::{Engine, EngineSettings, Spread};
 
 /// Flows at a time, at most: the oldest makes room, as on a wire.
 const FLOWS: u32 = 65_536;
@@ -143,7 +145,7 @@ impl Player {
             self.totals.mended += u64::from(!cut && mend(&mut frame, headers));
         }
         let port = self.clients.port_of(&frame, &class);
-        self.engine.receive(self.now, port, frame);
+        self.engine.enter(port, frame);
         self.settle();
     }
 
@@ -167,7 +169,7 @@ impl Player {
     /// Timers go off on their way; a capture whose clock goes back stands still meanwhile.
     fn run_until(&mut self, to: Instant) {
         let mut earliest = self.now;
-        while let Some(due) = self.engine.next_timeout()
+        while let Some(due) = self.engine.due()
             && due.max(earliest) <= to
         {
             self.now = due.max(earliest);
@@ -179,8 +181,8 @@ impl Player {
 
     /// Lets the engine work, takes its events, and drops what it sends: nobody is there to receive it.
     fn settle(&mut self) {
-        self.engine.poll(self.now);
-        while self.engine.transmit().is_some() {}
+        self.engine.run(self.now);
+        while self.engine.leave().is_some() {}
         while let Some(event) = self.log.pop() {
             match event {
                 Event::Tls(head, tls) => {

@@ -15,7 +15,7 @@ use super::player::{Played, Player};
 use super::progress;
 use super::render::{Line, Row};
 use crate::config::Config;
-use crate::peers::{
+use wireglass_testbed::{
     ClientOptions, Crossing, Duration, Heading, Host, HostConfig, Impairment, Instant, Pki, Random,
     ServerOptions, Session, Simulation, Step, Wire, providers,
 };

@@ -2,12 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wireglass::peers::{EngineCa, Pki};
 use wireglass_core::content::Fate;
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::policy::TlsVersion;
 use wireglass_core::tls::{RecordSink, Relay, Suite, TlsContext, TlsSettings};
 use wireglass_core::x509::Provider;
+use wireglass_testbed::{EngineCa, Pki};
 
 use self::tls_peer::{DATA, Peer};
 use crate::counted;

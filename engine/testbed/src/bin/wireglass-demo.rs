@@ -1,4 +1,4 @@
-//! `wireglass demo`: whole connections through the engine in one process, told to a newcomer.
+//! `wireglass-demo`: whole connections through the engine in one process, told to a newcomer.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use clap::Parser;
 use rustls_pki_types::CertificateDer;
 use wireglass_core::content::HttpReaders;
 use wireglass_core::event::{Action, CertificateInfo, Event, Timestamp};
@@ -16,18 +17,18 @@ use wireglass_core::reason::Reason;
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile, describe_certificate};
 
-use crate::engine_builder::EngineBuilder;
-use crate::log::{LogReceiver, eve, ring};
-use crate::peers::{
+use wireglass::engine_builder::EngineBuilder;
+use wireglass::log::{LogReceiver, eve, ring};
+use wireglass::secrets::Secrets;
+use wireglass_testbed::{
     ClientOptions, Duration, Ending, Engine, EngineCa, EngineSettings, Heading, Host, HostConfig, Identity,
     Impairment, Instant, Pki, PortSide, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step,
     providers,
 };
-use crate::secrets::Secrets;
 
 /// Shows what wireglass does: four connections through the engine, in this one process. Needs no root, ports or network.
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = HELP)]
+#[derive(Debug, clap::Parser)]
+#[command(version, after_long_help = HELP)]
 pub struct Args {
     /// Seed of everything that happens on the cables: the same seed loses the same frames.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -51,7 +52,7 @@ other people's code (smoltcp's TCP, rustls's TLS), so what they see is what a br
   4  one that a rule forbids
 
 At the end come the lines that the engine writes to its event log (EVE JSON, as Suricata does).
-Try `wireglass demo --loss 10`: cables that lose frames change nothing but the time that it takes.
+Try `wireglass-demo --loss 10`: cables that lose frames change nothing but the time that it takes.
 Exit code 0: everything went as it should; 1: it did not.";
 
 /// Longest time on the virtual clock that one connection may take.
@@ -90,7 +91,8 @@ const SCENES: [Scene; 4] = [
 ];
 
 /// Runs it, on standard output.
-pub fn run(args: Args) -> ExitCode {
+fn main() -> ExitCode {
+    let args = Args::parse();
     match args.tell(&mut io::stdout().lock()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

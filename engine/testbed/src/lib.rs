@@ -9,8 +9,8 @@
 //! A test of our own stack against itself would only prove that it agrees with itself. Here both ends are independent,
 //! and the middle is whatever implements [`Middle`]: a plain [`Wire`], or the engine. Nothing reads a clock or a
 //! socket: the same seed gives the same run.
+#![forbid(unsafe_code)]
 
-mod engine;
 mod host;
 mod link;
 mod pki;
@@ -22,7 +22,6 @@ mod tls;
 
 pub use smoltcp::time::{Duration, Instant};
 
-pub use engine::{Engine, EngineSettings, Spread};
 pub use host::{Host, HostConfig, SessionId, Tag};
 pub use link::{Impairment, Link, LinkStats, Tamper};
 pub use pki::{EngineCa, Identity, Pki};
@@ -31,4 +30,5 @@ pub use router::{Answer, Router, too_big};
 pub use session::{Ending, HandshakeInfo, Report, Session, Step};
 pub use simulation::{Crossing, Heading, Middle, Simulation, Stop, Wire};
 pub use tls::{ClientOptions, ServerOptions, providers};
+pub use wireglass::simulate::{Engine, EngineSettings, Spread};
 pub use wireglass_core::port::PortSide;

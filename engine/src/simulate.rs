@@ -1,4 +1,4 @@
-//! The engine as the middle of a simulation: the workers themselves, on in-memory ports and the virtual clock.
+//! A whole engine in memory, on a clock of its caller's: the workers themselves, on in-memory ports.
 
 use std::io;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use wireglass_core::memory_port::{Cable, MemoryIo};
 use wireglass_core::packet::{Class, FlowKey, KeyHasher, classify};
 use wireglass_core::port::{PortId, PortSide};
 
-use super::{Instant, Middle};
 use crate::engine_builder::EngineBuilder;
 use crate::flow_dump::FlowDumper;
 use crate::handshake_pool::Pool;
 use crate::metrics::Metrics;
 use crate::worker::Worker;
+use tcp_stack::Instant;
 
 /// Frames that a receive queue holds.
 const QUEUE_DEPTH: usize = 4096;
@@ -137,17 +137,16 @@ impl Engine {
             Spread::Turns => self.turn,
         }
     }
-}
 
-impl Middle for Engine {
-    fn receive(&mut self, _: Instant, port: PortSide, frame: Vec<u8>) {
+    /// A frame has arrived at a port.
+    pub fn enter(&mut self, port: PortSide, frame: Vec<u8>) {
         let queue = self.queue(&frame);
         self.overflows += u64::from(!self.cable.send(port_id(port), queue, frame));
     }
 
     /// Turns until nobody has anything to do. The pool's threads live in real time, so they are waited for: in the
     /// simulation a handshake takes none.
-    fn poll(&mut self, now: Instant) {
+    pub fn run(&mut self, now: Instant) {
         let wall = self.wall(now);
         loop {
             let done: usize = self.workers.iter_mut().map(|worker| worker.poll(now, wall)).sum();
@@ -160,12 +159,14 @@ impl Middle for Engine {
         }
     }
 
-    fn transmit(&mut self) -> Option<(PortSide, Vec<u8>)> {
+    /// The next frame that leaves, and its port.
+    pub fn leave(&mut self) -> Option<(PortSide, Vec<u8>)> {
         let take = |port: PortSide| self.cable.receive(port_id(port)).map(|frame| (port, frame));
         take(PortSide::Inside).or_else(|| take(PortSide::Outside))
     }
 
-    fn next_timeout(&self) -> Option<Instant> {
+    /// When [`run`](Self::run) is due, frames aside.
+    pub fn due(&self) -> Option<Instant> {
         self.workers.iter().filter_map(Worker::poll_timeout).min()
     }
 }
