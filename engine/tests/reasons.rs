@@ -13,7 +13,7 @@ use wireglass_core::fairness::PerClient;
 use wireglass_core::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 use wireglass_testbed::{Duration, Engine, Instant, Middle};
 
-/// Sources of all tests: those in files of their own, and those at the end of the engine's.
+/// Sources of all tests: those in files of their own, and those at the end of the engine's and the core's.
 fn tests(folder: &Path, is_source: bool, all: &mut String) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
@@ -38,8 +38,10 @@ fn names(all: &str, word: &str) -> bool {
 fn each_reason_is_named_by_a_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = String::new();
-    tests(&root.join("tests"), false, &mut all);
-    tests(&root.join("src"), true, &mut all);
+    for package in [root, &root.join("core")] {
+        tests(&package.join("tests"), false, &mut all);
+        tests(&package.join("src"), true, &mut all);
+    }
     let mut reasons: Vec<(String, &str)> = Vec::new();
     reasons.extend(PacketDrop::ALL.iter().map(|r| (format!("PacketDrop::{r:?}"), r.code())));
     reasons.extend(PortDrop::ALL.iter().map(|r| (format!("PortDrop::{r:?}"), r.code())));

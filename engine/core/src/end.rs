@@ -58,7 +58,7 @@ impl<T> PerEnd<T> {
     }
 
     /// An end's and, beside it, the other end's.
-    pub fn split_mut(&mut self, end: End) -> (&mut T, &mut T) {
+    pub(crate) fn split_mut(&mut self, end: End) -> (&mut T, &mut T) {
         match end {
             End::Client => (&mut self.client, &mut self.server),
             End::Server => (&mut self.server, &mut self.client),

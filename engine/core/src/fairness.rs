@@ -201,7 +201,7 @@ impl Shares {
     }
 
     /// A client may have one more of `most` things.
-    pub fn may_add(&self, client: u64, most: usize) -> bool {
+    pub(crate) fn may_add(&self, client: u64, most: usize) -> bool {
         self.room(client, most) > 0
     }
 

@@ -1,7 +1,7 @@
 //! The control channel: a Unix stream socket through which commands of the same machine ask a running engine.
 //!
 //! One request and its answer for each connection, a line of JSON each; see [`protocol`]. The engine's end is a thread that
-//! has nothing to do with packets: it asks the workers through [`crate::dump`], or reads what they count, and waits for nobody
+//! has nothing to do with packets: it asks the workers through [`crate::flow_dump`], or reads what they count, and waits for nobody
 //! for long.
 
 pub mod client;

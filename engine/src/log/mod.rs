@@ -6,5 +6,5 @@ mod eve_frame;
 mod ring;
 mod writer;
 
-pub use ring::{LogCounters, LogReceiver, LogSender, ring};
+pub use ring::{LogReceiver, LogSender, ring};
 pub use writer::{LogWriter, StatsSource};

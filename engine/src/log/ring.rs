@@ -1,41 +1,12 @@
 //! The way of an event from a worker to the writer: a bounded lock-free ring that drops rather than waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam::queue::ArrayQueue;
-use wireglass_core::event::{Event, EventKind};
+use wireglass_core::event::Event;
 
-/// What became of the events: for the metrics page and the `stats` event.
-#[derive(Debug, Default)]
-pub struct LogCounters {
-    dropped: [AtomicU64; EventKind::ALL.len()],
-    pub(super) written: AtomicU64,
-    pub(super) lost: AtomicU64,
-    pub(super) write_errors: AtomicU64,
-}
-
-impl LogCounters {
-    /// Events of this kind that found the ring full.
-    pub fn dropped(&self, kind: EventKind) -> u64 {
-        self.dropped[kind as usize].load(Relaxed)
-    }
-
-    /// Lines that reached the file.
-    pub fn written(&self) -> u64 {
-        self.written.load(Relaxed)
-    }
-
-    /// Lines that were lost because the file could not be written.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
-    }
-
-    /// Writes that failed.
-    pub fn write_errors(&self) -> u64 {
-        self.write_errors.load(Relaxed)
-    }
-}
+use crate::metrics::LogCounters;
 
 /// The workers' end of the ring. Clones share it.
 #[derive(Clone)]

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wireglass_core::event::Timestamp;
 
 use super::eve;
-use super::ring::{LogCounters, LogReceiver};
-use crate::metrics::Metrics;
+use super::ring::LogReceiver;
+use crate::metrics::{LogCounters, Metrics};
 
 /// How long the writer sleeps when the ring is empty. Workers cannot wake it: that would be a system call.
 const NAP: Duration = Duration::from_millis(20);

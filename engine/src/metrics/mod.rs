@@ -1,12 +1,14 @@
 //! The Prometheus page: what the counters say, and that the workers live.
 
 mod liveness;
+mod log_counters;
 mod page;
 mod ports;
 mod server;
 mod snapshot;
 
 pub use liveness::{Liveness, PATIENCE, Pulse};
+pub use log_counters::LogCounters;
 pub use page::{Metrics, PoolStatistics, PortStatistics};
 pub use ports::{PortExtra, PortSources};
 pub use server::MetricsServer;

@@ -12,8 +12,8 @@ use wireglass_core::port::PortSide;
 use wireglass_core::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 
 use super::liveness::Liveness;
+use super::log_counters::LogCounters;
 use super::ports::PortSources;
-use crate::log::LogCounters;
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
 use wireglass_core::event::EventKind;

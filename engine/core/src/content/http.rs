@@ -164,7 +164,7 @@ impl HttpInspector {
     }
 
     /// Reads no more, for a reason of its owner's, who is told no border. The last plaintext came from this side.
-    pub fn turn_off(&mut self, reason: InspectorOff, from: End) {
+    pub(crate) fn turn_off(&mut self, reason: InspectorOff, from: End) {
         if !matches!(self.reader, Reader::Off) {
             self.stop(reason, from, self.seen[from]);
         }

@@ -172,7 +172,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
     }
 
     /// The next question of the filter, to be answered by [`verdict`](Self::verdict).
-    pub fn poll_question(&mut self) -> Option<(u64, Box<dyn Scan>)> {
+    pub(crate) fn poll_question(&mut self) -> Option<(u64, Box<dyn Scan>)> {
         let question = self.decisions.asked.pop_front()?;
         self.outstanding += 1;
         Some(question)

@@ -53,7 +53,7 @@ impl Budget {
     }
 
     /// Bytes that a leg may hold in each direction, if `most` is its own limit.
-    pub fn leg_limit(&self, most: usize) -> usize {
+    pub(crate) fn leg_limit(&self, most: usize) -> usize {
         let free = self.total.saturating_sub(self.held);
         let floor = if self.has_room() { FLOOR } else { LAST_FLOOR };
         (free / SHARE).max(floor).min(most)
@@ -61,7 +61,7 @@ impl Budget {
 
     /// Bytes that a flow's HTTP reader may take. What it has taken beyond that does not come back before its flow goes on, so
     /// it is turned off.
-    pub fn reader_limit(&self) -> usize {
+    pub(crate) fn reader_limit(&self) -> usize {
         if self.has_room() { self.leg_limit(usize::MAX) } else { READER_CRUMBS }
     }
 
@@ -72,7 +72,7 @@ impl Budget {
 
     /// A flow that holds so much may not take in more now. Less than a record each way can always be added to: an incomplete
     /// record cannot be passed on, so flows that all hold the beginning of one would wait for each other for ever.
-    pub fn is_closed_to(&self, holding: usize) -> bool {
+    pub(crate) fn is_closed_to(&self, holding: usize) -> bool {
         let most = match (self.held >= self.total, self.has_room()) {
             (true, _) => 2 * LAST_FLOOR,
             (false, false) => CRUMBS,

@@ -132,7 +132,7 @@ impl Relay {
     }
 
     /// Nothing waits here for more, and neither end has ended its direction.
-    pub fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         let ends = [&self.client, &self.server];
         self.leftover.iter().all(Vec::is_empty)
             && ends.iter().all(|end| end.has_whole_messages() && !end.has_closed && !end.peer_has_closed)

@@ -26,7 +26,7 @@ use crate::reason::Reason;
 
 /// What was seen of the server while its handshake ran.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct Observed {
     /// What was found of its certificate, and the verdict over it.
     pub(super) verdict: Option<(VerifiedChain, Verdict)>,
     /// It asked for a client certificate.
@@ -45,12 +45,12 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct HandshakeObserver {
     profile: Arc<Profile>,
-    pub(super) seen: Seen,
+    pub(super) seen: Observed,
 }
 
 impl HandshakeObserver {
     pub(super) fn new(profile: Arc<Profile>) -> Self {
-        Self { profile, seen: Seen::default() }
+        Self { profile, seen: Observed::default() }
     }
 
     /// Runs a part of this handshake's server leg.
