@@ -112,6 +112,29 @@ fn an_answer_of_the_filters_own_and_an_end_in_order() {
     assert_eq!((run.server().received.len(), run.flow_end()), (0, ("decrypted", Reason::PolicyBlock)));
 }
 
+/// The server has ended its direction already, so the client can be told nothing more in its name.
+#[test]
+fn an_answer_to_whom_nothing_more_can_be_said_goes_nowhere() {
+    let orderly = Ending { reason: Reason::PolicyBlock, orderly: true };
+    for ends in [Step::Finish, Step::Truncate] {
+        let client = vec![Step::AwaitEnd, Step::Send(b"GET /".to_vec()), Step::AwaitEnd];
+        let server = vec![Step::Send(b"bye".to_vec()), ends, Step::AwaitEnd];
+        let mut run = Lab::new().connect_tls(&scripted(Script::Answer(b"no", orderly)), client, server);
+        run.settle(SECOND * 30);
+        assert_eq!(run.client().received, b"bye");
+        assert_eq!((run.server().received.len(), run.flow_end()), (0, ("decrypted", Reason::PolicyBlock)));
+    }
+}
+
+/// More questions than the pool takes: the filter learns of the first that finds no room.
+#[test]
+fn a_full_pool_is_a_scan_that_has_not_taken_place() {
+    let setup = scripted(Script::ScannedOften(2_000));
+    let mut run = exchange(&setup, b"request", b"");
+    run_to_the_end(&mut run);
+    assert_eq!((run.server().received.len(), run.flow_end().1), (0, Reason::PolicyBlock));
+}
+
 /// Nobody reads on, and nothing that was not decided has gone anywhere.
 #[test]
 fn a_filter_that_does_not_decide_ends_the_flow() {

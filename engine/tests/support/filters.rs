@@ -129,6 +129,8 @@ pub(crate) enum Script {
     Until(Instant),
     /// Holds until a scan has run on a thread, and does what it says.
     Scanned(fn() -> Verdict),
+    /// Asks so often at once, where all scans find nothing.
+    ScannedOften(usize),
     /// Answers the first bytes itself: these go to the client, and then the flow ends like this. The server gets nothing.
     Answer(&'static [u8], Ending),
     /// Drops everything.
@@ -173,6 +175,9 @@ impl Filter for Scripted {
                 if !std::mem::replace(&mut self.asked, true) {
                     decisions.ask(7, Box::new(Thunk(scan)));
                 }
+            }
+            Script::ScannedOften(times) => {
+                (0..times).for_each(|_| decisions.ask(7, Box::new(Thunk(|| Verdict::Pass))));
             }
             Script::Answer(bytes, ending) => {
                 decisions.insert(End::Server, bytes);

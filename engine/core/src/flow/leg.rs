@@ -127,6 +127,11 @@ impl<IO: Io> Leg<IO> {
         )
     }
 
+    /// We have sent the peer our FIN, or it is to follow what is queued.
+    pub(super) fn has_closed(&self) -> bool {
+        !matches!(self.tcp.state(), State::Established | State::CloseWait)
+    }
+
     /// Takes what has been received.
     pub(super) fn take(&mut self) -> Vec<u8> {
         let bytes = self.tcp.recv().to_vec();

@@ -52,10 +52,16 @@ impl<IO: Io> RecordSink for RelayOutput<'_, IO> {
 
     fn next_ready(&mut self, from: End, at: usize) -> Option<Ready<<IO::Frame as Frame>::Block>> {
         let (stage, cx) = (self.stage.as_mut()?, &mut *self.cx);
-        if self.room == 0 && stage.is_ready(from) {
+        // To an end that has had our FIN nothing more can be said, whatever a filter would still say.
+        let is_over = self.sink.has_closed();
+        if self.room == 0 && !is_over && stage.is_ready(from) {
             return None;
         }
-        let ready = stage.next_ready(from, at, |len| cx.block(at + len + RECORD_ROOM));
+        let mut next = || stage.next_ready(from, at, |len| cx.block(at + len + RECORD_ROOM));
+        let mut ready = next();
+        while is_over && matches!(ready, Some(Ready::Data(..))) {
+            ready = next();
+        }
         if let Some(Ready::Data(_, len)) = &ready {
             self.room = self.room.saturating_sub(*len);
         }

@@ -45,8 +45,7 @@ pub const RECORD_ROOM: usize = BEHIND;
 /// Nothing is kept here: what comes goes out again in the same call, or to the sink's stage, but for a record that is not all
 /// there.
 pub struct Relay {
-    client: RecordLayer,
-    server: RecordLayer,
+    ends: PerEnd<RecordLayer>,
     /// What came during the handshakes and was not part of them, or else the beginning of a record: the client's, the server's.
     leftover: PerEnd<Vec<u8>>,
     alpn: Option<Box<[u8]>>,
@@ -79,9 +78,9 @@ impl Relay {
         alpn: Option<Box<[u8]>>,
         early: PerEnd<Vec<u8>>,
     ) -> Option<Self> {
-        let (client, server) =
-            (RecordLayer::new(End::Client, client)?, RecordLayer::new(End::Server, server)?);
-        Some(Self { client, server, leftover: early, alpn })
+        let client = RecordLayer::new(End::Client, client)?;
+        let server = RecordLayer::new(End::Server, server)?;
+        Some(Self { ends: PerEnd { client, server }, leftover: early, alpn })
     }
 
     /// Application protocol of both legs.
@@ -92,13 +91,12 @@ impl Relay {
     /// Lets the keys with which we seal protect no more than so many records: to see what happens at the end of that.
     #[doc(hidden)]
     pub fn limit_keys(&mut self, records: u64) {
-        self.client.sealer.limit_key(records);
-        self.server.sealer.limit_key(records);
+        self.ends.iter_mut().for_each(|end| end.sealer.limit_key(records));
     }
 
     /// Relays the whole records of `data` that begin within its first `budget` bytes, and before them what this end sent while
-    /// the handshakes ran: so call it for both ends as soon as there is a sink, as a server may speak first. What waits in the
-    /// sink's stage and is decided goes first, in both directions. Returns how many bytes were taken; the rest is to be given
+    /// the handshakes ran: so call it for both ends as soon as there is a sink, as a server may speak first. What this end sent
+    /// before, and what has been decided to pass of it, goes first. Returns how many bytes were taken; the rest is to be given
     /// again, with what comes after it.
     ///
     /// # Errors
@@ -123,19 +121,13 @@ impl Relay {
             return Ok(taken);
         }
         let budget = budget.saturating_sub(taken);
-        taken += self.pump(from, &data[taken..], budget, out)?;
-        if out.stage().is_some() {
-            // A filter may have decided on the other direction as well.
-            self.pump(from.other(), &[], 0, out)?;
-        }
-        Ok(taken)
+        Ok(taken + self.pump(from, &data[taken..], budget, out)?)
     }
 
     /// Nothing waits here for more, and neither end has ended its direction.
     pub(crate) fn is_at_rest(&self) -> bool {
-        let ends = [&self.client, &self.server];
         self.leftover.iter().all(Vec::is_empty)
-            && ends.iter().all(|end| end.has_whole_messages() && !end.has_closed && !end.peer_has_closed)
+            && self.ends.iter().all(|end| end.has_whole_messages() && !end.has_closed && !end.peer_has_closed)
     }
 
     /// Says to both ends that nothing more follows.
@@ -143,7 +135,8 @@ impl Relay {
     /// # Errors
     /// A key has protected as many records as it may: that end could not be told.
     pub fn close<O: RecordSink>(&mut self, out: &mut O) -> Result<(), RelayError> {
-        for (end, to) in [(&mut self.client, End::Client), (&mut self.server, End::Server)] {
+        for to in End::BOTH {
+            let end = &mut self.ends[to];
             if !end.has_closed {
                 let bytes = [WARNING, description::CLOSE_NOTIFY];
                 seal_into(end, to, content::ALERT, &bytes, out)
@@ -156,10 +149,10 @@ impl Relay {
 
     /// Bytes of memory that it holds beside its own size: messages and records that are not all there, keys, and what they come from.
     pub fn held(&self) -> usize {
-        let Self { client, server, leftover: PerEnd { client: from_client, server: from_server }, alpn } =
-            self;
+        let Self { ends, leftover, alpn } = self;
         let alpn = alpn.as_ref().map_or(0, |name| name.len());
-        from_client.capacity() + from_server.capacity() + client.held() + server.held() + alpn
+        let leftover: usize = leftover.iter().map(Vec::capacity).sum();
+        leftover + ends.iter().map(RecordLayer::held).sum::<usize>() + alpn
     }
 
     /// Adds as much of `data` as the record that is left over in part still needs.
@@ -198,10 +191,7 @@ impl Relay {
         budget: usize,
         out: &mut O,
     ) -> Result<usize, RelayError> {
-        let (source, sink) = match from {
-            End::Client => (&mut self.client, &mut self.server),
-            End::Server => (&mut self.server, &mut self.client),
-        };
+        let (source, sink) = self.ends.split_mut(from);
         let mut direction = Direction { from, source, sink, joins: out.is_behind(from.other()), open: None };
         let mut taken = 0;
         let mut result = direction.release(out);
