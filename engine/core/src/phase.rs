@@ -22,6 +22,17 @@ impl FlowPhase {
     pub const ALL: &'static [Self] =
         &[Self::Opening, Self::Peeking, Self::Decrypted, Self::Bypassed, Self::Blocked];
 
+    /// One sentence for people.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Opening => "the TCP handshake goes through; nothing is known of the payload",
+            Self::Peeking => "the ClientHello is awaited",
+            Self::Decrypted => "to be decrypted: both handshakes are under way, or complete",
+            Self::Bypassed => "left as it is",
+            Self::Blocked => "ended by the engine, or over",
+        }
+    }
+
     /// Its word.
     pub const fn name(self) -> &'static str {
         match self {

@@ -629,6 +629,7 @@ fn hand_on<IO: Io>(
         events.tell(cx.now, event);
     }
     for job in cx.jobs.drain(..) {
+        // Should its threads be gone all the same, the flow waits for its answer until its time is up, and nothing passes meanwhile.
         let submitted = pool.submit(id, cx.client, job);
         debug_assert!(submitted.is_ok(), "flows leave no more jobs than the pool has room for");
         cx.counters.handshake_queue.set(pool.outstanding() as u64);

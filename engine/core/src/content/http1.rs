@@ -8,7 +8,7 @@ use super::border::{Border, HeadKind, Teller, What};
 use super::http::Fault;
 use super::http1_head::{Framing, Head, Lines};
 use super::transactions::{Transaction, Transactions};
-use crate::end::End;
+use crate::end::{End, PerEnd};
 use crate::event::{Anomaly, AnomalyEvent, HttpEvent};
 use crate::reason::{Ambiguity, HttpOddity, InspectorOff};
 
@@ -18,8 +18,7 @@ const MAX_CROWD: usize = 64 * 1024;
 /// The reader of one connection.
 #[derive(Default)]
 pub(super) struct Http1 {
-    client: Half,
-    server: Half,
+    halves: PerEnd<Half>,
     /// Requests whose response is not complete, oldest first: the order of the responses (RFC 9112, 9.3.2).
     open: VecDeque<Exchange>,
     /// Those behind them for whose texts there was no room: a byte for each.
@@ -142,25 +141,25 @@ impl Http1 {
     ) -> Result<(), Fault> {
         while !bytes.is_empty() {
             if from == End::Server
-                && self.server.is_between_messages()
+                && self.halves.server.is_between_messages()
                 && bytes[0] != b'H'
                 && let Some(Exchange { transaction, kind: Kind::Bare }) = self.open.front()
             {
-                self.server.state = State::UntilClose;
-                self.server.tx_id = Some(transaction.event.tx_id);
-                self.tell(from, self.server.at, What::DataBegins, borders);
+                self.halves.server.state = State::UntilClose;
+                self.halves.server.tx_id = Some(transaction.event.tx_id);
+                self.tell(from, self.halves.server.at, What::DataBegins, borders);
             }
             let before = bytes.len();
-            match self.half(from).state {
+            match self.halves[from].state {
                 State::Head => self.head(from, &mut bytes, transactions, borders)?,
                 State::Length(left) => {
                     let take = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     bytes = &bytes[take..];
                     self.body(from, take);
                     let left = left - take as u64;
-                    self.half(from).state = State::Length(left);
+                    self.halves[from].state = State::Length(left);
                     if left == 0 {
-                        let end = self.half(from).at + take as u64;
+                        let end = self.halves[from].at + take as u64;
                         self.tell(from, end, What::DataEnds, borders);
                         self.message_ended(from, end, transactions, borders)?;
                     }
@@ -171,7 +170,7 @@ impl Http1 {
                     bytes = &[];
                 }
             }
-            self.half(from).at += (before - bytes.len()) as u64;
+            self.halves[from].at += (before - bytes.len()) as u64;
         }
         Ok(())
     }
@@ -195,7 +194,7 @@ impl Http1 {
     /// The connection has ended, and with it a body that awaits that (RFC 9112, 6.3).
     pub(super) fn tell_end(&self, borders: &mut Teller<'_>) {
         if self.awaits_end() {
-            let Half { at, tx_id, .. } = self.server;
+            let Half { at, tx_id, .. } = self.halves.server;
             for what in [What::DataEnds, What::MessageEnds] {
                 borders.tell(&Border { from: End::Server, at, stream: 0, tx_id, what });
             }
@@ -204,31 +203,24 @@ impl Http1 {
 
     /// The response's body ends with the connection.
     pub(super) fn awaits_end(&self) -> bool {
-        self.server.state == State::UntilClose
+        self.halves.server.state == State::UntilClose
     }
 
     /// With its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { client, server, open, crowd } = self;
+        let Self { halves, open, crowd } = self;
         let lists = open.capacity() * size_of::<Exchange>() + crowd.capacity() * size_of::<Kind>();
-        size_of::<Self>() + client.memory() + server.memory() + lists
+        size_of::<Self>() + halves.iter().map(Half::memory).sum::<usize>() + lists
     }
 
     /// Bytes of a direction that were passed over.
     pub(super) fn skipped(&self, from: End) -> u64 {
-        let half = if from == End::Client { &self.client } else { &self.server };
+        let half = &self.halves[from];
         half.skipped + if half.lost { half.line.pending() } else { 0 }
     }
 
-    fn half(&mut self, side: End) -> &mut Half {
-        match side {
-            End::Client => &mut self.client,
-            End::Server => &mut self.server,
-        }
-    }
-
     fn tell(&self, from: End, at: u64, what: What, borders: &mut Teller<'_>) {
-        let half = if from == End::Client { &self.client } else { &self.server };
+        let half = &self.halves[from];
         borders.tell(&Border { from, at, stream: 0, tx_id: half.tx_id, what });
     }
 
@@ -249,7 +241,7 @@ impl Http1 {
         transactions: &mut Transactions,
         borders: &mut Teller<'_>,
     ) -> Result<(), Fault> {
-        let half = self.half(from);
+        let half = &mut self.halves[from];
         let start = half.at - half.line.pending();
         if half.head.is_none() && half.begun.is_none() {
             // CRs alone make an empty line, however many.
@@ -259,7 +251,7 @@ impl Http1 {
                 self.tell(from, at, What::HeadBegins, borders);
             }
         }
-        let half = self.half(from);
+        let half = &mut self.halves[from];
         let Some(line) = half.line.next(bytes) else { return Ok(()) };
         let end = start + line.length;
         if let Some(mut head) = half.head.take() {
@@ -301,7 +293,7 @@ impl Http1 {
 
     /// What comes from here on is no message, until a line begins one.
     fn lose(&mut self, from: End, at: u64, transactions: &mut Transactions) {
-        let half = self.half(from);
+        let half = &mut self.halves[from];
         (half.state, half.tx_id) = (State::Head, None);
         if !std::mem::replace(&mut half.lost, true) {
             transactions.raise(odd(HttpOddity::Malformed, None, from, at));
@@ -344,7 +336,7 @@ impl Http1 {
         if crowded && self.crowd.len() >= MAX_CROWD {
             return Err(InspectorOff::TooManyOpen);
         }
-        self.client.tx_id = tx_id;
+        self.halves.client.tx_id = tx_id;
         head_ends(End::Client, end, HeadKind::Request, tx_id, &mut event, borders);
         // A request's own content type and the like are not what the log means by these.
         (event.content_type, event.redirect) = (None, None);
@@ -354,7 +346,7 @@ impl Http1 {
             self.open.push_back(Exchange { transaction: transactions.open(event), kind });
         }
         // After CONNECT it goes on as HTTP, which it is if the tunnel is refused.
-        self.client.state = match framing {
+        self.halves.client.state = match framing {
             _ if kind == Kind::Bare => State::Head,
             Framing::Chunked => FIRST_CHUNK,
             Framing::Unsaid | Framing::Length(0) | Framing::OtherCoding(0) => State::Head,
@@ -407,7 +399,7 @@ impl Http1 {
         if interim {
             return Ok(());
         }
-        self.server.tx_id = Some(event.tx_id);
+        self.halves.server.tx_id = Some(event.tx_id);
         if !event.shortened {
             event.content_type = said.content_type;
             event.redirect = said.redirect.filter(|_| (300..400).contains(&status));
@@ -417,7 +409,7 @@ impl Http1 {
         let opaque = status == 101 || (*kind == Kind::Connect && (200..300).contains(&status));
         // RFC 9112, 6.3: no body, whatever the fields say.
         let bodiless = opaque || matches!(status, 204 | 304) || *kind == Kind::Head;
-        self.server.state = match framing {
+        self.halves.server.state = match framing {
             _ if bodiless => State::Head,
             Framing::Chunked => FIRST_CHUNK,
             Framing::Length(0) => State::Head,
@@ -425,7 +417,7 @@ impl Http1 {
             Framing::Unsaid | Framing::OtherCoding(_) => State::UntilClose,
         };
         self.body_begins(End::Server, end, borders);
-        if self.server.state == State::Head {
+        if self.halves.server.state == State::Head {
             self.close_first(transactions)?;
         }
         if opaque { Err(InspectorOff::Opaque) } else { Ok(()) }
@@ -433,7 +425,7 @@ impl Http1 {
 
     /// A head has ended. What its fields say of the body is the state.
     fn body_begins(&mut self, from: End, at: u64, borders: &mut Teller<'_>) {
-        match self.half(from).state {
+        match self.halves[from].state {
             State::Head => self.tell_message_end(from, at, borders),
             State::Length(_) | State::UntilClose => self.tell(from, at, What::DataBegins, borders),
             State::Chunked(_) => {}
@@ -448,7 +440,7 @@ impl Http1 {
         borders: &mut Teller<'_>,
     ) -> Result<(), Fault> {
         self.tell_message_end(from, end, borders);
-        let half = self.half(from);
+        let half = &mut self.halves[from];
         half.state = State::Head;
         let at = half.at;
         match from {
@@ -459,7 +451,7 @@ impl Http1 {
 
     fn tell_message_end(&mut self, from: End, at: u64, borders: &mut Teller<'_>) {
         self.tell(from, at, What::MessageEnds, borders);
-        self.half(from).tx_id = None;
+        self.halves[from].tx_id = None;
     }
 
     /// The oldest transaction is complete.
@@ -492,14 +484,14 @@ impl Http1 {
         transactions: &mut Transactions,
         borders: &mut Teller<'_>,
     ) -> Result<(), Fault> {
-        let at = self.half(from).at;
+        let at = self.halves[from].at;
         if let Chunk::Data(left) = chunk {
             let take = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             *bytes = &bytes[take..];
             self.body(from, take);
             let left = left - take as u64;
             let next = if left == 0 { Chunk::DataEnd { cr: false } } else { Chunk::Data(left) };
-            self.half(from).state = State::Chunked(next);
+            self.halves[from].state = State::Chunked(next);
             if left == 0 {
                 self.tell(from, at + take as u64, What::DataEnds, borders);
             }
@@ -507,7 +499,7 @@ impl Http1 {
         }
         match chunk.step(bytes[0]) {
             Step::To(next) => {
-                self.half(from).state = State::Chunked(next);
+                self.halves[from].state = State::Chunked(next);
                 if let Chunk::Data(_) = next {
                     self.tell(from, at + 1, What::DataBegins, borders);
                 }

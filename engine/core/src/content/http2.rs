@@ -10,7 +10,7 @@ use super::http2_frames::{
 };
 use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
 use super::transactions::{Transaction, Transactions};
-use crate::end::End;
+use crate::end::{End, PerEnd};
 use crate::event::HttpEvent;
 use crate::reason::InspectorOff;
 
@@ -24,8 +24,7 @@ const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
 
 /// The reader of one connection.
 pub(super) struct Http2 {
-    client: Half,
-    server: Half,
+    halves: PerEnd<Half>,
     /// Open streams. Requests have odd numbers, pushed ones even.
     streams: HashMap<u32, Transaction>,
     /// Those for whose texts there was no room.
@@ -96,8 +95,7 @@ impl Default for Http2 {
             block: None,
         };
         Self {
-            client: half(PREFACE),
-            server: half(b""),
+            halves: PerEnd { client: half(PREFACE), server: half(b"") },
             streams: HashMap::new(),
             crowd: HashMap::new(),
             last_request: 0,
@@ -113,7 +111,7 @@ impl Http2 {
         transactions: &mut Transactions,
         borders: &mut Teller<'_>,
     ) -> Result<(), Fault> {
-        let half = self.half(from);
+        let half = &mut self.halves[from];
         let take = bytes.len().min(half.preface.len());
         if bytes[..take] != half.preface[..take] {
             return Err(Fault { reason: InspectorOff::H2Frame, at: 0 });
@@ -122,7 +120,7 @@ impl Http2 {
         bytes = &bytes[take..];
         half.at += take as u64;
         loop {
-            let (half, before) = (self.half(from), bytes.len());
+            let (half, before) = (&mut self.halves[from], bytes.len());
             if half.frames.is_between_frames() {
                 half.frame_at = half.at;
             }
@@ -182,21 +180,14 @@ impl Http2 {
 
     /// With its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { client, server, streams, crowd, last_request: _ } = self;
+        let Self { halves, streams, crowd, last_request: _ } = self;
         let tables = streams.allocation_size() + crowd.allocation_size();
-        size_of::<Self>() + client.memory() + server.memory() + tables
-    }
-
-    fn half(&mut self, side: End) -> &mut Half {
-        match side {
-            End::Client => &mut self.client,
-            End::Server => &mut self.server,
-        }
+        size_of::<Self>() + halves.iter().map(Half::memory).sum::<usize>() + tables
     }
 
     /// Here, which is behind all that has been read.
     fn tell(&self, from: End, stream: u32, what: What, borders: &mut Teller<'_>) {
-        let half = if from == End::Client { &self.client } else { &self.server };
+        let half = &self.halves[from];
         borders.tell(&Border { from, at: half.at, stream, tx_id: None, what });
     }
 
@@ -208,7 +199,7 @@ impl Http2 {
         header: &FrameHeader,
         borders: &mut Teller<'_>,
     ) -> Result<(), InspectorOff> {
-        let half = self.half(from);
+        let half = &mut self.halves[from];
         let (at, stream) = (half.frame_at, header.stream);
         let what = match (&half.block, header.kind) {
             (Some(block), FrameType::Continuation) if stream == block.to.carrier => return Ok(()),
@@ -292,7 +283,7 @@ impl Http2 {
         if header.has(END_HEADERS) {
             return self.block(from, to, end_stream, fragment, transactions, borders);
         }
-        self.half(from).block = Some(Block { to, end_stream, fragments: fragment.to_vec() });
+        self.halves[from].block = Some(Block { to, end_stream, fragments: fragment.to_vec() });
         Ok(())
     }
 
@@ -304,7 +295,7 @@ impl Http2 {
         transactions: &mut Transactions,
         borders: &mut Teller<'_>,
     ) -> Result<(), InspectorOff> {
-        let mut block = self.half(from).block.take().ok_or(InspectorOff::H2Frame)?;
+        let mut block = self.halves[from].block.take().ok_or(InspectorOff::H2Frame)?;
         // Each frame counts as a byte at least, or empty ones could come for ever.
         if block.fragments.len() + payload.len().max(1) > MAX_BLOCK {
             return Err(InspectorOff::HeaderTooBig);
@@ -314,7 +305,7 @@ impl Http2 {
             let Block { to, end_stream, fragments } = block;
             return self.block(from, to, end_stream, &fragments, transactions, borders);
         }
-        self.half(from).block = Some(block);
+        self.halves[from].block = Some(block);
         Ok(())
     }
 
@@ -424,7 +415,7 @@ impl Http2 {
         head: &HttpEvent,
         borders: &mut Teller<'_>,
     ) {
-        let half = if from == End::Client { &self.client } else { &self.server };
+        let half = &self.halves[from];
         let border = Border { from, at: half.at, stream, tx_id, what: What::HeadEnds(kind) };
         borders.head_ends(&border, head);
     }
@@ -433,7 +424,7 @@ impl Http2 {
     fn decode(&mut self, from: End, block: &[u8]) -> Result<HttpEvent, InspectorOff> {
         let mut event = HttpEvent { protocol: "HTTP/2", ..HttpEvent::default() };
         let mut host = None;
-        let result = self.half(from).hpack.decode(block, |field, value| match field {
+        let result = self.halves[from].hpack.decode(block, |field, value| match field {
             Field::Authority => event.hostname = Some(hostname(value)),
             Field::Host => host = Some(hostname(value)),
             Field::Method => event.method = Some(clip(value, MAX_METHOD)),
@@ -507,7 +498,7 @@ impl Http2 {
         for &[id0, id1, v0, v1, v2, v3] in settings {
             if u16::from_be_bytes([id0, id1]) == SETTINGS_HEADER_TABLE_SIZE {
                 // Who announces a table decodes with it, so it binds what the other end encodes.
-                self.half(from.other()).hpack.allow_table(u32::from_be_bytes([v0, v1, v2, v3]));
+                self.halves[from.other()].hpack.allow_table(u32::from_be_bytes([v0, v1, v2, v3]));
             }
         }
         Ok(())

@@ -20,11 +20,8 @@ use crate::reason::Reason;
 /// records of what follows it.
 const MOST: usize = 256 * 1024;
 
-/// Less than this in a block of its own wastes most of it, so it is gathered with what comes before it.
+/// What a block takes at least. Less than this in a block of its own wastes most of it, so it is gathered with what comes before it.
 const SMALL: usize = 2 * 1024;
-
-/// What a block takes at least.
-const LEAST_BLOCK: usize = 2 * 1024;
 
 /// Most bytes of a record's plaintext (RFC 8446 5.1).
 const MAX_PLAINTEXT: usize = 1 << 14;
@@ -44,7 +41,7 @@ pub struct Opened<B> {
 impl<B> Opened<B> {
     /// Bytes of memory that the block takes, nearly.
     fn memory(&self) -> usize {
-        self.end.max(LEAST_BLOCK)
+        self.end.max(SMALL)
     }
 }
 

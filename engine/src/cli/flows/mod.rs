@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use ipnet::IpNet;
 use wireglass_core::phase::FlowPhase;
 
@@ -75,8 +75,10 @@ pub(super) struct FlowsArgs {
 /// The phases, by their words.
 fn phases() -> impl TypedValueParser<Value = FlowPhase> {
     let named = |word: String| FlowPhase::ALL.iter().copied().find(|phase| phase.name() == word);
-    PossibleValuesParser::new(FlowPhase::ALL.iter().map(|phase| phase.name()))
-        .try_map(move |word| named(word).ok_or("no such phase"))
+    PossibleValuesParser::new(
+        FlowPhase::ALL.iter().map(|phase| PossibleValue::new(phase.name()).help(phase.help())),
+    )
+    .try_map(move |word| named(word).ok_or("no such phase"))
 }
 
 fn limits() -> RangedU64ValueParser {
