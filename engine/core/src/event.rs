@@ -184,6 +184,10 @@ pub struct HttpEvent {
     pub length: u64,
     /// What readers may disagree about in its messages.
     pub ambiguous: Ambiguities,
+    /// What the rules on content say; none: no rule matched.
+    pub verdict: Option<ContentVerdict>,
+    /// Name of the rule that matched.
+    pub rule: Option<Arc<str>>,
     /// Texts were left out: too many transactions were open, or too much was held.
     pub shortened: bool,
 }
@@ -204,6 +208,8 @@ impl HttpEvent {
             redirect,
             length: _,
             ambiguous: _,
+            verdict: _,
+            rule: _,
             shortened: _,
         } = self;
         let texts = [hostname, url, user_agent, content_type, referer, method, redirect];
@@ -212,9 +218,59 @@ impl HttpEvent {
 
     /// Leaves its texts out.
     pub(crate) fn shorten(&mut self) {
-        let Self { tx_id, protocol, status, length, ambiguous, .. } = *self;
-        *self = Self { tx_id, protocol, status, length, ambiguous, shortened: true, ..Self::default() };
+        let Self { tx_id, protocol, status, length, ambiguous, verdict, .. } = *self;
+        let rule = self.rule.take();
+        *self = Self {
+            tx_id,
+            protocol,
+            status,
+            length,
+            ambiguous,
+            verdict,
+            rule,
+            shortened: true,
+            ..Self::default()
+        };
     }
+}
+
+/// What rules on content say of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentVerdict {
+    /// A rule lets it pass.
+    Allowed,
+    /// A rule lets it pass, and tells.
+    Alerted,
+    /// It did not pass.
+    Blocked,
+}
+
+impl ContentVerdict {
+    /// As the log has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allow",
+            Self::Alerted => "alert",
+            Self::Blocked => "block",
+        }
+    }
+}
+
+/// Something that a rule on content names, or that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertEvent {
+    /// The rule that matched; none: the reason says it.
+    pub rule: Option<Arc<str>>,
+    /// Why.
+    pub reason: Reason,
+    /// It did not pass.
+    pub blocked: bool,
+    /// Whose message it is about.
+    pub from: End,
+    /// Its stream of HTTP/2; 0 in HTTP/1.
+    pub stream: u32,
+    /// The transaction as far as it has come.
+    pub http: HttpEvent,
 }
 
 /// A set of ambiguities.
@@ -406,6 +462,8 @@ pub enum Event {
     Tls(FlowHead, Box<TlsEvent>),
     /// An HTTP transaction.
     Http(FlowHead, Box<HttpEvent>),
+    /// Something that a rule on content names, or that could not be read.
+    Alert(FlowHead, Box<AlertEvent>),
     /// The end of a flow.
     Flow(FlowHead, Box<FlowEvent>),
     /// A port's link, at the start and when it changes.
@@ -438,6 +496,8 @@ pub enum EventKind {
     Summary,
     /// Something odd in a flow's plaintext.
     Anomaly,
+    /// Something that a rule on content names.
+    Alert,
 }
 
 impl EventKind {
@@ -451,6 +511,7 @@ impl EventKind {
         Self::Passthrough,
         Self::Summary,
         Self::Anomaly,
+        Self::Alert,
     ];
 
     /// The `event_type` of the log line.
@@ -464,6 +525,7 @@ impl EventKind {
             Self::Passthrough => "passthrough",
             Self::Summary => "summary",
             Self::Anomaly => "anomaly",
+            Self::Alert => "alert",
         }
     }
 }
@@ -482,6 +544,7 @@ impl Event {
             },
             Self::Summary(_) => EventKind::Summary,
             Self::Anomaly(..) => EventKind::Anomaly,
+            Self::Alert(..) => EventKind::Alert,
         }
     }
 }

@@ -12,7 +12,7 @@
 //! | [`policy`] | what to decrypt, bypass or block |
 //! | [`tls`], [`mint`], [`x509`] | handshakes and records, copies of certificates, what both stand on |
 //! | [`content`] | readers of the plaintext |
-//! | [`event`], [`reason`], [`phase`], [`end`] | the words for all that |
+//! | [`fields`], [`event`], [`reason`], [`phase`], [`end`] | the words for all that |
 //! | [`counters`], [`caches`] | what a worker and the caches of TLS count |
 //! | [`aged_map`], [`generations`] | maps that forget |
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ pub mod counters;
 pub mod end;
 pub mod event;
 pub mod fairness;
+pub mod fields;
 pub mod flow;
 pub mod flow_table;
 pub mod generations;

@@ -121,6 +121,10 @@ reasons! {
         ResourceClientFlows = "res.client_flows", "The client had as many flows as one client may have: this flow was refused, or gave way.";
         ResourceIdle = "res.idle", "Idle for longer than is allowed while table or memory are nearly full.";
         ResourceMemory = "res.memory", "The memory budget was used up: a new flow was refused, or one that was stuck or silent gave way.";
+        ContentBlocked = "content.blocked", "A rule on the plaintext says block.";
+        ContentAlerted = "content.alerted", "A rule on the plaintext says alert: it went on.";
+        ContentUnparsed = "content.unparsed", "Plaintext that cannot be read, or may be read in two ways (`content.on_unparsed`).";
+        ContentOpaque = "content.opaque", "A protocol that is not read: a tunnel, an upgrade, or no HTTP at all (`content.on_opaque`).";
         ContentUndecided = "content.undecided", "A filter did not decide on plaintext of which no more can be held, or will come.";
         KeysUsedUp = "tls.keys_used_up", "The keys of a TLS 1.2 connection have protected as many records as they may.";
         Closed = "flow.closed", "Both ends closed in order.";

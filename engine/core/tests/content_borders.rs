@@ -423,7 +423,7 @@ fn a_reader_that_is_full_is_off_behind_what_was_told() {
 fn a_head_has_its_own_fields() {
     struct Heads(Vec<(What, HttpEvent)>);
     impl Borders for Heads {
-        fn border(&mut self, border: &Border, head: Option<&HttpEvent>) {
+        fn border(&mut self, border: &Border, head: Option<&mut HttpEvent>) {
             self.0.extend(head.map(|head| (border.what, head.clone())));
         }
     }

@@ -67,7 +67,7 @@ impl Sound {
 }
 
 impl Borders for Sound {
-    fn border(&mut self, border: &Border, head: Option<&HttpEvent>) {
+    fn border(&mut self, border: &Border, head: Option<&mut HttpEvent>) {
         let Border { from, at, stream, tx_id, what } = *border;
         self.told.push((*border, head.and_then(|head| head.url.clone())));
         let known = &mut self.directions[from];

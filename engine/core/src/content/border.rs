@@ -17,6 +17,7 @@
 
 use crate::end::{End, PerEnd};
 use crate::event::HttpEvent;
+use crate::fields::Field;
 use crate::reason::InspectorOff;
 
 /// A place between two bytes of a direction's plaintext, and what it divides.
@@ -83,13 +84,22 @@ pub enum HeadKind {
 
 /// Is told borders while the plaintext is read.
 pub trait Borders {
-    /// At `HeadEnds`, `head` has the fields of this head alone: of a request, the content type is its own.
-    fn border(&mut self, border: &Border, head: Option<&HttpEvent>);
+    /// At `HeadEnds`, `head` has the fields of this head alone: of a request, the content type is its own. A verdict that is noted in
+    /// it goes to the log with the transaction.
+    fn border(&mut self, border: &Border, head: Option<&mut HttpEvent>);
+
+    /// A field of the head that has begun on this stream, in their order, before its `HeadEnds`. Only told by readers that
+    /// [keep all fields](super::HttpInspector::keeping_fields).
+    fn field(&mut self, _from: End, _stream: u32, _field: Field<'_>) {}
+
+    /// A frame of HTTP/2 that carries no header block and no data, before its `FrameEnds`: type and flags (RFC 9113, 4.1), and the payload, if the
+    /// type is one that the reader looks into.
+    fn frame(&mut self, _from: End, _stream: u32, _kind: u8, _flags: u8, _payload: &[u8]) {}
 }
 
 /// Wants none.
 impl Borders for () {
-    fn border(&mut self, _: &Border, _: Option<&HttpEvent>) {}
+    fn border(&mut self, _: &Border, _: Option<&mut HttpEvent>) {}
 }
 
 /// Tells the borders of one call's plaintext.
@@ -109,7 +119,7 @@ impl<'a> Teller<'a> {
         self.to.border(border, None);
     }
 
-    pub(super) fn head_ends(&mut self, border: &Border, head: &HttpEvent) {
+    pub(super) fn head_ends(&mut self, border: &Border, head: &mut HttpEvent) {
         self.last[border.from] = border.at;
         self.to.border(border, Some(head));
     }

@@ -1,12 +1,14 @@
 //! What decides on a flow's plaintext between its two sessions.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tcp_stack::Instant;
 
 use crate::end::{End, PerEnd};
-use crate::event::{AnomalyEvent, HttpEvent, Unread};
+use crate::event::{AlertEvent, AnomalyEvent, HttpEvent, Unread};
+use crate::policy::DecryptedFlow;
 use crate::reason::{InspectorOff, Reason};
 
 /// Decides on the plaintext of one flow, both directions, in the order in which they come.
@@ -52,8 +54,10 @@ pub trait Filter: Send {
 
 /// Makes the filters of an engine's flows.
 pub trait Filters: Send + Sync {
-    /// The filter of a flow with this profile, which has agreed on this application protocol; none: it is not looked at.
-    fn filter(&self, profile: &crate::policy::Profile, alpn: Option<&[u8]>) -> Option<Box<dyn Filter>>;
+    /// The filter of a flow whose handshakes have ended; none: it is not looked at.
+    ///
+    /// `alpn`: the application protocol that both ends have agreed on.
+    fn filter(&self, flow: &Arc<DecryptedFlow>, alpn: Option<&[u8]>) -> Option<Box<dyn Filter>>;
 }
 
 /// What a filter tells beside its decisions.
@@ -63,6 +67,8 @@ pub enum Report {
     Http(Box<HttpEvent>),
     /// Something odd in the plaintext.
     Anomaly(Box<AnomalyEvent>),
+    /// Something that a rule names.
+    Alert(Box<AlertEvent>),
     /// It reads no more.
     Off(InspectorOff),
     /// At the end: what it has not read.

@@ -341,7 +341,7 @@ impl Http2 {
         };
         let tx_id = self.tx_id(stream);
         event.tx_id = tx_id.unwrap_or_default();
-        self.head_ends(from, stream, kind, tx_id, &event, borders);
+        self.head_ends(from, stream, kind, tx_id, &mut event, borders);
         if end_stream || to.promised.is_some() {
             self.tell(from, stream, What::MessageEnds, borders);
         }
@@ -389,7 +389,7 @@ impl Http2 {
         if crowded && self.crowd.len() >= MAX_CROWD {
             return Err(InspectorOff::TooManyOpen);
         }
-        self.head_ends(from, stream, HeadKind::Request, Some(event.tx_id), &event, borders);
+        self.head_ends(from, stream, HeadKind::Request, Some(event.tx_id), &mut event, borders);
         // RFC 9113, 8.4: a request that is promised has no content.
         if end_stream || from == End::Server {
             self.tell(from, stream, What::MessageEnds, borders);
@@ -412,7 +412,7 @@ impl Http2 {
         stream: u32,
         kind: HeadKind,
         tx_id: Option<u64>,
-        head: &HttpEvent,
+        head: &mut HttpEvent,
         borders: &mut Teller<'_>,
     ) {
         let half = &self.halves[from];

@@ -1,12 +1,14 @@
 //! The filter that reads HTTP for the log, and lets everything pass.
 
+use std::sync::Arc;
+
 use tcp_stack::Instant;
 
 use super::HttpInspector;
 use super::filter::{Decisions, Filter, Filters, Report, Verdict};
 use crate::end::End;
 use crate::event::Unread;
-use crate::policy::Profile;
+use crate::policy::DecryptedFlow;
 use crate::reason::InspectorOff;
 
 /// Reads HTTP where a flow's profile says so.
@@ -14,8 +16,8 @@ use crate::reason::InspectorOff;
 pub struct HttpReaders;
 
 impl Filters for HttpReaders {
-    fn filter(&self, profile: &Profile, alpn: Option<&[u8]>) -> Option<Box<dyn Filter>> {
-        profile.http.then(|| Box::new(HttpReader::new(alpn)) as Box<dyn Filter>)
+    fn filter(&self, flow: &Arc<DecryptedFlow>, alpn: Option<&[u8]>) -> Option<Box<dyn Filter>> {
+        flow.profile.http.then(|| Box::new(HttpReader::new(alpn)) as Box<dyn Filter>)
     }
 }
 

@@ -10,6 +10,7 @@ mod http2;
 mod http2_frames;
 mod http_reader;
 mod huffman;
+mod rules;
 mod stage;
 mod text;
 mod transactions;

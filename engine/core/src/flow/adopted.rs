@@ -11,7 +11,7 @@ use super::relaying::Relaying;
 use crate::content::Ending;
 use crate::end::{End, PerEnd};
 use crate::job::{Job, Reply};
-use crate::policy::Profile;
+use crate::policy::DecryptedFlow;
 use crate::port::{Block, Io};
 use crate::reason::Reason;
 use crate::tls::{Failure, Handshake, Input, Outcome, RelayError};
@@ -27,7 +27,7 @@ pub(super) struct Adopted<IO: Io> {
     tls: Tls<IO>,
     handshake_until: Instant,
     /// Says what looks at the plaintext; none: nothing is to be decrypted.
-    profile: Option<Arc<Profile>>,
+    flow: Option<Arc<DecryptedFlow>>,
 }
 
 /// What is between the legs.
@@ -111,11 +111,11 @@ impl<IO: Io> Adopted<IO> {
         cx: &mut Context<IO>,
         legs: PerEnd<Leg<IO>>,
         handshake: Box<Handshake>,
-        profile: Arc<Profile>,
+        flow: DecryptedFlow,
     ) -> Next<IO> {
         let input = Input { now: unix(cx), ..Input::default() };
         let tls = Tls::Handshake(Handshaking::leaving(&handshake, &input));
-        Self::new(cx, legs, tls, Some(profile)).submit(cx, handshake, input)
+        Self::new(cx, legs, tls, Some(Arc::new(flow))).submit(cx, handshake, input)
     }
 
     /// Relays bytes as they are.
@@ -127,12 +127,12 @@ impl<IO: Io> Adopted<IO> {
         cx: &Context<IO>,
         legs: PerEnd<Leg<IO>>,
         tls: Tls<IO>,
-        profile: Option<Arc<Profile>>,
+        flow: Option<Arc<DecryptedFlow>>,
     ) -> Box<Self> {
         let handshake_until = cx.now + cx.shared.limits.handshake_time;
         // A leg that was listened to before has told its events already.
         let closed = PerEnd::from_fn(|end| legs[end].peer_has_closed());
-        Box::new(Self { legs, closed, tls, handshake_until, profile })
+        Box::new(Self { legs, closed, tls, handshake_until, flow })
     }
 
     /// A segment of either end; what it brings is done by [`drive`](Self::drive). False: that can wait until the burst's other
@@ -196,8 +196,7 @@ impl<IO: Io> Adopted<IO> {
                     return self.over(cx, Reason::ResourceMemory);
                 }
                 let filters = &cx.shared.filters;
-                let filter =
-                    self.profile.as_deref().and_then(|profile| filters.filter(profile, relay.alpn()));
+                let filter = self.flow.as_ref().and_then(|flow| filters.filter(flow, relay.alpn()));
                 self.tls = Tls::Relay(Box::new(Relaying::new(*relay, filter)));
                 self.drive(cx)
             }
@@ -280,8 +279,9 @@ impl<IO: Io> Adopted<IO> {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { legs, closed: _, tls, handshake_until: _, profile: _ } = self;
-        size_of::<Self>() + legs.iter().map(Leg::memory).sum::<usize>() + tls.memory()
+        let Self { legs, closed: _, tls, handshake_until: _, flow } = self;
+        let flow = flow.as_ref().map_or(0, |flow| flow.memory());
+        size_of::<Self>() + legs.iter().map(Leg::memory).sum::<usize>() + tls.memory() + flow
     }
 
     /// The segment says no more than that its sender is there, which it was asked.

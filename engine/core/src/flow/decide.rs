@@ -14,7 +14,7 @@ use super::{Flow, Identity, Phase};
 use crate::end::{End, PerEnd};
 use crate::event::{Action, HelloInfo};
 use crate::phase::FlowPhase;
-use crate::policy::{BlockWith, Decision, HelloFacts, Profile, UnsupportedAction};
+use crate::policy::{BlockWith, Decision, DecryptedFlow, HelloFacts, Profile, UnsupportedAction};
 use crate::port::Io;
 use crate::reason::Reason;
 use crate::tls::{ClientHello, Destination, Handshake, alert_record, description};
@@ -139,6 +139,7 @@ impl<IO: Io> Flow<IO> {
         info: HelloInfo,
         profile: Arc<Profile>,
     ) -> Phase<IO> {
+        let sni = info.sni.as_deref().map(Into::into);
         if let Some(about) = &mut self.about {
             about.decrypt(info, Arc::clone(&profile));
         }
@@ -147,11 +148,12 @@ impl<IO: Io> Flow<IO> {
             return self.reset(cx, legs, Reason::ResourceMemory);
         }
         let tls = Arc::clone(&cx.shared.tls);
-        let Identity { wire, vlan, server: address, .. } = self.identity;
-        let destination = Destination { wire, vlan, server: address };
+        let Identity { wire, vlan, client, server, flow_id, .. } = self.identity;
+        let destination = Destination { wire, vlan, server };
         let handshake = Handshake::new(tls, hello, legs.client.take(), destination, Arc::clone(&profile));
+        let flow = DecryptedFlow { profile, sni, client, server, flow_id };
         cx.counters.handshakes_started.inc();
-        let next = Adopted::with_handshake(cx, legs, Box::new(handshake), profile);
+        let next = Adopted::with_handshake(cx, legs, Box::new(handshake), flow);
         self.follow(cx, next)
     }
 

@@ -7,7 +7,8 @@ use super::{Flow, Shared};
 use crate::content::{Report, Stage};
 use crate::end::End;
 use crate::event::{
-    Action, AnomalyEvent, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, Timestamp, TlsEvent, Unread,
+    Action, AlertEvent, AnomalyEvent, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, Timestamp, TlsEvent,
+    Unread,
 };
 use crate::phase::FlowPhase;
 use crate::policy::Profile;
@@ -26,6 +27,8 @@ pub(super) struct Reports {
     http: Vec<Box<HttpEvent>>,
     #[expect(clippy::vec_box, reason = "they move on into events as they are")]
     anomalies: Vec<Box<AnomalyEvent>>,
+    #[expect(clippy::vec_box, reason = "they move on into events as they are")]
+    alerts: Vec<Box<AlertEvent>>,
     /// The HTTP reader has ended; this it has not read.
     unread: Option<Unread>,
 }
@@ -37,6 +40,7 @@ impl<IO: Io> Context<IO> {
             match report {
                 Report::Http(http) => self.reports.http.push(http),
                 Report::Anomaly(anomaly) => self.reports.anomalies.push(anomaly),
+                Report::Alert(alert) => self.reports.alerts.push(alert),
                 Report::Off(reason) => self.counters.inspector_off(reason),
                 Report::Unread(unread) => self.reports.unread = Some(unread),
             }
@@ -55,6 +59,10 @@ impl<IO: Io> Flow<IO> {
         }
         if let Some(report) = cx.reports.broken.take() {
             self.report_handshake(cx, *report, reason, alert);
+        }
+        for alert in cx.reports.alerts.drain(..) {
+            let head = self.head(cx.wall, &cx.shared);
+            cx.events.push(Event::Alert(head, alert));
         }
         for http in cx.reports.http.drain(..) {
             let head = self.head(cx.wall, &cx.shared);

@@ -3,6 +3,7 @@
 //! Compiled once from the configuration, immutable, shared by all workers. The first matching rule wins; a flow that no
 //! rule matches gets the default. Matching allocates nothing.
 
+mod content;
 mod lists;
 mod name_index;
 mod names;
@@ -13,6 +14,10 @@ mod rule;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use content::{
+    ContentAction, ContentPolicy, ContentRule, ContentRuleId, DecryptedFlow, RequestFacts, Respond,
+    ResponseFacts, Standing,
+};
 pub use lists::{
     BadLine, Format, List, ListId, ListKind, ListMask, Lists, ListsBuilder, MAX_ENTRIES, MAX_LINE, MAX_LISTS,
     Report,

@@ -1,0 +1,119 @@
+//! The header fields of one message, in their order.
+
+/// A header field (RFC 9110, 5). In HTTP/2 also a pseudo-field (RFC 9113, 8.3), whose name begins with a colon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// As it was sent: HTTP/1 in any case, HTTP/2 in lower case.
+    pub name: &'a [u8],
+    /// Without the spaces around it.
+    pub value: &'a [u8],
+    /// No compression may index it (RFC 7541, 7.1.3). False in HTTP/1.
+    pub never_indexed: bool,
+}
+
+/// All header fields of a head, in one piece of memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    text: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Where a field lies in the text: its name, and its value behind that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    at: u32,
+    name: u32,
+    value: u32,
+    never_indexed: bool,
+}
+
+impl Fields {
+    /// Adds one behind the others.
+    pub fn push(&mut self, field: Field<'_>) {
+        let Field { name, value, never_indexed } = field;
+        let place = Place {
+            at: self.text.len() as u32,
+            name: name.len() as u32,
+            value: value.len() as u32,
+            never_indexed,
+        };
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(value);
+        self.places.push(place);
+    }
+
+    /// In the order in which they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.places.iter().map(|place| {
+            let at = place.at as usize;
+            let (name, rest) = self.text[at..].split_at(place.name as usize);
+            Field { name, value: &rest[..place.value as usize], never_indexed: place.never_indexed }
+        })
+    }
+
+    /// The values of all fields of this name, in lower case here.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let same = move |field: &Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
+        self.iter().filter(same).map(|field| field.value)
+    }
+
+    /// The value of the first field of this name.
+    pub fn value<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
+        self.values(name).next()
+    }
+
+    /// Forgets all of them; the memory stays.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.places.clear();
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Bytes of names and values.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Bytes of memory that they hold beside their own size.
+    pub fn memory(&self) -> usize {
+        let Self { text, places } = self;
+        text.capacity() + places.capacity() * size_of::<Place>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_come_back_in_their_order() {
+        let mut fields = Fields::default();
+        for (name, value) in [("Host", "a"), ("Cookie", ""), ("X", "1"), ("x", "2")] {
+            fields.push(Field {
+                name: name.as_bytes(),
+                value: value.as_bytes(),
+                never_indexed: name == "Cookie",
+            });
+        }
+        assert_eq!((fields.len(), fields.bytes()), (4, 15));
+        assert_eq!(fields.values("x").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!(
+            (fields.value("host"), fields.value("cookie"), fields.value("y")),
+            (Some(&b"a"[..]), Some(&b""[..]), None)
+        );
+        let marked: Vec<_> =
+            fields.iter().filter(|field| field.never_indexed).map(|field| field.name).collect();
+        assert_eq!(marked, [b"Cookie"]);
+        fields.clear();
+        assert!(fields.is_empty() && fields.memory() > 0);
+    }
+}
