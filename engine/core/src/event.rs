@@ -284,7 +284,7 @@ impl AlertEvent {
 
 /// A set of ambiguities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ambiguities(u16);
+pub struct Ambiguities(u32);
 
 impl Ambiguities {
     /// Adds one.

@@ -6,6 +6,7 @@ mod hpack;
 mod http;
 mod http1;
 mod http1_head;
+mod http1_strict;
 mod http2;
 mod http2_frames;
 mod http_reader;

@@ -9,10 +9,10 @@ use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::Fields;
 use crate::policy::{
-    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, RequestFacts, Respond, ResponseFacts,
-    Standing,
+    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, OnUnread, RequestFacts, Respond,
+    ResponseFacts, Standing,
 };
-use crate::reason::Reason;
+use crate::reason::{Ambiguity, InspectorOff, Reason};
 
 /// Alerts that wait to be fetched. They are fetched after each record, which has no room for more heads.
 const MAX_ALERTS: usize = 2048;
@@ -64,10 +64,6 @@ impl Judge {
         Self { policy, flow, alerts: VecDeque::new() }
     }
 
-    pub(super) fn policy(&self) -> &ContentPolicy {
-        &self.policy
-    }
-
     /// A request's head is complete. What is decided is noted in `head`.
     pub(super) fn request(
         &mut self,
@@ -75,10 +71,22 @@ impl Judge {
         head: &mut HttpEvent,
         fields: &Fields,
     ) -> (Ruling, Standing) {
+        if self.is_fronting(head) {
+            head.ambiguous.insert(Ambiguity::Fronting);
+        }
+        if !head.ambiguous.is_empty()
+            && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
+        {
+            return (Ruling::Block(refusal), Standing::default());
+        }
+        // The event has them clipped.
+        let text = |name| fields.value(name).map(String::from_utf8_lossy);
+        let (method, target) = (text(":method"), text(":path"));
         let request = RequestFacts {
-            host: head.hostname.as_deref(),
-            method: head.method.as_deref().unwrap_or_default(),
-            target: head.url.as_deref().unwrap_or_default(),
+            // A request without a host is one for the server that was asked for in the handshake.
+            host: head.hostname.as_deref().or(self.flow.sni.as_deref()),
+            method: method.as_deref().or(head.method.as_deref()).unwrap_or_default(),
+            target: target.as_deref().or(head.url.as_deref()).unwrap_or_default(),
             fields,
         };
         let standing = self.policy.at_request(&self.flow, &request);
@@ -96,6 +104,11 @@ impl Judge {
         head: &mut HttpEvent,
         fields: &Fields,
     ) -> Ruling {
+        if !head.ambiguous.is_empty()
+            && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
+        {
+            return Ruling::Block(refusal);
+        }
         if !standing.awaits_response() {
             return Ruling::Pass;
         }
@@ -106,9 +119,36 @@ impl Judge {
 
     /// Something cannot be read, or may be read in two ways.
     pub(super) fn refuse(&mut self, reason: Reason, place: Place, head: &mut HttpEvent) -> Ruling {
-        head.verdict = Some(ContentVerdict::Blocked);
+        let action = match reason {
+            Reason::ContentOpaque => self.policy.on_opaque,
+            _ => self.policy.on_unparsed,
+        };
+        let is_blocked = action == OnUnread::Block;
+        head.verdict = Some(if is_blocked { ContentVerdict::Blocked } else { ContentVerdict::Alerted });
         self.alert(None, reason, place, head);
-        Ruling::Block(Refusal { rule: None, reason, respond: Respond::Page })
+        if !is_blocked {
+            return Ruling::Pass;
+        }
+        let is_fronting = head.ambiguous.iter().any(|ambiguity| ambiguity == Ambiguity::Fronting);
+        // RFC 9110, 15.5.20: a client that meant no harm tries again on a connection of its own.
+        let respond = if is_fronting { Respond::Status(421) } else { Respond::Page };
+        Ruling::Block(Refusal { rule: None, reason, respond })
+    }
+
+    /// The reader has turned itself off.
+    pub(super) fn unread(&mut self, off: InspectorOff, place: Place) -> Ruling {
+        let reason = match off {
+            InspectorOff::NotHttp | InspectorOff::OtherAlpn | InspectorOff::Opaque => Reason::ContentOpaque,
+            _ => Reason::ContentUnparsed,
+        };
+        self.refuse(reason, place, &mut HttpEvent::default())
+    }
+
+    /// A host is named that the handshake has not named. Whoever names none there has not hidden one.
+    fn is_fronting(&self, head: &HttpEvent) -> bool {
+        let without_dot = |name: &str| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let (host, sni) = (head.hostname.as_deref(), self.flow.sni.as_deref());
+        host.zip(sni).is_some_and(|(host, sni)| without_dot(host) != without_dot(sni))
     }
 
     fn apply(&mut self, rule: Option<ContentRuleId>, place: Place, head: &mut HttpEvent) -> Ruling {
@@ -149,7 +189,7 @@ impl Judge {
     }
 
     /// What the client gets; none: a reset.
-    pub(super) fn answer(&self, refusal: &Refusal, _head: &HttpEvent) -> Option<Answer> {
+    pub(super) fn answer(&self, refusal: &Refusal, head: &HttpEvent) -> Option<Answer> {
         let empty = |status, fields| Some(Answer { status, fields, body: Bytes::new() });
         let no_store = ("cache-control", "no-store".to_owned());
         match &refusal.respond {
@@ -159,7 +199,13 @@ impl Judge {
             Respond::Page => {
                 let text = format!("Blocked: {}\n", refusal.rule.as_deref().unwrap_or(refusal.reason.code()));
                 let fields = vec![no_store, ("content-type", "text/plain; charset=utf-8".to_owned())];
-                Some(Answer { status: 403, fields, body: text.into() })
+                // RFC 9110, 15.5.1 and 15.6.3: whose fault it is.
+                let status = match refusal.reason {
+                    Reason::ContentUnparsed if head.status.is_some() => 502,
+                    Reason::ContentUnparsed => 400,
+                    _ => 403,
+                };
+                Some(Answer { status, fields, body: text.into() })
             }
         }
     }

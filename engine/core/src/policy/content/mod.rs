@@ -79,17 +79,42 @@ impl Standing {
     }
 }
 
+/// What becomes of plaintext that no rule can be asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnread {
+    /// It does not pass.
+    Block,
+    /// It passes, and the log has an alert.
+    Allow,
+}
+
 /// All rules on content, compiled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ContentPolicy {
     rules: Vec<CompiledContentRule>,
     lists: Arc<Lists>,
+    /// HTTP that cannot be read, or may be read in two ways.
+    pub on_unparsed: OnUnread,
+    /// What is no HTTP.
+    pub on_opaque: OnUnread,
+}
+
+impl Default for ContentPolicy {
+    fn default() -> Self {
+        Self::compile(&[], Arc::default())
+    }
 }
 
 impl ContentPolicy {
     /// Compiles rules, in their order of precedence.
     pub fn compile(rules: &[ContentRule], lists: Arc<Lists>) -> Self {
-        Self { rules: rules.iter().map(CompiledContentRule::new).collect(), lists }
+        let rules = rules.iter().map(CompiledContentRule::new).collect();
+        Self { rules, lists, on_unparsed: OnUnread::Block, on_opaque: OnUnread::Allow }
+    }
+
+    /// There is nothing to ask.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
     }
 
     /// Asks the rules about a request.
