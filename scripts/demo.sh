@@ -9,13 +9,14 @@ usage() {
 Usage: scripts/demo.sh [--fast]
 
 Installs the packages it needs (Debian 12, as root), builds wireglass, and puts it as a piece of wire between two
-network namespaces: curl on one side, nginx on the other, the engine's two DPDK ports between them. Then curl visits
-four sites, and you see what curl saw and what the engine's log says:
+network namespaces: curl on one side, nginx on the other, the engine's two DPDK ports between them. Then curl makes
+five visits, and you see what curl saw and what the engine's log says:
 
   1. one that is decrypted, with the certificate that curl got and the request that the engine read
   2. one that a rule leaves alone
   3. one that a rule blocks
   4. one whose certificate has expired
+  5. one page of the first that a rule on content blocks: the page that curl gets instead
 
 Nothing stays behind (packages apart): namespaces, processes and files are removed at the end, on Ctrl-C too.
 Exit status: 0 when all came out as expected, 1 when something did not.

@@ -11,9 +11,9 @@ use wireglass::metrics::{Metrics, PortStatistics};
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::end::End;
 use wireglass_core::event::{
-    Action, Anomaly, AnomalyEvent, CertificateInfo, Event, EventKind, Fate, FlowEvent, FlowHead, FrameEvent,
-    HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink, SummaryEvent, Timestamp, TlsEvent, Unread,
-    Volume,
+    Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ContentVerdict, Event, EventKind, Fate,
+    FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink,
+    SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
 use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
 use wireglass_core::phase::FlowPhase;
@@ -109,6 +109,34 @@ fn odd_http() -> HttpEvent {
     };
     event.ambiguous.insert(Ambiguity::LengthAndCoding);
     event
+}
+
+/// One that a rule blocks.
+fn judged_http() -> HttpEvent {
+    HttpEvent {
+        tx_id: 3,
+        hostname: Some("ads.example".into()),
+        url: Some("/banner".into()),
+        method: Some("GET".into()),
+        protocol: "HTTP/2",
+        status: Some(403),
+        verdict: Some(ContentVerdict::Blocked),
+        rule: Some("no ads".into()),
+        ..HttpEvent::default()
+    }
+}
+
+/// The alert beside it.
+fn alert() -> AlertEvent {
+    AlertEvent {
+        rule: Some("no ads".into()),
+        reason: Reason::ContentBlocked,
+        blocked: true,
+        from: End::Client,
+        stream: 7,
+        late: true,
+        http: HttpEvent { status: None, ..judged_http() },
+    }
 }
 
 fn anomaly() -> AnomalyEvent {
@@ -246,12 +274,14 @@ fn examples() -> Vec<Value> {
         tls_line(TlsEvent { alert: Some(40), ..tls() }),
         line(&Event::Http(head(), Box::new(http()))),
         line(&Event::Http(head(), Box::new(odd_http()))),
+        line(&Event::Http(head(), Box::new(judged_http()))),
         flow_line(FlowEvent { midstream: true, ..flow(FlowPhase::Bypassed, Reason::Closed) }),
         line(&Event::Frame(Box::new(dropped()))),
         line(&Event::Frame(Box::new(passed()))),
         line(&Event::Summary(Box::new(summary()))),
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(Some(10_000)))))),
         line(&Event::Anomaly(head(), Box::new(anomaly()))),
+        line(&Event::Alert(head(), Box::new(alert()))),
         stats_line(&busy_metrics()),
     ]
 }
@@ -372,6 +402,38 @@ fn what_was_read_to_the_end_says_nothing_of_it() {
 }
 
 #[test]
+fn alerts_have_suricatas_names() {
+    let value = line(&Event::Alert(head(), Box::new(alert())));
+    assert_eq!(
+        (&value["app_proto"], &value["direction"], &value["tx_id"]),
+        (&json!("http2"), &json!("to_server"), &json!(3))
+    );
+    assert_eq!(
+        (&value["alert"]["action"], &value["alert"]["signature"]),
+        (&json!("blocked"), &json!("no ads"))
+    );
+    assert_eq!(value["http"]["http2"], json!({"stream_id": 7}));
+    assert_eq!(value["wireglass"]["event"], "1407374883553281-3");
+    // What no rule names goes by its reason; in HTTP/1 there are no streams.
+    let unread = AlertEvent {
+        rule: None,
+        reason: Reason::ContentUnparsed,
+        from: End::Server,
+        stream: 0,
+        late: false,
+        ..alert()
+    };
+    let other = line(&Event::Alert(head(), Box::new(AlertEvent { blocked: false, ..unread })));
+    assert_eq!((&other["app_proto"], &other["direction"]), (&json!("http"), &json!("to_client")));
+    assert_eq!(
+        (&other["alert"]["action"], &other["alert"]["signature"]),
+        (&json!("allowed"), &json!("content.unparsed"))
+    );
+    assert!(other["http"].get("http2").is_none() && other["wireglass"].get("rule").is_none());
+    assert_ne!(value["alert"]["signature_id"], other["alert"]["signature_id"]);
+}
+
+#[test]
 fn a_defect_is_the_verdict() {
     let value = tls_line(TlsEvent { defect: Some(Reason::CertExpired), alert: Some(45), ..tls() });
     assert_eq!(value["wireglass"]["verdict"], "cert.expired");
@@ -475,22 +537,24 @@ fn stats_have_suricatas_names_and_ours() {
 /// Fields that Suricata's own schema has (its `etc/schema.json`, August 2026), as far as they are written here.
 #[rustfmt::skip]
 const SURICATA: &[&str] = &[
-    "anomaly.app_proto", "anomaly.event", "anomaly.layer", "anomaly.type",
-    "community_id", "dest_ip", "dest_port", "drop.len",
-    "drop.reason", "ether.dest_mac", "ether.src_mac", "event_type",
-    "flow.age", "flow.bytes_toclient", "flow.bytes_toserver", "flow.end",
-    "flow.pkts_toclient", "flow.pkts_toserver", "flow.reason", "flow.start",
-    "flow.state", "flow_id", "http.hostname", "http.http_content_type",
-    "http.http_method", "http.http_refer", "http.http_user_agent", "http.length",
-    "http.protocol", "http.redirect", "http.status", "http.url",
-    "in_iface", "proto", "src_ip", "src_port",
-    "stats.capture.kernel_drops", "stats.capture.kernel_packets", "stats.decoder.bytes", "stats.decoder.pkts",
-    "stats.flow.active", "stats.flow.total", "stats.uptime", "timestamp",
-    "tls.client_alpns", "tls.fingerprint", "tls.issuerdn", "tls.ja3.hash",
-    "tls.ja3.string", "tls.ja4", "tls.notafter", "tls.notbefore",
-    "tls.serial", "tls.server_alpns", "tls.session_resumed", "tls.sni",
-    "tls.subject", "tls.subjectaltname", "tls.version", "tx_id",
-    "vlan",
+    "alert.action", "alert.category", "alert.gid", "alert.rev",
+    "alert.severity", "alert.signature", "alert.signature_id", "anomaly.app_proto",
+    "anomaly.event", "anomaly.layer", "anomaly.type", "app_proto",
+    "community_id", "dest_ip", "dest_port", "direction",
+    "drop.len", "drop.reason", "ether.dest_mac", "ether.src_mac",
+    "event_type", "flow.age", "flow.bytes_toclient", "flow.bytes_toserver",
+    "flow.end", "flow.pkts_toclient", "flow.pkts_toserver", "flow.reason",
+    "flow.start", "flow.state", "flow_id", "http.hostname",
+    "http.http2.stream_id", "http.http_content_type", "http.http_method", "http.http_refer",
+    "http.http_user_agent", "http.length", "http.protocol", "http.redirect",
+    "http.status", "http.url", "in_iface", "proto",
+    "src_ip", "src_port", "stats.capture.kernel_drops", "stats.capture.kernel_packets",
+    "stats.decoder.bytes", "stats.decoder.pkts", "stats.flow.active", "stats.flow.total",
+    "stats.uptime", "timestamp", "tls.client_alpns", "tls.fingerprint",
+    "tls.issuerdn", "tls.ja3.hash", "tls.ja3.string", "tls.ja4",
+    "tls.notafter", "tls.notbefore", "tls.serial", "tls.server_alpns",
+    "tls.session_resumed", "tls.sni", "tls.subject", "tls.subjectaltname",
+    "tls.version", "tx_id", "vlan",
 ];
 
 #[test]

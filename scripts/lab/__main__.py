@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from . import checks  # noqa: F401  (its modules register themselves)
+from . import content
 from .hosts import RULES, hosts
 from .lab import Interrupted, Lab, on_signals_stop
 from .ports import KINDS
@@ -17,6 +18,8 @@ from .shell import Failed
 GROUPS = {
     "inspect": {},
     "not-tls-bypass": {"not_tls": "bypass"},
+    "content": content.SETUP,
+    "content-strict": content.STRICT,
     "alone": None,
 }
 

@@ -1,4 +1,4 @@
-"""The demonstration behind scripts/demo.sh: four web sites, seen by curl through the engine."""
+"""The demonstration behind scripts/demo.sh: five visits to web sites, seen by curl through the engine."""
 
 import json
 import re
@@ -31,6 +31,12 @@ action = "block"
 [[rule]]
 name = "read the rest"
 action = "decrypt"
+
+[[content.rule]]
+name = "no gambling"
+host = ["{SHOP}"]
+path = ["/number/7*"]
+action = "block"
 """
 
 TTY = sys.stdout.isatty()
@@ -81,7 +87,7 @@ def main():
     try:
         with Lab(binary, hosts, RULES) as lab:
             _introduce(show, lab)
-            for step in (_decrypted, _bypassed, _blocked, _expired):
+            for step in (_decrypted, _bypassed, _blocked, _expired, _blocked_page):
                 step(show, lab)
             _end(show, lab)
     except Interrupted as signal_name:
@@ -171,6 +177,27 @@ def _expired(show, lab):
     show.fact("server's log", f"{requests} requests")
     good = seen.exit != 0 and requests == 0 and at(tls, "wireglass.reason") == "cert.expired"
     show.result(good, "the engine checks the server more strictly than this client does")
+
+
+def _blocked_page(show, lab):
+    show.title(f"5. One page of https://{SHOP}/ is blocked, inside the decrypted connection")
+    seen = lab.client.curl(SHOP, SERVER4, path="/number/777")
+    show.fact("client", f"curl https://{SHOP}/number/777")
+    show.fact("answer", f"{BOLD}{seen.status}{PLAIN} {_title(seen.body)}")
+    alert = lab.eve.one("alert", seen.local_port)
+    show.fact("alert event", f"rule `{at(alert, 'alert.signature')}`, {BOLD}{at(alert, 'alert.action')}{PLAIN}, "
+                             f"number {at(alert, 'wireglass.event')}")
+    numbered = at(alert, "wireglass.event").encode() in seen.body
+    show.fact("on the page", "the same number, for the help desk" if numbered else "no number")
+    requests = [line for line in lab.nginx.requests(SHOP) if "/number/777" in line]
+    show.fact("server's log", f"{len(requests)} requests of it")
+    show.result(seen.status == 403 and numbered and not requests,
+                "the client got a page it can read; the rest of the site is open")
+
+
+def _title(body):
+    found = re.search(rb"<title>(.*?)</title>", body, re.S)
+    return found[1].decode().strip() if found else ""
 
 
 def _end(show, lab):

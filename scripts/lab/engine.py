@@ -63,6 +63,8 @@ class Setup:
     cores: tuple = ()
     kind: type = AfPacket
     control: str = "control.sock"
+    # Beside the configuration: pairs of name and text.
+    files: tuple = ()
 
 
 class Engine:
@@ -82,6 +84,8 @@ class Engine:
         self.config.write_text(wire + _CONFIG.format(
             provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls, intercept=setup.intercept, rules=setup.rules,
             cores=list(setup.cores or self.ports.cores), control=setup.control))
+        for name, text in setup.files:
+            (folder / name).write_text(text)
         self.argv = network.middle.argv(binary, "run", "-c", self.config)
         self.log = folder / "engine.log"
         self.eve = Eve(folder / "eve.json")

@@ -101,7 +101,7 @@ class Lab:
         if not self.binary:
             return self.plain_wire(name)
         options = {"kind": self.ports, **options}
-        return self._start(self.engine(self.folder / name, Setup(roots=(self.root.cert,), rules=self.rules, **options)))
+        return self._start(self.engine(self.folder / name, Setup(roots=(self.root.cert,), **{"rules": self.rules, **options})))
 
     def plain_wire(self, name):
         """Puts the plain wire into the middle and starts it, whatever else is there to test: what it lets pass, the engine must see."""

@@ -26,6 +26,8 @@ VLAN_CLIENT4, VLAN_CLIENT6 = "10.203.100.1", "fd00:203:100::1"
 VLAN_SERVER4, VLAN_SERVER6 = "10.203.100.2", "fd00:203:100::2"
 OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan")
 
+# What `ip netns exec NAME` puts over the files of /etc: ip-netns(8).
+_ETC = Path("/etc/netns")
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -47,6 +49,12 @@ class Namespace:
     def ip(self, *words):
         """`ip` for this namespace."""
         return run(["ip", "-n", self.name, *words])
+
+    def knows(self, host, address):
+        """From now on programs that are run in here find `host` at `address`, and no other host."""
+        folder = _ETC / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "hosts").write_text(f"127.0.0.1 localhost\n{address} {host}\n")
 
     def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, protocol=0):
         """A socket that lives in here, whichever thread uses it (a socket keeps the namespace it was made in)."""
@@ -155,7 +163,8 @@ def _cable(middle, near, host, far):
 
 
 def delete_namespace(name):
-    """Removes a namespace, if it is there, with all that runs inside."""
+    """Removes a namespace, if it is there, with all that runs inside and all that it knows."""
+    shutil.rmtree(_ETC / name, ignore_errors=True)
     if not os.path.exists(f"/run/netns/{name}"):
         return
     inside = run(["ip", "netns", "pids", name], check=False).stdout.split()

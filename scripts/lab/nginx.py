@@ -24,6 +24,7 @@ http {{
   scgi_temp_path {dir}/scgi;
   client_max_body_size 0;
   default_type text/plain;
+  types {{ application/x-msdownload exe; }}
   ssl_session_cache shared:lab:1m;
 """
 

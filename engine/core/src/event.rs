@@ -269,8 +269,17 @@ pub struct AlertEvent {
     pub from: End,
     /// Its stream of HTTP/2; 0 in HTTP/1.
     pub stream: u32,
+    /// Some of the message had gone on before.
+    pub late: bool,
     /// The transaction as far as it has come.
     pub http: HttpEvent,
+}
+
+impl AlertEvent {
+    /// What the block page shows, so that whoever is asked finds the event: flow and transaction.
+    pub fn id(&self, flow_id: u64) -> String {
+        format!("{flow_id}-{}", self.http.tx_id)
+    }
 }
 
 /// A set of ambiguities.

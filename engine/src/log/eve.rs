@@ -7,15 +7,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use md5::{Digest as _, Md5};
 use serde::{Serialize, Serializer};
-use wireglass_core::end::End;
 use wireglass_core::event::{
-    Action, AnomalyEvent, CertificateInfo, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, LegInfo,
-    LinkEvent, MintedBy, PortLink, SummaryEvent, Timestamp, TlsEvent, Unread,
+    Action, AnomalyEvent, CertificateInfo, ContentVerdict, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent,
+    LegInfo, LinkEvent, MintedBy, PortLink, SummaryEvent, Timestamp, TlsEvent, Unread,
 };
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::reason::{Ambiguity, InspectorOff, Reason};
 
 use super::community_id::community_id;
+use super::eve_alert::{Alert, OwnAlert, direction};
 use super::eve_frame;
 use crate::metrics::Snapshot;
 
@@ -49,6 +49,15 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             anomaly: Some(AnomalyFields::new(anomaly)),
             wireglass: Some(Own::Anomaly(OwnAnomaly::new(anomaly))),
             ..Line::new("anomaly", head)
+        },
+        Event::Alert(head, alert) => Line {
+            tx_id: Some(alert.http.tx_id),
+            app_proto: Some(if alert.stream == 0 { "http" } else { "http2" }),
+            direction: Some(direction(alert.from)),
+            alert: Some(Alert::new(alert)),
+            http: Some(Http { http2: Http2::new(alert.stream), ..Http::new(&alert.http) }),
+            wireglass: Some(Own::Alert(OwnAlert::new(head.flow_id, alert))),
+            ..Line::new("alert", head)
         },
         Event::Link(time, link) => return append(out, &Link::new(*time, link)),
         Event::Frame(frame) => return append(out, &eve_frame::Line::new(event.kind(), frame)),
@@ -122,6 +131,12 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tx_id: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direction: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<Alert<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<Http<'a>>,
@@ -149,6 +164,9 @@ impl<'a> Line<'a> {
             proto: "TCP",
             community_id: community_id(TCP, client, server),
             tx_id: None,
+            app_proto: None,
+            direction: None,
+            alert: None,
             tls: None,
             http: None,
             flow: None,
@@ -267,6 +285,20 @@ struct Http<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     redirect: Option<&'a str>,
     length: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http2: Option<Http2>,
+}
+
+#[derive(Serialize)]
+struct Http2 {
+    stream_id: u32,
+}
+
+impl Http2 {
+    /// None in HTTP/1.
+    fn new(stream_id: u32) -> Option<Self> {
+        (stream_id != 0).then_some(Self { stream_id })
+    }
 }
 
 impl<'a> Http<'a> {
@@ -282,6 +314,7 @@ impl<'a> Http<'a> {
             status: event.status,
             redirect: event.redirect.as_deref(),
             length: event.length,
+            http2: None,
         }
     }
 }
@@ -398,24 +431,34 @@ fn flow_reason(reason: Reason) -> &'static str {
 enum Own<'a> {
     Tls(Box<OwnTls<'a>>),
     Flow(OwnFlow),
-    Http(OwnHttp),
+    Http(OwnHttp<'a>),
     Anomaly(OwnAnomaly),
+    Alert(OwnAlert<'a>),
 }
 
 #[derive(Serialize)]
-struct OwnHttp {
+struct OwnHttp<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ambiguous: Vec<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     shortened: bool,
 }
 
-impl OwnHttp {
+impl<'a> OwnHttp<'a> {
     /// None: there is nothing to say.
-    fn new(event: &HttpEvent) -> Option<Self> {
-        let HttpEvent { ambiguous, shortened, .. } = *event;
-        let says = shortened || !ambiguous.is_empty();
-        says.then(|| Self { ambiguous: ambiguous.iter().map(Ambiguity::code).collect(), shortened })
+    fn new(event: &'a HttpEvent) -> Option<Self> {
+        let HttpEvent { ambiguous, shortened, verdict, ref rule, .. } = *event;
+        let says = shortened || !ambiguous.is_empty() || verdict.is_some();
+        says.then(|| Self {
+            verdict: verdict.map(ContentVerdict::name),
+            rule: rule.as_deref(),
+            ambiguous: ambiguous.iter().map(Ambiguity::code).collect(),
+            shortened,
+        })
     }
 }
 
@@ -443,8 +486,7 @@ struct OwnAnomaly {
 
 impl OwnAnomaly {
     fn new(event: &AnomalyEvent) -> Self {
-        let direction = if event.from == End::Client { "to_server" } else { "to_client" };
-        Self { direction, offset: event.offset }
+        Self { direction: direction(event.from), offset: event.offset }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod community_id;
 pub mod eve;
+mod eve_alert;
 mod eve_frame;
 mod ring;
 mod writer;

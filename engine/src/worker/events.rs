@@ -58,7 +58,12 @@ impl EventLog {
             Event::Http(..) => self.counters.http_transactions.inc(),
             Event::Flow(_, flow) => self.counters.flow_ended(flow.reason),
             // Links are not a worker's business.
-            Event::Tls(..) | Event::Link(..) | Event::Frame(_) | Event::Summary(_) | Event::Anomaly(..) => {}
+            Event::Tls(..)
+            | Event::Link(..)
+            | Event::Frame(_)
+            | Event::Summary(_)
+            | Event::Anomaly(..)
+            | Event::Alert(..) => {}
         }
     }
 }

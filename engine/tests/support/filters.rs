@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use wireglass_core::content::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
 use wireglass_core::end::{End, PerEnd};
-use wireglass_core::policy::Profile;
+use wireglass_core::policy::DecryptedFlow;
 use wireglass_testbed::{Instant, Random};
 
 /// What a filter has decided so far: the bytes that are to arrive, by who has sent them.
@@ -15,7 +15,7 @@ pub(crate) type Decided = Arc<Mutex<PerEnd<Vec<u8>>>>;
 pub(crate) struct Each<M>(pub(crate) M);
 
 impl<F: Filter + 'static, M: Fn() -> F + Send + Sync> Filters for Each<M> {
-    fn filter(&self, _: &Profile, _: Option<&[u8]>) -> Option<Box<dyn Filter>> {
+    fn filter(&self, _: &Arc<DecryptedFlow>, _: Option<&[u8]>) -> Option<Box<dyn Filter>> {
         Some(Box::new((self.0)()))
     }
 }

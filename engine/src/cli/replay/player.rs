@@ -221,7 +221,8 @@ impl Player {
                 | Event::Link(..)
                 | Event::Frame(_)
                 | Event::Summary(_)
-                | Event::Anomaly(..) => {}
+                | Event::Anomaly(..)
+                | Event::Alert(..) => {}
             }
         }
     }

@@ -142,6 +142,7 @@ impl Judge {
                 blocked: head.verdict == Some(ContentVerdict::Blocked),
                 from,
                 stream,
+                late: false,
                 http: head.clone(),
             }));
         }
