@@ -66,6 +66,15 @@ impl HttpInspector {
         }
     }
 
+    /// The same, for those who ask rules: all fields are [told](Borders::field).
+    pub fn keeping_fields(alpn: Option<&[u8]>) -> Self {
+        let mut this = Self::new(alpn);
+        if let Reader::Http2(http) = &mut this.reader {
+            **http = Http2::new(super::hpack::Wanted::All);
+        }
+        this
+    }
+
     /// Plaintext that came from this side.
     pub fn bytes(&mut self, from: End, plaintext: &[u8]) {
         self.bytes_with(from, plaintext, &mut ());

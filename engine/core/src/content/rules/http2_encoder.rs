@@ -71,7 +71,8 @@ mod tests {
         let named = (proptest::sample::select(&STATIC_TABLE[..]), vec(any::<u8>(), 0..300))
             .prop_map(|((name, _), value)| (name.as_bytes().to_vec(), value));
         let other = (vec(b'a'..=b'z', 1..200), vec(any::<u8>(), 0..300));
-        (prop_oneof![known, named, other], any::<bool>()).prop_map(|((name, value), never)| (name, value, never))
+        (prop_oneof![known, named, other], any::<bool>())
+            .prop_map(|((name, value), never)| (name, value, never))
     }
 
     proptest! {

@@ -110,7 +110,8 @@ fn number(text: &[u8]) -> Option<u64> {
 
 /// A host, and perhaps a port; no userinfo (RFC 9113, 8.3.1), and nothing that ends an authority in a URL.
 fn is_authority(text: &[u8]) -> bool {
-    let is_part = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'\\' | b'@' | b'?' | b'#' | b',');
+    let is_part =
+        |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'\\' | b'@' | b'?' | b'#' | b',');
     !text.is_empty() && text.iter().all(is_part)
 }
 
@@ -202,7 +203,14 @@ mod tests {
     #[test]
     fn responses_and_trailers() {
         assert_eq!(check_response(&fields(":status=200|x=1")), Ok(()));
-        for text in [":status=20", ":status=2xx", "x=1", ":status=200|:status=200", ":status=200|:path=/", "x=1|:status=200"] {
+        for text in [
+            ":status=20",
+            ":status=2xx",
+            "x=1",
+            ":status=200|:status=200",
+            ":status=200|:path=/",
+            "x=1|:status=200",
+        ] {
             assert_eq!(check_response(&fields(text)), Err(Malformed), "{text}");
         }
         assert_eq!(check_trailers(&fields("x=1")), Ok(()));
@@ -211,7 +219,8 @@ mod tests {
 
     #[test]
     fn what_the_relay_needs_to_know() {
-        let request = Request::of(&fields(":method=HEAD|content-type=application/grpc+proto|content-length=7"));
+        let request =
+            Request::of(&fields(":method=HEAD|content-type=application/grpc+proto|content-length=7"));
         assert_eq!(request, Request { is_connect: false, is_head: true, is_grpc: true, declared: Some(7) });
         assert!(Request::of(&fields(":method=CONNECT|:authority=a")).is_connect);
     }

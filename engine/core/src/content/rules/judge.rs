@@ -12,7 +12,7 @@ use crate::policy::{
     ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, RequestFacts, Respond, ResponseFacts,
     Standing,
 };
-use crate::reason::Reason;
+use crate::reason::{InspectorOff, Reason};
 
 /// Alerts that wait to be fetched. They are fetched after each record, which has no room for more heads.
 const MAX_ALERTS: usize = 2048;
@@ -75,6 +75,9 @@ impl Judge {
         head: &mut HttpEvent,
         fields: &Fields,
     ) -> (Ruling, Standing) {
+        if !head.ambiguous.is_empty() {
+            return (self.refuse(Reason::ContentUnparsed, place, head), Standing::default());
+        }
         let request = RequestFacts {
             host: head.hostname.as_deref(),
             method: head.method.as_deref().unwrap_or_default(),
@@ -109,6 +112,15 @@ impl Judge {
         head.verdict = Some(ContentVerdict::Blocked);
         self.alert(None, reason, place, head);
         Ruling::Block(Refusal { rule: None, reason, respond: Respond::Page })
+    }
+
+    /// The reader has turned itself off.
+    pub(super) fn unread(&mut self, off: InspectorOff, place: Place) -> Ruling {
+        let reason = match off {
+            InspectorOff::NotHttp | InspectorOff::OtherAlpn | InspectorOff::Opaque => Reason::ContentOpaque,
+            _ => Reason::ContentUnparsed,
+        };
+        self.refuse(reason, place, &mut HttpEvent::default())
     }
 
     fn apply(&mut self, rule: Option<ContentRuleId>, place: Place, head: &mut HttpEvent) -> Ruling {
