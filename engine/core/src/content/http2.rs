@@ -439,7 +439,8 @@ impl Http2 {
         }
         if event.verdict == Some(ContentVerdict::Blocked) {
             // It is over before it has begun.
-            return transactions.report(event);
+            let transaction = transactions.open(event);
+            return transactions.close(transaction);
         }
         if crowded {
             self.crowd.insert(stream, Small { tx_id: event.tx_id, length: 0, status: None });

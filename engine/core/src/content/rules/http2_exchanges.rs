@@ -203,6 +203,10 @@ impl Relay<'_> {
     }
 
     pub(super) fn message_ends(&mut self, from: End, stream: u32) {
+        if self.rules.directions[from].frame.kind == PUSH_PROMISE {
+            // The message is the request that is promised.
+            return;
+        }
         if let Some(entry) = self.rules.streams.get_mut(stream) {
             entry.ended[from] |= from == End::Client || !entry.is_blocked;
             if entry.ended.client && entry.ended.server {

@@ -7,6 +7,8 @@ mod http2_exchanges;
 mod http2_message;
 mod http2_output;
 mod http2_streams;
+#[cfg(test)]
+mod http2_tests;
 mod http2_windows;
 mod http2_writer;
 mod judge;
