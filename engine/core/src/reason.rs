@@ -189,6 +189,7 @@ reasons! {
         HostRepeated = "host_repeated", "Host more than once; the first one counts.";
         BareCr = "bare_cr", "A CR in a head that ends no line.";
         ResponseWithoutRequest = "response_without_request", "A response that nobody asked for, other than 408.";
+        FieldsMalformed = "fields_malformed", "HTTP/2, rules only: fields or content that break RFC 9113, 8.1 to 8.3: pseudo-fields, names, Content-Length.";
         UpgradeUnasked = "upgrade_unasked", "101 to a request that asked for no upgrade; read on as HTTP.";
         BareLf = "bare_lf", "Rules only: an LF without CR that ends a line of a request's head, or of its chunks.";
         Nul = "nul", "Rules only: a NUL in a head.";

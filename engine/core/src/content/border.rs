@@ -82,6 +82,28 @@ pub enum HeadKind {
     Trailers,
 }
 
+/// The header of an HTTP/2 frame (RFC 9113, 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHead {
+    /// Its stream.
+    pub stream: u32,
+    /// Its type.
+    pub kind: u8,
+    /// Its flags.
+    pub flags: u8,
+    /// Bytes of its payload.
+    pub length: u32,
+}
+
+/// What becomes of an exchange whose content passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// It goes on.
+    GoesOn,
+    /// Rules end it here.
+    CutOff,
+}
+
 /// Is told borders while the plaintext is read.
 pub trait Borders {
     /// At `HeadEnds`, `head` has the fields of this head alone: of a request, the content type is its own. A reader that keeps all fields
@@ -101,9 +123,18 @@ pub trait Borders {
     /// fields.
     fn ambiguous(&mut self, _from: End, _at: u64, _exchange: &mut HttpEvent) {}
 
-    /// A frame of HTTP/2 that carries no header block and no data, before its `FrameEnds`: type and flags (RFC 9113, 4.1), and the payload, if the
-    /// type is one that the reader looks into.
-    fn frame(&mut self, _from: End, _stream: u32, _kind: u8, _flags: u8, _payload: &[u8]) {}
+    /// The header of an HTTP/2 frame, after its `HeadBegins` or `FrameBegins`. Like all below, only told by readers that keep all fields.
+    fn frame_begins(&mut self, _from: End, _frame: &FrameHead) {}
+
+    /// What is in an HTTP/2 frame that is not DATA: before its `FrameEnds` the payload, if the type is SETTINGS, RST_STREAM, GOAWAY or
+    /// WINDOW_UPDATE, else nothing; of HEADERS the priority fields (RFC 9113, 6.2), if there are any, before the fields of its block; of
+    /// PUSH_PROMISE the promised stream (6.6).
+    fn frame(&mut self, _from: End, _frame: &FrameHead, _payload: &[u8]) {}
+
+    /// So much of a DATA frame is data, without padding; before its `DataBegins`. A reader takes an exchange that is cut off for over.
+    fn data(&mut self, _from: End, _frame: &FrameHead, _data: u32) -> Exchange {
+        Exchange::GoesOn
+    }
 }
 
 /// Wants none.
@@ -144,6 +175,18 @@ impl<'a> Teller<'a> {
     pub(super) fn ambiguous(&mut self, from: End, at: u64, exchange: &mut HttpEvent) {
         self.last[from] = at;
         self.to.ambiguous(from, at, exchange);
+    }
+
+    pub(super) fn frame_begins(&mut self, from: End, frame: &FrameHead) {
+        self.to.frame_begins(from, frame);
+    }
+
+    pub(super) fn frame(&mut self, from: End, frame: &FrameHead, payload: &[u8]) {
+        self.to.frame(from, frame, payload);
+    }
+
+    pub(super) fn data(&mut self, from: End, frame: &FrameHead, data: u32) -> Exchange {
+        self.to.data(from, frame, data)
     }
 
     /// A fault is found where a message or frame begins, also if borders in it have been told: these stand.

@@ -1,6 +1,7 @@
 //! The HTTP reader of one flow: finds out which version is spoken and hands the plaintext to its reader.
 
 use super::border::{Borders, Teller};
+use super::hpack::Wanted;
 use super::http1::Http1;
 use super::http1_head::{Strictness, is_token};
 use super::http2::{Http2, PREFACE};
@@ -257,7 +258,10 @@ impl Reader {
     fn new(version: Version, strictness: Strictness) -> Self {
         match version {
             Version::Http1 => Self::Http1(Box::new(Http1::new(strictness))),
-            Version::Http2 => Self::Http2(Box::default()),
+            Version::Http2 => Self::Http2(Box::new(Http2::new(match strictness {
+                Strictness::Log => Wanted::Known,
+                Strictness::Rules => Wanted::All,
+            }))),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use hashbrown::HashMap;
 
-use super::border::{Border, HeadKind, Teller, What};
-use super::hpack::{Decoder, Field, HpackError};
+use super::border::{Border, Exchange, HeadKind, Teller, What};
+use super::hpack::{Decoder, HpackError, Known, Wanted};
 use super::http::Fault;
 use super::http2_frames::{
     ACK, END_HEADERS, END_STREAM, Found, FrameHeader, FrameReader, FrameType, PRIORITY, without_padding,
@@ -11,7 +11,7 @@ use super::http2_frames::{
 use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
 use super::transactions::{Transaction, Transactions};
 use crate::end::{End, PerEnd};
-use crate::event::HttpEvent;
+use crate::event::{ContentVerdict, HttpEvent};
 use crate::reason::InspectorOff;
 
 /// What a client sends first (RFC 9113, 3.4).
@@ -24,6 +24,8 @@ const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
 
 /// The reader of one connection.
 pub(super) struct Http2 {
+    /// All fields are told, and what breaks the rules of a connection's beginning is not read.
+    keeps_fields: bool,
     halves: PerEnd<Half>,
     /// Open streams. Requests have odd numbers, pushed ones even.
     streams: HashMap<u32, Transaction>,
@@ -54,6 +56,8 @@ struct Half {
     at: u64,
     /// Bytes of the preface that are missing; a server sends none.
     preface: &'static [u8],
+    /// Its first frame has begun.
+    greeted: bool,
     frames: FrameReader,
     hpack: Decoder,
     block: Option<Block>,
@@ -61,7 +65,7 @@ struct Half {
 
 impl Half {
     fn memory(&self) -> usize {
-        let Self { frame_at: _, at: _, preface: _, frames, hpack, block } = self;
+        let Self { frame_at: _, at: _, preface: _, greeted: _, frames, hpack, block } = self;
         let block =
             block.as_ref().map_or(0, |Block { to: _, end_stream: _, fragments }| fragments.capacity());
         frames.memory() + hpack.memory() + block
@@ -86,24 +90,31 @@ struct Target {
 
 impl Default for Http2 {
     fn default() -> Self {
+        Self::new(Wanted::Known)
+    }
+}
+
+impl Http2 {
+    pub(super) fn new(wanted: Wanted) -> Self {
+        let keeps_fields = wanted == Wanted::All;
         let half = |preface| Half {
             frame_at: 0,
             at: 0,
             preface,
-            frames: FrameReader::default(),
-            hpack: Decoder::new(),
+            greeted: false,
+            frames: if keeps_fields { FrameReader::with_windows() } else { FrameReader::default() },
+            hpack: Decoder::new(wanted),
             block: None,
         };
         Self {
+            keeps_fields,
             halves: PerEnd { client: half(PREFACE), server: half(b"") },
             streams: HashMap::new(),
             crowd: HashMap::new(),
             last_request: 0,
         }
     }
-}
 
-impl Http2 {
     pub(super) fn bytes(
         &mut self,
         from: End,
@@ -146,6 +157,11 @@ impl Http2 {
         match found {
             Found::Nothing => {}
             Found::Begins(header) => self.frame_begins(from, &header, borders)?,
+            Found::Padded(header, data) => {
+                if self.keeps_fields && borders.data(from, &header.told(), data) == Exchange::CutOff {
+                    return self.cut_off(header.stream, transactions);
+                }
+            }
             Found::DataBegins(header) => self.tell(from, header.stream, What::DataBegins, borders),
             Found::DataEnds(header) => self.tell(from, header.stream, What::DataEnds, borders),
             Found::Data(header, length) => {
@@ -180,7 +196,7 @@ impl Http2 {
 
     /// With its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { halves, streams, crowd, last_request: _ } = self;
+        let Self { keeps_fields: _, halves, streams, crowd, last_request: _ } = self;
         let tables = streams.allocation_size() + crowd.allocation_size();
         size_of::<Self>() + halves.iter().map(Half::memory).sum::<usize>() + tables
     }
@@ -192,7 +208,7 @@ impl Http2 {
     }
 
     /// Nothing comes between the fragments of a header block (RFC 9113, 4.3). SETTINGS should come first (3.4), but nginx does not
-    /// ask for it.
+    /// ask for it; who inserts frames does, as none may come before it.
     fn frame_begins(
         &mut self,
         from: End,
@@ -201,6 +217,10 @@ impl Http2 {
     ) -> Result<(), InspectorOff> {
         let half = &mut self.halves[from];
         let (at, stream) = (half.frame_at, header.stream);
+        let greets = std::mem::replace(&mut half.greeted, true);
+        if self.keeps_fields && !greets && (header.kind != FrameType::Settings || header.has(ACK)) {
+            return Err(InspectorOff::H2Frame);
+        }
         let what = match (&half.block, header.kind) {
             (Some(block), FrameType::Continuation) if stream == block.to.carrier => return Ok(()),
             (Some(_), _) | (None, FrameType::Continuation) => return Err(InspectorOff::H2Frame),
@@ -209,6 +229,9 @@ impl Http2 {
             (None, _) => What::FrameBegins,
         };
         borders.tell(&Border { from, at, stream, tx_id: None, what });
+        if self.keeps_fields {
+            borders.frame_begins(from, &header.told());
+        }
         Ok(())
     }
 
@@ -228,7 +251,7 @@ impl Http2 {
             return Err(InspectorOff::H2Frame);
         }
         let mut fragment = without_padding(header, payload)?;
-        let mut promised = None;
+        let (mut promised, whole) = (None, fragment);
         if header.kind == FrameType::PushPromise {
             if from == End::Client {
                 return Err(InspectorOff::H2Frame);
@@ -238,6 +261,9 @@ impl Http2 {
             fragment = rest;
         } else if header.has(PRIORITY) {
             fragment = fragment.get(5..).ok_or(InspectorOff::H2Frame)?;
+        }
+        if self.keeps_fields {
+            borders.frame(from, &header.told(), &whole[..whole.len() - fragment.len()]);
         }
         let to = Target { carrier: header.stream, promised };
         self.fragment(from, header, to, fragment, transactions, borders)
@@ -256,8 +282,15 @@ impl Http2 {
         match (header.kind, header.stream) {
             (FrameType::Settings, 0) => self.settings(from, header, payload)?,
             (FrameType::GoAway, 0) => refused = self.refused(from, payload)?,
-            (FrameType::ResetStream, 1..) | (FrameType::Other, _) => {}
+            (FrameType::ResetStream, 1..) | (FrameType::WindowUpdate | FrameType::Other, _) => {}
             _ => return Err(InspectorOff::H2Frame),
+        }
+        if self.keeps_fields {
+            // RFC 9113, 6.4 and 6.9: of another length, they are connection errors.
+            if matches!(header.kind, FrameType::ResetStream | FrameType::WindowUpdate) && payload.len() != 4 {
+                return Err(InspectorOff::H2Frame);
+            }
+            borders.frame(from, &header.told(), payload);
         }
         self.tell(from, header.stream, What::FrameEnds, borders);
         let reset = (header.kind == FrameType::ResetStream).then_some(header.stream);
@@ -320,8 +353,8 @@ impl Http2 {
         borders: &mut Teller<'_>,
     ) -> Result<(), InspectorOff> {
         // Read in any case, for the sake of the compression state.
-        let mut event = self.decode(from, block)?;
         let stream = to.promised.unwrap_or(to.carrier);
+        let mut event = self.decode(from, stream, block, borders)?;
         let request = match from {
             End::Client => stream > self.last_request,
             End::Server => to.promised.is_some() && self.tx_id(stream).is_none(),
@@ -341,16 +374,21 @@ impl Http2 {
         };
         let tx_id = self.tx_id(stream);
         event.tx_id = tx_id.unwrap_or_default();
+        let responds = kind == HeadKind::Response;
+        if self.keeps_fields
+            && responds
+            && let Some(transaction) = self.streams.get(&stream)
+        {
+            event = with_request(&transaction.event, event);
+        }
         self.head_ends(from, stream, kind, tx_id, &mut event, borders);
         if end_stream || to.promised.is_some() {
             self.tell(from, stream, What::MessageEnds, borders);
         }
-        if from == End::Client || to.promised.is_some() {
-            return Ok(());
-        }
-        if let Some(transaction) = self.streams.get_mut(&to.carrier)
+        let (verdict, rule) = (event.verdict, event.rule.take());
+        if responds
+            && let Some(transaction) = self.streams.get_mut(&stream)
             && transaction.event.status.is_none()
-            && !interim
         {
             transaction.event.status = event.status;
             if !transaction.event.shortened {
@@ -359,12 +397,17 @@ impl Http2 {
                 transaction.event.redirect = event.redirect.filter(|_| redirects);
             }
             transactions.changed(transaction);
-        } else if let Some(small) = self.crowd.get_mut(&to.carrier)
-            && !interim
-        {
+        } else if responds && let Some(small) = self.crowd.get_mut(&stream) {
             small.status = small.status.or(event.status);
         }
-        if end_stream { self.stream_ended(to.carrier, transactions) } else { Ok(()) }
+        if verdict.is_some()
+            && let Some(transaction) = self.streams.get_mut(&stream)
+        {
+            (transaction.event.verdict, transaction.event.rule) = (verdict, rule);
+            transaction.event.ambiguous = event.ambiguous;
+        }
+        let is_over = verdict == Some(ContentVerdict::Blocked) || end_stream && from == End::Server;
+        if is_over { self.stream_ended(stream, transactions) } else { Ok(()) }
     }
 
     /// A request, or the promise of one.
@@ -394,6 +437,11 @@ impl Http2 {
         if end_stream || from == End::Server {
             self.tell(from, stream, What::MessageEnds, borders);
         }
+        if event.verdict == Some(ContentVerdict::Blocked) {
+            // It is over before it has begun.
+            let transaction = transactions.open(event);
+            return transactions.close(transaction);
+        }
         if crowded {
             self.crowd.insert(stream, Small { tx_id: event.tx_id, length: 0, status: None });
             return Ok(());
@@ -421,26 +469,39 @@ impl Http2 {
     }
 
     /// The fields of a header block that the log asks for.
-    fn decode(&mut self, from: End, block: &[u8]) -> Result<HttpEvent, InspectorOff> {
+    fn decode(
+        &mut self,
+        from: End,
+        stream: u32,
+        block: &[u8],
+        borders: &mut Teller<'_>,
+    ) -> Result<HttpEvent, InspectorOff> {
         let mut event = HttpEvent { protocol: "HTTP/2", ..HttpEvent::default() };
-        let mut host = None;
-        let result = self.halves[from].hpack.decode(block, |field, value| match field {
-            Field::Authority => event.hostname = Some(hostname(value)),
-            Field::Host => host = Some(hostname(value)),
-            Field::Method => event.method = Some(clip(value, MAX_METHOD)),
-            Field::Path => event.url = Some(clip(value, MAX_URL)),
-            Field::UserAgent => event.user_agent = Some(clip(value, MAX_TEXT)),
-            Field::Referer => event.referer = Some(clip(value, MAX_URL)),
-            Field::ContentType => event.content_type = Some(clip(value, MAX_TEXT)),
-            Field::Location => event.redirect = Some(clip(value, MAX_URL)),
-            Field::Status => {
-                event.status = std::str::from_utf8(value).ok().and_then(|code| code.parse().ok())
+        let (mut host, keeps_fields) = (None, self.keeps_fields);
+        let result = self.halves[from].hpack.decode(block, |known, field| {
+            let value = field.value;
+            match known {
+                Known::Authority => event.hostname = Some(hostname(value)),
+                Known::Host => host = Some(hostname(value)),
+                Known::Method => event.method = Some(clip(value, MAX_METHOD)),
+                Known::Path => event.url = Some(clip(value, MAX_URL)),
+                Known::UserAgent => event.user_agent = Some(clip(value, MAX_TEXT)),
+                Known::Referer => event.referer = Some(clip(value, MAX_URL)),
+                Known::ContentType => event.content_type = Some(clip(value, MAX_TEXT)),
+                Known::Location => event.redirect = Some(clip(value, MAX_URL)),
+                Known::Status => {
+                    event.status = std::str::from_utf8(value).ok().and_then(|code| code.parse().ok());
+                }
+                Known::Other => {}
             }
-            Field::Other => {}
+            if keeps_fields {
+                borders.field(from, stream, field);
+            }
         });
         result.map_err(|error| match error {
             HpackError::Invalid => InspectorOff::H2Compression,
             HpackError::TableTooBig => InspectorOff::H2TableSize,
+            HpackError::BlockTooBig => InspectorOff::HeaderTooBig,
         })?;
         // RFC 9113, 8.3.1: the pseudo-field wins.
         event.hostname = event.hostname.or(host);
@@ -463,6 +524,14 @@ impl Http2 {
             small.length += u64::from(length);
         }
         if header.has(END_STREAM) { self.stream_ended(header.stream, transactions) } else { Ok(()) }
+    }
+
+    /// Rules end an exchange in the middle.
+    fn cut_off(&mut self, stream: u32, transactions: &mut Transactions) -> Result<(), InspectorOff> {
+        if let Some(transaction) = self.streams.get_mut(&stream) {
+            transaction.event.verdict = Some(ContentVerdict::Blocked);
+        }
+        self.stream_ended(stream, transactions)
     }
 
     /// The exchange that is open on a stream.
@@ -515,4 +584,10 @@ impl Http2 {
         refused.sort_unstable();
         Ok(refused)
     }
+}
+
+/// A response with what is known of its request.
+fn with_request(request: &HttpEvent, response: HttpEvent) -> HttpEvent {
+    let HttpEvent { status, content_type, redirect, .. } = response;
+    HttpEvent { status, content_type, redirect, ..request.clone() }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::border::FrameHead;
 use super::http2::MAX_BLOCK;
 use crate::reason::InspectorOff;
 
@@ -19,7 +20,8 @@ pub(super) enum FrameType {
     PushPromise,
     GoAway,
     Continuation,
-    /// PRIORITY, PING, WINDOW_UPDATE, and types that may yet be invented: nothing in them is for the log.
+    WindowUpdate,
+    /// PRIORITY, PING, and types that may yet be invented: nothing in them is looked at.
     Other,
 }
 
@@ -32,6 +34,7 @@ impl FrameType {
             4 => Self::Settings,
             5 => Self::PushPromise,
             7 => Self::GoAway,
+            8 => Self::WindowUpdate,
             9 => Self::Continuation,
             _ => Self::Other,
         }
@@ -53,6 +56,8 @@ pub(super) const PRIORITY: u8 = 0x20;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameHeader {
     pub(super) kind: FrameType,
+    /// The type's number.
+    pub(super) code: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
     /// Of the payload.
@@ -64,11 +69,17 @@ impl FrameHeader {
         let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = bytes;
         Self {
             kind: FrameType::of(kind),
+            code: kind,
             flags,
             // The reserved bit is to be ignored.
             stream: u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff,
             length: u32::from_be_bytes([0, l0, l1, l2]),
         }
+    }
+
+    pub(super) fn told(&self) -> FrameHead {
+        let Self { kind: _, code, flags, stream, length } = *self;
+        FrameHead { stream, kind: code, flags, length }
     }
 
     /// A header block begins with it or goes on in it (RFC 9113, 4.3).
@@ -89,6 +100,8 @@ pub(super) enum Found<'a> {
     Begins(FrameHeader),
     /// A whole frame; its payload, unless it is of a type that is skipped.
     Frame(FrameHeader, Cow<'a, [u8]>),
+    /// How much of a DATA frame is data is known.
+    Padded(FrameHeader, u32),
     /// The data of a DATA frame, if there is any, begins.
     DataBegins(FrameHeader),
     /// It ends.
@@ -100,6 +113,8 @@ pub(super) enum Found<'a> {
 /// Cuts one direction's stream into frames.
 #[derive(Default)]
 pub(super) struct FrameReader {
+    /// WINDOW_UPDATE is looked into, too.
+    with_windows: bool,
     header: [u8; HEADER],
     header_len: usize,
     frame: Option<Partial>,
@@ -113,9 +128,20 @@ struct Partial {
     left: u32,
     /// The padding of a DATA frame, once it is known.
     padding: Option<u32>,
+    /// That its data begins, if there is any, has been told.
+    begun: bool,
 }
 
 impl FrameReader {
+    /// One that looks into WINDOW_UPDATE, too.
+    pub(super) fn with_windows() -> Self {
+        Self { with_windows: true, ..Self::default() }
+    }
+
+    fn looks_into(&self, kind: FrameType) -> bool {
+        kind == FrameType::WindowUpdate && self.with_windows
+    }
+
     /// Takes bytes off the front of `input` up to the next thing to be told.
     pub(super) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Found<'a>, InspectorOff> {
         let Some(mut frame) = self.frame.take() else { return Ok(self.begin(input)) };
@@ -123,7 +149,7 @@ impl FrameReader {
         let whole = take == frame.left as usize;
         match frame.header.kind {
             FrameType::Data => self.data(frame, input),
-            FrameType::Other => {
+            FrameType::Other | FrameType::WindowUpdate if !self.looks_into(frame.header.kind) => {
                 *input = &input[take..];
                 frame.left -= take as u32;
                 if !whole {
@@ -156,7 +182,7 @@ impl FrameReader {
     }
 
     pub(super) fn memory(&self) -> usize {
-        let Self { header: _, header_len: _, frame: _, held } = self;
+        let Self { with_windows: _, header: _, header_len: _, frame: _, held } = self;
         held.capacity()
     }
 
@@ -170,14 +196,14 @@ impl FrameReader {
         }
         self.header_len = 0;
         let header = FrameHeader::parse(self.header);
-        self.frame = Some(Partial { header, left: header.length, padding: None });
+        self.frame = Some(Partial { header, left: header.length, padding: None, begun: false });
         Found::Begins(header)
     }
 
     /// RFC 9113, 6.1: the pad length and the padding are no data, and must fit into the frame.
     fn data(&mut self, mut frame: Partial, input: &mut &[u8]) -> Result<Found<'static>, InspectorOff> {
         let header = frame.header;
-        let begins = frame.padding.is_none();
+        let is_news = frame.padding.is_none();
         let padding = match frame.padding {
             Some(padding) => padding,
             None if !header.has(PADDED) => 0,
@@ -194,7 +220,13 @@ impl FrameReader {
         };
         frame.padding = Some(padding);
         let data = frame.left.checked_sub(padding);
-        if begins && data.ok_or(InspectorOff::H2Frame)? > 0 {
+        if is_news {
+            let data = data.ok_or(InspectorOff::H2Frame)?;
+            self.frame = Some(frame);
+            return Ok(Found::Padded(header, data));
+        }
+        if !frame.begun && data > Some(0) {
+            frame.begun = true;
             self.frame = Some(frame);
             return Ok(Found::DataBegins(header));
         }

@@ -3,6 +3,7 @@
 mod border;
 mod filter;
 mod hpack;
+mod hpack_static;
 mod http;
 mod http1;
 mod http1_head;
@@ -16,7 +17,7 @@ mod stage;
 mod text;
 mod transactions;
 
-pub use border::{Border, Borders, HeadKind, What};
+pub use border::{Border, Borders, Exchange, FrameHead, HeadKind, What};
 pub use filter::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
 pub use http::HttpInspector;
 pub use http_reader::HttpReaders;

@@ -1,3 +1,15 @@
 //! The filter that asks rules about requests and responses, and does as they say.
 
+mod http1_answer;
+mod http2;
+mod http2_control;
+mod http2_encoder;
+mod http2_exchanges;
+mod http2_message;
+mod http2_output;
+mod http2_streams;
+#[cfg(test)]
+mod http2_tests;
+mod http2_windows;
+mod http2_writer;
 mod judge;

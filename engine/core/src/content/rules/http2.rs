@@ -1,0 +1,426 @@
+//! Rules on HTTP/2 (RFC 9113): a relay of frames that cuts single streams out.
+//!
+//! A header block is held until it is complete, and then goes on as it is. So does everything else, as long as no rule says otherwise. A
+//! direction in which a block was left out *diverges*: from there on every block is encoded anew, without a dynamic table, so that no
+//! state is needed that the receiver does not have. What is inserted touches no table either.
+//!
+//! No SETTINGS are changed. A server that pushes asks the rules about what it promises as a client does about what it requests, and both
+//! tables are followed up to the size that browsers ask for: lower ones would make a client known by its settings into another.
+
+use super::http2_output::{Encoding, Outbox, Queue};
+use super::http2_streams::{State, Streams};
+use super::http2_windows::Windows;
+use super::http2_writer::{
+    DATA, GOAWAY, HEADERS, PRIORITY_FRAME, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+};
+use super::judge::{Judge, Place, Ruling};
+use crate::content::border::{Border, Borders, Exchange, FrameHead, What};
+use crate::content::filter::{Decisions, Ending};
+use crate::content::http2_frames::END_STREAM;
+use crate::end::{End, PerEnd};
+use crate::event::HttpEvent;
+use crate::fields::{Field, Fields};
+use crate::reason::{InspectorOff, Reason};
+
+/// Octets of fields (RFC 7541, 4.1) in the header blocks of one call. A table lets a small block unfold into a large one, and what is
+/// encoded anew is that large; a record full of the requests of a browser has a tenth of it.
+const MAX_UNFOLDED: usize = 1024 * 1024;
+/// Bytes of answers that wait for a place or for windows. Of further ones the stream is reset.
+pub(super) const MAX_WAITING: usize = 64 * 1024;
+/// Octets of the server's data that are held because of what was inserted.
+const MAX_HELD: u64 = 64 * 1024;
+
+/// The rules of one connection.
+pub(super) struct Http2Rules {
+    /// By who sends.
+    pub(super) directions: PerEnd<Direction>,
+    pub(super) streams: Streams,
+    pub(super) windows: Windows,
+    /// By who receives.
+    pub(super) outboxes: PerEnd<Outbox>,
+    /// For the client.
+    pub(super) queue: Queue,
+    mode: Mode,
+    unfolded: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Rules,
+    /// Nothing is read, and policy lets it pass.
+    Through,
+    /// Nothing goes on.
+    Ended,
+}
+
+/// What one end sends.
+pub(super) struct Direction {
+    /// Bytes that have come, and of these, those that are decided.
+    seen: u64,
+    decided: u64,
+    /// SETTINGS has gone on: nothing may come before it (RFC 9113, 3.4).
+    has_greeted: bool,
+    /// The last frame that began, CONTINUATION not counted.
+    pub(super) frame: FrameHead,
+    fate: Fate,
+    /// Where data begins that is not taken yet.
+    data_at: Option<u64>,
+    /// Of the header block that comes.
+    fields: Fields,
+    /// What comes before the block: priority fields, or the promised stream.
+    pub(super) lead: ([u8; 5], usize),
+    pub(super) encoding: Encoding,
+}
+
+/// What becomes of the bytes that come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// They are not known yet, or not decided.
+    Held,
+    Pass,
+    Drop,
+    /// They are data that is put into the queue.
+    Queue,
+}
+
+/// What becomes of a header block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BlockFate {
+    Pass,
+    Drop,
+    /// It goes on behind what is held of its stream.
+    Queue,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self {
+            seen: 0,
+            decided: 0,
+            has_greeted: false,
+            frame: FrameHead { stream: 0, kind: DATA, flags: 0, length: 0 },
+            fate: Fate::Held,
+            data_at: None,
+            fields: Fields::default(),
+            lead: ([0; 5], 0),
+            encoding: Encoding::default(),
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.fields.memory()
+    }
+}
+
+impl Http2Rules {
+    pub(super) fn new() -> Self {
+        Self {
+            directions: PerEnd::from_fn(|_| Direction::new()),
+            streams: Streams::default(),
+            windows: Windows::new(),
+            outboxes: PerEnd::default(),
+            queue: Queue::default(),
+            mode: Mode::Rules,
+            unfolded: 0,
+        }
+    }
+
+    /// Decides while the reader tells what is in these bytes. [`read`](Self::read) follows.
+    pub(super) fn receiver<'a>(
+        &'a mut self,
+        judge: &'a mut Judge,
+        bytes: (End, &'a [u8]),
+        decisions: &'a mut Decisions,
+    ) -> Relay<'a> {
+        let (from, bytes) = bytes;
+        let direction = &mut self.directions[from];
+        let base = direction.seen;
+        direction.seen += bytes.len() as u64;
+        self.unfolded = 0;
+        Relay { rules: self, judge, bytes, base, decisions }
+    }
+
+    /// Decides on what is left of the bytes that the reader has read.
+    pub(super) fn read(&mut self, judge: &mut Judge, from: End, bytes: &[u8], decisions: &mut Decisions) {
+        let seen = self.directions[from].seen;
+        let base = seen - bytes.len() as u64;
+        match (self.mode, self.directions[from].fate) {
+            (Mode::Ended, _) | (Mode::Rules, Fate::Held) => {}
+            (Mode::Through, _) | (Mode::Rules, Fate::Pass) => self.pass(from, seen, decisions),
+            (Mode::Rules, Fate::Drop) => self.drop(from, seen, decisions),
+            (Mode::Rules, Fate::Queue) => {
+                Relay { rules: self, judge, bytes, base, decisions }.take_data(from, seen);
+                self.drop(from, seen, decisions);
+            }
+        }
+        if self.mode == Mode::Rules {
+            End::BOTH.into_iter().for_each(|to| self.flush(to, decisions));
+            self.check_bounds(decisions);
+        }
+    }
+
+    /// An end sends nothing more. What it has left incomplete goes nowhere.
+    pub(super) fn ended(&mut self, from: End, decisions: &mut Decisions) {
+        if self.mode != Mode::Ended {
+            let seen = self.directions[from].seen;
+            self.drop(from, seen, decisions);
+        }
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { directions, streams, windows, outboxes, queue, mode: _, unfolded: _ } = self;
+        let directions: usize = directions.iter().map(Direction::memory).sum();
+        let outboxes: usize = outboxes.iter().map(Outbox::memory).sum();
+        directions + streams.memory() + windows.memory() + outboxes + queue.memory()
+    }
+
+    /// Nothing was changed that has to go on being changed.
+    fn is_untouched(&self) -> bool {
+        self.directions.iter().all(|direction| !direction.encoding.has_diverged)
+            && self.streams.blocked() == 0
+            && self.queue.is_empty()
+            && self.windows.debt() == 0
+            && self.outboxes.iter().all(Outbox::is_empty)
+    }
+
+    pub(super) fn pass(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
+        let direction = &mut self.directions[from];
+        let more = up_to.saturating_sub(direction.decided);
+        direction.decided += more;
+        decisions.pass(from, more as usize);
+    }
+
+    pub(super) fn drop(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
+        let direction = &mut self.directions[from];
+        let more = up_to.saturating_sub(direction.decided);
+        direction.decided += more;
+        decisions.drop(from, more as usize);
+    }
+
+    /// Inserts what waits for an end, if this is a place for it: a frame that has gone on in part has none.
+    fn flush(&mut self, to: End, decisions: &mut Decisions) {
+        let from = to.other();
+        let direction = &mut self.directions[from];
+        let is_due = !self.outboxes[to].is_empty() || to == End::Client && self.queue.is_due();
+        if !is_due || !direction.has_greeted || direction.fate == Fate::Pass {
+            return;
+        }
+        let mut out = Vec::new();
+        self.outboxes[to].write(&mut out);
+        if to == End::Client {
+            self.queue.write(&mut out, &mut self.windows, &mut self.streams, &mut direction.encoding);
+        }
+        decisions.insert(from, out);
+    }
+
+    fn check_bounds(&mut self, decisions: &mut Decisions) {
+        let waiting = self.outboxes.iter().map(Outbox::bytes).max().unwrap_or(0);
+        if waiting > MAX_WAITING || self.windows.held() > MAX_HELD {
+            self.end(Reason::ContentUndecided, decisions);
+        }
+    }
+
+    /// The flow ends, at once.
+    pub(super) fn end(&mut self, reason: Reason, decisions: &mut Decisions) {
+        self.mode = Mode::Ended;
+        decisions.end(Ending { reason, orderly: false });
+    }
+
+    /// The flow ends in order: what was inserted arrives.
+    pub(super) fn end_in_order(&mut self, reason: Reason, decisions: &mut Decisions) {
+        End::BOTH.into_iter().for_each(|to| self.flush(to, decisions));
+        self.mode = Mode::Ended;
+        decisions.end(Ending { reason, orderly: true });
+    }
+}
+
+/// Decides on the bytes of one call.
+pub(super) struct Relay<'a> {
+    pub(super) rules: &'a mut Http2Rules,
+    pub(super) judge: &'a mut Judge,
+    bytes: &'a [u8],
+    /// Where in their direction these bytes begin.
+    base: u64,
+    pub(super) decisions: &'a mut Decisions,
+}
+
+impl Borders for Relay<'_> {
+    fn border(&mut self, border: &Border, head: Option<&mut HttpEvent>) {
+        let Border { from, at, stream, tx_id: _, what } = *border;
+        if self.rules.mode != Mode::Rules {
+            return;
+        }
+        match what {
+            What::HeadBegins | What::FrameBegins => {
+                // What is before the first frame is the client's preface.
+                self.rules.pass(from, at, self.decisions);
+                self.rules.directions[from].fate = Fate::Held;
+            }
+            What::HeadEnds(kind) => {
+                if let Some(head) = head {
+                    let fields = std::mem::take(&mut self.rules.directions[from].fields);
+                    self.unfolds(from, &fields);
+                    let fate = self.head_ends(from, stream, kind, head, &fields);
+                    self.block_ends(from, stream, at, fate, &fields);
+                }
+            }
+            What::DataBegins => self.rules.directions[from].data_at = Some(at),
+            What::DataEnds => {
+                self.take_data(from, at);
+                self.rules.directions[from].data_at = None;
+            }
+            What::FrameEnds => self.frame_ends(from, at),
+            What::MessageEnds => self.message_ends(from, stream),
+            What::Reset => {
+                // Of a GOAWAY: all others are over already.
+                if self.rules.streams.state(stream) == State::Open {
+                    self.rules.streams.close(stream);
+                }
+            }
+            What::NoMessage => {}
+            What::Off(off) => self.off(from, off),
+        }
+    }
+
+    fn field(&mut self, from: End, _: u32, field: Field<'_>) {
+        if self.rules.mode == Mode::Rules {
+            self.rules.directions[from].fields.push(field);
+        }
+    }
+
+    fn frame_begins(&mut self, from: End, frame: &FrameHead) {
+        let is_blocked = self.rules.streams.state(frame.stream) == State::Blocked;
+        let direction = &mut self.rules.directions[from];
+        direction.frame = *frame;
+        direction.lead.1 = 0;
+        direction.fate = match frame.kind {
+            DATA | HEADERS | RST_STREAM | SETTINGS | PUSH_PROMISE | GOAWAY | WINDOW_UPDATE => Fate::Held,
+            // RFC 9113, 6.3: allowed on any stream. Of types that are not known nothing can be said, but that they are about the stream.
+            PRIORITY_FRAME => Fate::Pass,
+            _ if is_blocked => Fate::Drop,
+            _ => Fate::Pass,
+        };
+    }
+
+    fn frame(&mut self, from: End, frame: &FrameHead, payload: &[u8]) {
+        if self.rules.mode != Mode::Rules {
+            return;
+        }
+        let fate = match frame.kind {
+            HEADERS | PUSH_PROMISE => {
+                let (lead, len) = &mut self.rules.directions[from].lead;
+                *len = payload.len().min(lead.len());
+                lead[..*len].copy_from_slice(&payload[..*len]);
+                return;
+            }
+            SETTINGS => self.settings(from, frame, payload),
+            RST_STREAM => self.reset(from, frame, payload),
+            WINDOW_UPDATE => self.window_update(from, frame, payload),
+            GOAWAY => self.goaway(from, payload),
+            _ => return,
+        };
+        self.rules.directions[from].fate = fate;
+    }
+
+    fn data(&mut self, from: End, frame: &FrameHead, data: u32) -> Exchange {
+        if self.rules.mode != Mode::Rules {
+            return Exchange::GoesOn;
+        }
+        let (fate, exchange) = match from {
+            End::Client => self.client_data(frame, data),
+            End::Server => self.server_data(frame, data),
+        };
+        self.rules.directions[from].fate = fate;
+        exchange
+    }
+}
+
+impl Relay<'_> {
+    /// All that is in a call's blocks is bounded.
+    fn unfolds(&mut self, from: End, fields: &Fields) {
+        self.rules.unfolded += fields.bytes() + 32 * fields.len();
+        if self.rules.unfolded > MAX_UNFOLDED {
+            self.off(from, InspectorOff::HeaderTooBig);
+        }
+    }
+
+    /// A header block is complete, and judged.
+    fn block_ends(&mut self, from: End, stream: u32, at: u64, fate: BlockFate, fields: &Fields) {
+        if self.rules.mode != Mode::Rules {
+            return;
+        }
+        match fate {
+            BlockFate::Pass => self.block_passes(from, at, fields),
+            BlockFate::Drop => {
+                self.rules.drop(from, at, self.decisions);
+                self.rules.directions[from].encoding.diverge();
+            }
+            BlockFate::Queue => {
+                self.rules.drop(from, at, self.decisions);
+                let direction = &mut self.rules.directions[from];
+                direction.encoding.diverge();
+                let end_stream = direction.frame.flags & END_STREAM != 0;
+                self.rules.queue.push_head(stream, fields, end_stream);
+            }
+        }
+        self.rules.directions[from].fate = Fate::Held;
+        self.rules.flush(from.other(), self.decisions);
+    }
+
+    fn frame_ends(&mut self, from: End, at: u64) {
+        let rules = &mut *self.rules;
+        let direction = &mut rules.directions[from];
+        let (frame, fate) = (direction.frame, direction.fate);
+        match fate {
+            // No type stays so up to here.
+            Fate::Held | Fate::Pass => {
+                direction.has_greeted |= frame.kind == SETTINGS;
+                rules.pass(from, at, self.decisions);
+            }
+            Fate::Drop => rules.drop(from, at, self.decisions),
+            Fate::Queue => {
+                rules.drop(from, at, self.decisions);
+                if frame.flags & END_STREAM != 0 {
+                    rules.queue.push_end(frame.stream);
+                }
+            }
+        }
+        rules.directions[from].fate = Fate::Held;
+        rules.flush(from.other(), self.decisions);
+    }
+
+    /// Puts data up to here into the queue, if that is where it goes.
+    fn take_data(&mut self, from: End, up_to: u64) {
+        let direction = &mut self.rules.directions[from];
+        let (Fate::Queue, Some(begin)) = (direction.fate, direction.data_at) else { return };
+        let place = |at: u64| usize::try_from(at.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        direction.data_at = Some(up_to);
+        let stream = direction.frame.stream;
+        if let Some(octets) = self.bytes.get(place(begin)..place(up_to)) {
+            self.rules.windows.hold(octets.len());
+            self.rules.queue.push_held(stream, octets);
+        }
+    }
+
+    /// Nothing more is read.
+    pub(super) fn off(&mut self, from: End, off: InspectorOff) {
+        if self.rules.mode != Mode::Rules {
+            return;
+        }
+        match self.judge.unread(off, Place { from, stream: 0 }) {
+            Ruling::Block(refusal) => self.rules.end(refusal.reason, self.decisions),
+            // Tables and windows of the two ends are no longer the same, and nobody could go on keeping them apart.
+            Ruling::Pass if !self.rules.is_untouched() => {
+                self.rules.end(Reason::ContentUnparsed, self.decisions);
+            }
+            Ruling::Pass => {
+                self.rules.mode = Mode::Through;
+                for end in End::BOTH {
+                    let seen = self.rules.directions[end].seen;
+                    self.rules.pass(end, seen, self.decisions);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Requests and responses of HTTP/2, and what takes their place.
+
+use super::http2::{BlockFate, Fate, MAX_WAITING, Relay};
+use super::http2_message::{Request, check_request, check_response, check_trailers};
+use super::http2_streams::{State, Stream};
+use super::http2_writer::{Carrier, PUSH_PROMISE, header_block};
+use super::judge::{Answer, Place, Refusal, Ruling};
+use crate::content::border::{Exchange, FrameHead, HeadKind};
+use crate::content::http2_frames::END_STREAM;
+use crate::end::{End, PerEnd};
+use crate::event::HttpEvent;
+use crate::fields::Fields;
+use crate::reason::{Ambiguity, InspectorOff, Reason};
+
+/// Streams that are open at once; the reader follows fewer.
+const MAX_STREAMS: usize = 8192;
+/// Of these, those that are blocked. Clients have some hundred open at once, if the server lets them.
+const MAX_BLOCKED: usize = 1000;
+
+impl Relay<'_> {
+    /// A head is complete.
+    pub(super) fn head_ends(
+        &mut self,
+        from: End,
+        stream: u32,
+        kind: HeadKind,
+        head: &mut HttpEvent,
+        fields: &Fields,
+    ) -> BlockFate {
+        match (from, kind) {
+            (End::Client, HeadKind::Request) => self.request(stream, head, fields),
+            (End::Client, _) => self.request_trailers(stream, head, fields),
+            (End::Server, HeadKind::Request) => self.promise(stream, head, fields),
+            (End::Server, _) => self.response(stream, kind, head, fields),
+        }
+    }
+
+    fn ends_stream(&self, from: End) -> bool {
+        self.rules.directions[from].frame.flags & END_STREAM != 0
+    }
+
+    fn request(&mut self, stream: u32, head: &mut HttpEvent, fields: &Fields) -> BlockFate {
+        let (request, end_stream) = (Request::of(fields), self.ends_stream(End::Client));
+        self.rules.streams.opened = stream;
+        let ruling =
+            self.judge_request(Place { from: End::Client, stream }, &request, head, fields, end_stream);
+        let (ruling, standing) = ruling;
+        let ended = PerEnd { client: end_stream, server: false };
+        if self.rules.streams.len() >= MAX_STREAMS {
+            self.off(End::Client, InspectorOff::TooManyOpen);
+            return BlockFate::Drop;
+        }
+        let is_blocked = ruling != Ruling::Pass;
+        let entry = Stream { is_blocked, request, standing, ended, ..Stream::default() };
+        self.rules.streams.insert(stream, entry);
+        match ruling {
+            Ruling::Pass => {
+                self.rules.streams.passed = stream;
+                BlockFate::Pass
+            }
+            Ruling::Block(refusal) => {
+                self.answer(stream, &request, &refusal, head);
+                BlockFate::Drop
+            }
+        }
+    }
+
+    fn judge_request(
+        &mut self,
+        place: Place,
+        request: &Request,
+        head: &mut HttpEvent,
+        fields: &Fields,
+        end_stream: bool,
+    ) -> (Ruling, crate::policy::Standing) {
+        // RFC 9113, 8.1.1: content of another length than was declared.
+        let lacks_content = end_stream && request.declared.is_some_and(|declared| declared > 0);
+        if check_request(fields).is_err() || lacks_content {
+            head.ambiguous.insert(Ambiguity::FieldsMalformed);
+        }
+        let (ruling, standing) = self.judge.request(place, head, fields);
+        if ruling == Ruling::Pass && request.is_connect {
+            return (self.judge.refuse(Reason::ContentOpaque, place, head), standing);
+        }
+        (ruling, standing)
+    }
+
+    /// A request that the server promises to answer (RFC 9113, 8.4). What the client is not told of, it does not miss.
+    fn promise(&mut self, stream: u32, head: &mut HttpEvent, fields: &Fields) -> BlockFate {
+        let carrier = self.rules.streams.state(self.rules.directions[End::Server].frame.stream);
+        let is_new = self.rules.streams.state(stream) == State::Unknown;
+        let place = Place { from: End::Server, stream };
+        if is_new && matches!(carrier, State::Open | State::LetGo) && self.rules.streams.len() < MAX_STREAMS {
+            let request = Request::of(fields);
+            let (ruling, standing) = self.judge_request(place, &request, head, fields, true);
+            if ruling == Ruling::Pass {
+                let ended = PerEnd { client: true, server: false };
+                let entry = Stream { request, standing, ended, ..Stream::default() };
+                self.rules.streams.insert(stream, entry);
+                return BlockFate::Pass;
+            }
+        }
+        self.rules.outboxes[End::Server].reset(stream);
+        BlockFate::Drop
+    }
+
+    /// Also a second request on a stream, which nobody may send.
+    fn request_trailers(&mut self, stream: u32, head: &mut HttpEvent, fields: &Fields) -> BlockFate {
+        let is_last = self.ends_stream(End::Client);
+        if self.rules.streams.state(stream) != State::Open {
+            return BlockFate::Drop;
+        }
+        let Some(open) = self.rules.streams.get_mut(stream) else { return BlockFate::Drop };
+        let is_whole = open.request.declared.is_none_or(|declared| declared == open.content);
+        if check_trailers(fields).is_ok() && is_last && is_whole && !open.ended.client {
+            return BlockFate::Pass;
+        }
+        head.ambiguous.insert(Ambiguity::FieldsMalformed);
+        match self.judge.refuse(Reason::ContentUnparsed, Place { from: End::Client, stream }, head) {
+            Ruling::Pass => BlockFate::Pass,
+            Ruling::Block(_) => {
+                self.cut_off(stream);
+                BlockFate::Drop
+            }
+        }
+    }
+
+    /// A response, an interim one, or trailers.
+    fn response(&mut self, stream: u32, kind: HeadKind, head: &mut HttpEvent, fields: &Fields) -> BlockFate {
+        match self.rules.streams.state(stream) {
+            State::Open => {}
+            State::LetGo => return BlockFate::Pass,
+            State::Blocked | State::Unknown => return BlockFate::Drop,
+        }
+        let end_stream = self.ends_stream(End::Server);
+        let Some(open) = self.rules.streams.get_mut(stream) else { return BlockFate::Drop };
+        let is_well_formed = match kind {
+            HeadKind::Trailers => open.has_response && end_stream && check_trailers(fields).is_ok(),
+            HeadKind::Interim => !open.has_response && !end_stream && check_response(fields).is_ok(),
+            HeadKind::Request | HeadKind::Response => !open.has_response && check_response(fields).is_ok(),
+        };
+        let (had_response, place) = (open.has_response, Place { from: End::Server, stream });
+        let ruling = if !is_well_formed {
+            head.ambiguous.insert(Ambiguity::FieldsMalformed);
+            self.judge.refuse(Reason::ContentUnparsed, place, head)
+        } else if kind == HeadKind::Response {
+            let standing = std::mem::take(&mut open.standing);
+            open.has_response = true;
+            self.judge.response(&standing, place, head, fields)
+        } else {
+            Ruling::Pass
+        };
+        match ruling {
+            Ruling::Pass if self.rules.queue.has(stream) => BlockFate::Queue,
+            Ruling::Pass => BlockFate::Pass,
+            Ruling::Block(refusal) => {
+                if had_response || stream % 2 == 0 {
+                    self.cut_off(stream);
+                } else {
+                    self.replace_response(stream, &refusal, head);
+                }
+                BlockFate::Drop
+            }
+        }
+    }
+
+    /// Nothing of a response has gone on: an answer takes its place.
+    fn replace_response(&mut self, stream: u32, refusal: &Refusal, head: &HttpEvent) {
+        let Some(open) = self.rules.streams.get_mut(stream) else { return };
+        let request = open.request;
+        self.rules.outboxes[End::Server].reset(stream);
+        self.rules.streams.block(stream);
+        self.answer(stream, &request, refusal, head);
+    }
+
+    /// Something of the exchange has gone on: both ends are to know that it is not whole.
+    fn cut_off(&mut self, stream: u32) {
+        let rules = &mut *self.rules;
+        let held = rules.queue.discard(stream);
+        let credit = rules.windows.discarded(held);
+        rules.outboxes[End::Server].credit_connection(credit);
+        End::BOTH.into_iter().for_each(|to| rules.outboxes[to].reset(stream));
+        rules.streams.remove(stream);
+    }
+
+    /// What the client gets on a stream that is blocked.
+    fn answer(&mut self, stream: u32, request: &Request, refusal: &Refusal, head: &HttpEvent) {
+        let answer = self.judge.answer(refusal, head);
+        let rules = &mut *self.rules;
+        match answer {
+            Some(answer) if rules.queue.bytes() + answer.body.len() < MAX_WAITING => {
+                push_answer(&mut rules.queue, stream, request, refusal, answer);
+            }
+            _ => {
+                rules.outboxes[End::Client].reset(stream);
+                rules.streams.remove(stream);
+            }
+        }
+        if rules.streams.blocked() > MAX_BLOCKED {
+            rules.outboxes[End::Client].goaway(rules.streams.passed);
+            rules.end_in_order(Reason::ContentBlocked, self.decisions);
+        }
+    }
+
+    pub(super) fn message_ends(&mut self, from: End, stream: u32) {
+        if self.rules.directions[from].frame.kind == PUSH_PROMISE {
+            // The message is the request that is promised.
+            return;
+        }
+        if let Some(entry) = self.rules.streams.get_mut(stream) {
+            entry.ended[from] |= from == End::Client || !entry.is_blocked;
+            if entry.ended.client && entry.ended.server {
+                self.rules.streams.remove(stream);
+            }
+        }
+    }
+
+    /// Octets of a request.
+    pub(super) fn client_data(&mut self, frame: &FrameHead, data: u32) -> (Fate, Exchange) {
+        let (stream, end_stream) = (frame.stream, frame.flags & END_STREAM != 0);
+        match self.rules.streams.state(stream) {
+            State::Open => {
+                if self.content_goes_on(stream, data, end_stream) {
+                    return (Fate::Pass, Exchange::GoesOn);
+                }
+                self.cut_off(stream);
+                self.rules.outboxes[End::Client].credit_connection(frame.length);
+                return (Fate::Drop, Exchange::CutOff);
+            }
+            State::LetGo => return (Fate::Pass, Exchange::GoesOn),
+            // The client waits for credit until it has said all, even if it has read the answer.
+            State::Blocked if !end_stream => {
+                self.rules.outboxes[End::Client].credit_stream(stream, frame.length);
+            }
+            State::Blocked | State::Unknown => {}
+        }
+        self.rules.outboxes[End::Client].credit_connection(frame.length);
+        (Fate::Drop, Exchange::GoesOn)
+    }
+
+    /// RFC 9113, 8.1.1: content is as long as was declared. Whoever passes it on to HTTP/1 may find another request in what is more.
+    fn content_goes_on(&mut self, stream: u32, data: u32, end_stream: bool) -> bool {
+        let Some(open) = self.rules.streams.get_mut(stream) else { return false };
+        open.content += u64::from(data);
+        let is_said = open.ended.client;
+        let fits = open
+            .request
+            .declared
+            .is_none_or(|declared| open.content == declared || open.content < declared && !end_stream);
+        if fits && !is_said {
+            return true;
+        }
+        open.request.declared = None;
+        self.may_go_on(Place { from: End::Client, stream })
+    }
+
+    /// What policy says about a message that breaks rules in the middle.
+    fn may_go_on(&mut self, place: Place) -> bool {
+        let mut head = HttpEvent { protocol: "HTTP/2", ..HttpEvent::default() };
+        head.ambiguous.insert(Ambiguity::FieldsMalformed);
+        self.judge.refuse(Reason::ContentUnparsed, place, &mut head) == Ruling::Pass
+    }
+
+    /// Octets of a response.
+    pub(super) fn server_data(&mut self, frame: &FrameHead, data: u32) -> (Fate, Exchange) {
+        let (stream, place) = (frame.stream, Place { from: End::Server, stream: frame.stream });
+        let mut exchange = Exchange::GoesOn;
+        let passes = match self.rules.streams.state(stream) {
+            State::LetGo => true,
+            State::Blocked | State::Unknown => false,
+            State::Open => {
+                let has_begun = self.rules.streams.get_mut(stream).is_some_and(|open| open.has_response);
+                let passes = has_begun || self.may_go_on(place);
+                if !passes {
+                    self.cut_off(stream);
+                    exchange = Exchange::CutOff;
+                }
+                passes
+            }
+        };
+        let rules = &mut *self.rules;
+        if !passes {
+            let credit = rules.windows.swallowed(frame.length);
+            rules.outboxes[End::Server].credit_connection(credit);
+            return (Fate::Drop, exchange);
+        }
+        if rules.windows.must_hold(frame.length) || rules.queue.has(stream) {
+            let credit = rules.windows.swallowed(frame.length - data);
+            rules.outboxes[End::Server].credit_connection(credit);
+            return (Fate::Queue, exchange);
+        }
+        rules.windows.passed(frame.length);
+        (Fate::Pass, exchange)
+    }
+
+    /// A block goes on, as it is if the receiver's table is what the sender thinks it is.
+    pub(super) fn block_passes(&mut self, from: End, at: u64, fields: &Fields) {
+        let rules = &mut *self.rules;
+        let direction = &mut rules.directions[from];
+        if from == End::Server {
+            // The server says it now.
+            rules.windows.take_shrunk_table();
+        }
+        if !direction.encoding.has_diverged {
+            return rules.pass(from, at, self.decisions);
+        }
+        let block = direction.encoding.encode(fields);
+        let (lead, len) = direction.lead;
+        let carrier = match direction.frame.kind {
+            PUSH_PROMISE => Carrier::PushPromise(u32::from_be_bytes([lead[0], lead[1], lead[2], lead[3]])),
+            _ => Carrier::Headers {
+                end_stream: direction.frame.flags & END_STREAM != 0,
+                priority: (len == lead.len()).then_some(lead),
+            },
+        };
+        let mut out = Vec::new();
+        header_block(&mut out, direction.frame.stream, carrier, &block);
+        rules.drop(from, at, self.decisions);
+        self.decisions.insert(from, out);
+    }
+}
+
+/// An answer in the words of HTTP/2; of gRPC, if that is what was asked in.
+fn push_answer(
+    queue: &mut super::http2_output::Queue,
+    stream: u32,
+    request: &Request,
+    refusal: &Refusal,
+    answer: Answer,
+) {
+    if request.is_grpc {
+        // Trailers only, with PERMISSION_DENIED: a client of gRPC shows no page, and takes a status of HTTP for trouble on the way.
+        let why = refusal.rule.as_deref().unwrap_or(refusal.reason.code());
+        let message = percent_encoded(&format!("blocked: {why}"));
+        let fields = [
+            (":status", "200"),
+            ("content-type", "application/grpc"),
+            ("grpc-status", "7"),
+            ("grpc-message", &message),
+        ];
+        return queue.push_answer(stream, &fields, bytes::Bytes::new());
+    }
+    let Answer { status, fields, body } = answer;
+    let (status, length) = (status.to_string(), body.len().to_string());
+    let mut all = vec![(":status", &*status)];
+    all.extend(fields.iter().map(|(name, value)| (*name, &**value)));
+    if status != "204" && status != "304" {
+        all.push(("content-length", &length));
+    }
+    queue.push_answer(stream, &all, if request.is_head { bytes::Bytes::new() } else { body });
+}
+
+/// As grpc-message is written (gRPC over HTTP/2): printable ASCII but for the percent sign.
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'$' | b'&'..=b'~' => out.push(char::from(byte)),
+            _ => {
+                let digit =
+                    |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0').to_ascii_uppercase();
+                out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,135 @@
+//! The streams of a connection, as both ends know them.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+use super::http2_message::Request;
+use crate::end::PerEnd;
+use crate::policy::Standing;
+
+/// Streams that a reset has ended, of which frames may still be on the way.
+const MAX_LET_GO: usize = 256;
+
+/// One stream.
+#[derive(Default)]
+pub(super) struct Stream {
+    /// An answer of ours takes the place of what the server says, and nothing that the client says goes on.
+    pub(super) is_blocked: bool,
+    pub(super) request: Request,
+    pub(super) standing: Standing,
+    /// Octets of the request's content.
+    pub(super) content: u64,
+    /// What the client has credited the stream with, less what was inserted into it.
+    pub(super) credit: i64,
+    /// Who has said its last.
+    pub(super) ended: PerEnd<bool>,
+    /// The final response's head has passed.
+    pub(super) has_response: bool,
+}
+
+/// How a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its frames go on.
+    Open,
+    Blocked,
+    /// A reset has gone by. What was on the way then goes on.
+    LetGo,
+    /// It is over, or one of the ends does not know it.
+    Unknown,
+}
+
+#[derive(Default)]
+pub(super) struct Streams {
+    streams: HashMap<u32, Stream>,
+    blocked: usize,
+    let_go: VecDeque<u32>,
+    /// The highest that the client has opened.
+    pub(super) opened: u32,
+    /// The highest of those that the server knows of.
+    pub(super) passed: u32,
+}
+
+impl Streams {
+    pub(super) fn state(&self, stream: u32) -> State {
+        match self.streams.get(&stream) {
+            Some(Stream { is_blocked: true, .. }) => State::Blocked,
+            Some(_) => State::Open,
+            None if self.let_go.contains(&stream) => State::LetGo,
+            None => State::Unknown,
+        }
+    }
+
+    /// The client has opened it, and the server takes it for idle: any frame on it would be a connection error (RFC 9113, 5.1).
+    pub(super) fn is_idle_at_server(&self, stream: u32) -> bool {
+        stream % 2 == 1 && stream > self.passed && stream <= self.opened
+    }
+
+    pub(super) fn get_mut(&mut self, stream: u32) -> Option<&mut Stream> {
+        self.streams.get_mut(&stream)
+    }
+
+    pub(super) fn insert(&mut self, number: u32, stream: Stream) {
+        self.blocked += usize::from(stream.is_blocked);
+        if let Some(before) = self.streams.insert(number, stream) {
+            self.blocked -= usize::from(before.is_blocked);
+        }
+    }
+
+    pub(super) fn block(&mut self, stream: u32) {
+        if let Some(stream) = self.streams.get_mut(&stream)
+            && !stream.is_blocked
+        {
+            stream.is_blocked = true;
+            self.blocked += 1;
+        }
+    }
+
+    /// It is over; its frames are swallowed from here on.
+    pub(super) fn remove(&mut self, stream: u32) {
+        if let Some(stream) = self.streams.remove(&stream) {
+            self.blocked -= usize::from(stream.is_blocked);
+        }
+        if self.streams.is_empty() {
+            // An idle connection holds no table.
+            self.streams = HashMap::new();
+        }
+    }
+
+    /// A reset of it goes by. If rules wait for its response, and that comes all the same, it goes nowhere.
+    pub(super) fn close(&mut self, stream: u32) {
+        let is_decided = self.streams.get(&stream).is_some_and(|open| !open.standing.awaits_response());
+        self.remove(stream);
+        if !is_decided {
+            return;
+        }
+        if self.let_go.len() >= MAX_LET_GO {
+            self.let_go.pop_front();
+        }
+        self.let_go.push_back(stream);
+    }
+
+    /// Those that are blocked, above one.
+    pub(super) fn blocked_above(&self, last: u32) -> Vec<u32> {
+        let blocked = self.streams.iter().filter(|(number, stream)| stream.is_blocked && **number > last);
+        let mut blocked: Vec<_> = blocked.map(|(number, _)| *number).collect();
+        blocked.sort_unstable();
+        blocked
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub(super) fn blocked(&self) -> usize {
+        self.blocked
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { streams, blocked: _, let_go, opened: _, passed: _ } = self;
+        // Nearly all that is allowed, or blocked, has an empty standing; what the others hold is less than an entry.
+        streams.allocation_size() * 2 + let_go.capacity() * size_of::<u32>()
+    }
+}
