@@ -37,7 +37,7 @@ pub trait Filter: Send {
     fn handle_timeout(&mut self, now: Instant, decisions: &mut Decisions);
 
     /// It has more than it may, after bytes of this end: it has to make do with less, or do without.
-    fn out_of_memory(&mut self, from: End);
+    fn out_of_memory(&mut self, from: End, decisions: &mut Decisions);
 
     /// Bytes of memory that it holds beside its own size. Called for each record.
     fn memory(&self) -> usize;

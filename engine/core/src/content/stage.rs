@@ -120,7 +120,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
         let was_empty = self.is_empty(from);
         self.filter.plaintext(from, bytes, &mut self.decisions);
         if self.filter.memory() > self.limit {
-            self.filter.out_of_memory(from);
+            self.filter.out_of_memory(from, &mut self.decisions);
         }
         let ops = &mut self.decisions.ops[from];
         if was_empty && ops.len() == 1 && ops[0] == Op::Pass(bytes.len()) {

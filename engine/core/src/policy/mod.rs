@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use content::{
-    ContentAction, ContentPolicy, ContentRule, ContentRuleId, DecryptedFlow, OnUnread, RequestFacts, Respond,
+    ContentAction, ContentPolicy, ContentRule, ContentRuleId, DecryptedFlow, FieldEdit, OnUnread, RequestFacts, Respond,
     ResponseFacts, Standing,
 };
 pub use lists::{

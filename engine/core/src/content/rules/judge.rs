@@ -117,6 +117,15 @@ impl Judge {
         self.apply(decided, place, head)
     }
 
+    /// More has passed of a message than this rule lets pass. The transaction is none that is at hand.
+    pub(super) fn late(&mut self, rule: ContentRuleId, place: Place, tx_id: u64) {
+        let mut head = HttpEvent { tx_id, ..HttpEvent::default() };
+        self.apply(Some(rule), place, &mut head);
+        if let Some(alert) = self.alerts.back_mut() {
+            alert.late = true;
+        }
+    }
+
     /// Something cannot be read, or may be read in two ways.
     pub(super) fn refuse(&mut self, reason: Reason, place: Place, head: &mut HttpEvent) -> Ruling {
         let action = match reason {

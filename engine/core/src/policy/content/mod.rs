@@ -70,6 +70,8 @@ pub struct Standing {
     pub not_yet: Box<[ContentRuleId]>,
     /// The rule that wins if none of those does; none: no rule does.
     pub otherwise: Option<ContentRuleId>,
+    /// Bytes of the request's content beyond which this rule applies.
+    pub size_limit: Option<(u64, ContentRuleId)>,
 }
 
 impl Standing {
@@ -86,6 +88,24 @@ pub enum OnUnread {
     Block,
     /// It passes, and the log has an alert.
     Allow,
+}
+
+/// A change of a head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldEdit {
+    /// All fields of this name go.
+    Remove(Box<str>),
+    /// One with this name and value takes their place.
+    Set(Box<str>, Box<str>),
+}
+
+impl FieldEdit {
+    /// The name, in any case.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Remove(name) | Self::Set(name, _) => name,
+        }
+    }
 }
 
 /// All rules on content, compiled.
@@ -112,9 +132,14 @@ impl ContentPolicy {
         Self { rules, lists, on_unparsed: OnUnread::Block, on_opaque: OnUnread::Allow }
     }
 
-    /// There is nothing to ask.
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+    /// There is something to ask about flows of this profile.
+    pub fn is_about(&self, profile: &str) -> bool {
+        self.rules.iter().any(|rule| rule.is_about(profile))
+    }
+
+    /// Some fields are set or removed.
+    pub fn has_edits(&self) -> bool {
+        false
     }
 
     /// Asks the rules about a request.
@@ -127,11 +152,11 @@ impl ContentPolicy {
             }
             let id = ContentRuleId(place as u32);
             if !rule.asks_response() {
-                return Standing { not_yet: not_yet.into(), otherwise: Some(id) };
+                return Standing { not_yet: not_yet.into(), otherwise: Some(id), size_limit: None };
             }
             not_yet.push(id);
         }
-        Standing { not_yet: not_yet.into(), otherwise: None }
+        Standing { not_yet: not_yet.into(), otherwise: None, size_limit: None }
     }
 
     /// Asks the rules that were not yet decided about the response.

@@ -92,6 +92,11 @@ impl CompiledContentRule {
         &self.rule.action
     }
 
+    /// It may match in flows of this profile.
+    pub(super) fn is_about(&self, profile: &str) -> bool {
+        self.rule.profile.is_empty() || self.rule.profile.iter().any(|name| name == profile)
+    }
+
     /// There are conditions that only a response can answer.
     pub(super) fn asks_response(&self) -> bool {
         !self.rule.status.is_empty() || !self.rule.content_type.is_empty()
