@@ -20,4 +20,5 @@ pub use border::{Border, Borders, Exchange, FrameHead, HeadKind, What};
 pub use filter::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
 pub use http::HttpInspector;
 pub use http_reader::HttpReaders;
+pub use rules::RuleFilters;
 pub use stage::{Fate, Opened, Ready, Stage};

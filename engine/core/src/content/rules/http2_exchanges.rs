@@ -154,7 +154,7 @@ impl Relay<'_> {
             Ruling::Pass if self.rules.queue.has(stream) => BlockFate::Queue,
             Ruling::Pass => BlockFate::Pass,
             Ruling::Block(refusal) => {
-                if had_response || stream % 2 == 0 {
+                if had_response || stream.is_multiple_of(2) {
                     self.cut_off(stream);
                 } else {
                     self.replace_response(stream, &refusal, head);

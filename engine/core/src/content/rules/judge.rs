@@ -64,10 +64,6 @@ impl Judge {
         Self { policy, flow, alerts: VecDeque::new() }
     }
 
-    pub(super) fn policy(&self) -> &ContentPolicy {
-        &self.policy
-    }
-
     /// A request's head is complete. What is decided is noted in `head`.
     pub(super) fn request(
         &mut self,

@@ -1,5 +1,6 @@
 //! The filter that asks rules about requests and responses, and does as they say.
 
+mod filter;
 mod http2;
 mod http2_control;
 mod http2_encoder;
@@ -12,3 +13,5 @@ mod http2_tests;
 mod http2_windows;
 mod http2_writer;
 mod judge;
+
+pub use filter::RuleFilters;

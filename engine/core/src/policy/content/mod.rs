@@ -92,6 +92,11 @@ impl ContentPolicy {
         Self { rules: rules.iter().map(CompiledContentRule::new).collect(), lists }
     }
 
+    /// There are no rules.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// Asks the rules about a request.
     pub fn at_request(&self, flow: &DecryptedFlow, request: &RequestFacts<'_>) -> Standing {
         let host = request.host.map(HostName::new);
