@@ -10,6 +10,7 @@ pub mod fragments;
 pub mod http;
 pub mod http1;
 pub mod http2;
+pub mod http2_relay;
 pub mod lenient;
 pub mod packet;
 pub mod relay;

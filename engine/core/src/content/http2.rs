@@ -257,7 +257,11 @@ impl Http2 {
                 return Err(InspectorOff::H2Frame);
             }
             let (stream, rest) = fragment.split_first_chunk().ok_or(InspectorOff::H2Frame)?;
-            promised = Some(u32::from_be_bytes(*stream) & 0x7fff_ffff);
+            let stream = u32::from_be_bytes(*stream) & 0x7fff_ffff;
+            if stream == 0 && self.keeps_fields {
+                return Err(InspectorOff::H2Frame);
+            }
+            promised = Some(stream);
             fragment = rest;
         } else if header.has(PRIORITY) {
             fragment = fragment.get(5..).ok_or(InspectorOff::H2Frame)?;

@@ -15,7 +15,7 @@ use crate::content::filter::{Decisions, Ending};
 use crate::end::{End, PerEnd};
 use crate::event::HttpEvent;
 use crate::fields::{Field, Fields};
-use crate::policy::{ContentRuleId, Standing};
+use crate::policy::{ContentRuleId, FieldEdit, Standing};
 use crate::reason::{InspectorOff, Reason};
 
 /// Bytes of a client that are swallowed behind a request that was answered, so that it finds the answer and no RST (RFC 9112, 9.6).
@@ -89,6 +89,7 @@ enum Fate {
 /// Content of the message that passes.
 #[derive(Default)]
 struct Body {
+    tx_id: u64,
     /// Where the piece begins that is not complete.
     begun: Option<u64>,
     /// Bytes of the pieces before it.
@@ -146,7 +147,7 @@ impl Http1Rules {
                 Fate::Pass if self.is_too_long(judge, from, seen) => self.reset(Reason::ContentBlocked, decisions),
                 Fate::Pass => self.pass(from, seen, decisions),
                 Fate::Drop => self.drop(from, seen, decisions),
-                Fate::Held if judge.policy().has_edits() => {
+                Fate::Held if judge.has_edits() => {
                     let direction = &mut self.directions[from];
                     let new = seen - direction.decided - direction.held.len() as u64;
                     direction.held.extend_from_slice(&bytes[bytes.len() - new as usize..]);
@@ -260,9 +261,9 @@ impl Http1Rules {
         more
     }
 
-    fn is_too_long(&mut self, judge: &mut Judge, from: End, at: u64) -> bool {
+    fn is_too_long(&self, judge: &mut Judge, from: End, at: u64) -> bool {
         let body = &self.directions[from].body;
-        let Some((limit, rule)) = body.limit else { return false };
+        let (Some((limit, rule)), tx_id) = (body.limit, body.tx_id) else { return false };
         let is = body.up_to(at) > limit;
         if is {
             judge.late(rule, Place { from, stream: 0 }, tx_id);
@@ -409,7 +410,8 @@ impl Receiver<'_> {
         let (is_head, is_connect) = (is_method("HEAD"), is_method("CONNECT"));
         match ruling {
             Ruling::Pass => {
-                self.rules.directions.client.body.limit = standing.size_limit;
+                let body = &mut self.rules.directions.client.body;
+                (body.limit, body.tx_id) = (standing.size_limit, head.tx_id);
                 let edits = self.judge.request_edits(head, fields);
                 self.head_passes(End::Client, at, &edits);
                 self.rules.open.push_back(Open { standing, is_connect, is_head });
@@ -427,7 +429,8 @@ impl Receiver<'_> {
         let is_tunnel = !is_interim && (status == 101 || is_connect && (200..300).contains(&status));
         let nothing = Standing::default();
         let standing = first.filter(|_| !is_interim).map_or(&nothing, |open| &open.standing);
-        let (mut ruling, size_limit) = self.judge.response(standing, place, head, fields);
+        let mut ruling = self.judge.response(standing, place, head, fields);
+        let size_limit = None;
         if ruling == Ruling::Pass && is_tunnel {
             ruling = self.judge.refuse(Reason::ContentOpaque, place, head);
         }
@@ -439,7 +442,8 @@ impl Receiver<'_> {
                     self.rules.directions.server.fate = Fate::Held;
                 } else {
                     self.rules.within_response = true;
-                    self.rules.directions.server.body.limit = size_limit;
+                    let body = &mut self.rules.directions.server.body;
+                    (body.limit, body.tx_id) = (size_limit, head.tx_id);
                 }
             }
             Ruling::Block(refusal) => {
@@ -457,7 +461,7 @@ impl Receiver<'_> {
     }
 
     /// The head that ends here goes on, with these changes.
-    fn head_passes(&mut self, from: End, at: u64, edits: &[crate::policy::FieldEdit]) {
+    fn head_passes(&mut self, from: End, at: u64, edits: &[FieldEdit]) {
         self.rules.directions[from].fate = Fate::Pass;
         if edits.is_empty() || from != self.from {
             return self.rules.pass(from, at, self.decisions);

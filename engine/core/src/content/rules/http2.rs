@@ -159,6 +159,18 @@ impl Http2Rules {
         }
     }
 
+    /// Nothing more is read.
+    pub(super) fn off(
+        &mut self,
+        judge: &mut Judge,
+        from: End,
+        off: InspectorOff,
+        decisions: &mut Decisions,
+    ) {
+        let base = self.directions[from].seen;
+        Relay { rules: self, judge, bytes: &[], base, decisions }.off(from, off);
+    }
+
     /// An end sends nothing more. What it has left incomplete goes nowhere.
     pub(super) fn ended(&mut self, from: End, decisions: &mut Decisions) {
         if self.mode != Mode::Ended {
@@ -202,13 +214,14 @@ impl Http2Rules {
     fn flush(&mut self, to: End, decisions: &mut Decisions) {
         let from = to.other();
         let direction = &mut self.directions[from];
-        let is_due = !self.outboxes[to].is_empty() || to == End::Client && self.queue.is_due();
+        let is_queue_due = to == End::Client && self.queue.is_due() && self.windows.are_settled();
+        let is_due = !self.outboxes[to].is_empty() || is_queue_due;
         if !is_due || !direction.has_greeted || direction.fate == Fate::Pass {
             return;
         }
         let mut out = Vec::new();
         self.outboxes[to].write(&mut out);
-        if to == End::Client {
+        if is_queue_due {
             self.queue.write(&mut out, &mut self.windows, &mut self.streams, &mut direction.encoding);
         }
         decisions.insert(from, out);

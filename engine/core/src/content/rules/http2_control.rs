@@ -79,11 +79,13 @@ impl Relay<'_> {
             return Fate::Drop;
         }
         let state = rules.streams.state(stream);
-        if from == End::Client
-            && let Some(known) = rules.streams.get_mut(stream)
-        {
-            known.credit = known.credit.saturating_add(i64::from(octets));
-            rules.queue.wake();
+        match (from, rules.streams.get_mut(stream)) {
+            (End::Client, Some(known)) => {
+                known.credit = known.credit.saturating_add(i64::from(octets));
+                rules.queue.wake();
+            }
+            (End::Server, Some(known)) => known.uncredited -= i64::from(octets),
+            (_, None) => {}
         }
         let is_idle = match from {
             End::Client => rules.streams.is_idle_at_server(stream),

@@ -154,7 +154,7 @@ impl Relay<'_> {
             Ruling::Pass if self.rules.queue.has(stream) => BlockFate::Queue,
             Ruling::Pass => BlockFate::Pass,
             Ruling::Block(refusal) => {
-                if had_response || stream % 2 == 0 {
+                if had_response || stream.is_multiple_of(2) {
                     self.cut_off(stream);
                 } else {
                     self.replace_response(stream, &refusal, head);
@@ -168,6 +168,12 @@ impl Relay<'_> {
     fn replace_response(&mut self, stream: u32, refusal: &Refusal, head: &HttpEvent) {
         let Some(open) = self.rules.streams.get_mut(stream) else { return };
         let request = open.request;
+        // The server will not credit it any more, and the client may wait for that.
+        if let Ok(octets @ 1..) = u32::try_from(open.uncredited)
+            && !open.ended.client
+        {
+            self.rules.outboxes[End::Client].credit_stream(stream, octets);
+        }
         self.rules.outboxes[End::Server].reset(stream);
         self.rules.streams.block(stream);
         self.answer(stream, &request, refusal, head);
@@ -221,6 +227,9 @@ impl Relay<'_> {
         match self.rules.streams.state(stream) {
             State::Open => {
                 if self.content_goes_on(stream, data, end_stream) {
+                    if let Some(open) = self.rules.streams.get_mut(stream) {
+                        open.uncredited += i64::from(frame.length);
+                    }
                     return (Fate::Pass, Exchange::GoesOn);
                 }
                 self.cut_off(stream);

@@ -20,6 +20,8 @@ pub(super) struct Stream {
     pub(super) standing: Standing,
     /// Octets of the request's content.
     pub(super) content: u64,
+    /// Octets of the client's that the server has, less what it has credited the stream with.
+    pub(super) uncredited: i64,
     /// What the client has credited the stream with, less what was inserted into it.
     pub(super) credit: i64,
     /// Who has said its last.

@@ -9,7 +9,7 @@ use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::Fields;
 use crate::policy::{
-    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, OnUnread, RequestFacts, Respond,
+    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, FieldEdit, OnUnread, RequestFacts, Respond,
     ResponseFacts, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
@@ -217,6 +217,21 @@ impl Judge {
                 Some(Answer { status, fields, body: text.into() })
             }
         }
+    }
+
+    /// Heads may be changed.
+    pub(super) fn has_edits(&self) -> bool {
+        self.policy.has_edits()
+    }
+
+    /// How a request's head is to be changed.
+    pub(super) fn request_edits(&self, _head: &HttpEvent, _fields: &Fields) -> Vec<FieldEdit> {
+        Vec::new()
+    }
+
+    /// How a response's head is to be changed. `head` has what is known of the request, too.
+    pub(super) fn response_edits(&self, _head: &HttpEvent, _fields: &Fields) -> Vec<FieldEdit> {
+        Vec::new()
     }
 
     /// The next alert, to be fetched until there is none.

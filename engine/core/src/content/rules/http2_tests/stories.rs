@@ -236,7 +236,8 @@ fn an_answer_waits_for_its_place() {
     let blocked = ends.request(1, END_STREAM, "DELETE", "/a");
     ends.is_dropped(Client, &blocked);
     assert_eq!(ends.got(Client), Vec::<String>::new());
-    ends.wire.send(Server, &frame(SETTINGS, 0, 0, &[]));
+    ends.passes(Server, &frame(SETTINGS, 0, 0, &[]));
+    ends.wire.send(Server, &frame(SETTINGS, 1, 0, &[]));
     assert_eq!(ends.got(Client), ["0 type 4 []", PAGE, "1 END data 16"]);
 
     let good = ends.request(3, END_STREAM, "GET", "/a");
@@ -428,6 +429,7 @@ fn promises_are_judged_as_requests() {
 fn a_goaway_ends_what_waits() {
     let mut ends = Ends::new();
     ends.passes(Client, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 5]));
+    ends.passes(Server, &frame(SETTINGS, 1, 0, &[]));
     let blocked = ends.request(1, END_STREAM, "DELETE", "/a");
     ends.is_dropped(Client, &blocked);
     assert_eq!(ends.got(Client), [PAGE, "1 data 5"]);
