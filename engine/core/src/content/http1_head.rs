@@ -278,12 +278,7 @@ impl Head {
         }
     }
 
-    pub(super) fn request(
-        at: u64,
-        line: &Line<'_>,
-        parts: &RequestLine<'_>,
-        strictness: Strictness,
-    ) -> Self {
+    pub(super) fn request(at: u64, line: &Line<'_>, parts: &RequestLine<'_>, strictness: Strictness) -> Self {
         let RequestLine { method, target, http10, bare } = *parts;
         let mut head = Self::new(at, line, http10, strictness);
         (head.is_request, head.bare) = (true, bare);

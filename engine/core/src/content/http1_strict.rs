@@ -48,10 +48,22 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in ["a", "www.example.com", "www.example.com.", "a_b.c:8443", "192.0.2.1", "[::1]", "[2001:db8::1]:443", "a:"] {
+        for good in [
+            "a",
+            "www.example.com",
+            "www.example.com.",
+            "a_b.c:8443",
+            "192.0.2.1",
+            "[::1]",
+            "[2001:db8::1]:443",
+            "a:",
+        ] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
-        for bad in ["", ":443", "a b", "a,b", "a/b", "a@b", "a:b", "a:1:2", "[::1", "[]", "[::1]x", "a\0", "a:123456", "\u{e9}"] {
+        for bad in [
+            "", ":443", "a b", "a,b", "a/b", "a@b", "a:b", "a:1:2", "[::1", "[]", "[::1]x", "a\0",
+            "a:123456", "\u{e9}",
+        ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
         assert!(!is_host(&[b'a'; 255]));

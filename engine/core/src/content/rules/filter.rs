@@ -87,8 +87,9 @@ impl RuleFilter {
     /// Nothing is read any more, for a reason that no border tells.
     fn turn_off(&mut self, reason: InspectorOff, from: End, decisions: &mut Decisions) {
         match &mut self.rules {
-            Rules::Undecided(_) => {
+            Rules::Undecided(start) => {
                 let mut rules = Box::new(Http1Rules::new());
+                rules.hold(End::Client, start);
                 rules.off(&mut self.judge, from, reason, decisions);
                 self.rules = Rules::Http1(rules);
             }
@@ -100,14 +101,13 @@ impl RuleFilter {
 
 impl Filter for RuleFilter {
     fn plaintext(&mut self, from: End, bytes: &[u8], decisions: &mut Decisions) {
-        let was_undecided = matches!(self.rules, Rules::Undecided(_));
+        if let (Rules::Undecided(_), Some(reason)) = (&self.rules, self.reader.inspector.off_reason()) {
+            // Another protocol was negotiated.
+            self.turn_off(reason, from, decisions);
+        }
         let all = self.recognise(from, bytes);
         let Self { reader, judge, rules, is_logged: _ } = self;
         let inspector = &mut reader.inspector;
-        if was_undecided && let Some(reason) = inspector.off_reason() {
-            // Another protocol was negotiated.
-            return self.turn_off(reason, from, decisions);
-        }
         // Of the bytes that were held, the reader knows all but the new ones.
         let shown = match &all {
             Some(all) if from == End::Client => &all[..],
@@ -136,7 +136,9 @@ impl Filter for RuleFilter {
     fn ended(&mut self, from: End, decisions: &mut Decisions) {
         match &mut self.rules {
             // Not even the beginning of a request.
-            Rules::Undecided(start) if from == End::Client => decisions.drop(from, std::mem::take(start).len()),
+            Rules::Undecided(start) if from == End::Client => {
+                decisions.drop(from, std::mem::take(start).len())
+            }
             Rules::Undecided(_) => {}
             Rules::Http1(rules) => rules.ended(from, decisions),
             Rules::Http2(rules) => rules.ended(from, decisions),

@@ -50,7 +50,11 @@ enum Mode {
     /// Nothing is read, and policy lets it pass.
     Through,
     /// The client has its last answer: it may read that in peace, until then. Zero: the time is not known yet.
-    Lingering { until: Instant, swallowed: u64, reason: Reason },
+    Lingering {
+        until: Instant,
+        swallowed: u64,
+        reason: Reason,
+    },
     /// Nothing goes on.
     Ended,
 }
@@ -144,7 +148,9 @@ impl Http1Rules {
             Mode::Through => self.pass(from, seen, decisions),
             Mode::Lingering { .. } => self.swallow(from, decisions),
             Mode::Rules => match self.directions[from].fate {
-                Fate::Pass if self.is_too_long(judge, from, seen) => self.reset(Reason::ContentBlocked, decisions),
+                Fate::Pass if self.is_too_long(judge, from, seen) => {
+                    self.reset(Reason::ContentBlocked, decisions)
+                }
                 Fate::Pass => self.pass(from, seen, decisions),
                 Fate::Drop => self.drop(from, seen, decisions),
                 Fate::Held if judge.has_edits() => {
@@ -195,13 +201,7 @@ impl Http1Rules {
     }
 
     /// Nothing more is read.
-    pub(super) fn off(
-        &mut self,
-        judge: &mut Judge,
-        from: End,
-        off: InspectorOff,
-        decisions: &mut Decisions,
-    ) {
+    pub(super) fn off(&mut self, judge: &mut Judge, from: End, off: InspectorOff, decisions: &mut Decisions) {
         if self.mode != Mode::Rules {
             return;
         }
@@ -219,7 +219,9 @@ impl Http1Rules {
                 }
             }
             // The client's fault, and nothing is between it and the answer.
-            Ruling::Block(refusal) if from == End::Client && self.open.is_empty() && !self.within_response => {
+            Ruling::Block(refusal)
+                if from == End::Client && self.open.is_empty() && !self.within_response =>
+            {
                 let answer = (refusal.reason == Reason::ContentUnparsed)
                     .then(|| judge.answer(&refusal, &HttpEvent::default()))
                     .flatten();
@@ -272,7 +274,13 @@ impl Http1Rules {
     }
 
     /// The connection ends with this, when it is its turn; nothing else of the client's goes on.
-    fn end_with(&mut self, answer: Option<&Answer>, to_head: bool, reason: Reason, decisions: &mut Decisions) {
+    fn end_with(
+        &mut self,
+        answer: Option<&Answer>,
+        to_head: bool,
+        reason: Reason,
+        decisions: &mut Decisions,
+    ) {
         self.directions.client.fate = Fate::Drop;
         self.last = Some(Last { answer: answer.map(|answer| encode(answer, to_head)), reason });
         self.answer_if_due(decisions);
@@ -489,7 +497,9 @@ impl Receiver<'_> {
                 }
             }
             // Of a head that is none nothing has gone on, so it can be answered; of a body some has.
-            Ruling::Block(refusal) if from == End::Client && self.rules.directions.client.fate == Fate::Held => {
+            Ruling::Block(refusal)
+                if from == End::Client && self.rules.directions.client.fate == Fate::Held =>
+            {
                 self.block(&refusal, &mut event, false);
             }
             Ruling::Block(refusal) => self.rules.reset(refusal.reason, self.decisions),

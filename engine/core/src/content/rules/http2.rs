@@ -160,13 +160,7 @@ impl Http2Rules {
     }
 
     /// Nothing more is read.
-    pub(super) fn off(
-        &mut self,
-        judge: &mut Judge,
-        from: End,
-        off: InspectorOff,
-        decisions: &mut Decisions,
-    ) {
+    pub(super) fn off(&mut self, judge: &mut Judge, from: End, off: InspectorOff, decisions: &mut Decisions) {
         let base = self.directions[from].seen;
         Relay { rules: self, judge, bytes: &[], base, decisions }.off(from, off);
     }
