@@ -289,6 +289,7 @@ fn decision(decision: &Decision) -> String {
         Decision::Bypass => "bypass".into(),
         Decision::Block(BlockWith::Alert) => "block with an alert".into(),
         Decision::Block(BlockWith::Reset) => "block with a reset".into(),
+        Decision::Block(BlockWith::Page) => "block with a page".into(),
     }
 }
 

@@ -104,6 +104,8 @@ pub struct Decisions {
     pub(super) covered: PerEnd<usize>,
     pub(super) ending: Option<Ending>,
     pub(super) asked: VecDeque<(u64, Box<dyn Scan>)>,
+    /// There is no server: what would pass goes nowhere.
+    pub(super) is_one_ended: bool,
 }
 
 /// One decision.
@@ -120,6 +122,9 @@ pub(super) enum Op {
 impl Decisions {
     /// The next `bytes` undecided bytes of this end go on to the other.
     pub fn pass(&mut self, from: End, bytes: usize) {
+        if self.is_one_ended {
+            return self.drop(from, bytes);
+        }
         self.covered[from] += bytes;
         match self.ops[from].back_mut() {
             Some(Op::Pass(before)) => *before += bytes,
@@ -159,7 +164,7 @@ impl Decisions {
 
     /// Bytes of memory that they hold. Sums over what is inserted, which is little or nothing.
     pub(super) fn memory(&self) -> usize {
-        let Self { ops, covered: _, ending: _, asked } = self;
+        let Self { ops, covered: _, ending: _, asked, is_one_ended: _ } = self;
         let inserted = |op: &Op| if let Op::Insert(bytes) = op { bytes.len() } else { 0 };
         let ops: usize = ops
             .iter()

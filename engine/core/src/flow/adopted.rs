@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tcp_stack::{Event as TcpEvent, Instant, Segment, State};
 
+use super::answering::Answering;
 use super::blocked::Blocked;
 use super::context::Context;
 use super::leg::{Leg, earlier};
 use super::relaying::Relaying;
-use crate::content::Ending;
+use crate::content::{BlockedFlow, Ending};
 use crate::end::{End, PerEnd};
 use crate::job::{Job, Reply};
 use crate::policy::Profile;
@@ -19,6 +20,9 @@ use crate::tls::{Failure, Handshake, Input, Outcome, RelayError};
 /// Bytes of a bypassed flow that are relayed in one piece: as much as a record.
 const AT_A_TIME: usize = 16 * 1024;
 
+/// Bytes of what a client asks that are looked at before its answers go: a record.
+const ASKED_AT_A_TIME: usize = 16 * 1024;
+
 /// A flow that is terminated on both sides. It stays in its box from call to call: it is large, and calls are many.
 pub(super) struct Adopted<IO: Io> {
     pub(super) legs: PerEnd<Leg<IO>>,
@@ -28,6 +32,8 @@ pub(super) struct Adopted<IO: Io> {
     handshake_until: Instant,
     /// Says what looks at the plaintext; none: nothing is to be decrypted.
     profile: Option<Arc<Profile>>,
+    /// There is no server any more: the client is answered in its place.
+    answering: Option<Box<Answering>>,
 }
 
 /// What is between the legs.
@@ -118,6 +124,21 @@ impl<IO: Io> Adopted<IO> {
         Self::new(cx, legs, tls, Some(profile)).submit(cx, handshake, input)
     }
 
+    /// With the client's handshake alone, and an answer after it. The server leg has been aborted.
+    pub(super) fn with_answer(
+        cx: &mut Context<IO>,
+        legs: PerEnd<Leg<IO>>,
+        handshake: Box<Handshake>,
+        blocked: BlockedFlow,
+    ) -> Next<IO> {
+        let input = Input { now: unix(cx), ..Input::default() };
+        let tls = Tls::Handshake(Handshaking::leaving(&handshake, &input));
+        let mut adopted = Self::new(cx, legs, tls, None);
+        adopted.closed.server = false;
+        adopted.answering = Some(Box::new(Answering::new(blocked)));
+        adopted.submit(cx, handshake, input)
+    }
+
     /// Relays bytes as they are.
     pub(super) fn plain(cx: &Context<IO>, legs: PerEnd<Leg<IO>>) -> Box<Self> {
         Self::new(cx, legs, Tls::Plain, None)
@@ -132,7 +153,7 @@ impl<IO: Io> Adopted<IO> {
         let handshake_until = cx.now + cx.shared.limits.handshake_time;
         // A leg that was listened to before has told its events already.
         let closed = PerEnd::from_fn(|end| legs[end].peer_has_closed());
-        Box::new(Self { legs, closed, tls, handshake_until, profile })
+        Box::new(Self { legs, closed, tls, handshake_until, profile, answering: None })
     }
 
     /// A segment of either end; what it brings is done by [`drive`](Self::drive). False: that can wait until the burst's other
@@ -160,11 +181,15 @@ impl<IO: Io> Adopted<IO> {
         {
             // Whoever is waited for: the server, until its handshake is over.
             let here = handshaking.here.as_ref();
-            let server_done = here.is_some_and(|handshake| handshake.report().certificate.is_some());
+            let server_done = self.answering.is_some()
+                || here.is_some_and(|handshake| handshake.report().certificate.is_some());
             return self.over(cx, if server_done { Reason::ClientTimeout } else { Reason::ServerTimeout });
         }
         if let Tls::Relay(relaying) = &mut self.tls {
             relaying.handle_timeout(cx);
+        }
+        if let Some(ending) = self.answering.as_ref().and_then(|answering| answering.timed_out(cx.now)) {
+            return self.part(cx, ending);
         }
         self.drive(cx)
     }
@@ -195,6 +220,10 @@ impl<IO: Io> Adopted<IO> {
                 if !send(&mut self.legs, words) {
                     return self.over(cx, Reason::ResourceMemory);
                 }
+                if let Some(answering) = &mut self.answering {
+                    self.tls = Tls::Relay(Box::new(answering.begin(cx, *relay)));
+                    return self.drive(cx);
+                }
                 let filters = &cx.shared.filters;
                 let filter =
                     self.profile.as_deref().and_then(|profile| filters.filter(profile, relay.alpn()));
@@ -216,7 +245,8 @@ impl<IO: Io> Adopted<IO> {
             Tls::Relay(relaying) => relaying.poll_timeout(),
             Tls::Plain | Tls::Done => None,
         };
-        earlier(legs, tls)
+        let answer = self.answering.as_ref().and_then(|answering| answering.until());
+        earlier(earlier(legs, tls), answer)
     }
 
     /// Both ends have closed; a new SYN may take the addresses over.
@@ -247,7 +277,11 @@ impl<IO: Io> Adopted<IO> {
             return self.over(cx, reason);
         }
         self.finish(cx);
-        Next::Over(reason, Blocked::orderly(cx, self.legs))
+        let blocked = match self.answering {
+            Some(_) => Blocked::answered(cx, self.legs),
+            None => Blocked::orderly(cx, self.legs),
+        };
+        Next::Over(reason, blocked)
     }
 
     /// Both ends have received all that was said, and neither has said that it has finished or is in the middle of something
@@ -280,8 +314,9 @@ impl<IO: Io> Adopted<IO> {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { legs, closed: _, tls, handshake_until: _, profile: _ } = self;
-        size_of::<Self>() + legs.iter().map(Leg::memory).sum::<usize>() + tls.memory()
+        let Self { legs, closed: _, tls, handshake_until: _, profile: _, answering } = self;
+        let answering = answering.as_ref().map_or(0, |answering| answering.memory());
+        size_of::<Self>() + legs.iter().map(Leg::memory).sum::<usize>() + tls.memory() + answering
     }
 
     /// The segment says no more than that its sender is there, which it was asked.
@@ -319,7 +354,8 @@ impl<IO: Io> Adopted<IO> {
             return self.broken(cx, from, error);
         }
         if let Tls::Relay(relaying) = &self.tls
-            && let Some(ending) = relaying.ending()
+            && let Some(ending) =
+                relaying.ending().or_else(|| self.answering.as_ref()?.ended(self.closed.client, relaying))
         {
             return self.part(cx, ending);
         }
@@ -382,6 +418,9 @@ impl<IO: Io> Adopted<IO> {
 
     /// Moves what both ends have sent. The error is of the end that it came from.
     fn relay_both(&mut self, cx: &mut Context<IO>) -> Result<(), (End, RelayError)> {
+        if self.answering.is_some() {
+            return self.relay_answers(cx).map_err(|error| (End::Client, error));
+        }
         for from in End::BOTH {
             self.relay(cx, from).map_err(|error| (from, error))?;
         }
@@ -400,11 +439,32 @@ impl<IO: Io> Adopted<IO> {
         Ok(())
     }
 
+    /// Moves what the client has sent to whoever answers, and the answers to the client. Nothing more is asked before the answers
+    /// have gone, so that they do not pile up.
+    fn relay_answers(&mut self, cx: &mut Context<IO>) -> Result<(), RelayError> {
+        loop {
+            self.relay(cx, End::Server)?;
+            let is_ready = matches!(&self.tls, Tls::Relay(relaying) if relaying.is_ready(End::Server));
+            let before = self.legs.client.tcp.recv().len();
+            if is_ready {
+                return Ok(());
+            }
+            self.relay(cx, End::Client)?;
+            if self.legs.client.tcp.recv().len() == before {
+                return self.relay(cx, End::Server);
+            }
+        }
+    }
+
     /// Moves what one end has sent to the other, as far as the other leg may queue it.
     fn relay(&mut self, cx: &mut Context<IO>, from: End) -> Result<(), RelayError> {
         let (source, sink) = self.legs.split_mut(from);
         source.limit(cx);
-        let room = sink.limit(cx).saturating_sub(sink.tcp.queued()).min(sink.tcp.send_wanted());
+        let room = match (&self.answering, from) {
+            // Nobody is there to take it.
+            (Some(_), End::Client) => ASKED_AT_A_TIME,
+            _ => sink.limit(cx).saturating_sub(sink.tcp.queued()).min(sink.tcp.send_wanted()),
+        };
         let mut is_empty = true;
         match &mut self.tls {
             Tls::Relay(relaying) => {
