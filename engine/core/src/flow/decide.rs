@@ -205,7 +205,6 @@ impl<IO: Io> Flow<IO> {
         let blocked = BlockedFlow { host, client, server, rule, flow_id };
         let (tls, destination) = (Arc::clone(&cx.shared.tls), Destination { wire, vlan, server });
         let handshake = Handshake::new(tls, hello, legs.client.take(), destination, profile);
-        cx.counters.handshakes_started.inc();
         let handshake = Box::new(handshake.in_place_of_server(alpn));
         let next = Adopted::with_answer(cx, legs, handshake, blocked);
         self.follow(cx, next)
