@@ -55,10 +55,10 @@ impl PolicyRules {
         (rules.len() == written).then_some(Self { rules, default: default? })
     }
 
-    /// Something may be decrypted.
+    /// Something may be decrypted, be it to answer it with a page.
     pub fn decrypts(&self) -> bool {
         let mut all = self.rules.iter().map(|rule| &rule.decision).chain([&self.default]);
-        all.any(|decision| matches!(decision, Decision::Decrypt(_)))
+        all.any(|decision| matches!(decision, Decision::Decrypt(_) | Decision::Block(BlockWith::Page)))
     }
 }
 
