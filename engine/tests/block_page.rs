@@ -3,7 +3,9 @@
 
 mod support;
 
+use rustls::ClientConnection;
 use rustls::version::{TLS12, TLS13};
+use rustls_pki_types::ServerName;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::rules::{Action, RULE, Rules};
 use wireglass_core::event::{Action as Logged, Event, MintedBy};
@@ -177,6 +179,25 @@ fn who_leaves_without_a_word_is_let_go_at_once() {
     }
     let run = connect(&Lab::new(), &page(), vec![Step::Pause(SECOND), Step::Reset]);
     assert_eq!(run.flow_end(), ("blocked", Reason::ClientReset));
+}
+
+/// Its handshake stops after the hello: it is waited for as long as any client is.
+#[test]
+fn who_stops_in_the_handshake_is_reset() {
+    let lab = Lab::new();
+    let name = ServerName::try_from(NAME).unwrap();
+    let mut rustls = ClientConnection::new(lab.client.build().unwrap(), name).unwrap();
+    let mut hello = Vec::new();
+    rustls.write_tls(&mut hello).unwrap();
+    let client = Session::plain(vec![Step::Send(hello), Step::AwaitEnd]);
+    let mut run = lab.connect(&page(), client, server());
+    run.run();
+    run.settle(SECOND * 60);
+    assert_eq!((&run.client().end, &run.server().end), (&Some(Ending::Reset), &Some(Ending::Reset)));
+    let tls = run.tls_event();
+    assert_eq!((tls.action, tls.reason), (Logged::Block, Reason::ClientTimeout));
+    assert_eq!(run.flow_end(), ("blocked", Reason::ClientTimeout));
+    assert_eq!((run.engine().flows(), run.counters().flow_bytes.value()), (0, 0));
 }
 
 /// It does not trust the CA, and says so: the block is a block all the same.

@@ -173,3 +173,17 @@ impl Decisions {
         ops + asked.capacity() * size_of::<(u64, Box<dyn Scan>)>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_passes_where_there_is_no_server() {
+        let mut decisions = Decisions { is_one_ended: true, ..Decisions::default() };
+        decisions.pass(End::Client, 7);
+        decisions.insert(End::Server, &b"answer"[..]);
+        assert_eq!(decisions.ops[End::Client], [Op::Drop(7)]);
+        assert_eq!((decisions.covered[End::Client], decisions.ops[End::Server].len()), (7, 1));
+    }
+}

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tcp_stack::{Event as TcpEvent, Instant, Segment, State};
 
-use super::answering::Answering;
+use super::answering::{ASKED_AT_A_TIME, Answering};
 use super::blocked::Blocked;
 use super::context::Context;
 use super::leg::{Leg, earlier};
 use super::relaying::Relaying;
-use crate::content::{BlockedFlow, Ending};
+use crate::content::Ending;
 use crate::end::{End, PerEnd};
 use crate::job::{Job, Reply};
 use crate::policy::Profile;
@@ -20,24 +20,21 @@ use crate::tls::{Failure, Handshake, Input, Outcome, RelayError};
 /// Bytes of a bypassed flow that are relayed in one piece: as much as a record.
 const AT_A_TIME: usize = 16 * 1024;
 
-/// Bytes of what a client asks that are looked at before its answers go: a record.
-const ASKED_AT_A_TIME: usize = 16 * 1024;
-
 /// A flow that is terminated on both sides. It stays in its box from call to call: it is large, and calls are many.
 pub(super) struct Adopted<IO: Io> {
     pub(super) legs: PerEnd<Leg<IO>>,
     /// An end has sent its FIN, and all before it is in `recv`.
-    closed: PerEnd<bool>,
-    tls: Tls<IO>,
+    pub(super) closed: PerEnd<bool>,
+    pub(super) tls: Tls<IO>,
     handshake_until: Instant,
     /// Says what looks at the plaintext; none: nothing is to be decrypted.
     profile: Option<Arc<Profile>>,
     /// There is no server any more: the client is answered in its place.
-    answering: Option<Box<Answering>>,
+    pub(super) answering: Option<Box<Answering>>,
 }
 
 /// What is between the legs.
-enum Tls<IO: Io> {
+pub(super) enum Tls<IO: Io> {
     /// Both handshakes, until they have ended.
     Handshake(Handshaking),
     /// Application data goes by.
@@ -49,7 +46,7 @@ enum Tls<IO: Io> {
 }
 
 /// Handshakes, which go on at the pool as soon as there are bytes for them.
-struct Handshaking {
+pub(super) struct Handshaking {
     /// None while they are at the pool.
     here: Option<Box<Handshake>>,
     /// What ends they have been told have closed.
@@ -65,7 +62,7 @@ const GROWTH_AT_POOL: usize = 32 * 1024;
 
 impl Handshaking {
     /// On their way to the pool, with this.
-    fn leaving(handshake: &Handshake, input: &Input) -> Self {
+    pub(super) fn leaving(handshake: &Handshake, input: &Input) -> Self {
         let arrived = input.from_client.len() + input.from_server.len();
         Self {
             here: None,
@@ -124,27 +121,12 @@ impl<IO: Io> Adopted<IO> {
         Self::new(cx, legs, tls, Some(profile)).submit(cx, handshake, input)
     }
 
-    /// With the client's handshake alone, and an answer after it. The server leg has been aborted.
-    pub(super) fn with_answer(
-        cx: &mut Context<IO>,
-        legs: PerEnd<Leg<IO>>,
-        handshake: Box<Handshake>,
-        blocked: BlockedFlow,
-    ) -> Next<IO> {
-        let input = Input { now: unix(cx), ..Input::default() };
-        let tls = Tls::Handshake(Handshaking::leaving(&handshake, &input));
-        let mut adopted = Self::new(cx, legs, tls, None);
-        adopted.closed.server = false;
-        adopted.answering = Some(Box::new(Answering::new(blocked)));
-        adopted.submit(cx, handshake, input)
-    }
-
     /// Relays bytes as they are.
     pub(super) fn plain(cx: &Context<IO>, legs: PerEnd<Leg<IO>>) -> Box<Self> {
         Self::new(cx, legs, Tls::Plain, None)
     }
 
-    fn new(
+    pub(super) fn new(
         cx: &Context<IO>,
         legs: PerEnd<Leg<IO>>,
         tls: Tls<IO>,
@@ -403,7 +385,7 @@ impl<IO: Io> Adopted<IO> {
     }
 
     /// Hands the handshake to the pool.
-    fn submit(
+    pub(super) fn submit(
         mut self: Box<Self>,
         cx: &mut Context<IO>,
         handshake: Box<Handshake>,
@@ -439,25 +421,8 @@ impl<IO: Io> Adopted<IO> {
         Ok(())
     }
 
-    /// Moves what the client has sent to whoever answers, and the answers to the client. Nothing more is asked before the answers
-    /// have gone, so that they do not pile up.
-    fn relay_answers(&mut self, cx: &mut Context<IO>) -> Result<(), RelayError> {
-        loop {
-            self.relay(cx, End::Server)?;
-            let is_ready = matches!(&self.tls, Tls::Relay(relaying) if relaying.is_ready(End::Server));
-            let before = self.legs.client.tcp.recv().len();
-            if is_ready {
-                return Ok(());
-            }
-            self.relay(cx, End::Client)?;
-            if self.legs.client.tcp.recv().len() == before {
-                return self.relay(cx, End::Server);
-            }
-        }
-    }
-
     /// Moves what one end has sent to the other, as far as the other leg may queue it.
-    fn relay(&mut self, cx: &mut Context<IO>, from: End) -> Result<(), RelayError> {
+    pub(super) fn relay(&mut self, cx: &mut Context<IO>, from: End) -> Result<(), RelayError> {
         let (source, sink) = self.legs.split_mut(from);
         source.limit(cx);
         let room = match (&self.answering, from) {
@@ -501,7 +466,7 @@ fn send<IO: Io>(legs: &mut PerEnd<Leg<IO>>, PerEnd { client, server }: PerEnd<Ve
 }
 
 /// Seconds since the Unix epoch.
-fn unix<IO: Io>(cx: &Context<IO>) -> u64 {
+pub(super) fn unix<IO: Io>(cx: &Context<IO>) -> u64 {
     cx.wall.0 / 1_000_000
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::ServerName;
 
+use super::blame::{blame_client, blame_incompatible, closed_by};
 use super::cache_key::CacheKey;
 use super::offer::{Offer, offer_to_server, versions_for_client};
 use super::server_leg::HandshakeObserver;
@@ -577,36 +578,5 @@ impl Handshake {
         self.stage = Stage::Over;
         self.held = PerEnd::default();
         Outcome::Failed(failure)
-    }
-}
-
-fn closed_by(reason: Reason) -> Failure {
-    Failure { reason, alert: Some(description::CLOSE_NOTIFY) }
-}
-
-fn blame_incompatible(incompatible: &rustls::PeerIncompatible) -> Reason {
-    use rustls::PeerIncompatible as P;
-    match incompatible {
-        P::ServerDoesNotSupportTls12Or13 | P::ServerTlsVersionIsDisabledByOurConfig => {
-            Reason::VersionUnsupportedServer
-        }
-        P::NoCertificateRequestSignatureSchemesInCommon => Reason::ServerWantsClientCert,
-        P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon | P::NoSignatureSchemesInCommon => {
-            Reason::CipherNoneServer
-        }
-        _ => Reason::ServerProtocol,
-    }
-}
-
-/// Why the client's handshake failed.
-fn blame_client(error: &rustls::Error) -> Failure {
-    use rustls::Error as E;
-    match error {
-        E::AlertReceived(received) => {
-            Failure { reason: Reason::ClientAlert, alert: Some(u8::from(*received)) }
-        }
-        E::PeerIncompatible(_) => Reason::CipherNoneClient.into(),
-        E::General(_) | E::FailedToGetCurrentTime | E::FailedToGetRandomBytes => Reason::Internal.into(),
-        _ => Reason::ClientProtocol.into(),
     }
 }
