@@ -110,6 +110,13 @@ impl<B: AsMut<[u8]>> Stage<B> {
         Self { filter, waiting, decisions: Decisions::default(), outstanding: 0, limit: MOST }
     }
 
+    /// With a filter that answers in the server's place: nothing that the client sends passes.
+    pub fn one_ended(filter: Box<dyn Filter>) -> Self {
+        let mut stage = Self::new(filter);
+        stage.decisions.is_one_ended = true;
+        stage
+    }
+
     /// Sets how much memory the filter may take, and what waits of each direction.
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes;

@@ -61,6 +61,9 @@ pub enum BlockWith {
     Alert,
     /// With resets only.
     Reset,
+    /// With a page in a TLS session of its own, and a reset to the server, where the ClientHello allows that; else as
+    /// [`Alert`](Self::Alert) does.
+    Page,
 }
 
 /// What to do with a flow.

@@ -80,7 +80,7 @@ pub(crate) fn talk_with(setup: &Setup, said: &[Talk], mut piece: impl FnMut(usiz
         server: "192.0.2.2:443".parse().unwrap(),
         flow_id: 1,
     };
-    let filters = RuleFilters::new(Arc::new(policy(setup)));
+    let filters = RuleFilters::new(Arc::new(policy(setup)), Arc::default());
     let mut stage = Stage::new(filters.filter(&Arc::new(flow), setup.alpn).unwrap());
     let mut sent: PerEnd<Vec<u8>> = PerEnd::default();
     let (mut alerts, mut events) = (Vec::new(), Vec::new());

@@ -10,6 +10,7 @@ use super::judge::Judge;
 use crate::content::filter::{Decisions, Filter, Filters, Report, Verdict};
 use crate::content::http::Version;
 use crate::content::http_reader::{HttpReader, HttpReaders};
+use crate::content::page::Page;
 use crate::end::End;
 use crate::policy::{ContentPolicy, DecryptedFlow};
 use crate::reason::InspectorOff;
@@ -18,19 +19,21 @@ use crate::reason::InspectorOff;
 #[derive(Clone, Debug)]
 pub struct RuleFilters {
     policy: Arc<ContentPolicy>,
+    page: Arc<Page>,
 }
 
 impl RuleFilters {
-    /// For an engine with these rules.
-    pub fn new(policy: Arc<ContentPolicy>) -> Self {
-        Self { policy }
+    /// For an engine with these rules, and this page for what they block.
+    pub fn new(policy: Arc<ContentPolicy>, page: Arc<Page>) -> Self {
+        Self { policy, page }
     }
 }
 
 impl Filters for RuleFilters {
     fn filter(&self, flow: &Arc<DecryptedFlow>, alpn: Option<&[u8]>) -> Option<Box<dyn Filter>> {
         if self.policy.is_about(&flow.profile.name) {
-            return Some(Box::new(RuleFilter::new(Arc::clone(&self.policy), Arc::clone(flow), alpn)));
+            let judge = Judge::new(Arc::clone(&self.policy), Arc::clone(&self.page), Arc::clone(flow));
+            return Some(Box::new(RuleFilter::new(judge, alpn, flow.profile.http)));
         }
         HttpReaders.filter(flow, alpn)
     }
@@ -54,10 +57,9 @@ enum Rules {
 }
 
 impl RuleFilter {
-    fn new(policy: Arc<ContentPolicy>, flow: Arc<DecryptedFlow>, alpn: Option<&[u8]>) -> Self {
-        let is_logged = flow.profile.http;
+    fn new(judge: Judge, alpn: Option<&[u8]>, is_logged: bool) -> Self {
         let rules = Rules::Undecided(Vec::new());
-        Self { reader: HttpReader::keeping_fields(alpn), judge: Judge::new(policy, flow), rules, is_logged }
+        Self { reader: HttpReader::keeping_fields(alpn), judge, rules, is_logged }
     }
 
     /// Whoever has to decide on these bytes; and all that have not been shown to it, if there are more.

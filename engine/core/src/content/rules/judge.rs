@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::content::page::{Page, PageFacts};
 use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::Fields;
@@ -55,13 +56,14 @@ pub(super) struct Place {
 /// The rules, and the flow that they are asked about.
 pub(super) struct Judge {
     policy: Arc<ContentPolicy>,
+    page: Arc<Page>,
     flow: Arc<DecryptedFlow>,
     alerts: VecDeque<Box<AlertEvent>>,
 }
 
 impl Judge {
-    pub(super) fn new(policy: Arc<ContentPolicy>, flow: Arc<DecryptedFlow>) -> Self {
-        Self { policy, flow, alerts: VecDeque::new() }
+    pub(super) fn new(policy: Arc<ContentPolicy>, page: Arc<Page>, flow: Arc<DecryptedFlow>) -> Self {
+        Self { policy, page, flow, alerts: VecDeque::new() }
     }
 
     /// A request's head is complete. What is decided is noted in `head`.
@@ -206,17 +208,35 @@ impl Judge {
             Respond::Status(status) => empty(*status, vec![no_store]),
             Respond::Redirect(url) => empty(302, vec![no_store, ("location", url.to_string())]),
             Respond::Page => {
-                let text = format!("Blocked: {}\n", refusal.rule.as_deref().unwrap_or(refusal.reason.code()));
-                let fields = vec![no_store, ("content-type", "text/plain; charset=utf-8".to_owned())];
+                let fields = Page::HEADERS.iter().map(|&(name, value)| (name, value.to_owned())).collect();
                 // RFC 9110, 15.5.1 and 15.6.3: whose fault it is.
                 let status = match refusal.reason {
                     Reason::ContentUnparsed if head.status.is_some() => 502,
                     Reason::ContentUnparsed => 400,
                     _ => 403,
                 };
-                Some(Answer { status, fields, body: text.into() })
+                Some(Answer { status, fields, body: self.page(refusal, head) })
             }
         }
+    }
+
+    fn page(&self, refusal: &Refusal, head: &HttpEvent) -> Bytes {
+        let host = head.hostname.as_deref().or(self.flow.sni.as_deref()).unwrap_or_default();
+        let path = head.url.as_deref().filter(|url| url.starts_with('/')).unwrap_or("/");
+        let url = match self.flow.server.port() {
+            443 => format!("https://{host}{path}"),
+            port => format!("https://{host}:{port}{path}"),
+        };
+        self.page.render(&PageFacts {
+            url: &url,
+            host,
+            method: head.method.as_deref().unwrap_or_default(),
+            rule: refusal.rule.as_deref().unwrap_or_default(),
+            reason: if refusal.rule.is_some() { "" } else { refusal.reason.help() },
+            category: "",
+            client: self.flow.client.ip(),
+            event: &AlertEvent::id_of(self.flow.flow_id, head.tx_id),
+        })
     }
 
     /// Heads may be changed.
@@ -245,7 +265,7 @@ impl Judge {
 
     /// Bytes of memory that it holds beside its own size. The policy is everybody's, and what is known of the flow is the flow's.
     pub(super) fn memory(&self) -> usize {
-        let Self { policy: _, flow: _, alerts } = self;
+        let Self { policy: _, page: _, flow: _, alerts } = self;
         alerts.capacity() * size_of::<Box<AlertEvent>>() + alerts.len() * size_of::<AlertEvent>()
     }
 }

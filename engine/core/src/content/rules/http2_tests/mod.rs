@@ -41,7 +41,7 @@ impl Wire {
         Self {
             inspector: HttpInspector::keeping_fields(Some(b"h2")),
             rules: Http2Rules::new(),
-            judge: Judge::new(policy, Arc::new(flow)),
+            judge: Judge::new(policy, Arc::default(), Arc::new(flow)),
             decisions: Decisions::default(),
             held: PerEnd::default(),
             sent: PerEnd::default(),
