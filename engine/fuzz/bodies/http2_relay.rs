@@ -235,29 +235,35 @@ fn any_frame(from: End, input: &mut Input<'_>) -> Vec<u8> {
 pub fn run(data: &[u8]) {
     let mut wire = Wire::new();
     let mut input = Input(data);
-    let hello = [PREFACE, &frame(4, 0, 0, &[])].concat();
-    if !wire.send(End::Client, &hello) || !wire.send(End::Server, &frame(4, 0, 0, &[])) {
+    let hello = [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, b"\x82\x87\x84\x41\x01a")].concat();
+    // A download that has nearly used up the client's window.
+    let mut begun = [frame(4, 0, 0, &[]), frame(4, 1, 0, &[]), frame(1, 4, 1, &[0x88])].concat();
+    (0..4).for_each(|_| begun.extend(frame(0, 0, 1, &[1; 16_000])));
+    if !wire.send(End::Client, &hello) || !wire.send(End::Server, &begun) {
         return;
     }
-    if !wire.send(End::Server, &frame(4, 1, 0, &[])) {
-        return;
-    }
+    // What an end has yet to send of its last frames.
+    let mut left = PerEnd::<Vec<u8>>::default();
     for _ in 0..200 {
         if input.0.is_empty() {
             return;
         }
         let how = input.byte();
         let from = if how & 1 == 0 { End::Client } else { End::Server };
-        let mut bytes = Vec::new();
-        for _ in 0..=(how >> 1) % 4 {
+        let mut bytes = std::mem::take(&mut left[from]);
+        for _ in 0..(how >> 1) % 4 {
             bytes.extend(any_frame(from, &mut input));
         }
-        // In pieces that have nothing to do with frames.
-        let step = match how >> 3 {
+        // In pieces that have nothing to do with frames; the last one may come later.
+        let step = match how >> 4 {
             0 => 2,
-            step @ 1..=15 => usize::from(step) * 7,
+            step @ 1..=9 => usize::from(step) * 7,
             _ => 16_384,
         };
+        let keeps_last = how & 8 != 0;
+        let last = if keeps_last { bytes.len().saturating_sub(bytes.len() % step) } else { bytes.len() };
+        let last = if keeps_last && last == bytes.len() { last.saturating_sub(3) } else { last };
+        left[from] = bytes.split_off(last);
         for piece in bytes.chunks(step) {
             if !wire.send(from, piece) {
                 return;

@@ -1,7 +1,7 @@
 //! Requests and responses of HTTP/2, and what takes their place.
 
 use super::http2::{BlockFate, Fate, MAX_WAITING, Relay};
-use super::http2_message::{Request, check_request, check_response, check_trailers};
+use super::http2_message::{Request, check_request, check_response, check_trailers, declared_length};
 use super::http2_streams::{State, Stream};
 use super::http2_writer::{Carrier, PUSH_PROMISE, header_block};
 use super::judge::{Answer, Place, Refusal, Ruling};
@@ -16,6 +16,9 @@ use crate::reason::{Ambiguity, InspectorOff, Reason};
 const MAX_STREAMS: usize = 8192;
 /// Of these, those that are blocked. Clients have some hundred open at once, if the server lets them.
 const MAX_BLOCKED: usize = 1000;
+
+/// A blocked response that is no longer than this comes to its end; a longer one is reset.
+const MAX_SWALLOWED: u64 = 64 * 1024;
 
 impl Relay<'_> {
     /// A head is complete.
@@ -157,7 +160,7 @@ impl Relay<'_> {
                 if had_response || stream.is_multiple_of(2) {
                     self.cut_off(stream);
                 } else {
-                    self.replace_response(stream, &refusal, head);
+                    self.replace_response(stream, &refusal, head, fields);
                 }
                 BlockFate::Drop
             }
@@ -165,8 +168,14 @@ impl Relay<'_> {
     }
 
     /// Nothing of a response has gone on: an answer takes its place.
-    fn replace_response(&mut self, stream: u32, refusal: &Refusal, head: &HttpEvent) {
+    fn replace_response(&mut self, stream: u32, refusal: &Refusal, head: &HttpEvent, fields: &Fields) {
+        let (ends, initial) = (self.ends_stream(End::Server), self.rules.windows.initial());
         let Some(open) = self.rules.streams.get_mut(stream) else { return };
+        // What the server may send without further credit of the stream is swallowed. Servers count resets: nginx and nghttpd give up
+        // connections with many (CVE-2023-44487).
+        let window = u64::try_from(initial + open.credit).unwrap_or(0).min(MAX_SWALLOWED);
+        let is_short = ends || declared_length(fields).is_some_and(|length| length <= window);
+        let ends_by_itself = is_short && open.ended.client;
         let request = open.request;
         // The server will not credit it any more, and the client may wait for that.
         if let Ok(octets @ 1..) = u32::try_from(open.uncredited)
@@ -174,7 +183,9 @@ impl Relay<'_> {
         {
             self.rules.outboxes[End::Client].credit_stream(stream, octets);
         }
-        self.rules.outboxes[End::Server].reset(stream);
+        if !ends_by_itself {
+            self.rules.outboxes[End::Server].reset(stream);
+        }
         self.rules.streams.block(stream);
         self.answer(stream, &request, refusal, head);
     }

@@ -27,9 +27,14 @@ impl Request {
             is_connect: is_method(b"CONNECT"),
             is_head: is_method(b"HEAD"),
             is_grpc: fields.value("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc")),
-            declared: fields.value("content-length").and_then(number),
+            declared: declared_length(fields),
         }
     }
+}
+
+/// Content-Length (RFC 9110, 8.6).
+pub(super) fn declared_length(fields: &Fields) -> Option<u64> {
+    fields.value("content-length").and_then(number)
 }
 
 /// RFC 9113, 8.3.1 and 8.5; RFC 8441, 4.

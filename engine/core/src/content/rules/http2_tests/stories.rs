@@ -198,6 +198,29 @@ fn a_response_is_replaced() {
     ends.passes(Server, &frame(DATA, END_STREAM, 3, &[0; 10]));
 }
 
+/// Servers give up connections with many resets, so there is none where it is of no use.
+#[test]
+fn a_short_response_is_swallowed() {
+    let mut ends = Ends::new();
+    for (stream, length, flags, expected) in [
+        (1, "1000", 0, &[][..]),
+        (3, "65535", 0, &[]),
+        (5, "65536", 0, &["5 reset 8"]),
+        (7, "1000000", END_STREAM, &[]),
+    ] {
+        let request = ends.request(stream, END_STREAM, "GET", "/a");
+        ends.wire.send(Client, &request);
+        ends.wire.receive(Server);
+        let fields = [(":status", "200"), ("content-type", "bad/type"), ("content-length", length)];
+        let block = ends.block(Server, &fields);
+        ends.wire.send(Server, &frame(HEADERS, END_HEADERS | flags, stream, &block));
+        assert_eq!(ends.got(Client).len(), 2);
+        assert_eq!(ends.got(Server), expected);
+        ends.is_dropped(Server, &frame(DATA, END_STREAM, stream, &[0; 100]));
+        ends.wire.receive(Server);
+    }
+}
+
 #[test]
 fn every_way_to_respond() {
     let mut ends = Ends::new();
