@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::http2::Http2Rules;
 use super::judge::Judge;
-use crate::content::HttpInspector;
 use crate::content::filter::{Decisions, Ending, Op};
+use crate::content::{HttpInspector, Page};
 use crate::end::{End, PerEnd};
 use crate::event::{AlertEvent, HttpEvent};
 use crate::policy::{ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, Profile, Respond};
@@ -29,7 +29,8 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(rules: &[ContentRule]) -> Self {
+    /// `padding`: bytes by which its page is longer than it has to be.
+    pub(super) fn new(rules: &[ContentRule], padding: usize) -> Self {
         let policy = Arc::new(ContentPolicy::compile(rules, Arc::new(Lists::default())));
         let flow = DecryptedFlow {
             profile: Arc::new(Profile::default()),
@@ -38,10 +39,11 @@ impl Wire {
             server: "192.0.2.2:443".parse().unwrap(),
             flow_id: 1,
         };
+        let page = Page::new(&format!("Blocked: {{{{ rule }}}}{}\n\n", "x".repeat(padding))).unwrap();
         Self {
             inspector: HttpInspector::keeping_fields(Some(b"h2")),
             rules: Http2Rules::new(),
-            judge: Judge::new(policy, Arc::default(), Arc::new(flow)),
+            judge: Judge::new(policy, Arc::new(page), Arc::new(flow)),
             decisions: Decisions::default(),
             held: PerEnd::default(),
             sent: PerEnd::default(),
@@ -97,14 +99,13 @@ impl Wire {
 }
 
 /// Requests with these methods are blocked, each in its way; and responses of a type.
-pub(super) fn rules(name_len: usize) -> Vec<ContentRule> {
-    let long = |name: &str| format!("{name}{}", "x".repeat(name_len));
+pub(super) fn rules() -> Vec<ContentRule> {
     let block = |method: &str, respond| {
-        let mut rule = ContentRule::new(long(method), ContentAction::Block(respond));
+        let mut rule = ContentRule::new(method, ContentAction::Block(respond));
         rule.method = vec![method.into()];
         rule
     };
-    let mut bad_type = ContentRule::new(long("type"), ContentAction::Block(Respond::Page));
+    let mut bad_type = ContentRule::new("type", ContentAction::Block(Respond::Page));
     bad_type.content_type = vec!["bad/type".into()];
     vec![
         block("DELETE", Respond::Page),

@@ -51,7 +51,7 @@ struct Ends {
 impl Ends {
     fn new() -> Self {
         let mut ends = Self {
-            wire: Wire::new(&rules(0)),
+            wire: Wire::new(&rules(), 0),
             encoders: PerEnd { client: loona_hpack::Encoder::new(), server: loona_hpack::Encoder::new() },
             decoders: PerEnd { client: loona_hpack::Decoder::new(), server: loona_hpack::Decoder::new() },
         };
@@ -127,8 +127,7 @@ impl Ends {
     }
 }
 
-const PAGE: &str =
-    "1 :status=403 cache-control=no-store content-type=text/plain; charset=utf-8 content-length=16";
+const PAGE: &str = "1 :status=403 content-type=text/html; charset=utf-8 cache-control=no-store content-security-policy=default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none' referrer-policy=no-referrer x-content-type-options=nosniff x-robots-tag=noindex content-length=16";
 
 #[test]
 fn a_request_is_blocked_and_those_after_it_are_encoded_anew() {
@@ -180,8 +179,7 @@ fn a_response_is_replaced() {
     let response = ends.response(1, 0, "bad/type");
     ends.is_dropped(Server, &[]);
     ends.wire.send(Server, &response);
-    let page =
-        "1 :status=403 cache-control=no-store content-type=text/plain; charset=utf-8 content-length=14";
+    let page = "1 :status=403 content-type=text/html; charset=utf-8 cache-control=no-store content-security-policy=default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none' referrer-policy=no-referrer x-content-type-options=nosniff x-robots-tag=noindex content-length=14";
     assert_eq!(ends.got(Client), [page, "1 END data 14"]);
     assert_eq!(ends.got(Server), ["1 reset 8"]);
     // What is on its way pays the debt of 14 octets, and is credited.
@@ -254,7 +252,7 @@ fn every_way_to_respond() {
 #[test]
 fn an_answer_waits_for_its_place() {
     let mut ends = Ends::new();
-    ends.wire = Wire::new(&rules(0));
+    ends.wire = Wire::new(&rules(), 0);
     ends.passes(Client, &[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat());
     let blocked = ends.request(1, END_STREAM, "DELETE", "/a");
     ends.is_dropped(Client, &blocked);
