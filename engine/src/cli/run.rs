@@ -161,7 +161,7 @@ fn start_workers(
     stop: &Arc<AtomicBool>,
     socket: Option<ControlSocket>,
 ) -> std::io::Result<(Pool, Vec<WorkerThread>, Option<ControlServer>)> {
-    let (pool, parts) = builder.workers(metrics, queues.len())?;
+    let (pool, parts, _generations) = builder.workers(metrics, queues.len())?;
     let dumper = FlowDumper::new(parts.iter().map(|parts| &parts.responder));
     let control =
         socket.map(|socket| ControlServer::start(socket, dumper, Arc::clone(metrics))).transpose()?;

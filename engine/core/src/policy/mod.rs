@@ -87,6 +87,16 @@ pub enum Ports {
     Only(Vec<u16>),
 }
 
+impl Ports {
+    /// It is one of them.
+    pub fn contain(&self, port: u16) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(ports) => ports.contains(&port),
+        }
+    }
+}
+
 /// All rules, compiled.
 #[derive(Debug)]
 pub struct Policy {
@@ -126,10 +136,17 @@ impl Policy {
 
     /// Whether flows to this port are looked at. The others pass through: no rule is asked.
     pub fn candidate(&self, server_port: u16) -> bool {
-        match &self.ports {
-            Ports::Any => true,
-            Ports::Only(ports) => ports.contains(&server_port),
-        }
+        self.ports.contain(server_port)
+    }
+
+    /// The ports whose flows are looked at.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// The lists that its rules may ask for.
+    pub fn lists(&self) -> &Arc<Lists> {
+        &self.lists
     }
 
     /// Flows to every port are looked at.
