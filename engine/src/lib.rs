@@ -14,6 +14,7 @@ pub mod links;
 pub mod log;
 pub mod metrics;
 pub mod numa;
+pub mod reload;
 pub mod secrets;
 pub mod simulate;
 pub mod worker;
