@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -109,6 +110,14 @@ impl Supervised {
             }
         }
         panic!("it never said {line}");
+    }
+
+    fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(&self.health).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        page
     }
 
     fn health(&self) -> Output {
@@ -235,6 +244,20 @@ fn a_reload_reopens_the_log_and_loads_the_configuration() {
     run.hang_up();
     said("generation 4; changed: limits.idle_seconds, policy.default");
     assert!(said("not in effect").contains("anew: limits.flows"));
+
+    // The level of messages: of the last of these nothing is heard.
+    let level = |level: &str| fs::write(&config, format!("{as_loaded}\n[log]\nlevel = {level:?}\n")).unwrap();
+    level("error");
+    run.hang_up();
+    let start = Instant::now();
+    while !run.metrics().contains("\nwireglass_generation 5\n") {
+        assert!(start.elapsed() < SOON, "no generation 5");
+        thread::sleep(Duration::from_millis(20));
+    }
+    level("info");
+    run.hang_up();
+    said("generation 6; changed: log.level");
+    assert!(!fs::read_to_string(&messages).unwrap().contains("generation 5"));
 
     kill(Pid::from_raw(run.engine.id().cast_signed()), Signal::SIGTERM).unwrap();
     run.wait_for("STOPPING=1");
