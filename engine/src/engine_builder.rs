@@ -8,6 +8,7 @@ use wireglass_core::policy::Policy;
 use wireglass_core::tls::TlsContext;
 
 use crate::flow_dump::DumpResponder;
+use crate::generation::{GenerationInbox, Generations};
 use crate::handshake_pool::Pool;
 use crate::log::LogSender;
 use crate::metrics::Metrics;
@@ -49,29 +50,36 @@ pub struct EngineBuilder {
 }
 
 impl EngineBuilder {
-    /// The parts of `workers` workers, and the pool that serves them. The pool is to be dropped after them.
+    /// The parts of `workers` workers, the pool that serves them, and what gives them other settings. The pool is to be dropped after
+    /// them.
     ///
     /// # Errors
     /// When a thread of the pool cannot be started.
-    pub fn workers<F>(self, metrics: &Metrics, workers: usize) -> std::io::Result<(Pool, Vec<Parts<F>>)> {
+    pub fn workers<F>(
+        self,
+        metrics: &Metrics,
+        workers: usize,
+    ) -> std::io::Result<(Pool, Vec<Parts<F>>, Generations)> {
         let (pool, clients) = Pool::start(self.handshake_threads, workers)?;
         metrics.set_tls(Arc::clone(self.tls.caches()));
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             policy: Arc::new(self.policy),
             tls: Arc::new(self.tls.with_ticket_secret(self.secrets.tickets)),
             limits: Limits { challenge_key: self.secrets.challenges, ..self.limits },
             outside_tls: self.outside_tls,
             filters: self.filters,
             page: self.page,
-            wires: self.wires,
-        });
+            wires: self.wires.into(),
+        };
         let counters = (0..workers).filter_map(|worker| metrics.worker(worker));
         let parts = Steering::new(workers).into_iter().zip(clients).zip(counters).map(
             |((steering, pool), counters)| {
                 counters.flows_limit.set(self.flows.into());
                 counters.flow_bytes_limit.set(self.flow_bytes as u64);
                 Parts {
-                    shared: Arc::clone(&shared),
+                    // A copy for each: its references are counted without touching what others count.
+                    shared: Arc::new(shared.clone()),
+                    inbox: GenerationInbox::default(),
                     steering,
                     pool,
                     log: self.log.clone(),
@@ -86,6 +94,8 @@ impl EngineBuilder {
                 }
             },
         );
-        Ok((pool, parts.collect()))
+        let parts: Vec<_> = parts.collect();
+        let generations = Generations::new(shared, parts.iter().map(|parts| (&parts.shared, &parts.inbox)));
+        Ok((pool, parts, generations))
     }
 }

@@ -11,6 +11,7 @@ use wireglass_core::port::{PortId, PortSide};
 
 use crate::engine_builder::EngineBuilder;
 use crate::flow_dump::FlowDumper;
+use crate::generation::Generations;
 use crate::handshake_pool::Pool;
 use crate::metrics::Metrics;
 use crate::worker::Worker;
@@ -40,6 +41,7 @@ pub struct Engine {
     counters: Vec<Arc<WorkerCounters>>,
     hasher: KeyHasher,
     dumper: FlowDumper,
+    generations: Generations,
     spread: Spread,
     turn: usize,
     started: Timestamp,
@@ -69,7 +71,7 @@ impl Engine {
         let metrics = Metrics::new(&builder.wires, workers);
         let hasher = KeyHasher::new(builder.secrets.flow_hash);
         let cable = Cable::new(1, workers, QUEUE_DEPTH);
-        let (pool, parts) = builder.workers(&metrics, workers)?;
+        let (pool, parts, generations) = builder.workers(&metrics, workers)?;
         let dumper = FlowDumper::new(parts.iter().map(|parts| &parts.responder));
         let io = |n| cable.io(n, mtu);
         let workers = parts.into_iter().enumerate();
@@ -82,6 +84,7 @@ impl Engine {
             counters,
             hasher,
             dumper,
+            generations,
             spread,
             turn: 0,
             started,
@@ -102,6 +105,11 @@ impl Engine {
     /// Asks what the flows look like.
     pub fn dumper(&self) -> &FlowDumper {
         &self.dumper
+    }
+
+    /// The settings that it goes by. What is published there, it takes when it runs next.
+    pub fn generations(&mut self) -> &mut Generations {
+        &mut self.generations
     }
 
     /// The workers' counters.

@@ -10,6 +10,7 @@ use std::process::Command;
 use config_support::{Folder, GOOD};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use wireglass::config::Config;
 use wireglass_core::policy::{FlowFacts, HelloFacts};
 
 fn folder() -> Folder {
@@ -89,9 +90,16 @@ action = "block"
     assert_eq!(at_syn("10.0.0.1:1", "198.51.100.7:443").as_deref(), Some("to bad"));
     assert_eq!(at_syn("[2001:db8:bad::1]:1", "[2001:db8::1]:443").as_deref(), Some("from bad"));
 
-    assert!(config.changed_files().is_empty());
+    let looked = |config: &Config| -> Vec<bool> {
+        let sources = config.lists.sources.iter();
+        sources.map(|source| source.look(&folder.path("")) == source.loaded()).collect()
+    };
+    assert!(looked(&config).iter().all(|same| *same));
     folder.write("lists/bad.txt", "198.51.100.0/24\n");
-    assert_eq!(config.changed_files(), [folder.path("lists/bad.txt").display().to_string()]);
+    assert_eq!(looked(&config).iter().filter(|same| !**same).count(), 1);
+    let mut again = config;
+    again.lists = again.read_lists().unwrap();
+    assert!(looked(&again).iter().all(|same| *same));
 }
 
 #[test]
@@ -154,7 +162,7 @@ action = "block"
             "28: list[4].files[6]: expected a file `domains` in DIR/lists",
             "28: list[4].files[7]: expected a regular file at /dev/null",
             "28: list[4].files[8]: expected the path of a file, found \"\"",
-            "29: list[4].reload: unknown key; known here: name, kind, files, format",
+            "29: list[4].reload: unknown key; known here: name, kind, files, format, reload_seconds",
             "31: list[5].name: expected a name that no other list has, found \"d\"",
             "33: list[5].files: expected at least one file, found an empty list",
             "40: rule[1].sni.list: no `[[list]]` of the name \"addreses\" (did you mean \"addresses\"?)",

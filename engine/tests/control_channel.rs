@@ -50,7 +50,7 @@ impl Engine {
             thread::spawn(move || work(n as u8, responder, flows, &stop))
         });
         let workers = workers.collect();
-        let server = Some(ControlServer::start(socket, dumper, metrics).unwrap());
+        let server = Some(ControlServer::start(socket, dumper, metrics, None).unwrap());
         Self { folder, server, stop, workers }
     }
 
@@ -176,11 +176,12 @@ fn the_first_flows_come_first_and_the_others_are_counted() {
 #[test]
 fn garbage_and_megabytes_get_one_line_and_the_door() {
     let engine = Engine::start(&[Some(10)]);
-    let inputs: [(&[u8], &str); 4] = [
+    let inputs: [(&[u8], &str); 5] = [
         (b"GET / HTTP/1.1\r\n\r\n", "no request"),
         (b"\xff\xfe\x00\n", "no request"),
         (b"{\"version\":9,\"command\":\"flows\"}\n", "version"),
-        (b"{\"version\":1,\"command\":\"reload\"}\n", "unknown command"),
+        (b"{\"version\":1,\"command\":\"restart\"}\n", "unknown command"),
+        (b"{\"version\":1,\"command\":\"reload\"}\n", "does not load"),
     ];
     for (input, hint) in inputs {
         let mut stream = engine.connect();

@@ -62,7 +62,7 @@ impl Engine {
         let folder = tempfile::tempdir().unwrap();
         let socket = ControlSocket::bind(&folder.path().join("control.sock")).unwrap();
         let (metrics, dumper) = (Arc::new(metrics), FlowDumper::new([]));
-        let server = Some(ControlServer::start(socket, dumper, Arc::clone(&metrics)).unwrap());
+        let server = Some(ControlServer::start(socket, dumper, Arc::clone(&metrics), None).unwrap());
         Self { folder, metrics, server }
     }
 

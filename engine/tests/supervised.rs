@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -111,6 +112,14 @@ impl Supervised {
         panic!("it never said {line}");
     }
 
+    fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(&self.health).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        page
+    }
+
     fn health(&self) -> Output {
         wireglass().args(["health", &self.health]).output().unwrap()
     }
@@ -191,9 +200,9 @@ fn a_stuck_worker_stops_the_pings_and_fails_the_health_check() {
     assert_eq!(run.health().status.code(), Some(1), "nobody is there any more");
 }
 
-/// SIGHUP is for the log. Whoever sends it for the configuration learns that it did nothing.
+/// Of a real engine: SIGHUP and the command, the log and the configuration.
 #[test]
-fn a_reload_reopens_the_log_and_says_what_is_not_in_effect() {
+fn a_reload_reopens_the_log_and_loads_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let messages = folder.path().join("messages");
     let said = |what: &str| {
@@ -215,22 +224,40 @@ fn a_reload_reopens_the_log_and_says_what_is_not_in_effect() {
     run.hang_up();
     said("reopened the event log");
     assert!(log.exists());
-    let text = fs::read_to_string(&messages).unwrap();
-    assert!(!text.contains("not in effect"), "nothing has changed:\n{text}");
+    said("generation 2; changed: nothing");
 
     let config = folder.path().join("wire.toml");
     let as_loaded = fs::read_to_string(&config).unwrap();
     fs::write(&config, as_loaded.replace("\"bypass\"", "\"block\"")).unwrap();
     run.hang_up();
-    let line = said("not in effect");
-    assert!(line.contains("WARN") && line.contains(&format!("{} changed", config.display())), "{line}");
+    said("generation 3; changed: policy.default");
 
-    // As it was, but for a CA.
-    fs::write(&config, as_loaded).unwrap();
-    let ca = folder.path().join("ca/trusted.pem");
-    fs::remove_file(&ca).unwrap();
+    fs::write(&config, as_loaded.replace("\"bypass\"", "\"bypas\"")).unwrap();
+    fs::rename(&log, &rotated).unwrap();
     run.hang_up();
-    said(&format!(": {} changed", ca.display()));
+    let line = said("policy.default: expected");
+    assert!(line.contains("ERROR") && line.contains(&format!("{}:", config.display())), "{line}");
+    said("what was in effect stays so");
+    assert!(log.exists(), "the log is reopened all the same");
+
+    fs::write(&config, format!("{as_loaded}\n[limits]\nflows = 77\nidle_seconds = 77\n")).unwrap();
+    run.hang_up();
+    said("generation 4; changed: limits.idle_seconds, policy.default");
+    assert!(said("not in effect").contains("anew: limits.flows"));
+
+    // The level of messages: of the last of these nothing is heard.
+    let level = |level: &str| fs::write(&config, format!("{as_loaded}\n[log]\nlevel = {level:?}\n")).unwrap();
+    level("error");
+    run.hang_up();
+    let start = Instant::now();
+    while !run.metrics().contains("\nwireglass_generation 5\n") {
+        assert!(start.elapsed() < SOON, "no generation 5");
+        thread::sleep(Duration::from_millis(20));
+    }
+    level("info");
+    run.hang_up();
+    said("generation 6; changed: log.level");
+    assert!(!fs::read_to_string(&messages).unwrap().contains("generation 5"));
 
     kill(Pid::from_raw(run.engine.id().cast_signed()), Signal::SIGTERM).unwrap();
     run.wait_for("STOPPING=1");

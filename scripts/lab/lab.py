@@ -100,14 +100,19 @@ class Lab:
         """Puts an engine with this configuration (see `Setup`), or the plain wire, into the middle and starts it."""
         if not self.binary:
             return self.plain_wire(name)
+        return self.begin(self.engine_of(name, **options))
+
+    def engine_of(self, name, **options):
+        """An engine with this configuration (see `Setup`), which is written and may be changed before it begins."""
         options = {"kind": self.ports, **options}
-        return self._start(self.engine(self.folder / name, Setup(roots=(self.root.cert,), **{"rules": self.rules, **options})))
+        return self.engine(self.folder / name, Setup(roots=(self.root.cert,), **{"rules": self.rules, **options}))
 
     def plain_wire(self, name):
         """Puts the plain wire into the middle and starts it, whatever else is there to test: what it lets pass, the engine must see."""
-        return self._start(PlainWire(self.network, self.folder / name))
+        return self.begin(PlainWire(self.network, self.folder / name))
 
-    def _start(self, middle):
+    def begin(self, middle):
+        """Puts this into the middle and starts it."""
         for ended in self._middles:
             if not ended.alive():
                 ended.stop()

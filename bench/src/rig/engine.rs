@@ -83,7 +83,7 @@ impl Engine {
         let builder = builder(order, [&trusted, &untrusted], wires, sender, ports.mbufs() / HELD_SHARE)?;
         // Threads inherit their core from whoever starts them.
         machine::pin(order.pool_core);
-        let (pool, mut parts) = builder.workers(&metrics, 1)?;
+        let (pool, mut parts, _) = builder.workers(&metrics, 1)?;
         machine::pin(order.home_core);
         let (parts, queues) = parts.pop().zip(queues.pop()).ok_or("one worker was asked for")?;
         let make = move |now, wall| {

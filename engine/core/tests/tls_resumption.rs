@@ -445,3 +445,42 @@ fn versions_of_the_profile_hold_for_those_who_come_back() {
     assert_eq!(resumed(&flow), FULL);
     assert_eq!(flow.report.server_leg.unwrap().version, Some("TLS 1.2"));
 }
+
+/// What a reload makes: the same files again, another provider, another root.
+#[test]
+fn a_successor_has_what_still_holds() {
+    for &before in Provider::BUILT_IN {
+        for &after in Provider::BUILT_IN {
+            let mut world = World::new(before);
+            let ends = Ends::new(&world, BOTH);
+            let settings = |roots: &[&Signed]| TlsSettings {
+                provider: after,
+                trusted: ca_files(world.dir.path(), "trusted"),
+                untrusted: ca_files(world.dir.path(), "untrusted"),
+                system_roots: None,
+                roots: roots
+                    .iter()
+                    .map(|r| RootFile { name: "root".into(), pem: pki::pem(&r.der) })
+                    .collect(),
+                now: NOW,
+            };
+            let first = ends.flow(&world, Plan::default());
+            let more = Signed::by_itself(pki::ca_params("Further Root"));
+            let same = TlsContext::succeeding(settings(&[&world.root]), &world.context).unwrap();
+            let others = TlsContext::succeeding(settings(&[&more]), &world.context).unwrap();
+            world.context = Arc::new(same);
+            let again = ends.flow(&world, Plan::default());
+            let serial = |flow: &Flow| flow.report.minted_serial.clone();
+            if before == after {
+                assert_eq!((resumed(&again), serial(&again)), ([true; 2], serial(&first)));
+                assert_eq!(world.context.minted(), 1);
+            } else {
+                // Neither sessions nor leaf keys of one library are another's.
+                assert_eq!(resumed(&again), FULL, "{before:?} {after:?}");
+            }
+            world.context = Arc::new(others);
+            let flow = Flow::run(&world, ends.client.clone(), ends.server.clone(), Plan::default());
+            assert_eq!(flow.failure.map(|failure| failure.reason), Some(Reason::CertUntrusted));
+        }
+    }
+}

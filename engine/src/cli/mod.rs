@@ -8,6 +8,7 @@ mod harden;
 mod health;
 mod messages;
 mod plain;
+mod reload;
 mod replay;
 #[cfg(feature = "dpdk")]
 mod run;
@@ -35,6 +36,7 @@ Where to begin:
   wireglass run -c wire.toml        go between two ports
   wireglass top                     watch the running engine: packets, flows, drops
   wireglass flows                   ask the running engine what its flows do
+  wireglass reload                  have it load its configuration anew, under running flows
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration.";
 
@@ -59,6 +61,7 @@ enum Command {
     Check(ConfigFile),
     Top(top::TopArgs),
     Flows(flows::FlowsArgs),
+    Reload(reload::ReloadArgs),
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
     Replay(replay::ReplayArgs),
@@ -71,7 +74,7 @@ Example:
 
 It is between the ports when it says `wireglass: running`. Messages go to stderr, as many as `log.level` says; the
 environment variable RUST_LOG (`debug`, `wireglass_core::tls=trace`) overrides it. Events go to the file `log.eve`.
-SIGHUP (`systemctl reload wireglass`) reopens that file, for logrotate. It does not load the configuration: restart for that.
+SIGHUP reopens that file, for logrotate, and loads the configuration anew, as `wireglass reload` does.
 Needs ports through DPDK: a build with `--features dpdk`, and usually root.
 
 Exit status: 0 stopped by a signal; 1 failed; 2 wrong configuration.";
@@ -101,12 +104,13 @@ pub fn main() -> ExitCode {
     }
     match command {
         Command::Run(file) => with_config(&file.config, |config| {
-            messages::start(config.log.level);
-            run(&config)
+            let set_level = messages::start(config.log.level);
+            run(config, set_level)
         }),
         Command::Check(file) => with_config(&file.config, |config| check::check(&config)),
         Command::Top(args) => top::run(&args),
         Command::Flows(args) => flows::run(args),
+        Command::Reload(args) => reload::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
@@ -118,7 +122,7 @@ pub fn main() -> ExitCode {
 use run::run;
 
 #[cfg(not(feature = "dpdk"))]
-fn run(config: &Config) -> ExitCode {
+fn run(config: Config, _set_level: impl Fn(tracing::level_filters::LevelFilter)) -> ExitCode {
     eprintln!(
         "wireglass: {} is in order, but this build has no ports: build with `cargo build --release --features dpdk`",
         config.file.display()

@@ -6,21 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tracing::level_filters::LevelFilter;
 
 use super::supervisor::Supervisor;
-use crate::config::{Config, ListFile, Wire};
+use crate::config::{Config, ListFile, Wire, Workers};
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
 use crate::engine_builder::EngineBuilder;
 use crate::flow_dump::FlowDumper;
+use crate::generation::Generations;
 use crate::handshake_pool::Pool;
 use crate::links::LinkWatch;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer, PortSources};
 use crate::numa;
+use crate::reload::{ReloadHandle, ReloadThread, Reloader};
 use crate::secrets::Secrets;
 use crate::worker::{Worker, WorkerThread};
-use wireglass_core::content::HttpReaders;
 
 /// Events that may wait for the log thread: a second's worth at tens of thousands of connections a second.
 const LOG_RING: usize = 65_536;
@@ -32,12 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const HELD_SHARE: usize = 4;
 
 /// Runs the engine until SIGINT or SIGTERM. Another one, a second later, kills it; SIGHUP opens the event log anew, and
-/// says whether the configuration has changed.
+/// loads the configuration anew. `set_level` changes the level of messages.
 ///
 /// Exit code 0 after a clean stop; 1 if it could not start, a worker died, a port was removed or reset, or frame buffers were lost.
-pub(super) fn run(config: &Config) -> ExitCode {
-    match start(config) {
-        Ok(engine) => engine.run_until_stopped(config),
+pub(super) fn run(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> ExitCode {
+    match start(config, set_level) {
+        Ok(engine) => engine.run_until_stopped(),
         Err(message) => {
             eprintln!("wireglass: {message}");
             ExitCode::FAILURE
@@ -55,6 +57,7 @@ struct Engine {
     log: LogWriter,
     metrics: Option<MetricsServer>,
     control: Option<ControlServer>,
+    reloads: (ReloadThread, ReloadHandle),
     signals: Signals,
 }
 
@@ -62,10 +65,10 @@ struct Signals {
     stop: Arc<AtomicBool>,
     /// A further signal to stop kills.
     impatient: Arc<AtomicBool>,
-    reopen: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
 }
 
-fn start(config: &Config) -> Result<Engine, String> {
+fn start(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Result<Engine, String> {
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
     let tls = config.tls_context().map_err(|error| error.to_string())?;
     if let Some(doubt) = config.clock_doubt(&tls) {
@@ -73,7 +76,7 @@ fn start(config: &Config) -> Result<Engine, String> {
     }
     let list_files = config.lists.sources.iter().flat_map(|source| &source.files);
     list_files.flat_map(ListFile::bad_lines).for_each(|bad| tracing::warn!("{bad}"));
-    let socket = control_socket(config)?;
+    let socket = control_socket(&config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
     let workers = config.workers.cores.len();
@@ -95,7 +98,7 @@ fn start(config: &Config) -> Result<Engine, String> {
         .transpose()?;
 
     let nodes: Vec<_> = config.workers.cores.iter().map(|core| numa::node_of(*core)).collect();
-    let (ports, queues) = Ports::open(&eal_arguments(config), &wire_ports(config), &nodes)
+    let (ports, queues) = Ports::open(&eal_arguments(&config), &wire_ports(&config), &nodes)
         .map_err(|error| error.to_string())?;
     let ports = Arc::new(ports);
     metrics.set_cores(config.workers.cores.clone());
@@ -108,12 +111,33 @@ fn start(config: &Config) -> Result<Engine, String> {
     metrics.set_port_sources(PortSources { links: Box::new(links.source()), extra: Box::new(extra) });
 
     let held_frames = ports.mbufs() / HELD_SHARE;
-    let builder = builder(config, tls, wires, sender, held_frames, secrets);
-    let (pool, workers, control) = start_workers(config, builder, &metrics, queues, &signals.stop, socket)
-        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    let wire_count = wires.len();
+    let builder = builder(&config, tls, wires, sender, held_frames, secrets);
+    let (threads, stop, reopen) = (config.workers.clone(), Arc::clone(&signals.stop), log.reopener());
+    let counted = Arc::clone(&metrics);
+    let beside = |dumper, generations| {
+        let reloader = Reloader::new(config, generations, Arc::clone(&counted), set_level, stop);
+        let reloads = ReloadThread::start(reloader, reopen)?;
+        let serve = |socket| ControlServer::start(socket, dumper, counted, Some(reloads.1.clone()));
+        Ok((socket.map(serve).transpose()?, reloads))
+    };
+    let (pool, workers, (control, reloads)) =
+        start_workers(&threads, builder, &metrics, queues, &signals.stop, beside)
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
     tracing::info!(dpdk = ports.version(), "started");
-    eprintln!("wireglass: running, {} wire(s), {} worker(s)", config.wires.len(), workers.len());
-    Ok(Engine { ports, links, workers, counted: metrics, pool, log, metrics: server, control, signals })
+    eprintln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
+    Ok(Engine {
+        ports,
+        links,
+        workers,
+        counted: metrics,
+        pool,
+        log,
+        metrics: server,
+        control,
+        reloads,
+        signals,
+    })
 }
 
 /// Reads the ports, but not for longer than they live: who reads must not keep them open.
@@ -139,8 +163,8 @@ fn builder(
         tls,
         limits: config.limits.of_flow(),
         outside_tls: config.intercept.outside_tls,
-        filters: Arc::new(HttpReaders),
-        page: Arc::default(),
+        filters: config.filters(),
+        page: config.page(),
         wires,
         handshake_threads: config.workers.handshake_threads,
         flows: config.limits.flows,
@@ -154,23 +178,22 @@ fn builder(
     }
 }
 
-fn start_workers(
-    config: &Config,
+/// `beside` starts what asks the workers and what reloads, before they run: it may fail, and they could not be left alone then.
+fn start_workers<B>(
+    workers: &Workers,
     builder: EngineBuilder,
     metrics: &Arc<Metrics>,
     queues: Vec<WorkerQueues>,
     stop: &Arc<AtomicBool>,
-    socket: Option<ControlSocket>,
-) -> std::io::Result<(Pool, Vec<WorkerThread>, Option<ControlServer>)> {
-    let (pool, parts) = builder.workers(metrics, queues.len())?;
-    let dumper = FlowDumper::new(parts.iter().map(|parts| &parts.responder));
-    let control =
-        socket.map(|socket| ControlServer::start(socket, dumper, Arc::clone(metrics))).transpose()?;
+    beside: impl FnOnce(FlowDumper, Generations) -> std::io::Result<B>,
+) -> std::io::Result<(Pool, Vec<WorkerThread>, B)> {
+    let (pool, parts, generations) = builder.workers(metrics, queues.len())?;
+    let beside = beside(FlowDumper::new(parts.iter().map(|parts| &parts.responder)), generations)?;
     let mut threads = Vec::new();
-    for ((parts, queues), &core) in parts.into_iter().zip(queues).zip(&config.workers.cores) {
+    for ((parts, queues), &core) in parts.into_iter().zip(queues).zip(&workers.cores) {
         let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall);
         let name = format!("wg-worker-{core}");
-        match WorkerThread::start(name, Some(core), config.workers.idle, Arc::clone(stop), make) {
+        match WorkerThread::start(name, Some(core), workers.idle, Arc::clone(stop), make) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 // The pool waits for all its clients when it is dropped, and those that run hold theirs.
@@ -182,7 +205,7 @@ fn start_workers(
             }
         }
     }
-    Ok((pool, threads, control))
+    Ok((pool, threads, beside))
 }
 
 /// Before the ports are opened: a second engine shall not get so far.
@@ -208,26 +231,14 @@ pub(super) fn eal_arguments(config: &Config) -> Vec<String> {
     config.dpdk.eal.iter().cloned().chain(vdevs).collect()
 }
 
-/// Whoever sends SIGHUP may believe that it loads the configuration.
-fn warn_of_changes(config: &Config) {
-    let changed = config.changed_files();
-    if !changed.is_empty() {
-        tracing::warn!(
-            "{} changed since the engine started; what is new is not in effect: `wireglass check -c {}`, then restart the engine",
-            changed.join(", "),
-            config.file.display()
-        );
-    }
-}
-
 impl Signals {
     fn register() -> std::io::Result<Self> {
-        let signals = Self { stop: Arc::default(), impatient: Arc::default(), reopen: Arc::default() };
+        let signals = Self { stop: Arc::default(), impatient: Arc::default(), reload: Arc::default() };
         for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&signals.impatient))?;
             signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
         }
-        signal_hook::flag::register(SIGHUP, Arc::clone(&signals.reopen))?;
+        signal_hook::flag::register(SIGHUP, Arc::clone(&signals.reload))?;
         Ok(signals)
     }
 
@@ -243,14 +254,16 @@ impl Signals {
 }
 
 impl Engine {
-    fn run_until_stopped(self, config: &Config) -> ExitCode {
+    fn run_until_stopped(self) -> ExitCode {
         let mut worker_died = false;
         let mut port_lost = false;
         let mut supervisor = Supervisor::ready();
         while !self.signals.stop.load(Ordering::Relaxed) {
-            if self.signals.reopen.swap(false, Ordering::Relaxed) {
+            if self.signals.reload.swap(false, Ordering::Relaxed) {
                 self.log.reopen();
-                warn_of_changes(config);
+                if self.reloads.1.ask().is_err() {
+                    tracing::warn!("SIGHUP: the event log is reopened; other reloads are waiting already");
+                }
             }
             if self.workers.iter().any(WorkerThread::is_finished) {
                 worker_died = true;
@@ -278,12 +291,15 @@ impl Engine {
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
     fn stop(self) -> bool {
         eprintln!("wireglass: stopping");
-        let Self { ports, links, workers, counted: _, pool, log, metrics, control, signals } = self;
+        let Self { ports, links, workers, counted: _, pool, log, metrics, control, reloads, signals } = self;
         signals.stopping();
         drop(links);
         if let Some(control) = control {
             control.stop();
         }
+        let (reload_thread, reload_handle) = reloads;
+        drop(reload_handle);
+        reload_thread.join();
         let mut ended_well = true;
         for worker in workers {
             ended_well &= worker.join();

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
@@ -25,10 +25,26 @@ impl Stamp {
         Self { inode: about.ino(), bytes: about.len(), changed: (about.mtime(), about.mtime_nsec()) }
     }
 
+    /// When it was written to last, in seconds since the Unix epoch.
+    pub(super) fn written(&self) -> i64 {
+        self.changed.0
+    }
+
     /// Of the file that is there now.
     pub(super) fn of(path: &Path) -> Option<Self> {
         path.metadata().ok().map(|about| Self::new(&about))
     }
+}
+
+/// The files that a name stands for, relative to `folder`: itself, or what its `*`, `?` and `[...]` match.
+pub(super) fn find(folder: &Path, named: &str) -> Result<Vec<PathBuf>, glob::PatternError> {
+    let path = folder.join(named);
+    if path.exists() || !named.contains(['*', '?', '[']) {
+        return Ok(vec![path]);
+    }
+    // The folder is no pattern, whatever it is called.
+    let pattern = Path::new(&glob::Pattern::escape(&folder.to_string_lossy())).join(named);
+    Ok(glob::glob(&pattern.to_string_lossy())?.filter_map(Result::ok).collect())
 }
 
 /// What a file says, unpacked. The error says what was expected, and what was found.
@@ -40,7 +56,10 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Stamp), String> {
     }
     let file = File::open(path).map_err(failed)?;
     let stamp = Stamp::new(&file.metadata().map_err(failed)?);
-    let packed = bounded(path, file)?;
+    let packed = bounded(path, &file)?;
+    if Stamp::new(&file.metadata().map_err(failed)?) != stamp {
+        return Err(format!("{} has changed while it was read", path.display()));
+    }
     if !packed.starts_with(&GZIP) {
         return Ok((packed, stamp));
     }

@@ -3,6 +3,7 @@
 //! A configuration is read as a whole before anything starts: what [`Config::load`] accepts can be run. `docs/configuration.md`
 //! has all keys; [`keys`] is what keeps it complete.
 
+mod changes;
 mod fault;
 mod files;
 mod list_files;
@@ -17,16 +18,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use changes::{Startup, changed_keys, needs_restart};
 pub use fault::{Fault, Faults};
 pub use page_file::read_page;
 use reader::{Notes, Table};
 use sections::Profiles;
 pub use sections::{
-    Ca, Control, Crypto, Dpdk, Intercept, Limits, ListFile, ListSource, Log, Metrics, NamedLists,
+    Ca, Control, Crypto, Dpdk, FoundFiles, Intercept, Limits, ListFile, ListSource, Log, Metrics, NamedLists,
     PolicyRules, Trust, Wire, Workers,
 };
-use sha2::{Digest, Sha256};
 use toml::de::DeTable;
+use wireglass_core::content::{Filters, HttpReaders};
 use wireglass_core::policy::{Policy, Profile};
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{CaFiles, SetupError, describe_date as date};
@@ -39,8 +41,8 @@ const DAY: i64 = 86_400;
 pub struct Config {
     /// The file that it comes from, as it was given.
     pub file: PathBuf,
-    /// SHA-256 of its contents.
-    digest: [u8; 32],
+    /// Its contents.
+    text: String,
     /// What DPDK is started with.
     pub dpdk: Dpdk,
     /// At least one.
@@ -78,21 +80,16 @@ impl Config {
     /// All faults, not only the first.
     pub fn load(file: &Path) -> Result<Self, Faults> {
         read(file, |document, notes| {
-            Sections::read(document, notes).into_config(file, Sha256::digest(notes.text()).into())
+            Sections::read(document, notes).into_config(file, notes.text().to_owned())
         })
     }
 
-    /// Files that are not what this was loaded from any more: the configuration itself, CA certificates, roots, lists. What they say now
-    /// is not in effect.
-    pub fn changed_files(&self) -> Vec<String> {
-        let same = fs::read(&self.file).is_ok_and(|now| <[u8; 32]>::from(Sha256::digest(now)) == self.digest);
-        let cas = [&self.ca.trusted, &self.ca.untrusted].map(|ca| (&ca.cert_name, &ca.cert_pem));
-        let roots = self.trust.roots.iter().map(|root| (&root.name, &root.pem));
-        let others = cas.into_iter().chain(roots);
-        let changed = others.filter(|(name, loaded)| fs::read(name).ok().as_ref() != Some(*loaded));
-        let itself = (!same).then(|| self.file.display().to_string());
-        let lists = self.lists.changed_files();
-        itself.into_iter().chain(changed.map(|(name, _)| name.clone())).chain(lists).collect()
+    /// The lists of its text, read anew from their files: what else there is stays as it was loaded.
+    ///
+    /// # Errors
+    /// Faults of lists.
+    pub fn read_lists(&self) -> Result<NamedLists, Faults> {
+        read_text(&self.file, &self.text, |document, notes| Some(NamedLists::read(document, notes)))
     }
 
     /// The rules, compiled.
@@ -106,8 +103,22 @@ impl Config {
     /// # Errors
     /// None that [`Self::load`] has not found, unless a certificate has expired since.
     pub fn tls_context(&self) -> Result<TlsContext, SetupError> {
-        tls_context(&self.crypto, &self.ca, &self.trust)
+        TlsContext::new(tls_settings(&self.crypto, &self.ca, &self.trust))
             .map(|context| context.with_server_sessions(self.limits.server_sessions))
+    }
+
+    /// Likewise, with what the one before has kept, as far as it still holds.
+    ///
+    /// # Errors
+    /// As [`Self::tls_context`].
+    pub fn tls_context_after(&self, before: &TlsContext) -> Result<TlsContext, SetupError> {
+        TlsContext::succeeding(tls_settings(&self.crypto, &self.ca, &self.trust), before)
+            .map(|context| context.with_server_sessions(self.limits.server_sessions))
+    }
+
+    /// What looks at the plaintext.
+    pub fn filters(&self) -> Arc<dyn Filters> {
+        Arc::new(HttpReaders)
     }
 
     /// What speaks against this machine's clock; none: nothing. One that is behind makes the certificates of servers look as
@@ -153,9 +164,18 @@ fn read<T>(
         let message = format!("cannot read the configuration: {error}");
         Faults::new(&name, vec![Fault { line: None, key: None, message }])
     })?;
+    read_text(file, &text, take)
+}
+
+fn read_text<T>(
+    file: &Path,
+    text: &str,
+    take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
+) -> Result<T, Faults> {
+    let name = file.display().to_string();
     let folder = file.parent().unwrap_or(Path::new(""));
-    let (document, syntax) = DeTable::parse_recoverable(&text);
-    let notes = Notes::new(&text, folder);
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    let notes = Notes::new(text, folder);
     for error in &syntax {
         notes.fault(error.span().map(|span| span.start), None, format!("TOML: {}", error.message().trim()));
     }
@@ -170,21 +190,21 @@ fn read<T>(
     }
 }
 
-fn tls_context(crypto: &Crypto, ca: &Ca, trust: &Trust) -> Result<TlsContext, SetupError> {
+fn tls_settings(crypto: &Crypto, ca: &Ca, trust: &Trust) -> TlsSettings {
     let copy = |files: &CaFiles| CaFiles {
         cert_name: files.cert_name.clone(),
         cert_pem: files.cert_pem.clone(),
         key_name: files.key_name.clone(),
         key_pem: files.key_pem.clone(),
     };
-    TlsContext::new(TlsSettings {
+    TlsSettings {
         provider: crypto.provider,
         trusted: copy(&ca.trusted),
         untrusted: copy(&ca.untrusted),
         system_roots: trust.system.then(|| rustls_native_certs::load_native_certs().certs),
         roots: trust.roots.clone(),
         now: now().unsigned_abs(),
-    })
+    }
 }
 
 /// Seconds since the Unix epoch.
@@ -249,17 +269,17 @@ impl Sections {
         };
         document.finish();
         if let (Some(ca), Some(trust)) = (&sections.ca, &sections.trust)
-            && let Err(error) = tls_context(&sections.crypto, ca, trust)
+            && let Err(error) = TlsContext::new(tls_settings(&sections.crypto, ca, trust))
         {
             notes.fault_of_file(&error.file, error.to_string());
         }
         sections
     }
 
-    fn into_config(self, file: &Path, digest: [u8; 32]) -> Option<Config> {
+    fn into_config(self, file: &Path, text: String) -> Option<Config> {
         Some(Config {
             file: file.to_owned(),
-            digest,
+            text,
             dpdk: self.dpdk,
             wires: self.wires,
             workers: self.workers,

@@ -14,6 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Fault;
+use super::list_files;
 use super::near::nearest;
 
 /// Longest piece of the configuration that a message quotes, in characters.
@@ -325,18 +326,11 @@ impl<'a> Value<'a> {
 
     /// The files that a path stands for: itself, or what its `*`, `?` and `[...]` match, which must be something.
     pub(super) fn files(&self) -> Option<Vec<PathBuf>> {
-        let path = self.path()?;
-        if path.exists() || !self.text()?.contains(['*', '?', '[']) {
-            return Some(vec![path]);
-        }
-        // The folder is no pattern, whatever it is called.
-        let folder = glob::Pattern::escape(&self.notes.folder.to_string_lossy());
-        let pattern = Path::new(&folder).join(self.text()?);
-        let found = glob::glob(&pattern.to_string_lossy());
-        let Ok(found) = found.inspect_err(|error| self.expected(&format!("a pattern: {}", error.msg))) else {
+        self.path()?;
+        let found = list_files::find(self.notes.folder, self.text()?);
+        let Ok(files) = found.inspect_err(|error| self.expected(&format!("a pattern: {}", error.msg))) else {
             return None;
         };
-        let files: Vec<_> = found.filter_map(Result::ok).collect();
         if files.is_empty() {
             self.say(format!("no file matches {:?}", self.text()?));
             return None;

@@ -7,13 +7,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Counters;
-use super::protocol::{FlowsRequest, Line, MAX_LIMIT, Refusal, VERSION, counters_line};
+use super::protocol::{
+    FlowsRequest, Line, MAX_LIMIT, Refusal, ReloadRecord, VERSION, counters_line, reload_line,
+};
 use super::record::FlowRecord;
 
 /// How long an answer about flows may take: longer than the engine waits for its workers, and then for whoever asks.
 const FLOWS_TIME: Duration = Duration::from_secs(25);
 /// How long an answer about counters may take: the engine only has to read them.
 const COUNTERS_TIME: Duration = Duration::from_secs(5);
+/// How long a reload may take: ten million names take a minute.
+const RELOAD_TIME: Duration = Duration::from_secs(300);
 /// Longest line that is read.
 const MAX_LINE: u64 = 256 * 1024;
 /// Most workers and ports of an engine: far more than DPDK has.
@@ -116,6 +120,18 @@ pub fn counters(socket: &Path) -> Result<Counters, AskError> {
             Line::Engine(engine) => return Ok(Counters { engine: *engine, ..counters }),
             line => return Err(refused(line)),
         }
+    }
+}
+
+/// Has the engine whose socket this is load its configuration anew, and waits until it has.
+///
+/// # Errors
+/// Likewise; [`Refusal::Fault`] with all faults of the configuration, a line each.
+pub fn reload(socket: &Path) -> Result<ReloadRecord, AskError> {
+    let (_, mut answer) = ask(socket, &reload_line(), RELOAD_TIME)?;
+    match next_line(&mut answer)? {
+        Line::Reload(done) => Ok(done),
+        line => Err(refused(line)),
     }
 }
 

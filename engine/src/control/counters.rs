@@ -98,6 +98,12 @@ pub struct PoolRecord {
 pub struct EngineRecord {
     /// Since the start; when all of this was read.
     pub uptime_us: u64,
+    /// Number of the settings in force; 0: the engine does not say.
+    pub generation: u64,
+    /// How long they have been in force.
+    pub generation_age_us: u64,
+    /// Older ones that flows still go by.
+    pub generations_older: u64,
     /// Events that found the log ring full.
     pub log_dropped: u64,
     /// Events that could not be written.
@@ -121,6 +127,7 @@ impl Counters {
     /// As they are now. No worker notices.
     pub fn read(metrics: &Metrics) -> Self {
         let uptime_us = metrics.uptime().as_micros() as u64;
+        let generation = metrics.generation();
         let workers = metrics.workers().iter().enumerate();
         let pools = metrics.pool_statistics();
         let (log_dropped, log_lost) = metrics
@@ -130,7 +137,14 @@ impl Counters {
             version: env!("CARGO_PKG_VERSION").into(),
             workers: workers.map(|(n, counters)| worker(n, metrics.core(n), &pools, counters)).collect(),
             ports: metrics.port_statistics().into_iter().map(port).collect(),
-            engine: EngineRecord { uptime_us, log_dropped, log_lost },
+            engine: EngineRecord {
+                uptime_us,
+                generation: generation.number(),
+                generation_age_us: generation.age().as_micros() as u64,
+                generations_older: generation.older(),
+                log_dropped,
+                log_lost,
+            },
         }
     }
 }

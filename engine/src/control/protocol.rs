@@ -13,6 +13,11 @@
 //! <- {"kind":"port","port":"0000:03:00.0",...}             one for each port
 //! <- {"kind":"engine","uptime_us":12000000,...}            and that is all
 //! ```
+//! ```text
+//! -> {"version":1,"command":"reload"}
+//! <- {"kind":"begin","version":1,"engine":"0.1.0"}
+//! <- {"kind":"reload","generation":2,"changed":["rule.sni"],"needs_restart":[]}      when it is done
+//! ```
 //! Instead of all that, `{"kind":"error","version":1,"code":"busy","message":"..."}`.
 
 use ipnet::IpNet;
@@ -49,6 +54,8 @@ pub enum Command {
     Flows(FlowsRequest),
     /// What has been counted.
     Counters,
+    /// To load the configuration anew.
+    Reload,
 }
 
 /// Which flows, and in which order. Conditions that are left out hold for all.
@@ -138,6 +145,8 @@ pub enum Line {
     Port(Box<PortRecord>),
     /// The rest of them. It is the last line.
     Engine(Box<EngineRecord>),
+    /// The configuration was loaded anew. It is the last line.
+    Reload(ReloadRecord),
     /// There will be no answer.
     Error {
         /// [`VERSION`] of the engine.
@@ -147,6 +156,18 @@ pub enum Line {
         /// Which error, for people.
         message: String,
     },
+}
+
+/// What a reload has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReloadRecord {
+    /// Number of the settings that are in force now.
+    pub generation: u32,
+    /// Keys and files that have changed.
+    pub changed: Vec<String>,
+    /// Keys that have changed, and are not in force before the engine is started anew.
+    pub needs_restart: Vec<String>,
 }
 
 /// Why a request gets no answer.
@@ -163,6 +184,8 @@ pub enum Refusal {
     Late,
     /// The engine is stopping.
     Stopping,
+    /// The configuration has faults: what was in force stays so.
+    Fault,
 }
 
 impl Refusal {
@@ -198,8 +221,12 @@ impl Command {
                 Ok(Self::Flows(request))
             }
             "counters" => Ok(Self::Counters),
+            "reload" => Ok(Self::Reload),
             // Debug quotes what a terminal must not see.
-            other => Err(Refusal::Request.line(format!("unknown command {other:?}; known: flows, counters"))),
+            other => {
+                Err(Refusal::Request
+                    .line(format!("unknown command {other:?}; known: flows, counters, reload")))
+            }
         }
     }
 }
@@ -207,6 +234,11 @@ impl Command {
 /// The line that asks for the counters, its end included.
 pub fn counters_line() -> String {
     envelope("counters", serde_json::Value::Null)
+}
+
+/// The line that asks for a reload, its end included.
+pub fn reload_line() -> String {
+    envelope("reload", serde_json::Value::Null)
 }
 
 fn envelope(command: &str, arguments: serde_json::Value) -> String {

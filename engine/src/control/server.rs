@@ -11,13 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::RecvTimeoutError;
 use wireglass_core::flow::FlowSnapshot;
 
-use super::protocol::{Command, FlowsRequest, Line, Refusal, VERSION};
+use super::protocol::{Command, FlowsRequest, Line, Refusal, ReloadRecord, VERSION};
 use super::record::FlowRecord;
 use super::{ControlSocket, Counters};
 use crate::flow_dump::FlowDumper;
 use crate::metrics::Metrics;
+use crate::reload::{ReloadHandle, Reloaded};
 
 /// Connections at a time. More are told so and closed.
 const CONNECTIONS: usize = 4;
@@ -31,6 +33,10 @@ const SURVEY_TIME: Duration = Duration::from_secs(10);
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How often it is looked whether the workers have answered.
 const GLANCE: Duration = Duration::from_micros(500);
+/// How often it is looked whether the engine stops while it reloads.
+const RELOAD_GLANCE: Duration = Duration::from_millis(100);
+/// Longest text of faults: a client reads lines of 256 KB, and JSON may double what it quotes.
+const MAX_FAULTS: usize = 64 * 1024;
 /// Bytes that are written at once.
 const BLOCK: usize = 64 * 1024;
 
@@ -44,16 +50,22 @@ pub struct ControlServer {
 struct Shared {
     dumper: FlowDumper,
     metrics: Arc<Metrics>,
+    reload: Option<ReloadHandle>,
     stop: AtomicBool,
 }
 
 impl ControlServer {
-    /// Starts the thread, which keeps the socket.
+    /// Starts the thread, which keeps the socket. Without `reload`, requests for one are refused.
     ///
     /// # Errors
     /// When the thread cannot be started, or there are no more descriptors.
-    pub fn start(socket: ControlSocket, dumper: FlowDumper, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { dumper, metrics, stop: AtomicBool::new(false) });
+    pub fn start(
+        socket: ControlSocket,
+        dumper: FlowDumper,
+        metrics: Arc<Metrics>,
+        reload: Option<ReloadHandle>,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared { dumper, metrics, reload, stop: AtomicBool::new(false) });
         // A second handle of the listener, as a stream: only streams can be shut down, which is what ends a wait for a
         // connection (Linux: accept fails at once, and for ever).
         let listener = UnixStream::from(OwnedFd::from(socket.listener.try_clone()?));
@@ -131,6 +143,7 @@ fn answer(stream: &UnixStream, shared: &Shared) -> io::Result<()> {
     let command = request.map_err(|refusal| *refusal).and_then(|line| Command::parse(&line));
     match command {
         Ok(Command::Flows(request)) => flows(shared, &request, &mut out)?,
+        Ok(Command::Reload) => reload(shared, &mut out)?,
         Ok(Command::Counters) => counters(&shared.metrics, &mut out)?,
         Err(refusal) => out.line(&refusal)?,
     }
@@ -179,6 +192,42 @@ fn flows(shared: &Shared, request: &FlowsRequest, out: &mut Answer<'_>) -> io::R
         out.line(&Line::Flow(Box::new(FlowRecord::new(flow))))?;
     }
     out.line(&Line::End { seen: found.seen, matched: found.matched, complete: found.complete })
+}
+
+/// Waits until it is done: lists of millions of names take seconds.
+fn reload(shared: &Shared, out: &mut Answer<'_>) -> io::Result<()> {
+    let Some(handle) = &shared.reload else {
+        return out.line(&Refusal::Request.line("this engine does not load its configuration anew"));
+    };
+    let Ok(answer) = handle.ask() else {
+        return out.line(&Refusal::Busy.line("other reloads are waiting; try again"));
+    };
+    let done = loop {
+        match answer.recv_timeout(RELOAD_GLANCE) {
+            Ok(done) => break done,
+            Err(RecvTimeoutError::Timeout) if !shared.stop.load(Ordering::Acquire) => {}
+            Err(_) => return out.line(&Refusal::Stopping.line("the engine is stopping")),
+        }
+    };
+    // Not before: the time to take an answer begins when there is one.
+    out.deadline = Instant::now() + ANSWER_TIME;
+    match done {
+        Ok(Reloaded { generation, changed, needs_restart }) => {
+            out.line(&Line::Begin { version: VERSION, engine: env!("CARGO_PKG_VERSION").into() })?;
+            out.line(&Line::Reload(ReloadRecord { generation, changed, needs_restart }))
+        }
+        Err(message) => out.line(&Refusal::Fault.line(bounded(message))),
+    }
+}
+
+/// As many lines of faults as an answer may have.
+fn bounded(mut message: String) -> String {
+    if message.len() > MAX_FAULTS {
+        let cut = message[..message.floor_char_boundary(MAX_FAULTS)].rfind('\n').unwrap_or(0);
+        message.truncate(cut);
+        message.push_str("\n(and more: `wireglass check` shows all)");
+    }
+    message
 }
 
 fn counters(metrics: &Metrics, out: &mut Answer<'_>) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wireglass_core::event::Timestamp;
@@ -67,6 +67,16 @@ impl LogWriter {
     pub fn reopen(&self) {
         self.control.reopen.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// What does the same from another thread.
+    pub fn reopener(&self) -> impl Fn() + Send + 'static {
+        let control = Arc::clone(&self.control);
+        let thread = self.thread.as_ref().map(|thread| thread.thread().clone());
+        move || {
+            control.reopen.store(true, Ordering::Release);
+            thread.iter().for_each(Thread::unpark);
+        }
     }
 
     /// Writes all that is in the ring and waits for it. Workers should have stopped before.

@@ -1,5 +1,6 @@
 //! The Prometheus page: what the counters say, and that the workers live.
 
+mod generation;
 mod liveness;
 mod log_counters;
 mod page;
@@ -7,6 +8,7 @@ mod ports;
 mod server;
 mod snapshot;
 
+pub use generation::GenerationRecord;
 pub use liveness::{Liveness, PATIENCE, Pulse};
 pub use log_counters::LogCounters;
 pub use page::{Metrics, PoolStatistics, PortStatistics};

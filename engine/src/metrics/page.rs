@@ -11,6 +11,7 @@ use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 
+use super::generation::GenerationRecord;
 use super::liveness::Liveness;
 use super::log_counters::LogCounters;
 use super::ports::PortSources;
@@ -76,6 +77,7 @@ pub struct Metrics {
     wires: Vec<Arc<str>>,
     workers: Vec<Arc<WorkerCounters>>,
     liveness: Liveness,
+    generation: GenerationRecord,
     log: OnceLock<Arc<LogCounters>>,
     tls: OnceLock<Arc<TlsCaches>>,
     ports: OnceLock<PortSource>,
@@ -95,6 +97,7 @@ impl Metrics {
             wires: wires.to_vec(),
             liveness: Liveness::new(&workers, started),
             workers,
+            generation: GenerationRecord::new(started),
             log: OnceLock::new(),
             tls: OnceLock::new(),
             ports: OnceLock::new(),
@@ -112,6 +115,11 @@ impl Metrics {
     /// Whether the workers move.
     pub fn liveness(&self) -> &Liveness {
         &self.liveness
+    }
+
+    /// The settings that are in force.
+    pub fn generation(&self) -> &GenerationRecord {
+        &self.generation
     }
 
     /// Adds the log's counters to what is reported. Only the first call counts.
@@ -223,6 +231,23 @@ impl Metrics {
         let name = "wireglass_uptime_seconds";
         page.family(name, "How long the engine has been running.", Kind::Gauge);
         page.sample(name, &[], format_args!("{:.3}", self.started.elapsed().as_secs_f64()));
+        let generation = &self.generation;
+        let name = "wireglass_generation";
+        page.family(
+            name,
+            "Number of the settings in force: 1 at the start, one more with each reload.",
+            Kind::Gauge,
+        );
+        page.sample(name, &[], generation.number());
+        let name = "wireglass_generation_age_seconds";
+        page.family(name, "How long they have been in force.", Kind::Gauge);
+        page.sample(name, &[], format_args!("{:.3}", generation.age().as_secs_f64()));
+        let name = "wireglass_generations_older";
+        page.family(name, "Older ones that flows still go by.", Kind::Gauge);
+        page.sample(name, &[], generation.older());
+        let name = "wireglass_reloads_failed_total";
+        page.family(name, "Reloads that changed nothing, as there was something wrong.", Kind::Counter);
+        page.sample(name, &[], generation.failed());
     }
 
     fn wire_traffic(&self, page: &mut Page<'_>) {

@@ -54,7 +54,7 @@ impl<IO: Io> Worker<IO> {
             Some(Verdict { decision: Decision::Block(_), .. }) => {
                 return self.reset_both(port, &frame, headers, PacketDrop::PolicyBlocked);
             }
-            _ if self.cx.shared.outside_tls.midstream.forwards(now) => None,
+            _ if self.forwards_midstream(server.port()) => None,
             _ => return self.reset_both(port, &frame, headers, PacketDrop::Midstream),
         };
         if (flags.fin || flags.syn) && is_bare {
@@ -62,12 +62,18 @@ impl<IO: Io> Worker<IO> {
             return self.forward_bare(port, frame);
         }
         self.flow_ids += self.steering.workers() as u64;
+        self.generations.enter(&mut self.cx, self.generations.number());
         let flow = Flow::from_the_middle(&self.cx, identity, rule);
-        let entry = Entry::new(flow, hash, self.client(client.ip()), client_port);
+        let entry = Entry::new(flow, hash, self.client(client.ip()), client_port, self.generations.number());
         if let Some(id) = self.insert(hash, key, entry) {
             self.cx.counters.midstream_flows.inc();
             self.hand_over(id, port, frame, headers);
         }
+    }
+
+    fn forwards_midstream(&self, server_port: u16) -> bool {
+        let since = self.generations.intercepted_since(server_port);
+        self.generations.newest().outside_tls.midstream.forwards(self.cx.now, since)
     }
 
     fn forward_bare(&mut self, port: PortId, frame: IO::Frame) {

@@ -5,6 +5,7 @@
 
 mod events;
 mod fragments;
+mod generations;
 mod midstream;
 mod passthrough;
 mod path;
@@ -21,11 +22,13 @@ use tcp_stack::{Duration, Instant, Segment};
 
 use self::events::EventLog;
 use self::fragments::Fragments;
+use self::generations::Generations;
 use self::passthrough::PassthroughState;
 use self::refused::Refused;
 pub use self::steering::Steering;
 pub use self::thread::{Idle, WorkerThread};
 use crate::flow_dump::DumpResponder;
+use crate::generation::GenerationInbox;
 use crate::handshake_pool;
 use crate::log::LogSender;
 use crate::secrets::Secrets;
@@ -50,8 +53,10 @@ const BACKLOG_TURNS: u32 = 64;
 
 /// What a worker is made of, but for its queues: those may be tied to its thread.
 pub struct Parts<F> {
-    /// What all flows share.
+    /// What all flows share, until a reload brings something else.
     pub shared: Arc<Shared>,
+    /// Where the worker gets that.
+    pub inbox: GenerationInbox,
     /// Its rings to and from the other workers.
     pub steering: Steering<F>,
     /// Its end of the handshake pool.
@@ -89,6 +94,8 @@ pub struct Worker<IO: Io> {
     last: Option<(FlowKey, u64)>,
     steering: Steering<IO::Frame>,
     cx: Context<IO>,
+    generations: Generations,
+    inbox: GenerationInbox,
     pool: handshake_pool::Client,
     events: EventLog,
     responder: DumpResponder,
@@ -123,6 +130,8 @@ struct Entry<IO: Io> {
     counts: bool,
     /// How it lies on its wire.
     orientation: Orientation,
+    /// Number of the generation of settings that it goes by.
+    generation: u32,
 }
 
 impl<IO: Io> Worker<IO> {
@@ -130,6 +139,7 @@ impl<IO: Io> Worker<IO> {
     pub fn new(parts: Parts<IO::Frame>, io: IO, now: Instant, wall: Timestamp) -> Self {
         let Parts {
             shared,
+            inbox,
             steering,
             pool,
             log,
@@ -152,6 +162,8 @@ impl<IO: Io> Worker<IO> {
             hasher: KeyHasher::new(secrets.flow_hash),
             last: None,
             events: EventLog::new(log, Arc::clone(&counters)),
+            generations: Generations::new(Arc::clone(&shared)),
+            inbox,
             cx: Context::new(io, shared, counters, (now, wall), Budget::new(flow_bytes), held_frames),
             pool,
             fragments: Fragments::new(held_frames),
@@ -178,6 +190,9 @@ impl<IO: Io> Worker<IO> {
     pub fn poll(&mut self, now: Instant, wall: Timestamp) -> usize {
         (self.cx.now, self.cx.wall) = (now, wall);
         self.answers = midstream::ANSWERS;
+        if self.inbox.is_waiting() {
+            self.take_generation();
+        }
         let mut done = 0;
         let mut has_backlog = false;
         for wire in 0..self.cx.io.wires() {
@@ -332,8 +347,7 @@ impl<IO: Io> Worker<IO> {
 
     /// Either port may be the server's: a frame alone does not say who began.
     fn is_candidate(&self, source: SocketAddr, destination: SocketAddr) -> bool {
-        let policy = &self.cx.shared.policy;
-        policy.candidate(destination.port()) || policy.candidate(source.port())
+        self.generations.is_candidate(source, destination)
     }
 
     fn handle_tcp(&mut self, port: PortId, frame: IO::Frame, headers: &Headers, key: &FlowKey, hash: u64) {
@@ -349,6 +363,10 @@ impl<IO: Io> Worker<IO> {
         match found {
             Some(id) if self.lets_by(id, port, &frame, headers) => self.cx.forward(port.opposite(), frame),
             Some(id) => self.hand_over(id, port, frame, headers),
+            // Of a port that only flows which are older than the last reload are looked at on.
+            None if self.client_and_server(port, headers.source, headers.destination).is_none() => {
+                self.pass_uninspected(port, frame, Uninspected::Tcp);
+            }
             None if begins => self.begin(port, frame, headers, key, hash),
             None => self.midstream(port, frame, headers, key, hash),
         }
@@ -367,6 +385,7 @@ impl<IO: Io> Worker<IO> {
     /// set anew then.
     fn lets_by(&mut self, id: FlowId, port: PortId, frame: &IO::Frame, headers: &Headers) -> bool {
         let Some(entry) = self.table.get_mut(id) else { return false };
+        self.generations.enter(&mut self.cx, entry.generation);
         let lets_by = entry.flow.lets_by(&self.cx, entry.orientation.end_behind(port.side), frame, headers);
         if lets_by {
             let class = entry.flow.class(0);
@@ -415,8 +434,9 @@ impl<IO: Io> Worker<IO> {
         let Ok(syn) = Segment::parse(headers.segment(frame.data())) else {
             return self.cx.counters.drop_packet(PacketDrop::BadTcpHeader);
         };
+        self.generations.enter(&mut self.cx, self.generations.number());
         let flow = Flow::new(&self.cx, identity, &syn, verdict.as_ref());
-        let entry = Entry::new(flow, hash, client, port);
+        let entry = Entry::new(flow, hash, client, port, self.generations.number());
         match self.insert(hash, key, entry) {
             Some(id) => self.hand_over(id, port, frame, headers),
             None => self.log_refused_syn(&identity, frame.len(), Reason::ResourceFlows),
@@ -437,6 +457,7 @@ impl<IO: Io> Worker<IO> {
         {
             entry.alarm = std::mem::take(left);
         }
+        self.generations.begin();
         self.cx.account(0, held);
         self.cx.counters.flows(phase).inc();
         self.cx.counters.flows_opened.inc();
@@ -445,11 +466,14 @@ impl<IO: Io> Worker<IO> {
 
     /// What is settled at the SYN. Connections from the outside are only counted: there is no server key to show them.
     fn settled(&self, port: PortId, identity: &Identity) -> Option<Verdict> {
-        if port.side == PortSide::Outside || !self.cx.shared.policy.candidate(identity.server.port()) {
+        if port.side == PortSide::Outside
+            || !self.generations.newest().policy.candidate(identity.server.port())
+        {
             return Some(Verdict { rule: None, decision: Decision::Bypass });
         }
-        self.cx.shared.policy.at_syn(&FlowFacts {
-            wire: &self.cx.shared.wires[usize::from(port.wire)],
+        let Shared { policy, wires, .. } = &**self.generations.newest();
+        policy.at_syn(&FlowFacts {
+            wire: &wires[usize::from(port.wire)],
             vlan: identity.vlan[0],
             client: identity.client,
             server: identity.server,
@@ -496,7 +520,7 @@ impl<IO: Io> Worker<IO> {
     /// Ends and removes a flow at once.
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
         let Some(mut entry) = self.forget(id) else { return };
-        entry.turn(&mut self.cx, &self.pool);
+        entry.turn(&mut self.cx, &mut self.generations, &self.pool);
         let (before, held) = (entry.flow.phase(), entry.flow.memory());
         self.refused.note(self.cx.now, entry.hash, entry.flow.afterwards(), &self.cx.counters);
         entry.flow.expire(&mut self.cx, reason);
@@ -504,6 +528,7 @@ impl<IO: Io> Worker<IO> {
         if entry.flow.is_ending_in_order() {
             self.refused.ends_in_order(self.cx.now + self.cx.shared.limits.linger_time, entry.hash);
         }
+        self.generations.end(&mut self.cx, entry.generation);
         self.cx.account(held, 0);
         self.cx.counters.flows(before).dec();
     }
@@ -523,7 +548,7 @@ impl<IO: Io> Worker<IO> {
             if !entry.alarm.fire(tick) {
                 continue;
             }
-            if entry.flow.poll_timeout(&self.cx.shared) <= now {
+            if entry.flow.poll_timeout(self.generations.of(entry.generation)) <= now {
                 run += 1;
                 self.with_flow(id, |flow, cx| flow.handle_timeout(cx));
             } else {
@@ -544,7 +569,7 @@ impl<IO: Io> Worker<IO> {
     /// Does something with a flow, and afterwards what every change of a flow asks for.
     fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO>, &mut Context<IO>)) {
         let Some(entry) = self.table.get_mut(id) else { return };
-        entry.turn(&mut self.cx, &self.pool);
+        entry.turn(&mut self.cx, &mut self.generations, &self.pool);
         let (before, was_unsettled) = (entry.flow.phase(), entry.flow.is_unsettled());
         let held = entry.flow.memory();
         change(&mut entry.flow, &mut self.cx);
@@ -562,7 +587,9 @@ impl<IO: Io> Worker<IO> {
         if over {
             self.refused.note(self.cx.now, entry.hash, entry.flow.afterwards(), &self.cx.counters);
             self.cx.counters.flows(before).dec();
+            let generation = entry.generation;
             self.forget(id);
+            self.generations.end(&mut self.cx, generation);
             return;
         }
         let spoke = entry.flow.active() == self.cx.now;
@@ -590,20 +617,21 @@ impl<IO: Io> Worker<IO> {
     /// Sees to it that the wheel fires at the flow's deadline or before.
     fn arm(&mut self, id: FlowId) {
         let Some(entry) = self.table.get_mut(id) else { return };
-        let deadline = entry.flow.poll_timeout(&self.cx.shared);
+        let deadline = entry.flow.poll_timeout(self.generations.of(entry.generation));
         entry.alarm.set(&mut self.wheel, deadline, id.place());
     }
 }
 
 impl<IO: Io> Entry<IO> {
     /// `client` is the hash of its client's network, `client_port` the port on which the client is.
-    fn new(flow: Flow<IO>, hash: u64, client: u64, client_port: PortId) -> Self {
+    fn new(flow: Flow<IO>, hash: u64, client: u64, client_port: PortId, generation: u32) -> Self {
         let orientation = Orientation::of_client_at(client_port);
-        Self { flow, alarm: Alarm::new(), hash, client, counts: false, orientation }
+        Self { flow, alarm: Alarm::new(), hash, client, counts: false, orientation, generation }
     }
 
     /// What it does next is done for this flow.
-    fn turn(&self, cx: &mut Context<IO>, pool: &handshake_pool::Client) {
+    fn turn(&self, cx: &mut Context<IO>, generations: &mut Generations, pool: &handshake_pool::Client) {
+        generations.enter(cx, self.generation);
         (cx.orientation, cx.client) = (self.orientation, self.client);
         cx.job_room = pool.room(self.client);
     }

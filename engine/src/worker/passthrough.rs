@@ -72,7 +72,7 @@ impl PassthroughState {
 impl<IO: Io> Worker<IO> {
     /// A frame that is not looked into, of a class with an action.
     pub(super) fn pass_uninspected(&mut self, port: PortId, frame: IO::Frame, class: Uninspected) {
-        let action = self.cx.shared.outside_tls.passthrough.action(class);
+        let action = self.generations.newest().outside_tls.passthrough.action(class);
         self.cx.counters.uninspected(class, action).inc();
         if let Some(frames) = self.passthrough.pace(self.cx.now, port.wire, class, action) {
             self.tell_frame(
@@ -114,7 +114,7 @@ impl<IO: Io> Worker<IO> {
     }
 
     fn action(&self, class: Uninspected) -> PassAction {
-        self.cx.shared.outside_tls.passthrough.action(class)
+        self.generations.newest().outside_tls.passthrough.action(class)
     }
 
     /// The class of a datagram on an intercepted port, and its client and server.
@@ -129,7 +129,7 @@ impl<IO: Io> Worker<IO> {
             (true, _) => Some((Uninspected::Dtls, ends)),
             (_, true) => Some((Uninspected::Quic, ends)),
             // Where all ports are intercepted, so are those of DNS and NTP: without its first packets there is no QUIC.
-            _ if self.cx.shared.policy.has_all_ports() => None,
+            _ if self.generations.newest().policy.has_all_ports() => None,
             _ => Some((Uninspected::Quic, ends)),
         }
     }
@@ -155,7 +155,7 @@ impl<IO: Io> Worker<IO> {
         known.remove(hash, &hash);
         let client_side = if datagram.source == client { port.side } else { port.side.other() };
         let facts = FlowFacts {
-            wire: &self.cx.shared.wires[usize::from(port.wire)],
+            wire: &self.generations.newest().wires[usize::from(port.wire)],
             vlan: datagram.vlan[0],
             client,
             server,
@@ -163,7 +163,7 @@ impl<IO: Io> Worker<IO> {
         let verdict = match client_side {
             // As with TCP: there is no server key to show them.
             PortSide::Outside => Some(Verdict { rule: None, decision: Decision::Bypass }),
-            PortSide::Inside => self.cx.shared.policy.at_syn(&facts),
+            PortSide::Inside => self.generations.newest().policy.at_syn(&facts),
         };
         let (decided, rule) = match verdict {
             Some(Verdict { decision: Decision::Bypass, rule }) => (Decided::Forward, rule),
@@ -185,7 +185,7 @@ impl<IO: Io> Worker<IO> {
         source: SocketAddr,
         destination: SocketAddr,
     ) -> Option<(SocketAddr, SocketAddr)> {
-        let policy = &self.cx.shared.policy;
+        let policy = &self.generations.newest().policy;
         match (policy.candidate(source.port()), policy.candidate(destination.port())) {
             (false, false) => None,
             (false, true) => Some((source, destination)),
@@ -209,7 +209,7 @@ impl<IO: Io> Worker<IO> {
         }
         let event = FrameEvent {
             time: self.cx.wall,
-            wire: Arc::clone(&self.cx.shared.wires[usize::from(port.wire)]),
+            wire: Arc::clone(&self.generations.newest().wires[usize::from(port.wire)]),
             side: port.side,
             frame: FrameInfo::of(frame.data()),
             len: frame.len() as u32,

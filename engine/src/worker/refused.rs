@@ -38,6 +38,11 @@ impl Refused {
         Self { standing: AgedMap::new(most), unanswered: AgedMap::new(most), time }
     }
 
+    /// For how long those are remembered that are noted from now on.
+    pub(super) fn set_time(&mut self, time: Duration) {
+        self.time = time;
+    }
+
     /// A flow is forgotten.
     pub(super) fn note(
         &mut self,

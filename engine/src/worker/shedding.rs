@@ -35,7 +35,7 @@ impl<IO: Io> Worker<IO> {
     /// order.
     fn victim(&self) -> Option<(Class, FlowId)> {
         let heads = || {
-            let classes = self.cx.shared.limits.fairness.shed.classes().iter();
+            let classes = self.generations.newest().limits.fairness.shed.classes().iter();
             classes.filter_map(|class| Some((*class, self.first(*class)?)))
         };
         heads().find(|(class, id)| !self.is_spared(*class, *id)).or_else(|| heads().next())
@@ -94,7 +94,7 @@ impl<IO: Io> Worker<IO> {
 
     /// Whoever gives way next, and when: of those that hold much the longest silent, or else of all.
     fn next_to_give_memory(&self) -> Option<(FlowId, Instant)> {
-        let gives_way = self.cx.shared.limits.fairness.shed.classes().contains(&Class::Decrypted);
+        let gives_way = self.generations.newest().limits.fairness.shed.classes().contains(&Class::Decrypted);
         if self.cx.budget.has_room() || !gives_way {
             return None;
         }
@@ -120,7 +120,7 @@ impl<IO: Io> Worker<IO> {
     /// flows alone, so it hurries no others.
     fn next_to_age(&self) -> Option<(FlowId, Instant)> {
         let (table, budget) = (&self.table, &self.cx.budget);
-        let limits = &self.cx.shared.limits;
+        let limits = &self.generations.newest().limits;
         let classes = limits.fairness.shed.classes();
         // Nobody has to leave for those that give way first: SYNs that anyone can send, and flows that are ending anyway.
         let opening = if classes.contains(&Class::Opening) { table.count(Class::Opening) } else { 0 };
@@ -145,7 +145,7 @@ impl<IO: Io> Worker<IO> {
 
     /// What a client's flows are counted under.
     pub(super) fn client(&self, address: IpAddr) -> u64 {
-        self.hasher.hash(&self.cx.shared.limits.fairness.client_prefix.of(address))
+        self.hasher.hash(&self.generations.newest().limits.fairness.client_prefix.of(address))
     }
 
     /// A client may open one more: it has not as many as it may, or one of them may give way. A SYN does not make it give way
@@ -178,7 +178,8 @@ impl<IO: Io> Worker<IO> {
     /// A flow of this client that has been idle for long, among those of all clients that were used longest ago.
     fn own_victim(&self, client: u64) -> Option<(Class, FlowId)> {
         let counts = |entry: &Entry<IO>| entry.counts && entry.client == client;
-        let lists = self.cx.shared.limits.fairness.shed.classes().iter().flat_map(|class| class.lists());
+        let lists =
+            self.generations.newest().limits.fairness.shed.classes().iter().flat_map(|class| class.lists());
         lists.into_iter().find_map(|class| {
             let oldest = std::iter::successors(self.table.first(*class), |id| self.table.after(*id));
             let mut oldest = oldest.take(LOOKED_AT).take_while(|id| self.idle(*id) >= LEAST_IDLE);

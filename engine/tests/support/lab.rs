@@ -140,22 +140,35 @@ impl Lab {
         Session::tls_server(self.server.build().unwrap(), script).unwrap()
     }
 
-    /// The engine alone.
-    pub(crate) fn engine(&self, setup: &Setup) -> (Engine, LogReceiver) {
+    /// TLS for an engine, with the CAs and the root of this lab; `before`: that of the generation before.
+    pub(crate) fn tls(&self, before: Option<&TlsContext>) -> TlsContext {
+        self.tls_trusting(&self.pki, before)
+    }
+
+    /// The same with another root.
+    pub(crate) fn tls_trusting(&self, pki: &Pki, before: Option<&TlsContext>) -> TlsContext {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let root = self.pki.root_pem();
-        let tls = TlsContext::new(TlsSettings {
+        let settings = TlsSettings {
             provider: self.provider,
             trusted: self.trusted.files(),
             untrusted: self.untrusted.files(),
             system_roots: None,
-            roots: vec![RootFile { name: "test root".into(), pem: root.into_bytes() }],
+            roots: vec![RootFile { name: "test root".into(), pem: pki.root_pem().into_bytes() }],
             now: now.as_secs(),
-        });
+        };
+        match before {
+            Some(before) => TlsContext::succeeding(settings, before).unwrap(),
+            None => TlsContext::new(settings).unwrap(),
+        }
+    }
+
+    /// The engine alone.
+    pub(crate) fn engine(&self, setup: &Setup) -> (Engine, LogReceiver) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let (log, receiver) = ring(10_000);
         let builder = EngineBuilder {
             policy: setup.rules.compile(),
-            tls: tls.unwrap(),
+            tls: self.tls(None),
             limits: setup.limits,
             outside_tls: setup.outside_tls,
             filters: Arc::clone(&setup.filters),

@@ -22,7 +22,7 @@ use crate::reason::PacketDrop;
 pub struct Context<IO: Io> {
     /// The worker's queues of all ports.
     pub io: IO,
-    /// What all flows of the engine share.
+    /// What the flows of its generation share: to be set before a flow is called.
     pub shared: Arc<Shared>,
     /// The worker's counters.
     pub counters: Arc<WorkerCounters>,

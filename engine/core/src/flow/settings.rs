@@ -1,4 +1,4 @@
-//! What all flows of an engine share: policy, TLS, limits, and what becomes of all else.
+//! What all flows of a generation share: policy, TLS, limits, and what becomes of all else.
 
 use std::sync::Arc;
 
@@ -10,7 +10,10 @@ use crate::packet::Passthrough;
 use crate::policy::Policy;
 use crate::tls::TlsContext;
 
-/// What all flows of an engine share, and none changes.
+/// What all flows of a generation share, and none changes. A reload makes another one for the flows that begin later.
+///
+/// A clone shares all that is large.
+#[derive(Clone)]
 pub struct Shared {
     /// Which flows to decrypt.
     pub policy: Arc<Policy>,
@@ -24,8 +27,8 @@ pub struct Shared {
     pub filters: Arc<dyn Filters>,
     /// What clients get instead of what is blocked.
     pub page: Arc<Page>,
-    /// Names of the wires.
-    pub wires: Vec<Arc<str>>,
+    /// Names of the wires: the same in all generations.
+    pub wires: Arc<[Arc<str>]>,
 }
 
 /// What becomes of all that is not a TLS connection over TCP, seen from its start.
@@ -44,9 +47,9 @@ pub struct OutsideTls {
 pub enum Midstream {
     /// They pass.
     Forward,
-    /// They are reset, once the engine has run for `after`: those that are older than the engine may end in peace.
+    /// They are reset, once their port has been intercepted for `after`: those that are older may end in peace.
     Reset {
-        /// Since the worker's clock began, at the engine's start.
+        /// Since the engine's start, or the reload that brought the port.
         after: Duration,
     },
 }
@@ -58,11 +61,11 @@ impl Default for Midstream {
 }
 
 impl Midstream {
-    /// They pass now.
-    pub fn forwards(self, now: Instant) -> bool {
+    /// They pass now, on a port that has been intercepted `since`.
+    pub fn forwards(self, now: Instant, since: Instant) -> bool {
         match self {
             Self::Forward => true,
-            Self::Reset { after } => now < Instant::ZERO + after,
+            Self::Reset { after } => now < since + after,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
 use x509_cert::der::Encode;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
@@ -16,6 +17,7 @@ pub(crate) struct Authority {
     key_id: Option<Vec<u8>>,
     not_before: i64,
     not_after: i64,
+    fingerprint: [u8; 32],
     key: Key,
 }
 
@@ -45,7 +47,11 @@ impl Authority {
             Some(Ok(SubjectKeyIdentifier(id))) => Some(id.as_bytes().to_vec()),
             _ => None,
         };
+        let fingerprint = chain.iter().fold(Sha256::new(), |digest, certificate| {
+            digest.chain_update((certificate.len() as u64).to_be_bytes()).chain_update(certificate)
+        });
         Ok(Self {
+            fingerprint: fingerprint.finalize().into(),
             subject: certificate.tbs.subject.to_der().map_err(unusable)?,
             public_key,
             key_id,
@@ -59,6 +65,11 @@ impl Authority {
     /// What clients get after the leaf.
     pub(crate) fn chain(&self) -> &[Vec<u8>] {
         &self.chain
+    }
+
+    /// SHA-256 of its certificates: its leaves go with these, and are of no use to another CA.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
     }
 
     /// DER of its name.

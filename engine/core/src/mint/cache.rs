@@ -46,6 +46,8 @@ struct ThreadCache {
 pub(super) struct Key {
     /// SHA-256 of the original's DER; or of the name, where there is none.
     original: [u8; 32],
+    /// The certificates of the CA that signs: after a reload it may be another one.
+    authority: [u8; 32],
     defect: Option<Reason>,
     by: MintedBy,
     key_type: KeyType,
@@ -53,9 +55,10 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn new(original: [u8; 32], order: &LeafRequest) -> Self {
+    pub(super) fn new(original: [u8; 32], authority: [u8; 32], order: &LeafRequest) -> Self {
         Self {
             original,
+            authority,
             defect: order.defect,
             by: order.by,
             key_type: order.key_type,
@@ -179,7 +182,7 @@ mod tests {
         LeafRequest { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now: 0 };
 
     fn key(original: u8) -> Key {
-        Key::new([original; 32], &ORDER)
+        Key::new([original; 32], [0; 32], &ORDER)
     }
 
     fn leaf(not_after: i64) -> Leaf {
@@ -267,9 +270,10 @@ mod tests {
             LeafRequest { max_days: 7, ..order },
         ];
         for other in &others {
-            assert_ne!(Key::new([0; 32], &order), Key::new([0; 32], other));
+            assert_ne!(Key::new([0; 32], [0; 32], &order), Key::new([0; 32], [0; 32], other));
         }
-        assert_ne!(Key::new([0; 32], &order), Key::new([1; 32], &order));
-        assert_eq!(Key::new([0; 32], &order), Key::new([0; 32], &LeafRequest { now: 5, ..order }));
+        let key = Key::new([0; 32], [0; 32], &order);
+        assert!(key != Key::new([1; 32], [0; 32], &order) && key != Key::new([0; 32], [1; 32], &order));
+        assert_eq!(key, Key::new([0; 32], [0; 32], &LeafRequest { now: 5, ..order }));
     }
 }

@@ -68,16 +68,21 @@ impl fmt::Display for MintError {
 }
 
 /// Makes copies, and keeps them for the next client of the same server.
-#[expect(clippy::disallowed_types, reason = "whichever thread needs a leaf key first makes it for all")]
 pub(crate) struct Mint {
     provider: Provider,
     random: &'static dyn SecureRandom,
     trusted: Authority,
     untrusted: Authority,
+    shared: Arc<Minted>,
+}
+
+/// What mints of one provider share, whichever CAs they have.
+#[expect(clippy::disallowed_types, reason = "whichever thread needs a leaf key first makes it for all")]
+struct Minted {
     p256: sync::OnceLock<Result<Key, KeyError>>,
     rsa2048: sync::OnceLock<Result<Key, KeyError>>,
     cache: Cache,
-    minted: AtomicU64,
+    count: AtomicU64,
 }
 
 impl Mint {
@@ -87,16 +92,19 @@ impl Mint {
         untrusted: Authority,
         counters: Arc<TlsCaches>,
     ) -> Self {
-        Self {
-            provider,
-            random: provider.load().secure_random,
-            trusted,
-            untrusted,
+        let shared = Minted {
             p256: Default::default(),
             rsa2048: Default::default(),
             cache: Cache::new(counters),
-            minted: AtomicU64::new(0),
-        }
+            count: AtomicU64::new(0),
+        };
+        Self { provider, random: provider.load().secure_random, trusted, untrusted, shared: Arc::new(shared) }
+    }
+
+    /// A mint with these CAs that has the leaves of this one, as far as they are of one of them.
+    pub(crate) fn succeeded_by(&self, trusted: Authority, untrusted: Authority) -> Self {
+        let Self { provider, random, trusted: _, untrusted: _, shared } = self;
+        Self { provider: *provider, random: *random, trusted, untrusted, shared: Arc::clone(shared) }
     }
 
     /// A copy of `original`, a certificate in DER: out of the cache or freshly signed.
@@ -122,27 +130,28 @@ impl Mint {
         order: LeafRequest,
         mint: impl FnOnce(&Authority, &Key) -> Result<Leaf, MintError>,
     ) -> Result<Arc<Leaf>, MintError> {
-        self.cache.find_or(cache::Key::new(original, &order), order.now, || {
-            let authority = match order.by {
-                MintedBy::Trusted => &self.trusted,
-                MintedBy::Untrusted => &self.untrusted,
-            };
+        let authority = match order.by {
+            MintedBy::Trusted => &self.trusted,
+            MintedBy::Untrusted => &self.untrusted,
+        };
+        let key = cache::Key::new(original, authority.fingerprint(), &order);
+        self.shared.cache.find_or(key, order.now, || {
             let leaf = mint(authority, self.leaf_key(order.key_type)?)?;
-            self.minted.fetch_add(1, Ordering::Relaxed);
+            self.shared.count.fetch_add(1, Ordering::Relaxed);
             Ok(leaf)
         })
     }
 
     /// Leaves signed so far.
     pub(crate) fn minted(&self) -> u64 {
-        self.minted.load(Ordering::Relaxed)
+        self.shared.count.load(Ordering::Relaxed)
     }
 
     /// The leaf key of this kind; made when it is first needed, since an RSA key takes a while and few clients want one.
     fn leaf_key(&self, kind: KeyType) -> Result<&Key, MintError> {
         let slot = match kind {
-            KeyType::P256 => &self.p256,
-            KeyType::Rsa2048 => &self.rsa2048,
+            KeyType::P256 => &self.shared.p256,
+            KeyType::Rsa2048 => &self.shared.rsa2048,
         };
         slot.get_or_init(|| Key::generate(self.provider, kind))
             .as_ref()

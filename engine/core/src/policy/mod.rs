@@ -15,8 +15,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use content::{
-    ContentAction, ContentPolicy, ContentRule, ContentRuleId, DecryptedFlow, FieldEdit, OnUnread,
-    RequestFacts, Respond, ResponseFacts, Standing,
+    Answer, ContentAction, ContentPolicy, ContentRule, ContentRuleId, Decided, DecryptedFlow, Direction,
+    FieldEdit, Glob, HeaderRule, Known, OnUnread, PatternError, RequestFacts, Respond, ResponseFacts,
+    Standing, TextPattern, is_editable,
 };
 pub use lists::{
     BadLine, Format, List, ListId, ListKind, ListMask, Lists, ListsBuilder, MAX_ENTRIES, MAX_LINE, MAX_LISTS,
@@ -95,6 +96,16 @@ pub enum Ports {
     Only(Vec<u16>),
 }
 
+impl Ports {
+    /// It is one of them.
+    pub fn contain(&self, port: u16) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(ports) => ports.contains(&port),
+        }
+    }
+}
+
 /// All rules, compiled.
 #[derive(Debug)]
 pub struct Policy {
@@ -134,10 +145,17 @@ impl Policy {
 
     /// Whether flows to this port are looked at. The others pass through: no rule is asked.
     pub fn candidate(&self, server_port: u16) -> bool {
-        match &self.ports {
-            Ports::Any => true,
-            Ports::Only(ports) => ports.contains(&server_port),
-        }
+        self.ports.contain(server_port)
+    }
+
+    /// The ports whose flows are looked at.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// The lists that its rules may ask for.
+    pub fn lists(&self) -> &Arc<Lists> {
+        &self.lists
     }
 
     /// Flows to every port are looked at.

@@ -129,17 +129,17 @@ impl CompiledRule {
 
 /// A condition on an address.
 #[derive(Debug)]
-struct Addresses {
+pub(super) struct Addresses {
     networks: Option<Networks>,
     list: Option<ListId>,
 }
 
 impl Addresses {
-    fn new(networks: &[IpNet], list: Option<ListId>) -> Self {
+    pub(super) fn new(networks: &[IpNet], list: Option<ListId>) -> Self {
         Self { networks: unless_empty(networks, Networks::new), list }
     }
 
-    fn hold(&self, address: IpAddr, lists: &Lists) -> bool {
+    pub(super) fn hold(&self, address: IpAddr, lists: &Lists) -> bool {
         match (&self.networks, self.list) {
             (None, None) => true,
             (networks, list) => {

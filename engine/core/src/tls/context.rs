@@ -67,6 +67,20 @@ impl TlsContext {
     /// # Errors
     /// The file at fault, and what was expected of it.
     pub fn new(settings: TlsSettings) -> Result<Self, SetupError> {
+        Self::build(settings, None)
+    }
+
+    /// Loads them anew, and goes on with what `before` has kept, as far as that still holds: verdicts and servers' sessions only under
+    /// the same roots and CAs, leaves only of the same CA. The keys of tickets go on in any case: a ticket is bound to roots, CA, leaf and
+    /// profile.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn succeeding(settings: TlsSettings, before: &Self) -> Result<Self, SetupError> {
+        Self::build(settings, Some(before))
+    }
+
+    fn build(settings: TlsSettings, before: Option<&Self>) -> Result<Self, SetupError> {
         let provider = settings.provider.load();
         let trusted = Authority::load(settings.provider, &settings.trusted, settings.now)?;
         let untrusted = Authority::load(settings.provider, &settings.untrusted, settings.now)?;
@@ -84,26 +98,49 @@ impl TlsContext {
             .fold(CacheKey::new("generation").bytes(&trust.digest()), |b, ca| b.list(ca.chain().iter()))
             .finish();
         let algorithms = provider.signature_verification_algorithms;
-        let verifier = Verifier { trust, algorithms: algorithms.all, own: own.into() };
-        let counters = Arc::<TlsCaches>::default();
-        let verify_cache = Arc::new(VerifyCache::new(verifier, Arc::clone(&counters)));
+        let counters = before.map(|before| Arc::clone(&before.counters)).unwrap_or_default();
+        let of_same_provider = before.filter(|before| before.kind == settings.provider);
+        // rustls resumes a session only with the very verifier that it began with: both are kept, or neither.
+        let (verify_cache, server_verifier, sessions) =
+            match of_same_provider.filter(|before| before.generation == generation) {
+                Some(same) => {
+                    (Arc::clone(&same.verify_cache), Arc::clone(&same.server_verifier), same.sessions.clone())
+                }
+                None => {
+                    let verifier = Verifier { trust, algorithms: algorithms.all, own: own.into() };
+                    let verify_cache = Arc::new(VerifyCache::new(verifier, Arc::clone(&counters)));
+                    let server_verifier = ServerVerifier::new(Arc::clone(&verify_cache), algorithms);
+                    (verify_cache, Arc::new(server_verifier), None)
+                }
+            };
+        let mint = match of_same_provider {
+            Some(before) => before.mint.succeeded_by(trusted, untrusted),
+            None => Mint::new(settings.provider, trusted, untrusted, Arc::clone(&counters)),
+        };
         let context = Self {
             kind: settings.provider,
             provider: Arc::new(provider),
-            mint: Mint::new(settings.provider, trusted, untrusted, Arc::clone(&counters)),
-            server_verifier: Arc::new(ServerVerifier::new(Arc::clone(&verify_cache), algorithms)),
+            mint,
+            server_verifier,
             verify_cache,
-            clock: Arc::default(),
-            sessions: None,
-            tickets: None,
+            clock: before.map(|before| Arc::clone(&before.clock)).unwrap_or_default(),
+            sessions,
+            tickets: before.and_then(|before| before.tickets.clone()),
             generation,
             counters,
         };
-        Ok(context.with_server_sessions(DEFAULT_SERVER_SESSIONS))
+        Ok(if context.sessions.is_some() {
+            context
+        } else {
+            context.with_server_sessions(DEFAULT_SERVER_SESSIONS)
+        })
     }
 
-    /// Keeps the sessions of so many servers; 0: of none.
+    /// Keeps the sessions of so many servers; 0: of none. Those that are kept already stay, if it is the same number.
     pub fn with_server_sessions(mut self, capacity: usize) -> Self {
+        if self.sessions.as_ref().is_some_and(|sessions| sessions.capacity() == capacity) {
+            return self;
+        }
         let sessions = || Sessions::new(capacity, Arc::clone(&self.clock), Arc::clone(&self.counters));
         self.sessions = (capacity > 0).then(|| Arc::new(sessions()));
         self
@@ -136,6 +173,12 @@ impl TlsContext {
         let order =
             LeafRequest { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now };
         self.mint.copy(original, order).ok().map(|leaf| *leaf.fingerprint())
+    }
+
+    /// Whether a verdict or a session of `other` may be one of this one's: both have the same memory of them.
+    #[doc(hidden)]
+    pub fn shares_verdicts(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.verify_cache, &other.verify_cache)
     }
 
     /// Leaves minted so far; those out of the cache do not count again.

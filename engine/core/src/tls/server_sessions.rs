@@ -32,6 +32,7 @@ struct Kept {
 
 /// The sessions of all servers.
 pub(super) struct Sessions {
+    capacity: usize,
     kept: Lock<Generations<[u8; 32], Kept>>,
     clock: Arc<Clock>,
     counters: Arc<TlsCaches>,
@@ -40,7 +41,12 @@ pub(super) struct Sessions {
 impl Sessions {
     /// For at most `capacity` origins.
     pub(super) fn new(capacity: usize, clock: Arc<Clock>, counters: Arc<TlsCaches>) -> Self {
-        Self { kept: Lock::new(Generations::new(capacity)), clock, counters }
+        Self { capacity, kept: Lock::new(Generations::new(capacity)), clock, counters }
+    }
+
+    /// Origins that it is for, at most.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// The view that one handshake has. `key` is a hash over server, wire, name to prove, profile, what is offered, and trust

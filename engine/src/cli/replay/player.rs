@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use smoltcp::wire::TcpPacket;
 use tcp_stack::{Duration, Instant};
-use wireglass_core::content::HttpReaders;
 use wireglass_core::event::{Action, Event, FlowHead, Timestamp};
 use wireglass_core::fairness::{Fairness, PerClient};
 use wireglass_core::flow::Limits;
@@ -101,8 +100,8 @@ impl Player {
                 ..config.limits.of_flow()
             },
             outside_tls: config.intercept.outside_tls,
-            filters: Arc::new(HttpReaders),
-            page: Arc::default(),
+            filters: config.filters(),
+            page: config.page(),
             wires: vec![Arc::clone(wire)],
             handshake_threads: 0,
             flows: config.limits.flows.min(FLOWS),

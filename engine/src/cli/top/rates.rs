@@ -22,6 +22,10 @@ pub(super) struct Rates {
     pub(super) total: Share,
     pub(super) workers: Vec<Share>,
     pub(super) ports: Vec<PortRates>,
+    /// Number of the settings in force; 0: the engine does not say.
+    pub(super) generation: u64,
+    pub(super) generation_age_seconds: f64,
+    pub(super) generations_older: u64,
     pub(super) log_dropped: u64,
     pub(super) log_lost: u64,
 }
@@ -98,6 +102,9 @@ impl Rates {
             total: total(&workers, &ports),
             workers,
             ports,
+            generation: after.engine.generation,
+            generation_age_seconds: after.engine.generation_age_us as f64 / 1e6,
+            generations_older: after.engine.generations_older,
             log_dropped: after.engine.log_dropped,
             log_lost: after.engine.log_lost,
         })

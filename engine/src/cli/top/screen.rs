@@ -135,9 +135,10 @@ fn divide(room: Option<usize>, wanted: [usize; 3]) -> [usize; 3] {
 fn title(state: &State, rates: Option<&Rates>, width: usize, keys: &'static str) -> Line<'static> {
     let mut left = match rates {
         Some(rates) => format!(
-            "wireglass {}  up {}  every {}",
+            "wireglass {}  up {}{}  every {}",
             Plain(&rates.version),
             uptime(rates.uptime_seconds),
+            generation(rates),
             seconds(rates.interval_seconds),
         ),
         None => "wireglass".into(),
@@ -148,6 +149,14 @@ fn title(state: &State, rates: Option<&Rates>, width: usize, keys: &'static str)
     let gap = width.saturating_sub(keys.len());
     let held = if state.paused { Style::new().fg(Color::Yellow).bold() } else { Style::new() };
     Line::from(vec![Span::styled(format!("{:<gap$}", fit(&left, gap)), held), Span::raw(keys)])
+}
+
+/// Which settings are in force, and for how long; nothing of an engine that does not say.
+fn generation(rates: &Rates) -> String {
+    match rates.generation {
+        0 => String::new(),
+        number => format!("  gen {number}, {}", uptime(rates.generation_age_seconds)),
+    }
 }
 
 fn seconds(interval: f64) -> String {
@@ -319,7 +328,14 @@ mod tests {
         };
         Counters {
             version: "0.1.0".into(),
-            engine: EngineRecord { uptime_us: (93_784 + seconds) * 1_000_000, log_dropped: 0, log_lost: 3 },
+            engine: EngineRecord {
+                uptime_us: (93_784 + seconds) * 1_000_000,
+                generation: 12,
+                generation_age_us: (198 + seconds) * 1_000_000,
+                generations_older: 0,
+                log_dropped: 0,
+                log_lost: 3,
+            },
             workers: (0..workers).map(worker).collect(),
             ports: vec![port("net_af_packet0", 77 * seconds), port("0000:3b:00.1-a-long-name", 0)],
         }

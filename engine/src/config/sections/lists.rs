@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::list_files::{self, Stamp};
 use crate::config::near::nearest;
 use crate::config::reader::{Notes, Table, Value};
 use wireglass_core::policy::{Format, ListId, ListKind, Lists, ListsBuilder, MAX_ENTRIES, MAX_LISTS, Report};
+
+/// A file that was written to so many seconds ago may not be complete.
+const SETTLED: u64 = 2;
 
 const KINDS: &[(&str, ListKind)] = &{
     use ListKind::{Domain, Ip, Url};
@@ -47,6 +51,10 @@ pub struct ListSource {
     pub line: usize,
     /// What was read, in order.
     pub files: Vec<ListFile>,
+    /// How often it is looked whether the files have changed; none: never.
+    pub reload: Option<Duration>,
+    /// The files, as the configuration names them.
+    named: Vec<String>,
 }
 
 /// What was read of one file.
@@ -118,10 +126,50 @@ impl NamedLists {
         }
     }
 
-    pub(in crate::config) fn changed_files(&self) -> impl Iterator<Item = String> {
-        let files = self.sources.iter().flat_map(|source| &source.files);
-        let changed = files.filter(|file| Stamp::of(&file.path) != Some(file.stamp));
-        changed.map(|file| file.path.display().to_string())
+    /// Files of these lists that are not there, or not the same, in others.
+    pub fn files_that_differ(&self, other: &Self) -> Vec<String> {
+        let files = |lists: &Self| {
+            let files = lists.sources.iter().flat_map(|source| &source.files);
+            files.map(|file| (file.path.clone(), file.stamp)).collect::<Vec<_>>()
+        };
+        let (before, after) = (files(self), files(other));
+        let gone = before.iter().filter(|file| !after.contains(file));
+        let come = after.iter().filter(|file| !before.contains(file));
+        let mut differ: Vec<_> = gone.chain(come).map(|(path, _)| path.display().to_string()).collect();
+        differ.sort();
+        differ.dedup();
+        differ
+    }
+}
+
+impl ListSource {
+    /// What lies where its files are named, which are relative to `folder`.
+    pub fn look(&self, folder: &Path) -> FoundFiles {
+        let named = self.named.iter().flat_map(|named| list_files::find(folder, named).unwrap_or_default());
+        // A folder is known by the one file in it that is read.
+        let paths = named.map(|path| {
+            let read = self.files.iter().find(|file| file.path.parent() == Some(&path));
+            read.map_or(path.clone(), |file| file.path.clone())
+        });
+        FoundFiles(paths.map(|path| (Stamp::of(&path), path)).collect())
+    }
+
+    /// What was there when it was read.
+    pub fn loaded(&self) -> FoundFiles {
+        FoundFiles(self.files.iter().map(|file| (Some(file.stamp), file.path.clone())).collect())
+    }
+}
+
+/// The files of a list at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundFiles(Vec<(Option<Stamp>, PathBuf)>);
+
+impl FoundFiles {
+    /// None of them was written to a moment ago: nobody is in the middle of it.
+    pub fn are_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        self.0.iter().all(|(stamp, _)| stamp.is_none_or(|stamp| stamp.written().abs_diff(now) >= SETTLED))
     }
 }
 
@@ -140,6 +188,7 @@ fn read_list(
     let kind = table.required("kind", "\"domain\", \"url\" or \"ip\"").and_then(|value| value.choice(KINDS));
     let files = table.required("files", "the files that the list is read from");
     let format = table.value("format", "\"auto\"");
+    let seconds = table.integer("reload_seconds", 0..=604_800, 0);
     let chosen = match &format {
         Some(value) => value.choice(FORMATS)?,
         None => None,
@@ -160,7 +209,13 @@ fn read_list(
     if items.is_empty() && files.is_list() {
         files.expected("at least one file");
     }
-    let mut source = ListSource { id, line: table.line(), files: Vec::new() };
+    let mut source = ListSource {
+        id,
+        line: table.line(),
+        files: Vec::new(),
+        reload: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        named: items.iter().filter_map(|item| item.text().map(str::to_owned)).collect(),
+    };
     for item in items {
         for path in item.files().into_iter().flatten() {
             match read_file(&path, id, kind, chosen, builder) {

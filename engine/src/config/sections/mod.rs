@@ -12,7 +12,7 @@ mod workers;
 
 pub use intercept::Intercept;
 pub use limits::Limits;
-pub use lists::{ListFile, ListSource, NamedLists};
+pub use lists::{FoundFiles, ListFile, ListSource, NamedLists};
 pub use outputs::{Control, Log, Metrics};
 pub use ports::{Dpdk, Wire};
 pub use rules::PolicyRules;

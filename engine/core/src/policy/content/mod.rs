@@ -3,15 +3,24 @@
 //! Compiled once from the configuration, immutable, shared by all workers. The first rule that matches wins; where none does, the
 //! request is allowed. A rule that asks for what only the response can say is "not yet" for the request, and so are all rules after it.
 
+mod edit;
+mod file_name;
+mod path;
+mod pattern;
 mod rule;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::name_index::NameIndex;
 use super::names::HostName;
 use super::{Lists, Profile};
 use crate::fields::Fields;
-use rule::CompiledContentRule;
+use edit::CompiledHeaderRule;
+pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
+use path::Target;
+pub use pattern::{Glob, PatternError, TextPattern};
+use rule::{AtRequest, CompiledContentRule, Holds};
 pub use rule::{ContentAction, ContentRule, Respond};
 
 /// What is known of a decrypted flow before its first plaintext.
@@ -48,6 +57,8 @@ pub struct RequestFacts<'a> {
     pub target: &'a str,
     /// All fields.
     pub fields: &'a Fields,
+    /// Of its content.
+    pub size: Known,
 }
 
 /// The head of a response.
@@ -57,6 +68,8 @@ pub struct ResponseFacts<'a> {
     pub status: u16,
     /// All fields.
     pub fields: &'a Fields,
+    /// Of its content.
+    pub size: Known,
 }
 
 /// The place of a rule among the rules.
@@ -72,6 +85,8 @@ pub struct Standing {
     pub otherwise: Option<ContentRuleId>,
     /// Bytes of the request's content beyond which this rule applies.
     pub size_limit: Option<(u64, ContentRuleId)>,
+    /// The request's path, for the name of the file; empty where no rule asks.
+    path: Box<str>,
 }
 
 impl Standing {
@@ -79,6 +94,56 @@ impl Standing {
     pub fn awaits_response(&self) -> bool {
         !self.not_yet.is_empty()
     }
+
+    /// Bytes of memory that it holds beside its own size.
+    pub fn memory(&self) -> usize {
+        let Self { not_yet, otherwise: _, size_limit: _, path } = self;
+        size_of_val(&**not_yet) + path.len()
+    }
+}
+
+/// Where the rules stand after a response's head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// The rule that wins; none: no rule does.
+    pub rule: Option<ContentRuleId>,
+    /// Bytes of the response's content beyond which this rule applies.
+    pub size_limit: Option<(u64, ContentRuleId)>,
+}
+
+/// Bytes of content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// So many, or none.
+    Bytes(u64),
+    /// That shows when they have come.
+    Not,
+}
+
+/// What rules look at in a request.
+struct Request<'a> {
+    method: &'a str,
+    target: Target,
+    fields: &'a Fields,
+    size: Known,
+}
+
+/// What rules look at in a message of either direction.
+struct Message<'a> {
+    fields: &'a Fields,
+    path: &'a str,
+    size: Known,
+}
+
+/// What came of asking one rule about a request: for those who want to know why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It matches.
+    Matches,
+    /// This condition does not hold.
+    No(&'static str),
+    /// The response decides, or how much content there is.
+    NotYet,
 }
 
 /// What becomes of plaintext that no rule can be asked about.
@@ -90,28 +155,17 @@ pub enum OnUnread {
     Allow,
 }
 
-/// A change of a head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FieldEdit {
-    /// All fields of this name go.
-    Remove(Box<str>),
-    /// One with this name and value takes their place.
-    Set(Box<str>, Box<str>),
-}
-
-impl FieldEdit {
-    /// The name, in any case.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Remove(name) | Self::Set(name, _) => name,
-        }
-    }
-}
-
 /// All rules on content, compiled.
 #[derive(Debug)]
 pub struct ContentPolicy {
     rules: Vec<CompiledContentRule>,
+    headers: Vec<CompiledHeaderRule>,
+    /// The places of rules by the hosts that they name.
+    by_host: NameIndex,
+    /// The places of rules by the list that they ask for.
+    by_list: Vec<Vec<usize>>,
+    /// The places of rules that ask for no host, in order.
+    hostless: Vec<usize>,
     lists: Arc<Lists>,
     /// HTTP that cannot be read, or may be read in two ways.
     pub on_unparsed: OnUnread,
@@ -128,42 +182,150 @@ impl Default for ContentPolicy {
 impl ContentPolicy {
     /// Compiles rules, in their order of precedence.
     pub fn compile(rules: &[ContentRule], lists: Arc<Lists>) -> Self {
-        let rules = rules.iter().map(CompiledContentRule::new).collect();
-        Self { rules, lists, on_unparsed: OnUnread::Block, on_opaque: OnUnread::Allow }
+        let mut by_host = NameIndex::default();
+        let mut by_list = vec![Vec::new(); lists.iter().count()];
+        for (place, rule) in rules.iter().enumerate() {
+            // A list that there is not has no names.
+            if let Some(places) = rule.host_list.and_then(|list| by_list.get_mut(list.index())) {
+                places.push(place);
+            }
+            rule.host.iter().for_each(|pattern| by_host.insert(pattern, place));
+        }
+        let rules: Vec<_> = rules.iter().map(CompiledContentRule::new).collect();
+        let hostless = (0..rules.len()).filter(|place| !rules[*place].asks_host()).collect();
+        Self {
+            rules,
+            headers: Vec::new(),
+            by_host,
+            by_list,
+            hostless,
+            lists,
+            on_unparsed: OnUnread::Block,
+            on_opaque: OnUnread::Allow,
+        }
+    }
+
+    /// With rules that change heads.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &[HeaderRule]) -> Self {
+        self.headers = headers.iter().map(CompiledHeaderRule::new).collect();
+        self
     }
 
     /// There is something to ask about flows of this profile.
     pub fn is_about(&self, profile: &str) -> bool {
         self.rules.iter().any(|rule| rule.is_about(profile))
+            || self.headers.iter().any(|rule| rule.is_about(profile))
     }
 
     /// Some fields are set or removed.
     pub fn has_edits(&self) -> bool {
-        false
+        !self.headers.is_empty()
+    }
+
+    /// How a head of this direction is to be changed. Of a name that several rules change, the first counts.
+    pub fn edits(&self, flow: &DecryptedFlow, host: Option<&str>, direction: Direction) -> Vec<FieldEdit> {
+        let host = host.map(HostName::new);
+        let mut edits: Vec<FieldEdit> = Vec::new();
+        for edit in
+            self.headers.iter().flat_map(|rule| rule.edits(flow, host.as_ref(), direction, &self.lists))
+        {
+            if !edits.iter().any(|known| known.name().eq_ignore_ascii_case(edit.name())) {
+                edits.push(edit.clone());
+            }
+        }
+        edits
     }
 
     /// Asks the rules about a request.
     pub fn at_request(&self, flow: &DecryptedFlow, request: &RequestFacts<'_>) -> Standing {
-        let host = request.host.map(HostName::new);
+        let asked = Request::new(request);
         let mut not_yet = Vec::new();
-        for (place, rule) in self.rules.iter().enumerate() {
-            if !rule.matches_request(flow, host.as_ref(), request, &self.lists) {
-                continue;
-            }
+        let mut standing = Standing::default();
+        for place in self.places(request.host, &asked.target) {
             let id = ContentRuleId(place as u32);
-            if !rule.asks_response() {
-                return Standing { not_yet: not_yet.into(), otherwise: Some(id), size_limit: None };
+            let limit = match self.rules[place].at_request(flow, &asked, &self.lists) {
+                AtRequest::No(_) => continue,
+                AtRequest::Matches => {
+                    standing.otherwise = Some(id);
+                    break;
+                }
+                AtRequest::Beyond(limit) => Some(limit),
+                AtRequest::NotYet(limit) => {
+                    not_yet.push(id);
+                    limit
+                }
+            };
+            // Of several limits the lowest is passed first.
+            if let Some(limit) = limit
+                && standing.size_limit.is_none_or(|(lowest, _)| limit < lowest)
+            {
+                standing.size_limit = Some((limit, id));
             }
-            not_yet.push(id);
         }
-        Standing { not_yet: not_yet.into(), otherwise: None, size_limit: None }
+        if !not_yet.is_empty() {
+            standing.path = asked.target.path.into();
+        }
+        standing.not_yet = not_yet.into();
+        standing
     }
 
     /// Asks the rules that were not yet decided about the response.
-    pub fn at_response(&self, standing: &Standing, response: &ResponseFacts<'_>) -> Option<ContentRuleId> {
-        let asked = standing.not_yet.iter().copied();
-        let mut matching = asked.filter(|id| self.rules[id.0 as usize].matches_response(response));
-        matching.next().or(standing.otherwise)
+    pub fn at_response(&self, standing: &Standing, response: &ResponseFacts<'_>) -> Decided {
+        let message = Message { fields: response.fields, path: &standing.path, size: response.size };
+        let mut decided = Decided { rule: standing.otherwise, size_limit: None };
+        for &id in &standing.not_yet {
+            match self.rules[id.0 as usize].at_response(response.status, &message) {
+                Holds::No => {}
+                Holds::Yes => {
+                    decided.rule = Some(id);
+                    break;
+                }
+                Holds::Beyond(limit) if decided.size_limit.is_none_or(|(lowest, _)| limit < lowest) => {
+                    decided.size_limit = Some((limit, id));
+                }
+                Holds::Beyond(_) => {}
+            }
+        }
+        decided
+    }
+
+    /// Asks every rule about a request, up to the first that matches, and says what each has answered.
+    pub fn explain(&self, flow: &DecryptedFlow, request: &RequestFacts<'_>) -> Vec<(ContentRuleId, Answer)> {
+        let asked = Request::new(request);
+        let named = self.places(request.host, &asked.target);
+        let mut answers = Vec::new();
+        for (place, rule) in self.rules.iter().enumerate() {
+            let answer = if named.contains(&place) {
+                match rule.at_request(flow, &asked, &self.lists) {
+                    AtRequest::Matches => Answer::Matches,
+                    AtRequest::No(condition) => Answer::No(condition),
+                    AtRequest::NotYet(_) | AtRequest::Beyond(_) => Answer::NotYet,
+                }
+            } else {
+                Answer::No("host")
+            };
+            answers.push((ContentRuleId(place as u32), answer));
+            if answer == Answer::Matches {
+                break;
+            }
+        }
+        answers
+    }
+
+    /// The places of rules whose condition on the host holds, in order.
+    fn places(&self, host: Option<&str>, target: &Target) -> Vec<usize> {
+        let mut places = self.hostless.clone();
+        if let Some(host) = host {
+            let name = HostName::new(host);
+            places.extend(self.by_host.matching(&name).flatten());
+            // Lists of URLs have paths in the same form.
+            let on = self.lists.of_host(&name) | self.lists.of_url(host, &target.whole());
+            places.extend(on.iter().flat_map(|list| &self.by_list[list.index()]));
+        }
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 
     /// Name of a rule.
@@ -173,6 +335,13 @@ impl ContentPolicy {
 
     /// What a rule does.
     pub fn action(&self, id: ContentRuleId) -> &ContentAction {
-        self.rules[id.0 as usize].action()
+        &self.rules[id.0 as usize].rule().action
+    }
+}
+
+impl<'a> Request<'a> {
+    fn new(facts: &RequestFacts<'a>) -> Self {
+        let &RequestFacts { host: _, method, target, fields, size } = facts;
+        Self { method, target: Target::new(target), fields, size }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{DecryptedFlow, RequestFacts, ResponseFacts};
-use crate::policy::name_index::NameIndex;
-use crate::policy::names::HostName;
+use ipnet::IpNet;
+
+use super::edit::Direction;
+use super::pattern::{Glob, TextPattern};
+use super::{DecryptedFlow, Known, Message, Request, file_name};
+use crate::policy::rule::Addresses;
 use crate::policy::{ListId, Lists, NamePattern};
 
 /// What a rule does.
@@ -39,18 +42,38 @@ pub struct ContentRule {
     pub name: String,
     /// Names of profiles.
     pub profile: Vec<String>,
+    /// Networks of the client.
+    pub source: Vec<IpNet>,
+    /// A list of networks of the client; it may be on this one or in `source`.
+    pub source_list: Option<ListId>,
+    /// Networks of the server.
+    pub destination: Vec<IpNet>,
+    /// A list of networks of the server.
+    pub destination_list: Option<ListId>,
     /// Hosts. A request without one matches none of them.
     pub host: Vec<NamePattern>,
-    /// A list of hosts or URLs.
+    /// A list of hosts, or of URLs.
     pub host_list: Option<ListId>,
-    /// Methods, in any case.
+    /// Methods, as they are sent: in upper case mostly.
     pub method: Vec<String>,
-    /// Paths.
-    pub path: Vec<String>,
-    /// Response: status codes.
+    /// The path, without the query, in its normal form.
+    pub path: Vec<Glob>,
+    /// Likewise.
+    pub path_regex: Vec<TextPattern>,
+    /// The query, without its question mark, as it was sent.
+    pub query: Vec<Glob>,
+    /// Whose head the conditions below are about; none: of `header` the request's, of the others either.
+    pub direction: Option<Direction>,
+    /// Fields, by names in lower case: each of these has a value that is like it.
+    pub header: Vec<(String, TextPattern)>,
+    /// Status codes of the response.
     pub status: Vec<u16>,
-    /// Response: types without parameters, in lower case.
-    pub content_type: Vec<String>,
+    /// The content type without its parameters, in lower case.
+    pub content_type: Vec<Glob>,
+    /// Bytes of content: more than so many.
+    pub size: Option<u64>,
+    /// Names of files, in lower case.
+    pub file_name: Vec<Glob>,
     /// What to do.
     pub action: ContentAction,
 }
@@ -61,15 +84,46 @@ impl ContentRule {
         Self {
             name: name.into(),
             profile: Vec::new(),
+            source: Vec::new(),
+            source_list: None,
+            destination: Vec::new(),
+            destination_list: None,
             host: Vec::new(),
             host_list: None,
             method: Vec::new(),
             path: Vec::new(),
+            path_regex: Vec::new(),
+            query: Vec::new(),
+            direction: None,
+            header: Vec::new(),
             status: Vec::new(),
             content_type: Vec::new(),
+            size: None,
+            file_name: Vec::new(),
             action,
         }
     }
+}
+
+/// What a message says to conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    Yes,
+    No,
+    /// If it turns out to have more than so many bytes.
+    Beyond(u64),
+}
+
+/// What a request says to a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AtRequest {
+    Matches,
+    /// Not this rule; the text says which condition does not hold.
+    No(&'static str),
+    /// The response decides; it matches also if the request has more bytes than that.
+    NotYet(Option<u64>),
+    /// It matches if the request has more bytes than that.
+    Beyond(u64),
 }
 
 /// A rule, ready to be asked.
@@ -77,22 +131,26 @@ impl ContentRule {
 pub(super) struct CompiledContentRule {
     name: Arc<str>,
     rule: ContentRule,
-    hosts: NameIndex,
+    source: Addresses,
+    destination: Addresses,
 }
 
 impl CompiledContentRule {
     pub(super) fn new(rule: &ContentRule) -> Self {
-        let mut hosts = NameIndex::default();
-        rule.host.iter().for_each(|pattern| hosts.insert(pattern, 0));
-        Self { name: rule.name.as_str().into(), rule: rule.clone(), hosts }
+        Self {
+            name: rule.name.as_str().into(),
+            rule: rule.clone(),
+            source: Addresses::new(&rule.source, rule.source_list),
+            destination: Addresses::new(&rule.destination, rule.destination_list),
+        }
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    pub(super) fn action(&self) -> &ContentAction {
-        &self.rule.action
+    pub(super) fn rule(&self) -> &ContentRule {
+        &self.rule
     }
 
     /// It may match in flows of this profile.
@@ -100,38 +158,89 @@ impl CompiledContentRule {
         self.rule.profile.is_empty() || self.rule.profile.iter().any(|name| name == profile)
     }
 
-    /// There are conditions that only a response can answer.
-    pub(super) fn asks_response(&self) -> bool {
-        !self.rule.status.is_empty() || !self.rule.content_type.is_empty()
+    /// There is a condition on the host.
+    pub(super) fn asks_host(&self) -> bool {
+        !self.rule.host.is_empty() || self.rule.host_list.is_some()
     }
 
-    /// All conditions hold that a request can answer.
-    pub(super) fn matches_request(
-        &self,
-        flow: &DecryptedFlow,
-        host: Option<&HostName>,
-        request: &RequestFacts<'_>,
-        lists: &Lists,
-    ) -> bool {
-        let ContentRule { profile, host: hosts, host_list, method, path, .. } = &self.rule;
-        let is_named = |host: &HostName| self.hosts.matching(host).next().is_some();
-        let is_listed = |host: &HostName| host_list.is_some_and(|list| lists.of_host(host).has(list));
-        (profile.is_empty() || profile.iter().any(|name| *name == flow.profile.name))
-            && (hosts.is_empty() && host_list.is_none()
-                || host.is_some_and(|host| is_named(host) || is_listed(host)))
-            && (method.is_empty() || method.iter().any(|name| name.eq_ignore_ascii_case(request.method)))
-            && (path.is_empty() || path.iter().any(|path| request.target.split('?').next() == Some(path)))
+    /// What a request says, its host aside.
+    pub(super) fn at_request(&self, flow: &DecryptedFlow, request: &Request<'_>, lists: &Lists) -> AtRequest {
+        let rule = &self.rule;
+        let path = &request.target.path;
+        let conditions = [
+            (self.is_about(&flow.profile.name), "profile"),
+            (self.source.hold(flow.client.ip(), lists), "source"),
+            (self.destination.hold(flow.server.ip(), lists), "destination"),
+            (any(&rule.method, |method| method == request.method), "method"),
+            (any(&rule.path, |glob| glob.matches(path)), "path"),
+            (any(&rule.path_regex, |regex| regex.matches(path)), "path_regex"),
+            (any(&rule.query, |glob| glob.matches(&request.target.query)), "query"),
+        ];
+        if let Some((_, name)) = conditions.iter().find(|(holds, _)| !holds) {
+            return AtRequest::No(name);
+        }
+        let message = Message { fields: request.fields, path, size: request.size };
+        if rule.direction != Some(Direction::Response) && !self.has_header(&message) {
+            return AtRequest::No("header");
+        }
+        let asks_content = !rule.content_type.is_empty() || rule.size.is_some() || !rule.file_name.is_empty();
+        let asks_response = !rule.status.is_empty() || rule.direction == Some(Direction::Response);
+        match (rule.direction, self.has_content(&message)) {
+            _ if asks_response => AtRequest::NotYet(None),
+            _ if !asks_content => AtRequest::Matches,
+            (_, Holds::Yes) => AtRequest::Matches,
+            (Some(_), Holds::No) => AtRequest::No("content_type, size or file_name"),
+            (Some(_), Holds::Beyond(bytes)) => AtRequest::Beyond(bytes),
+            (None, Holds::No) => AtRequest::NotYet(None),
+            (None, Holds::Beyond(bytes)) => AtRequest::NotYet(Some(bytes)),
+        }
     }
 
-    /// All conditions hold that only a response can answer.
-    pub(super) fn matches_response(&self, response: &ResponseFacts<'_>) -> bool {
-        let ContentRule { status, content_type, .. } = &self.rule;
-        let types =
-            || response.fields.values("content-type").map(|value| value.split(|byte| *byte == b';').next());
-        (status.is_empty() || status.contains(&response.status))
-            && (content_type.is_empty()
-                || types().flatten().any(|said| {
-                    content_type.iter().any(|asked| said.trim_ascii().eq_ignore_ascii_case(asked.as_bytes()))
-                }))
+    /// What the response says to a rule that it decides on.
+    pub(super) fn at_response(&self, status: u16, message: &Message<'_>) -> Holds {
+        let rule = &self.rule;
+        if !any(&rule.status, |wanted| *wanted == status) {
+            return Holds::No;
+        }
+        if rule.direction == Some(Direction::Response) && !self.has_header(message) {
+            return Holds::No;
+        }
+        self.has_content(message)
     }
+
+    fn has_header(&self, message: &Message<'_>) -> bool {
+        self.rule.header.iter().all(|(name, pattern)| {
+            message.fields.values(name).any(|value| pattern.matches(&String::from_utf8_lossy(value)))
+        })
+    }
+
+    fn has_content(&self, message: &Message<'_>) -> Holds {
+        let ContentRule { content_type, size, file_name: names, .. } = &self.rule;
+        let is_type = |glob: &Glob| {
+            message.fields.values("content-type").any(|value| {
+                let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+                glob.matches(&String::from_utf8_lossy(kind).to_ascii_lowercase())
+            })
+        };
+        if !any(content_type, is_type) {
+            return Holds::No;
+        }
+        if !names.is_empty() {
+            let name = file_name::file_name(message.fields, message.path).map(|name| name.to_lowercase());
+            if !name.is_some_and(|name| names.iter().any(|glob| glob.matches(&name))) {
+                return Holds::No;
+            }
+        }
+        match (size, message.size) {
+            (None, _) => Holds::Yes,
+            (Some(limit), Known::Bytes(bytes)) if bytes > *limit => Holds::Yes,
+            (Some(_), Known::Bytes(_)) => Holds::No,
+            (Some(limit), Known::Not) => Holds::Beyond(*limit),
+        }
+    }
+}
+
+/// An entry holds, or there is none.
+fn any<T>(list: &[T], holds: impl Fn(&T) -> bool) -> bool {
+    list.is_empty() || list.iter().any(holds)
 }

@@ -1,0 +1,188 @@
+//! Patterns of texts: globs and regular expressions. Both take time in proportion to the text.
+
+use std::fmt;
+use std::str::FromStr;
+
+use regex::{Regex, RegexBuilder};
+
+/// Longest pattern, in bytes.
+const MAX_PATTERN: usize = 1024;
+/// Memory that a regular expression may take when it is compiled, in bytes.
+const MAX_COMPILED: usize = 256 * 1024;
+
+/// What a text must be like as a whole: `*` stands for any characters or none, `?` for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob(Box<str>);
+
+/// What a text must be like, or must have in it.
+#[derive(Clone, Debug)]
+pub enum TextPattern {
+    /// The whole of it.
+    Glob(Glob),
+    /// A part of it, unless `^` and `$` say otherwise.
+    Regex(Regex),
+}
+
+/// Why a text is no pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatternError(String);
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PatternError {}
+
+impl FromStr for Glob {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        check_length(text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+fn check_length(text: &str) -> Result<(), PatternError> {
+    if text.is_empty() || text.len() > MAX_PATTERN {
+        return Err(PatternError(format!("a pattern of 1 to {MAX_PATTERN} bytes")));
+    }
+    Ok(())
+}
+
+impl Glob {
+    /// The same in lower case.
+    #[must_use]
+    pub fn to_lower_case(&self) -> Self {
+        Self(self.0.to_lowercase().into())
+    }
+
+    /// Whether a text is like it.
+    pub fn matches(&self, text: &str) -> bool {
+        let (mut pattern, mut rest) = (self.0.chars(), text.chars());
+        // Where to go on when a star takes one more character. Only the last star matters.
+        let mut again: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+        loop {
+            match (pattern.next(), rest.clone().next()) {
+                (Some('*'), _) => again = Some((pattern.clone(), rest.clone())),
+                (Some('?'), Some(_)) => {
+                    rest.next();
+                }
+                (Some(wanted), Some(found)) if wanted == found => {
+                    rest.next();
+                }
+                (None, None) => return true,
+                _ => {
+                    let Some((behind_star, from)) = &mut again else { return false };
+                    if from.next().is_none() {
+                        return false;
+                    }
+                    (pattern, rest) = (behind_star.clone(), from.clone());
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TextPattern {
+    /// A regular expression in the syntax of the crate regex: without look-around and back-references, so linear in time.
+    ///
+    /// # Errors
+    /// It is none, or takes too much memory.
+    pub fn regex(text: &str) -> Result<Self, PatternError> {
+        check_length(text)?;
+        let built = RegexBuilder::new(text).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).build();
+        built.map(Self::Regex).map_err(|error| {
+            let said = error.to_string();
+            let last = said.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            PatternError(format!("a regular expression ({last})"))
+        })
+    }
+
+    /// Whether a text is like it.
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Glob(glob) => glob.matches(text),
+            Self::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+impl PartialEq for TextPattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Glob(one), Self::Glob(other)) => one == other,
+            (Self::Regex(one), Self::Regex(other)) => one.as_str() == other.as_str(),
+            (Self::Glob(_), Self::Regex(_)) | (Self::Regex(_), Self::Glob(_)) => false,
+        }
+    }
+}
+
+impl Eq for TextPattern {}
+
+impl fmt::Display for TextPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Glob(glob) => glob.fmt(f),
+            Self::Regex(regex) => f.write_str(regex.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn globs() {
+        for (pattern, text, is_match) in [
+            ("/a*", "/a", true),
+            ("/a*", "/ab/c?d", true),
+            ("/a*", "/b", false),
+            ("*.exe", "/x/y.exe", true),
+            ("*.exe", "/x/y.exe?z", false),
+            ("/a*b*c", "/axbxbxc", true),
+            ("/a*b*c", "/acb", false),
+            ("/?", "/\u{e9}", true),
+            ("/?", "/", false),
+            ("/?", "/ab", false),
+            ("*", "", true),
+            ("**", "x", true),
+            ("a", "A", false),
+            ("*a*b", "aab", true),
+            ("?*", "", false),
+        ] {
+            let glob: Glob = pattern.parse().unwrap();
+            assert_eq!(glob.matches(text), is_match, "{pattern} {text}");
+        }
+        assert!("".parse::<Glob>().is_err() && "x".repeat(1025).parse::<Glob>().is_err());
+    }
+
+    #[test]
+    fn regexes() {
+        let pattern = TextPattern::regex("^/a[0-9]+$").unwrap();
+        assert!(pattern.matches("/a12") && !pattern.matches("/a") && !pattern.matches("/b/a1"));
+        let error = TextPattern::regex("(").unwrap_err().to_string();
+        assert!(error.contains("unclosed group"), "{error}");
+        assert!(TextPattern::regex("[a-z]{1000}{1000}").is_err());
+    }
+
+    proptest! {
+        /// The same as the regular expression that says it.
+        #[test]
+        fn a_glob_is_what_its_regex_is(pattern in "[ab*?]{1,8}", text in "[ab]{0,10}") {
+            let regex = format!("^{}$", pattern.replace('*', ".*").replace('?', "."));
+            let glob: Glob = pattern.parse().unwrap();
+            prop_assert_eq!(glob.matches(&text), TextPattern::regex(&regex).unwrap().matches(&text));
+        }
+    }
+}

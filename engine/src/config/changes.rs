@@ -1,0 +1,148 @@
+//! What is different between two configurations, by keys, and which of it a running engine cannot take.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Config, Control, Dpdk, Log, Metrics, Wire, Workers};
+
+/// What an engine has for as long as it runs: ports, threads, tables that are made at the start, and what listens or is written to.
+#[derive(Clone, Debug)]
+pub struct Startup {
+    dpdk: Dpdk,
+    wires: Vec<Wire>,
+    workers: Workers,
+    flows: u32,
+    worker_bytes: usize,
+    log: Log,
+    metrics: Metrics,
+    control: Control,
+}
+
+/// Whether a value differs.
+type Differs = fn(&Startup, &Startup) -> bool;
+
+/// The keys of all that.
+const NEEDS_RESTART: &[(&str, Differs)] = &[
+    ("dpdk.eal", |a, b| a.dpdk.eal != b.dpdk.eal),
+    ("dpdk.vdev", |a, b| a.dpdk.vdev != b.dpdk.vdev),
+    ("wire.name", |a, b| wires(a, b, |wire| &wire.name)),
+    ("wire.inside", |a, b| wires(a, b, |wire| &wire.inside)),
+    ("wire.outside", |a, b| wires(a, b, |wire| &wire.outside)),
+    ("wire.mtu", |a, b| wires(a, b, |wire| &wire.mtu)),
+    ("wire.native_vlan", |a, b| wires(a, b, |wire| &wire.native_vlan)),
+    ("workers.cores", |a, b| a.workers.cores != b.workers.cores),
+    ("workers.handshake_threads", |a, b| a.workers.handshake_threads != b.workers.handshake_threads),
+    ("workers.idle", |a, b| a.workers.idle != b.workers.idle),
+    ("limits.flows", |a, b| a.flows != b.flows),
+    ("limits.worker_bytes", |a, b| a.worker_bytes != b.worker_bytes),
+    ("log.eve", |a, b| a.log.eve != b.log.eve),
+    ("log.stats_seconds", |a, b| a.log.stats != b.log.stats),
+    ("metrics.listen", |a, b| a.metrics != b.metrics),
+    ("control.socket", |a, b| a.control != b.control),
+];
+
+fn wires<T: PartialEq>(a: &Startup, b: &Startup, value: impl Fn(&Wire) -> &T) -> bool {
+    !a.wires.iter().map(&value).eq(b.wires.iter().map(&value))
+}
+
+/// Keys whose values an engine has for as long as it runs. All others change at a reload.
+pub fn needs_restart() -> impl Iterator<Item = &'static str> {
+    NEEDS_RESTART.iter().map(|(key, _)| *key)
+}
+
+impl Startup {
+    /// Keys whose values `other` has changed.
+    pub fn changed_keys(&self, other: &Self) -> Vec<String> {
+        let changed = NEEDS_RESTART.iter().filter(|(_, differs)| differs(self, other));
+        changed.map(|(key, _)| (*key).to_owned()).collect()
+    }
+
+    /// The running engine's wires.
+    pub fn wires(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.wires.iter().map(|wire| &wire.name)
+    }
+}
+
+impl Config {
+    /// What of it holds until the engine ends.
+    pub fn startup(&self) -> Startup {
+        Startup {
+            dpdk: self.dpdk.clone(),
+            wires: self.wires.clone(),
+            workers: self.workers.clone(),
+            flows: self.limits.flows,
+            worker_bytes: self.limits.worker_bytes,
+            log: self.log.clone(),
+            metrics: self.metrics.clone(),
+            control: self.control.clone(),
+        }
+    }
+
+    /// Keys that change at a reload and are different in `new`; files, whose contents are.
+    pub fn live_changes(&self, new: &Self) -> Vec<String> {
+        let mut changed = changed_keys(&self.text, &new.text);
+        changed.retain(|key| needs_restart().all(|fixed| fixed != key));
+        let mut files = BTreeSet::new();
+        for (before, after) in [(&self.ca.trusted, &new.ca.trusted), (&self.ca.untrusted, &new.ca.untrusted)]
+        {
+            if before.cert_pem != after.cert_pem {
+                files.insert(after.cert_name.clone());
+            }
+            if before.key_pem != after.key_pem {
+                files.insert(after.key_name.clone());
+            }
+        }
+        for root in &new.trust.roots {
+            let before = self.trust.roots.iter().find(|before| before.name == root.name);
+            if before.is_none_or(|before| before.pem != root.pem) {
+                files.insert(root.name.clone());
+            }
+        }
+        files.extend(self.lists.files_that_differ(&new.lists));
+        changed.into_iter().chain(files).collect()
+    }
+
+    /// The lists of `other` are the same, and so are their files.
+    pub fn has_same_lists(&self, other: &Self) -> bool {
+        let changed = changed_keys(&self.text, &other.text);
+        !changed.iter().any(|key| key.starts_with("list."))
+            && self.lists.files_that_differ(&other.lists).is_empty()
+    }
+}
+
+/// Keys that have other values in one document than in the other, as documents write them: `rule.action`, `profile.NAME.http`.
+pub fn changed_keys(before: &str, after: &str) -> BTreeSet<String> {
+    let (before, after) = (values(before), values(after));
+    let keys = before.keys().chain(after.keys());
+    keys.filter(|key| before.get(*key) != after.get(*key)).cloned().collect()
+}
+
+/// The values of each key, with their places: the second rule's are not the first one's.
+fn values(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut values = BTreeMap::new();
+    // What is compared has been read without a fault before.
+    if let Ok(document) = text.parse() {
+        walk("", "", &toml::Value::Table(document), &mut values);
+    }
+    values
+}
+
+fn walk(key: &str, place: &str, value: &toml::Value, values: &mut BTreeMap<String, BTreeSet<String>>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (name, value) in table {
+                let below = if key == "profile" { "NAME" } else { name };
+                let below = if key.is_empty() { below.to_owned() } else { format!("{key}.{below}") };
+                walk(&below, &format!("{place}.{name}"), value, values);
+            }
+        }
+        toml::Value::Array(tables) if tables.iter().any(toml::Value::is_table) => {
+            for (n, table) in tables.iter().enumerate() {
+                walk(key, &format!("{place}[{n}]"), table, values);
+            }
+        }
+        value => {
+            values.entry(key.to_owned()).or_default().insert(format!("{place} = {value}"));
+        }
+    }
+}

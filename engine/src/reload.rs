@@ -1,0 +1,349 @@
+//! Reload: the configuration and all files that it names, read anew beside the workers and put in force for the flows that begin later.
+//!
+//! ```text
+//! SIGHUP, control channel ──► ReloadHandle ──► ReloadThread ──► Reloader ──► Generations::publish ──► workers
+//!                             (bounded queue)   └ looks at lists, and frees what is old
+//! ```
+//! A configuration with a fault changes nothing. One reload comes after the other.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use tracing::level_filters::LevelFilter;
+use wireglass_core::flow::{Limits, Shared};
+use wireglass_core::x509::SetupError;
+
+use crate::config::{Config, Faults, FoundFiles, ListFile, Startup};
+use crate::generation::{Generations, NotTaken};
+use crate::metrics::Metrics;
+
+/// Requests that may wait. More are told so: whoever sends them gets nothing by it that the waiting ones do not bring.
+const WAITING: usize = 4;
+/// How often the thread looks at lists, and frees what is old.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long the workers may take to go by new settings. A worker that sleeps wakes within a millisecond.
+const TAKING: Duration = Duration::from_secs(5);
+/// How often it is looked whether they do.
+const GLANCE: Duration = Duration::from_micros(500);
+
+/// What a reload has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Number of the settings that are in force now.
+    pub generation: u32,
+    /// Keys and files that have changed.
+    pub changed: Vec<String>,
+    /// Keys that have changed and are not in force: the engine has to be started anew for them.
+    pub needs_restart: Vec<String>,
+}
+
+/// Why a reload has changed nothing.
+#[derive(Debug)]
+pub enum ReloadError {
+    /// The configuration has faults.
+    Faults(Faults),
+    /// A rule of the file asks for a wire that the engine was not started with.
+    NoSuchWire {
+        /// The configuration.
+        file: String,
+        /// The rule's place, from 1.
+        rule: usize,
+        /// The wire.
+        wire: String,
+    },
+    /// A certificate or a key of the file is no longer what it was a moment ago.
+    Tls(String, SetupError),
+    /// A worker has not gone by the settings before these yet.
+    NotTaken,
+    /// All workers have the new settings in their queue, but not all go by them in time: one is stuck.
+    Stuck,
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Faults(faults) => write!(f, "{faults}"),
+            Self::NoSuchWire { file, rule, wire } => write!(
+                f,
+                "{file}: rule[{rule}].wire: the running engine has no wire {wire:?}: start it anew to have it"
+            ),
+            Self::Tls(file, error) => write!(f, "{file}: {error}"),
+            Self::NotTaken => {
+                f.write_str("a worker does not go by the settings before these yet: it is stuck")
+            }
+            Self::Stuck => write!(
+                f,
+                "not all workers go by the new settings within {} s: one is stuck; it will when it moves",
+                TAKING.as_secs()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
+impl From<NotTaken> for ReloadError {
+    fn from(_: NotTaken) -> Self {
+        Self::NotTaken
+    }
+}
+
+/// Knows what is in force, and puts something else in its place.
+pub struct Reloader {
+    config: Config,
+    startup: Startup,
+    generations: Generations,
+    metrics: Arc<Metrics>,
+    lists: Vec<ListWatch>,
+    set_level: Box<dyn Fn(LevelFilter) + Send>,
+    stop: Arc<AtomicBool>,
+}
+
+/// When a list that reloads by itself is looked at.
+struct ListWatch {
+    due: Instant,
+    /// What was there when it could not be read: it is not tried again before that changes.
+    failed: FoundFiles,
+}
+
+impl Reloader {
+    /// For an engine that runs with this configuration. `set_level` changes the level of messages; whoever sets `stop` is not kept
+    /// waiting for workers.
+    pub fn new(
+        config: Config,
+        generations: Generations,
+        metrics: Arc<Metrics>,
+        set_level: impl Fn(LevelFilter) + Send + 'static,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let startup = config.startup();
+        let lists = Vec::new();
+        let set_level = Box::new(set_level);
+        let mut reloader = Self { config, startup, generations, metrics, lists, set_level, stop };
+        reloader.watch_lists();
+        reloader
+    }
+
+    /// Puts in force what the configuration's file says now.
+    ///
+    /// # Errors
+    /// There is a fault, and nothing has changed; or the workers are [stuck](ReloadError::Stuck).
+    pub fn reload(&mut self) -> Result<Reloaded, ReloadError> {
+        let done = self.load();
+        if done.is_err() {
+            self.metrics.generation().fail();
+        }
+        done
+    }
+
+    fn load(&mut self) -> Result<Reloaded, ReloadError> {
+        let file = self.config.file.clone();
+        let mut config = Config::load(&file).map_err(ReloadError::Faults)?;
+        let running: Vec<_> = self.startup.wires().cloned().collect();
+        let strange = config.policy.rules.iter().enumerate().find_map(|(n, rule)| {
+            let wire = rule.wire.as_ref().filter(|wire| running.iter().all(|name| **name != ***wire))?;
+            Some((n + 1, wire.clone()))
+        });
+        if let Some((rule, wire)) = strange {
+            return Err(ReloadError::NoSuchWire { file: file.display().to_string(), rule, wire });
+        }
+        let changed = self.config.live_changes(&config);
+        if self.config.has_same_lists(&config) {
+            // So that there are not as many of them as generations with flows.
+            config.lists.lists = Arc::clone(&self.config.lists.lists);
+        }
+        let current = self.generations.current();
+        let tls = config.tls_context_after(&current.tls);
+        let tls = Arc::new(tls.map_err(|error| ReloadError::Tls(file.display().to_string(), error))?);
+        let shared = Shared {
+            policy: Arc::new(config.compile_policy()),
+            tls,
+            limits: Limits { challenge_key: current.limits.challenge_key, ..config.limits.of_flow() },
+            outside_tls: config.intercept.outside_tls,
+            filters: config.filters(),
+            wires: Arc::clone(&current.wires),
+        };
+        let needs_restart = self.startup.changed_keys(&config.startup());
+        let generation = self.publish(shared)?;
+        (self.set_level)(config.log.level);
+        self.config = config;
+        self.watch_lists();
+        self.warn_of_bad_lines();
+        self.wait()?;
+        Ok(Reloaded { generation, changed, needs_restart })
+    }
+
+    /// Reads lists anew that ask for it and whose files have changed. None: there are none.
+    pub fn look_at_lists(&mut self, now: Instant) -> Option<Result<Reloaded, ReloadError>> {
+        let folder = self.config.file.parent().unwrap_or(Path::new("")).to_owned();
+        let mut changed = false;
+        for (watch, source) in self.lists.iter_mut().zip(&self.config.lists.sources) {
+            let Some(every) = source.reload.filter(|_| watch.due <= now) else { continue };
+            watch.due = now + every;
+            let found = source.look(&folder);
+            if found != source.loaded() && found != watch.failed && found.are_settled() {
+                watch.failed = found;
+                changed = true;
+            }
+        }
+        if !changed {
+            return None;
+        }
+        let done = self.load_lists();
+        if done.is_err() {
+            self.metrics.generation().fail();
+        }
+        Some(done)
+    }
+
+    /// All of them: they are one table.
+    fn load_lists(&mut self) -> Result<Reloaded, ReloadError> {
+        let lists = self.config.read_lists().map_err(ReloadError::Faults)?;
+        let before = std::mem::replace(&mut self.config.lists, lists);
+        let changed = before.files_that_differ(&self.config.lists);
+        // Rules know lists by their places, which are the same in the same text.
+        let policy = Arc::new(self.config.compile_policy());
+        let filters = self.config.filters();
+        let shared = Shared { policy, filters, ..self.generations.current().clone() };
+        let generation = match self.publish(shared) {
+            Ok(generation) => generation,
+            Err(error) => {
+                self.config.lists = before;
+                return Err(error);
+            }
+        };
+        self.watch_lists();
+        self.warn_of_bad_lines();
+        self.wait()?;
+        Ok(Reloaded { generation, changed, needs_restart: Vec::new() })
+    }
+
+    /// Frees what no flow goes by any more.
+    pub fn collect(&mut self) {
+        self.metrics.generation().set_older(self.generations.collect());
+    }
+
+    fn publish(&mut self, shared: Shared) -> Result<u32, ReloadError> {
+        let generation = self.generations.publish(shared)?;
+        self.metrics.generation().begin(generation);
+        Ok(generation)
+    }
+
+    /// Until all workers go by what was published.
+    fn wait(&self) -> Result<(), ReloadError> {
+        let deadline = Instant::now() + TAKING;
+        while !self.generations.is_taken() && !self.stop.load(Ordering::Relaxed) {
+            if Instant::now() >= deadline {
+                return Err(ReloadError::Stuck);
+            }
+            thread::sleep(GLANCE);
+        }
+        Ok(())
+    }
+
+    fn watch_lists(&mut self) {
+        let now = Instant::now();
+        let watch = |every: Option<Duration>| ListWatch {
+            due: now + every.unwrap_or_default(),
+            failed: FoundFiles::default(),
+        };
+        self.lists = self.config.lists.sources.iter().map(|source| watch(source.reload)).collect();
+    }
+
+    fn warn_of_bad_lines(&self) {
+        let files = self.config.lists.sources.iter().flat_map(|source| &source.files);
+        files.flat_map(ListFile::bad_lines).for_each(|bad| tracing::warn!("{bad}"));
+    }
+}
+
+/// Whoever asks for a reload, and where the answer goes: nowhere, if nobody waits for it.
+type Request = Sender<Result<Reloaded, String>>;
+
+/// Asks for reloads.
+#[derive(Clone)]
+pub struct ReloadHandle(Sender<Request>);
+
+/// So many reloads are waiting already that no more are taken, or the engine is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+impl ReloadHandle {
+    /// Asks for one. The answer comes when it is done; an error's text has file, line and key of each fault.
+    ///
+    /// # Errors
+    /// Too many are waiting.
+    pub fn ask(&self) -> Result<Receiver<Result<Reloaded, String>>, Busy> {
+        let (answer, answers) = bounded(1);
+        self.0.try_send(answer).map_err(|_| Busy)?;
+        Ok(answers)
+    }
+}
+
+/// Reloads, beside the workers and the main thread. It ends when all its handles are gone.
+pub struct ReloadThread {
+    thread: JoinHandle<()>,
+}
+
+impl ReloadThread {
+    /// Starts it. `before` is called before each reload that somebody asks for: what a reload does beside the configuration.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(reloader: Reloader, before: impl Fn() + Send + 'static) -> io::Result<(Self, ReloadHandle)> {
+        let (sender, receiver) = bounded(WAITING);
+        let run = move || serve(reloader, &receiver, &before);
+        let thread = thread::Builder::new().name("wg-reload".into()).spawn(run)?;
+        Ok((Self { thread }, ReloadHandle(sender)))
+    }
+
+    /// Waits for its end.
+    pub fn join(self) {
+        // A panic has been told; the engine is stopping anyway.
+        let _ = self.thread.join();
+    }
+}
+
+fn serve(mut reloader: Reloader, requests: &Receiver<Request>, before: &dyn Fn()) {
+    loop {
+        match requests.recv_timeout(LOOK) {
+            Ok(answer) => {
+                before();
+                let done = reloader.reload();
+                tell(&done);
+                // Nobody may be waiting.
+                let _ = answer.try_send(done.map_err(|error| error.to_string()));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if let Some(done) = reloader.look_at_lists(Instant::now()) {
+            tell(&done);
+        }
+        reloader.collect();
+    }
+}
+
+fn tell(done: &Result<Reloaded, ReloadError>) {
+    match done {
+        Ok(Reloaded { generation, changed, needs_restart }) => {
+            let changed = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
+            tracing::info!("reloaded: generation {generation}; changed: {changed}");
+            if !needs_restart.is_empty() {
+                tracing::warn!(
+                    "changed, but not in effect before the engine is started anew: {}",
+                    needs_restart.join(", ")
+                );
+            }
+        }
+        Err(error) => {
+            tracing::error!("not reloaded; what was in effect stays so");
+            error.to_string().lines().for_each(|line| tracing::error!("{line}"));
+        }
+    }
+}
