@@ -15,8 +15,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use content::{
-    ContentAction, ContentPolicy, ContentRule, ContentRuleId, DecryptedFlow, RequestFacts, Respond,
-    ResponseFacts, Standing,
+    ContentAction, ContentPolicy, ContentRule, ContentRuleId, DecryptedFlow, FieldEdit, HeaderRule,
+    RequestFacts, Respond, ResponseFacts, Standing,
 };
 pub use lists::{
     BadLine, Format, List, ListId, ListKind, ListMask, Lists, ListsBuilder, MAX_ENTRIES, MAX_LINE, MAX_LISTS,

@@ -38,6 +38,22 @@ impl Relay<'_> {
         }
     }
 
+    /// The fields of a head that passes, if rules change them.
+    pub(super) fn edited(
+        &mut self,
+        from: End,
+        stream: u32,
+        kind: HeadKind,
+        fields: &Fields,
+    ) -> Option<Fields> {
+        let is_head = match from {
+            End::Client => kind == HeadKind::Request,
+            End::Server => kind == HeadKind::Response,
+        };
+        let host = self.rules.streams.get_mut(stream).filter(|_| is_head)?.host.as_deref();
+        self.judge.edited(host, from, fields)
+    }
+
     fn ends_stream(&self, from: End) -> bool {
         self.rules.directions[from].frame.flags & END_STREAM != 0
     }
@@ -54,7 +70,8 @@ impl Relay<'_> {
             return BlockFate::Drop;
         }
         let is_blocked = ruling != Ruling::Pass;
-        let entry = Stream { is_blocked, request, standing, ended, ..Stream::default() };
+        let host = head.hostname.as_deref().map(Into::into);
+        let entry = Stream { is_blocked, request, host, standing, ended, ..Stream::default() };
         self.rules.streams.insert(stream, entry);
         match ruling {
             Ruling::Pass => {
@@ -98,7 +115,8 @@ impl Relay<'_> {
             let (ruling, standing) = self.judge_request(place, &request, head, fields, true);
             if ruling == Ruling::Pass {
                 let ended = PerEnd { client: true, server: false };
-                let entry = Stream { request, standing, ended, ..Stream::default() };
+                let host = head.hostname.as_deref().map(Into::into);
+                let entry = Stream { request, host, standing, ended, ..Stream::default() };
                 self.rules.streams.insert(stream, entry);
                 return BlockFate::Pass;
             }

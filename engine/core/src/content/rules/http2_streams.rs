@@ -17,6 +17,8 @@ pub(super) struct Stream {
     /// An answer of ours takes the place of what the server says, and nothing that the client says goes on.
     pub(super) is_blocked: bool,
     pub(super) request: Request,
+    /// Whose it is, as the reader forgets that where many are open.
+    pub(super) host: Option<Box<str>>,
     pub(super) standing: Standing,
     /// Octets of the request's content.
     pub(super) content: u64,
@@ -131,7 +133,7 @@ impl Streams {
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { streams, blocked: _, let_go, opened: _, passed: _ } = self;
-        // Nearly all that is allowed, or blocked, has an empty standing; what the others hold is less than an entry.
+        // Names and standings are shorter than an entry, mostly.
         streams.allocation_size() * 2 + let_go.capacity() * size_of::<u32>()
     }
 }

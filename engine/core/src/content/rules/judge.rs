@@ -103,6 +103,11 @@ impl Judge {
         self.apply(decided, place, head)
     }
 
+    /// The fields of a message that passes, if rules change them. `host` is the request's.
+    pub(super) fn edited(&self, host: Option<&str>, from: End, fields: &Fields) -> Option<Fields> {
+        if self.policy.has_edits() { self.policy.edited(host, from, fields) } else { None }
+    }
+
     /// Something cannot be read, or may be read in two ways.
     pub(super) fn refuse(&mut self, reason: Reason, place: Place, head: &mut HttpEvent) -> Ruling {
         head.verdict = Some(ContentVerdict::Blocked);

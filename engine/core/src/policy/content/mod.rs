@@ -3,6 +3,7 @@
 //! Compiled once from the configuration, immutable, shared by all workers. The first rule that matches wins; where none does, the
 //! request is allowed. A rule that asks for what only the response can say is "not yet" for the request, and so are all rules after it.
 
+mod edit;
 mod rule;
 
 use std::net::SocketAddr;
@@ -10,7 +11,10 @@ use std::sync::Arc;
 
 use super::names::HostName;
 use super::{Lists, Profile};
+use crate::end::End;
 use crate::fields::Fields;
+use edit::CompiledHeaderRule;
+pub use edit::{FieldEdit, HeaderRule};
 use rule::CompiledContentRule;
 pub use rule::{ContentAction, ContentRule, Respond};
 
@@ -83,18 +87,38 @@ impl Standing {
 #[derive(Debug, Default)]
 pub struct ContentPolicy {
     rules: Vec<CompiledContentRule>,
+    headers: Vec<CompiledHeaderRule>,
     lists: Arc<Lists>,
 }
 
 impl ContentPolicy {
     /// Compiles rules, in their order of precedence.
     pub fn compile(rules: &[ContentRule], lists: Arc<Lists>) -> Self {
-        Self { rules: rules.iter().map(CompiledContentRule::new).collect(), lists }
+        Self { rules: rules.iter().map(CompiledContentRule::new).collect(), headers: Vec::new(), lists }
+    }
+
+    /// With rules on header fields, too, in their order.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &[HeaderRule]) -> Self {
+        self.headers = headers.iter().map(CompiledHeaderRule::new).collect();
+        self
     }
 
     /// There are no rules.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.rules.is_empty() && !self.has_edits()
+    }
+
+    /// There are rules on header fields.
+    pub fn has_edits(&self) -> bool {
+        !self.headers.is_empty()
+    }
+
+    /// The fields of a message of this end as they are to go on; none: as they are. `host` is the request's.
+    pub fn edited(&self, host: Option<&str>, from: End, fields: &Fields) -> Option<Fields> {
+        let host = host.map(HostName::new);
+        let edits = self.headers.iter().flat_map(|rule| rule.edits(host.as_ref(), from));
+        edits.fold(None, |edited, edit| edit.apply(edited.as_ref().unwrap_or(fields)).or(edited))
     }
 
     /// Asks the rules about a request.

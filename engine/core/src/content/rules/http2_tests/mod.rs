@@ -12,7 +12,9 @@ use crate::content::HttpInspector;
 use crate::content::filter::{Decisions, Ending, Op};
 use crate::end::{End, PerEnd};
 use crate::event::{AlertEvent, HttpEvent};
-use crate::policy::{ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, Profile, Respond};
+use crate::policy::{
+    ContentAction, ContentPolicy, ContentRule, DecryptedFlow, FieldEdit, HeaderRule, Lists, Profile, Respond,
+};
 
 /// The relay, and what a stage does around it.
 pub(super) struct Wire {
@@ -30,7 +32,10 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(rules: &[ContentRule]) -> Self {
-        let policy = Arc::new(ContentPolicy::compile(rules, Arc::new(Lists::default())));
+        Self::with_policy(ContentPolicy::compile(rules, Arc::new(Lists::default())))
+    }
+
+    pub(super) fn with_policy(policy: ContentPolicy) -> Self {
         let flow = DecryptedFlow {
             profile: Arc::new(Profile::default()),
             sni: Some("a".into()),
@@ -41,7 +46,7 @@ impl Wire {
         Self {
             inspector: HttpInspector::keeping_fields(Some(b"h2")),
             rules: Http2Rules::new(),
-            judge: Judge::new(policy, Arc::new(flow)),
+            judge: Judge::new(Arc::new(policy), Arc::new(flow)),
             decisions: Decisions::default(),
             held: PerEnd::default(),
             sent: PerEnd::default(),

@@ -198,6 +198,41 @@ fn a_response_is_replaced() {
     ends.passes(Server, &frame(DATA, END_STREAM, 3, &[0; 10]));
 }
 
+/// What is changed makes its direction diverge; what is as it should be does not.
+#[test]
+fn fields_are_set_and_removed() {
+    let mut ends = Ends::new();
+    let request = HeaderRule {
+        host: vec!["a".parse().unwrap()],
+        from: Client,
+        edits: vec![FieldEdit::Set("x-tenant".into(), "t".into()), FieldEdit::Remove("x-secret".into())],
+    };
+    let response =
+        HeaderRule { host: vec![], from: Server, edits: vec![FieldEdit::Remove("alt-svc".into())] };
+    let policy = ContentPolicy::compile(&rules(0), Arc::default()).with_headers(&[request, response]);
+    ends.wire = Wire::with_policy(policy);
+    ends.passes(Client, &[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat());
+    ends.passes(Server, &frame(SETTINGS, 0, 0, &[]));
+    let fields = |authority, more| {
+        [(":method", "GET"), (":scheme", "https"), (":authority", authority), (":path", "/"), more]
+    };
+    for (stream, authority, more) in [(1, "b", ("x-secret", "s")), (3, "a", ("x-tenant", "t"))] {
+        let block = ends.block(Client, &fields(authority, more));
+        ends.passes(Client, &frame(HEADERS, END_HEADERS | END_STREAM, stream, &block));
+    }
+    let block = ends.block(Client, &fields("a", ("x-secret", "s")));
+    let padded = [&[2, 0, 0, 0, 3, 7][..], &block, &[0, 0]].concat();
+    ends.wire.send(Client, &frame(HEADERS, 0x28 | END_HEADERS | END_STREAM, 5, &padded));
+    let (kind, flags, stream, block) = frames(&ends.wire.receive(Server)).remove(0);
+    assert_eq!((kind, flags, stream, &block[..6]), (HEADERS, 0x25, 5, &[0, 0, 0, 3, 7, 0x20][..]));
+    let expected = [":method=GET", ":scheme=https", ":authority=a", ":path=/", "x-tenant=t"];
+    assert_eq!(ends.reads(Server, &block[5..]), expected);
+    let block = ends.block(Server, &[(":status", "200"), ("alt-svc", "h3"), ("x", "1")]);
+    ends.wire.send(Server, &frame(HEADERS, END_HEADERS, 5, &block));
+    assert_eq!(ends.got(Client), ["5 :status=200 x=1"]);
+    ends.passes(Server, &frame(DATA, END_STREAM, 5, b"1"));
+}
+
 /// Servers give up connections with many resets, so there is none where it is of no use.
 #[test]
 fn a_short_response_is_swallowed() {
