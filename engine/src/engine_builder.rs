@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wireglass_core::content::Filters;
+use wireglass_core::content::{Filters, Page};
 use wireglass_core::flow::{Limits, OutsideTls, Shared};
 use wireglass_core::policy::Policy;
 use wireglass_core::tls::TlsContext;
@@ -26,6 +26,8 @@ pub struct EngineBuilder {
     pub outside_tls: OutsideTls,
     /// What looks at the plaintext of flows.
     pub filters: Arc<dyn Filters>,
+    /// What clients get instead of what is blocked.
+    pub page: Arc<Page>,
     /// Names of the wires.
     pub wires: Vec<Arc<str>>,
     /// Threads for handshakes; 0: the workers run them.
@@ -60,6 +62,7 @@ impl EngineBuilder {
             limits: Limits { challenge_key: self.secrets.challenges, ..self.limits },
             outside_tls: self.outside_tls,
             filters: self.filters,
+            page: self.page,
             wires: self.wires,
         });
         let counters = (0..workers).filter_map(|worker| metrics.worker(worker));

@@ -69,6 +69,47 @@ on_expired = "untrusted-ca"
     assert!(!said.contains('\x1b'), "no colours into a pipe");
 }
 
+#[test]
+fn check_says_which_rules_cannot_show_a_page() {
+    let folder = Folder::new();
+    let rules = r#"
+[[rule]]
+name = "games"
+sni = ["games.example"]
+action = "block"
+block_with = "page"
+[[rule]]
+name = "by address"
+destination = ["192.0.2.0/24"]
+action = "block"
+block_with = "page"
+[[rule]]
+name = "mail"
+alpn = ["imap"]
+action = "block"
+block_with = "page"
+[[rule]]
+name = "by JA4"
+alpn = ["h2"]
+action = "block"
+block_with = "page"
+"#;
+    let bypass = GOOD.replace("default = \"decrypt\"", "default = \"bypass\"");
+    let path = folder.write("wire.toml", format!("{bypass}{rules}"));
+    let output = wireglass(&["check", "-c", path.to_str().unwrap()]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for line in [
+        "  1. games: SNI games.example -> block with a page",
+        "  note: by address never shows its page: without sni, alpn or ja4 it blocks at the SYN, before there is TLS",
+        "  note: mail never shows its page: no protocol of its alpn is HTTP",
+        "  QUIC (UDP) to these ports: blocked, so that browsers take TCP",
+    ] {
+        assert!(said.contains(line), "{line}\n is not in\n{said}");
+    }
+    assert_eq!(said.matches("never shows its page").count(), 2, "{said}");
+}
+
 /// The first thing to look at when every server's certificate is said to be not valid yet.
 #[test]
 fn check_says_when_the_clock_may_be_wrong() {

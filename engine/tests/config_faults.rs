@@ -287,7 +287,7 @@ block_with = "alarm"
             "22: rule[3].block_with: only a rule with action = \"block\" has this key",
             "24: rule[4].name: expected a name of 1 to 64 bytes without control characters, found \"a\\nb\"",
             "26: rule[4].profile: only a rule with action = \"decrypt\" has a profile",
-            "27: rule[4].block_with: expected one of \"alert\", \"reset\", found \"alarm\"",
+            "27: rule[4].block_with: expected one of \"alert\", \"reset\", \"page\", found \"alarm\"",
         ],
     );
 }

@@ -6,7 +6,8 @@ mod config_support;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use config_support::{Folder, GOOD};
+use config_support::{Folder, GOOD, repository};
+use wireglass::config::read_page;
 
 fn chmod(folder: &Folder, name: &str, mode: u32) {
     fs::set_permissions(folder.path(name), Permissions::from_mode(mode)).unwrap();
@@ -145,4 +146,23 @@ fn a_file_that_is_not_there_or_not_text() {
     let path = folder.write("binary.toml", [0xff, 0xfe]);
     let binary = wireglass::config::Config::load(&path).unwrap_err().to_string();
     assert!(binary.contains("binary.toml: cannot read the configuration:"), "{binary}");
+}
+
+#[test]
+fn the_example_of_a_block_page_is_in_order() {
+    read_page(&repository().join("examples/block.html")).unwrap();
+}
+
+#[test]
+fn a_block_page_with_a_fault_is_refused_with_file_and_line() {
+    let folder = Folder::new();
+    let page = folder.path("block.html");
+    fs::write(&page, "<p>\n{{ urll }}").unwrap();
+    let fault = read_page(&page).unwrap_err();
+    assert!(fault.starts_with(&format!("{}:2: ", page.display())), "{fault}");
+    assert!(fault.contains("urll"), "{fault}");
+    fs::write(&page, [0xff]).unwrap();
+    assert_eq!(read_page(&page).unwrap_err(), format!("expected UTF-8 in {}", page.display()));
+    let missing = folder.path("missing.html");
+    assert!(read_page(&missing).unwrap_err().starts_with(&format!("cannot read {}", missing.display())));
 }

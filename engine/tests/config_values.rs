@@ -154,6 +154,11 @@ profile = "strict"
 [[rule]]
 name = "softly"
 action = "block"
+[[rule]]
+name = "kindly"
+sni = ["games.example"]
+action = "block"
+block_with = "page"
 [profile.strict]
 max_days = 7
 "#,
@@ -161,7 +166,7 @@ max_days = 7
     let rules = &config.policy.rules;
     assert_eq!(
         rules.iter().map(|rule| &*rule.name).collect::<Vec<_>>(),
-        ["all conditions", "strictly", "softly"]
+        ["all conditions", "strictly", "softly", "kindly"]
     );
     let first = &rules[0];
     assert_eq!((first.wire.as_deref(), first.vlan), (Some("lan"), Some(7)));
@@ -178,6 +183,7 @@ max_days = 7
         matches!(&rules[1].decision, Decision::Decrypt(profile) if profile.name == "strict" && profile.max_days == 7)
     );
     assert_eq!(rules[2].decision, Decision::Block(BlockWith::Alert));
+    assert_eq!(rules[3].decision, Decision::Block(BlockWith::Page));
     assert!(matches!(&config.policy.default, Decision::Decrypt(profile) if profile.name == "default"));
 }
 

@@ -4,6 +4,7 @@ from . import pki
 from .nginx import Host
 
 BYPASS, BLOCK_ALERT, BLOCK_RESET = "bank.lab.test", "ads.lab.test", "tracker.lab.test"
+BLOCK_PAGE = "games.lab.test"
 WWW, WARNED = "www.lab.test", "warned.lab.test"
 # Address pairs of the servers that speak one TLS version only (nginx takes the version from the address, not the name).
 TLS12 = ("10.203.0.12", "fd00:203::12")
@@ -26,6 +27,12 @@ name = "no trackers"
 sni = ["{BLOCK_RESET}"]
 action = "block"
 block_with = "reset"
+
+[[rule]]
+name = "no games"
+sni = ["{BLOCK_PAGE}"]
+action = "block"
+block_with = "page"
 
 [[rule]]
 name = "warn"
@@ -55,6 +62,7 @@ def hosts(lab):
         BYPASS: issue(BYPASS),
         BLOCK_ALERT: issue(BLOCK_ALERT),
         BLOCK_RESET: issue(BLOCK_RESET),
+        BLOCK_PAGE: issue(BLOCK_PAGE),
         WARNED: lab.stranger.issue(WARNED),
         "expired.lab.test": issue("expired.lab.test", dates=pki.LONG_AGO),
         "future.lab.test": issue("future.lab.test", dates=pki.FAR_AHEAD),

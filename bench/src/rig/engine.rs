@@ -185,6 +185,7 @@ fn builder(
         },
         outside_tls: OutsideTls::default(),
         filters: Arc::new(HttpReaders),
+        page: Arc::default(),
         wires,
         handshake_threads: order.handshake_threads,
         flows: FLOWS,

@@ -153,6 +153,7 @@ worker_counters! {
     handshakes_failed: Counter = "wireglass_handshakes_failed_total", "TLS interceptions that ended before both handshakes were complete.";
     handshake_queue: Gauge = "wireglass_handshake_queue", "Handshakes that wait for a thread of the pool or for its answer.";
     certificates_minted: Counter = "wireglass_certificates_minted_total", "Interceptions that presented a minted certificate, or resumed a session that had.";
+    pages: Counter = "wireglass_pages_total", "Blocked flows whose clients were given a TLS session, to read the block page in it.";
     retransmits: Counter = "wireglass_tcp_retransmits_total", "TCP segments that were sent again.";
     tcp_timeouts: Counter = "wireglass_tcp_timeouts_total", "TCP retransmission timers that fired.";
     tcp_black_holes: Counter = "wireglass_tcp_black_holes_total", "Legs whose path swallowed large segments without a word, and that send smaller ones since.";

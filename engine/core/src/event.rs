@@ -278,13 +278,18 @@ pub struct AlertEvent {
 impl AlertEvent {
     /// What the block page shows, so that whoever is asked finds the event: flow and transaction.
     pub fn id(&self, flow_id: u64) -> String {
-        format!("{flow_id}-{}", self.http.tx_id)
+        Self::id_of(flow_id, self.http.tx_id)
+    }
+
+    /// Of this flow and transaction.
+    pub fn id_of(flow_id: u64, tx_id: u64) -> String {
+        format!("{flow_id}-{tx_id}")
     }
 }
 
 /// A set of ambiguities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ambiguities(u16);
+pub struct Ambiguities(u32);
 
 impl Ambiguities {
     /// Adds one.

@@ -156,7 +156,7 @@ reasons! {
         NotHttp = "http.not_http", "The first bytes of the plaintext are not HTTP.";
         OtherAlpn = "http.other_alpn", "The application protocol that was negotiated is not HTTP.";
         Opaque = "http.opaque", "The connection became a tunnel: CONNECT, or an upgrade such as WebSocket.";
-        HeaderTooBig = "http.header_too_big", "A header block of HTTP/2 was longer than is held.";
+        HeaderTooBig = "http.header_too_big", "A head was longer than is held: of HTTP/2, or of HTTP/1 where rules are asked.";
         TooManyOpen = "http.too_many_open", "More transactions were open at once than are followed.";
         Memory = "http.memory", "The worker's memory was used up, and the reader held more of it than it may then.";
         H2Frame = "http2.frame", "A frame that breaks the framing rules of HTTP/2.";
@@ -174,7 +174,8 @@ reasons! {
 }
 
 reasons! {
-    /// What two readers of an HTTP/1 message may disagree about: `wireglass.ambiguous` of `http` events. At most 16.
+    /// What two readers of an HTTP/1 message may disagree about: `wireglass.ambiguous` of `http` events. At most 32.
+    /// Those from `BareLf` on are only looked for where rules are asked.
     Ambiguity {
         LengthAndCoding = "length_and_coding", "Content-Length and Transfer-Encoding in one message; read by the coding.";
         CodingInHttp10 = "coding_in_http10", "Transfer-Encoding in HTTP/1.0; heeded.";
@@ -182,7 +183,7 @@ reasons! {
         CodingNotChunked = "coding_not_chunked", "Transfer-Encoding that does not end in chunked; a request is read by Content-Length, a response to the end.";
         LengthsDiffer = "lengths_differ", "Different Content-Lengths; the first one counts.";
         LengthInvalid = "length_invalid", "A Content-Length that is no number; it counts as far as it is one.";
-        Folded = "folded", "A framing field, or Host, that goes on in the next line; it is put together.";
+        Folded = "folded", "A framing field, or Host, that goes on in the next line; it is put together. Where rules are asked: any field of a request.";
         SpaceInName = "space_in_name", "A space before the colon of a framing field or Host; it is heeded.";
         LongField = "long_field", "A framing field, or Host, longer than is looked at.";
         HostRepeated = "host_repeated", "Host more than once; the first one counts.";
@@ -190,6 +191,14 @@ reasons! {
         ResponseWithoutRequest = "response_without_request", "A response that nobody asked for, other than 408.";
         FieldsMalformed = "fields_malformed", "HTTP/2, rules only: fields or content that break RFC 9113, 8.1 to 8.3: pseudo-fields, names, Content-Length.";
         UpgradeUnasked = "upgrade_unasked", "101 to a request that asked for no upgrade; read on as HTTP.";
+        BareLf = "bare_lf", "Rules only: an LF without CR that ends a line of a request's head, or of its chunks.";
+        Nul = "nul", "Rules only: a NUL in a head.";
+        RequestLine = "request_line", "Rules only: a request line that is not method, target and HTTP/1.0 or HTTP/1.1, with one space between them.";
+        FieldName = "field_name", "Rules only: a line of a request's head without a colon, or with a field name that is no token.";
+        HostInvalid = "host_invalid", "Rules only: a Host that names no host.";
+        HostMissing = "host_missing", "Rules only: HTTP/1.1 without Host.";
+        HostDiffers = "host_differs", "Rules only: a target with another host than Host; the target counts.";
+        Fronting = "fronting", "Rules only: a host that is not the one that the TLS handshake named (SNI).";
     }
 }
 
@@ -206,7 +215,7 @@ mod tests {
         codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
         codes.extend(HttpOddity::ALL.iter().map(|r| r.code()));
         codes.extend(Ambiguity::ALL.iter().map(|r| r.code()));
-        const { assert!(Ambiguity::COUNT <= 16, "a set of them has 16 bits") };
+        const { assert!(Ambiguity::COUNT <= 32, "a set of them has 32 bits") };
         let n = codes.len();
         codes.sort_unstable();
         codes.dedup();

@@ -93,7 +93,8 @@ impl Wire {
             server: ([192, 0, 2, 2], 443).into(),
             flow_id: 1,
         };
-        let filter = RuleFilters::new(Arc::new(policy)).filter(&Arc::new(flow), Some(b"h2")).unwrap();
+        let filter =
+            RuleFilters::new(Arc::new(policy), Arc::default()).filter(&Arc::new(flow), Some(b"h2")).unwrap();
         let reader = || (HttpInspector::keeping_fields(Some(b"h2")), Seen::default());
         Self { stage: Stage::new(filter), readers: [reader(), reader()], keeps_to_window: true }
     }

@@ -170,6 +170,13 @@ impl Summary<'_> {
             )?;
         }
         writeln!(f, "  otherwise -> {}", decision(&config.policy.default))?;
+        for rule in
+            config.policy.rules.iter().filter(|rule| rule.decision == Decision::Block(BlockWith::Page))
+        {
+            if let Some(why) = why_no_page(rule) {
+                writeln!(f, "  note: {} never shows its page: {why}", rule.name)?;
+            }
+        }
         self.passthrough(f)?;
         let mut rules = config.policy.rules.iter();
         if let Some(all) = rules.find(|rule| is_unconditional(rule)) {
@@ -289,7 +296,19 @@ fn decision(decision: &Decision) -> String {
         Decision::Bypass => "bypass".into(),
         Decision::Block(BlockWith::Alert) => "block with an alert".into(),
         Decision::Block(BlockWith::Reset) => "block with a reset".into(),
+        Decision::Block(BlockWith::Page) => "block with a page".into(),
     }
+}
+
+/// Why no flow that the rule blocks can be answered with a page.
+fn why_no_page(rule: &Rule) -> Option<&'static str> {
+    let Rule { sni, sni_list, alpn, ja4, .. } = rule;
+    if sni.is_empty() && sni_list.is_none() && alpn.is_empty() && ja4.is_empty() {
+        return Some("without sni, alpn or ja4 it blocks at the SYN, before there is TLS");
+    }
+    // A client that offers one of these, and HTTP/1.1 too, still gets it.
+    let is_http = |protocol: &Vec<u8>| matches!(&protocol[..], b"h2" | b"http/1.1");
+    (!alpn.is_empty() && !alpn.iter().any(is_http)).then_some("no protocol of its alpn is HTTP")
 }
 
 fn is_unconditional(rule: &Rule) -> bool {

@@ -140,6 +140,7 @@ fn builder(
         limits: config.limits.of_flow(),
         outside_tls: config.intercept.outside_tls,
         filters: Arc::new(HttpReaders),
+        page: Arc::default(),
         wires,
         handshake_threads: config.workers.handshake_threads,
         flows: config.limits.flows,

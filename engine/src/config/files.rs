@@ -43,6 +43,12 @@ pub(super) fn private_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     }
 }
 
+/// A file of text.
+pub(super) fn text(path: &Path) -> Result<String, String> {
+    let (bytes, _) = read(path)?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| format!("expected UTF-8 in {}", path.display()))
+}
+
 /// Contents and permission bits of a file.
 fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), String> {
     let failed = |error: io::Error| format!("cannot read {}: {error}", path.display());

@@ -7,6 +7,7 @@ mod fault;
 mod files;
 mod list_files;
 mod near;
+mod page_file;
 mod reader;
 mod sections;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use fault::{Fault, Faults};
+pub use page_file::read_page;
 use reader::{Notes, Table};
 use sections::Profiles;
 pub use sections::{

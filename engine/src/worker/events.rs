@@ -55,6 +55,9 @@ impl EventLog {
             Event::Tls(_, tls) if tls.profile.is_some() && tls.action != Action::Bypass => {
                 self.counters.handshakes_failed.inc();
             }
+            Event::Tls(_, tls) if tls.reason == Reason::PolicyBlock && tls.client_leg.is_some() => {
+                self.counters.pages.inc();
+            }
             Event::Http(..) => self.counters.http_transactions.inc(),
             Event::Flow(_, flow) => self.counters.flow_ended(flow.reason),
             // Links are not a worker's business.

@@ -103,7 +103,7 @@ impl Filter for AtRandom {
 
     fn handle_timeout(&mut self, _: Instant, _: &mut Decisions) {}
 
-    fn out_of_memory(&mut self, _: End) {}
+    fn out_of_memory(&mut self, _: End, _: &mut Decisions) {}
 
     fn memory(&self) -> usize {
         0
@@ -213,7 +213,7 @@ impl Filter for Scripted {
         self.open(decisions);
     }
 
-    fn out_of_memory(&mut self, _: End) {}
+    fn out_of_memory(&mut self, _: End, _: &mut Decisions) {}
 
     fn memory(&self) -> usize {
         0

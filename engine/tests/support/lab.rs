@@ -159,6 +159,7 @@ impl Lab {
             limits: setup.limits,
             outside_tls: setup.outside_tls,
             filters: Arc::clone(&setup.filters),
+            page: Arc::default(),
             wires: vec!["lab".into()],
             handshake_threads: setup.threads,
             flows: setup.flows,

@@ -12,6 +12,7 @@ pub(crate) enum Action {
     Bypass,
     Alert,
     Reset,
+    Page,
 }
 
 /// A default, the one profile, and perhaps a rule for the server by name.
@@ -51,6 +52,7 @@ impl Rules {
             Action::Bypass => Decision::Bypass,
             Action::Alert => Decision::Block(BlockWith::Alert),
             Action::Reset => Decision::Block(BlockWith::Reset),
+            Action::Page => Decision::Block(BlockWith::Page),
         };
         let by_name = self
             .by_name

@@ -106,13 +106,22 @@ pub enum Exchange {
 
 /// Is told borders while the plaintext is read.
 pub trait Borders {
-    /// At `HeadEnds`, `head` has the fields of this head alone: of a request, the content type is its own. A verdict that is noted in
-    /// it goes to the log with the transaction.
+    /// At `HeadEnds`, `head` has the fields of this head alone: of a request, the content type is its own. A reader that keeps all fields
+    /// adds to a response what is known of its request. A verdict that is noted in it goes to the log with the transaction.
     fn border(&mut self, border: &Border, head: Option<&mut HttpEvent>);
 
     /// A field of the head that has begun on this stream, in their order, before its `HeadEnds`. Only told by readers that
     /// [keep all fields](super::HttpInspector::keeping_fields).
     fn field(&mut self, _from: End, _stream: u32, _field: Field<'_>) {}
+
+    /// No border of this end is wanted any more: its bytes are to be passed over. HTTP/1 only; asked between the lines of heads and chunks.
+    fn has_stopped(&self, _from: End) -> bool {
+        false
+    }
+
+    /// The byte at this place makes a body ambiguous that has begun, of this exchange; its marks say how. Only told by readers that keep all
+    /// fields.
+    fn ambiguous(&mut self, _from: End, _at: u64, _exchange: &mut HttpEvent) {}
 
     /// The header of an HTTP/2 frame, after its `HeadBegins` or `FrameBegins`. Like all below, only told by readers that keep all fields.
     fn frame_begins(&mut self, _from: End, _frame: &FrameHead) {}
@@ -157,6 +166,15 @@ impl<'a> Teller<'a> {
 
     pub(super) fn field(&mut self, from: End, stream: u32, field: Field<'_>) {
         self.to.field(from, stream, field);
+    }
+
+    pub(super) fn has_stopped(&self, from: End) -> bool {
+        self.to.has_stopped(from)
+    }
+
+    pub(super) fn ambiguous(&mut self, from: End, at: u64, exchange: &mut HttpEvent) {
+        self.last[from] = at;
+        self.to.ambiguous(from, at, exchange);
     }
 
     pub(super) fn frame_begins(&mut self, from: End, frame: &FrameHead) {

@@ -37,7 +37,7 @@ pub trait Filter: Send {
     fn handle_timeout(&mut self, now: Instant, decisions: &mut Decisions);
 
     /// It has more than it may, after bytes of this end: it has to make do with less, or do without.
-    fn out_of_memory(&mut self, from: End);
+    fn out_of_memory(&mut self, from: End, decisions: &mut Decisions);
 
     /// Bytes of memory that it holds beside its own size. Called for each record.
     fn memory(&self) -> usize;
@@ -110,6 +110,8 @@ pub struct Decisions {
     pub(super) covered: PerEnd<usize>,
     pub(super) ending: Option<Ending>,
     pub(super) asked: VecDeque<(u64, Box<dyn Scan>)>,
+    /// There is no server: what would pass goes nowhere.
+    pub(super) is_one_ended: bool,
 }
 
 /// One decision.
@@ -126,6 +128,9 @@ pub(super) enum Op {
 impl Decisions {
     /// The next `bytes` undecided bytes of this end go on to the other.
     pub fn pass(&mut self, from: End, bytes: usize) {
+        if self.is_one_ended {
+            return self.drop(from, bytes);
+        }
         self.covered[from] += bytes;
         match self.ops[from].back_mut() {
             Some(Op::Pass(before)) => *before += bytes,
@@ -165,12 +170,26 @@ impl Decisions {
 
     /// Bytes of memory that they hold. Sums over what is inserted, which is little or nothing.
     pub(super) fn memory(&self) -> usize {
-        let Self { ops, covered: _, ending: _, asked } = self;
+        let Self { ops, covered: _, ending: _, asked, is_one_ended: _ } = self;
         let inserted = |op: &Op| if let Op::Insert(bytes) = op { bytes.len() } else { 0 };
         let ops: usize = ops
             .iter()
             .map(|ops| ops.capacity() * size_of::<Op>() + ops.iter().map(inserted).sum::<usize>())
             .sum();
         ops + asked.capacity() * size_of::<(u64, Box<dyn Scan>)>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_passes_where_there_is_no_server() {
+        let mut decisions = Decisions { is_one_ended: true, ..Decisions::default() };
+        decisions.pass(End::Client, 7);
+        decisions.insert(End::Server, &b"answer"[..]);
+        assert_eq!(decisions.ops[End::Client], [Op::Drop(7)]);
+        assert_eq!((decisions.covered[End::Client], decisions.ops[End::Server].len()), (7, 1));
     }
 }

@@ -1,8 +1,9 @@
 //! The HTTP reader of one flow: finds out which version is spoken and hands the plaintext to its reader.
 
 use super::border::{Borders, Teller};
+use super::hpack::Wanted;
 use super::http1::Http1;
-use super::http1_head::is_token;
+use super::http1_head::{Strictness, is_token};
 use super::http2::{Http2, PREFACE};
 use super::transactions::Transactions;
 use crate::end::{End, PerEnd};
@@ -24,6 +25,7 @@ pub struct HttpInspector {
     off: Option<InspectorOff>,
     /// The negotiated protocol is HTTP/1, whatever the first bytes look like; but for the preface of HTTP/2.
     is_http1: bool,
+    strictness: Strictness,
     /// Plaintext that has come: the client's, the server's.
     seen: PerEnd<u64>,
     /// Of these, what came before it turned itself off, and what of that was passed over.
@@ -45,11 +47,30 @@ enum Reader {
     Off,
 }
 
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// RFC 9112, and what came before it.
+    Http1,
+    /// RFC 9113.
+    Http2,
+}
+
 impl HttpInspector {
     /// A reader for the negotiated application protocol; without one the first bytes decide.
     pub fn new(alpn: Option<&[u8]>) -> Self {
+        Self::for_use(alpn, Strictness::Log)
+    }
+
+    /// The same, for those who ask rules: all fields are [told](Borders::field), more is taken for ambiguous, and what cannot be held turns
+    /// it off.
+    pub fn keeping_fields(alpn: Option<&[u8]>) -> Self {
+        Self::for_use(alpn, Strictness::Rules)
+    }
+
+    fn for_use(alpn: Option<&[u8]>, strictness: Strictness) -> Self {
         let (reader, off) = match alpn {
-            Some(b"h2") => (Reader::Http2(Box::default()), None),
+            Some(b"h2") => (Reader::new(Version::Http2, strictness), None),
             None | Some(b"http/1.1" | b"http/1.0") => (Reader::Undecided(Vec::new()), None),
             Some(_) => (Reader::Off, Some(InspectorOff::OtherAlpn)),
         };
@@ -60,19 +81,11 @@ impl HttpInspector {
             transactions,
             off,
             is_http1,
+            strictness,
             seen: PerEnd::both(0),
             off_at: PerEnd::both(0),
             skipped: PerEnd::both(0),
         }
-    }
-
-    /// The same, for those who ask rules: all fields are [told](Borders::field).
-    pub fn keeping_fields(alpn: Option<&[u8]>) -> Self {
-        let mut this = Self::new(alpn);
-        if let Reader::Http2(http) = &mut this.reader {
-            **http = Http2::new(super::hpack::Wanted::All);
-        }
-        this
     }
 
     /// Plaintext that came from this side.
@@ -162,7 +175,8 @@ impl HttpInspector {
 
     /// Bytes of memory that it holds beside its own size. Called for each record, so all of it is sums.
     pub fn memory(&self) -> usize {
-        let Self { reader, transactions, off: _, is_http1: _, seen: _, off_at: _, skipped: _ } = self;
+        let Self { reader, transactions, off: _, is_http1: _, strictness: _, seen: _, off_at: _, skipped: _ } =
+            self;
         let reader = match reader {
             Reader::Undecided(start) => start.capacity(),
             Reader::Http1(http) => http.memory(),
@@ -191,6 +205,21 @@ impl HttpInspector {
         }
     }
 
+    /// What is spoken, if these are a client's first bytes. None: more are needed.
+    pub(super) fn version_of(&self, start: &[u8]) -> Result<Option<Version>, InspectorOff> {
+        match &self.reader {
+            Reader::Http1(_) => return Ok(Some(Version::Http1)),
+            Reader::Http2(_) => return Ok(Some(Version::Http2)),
+            Reader::Undecided(_) | Reader::Off => {}
+        }
+        match recognise(start) {
+            Err(_) if self.is_http1 => Ok(Some(Version::Http1)),
+            Ok(None) if start.len() >= ENOUGH && self.is_http1 => Ok(Some(Version::Http1)),
+            Ok(None) if start.len() >= ENOUGH => Err(InspectorOff::NotHttp),
+            recognised => recognised,
+        }
+    }
+
     fn decide(&mut self, from: End, plaintext: &[u8], borders: &mut Teller<'_>) -> Result<(), Fault> {
         let Reader::Undecided(earlier) = &mut self.reader else { return Ok(()) };
         let earlier = std::mem::take(earlier);
@@ -198,17 +227,15 @@ impl HttpInspector {
             End::Client => {
                 let mut start = earlier.clone();
                 start.extend_from_slice(&plaintext[..plaintext.len().min(ENOUGH)]);
-                match recognise(&start) {
-                    Ok(Some(reader)) => reader,
-                    Err(_) if self.is_http1 => Reader::Http1(Box::default()),
-                    Err(reason) => return Err(begins_wrong(reason)),
-                    Ok(None) if start.len() >= ENOUGH && self.is_http1 => Reader::Http1(Box::default()),
-                    Ok(None) if start.len() >= ENOUGH => return Err(begins_wrong(InspectorOff::NotHttp)),
-                    Ok(None) => Reader::Undecided(start),
+                match self.version_of(&start).map_err(begins_wrong)? {
+                    Some(version) => Reader::new(version, self.strictness),
+                    None => Reader::Undecided(start),
                 }
             }
             // A server that speaks first can only be one that times out an idle connection (408).
-            End::Server if self.is_http1 || plaintext[0] == b'H' => Reader::Http1(Box::default()),
+            End::Server if self.is_http1 || plaintext[0] == b'H' => {
+                Reader::new(Version::Http1, self.strictness)
+            }
             End::Server => return Err(begins_wrong(InspectorOff::NotHttp)),
         };
         self.reader = recognised;
@@ -227,10 +254,22 @@ impl HttpInspector {
     }
 }
 
-/// The reader for what the client's first bytes are; none: more are needed.
-fn recognise(start: &[u8]) -> Result<Option<Reader>, InspectorOff> {
+impl Reader {
+    fn new(version: Version, strictness: Strictness) -> Self {
+        match version {
+            Version::Http1 => Self::Http1(Box::new(Http1::new(strictness))),
+            Version::Http2 => Self::Http2(Box::new(Http2::new(match strictness {
+                Strictness::Log => Wanted::Known,
+                Strictness::Rules => Wanted::All,
+            }))),
+        }
+    }
+}
+
+/// What the client's first bytes are; none: more are needed.
+fn recognise(start: &[u8]) -> Result<Option<Version>, InspectorOff> {
     if start.starts_with(PREFACE) {
-        return Ok(Some(Reader::Http2(Box::default())));
+        return Ok(Some(Version::Http2));
     }
     if PREFACE.starts_with(start) {
         return Ok(None);
@@ -239,7 +278,7 @@ fn recognise(start: &[u8]) -> Result<Option<Reader>, InspectorOff> {
     let Some(first) = start.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else { return Ok(None) };
     let method = &start[first..];
     match method.iter().position(|&byte| !is_token(byte)) {
-        Some(end) if end > 0 && method[end] == b' ' => Ok(Some(Reader::Http1(Box::default()))),
+        Some(end) if end > 0 && method[end] == b' ' => Ok(Some(Version::Http1)),
         None => Ok(None),
         Some(_) => Err(InspectorOff::NotHttp),
     }

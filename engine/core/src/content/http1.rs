@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 
 use super::border::{Border, HeadKind, Teller, What};
 use super::http::Fault;
-use super::http1_head::{Framing, Head, Lines};
+use super::http1_head::{Framing, Head, Lines, MAX_HEAD, RequestLine, Strictness};
 use super::transactions::{Transaction, Transactions};
 use crate::end::{End, PerEnd};
 use crate::event::{Anomaly, AnomalyEvent, HttpEvent};
+use crate::fields::Field;
 use crate::reason::{Ambiguity, HttpOddity, InspectorOff};
 
 /// Requests beyond those whose texts are kept that wait for their responses. More than that fit no receive buffer of a server.
@@ -23,6 +24,7 @@ pub(super) struct Http1 {
     open: VecDeque<Exchange>,
     /// Those behind them for whose texts there was no room: a byte for each.
     crowd: VecDeque<Kind>,
+    strictness: Strictness,
 }
 
 struct Exchange {
@@ -72,17 +74,24 @@ struct Half {
     begun: Option<u64>,
     /// The exchange whose message passes, from the end of the head on.
     tx_id: Option<u64>,
+    /// The byte before, within the framing of chunks.
+    last: u8,
 }
 
 impl Half {
     fn memory(&self) -> usize {
-        let Self { state: _, line, head, at: _, skipped: _, lost: _, begun: _, tx_id: _ } = self;
+        let Self { state: _, line, head, at: _, skipped: _, lost: _, begun: _, tx_id: _, last: _ } = self;
         line.memory() + head.as_ref().map_or(0, |head| head.memory())
     }
 
     /// A message may begin here.
     fn is_between_messages(&self) -> bool {
         self.state == State::Head && self.head.is_none() && self.line.pending() == 0 && !self.lost
+    }
+
+    /// What follows is passed over.
+    fn stop(&mut self) {
+        (self.state, self.line, self.head, self.begun) = (State::Stopped, Lines::default(), None, None);
     }
 }
 
@@ -95,6 +104,8 @@ enum State {
     Chunked(Chunk),
     /// The response's body ends with the connection.
     UntilClose,
+    /// Nobody wants to know what comes.
+    Stopped,
 }
 
 /// Where in a chunked body (RFC 9112, 7.1).
@@ -132,6 +143,11 @@ enum Step {
 const FIRST_CHUNK: State = State::Chunked(Chunk::Size { size: 0, begun: false });
 
 impl Http1 {
+    pub(super) fn new(strictness: Strictness) -> Self {
+        let half = |_| Half { line: Lines::new(strictness), ..Half::default() };
+        Self { halves: PerEnd::from_fn(half), strictness, ..Self::default() }
+    }
+
     pub(super) fn bytes(
         &mut self,
         from: End,
@@ -140,6 +156,9 @@ impl Http1 {
         borders: &mut Teller<'_>,
     ) -> Result<(), Fault> {
         while !bytes.is_empty() {
+            if borders.has_stopped(from) {
+                self.halves[from].stop();
+            }
             if from == End::Server
                 && self.halves.server.is_between_messages()
                 && bytes[0] != b'H'
@@ -167,6 +186,10 @@ impl Http1 {
                 State::Chunked(chunk) => self.chunked(from, chunk, &mut bytes, transactions, borders)?,
                 State::UntilClose => {
                     self.body(from, bytes.len());
+                    bytes = &[];
+                }
+                State::Stopped => {
+                    self.halves[from].skipped += bytes.len() as u64;
                     bytes = &[];
                 }
             }
@@ -208,7 +231,7 @@ impl Http1 {
 
     /// With its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { halves, open, crowd } = self;
+        let Self { halves, open, crowd, strictness: _ } = self;
         let lists = open.capacity() * size_of::<Exchange>() + crowd.capacity() * size_of::<Kind>();
         size_of::<Self>() + halves.iter().map(Half::memory).sum::<usize>() + lists
     }
@@ -252,11 +275,20 @@ impl Http1 {
             }
         }
         let half = &mut self.halves[from];
-        let Some(line) = half.line.next(bytes) else { return Ok(()) };
+        let next = half.line.next(bytes);
+        let pending = half.line.pending() + next.as_ref().map_or(0, |line| line.length);
+        let begin = half.head.as_ref().map_or(start, |head| head.at);
+        if self.strictness == Strictness::Rules && start + pending - begin > MAX_HEAD as u64 {
+            return Err(Fault { reason: InspectorOff::HeaderTooBig, at: begin });
+        }
+        let Some(line) = next else { return Ok(()) };
         let end = start + line.length;
         if let Some(mut head) = half.head.take() {
-            if head.line(&line) {
+            if head.line(&line, &mut |field| borders.field(from, 0, field)) {
                 return self.head_ended(from, *head, end, transactions, borders);
+            }
+            if head.has_too_many_fields() {
+                return Err(Fault { reason: InspectorOff::HeaderTooBig, at: begin });
             }
             half.head = Some(head);
             return Ok(());
@@ -268,9 +300,15 @@ impl Http1 {
             }
             return Ok(());
         };
+        let strictness = self.strictness;
         let head = match from {
-            End::Client => Head::request(start, &line),
-            End::Server => Head::response(start, &line),
+            End::Client => RequestLine::parse(&line).map(|parts| {
+                if strictness == Strictness::Rules {
+                    tell_request_line(&parts, borders);
+                }
+                Head::request(start, &line, &parts, strictness)
+            }),
+            End::Server => Head::response(start, &line, strictness),
         };
         match head {
             Some(head) if head.bare => {
@@ -329,15 +367,16 @@ impl Http1 {
         let mut event = head.event;
         event.tx_id = transactions.number();
         let tx_id = Some(event.tx_id);
-        if !event.ambiguous.is_empty() {
-            transactions.raise(odd(HttpOddity::Ambiguous, tx_id, End::Client, head.at));
-        }
         let crowded = transactions.is_full() || !self.crowd.is_empty();
-        if crowded && self.crowd.len() >= MAX_CROWD {
+        let max_crowd = if self.strictness == Strictness::Rules { 0 } else { MAX_CROWD };
+        if crowded && self.crowd.len() >= max_crowd {
             return Err(InspectorOff::TooManyOpen);
         }
         self.halves.client.tx_id = tx_id;
         head_ends(End::Client, end, HeadKind::Request, tx_id, &mut event, borders);
+        if !event.ambiguous.is_empty() {
+            transactions.raise(odd(HttpOddity::Ambiguous, tx_id, End::Client, head.at));
+        }
         // A request's own content type and the like are not what the log means by these.
         (event.content_type, event.redirect) = (None, None);
         if crowded {
@@ -393,9 +432,19 @@ impl Http1 {
         if !said.ambiguous.is_empty() && event.ambiguous.is_empty() {
             transactions.raise(odd(HttpOddity::Ambiguous, Some(event.tx_id), End::Server, at));
         }
+        let is_strict = self.strictness == Strictness::Rules;
+        if is_strict {
+            swap_request(event, &mut said);
+        }
         head_ends(End::Server, end, what, Some(event.tx_id), &mut said, borders);
+        if is_strict {
+            swap_request(event, &mut said);
+        }
         event.ambiguous = event.ambiguous.and(said.ambiguous);
-        event.status = Some(status);
+        event.status = said.status;
+        if said.verdict.is_some() {
+            (event.verdict, event.rule) = (said.verdict, said.rule.take());
+        }
         if interim {
             return Ok(());
         }
@@ -420,7 +469,7 @@ impl Http1 {
         if self.halves.server.state == State::Head {
             self.close_first(transactions)?;
         }
-        if opaque { Err(InspectorOff::Opaque) } else { Ok(()) }
+        if opaque && !borders.has_stopped(End::Server) { Err(InspectorOff::Opaque) } else { Ok(()) }
     }
 
     /// A head has ended. What its fields say of the body is the state.
@@ -428,7 +477,7 @@ impl Http1 {
         match self.halves[from].state {
             State::Head => self.tell_message_end(from, at, borders),
             State::Length(_) | State::UntilClose => self.tell(from, at, What::DataBegins, borders),
-            State::Chunked(_) => {}
+            State::Chunked(_) | State::Stopped => {}
         }
     }
 
@@ -497,6 +546,12 @@ impl Http1 {
             }
             return Ok(());
         }
+        if self.strictness == Strictness::Rules {
+            self.look_at_chunk(from, chunk, bytes[0], transactions, borders);
+            if borders.has_stopped(from) {
+                return Ok(());
+            }
+        }
         match chunk.step(bytes[0]) {
             Step::To(next) => {
                 self.halves[from].state = State::Chunked(next);
@@ -518,6 +573,57 @@ impl Http1 {
         *bytes = &bytes[1..];
         Ok(())
     }
+}
+
+/// What rules have to know beside the borders.
+impl Http1 {
+    /// A line of a chunked body that readers may end in two places.
+    fn look_at_chunk(
+        &mut self,
+        from: End,
+        chunk: Chunk,
+        byte: u8,
+        transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
+    ) {
+        let half = &mut self.halves[from];
+        let last = std::mem::replace(&mut half.last, byte);
+        let follows_cr = last == b'\r' && !matches!(chunk, Chunk::Size { begun: false, .. });
+        let mark = match byte {
+            // As all clients do.
+            b'\n' if !follows_cr && from == End::Server => return,
+            b'\n' if !follows_cr => Ambiguity::BareLf,
+            _ if byte != b'\n' && follows_cr => Ambiguity::BareCr,
+            _ => return,
+        };
+        let (at, tx_id) = (half.at, half.tx_id);
+        let mut open = self.open.iter_mut().rev();
+        let exchange = open.find(|exchange| Some(exchange.transaction.event.tx_id) == tx_id);
+        let Some(exchange) = exchange else { return };
+        let event = &mut exchange.transaction.event;
+        if event.ambiguous.is_empty() {
+            transactions.raise(odd(HttpOddity::Ambiguous, tx_id, from, at));
+        }
+        event.ambiguous.insert(mark);
+        borders.ambiguous(from, at, event);
+    }
+}
+
+/// As HTTP/2 has them.
+fn tell_request_line(parts: &RequestLine<'_>, borders: &mut Teller<'_>) {
+    for (name, value) in [(&b":method"[..], parts.method), (b":path", parts.target)] {
+        borders.field(End::Client, 0, Field { name, value, never_indexed: false });
+    }
+}
+
+/// Lends a response what is known of its request, and takes it back.
+fn swap_request(request: &mut HttpEvent, response: &mut HttpEvent) {
+    let swap = std::mem::swap;
+    swap(&mut request.hostname, &mut response.hostname);
+    swap(&mut request.url, &mut response.url);
+    swap(&mut request.user_agent, &mut response.user_agent);
+    swap(&mut request.referer, &mut response.referer);
+    swap(&mut request.method, &mut response.method);
 }
 
 impl Chunk {

@@ -5,12 +5,28 @@
 
 use std::borrow::Cow;
 
+use super::http1_strict::{is_host, target_authority};
 use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
 use crate::event::HttpEvent;
+use crate::fields;
 use crate::reason::Ambiguity;
 
 /// Bytes of a line that are looked at: twice what nginx and httpd take by default. The rest of the line is passed over.
 const MAX_LINE: usize = 16 * 1024;
+
+/// Bytes and fields of a head, where all of it counts: more than servers take by default (nginx: 32 KiB; httpd: 100 fields of 8 KiB).
+pub(super) const MAX_HEAD: usize = 64 * 1024;
+pub(super) const MAX_FIELDS: usize = 1_000;
+
+/// What a head is read for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// For the log: as much as is asked for, of heads of any length.
+    #[default]
+    Log,
+    /// For rules: all fields of heads of bounded length, and whatever a reader might see another way is marked.
+    Rules,
+}
 
 /// Puts lines together from pieces.
 #[derive(Default)]
@@ -18,6 +34,7 @@ pub(super) struct Lines {
     held: Vec<u8>,
     /// Bytes of the line so far, with what was passed over.
     length: u64,
+    strictness: Strictness,
 }
 
 /// A line without its end.
@@ -29,9 +46,23 @@ pub(super) struct Line<'a> {
     cut: bool,
     /// A CR stands in it that ends nothing (RFC 9112, 2.2).
     bare_cr: bool,
+    /// No CR is before its LF.
+    bare_lf: bool,
 }
 
 impl Lines {
+    pub(super) fn new(strictness: Strictness) -> Self {
+        Self { strictness, ..Self::default() }
+    }
+
+    /// Bytes of a line that are looked at.
+    fn max(&self) -> usize {
+        match self.strictness {
+            Strictness::Log => MAX_LINE,
+            Strictness::Rules => MAX_HEAD,
+        }
+    }
+
     /// Takes bytes off the front of `input`, up to a line feed: a bare one ends a line too (RFC 9112, 2.2). None: the line goes on.
     pub(super) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Line<'a>> {
         let end = input.iter().position(|&byte| byte == b'\n');
@@ -39,7 +70,7 @@ impl Lines {
         *input = rest;
         self.length += part.len() as u64;
         if end.is_none() {
-            let room = MAX_LINE + 1 - self.held.len();
+            let room = self.max() + 1 - self.held.len();
             self.held.extend_from_slice(&part[..part.len().min(room)]);
             return None;
         }
@@ -48,11 +79,11 @@ impl Lines {
             Cow::Borrowed(part)
         } else {
             let mut held = std::mem::take(&mut self.held);
-            let room = MAX_LINE + 1 - held.len();
+            let room = self.max() + 1 - held.len();
             held.extend_from_slice(&part[..part.len().min(room)]);
             Cow::Owned(held)
         };
-        Some(Line::new(text, std::mem::take(&mut self.length)))
+        Some(Line::new(text, std::mem::take(&mut self.length), self.max()))
     }
 
     /// Bytes of the line that is not complete.
@@ -61,15 +92,16 @@ impl Lines {
     }
 
     pub(super) fn memory(&self) -> usize {
-        let Self { held, length: _ } = self;
+        let Self { held, length: _, strictness: _ } = self;
         held.capacity()
     }
 }
 
 impl<'a> Line<'a> {
-    fn new(text: Cow<'a, [u8]>, length: u64) -> Self {
-        let cut = text.len() > MAX_LINE;
-        let whole = &text[..text.len().min(MAX_LINE)];
+    fn new(text: Cow<'a, [u8]>, length: u64, max: usize) -> Self {
+        let cut = text.len() > max;
+        let whole = &text[..text.len().min(max)];
+        let bare_lf = !whole.ends_with(b"\r");
         let without = whole.strip_suffix(b"\r").unwrap_or(whole);
         let bare_cr = without.contains(&b'\r');
         let end = without.iter().rposition(|&byte| byte != b'\r').map_or(0, |last| last + 1);
@@ -80,7 +112,7 @@ impl<'a> Line<'a> {
                 Cow::Owned(text)
             }
         };
-        Self { text, length, cut, bare_cr }
+        Self { text, length, cut, bare_cr, bare_lf }
     }
 }
 
@@ -165,33 +197,28 @@ pub(super) struct Head {
     hosts: u8,
     upgrade: bool,
     connection_upgrade: bool,
+    strictness: Strictness,
+    is_request: bool,
+    /// Host, if the target names one (RFC 9112, 3.2.2 and 3.2.3).
+    target_host: Option<String>,
+    /// The field of the last line, to which the next may belong: its name, and behind that its value. Only where all fields are kept.
+    field: Vec<u8>,
+    name: usize,
+    fields: usize,
 }
 
-impl Head {
-    fn new(at: u64, line: &Line<'_>, http10: bool) -> Self {
-        let protocol = if http10 { "HTTP/1.0" } else { "HTTP/1.1" };
-        let mut event = HttpEvent { protocol, ..HttpEvent::default() };
-        if line.bare_cr {
-            event.ambiguous.insert(Ambiguity::BareCr);
-        }
-        Self {
-            at,
-            event,
-            http10,
-            bare: false,
-            last: Field::Other,
-            coding: Coding::Absent,
-            chunked: 0,
-            codings: 0,
-            length: None,
-            hosts: 0,
-            upgrade: false,
-            connection_upgrade: false,
-        }
-    }
+/// The parts of a request line (RFC 9112, 3).
+#[derive(Clone, Copy)]
+pub(super) struct RequestLine<'a> {
+    pub(super) method: &'a [u8],
+    pub(super) target: &'a [u8],
+    http10: bool,
+    bare: bool,
+}
 
-    /// A request line; none: this is none. Any number of spaces separates its parts, and may end it, as with nginx.
-    pub(super) fn request(at: u64, line: &Line<'_>) -> Option<Self> {
+impl<'a> RequestLine<'a> {
+    /// None: this is none. Any number of spaces separates the parts, and may end it, as with nginx.
+    pub(super) fn parse(line: &'a Line<'_>) -> Option<Self> {
         let text = line.text.trim_ascii_end();
         let end = text.iter().position(|&byte| byte == b' ')?;
         let (method, rest) = text.split_at(end);
@@ -208,43 +235,104 @@ impl Head {
             None => return None,
             Some(http10) => (rest[..last].trim_ascii_end(), http10, false),
         };
-        if target.is_empty() {
-            return None;
+        (!target.is_empty()).then_some(Self { method, target, http10, bare })
+    }
+
+    /// As RFC 9112, 3 has it, to the byte.
+    fn is_strict(&self, line: &Line<'_>) -> bool {
+        let version = if self.http10 { &b"HTTP/1.0"[..] } else { &b"HTTP/1.1"[..] };
+        let is_target = |byte: &u8| !byte.is_ascii_control() && *byte != b' ';
+        self.target.iter().all(is_target) && *line.text == [self.method, self.target, version].join(&b' ')
+    }
+}
+
+impl Head {
+    fn new(at: u64, line: &Line<'_>, http10: bool, strictness: Strictness) -> Self {
+        let protocol = if http10 { "HTTP/1.0" } else { "HTTP/1.1" };
+        let mut event = HttpEvent { protocol, ..HttpEvent::default() };
+        if line.bare_cr {
+            event.ambiguous.insert(Ambiguity::BareCr);
         }
-        let mut head = Self::new(at, line, http10);
-        head.bare = bare;
+        if strictness == Strictness::Rules && line.text.contains(&0) {
+            event.ambiguous.insert(Ambiguity::Nul);
+        }
+        Self {
+            at,
+            event,
+            http10,
+            bare: false,
+            last: Field::Other,
+            coding: Coding::Absent,
+            chunked: 0,
+            codings: 0,
+            length: None,
+            hosts: 0,
+            upgrade: false,
+            connection_upgrade: false,
+            strictness,
+            is_request: false,
+            target_host: None,
+            field: Vec::new(),
+            name: 0,
+            fields: 0,
+        }
+    }
+
+    pub(super) fn request(at: u64, line: &Line<'_>, parts: &RequestLine<'_>, strictness: Strictness) -> Self {
+        let RequestLine { method, target, http10, bare } = *parts;
+        let mut head = Self::new(at, line, http10, strictness);
+        (head.is_request, head.bare) = (true, bare);
         head.event.method = Some(clip(method, MAX_METHOD));
         head.event.url = Some(clip(target, MAX_URL));
         if bare {
             head.event.protocol = "HTTP/0.9";
         }
-        Some(head)
+        if head.is_strict_request() {
+            head.target_host = target_authority(method, target).map(hostname);
+            head.event.hostname.clone_from(&head.target_host);
+            if bare || !parts.is_strict(line) {
+                head.mark(Ambiguity::RequestLine);
+            }
+            if line.bare_lf {
+                head.mark(Ambiguity::BareLf);
+            }
+        }
+        head
+    }
+
+    /// Clients read the heads of responses alike, but for what the marks of all heads say.
+    fn is_strict_request(&self) -> bool {
+        self.is_request && self.strictness == Strictness::Rules
     }
 
     /// A status line; none: this is none.
-    pub(super) fn response(at: u64, line: &Line<'_>) -> Option<Self> {
+    pub(super) fn response(at: u64, line: &Line<'_>, strictness: Strictness) -> Option<Self> {
         let text = line.text.trim_ascii();
         let end = text.iter().position(|&byte| byte == b' ')?;
         let http10 = version(&text[..end])?;
         let code = text[end..].trim_ascii_start();
         let digits = code.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let status = str::from_utf8(&code[..digits]).ok()?.parse().ok().filter(|_| digits == 3)?;
-        let mut head = Self::new(at, line, http10);
+        let mut head = Self::new(at, line, http10, strictness);
         head.event.status = Some(status);
         Some(head)
     }
 
-    /// A line that follows; true: it was the empty one, and the head is complete.
-    pub(super) fn line(&mut self, line: &Line<'_>) -> bool {
+    /// A line that follows; true: it was the empty one, and the head is complete. A field that is complete by that is told.
+    pub(super) fn line(&mut self, line: &Line<'_>, tell: &mut dyn FnMut(fields::Field<'_>)) -> bool {
         let text = &*line.text;
         if line.bare_cr {
             self.mark(Ambiguity::BareCr);
+        }
+        let is_folded = matches!(text.first(), Some(b' ' | b'\t'));
+        if self.strictness == Strictness::Rules {
+            self.keep(line, is_folded, tell);
         }
         if text.is_empty() {
             self.judge();
             return true;
         }
-        if matches!(text[0], b' ' | b'\t') {
+        if is_folded {
             self.folded(text.trim_ascii());
         } else if let Some(colon) = text.iter().position(|&byte| byte == b':') {
             let (name, value) = (&text[..colon], text[colon + 1..].trim_ascii());
@@ -266,6 +354,56 @@ impl Head {
         false
     }
 
+    /// Keeps the field of a line until the line behind it shows that it is complete.
+    fn keep(&mut self, line: &Line<'_>, is_folded: bool, tell: &mut dyn FnMut(fields::Field<'_>)) {
+        let text = &*line.text;
+        if text.contains(&0) {
+            self.mark(Ambiguity::Nul);
+        }
+        if is_folded {
+            if self.is_request {
+                self.mark(Ambiguity::Folded);
+            }
+            // RFC 9112, 5.2: as if it was a space.
+            let value = text.trim_ascii();
+            if self.name > 0 && !value.is_empty() {
+                if self.field.len() > self.name {
+                    self.field.push(b' ');
+                }
+                self.field.extend_from_slice(value);
+            }
+            return;
+        }
+        if self.name > 0 {
+            let (name, value) = self.field.split_at(self.name);
+            tell(fields::Field { name, value, never_indexed: false });
+        }
+        self.field.clear();
+        self.name = 0;
+        self.fields += 1;
+        let colon = text.iter().position(|&byte| byte == b':');
+        if let Some(colon) = colon {
+            let (name, value) = (text[..colon].trim_ascii(), text[colon + 1..].trim_ascii());
+            self.field.extend_from_slice(name);
+            self.field.extend_from_slice(value);
+            self.name = name.len();
+        }
+        if self.is_request {
+            if line.bare_lf {
+                self.mark(Ambiguity::BareLf);
+            }
+            let name = &text[..colon.unwrap_or(0)];
+            if !text.is_empty() && (name.is_empty() || !name.iter().copied().all(is_token)) {
+                self.mark(Ambiguity::FieldName);
+            }
+        }
+    }
+
+    /// It has more fields than are taken where all of it counts.
+    pub(super) fn has_too_many_fields(&self) -> bool {
+        self.strictness == Strictness::Rules && self.fields > MAX_FIELDS
+    }
+
     fn field(&mut self, value: &[u8]) {
         let event = &mut self.event;
         let text = |slot: &mut Option<String>, max| {
@@ -277,8 +415,16 @@ impl Head {
             Field::Referer => text(&mut event.referer, MAX_URL),
             Field::UserAgent => text(&mut event.user_agent, MAX_TEXT),
             Field::Host => {
-                event.hostname.get_or_insert_with(|| hostname(value));
+                let name = event.hostname.get_or_insert_with(|| hostname(value));
                 self.hosts = self.hosts.saturating_add(1);
+                if self.is_request && self.strictness == Strictness::Rules {
+                    let differs = self.target_host.is_some() && !hostname(value).eq_ignore_ascii_case(name);
+                    let marks =
+                        [(!is_host(value), Ambiguity::HostInvalid), (differs, Ambiguity::HostDiffers)];
+                    for (_, mark) in marks.into_iter().filter(|(holds, _)| *holds) {
+                        event.ambiguous.insert(mark);
+                    }
+                }
             }
             Field::Connection => {
                 self.connection_upgrade |= items(value).any(|item| item.eq_ignore_ascii_case(b"upgrade"));
@@ -363,6 +509,8 @@ impl Head {
             (self.codings > 1 || self.chunked > 1, Ambiguity::CodingRepeated),
             (has_coding && self.coding != Coding::Chunked, Ambiguity::CodingNotChunked),
             (self.hosts > 1, Ambiguity::HostRepeated),
+            // RFC 9112, 3.2.
+            (self.is_strict_request() && !self.http10 && self.hosts == 0, Ambiguity::HostMissing),
         ];
         marks.into_iter().filter(|(holds, _)| *holds).for_each(|(_, mark)| self.mark(mark));
     }
@@ -389,7 +537,8 @@ impl Head {
 
     /// With its own size.
     pub(super) fn memory(&self) -> usize {
-        size_of::<Self>() + self.event.text_bytes()
+        let host = self.target_host.as_ref().map_or(0, String::capacity);
+        size_of::<Self>() + self.event.text_bytes() + self.field.capacity() + host
     }
 }
 

@@ -17,13 +17,13 @@ pub struct HttpReaders;
 
 impl Filters for HttpReaders {
     fn filter(&self, flow: &Arc<DecryptedFlow>, alpn: Option<&[u8]>) -> Option<Box<dyn Filter>> {
-        flow.profile.http.then(|| Box::new(HttpReader::new(alpn)) as Box<dyn Filter>)
+        flow.profile.http.then(|| Box::new(HttpReader::new(HttpInspector::new(alpn))) as Box<dyn Filter>)
     }
 }
 
 /// The HTTP reader of a flow. It stays when it is off, to count what it does not read.
-struct HttpReader {
-    inspector: HttpInspector,
+pub(super) struct HttpReader {
+    pub(super) inspector: HttpInspector,
     /// That it is off has been reported.
     is_off_reported: bool,
     /// Not yet fetched.
@@ -31,8 +31,13 @@ struct HttpReader {
 }
 
 impl HttpReader {
-    fn new(alpn: Option<&[u8]>) -> Self {
-        Self { inspector: HttpInspector::new(alpn), is_off_reported: false, unread: None }
+    fn new(inspector: HttpInspector) -> Self {
+        Self { inspector, is_off_reported: false, unread: None }
+    }
+
+    /// For those who ask rules.
+    pub(super) fn keeping_fields(alpn: Option<&[u8]>) -> Self {
+        Self::new(HttpInspector::keeping_fields(alpn))
     }
 }
 
@@ -54,7 +59,7 @@ impl Filter for HttpReader {
 
     fn handle_timeout(&mut self, _: Instant, _: &mut Decisions) {}
 
-    fn out_of_memory(&mut self, from: End) {
+    fn out_of_memory(&mut self, from: End, _: &mut Decisions) {
         self.inspector.turn_off(InspectorOff::Memory, from);
     }
 

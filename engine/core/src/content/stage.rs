@@ -110,6 +110,13 @@ impl<B: AsMut<[u8]>> Stage<B> {
         Self { filter, waiting, decisions: Decisions::default(), outstanding: 0, limit: MOST }
     }
 
+    /// With a filter that answers in the server's place: nothing that the client sends passes.
+    pub fn one_ended(filter: Box<dyn Filter>) -> Self {
+        let mut stage = Self::new(filter);
+        stage.decisions.is_one_ended = true;
+        stage
+    }
+
     /// Sets how much memory the filter may take, and what waits of each direction.
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes;
@@ -120,7 +127,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
         let was_empty = self.is_empty(from);
         self.filter.plaintext(from, bytes, &mut self.decisions);
         if self.filter.memory() > self.limit {
-            self.filter.out_of_memory(from);
+            self.filter.out_of_memory(from, &mut self.decisions);
         }
         let ops = &mut self.decisions.ops[from];
         if was_empty && ops.len() == 1 && ops[0] == Op::Pass(bytes.len()) {

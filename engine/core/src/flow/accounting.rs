@@ -94,11 +94,17 @@ impl<IO: Io> Flow<IO> {
         }
     }
 
+    /// The engine answers in the server's place.
+    pub(super) fn is_answered(&self) -> bool {
+        self.about.as_ref().is_some_and(|about| about.is_answered)
+    }
+
     /// The phase of a flow with legs.
     pub(super) fn phase_when_adopted(&self) -> FlowPhase {
         match self.decided {
             // Its frames could not be released, so its bytes are relayed as they are.
             Some((Action::Bypass, _)) => FlowPhase::Bypassed,
+            _ if self.is_answered() => FlowPhase::Blocked,
             _ => FlowPhase::Decrypted,
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tcp_stack::{Event as TcpEvent, Instant, Segment, State};
 
+use super::answering::{ASKED_AT_A_TIME, Answering};
 use super::blocked::Blocked;
 use super::context::Context;
 use super::leg::{Leg, earlier};
@@ -23,15 +24,17 @@ const AT_A_TIME: usize = 16 * 1024;
 pub(super) struct Adopted<IO: Io> {
     pub(super) legs: PerEnd<Leg<IO>>,
     /// An end has sent its FIN, and all before it is in `recv`.
-    closed: PerEnd<bool>,
-    tls: Tls<IO>,
+    pub(super) closed: PerEnd<bool>,
+    pub(super) tls: Tls<IO>,
     handshake_until: Instant,
     /// Says what looks at the plaintext; none: nothing is to be decrypted.
     flow: Option<Arc<DecryptedFlow>>,
+    /// There is no server any more: the client is answered in its place.
+    pub(super) answering: Option<Box<Answering>>,
 }
 
 /// What is between the legs.
-enum Tls<IO: Io> {
+pub(super) enum Tls<IO: Io> {
     /// Both handshakes, until they have ended.
     Handshake(Handshaking),
     /// Application data goes by.
@@ -43,7 +46,7 @@ enum Tls<IO: Io> {
 }
 
 /// Handshakes, which go on at the pool as soon as there are bytes for them.
-struct Handshaking {
+pub(super) struct Handshaking {
     /// None while they are at the pool.
     here: Option<Box<Handshake>>,
     /// What ends they have been told have closed.
@@ -59,7 +62,7 @@ const GROWTH_AT_POOL: usize = 32 * 1024;
 
 impl Handshaking {
     /// On their way to the pool, with this.
-    fn leaving(handshake: &Handshake, input: &Input) -> Self {
+    pub(super) fn leaving(handshake: &Handshake, input: &Input) -> Self {
         let arrived = input.from_client.len() + input.from_server.len();
         Self {
             here: None,
@@ -123,7 +126,7 @@ impl<IO: Io> Adopted<IO> {
         Self::new(cx, legs, Tls::Plain, None)
     }
 
-    fn new(
+    pub(super) fn new(
         cx: &Context<IO>,
         legs: PerEnd<Leg<IO>>,
         tls: Tls<IO>,
@@ -132,7 +135,7 @@ impl<IO: Io> Adopted<IO> {
         let handshake_until = cx.now + cx.shared.limits.handshake_time;
         // A leg that was listened to before has told its events already.
         let closed = PerEnd::from_fn(|end| legs[end].peer_has_closed());
-        Box::new(Self { legs, closed, tls, handshake_until, flow })
+        Box::new(Self { legs, closed, tls, handshake_until, flow, answering: None })
     }
 
     /// A segment of either end; what it brings is done by [`drive`](Self::drive). False: that can wait until the burst's other
@@ -160,11 +163,15 @@ impl<IO: Io> Adopted<IO> {
         {
             // Whoever is waited for: the server, until its handshake is over.
             let here = handshaking.here.as_ref();
-            let server_done = here.is_some_and(|handshake| handshake.report().certificate.is_some());
+            let server_done = self.answering.is_some()
+                || here.is_some_and(|handshake| handshake.report().certificate.is_some());
             return self.over(cx, if server_done { Reason::ClientTimeout } else { Reason::ServerTimeout });
         }
         if let Tls::Relay(relaying) = &mut self.tls {
             relaying.handle_timeout(cx);
+        }
+        if let Some(ending) = self.answering.as_ref().and_then(|answering| answering.timed_out(cx.now)) {
+            return self.part(cx, ending);
         }
         self.drive(cx)
     }
@@ -195,6 +202,10 @@ impl<IO: Io> Adopted<IO> {
                 if !send(&mut self.legs, words) {
                     return self.over(cx, Reason::ResourceMemory);
                 }
+                if let Some(answering) = &mut self.answering {
+                    self.tls = Tls::Relay(Box::new(answering.begin(cx, *relay)));
+                    return self.drive(cx);
+                }
                 let filters = &cx.shared.filters;
                 let filter = self.flow.as_ref().and_then(|flow| filters.filter(flow, relay.alpn()));
                 self.tls = Tls::Relay(Box::new(Relaying::new(*relay, filter)));
@@ -215,7 +226,8 @@ impl<IO: Io> Adopted<IO> {
             Tls::Relay(relaying) => relaying.poll_timeout(),
             Tls::Plain | Tls::Done => None,
         };
-        earlier(legs, tls)
+        let answer = self.answering.as_ref().and_then(|answering| answering.until());
+        earlier(earlier(legs, tls), answer)
     }
 
     /// Both ends have closed; a new SYN may take the addresses over.
@@ -246,7 +258,11 @@ impl<IO: Io> Adopted<IO> {
             return self.over(cx, reason);
         }
         self.finish(cx);
-        Next::Over(reason, Blocked::orderly(cx, self.legs))
+        let blocked = match self.answering {
+            Some(_) => Blocked::answered(cx, self.legs),
+            None => Blocked::orderly(cx, self.legs),
+        };
+        Next::Over(reason, blocked)
     }
 
     /// Both ends have received all that was said, and neither has said that it has finished or is in the middle of something
@@ -279,9 +295,11 @@ impl<IO: Io> Adopted<IO> {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { legs, closed: _, tls, handshake_until: _, flow } = self;
+        let Self { legs, closed: _, tls, handshake_until: _, flow, answering } = self;
         let flow = flow.as_ref().map_or(0, |flow| flow.memory());
-        size_of::<Self>() + legs.iter().map(Leg::memory).sum::<usize>() + tls.memory() + flow
+        let answering = answering.as_ref().map_or(0, |answering| answering.memory());
+        let legs: usize = legs.iter().map(Leg::memory).sum();
+        size_of::<Self>() + legs + tls.memory() + flow + answering
     }
 
     /// The segment says no more than that its sender is there, which it was asked.
@@ -319,7 +337,8 @@ impl<IO: Io> Adopted<IO> {
             return self.broken(cx, from, error);
         }
         if let Tls::Relay(relaying) = &self.tls
-            && let Some(ending) = relaying.ending()
+            && let Some(ending) =
+                relaying.ending().or_else(|| self.answering.as_ref()?.ended(self.closed.client, relaying))
         {
             return self.part(cx, ending);
         }
@@ -367,7 +386,7 @@ impl<IO: Io> Adopted<IO> {
     }
 
     /// Hands the handshake to the pool.
-    fn submit(
+    pub(super) fn submit(
         mut self: Box<Self>,
         cx: &mut Context<IO>,
         handshake: Box<Handshake>,
@@ -382,6 +401,9 @@ impl<IO: Io> Adopted<IO> {
 
     /// Moves what both ends have sent. The error is of the end that it came from.
     fn relay_both(&mut self, cx: &mut Context<IO>) -> Result<(), (End, RelayError)> {
+        if self.answering.is_some() {
+            return self.relay_answers(cx).map_err(|error| (End::Client, error));
+        }
         for from in End::BOTH {
             self.relay(cx, from).map_err(|error| (from, error))?;
         }
@@ -401,10 +423,14 @@ impl<IO: Io> Adopted<IO> {
     }
 
     /// Moves what one end has sent to the other, as far as the other leg may queue it.
-    fn relay(&mut self, cx: &mut Context<IO>, from: End) -> Result<(), RelayError> {
+    pub(super) fn relay(&mut self, cx: &mut Context<IO>, from: End) -> Result<(), RelayError> {
         let (source, sink) = self.legs.split_mut(from);
         source.limit(cx);
-        let room = sink.limit(cx).saturating_sub(sink.tcp.queued()).min(sink.tcp.send_wanted());
+        let room = match (&self.answering, from) {
+            // Nobody is there to take it.
+            (Some(_), End::Client) => ASKED_AT_A_TIME,
+            _ => sink.limit(cx).saturating_sub(sink.tcp.queued()).min(sink.tcp.send_wanted()),
+        };
         let mut is_empty = true;
         match &mut self.tls {
             Tls::Relay(relaying) => {
@@ -441,7 +467,7 @@ fn send<IO: Io>(legs: &mut PerEnd<Leg<IO>>, PerEnd { client, server }: PerEnd<Ve
 }
 
 /// Seconds since the Unix epoch.
-fn unix<IO: Io>(cx: &Context<IO>) -> u64 {
+pub(super) fn unix<IO: Io>(cx: &Context<IO>) -> u64 {
     cx.wall.0 / 1_000_000
 }
 

@@ -19,12 +19,15 @@ pub(super) struct Blocked<IO: Io> {
     until: Instant,
     /// Both ends have been told in order that nothing follows. Whoever has that needs no RST.
     orderly: bool,
+    /// What the client still sends is not wanted, and was to be expected.
+    answered: bool,
 }
 
 impl<IO: Io> Blocked<IO> {
     /// With nothing to say to either end.
     pub(super) fn silent(cx: &Context<IO>) -> Self {
-        Self { legs: None, until: cx.now + cx.shared.limits.linger_time, orderly: false }
+        let until = cx.now + cx.shared.limits.linger_time;
+        Self { legs: None, until, orderly: false, answered: false }
     }
 
     /// RST to both ends.
@@ -56,6 +59,12 @@ impl<IO: Io> Blocked<IO> {
         Self { orderly: true, ..Self::last_words(cx, legs, PerEnd::default()) }
     }
 
+    /// Likewise, of a client that was answered in the server's place. It may be in the middle of a request, and a RST for that
+    /// would take the answer from it before it has read it (RFC 9112 9.6).
+    pub(super) fn answered(cx: &mut Context<IO>, legs: PerEnd<Leg<IO>>) -> Self {
+        Self { answered: true, ..Self::orderly(cx, legs) }
+    }
+
     /// Both ends have been told in order, and may still say that they have heard.
     pub(super) fn is_orderly(&self) -> bool {
         self.orderly && self.legs.is_some()
@@ -79,11 +88,11 @@ impl<IO: Io> Blocked<IO> {
 
     /// A late packet.
     pub(super) fn handle(&mut self, cx: &mut Context<IO>, from: End, frame: &[u8], headers: &Headers) {
-        let orderly = self.orderly;
+        let is_lost = self.orderly && !self.answered;
         let Some(leg) = self.leg(from) else { return refuse(cx, from, frame, headers) };
         let Ok(segment) = Segment::parse(headers.segment(frame)) else { return };
         leg.handle_segment(cx, 0, &segment);
-        if orderly && leg.tcp.recv().len() > CLOSE_NOTIFY {
+        if is_lost && leg.tcp.recv().len() > CLOSE_NOTIFY {
             // Data that nobody will read: the peer has to know that it is lost (RFC 1122 4.2.2.13).
             leg.tcp.abort();
         }
@@ -115,7 +124,7 @@ impl<IO: Io> Blocked<IO> {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { legs, until: _, orderly: _ } = self;
+        let Self { legs, until: _, orderly: _, answered: _ } = self;
         legs.as_deref().map_or(0, |legs| size_of_val(legs) + legs.iter().map(Leg::memory).sum::<usize>())
     }
 

@@ -11,13 +11,14 @@ use super::leg::Leg;
 use super::peeking::{Peeked, Peeking};
 use super::snapshot::About;
 use super::{Flow, Identity, Phase};
+use crate::content::BlockedFlow;
 use crate::end::{End, PerEnd};
 use crate::event::{Action, HelloInfo};
 use crate::phase::FlowPhase;
 use crate::policy::{BlockWith, Decision, DecryptedFlow, HelloFacts, Profile, UnsupportedAction};
 use crate::port::Io;
 use crate::reason::Reason;
-use crate::tls::{ClientHello, Destination, Handshake, alert_record, description};
+use crate::tls::{ClientHello, Destination, Handshake, TlsContext, alert_record, description};
 
 /// The client's first flight, in one of two ways.
 pub(super) enum FirstFlight<IO: Io> {
@@ -25,6 +26,27 @@ pub(super) enum FirstFlight<IO: Io> {
     Held(Box<Peeking<IO>>),
     /// In the client leg, acknowledged: the client had lost something and could not go on.
     Taken(Box<HelloOverTcp<IO>>),
+}
+
+/// How a client is answered in the server's place.
+struct Answer {
+    /// The name that it asked for.
+    host: Box<str>,
+    alpn: Option<Box<[u8]>>,
+    /// Of its handshake.
+    profile: Arc<Profile>,
+}
+
+impl Answer {
+    /// None: it cannot be. A leaf needs a name to be for, and the client TLS and HTTP that are supported.
+    fn of(tls: &TlsContext, hello: &ClientHello) -> Option<Self> {
+        let host: Box<str> = hello.server_name()?.to_ascii_lowercase().into();
+        let alpn = BlockedFlow::protocol(&hello.alpn)?;
+        // A ticket would outlive what is known now.
+        let profile = Profile { resumption: false, http: false, ..Profile::default() };
+        tls.can_serve(hello, &profile).ok()?;
+        Some(Self { host, alpn, profile: Arc::new(profile) })
+    }
 }
 
 impl<IO: Io> FirstFlight<IO> {
@@ -103,9 +125,15 @@ impl<IO: Io> Flow<IO> {
                 self.release(cx, flight)
             }
             Decision::Block(with) => {
+                if with == BlockWith::Page
+                    && let Some(answer) = Answer::of(&shared.tls, &hello)
+                {
+                    self.decided = Some((Action::Block, rule));
+                    return self.answer(cx, flight, hello, info, answer);
+                }
                 self.decided = Some((Action::Block, rule));
                 self.report_tls(cx, Some(info), None, Reason::PolicyBlock);
-                let alert = matches!(with, BlockWith::Alert).then_some(description::ACCESS_DENIED);
+                let alert = (with != BlockWith::Reset).then_some(description::ACCESS_DENIED);
                 self.refuse(cx, flight, alert, Reason::PolicyBlock)
             }
             Decision::Decrypt(profile) => match shared.tls.can_serve(&hello, &profile) {
@@ -154,6 +182,33 @@ impl<IO: Io> Flow<IO> {
         let flow = DecryptedFlow { profile, sni, client, server, flow_id };
         cx.counters.handshakes_started.inc();
         let next = Adopted::with_handshake(cx, legs, Box::new(handshake), flow);
+        self.follow(cx, next)
+    }
+
+    /// Blocks it with a page: the server is reset before it has heard a byte, and the client's handshake is ours.
+    fn answer(
+        &mut self,
+        cx: &mut Context<IO>,
+        flight: FirstFlight<IO>,
+        hello: Box<ClientHello>,
+        info: HelloInfo,
+        Answer { host, alpn, profile }: Answer,
+    ) -> Phase<IO> {
+        if let Some(about) = &mut self.about {
+            about.answer(info);
+        }
+        let mut legs = flight.adopt(cx);
+        if !cx.budget.has_room() {
+            return self.reset(cx, legs, Reason::ResourceMemory);
+        }
+        legs.server.tcp.abort();
+        let Identity { wire, vlan, client, server, flow_id, .. } = self.identity;
+        let rule = self.decided.as_ref().and_then(|(_, rule)| rule.clone());
+        let blocked = BlockedFlow { host, client, server, rule, flow_id };
+        let (tls, destination) = (Arc::clone(&cx.shared.tls), Destination { wire, vlan, server });
+        let handshake = Handshake::new(tls, hello, legs.client.take(), destination, profile);
+        let handshake = Box::new(handshake.in_place_of_server(alpn));
+        let next = Adopted::with_answer(cx, legs, handshake, blocked);
         self.follow(cx, next)
     }
 

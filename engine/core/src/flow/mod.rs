@@ -9,6 +9,7 @@
 
 mod accounting;
 mod adopted;
+mod answering;
 mod blocked;
 mod budget;
 mod bypassed;

@@ -87,6 +87,11 @@ impl<IO: Io> Relaying<IO> {
         Self { relay, stage: filter.map(Stage::new) }
     }
 
+    /// With a filter that answers in the server's place.
+    pub(super) fn one_ended(relay: Relay, filter: Box<dyn Filter>) -> Self {
+        Self { relay, stage: Some(Stage::one_ended(filter)) }
+    }
+
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { relay, stage } = self;

@@ -55,7 +55,8 @@ impl<IO: Io> Flow<IO> {
             if let Some(about) = &mut self.about {
                 about.established(report.client_leg.as_ref(), report.server_leg.as_ref());
             }
-            self.report_handshake(cx, *report, Reason::PolicyDecrypt, None);
+            let reason = if self.is_answered() { Reason::PolicyBlock } else { Reason::PolicyDecrypt };
+            self.report_handshake(cx, *report, reason, None);
         }
         if let Some(report) = cx.reports.broken.take() {
             self.report_handshake(cx, *report, reason, alert);
@@ -103,7 +104,7 @@ impl<IO: Io> Flow<IO> {
         if is_refusal(reason) {
             self.decided = self.decided.take().map(|(_, rule)| (Action::Block, rule));
         }
-        let mut event = self.tls_event(Some(hello), Some(&profile), reason);
+        let mut event = self.tls_event(Some(hello), profile.as_ref(), reason);
         event.alert = alert;
         event.client_leg = report.client_leg;
         event.server_leg = report.server_leg;
@@ -148,7 +149,7 @@ impl<IO: Io> Flow<IO> {
             if is_refusal(reason) {
                 self.decided = self.decided.take().map(|(_, rule)| (Action::Block, rule));
             }
-            self.report_tls(cx, Some(hello), Some(&profile), reason);
+            self.report_tls(cx, Some(hello), profile.as_ref(), reason);
         }
         let event = FlowEvent {
             start: self.start,
@@ -171,8 +172,8 @@ impl<IO: Io> Flow<IO> {
         self.over = true;
     }
 
-    /// The hello that is to be decrypted, before its `tls` event.
-    fn take_pending(&mut self) -> Option<(HelloInfo, Arc<Profile>)> {
+    /// The hello that is to be decrypted or answered, before its `tls` event.
+    fn take_pending(&mut self) -> Option<(HelloInfo, Option<Arc<Profile>>)> {
         Some(*self.about.as_mut()?.pending.take()?)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant};
 
-use crate::content::Filters;
+use crate::content::{Filters, Page};
 use crate::fairness::Fairness;
 use crate::packet::Passthrough;
 use crate::policy::Policy;
@@ -22,6 +22,8 @@ pub struct Shared {
     pub outside_tls: OutsideTls,
     /// What looks at the plaintext of flows.
     pub filters: Arc<dyn Filters>,
+    /// What clients get instead of what is blocked.
+    pub page: Arc<Page>,
     /// Names of the wires.
     pub wires: Vec<Arc<str>>,
 }

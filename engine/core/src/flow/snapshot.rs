@@ -21,12 +21,14 @@ const MAX_ALPN: usize = 32;
 /// What a flow remembers, from the moment its ClientHello is known.
 #[derive(Default)]
 pub(super) struct About {
-    /// A hello that is to be decrypted, until its `tls` event.
-    pub(super) pending: Option<Box<(HelloInfo, Arc<Profile>)>>,
+    /// A hello that is to be decrypted or answered, until its `tls` event.
+    pub(super) pending: Option<Box<(HelloInfo, Option<Arc<Profile>>)>>,
     /// Bytes of that hello, while it is there.
     pending_bytes: usize,
     sni: Option<Box<str>>,
     profile: Option<Arc<Profile>>,
+    /// The engine answers in the server's place.
+    pub(super) is_answered: bool,
     /// What its HTTP reader has not read, once it has ended.
     pub(super) unread: Option<Unread>,
     /// Leg to the client, leg to the server; once both handshakes are complete.
@@ -40,14 +42,24 @@ impl About {
     }
 
     pub(super) fn decrypt(&mut self, hello: HelloInfo, profile: Arc<Profile>) {
-        self.profile = Some(Arc::clone(&profile));
-        self.pending_bytes = size_of::<(HelloInfo, Arc<Profile>)>() + hello.text_bytes();
-        self.pending = Some(Box::new((hello, profile)));
+        self.profile = Some(profile);
+        self.await_handshakes(hello);
+    }
+
+    /// The engine answers in the server's place.
+    pub(super) fn answer(&mut self, hello: HelloInfo) {
+        self.is_answered = true;
+        self.await_handshakes(hello);
+    }
+
+    fn await_handshakes(&mut self, hello: HelloInfo) {
+        self.pending_bytes = size_of::<(HelloInfo, Option<Arc<Profile>>)>() + hello.text_bytes();
+        self.pending = Some(Box::new((hello, self.profile.clone())));
     }
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { pending, pending_bytes, sni, profile: _, unread: _, tls } = self;
+        let Self { pending, pending_bytes, sni, profile: _, is_answered: _, unread: _, tls } = self;
         let pending = pending.as_ref().map_or(0, |_| *pending_bytes);
         let sni = sni.as_ref().map_or(0, |name| name.len());
         let tls = tls.as_deref().map_or(0, |legs| {

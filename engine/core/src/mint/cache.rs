@@ -44,7 +44,7 @@ struct ThreadCache {
 /// another verdict, once the server's certificate has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    /// SHA-256 of the original's DER.
+    /// SHA-256 of the original's DER; or of the name, where there is none.
     original: [u8; 32],
     defect: Option<Reason>,
     by: MintedBy,

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use rustls::crypto::SecureRandom;
 use sha2::{Digest, Sha256};
-use x509_cert::der::asn1::{AnyRef, GeneralizedTime, OctetString, UtcTime};
+use x509_cert::der::asn1::{AnyRef, GeneralizedTime, Ia5String, OctetString, UtcTime};
 use x509_cert::der::{self, Decode, Encode, Tag};
 use x509_cert::ext::Extension;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages};
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
+};
+use x509_cert::name::RdnSequence;
 use x509_cert::time::{Time, Validity};
 
 use super::{Authority, LeafRequest, MintError};
@@ -64,17 +68,48 @@ pub(super) fn mint(
 ) -> Result<Leaf, MintError> {
     let original = Certificate::parse(original).map_err(|_| MintError::Original)?;
     let dates = (original.not_before(), original.not_after());
+    // Byte for byte, and the name that was asked for is never added: that would hide a mismatch.
+    let names = original.extension(oid::SUBJECT_ALT_NAME);
+    let subject = original.tbs.subject.to_der().map_err(|_| MintError::Original)?;
+    sign(authority, key, &subject, names, dates, order, random)
+}
+
+/// Signs a leaf for `key` that says one name and nothing else, as nothing else is known.
+pub(super) fn mint_named(
+    authority: &Authority,
+    key: &Key,
+    name: &str,
+    order: &LeafRequest,
+    random: &dyn SecureRandom,
+) -> Result<Leaf, MintError> {
+    let name = Ia5String::new(name).map_err(|_| MintError::Original)?;
+    let names = SubjectAltName(vec![GeneralName::DnsName(name)]).to_der().map_err(|_| MintError::Original)?;
+    // RFC 5280 §4.2.1.6: critical, as there is no other subject. A common name has no room for long names.
+    let subject = RdnSequence::default().to_der().map_err(|_| MintError::Original)?;
+    sign(authority, key, &subject, Some((&names, true)), (0, i64::MAX), order, random)
+}
+
+/// Signs a leaf for `key`. `names`: its subjectAltName, and whether that is critical; `dates`: of what it stands for.
+fn sign(
+    authority: &Authority,
+    key: &Key,
+    subject: &[u8],
+    names: Option<(&[u8], bool)>,
+    dates: (i64, i64),
+    order: &LeafRequest,
+    random: &dyn SecureRandom,
+) -> Result<Leaf, MintError> {
     let (not_before, not_after) = clip(dates, authority.validity(), order).ok_or(MintError::Validity)?;
     let serial = random_serial(random).ok_or(MintError::Crypto)?;
     let public_key = key.public_key().ok_or(MintError::Crypto)?;
     let fields = Fields {
         serial: &serial,
         issuer: authority.subject(),
-        subject: &original.tbs.subject.to_der().map_err(|_| MintError::Original)?,
+        subject,
         public_key: &public_key,
         not_before,
         not_after,
-        extensions: extensions(authority, &original).map_err(|_| MintError::Original)?,
+        extensions: extensions(authority, names).map_err(|_| MintError::Original)?,
     };
     let der = fields.sign(authority.key()).ok_or(MintError::Crypto)?;
     let serial = AnyRef::new(Tag::Integer, &serial).map(serial_hex).map_err(|_| MintError::Crypto)?;
@@ -101,7 +136,7 @@ fn clip(original: (i64, i64), ca: (i64, i64), order: &LeafRequest) -> Option<(i6
 /// Only these: no CRL or OCSP pointers, no policies, no SCTs, no must-staple. They are promises of the original's CA, which
 /// ours cannot keep. No subjectKeyIdentifier: leaves need none (RFC 5280 §4.2.1.2), and one that is not derived from the
 /// key breaks SChannel.
-fn extensions(authority: &Authority, original: &Certificate<'_>) -> der::Result<Vec<Extension>> {
+fn extensions(authority: &Authority, names: Option<(&[u8], bool)>) -> der::Result<Vec<Extension>> {
     let mut out = vec![
         extension(oid::BASIC_CONSTRAINTS, true, &BasicConstraints { ca: false, path_len_constraint: None })?,
         extension(oid::KEY_USAGE, true, &KeyUsage(KeyUsages::DigitalSignature.into()))?,
@@ -115,8 +150,7 @@ fn extensions(authority: &Authority, original: &Certificate<'_>) -> der::Result<
         };
         out.push(extension(oid::AUTHORITY_KEY_ID, false, &id)?);
     }
-    // Byte for byte, and the name that was asked for is never added: that would hide a mismatch.
-    if let Some((value, critical)) = original.extension(oid::SUBJECT_ALT_NAME) {
+    if let Some((value, critical)) = names {
         out.push(Extension {
             extn_id: oid::SUBJECT_ALT_NAME,
             critical,

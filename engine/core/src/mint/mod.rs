@@ -1,6 +1,7 @@
 //! Minting: the copies of server certificates that clients see.
 //!
-//! A copy is only ordered for a certificate that was verified, or whose defect the profile tolerates. The leaf key is made
+//! A copy is only ordered for a certificate that was verified, or whose defect the profile tolerates. Where the engine itself answers
+//! in place of a server, there is no original, and the leaf has the name that was asked for. The leaf key is made
 //! once per process and kind; the CA's keys sign certificates and nothing else.
 
 mod authority;
@@ -100,13 +101,33 @@ impl Mint {
 
     /// A copy of `original`, a certificate in DER: out of the cache or freshly signed.
     pub(crate) fn copy(&self, original: &[u8], order: LeafRequest) -> Result<Arc<Leaf>, MintError> {
-        let key = cache::Key::new(Sha256::digest(original).into(), &order);
-        self.cache.find_or(key, order.now, || {
+        self.find_or_mint(Sha256::digest(original).into(), order, |authority, key| {
+            leaf::mint(authority, key, original, &order, self.random)
+        })
+    }
+
+    /// A leaf for a server of which no more is known than its name, likewise.
+    pub(crate) fn for_name(&self, name: &str, order: LeafRequest) -> Result<Arc<Leaf>, MintError> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        // No certificate in DER begins like this.
+        let digest = Sha256::new_with_prefix(b"name alone: ").chain_update(&name).finalize().into();
+        self.find_or_mint(digest, order, |authority, key| {
+            leaf::mint_named(authority, key, &name, &order, self.random)
+        })
+    }
+
+    fn find_or_mint(
+        &self,
+        original: [u8; 32],
+        order: LeafRequest,
+        mint: impl FnOnce(&Authority, &Key) -> Result<Leaf, MintError>,
+    ) -> Result<Arc<Leaf>, MintError> {
+        self.cache.find_or(cache::Key::new(original, &order), order.now, || {
             let authority = match order.by {
                 MintedBy::Trusted => &self.trusted,
                 MintedBy::Untrusted => &self.untrusted,
             };
-            let leaf = leaf::mint(authority, self.leaf_key(order.key_type)?, original, &order, self.random)?;
+            let leaf = mint(authority, self.leaf_key(order.key_type)?)?;
             self.minted.fetch_add(1, Ordering::Relaxed);
             Ok(leaf)
         })

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use content::{
-    ContentAction, ContentPolicy, ContentRule, ContentRuleId, DecryptedFlow, FieldEdit, HeaderRule,
+    ContentAction, ContentPolicy, ContentRule, ContentRuleId, DecryptedFlow, FieldEdit, OnUnread,
     RequestFacts, Respond, ResponseFacts, Standing,
 };
 pub use lists::{
@@ -61,6 +61,9 @@ pub enum BlockWith {
     Alert,
     /// With resets only.
     Reset,
+    /// With a page in a TLS session of its own, and a reset to the server, where the ClientHello allows that; else as
+    /// [`Alert`](Self::Alert) does.
+    Page,
 }
 
 /// What to do with a flow.

@@ -67,6 +67,12 @@ pub struct ClientHello {
 }
 
 impl ClientHello {
+    /// The host name, if it is one: no address, and nothing that no certificate could have.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        let name = self.sni.as_deref()?;
+        matches!(ServerName::try_from(name), Ok(ServerName::DnsName(_))).then_some(name)
+    }
+
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
         let Self {

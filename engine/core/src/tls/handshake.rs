@@ -5,12 +5,15 @@
 //! ```
 //! The server's certificate, version and application protocol are known before the client gets its ServerHello, so that
 //! they can be mirrored. Nothing is minted before the verification has ended.
+//!
+//! Where the engine answers in the server's place there is one handshake: `Answer ──► ClientLeg ──► Relay`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls_pki_types::ServerName;
 
+use super::blame::{blame_client, blame_incompatible, closed_by};
 use super::cache_key::CacheKey;
 use super::offer::{Offer, offer_to_server, versions_for_client};
 use super::server_leg::HandshakeObserver;
@@ -21,13 +24,17 @@ use super::verify::name_to_prove;
 use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
 use crate::end::PerEnd;
 use crate::event::{CertificateInfo, LegInfo, MintedBy};
-use crate::mint::{Leaf, LeafRequest};
+use crate::mint::{Leaf, LeafRequest, MintError};
 use crate::policy::{DefectAction, Profile, TlsVersion};
 use crate::reason::Reason;
 use crate::x509::KeyType;
 
 /// Most bytes of one end that are kept until it is that end's turn. A flow's receive window is smaller.
 const MAX_HELD: usize = 512 * 1024;
+
+/// Longest validity of a leaf with which the engine answers in a server's place, in days: it is of use for one answer, and made
+/// anew when it is.
+const ANSWER_DAYS: u32 = 7;
 
 /// What has happened since the last call.
 #[derive(Debug, Default)]
@@ -152,10 +159,12 @@ pub struct Handshake {
 enum Stage {
     /// Nothing has been sent.
     Start,
+    /// Nothing has been sent, and there is no server; the client gets this application protocol.
+    Answer(Option<Box<[u8]>>),
     /// The server's handshake runs.
     ServerLeg(Box<Session>),
-    /// The server is verified; the client's handshake runs.
-    ClientLeg { server: Box<Session>, client: Box<Session> },
+    /// The server is verified, or there is none; the client's handshake runs.
+    ClientLeg { server: Option<Box<Session>>, client: Box<Session> },
     /// Established or failed.
     Over,
 }
@@ -184,6 +193,14 @@ impl Handshake {
         };
         handshake.memory = handshake.measure();
         handshake
+    }
+
+    /// Has it answer in the server's place: the client gets a leaf for the name that it asked for, and this application
+    /// protocol. Nothing is known of the server, and nothing is for it.
+    pub fn in_place_of_server(mut self, alpn: Option<Box<[u8]>>) -> Self {
+        self.watch = None;
+        self.stage = Stage::Answer(alpn);
+        self
     }
 
     /// Goes as far as the input allows. After an outcome other than [`Outcome::Pending`] it fails with
@@ -232,8 +249,11 @@ impl Handshake {
         } = self;
         let sessions = match stage {
             Stage::Start | Stage::Over => 0,
+            Stage::Answer(alpn) => alpn.as_ref().map_or(0, |name| name.len()),
             Stage::ServerLeg(server) => server.memory(),
-            Stage::ClientLeg { server, client } => server.memory() + client.memory(),
+            Stage::ClientLeg { server, client } => {
+                server.as_ref().map_or(0, |server| server.memory()) + client.memory()
+            }
         };
         let received = held.iter().map(Vec::capacity).sum::<usize>();
         size_of::<Self>() + hello.memory() + sessions + received + report.memory()
@@ -270,6 +290,11 @@ impl Handshake {
                     server.flush(&mut self.held.server, &mut step.to_server);
                     self.stage = Stage::ServerLeg(Box::new(server));
                 }
+                Stage::Answer(alpn) => {
+                    let client = self.open_answering_leg(alpn.as_deref())?;
+                    self.answered = true;
+                    self.stage = Stage::ClientLeg { server: None, client: Box::new(client) };
+                }
                 Stage::ServerLeg(mut server) => {
                     let result = self.watched(|held| server.handshake(held, &mut step.to_server));
                     self.note_server();
@@ -292,7 +317,7 @@ impl Handshake {
                         }
                     };
                     self.answered = true;
-                    self.stage = Stage::ClientLeg { server, client: Box::new(client) };
+                    self.stage = Stage::ClientLeg { server: Some(server), client: Box::new(client) };
                 }
                 Stage::ClientLeg { mut server, mut client } => {
                     let result = client.handshake(&mut self.held.client, &mut step.to_client);
@@ -300,17 +325,19 @@ impl Handshake {
                         self.stage = Stage::ClientLeg { server, client };
                         return Ok(None);
                     }
-                    if let Err(failure) = result.map_err(|error| blame_client(&error)) {
-                        server.close(&mut self.held.server, &mut step.to_server);
+                    let failure = match result {
+                        Err(error) => Some(blame_client(&error)),
+                        Ok(()) => client.is_handshaking().then(|| closed_by(Reason::ClientAlert)),
+                    };
+                    if let Some(failure) = failure {
+                        if let Some(server) = &mut server {
+                            server.close(&mut self.held.server, &mut step.to_server);
+                        }
                         return Err(failure);
-                    }
-                    if client.is_handshaking() {
-                        server.close(&mut self.held.server, &mut step.to_server);
-                        return Err(closed_by(Reason::ClientAlert));
                     }
                     self.report.client_leg = Some(client.info());
                     self.watch = None;
-                    return self.relay(*client, *server).map(Some);
+                    return self.relay(*client, server.map(|server| *server)).map(Some);
                 }
                 Stage::Over => return Err(Reason::Internal.into()),
             }
@@ -318,17 +345,21 @@ impl Handshake {
     }
 
     /// What has been negotiated, put to use. What came after the handshakes goes first.
-    fn relay(&mut self, client: Session, server: Session) -> Result<Relay, Failure> {
+    fn relay(&mut self, client: Session, server: Option<Session>) -> Result<Relay, Failure> {
         let alpn = client.alpn().map(Into::into);
         let keys = |session: Session| session.into_keys(self.context.kind).map_err(|_| Reason::Internal);
-        let (client, server) = (keys(client)?, keys(server)?);
+        let (client, server) = (keys(client)?, server.map(keys).transpose()?);
         let early = PerEnd::from_fn(|end| {
             let held = &mut self.held[end];
             // A whole handshake has gone through it: that much room is not kept for as long as the flow lives.
             held.shrink_to_fit();
             std::mem::take(held)
         });
-        Relay::new(client, server, alpn, early).ok_or(Reason::Internal.into())
+        match server {
+            Some(server) => Relay::new(client, server, alpn, early),
+            None => Relay::one_ended(client, alpn, early.client),
+        }
+        .ok_or(Reason::Internal.into())
     }
 
     fn open_server_leg(&mut self) -> Result<Session, Failure> {
@@ -423,27 +454,56 @@ impl Handshake {
         };
         let version = server.version().ok_or(Reason::Internal)?;
         let versions = versions_for_client(&self.profile, version);
-        // The client's session has at most this version; which it takes is the client's choice then.
-        let at_most = if self.hello.offers_tls13() { version } else { TlsVersion::Tls12 };
-        let key_type = if self.hello.can_ecdsa(at_most) { KeyType::P256 } else { KeyType::Rsa2048 };
         let order = LeafRequest {
             by,
             defect: verdict.defect,
-            key_type,
+            key_type: self.leaf_key_type(version),
             max_days: self.profile.max_days,
-            now: i64::try_from(self.context.clock.seconds()).unwrap_or(i64::MAX),
+            now: self.now(),
         };
-        let leaf = self.context.mint.copy(original, order).map_err(|error| {
-            tracing::warn!(%error, "no certificate could be minted");
-            Reason::MintFailed
-        })?;
-        self.report.minted_serial = Some(leaf.serial().to_owned());
-        self.report.minted_by = Some(by);
+        let leaf = self.minted(by, self.context.mint.copy(original, order))?;
         let tickets = self.tickets(&leaf, version, server.alpn());
         let clock = Arc::clone(&self.context.clock);
         client_leg::config(&self.context.provider, &versions, &leaf, server.alpn(), clock, tickets)
             .and_then(|config| Session::to_client(Arc::new(config)))
             .map_err(|_| Reason::Internal.into())
+    }
+
+    /// Mints a leaf for the name that the client asked for, and prepares its session.
+    fn open_answering_leg(&mut self, alpn: Option<&[u8]>) -> Result<Session, Failure> {
+        let by = MintedBy::Trusted;
+        let name = self.hello.sni.as_deref().ok_or(Reason::Internal)?;
+        let (version, max_days) = (self.profile.max_version, ANSWER_DAYS.min(self.profile.max_days));
+        let key_type = self.leaf_key_type(version);
+        let order = LeafRequest { by, defect: None, key_type, max_days, now: self.now() };
+        let leaf = self.minted(by, self.context.mint.for_name(name, order))?;
+        let versions = versions_for_client(&self.profile, version);
+        let clock = Arc::clone(&self.context.clock);
+        client_leg::config(&self.context.provider, &versions, &leaf, alpn, clock, None)
+            .and_then(|config| Session::to_client(Arc::new(config)))
+            .map_err(|_| Reason::Internal.into())
+    }
+
+    /// The kind of key that the client can verify. Its session has at most this version; which it takes is the client's choice.
+    fn leaf_key_type(&self, version: TlsVersion) -> KeyType {
+        let at_most = if self.hello.offers_tls13() { version } else { TlsVersion::Tls12 };
+        if self.hello.can_ecdsa(at_most) { KeyType::P256 } else { KeyType::Rsa2048 }
+    }
+
+    /// Now, in seconds since the Unix epoch.
+    fn now(&self) -> i64 {
+        i64::try_from(self.context.clock.seconds()).unwrap_or(i64::MAX)
+    }
+
+    /// Notes what came of minting.
+    fn minted(&mut self, by: MintedBy, leaf: Result<Arc<Leaf>, MintError>) -> Result<Arc<Leaf>, Failure> {
+        let leaf = leaf.map_err(|error| {
+            tracing::warn!(%error, "no certificate could be minted");
+            Reason::MintFailed
+        })?;
+        self.report.minted_serial = Some(leaf.serial().to_owned());
+        self.report.minted_by = Some(by);
+        Ok(leaf)
     }
 
     /// The tickets that this client may come back with, and gets: those of the same leaf (so the same original, verdict and CA), for the
@@ -518,36 +578,5 @@ impl Handshake {
         self.stage = Stage::Over;
         self.held = PerEnd::default();
         Outcome::Failed(failure)
-    }
-}
-
-fn closed_by(reason: Reason) -> Failure {
-    Failure { reason, alert: Some(description::CLOSE_NOTIFY) }
-}
-
-fn blame_incompatible(incompatible: &rustls::PeerIncompatible) -> Reason {
-    use rustls::PeerIncompatible as P;
-    match incompatible {
-        P::ServerDoesNotSupportTls12Or13 | P::ServerTlsVersionIsDisabledByOurConfig => {
-            Reason::VersionUnsupportedServer
-        }
-        P::NoCertificateRequestSignatureSchemesInCommon => Reason::ServerWantsClientCert,
-        P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon | P::NoSignatureSchemesInCommon => {
-            Reason::CipherNoneServer
-        }
-        _ => Reason::ServerProtocol,
-    }
-}
-
-/// Why the client's handshake failed.
-fn blame_client(error: &rustls::Error) -> Failure {
-    use rustls::Error as E;
-    match error {
-        E::AlertReceived(received) => {
-            Failure { reason: Reason::ClientAlert, alert: Some(u8::from(*received)) }
-        }
-        E::PeerIncompatible(_) => Reason::CipherNoneClient.into(),
-        E::General(_) | E::FailedToGetCurrentTime | E::FailedToGetRandomBytes => Reason::Internal.into(),
-        _ => Reason::ClientProtocol.into(),
     }
 }

@@ -5,6 +5,7 @@
 //! [`TlsContext`].
 
 mod alert;
+mod blame;
 mod cache_key;
 mod client_hello;
 mod client_leg;

@@ -83,6 +83,15 @@ impl Relay {
         Some(Self { ends: PerEnd { client, server }, leftover: early, alpn })
     }
 
+    /// One session, and nobody at the other end: whoever decides on the client's plaintext answers it. `early` came while
+    /// the handshake ran. `None`: the keys do not fit their provider.
+    pub fn one_ended(client: LegKeys, alpn: Option<Box<[u8]>>, early: Vec<u8>) -> Option<Self> {
+        let server = RecordLayer::nobody(End::Server, client.provider)?;
+        let client = RecordLayer::new(End::Client, client)?;
+        let leftover = PerEnd { client: early, server: Vec::new() };
+        Some(Self { ends: PerEnd { client, server }, leftover, alpn })
+    }
+
     /// Application protocol of both legs.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.alpn.as_deref()

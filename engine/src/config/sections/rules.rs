@@ -17,6 +17,9 @@ const TEACH_DEFAULT: &str = "what to do with flows that no rule matches: \"decry
 const ACTIONS: &[(&str, Action)] =
     &[("decrypt", Action::Decrypt), ("bypass", Action::Bypass), ("block", Action::Block)];
 
+const BLOCK_WITH: &[(&str, BlockWith)] =
+    &[("alert", BlockWith::Alert), ("reset", BlockWith::Reset), ("page", BlockWith::Page)];
+
 #[derive(Clone, Copy, PartialEq)]
 enum Action {
     Decrypt,
@@ -52,10 +55,10 @@ impl PolicyRules {
         (rules.len() == written).then_some(Self { rules, default: default? })
     }
 
-    /// Something may be decrypted.
+    /// Something may be decrypted, be it to answer it with a page.
     pub fn decrypts(&self) -> bool {
         let mut all = self.rules.iter().map(|rule| &rule.decision).chain([&self.default]);
-        all.any(|decision| matches!(decision, Decision::Decrypt(_)))
+        all.any(|decision| matches!(decision, Decision::Decrypt(_) | Decision::Block(BlockWith::Page)))
     }
 }
 
@@ -126,7 +129,7 @@ fn read_decision(table: &Table<'_>, profiles: &Profiles) -> Option<Decision> {
         Action::Decrypt => Decision::Decrypt(profiles.named_by(profile.as_ref())?),
         Action::Bypass => Decision::Bypass,
         Action::Block => Decision::Block(match block_with {
-            Some(value) => value.choice(&[("alert", BlockWith::Alert), ("reset", BlockWith::Reset)])?,
+            Some(value) => value.choice(BLOCK_WITH)?,
             None => BlockWith::default(),
         }),
     })

@@ -180,6 +180,7 @@ impl Stage {
             limits: Limits { hello_time: PATIENCE, handshake_time: PATIENCE, ..Limits::default() },
             outside_tls: OutsideTls::default(),
             filters: Arc::new(HttpReaders),
+            page: Arc::default(),
             wires: vec!["demo".into()],
             handshake_threads: 0,
             flows: 64,

@@ -4,67 +4,147 @@ use std::sync::Arc;
 
 use tcp_stack::Instant;
 
+use super::http1::Http1Rules;
 use super::http2::Http2Rules;
 use super::judge::Judge;
 use crate::content::filter::{Decisions, Filter, Filters, Report, Verdict};
-use crate::content::{HttpInspector, HttpReaders};
+use crate::content::http::Version;
+use crate::content::http_reader::{HttpReader, HttpReaders};
+use crate::content::page::Page;
 use crate::end::End;
-use crate::event::Unread;
 use crate::policy::{ContentPolicy, DecryptedFlow};
 use crate::reason::InspectorOff;
 
-/// Asks rules where there are any, and the flow speaks HTTP/2. All else is read for the log.
+/// Asks rules about what flows say, if there are any for a flow's profile; else it is only read.
+#[derive(Clone, Debug)]
 pub struct RuleFilters {
     policy: Arc<ContentPolicy>,
+    page: Arc<Page>,
 }
 
 impl RuleFilters {
-    /// For an engine with these rules.
-    pub fn new(policy: Arc<ContentPolicy>) -> Self {
-        Self { policy }
+    /// For an engine with these rules, and this page for what they block.
+    pub fn new(policy: Arc<ContentPolicy>, page: Arc<Page>) -> Self {
+        Self { policy, page }
     }
 }
 
 impl Filters for RuleFilters {
     fn filter(&self, flow: &Arc<DecryptedFlow>, alpn: Option<&[u8]>) -> Option<Box<dyn Filter>> {
-        if alpn != Some(b"h2") || self.policy.is_empty() {
-            return HttpReaders.filter(flow, alpn);
+        if self.policy.is_about(&flow.profile.name) {
+            let judge = Judge::new(Arc::clone(&self.policy), Arc::clone(&self.page), Arc::clone(flow));
+            return Some(Box::new(RuleFilter::new(judge, alpn, flow.profile.http)));
         }
-        let judge = Judge::new(Arc::clone(&self.policy), Arc::clone(flow));
-        Some(Box::new(RuleFilter {
-            inspector: HttpInspector::keeping_fields(alpn),
-            rules: Http2Rules::new(),
-            judge,
-            is_out_of_memory: false,
-            is_off_reported: false,
-            unread: None,
-        }))
+        HttpReaders.filter(flow, alpn)
     }
 }
 
+/// The filter of a flow.
 struct RuleFilter {
-    inspector: HttpInspector,
-    rules: Http2Rules,
+    reader: HttpReader,
     judge: Judge,
-    is_out_of_memory: bool,
-    /// That the reader is off has been reported.
-    is_off_reported: bool,
-    /// Not yet fetched.
-    unread: Option<Unread>,
+    rules: Rules,
+    /// The log has its transactions.
+    is_logged: bool,
+}
+
+/// By what is spoken.
+enum Rules {
+    /// The client's bytes so far do not yet say what they are.
+    Undecided(Vec<u8>),
+    Http1(Box<Http1Rules>),
+    Http2(Box<Http2Rules>),
+}
+
+impl RuleFilter {
+    fn new(judge: Judge, alpn: Option<&[u8]>, is_logged: bool) -> Self {
+        let rules = Rules::Undecided(Vec::new());
+        Self { reader: HttpReader::keeping_fields(alpn), judge, rules, is_logged }
+    }
+
+    /// Whoever has to decide on these bytes; and all that have not been shown to it, if there are more.
+    fn recognise(&mut self, from: End, bytes: &[u8]) -> Option<Vec<u8>> {
+        let Rules::Undecided(start) = &mut self.rules else { return None };
+        let mut all = std::mem::take(start);
+        let version = match from {
+            End::Client => {
+                all.extend_from_slice(bytes);
+                self.reader.inspector.version_of(&all)
+            }
+            // What the client has said so far was not enough, and a server that speaks first ends that.
+            End::Server => Ok(Some(Version::Http1)),
+        };
+        self.rules = match version {
+            Ok(None) => {
+                *start = all;
+                return None;
+            }
+            Ok(Some(Version::Http2)) => Rules::Http2(Box::new(Http2Rules::new())),
+            // What is no HTTP at all is told as a reader that is off.
+            Ok(Some(Version::Http1)) | Err(_) => Rules::Http1(Box::new(Http1Rules::new())),
+        };
+        Some(all)
+    }
+
+    /// Nothing is read any more, for a reason that no border tells.
+    fn turn_off(&mut self, reason: InspectorOff, from: End, decisions: &mut Decisions) {
+        match &mut self.rules {
+            Rules::Undecided(start) => {
+                let mut rules = Box::new(Http1Rules::new());
+                rules.hold(End::Client, start);
+                rules.off(&mut self.judge, from, reason, decisions);
+                self.rules = Rules::Http1(rules);
+            }
+            Rules::Http1(rules) => rules.off(&mut self.judge, from, reason, decisions),
+            Rules::Http2(rules) => rules.off(&mut self.judge, from, reason, decisions),
+        }
+    }
 }
 
 impl Filter for RuleFilter {
     fn plaintext(&mut self, from: End, bytes: &[u8], decisions: &mut Decisions) {
-        let mut relay = self.rules.receiver(&mut self.judge, (from, bytes), decisions);
-        if self.is_out_of_memory {
-            relay.off(from, InspectorOff::Memory);
+        if let (Rules::Undecided(_), Some(reason)) = (&self.rules, self.reader.inspector.off_reason()) {
+            // Another protocol was negotiated.
+            self.turn_off(reason, from, decisions);
         }
-        self.inspector.bytes_with(from, bytes, &mut relay);
-        self.rules.read(&mut self.judge, from, bytes, decisions);
+        let all = self.recognise(from, bytes);
+        let Self { reader, judge, rules, is_logged: _ } = self;
+        let inspector = &mut reader.inspector;
+        // Of the bytes that were held, the reader knows all but the new ones.
+        let shown = match &all {
+            Some(all) if from == End::Client => &all[..],
+            _ => bytes,
+        };
+        match rules {
+            Rules::Undecided(_) => inspector.bytes(from, bytes),
+            Rules::Http1(rules) => {
+                if let Some(all) = &all
+                    && from == End::Server
+                {
+                    rules.hold(End::Client, all);
+                }
+                let mut receiver = rules.receiver(judge, (from, shown), decisions);
+                inspector.bytes_with(from, bytes, &mut receiver);
+                rules.read(judge, from, shown, decisions);
+            }
+            Rules::Http2(rules) => {
+                let mut receiver = rules.receiver(judge, (from, shown), decisions);
+                inspector.bytes_with(from, bytes, &mut receiver);
+                rules.read(judge, from, shown, decisions);
+            }
+        }
     }
 
     fn ended(&mut self, from: End, decisions: &mut Decisions) {
-        self.rules.ended(from, decisions);
+        match &mut self.rules {
+            // Not even the beginning of a request.
+            Rules::Undecided(start) if from == End::Client => {
+                decisions.drop(from, std::mem::take(start).len())
+            }
+            Rules::Undecided(_) => {}
+            Rules::Http1(rules) => rules.ended(from, decisions),
+            Rules::Http2(rules) => rules.ended(from, decisions),
+        }
     }
 
     fn full(&mut self, _: End, _: &mut Decisions) {}
@@ -72,48 +152,50 @@ impl Filter for RuleFilter {
     fn verdict(&mut self, _: u64, _: Verdict, _: &mut Decisions) {}
 
     fn poll_timeout(&self) -> Option<Instant> {
-        None
+        match &self.rules {
+            Rules::Http1(rules) => rules.poll_timeout(),
+            Rules::Undecided(_) | Rules::Http2(_) => None,
+        }
     }
 
-    fn handle_timeout(&mut self, _: Instant, _: &mut Decisions) {}
+    fn handle_timeout(&mut self, now: Instant, decisions: &mut Decisions) {
+        if let Rules::Http1(rules) = &mut self.rules {
+            rules.handle_timeout(now, decisions);
+        }
+    }
 
-    /// What comes next is not read: whether it passes is for policy to say.
-    fn out_of_memory(&mut self, from: End) {
-        self.is_out_of_memory = true;
-        self.inspector.turn_off(InspectorOff::Memory, from);
+    fn out_of_memory(&mut self, from: End, decisions: &mut Decisions) {
+        self.reader.inspector.turn_off(InspectorOff::Memory, from);
+        self.turn_off(InspectorOff::Memory, from, decisions);
     }
 
     fn memory(&self) -> usize {
-        let Self { inspector, rules, judge, is_out_of_memory: _, is_off_reported: _, unread: _ } = self;
-        inspector.memory() + rules.memory() + judge.memory()
+        let Self { reader, judge, rules, is_logged: _ } = self;
+        let rules = match rules {
+            Rules::Undecided(start) => start.capacity(),
+            Rules::Http1(rules) => size_of::<Http1Rules>() + rules.memory(),
+            Rules::Http2(rules) => size_of::<Http2Rules>() + rules.memory(),
+        };
+        reader.inspector.memory() + judge.memory() + rules
     }
 
     fn awaits_end(&self) -> bool {
-        self.inspector.awaits_end()
+        self.reader.inspector.awaits_end()
     }
 
     fn finish(&mut self) {
-        let inspector = &mut self.inspector;
-        inspector.finish();
-        let (to_server, to_client) = (inspector.unread(End::Client), inspector.unread(End::Server));
-        self.unread = Some(Unread { off: inspector.off_reason(), to_server, to_client });
+        self.reader.finish();
     }
 
     fn poll_report(&mut self) -> Option<Report> {
         if let Some(alert) = self.judge.poll_alert() {
             return Some(Report::Alert(alert));
         }
-        if let Some(reason) = self.inspector.off_reason()
-            && !std::mem::replace(&mut self.is_off_reported, true)
-        {
-            return Some(Report::Off(reason));
+        loop {
+            match self.reader.poll_report()? {
+                Report::Http(_) if !self.is_logged => {}
+                report => return Some(report),
+            }
         }
-        if let Some(http) = self.inspector.poll_transaction() {
-            return Some(Report::Http(http));
-        }
-        if let Some(anomaly) = self.inspector.poll_anomaly() {
-            return Some(Report::Anomaly(anomaly));
-        }
-        self.unread.take().map(Report::Unread)
     }
 }

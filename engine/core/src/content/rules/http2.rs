@@ -159,6 +159,12 @@ impl Http2Rules {
         }
     }
 
+    /// Nothing more is read.
+    pub(super) fn off(&mut self, judge: &mut Judge, from: End, off: InspectorOff, decisions: &mut Decisions) {
+        let base = self.directions[from].seen;
+        Relay { rules: self, judge, bytes: &[], base, decisions }.off(from, off);
+    }
+
     /// An end sends nothing more. What it has left incomplete goes nowhere.
     pub(super) fn ended(&mut self, from: End, decisions: &mut Decisions) {
         if self.mode != Mode::Ended {
@@ -264,7 +270,7 @@ impl Borders for Relay<'_> {
                     self.unfolds(from, &fields);
                     let fate = self.head_ends(from, stream, kind, head, &fields);
                     let edited = match fate {
-                        BlockFate::Pass | BlockFate::Queue => self.edited(from, stream, kind, &fields),
+                        BlockFate::Pass | BlockFate::Queue => self.edited(from, stream, kind, head, &fields),
                         BlockFate::Drop => None,
                     };
                     if edited.is_some() {

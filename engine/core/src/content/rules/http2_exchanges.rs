@@ -1,6 +1,7 @@
 //! Requests and responses of HTTP/2, and what takes their place.
 
 use super::http2::{BlockFate, Fate, MAX_WAITING, Relay};
+use super::http2_edit::edited;
 use super::http2_message::{Request, check_request, check_response, check_trailers, declared_length};
 use super::http2_streams::{State, Stream};
 use super::http2_writer::{Carrier, PUSH_PROMISE, header_block};
@@ -44,14 +45,23 @@ impl Relay<'_> {
         from: End,
         stream: u32,
         kind: HeadKind,
+        head: &mut HttpEvent,
         fields: &Fields,
     ) -> Option<Fields> {
-        let is_head = match from {
-            End::Client => kind == HeadKind::Request,
-            End::Server => kind == HeadKind::Response,
+        if !self.judge.has_edits() {
+            return None;
+        }
+        let edits = match (from, kind) {
+            (End::Client, HeadKind::Request) => self.judge.request_edits(head, fields),
+            (End::Server, HeadKind::Response) => {
+                let open = self.rules.streams.get_mut(stream)?;
+                let host = || open.host.as_deref().map(str::to_owned);
+                head.hostname = head.hostname.take().or_else(host);
+                self.judge.response_edits(head, fields)
+            }
+            _ => return None,
         };
-        let host = self.rules.streams.get_mut(stream).filter(|_| is_head)?.host.as_deref();
-        self.judge.edited(host, from, fields)
+        edited(fields, &edits)
     }
 
     fn ends_stream(&self, from: End) -> bool {
@@ -71,7 +81,9 @@ impl Relay<'_> {
         }
         let is_blocked = ruling != Ruling::Pass;
         let host = head.hostname.as_deref().map(Into::into);
-        let entry = Stream { is_blocked, request, host, standing, ended, ..Stream::default() };
+        let (tx_id, size_limit) = (head.tx_id, standing.size_limit);
+        let entry =
+            Stream { is_blocked, request, host, tx_id, size_limit, standing, ended, ..Stream::default() };
         self.rules.streams.insert(stream, entry);
         match ruling {
             Ruling::Pass => {
@@ -186,7 +198,7 @@ impl Relay<'_> {
     }
 
     /// Nothing of a response has gone on: an answer takes its place.
-    fn replace_response(&mut self, stream: u32, refusal: &Refusal, head: &HttpEvent, fields: &Fields) {
+    fn replace_response(&mut self, stream: u32, refusal: &Refusal, head: &mut HttpEvent, fields: &Fields) {
         let (ends, initial) = (self.ends_stream(End::Server), self.rules.windows.initial());
         let Some(open) = self.rules.streams.get_mut(stream) else { return };
         // What the server may send without further credit of the stream is swallowed. Servers count resets: nginx and nghttpd give up
@@ -219,8 +231,9 @@ impl Relay<'_> {
     }
 
     /// What the client gets on a stream that is blocked.
-    fn answer(&mut self, stream: u32, request: &Request, refusal: &Refusal, head: &HttpEvent) {
+    fn answer(&mut self, stream: u32, request: &Request, refusal: &Refusal, head: &mut HttpEvent) {
         let answer = self.judge.answer(refusal, head);
+        head.status = answer.as_ref().map(|answer| answer.status);
         let rules = &mut *self.rules;
         match answer {
             Some(answer) if rules.queue.bytes() + answer.body.len() < MAX_WAITING => {
@@ -280,6 +293,12 @@ impl Relay<'_> {
     fn content_goes_on(&mut self, stream: u32, data: u32, end_stream: bool) -> bool {
         let Some(open) = self.rules.streams.get_mut(stream) else { return false };
         open.content += u64::from(data);
+        if let Some((limit, rule)) = open.size_limit
+            && open.content > limit
+        {
+            self.judge.late(rule, Place { from: End::Client, stream }, open.tx_id);
+            return false;
+        }
         let is_said = open.ended.client;
         let fits = open
             .request

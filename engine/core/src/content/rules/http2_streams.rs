@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::http2_message::Request;
 use crate::end::PerEnd;
-use crate::policy::Standing;
+use crate::policy::{ContentRuleId, Standing};
 
 /// Streams that a reset has ended, of which frames may still be on the way.
 const MAX_LET_GO: usize = 256;
@@ -20,6 +20,10 @@ pub(super) struct Stream {
     /// Whose it is, as the reader forgets that where many are open.
     pub(super) host: Option<Box<str>>,
     pub(super) standing: Standing,
+    /// The transaction that the log has.
+    pub(super) tx_id: u64,
+    /// Octets of the request's content beyond which a rule applies.
+    pub(super) size_limit: Option<(u64, ContentRuleId)>,
     /// Octets of the request's content.
     pub(super) content: u64,
     /// Octets of the client's that the server has, less what it has credited the stream with.

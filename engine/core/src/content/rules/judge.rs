@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::content::page::{Page, PageFacts};
 use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::Fields;
 use crate::policy::{
-    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, RequestFacts, Respond, ResponseFacts,
-    Standing,
+    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, FieldEdit, OnUnread, RequestFacts, Respond,
+    ResponseFacts, Standing,
 };
-use crate::reason::{InspectorOff, Reason};
+use crate::reason::{Ambiguity, InspectorOff, Reason};
 
 /// Alerts that wait to be fetched. They are fetched after each record, which has no room for more heads.
 const MAX_ALERTS: usize = 2048;
@@ -55,13 +56,14 @@ pub(super) struct Place {
 /// The rules, and the flow that they are asked about.
 pub(super) struct Judge {
     policy: Arc<ContentPolicy>,
+    page: Arc<Page>,
     flow: Arc<DecryptedFlow>,
     alerts: VecDeque<Box<AlertEvent>>,
 }
 
 impl Judge {
-    pub(super) fn new(policy: Arc<ContentPolicy>, flow: Arc<DecryptedFlow>) -> Self {
-        Self { policy, flow, alerts: VecDeque::new() }
+    pub(super) fn new(policy: Arc<ContentPolicy>, page: Arc<Page>, flow: Arc<DecryptedFlow>) -> Self {
+        Self { policy, page, flow, alerts: VecDeque::new() }
     }
 
     /// A request's head is complete. What is decided is noted in `head`.
@@ -71,13 +73,22 @@ impl Judge {
         head: &mut HttpEvent,
         fields: &Fields,
     ) -> (Ruling, Standing) {
-        if !head.ambiguous.is_empty() {
-            return (self.refuse(Reason::ContentUnparsed, place, head), Standing::default());
+        if self.is_fronting(head) {
+            head.ambiguous.insert(Ambiguity::Fronting);
         }
+        if !head.ambiguous.is_empty()
+            && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
+        {
+            return (Ruling::Block(refusal), Standing::default());
+        }
+        // The event has them clipped.
+        let text = |name| fields.value(name).map(String::from_utf8_lossy);
+        let (method, target) = (text(":method"), text(":path"));
         let request = RequestFacts {
-            host: head.hostname.as_deref(),
-            method: head.method.as_deref().unwrap_or_default(),
-            target: head.url.as_deref().unwrap_or_default(),
+            // A request without a host is one for the server that was asked for in the handshake.
+            host: head.hostname.as_deref().or(self.flow.sni.as_deref()),
+            method: method.as_deref().or(head.method.as_deref()).unwrap_or_default(),
+            target: target.as_deref().or(head.url.as_deref()).unwrap_or_default(),
             fields,
         };
         let standing = self.policy.at_request(&self.flow, &request);
@@ -95,6 +106,11 @@ impl Judge {
         head: &mut HttpEvent,
         fields: &Fields,
     ) -> Ruling {
+        if !head.ambiguous.is_empty()
+            && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
+        {
+            return Ruling::Block(refusal);
+        }
         if !standing.awaits_response() {
             return Ruling::Pass;
         }
@@ -103,16 +119,31 @@ impl Judge {
         self.apply(decided, place, head)
     }
 
-    /// The fields of a message that passes, if rules change them. `host` is the request's.
-    pub(super) fn edited(&self, host: Option<&str>, from: End, fields: &Fields) -> Option<Fields> {
-        if self.policy.has_edits() { self.policy.edited(host, from, fields) } else { None }
+    /// More has passed of a message than this rule lets pass. The transaction is none that is at hand.
+    pub(super) fn late(&mut self, rule: ContentRuleId, place: Place, tx_id: u64) {
+        let mut head = HttpEvent { tx_id, ..HttpEvent::default() };
+        self.apply(Some(rule), place, &mut head);
+        if let Some(alert) = self.alerts.back_mut() {
+            alert.late = true;
+        }
     }
 
     /// Something cannot be read, or may be read in two ways.
     pub(super) fn refuse(&mut self, reason: Reason, place: Place, head: &mut HttpEvent) -> Ruling {
-        head.verdict = Some(ContentVerdict::Blocked);
+        let action = match reason {
+            Reason::ContentOpaque => self.policy.on_opaque,
+            _ => self.policy.on_unparsed,
+        };
+        let is_blocked = action == OnUnread::Block;
+        head.verdict = Some(if is_blocked { ContentVerdict::Blocked } else { ContentVerdict::Alerted });
         self.alert(None, reason, place, head);
-        Ruling::Block(Refusal { rule: None, reason, respond: Respond::Page })
+        if !is_blocked {
+            return Ruling::Pass;
+        }
+        let is_fronting = head.ambiguous.iter().any(|ambiguity| ambiguity == Ambiguity::Fronting);
+        // RFC 9110, 15.5.20: a client that meant no harm tries again on a connection of its own.
+        let respond = if is_fronting { Respond::Status(421) } else { Respond::Page };
+        Ruling::Block(Refusal { rule: None, reason, respond })
     }
 
     /// The reader has turned itself off.
@@ -122,6 +153,13 @@ impl Judge {
             _ => Reason::ContentUnparsed,
         };
         self.refuse(reason, place, &mut HttpEvent::default())
+    }
+
+    /// A host is named that the handshake has not named. Whoever names none there has not hidden one.
+    fn is_fronting(&self, head: &HttpEvent) -> bool {
+        let without_dot = |name: &str| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let (host, sni) = (head.hostname.as_deref(), self.flow.sni.as_deref());
+        host.zip(sni).is_some_and(|(host, sni)| without_dot(host) != without_dot(sni))
     }
 
     fn apply(&mut self, rule: Option<ContentRuleId>, place: Place, head: &mut HttpEvent) -> Ruling {
@@ -162,7 +200,7 @@ impl Judge {
     }
 
     /// What the client gets; none: a reset.
-    pub(super) fn answer(&self, refusal: &Refusal, _head: &HttpEvent) -> Option<Answer> {
+    pub(super) fn answer(&self, refusal: &Refusal, head: &HttpEvent) -> Option<Answer> {
         let empty = |status, fields| Some(Answer { status, fields, body: Bytes::new() });
         let no_store = ("cache-control", "no-store".to_owned());
         match &refusal.respond {
@@ -170,11 +208,50 @@ impl Judge {
             Respond::Status(status) => empty(*status, vec![no_store]),
             Respond::Redirect(url) => empty(302, vec![no_store, ("location", url.to_string())]),
             Respond::Page => {
-                let text = format!("Blocked: {}\n", refusal.rule.as_deref().unwrap_or(refusal.reason.code()));
-                let fields = vec![no_store, ("content-type", "text/plain; charset=utf-8".to_owned())];
-                Some(Answer { status: 403, fields, body: text.into() })
+                let fields = Page::HEADERS.iter().map(|&(name, value)| (name, value.to_owned())).collect();
+                // RFC 9110, 15.5.1 and 15.6.3: whose fault it is.
+                let status = match refusal.reason {
+                    Reason::ContentUnparsed if head.status.is_some() => 502,
+                    Reason::ContentUnparsed => 400,
+                    _ => 403,
+                };
+                Some(Answer { status, fields, body: self.page(refusal, head) })
             }
         }
+    }
+
+    fn page(&self, refusal: &Refusal, head: &HttpEvent) -> Bytes {
+        let host = head.hostname.as_deref().or(self.flow.sni.as_deref()).unwrap_or_default();
+        let path = head.url.as_deref().filter(|url| url.starts_with('/')).unwrap_or("/");
+        let url = match self.flow.server.port() {
+            443 => format!("https://{host}{path}"),
+            port => format!("https://{host}:{port}{path}"),
+        };
+        self.page.render(&PageFacts {
+            url: &url,
+            host,
+            method: head.method.as_deref().unwrap_or_default(),
+            rule: refusal.rule.as_deref().unwrap_or_default(),
+            reason: if refusal.rule.is_some() { "" } else { refusal.reason.help() },
+            category: "",
+            client: self.flow.client.ip(),
+            event: &AlertEvent::id_of(self.flow.flow_id, head.tx_id),
+        })
+    }
+
+    /// Heads may be changed.
+    pub(super) fn has_edits(&self) -> bool {
+        self.policy.has_edits()
+    }
+
+    /// How a request's head is to be changed.
+    pub(super) fn request_edits(&self, _head: &HttpEvent, _fields: &Fields) -> Vec<FieldEdit> {
+        Vec::new()
+    }
+
+    /// How a response's head is to be changed. `head` has what is known of the request, too.
+    pub(super) fn response_edits(&self, _head: &HttpEvent, _fields: &Fields) -> Vec<FieldEdit> {
+        Vec::new()
     }
 
     /// The next alert, to be fetched until there is none.
@@ -188,7 +265,7 @@ impl Judge {
 
     /// Bytes of memory that it holds beside its own size. The policy is everybody's, and what is known of the flow is the flow's.
     pub(super) fn memory(&self) -> usize {
-        let Self { policy: _, flow: _, alerts } = self;
+        let Self { policy: _, page: _, flow: _, alerts } = self;
         alerts.capacity() * size_of::<Box<AlertEvent>>() + alerts.len() * size_of::<AlertEvent>()
     }
 }

@@ -3,7 +3,6 @@
 //! Compiled once from the configuration, immutable, shared by all workers. The first rule that matches wins; where none does, the
 //! request is allowed. A rule that asks for what only the response can say is "not yet" for the request, and so are all rules after it.
 
-mod edit;
 mod rule;
 
 use std::net::SocketAddr;
@@ -11,10 +10,7 @@ use std::sync::Arc;
 
 use super::names::HostName;
 use super::{Lists, Profile};
-use crate::end::End;
 use crate::fields::Fields;
-use edit::CompiledHeaderRule;
-pub use edit::{FieldEdit, HeaderRule};
 use rule::CompiledContentRule;
 pub use rule::{ContentAction, ContentRule, Respond};
 
@@ -74,6 +70,8 @@ pub struct Standing {
     pub not_yet: Box<[ContentRuleId]>,
     /// The rule that wins if none of those does; none: no rule does.
     pub otherwise: Option<ContentRuleId>,
+    /// Bytes of the request's content beyond which this rule applies.
+    pub size_limit: Option<(u64, ContentRuleId)>,
 }
 
 impl Standing {
@@ -83,42 +81,65 @@ impl Standing {
     }
 }
 
+/// What becomes of plaintext that no rule can be asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnread {
+    /// It does not pass.
+    Block,
+    /// It passes, and the log has an alert.
+    Allow,
+}
+
+/// A change of a head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldEdit {
+    /// All fields of this name go.
+    Remove(Box<str>),
+    /// One with this name and value takes their place.
+    Set(Box<str>, Box<str>),
+}
+
+impl FieldEdit {
+    /// The name, in any case.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Remove(name) | Self::Set(name, _) => name,
+        }
+    }
+}
+
 /// All rules on content, compiled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ContentPolicy {
     rules: Vec<CompiledContentRule>,
-    headers: Vec<CompiledHeaderRule>,
     lists: Arc<Lists>,
+    /// HTTP that cannot be read, or may be read in two ways.
+    pub on_unparsed: OnUnread,
+    /// What is no HTTP.
+    pub on_opaque: OnUnread,
+}
+
+impl Default for ContentPolicy {
+    fn default() -> Self {
+        Self::compile(&[], Arc::default())
+    }
 }
 
 impl ContentPolicy {
     /// Compiles rules, in their order of precedence.
     pub fn compile(rules: &[ContentRule], lists: Arc<Lists>) -> Self {
-        Self { rules: rules.iter().map(CompiledContentRule::new).collect(), headers: Vec::new(), lists }
+        let rules = rules.iter().map(CompiledContentRule::new).collect();
+        Self { rules, lists, on_unparsed: OnUnread::Block, on_opaque: OnUnread::Allow }
     }
 
-    /// With rules on header fields, too, in their order.
-    #[must_use]
-    pub fn with_headers(mut self, headers: &[HeaderRule]) -> Self {
-        self.headers = headers.iter().map(CompiledHeaderRule::new).collect();
-        self
+    /// There is something to ask about flows of this profile.
+    pub fn is_about(&self, profile: &str) -> bool {
+        self.rules.iter().any(|rule| rule.is_about(profile))
     }
 
-    /// There are no rules.
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && !self.has_edits()
-    }
-
-    /// There are rules on header fields.
+    /// Some fields are set or removed.
     pub fn has_edits(&self) -> bool {
-        !self.headers.is_empty()
-    }
-
-    /// The fields of a message of this end as they are to go on; none: as they are. `host` is the request's.
-    pub fn edited(&self, host: Option<&str>, from: End, fields: &Fields) -> Option<Fields> {
-        let host = host.map(HostName::new);
-        let edits = self.headers.iter().flat_map(|rule| rule.edits(host.as_ref(), from));
-        edits.fold(None, |edited, edit| edit.apply(edited.as_ref().unwrap_or(fields)).or(edited))
+        false
     }
 
     /// Asks the rules about a request.
@@ -131,11 +152,11 @@ impl ContentPolicy {
             }
             let id = ContentRuleId(place as u32);
             if !rule.asks_response() {
-                return Standing { not_yet: not_yet.into(), otherwise: Some(id) };
+                return Standing { not_yet: not_yet.into(), otherwise: Some(id), size_limit: None };
             }
             not_yet.push(id);
         }
-        Standing { not_yet: not_yet.into(), otherwise: None }
+        Standing { not_yet: not_yet.into(), otherwise: None, size_limit: None }
     }
 
     /// Asks the rules that were not yet decided about the response.

@@ -45,6 +45,8 @@ pub struct ContentRule {
     pub host_list: Option<ListId>,
     /// Methods, in any case.
     pub method: Vec<String>,
+    /// Paths.
+    pub path: Vec<String>,
     /// Response: status codes.
     pub status: Vec<u16>,
     /// Response: types without parameters, in lower case.
@@ -62,6 +64,7 @@ impl ContentRule {
             host: Vec::new(),
             host_list: None,
             method: Vec::new(),
+            path: Vec::new(),
             status: Vec::new(),
             content_type: Vec::new(),
             action,
@@ -92,6 +95,11 @@ impl CompiledContentRule {
         &self.rule.action
     }
 
+    /// It may match in flows of this profile.
+    pub(super) fn is_about(&self, profile: &str) -> bool {
+        self.rule.profile.is_empty() || self.rule.profile.iter().any(|name| name == profile)
+    }
+
     /// There are conditions that only a response can answer.
     pub(super) fn asks_response(&self) -> bool {
         !self.rule.status.is_empty() || !self.rule.content_type.is_empty()
@@ -105,13 +113,14 @@ impl CompiledContentRule {
         request: &RequestFacts<'_>,
         lists: &Lists,
     ) -> bool {
-        let ContentRule { profile, host: hosts, host_list, method, .. } = &self.rule;
+        let ContentRule { profile, host: hosts, host_list, method, path, .. } = &self.rule;
         let is_named = |host: &HostName| self.hosts.matching(host).next().is_some();
         let is_listed = |host: &HostName| host_list.is_some_and(|list| lists.of_host(host).has(list));
         (profile.is_empty() || profile.iter().any(|name| *name == flow.profile.name))
             && (hosts.is_empty() && host_list.is_none()
                 || host.is_some_and(|host| is_named(host) || is_listed(host)))
             && (method.is_empty() || method.iter().any(|name| name.eq_ignore_ascii_case(request.method)))
+            && (path.is_empty() || path.iter().any(|path| request.target.split('?').next() == Some(path)))
     }
 
     /// All conditions hold that only a response can answer.

@@ -101,6 +101,15 @@ impl RecordLayer {
         })
     }
 
+    /// The place of an end that is not there: it has said all, and is told nothing. So its keys, which are no secret, protect
+    /// nothing.
+    pub(in crate::tls) fn nobody(peer: End, provider: Provider) -> Option<Self> {
+        let key = || TrafficKey::new(Suite::Aes128Gcm, &[0; 16], &[0; 12], 0);
+        let keys =
+            LegKeys { provider, version: TlsVersion::Tls13, opens: key()?, seals: key()?, source: None };
+        Some(Self { peer_has_closed: true, has_closed: true, ..Self::new(peer, keys)? })
+    }
+
     /// Bytes of memory that it holds beside its own size: a message that is not all there, and keys.
     pub(in crate::tls) fn held(&self) -> usize {
         let Self {

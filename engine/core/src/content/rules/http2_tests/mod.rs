@@ -10,11 +10,10 @@ use super::http2::Http2Rules;
 use super::judge::Judge;
 use crate::content::HttpInspector;
 use crate::content::filter::{Decisions, Ending, Op};
+use crate::content::page::Page;
 use crate::end::{End, PerEnd};
 use crate::event::{AlertEvent, HttpEvent};
-use crate::policy::{
-    ContentAction, ContentPolicy, ContentRule, DecryptedFlow, FieldEdit, HeaderRule, Lists, Profile, Respond,
-};
+use crate::policy::{ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, Profile, Respond};
 
 /// The relay, and what a stage does around it.
 pub(super) struct Wire {
@@ -31,11 +30,10 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(rules: &[ContentRule]) -> Self {
-        Self::with_policy(ContentPolicy::compile(rules, Arc::new(Lists::default())))
-    }
-
-    pub(super) fn with_policy(policy: ContentPolicy) -> Self {
+    /// Its page is as long as the rule's name and so many bytes.
+    pub(super) fn new(rules: &[ContentRule], more: usize) -> Self {
+        let page = format!("Blocked: {{{{ rule }}}}!{}", "x".repeat(more));
+        let policy = Arc::new(ContentPolicy::compile(rules, Arc::new(Lists::default())));
         let flow = DecryptedFlow {
             profile: Arc::new(Profile::default()),
             sni: Some("a".into()),
@@ -46,7 +44,7 @@ impl Wire {
         Self {
             inspector: HttpInspector::keeping_fields(Some(b"h2")),
             rules: Http2Rules::new(),
-            judge: Judge::new(Arc::new(policy), Arc::new(flow)),
+            judge: Judge::new(policy, Arc::new(Page::new(&page).unwrap()), Arc::new(flow)),
             decisions: Decisions::default(),
             held: PerEnd::default(),
             sent: PerEnd::default(),
@@ -102,14 +100,13 @@ impl Wire {
 }
 
 /// Requests with these methods are blocked, each in its way; and responses of a type.
-pub(super) fn rules(name_len: usize) -> Vec<ContentRule> {
-    let long = |name: &str| format!("{name}{}", "x".repeat(name_len));
+pub(super) fn rules() -> Vec<ContentRule> {
     let block = |method: &str, respond| {
-        let mut rule = ContentRule::new(long(method), ContentAction::Block(respond));
+        let mut rule = ContentRule::new(method, ContentAction::Block(respond));
         rule.method = vec![method.into()];
         rule
     };
-    let mut bad_type = ContentRule::new(long("type"), ContentAction::Block(Respond::Page));
+    let mut bad_type = ContentRule::new("type", ContentAction::Block(Respond::Page));
     bad_type.content_type = vec!["bad/type".into()];
     vec![
         block("DELETE", Respond::Page),

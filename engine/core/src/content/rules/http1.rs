@@ -1,0 +1,508 @@
+//! Rules on HTTP/1 (RFC 9112): heads are held until they are judged, and go on as they are; what follows them goes with them.
+//!
+//! Where a request is blocked, its connection ends: all before it goes on, nothing behind it does. Its answer waits until the responses
+//! to the requests before it are complete, and is the last thing that the client gets.
+
+use std::collections::VecDeque;
+
+use tcp_stack::{Duration, Instant};
+
+use super::http1_answer::encode;
+use super::http1_edit::edited;
+use super::judge::{Answer, Judge, Place, Refusal, Ruling};
+use crate::content::border::{Border, Borders, HeadKind, What};
+use crate::content::filter::{Decisions, Ending};
+use crate::end::{End, PerEnd};
+use crate::event::HttpEvent;
+use crate::fields::{Field, Fields};
+use crate::policy::{ContentRuleId, FieldEdit, Standing};
+use crate::reason::{InspectorOff, Reason};
+
+/// Bytes of a client that are swallowed behind a request that was answered, so that it finds the answer and no RST (RFC 9112, 9.6).
+const MAX_SWALLOWED: u64 = 64 * 1024;
+/// How long it may take to find it.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The rules of one connection.
+pub(super) struct Http1Rules {
+    /// By who sends.
+    directions: PerEnd<Direction>,
+    /// Requests whose response is not complete, oldest first.
+    open: VecDeque<Open>,
+    mode: Mode,
+    /// What the client is to get when all of `open` are over. Nothing that it sends goes on.
+    last: Option<Last>,
+    /// The response of the server's that passes has not ended.
+    within_response: bool,
+}
+
+/// A request that has gone on.
+struct Open {
+    standing: Standing,
+    /// Its response can begin a tunnel.
+    is_connect: bool,
+    is_head: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Rules,
+    /// Nothing is read, and policy lets it pass.
+    Through,
+    /// The client has its last answer: it may read that in peace, until then. Zero: the time is not known yet.
+    Lingering {
+        until: Instant,
+        swallowed: u64,
+        reason: Reason,
+    },
+    /// Nothing goes on.
+    Ended,
+}
+
+/// The end of a connection that rules end.
+struct Last {
+    /// None: a RST.
+    answer: Option<Vec<u8>>,
+    reason: Reason,
+}
+
+/// What one end sends.
+#[derive(Default)]
+struct Direction {
+    /// Bytes that have come, and of these, those that are decided.
+    seen: u64,
+    decided: u64,
+    fate: Fate,
+    /// Of the head that comes.
+    fields: Fields,
+    /// The bytes that are not decided, where heads may be edited.
+    held: Vec<u8>,
+    body: Body,
+}
+
+/// What becomes of the bytes that come next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Fate {
+    /// They are not known yet, or not decided.
+    #[default]
+    Held,
+    Pass,
+    Drop,
+}
+
+/// Content of the message that passes.
+#[derive(Default)]
+struct Body {
+    tx_id: u64,
+    /// Where the piece begins that is not complete.
+    begun: Option<u64>,
+    /// Bytes of the pieces before it.
+    bytes: u64,
+    /// More than so many are one too many, by this rule.
+    limit: Option<(u64, ContentRuleId)>,
+}
+
+impl Body {
+    /// Bytes of it, if this is how far it has come.
+    fn up_to(&self, at: u64) -> u64 {
+        self.bytes + self.begun.map_or(0, |begun| at.saturating_sub(begun))
+    }
+}
+
+impl Http1Rules {
+    pub(super) fn new() -> Self {
+        Self {
+            directions: PerEnd::default(),
+            open: VecDeque::new(),
+            mode: Mode::Rules,
+            last: None,
+            within_response: false,
+        }
+    }
+
+    /// These bytes have come before, and nothing was known about them.
+    pub(super) fn hold(&mut self, from: End, bytes: &[u8]) {
+        let direction = &mut self.directions[from];
+        direction.seen += bytes.len() as u64;
+        direction.held.extend_from_slice(bytes);
+    }
+
+    /// Decides while the reader tells what is in these bytes. [`read`](Self::read) follows.
+    pub(super) fn receiver<'a>(
+        &'a mut self,
+        judge: &'a mut Judge,
+        (from, bytes): (End, &'a [u8]),
+        decisions: &'a mut Decisions,
+    ) -> Receiver<'a> {
+        let direction = &mut self.directions[from];
+        let base = direction.seen;
+        direction.seen += bytes.len() as u64;
+        Receiver { rules: self, judge, from, bytes, base, decisions }
+    }
+
+    /// Decides on what is left of the bytes that the reader has read.
+    pub(super) fn read(&mut self, judge: &mut Judge, from: End, bytes: &[u8], decisions: &mut Decisions) {
+        let seen = self.directions[from].seen;
+        match self.mode {
+            Mode::Ended => {}
+            Mode::Through => self.pass(from, seen, decisions),
+            Mode::Lingering { .. } => self.swallow(from, decisions),
+            Mode::Rules => match self.directions[from].fate {
+                Fate::Pass if self.is_too_long(judge, from, seen) => {
+                    self.reset(Reason::ContentBlocked, decisions)
+                }
+                Fate::Pass => self.pass(from, seen, decisions),
+                Fate::Drop => self.drop(from, seen, decisions),
+                Fate::Held if judge.has_edits() => {
+                    let direction = &mut self.directions[from];
+                    let new = seen - direction.decided - direction.held.len() as u64;
+                    direction.held.extend_from_slice(&bytes[bytes.len() - new as usize..]);
+                }
+                Fate::Held => {}
+            },
+        }
+        self.answer_if_due(decisions);
+    }
+
+    /// An end sends nothing more. What it has left incomplete goes nowhere.
+    pub(super) fn ended(&mut self, from: End, decisions: &mut Decisions) {
+        let seen = self.directions[from].seen;
+        match self.mode {
+            Mode::Ended => {}
+            Mode::Through => self.pass(from, seen, decisions),
+            Mode::Rules => self.drop(from, seen, decisions),
+            Mode::Lingering { reason, .. } => {
+                self.drop(from, seen, decisions);
+                if from == End::Client {
+                    self.part(reason, decisions);
+                }
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self.mode {
+            Mode::Lingering { until, .. } => Some(until),
+            Mode::Rules | Mode::Through | Mode::Ended => None,
+        }
+    }
+
+    /// That time has come.
+    pub(super) fn handle_timeout(&mut self, now: Instant, decisions: &mut Decisions) {
+        match &mut self.mode {
+            Mode::Lingering { until, .. } if *until == Instant::ZERO => *until = now + LINGER,
+            Mode::Lingering { until, reason, .. } if *until <= now => {
+                let reason = *reason;
+                self.part(reason, decisions);
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing more is read.
+    pub(super) fn off(&mut self, judge: &mut Judge, from: End, off: InspectorOff, decisions: &mut Decisions) {
+        if self.mode != Mode::Rules {
+            return;
+        }
+        // The head that opens a tunnel has been judged already.
+        let ruling = match off {
+            InspectorOff::Opaque => Ruling::Pass,
+            _ => judge.unread(off, Place { from, stream: 0 }),
+        };
+        match ruling {
+            Ruling::Pass => {
+                self.mode = Mode::Through;
+                for end in End::BOTH {
+                    let seen = self.directions[end].seen;
+                    self.pass(end, seen, decisions);
+                }
+            }
+            // The client's fault, and nothing is between it and the answer.
+            Ruling::Block(refusal)
+                if from == End::Client && self.open.is_empty() && !self.within_response =>
+            {
+                let answer = (refusal.reason == Reason::ContentUnparsed)
+                    .then(|| judge.answer(&refusal, &HttpEvent::default()))
+                    .flatten();
+                self.end_with(answer.as_ref(), false, refusal.reason, decisions);
+            }
+            Ruling::Block(refusal) => self.reset(refusal.reason, decisions),
+        }
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { directions, open, mode: _, last, within_response: _ } = self;
+        let directions: usize =
+            directions.iter().map(|each| each.fields.memory() + each.held.capacity()).sum();
+        let standings: usize =
+            open.iter().map(|open| open.standing.not_yet.len() * size_of::<ContentRuleId>()).sum();
+        let last = last.as_ref().and_then(|last| last.answer.as_ref()).map_or(0, Vec::capacity);
+        directions + open.capacity() * size_of::<Open>() + standings + last
+    }
+
+    fn pass(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
+        decisions.pass(from, self.decide(from, up_to));
+    }
+
+    fn drop(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
+        decisions.drop(from, self.decide(from, up_to));
+    }
+
+    /// How many bytes up to there were not decided; now they are.
+    fn decide(&mut self, from: End, up_to: u64) -> usize {
+        let direction = &mut self.directions[from];
+        let more = up_to.saturating_sub(direction.decided) as usize;
+        direction.decided += more as u64;
+        if more >= direction.held.len() {
+            direction.held = Vec::new();
+        } else {
+            direction.held.drain(..more);
+        }
+        more
+    }
+
+    fn is_too_long(&self, judge: &mut Judge, from: End, at: u64) -> bool {
+        let body = &self.directions[from].body;
+        let (Some((limit, rule)), tx_id) = (body.limit, body.tx_id) else { return false };
+        let is = body.up_to(at) > limit;
+        if is {
+            judge.late(rule, Place { from, stream: 0 }, tx_id);
+        }
+        is
+    }
+
+    /// The connection ends with this, when it is its turn; nothing else of the client's goes on.
+    fn end_with(
+        &mut self,
+        answer: Option<&Answer>,
+        to_head: bool,
+        reason: Reason,
+        decisions: &mut Decisions,
+    ) {
+        self.directions.client.fate = Fate::Drop;
+        self.last = Some(Last { answer: answer.map(|answer| encode(answer, to_head)), reason });
+        self.answer_if_due(decisions);
+    }
+
+    fn answer_if_due(&mut self, decisions: &mut Decisions) {
+        if self.mode != Mode::Rules || !self.open.is_empty() || self.within_response {
+            return;
+        }
+        let Some(Last { answer, reason }) = self.last.take() else { return };
+        let Some(answer) = answer else { return self.reset(reason, decisions) };
+        decisions.insert(End::Server, answer);
+        self.mode = Mode::Lingering { until: Instant::ZERO, swallowed: 0, reason };
+        End::BOTH.into_iter().for_each(|from| self.swallow(from, decisions));
+    }
+
+    fn swallow(&mut self, from: End, decisions: &mut Decisions) {
+        let seen = self.directions[from].seen;
+        let more = self.decide(from, seen);
+        decisions.drop(from, more);
+        if from == End::Client
+            && let Mode::Lingering { swallowed, reason, .. } = &mut self.mode
+        {
+            *swallowed += more as u64;
+            if *swallowed > MAX_SWALLOWED {
+                let reason = *reason;
+                self.part(reason, decisions);
+            }
+        }
+    }
+
+    /// The flow ends in order: what was inserted arrives.
+    fn part(&mut self, reason: Reason, decisions: &mut Decisions) {
+        self.mode = Mode::Ended;
+        decisions.end(Ending { reason, orderly: true });
+    }
+
+    /// The flow ends by RST: what has gone on in part must not seem whole.
+    fn reset(&mut self, reason: Reason, decisions: &mut Decisions) {
+        self.mode = Mode::Ended;
+        decisions.end(Ending { reason, orderly: false });
+    }
+}
+
+/// Decides on the bytes of one call.
+pub(super) struct Receiver<'a> {
+    rules: &'a mut Http1Rules,
+    judge: &'a mut Judge,
+    from: End,
+    bytes: &'a [u8],
+    /// Where in their direction these bytes begin.
+    base: u64,
+    decisions: &'a mut Decisions,
+}
+
+impl Borders for Receiver<'_> {
+    fn border(&mut self, border: &Border, head: Option<&mut HttpEvent>) {
+        let Border { from, at, what, .. } = *border;
+        if self.has_stopped(from) {
+            return;
+        }
+        let direction = &mut self.rules.directions[from];
+        match what {
+            What::HeadBegins => {
+                // Empty lines before it.
+                self.rules.pass(from, at, self.decisions);
+                let direction = &mut self.rules.directions[from];
+                direction.fate = Fate::Held;
+                direction.fields.clear();
+            }
+            What::HeadEnds(kind) => {
+                let fields = std::mem::take(&mut direction.fields);
+                if let Some(head) = head {
+                    match from {
+                        End::Client => self.request(at, head, &fields),
+                        End::Server => self.response(at, kind, head, &fields),
+                    }
+                }
+            }
+            What::DataBegins => {
+                direction.body.begun = Some(at);
+                // HTTP/0.9: the response has no head.
+                if from == End::Server && direction.fate == Fate::Held {
+                    direction.fate = Fate::Pass;
+                    self.rules.within_response = true;
+                }
+            }
+            What::DataEnds => {
+                let body = &mut direction.body;
+                (body.bytes, body.begun) = (body.up_to(at), None);
+                if self.rules.is_too_long(self.judge, from, at) {
+                    self.rules.reset(Reason::ContentBlocked, self.decisions);
+                }
+            }
+            What::MessageEnds => {
+                self.rules.pass(from, at, self.decisions);
+                let direction = &mut self.rules.directions[from];
+                (direction.fate, direction.body) = (Fate::Held, Body::default());
+                if from == End::Server {
+                    self.rules.within_response = false;
+                    self.rules.open.pop_front();
+                    if self.rules.open.is_empty() {
+                        self.rules.open = VecDeque::new();
+                    }
+                    self.rules.answer_if_due(self.decisions);
+                }
+            }
+            What::NoMessage => self.no_message(from),
+            What::Off(off) => self.rules.off(self.judge, from, off, self.decisions),
+            What::FrameBegins | What::FrameEnds | What::Reset => {}
+        }
+    }
+
+    fn field(&mut self, from: End, _: u32, field: Field<'_>) {
+        self.rules.directions[from].fields.push(field);
+    }
+
+    fn has_stopped(&self, from: End) -> bool {
+        self.rules.mode != Mode::Rules || self.rules.directions[from].fate == Fate::Drop
+    }
+
+    fn ambiguous(&mut self, from: End, _: u64, exchange: &mut HttpEvent) {
+        let ruling = self.judge.refuse(Reason::ContentUnparsed, Place { from, stream: 0 }, exchange);
+        if let Ruling::Block(refusal) = ruling {
+            self.rules.reset(refusal.reason, self.decisions);
+        }
+    }
+}
+
+impl Receiver<'_> {
+    fn request(&mut self, at: u64, head: &mut HttpEvent, fields: &Fields) {
+        let place = Place { from: End::Client, stream: 0 };
+        let (ruling, standing) = self.judge.request(place, head, fields);
+        let is_method = |name| head.method.as_deref() == Some(name);
+        let (is_head, is_connect) = (is_method("HEAD"), is_method("CONNECT"));
+        match ruling {
+            Ruling::Pass => {
+                let body = &mut self.rules.directions.client.body;
+                (body.limit, body.tx_id) = (standing.size_limit, head.tx_id);
+                let edits = self.judge.request_edits(head, fields);
+                self.head_passes(End::Client, at, &edits);
+                self.rules.open.push_back(Open { standing, is_connect, is_head });
+            }
+            Ruling::Block(refusal) => self.block(&refusal, head, is_head),
+        }
+    }
+
+    fn response(&mut self, at: u64, kind: HeadKind, head: &mut HttpEvent, fields: &Fields) {
+        let place = Place { from: End::Server, stream: 0 };
+        let first = self.rules.open.front();
+        let (is_head, is_connect) = first.map_or((false, false), |open| (open.is_head, open.is_connect));
+        let status = head.status.unwrap_or_default();
+        let is_interim = kind == HeadKind::Interim;
+        let is_tunnel = !is_interim && (status == 101 || is_connect && (200..300).contains(&status));
+        let nothing = Standing::default();
+        let standing = first.filter(|_| !is_interim).map_or(&nothing, |open| &open.standing);
+        let mut ruling = self.judge.response(standing, place, head, fields);
+        let size_limit = None;
+        if ruling == Ruling::Pass && is_tunnel {
+            ruling = self.judge.refuse(Reason::ContentOpaque, place, head);
+        }
+        match ruling {
+            Ruling::Pass => {
+                let edits = self.judge.response_edits(head, fields);
+                self.head_passes(End::Server, at, &edits);
+                if is_interim {
+                    self.rules.directions.server.fate = Fate::Held;
+                } else {
+                    self.rules.within_response = true;
+                    let body = &mut self.rules.directions.server.body;
+                    (body.limit, body.tx_id) = (size_limit, head.tx_id);
+                }
+            }
+            Ruling::Block(refusal) => {
+                self.rules.directions.server.fate = Fate::Drop;
+                self.rules.open.clear();
+                self.block(&refusal, head, is_head);
+            }
+        }
+    }
+
+    fn block(&mut self, refusal: &Refusal, head: &mut HttpEvent, to_head: bool) {
+        let answer = self.judge.answer(refusal, head);
+        head.status = answer.as_ref().map(|answer| answer.status);
+        self.rules.end_with(answer.as_ref(), to_head, refusal.reason, self.decisions);
+    }
+
+    /// The head that ends here goes on, with these changes.
+    fn head_passes(&mut self, from: End, at: u64, edits: &[FieldEdit]) {
+        self.rules.directions[from].fate = Fate::Pass;
+        if edits.is_empty() || from != self.from {
+            return self.rules.pass(from, at, self.decisions);
+        }
+        let direction = &self.rules.directions[from];
+        let mut head = direction.held.clone();
+        let begin = direction.decided.max(self.base);
+        let place = |at: u64| (at - self.base) as usize;
+        head.extend_from_slice(&self.bytes[place(begin)..place(at)]);
+        self.rules.drop(from, at, self.decisions);
+        self.decisions.insert(from, edited(&head, edits));
+    }
+
+    /// What has come of this direction's head is none, and what was a body ends here.
+    fn no_message(&mut self, from: End) {
+        let place = Place { from, stream: 0 };
+        let mut event = HttpEvent { protocol: "HTTP/1.1", ..HttpEvent::default() };
+        match self.judge.refuse(Reason::ContentUnparsed, place, &mut event) {
+            Ruling::Pass => {
+                self.rules.directions[from].fate = Fate::Pass;
+                self.rules.directions[from].body = Body::default();
+                if from == End::Server && self.rules.within_response {
+                    self.rules.within_response = false;
+                    self.rules.open.pop_front();
+                }
+            }
+            // Of a head that is none nothing has gone on, so it can be answered; of a body some has.
+            Ruling::Block(refusal)
+                if from == End::Client && self.rules.directions.client.fate == Fate::Held =>
+            {
+                self.block(&refusal, &mut event, false);
+            }
+            Ruling::Block(refusal) => self.rules.reset(refusal.reason, self.decisions),
+        }
+    }
+}

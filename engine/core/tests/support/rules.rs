@@ -1,0 +1,149 @@
+//! A filter with rules, and what a stage does around it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tcp_stack::{Duration, Instant};
+use wireglass_core::content::{Fate, Filters, Opened, Ready, Report, RuleFilters, Stage};
+use wireglass_core::end::{End, PerEnd};
+use wireglass_core::event::{AlertEvent, HttpEvent};
+use wireglass_core::policy::{
+    ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, OnUnread, Profile, Respond,
+};
+use wireglass_core::reason::Reason;
+
+/// One end says something.
+pub(crate) struct Talk {
+    from: End,
+    bytes: Vec<u8>,
+}
+
+impl Talk {
+    pub(crate) fn says(from: End, text: &str) -> Self {
+        Self { from, bytes: text.bytes().collect() }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) to_server: String,
+    pub(crate) to_client: String,
+    /// Why, and whether in order.
+    pub(crate) ending: Option<(Reason, bool)>,
+    /// Before any time had passed.
+    pub(crate) ended_at_once: bool,
+    pub(crate) alerts: Vec<AlertEvent>,
+    pub(crate) events: Vec<HttpEvent>,
+}
+
+#[derive(Default)]
+pub(crate) struct Setup {
+    pub(crate) alpn: Option<&'static [u8]>,
+    pub(crate) blocks_opaque: bool,
+    pub(crate) allows_unparsed: bool,
+    /// The stage has no memory for the filter from this piece on.
+    pub(crate) out_of_memory_after: Option<usize>,
+}
+
+fn policy(setup: &Setup) -> ContentPolicy {
+    let block = |name: &str, respond| {
+        let mut rule = ContentRule::new(name, ContentAction::Block(respond));
+        rule.path = vec![format!("/{name}").parse().unwrap()];
+        rule
+    };
+    let mut bad_type = ContentRule::new("bad type", ContentAction::Block(Respond::Page));
+    bad_type.content_type = vec!["bad/type".into()];
+    let rules = [
+        block("blocked", Respond::Page),
+        block("reset", Respond::Reset),
+        block("status", Respond::Status(451)),
+        block("elsewhere", Respond::Redirect("https://b.example/why".into())),
+        bad_type,
+    ];
+    let mut policy = ContentPolicy::compile(&rules, Arc::new(Lists::default()));
+    policy.on_opaque = if setup.blocks_opaque { OnUnread::Block } else { OnUnread::Allow };
+    policy.on_unparsed = if setup.allows_unparsed { OnUnread::Allow } else { OnUnread::Block };
+    policy
+}
+
+/// All that is said, in pieces of so many bytes by their number.
+pub(crate) fn talk(said: &[Talk], piece: impl FnMut(usize) -> usize) -> Outcome {
+    talk_with(&Setup::default(), said, piece)
+}
+
+pub(crate) fn talk_with(setup: &Setup, said: &[Talk], mut piece: impl FnMut(usize) -> usize) -> Outcome {
+    let flow = DecryptedFlow {
+        profile: Arc::new(Profile::default()),
+        sni: Some("a".into()),
+        client: "192.0.2.1:1000".parse().unwrap(),
+        server: "192.0.2.2:443".parse().unwrap(),
+        flow_id: 1,
+    };
+    let filters = RuleFilters::new(Arc::new(policy(setup)), Arc::default());
+    let mut stage = Stage::new(filters.filter(&Arc::new(flow), setup.alpn).unwrap());
+    let mut sent: PerEnd<Vec<u8>> = PerEnd::default();
+    let (mut alerts, mut events) = (Vec::new(), Vec::new());
+    let mut reports = |stage: &mut Stage<Vec<u8>>| {
+        while let Some(report) = stage.poll_report() {
+            match report {
+                Report::Alert(alert) => alerts.push(*alert),
+                Report::Http(http) => events.push(*http),
+                _ => {}
+            }
+        }
+    };
+    let (mut turn, mut ending) = (0, None);
+    for Talk { from, bytes } in said {
+        let mut rest: VecDeque<u8> = bytes.iter().copied().collect();
+        while !rest.is_empty() && ending.is_none() {
+            let next: Vec<u8> = rest.drain(..piece(turn).clamp(1, rest.len().min(16_384))).collect();
+            if setup.out_of_memory_after.is_some_and(|after| turn >= after) {
+                stage.set_limit(0);
+            }
+            turn += 1;
+            match stage.plaintext(*from, &next) {
+                Fate::Pass => sent[*from].extend(next),
+                Fate::Keep => {
+                    let len = next.len();
+                    let mut block = next;
+                    block.resize(len.max(2048), 0);
+                    let end = block.len();
+                    stage.keep(*from, Opened { block, at: 0, len, end });
+                }
+            }
+            take(&mut stage, &mut sent);
+            reports(&mut stage);
+            ending = stage.ending();
+        }
+    }
+    let ended_at_once = ending.is_some();
+    // Whoever waits for the time gets it.
+    let mut now = Instant::ZERO;
+    while ending.is_none() && stage.poll_timeout().is_some() {
+        stage.handle_timeout(now);
+        now += Duration::from_secs(1);
+        take(&mut stage, &mut sent);
+        ending = stage.ending();
+        assert!(now < Instant::from_secs(60), "it never ends");
+    }
+    stage.finish();
+    reports(&mut stage);
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Outcome {
+        to_server: text(sent.client),
+        to_client: text(sent.server),
+        ending: ending.map(|ending| (ending.reason, ending.orderly)),
+        ended_at_once,
+        alerts,
+        events,
+    }
+}
+
+fn take(stage: &mut Stage<Vec<u8>>, sent: &mut PerEnd<Vec<u8>>) {
+    for from in End::BOTH {
+        while let Some(Ready::Data(block, len)) = stage.next_ready(from, 0, |len| vec![0; len]) {
+            sent[from].extend_from_slice(&block[..len]);
+        }
+    }
+}
