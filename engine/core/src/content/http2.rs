@@ -408,7 +408,7 @@ impl Http2 {
             && let Some(transaction) = self.streams.get_mut(&stream)
         {
             (transaction.event.verdict, transaction.event.rule) = (verdict, rule);
-            transaction.event.ambiguous = event.ambiguous;
+            event.ambiguous.iter().for_each(|what| transaction.event.ambiguous.insert(what));
         }
         let is_over = verdict == Some(ContentVerdict::Blocked) || end_stream && from == End::Server;
         if is_over { self.stream_ended(stream, transactions) } else { Ok(()) }
@@ -592,6 +592,6 @@ impl Http2 {
 
 /// A response with what is known of its request.
 fn with_request(request: &HttpEvent, response: HttpEvent) -> HttpEvent {
-    let HttpEvent { status, content_type, redirect, .. } = response;
-    HttpEvent { status, content_type, redirect, ..request.clone() }
+    let HttpEvent { status, content_type, redirect, ambiguous, .. } = response;
+    HttpEvent { status, content_type, redirect, ambiguous, ..request.clone() }
 }

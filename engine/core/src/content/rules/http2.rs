@@ -269,7 +269,14 @@ impl Borders for Relay<'_> {
                     let fields = std::mem::take(&mut self.rules.directions[from].fields);
                     self.unfolds(from, &fields);
                     let fate = self.head_ends(from, stream, kind, head, &fields);
-                    self.block_ends(from, stream, at, fate, &fields);
+                    let edited = match fate {
+                        BlockFate::Pass | BlockFate::Queue => self.edited(from, stream, kind, head, &fields),
+                        BlockFate::Drop => None,
+                    };
+                    if edited.is_some() {
+                        self.rules.directions[from].encoding.diverge();
+                    }
+                    self.block_ends(from, stream, at, fate, edited.as_ref().unwrap_or(&fields));
                 }
             }
             What::DataBegins => self.rules.directions[from].data_at = Some(at),

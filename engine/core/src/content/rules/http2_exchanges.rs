@@ -1,6 +1,7 @@
 //! Requests and responses of HTTP/2, and what takes their place.
 
 use super::http2::{BlockFate, Fate, MAX_WAITING, Relay};
+use super::http2_edit::edited;
 use super::http2_message::{Request, check_request, check_response, check_trailers, declared_length};
 use super::http2_streams::{State, Stream};
 use super::http2_writer::{Carrier, PUSH_PROMISE, header_block};
@@ -38,6 +39,31 @@ impl Relay<'_> {
         }
     }
 
+    /// The fields of a head that passes, if rules change them.
+    pub(super) fn edited(
+        &mut self,
+        from: End,
+        stream: u32,
+        kind: HeadKind,
+        head: &mut HttpEvent,
+        fields: &Fields,
+    ) -> Option<Fields> {
+        if !self.judge.has_edits() {
+            return None;
+        }
+        let edits = match (from, kind) {
+            (End::Client, HeadKind::Request) => self.judge.request_edits(head, fields),
+            (End::Server, HeadKind::Response) => {
+                let open = self.rules.streams.get_mut(stream)?;
+                let host = || open.host.as_deref().map(str::to_owned);
+                head.hostname = head.hostname.take().or_else(host);
+                self.judge.response_edits(head, fields)
+            }
+            _ => return None,
+        };
+        edited(fields, &edits)
+    }
+
     fn ends_stream(&self, from: End) -> bool {
         self.rules.directions[from].frame.flags & END_STREAM != 0
     }
@@ -54,7 +80,10 @@ impl Relay<'_> {
             return BlockFate::Drop;
         }
         let is_blocked = ruling != Ruling::Pass;
-        let entry = Stream { is_blocked, request, standing, ended, ..Stream::default() };
+        let host = head.hostname.as_deref().map(Into::into);
+        let (tx_id, size_limit) = (head.tx_id, standing.size_limit);
+        let entry =
+            Stream { is_blocked, request, host, tx_id, size_limit, standing, ended, ..Stream::default() };
         self.rules.streams.insert(stream, entry);
         match ruling {
             Ruling::Pass => {
@@ -98,7 +127,8 @@ impl Relay<'_> {
             let (ruling, standing) = self.judge_request(place, &request, head, fields, true);
             if ruling == Ruling::Pass {
                 let ended = PerEnd { client: true, server: false };
-                let entry = Stream { request, standing, ended, ..Stream::default() };
+                let host = head.hostname.as_deref().map(Into::into);
+                let entry = Stream { request, host, standing, ended, ..Stream::default() };
                 self.rules.streams.insert(stream, entry);
                 return BlockFate::Pass;
             }
@@ -168,7 +198,7 @@ impl Relay<'_> {
     }
 
     /// Nothing of a response has gone on: an answer takes its place.
-    fn replace_response(&mut self, stream: u32, refusal: &Refusal, head: &HttpEvent, fields: &Fields) {
+    fn replace_response(&mut self, stream: u32, refusal: &Refusal, head: &mut HttpEvent, fields: &Fields) {
         let (ends, initial) = (self.ends_stream(End::Server), self.rules.windows.initial());
         let Some(open) = self.rules.streams.get_mut(stream) else { return };
         // What the server may send without further credit of the stream is swallowed. Servers count resets: nginx and nghttpd give up
@@ -201,8 +231,9 @@ impl Relay<'_> {
     }
 
     /// What the client gets on a stream that is blocked.
-    fn answer(&mut self, stream: u32, request: &Request, refusal: &Refusal, head: &HttpEvent) {
+    fn answer(&mut self, stream: u32, request: &Request, refusal: &Refusal, head: &mut HttpEvent) {
         let answer = self.judge.answer(refusal, head);
+        head.status = answer.as_ref().map(|answer| answer.status);
         let rules = &mut *self.rules;
         match answer {
             Some(answer) if rules.queue.bytes() + answer.body.len() < MAX_WAITING => {
@@ -262,6 +293,12 @@ impl Relay<'_> {
     fn content_goes_on(&mut self, stream: u32, data: u32, end_stream: bool) -> bool {
         let Some(open) = self.rules.streams.get_mut(stream) else { return false };
         open.content += u64::from(data);
+        if let Some((limit, rule)) = open.size_limit
+            && open.content > limit
+        {
+            self.judge.late(rule, Place { from: End::Client, stream }, open.tx_id);
+            return false;
+        }
         let is_said = open.ended.client;
         let fits = open
             .request

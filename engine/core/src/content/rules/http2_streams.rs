@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::http2_message::Request;
 use crate::end::PerEnd;
-use crate::policy::Standing;
+use crate::policy::{ContentRuleId, Standing};
 
 /// Streams that a reset has ended, of which frames may still be on the way.
 const MAX_LET_GO: usize = 256;
@@ -17,7 +17,13 @@ pub(super) struct Stream {
     /// An answer of ours takes the place of what the server says, and nothing that the client says goes on.
     pub(super) is_blocked: bool,
     pub(super) request: Request,
+    /// Whose it is, as the reader forgets that where many are open.
+    pub(super) host: Option<Box<str>>,
     pub(super) standing: Standing,
+    /// The transaction that the log has.
+    pub(super) tx_id: u64,
+    /// Octets of the request's content beyond which a rule applies.
+    pub(super) size_limit: Option<(u64, ContentRuleId)>,
     /// Octets of the request's content.
     pub(super) content: u64,
     /// Octets of the client's that the server has, less what it has credited the stream with.
@@ -131,7 +137,7 @@ impl Streams {
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { streams, blocked: _, let_go, opened: _, passed: _ } = self;
-        // Nearly all that is allowed, or blocked, has an empty standing; what the others hold is less than an entry.
+        // Names and standings are shorter than an entry, mostly.
         streams.allocation_size() * 2 + let_go.capacity() * size_of::<u32>()
     }
 }

@@ -6,6 +6,7 @@ mod http1_answer;
 mod http1_edit;
 mod http2;
 mod http2_control;
+mod http2_edit;
 mod http2_encoder;
 mod http2_exchanges;
 mod http2_message;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::http2::Http2Rules;
 use super::judge::Judge;
+use crate::content::HttpInspector;
 use crate::content::filter::{Decisions, Ending, Op};
-use crate::content::{HttpInspector, Page};
+use crate::content::page::Page;
 use crate::end::{End, PerEnd};
 use crate::event::{AlertEvent, HttpEvent};
 use crate::policy::{ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, Profile, Respond};
@@ -29,8 +30,9 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// `padding`: bytes by which its page is longer than it has to be.
-    pub(super) fn new(rules: &[ContentRule], padding: usize) -> Self {
+    /// Its page is as long as the rule's name and so many bytes.
+    pub(super) fn new(rules: &[ContentRule], more: usize) -> Self {
+        let page = format!("Blocked: {{{{ rule }}}}!{}", "x".repeat(more));
         let policy = Arc::new(ContentPolicy::compile(rules, Arc::new(Lists::default())));
         let flow = DecryptedFlow {
             profile: Arc::new(Profile::default()),
@@ -39,11 +41,10 @@ impl Wire {
             server: "192.0.2.2:443".parse().unwrap(),
             flow_id: 1,
         };
-        let page = Page::new(&format!("Blocked: {{{{ rule }}}}{}\n\n", "x".repeat(padding))).unwrap();
         Self {
             inspector: HttpInspector::keeping_fields(Some(b"h2")),
             rules: Http2Rules::new(),
-            judge: Judge::new(policy, Arc::new(page), Arc::new(flow)),
+            judge: Judge::new(policy, Arc::new(Page::new(&page).unwrap()), Arc::new(flow)),
             decisions: Decisions::default(),
             held: PerEnd::default(),
             sent: PerEnd::default(),

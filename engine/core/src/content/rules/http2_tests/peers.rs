@@ -130,8 +130,8 @@ struct Case {
     seed: u64,
     blocks: bool,
     requests: usize,
-    /// Of the rules' names, and so of the pages.
-    padding: usize,
+    /// Of the pages, beside what all have.
+    page_len: usize,
 }
 
 /// What was seen, by number of the request.
@@ -151,7 +151,7 @@ fn run(case: &Case) -> (Vec<Asked>, Shared<Seen>, Shared<Wire>) {
     let mut rng = Rng(case.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let asked: Vec<_> = (0..case.requests).map(|_| Asked::any(&mut rng, case.blocks)).collect();
     let (seen, spawner) = (Shared::<Seen>::default(), Spawner::default());
-    let wire = Rc::new(RefCell::new(Wire::new(&rules(), case.padding)));
+    let wire = Rc::new(RefCell::new(Wire::new(&rules(), case.page_len)));
     let pipe = rng.one_of(&[512, 4096, 65_536]);
     let (client_end, client_wire) = duplex(pipe);
     let (server_end, server_wire) = duplex(pipe);
@@ -382,7 +382,7 @@ fn check(case: &Case) {
     let (asked, seen, wire) = run(case);
     let seen = seen.borrow();
     assert!(case.blocks || seen.sent == seen.arrived, "seed {}: changed though no rule says so", case.seed);
-    let page = "Blocked: \n".len() + case.padding;
+    let page = "Blocked: !".len() + case.page_len;
     for (number, asked) in asked.iter().enumerate() {
         let expected = asked.expected(page);
         let got = seen.by_client.get(&number).map(String::as_str);
@@ -405,8 +405,8 @@ fn check(case: &Case) {
 fn check_all(seeds: std::ops::Range<u64>, blocks: bool) {
     for seed in seeds {
         let mut rng = Rng(seed * 7919 + 1);
-        let padding = if rng.below(3) == 0 { rng.below(4000) } else { 0 };
-        check(&Case { seed, blocks, requests: 1 + rng.below(20), padding });
+        let page_len = if rng.below(3) == 0 { rng.below(4000) } else { 0 };
+        check(&Case { seed, blocks, requests: 1 + rng.below(20), page_len });
     }
 }
 
