@@ -337,8 +337,7 @@ impl<IO: Io> Adopted<IO> {
             return self.broken(cx, from, error);
         }
         if let Tls::Relay(relaying) = &self.tls
-            && let Some(ending) =
-                relaying.ending().or_else(|| self.answering.as_ref()?.ended(self.closed.client, relaying))
+            && let Some(ending) = relaying.ending()
         {
             return self.part(cx, ending);
         }

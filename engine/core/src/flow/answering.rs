@@ -45,12 +45,8 @@ impl Answering {
 
     /// The client had its time.
     pub(super) fn timed_out(&self, now: Instant) -> Option<Ending> {
-        self.until.filter(|until| *until <= now).map(|_| in_order())
-    }
-
-    /// The client has closed, and has been answered: nobody is there to close for the server.
-    pub(super) fn ended<IO: Io>(&self, client_closed: bool, relaying: &Relaying<IO>) -> Option<Ending> {
-        (client_closed && relaying.is_empty(End::Server)).then(in_order)
+        let ending = Ending { reason: Reason::PolicyBlock, orderly: true };
+        self.until.filter(|until| *until <= now).map(|_| ending)
     }
 
     /// Bytes of memory that it holds, with its own size.
@@ -92,8 +88,4 @@ impl<IO: Io> Adopted<IO> {
             }
         }
     }
-}
-
-fn in_order() -> Ending {
-    Ending { reason: Reason::PolicyBlock, orderly: true }
 }
