@@ -13,7 +13,7 @@ use wireglass_core::event::Action as Told;
 use wireglass_core::flow::{Midstream, OutsideTls, Shared};
 use wireglass_core::policy::{Policy, Ports, Profile};
 use wireglass_core::reason::Reason;
-use wireglass_testbed::{Duration, Impairment, Step, Stop};
+use wireglass_testbed::{Duration, Impairment, Instant, Step, Stop};
 
 /// Publishes the settings that `change` makes of those in force.
 fn reload(run: &mut Run, change: impl FnOnce(&mut Shared)) -> u32 {
@@ -171,14 +171,19 @@ fn a_port_that_comes_in_resets_nobody_before_its_grace_time() {
         let exchange = Exchange::new(1, 200_000, 200_000);
         let (client, server) = long(&exchange);
         let mut run = lab.hosts(&setup);
-        // The engine has run for longer than that.
-        run.settle(Duration::from_secs(2 * grace + 1));
+        // The engine has run for longer than that: a connection to another port has been there meanwhile.
+        let pause = vec![Step::Send(b"x".to_vec()), Step::Pause(after * 2), Step::Finish, Step::AwaitEnd];
+        let (waits, answers) = lab.sessions(pause, vec![Step::Receive(1), Step::AwaitEnd, Step::Finish]);
+        run.connect_ports(41_000, 443, waits, answers);
+        assert_eq!(run.run(), Stop::Done);
+        assert!(run.simulation.now() - Instant::ZERO >= after * 2);
         let (client, server) = lab.sessions(client, server);
         run.connect_ports(42_000, 443, client, server);
         run.settle(Duration::from_millis(300));
         with_rules(&mut run, &Rules::default_is(Action::Decrypt));
         run.settle(Duration::from_secs(60));
-        let done = run.client().received == exchange.response && run.server().received == exchange.request;
+        let (client, server) = (run.client_of(1), run.server_of(1));
+        let done = client.received == exchange.response && server.received == exchange.request;
         assert_eq!(done, grace > 0, "grace {grace}");
     }
 }
