@@ -166,6 +166,7 @@ impl Reloader {
             tls,
             limits: Limits { challenge_key: current.limits.challenge_key, ..config.limits.of_flow() },
             outside_tls: config.intercept.outside_tls,
+            page: config.page(),
             filters: config.filters(),
             wires: Arc::clone(&current.wires),
         };

@@ -40,6 +40,7 @@ impl Engine {
             tls: Arc::new(config.tls_context().unwrap()),
             limits: config.limits.of_flow(),
             outside_tls: config.intercept.outside_tls,
+            page: Arc::default(),
             filters: config.filters(),
             wires: config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect(),
         };

@@ -83,12 +83,13 @@ impl Wire {
             rule
         };
         let mut typed = ContentRule::new("type", ContentAction::Block(Respond::Page));
-        typed.content_type = vec!["b".into()];
+        typed.content_type = vec!["b".parse().unwrap()];
         let rules = [block("DELETE", Respond::Page), block("PATCH", Respond::Reset), typed];
         let policy = ContentPolicy::compile(&rules, Arc::new(Lists::default()));
         let flow = DecryptedFlow {
             profile: Arc::new(Profile::default()),
             sni: Some("a".into()),
+            certificate_names: Vec::new(),
             client: ([192, 0, 2, 1], 1000).into(),
             server: ([192, 0, 2, 2], 443).into(),
             flow_id: 1,

@@ -98,6 +98,11 @@ impl Config {
                 files.insert(root.name.clone());
             }
         }
+        if self.content.page.template() != new.content.page.template()
+            && let Some(file) = &new.content.page_file
+        {
+            files.insert(file.display().to_string());
+        }
         files.extend(self.lists.files_that_differ(&new.lists));
         changed.into_iter().chain(files).collect()
     }

@@ -24,12 +24,12 @@ pub use page_file::read_page;
 use reader::{Notes, Table};
 use sections::Profiles;
 pub use sections::{
-    Ca, Control, Crypto, Dpdk, FoundFiles, Intercept, Limits, ListFile, ListSource, Log, Metrics, NamedLists,
-    PolicyRules, Trust, Wire, Workers,
+    Ca, Content, Control, Crypto, Dpdk, FoundFiles, Intercept, Limits, ListFile, ListSource, Log, Metrics,
+    NamedLists, PolicyRules, Trust, Wire, Workers,
 };
 use toml::de::DeTable;
-use wireglass_core::content::{Filters, HttpReaders};
-use wireglass_core::policy::{Policy, Profile};
+use wireglass_core::content::{Filters, Page, RuleFilters};
+use wireglass_core::policy::{ContentPolicy, Policy, Profile};
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{CaFiles, SetupError, describe_date as date};
 
@@ -61,6 +61,8 @@ pub struct Config {
     pub lists: NamedLists,
     /// Rules and default.
     pub policy: PolicyRules,
+    /// Rules on what is decrypted.
+    pub content: Content,
     /// All profiles, by name.
     pub profiles: Vec<Arc<Profile>>,
     /// Bounds.
@@ -118,7 +120,20 @@ impl Config {
 
     /// What looks at the plaintext.
     pub fn filters(&self) -> Arc<dyn Filters> {
-        Arc::new(HttpReaders)
+        Arc::new(RuleFilters::new(Arc::new(self.compile_content()), Arc::clone(&self.content.page)))
+    }
+
+    /// The rules on content, compiled.
+    pub fn compile_content(&self) -> ContentPolicy {
+        let Content { rules, headers, on_unparsed, on_opaque, page: _, page_file: _ } = &self.content;
+        let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists)).with_headers(headers);
+        (policy.on_unparsed, policy.on_opaque) = (*on_unparsed, *on_opaque);
+        policy
+    }
+
+    /// What clients get instead of what is blocked.
+    pub fn page(&self) -> Arc<Page> {
+        Arc::clone(&self.content.page)
     }
 
     /// What speaks against this machine's clock; none: nothing. One that is behind makes the certificates of servers look as
@@ -216,7 +231,7 @@ fn now() -> i64 {
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
 /// would be written; `required` and `any` stand for themselves.
 pub fn keys() -> BTreeMap<String, String> {
-    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[profile.NAME]\n";
+    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n";
     let (document, _) = DeTable::parse_recoverable(text);
     let notes = Notes::new(text, Path::new("")).with_keys();
     Sections::read(&Table::document(&notes, document.get_ref()), &notes);
@@ -234,6 +249,7 @@ struct Sections {
     intercept: Intercept,
     lists: NamedLists,
     policy: Option<PolicyRules>,
+    content: Content,
     profiles: Profiles,
     limits: Limits,
     log: Log,
@@ -257,6 +273,7 @@ impl Sections {
                 let decrypts = policy.as_ref().is_none_or(PolicyRules::decrypts);
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)
             },
+            content: Content::read(document, &profiles, &lists, notes),
             lists,
             policy,
             limits: Limits::read(document.table("limits")),
@@ -289,6 +306,7 @@ impl Sections {
             intercept: self.intercept,
             lists: self.lists,
             policy: self.policy?,
+            content: self.content,
             profiles: self.profiles.into_list(),
             limits: self.limits,
             log: self.log,

@@ -255,6 +255,17 @@ impl<'a> Table<'a> {
             .collect()
     }
 
+    /// All values of this table, with the names that the user gave them.
+    pub(super) fn named_values(&self) -> Vec<(&'a str, Value<'a>)> {
+        let entries = self.entries.into_iter().flatten();
+        entries
+            .map(|(name, value)| {
+                let name: &str = name.get_ref();
+                (name, self.located(name, value))
+            })
+            .collect()
+    }
+
     /// Every key that nobody asked for is a fault.
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();
@@ -385,6 +396,17 @@ impl<'a> Value<'a> {
 
     pub(super) fn is_list(&self) -> bool {
         self.value.is_array()
+    }
+
+    pub(super) fn is_integer(&self) -> bool {
+        self.value.is_integer()
+    }
+
+    /// None, without a fault: it is no table.
+    pub(super) fn table(&self) -> Option<Table<'a>> {
+        let entries = self.value.is_table().then(|| self.entries()).flatten()?;
+        let pattern = "NAME".to_owned();
+        Some(Table::new(self.notes, self.path.clone(), pattern, self.at(), Some(entries)))
     }
 
     pub(super) fn is_text(&self) -> bool {

@@ -119,6 +119,12 @@ impl Page {
         Ok(page)
     }
 
+    /// The text of its template.
+    pub fn template(&self) -> String {
+        let template = self.environment.get_template(NAME);
+        template.map_or_else(|_| String::new(), |template| template.source().to_owned())
+    }
+
     fn compile(text: &str) -> Result<Self, minijinja::Error> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);

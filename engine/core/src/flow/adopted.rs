@@ -198,7 +198,13 @@ impl<IO: Io> Adopted<IO> {
                 self.drive(cx)
             }
             Outcome::Established(relay) => {
-                cx.reports.established = Some(Box::new(handshake.report()));
+                let report = Box::new(handshake.report());
+                if let Some(flow) = self.flow.as_mut().and_then(Arc::get_mut)
+                    && let Some(certificate) = &report.certificate
+                {
+                    flow.certificate_names.clone_from(&certificate.alt_names);
+                }
+                cx.reports.established = Some(report);
                 if !send(&mut self.legs, words) {
                     return self.over(cx, Reason::ResourceMemory);
                 }

@@ -179,7 +179,7 @@ impl<IO: Io> Flow<IO> {
         let Identity { wire, vlan, client, server, flow_id, .. } = self.identity;
         let destination = Destination { wire, vlan, server };
         let handshake = Handshake::new(tls, hello, legs.client.take(), destination, Arc::clone(&profile));
-        let flow = DecryptedFlow { profile, sni, client, server, flow_id };
+        let flow = DecryptedFlow { profile, sni, certificate_names: Vec::new(), client, server, flow_id };
         cx.counters.handshakes_started.inc();
         let next = Adopted::with_handshake(cx, legs, Box::new(handshake), flow);
         self.follow(cx, next)

@@ -53,7 +53,7 @@ fn policy(setup: &Setup) -> ContentPolicy {
         rule
     };
     let mut bad_type = ContentRule::new("bad type", ContentAction::Block(Respond::Page));
-    bad_type.content_type = vec!["bad/type".into()];
+    bad_type.content_type = vec!["bad/type".parse().unwrap()];
     let rules = [
         block("blocked", Respond::Page),
         block("reset", Respond::Reset),
@@ -76,6 +76,7 @@ pub(crate) fn talk_with(setup: &Setup, said: &[Talk], mut piece: impl FnMut(usiz
     let flow = DecryptedFlow {
         profile: Arc::new(Profile::default()),
         sni: Some("a".into()),
+        certificate_names: Vec::new(),
         client: "192.0.2.1:1000".parse().unwrap(),
         server: "192.0.2.2:443".parse().unwrap(),
         flow_id: 1,

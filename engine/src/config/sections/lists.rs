@@ -105,14 +105,15 @@ impl NamedLists {
         Self { lists: Arc::new(builder.build()), sources, by_name }
     }
 
-    /// The list that a value names.
-    pub(super) fn named_by(&self, value: &Value<'_>, kind: ListKind) -> Option<ListId> {
+    /// The list that a value names, of one of these kinds.
+    pub(super) fn named_by(&self, value: &Value<'_>, kinds: &[ListKind]) -> Option<ListId> {
         let name = value.text()?;
         match self.by_name.get(name) {
-            Some(&Some((id, found))) if found == kind => Some(id),
+            Some(&Some((id, found))) if kinds.contains(&found) => Some(id),
             Some(Some((_, found))) => {
-                let (found, wanted) = (found.name(), kind.name());
-                value.say(format!("{name:?} is a list of kind {found:?}: expected one of kind {wanted:?}"));
+                let wanted: Vec<_> = kinds.iter().map(|kind| format!("{:?}", kind.name())).collect();
+                let (found, wanted) = (found.name(), wanted.join(" or "));
+                value.say(format!("{name:?} is a list of kind {found:?}: expected one of kind {wanted}"));
                 None
             }
             Some(None) => None,

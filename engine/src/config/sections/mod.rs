@@ -1,5 +1,6 @@
 //! One file for each group of sections: the struct that it becomes, its defaults, and how it is read.
 
+mod content;
 mod intercept;
 mod limits;
 mod lists;
@@ -10,6 +11,7 @@ mod rules;
 mod secrets;
 mod workers;
 
+pub use content::Content;
 pub use intercept::Intercept;
 pub use limits::Limits;
 pub use lists::{FoundFiles, ListFile, ListSource, NamedLists};

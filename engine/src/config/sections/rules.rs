@@ -88,8 +88,8 @@ fn read_rule<'a>(
         Some(name)
     });
     let decision = read_decision(&table, profiles);
-    let domains = |value: &Value<'_>| lists.named_by(value, ListKind::Domain);
-    let addresses = |value: &Value<'_>| lists.named_by(value, ListKind::Ip);
+    let domains = |value: &Value<'_>| lists.named_by(value, &[ListKind::Domain]);
+    let addresses = |value: &Value<'_>| lists.named_by(value, &[ListKind::Ip]);
     let (source, source_list) = table.any_of_or_list("source", |value| read_network(&value), addresses);
     let (destination, destination_list) =
         table.any_of_or_list("destination", |value| read_network(&value), addresses);
@@ -147,7 +147,7 @@ fn read_wire(value: &Value<'_>, wires: &[Wire]) -> Option<String> {
 }
 
 /// A network in CIDR notation, or one address.
-fn read_network(value: &Value<'_>) -> Option<IpNet> {
+pub(super) fn read_network(value: &Value<'_>) -> Option<IpNet> {
     let text = value.text()?;
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     match network {

@@ -236,8 +236,7 @@ impl Http1Rules {
         let Self { directions, open, mode: _, last, within_response: _ } = self;
         let directions: usize =
             directions.iter().map(|each| each.fields.memory() + each.held.capacity()).sum();
-        let standings: usize =
-            open.iter().map(|open| open.standing.not_yet.len() * size_of::<ContentRuleId>()).sum();
+        let standings: usize = open.iter().map(|open| open.standing.memory()).sum();
         let last = last.as_ref().and_then(|last| last.answer.as_ref()).map_or(0, Vec::capacity);
         directions + open.capacity() * size_of::<Open>() + standings + last
     }
@@ -420,7 +419,7 @@ impl Receiver<'_> {
             Ruling::Pass => {
                 let body = &mut self.rules.directions.client.body;
                 (body.limit, body.tx_id) = (standing.size_limit, head.tx_id);
-                let edits = self.judge.request_edits(head, fields);
+                let edits = self.judge.request_edits(head);
                 self.head_passes(End::Client, at, &edits);
                 self.rules.open.push_back(Open { standing, is_connect, is_head });
             }
@@ -437,14 +436,13 @@ impl Receiver<'_> {
         let is_tunnel = !is_interim && (status == 101 || is_connect && (200..300).contains(&status));
         let nothing = Standing::default();
         let standing = first.filter(|_| !is_interim).map_or(&nothing, |open| &open.standing);
-        let mut ruling = self.judge.response(standing, place, head, fields);
-        let size_limit = None;
+        let (mut ruling, size_limit) = self.judge.response(standing, place, head, fields);
         if ruling == Ruling::Pass && is_tunnel {
             ruling = self.judge.refuse(Reason::ContentOpaque, place, head);
         }
         match ruling {
             Ruling::Pass => {
-                let edits = self.judge.response_edits(head, fields);
+                let edits = self.judge.response_edits(head);
                 self.head_passes(End::Server, at, &edits);
                 if is_interim {
                     self.rules.directions.server.fate = Fate::Held;

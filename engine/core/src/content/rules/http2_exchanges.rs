@@ -52,12 +52,12 @@ impl Relay<'_> {
             return None;
         }
         let edits = match (from, kind) {
-            (End::Client, HeadKind::Request) => self.judge.request_edits(head, fields),
+            (End::Client, HeadKind::Request) => self.judge.request_edits(head),
             (End::Server, HeadKind::Response) => {
                 let open = self.rules.streams.get_mut(stream)?;
                 let host = || open.host.as_deref().map(str::to_owned);
                 head.hostname = head.hostname.take().or_else(host);
-                self.judge.response_edits(head, fields)
+                self.judge.response_edits(head)
             }
             _ => return None,
         };
@@ -179,7 +179,9 @@ impl Relay<'_> {
         } else if kind == HeadKind::Response {
             let standing = std::mem::take(&mut open.standing);
             open.has_response = true;
-            self.judge.response(&standing, place, head, fields)
+            let (ruling, limit) = self.judge.response(&standing, place, head, fields);
+            open.response_limit = limit;
+            ruling
         } else {
             Ruling::Pass
         };
@@ -311,6 +313,19 @@ impl Relay<'_> {
         self.may_go_on(Place { from: End::Client, stream })
     }
 
+    /// Content comes behind its head, and no more of it than rules allow.
+    fn response_goes_on(&mut self, place: Place, data: u32) -> bool {
+        let Some(open) = self.rules.streams.get_mut(place.stream) else { return false };
+        open.response_content += u64::from(data);
+        if let Some((limit, rule)) = open.response_limit
+            && open.response_content > limit
+        {
+            self.judge.late(rule, place, open.tx_id);
+            return false;
+        }
+        open.has_response || self.may_go_on(place)
+    }
+
     /// What policy says about a message that breaks rules in the middle.
     fn may_go_on(&mut self, place: Place) -> bool {
         let mut head = HttpEvent { protocol: "HTTP/2", ..HttpEvent::default() };
@@ -326,8 +341,7 @@ impl Relay<'_> {
             State::LetGo => true,
             State::Blocked | State::Unknown => false,
             State::Open => {
-                let has_begun = self.rules.streams.get_mut(stream).is_some_and(|open| open.has_response);
-                let passes = has_begun || self.may_go_on(place);
+                let passes = self.response_goes_on(place, data);
                 if !passes {
                     self.cut_off(stream);
                     exchange = Exchange::CutOff;

@@ -24,6 +24,9 @@ pub(super) struct Stream {
     pub(super) tx_id: u64,
     /// Octets of the request's content beyond which a rule applies.
     pub(super) size_limit: Option<(u64, ContentRuleId)>,
+    /// Octets of the response's content, and beyond how many of them a rule applies.
+    pub(super) response_content: u64,
+    pub(super) response_limit: Option<(u64, ContentRuleId)>,
     /// Octets of the request's content.
     pub(super) content: u64,
     /// Octets of the client's that the server has, less what it has credited the stream with.

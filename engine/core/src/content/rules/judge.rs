@@ -10,8 +10,8 @@ use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::Fields;
 use crate::policy::{
-    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, FieldEdit, OnUnread, RequestFacts, Respond,
-    ResponseFacts, Standing,
+    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, Known, OnUnread,
+    RequestFacts, Respond, ResponseFacts, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -85,11 +85,12 @@ impl Judge {
         let text = |name| fields.value(name).map(String::from_utf8_lossy);
         let (method, target) = (text(":method"), text(":path"));
         let request = RequestFacts {
-            // A request without a host is one for the server that was asked for in the handshake.
-            host: head.hostname.as_deref().or(self.flow.sni.as_deref()),
+            host: self.host(head),
             method: method.as_deref().or(head.method.as_deref()).unwrap_or_default(),
             target: target.as_deref().or(head.url.as_deref()).unwrap_or_default(),
             fields,
+            // In HTTP/1 a request without both has no content (RFC 9112, 6.3).
+            size: declared(fields).unwrap_or(if place.stream == 0 { Known::Bytes(0) } else { Known::Not }),
         };
         let standing = self.policy.at_request(&self.flow, &request);
         if standing.awaits_response() {
@@ -98,25 +99,28 @@ impl Judge {
         (self.apply(standing.otherwise, place, head), standing)
     }
 
-    /// A response's head is complete. `head` has what is known of the request and of the response.
+    /// A response's head is complete. `head` has what is known of the request and of the response. With it come bytes of the response's
+    /// content beyond which a rule applies.
     pub(super) fn response(
         &mut self,
         standing: &Standing,
         place: Place,
         head: &mut HttpEvent,
         fields: &Fields,
-    ) -> Ruling {
+    ) -> (Ruling, Option<(u64, ContentRuleId)>) {
         if !head.ambiguous.is_empty()
             && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
         {
-            return Ruling::Block(refusal);
+            return (Ruling::Block(refusal), None);
         }
         if !standing.awaits_response() {
-            return Ruling::Pass;
+            return (Ruling::Pass, None);
         }
-        let response = ResponseFacts { status: head.status.unwrap_or_default(), fields };
-        let decided = self.policy.at_response(standing, &response);
-        self.apply(decided, place, head)
+        let status = head.status.unwrap_or_default();
+        let has_none = matches!(status, 100..=199 | 204 | 304) || head.method.as_deref() == Some("HEAD");
+        let size = if has_none { Known::Bytes(0) } else { declared(fields).unwrap_or(Known::Not) };
+        let decided = self.policy.at_response(standing, &ResponseFacts { status, fields, size });
+        (self.apply(decided.rule, place, head), decided.size_limit)
     }
 
     /// More has passed of a message than this rule lets pass. The transaction is none that is at hand.
@@ -155,11 +159,15 @@ impl Judge {
         self.refuse(reason, place, &mut HttpEvent::default())
     }
 
-    /// A host is named that the handshake has not named. Whoever names none there has not hidden one.
+    /// A host is named that the handshake has not named, and for which the server has shown no certificate. Whoever names none in the
+    /// handshake has not hidden one; what the certificate names, too, may share a connection (RFC 9113, 9.1.1).
     fn is_fronting(&self, head: &HttpEvent) -> bool {
         let without_dot = |name: &str| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        let (host, sni) = (head.hostname.as_deref(), self.flow.sni.as_deref());
-        host.zip(sni).is_some_and(|(host, sni)| without_dot(host) != without_dot(sni))
+        let (Some(host), Some(sni)) = (head.hostname.as_deref(), self.flow.sni.as_deref()) else {
+            return false;
+        };
+        let host = without_dot(host);
+        host != without_dot(sni) && !self.flow.certificate_names.iter().any(|name| covers(name, &host))
     }
 
     fn apply(&mut self, rule: Option<ContentRuleId>, place: Place, head: &mut HttpEvent) -> Ruling {
@@ -221,7 +229,7 @@ impl Judge {
     }
 
     fn page(&self, refusal: &Refusal, head: &HttpEvent) -> Bytes {
-        let host = head.hostname.as_deref().or(self.flow.sni.as_deref()).unwrap_or_default();
+        let host = self.host(head).unwrap_or_default();
         let path = head.url.as_deref().filter(|url| url.starts_with('/')).unwrap_or("/");
         let url = match self.flow.server.port() {
             443 => format!("https://{host}{path}"),
@@ -245,13 +253,18 @@ impl Judge {
     }
 
     /// How a request's head is to be changed.
-    pub(super) fn request_edits(&self, _head: &HttpEvent, _fields: &Fields) -> Vec<FieldEdit> {
-        Vec::new()
+    pub(super) fn request_edits(&self, head: &HttpEvent) -> Vec<FieldEdit> {
+        self.policy.edits(&self.flow, self.host(head), Direction::Request)
     }
 
     /// How a response's head is to be changed. `head` has what is known of the request, too.
-    pub(super) fn response_edits(&self, _head: &HttpEvent, _fields: &Fields) -> Vec<FieldEdit> {
-        Vec::new()
+    pub(super) fn response_edits(&self, head: &HttpEvent) -> Vec<FieldEdit> {
+        self.policy.edits(&self.flow, self.host(head), Direction::Response)
+    }
+
+    /// A request without a host is one for the server that was asked for in the handshake.
+    fn host<'a>(&'a self, head: &'a HttpEvent) -> Option<&'a str> {
+        head.hostname.as_deref().or(self.flow.sni.as_deref())
     }
 
     /// The next alert, to be fetched until there is none.
@@ -267,5 +280,22 @@ impl Judge {
     pub(super) fn memory(&self) -> usize {
         let Self { policy: _, page: _, flow: _, alerts } = self;
         alerts.capacity() * size_of::<Box<AlertEvent>>() + alerts.len() * size_of::<AlertEvent>()
+    }
+}
+
+/// What a head says of the length of its content; none: nothing.
+fn declared(fields: &Fields) -> Option<Known> {
+    if fields.value("transfer-encoding").is_some() {
+        return Some(Known::Not);
+    }
+    let length = std::str::from_utf8(fields.value("content-length")?).ok()?.trim().parse();
+    Some(length.map_or(Known::Not, Known::Bytes))
+}
+
+/// RFC 9525, 6.3: a wildcard stands for one label.
+fn covers(name: &str, host: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
+        None => name.eq_ignore_ascii_case(host),
     }
 }

@@ -30,6 +30,8 @@ pub struct DecryptedFlow {
     pub profile: Arc<Profile>,
     /// Server name, as the client wrote it in its hello.
     pub sni: Option<Box<str>>,
+    /// Names that the server's certificate is for.
+    pub certificate_names: Vec<String>,
     /// The end that sent the SYN.
     pub client: SocketAddr,
     /// The end that it was sent to.
@@ -41,8 +43,9 @@ pub struct DecryptedFlow {
 impl DecryptedFlow {
     /// Bytes of memory that it holds, with its own size; the profile is everybody's.
     pub fn memory(&self) -> usize {
-        let Self { profile: _, sni, client: _, server: _, flow_id: _ } = self;
-        size_of::<Self>() + sni.as_ref().map_or(0, |sni| sni.len())
+        let Self { profile: _, sni, certificate_names: names, client: _, server: _, flow_id: _ } = self;
+        let names: usize = names.iter().map(|name| name.capacity() + size_of::<String>()).sum();
+        size_of::<Self>() + sni.as_ref().map_or(0, |sni| sni.len()) + names
     }
 }
 

@@ -37,6 +37,7 @@ impl Wire {
         let flow = DecryptedFlow {
             profile: Arc::new(Profile::default()),
             sni: Some("a".into()),
+            certificate_names: Vec::new(),
             client: "192.0.2.1:1000".parse().unwrap(),
             server: "192.0.2.2:443".parse().unwrap(),
             flow_id: 1,
@@ -107,7 +108,7 @@ pub(super) fn rules() -> Vec<ContentRule> {
         rule
     };
     let mut bad_type = ContentRule::new("type", ContentAction::Block(Respond::Page));
-    bad_type.content_type = vec!["bad/type".into()];
+    bad_type.content_type = vec!["bad/type".parse().unwrap()];
     vec![
         block("DELETE", Respond::Page),
         block("PATCH", Respond::Reset),

@@ -1,0 +1,286 @@
+//! `[content]`, `[[content.rule]]` and `[[header]]`: what becomes of the requests and responses of decrypted flows.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wireglass_core::content::Page;
+use wireglass_core::policy::{
+    ContentAction, ContentRule, Direction, FieldEdit, Glob, HeaderRule, ListKind, OnUnread, Respond,
+    TextPattern, is_editable,
+};
+
+use super::rules::read_network;
+use super::{NamedLists, Profiles};
+use crate::config::page_file::read_page;
+use crate::config::reader::{Notes, Table, Value};
+
+const ON_UNREAD: &[(&str, OnUnread)] = &[("block", OnUnread::Block), ("allow", OnUnread::Allow)];
+const DIRECTIONS: &[(&str, Direction)] =
+    &[("request", Direction::Request), ("response", Direction::Response)];
+const ACTIONS: &[(&str, Action)] =
+    &[("allow", Action::Allow), ("alert", Action::Alert), ("block", Action::Block)];
+const RESPONDS: &[(&str, Respond)] = &[("page", Respond::Page), ("reset", Respond::Reset)];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Action {
+    Allow,
+    Alert,
+    Block,
+}
+
+/// The source of a [`wireglass_core::policy::ContentPolicy`].
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// In their order: the first that matches wins.
+    pub rules: Vec<ContentRule>,
+    /// Changes of heads.
+    pub headers: Vec<HeaderRule>,
+    /// HTTP that cannot be read, or may be read in two ways.
+    pub on_unparsed: OnUnread,
+    /// What is no HTTP.
+    pub on_opaque: OnUnread,
+    /// What clients get instead of what is blocked.
+    pub page: Arc<Page>,
+    /// The file that it comes from; none: the built-in one.
+    pub page_file: Option<PathBuf>,
+}
+
+impl Content {
+    pub(in crate::config) fn read(
+        document: &Table<'_>,
+        profiles: &Profiles,
+        lists: &NamedLists,
+        notes: &Notes<'_>,
+    ) -> Self {
+        let table = document.table("content");
+        let page_file = table.value("page", "built in").and_then(|value| value.path());
+        let page = page_file.as_deref().map(read_page).transpose();
+        let page = page.unwrap_or_else(|error| {
+            notes.fault_of_file(
+                &page_file.iter().map(|file| file.display().to_string()).collect::<String>(),
+                error,
+            );
+            None
+        });
+        let mut names = HashSet::new();
+        let rules = table.tables("rule").into_iter();
+        let content = Self {
+            on_unparsed: table.choice("on_unparsed", ON_UNREAD, OnUnread::Block),
+            on_opaque: table.choice("on_opaque", ON_UNREAD, OnUnread::Allow),
+            rules: rules.filter_map(|table| read_rule(&table, profiles, lists, &mut names)).collect(),
+            headers: document
+                .tables("header")
+                .into_iter()
+                .filter_map(|table| read_header(&table, profiles, lists))
+                .collect(),
+            page: Arc::new(page.unwrap_or_default()),
+            page_file,
+        };
+        table.finish();
+        content
+    }
+}
+
+fn read_rule<'a>(
+    table: &Table<'a>,
+    profiles: &Profiles,
+    lists: &NamedLists,
+    names: &mut HashSet<&'a str>,
+) -> Option<ContentRule> {
+    let name = table.required("name", "a name for the logs").and_then(|value| {
+        let name = value.name()?;
+        if !names.insert(name) {
+            value.expected("a name that no other rule on content has");
+        }
+        Some(name)
+    });
+    let action = read_action(table);
+    let hosts = |value: &Value<'_>| lists.named_by(value, &[ListKind::Domain, ListKind::Url]);
+    let addresses = |value: &Value<'_>| lists.named_by(value, &[ListKind::Ip]);
+    let (source, source_list) = table.any_of_or_list("source", |value| read_network(&value), addresses);
+    let (destination, destination_list) =
+        table.any_of_or_list("destination", |value| read_network(&value), addresses);
+    let (host, host_list) = table.any_of_or_list("host", |value| value.parse(), hosts);
+    let lower = |value: Value<'_>| value.parse::<Glob>().map(|glob| glob.to_lower_case());
+    let direction = table.value("direction", "any");
+    let status = table.any_of("status", |value| value.integer(100..=999));
+    let chosen = direction.as_ref().and_then(|value| value.choice(DIRECTIONS));
+    if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, status.is_empty()) {
+        value.say("only a response has a `status`");
+    }
+    let rule = ContentRule {
+        profile: table
+            .any_of("profile", |value| profiles.named_by(Some(&value)).map(|profile| profile.name.clone())),
+        source,
+        source_list,
+        destination,
+        destination_list,
+        host,
+        host_list,
+        method: table.any_of("method", |value| read_method(&value)),
+        path: table.any_of("path", |value| read_path(&value)),
+        path_regex: table.any_of("path_regex", |value| read_regex(&value)),
+        query: table.any_of("query", |value| value.parse()),
+        direction: chosen,
+        header: read_conditions(table),
+        status,
+        content_type: table.any_of("content_type", lower),
+        size: table.value("size", "any").and_then(|value| value.integer(0..=i64::MAX)).map(i64::unsigned_abs),
+        file_name: table.any_of("file_name", lower),
+        // The name and the action are put in place below, so that the faults of all keys are found first.
+        ..ContentRule::new("", ContentAction::Allow)
+    };
+    table.finish();
+    Some(ContentRule { name: name?.to_owned(), action: action?, ..rule })
+}
+
+fn read_action(table: &Table<'_>) -> Option<ContentAction> {
+    let action =
+        table.required("action", "\"allow\", \"alert\" or \"block\"").and_then(|value| value.choice(ACTIONS));
+    let respond = table.value("respond", "\"page\"");
+    if let (Some(value), Some(Action::Allow | Action::Alert)) = (&respond, action) {
+        value.say("only a rule with action = \"block\" has this key");
+    }
+    Some(match action? {
+        Action::Allow => ContentAction::Allow,
+        Action::Alert => ContentAction::Alert,
+        Action::Block => ContentAction::Block(match respond {
+            Some(value) => read_respond(&value)?,
+            None => Respond::default(),
+        }),
+    })
+}
+
+fn read_respond(value: &Value<'_>) -> Option<Respond> {
+    if let Some(table) = value.table() {
+        let url = table.required("redirect", "a URL").and_then(|value| read_url(&value));
+        table.finish();
+        return url.map(Respond::Redirect);
+    }
+    if value.is_integer() {
+        // What is below is no last response, and 204 and the like have their meaning for the client.
+        return value.integer(200..=599).map(Respond::Status);
+    }
+    if !value.is_text() {
+        value.expected("\"page\", \"reset\", a status (451) or { redirect = \"https://...\" }");
+        return None;
+    }
+    let found =
+        RESPONDS.iter().find(|(name, _)| Some(*name) == value.text()).map(|(_, respond)| respond.clone());
+    if found.is_none() {
+        value.expected("\"page\", \"reset\", a status (451) or { redirect = \"https://...\" }");
+    }
+    found
+}
+
+fn read_url(value: &Value<'_>) -> Option<Box<str>> {
+    let text = value.text()?;
+    let is_url =
+        ["https://", "http://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
+    if !is_url || text.len() > 2048 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        value.expected("a URL that begins with https:// or http://, of at most 2048 bytes without spaces");
+        return None;
+    }
+    Some(text.into())
+}
+
+fn read_method(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    // RFC 9110, 9.1: names of methods are case-sensitive, and all that are in use are in upper case.
+    if text.is_empty()
+        || text.len() > 64
+        || !text.bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte))
+    {
+        value.expected("a method in upper case (\"POST\")");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn read_path(value: &Value<'_>) -> Option<Glob> {
+    let text = value.text()?;
+    if !text.starts_with(['/', '*']) {
+        value.expected("a path that begins with `/` or `*`");
+        return None;
+    }
+    if text.contains("?") && text.contains('=') {
+        value.say("a path has no query: that is a condition of its own, `query`");
+    }
+    value.parse()
+}
+
+fn read_regex(value: &Value<'_>) -> Option<TextPattern> {
+    let pattern = TextPattern::regex(value.text()?);
+    pattern.map_err(|error| value.expected(&error.to_string())).ok()
+}
+
+/// `header = { "user-agent" = "curl/*", "x-tenant" = { regex = "..." } }`.
+fn read_conditions(table: &Table<'_>) -> Vec<(String, TextPattern)> {
+    table.value("header", "any");
+    let values = table.table("header").named_values();
+    let conditions = values.into_iter().filter_map(|(name, value)| {
+        let pattern = match value.table() {
+            Some(table) => {
+                let pattern =
+                    table.required("regex", "a regular expression").and_then(|value| read_regex(&value));
+                table.finish();
+                pattern?
+            }
+            None => TextPattern::Glob(value.parse()?),
+        };
+        Some((name.to_ascii_lowercase(), pattern))
+    });
+    conditions.collect()
+}
+
+fn read_header(table: &Table<'_>, profiles: &Profiles, lists: &NamedLists) -> Option<HeaderRule> {
+    let hosts = |value: &Value<'_>| lists.named_by(value, &[ListKind::Domain]);
+    let (host, host_list) = table.any_of_or_list("host", |value| value.parse(), hosts);
+    let mut edits: Vec<FieldEdit> = Vec::new();
+    for value in table.value("remove", "none").map(|value| value.items()).unwrap_or_default() {
+        let Some(name) = value.text() else { continue };
+        if check_editable(&value, name, &edits) {
+            edits.push(FieldEdit::Remove(name.into()));
+        }
+    }
+    table.value("set", "none");
+    for (name, value) in table.table("set").named_values() {
+        let Some(text) = value.text() else { continue };
+        // RFC 9110, 5.5.
+        if text.len() > 4096 || text.chars().any(char::is_control) || text.trim() != text {
+            value.expected("a value of one line, at most 4096 bytes, without spaces around it");
+        }
+        if check_editable(&value, name, &edits) {
+            edits.push(FieldEdit::Set(name.into(), text.into()));
+        }
+    }
+    if edits.is_empty() {
+        table.missing(
+            "set",
+            "fields to be set (`set = { \"X-Tenant\" = \"...\" }`) or removed (`remove = [\"alt-svc\"]`)",
+        );
+    }
+    let rule = HeaderRule {
+        profile: table
+            .any_of("profile", |value| profiles.named_by(Some(&value)).map(|profile| profile.name.clone())),
+        host,
+        host_list,
+        direction: table.choice("direction", DIRECTIONS, Direction::Request),
+        edits,
+    };
+    table.finish();
+    Some(rule)
+}
+
+fn check_editable(value: &Value<'_>, name: &str, known: &[FieldEdit]) -> bool {
+    if !is_editable(name) {
+        value.say(format!("{name:?} is no field that can be changed: it frames messages or says whose they are, or is no name of a field"));
+        return false;
+    }
+    if known.iter().any(|edit| edit.name().eq_ignore_ascii_case(name)) {
+        value.say(format!("{name:?} is changed already"));
+        return false;
+    }
+    true
+}
