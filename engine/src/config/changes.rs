@@ -134,6 +134,10 @@ fn values(text: &str) -> BTreeMap<String, BTreeSet<String>> {
 
 fn walk(key: &str, place: &str, value: &toml::Value, values: &mut BTreeMap<String, BTreeSet<String>>) {
     match value {
+        // Names of fields are the user's.
+        toml::Value::Table(_) if ["content.rule.header", "header.set"].contains(&key) => {
+            values.entry(key.to_owned()).or_default().insert(format!("{place} = {value}"));
+        }
         toml::Value::Table(table) => {
             for (name, value) in table {
                 let below = if key == "profile" { "NAME" } else { name };
