@@ -32,8 +32,11 @@ pub(super) struct Wire {
 impl Wire {
     /// Its page is as long as the rule's name and so many bytes.
     pub(super) fn new(rules: &[ContentRule], more: usize) -> Self {
+        Self::with_policy(ContentPolicy::compile(rules, Arc::new(Lists::default())), more)
+    }
+
+    pub(super) fn with_policy(policy: ContentPolicy, more: usize) -> Self {
         let page = format!("Blocked: {{{{ rule }}}}!{}", "x".repeat(more));
-        let policy = Arc::new(ContentPolicy::compile(rules, Arc::new(Lists::default())));
         let flow = DecryptedFlow {
             profile: Arc::new(Profile::default()),
             sni: Some("a".into()),
@@ -45,7 +48,7 @@ impl Wire {
         Self {
             inspector: HttpInspector::keeping_fields(Some(b"h2")),
             rules: Http2Rules::new(),
-            judge: Judge::new(policy, Arc::new(Page::new(&page).unwrap()), Arc::new(flow)),
+            judge: Judge::new(Arc::new(policy), Arc::new(Page::new(&page).unwrap()), Arc::new(flow)),
             decisions: Decisions::default(),
             held: PerEnd::default(),
             sent: PerEnd::default(),

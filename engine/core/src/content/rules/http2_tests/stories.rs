@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::end::End::{Client, Server};
+use crate::policy::OnUnread;
 use crate::reason::Reason;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -50,8 +51,12 @@ struct Ends {
 
 impl Ends {
     fn new() -> Self {
+        Self::with_policy(ContentPolicy::compile(&rules(), Arc::default()))
+    }
+
+    fn with_policy(policy: ContentPolicy) -> Self {
         let mut ends = Self {
-            wire: Wire::new(&rules(), 0),
+            wire: Wire::with_policy(policy, 0),
             encoders: PerEnd { client: loona_hpack::Encoder::new(), server: loona_hpack::Encoder::new() },
             decoders: PerEnd { client: loona_hpack::Decoder::new(), server: loona_hpack::Decoder::new() },
         };
@@ -503,4 +508,56 @@ fn a_reader_that_is_off_lets_nothing_pass() {
     let mut ends = Ends::new();
     ends.is_dropped(Client, &frame(HEADERS, END_HEADERS, 1, &[0xff; 9]));
     assert_eq!(ends.wire.ending().map(|ending| ending.reason), Some(Reason::ContentUnparsed));
+}
+
+/// Policy may let pass what cannot be read, but not where both ends can no longer do without the relay.
+#[test]
+fn what_cannot_be_read_passes_if_policy_says_so() {
+    let policy = || {
+        let mut policy = ContentPolicy::compile(&rules(), Arc::default());
+        policy.on_unparsed = OnUnread::Allow;
+        policy
+    };
+    let mut ends = Ends::with_policy(policy());
+    let begun = frame(PING, 0, 0, &[0; 8]);
+    ends.is_dropped(Server, &begun[..5]);
+    ends.wire.send(Client, &frame(HEADERS, END_HEADERS, 1, &[0xff; 9]));
+    assert_eq!(ends.wire.receive(Server), frame(HEADERS, END_HEADERS, 1, &[0xff; 9]));
+    assert_eq!(ends.wire.receive(Client), begun[..5]);
+    ends.passes(Server, &begun[5..]);
+    ends.passes(Client, b"anything");
+    assert_eq!(ends.wire.ending(), None);
+
+    let mut ends = Ends::with_policy(policy());
+    let blocked = ends.request(1, END_STREAM, "DELETE", "/a");
+    ends.is_dropped(Client, &blocked);
+    ends.is_dropped(Client, &frame(HEADERS, END_HEADERS, 3, &[0xff; 9]));
+    assert_eq!(ends.wire.ending().map(|ending| ending.reason), Some(Reason::ContentUnparsed));
+}
+
+/// CONNECT, and the extended one of WebSocket.
+#[test]
+fn tunnels_are_opaque() {
+    let plain = [(":method", "CONNECT"), (":authority", "a:443")];
+    let extended = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "https"),
+        (":authority", "a"),
+        (":path", "/"),
+    ];
+    for fields in [&plain[..], &extended] {
+        let mut ends = Ends::new();
+        let block = ends.block(Client, fields);
+        let request = frame(HEADERS, END_HEADERS, 1, &block);
+        ends.passes(Client, &request);
+        ends.passes(Client, &frame(DATA, 0, 1, b"anything"));
+        assert_eq!(ends.wire.alerts[0].reason, Reason::ContentOpaque);
+
+        let mut policy = ContentPolicy::compile(&rules(), Arc::default());
+        policy.on_opaque = OnUnread::Block;
+        let mut ends = Ends::with_policy(policy);
+        ends.is_dropped(Client, &request);
+        assert!(ends.got(Client)[0].starts_with("1 :status=403"));
+    }
 }
