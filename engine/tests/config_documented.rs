@@ -61,8 +61,8 @@ fn the_example_is_in_order_and_shows_every_key_with_its_default() {
     for (key, default) in keys() {
         let values: Vec<_> = shown.iter().filter(|(k, _)| *k == key).map(|(_, v)| v).collect();
         assert!(!values.is_empty(), "{key} is not in the example");
-        let is_example =
-            ["required", "any", "[]", "none", "built in"].contains(&default.as_str()) || key.contains("rule.");
+        let is_example = ["required", "any", "[]", "none", "built in"].contains(&default.as_str())
+            || key.contains("rule.");
         assert!(is_example || values.contains(&&default), "{key}: {values:?}, but the default is {default}");
     }
 }

@@ -273,3 +273,19 @@ proptest! {
         prop_assert_eq!(rest.unwrap().starts_with("HTTP/1.1 403"), good < kinds.len());
     }
 }
+
+/// What was negotiated counts, not who speaks first.
+#[test]
+fn a_server_of_http2_may_speak_first() {
+    let settings = "\0\0\0\u{4}\0\0\0\0\0";
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned() + settings;
+    let setup = rules::Setup { alpn: Some(b"h2"), ..rules::Setup::default() };
+    let said = [Talk::says(Server, settings), Talk::says(Client, &preface)];
+    for size in [1, 5, 100] {
+        let outcome = rules::talk_with(&setup, &said, |_| size);
+        assert_eq!(
+            (outcome.to_client, outcome.to_server, outcome.ending),
+            (settings.into(), preface.clone(), None)
+        );
+    }
+}

@@ -29,7 +29,7 @@ def respond(lab):
         raise Failed(f"reset: curl exit {seen.exit}, expected 92 (stream error)")
     blocked(lab, lab.client.curl(WWW, SERVER4, "--http2", path="/number/61"), "sixties have a status", 451)
     blocked(lab, lab.client.curl(WWW, SERVER4, "--http2", path="/number/71"), "seventies go elsewhere", 302)
-    seen = lab.client.curl(WWW, SERVER4, "--http2", "--head", path="/number/45")
+    seen = lab.client.curl(WWW, SERVER4, "--http2", "--head", "-o", "/dev/null", path="/number/45")
     blocked(lab, seen, "no forties")
 
 

@@ -53,7 +53,7 @@ def ambiguous(lab):
     for name, request in _AMBIGUOUS.items():
         said, port = _said(lab, request)
         statuses = [line.split()[1] for line in said.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
-        if any(status not in (b"400", b"403") for status in statuses):
+        if any(status not in (b"400", b"421") for status in statuses):
             wrong.append(f"{name}: {statuses}")
             continue
         logged(lab, port, None, "content.unparsed")

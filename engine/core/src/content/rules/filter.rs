@@ -66,13 +66,13 @@ impl RuleFilter {
     fn recognise(&mut self, from: End, bytes: &[u8]) -> Option<Vec<u8>> {
         let Rules::Undecided(start) = &mut self.rules else { return None };
         let mut all = std::mem::take(start);
-        let version = match from {
-            End::Client => {
-                all.extend_from_slice(bytes);
-                self.reader.inspector.version_of(&all)
-            }
-            // What the client has said so far was not enough, and a server that speaks first ends that.
-            End::Server => Ok(Some(Version::Http1)),
+        if from == End::Client {
+            all.extend_from_slice(bytes);
+        }
+        let version = match self.reader.inspector.version_of(&all) {
+            // What the client has said so far is not enough, and a server that speaks first ends that.
+            Ok(None) if from == End::Server => Ok(Some(Version::Http1)),
+            version => version,
         };
         self.rules = match version {
             Ok(None) => {
