@@ -70,7 +70,8 @@ impl HttpInspector {
 
     fn for_use(alpn: Option<&[u8]>, strictness: Strictness) -> Self {
         let (reader, off) = match alpn {
-            Some(b"h2") => (Reader::new(Version::Http2, strictness), None),
+            // What gRPC called HTTP/2 up to 2023, and prefers.
+            Some(b"h2" | b"grpc-exp") => (Reader::new(Version::Http2, strictness), None),
             None | Some(b"http/1.1" | b"http/1.0") => (Reader::Undecided(Vec::new()), None),
             Some(_) => (Reader::Off, Some(InspectorOff::OtherAlpn)),
         };
