@@ -232,3 +232,78 @@ fn ca_show_takes_the_files_of_a_configuration() {
     folder.write("wire.toml", "[x]\n");
     assert_eq!(wireglass(&["ca", "show", "-c", path.to_str().unwrap()]).status.code(), Some(2));
 }
+
+#[test]
+fn policy_explain_says_which_rules_are_asked_and_why() {
+    let folder = Folder::new();
+    let rules = r#"
+[[rule]]
+name = "no banking"
+sni = ["bank.example"]
+action = "bypass"
+[[content.rule]]
+name = "no uploads"
+method = ["POST"]
+action = "block"
+[[content.rule]]
+name = "no executables"
+direction = "response"
+content_type = ["application/x-msdownload"]
+action = "block"
+respond = 451
+[[content.rule]]
+name = "no secrets"
+host = ["*.example"]
+path = ["/secret/*"]
+action = "block"
+[[header]]
+set = { "X-Tenant" = "corp" }
+"#;
+    let path = folder.write("wire.toml", format!("{GOOD}{rules}"));
+    let explain = |arguments: &[&str]| {
+        let file = path.to_str().unwrap();
+        let output = wireglass(&[&["policy", "explain", "-c", file], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    assert_eq!(
+        explain(&[
+            "--url",
+            "https://a.example/x",
+            "--method",
+            "POST",
+            "--client",
+            "10.0.0.5",
+            "--server",
+            "192.0.2.1"
+        ]),
+        "connection from 10.0.0.5 to 192.0.2.1:443, server name \"a.example\"\n  \
+         no [[rule]], so policy.default, at the ClientHello: decrypted with profile \"default\"\n\
+         request POST https://a.example/x\n  \"no uploads\": matches\n\
+         blocked by \"no uploads\": the client gets the block page, with status 403\n"
+    );
+    let open = explain(&["--url", "https://a.example//secret/../secret/%78"]);
+    for line in [
+        "\"no uploads\": no: method",
+        "\"no executables\": not yet: the response decides",
+        "\"no secrets\": matches",
+        "the request passes; the response decides",
+        "[[header]] sets X-Tenant: corp",
+    ] {
+        assert!(open.contains(line), "{line} in {open}");
+    }
+    let response = ["--status", "200", "--response-header", "content-type: application/x-msdownload; x=1"];
+    let blocked = explain(&[&["--url", "https://a.example/secret/x"], &response[..]].concat());
+    assert!(blocked.ends_with("blocked by \"no executables\": the client gets status 451\n"), "{blocked}");
+    let other = explain(&["--url", "https://a.example/secret/x", "--status", "404"]);
+    assert!(other.contains("blocked by \"no secrets\""), "{other}");
+    assert!(
+        explain(&["--url", "https://bank.example/"])
+            .contains("[[rule]] \"no banking\", at the ClientHello: bypassed")
+    );
+    assert!(explain(&["--url", "https://a.example:8443/"]).contains("port 8443 is not in `intercept.ports`"));
+    assert_eq!(
+        wireglass(&["policy", "explain", "-c", path.to_str().unwrap(), "--url", "ftp://x"]).status.code(),
+        Some(2)
+    );
+}

@@ -8,6 +8,7 @@ mod harden;
 mod health;
 mod messages;
 mod plain;
+mod policy;
 mod reload;
 mod replay;
 #[cfg(feature = "dpdk")]
@@ -32,6 +33,7 @@ Where to begin:
   wireglass ca init --dir ca        make the two CAs; install ca/trusted.pem on the clients
   wireglass check -c wire.toml      find every fault of a configuration
   wireglass replay -c wire.toml F   see what a policy would do with a capture file
+  wireglass policy explain ...      see what a policy would do with one request, and why
   wireglass doctor -c wire.toml     see what stands between this machine and full speed
   wireglass run -c wire.toml        go between two ports
   wireglass top                     watch the running engine: packets, flows, drops
@@ -62,6 +64,7 @@ enum Command {
     Top(top::TopArgs),
     Flows(flows::FlowsArgs),
     Reload(reload::ReloadArgs),
+    Policy(policy::PolicyArgs),
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
     Replay(replay::ReplayArgs),
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Flows(args) => flows::run(args),
         Command::Reload(args) => reload::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),

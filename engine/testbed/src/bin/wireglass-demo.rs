@@ -9,10 +9,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use rustls_pki_types::CertificateDer;
-use wireglass_core::content::HttpReaders;
+use wireglass_core::content::RuleFilters;
 use wireglass_core::event::{Action, CertificateInfo, Event, Timestamp};
 use wireglass_core::flow::{Limits, OutsideTls};
-use wireglass_core::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
+use wireglass_core::policy::{
+    BlockWith, ContentAction, ContentPolicy, ContentRule, Decision, Policy, Ports, Profile, Respond, Rule,
+};
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile, describe_certificate};
@@ -26,7 +28,7 @@ use wireglass_testbed::{
     providers,
 };
 
-/// Shows what wireglass does: four connections through the engine, in this one process. Needs no root, ports or network.
+/// Shows what wireglass does: five connections through the engine, in this one process. Needs no root, ports or network.
 #[derive(Debug, clap::Parser)]
 #[command(version, after_long_help = HELP)]
 pub struct Args {
@@ -50,6 +52,7 @@ other people's code (smoltcp's TCP, rustls's TLS), so what they see is what a br
   2  one that a rule leaves alone: every frame passes as it is, and the client sees the server's own certificate
   3  one whose server has an expired certificate: ended before the client's data reaches the server
   4  one that a rule forbids
+  5  one page of the first that a rule on content forbids: the client gets another page instead
 
 At the end come the lines that the engine writes to its event log (EVE JSON, as Suricata does).
 Try `wireglass-demo --loss 10`: cables that lose frames change nothing but the time that it takes.
@@ -59,34 +62,54 @@ Exit code 0: everything went as it should; 1: it did not.";
 const PATIENCE: Duration = Duration::from_secs(600);
 const BANK_RULE: &str = "no banking";
 const ADS_RULE: &str = "no ads";
+const GAMBLING_RULE: &str = "no gambling";
+const PATH: &str = "/account?id=42";
 
 /// One connection: to whom, and what should become of it.
 struct Scene {
     title: &'static str,
     host: &'static str,
+    path: &'static str,
     expected: (Action, Reason),
+    /// A rule on content blocks the request.
+    is_answered: bool,
 }
 
-const SCENES: [Scene; 4] = [
+const SCENES: [Scene; 5] = [
     Scene {
         title: "Decrypted: no rule matches, and the default is to decrypt",
         host: "www.example.com",
+        path: PATH,
+        is_answered: false,
         expected: (Action::Decrypt, Reason::PolicyDecrypt),
     },
     Scene {
         title: "Left alone: rule \"no banking\" says bypass",
         host: "online.bank.example",
+        path: PATH,
+        is_answered: false,
         expected: (Action::Bypass, Reason::PolicyBypass),
     },
     Scene {
         title: "Refused: to be decrypted, but the server's certificate has expired",
         host: "expired.example.com",
+        path: PATH,
+        is_answered: false,
         expected: (Action::Block, Reason::CertExpired),
     },
     Scene {
         title: "Forbidden: rule \"no ads\" says block",
         host: "tracker.ads.example",
+        path: PATH,
+        is_answered: false,
         expected: (Action::Block, Reason::PolicyBlock),
+    },
+    Scene {
+        title: "Answered: decrypted, but rule \"no gambling\" on content says block",
+        host: "www.example.com",
+        path: "/casino/roulette",
+        is_answered: true,
+        expected: (Action::Decrypt, Reason::PolicyDecrypt),
     },
 ];
 
@@ -179,7 +202,7 @@ impl Stage {
             // With a lost frame in five, a ClientHello may need longer than the usual five seconds.
             limits: Limits { hello_time: PATIENCE, handshake_time: PATIENCE, ..Limits::default() },
             outside_tls: OutsideTls::default(),
-            filters: Arc::new(HttpReaders),
+            filters: Arc::new(RuleFilters::new(Arc::new(content_policy()?), Arc::default())),
             page: Arc::default(),
             wires: vec!["demo".into()],
             handshake_threads: 0,
@@ -211,8 +234,8 @@ impl Stage {
     fn play(&mut self, scene: &Scene, port: u16) -> Result<Played, Box<dyn std::error::Error>> {
         let body = format!("This page of {} is for you alone.\n", scene.host);
         let request = format!(
-            "GET /account?id=42 HTTP/1.1\r\nHost: {}\r\nUser-Agent: demo-client/1.0\r\n\r\n",
-            scene.host
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: demo-client/1.0\r\n\r\n",
+            scene.path, scene.host
         );
         let response = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
@@ -307,11 +330,18 @@ fn policy() -> Result<Policy, Box<dyn std::error::Error>> {
     Ok(Policy::compile(Ports::Only(vec![443]), &rules, default))
 }
 
+/// Likewise, with one `[[content.rule]]`.
+fn content_policy() -> Result<ContentPolicy, Box<dyn std::error::Error>> {
+    let block = ContentAction::Block(Respond::Page);
+    let rule = ContentRule { path: vec!["/casino/*".parse()?], ..ContentRule::new(GAMBLING_RULE, block) };
+    Ok(ContentPolicy::compile(&[rule], Arc::default()))
+}
+
 impl Played {
     /// Says what happened. False: not what should have.
     fn describe(&self, scene: &Scene, out: &mut impl Write) -> io::Result<bool> {
         let mut fact = |what: &str, text: &dyn Display| writeln!(out, "   {what:<23}{text}");
-        fact("the client opens", &format_args!("https://{}/account?id=42", scene.host))?;
+        fact("the client opens", &format_args!("https://{}{}", scene.host, scene.path))?;
         let names = Names::of(&self.original);
         fact("the server has", &format_args!("{}, issued by {}", names.subject, names.issuer))?;
         match self.client.handshake.as_ref().and_then(|handshake| handshake.chain.first()) {
@@ -347,6 +377,7 @@ impl Played {
         }
         let got = |received: &[u8], sent: &[u8]| match received.len() {
             0 => "nothing".to_owned(),
+            n if scene.is_answered => format!("{} and a page, {n} bytes", status_line(received)),
             n if received == sent => format!("all {n} bytes, as they were sent"),
             n => format!("{n} bytes, NOT what was sent"),
         };
@@ -354,6 +385,9 @@ impl Played {
         fact("the client received", &got(&self.client.received, &self.response))?;
         if let Some(how) = self.client.end.as_ref().and_then(abrupt_end) {
             fact("the client got", &how)?;
+        }
+        if let Some(rule) = self.alert() {
+            fact("rule in the log", &format_args!("{rule}, blocked"))?;
         }
         if let Some((_, reason)) = self.verdict() {
             fact("reason in the log", &format_args!("{reason}: {}", reason.help()))?;
@@ -369,11 +403,26 @@ impl Played {
         })
     }
 
+    /// The rule on content that has blocked something.
+    fn alert(&self) -> Option<&str> {
+        self.events.iter().find_map(|event| match event {
+            Event::Alert(_, alert) if alert.blocked => alert.rule.as_deref(),
+            _ => None,
+        })
+    }
+
     fn is_as_expected(&self, scene: &Scene) -> bool {
         let exact = self.server.received == self.request && self.client.received == self.response;
         let own = self.client.handshake.as_ref().map(|h| h.chain.first() == Some(&self.original));
         let read = self.events.iter().any(|event| matches!(event, Event::Http(..)));
         let story = match scene.expected.0 {
+            Action::Decrypt if scene.is_answered => {
+                let is_page = self.client.received.starts_with(b"HTTP/1.1 403 ");
+                is_page
+                    && self.server.received.is_empty()
+                    && own == Some(false)
+                    && self.alert() == Some(GAMBLING_RULE)
+            }
             Action::Decrypt => exact && own == Some(false) && read,
             Action::Bypass => exact && own == Some(true) && !read,
             Action::Block => self.server.received.is_empty() && own.is_none() && !read,
@@ -395,6 +444,11 @@ impl Names {
             None => Self { subject: "no certificate".into(), issuer: "nobody".into() },
         }
     }
+}
+
+/// The first line of a response.
+fn status_line(response: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(response.split(|byte| *byte == b'\r').next().unwrap_or_default())
 }
 
 /// How the client was told that there will be no answer.
@@ -435,7 +489,7 @@ mod tests {
         let events: Vec<serde_json::Value> =
             events.map(|line| serde_json::from_str(line).expect("JSON")).collect();
         let kinds = |kind| events.iter().filter(|event| event["event_type"] == kind).count();
-        assert_eq!((kinds("tls"), kinds("http"), kinds("flow")), (4, 1, 4));
+        assert_eq!((kinds("tls"), kinds("http"), kinds("flow")), (5, 2, 5));
     }
 
     #[test]
