@@ -10,12 +10,13 @@ use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::policy::{
-    BlockWith, Decision, DefectAction, ListId, Lists, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
+    BlockWith, ContentAction, ContentRule, Decision, DefectAction, ListId, Lists, OnUnread, Ports, Profile,
+    Rule, TlsVersion, UnsupportedAction,
 };
 use wireglass_core::x509::describe_date as date;
 
 use super::USAGE;
-use crate::config::Config;
+use crate::config::{Config, Content};
 use crate::worker::Idle;
 
 /// Entries of a list that are shown; the others are counted.
@@ -49,6 +50,7 @@ impl Display for Summary<'_> {
         self.certificates(f)?;
         self.lists(f)?;
         self.policy(f)?;
+        self.content(f)?;
         writeln!(f, "\nprofiles")?;
         for profile in &config.profiles {
             write_profile(f, profile)?;
@@ -135,7 +137,14 @@ impl Summary<'_> {
             let asks = |rule: &Rule| {
                 [rule.sni_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
             };
-            if !self.config.policy.rules.iter().any(asks) {
+            let asks_content = |rule: &ContentRule| {
+                [rule.host_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
+            };
+            let content = &self.config.content;
+            if !self.config.policy.rules.iter().any(asks)
+                && !content.rules.iter().any(asks_content)
+                && !content.headers.iter().any(|header| header.host_list == Some(source.id))
+            {
                 let (file, line) = (self.config.file.display(), source.line);
                 writeln!(f, "  note: {file}:{line}: list[{}]: no rule asks for {:?}", i + 1, list.name)?;
             }
@@ -177,6 +186,18 @@ impl Summary<'_> {
                 writeln!(f, "  note: {} never shows its page: {why}", rule.name)?;
             }
         }
+        if let Ports::Only(ports) = &config.intercept.ports {
+            for rule in config.policy.rules.iter().filter(|rule| !rule.ports.is_empty()) {
+                if !rule.ports.iter().any(|port| ports.contains(port)) {
+                    writeln!(f, "  note: {} never matches: its ports are not in intercept.ports", rule.name)?;
+                }
+            }
+        }
+        for profile in &config.profiles {
+            if profile.name != "default" && !self.profiles_in_use().any(|name| name == profile.name) {
+                writeln!(f, "  note: no rule decrypts with profile {:?}", profile.name)?;
+            }
+        }
         self.passthrough(f)?;
         let mut rules = config.policy.rules.iter();
         if let Some(all) = rules.find(|rule| is_unconditional(rule)) {
@@ -185,6 +206,57 @@ impl Summary<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Rules on what is decrypted, and those that can match nothing.
+    fn content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Content { rules, headers, on_unparsed, on_opaque, page: _, page_file } = &self.config.content;
+        if rules.is_empty() && headers.is_empty() {
+            return Ok(());
+        }
+        let word =
+            |action: &OnUnread| if *action == OnUnread::Block { "blocked" } else { "allowed, with an alert" };
+        let (unparsed, opaque) = (word(on_unparsed), word(on_opaque));
+        writeln!(f, "\ncontent ({} rules, {} changes of heads)", rules.len(), headers.len())?;
+        writeln!(f, "  what cannot be read: {unparsed}; what is no HTTP: {opaque}")?;
+        match page_file {
+            Some(file) => writeln!(f, "  block page: {}", file.display())?,
+            None => writeln!(f, "  block page: built in")?,
+        }
+        for (i, rule) in rules.iter().enumerate() {
+            let action = match &rule.action {
+                ContentAction::Allow => "allow",
+                ContentAction::Alert => "alert",
+                ContentAction::Block(_) => "block",
+            };
+            writeln!(f, "  {}. {} -> {action}", i + 1, rule.name)?;
+            let unused = |name: &&String| !self.profiles_in_use().any(|profile| profile == **name);
+            if !rule.profile.is_empty() && rule.profile.iter().all(|name| unused(&name)) {
+                writeln!(f, "  note: {} never matches: nothing is decrypted with its profiles", rule.name)?;
+            }
+        }
+        let mut later = rules.iter();
+        let is_unconditional =
+            |rule: &&ContentRule| **rule == ContentRule::new(rule.name.clone(), rule.action.clone());
+        if let Some(all) = later.find(is_unconditional) {
+            for rule in later {
+                writeln!(f, "  note: {} is never reached: {} matches every request", rule.name, all.name)?;
+            }
+        }
+        if self.profiles_in_use().next().is_none() {
+            writeln!(f, "  note: nothing is decrypted, so no rule on content is ever asked")?;
+        }
+        Ok(())
+    }
+
+    /// Names of profiles with which something is decrypted.
+    fn profiles_in_use(&self) -> impl Iterator<Item = &str> {
+        let policy = &self.config.policy;
+        let decisions = policy.rules.iter().map(|rule| &rule.decision).chain([&policy.default]);
+        decisions.filter_map(|decision| match decision {
+            Decision::Decrypt(profile) => Some(&*profile.name),
+            Decision::Bypass | Decision::Block(_) => None,
+        })
     }
 
     /// What goes by or is dropped without being looked into.

@@ -8,7 +8,7 @@ use wireglass_core::content::{Fate, Filters, Opened, Ready, Report, RuleFilters,
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::{AlertEvent, HttpEvent};
 use wireglass_core::policy::{
-    ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, OnUnread, Profile, Respond,
+    ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Direction, Lists, OnUnread, Profile, Respond,
 };
 use wireglass_core::reason::Reason;
 
@@ -54,7 +54,16 @@ fn policy(setup: &Setup) -> ContentPolicy {
     };
     let mut bad_type = ContentRule::new("bad type", ContentAction::Block(Respond::Page));
     bad_type.content_type = vec!["bad/type".parse().unwrap()];
+    let mut big = block("big", Respond::Page);
+    big.size = Some(10);
+    let mut long = block("long", Respond::Page);
+    (long.size, long.direction) = (Some(10), Some(Direction::Response));
+    let mut told = ContentRule::new("told", ContentAction::Alert);
+    (told.path, told.size) = (vec!["/told".parse().unwrap()], Some(10));
     let rules = [
+        big,
+        long,
+        told,
         block("blocked", Respond::Page),
         block("reset", Respond::Reset),
         block("status", Respond::Status(451)),

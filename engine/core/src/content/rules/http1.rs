@@ -148,10 +148,13 @@ impl Http1Rules {
             Mode::Through => self.pass(from, seen, decisions),
             Mode::Lingering { .. } => self.swallow(from, decisions),
             Mode::Rules => match self.directions[from].fate {
-                Fate::Pass if self.is_too_long(judge, from, seen) => {
-                    self.reset(Reason::ContentBlocked, decisions)
+                Fate::Pass => {
+                    if self.is_too_long(judge, from, seen) {
+                        self.reset(Reason::ContentBlocked, decisions);
+                    } else {
+                        self.pass(from, seen, decisions);
+                    }
                 }
-                Fate::Pass => self.pass(from, seen, decisions),
                 Fate::Drop => self.drop(from, seen, decisions),
                 Fate::Held if judge.has_edits() => {
                     let direction = &mut self.directions[from];
@@ -262,14 +265,15 @@ impl Http1Rules {
         more
     }
 
-    fn is_too_long(&self, judge: &mut Judge, from: End, at: u64) -> bool {
-        let body = &self.directions[from].body;
+    fn is_too_long(&mut self, judge: &mut Judge, from: End, at: u64) -> bool {
+        let body = &mut self.directions[from].body;
         let (Some((limit, rule)), tx_id) = (body.limit, body.tx_id) else { return false };
-        let is = body.up_to(at) > limit;
-        if is {
-            judge.late(rule, Place { from, stream: 0 }, tx_id);
+        if body.up_to(at) <= limit {
+            return false;
         }
-        is
+        // The rule is asked once.
+        body.limit = None;
+        judge.late(rule, Place { from, stream: 0 }, tx_id) != Ruling::Pass
     }
 
     /// The connection ends with this, when it is its turn; nothing else of the client's goes on.

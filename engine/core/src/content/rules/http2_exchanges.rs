@@ -298,8 +298,10 @@ impl Relay<'_> {
         if let Some((limit, rule)) = open.size_limit
             && open.content > limit
         {
-            self.judge.late(rule, Place { from: End::Client, stream }, open.tx_id);
-            return false;
+            open.size_limit = None;
+            if self.judge.late(rule, Place { from: End::Client, stream }, open.tx_id) != Ruling::Pass {
+                return false;
+            }
         }
         let is_said = open.ended.client;
         let fits = open
@@ -320,8 +322,10 @@ impl Relay<'_> {
         if let Some((limit, rule)) = open.response_limit
             && open.response_content > limit
         {
-            self.judge.late(rule, place, open.tx_id);
-            return false;
+            open.response_limit = None;
+            if self.judge.late(rule, place, open.tx_id) != Ruling::Pass {
+                return false;
+            }
         }
         open.has_response || self.may_go_on(place)
     }

@@ -124,12 +124,15 @@ impl Judge {
     }
 
     /// More has passed of a message than this rule lets pass. The transaction is none that is at hand.
-    pub(super) fn late(&mut self, rule: ContentRuleId, place: Place, tx_id: u64) {
+    pub(super) fn late(&mut self, rule: ContentRuleId, place: Place, tx_id: u64) -> Ruling {
         let mut head = HttpEvent { tx_id, ..HttpEvent::default() };
-        self.apply(Some(rule), place, &mut head);
-        if let Some(alert) = self.alerts.back_mut() {
+        let ruling = self.apply(Some(rule), place, &mut head);
+        if head.verdict != Some(ContentVerdict::Allowed)
+            && let Some(alert) = self.alerts.back_mut()
+        {
             alert.late = true;
         }
+        ruling
     }
 
     /// Something cannot be read, or may be read in two ways.
