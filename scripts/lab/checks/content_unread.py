@@ -38,6 +38,8 @@ def _said(lab, request, address=SERVER4, host=WWW):
     said = b""
     try:
         tls.sendall(request.encode("latin-1") if isinstance(request, str) else request)
+        # Who has answered lingers for whoever has not read yet.
+        tls.settimeout(1)
         while piece := tls.recv(65536):
             said += piece
     except (OSError, ValueError):
