@@ -108,6 +108,48 @@ fn a_response_is_blocked_before_anything_of_it_goes_on() {
     assert_eq!(outcome.events[1].rule.as_deref(), Some("bad type"));
 }
 
+/// Where no length is declared, a rule on the size applies once more has come: only one that blocks cuts anything off.
+#[test]
+fn content_of_unknown_length_is_cut_off_by_rules_that_block_only() {
+    let chunks = |bytes: usize| format!("{}0\r\n\r\n", "4\r\nxxxx\r\n".repeat(bytes / 4));
+    let coding = "Transfer-Encoding: chunked\r\n\r\n";
+    for (path, bytes, rules, is_cut) in [
+        ("/sized", 8, vec![], false),
+        ("/sized", 40, vec![("beyond 10", false)], false),
+        ("/sized", 400, vec![("beyond 10", false), ("beyond 100", true)], true),
+        ("/allowed", 400, vec![], false),
+    ] {
+        let upload = format!("PUT {path} HTTP/1.1\r\nHost: a\r\n{coding}{}", chunks(bytes));
+        let response = format!("HTTP/1.1 200 OK\r\n{coding}{}", chunks(bytes));
+        for (said, from) in [
+            (vec![Talk::says(Client, &upload), Talk::says(Server, OK)], Client),
+            (vec![Talk::says(Client, &get(path)), Talk::says(Server, &response)], Server),
+        ] {
+            for size in [1, 7, 1000] {
+                let outcome = talk(&said, |_| size);
+                let alerts: Vec<_> = outcome
+                    .alerts
+                    .iter()
+                    .map(|alert| (alert.rule.as_deref().unwrap(), alert.blocked, alert.late, alert.from))
+                    .collect();
+                let wanted: Vec<_> =
+                    rules.iter().map(|&(rule, blocked)| (rule, blocked, true, from)).collect();
+                assert_eq!(alerts, wanted, "{path} {bytes} {from:?} {size}");
+                let ending = is_cut.then_some((Reason::ContentBlocked, false));
+                assert_eq!(outcome.ending, ending, "{path} {bytes} {from:?} {size}");
+                let (sent, whole) = match from {
+                    Client => (outcome.to_server, &upload),
+                    Server => (outcome.to_client, &response),
+                };
+                assert!(
+                    whole.starts_with(&sent) && (sent == *whole) != is_cut,
+                    "{path} {bytes} {from:?} {size}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn what_can_be_read_in_two_ways_is_answered_and_goes_nowhere() {
     let cases = [

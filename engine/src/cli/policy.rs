@@ -11,6 +11,7 @@ use wireglass_core::fields::{Field, Fields};
 use wireglass_core::policy::{
     Answer, BlockWith, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision, DecryptedFlow,
     Direction, FieldEdit, FlowFacts, HelloFacts, Known, Profile, RequestFacts, Respond, ResponseFacts,
+    SizeLimits,
 };
 
 use super::{USAGE, with_config};
@@ -220,17 +221,17 @@ impl Explained<'_> {
         }
         let standing = policy.at_request(&flow, &facts);
         if !standing.awaits_response() {
-            return self.end(f, &policy, &flow, standing.otherwise, standing.size_limit);
+            return self.end(f, &policy, &flow, standing.otherwise, &standing.size_limits);
         }
         let Some(status) = args.status else {
             writeln!(f, "the request passes; the response decides (--status and --response-header)")?;
             return self.edits(f, &policy, &flow, Direction::Request);
         };
         let (fields, size) = head(&args.response_headers, Known::Not);
-        let Decided { rule, size_limit } =
+        let Decided { rule, size_limits } =
             policy.at_response(&standing, &ResponseFacts { status, fields: &fields, size });
         writeln!(f, "response {status}")?;
-        self.end(f, &policy, &flow, rule, size_limit)
+        self.end(f, &policy, &flow, rule, &size_limits)
     }
 
     fn end(
@@ -239,9 +240,9 @@ impl Explained<'_> {
         policy: &ContentPolicy,
         flow: &DecryptedFlow,
         rule: Option<ContentRuleId>,
-        size_limit: Option<(u64, ContentRuleId)>,
+        size_limits: &SizeLimits,
     ) -> fmt::Result {
-        if let Some((limit, id)) = size_limit {
+        for (limit, id) in size_limits.iter() {
             writeln!(f, "after {limit} bytes of content: {:?}", &**policy.name(id))?;
         }
         let Some(id) = rule else {

@@ -8,6 +8,7 @@ mod lists;
 mod name_index;
 mod names;
 mod networks;
+mod path;
 mod profile;
 mod rule;
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 pub use content::{
     Answer, ContentAction, ContentPolicy, ContentRule, ContentRuleId, Decided, DecryptedFlow, Direction,
     FieldEdit, Glob, HeaderRule, Known, OnUnread, PatternError, RequestFacts, Respond, ResponseFacts,
-    Standing, TextPattern, is_editable,
+    SizeLimits, Standing, TextPattern, is_editable,
 };
 pub use lists::{
     BadLine, Format, List, ListId, ListKind, ListMask, Lists, ListsBuilder, MAX_ENTRIES, MAX_LINE, MAX_LISTS,

@@ -60,10 +60,19 @@ fn policy(setup: &Setup) -> ContentPolicy {
     (long.size, long.direction) = (Some(10), Some(Direction::Response));
     let mut told = ContentRule::new("told", ContentAction::Alert);
     (told.path, told.size) = (vec!["/told".parse().unwrap()], Some(10));
+    let beyond = |name: &str, path: &str, size, action| {
+        let mut rule = ContentRule::new(name, action);
+        (rule.path, rule.size) = (vec![path.parse().unwrap()], Some(size));
+        rule
+    };
     let rules = [
         big,
         long,
         told,
+        beyond("beyond 100", "/sized", 100, ContentAction::Block(Respond::Page)),
+        beyond("beyond 10", "/sized", 10, ContentAction::Alert),
+        beyond("beyond 5", "/allowed", 5, ContentAction::Allow),
+        beyond("shadowed", "/allowed", 7, ContentAction::Block(Respond::Page)),
         block("blocked", Respond::Page),
         block("reset", Respond::Reset),
         block("status", Respond::Status(451)),

@@ -15,7 +15,7 @@ use crate::content::filter::{Decisions, Ending};
 use crate::end::{End, PerEnd};
 use crate::event::HttpEvent;
 use crate::fields::{Field, Fields};
-use crate::policy::{ContentRuleId, FieldEdit, Standing};
+use crate::policy::{FieldEdit, SizeLimits, Standing};
 use crate::reason::{InspectorOff, Reason};
 
 /// Bytes of a client that are swallowed behind a request that was answered, so that it finds the answer and no RST (RFC 9112, 9.6).
@@ -98,8 +98,7 @@ struct Body {
     begun: Option<u64>,
     /// Bytes of the pieces before it.
     bytes: u64,
-    /// More than so many are one too many, by this rule.
-    limit: Option<(u64, ContentRuleId)>,
+    limits: SizeLimits,
 }
 
 impl Body {
@@ -147,22 +146,22 @@ impl Http1Rules {
             Mode::Ended => {}
             Mode::Through => self.pass(from, seen, decisions),
             Mode::Lingering { .. } => self.swallow(from, decisions),
-            Mode::Rules => match self.directions[from].fate {
-                Fate::Pass => {
-                    if self.is_too_long(judge, from, seen) {
-                        self.reset(Reason::ContentBlocked, decisions);
-                    } else {
-                        self.pass(from, seen, decisions);
+            Mode::Rules => {
+                let fate = self.directions[from].fate;
+                match fate {
+                    Fate::Pass if self.is_too_long(judge, from, seen) => {
+                        self.reset(Reason::ContentBlocked, decisions)
                     }
+                    Fate::Pass => self.pass(from, seen, decisions),
+                    Fate::Drop => self.drop(from, seen, decisions),
+                    Fate::Held if judge.has_edits() => {
+                        let direction = &mut self.directions[from];
+                        let new = seen - direction.decided - direction.held.len() as u64;
+                        direction.held.extend_from_slice(&bytes[bytes.len() - new as usize..]);
+                    }
+                    Fate::Held => {}
                 }
-                Fate::Drop => self.drop(from, seen, decisions),
-                Fate::Held if judge.has_edits() => {
-                    let direction = &mut self.directions[from];
-                    let new = seen - direction.decided - direction.held.len() as u64;
-                    direction.held.extend_from_slice(&bytes[bytes.len() - new as usize..]);
-                }
-                Fate::Held => {}
-            },
+            }
         }
         self.answer_if_due(decisions);
     }
@@ -237,8 +236,10 @@ impl Http1Rules {
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { directions, open, mode: _, last, within_response: _ } = self;
-        let directions: usize =
-            directions.iter().map(|each| each.fields.memory() + each.held.capacity()).sum();
+        let directions: usize = directions
+            .iter()
+            .map(|each| each.fields.memory() + each.held.capacity() + each.body.limits.memory())
+            .sum();
         let standings: usize = open.iter().map(|open| open.standing.memory()).sum();
         let last = last.as_ref().and_then(|last| last.answer.as_ref()).map_or(0, Vec::capacity);
         directions + open.capacity() * size_of::<Open>() + standings + last
@@ -265,15 +266,11 @@ impl Http1Rules {
         more
     }
 
+    /// A rule blocks what has come of the content.
     fn is_too_long(&mut self, judge: &mut Judge, from: End, at: u64) -> bool {
         let body = &mut self.directions[from].body;
-        let (Some((limit, rule)), tx_id) = (body.limit, body.tx_id) else { return false };
-        if body.up_to(at) <= limit {
-            return false;
-        }
-        // The rule is asked once.
-        body.limit = None;
-        judge.late(rule, Place { from, stream: 0 }, tx_id) != Ruling::Pass
+        let (bytes, tx_id) = (body.up_to(at), body.tx_id);
+        judge.late(&mut body.limits, bytes, Place { from, stream: 0 }, tx_id) != Ruling::Pass
     }
 
     /// The connection ends with this, when it is its turn; nothing else of the client's goes on.
@@ -422,7 +419,7 @@ impl Receiver<'_> {
         match ruling {
             Ruling::Pass => {
                 let body = &mut self.rules.directions.client.body;
-                (body.limit, body.tx_id) = (standing.size_limit, head.tx_id);
+                (body.limits, body.tx_id) = (standing.size_limits.clone(), head.tx_id);
                 let edits = self.judge.request_edits(head);
                 self.head_passes(End::Client, at, &edits);
                 self.rules.open.push_back(Open { standing, is_connect, is_head });
@@ -440,7 +437,7 @@ impl Receiver<'_> {
         let is_tunnel = !is_interim && (status == 101 || is_connect && (200..300).contains(&status));
         let nothing = Standing::default();
         let standing = first.filter(|_| !is_interim).map_or(&nothing, |open| &open.standing);
-        let (mut ruling, size_limit) = self.judge.response(standing, place, head, fields);
+        let (mut ruling, limits) = self.judge.response(standing, place, head, fields);
         if ruling == Ruling::Pass && is_tunnel {
             ruling = self.judge.refuse(Reason::ContentOpaque, place, head);
         }
@@ -453,7 +450,7 @@ impl Receiver<'_> {
                 } else {
                     self.rules.within_response = true;
                     let body = &mut self.rules.directions.server.body;
-                    (body.limit, body.tx_id) = (size_limit, head.tx_id);
+                    (body.limits, body.tx_id) = (limits, head.tx_id);
                 }
             }
             Ruling::Block(refusal) => {

@@ -81,9 +81,8 @@ impl Relay<'_> {
         }
         let is_blocked = ruling != Ruling::Pass;
         let host = head.hostname.as_deref().map(Into::into);
-        let (tx_id, size_limit) = (head.tx_id, standing.size_limit);
-        let entry =
-            Stream { is_blocked, request, host, tx_id, size_limit, standing, ended, ..Stream::default() };
+        let (tx_id, limits) = (head.tx_id, standing.size_limits.clone());
+        let entry = Stream { is_blocked, request, host, tx_id, limits, standing, ended, ..Stream::default() };
         self.rules.streams.insert(stream, entry);
         match ruling {
             Ruling::Pass => {
@@ -179,8 +178,8 @@ impl Relay<'_> {
         } else if kind == HeadKind::Response {
             let standing = std::mem::take(&mut open.standing);
             open.has_response = true;
-            let (ruling, limit) = self.judge.response(&standing, place, head, fields);
-            open.response_limit = limit;
+            let (ruling, limits) = self.judge.response(&standing, place, head, fields);
+            open.response_limits = limits;
             ruling
         } else {
             Ruling::Pass
@@ -295,13 +294,9 @@ impl Relay<'_> {
     fn content_goes_on(&mut self, stream: u32, data: u32, end_stream: bool) -> bool {
         let Some(open) = self.rules.streams.get_mut(stream) else { return false };
         open.content += u64::from(data);
-        if let Some((limit, rule)) = open.size_limit
-            && open.content > limit
-        {
-            open.size_limit = None;
-            if self.judge.late(rule, Place { from: End::Client, stream }, open.tx_id) != Ruling::Pass {
-                return false;
-            }
+        let place = Place { from: End::Client, stream };
+        if self.judge.late(&mut open.limits, open.content, place, open.tx_id) != Ruling::Pass {
+            return false;
         }
         let is_said = open.ended.client;
         let fits = open
@@ -312,7 +307,19 @@ impl Relay<'_> {
             return true;
         }
         open.request.declared = None;
-        self.may_go_on(Place { from: End::Client, stream })
+        self.may_go_on(place)
+    }
+
+    /// Content comes behind its head, and no more of it than rules allow.
+    fn response_goes_on(&mut self, place: Place, data: u32) -> bool {
+        let Some(open) = self.rules.streams.get_mut(place.stream) else { return false };
+        open.response_content += u64::from(data);
+        if self.judge.late(&mut open.response_limits, open.response_content, place, open.tx_id)
+            != Ruling::Pass
+        {
+            return false;
+        }
+        open.has_response || self.may_go_on(place)
     }
 
     /// Content comes behind its head, and no more of it than rules allow.

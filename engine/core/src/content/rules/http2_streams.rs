@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::http2_message::Request;
 use crate::end::PerEnd;
-use crate::policy::{ContentRuleId, Standing};
+use crate::policy::{SizeLimits, Standing};
 
 /// Streams that a reset has ended, of which frames may still be on the way.
 const MAX_LET_GO: usize = 256;
@@ -22,13 +22,12 @@ pub(super) struct Stream {
     pub(super) standing: Standing,
     /// The transaction that the log has.
     pub(super) tx_id: u64,
-    /// Octets of the request's content beyond which a rule applies.
-    pub(super) size_limit: Option<(u64, ContentRuleId)>,
-    /// Octets of the response's content, and beyond how many of them a rule applies.
-    pub(super) response_content: u64,
-    pub(super) response_limit: Option<(u64, ContentRuleId)>,
-    /// Octets of the request's content.
+    /// Octets of the request's content, and the rules that apply when more come.
     pub(super) content: u64,
+    pub(super) limits: SizeLimits,
+    /// Likewise of the response's.
+    pub(super) response_content: u64,
+    pub(super) response_limits: SizeLimits,
     /// Octets of the client's that the server has, less what it has credited the stream with.
     pub(super) uncredited: i64,
     /// What the client has credited the stream with, less what was inserted into it.

@@ -11,7 +11,7 @@ use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::Fields;
 use crate::policy::{
     ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, Known, OnUnread,
-    RequestFacts, Respond, ResponseFacts, Standing,
+    RequestFacts, Respond, ResponseFacts, SizeLimits, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -99,40 +99,42 @@ impl Judge {
         (self.apply(standing.otherwise, place, head), standing)
     }
 
-    /// A response's head is complete. `head` has what is known of the request and of the response. With it come bytes of the response's
-    /// content beyond which a rule applies.
+    /// A response's head is complete. `head` has what is known of the request and of the response. With it come the rules that apply when
+    /// more of the response's content comes.
     pub(super) fn response(
         &mut self,
         standing: &Standing,
         place: Place,
         head: &mut HttpEvent,
         fields: &Fields,
-    ) -> (Ruling, Option<(u64, ContentRuleId)>) {
+    ) -> (Ruling, SizeLimits) {
         if !head.ambiguous.is_empty()
             && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
         {
-            return (Ruling::Block(refusal), None);
+            return (Ruling::Block(refusal), SizeLimits::default());
         }
         if !standing.awaits_response() {
-            return (Ruling::Pass, None);
+            return (Ruling::Pass, SizeLimits::default());
         }
         let status = head.status.unwrap_or_default();
         let has_none = matches!(status, 100..=199 | 204 | 304) || head.method.as_deref() == Some("HEAD");
         let size = if has_none { Known::Bytes(0) } else { declared(fields).unwrap_or(Known::Not) };
         let decided = self.policy.at_response(standing, &ResponseFacts { status, fields, size });
-        (self.apply(decided.rule, place, head), decided.size_limit)
+        (self.apply(decided.rule, place, head), decided.size_limits)
     }
 
-    /// More has passed of a message than this rule lets pass. The transaction is none that is at hand.
-    pub(super) fn late(&mut self, rule: ContentRuleId, place: Place, tx_id: u64) -> Ruling {
-        let mut head = HttpEvent { tx_id, ..HttpEvent::default() };
-        let ruling = self.apply(Some(rule), place, &mut head);
-        if head.verdict != Some(ContentVerdict::Allowed)
-            && let Some(alert) = self.alerts.back_mut()
-        {
-            alert.late = true;
+    /// So many bytes of a message's content have come. The transaction is none that is at hand.
+    pub(super) fn late(&mut self, limits: &mut SizeLimits, bytes: u64, place: Place, tx_id: u64) -> Ruling {
+        while let Some(rule) = limits.passed(bytes) {
+            let mut head = HttpEvent { tx_id, ..HttpEvent::default() };
+            let alerts = self.alerts.len();
+            let ruling = self.apply(Some(rule), place, &mut head);
+            self.alerts.iter_mut().skip(alerts).for_each(|alert| alert.late = true);
+            if ruling != Ruling::Pass {
+                return ruling;
+            }
         }
-        ruling
+        Ruling::Pass
     }
 
     /// Something cannot be read, or may be read in two ways.

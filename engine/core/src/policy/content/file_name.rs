@@ -1,7 +1,7 @@
 //! The name under which a client would save what a message has.
 
-use super::path;
 use crate::fields::Fields;
+use crate::policy::path;
 
 /// Of Content-Disposition (RFC 6266, 4.3: `filename*` before `filename`), or else of the path.
 pub(super) fn file_name(fields: &Fields, path: &str) -> Option<String> {

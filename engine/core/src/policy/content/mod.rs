@@ -5,20 +5,23 @@
 
 mod edit;
 mod file_name;
-mod path;
+mod limits;
 mod pattern;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::name_index::NameIndex;
 use super::names::HostName;
+use super::path::Target;
 use super::{Lists, Profile};
 use crate::fields::Fields;
 use edit::CompiledHeaderRule;
 pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
-use path::Target;
+pub use limits::SizeLimits;
 pub use pattern::{Glob, PatternError, TextPattern};
 use rule::{AtRequest, CompiledContentRule, Holds};
 pub use rule::{ContentAction, ContentRule, Respond};
@@ -86,8 +89,8 @@ pub struct Standing {
     pub not_yet: Box<[ContentRuleId]>,
     /// The rule that wins if none of those does; none: no rule does.
     pub otherwise: Option<ContentRuleId>,
-    /// Bytes of the request's content beyond which this rule applies.
-    pub size_limit: Option<(u64, ContentRuleId)>,
+    /// Rules that apply when more of the request's content comes.
+    pub size_limits: SizeLimits,
     /// The request's path, for the name of the file; empty where no rule asks.
     path: Box<str>,
 }
@@ -100,18 +103,18 @@ impl Standing {
 
     /// Bytes of memory that it holds beside its own size.
     pub fn memory(&self) -> usize {
-        let Self { not_yet, otherwise: _, size_limit: _, path } = self;
-        size_of_val(&**not_yet) + path.len()
+        let Self { not_yet, otherwise: _, size_limits, path } = self;
+        size_of_val(&**not_yet) + size_limits.memory() + path.len()
     }
 }
 
 /// Where the rules stand after a response's head.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decided {
     /// The rule that wins; none: no rule does.
     pub rule: Option<ContentRuleId>,
-    /// Bytes of the response's content beyond which this rule applies.
-    pub size_limit: Option<(u64, ContentRuleId)>,
+    /// Rules that apply when more of the response's content comes.
+    pub size_limits: SizeLimits,
 }
 
 /// Bytes of content.
@@ -259,11 +262,8 @@ impl ContentPolicy {
                     limit
                 }
             };
-            // Of several limits the lowest is passed first.
-            if let Some(limit) = limit
-                && standing.size_limit.is_none_or(|(lowest, _)| limit < lowest)
-            {
-                standing.size_limit = Some((limit, id));
+            if let Some(limit) = limit {
+                standing.size_limits.push(limit, id);
             }
         }
         if !not_yet.is_empty() {
@@ -276,7 +276,7 @@ impl ContentPolicy {
     /// Asks the rules that were not yet decided about the response.
     pub fn at_response(&self, standing: &Standing, response: &ResponseFacts<'_>) -> Decided {
         let message = Message { fields: response.fields, path: &standing.path, size: response.size };
-        let mut decided = Decided { rule: standing.otherwise, size_limit: None };
+        let mut decided = Decided { rule: standing.otherwise, ..Decided::default() };
         for &id in &standing.not_yet {
             match self.rules[id.0 as usize].at_response(response.status, &message) {
                 Holds::No => {}
@@ -284,10 +284,7 @@ impl ContentPolicy {
                     decided.rule = Some(id);
                     break;
                 }
-                Holds::Beyond(limit) if decided.size_limit.is_none_or(|(lowest, _)| limit < lowest) => {
-                    decided.size_limit = Some((limit, id));
-                }
-                Holds::Beyond(_) => {}
+                Holds::Beyond(limit) => decided.size_limits.push(limit, id),
             }
         }
         decided

@@ -1,5 +1,6 @@
 //! One entry of a list, from the text that a file has for it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -7,6 +8,7 @@ use ipnet::IpNet;
 use super::domains::Reach;
 use super::urls;
 use crate::policy::names::check_name;
+use crate::policy::path;
 
 /// Why a text is no entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +32,15 @@ pub(super) fn domain(text: &str, bare: Reach) -> Result<(String, Reach), Wrong> 
     Ok((name, reach))
 }
 
-/// A URL's host in lower case, what it stands for, and the path with what follows. Scheme and port are not compared.
-pub(super) fn url(text: &str, bare: Reach) -> Result<(String, Reach, &str), Wrong> {
+/// A URL's host in lower case, what it stands for, and the path with what follows, in the form that requests are brought into. Scheme and port
+/// are not compared.
+pub(super) fn url(text: &str, bare: Reach) -> Result<(String, Reach, Cow<'_, str>), Wrong> {
     let (authority, path) = authority_and_path(text);
+    let path = path::whole(path);
     if authority.contains('@') || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(Wrong::Expected("a URL without user and blanks"));
     }
-    if !urls::can_be_found(path) {
+    if !urls::can_be_found(&path) {
         return Err(Wrong::Expected("a path of at most 64 pieces"));
     }
     let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));

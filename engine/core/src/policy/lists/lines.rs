@@ -199,7 +199,7 @@ impl Reader<'_> {
     /// Returns the host.
     fn url(&mut self, text: &str, reach: Reach) -> Result<String, Wrong> {
         let (host, reach, path) = entry::url(text, reach)?;
-        let is_new = self.lists.urls.insert(&host, reach, path, self.list);
+        let is_new = self.lists.urls.insert(&host, reach, &path, self.list);
         self.count(is_new);
         Ok(host)
     }

@@ -11,7 +11,7 @@ mod table;
 mod urls;
 mod zone;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use domains::DomainSet;
 use ipnet::IpNet;
@@ -110,9 +110,15 @@ impl Lists {
         self.domains.find(name)
     }
 
-    /// The URL lists that a URL is on, by its host and by its path and query, from the slash on.
+    /// The URL lists that a URL is on, by its host, as a request names it, and by its path in the form that nginx compares and its query.
     pub fn of_url(&self, host: &str, target: &str) -> ListMask {
-        self.urls.find(&HostName::new(host), target)
+        let address =
+            host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok());
+        match address {
+            // Entries have one form of it, without brackets.
+            Some(address) => self.urls.find(&HostName::new(&address.to_string()), target),
+            None => self.urls.find(&HostName::new(host), target),
+        }
     }
 
     /// Whether an address is on a list.

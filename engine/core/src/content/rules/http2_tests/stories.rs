@@ -561,3 +561,37 @@ fn tunnels_are_opaque() {
         assert!(ends.got(Client)[0].starts_with("1 :status=403"));
     }
 }
+
+/// Where no length is declared, a rule on the size applies once more has come: only one that blocks cuts the stream off.
+#[test]
+fn content_of_unknown_length_is_cut_off_by_rules_that_block_only() {
+    let beyond = |name: &str, size, action| {
+        let mut rule = ContentRule::new(name, action);
+        rule.size = Some(size);
+        rule
+    };
+    let rules = [
+        beyond("beyond 100", 100, ContentAction::Block(Respond::Page)),
+        beyond("beyond 10", 10, ContentAction::Alert),
+    ];
+    for from in [Client, Server] {
+        let mut ends = Ends::with_policy(ContentPolicy::compile(&rules, Arc::default()));
+        let request = ends.request(1, 0, "PUT", "/a");
+        ends.passes(Client, &request);
+        if from == Server {
+            ends.passes(Client, &frame(DATA, END_STREAM, 1, &[]));
+            let response = ends.response(1, 0, "good/type");
+            ends.passes(Server, &response);
+        }
+        for octets in [8, 8, 80] {
+            ends.passes(from, &frame(DATA, 0, 1, &vec![0; octets]));
+        }
+        ends.wire.send(from, &frame(DATA, 0, 1, &[0; 5]));
+        let reset = |got: Vec<String>| got.iter().any(|frame| frame == "1 reset 8");
+        let (to_client, to_server) = (ends.got(Client), ends.got(Server));
+        assert!(reset(to_client) && reset(to_server), "{from:?}");
+        let alerts = ends.wire.alerts.iter();
+        let alerts: Vec<_> = alerts.map(|alert| (alert.rule.as_deref(), alert.blocked, alert.late)).collect();
+        assert_eq!(alerts, [(Some("beyond 10"), false, true), (Some("beyond 100"), true, true)], "{from:?}");
+    }
+}

@@ -1,0 +1,433 @@
+//! Rules on content: the same answers as those of rules that are asked one after the other, each condition by its words.
+
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::*;
+use crate::fields::Field;
+use crate::policy::{Format, ListId, ListKind, ListsBuilder, NamePattern};
+
+const HOSTS: [&str; 5] = ["example.com", "www.example.com", "listed.test", "a.listed.test", "[2001:db8::1]"];
+const TYPES: [&str; 3] = ["text/html", "video/mp4", "application/x-msdownload"];
+
+/// One list of each kind.
+struct Named {
+    lists: Arc<Lists>,
+    domains: ListId,
+    urls: ListId,
+    addresses: ListId,
+}
+
+fn named() -> Named {
+    let mut builder = ListsBuilder::new([7; 16]);
+    let mut list = |name: &str, kind, text: &str| {
+        let id = builder.declare(name, kind).unwrap();
+        assert_eq!(builder.read(id, Format::Plain, text.as_bytes()).bad, 0, "{name}");
+        id
+    };
+    let domains = list("domains", ListKind::Domain, "listed.test\n");
+    let urls = list("urls", ListKind::Url, "example.com/ads\n[2001:db8::1]/ads\n");
+    let addresses = list("addresses", ListKind::Ip, "10.1.0.0/16\n");
+    Named { lists: Arc::new(builder.build()), domains, urls, addresses }
+}
+
+fn fields(all: &[(&str, &str)]) -> Fields {
+    let mut fields = Fields::default();
+    for (name, value) in all {
+        fields.push(Field { name: name.as_bytes(), value: value.as_bytes(), never_indexed: false });
+    }
+    fields
+}
+
+fn flow(client: &str) -> DecryptedFlow {
+    DecryptedFlow {
+        profile: Arc::new(Profile { name: "default".into(), ..Profile::default() }),
+        sni: None,
+        certificate_names: Vec::new(),
+        client: format!("{client}:1000").parse().unwrap(),
+        server: "192.0.2.2:443".parse().unwrap(),
+        flow_id: 1,
+    }
+}
+
+/// A whole exchange.
+#[derive(Clone, Debug)]
+struct Exchange {
+    client: &'static str,
+    host: Option<&'static str>,
+    method: &'static str,
+    target: &'static str,
+    agent: Option<&'static str>,
+    status: u16,
+    kinds: PerSide<Option<&'static str>>,
+    sizes: PerSide<u64>,
+    are_declared: PerSide<bool>,
+}
+
+type PerSide<T> = [T; 2];
+
+impl Exchange {
+    fn fields(&self, side: usize) -> Fields {
+        let mut all: Vec<_> = self.kinds[side].map(|kind| ("content-type", kind)).into_iter().collect();
+        all.extend(self.agent.filter(|_| side == 0).map(|agent| ("user-agent", agent)));
+        fields(&all)
+    }
+
+    fn size(&self, side: usize) -> Known {
+        if self.are_declared[side] { Known::Bytes(self.sizes[side]) } else { Known::Not }
+    }
+
+    /// By the words of the documents, with nothing but the rule at hand and all that there is to know.
+    fn matches(&self, rule: &ContentRule, named: &Named) -> bool {
+        let path = match self.target.split('?').next() {
+            Some("//ads/./x") => "/ads/x",
+            Some("/%61ds") => "/ads",
+            Some(path) => path,
+            None => "",
+        };
+        let is_named = |pattern: &NamePattern, host: &str| match pattern {
+            NamePattern::Exact(name) => host == name,
+            NamePattern::Below(name) => host.ends_with(&format!(".{name}")),
+        };
+        let on_list = |list: ListId, host: &str| {
+            if list == named.urls {
+                (host == "example.com" || host == "[2001:db8::1]") && path.starts_with("/ads")
+            } else {
+                host == "listed.test"
+            }
+        };
+        let has_host = rule.host.is_empty() && rule.host_list.is_none()
+            || self.host.is_some_and(|host| {
+                rule.host.iter().any(|pattern| is_named(pattern, host))
+                    || rule.host_list.is_some_and(|list| on_list(list, host))
+            });
+        let has_source = rule.source_list.is_none() || self.client.starts_with("10.1.");
+        let has_agent = rule.header.is_empty() || self.agent == Some("curl/8");
+        let is_on = |side: usize| {
+            rule.direction != Some(if side == 0 { Direction::Response } else { Direction::Request })
+                && (rule.status.is_empty() || side == 1)
+                && (rule.content_type.is_empty()
+                    || self.kinds[side].is_some_and(|kind| kind.starts_with("video/")))
+                && rule.size.is_none_or(|size| self.sizes[side] > size)
+        };
+        has_host
+            && has_source
+            // No response has a user agent.
+            && (rule.direction == Some(Direction::Response) && rule.header.is_empty()
+                || rule.direction != Some(Direction::Response) && has_agent)
+            && any(&rule.method, self.method)
+            && (rule.path.is_empty() || path.starts_with("/ads"))
+            && (rule.status.is_empty() || rule.status.contains(&self.status))
+            && (is_on(0) || is_on(1))
+    }
+}
+
+fn any(methods: &[String], method: &str) -> bool {
+    methods.is_empty() || methods.iter().any(|each| each == method)
+}
+
+fn exchanges() -> impl Strategy<Value = Exchange> {
+    let of_request = (
+        select(vec!["10.1.2.3", "10.2.2.3"]),
+        proptest::option::weighted(0.9, select(HOSTS.to_vec())),
+        select(vec!["GET", "POST"]),
+        select(vec!["/", "//ads/./x", "/%61ds", "/ads?x=1", "/other"]),
+        proptest::option::of(select(vec!["curl/8", "Mozilla"])),
+    );
+    let of_both = (
+        [proptest::option::of(select(TYPES.to_vec())), proptest::option::of(select(TYPES.to_vec()))],
+        [0u64..4, 0u64..4],
+        [any_bool(), any_bool()],
+    );
+    (of_request, select(vec![200, 404]), of_both).prop_map(
+        |((client, host, method, target, agent), status, (kinds, sizes, are_declared))| Exchange {
+            client,
+            host,
+            method,
+            target,
+            agent,
+            status,
+            kinds,
+            sizes,
+            are_declared,
+        },
+    )
+}
+
+fn any_bool() -> impl Strategy<Value = bool> {
+    proptest::bool::ANY
+}
+
+/// Rules with one to three conditions; those on the size only where `sized`.
+fn rules(sized: bool) -> impl Strategy<Value = Vec<ContentRule>> {
+    let kinds: Vec<_> = (0..10 + 2 * usize::from(sized)).collect();
+    let rule =
+        (subsequence(kinds, 1..=3), select(vec![None, Some(Direction::Request), Some(Direction::Response)]));
+    proptest::collection::vec(rule, 0..12).prop_map(|all| {
+        let named = named();
+        let rule = |(number, (conditions, direction)): (usize, (Vec<usize>, Option<Direction>))| {
+            let mut rule = ContentRule::new(number.to_string(), ContentAction::Allow);
+            rule.direction = direction;
+            for condition in conditions {
+                match condition {
+                    0 => rule.host.push("example.com".parse().unwrap()),
+                    1 => rule.host.push("*.example.com".parse().unwrap()),
+                    2 => rule.host_list = Some(named.domains),
+                    3 => rule.host_list = Some(named.urls),
+                    4 => rule.source_list = Some(named.addresses),
+                    5 => rule.method.push("POST".into()),
+                    6 => rule.path.push("/ads*".parse().unwrap()),
+                    7 => rule.header.push(("user-agent".into(), TextPattern::regex("^curl/").unwrap())),
+                    8 => rule.content_type.push("video/*".parse().unwrap()),
+                    9 if direction != Some(Direction::Request) => rule.status.push(200),
+                    9 => {}
+                    10 => rule.size = Some(1),
+                    _ => rule.size = Some(2),
+                }
+            }
+            rule
+        };
+        all.into_iter().enumerate().map(rule).collect()
+    })
+}
+
+/// The rule that wins in the end, and those that have applied in turn while content passed.
+fn ask(policy: &ContentPolicy, exchange: &Exchange) -> (Option<ContentRuleId>, Vec<ContentRuleId>) {
+    let (request, response) = (exchange.fields(0), exchange.fields(1));
+    let mut standing = policy.at_request(
+        &flow(exchange.client),
+        &RequestFacts {
+            host: exchange.host,
+            method: exchange.method,
+            target: exchange.target,
+            fields: &request,
+            size: exchange.size(0),
+        },
+    );
+    let mut late: Vec<_> = std::iter::from_fn(|| standing.size_limits.passed(exchange.sizes[0])).collect();
+    let facts = ResponseFacts { status: exchange.status, fields: &response, size: exchange.size(1) };
+    let mut decided = policy.at_response(&standing, &facts);
+    late.extend(std::iter::from_fn(|| decided.size_limits.passed(exchange.sizes[1])));
+    (decided.rule, late)
+}
+
+proptest! {
+    /// Where all is known at the heads, the first rule wins that matches by its words.
+    #[test]
+    fn the_first_rule_that_matches_wins(rules in rules(false), exchange in exchanges()) {
+        let named = named();
+        let policy = ContentPolicy::compile(&rules, Arc::clone(&named.lists));
+        let first = rules.iter().position(|rule| exchange.matches(rule, &named));
+        let (rule, late) = ask(&policy, &exchange);
+        prop_assert_eq!(rule.map(|id| id.0 as usize), first);
+        prop_assert!(late.is_empty());
+    }
+
+    /// Where a size shows late, the rule that should have won applies late, and others may have applied before it.
+    #[test]
+    fn a_rule_on_the_size_applies_in_the_end(rules in rules(true), exchange in exchanges()) {
+        let named = named();
+        let policy = ContentPolicy::compile(&rules, Arc::clone(&named.lists));
+        let first = rules.iter().position(|rule| exchange.matches(rule, &named));
+        let (rule, late) = ask(&policy, &exchange);
+        let all = rule.into_iter().chain(late).map(|id| id.0 as usize);
+        prop_assert_eq!(all.min(), first);
+    }
+}
+
+/// A rule with one condition, and whether it matches a request.
+#[track_caller]
+fn assert_asks(condition: impl FnOnce(&mut ContentRule), cases: &[(&str, &str, &[(&str, &str)], bool)]) {
+    let mut rule = ContentRule::new("rule", ContentAction::Allow);
+    condition(&mut rule);
+    let policy = ContentPolicy::compile(&[rule], named().lists);
+    for &(host, target, all, matches) in cases {
+        let fields = fields(all);
+        let facts =
+            RequestFacts { host: Some(host), method: "GET", target, fields: &fields, size: Known::Bytes(0) };
+        let standing = policy.at_request(&flow("10.1.2.3"), &facts);
+        assert_eq!(standing.otherwise.is_some(), matches, "{host} {target} {all:?}");
+        let answers = policy.explain(&flow("10.1.2.3"), &facts);
+        assert_eq!(answers[0].1 == Answer::Matches, matches, "{host} {target} {all:?}");
+    }
+}
+
+#[test]
+fn each_condition() {
+    let glob = |text: &str| text.parse::<Glob>().unwrap();
+    assert_asks(
+        |rule| rule.host = vec!["*.example.com".parse().unwrap()],
+        &[("A.Example.COM.", "/", &[], true), ("example.com", "/", &[], false)],
+    );
+    assert_asks(
+        |rule| rule.path = vec![glob("/admin/*")],
+        &[
+            ("a", "/%61dmin/x", &[], true),
+            ("a", "/a/../admin/x", &[], true),
+            ("a", "//admin/x", &[], true),
+            ("a", "/./admin/x", &[], true),
+            ("a", "/admin%2fx", &[], true),
+            ("a", "https://a/admin/x", &[], true),
+            ("a", "/x?y=/admin/x", &[], false),
+            ("a", "/Admin/x", &[], false),
+            ("a", "/admin%252fx", &[], false),
+            ("a", "/admin%c0%afx", &[], false),
+        ],
+    );
+    assert_asks(
+        |rule| rule.path_regex = vec![TextPattern::regex("[\\x00\\\\;]").unwrap()],
+        &[
+            ("a", "/a%00b", &[], true),
+            ("a", "/a%5Cb", &[], true),
+            ("a", "/a;b", &[], true),
+            ("a", "/a", &[], false),
+        ],
+    );
+    assert_asks(
+        |rule| rule.query = vec![glob("*id=7*")],
+        &[("a", "/?x=1&id=7", &[], true), ("a", "/id=7", &[], false), ("a", "/?i%64=7", &[], false)],
+    );
+    assert_asks(
+        |rule| {
+            rule.header = vec![
+                ("x-a".into(), TextPattern::Glob(glob("1*"))),
+                ("x-b".into(), TextPattern::Glob(glob("*"))),
+            ]
+        },
+        &[
+            ("a", "/", &[("X-A", "2"), ("x-a", "12"), ("X-B", "")], true),
+            ("a", "/", &[("x-a", "12")], false),
+            ("a", "/", &[("x-a", "2"), ("x-b", "")], false),
+        ],
+    );
+    assert_asks(
+        |rule| (rule.file_name, rule.direction) = (vec![glob("*.exe")], Some(Direction::Request)),
+        &[
+            ("a", "/x/Setup.EXE", &[], true),
+            ("a", "/x/setup.exe/", &[], false),
+            ("a", "/?f=setup.exe", &[], false),
+        ],
+    );
+    assert_asks(|rule| rule.profile = vec!["other".into()], &[("a", "/", &[], false)]);
+    assert_asks(|rule| rule.destination = vec!["192.0.2.0/24".parse().unwrap()], &[("a", "/", &[], true)]);
+    assert_asks(
+        |rule| rule.destination = vec!["198.51.100.0/24".parse().unwrap()],
+        &[("a", "/", &[], false)],
+    );
+}
+
+/// A listed URL is found in whatever way it is written, in the list and by the client.
+#[test]
+fn listed_urls_have_the_form_of_requests() {
+    let mut builder = ListsBuilder::new([7; 16]);
+    let list = builder.declare("urls", ListKind::Url).unwrap();
+    let text = "a.test/My%20File.exe\nb.test//x/./y\nc.test?id=1\nhttps://[2001:DB8:0::1]:443/z\n";
+    assert_eq!(builder.read(list, Format::Plain, text.as_bytes()).bad, 0);
+    let mut rule = ContentRule::new("listed", ContentAction::Block(Respond::Page));
+    rule.host_list = Some(list);
+    let policy = ContentPolicy::compile(&[rule], Arc::new(builder.build()));
+    for (host, target, is_on) in [
+        ("a.test", "/My%20File.exe", true),
+        ("a.test", "/%4dy%20File.exe", true),
+        ("a.test", "/./x/..//My%20File.exe?a", true),
+        ("a.test", "/My%2520File.exe", false),
+        ("b.test", "/x/y/z", true),
+        ("b.test", "/x/yz", false),
+        ("c.test", "/?id=1", true),
+        ("c.test", "/", false),
+        ("[2001:db8::1]", "/z", true),
+        ("[2001:db8:0:0::0001]", "/z", true),
+        ("[2001:db8::2]", "/z", false),
+    ] {
+        let fields = Fields::default();
+        let facts =
+            RequestFacts { host: Some(host), method: "GET", target, fields: &fields, size: Known::Bytes(0) };
+        assert_eq!(
+            policy.at_request(&flow("10.1.2.3"), &facts).otherwise.is_some(),
+            is_on,
+            "{host} {target}"
+        );
+    }
+}
+
+#[test]
+fn the_first_rule_on_a_field_changes_it() {
+    let named = named();
+    let header = |edits, direction| HeaderRule {
+        profile: Vec::new(),
+        host: vec!["*.example.com".parse().unwrap()],
+        host_list: Some(named.domains),
+        direction,
+        edits,
+    };
+    let set = |name: &str, value: &str| FieldEdit::Set(name.into(), value.into());
+    let remove = |name: &str| FieldEdit::Remove(name.into());
+    let policy = ContentPolicy::compile(&[], Arc::clone(&named.lists)).with_headers(&[
+        header(vec![set("X-A", "1"), remove("x-b")], Direction::Request),
+        header(vec![set("x-a", "2"), set("x-c", "3")], Direction::Request),
+        header(vec![remove("alt-svc")], Direction::Response),
+    ]);
+    let edits = |host, direction| policy.edits(&flow("10.1.2.3"), host, direction);
+    let request = [set("X-A", "1"), remove("x-b"), set("x-c", "3")];
+    assert_eq!(edits(Some("www.example.com"), Direction::Request), request);
+    assert_eq!(edits(Some("listed.test"), Direction::Response), [remove("alt-svc")]);
+    assert_eq!(edits(Some("example.com"), Direction::Request), []);
+    assert_eq!(edits(None, Direction::Request), []);
+    assert!(policy.has_edits() && policy.is_about("default"));
+    for name in ["Host", "content-length", "TE", ":path", "", "a b", "Transfer-Encoding"] {
+        assert!(!is_editable(name), "{name:?}");
+    }
+}
+
+/// Time of one request with 1,000 rules and a list of a million names.
+#[test]
+#[ignore = "a measurement"]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "it is the clock that is asked, for a person to read"
+)]
+fn what_a_request_costs() {
+    let mut builder = ListsBuilder::new([7; 16]);
+    let domains = builder.declare("domains", ListKind::Domain).unwrap();
+    let text: String = (0..1_000_000).map(|i| format!("n{i}.listed.test\n")).collect();
+    builder.read(domains, Format::Plain, text.as_bytes());
+    let lists = Arc::new(builder.build());
+    let by_host = |i: usize, rule: &mut ContentRule| rule.host.push(format!("h{i}.test").parse().unwrap());
+    let by_path = |i: usize, rule: &mut ContentRule| rule.path.push(format!("/p{i}/*").parse().unwrap());
+    let by_regex = |i: usize, rule: &mut ContentRule| {
+        rule.path_regex.push(TextPattern::regex(&format!("/p{i}/[0-9]+$")).unwrap())
+    };
+    let by_method = |_: usize, rule: &mut ContentRule| rule.method.push("DELETE".into());
+    type Condition = dyn Fn(usize, &mut ContentRule);
+    let kinds: [(&str, &Condition); 4] =
+        [("host", &by_host), ("path", &by_path), ("path_regex", &by_regex), ("method", &by_method)];
+    for (name, condition) in kinds {
+        let mut rules: Vec<_> = (0..999)
+            .map(|i| {
+                let mut rule = ContentRule::new(i.to_string(), ContentAction::Block(Respond::Page));
+                condition(i, &mut rule);
+                rule
+            })
+            .collect();
+        let mut listed = ContentRule::new("listed", ContentAction::Block(Respond::Page));
+        listed.host_list = Some(domains);
+        rules.push(listed);
+        let policy = ContentPolicy::compile(&rules, Arc::clone(&lists));
+        let fields = fields(&[("user-agent", "Mozilla/5.0"), ("accept", "*/*"), ("cookie", "a=b")]);
+        let flow = flow("10.1.2.3");
+        let facts = RequestFacts {
+            host: Some("www.example.com"),
+            method: "GET",
+            target: "/assets/2026/11/styles/main.css?version=1234567",
+            fields: &fields,
+            size: Known::Bytes(0),
+        };
+        let times = 20_000;
+        let begin = std::time::Instant::now();
+        for _ in 0..times {
+            std::hint::black_box(policy.at_request(&flow, std::hint::black_box(&facts)));
+        }
+        println!("1,000 rules by {name}: {:?} a request", begin.elapsed() / times);
+    }
+}
