@@ -322,21 +322,6 @@ impl Relay<'_> {
         open.has_response || self.may_go_on(place)
     }
 
-    /// Content comes behind its head, and no more of it than rules allow.
-    fn response_goes_on(&mut self, place: Place, data: u32) -> bool {
-        let Some(open) = self.rules.streams.get_mut(place.stream) else { return false };
-        open.response_content += u64::from(data);
-        if let Some((limit, rule)) = open.response_limit
-            && open.response_content > limit
-        {
-            open.response_limit = None;
-            if self.judge.late(rule, place, open.tx_id) != Ruling::Pass {
-                return false;
-            }
-        }
-        open.has_response || self.may_go_on(place)
-    }
-
     /// What policy says about a message that breaks rules in the middle.
     fn may_go_on(&mut self, place: Place) -> bool {
         let mut head = HttpEvent { protocol: "HTTP/2", ..HttpEvent::default() };

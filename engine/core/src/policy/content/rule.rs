@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::edit::Direction;
 use super::pattern::{Glob, TextPattern};
 use super::{DecryptedFlow, Known, Message, Request, file_name};
+use crate::fields::Fields;
 use crate::policy::rule::Addresses;
 use crate::policy::{ListId, Lists, NamePattern};
 
@@ -214,22 +215,22 @@ impl CompiledContentRule {
         })
     }
 
+    /// A client takes one of these texts, and nobody knows which: any may stop it, only all of them together let it pass.
+    fn are_like(&self, globs: &[Glob], texts: &[String]) -> bool {
+        let is_like = |text: &String| globs.iter().any(|glob| glob.matches(text));
+        match self.rule.action {
+            ContentAction::Allow => !texts.is_empty() && texts.iter().all(is_like),
+            ContentAction::Alert | ContentAction::Block(_) => texts.iter().any(is_like),
+        }
+    }
+
     fn has_content(&self, message: &Message<'_>) -> Holds {
         let ContentRule { content_type, size, file_name: names, .. } = &self.rule;
-        let is_type = |glob: &Glob| {
-            message.fields.values("content-type").any(|value| {
-                let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-                glob.matches(&String::from_utf8_lossy(kind).to_ascii_lowercase())
-            })
-        };
-        if !any(content_type, is_type) {
+        if !content_type.is_empty() && !self.are_like(content_type, &types(message.fields)) {
             return Holds::No;
         }
-        if !names.is_empty() {
-            let name = file_name::file_name(message.fields, message.path).map(|name| name.to_lowercase());
-            if !name.is_some_and(|name| names.iter().any(|glob| glob.matches(&name))) {
-                return Holds::No;
-            }
+        if !names.is_empty() && !self.are_like(names, &file_name::file_names(message.fields, message.path)) {
+            return Holds::No;
         }
         match (size, message.size) {
             (None, _) => Holds::Yes,
@@ -238,6 +239,16 @@ impl CompiledContentRule {
             (Some(limit), Known::Not) => Holds::Beyond(*limit),
         }
     }
+}
+
+/// The types that a head declares, without their parameters. Fetch, 3.5, takes the last of several behind commas, others the first.
+fn types(fields: &Fields) -> Vec<String> {
+    let values = fields.values("content-type").flat_map(|value| value.split(|byte| *byte == b','));
+    let kinds = values.map(|value| value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii());
+    kinds
+        .filter(|kind| !kind.is_empty())
+        .map(|kind| String::from_utf8_lossy(kind).to_ascii_lowercase())
+        .collect()
 }
 
 /// An entry holds, or there is none.
