@@ -235,9 +235,12 @@ proptest! {
     }
 }
 
-/// A rule with one condition, and whether it matches a request.
+/// Host, target and fields of a request, and whether a rule matches it.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], bool);
+
+/// A rule with one condition, and whether it matches requests.
 #[track_caller]
-fn assert_asks(condition: impl FnOnce(&mut ContentRule), cases: &[(&str, &str, &[(&str, &str)], bool)]) {
+fn assert_asks(condition: impl FnOnce(&mut ContentRule), cases: &[Case<'_>]) {
     let mut rule = ContentRule::new("rule", ContentAction::Allow);
     condition(&mut rule);
     let policy = ContentPolicy::compile(&[rule], named().lists);
@@ -376,58 +379,5 @@ fn the_first_rule_on_a_field_changes_it() {
     assert!(policy.has_edits() && policy.is_about("default"));
     for name in ["Host", "content-length", "TE", ":path", "", "a b", "Transfer-Encoding"] {
         assert!(!is_editable(name), "{name:?}");
-    }
-}
-
-/// Time of one request with 1,000 rules and a list of a million names.
-#[test]
-#[ignore = "a measurement"]
-#[allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_macros,
-    reason = "it is the clock that is asked, for a person to read"
-)]
-fn what_a_request_costs() {
-    let mut builder = ListsBuilder::new([7; 16]);
-    let domains = builder.declare("domains", ListKind::Domain).unwrap();
-    let text: String = (0..1_000_000).map(|i| format!("n{i}.listed.test\n")).collect();
-    builder.read(domains, Format::Plain, text.as_bytes());
-    let lists = Arc::new(builder.build());
-    let by_host = |i: usize, rule: &mut ContentRule| rule.host.push(format!("h{i}.test").parse().unwrap());
-    let by_path = |i: usize, rule: &mut ContentRule| rule.path.push(format!("/p{i}/*").parse().unwrap());
-    let by_regex = |i: usize, rule: &mut ContentRule| {
-        rule.path_regex.push(TextPattern::regex(&format!("/p{i}/[0-9]+$")).unwrap())
-    };
-    let by_method = |_: usize, rule: &mut ContentRule| rule.method.push("DELETE".into());
-    type Condition = dyn Fn(usize, &mut ContentRule);
-    let kinds: [(&str, &Condition); 4] =
-        [("host", &by_host), ("path", &by_path), ("path_regex", &by_regex), ("method", &by_method)];
-    for (name, condition) in kinds {
-        let mut rules: Vec<_> = (0..999)
-            .map(|i| {
-                let mut rule = ContentRule::new(i.to_string(), ContentAction::Block(Respond::Page));
-                condition(i, &mut rule);
-                rule
-            })
-            .collect();
-        let mut listed = ContentRule::new("listed", ContentAction::Block(Respond::Page));
-        listed.host_list = Some(domains);
-        rules.push(listed);
-        let policy = ContentPolicy::compile(&rules, Arc::clone(&lists));
-        let fields = fields(&[("user-agent", "Mozilla/5.0"), ("accept", "*/*"), ("cookie", "a=b")]);
-        let flow = flow("10.1.2.3");
-        let facts = RequestFacts {
-            host: Some("www.example.com"),
-            method: "GET",
-            target: "/assets/2026/11/styles/main.css?version=1234567",
-            fields: &fields,
-            size: Known::Bytes(0),
-        };
-        let times = 20_000;
-        let begin = std::time::Instant::now();
-        for _ in 0..times {
-            std::hint::black_box(policy.at_request(&flow, std::hint::black_box(&facts)));
-        }
-        println!("1,000 rules by {name}: {:?} a request", begin.elapsed() / times);
     }
 }
