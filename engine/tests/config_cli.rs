@@ -256,8 +256,17 @@ name = "no secrets"
 host = ["*.example"]
 path = ["/secret/*"]
 action = "block"
+[[content.rule]]
+name = "no large puts"
+method = ["PUT"]
+direction = "request"
+size = 100
+action = "block"
 [[header]]
 set = { "X-Tenant" = "corp" }
+[[header]]
+direction = "response"
+remove = ["alt-svc"]
 "#;
     let path = folder.write("wire.toml", format!("{GOOD}{rules}"));
     let explain = |arguments: &[&str]| {
@@ -285,10 +294,11 @@ set = { "X-Tenant" = "corp" }
     let open = explain(&["--url", "https://a.example//secret/../secret/%78"]);
     for line in [
         "\"no uploads\": no: method",
-        "\"no executables\": not yet: the response decides",
+        "\"no executables\": not yet: the response decides, or how much content comes",
         "\"no secrets\": matches",
         "the request passes; the response decides",
-        "[[header]] sets X-Tenant: corp",
+        "[[header]] sets X-Tenant: corp in the request",
+        "[[header]] removes alt-svc from the response",
     ] {
         assert!(open.contains(line), "{line} in {open}");
     }
@@ -297,6 +307,11 @@ set = { "X-Tenant" = "corp" }
     assert!(blocked.ends_with("blocked by \"no executables\": the client gets status 451\n"), "{blocked}");
     let other = explain(&["--url", "https://a.example/secret/x", "--status", "404"]);
     assert!(other.contains("blocked by \"no secrets\""), "{other}");
+    let put = ["--url", "https://a.example/x", "--method", "PUT", "--status", "200", "--header"];
+    let chunked = explain(&[&put[..], &["transfer-encoding: chunked"]].concat());
+    assert!(chunked.contains("beyond 100 bytes of the request's content: \"no large puts\""), "{chunked}");
+    let long = explain(&[&put[..], &["content-length: 101"]].concat());
+    assert!(long.contains("\"no large puts\": matches"), "{long}");
     assert!(
         explain(&["--url", "https://bank.example/"])
             .contains("[[rule]] \"no banking\", at the ClientHello: bypassed")

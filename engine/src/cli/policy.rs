@@ -215,23 +215,25 @@ impl Explained<'_> {
             let said = match answer {
                 Answer::Matches => "matches".to_owned(),
                 Answer::No(condition) => format!("no: {condition}"),
-                Answer::NotYet => "not yet: the response decides".to_owned(),
+                Answer::NotYet => "not yet: the response decides, or how much content comes".to_owned(),
             };
             writeln!(f, "  {:?}: {said}", &**policy.name(id))?;
         }
         let standing = policy.at_request(&flow, &facts);
+        write_limits(f, &policy, &standing.size_limits, "request")?;
         if !standing.awaits_response() {
-            return self.end(f, &policy, &flow, standing.otherwise, &standing.size_limits);
+            return self.end(f, &policy, &flow, standing.otherwise);
         }
         let Some(status) = args.status else {
             writeln!(f, "the request passes; the response decides (--status and --response-header)")?;
-            return self.edits(f, &policy, &flow, Direction::Request);
+            return self.edits(f, &policy, &flow);
         };
         let (fields, size) = head(&args.response_headers, Known::Not);
         let Decided { rule, size_limits } =
             policy.at_response(&standing, &ResponseFacts { status, fields: &fields, size });
         writeln!(f, "response {status}")?;
-        self.end(f, &policy, &flow, rule, &size_limits)
+        write_limits(f, &policy, &size_limits, "response")?;
+        self.end(f, &policy, &flow, rule)
     }
 
     fn end(
@@ -240,14 +242,10 @@ impl Explained<'_> {
         policy: &ContentPolicy,
         flow: &DecryptedFlow,
         rule: Option<ContentRuleId>,
-        size_limits: &SizeLimits,
     ) -> fmt::Result {
-        for (limit, id) in size_limits.iter() {
-            writeln!(f, "after {limit} bytes of content: {:?}", &**policy.name(id))?;
-        }
         let Some(id) = rule else {
             writeln!(f, "allowed: no rule matches")?;
-            return self.edits(f, policy, flow, Direction::Request);
+            return self.edits(f, policy, flow);
         };
         let name = policy.name(id);
         match policy.action(id) {
@@ -263,24 +261,34 @@ impl Explained<'_> {
                 return writeln!(f, "blocked by {name:?}: the client gets {how}");
             }
         }
-        self.edits(f, policy, flow, Direction::Request)
+        self.edits(f, policy, flow)
     }
 
-    fn edits(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        policy: &ContentPolicy,
-        flow: &DecryptedFlow,
-        direction: Direction,
-    ) -> fmt::Result {
-        for edit in policy.edits(flow, Some(&self.url.host), direction) {
-            match edit {
-                FieldEdit::Remove(name) => writeln!(f, "[[header]] removes {name}")?,
-                FieldEdit::Set(name, value) => writeln!(f, "[[header]] sets {name}: {value}")?,
+    fn edits(&self, f: &mut fmt::Formatter<'_>, policy: &ContentPolicy, flow: &DecryptedFlow) -> fmt::Result {
+        for (direction, head) in [(Direction::Request, "request"), (Direction::Response, "response")] {
+            for edit in policy.edits(flow, Some(&self.url.host), direction) {
+                match edit {
+                    FieldEdit::Remove(name) => writeln!(f, "[[header]] removes {name} from the {head}")?,
+                    FieldEdit::Set(name, value) => {
+                        writeln!(f, "[[header]] sets {name}: {value} in the {head}")?
+                    }
+                }
             }
         }
         Ok(())
     }
+}
+
+fn write_limits(
+    f: &mut fmt::Formatter<'_>,
+    policy: &ContentPolicy,
+    limits: &SizeLimits,
+    message: &str,
+) -> fmt::Result {
+    for (limit, id) in limits.iter() {
+        writeln!(f, "  beyond {limit} bytes of the {message}'s content: {:?}", &**policy.name(id))?;
+    }
+    Ok(())
 }
 
 /// Fields, and the length that they declare; or else this one.
@@ -289,7 +297,14 @@ fn head(said: &[(String, String)], unsaid: Known) -> (Fields, Known) {
     for (name, value) in said {
         fields.push(Field { name: name.as_bytes(), value: value.as_bytes(), never_indexed: false });
     }
-    let length = said.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let size = length.and_then(|(_, value)| value.parse().ok()).map_or(unsaid, Known::Bytes);
+    let value = |wanted: &str| {
+        said.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+    };
+    // RFC 9112, 6.3: a coding hides the length.
+    let size = match (value("transfer-encoding"), value("content-length")) {
+        (Some(_), _) => Known::Not,
+        (None, Some(length)) => length.parse().map_or(Known::Not, Known::Bytes),
+        (None, None) => unsaid,
+    };
     (fields, size)
 }
