@@ -22,7 +22,8 @@ pub(super) fn is_host(value: &[u8]) -> bool {
         _ => {
             let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
             // RFC 1035, 2.3.4, with a dot at the end.
-            (1..=254).contains(&host.len()) && host.iter().all(is_of_name)
+            let is_of_labels = !host.starts_with(b".") && !host.windows(2).any(|two| two == b"..");
+            (1..=254).contains(&host.len()) && is_of_labels && host.iter().all(is_of_name)
         }
     };
     is_host && is_port
@@ -61,8 +62,8 @@ mod tests {
             assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [
-            "", ":443", "a b", "a,b", "a/b", "a@b", "a:b", "a:1:2", "[::1", "[]", "[::1]x", "a\0",
-            "a:123456", "\u{e9}",
+            "", ":443", "a b", "a,b", "a/b", "a@b", "a:b", "a:1:2", "[::1", "[]", "[::1]x", "a\0", "a..",
+            ".a", "a:123456", "\u{e9}",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
