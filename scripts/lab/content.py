@@ -102,8 +102,8 @@ def logged(lab, port, rule, reason="content.blocked", action="blocked"):
 
 
 def unseen(lab, path, method=None):
-    """No request for the path has reached nginx."""
-    found = [line for line in lab.nginx.requests(WWW)
+    """No request for the path has reached nginx through this engine."""
+    found = [line for line in lab.nginx.requests(WWW, lab.logged_before)
              if line.split()[2].startswith(path) and method in (None, line.split()[1])]
     if found:
         raise Failed(f"the server has seen it: {found[0]}")

@@ -64,6 +64,8 @@ class Lab:
         self.nginx = None
         self.client = None
         self.middle = None
+        # Bytes of nginx's log when that began.
+        self.logged_before = 0
         self._middles = []
 
     def __enter__(self):
@@ -117,6 +119,7 @@ class Lab:
             if not ended.alive():
                 ended.stop()
         self.middle = middle
+        self.logged_before = self.nginx.access.stat().st_size
         self._middles.append(middle)
         self.client.made.clear()
         self.client.endings.clear()

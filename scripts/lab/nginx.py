@@ -84,9 +84,9 @@ class Nginx:
         self.process = Process(argv, folder / "nginx.log", "nginx")
         wait_for(self._listening(namespace), 10, f"listening nginx\n{tail(folder / 'nginx.log')}")
 
-    def requests(self, host):
-        """The access log's lines for one host: empty means that no request ever reached the server."""
-        return [line for line in self.access.read_text().splitlines() if line.split(" ", 1)[0] == host]
+    def requests(self, host, since=0):
+        """The access log's lines for one host, from this byte on: empty means that no request has reached the server."""
+        return [line for line in self.access.read_text()[since:].splitlines() if line.split(" ", 1)[0] == host]
 
     def stop(self):
         """Ends nginx with its workers."""
