@@ -73,6 +73,9 @@ class Report:
                       else str(wrong))
             if log and log.exists() and log.stat().st_size > said_before:
                 print(tail(log, since=said_before), flush=True)
+            # What it has started would hold the ports of the next one.
+            if each.group == "alone" and lab.middle and lab.middle.alive():
+                lab.middle.stop()
             return
         self.line(True, each.name + suffix, f"{detail}; {time.monotonic() - began:.1f} s")
 
