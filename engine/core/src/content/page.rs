@@ -156,7 +156,7 @@ impl Page {
         Err(PageError { line, message })
     }
 
-    /// The page for these facts, in UTF-8 and at most [`MAX_PAGE`] bytes.
+    /// The page for these facts, in UTF-8 and at most 64 KiB.
     ///
     /// A template that fails only now, on a path that was not tried when it was loaded, is replaced by the built-in words without
     /// any markup: the client learns why in any case.
