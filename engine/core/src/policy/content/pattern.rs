@@ -12,7 +12,11 @@ const MAX_COMPILED: usize = 256 * 1024;
 
 /// What a text must be like as a whole: `*` stands for any characters or none, `?` for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glob(Box<str>);
+pub struct Glob {
+    pattern: Box<str>,
+    /// Bytes before the first of those two.
+    literal: usize,
+}
 
 /// What a text must be like, or must have in it.
 #[derive(Clone, Debug)]
@@ -40,7 +44,7 @@ impl FromStr for Glob {
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
         check_length(text)?;
-        Ok(Self(text.into()))
+        Ok(Self::new(text))
     }
 }
 
@@ -52,15 +56,22 @@ fn check_length(text: &str) -> Result<(), PatternError> {
 }
 
 impl Glob {
+    fn new(pattern: &str) -> Self {
+        Self { pattern: pattern.into(), literal: pattern.find(['*', '?']).unwrap_or(pattern.len()) }
+    }
+
     /// The same in lower case.
     #[must_use]
     pub fn to_lower_case(&self) -> Self {
-        Self(self.0.to_lowercase().into())
+        Self::new(&self.pattern.to_lowercase())
     }
 
     /// Whether a text is like it.
     pub fn matches(&self, text: &str) -> bool {
-        let (mut pattern, mut rest) = (self.0.chars(), text.chars());
+        let (literal, pattern) = self.pattern.split_at(self.literal);
+        // Most of many patterns end here.
+        let Some(rest) = text.strip_prefix(literal) else { return false };
+        let (mut pattern, mut rest) = (pattern.chars(), rest.chars());
         // Where to go on when a star takes one more character. Only the last star matters.
         let mut again: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
         loop {
@@ -87,7 +98,7 @@ impl Glob {
 
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.pattern)
     }
 }
 

@@ -8,6 +8,7 @@ use super::edit::Direction;
 use super::pattern::{Glob, TextPattern};
 use super::{DecryptedFlow, Known, Message, Request, file_name};
 use crate::fields::Fields;
+use crate::policy::path::Target;
 use crate::policy::rule::Addresses;
 use crate::policy::{ListId, Lists, NamePattern};
 
@@ -166,20 +167,10 @@ impl CompiledContentRule {
 
     /// What a request says, its host aside.
     pub(super) fn at_request(&self, flow: &DecryptedFlow, request: &Request<'_>, lists: &Lists) -> AtRequest {
-        let rule = &self.rule;
-        let path = &request.target.path;
-        let conditions = [
-            (self.is_about(&flow.profile.name), "profile"),
-            (self.source.hold(flow.client.ip(), lists), "source"),
-            (self.destination.hold(flow.server.ip(), lists), "destination"),
-            (any(&rule.method, |method| method == request.method), "method"),
-            (any(&rule.path, |glob| glob.matches(path)), "path"),
-            (any(&rule.path_regex, |regex| regex.matches(path)), "path_regex"),
-            (any(&rule.query, |glob| glob.matches(&request.target.query)), "query"),
-        ];
-        if let Some((_, name)) = conditions.iter().find(|(holds, _)| !holds) {
-            return AtRequest::No(name);
+        if let Some(condition) = self.broken(flow, request, lists) {
+            return AtRequest::No(condition);
         }
+        let (rule, path) = (&self.rule, &*request.target.path);
         let message = Message { fields: request.fields, path, size: request.size };
         if rule.direction != Some(Direction::Response) && !self.has_header(&message) {
             return AtRequest::No("header");
@@ -195,6 +186,30 @@ impl CompiledContentRule {
             (None, Holds::No) => AtRequest::NotYet(None),
             (None, Holds::Beyond(bytes)) => AtRequest::NotYet(Some(bytes)),
         }
+    }
+
+    /// The first condition that does not hold, of those that the request alone answers. Cheap ones come first.
+    fn broken(&self, flow: &DecryptedFlow, request: &Request<'_>, lists: &Lists) -> Option<&'static str> {
+        let (rule, Target { path, query }) = (&self.rule, &request.target);
+        if !any(&rule.method, |method| method == request.method) {
+            return Some("method");
+        }
+        if !any(&rule.path, |glob| glob.matches(path)) {
+            return Some("path");
+        }
+        if !self.is_about(&flow.profile.name) {
+            return Some("profile");
+        }
+        if !any(&rule.query, |glob| glob.matches(query)) {
+            return Some("query");
+        }
+        if !self.source.hold(flow.client.ip(), lists) {
+            return Some("source");
+        }
+        if !self.destination.hold(flow.server.ip(), lists) {
+            return Some("destination");
+        }
+        (!any(&rule.path_regex, |regex| regex.matches(path))).then_some("path_regex")
     }
 
     /// What the response says to a rule that it decides on.
