@@ -287,6 +287,7 @@ remove = ["alt-svc"]
             "192.0.2.1"
         ]),
         "connection from 10.0.0.5 to 192.0.2.1:443, server name \"a.example\"\n  \
+         [[rule]] \"no banking\": no: sni\n  \
          no [[rule]], so policy.default, at the ClientHello: decrypted with profile \"default\"\n\
          request POST https://a.example/x\n  \"no uploads\": matches\n\
          blocked by \"no uploads\": the client gets the block page, with status 403\n"
@@ -294,7 +295,7 @@ remove = ["alt-svc"]
     let open = explain(&["--url", "https://a.example//secret/../secret/%78"]);
     for line in [
         "\"no uploads\": no: method",
-        "\"no executables\": not yet: the response decides, or how much content comes",
+        "\"no executables\": not yet: the response decides\n",
         "\"no secrets\": matches",
         "the request passes; the response decides",
         "[[header]] sets X-Tenant: corp in the request",
@@ -309,7 +310,7 @@ remove = ["alt-svc"]
     assert!(other.contains("blocked by \"no secrets\""), "{other}");
     let put = ["--url", "https://a.example/x", "--method", "PUT", "--status", "200", "--header"];
     let chunked = explain(&[&put[..], &["transfer-encoding: chunked"]].concat());
-    assert!(chunked.contains("beyond 100 bytes of the request's content: \"no large puts\""), "{chunked}");
+    assert!(chunked.contains("after 100 bytes of content \"no large puts\" cuts it off"), "{chunked}");
     let long = explain(&[&put[..], &["content-length: 101"]].concat());
     assert!(long.contains("\"no large puts\": matches"), "{long}");
     assert!(
@@ -321,4 +322,113 @@ remove = ["alt-svc"]
         wireglass(&["policy", "explain", "-c", path.to_str().unwrap(), "--url", "ftp://x"]).status.code(),
         Some(2)
     );
+}
+
+#[test]
+fn policy_explain_goes_on_to_the_response() {
+    let folder = Folder::new();
+    let rules = r#"
+[[content.rule]]
+name = "big"
+direction = "response"
+size = 1000
+action = "block"
+[[content.rule]]
+name = "long"
+size = 500
+action = "alert"
+[[content.rule]]
+name = "video"
+content_type = ["video/*"]
+action = "alert"
+[[header]]
+direction = "response"
+remove = ["alt-svc"]
+"#;
+    let path = folder.write("wire.toml", format!("{GOOD}{rules}"));
+    let explain = |arguments: &[&str]| {
+        let always = ["policy", "explain", "-c", path.to_str().unwrap(), "--server", "192.0.2.1"];
+        let output = wireglass(&[&always, arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    let video =
+        ["--url", "https://a.example/v#t", "--status", "200", "--response-header", "content-type: Video/MP4"];
+    assert_eq!(
+        explain(&video),
+        "connection from 0.0.0.0 to 192.0.2.1:443, server name \"a.example\"
+  no [[rule]], so policy.default, at the SYN: decrypted with profile \"default\"
+request GET https://a.example/v
+  \"big\": not yet: the response decides
+  \"long\": not yet: the response decides
+  \"video\": not yet: the response decides
+response 200
+  \"big\": not yet: beyond 1000 bytes of content
+  \"long\": not yet: beyond 500 bytes of content
+  \"video\": matches
+  after 500 bytes of content \"long\" alerts
+  after 1000 bytes of content \"big\" cuts it off
+[[header]] removes alt-svc from the response
+allowed by \"video\", with an alert in the log
+"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&explain(&[&video[..], &["--json"]].concat())).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "connection": {
+                "client": "0.0.0.0", "server": "192.0.2.1:443", "host": "a.example", "is_intercepted": true,
+                "at_syn": true, "rules": [], "profile": "default",
+            },
+            "request": {
+                "what": "GET https://a.example/v",
+                "rules": [
+                    { "name": "big", "answer": "not yet" },
+                    { "name": "long", "answer": "not yet" },
+                    { "name": "video", "answer": "not yet" },
+                ],
+            },
+            "response": {
+                "what": "200",
+                "rules": [
+                    { "name": "big", "answer": "not yet", "beyond": 1000 },
+                    { "name": "long", "answer": "not yet", "beyond": 500 },
+                    { "name": "video", "answer": "matches" },
+                ],
+                "beyond": [
+                    { "bytes": 500, "rule": "long", "verdict": "alerted" },
+                    { "bytes": 1000, "rule": "big", "verdict": "blocked" },
+                ],
+            },
+            "response_edits": [{ "field": "alt-svc", "value": null }],
+            "verdict": "alerted",
+            "rule": "video",
+        })
+    );
+    let short = explain(&[
+        "--url",
+        "https://a.example/",
+        "--status",
+        "404",
+        "--response-header",
+        "content-length: 9",
+    ]);
+    assert!(
+        short.contains("\"big\": no: size\n") && short.contains("\"video\": no: content_type\n"),
+        "{short}"
+    );
+    assert!(short.contains("\nallowed: no rule matches\n"), "{short}");
+    let big = explain(&[
+        "--url",
+        "https://a.example/",
+        "--status",
+        "200",
+        "--response-header",
+        "content-length: 1001",
+    ]);
+    assert!(big.ends_with("blocked by \"big\": the client gets the block page, with status 403\n"), "{big}");
+    let tunnel: serde_json::Value =
+        serde_json::from_str(&explain(&["--url", "https://a.example:8443/", "--json"])).unwrap();
+    assert_eq!((&tunnel["verdict"], &tunnel["request"]), (&"passed".into(), &serde_json::Value::Null));
 }

@@ -188,6 +188,28 @@ impl Policy {
         self.verdict(self.rules.get(first.place))
     }
 
+    /// Asks every rule about a flow, up to the first that matches, and says what each has answered.
+    pub fn explain(&self, flow: &FlowFacts<'_>, hello: &HelloFacts<'_>) -> Vec<(Arc<str>, Answer)> {
+        let mut named = Vec::new();
+        if let Some(name) = hello.sni.map(HostName::new) {
+            named.extend(self.by_name.matching(&name).flatten());
+            named.extend(self.lists.of_host(&name).iter().flat_map(|list| &self.by_list[list.index()]));
+        }
+        let mut answers = Vec::new();
+        for (place, rule) in self.rules.iter().enumerate() {
+            let answer = match rule.broken(flow, hello, &self.lists) {
+                Some(condition) => Answer::No(condition),
+                None if rule.asks_name() && !named.contains(&place) => Answer::No("sni"),
+                None => Answer::Matches,
+            };
+            answers.push((Arc::clone(rule.name()), answer));
+            if answer == Answer::Matches {
+                break;
+            }
+        }
+        answers
+    }
+
     fn verdict(&self, rule: Option<&CompiledRule>) -> Verdict {
         match rule {
             Some(rule) => Verdict { rule: Some(Arc::clone(rule.name())), decision: rule.decision().clone() },

@@ -110,6 +110,26 @@ impl CompiledRule {
             && self.destination.hold(flow.server.ip(), lists)
     }
 
+    /// The first condition that does not hold, the one on the server name aside.
+    pub(super) fn broken(
+        &self,
+        flow: &FlowFacts<'_>,
+        hello: &HelloFacts<'_>,
+        lists: &Lists,
+    ) -> Option<&'static str> {
+        let offers = |alpn: &HashSet<Box<[u8]>>| hello.alpn.iter().any(|offered| alpn.contains(offered));
+        let conditions = [
+            (self.wire.as_ref().is_none_or(|wire| wire == flow.wire), "wire"),
+            (self.vlan.is_none_or(|vlan| flow.vlan == Some(vlan)), "vlan"),
+            (self.ports.as_ref().is_none_or(|ports| ports.contains(&flow.server.port())), "ports"),
+            (self.source.hold(flow.client.ip(), lists), "source"),
+            (self.destination.hold(flow.server.ip(), lists), "destination"),
+            (self.alpn.as_ref().is_none_or(offers), "alpn"),
+            (self.ja4.as_ref().is_none_or(|ja4| ja4.contains(hello.ja4)), "ja4"),
+        ];
+        conditions.into_iter().find(|(holds, _)| !holds).map(|(_, name)| name)
+    }
+
     /// There are conditions that only a ClientHello can answer.
     pub(super) fn asks_hello(&self) -> bool {
         self.asks_name || self.alpn.is_some() || self.ja4.is_some()

@@ -141,15 +141,17 @@ struct Message<'a> {
     size: Known,
 }
 
-/// What came of asking one rule about a request: for those who want to know why.
+/// What came of asking one rule: for those who want to know why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It matches.
     Matches,
     /// This condition does not hold.
     No(&'static str),
-    /// The response decides, or how much content there is.
+    /// The response decides.
     NotYet,
+    /// It matches when more content has come than so many bytes.
+    Beyond(u64),
 }
 
 /// What becomes of plaintext that no rule can be asked about.
@@ -279,7 +281,7 @@ impl ContentPolicy {
         let mut decided = Decided { rule: standing.otherwise, ..Decided::default() };
         for &id in &standing.not_yet {
             match self.rules[id.0 as usize].at_response(response.status, &message) {
-                Holds::No => {}
+                Holds::No(_) => {}
                 Holds::Yes => {
                     decided.rule = Some(id);
                     break;
@@ -300,12 +302,35 @@ impl ContentPolicy {
                 match rule.at_request(flow, &asked, &self.lists) {
                     AtRequest::Matches => Answer::Matches,
                     AtRequest::No(condition) => Answer::No(condition),
-                    AtRequest::NotYet(_) | AtRequest::Beyond(_) => Answer::NotYet,
+                    AtRequest::NotYet(_) => Answer::NotYet,
+                    AtRequest::Beyond(bytes) => Answer::Beyond(bytes),
                 }
             } else {
                 Answer::No("host")
             };
             answers.push((ContentRuleId(place as u32), answer));
+            if answer == Answer::Matches {
+                break;
+            }
+        }
+        answers
+    }
+
+    /// Likewise about the response, those that were not yet decided.
+    pub fn explain_response(
+        &self,
+        standing: &Standing,
+        response: &ResponseFacts<'_>,
+    ) -> Vec<(ContentRuleId, Answer)> {
+        let message = Message { fields: response.fields, path: &standing.path, size: response.size };
+        let mut answers = Vec::new();
+        for &id in &standing.not_yet {
+            let answer = match self.rules[id.0 as usize].at_response(response.status, &message) {
+                Holds::Yes => Answer::Matches,
+                Holds::No(condition) => Answer::No(condition),
+                Holds::Beyond(bytes) => Answer::Beyond(bytes),
+            };
+            answers.push((id, answer));
             if answer == Answer::Matches {
                 break;
             }

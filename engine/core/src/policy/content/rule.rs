@@ -111,7 +111,8 @@ impl ContentRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
     Yes,
-    No,
+    /// This one does not.
+    No(&'static str),
     /// If it turns out to have more than so many bytes.
     Beyond(u64),
 }
@@ -181,9 +182,9 @@ impl CompiledContentRule {
             _ if asks_response => AtRequest::NotYet(None),
             _ if !asks_content => AtRequest::Matches,
             (_, Holds::Yes) => AtRequest::Matches,
-            (Some(_), Holds::No) => AtRequest::No("content_type, size or file_name"),
+            (Some(_), Holds::No(condition)) => AtRequest::No(condition),
             (Some(_), Holds::Beyond(bytes)) => AtRequest::Beyond(bytes),
-            (None, Holds::No) => AtRequest::NotYet(None),
+            (None, Holds::No(_)) => AtRequest::NotYet(None),
             (None, Holds::Beyond(bytes)) => AtRequest::NotYet(Some(bytes)),
         }
     }
@@ -216,10 +217,10 @@ impl CompiledContentRule {
     pub(super) fn at_response(&self, status: u16, message: &Message<'_>) -> Holds {
         let rule = &self.rule;
         if !any(&rule.status, |wanted| *wanted == status) {
-            return Holds::No;
+            return Holds::No("status");
         }
         if rule.direction == Some(Direction::Response) && !self.has_header(message) {
-            return Holds::No;
+            return Holds::No("header");
         }
         self.has_content(message)
     }
@@ -242,15 +243,15 @@ impl CompiledContentRule {
     fn has_content(&self, message: &Message<'_>) -> Holds {
         let ContentRule { content_type, size, file_name: names, .. } = &self.rule;
         if !content_type.is_empty() && !self.are_like(content_type, &types(message.fields)) {
-            return Holds::No;
+            return Holds::No("content_type");
         }
         if !names.is_empty() && !self.are_like(names, &file_name::file_names(message.fields, message.path)) {
-            return Holds::No;
+            return Holds::No("file_name");
         }
         match (size, message.size) {
             (None, _) => Holds::Yes,
             (Some(limit), Known::Bytes(bytes)) if bytes > *limit => Holds::Yes,
-            (Some(_), Known::Bytes(_)) => Holds::No,
+            (Some(_), Known::Bytes(_)) => Holds::No("size"),
             (Some(limit), Known::Not) => Holds::Beyond(*limit),
         }
     }

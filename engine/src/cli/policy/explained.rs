@@ -1,0 +1,305 @@
+//! What policy does with a connection, a request on it, and its response.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use serde::Serialize;
+use wireglass_core::fields::{Field, Fields};
+use wireglass_core::policy::{
+    Answer, BlockWith, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision, DecryptedFlow,
+    Direction, FieldEdit, FlowFacts, HelloFacts, Known, Profile, RequestFacts, Respond, ResponseFacts,
+    SizeLimits,
+};
+
+use super::{ExplainArgs, Url};
+use crate::config::Config;
+
+/// All that there is to say, as `--json` prints it.
+#[derive(Serialize)]
+pub(super) struct Explained {
+    pub(super) connection: Connection,
+    /// None: the connection is not decrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) request: Option<Message>,
+    /// None: it was not asked about, or there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) response: Option<Message>,
+    /// Changes of the heads that pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) request_edits: Vec<Edit>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) response_edits: Vec<Edit>,
+    pub(super) verdict: Verdict,
+    /// The rule that says so: one on content where there is a request, else one on connections.
+    pub(super) rule: Option<String>,
+    /// What the client gets in place of what is blocked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) respond: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Connection {
+    pub(super) client: IpAddr,
+    pub(super) server: SocketAddr,
+    /// The server's address is not known.
+    #[serde(skip)]
+    pub(super) has_no_server: bool,
+    pub(super) host: String,
+    pub(super) is_intercepted: bool,
+    /// It is decided before the ClientHello.
+    pub(super) at_syn: bool,
+    pub(super) rules: Vec<Asked>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Message {
+    /// `POST https://host/path`, or the status.
+    pub(super) what: String,
+    pub(super) rules: Vec<Asked>,
+    /// Rules that apply when more content comes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) beyond: Vec<Beyond>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Asked {
+    pub(super) name: String,
+    pub(super) answer: &'static str,
+    /// Which condition does not hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) condition: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) beyond: Option<u64>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Beyond {
+    pub(super) bytes: u64,
+    pub(super) rule: String,
+    pub(super) verdict: Verdict,
+}
+
+#[derive(Serialize)]
+pub(super) struct Edit {
+    pub(super) field: String,
+    /// None: it is removed.
+    pub(super) value: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Verdict {
+    /// To a port that is not intercepted.
+    Passed,
+    Bypassed,
+    Allowed,
+    /// With an alert in the log.
+    Alerted,
+    Blocked,
+    /// The request passes, and the response decides.
+    Undecided,
+}
+
+impl Asked {
+    fn new(name: &str, answer: Answer) -> Self {
+        let (answer, condition, beyond) = match answer {
+            Answer::Matches => ("matches", None, None),
+            Answer::No(condition) => ("no", Some(condition), None),
+            Answer::NotYet => ("not yet", None, None),
+            Answer::Beyond(bytes) => ("not yet", None, Some(bytes)),
+        };
+        Self { name: name.to_owned(), answer, condition, beyond }
+    }
+}
+
+impl Explained {
+    pub(super) fn new(config: &Config, args: &ExplainArgs, url: &Url) -> Self {
+        let (mut explained, profile) = Self::connection(config, args, url);
+        if let Some(profile) = profile {
+            let asking = Asking { policy: config.compile_content(), args, url };
+            let flow = asking.flow(profile, explained.connection.server);
+            asking.content(&mut explained, &flow);
+        }
+        explained
+    }
+
+    /// With the profile, if it is decrypted.
+    fn connection(config: &Config, args: &ExplainArgs, url: &Url) -> (Self, Option<Arc<Profile>>) {
+        let policy = config.compile_policy();
+        let named = url.host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        let address = args.server.or(named);
+        let server = SocketAddr::new(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), url.port);
+        let connection = Connection {
+            client: args.client,
+            server,
+            has_no_server: address.is_none(),
+            host: url.host.clone(),
+            is_intercepted: policy.candidate(url.port),
+            at_syn: false,
+            rules: Vec::new(),
+            profile: None,
+        };
+        let mut explained = Self {
+            connection,
+            request: None,
+            response: None,
+            request_edits: Vec::new(),
+            response_edits: Vec::new(),
+            verdict: Verdict::Passed,
+            rule: None,
+            respond: None,
+        };
+        if !explained.connection.is_intercepted {
+            return (explained, None);
+        }
+        let wire = args.wire.as_deref().or(config.wires.first().map(|wire| &*wire.name)).unwrap_or_default();
+        let client = SocketAddr::new(args.client, 0);
+        let flow = FlowFacts { wire, vlan: args.vlan, client, server };
+        // What browsers offer. An address is no server name (RFC 6066, 3).
+        let alpn = [Box::from(*b"h2"), Box::from(*b"http/1.1")];
+        let sni = Some(&*url.host).filter(|_| named.is_none());
+        let hello = HelloFacts { sni, alpn: &alpn, ja4: &args.ja4 };
+        let at_syn = policy.at_syn(&flow);
+        explained.connection.at_syn = at_syn.is_some();
+        let verdict = at_syn.unwrap_or_else(|| policy.at_hello(&flow, &hello));
+        let rules = policy.explain(&flow, &hello);
+        explained.connection.rules = rules.iter().map(|(name, answer)| Asked::new(name, *answer)).collect();
+        explained.rule = verdict.rule.map(|name| name.to_string());
+        match verdict.decision {
+            Decision::Decrypt(profile) => {
+                explained.connection.profile = Some(profile.name.clone());
+                return (explained, Some(profile));
+            }
+            Decision::Bypass => explained.verdict = Verdict::Bypassed,
+            Decision::Block(with) => {
+                let how = match with {
+                    BlockWith::Alert => "a TLS alert",
+                    BlockWith::Reset => "a RST",
+                    BlockWith::Page => "the block page",
+                };
+                (explained.verdict, explained.respond) = (Verdict::Blocked, Some(how.to_owned()));
+            }
+        }
+        (explained, None)
+    }
+}
+
+/// Asks the rules on content.
+struct Asking<'a> {
+    policy: ContentPolicy,
+    args: &'a ExplainArgs,
+    url: &'a Url,
+}
+
+impl Asking<'_> {
+    fn flow(&self, profile: Arc<Profile>, server: SocketAddr) -> DecryptedFlow {
+        DecryptedFlow {
+            profile,
+            sni: Some(self.url.host.as_str().into()),
+            certificate_names: Vec::new(),
+            client: SocketAddr::new(self.args.client, 0),
+            server,
+            flow_id: 0,
+        }
+    }
+
+    fn content(&self, explained: &mut Explained, flow: &DecryptedFlow) {
+        let Self { policy, args, url } = self;
+        // A request that says nothing of its length has none.
+        let (fields, size) = head(&args.headers, Known::Bytes(0));
+        let (host, method, target) = (Some(&*url.host), &*args.method, &*url.target);
+        let facts = RequestFacts { host, method, target, fields: &fields, size };
+        let standing = policy.at_request(flow, &facts);
+        explained.request = Some(Message {
+            what: format!("{method} https://{}{target}", url.host),
+            rules: self.asked(policy.explain(flow, &facts)),
+            beyond: self.beyond(&standing.size_limits),
+        });
+        if standing.awaits_response() {
+            (explained.rule, explained.verdict) = (None, Verdict::Undecided);
+        } else {
+            self.decide(explained, standing.otherwise);
+        }
+        if explained.verdict == Verdict::Blocked {
+            return;
+        }
+        explained.request_edits = self.edits(flow, Direction::Request);
+        if let Some(status) = args.status {
+            let (fields, size) = head(&args.response_headers, Known::Not);
+            let facts = ResponseFacts { status, fields: &fields, size };
+            let Decided { rule, size_limits } = policy.at_response(&standing, &facts);
+            self.decide(explained, rule);
+            explained.response = Some(Message {
+                what: status.to_string(),
+                rules: self.asked(policy.explain_response(&standing, &facts)),
+                beyond: self.beyond(&size_limits),
+            });
+        }
+        if explained.verdict != Verdict::Blocked {
+            explained.response_edits = self.edits(flow, Direction::Response);
+        }
+    }
+
+    fn asked(&self, answers: Vec<(ContentRuleId, Answer)>) -> Vec<Asked> {
+        answers.into_iter().map(|(id, answer)| Asked::new(self.policy.name(id), answer)).collect()
+    }
+
+    fn beyond(&self, limits: &SizeLimits) -> Vec<Beyond> {
+        let beyond = limits.iter().map(|(bytes, id)| Beyond {
+            bytes,
+            rule: self.policy.name(id).to_string(),
+            verdict: self.verdict(Some(id)),
+        });
+        beyond.collect()
+    }
+
+    fn verdict(&self, rule: Option<ContentRuleId>) -> Verdict {
+        match rule.map(|id| self.policy.action(id)) {
+            None | Some(ContentAction::Allow) => Verdict::Allowed,
+            Some(ContentAction::Alert) => Verdict::Alerted,
+            Some(ContentAction::Block(_)) => Verdict::Blocked,
+        }
+    }
+
+    fn decide(&self, explained: &mut Explained, rule: Option<ContentRuleId>) {
+        explained.rule = rule.map(|id| self.policy.name(id).to_string());
+        explained.verdict = self.verdict(rule);
+        if let Some(ContentAction::Block(respond)) = rule.map(|id| self.policy.action(id)) {
+            explained.respond = Some(match respond {
+                Respond::Page => "the block page, with status 403".to_owned(),
+                Respond::Reset => "a reset".to_owned(),
+                Respond::Status(status) => format!("status {status}"),
+                Respond::Redirect(url) => format!("a redirect to {url}"),
+            });
+        }
+    }
+
+    fn edits(&self, flow: &DecryptedFlow, direction: Direction) -> Vec<Edit> {
+        let edits = self.policy.edits(flow, Some(&self.url.host), direction).into_iter();
+        let edits = edits.map(|edit| match edit {
+            FieldEdit::Remove(name) => Edit { field: name.into(), value: None },
+            FieldEdit::Set(name, value) => Edit { field: name.into(), value: Some(value.into()) },
+        });
+        edits.collect()
+    }
+}
+
+/// Fields, and the length that they declare; or else this one.
+fn head(said: &[(String, String)], unsaid: Known) -> (Fields, Known) {
+    let mut fields = Fields::default();
+    for (name, value) in said {
+        fields.push(Field { name: name.as_bytes(), value: value.as_bytes(), never_indexed: false });
+    }
+    let value = |wanted: &str| {
+        said.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+    };
+    // RFC 9112, 6.3: a coding hides the length.
+    let size = match (value("transfer-encoding"), value("content-length")) {
+        (Some(_), _) => Known::Not,
+        (None, Some(length)) => length.parse().map_or(Known::Not, Known::Bytes),
+        (None, None) => unsaid,
+    };
+    (fields, size)
+}

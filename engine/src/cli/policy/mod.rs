@@ -1,0 +1,159 @@
+//! `wireglass policy explain`: what policy does with one request, and why, without an engine.
+
+mod explained;
+mod render;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use explained::Explained;
+
+use super::{USAGE, with_config};
+
+/// Ask what policy would do.
+#[derive(Debug, Args)]
+pub(super) struct PolicyArgs {
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    Explain(ExplainArgs),
+}
+
+const HELP: &str = "\
+Examples:
+  wireglass policy explain -c wire.toml --url https://ads.example/banner --client 10.0.0.5
+  wireglass policy explain -c wire.toml --url https://files.example/setup.exe \\
+      --status 200 --response-header 'content-type: application/x-msdownload'
+  wireglass policy explain -c wire.toml --url https://ads.example/ --json | jq .verdict
+
+First the connection (`[[rule]]`), then the request (`[[content.rule]]`), then, with --status, the response. Nothing is sent, and no
+engine need run.
+
+Exit status: 0 explained; 2 wrong usage or configuration.";
+
+/// Say which rules are asked about a request, which one matches and why, and what happens.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct ExplainArgs {
+    /// Configuration in TOML; docs/configuration.md has all keys.
+    #[arg(short, long = "config", value_name = "FILE")]
+    config: PathBuf,
+    /// What is asked for: https://HOST[:PORT]/PATH?QUERY.
+    #[arg(long)]
+    url: String,
+    /// Method of the request.
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// Address of the client.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    client: IpAddr,
+    /// Address of the server, for rules with `destination`.
+    #[arg(long, value_name = "ADDRESS")]
+    server: Option<IpAddr>,
+    /// Name of the wire; else the first.
+    #[arg(long)]
+    wire: Option<String>,
+    /// VLAN id of the connection.
+    #[arg(long, value_name = "ID")]
+    vlan: Option<u16>,
+    /// JA4 fingerprint of the client, for rules with `ja4`.
+    #[arg(long, value_name = "FINGERPRINT", default_value = "")]
+    ja4: String,
+    /// A field of the request: `NAME: VALUE`; repeatable.
+    #[arg(long = "header", value_name = "FIELD", value_parser = field)]
+    headers: Vec<(String, String)>,
+    /// Status of the response; then the response is asked about, too.
+    #[arg(long)]
+    status: Option<u16>,
+    /// A field of the response; repeatable.
+    #[arg(long = "response-header", value_name = "FIELD", value_parser = field, requires = "status")]
+    response_headers: Vec<(String, String)>,
+    /// Print one object of JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+pub(super) fn run(args: &PolicyArgs) -> ExitCode {
+    let PolicyCommand::Explain(args) = &args.command;
+    let Some(url) = Url::parse(&args.url) else {
+        eprintln!("wireglass: --url: expected https://HOST[:PORT]/PATH, found {:?}", args.url);
+        return ExitCode::from(USAGE);
+    };
+    with_config(&args.config, |config| {
+        let explained = Explained::new(&config, args, &url);
+        if !args.json {
+            print!("{explained}");
+            return ExitCode::SUCCESS;
+        }
+        match serde_json::to_string(&explained) {
+            Ok(json) => println!("{json}"),
+            Err(error) => {
+                eprintln!("wireglass: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+        ExitCode::SUCCESS
+    })
+}
+
+/// The parts of a URL that policy looks at.
+#[derive(Debug, PartialEq, Eq)]
+struct Url {
+    host: String,
+    port: u16,
+    target: String,
+}
+
+impl Url {
+    fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("https://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(end);
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
+            _ => (authority, 443),
+        };
+        // What clients send: no fragment, and a path always.
+        let target = target.split('#').next().unwrap_or_default();
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        let is_host =
+            !host.is_empty() && !host.contains(|c: char| c == '@' || c.is_whitespace() || c.is_control());
+        is_host.then(|| Self { host: host.to_ascii_lowercase(), port, target })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        let url =
+            |host: &str, port, target: &str| Some(Url { host: host.into(), port, target: target.into() });
+        for (text, expected) in [
+            ("https://A.example", url("a.example", 443, "/")),
+            ("https://a.example:8443/x?y#z", url("a.example", 8443, "/x?y")),
+            ("https://a.example?y=1", url("a.example", 443, "/?y=1")),
+            ("https://[2001:DB8::1]/", url("[2001:db8::1]", 443, "/")),
+            ("https://[::1]:444", url("[::1]", 444, "/")),
+            ("http://a", None),
+            ("https://", None),
+            ("https://u@a/", None),
+            ("https://a:x/", None),
+            ("https://a:70000/", None),
+            ("https://a b/", None),
+        ] {
+            assert_eq!(Url::parse(text), expected, "{text}");
+        }
+    }
+}

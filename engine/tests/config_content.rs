@@ -1,0 +1,188 @@
+//! `[content]`, `[[content.rule]]` and `[[header]]`: what they read as, and each fault with its line and key.
+#![allow(missing_docs)]
+
+mod config_support;
+
+use config_support::{Folder, GOOD};
+use wireglass_core::policy::{ContentAction, Direction, FieldEdit, OnUnread, Respond};
+
+/// Asserts the faults of [`GOOD`] with `text` after it: it begins on line 13.
+#[track_caller]
+fn assert_faults(text: &str, expected: &[&str]) {
+    assert_eq!(Folder::new().faults(&format!("{GOOD}{text}")), expected);
+}
+
+#[test]
+fn rules_and_changes_of_heads() {
+    let folder = Folder::new();
+    folder.write("ads.txt", "ads.example/banner\n");
+    let text = r#"
+[[list]]
+name = "ads"
+kind = "url"
+files = ["ads.txt"]
+[content]
+on_unparsed = "allow"
+on_opaque = "block"
+[[content.rule]]
+name = "all"
+profile = ["default"]
+source = ["10.0.0.0/8"]
+host = { list = "ads" }
+method = ["POST"]
+path = ["/a/*", "*.EXE"]
+path_regex = ["^/b"]
+query = ["*x=1*"]
+header = { User-Agent = "curl*", x-id = { regex = "^[0-9]+$" } }
+direction = "response"
+status = [200, 206]
+content_type = ["Video/*"]
+size = 0
+file_name = ["*.Exe"]
+action = "block"
+respond = { redirect = "https://help.example/" }
+[[content.rule]]
+name = "status"
+action = "block"
+respond = 451
+[[content.rule]]
+name = "alert"
+action = "alert"
+[[header]]
+host = ["*.example.com"]
+direction = "response"
+remove = ["Alt-Svc"]
+set = { X-Tenant = "corp" }
+"#;
+    let path = folder.write("wire.toml", format!("{GOOD}{text}"));
+    let content = wireglass::config::Config::load(&path).unwrap().content;
+    assert_eq!((content.on_unparsed, content.on_opaque), (OnUnread::Allow, OnUnread::Block));
+    let [all, status, alert] = &content.rules[..] else { panic!("{:?}", content.rules) };
+    assert_eq!(all.action, ContentAction::Block(Respond::Redirect("https://help.example/".into())));
+    assert_eq!((&*all.method, all.size, &*all.status), (&["POST".to_owned()][..], Some(0), &[200, 206][..]));
+    assert!(all.host_list.is_some() && all.direction == Some(Direction::Response));
+    // Paths have a case; types, names of files and names of fields have none.
+    let globs = [&all.path[1], &all.content_type[0], &all.file_name[0]].map(ToString::to_string);
+    assert_eq!(globs, ["*.EXE", "video/*", "*.exe"]);
+    let mut fields: Vec<_> = all.header.iter().map(|(name, pattern)| format!("{name}: {pattern}")).collect();
+    fields.sort();
+    assert_eq!(fields, ["user-agent: curl*", "x-id: ^[0-9]+$"]);
+    assert_eq!(status.action, ContentAction::Block(Respond::Status(451)));
+    assert_eq!(alert.action, ContentAction::Alert);
+    let edits = [FieldEdit::Remove("Alt-Svc".into()), FieldEdit::Set("X-Tenant".into(), "corp".into())];
+    assert_eq!((&*content.headers[0].edits, content.headers[0].direction), (&edits[..], Direction::Response));
+    // Defaults.
+    let content = wireglass::config::Config::load(&folder.write("bare.toml", GOOD)).unwrap().content;
+    assert_eq!((content.on_unparsed, content.on_opaque), (OnUnread::Block, OnUnread::Allow));
+    assert!(content.rules.is_empty() && content.headers.is_empty() && content.page_file.is_none());
+}
+
+#[test]
+fn faults_of_rules() {
+    assert_faults(
+        r#"[content]
+on_unparsed = "drop"
+on_opak = "allow"
+[[content.rule]]
+name = "a"
+action = "bypass"
+[[content.rule]]
+name = "a"
+action = "allow"
+respond = "reset"
+[[content.rule]]
+name = "b"
+action = "block"
+respond = "pages"
+[[content.rule]]
+name = "c"
+action = "block"
+respond = 101
+[[content.rule]]
+name = "d"
+action = "block"
+respond = { redirect = "/relative" }
+"#,
+        &[
+            r#"14: content.on_unparsed: expected one of "block", "allow", found "drop""#,
+            r#"15: content.on_opak: unknown key; known here: page, rule, on_unparsed, on_opaque"#,
+            r#"18: content.rule[1].action: expected one of "allow", "alert", "block", found "bypass""#,
+            r#"20: content.rule[2].name: expected a name that no other rule on content has, found "a""#,
+            r#"22: content.rule[2].respond: only a rule with action = "block" has this key"#,
+            r#"26: content.rule[3].respond: expected "page", "reset", a status (451) or { redirect = "https://..." }, found "pages""#,
+            r#"30: content.rule[4].respond: expected a whole number from 200 to 599, found 101"#,
+            r#"34: content.rule[5].respond.redirect: expected a URL that begins with https:// or http://, of at most 2048 bytes without spaces, found "/relative""#,
+        ],
+    );
+    assert_faults(
+        r#"[[content.rule]]
+name = "a"
+profile = ["strict"]
+host = { list = "ads" }
+method = ["post"]
+path = ["admin"]
+path_regex = ["("]
+header = { x = { regx = "a" } }
+direction = "request"
+status = [200]
+size = -1
+content_type = []
+actoin = "block"
+"#,
+        &[
+            r#"13: content.rule[1].action: missing: expected "allow", "alert" or "block""#,
+            r#"15: content.rule[1].profile[1]: no `[profile.strict]` in this file"#,
+            r#"16: content.rule[1].host.list: no `[[list]]` of the name "ads""#,
+            r#"17: content.rule[1].method[1]: expected a method in upper case ("POST"), found "post""#,
+            r#"18: content.rule[1].path[1]: expected a path that begins with `/` or `*`, found "admin""#,
+            r#"19: content.rule[1].path_regex[1]: expected a regular expression (unclosed group), found "(""#,
+            r#"20: content.rule[1].header.x.regex: missing: expected a regular expression"#,
+            r#"20: content.rule[1].header.x.regx: unknown key (did you mean `regex`?)"#,
+            r#"21: content.rule[1].direction: only a response has a `status`"#,
+            r#"23: content.rule[1].size: expected a whole number from 0 to 9223372036854775807, found -1"#,
+            r#"24: content.rule[1].content_type: expected at least one entry (leave the key out to match any), found an empty list"#,
+            r#"25: content.rule[1].actoin: unknown key (did you mean `action`?)"#,
+        ],
+    );
+    assert_faults(
+        r#"[[header]]
+remove = ["Content-Length", "a b"]
+[[header]]
+set = { X = "a", x = "b", Y = "two\nlines" }
+[[header]]
+host = ["example.com"]
+"#,
+        &[
+            r#"13: header[1].set: missing: expected fields to be set (`set = { "X-Tenant" = "..." }`) or removed (`remove = ["alt-svc"]`)"#,
+            r#"14: header[1].remove[1]: "Content-Length" is no field that can be changed: it frames messages or says whose they are, or is no name of a field"#,
+            r#"14: header[1].remove[2]: "a b" is no field that can be changed: it frames messages or says whose they are, or is no name of a field"#,
+            r#"16: header[2].set.Y: expected a value of one line, at most 4096 bytes, without spaces around it, found "two\nlines""#,
+            r#"16: header[2].set.x: "x" is changed already"#,
+            r#"17: header[3].set: missing: expected fields to be set (`set = { "X-Tenant" = "..." }`) or removed (`remove = ["alt-svc"]`)"#,
+        ],
+    );
+}
+
+#[test]
+fn a_list_of_another_kind_and_a_page_that_is_not_there() {
+    let folder = Folder::new();
+    folder.write("nets.txt", "10.0.0.0/8\n");
+    let text = r#"[[list]]
+name = "nets"
+kind = "ip"
+files = ["nets.txt"]
+[content]
+page = "pages/none.html"
+[[content.rule]]
+name = "a"
+host = { list = "nets" }
+action = "block"
+"#;
+    let faults = folder.faults(&format!("{GOOD}{text}"));
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].contains("content.page: ") && faults[0].contains("none.html"), "{faults:?}");
+    assert!(
+        faults[1].ends_with("content.rule[1].host.list: \"nets\" is a list of kind \"ip\": expected one of kind \"domain\" or \"url\""),
+        "{faults:?}"
+    );
+}
