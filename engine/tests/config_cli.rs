@@ -432,3 +432,56 @@ allowed by \"video\", with an alert in the log
         serde_json::from_str(&explain(&["--url", "https://a.example:8443/", "--json"])).unwrap();
     assert_eq!((&tunnel["verdict"], &tunnel["request"]), (&"passed".into(), &serde_json::Value::Null));
 }
+
+#[test]
+fn check_names_rules_that_match_nothing() {
+    let folder = Folder::new();
+    folder.write("ads.txt", "ads.example\n");
+    let rules = r#"
+[profile.strict]
+[[list]]
+name = "ads"
+kind = "domain"
+files = ["ads.txt"]
+[[rule]]
+name = "banks"
+sni = ["*.bank.example"]
+action = "bypass"
+[[rule]]
+name = "one bank"
+sni = ["www.bank.example"]
+ports = [8443]
+alpn = ["http1.1"]
+action = "block"
+[[content.rule]]
+name = "ads"
+host = { list = "ads" }
+action = "block"
+[[content.rule]]
+name = "hosts"
+host = ["*.example.com"]
+action = "allow"
+[[content.rule]]
+name = "uploads"
+host = ["a.example.com"]
+profile = ["strict"]
+path = ["/my%20files/*"]
+action = "block"
+"#;
+    let path = folder.write("wire.toml", format!("{GOOD}{rules}"));
+    let output = wireglass(&["check", "-c", path.to_str().unwrap()]);
+    let notes: Vec<_> =
+        text(&output.stdout).lines().filter_map(|line| line.trim().strip_prefix("note: ")).collect();
+    assert_eq!(
+        notes,
+        [
+            "one bank never matches: its ports are not in intercept.ports",
+            "no rule decrypts with profile \"strict\"",
+            "one bank is never reached: rules before it, as banks, match all its names",
+            "one bank: no application protocol \"http1.1\" is registered",
+            "uploads never matches: nothing is decrypted with its profiles",
+            "uploads never matches by path \"/my%20files/*\": paths are compared without their escapes",
+            "uploads is never reached: rules before it, as hosts, match all its hosts",
+        ]
+    );
+}

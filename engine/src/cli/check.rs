@@ -15,7 +15,7 @@ use wireglass_core::policy::{
 };
 use wireglass_core::x509::describe_date as date;
 
-use super::USAGE;
+use super::{USAGE, never_match};
 use crate::config::{Config, Content};
 use crate::worker::Idle;
 
@@ -205,6 +205,17 @@ impl Summary<'_> {
                 writeln!(f, "  note: {} is never reached: {} matches every flow", rule.name, all.name)?;
             }
         }
+        for (rule, before) in never_match::shadowed(&config.policy.rules) {
+            writeln!(
+                f,
+                "  note: {rule} is never reached: rules before it, as {before}, match all its names"
+            )?;
+        }
+        for rule in &config.policy.rules {
+            for protocol in never_match::unknown_alpn(rule) {
+                writeln!(f, "  note: {}: no application protocol {protocol:?} is registered", rule.name)?;
+            }
+        }
         Ok(())
     }
 
@@ -234,6 +245,9 @@ impl Summary<'_> {
             if !rule.profile.is_empty() && rule.profile.iter().all(|name| unused(&name)) {
                 writeln!(f, "  note: {} never matches: nothing is decrypted with its profiles", rule.name)?;
             }
+            for why in never_match::misspelt(rule) {
+                writeln!(f, "  note: {} never matches by {why}", rule.name)?;
+            }
         }
         let mut later = rules.iter();
         let is_unconditional =
@@ -242,6 +256,12 @@ impl Summary<'_> {
             for rule in later {
                 writeln!(f, "  note: {} is never reached: {} matches every request", rule.name, all.name)?;
             }
+        }
+        for (rule, before) in never_match::shadowed_content(rules) {
+            writeln!(
+                f,
+                "  note: {rule} is never reached: rules before it, as {before}, match all its hosts"
+            )?;
         }
         if self.profiles_in_use().next().is_none() {
             writeln!(f, "  note: nothing is decrypted, so no rule on content is ever asked")?;

@@ -7,6 +7,7 @@ mod flows;
 mod harden;
 mod health;
 mod messages;
+mod never_match;
 mod plain;
 mod policy;
 mod reload;
