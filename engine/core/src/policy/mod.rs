@@ -4,6 +4,7 @@
 //! rule matches gets the default. Matching allocates nothing.
 
 mod content;
+mod glob;
 mod lists;
 mod name_index;
 mod names;

@@ -6,6 +6,7 @@ use std::hash::Hasher;
 use super::domains::Reach;
 use super::table::{HashedTable, Key};
 use super::{ListId, ListMask};
+use crate::policy::glob;
 use crate::policy::names::HostName;
 
 /// Places in a path at which an entry may end.
@@ -116,9 +117,9 @@ impl UrlSet {
                 on = on | self.lists[number as usize];
             }
         }
-        for glob in globs.iter().map(|glob| &self.globs[*glob]) {
-            let listed = if tag == EXACT { glob.exact } else { glob.below };
-            if !listed.is_empty() && matches(&glob.pattern, target) {
+        for entry in globs.iter().map(|place| &self.globs[*place]) {
+            let listed = if tag == EXACT { entry.exact } else { entry.below };
+            if !listed.is_empty() && glob::matches(&entry.pattern, target, None) {
                 on = on | listed;
             }
         }
@@ -133,42 +134,4 @@ impl UrlSet {
 /// Whether an entry without `*` ends where a look-up asks.
 pub(super) fn can_be_found(path: &str) -> bool {
     path.contains('*') || path.matches(['/', '?', '&']).count() <= MAX_PIECES
-}
-
-/// Whether a text is a pattern, in which `*` stands for any characters or none.
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let Some(last) = pieces.next_back() else { return rest.is_empty() };
-    // The first place for each piece leaves most room for those behind it.
-    for piece in pieces {
-        let Some(at) = rest.find(piece) else { return false };
-        rest = &rest[at + piece.len()..];
-    }
-    rest.ends_with(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn stars_stand_for_any_characters() {
-        for (pattern, text, is_match) in [
-            ("/a*", "/a", true),
-            ("/a*", "/ab/c?d", true),
-            ("/a*", "/b", false),
-            ("*.exe", "/x/y.exe", true),
-            ("*.exe", "/x/y.exe?z", false),
-            ("/a*b*c", "/abc", true),
-            ("/a*b*c", "/axbxbxc", true),
-            ("/a*b*c", "/acb", false),
-            ("/a*a", "/a", false),
-            ("/a**", "/a", true),
-            ("*", "/", true),
-        ] {
-            assert_eq!(matches(pattern, text), is_match, "{pattern} {text}");
-        }
-    }
 }
