@@ -90,6 +90,11 @@ impl Fields {
     }
 }
 
+/// A byte that names of fields and methods may have (RFC 9110, 5.6.2).
+pub fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

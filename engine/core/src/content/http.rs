@@ -3,11 +3,12 @@
 use super::border::{Borders, Teller};
 use super::hpack::Wanted;
 use super::http1::Http1;
-use super::http1_head::{Strictness, is_token};
+use super::http1_head::Strictness;
 use super::http2::{Http2, PREFACE};
 use super::transactions::Transactions;
 use crate::end::{End, PerEnd};
 use crate::event::{Anomaly, AnomalyEvent, HttpEvent};
+use crate::fields::is_token;
 use crate::reason::InspectorOff;
 
 /// After so many bytes it must be clear what the client speaks: a method may be long.

@@ -222,7 +222,7 @@ impl<'a> RequestLine<'a> {
         let text = line.text.trim_ascii_end();
         let end = text.iter().position(|&byte| byte == b' ')?;
         let (method, rest) = text.split_at(end);
-        if method.is_empty() || !method.iter().copied().all(is_token) {
+        if method.is_empty() || !method.iter().copied().all(fields::is_token) {
             return None;
         }
         let rest = rest.trim_ascii_start();
@@ -393,7 +393,7 @@ impl Head {
                 self.mark(Ambiguity::BareLf);
             }
             let name = &text[..colon.unwrap_or(0)];
-            if !text.is_empty() && (name.is_empty() || !name.iter().copied().all(is_token)) {
+            if !text.is_empty() && (name.is_empty() || !name.iter().copied().all(fields::is_token)) {
                 self.mark(Ambiguity::FieldName);
             }
         }
@@ -553,9 +553,4 @@ fn version(text: &[u8]) -> Option<bool> {
     let digits = number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
     let is_one = name.eq_ignore_ascii_case(b"HTTP/") && digits && number.first()?.is_ascii_digit();
     is_one.then_some(number == b"1.0")
-}
-
-/// RFC 9110, 5.6.2.
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,7 +1,8 @@
 //! What a message of HTTP/2 must look like (RFC 9113, 8.1 to 8.3). Servers that pass requests on, to HTTP/1 above all, read what does not in
 //! many ways.
 
-use crate::fields::Fields;
+use crate::content::http1_strict::is_host;
+use crate::fields::{Fields, is_token};
 
 /// The message breaks these rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub(super) fn check_request(fields: &Fields) -> Result<(), Malformed> {
     let mut hosts = fields.values("host");
     let host = hosts.next();
     ensure(hosts.next().is_none())?;
-    ensure(authority.or(host).is_some_and(is_authority))?;
+    ensure(authority.or(host).is_some_and(is_host))?;
     ensure(authority.zip(host).is_none_or(|(one, other)| one.eq_ignore_ascii_case(other)))
 }
 
@@ -113,18 +114,6 @@ fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
 }
 
-/// A host, and perhaps a port; no userinfo (RFC 9113, 8.3.1), and nothing that ends an authority in a URL.
-fn is_authority(text: &[u8]) -> bool {
-    let is_part =
-        |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'\\' | b'@' | b'?' | b'#' | b',');
-    !text.is_empty() && text.iter().all(is_part)
-}
-
-/// RFC 9110, 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +157,8 @@ mod tests {
             ":method=GE T|:scheme=https|:path=/|:authority=a",
             ":method=GET|:scheme=https|:path=/|:authority=u@a",
             ":method=GET|:scheme=https|:path=/|:authority=a/b",
+            ":method=GET|:scheme=https|:path=/|:authority=a:x",
+            ":method=GET|:scheme=https|:path=/|:authority=a..",
             ":method=GET|:scheme=https|:path=/|:authority=",
             ":method=CONNECT|:scheme=https|:path=/|:authority=a",
             ":method=GET|:protocol=websocket|:scheme=https|:path=/|:authority=a",

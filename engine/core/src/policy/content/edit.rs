@@ -1,6 +1,7 @@
 //! Rules that change heads: fields that are set and removed.
 
 use super::DecryptedFlow;
+use crate::fields::is_token;
 use crate::policy::name_index::NameIndex;
 use crate::policy::names::HostName;
 use crate::policy::{ListId, Lists, NamePattern};
@@ -99,6 +100,5 @@ pub fn is_editable(name: &str) -> bool {
         "upgrade",
         "expect",
     ];
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_token) && !NOT.iter().any(|each| name.eq_ignore_ascii_case(each))
 }
