@@ -361,3 +361,16 @@ fn content_is_as_long_as_rules_allow() {
     assert_eq!((cut.to_client, cut.ending), (endless.to_owned(), Some((Reason::ContentBlocked, false))));
     assert_eq!((cut.alerts[0].late, cut.alerts[0].from), (true, Server));
 }
+
+/// Who has said that nothing more follows is not waited for: it reads the answer, or it never will.
+#[test]
+fn a_client_that_has_ended_is_answered_at_once() {
+    for said in [
+        vec![Talk::says(Client, &get("/blocked")), Talk::ends(Client)],
+        vec![Talk::says(Client, &(get("/1") + &get("/blocked"))), Talk::ends(Client), Talk::says(Server, OK)],
+    ] {
+        let outcome = in_any_pieces(&said);
+        assert!(outcome.to_client.contains("HTTP/1.1 403") && outcome.ended_at_once, "{}", outcome.to_client);
+        assert_eq!(outcome.ending, Some((Reason::ContentBlocked, true)));
+    }
+}

@@ -22,6 +22,11 @@ impl Talk {
     pub(crate) fn says(from: End, text: &str) -> Self {
         Self { from, bytes: text.bytes().collect() }
     }
+
+    /// It says nothing more.
+    pub(crate) fn ends(from: End) -> Self {
+        Self { from, bytes: Vec::new() }
+    }
 }
 
 /// What came of it.
@@ -114,6 +119,11 @@ pub(crate) fn talk_with(setup: &Setup, said: &[Talk], mut piece: impl FnMut(usiz
     };
     let (mut turn, mut ending) = (0, None);
     for Talk { from, bytes } in said {
+        if bytes.is_empty() && ending.is_none() {
+            stage.announce_close(*from);
+            take(&mut stage, &mut sent);
+            ending = stage.ending();
+        }
         let mut rest: VecDeque<u8> = bytes.iter().copied().collect();
         while !rest.is_empty() && ending.is_none() {
             let next: Vec<u8> = rest.drain(..piece(turn).clamp(1, rest.len().min(16_384))).collect();

@@ -34,6 +34,8 @@ pub(super) struct Http1Rules {
     last: Option<Last>,
     /// The response of the server's that passes has not ended.
     within_response: bool,
+    /// The client sends nothing more.
+    client_has_ended: bool,
 }
 
 /// A request that has gone on.
@@ -116,6 +118,7 @@ impl Http1Rules {
             mode: Mode::Rules,
             last: None,
             within_response: false,
+            client_has_ended: false,
         }
     }
 
@@ -169,6 +172,7 @@ impl Http1Rules {
     /// An end sends nothing more. What it has left incomplete goes nowhere.
     pub(super) fn ended(&mut self, from: End, decisions: &mut Decisions) {
         let seen = self.directions[from].seen;
+        self.client_has_ended |= from == End::Client;
         match self.mode {
             Mode::Ended => {}
             Mode::Through => self.pass(from, seen, decisions),
@@ -235,7 +239,7 @@ impl Http1Rules {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { directions, open, mode: _, last, within_response: _ } = self;
+        let Self { directions, open, mode: _, last, within_response: _, client_has_ended: _ } = self;
         let directions: usize = directions
             .iter()
             .map(|each| each.fields.memory() + each.held.capacity() + each.body.limits.memory())
@@ -293,6 +297,9 @@ impl Http1Rules {
         let Some(Last { answer, reason }) = self.last.take() else { return };
         let Some(answer) = answer else { return self.reset(reason, decisions) };
         decisions.insert(End::Server, answer);
+        if self.client_has_ended {
+            return self.part(reason, decisions);
+        }
         self.mode = Mode::Lingering { until: Instant::ZERO, swallowed: 0, reason };
         End::BOTH.into_iter().for_each(|from| self.swallow(from, decisions));
     }
@@ -443,11 +450,12 @@ impl Receiver<'_> {
         }
         match ruling {
             Ruling::Pass => {
-                let edits = self.judge.response_edits(head);
-                self.head_passes(End::Server, at, &edits);
                 if is_interim {
+                    self.head_passes(End::Server, at, &[]);
                     self.rules.directions.server.fate = Fate::Held;
                 } else {
+                    let edits = self.judge.response_edits(head);
+                    self.head_passes(End::Server, at, &edits);
                     self.rules.within_response = true;
                     let body = &mut self.rules.directions.server.body;
                     (body.limits, body.tx_id) = (limits, head.tx_id);

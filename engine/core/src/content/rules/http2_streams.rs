@@ -38,6 +38,14 @@ pub(super) struct Stream {
     pub(super) has_response: bool,
 }
 
+impl Stream {
+    /// Bytes of memory that it held beside its own size when it was opened. It gets no more: what rules say later takes the place of that.
+    fn beside(&self) -> usize {
+        let host = self.host.as_ref().map_or(0, |host| host.len());
+        host + self.standing.memory() + self.limits.memory()
+    }
+}
+
 /// How a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -52,7 +60,10 @@ pub(super) enum State {
 
 #[derive(Default)]
 pub(super) struct Streams {
-    streams: HashMap<u32, Stream>,
+    /// With what each holds beside its own size.
+    streams: HashMap<u32, (Stream, usize)>,
+    /// The sum of that.
+    beside: usize,
     blocked: usize,
     let_go: VecDeque<u32>,
     /// The highest that the client has opened.
@@ -64,7 +75,7 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn state(&self, stream: u32) -> State {
         match self.streams.get(&stream) {
-            Some(Stream { is_blocked: true, .. }) => State::Blocked,
+            Some((Stream { is_blocked: true, .. }, _)) => State::Blocked,
             Some(_) => State::Open,
             None if self.let_go.contains(&stream) => State::LetGo,
             None => State::Unknown,
@@ -77,18 +88,19 @@ impl Streams {
     }
 
     pub(super) fn get_mut(&mut self, stream: u32) -> Option<&mut Stream> {
-        self.streams.get_mut(&stream)
+        self.streams.get_mut(&stream).map(|(stream, _)| stream)
     }
 
     pub(super) fn insert(&mut self, number: u32, stream: Stream) {
+        self.remove(number);
+        let beside = stream.beside();
         self.blocked += usize::from(stream.is_blocked);
-        if let Some(before) = self.streams.insert(number, stream) {
-            self.blocked -= usize::from(before.is_blocked);
-        }
+        self.beside += beside;
+        self.streams.insert(number, (stream, beside));
     }
 
     pub(super) fn block(&mut self, stream: u32) {
-        if let Some(stream) = self.streams.get_mut(&stream)
+        if let Some((stream, _)) = self.streams.get_mut(&stream)
             && !stream.is_blocked
         {
             stream.is_blocked = true;
@@ -98,8 +110,9 @@ impl Streams {
 
     /// It is over; its frames are swallowed from here on.
     pub(super) fn remove(&mut self, stream: u32) {
-        if let Some(stream) = self.streams.remove(&stream) {
+        if let Some((stream, beside)) = self.streams.remove(&stream) {
             self.blocked -= usize::from(stream.is_blocked);
+            self.beside -= beside;
         }
         if self.streams.is_empty() {
             // An idle connection holds no table.
@@ -109,7 +122,7 @@ impl Streams {
 
     /// A reset of it goes by. If rules wait for its response, and that comes all the same, it goes nowhere.
     pub(super) fn close(&mut self, stream: u32) {
-        let is_decided = self.streams.get(&stream).is_some_and(|open| !open.standing.awaits_response());
+        let is_decided = self.streams.get(&stream).is_some_and(|(open, _)| !open.standing.awaits_response());
         self.remove(stream);
         if !is_decided {
             return;
@@ -122,7 +135,8 @@ impl Streams {
 
     /// Those that are blocked, above one.
     pub(super) fn blocked_above(&self, last: u32) -> Vec<u32> {
-        let blocked = self.streams.iter().filter(|(number, stream)| stream.is_blocked && **number > last);
+        let blocked =
+            self.streams.iter().filter(|(number, (stream, _))| stream.is_blocked && **number > last);
         let mut blocked: Vec<_> = blocked.map(|(number, _)| *number).collect();
         blocked.sort_unstable();
         blocked
@@ -138,8 +152,7 @@ impl Streams {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { streams, blocked: _, let_go, opened: _, passed: _ } = self;
-        // Names and standings are shorter than an entry, mostly.
-        streams.allocation_size() * 2 + let_go.capacity() * size_of::<u32>()
+        let Self { streams, beside, blocked: _, let_go, opened: _, passed: _ } = self;
+        streams.allocation_size() + beside + let_go.capacity() * size_of::<u32>()
     }
 }

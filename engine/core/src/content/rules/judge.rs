@@ -167,12 +167,12 @@ impl Judge {
     /// A host is named that the handshake has not named, and for which the server has shown no certificate. Whoever names none in the
     /// handshake has not hidden one; what the certificate names, too, may share a connection (RFC 9113, 9.1.1).
     fn is_fronting(&self, head: &HttpEvent) -> bool {
-        let without_dot = |name: &str| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let (Some(host), Some(sni)) = (head.hostname.as_deref(), self.flow.sni.as_deref()) else {
             return false;
         };
         let host = without_dot(host);
-        host != without_dot(sni) && !self.flow.certificate_names.iter().any(|name| covers(name, &host))
+        !host.eq_ignore_ascii_case(without_dot(sni))
+            && !self.flow.certificate_names.iter().any(|name| covers(name, host))
     }
 
     fn apply(&mut self, rule: Option<ContentRuleId>, place: Place, head: &mut HttpEvent) -> Ruling {
@@ -295,6 +295,10 @@ fn declared(fields: &Fields) -> Option<Known> {
     }
     let length = std::str::from_utf8(fields.value("content-length")?).ok()?.trim().parse();
     Some(length.map_or(Known::Not, Known::Bytes))
+}
+
+fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// RFC 9525, 6.3: a wildcard stands for one label.

@@ -227,25 +227,30 @@ impl CompiledContentRule {
 
     fn has_header(&self, message: &Message<'_>) -> bool {
         self.rule.header.iter().all(|(name, pattern)| {
-            message.fields.values(name).any(|value| pattern.matches(&String::from_utf8_lossy(value)))
+            let values = message.fields.values(name).map(String::from_utf8_lossy);
+            self.hold_for(values, |value| pattern.matches(value))
         })
     }
 
-    /// A client takes one of these texts, and nobody knows which: any may stop it, only all of them together let it pass.
-    fn are_like(&self, globs: &[Glob], texts: &[String]) -> bool {
-        let is_like = |text: &String| globs.iter().any(|glob| glob.matches(text));
+    /// Whoever reads them takes one of these texts, and nobody knows which: any may stop a message, only all of them together let it pass.
+    fn hold_for<T>(&self, texts: impl Iterator<Item = T>, is_like: impl Fn(&T) -> bool) -> bool {
+        let mut texts = texts.peekable();
         match self.rule.action {
-            ContentAction::Allow => !texts.is_empty() && texts.iter().all(is_like),
-            ContentAction::Alert | ContentAction::Block(_) => texts.iter().any(is_like),
+            ContentAction::Allow => texts.peek().is_some() && texts.all(|text| is_like(&text)),
+            ContentAction::Alert | ContentAction::Block(_) => texts.any(|text| is_like(&text)),
         }
+    }
+
+    fn are_like(&self, globs: &[Glob], texts: Vec<String>) -> bool {
+        self.hold_for(texts.into_iter(), |text| globs.iter().any(|glob| glob.matches(text)))
     }
 
     fn has_content(&self, message: &Message<'_>) -> Holds {
         let ContentRule { content_type, size, file_name: names, .. } = &self.rule;
-        if !content_type.is_empty() && !self.are_like(content_type, &types(message.fields)) {
+        if !content_type.is_empty() && !self.are_like(content_type, types(message.fields)) {
             return Holds::No("content_type");
         }
-        if !names.is_empty() && !self.are_like(names, &file_name::file_names(message.fields, message.path)) {
+        if !names.is_empty() && !self.are_like(names, file_name::file_names(message.fields, message.path)) {
             return Holds::No("file_name");
         }
         match (size, message.size) {

@@ -241,7 +241,7 @@ type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], bool);
 /// A rule with one condition, and whether it matches requests.
 #[track_caller]
 fn assert_asks(condition: impl FnOnce(&mut ContentRule), cases: &[Case<'_>]) {
-    let mut rule = ContentRule::new("rule", ContentAction::Allow);
+    let mut rule = ContentRule::new("rule", ContentAction::Alert);
     condition(&mut rule);
     let policy = ContentPolicy::compile(&[rule], named().lists);
     for &(host, target, all, matches) in cases {
@@ -317,6 +317,35 @@ fn each_condition() {
         |rule| rule.destination = vec!["198.51.100.0/24".parse().unwrap()],
         &[("a", "/", &[], false)],
     );
+}
+
+/// Of several values nobody knows which one is read: one may stop a message, only all of them let it pass.
+#[test]
+fn all_values_are_like_it_where_a_rule_allows() {
+    let twice = [("x-a", "12"), ("x-a", "2"), ("content-type", "a/b, c/d")];
+    for (action, twice_matches) in [(ContentAction::Allow, false), (ContentAction::Alert, true)] {
+        let mut header = ContentRule::new("header", action.clone());
+        header.header = vec![("x-a".into(), TextPattern::Glob("1*".parse().unwrap()))];
+        let mut typed = ContentRule::new("type", action);
+        (typed.content_type, typed.direction) = (vec!["a/*".parse().unwrap()], Some(Direction::Request));
+        for rule in [header, typed] {
+            let policy = ContentPolicy::compile(&[rule.clone()], Arc::default());
+            for (all, matches) in
+                [(&twice[..], twice_matches), (&[("x-a", "12"), ("content-type", "a/b")][..], true)]
+            {
+                let fields = fields(all);
+                let facts = RequestFacts {
+                    host: None,
+                    method: "GET",
+                    target: "/",
+                    fields: &fields,
+                    size: Known::Bytes(0),
+                };
+                let found = policy.at_request(&flow("10.0.0.1"), &facts).otherwise.is_some();
+                assert_eq!(found, matches, "{} {:?} {all:?}", rule.name, rule.action);
+            }
+        }
+    }
 }
 
 /// A listed URL is found in whatever way it is written, in the list and by the client.
