@@ -462,7 +462,7 @@ impl Receiver<'_> {
                 }
             }
             Ruling::Block(refusal) => {
-                self.rules.directions.server.fate = Fate::Drop;
+                // Nobody is answered before it, so its answer is due, and nothing of the server's goes on behind that.
                 self.rules.open.clear();
                 self.block(&refusal, head, is_head);
             }
