@@ -82,6 +82,17 @@ def h2load(lab):
     return f"{len(said)} runs of 90 streams"
 
 
+@check("content-http2.many", "content")
+def many(lab):
+    """900 and 2,500 requests on one connection that are blocked at their response: each has its page, no server takes it for an attack"""
+    with _nghttpd(lab) as address:
+        # nginx ends each connection after 1,000 requests.
+        for server, requests in ((SERVER4, 900), (address, 2500)):
+            done = _h2load(lab, server, requests, 50, (), ("/lab.Echo/Secret",))
+            if done != (0, requests, 0):
+                raise Failed(f"{server}: {done} of (2xx, 4xx, no answer), expected (0, {requests}, 0)")
+
+
 @check("content-http2.download", "content")
 def beside_a_download(lab):
     """20 blocked requests beside a download of 30 MB on the same connection, with windows of 64 KiB: the download is whole"""
@@ -188,11 +199,11 @@ def _nghttp(lab, address, *paths, options=()):
     return [int(statuses[stream]) for stream, _ in sorted(asked, key=lambda each: int(each[0]))]
 
 
-def _h2load(lab, address, requests, streams, windows):
-    """(2xx, 4xx, without an answer) of a run in which every third request is blocked."""
+def _h2load(lab, address, requests, streams, windows, paths=(_BAD, _GOOD, "/number/24")):
+    """(2xx, 4xx, without an answer) of a run that asks for these in turn: of the first ones every third is blocked."""
     lab.network.client.knows(WWW, address)
     urls = lab.folder / "urls"
-    urls.write_text("".join(f"https://{WWW}{path}\n" for path in (_BAD, _GOOD, "/number/24")))
+    urls.write_text("".join(f"https://{WWW}{path}\n" for path in paths))
     ran = lab.network.client.run("h2load", "-n", requests, "-c", 1, "-m", streams, *windows, "-i", urls,
                                   check=False, timeout=60)
     said = ran.stdout.decode()

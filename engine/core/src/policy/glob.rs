@@ -30,7 +30,7 @@ fn after<'t>(piece: &str, text: &'t str, one: Option<char>) -> Option<&'t str> {
     let mut rest = text.chars();
     let is_like =
         piece.chars().all(|wanted| rest.next().is_some_and(|found| wanted == found || one == Some(wanted)));
-    is_like.then(|| rest.as_str())
+    is_like.then_some(rest.as_str())
 }
 
 /// What is behind the first place of a piece.

@@ -329,7 +329,7 @@ fn all_values_are_like_it_where_a_rule_allows() {
         let mut typed = ContentRule::new("type", action);
         (typed.content_type, typed.direction) = (vec!["a/*".parse().unwrap()], Some(Direction::Request));
         for rule in [header, typed] {
-            let policy = ContentPolicy::compile(&[rule.clone()], Arc::default());
+            let policy = ContentPolicy::compile(std::slice::from_ref(&rule), Arc::default());
             for (all, matches) in
                 [(&twice[..], twice_matches), (&[("x-a", "12"), ("content-type", "a/b")][..], true)]
             {
