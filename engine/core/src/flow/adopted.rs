@@ -27,8 +27,8 @@ pub(super) struct Adopted<IO: Io> {
     pub(super) closed: PerEnd<bool>,
     pub(super) tls: Tls<IO>,
     handshake_until: Instant,
-    /// Says what looks at the plaintext; none: nothing is to be decrypted.
-    flow: Option<Arc<DecryptedFlow>>,
+    /// Says what will look at the plaintext; none: that is settled.
+    flow: Option<Box<DecryptedFlow>>,
     /// There is no server any more: the client is answered in its place.
     pub(super) answering: Option<Box<Answering>>,
 }
@@ -118,7 +118,7 @@ impl<IO: Io> Adopted<IO> {
     ) -> Next<IO> {
         let input = Input { now: unix(cx), ..Input::default() };
         let tls = Tls::Handshake(Handshaking::leaving(&handshake, &input));
-        Self::new(cx, legs, tls, Some(Arc::new(flow))).submit(cx, handshake, input)
+        Self::new(cx, legs, tls, Some(Box::new(flow))).submit(cx, handshake, input)
     }
 
     /// Relays bytes as they are.
@@ -130,7 +130,7 @@ impl<IO: Io> Adopted<IO> {
         cx: &Context<IO>,
         legs: PerEnd<Leg<IO>>,
         tls: Tls<IO>,
-        flow: Option<Arc<DecryptedFlow>>,
+        flow: Option<Box<DecryptedFlow>>,
     ) -> Box<Self> {
         let handshake_until = cx.now + cx.shared.limits.handshake_time;
         // A leg that was listened to before has told its events already.
@@ -199,11 +199,13 @@ impl<IO: Io> Adopted<IO> {
             }
             Outcome::Established(relay) => {
                 let report = Box::new(handshake.report());
-                if let Some(flow) = self.flow.as_mut().and_then(Arc::get_mut)
-                    && let Some(certificate) = &report.certificate
-                {
-                    flow.certificate_names.clone_from(&certificate.alt_names);
-                }
+                // From here on it is the filter's, if that wants to know it.
+                let flow = self.flow.take().map(|mut flow| {
+                    if let Some(certificate) = &report.certificate {
+                        flow.certificate_names.clone_from(&certificate.alt_names);
+                    }
+                    Arc::from(flow)
+                });
                 cx.reports.established = Some(report);
                 if !send(&mut self.legs, words) {
                     return self.over(cx, Reason::ResourceMemory);
@@ -213,7 +215,7 @@ impl<IO: Io> Adopted<IO> {
                     return self.drive(cx);
                 }
                 let filters = &cx.shared.filters;
-                let filter = self.flow.as_ref().and_then(|flow| filters.filter(flow, relay.alpn()));
+                let filter = flow.and_then(|flow| filters.filter(&flow, relay.alpn()));
                 self.tls = Tls::Relay(Box::new(Relaying::new(*relay, filter)));
                 self.drive(cx)
             }

@@ -159,7 +159,7 @@ fn read_respond(value: &Value<'_>) -> Option<Respond> {
         return url.map(Respond::Redirect);
     }
     if value.is_integer() {
-        // What is below is no last response, and 204 and the like have their meaning for the client.
+        // RFC 9110, 15.2: what is below is no last response.
         return value.integer(200..=599).map(Respond::Status);
     }
     if !value.is_text() {

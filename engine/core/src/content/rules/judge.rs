@@ -58,12 +58,13 @@ pub(super) struct Judge {
     policy: Arc<ContentPolicy>,
     page: Arc<Page>,
     flow: Arc<DecryptedFlow>,
+    flow_bytes: usize,
     alerts: VecDeque<Box<AlertEvent>>,
 }
 
 impl Judge {
     pub(super) fn new(policy: Arc<ContentPolicy>, page: Arc<Page>, flow: Arc<DecryptedFlow>) -> Self {
-        Self { policy, page, flow, alerts: VecDeque::new() }
+        Self { policy, page, flow_bytes: flow.memory(), flow, alerts: VecDeque::new() }
     }
 
     /// A request's head is complete. What is decided is noted in `head`.
@@ -281,10 +282,10 @@ impl Judge {
         alert
     }
 
-    /// Bytes of memory that it holds beside its own size. The policy is everybody's, and what is known of the flow is the flow's.
+    /// Bytes of memory that it holds beside its own size; policy and page are everybody's.
     pub(super) fn memory(&self) -> usize {
-        let Self { policy: _, page: _, flow: _, alerts } = self;
-        alerts.capacity() * size_of::<Box<AlertEvent>>() + alerts.len() * size_of::<AlertEvent>()
+        let Self { policy: _, page: _, flow: _, flow_bytes, alerts } = self;
+        flow_bytes + alerts.capacity() * size_of::<Box<AlertEvent>>() + alerts.len() * size_of::<AlertEvent>()
     }
 }
 
