@@ -348,8 +348,10 @@ impl ContentPolicy {
             let on = self.lists.of_host(&name) | self.lists.of_url(host, &target.whole());
             places.extend(on.iter().flat_map(|list| &self.by_list[list.index()]));
         }
-        places.sort_unstable();
-        places.dedup();
+        if places.len() > self.hostless.len() {
+            places.sort_unstable();
+            places.dedup();
+        }
         places
     }
 

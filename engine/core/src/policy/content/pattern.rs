@@ -18,7 +18,11 @@ const MAX_COMPILED: usize = 256 * 1024;
 
 /// What a text must be like as a whole: `*` stands for any characters or none, `?` for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glob(Box<str>);
+pub struct Glob {
+    pattern: Box<str>,
+    /// Bytes before the first of those two.
+    literal: usize,
+}
 
 /// What a text must be like, or must have in it.
 #[derive(Clone, Debug)]
@@ -51,7 +55,7 @@ impl FromStr for Glob {
                 "a pattern with at most {MAX_PIECE} characters between two `*` where `?` is among them"
             )));
         }
-        Ok(Self(text.into()))
+        Ok(Self::new(text))
     }
 }
 
@@ -63,21 +67,27 @@ fn check_length(text: &str) -> Result<(), PatternError> {
 }
 
 impl Glob {
+    fn new(pattern: &str) -> Self {
+        Self { pattern: pattern.into(), literal: pattern.find(['*', ONE]).unwrap_or(pattern.len()) }
+    }
+
     /// The same in lower case.
     #[must_use]
     pub fn to_lower_case(&self) -> Self {
-        Self(self.0.to_lowercase().into())
+        Self::new(&self.pattern.to_lowercase())
     }
 
     /// Whether a text is like it.
     pub fn matches(&self, text: &str) -> bool {
-        glob::matches(&self.0, text, Some(ONE))
+        let (literal, pattern) = self.pattern.split_at(self.literal);
+        // Most of many patterns end here.
+        text.strip_prefix(literal).is_some_and(|rest| glob::matches(pattern, rest, Some(ONE)))
     }
 }
 
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.pattern)
     }
 }
 
