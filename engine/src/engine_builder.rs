@@ -18,7 +18,7 @@ use crate::worker::{Parts, Steering};
 /// What an engine is to do, ports and threads aside.
 pub struct EngineBuilder {
     /// Which flows to decrypt.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// TLS: providers, trust, CAs, caches.
     pub tls: TlsContext,
     /// Limits and times of each flow.
@@ -63,7 +63,7 @@ impl EngineBuilder {
         let (pool, clients) = Pool::start(self.handshake_threads, workers)?;
         metrics.set_tls(Arc::clone(self.tls.caches()));
         let shared = Shared {
-            policy: Arc::new(self.policy),
+            policy: self.policy,
             tls: Arc::new(self.tls.with_ticket_secret(self.secrets.tickets)),
             limits: Limits { challenge_key: self.secrets.challenges, ..self.limits },
             outside_tls: self.outside_tls,

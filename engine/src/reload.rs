@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::level_filters::LevelFilter;
 use wireglass_core::flow::{Limits, Shared};
+use wireglass_core::policy::Tallies;
 use wireglass_core::x509::SetupError;
 
-use crate::config::{Config, Faults, FoundFiles, ListFile, Startup};
+use crate::config::{Compiled, Config, Faults, FoundFiles, ListFile, Startup};
 use crate::generation::{Generations, NotTaken};
 use crate::metrics::Metrics;
 
@@ -161,17 +162,18 @@ impl Reloader {
         let current = self.generations.current();
         let tls = config.tls_context_after(&current.tls);
         let tls = Arc::new(tls.map_err(|error| ReloadError::Tls(file.display().to_string(), error))?);
+        let Compiled { policy, filters, tallies } = config.compile(&self.metrics.tallies());
         let shared = Shared {
-            policy: Arc::new(config.compile_policy()),
+            policy,
             tls,
             limits: Limits { challenge_key: current.limits.challenge_key, ..config.limits.of_flow() },
             outside_tls: config.intercept.outside_tls,
             page: config.page(),
-            filters: config.filters(),
+            filters,
             wires: Arc::clone(&current.wires),
         };
         let needs_restart = self.startup.changed_keys(&config.startup());
-        let generation = self.publish(shared)?;
+        let generation = self.publish(shared, tallies)?;
         (self.set_level)(config.log.level);
         self.config = config;
         self.watch_lists();
@@ -209,10 +211,9 @@ impl Reloader {
         let before = std::mem::replace(&mut self.config.lists, lists);
         let changed = before.files_that_differ(&self.config.lists);
         // Rules know lists by their places, which are the same in the same text.
-        let policy = Arc::new(self.config.compile_policy());
-        let filters = self.config.filters();
+        let Compiled { policy, filters, tallies } = self.config.compile(&self.metrics.tallies());
         let shared = Shared { policy, filters, ..self.generations.current().clone() };
-        let generation = match self.publish(shared) {
+        let generation = match self.publish(shared, tallies) {
             Ok(generation) => generation,
             Err(error) => {
                 self.config.lists = before;
@@ -230,8 +231,9 @@ impl Reloader {
         self.metrics.generation().set_older(self.generations.collect());
     }
 
-    fn publish(&mut self, shared: Shared) -> Result<u32, ReloadError> {
+    fn publish(&mut self, shared: Shared, tallies: Tallies) -> Result<u32, ReloadError> {
         let generation = self.generations.publish(shared)?;
+        self.metrics.set_tallies(tallies);
         self.metrics.generation().begin(generation);
         Ok(generation)
     }

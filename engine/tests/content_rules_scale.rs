@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use wireglass_core::fields::Fields;
 use wireglass_core::policy::{
-    ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Known, Profile, RequestFacts,
+    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Known, Profile, RequestFacts,
 };
 
 const RULES: usize = 1000;
@@ -24,6 +24,7 @@ fn a_request_among_a_thousand_rules() {
         client: "192.0.2.1:1000".parse().unwrap(),
         server: "192.0.2.2:443".parse().unwrap(),
         flow_id: 1,
+        connection: ConnectionFacts::default(),
     };
     let fields = Fields::default();
     for hostless in [0, 10, RULES] {

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config_support::{Folder, GOOD, GOOD_LINES, repository};
 use tracing::level_filters::LevelFilter;
-use wireglass::config::{Config, changed_keys, keys, needs_restart};
+use wireglass::config::{Compiled, Config, changed_keys, keys, needs_restart};
 use wireglass::control::{ControlServer, ControlSocket};
 use wireglass::flow_dump::{DumpResponder, FlowDumper};
 use wireglass::generation::{GenerationInbox, Generations};
 use wireglass::metrics::Metrics;
 use wireglass::reload::{ReloadError, ReloadThread, Reloaded, Reloader};
 use wireglass_core::flow::Shared;
-use wireglass_core::policy::{Decision, FlowFacts, HelloFacts};
+use wireglass_core::policy::{Decision, FlowFacts, HelloFacts, Tallies};
 
 /// An engine of which there is only what takes new settings.
 struct Engine {
@@ -35,18 +35,20 @@ struct Engine {
 
 impl Engine {
     fn start(config: Config) -> Self {
+        let Compiled { policy, filters, tallies } = config.compile(&Tallies::default());
         let shared = Shared {
-            policy: Arc::new(config.compile_policy()),
+            policy,
             tls: Arc::new(config.tls_context().unwrap()),
             limits: config.limits.of_flow(),
             outside_tls: config.intercept.outside_tls,
             page: Arc::default(),
-            filters: config.filters(),
+            filters,
             wires: config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect(),
         };
         let mut inbox = GenerationInbox::default();
         let generations = Generations::new(shared.clone(), [(&Arc::new(shared), &inbox)]);
         let (metrics, stop) = (Arc::new(Metrics::new(&[], 1)), Arc::new(AtomicBool::new(false)));
+        metrics.set_tallies(tallies);
         let ((takes, taken), (sets, levels)) = (channel(), channel());
         let set_level = move |level| {
             let _ = sets.send(level);
@@ -221,6 +223,56 @@ fn what_changes_is_in_force_and_told() {
     assert_eq!(keep(&second, &third), (false, false));
     let text = prometheus(&engine.metrics);
     assert!(text.contains("\nwireglass_generation 4\n"), "{text}");
+}
+
+#[test]
+fn what_rules_have_decided_goes_on_being_counted() {
+    let folder = Folder::new();
+    let rule = |name: &str, action: &str| {
+        format!("[[rule]]\nname = \"{name}\"\nsni = [\"{name}.test\"]\naction = \"{action}\"\n")
+    };
+    let content = "[[content.rule]]\nname = \"told\"\naction = \"alert\"\n";
+    let text = format!("{GOOD}{}{}{content}", rule("games", "block"), rule("bank", "bypass"));
+    let mut engine = Engine::start(folder.load(&text).unwrap());
+    engine.reload().unwrap();
+    let first = engine.settings().unwrap();
+    let facts = FlowFacts {
+        wire: "lan",
+        vlan: None,
+        client: "10.0.0.1:1".parse().unwrap(),
+        server: "192.0.2.1:443".parse().unwrap(),
+    };
+    let connect = |shared: &Shared, sni| {
+        let hello = HelloFacts { sni: Some(sni), alpn: &[], ja4: "" };
+        shared.policy.count(&shared.policy.at_hello(&facts, &hello));
+    };
+    let counted = |engine: &Engine| -> Vec<String> {
+        let page = prometheus(&engine.metrics);
+        let counts =
+            page.lines().filter_map(|line| line.strip_prefix("wireglass_rule_connections_total{rule="));
+        counts.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
+    };
+    for name in ["games.test", "games.test", "bank.test", "www.test"] {
+        connect(&first, name);
+    }
+    let before =
+        ["\"\",action=\"decrypt\"} 1", "\"bank\",action=\"bypass\"} 1", "\"games\",action=\"block\"} 2"];
+    assert_eq!(counted(&engine), before);
+
+    // One rule is gone, and one does something else.
+    folder.write("wire.toml", format!("{GOOD}{}", rule("bank", "block")));
+    engine.reload().unwrap();
+    let second = engine.settings().unwrap();
+    for name in ["games.test", "bank.test"] {
+        connect(&second, name);
+    }
+    let after = ["\"\",action=\"decrypt\"} 2", "\"bank\",action=\"block\"} 1"];
+    assert_eq!(counted(&engine), after);
+    let page = prometheus(&engine.metrics);
+    assert!(
+        page.contains("\nwireglass_content_unread_total{reason=\"content.unparsed\",action=\"block\"} 0\n")
+    );
+    assert!(!page.contains("told"), "{page}");
 }
 
 fn prometheus(metrics: &Metrics) -> String {

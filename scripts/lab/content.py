@@ -8,6 +8,15 @@ from .shell import Failed
 FILES = (("ads.hosts", "0.0.0.0 ads.wild.lab.test\n"),)
 LISTED = "ads.wild.lab.test"
 
+# Names that the certificate of WWW is for, too. Connections for the first one are not decrypted.
+APART, TOGETHER = "bank.wild.lab.test", "open.wild.lab.test"
+CONNECTIONS = f"""
+[[rule]]
+name = "no wild banking"
+sni = ["{APART}"]
+action = "bypass"
+"""
+
 # nginx answers /number/N for every N: what a rule blocks, it would have served.
 CONTENT = """
 [content]
@@ -75,8 +84,8 @@ set = { "X-Tenant" = "lab" }
 remove = ["X-Secret"]
 """
 
-SETUP = {"rules": RULES + CONTENT, "files": FILES}
-STRICT = {"rules": RULES + CONTENT.replace('on_opaque = "allow"', 'on_opaque = "block"'), "files": FILES}
+SETUP = {"rules": CONNECTIONS + RULES + CONTENT, "files": FILES}
+STRICT = {"rules": CONNECTIONS + RULES + CONTENT.replace('on_opaque = "allow"', 'on_opaque = "block"'), "files": FILES}
 
 
 def blocked(lab, seen, rule, status=403):

@@ -176,7 +176,7 @@ fn builder(
         Mode::Tls | Mode::Inspect => Policy::compile(ports, &[], decrypt),
     };
     Ok(EngineBuilder {
-        policy,
+        policy: Arc::new(policy),
         tls,
         // The load comes from one client.
         limits: Limits {

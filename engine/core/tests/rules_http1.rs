@@ -5,9 +5,13 @@
 mod rules;
 
 use proptest::prelude::*;
-use rules::{Outcome, Talk, talk};
+use rules::{Outcome, Setup, Talk, talk_with};
 use wireglass_core::end::End::{Client, Server};
 use wireglass_core::reason::{Ambiguity, Reason};
+
+fn talk(said: &[Talk], piece: impl FnMut(usize) -> usize) -> Outcome {
+    talk_with(&Setup::default(), said, piece)
+}
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -210,9 +214,9 @@ fn what_is_no_http_is_for_policy_to_say() {
     for (bytes, alpn) in [("\u{1}\u{2}\u{3}not http at all\r\n", None), ("SSH-2.0-x\r\n", Some(&b"ssh"[..]))]
     {
         for blocks in [false, true] {
-            let mut setup = rules::Setup { alpn, ..rules::Setup::default() };
+            let mut setup = Setup { alpn, ..Setup::default() };
             setup.blocks_opaque = blocks;
-            let outcome = rules::talk_with(&setup, &[Talk::says(Client, bytes)], |_| 3);
+            let outcome = talk_with(&setup, &[Talk::says(Client, bytes)], |_| 3);
             let expected = if blocks { ("", Some((Reason::ContentOpaque, false))) } else { (bytes, None) };
             assert_eq!((&*outcome.to_server, outcome.ending), expected, "{bytes}");
             assert_eq!((outcome.alerts.len(), outcome.alerts[0].blocked), (1, blocks));
@@ -240,8 +244,8 @@ fn a_tunnel_is_for_policy_to_say() {
         (allowed.alerts.len(), allowed.alerts[0].reason, allowed.alerts[0].blocked),
         (1, Reason::ContentOpaque, false)
     );
-    let setup = rules::Setup { blocks_opaque: true, ..rules::Setup::default() };
-    let blocked = rules::talk_with(&setup, &said, |_| 5);
+    let setup = Setup { blocks_opaque: true, ..Setup::default() };
+    let blocked = talk_with(&setup, &said, |_| 5);
     assert_eq!(blocked.to_server, request);
     assert!(blocked.to_client.starts_with("HTTP/1.1 403 "), "{}", blocked.to_client);
     assert_eq!(blocked.ending, Some((Reason::ContentOpaque, true)));
@@ -260,23 +264,22 @@ fn a_reader_driven_off_does_not_switch_policy_off() {
     let many = talk(&[Talk::says(Client, &get("/1").repeat(500))], |_| 1000);
     assert_eq!(many.ending, Some((Reason::ContentUnparsed, false)));
     assert!(many.to_server.len() <= 128 * get("/1").len());
-    let setup = rules::Setup { out_of_memory_after: Some(1), ..rules::Setup::default() };
-    let outcome = rules::talk_with(&setup, &[Talk::says(Client, &get("/blocked"))], |_| 10);
+    let setup = Setup { out_of_memory_after: Some(1), ..Setup::default() };
+    let outcome = talk_with(&setup, &[Talk::says(Client, &get("/blocked"))], |_| 10);
     assert_eq!((&*outcome.to_server, outcome.ending.unwrap().0), ("", Reason::ContentUnparsed));
 }
 
 /// The same messages when policy lets pass what cannot be read: to the byte, and told.
 #[test]
 fn policy_may_let_it_pass() {
-    let setup = rules::Setup { allows_unparsed: true, ..rules::Setup::default() };
+    let setup = Setup { allows_unparsed: true, ..Setup::default() };
     let request = "POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n2\nok\r\n0\r\n\r\ngarbage\r\n";
-    let outcome = rules::talk_with(&setup, &[Talk::says(Client, request), Talk::says(Server, OK)], |_| 4);
+    let outcome = talk_with(&setup, &[Talk::says(Client, request), Talk::says(Server, OK)], |_| 4);
     assert_eq!((&*outcome.to_server, &*outcome.to_client, outcome.ending), (request, OK, None));
     assert!(outcome.alerts.iter().all(|alert| !alert.blocked && alert.reason == Reason::ContentUnparsed));
     assert!(!outcome.alerts.is_empty());
     // A rule is asked all the same.
-    let blocked =
-        rules::talk_with(&setup, &[Talk::says(Client, "GET /blocked HTTP/1.1\r\nHost: b\r\n\r\n")], |_| 4);
+    let blocked = talk_with(&setup, &[Talk::says(Client, "GET /blocked HTTP/1.1\r\nHost: b\r\n\r\n")], |_| 4);
     assert_eq!((&*blocked.to_server, blocked.ending), ("", Some((Reason::ContentBlocked, true))));
 }
 
@@ -317,10 +320,10 @@ proptest! {
 fn a_server_of_http2_may_speak_first() {
     let settings = "\0\0\0\u{4}\0\0\0\0\0";
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned() + settings;
-    let setup = rules::Setup { alpn: Some(b"h2"), ..rules::Setup::default() };
+    let setup = Setup { alpn: Some(b"h2"), ..Setup::default() };
     let said = [Talk::says(Server, settings), Talk::says(Client, &preface)];
     for size in [1, 5, 100] {
-        let outcome = rules::talk_with(&setup, &said, |_| size);
+        let outcome = talk_with(&setup, &said, |_| size);
         assert_eq!(
             (outcome.to_client, outcome.to_server, outcome.ending),
             (settings.into(), preface.clone(), None)

@@ -12,7 +12,7 @@ use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::HttpEvent;
 use wireglass_core::fields::{Field, Fields};
 use wireglass_core::policy::{
-    ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, Profile, Respond,
+    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, Profile, Respond,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -93,6 +93,7 @@ impl Wire {
             client: ([192, 0, 2, 1], 1000).into(),
             server: ([192, 0, 2, 2], 443).into(),
             flow_id: 1,
+            connection: ConnectionFacts::default(),
         };
         let filter =
             RuleFilters::new(Arc::new(policy), Arc::default()).filter(&Arc::new(flow), Some(b"h2")).unwrap();

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::level_filters::LevelFilter;
+use wireglass_core::policy::Tallies;
 
 use super::supervisor::Supervisor;
-use crate::config::{Config, ListFile, Wire, Workers};
+use crate::config::{Compiled, Config, ListFile, Wire, Workers};
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
 use crate::engine_builder::EngineBuilder;
@@ -112,7 +113,9 @@ fn start(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Re
 
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
-    let builder = builder(&config, tls, wires, sender, held_frames, secrets);
+    let compiled = config.compile(&Tallies::default());
+    metrics.set_tallies(compiled.tallies.clone());
+    let builder = builder(&config, compiled, tls, wires, sender, held_frames, secrets);
     let (threads, stop, reopen) = (config.workers.clone(), Arc::clone(&signals.stop), log.reopener());
     let counted = Arc::clone(&metrics);
     let beside = |dumper, generations| {
@@ -151,6 +154,7 @@ fn while_open<T: Default, R: Fn(&Ports) -> T + Send + Sync>(
 
 fn builder(
     config: &Config,
+    Compiled { policy, filters, tallies: _ }: Compiled,
     tls: wireglass_core::tls::TlsContext,
     wires: Vec<Arc<str>>,
     log: LogSender,
@@ -159,11 +163,11 @@ fn builder(
 ) -> EngineBuilder {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     EngineBuilder {
-        policy: config.compile_policy(),
+        policy,
         tls,
         limits: config.limits.of_flow(),
         outside_tls: config.intercept.outside_tls,
-        filters: config.filters(),
+        filters,
         page: config.page(),
         wires,
         handshake_threads: config.workers.handshake_threads,

@@ -29,7 +29,8 @@ pub use sections::{
 };
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
-use wireglass_core::policy::{ContentPolicy, Policy, Profile};
+use wireglass_core::policy::{ContentPolicy, OnUnread, Policy, Profile, Tallies, Tally};
+use wireglass_core::reason::Reason;
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{CaFiles, SetupError, describe_date as date};
 
@@ -75,6 +76,16 @@ pub struct Config {
     pub control: Control,
 }
 
+/// What a configuration's rules become.
+pub struct Compiled {
+    /// The rules on connections.
+    pub policy: Arc<Policy>,
+    /// What looks at the plaintext, the rules on content with it.
+    pub filters: Arc<dyn Filters>,
+    /// How often rules decide.
+    pub tallies: Tallies,
+}
+
 impl Config {
     /// Reads and checks a configuration and the files that it names.
     ///
@@ -94,7 +105,34 @@ impl Config {
         read_text(&self.file, &self.text, |document, notes| Some(NamedLists::read(document, notes)))
     }
 
-    /// The rules, compiled.
+    /// Rules and filters, ready for use. What was counted by the rules before goes on.
+    pub fn compile(&self, before: &Tallies) -> Compiled {
+        let tallies = self.tallies(before);
+        let policy = Arc::new(self.compile_policy().counted_in(&tallies));
+        let content = Arc::new(self.compile_content().counted_in(&tallies));
+        let filters = RuleFilters::new(content, self.page()).with_connections(Arc::clone(&policy));
+        Compiled { policy, filters: Arc::new(filters), tallies }
+    }
+
+    fn tallies(&self, before: &Tallies) -> Tallies {
+        let connections =
+            self.policy.rules.iter().map(|rule| (rule.name.as_str().into(), rule.decision.name()));
+        let messages = self.content.rules.iter().map(|rule| (rule.name.as_str().into(), rule.action.name()));
+        let unread = [Reason::ContentUnparsed, Reason::ContentOpaque].into_iter().flat_map(|reason| {
+            [OnUnread::Block, OnUnread::Allow].map(|becomes| (reason.code().into(), becomes.name()))
+        });
+        Tallies {
+            connections: Arc::new(Tally::new(
+                connections,
+                ["decrypt", "bypass", "block"],
+                &before.connections,
+            )),
+            messages: Arc::new(Tally::new(messages, ["allow", "alert", "block"], &before.messages)),
+            unread: Arc::new(Tally::new(unread, [], &before.unread)),
+        }
+    }
+
+    /// The rules on connections, compiled.
     pub fn compile_policy(&self) -> Policy {
         let (ports, default) = (self.intercept.ports.clone(), self.policy.default.clone());
         Policy::compile_with_lists(ports, &self.policy.rules, default, Arc::clone(&self.lists.lists))
@@ -116,11 +154,6 @@ impl Config {
     pub fn tls_context_after(&self, before: &TlsContext) -> Result<TlsContext, SetupError> {
         TlsContext::succeeding(tls_settings(&self.crypto, &self.ca, &self.trust), before)
             .map(|context| context.with_server_sessions(self.limits.server_sessions))
-    }
-
-    /// What looks at the plaintext.
-    pub fn filters(&self) -> Arc<dyn Filters> {
-        Arc::new(RuleFilters::new(Arc::new(self.compile_content()), Arc::clone(&self.content.page)))
     }
 
     /// The rules on content, compiled.

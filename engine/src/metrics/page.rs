@@ -1,13 +1,14 @@
 //! The metrics page: every counter of every worker in Prometheus' text format, version 0.0.4.
 
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wireglass_core::end::End;
 use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::phase::FlowPhase;
+use wireglass_core::policy::Tallies;
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
 
@@ -84,6 +85,7 @@ pub struct Metrics {
     port_sources: OnceLock<PortSources>,
     pools: OnceLock<PoolSource>,
     cores: OnceLock<Vec<usize>>,
+    tallies: Mutex<Tallies>,
 }
 
 impl Metrics {
@@ -104,6 +106,7 @@ impl Metrics {
             port_sources: OnceLock::new(),
             pools: OnceLock::new(),
             cores: OnceLock::new(),
+            tallies: Mutex::default(),
         }
     }
 
@@ -157,6 +160,16 @@ impl Metrics {
         let _ = self.cores.set(cores);
     }
 
+    /// From now on these counts are those of the rules.
+    pub fn set_tallies(&self, tallies: Tallies) {
+        *self.tallies.lock().unwrap_or_else(PoisonError::into_inner) = tallies;
+    }
+
+    /// The counts of the rules that are in force.
+    pub fn tallies(&self) -> Tallies {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
@@ -198,6 +211,7 @@ impl Metrics {
         self.wire_traffic(&mut page);
         self.by_reason(&mut page);
         self.phases_and_plaintext(&mut page);
+        self.rules(&mut page);
         self.tls_caches(&mut page);
         self.log_counters(&mut page);
         self.driver_statistics(&mut page);

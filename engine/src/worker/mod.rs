@@ -472,12 +472,13 @@ impl<IO: Io> Worker<IO> {
             return Some(Verdict { rule: None, decision: Decision::Bypass });
         }
         let Shared { policy, wires, .. } = &**self.generations.newest();
-        policy.at_syn(&FlowFacts {
+        let verdict = policy.at_syn(&FlowFacts {
             wire: &wires[usize::from(port.wire)],
             vlan: identity.vlan[0],
             client: identity.client,
             server: identity.server,
-        })
+        });
+        verdict.inspect(|verdict| policy.count(verdict))
     }
 
     /// The event of a SYN that is refused: the whole of its flow.

@@ -165,6 +165,9 @@ impl<IO: Io> Worker<IO> {
             PortSide::Outside => Some(Verdict { rule: None, decision: Decision::Bypass }),
             PortSide::Inside => self.generations.newest().policy.at_syn(&facts),
         };
+        if let Some(verdict @ Verdict { decision: Decision::Bypass | Decision::Block(_), .. }) = &verdict {
+            self.generations.newest().policy.count(verdict);
+        }
         let (decided, rule) = match verdict {
             Some(Verdict { decision: Decision::Bypass, rule }) => (Decided::Forward, rule),
             Some(Verdict { decision: Decision::Block(_), rule }) => (Decided::Block, rule),

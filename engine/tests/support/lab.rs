@@ -167,7 +167,7 @@ impl Lab {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let (log, receiver) = ring(10_000);
         let builder = EngineBuilder {
-            policy: setup.rules.compile(),
+            policy: Arc::new(setup.rules.compile()),
             tls: self.tls(None),
             limits: setup.limits,
             outside_tls: setup.outside_tls,

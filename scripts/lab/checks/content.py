@@ -10,6 +10,7 @@ from ..net import SERVER4
 from ..peers import Peer, read_request
 from ..runner import check
 from ..shell import Failed
+from .events import metrics
 from .fetch import fetched
 
 
@@ -60,6 +61,23 @@ def respond(lab):
         raise Failed(f"redirect to {seen.info.get('redirect_url')}")
     for path in ("/number/5", "/number/6", "/number/7"):
         unseen(lab, path)
+
+
+@check("content.counted", "content")
+def counted(lab):
+    """The metrics count by rule what the log has of alerts, and connections by [[rule]]"""
+    def series(name, rule, action):
+        return f'wireglass_{name}_total{{rule="{rule}",action="{action}"}}'
+    forties = series("content_rule_messages", "no forties", "block")
+    eighties = series("content_rule_messages", "eighties are told", "alert")
+    rest = series("rule_connections", "all the rest", "decrypt")
+    before = metrics(lab)
+    for number in (43, 80, 44, 2):
+        lab.client.curl(WWW, SERVER4, path=f"/number/{number}")
+    after = metrics(lab)
+    grown = [int(after[name] - before[name]) for name in (forties, eighties, rest)]
+    if grown != [2, 1, 4]:
+        raise Failed(f"counted {grown}, expected 2 blocked, 1 told, 4 connections")
 
 
 @check("content.head", "content")

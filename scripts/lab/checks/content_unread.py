@@ -2,7 +2,7 @@
 
 import socket
 
-from ..content import logged, unseen
+from ..content import APART, TOGETHER, logged, unseen
 from ..eve import at
 from ..hosts import WWW
 from ..net import SERVER4
@@ -64,6 +64,20 @@ def ambiguous(lab):
     for path in ("/number/90", "/number/48"):
         unseen(lab, path)
     return f"{len(_AMBIGUOUS)} requests"
+
+
+@check("content-unread.shared", "content")
+def shared(lab):
+    """A second host on one connection: served, unless a [[rule]] treats it in another way; then 421, and the server sees nothing"""
+    for version in ("--http1.1", "--http2"):
+        seen = lab.client.curl(WWW, SERVER4, version, "-H", f"Host: {TOGETHER}", path="/number/21")
+        if seen.exit != 0 or seen.status != 200:
+            raise Failed(f"{version} {TOGETHER}: curl exit {seen.exit}, status {seen.status}")
+        seen = lab.client.curl(WWW, SERVER4, version, "-H", f"Host: {APART}", path="/number/91")
+        if seen.exit != 0 or seen.status != 421:
+            raise Failed(f"{version} {APART}: curl exit {seen.exit}, status {seen.status}")
+        logged(lab, seen.local_port, None, "content.unparsed")
+    unseen(lab, "/number/91")
 
 
 @check("content-unread.evasions", "content")

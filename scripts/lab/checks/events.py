@@ -82,17 +82,17 @@ def stats(lab):
 @check("events.prometheus")
 def prometheus(lab):
     """GET /metrics: every line is well formed, and counters grow with traffic"""
-    before = _metrics(lab)
+    before = metrics(lab)
     fetched(lab, SERVER4)
-    after = wait_for(lambda: _grown(before, _metrics(lab)), 5, "counter that grows with a connection")
-    return f"{len(_metrics(lab))} series, {after} grew"
+    after = wait_for(lambda: _grown(before, metrics(lab)), 5, "counter that grows with a connection")
+    return f"{len(metrics(lab))} series, {after} grew"
 
 
 def _grown(before, after):
     return sum(1 for name, value in after.items() if value > before.get(name, 0))
 
 
-def _metrics(lab):
+def metrics(lab):
     done = lab.network.middle.run("curl", "-sS", "--max-time", 5, "http://127.0.0.1:9464/metrics", check=False)
     if done.returncode != 0:
         raise Failed(f"no answer: {done.stderr.decode().strip()}")

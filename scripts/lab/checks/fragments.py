@@ -16,7 +16,7 @@ from ..net import SERVER6
 from ..runner import check
 from ..shell import Failed
 from ..vlan import ETH_P_ALL
-from .events import _metrics
+from .events import metrics
 
 CLIENT = "fd00:203::f"
 IPV6_CHECKSUM, IPV6_FREEBIND = 7, 78
@@ -99,7 +99,7 @@ def hello_in_fragments(lab):
     mac = client.run("cat", "/sys/class/net/lan/address").stdout.decode().strip()
     server.ip("neigh", "replace", CLIENT, "lladdr", mac, "dev", "wan")
     def reassembled():
-        return sum(value for name, value in _metrics(lab).items() if name.startswith("wireglass_reassembled_total"))
+        return sum(value for name, value in metrics(lab).items() if name.startswith("wireglass_reassembled_total"))
     before = reassembled()
     with _Tcp(client) as tcp:
         tcp.send(SYN)

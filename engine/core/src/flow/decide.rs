@@ -15,7 +15,9 @@ use crate::content::BlockedFlow;
 use crate::end::{End, PerEnd};
 use crate::event::{Action, HelloInfo};
 use crate::phase::FlowPhase;
-use crate::policy::{BlockWith, Decision, DecryptedFlow, HelloFacts, Profile, UnsupportedAction};
+use crate::policy::{
+    BlockWith, ConnectionFacts, Decision, DecryptedFlow, HelloFacts, Profile, UnsupportedAction,
+};
 use crate::port::Io;
 use crate::reason::Reason;
 use crate::tls::{ClientHello, Destination, Handshake, TlsContext, alert_record, description};
@@ -117,6 +119,7 @@ impl<IO: Io> Flow<IO> {
         self.about = Some(About::hello(&info));
         let facts = HelloFacts { sni: info.sni.as_deref(), alpn: &info.alpn, ja4: &info.ja4 };
         let verdict = shared.policy.at_hello(&self.facts(&shared), &facts);
+        shared.policy.count(&verdict);
         let rule = verdict.rule;
         match verdict.decision {
             Decision::Bypass => {
@@ -168,6 +171,7 @@ impl<IO: Io> Flow<IO> {
         profile: Arc<Profile>,
     ) -> Phase<IO> {
         let sni = info.sni.as_deref().map(Into::into);
+        let (alpn, ja4) = (info.alpn.clone(), info.ja4.as_str().into());
         if let Some(about) = &mut self.about {
             about.decrypt(info, Arc::clone(&profile));
         }
@@ -179,7 +183,10 @@ impl<IO: Io> Flow<IO> {
         let Identity { wire, vlan, client, server, flow_id, .. } = self.identity;
         let destination = Destination { wire, vlan, server };
         let handshake = Handshake::new(tls, hello, legs.client.take(), destination, Arc::clone(&profile));
-        let flow = DecryptedFlow { profile, sni, certificate_names: Vec::new(), client, server, flow_id };
+        let wire = Arc::clone(&cx.shared.wires[usize::from(wire)]);
+        let connection = ConnectionFacts { wire, vlan: vlan[0], alpn, ja4 };
+        let certificate_names = Vec::new();
+        let flow = DecryptedFlow { profile, sni, certificate_names, client, server, flow_id, connection };
         cx.counters.handshakes_started.inc();
         let next = Adopted::with_handshake(cx, legs, Box::new(handshake), flow);
         self.follow(cx, next)

@@ -12,14 +12,15 @@ mod networks;
 mod path;
 mod profile;
 mod rule;
+mod tally;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use content::{
-    Answer, ContentAction, ContentPolicy, ContentRule, ContentRuleId, Decided, DecryptedFlow, Direction,
-    FieldEdit, Glob, HeaderRule, Known, OnUnread, PatternError, RequestFacts, Respond, ResponseFacts,
-    SizeLimits, Standing, TextPattern, is_editable,
+    Answer, ConnectionFacts, ContentAction, ContentPolicy, ContentRule, ContentRuleId, Decided,
+    DecryptedFlow, Direction, FieldEdit, Glob, HeaderRule, Known, OnUnread, PatternError, RequestFacts,
+    Respond, ResponseFacts, SizeLimits, Standing, TextPattern, is_editable,
 };
 pub use lists::{
     BadLine, Format, List, ListId, ListKind, ListMask, Lists, ListsBuilder, MAX_ENTRIES, MAX_LINE, MAX_LISTS,
@@ -31,6 +32,7 @@ pub use names::{NameError, NamePattern};
 pub use profile::{DefectAction, Profile, TlsVersion, UnsupportedAction};
 use rule::CompiledRule;
 pub use rule::Rule;
+pub use tally::{MAX_COUNTED_RULES, Tallies, Tally};
 
 /// What is known of a flow from its SYN on.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +82,17 @@ pub enum Decision {
     Block(BlockWith),
 }
 
+impl Decision {
+    /// As configurations have it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Decrypt(_) => "decrypt",
+            Self::Bypass => "bypass",
+            Self::Block(_) => "block",
+        }
+    }
+}
+
 /// A decision and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -121,6 +134,7 @@ pub struct Policy {
     /// The places of rules that do not ask for a server name, in order.
     nameless: Vec<usize>,
     default: Decision,
+    tally: Arc<Tally>,
 }
 
 impl Policy {
@@ -142,7 +156,18 @@ impl Policy {
         }
         let rules: Vec<_> = rules.iter().map(CompiledRule::new).collect();
         let nameless = (0..rules.len()).filter(|place| !rules[*place].asks_name()).collect();
-        Self { ports, rules, by_name, by_list, lists, nameless, default }
+        Self { ports, rules, by_name, by_list, lists, nameless, default, tally: Arc::default() }
+    }
+
+    /// Counted there by [`Self::count`].
+    #[must_use]
+    pub fn counted_in(self, tallies: &Tallies) -> Self {
+        Self { tally: Arc::clone(&tallies.connections), ..self }
+    }
+
+    /// A connection goes by this verdict.
+    pub fn count(&self, verdict: &Verdict) {
+        self.tally.count(verdict.rule.as_deref().unwrap_or_default(), verdict.decision.name());
     }
 
     /// Whether flows to this port are looked at. The others pass through: no rule is asked.
@@ -187,6 +212,15 @@ impl Policy {
         }
         first.try_each(&self.nameless);
         self.verdict(self.rules.get(first.place))
+    }
+
+    /// A connection like this one to a server of this name would be decrypted under the same profile.
+    pub fn treats_alike(&self, flow: &DecryptedFlow, host: &str) -> bool {
+        let DecryptedFlow { profile, client, server, connection, .. } = flow;
+        let ConnectionFacts { wire, vlan, alpn, ja4 } = connection;
+        let facts = FlowFacts { wire, vlan: *vlan, client: *client, server: *server };
+        let verdict = self.at_hello(&facts, &HelloFacts { sni: Some(host), alpn, ja4 });
+        matches!(verdict.decision, Decision::Decrypt(other) if other.name == profile.name)
     }
 
     /// Asks every rule about a flow, up to the first that matches, and says what each has answered.

@@ -8,7 +8,8 @@ use wireglass_core::content::{Fate, Filters, Opened, Ready, Report, RuleFilters,
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::{AlertEvent, HttpEvent};
 use wireglass_core::policy::{
-    ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Direction, Lists, OnUnread, Profile, Respond,
+    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Direction, Lists, OnUnread,
+    Policy, Profile, Respond,
 };
 use wireglass_core::reason::Reason;
 
@@ -47,6 +48,11 @@ pub(crate) struct Setup {
     pub(crate) alpn: Option<&'static [u8]>,
     pub(crate) blocks_opaque: bool,
     pub(crate) allows_unparsed: bool,
+    /// The client named no server in its hello.
+    pub(crate) is_nameless: bool,
+    pub(crate) certificate_names: &'static [&'static str],
+    /// What connections go by.
+    pub(crate) connections: Option<Arc<Policy>>,
     /// The stage has no memory for the filter from this piece on.
     pub(crate) out_of_memory_after: Option<usize>,
 }
@@ -91,20 +97,20 @@ fn policy(setup: &Setup) -> ContentPolicy {
 }
 
 /// All that is said, in pieces of so many bytes by their number.
-pub(crate) fn talk(said: &[Talk], piece: impl FnMut(usize) -> usize) -> Outcome {
-    talk_with(&Setup::default(), said, piece)
-}
-
 pub(crate) fn talk_with(setup: &Setup, said: &[Talk], mut piece: impl FnMut(usize) -> usize) -> Outcome {
     let flow = DecryptedFlow {
         profile: Arc::new(Profile::default()),
-        sni: Some("a".into()),
-        certificate_names: Vec::new(),
+        sni: (!setup.is_nameless).then(|| "a".into()),
+        certificate_names: setup.certificate_names.iter().map(|name| (*name).to_owned()).collect(),
         client: "192.0.2.1:1000".parse().unwrap(),
         server: "192.0.2.2:443".parse().unwrap(),
         flow_id: 1,
+        connection: ConnectionFacts::default(),
     };
-    let filters = RuleFilters::new(Arc::new(policy(setup)), Arc::default());
+    let mut filters = RuleFilters::new(Arc::new(policy(setup)), Arc::default());
+    if let Some(connections) = &setup.connections {
+        filters = filters.with_connections(Arc::clone(connections));
+    }
     let mut stage = Stage::new(filters.filter(&Arc::new(flow), setup.alpn).unwrap());
     let mut sent: PerEnd<Vec<u8>> = PerEnd::default();
     let (mut alerts, mut events) = (Vec::new(), Vec::new());

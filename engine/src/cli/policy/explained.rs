@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use wireglass_core::fields::{Field, Fields};
 use wireglass_core::policy::{
-    Answer, BlockWith, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision, DecryptedFlow,
-    Direction, FieldEdit, FlowFacts, HelloFacts, Known, Profile, RequestFacts, Respond, ResponseFacts,
-    SizeLimits,
+    Answer, BlockWith, ConnectionFacts, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision,
+    DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, Known, Profile, RequestFacts, Respond,
+    ResponseFacts, SizeLimits,
 };
 
 use super::{ExplainArgs, Url};
@@ -202,6 +202,7 @@ impl Asking<'_> {
             client: SocketAddr::new(self.args.client, 0),
             server,
             flow_id: 0,
+            connection: ConnectionFacts::default(),
         }
     }
 

@@ -12,12 +12,12 @@ use wireglass_core::fairness::{Fairness, PerClient};
 use wireglass_core::flow::Limits;
 use wireglass_core::generations::Generations;
 use wireglass_core::packet::{Class, Headers, classify};
-use wireglass_core::policy::{Decision, FlowFacts, Policy};
+use wireglass_core::policy::{Decision, FlowFacts, Policy, Tallies};
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::{PacketDrop, Reason};
 
 use super::capture::Packet;
-use crate::config::Config;
+use crate::config::{Compiled, Config};
 use crate::engine_builder::EngineBuilder;
 use crate::log::{LogReceiver, ring};
 use crate::secrets::Secrets;
@@ -91,8 +91,9 @@ impl Player {
         let tls = config.tls_context().map_err(io::Error::other)?;
         let secrets = Secrets::draw().map_err(io::Error::other)?;
         let (sender, log) = ring(EVENTS);
+        let Compiled { policy, filters, tallies: _ } = config.compile(&Tallies::default());
         let builder = EngineBuilder {
-            policy: config.compile_policy(),
+            policy: Arc::clone(&policy),
             tls,
             // Whoever appears in a capture is to be shown, however often.
             limits: Limits {
@@ -100,7 +101,7 @@ impl Player {
                 ..config.limits.of_flow()
             },
             outside_tls: config.intercept.outside_tls,
-            filters: config.filters(),
+            filters,
             page: config.page(),
             wires: vec![Arc::clone(wire)],
             handshake_threads: 0,
@@ -126,7 +127,7 @@ impl Player {
             log,
             flows: BTreeMap::new(),
             ended: Vec::new(),
-            clients: Clients { inside: Generations::new(ENDS), policy: config.compile_policy() },
+            clients: Clients { inside: Generations::new(ENDS), policy },
             totals: Totals::default(),
             began,
             now: Instant::ZERO,
@@ -258,7 +259,7 @@ fn mend(frame: &mut [u8], headers: &Headers) -> bool {
 struct Clients {
     /// Both ends of a connection, and whether the first is the client. By addresses alone (port 0) for what has no ports.
     inside: Generations<(SocketAddr, SocketAddr), bool>,
-    policy: Policy,
+    policy: Arc<Policy>,
 }
 
 impl Clients {

@@ -197,7 +197,7 @@ impl Stage {
         })?;
         let (sender, log) = ring(1_000);
         let builder = EngineBuilder {
-            policy: policy()?,
+            policy: Arc::new(policy()?),
             tls,
             // With a lost frame in five, a ClientHello may need longer than the usual five seconds.
             limits: Limits { hello_time: PATIENCE, handshake_time: PATIENCE, ..Limits::default() },

@@ -12,27 +12,35 @@ use crate::content::http::Version;
 use crate::content::http_reader::{HttpReader, HttpReaders};
 use crate::content::page::Page;
 use crate::end::End;
-use crate::policy::{ContentPolicy, DecryptedFlow};
+use crate::policy::{ContentPolicy, DecryptedFlow, Policy};
 use crate::reason::InspectorOff;
 
 /// Asks rules about what flows say, if there are any for a flow's profile; else it is only read.
 #[derive(Clone, Debug)]
 pub struct RuleFilters {
     policy: Arc<ContentPolicy>,
+    connections: Option<Arc<Policy>>,
     page: Arc<Page>,
 }
 
 impl RuleFilters {
     /// For an engine with these rules, and this page for what they block.
     pub fn new(policy: Arc<ContentPolicy>, page: Arc<Page>) -> Self {
-        Self { policy, page }
+        Self { policy, connections: None, page }
+    }
+
+    /// With the rules that connections go by: a host that they treat in another way than the connection cannot share it.
+    #[must_use]
+    pub fn with_connections(self, connections: Arc<Policy>) -> Self {
+        Self { connections: Some(connections), ..self }
     }
 }
 
 impl Filters for RuleFilters {
     fn filter(&self, flow: &Arc<DecryptedFlow>, alpn: Option<&[u8]>) -> Option<Box<dyn Filter>> {
         if self.policy.is_about(&flow.profile.name) {
-            let judge = Judge::new(Arc::clone(&self.policy), Arc::clone(&self.page), Arc::clone(flow));
+            let (policy, page) = (Arc::clone(&self.policy), Arc::clone(&self.page));
+            let judge = Judge::new(policy, self.connections.clone(), page, Arc::clone(flow));
             return Some(Box::new(RuleFilter::new(judge, alpn, flow.profile.http)));
         }
         HttpReaders.filter(flow, alpn)

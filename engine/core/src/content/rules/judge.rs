@@ -11,7 +11,7 @@ use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::Fields;
 use crate::policy::{
     ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, Known, OnUnread,
-    RequestFacts, Respond, ResponseFacts, SizeLimits, Standing,
+    Policy, RequestFacts, Respond, ResponseFacts, SizeLimits, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -56,6 +56,7 @@ pub(super) struct Place {
 /// The rules, and the flow that they are asked about.
 pub(super) struct Judge {
     policy: Arc<ContentPolicy>,
+    connections: Option<Arc<Policy>>,
     page: Arc<Page>,
     flow: Arc<DecryptedFlow>,
     flow_bytes: usize,
@@ -63,8 +64,14 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    pub(super) fn new(policy: Arc<ContentPolicy>, page: Arc<Page>, flow: Arc<DecryptedFlow>) -> Self {
-        Self { policy, page, flow_bytes: flow.memory(), flow, alerts: VecDeque::new() }
+    /// `connections`: the rules on connections, if there are any.
+    pub(super) fn new(
+        policy: Arc<ContentPolicy>,
+        connections: Option<Arc<Policy>>,
+        page: Arc<Page>,
+        flow: Arc<DecryptedFlow>,
+    ) -> Self {
+        Self { policy, connections, page, flow_bytes: flow.memory(), flow, alerts: VecDeque::new() }
     }
 
     /// A request's head is complete. What is decided is noted in `head`.
@@ -144,6 +151,7 @@ impl Judge {
             Reason::ContentOpaque => self.policy.on_opaque,
             _ => self.policy.on_unparsed,
         };
+        self.policy.count_unread(reason, action);
         let is_blocked = action == OnUnread::Block;
         head.verdict = Some(if is_blocked { ContentVerdict::Blocked } else { ContentVerdict::Alerted });
         self.alert(None, reason, place, head);
@@ -165,19 +173,23 @@ impl Judge {
         self.refuse(reason, place, &mut HttpEvent::default())
     }
 
-    /// A host is named that the handshake has not named, and for which the server has shown no certificate. Whoever names none in the
-    /// handshake has not hidden one; what the certificate names, too, may share a connection (RFC 9113, 9.1.1).
+    /// A host is named that the handshake has not named, and for which the server has shown no certificate, or which rules on connections
+    /// treat in another way. Whoever names none in the handshake has not hidden one; what the certificate names, too, may share a
+    /// connection (RFC 9113, 9.1.1).
     fn is_fronting(&self, head: &HttpEvent) -> bool {
-        let (Some(host), Some(sni)) = (head.hostname.as_deref(), self.flow.sni.as_deref()) else {
+        let Some(host) = head.hostname.as_deref().map(without_dot) else { return false };
+        let sni = self.flow.sni.as_deref().map(without_dot);
+        if sni.is_some_and(|sni| host.eq_ignore_ascii_case(sni)) {
             return false;
-        };
-        let host = without_dot(host);
-        !host.eq_ignore_ascii_case(without_dot(sni))
-            && !self.flow.certificate_names.iter().any(|name| covers(name, host))
+        }
+        let is_covered = || self.flow.certificate_names.iter().any(|name| covers(name, host));
+        let is_alike = || self.connections.as_ref().is_none_or(|rules| rules.treats_alike(&self.flow, host));
+        !((sni.is_none() || is_covered()) && is_alike())
     }
 
     fn apply(&mut self, rule: Option<ContentRuleId>, place: Place, head: &mut HttpEvent) -> Ruling {
         let Some(id) = rule else { return Ruling::Pass };
+        self.policy.count(id);
         let name = Arc::clone(self.policy.name(id));
         head.rule = Some(Arc::clone(&name));
         let respond = match self.policy.action(id) {
@@ -284,7 +296,7 @@ impl Judge {
 
     /// Bytes of memory that it holds beside its own size; policy and page are everybody's.
     pub(super) fn memory(&self) -> usize {
-        let Self { policy: _, page: _, flow: _, flow_bytes, alerts } = self;
+        let Self { policy: _, connections: _, page: _, flow: _, flow_bytes, alerts } = self;
         flow_bytes + alerts.capacity() * size_of::<Box<AlertEvent>>() + alerts.len() * size_of::<AlertEvent>()
     }
 }

@@ -17,8 +17,9 @@ use std::sync::Arc;
 use super::name_index::NameIndex;
 use super::names::HostName;
 use super::path::Target;
-use super::{Lists, Profile};
+use super::{Lists, Profile, Tallies};
 use crate::fields::Fields;
+use crate::reason::Reason;
 use edit::CompiledHeaderRule;
 pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
 pub use limits::SizeLimits;
@@ -41,14 +42,32 @@ pub struct DecryptedFlow {
     pub server: SocketAddr,
     /// As in all events of the flow.
     pub flow_id: u64,
+    /// What else rules on connections ask.
+    pub connection: ConnectionFacts,
+}
+
+/// What rules on connections ask beside addresses and name.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionFacts {
+    /// Name of the wire.
+    pub wire: Arc<str>,
+    /// Outermost VLAN id; none: untagged.
+    pub vlan: Option<u16>,
+    /// Application protocols that the client offered.
+    pub alpn: Vec<Box<[u8]>>,
+    /// JA4 fingerprint of its hello.
+    pub ja4: Box<str>,
 }
 
 impl DecryptedFlow {
     /// Bytes of memory that it holds, with its own size; the profile is everybody's.
     pub fn memory(&self) -> usize {
-        let Self { profile: _, sni, certificate_names: names, client: _, server: _, flow_id: _ } = self;
+        let Self { profile: _, sni, certificate_names: names, client: _, server: _, flow_id: _, connection } =
+            self;
+        let ConnectionFacts { wire: _, vlan: _, alpn, ja4 } = connection;
         let names: usize = names.iter().map(|name| name.capacity() + size_of::<String>()).sum();
-        size_of::<Self>() + sni.as_ref().map_or(0, |sni| sni.len()) + names
+        let protocols: usize = alpn.iter().map(|name| name.len() + size_of::<Box<[u8]>>()).sum();
+        size_of::<Self>() + sni.as_ref().map_or(0, |sni| sni.len()) + names + protocols + ja4.len()
     }
 }
 
@@ -163,6 +182,16 @@ pub enum OnUnread {
     Allow,
 }
 
+impl OnUnread {
+    /// As configurations have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Allow => "allow",
+        }
+    }
+}
+
 /// All rules on content, compiled.
 #[derive(Debug)]
 pub struct ContentPolicy {
@@ -175,6 +204,7 @@ pub struct ContentPolicy {
     /// The places of rules that ask for no host, in order.
     hostless: Vec<usize>,
     lists: Arc<Lists>,
+    tallies: Tallies,
     /// HTTP that cannot be read, or may be read in two ways.
     pub on_unparsed: OnUnread,
     /// What is no HTTP.
@@ -208,6 +238,7 @@ impl ContentPolicy {
             by_list,
             hostless,
             lists,
+            tallies: Tallies::default(),
             on_unparsed: OnUnread::Block,
             on_opaque: OnUnread::Allow,
         }
@@ -218,6 +249,22 @@ impl ContentPolicy {
     pub fn with_headers(mut self, headers: &[HeaderRule]) -> Self {
         self.headers = headers.iter().map(CompiledHeaderRule::new).collect();
         self
+    }
+
+    /// Counted there by [`Self::count`] and [`Self::count_unread`].
+    #[must_use]
+    pub fn counted_in(self, tallies: &Tallies) -> Self {
+        Self { tallies: tallies.clone(), ..self }
+    }
+
+    /// A message goes by this rule.
+    pub fn count(&self, rule: ContentRuleId) {
+        self.tallies.messages.count(self.name(rule), self.action(rule).name());
+    }
+
+    /// There is something that no rule could be asked about, for this reason.
+    pub fn count_unread(&self, reason: Reason, becomes: OnUnread) {
+        self.tallies.unread.count(reason.code(), becomes.name());
     }
 
     /// There is something to ask about flows of this profile.

@@ -23,6 +23,17 @@ pub enum ContentAction {
     Block(Respond),
 }
 
+impl ContentAction {
+    /// As configurations have it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Alert => "alert",
+            Self::Block(_) => "block",
+        }
+    }
+}
+
 /// What a client gets in place of what is blocked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Respond {

@@ -47,6 +47,7 @@ fn flow(client: &str) -> DecryptedFlow {
         client: format!("{client}:1000").parse().unwrap(),
         server: "192.0.2.2:443".parse().unwrap(),
         flow_id: 1,
+        connection: ConnectionFacts::default(),
     }
 }
 

@@ -13,7 +13,9 @@ use crate::content::filter::{Decisions, Ending, Op};
 use crate::content::page::Page;
 use crate::end::{End, PerEnd};
 use crate::event::{AlertEvent, HttpEvent};
-use crate::policy::{ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, Profile, Respond};
+use crate::policy::{
+    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, Profile, Respond,
+};
 
 /// The relay, and what a stage does around it.
 pub(super) struct Wire {
@@ -44,11 +46,12 @@ impl Wire {
             client: "192.0.2.1:1000".parse().unwrap(),
             server: "192.0.2.2:443".parse().unwrap(),
             flow_id: 1,
+            connection: ConnectionFacts::default(),
         };
         Self {
             inspector: HttpInspector::keeping_fields(Some(b"h2")),
             rules: Http2Rules::new(),
-            judge: Judge::new(Arc::new(policy), Arc::new(Page::new(&page).unwrap()), Arc::new(flow)),
+            judge: Judge::new(Arc::new(policy), None, Arc::new(Page::new(&page).unwrap()), Arc::new(flow)),
             decisions: Decisions::default(),
             held: PerEnd::default(),
             sent: PerEnd::default(),

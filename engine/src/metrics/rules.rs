@@ -1,0 +1,36 @@
+//! How often each rule has decided.
+
+use wireglass_core::counters::Kind;
+use wireglass_core::policy::Tally;
+
+use super::page::{Metrics, Page};
+
+impl Metrics {
+    pub(super) fn rules(&self, page: &mut Page<'_>) {
+        let tallies = self.tallies();
+        let mut family = |name, help, label, tally: &Tally| {
+            page.family(name, help, Kind::Counter);
+            for (rule, action, count) in tally.iter() {
+                page.sample(name, &[(label, &rule), ("action", &action)], count);
+            }
+        };
+        family(
+            "wireglass_rule_connections_total",
+            "Connections (SYNs, where those suffice) by the rule that decided. Without a name: the default, and rules behind the first 1000.",
+            "rule",
+            &tallies.connections,
+        );
+        family(
+            "wireglass_content_rule_messages_total",
+            "Requests and responses by the rule on content that decided. Without a name: rules behind the first 1000.",
+            "rule",
+            &tallies.messages,
+        );
+        family(
+            "wireglass_content_unread_total",
+            "What rules on content could not be asked about, by reason and what became of it.",
+            "reason",
+            &tallies.unread,
+        );
+    }
+}
