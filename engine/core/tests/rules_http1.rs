@@ -349,6 +349,7 @@ fn content_is_as_long_as_rules_allow() {
         assert_eq!(outcome.ending, Some((Reason::ContentBlocked, false)), "{chunks:?}");
         assert!(!outcome.to_server.contains('!') && outcome.to_client.is_empty(), "{}", outcome.to_server);
         assert!(outcome.alerts[0].late && outcome.alerts[0].blocked);
+        assert_eq!(outcome.alerts[0].http.url.as_deref(), Some("/big"));
         // An alert tells, once, and cuts nothing off.
         let passed = upload("/told", &chunks.repeat(3));
         let told = talk(&[Talk::says(Client, &passed)], |_| 1);
@@ -363,6 +364,11 @@ fn content_is_as_long_as_rules_allow() {
     let cut = response("!");
     assert_eq!((cut.to_client, cut.ending), (endless.to_owned(), Some((Reason::ContentBlocked, false))));
     assert_eq!((cut.alerts[0].late, cut.alerts[0].from), (true, Server));
+    let http = &cut.alerts[0].http;
+    assert_eq!(
+        (http.hostname.as_deref(), http.url.as_deref(), http.status),
+        (Some("a"), Some("/long"), Some(200))
+    );
 }
 
 /// Who has said that nothing more follows is not waited for: it reads the answer, or it never will.

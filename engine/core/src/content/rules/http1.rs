@@ -10,12 +10,13 @@ use tcp_stack::{Duration, Instant};
 use super::http1_answer::encode;
 use super::http1_edit::edited;
 use super::judge::{Answer, Judge, Place, Refusal, Ruling};
+use super::size_watch::SizeWatch;
 use crate::content::border::{Border, Borders, HeadKind, What};
 use crate::content::filter::{Decisions, Ending};
 use crate::end::{End, PerEnd};
 use crate::event::HttpEvent;
 use crate::fields::{Field, Fields};
-use crate::policy::{FieldEdit, SizeLimits, Standing};
+use crate::policy::{FieldEdit, Standing};
 use crate::reason::{InspectorOff, Reason};
 
 /// Bytes of a client that are swallowed behind a request that was answered, so that it finds the answer and no RST (RFC 9112, 9.6).
@@ -95,12 +96,11 @@ enum Fate {
 /// Content of the message that passes.
 #[derive(Default)]
 struct Body {
-    tx_id: u64,
     /// Where the piece begins that is not complete.
     begun: Option<u64>,
     /// Bytes of the pieces before it.
     bytes: u64,
-    limits: SizeLimits,
+    watch: SizeWatch,
 }
 
 impl Body {
@@ -242,7 +242,7 @@ impl Http1Rules {
         let Self { directions, open, mode: _, last, within_response: _, client_has_ended: _ } = self;
         let directions: usize = directions
             .iter()
-            .map(|each| each.fields.memory() + each.held.capacity() + each.body.limits.memory())
+            .map(|each| each.fields.memory() + each.held.capacity() + each.body.watch.memory())
             .sum();
         let standings: usize = open.iter().map(|open| open.standing.memory()).sum();
         let last = last.as_ref().and_then(|last| last.answer.as_ref()).map_or(0, Vec::capacity);
@@ -273,8 +273,8 @@ impl Http1Rules {
     /// A rule blocks what has come of the content.
     fn is_too_long(&mut self, judge: &mut Judge, from: End, at: u64) -> bool {
         let body = &mut self.directions[from].body;
-        let (bytes, tx_id) = (body.up_to(at), body.tx_id);
-        judge.late(&mut body.limits, bytes, Place { from, stream: 0 }, tx_id) != Ruling::Pass
+        let bytes = body.up_to(at);
+        judge.late(&mut body.watch, bytes, Place { from, stream: 0 }) != Ruling::Pass
     }
 
     /// The connection ends with this, when it is its turn; nothing else of the client's goes on.
@@ -425,8 +425,8 @@ impl Receiver<'_> {
         let (is_head, is_connect) = (is_method("HEAD"), is_method("CONNECT"));
         match ruling {
             Ruling::Pass => {
-                let body = &mut self.rules.directions.client.body;
-                (body.limits, body.tx_id) = (standing.size_limits.clone(), head.tx_id);
+                let watch = SizeWatch::new(standing.size_limits.clone(), head);
+                self.rules.directions.client.body.watch = watch;
                 let edits = self.judge.request_edits(head);
                 self.head_passes(End::Client, at, &edits);
                 self.rules.open.push_back(Open { standing, is_connect, is_head });
@@ -444,7 +444,7 @@ impl Receiver<'_> {
         let is_tunnel = !is_interim && (status == 101 || is_connect && (200..300).contains(&status));
         let nothing = Standing::default();
         let standing = first.filter(|_| !is_interim).map_or(&nothing, |open| &open.standing);
-        let (mut ruling, limits) = self.judge.response(standing, place, head, fields);
+        let (mut ruling, watch) = self.judge.response(standing, place, head, fields);
         if ruling == Ruling::Pass && is_tunnel {
             ruling = self.judge.refuse(Reason::ContentOpaque, place, head);
         }
@@ -457,8 +457,7 @@ impl Receiver<'_> {
                     let edits = self.judge.response_edits(head);
                     self.head_passes(End::Server, at, &edits);
                     self.rules.within_response = true;
-                    let body = &mut self.rules.directions.server.body;
-                    (body.limits, body.tx_id) = (limits, head.tx_id);
+                    self.rules.directions.server.body.watch = watch;
                 }
             }
             Ruling::Block(refusal) => {

@@ -6,6 +6,7 @@ use super::http2_message::{Request, check_request, check_response, check_trailer
 use super::http2_streams::{State, Stream};
 use super::http2_writer::{Carrier, PUSH_PROMISE, header_block};
 use super::judge::{Answer, Place, Refusal, Ruling};
+use super::size_watch::SizeWatch;
 use crate::content::border::{Exchange, FrameHead, HeadKind};
 use crate::content::http2_frames::END_STREAM;
 use crate::end::{End, PerEnd};
@@ -81,8 +82,8 @@ impl Relay<'_> {
         }
         let is_blocked = ruling != Ruling::Pass;
         let host = head.hostname.as_deref().map(Into::into);
-        let (tx_id, limits) = (head.tx_id, standing.size_limits.clone());
-        let entry = Stream { is_blocked, request, host, tx_id, limits, standing, ended, ..Stream::default() };
+        let watch = SizeWatch::new(standing.size_limits.clone(), head);
+        let entry = Stream { is_blocked, request, host, watch, standing, ended, ..Stream::default() };
         self.rules.streams.insert(stream, entry);
         match ruling {
             Ruling::Pass => {
@@ -177,9 +178,8 @@ impl Relay<'_> {
             self.judge.refuse(Reason::ContentUnparsed, place, head)
         } else if kind == HeadKind::Response {
             let standing = std::mem::take(&mut open.standing);
-            open.has_response = true;
-            let (ruling, limits) = self.judge.response(&standing, place, head, fields);
-            open.response_limits = limits;
+            let (ruling, watch) = self.judge.response(&standing, place, head, fields);
+            self.rules.streams.begin_response(stream, watch);
             ruling
         } else {
             Ruling::Pass
@@ -295,7 +295,7 @@ impl Relay<'_> {
         let Some(open) = self.rules.streams.get_mut(stream) else { return false };
         open.content += u64::from(data);
         let place = Place { from: End::Client, stream };
-        if self.judge.late(&mut open.limits, open.content, place, open.tx_id) != Ruling::Pass {
+        if self.judge.late(&mut open.watch, open.content, place) != Ruling::Pass {
             return false;
         }
         let is_said = open.ended.client;
@@ -314,9 +314,7 @@ impl Relay<'_> {
     fn response_goes_on(&mut self, place: Place, data: u32) -> bool {
         let Some(open) = self.rules.streams.get_mut(place.stream) else { return false };
         open.response_content += u64::from(data);
-        if self.judge.late(&mut open.response_limits, open.response_content, place, open.tx_id)
-            != Ruling::Pass
-        {
+        if self.judge.late(&mut open.response_watch, open.response_content, place) != Ruling::Pass {
             return false;
         }
         open.has_response || self.may_go_on(place)

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use super::http2_message::Request;
+use super::size_watch::SizeWatch;
 use crate::end::PerEnd;
-use crate::policy::{SizeLimits, Standing};
+use crate::policy::Standing;
 
 /// Streams that a reset has ended, of which frames may still be on the way.
 const MAX_LET_GO: usize = 256;
@@ -20,14 +21,12 @@ pub(super) struct Stream {
     /// Whose it is, as the reader forgets that where many are open.
     pub(super) host: Option<Box<str>>,
     pub(super) standing: Standing,
-    /// The transaction that the log has.
-    pub(super) tx_id: u64,
     /// Octets of the request's content, and the rules that apply when more come.
     pub(super) content: u64,
-    pub(super) limits: SizeLimits,
+    pub(super) watch: SizeWatch,
     /// Likewise of the response's.
     pub(super) response_content: u64,
-    pub(super) response_limits: SizeLimits,
+    pub(super) response_watch: SizeWatch,
     /// Octets of the client's that the server has, less what it has credited the stream with.
     pub(super) uncredited: i64,
     /// What the client has credited the stream with, less what was inserted into it.
@@ -39,10 +38,10 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Bytes of memory that it held beside its own size when it was opened. It gets no more: what rules say later takes the place of that.
+    /// Bytes of memory that it holds beside its own size.
     fn beside(&self) -> usize {
         let host = self.host.as_ref().map_or(0, |host| host.len());
-        host + self.standing.memory() + self.limits.memory()
+        host + self.standing.memory() + self.watch.memory() + self.response_watch.memory()
     }
 }
 
@@ -97,6 +96,16 @@ impl Streams {
         self.blocked += usize::from(stream.is_blocked);
         self.beside += beside;
         self.streams.insert(number, (stream, beside));
+    }
+
+    /// Its response has begun, and rules have said so far what they say about that.
+    pub(super) fn begin_response(&mut self, stream: u32, watch: SizeWatch) {
+        if let Some((stream, beside)) = self.streams.get_mut(&stream) {
+            (stream.has_response, stream.response_watch) = (true, watch);
+            let now = stream.beside();
+            self.beside = self.beside - *beside + now;
+            *beside = now;
+        }
     }
 
     pub(super) fn block(&mut self, stream: u32) {

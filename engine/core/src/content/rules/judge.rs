@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::size_watch::SizeWatch;
 use crate::content::page::{Page, PageFacts};
 use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::Fields;
 use crate::policy::{
     ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, Known, OnUnread,
-    Policy, RequestFacts, Respond, ResponseFacts, SizeLimits, Standing,
+    Policy, RequestFacts, Respond, ResponseFacts, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -115,26 +116,25 @@ impl Judge {
         place: Place,
         head: &mut HttpEvent,
         fields: &Fields,
-    ) -> (Ruling, SizeLimits) {
+    ) -> (Ruling, SizeWatch) {
         if !head.ambiguous.is_empty()
             && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
         {
-            return (Ruling::Block(refusal), SizeLimits::default());
+            return (Ruling::Block(refusal), SizeWatch::default());
         }
         if !standing.awaits_response() {
-            return (Ruling::Pass, SizeLimits::default());
+            return (Ruling::Pass, SizeWatch::default());
         }
         let status = head.status.unwrap_or_default();
         let has_none = matches!(status, 100..=199 | 204 | 304) || head.method.as_deref() == Some("HEAD");
         let size = if has_none { Known::Bytes(0) } else { declared(fields).unwrap_or(Known::Not) };
         let decided = self.policy.at_response(standing, &ResponseFacts { status, fields, size });
-        (self.apply(decided.rule, place, head), decided.size_limits)
+        (self.apply(decided.rule, place, head), SizeWatch::new(decided.size_limits, head))
     }
 
-    /// So many bytes of a message's content have come. The transaction is none that is at hand.
-    pub(super) fn late(&mut self, limits: &mut SizeLimits, bytes: u64, place: Place, tx_id: u64) -> Ruling {
-        while let Some(rule) = limits.passed(bytes) {
-            let mut head = HttpEvent { tx_id, ..HttpEvent::default() };
+    /// So many bytes of a message's content have come.
+    pub(super) fn late(&mut self, watch: &mut SizeWatch, bytes: u64, place: Place) -> Ruling {
+        while let Some((rule, mut head)) = watch.passed(bytes) {
             let alerts = self.alerts.len();
             let ruling = self.apply(Some(rule), place, &mut head);
             self.alerts.iter_mut().skip(alerts).for_each(|alert| alert.late = true);

@@ -17,5 +17,6 @@ mod http2_tests;
 mod http2_windows;
 mod http2_writer;
 mod judge;
+mod size_watch;
 
 pub use filter::RuleFilters;

@@ -593,5 +593,9 @@ fn content_of_unknown_length_is_cut_off_by_rules_that_block_only() {
         let alerts = ends.wire.alerts.iter();
         let alerts: Vec<_> = alerts.map(|alert| (alert.rule.as_deref(), alert.blocked, alert.late)).collect();
         assert_eq!(alerts, [(Some("beyond 10"), false, true), (Some("beyond 100"), true, true)], "{from:?}");
+        for alert in &ends.wire.alerts {
+            let status = (from == Server).then_some(200);
+            assert_eq!((alert.http.url.as_deref(), alert.http.status), (Some("/a"), status), "{from:?}");
+        }
     }
 }
