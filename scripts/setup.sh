@@ -13,7 +13,8 @@ left alone, and without anything missing apt is not even asked.
 
   --build-only    what compiles the workspace: C compiler, libdpdk-dev, libclang
   --runtime-only  what the finished engine needs: DPDK's libraries and its port drivers
-  --all           also what the demo and the tests need: nginx, curl, openssl, tcpdump ... (default)
+  --all           also what the demo and the tests need: nginx, curl, openssl, tcpdump ... (default), and aioquic of a pinned
+                  version from PyPI, in Cargo's folder (wireglass-tools/aioquic)
   --peers         the proxies that scripts/bench-peers.sh compares with, and its load generators. They bring services of
                   the system with them, which are neither started nor enabled
   --vm            what scripts/vm-test.sh needs: QEMU, and Debian's kernel for the guest, unpacked into target/vm/kernel
@@ -31,7 +32,7 @@ build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev ca-certificates)
 # testpmd (dpdk-dev) is the lab's plain wire.
 # valgrind counts instructions for the bench.
 lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux kmod nftables python3
-    python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server wget chromium python3-venv shellcheck lua5.4 systemd valgrind)
+    python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server wget chromium libnss3-tools python3-venv shellcheck lua5.4 systemd valgrind)
 # The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
 # VMware, Amazon, Mellanox.
 runtime=(ca-certificates
@@ -168,6 +169,17 @@ get_cargo_deny() {
     rm -rf "$root/target/cargo-deny"
 }
 
+# An honest QUIC for the lab: Debian has none.
+get_aioquic() {
+    local pinned=1.7.2 folder=$tools/aioquic
+    [[ $("$folder/bin/python" -c 'import aioquic; print(aioquic.__version__)' 2>/dev/null) != "$pinned" ]] || return 0
+    say "installing aioquic $pinned from PyPI"
+    rm -rf "$folder"
+    said=$(/usr/bin/python3 -m venv "$folder" 2>&1 && "$folder/bin/pip" install -q "aioquic==$pinned" 2>&1) ||
+        die "aioquic could not be installed:"$'\n'"$said"
+}
+
+[[ $what != all ]] || get_aioquic
 [[ $what != vm ]] || get_kernel
 [[ $what == runtime || $what == peers || $what == vm || $what == image ]] || need_cargo
 [[ $what != deny ]] || get_cargo_deny

@@ -53,7 +53,7 @@ on_expired = "untrusted-ca"
         "  trusted CA: CN=test ca",
         "  1 trusted root(s): 1 file(s)",
         "policy for TCP to port 443 (not TLS: block; seen from the middle: reset, from 600 s after the start on; others pass)",
-        "  QUIC (UDP) to these ports: blocked, so that browsers take TCP",
+        "  QUIC (UDP) to these ports: blocked unless a rule bypasses them, so that browsers take TCP",
         "  dropped: snap_ip, tags, unknown_header, jumbogram",
         "  1. no banking: port 443; SNI bank.example, *.bank.example, a.test, b.test and 2 more -> bypass",
         "  2. everything: every flow -> block with a reset",
@@ -103,7 +103,7 @@ block_with = "page"
         "  1. games: SNI games.example -> block with a page",
         "  note: by address never shows its page: without sni, alpn or ja4 it blocks at the SYN, before there is TLS",
         "  note: mail never shows its page: no protocol of its alpn is HTTP",
-        "  QUIC (UDP) to these ports: blocked, so that browsers take TCP",
+        "  QUIC (UDP) to these ports: blocked unless a rule bypasses them, so that browsers take TCP",
     ] {
         assert!(said.contains(line), "{line}\n is not in\n{said}");
     }

@@ -183,6 +183,12 @@ fn dropped() -> FrameEvent {
         fate: Fate::Dropped(PacketDrop::PolicyBlocked),
         class: Some(Uninspected::Quic),
         rule: Some("no video".into()),
+        hello: Some(Box::new(HelloInfo {
+            sni: Some("video.example".into()),
+            alpn: vec![(*b"h3").into()],
+            ja3: String::new(),
+            ja4: "q13d0310h3_55b375c5d22e_cd85d2d88918".into(),
+        })),
         frames: 1,
     }
 }
@@ -195,6 +201,7 @@ fn passed() -> FrameEvent {
         fate: Fate::Forwarded,
         class: Some(Uninspected::Mpls),
         rule: None,
+        hello: None,
         frames: 812,
         ..dropped()
     }
@@ -547,7 +554,7 @@ const SURICATA: &[&str] = &[
     "flow.start", "flow.state", "flow_id", "http.hostname",
     "http.http2.stream_id", "http.http_content_type", "http.http_method", "http.http_refer",
     "http.http_user_agent", "http.length", "http.protocol", "http.redirect",
-    "http.status", "http.url", "in_iface", "proto",
+    "http.status", "http.url", "in_iface", "proto", "quic.ja4", "quic.sni",
     "src_ip", "src_port", "stats.capture.kernel_drops", "stats.capture.kernel_packets",
     "stats.decoder.bytes", "stats.decoder.pkts", "stats.flow.active", "stats.flow.total",
     "stats.uptime", "timestamp", "tls.client_alpns", "tls.fingerprint",

@@ -5,81 +5,17 @@
 mod support;
 
 use smoltcp::wire::TcpSeqNumber;
-use support::frames::{TcpFrame, ethernet};
-use support::lab::{Lab, Setup};
+use support::frames::{TcpFrame, datagram, ethernet};
+use support::lab::Setup;
 use support::raw::RawSegment;
 use support::rules::{Action, Rules};
-use wireglass::log::LogReceiver;
-use wireglass_core::event::{Event, Fate, FrameEvent, SummaryEvent};
+use support::wire::Wire;
+use wireglass_core::event::{Fate, SummaryEvent};
 use wireglass_core::flow::{Midstream, OutsideTls};
 use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
 use wireglass_core::policy::{Decision, Ports, Rule};
 use wireglass_core::reason::{PacketDrop, Reason};
-use wireglass_testbed::{Duration, Engine, Instant, Middle, PortSide};
-
-/// The engine, a clock, and the events of frames that belong to no flow.
-struct Wire {
-    engine: Engine,
-    log: LogReceiver,
-    now: Instant,
-    frames: Vec<FrameEvent>,
-    summaries: Vec<SummaryEvent>,
-    /// Midstream or not, and why it ended.
-    flows: Vec<(bool, Reason)>,
-}
-
-impl Wire {
-    fn new(setup: &Setup) -> Self {
-        let (engine, log) = Lab::new().engine(setup);
-        let (frames, summaries, flows) = (Vec::new(), Vec::new(), Vec::new());
-        Self { engine, log, now: Instant::ZERO, frames, summaries, flows }
-    }
-
-    /// Sends a frame, and gives what leaves at the inside and at the outside port.
-    fn send(&mut self, port: PortSide, frame: Vec<u8>) -> [Vec<Vec<u8>>; 2] {
-        self.engine.receive(self.now, port, frame);
-        self.wait(Duration::from_micros(10))
-    }
-
-    fn wait(&mut self, time: Duration) -> [Vec<Vec<u8>>; 2] {
-        self.now += time;
-        self.engine.poll(self.now);
-        while let Some(event) = self.log.pop() {
-            match event {
-                Event::Frame(frame) => self.frames.push(*frame),
-                Event::Summary(summary) => self.summaries.push(*summary),
-                Event::Flow(_, flow) => self.flows.push((flow.midstream, flow.reason)),
-                _ => {}
-            }
-        }
-        let out: Vec<_> = std::iter::from_fn(|| self.engine.transmit()).collect();
-        [PortSide::Inside, PortSide::Outside]
-            .map(|port| out.iter().filter(|(p, _)| *p == port).map(|(_, f)| f.clone()).collect())
-    }
-
-    fn counted(&self, class: Uninspected, action: PassAction) -> u64 {
-        self.engine.counters()[0].uninspected(class, action).value()
-    }
-
-    fn dropped(&self, why: PacketDrop) -> u64 {
-        self.engine.counters()[0].dropped(why)
-    }
-}
-
-/// A UDP datagram between the client (10.0.0.x) and the server (10.0.0.2).
-fn datagram(to_server: bool, client: u8, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, client, 10, 0, 0, 2];
-    let (mut from, mut to) = ports;
-    if !to_server {
-        packet[12..20].rotate_left(4);
-        (from, to) = (to, from);
-    }
-    let length = (28 + payload.len()) as u16;
-    packet[2..4].copy_from_slice(&length.to_be_bytes());
-    packet.extend([from.to_be_bytes(), to.to_be_bytes(), (length - 20).to_be_bytes(), [0, 0]].concat());
-    packet.extend(payload);
-    ethernet(to_server, 0x0800, &packet)
-}
+use wireglass_testbed::{Duration, Middle, PortSide};
 
 const QUIC: [u8; 8] = [0xc3, 0, 0, 0, 1, 8, 1, 2];
 const QUIC_LATER: [u8; 5] = [0x43, 1, 2, 3, 4];

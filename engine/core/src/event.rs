@@ -410,6 +410,8 @@ pub struct FrameEvent {
     pub class: Option<Uninspected>,
     /// The rule that decided.
     pub rule: Option<Arc<str>>,
+    /// The hello of QUIC that it was asked about.
+    pub hello: Option<Box<HelloInfo>>,
     /// Frames of the class, on this wire, that came to the same since the last such event. This one included.
     pub frames: u64,
 }

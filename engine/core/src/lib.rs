@@ -11,6 +11,7 @@
 //! | [`flow`] | a flow from SYN to the end |
 //! | [`policy`] | what to decrypt, bypass or block |
 //! | [`tls`], [`mint`], [`x509`] | handshakes and records, copies of certificates, what both stand on |
+//! | [`quic`] | the hello of QUIC, for policy by name |
 //! | [`content`] | readers of the plaintext |
 //! | [`fields`], [`event`], [`reason`], [`phase`], [`end`] | the words for all that |
 //! | [`counters`], [`caches`] | what a worker and the caches of TLS count |
@@ -36,6 +37,7 @@ pub mod packet;
 pub mod phase;
 pub mod policy;
 pub mod port;
+pub mod quic;
 pub mod reason;
 pub mod reassembly;
 pub mod timer_wheel;

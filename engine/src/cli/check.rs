@@ -283,7 +283,7 @@ impl Summary<'_> {
     fn passthrough(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let passthrough = self.config.intercept.outside_tls.passthrough;
         for (class, what, why) in [
-            (Uninspected::Quic, "QUIC (UDP)", ", so that browsers take TCP"),
+            (Uninspected::Quic, "QUIC (UDP)", " unless a rule bypasses them, so that browsers take TCP"),
             (Uninspected::Dtls, "DTLS", ""),
         ] {
             write!(f, "  {what} to these ports: ")?;

@@ -33,6 +33,10 @@ pub(super) struct Line<'a> {
     community_id: Option<String>,
     ether: Ether,
     #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quic: Option<Quic<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     drop: Option<Drop>,
     wireglass: Own<'a>,
 }
@@ -47,6 +51,14 @@ struct Ether {
 struct Drop {
     len: u32,
     reason: &'static str,
+}
+
+/// The hello, as Suricata has it.
+#[derive(Serialize)]
+struct Quic<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sni: Option<&'a str>,
+    ja4: &'a str,
 }
 
 #[derive(Serialize)]
@@ -73,7 +85,7 @@ impl Serialize for Mac {
 
 impl<'a> Line<'a> {
     pub(super) fn new(kind: EventKind, event: &'a FrameEvent) -> Self {
-        let FrameEvent { time, wire, side, frame, len, fate, class, rule, frames } = event;
+        let FrameEvent { time, wire, side, frame, len, fate, class, rule, hello, frames } = event;
         let (source, destination) = frame.addresses.unzip();
         let (source_port, destination_port) = frame.ports.unzip();
         let ends = source.zip(source_port).zip(destination.zip(destination_port));
@@ -91,6 +103,8 @@ impl<'a> Line<'a> {
                 community_id(protocol, SocketAddr::from(from), SocketAddr::from(to))
             }),
             ether: Ether { src_mac: Mac(frame.source_mac), dest_mac: Mac(frame.destination_mac) },
+            app_proto: hello.as_ref().map(|_| "quic"),
+            quic: hello.as_ref().map(|hello| Quic { sni: hello.sni.as_deref(), ja4: &hello.ja4 }),
             drop: match fate {
                 Fate::Dropped(reason) => Some(Drop { len: *len, reason: reason.code() }),
                 Fate::Forwarded => None,

@@ -88,7 +88,7 @@ impl<IO: Io> Worker<IO> {
     /// window makes it say which one is, and that is answered likewise.
     fn reset_both(&mut self, port: PortId, frame: &IO::Frame, headers: &Headers, reason: PacketDrop) {
         self.cx.counters.drop_packet(reason);
-        self.tell_frame(port, frame, Fate::Dropped(reason), (None, 1), None);
+        self.tell_frame(port, frame, Fate::Dropped(reason), (None, 1), None, None);
         let Some(left) = self.answers.checked_sub(1) else { return };
         self.answers = left;
         let bytes = frame.data();

@@ -9,6 +9,7 @@ mod generations;
 mod midstream;
 mod passthrough;
 mod path;
+mod quic;
 mod refused;
 mod shedding;
 mod steering;
@@ -101,7 +102,7 @@ pub struct Worker<IO: Io> {
     responder: DumpResponder,
     fragments: Fragments<IO::Frame>,
     refused: Refused,
-    passthrough: PassthroughState,
+    passthrough: PassthroughState<IO::Frame>,
     native_vlans: Vec<Option<u16>>,
     /// Established flows, by client.
     clients: Shares,

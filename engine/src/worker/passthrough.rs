@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant};
 use wireglass_core::aged_map::AgedMap;
-use wireglass_core::event::{Event, Fate, FrameEvent};
+use wireglass_core::event::{Event, Fate, FrameEvent, HelloInfo};
 use wireglass_core::packet::{Datagram, FlowKey, FrameInfo, PassAction, Uninspected};
 use wireglass_core::policy::{Decision, FlowFacts, Verdict};
 use wireglass_core::port::{Frame, Io, PortId, PortSide};
 use wireglass_core::reason::PacketDrop;
 
 use super::Worker;
+use super::quic::QuicState;
 
 /// Time between two events of one class, wire and action.
 const EVENT_EVERY: Duration = Duration::from_secs(60);
@@ -21,11 +22,13 @@ const DATAGRAM_FLOWS: u32 = 4096;
 const DATAGRAM_IDLE: Duration = Duration::from_secs(120);
 
 /// What a worker remembers of frames that are not looked into.
-pub(super) struct PassthroughState {
+pub(super) struct PassthroughState<F> {
     /// By wire, class and action: when the next event is due, and the frames since the last one.
     pace: Box<[[[Pace; 2]; Uninspected::COUNT]]>,
     /// UDP on intercepted ports, by the hash of key and class.
     datagrams: AgedMap<u64, DatagramFlow>,
+    /// Of these, QUIC on which names decide.
+    pub(super) quic: QuicState<F>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -49,12 +52,14 @@ enum Decided {
     Block,
     /// `intercept.quic` or `intercept.dtls` decides.
     ByClass,
+    /// Rules ask for the hello, if it can be read.
+    ByHello,
 }
 
-impl PassthroughState {
+impl<F> PassthroughState<F> {
     pub(super) fn new(wires: usize) -> Self {
         let pace = vec![[[Pace::default(); 2]; Uninspected::COUNT]; wires].into();
-        Self { pace, datagrams: AgedMap::new(DATAGRAM_FLOWS) }
+        Self { pace, datagrams: AgedMap::new(DATAGRAM_FLOWS), quic: QuicState::new() }
     }
 
     /// Counts a frame. Some: an event is due that stands for so many frames.
@@ -81,6 +86,7 @@ impl<IO: Io> Worker<IO> {
                 fate(action, PacketDrop::ClassDropped),
                 (Some(class), frames),
                 None,
+                None,
             );
         }
         match action {
@@ -97,15 +103,20 @@ impl<IO: Io> Worker<IO> {
             return self.pass_uninspected(port, frame, class);
         };
         let (decided, rule) = self.datagram_flow(port, datagram, class, ends);
+        if (decided, class) == (Decided::ByHello, Uninspected::Quic) {
+            return self.handle_quic(port, frame, datagram, ends, rule.is_some());
+        }
         let (class, action, reason) = match (decided, class) {
             (Decided::Forward, _) => (Uninspected::Udp, PassAction::Forward, PacketDrop::Quic),
             (Decided::Block, _) => (class, PassAction::Drop, PacketDrop::PolicyBlocked),
-            (Decided::ByClass, Uninspected::Dtls) => (class, self.action(class), PacketDrop::Dtls),
-            (Decided::ByClass, _) => (class, self.action(class), PacketDrop::Quic),
+            (Decided::ByClass | Decided::ByHello, Uninspected::Dtls) => {
+                (class, self.action(class), PacketDrop::Dtls)
+            }
+            (Decided::ByClass | Decided::ByHello, _) => (class, self.action(class), PacketDrop::Quic),
         };
         self.cx.counters.uninspected(class, action).inc();
         if let Some(rule) = rule {
-            self.tell_frame(port, &frame, fate(action, reason), (Some(class), 1), rule);
+            self.tell_frame(port, &frame, fate(action, reason), (Some(class), 1), rule, None);
         }
         match action {
             PassAction::Forward => self.cx.forward(port.opposite(), frame),
@@ -171,7 +182,8 @@ impl<IO: Io> Worker<IO> {
         let (decided, rule) = match verdict {
             Some(Verdict { decision: Decision::Bypass, rule }) => (Decided::Forward, rule),
             Some(Verdict { decision: Decision::Block(_), rule }) => (Decided::Block, rule),
-            Some(Verdict { decision: Decision::Decrypt(_), .. }) | None => (Decided::ByClass, None),
+            Some(Verdict { decision: Decision::Decrypt(_), .. }) => (Decided::ByClass, None),
+            None => (Decided::ByHello, None),
         };
         if known.is_full() {
             known.pop_oldest();
@@ -206,6 +218,7 @@ impl<IO: Io> Worker<IO> {
         fate: Fate,
         (class, frames): (Option<Uninspected>, u64),
         rule: Option<Arc<str>>,
+        hello: Option<Box<HelloInfo>>,
     ) {
         if !self.events.is_enabled() {
             return;
@@ -219,6 +232,7 @@ impl<IO: Io> Worker<IO> {
             fate,
             class,
             rule,
+            hello,
             frames,
         };
         self.events.tell(self.cx.now, Event::Frame(Box::new(event)));

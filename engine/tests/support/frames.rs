@@ -105,3 +105,18 @@ pub(crate) fn ethernet(to_server: bool, ethertype: u16, payload: &[u8]) -> Vec<u
     frame.payload_mut().copy_from_slice(payload);
     bytes
 }
+
+/// A UDP datagram between the client (10.0.0.x) and the server (10.0.0.2).
+pub(crate) fn datagram(to_server: bool, client: u8, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, client, 10, 0, 0, 2];
+    let (mut from, mut to) = ports;
+    if !to_server {
+        packet[12..20].rotate_left(4);
+        (from, to) = (to, from);
+    }
+    let length = (28 + payload.len()) as u16;
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    packet.extend([from.to_be_bytes(), to.to_be_bytes(), (length - 20).to_be_bytes(), [0, 0]].concat());
+    packet.extend(payload);
+    ethernet(to_server, 0x0800, &packet)
+}

@@ -6,6 +6,7 @@ pub(crate) mod frames;
 pub(crate) mod lab;
 pub(crate) mod raw;
 pub(crate) mod rules;
+pub(crate) mod wire;
 
 use wireglass_testbed::{Ending, Random, Report, Step};
 

@@ -15,6 +15,7 @@ from ..disguises import CHANGED, EXTENSIONS, FIRST_PORT, FRAGMENTS, IP_OPTIONS, 
 from ..eve import at
 from ..hosts import WWW
 from ..net import (CLIENT4, CLIENT6, SERVER4, SERVER6, VLAN_CLIENT4, VLAN_CLIENT6, VLAN_ID, VLAN_SERVER4, VLAN_SERVER6)
+from ..own_engine import need_engine, own_engine
 from ..peers import Peer, read_request
 from ..rewritten import FAR4, FAR6, Rewritten
 from ..runner import check
@@ -34,20 +35,6 @@ _NO_GRACE = 'midstream = "reset"\nmidstream_grace_seconds = 0'
 
 
 @contextlib.contextmanager
-def _engine(lab, name, **options):
-    """An engine that is there for as long as this lasts, and ends well."""
-    engine = lab.wire(name, **options)
-    try:
-        yield engine
-        if not engine.alive():
-            raise Failed(f"the engine ended in the middle of it (exit {engine.process.returncode})")
-    finally:
-        status = engine.stop()
-    if status != 0 or "mbufs balanced" not in engine.log.read_text(errors="replace"):
-        raise Failed(f"the engine's end: exit {status}")
-
-
-@contextlib.contextmanager
 def _plain_wire(lab, name):
     wire = lab.plain_wire(name)
     try:
@@ -56,20 +43,15 @@ def _plain_wire(lab, name):
         wire.stop()
 
 
-def _need_engine(lab):
-    if not lab.binary:
-        raise Failed("no engine in this lab")
-
-
 @check("past.lenient", group="alone")
 def lenient(lab):
     """Each of 12,000 disguised and broken SYNs that the server's kernel answers is a flow of the engine"""
-    _need_engine(lab)
+    need_engine(lab)
     seed = int(os.environ.get("LAB_SEED") or random.randrange(1 << 32))
     syns = Disguises(_ends(lab), seed).make(SYNS)
     with _answers_to_anybody(lab):
         # First, so that the server's kernel has nothing yet: SYNs that it answers again, or fragments that wait for others.
-        with _engine(lab, "lenient") as engine:
+        with own_engine(lab, "lenient") as engine:
             answered = _answered(lab, syns)
             known = {_key(flow) for flow in _flows(lab)}
         with _plain_wire(lab, "lenient-wire"):
@@ -245,7 +227,7 @@ def _nothing(seen, what):
 @check("past.priority-tags", group="alone")
 def priority_tags(lab):
     """curl behind relays that add 3 to 8 priority tags to each frame: decrypted; 9 to 12 tags: nothing passes"""
-    _need_engine(lab)
+    need_engine(lab)
     draw = random.Random(7)
     few, many = _tagged(draw, 3, 8), _tagged(draw, 9, 12)
     with Rewritten(lab, [WWW], few) as hosts:
@@ -254,7 +236,7 @@ def priority_tags(lab):
                 hosts.to_wire = tags
                 for address in (FAR4, FAR6):
                     _own_certificate(lab, hosts.client.curl(WWW, address))
-        with _engine(lab, "tags", intercept=_NO_GRACE) as engine:
+        with own_engine(lab, "tags", intercept=_NO_GRACE) as engine:
             hosts.to_wire = few
             for address in (FAR4, FAR6):
                 seen = hosts.client.curl(WWW, address)
@@ -269,11 +251,11 @@ def priority_tags(lab):
 @check("past.no-length", group="alone")
 def no_length(lab):
     """curl over IPv6 whose packets say that their length is 0: nothing passes"""
-    _need_engine(lab)
+    need_engine(lab)
     with Rewritten(lab, [WWW], _of_no_length) as hosts:
         with _plain_wire(lab, "no-length-wire"):
             _own_certificate(lab, hosts.client.curl(WWW, FAR6))
-        with _engine(lab, "no-length", intercept=_NO_GRACE) as engine:
+        with own_engine(lab, "no-length", intercept=_NO_GRACE) as engine:
             _nothing(hosts.client.curl(WWW, FAR6, "--connect-timeout", 3), "payload length 0")
             hosts.to_wire = lambda frame: frame
             intercepted(lab, hosts.client.curl(WWW, FAR6))
@@ -283,7 +265,7 @@ def no_length(lab):
 @check("past.native-vlan", group="alone")
 def native_vlan(lab):
     """A native VLAN that is tagged on the servers' side only: decrypted with native_vlan, and never past the engine without"""
-    _need_engine(lab)
+    need_engine(lab)
     tag = b"\x81\0\0\x07"
 
     def untag(frame):
@@ -293,12 +275,12 @@ def native_vlan(lab):
         with _plain_wire(lab, "native-wire"):
             for address in (FAR4, FAR6):
                 _own_certificate(lab, hosts.client.curl(WWW, address))
-        with _engine(lab, "native", intercept=_NO_GRACE, wire="native_vlan = 7") as engine:
+        with own_engine(lab, "native", intercept=_NO_GRACE, wire="native_vlan = 7") as engine:
             for address in (FAR4, FAR6):
                 seen = hosts.client.curl(WWW, address)
                 intercepted(lab, seen)
                 at(engine.eve.one("tls", seen.local_port), "vlan", [[7]])
-        with _engine(lab, "native-unknown", intercept=_NO_GRACE):
+        with own_engine(lab, "native-unknown", intercept=_NO_GRACE):
             for address in (FAR4, FAR6):
                 _nothing(hosts.client.curl(WWW, address, "--connect-timeout", 2), "without native_vlan")
     return "tls events say VLAN 7"
@@ -326,10 +308,10 @@ def _datagram(lab, address, payload):
 @check("past.quic", group="alone")
 def quic(lab):
     """QUIC and DTLS to port 443 do not arrive, and with "forward" they do: an event for each, with its ports"""
-    _need_engine(lab)
+    need_engine(lab)
     forward = 'quic = "forward"\ndtls = "forward"'
     for name, intercept, kind, arrives in (("quic", "", "drop", False), ("quic-forward", forward, "passthrough", True)):
-        with _engine(lab, name, intercept=intercept) as engine:
+        with own_engine(lab, name, intercept=intercept) as engine:
             for address in (SERVER4, SERVER6):
                 for what, payload in (("quic", QUIC_INITIAL), ("dtls", DTLS_HELLO)):
                     port, arrived = _datagram(lab, address, payload)
@@ -348,7 +330,7 @@ def quic(lab):
 @check("past.crash", group="alone")
 def crash(lab):
     """The engine is killed and started anew without a grace time: both ends of decrypted connections learn that they are over"""
-    _need_engine(lab)
+    need_engine(lab)
     with Peer(lab.network, _drip_down, lab.certificates[WWW]) as down, Peer(lab.network, _take, lab.certificates[WWW]) as up:
         first = lab.wire("crash-1", intercept=_NO_GRACE)
         try:
@@ -358,7 +340,7 @@ def crash(lab):
             first.process.popen.send_signal(signal.SIGKILL)
             first.process.popen.wait(5)
         killed = time.monotonic()
-        with _engine(lab, "crash-2", intercept=_NO_GRACE) as second:
+        with own_engine(lab, "crash-2", intercept=_NO_GRACE) as second:
             restarted = time.monotonic() - killed
             ends = [each.seconds_after(killed) for each in (download, upload)]
             sockets = ["ss", "-Htn", "state", "established", f"( src {down.address} or src {up.address} )"]

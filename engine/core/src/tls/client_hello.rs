@@ -73,6 +73,11 @@ impl ClientHello {
         matches!(ServerName::try_from(name), Ok(ServerName::DnsName(_))).then_some(name)
     }
 
+    /// A whole message with its header, as QUIC carries it. None: it is malformed, or offers too many protocols.
+    pub(crate) fn of_message(message: &[u8]) -> Option<Self> {
+        parse(message).filter(|hello| hello.alpn.len() <= MAX_PROTOCOLS)
+    }
+
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
         let Self {
@@ -332,7 +337,17 @@ impl ClientHello {
 
     /// What policy and the log need of it.
     pub fn info(&self) -> HelloInfo {
-        HelloInfo { sni: self.sni.clone(), alpn: self.alpn.clone(), ja3: ja::ja3(self), ja4: ja::ja4(self) }
+        self.info_over('t')
+    }
+
+    /// Likewise, of one that came over QUIC.
+    pub fn quic_info(&self) -> HelloInfo {
+        self.info_over('q')
+    }
+
+    fn info_over(&self, protocol: char) -> HelloInfo {
+        let (sni, alpn) = (self.sni.clone(), self.alpn.clone());
+        HelloInfo { sni, alpn, ja3: ja::ja3(self), ja4: ja::ja4(self, protocol) }
     }
 }
 

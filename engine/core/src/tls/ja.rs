@@ -28,12 +28,12 @@ pub(super) fn ja3(hello: &ClientHello) -> String {
     if out.len() > MAX_JA3 { String::new() } else { out }
 }
 
-/// JA4: three parts that sort and hash what clients shuffle.
-pub(super) fn ja4(hello: &ClientHello) -> String {
+/// JA4: three parts that sort and hash what clients shuffle. `protocol`: `t` for TLS over TCP, `q` for QUIC.
+pub(super) fn ja4(hello: &ClientHello, protocol: char) -> String {
     let mut suites: Vec<u16> = without_grease(&hello.cipher_suites);
     let mut extensions: Vec<u16> = without_grease(&hello.extensions);
     let head = format!(
-        "t{}{}{:02}{:02}{}",
+        "{protocol}{}{}{:02}{:02}{}",
         version(hello),
         if hello.has_server_name() { 'd' } else { 'i' },
         suites.len().min(99),
@@ -145,7 +145,7 @@ mod tests {
             ],
             ..ClientHello::default()
         };
-        assert_eq!(ja4(&hello), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        assert_eq!(ja4(&hello, 't'), "t13d1516h2_8daaf6152771_e5627efa2ab1");
     }
 
     /// The two examples of the JA3 authors.
@@ -181,15 +181,15 @@ mod tests {
         assert_eq!(ja3(&hello), "");
         let all: Vec<String> =
             hello.cipher_suites.iter().filter(|v| !is_grease(**v)).map(|v| format!("{v:04x}")).collect();
-        assert!(ja4(&hello).starts_with(&format!("t00i990000_{}_", short_hash(&all.join(",")))));
+        assert!(ja4(&hello, 't').starts_with(&format!("t00i990000_{}_", short_hash(&all.join(",")))));
     }
 
     #[test]
     fn odd_protocols_and_empty_lists() {
         let mut hello = ClientHello { alpn: vec![[0xab].into()], ..ClientHello::default() };
-        assert_eq!(ja4(&hello), "t00i0000ab_000000000000_000000000000");
+        assert_eq!(ja4(&hello, 't'), "t00i0000ab_000000000000_000000000000");
         hello.alpn = vec![(*b"h").into()];
-        assert!(ja4(&hello).starts_with("t00i0000hh"));
+        assert!(ja4(&hello, 't').starts_with("t00i0000hh"));
     }
 
     fn md5_hex(text: &str) -> String {

@@ -24,7 +24,7 @@ mod tickets;
 mod trust;
 mod verify;
 mod verify_cache;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use alert::alert_record;
 pub use alert::description;
