@@ -92,7 +92,7 @@ reasons! {
         HelloAmbiguous = "hello.ambiguous", "Overlapping segments with different bytes: two readers could see two ClientHellos.";
         VersionUnsupportedClient = "ver.unsupported_client", "The client offers no TLS version that the profile allows.";
         VersionUnsupportedServer = "ver.unsupported_server", "The server speaks no TLS version that the profile allows.";
-        CipherNoneClient = "cipher.none_client", "The client offers no cipher suite or group that is supported.";
+        CipherNoneClient = "cipher.none_client", "The client offers no cipher suite, group or signature that is supported.";
         CipherNoneServer = "cipher.none_server", "The server accepts no cipher suite or group that the client offered and is supported.";
         CertExpired = "cert.expired", "A certificate of the server's chain has expired.";
         CertNotYet = "cert.not_yet", "A certificate of the server's chain is not yet valid.";

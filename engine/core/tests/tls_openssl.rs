@@ -378,6 +378,41 @@ fn openssl_comes_back() {
     }
 }
 
+/// Clients that verify one kind of signature, as CNSA 1.0 has it: the leaf's key is of that kind.
+#[test]
+fn openssl_gets_a_key_that_it_can_verify() {
+    if !openssl_exists() {
+        return;
+    }
+    use wireglass_core::reason::Reason;
+    for &provider in Provider::BUILT_IN {
+        let lab = Lab::new(provider);
+        let has_p521 = provider == Provider::default();
+        for (client, key) in [
+            (&["-sigalgs", "ECDSA+SHA384"][..], Some("384")),
+            (&["-tls1_2", "-sigalgs", "ECDSA+SHA384", "-curves", "P-384:P-256"], Some("384")),
+            (&["-sigalgs", "ECDSA+SHA512"], has_p521.then_some("521")),
+            (&["-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"], Some("2048")),
+            (&["-sigalgs", "ECDSA+SHA384:ECDSA+SHA256"], Some("256")),
+            (&["-sigalgs", "ed25519"], None),
+            // In TLS 1.2 there is no curve for it.
+            (&["-tls1_2", "-sigalgs", "ECDSA+SHA384", "-curves", "P-256"], None),
+        ] {
+            let (text, pumped) = lab.run(&[], client);
+            match key {
+                Some(bits) => assert!(
+                    text.contains(&format!("Server public key is {bits} bit")),
+                    "{provider:?} {client:?}\n{text}"
+                ),
+                None => {
+                    let failure = Failure { reason: Reason::CipherNoneClient, alert: Some(40) };
+                    assert_eq!(pumped.failure, Some(failure), "{provider:?} {client:?}\n{text}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn what_openssl_ends_that_cannot_be_served_are_told() {
     if !openssl_exists() {

@@ -43,7 +43,7 @@ pub(crate) struct LeafRequest {
 /// Why no copy could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MintError {
-    /// The provider has no such keys: ring makes no RSA keys.
+    /// The provider could not make such a key.
     NoSuchKey(KeyType),
     /// The original is not a certificate. Verification would not have let it through.
     Original,
@@ -56,16 +56,16 @@ pub(crate) enum MintError {
 impl fmt::Display for MintError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoSuchKey(KeyType::Rsa2048) => {
-                "the client cannot verify ECDSA, and this build cannot make RSA keys (it lacks aws-lc-rs)"
-            }
-            Self::NoSuchKey(KeyType::P256) => "no P-256 key could be made",
+            Self::NoSuchKey(_) => "no key of the kind that the client can verify could be made",
             Self::Original => "the server's certificate cannot be copied",
             Self::Validity => "the server's certificate and the CA's are never valid at the same time",
             Self::Crypto => "the crypto provider failed",
         })
     }
 }
+
+/// Kinds of leaf keys.
+const KEY_TYPES: usize = KeyType::Rsa2048 as usize + 1;
 
 /// Makes copies, and keeps them for the next client of the same server.
 pub(crate) struct Mint {
@@ -79,8 +79,7 @@ pub(crate) struct Mint {
 /// What mints of one provider share, whichever CAs they have.
 #[expect(clippy::disallowed_types, reason = "whichever thread needs a leaf key first makes it for all")]
 struct Minted {
-    p256: sync::OnceLock<Result<Key, KeyError>>,
-    rsa2048: sync::OnceLock<Result<Key, KeyError>>,
+    leaf_keys: [sync::OnceLock<Result<Key, KeyError>>; KEY_TYPES],
     cache: Cache,
     count: AtomicU64,
 }
@@ -92,12 +91,8 @@ impl Mint {
         untrusted: Authority,
         counters: Arc<TlsCaches>,
     ) -> Self {
-        let shared = Minted {
-            p256: Default::default(),
-            rsa2048: Default::default(),
-            cache: Cache::new(counters),
-            count: AtomicU64::new(0),
-        };
+        let shared =
+            Minted { leaf_keys: Default::default(), cache: Cache::new(counters), count: AtomicU64::new(0) };
         Self { provider, random: provider.load().secure_random, trusted, untrusted, shared: Arc::new(shared) }
     }
 
@@ -105,6 +100,11 @@ impl Mint {
     pub(crate) fn succeeded_by(&self, trusted: Authority, untrusted: Authority) -> Self {
         let Self { provider, random, trusted: _, untrusted: _, shared } = self;
         Self { provider: *provider, random: *random, trusted, untrusted, shared: Arc::clone(shared) }
+    }
+
+    /// Whose keys it makes.
+    pub(crate) fn provider(&self) -> Provider {
+        self.provider
     }
 
     /// A copy of `original`, a certificate in DER: out of the cache or freshly signed.
@@ -149,11 +149,8 @@ impl Mint {
 
     /// The leaf key of this kind; made when it is first needed, since an RSA key takes a while and few clients want one.
     fn leaf_key(&self, kind: KeyType) -> Result<&Key, MintError> {
-        let slot = match kind {
-            KeyType::P256 => &self.shared.p256,
-            KeyType::Rsa2048 => &self.shared.rsa2048,
-        };
-        slot.get_or_init(|| Key::generate(self.provider, kind))
+        self.shared.leaf_keys[kind as usize]
+            .get_or_init(|| Key::generate(self.provider, kind))
             .as_ref()
             .map_err(|_| MintError::NoSuchKey(kind))
     }

@@ -9,6 +9,7 @@ use super::ja;
 use super::wire::Reader;
 use crate::event::HelloInfo;
 use crate::policy::TlsVersion;
+use crate::x509::{KeyType, Provider};
 
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
@@ -294,12 +295,15 @@ pub(super) fn is_grease(value: u16) -> bool {
     high == low && low & 0x0f == 0x0a
 }
 
-/// The TLS 1.2 suites in which the server signs with an ECDSA key.
+/// The TLS 1.2 suites in which the server signs with an ECDSA key, and with an RSA key.
 const ECDHE_ECDSA: [u16; 3] = [0xc02b, 0xc02c, 0xcca9];
-/// `ecdsa_secp256r1_sha256`.
-const ECDSA_P256_SHA256: u16 = 0x0403;
-/// `secp256r1`.
-const SECP256R1: u16 = 0x0017;
+const ECDHE_RSA: [u16; 3] = [0xc02f, 0xc030, 0xcca8];
+/// Kinds of keys with their curves and signatures (RFC 8446 §4.2.3), in the order in which they are preferred.
+const ECDSA: [(KeyType, u16, u16); 3] =
+    [(KeyType::P256, 0x0017, 0x0403), (KeyType::P384, 0x0018, 0x0503), (KeyType::P521, 0x0019, 0x0603)];
+/// `rsa_pss_rsae_*`, and `rsa_pkcs1_*`, which TLS 1.3 does not have for handshakes.
+const RSA_PSS: [u16; 3] = [0x0804, 0x0805, 0x0806];
+const RSA_PKCS1: [u16; 3] = [0x0401, 0x0501, 0x0601];
 const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
 
@@ -314,20 +318,26 @@ impl ClientHello {
         if self.versions.is_empty() { self.legacy_version >= TLS12 } else { self.versions.contains(&TLS12) }
     }
 
-    /// The client accepts a P-256 certificate in a session of this version.
+    /// The best kind of leaf key whose signatures the client can verify in a session of this version, and that this provider can
+    /// make; none: there is none, as for a client that takes Ed25519 alone.
     ///
     /// RFC 5246 §7.4.1.4.1: without `signature_algorithms` a client means SHA-1 only, which nobody here signs with.
-    pub fn can_ecdsa(&self, version: TlsVersion) -> bool {
-        let signature = self.signature_schemes.contains(&ECDSA_P256_SHA256);
-        signature
-            && match version {
-                TlsVersion::Tls13 => true,
+    pub(crate) fn leaf_key(&self, version: TlsVersion, provider: Provider) -> Option<KeyType> {
+        let offers = |ours: &[u16], theirs: &[u16]| theirs.iter().any(|value| ours.contains(value));
+        let is_tls13 = version == TlsVersion::Tls13;
+        let ecdsa = ECDSA.into_iter().filter(|(kind, curve, scheme)| {
+            kind.is_made_by(provider)
+                && self.signature_schemes.contains(scheme)
                 // RFC 8422 §5.1.1: in TLS 1.2 the group list also limits the curve of the certificate's key.
-                TlsVersion::Tls12 => {
-                    self.cipher_suites.iter().any(|s| ECDHE_ECDSA.contains(s))
-                        && (self.groups.is_empty() || self.groups.contains(&SECP256R1))
-                }
-            }
+                && (is_tls13
+                    || offers(&ECDHE_ECDSA, &self.cipher_suites)
+                        && (self.groups.is_empty() || self.groups.contains(curve)))
+        });
+        let can_rsa = KeyType::Rsa2048.is_made_by(provider)
+            && (offers(&RSA_PSS, &self.signature_schemes)
+                || !is_tls13 && offers(&RSA_PKCS1, &self.signature_schemes))
+            && (is_tls13 || offers(&ECDHE_RSA, &self.cipher_suites));
+        ecdsa.map(|(kind, ..)| kind).next().or(can_rsa.then_some(KeyType::Rsa2048))
     }
 
     /// The server_name extension is present.

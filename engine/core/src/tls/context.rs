@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use super::ClientHello;
 use super::cache_key::CacheKey;
 use super::clock::Clock;
-use super::offer::offer_to_server;
+use super::offer::{offer_to_server, tls_version};
 use super::server_leg::ServerVerifier;
 use super::server_sessions::Sessions;
 use super::tickets::TicketKeys;
@@ -163,7 +163,10 @@ impl TlsContext {
     /// # Errors
     /// [`Reason::VersionUnsupportedClient`] or [`Reason::CipherNoneClient`].
     pub(crate) fn can_serve(&self, hello: &ClientHello, profile: &Profile) -> Result<(), Reason> {
-        offer_to_server(&self.provider, hello, profile).map(drop)
+        let offer = offer_to_server(&self.provider, hello, profile)?;
+        let best = offer.versions.iter().map(|version| tls_version(version)).max();
+        let key = best.and_then(|version| hello.leaf_key(version, self.mint.provider()));
+        key.map(drop).ok_or(Reason::CipherNoneClient)
     }
 
     /// Mints a copy of a certificate in DER by the trusted CA, as a handshake would: to see what that costs. The copy's

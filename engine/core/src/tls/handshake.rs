@@ -457,7 +457,7 @@ impl Handshake {
         let order = LeafRequest {
             by,
             defect: verdict.defect,
-            key_type: self.leaf_key_type(version),
+            key_type: self.leaf_key_type(version)?,
             max_days: self.profile.max_days,
             now: self.now(),
         };
@@ -474,7 +474,7 @@ impl Handshake {
         let by = MintedBy::Trusted;
         let name = self.hello.sni.as_deref().ok_or(Reason::Internal)?;
         let (version, max_days) = (self.profile.max_version, ANSWER_DAYS.min(self.profile.max_days));
-        let key_type = self.leaf_key_type(version);
+        let key_type = self.leaf_key_type(version)?;
         let order = LeafRequest { by, defect: None, key_type, max_days, now: self.now() };
         let leaf = self.minted(by, self.context.mint.for_name(name, order))?;
         let versions = versions_for_client(&self.profile, version);
@@ -485,9 +485,9 @@ impl Handshake {
     }
 
     /// The kind of key that the client can verify. Its session has at most this version; which it takes is the client's choice.
-    fn leaf_key_type(&self, version: TlsVersion) -> KeyType {
+    fn leaf_key_type(&self, version: TlsVersion) -> Result<KeyType, Reason> {
         let at_most = if self.hello.offers_tls13() { version } else { TlsVersion::Tls12 };
-        if self.hello.can_ecdsa(at_most) { KeyType::P256 } else { KeyType::Rsa2048 }
+        self.hello.leaf_key(at_most, self.context.mint.provider()).ok_or(Reason::CipherNoneClient)
     }
 
     /// Now, in seconds since the Unix epoch.

@@ -58,7 +58,7 @@ fn allowed_versions(min: TlsVersion, max: TlsVersion) -> Vec<&'static SupportedP
     ALL_VERSIONS.iter().copied().filter(|v| (min..=max).contains(&tls_version(v))).collect()
 }
 
-fn tls_version(version: &SupportedProtocolVersion) -> TlsVersion {
+pub(super) fn tls_version(version: &SupportedProtocolVersion) -> TlsVersion {
     if version.version == rustls::ProtocolVersion::TLSv1_3 { TlsVersion::Tls13 } else { TlsVersion::Tls12 }
 }
 

@@ -15,8 +15,25 @@ use super::Provider;
 pub(crate) enum KeyType {
     /// ECDSA on P-256.
     P256,
+    /// ECDSA on P-384.
+    P384,
+    /// ECDSA on P-521.
+    P521,
     /// RSA with 2048 bits, for clients that cannot verify ECDSA.
     Rsa2048,
+}
+
+impl KeyType {
+    /// The provider can make such keys, and sign with them.
+    pub(crate) const fn is_made_by(self, provider: Provider) -> bool {
+        match (provider, self) {
+            (_, Self::P256 | Self::P384) => true,
+            #[cfg(feature = "aws-lc-rs")]
+            (Provider::AwsLcRs, Self::P521) => true,
+            (_, Self::P521) => false,
+            (_, Self::Rsa2048) => cfg!(feature = "aws-lc-rs"),
+        }
+    }
 }
 
 /// A private key that can sign.
@@ -109,21 +126,30 @@ impl fmt::Debug for Key {
 pub(crate) fn generate_pkcs8(provider: Provider, kind: KeyType) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     match (provider, kind) {
         #[cfg(feature = "aws-lc-rs")]
-        (Provider::AwsLcRs, KeyType::P256) => {
+        (Provider::AwsLcRs, KeyType::P256 | KeyType::P384 | KeyType::P521) => {
             use aws_lc_rs::{rand::SystemRandom, signature};
-            let algorithm = &signature::ECDSA_P256_SHA256_ASN1_SIGNING;
+            let algorithm = match kind {
+                KeyType::P521 => &signature::ECDSA_P521_SHA512_ASN1_SIGNING,
+                KeyType::P384 => &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
+                _ => &signature::ECDSA_P256_SHA256_ASN1_SIGNING,
+            };
             signature::EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new())
                 .map(|document| Zeroizing::new(document.as_ref().to_vec()))
                 .map_err(|_| KeyError::Failed)
         }
         #[cfg(feature = "ring")]
-        (Provider::Ring, KeyType::P256) => {
+        (Provider::Ring, KeyType::P256 | KeyType::P384) => {
             use ring::{rand::SystemRandom, signature};
-            let algorithm = &signature::ECDSA_P256_SHA256_ASN1_SIGNING;
+            let algorithm = match kind {
+                KeyType::P384 => &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
+                _ => &signature::ECDSA_P256_SHA256_ASN1_SIGNING,
+            };
             signature::EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new())
                 .map(|document| Zeroizing::new(document.as_ref().to_vec()))
                 .map_err(|_| KeyError::Failed)
         }
+        #[cfg(feature = "ring")]
+        (Provider::Ring, KeyType::P521) => Err(KeyError::NotSupported),
         // ring cannot make RSA keys; where aws-lc-rs is built in too, it makes them for both.
         #[cfg(feature = "aws-lc-rs")]
         (_, KeyType::Rsa2048) => {
