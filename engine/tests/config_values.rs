@@ -13,7 +13,9 @@ use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
-use wireglass_core::policy::{BlockWith, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction};
+use wireglass_core::policy::{
+    BlockWith, ClientCertificateAction, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction,
+};
 use wireglass_core::x509::Provider;
 
 fn load(text: &str) -> Config {
@@ -89,6 +91,7 @@ min_version = "1.3"
 on_expired = "untrusted-ca"
 on_name_mismatch = "allow"
 on_unsupported = "bypass"
+on_client_certificate = "block"
 http = false
 resumption = false
 max_days = 7
@@ -127,6 +130,7 @@ max_days = 7
         (strict.on_untrusted, strict.on_unsupported),
         (DefectAction::Block, UnsupportedAction::Bypass)
     );
+    assert_eq!(strict.on_client_certificate, ClientCertificateAction::Block);
     assert_eq!((strict.http, strict.resumption, strict.max_days), (false, false, 7));
     assert_eq!(config.limits.server_sessions, 0);
 }

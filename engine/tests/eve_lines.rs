@@ -78,6 +78,7 @@ fn tls() -> TlsEvent {
         defect: None,
         minted_serial: Some("7F:00:11".into()),
         minted_by: Some(MintedBy::Trusted),
+        certificate_asked: true,
     }
 }
 
@@ -337,7 +338,8 @@ fn a_decrypted_flow() {
                     "alpn": "h2", "resumed": true
                 },
                 "minted_serial": "7F:00:11",
-                "minted_by": "trusted"
+                "minted_by": "trusted",
+                "client_certificate": "asked"
             }
         })
     );
@@ -358,6 +360,7 @@ fn what_is_not_known_is_left_out() {
         defect: None,
         minted_serial: None,
         minted_by: None,
+        certificate_asked: false,
     });
     assert_eq!(value["tls"], json!({}));
     assert_eq!(value["wireglass"], json!({"action": "block", "reason": "hello.not_tls"}));

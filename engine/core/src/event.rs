@@ -155,6 +155,8 @@ pub struct TlsEvent {
     pub minted_serial: Option<String>,
     /// Who signed it.
     pub minted_by: Option<MintedBy>,
+    /// The server asked for a client certificate.
+    pub certificate_asked: bool,
 }
 
 /// One HTTP request with its response.

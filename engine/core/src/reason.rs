@@ -109,7 +109,8 @@ reasons! {
         ServerClosed = "srv.closed", "The server closed the connection during the handshake.";
         ServerTimeout = "srv.timeout", "The server stopped answering.";
         ServerProtocol = "srv.protocol", "The server broke the TLS protocol.";
-        ServerWantsClientCert = "srv.client_cert_asked", "The server asked for a client certificate, which the engine cannot present.";
+        ServerWantsClientCert = "srv.client_cert_asked", "The server asked for a client certificate, which the profile does not allow.";
+        ServerRequiresClientCert = "srv.client_cert_required", "The server insists on a client certificate, which the engine cannot present.";
         ClientReset = "cli.rst", "The client reset the connection.";
         ClientAlert = "cli.alert", "The client ended the handshake with a TLS alert.";
         ClientClosed = "cli.closed", "The client closed the connection during the handshake.";

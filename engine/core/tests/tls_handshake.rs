@@ -294,7 +294,11 @@ fn a_servers_alert_reaches_the_client_as_it_is() {
 fn protocol_version_and_security_alerts_have_their_own_reasons() {
     let world = World::new(Provider::default());
     let library = library(world.provider);
-    for (alert, reason) in [(70, Reason::VersionUnsupportedServer), (71, Reason::CipherNoneServer)] {
+    for (alert, reason) in [
+        (70, Reason::VersionUnsupportedServer),
+        (71, Reason::CipherNoneServer),
+        (40, Reason::CipherNoneServer),
+    ] {
         let mut client = TlsEnd::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
         let mut handshake = start(&world.context, &client.output(), Profile::default());
         handshake.advance(Input { now: NOW, ..Input::default() });

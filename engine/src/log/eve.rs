@@ -510,6 +510,8 @@ struct OwnTls<'a> {
     minted_serial: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     minted_by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_certificate: Option<&'static str>,
 }
 
 impl<'a> OwnTls<'a> {
@@ -534,6 +536,7 @@ impl<'a> OwnTls<'a> {
                 MintedBy::Trusted => "trusted",
                 MintedBy::Untrusted => "untrusted",
             }),
+            client_certificate: event.certificate_asked.then_some("asked"),
         }
     }
 }

@@ -112,6 +112,7 @@ impl<IO: Io> Flow<IO> {
         event.defect = report.defect;
         event.minted_serial = report.minted_serial;
         event.minted_by = report.minted_by;
+        event.certificate_asked = report.certificate_asked;
         let head = self.head(cx.wall, &cx.shared);
         cx.events.push(Event::Tls(head, Box::new(event)));
     }
@@ -136,6 +137,7 @@ impl<IO: Io> Flow<IO> {
             defect: None,
             minted_serial: None,
             minted_by: None,
+            certificate_asked: false,
         }
     }
 

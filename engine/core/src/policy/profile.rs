@@ -37,6 +37,19 @@ pub enum UnsupportedAction {
     Bypass,
 }
 
+/// What to do with a server that asks for a client certificate, which the engine has none of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificateAction {
+    /// Answer with an empty certificate list (RFC 8446 4.4.2, RFC 5246 7.4.6) and go on: the server decides.
+    #[default]
+    Empty,
+    /// Likewise, and leave its connections alone from the next one on.
+    Bypass,
+    /// End the connection.
+    Block,
+}
+
 /// How strict a decrypted flow is handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -58,6 +71,8 @@ pub struct Profile {
     pub on_name_mismatch: DefectAction,
     /// One end offers nothing that is supported.
     pub on_unsupported: UnsupportedAction,
+    /// The server asks for a client certificate.
+    pub on_client_certificate: ClientCertificateAction,
     /// Parse HTTP in the plaintext for the log.
     pub http: bool,
     /// Resume sessions, on both legs.
@@ -92,6 +107,7 @@ impl Default for Profile {
             on_not_yet_valid: DefectAction::Block,
             on_name_mismatch: DefectAction::Block,
             on_unsupported: UnsupportedAction::Block,
+            on_client_certificate: ClientCertificateAction::Empty,
             http: true,
             resumption: true,
             max_days: 90,
