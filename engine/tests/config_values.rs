@@ -86,12 +86,16 @@ level = "debug"
 stats_seconds = 0
 [metrics]
 listen = "off"
+[exclusions]
+file = "known.json"
+hours = 2
 [profile.strict]
 min_version = "1.3"
 on_expired = "untrusted-ca"
 on_name_mismatch = "allow"
 on_unsupported = "bypass"
 on_client_certificate = "block"
+on_pinned = "bypass"
 http = false
 resumption = false
 max_days = 7
@@ -131,6 +135,9 @@ max_days = 7
         (DefectAction::Block, UnsupportedAction::Bypass)
     );
     assert_eq!(strict.on_client_certificate, ClientCertificateAction::Block);
+    assert_eq!(strict.on_pinned, UnsupportedAction::Bypass);
+    assert!(config.exclusions.file.is_some_and(|file| file.is_absolute() && file.ends_with("known.json")));
+    assert_eq!(config.exclusions.lifetime.as_secs(), 2 * 3600);
     assert_eq!((strict.http, strict.resumption, strict.max_days), (false, false, 7));
     assert_eq!(config.limits.server_sessions, 0);
 }

@@ -15,6 +15,7 @@ use wireglass_core::event::{
     FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink,
     SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
+use wireglass_core::exclusions::Cause;
 use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
@@ -63,6 +64,7 @@ fn tls() -> TlsEvent {
             alpn: vec![(*b"h2").into(), (*b"http/1.1").into()],
             ja3: "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0".into(),
             ja4: "t13d1516h2_8daaf6152771_b186095e22b6".into(),
+            offer: [0; 8],
         }),
         client_leg: Some(leg("TLS 1.3", false)),
         server_leg: Some(leg("TLS 1.3", true)),
@@ -79,6 +81,7 @@ fn tls() -> TlsEvent {
         minted_serial: Some("7F:00:11".into()),
         minted_by: Some(MintedBy::Trusted),
         certificate_asked: true,
+        learned: Some(Cause::ClientCertificate),
     }
 }
 
@@ -161,6 +164,7 @@ fn flow(phase: FlowPhase, reason: Reason) -> FlowEvent {
         reason,
         midstream: false,
         unread: Some(Unread { off: Some(InspectorOff::Opaque), to_server: 1234, to_client: 56_789 }),
+        learned: None,
     }
 }
 
@@ -339,7 +343,8 @@ fn a_decrypted_flow() {
                 },
                 "minted_serial": "7F:00:11",
                 "minted_by": "trusted",
-                "client_certificate": "asked"
+                "client_certificate": "asked",
+                "learned": "client_certificate"
             }
         })
     );
@@ -361,6 +366,7 @@ fn what_is_not_known_is_left_out() {
         minted_serial: None,
         minted_by: None,
         certificate_asked: false,
+        learned: None,
     });
     assert_eq!(value["tls"], json!({}));
     assert_eq!(value["wireglass"], json!({"action": "block", "reason": "hello.not_tls"}));

@@ -85,6 +85,10 @@ reasons! {
         PolicyDecrypt = "policy.decrypt", "A rule, or the default, says decrypt.";
         PolicyBypass = "policy.bypass", "A rule, or the default, says bypass.";
         PolicyBlock = "policy.block", "A rule, or the default, says block.";
+        ExcludedClientCertificate = "excl.client_certificate", "The server is known to ask for a client certificate, and the profile bypasses it.";
+        ExcludedUnsupported = "excl.unsupported", "The server is known to speak nothing of what the engine offers for such clients, and the profile bypasses it.";
+        ExcludedPinned = "excl.pinned", "Clients of this kind are known to refuse our CA for this server, and the profile bypasses it.";
+        ExcludedManual = "excl.manual", "An operator has excluded the server from decryption (`wireglass exclusions add`).";
         HelloTimeout = "hello.timeout", "The ClientHello was not complete in time.";
         HelloMalformed = "hello.malformed", "The client's first bytes are TLS but no valid ClientHello.";
         HelloTooBig = "hello.too_big", "The ClientHello was longer, or offered more protocols, than is held.";

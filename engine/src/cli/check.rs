@@ -378,7 +378,14 @@ fn write_profile(f: &mut fmt::Formatter<'_>, profile: &Profile) -> fmt::Result {
         ClientCertificateAction::Bypass => "go on without one, then bypass",
         ClientCertificateAction::Block => "block",
     };
-    write!(f, " servers that ask for a client certificate: {client_certificate};")?;
+    let pinned = match profile.on_pinned {
+        UnsupportedAction::Block => "block",
+        UnsupportedAction::Bypass => "bypass",
+    };
+    write!(
+        f,
+        " servers that ask for a client certificate: {client_certificate}; clients that pin: {pinned};"
+    )?;
     let http = if profile.http { "" } else { "not " };
     let resumption = if profile.resumption { "" } else { "not " };
     writeln!(

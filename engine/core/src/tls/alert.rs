@@ -13,6 +13,7 @@ pub mod description {
     pub const BAD_CERTIFICATE: u8 = 42;
     pub const UNSUPPORTED_CERTIFICATE: u8 = 43;
     pub const CERTIFICATE_EXPIRED: u8 = 45;
+    pub const CERTIFICATE_UNKNOWN: u8 = 46;
     pub const ILLEGAL_PARAMETER: u8 = 47;
     pub const UNKNOWN_CA: u8 = 48;
     pub const ACCESS_DENIED: u8 = 49;

@@ -59,6 +59,7 @@ impl CacheKey {
             on_client_certificate,
             // Of no consequence for either leg.
             on_unsupported: _,
+            on_pinned: _,
             http: _,
         } = profile;
         let version = |version: &TlsVersion| *version as u8;

@@ -332,7 +332,13 @@ impl ClientHello {
 
     /// What policy and the log need of it.
     pub fn info(&self) -> HelloInfo {
-        HelloInfo { sni: self.sni.clone(), alpn: self.alpn.clone(), ja3: ja::ja3(self), ja4: ja::ja4(self) }
+        HelloInfo {
+            sni: self.sni.clone(),
+            alpn: self.alpn.clone(),
+            ja3: ja::ja3(self),
+            ja4: ja::ja4(self),
+            offer: ja::offer(self),
+        }
     }
 }
 

@@ -102,6 +102,7 @@ impl Player {
             outside_tls: config.intercept.outside_tls,
             filters: config.filters(),
             page: config.page(),
+            exclusions: Arc::default(),
             wires: vec![Arc::clone(wire)],
             handshake_threads: 0,
             flows: config.limits.flows.min(FLOWS),

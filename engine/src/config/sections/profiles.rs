@@ -76,6 +76,7 @@ fn read_profile(name: &str, table: Table<'_>) -> Profile {
             CLIENT_CERTIFICATE_ACTIONS,
             default.on_client_certificate,
         ),
+        on_pinned: table.choice("on_pinned", UNSUPPORTED_ACTIONS, default.on_pinned),
         http: table.boolean("http", default.http),
         resumption: table.boolean("resumption", default.resumption),
         max_days: table.integer("max_days", 1..=3650, default.max_days),
