@@ -104,6 +104,7 @@ mod extension {
     pub(super) const EC_POINT_FORMATS: u16 = 11;
     pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;
     pub(super) const ALPN: u16 = 16;
+    pub(super) const EARLY_DATA: u16 = 42;
     pub(super) const SUPPORTED_VERSIONS: u16 = 43;
     pub(super) const KEY_SHARE: u16 = 51;
 }
@@ -323,6 +324,11 @@ impl ClientHello {
                         && (self.groups.is_empty() || self.groups.contains(&SECP256R1))
                 }
             }
+    }
+
+    /// The client sends data before it has heard the server, or would have liked to.
+    pub(super) fn offers_early_data(&self) -> bool {
+        self.extensions.contains(&extension::EARLY_DATA)
     }
 
     /// The server_name extension is present.

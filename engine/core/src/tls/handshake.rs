@@ -477,7 +477,7 @@ impl Handshake {
         let tickets = self.tickets(&leaf, version, server.alpn());
         let clock = Arc::clone(&self.context.clock);
         client_leg::config(&self.context.provider, &versions, &leaf, server.alpn(), clock, tickets)
-            .and_then(|config| Session::to_client(Arc::new(config)))
+            .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
     }
 
@@ -492,7 +492,7 @@ impl Handshake {
         let versions = versions_for_client(&self.profile, version);
         let clock = Arc::clone(&self.context.clock);
         client_leg::config(&self.context.provider, &versions, &leaf, alpn, clock, None)
-            .and_then(|config| Session::to_client(Arc::new(config)))
+            .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
     }
 
