@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wireglass_core::content::{Filters, Page};
+use wireglass_core::exclusions::Exclusions;
 use wireglass_core::flow::{Limits, OutsideTls, Shared};
 use wireglass_core::policy::Policy;
 use wireglass_core::tls::TlsContext;
@@ -29,6 +30,8 @@ pub struct EngineBuilder {
     pub filters: Arc<dyn Filters>,
     /// What clients get instead of what is blocked.
     pub page: Arc<Page>,
+    /// Servers whose flows are left alone.
+    pub exclusions: Arc<Exclusions>,
     /// Names of the wires.
     pub wires: Vec<Arc<str>>,
     /// Threads for handshakes; 0: the workers run them.
@@ -62,6 +65,7 @@ impl EngineBuilder {
     ) -> std::io::Result<(Pool, Vec<Parts<F>>, Generations)> {
         let (pool, clients) = Pool::start(self.handshake_threads, workers)?;
         metrics.set_tls(Arc::clone(self.tls.caches()));
+        metrics.set_exclusions(Arc::clone(&self.exclusions));
         let shared = Shared {
             policy: self.policy,
             tls: Arc::new(self.tls.with_ticket_secret(self.secrets.tickets)),
@@ -69,6 +73,7 @@ impl EngineBuilder {
             outside_tls: self.outside_tls,
             filters: self.filters,
             page: self.page,
+            exclusions: self.exclusions,
             wires: self.wires.into(),
         };
         let counters = (0..workers).filter_map(|worker| metrics.worker(worker));

@@ -7,6 +7,7 @@ pub mod config;
 pub mod control;
 pub mod driver;
 pub mod engine_builder;
+pub mod exclusions;
 pub mod flow_dump;
 pub mod generation;
 pub mod handshake_pool;

@@ -170,11 +170,13 @@ impl Reloader {
             outside_tls: config.intercept.outside_tls,
             page: config.page(),
             filters,
+            exclusions: Arc::clone(&current.exclusions),
             wires: Arc::clone(&current.wires),
         };
         let needs_restart = self.startup.changed_keys(&config.startup());
         let generation = self.publish(shared, tallies)?;
         (self.set_level)(config.log.level);
+        self.generations.current().exclusions.set_lifetime(config.exclusions.lifetime.as_secs());
         self.config = config;
         self.watch_lists();
         self.warn_of_bad_lines();

@@ -60,7 +60,7 @@ on_expired = "untrusted-ca"
         "  otherwise -> decrypt, profile default",
         "  note: too late is never reached: everything matches every flow",
         "  lenient: TLS 1.2 to 1.3, otherwise block; certificate untrusted, self-signed, not yet valid, for another name: \
-         block; expired: sign with the untrusted CA; sessions resumed; HTTP logged; minted for at most 90 days",
+         block; expired: sign with the untrusted CA; servers that ask for a client certificate: go on without one; clients that pin: block; sessions resumed; HTTP logged; minted for at most 90 days",
         "eve.json, statistics every 10 s",
         "  metrics at http://127.0.0.1:9464/metrics",
     ] {

@@ -13,7 +13,9 @@ use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
-use wireglass_core::policy::{BlockWith, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction};
+use wireglass_core::policy::{
+    BlockWith, ClientCertificateAction, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction,
+};
 use wireglass_core::x509::Provider;
 
 fn load(text: &str) -> Config {
@@ -84,11 +86,16 @@ level = "debug"
 stats_seconds = 0
 [metrics]
 listen = "off"
+[exclusions]
+file = "known.json"
+hours = 2
 [profile.strict]
 min_version = "1.3"
 on_expired = "untrusted-ca"
 on_name_mismatch = "allow"
 on_unsupported = "bypass"
+on_client_certificate = "block"
+on_pinned = "bypass"
 http = false
 resumption = false
 max_days = 7
@@ -127,6 +134,10 @@ max_days = 7
         (strict.on_untrusted, strict.on_unsupported),
         (DefectAction::Block, UnsupportedAction::Bypass)
     );
+    assert_eq!(strict.on_client_certificate, ClientCertificateAction::Block);
+    assert_eq!(strict.on_pinned, UnsupportedAction::Bypass);
+    assert!(config.exclusions.file.is_some_and(|file| file.is_absolute() && file.ends_with("known.json")));
+    assert_eq!(config.exclusions.lifetime.as_secs(), 2 * 3600);
     assert_eq!((strict.http, strict.resumption, strict.max_days), (false, false, 7));
     assert_eq!(config.limits.server_sessions, 0);
 }

@@ -15,6 +15,7 @@ use wireglass_core::event::{
     FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink,
     SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
+use wireglass_core::exclusions::Cause;
 use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
@@ -63,6 +64,7 @@ fn tls() -> TlsEvent {
             alpn: vec![(*b"h2").into(), (*b"http/1.1").into()],
             ja3: "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0".into(),
             ja4: "t13d1516h2_8daaf6152771_b186095e22b6".into(),
+            offer: [0; 8],
         }),
         client_leg: Some(leg("TLS 1.3", false)),
         server_leg: Some(leg("TLS 1.3", true)),
@@ -78,6 +80,8 @@ fn tls() -> TlsEvent {
         defect: None,
         minted_serial: Some("7F:00:11".into()),
         minted_by: Some(MintedBy::Trusted),
+        certificate_asked: true,
+        learned: Some(Cause::ClientCertificate),
     }
 }
 
@@ -160,6 +164,7 @@ fn flow(phase: FlowPhase, reason: Reason) -> FlowEvent {
         reason,
         midstream: false,
         unread: Some(Unread { off: Some(InspectorOff::Opaque), to_server: 1234, to_client: 56_789 }),
+        learned: None,
     }
 }
 
@@ -188,6 +193,7 @@ fn dropped() -> FrameEvent {
             alpn: vec![(*b"h3").into()],
             ja3: String::new(),
             ja4: "q13d0310h3_55b375c5d22e_cd85d2d88918".into(),
+            offer: [0; 8],
         })),
         frames: 1,
     }
@@ -344,7 +350,9 @@ fn a_decrypted_flow() {
                     "alpn": "h2", "resumed": true
                 },
                 "minted_serial": "7F:00:11",
-                "minted_by": "trusted"
+                "minted_by": "trusted",
+                "client_certificate": "asked",
+                "learned": "client_certificate"
             }
         })
     );
@@ -365,6 +373,8 @@ fn what_is_not_known_is_left_out() {
         defect: None,
         minted_serial: None,
         minted_by: None,
+        certificate_asked: false,
+        learned: None,
     });
     assert_eq!(value["tls"], json!({}));
     assert_eq!(value["wireglass"], json!({"action": "block", "reason": "hello.not_tls"}));

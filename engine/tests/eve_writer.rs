@@ -43,6 +43,7 @@ fn flow(flow_id: u64) -> Event {
         reason: Reason::Idle,
         midstream: false,
         unread: None,
+        learned: None,
     };
     Event::Flow(head(flow_id), Box::new(event))
 }

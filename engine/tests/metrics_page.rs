@@ -38,6 +38,7 @@ fn flow_event() -> Event {
         reason: Reason::Idle,
         midstream: false,
         unread: None,
+        learned: None,
     };
     Event::Flow(head, Box::new(event))
 }

@@ -9,7 +9,7 @@ use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::rules::{Action, RULE, Rules};
 use wireglass_core::event::{self, MintedBy};
-use wireglass_core::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
+use wireglass_core::policy::{ClientCertificateAction, DefectAction, Profile, TlsVersion, UnsupportedAction};
 use wireglass_core::reason::Reason;
 use wireglass_testbed::{Duration, Ending, Identity, Pki, Report, Session, Step};
 
@@ -218,15 +218,21 @@ fn a_client_without_our_ca() {
     }
 }
 
-/// The engine has no certificate of the client's to show.
+/// The engine has no certificate of the client's to show. The server of the testbed insists on one.
 #[test]
 fn a_server_that_asks_for_a_client_certificate() {
     for version in [&TLS12, &TLS13] {
         let mut lab = Lab::new();
         lab.server.client_root = Some(lab.pki.root());
         lab.server.versions = vec![version];
-        let run = run(&lab, Rules::default_is(Action::Decrypt));
-        assert_refused(&run, Reason::ServerWantsClientCert);
+        let mut rules = Rules::default_is(Action::Decrypt);
+        let insisting = run(&lab, rules.clone());
+        assert!(insisting.server().received.is_empty());
+        assert_eq!(insisting.flow_end().1, Reason::ServerRequiresClientCert);
+        assert!(insisting.tls_event().certificate_asked);
+        assert_eq!(insisting.counters().ended(Reason::ServerRequiresClientCert), 1);
+        rules.profile.on_client_certificate = ClientCertificateAction::Block;
+        assert_refused(&run(&lab, rules), Reason::ServerWantsClientCert);
     }
 }
 

@@ -43,6 +43,7 @@ impl Engine {
             outside_tls: config.intercept.outside_tls,
             page: Arc::default(),
             filters,
+            exclusions: Arc::default(),
             wires: config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect(),
         };
         let mut inbox = GenerationInbox::default();
@@ -104,6 +105,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("log.stats_seconds", "[log]\nstats_seconds = 1", "[log]\nstats_seconds = 2"),
     ("metrics.listen", "[metrics]\nlisten = \"off\"", "[metrics]\nlisten = \"127.0.0.1:1\""),
     ("control.socket", "[control]\nsocket = \"off\"", "[control]\nsocket = \"b.sock\""),
+    ("exclusions.file", "[exclusions]\nfile = \"a.json\"", "[exclusions]\nfile = \"b.json\""),
 ];
 
 /// A configuration with this in it, in place of what is there already or at its end.

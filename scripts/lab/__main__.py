@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from . import checks  # noqa: F401  (its modules register themselves)
-from . import content
+from . import content, profiles
 from .hosts import RULES, hosts
 from .lab import Interrupted, Lab, on_signals_stop
 from .ports import KINDS
@@ -18,6 +18,7 @@ from .shell import Failed
 GROUPS = {
     "inspect": {},
     "not-tls-bypass": {"not_tls": "bypass"},
+    "profile": profiles.SETUP,
     "content": content.SETUP,
     "content-strict": content.STRICT,
     "alone": None,

@@ -6,6 +6,8 @@ from .nginx import Host
 BYPASS, BLOCK_ALERT, BLOCK_RESET = "bank.lab.test", "ads.lab.test", "tracker.lab.test"
 BLOCK_PAGE = "games.lab.test"
 WWW, WARNED = "www.lab.test", "warned.lab.test"
+# Ask for a client certificate, and insist on one.
+ASKING, INSISTING = "asking.lab.test", "insisting.lab.test"
 # Address pairs of the servers that speak one TLS version only (nginx takes the version from the address, not the name).
 TLS12 = ("10.203.0.12", "fd00:203::12")
 TLS13 = ("10.203.0.13", "fd00:203::13")
@@ -72,6 +74,13 @@ def hosts(lab):
         "own.lab.test": lab.own.issue("own.lab.test"),
     }
     blocks = [Host(name, certificate) for name, certificate in lab.certificates.items()]
+    for name, verify in ((ASKING, "optional"), (INSISTING, "on")):
+        lab.certificates[name] = issue(name)
+        verify = f"ssl_verify_client {verify}; ssl_verify_depth 3; ssl_client_certificate {lab.root.cert};"
+        blocks.append(Host(name, lab.certificates[name], more=verify))
+    # Of programs that are no nginx, and of a client.
+    lab.certificates["rsa.wild.lab.test"] = issue("rsa.wild.lab.test", ["*.wild.lab.test"], key="rsa")
+    lab.certificates["client.lab.test"] = issue("client.lab.test")
     www = lab.certificates[WWW]
     apart = {"on_vlan": False}
     blocks.append(Host(WWW, www, protocols="TLSv1.2", addresses=(TLS12,), **apart))

@@ -186,6 +186,7 @@ fn builder(
         outside_tls: OutsideTls::default(),
         filters: Arc::new(HttpReaders),
         page: Arc::default(),
+        exclusions: Arc::default(),
         wires,
         handshake_threads: order.handshake_threads,
         flows: FLOWS,

@@ -83,6 +83,11 @@ impl<K: Eq, V> AgedMap<K, V> {
         self.vacate(slot)
     }
 
+    /// All entries, in no meaningful order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.slots.iter().filter_map(|slot| slot.entry.as_ref().map(|(key, _, value)| (key, value)))
+    }
+
     /// The entry that has been in for longest.
     pub fn oldest(&self) -> Option<&V> {
         self.slots.get(self.oldest as usize)?.entry.as_ref().map(|(_, _, value)| value)
@@ -165,6 +170,9 @@ mod tests {
                 proptest::prop_assert_eq!(map.get_mut(hash(key), &key).copied(), known);
                 proptest::prop_assert_eq!(map.oldest(), model.front().map(|(_, n)| n));
                 proptest::prop_assert_eq!((map.len(), map.is_full()), (model.len(), model.len() == 8));
+                let mut all: Vec<_> = map.iter().map(|(key, n)| (*key, *n)).collect();
+                all.sort_by_key(|(_, n)| *n);
+                proptest::prop_assert!(all.iter().eq(model.iter()));
                 proptest::prop_assert!(map.slots.len() <= 8);
             }
         }

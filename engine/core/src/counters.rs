@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::end::End;
+use crate::exclusions::Cause;
 use crate::flow_table::Class;
 use crate::packet::{PassAction, Uninspected};
 use crate::phase::FlowPhase;
@@ -111,6 +112,7 @@ macro_rules! worker_counters {
             inspectors_off: [Counter; InspectorOff::COUNT],
             path_messages: [Counter; PathMessage::COUNT],
             plaintext: [Counter; 2],
+            exclusions: [[Counter; 2]; Cause::ALL.len()],
             evicted: [Counter; Class::ALL.len()],
         }
 
@@ -127,6 +129,7 @@ macro_rules! worker_counters {
                     inspectors_off: Default::default(),
                     path_messages: Default::default(),
                     plaintext: Default::default(),
+                    exclusions: Default::default(),
                     evicted: Default::default(),
                 }
             }
@@ -256,6 +259,18 @@ impl WorkerCounters {
     /// Those of all classes.
     pub fn evictions(&self) -> u64 {
         self.evicted.iter().map(Counter::value).sum()
+    }
+
+    /// Servers that became known as such that cannot be decrypted, by cause.
+    #[inline]
+    pub fn exclusions_learned(&self, cause: Cause) -> &Counter {
+        &self.exclusions[cause as usize][0]
+    }
+
+    /// Flows that were bypassed as their servers are known.
+    #[inline]
+    pub fn exclusions_used(&self, cause: Cause) -> &Counter {
+        &self.exclusions[cause as usize][1]
     }
 
     /// Plaintext bytes decrypted that came from this side.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::end::End;
+use crate::exclusions::Cause;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
 use crate::phase::FlowPhase;
 use crate::port::PortSide;
@@ -108,12 +109,14 @@ pub struct HelloInfo {
     pub ja3: String,
     /// JA4 fingerprint.
     pub ja4: String,
+    /// Digest of versions, suites, groups and signature schemes, whatever their order.
+    pub offer: [u8; 8],
 }
 
 impl HelloInfo {
     /// Bytes of its texts.
     pub(crate) fn text_bytes(&self) -> usize {
-        let Self { sni, alpn, ja3, ja4 } = self;
+        let Self { sni, alpn, ja3, ja4, offer: _ } = self;
         let protocols: usize = alpn.iter().map(|name| name.len() + size_of::<Box<[u8]>>()).sum();
         sni.as_ref().map_or(0, String::capacity) + protocols + ja3.capacity() + ja4.capacity()
     }
@@ -155,6 +158,10 @@ pub struct TlsEvent {
     pub minted_serial: Option<String>,
     /// Who signed it.
     pub minted_by: Option<MintedBy>,
+    /// The server asked for a client certificate.
+    pub certificate_asked: bool,
+    /// Why its server is known from now on as one that cannot be decrypted.
+    pub learned: Option<Cause>,
 }
 
 /// One HTTP request with its response.
@@ -378,6 +385,8 @@ pub struct FlowEvent {
     pub midstream: bool,
     /// What its HTTP reader has left unread; none: it had no reader.
     pub unread: Option<Unread>,
+    /// Why its server is known from now on as one that cannot be decrypted.
+    pub learned: Option<Cause>,
 }
 
 /// What an HTTP reader has not read of a flow.

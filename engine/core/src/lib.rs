@@ -9,6 +9,7 @@
 //! | [`packet`], [`reassembly`] | headers and keys; TCP out of IP fragments |
 //! | [`flow_table`], [`fairness`], [`timer_wheel`] | a worker's flows, who gives way, and when each wants to be called |
 //! | [`flow`] | a flow from SYN to the end |
+//! | [`exclusions`] | servers that are known as such that cannot be decrypted |
 //! | [`policy`] | what to decrypt, bypass or block |
 //! | [`tls`], [`mint`], [`x509`] | handshakes and records, copies of certificates, what both stand on |
 //! | [`quic`] | the hello of QUIC, for policy by name |
@@ -24,6 +25,7 @@ pub mod content;
 pub mod counters;
 pub mod end;
 pub mod event;
+pub mod exclusions;
 pub mod fairness;
 pub mod fields;
 pub mod flow;

@@ -85,6 +85,10 @@ reasons! {
         PolicyDecrypt = "policy.decrypt", "A rule, or the default, says decrypt.";
         PolicyBypass = "policy.bypass", "A rule, or the default, says bypass.";
         PolicyBlock = "policy.block", "A rule, or the default, says block.";
+        ExcludedClientCertificate = "excl.client_certificate", "The server is known to ask for a client certificate, and the profile bypasses it.";
+        ExcludedUnsupported = "excl.unsupported", "The server is known to speak nothing of what the engine offers for such clients, and the profile bypasses it.";
+        ExcludedPinned = "excl.pinned", "Clients of this kind are known to refuse our CA for this server, and the profile bypasses it.";
+        ExcludedManual = "excl.manual", "An operator has excluded the server from decryption (`wireglass exclusions add`).";
         HelloTimeout = "hello.timeout", "The ClientHello was not complete in time.";
         HelloMalformed = "hello.malformed", "The client's first bytes are TLS but no valid ClientHello.";
         HelloTooBig = "hello.too_big", "The ClientHello was longer, or offered more protocols, than is held.";
@@ -109,7 +113,8 @@ reasons! {
         ServerClosed = "srv.closed", "The server closed the connection during the handshake.";
         ServerTimeout = "srv.timeout", "The server stopped answering.";
         ServerProtocol = "srv.protocol", "The server broke the TLS protocol.";
-        ServerWantsClientCert = "srv.client_cert_asked", "The server asked for a client certificate, which the engine cannot present.";
+        ServerWantsClientCert = "srv.client_cert_asked", "The server asked for a client certificate, which the profile does not allow.";
+        ServerRequiresClientCert = "srv.client_cert_required", "The server insists on a client certificate, which the engine cannot present.";
         ClientReset = "cli.rst", "The client reset the connection.";
         ClientAlert = "cli.alert", "The client ended the handshake with a TLS alert.";
         ClientClosed = "cli.closed", "The client closed the connection during the handshake.";

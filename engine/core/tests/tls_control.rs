@@ -33,8 +33,19 @@ struct Pair {
 impl Pair {
     fn new(version: TlsVersion) -> Self {
         let peers = [3, 7].map(|seed| Peer::new(version, SUITES[0], seed));
-        let relay =
-            FedRelay::new(Relay::new(peers[0].leg(), peers[1].leg(), None, PerEnd::default()).unwrap());
+        let relay = Relay::new(peers[0].leg(), peers[1].leg(), None, PerEnd::default()).unwrap();
+        Self::with(peers, relay)
+    }
+
+    /// The server has asked for a client certificate.
+    fn asked(version: TlsVersion) -> Self {
+        let peers = [3, 7].map(|seed| Peer::new(version, SUITES[0], seed));
+        let relay = Relay::new(peers[0].leg(), peers[1].leg(), None, PerEnd::default()).unwrap();
+        Self::with(peers, relay.with_certificate_asked())
+    }
+
+    fn with(peers: [Peer; 2], relay: Relay) -> Self {
+        let relay = FedRelay::new(relay);
         Self { peers, relay, heard: [Vec::new(), Vec::new()], inspected: Vec::new(), closed: [false; 2] }
     }
 
@@ -158,13 +169,12 @@ fn the_old_key_opens_nothing_after_a_key_update() {
 #[test]
 fn malformed_messages_are_refused() {
     for from in SIDES {
-        let in_tls13: [(u8, &[u8]); 10] = [
+        let in_tls13: [(u8, &[u8]); 9] = [
             (UNEXPECTED_MESSAGE, &[]),
             (UNEXPECTED_MESSAGE, &[24, 0, 0, 1, 0, 4]), // something behind a KeyUpdate
             (UNEXPECTED_MESSAGE, &[24, 0, 0, 1, 0, 24, 0, 0, 1, 0]),
             (UNEXPECTED_MESSAGE, HELLO_REQUEST),
             (UNEXPECTED_MESSAGE, &[1, 0, 0, 0]),
-            (UNEXPECTED_MESSAGE, &[13, 0, 0, 0]), // a CertificateRequest that nobody offered to answer
             (ILLEGAL_PARAMETER, &[24, 0, 0, 1, 2]),
             (DECODE_ERROR, &[24, 0, 0, 0]),
             (DECODE_ERROR, &[24, 0, 0, 2, 0, 0]),
@@ -297,6 +307,54 @@ fn renegotiation_is_declined_and_not_for_ever() {
         let refused = (0..40).find_map(|n| pair.say(from, HANDSHAKE, &asks).err().map(|error| (n, error)));
         assert_eq!(refused, Some((32, protocol(from))));
     }
+}
+
+/// An alert of the server is about the certificate that it has not got if it has asked for one, or for the renegotiation by which
+/// TLS 1.2 does, and has sent no data since; and certificate_required always is.
+#[test]
+fn servers_that_miss_a_client_certificate() {
+    let misses = |pair: &mut Pair, number: u8| {
+        let error = pair.say(End::Server, ALERT, &[2, number]).unwrap_err();
+        assert_eq!(error.alert, Some(number));
+        match error.reason {
+            Reason::ServerRequiresClientCert => true,
+            Reason::ServerAlert => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    for version in VERSIONS {
+        for number in [HANDSHAKE_FAILURE, BAD_CERTIFICATE, ACCESS_DENIED, CERTIFICATE_REQUIRED] {
+            assert!(misses(&mut Pair::asked(version), number), "{version:?} {number}");
+            assert_eq!(misses(&mut Pair::new(version), number), number == CERTIFICATE_REQUIRED);
+            let mut served = Pair::asked(version);
+            served.say(End::Server, DATA, b"welcome").unwrap();
+            assert_eq!(misses(&mut served, number), number == CERTIFICATE_REQUIRED);
+        }
+        assert!(!misses(&mut Pair::asked(version), INTERNAL_ERROR));
+        // Clients ask for none.
+        let error = Pair::new(version).say(End::Client, ALERT, &[2, CERTIFICATE_REQUIRED]).unwrap_err();
+        assert_eq!(error.reason, Reason::ClientAlert);
+    }
+    let mut renegotiating = Pair::new(TlsVersion::Tls12);
+    renegotiating.say(End::Server, HANDSHAKE, HELLO_REQUEST).unwrap();
+    assert!(misses(&mut renegotiating, HANDSHAKE_FAILURE));
+    let mut content = Pair::new(TlsVersion::Tls12);
+    content.say(End::Server, HANDSHAKE, HELLO_REQUEST).unwrap();
+    content.say(End::Server, DATA, b"never mind").unwrap();
+    assert!(!misses(&mut content, HANDSHAKE_FAILURE));
+}
+
+/// Nobody has told the server that it may (RFC 8446 4.6.2).
+#[test]
+fn post_handshake_authentication_is_refused_by_name() {
+    let mut pair = Pair::new(TlsVersion::Tls13);
+    let demand = message(13, &[1, 7, 0, 6, 0, 13, 0, 4, 0, 2, 4, 3]);
+    let error = RelayError { reason: Reason::ServerRequiresClientCert, alert: None };
+    assert_eq!(pair.say(End::Server, HANDSHAKE, &demand), Err(error));
+    assert_eq!(pair.heard, [vec![], vec![(ALERT, vec![2, UNEXPECTED_MESSAGE])]]);
+    // From a client, and in TLS 1.2, it is a message as wrong as any.
+    assert_eq!(Pair::new(TlsVersion::Tls13).say(End::Client, HANDSHAKE, &demand), Err(protocol(End::Client)));
+    assert_eq!(Pair::new(TlsVersion::Tls12).say(End::Server, HANDSHAKE, &demand), Err(protocol(End::Server)));
 }
 
 /// Each kind of record without data is bounded, and so are all of them together.

@@ -294,7 +294,11 @@ fn a_servers_alert_reaches_the_client_as_it_is() {
 fn protocol_version_and_security_alerts_have_their_own_reasons() {
     let world = World::new(Provider::default());
     let library = library(world.provider);
-    for (alert, reason) in [(70, Reason::VersionUnsupportedServer), (71, Reason::CipherNoneServer)] {
+    for (alert, reason) in [
+        (70, Reason::VersionUnsupportedServer),
+        (71, Reason::CipherNoneServer),
+        (40, Reason::CipherNoneServer),
+    ] {
         let mut client = TlsEnd::client(client_config(&library, BOTH, &[]), HOST.try_into().unwrap());
         let mut handshake = start(&world.context, &client.output(), Profile::default());
         handshake.advance(Input { now: NOW, ..Input::default() });
@@ -404,50 +408,6 @@ fn a_relay_keeps_no_room_of_its_handshakes() {
     assert!(relay.held() < 7_000, "{}", relay.held());
 }
 
-/// A client that got its ticket from the server itself may send early data: it is refused, and never reaches the server.
-#[test]
-fn early_data_is_refused() {
-    let world = World::new(Provider::default());
-    let library = library(world.provider);
-    let mut server =
-        server_config(&library, TLS13, std::slice::from_ref(&world.leaf.der), world.leaf.private_key());
-    server.max_early_data_size = 4096;
-    let mut config = client_config(&library, TLS13, &[world.trusted.clone(), world.root.der.clone()]);
-    config.enable_early_data = true;
-    // Without the engine: the client gets a ticket.
-    let mut direct =
-        (TlsEnd::client(config.clone(), HOST.try_into().unwrap()), TlsEnd::server(server.clone()));
-    for _ in 0..4 {
-        let bytes = direct.0.output();
-        direct.1.input(&bytes);
-        let bytes = direct.1.output();
-        direct.0.input(&bytes);
-    }
-    assert!(!direct.0.connection.is_handshaking());
-
-    let rustls::Connection::Client(mut client) = TlsEnd::client(config, HOST.try_into().unwrap()).connection
-    else {
-        panic!()
-    };
-    std::io::Write::write_all(&mut client.early_data().expect("a ticket for early data"), b"GET /early")
-        .unwrap();
-    let mut client = TlsEnd { connection: client.into(), seen: Seen::default() };
-    let all = client.output();
-    let wireglass_core::tls::Peek::Complete { hello, flight_len } = wireglass_core::tls::peek(&all, 65536)
-    else {
-        panic!()
-    };
-    assert!(hello.extensions.contains(&42) && all.len() > flight_len);
-    let mut server = TlsEnd::server(server);
-    let mut handshake = start(&world.context, &all[..flight_len], Profile::default());
-    let relay = advance(&mut handshake, all[flight_len..].to_vec(), &mut client, &mut server);
-    assert!(server.seen.data.is_empty());
-    assert_eq!(client.connection.handshake_kind(), Some(rustls::HandshakeKind::Full));
-    drop(relay);
-}
-
-/// A client that cannot verify ECDSA gets an RSA leaf, with either provider. Only a build without aws-lc-rs cannot make the
-/// key for it, and says so.
 #[test]
 fn rsa_leaf_for_clients_without_ecdsa() {
     use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};

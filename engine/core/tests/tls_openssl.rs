@@ -22,7 +22,8 @@ use tls_support::*;
 use wireglass_core::end::End;
 use wireglass_core::policy::Profile;
 use wireglass_core::tls::{
-    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Peek, TlsContext, TlsSettings, peek,
+    Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Peek, RelayError, TlsContext,
+    TlsSettings, peek,
 };
 use wireglass_core::x509::{Provider, RootFile};
 
@@ -60,6 +61,8 @@ fn read_some(stream: &mut TcpStream) -> (Vec<u8>, bool) {
 struct Pumped {
     report: HandshakeReport,
     failure: Option<Failure>,
+    /// The relay broke: an end gave up, after both handshakes.
+    broken: Option<RelayError>,
     inspected: Vec<(End, Vec<u8>)>,
 }
 
@@ -83,7 +86,8 @@ fn pump(context: &std::sync::Arc<TlsContext>, mut client: TcpStream, mut server:
     let destination = Destination { server: address, ..destination() };
     let mut handshake = Handshake::new(context.clone(), hello, first, destination, Profile::default().into());
     let mut relay: Option<FedRelay> = None;
-    let mut pumped = Pumped { report: HandshakeReport::default(), failure: None, inspected: Vec::new() };
+    let (report, inspected) = (HandshakeReport::default(), Vec::new());
+    let mut pumped = Pumped { report, failure: None, broken: None, inspected };
     for stream in [&client, &server] {
         stream.set_nonblocking(true).unwrap();
     }
@@ -95,8 +99,10 @@ fn pump(context: &std::sync::Arc<TlsContext>, mut client: TcpStream, mut server:
         let mut inspect = |side, data: &[u8]| inspected.push((side, data.to_vec()));
         match &mut relay {
             Some(relay) => {
-                relay.receive(End::Client, &from_client.0, &mut inspect, &mut out).unwrap();
-                relay.receive(End::Server, &from_server.0, &mut inspect, &mut out).unwrap();
+                let client = relay.receive(End::Client, &from_client.0, &mut inspect, &mut out);
+                let both =
+                    client.and_then(|()| relay.receive(End::Server, &from_server.0, &mut inspect, &mut out));
+                pumped.broken = both.err();
             }
             None => {
                 let step = handshake.advance(Input {
@@ -113,7 +119,7 @@ fn pump(context: &std::sync::Arc<TlsContext>, mut client: TcpStream, mut server:
                     Outcome::Failed(failure) => pumped.failure = Some(failure),
                     Outcome::Established(up) => {
                         let mut up = FedRelay::new(*up);
-                        up.receive(End::Server, b"", &mut inspect, &mut out).unwrap();
+                        pumped.broken = up.receive(End::Server, b"", &mut inspect, &mut out).err();
                         relay = Some(up);
                     }
                 }
@@ -124,7 +130,7 @@ fn pump(context: &std::sync::Arc<TlsContext>, mut client: TcpStream, mut server:
             let _ = stream.write_all(&bytes); // an end that has gone is seen when it is read from
             stream.set_nonblocking(true).unwrap();
         }
-        if pumped.failure.is_some() || from_client.1 || from_server.1 {
+        if pumped.failure.is_some() || pumped.broken.is_some() || from_client.1 || from_server.1 {
             return pumped;
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -323,7 +329,7 @@ fn openssl_at_both_ends() {
             (&["-alpn", "http/1.1"], &["-alpn", "h2,http/1.1"], "TLS 1.3"),
         ] {
             let (text, pumped) = lab.run(server, client);
-            assert_eq!(pumped.failure, None, "{server:?} {client:?} {text}");
+            assert_eq!((pumped.failure, pumped.broken), (None, None), "{server:?} {client:?} {text}");
             assert!(
                 text.contains("Verify return code: 0 (ok)") && text.contains("HTTP/1.0 200 ok"),
                 "{text}"
@@ -422,16 +428,24 @@ fn what_openssl_ends_that_cannot_be_served_are_told() {
     let lab = Lab::new(Provider::default());
     // The server has only CBC suites; it refuses with handshake_failure, and so does the client hear.
     let (text, pumped) = lab.run(&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"], &["-tls1_2"]);
-    assert_eq!(pumped.failure, Some(Failure { reason: Reason::ServerAlert, alert: Some(40) }));
+    assert_eq!(pumped.failure, Some(Failure { reason: Reason::CipherNoneServer, alert: Some(40) }));
     assert!(text.contains("alert handshake failure"), "{text}");
     // A client without a suite of ours: the server hears nothing.
     let (text, pumped) = lab.run(&[], &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"]);
     assert_eq!(pumped.failure, Some(Failure { reason: Reason::CipherNoneClient, alert: Some(40) }));
     assert!(text.contains("alert handshake failure"), "{text}");
-    // The server wants a client certificate.
-    for version in [&["-tls1_2"][..], &["-tls1_3"]] {
-        let (_, pumped) = lab.run(&[&["-Verify", "1"], version].concat(), &[]);
-        assert_eq!(pumped.failure, Some(Failure { reason: Reason::ServerWantsClientCert, alert: Some(40) }));
-    }
+    // The server insists on a client certificate, in its handshake or after it.
+    let (text, pumped) = lab.run(&["-Verify", "1", "-tls1_2"], &[]);
+    assert_eq!(pumped.failure, Some(Failure { reason: Reason::ServerRequiresClientCert, alert: Some(40) }));
+    assert!(text.contains("alert handshake failure"), "{text}");
     assert_eq!(lab.context.minted(), 0);
+    let (_, pumped) = lab.run(&["-Verify", "1", "-tls1_3"], &[]);
+    let required = RelayError { reason: Reason::ServerRequiresClientCert, alert: Some(116) };
+    assert_eq!((pumped.failure, pumped.broken), (None, Some(required)));
+    // The server only asks.
+    for version in ["-tls1_2", "-tls1_3"] {
+        let (text, pumped) = lab.run(&["-verify", "1", version], &[]);
+        assert_eq!((pumped.failure, pumped.broken), (None, None));
+        assert!(pumped.report.certificate_asked && text.contains("HTTP/1.0 200 ok"), "{text}");
+    }
 }

@@ -515,39 +515,3 @@ fn what_no_profile_lets_pass() {
     assert_eq!(flow.failure.unwrap().reason, Reason::CertUsage);
     assert_eq!(world.context.minted(), 0);
 }
-
-#[test]
-fn servers_that_ask_for_a_client_certificate() {
-    for &provider in Provider::BUILT_IN {
-        let world = world(provider);
-        let library = library(provider);
-        for versions in [TLS12, TLS13] {
-            for required in [true, false] {
-                let mut roots = rustls::RootCertStore::empty();
-                roots.add(world.root.der.clone()).unwrap();
-                let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-                    Arc::new(roots),
-                    Arc::new(library.clone()),
-                );
-                let verifier =
-                    if required { verifier } else { verifier.allow_unauthenticated() }.build().unwrap();
-                let server = rustls::ServerConfig::builder_with_provider(Arc::new(library.clone()))
-                    .with_protocol_versions(versions)
-                    .unwrap()
-                    .with_client_cert_verifier(verifier)
-                    .with_single_cert(vec![world.leaf.der.clone()], world.leaf.private_key())
-                    .unwrap();
-                let client = client_config(&library, versions, std::slice::from_ref(&world.trusted));
-                let plan = Plan { client_says: b"secret", ..Plan::default() };
-                let flow = Flow::run(&world, client, server, plan);
-                assert_eq!(
-                    flow.failure,
-                    Some(Failure { reason: Reason::ServerWantsClientCert, alert: Some(40) })
-                );
-                assert_eq!(world.context.minted(), 0);
-                assert!(flow.server.seen.data.is_empty());
-                assert_eq!(flow.report.defect, None);
-            }
-        }
-    }
-}

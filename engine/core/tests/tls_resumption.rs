@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tls_support::pki::{Signed, TICKET_SECRET, ca_files, leaf_params};
 use tls_support::*;
 use wireglass_core::event::MintedBy;
-use wireglass_core::policy::{DefectAction, Profile, TlsVersion};
+use wireglass_core::policy::{ClientCertificateAction, DefectAction, Profile, TlsVersion};
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile};
@@ -372,8 +372,10 @@ fn a_server_that_asks_for_a_certificate_has_no_sessions() {
             .unwrap()
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+        let profile = Profile { on_client_certificate: ClientCertificateAction::Block, ..Profile::default() };
         for _ in 0..2 {
-            let flow = Flow::run(&world, ends.client.clone(), server.clone(), Plan::default());
+            let plan = Plan { profile: profile.clone(), ..Plan::default() };
+            let flow = Flow::run(&world, ends.client.clone(), server.clone(), plan);
             assert_eq!(flow.failure.unwrap().reason, Reason::ServerWantsClientCert);
         }
         assert_eq!(world.context.caches().server_session.values()[0], 0);

@@ -10,8 +10,8 @@ use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::policy::{
-    BlockWith, ContentAction, ContentRule, Decision, DefectAction, ListId, Lists, OnUnread, Ports, Profile,
-    Rule, TlsVersion, UnsupportedAction,
+    BlockWith, ClientCertificateAction, ContentAction, ContentRule, Decision, DefectAction, ListId, Lists,
+    OnUnread, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
 };
 use wireglass_core::x509::describe_date as date;
 
@@ -373,6 +373,19 @@ fn write_profile(f: &mut fmt::Formatter<'_>, profile: &Profile) -> fmt::Result {
             write!(f, " {}: {name};", with.collect::<Vec<_>>().join(", "))?;
         }
     }
+    let client_certificate = match profile.on_client_certificate {
+        ClientCertificateAction::Empty => "go on without one",
+        ClientCertificateAction::Bypass => "go on without one, then bypass",
+        ClientCertificateAction::Block => "block",
+    };
+    let pinned = match profile.on_pinned {
+        UnsupportedAction::Block => "block",
+        UnsupportedAction::Bypass => "bypass",
+    };
+    write!(
+        f,
+        " servers that ask for a client certificate: {client_certificate}; clients that pin: {pinned};"
+    )?;
     let http = if profile.http { "" } else { "not " };
     let resumption = if profile.resumption { "" } else { "not " };
     writeln!(

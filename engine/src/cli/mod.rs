@@ -3,6 +3,7 @@
 pub mod ca;
 mod check;
 mod doctor;
+mod exclusions;
 mod flows;
 mod harden;
 mod health;
@@ -39,6 +40,7 @@ Where to begin:
   wireglass run -c wire.toml        go between two ports
   wireglass top                     watch the running engine: packets, flows, drops
   wireglass flows                   ask the running engine what its flows do
+  wireglass exclusions list         see which servers it does not decrypt, and why
   wireglass reload                  have it load its configuration anew, under running flows
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration.";
@@ -65,6 +67,7 @@ enum Command {
     Top(top::TopArgs),
     Flows(flows::FlowsArgs),
     Reload(reload::ReloadArgs),
+    Exclusions(exclusions::ExclusionsArgs),
     Policy(policy::PolicyArgs),
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Flows(args) => flows::run(args),
         Command::Reload(args) => reload::run(&args),
+        Command::Exclusions(args) => exclusions::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::level_filters::LevelFilter;
+use wireglass_core::exclusions::Exclusions;
 use wireglass_core::policy::Tallies;
+use wireglass_core::tls::TlsContext;
 
 use super::supervisor::Supervisor;
 use crate::config::{Compiled, Config, ListFile, Wire, Workers};
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
 use crate::engine_builder::EngineBuilder;
+use crate::exclusions::ExclusionFile;
 use crate::flow_dump::FlowDumper;
 use crate::generation::Generations;
 use crate::handshake_pool::Pool;
@@ -58,6 +61,7 @@ struct Engine {
     log: LogWriter,
     metrics: Option<MetricsServer>,
     control: Option<ControlServer>,
+    exclusions: Option<ExclusionFile>,
     reloads: (ReloadThread, ReloadHandle),
     signals: Signals,
 }
@@ -111,11 +115,12 @@ fn start(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Re
     let extra = while_open(&ports, Ports::extra);
     metrics.set_port_sources(PortSources { links: Box::new(links.source()), extra: Box::new(extra) });
 
+    let (exclusions, exclusion_file) = exclusions(&config)?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
     let compiled = config.compile(&Tallies::default());
     metrics.set_tallies(compiled.tallies.clone());
-    let builder = builder(&config, compiled, tls, wires, sender, held_frames, secrets);
+    let builder = builder(&config, compiled, (tls, exclusions), wires, sender, held_frames, secrets);
     let (threads, stop, reopen) = (config.workers.clone(), Arc::clone(&signals.stop), log.reopener());
     let counted = Arc::clone(&metrics);
     let beside = |dumper, generations| {
@@ -138,9 +143,23 @@ fn start(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Re
         log,
         metrics: server,
         control,
+        exclusions: exclusion_file,
         reloads,
         signals,
     })
+}
+
+/// Servers that are known from before, and who keeps them.
+fn exclusions(config: &Config) -> Result<(Arc<Exclusions>, Option<ExclusionFile>), String> {
+    let exclusions = Arc::new(Exclusions::default());
+    exclusions.set_lifetime(config.exclusions.lifetime.as_secs());
+    let Some(path) = config.exclusions.file.clone() else { return Ok((exclusions, None)) };
+    let fault = |error| format!("exclusions.file: {}: {error}", path.display());
+    let (known, wrong) = crate::exclusions::load(&path, &exclusions).map_err(fault)?;
+    wrong.iter().for_each(|line| tracing::warn!("{line}"));
+    tracing::info!("{known} exclusions are known from before");
+    let file = ExclusionFile::start(path.clone(), Arc::clone(&exclusions)).map_err(fault)?;
+    Ok((exclusions, Some(file)))
 }
 
 /// Reads the ports, but not for longer than they live: who reads must not keep them open.
@@ -155,7 +174,7 @@ fn while_open<T: Default, R: Fn(&Ports) -> T + Send + Sync>(
 fn builder(
     config: &Config,
     Compiled { policy, filters, tallies: _ }: Compiled,
-    tls: wireglass_core::tls::TlsContext,
+    (tls, exclusions): (TlsContext, Arc<Exclusions>),
     wires: Vec<Arc<str>>,
     log: LogSender,
     held_frames: usize,
@@ -169,6 +188,7 @@ fn builder(
         outside_tls: config.intercept.outside_tls,
         filters,
         page: config.page(),
+        exclusions,
         wires,
         handshake_threads: config.workers.handshake_threads,
         flows: config.limits.flows,
@@ -295,7 +315,19 @@ impl Engine {
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
     fn stop(self) -> bool {
         eprintln!("wireglass: stopping");
-        let Self { ports, links, workers, counted: _, pool, log, metrics, control, reloads, signals } = self;
+        let Self {
+            ports,
+            links,
+            workers,
+            counted: _,
+            pool,
+            log,
+            metrics,
+            control,
+            exclusions,
+            reloads,
+            signals,
+        } = self;
         signals.stopping();
         drop(links);
         if let Some(control) = control {
@@ -309,6 +341,9 @@ impl Engine {
             ended_well &= worker.join();
         }
         drop(pool);
+        if let Some(file) = exclusions {
+            file.stop();
+        }
         if let Some(metrics) = metrics {
             metrics.stop();
         }

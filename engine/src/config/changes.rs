@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Config, Control, Dpdk, Log, Metrics, Wire, Workers};
+use super::{Config, Control, Dpdk, Exclusions, Log, Metrics, Wire, Workers};
 
 /// What an engine has for as long as it runs: ports, threads, tables that are made at the start, and what listens or is written to.
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ pub struct Startup {
     log: Log,
     metrics: Metrics,
     control: Control,
+    exclusions: Exclusions,
 }
 
 /// Whether a value differs.
@@ -39,6 +40,7 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("log.stats_seconds", |a, b| a.log.stats != b.log.stats),
     ("metrics.listen", |a, b| a.metrics != b.metrics),
     ("control.socket", |a, b| a.control != b.control),
+    ("exclusions.file", |a, b| a.exclusions.file != b.exclusions.file),
 ];
 
 fn wires<T: PartialEq>(a: &Startup, b: &Startup, value: impl Fn(&Wire) -> &T) -> bool {
@@ -75,6 +77,7 @@ impl Config {
             log: self.log.clone(),
             metrics: self.metrics.clone(),
             control: self.control.clone(),
+            exclusions: self.exclusions.clone(),
         }
     }
 

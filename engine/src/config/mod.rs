@@ -24,8 +24,8 @@ pub use page_file::read_page;
 use reader::{Notes, Table};
 use sections::Profiles;
 pub use sections::{
-    Ca, Content, Control, Crypto, Dpdk, FoundFiles, Intercept, Limits, ListFile, ListSource, Log, Metrics,
-    NamedLists, PolicyRules, Trust, Wire, Workers,
+    Ca, Content, Control, Crypto, Dpdk, Exclusions, FoundFiles, Intercept, Limits, ListFile, ListSource, Log,
+    Metrics, NamedLists, PolicyRules, Trust, Wire, Workers,
 };
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
@@ -66,6 +66,8 @@ pub struct Config {
     pub content: Content,
     /// All profiles, by name.
     pub profiles: Vec<Arc<Profile>>,
+    /// Servers that cannot be decrypted.
+    pub exclusions: Exclusions,
     /// Bounds.
     pub limits: Limits,
     /// Events and messages.
@@ -284,6 +286,7 @@ struct Sections {
     policy: Option<PolicyRules>,
     content: Content,
     profiles: Profiles,
+    exclusions: Exclusions,
     limits: Limits,
     log: Log,
     metrics: Metrics,
@@ -309,6 +312,7 @@ impl Sections {
             content: Content::read(document, &profiles, &lists, notes),
             lists,
             policy,
+            exclusions: Exclusions::read(document.table("exclusions")),
             limits: Limits::read(document.table("limits")),
             log: Log::read(document.table("log"), notes),
             metrics: Metrics::read(document.table("metrics")),
@@ -341,6 +345,7 @@ impl Sections {
             policy: self.policy?,
             content: self.content,
             profiles: self.profiles.into_list(),
+            exclusions: self.exclusions,
             limits: self.limits,
             log: self.log,
             metrics: self.metrics,

@@ -6,11 +6,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use wireglass_core::exclusions::CAPACITY;
+
 use super::Counters;
 use super::protocol::{
-    FlowsRequest, Line, MAX_LIMIT, Refusal, ReloadRecord, VERSION, counters_line, reload_line,
+    ExcludeRequest, FlowsRequest, IncludeRequest, Line, MAX_LIMIT, Refusal, ReloadRecord, VERSION,
+    counters_line, exclusions_line, reload_line,
 };
 use super::record::FlowRecord;
+use crate::exclusions::ExclusionRecord;
 
 /// How long an answer about flows may take: longer than the engine waits for its workers, and then for whoever asks.
 const FLOWS_TIME: Duration = Duration::from_secs(25);
@@ -120,6 +124,46 @@ pub fn counters(socket: &Path) -> Result<Counters, AskError> {
             Line::Engine(engine) => return Ok(Counters { engine: *engine, ..counters }),
             line => return Err(refused(line)),
         }
+    }
+}
+
+/// Asks the engine whose socket this is for the servers that it does not decrypt.
+///
+/// # Errors
+/// Likewise.
+pub fn exclusions(socket: &Path) -> Result<Vec<ExclusionRecord>, AskError> {
+    let (_, mut answer) = ask(socket, &exclusions_line(), COUNTERS_TIME)?;
+    let mut all = Vec::new();
+    loop {
+        match next_line(&mut answer)? {
+            Line::Exclusion(exclusion) if all.len() < CAPACITY => all.push(*exclusion),
+            Line::Exclusions { .. } => return Ok(all),
+            line => return Err(refused(line)),
+        }
+    }
+}
+
+/// Has it leave a server alone.
+///
+/// # Errors
+/// Likewise.
+pub fn exclude(socket: &Path, request: &ExcludeRequest) -> Result<(), AskError> {
+    count(socket, &request.line()).map(drop)
+}
+
+/// Has it forget servers. Returns how many it has forgotten.
+///
+/// # Errors
+/// Likewise.
+pub fn include(socket: &Path, request: &IncludeRequest) -> Result<u64, AskError> {
+    count(socket, &request.line())
+}
+
+fn count(socket: &Path, request: &str) -> Result<u64, AskError> {
+    let (_, mut answer) = ask(socket, request, COUNTERS_TIME)?;
+    match next_line(&mut answer)? {
+        Line::Exclusions { count } => Ok(count),
+        line => Err(refused(line)),
     }
 }
 

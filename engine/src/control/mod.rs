@@ -6,6 +6,7 @@
 
 pub mod client;
 mod counters;
+mod exclude;
 pub mod protocol;
 mod record;
 mod server;

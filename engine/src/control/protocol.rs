@@ -18,16 +18,29 @@
 //! <- {"kind":"begin","version":1,"engine":"0.1.0"}
 //! <- {"kind":"reload","generation":2,"changed":["rule.sni"],"needs_restart":[]}      when it is done
 //! ```
+//! ```text
+//! -> {"version":1,"command":"exclusions"}
+//! <- {"kind":"begin","version":1,"engine":"0.1.0"}
+//! <- {"kind":"exclusion","cause":"pinned","name":"bank.example",...}                 one for each
+//! <- {"kind":"exclusions","count":1}                                                 and that is all
+//! -> {"version":1,"command":"exclusions.add","arguments":{"name":"bank.example","port":443,"hours":12}}
+//! -> {"version":1,"command":"exclusions.remove","arguments":{"name":"bank.example"}}
+//! <- {"kind":"begin","version":1,"engine":"0.1.0"}
+//! <- {"kind":"exclusions","count":1}                                                 so many were added or removed
+//! ```
 //! Instead of all that, `{"kind":"error","version":1,"code":"busy","message":"..."}`.
 
 use ipnet::IpNet;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wireglass_core::end::PerEnd;
 use wireglass_core::flow::{FlowSnapshot, Wanted};
 use wireglass_core::phase::FlowPhase;
 
 use super::counters::{EngineRecord, PortRecord, WorkerRecord};
+pub use super::exclude::{ExcludeRequest, IncludeRequest, MAX_HOURS};
 use super::record::FlowRecord;
+use crate::exclusions::ExclusionRecord;
 
 /// The version of all this. Fields may be added without a new one; a reader passes over those that it does not know.
 pub const VERSION: u32 = 1;
@@ -56,6 +69,12 @@ pub enum Command {
     Counters,
     /// To load the configuration anew.
     Reload,
+    /// The servers that are not decrypted.
+    Exclusions,
+    /// One more.
+    Exclude(ExcludeRequest),
+    /// Some fewer.
+    Include(IncludeRequest),
 }
 
 /// Which flows, and in which order. Conditions that are left out hold for all.
@@ -145,6 +164,13 @@ pub enum Line {
     Port(Box<PortRecord>),
     /// The rest of them. It is the last line.
     Engine(Box<EngineRecord>),
+    /// A server that is not decrypted.
+    Exclusion(Box<ExclusionRecord>),
+    /// So many were told, added or removed. It is the last line.
+    Exclusions {
+        /// How many.
+        count: u64,
+    },
     /// The configuration was loaded anew. It is the last line.
     Reload(ReloadRecord),
     /// There will be no answer.
@@ -211,24 +237,42 @@ impl Command {
         }
         match command.as_str() {
             "flows" => {
-                let arguments = if arguments.is_null() { serde_json::json!({}) } else { arguments };
-                if !arguments.is_object() {
-                    return Err(Refusal::Request.line("arguments of flows: expected an object"));
-                }
-                let request = FlowsRequest::deserialize(arguments)
-                    .map_err(|error| Refusal::Request.line(format!("arguments of flows: {error}")))?;
+                let request: FlowsRequest = read_arguments("flows", arguments)?;
                 request.matcher().map_err(|error| Refusal::Request.line(error))?;
                 Ok(Self::Flows(request))
             }
             "counters" => Ok(Self::Counters),
             "reload" => Ok(Self::Reload),
-            // Debug quotes what a terminal must not see.
-            other => {
-                Err(Refusal::Request
-                    .line(format!("unknown command {other:?}; known: flows, counters, reload")))
+            "exclusions" => Ok(Self::Exclusions),
+            "exclusions.add" => {
+                let request: ExcludeRequest = read_arguments("exclusions.add", arguments)?;
+                request.server().map_err(|error| Refusal::Request.line(error))?;
+                Ok(Self::Exclude(request))
             }
+            "exclusions.remove" => {
+                let request: IncludeRequest = read_arguments("exclusions.remove", arguments)?;
+                drop(request.matcher().map_err(|error| Refusal::Request.line(error))?);
+                Ok(Self::Include(request))
+            }
+            // Debug quotes what a terminal must not see.
+            other => Err(Refusal::Request
+                .line(format!("unknown command {other:?}; known: flows, counters, reload, exclusions"))),
         }
     }
+}
+
+fn read_arguments<T: DeserializeOwned>(command: &str, arguments: serde_json::Value) -> Result<T, Line> {
+    let arguments = if arguments.is_null() { serde_json::json!({}) } else { arguments };
+    if !arguments.is_object() {
+        return Err(Refusal::Request.line(format!("arguments of {command}: expected an object")));
+    }
+    T::deserialize(arguments)
+        .map_err(|error| Refusal::Request.line(format!("arguments of {command}: {error}")))
+}
+
+/// The line that asks for the servers that are not decrypted, its end included.
+pub fn exclusions_line() -> String {
+    envelope("exclusions", serde_json::Value::Null)
 }
 
 /// The line that asks for the counters, its end included.
@@ -241,7 +285,7 @@ pub fn reload_line() -> String {
     envelope("reload", serde_json::Value::Null)
 }
 
-fn envelope(command: &str, arguments: serde_json::Value) -> String {
+pub(super) fn envelope(command: &str, arguments: serde_json::Value) -> String {
     let envelope = Envelope { version: VERSION, command: command.into(), arguments };
     // Numbers and texts: nothing in it can fail to be JSON.
     serde_json::to_string(&envelope).unwrap_or_default() + "\n"

@@ -9,12 +9,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::RecvTimeoutError;
+use wireglass_core::exclusions::{Cause, Clients, Exclusion};
 use wireglass_core::flow::FlowSnapshot;
 
-use super::protocol::{Command, FlowsRequest, Line, Refusal, ReloadRecord, VERSION};
+use super::protocol::{
+    Command, ExcludeRequest, FlowsRequest, IncludeRequest, Line, Refusal, ReloadRecord, VERSION,
+};
 use super::record::FlowRecord;
 use super::{ControlSocket, Counters};
 use crate::flow_dump::FlowDumper;
@@ -144,6 +147,9 @@ fn answer(stream: &UnixStream, shared: &Shared) -> io::Result<()> {
     match command {
         Ok(Command::Flows(request)) => flows(shared, &request, &mut out)?,
         Ok(Command::Reload) => reload(shared, &mut out)?,
+        Ok(Command::Exclusions) => exclusions(shared, &mut out)?,
+        Ok(Command::Exclude(request)) => exclude(shared, &request, &mut out)?,
+        Ok(Command::Include(request)) => include(shared, &request, &mut out)?,
         Ok(Command::Counters) => counters(&shared.metrics, &mut out)?,
         Err(refusal) => out.line(&refusal)?,
     }
@@ -218,6 +224,52 @@ fn reload(shared: &Shared, out: &mut Answer<'_>) -> io::Result<()> {
         }
         Err(message) => out.line(&Refusal::Fault.line(bounded(message))),
     }
+}
+
+fn exclusions(shared: &Shared, out: &mut Answer<'_>) -> io::Result<()> {
+    let Some(exclusions) = shared.metrics.exclusions() else { return no_exclusions(out) };
+    let all = exclusions.list(unix_now());
+    begin(out)?;
+    for exclusion in &all {
+        out.line(&Line::Exclusion(Box::new(exclusion.into())))?;
+    }
+    out.line(&Line::Exclusions { count: all.len() as u64 })
+}
+
+fn exclude(shared: &Shared, request: &ExcludeRequest, out: &mut Answer<'_>) -> io::Result<()> {
+    let Some(exclusions) = shared.metrics.exclusions() else { return no_exclusions(out) };
+    let server = match request.server() {
+        Ok(server) => server,
+        Err(error) => return out.line(&Refusal::Request.line(error)),
+    };
+    let (since, clients) = (unix_now(), Clients::Any);
+    let until = since.saturating_add(u64::from(request.hours) * 3600);
+    exclusions.add(Exclusion { cause: Cause::Manual, server, clients, since, until });
+    begin(out)?;
+    out.line(&Line::Exclusions { count: 1 })
+}
+
+fn include(shared: &Shared, request: &IncludeRequest, out: &mut Answer<'_>) -> io::Result<()> {
+    let Some(exclusions) = shared.metrics.exclusions() else { return no_exclusions(out) };
+    let removed = match request.matcher() {
+        Ok(matcher) => exclusions.remove(matcher),
+        Err(error) => return out.line(&Refusal::Request.line(error)),
+    };
+    begin(out)?;
+    out.line(&Line::Exclusions { count: removed as u64 })
+}
+
+fn no_exclusions(out: &mut Answer<'_>) -> io::Result<()> {
+    out.line(&Refusal::Request.line("this engine decrypts nothing"))
+}
+
+fn begin(out: &mut Answer<'_>) -> io::Result<()> {
+    out.line(&Line::Begin { version: VERSION, engine: env!("CARGO_PKG_VERSION").into() })
+}
+
+/// Seconds since the Unix epoch.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// As many lines of faults as an answer may have.

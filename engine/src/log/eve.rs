@@ -11,6 +11,7 @@ use wireglass_core::event::{
     Action, AnomalyEvent, CertificateInfo, ContentVerdict, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent,
     LegInfo, LinkEvent, MintedBy, PortLink, SummaryEvent, Timestamp, TlsEvent, Unread,
 };
+use wireglass_core::exclusions::Cause;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -510,6 +511,10 @@ struct OwnTls<'a> {
     minted_serial: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     minted_by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_certificate: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learned: Option<&'static str>,
 }
 
 impl<'a> OwnTls<'a> {
@@ -534,6 +539,8 @@ impl<'a> OwnTls<'a> {
                 MintedBy::Trusted => "trusted",
                 MintedBy::Untrusted => "untrusted",
             }),
+            client_certificate: event.certificate_asked.then_some("asked"),
+            learned: event.learned.map(Cause::name),
         }
     }
 }
@@ -577,6 +584,8 @@ struct OwnFlow {
     unread_toserver: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unread_toclient: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learned: Option<&'static str>,
 }
 
 impl OwnFlow {
@@ -590,6 +599,7 @@ impl OwnFlow {
             http_off: off.map(InspectorOff::code),
             unread_toserver: Some(to_server).filter(|&bytes| bytes > 0),
             unread_toclient: Some(to_client).filter(|&bytes| bytes > 0),
+            learned: event.learned.map(Cause::name),
         }
     }
 }

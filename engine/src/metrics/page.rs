@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wireglass_core::end::End;
+use wireglass_core::exclusions::{Cause, Exclusions};
 use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::phase::FlowPhase;
@@ -81,6 +82,7 @@ pub struct Metrics {
     generation: GenerationRecord,
     log: OnceLock<Arc<LogCounters>>,
     tls: OnceLock<Arc<TlsCaches>>,
+    exclusions: OnceLock<Arc<Exclusions>>,
     ports: OnceLock<PortSource>,
     port_sources: OnceLock<PortSources>,
     pools: OnceLock<PoolSource>,
@@ -102,6 +104,7 @@ impl Metrics {
             generation: GenerationRecord::new(started),
             log: OnceLock::new(),
             tls: OnceLock::new(),
+            exclusions: OnceLock::new(),
             ports: OnceLock::new(),
             port_sources: OnceLock::new(),
             pools: OnceLock::new(),
@@ -133,6 +136,11 @@ impl Metrics {
     /// Adds the counters of TLS's caches to what is reported. Only the first call counts.
     pub fn set_tls(&self, caches: Arc<TlsCaches>) {
         let _ = self.tls.set(caches);
+    }
+
+    /// Adds what is known of servers to what is reported. Only the first call counts.
+    pub fn set_exclusions(&self, exclusions: Arc<Exclusions>) {
+        let _ = self.exclusions.set(exclusions);
     }
 
     /// Adds the ports' own statistics to what is reported; `source` is called for every page, on the thread
@@ -186,6 +194,11 @@ impl Metrics {
         self.log.get().map(|counters| &**counters)
     }
 
+    /// What is known of servers.
+    pub(crate) fn exclusions(&self) -> Option<&Arc<Exclusions>> {
+        self.exclusions.get()
+    }
+
     pub(super) fn tls(&self) -> Option<&TlsCaches> {
         self.tls.get().map(|caches| &**caches)
     }
@@ -213,6 +226,7 @@ impl Metrics {
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);
         self.tls_caches(&mut page);
+        self.exclusions_by_cause(&mut page);
         self.log_counters(&mut page);
         self.driver_statistics(&mut page);
         self.port_links(&mut page);
@@ -233,6 +247,41 @@ impl Metrics {
                 page.sample(name, &[("cache", &cache)], counters.values()[n]);
             }
         }
+    }
+
+    fn exclusions_by_cause(&self, page: &mut Page<'_>) {
+        type Field = (&'static str, &'static str, fn(&WorkerCounters, Cause) -> u64);
+        const FAMILIES: [Field; 2] = [
+            (
+                "wireglass_exclusions_learned_total",
+                "Servers that became known as such that cannot be decrypted, by cause.",
+                |counters, cause| counters.exclusions_learned(cause).value(),
+            ),
+            (
+                "wireglass_exclusions_used_total",
+                "Flows that were bypassed as their servers are known as such, by cause.",
+                |counters, cause| counters.exclusions_used(cause).value(),
+            ),
+        ];
+        for (name, help, read) in FAMILIES {
+            page.family(name, help, Kind::Counter);
+            for (worker, counters) in self.workers.iter().enumerate() {
+                for cause in Cause::ALL {
+                    page.sample(
+                        name,
+                        &[("worker", &worker), ("cause", &cause.name())],
+                        read(counters, cause),
+                    );
+                }
+            }
+        }
+        let Some(exclusions) = self.exclusions.get() else { return };
+        let name = "wireglass_exclusions";
+        page.family(name, "Servers that are known or suspected to be such.", Kind::Gauge);
+        page.sample(name, &[], exclusions.len());
+        let name = "wireglass_exclusions_evicted_total";
+        page.family(name, "Such servers that were forgotten for want of room.", Kind::Counter);
+        page.sample(name, &[], exclusions.evicted());
     }
 
     fn process(&self, page: &mut Page<'_>) {

@@ -503,6 +503,7 @@ impl<IO: Io> Worker<IO> {
             reason,
             midstream: false,
             unread: None,
+            learned: None,
         };
         self.events.tell(self.cx.now, Event::Flow(head, Box::new(event)));
     }

@@ -11,6 +11,7 @@ use wireglass::secrets::Secrets;
 use wireglass_core::content::{Filters, HttpReaders};
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::{Event, FlowEvent, HttpEvent, Timestamp, TlsEvent};
+use wireglass_core::exclusions::Exclusions;
 use wireglass_core::flow::{Limits, OutsideTls};
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::{TlsContext, TlsSettings};
@@ -50,6 +51,7 @@ pub(crate) struct Setup {
     pub(crate) held_frames: usize,
     pub(crate) flow_bytes: usize,
     pub(crate) native_vlan: Option<u16>,
+    pub(crate) exclusions: Arc<Exclusions>,
 }
 
 impl Default for Setup {
@@ -74,6 +76,7 @@ impl Default for Setup {
             held_frames: 1024,
             flow_bytes: 256 << 20,
             native_vlan: None,
+            exclusions: Arc::default(),
         }
     }
 }
@@ -173,6 +176,7 @@ impl Lab {
             outside_tls: setup.outside_tls,
             filters: Arc::clone(&setup.filters),
             page: Arc::default(),
+            exclusions: Arc::clone(&setup.exclusions),
             wires: vec!["lab".into()],
             handshake_threads: setup.threads,
             flows: setup.flows,

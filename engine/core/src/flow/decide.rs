@@ -139,17 +139,17 @@ impl<IO: Io> Flow<IO> {
                 let alert = (with != BlockWith::Reset).then_some(description::ACCESS_DENIED);
                 self.refuse(cx, flight, alert, Reason::PolicyBlock)
             }
-            Decision::Decrypt(profile) => match shared.tls.can_serve(&hello, &profile) {
-                Ok(()) => {
+            Decision::Decrypt(profile) => match self.why_not(cx, &hello, &info, &profile) {
+                None => {
                     self.decided = Some((Action::Decrypt, rule));
                     self.decrypt(cx, flight, hello, info, profile)
                 }
-                Err(reason) if profile.on_unsupported == UnsupportedAction::Bypass => {
+                Some((reason, UnsupportedAction::Bypass)) => {
                     self.decided = Some((Action::Bypass, rule));
                     self.report_tls(cx, Some(info), Some(&profile), reason);
                     self.release(cx, flight)
                 }
-                Err(reason) => {
+                Some((reason, UnsupportedAction::Block)) => {
                     self.decided = Some((Action::Block, rule));
                     self.report_tls(cx, Some(info), Some(&profile), reason);
                     let alert = match reason {
@@ -160,6 +160,21 @@ impl<IO: Io> Flow<IO> {
                 }
             },
         }
+    }
+
+    /// Why it cannot be decrypted, and what follows from that: its server is known for it, or its client cannot be served.
+    fn why_not(
+        &self,
+        cx: &Context<IO>,
+        hello: &ClientHello,
+        info: &HelloInfo,
+        profile: &Profile,
+    ) -> Option<(Reason, UnsupportedAction)> {
+        if let Some(cause) = self.excluded(cx, info, profile) {
+            return Some((cause.reason(), UnsupportedAction::Bypass));
+        }
+        let reason = cx.shared.tls.can_serve(hello, profile).err()?;
+        Some((reason, profile.on_unsupported))
     }
 
     fn decrypt(

@@ -15,6 +15,7 @@ mod budget;
 mod bypassed;
 mod context;
 mod decide;
+mod exclude;
 mod gso;
 mod hello_over_tcp;
 mod leg;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::context::Context;
+use super::exclude::Outcome;
 use super::{Flow, Shared};
 use crate::content::{Report, Stage};
 use crate::end::End;
 use crate::event::{
-    Action, AlertEvent, AnomalyEvent, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, Timestamp, TlsEvent,
-    Unread,
+    Action, AlertEvent, AnomalyEvent, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, MintedBy, Timestamp,
+    TlsEvent, Unread,
 };
 use crate::phase::FlowPhase;
 use crate::policy::Profile;
@@ -104,14 +105,30 @@ impl<IO: Io> Flow<IO> {
         if is_refusal(reason) {
             self.decided = self.decided.take().map(|(_, rule)| (Action::Block, rule));
         }
+        let learned = profile.as_ref().and_then(|profile| {
+            if reason == Reason::PolicyDecrypt && report.minted_by == Some(MintedBy::Trusted) {
+                self.note_accepted(cx, &hello, profile);
+            }
+            let outcome = Outcome {
+                hello: &hello,
+                profile,
+                reason,
+                alert,
+                certificate_asked: report.certificate_asked,
+                server_was_up: report.server_leg.is_some(),
+            };
+            self.learn(cx, outcome)
+        });
         let mut event = self.tls_event(Some(hello), profile.as_ref(), reason);
         event.alert = alert;
+        event.learned = learned;
         event.client_leg = report.client_leg;
         event.server_leg = report.server_leg;
         event.certificate = report.certificate;
         event.defect = report.defect;
         event.minted_serial = report.minted_serial;
         event.minted_by = report.minted_by;
+        event.certificate_asked = report.certificate_asked;
         let head = self.head(cx.wall, &cx.shared);
         cx.events.push(Event::Tls(head, Box::new(event)));
     }
@@ -136,6 +153,8 @@ impl<IO: Io> Flow<IO> {
             defect: None,
             minted_serial: None,
             minted_by: None,
+            certificate_asked: false,
+            learned: None,
         }
     }
 
@@ -161,6 +180,7 @@ impl<IO: Io> Flow<IO> {
             reason,
             midstream: self.midstream,
             unread: self.about.as_ref().and_then(|about| about.unread),
+            learned: self.learn_late(cx, reason),
         };
         let head = self.head(cx.wall, &cx.shared);
         cx.events.push(Event::Flow(head, Box::new(event)));

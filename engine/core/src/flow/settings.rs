@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tcp_stack::{Duration, Instant};
 
 use crate::content::{Filters, Page};
+use crate::exclusions::Exclusions;
 use crate::fairness::Fairness;
 use crate::packet::Passthrough;
 use crate::policy::Policy;
@@ -27,6 +28,8 @@ pub struct Shared {
     pub filters: Arc<dyn Filters>,
     /// What clients get instead of what is blocked.
     pub page: Arc<Page>,
+    /// Servers whose flows are left alone: the same in all generations.
+    pub exclusions: Arc<Exclusions>,
     /// Names of the wires: the same in all generations.
     pub wires: Arc<[Arc<str>]>,
 }

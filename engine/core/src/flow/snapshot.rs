@@ -70,6 +70,11 @@ impl About {
         size_of::<Self>() + pending + sni + tls
     }
 
+    /// The server name, unless it is longer than one can be.
+    pub(super) fn sni(&self) -> Option<&str> {
+        self.sni.as_deref()
+    }
+
     pub(super) fn established(&mut self, client: Option<&LegInfo>, server: Option<&LegInfo>) {
         self.tls = Some(Box::new(PerEnd { client: client.cloned(), server: server.cloned() }));
     }

@@ -1,5 +1,6 @@
 //! Decryption profiles: how strict a decrypted flow is handled. Rules say who, profiles say how.
 
+use crate::exclusions::Cause;
 use crate::reason::Reason;
 
 /// TLS versions that both legs can speak.
@@ -26,15 +27,28 @@ pub enum DefectAction {
     Block,
 }
 
-/// What to do when one end cannot speak a TLS version or suite that is supported.
+/// What to do with a flow that cannot be decrypted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnsupportedAction {
     /// End the connection.
     #[default]
     Block,
-    /// Release the flow uninspected. Only possible before the flow was adopted.
+    /// Release the flow uninspected: this one, if it has not been adopted yet, or else the next ones.
     Bypass,
+}
+
+/// What to do with a server that asks for a client certificate, which the engine has none of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificateAction {
+    /// Answer with an empty certificate list (RFC 8446 4.4.2, RFC 5246 7.4.6) and go on: the server decides.
+    #[default]
+    Empty,
+    /// Likewise, and leave its connections alone from the next one on.
+    Bypass,
+    /// End the connection.
+    Block,
 }
 
 /// How strict a decrypted flow is handled.
@@ -58,6 +72,10 @@ pub struct Profile {
     pub on_name_mismatch: DefectAction,
     /// One end offers nothing that is supported.
     pub on_unsupported: UnsupportedAction,
+    /// The server asks for a client certificate.
+    pub on_client_certificate: ClientCertificateAction,
+    /// Clients that accept the CA elsewhere do not accept it for the server.
+    pub on_pinned: UnsupportedAction,
     /// Parse HTTP in the plaintext for the log.
     pub http: bool,
     /// Resume sessions, on both legs.
@@ -78,6 +96,16 @@ impl Profile {
             _ => DefectAction::Block,
         }
     }
+
+    /// A flow for which this cause is known is not decrypted.
+    pub fn bypasses(&self, cause: Cause) -> bool {
+        match cause {
+            Cause::ClientCertificate => self.on_client_certificate == ClientCertificateAction::Bypass,
+            Cause::Unsupported => self.on_unsupported == UnsupportedAction::Bypass,
+            Cause::Pinned => self.on_pinned == UnsupportedAction::Bypass,
+            Cause::Manual => true,
+        }
+    }
 }
 
 impl Default for Profile {
@@ -92,6 +120,8 @@ impl Default for Profile {
             on_not_yet_valid: DefectAction::Block,
             on_name_mismatch: DefectAction::Block,
             on_unsupported: UnsupportedAction::Block,
+            on_client_certificate: ClientCertificateAction::Empty,
+            on_pinned: UnsupportedAction::Block,
             http: true,
             resumption: true,
             max_days: 90,

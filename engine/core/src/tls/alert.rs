@@ -13,6 +13,7 @@ pub mod description {
     pub const BAD_CERTIFICATE: u8 = 42;
     pub const UNSUPPORTED_CERTIFICATE: u8 = 43;
     pub const CERTIFICATE_EXPIRED: u8 = 45;
+    pub const CERTIFICATE_UNKNOWN: u8 = 46;
     pub const ILLEGAL_PARAMETER: u8 = 47;
     pub const UNKNOWN_CA: u8 = 48;
     pub const ACCESS_DENIED: u8 = 49;
@@ -22,6 +23,7 @@ pub mod description {
     pub const INTERNAL_ERROR: u8 = 80;
     pub const USER_CANCELED: u8 = 90;
     pub const NO_RENEGOTIATION: u8 = 100;
+    pub const CERTIFICATE_REQUIRED: u8 = 116;
 }
 
 /// Alert level `fatal`.
@@ -31,6 +33,13 @@ const FATAL: u8 = 2;
 pub(crate) fn alert_record(description: u8) -> [u8; 7] {
     // RFC 8446 §5.1: the record version of everything but a first ClientHello is 0x0303.
     [21, 3, 3, 0, 2, FATAL, description]
+}
+
+/// A server that has asked for a client certificate and got none says so with this alert. TLS 1.3 has one of its own for that
+/// (RFC 8446 6.2); before, it is handshake_failure (RFC 5246 7.4.6), bad_certificate with some, access_denied with others.
+pub(super) fn misses_certificate(number: u8) -> bool {
+    use description::*;
+    matches!(number, CERTIFICATE_REQUIRED | HANDSHAKE_FAILURE | BAD_CERTIFICATE | ACCESS_DENIED)
 }
 
 /// The alert with which a client is told of `reason`; `None`: nothing is said, the connection just ends as it did on the

@@ -56,8 +56,10 @@ impl CacheKey {
             on_name_mismatch,
             max_days,
             resumption,
+            on_client_certificate,
             // Of no consequence for either leg.
             on_unsupported: _,
+            on_pinned: _,
             http: _,
         } = profile;
         let version = |version: &TlsVersion| *version as u8;
@@ -65,6 +67,7 @@ impl CacheKey {
         self.bytes(name.as_bytes())
             .bytes(&[version(min_version), version(max_version), u8::from(*resumption)])
             .bytes(&defects.map(|action| *action as u8))
+            .bytes(&[*on_client_certificate as u8])
             .bytes(&max_days.to_be_bytes())
     }
 
@@ -76,7 +79,7 @@ impl CacheKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::DefectAction;
+    use crate::policy::{ClientCertificateAction, DefectAction};
 
     #[test]
     fn parts_do_not_run_into_each_other() {
@@ -114,6 +117,7 @@ mod tests {
             Profile { on_name_mismatch: block, ..default.clone() },
             Profile { max_days: 91, ..default.clone() },
             Profile { resumption: false, ..default.clone() },
+            Profile { on_client_certificate: ClientCertificateAction::Block, ..default.clone() },
         ];
         let mut all: Vec<_> = others.iter().map(of).collect();
         all.push(of(&default));

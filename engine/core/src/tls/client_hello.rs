@@ -110,6 +110,7 @@ mod extension {
     pub(super) const EC_POINT_FORMATS: u16 = 11;
     pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;
     pub(super) const ALPN: u16 = 16;
+    pub(super) const EARLY_DATA: u16 = 42;
     pub(super) const SUPPORTED_VERSIONS: u16 = 43;
     pub(super) const KEY_SHARE: u16 = 51;
 }
@@ -340,6 +341,11 @@ impl ClientHello {
         ecdsa.map(|(kind, ..)| kind).next().or(can_rsa.then_some(KeyType::Rsa2048))
     }
 
+    /// The client sends data before it has heard the server, or would have liked to.
+    pub(super) fn offers_early_data(&self) -> bool {
+        self.extensions.contains(&extension::EARLY_DATA)
+    }
+
     /// The server_name extension is present.
     pub(super) fn has_server_name(&self) -> bool {
         self.extensions.contains(&extension::SERVER_NAME)
@@ -356,8 +362,13 @@ impl ClientHello {
     }
 
     fn info_over(&self, protocol: char) -> HelloInfo {
-        let (sni, alpn) = (self.sni.clone(), self.alpn.clone());
-        HelloInfo { sni, alpn, ja3: ja::ja3(self), ja4: ja::ja4(self, protocol) }
+        HelloInfo {
+            sni: self.sni.clone(),
+            alpn: self.alpn.clone(),
+            ja3: ja::ja3(self),
+            ja4: ja::ja4(self, protocol),
+            offer: ja::offer(self),
+        }
     }
 }
 

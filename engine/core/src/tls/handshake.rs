@@ -112,12 +112,22 @@ pub struct HandshakeReport {
     pub minted_serial: Option<String>,
     /// Who signed that.
     pub minted_by: Option<MintedBy>,
+    /// The server asked for a client certificate.
+    pub certificate_asked: bool,
 }
 
 impl HandshakeReport {
     /// Bytes of memory that it holds beside its own size.
     fn memory(&self) -> usize {
-        let Self { client_leg, server_leg, certificate, defect: _, minted_serial, minted_by: _ } = self;
+        let Self {
+            client_leg,
+            server_leg,
+            certificate,
+            defect: _,
+            minted_serial,
+            minted_by: _,
+            certificate_asked: _,
+        } = self;
         let legs = [client_leg, server_leg].into_iter().flatten();
         let alpn: usize = legs.filter_map(|leg| leg.alpn.as_ref()).map(|name| name.len()).sum();
         let serial = minted_serial.as_ref().map_or(0, String::capacity);
@@ -298,7 +308,7 @@ impl Handshake {
                 Stage::ServerLeg(mut server) => {
                     let result = self.watched(|held| server.handshake(held, &mut step.to_server));
                     self.note_server();
-                    result.map_err(|error| self.blame_server(&error))?;
+                    result.map_err(|error| self.blame_server(&error, server.version().is_some()))?;
                     if server.is_handshaking() {
                         let closed = server.peer_has_closed();
                         self.stage = Stage::ServerLeg(server);
@@ -356,7 +366,9 @@ impl Handshake {
             std::mem::take(held)
         });
         match server {
-            Some(server) => Relay::new(client, server, alpn, early),
+            Some(server) => Relay::new(client, server, alpn, early).map(|relay| {
+                if self.report.certificate_asked { relay.with_certificate_asked() } else { relay }
+            }),
             None => Relay::one_ended(client, alpn, early.client),
         }
         .ok_or(Reason::Internal.into())
@@ -465,7 +477,7 @@ impl Handshake {
         let tickets = self.tickets(&leaf, version, server.alpn());
         let clock = Arc::clone(&self.context.clock);
         client_leg::config(&self.context.provider, &versions, &leaf, server.alpn(), clock, tickets)
-            .and_then(|config| Session::to_client(Arc::new(config)))
+            .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
     }
 
@@ -480,7 +492,7 @@ impl Handshake {
         let versions = versions_for_client(&self.profile, version);
         let clock = Arc::clone(&self.context.clock);
         client_leg::config(&self.context.provider, &versions, &leaf, alpn, clock, None)
-            .and_then(|config| Session::to_client(Arc::new(config)))
+            .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
     }
 
@@ -522,7 +534,9 @@ impl Handshake {
 
     /// Notes what is known of the server's certificate, also when it was refused.
     fn note_server(&mut self) {
-        if let Some((vetted, verdict)) = self.watch.as_ref().and_then(|watch| watch.seen.verdict.as_ref())
+        let Some(seen) = self.watch.as_ref().map(|watch| &watch.seen) else { return };
+        self.report.certificate_asked = seen.asked_for_certificate;
+        if let Some((vetted, verdict)) = &seen.verdict
             && self.report.certificate.is_none()
         {
             self.report.certificate = vetted.info().cloned();
@@ -530,8 +544,8 @@ impl Handshake {
         }
     }
 
-    /// Why the server's handshake failed.
-    fn blame_server(&self, error: &rustls::Error) -> Failure {
+    /// Why the server's handshake failed; `has_answered`: its ServerHello had come.
+    fn blame_server(&self, error: &rustls::Error, has_answered: bool) -> Failure {
         use rustls::Error as E;
         let seen = self.watch.as_ref().map(|watch| &watch.seen);
         match seen.and_then(|seen| seen.verdict.as_ref()) {
@@ -539,7 +553,7 @@ impl Handshake {
                 return verdict.defect.unwrap_or(Reason::Internal).into();
             }
             Some(_)
-                if seen.is_some_and(|seen| seen.asked_for_certificate)
+                if self.watch.as_ref().is_some_and(HandshakeObserver::blocks_for_certificate)
                     && matches!(error, E::InvalidCertificate(_)) =>
             {
                 return Reason::ServerWantsClientCert.into();
@@ -549,9 +563,14 @@ impl Handshake {
         match error {
             E::AlertReceived(received) => {
                 let number = u8::from(*received);
+                let was_asked = seen.is_some_and(|seen| seen.asked_for_certificate);
                 let reason = match number {
                     description::PROTOCOL_VERSION => Reason::VersionUnsupportedServer,
                     description::INSUFFICIENT_SECURITY => Reason::CipherNoneServer,
+                    description::CERTIFICATE_REQUIRED => Reason::ServerRequiresClientCert,
+                    _ if was_asked && alert::misses_certificate(number) => Reason::ServerRequiresClientCert,
+                    // RFC 5246 7.2.2, RFC 8446 4.1.1: instead of a ServerHello, there is nothing to choose from.
+                    description::HANDSHAKE_FAILURE if !has_answered => Reason::CipherNoneServer,
                     _ => Reason::ServerAlert,
                 };
                 Failure { reason, alert: Some(number) }

@@ -52,6 +52,22 @@ pub(super) fn ja4(hello: &ClientHello, protocol: char) -> String {
     format!("{head}_{}_{}", short_hash(&hex_list(&suites)), short_hash(&features))
 }
 
+/// A digest of all that a server chooses from, in no order: versions, suites, groups and signature schemes.
+pub(super) fn offer(hello: &ClientHello) -> [u8; 8] {
+    let mut digest = Sha256::new();
+    let lists = [&hello.versions, &hello.cipher_suites, &hello.groups, &hello.signature_schemes];
+    for list in lists {
+        let mut values = without_grease(list);
+        values.sort_unstable();
+        digest.update((values.len() as u32).to_be_bytes());
+        values.iter().for_each(|value| digest.update(value.to_be_bytes()));
+    }
+    digest.update(hello.legacy_version.to_be_bytes());
+    let mut short = [0; 8];
+    short.copy_from_slice(&digest.finalize()[..8]);
+    short
+}
+
 fn without_grease(values: &[u16]) -> Vec<u16> {
     values.iter().copied().filter(|v| !is_grease(*v)).collect()
 }

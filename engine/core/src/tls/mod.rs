@@ -11,6 +11,7 @@ mod client_hello;
 mod client_leg;
 mod clock;
 mod context;
+mod early_data;
 mod handshake;
 mod ja;
 mod names;

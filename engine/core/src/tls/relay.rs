@@ -92,6 +92,13 @@ impl Relay {
         Some(Self { ends: PerEnd { client, server }, leftover, alpn })
     }
 
+    /// The server has asked for a client certificate in its handshake, and got none. TLS 1.3 says only afterwards what it makes of that.
+    #[must_use]
+    pub fn with_certificate_asked(mut self) -> Self {
+        self.ends.server.certificate_asked = true;
+        self
+    }
+
     /// Application protocol of both legs.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.alpn.as_deref()
@@ -415,7 +422,13 @@ impl<B: AsMut<[u8]>> Direction<'_, B> {
         let (to_source, to_sink, reason) = match fault {
             Fault::Broken(number) => (Some(number), None, protocol_reason),
             // An alert for an alert.
+            Fault::Alert(number) if self.source.misses_certificate(number) => {
+                (None, Some(number), Reason::ServerRequiresClientCert)
+            }
             Fault::Alert(number) => (None, Some(number), alert_reason),
+            Fault::CertificateDemanded => {
+                (Some(description::UNEXPECTED_MESSAGE), None, Reason::ServerRequiresClientCert)
+            }
             Fault::KeysUsedUp => {
                 (Some(description::INTERNAL_ERROR), Some(description::INTERNAL_ERROR), Reason::KeysUsedUp)
             }

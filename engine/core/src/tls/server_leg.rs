@@ -21,7 +21,7 @@ use super::offer::Offer;
 use super::server_sessions::Origin;
 use super::verify::Verdict;
 use super::verify_cache::{VerifiedChain, VerifyCache};
-use crate::policy::{DefectAction, Profile};
+use crate::policy::{ClientCertificateAction, DefectAction, Profile};
 use crate::reason::Reason;
 
 /// What was seen of the server while its handshake ran.
@@ -59,6 +59,12 @@ impl HandshakeObserver {
         OBSERVER.set(Some(self));
         let outcome = run();
         (OBSERVER.take().unwrap_or_else(|| Self::new(profile)), outcome)
+    }
+
+    /// The server has asked for a client certificate, which ends it by the profile.
+    pub(super) fn blocks_for_certificate(&self) -> bool {
+        self.seen.asked_for_certificate
+            && self.profile.on_client_certificate == ClientCertificateAction::Block
     }
 
     /// The verdict over what was found, by the handshake's own profile.
@@ -105,9 +111,8 @@ impl ServerCertVerifier for ServerVerifier {
                 Some(defect) if verdict.action == DefectAction::Block => {
                     Err(certificate_error(defect).into())
                 }
-                // rustls would go on with an empty certificate list, and the server would decide on a client that is not
-                // the client. Refusing here, in TLS 1.3 as in 1.2, is before anything of ours is sent.
-                _ if watch.seen.asked_for_certificate => {
+                // rustls would go on with an empty certificate list. Refusing here, in TLS 1.3 as in 1.2, is before it.
+                _ if watch.blocks_for_certificate() => {
                     Err(CertificateError::ApplicationVerificationFailure.into())
                 }
                 _ => Ok(ServerCertVerified::assertion()),

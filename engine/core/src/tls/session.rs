@@ -10,6 +10,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, ConnectionTrafficSecrets, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 
+use super::early_data::EarlyData;
 use super::names;
 use super::record::{HEADER, KeySource, LegKeys, Suite, TrafficKey};
 use crate::event::LegInfo;
@@ -32,7 +33,11 @@ pub(super) struct Session {
     connection: Connection,
     /// Bytes at the front of what is held that rustls has been shown and has not given up.
     shown: usize,
+    /// It has looked at all of them, and wants more.
+    waits: bool,
     peer_has_closed: bool,
+    /// The client may have sent some, which is not taken.
+    early_data: Option<EarlyData>,
 }
 
 enum Connection {
@@ -59,13 +64,17 @@ impl Session {
         Ok(Self::new(Connection::Client(UnbufferedClientConnection::new(config, name)?.into())))
     }
 
-    /// We are the server.
-    pub(super) fn to_client(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
-        Ok(Self::new(Connection::Server(UnbufferedServerConnection::new(config)?.into())))
+    /// We are the server of a client that offers early data or not.
+    pub(super) fn to_client(
+        config: Arc<ServerConfig>,
+        offers_early_data: bool,
+    ) -> Result<Self, rustls::Error> {
+        let session = Self::new(Connection::Server(UnbufferedServerConnection::new(config)?.into()));
+        Ok(Self { early_data: offers_early_data.then(EarlyData::default), ..session })
     }
 
     fn new(connection: Connection) -> Self {
-        Self { connection, shown: 0, peer_has_closed: false }
+        Self { connection, shown: 0, waits: false, peer_has_closed: false, early_data: None }
     }
 
     fn common(&self) -> &CommonState {
@@ -90,6 +99,12 @@ impl Session {
     /// Records are shown one by one: what follows the handshake is not rustls's to open.
     pub(super) fn handshake(&mut self, held: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), rustls::Error> {
         loop {
+            if self.waits {
+                let Some(len) = self.next_record(held) else { return Ok(()) };
+                self.shown += len;
+                self.waits = false;
+            }
+            let before = self.shown;
             match self.turn(held, out) {
                 Ok(Next::Again) => {}
                 Ok(Next::Closed) => {
@@ -97,16 +112,38 @@ impl Session {
                     return Ok(());
                 }
                 Ok(Next::Wait) if !self.is_handshaking() => return Ok(()),
-                Ok(Next::Wait) => match end_of_record(&held[self.shown..]) {
-                    Some(len) => self.shown += len,
-                    None => return Ok(()),
-                },
+                Ok(Next::Wait) => {
+                    if self.shown == before {
+                        self.drop_early_data(held);
+                    }
+                    self.waits = true;
+                }
                 Err(error) => {
                     self.flush(held, out);
                     return Err(error);
                 }
             }
         }
+    }
+
+    /// Bytes of the next record to be shown, if it is all there. Early data before it is taken away.
+    fn next_record(&mut self, held: &mut Vec<u8>) -> Option<usize> {
+        loop {
+            let len = end_of_record(&held[self.shown..])?;
+            let record = self.shown..self.shown + len;
+            if !self.early_data.as_mut().is_some_and(|early_data| early_data.skips(&held[record.clone()])) {
+                return Some(len);
+            }
+            held.drain(record);
+        }
+    }
+
+    /// Takes early data away from what has been shown, as nothing has come of it.
+    fn drop_early_data(&mut self, held: &mut Vec<u8>) {
+        let Some(early_data) = &mut self.early_data else { return };
+        let dropped = early_data.drop_unopened(&held[..self.shown]);
+        held.drain(..dropped);
+        self.shown -= dropped;
     }
 
     /// Says that nothing more follows, after a handshake that has ended well.
@@ -178,7 +215,7 @@ impl Session {
 
     /// Bytes of memory that it holds, nearly: rustls does not say.
     pub(super) fn memory(&self) -> usize {
-        let Self { connection: _, shown: _, peer_has_closed: _ } = self;
+        let Self { connection: _, shown: _, waits: _, peer_has_closed: _, early_data: _ } = self;
         SESSION + self.certificate_bytes()
     }
 

@@ -153,6 +153,8 @@ pub struct Flow {
     pub server: TlsEnd,
     pub relay: Option<FedRelay>,
     pub failure: Option<Failure>,
+    /// The relay broke over what came with the handshakes.
+    pub broken: Option<RelayError>,
     pub report: HandshakeReport,
     /// All that went to the client, and to the server, before the relay.
     pub to_client: Vec<u8>,
@@ -168,6 +170,8 @@ pub struct Plan {
     pub client_says: &'static [u8],
     pub server_says: &'static [u8],
     pub cut: usize,
+    /// The relay may break over what comes with the handshakes.
+    pub may_break: bool,
     /// The engine's time.
     pub now: u64,
     pub destination: Destination,
@@ -181,6 +185,7 @@ impl Default for Plan {
             client_says: b"",
             server_says: b"",
             cut: usize::MAX,
+            may_break: false,
             now: NOW,
             destination: destination(),
         }
@@ -220,6 +225,7 @@ impl Flow {
             server: TlsEnd::server(server),
             relay: None,
             failure: None,
+            broken: None,
             report: HandshakeReport::default(),
             to_client: Vec::new(),
             to_server: Vec::new(),
@@ -234,6 +240,7 @@ impl Flow {
         loop {
             flow.report = handshake.report();
             if flow.take(step) {
+                assert!(flow.broken.is_none() || plan.may_break, "{:?}", flow.broken);
                 return flow;
             }
             let (from_client, from_server) = (flow.client.output(), flow.server.output());
@@ -253,14 +260,13 @@ impl Flow {
         let mut all = Step { to_client: Vec::new(), to_server: Vec::new(), outcome: Outcome::Pending };
         let pieces = from_client.chunks(cut).map(|c| (End::Client, c));
         for (side, piece) in pieces.chain(from_server.chunks(cut).map(|c| (End::Server, c))) {
-            if matches!(all.outcome, Outcome::Failed(_)) {
+            if matches!(all.outcome, Outcome::Failed(_)) || self.broken.is_some() {
                 break;
             }
             if let Some(relay) = &mut self.relay {
                 let mut out = Output::default();
-                relay
-                    .receive(side, piece, &mut |s, data| self.inspected.push((s, data.to_vec())), &mut out)
-                    .unwrap();
+                let mut inspect = |s, data: &[u8]| self.inspected.push((s, data.to_vec()));
+                self.broken = relay.receive(side, piece, &mut inspect, &mut out).err();
                 all.to_client.extend(out.to_client);
                 all.to_server.extend(out.to_server);
                 continue;
@@ -296,7 +302,9 @@ impl Flow {
                 true
             }
             Outcome::Pending | Outcome::Established(_) => {
-                self.relay_bytes(End::Server, b"").unwrap();
+                if self.broken.is_none() {
+                    self.broken = self.relay_bytes(End::Server, b"").err();
+                }
                 true
             }
         }

@@ -103,6 +103,7 @@ impl Player {
             outside_tls: config.intercept.outside_tls,
             filters,
             page: config.page(),
+            exclusions: Arc::default(),
             wires: vec![Arc::clone(wire)],
             handshake_threads: 0,
             flows: config.limits.flows.min(FLOWS),

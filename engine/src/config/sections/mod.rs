@@ -1,6 +1,7 @@
 //! One file for each group of sections: the struct that it becomes, its defaults, and how it is read.
 
 mod content;
+mod exclusions;
 mod intercept;
 mod limits;
 mod lists;
@@ -12,6 +13,7 @@ mod secrets;
 mod workers;
 
 pub use content::Content;
+pub use exclusions::Exclusions;
 pub use intercept::Intercept;
 pub use limits::Limits;
 pub use lists::{FoundFiles, ListFile, ListSource, NamedLists};

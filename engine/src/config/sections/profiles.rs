@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wireglass_core::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
+use wireglass_core::policy::{ClientCertificateAction, DefectAction, Profile, TlsVersion, UnsupportedAction};
 
 use crate::config::near::nearest;
 use crate::config::reader::{Table, Value};
@@ -19,6 +19,11 @@ const DEFECT_ACTIONS: &[(&str, DefectAction)] = &[
 ];
 const UNSUPPORTED_ACTIONS: &[(&str, UnsupportedAction)] =
     &[("block", UnsupportedAction::Block), ("bypass", UnsupportedAction::Bypass)];
+const CLIENT_CERTIFICATE_ACTIONS: &[(&str, ClientCertificateAction)] = &[
+    ("empty", ClientCertificateAction::Empty),
+    ("bypass", ClientCertificateAction::Bypass),
+    ("block", ClientCertificateAction::Block),
+];
 
 /// All profiles by name.
 pub(in crate::config) struct Profiles(BTreeMap<String, Arc<Profile>>);
@@ -66,6 +71,12 @@ fn read_profile(name: &str, table: Table<'_>) -> Profile {
         on_not_yet_valid: defect("on_not_yet_valid", default.on_not_yet_valid),
         on_name_mismatch: defect("on_name_mismatch", default.on_name_mismatch),
         on_unsupported: table.choice("on_unsupported", UNSUPPORTED_ACTIONS, default.on_unsupported),
+        on_client_certificate: table.choice(
+            "on_client_certificate",
+            CLIENT_CERTIFICATE_ACTIONS,
+            default.on_client_certificate,
+        ),
+        on_pinned: table.choice("on_pinned", UNSUPPORTED_ACTIONS, default.on_pinned),
         http: table.boolean("http", default.http),
         resumption: table.boolean("resumption", default.resumption),
         max_days: table.integer("max_days", 1..=3650, default.max_days),

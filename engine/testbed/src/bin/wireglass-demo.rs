@@ -204,6 +204,7 @@ impl Stage {
             outside_tls: OutsideTls::default(),
             filters: Arc::new(RuleFilters::new(Arc::new(content_policy()?), Arc::default())),
             page: Arc::default(),
+            exclusions: Arc::default(),
             wires: vec!["demo".into()],
             handshake_threads: 0,
             flows: 64,

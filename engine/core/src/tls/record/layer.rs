@@ -7,7 +7,7 @@ use super::seal::Sealer;
 use super::{Fault, Form, Suite, content};
 use crate::end::End;
 use crate::policy::TlsVersion;
-use crate::tls::description;
+use crate::tls::{alert, description};
 use crate::x509::Provider;
 
 pub(in crate::tls) use super::message::KEY_UPDATE;
@@ -72,6 +72,8 @@ pub(in crate::tls) struct RecordLayer {
     version: TlsVersion,
     peer: End,
     without_data: u8,
+    /// The peer has asked for a certificate, or for the renegotiation by which TLS 1.2 asks for one, and sent no data since.
+    pub(in crate::tls) certificate_asked: bool,
     /// The peer's close_notify was read: nothing after it counts.
     pub(in crate::tls) peer_has_closed: bool,
     /// Our close_notify, or a fatal alert of ours, was sent: nothing may follow it.
@@ -96,6 +98,7 @@ impl RecordLayer {
             version,
             peer,
             without_data: 0,
+            certificate_asked: false,
             peer_has_closed: false,
             has_closed: false,
         })
@@ -121,6 +124,7 @@ impl RecordLayer {
             version: _,
             peer: _,
             without_data: _,
+            certificate_asked: _,
             peer_has_closed: _,
             has_closed: _,
         } = self;
@@ -148,7 +152,14 @@ impl RecordLayer {
             return self.count_without_data();
         }
         self.without_data = 0;
+        self.certificate_asked = false;
         Ok(())
+    }
+
+    /// This alert of the peer is about the certificate that it has not got.
+    pub(in crate::tls) fn misses_certificate(&self, number: u8) -> bool {
+        let is_its_own = number == description::CERTIFICATE_REQUIRED && self.peer == End::Server;
+        is_its_own || self.certificate_asked && alert::misses_certificate(number)
     }
 
     /// A record with something else was opened.
@@ -202,9 +213,15 @@ impl RecordLayer {
                         return Err(Fault::Broken(description::DECODE_ERROR));
                     }
                 }
-                (TlsVersion::Tls12, kind::HELLO_REQUEST, End::Server)
-                | (TlsVersion::Tls12, kind::CLIENT_HELLO, End::Client) => {
-                    control = Control::WantsRenegotiation
+                (TlsVersion::Tls12, kind::HELLO_REQUEST, End::Server) => {
+                    self.certificate_asked = true;
+                    control = Control::WantsRenegotiation;
+                }
+                (TlsVersion::Tls12, kind::CLIENT_HELLO, End::Client) => {
+                    control = Control::WantsRenegotiation;
+                }
+                (TlsVersion::Tls13, kind::CERTIFICATE_REQUEST, End::Server) => {
+                    return Err(Fault::CertificateDemanded);
                 }
                 _ => return Err(unexpected),
             }

@@ -36,6 +36,7 @@ pub(super) mod kind {
     pub(in crate::tls::record) const HELLO_REQUEST: u8 = 0;
     pub(in crate::tls::record) const CLIENT_HELLO: u8 = 1;
     pub(in crate::tls::record) const NEW_SESSION_TICKET: u8 = 4;
+    pub(in crate::tls::record) const CERTIFICATE_REQUEST: u8 = 13;
     pub(in crate::tls::record) const KEY_UPDATE: u8 = 24;
 }
 

@@ -46,6 +46,8 @@ pub(super) enum Fault {
     Broken(u8),
     /// The peer gave up, with this alert.
     Alert(u8),
+    /// A server asks for a client certificate after its handshake, which nobody has offered it (RFC 8446 4.6.2).
+    CertificateDemanded,
     /// The keys of a leg have protected as many records as they may, and TLS 1.2 has no way to others.
     KeysUsedUp,
     /// A fault of ours.

@@ -1,0 +1,322 @@
+//! Servers whose connections are left alone: learned from failures, or named by an operator.
+//!
+//! ```text
+//! flow (decision)  ── find ──► filter: one load ──► nothing, nearly always
+//!                                 └────────────────► entries, behind a lock
+//! flow (end)       ── learn ─► entries
+//! control, file    ── list, add, remove
+//! ```
+//! All workers share it. A flow asks once, before it is adopted. What follows is its profile's: by default nothing, as a server, or a
+//! client, must not talk itself out of inspection.
+
+mod accepted;
+mod entry;
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use hashbrown::DefaultHashBuilder;
+
+use self::accepted::Accepted;
+use self::entry::Parts;
+pub use self::entry::{Cause, Client, Clients, Contact, Exclusion, MAX_NAME, Offer, Place, Server};
+use crate::aged_map::AgedMap;
+use crate::lock::Lock;
+
+/// How long a server is remembered unless asked otherwise, in seconds: half a day.
+pub const DEFAULT_LIFETIME: u64 = 12 * 3600;
+/// How long failures are counted that are not enough yet, in seconds.
+const SUSPICION: u64 = 3600;
+/// Entries are behind as many locks, by server: what one lock guards is little to list.
+const SHARDS: usize = 16;
+/// Entries of a shard.
+const EACH: u32 = 256;
+/// Entries in all; the oldest gives way.
+pub const CAPACITY: usize = SHARDS * EACH as usize;
+/// Places of the filter: with all entries there, one of 16 other servers is looked up for nothing.
+const FILTER: usize = 16 * CAPACITY;
+
+/// What an entry is found by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    cause: Cause,
+    server: Server,
+    clients: Clients,
+}
+
+struct Entry {
+    /// Of its server.
+    hash: u64,
+    failures: u8,
+    since: u64,
+    until: u64,
+}
+
+type Shard = AgedMap<Key, Entry>;
+
+/// What has come of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned {
+    /// The server is known from now on.
+    Now,
+    /// It was known already, and is for longer now.
+    Before,
+    /// It takes more of them.
+    NotYet,
+    /// Nothing can be learned from it: the client has not accepted our CA anywhere else, or the name is too long.
+    Nothing,
+}
+
+/// The exclusions of an engine.
+pub struct Exclusions {
+    hasher: DefaultHashBuilder,
+    /// Entries by the hash of their server. No worker takes a lock for a server that is not in it.
+    filter: Box<[AtomicU16]>,
+    shards: [Lock<Shard>; SHARDS],
+    accepted: Accepted,
+    entries: AtomicUsize,
+    evicted: AtomicU64,
+    changes: AtomicU64,
+    lifetime: AtomicU64,
+}
+
+impl Default for Exclusions {
+    fn default() -> Self {
+        let hasher = DefaultHashBuilder::default();
+        Self {
+            filter: std::iter::repeat_with(AtomicU16::default).take(FILTER).collect(),
+            shards: std::array::from_fn(|_| Lock::new(AgedMap::new(EACH))),
+            accepted: Accepted::default(),
+            entries: AtomicUsize::new(0),
+            evicted: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            lifetime: AtomicU64::new(DEFAULT_LIFETIME),
+            hasher,
+        }
+    }
+}
+
+impl std::fmt::Debug for Exclusions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exclusions").field("entries", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Exclusions {
+    /// Says how long what is learned from now on is remembered, in seconds.
+    pub fn set_lifetime(&self, seconds: u64) {
+        self.lifetime.store(seconds, Relaxed);
+    }
+
+    /// Entries, with those that are only suspected or have run out and have not been asked for since.
+    pub fn len(&self) -> usize {
+        self.entries.load(Relaxed)
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Entries that have given way since the start.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Relaxed)
+    }
+
+    /// Grows with each change of what [`Self::list`] says, other than that time passes.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
+    }
+
+    /// Which causes hold for a flow, at `now` in seconds since the Unix epoch: an operator's first.
+    pub fn find(&self, contact: &Contact<'_>, client: &Client<'_>, now: u64) -> impl Iterator<Item = Cause> {
+        let mut found = [None; 4];
+        if !self.is_empty() {
+            let by_hand = contact.named().any(|parts| self.has_named(&parts, now));
+            found[0] = by_hand.then_some(Cause::Manual);
+            let hash = self.hasher.hash_one(contact.parts());
+            if self.may_have(hash)
+                && let Some(server) = contact.server()
+            {
+                let mut shard = self.shard(hash);
+                let causes = [Cause::ClientCertificate, Cause::Unsupported, Cause::Pinned];
+                for (place, cause) in found[1..].iter_mut().zip(causes) {
+                    let clients = clients_of(cause, client);
+                    let key = Key { cause, server: server.clone(), clients };
+                    *place = self.holds(&mut shard, hash, &key, now).then_some(cause);
+                }
+            }
+        }
+        found.into_iter().flatten()
+    }
+
+    /// A flow has failed for this cause.
+    pub fn learn(&self, cause: Cause, contact: &Contact<'_>, client: &Client<'_>, now: u64) -> Learned {
+        let hash = self.hasher.hash_one(contact.parts());
+        let Some(server) = contact.server() else { return Learned::Nothing };
+        if cause == Cause::Pinned && !self.accepted.elsewhere(&self.hasher, client, hash) {
+            return Learned::Nothing;
+        }
+        let key = Key { cause, server, clients: clients_of(cause, client) };
+        let until = now.saturating_add(self.lifetime.load(Relaxed));
+        let mut shard = self.shard(hash);
+        let inner = self.hash_of(hash, &key);
+        let before = match shard.get_mut(inner, &key) {
+            Some(entry) if entry.until > now => entry.failures,
+            Some(entry) => {
+                entry.failures = 0;
+                0
+            }
+            None => {
+                self.insert(&mut shard, hash, key.clone(), Entry { hash, failures: 0, since: now, until: 0 });
+                0
+            }
+        };
+        let Some(entry) = shard.get_mut(inner, &key) else { return Learned::Nothing };
+        entry.failures = before.saturating_add(1);
+        let learned = match cause.quorum() {
+            quorum if before >= quorum => Learned::Before,
+            quorum if entry.failures >= quorum => Learned::Now,
+            _ => Learned::NotYet,
+        };
+        match learned {
+            Learned::NotYet => entry.until = now.saturating_add(SUSPICION),
+            Learned::Now => (entry.since, entry.until) = (now, until),
+            Learned::Before | Learned::Nothing => entry.until = until,
+        }
+        if learned == Learned::Now {
+            self.changes.fetch_add(1, Relaxed);
+        }
+        learned
+    }
+
+    /// A client has accepted a certificate of our CA from a server.
+    pub fn note_accepted(&self, contact: &Contact<'_>, client: &Client<'_>) {
+        self.accepted.note(&self.hasher, client, self.hasher.hash_one(contact.parts()));
+    }
+
+    /// Takes one that was learned before, or that an operator names. It replaces the same one.
+    pub fn add(&self, exclusion: Exclusion) {
+        let Exclusion { cause, server, clients, since, until } = exclusion;
+        let hash = self.hasher.hash_one(server.parts());
+        let key = Key { cause, server, clients };
+        let mut shard = self.shard(hash);
+        self.take_out(&mut shard, hash, &key);
+        let entry = Entry { hash, failures: cause.quorum(), since, until };
+        self.insert(&mut shard, hash, key, entry);
+        self.changes.fetch_add(1, Relaxed);
+    }
+
+    /// Forgets those that `is_meant`. Returns how many.
+    pub fn remove(&self, is_meant: impl Fn(&Exclusion) -> bool) -> usize {
+        let mut removed = 0;
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            let meant: Vec<_> = shard
+                .iter()
+                .filter(|(key, entry)| is_meant(&exclusion(key, entry)))
+                .map(|(key, entry)| (key.clone(), entry.hash))
+                .collect();
+            removed += meant.len();
+            meant.iter().for_each(|(key, hash)| self.take_out(&mut shard, *hash, key));
+        }
+        if removed > 0 {
+            self.changes.fetch_add(1, Relaxed);
+        }
+        removed
+    }
+
+    /// Those that hold at `now`, in seconds since the Unix epoch.
+    pub fn list(&self, now: u64) -> Vec<Exclusion> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let holding =
+                shard.iter().filter(|(key, entry)| entry.until > now && entry.failures >= key.cause.quorum());
+            all.extend(holding.map(|(key, entry)| exclusion(key, entry)));
+        }
+        all
+    }
+
+    fn has_named(&self, parts: &Parts<'_>, now: u64) -> bool {
+        let hash = self.hasher.hash_one(parts);
+        self.may_have(hash)
+            && Server::named(parts.name, parts.address, parts.port).is_some_and(|server| {
+                let key = Key { cause: Cause::Manual, server, clients: Clients::Any };
+                self.holds(&mut self.shard(hash), hash, &key, now)
+            })
+    }
+
+    fn may_have(&self, hash: u64) -> bool {
+        self.filter_place(hash).load(Relaxed) > 0
+    }
+
+    fn filter_place(&self, hash: u64) -> &AtomicU16 {
+        &self.filter[hash as usize % FILTER]
+    }
+
+    fn shard(&self, hash: u64) -> impl std::ops::DerefMut<Target = Shard> {
+        self.shards[(hash >> 32) as usize % SHARDS].lock()
+    }
+
+    /// Within a shard: many clients of one server are many entries.
+    fn hash_of(&self, server: u64, key: &Key) -> u64 {
+        self.hasher.hash_one((server, key.cause, &key.clients))
+    }
+
+    fn holds(&self, shard: &mut Shard, hash: u64, key: &Key, now: u64) -> bool {
+        match shard.get_mut(self.hash_of(hash, key), key) {
+            Some(entry) if entry.until > now => entry.failures >= key.cause.quorum(),
+            Some(_) => {
+                self.take_out(shard, hash, key);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn insert(&self, shard: &mut Shard, hash: u64, key: Key, entry: Entry) {
+        if shard.is_full()
+            && let Some(oldest) = shard.pop_oldest()
+        {
+            self.dropped(oldest.hash);
+            self.evicted.fetch_add(1, Relaxed);
+            self.changes.fetch_add(1, Relaxed);
+        }
+        // There is room, and no other with this key: the callers have looked.
+        if shard.insert(self.hash_of(hash, &key), key, entry).is_ok() {
+            self.filter_place(hash).fetch_add(1, Relaxed);
+            self.entries.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn take_out(&self, shard: &mut Shard, hash: u64, key: &Key) {
+        if shard.remove(self.hash_of(hash, key), key).is_some() {
+            self.dropped(hash);
+        }
+    }
+
+    fn dropped(&self, hash: u64) {
+        self.filter_place(hash).fetch_sub(1, Relaxed);
+        self.entries.fetch_sub(1, Relaxed);
+    }
+}
+
+/// For which clients a cause holds that this one has shown.
+fn clients_of(cause: Cause, client: &Client<'_>) -> Clients {
+    match cause {
+        Cause::ClientCertificate | Cause::Manual => Clients::Any,
+        Cause::Unsupported => Clients::Offering(client.offer),
+        Cause::Pinned => Clients::Ja4(client.ja4.into()),
+    }
+}
+
+fn exclusion(key: &Key, entry: &Entry) -> Exclusion {
+    Exclusion {
+        cause: key.cause,
+        server: key.server.clone(),
+        clients: key.clients.clone(),
+        since: entry.since,
+        until: entry.until,
+    }
+}

@@ -1,0 +1,209 @@
+//! Servers that are known as such that cannot be decrypted: who learns them, for whom they count, how long and how many.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use wireglass_core::exclusions::{
+    CAPACITY, Cause, Client, Clients, Contact, DEFAULT_LIFETIME, Exclusion, Exclusions, Learned, Offer,
+    Server,
+};
+
+const NOW: u64 = 1_800_000_000;
+
+fn wire() -> Arc<str> {
+    "lan".into()
+}
+
+fn address(last: u8) -> IpAddr {
+    [192, 0, 2, last].into()
+}
+
+/// Somebody with this address and this fingerprint.
+fn client(last: u8, ja4: &str) -> Client<'_> {
+    Client { address: address(last), ja4, offer: Offer([1; 10]) }
+}
+
+fn to<'a>(wire: &'a Arc<str>, name: &'a str) -> Contact<'a> {
+    Contact { wire, vlan: [None; 2], name: Some(name), address: address(80), port: 443 }
+}
+
+fn causes(exclusions: &Exclusions, contact: &Contact<'_>, client: &Client<'_>, now: u64) -> Vec<Cause> {
+    exclusions.find(contact, client, now).collect()
+}
+
+#[test]
+fn a_server_is_known_by_all_that_it_was_met_at() {
+    let (exclusions, wire, other) = (Exclusions::default(), wire(), Arc::<str>::from("wan"));
+    let (who, contact) = (client(1, "t13"), to(&wire, "A.example."));
+    assert_eq!(exclusions.learn(Cause::ClientCertificate, &contact, &who, NOW), Learned::Now);
+    assert_eq!((exclusions.len(), exclusions.changes()), (1, 1));
+    for same in [contact, to(&wire, "a.EXAMPLE"), to(&wire, "a.example")] {
+        assert_eq!(causes(&exclusions, &same, &client(2, "t12"), NOW), [Cause::ClientCertificate]);
+    }
+    let nobody: [Cause; 0] = [];
+    for another in [
+        to(&wire, "b.example"),
+        to(&wire, "a.example.b"),
+        Contact { name: None, ..contact },
+        Contact { address: address(81), ..contact },
+        Contact { port: 8443, ..contact },
+        Contact { wire: &other, ..contact },
+        Contact { vlan: [Some(7), None], ..contact },
+    ] {
+        assert_eq!(causes(&exclusions, &another, &who, NOW), nobody, "{another:?}");
+    }
+}
+
+/// A client that offers little must not talk a server out of the inspection of others.
+#[test]
+fn what_a_server_does_not_speak_is_known_for_the_same_offer() {
+    let (exclusions, wire) = (Exclusions::default(), wire());
+    let (contact, who) = (to(&wire, "a.example"), client(1, "t13"));
+    assert_eq!(exclusions.learn(Cause::Unsupported, &contact, &who, NOW), Learned::Now);
+    assert_eq!(causes(&exclusions, &contact, &client(9, "t12"), NOW), [Cause::Unsupported]);
+    let other = Client { offer: Offer([2; 10]), ..who };
+    assert!(causes(&exclusions, &contact, &other, NOW).is_empty());
+}
+
+#[test]
+fn pinning_takes_three_refusals_of_clients_that_accept_the_ca_elsewhere() {
+    let (exclusions, wire) = (Exclusions::default(), wire());
+    let (pinned, elsewhere) = (to(&wire, "pinned.example"), to(&wire, "www.example"));
+    let learn = |who: &Client<'_>| exclusions.learn(Cause::Pinned, &pinned, who, NOW);
+    let (app, stranger) = (client(1, "t13app"), client(2, "t13app"));
+    // It has accepted the CA nowhere: it has not been told of it.
+    for _ in 0..5 {
+        assert_eq!(learn(&app), Learned::Nothing);
+    }
+    exclusions.note_accepted(&elsewhere, &app);
+    // Nor does another program of the same host count, or another host.
+    assert_eq!(learn(&client(1, "t13browser")), Learned::Nothing);
+    assert_eq!(learn(&stranger), Learned::Nothing);
+    assert!(exclusions.is_empty());
+    assert_eq!([learn(&app), learn(&app)], [Learned::NotYet; 2]);
+    assert!(causes(&exclusions, &pinned, &app, NOW).is_empty() && exclusions.list(NOW).is_empty());
+    assert_eq!([learn(&app), learn(&app)], [Learned::Now, Learned::Before]);
+    // For all clients with that fingerprint, and for no others.
+    assert_eq!(causes(&exclusions, &pinned, &stranger, NOW), [Cause::Pinned]);
+    assert!(causes(&exclusions, &pinned, &client(1, "t13browser"), NOW).is_empty());
+    // A client that has accepted it for this very server does not pin.
+    let open = to(&wire, "open.example");
+    exclusions.note_accepted(&open, &app);
+    assert_eq!(exclusions.learn(Cause::Pinned, &open, &app, NOW), Learned::Nothing);
+}
+
+#[test]
+fn suspicion_passes_sooner_than_knowledge() {
+    let (exclusions, wire) = (Exclusions::default(), wire());
+    let (contact, app) = (to(&wire, "pinned.example"), client(1, "t13app"));
+    exclusions.note_accepted(&to(&wire, "www.example"), &app);
+    let learn = |now| exclusions.learn(Cause::Pinned, &contact, &app, now);
+    assert_eq!([learn(NOW), learn(NOW + 10), learn(NOW + 3700)], [Learned::NotYet; 3]);
+    assert_eq!([learn(NOW + 3710), learn(NOW + 3720)], [Learned::NotYet, Learned::Now]);
+    let end = NOW + 3720 + DEFAULT_LIFETIME;
+    assert_eq!(causes(&exclusions, &contact, &app, end - 1), [Cause::Pinned]);
+    assert_eq!(exclusions.list(end - 1).len(), 1);
+    assert!(exclusions.list(end).is_empty() && causes(&exclusions, &contact, &app, end).is_empty());
+    assert!(exclusions.is_empty(), "what has run out is forgotten when it is asked for");
+    // And learned anew, with as many refusals as before.
+    assert_eq!([learn(end), learn(end), learn(end)], [Learned::NotYet, Learned::NotYet, Learned::Now]);
+    exclusions.set_lifetime(60);
+    assert_eq!(exclusions.learn(Cause::ClientCertificate, &contact, &app, NOW), Learned::Now);
+    assert!(causes(&exclusions, &contact, &app, NOW + 60).iter().all(|cause| *cause == Cause::Pinned));
+}
+
+#[test]
+fn an_operator_names_by_name_by_address_or_by_both() {
+    let wire = wire();
+    let contact = to(&wire, "a.example");
+    let (named, elsewhere) = (to(&wire, "b.example"), Contact { address: address(81), ..contact });
+    let unnamed = Contact { name: None, ..contact };
+    for (name, at, hits) in [
+        (Some("A.example."), None, [true, false, true, false]),
+        (None, Some(address(80)), [true, true, false, true]),
+        (Some("a.example"), Some(address(80)), [true, false, false, false]),
+    ] {
+        let exclusions = Exclusions::default();
+        let server = Server::named(name, at, 443).unwrap();
+        let until = NOW + 10;
+        exclusions.add(Exclusion { cause: Cause::Manual, server, clients: Clients::Any, since: NOW, until });
+        let found = [contact, named, elsewhere, unnamed]
+            .map(|contact| causes(&exclusions, &contact, &client(1, ""), NOW) == [Cause::Manual]);
+        assert_eq!(found, hits, "{name:?} {at:?}");
+        let other_port = Contact { port: 8443, ..contact };
+        assert!(causes(&exclusions, &other_port, &client(1, ""), NOW).is_empty());
+        assert!(causes(&exclusions, &contact, &client(1, ""), until).is_empty());
+    }
+    assert_eq!(Server::named(None, None, 443), None);
+    assert_eq!(Server::named(Some(&"a".repeat(254)), None, 443), None);
+}
+
+#[test]
+fn what_is_listed_can_be_added_again_and_removed() {
+    let (exclusions, wire) = (Exclusions::default(), wire());
+    let who = client(1, "t13app");
+    exclusions.note_accepted(&to(&wire, "www.example"), &who);
+    let contact = to(&wire, "a.example");
+    for cause in [Cause::ClientCertificate, Cause::Unsupported, Cause::Pinned, Cause::Pinned, Cause::Pinned] {
+        exclusions.learn(cause, &contact, &who, NOW);
+    }
+    let all = exclusions.list(NOW);
+    assert_eq!(all.len(), 3);
+    let again = Exclusions::default();
+    // Once more changes nothing.
+    all.iter().chain(&all).for_each(|exclusion| again.add(exclusion.clone()));
+    assert_eq!((again.len(), again.list(NOW).len()), (3, 3));
+    assert_eq!(causes(&again, &contact, &who, NOW).len(), 3);
+    assert_eq!(again.remove(|exclusion| exclusion.cause == Cause::Pinned), 1);
+    assert_eq!(causes(&again, &contact, &who, NOW), [Cause::ClientCertificate, Cause::Unsupported]);
+    let changes = again.changes();
+    assert_eq!(again.remove(|exclusion| exclusion.cause == Cause::Pinned), 0);
+    assert_eq!(again.changes(), changes, "nothing has changed");
+    assert_eq!(again.remove(|_| true), 2);
+    assert!(again.is_empty() && causes(&again, &contact, &who, NOW).is_empty());
+}
+
+/// Whoever fills it loses the oldest; nothing else grows, and the filter does not rust.
+#[test]
+fn there_are_never_more_than_there_may_be() {
+    let (exclusions, wire) = (Exclusions::default(), wire());
+    let who = client(1, "t13");
+    let names: Vec<_> = (0..3 * CAPACITY).map(|n| format!("{n}.example")).collect();
+    for name in &names {
+        assert_eq!(exclusions.learn(Cause::ClientCertificate, &to(&wire, name), &who, NOW), Learned::Now);
+        assert!(exclusions.len() <= CAPACITY);
+    }
+    assert_eq!(exclusions.evicted(), (names.len() - exclusions.len()) as u64);
+    let known = |name: &String| !causes(&exclusions, &to(&wire, name), &who, NOW).is_empty();
+    assert!(known(names.last().unwrap()) && !known(&names[0]));
+    assert_eq!(names.iter().filter(|name| known(name)).count(), exclusions.len());
+    // One client of one server with many offers has its own share of them.
+    for n in 0..CAPACITY as u64 {
+        let mut offer = [0; 10];
+        offer[..8].copy_from_slice(&n.to_be_bytes());
+        exclusions.learn(Cause::Unsupported, &to(&wire, "a"), &Client { offer: Offer(offer), ..who }, NOW);
+    }
+    assert!(exclusions.len() <= CAPACITY);
+    assert!(exclusions.list(NOW).iter().any(|exclusion| exclusion.cause == Cause::ClientCertificate));
+    exclusions.remove(|_| true);
+    assert!(exclusions.is_empty() && !known(names.last().unwrap()));
+}
+
+#[test]
+fn names_that_are_too_long_are_not_learned() {
+    let (exclusions, wire) = (Exclusions::default(), wire());
+    let long = "a".repeat(254);
+    let learned = exclusions.learn(Cause::ClientCertificate, &to(&wire, &long), &client(1, ""), NOW);
+    assert_eq!((learned, exclusions.len()), (Learned::Nothing, 0));
+}
+
+#[test]
+fn offers_are_written_as_digits() {
+    let offer = Offer([0, 1, 2, 3, 4, 5, 6, 7, 8, 255]);
+    assert_eq!(offer.to_string(), "000102030405060708ff");
+    assert_eq!(offer.to_string().parse(), Ok(offer));
+    for wrong in ["", "00", "000102030405060708fg", "+00102030405060708ff", "é00102030405060708f"] {
+        assert_eq!(wrong.parse::<Offer>(), Err(()), "{wrong}");
+    }
+}
