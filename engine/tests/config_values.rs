@@ -13,7 +13,9 @@ use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
-use wireglass_core::policy::{BlockWith, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction};
+use wireglass_core::policy::{
+    BlockWith, Decision, DefectAction, NoNameAction, Ports, TlsVersion, UnsupportedAction,
+};
 use wireglass_core::x509::Provider;
 
 fn load(text: &str) -> Config {
@@ -88,6 +90,9 @@ listen = "off"
 min_version = "1.3"
 on_expired = "untrusted-ca"
 on_name_mismatch = "allow"
+on_usage = "untrusted-ca"
+on_unsupported_certificate = "allow"
+on_no_name = "block"
 on_unsupported = "bypass"
 http = false
 resumption = false
@@ -126,6 +131,10 @@ max_days = 7
     assert_eq!(
         (strict.on_untrusted, strict.on_unsupported),
         (DefectAction::Block, UnsupportedAction::Bypass)
+    );
+    assert_eq!(
+        (strict.on_usage, strict.on_unsupported_certificate, strict.on_no_name),
+        (DefectAction::UntrustedCa, DefectAction::Allow, NoNameAction::Block)
     );
     assert_eq!((strict.http, strict.resumption, strict.max_days), (false, false, 7));
     assert_eq!(config.limits.server_sessions, 0);

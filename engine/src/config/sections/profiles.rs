@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wireglass_core::policy::{DefectAction, Profile, TlsVersion, UnsupportedAction};
+use wireglass_core::policy::{DefectAction, NoNameAction, Profile, TlsVersion, UnsupportedAction};
 
 use crate::config::near::nearest;
 use crate::config::reader::{Table, Value};
@@ -17,6 +17,8 @@ const DEFECT_ACTIONS: &[(&str, DefectAction)] = &[
     ("untrusted-ca", DefectAction::UntrustedCa),
     ("allow", DefectAction::Allow),
 ];
+const NO_NAME_ACTIONS: &[(&str, NoNameAction)] =
+    &[("server_names", NoNameAction::ServerNames), ("block", NoNameAction::Block)];
 const UNSUPPORTED_ACTIONS: &[(&str, UnsupportedAction)] =
     &[("block", UnsupportedAction::Block), ("bypass", UnsupportedAction::Bypass)];
 
@@ -65,6 +67,9 @@ fn read_profile(name: &str, table: Table<'_>) -> Profile {
         on_expired: defect("on_expired", default.on_expired),
         on_not_yet_valid: defect("on_not_yet_valid", default.on_not_yet_valid),
         on_name_mismatch: defect("on_name_mismatch", default.on_name_mismatch),
+        on_no_name: table.choice("on_no_name", NO_NAME_ACTIONS, default.on_no_name),
+        on_usage: defect("on_usage", default.on_usage),
+        on_unsupported_certificate: defect("on_unsupported_certificate", default.on_unsupported_certificate),
         on_unsupported: table.choice("on_unsupported", UNSUPPORTED_ACTIONS, default.on_unsupported),
         http: table.boolean("http", default.http),
         resumption: table.boolean("resumption", default.resumption),
