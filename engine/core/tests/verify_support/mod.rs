@@ -6,6 +6,13 @@
     clippy::panic,
     reason = "each test binary uses a part"
 )]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "OpenSSL wants its certificates in files"
+)]
+
+pub mod cases;
 
 use std::net::IpAddr;
 use std::path::Path;
