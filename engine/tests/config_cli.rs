@@ -59,8 +59,8 @@ on_expired = "untrusted-ca"
         "  2. everything: every flow -> block with a reset",
         "  otherwise -> decrypt, profile default",
         "  note: too late is never reached: everything matches every flow",
-        "  lenient: TLS 1.2 to 1.3, otherwise block; certificate untrusted, self-signed, not yet valid, for another name: \
-         block; expired: sign with the untrusted CA; servers that ask for a client certificate: go on without one; clients that pin: block; sessions resumed; HTTP logged; minted for at most 90 days",
+        "  lenient: TLS 1.2 to 1.3, otherwise block; certificate untrusted, self-signed, not yet valid, for another name, \
+         for another use, that cannot be judged: block; expired: sign with the untrusted CA; servers that ask for a client certificate: go on without one; clients that pin: block; sessions resumed; HTTP logged; minted for at most 90 days",
         "eve.json, statistics every 10 s",
         "  metrics at http://127.0.0.1:9464/metrics",
     ] {
@@ -111,6 +111,36 @@ block_with = "page"
 }
 
 /// The first thing to look at when every server's certificate is said to be not valid yet.
+#[test]
+fn check_says_which_certificates_are_no_roots() {
+    let folder = Folder::new();
+    let pem = |change: fn(&mut rcgen::CertificateParams)| {
+        let mut params = rcgen::CertificateParams::new(vec!["box.example".into()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "box");
+        change(&mut params);
+        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+    };
+    let root = fs::read_to_string(folder.path("roots/trusted.pem")).unwrap();
+    let check = |more: &str| {
+        folder.write("roots/trusted.pem", [&root, more].concat());
+        let config = folder.write("wire.toml", GOOD);
+        text(&wireglass(&["check", "-c", config.to_str().unwrap()]).stdout).to_owned()
+    };
+    assert!(!check("").contains("no root"));
+    let said = check(&pem(|_| {}));
+    let expected = "roots/trusted.pem: CN=box is no root, but trusted as a server itself: it has no basicConstraints, which a CA needs";
+    assert!(said.contains(expected) && said.contains("  1 trusted root(s)"), "{said}");
+    let said = check(&pem(|p| {
+        p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        p.key_usages = vec![rcgen::KeyUsagePurpose::CrlSign];
+        p.subject_alt_names.clear();
+    }));
+    let expected =
+        "roots/trusted.pem: CN=box is no root: it has keyUsage without keyCertSign, which a CA needs";
+    assert!(said.contains(expected) && said.contains("  1 trusted root(s)"), "{said}");
+}
+
 #[test]
 fn check_says_when_the_clock_may_be_wrong() {
     let folder = Folder::new();

@@ -14,7 +14,8 @@ use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
 use wireglass_core::policy::{
-    BlockWith, ClientCertificateAction, Decision, DefectAction, Ports, TlsVersion, UnsupportedAction,
+    BlockWith, ClientCertificateAction, Decision, DefectAction, NoNameAction, Ports, TlsVersion,
+    UnsupportedAction,
 };
 use wireglass_core::x509::Provider;
 
@@ -93,6 +94,9 @@ hours = 2
 min_version = "1.3"
 on_expired = "untrusted-ca"
 on_name_mismatch = "allow"
+on_usage = "untrusted-ca"
+on_unsupported_certificate = "allow"
+on_no_name = "block"
 on_unsupported = "bypass"
 on_client_certificate = "block"
 on_pinned = "bypass"
@@ -138,6 +142,10 @@ max_days = 7
     assert_eq!(strict.on_pinned, UnsupportedAction::Bypass);
     assert!(config.exclusions.file.is_some_and(|file| file.is_absolute() && file.ends_with("known.json")));
     assert_eq!(config.exclusions.lifetime.as_secs(), 2 * 3600);
+    assert_eq!(
+        (strict.on_usage, strict.on_unsupported_certificate, strict.on_no_name),
+        (DefectAction::UntrustedCa, DefectAction::Allow, NoNameAction::Block)
+    );
     assert_eq!((strict.http, strict.resumption, strict.max_days), (false, false, 7));
     assert_eq!(config.limits.server_sessions, 0);
 }

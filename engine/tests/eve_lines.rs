@@ -11,9 +11,9 @@ use wireglass::metrics::{Metrics, PortStatistics};
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::end::End;
 use wireglass_core::event::{
-    Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ContentVerdict, Event, EventKind, Fate,
-    FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink,
-    SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
+    Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
+    EventKind, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
+    PortLink, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
@@ -76,10 +76,17 @@ fn tls() -> TlsEvent {
             not_before: 1_764_547_200,
             not_after: 1_796_083_199,
             alt_names: vec!["www.example.com".into(), "example.com".into()],
+            findings: vec![ChainFinding {
+                reason: Reason::CertExpired,
+                certificate: 1,
+                subject: Some("CN=Example CA, O=Example".into()),
+                found: "expired, on 2026-11-01".into(),
+            }],
+            root: Some("CN=Example Root, O=Example".into()),
         }),
-        defect: None,
+        defect: Some(Reason::CertExpired),
         minted_serial: Some("7F:00:11".into()),
-        minted_by: Some(MintedBy::Trusted),
+        minted_by: Some(MintedBy::Untrusted),
         certificate_asked: true,
         learned: Some(Cause::ClientCertificate),
     }
@@ -340,7 +347,12 @@ fn a_decrypted_flow() {
                 "rule": "all the rest",
                 "profile": "default",
                 "reason": "policy.decrypt",
-                "verdict": "ok",
+                "verdict": "cert.expired",
+                "findings": [{
+                    "reason": "cert.expired", "certificate": 1, "subject": "CN=Example CA, O=Example",
+                    "found": "expired, on 2026-11-01"
+                }],
+                "root": "CN=Example Root, O=Example",
                 "client_leg": {
                     "version": "TLS 1.3", "cipher": "TLS_AES_128_GCM_SHA256", "group": "X25519MLKEM768",
                     "alpn": "h2", "resumed": false
@@ -350,7 +362,7 @@ fn a_decrypted_flow() {
                     "alpn": "h2", "resumed": true
                 },
                 "minted_serial": "7F:00:11",
-                "minted_by": "trusted",
+                "minted_by": "untrusted",
                 "client_certificate": "asked",
                 "learned": "client_certificate"
             }
@@ -604,6 +616,10 @@ fn paths(value: &Value, prefix: &str, out: &mut BTreeSet<String>) {
                 let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
                 paths(value, &path, out);
             }
+        }
+        Value::Array(list) if list.iter().any(Value::is_object) => {
+            out.insert(prefix.into());
+            list.iter().for_each(|value| paths(value, prefix, out));
         }
         _ => {
             out.insert(prefix.into());

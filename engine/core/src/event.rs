@@ -87,14 +87,50 @@ pub struct CertificateInfo {
     pub not_after: i64,
     /// DNS names and addresses of the subjectAltName.
     pub alt_names: Vec<String>,
+    /// All that is wrong with it and its chain; at most 16.
+    pub findings: Vec<ChainFinding>,
+    /// Subject of the trusted root that its chain leads to.
+    pub root: Option<String>,
+}
+
+/// One thing that is wrong with a server's chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainFinding {
+    /// Under what it is known.
+    pub reason: Reason,
+    /// Which certificate: 0 is the server's own, 1 its issuer's, and so on, up to the root.
+    pub certificate: u8,
+    /// Subject of that certificate, at most 128 bytes of printable text.
+    pub subject: Option<String>,
+    /// What was found.
+    pub found: String,
+}
+
+impl ChainFinding {
+    fn text_bytes(&self) -> usize {
+        self.subject.as_ref().map_or(0, String::capacity) + self.found.capacity() + size_of::<Self>()
+    }
 }
 
 impl CertificateInfo {
     /// Bytes of its texts.
     pub(crate) fn text_bytes(&self) -> usize {
-        let Self { subject, issuer, serial, fingerprint, not_before: _, not_after: _, alt_names } = self;
+        let Self {
+            subject,
+            issuer,
+            serial,
+            fingerprint,
+            not_before: _,
+            not_after: _,
+            alt_names,
+            findings,
+            root,
+        } = self;
         let names: usize = alt_names.iter().map(|name| name.capacity() + size_of::<String>()).sum();
-        [subject, issuer, serial, fingerprint].map(String::capacity).iter().sum::<usize>() + names
+        let findings: usize = findings.iter().map(ChainFinding::text_bytes).sum();
+        let root = root.as_ref().map_or(0, String::capacity);
+        let texts = [subject, issuer, serial, fingerprint].map(String::capacity);
+        texts.iter().sum::<usize>() + names + findings + root
     }
 }
 

@@ -102,10 +102,12 @@ reasons! {
         CertNotYet = "cert.not_yet", "A certificate of the server's chain is not yet valid.";
         CertUntrusted = "cert.untrusted", "The server's chain ends at no trusted root.";
         CertSelfSigned = "cert.self_signed", "The server's certificate is self-signed.";
+        CertNoName = "cert.no_name", "The client asked for no name, and the server's certificate does not name its address.";
         CertMismatch = "cert.mismatch", "The server's certificate does not name the host that the client asked for.";
         CertWeak = "cert.weak", "A key or signature of the server's chain is too weak.";
         CertUsage = "cert.usage", "A certificate of the chain may not be used like this.";
-        CertMalformed = "cert.malformed", "The server's certificate cannot be parsed or has an unknown critical extension.";
+        CertUnsupported = "cert.unsupported", "A certificate of the chain has a key, signature, critical extension or constraint that cannot be judged.";
+        CertMalformed = "cert.malformed", "A certificate of the chain cannot be parsed, or contradicts itself.";
         CertTooComplex = "cert.too_complex", "No path to a trusted root was found within the bounds of a verification.";
         CertOwnCa = "cert.own_ca", "The server shows a certificate signed by this engine's own CA.";
         ServerReset = "srv.rst", "The server reset the connection.";

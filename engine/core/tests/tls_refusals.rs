@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tls_support::pki::{Signed, ca_params, dates, leaf_params};
 use tls_support::*;
 use wireglass_core::event::MintedBy;
-use wireglass_core::policy::{DefectAction, Profile};
+use wireglass_core::policy::{DefectAction, NoNameAction, Profile};
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::Failure;
 use wireglass_core::x509::Provider;
@@ -141,15 +141,33 @@ fn names() {
     refused_leaf(&world, only_cn, Reason::CertMismatch, 42);
     let wrong_san = changed(|p| p.subject_alt_names = leaf_params(&["other.example.com"]).subject_alt_names);
     refused_leaf(&world, wrong_san, Reason::CertMismatch, 42);
-    // Without SNI the address counts.
-    let flow = serve(
-        &world,
-        std::slice::from_ref(&world.leaf.der),
-        world.leaf.private_key(),
-        TLS13,
-        Plan { host: None, ..Plan::default() },
+    // Wildcards that a registry's customers would share.
+    refused_leaf(&world, leaf_params(&["*.co.uk", "*.uk"]), Reason::CertMismatch, 42);
+}
+
+/// Without SNI the profile decides: the client has the server's names before it, and no others.
+#[test]
+fn a_client_that_asks_for_no_name() {
+    let world = world(Provider::default());
+    let run = |leaf: &Signed, on_no_name| {
+        let profile = Profile { on_no_name, ..Profile::default() };
+        let plan = Plan { host: None, profile, ..Plan::default() };
+        serve(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), TLS13, plan)
+    };
+    // The client of this test wants the address, and does not find it.
+    let flow = run(&world.leaf, NoNameAction::ServerNames);
+    assert_eq!(flow.failure.unwrap().reason, Reason::ClientAlert);
+    assert_eq!(
+        (flow.report.defect, flow.report.minted_by),
+        (Some(Reason::CertNoName), Some(MintedBy::Trusted))
     );
-    assert_eq!(flow.failure.unwrap().reason, Reason::CertMismatch);
+    let flow = run(&world.leaf, NoNameAction::Block);
+    assert_eq!(flow.failure, Some(Failure { reason: Reason::CertNoName, alert: Some(42) }));
+    let with_address = Signed::by(leaf_params(&[HOST, "192.0.2.80"]), &world.root);
+    for action in [NoNameAction::ServerNames, NoNameAction::Block] {
+        let flow = run(&with_address, action);
+        assert_eq!((flow.failure, flow.report.defect), (None, None), "{:?}", flow.report);
+    }
 }
 
 /// One name that is no name: the others count.
@@ -239,15 +257,16 @@ fn our_own_cas_certificates() {
                 Signed { der: inner.trusted.clone(), params, key: rcgen::KeyPair::from_pem(&key).unwrap() };
             let leaf = Signed::by(leaf_params(&[HOST]), &own);
             refused(&context, std::slice::from_ref(&leaf.der), leaf.private_key(), Reason::CertOwnCa, 49);
-            // The CA's certificate in the chain of another leaf.
+            // Below an intermediate, too.
+            let between = Signed::by(ca_params("Between"), &own);
+            let leaf = Signed::by(leaf_params(&[HOST]), &between);
+            let chain = [leaf.der.clone(), between.der.clone()];
+            refused(&context, &chain, leaf.private_key(), Reason::CertOwnCa, 49);
+            // Beside another path it changes nothing.
             let ca = if stem == "trusted" { inner.trusted.clone() } else { inner.untrusted.clone() };
-            refused(
-                &context,
-                &[world(provider).leaf.der.clone(), ca],
-                leaf.private_key(),
-                Reason::CertOwnCa,
-                49,
-            );
+            let chain = [inner.leaf.der.clone(), ca];
+            let flow = serve(&inner, &chain, inner.leaf.private_key(), BOTH, Plan::default());
+            assert_eq!((flow.failure, flow.report.defect), (None, None));
         }
     }
 }
@@ -285,14 +304,14 @@ fn weak_keys_and_signatures() {
 fn usages_of_the_leaf() {
     let world = world(Provider::default());
     use ExtendedKeyUsagePurpose as Use;
-    for uses in [
-        vec![],
-        vec![Use::ClientAuth],
-        vec![Use::CodeSigning],
-        vec![Use::Any],
-        vec![Use::ServerAuth, Use::Any],
-    ] {
+    for uses in [vec![Use::ClientAuth], vec![Use::CodeSigning], vec![Use::ClientAuth, Use::OcspSigning]] {
         refused_leaf(&world, changed(|p| p.extended_key_usages = uses), Reason::CertUsage, 43);
+    }
+    // RFC 5280 §4.2.1.12: nothing said is nothing forbidden.
+    for uses in [vec![], vec![Use::Any], vec![Use::ServerAuth, Use::Any]] {
+        let leaf = Signed::by(changed(|p| p.extended_key_usages = uses), &world.root);
+        let flow = serve(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), BOTH, Plan::default());
+        assert_eq!((flow.failure, flow.report.defect), (None, None));
     }
     refused_leaf(
         &world,
@@ -345,7 +364,7 @@ fn intermediates_that_may_not_sign() {
         params.name_constraints = Some(constraints(&["example.com"]));
         let good = Signed::by(params, &world.root);
         let leaf = Signed::by(leaf_params(&[HOST]), &good);
-        // Out of order and with junk: webpki finds its way.
+        // Out of order and with junk.
         let chain = [leaf.der.clone(), world.leaf.der.clone(), world.root.der.clone(), good.der.clone()];
         assert_eq!(serve(&world, &chain, leaf.private_key(), BOTH, Plan::default()).failure, None);
     }
@@ -396,10 +415,17 @@ fn malformed() {
     let world = world(Provider::default());
     let key = || world.leaf.private_key();
     refused(&world, &[CertificateDer::from(vec![0x30, 0x03, 1, 2, 3])], key(), Reason::CertMalformed, 42);
-    refused(&world, &[fixture(include_bytes!("tls_fixtures/leaf-v1.pem"))], key(), Reason::CertMalformed, 42);
-    let mut unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
-    unknown.set_criticality(true);
-    refused_leaf(&world, changed(|p| p.custom_extensions = vec![unknown]), Reason::CertMalformed, 42);
+    let unknown = |critical| {
+        let mut unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+        unknown.set_criticality(critical);
+        unknown
+    };
+    let twice = changed(|p| p.custom_extensions = vec![unknown(false), unknown(false)]);
+    refused_leaf(&world, twice, Reason::CertMalformed, 42);
+    let critical = changed(|p| p.custom_extensions = vec![unknown(true)]);
+    refused_leaf(&world, critical, Reason::CertUnsupported, 43);
+    // X.509 v1 has no extensions, and so no names.
+    refused(&world, &[fixture(include_bytes!("tls_fixtures/leaf-v1.pem"))], key(), Reason::CertMismatch, 42);
     // A bit of the signature, and one of what is signed.
     let at = world.leaf.der.windows(7).position(|w| w == b"Example").unwrap();
     for place in [at, world.leaf.der.len() - 1] {
@@ -434,6 +460,8 @@ fn all_actions(action: DefectAction) -> Profile {
         on_expired: action,
         on_not_yet_valid: action,
         on_name_mismatch: action,
+        on_usage: action,
+        on_unsupported_certificate: action,
         ..Profile::default()
     }
 }
@@ -448,6 +476,25 @@ fn tolerated_defects_are_signed_by_the_ca_that_the_profile_names() {
         (Signed::by(leaf_params(&["other.example.com"]), &world.root), Reason::CertMismatch),
         (Signed::by(leaf_params(&[HOST]), &stranger), Reason::CertUntrusted),
         (Signed::by_itself(leaf_params(&[HOST])), Reason::CertSelfSigned),
+        (
+            Signed::by(
+                changed(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
+                &world.root,
+            ),
+            Reason::CertUsage,
+        ),
+        (
+            Signed::by(
+                changed(|p| {
+                    let mut unknown =
+                        CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+                    unknown.set_criticality(true);
+                    p.custom_extensions = vec![unknown];
+                }),
+                &world.root,
+            ),
+            Reason::CertUnsupported,
+        ),
     ];
     for (leaf, defect) in &cases {
         for (action, by, issuer) in [
@@ -499,7 +546,7 @@ fn the_strictest_of_several_actions_decides() {
     assert_eq!(world.context.minted(), 0);
 }
 
-/// A weak or misused certificate is never tolerated, however lenient the profile.
+/// A weak or malformed certificate is never tolerated, however lenient the profile.
 #[test]
 fn what_no_profile_lets_pass() {
     let world = world(Provider::default());
@@ -507,11 +554,9 @@ fn what_no_profile_lets_pass() {
     let sha1 = fixture(include_bytes!("tls_fixtures/leaf-sha1.pem"));
     let flow = serve(&world, &[sha1], world.leaf.private_key(), TLS13, lenient());
     assert_eq!(flow.failure.unwrap().reason, Reason::CertWeak);
-    let leaf = Signed::by(
-        changed(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
-        &world.root,
-    );
+    let twice = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+    let leaf = Signed::by(changed(|p| p.custom_extensions = vec![twice.clone(), twice]), &world.root);
     let flow = serve(&world, std::slice::from_ref(&leaf.der), leaf.private_key(), TLS13, lenient());
-    assert_eq!(flow.failure.unwrap().reason, Reason::CertUsage);
+    assert_eq!(flow.failure.unwrap().reason, Reason::CertMalformed);
     assert_eq!(world.context.minted(), 0);
 }

@@ -11,8 +11,9 @@ use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::policy::{
     BlockWith, ClientCertificateAction, ContentAction, ContentRule, Decision, DefectAction, ListId, Lists,
-    OnUnread, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
+    NoNameAction, OnUnread, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
 };
+use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::describe_date as date;
 
 use super::{USAGE, never_match};
@@ -23,14 +24,14 @@ use crate::worker::Idle;
 const SHOWN: usize = 4;
 
 pub(super) fn check(config: &Config) -> ExitCode {
-    let (roots, clock) = match config.tls_context() {
-        Ok(tls) => (tls.roots(), config.clock_doubt(&tls)),
+    let (roots, no_roots, clock) = match config.tls_context() {
+        Ok(tls) => (tls.roots(), tls.no_roots().to_vec(), config.clock_doubt(&tls)),
         Err(error) => {
             eprintln!("{}: {error}", config.file.display());
             return ExitCode::from(USAGE);
         }
     };
-    print!("{}", Summary { config, roots, clock });
+    print!("{}", Summary { config, roots, no_roots, clock });
     ExitCode::SUCCESS
 }
 
@@ -38,6 +39,8 @@ pub(super) fn check(config: &Config) -> ExitCode {
 struct Summary<'c> {
     config: &'c Config,
     roots: usize,
+    /// Certificates of `trust.roots` that are no roots.
+    no_roots: Vec<NoRoot>,
     /// Why the machine's clock may be wrong.
     clock: Option<String>,
 }
@@ -109,6 +112,10 @@ impl Summary<'_> {
             (false, n) => format!("{n} file(s)"),
         };
         writeln!(f, "  {} trusted root(s): {from}", self.roots)?;
+        for NoRoot { file, subject, why, for_itself } in &self.no_roots {
+            let what = if *for_itself { "is no root, but trusted as a server itself" } else { "is no root" };
+            writeln!(f, "  note: {file}: {subject} {what}: it has {why}")?;
+        }
         match &self.clock {
             Some(doubt) => writeln!(f, "  note: {doubt}"),
             None => Ok(()),
@@ -362,6 +369,8 @@ fn write_profile(f: &mut fmt::Formatter<'_>, profile: &Profile) -> fmt::Result {
         ("expired", profile.on_expired),
         ("not yet valid", profile.on_not_yet_valid),
         ("for another name", profile.on_name_mismatch),
+        ("for another use", profile.on_usage),
+        ("that cannot be judged", profile.on_unsupported_certificate),
     ];
     for (action, name) in [
         (DefectAction::Block, "block"),
@@ -372,6 +381,10 @@ fn write_profile(f: &mut fmt::Formatter<'_>, profile: &Profile) -> fmt::Result {
         if with.peek().is_some() {
             write!(f, " {}: {name};", with.collect::<Vec<_>>().join(", "))?;
         }
+    }
+    match profile.on_no_name {
+        NoNameAction::ServerNames => {}
+        NoNameAction::Block => write!(f, " clients without SNI: the address must be named;")?,
     }
     let client_certificate = match profile.on_client_certificate {
         ClientCertificateAction::Empty => "go on without one",

@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use md5::{Digest as _, Md5};
 use serde::{Serialize, Serializer};
 use wireglass_core::event::{
-    Action, AnomalyEvent, CertificateInfo, ContentVerdict, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent,
-    LegInfo, LinkEvent, MintedBy, PortLink, SummaryEvent, Timestamp, TlsEvent, Unread,
+    Action, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event, FlowEvent, FlowHead,
+    HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink, SummaryEvent, Timestamp, TlsEvent, Unread,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::phase::FlowPhase;
@@ -503,6 +503,10 @@ struct OwnTls<'a> {
     alert: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<Finding<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_leg: Option<Leg<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -532,6 +536,8 @@ impl<'a> OwnTls<'a> {
             reason: event.reason.code(),
             alert: event.alert,
             verdict,
+            findings: event.certificate.iter().flat_map(|c| &c.findings).map(Finding::new).collect(),
+            root: event.certificate.as_ref().and_then(|c| c.root.as_deref()),
             client_leg: event.client_leg.as_ref().map(Leg::new),
             server_leg: event.server_leg.as_ref().map(Leg::new),
             minted_serial: event.minted_serial.as_deref(),
@@ -541,6 +547,27 @@ impl<'a> OwnTls<'a> {
             }),
             client_certificate: event.certificate_asked.then_some("asked"),
             learned: event.learned.map(Cause::name),
+        }
+    }
+}
+
+/// One thing that is wrong with a server's chain, for events and for `wireglass verify --json`.
+#[derive(Serialize)]
+pub(crate) struct Finding<'a> {
+    reason: &'static str,
+    certificate: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    found: &'a str,
+}
+
+impl<'a> Finding<'a> {
+    pub(crate) fn new(finding: &'a ChainFinding) -> Self {
+        Self {
+            reason: finding.reason.code(),
+            certificate: finding.certificate,
+            subject: finding.subject.as_deref(),
+            found: &finding.found,
         }
     }
 }

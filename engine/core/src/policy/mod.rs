@@ -29,7 +29,9 @@ pub use lists::{
 use name_index::NameIndex;
 use names::HostName;
 pub use names::{NameError, NamePattern};
-pub use profile::{ClientCertificateAction, DefectAction, Profile, TlsVersion, UnsupportedAction};
+pub use profile::{
+    ClientCertificateAction, DefectAction, NoNameAction, Profile, TlsVersion, UnsupportedAction,
+};
 use rule::CompiledRule;
 pub use rule::Rule;
 pub use tally::{MAX_COUNTED_RULES, Tallies, Tally};

@@ -51,6 +51,17 @@ pub enum ClientCertificateAction {
     Block,
 }
 
+/// What to do when a client asks for no name (it sends no SNI) and the server's certificate does not name the address either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoNameAction {
+    /// Go on. The chain is verified, and the copy has the server's names and no others: the client decides on them.
+    #[default]
+    ServerNames,
+    /// End the connection.
+    Block,
+}
+
 /// How strict a decrypted flow is handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -70,6 +81,12 @@ pub struct Profile {
     pub on_not_yet_valid: DefectAction,
     /// Leaf does not name the SNI.
     pub on_name_mismatch: DefectAction,
+    /// The client asked for no name, and the leaf does not name the address.
+    pub on_no_name: NoNameAction,
+    /// A certificate of the chain may not be used like this.
+    pub on_usage: DefectAction,
+    /// A certificate of the chain has something that cannot be judged.
+    pub on_unsupported_certificate: DefectAction,
     /// One end offers nothing that is supported.
     pub on_unsupported: UnsupportedAction,
     /// The server asks for a client certificate.
@@ -93,6 +110,12 @@ impl Profile {
             Reason::CertExpired => self.on_expired,
             Reason::CertNotYet => self.on_not_yet_valid,
             Reason::CertMismatch => self.on_name_mismatch,
+            Reason::CertNoName => match self.on_no_name {
+                NoNameAction::ServerNames => DefectAction::Allow,
+                NoNameAction::Block => DefectAction::Block,
+            },
+            Reason::CertUsage => self.on_usage,
+            Reason::CertUnsupported => self.on_unsupported_certificate,
             _ => DefectAction::Block,
         }
     }
@@ -119,6 +142,9 @@ impl Default for Profile {
             on_expired: DefectAction::Block,
             on_not_yet_valid: DefectAction::Block,
             on_name_mismatch: DefectAction::Block,
+            on_no_name: NoNameAction::ServerNames,
+            on_usage: DefectAction::Block,
+            on_unsupported_certificate: DefectAction::Block,
             on_unsupported: UnsupportedAction::Block,
             on_client_certificate: ClientCertificateAction::Empty,
             on_pinned: UnsupportedAction::Block,

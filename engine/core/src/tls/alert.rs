@@ -52,8 +52,10 @@ pub(super) fn for_client(reason: Reason) -> Option<u8> {
     Some(match reason {
         Reason::CertExpired | Reason::CertNotYet => CERTIFICATE_EXPIRED,
         Reason::CertUntrusted | Reason::CertSelfSigned | Reason::CertTooComplex => UNKNOWN_CA,
-        Reason::CertMismatch | Reason::CertWeak | Reason::CertMalformed => BAD_CERTIFICATE,
-        Reason::CertUsage => UNSUPPORTED_CERTIFICATE,
+        Reason::CertMismatch | Reason::CertNoName | Reason::CertWeak | Reason::CertMalformed => {
+            BAD_CERTIFICATE
+        }
+        Reason::CertUsage | Reason::CertUnsupported => UNSUPPORTED_CERTIFICATE,
         Reason::CertOwnCa | Reason::PolicyBlock => ACCESS_DENIED,
         Reason::HelloMalformed => DECODE_ERROR,
         Reason::VersionUnsupportedClient | Reason::VersionUnsupportedServer => PROTOCOL_VERSION,

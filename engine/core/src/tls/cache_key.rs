@@ -54,6 +54,9 @@ impl CacheKey {
             on_expired,
             on_not_yet_valid,
             on_name_mismatch,
+            on_no_name,
+            on_usage,
+            on_unsupported_certificate,
             max_days,
             resumption,
             on_client_certificate,
@@ -63,11 +66,19 @@ impl CacheKey {
             http: _,
         } = profile;
         let version = |version: &TlsVersion| *version as u8;
-        let defects = [on_untrusted, on_self_signed, on_expired, on_not_yet_valid, on_name_mismatch];
+        let defects = [
+            on_untrusted,
+            on_self_signed,
+            on_expired,
+            on_not_yet_valid,
+            on_name_mismatch,
+            on_usage,
+            on_unsupported_certificate,
+        ];
         self.bytes(name.as_bytes())
             .bytes(&[version(min_version), version(max_version), u8::from(*resumption)])
             .bytes(&defects.map(|action| *action as u8))
-            .bytes(&[*on_client_certificate as u8])
+            .bytes(&[*on_client_certificate as u8, *on_no_name as u8])
             .bytes(&max_days.to_be_bytes())
     }
 
@@ -79,7 +90,7 @@ impl CacheKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{ClientCertificateAction, DefectAction};
+    use crate::policy::{ClientCertificateAction, DefectAction, NoNameAction};
 
     #[test]
     fn parts_do_not_run_into_each_other() {
@@ -115,6 +126,9 @@ mod tests {
             Profile { on_expired: block, ..default.clone() },
             Profile { on_not_yet_valid: block, ..default.clone() },
             Profile { on_name_mismatch: block, ..default.clone() },
+            Profile { on_no_name: NoNameAction::Block, ..default.clone() },
+            Profile { on_usage: block, ..default.clone() },
+            Profile { on_unsupported_certificate: block, ..default.clone() },
             Profile { max_days: 91, ..default.clone() },
             Profile { resumption: false, ..default.clone() },
             Profile { on_client_certificate: ClientCertificateAction::Block, ..default.clone() },

@@ -13,7 +13,7 @@ use super::offer::{offer_to_server, tls_version};
 use super::server_leg::ServerVerifier;
 use super::server_sessions::Sessions;
 use super::tickets::TicketKeys;
-use super::trust::TrustStore;
+use super::trust::{NoRoot, TrustStore};
 use super::verify::{OwnCa, Verifier};
 use super::verify_cache::VerifyCache;
 use crate::caches::TlsCaches;
@@ -193,6 +193,11 @@ impl TlsContext {
     /// the clock is behind.
     pub fn roots_not_yet_valid(&self, now: i64) -> usize {
         self.verify_cache.verifier().trust.not_yet_valid(now)
+    }
+
+    /// Certificates of the files of roots that are none.
+    pub fn no_roots(&self) -> &[NoRoot] {
+        self.verify_cache.verifier().trust.no_roots()
     }
 
     /// Trusted roots.

@@ -7,12 +7,14 @@
 mod alert;
 mod blame;
 mod cache_key;
+mod chain_verifier;
 mod client_hello;
 mod client_leg;
 mod clock;
 mod context;
 mod early_data;
 mod handshake;
+mod handshake_signature;
 mod ja;
 mod names;
 mod offer;
@@ -29,9 +31,12 @@ pub(crate) mod wire;
 
 pub(crate) use alert::alert_record;
 pub use alert::description;
+pub use chain_verifier::ChainVerifier;
 pub use client_hello::{ClientHello, HelloScan, Peek, peek};
 pub use context::DEFAULT_SERVER_SESSIONS;
 pub use context::{TlsContext, TlsSettings};
 pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
 pub use record::{KeySource, LegKeys, Suite, TrafficKey};
 pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};
+pub use trust::NoRoot;
+pub use verify::{Findings, Verdict};

@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption, Tls12Resumption};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::ClientHello;
 use super::clock::Clock;
+use super::handshake_signature;
 use super::offer::Offer;
 use super::server_sessions::Origin;
 use super::verify::Verdict;
@@ -126,7 +127,7 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
+        handshake_signature::verify_tls12(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -135,7 +136,7 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        handshake_signature::verify_tls13(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -165,8 +166,9 @@ fn certificate_error(defect: Reason) -> CertificateError {
         Reason::CertExpired => CertificateError::Expired,
         Reason::CertNotYet => CertificateError::NotValidYet,
         Reason::CertUntrusted | Reason::CertSelfSigned => CertificateError::UnknownIssuer,
-        Reason::CertMismatch => CertificateError::NotValidForName,
+        Reason::CertMismatch | Reason::CertNoName => CertificateError::NotValidForName,
         Reason::CertUsage => CertificateError::InvalidPurpose,
+        Reason::CertUnsupported => CertificateError::UnhandledCriticalExtension,
         Reason::CertWeak | Reason::CertMalformed => CertificateError::BadEncoding,
         _ => CertificateError::ApplicationVerificationFailure,
     }

@@ -1,19 +1,72 @@
-//! The trust store: roots that a server's chain may end at.
+//! The trust store: roots that a server's chain may end at, and certificates that are trusted for themselves.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, TrustAnchor};
 use sha2::{Digest, Sha256};
+use x509_cert::der::asn1::AnyRef;
+use x509_cert::der::{Encode, Tag};
+use x509_cert::ext::pkix::BasicConstraints;
 
-use crate::reason::Reason;
-use crate::x509::{Certificate, PublicKey, RootFile, SetupError};
+use super::verify::{plain_name, serves_tls, unknown_critical, why_no_root};
+use crate::x509::{Certificate, KeyStrength, PublicKey, RootFile, SetupError, describe_name, oid};
 
-/// Trusted roots. Immutable once built.
+/// A root: what of its certificate counts below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Anchor {
+    /// Content of its name.
+    pub(super) subject: Vec<u8>,
+    /// Content of its SubjectPublicKeyInfo.
+    pub(super) public_key: Vec<u8>,
+    /// DER of its NameConstraints.
+    pub(super) name_constraints: Option<Vec<u8>>,
+    /// How many CAs may be below it.
+    pub(super) path_len: Option<u8>,
+    /// `notBefore` and `notAfter`; none: unknown, and so it is always valid.
+    pub(super) validity: Option<(i64, i64)>,
+}
+
+impl Anchor {
+    fn new(certificate: &Certificate<'_>) -> Self {
+        let basic = certificate.decode_extension::<BasicConstraints>(oid::BASIC_CONSTRAINTS);
+        Self {
+            subject: certificate.tbs.subject.value().to_vec(),
+            public_key: certificate.tbs.public_key.value().to_vec(),
+            name_constraints: certificate.extension(oid::NAME_CONSTRAINTS).map(|(der, _)| der.to_vec()),
+            path_len: basic.and_then(Result::ok).and_then(|basic| basic.path_len_constraint),
+            validity: Some((certificate.not_before(), certificate.not_after())),
+        }
+    }
+
+    /// Its name, for people.
+    pub(super) fn name(&self) -> String {
+        AnyRef::new(Tag::Sequence, &self.subject)
+            .map_or_else(|_| plain_name(String::new()), |name| plain_name(describe_name(name)))
+    }
+}
+
+/// A certificate of a file that is not trusted as a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoRoot {
+    /// The file.
+    pub file: String,
+    /// Subject of the certificate.
+    pub subject: String,
+    /// What is wrong with it as a root.
+    pub why: String,
+    /// It names servers, and is trusted where one of these shows it.
+    pub for_itself: bool,
+}
+
+/// Trusted roots and certificates. Immutable once built.
+#[derive(Debug, Default)]
 pub(super) struct TrustStore {
-    anchors: Vec<TrustAnchor<'static>>,
-    /// `notBefore` and `notAfter` of each anchor's certificate; webpki does not keep them.
-    validity: Vec<Option<(i64, i64)>>,
+    anchors: Vec<Anchor>,
+    /// SHA-256 of certificates that name servers: who shows one of them needs no other.
+    for_themselves: BTreeSet<[u8; 32]>,
+    no_roots: Vec<NoRoot>,
     /// When an anchor begins or ceases to be valid, in order.
     changes: Vec<i64>,
 }
@@ -21,22 +74,23 @@ pub(super) struct TrustStore {
 impl TrustStore {
     /// Takes the system's roots, if wanted, and those in files.
     ///
-    /// Where the system has none, Mozilla's list as built in stands for them. A system root that cannot be parsed or has a
-    /// weak key is left out; in a file that the administrator named, it is an error.
+    /// Where the system has none, Mozilla's list as built in stands for them. What cannot be a root is left out. In a file that the
+    /// administrator named, a certificate that cannot be parsed or has a weak key is an error.
     pub(super) fn load(
         system: Option<&[CertificateDer<'_>]>,
         files: &[RootFile],
     ) -> Result<Self, SetupError> {
-        let mut store = Self { anchors: Vec::new(), validity: Vec::new(), changes: Vec::new() };
+        let mut store = Self::default();
         if let Some(system) = system {
             for certificate in system {
-                if let Err(fault) = store.add(certificate) {
-                    tracing::debug!(fault, "a root of the system's store is left out");
+                match store.add(certificate) {
+                    Ok(None) => {}
+                    Ok(Some(no_root)) => tracing::debug!(?no_root, "left out of the system's roots"),
+                    Err(fault) => tracing::debug!(fault, "a root of the system's store is left out"),
                 }
             }
             if store.anchors.is_empty() {
-                store.anchors.extend_from_slice(webpki_roots::TLS_SERVER_ROOTS);
-                store.validity.resize(store.anchors.len(), None);
+                store.anchors.extend(webpki_roots::TLS_SERVER_ROOTS.iter().map(built_in));
             }
         }
         for file in files {
@@ -47,25 +101,50 @@ impl TrustStore {
             if certificates.is_empty() {
                 return Err(wrong("at least one PEM certificate"));
             }
+            let mut of_use = 0;
             for certificate in &certificates {
-                store.add(certificate).map_err(wrong)?;
+                let no_root = store.add(certificate).map_err(wrong)?;
+                of_use += usize::from(no_root.as_ref().is_none_or(|no_root| no_root.for_itself));
+                store.no_roots.extend(no_root.map(|no_root| NoRoot { file: file.name.clone(), ..no_root }));
+            }
+            if of_use == 0 {
+                let why = store.no_roots.last().map_or("", |no_root| &no_root.why);
+                return Err(wrong(&format!(
+                    "a certificate that can be a root, or names a server (it has {why})"
+                )));
             }
         }
-        let dates = store.validity.iter().flatten();
-        store.changes = dates.flat_map(|&(from, to)| [from, to.saturating_add(1)]).collect();
+        let dates = store.anchors.iter().filter_map(|anchor| anchor.validity);
+        store.changes = dates.flat_map(|(from, to)| [from, to.saturating_add(1)]).collect();
         store.changes.sort_unstable();
         Ok(store)
     }
 
-    fn add(&mut self, der: &CertificateDer<'_>) -> Result<(), &'static str> {
+    /// Takes one certificate; what it returns is no root.
+    fn add(&mut self, der: &CertificateDer<'_>) -> Result<Option<NoRoot>, &'static str> {
         let certificate = Certificate::parse(der).map_err(|_| "a certificate in valid DER")?;
-        if is_weak_key(&certificate) {
+        let strength = PublicKey::parse(certificate.tbs.public_key).map(|key| key.strength());
+        if strength != Some(KeyStrength::Good) {
             return Err("a root with an RSA key of 2048 bits or more, P-256, P-384, P-521 or Ed25519");
         }
-        let anchor = webpki::anchor_from_trusted_cert(der).map_err(|_| "a certificate that can be a root")?;
-        self.anchors.push(anchor.to_owned());
-        self.validity.push(Some((certificate.not_before(), certificate.not_after())));
-        Ok(())
+        let names_servers = certificate.alt_names().next().is_some()
+            && unknown_critical(&certificate).is_none()
+            && serves_tls(&certificate).is_none_or(|serves| serves == Ok(true));
+        if names_servers {
+            self.for_themselves.insert(Sha256::digest(der).into());
+        }
+        match why_no_root(&certificate) {
+            None => {
+                self.anchors.push(Anchor::new(&certificate));
+                Ok(None)
+            }
+            Some(why) => Ok(Some(NoRoot {
+                file: String::new(),
+                subject: plain_name(describe_name(certificate.tbs.subject)),
+                why,
+                for_itself: names_servers,
+            })),
+        }
     }
 
     /// The time around `now` in which each anchor stays valid, or not.
@@ -75,58 +154,59 @@ impl TrustStore {
         before..self.changes.get(next).copied().unwrap_or(i64::MAX)
     }
 
-    /// What makes another trust store another: its anchors.
+    /// What makes another trust store another.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
-        for (anchor, validity) in self.anchors.iter().zip(&self.validity) {
-            let constraints = anchor.name_constraints.as_ref().map_or(&[][..], |c| c.as_ref());
-            for part in [anchor.subject.as_ref(), anchor.subject_public_key_info.as_ref(), constraints] {
+        for anchor in &self.anchors {
+            let Anchor { subject, public_key, name_constraints, path_len, validity } = anchor;
+            let constraints = name_constraints.as_deref().unwrap_or_default();
+            for part in [subject, public_key, constraints] {
                 digest.update((part.len() as u64).to_be_bytes());
                 digest.update(part);
             }
+            digest.update(path_len.map_or(-1, i16::from).to_be_bytes());
             let (from, to) = validity.unwrap_or((i64::MIN, i64::MAX));
             digest.update(from.to_be_bytes());
             digest.update(to.to_be_bytes());
         }
+        digest.update([0]);
+        self.for_themselves.iter().for_each(|fingerprint| digest.update(fingerprint));
         digest.finalize().into()
     }
 
-    pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {
+    pub(super) fn anchors(&self) -> &[Anchor] {
         &self.anchors
     }
 
-    /// Why an anchor may not be used at `now`; none: it may. Of several certificates with its name and key, any that is valid
-    /// will do. Anchors that came without dates always may be used.
-    pub(super) fn date_defect(&self, anchor: &TrustAnchor<'_>, now: i64) -> Option<Reason> {
-        let mut defect = None;
-        for (same, validity) in self.anchors.iter().zip(&self.validity) {
-            if same.subject != anchor.subject
-                || same.subject_public_key_info != anchor.subject_public_key_info
-            {
-                continue;
-            }
-            match *validity {
-                Some((_, not_after)) if now > not_after => defect = Some(Reason::CertExpired),
-                // One that was valid once says more.
-                Some((not_before, _)) if now < not_before => defect = defect.or(Some(Reason::CertNotYet)),
-                _ => return None,
-            }
-        }
-        defect
+    /// Whether this very certificate was put there.
+    pub(super) fn has(&self, der: &[u8]) -> bool {
+        !self.for_themselves.is_empty()
+            && self.for_themselves.contains(&<[u8; 32]>::from(Sha256::digest(der)))
+    }
+
+    /// Certificates of files that are no roots.
+    pub(super) fn no_roots(&self) -> &[NoRoot] {
+        &self.no_roots
     }
 
     /// Anchors that are not valid yet at `now`.
     pub(super) fn not_yet_valid(&self, now: i64) -> usize {
-        self.validity.iter().flatten().filter(|(not_before, _)| now < *not_before).count()
+        let dates = self.anchors.iter().filter_map(|anchor| anchor.validity);
+        dates.filter(|(not_before, _)| now < *not_before).count()
     }
 }
 
-/// RSA below 2048 bits, a curve below P-256, DSA, or anything else that nobody should rely on.
-pub(super) fn is_weak_key(certificate: &Certificate<'_>) -> bool {
-    match PublicKey::parse(certificate.tbs.public_key) {
-        Some(PublicKey::Rsa(bits)) => bits < 2048,
-        Some(PublicKey::Ec(curve)) => ![PublicKey::P256, PublicKey::P384, PublicKey::P521].contains(&curve),
-        Some(PublicKey::Other(kind)) => kind != PublicKey::ED25519,
-        None => true,
+/// One of Mozilla's roots.
+fn built_in(root: &rustls_pki_types::TrustAnchor<'_>) -> Anchor {
+    let constraints = root.name_constraints.as_ref().and_then(|content| {
+        // They come without the header of the sequence.
+        AnyRef::new(Tag::Sequence, content.as_ref()).and_then(|list| list.to_der()).ok()
+    });
+    Anchor {
+        subject: root.subject.to_vec(),
+        public_key: root.subject_public_key_info.to_vec(),
+        name_constraints: constraints,
+        path_len: None,
+        validity: None,
     }
 }

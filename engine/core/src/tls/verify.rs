@@ -1,37 +1,40 @@
-//! Verification of a server's certificate: webpki judges paths, and here is what it deliberately leaves open.
+//! Verification of a server's certificate.
 //!
-//! The paths are [searched for](path) here, within a [bound](effort) that no chain exceeds, whatever it is made of.
-//! All defects are collected, not only the first, so that the strictest action of the profile can decide.
+//! The paths are [searched for](path) here, within a [bound](effort) that no chain exceeds, whatever it is made of, and
+//! [validated](validation). All defects are collected, not only the first, so that the strictest action of the profile can decide.
 
 mod effort;
-mod lists;
+mod finding;
+mod name_constraints;
+mod names;
 mod path;
+mod policies;
+mod validation;
 
-use std::cell::RefCell;
 use std::net::IpAddr;
 use std::ops::{ControlFlow, Range};
-use std::time::Duration;
 
-use rustls_pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage as WebpkiUsage, VerifiedPath};
-use x509_cert::der::Decode;
-use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, ExtendedKeyUsage, KeyUsage};
+use rustls_pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
+use x509_cert::der::asn1::AnyRef;
+use x509_cert::der::{Decode, Encode};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
 use self::effort::{Counted, Effort};
+pub(super) use self::finding::plain_name;
+use self::finding::{Faults, Found};
 use self::path::Search;
-use super::trust::{TrustStore, is_weak_key};
+pub(super) use self::validation::{serves_tls, unknown_critical, why_no_root};
+use super::trust::{Anchor, TrustStore};
+use crate::event::ChainFinding;
 use crate::policy::{DefectAction, Profile};
 use crate::reason::Reason;
-use crate::x509::{AltName, Certificate, oid};
+use crate::x509::{Certificate, describe_name, oid, whole_list};
 
 /// Certificates of a presented chain that are looked at, besides the leaf.
 const MAX_PRESENTED: usize = 32;
-/// Other moments at which a path is judged when something in it has expired.
-const MAX_MOMENTS: usize = 6;
 
 /// Defects in the order in which they are reported when the profile treats them alike.
-const BY_SEVERITY: [Reason; 10] = [
+const BY_SEVERITY: [Reason; 12] = [
     Reason::CertOwnCa,
     Reason::CertMalformed,
     Reason::CertWeak,
@@ -39,7 +42,9 @@ const BY_SEVERITY: [Reason; 10] = [
     Reason::CertTooComplex,
     Reason::CertSelfSigned,
     Reason::CertUntrusted,
+    Reason::CertUnsupported,
     Reason::CertMismatch,
+    Reason::CertNoName,
     Reason::CertExpired,
     Reason::CertNotYet,
 ];
@@ -54,18 +59,31 @@ pub(super) struct OwnCa {
     pub(super) key_id: Option<Vec<u8>>,
 }
 
+impl OwnCa {
+    /// From its certificate in DER. None: it is not one.
+    pub(super) fn of_certificate(der: &CertificateDer<'_>) -> Option<Self> {
+        let certificate = Certificate::parse(der).ok()?;
+        let key_id = certificate.decode_extension::<SubjectKeyIdentifier>(oid::SUBJECT_KEY_ID);
+        Some(Self {
+            subject: certificate.tbs.subject.to_der().ok()?,
+            public_key: certificate.tbs.public_key.to_der().ok()?,
+            key_id: key_id.and_then(Result::ok).map(|id| id.0.as_bytes().to_vec()),
+        })
+    }
+}
+
 /// What the profile makes of the defects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub struct Verdict {
     /// The defect that decided; `None`: the certificate is compliant.
-    pub(super) defect: Option<Reason>,
+    pub defect: Option<Reason>,
     /// What to do.
-    pub(super) action: DefectAction,
+    pub action: DefectAction,
 }
 
 impl Verdict {
     /// The strictest action decides; among equals the gravest defect is named.
-    pub(super) fn of(defects: &[Reason], profile: &Profile) -> Self {
+    pub fn of(defects: &[Reason], profile: &Profile) -> Self {
         let strictest = defects.iter().map(|d| profile.action(*d)).max();
         let defect =
             BY_SEVERITY.into_iter().find(|d| defects.contains(d) && Some(profile.action(*d)) == strictest);
@@ -87,17 +105,23 @@ pub(super) struct Verifier {
 
 /// What a verification has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Findings {
+pub struct Findings {
     /// All defects, each once. Empty: compliant.
-    pub(super) defects: Vec<Reason>,
+    pub defects: Vec<Reason>,
+    /// The same in words, with the certificates that they are about.
+    pub findings: Vec<ChainFinding>,
+    /// Name of the root that was reached.
+    pub root: Option<String>,
     /// From when to when nothing that has a date changes, in seconds since the Unix epoch, the end not included. None: the chain
     /// has parts whose dates are not known.
     pub(super) holds: Option<Range<i64>>,
 }
 
 impl Findings {
-    fn only(defect: Reason) -> Self {
-        Self { defects: vec![defect], holds: None }
+    fn only(reason: Reason, found: &'static str) -> Self {
+        let mut faults = Faults::default();
+        faults.push(0, reason, found);
+        Self { defects: faults.defects(), findings: faults.describe(|_| None), root: None, holds: None }
     }
 }
 
@@ -110,7 +134,9 @@ impl Verifier {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Findings {
-        let Ok(certificate) = Certificate::parse(leaf) else { return Findings::only(Reason::CertMalformed) };
+        let Ok(certificate) = Certificate::parse(leaf) else {
+            return Findings::only(Reason::CertMalformed, "not a certificate in DER");
+        };
         let effort = Effort::default();
         let counted: Vec<_> =
             self.algorithms.iter().map(|inner| Counted { inner: *inner, effort: &effort }).collect();
@@ -126,33 +152,39 @@ impl Verifier {
                 presented.push(certificate);
             }
         }
-        if std::iter::once(&certificate).chain(&presented).any(|c| self.is_own(c, &algorithms)) {
-            return Findings::only(Reason::CertOwnCa);
-        }
-        if effort.is_used_up() {
-            // Nobody knows whether one of the rest is ours.
-            return Findings::only(Reason::CertTooComplex);
-        }
-        let Ok(end_entity) = EndEntityCert::try_from(leaf) else {
-            return Findings::only(Reason::CertMalformed);
-        };
         let check = Check {
             verifier: self,
             certificate: &certificate,
-            end_entity: &end_entity,
             presented: &presented,
             algorithms: &algorithms,
             effort: &effort,
-            now,
+            now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         };
-        let mut defects = check.path();
-        check.leaf(&mut defects);
-        if !matches_name(&end_entity, &certificate, name) {
-            defects.push(Reason::CertMismatch);
+        let Judged { mut faults, path, root } = check.path();
+        if faults.has(Reason::CertOwnCa) {
+            // Nothing else is to be said of what was signed here.
+            faults.0.retain(|found| found.fault.reason == Reason::CertOwnCa);
+        } else {
+            check.leaf(&mut faults);
+            if !names::proves(&certificate, name) {
+                let reason = match name {
+                    ServerName::IpAddress(_) => Reason::CertNoName,
+                    _ => Reason::CertMismatch,
+                };
+                faults.push(0, reason, names::listed(&certificate));
+            }
         }
-        defects.sort_unstable_by_key(|d| *d as u8);
-        defects.dedup();
-        Findings { defects, holds: Some(check.holds()) }
+        let subject_of = |place: usize| match place.checked_sub(1) {
+            None => Some(finding::subject(&certificate)),
+            Some(above) if above < path.len() => Some(finding::subject(&presented[path[above]])),
+            Some(_) => root.map(Anchor::name),
+        };
+        Findings {
+            defects: faults.defects(),
+            findings: faults.describe(subject_of),
+            root: root.map(Anchor::name),
+            holds: Some(check.holds()),
+        }
     }
 
     /// Signed by one of our CAs, or one of them itself. The issuer's name or key id nominates, the signature convicts:
@@ -184,33 +216,29 @@ impl Verifier {
 struct Check<'a> {
     verifier: &'a Verifier,
     certificate: &'a Certificate<'a>,
-    end_entity: &'a EndEntityCert<'a>,
     presented: &'a [Certificate<'a>],
     algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
     effort: &'a Effort,
-    now: UnixTime,
+    /// In seconds since the Unix epoch.
+    now: i64,
 }
 
-/// What is wrong with a path.
-#[derive(Clone, Debug)]
-enum Refusal {
-    /// A certificate of it is not valid at the moment in question.
-    Date(Reason),
-    /// Something else, at any moment.
-    Lasting(Vec<Reason>),
+/// A path, and what is wrong with it.
+struct Judged<'a> {
+    faults: Faults,
+    /// The presented certificates between leaf and root.
+    path: Vec<usize>,
+    /// None: it reaches no root.
+    root: Option<&'a Anchor>,
 }
 
-impl Check<'_> {
-    fn now(&self) -> i64 {
-        i64::try_from(self.now.as_secs()).unwrap_or(i64::MAX)
-    }
-
+impl<'a> Check<'a> {
     /// The time around now in which no certificate, presented or trusted, begins or ceases to be valid.
     fn holds(&self) -> Range<i64> {
-        let trusted = self.verifier.trust.changes(self.now());
+        let trusted = self.verifier.trust.changes(self.now);
         std::iter::once(self.certificate).chain(self.presented).fold(trusted, |holds, c| {
             [c.not_before(), c.not_after().saturating_add(1)].into_iter().fold(holds, |holds, change| {
-                if change <= self.now() {
+                if change <= self.now {
                     holds.start.max(change)..holds.end
                 } else {
                     holds.start..holds.end.min(change)
@@ -219,164 +247,96 @@ impl Check<'_> {
         })
     }
 
-    /// What is wrong with the way from the leaf to a root.
-    fn path(&self) -> Vec<Reason> {
+    /// The way from the leaf to a root: one with which nothing is wrong, or else the one that is wrong in the fewest lasting respects.
+    fn path(&self) -> Judged<'a> {
+        if self.verifier.is_own(self.certificate, self.algorithms) {
+            let mut faults = Faults::default();
+            faults.push(0, Reason::CertOwnCa, "the key, or a signature, of this engine's own CA");
+            return Judged { faults, path: Vec::new(), root: None };
+        }
+        if self.verifier.trust.has(self.certificate.der()) {
+            return Judged { faults: Faults::default(), path: Vec::new(), root: None };
+        }
         let anchors = self.verifier.trust.anchors();
         let search = Search::new(self.certificate, self.presented, anchors, self.algorithms, self.effort);
-        let mut refused = Vec::new();
-        let mut accepted = false;
-        search.each(&mut |path, anchor| match self.judge_at(path, std::slice::from_ref(anchor), self.now) {
-            Ok(_) => {
-                accepted = true;
-                ControlFlow::Break(())
+        let mut best: Option<Judged<'a>> = None;
+        search.each(&mut |path, anchor| {
+            let faults = self.judge(path, anchor);
+            let is_good = faults.0.is_empty();
+            let rank = |faults: &Faults| (faults.lasting(), faults.0.len(), faults.has(Reason::CertNotYet));
+            if best.as_ref().is_none_or(|best| rank(&faults) < rank(&best.faults)) {
+                best = Some(Judged { faults, path: path.to_vec(), root: Some(anchor) });
             }
-            Err(refusal) => {
-                refused.push((path.to_vec(), anchor.clone(), refusal));
-                ControlFlow::Continue(())
-            }
+            if is_good { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        if accepted {
-            return Vec::new();
+        let mut judged = best.unwrap_or_else(|| self.unverified(search.by_names(), anchors));
+        if self.effort.was_cut() && judged.faults.lasting() > 0 {
+            // A better way may be among what was not looked at.
+            let untrusted = |found: &Found| found.fault.reason == Reason::CertUntrusted;
+            let place = judged.faults.0.iter().find(|f| untrusted(f)).map_or(0, |found| found.place);
+            judged.faults.0.retain(|found| !untrusted(found));
+            judged.faults.push(place, Reason::CertTooComplex, "more ways to a root than are searched");
         }
-        // Of several paths, the one that is wrong in the fewest lasting respects.
-        let lasting = |defects: &Vec<Reason>| defects.iter().filter(|d| !is_date(**d)).count();
-        let best = refused
-            .into_iter()
-            .map(|(path, anchor, refusal)| self.defects(&path, std::slice::from_ref(&anchor), refusal))
-            .min_by_key(|defects| (lasting(defects), defects.len()));
-        let mut defects = best.unwrap_or_else(|| {
-            let path = search.by_names();
-            match self.judge_at(&path, anchors, self.now) {
-                Ok(dates) => dates,
-                Err(refusal) => self.defects(&path, anchors, refusal),
-            }
-        });
-        if self.effort.was_cut() && lasting(&defects) > 0 {
-            defects.retain(|d| *d != Reason::CertUntrusted);
-            defects.push(Reason::CertTooComplex);
-        }
-        defects
+        judged
     }
 
-    /// All that is wrong with a path that is refused now: where that is a date, it may hide more.
-    fn defects(&self, path: &[usize], anchors: &[TrustAnchor<'static>], refusal: Refusal) -> Vec<Reason> {
-        let at_now = match refusal {
-            Refusal::Lasting(defects) => return defects,
-            Refusal::Date(at_now) => at_now,
-        };
-        for moment in self.other_moments(path) {
-            match self.judge_at(path, anchors, moment) {
-                Ok(dates) => return dates,
-                Err(Refusal::Date(_)) => {}
-                Err(Refusal::Lasting(mut defects)) => {
-                    defects.push(at_now);
-                    return defects;
-                }
+    /// What is wrong with a path of which all signatures are right, the leaf by itself aside.
+    fn judge(&self, path: &[usize], anchor: &Anchor) -> Faults {
+        let mut faults = Faults::default();
+        let whole: Vec<_> =
+            std::iter::once(self.certificate).chain(path.iter().map(|i| &self.presented[*i])).collect();
+        self.own(&whole, &mut faults);
+        validation::path(&whole, anchor, self.now, &mut faults);
+        faults
+    }
+
+    /// Our own CA's certificates in a path.
+    fn own(&self, path: &[&Certificate<'_>], faults: &mut Faults) {
+        for (place, certificate) in path.iter().enumerate() {
+            if self.verifier.is_own(certificate, self.algorithms) {
+                faults.push(place, Reason::CertOwnCa, "the key, or a signature, of this engine's own CA");
             }
         }
-        // There is no moment at which all of the chain is valid, so nothing says whether a root stands behind it.
-        vec![at_now, Reason::CertUntrusted]
     }
 
-    /// Has webpki judge one path at `moment`. If it is right then: the dates that are wrong now.
-    fn judge_at(
-        &self,
-        path: &[usize],
-        anchors: &[TrustAnchor<'static>],
-        moment: UnixTime,
-    ) -> Result<Vec<Reason>, Refusal> {
-        let between = path.iter().map(|i| &self.presented[*i]);
-        if !lists::are_short(std::iter::once(self.certificate).chain(between), anchors) {
-            return Err(Refusal::Lasting(vec![Reason::CertTooComplex]));
-        }
-        let refused = RefCell::new(Vec::new());
-        let by_policy = |path: &VerifiedPath<'_>| {
-            let found = self.path_policy(path);
-            let verdict = if found.is_empty() { Ok(()) } else { Err(webpki::Error::UnknownIssuer) };
-            *refused.borrow_mut() = found;
-            verdict
-        };
-        let intermediates: Vec<_> =
-            path.iter().map(|i| CertificateDer::from(self.presented[*i].der())).collect();
-        let built = self.end_entity.verify_for_usage(
-            self.algorithms,
-            anchors,
-            &intermediates,
-            moment,
-            WebpkiUsage::server_auth(),
-            None,
-            Some(&by_policy),
-        );
-        match built {
-            Ok(path) => Ok(self.expired_on(&path)),
-            Err(error) => Err(match date_defect(&error) {
-                Some(defect) => Refusal::Date(defect),
-                None => {
-                    let found = refused.take();
-                    Refusal::Lasting(if found.is_empty() { self.no_path(&error) } else { found })
-                }
-            }),
-        }
-    }
-
-    /// Moments inside the leaf's validity at which the rest of the path may be valid: with them the other defects of an
-    /// expired chain show.
-    fn other_moments(&self, path: &[usize]) -> impl Iterator<Item = UnixTime> {
-        let (from, to) = (self.certificate.not_before(), self.certificate.not_after());
-        let mut moments: Vec<i64> = std::iter::once(self.certificate)
-            .chain(path.iter().map(|i| &self.presented[*i]))
-            .flat_map(|c| [c.not_after(), c.not_before()])
-            .map(|t| t.clamp(from.min(to), to))
-            .collect();
-        moments.sort_unstable_by_key(|t| t.abs_diff(self.now()));
-        moments.dedup();
-        moments.truncate(MAX_MOMENTS);
-        moments.into_iter().map(|t| UnixTime::since_unix_epoch(Duration::from_secs(t.max(0) as u64)))
-    }
-
-    /// Dates of a path that was built at another moment than now. The leaf's are checked by themselves.
-    fn expired_on(&self, path: &VerifiedPath<'_>) -> Vec<Reason> {
-        let mut defects = Vec::new();
-        for issuer in path.intermediate_certificates() {
-            if let Ok(certificate) = Certificate::parse(&issuer.der()) {
-                defects.extend(dates(&certificate, self.now()));
-            }
-        }
-        defects
-    }
-
-    /// What webpki does not look at in a path that it would accept.
-    fn path_policy(&self, path: &VerifiedPath<'_>) -> Vec<Reason> {
-        let mut defects = Vec::from_iter(self.verifier.trust.date_defect(path.anchor(), self.now()));
-        for issuer in path.intermediate_certificates() {
-            let der = issuer.der();
-            let Ok(certificate) = Certificate::parse(&der) else { return vec![Reason::CertMalformed] };
-            // RFC 5280 §4.2.1.3: a CA with a keyUsage must have keyCertSign in it.
-            match certificate.decode_extension::<KeyUsage>(oid::KEY_USAGE) {
-                Some(Ok(usage)) if !usage.key_cert_sign() => defects.push(Reason::CertUsage),
-                Some(Err(_)) => defects.push(Reason::CertMalformed),
-                _ => {}
-            }
-            if is_weak_key(&certificate) || is_weak_signature(&certificate) {
-                defects.push(Reason::CertWeak);
-            }
-        }
-        defects
-    }
-
-    /// Why webpki found no path.
-    fn no_path(&self, error: &webpki::Error) -> Vec<Reason> {
+    /// No root stands behind the leaf. What can be said of the path that names suggest.
+    fn unverified(&self, path: Vec<usize>, anchors: &[Anchor]) -> Judged<'a> {
+        let mut faults = Faults::default();
+        let whole: Vec<_> =
+            std::iter::once(self.certificate).chain(path.iter().map(|i| &self.presented[*i])).collect();
+        self.own(&whole, &mut faults);
         if self.is_self_signed() {
-            return vec![Reason::CertSelfSigned];
+            faults.push(0, Reason::CertSelfSigned, "signed by its own key, and not trusted");
+            return Judged { faults, path, root: None };
         }
-        let mut defects = vec![path_defect(error)];
-        // A weak issuer makes its signatures unverifiable, which webpki reports as an unknown issuer.
-        let weak_issuer =
-            |c: &Certificate<'_>| is_weak_key(c) || (!c.is_self_issued() && is_weak_signature(c));
-        if self.presented.iter().any(weak_issuer) {
-            defects.push(Reason::CertWeak);
+        let broken =
+            whole.windows(2).position(|pair| !pair[0].is_signed_by(pair[1].tbs.public_key, self.algorithms));
+        let place = broken.unwrap_or(path.len());
+        let last = whole[place];
+        let issuer = plain_name(describe_name(last.tbs.issuer));
+        let named = anchors.iter().any(|anchor| anchor.subject == last.tbs.issuer.value());
+        faults.push(
+            place,
+            Reason::CertUntrusted,
+            if broken.is_some() || named {
+                format!("no signature by a key that is known as its issuer's, {issuer}")
+            } else if last.is_self_issued() {
+                "a root that is not trusted".to_owned()
+            } else {
+                format!("an issuer that is neither trusted nor presented, {issuer}")
+            },
+        );
+        // Why a signature may not have been right.
+        for (place, certificate) in whole.iter().enumerate() {
+            if place > 0 {
+                validation::key(certificate, place, &mut faults);
+            }
+            // Nobody asks who has signed a root.
+            if place == 0 || !certificate.is_self_issued() {
+                validation::signature(certificate, self.algorithms, place, &mut faults);
+            }
         }
-        defects
+        Judged { faults, path, root: None }
     }
 
     fn is_self_signed(&self) -> bool {
@@ -384,123 +344,37 @@ impl Check<'_> {
         c.is_self_issued() && c.is_signed_by(c.tbs.public_key, self.algorithms)
     }
 
-    /// The leaf by itself. A self-signed one is its own issuer, so that it may be a CA and lack the extensions that a CA
-    /// would have put in: browsers let their users through to such servers too, if the profile does.
-    fn leaf(&self, defects: &mut Vec<Reason>) {
+    /// The leaf by itself.
+    fn leaf(&self, faults: &mut Faults) {
         let leaf = self.certificate;
-        defects.extend(dates(leaf, self.now()));
-        if is_weak_key(leaf) || is_weak_signature(leaf) {
-            defects.push(Reason::CertWeak);
-        }
-        match leaf.decode_extension::<ExtendedKeyUsage>(oid::EXTENDED_KEY_USAGE) {
-            // CA/Browser Forum BR §7.1.2.7.10: serverAuth must be there, anyExtendedKeyUsage must not.
-            Some(Ok(ExtendedKeyUsage(uses))) => {
-                if !uses.contains(&oid::SERVER_AUTH) || uses.contains(&oid::ANY_USAGE) {
-                    defects.push(Reason::CertUsage);
-                }
+        validation::certificate(leaf, self.now, 0, faults);
+        validation::purposes(leaf, 0, faults);
+        // A self-signed one is its own issuer, so that it may be a CA.
+        let may_be_ca = faults.has(Reason::CertSelfSigned) || self.verifier.trust.has(leaf.der());
+        match leaf.decode_extension::<BasicConstraints>(oid::BASIC_CONSTRAINTS) {
+            Some(Ok(BasicConstraints { ca: true, .. })) if !may_be_ca => {
+                faults.push(0, Reason::CertUsage, "CA:TRUE, but it is a server's");
             }
-            Some(Err(_)) => defects.push(Reason::CertMalformed),
-            None if defects.contains(&Reason::CertSelfSigned) => {}
-            None => defects.push(Reason::CertUsage),
+            Some(Err(_)) => faults.push(0, Reason::CertMalformed, "malformed basicConstraints"),
+            _ => {}
         }
         match leaf.decode_extension::<KeyUsage>(oid::KEY_USAGE) {
             // Every suite that is spoken here has the server sign.
-            Some(Ok(usage)) if !usage.digital_signature() => defects.push(Reason::CertUsage),
-            Some(Err(_)) => defects.push(Reason::CertMalformed),
+            Some(Ok(usage)) if !usage.digital_signature() => {
+                faults.push(0, Reason::CertUsage, "keyUsage without digitalSignature");
+            }
+            Some(Err(_)) => faults.push(0, Reason::CertMalformed, "a malformed keyUsage"),
             _ => {}
         }
-    }
-}
-
-fn is_date(defect: Reason) -> bool {
-    matches!(defect, Reason::CertExpired | Reason::CertNotYet)
-}
-
-/// Whether `certificate` is valid at `now`.
-fn dates(certificate: &Certificate<'_>, now: i64) -> Option<Reason> {
-    if now > certificate.not_after() {
-        Some(Reason::CertExpired)
-    } else if now < certificate.not_before() {
-        Some(Reason::CertNotYet)
-    } else {
-        None
-    }
-}
-
-fn date_defect(error: &webpki::Error) -> Option<Reason> {
-    match error {
-        webpki::Error::CertExpired { .. } => Some(Reason::CertExpired),
-        webpki::Error::CertNotValidYet { .. } => Some(Reason::CertNotYet),
-        _ => None,
-    }
-}
-
-fn path_defect(error: &webpki::Error) -> Reason {
-    use webpki::Error as E;
-    match error {
-        E::UnknownIssuer
-        | E::InvalidSignatureForPublicKey
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
-        | E::CertDistrusted => Reason::CertUntrusted,
-        E::MaximumNameConstraintComparisonsExceeded
-        | E::MaximumPathBuildCallsExceeded
-        | E::MaximumPathDepthExceeded
-        | E::MaximumSignatureChecksExceeded => Reason::CertTooComplex,
-        E::UnsupportedSignatureAlgorithmContext(_) => Reason::CertWeak,
-        E::CaUsedAsEndEntity
-        | E::EndEntityUsedAsCa
-        | E::EmptyEkuExtension
-        | E::RequiredEkuNotFoundContext(_)
-        | E::PathLenConstraintViolated
-        | E::NameConstraintViolation
-        | E::UnsupportedNameType => Reason::CertUsage,
-        _ => Reason::CertMalformed,
-    }
-}
-
-/// Signed with MD2, MD4, MD5 or SHA-1.
-fn is_weak_signature(certificate: &Certificate<'_>) -> bool {
-    const WEAK: [ObjectIdentifier; 7] = [
-        ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.2"), // md2WithRSAEncryption
-        ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.3"), // md4WithRSAEncryption
-        ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.4"), // md5WithRSAEncryption
-        ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5"), // sha1WithRSAEncryption
-        ObjectIdentifier::new_unwrap("1.3.14.3.2.29"),        // sha1WithRSASignature
-        ObjectIdentifier::new_unwrap("1.2.840.10040.4.3"),    // dsaWithSha1
-        ObjectIdentifier::new_unwrap("1.2.840.10045.4.1"),    // ecdsa-with-SHA1
-    ];
-    certificate.signature_algorithm().is_none_or(|a| WEAK.contains(&a))
-}
-
-/// RFC 9525: only the subjectAltName counts, and a wildcard is a whole leftmost label. Ours beyond webpki: a wildcard has
-/// to leave at least two labels, so that `*.com` names nobody.
-fn matches_name(
-    end_entity: &EndEntityCert<'_>,
-    certificate: &Certificate<'_>,
-    name: &ServerName<'_>,
-) -> bool {
-    if end_entity.verify_is_valid_for_subject_name(name).is_err() {
-        return false;
-    }
-    match name {
-        ServerName::DnsName(host) => certificate.alt_names().any(|n| match n {
-            AltName::Dns(pattern) => matches_pattern(pattern, host.as_ref()),
-            AltName::Ip(_) => false,
-        }),
-        ServerName::IpAddress(_) => true,
-        _ => false,
-    }
-}
-
-fn matches_pattern(pattern: &str, host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    match pattern.strip_prefix("*.") {
-        None => pattern.eq_ignore_ascii_case(host),
-        Some(parent) => {
-            parent.contains('.')
-                && host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent))
+        if whole_list_of_names(leaf).is_err() {
+            faults.push(0, Reason::CertMalformed, "a malformed subjectAltName");
         }
     }
+}
+
+/// A list that breaks off would show other readers other names.
+fn whole_list_of_names(certificate: &Certificate<'_>) -> Result<(), x509_cert::der::Error> {
+    certificate.extension(oid::SUBJECT_ALT_NAME).map_or(Ok(()), |(value, _)| whole_list(value).map(drop))
 }
 
 /// The name that a server has to prove: what the client asked for, or else the address it connected to.
@@ -515,16 +389,6 @@ mod cost;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wildcards_leave_two_labels() {
-        assert!(matches_pattern("a.example", "A.EXAMPLE"));
-        assert!(matches_pattern("*.a.example", "x.a.example."));
-        assert!(!matches_pattern("*.a.example", "a.example"));
-        assert!(!matches_pattern("*.a.example", "x.y.a.example"));
-        assert!(!matches_pattern("*.com", "a.com"));
-        assert!(!matches_pattern("*", "com"));
-    }
 
     #[test]
     fn the_strictest_action_decides_and_names_the_defect() {

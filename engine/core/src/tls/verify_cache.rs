@@ -17,7 +17,7 @@ use crate::lock::Lock;
 use crate::reason::Reason;
 use crate::x509::describe_certificate;
 
-/// Chains of which the findings are kept: some 500 bytes each.
+/// Chains of which the findings are kept: some 600 bytes each if they are good.
 const CAPACITY: usize = 8 * 1024;
 /// The longest leaf that counts among them, in bytes, as its names are kept too. Real ones are a quarter of that.
 const LONGEST: usize = 8 * 1024;
@@ -93,12 +93,13 @@ impl VerifyCache {
         }
         self.counters.verification.miss();
         let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        let Findings { defects, holds } = self.verifier.verify(leaf, intermediates, name, time);
+        let Findings { defects, findings, root, holds } =
+            self.verifier.verify(leaf, intermediates, name, time);
         // None: for this flow alone.
         let (from, until) = holds.as_ref().map_or((0, 0), |holds| {
             (holds.start, holds.end.min(i64::try_from(now).map_or(0, |now| now.saturating_add(KEEP))))
         });
-        let info = describe_certificate(leaf);
+        let info = describe_certificate(leaf).map(|info| CertificateInfo { findings, root, ..info });
         let vetted = VerifiedChain(Arc::new(Inner { info, defects, from, until }));
         if holds.is_some() && leaf.len() <= LONGEST {
             let mut kept = self.kept.lock();

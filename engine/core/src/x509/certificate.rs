@@ -15,9 +15,16 @@ pub(crate) mod oid {
     pub(crate) const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
     pub(crate) const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
     pub(crate) const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
+    pub(crate) const CRL_DISTRIBUTION_POINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.31");
+    pub(crate) const CERTIFICATE_POLICIES: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.32");
+    pub(crate) const ANY_POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.32.0");
+    pub(crate) const POLICY_MAPPINGS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.33");
     pub(crate) const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+    pub(crate) const POLICY_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.36");
     pub(crate) const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
     pub(crate) const ANY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
+    pub(crate) const INHIBIT_ANY_POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.54");
+    pub(crate) const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
     pub(crate) const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 }
 
@@ -116,6 +123,16 @@ impl<'a> Certificate<'a> {
         algorithm_oid(self.signed.algorithm)
     }
 
+    /// Whether one of `algorithms` is the one of the issuer's signature, parameters included.
+    pub(crate) fn is_signed_with_any(&self, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
+        algorithms.iter().any(|a| a.signature_alg_id().as_ref() == self.signed.algorithm.value())
+    }
+
+    /// RFC 5280 §4.1.1.2: the algorithm of the signature stands in what is signed, too.
+    pub(crate) fn names_one_signature_algorithm(&self) -> bool {
+        self.signed.algorithm == self.tbs.signature
+    }
+
     /// The extension's value, and whether it is critical.
     pub(crate) fn extension(&self, oid: ObjectIdentifier) -> Option<(&[u8], bool)> {
         let found = self.tbs.extensions.as_deref()?.iter().find(|e| e.extn_id == oid)?;
@@ -166,6 +183,49 @@ pub(crate) enum AltName<'a> {
 impl AltName<'_> {
     const DNS: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(2) };
     const IP: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(7) };
+}
+
+/// A name of a subjectAltName or of a subtree, by the number of its tag (RFC 5280 §4.2.1.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GeneralName<'a> {
+    /// What kind of name.
+    pub(crate) kind: TagNumber,
+    /// Its content; of a directoryName the DER of the Name.
+    pub(crate) value: &'a [u8],
+}
+
+impl<'a> GeneralName<'a> {
+    pub(crate) const RFC822: TagNumber = TagNumber(1);
+    pub(crate) const DNS: TagNumber = TagNumber(2);
+    pub(crate) const DIRECTORY: TagNumber = TagNumber(4);
+    pub(crate) const IP: TagNumber = TagNumber(7);
+
+    /// None: another tag than a GeneralName has.
+    pub(crate) fn of(element: AnyRef<'a>) -> Option<Self> {
+        match element.tag() {
+            Tag::ContextSpecific { number, .. } => Some(Self { kind: number, value: element.value() }),
+            _ => None,
+        }
+    }
+}
+
+/// All elements in a SEQUENCE or SET, and nothing after it.
+pub(crate) fn whole_list(der: &[u8]) -> der::Result<Vec<AnyRef<'_>>> {
+    let list = AnyRef::from_der(der)?;
+    if ![Tag::Sequence, Tag::Set].contains(&list.tag()) {
+        return Err(list.tag().value_error().into());
+    }
+    whole_content(list.value())
+}
+
+/// All elements of what is in one.
+pub(crate) fn whole_content(content: &[u8]) -> der::Result<Vec<AnyRef<'_>>> {
+    let mut reader = der::SliceReader::new(content)?;
+    let mut found = Vec::new();
+    while !der::Reader::is_finished(&reader) {
+        found.push(AnyRef::decode(&mut reader)?);
+    }
+    Ok(found)
 }
 
 /// The elements in the content of a SEQUENCE or SET, up to the first that is malformed.
@@ -229,6 +289,44 @@ impl PublicKey {
                 Some(Self::Rsa(modulus.len() * 8 - leading))
             }
             other => Some(Self::Other(other)),
+        }
+    }
+}
+
+/// Whether a key can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyStrength {
+    /// RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519.
+    Good,
+    /// Shorter, or DSA.
+    Weak,
+    /// Nothing is said against it, but no signature of it can be verified.
+    Unsupported,
+}
+
+impl PublicKey {
+    /// Curves of fewer than 256 bits that certificates have been made with (RFC 5480 §2.1.1.1, RFC 5639 §3).
+    const WEAK_CURVES: [&str; 9] = [
+        "1.2.840.10045.3.1.1",
+        "1.3.132.0.33",
+        "1.3.132.0.8",
+        "1.3.132.0.9",
+        "1.3.132.0.30",
+        "1.3.132.0.31",
+        "1.3.132.0.32",
+        "1.3.132.0.1",
+        "1.3.132.0.15",
+    ];
+    const DSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10040.4.1");
+
+    /// Whether it can be relied on.
+    pub(crate) fn strength(&self) -> KeyStrength {
+        match *self {
+            Self::Rsa(bits) if bits >= 2048 => KeyStrength::Good,
+            Self::Ec(Self::P256 | Self::P384 | Self::P521) | Self::Other(Self::ED25519) => KeyStrength::Good,
+            Self::Rsa(_) | Self::Other(Self::DSA) => KeyStrength::Weak,
+            Self::Ec(curve) if Self::WEAK_CURVES.contains(&curve.to_string().as_str()) => KeyStrength::Weak,
+            Self::Ec(_) | Self::Other(_) => KeyStrength::Unsupported,
         }
     }
 }

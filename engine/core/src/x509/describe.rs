@@ -31,6 +31,8 @@ pub fn certificate(der: &[u8]) -> Option<CertificateInfo> {
         not_before: parsed.not_before(),
         not_after: parsed.not_after(),
         alt_names,
+        findings: Vec::new(),
+        root: None,
     })
 }
 
@@ -68,7 +70,7 @@ pub(crate) fn name(der: AnyRef<'_>) -> String {
             }
         }
         out.push('=');
-        out.push_str(&text(value));
+        out.push_str(&attribute_text(value));
         if out.len() > MAX_TEXT {
             break;
         }
@@ -77,7 +79,7 @@ pub(crate) fn name(der: AnyRef<'_>) -> String {
 }
 
 /// At most so many bytes of it, in whole characters.
-fn cut(mut text: String, most: usize) -> String {
+pub(crate) fn cut(mut text: String, most: usize) -> String {
     text.truncate(text.floor_char_boundary(most));
     text
 }
@@ -105,7 +107,8 @@ fn short_name(oid: &str) -> Option<&'static str> {
     })
 }
 
-fn text(value: AnyRef<'_>) -> String {
+/// The text of an attribute of a name, whichever of the string types it has.
+pub(crate) fn attribute_text(value: AnyRef<'_>) -> String {
     let bytes = value.value();
     match value.tag() {
         Tag::BmpString => {

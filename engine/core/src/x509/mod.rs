@@ -7,11 +7,12 @@ mod keys;
 mod provider;
 
 pub(crate) use certificate::{
-    AltName, Certificate, PublicKey, Tbs, assemble, elements, key_bits, oid, serial_hex,
+    AltName, Certificate, GeneralName, KeyStrength, PublicKey, Tbs, assemble, key_bits, oid, serial_hex,
+    whole_content, whole_list,
 };
 pub use describe::certificate as describe_certificate;
 pub use describe::date as describe_date;
-pub(crate) use describe::name as describe_name;
+pub(crate) use describe::{attribute_text, cut, name as describe_name};
 pub use files::{CaFiles, RootFile, SetupError};
 pub(crate) use keys::{Certified, Key, KeyError, KeyType, generate_pkcs8};
 pub use provider::Provider;

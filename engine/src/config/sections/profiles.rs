@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wireglass_core::policy::{ClientCertificateAction, DefectAction, Profile, TlsVersion, UnsupportedAction};
+use wireglass_core::policy::{
+    ClientCertificateAction, DefectAction, NoNameAction, Profile, TlsVersion, UnsupportedAction,
+};
 
 use crate::config::near::nearest;
 use crate::config::reader::{Table, Value};
@@ -17,6 +19,8 @@ const DEFECT_ACTIONS: &[(&str, DefectAction)] = &[
     ("untrusted-ca", DefectAction::UntrustedCa),
     ("allow", DefectAction::Allow),
 ];
+const NO_NAME_ACTIONS: &[(&str, NoNameAction)] =
+    &[("server_names", NoNameAction::ServerNames), ("block", NoNameAction::Block)];
 const UNSUPPORTED_ACTIONS: &[(&str, UnsupportedAction)] =
     &[("block", UnsupportedAction::Block), ("bypass", UnsupportedAction::Bypass)];
 const CLIENT_CERTIFICATE_ACTIONS: &[(&str, ClientCertificateAction)] = &[
@@ -70,6 +74,9 @@ fn read_profile(name: &str, table: Table<'_>) -> Profile {
         on_expired: defect("on_expired", default.on_expired),
         on_not_yet_valid: defect("on_not_yet_valid", default.on_not_yet_valid),
         on_name_mismatch: defect("on_name_mismatch", default.on_name_mismatch),
+        on_no_name: table.choice("on_no_name", NO_NAME_ACTIONS, default.on_no_name),
+        on_usage: defect("on_usage", default.on_usage),
+        on_unsupported_certificate: defect("on_unsupported_certificate", default.on_unsupported_certificate),
         on_unsupported: table.choice("on_unsupported", UNSUPPORTED_ACTIONS, default.on_unsupported),
         on_client_certificate: table.choice(
             "on_client_certificate",

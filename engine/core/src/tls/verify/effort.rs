@@ -7,13 +7,13 @@ use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificat
 use crate::lock::Lock;
 
 /// Weight of all signature checks of a verification: 32 with P-256, Ed25519 or ordinary RSA keys, 8 with P-384 or P-521, fewer
-/// over long certificates. The longest path that webpki takes has 7.
+/// over long certificates. The longest path that is searched for has 7.
 const MAX_WEIGHT: u32 = 64;
 /// Of a signed certificate: to hash so many takes as long as a weight of one.
 const BYTES_PER_WEIGHT: usize = 8192;
 /// Certificates that the search for a path steps on, each once for each way to it.
 const MAX_STEPS: u32 = 64;
-/// Paths, from the leaf to a root and with all signatures right, that are given to webpki.
+/// Paths, from the leaf to a root and with all signatures right, that are judged.
 const MAX_PATHS: u32 = 8;
 
 /// Whether there is more to spend.
@@ -33,7 +33,6 @@ struct Spent {
     steps: u32,
     paths: u32,
     cut: bool,
-    used_up: bool,
     checks: Vec<Check>,
 }
 
@@ -66,11 +65,6 @@ impl Effort {
     /// Whether anything was left out.
     pub(super) fn was_cut(&self) -> bool {
         self.0.lock().cut
-    }
-
-    /// Whether a signature was not checked because it would have cost too much.
-    pub(super) fn is_used_up(&self) -> bool {
-        self.0.lock().used_up
     }
 
     fn count(&self, what: impl FnOnce(&mut Spent) -> (&mut u32, u32)) -> Spend {
@@ -107,7 +101,6 @@ impl SignatureVerificationAlgorithm for Counted<'_> {
         let weight = weight(algorithm.0, key) + hashing;
         if spent.weight + weight > MAX_WEIGHT {
             spent.cut = true;
-            spent.used_up = true;
             return Err(InvalidSignature);
         }
         spent.weight += weight;

@@ -1,20 +1,20 @@
 //! The search for paths from a leaf to trusted roots: depth first, along signatures that were checked, within the
 //! [effort](super::effort) that a verification may take.
 //!
-//! webpki searches by names alone, and looks at signatures when it has arrived at a root. A few certificates of one name
-//! have it try all their permutations. So it is given one path at a time.
+//! Names alone are no guide: of a few certificates of one name there are too many permutations.
 
 use std::ops::ControlFlow;
 
-use rustls_pki_types::{SignatureVerificationAlgorithm, TrustAnchor};
+use rustls_pki_types::SignatureVerificationAlgorithm;
 use x509_cert::der::Tag;
 use x509_cert::der::asn1::AnyRef;
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
 
 use super::effort::{Effort, Spend};
+use crate::tls::trust::Anchor;
 use crate::x509::{Certificate, oid};
 
-/// Certificates between a leaf and a root, as webpki has it.
+/// Certificates between a leaf and a root.
 const MAX_BETWEEN: usize = 6;
 /// Certificates of one subject in a path: a CA that changes its key signs the new one under its own name (RFC 4210 §4.4).
 const MAX_NAMESAKES: usize = 2;
@@ -23,7 +23,7 @@ const MAX_NAMESAKES: usize = 2;
 pub(super) struct Search<'a> {
     leaf: &'a Certificate<'a>,
     presented: &'a [Certificate<'a>],
-    anchors: &'a [TrustAnchor<'static>],
+    anchors: &'a [Anchor],
     algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
     effort: &'a Effort,
     /// Which of the presented names lead to the name of a root.
@@ -34,7 +34,7 @@ impl<'a> Search<'a> {
     pub(super) fn new(
         leaf: &'a Certificate<'a>,
         presented: &'a [Certificate<'a>],
-        anchors: &'a [TrustAnchor<'static>],
+        anchors: &'a [Anchor],
         algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
         effort: &'a Effort,
     ) -> Self {
@@ -51,21 +51,29 @@ impl<'a> Search<'a> {
 
     /// Shows `visit` the paths, as places of the presented certificates from the leaf on, each with its root, until it
     /// breaks off.
-    pub(super) fn each(&self, visit: &mut Visit<'_>) {
+    pub(super) fn each(&self, visit: &mut Visit<'_, 'a>) {
         // What is left out when it ends early is known to the effort.
         let _ = self.from(self.leaf, &mut Vec::new(), visit);
     }
 
-    fn from(&self, below: &Certificate<'_>, path: &mut Vec<usize>, visit: &mut Visit<'_>) -> ControlFlow<()> {
+    fn from(
+        &self,
+        below: &Certificate<'_>,
+        path: &mut Vec<usize>,
+        visit: &mut Visit<'_, 'a>,
+    ) -> ControlFlow<()> {
         // No key but one makes the same signature: those found wanting are not tried once it is known.
         let mut signer: Option<AnyRef<'_>> = None;
+        let mut is_counted = false;
         for root in roots(self.anchors, below) {
-            let Ok(key) = AnyRef::new(Tag::Sequence, root.subject_public_key_info.as_ref()) else { continue };
+            let Ok(key) = AnyRef::new(Tag::Sequence, &root.public_key) else { continue };
             if signer.is_none_or(|signer| signer == key) && below.is_signed_by(key, self.algorithms) {
                 signer = Some(key);
-                if self.effort.path() == Spend::UsedUp {
+                // Roots of one name and key, of which there may be many, are one path.
+                if !is_counted && self.effort.path() == Spend::UsedUp {
                     return ControlFlow::Break(());
                 }
+                is_counted = true;
                 visit(path, root)?;
             }
         }
@@ -134,20 +142,17 @@ impl<'a> Search<'a> {
 }
 
 /// What [`Search::each`] shows paths to.
-pub(super) type Visit<'v> = dyn FnMut(&[usize], &TrustAnchor<'static>) -> ControlFlow<()> + 'v;
+pub(super) type Visit<'v, 'a> = dyn FnMut(&[usize], &'a Anchor) -> ControlFlow<()> + 'v;
 
-/// Whether `above` has the name of the issuer of `below`. Compared as bytes, as webpki does.
+/// Whether `above` has the name of the issuer of `below`. Compared as bytes.
 fn issued(above: &Certificate<'_>, below: &Certificate<'_>) -> bool {
     above.tbs.subject == below.tbs.issuer
 }
 
 /// Roots with the name of the issuer of `below`.
-fn roots<'r>(
-    anchors: &'r [TrustAnchor<'static>],
-    below: &Certificate<'_>,
-) -> impl Iterator<Item = &'r TrustAnchor<'static>> {
+fn roots<'r>(anchors: &'r [Anchor], below: &Certificate<'_>) -> impl Iterator<Item = &'r Anchor> {
     let name = below.tbs.issuer.value();
-    anchors.iter().filter(move |anchor| anchor.subject.as_ref() == name)
+    anchors.iter().filter(move |anchor| anchor.subject == name)
 }
 
 fn authority_key_id(certificate: &Certificate<'_>) -> Option<Vec<u8>> {

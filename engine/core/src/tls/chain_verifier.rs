@@ -1,0 +1,48 @@
+//! The verification of a chain by itself, without a handshake: for `wireglass verify`, and for tests.
+
+use std::time::Duration;
+
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::trust::{NoRoot, TrustStore};
+use super::verify::{Findings, OwnCa, Verifier};
+use crate::x509::{Provider, RootFile, SetupError};
+
+/// Verifies chains as handshakes have theirs verified.
+pub struct ChainVerifier(Verifier);
+
+impl ChainVerifier {
+    /// Loads a trust store: the roots of the operating system, if they are to be trusted (none of them: Mozilla's), and further ones.
+    /// `own` are the certificates of our CAs in DER, whose keys are not needed.
+    ///
+    /// # Errors
+    /// The file at fault, and what was expected of it.
+    pub fn new(
+        provider: Provider,
+        system_roots: Option<&[CertificateDer<'_>]>,
+        roots: &[RootFile],
+        own: &[CertificateDer<'_>],
+    ) -> Result<Self, SetupError> {
+        let trust = TrustStore::load(system_roots, roots)?;
+        let algorithms = provider.load().signature_verification_algorithms.all;
+        let own = own.iter().filter_map(OwnCa::of_certificate).collect();
+        Ok(Self(Verifier { trust, algorithms, own }))
+    }
+
+    /// What is found of a chain, the server's own certificate first, that was presented for `name`, at `now` in seconds since the Unix
+    /// epoch. An address is what a client asks for that sends no name.
+    pub fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: u64,
+    ) -> Findings {
+        self.0.verify(leaf, others, name, UnixTime::since_unix_epoch(Duration::from_secs(now)))
+    }
+
+    /// Certificates of the files of roots that are none.
+    pub fn no_roots(&self) -> &[NoRoot] {
+        self.0.trust.no_roots()
+    }
+}
