@@ -213,8 +213,8 @@ impl Outcome {
         ];
         let numbers = numbers.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}"));
         let maps = self.failures.iter().chain(&self.dropped).map(|(what, n)| format!("{n} {what}"));
-        let nothing =
-            (self.exchanges == 0 && ["Gbit/s", "requests/s"].contains(&&*self.unit)).then(|| "nothing went through".to_owned());
+        let nothing = (self.exchanges == 0 && ["Gbit/s", "requests/s"].contains(&&*self.unit))
+            .then(|| "nothing went through".to_owned());
         numbers.chain(maps).chain(nothing).collect()
     }
 }

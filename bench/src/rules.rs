@@ -73,9 +73,13 @@ fn rules() -> String {
             13 => format!("path = [\"*/advert{n}.js\"]"),
             3 | 11 => format!("header = {{ \"user-agent\" = \"*crawler{n}/*\" }}"),
             5 | 17 => {
-                format!("direction = \"response\"\ncontent_type = [\"application/x-type{n}\", \"video/x-{n}*\"]")
+                format!(
+                    "direction = \"response\"\ncontent_type = [\"application/x-type{n}\", \"video/x-{n}*\"]"
+                )
             }
-            1 if n % 100 == 1 => format!("host = [\"{HOST}\"]\npath_regex = [\"^/(private|secret)/{n}[0-9]*$\"]"),
+            1 if n % 100 == 1 => {
+                format!("host = [\"{HOST}\"]\npath_regex = [\"^/(private|secret)/{n}[0-9]*$\"]")
+            }
             2 => format!("host = [\"host{n}.example\", \"*.zone{n}.example\"]\nmethod = [\"POST\", \"PUT\"]"),
             4 => format!("host = [\"*.shared.example\"]\npath = [\"/tenant{n}/*\"]"),
             _ if n == RULES / 2 + 6 => "host = { list = \"million\" }".to_owned(),

@@ -9,7 +9,7 @@ use crate::ceilings::{self, Handshake, Way};
 use crate::endpoints::{Certificates, DISTINCT, Sessions};
 use crate::load::{Exchange, Generator, LoadPort, Plan, Protocol, Tally, Work};
 use crate::machine;
-use crate::outcome::{Contrast, Latency, Memory, Outcome, OfInspect, Resumed};
+use crate::outcome::{Contrast, Latency, Memory, OfInspect, Outcome, Resumed};
 use crate::rig::{FLOWS, Figures, Mode, Rig};
 use crate::scenario::{Scenario, What, warm_up};
 
@@ -183,7 +183,8 @@ impl Bench<'_> {
     /// machine does meanwhile, faster or slower, falls on both.
     fn rules(&mut self) -> Result<Vec<usize>, Failure> {
         let exchange = Exchange::new(self.scenario.object());
-        let per_core = |span: &Span| span.exchanges() as f64 / span.after.0.core_seconds_since(&span.before.0);
+        let per_core =
+            |span: &Span| span.exchanges() as f64 / span.after.0.core_seconds_since(&span.before.0);
         let (mut ratios, mut figures) = (Vec::new(), Vec::new());
         for pair in 0..PAIRS {
             let mut rates = [0.0; 2];
