@@ -11,6 +11,7 @@ mod measure;
 mod outcome;
 mod report;
 mod rig;
+mod rules;
 mod scenario;
 mod tickets;
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ceilings::Ceiling;
 use crate::machine::Machine;
+use crate::measure::median;
 
 /// Milliseconds of silence after which a sender may probe (RFC 8985 7.2), less two for its round trips and ours.
 const PATIENCE: f64 = 10.0;
@@ -95,6 +96,8 @@ pub(crate) struct Outcome {
     /// What the engine adds to the latency until the last byte.
     pub(crate) added: Option<Added>,
     pub(crate) contrast: Option<Contrast>,
+    /// With many rules, of the same without them.
+    pub(crate) of_inspect: Option<OfInspect>,
     /// From here on: to be zero, over the whole scenario; but see [`late_repeats`](Self::late_repeats).
     pub(crate) retransmits: u64,
     pub(crate) timeouts: u64,
@@ -149,6 +152,25 @@ pub(crate) struct Contrast {
     pub(crate) with: f64,
 }
 
+/// For a busy core, with rules as a share of without.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OfInspect {
+    pub(crate) median: f64,
+    /// Half of the pairs are between these.
+    pub(crate) quartiles: [f64; 2],
+    pub(crate) pairs: usize,
+}
+
+impl OfInspect {
+    /// Of the shares of each pair; none without any.
+    pub(crate) fn new(shares: &[f64]) -> Option<Self> {
+        let mut sorted = shares.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |quarter: usize| sorted.get((sorted.len().saturating_sub(1)) * quarter / 4).copied();
+        Some(Self { median: median(&sorted)?, quartiles: [at(1)?, at(3)?], pairs: sorted.len() })
+    }
+}
+
 /// In microseconds since a request was due.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Latency {
@@ -191,8 +213,8 @@ impl Outcome {
         ];
         let numbers = numbers.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}"));
         let maps = self.failures.iter().chain(&self.dropped).map(|(what, n)| format!("{n} {what}"));
-        let nothing =
-            (self.exchanges == 0 && self.unit == "Gbit/s").then(|| "nothing went through".to_owned());
+        let nothing = (self.exchanges == 0 && ["Gbit/s", "requests/s"].contains(&&*self.unit))
+            .then(|| "nothing went through".to_owned());
         numbers.chain(maps).chain(nothing).collect()
     }
 }
@@ -205,6 +227,13 @@ pub(crate) fn core_share(busy: f64, waited: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_of_the_pairs_are_between_the_quartiles() {
+        let of = OfInspect::new(&[0.9, 1.0, 0.5, 0.98, 2.0]);
+        assert_eq!(of, Some(OfInspect { median: 0.98, quartiles: [0.9, 1.0], pairs: 5 }));
+        assert_eq!(OfInspect::new(&[]), None);
+    }
 
     #[test]
     fn only_a_late_generator_excuses_repeated_segments() {

@@ -29,6 +29,8 @@ pub(crate) struct Scenario {
 pub(crate) enum What {
     /// Objects of so many bytes, one after the other on kept connections.
     Throughput(usize),
+    /// Likewise, without and with many rules in turns.
+    Rules(usize),
     /// New connections, one exchange of 1 KB on each.
     Connections,
     /// 1 KB, open-loop, at half of what goes through at most.
@@ -53,6 +55,7 @@ impl Scenario {
                 let record = self.tls.record.map(|bytes| format!("-records-{bytes}")).unwrap_or_default();
                 format!("throughput-{mode}-{}k{record}", bytes / KB)
             }
+            What::Rules(bytes) => format!("rules-{mode}-{}k", bytes / KB),
             What::Connections => format!("connections-{mode}-{}", self.tls.name()),
             What::Latency => format!("latency-{mode}"),
             What::Storm(0) => format!("storm-{mode}-inline"),
@@ -73,8 +76,8 @@ impl Scenario {
     pub(crate) fn connections(&self) -> (usize, usize) {
         match self.what {
             // Few and small enough for the generator's buffers to stay in its core's cache: it is not to be the bottleneck.
-            What::Throughput(bytes) if bytes > 16 * KB => (8, 64 * KB),
-            What::Throughput(_) => (32, 16 * KB),
+            What::Throughput(bytes) | What::Rules(bytes) if bytes > 16 * KB => (8, 64 * KB),
+            What::Throughput(_) | What::Rules(_) => (32, 16 * KB),
             What::Connections | What::Latency | What::Storm(_) => (64, 16 * KB),
             What::Idle(flows) | What::Opening(flows) => (flows, 2 * KB),
             What::Small(_) => (0, 0),
@@ -83,7 +86,7 @@ impl Scenario {
 
     /// Bytes of the objects.
     pub(crate) fn object(&self) -> usize {
-        if let What::Throughput(bytes) = self.what { bytes } else { KB }
+        if let What::Throughput(bytes) | What::Rules(bytes) = self.what { bytes } else { KB }
     }
 
     /// How the endpoints speak. Where nothing is decrypted they speak plainly: TLS would cost only the generator.
@@ -114,6 +117,7 @@ fn on_rings(mode: Mode, what: What) -> Scenario {
 /// All scenarios there are, in the order in which they run.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = throughput();
+    all.extend([1, 64].map(|kilobytes| on_rings(Mode::Inspect, What::Rules(kilobytes * KB))));
     all.extend(connections());
     // The engine first: the wire is asked for as much as the engine was.
     all.extend([Mode::Inspect, Mode::Tls, Mode::Wire].map(|mode| on_rings(mode, What::Latency)));

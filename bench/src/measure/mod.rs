@@ -49,6 +49,7 @@ pub(crate) fn measure(scenario: &Scenario, setting: &Setting) -> Result<Outcome,
         pool_core: setting.pool_core,
         home_core: setting.load_core,
         root: internet.root_pem(),
+        rules: matches!(scenario.what, What::Rules(_)),
     };
     let (rig, ports) = Rig::start(scenario.ports, &order, &setting.eal)?;
     let certificates = Certificates { internet, trusted: rig.trusted() };

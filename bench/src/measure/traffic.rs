@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::reading::{Reading, count_losses, latency, typical};
 use super::spread::{PARTS, standard_error};
-use super::{Failure, Setting, finish};
+use super::{Failure, Setting, finish, median};
 use crate::ceilings::{self, Handshake, Way};
 use crate::endpoints::{Certificates, DISTINCT, Sessions};
 use crate::load::{Exchange, Generator, LoadPort, Plan, Protocol, Tally, Work};
 use crate::machine;
-use crate::outcome::{Contrast, Latency, Memory, Outcome, Resumed};
+use crate::outcome::{Contrast, Latency, Memory, OfInspect, Outcome, Resumed};
 use crate::rig::{FLOWS, Figures, Mode, Rig};
 use crate::scenario::{Scenario, What, warm_up};
 
@@ -22,6 +22,9 @@ const BESIDE: (usize, usize) = (64 * 1024, 32);
 const SILENCE: Duration = Duration::from_millis(2500);
 /// The storm: this part of the handshakes that one core can do at best.
 const STORM: f64 = 0.25;
+/// Measurements without rules and with them, in turns; odd, so that one of them is the median. Each takes a part of the setting's time.
+const PAIRS: usize = 9;
+const PAIRS_PART: u32 = 2;
 /// Of each part of a measurement, one such share is not for latencies.
 const CATCH_UP: u32 = 10;
 /// A ceiling is probed so long.
@@ -72,6 +75,7 @@ pub(super) fn measure(
     let protocol = scenario.protocol(certificates)?;
     let mut bench = Bench { scenario, setting, rig, load: Generator::new(ports), protocol, outcome };
     let pools = match scenario.what {
+        What::Rules(_) => bench.rules()?,
         What::Idle(_) => bench.idle()?,
         What::Opening(_) => bench.opening()?,
         What::Latency => bench.latency()?,
@@ -116,10 +120,15 @@ impl Bench<'_> {
 
     /// What the pool does in the time of the setting.
     fn span(&mut self, pool: usize) -> Result<Span, Failure> {
+        self.span_of(pool, self.setting.time)
+    }
+
+    /// What the pool does in a time.
+    fn span_of(&mut self, pool: usize, time: Duration) -> Result<Span, Failure> {
         let before = self.read(pool)?;
         let mut now = before.clone();
         let (mut rates, mut parts) = (Vec::new(), Vec::new());
-        let time = self.setting.time / PARTS;
+        let time = time / PARTS;
         for _ in 0..PARTS {
             // Reading takes part of a millisecond, for which requests by the clock wait.
             self.load.run(time / CATCH_UP, |_| false);
@@ -168,6 +177,34 @@ impl Bench<'_> {
         }
         self.outcome.standard_error = standard_error(&span.rates);
         Ok(vec![pool])
+    }
+
+    /// What goes through without rules and with them. A pair's turns follow each other, and the one that comes first changes: what the
+    /// machine does meanwhile, faster or slower, falls on both.
+    fn rules(&mut self) -> Result<Vec<usize>, Failure> {
+        let exchange = Exchange::new(self.scenario.object());
+        let per_core =
+            |span: &Span| span.exchanges() as f64 / span.after.0.core_seconds_since(&span.before.0);
+        let (mut ratios, mut figures) = (Vec::new(), Vec::new());
+        for pair in 0..PAIRS {
+            let mut rates = [0.0; 2];
+            for rules in if pair % 2 == 0 { [false, true] } else { [true, false] } {
+                self.rig.set_rules(rules)?;
+                let pool = self.bring(self.work(Plan::Kept));
+                let span = self.span_of(pool, self.setting.time / PAIRS_PART)?;
+                self.part_from(pool);
+                rates[usize::from(rules)] = per_core(&span);
+                if rules {
+                    self.note(&span, &exchange);
+                    figures.push(span.exchanges() as f64 / span.seconds());
+                }
+            }
+            ratios.push(rates[1] / rates[0]);
+        }
+        self.outcome.figure = median(&figures).unwrap_or_default();
+        self.outcome.unit = "requests/s".into();
+        self.outcome.of_inspect = OfInspect::new(&ratios);
+        Ok(Vec::new())
     }
 
     /// Requests by the clock, at half of what goes through at most, or as the setting has it.

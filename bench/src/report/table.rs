@@ -1,7 +1,7 @@
 //! One line for each scenario.
 
 use crate::machine::Machine;
-use crate::outcome::{Contrast, Outcome};
+use crate::outcome::{Contrast, OfInspect, Outcome};
 
 /// The columns; `waited` above some percent tells of a disturbed run, `copies` are payload bytes copied for each that came.
 pub(crate) const HEAD: &str = "\
@@ -80,6 +80,12 @@ fn details(outcome: &Outcome) -> Vec<String> {
     if let Some(Contrast { what, unit, without, with }) = &outcome.contrast {
         let (change, without, with) = ((with / without - 1.0) * 100.0, number(*without), number(*with));
         all.push(format!("{what}: {without} -> {with} {unit} ({change:+.1} %)"));
+    }
+    if let Some(OfInspect { median, quartiles: [low, high], pairs }) = &outcome.of_inspect {
+        let [median, low, high] = [median, low, high].map(|share| share * 100.0);
+        all.push(format!(
+            "for a busy core {median:.1} % of without rules (median of {pairs} pairs, half of them {low:.1} to {high:.1} %)"
+        ));
     }
     all
 }

@@ -4,22 +4,23 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dpdk::Eal;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use wireglass::driver::dpdk::{Ports, WirePorts};
 use wireglass::engine_builder::EngineBuilder;
+use wireglass::generation::Generations;
 use wireglass::handshake_pool::Pool;
 use wireglass::log::{LogSender, LogWriter, ring};
 use wireglass::metrics::Metrics;
 use wireglass::secrets::Secrets;
 use wireglass::worker::{Idle, Worker, WorkerThread};
-use wireglass_core::content::HttpReaders;
+use wireglass_core::content::{Filters, HttpReaders};
 use wireglass_core::fairness::{Fairness, PerClient};
-use wireglass_core::flow::{Limits, OutsideTls};
-use wireglass_core::policy::{Decision, Policy, Profile, Rule};
+use wireglass_core::flow::{Limits, OutsideTls, Shared};
+use wireglass_core::policy::{Decision, Policy, Profile, Rule, Tallies};
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile};
 use wireglass_testbed::EngineCa;
@@ -28,6 +29,7 @@ use super::figures::Figures;
 use super::{Failure, Mode, WORKER};
 use crate::allocations;
 use crate::machine::{self, Thread};
+use crate::rules;
 use crate::scenario::NAME;
 
 /// Flows that the worker may have.
@@ -36,6 +38,8 @@ pub(crate) const FLOWS: u32 = 1 << 18;
 const HELD_SHARE: usize = 4;
 /// Events that may wait for the log thread: likewise.
 const LOG_RING: usize = 65_536;
+/// How long the worker may take to go by other settings.
+const TAKING: Duration = Duration::from_secs(5);
 
 /// What an engine is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,6 +54,8 @@ pub(crate) struct RunConfig {
     pub(crate) home_core: usize,
     /// The root that the servers' chains end at, as PEM.
     pub(crate) root: String,
+    /// Many rules and a long list are read, for [`Rig::set_rules`](super::Rig::set_rules).
+    pub(crate) rules: bool,
 }
 
 /// A running engine.
@@ -57,6 +63,9 @@ pub(super) struct Engine {
     ports: Ports,
     worker: WorkerThread,
     pool: Pool,
+    generations: Generations,
+    /// What looks at flows without rules, and with them.
+    filters: [Arc<dyn Filters>; 2],
     metrics: Arc<Metrics>,
     log: Option<(LogWriter, PathBuf)>,
     stop: Arc<AtomicBool>,
@@ -81,9 +90,15 @@ impl Engine {
         };
         let [trusted, untrusted] = [EngineCa::new("Bench Company CA")?, EngineCa::new("Bench untrusted CA")?];
         let builder = builder(order, [&trusted, &untrusted], wires, sender, ports.mbufs() / HELD_SHARE)?;
+        let ruled: Arc<dyn Filters> = if order.rules {
+            rules::load()?.compile(&Tallies::default()).filters
+        } else {
+            Arc::clone(&builder.filters)
+        };
+        let filters = [Arc::clone(&builder.filters), ruled];
         // Threads inherit their core from whoever starts them.
         machine::pin(order.pool_core);
-        let (pool, mut parts, _) = builder.workers(&metrics, 1)?;
+        let (pool, mut parts, generations) = builder.workers(&metrics, 1)?;
         machine::pin(order.home_core);
         let (parts, queues) = parts.pop().zip(queues.pop()).ok_or("one worker was asked for")?;
         let make = move |now, wall| {
@@ -94,12 +109,27 @@ impl Engine {
         let (core, flag) = (Some(order.core), Arc::clone(&stop));
         let worker = WorkerThread::start(WORKER.into(), core, Idle::Spin, flag, make)?;
         let (thread, trusted) = (Thread::wait_for(None, WORKER), trusted.certificate());
-        Ok(Self { ports, worker, pool, metrics, log, stop, thread, trusted })
+        Ok(Self { ports, worker, pool, generations, filters, metrics, log, stop, thread, trusted })
     }
 
     /// The CA that its copies end at.
     pub(super) fn trusted(&self) -> CertificateDer<'static> {
         self.trusted.clone()
+    }
+
+    /// Flows that begin from now on are looked at with rules, or without.
+    pub(super) fn set_rules(&mut self, rules: bool) -> Result<(), Failure> {
+        let filters = Arc::clone(&self.filters[usize::from(rules)]);
+        let shared = Shared { filters, ..self.generations.current().clone() };
+        self.generations.publish(shared).map_err(|_| "the worker is stuck")?;
+        let deadline = Instant::now() + TAKING;
+        while !self.generations.is_taken() {
+            if Instant::now() > deadline {
+                return Err("the worker does not take other settings".into());
+            }
+        }
+        self.generations.collect();
+        Ok(())
     }
 
     pub(super) fn figures(&self) -> Figures {

@@ -191,6 +191,14 @@ impl Rig {
         }
     }
 
+    /// Flows that begin from now on are looked at with rules, or without: the order has asked for them.
+    pub(crate) fn set_rules(&mut self, rules: bool) -> Result<(), Failure> {
+        match &mut self.dut {
+            Dut::Engine(engine) => engine.set_rules(rules),
+            _ => Err("rules need the engine in this process".into()),
+        }
+    }
+
     /// What it has done so far.
     pub(crate) fn figures(&mut self) -> Result<Figures, Failure> {
         match &mut self.dut {

@@ -97,6 +97,33 @@ fn an_upload_is_swallowed() {
     }
 }
 
+/// RFC 9110, 10.1.1: a client that waits for 100 gets the final status instead, or the server's 100.
+#[test]
+fn an_upload_that_waits_for_100() {
+    let head = |path: &str| {
+        format!("PUT {path} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    };
+    let blocked = in_any_pieces(&[Talk::says(Client, &head("/blocked"))]);
+    assert_eq!(blocked.to_server, "");
+    assert!(blocked.to_client.starts_with("HTTP/1.1 403"), "{}", blocked.to_client);
+    assert_eq!(blocked.ending, Some((Reason::ContentBlocked, true)));
+    // One that does not wait any longer gets the same answer, and its content goes nowhere.
+    let impatient = in_any_pieces(&[Talk::says(Client, &(head("/blocked") + "hello"))]);
+    assert_eq!((impatient.to_server, impatient.to_client), (String::new(), blocked.to_client));
+
+    let proceed = "HTTP/1.1 100 Continue\r\n\r\n";
+    let early = in_any_pieces(&[Talk::says(Client, &head("/x")), Talk::says(Server, proceed)]);
+    assert_eq!((early.to_server, early.to_client), (head("/x"), proceed.to_owned()));
+    let passed = in_any_pieces(&[
+        Talk::says(Client, &head("/x")),
+        Talk::says(Server, proceed),
+        Talk::says(Client, "hello"),
+        Talk::says(Server, OK),
+    ]);
+    assert_eq!(passed.to_server, head("/x") + "hello");
+    assert_eq!((passed.to_client, passed.events.len()), (proceed.to_owned() + OK, 1));
+}
+
 #[test]
 fn a_response_is_blocked_before_anything_of_it_goes_on() {
     let bad = "HTTP/1.1 200 OK\r\nContent-Type: bad/type; x=1\r\nContent-Length: 4\r\n\r\nevil";

@@ -7,6 +7,8 @@
 mod baseline;
 mod callgrind;
 mod cases;
+#[path = "../../rules.rs"]
+mod rules;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -7,13 +7,13 @@ use std::borrow::Cow;
 /// As nginx does it for its locations: escapes are decoded once, `/` ones too; `//` is one slash; `.` and `..` are resolved, beyond the root
 /// to the root; a fragment is left out. Upper and lower case, `;` and `\` stay as they are. Of the absolute form (RFC 9112, 3.2.2) the path.
 /// The query stays as it was sent, without its question mark.
-pub(super) struct Target {
-    pub(super) path: String,
-    pub(super) query: String,
+pub(super) struct Target<'a> {
+    pub(super) path: Cow<'a, str>,
+    pub(super) query: &'a str,
 }
 
-impl Target {
-    pub(super) fn new(target: &str) -> Self {
+impl<'a> Target<'a> {
+    pub(super) fn new(target: &'a str) -> Self {
         let rest = if target.starts_with('/') {
             target
         } else {
@@ -23,24 +23,34 @@ impl Target {
         };
         let rest = rest.split('#').next().unwrap_or_default();
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        Self { path: normal(&decoded(path)), query: query.to_owned() }
+        let path = if is_normal(path) { Cow::Borrowed(path) } else { Cow::Owned(normal(&decoded(path))) };
+        Self { path, query }
     }
 
     /// Path and query, as lists of URLs have them.
-    pub(super) fn whole(&self) -> String {
-        if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
+    pub(super) fn whole(&self) -> Cow<'_, str> {
+        if self.query.is_empty() {
+            Cow::Borrowed(&*self.path)
+        } else {
+            Cow::Owned(format!("{}?{}", self.path, self.query))
+        }
     }
 }
 
 /// Path and query of a list's entry in the form that [`Target::whole`] has; a path without anything stays so.
 pub(super) fn whole(text: &str) -> Cow<'_, str> {
-    if text.is_empty()
-        || text.starts_with('/') && !["//", "/.", "%", "#"].iter().any(|odd| text.contains(odd))
-    {
+    if text.is_empty() || is_normal(text) && !text.contains('#') {
         return Cow::Borrowed(text);
     }
-    let target = if text.starts_with('/') { Target::new(text) } else { Target::new(&format!("/{text}")) };
-    Cow::Owned(target.whole())
+    let text = if text.starts_with('/') { Cow::Borrowed(text) } else { Cow::Owned(format!("/{text}")) };
+    Cow::Owned(Target::new(&text).whole().into_owned())
+}
+
+/// Nothing in it is another way to write something else. A query behind it may look as if there were.
+fn is_normal(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.contains('%')
+        && path.as_bytes().windows(2).all(|pair| !matches!(pair, b"//" | b"/."))
 }
 
 /// With its escapes decoded, once. What is none stays.
@@ -163,7 +173,7 @@ mod tests {
             "/a*/%2e",
         ] {
             let request = if entry.starts_with('/') { entry.to_owned() } else { format!("/{entry}") };
-            let expected = if entry.is_empty() { String::new() } else { Target::new(&request).whole() };
+            let expected = if entry.is_empty() { String::new() } else { Target::new(&request).whole().to_string() };
             assert_eq!(whole(entry), expected, "{entry}");
         }
     }

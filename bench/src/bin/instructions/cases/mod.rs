@@ -1,5 +1,6 @@
 //! What is counted.
 
+mod exchange;
 mod hello;
 mod packets;
 mod segments;
@@ -62,6 +63,16 @@ pub(crate) const ALL: &[Case] = &[
         name: "client-hello",
         what: "a browser's ClientHello of 1.9 KB parsed, with JA3 and JA4",
         run: hello::client_hello,
+    },
+    Case {
+        name: "exchange",
+        what: "a request and its response of 1 KB read in the plaintext stage",
+        run: exchange::read,
+    },
+    Case {
+        name: "exchange-rules",
+        what: "likewise, with 1,000 rules on content and a list of 1,000,000 names",
+        run: exchange::with_rules,
     },
     Case { name: "mint", what: "a certificate copied and signed, P-256 of aws-lc-rs", run: tls::mint },
 ];

@@ -21,6 +21,8 @@ use crate::reason::{InspectorOff, Reason};
 
 /// Bytes of a client that are swallowed behind a request that was answered, so that it finds the answer and no RST (RFC 9112, 9.6).
 const MAX_SWALLOWED: u64 = 64 * 1024;
+/// Most memory that is kept for the fields of the next head: more than most heads take.
+const MAX_KEPT: usize = 2048;
 /// How long it may take to find it.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -359,12 +361,16 @@ impl Borders for Receiver<'_> {
                 direction.fields.clear();
             }
             What::HeadEnds(kind) => {
-                let fields = std::mem::take(&mut direction.fields);
+                let mut fields = std::mem::take(&mut direction.fields);
                 if let Some(head) = head {
                     match from {
                         End::Client => self.request(at, head, &fields),
                         End::Server => self.response(at, kind, head, &fields),
                     }
+                }
+                if fields.memory() <= MAX_KEPT {
+                    fields.clear();
+                    self.rules.directions[from].fields = fields;
                 }
             }
             What::DataBegins => {

@@ -5,6 +5,7 @@
 
 mod edit;
 mod file_name;
+mod index;
 mod limits;
 mod pattern;
 mod rule;
@@ -14,7 +15,6 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::name_index::NameIndex;
 use super::names::HostName;
 use super::path::Target;
 use super::{Lists, Profile, Tallies};
@@ -22,6 +22,7 @@ use crate::fields::Fields;
 use crate::reason::Reason;
 use edit::CompiledHeaderRule;
 pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
+use index::{RuleIndex, in_order};
 pub use limits::SizeLimits;
 pub use pattern::{Glob, PatternError, TextPattern};
 use rule::{AtRequest, CompiledContentRule, Holds};
@@ -101,11 +102,21 @@ pub struct ResponseFacts<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContentRuleId(u32);
 
+impl ContentRuleId {
+    fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Where the rules stand after a request's head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Rules that the response decides on, in their order. Empty: it is decided.
-    pub not_yet: Box<[ContentRuleId]>,
+    /// Rules that the response decides on, after the request was asked, in their order.
+    not_yet: Box<[ContentRuleId]>,
+    /// Rules that only a response decides on: those before this place are open.
+    deferred_before: usize,
+    /// There are some.
+    has_deferred: bool,
     /// The rule that wins if none of those does; none: no rule does.
     pub otherwise: Option<ContentRuleId>,
     /// Rules that apply when more of the request's content comes.
@@ -117,12 +128,12 @@ pub struct Standing {
 impl Standing {
     /// The response is asked, too.
     pub fn awaits_response(&self) -> bool {
-        !self.not_yet.is_empty()
+        self.has_deferred || !self.not_yet.is_empty()
     }
 
     /// Bytes of memory that it holds beside its own size.
     pub fn memory(&self) -> usize {
-        let Self { not_yet, otherwise: _, size_limits, path } = self;
+        let Self { not_yet, deferred_before: _, has_deferred: _, otherwise: _, size_limits, path } = self;
         size_of_val(&**not_yet) + size_limits.memory() + path.len()
     }
 }
@@ -148,7 +159,7 @@ pub enum Known {
 /// What rules look at in a request.
 struct Request<'a> {
     method: &'a str,
-    target: Target,
+    target: Target<'a>,
     fields: &'a Fields,
     size: Known,
 }
@@ -197,12 +208,7 @@ impl OnUnread {
 pub struct ContentPolicy {
     rules: Vec<CompiledContentRule>,
     headers: Vec<CompiledHeaderRule>,
-    /// The places of rules by the hosts that they name.
-    by_host: NameIndex,
-    /// The places of rules by the list that they ask for.
-    by_list: Vec<Vec<usize>>,
-    /// The places of rules that ask for no host, in order.
-    hostless: Vec<usize>,
+    index: RuleIndex,
     lists: Arc<Lists>,
     tallies: Tallies,
     /// HTTP that cannot be read, or may be read in two ways.
@@ -220,23 +226,12 @@ impl Default for ContentPolicy {
 impl ContentPolicy {
     /// Compiles rules, in their order of precedence.
     pub fn compile(rules: &[ContentRule], lists: Arc<Lists>) -> Self {
-        let mut by_host = NameIndex::default();
-        let mut by_list = vec![Vec::new(); lists.iter().count()];
-        for (place, rule) in rules.iter().enumerate() {
-            // A list that there is not has no names.
-            if let Some(places) = rule.host_list.and_then(|list| by_list.get_mut(list.index())) {
-                places.push(place);
-            }
-            rule.host.iter().for_each(|pattern| by_host.insert(pattern, place));
-        }
         let rules: Vec<_> = rules.iter().map(CompiledContentRule::new).collect();
-        let hostless = (0..rules.len()).filter(|place| !rules[*place].asks_host()).collect();
+        let index = RuleIndex::new(&rules, &lists);
         Self {
             rules,
             headers: Vec::new(),
-            by_host,
-            by_list,
-            hostless,
+            index,
             lists,
             tallies: Tallies::default(),
             on_unparsed: OnUnread::Block,
@@ -295,9 +290,9 @@ impl ContentPolicy {
     /// Asks the rules about a request.
     pub fn at_request(&self, flow: &DecryptedFlow, request: &RequestFacts<'_>) -> Standing {
         let asked = Request::new(request);
-        let mut not_yet = Vec::new();
+        let (mut not_yet, mut asks_path) = (Vec::new(), false);
         let mut standing = Standing::default();
-        for place in self.places(request.host, &asked.target) {
+        for place in self.index.at_request(request, &asked, &self.lists) {
             let id = ContentRuleId(place as u32);
             let limit = match self.rules[place].at_request(flow, &asked, &self.lists) {
                 AtRequest::No(_) => continue,
@@ -306,8 +301,10 @@ impl ContentPolicy {
                     break;
                 }
                 AtRequest::Beyond(limit) => Some(limit),
+                AtRequest::NotYet(_) if self.index.deferred().binary_search(&place).is_ok() => continue,
                 AtRequest::NotYet(limit) => {
                     not_yet.push(id);
+                    asks_path |= self.rules[place].asks_file_name();
                     limit
                 }
             };
@@ -315,10 +312,13 @@ impl ContentPolicy {
                 standing.size_limits.push(limit, id);
             }
         }
-        if !not_yet.is_empty() {
+        if asks_path {
             standing.path = asked.target.path.into();
         }
         standing.not_yet = not_yet.into();
+        standing.deferred_before = standing.otherwise.map_or(self.rules.len(), ContentRuleId::place);
+        standing.has_deferred =
+            self.index.deferred().first().is_some_and(|first| *first < standing.deferred_before);
         standing
     }
 
@@ -326,8 +326,10 @@ impl ContentPolicy {
     pub fn at_response(&self, standing: &Standing, response: &ResponseFacts<'_>) -> Decided {
         let message = Message { fields: response.fields, path: &standing.path, size: response.size };
         let mut decided = Decided { rule: standing.otherwise, ..Decided::default() };
-        for &id in &standing.not_yet {
-            match self.rules[id.0 as usize].at_response(response.status, &message) {
+        let deferred =
+            if standing.has_deferred { self.index.at_response(response.fields) } else { Vec::new() };
+        for id in open_rules(standing, deferred) {
+            match self.rules[id.place()].at_response(response.status, &message) {
                 Holds::No(_) => {}
                 Holds::Yes => {
                     decided.rule = Some(id);
@@ -342,10 +344,10 @@ impl ContentPolicy {
     /// Asks every rule about a request, up to the first that matches, and says what each has answered.
     pub fn explain(&self, flow: &DecryptedFlow, request: &RequestFacts<'_>) -> Vec<(ContentRuleId, Answer)> {
         let asked = Request::new(request);
-        let named = self.places(request.host, &asked.target);
+        let named = self.index.named(request, &asked, &self.lists);
         let mut answers = Vec::new();
         for (place, rule) in self.rules.iter().enumerate() {
-            let answer = if named.contains(&place) {
+            let answer = if !rule.asks_host() || named.contains(&place) {
                 match rule.at_request(flow, &asked, &self.lists) {
                     AtRequest::Matches => Answer::Matches,
                     AtRequest::No(condition) => Answer::No(condition),
@@ -371,8 +373,8 @@ impl ContentPolicy {
     ) -> Vec<(ContentRuleId, Answer)> {
         let message = Message { fields: response.fields, path: &standing.path, size: response.size };
         let mut answers = Vec::new();
-        for &id in &standing.not_yet {
-            let answer = match self.rules[id.0 as usize].at_response(response.status, &message) {
+        for id in open_rules(standing, self.index.deferred().to_vec()) {
+            let answer = match self.rules[id.place()].at_response(response.status, &message) {
                 Holds::Yes => Answer::Matches,
                 Holds::No(condition) => Answer::No(condition),
                 Holds::Beyond(bytes) => Answer::Beyond(bytes),
@@ -385,32 +387,22 @@ impl ContentPolicy {
         answers
     }
 
-    /// The places of rules whose condition on the host holds, in order.
-    fn places(&self, host: Option<&str>, target: &Target) -> Vec<usize> {
-        let mut places = self.hostless.clone();
-        if let Some(host) = host {
-            let name = HostName::new(host);
-            places.extend(self.by_host.matching(&name).flatten());
-            // Lists of URLs have paths in the same form.
-            let on = self.lists.of_host(&name) | self.lists.of_url(host, &target.whole());
-            places.extend(on.iter().flat_map(|list| &self.by_list[list.index()]));
-        }
-        if places.len() > self.hostless.len() {
-            places.sort_unstable();
-            places.dedup();
-        }
-        places
-    }
-
     /// Name of a rule.
     pub fn name(&self, id: ContentRuleId) -> &Arc<str> {
-        self.rules[id.0 as usize].name()
+        self.rules[id.place()].name()
     }
 
     /// What a rule does.
     pub fn action(&self, id: ContentRuleId) -> &ContentAction {
-        &self.rules[id.0 as usize].rule().action
+        &self.rules[id.place()].rule().action
     }
+}
+
+/// The rules that the response decides on, in order, as far as these deferred ones are concerned.
+fn open_rules(standing: &Standing, mut deferred: Vec<usize>) -> impl Iterator<Item = ContentRuleId> {
+    deferred.retain(|place| *place < standing.deferred_before);
+    deferred.extend(standing.not_yet.iter().map(|id| id.place()));
+    in_order(deferred).into_iter().map(|place| ContentRuleId(place as u32))
 }
 
 impl<'a> Request<'a> {

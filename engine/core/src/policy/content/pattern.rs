@@ -77,6 +77,11 @@ impl Glob {
         Self::new(&self.pattern.to_lowercase())
     }
 
+    /// The longest text that is in whatever is like it.
+    pub(super) fn text(&self) -> &str {
+        self.pattern.split(['*', ONE]).max_by_key(|piece| piece.len()).unwrap_or_default()
+    }
+
     /// Whether a text is like it.
     pub fn matches(&self, text: &str) -> bool {
         let (literal, pattern) = self.pattern.split_at(self.literal);

@@ -177,6 +177,11 @@ impl CompiledContentRule {
         !self.rule.host.is_empty() || self.rule.host_list.is_some()
     }
 
+    /// There is a condition on the name of a file.
+    pub(super) fn asks_file_name(&self) -> bool {
+        !self.rule.file_name.is_empty()
+    }
+
     /// What a request says, its host aside.
     pub(super) fn at_request(&self, flow: &DecryptedFlow, request: &Request<'_>, lists: &Lists) -> AtRequest {
         if let Some(condition) = self.broken(flow, request, lists) {

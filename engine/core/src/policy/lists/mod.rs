@@ -110,6 +110,11 @@ impl Lists {
         self.domains.find(name)
     }
 
+    /// There is something on URL lists.
+    pub(super) fn have_urls(&self) -> bool {
+        self.urls.len() > 0
+    }
+
     /// The URL lists that a URL is on, by its host, as a request names it, and by its path in the form that nginx compares and its query.
     pub fn of_url(&self, host: &str, target: &str) -> ListMask {
         let address =

@@ -1,0 +1,258 @@
+//! Which rules a message may match: found by one thing that each asks for, so that most of many rules are not asked at all.
+//!
+//! A rule that names hosts is found by the host of the request. Of the others, a text that each value of one condition must have in it
+//! serves: of the path, or of a field. All these texts are looked for at once. What is found is asked in full.
+
+use aho_corasick::AhoCorasick;
+use hashbrown::HashMap;
+
+use super::edit::Direction;
+use super::pattern::{Glob, TextPattern};
+use super::rule::{CompiledContentRule, ContentRule};
+use super::{Request, RequestFacts};
+use crate::fields::Fields;
+use crate::policy::Lists;
+use crate::policy::name_index::NameIndex;
+use crate::policy::names::HostName;
+
+/// The places of rules among the rules, by what they ask for.
+#[derive(Debug, Default)]
+pub(super) struct RuleIndex {
+    by_host: NameIndex,
+    /// By the list that they ask for.
+    by_list: Vec<Vec<usize>>,
+    paths: Texts,
+    request: Heads,
+    /// Rules that ask nothing of a request but what its response decides, in order.
+    deferred: Vec<usize>,
+    response: Heads,
+}
+
+impl RuleIndex {
+    pub(super) fn new(rules: &[CompiledContentRule], lists: &Lists) -> Self {
+        let mut index = Self { by_list: vec![Vec::new(); lists.iter().count()], ..Self::default() };
+        let (mut paths, mut request, mut response) =
+            (TextsBuilder::default(), HeadsBuilder::default(), HeadsBuilder::default());
+        for (place, rule) in rules.iter().enumerate() {
+            let rule = rule.rule();
+            if rule.host_list.is_some() || !rule.host.is_empty() {
+                index.insert_host(rule, place);
+                continue;
+            }
+            if is_deferred(rule) {
+                index.deferred.push(place);
+                response.insert(field_of_response(rule), place);
+                // The response says of itself what the rule asks. The request may say it, too.
+                if rule.direction.is_none() && rule.status.is_empty() {
+                    request.insert(type_of(rule), place);
+                }
+            } else if let Some(texts) = texts_of(&rule.path) {
+                texts.into_iter().for_each(|text| paths.insert(text, place));
+            } else {
+                request.insert(field_of_request(rule), place);
+            }
+        }
+        (index.paths, index.request, index.response) = (paths.build(), request.build(), response.build());
+        index
+    }
+
+    fn insert_host(&mut self, rule: &ContentRule, place: usize) {
+        // A list that there is not has no names.
+        if let Some(places) = rule.host_list.and_then(|list| self.by_list.get_mut(list.index())) {
+            places.push(place);
+        }
+        rule.host.iter().for_each(|pattern| self.by_host.insert(pattern, place));
+    }
+
+    /// Rules whose condition on the host holds, in any order.
+    pub(super) fn named(&self, facts: &RequestFacts<'_>, request: &Request<'_>, lists: &Lists) -> Vec<usize> {
+        let mut places = Vec::new();
+        let Some(host) = facts.host else { return places };
+        let name = HostName::new(host);
+        places.extend(self.by_host.matching(&name).flatten());
+        let mut on = lists.of_host(&name);
+        if lists.have_urls() {
+            // They have paths in the same form.
+            on = on | lists.of_url(host, &request.target.whole());
+        }
+        places.extend(on.iter().flat_map(|list| &self.by_list[list.index()]));
+        places
+    }
+
+    /// Rules that a request may match, in order. Those that are [deferred](Self::deferred) are among them only if it may match them
+    /// itself.
+    pub(super) fn at_request(
+        &self,
+        facts: &RequestFacts<'_>,
+        request: &Request<'_>,
+        lists: &Lists,
+    ) -> Vec<usize> {
+        let mut places = self.named(facts, request, lists);
+        self.paths.find(&request.target.path, &mut places);
+        self.request.find(request.fields, &mut places);
+        in_order(places)
+    }
+
+    /// Rules in order, of which the response decides on whatever is requested.
+    pub(super) fn deferred(&self) -> &[usize] {
+        &self.deferred
+    }
+
+    /// Those of the deferred ones that a response may match, in order.
+    pub(super) fn at_response(&self, fields: &Fields) -> Vec<usize> {
+        let mut places = Vec::new();
+        self.response.find(fields, &mut places);
+        in_order(places)
+    }
+}
+
+pub(super) fn in_order(mut places: Vec<usize>) -> Vec<usize> {
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+/// Whatever is requested, it is the response that decides. A name of a file may come from the path, and a size from the request.
+fn is_deferred(rule: &ContentRule) -> bool {
+    let ContentRule { profile, source, source_list, destination, destination_list, .. } = rule;
+    let ContentRule { method, path, path_regex, query, direction, header, status, content_type, .. } = rule;
+    let asks_connection = !(profile.is_empty() && source.is_empty() && destination.is_empty())
+        || source_list.is_some()
+        || destination_list.is_some();
+    let asks_line = !(method.is_empty() && path.is_empty() && path_regex.is_empty() && query.is_empty());
+    let is_of_response = match direction {
+        Some(Direction::Response) => true,
+        Some(Direction::Request) => false,
+        // A field is the request's.
+        None => header.is_empty() && (!status.is_empty() || !content_type.is_empty() && rule.size.is_none()),
+    };
+    is_of_response && rule.file_name.is_empty() && !asks_connection && !asks_line
+}
+
+/// A field that a message must have for a rule to match; and texts one of which must be in it, if that is known.
+type Asked<'a> = Option<(&'a str, Option<Vec<&'a str>>)>;
+
+fn field_of_request(rule: &ContentRule) -> Asked<'_> {
+    if rule.direction == Some(Direction::Response) {
+        return None;
+    }
+    let of_type = if rule.direction == Some(Direction::Request) { type_of(rule) } else { None };
+    header_of(rule).or(of_type)
+}
+
+fn field_of_response(rule: &ContentRule) -> Asked<'_> {
+    let header = if rule.direction == Some(Direction::Response) { header_of(rule) } else { None };
+    header.or_else(|| type_of(rule))
+}
+
+fn header_of(rule: &ContentRule) -> Asked<'_> {
+    // One with a text, if there is one.
+    let known = rule.header.iter().find_map(|(name, pattern)| match pattern {
+        TextPattern::Glob(glob) if !glob.text().is_empty() => Some((&**name, Some(vec![glob.text()]))),
+        TextPattern::Glob(_) | TextPattern::Regex(_) => None,
+    });
+    known.or_else(|| rule.header.first().map(|(name, _)| (&**name, None)))
+}
+
+fn type_of(rule: &ContentRule) -> Asked<'_> {
+    (!rule.content_type.is_empty()).then(|| ("content-type", texts_of(&rule.content_type)))
+}
+
+/// Texts one of which is in whatever is like one of the globs; none: anything may be.
+fn texts_of(globs: &[Glob]) -> Option<Vec<&str>> {
+    let texts: Vec<_> = globs.iter().map(Glob::text).collect();
+    (!texts.is_empty() && texts.iter().all(|text| !text.is_empty())).then_some(texts)
+}
+
+/// Rules by fields of a head.
+#[derive(Debug, Default)]
+struct Heads {
+    /// Rules that no field is known of.
+    always: Vec<usize>,
+    fields: Vec<(Box<str>, FieldRules)>,
+}
+
+/// Rules that ask for a field.
+#[derive(Debug, Default)]
+struct FieldRules {
+    /// Whatever is in it.
+    any: Vec<usize>,
+    texts: Texts,
+}
+
+impl Heads {
+    fn find(&self, fields: &Fields, places: &mut Vec<usize>) {
+        places.extend(&self.always);
+        for (name, rules) in &self.fields {
+            for value in fields.values(name) {
+                places.extend(&rules.any);
+                rules.texts.find(&String::from_utf8_lossy(value), places);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct HeadsBuilder {
+    always: Vec<usize>,
+    fields: HashMap<Box<str>, (Vec<usize>, TextsBuilder)>,
+}
+
+impl HeadsBuilder {
+    fn insert(&mut self, asked: Asked<'_>, place: usize) {
+        let Some((name, texts)) = asked else { return self.always.push(place) };
+        let (any, known) = self.fields.entry(name.into()).or_default();
+        match texts {
+            None => any.push(place),
+            Some(texts) => texts.into_iter().for_each(|text| known.insert(text, place)),
+        }
+    }
+
+    fn build(self) -> Heads {
+        let fields = self.fields.into_iter();
+        let fields = fields.map(|(name, (any, texts))| (name, FieldRules { any, texts: texts.build() }));
+        Heads { always: self.always, fields: fields.collect() }
+    }
+}
+
+/// Rules by a text that they look for.
+#[derive(Debug, Default)]
+struct Texts {
+    /// None where there is nothing to look for.
+    search: Option<AhoCorasick>,
+    /// Rules whose texts are too many to be looked for: they are always asked.
+    unsearched: Vec<usize>,
+    /// By the numbers of the texts.
+    rules: Vec<Vec<usize>>,
+}
+
+impl Texts {
+    /// Rules whose text is in this one. Case of ASCII letters does not count: types are compared without.
+    fn find(&self, text: &str, places: &mut Vec<usize>) {
+        places.extend(&self.unsearched);
+        let Some(search) = &self.search else { return };
+        for found in search.find_overlapping_iter(text) {
+            places.extend(&self.rules[found.pattern().as_usize()]);
+        }
+    }
+}
+
+#[derive(Default)]
+struct TextsBuilder(HashMap<String, Vec<usize>>);
+
+impl TextsBuilder {
+    fn insert(&mut self, text: &str, place: usize) {
+        self.0.entry_ref(text).or_default().push(place);
+    }
+
+    fn build(self) -> Texts {
+        let (texts, rules): (Vec<_>, Vec<_>) = self.0.into_iter().unzip();
+        if texts.is_empty() {
+            return Texts::default();
+        }
+        match AhoCorasick::builder().ascii_case_insensitive(true).build(&texts) {
+            Ok(search) => Texts { search: Some(search), unsearched: Vec::new(), rules },
+            Err(_) => Texts { search: None, unsearched: rules.concat(), rules: Vec::new() },
+        }
+    }
+}
