@@ -12,6 +12,8 @@ use crate::policy::TlsVersion;
 
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+/// RFC 6066 §3: the one type of name.
+const HOST_NAME: u8 = 0;
 const RECORD_HEADER: usize = 5;
 /// RFC 8446 §5.1: the longest plaintext of a record.
 const MAX_FRAGMENT: usize = 1 << 14;
@@ -46,7 +48,8 @@ pub struct ClientHello {
     pub legacy_version: u16,
     /// `legacy_session_id`: not empty in TLS 1.3's compatibility mode, or for a TLS 1.2 resumption.
     pub session_id: Vec<u8>,
-    /// Host name (RFC 6066 §3) as sent. Some clients send an IP literal here against the RFC; it is kept.
+    /// Host name (RFC 6066 §3) as sent, with U+FFFD for what is not UTF-8. It need not be a host's: some clients send an IP literal, a port
+    /// with the name, or what no certificate could have.
     pub sni: Option<String>,
     /// Application protocols (RFC 7301).
     pub alpn: Vec<Box<[u8]>>,
@@ -71,6 +74,11 @@ impl ClientHello {
     pub(crate) fn server_name(&self) -> Option<&str> {
         let name = self.sni.as_deref()?;
         matches!(ServerName::try_from(name), Ok(ServerName::DnsName(_))).then_some(name)
+    }
+
+    /// It asks for a name that is neither a host's nor an address: no certificate is for it.
+    pub(super) fn names_no_host(&self) -> bool {
+        self.sni.as_deref().is_some_and(|name| ServerName::try_from(name).is_err())
     }
 
     /// Bytes of memory that it holds, with its own size.
@@ -271,17 +279,15 @@ fn parse_extension(hello: &mut ClientHello, kind: u16, mut body: Reader<'_>) -> 
     body.is_empty().then_some(())
 }
 
-/// RFC 6066 §3: a list with one name, of type host_name. What is neither a host name nor an address is refused here,
-/// so that no rule and no log line has to deal with it.
+/// RFC 6066 §3: a list with one name, of type host_name, as other libraries have it. The name need not be one that the DNS or a certificate
+/// could have: there are such hosts, and it is policy's to say what becomes of them. But a zero byte is the end to one reader and none to
+/// another; servers refuse it.
 fn parse_server_name(body: &mut Reader<'_>) -> Option<String> {
     let mut list = body.vec16()?;
     let kind = list.u8()?;
     let name = list.vec16()?.rest();
-    let name = std::str::from_utf8(name).ok()?;
-    if kind != 0 || !list.is_empty() || ServerName::try_from(name).is_err() {
-        return None;
-    }
-    Some(name.to_owned())
+    let is_one = kind == HOST_NAME && list.is_empty();
+    (is_one && !name.is_empty() && !name.contains(&0)).then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 /// RFC 8701: `0x?A?A` with both bytes equal.
