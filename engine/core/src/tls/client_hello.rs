@@ -65,6 +65,10 @@ pub struct ClientHello {
     pub signature_schemes: Vec<u16>,
     /// `ec_point_formats`.
     pub point_formats: Vec<u8>,
+    /// `max_fragment_length` (RFC 6066 §4): most plaintext of a record, in bytes.
+    pub max_fragment_length: Option<u16>,
+    /// `record_size_limit` (RFC 8449): likewise, with the type of content in TLS 1.3.
+    pub record_size_limit: Option<u16>,
     /// Types of all extensions.
     pub extensions: Vec<u16>,
 }
@@ -94,6 +98,8 @@ impl ClientHello {
             key_shares,
             signature_schemes,
             point_formats,
+            max_fragment_length: _,
+            record_size_limit: _,
             extensions,
         } = self;
         let numbers = [versions, cipher_suites, groups, key_shares, signature_schemes, extensions];
@@ -108,10 +114,12 @@ impl ClientHello {
 /// Extension types (IANA "TLS ExtensionType Values").
 mod extension {
     pub(super) const SERVER_NAME: u16 = 0;
+    pub(super) const MAX_FRAGMENT_LENGTH: u16 = 1;
     pub(super) const SUPPORTED_GROUPS: u16 = 10;
     pub(super) const EC_POINT_FORMATS: u16 = 11;
     pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;
     pub(super) const ALPN: u16 = 16;
+    pub(super) const RECORD_SIZE_LIMIT: u16 = 28;
     pub(super) const EARLY_DATA: u16 = 42;
     pub(super) const SUPPORTED_VERSIONS: u16 = 43;
     pub(super) const KEY_SHARE: u16 = 51;
@@ -267,6 +275,14 @@ fn parse_extension(hello: &mut ClientHello, kind: u16, mut body: Reader<'_>) -> 
                 }
             }
         }
+        // Values that are none (RFC 6066 §4, RFC 8449 §4) ask for nothing.
+        extension::MAX_FRAGMENT_LENGTH => {
+            hello.max_fragment_length =
+                Some(body.u8()?).filter(|code| (1..=4).contains(code)).map(|n| 256 << n);
+        }
+        extension::RECORD_SIZE_LIMIT => {
+            hello.record_size_limit = Some(body.u16()?).filter(|limit| *limit >= 64);
+        }
         extension::KEY_SHARE => {
             let mut shares = body.vec16()?;
             while !shares.is_empty() {
@@ -335,6 +351,14 @@ impl ClientHello {
     /// The client sends data before it has heard the server, or would have liked to.
     pub(super) fn offers_early_data(&self) -> bool {
         self.extensions.contains(&extension::EARLY_DATA)
+    }
+
+    /// Most plaintext that the client wants in a record of this version; none: as much as there may be. Nobody has promised it that, but
+    /// its server may keep to it.
+    pub(super) fn record_limit(&self, version: TlsVersion) -> Option<usize> {
+        // RFC 8449 §5: where both are there, this one counts. TLS 1.3 counts the type of content.
+        let by_size = self.record_size_limit.map(|limit| limit - u16::from(version == TlsVersion::Tls13));
+        by_size.or(self.max_fragment_length).map(usize::from).filter(|limit| *limit < MAX_FRAGMENT)
     }
 
     /// The server_name extension is present.
