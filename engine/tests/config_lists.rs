@@ -157,7 +157,7 @@ action = "block"
             "28: list[4].files[2]: no file matches \"lists/*.none\"",
             "28: list[4].files[3]: no names in DIR/lists/empty (read as \"plain\")",
             "28: list[4].files[4]: no names in DIR/lists/junk (read as \"plain\"); DIR/lists/junk:1: expected a host name: \
-             labels of 1 to 63 letters, digits, `-` and `_`, not beginning or ending in `-`, found \"???\"",
+             labels of 1 to 63 letters, digits, `-` and `_`, found \"???\"",
             "28: list[4].files[5]: cannot read DIR/lists/broken.gz: incomplete deflate stream",
             "28: list[4].files[6]: expected a file `domains` in DIR/lists",
             "28: list[4].files[7]: expected a regular file at /dev/null",

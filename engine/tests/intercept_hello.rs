@@ -8,6 +8,7 @@ use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
 use wireglass_core::event::Action;
+use wireglass_core::policy::NoNameAction;
 use wireglass_core::reason::Reason;
 use wireglass_testbed::{Duration, Ending, Session, Step};
 
@@ -146,13 +147,19 @@ fn in_many_records() {
 }
 
 #[test]
-fn without_a_host_name_the_address_must_be_certified() {
+fn without_a_host_name_the_client_decides_on_the_servers_names_unless_the_address_must_be_certified() {
     let mut lab = Lab::new();
     lab.client.sni = false;
     let exchange = Exchange::new(6, 100, 100);
     let mut run = lab.connect_tls(&Setup::default(), exchange.client(), exchange.server());
     run.run();
-    assert_eq!(run.tls_event().reason, Reason::CertMismatch);
+    assert_eq!(run.tls_event().reason, Reason::PolicyDecrypt);
+
+    let mut setup = Setup::default();
+    setup.rules.profile.on_no_name = NoNameAction::Block;
+    let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
+    run.run();
+    assert_eq!(run.tls_event().reason, Reason::CertNoName);
     assert!(run.server().received.is_empty());
 }
 
@@ -202,7 +209,8 @@ fn a_malformed_hello_is_blocked() {
     let server = Session::plain(vec![Step::AwaitEnd, Step::Finish]);
     let mut run = lab.connect(&Setup::default(), client, server);
     run.run();
-    assert!(run.client().end.is_some());
+    // decode_error
+    assert_eq!(run.client().received, [21, 3, 3, 0, 2, 2, 50]);
     assert!(run.server().received.is_empty());
     assert_eq!(run.tls_event().reason, Reason::HelloMalformed);
 }

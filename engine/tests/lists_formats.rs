@@ -89,7 +89,7 @@ fn plain_names_are_what_they_are_in_rules_and_a_dot_adds_what_is_below() {
 fn what_cannot_be_a_name_is_told_with_its_line_and_the_rest_is_read() {
     let long = "x".repeat(5000);
     let text = format!(
-        "good.example\nbücher.example\nhttp://a.example/\n192.0.2.1\n*\n-a.example\n{long}\nlast.example"
+        "good.example\nbücher.example\nhttp://a.example/\n192.0.2.1\n*\n+a.example\n{long}\nlast.example"
     );
     let mut bytes = text.into_bytes();
     bytes.extend(b"\n\xff\xfe.example\n");

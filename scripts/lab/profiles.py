@@ -5,6 +5,8 @@ from .hosts import RULES
 # Names below the wildcard of the main certificate, by the profile that they get; all others have the default.
 BYPASSING = ("mtls", "portal", "reneg", "rsa-only", "dhe-only", "cbc-only", "tls11", "tls10", "p521", "x448", "pinned", "restart")
 BLOCKING = ("strict",)
+# No certificate could have it.
+RAW_BYPASS = "foo-.lab.test"
 
 
 def named(label):
@@ -23,7 +25,14 @@ profile = "{profile}"
 """
 
 
-SETUP = {"rules": _rule("bypassing", BYPASSING) + _rule("blocking", BLOCKING) + RULES + """
+_RAW = f"""
+[[rule]]
+name = "raw"
+sni = ["{RAW_BYPASS}"]
+action = "bypass"
+"""
+
+SETUP = {"rules": _RAW + _rule("bypassing", BYPASSING) + _rule("blocking", BLOCKING) + RULES + """
 [profile.bypassing]
 on_client_certificate = "bypass"
 on_unsupported = "bypass"

@@ -38,11 +38,18 @@ SSLSessionCache none
 @contextlib.contextmanager
 def s_server(lab, certificate, *options):
     """`openssl s_server -www`, which answers each request with a page about the session. Gives its address."""
+    with listener(lab, certificate, "-www", *options) as (address, _process):
+        yield address
+
+
+@contextlib.contextmanager
+def listener(lab, certificate, *options):
+    """`openssl s_server`, which prints what it is sent. Gives its address and its process."""
     address = lab.network.new_server_address()
     argv = lab.network.server.argv("openssl", "s_server", "-accept", f"{address}:443", "-cert", certificate.cert, "-cert_chain",
-                                   certificate.chain, "-key", certificate.key, "-www", *options)
-    with _running(lab, argv, f"s_server-{address}", address):
-        yield address
+                                   certificate.chain, "-key", certificate.key, *options)
+    with _running(lab, argv, f"s_server-{address}", address) as process:
+        yield address, process
 
 
 @contextlib.contextmanager

@@ -94,6 +94,7 @@ reasons! {
         HelloTooBig = "hello.too_big", "The ClientHello was longer, or offered more protocols, than is held.";
         HelloNotTls = "hello.not_tls", "The first bytes are not TLS.";
         HelloAmbiguous = "hello.ambiguous", "Overlapping segments with different bytes: two readers could see two ClientHellos.";
+        HelloName = "hello.name", "The client asks for a server name that no certificate could have.";
         VersionUnsupportedClient = "ver.unsupported_client", "The client offers no TLS version that the profile allows.";
         VersionUnsupportedServer = "ver.unsupported_server", "The server speaks no TLS version that the profile allows.";
         CipherNoneClient = "cipher.none_client", "The client offers no cipher suite, group or signature that is supported.";

@@ -365,7 +365,6 @@ fn records_without_data_end_somewhere() {
         (TlsVersion::Tls12, DATA, b""),
         (TlsVersion::Tls13, ALERT, &[1, USER_CANCELED]),
         (TlsVersion::Tls12, ALERT, &[1, NO_RENEGOTIATION]),
-        (TlsVersion::Tls13, HANDSHAKE, &ticket(40)),
         (TlsVersion::Tls13, HANDSHAKE, KEY_UPDATE),
         (TlsVersion::Tls13, HANDSHAKE, KEY_UPDATE_REQUESTED),
     ] {
@@ -441,6 +440,38 @@ fn warnings_are_for_nobody_and_fatal_alerts_for_the_other_end() {
             assert_eq!((&pair.heard[from as usize][..], pair.closed), (&[][..], [false; 2]));
         }
     }
+}
+
+/// OpenSSL takes any number of tickets; no client could ask for more than 255 (RFC 9149). Each may come in some pieces.
+#[test]
+fn many_tickets_in_a_row_are_taken() {
+    for pieces in [1, 3] {
+        let mut pair = Pair::new(TlsVersion::Tls13);
+        let say = |pair: &mut Pair| {
+            let ticket = ticket(60);
+            ticket
+                .chunks(ticket.len().div_ceil(pieces))
+                .try_for_each(|part| pair.say(End::Server, HANDSHAKE, part))
+        };
+        for _ in 0..2 {
+            (0..255).for_each(|_| say(&mut pair).unwrap());
+            pair.assert_alive(End::Server);
+        }
+        let refused = (0..300).find_map(|n| say(&mut pair).err().map(|error| (n, error)));
+        assert_eq!(refused, Some((255, protocol(End::Server))));
+    }
+    // Tickets do not make room for anything else.
+    let mut pair = Pair::new(TlsVersion::Tls13);
+    let refused = (0..100).find_map(|n| {
+        let warned = pair.say(End::Server, ALERT, &[1, USER_CANCELED]);
+        warned.and_then(|()| pair.say(End::Server, HANDSHAKE, &ticket(60))).err().map(|error| (n, error))
+    });
+    assert_eq!(refused, Some((31, protocol(End::Server))));
+    // Nor do many in one record.
+    let several: Vec<u8> = (0..100).flat_map(|_| ticket(60)).collect();
+    let mut pair = Pair::new(TlsVersion::Tls13);
+    assert_eq!((0..2).try_for_each(|_| pair.say(End::Server, HANDSHAKE, &several)), Ok(()));
+    assert_eq!(pair.say(End::Server, HANDSHAKE, &several), Err(protocol(End::Server)));
 }
 
 /// RFC 8446 5.3, RFC 5246 6.1: a number is never used again.

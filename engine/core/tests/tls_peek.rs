@@ -192,6 +192,63 @@ fn what_is_not_tls() {
     }
 }
 
+/// With these bytes in the name's place.
+fn naming(name: &[u8]) -> Vec<u8> {
+    let mut stream = chrome_like();
+    let at = stream.windows(HOST.len()).position(|w| w == HOST.as_bytes()).unwrap();
+    stream[at..at + HOST.len()].copy_from_slice(name);
+    stream
+}
+
+/// mitmproxy#3885: there are such hosts, and rules may be about them.
+#[test]
+fn names_that_no_certificate_could_have_are_names() {
+    for name in [
+        "www.exa/ple.com",
+        ".ww.example.com",
+        "ww w.xample.com",
+        "www.example.-om",
+        "www.exampl:8443",
+        "-1.2.3..a b.com",
+    ] {
+        assert_eq!(complete(&naming(name.as_bytes())).0.sni.as_deref(), Some(name));
+    }
+    let (hello, _) = complete(&naming(b"\xff\xfewwex\x1bmple.com"));
+    assert_eq!(hello.sni.as_deref(), Some("\u{fffd}\u{fffd}wwex\u{1b}mple.com"));
+}
+
+/// RFC 6066 3; other libraries want just this one, too.
+#[test]
+fn a_list_of_names_has_one_host_name() {
+    let sni = |names: &[(u8, &[u8])]| {
+        let mut list = Vec::new();
+        for (kind, name) in names {
+            list.extend([*kind, 0, name.len() as u8]);
+            list.extend_from_slice(name);
+        }
+        let body = [&(list.len() as u16).to_be_bytes()[..], &list].concat();
+        let mut message = vec![3, 3];
+        message.extend([7; 32]);
+        message.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+        message.extend((body.len() as u16 + 4).to_be_bytes());
+        message.extend([0, 0]);
+        message.extend((body.len() as u16).to_be_bytes());
+        message.extend(body);
+        let message = [&[1, 0, 0, message.len() as u8][..], &message].concat();
+        match peek(&records(&message, 16_384), MAX) {
+            Peek::Complete { hello, .. } => hello.sni,
+            Peek::Malformed => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(sni(&[(0, b"a")]), Some("a".into()));
+    let wrong: [&[(u8, &[u8])]; 5] =
+        [&[], &[(0, b"")], &[(0, b"a"), (0, b"b")], &[(7, b"a")], &[(0, b"a"), (7, b"b")]];
+    for wrong in wrong {
+        assert_eq!(sni(wrong), None, "{wrong:?}");
+    }
+}
+
 #[test]
 fn what_is_tls_but_no_client_hello() {
     let good = message(&chrome_like());
@@ -238,19 +295,8 @@ fn what_is_tls_but_no_client_hello() {
     ] {
         assert!(matches!(peek(&stream, MAX), Peek::Malformed), "{what}");
     }
-    // Host names that are none.
-    for bad in [
-        &b"www.exa\0ple.com"[..],
-        b"www.exa/ple.com",
-        b".ww.example.com",
-        b"ww w.xample.com",
-        b"\xff\xfe\xfd.example.com",
-    ] {
-        let mut stream = chrome_like();
-        let at = stream.windows(HOST.len()).position(|w| w == HOST.as_bytes()).unwrap();
-        stream[at..at + HOST.len()].copy_from_slice(bad);
-        assert!(matches!(peek(&stream, MAX), Peek::Malformed), "{bad:?}");
-    }
+    // What one reader would take for the end of the name.
+    assert!(matches!(peek(&naming(b"www.exa\0ple.com"), MAX), Peek::Malformed));
     // An extension twice.
     let mut stream = chrome_like();
     let at = stream.windows(4).position(|w| w == [0, 18, 0, 0]).unwrap();

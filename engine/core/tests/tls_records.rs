@@ -243,13 +243,40 @@ impl RecordSink for Behind {
     }
 }
 
+/// A server that keeps to small records may do so for a client that has no room for others.
+#[test]
+fn no_record_is_longer_than_the_longest_that_the_other_end_has_sent() {
+    let world = World::new(Provider::default());
+    for connect in [tls13, tls12] {
+        let mut flow = connect(&world);
+        let mut lengths = Vec::new();
+        for sizes in [[500, 500, 500, 200, 200, 100], [2_000, 400, 400, 400, 400, 400]] {
+            let mut out = Behind::default();
+            for (n, size) in sizes.into_iter().enumerate() {
+                flow.server.send(&vec![n as u8; size]);
+            }
+            let wire = flow.server.output();
+            let relay = flow.relay.as_mut().unwrap();
+            assert_eq!(relay.relay(End::Server, &wire, usize::MAX, &mut out), Ok(wire.len()));
+            lengths.push(out.records.iter().map(Vec::len).collect::<Vec<_>>());
+            out.records.iter().for_each(|record| flow.client.input(record));
+        }
+        let around = lengths[0][0] - 500;
+        let plain: Vec<_> =
+            lengths.iter().map(|all| all.iter().map(|len| len - around).collect::<Vec<_>>()).collect();
+        assert_eq!(plain, [vec![500, 500, 500, 500], vec![2_000, 2_000]]);
+        assert_eq!(flow.client.seen.data.len(), 2_000 + 4_000);
+    }
+}
+
 #[test]
 fn small_records_are_joined_for_an_end_that_is_behind() {
     let world = World::new(Provider::default());
     for connect in [tls13, tls12] {
         let mut flow = connect(&world);
         flow.server.connection.set_buffer_limit(None);
-        let mut said = Vec::new();
+        let mut said = vec![0xff; 16_384];
+        flow.server.send(&said);
         for n in 0..40u8 {
             let piece = vec![n; 1000 + usize::from(n)];
             flow.server.send(&piece);
@@ -262,10 +289,10 @@ fn small_records_are_joined_for_an_end_that_is_behind() {
         let cut = &wire[..wire.len() - 1];
         let taken = relay.relay(End::Server, cut, usize::MAX, &mut out).unwrap();
         assert!(taken < cut.len() && cut.len() - taken < 1100);
-        // 39 records of a thousand bytes and more need three of 2^14.
-        assert_eq!(out.records.len(), 3);
+        // 39 records of a thousand bytes and more need three of 2^14, after the one that is as long itself.
+        assert_eq!(out.records.len(), 4);
         let rest = relay.relay(End::Server, &wire[taken..], usize::MAX, &mut out).unwrap();
-        assert_eq!((taken + rest, out.records.len()), (wire.len(), 4));
+        assert_eq!((taken + rest, out.records.len()), (wire.len(), 5));
         out.records.iter().for_each(|record| flow.client.input(record));
         assert!(flow.client.seen.data == said && out.seen == said);
     }

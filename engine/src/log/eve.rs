@@ -22,6 +22,8 @@ use crate::metrics::Snapshot;
 
 /// IANA protocol number.
 const TCP: u8 = 6;
+/// Longest server name that is written: four times of what the DNS has.
+const MAX_SNI: usize = 1024;
 
 /// Appends one line, with its line feed.
 ///
@@ -221,7 +223,7 @@ impl<'a> Tls<'a> {
             subjectaltname: certificate.map(|c| c.alt_names.as_slice()).filter(|names| !names.is_empty()),
             serial: text(|c| &c.serial),
             fingerprint: text(|c| &c.fingerprint),
-            sni: hello.and_then(|h| h.sni.as_deref()),
+            sni: hello.and_then(|h| h.sni.as_deref()).map(|name| &name[..name.floor_char_boundary(MAX_SNI)]),
             version: event.server_leg.as_ref().or(event.client_leg.as_ref()).and_then(|leg| leg.version),
             notbefore: certificate.map(|c| Date(c.not_before)),
             notafter: certificate.map(|c| Date(c.not_after)),

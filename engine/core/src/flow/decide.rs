@@ -104,8 +104,9 @@ impl<IO: Io> Flow<IO> {
         if reason != Reason::HelloNotTls {
             self.report_tls(cx, None, None, reason);
         }
-        let legs = flight.adopt(cx);
-        self.reset(cx, legs, reason)
+        // RFC 8446 6.2. Whoever does not speak TLS would not know what to make of it.
+        let alert = (reason == Reason::HelloMalformed).then_some(description::DECODE_ERROR);
+        self.refuse(cx, flight, alert, reason)
     }
 
     pub(super) fn decide(
@@ -154,6 +155,7 @@ impl<IO: Io> Flow<IO> {
                     self.report_tls(cx, Some(info), Some(&profile), reason);
                     let alert = match reason {
                         Reason::VersionUnsupportedClient => description::PROTOCOL_VERSION,
+                        Reason::HelloName => description::UNRECOGNIZED_NAME,
                         _ => description::HANDSHAKE_FAILURE,
                     };
                     self.refuse(cx, flight, Some(alert), reason)

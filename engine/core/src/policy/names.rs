@@ -65,8 +65,8 @@ impl fmt::Display for NamePattern {
     }
 }
 
-/// A host name as it stands in a ClientHello (RFC 6066 section 3): A-labels, no address, no port. Underscores are no LDH
-/// characters, but names with them are in use.
+/// A host name as it stands in a ClientHello (RFC 6066 section 3): A-labels, no address, no port. Names with underscores, and with
+/// hyphens where the DNS has none, are in use.
 pub(super) fn check_name(name: &str) -> Result<(), NameError> {
     if !name.is_ascii() {
         return Err(NameError(
@@ -84,14 +84,10 @@ pub(super) fn check_name(name: &str) -> Result<(), NameError> {
     }
     let label_is_right = |label: &str| {
         (1..=MAX_LABEL).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if !name.split('.').all(label_is_right) {
-        return Err(NameError(
-            "a host name: labels of 1 to 63 letters, digits, `-` and `_`, not beginning or ending in `-`",
-        ));
+        return Err(NameError("a host name: labels of 1 to 63 letters, digits, `-` and `_`"));
     }
     // RFC 6066 section 3: literal addresses are not permitted; a client that connects to one sends no name.
     if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
@@ -149,7 +145,7 @@ mod tests {
             ("https://example.com", "without scheme"),
             ("example.com:443", "without scheme"),
             ("exa mple.com", "labels of 1 to 63"),
-            ("-a.example.com", "labels of 1 to 63"),
+            ("a+b.example.com", "labels of 1 to 63"),
             ("a..example.com", "labels of 1 to 63"),
             (".example.com", "labels of 1 to 63"),
             ("192.0.2.1", "`destination`"),
@@ -173,5 +169,6 @@ mod tests {
             "_dmarc.example".parse::<NamePattern>().map(|p| p.to_string()),
             Ok("_dmarc.example".into())
         );
+        assert_eq!("foo-.Example".parse::<NamePattern>().map(|p| p.to_string()), Ok("foo-.example".into()));
     }
 }

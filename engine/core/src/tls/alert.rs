@@ -23,6 +23,7 @@ pub mod description {
     pub const INTERNAL_ERROR: u8 = 80;
     pub const USER_CANCELED: u8 = 90;
     pub const NO_RENEGOTIATION: u8 = 100;
+    pub const UNRECOGNIZED_NAME: u8 = 112;
     pub const CERTIFICATE_REQUIRED: u8 = 116;
 }
 

@@ -13,6 +13,8 @@ use crate::x509::{KeyType, Provider};
 
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+/// RFC 6066 §3: the one type of name.
+const HOST_NAME: u8 = 0;
 const RECORD_HEADER: usize = 5;
 /// RFC 8446 §5.1: the longest plaintext of a record.
 const MAX_FRAGMENT: usize = 1 << 14;
@@ -47,7 +49,8 @@ pub struct ClientHello {
     pub legacy_version: u16,
     /// `legacy_session_id`: not empty in TLS 1.3's compatibility mode, or for a TLS 1.2 resumption.
     pub session_id: Vec<u8>,
-    /// Host name (RFC 6066 §3) as sent. Some clients send an IP literal here against the RFC; it is kept.
+    /// Host name (RFC 6066 §3) as sent, with U+FFFD for what is not UTF-8. It need not be a host's: some clients send an IP literal, a port
+    /// with the name, or what no certificate could have.
     pub sni: Option<String>,
     /// Application protocols (RFC 7301).
     pub alpn: Vec<Box<[u8]>>,
@@ -63,6 +66,10 @@ pub struct ClientHello {
     pub signature_schemes: Vec<u16>,
     /// `ec_point_formats`.
     pub point_formats: Vec<u8>,
+    /// `max_fragment_length` (RFC 6066 §4): most plaintext of a record, in bytes.
+    pub max_fragment_length: Option<u16>,
+    /// `record_size_limit` (RFC 8449): likewise, with the type of content in TLS 1.3.
+    pub record_size_limit: Option<u16>,
     /// Types of all extensions.
     pub extensions: Vec<u16>,
 }
@@ -79,6 +86,11 @@ impl ClientHello {
         parse(message).filter(|hello| hello.alpn.len() <= MAX_PROTOCOLS)
     }
 
+    /// It asks for a name that is neither a host's nor an address: no certificate is for it.
+    pub(super) fn names_no_host(&self) -> bool {
+        self.sni.as_deref().is_some_and(|name| ServerName::try_from(name).is_err())
+    }
+
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
         let Self {
@@ -92,6 +104,8 @@ impl ClientHello {
             key_shares,
             signature_schemes,
             point_formats,
+            max_fragment_length: _,
+            record_size_limit: _,
             extensions,
         } = self;
         let numbers = [versions, cipher_suites, groups, key_shares, signature_schemes, extensions];
@@ -106,10 +120,12 @@ impl ClientHello {
 /// Extension types (IANA "TLS ExtensionType Values").
 mod extension {
     pub(super) const SERVER_NAME: u16 = 0;
+    pub(super) const MAX_FRAGMENT_LENGTH: u16 = 1;
     pub(super) const SUPPORTED_GROUPS: u16 = 10;
     pub(super) const EC_POINT_FORMATS: u16 = 11;
     pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;
     pub(super) const ALPN: u16 = 16;
+    pub(super) const RECORD_SIZE_LIMIT: u16 = 28;
     pub(super) const EARLY_DATA: u16 = 42;
     pub(super) const SUPPORTED_VERSIONS: u16 = 43;
     pub(super) const KEY_SHARE: u16 = 51;
@@ -265,6 +281,14 @@ fn parse_extension(hello: &mut ClientHello, kind: u16, mut body: Reader<'_>) -> 
                 }
             }
         }
+        // Values that are none (RFC 6066 §4, RFC 8449 §4) ask for nothing.
+        extension::MAX_FRAGMENT_LENGTH => {
+            hello.max_fragment_length =
+                Some(body.u8()?).filter(|code| (1..=4).contains(code)).map(|n| 256 << n);
+        }
+        extension::RECORD_SIZE_LIMIT => {
+            hello.record_size_limit = Some(body.u16()?).filter(|limit| *limit >= 64);
+        }
         extension::KEY_SHARE => {
             let mut shares = body.vec16()?;
             while !shares.is_empty() {
@@ -277,17 +301,15 @@ fn parse_extension(hello: &mut ClientHello, kind: u16, mut body: Reader<'_>) -> 
     body.is_empty().then_some(())
 }
 
-/// RFC 6066 §3: a list with one name, of type host_name. What is neither a host name nor an address is refused here,
-/// so that no rule and no log line has to deal with it.
+/// RFC 6066 §3: a list with one name, of type host_name, as other libraries have it. The name need not be one that the DNS or a certificate
+/// could have: there are such hosts, and it is policy's to say what becomes of them. But a zero byte is the end to one reader and none to
+/// another; servers refuse it.
 fn parse_server_name(body: &mut Reader<'_>) -> Option<String> {
     let mut list = body.vec16()?;
     let kind = list.u8()?;
     let name = list.vec16()?.rest();
-    let name = std::str::from_utf8(name).ok()?;
-    if kind != 0 || !list.is_empty() || ServerName::try_from(name).is_err() {
-        return None;
-    }
-    Some(name.to_owned())
+    let is_one = kind == HOST_NAME && list.is_empty();
+    (is_one && !name.is_empty() && !name.contains(&0)).then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 /// RFC 8701: `0x?A?A` with both bytes equal.
@@ -344,6 +366,14 @@ impl ClientHello {
     /// The client sends data before it has heard the server, or would have liked to.
     pub(super) fn offers_early_data(&self) -> bool {
         self.extensions.contains(&extension::EARLY_DATA)
+    }
+
+    /// Most plaintext that the client wants in a record of this version; none: as much as there may be. Nobody has promised it that, but
+    /// its server may keep to it.
+    pub(super) fn record_limit(&self, version: TlsVersion) -> Option<usize> {
+        // RFC 8449 §5: where both are there, this one counts. TLS 1.3 counts the type of content.
+        let by_size = self.record_size_limit.map(|limit| limit - u16::from(version == TlsVersion::Tls13));
+        by_size.or(self.max_fragment_length).map(usize::from).filter(|limit| *limit < MAX_FRAGMENT)
     }
 
     /// The server_name extension is present.

@@ -161,8 +161,12 @@ impl TlsContext {
     /// Whether this client can be served within the profile, to be asked before its flow is adopted.
     ///
     /// # Errors
-    /// [`Reason::VersionUnsupportedClient`] or [`Reason::CipherNoneClient`].
+    /// [`Reason::VersionUnsupportedClient`], [`Reason::CipherNoneClient`] or [`Reason::HelloName`].
     pub(crate) fn can_serve(&self, hello: &ClientHello, profile: &Profile) -> Result<(), Reason> {
+        // rustls speaks with no client that asks for one.
+        if hello.names_no_host() {
+            return Err(Reason::HelloName);
+        }
         let offer = offer_to_server(&self.provider, hello, profile)?;
         let best = offer.versions.iter().map(|version| tls_version(version)).max();
         let key = best.and_then(|version| hello.leaf_key(version, self.mint.provider()));

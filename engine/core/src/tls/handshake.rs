@@ -11,11 +11,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use rustls_pki_types::ServerName;
 
 use super::blame::{blame_client, blame_incompatible, closed_by};
 use super::cache_key::CacheKey;
 use super::offer::{Offer, offer_to_server, versions_for_client};
+use super::record::HEADER;
 use super::server_leg::HandshakeObserver;
 use super::server_sessions::{LONGEST_CHAIN, Origin};
 use super::session::Session;
@@ -357,6 +359,7 @@ impl Handshake {
     /// What has been negotiated, put to use. What came after the handshakes goes first.
     fn relay(&mut self, client: Session, server: Option<Session>) -> Result<Relay, Failure> {
         let alpn = client.alpn().map(Into::into);
+        let most = client.version().and_then(|version| self.hello.record_limit(version));
         let keys = |session: Session| session.into_keys(self.context.kind).map_err(|_| Reason::Internal);
         let (client, server) = (keys(client)?, server.map(keys).transpose()?);
         let early = PerEnd::from_fn(|end| {
@@ -371,6 +374,7 @@ impl Handshake {
             }),
             None => Relay::one_ended(client, alpn, early.client),
         }
+        .map(|relay| relay.with_record_limit(most))
         .ok_or(Reason::Internal.into())
     }
 
@@ -477,6 +481,7 @@ impl Handshake {
         let tickets = self.tickets(&leaf, version, server.alpn());
         let clock = Arc::clone(&self.context.clock);
         client_leg::config(&self.context.provider, &versions, &leaf, server.alpn(), clock, tickets)
+            .map(|config| self.in_small_records(config, version))
             .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
     }
@@ -492,8 +497,15 @@ impl Handshake {
         let versions = versions_for_client(&self.profile, version);
         let clock = Arc::clone(&self.context.clock);
         client_leg::config(&self.context.provider, &versions, &leaf, alpn, clock, None)
+            .map(|config| self.in_small_records(config, version))
             .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
+    }
+
+    /// As small as the client wants them. Its session has at most this version; which it takes is the client's choice.
+    fn in_small_records(&self, mut config: ServerConfig, at_most: TlsVersion) -> ServerConfig {
+        config.max_fragment_size = self.hello.record_limit(at_most).map(|most| most + HEADER);
+        config
     }
 
     /// The kind of key that the client can verify. Its session has at most this version; which it takes is the client's choice.

@@ -92,6 +92,13 @@ impl Relay {
         Some(Self { ends: PerEnd { client, server }, leftover, alpn })
     }
 
+    /// The client wants no more plaintext than this in a record; none: as much as there may be.
+    #[must_use]
+    pub fn with_record_limit(mut self, most: Option<usize>) -> Self {
+        self.ends.client.most = most.unwrap_or(MAX_PLAINTEXT).clamp(1, MAX_PLAINTEXT);
+        self
+    }
+
     /// The server has asked for a client certificate in its handshake, and got none. TLS 1.3 says only afterwards what it makes of that.
     #[must_use]
     pub fn with_certificate_asked(mut self) -> Self {
@@ -265,15 +272,18 @@ impl<B: AsMut<[u8]>> Direction<'_, B> {
         }
     }
 
-    /// Most plaintext of the records that begin within the budget and fit one record together. No more than that is asked for:
-    /// a block stays until its last byte is acknowledged. Looks at each of them, so it is for a new block alone.
+    /// Most plaintext of the records that begin within the budget and fit one record together, which is no longer than the source's own
+    /// have been, and than the sink wants. No more than that is asked for: a block stays until its last byte is acknowledged. Looks at
+    /// each of them, so it is for a new block alone.
     fn joined_len(&self, data: &[u8], budget: usize) -> usize {
-        let (mut sum, mut at) = (0, 0);
+        let (mut sum, mut at, mut longest) = (0, 0, self.source.longest);
         while at < budget
             && let Ok(Some(record)) = self.source.opener.first(&data[at..])
         {
-            let more = sum + self.source.opener.content_len(&record);
-            if more > MAX_PLAINTEXT {
+            let len = self.source.opener.content_len(&record);
+            longest = longest.max(len).min(self.sink.most);
+            let more = sum + len;
+            if more > longest {
                 break;
             }
             (sum, at) = (more, at + record.len());
@@ -406,10 +416,28 @@ impl<B: AsMut<[u8]>> Direction<'_, B> {
     }
 
     fn seal<O: RecordSink<Block = B>>(&mut self, mut block: B, len: usize, out: &mut O) -> Result<(), Fault> {
-        let to = self.from.other();
+        let (to, most) = (self.from.other(), self.sink.most);
+        if len > most {
+            return self.seal_in_pieces(&block.as_mut()[self.sink.sealer.plaintext_at()..][..len], most, out);
+        }
         renew_key(self.sink, to, out)?;
         let len = self.sink.sealer.seal(content::APPLICATION_DATA, block.as_mut(), len)?;
         out.send(to, block, len);
+        Ok(())
+    }
+
+    /// More than the sink wants in one record: each piece is copied into a block of its own.
+    fn seal_in_pieces<O: RecordSink<Block = B>>(
+        &mut self,
+        plaintext: &[u8],
+        most: usize,
+        out: &mut O,
+    ) -> Result<(), Fault> {
+        for piece in plaintext.chunks(most) {
+            let to = self.from.other();
+            renew_key(self.sink, to, out)?;
+            seal_into(self.sink, to, content::APPLICATION_DATA, piece, out)?;
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use super::aead::TrafficKey;
 use super::message::{Alert, kind, next_message};
 use super::open::Opener;
 use super::seal::Sealer;
-use super::{Fault, Form, Suite, content};
+use super::{Fault, Form, MAX_PLAINTEXT, Suite, content};
 use crate::end::End;
 use crate::policy::TlsVersion;
 use crate::tls::{alert, description};
@@ -12,9 +12,13 @@ use crate::x509::Provider;
 
 pub(in crate::tls) use super::message::KEY_UPDATE;
 
-/// Records in a row that a peer may send without any data in them: padding, tickets, key updates, warnings. Others bound
+/// Records in a row that a peer may send without any data in them: padding, key updates, warnings. Others bound
 /// each of these by itself, most of them by 32.
 const MAX_WITHOUT_DATA: u8 = 32;
+/// Tickets in a row: some servers send as many as were ever asked for (RFC 9149 has 255).
+const MAX_TICKETS: u8 = 255;
+/// Of them, so many are looked at: more than are kept.
+const TAKEN: u8 = 8;
 
 /// What a library takes for a key at work, nearly: its schedule, on the heap with both.
 const KEY: usize = 640;
@@ -72,6 +76,14 @@ pub(in crate::tls) struct RecordLayer {
     version: TlsVersion,
     peer: End,
     without_data: u8,
+    /// Of them, those that bring the message that is not all there, or brought the last one.
+    of_message: u8,
+    /// Tickets since the last data.
+    tickets: u8,
+    /// Longest record of data that the peer has sent, by its plaintext: it gets no reason to send, or to be sent, longer ones by us.
+    pub(in crate::tls) longest: usize,
+    /// Most plaintext that it wants in a record.
+    pub(in crate::tls) most: usize,
     /// The peer has asked for a certificate, or for the renegotiation by which TLS 1.2 asks for one, and sent no data since.
     pub(in crate::tls) certificate_asked: bool,
     /// The peer's close_notify was read: nothing after it counts.
@@ -98,6 +110,10 @@ impl RecordLayer {
             version,
             peer,
             without_data: 0,
+            of_message: 0,
+            tickets: 0,
+            longest: 0,
+            most: MAX_PLAINTEXT,
             certificate_asked: false,
             peer_has_closed: false,
             has_closed: false,
@@ -124,6 +140,10 @@ impl RecordLayer {
             version: _,
             peer: _,
             without_data: _,
+            of_message: _,
+            tickets: _,
+            longest: _,
+            most: _,
             certificate_asked: _,
             peer_has_closed: _,
             has_closed: _,
@@ -151,7 +171,8 @@ impl RecordLayer {
         if len == 0 {
             return self.count_without_data();
         }
-        self.without_data = 0;
+        (self.without_data, self.of_message, self.tickets) = (0, 0, 0);
+        self.longest = self.longest.max(len);
         self.certificate_asked = false;
         Ok(())
     }
@@ -195,6 +216,7 @@ impl RecordLayer {
         if bytes.is_empty() {
             return Err(unexpected);
         }
+        self.of_message += 1;
         let mut all = std::mem::take(&mut self.partial);
         all.extend_from_slice(bytes);
         let mut rest = all.as_slice();
@@ -209,9 +231,8 @@ impl RecordLayer {
                     }
                 }
                 (TlsVersion::Tls13, kind::NEW_SESSION_TICKET, End::Server) => {
-                    if !self.source.as_mut().is_none_or(|source| source.ticket(body)) {
-                        return Err(Fault::Broken(description::DECODE_ERROR));
-                    }
+                    self.take_ticket(body)?;
+                    continue;
                 }
                 (TlsVersion::Tls12, kind::HELLO_REQUEST, End::Server) => {
                     self.certificate_asked = true;
@@ -225,9 +246,25 @@ impl RecordLayer {
                 }
                 _ => return Err(unexpected),
             }
+            self.of_message = 0;
         }
         self.partial = rest.to_vec();
         Ok(control)
+    }
+
+    /// RFC 8446 4.6.1. The records that bring it count as it does.
+    fn take_ticket(&mut self, body: &[u8]) -> Result<(), Fault> {
+        if self.tickets == MAX_TICKETS {
+            return Err(Fault::Broken(description::UNEXPECTED_MESSAGE));
+        }
+        self.without_data = self.without_data.saturating_sub(std::mem::take(&mut self.of_message));
+        self.tickets += 1;
+        let is_taken = self.tickets <= TAKEN;
+        let source = self.source.as_mut().filter(|_| is_taken);
+        if !source.is_none_or(|source| source.ticket(body)) {
+            return Err(Fault::Broken(description::DECODE_ERROR));
+        }
+        Ok(())
     }
 
     /// RFC 8446 4.6.3.
