@@ -28,7 +28,7 @@ pub use lists::{
 use name_index::NameIndex;
 use names::HostName;
 pub use names::{NameError, NamePattern};
-pub use profile::{DefectAction, NoNameAction, Profile, TlsVersion, UnsupportedAction};
+pub use profile::{DefectAction, NoNameAction, Profile, TlsVersion, UnsupportedAction, key_of_defect};
 use rule::CompiledRule;
 pub use rule::Rule;
 
