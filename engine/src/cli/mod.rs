@@ -19,6 +19,7 @@ mod socket;
 #[cfg(feature = "dpdk")]
 mod supervisor;
 mod top;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ Where to begin:
   wireglass check -c wire.toml      find every fault of a configuration
   wireglass replay -c wire.toml F   see what a policy would do with a capture file
   wireglass policy explain ...      see what a policy would do with one request, and why
+  wireglass verify -c wire.toml ... see what it makes of a server's certificate, and what to do
   wireglass doctor -c wire.toml     see what stands between this machine and full speed
   wireglass run -c wire.toml        go between two ports
   wireglass top                     watch the running engine: packets, flows, drops
@@ -69,6 +71,7 @@ enum Command {
     Reload(reload::ReloadArgs),
     Exclusions(exclusions::ExclusionsArgs),
     Policy(policy::PolicyArgs),
+    Verify(verify::VerifyArgs),
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
     Replay(replay::ReplayArgs),
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::run(&args),
         Command::Exclusions(args) => exclusions::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),

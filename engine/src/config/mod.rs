@@ -22,17 +22,18 @@ pub use changes::{Startup, changed_keys, needs_restart};
 pub use fault::{Fault, Faults};
 pub use page_file::read_page;
 use reader::{Notes, Table};
-use sections::Profiles;
+use rustls_pki_types::CertificateDer;
 pub use sections::{
     Ca, Content, Control, Crypto, Dpdk, Exclusions, FoundFiles, Intercept, Limits, ListFile, ListSource, Log,
     Metrics, NamedLists, PolicyRules, Trust, Wire, Workers,
 };
+use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
 use wireglass_core::policy::{ContentPolicy, OnUnread, Policy, Profile, Tallies, Tally};
 use wireglass_core::reason::Reason;
-use wireglass_core::tls::{TlsContext, TlsSettings};
-use wireglass_core::x509::{CaFiles, SetupError, describe_date as date};
+use wireglass_core::tls::{ChainVerifier, TlsContext, TlsSettings};
+use wireglass_core::x509::{CaFiles, Provider, SetupError, describe_date as date};
 
 /// In seconds.
 const DAY: i64 = 86_400;
@@ -202,6 +203,51 @@ impl Config {
 /// The file cannot be read, or says it wrongly.
 pub fn control_socket(file: &Path) -> Result<Option<PathBuf>, Faults> {
     read(file, |document, _| Some(Control::read(document.table("control")).socket))
+}
+
+/// What a configuration says of servers' certificates. No key of a CA is read.
+#[derive(Debug)]
+pub struct Verification {
+    /// The crypto library.
+    pub provider: Provider,
+    /// Roots.
+    pub trust: Trust,
+    /// Certificates of the CAs.
+    pub own: Vec<CertificateDer<'static>>,
+    /// All profiles, by name.
+    pub profiles: Vec<Arc<Profile>>,
+    /// The one of `policy.profile`.
+    pub profile: Arc<Profile>,
+}
+
+impl Verification {
+    /// Looks at nothing else in the file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has faults in `[crypto]`, `[ca]`, `[trust]`, `[policy]` or a profile.
+    pub fn load(file: &Path) -> Result<Self, Faults> {
+        read(file, |document, _| {
+            let profiles = Profiles::read(document.table("profile"));
+            let profile =
+                profiles.named_by(document.table("policy").value("profile", "\"default\"").as_ref());
+            Some(Self {
+                provider: Crypto::read(document.table("crypto")).provider,
+                trust: Trust::read(document.table("trust"))?,
+                own: read_ca_certificates(&document.table("ca")),
+                profile: profile?,
+                profiles: profiles.into_list(),
+            })
+        })
+    }
+
+    /// What verifies chains by it.
+    ///
+    /// # Errors
+    /// The file of roots at fault.
+    pub fn verifier(&self) -> Result<ChainVerifier, SetupError> {
+        let system = self.trust.system.then(|| rustls_native_certs::load_native_certs().certs);
+        ChainVerifier::new(self.provider, system.as_deref(), &self.trust.roots, &self.own)
+    }
 }
 
 /// Reads a file, and lets `take` have its document. None without a fault does not happen.

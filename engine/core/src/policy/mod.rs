@@ -31,6 +31,7 @@ use names::HostName;
 pub use names::{NameError, NamePattern};
 pub use profile::{
     ClientCertificateAction, DefectAction, NoNameAction, Profile, TlsVersion, UnsupportedAction,
+    key_of_defect,
 };
 use rule::CompiledRule;
 pub use rule::Rule;

@@ -131,6 +131,21 @@ impl Profile {
     }
 }
 
+/// The key of a profile that decides about a defect; none: it always blocks.
+pub fn key_of_defect(defect: Reason) -> Option<&'static str> {
+    Some(match defect {
+        Reason::CertUntrusted => "on_untrusted",
+        Reason::CertSelfSigned => "on_self_signed",
+        Reason::CertExpired => "on_expired",
+        Reason::CertNotYet => "on_not_yet_valid",
+        Reason::CertMismatch => "on_name_mismatch",
+        Reason::CertNoName => "on_no_name",
+        Reason::CertUsage => "on_usage",
+        Reason::CertUnsupported => "on_unsupported_certificate",
+        _ => return None,
+    })
+}
+
 impl Default for Profile {
     fn default() -> Self {
         Self {
@@ -151,6 +166,30 @@ impl Default for Profile {
             http: true,
             resumption: true,
             max_days: 90,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What blocks under the most lenient profile has no key, and nothing else has none.
+    #[test]
+    fn defects_with_a_key_are_those_that_a_profile_may_allow() {
+        let lenient = Profile {
+            on_untrusted: DefectAction::Allow,
+            on_self_signed: DefectAction::Allow,
+            on_expired: DefectAction::Allow,
+            on_not_yet_valid: DefectAction::Allow,
+            on_name_mismatch: DefectAction::Allow,
+            on_usage: DefectAction::Allow,
+            on_unsupported_certificate: DefectAction::Allow,
+            ..Profile::default()
+        };
+        for reason in Reason::ALL {
+            let allowed = lenient.action(*reason) == DefectAction::Allow;
+            assert_eq!(key_of_defect(*reason).is_some(), allowed, "{reason}");
         }
     }
 }

@@ -7,6 +7,7 @@
 mod alert;
 mod blame;
 mod cache_key;
+mod chain_probe;
 mod chain_verifier;
 mod client_hello;
 mod client_leg;
@@ -31,6 +32,7 @@ pub(crate) mod wire;
 
 pub(crate) use alert::alert_record;
 pub use alert::description;
+pub use chain_probe::ChainProbe;
 pub use chain_verifier::ChainVerifier;
 pub use client_hello::{ClientHello, HelloScan, Peek, peek};
 pub use context::DEFAULT_SERVER_SESSIONS;

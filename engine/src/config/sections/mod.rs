@@ -24,3 +24,4 @@ pub use secrets::{Ca, Crypto, Trust};
 pub use workers::Workers;
 
 pub(super) use profiles::Profiles;
+pub(super) use secrets::read_ca_certificates;

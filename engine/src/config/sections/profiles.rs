@@ -42,7 +42,7 @@ impl Profiles {
     }
 
     /// The profile that a value names.
-    pub(super) fn named_by(&self, value: Option<&Value<'_>>) -> Option<Arc<Profile>> {
+    pub(in crate::config) fn named_by(&self, value: Option<&Value<'_>>) -> Option<Arc<Profile>> {
         let name = match value {
             Some(value) => value.text()?,
             None => DEFAULT,

@@ -1,5 +1,7 @@
 //! `[crypto]`, `[ca]` and `[trust]`: what certificates are made with and checked against.
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use wireglass_core::x509::{CaFiles, Provider, RootFile};
 
 use crate::config::files;
@@ -38,11 +40,24 @@ impl Ca {
     }
 }
 
+/// Certificates of the CAs, without their keys.
+pub(in crate::config) fn read_ca_certificates(table: &Table<'_>) -> Vec<CertificateDer<'static>> {
+    let certificates = |which| {
+        let table = table.required_table(which, CA_TABLE)?;
+        let value = table.required("cert", CA_CERTIFICATE)?;
+        let pem = files::certificates(&value.path()?).map_err(|message| value.say(message)).ok()?;
+        CertificateDer::pem_slice_iter(&pem).next()?.ok()
+    };
+    ["trusted", "untrusted"].into_iter().filter_map(certificates).collect()
+}
+
+const CA_TABLE: &str = "{ cert = FILE, key = FILE } (`wireglass ca init` makes both CAs)";
+const CA_CERTIFICATE: &str = "a file with the CA's certificate in PEM";
+
 fn read_ca(table: &Table<'_>, which: &'static str) -> Option<CaFiles> {
-    let table =
-        table.required_table(which, "{ cert = FILE, key = FILE } (`wireglass ca init` makes both CAs)")?;
+    let table = table.required_table(which, CA_TABLE)?;
     let cert = |table: &Table<'_>| {
-        let value = table.required("cert", "a file with the CA's certificate in PEM")?;
+        let value = table.required("cert", CA_CERTIFICATE)?;
         let path = value.path()?;
         let pem = files::certificates(&path).map_err(|message| value.say(message)).ok()?;
         Some((path.display().to_string(), pem))

@@ -1,0 +1,142 @@
+//! `wireglass verify`: what a configuration makes of a server's chain, without an engine.
+
+mod judged;
+mod presented;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use judged::Judged;
+use rustls_pki_types::ServerName;
+use wireglass_core::policy::Profile;
+
+use super::describe;
+use super::plain::Plain;
+use crate::config::Verification;
+
+/// Exit status where nothing can be said: 2 is a verdict.
+const FAILED: u8 = 3;
+
+const HELP: &str = "\
+Examples:
+  wireglass verify -c wire.toml --connect www.example.com:443
+  wireglass verify -c wire.toml --connect 192.0.2.7:8443 --name box.example --profile lenient
+  wireglass verify -c wire.toml --name www.example.com chain.pem
+  openssl s_client -connect www.example.com:443 -showcerts </dev/null > chain.pem
+  wireglass verify -c wire.toml --name www.example.com --at 2027-01-15 --json chain.pem | jq .findings
+
+Says what the engine would find, which certificate it is about, which key of the profile decides, and what to do. The chain is the one of
+the first file's first certificate; the others are what a server would send with it, in any order. --connect asks a server itself, from
+this machine, with a handshake in which nothing is sent. No key of a CA is read.
+
+Exit status: 0 the flow is decrypted; 1 its copy is signed by the untrusted CA; 2 it is blocked, or wrong usage; 3 nothing can be said:
+a fault of the configuration, a file, or the connection.";
+
+/// Say what the engine would make of a server's certificate, and what to do about it.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct VerifyArgs {
+    /// Configuration in TOML; docs/configuration.md has all keys.
+    #[arg(short, long = "config", value_name = "FILE")]
+    config: PathBuf,
+    /// Certificates in PEM or DER, the server's own first.
+    #[arg(value_name = "CHAIN", required_unless_present = "connect", requires = "name")]
+    files: Vec<PathBuf>,
+    /// Have this server present its chain.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "files")]
+    connect: Option<String>,
+    /// What a client would ask for; an address: one that sends no name (SNI). Else the host of --connect.
+    #[arg(long, value_parser = name)]
+    name: Option<ServerName<'static>>,
+    /// Name of the profile; else that of `policy.profile`.
+    #[arg(long)]
+    profile: Option<String>,
+    /// Another time than now: 2027-01-15, or 2027-01-15T08:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<u64>,
+    /// Print one object of JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+fn name(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_owned()).map_err(|_| "expected a DNS name or an address".into())
+}
+
+/// Seconds since the Unix epoch.
+fn time(text: &str) -> Result<u64, String> {
+    let midnight = |day: jiff::civil::Date| jiff::tz::Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok();
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .or_else(|| text.parse().ok().and_then(midnight))
+        .and_then(|time| u64::try_from(time.as_second()).ok())
+        .ok_or_else(|| "expected a day (2027-01-15) or a time (2027-01-15T08:00:00Z), not before 1970".into())
+}
+
+pub(super) fn run(args: &VerifyArgs) -> ExitCode {
+    match judge(args) {
+        Ok(judged) if args.json => match serde_json::to_string(&judged) {
+            Ok(json) => {
+                println!("{json}");
+                judged.exit_code()
+            }
+            Err(error) => failed(&error.to_string()),
+        },
+        Ok(judged) => {
+            print!("{judged}");
+            judged.exit_code()
+        }
+        Err(message) => failed(&message),
+    }
+}
+
+fn failed(message: &str) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::from(FAILED)
+}
+
+fn judge(args: &VerifyArgs) -> Result<Judged, String> {
+    let settings = Verification::load(&args.config).map_err(|faults| describe(&faults))?;
+    let in_config = |error: &dyn std::fmt::Display| format!("{}: {error}", args.config.display());
+    let verifier = settings.verifier().map_err(|error| in_config(&error))?;
+    let profile = profile(&settings, args.profile.as_deref()).map_err(|error| in_config(&error))?;
+    let (name, presented) = match &args.connect {
+        Some(server) => presented::by_server(server, args.name.clone(), settings.provider)?,
+        // The command line has one, or it is not in order.
+        None => {
+            let name = args.name.clone().ok_or("wireglass: expected --name")?;
+            (name, presented::in_files(&args.files)?)
+        }
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let at = args.at.unwrap_or(now);
+    let (leaf, others) = presented.split_first().ok_or("wireglass: there is no certificate")?;
+    let findings = verifier.verify(leaf, others, &name, at);
+    Ok(Judged::new(&name, at, &profile, &presented, findings))
+}
+
+fn profile(settings: &Verification, name: Option<&str>) -> Result<Arc<Profile>, String> {
+    let Some(name) = name else { return Ok(Arc::clone(&settings.profile)) };
+    settings.profiles.iter().find(|profile| profile.name == name).cloned().ok_or_else(|| {
+        let names: Vec<_> = settings.profiles.iter().map(|profile| profile.name.as_str()).collect();
+        format!("no profile {:?}; there are: {}", Plain(name).to_string(), names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        assert_eq!(time("2027-01-15"), Ok(1_799_971_200));
+        assert_eq!(time("2027-01-15T08:00:00Z"), Ok(1_800_000_000));
+        assert_eq!(time("2027-01-15T09:00:00+01:00"), Ok(1_800_000_000));
+        for wrong in ["", "yesterday", "2027-13-01", "1969-12-31", "1800000000"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+}
