@@ -71,8 +71,13 @@ def early_data(lab):
                 raise Failed(f"no ticket of the server's: {said[-200:]}")
             exclusions(lab, "remove", host)
             words = f"after {size} early bytes"
-            _status, said, port = lab.client.s_client(
-                host, address, "-sess_in", session, "-early_data", early, "-ign_eof", stdin=words.encode() + b"\n", timeout=1)
+            # OpenSSL's client fails by itself now and then if an answer comes while it still writes early data: one in ten against
+            # its own server, with nothing but a wire between them.
+            for _ in range(5):
+                _status, said, port = lab.client.s_client(
+                    host, address, "-sess_in", session, "-early_data", early, "-ign_eof", stdin=words.encode() + b"\n", timeout=1)
+                if "tls13_enc:internal error" not in said:
+                    break
             if "Early data was rejected" not in said or not decrypted(lab, said):
                 raise Failed(f"{size} bytes: {said[-300:]}")
             server.wait_text(words, 3)
