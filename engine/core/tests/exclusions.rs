@@ -190,6 +190,20 @@ fn there_are_never_more_than_there_may_be() {
     assert!(exclusions.is_empty() && !known(names.last().unwrap()));
 }
 
+/// The filter counts what comes and what goes: one that only counted what comes would be back at none some day.
+#[test]
+fn a_server_that_comes_and_goes_is_found_whenever_it_is_there() {
+    let (exclusions, wire) = (Exclusions::default(), wire());
+    let (contact, who) = (to(&wire, "a.example"), client(1, "t13"));
+    for _ in 0..u16::MAX {
+        exclusions.learn(Cause::ClientCertificate, &contact, &who, NOW);
+        exclusions.find(&contact, &who, NOW + DEFAULT_LIFETIME).for_each(drop);
+    }
+    assert!(exclusions.is_empty());
+    exclusions.learn(Cause::ClientCertificate, &contact, &who, NOW);
+    assert_eq!(causes(&exclusions, &contact, &who, NOW), [Cause::ClientCertificate]);
+}
+
 #[test]
 fn names_that_are_too_long_are_not_learned() {
     let (exclusions, wire) = (Exclusions::default(), wire());

@@ -62,7 +62,8 @@ def early_data(lab):
     host, session = "early.wild.lab.test", lab.folder / "early.session"
     sizes = (1, 100, 4_100, 16_384, 60_000)
     with listener(lab, lab.certificates[WWW], "-early_data", "-max_early_data", "100000", "-no_anti_replay") as (address, server):
-        for size in sizes:
+        # X448 has to be asked for again (HelloRetryRequest): what comes before the second hello is skipped, too.
+        for size, groups in [(size, "X25519") for size in sizes] + [(4_100, "X448:X25519"), (60_000, "X448:X25519")]:
             early = lab.folder / "early.bytes"
             early.write_bytes(b"early" * (size // 5) + b"y" * (size % 5))
             exclusions(lab, "add", host)
@@ -70,11 +71,16 @@ def early_data(lab):
             if decrypted(lab, said) or not session.exists():
                 raise Failed(f"no ticket of the server's: {said[-200:]}")
             exclusions(lab, "remove", host)
-            words = f"after {size} early bytes"
-            _status, said, port = lab.client.s_client(
-                host, address, "-sess_in", session, "-early_data", early, "-ign_eof", stdin=words.encode() + b"\n", timeout=1)
+            words = f"after {size} early bytes, {groups}"
+            # OpenSSL's client fails by itself now and then if an answer comes while it still writes early data: one in ten against
+            # its own server, with nothing but a wire between them.
+            for _ in range(5):
+                _status, said, port = lab.client.s_client(
+                    host, address, "-sess_in", session, "-early_data", early, "-groups", groups, "-ign_eof", stdin=words.encode() + b"\n", timeout=1)
+                if "tls13_enc:internal error" not in said:
+                    break
             if "Early data was rejected" not in said or not decrypted(lab, said):
-                raise Failed(f"{size} bytes: {said[-300:]}")
+                raise Failed(f"{size} bytes, {groups}: {said[-300:]}")
             server.wait_text(words, 3)
             at(lab.eve.one("tls", port), "wireglass.action", "decrypt")
             session.unlink()
