@@ -9,8 +9,8 @@ use crate::lock::Lock;
 /// Weight of all signature checks of a verification: 32 with P-256, Ed25519 or ordinary RSA keys, 8 with P-384 or P-521, fewer
 /// over long certificates. The longest path that is searched for has 7.
 const MAX_WEIGHT: u32 = 64;
-/// Likewise with a server that was [costly](crate::tls::costly_servers) before: four times what an ordinary path takes.
-const REDUCED_WEIGHT: u32 = 24;
+/// Likewise with a server that was [costly](crate::tls::costly_servers) before: twice what an ordinary path takes, or two keys of P-384.
+const REDUCED_WEIGHT: u32 = 16;
 /// A verification that weighs more is costly. Real ones weigh 4 to 8, and 24 with three keys of P-384.
 const COSTLY: u32 = 24;
 /// Of a signed certificate: to hash so many takes as long as a weight of one.
