@@ -1,11 +1,12 @@
-//! Handshakes run on a pool of threads beside the workers: one costs as much as hundreds of packets. There is one bounded
-//! queue to the threads, and one bounded ring back to each worker.
+//! Handshakes run on a pool of threads beside the workers: one costs as much as hundreds of packets. There are two bounded
+//! queues to the threads, and one bounded ring back to each worker. What is in the second queue runs when the first is empty:
+//! handshakes with servers that have presented costly chains.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded, select_biased};
 use crossbeam::queue::ArrayQueue;
 use wireglass_core::fairness::Shares;
 use wireglass_core::flow_table::FlowId;
@@ -43,9 +44,34 @@ pub struct Client {
 
 /// Who runs the jobs.
 enum To {
-    Threads(Sender<Request>),
+    Threads(Queues<Sender<Request>>),
     /// The worker, when it is asked for a reply: so packets that came after a job do not wait for it.
-    Worker(VecDeque<(FlowId, u64, Box<Job>)>),
+    Worker(Queues<VecDeque<(FlowId, u64, Box<Job>)>>),
+}
+
+/// Those that come first, and those that wait for them.
+#[derive(Clone, Default)]
+struct Queues<Q> {
+    first: Q,
+    last: Q,
+}
+
+impl<Q> Queues<Q> {
+    fn of(&mut self, job: &Job) -> &mut Q {
+        if job.waits_for_others() { &mut self.last } else { &mut self.first }
+    }
+}
+
+impl Queues<Receiver<Request>> {
+    /// The next request; none: nobody will send one.
+    fn next(&self) -> Option<Request> {
+        // A queue that nobody sends to is always ready, and says so.
+        select_biased! {
+            recv(self.first) -> request => request.or_else(|_| self.last.recv()),
+            recv(self.last) -> request => request.or_else(|_| self.first.recv()),
+        }
+        .ok()
+    }
 }
 
 impl Pool {
@@ -56,7 +82,10 @@ impl Pool {
     pub fn start(threads: usize, workers: usize) -> std::io::Result<(Self, Vec<Client>)> {
         let replies: Arc<[Replies]> = (0..workers).map(|_| Arc::new(ArrayQueue::new(OUTSTANDING))).collect();
         // Each worker's own bound is reached first, so that none can fill the queue for the others.
-        let (sender, receiver) = bounded(OUTSTANDING * workers.max(1));
+        let queue = || bounded(OUTSTANDING * workers.max(1));
+        let ((first, from_first), (last, from_last)) = (queue(), queue());
+        let sender = Queues { first, last };
+        let receiver = Queues { first: from_first, last: from_last };
         let start = |n| {
             let (receiver, replies) = (receiver.clone(), Arc::clone(&replies));
             std::thread::Builder::new()
@@ -66,7 +95,7 @@ impl Pool {
         let threads_started = (0..threads).map(start).collect::<Result<_, _>>()?;
         let client = |worker: usize| Client {
             worker,
-            to: if threads > 0 { To::Threads(sender.clone()) } else { To::Worker(VecDeque::new()) },
+            to: if threads > 0 { To::Threads(sender.clone()) } else { To::Worker(Queues::default()) },
             replies: Arc::clone(&replies[worker]),
             outstanding: Shares::default(),
         };
@@ -83,8 +112,8 @@ impl Drop for Pool {
     }
 }
 
-fn serve(requests: &Receiver<Request>, replies: &[Replies]) {
-    while let Ok(Request { worker, flow, client, job }) = requests.recv() {
+fn serve(requests: &Queues<Receiver<Request>>, replies: &[Replies]) {
+    while let Some(Request { worker, flow, client, job }) = requests.next() {
         let reply = job.run();
         let pushed = replies[worker].push((flow, client, reply));
         debug_assert!(pushed.is_ok(), "a worker has no more jobs out than its ring holds");
@@ -107,9 +136,10 @@ impl Client {
         }
         match &mut self.to {
             To::Threads(requests) => requests
+                .of(&job)
                 .try_send(Request { worker: self.worker, flow, client, job })
                 .map_err(|refused| refused.into_inner().job)?,
-            To::Worker(jobs) => jobs.push_back((flow, client, job)),
+            To::Worker(jobs) => jobs.of(&job).push_back((flow, client, job)),
         }
         self.outstanding.add(client);
         Ok(())
@@ -128,7 +158,10 @@ impl Client {
     pub fn next_reply(&mut self) -> Option<(FlowId, Reply)> {
         let (flow, client, reply) = match &mut self.to {
             To::Threads(_) => self.replies.pop()?,
-            To::Worker(jobs) => jobs.pop_front().map(|(flow, client, job)| (flow, client, job.run()))?,
+            To::Worker(jobs) => {
+                let next = jobs.first.pop_front().or_else(|| jobs.last.pop_front());
+                next.map(|(flow, client, job)| (flow, client, job.run()))?
+            }
         };
         self.outstanding.remove(client, 1);
         Some((flow, reply))

@@ -4,12 +4,15 @@
 #[path = "../core/tests/tls_support/mod.rs"]
 mod tls_support;
 
+use rustls_pki_types::CertificateDer;
+use tls_support::pki::{Signed, ca_params, leaf_params};
 use tls_support::*;
 use wireglass::handshake_pool::Pool;
 use wireglass_core::flow_table::{Class, FlowId, FlowTable};
 use wireglass_core::job::{Job, Reply};
 use wireglass_core::packet::FlowKey;
 use wireglass_core::policy::Profile;
+use wireglass_core::reason::Reason;
 use wireglass_core::tls::{Input, Outcome};
 use wireglass_core::x509::Provider;
 
@@ -88,4 +91,73 @@ fn a_turn_takes_no_more_than_its_share() {
     assert_eq!(client.outstanding(), 2);
     let (_pool, clients) = Pool::start(1, 1).unwrap();
     assert!(clients[0].each_turn() <= 64);
+}
+
+/// A mesh of CAs with the root's name: a leaf and all certificates of each by each other.
+fn costly_chain() -> (Vec<CertificateDer<'static>>, Signed) {
+    let cas: Vec<_> = (0..6).map(|_| Signed::by_itself(ca_params("Public Root"))).collect();
+    let leaf = Signed::by(leaf_params(&[HOST]), &cas[0]);
+    let mut chain = vec![leaf.der.clone()];
+    for (i, ca) in cas.iter().enumerate() {
+        let others = cas.iter().enumerate().filter(|(j, _)| *j != i);
+        chain.extend(others.map(|(_, by)| {
+            let key = rcgen::KeyPair::from_pem(&ca.key.serialize_pem()).unwrap();
+            Signed::with_key(ca_params("Public Root"), by, key).der
+        }));
+    }
+    (chain, leaf)
+}
+
+/// A handshake that has the server's first flight before it: the next step verifies the chain.
+fn verifying(world: &World, chain: &[CertificateDer<'static>], key: &Signed) -> Box<Job> {
+    let library = library(world.provider);
+    let mut client = TlsEnd::client(client_config(&library, TLS13, &[]), HOST.try_into().unwrap());
+    let mut server = TlsEnd::server(server_config(&library, TLS13, chain, key.private_key()));
+    let mut handshake = Box::new(start(&world.context, &client.output(), Profile::default()));
+    let step = handshake.advance(Input { now: NOW, ..Input::default() });
+    server.input(&step.to_server);
+    let input = Input { from_server: server.output(), now: NOW, ..Input::default() };
+    Box::new(Job::Handshake(handshake, input))
+}
+
+/// Who has presented a costly chain comes last: whatever number of its handshakes wait, another one waits for no more than one.
+#[test]
+fn others_do_not_wait_for_servers_that_were_costly() {
+    let (world, other) = (World::new(Provider::default()), World::new(Provider::default()));
+    let (chain, leaf) = costly_chain();
+    let good = || verifying(&other, std::slice::from_ref(&other.leaf.der), &other.leaf);
+    let first = verifying(&world, &chain, &leaf);
+    assert!(!first.waits_for_others());
+    let Reply::Handshake(Some((_, step))) = first.run() else { panic!("of a handshake") };
+    let Outcome::Failed(failure) = step.outcome else { panic!("refused") };
+    assert_eq!(failure.reason, Reason::CertTooComplex);
+    assert_eq!(world.context.caches().costly_chains(), 1);
+    for threads in [0, 1] {
+        let (pool, mut clients) = Pool::start(threads, 1).unwrap();
+        let mut client = clients.remove(0);
+        let id = flow_id();
+        let hostile: Vec<_> = (0..100).map(|_| verifying(&world, &chain, &leaf)).collect();
+        for (n, job) in hostile.into_iter().enumerate() {
+            assert!(job.waits_for_others());
+            assert!(client.submit(id, n as u64, job).is_ok());
+        }
+        assert!(client.submit(id, 1000, good()).is_ok());
+        let (mut before, mut done) = (0, false);
+        while client.outstanding() > 0 {
+            let Some((_, Reply::Handshake(Some((_, step))))) = client.next_reply() else {
+                std::thread::yield_now();
+                continue;
+            };
+            match step.outcome {
+                Outcome::Failed(_) if !done => before += 1,
+                Outcome::Failed(_) => {}
+                _ => done = true,
+            }
+        }
+        // The thread has run some while the good one was being made.
+        assert!(done && before < 100, "{before} of 100 came first, with {threads} thread(s)");
+        assert!(threads > 0 || before == 0, "{before}");
+        drop(client);
+        drop(pool);
+    }
 }

@@ -7,6 +7,7 @@ use rustls::NamedGroup;
 use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
+use support::rules::Rules;
 use wireglass_core::event::Action;
 use wireglass_core::policy::NoNameAction;
 use wireglass_core::reason::Reason;
@@ -147,16 +148,25 @@ fn in_many_records() {
 }
 
 #[test]
-fn without_a_host_name_the_client_decides_on_the_servers_names_unless_the_address_must_be_certified() {
+fn without_a_host_name_the_client_decides_on_the_names_of_the_server() {
     let mut lab = Lab::new();
     lab.client.sni = false;
     let exchange = Exchange::new(6, 100, 100);
     let mut run = lab.connect_tls(&Setup::default(), exchange.client(), exchange.server());
     run.run();
-    assert_eq!(run.tls_event().reason, Reason::PolicyDecrypt);
+    let event = run.tls_event();
+    assert_eq!((event.reason, event.defect), (Reason::PolicyDecrypt, Some(Reason::CertNoName)));
+    exchange.assert_done(run.client(), run.server(), &"without SNI");
+}
 
-    let mut setup = Setup::default();
-    setup.rules.profile.on_no_name = NoNameAction::Block;
+#[test]
+fn without_a_host_name_a_profile_may_want_the_address_certified() {
+    let mut rules = Rules::default_is(support::rules::Action::Decrypt);
+    rules.profile.on_no_name = NoNameAction::Block;
+    let setup = Setup { rules, ..Setup::default() };
+    let mut lab = Lab::new();
+    lab.client.sni = false;
+    let exchange = Exchange::new(6, 100, 100);
     let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
     run.run();
     assert_eq!(run.tls_event().reason, Reason::CertNoName);

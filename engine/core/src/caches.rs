@@ -44,9 +44,20 @@ pub struct TlsCaches {
     pub server_session: CacheCounters,
     /// Tickets of clients; nothing is kept of them, so nothing is evicted. A miss: a ticket that was no good here.
     pub client_ticket: CacheCounters,
+    costly_chains: AtomicU64,
 }
 
 impl TlsCaches {
+    /// A chain took far more to verify than others do.
+    pub fn count_costly_chain(&self) {
+        self.costly_chains.fetch_add(1, Relaxed);
+    }
+
+    /// Such chains since the start.
+    pub fn costly_chains(&self) -> u64 {
+        self.costly_chains.load(Relaxed)
+    }
+
     /// All of them, by the names that they have in the metrics.
     pub fn all(&self) -> [(&'static str, &CacheCounters); 4] {
         [

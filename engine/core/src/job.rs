@@ -22,6 +22,14 @@ pub enum Reply {
 }
 
 impl Job {
+    /// It is to run when no others wait.
+    pub fn waits_for_others(&self) -> bool {
+        match self {
+            Self::Handshake(handshake, _) => handshake.waits_for_others(),
+            Self::Scan(..) => false,
+        }
+    }
+
     /// Runs it. A panic costs this flow only: nothing is shared but caches behind their own locks.
     pub fn run(self) -> Reply {
         match self {

@@ -247,6 +247,10 @@ impl Metrics {
                 page.sample(name, &[("cache", &cache)], counters.values()[n]);
             }
         }
+        let name = "wireglass_costly_chains_total";
+        let help = "Servers' chains that took far more to verify than others do; their handshakes come last for a while.";
+        page.family(name, help, Kind::Counter);
+        page.sample(name, &[], caches.costly_chains());
     }
 
     fn exclusions_by_cause(&self, page: &mut Page<'_>) {

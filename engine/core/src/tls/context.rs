@@ -9,6 +9,7 @@ use rustls_pki_types::CertificateDer;
 use super::ClientHello;
 use super::cache_key::CacheKey;
 use super::clock::Clock;
+use super::costly_servers::CostlyServers;
 use super::offer::{offer_to_server, tls_version};
 use super::server_leg::ServerVerifier;
 use super::server_sessions::Sessions;
@@ -50,6 +51,7 @@ pub struct TlsContext {
     pub(super) mint: Mint,
     pub(super) verify_cache: Arc<VerifyCache>,
     pub(super) server_verifier: Arc<ServerVerifier>,
+    pub(super) costly_servers: Arc<CostlyServers>,
     pub(super) clock: Arc<Clock>,
     /// None: servers are not resumed.
     pub(super) sessions: Option<Arc<Sessions>>,
@@ -123,6 +125,10 @@ impl TlsContext {
             mint,
             server_verifier,
             verify_cache,
+            costly_servers: before.map(|before| Arc::clone(&before.costly_servers)).unwrap_or_else(|| {
+                let (key, _) = generation.as_chunks();
+                Arc::new(CostlyServers::new(key[0]))
+            }),
             clock: before.map(|before| Arc::clone(&before.clock)).unwrap_or_default(),
             sessions,
             tickets: before.and_then(|before| before.tickets.clone()),

@@ -22,7 +22,7 @@ use super::server_leg::HandshakeObserver;
 use super::server_sessions::{LONGEST_CHAIN, Origin};
 use super::session::Session;
 use super::tickets::Tickets;
-use super::verify::name_to_prove;
+use super::verify::{Budget, name_to_prove};
 use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
 use crate::end::PerEnd;
 use crate::event::{CertificateInfo, LegInfo, MintedBy};
@@ -156,6 +156,7 @@ pub struct Handshake {
     profile: Arc<Profile>,
     /// What the server's leg has shown. Not here while that runs.
     watch: Option<HandshakeObserver>,
+    waits_for_others: bool,
     /// The sessions that the server may resume.
     origin: Option<Arc<Origin>>,
     stage: Stage,
@@ -190,8 +191,13 @@ impl Handshake {
         destination: Destination,
         profile: Arc<Profile>,
     ) -> Self {
+        let costly = Arc::clone(&context.costly_servers);
+        let waits_for_others = costly.contains(destination.server.ip(), context.clock.seconds());
         let mut handshake = Self {
-            watch: Some(HandshakeObserver::new(Arc::clone(&profile))),
+            watch: Some(
+                HandshakeObserver::new(Arc::clone(&profile)).minding(costly, destination.server.ip()),
+            ),
+            waits_for_others,
             context,
             hello,
             destination,
@@ -205,6 +211,11 @@ impl Handshake {
         };
         handshake.memory = handshake.measure();
         handshake
+    }
+
+    /// It is to run when no others wait: its server has presented a chain that took long to verify.
+    pub fn waits_for_others(&self) -> bool {
+        self.waits_for_others
     }
 
     /// Has it answer in the server's place: the client gets a leaf for the name that it asked for, and this application
@@ -257,6 +268,7 @@ impl Handshake {
             held,
             answered: _,
             report,
+            waits_for_others: _,
             memory: _,
         } = self;
         let sessions = match stage {
@@ -434,7 +446,7 @@ impl Handshake {
         if resumed {
             let name = name_to_prove(self.hello.sni.as_deref(), self.destination.server.ip());
             let now = self.context.clock.seconds();
-            watch.judge(self.context.verify_cache.vet(leaf, intermediates, &name, now));
+            watch.judge(self.context.verify_cache.vet(leaf, intermediates, &name, now, Budget::Whole));
         }
         let Some((vetted, verdict)) = watch.seen.verdict.clone() else { return Err(Reason::Internal.into()) };
         self.note_server();

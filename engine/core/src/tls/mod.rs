@@ -13,6 +13,7 @@ mod client_hello;
 mod client_leg;
 mod clock;
 mod context;
+mod costly_servers;
 mod early_data;
 mod handshake;
 mod handshake_signature;

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,6 +18,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::ClientHello;
 use super::clock::Clock;
+use super::costly_servers::CostlyServers;
 use super::handshake_signature;
 use super::offer::Offer;
 use super::server_sessions::Origin;
@@ -43,15 +45,22 @@ thread_local! {
 ///
 /// rustls resumes a session only with the very verifier that it began with, so all handshakes have one. What it sees gets from
 /// there to the handshake through the thread: rustls calls it while it is being called.
-#[derive(Debug)]
 pub(super) struct HandshakeObserver {
     profile: Arc<Profile>,
+    /// What is remembered of servers, and which this is.
+    server: Option<(Arc<CostlyServers>, IpAddr)>,
     pub(super) seen: Observed,
 }
 
 impl HandshakeObserver {
     pub(super) fn new(profile: Arc<Profile>) -> Self {
-        Self { profile, seen: Observed::default() }
+        Self { profile, server: None, seen: Observed::default() }
+    }
+
+    /// Has the server's chain cost less if one of it was costly before, and be remembered if it is.
+    pub(super) fn minding(mut self, costly: Arc<CostlyServers>, server: IpAddr) -> Self {
+        self.server = Some((costly, server));
+        self
     }
 
     /// Runs a part of this handshake's server leg.
@@ -103,10 +112,16 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let vetted = self.verify_cache.vet(end_entity, intermediates, server_name, now.as_secs());
         OBSERVER.with_borrow_mut(|watch| {
             // Nobody whose handshake this is: nobody to say what is tolerated.
             let Some(watch) = watch else { return Err(rustls::Error::General("no handshake".into())) };
+            let now = now.as_secs();
+            let budget = watch.server.as_ref().map(|(costly, server)| costly.budget(*server, now));
+            let budget = budget.unwrap_or_default();
+            let vetted = self.verify_cache.vet(end_entity, intermediates, server_name, now, budget);
+            if let Some((costly, server)) = watch.server.as_ref().filter(|_| vetted.is_costly()) {
+                costly.note(*server, now);
+            }
             let verdict = watch.judge(vetted);
             match verdict.defect {
                 Some(defect) if verdict.action == DefectAction::Block => {

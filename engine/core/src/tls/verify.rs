@@ -19,6 +19,7 @@ use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
+pub(super) use self::effort::Budget;
 use self::effort::{Counted, Effort};
 pub(super) use self::finding::plain_name;
 use self::finding::{Faults, Found};
@@ -112,8 +113,10 @@ pub struct Findings {
     pub findings: Vec<ChainFinding>,
     /// Name of the root that was reached.
     pub root: Option<String>,
+    /// The verification cost far more than others do.
+    pub(super) costly: bool,
     /// From when to when nothing that has a date changes, in seconds since the Unix epoch, the end not included. None: the chain
-    /// has parts whose dates are not known.
+    /// has parts whose dates are not known, or could not be looked at as a whole.
     pub(super) holds: Option<Range<i64>>,
 }
 
@@ -121,7 +124,13 @@ impl Findings {
     fn only(reason: Reason, found: &'static str) -> Self {
         let mut faults = Faults::default();
         faults.push(0, reason, found);
-        Self { defects: faults.defects(), findings: faults.describe(|_| None), root: None, holds: None }
+        Self {
+            defects: faults.defects(),
+            findings: faults.describe(|_| None),
+            root: None,
+            costly: false,
+            holds: None,
+        }
     }
 }
 
@@ -133,11 +142,12 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: UnixTime,
+        budget: Budget,
     ) -> Findings {
         let Ok(certificate) = Certificate::parse(leaf) else {
             return Findings::only(Reason::CertMalformed, "not a certificate in DER");
         };
-        let effort = Effort::default();
+        let effort = Effort::within(budget);
         let counted: Vec<_> =
             self.algorithms.iter().map(|inner| Counted { inner: *inner, effort: &effort }).collect();
         let algorithms: Vec<_> = counted.iter().map(|a| a as &dyn SignatureVerificationAlgorithm).collect();
@@ -183,7 +193,9 @@ impl Verifier {
             defects: faults.defects(),
             findings: faults.describe(subject_of),
             root: root.map(Anchor::name),
-            holds: Some(check.holds()),
+            costly: effort.was_costly(),
+            // With more to spend there may be nothing wrong.
+            holds: (budget == Budget::Whole || !effort.was_cut()).then(|| check.holds()),
         }
     }
 

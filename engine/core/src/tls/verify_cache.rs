@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::cache_key::CacheKey;
-use super::verify::{Findings, Verifier};
+use super::verify::{Budget, Findings, Verifier};
 use crate::caches::TlsCaches;
 use crate::event::CertificateInfo;
 use crate::generations::Generations;
@@ -32,6 +32,7 @@ pub(super) struct VerifiedChain(Arc<Inner>);
 struct Inner {
     info: Option<CertificateInfo>,
     defects: Vec<Reason>,
+    costly: bool,
     /// From when to when this may be used again, the end not included.
     from: i64,
     until: i64,
@@ -46,6 +47,11 @@ impl VerifiedChain {
     /// All defects; empty: compliant.
     pub(super) fn defects(&self) -> &[Reason] {
         &self.0.defects
+    }
+
+    /// Whether its verification cost far more than others do.
+    pub(super) fn is_costly(&self) -> bool {
+        self.0.costly
     }
 
     /// Whether they are of one verification.
@@ -75,13 +81,15 @@ impl VerifyCache {
         &self.verifier
     }
 
-    /// What is to be said of the chain that a server presented for `name`, at `now` in seconds since the Unix epoch.
+    /// What is to be said of the chain that a server presented for `name`, at `now` in seconds since the Unix epoch. A chain that is
+    /// not known yet is verified within `budget`.
     pub(super) fn vet(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: u64,
+        budget: Budget,
     ) -> VerifiedChain {
         let key = CacheKey::new("verified chain").name(name).bytes(leaf).list(intermediates.iter()).finish();
         if let Some(vetted) = self.kept.lock().find(&key)
@@ -93,14 +101,17 @@ impl VerifyCache {
         }
         self.counters.verification.miss();
         let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        let Findings { defects, findings, root, holds } =
-            self.verifier.verify(leaf, intermediates, name, time);
+        let Findings { defects, findings, root, costly, holds } =
+            self.verifier.verify(leaf, intermediates, name, time, budget);
+        if costly {
+            self.counters.count_costly_chain();
+        }
         // None: for this flow alone.
         let (from, until) = holds.as_ref().map_or((0, 0), |holds| {
             (holds.start, holds.end.min(i64::try_from(now).map_or(0, |now| now.saturating_add(KEEP))))
         });
         let info = describe_certificate(leaf).map(|info| CertificateInfo { findings, root, ..info });
-        let vetted = VerifiedChain(Arc::new(Inner { info, defects, from, until }));
+        let vetted = VerifiedChain(Arc::new(Inner { info, defects, costly, from, until }));
         if holds.is_some() && leaf.len() <= LONGEST {
             let mut kept = self.kept.lock();
             kept.insert(key, vetted.clone());

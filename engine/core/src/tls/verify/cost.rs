@@ -130,7 +130,7 @@ impl World {
         let name = ServerName::try_from(HOST).unwrap();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
         self.checks.store(0, Ordering::Relaxed);
-        let findings = self.verifier.verify(leaf, rest, &name, now);
+        let findings = self.verifier.verify(leaf, rest, &name, now, Budget::Whole);
         (findings.defects, self.checks.load(Ordering::Relaxed))
     }
 
@@ -439,4 +439,31 @@ fn key_ids_show_the_way() {
     let leaf = cas[19].leaf(|p| p.use_authority_key_identifier_extension = true);
     let (found, checks) = world.verify(&leaf, &chain);
     assert_eq!((found, checks), (vec![], 2));
+}
+
+/// A server that has been costly gets less, which is enough for a path, and a chain that is cut short is not remembered as bad.
+#[test]
+fn less_for_a_server_that_was_costly() {
+    let world = World::new();
+    let (cas, certificates) = mesh(ROOT, 6, &rcgen::PKCS_ECDSA_P256_SHA256);
+    let hostile = cas[0].leaf(|_| {});
+    let name = ServerName::try_from(HOST).unwrap();
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
+    let verify = |world: &World, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>], budget| {
+        world.checks.store(0, Ordering::Relaxed);
+        world.verifier.verify(leaf, rest, &name, now, budget)
+    };
+    let findings = verify(&world, &hostile, &certificates, Budget::Whole);
+    assert!(findings.costly && findings.holds.is_some() && world.checks.load(Ordering::Relaxed) > 16);
+    let findings = verify(&world, &hostile, &certificates, Budget::Reduced);
+    assert!(findings.costly && findings.holds.is_none());
+    assert_eq!(findings.defects, [Reason::CertTooComplex]);
+    assert!(world.checks.load(Ordering::Relaxed) <= 8);
+    let mut inner: Vec<Ca> = (0..4).map(|i| Ca::new(&format!("CA {i}"))).collect();
+    let chain: Vec<_> = (0..4).map(|i| inner[i].by(inner.get(i + 1).unwrap_or(&world.root))).collect();
+    let good = inner.remove(0).leaf(|_| {});
+    for budget in [Budget::Whole, Budget::Reduced] {
+        let findings = verify(&world, &good, &chain, budget);
+        assert!(!findings.costly && findings.holds.is_some() && findings.defects.is_empty(), "{findings:?}");
+    }
 }

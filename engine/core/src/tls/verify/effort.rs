@@ -9,6 +9,10 @@ use crate::lock::Lock;
 /// Weight of all signature checks of a verification: 32 with P-256, Ed25519 or ordinary RSA keys, 8 with P-384 or P-521, fewer
 /// over long certificates. The longest path that is searched for has 7.
 const MAX_WEIGHT: u32 = 64;
+/// Likewise with a server that was [costly](crate::tls::costly_servers) before: twice what an ordinary path takes, or two keys of P-384.
+const REDUCED_WEIGHT: u32 = 16;
+/// A verification that weighs more is costly. Real ones weigh 4 to 8, and 24 with three keys of P-384.
+const COSTLY: u32 = 24;
 /// Of a signed certificate: to hash so many takes as long as a weight of one.
 const BYTES_PER_WEIGHT: usize = 8192;
 /// Certificates that the search for a path steps on, each once for each way to it.
@@ -23,16 +27,28 @@ pub(super) enum Spend {
     UsedUp,
 }
 
+/// What a verification may cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::tls) enum Budget {
+    /// As much as any.
+    #[default]
+    Whole,
+    /// Less: the server has presented a costly chain before.
+    Reduced,
+}
+
 /// What a verification has spent so far.
 #[derive(Debug, Default)]
 pub(super) struct Effort(Lock<Spent>);
 
 #[derive(Debug, Default)]
 struct Spent {
+    budget: Budget,
     weight: u32,
     steps: u32,
     paths: u32,
     cut: bool,
+    used_up: bool,
     checks: Vec<Check>,
 }
 
@@ -47,6 +63,16 @@ struct Check {
 }
 
 impl Effort {
+    pub(super) fn within(budget: Budget) -> Self {
+        Self(Lock::new(Spent { budget, ..Spent::default() }))
+    }
+
+    /// Whether it was far more than others take. Where there was less to spend, all of it counts as more.
+    pub(super) fn was_costly(&self) -> bool {
+        let spent = self.0.lock();
+        spent.weight > COSTLY || (spent.budget == Budget::Reduced && spent.used_up)
+    }
+
     /// Another step of the search.
     pub(super) fn step(&self) -> Spend {
         self.count(|spent| (&mut spent.steps, MAX_STEPS))
@@ -99,8 +125,13 @@ impl SignatureVerificationAlgorithm for Counted<'_> {
         }
         let hashing = u32::try_from(message.len() / BYTES_PER_WEIGHT).unwrap_or(MAX_WEIGHT);
         let weight = weight(algorithm.0, key) + hashing;
-        if spent.weight + weight > MAX_WEIGHT {
+        let most = match spent.budget {
+            Budget::Whole => MAX_WEIGHT,
+            Budget::Reduced => REDUCED_WEIGHT,
+        };
+        if spent.weight + weight > most {
             spent.cut = true;
+            spent.used_up = true;
             return Err(InvalidSignature);
         }
         spent.weight += weight;
