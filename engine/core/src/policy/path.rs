@@ -173,7 +173,8 @@ mod tests {
             "/a*/%2e",
         ] {
             let request = if entry.starts_with('/') { entry.to_owned() } else { format!("/{entry}") };
-            let expected = if entry.is_empty() { String::new() } else { Target::new(&request).whole().to_string() };
+            let expected =
+                if entry.is_empty() { String::new() } else { Target::new(&request).whole().to_string() };
             assert_eq!(whole(entry), expected, "{entry}");
         }
     }

@@ -1,0 +1,361 @@
+//! Rules and changes of heads on HTTP/1: what arrives on each side is read by another reader, and is what was sent, less what rules take
+//! and with what they set; and it is the same in whatever pieces the bytes come.
+
+use std::sync::Arc;
+
+use wireglass_core::content::{Fate, Filters as _, Opened, Ready, Report, RuleFilters, Stage};
+use wireglass_core::end::{End, PerEnd};
+use wireglass_core::policy::{
+    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Direction, FieldEdit,
+    HeaderRule, Lists, Profile, Respond,
+};
+use wireglass_core::reason::Reason;
+
+/// One end says something.
+type Said = (End, Vec<u8>);
+
+/// What arrives, and what was decided on the way.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    to: PerEnd<Vec<u8>>,
+    ending: Option<(Reason, bool)>,
+    /// Rule, reason and sender.
+    alerts: Vec<(Option<Arc<str>>, Reason, End)>,
+}
+
+fn policy(has_edits: bool) -> ContentPolicy {
+    let rule = |name: &str, action, change: fn(&mut ContentRule)| {
+        let mut rule = ContentRule::new(name, action);
+        change(&mut rule);
+        rule
+    };
+    let rules = [
+        rule("allowed", ContentAction::Allow, |rule| rule.path = vec!["/ok*".parse().unwrap()]),
+        rule("delete", ContentAction::Block(Respond::Page), |rule| rule.method = vec!["DELETE".into()]),
+        rule("reset", ContentAction::Block(Respond::Reset), |rule| {
+            rule.query = vec!["reset".parse().unwrap()]
+        }),
+        rule("told", ContentAction::Alert, |rule| rule.method = vec!["POST".into()]),
+        rule("type", ContentAction::Block(Respond::Status(451)), |rule| {
+            rule.direction = Some(Direction::Response);
+            rule.content_type = vec!["bad/*".parse().unwrap()];
+        }),
+    ];
+    let header = |direction, edits| HeaderRule {
+        profile: Vec::new(),
+        host: vec!["a".parse().unwrap()],
+        host_list: None,
+        direction,
+        edits,
+    };
+    let headers =
+        [header(Direction::Request, request_edits()), header(Direction::Response, response_edits())];
+    let policy = ContentPolicy::compile(&rules, Arc::new(Lists::default()));
+    if has_edits { policy.with_headers(&headers) } else { policy }
+}
+
+fn request_edits() -> Vec<FieldEdit> {
+    vec![FieldEdit::Remove("x-secret".into()), FieldEdit::Set("X-Tenant".into(), "corp".into())]
+}
+
+fn response_edits() -> Vec<FieldEdit> {
+    vec![FieldEdit::Remove("alt-svc".into())]
+}
+
+fn relay(has_edits: bool, said: &[Said], mut piece: impl FnMut() -> usize) -> Outcome {
+    let flow = DecryptedFlow {
+        profile: Arc::new(Profile::default()),
+        sni: Some("a".into()),
+        certificate_names: Vec::new(),
+        client: ([192, 0, 2, 1], 1000).into(),
+        server: ([192, 0, 2, 2], 443).into(),
+        flow_id: 1,
+        connection: ConnectionFacts::default(),
+    };
+    let filters = RuleFilters::new(Arc::new(policy(has_edits)), Arc::default());
+    let mut stage: Stage<Vec<u8>> = Stage::new(filters.filter(&Arc::new(flow), Some(b"http/1.1")).unwrap());
+    let mut outcome = Outcome::default();
+    for (from, bytes) in said {
+        let mut rest = &bytes[..];
+        while !rest.is_empty() && outcome.ending.is_none() {
+            let next = rest.split_off(..piece().clamp(1, rest.len().min(16_384))).unwrap();
+            match stage.plaintext(*from, next) {
+                Fate::Pass => outcome.to[from.other()].extend_from_slice(next),
+                Fate::Keep => {
+                    let mut block = next.to_vec();
+                    block.resize(next.len().max(2048), 0);
+                    let end = block.len();
+                    stage.keep(*from, Opened { block, at: 0, len: next.len(), end });
+                }
+            }
+            for from in End::BOTH {
+                while let Some(Ready::Data(block, len)) = stage.next_ready(from, 0, |len| vec![0; len]) {
+                    outcome.to[from.other()].extend_from_slice(&block[..len]);
+                }
+            }
+            while let Some(report) = stage.poll_report() {
+                if let Report::Alert(alert) = report {
+                    outcome.alerts.push((alert.rule, alert.reason, alert.from));
+                }
+            }
+            outcome.ending = stage.ending().map(|ending| (ending.reason, ending.orderly));
+        }
+    }
+    outcome
+}
+
+/// A message as httparse and a small reader of chunks have it.
+#[derive(Clone, Debug, PartialEq)]
+struct Message {
+    method: String,
+    status: u16,
+    line: Vec<u8>,
+    fields: Vec<(String, Vec<u8>)>,
+    head: Vec<u8>,
+    /// As it was sent, chunks and all.
+    body: Vec<u8>,
+    is_complete: bool,
+}
+
+impl Message {
+    fn has(&self, name: &str, value: &str) -> bool {
+        self.fields.iter().any(|(known, found)| known == name && found == value.as_bytes())
+    }
+
+    fn is_blocked(&self) -> bool {
+        let target = self.line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        !target.starts_with(b"/ok") && (self.method == "DELETE" || target.ends_with(b"?reset"))
+    }
+}
+
+/// All messages up to the first that is none. `methods`: of the requests that responses are to; none: these are requests.
+fn read(mut bytes: &[u8], methods: Option<&[String]>) -> Vec<Message> {
+    let (mut all, mut answered) = (Vec::new(), 0);
+    loop {
+        let mut room = [httparse::EMPTY_HEADER; 64];
+        let (length, method, status, headers) = match methods {
+            None => {
+                let mut request = httparse::Request::new(&mut room);
+                let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return all };
+                (length, request.method.unwrap().to_owned(), 0, request.headers)
+            }
+            Some(methods) => {
+                let mut response = httparse::Response::new(&mut room);
+                let Ok(httparse::Status::Complete(length)) = response.parse(bytes) else { return all };
+                let method = methods.get(answered).cloned().unwrap_or_default();
+                (length, method, response.code.unwrap(), response.headers)
+            }
+        };
+        let fields: Vec<_> =
+            headers.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
+        let value = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| &value[..]);
+        let rest = &bytes[length..];
+        let has_none = methods.is_some() && (method == "HEAD" || matches!(status, 100..=199 | 204 | 304));
+        let body = if has_none {
+            Some(0)
+        } else if value("transfer-encoding").is_some() {
+            chunked(rest)
+        } else if let Some(length) = value("content-length") {
+            std::str::from_utf8(length).ok().and_then(|text| text.trim().parse().ok())
+        } else {
+            methods.is_none().then_some(0)
+        };
+        let is_complete = body.is_some_and(|body| body <= rest.len());
+        let body = body.unwrap_or(rest.len()).min(rest.len());
+        let line = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(0);
+        all.push(Message {
+            method,
+            status,
+            line: bytes[..line].to_vec(),
+            fields: fields.clone(),
+            head: bytes[..length].to_vec(),
+            body: rest[..body].to_vec(),
+            is_complete,
+        });
+        answered += usize::from(!(100..200).contains(&status));
+        bytes = &rest[body..];
+        if !is_complete || bytes.is_empty() {
+            return all;
+        }
+    }
+}
+
+/// Bytes of all chunks and trailers, if they are all there (RFC 9112, 7.1).
+fn chunked(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let line = |at: usize| bytes[at..].windows(2).position(|two| two == b"\r\n").map(|end| at + end + 2);
+    loop {
+        let Ok(httparse::Status::Complete((used, size))) = httparse::parse_chunk_size(&bytes[at..]) else {
+            return None;
+        };
+        at += used;
+        if size == 0 {
+            break;
+        }
+        at = at.checked_add(usize::try_from(size).ok()?)?.checked_add(2).filter(|end| *end <= bytes.len())?;
+    }
+    loop {
+        let end = line(at)?;
+        if end == at + 2 {
+            return Some(end);
+        }
+        at = end;
+    }
+}
+
+/// The fields that should arrive.
+fn edited(message: &Message, edits: &[FieldEdit]) -> Vec<(String, Vec<u8>)> {
+    let is_kept = |name: &str| !edits.iter().any(|edit| edit.name().eq_ignore_ascii_case(name));
+    let mut fields: Vec<_> = message.fields.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
+    for edit in edits {
+        if let FieldEdit::Set(name, value) = edit {
+            fields.push((name.to_ascii_lowercase(), value.as_bytes().to_vec()));
+        }
+    }
+    fields
+}
+
+/// What has arrived is what was sent, message by message.
+fn compare(arrived: &[Message], sent: &[Message], edits: &[FieldEdit]) {
+    assert!(arrived.len() <= sent.len(), "more has arrived than was sent: {arrived:?}");
+    for (arrived, sent) in arrived.iter().zip(sent) {
+        let stays = edits.is_empty() || (100..200).contains(&sent.status);
+        if stays {
+            assert_eq!(arrived.head, sent.head);
+        } else {
+            assert_eq!((&arrived.line, &arrived.fields), (&sent.line, &edited(sent, edits)));
+        }
+        if arrived.is_complete {
+            assert_eq!(arrived.body, sent.body, "{arrived:?}");
+        } else {
+            assert!(sent.body.starts_with(&arrived.body), "{arrived:?}");
+        }
+    }
+}
+
+/// Takes octets of the input, and nought behind its end.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn byte(&mut self) -> u8 {
+        self.0.split_off_first().copied().unwrap_or(0)
+    }
+
+    fn one_of<'t>(&mut self, texts: &[&'t str]) -> &'t str {
+        texts[usize::from(self.byte()) % texts.len()]
+    }
+
+    /// Fields and content of a message.
+    fn rest(&mut self, own: &[&str]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for _ in 0..self.byte() % 4 {
+            out.extend(self.one_of(own).bytes());
+        }
+        let length = self.byte();
+        let content = vec![b'x'; usize::from(length)];
+        match self.byte() % 3 {
+            0 => out.extend(b"\r\n"),
+            1 => {
+                out.extend(format!("Content-Length: {length}\r\n\r\n").bytes());
+                out.extend(content);
+            }
+            _ => {
+                out.extend(b"Transfer-Encoding: chunked\r\n\r\n");
+                for chunk in content.chunks(1 + usize::from(self.byte())) {
+                    out.extend(format!("{:x}{}\r\n", chunk.len(), self.one_of(&["", ";e=1"])).bytes());
+                    out.extend([chunk, b"\r\n"].concat());
+                }
+                out.extend(format!("0\r\n{}\r\n", self.one_of(&["", "T: 1\r\n"])).bytes());
+            }
+        }
+        out
+    }
+
+    fn request(&mut self) -> Vec<u8> {
+        let method = self.one_of(&["GET", "POST", "HEAD", "DELETE", "PUT"]);
+        let target = self.one_of(&["/", "/a", "/ok", "/a?reset", "/a/../b"]);
+        let fields =
+            ["x-secret: 1\r\n", "X-Secret:2 \r\n", "Cookie: c=1\r\n", "x-tenant: own\r\n", "A: b\r\n"];
+        let rest = self.rest(&fields);
+        [format!("{method} {target} HTTP/1.1\r\nHost: a\r\n").as_bytes(), &rest].concat()
+    }
+
+    fn response(&mut self) -> Vec<u8> {
+        let status = self.one_of(&["200 OK", "404 No", "304 Same", "103 Early", "204 None"]);
+        let fields = ["Alt-Svc: h3\r\n", "alt-svc:x\r\n", "Content-Type: bad/x\r\n", "Set-Cookie: c\r\n"];
+        let (has_content, rest) =
+            (!status.starts_with(['1', '3']) && !status.starts_with("204"), self.rest(&fields));
+        if has_content {
+            return [format!("HTTP/1.1 {status}\r\n").as_bytes(), &rest].concat();
+        }
+        format!("HTTP/1.1 {status}\r\nAlt-Svc: h3\r\n\r\n").into_bytes()
+    }
+}
+
+pub fn run(data: &[u8]) {
+    let mut input = Input(data);
+    let (has_edits, mut cut) = (input.byte() & 1 == 1, u32::from(input.byte()));
+    let mut said = Vec::new();
+    while !input.0.is_empty() && said.len() < 24 {
+        let how = input.byte();
+        let (from, mut bytes) =
+            if how & 1 == 0 { (End::Client, input.request()) } else { (End::Server, input.response()) };
+        match how >> 4 {
+            // Anything, in its place.
+            0 => bytes = (0..how & 0xf).map(|_| input.byte()).collect(),
+            // A byte of it is another one.
+            1 => {
+                let place = usize::from(input.byte()) % bytes.len();
+                bytes[place] = input.byte();
+            }
+            _ => {}
+        }
+        said.push((from, bytes));
+    }
+    let outcome = relay(has_edits, &said, || usize::MAX);
+    let in_pieces = relay(has_edits, &said, || {
+        cut = cut.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        1 + (cut >> 16) as usize % 40
+    });
+    assert_eq!(in_pieces, outcome, "in pieces, and as a whole");
+    // Policy lets pass what is no HTTP: nobody reads that here.
+    if outcome.alerts.iter().any(|(_, reason, _)| *reason == Reason::ContentOpaque) {
+        return;
+    }
+    check(has_edits, &said, &outcome);
+}
+
+fn check(has_edits: bool, said: &[Said], outcome: &Outcome) {
+    let stream =
+        |end| said.iter().filter(move |(from, _)| *from == end).flat_map(|(_, bytes)| bytes).copied();
+    let edits = |edits: fn() -> Vec<FieldEdit>| if has_edits { edits() } else { Vec::new() };
+    let sent = read(&stream(End::Client).collect::<Vec<_>>(), None);
+    let arrived = read(&outcome.to.server, None);
+    if let Some(blocked) = arrived.iter().find(|message| message.is_blocked()) {
+        panic!("the server has got what is blocked: {blocked:?}");
+    }
+    compare(&arrived, &sent, &edits(request_edits));
+    let methods: Vec<_> = arrived.iter().map(|message| message.method.clone()).collect();
+    let sent = read(&stream(End::Server).collect::<Vec<_>>(), Some(&methods));
+    let mut arrived = read(&outcome.to.client, Some(&methods));
+    // An answer of ours is the last thing that is said.
+    let own = arrived.iter().position(|message| message.has("cache-control", "no-store"));
+    if let Some(own) = own {
+        assert_eq!(own + 1, arrived.len(), "{arrived:?}");
+        arrived.pop();
+    }
+    let is_bad = |message: &Message| {
+        message.fields.iter().any(|(name, value)| name == "content-type" && value.starts_with(b"bad/"))
+    };
+    let is_allowed = |n: usize| {
+        read(&outcome.to.server, None)
+            .get(n)
+            .is_some_and(|request| request.line.windows(4).any(|four| four == b" /ok"))
+    };
+    let mut n = 0;
+    for message in &arrived {
+        assert!(!is_bad(message) || is_allowed(n) || (100..200).contains(&message.status), "{message:?}");
+        n += usize::from(!(100..200).contains(&message.status));
+    }
+    compare(&arrived, &sent, &edits(response_edits));
+}
