@@ -357,6 +357,11 @@ fn check(has_edits: bool, said: &[Said], outcome: &Outcome) {
         panic!("the server has got what is blocked: {blocked:?}");
     }
     compare(&arrived, &sent, &edits(request_edits));
+    let known: usize = arrived.iter().map(|message| message.head.len() + message.body.len()).sum();
+    if known < outcome.to.server.len() {
+        // httparse refuses what servers take, as control characters in values: what responses are to is not known.
+        return;
+    }
     let methods: Vec<_> = arrived.iter().map(|message| message.method.clone()).collect();
     let sent = read(&stream(End::Server).collect::<Vec<_>>(), Some(&methods));
     let requests = std::mem::replace(&mut arrived, read(&outcome.to.client, Some(&methods)));
