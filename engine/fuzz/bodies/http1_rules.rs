@@ -169,11 +169,11 @@ fn read(mut bytes: &[u8], methods: Option<&[String]>) -> Vec<Message> {
         };
         let is_complete = body.is_some_and(|body| body <= rest.len());
         let body = body.unwrap_or(rest.len()).min(rest.len());
-        let line = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(0);
+        let line = bytes.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
         all.push(Message {
             method,
             status,
-            line: bytes[..line].to_vec(),
+            line: line.trim_ascii_end().to_vec(),
             fields: fields.clone(),
             head: bytes[..length].to_vec(),
             body: rest[..body].to_vec(),
