@@ -161,7 +161,8 @@ fn read(mut bytes: &[u8], methods: Option<&[String]>) -> Vec<Message> {
         let body = if has_none {
             Some(0)
         } else if value("transfer-encoding").is_some() {
-            chunked(rest)
+            let Some(length) = chunked(rest) else { return all };
+            length
         } else if let Some(length) = value("content-length") {
             std::str::from_utf8(length).ok().and_then(|text| text.trim().parse().ok())
         } else {
@@ -187,24 +188,28 @@ fn read(mut bytes: &[u8], methods: Option<&[String]>) -> Vec<Message> {
     }
 }
 
-/// Bytes of all chunks and trailers, if they are all there (RFC 9112, 7.1).
-fn chunked(bytes: &[u8]) -> Option<usize> {
+/// Bytes of all chunks and trailers, if they are all there (RFC 9112, 7.1). None: they are none, as `9 x` for a size.
+fn chunked(bytes: &[u8]) -> Option<Option<usize>> {
     let mut at = 0;
     let line = |at: usize| bytes[at..].windows(2).position(|two| two == b"\r\n").map(|end| at + end + 2);
     loop {
-        let Ok(httparse::Status::Complete((used, size))) = httparse::parse_chunk_size(&bytes[at..]) else {
-            return None;
+        let (used, size) = match httparse::parse_chunk_size(&bytes[at..]) {
+            Ok(httparse::Status::Complete(chunk)) => chunk,
+            Ok(httparse::Status::Partial) => return Some(None),
+            Err(_) => return None,
         };
         at += used;
         if size == 0 {
             break;
         }
-        at = at.checked_add(usize::try_from(size).ok()?)?.checked_add(2).filter(|end| *end <= bytes.len())?;
+        let end = usize::try_from(size).ok().and_then(|size| at.checked_add(size)?.checked_add(2));
+        let Some(end) = end.filter(|end| *end <= bytes.len()) else { return Some(None) };
+        at = end;
     }
     loop {
-        let end = line(at)?;
+        let Some(end) = line(at) else { return Some(None) };
         if end == at + 2 {
-            return Some(end);
+            return Some(Some(end));
         }
         at = end;
     }
@@ -368,7 +373,7 @@ fn check(has_edits: bool, said: &[Said], outcome: &Outcome) {
     }
     compare(&arrived, (&sent, bytes.len()), &edits(request_edits));
     if length(&arrived) < outcome.to.server.len() || arrived.last().is_some_and(|last| !last.is_complete) {
-        // httparse refuses what servers take, as control characters in values and `9 x` for a chunk: what responses are to is not known.
+        // httparse refuses what servers take, as control characters in values: what responses are to is not known.
         return;
     }
     let methods: Vec<_> = arrived.iter().map(|message| message.method.clone()).collect();
