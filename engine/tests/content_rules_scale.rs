@@ -53,6 +53,8 @@ fn a_request_among_a_thousand_rules() {
             assert!(black_box(policy.at_request(&flow, &request)).otherwise.is_none());
         }
         let each = start.elapsed() / REQUESTS;
-        println!("{count} rules, {hostless} of them without host: {each:?} a request; {compiled:?} to compile");
+        println!(
+            "{count} rules, {hostless} of them without host: {each:?} a request; {compiled:?} to compile"
+        );
     }
 }
