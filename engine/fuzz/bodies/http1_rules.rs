@@ -191,7 +191,8 @@ fn read(mut bytes: &[u8], methods: Option<&[String]>) -> Vec<Message> {
 /// Bytes of all chunks and trailers, if they are all there (RFC 9112, 7.1). None: they are none, as `9 x` for a size.
 fn chunked(bytes: &[u8]) -> Option<Option<usize>> {
     let mut at = 0;
-    let line = |at: usize| bytes[at..].windows(2).position(|two| two == b"\r\n").map(|end| at + end + 2);
+    // Servers' lines may end without CR (RFC 9112, 2.2).
+    let line = |at: usize| bytes[at..].iter().position(|byte| *byte == b'\n').map(|end| at + end + 1);
     loop {
         let (used, size) = match httparse::parse_chunk_size(&bytes[at..]) {
             Ok(httparse::Status::Complete(chunk)) => chunk,
@@ -208,7 +209,7 @@ fn chunked(bytes: &[u8]) -> Option<Option<usize>> {
     }
     loop {
         let Some(end) = line(at) else { return Some(None) };
-        if end == at + 2 {
+        if matches!(&bytes[at..end], b"\r\n" | b"\n") {
             return Some(Some(end));
         }
         at = end;
