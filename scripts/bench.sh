@@ -16,7 +16,7 @@ Prints a table, and leaves run.json and plots (SVG) in FOLDER. Compare two runs 
 which on a shared machine is worth much.
 
 With --instructions it counts instead, under valgrind, the instructions of header parse, flow lookup, segments, records,
-ClientHello and mint, and compares them with bench/instructions.json: the same on a busy machine, in under a minute after
+ClientHello, mint, and an exchange with and without rules, and compares them with bench/instructions.json: the same on a busy machine, in under a minute after
 the build.
 
   NAME            scenarios whose names contain it; without one the standard set ("wireglass-bench list"). With

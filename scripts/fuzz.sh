@@ -6,10 +6,10 @@ set -euo pipefail
 
 declare -A crate_of=(
     [segment]=tcp-stack [reassembly]=tcp-stack [connection]=tcp-stack
-    [packet]=engine [lenient]=engine [fragments]=engine [client_hello]=engine [http1]=engine [http2]=engine [http2_relay]=engine
+    [packet]=engine [lenient]=engine [fragments]=engine [client_hello]=engine [http1]=engine [http1_rules]=engine [http2]=engine [http2_relay]=engine
     [certificate]=engine [relay]=engine
 )
-order=(segment reassembly connection packet lenient fragments client_hello http1 http2 http2_relay certificate relay)
+order=(segment reassembly connection packet lenient fragments client_hello http1 http1_rules http2 http2_relay certificate relay)
 
 usage() {
     cat <<EOF
@@ -27,6 +27,7 @@ hold no unsafe code of ours, so they are built without a sanitizer. The last lin
                 fragments     putting IP fragments together
                 client_hello  TLS ClientHello
                 http1, http2  the HTTP readers, HPACK included
+                http1_rules   rules and changed heads on HTTP/1, with another reader behind
                 http2_relay   rules on HTTP/2 between two ends that say anything, with a reader behind
                 certificate   certificates in words
                 relay         TLS records between two ends that say anything

@@ -17,12 +17,19 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use borders::Sound;
-use wireglass_core::content::{HeadKind, HttpInspector, What};
-use wireglass_core::end::End;
-use wireglass_core::event::HttpEvent;
+use wireglass_core::content::{
+    Fate, Filters as _, HeadKind, HttpInspector, Opened, Ready, Report, RuleFilters, Stage, What,
+};
+use wireglass_core::end::{End, PerEnd};
+use wireglass_core::event::{ContentVerdict, HttpEvent};
+use wireglass_core::policy::{
+    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Direction, FieldEdit,
+    HeaderRule, Profile, Respond,
+};
 
 /// nginx in a folder of its own, behind Unix sockets: one for HTTP/1, one for HTTP/2 in plain text.
 struct Nginx {
@@ -56,7 +63,8 @@ impl Nginx {
              http {{ access_log off; {temporary} keepalive_requests 100000;
              client_header_timeout 2s; client_body_timeout 2s; lingering_close off;
              server {{ listen unix:{at}/1; listen unix:{at}/2 http2;
-             location / {{ add_header X-Seen \"$request_method $request_uri\" always; return 200 ok; }} }} }}"
+             location / {{ add_header X-Seen \"$request_method $request_uri\" always;
+             add_header X-Got \"$http_x_tenant,$http_x_secret,$http_a\" always; return 200 ok; }} }} }}"
         );
         std::fs::write(folder.path().join("config"), config).unwrap();
         let process = Command::new(program)
@@ -267,6 +275,146 @@ fn what_nginx_serves_the_reader_has_seen() {
         assert_eq!(ended.count(), served.len() + usize::from(bare), "{case}");
     }
     assert!(to_the_end >= 35, "nginx served {to_the_end} to the end: these are the ones that count");
+}
+
+/// Rules, and what they let pass.
+struct Ruled {
+    stage: Stage<Vec<u8>>,
+    sent: PerEnd<Vec<u8>>,
+    events: Vec<HttpEvent>,
+}
+
+impl Ruled {
+    fn new() -> Self {
+        let mut blocked = ContentRule::new("blocked", ContentAction::Block(Respond::Page));
+        blocked.path = vec!["/blocked*".parse().unwrap()];
+        let edits =
+            vec![FieldEdit::Set("X-Tenant".into(), "corp".into()), FieldEdit::Remove("x-secret".into())];
+        let header = HeaderRule {
+            profile: Vec::new(),
+            host: Vec::new(),
+            host_list: None,
+            direction: Direction::Request,
+            edits,
+        };
+        let policy = ContentPolicy::compile(&[blocked], Arc::default()).with_headers(&[header]);
+        let flow = DecryptedFlow {
+            profile: Arc::new(Profile::default()),
+            sni: None,
+            certificate_names: Vec::new(),
+            client: ([192, 0, 2, 1], 1000).into(),
+            server: ([192, 0, 2, 2], 443).into(),
+            flow_id: 1,
+            connection: ConnectionFacts::default(),
+        };
+        let filters = RuleFilters::new(Arc::new(policy), Arc::default());
+        let stage = Stage::new(filters.filter(&Arc::new(flow), Some(b"http/1.1")).unwrap());
+        Self { stage, sent: PerEnd::default(), events: Vec::new() }
+    }
+
+    /// Until rules end the flow.
+    fn says(&mut self, from: End, bytes: &[u8]) {
+        for piece in bytes.chunks(1_000) {
+            if self.stage.ending().is_some() {
+                return;
+            }
+            match self.stage.plaintext(from, piece) {
+                Fate::Pass => self.sent[from].extend_from_slice(piece),
+                Fate::Keep => {
+                    let mut block = piece.to_vec();
+                    block.resize(2048, 0);
+                    self.stage.keep(from, Opened { block, at: 0, len: piece.len(), end: 2048 });
+                }
+            }
+            for from in End::BOTH {
+                while let Some(Ready::Data(block, len)) = self.stage.next_ready(from, 0, |len| vec![0; len]) {
+                    self.sent[from].extend_from_slice(&block[..len]);
+                }
+            }
+            self.take_events();
+        }
+    }
+
+    fn take_events(&mut self) {
+        while let Some(report) = self.stage.poll_report() {
+            if let Report::Http(event) = report {
+                self.events.push(*event);
+            }
+        }
+    }
+}
+
+/// What nginx has been asked for is what the events say, and nothing that a rule blocks, however it is wrapped up.
+#[test]
+fn what_rules_let_pass_is_what_nginx_gets() {
+    let Some(nginx) = Nginx::start() else { return };
+    const BLOCKED: &[u8] = b"GET /blocked HTTP/1.1\r\nHost: h\r\nX-Secret: s\r\n\r\n";
+    let hidden = |head: &str| [head.as_bytes(), BLOCKED].concat();
+    let mut cases: Vec<(&str, Vec<u8>)> = HTTP1.iter().map(|(case, bytes)| (*case, bytes.to_vec())).collect();
+    let length = BLOCKED.len();
+    let post = |fields: &str| format!("POST /x HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+    cases.extend([
+        ("in the body", hidden(&post(&format!("Content-Length: {length}\r\n")))),
+        (
+            "CL.TE",
+            hidden(
+                &(post(&format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", length + 5))
+                    + "0\r\n\r\n"),
+            ),
+        ),
+        (
+            "TE.CL",
+            hidden(
+                &(post("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n") + &format!("{length:x}\r\n")),
+            ),
+        ),
+        ("CL.0", hidden(&post("Content-Length: 0\r\n"))),
+        ("a field that goes on", hidden(&post("A: b\r\n Content-Length: 60\r\n"))),
+        ("behind a NUL", hidden("GET /x HTTP/1.1\r\nHost: h\r\nA: \0\r\n\r\n")),
+        ("a longer length", hidden(&post(&format!("Content-Length: 0\r\nContent-Length: {length}\r\n")))),
+        ("escaped", b"GET /%62locked HTTP/1.1\r\nHost: h\r\n\r\n".to_vec()),
+        ("a way around", b"GET /x/..//blocked/y HTTP/1.1\r\nHost: h\r\n\r\n".to_vec()),
+    ]);
+    let (mut passed, mut stopped) = (0, 0);
+    for (case, bytes) in cases {
+        let get = b"GET /y HTTP/1.1\r\nHost: h\r\nX-Secret: s\r\nx-tenant: own\r\nA: b\r\n\r\n";
+        let request = [&get[..], &bytes, BLOCKED, LAST].concat();
+        let mut ruled = Ruled::new();
+        ruled.says(End::Client, &request);
+        let answer = nginx.answer("1", &ruled.sent.client);
+        ruled.says(End::Server, &answer);
+        ruled.stage.finish();
+        ruled.take_events();
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let seen: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("X-Seen: ")).collect();
+        assert!(
+            seen.iter().all(|seen| !seen.contains("locked") && !seen.contains("/last")),
+            "{case}: {seen:?}"
+        );
+        let got: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("X-Got: ")).collect();
+        assert!(got.iter().all(|got| got.starts_with("corp,,")), "{case}: {got:?}");
+        assert_eq!(got.first(), Some(&"corp,,b"), "{case}");
+        // Of what nginx serves, each has its event, in order; and no event that was not blocked is of something else.
+        let served = served(&answer);
+        for (n, (status, seen)) in served.iter().enumerate() {
+            let event = ruled.events.get(n).unwrap_or_else(|| panic!("{case}: {served:?}"));
+            if *status == 200 {
+                let [method, url] =
+                    [&event.method, &event.url].map(|text| text.as_deref().unwrap_or_default());
+                let read = format!("{method} {}", url.strip_prefix("http://abs").unwrap_or(url));
+                assert_eq!(read, *seen, "{case}");
+                // A body that can be read in two ways ends the flow when its head has passed.
+                let is_cut = ruled.stage.ending().is_some_and(|ending| !ending.orderly);
+                assert!(event.verdict.is_none() || is_cut && n + 1 == served.len(), "{case}: {event:?}");
+            }
+        }
+        let blocked =
+            ruled.events.iter().filter(|event| event.verdict == Some(ContentVerdict::Blocked)).count();
+        assert!(blocked <= 1, "{case}: {:?}", ruled.events);
+        passed += usize::from(served.len() > 1);
+        stopped += blocked;
+    }
+    assert!(passed >= 15 && stopped >= 60, "{passed} {stopped}: these are the ones that count");
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

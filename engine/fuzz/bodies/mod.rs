@@ -9,6 +9,7 @@ pub mod client_hello;
 pub mod fragments;
 pub mod http;
 pub mod http1;
+pub mod http1_rules;
 pub mod http2;
 pub mod http2_relay;
 pub mod lenient;

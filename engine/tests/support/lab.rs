@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) impairment: Impairment,
     /// Of the hosts.
     pub(crate) mtu: usize,
+    /// Of the hosts' sockets, which is the window that they offer at most.
+    pub(crate) buffer: usize,
     /// Of the engine's wire.
     pub(crate) wire_mtu: usize,
     pub(crate) tags: Vec<Tag>,
@@ -60,6 +62,7 @@ impl Default for Setup {
             seed: 1,
             impairment: Impairment::default(),
             mtu: 1500,
+            buffer: 65_536,
             wire_mtu: 1500,
             tags: Vec::new(),
             ipv6: false,
@@ -201,10 +204,10 @@ impl Lab {
         let (engine, log) = self.engine(setup);
         let host = |number: u8| {
             let seed = setup.seed ^ u64::from(number);
-            let Setup { mtu, timestamps, tags, .. } = setup.clone();
+            let Setup { mtu, buffer, timestamps, tags, .. } = setup.clone();
             Host::new(
                 Instant::ZERO,
-                HostConfig { mtu, timestamps, tags, seed, ..HostConfig::numbered(number) },
+                HostConfig { mtu, buffer, timestamps, tags, seed, ..HostConfig::numbered(number) },
             )
         };
         let simulation = Simulation::new(host(1), host(2), engine, setup.impairment, setup.seed);

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::http1_strict::{is_host, target_authority};
+use super::http1_strict::{is_host, is_target, target_authority};
 use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
 use crate::event::HttpEvent;
 use crate::fields;
@@ -290,7 +290,7 @@ impl Head {
         if head.is_strict_request() {
             head.target_host = target_authority(method, target).map(hostname);
             head.event.hostname.clone_from(&head.target_host);
-            if bare || !parts.is_strict(line) {
+            if bare || !parts.is_strict(line) || !is_target(method, target) {
                 head.mark(Ambiguity::RequestLine);
             }
             if line.bare_lf {

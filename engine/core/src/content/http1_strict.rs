@@ -43,6 +43,18 @@ pub(super) fn target_authority<'a>(method: &[u8], target: &'a [u8]) -> Option<&'
     Some(&rest[..end])
 }
 
+/// A target in one of its forms (RFC 9112, 3.2). Lenient servers take `a?b` for `/a?b`, which rules on paths would not.
+pub(super) fn is_target(method: &[u8], target: &[u8]) -> bool {
+    if method == b"CONNECT" || target.starts_with(b"/") || method == b"OPTIONS" && target == b"*" {
+        return true;
+    }
+    let scheme = target.windows(3).position(|three| three == b"://").map(|end| &target[..end]);
+    let is_of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    scheme.is_some_and(|scheme| {
+        scheme.first().is_some_and(u8::is_ascii_alphabetic) && scheme.iter().all(is_of_scheme)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +80,23 @@ mod tests {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
         assert!(!is_host(&[b'a'; 255]));
+    }
+
+    #[test]
+    fn targets() {
+        for (method, target) in [
+            ("GET", "/a?b"),
+            ("OPTIONS", "*"),
+            ("CONNECT", "a:443"),
+            ("GET", "https://a"),
+            ("GET", "HTTP://a/b"),
+        ] {
+            assert!(is_target(method.as_bytes(), target.as_bytes()), "{method} {target}");
+        }
+        for target in ["", "*", "a", "a?b", "?b", "a:443", "**", "://a", "a/http://b", "2a?u=http://b", "\\a"]
+        {
+            assert!(!is_target(b"GET", target.as_bytes()), "{target}");
+        }
     }
 
     #[test]

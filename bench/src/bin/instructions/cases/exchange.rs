@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use wireglass_core::content::{Fate, Filters, HttpReaders, Report, Stage};
+use wireglass_core::content::{Fate, Filters, HttpReaders, Report, RuleFilters, Stage};
 use wireglass_core::end::End;
-use wireglass_core::policy::{ConnectionFacts, DecryptedFlow, Profile, Tallies};
+use wireglass_core::policy::{
+    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Profile, Tallies,
+};
 
 use crate::{counted, rules};
 
@@ -20,6 +22,13 @@ const HEAD: &[u8] =
 /// The reader alone.
 pub(super) fn read() -> usize {
     exchanges(&HttpReaders)
+}
+
+/// With one rule, about another host.
+pub(super) fn with_a_rule() -> usize {
+    let mut rule = ContentRule::new("another", ContentAction::Alert);
+    rule.host = vec!["another.example".parse().expect("a name")];
+    exchanges(&RuleFilters::new(Arc::new(ContentPolicy::compile(&[rule], Arc::default())), Arc::default()))
 }
 
 /// With a thousand rules and a list of a million names.

@@ -70,6 +70,11 @@ pub(crate) const ALL: &[Case] = &[
         run: exchange::read,
     },
     Case {
+        name: "exchange-a-rule",
+        what: "likewise, with one rule on content, about another host",
+        run: exchange::with_a_rule,
+    },
+    Case {
         name: "exchange-rules",
         what: "likewise, with 1,000 rules on content and a list of 1,000,000 names",
         run: exchange::with_rules,

@@ -411,3 +411,43 @@ fn the_first_rule_on_a_field_changes_it() {
         assert!(!is_editable(name), "{name:?}");
     }
 }
+
+/// What the response is asked does not make up for what the request has not: each condition on the request, with one on the response.
+#[test]
+fn a_response_is_asked_only_for_requests_that_hold() {
+    type Change = fn(&mut ContentRule);
+    let of_request: [Change; 6] = [
+        |rule| rule.header = vec![("user-agent".into(), TextPattern::regex("^curl/").unwrap())],
+        |rule| rule.method = vec!["POST".into()],
+        |rule| rule.path = vec!["/ads*".parse().unwrap()],
+        |rule| rule.path_regex = vec![TextPattern::regex("^/ads").unwrap()],
+        |rule| rule.query = vec!["x=*".parse().unwrap()],
+        |rule| rule.source = vec!["192.0.2.0/24".parse().unwrap()],
+    ];
+    let of_response: [Change; 2] =
+        [|rule| rule.status = vec![200], |rule| rule.content_type = vec!["video/*".parse().unwrap()]];
+    let ask = |rule: ContentRule| {
+        let policy = ContentPolicy::compile(&[rule], Arc::default());
+        let (request, response) = (Fields::default(), fields(&[("Content-Type", "video/mp4")]));
+        let facts = RequestFacts {
+            host: Some("a.example"),
+            method: "GET",
+            target: "/",
+            fields: &request,
+            size: Known::Bytes(0),
+        };
+        let standing = policy.at_request(&flow("10.1.2.3"), &facts);
+        let facts = ResponseFacts { status: 200, fields: &response, size: Known::Bytes(0) };
+        policy.at_response(&standing, &facts).rule.is_some()
+    };
+    for (place, second) in of_response.iter().enumerate() {
+        let mut rule = ContentRule::new("rule", ContentAction::Alert);
+        second(&mut rule);
+        assert!(ask(rule.clone()), "the response alone, {place}");
+        for (first, change) in of_request.iter().enumerate() {
+            let mut both = rule.clone();
+            change(&mut both);
+            assert!(!ask(both), "{first} of the request, {place} of the response");
+        }
+    }
+}
