@@ -2,19 +2,27 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::quic::{ClientConnection, Keys, Version};
-use rustls::{ClientConfig, RootCertStore, Side, SupportedCipherSuite};
+use rustls::{CipherSuite, ClientConfig, RootCertStore, Side, SupportedCipherSuite};
 
 /// The connection ID that most packets are for.
 pub(crate) const ID: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8];
 /// The one that a server gives.
 pub(crate) const SERVER_ID: &[u8] = b"server";
 
+/// Whichever library is built in.
+fn library() -> CryptoProvider {
+    #[cfg(feature = "aws-lc-rs")]
+    return rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(not(feature = "aws-lc-rs"))]
+    rustls::crypto::ring::default_provider()
+}
+
 /// The hello that rustls says to a server of this name.
 pub(crate) fn hello(name: &str) -> Vec<u8> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(Arc::new(library()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(RootCertStore::empty())
@@ -42,8 +50,9 @@ pub(crate) fn initial(version: Version, id: &[u8], number: u64, frames: &[u8]) -
         Version::V2 => (0x6b33_43cfu32, 1),
         _ => (1, 0),
     };
-    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
-    let SupportedCipherSuite::Tls13(suite) = suite else { panic!("{suite:?}") };
+    let is_wanted = |suite: &SupportedCipherSuite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256;
+    let suite = library().cipher_suites.into_iter().find(is_wanted);
+    let Some(SupportedCipherSuite::Tls13(suite)) = suite else { panic!("{suite:?}") };
     let quic = suite.quic_suite().unwrap();
     let keys = Keys::initial(version, quic.suite, quic.quic, id, Side::Client).local;
     let number_bytes = &number.to_be_bytes()[7..];
