@@ -30,7 +30,8 @@ impl KeyType {
             (_, Self::P256 | Self::P384) => true,
             #[cfg(feature = "aws-lc-rs")]
             (Provider::AwsLcRs, Self::P521) => true,
-            (_, Self::P521) => false,
+            #[cfg(feature = "ring")]
+            (Provider::Ring, Self::P521) => false,
             (_, Self::Rsa2048) => cfg!(feature = "aws-lc-rs"),
         }
     }
