@@ -1,9 +1,8 @@
 //! Fragments of TCP segments: all of a packet meet at one worker, and what becomes of them goes its way.
 
 use tcp_stack::Instant;
-use wireglass_core::packet::{Fragment, FragmentKey, KeyHasher};
+use wireglass_core::packet::{Fragment, FragmentKey};
 use wireglass_core::port::{Frame, Io, PortId};
-use wireglass_core::reason::PacketDrop;
 use wireglass_core::reassembly::{Limits, Reassembler, Taken, Whole};
 
 use super::Worker;
@@ -34,13 +33,7 @@ impl<IO: Io> Worker<IO> {
     pub(super) fn handle_fragment(&mut self, port: PortId, frame: IO::Frame, fragment: &Fragment) {
         let key = FragmentKey::new(port, fragment);
         let hash = self.hasher.hash(&key);
-        let owner = KeyHasher::owner(hash, self.steering.workers());
-        if owner != self.steering.me() {
-            if !self.steering.send(owner, port, frame) {
-                self.cx.counters.drop_packet(PacketDrop::SteeringRingFull);
-            }
-            return;
-        }
+        let Some(frame) = self.steer(port, frame, hash) else { return };
         let ends = fragment.ends(frame.data());
         let intercepted = ends.is_some_and(|(source, destination)| self.is_candidate(source, destination));
         let (now, counters) = (self.cx.now, &self.cx.counters);

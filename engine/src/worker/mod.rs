@@ -317,14 +317,24 @@ impl<IO: Io> Worker<IO> {
                 headers.vlan = self.with_native(port, headers.vlan);
                 let key = FlowKey::new(port.wire, &headers);
                 let hash = self.hash(&key);
-                let owner = KeyHasher::owner(hash, self.steering.workers());
-                if owner == self.steering.me() {
+                if let Some(frame) = self.steer(port, frame, hash) {
                     self.handle_tcp(port, frame, &headers, &key, hash);
-                } else if !self.steering.send(owner, port, frame) {
-                    self.cx.counters.drop_packet(PacketDrop::SteeringRingFull);
                 }
             }
         }
+    }
+
+    /// Gives back a frame of what this worker owns; any other goes to the worker that owns what has this hash.
+    #[inline]
+    fn steer(&self, port: PortId, frame: IO::Frame, hash: u64) -> Option<IO::Frame> {
+        let owner = KeyHasher::owner(hash, self.steering.workers());
+        if owner == self.steering.me() {
+            return Some(frame);
+        }
+        if !self.steering.send(owner, port, frame) {
+            self.cx.counters.drop_packet(PacketDrop::SteeringRingFull);
+        }
+        None
     }
 
     /// Untagged frames are in the wire's native VLAN, if it has one (802.1Q 6.9: the port's PVID).

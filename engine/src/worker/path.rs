@@ -1,8 +1,8 @@
 //! Routers' messages about the segments that legs have sent (see `packet/icmp.rs`).
 
-use wireglass_core::packet::{FlowKey, IcmpHeaders, KeyHasher, too_big};
+use wireglass_core::packet::{FlowKey, IcmpHeaders, too_big};
 use wireglass_core::port::{Frame, Io, PortId};
-use wireglass_core::reason::{PacketDrop, PathMessage};
+use wireglass_core::reason::PathMessage;
 
 use super::Worker;
 
@@ -17,13 +17,7 @@ impl<IO: Io> Worker<IO> {
         };
         let key = FlowKey::between(port.wire, message.vlan, message.source, message.destination);
         let hash = self.hasher.hash(&key);
-        let owner = KeyHasher::owner(hash, self.steering.workers());
-        if owner != self.steering.me() {
-            if !self.steering.send(owner, port, frame) {
-                self.cx.counters.drop_packet(PacketDrop::SteeringRingFull);
-            }
-            return;
-        }
+        let Some(frame) = self.steer(port, frame, hash) else { return };
         let Some(id) = self.table.find(hash, &key) else {
             return self.pass_on(port, frame, PathMessage::NoLeg);
         };

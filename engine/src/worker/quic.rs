@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use tcp_stack::{Duration, Instant};
 use wireglass_core::aged_map::AgedMap;
 use wireglass_core::event::{Fate, HelloInfo};
-use wireglass_core::packet::{Datagram, FlowKey, KeyHasher, PassAction, Uninspected};
+use wireglass_core::packet::{Datagram, FlowKey, PassAction, Uninspected};
 use wireglass_core::policy::{Decision, FlowFacts, HelloFacts, Verdict};
 use wireglass_core::port::{Frame, Io, PortId};
 use wireglass_core::quic::{FromClient, InitialSuite, QuicFlow};
@@ -125,13 +125,7 @@ impl<IO: Io> Worker<IO> {
     ) {
         let key = FlowKey::between(port.wire, datagram.vlan, datagram.source, datagram.destination);
         let hash = self.hasher.hash(&key);
-        let owner = KeyHasher::owner(hash, self.steering.workers());
-        if owner != self.steering.me() {
-            if !self.steering.send(owner, port, frame) {
-                self.cx.counters.drop_packet(PacketDrop::SteeringRingFull);
-            }
-            return;
-        }
+        let Some(frame) = self.steer(port, frame, hash) else { return };
         let now = self.cx.now;
         let payload = frame.data().get(datagram.payload..datagram.end.min(frame.len())).unwrap_or_default();
         let unread = || match self.generations.newest().outside_tls.passthrough.action(Uninspected::Quic) {
