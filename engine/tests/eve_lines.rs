@@ -13,7 +13,7 @@ use wireglass_core::end::End;
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
     EventKind, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
-    PortLink, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
+    PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
@@ -83,6 +83,7 @@ fn tls() -> TlsEvent {
                 found: "expired, on 2026-11-01".into(),
             }],
             root: Some("CN=Example Root, O=Example".into()),
+            revocation: Some(Revocation::Good(RevocationSource::Staple)),
         }),
         defect: Some(Reason::CertExpired),
         minted_serial: Some("7F:00:11".into()),

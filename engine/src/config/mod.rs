@@ -243,10 +243,11 @@ impl Verification {
     /// What verifies chains by it.
     ///
     /// # Errors
-    /// The file of roots at fault.
+    /// The file at fault.
     pub fn verifier(&self) -> Result<ChainVerifier, SetupError> {
         let system = self.trust.system.then(|| rustls_native_certs::load_native_certs().certs);
-        ChainVerifier::new(self.provider, system.as_deref(), &self.trust.roots, &self.own)
+        ChainVerifier::new(self.provider, system.as_deref(), &self.trust.roots, &self.own)?
+            .with(&self.trust.knowledge)
     }
 }
 
@@ -297,6 +298,7 @@ fn tls_settings(crypto: &Crypto, ca: &Ca, trust: &Trust) -> TlsSettings {
         provider: crypto.provider,
         trusted: copy(&ca.trusted),
         untrusted: copy(&ca.untrusted),
+        knowledge: trust.knowledge.clone(),
         system_roots: trust.system.then(|| rustls_native_certs::load_native_certs().certs),
         roots: trust.roots.clone(),
         now: now().unsigned_abs(),

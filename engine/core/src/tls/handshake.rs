@@ -22,10 +22,10 @@ use super::server_leg::HandshakeObserver;
 use super::server_sessions::{LONGEST_CHAIN, Origin};
 use super::session::Session;
 use super::tickets::Tickets;
-use super::verify::{Budget, name_to_prove};
+use super::verify::{name_to_prove, plain_name};
 use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
 use crate::end::PerEnd;
-use crate::event::{CertificateInfo, LegInfo, MintedBy};
+use crate::event::{CertificateInfo, ChainFinding, LegInfo, MintedBy, Revocation};
 use crate::mint::{Leaf, LeafRequest, MintError};
 use crate::policy::{DefectAction, Profile, TlsVersion};
 use crate::reason::Reason;
@@ -441,12 +441,10 @@ impl Handshake {
     fn settle_server(&mut self, server: &Session) -> Result<(), Failure> {
         let watch = self.watch.as_mut().ok_or(Reason::Internal)?;
         let certificates = server.peer_certificates();
-        let (leaf, intermediates) = certificates.split_first().ok_or(Reason::Internal)?;
         let resumed = server.is_resumed();
         if resumed {
-            let name = name_to_prove(self.hello.sni.as_deref(), self.destination.server.ip());
-            let now = self.context.clock.seconds();
-            watch.judge(self.context.verify_cache.vet(leaf, intermediates, &name, now, Budget::Whole));
+            let vetted = self.origin.as_ref().and_then(|origin| origin.found_before());
+            watch.judge(self.context.verify_cache.again(vetted.ok_or(Reason::Internal)?));
         }
         let Some((vetted, verdict)) = watch.seen.verdict.clone() else { return Err(Reason::Internal.into()) };
         self.note_server();
@@ -564,6 +562,17 @@ impl Handshake {
             && self.report.certificate.is_none()
         {
             self.report.certificate = vetted.info().cloned();
+            if verdict.defect == Some(Reason::CertRevocationUnknown)
+                && let (Some(info), Some(Revocation::Unknown(why))) =
+                    (&mut self.report.certificate, vetted.revocation())
+            {
+                info.findings.push(ChainFinding {
+                    reason: Reason::CertRevocationUnknown,
+                    certificate: 0,
+                    subject: Some(plain_name(info.subject.clone())),
+                    found: why.into(),
+                });
+            }
             self.report.defect = verdict.defect;
         }
     }

@@ -77,6 +77,9 @@ fn read_profile(name: &str, table: Table<'_>) -> Profile {
         on_no_name: table.choice("on_no_name", NO_NAME_ACTIONS, default.on_no_name),
         on_usage: defect("on_usage", default.on_usage),
         on_unsupported_certificate: defect("on_unsupported_certificate", default.on_unsupported_certificate),
+        on_revoked: defect("on_revoked", default.on_revoked),
+        on_revocation_unknown: defect("on_revocation_unknown", default.on_revocation_unknown),
+        on_must_staple: defect("on_must_staple", default.on_must_staple),
         on_unsupported: table.choice("on_unsupported", UNSUPPORTED_ACTIONS, default.on_unsupported),
         on_client_certificate: table.choice(
             "on_client_certificate",

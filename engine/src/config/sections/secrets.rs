@@ -1,8 +1,11 @@
 //! `[crypto]`, `[ca]` and `[trust]`: what certificates are made with and checked against.
 
+use std::path::{Path, PathBuf};
+
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use wireglass_core::x509::{CaFiles, Provider, RootFile};
+use wireglass_core::tls::Knowledge;
+use wireglass_core::x509::{CaFiles, CrlFile, Provider, RootFile};
 
 use crate::config::files;
 use crate::config::reader::Table;
@@ -81,6 +84,8 @@ pub struct Trust {
     pub system: bool,
     /// Further roots, read from their files.
     pub roots: Vec<RootFile>,
+    /// What else is known of certificates, read from its files.
+    pub knowledge: Knowledge,
 }
 
 impl Trust {
@@ -102,7 +107,41 @@ impl Trust {
                 Some(RootFile { name: path.display().to_string(), pem })
             })
             .collect();
+        let intermediates =
+            read_all(&table, "intermediates", &["pem", "crt", "cer"], files::bundle, |name, pem| RootFile {
+                name,
+                pem,
+            });
+        let crls = read_all(&table, "crls", &["crl", "pem"], files::crls, |name, contents| CrlFile {
+            name,
+            contents,
+        });
         table.finish();
-        (roots.len() == wanted).then_some(Self { system, roots })
+        let knowledge = Knowledge { intermediates: intermediates?, crls: crls? };
+        (roots.len() == wanted).then_some(Self { system, roots, knowledge })
     }
+}
+
+/// The files of a list of files and folders; of a folder those with one of these endings, in the order of their names. None: a fault.
+fn read_all<T>(
+    table: &Table<'_>,
+    key: &'static str,
+    endings: &[&str],
+    read: impl Fn(&Path) -> Result<Vec<u8>, String>,
+    file: impl Fn(String, Vec<u8>) -> T,
+) -> Option<Vec<T>> {
+    let mut found = Some(Vec::new());
+    for value in table.value(key, "[]").map(|value| value.items()).unwrap_or_default() {
+        let read_one = |path: PathBuf| read(&path).map(|contents| file(path.display().to_string(), contents));
+        let files = value.path().and_then(|path| {
+            let files =
+                files::in_folder(&path, endings).and_then(|files| files.into_iter().map(read_one).collect());
+            files.map_err(|message: String| value.say(message)).ok()
+        });
+        found = found.zip(files).map(|(mut found, files): (Vec<T>, Vec<T>)| {
+            found.extend(files);
+            found
+        });
+    }
+    found
 }

@@ -103,6 +103,7 @@ pub(super) fn mint() -> usize {
         provider: Provider::AwsLcRs,
         trusted,
         untrusted,
+        knowledge: Default::default(),
         system_roots: None,
         roots: Vec::new(),
         now,
