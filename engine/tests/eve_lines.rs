@@ -353,7 +353,7 @@ fn a_decrypted_flow() {
                     "reason": "cert.expired", "certificate": 1, "subject": "CN=Example CA, O=Example",
                     "found": "expired, on 2026-11-01"
                 }],
-                "root": "CN=Example Root, O=Example",
+                "root": "CN=Example Root, O=Example", "revocation": "good", "revocation_source": "staple",
                 "client_leg": {
                     "version": "TLS 1.3", "cipher": "TLS_AES_128_GCM_SHA256", "group": "X25519MLKEM768",
                     "alpn": "h2", "resumed": false

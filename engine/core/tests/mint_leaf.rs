@@ -222,6 +222,7 @@ fn unusable_cas_are_named() {
         provider: Provider::default(),
         trusted: ca_files(dir, stem),
         untrusted: ca_files(dir, "untrusted"),
+        crl_url: None,
         knowledge: Default::default(),
         system_roots: None,
         roots: vec![],
@@ -291,6 +292,7 @@ fn a_sub_ca_of_every_key_kind_sends_its_chain() {
                 provider,
                 trusted: ca_files(&dir, "sub"),
                 untrusted: ca_files(&dir, "untrusted"),
+                crl_url: None,
                 knowledge: Default::default(),
                 system_roots: None,
                 roots: vec![wireglass_core::x509::RootFile {

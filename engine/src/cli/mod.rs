@@ -127,7 +127,7 @@ pub fn main() -> ExitCode {
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
-        Command::Ca(args) => args.run(ca_certificates),
+        Command::Ca(args) => args.run(ca_file_names),
     }
 }
 
@@ -159,9 +159,10 @@ fn describe(faults: &Faults) -> String {
     format!("{faults}\nwireglass: {count} {plural} in the configuration")
 }
 
-fn ca_certificates(file: &Path) -> Result<[PathBuf; 2], String> {
+fn ca_file_names(file: &Path) -> Result<[[PathBuf; 2]; 2], String> {
     let ca = Config::load(file).map_err(|faults| describe(&faults))?.ca;
-    Ok([ca.trusted.cert_name.into(), ca.untrusted.cert_name.into()])
+    let certificates = [ca.trusted.cert_name, ca.untrusted.cert_name];
+    Ok([certificates, [ca.trusted.key_name, ca.untrusted.key_name]].map(|files| files.map(PathBuf::from)))
 }
 
 #[cfg(test)]

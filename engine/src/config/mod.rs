@@ -298,6 +298,7 @@ fn tls_settings(crypto: &Crypto, ca: &Ca, trust: &Trust) -> TlsSettings {
         provider: crypto.provider,
         trusted: copy(&ca.trusted),
         untrusted: copy(&ca.untrusted),
+        crl_url: ca.crl_url.clone(),
         knowledge: trust.knowledge.clone(),
         system_roots: trust.system.then(|| rustls_native_certs::load_native_certs().certs),
         roots: trust.roots.clone(),

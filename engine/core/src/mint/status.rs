@@ -6,25 +6,22 @@
 use std::fmt;
 use std::time::Duration;
 
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha1::{Digest, Sha1};
-use x509_cert::der::asn1::{AnyRef, BitStringRef, GeneralizedTime, ObjectIdentifier, OctetString, UtcTime};
+use x509_cert::der::asn1::{AnyRef, BitStringRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use x509_cert::der::{self, Decode, Encode, Sequence, Tag, TagNumber};
 use x509_cert::ext::Extension;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, CrlNumber};
 use x509_cert::time::Time;
 
 use super::Authority;
 use crate::x509::ocsp::{AlgorithmId, BASIC, Basic, CertId, Data, Response, ResponseBytes, SHA1, Single};
-use crate::x509::{CaFiles, Certificate, Key, Provider, SetupError, assemble, key_bits, oid};
+use crate::x509::{CaFiles, Provider, SetupError, assemble, key_bits, oid};
 
 const HOUR: i64 = 3600;
 /// For clients whose clocks are behind.
 const BEFORE: i64 = HOUR;
 /// How long an OCSP response holds, and after how long there is a new one.
 const HOLDS: i64 = 24 * HOUR;
-const RENEWED: i64 = 12 * HOUR;
+pub(super) const RENEWED: i64 = 12 * HOUR;
 
 /// An OCSP response for one leaf.
 pub(super) struct Staple {
@@ -116,7 +113,9 @@ impl fmt::Display for CrlError {
         match self {
             Self::Files(error) => write!(f, "{error}"),
             Self::NoCrlSign => f.write_str("the CA's certificate does not allow it to sign CRLs (cRLSign)"),
-            Self::Signing => f.write_str("the CRL could not be made: a date beyond the year 9999, or a wrong serial number"),
+            Self::Signing => f.write_str(
+                "the CRL could not be made: a date beyond the year 9999, or a wrong serial number",
+            ),
         }
     }
 }
@@ -127,7 +126,13 @@ impl std::error::Error for CrlError {}
 ///
 /// # Errors
 /// See [`CrlError`].
-pub fn crl(provider: Provider, files: &CaFiles, serials: &[Vec<u8>], days: u32, now: u64) -> Result<Vec<u8>, CrlError> {
+pub fn crl(
+    provider: Provider,
+    files: &CaFiles,
+    serials: &[Vec<u8>],
+    days: u32,
+    now: u64,
+) -> Result<Vec<u8>, CrlError> {
     let authority = Authority::load(provider, files, now).map_err(CrlError::Files)?;
     if !authority.signs_crls() {
         return Err(CrlError::NoCrlSign);
@@ -142,9 +147,14 @@ fn list(authority: &Authority, serials: &[Vec<u8>], days: i64, now: i64) -> der:
     for serial in serials {
         entries.push(Entry { serial: AnyRef::new(Tag::Integer, serial)?, date: time(now - BEFORE)? });
     }
-    let mut extensions = vec![super::leaf::extension(CRL_NUMBER, false, &u64::try_from(now).unwrap_or_default())?];
+    let mut extensions =
+        vec![super::leaf::extension(CRL_NUMBER, false, &u64::try_from(now).unwrap_or_default())?];
     if let Some(id) = authority.key_id() {
-        extensions.push(super::leaf::extension(oid::AUTHORITY_KEY_ID, false, &super::leaf::authority_key_id(id)?)?);
+        extensions.push(super::leaf::extension(
+            oid::AUTHORITY_KEY_ID,
+            false,
+            &super::leaf::authority_key_id(id)?,
+        )?);
     }
     let list = List {
         version: 1,
@@ -169,5 +179,7 @@ fn generalized(seconds: i64) -> der::Result<GeneralizedTime> {
 /// RFC 5280 §5.1.2.4: UTCTime through 2049.
 fn time(seconds: i64) -> der::Result<Time> {
     let since = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-    UtcTime::from_unix_duration(since).map(Time::UtcTime).or_else(|_| generalized(seconds).map(Time::GeneralTime))
+    UtcTime::from_unix_duration(since)
+        .map(Time::UtcTime)
+        .or_else(|_| generalized(seconds).map(Time::GeneralTime))
 }

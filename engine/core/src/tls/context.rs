@@ -39,6 +39,8 @@ pub struct TlsSettings {
     pub system_roots: Option<Vec<CertificateDer<'static>>>,
     /// Further roots.
     pub roots: Vec<RootFile>,
+    /// Where clients find the trusted CA's CRL, as the copies say; none: they say nothing.
+    pub crl_url: Option<String>,
     /// What else is known of certificates.
     pub knowledge: Knowledge,
     /// Now, in seconds since the Unix epoch: an expired CA is refused.
@@ -97,7 +99,8 @@ impl TlsContext {
 
     fn build(settings: TlsSettings, before: Option<&Self>) -> Result<Self, SetupError> {
         let provider = settings.provider.load();
-        let trusted = Authority::load(settings.provider, &settings.trusted, settings.now)?;
+        let trusted = Authority::load(settings.provider, &settings.trusted, settings.now)?
+            .with_crl_url(settings.crl_url.as_deref());
         let untrusted = Authority::load(settings.provider, &settings.untrusted, settings.now)?;
         if trusted.public_key() == untrusted.public_key() {
             return Err(SetupError::new(&settings.untrusted.cert_name, "another key than the trusted CA's"));

@@ -470,7 +470,7 @@ impl Handshake {
     /// Mints the leaf and prepares the client's session. The server's handshake has ended, so its verdict is final.
     fn open_client_leg(&mut self, server: &Session) -> Result<Session, Failure> {
         let verdict = self.watch.as_ref().and_then(|watch| watch.seen.verdict.as_ref());
-        let (Some((_, verdict)), [original, ..]) = (verdict, server.peer_certificates()) else {
+        let (Some((vetted, verdict)), [original, ..]) = (verdict, server.peer_certificates()) else {
             return Err(Reason::Internal.into());
         };
         let by = match verdict.action {
@@ -478,6 +478,7 @@ impl Handshake {
             DefectAction::UntrustedCa => MintedBy::Untrusted,
             DefectAction::Block => return Err(Reason::Internal.into()),
         };
+        let was_checked = matches!(vetted.revocation(), Some(Revocation::Good(_)));
         let version = server.version().ok_or(Reason::Internal)?;
         let versions = versions_for_client(&self.profile, version);
         let order = LeafRequest {
@@ -490,7 +491,12 @@ impl Handshake {
         let leaf = self.minted(by, self.context.mint.copy(original, order))?;
         let tickets = self.tickets(&leaf, version, server.alpn());
         let clock = Arc::clone(&self.context.clock);
-        client_leg::config(&self.context.provider, &versions, &leaf, server.alpn(), clock, tickets)
+        // So that a client which asks sees that the original was checked.
+        let stapled = (was_checked && self.hello.asks_for_status())
+            .then(|| self.context.mint.stapled(&leaf, by, self.now()))
+            .flatten();
+        let certified = stapled.as_ref().unwrap_or(leaf.certified());
+        client_leg::config(&self.context.provider, &versions, certified, server.alpn(), clock, tickets)
             .map(|config| self.in_small_records(config, version))
             .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
@@ -506,7 +512,7 @@ impl Handshake {
         let leaf = self.minted(by, self.context.mint.for_name(name, order))?;
         let versions = versions_for_client(&self.profile, version);
         let clock = Arc::clone(&self.context.clock);
-        client_leg::config(&self.context.provider, &versions, &leaf, alpn, clock, None)
+        client_leg::config(&self.context.provider, &versions, leaf.certified(), alpn, clock, None)
             .map(|config| self.in_small_records(config, version))
             .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())

@@ -87,9 +87,19 @@ impl Judged {
         at: u64,
         profile: &Profile,
         presented: &[CertificateDer<'_>],
-        findings: Findings,
+        mut findings: Findings,
     ) -> Self {
         let verdict = findings.verdict(profile);
+        if let (Some(Reason::CertRevocationUnknown), Some(Revocation::Unknown(why))) =
+            (verdict.defect, findings.revocation)
+        {
+            findings.findings.push(ChainFinding {
+                reason: Reason::CertRevocationUnknown,
+                certificate: 0,
+                subject: presented.first().and_then(|der| describe_certificate(der)).map(|leaf| leaf.subject),
+                found: why.into(),
+            });
+        }
         let found = |finding: ChainFinding| Found {
             reason: finding.reason.code(),
             certificate: finding.certificate,

@@ -33,13 +33,25 @@ pub struct Ca {
     pub trusted: CaFiles,
     /// The CA that nobody trusts, so that browsers warn.
     pub untrusted: CaFiles,
+    /// Where clients find the trusted CA's CRL.
+    pub crl_url: Option<String>,
 }
 
 impl Ca {
     pub(in crate::config) fn read(table: Table<'_>) -> Option<Self> {
         let (trusted, untrusted) = (read_ca(&table, "trusted"), read_ca(&table, "untrusted"));
+        let crl_url = table.value("crl_url", "none").and_then(|value| {
+            let url = value.text()?;
+            let is_url =
+                url.starts_with("http://") && url.len() > 7 && url.bytes().all(|b| b.is_ascii_graphic());
+            if !is_url {
+                // RFC 5280 §8: with https, a client would have to check a certificate to check a certificate.
+                value.expected("an address that begins with http://");
+            }
+            is_url.then(|| url.to_owned())
+        });
         table.finish();
-        Some(Self { trusted: trusted?, untrusted: untrusted? })
+        Some(Self { trusted: trusted?, untrusted: untrusted?, crl_url })
     }
 }
 
