@@ -20,6 +20,7 @@ mod socket;
 mod supervisor;
 mod top;
 mod verify;
+mod why;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ Where to begin:
   wireglass replay -c wire.toml F   see what a policy would do with a capture file
   wireglass policy explain ...      see what a policy would do with one request, and why
   wireglass verify -c wire.toml ... see what it makes of a server's certificate, and what to do
+  wireglass why CODE                see what a reason code of the log means, and what to do
   wireglass doctor -c wire.toml     see what stands between this machine and full speed
   wireglass run -c wire.toml        go between two ports
   wireglass top                     watch the running engine: packets, flows, drops
@@ -72,6 +74,7 @@ enum Command {
     Exclusions(exclusions::ExclusionsArgs),
     Policy(policy::PolicyArgs),
     Verify(verify::VerifyArgs),
+    Why(why::WhyArgs),
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
     Replay(replay::ReplayArgs),
@@ -124,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Exclusions(args) => exclusions::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -385,7 +385,11 @@ impl Metrics {
     /// The help texts of all reasons, so that a dashboard can show them beside the codes.
     fn reason_help(&self, page: &mut Page<'_>) {
         let name = "wireglass_reason_info";
-        page.family(name, "Always 1; what each reason code means.", Kind::Gauge);
+        page.family(
+            name,
+            "Always 1; what each reason code means. `wireglass why CODE` says what to do.",
+            Kind::Gauge,
+        );
         let drops = PacketDrop::ALL.iter().map(|r| (r.code(), r.help()));
         let lost = PortDrop::ALL.iter().map(|r| (r.code(), r.help()));
         let ends = Reason::ALL.iter().map(|r| (r.code(), r.help()));
