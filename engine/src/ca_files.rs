@@ -90,7 +90,7 @@ pub fn create(new: &NewCas) -> Result<Vec<PathBuf>, CaFileError> {
 }
 
 /// Writes beside the file and renames, so that there is never half a key, and its mode is right from the start.
-fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     // What an interrupted run left; that it is not there is the rule.

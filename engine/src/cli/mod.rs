@@ -7,6 +7,7 @@ mod exclusions;
 mod flows;
 mod harden;
 mod health;
+mod intermediates;
 mod messages;
 mod never_match;
 mod plain;
@@ -74,6 +75,7 @@ enum Command {
     Exclusions(exclusions::ExclusionsArgs),
     Policy(policy::PolicyArgs),
     Verify(verify::VerifyArgs),
+    Intermediates(intermediates::IntermediatesArgs),
     Why(why::WhyArgs),
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
@@ -131,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Intermediates(args) => intermediates::run(&args),
         Command::Ca(args) => args.run(ca_file_names),
     }
 }
