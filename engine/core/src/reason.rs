@@ -114,6 +114,7 @@ reasons! {
         CertRevoked = "cert.revoked", "A certificate of the server's chain has been revoked.";
         CertRevocationUnknown = "cert.revocation_unknown", "Nothing that is at hand says whether the server's certificate has been revoked.";
         CertMustStaple = "cert.must_staple", "The server's certificate demands a stapled OCSP response, and no good one came with it.";
+        CertNoSct = "cert.no_sct", "Too few logs of Certificate Transparency that are known have promised to publish the server's certificate.";
         CertOwnCa = "cert.own_ca", "The server shows a certificate signed by this engine's own CA.";
         ServerReset = "srv.rst", "The server reset the connection.";
         ServerAlert = "srv.alert", "The server ended the handshake with a TLS alert.";

@@ -116,6 +116,9 @@ impl Config {
             let changed = after.iter().filter(|file| !before.contains(file));
             files.extend(gone.chain(changed).map(|(name, _)| name.clone()));
         }
+        if self.trust.knowledge.ct_logs != new.trust.knowledge.ct_logs {
+            files.extend(["the log list of trust.ct_logs".to_owned()]);
+        }
         if self.content.page.template() != new.content.page.template()
             && let Some(file) = &new.content.page_file
         {

@@ -4,6 +4,7 @@
 //! has all keys; [`keys`] is what keeps it complete.
 
 mod changes;
+mod ct_logs;
 mod fault;
 mod files;
 mod list_files;
@@ -232,7 +233,7 @@ impl Verification {
                 profiles.named_by(document.table("policy").value("profile", "\"default\"").as_ref());
             Some(Self {
                 provider: Crypto::read(document.table("crypto")).provider,
-                trust: Trust::read(document.table("trust"))?,
+                trust: Trust::read(document.table("trust"), profiles.want_timestamps())?,
                 own: read_ca_certificates(&document.table("ca")),
                 profile: profile?,
                 profiles: profiles.into_list(),
@@ -353,7 +354,7 @@ impl Sections {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
             ca: Ca::read(document.table("ca")),
-            trust: Trust::read(document.table("trust")),
+            trust: Trust::read(document.table("trust"), profiles.want_timestamps()),
             intercept: {
                 let decrypts = policy.as_ref().is_none_or(PolicyRules::decrypts);
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)

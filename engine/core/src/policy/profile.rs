@@ -93,6 +93,8 @@ pub struct Profile {
     pub on_revocation_unknown: DefectAction,
     /// The leaf demands a stapled OCSP response, and no good one came.
     pub on_must_staple: DefectAction,
+    /// Too few known CT logs have promised to publish the leaf. Nobody asks for it where no logs are known.
+    pub on_no_sct: DefectAction,
     /// One end offers nothing that is supported.
     pub on_unsupported: UnsupportedAction,
     /// The server asks for a client certificate.
@@ -115,6 +117,7 @@ impl Profile {
             Reason::CertRevoked => self.on_revoked,
             Reason::CertRevocationUnknown => self.on_revocation_unknown,
             Reason::CertMustStaple => self.on_must_staple,
+            Reason::CertNoSct => self.on_no_sct,
             Reason::CertSelfSigned => self.on_self_signed,
             Reason::CertExpired => self.on_expired,
             Reason::CertNotYet => self.on_not_yet_valid,
@@ -147,6 +150,7 @@ pub fn key_of_defect(defect: Reason) -> Option<&'static str> {
         Reason::CertRevoked => "on_revoked",
         Reason::CertRevocationUnknown => "on_revocation_unknown",
         Reason::CertMustStaple => "on_must_staple",
+        Reason::CertNoSct => "on_no_sct",
         Reason::CertSelfSigned => "on_self_signed",
         Reason::CertExpired => "on_expired",
         Reason::CertNotYet => "on_not_yet_valid",
@@ -175,6 +179,7 @@ impl Default for Profile {
             on_revoked: DefectAction::Block,
             on_revocation_unknown: DefectAction::Allow,
             on_must_staple: DefectAction::Block,
+            on_no_sct: DefectAction::Allow,
             on_unsupported: UnsupportedAction::Block,
             on_client_certificate: ClientCertificateAction::Empty,
             on_pinned: UnsupportedAction::Block,

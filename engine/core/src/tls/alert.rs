@@ -60,9 +60,11 @@ pub(super) fn for_client(reason: Reason) -> Option<u8> {
         }
         Reason::CertRevoked => CERTIFICATE_REVOKED,
         Reason::CertRevocationUnknown | Reason::CertMustStaple => BAD_CERTIFICATE_STATUS_RESPONSE,
-        Reason::CertMismatch | Reason::CertNoName | Reason::CertWeak | Reason::CertMalformed => {
-            BAD_CERTIFICATE
-        }
+        Reason::CertMismatch
+        | Reason::CertNoName
+        | Reason::CertNoSct
+        | Reason::CertWeak
+        | Reason::CertMalformed => BAD_CERTIFICATE,
         Reason::CertUsage | Reason::CertUnsupported => UNSUPPORTED_CERTIFICATE,
         Reason::CertOwnCa | Reason::PolicyBlock => ACCESS_DENIED,
         Reason::HelloMalformed => DECODE_ERROR,

@@ -60,6 +60,7 @@ impl CacheKey {
             on_revoked,
             on_revocation_unknown,
             on_must_staple,
+            on_no_sct,
             max_days,
             resumption,
             on_client_certificate,
@@ -80,6 +81,7 @@ impl CacheKey {
             on_revoked,
             on_revocation_unknown,
             on_must_staple,
+            on_no_sct,
         ];
         self.bytes(name.as_bytes())
             .bytes(&[version(min_version), version(max_version), u8::from(*resumption)])
@@ -138,6 +140,7 @@ mod tests {
             Profile { on_revoked: block, ..default.clone() },
             Profile { on_revocation_unknown: block, ..default.clone() },
             Profile { on_must_staple: block, ..default.clone() },
+            Profile { on_no_sct: block, ..default.clone() },
             Profile { max_days: 91, ..default.clone() },
             Profile { resumption: false, ..default.clone() },
             Profile { on_client_certificate: ClientCertificateAction::Block, ..default.clone() },

@@ -8,6 +8,7 @@ use super::context::Knowledge;
 use super::trust::{NoRoot, TrustStore};
 use super::verify::crl::Crls;
 use super::verify::intermediates::Intermediates;
+use super::verify::sct::CtLogs;
 use super::verify::{Budget, Findings, OwnCa, Verifier};
 use crate::x509::{Provider, RootFile, SetupError};
 
@@ -30,16 +31,17 @@ impl ChainVerifier {
         let algorithms = provider.load().signature_verification_algorithms.all;
         let own = own.iter().filter_map(OwnCa::of_certificate).collect();
         let (intermediates, crls) = (Intermediates::none(), Crls::default());
-        Ok(Self(Verifier { trust, intermediates, crls, algorithms, own }))
+        Ok(Self(Verifier { trust, intermediates, crls, ct_logs: None, algorithms, own }))
     }
 
-    /// Has it know intermediates that servers forget, and lists of revoked certificates.
+    /// Has it know intermediates that servers forget, lists of revoked certificates, and logs.
     ///
     /// # Errors
     /// The file at fault, and what was expected of it.
     pub fn with(mut self, knowledge: &Knowledge) -> Result<Self, SetupError> {
         self.0.intermediates = Intermediates::load(&knowledge.intermediates)?;
         self.0.crls = Crls::load(&knowledge.crls)?;
+        self.0.ct_logs = knowledge.ct_logs.as_deref().map(CtLogs::new);
         Ok(self)
     }
 

@@ -17,6 +17,7 @@ use super::tickets::TicketKeys;
 use super::trust::{NoRoot, TrustStore};
 use super::verify::crl::Crls;
 use super::verify::intermediates::Intermediates;
+use super::verify::sct::{CtLog, CtLogs};
 use super::verify::{OwnCa, Verifier};
 use super::verify_cache::VerifyCache;
 use crate::caches::TlsCaches;
@@ -54,6 +55,8 @@ pub struct Knowledge {
     pub intermediates: Vec<RootFile>,
     /// Lists of revoked certificates.
     pub crls: Vec<CrlFile>,
+    /// Logs of Certificate Transparency; none: nobody asks for their timestamps.
+    pub ct_logs: Option<Vec<CtLog>>,
 }
 
 /// Origins whose sessions are kept, unless asked otherwise: some 20 KB each at most in ordinary use.
@@ -113,10 +116,12 @@ impl TlsContext {
         let trust = TrustStore::load(settings.system_roots.as_deref(), &settings.roots)?;
         let intermediates = Intermediates::load(&settings.knowledge.intermediates)?;
         let crls = Crls::load(&settings.knowledge.crls)?;
+        let ct_logs = settings.knowledge.ct_logs.as_deref().map(CtLogs::new);
         let known = CacheKey::new("generation")
             .bytes(&trust.digest())
             .bytes(&intermediates.digest())
-            .bytes(&crls.digest());
+            .bytes(&crls.digest())
+            .option(ct_logs.as_ref().map(CtLogs::digest).as_ref().map(|digest| &digest[..]));
         let generation =
             [&trusted, &untrusted].iter().fold(known, |b, ca| b.list(ca.chain().iter())).finish();
         let algorithms = provider.signature_verification_algorithms;
@@ -129,8 +134,14 @@ impl TlsContext {
                     (Arc::clone(&same.verify_cache), Arc::clone(&same.server_verifier), same.sessions.clone())
                 }
                 None => {
-                    let verifier =
-                        Verifier { trust, intermediates, crls, algorithms: algorithms.all, own: own.into() };
+                    let verifier = Verifier {
+                        trust,
+                        intermediates,
+                        crls,
+                        ct_logs,
+                        algorithms: algorithms.all,
+                        own: own.into(),
+                    };
                     let verify_cache = Arc::new(VerifyCache::new(verifier, Arc::clone(&counters)));
                     let server_verifier = ServerVerifier::new(Arc::clone(&verify_cache), algorithms);
                     (verify_cache, Arc::new(server_verifier), None)

@@ -42,4 +42,5 @@ pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Out
 pub use record::{KeySource, LegKeys, Suite, TrafficKey};
 pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};
 pub use trust::NoRoot;
+pub use verify::sct::CtLog;
 pub use verify::{Findings, Verdict};

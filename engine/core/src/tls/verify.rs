@@ -14,6 +14,7 @@ mod ocsp;
 mod path;
 mod policies;
 mod revocation;
+pub(in crate::tls) mod sct;
 mod validation;
 
 use std::net::IpAddr;
@@ -31,7 +32,8 @@ pub(super) use self::finding::plain_name;
 use self::finding::{Faults, Found};
 use self::intermediates::Intermediates;
 use self::path::Search;
-use self::revocation::{Known, Sources};
+use self::revocation::{Issuer, Known, Sources};
+use self::sct::CtLogs;
 pub(super) use self::validation::{serves_tls, unknown_critical, why_no_root};
 use super::trust::{Anchor, TrustStore};
 use crate::event::{ChainFinding, Revocation, RevocationSource};
@@ -43,7 +45,7 @@ use crate::x509::{Certificate, describe_name, oid, whole_list};
 const MAX_PRESENTED: usize = 32;
 
 /// Defects in the order in which they are reported when the profile treats them alike.
-const BY_SEVERITY: [Reason; 16] = [
+const BY_SEVERITY: [Reason; 17] = [
     Reason::CertOwnCa,
     Reason::CertRevoked,
     Reason::CertMalformed,
@@ -59,6 +61,7 @@ const BY_SEVERITY: [Reason; 16] = [
     Reason::CertExpired,
     Reason::CertNotYet,
     Reason::CertMustStaple,
+    Reason::CertNoSct,
     Reason::CertRevocationUnknown,
 ];
 
@@ -136,6 +139,8 @@ pub(super) struct Verifier {
     pub(super) trust: TrustStore,
     pub(super) intermediates: Intermediates,
     pub(super) crls: Crls,
+    /// None: nobody asks for timestamps.
+    pub(super) ct_logs: Option<CtLogs>,
     pub(super) algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     pub(super) own: Vec<OwnCa>,
 }
@@ -249,7 +254,14 @@ impl Verifier {
                 uncounted: self.algorithms,
                 now,
             };
-            sources.ask(&whole, root, &mut faults)
+            let known = sources.ask(&whole, root, &mut faults);
+            if let (Some(logs), Some(issuer)) = (&self.ct_logs, Issuer::of(&whole, 0, root))
+                && root.is_public
+                && let Err(found) = logs.check(&certificate, issuer, &algorithms, now)
+            {
+                faults.push(0, Reason::CertNoSct, found);
+            }
+            known
         });
         let revocation = known.as_ref().map(|known| known.revocation);
         if faults.has(Reason::CertOwnCa) {

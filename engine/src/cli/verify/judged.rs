@@ -166,6 +166,9 @@ fn advice(reason: Reason) -> &'static str {
         Reason::CertRevocationUnknown => {
             "have the server staple an OCSP response, or put its issuer's CRL in trust.crls"
         }
+        Reason::CertNoSct => {
+            "have its CA make one with the timestamps that browsers want; is the log list fresh?"
+        }
         Reason::CertMustStaple => "have the server staple a fresh OCSP response",
         Reason::CertSelfSigned => "put this certificate in trust.roots, if it is the right one",
         Reason::CertMismatch => "ask for a name that it has, or have that name put in its subjectAltName",

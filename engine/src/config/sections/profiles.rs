@@ -57,6 +57,11 @@ impl Profiles {
         profile.cloned()
     }
 
+    /// Whether one of them wants timestamps of CT logs.
+    pub(in crate::config) fn want_timestamps(&self) -> bool {
+        self.0.values().any(|profile| profile.on_no_sct != DefectAction::Allow)
+    }
+
     pub(in crate::config) fn into_list(self) -> Vec<Arc<Profile>> {
         self.0.into_values().collect()
     }
@@ -80,6 +85,7 @@ fn read_profile(name: &str, table: Table<'_>) -> Profile {
         on_revoked: defect("on_revoked", default.on_revoked),
         on_revocation_unknown: defect("on_revocation_unknown", default.on_revocation_unknown),
         on_must_staple: defect("on_must_staple", default.on_must_staple),
+        on_no_sct: defect("on_no_sct", default.on_no_sct),
         on_unsupported: table.choice("on_unsupported", UNSUPPORTED_ACTIONS, default.on_unsupported),
         on_client_certificate: table.choice(
             "on_client_certificate",

@@ -7,8 +7,8 @@ use rustls_pki_types::pem::PemObject;
 use wireglass_core::tls::Knowledge;
 use wireglass_core::x509::{CaFiles, CrlFile, Provider, RootFile};
 
-use crate::config::files;
 use crate::config::reader::Table;
+use crate::config::{ct_logs, files};
 
 /// `[crypto]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +101,8 @@ pub struct Trust {
 }
 
 impl Trust {
-    pub(in crate::config) fn read(table: Table<'_>) -> Option<Self> {
+    /// `want_timestamps`: a profile asks for those of CT logs.
+    pub(in crate::config) fn read(table: Table<'_>, want_timestamps: bool) -> Option<Self> {
         let system = table.boolean("system", true);
         let files = table.value("roots", "[]").map(|value| value.items()).unwrap_or_default();
         if !system && files.is_empty() {
@@ -128,8 +129,19 @@ impl Trust {
             name,
             contents,
         });
+        let ct_logs = table.value("ct_logs", "none").map(|value| {
+            let path = value.path()?;
+            ct_logs::read(&path).map_err(|message| value.say(message)).ok()
+        });
+        if ct_logs.is_none() && want_timestamps {
+            table.missing("ct_logs", "a log list in JSON, which `on_no_sct` of a profile needs");
+        }
         table.finish();
-        let knowledge = Knowledge { intermediates: intermediates?, crls: crls? };
+        let ct_logs = match ct_logs {
+            None => None,
+            Some(logs) => Some(logs?),
+        };
+        let knowledge = Knowledge { intermediates: intermediates?, crls: crls?, ct_logs };
         (roots.len() == wanted).then_some(Self { system, roots, knowledge })
     }
 }

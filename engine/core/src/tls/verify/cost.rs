@@ -121,6 +121,7 @@ impl World {
             trust: TrustStore::load(None, &[file]).unwrap(),
             intermediates: Intermediates::none(),
             crls: Crls::default(),
+            ct_logs: None,
             algorithms: Vec::leak(counting.collect()),
             own: vec![own_ca],
         };

@@ -31,6 +31,14 @@ pub(super) struct Issuer<'a> {
 }
 
 impl<'a> Issuer<'a> {
+    /// Of the certificate at this place of a path.
+    pub(super) fn of(path: &[&'a Certificate<'a>], place: usize, root: &'a Anchor) -> Option<Self> {
+        match path.get(place + 1) {
+            Some(above) => Some(Self::certificate(above)),
+            None => Self::root(root),
+        }
+    }
+
     fn certificate(certificate: &'a Certificate<'a>) -> Self {
         let tbs = &certificate.tbs;
         Self { name: tbs.subject, public_key: tbs.public_key, certificate: Some(certificate) }
@@ -84,10 +92,7 @@ impl Sources<'_> {
         let mut of_leaf = None;
         let mut until = i64::MAX;
         for (place, certificate) in path.iter().enumerate() {
-            let issuer = match path.get(place + 1) {
-                Some(above) => Issuer::certificate(above),
-                None => Issuer::root(root)?,
-            };
+            let issuer = Issuer::of(path, place, root)?;
             let asked = Asked { certificate, is_ca: place > 0, issuer };
             let staple = if place == 0 { self.staple } else { &[] };
             let (known, source) = match self.of_one(asked, staple) {
