@@ -98,7 +98,7 @@ fn take(text: &str, now: i64) -> Taken {
             Some(about)
                 if about.not_after > now
                     && about.subject != about.issuer
-                    && seen.insert(about.fingerprint) =>
+                    && seen.insert(about.fingerprint.clone()) =>
             {
                 all.pem.push_str(&pem);
                 all.taken += 1;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64ct::{Base64, Encoding};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use wireglass_core::tls::CtLog;
 
 use super::files;
@@ -40,14 +40,25 @@ enum State {
     Qualified {},
     Usable {},
     Readonly {},
-    Retired { timestamp: Timestamp },
+    Retired {
+        #[serde(deserialize_with = "seconds")]
+        timestamp: i64,
+    },
     Rejected {},
 }
 
 #[derive(Deserialize)]
 struct Interval {
-    start_inclusive: Timestamp,
-    end_exclusive: Timestamp,
+    #[serde(deserialize_with = "seconds")]
+    start_inclusive: i64,
+    #[serde(deserialize_with = "seconds")]
+    end_exclusive: i64,
+}
+
+/// A time of RFC 3339, in seconds since the Unix epoch.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse::<Timestamp>().map(Timestamp::as_second).map_err(serde::de::Error::custom)
 }
 
 /// The logs in a list that may be relied on, or might be once. The error says what was expected.
@@ -66,12 +77,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<CtLog>, String> {
             let retired = match state {
                 // Nobody relies on it yet, or ever.
                 Some(State::Pending {} | State::Rejected {}) => continue,
-                Some(State::Retired { timestamp }) => Some(timestamp.as_second()),
+                Some(State::Retired { timestamp }) => Some(timestamp),
                 Some(State::Qualified {} | State::Usable {} | State::Readonly {}) | None => None,
             };
-            let interval = temporal_interval.map(|Interval { start_inclusive, end_exclusive }| {
-                start_inclusive.as_second()..end_exclusive.as_second()
-            });
+            let interval = temporal_interval
+                .map(|Interval { start_inclusive, end_exclusive }| start_inclusive..end_exclusive);
             let key =
                 Base64::decode_vec(&key).map_err(|error| wrong(&format!("a key of {name}: {error}")))?;
             found.push(CtLog { key, operator: name.clone(), retired, interval });
