@@ -7,6 +7,7 @@ mod exclusions;
 mod flows;
 mod harden;
 mod health;
+mod intermediates;
 mod messages;
 mod never_match;
 mod plain;
@@ -74,6 +75,7 @@ enum Command {
     Exclusions(exclusions::ExclusionsArgs),
     Policy(policy::PolicyArgs),
     Verify(verify::VerifyArgs),
+    Intermediates(intermediates::IntermediatesArgs),
     Why(why::WhyArgs),
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
@@ -131,7 +133,8 @@ pub fn main() -> ExitCode {
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
-        Command::Ca(args) => args.run(ca_certificates),
+        Command::Intermediates(args) => intermediates::run(&args),
+        Command::Ca(args) => args.run(ca_file_names),
     }
 }
 
@@ -163,9 +166,10 @@ fn describe(faults: &Faults) -> String {
     format!("{faults}\nwireglass: {count} {plural} in the configuration")
 }
 
-fn ca_certificates(file: &Path) -> Result<[PathBuf; 2], String> {
+fn ca_file_names(file: &Path) -> Result<[[PathBuf; 2]; 2], String> {
     let ca = Config::load(file).map_err(|faults| describe(&faults))?.ca;
-    Ok([ca.trusted.cert_name.into(), ca.untrusted.cert_name.into()])
+    let certificates = [ca.trusted.cert_name, ca.untrusted.cert_name];
+    Ok([certificates, [ca.trusted.key_name, ca.untrusted.key_name]].map(|files| files.map(PathBuf::from)))
 }
 
 #[cfg(test)]

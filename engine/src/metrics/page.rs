@@ -251,6 +251,12 @@ impl Metrics {
         let help = "Servers' chains that took far more to verify than others do; their handshakes come last for a while.";
         page.family(name, help, Kind::Counter);
         page.sample(name, &[], caches.costly_chains());
+        let name = "wireglass_revocation_total";
+        let help = "Full handshakes with servers whose chain leads to a root, by what is known of the certificate's revocation, and from where.";
+        page.family(name, help, Kind::Counter);
+        for (status, source, handshakes) in caches.revocations() {
+            page.sample(name, &[("status", &status), ("source", &source)], handshakes);
+        }
     }
 
     fn exclusions_by_cause(&self, page: &mut Page<'_>) {
