@@ -64,6 +64,7 @@ reasons! {
         Midstream = "packet.midstream", "A connection whose beginning was not seen; both its ends are reset (`intercept.midstream`).";
         OneDirection = "packet.one_direction", "Data of a connection of which only one direction was seen (`intercept.midstream`).";
         ClassDropped = "packet.class_dropped", "A frame that is not looked into, of a class that `[passthrough]` drops.";
+        ServerHeld = "packet.server_held", "A frame from the server of a connection of which it has not heard yet (`contact = \"hold\"`).";
         Quic = "packet.quic", "UDP to or from an intercepted port (`intercept.quic`).";
         Dtls = "packet.dtls", "DTLS to or from an intercepted port (`intercept.dtls`).";
     }
@@ -112,6 +113,8 @@ reasons! {
         CertTooComplex = "cert.too_complex", "No path to a trusted root was found within the bounds of a verification.";
         CertOwnCa = "cert.own_ca", "The server shows a certificate signed by this engine's own CA.";
         ServerReset = "srv.rst", "The server reset the connection.";
+        ServerRefused = "srv.refused", "The server refused the connection that the engine opened for a client whose first contact was held.";
+        ServerUnreachable = "srv.unreachable", "The server did not answer the SYN that the engine sent for a client whose first contact was held.";
         ServerAlert = "srv.alert", "The server ended the handshake with a TLS alert.";
         ServerClosed = "srv.closed", "The server closed the connection during the handshake.";
         ServerTimeout = "srv.timeout", "The server stopped answering.";

@@ -139,6 +139,7 @@ impl Config {
     pub fn compile_policy(&self) -> Policy {
         let (ports, default) = (self.intercept.ports.clone(), self.policy.default.clone());
         Policy::compile_with_lists(ports, &self.policy.rules, default, Arc::clone(&self.lists.lists))
+            .with_contact(self.policy.contact)
     }
 
     /// The CAs and the trust store, ready for use.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wireglass_core::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
+use wireglass_core::policy::{BlockWith, Decision, FirstContact, Policy, Ports, Profile, Rule};
 
 use super::lab::NAME;
 
@@ -21,6 +21,8 @@ pub(crate) struct Rules {
     pub(crate) ports: Ports,
     pub(crate) default: Action,
     pub(crate) by_name: Option<Action>,
+    /// The rule by name holds first contact.
+    pub(crate) hold: bool,
     /// Rules before it.
     pub(crate) first: Vec<Rule>,
     pub(crate) profile: Profile,
@@ -35,6 +37,7 @@ impl Rules {
             ports: Ports::Only(vec![443]),
             default,
             by_name: None,
+            hold: false,
             first: Vec::new(),
             profile: Profile::default(),
         }
@@ -56,7 +59,11 @@ impl Rules {
         };
         let by_name = self
             .by_name
-            .map(|action| Rule { sni: vec![NAME.parse().unwrap()], ..Rule::new(RULE, decision(action)) });
+            .map(|action| Rule {
+                sni: vec![NAME.parse().unwrap()],
+                contact: if self.hold { FirstContact::Hold } else { FirstContact::ServerFirst },
+                ..Rule::new(RULE, decision(action))
+            });
         let rules: Vec<_> = self.first.iter().cloned().chain(by_name).collect();
         Policy::compile(self.ports.clone(), &rules, decision(self.default))
     }

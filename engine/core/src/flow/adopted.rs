@@ -29,6 +29,8 @@ pub(super) struct Adopted<IO: Io> {
     handshake_until: Instant,
     /// Says what will look at the plaintext; none: that is settled.
     flow: Option<Box<DecryptedFlow>>,
+    /// The server has not answered our SYN yet.
+    is_dialing: bool,
     /// There is no server any more: the client is answered in its place.
     pub(super) answering: Option<Box<Answering>>,
 }
@@ -135,7 +137,8 @@ impl<IO: Io> Adopted<IO> {
         let handshake_until = cx.now + cx.shared.limits.handshake_time;
         // A leg that was listened to before has told its events already.
         let closed = PerEnd::from_fn(|end| legs[end].peer_has_closed());
-        Box::new(Self { legs, closed, tls, handshake_until, flow, answering: None })
+        let is_dialing = legs.server.is_opening();
+        Box::new(Self { legs, closed, tls, handshake_until, flow, is_dialing, answering: None })
     }
 
     /// A segment of either end; what it brings is done by [`drive`](Self::drive). False: that can wait until the burst's other
@@ -165,7 +168,12 @@ impl<IO: Io> Adopted<IO> {
             let here = handshaking.here.as_ref();
             let server_done = self.answering.is_some()
                 || here.is_some_and(|handshake| handshake.report().certificate.is_some());
-            return self.over(cx, if server_done { Reason::ClientTimeout } else { Reason::ServerTimeout });
+            let reason = match (server_done, self.is_dialing) {
+                (true, _) => Reason::ClientTimeout,
+                (false, true) => Reason::ServerUnreachable,
+                (false, false) => Reason::ServerTimeout,
+            };
+            return self.over(cx, reason);
         }
         if let Tls::Relay(relaying) = &mut self.tls {
             relaying.handle_timeout(cx);
@@ -303,7 +311,7 @@ impl<IO: Io> Adopted<IO> {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { legs, closed: _, tls, handshake_until: _, flow, answering } = self;
+        let Self { legs, closed: _, tls, handshake_until: _, flow, is_dialing: _, answering } = self;
         let flow = flow.as_ref().map_or(0, |flow| flow.memory());
         let answering = answering.as_ref().map_or(0, |answering| answering.memory());
         let legs: usize = legs.iter().map(Leg::memory).sum();
@@ -383,10 +391,13 @@ impl<IO: Io> Adopted<IO> {
             match (event, end) {
                 (TcpEvent::PeerClosed, _) => self.closed[end] = true,
                 (TcpEvent::Reset, End::Client) => return Some(Reason::ClientReset),
+                (TcpEvent::Reset, End::Server) if self.is_dialing => return Some(Reason::ServerRefused),
                 (TcpEvent::Reset, End::Server) => return Some(Reason::ServerReset),
                 (TcpEvent::TimedOut, End::Client) => return Some(Reason::ClientTimeout),
+                (TcpEvent::TimedOut, End::Server) if self.is_dialing => return Some(Reason::ServerUnreachable),
                 (TcpEvent::TimedOut, End::Server) => return Some(Reason::ServerTimeout),
-                (TcpEvent::Established | TcpEvent::Closed, _) => {}
+                (TcpEvent::Established, _) => self.is_dialing = false,
+                (TcpEvent::Closed, _) => {}
             }
         }
         None

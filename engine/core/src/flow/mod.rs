@@ -6,6 +6,8 @@
 //!    │           │            ├──────► Bypassed
 //!    └───────────┴────────────┴──────► Blocked
 //! ```
+//!
+//! Where a rule holds first contact, the engine answers the SYN itself: Opening ──► Held ──► HelloOverTcp, and on from there.
 
 mod accounting;
 mod adopted;
@@ -17,6 +19,7 @@ mod context;
 mod decide;
 mod exclude;
 mod gso;
+mod held;
 mod hello_over_tcp;
 mod leg;
 mod opening;
@@ -115,6 +118,8 @@ pub enum Afterwards {
 enum Phase<IO: Io> {
     Opening(Box<Opening>),
     Answered(Box<Answered>),
+    /// By us: the server has not heard of it.
+    Held(Box<Answered>),
     Peeking(Box<Peeking<IO>>),
     HelloOverTcp(Box<HelloOverTcp<IO>>),
     Adopted(Box<Adopted<IO>>),
@@ -231,6 +236,7 @@ impl<IO: Io> Flow<IO> {
         self.phase = match self.take_phase(cx) {
             Phase::Opening(opening) => self.open(cx, opening, from, frame, headers),
             Phase::Answered(answered) => self.open_answered(cx, answered, from, frame, headers),
+            Phase::Held(answered) => self.handle_held(cx, answered, from, frame, headers),
             Phase::Peeking(peeking) => self.peek(cx, peeking, from, frame, headers),
             Phase::HelloOverTcp(mut hello) => match Segment::parse(headers.segment(frame.data_mut())) {
                 Ok(segment) => {
@@ -268,9 +274,15 @@ impl<IO: Io> Flow<IO> {
         let towards = if message.source == self.identity.client { End::Server } else { End::Client };
         let leg = match &mut self.phase {
             Phase::Adopted(adopted) => Some(&mut adopted.legs[towards]),
+            // Nothing of ours can have been too big where we have sent nothing.
+            Phase::HelloOverTcp(hello) if hello.legs[towards].is_opening() => None,
             Phase::HelloOverTcp(hello) => Some(&mut hello.legs[towards]),
             Phase::Blocked(blocked) => blocked.leg(towards),
-            Phase::Opening(_) | Phase::Answered(_) | Phase::Peeking(_) | Phase::Bypassed(_) => None,
+            Phase::Opening(_)
+            | Phase::Answered(_)
+            | Phase::Held(_)
+            | Phase::Peeking(_)
+            | Phase::Bypassed(_) => None,
         };
         let what = match leg {
             Some(_) if from != towards => PathMessage::WrongSide,
@@ -328,7 +340,7 @@ impl<IO: Io> Flow<IO> {
                 }
                 Phase::Bypassed(bypassed)
             }
-            phase @ (Phase::Opening(_) | Phase::Answered(_) | Phase::Peeking(_)) => phase,
+            phase @ (Phase::Opening(_) | Phase::Answered(_) | Phase::Held(_) | Phase::Peeking(_)) => phase,
         }
     }
 
@@ -351,7 +363,7 @@ impl<IO: Io> Flow<IO> {
             Phase::Adopted(adopted) => adopted.poll_timeout(),
             Phase::Blocked(blocked) => blocked.poll_timeout(),
             Phase::Bypassed(bypassed) => Some(bypassed.ends().0),
-            Phase::Opening(_) | Phase::Answered(_) => None,
+            Phase::Opening(_) | Phase::Answered(_) | Phase::Held(_) => None,
         };
         let idle = self.idle_at(shared);
         own.map_or(idle, |own| own.min(idle))
@@ -393,13 +405,13 @@ impl<IO: Io> Flow<IO> {
                 }
                 Phase::Answered(answered)
             }
-            phase @ (Phase::Opening(_) | Phase::Bypassed(_) | Phase::Blocked(_)) => phase,
+            phase @ (Phase::Opening(_) | Phase::Held(_) | Phase::Bypassed(_) | Phase::Blocked(_)) => phase,
         };
     }
 
     fn idle_at(&self, shared: &Shared) -> Instant {
         let idle = match &self.phase {
-            Phase::Opening(_) => OPENING_TIME,
+            Phase::Opening(_) | Phase::Held(_) => OPENING_TIME,
             Phase::Answered(answered) if !answered.is_established() || answered.is_closing() => OPENING_TIME,
             _ => shared.limits.idle_time,
         };
@@ -419,6 +431,9 @@ impl<IO: Io> Flow<IO> {
         };
         match opening.observe(cx.now, from, &segment, || Template::of(frame.data(), headers)) {
             BeforeAnswer::Pass => cx.send(from.other(), frame),
+            BeforeAnswer::PassSyn if cx.shared.policy.holds(&self.facts(&cx.shared)) => {
+                return self.hold(cx, &opening, &frame, headers);
+            }
             BeforeAnswer::PassSyn => pass_syn(cx, from, frame, headers),
             BeforeAnswer::Answered(answered) => {
                 pass_syn(cx, from, frame, headers);

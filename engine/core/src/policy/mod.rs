@@ -74,6 +74,16 @@ pub enum BlockWith {
     Page,
 }
 
+/// Whom a client's SYN reaches while nobody knows yet what it wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstContact {
+    /// The server, who answers it: the TCP handshake is between both ends.
+    #[default]
+    ServerFirst,
+    /// Nobody: the engine answers in the server's place, and the server hears of the client when policy lets the ClientHello pass.
+    Hold,
+}
+
 /// What to do with a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -137,6 +147,8 @@ pub struct Policy {
     /// The places of rules that do not ask for a server name, in order.
     nameless: Vec<usize>,
     default: Decision,
+    /// Of flows that no rule matches.
+    contact: FirstContact,
     tally: Arc<Tally>,
 }
 
@@ -159,7 +171,14 @@ impl Policy {
         }
         let rules: Vec<_> = rules.iter().map(CompiledRule::new).collect();
         let nameless = (0..rules.len()).filter(|place| !rules[*place].asks_name()).collect();
-        Self { ports, rules, by_name, by_list, lists, nameless, default, tally: Arc::default() }
+        let (contact, tally) = (FirstContact::default(), Arc::default());
+        Self { ports, rules, by_name, by_list, lists, nameless, default, contact, tally }
+    }
+
+    /// Flows that no rule matches make their first contact like this.
+    #[must_use]
+    pub fn with_contact(self, contact: FirstContact) -> Self {
+        Self { contact, ..self }
     }
 
     /// Counted there by [`Self::count`].
@@ -202,6 +221,20 @@ impl Policy {
             Some(rule) if rule.asks_hello() => None,
             rule => Some(self.verdict(rule)),
         }
+    }
+
+    /// A flow that [`at_syn`](Self::at_syn) does not settle is to be kept from its server until it is decided: of the rules that may
+    /// still decide it, one says so.
+    pub fn holds(&self, flow: &FlowFacts<'_>) -> bool {
+        for rule in self.rules.iter().filter(|rule| rule.matches_flow(flow, &self.lists)) {
+            if rule.contact() == FirstContact::Hold {
+                return true;
+            }
+            if !rule.asks_hello() {
+                return false; // it decides what those before it leave
+            }
+        }
+        self.contact == FirstContact::Hold
     }
 
     /// The verdict once the ClientHello is known.
