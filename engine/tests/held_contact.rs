@@ -56,12 +56,22 @@ fn links() -> Vec<Setup> {
         Setup { ipv6: true, ..base() },
         Setup { timestamps: false, ..base() },
         Setup { tags: vec![Tag { ethertype: 0x8100, control: 7 }], ..base() },
-        Setup { tags: vec![Tag { ethertype: 0x88a8, control: 5 }, Tag { ethertype: 0x8100, control: 7 }], ipv6: true, ..base() },
+        Setup {
+            tags: vec![Tag { ethertype: 0x88a8, control: 5 }, Tag { ethertype: 0x8100, control: 7 }],
+            ipv6: true,
+            ..base()
+        },
         // The ClientHello in several segments.
         Setup { mtu: 300, ..base() },
         Setup { workers: 3, ..base() },
     ];
-    setups.extend((0..12).map(|seed| Setup { seed, impairment: lossy, mtu: 600, ipv6: seed % 2 == 1, ..base() }));
+    setups.extend((0..12).map(|seed| Setup {
+        seed,
+        impairment: lossy,
+        mtu: 600,
+        ipv6: seed % 2 == 1,
+        ..base()
+    }));
     setups
 }
 
@@ -119,7 +129,11 @@ fn a_forbidden_server_hears_of_nothing() {
             run.settle(Duration::from_secs(300));
             assert_eq!(to_server(&run), Vec::<Vec<u8>>::new(), "{action:?} {setup:?}");
             let event = run.tls_event();
-            assert_eq!((event.action, event.reason), (event::Action::Block, Reason::PolicyBlock), "{setup:?}");
+            assert_eq!(
+                (event.action, event.reason),
+                (event::Action::Block, Reason::PolicyBlock),
+                "{setup:?}"
+            );
             assert_eq!(run.engine().flows(), 0, "{setup:?}");
             assert!(run.client().end.is_some(), "{action:?} {setup:?}");
         }
@@ -159,8 +173,10 @@ fn who_says_no_hello_reaches_no_server() {
     // Policy lets other protocols pass: they pass, when the client has spoken. One that waits for the server does not.
     let outside_tls = OutsideTls { bypass_not_tls: true, ..OutsideTls::default() };
     let setup = Setup { rules: held(Action::Decrypt), outside_tls, ..Setup::default() };
-    let client = Session::plain(vec![Step::Send(b"ping".to_vec()), Step::Receive(4), Step::Finish, Step::AwaitEnd]);
-    let answers = Session::plain(vec![Step::Receive(4), Step::Send(b"pong".to_vec()), Step::AwaitEnd, Step::Finish]);
+    let client =
+        Session::plain(vec![Step::Send(b"ping".to_vec()), Step::Receive(4), Step::Finish, Step::AwaitEnd]);
+    let answers =
+        Session::plain(vec![Step::Receive(4), Step::Send(b"pong".to_vec()), Step::AwaitEnd, Step::Finish]);
     let mut run = lab.connect(&setup, client, answers);
     run.run();
     assert_eq!((&run.client().received[..], &run.server().received[..]), (&b"pong"[..], &b"ping"[..]));
@@ -185,7 +201,10 @@ fn a_server_that_refuses_or_does_not_answer_ends_the_flow_by_name() {
         assert_eq!(run.flow_events()[0].reason, Reason::ServerRefused, "{action:?}");
         // Nobody is there.
         let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
-        run.simulation.middle_to_server.cut();
+        run.simulation.middle_to_server.set_tamper(|bytes| {
+            let is_tcp = TcpFrame::parse(&bytes).is_some();
+            if is_tcp { Vec::new() } else { vec![(AT_ONCE, bytes)] }
+        });
         run.settle(Duration::from_secs(29));
         assert_eq!(run.client().end, None, "{action:?}");
         run.settle(Duration::from_secs(10));
@@ -220,10 +239,14 @@ fn a_flood_of_syns_is_bounded() {
     let mut copies = 0u16;
     run.simulation.client_to_middle.set_tamper(move |bytes| {
         let syn = TcpFrame::parse(&bytes).filter(|frame| is_syn(frame) && copies == 0);
-        let mut out = vec![(AT_ONCE, bytes.clone())];
+        // It comes when the flood has come.
+        let mut out = vec![(if syn.is_some() { Duration::from_millis(1) } else { AT_ONCE }, bytes)];
         if let Some(frame) = syn {
             copies = 2_000;
-            out.extend((0..copies).map(|n| (Duration::from_micros(10), frame.edited(|tcp| tcp.set_src_port(1_024 + n)))));
+            out.extend(
+                (0..copies)
+                    .map(|n| (Duration::from_micros(10), frame.edited(|tcp| tcp.set_src_port(1_024 + n)))),
+            );
         }
         out
     });

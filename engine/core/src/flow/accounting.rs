@@ -68,6 +68,7 @@ impl<IO: Io> Flow<IO> {
             over: _,
             unsettled: _,
             midstream: _,
+            starttls: _,
             phase,
         } = self;
         let about = about.as_ref().map_or(0, |about| about.memory());
@@ -105,6 +106,8 @@ impl<IO: Io> Flow<IO> {
             // Its frames could not be released, so its bytes are relayed as they are.
             Some((Action::Bypass, _)) => FlowPhase::Bypassed,
             _ if self.is_answered() => FlowPhase::Blocked,
+            // They have yet to agree on TLS.
+            None => FlowPhase::Peeking,
             _ => FlowPhase::Decrypted,
         }
     }

@@ -21,12 +21,19 @@ pub(super) struct HelloOverTcp<IO: Io> {
     pub(super) legs: PerEnd<Leg<IO>>,
     deadline: Instant,
     scan: HelloScan,
+    /// The ends have agreed on TLS in plain, and nothing else may follow.
+    is_agreed: bool,
 }
 
 impl<IO: Io> HelloOverTcp<IO> {
     /// The hello must be complete at `deadline`.
     pub(super) fn new(legs: PerEnd<Leg<IO>>, deadline: Instant) -> Self {
-        Self { legs, deadline, scan: HelloScan::default() }
+        Self { legs, deadline, scan: HelloScan::default(), is_agreed: false }
+    }
+
+    /// Of ends that have agreed on TLS.
+    pub(super) fn agreed(legs: PerEnd<Leg<IO>>, deadline: Instant) -> Self {
+        Self { is_agreed: true, ..Self::new(legs, deadline) }
     }
 
     /// A segment of either end.
@@ -56,7 +63,7 @@ impl<IO: Io> HelloOverTcp<IO> {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { legs, deadline: _, scan: _ } = self;
+        let Self { legs, deadline: _, scan: _, is_agreed: _ } = self;
         size_of::<Self>() + legs.iter().map(Leg::memory).sum::<usize>()
     }
 
@@ -68,6 +75,13 @@ impl<IO: Io> HelloOverTcp<IO> {
 
     /// Acknowledges, and looks at what has come.
     pub(super) fn drive(&mut self, cx: &mut Context<IO>) -> Peeked {
+        match self.listen(cx) {
+            Peeked::Not(Reason::HelloNotTls) if self.is_agreed => Peeked::Not(Reason::StartTlsNoHello),
+            peeked => peeked,
+        }
+    }
+
+    fn listen(&mut self, cx: &mut Context<IO>) -> Peeked {
         let PerEnd { client, server } = &mut self.legs;
         client.transmit(cx);
         if !server.is_opening() {

@@ -29,6 +29,7 @@ mod relaying;
 mod report;
 mod settings;
 mod snapshot;
+mod starttls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ use crate::phase::FlowPhase;
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::port::{Frame, Io};
 use crate::reason::{PacketDrop, PathMessage, Reason};
+use crate::starttls::Protocol;
 
 /// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
 const OPENING_TIME: Duration = Duration::from_secs(60);
@@ -79,6 +81,8 @@ pub struct Flow<IO: Io> {
     unsettled: bool,
     /// It passes although its beginning, or one direction of it, was not seen.
     midstream: bool,
+    /// What it speaks before it goes over to TLS in place; none: TLS from the start.
+    starttls: Option<Protocol>,
     phase: Phase<IO>,
 }
 
@@ -139,7 +143,9 @@ impl<IO: Io> Flow<IO> {
             None => Phase::Opening(Box::new(Opening::new(now, syn))),
         };
         let decided = bypass.map(|v| (Action::Bypass, v.rule.clone()));
-        Self { decided, ..Self::in_phase(cx, identity, phase) }
+        let protocol = cx.shared.policy.starttls().protocol(identity.server.port());
+        let starttls = protocol.filter(|_| bypass.is_none());
+        Self { decided, starttls, ..Self::in_phase(cx, identity, phase) }
     }
 
     /// A flow whose beginning was not seen, and that passes all the same: because a rule (`rule`) says so, or because there is
@@ -163,6 +169,7 @@ impl<IO: Io> Flow<IO> {
             over: false,
             unsettled: false,
             midstream: false,
+            starttls: None,
             phase,
         }
     }
@@ -431,7 +438,10 @@ impl<IO: Io> Flow<IO> {
         };
         match opening.observe(cx.now, from, &segment, || Template::of(frame.data(), headers)) {
             BeforeAnswer::Pass => cx.send(from.other(), frame),
-            BeforeAnswer::PassSyn if cx.shared.policy.holds(&self.facts(&cx.shared)) => {
+            // Where the server speaks first, there is nothing that could be judged before it has.
+            BeforeAnswer::PassSyn
+                if self.starttls.is_none() && cx.shared.policy.holds(&self.facts(&cx.shared)) =>
+            {
                 return self.hold(cx, &opening, &frame, headers);
             }
             BeforeAnswer::PassSyn => pass_syn(cx, from, frame, headers),
@@ -486,6 +496,11 @@ impl<IO: Io> Flow<IO> {
             // Nor does data make an established connection of a SYN that anyone may have sent.
             AfterAnswer::ClientData if !answered.is_acknowledged_by(&segment) => {
                 cx.counters.drop_packet(PacketDrop::BrokenHandshake);
+            }
+            AfterAnswer::ClientData | AfterAnswer::ServerData
+                if let Some(protocol) = self.starttls.filter(|_| !answered.server_has_closed()) =>
+            {
+                return self.begin_dialogue(cx, &answered, protocol, from, &frame, headers);
             }
             AfterAnswer::ClientData => {
                 let template = Template::of(frame.data(), headers);
@@ -608,6 +623,7 @@ impl<IO: Io> Flow<IO> {
                 self.tell_reports(cx, Reason::PolicyDecrypt, None);
                 Phase::Adopted(adopted)
             }
+            Next::Dialogue(progress, adopted) => self.end_dialogue(cx, progress, adopted),
             Next::Failed(failure, blocked) => {
                 self.tell_reports(cx, failure.reason, failure.alert);
                 self.block(cx, blocked, failure.reason)

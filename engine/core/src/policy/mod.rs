@@ -17,6 +17,9 @@ mod tally;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::reason::Reason;
+use crate::starttls::Protocol;
+
 pub use content::{
     Answer, ConnectionFacts, ContentAction, ContentPolicy, ContentRule, ContentRuleId, Decided,
     DecryptedFlow, Direction, FieldEdit, Glob, HeaderRule, Known, OnUnread, PatternError, RequestFacts,
@@ -134,10 +137,40 @@ impl Ports {
     }
 }
 
+/// The ports whose flows go over to TLS in place, and what becomes of those that do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartTls {
+    /// Each port once.
+    pub ports: Vec<(u16, Protocol)>,
+    /// The server does not offer it.
+    pub on_stripped: UnsupportedAction,
+    /// The client does not want it.
+    pub on_unused: UnsupportedAction,
+}
+
+impl StartTls {
+    /// What flows to this port speak before they go over to TLS; none: TLS from the start.
+    pub fn protocol(&self, port: u16) -> Option<Protocol> {
+        self.ports.iter().find(|(of, _)| *of == port).map(|(_, protocol)| *protocol)
+    }
+
+    /// What becomes of a flow that goes on in plain, for this reason.
+    pub fn action(&self, reason: Reason) -> UnsupportedAction {
+        match reason {
+            Reason::StartTlsStripped => self.on_stripped,
+            _ => self.on_unused,
+        }
+    }
+}
+
 /// All rules, compiled.
 #[derive(Debug)]
 pub struct Policy {
+    /// With those of `starttls`.
     ports: Ports,
+    starttls: StartTls,
+    /// Ports that are in `ports` only for `starttls`.
+    only_starttls: Vec<u16>,
     rules: Vec<CompiledRule>,
     /// The places of rules by the server names that they list.
     by_name: NameIndex,
@@ -172,13 +205,47 @@ impl Policy {
         let rules: Vec<_> = rules.iter().map(CompiledRule::new).collect();
         let nameless = (0..rules.len()).filter(|place| !rules[*place].asks_name()).collect();
         let (contact, tally) = (FirstContact::default(), Arc::default());
-        Self { ports, rules, by_name, by_list, lists, nameless, default, contact, tally }
+        let (starttls, only_starttls) = (StartTls::default(), Vec::new());
+        Self {
+            ports,
+            starttls,
+            only_starttls,
+            rules,
+            by_name,
+            by_list,
+            lists,
+            nameless,
+            default,
+            contact,
+            tally,
+        }
     }
 
     /// Flows that no rule matches make their first contact like this.
     #[must_use]
     pub fn with_contact(self, contact: FirstContact) -> Self {
         Self { contact, ..self }
+    }
+
+    /// Looks at these ports, too: their flows begin in plain text.
+    #[must_use]
+    pub fn with_starttls(mut self, starttls: StartTls) -> Self {
+        if let Ports::Only(ports) = &mut self.ports {
+            let new = starttls.ports.iter().map(|(port, _)| *port).filter(|port| !ports.contains(port));
+            self.only_starttls = new.collect();
+            ports.extend(&self.only_starttls);
+        }
+        Self { starttls, ..self }
+    }
+
+    /// Flows that begin in plain text.
+    pub fn starttls(&self) -> &StartTls {
+        &self.starttls
+    }
+
+    /// UDP to this port may be QUIC: it is intercepted, and not only for what begins in plain text over TCP.
+    pub fn may_be_quic(&self, server_port: u16) -> bool {
+        !self.has_all_ports() && !self.only_starttls.contains(&server_port)
     }
 
     /// Counted there by [`Self::count`].
