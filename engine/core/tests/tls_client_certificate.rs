@@ -131,7 +131,12 @@ fn who_insists_without_a_word_is_told_from_who_just_closes() {
             let mut server = TlsEnd::server(if asks {
                 asking(&world, TLS12, true)
             } else {
-                server_config(&library(provider), TLS12, &[world.leaf.der.clone()], world.leaf.private_key())
+                server_config(
+                    &library(provider),
+                    TLS12,
+                    std::slice::from_ref(&world.leaf.der),
+                    world.leaf.private_key(),
+                )
             });
             server.input(&handshake.advance(Input { now: NOW, ..Input::default() }).to_server);
             let flight = server.output();
