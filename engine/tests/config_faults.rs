@@ -293,6 +293,35 @@ block_with = "alarm"
 }
 
 #[test]
+fn first_contact_and_plain_beginnings() {
+    assert_faults(
+        r#"[[rule]]
+name = "x"
+action = "bypass"
+contact = "hold"
+[[rule]]
+name = "y"
+sni = ["a.example"]
+action = "block"
+contact = "held"
+[starttls]
+smtp = [25, 587]
+imap = [143, 25]
+ldap = [0]
+on_stripped = "allow"
+"#,
+        &[
+            "16: rule[1].contact: this rule decides at the SYN, and nothing is held then: leave the key out, or add \
+             `sni`, `alpn` or `ja4`",
+            "21: rule[2].contact: expected one of \"server_first\", \"hold\", found \"held\" (did you mean \"hold\"?)",
+            "24: starttls.imap[2]: port 25 is in `starttls.smtp` already",
+            "25: starttls.ldap[1]: expected a whole number from 1 to 65535, found 0",
+            "26: starttls.on_stripped: expected one of \"block\", \"bypass\", found \"allow\"",
+        ],
+    );
+}
+
+#[test]
 fn the_default_and_its_profile() {
     let folder = Folder::new();
     let faults =

@@ -17,11 +17,21 @@ use wireglass_core::policy::{
     BlockWith, ClientCertificateAction, Decision, DefectAction, NoNameAction, Ports, TlsVersion,
     UnsupportedAction,
 };
+use wireglass_core::starttls::Protocol;
 use wireglass_core::x509::Provider;
 
 fn load(text: &str) -> Config {
     let loaded = Folder::new().load(&format!("{GOOD}{text}"));
     loaded.map_err(|faults| faults.to_string()).expect("a configuration without faults")
+}
+
+#[test]
+fn ports_that_begin_in_plain_are_intercepted_and_keep_their_udp() {
+    let policy = load("[starttls]\nldap = [389]\non_unused = \"bypass\"\n").compile_policy();
+    assert_eq!(policy.starttls().protocol(389), Some(Protocol::Ldap));
+    assert_eq!(policy.starttls().on_unused, UnsupportedAction::Bypass);
+    assert!(policy.candidate(389) && policy.candidate(443) && !policy.candidate(25));
+    assert!(!policy.may_be_quic(389) && policy.may_be_quic(443));
 }
 
 #[test]

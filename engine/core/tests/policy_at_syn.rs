@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use wireglass_core::policy::{
-    BlockWith, Decision, FlowFacts, Format, HelloFacts, ListKind, Lists, ListsBuilder, NamePattern, Policy,
-    Ports, Rule,
+    BlockWith, Decision, FirstContact, FlowFacts, Format, HelloFacts, ListKind, Lists, ListsBuilder,
+    NamePattern, Policy, Ports, Rule,
 };
 
 const WIRES: [&str; 2] = ["a", "b"];
@@ -153,4 +153,35 @@ proptest! {
             prop_assert!(at_syn.is_some());
         }
     }
+}
+
+/// A flow is held if a rule says so that may still decide it; those behind the first that needs no ClientHello cannot.
+#[test]
+fn a_flow_is_held_if_a_rule_that_may_decide_it_says_so() {
+    let named = |contact| Rule { sni: vec!["a.test".parse().unwrap()], contact, ..Rule::new("named", BLOCK) };
+    let (hold, first) = (FirstContact::Hold, FirstContact::ServerFirst);
+    let elsewhere = Rule { ports: vec![7], ..named(hold) };
+    let settles = |contact| Rule { contact, ..Rule::new("all", Decision::Bypass) };
+    let flow = FlowFacts { wire: "a", vlan: None, client: address(1), server: address(443) };
+    for (rules, default, expected) in [
+        (vec![], first, false),
+        (vec![], hold, true),
+        (vec![named(hold)], first, true),
+        (vec![named(first)], hold, true),
+        (vec![elsewhere.clone()], first, false),
+        (vec![named(first), named(hold)], first, true),
+        (vec![named(hold), settles(first)], first, true),
+        (vec![settles(first), named(hold)], hold, false),
+        (vec![named(first), settles(hold)], first, true),
+    ] {
+        let policy = Policy::compile(Ports::Any, &rules, Decision::Bypass).with_contact(default);
+        assert_eq!(policy.holds(&flow), expected, "{rules:?}, otherwise {default:?}");
+        assert!(!policy.without_hold().holds(&flow));
+    }
+}
+
+const BLOCK: Decision = Decision::Block(BlockWith::Alert);
+
+fn address(port: u16) -> SocketAddr {
+    ([10, 1, 2, 3], port).into()
 }

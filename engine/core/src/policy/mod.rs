@@ -248,6 +248,13 @@ impl Policy {
         !self.has_all_ports() && !self.only_starttls.contains(&server_port)
     }
 
+    /// Holds no first contact, whatever the rules say: for captures, in which the server has answered.
+    #[must_use]
+    pub fn without_hold(mut self) -> Self {
+        self.rules.iter_mut().for_each(CompiledRule::contact_server_first);
+        self.with_contact(FirstContact::ServerFirst)
+    }
+
     /// Counted there by [`Self::count`].
     #[must_use]
     pub fn counted_in(self, tallies: &Tallies) -> Self {

@@ -117,6 +117,10 @@ impl CompiledRule {
         self.contact
     }
 
+    pub(super) fn contact_server_first(&mut self) {
+        self.contact = FirstContact::ServerFirst;
+    }
+
     /// All conditions that the SYN can answer hold.
     pub(super) fn matches_flow(&self, flow: &FlowFacts<'_>, lists: &Lists) -> bool {
         self.wire.as_ref().is_none_or(|wire| wire == flow.wire)

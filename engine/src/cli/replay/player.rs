@@ -91,7 +91,8 @@ impl Player {
         let tls = config.tls_context().map_err(io::Error::other)?;
         let secrets = Secrets::draw().map_err(io::Error::other)?;
         let (sender, log) = ring(EVENTS);
-        let Compiled { policy, filters, tallies: _ } = config.compile(&Tallies::default());
+        let Compiled { policy: _, filters, tallies: _ } = config.compile(&Tallies::default());
+        let policy = Arc::new(config.compile_policy().without_hold());
         let builder = EngineBuilder {
             policy: Arc::clone(&policy),
             tls,
