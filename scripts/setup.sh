@@ -29,10 +29,12 @@ EOF
 
 # libdpdk-dev brings every port driver (librte-net-*) along; libclang-dev is what bindgen reads DPDK's headers with.
 build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev ca-certificates)
+# Servers and clients that begin in plain text. They bring services of the system, which are neither started nor enabled.
+starttls=(exim4-daemon-light dovecot-imapd dovecot-pop3d postgresql postgresql-client slapd ldap-utils gnutls-bin)
 # testpmd (dpdk-dev) is the lab's plain wire.
 # valgrind counts instructions for the bench.
-lab=(dpdk-dev g++ nginx-light curl openssl gnutls-bin iproute2 iputils-ping ethtool procps tcpdump util-linux kmod nftables python3
-    python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server wget chromium libnss3-tools apache2-bin python3-venv shellcheck lua5.4 systemd valgrind)
+lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux kmod nftables python3
+    python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server openjdk-17-jdk-headless wget chromium libnss3-tools apache2-bin python3-venv shellcheck lua5.4 systemd valgrind "${starttls[@]}")
 # The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
 # VMware, Amazon, Mellanox.
 runtime=(ca-certificates
@@ -42,7 +44,7 @@ runtime=(ca-certificates
     librte-net-ena23 librte-net-mlx5-23)
 # wrk and ab (apache2-utils) are the load.
 peers=(haproxy nginx-light sslsplit squid-openssl mitmproxy wrk apache2-utils)
-peer_services=(haproxy squid)
+services=(haproxy squid exim4 dovecot postgresql slapd)
 # depmod and modprobe (kmod) are for the guest's kernel.
 vm=(qemu-system-x86 busybox-static kmod)
 image=(buildah crun debootstrap)
@@ -102,7 +104,7 @@ forbid_starts() {
 disable_new_services() {
     local service
     command -v systemctl >/dev/null || return 0
-    for service in "${peer_services[@]}"; do
+    for service in "${services[@]}"; do
         if [[ " ${installed[*]} " == *" $service"* ]]; then
             systemctl disable --quiet "$service" >/dev/null 2>&1 || say "could not disable the service $service"
         fi
@@ -116,7 +118,7 @@ if ((${#absent[@]})); then
     say "installing ${#absent[@]} of ${#wanted[@]} packages: ${absent[*]}"
     export DEBIAN_FRONTEND=noninteractive
     installed=("${absent[@]}")
-    [[ $what != peers ]] || forbid_starts
+    [[ $what != peers && $what != all ]] || forbid_starts
     install=(apt-get install -y -q --no-install-recommends)
     # The index that is here may be old or empty: then the first try fails and is worth a second one.
     if ! said=$("${install[@]}" "${absent[@]}" 2>&1); then
@@ -126,7 +128,7 @@ if ((${#absent[@]})); then
     fi
     find_absent
     ((${#absent[@]} == 0)) || die "still missing after the installation: ${absent[*]}"
-    [[ $what != peers ]] || disable_new_services
+    [[ $what != peers && $what != all ]] || disable_new_services
     say "installed"
 elif [[ -z $quiet ]]; then
     say "all ${#wanted[@]} packages are installed"

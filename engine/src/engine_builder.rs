@@ -69,7 +69,11 @@ impl EngineBuilder {
         let shared = Shared {
             policy: self.policy,
             tls: Arc::new(self.tls.with_ticket_secret(self.secrets.tickets)),
-            limits: Limits { challenge_key: self.secrets.challenges, ..self.limits },
+            limits: Limits {
+                challenge_key: self.secrets.challenges,
+                isn_key: self.secrets.isns,
+                ..self.limits
+            },
             outside_tls: self.outside_tls,
             filters: self.filters,
             page: self.page,

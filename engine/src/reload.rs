@@ -166,7 +166,11 @@ impl Reloader {
         let shared = Shared {
             policy,
             tls,
-            limits: Limits { challenge_key: current.limits.challenge_key, ..config.limits.of_flow() },
+            limits: Limits {
+                challenge_key: current.limits.challenge_key,
+                isn_key: current.limits.isn_key,
+                ..config.limits.of_flow()
+            },
             outside_tls: config.intercept.outside_tls,
             page: config.page(),
             filters,

@@ -22,6 +22,7 @@ use wireglass_core::port::PortSide;
 use wireglass_core::reason::{
     Ambiguity, HttpOddity, InspectorOff, PacketDrop, PathMessage, PortDrop, Reason,
 };
+use wireglass_core::starttls::Protocol;
 
 /// 2026-11-23 20:14:05.123456 UTC.
 const NOW: Timestamp = Timestamp(1_795_464_845_123_456);
@@ -38,6 +39,7 @@ fn head() -> FlowHead {
         vlan: [Some(100), None],
         client: address("192.0.2.10:51234"),
         server: address("198.51.100.7:443"),
+        starttls: None,
     }
 }
 
@@ -245,6 +247,12 @@ fn flow_line(event: FlowEvent) -> Value {
     line(&Event::Flow(head(), Box::new(event)))
 }
 
+/// Of a connection that begins as SMTP.
+fn mail_line() -> Value {
+    let head = FlowHead { starttls: Some(Protocol::Smtp), ..head() };
+    line(&Event::Flow(head, Box::new(flow(FlowPhase::Blocked, Reason::StartTlsStripped))))
+}
+
 /// Numbers that make every field of the `stats` event appear.
 fn busy_metrics() -> Metrics {
     let metrics = Metrics::new(&["lan".into()], 1);
@@ -297,6 +305,7 @@ fn examples() -> Vec<Value> {
         line(&Event::Http(head(), Box::new(odd_http()))),
         line(&Event::Http(head(), Box::new(judged_http()))),
         flow_line(FlowEvent { midstream: true, ..flow(FlowPhase::Bypassed, Reason::Closed) }),
+        mail_line(),
         line(&Event::Frame(Box::new(dropped()))),
         line(&Event::Frame(Box::new(passed()))),
         line(&Event::Summary(Box::new(summary()))),
@@ -569,7 +578,7 @@ fn stats_have_suricatas_names_and_ours() {
 const SURICATA: &[&str] = &[
     "alert.action", "alert.category", "alert.gid", "alert.rev",
     "alert.severity", "alert.signature", "alert.signature_id", "anomaly.app_proto",
-    "anomaly.event", "anomaly.layer", "anomaly.type", "app_proto",
+    "anomaly.event", "anomaly.layer", "anomaly.type", "app_proto", "app_proto_orig",
     "community_id", "dest_ip", "dest_port", "direction",
     "drop.len", "drop.reason", "ether.dest_mac", "ether.src_mac",
     "event_type", "flow.age", "flow.bytes_toclient", "flow.bytes_toserver",

@@ -25,6 +25,7 @@ fn head(flow_id: u64) -> FlowHead {
         vlan: [None; 2],
         client: end(1),
         server: end(2),
+        starttls: None,
     }
 }
 

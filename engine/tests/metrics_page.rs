@@ -27,6 +27,7 @@ fn flow_event() -> Event {
         vlan: [None; 2],
         client: end,
         server: end,
+        starttls: None,
     };
     let event = FlowEvent {
         start: Timestamp(0),

@@ -11,6 +11,7 @@ use crate::packet::{FrameInfo, PassAction, Uninspected};
 use crate::phase::FlowPhase;
 use crate::port::PortSide;
 use crate::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, Reason};
+use crate::starttls::Protocol;
 
 /// Microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +32,8 @@ pub struct FlowHead {
     pub client: SocketAddr,
     /// The other end.
     pub server: SocketAddr,
+    /// What it speaks before it goes over to TLS in place, by its port; none: TLS from the start.
+    pub starttls: Option<Protocol>,
 }
 
 /// What the engine did with a flow.

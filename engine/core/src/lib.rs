@@ -42,6 +42,7 @@ pub mod port;
 pub mod quic;
 pub mod reason;
 pub mod reassembly;
+pub mod starttls;
 pub mod timer_wheel;
 pub mod tls;
 pub mod x509;

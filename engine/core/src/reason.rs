@@ -64,6 +64,7 @@ reasons! {
         Midstream = "packet.midstream", "A connection whose beginning was not seen; both its ends are reset (`intercept.midstream`).";
         OneDirection = "packet.one_direction", "Data of a connection of which only one direction was seen (`intercept.midstream`).";
         ClassDropped = "packet.class_dropped", "A frame that is not looked into, of a class that `[passthrough]` drops.";
+        ServerHeld = "packet.server_held", "A frame from the server of a connection of which it has not heard yet (`contact = \"hold\"`).";
         Quic = "packet.quic", "UDP to or from an intercepted port (`intercept.quic`).";
         Dtls = "packet.dtls", "DTLS to or from an intercepted port (`intercept.dtls`).";
     }
@@ -94,6 +95,14 @@ reasons! {
         HelloTooBig = "hello.too_big", "The ClientHello was longer, or offered more protocols, than is held.";
         HelloNotTls = "hello.not_tls", "The first bytes are not TLS.";
         HelloAmbiguous = "hello.ambiguous", "Overlapping segments with different bytes: two readers could see two ClientHellos.";
+        StartTlsStripped = "starttls.stripped", "The server does not offer TLS, or refuses it, and the client goes on in plain (`starttls.on_stripped`).";
+        StartTlsUnused = "starttls.unused", "The client goes on in plain without asking for TLS (`starttls.on_unused`).";
+        StartTlsGss = "starttls.gss", "Client and server agreed on GSSAPI encryption, which cannot be read (`starttls.on_unused`).";
+        StartTlsPipelined = "starttls.pipelined", "Plain bytes behind the command that asks for TLS, or behind its answer: one end would take them for part of the session.";
+        StartTlsProtocol = "starttls.protocol", "Before TLS an end said what is not of the port's protocol, or cannot be followed.";
+        StartTlsTooLong = "starttls.too_long", "Before TLS a message was too long, or the ends said too much.";
+        StartTlsTimeout = "starttls.timeout", "The ends did not agree on TLS in time.";
+        StartTlsNoHello = "starttls.no_hello", "The ends agreed on TLS, and something else followed.";
         HelloName = "hello.name", "The client asks for a server name that no certificate could have.";
         VersionUnsupportedClient = "ver.unsupported_client", "The client offers no TLS version that the profile allows.";
         VersionUnsupportedServer = "ver.unsupported_server", "The server speaks no TLS version that the profile allows.";
@@ -117,6 +126,8 @@ reasons! {
         CertNoSct = "cert.no_sct", "Too few logs of Certificate Transparency that are known have promised to publish the server's certificate.";
         CertOwnCa = "cert.own_ca", "The server shows a certificate signed by this engine's own CA.";
         ServerReset = "srv.rst", "The server reset the connection.";
+        ServerRefused = "srv.refused", "The server refused the connection that the engine opened for a client whose first contact was held.";
+        ServerUnreachable = "srv.unreachable", "The server did not answer the SYN that the engine sent for a client whose first contact was held.";
         ServerAlert = "srv.alert", "The server ended the handshake with a TLS alert.";
         ServerClosed = "srv.closed", "The server closed the connection during the handshake.";
         ServerTimeout = "srv.timeout", "The server stopped answering.";

@@ -165,6 +165,8 @@ impl Summary<'_> {
             Ports::Any => "any port".to_owned(),
             Ports::Only(ports) => format!("port {}", list(ports.iter().map(u16::to_string))),
         };
+        let starttls = config.starttls.ports.iter();
+        let starttls = list(starttls.map(|(port, protocol)| format!("{port} ({})", protocol.name())));
         let outside = config.intercept.outside_tls;
         let not_tls = if outside.bypass_not_tls { "bypass" } else { "block" };
         let midstream = match outside.midstream {
@@ -175,6 +177,9 @@ impl Summary<'_> {
             f,
             "\npolicy for TCP to {ports} (not TLS: {not_tls}; seen from the middle: {midstream}; others pass)"
         )?;
+        if !starttls.is_empty() {
+            writeln!(f, "  begins in plain text and goes over to TLS: port {starttls}")?;
+        }
         for (i, rule) in config.policy.rules.iter().enumerate() {
             writeln!(
                 f,
@@ -195,7 +200,8 @@ impl Summary<'_> {
         }
         if let Ports::Only(ports) = &config.intercept.ports {
             for rule in config.policy.rules.iter().filter(|rule| !rule.ports.is_empty()) {
-                if !rule.ports.iter().any(|port| ports.contains(port)) {
+                let begins_plain = |port| config.starttls.protocol(port).is_some();
+                if !rule.ports.iter().any(|port| ports.contains(port) || begins_plain(*port)) {
                     writeln!(f, "  note: {} never matches: its ports are not in intercept.ports", rule.name)?;
                 }
             }

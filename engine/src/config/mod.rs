@@ -31,7 +31,7 @@ pub use sections::{
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
-use wireglass_core::policy::{ContentPolicy, OnUnread, Policy, Profile, Tallies, Tally};
+use wireglass_core::policy::{ContentPolicy, OnUnread, Policy, Profile, StartTls, Tallies, Tally};
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::{ChainVerifier, TlsContext, TlsSettings};
 use wireglass_core::x509::{CaFiles, Provider, SetupError, describe_date as date};
@@ -60,6 +60,8 @@ pub struct Config {
     pub trust: Trust,
     /// Which flows are looked at.
     pub intercept: Intercept,
+    /// Ports whose flows begin in plain text.
+    pub starttls: StartTls,
     /// Names and addresses that rules ask for by the names of lists.
     pub lists: NamedLists,
     /// Rules and default.
@@ -140,6 +142,8 @@ impl Config {
     pub fn compile_policy(&self) -> Policy {
         let (ports, default) = (self.intercept.ports.clone(), self.policy.default.clone());
         Policy::compile_with_lists(ports, &self.policy.rules, default, Arc::clone(&self.lists.lists))
+            .with_contact(self.policy.contact)
+            .with_starttls(self.starttls.clone())
     }
 
     /// The CAs and the trust store, ready for use.
@@ -332,6 +336,7 @@ struct Sections {
     ca: Option<Ca>,
     trust: Option<Trust>,
     intercept: Intercept,
+    starttls: StartTls,
     lists: NamedLists,
     policy: Option<PolicyRules>,
     content: Content,
@@ -359,6 +364,7 @@ impl Sections {
                 let decrypts = policy.as_ref().is_none_or(PolicyRules::decrypts);
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)
             },
+            starttls: sections::starttls::read(&document.table("starttls")),
             content: Content::read(document, &profiles, &lists, notes),
             lists,
             policy,
@@ -391,6 +397,7 @@ impl Sections {
             ca: self.ca?,
             trust: self.trust?,
             intercept: self.intercept,
+            starttls: self.starttls,
             lists: self.lists,
             policy: self.policy?,
             content: self.content,

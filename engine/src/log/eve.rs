@@ -15,6 +15,7 @@ use wireglass_core::event::{
 use wireglass_core::exclusions::Cause;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::reason::{Ambiguity, InspectorOff, Reason};
+use wireglass_core::starttls::Protocol;
 
 use super::community_id::community_id;
 use super::eve_alert::{Alert, OwnAlert, direction};
@@ -136,6 +137,9 @@ struct Line<'a> {
     tx_id: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     app_proto: Option<&'static str>,
+    /// What it was before STARTTLS, as Suricata says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto_orig: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,6 +173,7 @@ impl<'a> Line<'a> {
             community_id: community_id(TCP, client, server),
             tx_id: None,
             app_proto: None,
+            app_proto_orig: head.starttls.map(Protocol::app_proto),
             direction: None,
             alert: None,
             tls: None,

@@ -502,6 +502,7 @@ impl<IO: Io> Worker<IO> {
             vlan: identity.vlan,
             client: identity.client,
             server: identity.server,
+            starttls: self.cx.shared.policy.starttls().protocol(identity.server.port()),
         };
         let event = FlowEvent {
             start: wall,

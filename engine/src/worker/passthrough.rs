@@ -140,7 +140,8 @@ impl<IO: Io> Worker<IO> {
             (true, _) => Some((Uninspected::Dtls, ends)),
             (_, true) => Some((Uninspected::Quic, ends)),
             // Where all ports are intercepted, so are those of DNS and NTP: without its first packets there is no QUIC.
-            _ if self.generations.newest().policy.has_all_ports() => None,
+            // Nor is UDP of a protocol that goes over to TLS in place (CLDAP).
+            _ if !self.generations.newest().policy.may_be_quic(ends.1.port()) => None,
             _ => Some((Uninspected::Quic, ends)),
         }
     }

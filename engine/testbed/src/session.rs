@@ -84,6 +84,10 @@ pub struct Report {
 
 /// One connection's application.
 pub struct Session {
+    /// What is said in plain before TLS begins: only [`Step::Send`] and [`Step::Receive`].
+    preface: VecDeque<Step>,
+    /// Bytes of the current [`Step::Receive`] of it.
+    heard: usize,
     transport: Transport,
     script: VecDeque<Step>,
     /// Bytes of the script's current [`Step::Send`] that are on their way.
@@ -141,6 +145,12 @@ impl Session {
         Ok(Self::new(Transport::Tls(Box::new(connection.into())), script.into()))
     }
 
+    /// Says this in plain before its script: [`Step::Send`], and [`Step::Receive`] of so many bytes each. Then it goes over to TLS.
+    pub fn after(mut self, preface: impl Into<VecDeque<Step>>) -> Self {
+        self.preface = preface.into();
+        self
+    }
+
     /// Makes it a slow reader: at most `chunk` bytes of the stream every `pause`.
     pub fn slow(mut self, chunk: usize, pause: Duration) -> Self {
         self.pacing = Some(Pacing { chunk, pause, next: Instant::ZERO });
@@ -175,7 +185,11 @@ impl Session {
         if self.report.connected.is_none() && socket.state() != State::Closed {
             self.report.connected = Some(now);
         }
-        let mut moved = self.receive(now, socket);
+        let mut moved = self.run_preface(socket);
+        if !self.preface.is_empty() {
+            return moved;
+        }
+        moved |= self.receive(now, socket);
         self.note_handshake();
         moved |= self.send(now, socket);
         moved
@@ -183,7 +197,48 @@ impl Session {
 
     fn new(transport: Transport, script: VecDeque<Step>) -> Self {
         let report = Report::default();
-        Self { transport, script, offset: 0, pause_until: None, pacing: None, aborted: false, report }
+        let preface = VecDeque::new();
+        Self {
+            preface,
+            heard: 0,
+            transport,
+            script,
+            offset: 0,
+            pause_until: None,
+            pacing: None,
+            aborted: false,
+            report,
+        }
+    }
+
+    /// Speaks and listens in plain. What comes behind the last of it stays in the socket.
+    fn run_preface(&mut self, socket: &mut Socket<'_>) -> bool {
+        let mut moved = false;
+        while let Some(step) = self.preface.front() {
+            match step {
+                Step::Send(bytes) if socket.send_slice(bytes).is_ok_and(|n| n == bytes.len()) => {}
+                Step::Receive(count) if self.heard < *count && socket.may_recv() => {
+                    let left = count - self.heard;
+                    let heard = socket.recv(|bytes| (bytes.len().min(left), bytes.len().min(left)));
+                    match heard {
+                        Ok(n @ 1..) => self.heard += n,
+                        _ => return moved,
+                    }
+                    moved = true;
+                    continue;
+                }
+                Step::Receive(count) if self.heard >= *count => self.heard = 0,
+                _ => {
+                    // It ended before TLS.
+                    self.report.end = Some(Ending::Reset);
+                    self.preface.clear();
+                    return true;
+                }
+            }
+            self.preface.pop_front();
+            moved = true;
+        }
+        moved
     }
 
     /// Reads what the socket has, as far as pacing allows, and notes how the other direction ends.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wireglass_core::policy::{BlockWith, Decision, Policy, Ports, Profile, Rule};
+use wireglass_core::policy::{BlockWith, Decision, FirstContact, Policy, Ports, Profile, Rule, StartTls};
 
 use super::lab::NAME;
 
@@ -21,6 +21,9 @@ pub(crate) struct Rules {
     pub(crate) ports: Ports,
     pub(crate) default: Action,
     pub(crate) by_name: Option<Action>,
+    /// The rule by name holds first contact.
+    pub(crate) hold: bool,
+    pub(crate) starttls: StartTls,
     /// Rules before it.
     pub(crate) first: Vec<Rule>,
     pub(crate) profile: Profile,
@@ -35,6 +38,8 @@ impl Rules {
             ports: Ports::Only(vec![443]),
             default,
             by_name: None,
+            hold: false,
+            starttls: StartTls::default(),
             first: Vec::new(),
             profile: Profile::default(),
         }
@@ -54,10 +59,13 @@ impl Rules {
             Action::Reset => Decision::Block(BlockWith::Reset),
             Action::Page => Decision::Block(BlockWith::Page),
         };
-        let by_name = self
-            .by_name
-            .map(|action| Rule { sni: vec![NAME.parse().unwrap()], ..Rule::new(RULE, decision(action)) });
+        let by_name = self.by_name.map(|action| Rule {
+            sni: vec![NAME.parse().unwrap()],
+            contact: if self.hold { FirstContact::Hold } else { FirstContact::ServerFirst },
+            ..Rule::new(RULE, decision(action))
+        });
         let rules: Vec<_> = self.first.iter().cloned().chain(by_name).collect();
         Policy::compile(self.ports.clone(), &rules, decision(self.default))
+            .with_starttls(self.starttls.clone())
     }
 }

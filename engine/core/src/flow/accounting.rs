@@ -16,7 +16,7 @@ impl<IO: Io> Flow<IO> {
     /// How the flow table ranks it. `memory`: what it [holds](Self::memory).
     pub fn class(&self, memory: usize) -> Class {
         match &self.phase {
-            Phase::Opening(_) | Phase::Answered(_) => Class::Opening,
+            Phase::Opening(_) | Phase::Answered(_) | Phase::Held(_) => Class::Opening,
             Phase::Bypassed(bypassed) if !bypassed.has_begun() => Class::Opening,
             // One segment makes it, with any sender's address: until both ends have spoken it is worth no more than a SYN.
             Phase::Bypassed(_) if self.midstream && self.is_one_sided() => Class::Opening,
@@ -39,7 +39,7 @@ impl<IO: Io> Flow<IO> {
             Phase::Answered(answered) => answered.is_established(),
             Phase::Bypassed(bypassed) => bypassed.is_established(),
             Phase::Peeking(_) | Phase::HelloOverTcp(_) | Phase::Adopted(_) => true,
-            Phase::Opening(_) | Phase::Blocked(_) => false,
+            Phase::Opening(_) | Phase::Held(_) | Phase::Blocked(_) => false,
         }
     }
 
@@ -68,13 +68,14 @@ impl<IO: Io> Flow<IO> {
             over: _,
             unsettled: _,
             midstream: _,
+            starttls: _,
             phase,
         } = self;
         let about = about.as_ref().map_or(0, |about| about.memory());
         about
             + match phase {
                 Phase::Opening(opening) => opening.memory(),
-                Phase::Answered(answered) => answered.memory(),
+                Phase::Answered(answered) | Phase::Held(answered) => answered.memory(),
                 Phase::Peeking(peeking) => peeking.memory(),
                 Phase::HelloOverTcp(hello) => hello.memory(),
                 Phase::Adopted(adopted) => adopted.memory(),
@@ -86,7 +87,7 @@ impl<IO: Io> Flow<IO> {
     /// The phase it is in, as counted, logged and shown.
     pub fn phase(&self) -> FlowPhase {
         match &self.phase {
-            Phase::Opening(_) | Phase::Answered(_) => FlowPhase::Opening,
+            Phase::Opening(_) | Phase::Answered(_) | Phase::Held(_) => FlowPhase::Opening,
             Phase::Peeking(_) | Phase::HelloOverTcp(_) => FlowPhase::Peeking,
             Phase::Adopted(_) => self.phase_when_adopted(),
             Phase::Bypassed(_) => FlowPhase::Bypassed,
@@ -105,6 +106,8 @@ impl<IO: Io> Flow<IO> {
             // Its frames could not be released, so its bytes are relayed as they are.
             Some((Action::Bypass, _)) => FlowPhase::Bypassed,
             _ if self.is_answered() => FlowPhase::Blocked,
+            // They have yet to agree on TLS.
+            None => FlowPhase::Peeking,
             _ => FlowPhase::Decrypted,
         }
     }
@@ -116,7 +119,7 @@ impl<IO: Io> Flow<IO> {
             Phase::Adopted(adopted) => adopted.is_closing(),
             Phase::Bypassed(bypassed) => bypassed.is_closing(),
             Phase::Blocked(_) => true,
-            Phase::Opening(_) | Phase::Peeking(_) | Phase::HelloOverTcp(_) => false,
+            Phase::Opening(_) | Phase::Held(_) | Phase::Peeking(_) | Phase::HelloOverTcp(_) => false,
         }
     }
 
@@ -124,7 +127,8 @@ impl<IO: Io> Flow<IO> {
     pub fn afterwards(&self) -> Afterwards {
         match &self.phase {
             Phase::Bypassed(bypassed) if bypassed.may_go_unwatched() => Afterwards::Midstream,
-            Phase::Opening(_) => Afterwards::RefuseUnanswered,
+            // Nor did the client show that it has our answer.
+            Phase::Opening(_) | Phase::Held(_) => Afterwards::RefuseUnanswered,
             // Both legs have been closed and acknowledged: no end has anything left.
             Phase::Blocked(_) if self.ended == Some(Reason::Closed) => Afterwards::Midstream,
             _ => Afterwards::Refuse,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tcp_stack::{Event as TcpEvent, Instant, Segment, State};
+use tcp_stack::{Duration, Event as TcpEvent, Instant, Segment, State};
 
 use super::answering::{ASKED_AT_A_TIME, Answering};
 use super::blocked::Blocked;
@@ -15,10 +15,14 @@ use crate::job::{Job, Reply};
 use crate::policy::DecryptedFlow;
 use crate::port::{Block, Io};
 use crate::reason::Reason;
+use crate::starttls::{Dialogue, Progress, Protocol};
 use crate::tls::{Failure, Handshake, Input, Outcome, RelayError};
 
 /// Bytes of a bypassed flow that are relayed in one piece: as much as a record.
 const AT_A_TIME: usize = 16 * 1024;
+
+/// How long the ends may take to agree on TLS: a mail server may be as slow with its greeting (RFC 5321 4.5.3.2.1).
+const DIALOGUE_TIME: Duration = Duration::from_secs(300);
 
 /// A flow that is terminated on both sides. It stays in its box from call to call: it is large, and calls are many.
 pub(super) struct Adopted<IO: Io> {
@@ -29,12 +33,16 @@ pub(super) struct Adopted<IO: Io> {
     handshake_until: Instant,
     /// Says what will look at the plaintext; none: that is settled.
     flow: Option<Box<DecryptedFlow>>,
+    /// The server has not answered our SYN yet.
+    is_dialing: bool,
     /// There is no server any more: the client is answered in its place.
     pub(super) answering: Option<Box<Answering>>,
 }
 
 /// What is between the legs.
 pub(super) enum Tls<IO: Io> {
+    /// What the ends say before they go over to TLS, and what has come of it.
+    Dialogue(Box<(Dialogue, Option<Progress>)>),
     /// Both handshakes, until they have ended.
     Handshake(Handshaking),
     /// Application data goes by.
@@ -83,6 +91,7 @@ impl<IO: Io> Tls<IO> {
     /// Bytes of memory that it holds beside its own size.
     fn memory(&self) -> usize {
         match self {
+            Self::Dialogue(dialogue) => size_of_val(&**dialogue) + dialogue.0.memory(),
             Self::Handshake(handshaking) => handshaking.memory,
             Self::Relay(relaying) => relaying.memory(),
             Self::Plain | Self::Done => 0,
@@ -93,7 +102,7 @@ impl<IO: Io> Tls<IO> {
     fn received(&self) -> usize {
         match self {
             Self::Handshake(handshaking) => handshaking.received,
-            Self::Relay(_) | Self::Plain | Self::Done => 0,
+            Self::Dialogue(_) | Self::Relay(_) | Self::Plain | Self::Done => 0,
         }
     }
 }
@@ -102,6 +111,8 @@ impl<IO: Io> Tls<IO> {
 pub(super) enum Next<IO: Io> {
     /// It goes on.
     Stay(Box<Adopted<IO>>),
+    /// The ends agree on TLS, or will not.
+    Dialogue(Progress, Box<Adopted<IO>>),
     /// The handshakes have failed; both ends are being told.
     Failed(Failure, Blocked<IO>),
     /// It is over, for this reason.
@@ -121,6 +132,14 @@ impl<IO: Io> Adopted<IO> {
         Self::new(cx, legs, tls, Some(Box::new(flow))).submit(cx, handshake, input)
     }
 
+    /// With what the ends say before they go over to TLS.
+    pub(super) fn with_dialogue(cx: &Context<IO>, legs: PerEnd<Leg<IO>>, protocol: Protocol) -> Box<Self> {
+        let tls = Tls::Dialogue(Box::new((Dialogue::new(protocol), None)));
+        let mut adopted = Self::new(cx, legs, tls, None);
+        adopted.handshake_until = cx.now + DIALOGUE_TIME;
+        adopted
+    }
+
     /// Relays bytes as they are.
     pub(super) fn plain(cx: &Context<IO>, legs: PerEnd<Leg<IO>>) -> Box<Self> {
         Self::new(cx, legs, Tls::Plain, None)
@@ -135,7 +154,8 @@ impl<IO: Io> Adopted<IO> {
         let handshake_until = cx.now + cx.shared.limits.handshake_time;
         // A leg that was listened to before has told its events already.
         let closed = PerEnd::from_fn(|end| legs[end].peer_has_closed());
-        Box::new(Self { legs, closed, tls, handshake_until, flow, answering: None })
+        let is_dialing = legs.server.is_opening();
+        Box::new(Self { legs, closed, tls, handshake_until, flow, is_dialing, answering: None })
     }
 
     /// A segment of either end; what it brings is done by [`drive`](Self::drive). False: that can wait until the burst's other
@@ -158,6 +178,9 @@ impl<IO: Io> Adopted<IO> {
     /// Runs what is due.
     pub(super) fn handle_timeout(mut self: Box<Self>, cx: &mut Context<IO>) -> Next<IO> {
         self.legs.iter_mut().for_each(|leg| leg.handle_timeout(cx.now));
+        if matches!(self.tls, Tls::Dialogue(_)) && self.handshake_until <= cx.now {
+            return Next::Dialogue(Progress::Broken(Reason::StartTlsTimeout), self);
+        }
         if let Tls::Handshake(handshaking) = &self.tls
             && self.handshake_until <= cx.now
         {
@@ -165,7 +188,12 @@ impl<IO: Io> Adopted<IO> {
             let here = handshaking.here.as_ref();
             let server_done = self.answering.is_some()
                 || here.is_some_and(|handshake| handshake.report().certificate.is_some());
-            return self.over(cx, if server_done { Reason::ClientTimeout } else { Reason::ServerTimeout });
+            let reason = match (server_done, self.is_dialing) {
+                (true, _) => Reason::ClientTimeout,
+                (false, true) => Reason::ServerUnreachable,
+                (false, false) => Reason::ServerTimeout,
+            };
+            return self.over(cx, reason);
         }
         if let Tls::Relay(relaying) = &mut self.tls {
             relaying.handle_timeout(cx);
@@ -230,7 +258,7 @@ impl<IO: Io> Adopted<IO> {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let legs = earlier(self.legs.client.poll_timeout(), self.legs.server.poll_timeout());
         let tls = match &self.tls {
-            Tls::Handshake(_) => Some(self.handshake_until),
+            Tls::Handshake(_) | Tls::Dialogue(_) => Some(self.handshake_until),
             Tls::Relay(relaying) => relaying.poll_timeout(),
             Tls::Plain | Tls::Done => None,
         };
@@ -288,22 +316,22 @@ impl<IO: Io> Adopted<IO> {
                 cx.reports.broken = report;
             }
             Tls::Relay(relaying) => relaying.finish(cx),
-            Tls::Plain | Tls::Done => {}
+            Tls::Dialogue(_) | Tls::Plain | Tls::Done => {}
         }
     }
 
-    /// The handshakes are under way.
+    /// The handshakes are under way, or yet to come.
     pub(super) fn is_handshaking(&self) -> bool {
-        matches!(self.tls, Tls::Handshake(_))
+        matches!(self.tls, Tls::Handshake(_) | Tls::Dialogue(_))
     }
 
     fn is_relaying(&self) -> bool {
-        matches!(self.tls, Tls::Relay(_) | Tls::Plain)
+        matches!(self.tls, Tls::Dialogue(_) | Tls::Relay(_) | Tls::Plain)
     }
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { legs, closed: _, tls, handshake_until: _, flow, answering } = self;
+        let Self { legs, closed: _, tls, handshake_until: _, flow, is_dialing: _, answering } = self;
         let flow = flow.as_ref().map_or(0, |flow| flow.memory());
         let answering = answering.as_ref().map_or(0, |answering| answering.memory());
         let legs: usize = legs.iter().map(Leg::memory).sum();
@@ -344,6 +372,11 @@ impl<IO: Io> Adopted<IO> {
         {
             return self.broken(cx, from, error);
         }
+        if let Tls::Dialogue(dialogue) = &mut self.tls
+            && let Some(progress) = dialogue.1.take()
+        {
+            return Next::Dialogue(progress, self);
+        }
         if let Tls::Relay(relaying) = &self.tls
             && let Some(ending) = relaying.ending()
         {
@@ -383,13 +416,29 @@ impl<IO: Io> Adopted<IO> {
             match (event, end) {
                 (TcpEvent::PeerClosed, _) => self.closed[end] = true,
                 (TcpEvent::Reset, End::Client) => return Some(Reason::ClientReset),
-                (TcpEvent::Reset, End::Server) => return Some(Reason::ServerReset),
+                (TcpEvent::Reset, End::Server) if self.is_dialing => return Some(Reason::ServerRefused),
+                (TcpEvent::Reset, End::Server) => return Some(self.blame_reset()),
                 (TcpEvent::TimedOut, End::Client) => return Some(Reason::ClientTimeout),
+                (TcpEvent::TimedOut, End::Server) if self.is_dialing => {
+                    return Some(Reason::ServerUnreachable);
+                }
                 (TcpEvent::TimedOut, End::Server) => return Some(Reason::ServerTimeout),
-                (TcpEvent::Established | TcpEvent::Closed, _) => {}
+                (TcpEvent::Established, _) => self.is_dialing = false,
+                (TcpEvent::Closed, _) => {}
             }
         }
         None
+    }
+
+    /// Why the server has reset its connection. A handshake that is at the pool cannot be asked.
+    fn blame_reset(&self) -> Reason {
+        let reset = Reason::ServerReset;
+        match &self.tls {
+            Tls::Handshake(Handshaking { here: Some(handshake), .. }) => handshake.blame_silent_server(reset),
+            // In TLS 1.3 it sees after its own handshake that there is no certificate.
+            Tls::Relay(relaying) if relaying.awaits_certificate() => Reason::ServerRequiresClientCert,
+            _ => reset,
+        }
     }
 
     /// Hands the handshake to the pool.
@@ -458,6 +507,13 @@ impl<IO: Io> Adopted<IO> {
                     }
                 }
             }
+            Tls::Dialogue(dialogue) => {
+                talk(dialogue, from, source, sink)?;
+                if self.closed[from] {
+                    // The beginning of a message whose end never comes.
+                    source.tcp.consume(source.tcp.recv().len());
+                }
+            }
             Tls::Handshake(_) | Tls::Done => {}
         }
         // A FIN follows when all before it has been handed on, as it came: half-close stays half-close.
@@ -466,6 +522,35 @@ impl<IO: Io> Adopted<IO> {
         }
         Ok(())
     }
+}
+
+/// Moves what an end has said before TLS, as far as it may go. It is little, so the windows are not asked.
+fn talk<IO: Io>(
+    (dialogue, outcome): &mut (Dialogue, Option<Progress>),
+    from: End,
+    source: &mut Leg<IO>,
+    sink: &mut Leg<IO>,
+) -> Result<(), RelayError> {
+    while outcome.is_none() {
+        let bytes = source.tcp.recv();
+        let progress = match from {
+            End::Client => dialogue.client(bytes),
+            End::Server => dialogue.server(bytes),
+        };
+        if let Progress::Pass(n) | Progress::Agreed(n) = progress {
+            let passing = bytes[..n].to_vec();
+            source.tcp.consume(n);
+            if !sink.send(passing) {
+                return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
+            }
+        }
+        match progress {
+            Progress::Pass(0) => break,
+            Progress::Pass(_) => {}
+            progress => *outcome = Some(progress),
+        }
+    }
+    Ok(())
 }
 
 /// Queues bytes for both ends. False: one takes none any more, or more than it may hold.

@@ -129,7 +129,9 @@ impl<IO: Io> Flow<IO> {
                 self.release(cx, flight)
             }
             Decision::Block(with) => {
+                // Mail programs show no pages.
                 if with == BlockWith::Page
+                    && self.starttls.is_none()
                     && let Some(answer) = Answer::of(&shared.tls, &hello)
                 {
                     self.decided = Some((Action::Block, rule));

@@ -3,6 +3,8 @@
 //! A client that has lost a segment repeats its first one until it is acknowledged (RFC 6298 5.4), and holding back every
 //! acknowledgement would keep it from ever filling the gap. So both legs are adopted before the decision: the client leg
 //! acknowledges, the server leg waits. A bypass cannot release the client's own frames any more; it relays the bytes.
+//!
+//! Where first contact is held, the server leg has yet to be opened: nothing is sent from it before the decision.
 
 use tcp_stack::{Event, Instant, Segment};
 
@@ -11,7 +13,7 @@ use super::leg::{Leg, earlier};
 use super::peeking::{Peeked, look};
 use crate::end::{End, PerEnd};
 use crate::port::Io;
-use crate::reason::Reason;
+use crate::reason::{PacketDrop, Reason};
 use crate::tls::HelloScan;
 
 /// A connection whose ClientHello is being taken in.
@@ -19,12 +21,19 @@ pub(super) struct HelloOverTcp<IO: Io> {
     pub(super) legs: PerEnd<Leg<IO>>,
     deadline: Instant,
     scan: HelloScan,
+    /// The ends have agreed on TLS in plain, and nothing else may follow.
+    is_agreed: bool,
 }
 
 impl<IO: Io> HelloOverTcp<IO> {
     /// The hello must be complete at `deadline`.
     pub(super) fn new(legs: PerEnd<Leg<IO>>, deadline: Instant) -> Self {
-        Self { legs, deadline, scan: HelloScan::default() }
+        Self { legs, deadline, scan: HelloScan::default(), is_agreed: false }
+    }
+
+    /// Of ends that have agreed on TLS.
+    pub(super) fn agreed(legs: PerEnd<Leg<IO>>, deadline: Instant) -> Self {
+        Self { is_agreed: true, ..Self::new(legs, deadline) }
     }
 
     /// A segment of either end.
@@ -34,6 +43,10 @@ impl<IO: Io> HelloOverTcp<IO> {
         from: End,
         segment: &Segment<'_>,
     ) -> Peeked {
+        if from == End::Server && self.legs.server.is_opening() {
+            cx.counters.drop_packet(PacketDrop::ServerHeld);
+            return Peeked::Incomplete;
+        }
         let holding = self.legs.client.waiting();
         self.legs[from].handle_segment(cx, holding, segment);
         self.drive(cx)
@@ -50,7 +63,7 @@ impl<IO: Io> HelloOverTcp<IO> {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { legs, deadline: _, scan: _ } = self;
+        let Self { legs, deadline: _, scan: _, is_agreed: _ } = self;
         size_of::<Self>() + legs.iter().map(Leg::memory).sum::<usize>()
     }
 
@@ -62,9 +75,18 @@ impl<IO: Io> HelloOverTcp<IO> {
 
     /// Acknowledges, and looks at what has come.
     pub(super) fn drive(&mut self, cx: &mut Context<IO>) -> Peeked {
+        match self.listen(cx) {
+            Peeked::Not(Reason::HelloNotTls) if self.is_agreed => Peeked::Not(Reason::StartTlsNoHello),
+            peeked => peeked,
+        }
+    }
+
+    fn listen(&mut self, cx: &mut Context<IO>) -> Peeked {
         let PerEnd { client, server } = &mut self.legs;
         client.transmit(cx);
-        server.transmit(cx);
+        if !server.is_opening() {
+            server.transmit(cx);
+        }
         let mut closed = false;
         while let Some(event) = client.tcp.poll_event() {
             match event {

@@ -1,6 +1,6 @@
 //! One leg of an adopted flow: a TCP connection and the headers that its segments wear.
 
-use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Segment, State, TooBig};
+use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Open, Segment, State, TooBig};
 
 use super::context::Context;
 use super::gso::GsoFrame;
@@ -19,6 +19,10 @@ const HALF_CLOSED: Duration = Duration::from_secs(300);
 const PATIENCE_WHEN_SHORT: Duration = Duration::from_secs(10);
 /// Our TIME-WAIT only answers repeated FINs; the endpoints keep their own (RFC 9293 3.6.1).
 const TIME_WAIT: Duration = Duration::from_secs(5);
+
+/// Repetitions of our own SYN to a server: 1, 2, 4 and 8 seconds apart, and 16 until it is given up, which makes 31. Our client
+/// waits meanwhile, and its own SYN was answered long ago.
+const SYN_RETRIES: u32 = 4;
 
 /// Segment sizes below which no path brings us: a packet of 552 bytes over IPv4, as Linux does, and of the 1280 that every link
 /// carries over IPv6 (RFC 8200 5).
@@ -45,6 +49,27 @@ impl<IO: Io> Leg<IO> {
         adoption: Adoption,
         limits: &Limits,
     ) -> Self {
+        Self::with(towards, template, limits, |config| Connection::adopt(now, config, adoption))
+    }
+
+    /// Opens a connection of its own, in the name of the end that `template` imitates. Nothing is sent before
+    /// [`transmit`](Self::transmit).
+    pub(super) fn connect(
+        now: Instant,
+        towards: End,
+        template: Template,
+        open: Open,
+        limits: &Limits,
+    ) -> Self {
+        Self::with(towards, template, limits, |config| Connection::connect(now, config, open))
+    }
+
+    fn with(
+        towards: End,
+        template: Template,
+        limits: &Limits,
+        begin: impl FnOnce(Config) -> Connection<<IO::Frame as Frame>::Slice>,
+    ) -> Self {
         let path_floor = PATH_FLOOR[usize::from(template.ip_header_len() == 40)];
         let config = Config {
             send_limit: 2 * limits.buffer_bytes + SEND_SLACK,
@@ -55,11 +80,11 @@ impl<IO: Io> Leg<IO> {
             // A peer that keeps its window closed keeps our memory; the flow's idle time does not see it, as it answers.
             zero_window_timeout: Some(limits.idle_time),
             path_floor,
+            max_syn_retries: SYN_RETRIES,
             challenge_key: limits.challenge_key,
             ..Config::default()
         };
-        let tcp = Connection::adopt(now, config, adoption);
-        Self { tcp, template, towards, limit: limits.buffer_bytes, counted: (0, 0, 0, 0) }
+        Self { tcp: begin(config), template, towards, limit: limits.buffer_bytes, counted: (0, 0, 0, 0) }
     }
 
     /// Queues bytes for the peer. False: it takes none any more, or more than it may hold.
@@ -129,7 +154,13 @@ impl<IO: Io> Leg<IO> {
 
     /// We have sent the peer our FIN, or it is to follow what is queued.
     pub(super) fn has_closed(&self) -> bool {
-        !matches!(self.tcp.state(), State::Established | State::CloseWait)
+        let is_open = matches!(self.tcp.state(), State::Established | State::CloseWait);
+        !is_open && !self.is_opening()
+    }
+
+    /// We have not heard from the peer yet.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.tcp.state(), State::SynSent | State::SynReceived)
     }
 
     /// Takes what has been received.

@@ -6,6 +6,8 @@
 //!    │           │            ├──────► Bypassed
 //!    └───────────┴────────────┴──────► Blocked
 //! ```
+//!
+//! Where a rule holds first contact, the engine answers the SYN itself: Opening ──► Held ──► HelloOverTcp, and on from there.
 
 mod accounting;
 mod adopted;
@@ -17,6 +19,7 @@ mod context;
 mod decide;
 mod exclude;
 mod gso;
+mod held;
 mod hello_over_tcp;
 mod leg;
 mod opening;
@@ -26,6 +29,7 @@ mod relaying;
 mod report;
 mod settings;
 mod snapshot;
+mod starttls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,6 +56,7 @@ use crate::phase::FlowPhase;
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::port::{Frame, Io};
 use crate::reason::{PacketDrop, PathMessage, Reason};
+use crate::starttls::Protocol;
 
 /// How long an answer to a SYN may take, and a connection that was closed before it carried anything may linger.
 const OPENING_TIME: Duration = Duration::from_secs(60);
@@ -76,6 +81,8 @@ pub struct Flow<IO: Io> {
     unsettled: bool,
     /// It passes although its beginning, or one direction of it, was not seen.
     midstream: bool,
+    /// What it speaks before it goes over to TLS in place; none: TLS from the start.
+    starttls: Option<Protocol>,
     phase: Phase<IO>,
 }
 
@@ -115,6 +122,8 @@ pub enum Afterwards {
 enum Phase<IO: Io> {
     Opening(Box<Opening>),
     Answered(Box<Answered>),
+    /// By us: the server has not heard of it.
+    Held(Box<Answered>),
     Peeking(Box<Peeking<IO>>),
     HelloOverTcp(Box<HelloOverTcp<IO>>),
     Adopted(Box<Adopted<IO>>),
@@ -134,7 +143,9 @@ impl<IO: Io> Flow<IO> {
             None => Phase::Opening(Box::new(Opening::new(now, syn))),
         };
         let decided = bypass.map(|v| (Action::Bypass, v.rule.clone()));
-        Self { decided, ..Self::in_phase(cx, identity, phase) }
+        let protocol = cx.shared.policy.starttls().protocol(identity.server.port());
+        let starttls = protocol.filter(|_| bypass.is_none());
+        Self { decided, starttls, ..Self::in_phase(cx, identity, phase) }
     }
 
     /// A flow whose beginning was not seen, and that passes all the same: because a rule (`rule`) says so, or because there is
@@ -158,6 +169,7 @@ impl<IO: Io> Flow<IO> {
             over: false,
             unsettled: false,
             midstream: false,
+            starttls: None,
             phase,
         }
     }
@@ -231,6 +243,7 @@ impl<IO: Io> Flow<IO> {
         self.phase = match self.take_phase(cx) {
             Phase::Opening(opening) => self.open(cx, opening, from, frame, headers),
             Phase::Answered(answered) => self.open_answered(cx, answered, from, frame, headers),
+            Phase::Held(answered) => self.handle_held(cx, answered, from, frame, headers),
             Phase::Peeking(peeking) => self.peek(cx, peeking, from, frame, headers),
             Phase::HelloOverTcp(mut hello) => match Segment::parse(headers.segment(frame.data_mut())) {
                 Ok(segment) => {
@@ -268,9 +281,15 @@ impl<IO: Io> Flow<IO> {
         let towards = if message.source == self.identity.client { End::Server } else { End::Client };
         let leg = match &mut self.phase {
             Phase::Adopted(adopted) => Some(&mut adopted.legs[towards]),
+            // Nothing of ours can have been too big where we have sent nothing.
+            Phase::HelloOverTcp(hello) if hello.legs[towards].is_opening() => None,
             Phase::HelloOverTcp(hello) => Some(&mut hello.legs[towards]),
             Phase::Blocked(blocked) => blocked.leg(towards),
-            Phase::Opening(_) | Phase::Answered(_) | Phase::Peeking(_) | Phase::Bypassed(_) => None,
+            Phase::Opening(_)
+            | Phase::Answered(_)
+            | Phase::Held(_)
+            | Phase::Peeking(_)
+            | Phase::Bypassed(_) => None,
         };
         let what = match leg {
             Some(_) if from != towards => PathMessage::WrongSide,
@@ -328,7 +347,7 @@ impl<IO: Io> Flow<IO> {
                 }
                 Phase::Bypassed(bypassed)
             }
-            phase @ (Phase::Opening(_) | Phase::Answered(_) | Phase::Peeking(_)) => phase,
+            phase @ (Phase::Opening(_) | Phase::Answered(_) | Phase::Held(_) | Phase::Peeking(_)) => phase,
         }
     }
 
@@ -351,7 +370,7 @@ impl<IO: Io> Flow<IO> {
             Phase::Adopted(adopted) => adopted.poll_timeout(),
             Phase::Blocked(blocked) => blocked.poll_timeout(),
             Phase::Bypassed(bypassed) => Some(bypassed.ends().0),
-            Phase::Opening(_) | Phase::Answered(_) => None,
+            Phase::Opening(_) | Phase::Answered(_) | Phase::Held(_) => None,
         };
         let idle = self.idle_at(shared);
         own.map_or(idle, |own| own.min(idle))
@@ -393,13 +412,13 @@ impl<IO: Io> Flow<IO> {
                 }
                 Phase::Answered(answered)
             }
-            phase @ (Phase::Opening(_) | Phase::Bypassed(_) | Phase::Blocked(_)) => phase,
+            phase @ (Phase::Opening(_) | Phase::Held(_) | Phase::Bypassed(_) | Phase::Blocked(_)) => phase,
         };
     }
 
     fn idle_at(&self, shared: &Shared) -> Instant {
         let idle = match &self.phase {
-            Phase::Opening(_) => OPENING_TIME,
+            Phase::Opening(_) | Phase::Held(_) => OPENING_TIME,
             Phase::Answered(answered) if !answered.is_established() || answered.is_closing() => OPENING_TIME,
             _ => shared.limits.idle_time,
         };
@@ -419,6 +438,12 @@ impl<IO: Io> Flow<IO> {
         };
         match opening.observe(cx.now, from, &segment, || Template::of(frame.data(), headers)) {
             BeforeAnswer::Pass => cx.send(from.other(), frame),
+            // Where the server speaks first, there is nothing that could be judged before it has.
+            BeforeAnswer::PassSyn
+                if self.starttls.is_none() && cx.shared.policy.holds(&self.facts(&cx.shared)) =>
+            {
+                return self.hold(cx, &opening, &frame, headers);
+            }
             BeforeAnswer::PassSyn => pass_syn(cx, from, frame, headers),
             BeforeAnswer::Answered(answered) => {
                 pass_syn(cx, from, frame, headers);
@@ -471,6 +496,11 @@ impl<IO: Io> Flow<IO> {
             // Nor does data make an established connection of a SYN that anyone may have sent.
             AfterAnswer::ClientData if !answered.is_acknowledged_by(&segment) => {
                 cx.counters.drop_packet(PacketDrop::BrokenHandshake);
+            }
+            AfterAnswer::ClientData | AfterAnswer::ServerData
+                if let Some(protocol) = self.starttls.filter(|_| !answered.server_has_closed()) =>
+            {
+                return self.begin_dialogue(cx, &answered, protocol, from, &frame, headers);
             }
             AfterAnswer::ClientData => {
                 let template = Template::of(frame.data(), headers);
@@ -593,6 +623,7 @@ impl<IO: Io> Flow<IO> {
                 self.tell_reports(cx, Reason::PolicyDecrypt, None);
                 Phase::Adopted(adopted)
             }
+            Next::Dialogue(progress, adopted) => self.end_dialogue(cx, progress, adopted),
             Next::Failed(failure, blocked) => {
                 self.tell_reports(cx, failure.reason, failure.alert);
                 self.block(cx, blocked, failure.reason)

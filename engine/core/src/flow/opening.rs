@@ -1,15 +1,19 @@
 //! Watching two hosts open a connection, so that it can be adopted later.
 
-use tcp_stack::{AdoptedTimestamps, Adoption, Duration, Instant, Segment, Seq};
+use tcp_stack::{AdoptedTimestamps, Adoption, Duration, Instant, Open, Options, Segment, Seq, Timestamps};
 
 use super::leg::Leg;
 use super::settings::Limits;
 use crate::end::{End, PerEnd};
-use crate::packet::{Headers, Template};
+use crate::packet::{BareSegment, Headers, Template, syn_ack};
 use crate::port::Io;
 
 /// RFC 9293 3.7.1: without an MSS option, 536 (IPv4) or 1220 (IPv6).
 const DEFAULT_MSS: [u16; 2] = [536, 1220];
+/// Of the connections that we answer ourselves: enough for 8 MiB.
+const OUR_SCALE: u8 = 7;
+/// The largest window that a SYN-ACK can offer.
+const OUR_WINDOW: u16 = u16::MAX;
 /// RFC 7323 2.3: a larger shift counts as this.
 const MAX_SCALE: u8 = 14;
 
@@ -36,6 +40,14 @@ pub(super) struct Answered {
     syn_at: Instant,
     syn_ack_at: Instant,
     client_rtt: Option<Duration>,
+}
+
+/// What we say of ourselves where we answer in the server's place.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers {
+    pub(super) isn: Seq,
+    /// First value of the timestamp clock.
+    pub(super) clock: u32,
 }
 
 /// What is below TCP in the frames of both ends.
@@ -197,6 +209,24 @@ impl Opening {
         Answered { client, server, to_client, path, again, fin, syn_at, syn_ack_at: now, client_rtt: None }
     }
 
+    /// The server's answer, which we give in its place with what the client has offered, numbers of our own, and segments of at
+    /// most `mss` bytes.
+    pub(super) fn answer(&self, now: Instant, to_client: Template, our: Numbers, mss: u16) -> Answered {
+        let Self { mut client, path, server_heard: _, syn_at } = *self;
+        client.edge = our.isn + 1 + client.window;
+        let server = Observed {
+            isn: our.isn,
+            mss: Some(mss),
+            scale: client.scale.map(|_| OUR_SCALE),
+            sack: client.sack,
+            timestamps: client.timestamps.map(|_| (our.clock, now)),
+            window: OUR_WINDOW.into(),
+            edge: client.isn + 1 + u32::from(OUR_WINDOW),
+        };
+        let (again, fin) = (None, PerEnd::both(false));
+        Answered { client, server, to_client, path, again, fin, syn_at, syn_ack_at: now, client_rtt: None }
+    }
+
     /// Bytes of memory that it holds: nothing beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { client: _, path: _, server_heard: _, syn_at: _ } = self;
@@ -294,6 +324,46 @@ impl Answered {
             client_rtt: _,
         } = self;
         size_of::<Self>()
+    }
+
+    /// The SYN-ACK that we have given.
+    pub(super) fn syn_ack(&self) -> BareSegment {
+        let Observed { isn, mss, scale, sack, timestamps, .. } = self.server;
+        let echo = self.client.timestamps.map_or(0, |(val, _)| val);
+        let timestamps = timestamps.map(|(val, _)| Timestamps { val, ecr: echo });
+        let options =
+            Options { mss, window_scale: scale, sack_permitted: sack, timestamps, ..Options::default() };
+        syn_ack(self.to_client.clone(), isn, self.client_start(), OUR_WINDOW, &options)
+    }
+
+    /// Adopts the client's half; the server's is to be opened, with what the client has offered.
+    pub(super) fn adopt_unheard<IO: Io>(
+        &self,
+        now: Instant,
+        to_server: Template,
+        mtu: usize,
+        limits: &Limits,
+    ) -> PerEnd<Leg<IO>> {
+        let mut legs = self.adopt(now, Some(to_server.clone()), mtu, limits);
+        let room = (mtu - to_server.ip_header_len() - 20).min(u16::MAX.into()) as u16;
+        let Observed { isn, mss, scale, sack, timestamps, .. } = self.client;
+        let default_mss = DEFAULT_MSS[usize::from(to_server.ip_header_len() == 40)];
+        let open = Open {
+            isn,
+            mss: mss.unwrap_or(default_mss).min(room),
+            window_scale: scale,
+            sack,
+            timestamps: timestamps.map(|(val, _)| val),
+        };
+        let mut to_server = to_server;
+        to_server.raise_hop_limit(self.path.hops[End::Client]);
+        legs.server = Leg::connect(now, End::Server, to_server, open, limits);
+        legs
+    }
+
+    /// The number of the client's SYN.
+    pub(super) fn client_isn(&self) -> Seq {
+        self.client.isn
     }
 
     /// The number of the SYN-ACK.

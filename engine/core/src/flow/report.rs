@@ -205,6 +205,7 @@ impl<IO: Io> Flow<IO> {
             vlan: self.identity.vlan,
             client: self.identity.client,
             server: self.identity.server,
+            starttls: self.starttls,
         }
     }
 }

@@ -91,6 +91,8 @@ pub struct Limits {
     pub buffer_bytes: usize,
     /// Secret key of the numbers of challenge ACKs: [`tcp_stack::Config::challenge_key`].
     pub challenge_key: u64,
+    /// Secret key of the initial sequence numbers of connections that the engine answers itself (RFC 6528).
+    pub isn_key: [u8; 16],
     /// How long an ended flow goes on refusing its late packets.
     pub linger_time: Duration,
     /// Who gives way when table or memory are full, and how much one client may have.
@@ -107,6 +109,7 @@ impl Default for Limits {
             idle_time: Duration::from_secs(3600),
             buffer_bytes: 4 * 1024 * 1024,
             challenge_key: 0,
+            isn_key: [0; 16],
             linger_time: Duration::from_secs(5),
             fairness: Fairness::default(),
         }

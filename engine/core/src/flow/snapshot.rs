@@ -221,7 +221,11 @@ impl<IO: Io> Flow<IO> {
             Phase::HelloOverTcp(hello) => Some(&hello.legs),
             Phase::Adopted(adopted) => Some(&adopted.legs),
             Phase::Blocked(blocked) => blocked.legs(),
-            Phase::Opening(_) | Phase::Answered(_) | Phase::Peeking(_) | Phase::Bypassed(_) => None,
+            Phase::Opening(_)
+            | Phase::Answered(_)
+            | Phase::Held(_)
+            | Phase::Peeking(_)
+            | Phase::Bypassed(_) => None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod icmp;
 mod key;
 mod reset;
 mod scrub;
+mod syn_ack;
 mod uninspected;
 
 pub use build::{Checksums, MAX_HEADERS, Template};
@@ -20,4 +21,5 @@ pub use icmp::{IcmpHeaders, TooBigMessage, too_big};
 pub use key::{FlowKey, FragmentKey, KeyHasher};
 pub use reset::{BareSegment, probe_for, reset_after, reset_for};
 pub use scrub::{Scrubbed, scrub_syn};
+pub use syn_ack::syn_ack;
 pub use uninspected::{PassAction, Passthrough, Uninspected};

@@ -6,10 +6,10 @@ use super::build::{Checksums, MAX_HEADERS, Template};
 use super::checksum::Sum;
 use super::classify::Headers;
 
-/// A whole frame without payload: a RST, mostly.
+/// A whole frame without payload: a RST, mostly, or a SYN-ACK.
 pub struct BareSegment {
-    bytes: [u8; MAX_HEADERS],
-    len: usize,
+    pub(super) bytes: [u8; MAX_HEADERS],
+    pub(super) len: usize,
 }
 
 impl BareSegment {

@@ -17,6 +17,9 @@ mod tally;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::reason::Reason;
+use crate::starttls::Protocol;
+
 pub use content::{
     Answer, ConnectionFacts, ContentAction, ContentPolicy, ContentRule, ContentRuleId, Decided,
     DecryptedFlow, Direction, FieldEdit, Glob, HeaderRule, Known, OnUnread, PatternError, RequestFacts,
@@ -74,6 +77,16 @@ pub enum BlockWith {
     Page,
 }
 
+/// Whom a client's SYN reaches while nobody knows yet what it wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstContact {
+    /// The server, who answers it: the TCP handshake is between both ends.
+    #[default]
+    ServerFirst,
+    /// Nobody: the engine answers in the server's place, and the server hears of the client when policy lets the ClientHello pass.
+    Hold,
+}
+
 /// What to do with a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -124,10 +137,40 @@ impl Ports {
     }
 }
 
+/// The ports whose flows go over to TLS in place, and what becomes of those that do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartTls {
+    /// Each port once.
+    pub ports: Vec<(u16, Protocol)>,
+    /// The server does not offer it.
+    pub on_stripped: UnsupportedAction,
+    /// The client does not want it.
+    pub on_unused: UnsupportedAction,
+}
+
+impl StartTls {
+    /// What flows to this port speak before they go over to TLS; none: TLS from the start.
+    pub fn protocol(&self, port: u16) -> Option<Protocol> {
+        self.ports.iter().find(|(of, _)| *of == port).map(|(_, protocol)| *protocol)
+    }
+
+    /// What becomes of a flow that goes on in plain, for this reason.
+    pub fn action(&self, reason: Reason) -> UnsupportedAction {
+        match reason {
+            Reason::StartTlsStripped => self.on_stripped,
+            _ => self.on_unused,
+        }
+    }
+}
+
 /// All rules, compiled.
 #[derive(Debug)]
 pub struct Policy {
+    /// With those of `starttls`.
     ports: Ports,
+    starttls: StartTls,
+    /// Ports that are in `ports` only for `starttls`.
+    only_starttls: Vec<u16>,
     rules: Vec<CompiledRule>,
     /// The places of rules by the server names that they list.
     by_name: NameIndex,
@@ -137,6 +180,8 @@ pub struct Policy {
     /// The places of rules that do not ask for a server name, in order.
     nameless: Vec<usize>,
     default: Decision,
+    /// Of flows that no rule matches.
+    contact: FirstContact,
     tally: Arc<Tally>,
 }
 
@@ -159,7 +204,48 @@ impl Policy {
         }
         let rules: Vec<_> = rules.iter().map(CompiledRule::new).collect();
         let nameless = (0..rules.len()).filter(|place| !rules[*place].asks_name()).collect();
-        Self { ports, rules, by_name, by_list, lists, nameless, default, tally: Arc::default() }
+        let (contact, tally) = (FirstContact::default(), Arc::default());
+        let (starttls, only_starttls) = (StartTls::default(), Vec::new());
+        Self {
+            ports,
+            starttls,
+            only_starttls,
+            rules,
+            by_name,
+            by_list,
+            lists,
+            nameless,
+            default,
+            contact,
+            tally,
+        }
+    }
+
+    /// Flows that no rule matches make their first contact like this.
+    #[must_use]
+    pub fn with_contact(self, contact: FirstContact) -> Self {
+        Self { contact, ..self }
+    }
+
+    /// Looks at these ports, too: their flows begin in plain text.
+    #[must_use]
+    pub fn with_starttls(mut self, starttls: StartTls) -> Self {
+        if let Ports::Only(ports) = &mut self.ports {
+            let new = starttls.ports.iter().map(|(port, _)| *port).filter(|port| !ports.contains(port));
+            self.only_starttls = new.collect();
+            ports.extend(&self.only_starttls);
+        }
+        Self { starttls, ..self }
+    }
+
+    /// Flows that begin in plain text.
+    pub fn starttls(&self) -> &StartTls {
+        &self.starttls
+    }
+
+    /// UDP to this port may be QUIC: it is intercepted, and not only for what begins in plain text over TCP.
+    pub fn may_be_quic(&self, server_port: u16) -> bool {
+        !self.has_all_ports() && !self.only_starttls.contains(&server_port)
     }
 
     /// Counted there by [`Self::count`].
@@ -202,6 +288,20 @@ impl Policy {
             Some(rule) if rule.asks_hello() => None,
             rule => Some(self.verdict(rule)),
         }
+    }
+
+    /// A flow that [`at_syn`](Self::at_syn) does not settle is to be kept from its server until it is decided: of the rules that may
+    /// still decide it, one says so.
+    pub fn holds(&self, flow: &FlowFacts<'_>) -> bool {
+        for rule in self.rules.iter().filter(|rule| rule.matches_flow(flow, &self.lists)) {
+            if rule.contact() == FirstContact::Hold {
+                return true;
+            }
+            if !rule.asks_hello() {
+                return false; // it decides what those before it leave
+            }
+        }
+        self.contact == FirstContact::Hold
     }
 
     /// The verdict once the ClientHello is known.

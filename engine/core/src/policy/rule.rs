@@ -7,7 +7,7 @@ use hashbrown::HashSet;
 use ipnet::IpNet;
 
 use super::networks::Networks;
-use super::{Decision, FlowFacts, HelloFacts, ListId, Lists, NamePattern};
+use super::{Decision, FirstContact, FlowFacts, HelloFacts, ListId, Lists, NamePattern};
 
 /// A rule as configured. A condition that is empty or absent always holds; a list holds if one of its entries does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Rule {
     pub ja4: Vec<String>,
     /// What to do with a flow that meets all conditions.
     pub decision: Decision,
+    /// Whom the SYN of a flow reaches that may still meet all conditions.
+    pub contact: FirstContact,
 }
 
 impl Rule {
@@ -57,7 +59,15 @@ impl Rule {
             alpn: Vec::new(),
             ja4: Vec::new(),
             decision,
+            contact: FirstContact::default(),
         }
+    }
+}
+
+impl Rule {
+    /// There are conditions that only a ClientHello can answer.
+    pub fn asks_hello(&self) -> bool {
+        self.sni_list.is_some() || !(self.sni.is_empty() && self.alpn.is_empty() && self.ja4.is_empty())
     }
 }
 
@@ -75,6 +85,7 @@ pub(super) struct CompiledRule {
     alpn: Option<HashSet<Box<[u8]>>>,
     ja4: Option<HashSet<String>>,
     decision: Decision,
+    contact: FirstContact,
 }
 
 impl CompiledRule {
@@ -90,6 +101,7 @@ impl CompiledRule {
             alpn: unless_empty(&rule.alpn, |alpn| alpn.iter().map(|p| p.as_slice().into()).collect()),
             ja4: unless_empty(&rule.ja4, |ja4| ja4.iter().cloned().collect()),
             decision: rule.decision.clone(),
+            contact: rule.contact,
         }
     }
 
@@ -99,6 +111,10 @@ impl CompiledRule {
 
     pub(super) fn decision(&self) -> &Decision {
         &self.decision
+    }
+
+    pub(super) fn contact(&self) -> FirstContact {
+        self.contact
     }
 
     /// All conditions that the SYN can answer hold.

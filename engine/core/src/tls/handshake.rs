@@ -303,7 +303,15 @@ impl Handshake {
             return Some(Reason::ClientClosed);
         }
         // Once the server's leg is up, its end may come before the client's handshake has ended; the relay passes it on.
-        (input.server_closed && matches!(self.stage, Stage::ServerLeg(_))).then_some(Reason::ServerClosed)
+        (input.server_closed && matches!(self.stage, Stage::ServerLeg(_)))
+            .then(|| self.blame_silent_server(Reason::ServerClosed))
+    }
+
+    /// Why a server has ended the connection without a word, by a FIN or RST. One that has been told in its handshake that there is no
+    /// client certificate insists on one: Java's HttpsServer and others say no more than that.
+    pub(crate) fn blame_silent_server(&self, ended: Reason) -> Reason {
+        let has_empty_list = self.report.certificate_asked && matches!(self.stage, Stage::ServerLeg(_));
+        if has_empty_list { Reason::ServerRequiresClientCert } else { ended }
     }
 
     fn run(&mut self, step: &mut Step) -> Result<Option<Relay>, Failure> {

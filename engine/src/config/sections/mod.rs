@@ -10,6 +10,7 @@ mod ports;
 mod profiles;
 mod rules;
 mod secrets;
+pub(super) mod starttls;
 mod workers;
 
 pub use content::Content;

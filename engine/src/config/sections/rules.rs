@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use wireglass_core::policy::{BlockWith, Decision, ListKind, Rule};
+use wireglass_core::policy::{BlockWith, Decision, FirstContact, ListKind, Rule};
 
 use super::{NamedLists, Profiles, Wire};
 use crate::config::near::nearest;
@@ -20,6 +20,9 @@ const ACTIONS: &[(&str, Action)] =
 const BLOCK_WITH: &[(&str, BlockWith)] =
     &[("alert", BlockWith::Alert), ("reset", BlockWith::Reset), ("page", BlockWith::Page)];
 
+const CONTACT: &[(&str, FirstContact)] =
+    &[("server_first", FirstContact::ServerFirst), ("hold", FirstContact::Hold)];
+
 #[derive(Clone, Copy, PartialEq)]
 enum Action {
     Decrypt,
@@ -34,6 +37,8 @@ pub struct PolicyRules {
     pub rules: Vec<Rule>,
     /// For flows that no rule matches.
     pub default: Decision,
+    /// Whom the SYN of such a flow reaches.
+    pub contact: FirstContact,
 }
 
 impl PolicyRules {
@@ -44,7 +49,7 @@ impl PolicyRules {
         wires: &[Wire],
         lists: &NamedLists,
     ) -> Option<Self> {
-        let default = read_default(document.table("policy"), profiles);
+        let (default, contact) = read_default(document.table("policy"), profiles);
         let mut names = HashSet::new();
         let tables = document.tables("rule");
         let written = tables.len();
@@ -52,7 +57,7 @@ impl PolicyRules {
             .into_iter()
             .filter_map(|table| read_rule(table, profiles, wires, lists, &mut names))
             .collect();
-        (rules.len() == written).then_some(Self { rules, default: default? })
+        (rules.len() == written).then_some(Self { rules, default: default?, contact })
     }
 
     /// Something may be decrypted, be it to answer it with a page.
@@ -62,15 +67,18 @@ impl PolicyRules {
     }
 }
 
-fn read_default(table: Table<'_>, profiles: &Profiles) -> Option<Decision> {
+fn read_default(table: Table<'_>, profiles: &Profiles) -> (Option<Decision>, FirstContact) {
     let action = table.required("default", TEACH_DEFAULT).and_then(|value| value.choice(ACTIONS));
     let profile = profiles.named_by(table.value("profile", "\"default\"").as_ref());
+    let contact = table.choice("contact", CONTACT, FirstContact::default());
     table.finish();
-    Some(match action? {
-        Action::Decrypt => Decision::Decrypt(profile?),
-        Action::Bypass => Decision::Bypass,
-        Action::Block => Decision::Block(BlockWith::default()),
-    })
+    let default = match action {
+        Some(Action::Decrypt) => profile.map(Decision::Decrypt),
+        Some(Action::Bypass) => Some(Decision::Bypass),
+        Some(Action::Block) => Some(Decision::Block(BlockWith::default())),
+        None => None,
+    };
+    (default, contact)
 }
 
 fn read_rule<'a>(
@@ -109,8 +117,17 @@ fn read_rule<'a>(
         // The name and the decision are put in place below, so that the faults of all keys are found first.
         ..Rule::new("", Decision::Bypass)
     };
+    let contact = table.value("contact", "\"server_first\"");
+    let held = contact.as_ref().and_then(|value| value.choice(CONTACT));
     table.finish();
-    Some(Rule { name: name?.to_owned(), decision: decision?, ..rule })
+    let decision = decision?;
+    if let (Some(value), Some(FirstContact::Hold)) = (contact, held)
+        && !matches!(decision, Decision::Decrypt(_))
+        && !rule.asks_hello()
+    {
+        value.say("this rule decides at the SYN, and nothing is held then: leave the key out, or add `sni`, `alpn` or `ja4`");
+    }
+    Some(Rule { name: name?.to_owned(), decision, contact: held.unwrap_or_default(), ..rule })
 }
 
 fn read_decision(table: &Table<'_>, profiles: &Profiles) -> Option<Decision> {
