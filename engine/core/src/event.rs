@@ -159,7 +159,7 @@ impl HelloInfo {
 }
 
 /// Which CA signed a minted leaf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MintedBy {
     /// The CA that the clients trust.
     Trusted,

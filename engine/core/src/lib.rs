@@ -44,4 +44,5 @@ pub mod reason;
 pub mod reassembly;
 pub mod timer_wheel;
 pub mod tls;
+mod tree_memory;
 pub mod x509;

@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::witnesses::MOST_WITNESSES;
+use crate::fairness::ClientPrefix;
 use crate::reason::Reason;
 
 /// Longest server name that is remembered (RFC 1035 2.3.4, less the root's length and label).
@@ -53,11 +55,12 @@ impl Cause {
         }
     }
 
-    /// Failures after which it counts. A server's word is final; a client may have had another reason.
-    pub(super) const fn quorum(self) -> u8 {
+    /// Clients with which it must have failed until it counts. A server's word is final; a client may have had another reason, and one
+    /// client alone must not end the inspection of others.
+    pub(super) const fn quorum(self) -> usize {
         match self {
             Self::ClientCertificate | Self::Unsupported | Self::Manual => 1,
-            Self::Pinned => 3,
+            Self::Pinned => MOST_WITNESSES,
         }
     }
 }
@@ -237,4 +240,11 @@ pub struct Client<'a> {
     pub ja4: &'a str,
     /// What the engine would offer for it.
     pub offer: Offer,
+}
+
+impl Client<'_> {
+    /// What tells it from other clients. Whoever has one IPv6 address has a network of them.
+    pub(super) fn network(&self) -> IpAddr {
+        ClientPrefix::default().of(self.address)
+    }
 }
