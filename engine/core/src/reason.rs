@@ -88,12 +88,14 @@ reasons! {
         ExcludedClientCertificate = "excl.client_certificate", "The server is known to ask for a client certificate, and the profile bypasses it.";
         ExcludedUnsupported = "excl.unsupported", "The server is known to speak nothing of what the engine offers for such clients, and the profile bypasses it.";
         ExcludedPinned = "excl.pinned", "Clients of this kind are known to refuse our CA for this server, and the profile bypasses it.";
+        ExcludedEch = "excl.ech", "Encrypted ClientHellos (ECH) for this server are known to be real, and the profile bypasses them.";
         ExcludedManual = "excl.manual", "An operator has excluded the server from decryption (`wireglass exclusions add`).";
         HelloTimeout = "hello.timeout", "The ClientHello was not complete in time.";
         HelloMalformed = "hello.malformed", "The client's first bytes are TLS but no valid ClientHello.";
         HelloTooBig = "hello.too_big", "The ClientHello was longer, or offered more protocols, than is held.";
         HelloNotTls = "hello.not_tls", "The first bytes are not TLS.";
         HelloAmbiguous = "hello.ambiguous", "Overlapping segments with different bytes: two readers could see two ClientHellos.";
+        EchBlocked = "ech.blocked", "The client offers ECH for a server where ECH is known to be real, and the profile blocks that.";
         HelloName = "hello.name", "The client asks for a server name that no certificate could have.";
         VersionUnsupportedClient = "ver.unsupported_client", "The client offers no TLS version that the profile allows.";
         VersionUnsupportedServer = "ver.unsupported_server", "The server speaks no TLS version that the profile allows.";
@@ -120,6 +122,7 @@ reasons! {
         ServerRequiresClientCert = "srv.client_cert_required", "The server insists on a client certificate, which the engine cannot present.";
         ClientReset = "cli.rst", "The client reset the connection.";
         ClientAlert = "cli.alert", "The client ended the handshake with a TLS alert.";
+        ClientEch = "tls.ech_required", "The client needs ECH, which hides a name that policy has not seen. Remove `ech` from HTTPS records in your DNS, or set `on_ech`.";
         ClientClosed = "cli.closed", "The client closed the connection during the handshake.";
         ClientTimeout = "cli.timeout", "The client stopped answering.";
         ClientProtocol = "cli.protocol", "The client broke the TLS protocol.";

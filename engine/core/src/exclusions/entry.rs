@@ -22,13 +22,16 @@ pub enum Cause {
     Unsupported,
     /// Clients that accept our CA elsewhere do not accept it for this server.
     Pinned,
+    /// Clients have said that their encrypted hello (ECH) was real.
+    Ech,
     /// An operator says so.
     Manual,
 }
 
 impl Cause {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 4] = [Self::ClientCertificate, Self::Unsupported, Self::Pinned, Self::Manual];
+    pub const ALL: [Self; 5] =
+        [Self::ClientCertificate, Self::Unsupported, Self::Pinned, Self::Ech, Self::Manual];
 
     /// As events, metrics and commands have it.
     pub const fn name(self) -> &'static str {
@@ -36,6 +39,7 @@ impl Cause {
             Self::ClientCertificate => "client_certificate",
             Self::Unsupported => "unsupported",
             Self::Pinned => "pinned",
+            Self::Ech => "ech",
             Self::Manual => "manual",
         }
     }
@@ -51,6 +55,7 @@ impl Cause {
             Self::ClientCertificate => Reason::ExcludedClientCertificate,
             Self::Unsupported => Reason::ExcludedUnsupported,
             Self::Pinned => Reason::ExcludedPinned,
+            Self::Ech => Reason::ExcludedEch,
             Self::Manual => Reason::ExcludedManual,
         }
     }
@@ -60,7 +65,7 @@ impl Cause {
     pub(super) const fn quorum(self) -> usize {
         match self {
             Self::ClientCertificate | Self::Unsupported | Self::Manual => 1,
-            Self::Pinned => MOST_WITNESSES,
+            Self::Pinned | Self::Ech => MOST_WITNESSES,
         }
     }
 }

@@ -128,7 +128,7 @@ impl Exclusions {
 
     /// Which causes hold for a flow, at `now` in seconds since the Unix epoch: an operator's first.
     pub fn find(&self, contact: &Contact<'_>, client: &Client<'_>, now: u64) -> impl Iterator<Item = Cause> {
-        let mut found = [None; 4];
+        let mut found = [None; 5];
         if !self.is_empty() {
             let by_hand = contact.named().any(|parts| self.has_named(&parts, now));
             found[0] = by_hand.then_some(Cause::Manual);
@@ -137,7 +137,7 @@ impl Exclusions {
                 && let Some(server) = contact.server()
             {
                 let mut shard = self.shard(hash);
-                let causes = [Cause::ClientCertificate, Cause::Unsupported, Cause::Pinned];
+                let causes = [Cause::ClientCertificate, Cause::Unsupported, Cause::Pinned, Cause::Ech];
                 for (place, cause) in found[1..].iter_mut().zip(causes) {
                     let clients = clients_of(cause, client);
                     let key = Key { cause, server: server.clone(), clients };
@@ -226,8 +226,7 @@ impl Exclusions {
         let mut all = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
-            let holding =
-                shard.iter().filter(|(key, entry)| entry.until > now && entry.witnesses.are_enough());
+            let holding = shard.iter().filter(|(_, entry)| entry.until > now && entry.witnesses.are_enough());
             all.extend(holding.map(|(key, entry)| exclusion(key, entry)));
         }
         all
@@ -300,7 +299,7 @@ impl Exclusions {
 /// For which clients a cause holds that this one has shown.
 fn clients_of(cause: Cause, client: &Client<'_>) -> Clients {
     match cause {
-        Cause::ClientCertificate | Cause::Manual => Clients::Any,
+        Cause::ClientCertificate | Cause::Ech | Cause::Manual => Clients::Any,
         Cause::Unsupported => Clients::Offering(client.offer),
         Cause::Pinned => Clients::Ja4(client.ja4.into()),
     }

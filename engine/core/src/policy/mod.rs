@@ -30,7 +30,7 @@ use name_index::NameIndex;
 use names::HostName;
 pub use names::{NameError, NamePattern};
 pub use profile::{
-    ClientCertificateAction, DefectAction, NoNameAction, Profile, TlsVersion, UnsupportedAction,
+    ClientCertificateAction, DefectAction, EchAction, NoNameAction, Profile, TlsVersion, UnsupportedAction,
     key_of_defect,
 };
 use rule::CompiledRule;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::trust::{NoRoot, TrustStore};
-use super::verify::{Budget, Findings, OwnCa, Verifier};
+use super::verify::{Budget, Effort, Findings, OwnCa, Verifier};
 use crate::x509::{Provider, RootFile, SetupError};
 
 /// Verifies chains as handshakes have theirs verified.
@@ -38,7 +38,9 @@ impl ChainVerifier {
         name: &ServerName<'_>,
         now: u64,
     ) -> Findings {
-        self.0.verify(leaf, others, name, UnixTime::since_unix_epoch(Duration::from_secs(now)), Budget::Whole)
+        let (now, effort) =
+            (UnixTime::since_unix_epoch(Duration::from_secs(now)), Effort::within(Budget::Whole));
+        self.0.verify(leaf, others, name, now, &effort)
     }
 
     /// Certificates of the files of roots that are none.

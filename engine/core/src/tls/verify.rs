@@ -19,8 +19,8 @@ use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
-pub(super) use self::effort::Budget;
-use self::effort::{Counted, Effort};
+use self::effort::Counted;
+pub(super) use self::effort::{Budget, Effort};
 pub(super) use self::finding::plain_name;
 use self::finding::{Faults, Found};
 use self::path::Search;
@@ -135,21 +135,19 @@ impl Findings {
 }
 
 impl Verifier {
-    /// Verifies the chain that a server presented for `name`.
+    /// Verifies the chain that a server presented for `name`. If the effort [pauses](Effort::take_pause), it is to be done again.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: UnixTime,
-        budget: Budget,
+        effort: &Effort,
     ) -> Findings {
         let Ok(certificate) = Certificate::parse(leaf) else {
             return Findings::only(Reason::CertMalformed, "not a certificate in DER");
         };
-        let effort = Effort::within(budget);
-        let counted: Vec<_> =
-            self.algorithms.iter().map(|inner| Counted { inner: *inner, effort: &effort }).collect();
+        let counted: Vec<_> = self.algorithms.iter().map(|inner| Counted { inner: *inner, effort }).collect();
         let algorithms: Vec<_> = counted.iter().map(|a| a as &dyn SignatureVerificationAlgorithm).collect();
         if intermediates.len() > MAX_PRESENTED {
             effort.cut();
@@ -167,7 +165,7 @@ impl Verifier {
             certificate: &certificate,
             presented: &presented,
             algorithms: &algorithms,
-            effort: &effort,
+            effort,
             now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         };
         let Judged { mut faults, path, root } = check.path();
@@ -195,7 +193,7 @@ impl Verifier {
             root: root.map(Anchor::name),
             costly: effort.was_costly(),
             // With more to spend there may be nothing wrong.
-            holds: (budget == Budget::Whole || !effort.was_cut()).then(|| check.holds()),
+            holds: (effort.budget() == Budget::Whole || !effort.was_cut()).then(|| check.holds()),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::cache_key::CacheKey;
-use super::verify::{Budget, Findings, Verifier};
+use super::verify::{Effort, Findings, Verifier};
 use crate::caches::TlsCaches;
 use crate::event::CertificateInfo;
 use crate::generations::Generations;
@@ -82,27 +82,33 @@ impl VerifyCache {
     }
 
     /// What is to be said of the chain that a server presented for `name`, at `now` in seconds since the Unix epoch. A chain that is
-    /// not known yet is verified within `budget`.
+    /// not known yet is verified with this effort, which is given back if it pauses:
+    /// then it is to be asked again.
     pub(super) fn vet(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: u64,
-        budget: Budget,
-    ) -> VerifiedChain {
+        effort: Effort,
+    ) -> Result<VerifiedChain, Effort> {
         let key = CacheKey::new("verified chain").name(name).bytes(leaf).list(intermediates.iter()).finish();
         if let Some(vetted) = self.kept.lock().find(&key)
             && vetted.holds_at(now)
         {
             let vetted = vetted.clone();
             self.counters.verification.hit();
-            return vetted;
+            return Ok(vetted);
         }
-        self.counters.verification.miss();
+        if effort.is_new() {
+            self.counters.verification.miss();
+        }
         let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let Findings { defects, findings, root, costly, holds } =
-            self.verifier.verify(leaf, intermediates, name, time, budget);
+            self.verifier.verify(leaf, intermediates, name, time, &effort);
+        if effort.take_pause() {
+            return Err(effort);
+        }
         if costly {
             self.counters.count_costly_chain();
         }
@@ -117,6 +123,6 @@ impl VerifyCache {
             kept.insert(key, vetted.clone());
             self.counters.verification.set_evictions(kept.evicted());
         }
-        vetted
+        Ok(vetted)
     }
 }
