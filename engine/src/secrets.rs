@@ -11,6 +11,8 @@ pub struct Secrets {
     pub challenges: u64,
     /// Key of initial sequence numbers (RFC 6528): who knows it can speak in the name of others.
     pub isns: [u8; 16],
+    /// Key of the hash over the names and addresses of servers that are left alone.
+    pub exclusions: [u8; 16],
     /// What the keys of clients' TLS tickets are made from.
     pub tickets: [u8; 32],
 }
@@ -54,18 +56,31 @@ impl Secrets {
 
     /// The same numbers each time: for simulations.
     pub const fn fixed(seed: u8) -> Self {
-        Self { flow_hash: [seed; 16], challenges: seed as u64, isns: [seed; 16], tickets: [seed; 32] }
+        Self {
+            flow_hash: [seed; 16],
+            challenges: seed as u64,
+            isns: [seed; 16],
+            exclusions: [seed; 16],
+            tickets: [seed; 32],
+        }
     }
 
     fn draw_from(mut source: impl FnMut(&mut [u8]) -> Result<(), String>) -> Result<Self, NoSecrets> {
-        let (mut flow_hash, mut challenges, mut isns, mut tickets) = ([0; 16], [0; 8], [0; 16], [0; 32]);
-        for secret in [&mut flow_hash[..], &mut challenges[..], &mut isns[..], &mut tickets[..]] {
+        let mut drawn = Self::fixed(0);
+        let mut challenges = [0; 8];
+        for secret in [
+            &mut drawn.flow_hash[..],
+            &mut challenges[..],
+            &mut drawn.isns[..],
+            &mut drawn.exclusions[..],
+            &mut drawn.tickets[..],
+        ] {
             source(secret).map_err(NoSecrets::Failed)?;
             if secret.iter().all(|&byte| byte == 0) {
                 return Err(NoSecrets::Zeros);
             }
         }
-        Ok(Self { flow_hash, challenges: u64::from_ne_bytes(challenges), isns, tickets })
+        Ok(Self { challenges: u64::from_ne_bytes(challenges), ..drawn })
     }
 }
 
@@ -96,7 +111,7 @@ mod tests {
     fn each_start_draws_others_and_shows_none() {
         let (a, b) = (Secrets::draw().unwrap(), Secrets::draw().unwrap());
         assert!(a.flow_hash != b.flow_hash && a.challenges != b.challenges);
-        assert_ne!(a.tickets, b.tickets);
+        assert!(a.exclusions != b.exclusions && a.tickets != b.tickets);
         assert_eq!(format!("{a:?}"), "Secrets { .. }");
     }
 }

@@ -67,6 +67,7 @@ fn tls() -> TlsEvent {
             ja3: "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0".into(),
             ja4: "t13d1516h2_8daaf6152771_b186095e22b6".into(),
             offer: [0; 8],
+            ech: true,
         }),
         client_leg: Some(leg("TLS 1.3", false)),
         server_leg: Some(leg("TLS 1.3", true)),
@@ -204,6 +205,7 @@ fn dropped() -> FrameEvent {
             ja3: String::new(),
             ja4: "q13d0310h3_55b375c5d22e_cd85d2d88918".into(),
             offer: [0; 8],
+            ech: true,
         })),
         frames: 1,
     }
@@ -374,6 +376,7 @@ fn a_decrypted_flow() {
                 "minted_serial": "7F:00:11",
                 "minted_by": "untrusted",
                 "client_certificate": "asked",
+                "ech": "offered",
                 "learned": "client_certificate"
             }
         })

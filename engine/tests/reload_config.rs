@@ -20,6 +20,7 @@ use wireglass::flow_dump::{DumpResponder, FlowDumper};
 use wireglass::generation::{GenerationInbox, Generations};
 use wireglass::metrics::Metrics;
 use wireglass::reload::{ReloadError, ReloadThread, Reloaded, Reloader};
+use wireglass_core::exclusions::Exclusions;
 use wireglass_core::flow::Shared;
 use wireglass_core::policy::{Decision, FlowFacts, HelloFacts, Tallies};
 
@@ -43,7 +44,7 @@ impl Engine {
             outside_tls: config.intercept.outside_tls,
             page: Arc::default(),
             filters,
-            exclusions: Arc::default(),
+            exclusions: Arc::new(Exclusions::new([7; 16])),
             wires: config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect(),
         };
         let mut inbox = GenerationInbox::default();

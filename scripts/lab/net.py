@@ -144,6 +144,13 @@ class Network:
         self.server.ip("addr", "add", f"{address}/24", "dev", "wan")
         return address
 
+    def new_client_address(self):
+        """One more IPv4 address on the client, for what counts clients."""
+        address = f"10.203.0.{self._next_peer}"
+        self._next_peer += 1
+        self.client.ip("addr", "add", f"{address}/24", "dev", "lan")
+        return address
+
     def _all(self):
         return (self.client, self.middle, self.server)
 

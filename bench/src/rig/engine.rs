@@ -18,6 +18,7 @@ use wireglass::metrics::Metrics;
 use wireglass::secrets::Secrets;
 use wireglass::worker::{Idle, Worker, WorkerThread};
 use wireglass_core::content::{Filters, HttpReaders};
+use wireglass_core::exclusions::Exclusions;
 use wireglass_core::fairness::{Fairness, PerClient};
 use wireglass_core::flow::{Limits, OutsideTls, Shared};
 use wireglass_core::policy::{Decision, Policy, Profile, Rule, Tallies};
@@ -218,7 +219,7 @@ fn builder(
         outside_tls: OutsideTls::default(),
         filters: Arc::new(HttpReaders),
         page: Arc::default(),
-        exclusions: Arc::default(),
+        exclusions: Arc::new(Exclusions::new([7; 16])),
         wires,
         handshake_threads: order.handshake_threads,
         flows: FLOWS,

@@ -212,19 +212,21 @@ pub struct HelloInfo {
     pub ja4: String,
     /// Digest of versions, suites, groups and signature schemes, whatever their order.
     pub offer: [u8; 8],
+    /// ECH is offered, real or GREASE; then the name above is the outer one.
+    pub ech: bool,
 }
 
 impl HelloInfo {
     /// Bytes of its texts.
     pub(crate) fn text_bytes(&self) -> usize {
-        let Self { sni, alpn, ja3, ja4, offer: _ } = self;
+        let Self { sni, alpn, ja3, ja4, offer: _, ech: _ } = self;
         let protocols: usize = alpn.iter().map(|name| name.len() + size_of::<Box<[u8]>>()).sum();
         sni.as_ref().map_or(0, String::capacity) + protocols + ja3.capacity() + ja4.capacity()
     }
 }
 
 /// Which CA signed a minted leaf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MintedBy {
     /// The CA that the clients trust.
     Trusted,

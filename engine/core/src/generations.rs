@@ -1,27 +1,26 @@
 //! A bounded map that forgets what has not been asked for.
 //!
 //! Two generations stand for "least recently used": what is asked for moves to the young one, and when that is full the
-//! old one is dropped as a whole. Every operation but that takes constant time.
+//! old one is dropped as a whole. Every operation but that takes logarithmic time: the maps are ordered, so there is no hash to which
+//! peers, whose certificates make the keys, could find others.
 
-use std::hash::Hash;
-
-use hashbrown::HashMap;
+use std::collections::BTreeMap;
 
 /// The map.
 pub struct Generations<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+    young: BTreeMap<K, V>,
+    old: BTreeMap<K, V>,
     /// Most entries of one generation.
     generation: usize,
     /// Entries dropped for want of room, since the start.
     evicted: u64,
 }
 
-impl<K: Eq + Hash, V> Generations<K, V> {
+impl<K: Ord, V> Generations<K, V> {
     /// For at most `capacity` entries, but no fewer than two.
     pub fn new(capacity: usize) -> Self {
         let generation = (capacity / 2).max(1);
-        Self { young: HashMap::new(), old: HashMap::new(), generation, evicted: 0 }
+        Self { young: BTreeMap::new(), old: BTreeMap::new(), generation, evicted: 0 }
     }
 
     /// The value of `key`, which counts as used.

@@ -45,4 +45,5 @@ pub mod reassembly;
 pub mod starttls;
 pub mod timer_wheel;
 pub mod tls;
+mod tree_memory;
 pub mod x509;

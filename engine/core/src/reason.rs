@@ -3,7 +3,7 @@
 macro_rules! reasons {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $code:literal, $help:literal;)* }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum $name {
             $(#[doc = $help] $(#[$vmeta])* $variant,)*
@@ -89,6 +89,7 @@ reasons! {
         ExcludedClientCertificate = "excl.client_certificate", "The server is known to ask for a client certificate, and the profile bypasses it.";
         ExcludedUnsupported = "excl.unsupported", "The server is known to speak nothing of what the engine offers for such clients, and the profile bypasses it.";
         ExcludedPinned = "excl.pinned", "Clients of this kind are known to refuse our CA for this server, and the profile bypasses it.";
+        ExcludedEch = "excl.ech", "Encrypted ClientHellos (ECH) for this server are known to be real, and the profile bypasses them.";
         ExcludedManual = "excl.manual", "An operator has excluded the server from decryption (`wireglass exclusions add`).";
         HelloTimeout = "hello.timeout", "The ClientHello was not complete in time.";
         HelloMalformed = "hello.malformed", "The client's first bytes are TLS but no valid ClientHello.";
@@ -103,6 +104,7 @@ reasons! {
         StartTlsTooLong = "starttls.too_long", "Before TLS a message was too long, or the ends said too much.";
         StartTlsTimeout = "starttls.timeout", "The ends did not agree on TLS in time.";
         StartTlsNoHello = "starttls.no_hello", "The ends agreed on TLS, and something else followed.";
+        EchBlocked = "ech.blocked", "The client offers ECH for a server where ECH is known to be real, and the profile blocks that.";
         HelloName = "hello.name", "The client asks for a server name that no certificate could have.";
         VersionUnsupportedClient = "ver.unsupported_client", "The client offers no TLS version that the profile allows.";
         VersionUnsupportedServer = "ver.unsupported_server", "The server speaks no TLS version that the profile allows.";
@@ -136,6 +138,7 @@ reasons! {
         ServerRequiresClientCert = "srv.client_cert_required", "The server insists on a client certificate, which the engine cannot present.";
         ClientReset = "cli.rst", "The client reset the connection.";
         ClientAlert = "cli.alert", "The client ended the handshake with a TLS alert.";
+        ClientEch = "tls.ech_required", "The client needs ECH, which hides a name that policy has not seen. Remove `ech` from HTTPS records in your DNS, or set `on_ech`.";
         ClientClosed = "cli.closed", "The client closed the connection during the handshake.";
         ClientTimeout = "cli.timeout", "The client stopped answering.";
         ClientProtocol = "cli.protocol", "The client broke the TLS protocol.";

@@ -34,7 +34,7 @@ fn causes(exclusions: &Exclusions, contact: &Contact<'_>, client: &Client<'_>, n
 
 #[test]
 fn a_server_is_known_by_all_that_it_was_met_at() {
-    let (exclusions, wire, other) = (Exclusions::default(), wire(), Arc::<str>::from("wan"));
+    let (exclusions, wire, other) = (Exclusions::new([7; 16]), wire(), Arc::<str>::from("wan"));
     let (who, contact) = (client(1, "t13"), to(&wire, "A.example."));
     assert_eq!(exclusions.learn(Cause::ClientCertificate, &contact, &who, NOW), Learned::Now);
     assert_eq!((exclusions.len(), exclusions.changes()), (1, 1));
@@ -58,7 +58,7 @@ fn a_server_is_known_by_all_that_it_was_met_at() {
 /// A client that offers little must not talk a server out of the inspection of others.
 #[test]
 fn what_a_server_does_not_speak_is_known_for_the_same_offer() {
-    let (exclusions, wire) = (Exclusions::default(), wire());
+    let (exclusions, wire) = (Exclusions::new([7; 16]), wire());
     let (contact, who) = (to(&wire, "a.example"), client(1, "t13"));
     assert_eq!(exclusions.learn(Cause::Unsupported, &contact, &who, NOW), Learned::Now);
     assert_eq!(causes(&exclusions, &contact, &client(9, "t12"), NOW), [Cause::Unsupported]);
@@ -67,47 +67,71 @@ fn what_a_server_does_not_speak_is_known_for_the_same_offer() {
 }
 
 #[test]
-fn pinning_takes_three_refusals_of_clients_that_accept_the_ca_elsewhere() {
-    let (exclusions, wire) = (Exclusions::default(), wire());
+fn pinning_takes_three_clients_that_accept_the_ca_elsewhere() {
+    let (exclusions, wire) = (Exclusions::new([7; 16]), wire());
     let (pinned, elsewhere) = (to(&wire, "pinned.example"), to(&wire, "www.example"));
     let learn = |who: &Client<'_>| exclusions.learn(Cause::Pinned, &pinned, who, NOW);
-    let (app, stranger) = (client(1, "t13app"), client(2, "t13app"));
-    // It has accepted the CA nowhere: it has not been told of it.
-    for _ in 0..5 {
-        assert_eq!(learn(&app), Learned::Nothing);
-    }
-    exclusions.note_accepted(&elsewhere, &app);
+    let apps = [1, 2, 3, 4].map(|last| client(last, "t13app"));
+    // They have accepted the CA nowhere: they have not been told of it.
+    assert_eq!(apps.map(|app| learn(&app)), [Learned::Nothing; 4]);
+    apps[..3].iter().for_each(|app| exclusions.note_accepted(&elsewhere, app));
     // Nor does another program of the same host count, or another host.
     assert_eq!(learn(&client(1, "t13browser")), Learned::Nothing);
-    assert_eq!(learn(&stranger), Learned::Nothing);
+    assert_eq!(learn(&apps[3]), Learned::Nothing);
     assert!(exclusions.is_empty());
-    assert_eq!([learn(&app), learn(&app)], [Learned::NotYet; 2]);
-    assert!(causes(&exclusions, &pinned, &app, NOW).is_empty() && exclusions.list(NOW).is_empty());
-    assert_eq!([learn(&app), learn(&app)], [Learned::Now, Learned::Before]);
+    // One client, however often it says so, ends nobody's inspection; nor do two.
+    assert_eq!([(); 9].map(|()| learn(&apps[0])), [Learned::NotYet; 9]);
+    assert_eq!([(); 9].map(|()| learn(&apps[1])), [Learned::NotYet; 9]);
+    assert_eq!(learn(&apps[0]), Learned::NotYet);
+    assert!(causes(&exclusions, &pinned, &apps[0], NOW).is_empty() && exclusions.list(NOW).is_empty());
+    assert_eq!([learn(&apps[2]), learn(&apps[2])], [Learned::Now, Learned::Before]);
     // For all clients with that fingerprint, and for no others.
-    assert_eq!(causes(&exclusions, &pinned, &stranger, NOW), [Cause::Pinned]);
+    assert_eq!(causes(&exclusions, &pinned, &apps[3], NOW), [Cause::Pinned]);
     assert!(causes(&exclusions, &pinned, &client(1, "t13browser"), NOW).is_empty());
     // A client that has accepted it for this very server does not pin.
     let open = to(&wire, "open.example");
-    exclusions.note_accepted(&open, &app);
-    assert_eq!(exclusions.learn(Cause::Pinned, &open, &app, NOW), Learned::Nothing);
+    exclusions.note_accepted(&open, &apps[0]);
+    assert_eq!(exclusions.learn(Cause::Pinned, &open, &apps[0], NOW), Learned::Nothing);
+}
+
+/// Who has one IPv6 address has all of a network: they are one client.
+#[test]
+fn addresses_of_one_ipv6_network_are_one_client() {
+    let (exclusions, wire) = (Exclusions::new([7; 16]), wire());
+    let (pinned, elsewhere) = (to(&wire, "pinned.example"), to(&wire, "www.example"));
+    let refuse = |address: &str| {
+        let app = Client { address: address.parse().unwrap(), ..client(1, "t13app") };
+        exclusions.note_accepted(&elsewhere, &app);
+        exclusions.learn(Cause::Pinned, &pinned, &app, NOW)
+    };
+    for n in 1..9 {
+        assert_eq!(refuse(&format!("2001:db8::{n}")), Learned::NotYet);
+    }
+    assert_eq!(refuse("2001:db8:0:1::1"), Learned::NotYet);
+    assert_eq!(refuse("2001:db8:0:2::1"), Learned::Now);
 }
 
 #[test]
 fn suspicion_passes_sooner_than_knowledge() {
-    let (exclusions, wire) = (Exclusions::default(), wire());
+    let (exclusions, wire) = (Exclusions::new([7; 16]), wire());
     let (contact, app) = (to(&wire, "pinned.example"), client(1, "t13app"));
-    exclusions.note_accepted(&to(&wire, "www.example"), &app);
-    let learn = |now| exclusions.learn(Cause::Pinned, &contact, &app, now);
-    assert_eq!([learn(NOW), learn(NOW + 10), learn(NOW + 3700)], [Learned::NotYet; 3]);
-    assert_eq!([learn(NOW + 3710), learn(NOW + 3720)], [Learned::NotYet, Learned::Now]);
+    let learn = |last, now| {
+        let app = client(last, "t13app");
+        exclusions.note_accepted(&to(&wire, "www.example"), &app);
+        exclusions.learn(Cause::Pinned, &contact, &app, now)
+    };
+    assert_eq!([learn(1, NOW), learn(2, NOW + 10), learn(3, NOW + 3700)], [Learned::NotYet; 3]);
+    assert_eq!([learn(1, NOW + 3710), learn(2, NOW + 3720)], [Learned::NotYet, Learned::Now]);
     let end = NOW + 3720 + DEFAULT_LIFETIME;
     assert_eq!(causes(&exclusions, &contact, &app, end - 1), [Cause::Pinned]);
     assert_eq!(exclusions.list(end - 1).len(), 1);
     assert!(exclusions.list(end).is_empty() && causes(&exclusions, &contact, &app, end).is_empty());
     assert!(exclusions.is_empty(), "what has run out is forgotten when it is asked for");
-    // And learned anew, with as many refusals as before.
-    assert_eq!([learn(end), learn(end), learn(end)], [Learned::NotYet, Learned::NotYet, Learned::Now]);
+    // And learned anew, from as many clients as before.
+    assert_eq!(
+        [learn(1, end), learn(2, end), learn(3, end)],
+        [Learned::NotYet, Learned::NotYet, Learned::Now]
+    );
     exclusions.set_lifetime(60);
     assert_eq!(exclusions.learn(Cause::ClientCertificate, &contact, &app, NOW), Learned::Now);
     assert!(causes(&exclusions, &contact, &app, NOW + 60).iter().all(|cause| *cause == Cause::Pinned));
@@ -124,7 +148,7 @@ fn an_operator_names_by_name_by_address_or_by_both() {
         (None, Some(address(80)), [true, true, false, true]),
         (Some("a.example"), Some(address(80)), [true, false, false, false]),
     ] {
-        let exclusions = Exclusions::default();
+        let exclusions = Exclusions::new([7; 16]);
         let server = Server::named(name, at, 443).unwrap();
         let until = NOW + 10;
         exclusions.add(Exclusion { cause: Cause::Manual, server, clients: Clients::Any, since: NOW, until });
@@ -141,16 +165,19 @@ fn an_operator_names_by_name_by_address_or_by_both() {
 
 #[test]
 fn what_is_listed_can_be_added_again_and_removed() {
-    let (exclusions, wire) = (Exclusions::default(), wire());
+    let (exclusions, wire) = (Exclusions::new([7; 16]), wire());
     let who = client(1, "t13app");
-    exclusions.note_accepted(&to(&wire, "www.example"), &who);
     let contact = to(&wire, "a.example");
-    for cause in [Cause::ClientCertificate, Cause::Unsupported, Cause::Pinned, Cause::Pinned, Cause::Pinned] {
+    for cause in [Cause::ClientCertificate, Cause::Unsupported] {
         exclusions.learn(cause, &contact, &who, NOW);
+    }
+    for app in [1, 2, 3].map(|last| client(last, "t13app")) {
+        exclusions.note_accepted(&to(&wire, "www.example"), &app);
+        exclusions.learn(Cause::Pinned, &contact, &app, NOW);
     }
     let all = exclusions.list(NOW);
     assert_eq!(all.len(), 3);
-    let again = Exclusions::default();
+    let again = Exclusions::new([7; 16]);
     // Once more changes nothing.
     all.iter().chain(&all).for_each(|exclusion| again.add(exclusion.clone()));
     assert_eq!((again.len(), again.list(NOW).len()), (3, 3));
@@ -167,7 +194,7 @@ fn what_is_listed_can_be_added_again_and_removed() {
 /// Whoever fills it loses the oldest; nothing else grows, and the filter does not rust.
 #[test]
 fn there_are_never_more_than_there_may_be() {
-    let (exclusions, wire) = (Exclusions::default(), wire());
+    let (exclusions, wire) = (Exclusions::new([7; 16]), wire());
     let who = client(1, "t13");
     let names: Vec<_> = (0..3 * CAPACITY).map(|n| format!("{n}.example")).collect();
     for name in &names {
@@ -193,7 +220,7 @@ fn there_are_never_more_than_there_may_be() {
 /// The filter counts what comes and what goes: one that only counted what comes would be back at none some day.
 #[test]
 fn a_server_that_comes_and_goes_is_found_whenever_it_is_there() {
-    let (exclusions, wire) = (Exclusions::default(), wire());
+    let (exclusions, wire) = (Exclusions::new([7; 16]), wire());
     let (contact, who) = (to(&wire, "a.example"), client(1, "t13"));
     for _ in 0..u16::MAX {
         exclusions.learn(Cause::ClientCertificate, &contact, &who, NOW);
@@ -206,7 +233,7 @@ fn a_server_that_comes_and_goes_is_found_whenever_it_is_there() {
 
 #[test]
 fn names_that_are_too_long_are_not_learned() {
-    let (exclusions, wire) = (Exclusions::default(), wire());
+    let (exclusions, wire) = (Exclusions::new([7; 16]), wire());
     let long = "a".repeat(254);
     let learned = exclusions.learn(Cause::ClientCertificate, &to(&wire, &long), &client(1, ""), NOW);
     assert_eq!((learned, exclusions.len()), (Learned::Nothing, 0));

@@ -115,7 +115,7 @@ fn start(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Re
     let extra = while_open(&ports, Ports::extra);
     metrics.set_port_sources(PortSources { links: Box::new(links.source()), extra: Box::new(extra) });
 
-    let (exclusions, exclusion_file) = exclusions(&config)?;
+    let (exclusions, exclusion_file) = exclusions(&config, &secrets)?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
     let compiled = config.compile(&Tallies::default());
@@ -150,8 +150,11 @@ fn start(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Re
 }
 
 /// Servers that are known from before, and who keeps them.
-fn exclusions(config: &Config) -> Result<(Arc<Exclusions>, Option<ExclusionFile>), String> {
-    let exclusions = Arc::new(Exclusions::default());
+fn exclusions(
+    config: &Config,
+    secrets: &Secrets,
+) -> Result<(Arc<Exclusions>, Option<ExclusionFile>), String> {
+    let exclusions = Arc::new(Exclusions::new(secrets.exclusions));
     exclusions.set_lifetime(config.exclusions.lifetime.as_secs());
     let Some(path) = config.exclusions.file.clone() else { return Ok((exclusions, None)) };
     let fault = |error| format!("exclusions.file: {}: {error}", path.display());

@@ -86,7 +86,7 @@ impl ExclusionRecord {
             (None, Some(offer), Cause::Unsupported) => {
                 Clients::Offering(offer.parse().map_err(|()| "offer: expected 20 hexadecimal digits")?)
             }
-            (None, None, Cause::ClientCertificate | Cause::Manual) => Clients::Any,
+            (None, None, Cause::ClientCertificate | Cause::Ech | Cause::Manual) => Clients::Any,
             _ => {
                 return Err(
                     "expected ja4 with cause \"pinned\", offer with \"unsupported\", else neither".into()

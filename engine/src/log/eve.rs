@@ -530,6 +530,8 @@ struct OwnTls<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_certificate: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    ech: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     learned: Option<&'static str>,
 }
 
@@ -561,6 +563,10 @@ impl<'a> OwnTls<'a> {
                 MintedBy::Untrusted => "untrusted",
             }),
             client_certificate: event.certificate_asked.then_some("asked"),
+            ech: event.hello.as_ref().filter(|hello| hello.ech).map(|_| match event.reason {
+                Reason::ClientEch | Reason::ExcludedEch | Reason::EchBlocked => "real",
+                _ => "offered",
+            }),
             learned: event.learned.map(Cause::name),
         }
     }

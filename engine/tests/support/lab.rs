@@ -54,6 +54,8 @@ pub(crate) struct Setup {
     pub(crate) flow_bytes: usize,
     pub(crate) native_vlan: Option<u16>,
     pub(crate) exclusions: Arc<Exclusions>,
+    /// Number of the client's host: its address ends with it. The server's is 2.
+    pub(crate) client: u8,
 }
 
 impl Default for Setup {
@@ -79,7 +81,8 @@ impl Default for Setup {
             held_frames: 1024,
             flow_bytes: 256 << 20,
             native_vlan: None,
-            exclusions: Arc::default(),
+            exclusions: Arc::new(Exclusions::new([7; 16])),
+            client: 1,
         }
     }
 }
@@ -212,7 +215,7 @@ impl Lab {
                 HostConfig { mtu, buffer, timestamps, tags, seed, ..HostConfig::numbered(number) },
             )
         };
-        let simulation = Simulation::new(host(1), host(2), engine, setup.impairment, setup.seed);
+        let simulation = Simulation::new(host(setup.client), host(2), engine, setup.impairment, setup.seed);
         Run { simulation, pairs: Vec::new(), log, events: Vec::new(), setup: setup.clone() }
     }
 

@@ -1,6 +1,6 @@
 //! HTTP/2 (RFC 9113), both directions of one connection.
 
-use hashbrown::HashMap;
+use std::collections::BTreeMap;
 
 use super::border::{Border, Exchange, HeadKind, Teller, What};
 use super::hpack::{Decoder, HpackError, Known, Wanted};
@@ -13,6 +13,7 @@ use super::transactions::{Transaction, Transactions};
 use crate::end::{End, PerEnd};
 use crate::event::{ContentVerdict, HttpEvent};
 use crate::reason::InspectorOff;
+use crate::tree_memory::tree_memory;
 
 /// What a client sends first (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,9 +29,9 @@ pub(super) struct Http2 {
     keeps_fields: bool,
     halves: PerEnd<Half>,
     /// Open streams. Requests have odd numbers, pushed ones even.
-    streams: HashMap<u32, Transaction>,
+    streams: BTreeMap<u32, Transaction>,
     /// Those for whose texts there was no room.
-    crowd: HashMap<u32, Small>,
+    crowd: BTreeMap<u32, Small>,
     /// The highest stream that a request opened: a header block on a lower one is no new request.
     last_request: u32,
 }
@@ -109,8 +110,8 @@ impl Http2 {
         Self {
             keeps_fields,
             halves: PerEnd { client: half(PREFACE), server: half(b"") },
-            streams: HashMap::new(),
-            crowd: HashMap::new(),
+            streams: BTreeMap::new(),
+            crowd: BTreeMap::new(),
             last_request: 0,
         }
     }
@@ -197,7 +198,7 @@ impl Http2 {
     /// With its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { keeps_fields: _, halves, streams, crowd, last_request: _ } = self;
-        let tables = streams.allocation_size() + crowd.allocation_size();
+        let tables = tree_memory(streams) + tree_memory(crowd);
         size_of::<Self>() + halves.iter().map(Half::memory).sum::<usize>() + tables
     }
 
@@ -554,10 +555,10 @@ impl Http2 {
         };
         // An idle connection holds no tables.
         if self.crowd.is_empty() {
-            self.crowd = HashMap::new();
+            self.crowd = BTreeMap::new();
         }
         if self.streams.is_empty() {
-            self.streams = HashMap::new();
+            self.streams = BTreeMap::new();
         }
         result
     }

@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::witnesses::MOST_WITNESSES;
+use crate::fairness::ClientPrefix;
 use crate::reason::Reason;
 
 /// Longest server name that is remembered (RFC 1035 2.3.4, less the root's length and label).
@@ -20,13 +22,16 @@ pub enum Cause {
     Unsupported,
     /// Clients that accept our CA elsewhere do not accept it for this server.
     Pinned,
+    /// Clients have said that their encrypted hello (ECH) was real.
+    Ech,
     /// An operator says so.
     Manual,
 }
 
 impl Cause {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 4] = [Self::ClientCertificate, Self::Unsupported, Self::Pinned, Self::Manual];
+    pub const ALL: [Self; 5] =
+        [Self::ClientCertificate, Self::Unsupported, Self::Pinned, Self::Ech, Self::Manual];
 
     /// As events, metrics and commands have it.
     pub const fn name(self) -> &'static str {
@@ -34,6 +39,7 @@ impl Cause {
             Self::ClientCertificate => "client_certificate",
             Self::Unsupported => "unsupported",
             Self::Pinned => "pinned",
+            Self::Ech => "ech",
             Self::Manual => "manual",
         }
     }
@@ -49,15 +55,17 @@ impl Cause {
             Self::ClientCertificate => Reason::ExcludedClientCertificate,
             Self::Unsupported => Reason::ExcludedUnsupported,
             Self::Pinned => Reason::ExcludedPinned,
+            Self::Ech => Reason::ExcludedEch,
             Self::Manual => Reason::ExcludedManual,
         }
     }
 
-    /// Failures after which it counts. A server's word is final; a client may have had another reason.
-    pub(super) const fn quorum(self) -> u8 {
+    /// Clients with which it must have failed until it counts. A server's word is final; a client may have had another reason, and one
+    /// client alone must not end the inspection of others.
+    pub(super) const fn quorum(self) -> usize {
         match self {
             Self::ClientCertificate | Self::Unsupported | Self::Manual => 1,
-            Self::Pinned => 3,
+            Self::Pinned | Self::Ech => MOST_WITNESSES,
         }
     }
 }
@@ -237,4 +245,11 @@ pub struct Client<'a> {
     pub ja4: &'a str,
     /// What the engine would offer for it.
     pub offer: Offer,
+}
+
+impl Client<'_> {
+    /// What tells it from other clients. Whoever has one IPv6 address has a network of them.
+    pub(super) fn network(&self) -> IpAddr {
+        ClientPrefix::default().of(self.address)
+    }
 }

@@ -11,17 +11,17 @@
 
 mod accepted;
 mod entry;
+mod witnesses;
 
-use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
-
-use hashbrown::DefaultHashBuilder;
 
 use self::accepted::Accepted;
 use self::entry::Parts;
 pub use self::entry::{Cause, Client, Clients, Contact, Exclusion, MAX_NAME, Offer, Place, Server};
+use self::witnesses::{Testimony, Witnesses};
 use crate::aged_map::AgedMap;
 use crate::lock::Lock;
+use crate::packet::KeyHasher;
 
 /// How long a server is remembered unless asked otherwise, in seconds: half a day.
 pub const DEFAULT_LIFETIME: u64 = 12 * 3600;
@@ -47,7 +47,7 @@ struct Key {
 struct Entry {
     /// Of its server.
     hash: u64,
-    failures: u8,
+    witnesses: Witnesses,
     since: u64,
     until: u64,
 }
@@ -61,7 +61,7 @@ pub enum Learned {
     Now,
     /// It was known already, and is for longer now.
     Before,
-    /// It takes more of them.
+    /// It takes other clients that say so, too.
     NotYet,
     /// Nothing can be learned from it: the client has not accepted our CA anywhere else, or the name is too long.
     Nothing,
@@ -69,7 +69,7 @@ pub enum Learned {
 
 /// The exclusions of an engine.
 pub struct Exclusions {
-    hasher: DefaultHashBuilder,
+    hasher: KeyHasher,
     /// Entries by the hash of their server. No worker takes a lock for a server that is not in it.
     filter: Box<[AtomicU16]>,
     shards: [Lock<Shard>; SHARDS],
@@ -80,22 +80,6 @@ pub struct Exclusions {
     lifetime: AtomicU64,
 }
 
-impl Default for Exclusions {
-    fn default() -> Self {
-        let hasher = DefaultHashBuilder::default();
-        Self {
-            filter: std::iter::repeat_with(AtomicU16::default).take(FILTER).collect(),
-            shards: std::array::from_fn(|_| Lock::new(AgedMap::new(EACH))),
-            accepted: Accepted::default(),
-            entries: AtomicUsize::new(0),
-            evicted: AtomicU64::new(0),
-            changes: AtomicU64::new(0),
-            lifetime: AtomicU64::new(DEFAULT_LIFETIME),
-            hasher,
-        }
-    }
-}
-
 impl std::fmt::Debug for Exclusions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Exclusions").field("entries", &self.len()).finish_non_exhaustive()
@@ -103,6 +87,20 @@ impl std::fmt::Debug for Exclusions {
 }
 
 impl Exclusions {
+    /// None yet. `secret`: key of the hashes over names and addresses, which peers choose.
+    pub fn new(secret: [u8; 16]) -> Self {
+        Self {
+            hasher: KeyHasher::new(secret),
+            filter: std::iter::repeat_with(AtomicU16::default).take(FILTER).collect(),
+            shards: std::array::from_fn(|_| Lock::new(AgedMap::new(EACH))),
+            accepted: Accepted::default(),
+            entries: AtomicUsize::new(0),
+            evicted: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            lifetime: AtomicU64::new(DEFAULT_LIFETIME),
+        }
+    }
+
     /// Says how long what is learned from now on is remembered, in seconds.
     pub fn set_lifetime(&self, seconds: u64) {
         self.lifetime.store(seconds, Relaxed);
@@ -130,16 +128,16 @@ impl Exclusions {
 
     /// Which causes hold for a flow, at `now` in seconds since the Unix epoch: an operator's first.
     pub fn find(&self, contact: &Contact<'_>, client: &Client<'_>, now: u64) -> impl Iterator<Item = Cause> {
-        let mut found = [None; 4];
+        let mut found = [None; 5];
         if !self.is_empty() {
             let by_hand = contact.named().any(|parts| self.has_named(&parts, now));
             found[0] = by_hand.then_some(Cause::Manual);
-            let hash = self.hasher.hash_one(contact.parts());
+            let hash = self.hasher.hash(&contact.parts());
             if self.may_have(hash)
                 && let Some(server) = contact.server()
             {
                 let mut shard = self.shard(hash);
-                let causes = [Cause::ClientCertificate, Cause::Unsupported, Cause::Pinned];
+                let causes = [Cause::ClientCertificate, Cause::Unsupported, Cause::Pinned, Cause::Ech];
                 for (place, cause) in found[1..].iter_mut().zip(causes) {
                     let clients = clients_of(cause, client);
                     let key = Key { cause, server: server.clone(), clients };
@@ -152,7 +150,7 @@ impl Exclusions {
 
     /// A flow has failed for this cause.
     pub fn learn(&self, cause: Cause, contact: &Contact<'_>, client: &Client<'_>, now: u64) -> Learned {
-        let hash = self.hasher.hash_one(contact.parts());
+        let hash = self.hasher.hash(&contact.parts());
         let Some(server) = contact.server() else { return Learned::Nothing };
         if cause == Cause::Pinned && !self.accepted.elsewhere(&self.hasher, client, hash) {
             return Learned::Nothing;
@@ -161,48 +159,45 @@ impl Exclusions {
         let until = now.saturating_add(self.lifetime.load(Relaxed));
         let mut shard = self.shard(hash);
         let inner = self.hash_of(hash, &key);
-        let before = match shard.get_mut(inner, &key) {
-            Some(entry) if entry.until > now => entry.failures,
-            Some(entry) => {
-                entry.failures = 0;
-                0
-            }
-            None => {
-                self.insert(&mut shard, hash, key.clone(), Entry { hash, failures: 0, since: now, until: 0 });
-                0
-            }
-        };
+        if shard.get_mut(inner, &key).is_none() {
+            let entry = Entry { hash, witnesses: Witnesses::default(), since: now, until: 0 };
+            self.insert(&mut shard, hash, key.clone(), entry);
+        }
         let Some(entry) = shard.get_mut(inner, &key) else { return Learned::Nothing };
-        entry.failures = before.saturating_add(1);
-        let learned = match cause.quorum() {
-            quorum if before >= quorum => Learned::Before,
-            quorum if entry.failures >= quorum => Learned::Now,
-            _ => Learned::NotYet,
-        };
-        match learned {
-            Learned::NotYet => entry.until = now.saturating_add(SUSPICION),
-            Learned::Now => (entry.since, entry.until) = (now, until),
-            Learned::Before | Learned::Nothing => entry.until = until,
+        if entry.until <= now {
+            entry.witnesses = Witnesses::default();
         }
-        if learned == Learned::Now {
-            self.changes.fetch_add(1, Relaxed);
+        match entry.witnesses.hear(self.hasher.hash(&client.network()), cause.quorum()) {
+            Testimony::Known => Learned::NotYet,
+            Testimony::New => {
+                entry.until = now.saturating_add(SUSPICION);
+                Learned::NotYet
+            }
+            Testimony::Enough => {
+                (entry.since, entry.until) = (now, until);
+                self.changes.fetch_add(1, Relaxed);
+                Learned::Now
+            }
+            Testimony::Unneeded => {
+                entry.until = until;
+                Learned::Before
+            }
         }
-        learned
     }
 
     /// A client has accepted a certificate of our CA from a server.
     pub fn note_accepted(&self, contact: &Contact<'_>, client: &Client<'_>) {
-        self.accepted.note(&self.hasher, client, self.hasher.hash_one(contact.parts()));
+        self.accepted.note(&self.hasher, client, self.hasher.hash(&contact.parts()));
     }
 
     /// Takes one that was learned before, or that an operator names. It replaces the same one.
     pub fn add(&self, exclusion: Exclusion) {
         let Exclusion { cause, server, clients, since, until } = exclusion;
-        let hash = self.hasher.hash_one(server.parts());
+        let hash = self.hasher.hash(&server.parts());
         let key = Key { cause, server, clients };
         let mut shard = self.shard(hash);
         self.take_out(&mut shard, hash, &key);
-        let entry = Entry { hash, failures: cause.quorum(), since, until };
+        let entry = Entry { hash, witnesses: Witnesses::enough(), since, until };
         self.insert(&mut shard, hash, key, entry);
         self.changes.fetch_add(1, Relaxed);
     }
@@ -231,15 +226,14 @@ impl Exclusions {
         let mut all = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
-            let holding =
-                shard.iter().filter(|(key, entry)| entry.until > now && entry.failures >= key.cause.quorum());
+            let holding = shard.iter().filter(|(_, entry)| entry.until > now && entry.witnesses.are_enough());
             all.extend(holding.map(|(key, entry)| exclusion(key, entry)));
         }
         all
     }
 
     fn has_named(&self, parts: &Parts<'_>, now: u64) -> bool {
-        let hash = self.hasher.hash_one(parts);
+        let hash = self.hasher.hash(parts);
         self.may_have(hash)
             && Server::named(parts.name, parts.address, parts.port).is_some_and(|server| {
                 let key = Key { cause: Cause::Manual, server, clients: Clients::Any };
@@ -261,12 +255,12 @@ impl Exclusions {
 
     /// Within a shard: many clients of one server are many entries.
     fn hash_of(&self, server: u64, key: &Key) -> u64 {
-        self.hasher.hash_one((server, key.cause, &key.clients))
+        self.hasher.hash(&(server, key.cause, &key.clients))
     }
 
     fn holds(&self, shard: &mut Shard, hash: u64, key: &Key, now: u64) -> bool {
         match shard.get_mut(self.hash_of(hash, key), key) {
-            Some(entry) if entry.until > now => entry.failures >= key.cause.quorum(),
+            Some(entry) if entry.until > now => entry.witnesses.are_enough(),
             Some(_) => {
                 self.take_out(shard, hash, key);
                 false
@@ -305,7 +299,7 @@ impl Exclusions {
 /// For which clients a cause holds that this one has shown.
 fn clients_of(cause: Cause, client: &Client<'_>) -> Clients {
     match cause {
-        Cause::ClientCertificate | Cause::Manual => Clients::Any,
+        Cause::ClientCertificate | Cause::Ech | Cause::Manual => Clients::Any,
         Cause::Unsupported => Clients::Offering(client.offer),
         Cause::Pinned => Clients::Ja4(client.ja4.into()),
     }

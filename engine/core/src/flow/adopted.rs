@@ -80,6 +80,11 @@ impl Handshaking {
         }
     }
 
+    /// It has paused, and wants to be called again.
+    fn goes_on(&self) -> bool {
+        self.here.as_ref().is_some_and(|handshake| handshake.goes_on())
+    }
+
     /// Back from there.
     fn come_back(&mut self, handshake: Box<Handshake>) {
         (self.memory, self.received) = (handshake.memory(), handshake.received());
@@ -351,7 +356,9 @@ impl<IO: Io> Adopted<IO> {
             }
         }
         if let Tls::Handshake(handshaking) = &mut self.tls
-            && (handshaking.closed != self.closed || self.legs.iter().any(|leg| !leg.tcp.recv().is_empty()))
+            && (handshaking.goes_on()
+                || handshaking.closed != self.closed
+                || self.legs.iter().any(|leg| !leg.tcp.recv().is_empty()))
             && let Some(handshake) = handshaking.here.take()
         {
             let input = Input {

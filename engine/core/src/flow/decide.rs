@@ -158,6 +158,7 @@ impl<IO: Io> Flow<IO> {
                     let alert = match reason {
                         Reason::VersionUnsupportedClient => description::PROTOCOL_VERSION,
                         Reason::HelloName => description::UNRECOGNIZED_NAME,
+                        Reason::EchBlocked => description::ACCESS_DENIED,
                         _ => description::HANDSHAKE_FAILURE,
                     };
                     self.refuse(cx, flight, Some(alert), reason)
@@ -176,6 +177,9 @@ impl<IO: Io> Flow<IO> {
     ) -> Option<(Reason, UnsupportedAction)> {
         if let Some(cause) = self.excluded(cx, info, profile) {
             return Some((cause.reason(), UnsupportedAction::Bypass));
+        }
+        if self.blocks_ech(cx, info, profile) {
+            return Some((Reason::EchBlocked, UnsupportedAction::Block));
         }
         let reason = cx.shared.tls.can_serve(hello, profile).err()?;
         Some((reason, profile.on_unsupported))

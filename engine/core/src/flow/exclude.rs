@@ -4,7 +4,7 @@ use super::context::Context;
 use super::{Flow, Identity, Shared};
 use crate::event::HelloInfo;
 use crate::exclusions::{Cause, Client, Contact, Learned, Offer};
-use crate::policy::{ClientCertificateAction, Profile};
+use crate::policy::{ClientCertificateAction, EchAction, Profile};
 use crate::port::Io;
 use crate::reason::Reason;
 use crate::tls::description;
@@ -36,6 +36,7 @@ impl Outcome<'_> {
             Reason::ClientAlert if self.server_was_up && self.alert.is_some_and(rejects_certificate) => {
                 Some(Cause::Pinned)
             }
+            Reason::ClientEch => Some(Cause::Ech),
             _ => None,
         }
     }
@@ -59,10 +60,20 @@ impl<IO: Io> Flow<IO> {
         let contact = self.contact(&cx.shared, hello.sni.as_deref());
         let client = self.client_of(hello, profile);
         let now = cx.wall.0 / 1_000_000;
-        let cause =
-            cx.shared.exclusions.find(&contact, &client, now).find(|cause| profile.bypasses(*cause))?;
+        let mut known = cx.shared.exclusions.find(&contact, &client, now);
+        let cause = known.find(|cause| profile.bypasses(*cause) && (*cause != Cause::Ech || hello.ech))?;
         cx.counters.exclusions_used(cause).inc();
         Some(cause)
+    }
+
+    /// It has an encrypted hello, those for this name are real, and the profile blocks them.
+    pub(super) fn blocks_ech(&self, cx: &Context<IO>, hello: &HelloInfo, profile: &Profile) -> bool {
+        hello.ech && profile.on_ech == EchAction::Block && {
+            let contact = self.contact(&cx.shared, hello.sni.as_deref());
+            let client = self.client_of(hello, profile);
+            let mut known = cx.shared.exclusions.find(&contact, &client, cx.wall.0 / 1_000_000);
+            known.any(|cause| cause == Cause::Ech)
+        }
     }
 
     /// Learns from a handshake. Returns why its server is known from now on.
@@ -72,11 +83,16 @@ impl<IO: Io> Flow<IO> {
         self.learn_cause(cx, outcome.cause()?, hello.sni.as_deref(), client)
     }
 
-    /// Likewise from what a server has said after its handshake: it needs nothing of the client's.
+    /// Likewise from what an end has said after its handshake: it needs nothing else of the client's.
     pub(super) fn learn_late(&self, cx: &Context<IO>, reason: Reason) -> Option<Cause> {
-        let (Reason::ServerRequiresClientCert, Some(about)) = (reason, &self.about) else { return None };
+        let about = self.about.as_ref()?;
+        let cause = match reason {
+            Reason::ServerRequiresClientCert => Cause::ClientCertificate,
+            Reason::ClientEch => Cause::Ech,
+            _ => return None,
+        };
         let client = Client { address: self.identity.client.ip(), ja4: "", offer: Offer::default() };
-        self.learn_cause(cx, Cause::ClientCertificate, about.sni(), client)
+        self.learn_cause(cx, cause, about.sni(), client)
     }
 
     fn learn_cause(

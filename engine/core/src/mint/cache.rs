@@ -7,10 +7,9 @@
 #![expect(clippy::disallowed_types, reason = "what a thread has at hand costs it no lock")]
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use hashbrown::HashMap;
 
 use super::{Leaf, LeafRequest, MintError};
 use crate::caches::TlsCaches;
@@ -42,7 +41,7 @@ struct ThreadCache {
 
 /// What makes two copies the same. Never the name that was asked for: that would give a leaf of another server, or of
 /// another verdict, once the server's certificate has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     /// SHA-256 of the original's DER; or of the name, where there is none.
     original: [u8; 32],
@@ -67,12 +66,6 @@ impl Key {
     }
 }
 
-impl std::hash::Hash for MintedBy {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (*self as u8).hash(state);
-    }
-}
-
 #[derive(Clone)]
 struct Kept {
     leaf: Arc<Leaf>,
@@ -91,7 +84,7 @@ type Minting = Arc<Lock<Option<Arc<Leaf>>>>;
 
 struct Shared {
     kept: Generations<Key, Kept>,
-    mintings: HashMap<Key, Minting>,
+    mintings: BTreeMap<Key, Minting>,
 }
 
 /// The leaves of all threads.
@@ -105,7 +98,7 @@ impl Cache {
     pub(super) fn new(counters: Arc<TlsCaches>) -> Self {
         Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
-            shared: Lock::new(Shared { kept: Generations::new(SHARED), mintings: HashMap::new() }),
+            shared: Lock::new(Shared { kept: Generations::new(SHARED), mintings: BTreeMap::new() }),
             counters,
         }
     }

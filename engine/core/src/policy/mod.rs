@@ -33,7 +33,7 @@ use name_index::NameIndex;
 use names::HostName;
 pub use names::{NameError, NamePattern};
 pub use profile::{
-    ClientCertificateAction, DefectAction, NoNameAction, Profile, TlsVersion, UnsupportedAction,
+    ClientCertificateAction, DefectAction, EchAction, NoNameAction, Profile, TlsVersion, UnsupportedAction,
     key_of_defect,
 };
 use rule::CompiledRule;
@@ -179,6 +179,8 @@ pub struct Policy {
     lists: Arc<Lists>,
     /// The places of rules that do not ask for a server name, in order.
     nameless: Vec<usize>,
+    /// The places of rules that say who is to be held, or settle flows at the SYN, in order.
+    at_contact: Vec<usize>,
     default: Decision,
     /// Of flows that no rule matches.
     contact: FirstContact,
@@ -202,6 +204,8 @@ impl Policy {
             }
             rule.sni.iter().for_each(|pattern| by_name.insert(pattern, place));
         }
+        let says = |rule: &Rule| rule.contact == FirstContact::Hold || !rule.asks_hello();
+        let at_contact = (0..rules.len()).filter(|place| says(&rules[*place])).collect();
         let rules: Vec<_> = rules.iter().map(CompiledRule::new).collect();
         let nameless = (0..rules.len()).filter(|place| !rules[*place].asks_name()).collect();
         let (contact, tally) = (FirstContact::default(), Arc::default());
@@ -215,6 +219,7 @@ impl Policy {
             by_list,
             lists,
             nameless,
+            at_contact,
             default,
             contact,
             tally,
@@ -300,7 +305,8 @@ impl Policy {
     /// A flow that [`at_syn`](Self::at_syn) does not settle is to be kept from its server until it is decided: of the rules that may
     /// still decide it, one says so.
     pub fn holds(&self, flow: &FlowFacts<'_>) -> bool {
-        for rule in self.rules.iter().filter(|rule| rule.matches_flow(flow, &self.lists)) {
+        let rules = self.at_contact.iter().map(|place| &self.rules[*place]);
+        for rule in rules.filter(|rule| rule.matches_flow(flow, &self.lists)) {
             if rule.contact() == FirstContact::Hold {
                 return true;
             }

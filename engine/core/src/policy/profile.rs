@@ -51,6 +51,20 @@ pub enum ClientCertificateAction {
     Block,
 }
 
+/// What to do with a hello that has another one inside, encrypted for the server (ECH, RFC 9849), once clients have said that such hellos
+/// for this name are real. Those made to look so (GREASE) never say that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EchAction {
+    /// Decrypt it as what it says outside. Who needs the inner hello gives up, and comes back without ECH.
+    #[default]
+    Inspect,
+    /// End the connection.
+    Block,
+    /// Release it uninspected.
+    Bypass,
+}
+
 /// What to do when a client asks for no name (it sends no SNI) and the server's certificate does not name the address either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -101,6 +115,8 @@ pub struct Profile {
     pub on_client_certificate: ClientCertificateAction,
     /// Clients that accept the CA elsewhere do not accept it for the server.
     pub on_pinned: UnsupportedAction,
+    /// The client hides the name that it asks for.
+    pub on_ech: EchAction,
     /// Parse HTTP in the plaintext for the log.
     pub http: bool,
     /// Resume sessions, on both legs.
@@ -138,6 +154,7 @@ impl Profile {
             Cause::ClientCertificate => self.on_client_certificate == ClientCertificateAction::Bypass,
             Cause::Unsupported => self.on_unsupported == UnsupportedAction::Bypass,
             Cause::Pinned => self.on_pinned == UnsupportedAction::Bypass,
+            Cause::Ech => self.on_ech == EchAction::Bypass,
             Cause::Manual => true,
         }
     }
@@ -183,6 +200,7 @@ impl Default for Profile {
             on_unsupported: UnsupportedAction::Block,
             on_client_certificate: ClientCertificateAction::Empty,
             on_pinned: UnsupportedAction::Block,
+            on_ech: EchAction::Inspect,
             http: true,
             resumption: true,
             max_days: 90,

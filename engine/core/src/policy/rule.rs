@@ -62,9 +62,7 @@ impl Rule {
             contact: FirstContact::default(),
         }
     }
-}
 
-impl Rule {
     /// There are conditions that only a ClientHello can answer.
     pub fn asks_hello(&self) -> bool {
         self.sni_list.is_some() || !(self.sni.is_empty() && self.alpn.is_empty() && self.ja4.is_empty())

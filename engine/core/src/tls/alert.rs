@@ -28,6 +28,8 @@ pub mod description {
     pub const NO_RENEGOTIATION: u8 = 100;
     pub const UNRECOGNIZED_NAME: u8 = 112;
     pub const CERTIFICATE_REQUIRED: u8 = 116;
+    /// RFC 9849 5: a client's, whose encrypted hello was not read.
+    pub const ECH_REQUIRED: u8 = 121;
 }
 
 /// Alert level `fatal`.

@@ -24,12 +24,18 @@ pub(super) fn blame_incompatible(incompatible: &rustls::PeerIncompatible) -> Rea
     }
 }
 
+/// What an alert of the client's says.
+pub(super) fn of_client_alert(number: u8) -> Reason {
+    if number == description::ECH_REQUIRED { Reason::ClientEch } else { Reason::ClientAlert }
+}
+
 /// Why the client's handshake failed.
 pub(super) fn blame_client(error: &rustls::Error) -> Failure {
     use rustls::Error as E;
     match error {
         E::AlertReceived(received) => {
-            Failure { reason: Reason::ClientAlert, alert: Some(u8::from(*received)) }
+            let number = u8::from(*received);
+            Failure { reason: of_client_alert(number), alert: Some(number) }
         }
         E::PeerIncompatible(_) => Reason::CipherNoneClient.into(),
         E::General(_) | E::FailedToGetCurrentTime | E::FailedToGetRandomBytes => Reason::Internal.into(),

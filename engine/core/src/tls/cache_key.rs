@@ -67,6 +67,7 @@ impl CacheKey {
             // Of no consequence for either leg.
             on_unsupported: _,
             on_pinned: _,
+            on_ech: _,
             http: _,
         } = profile;
         let version = |version: &TlsVersion| *version as u8;

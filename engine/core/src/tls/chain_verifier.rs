@@ -9,7 +9,7 @@ use super::trust::{NoRoot, TrustStore};
 use super::verify::crl::Crls;
 use super::verify::intermediates::Intermediates;
 use super::verify::sct::CtLogs;
-use super::verify::{Budget, Findings, OwnCa, Verifier};
+use super::verify::{Budget, Effort, Findings, OwnCa, Verifier};
 use crate::x509::{Provider, RootFile, SetupError};
 
 /// Verifies chains as handshakes have theirs verified.
@@ -67,7 +67,7 @@ impl ChainVerifier {
         now: u64,
     ) -> Findings {
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        self.0.verify(leaf, others, staple, name, now, Budget::Whole)
+        self.0.verify(leaf, others, staple, name, now, &Effort::within(Budget::Whole))
     }
 
     /// Certificates of the files of roots that are none.

@@ -91,6 +91,11 @@ impl ClientHello {
         self.extensions.contains(&extension::STATUS_REQUEST)
     }
 
+    /// It has an encrypted hello inside (RFC 9849), or one that is made to look so: GREASE, which nobody can tell from a real one.
+    pub fn offers_ech(&self) -> bool {
+        self.extensions.contains(&extension::ENCRYPTED_CLIENT_HELLO)
+    }
+
     /// It asks for a name that is neither a host's nor an address: no certificate is for it.
     pub(super) fn names_no_host(&self) -> bool {
         self.sni.as_deref().is_some_and(|name| ServerName::try_from(name).is_err())
@@ -135,6 +140,7 @@ mod extension {
     pub(super) const EARLY_DATA: u16 = 42;
     pub(super) const SUPPORTED_VERSIONS: u16 = 43;
     pub(super) const KEY_SHARE: u16 = 51;
+    pub(super) const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 }
 
 /// Looks for a ClientHello at the start of `stream`, a contiguous prefix of what the client sent.
@@ -404,6 +410,7 @@ impl ClientHello {
             ja3: ja::ja3(self),
             ja4: ja::ja4(self, protocol),
             offer: ja::offer(self),
+            ech: self.offers_ech(),
         }
     }
 }

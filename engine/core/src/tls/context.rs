@@ -184,8 +184,11 @@ impl TlsContext {
         self
     }
 
-    /// Gives clients tickets, with keys that are made from `secret`.
+    /// Gives clients tickets, with keys that are made from `secret`, and so the table of costly servers its key.
     pub fn with_ticket_secret(mut self, secret: [u8; 32]) -> Self {
+        let key = CacheKey::new("costly servers").bytes(&secret).finish();
+        let (key, _) = key.as_chunks();
+        self.costly_servers = Arc::new(CostlyServers::new(key[0]));
         let (clock, counters) = (Arc::clone(&self.clock), Arc::clone(&self.counters));
         self.tickets = Some(Arc::new(TicketKeys::new(secret, clock, self.provider.secure_random, counters)));
         self

@@ -23,6 +23,7 @@ use super::server_sessions::{LONGEST_CHAIN, Origin};
 use super::session::Session;
 use super::tickets::Tickets;
 use super::verify::{name_to_prove, plain_name};
+use super::verify_cache::VerifiedChain;
 use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
 use crate::end::PerEnd;
 use crate::event::{CertificateInfo, ChainFinding, LegInfo, MintedBy, Revocation};
@@ -176,6 +177,8 @@ enum Stage {
     Answer(Option<Box<[u8]>>),
     /// The server's handshake runs.
     ServerLeg(Box<Session>),
+    /// The server's certificate is being verified, in steps. What its session has to say until then waits here.
+    Verifying { server: Box<Session>, unsent: Vec<u8> },
     /// The server is verified, or there is none; the client's handshake runs.
     ClientLeg { server: Option<Box<Session>>, client: Box<Session> },
     /// Established or failed.
@@ -213,9 +216,14 @@ impl Handshake {
         handshake
     }
 
-    /// It is to run when no others wait: its server has presented a chain that took long to verify.
+    /// It is to run when no others wait: its server has presented a chain that took long to verify, or one that takes long now.
     pub fn waits_for_others(&self) -> bool {
-        self.waits_for_others
+        self.waits_for_others || self.goes_on()
+    }
+
+    /// It has paused, so that others need not wait for it: [`Self::advance`] is to be called again, input or not.
+    pub fn goes_on(&self) -> bool {
+        matches!(self.stage, Stage::Verifying { .. })
     }
 
     /// Has it answer in the server's place: the client gets a leaf for the name that it asked for, and this application
@@ -261,8 +269,7 @@ impl Handshake {
             hello,
             destination: _,
             profile: _,
-            // What it has seen is in the cache of verdicts.
-            watch: _,
+            watch,
             origin: _,
             stage,
             held,
@@ -275,12 +282,14 @@ impl Handshake {
             Stage::Start | Stage::Over => 0,
             Stage::Answer(alpn) => alpn.as_ref().map_or(0, |name| name.len()),
             Stage::ServerLeg(server) => server.memory(),
+            Stage::Verifying { server, unsent } => server.memory() + unsent.capacity(),
             Stage::ClientLeg { server, client } => {
                 server.as_ref().map_or(0, |server| server.memory()) + client.memory()
             }
         };
         let received = held.iter().map(Vec::capacity).sum::<usize>();
-        size_of::<Self>() + hello.memory() + sessions + received + report.memory()
+        let watch = watch.as_ref().map_or(0, HandshakeObserver::memory);
+        size_of::<Self>() + hello.memory() + watch + sessions + received + report.memory()
     }
 
     /// What the log says of it.
@@ -303,14 +312,15 @@ impl Handshake {
             return Some(Reason::ClientClosed);
         }
         // Once the server's leg is up, its end may come before the client's handshake has ended; the relay passes it on.
-        (input.server_closed && matches!(self.stage, Stage::ServerLeg(_)))
+        (input.server_closed && matches!(self.stage, Stage::ServerLeg(_) | Stage::Verifying { .. }))
             .then(|| self.blame_silent_server(Reason::ServerClosed))
     }
 
     /// Why a server has ended the connection without a word, by a FIN or RST. One that has been told in its handshake that there is no
     /// client certificate insists on one: Java's HttpsServer and others say no more than that.
     pub(crate) fn blame_silent_server(&self, ended: Reason) -> Reason {
-        let has_empty_list = self.report.certificate_asked && matches!(self.stage, Stage::ServerLeg(_));
+        let has_empty_list = self.report.certificate_asked
+            && matches!(self.stage, Stage::ServerLeg(_) | Stage::Verifying { .. });
         if has_empty_list { Reason::ServerRequiresClientCert } else { ended }
     }
 
@@ -328,9 +338,15 @@ impl Handshake {
                     self.stage = Stage::ClientLeg { server: None, client: Box::new(client) };
                 }
                 Stage::ServerLeg(mut server) => {
+                    let said_before = step.to_server.len();
                     let result = self.watched(|held| server.handshake(held, &mut step.to_server));
                     self.note_server();
                     result.map_err(|error| self.blame_server(&error, server.version().is_some()))?;
+                    if self.watch.as_ref().is_some_and(|watch| watch.seen.unfinished.is_some()) {
+                        let unsent = step.to_server.split_off(said_before);
+                        self.stage = Stage::Verifying { server, unsent };
+                        return Ok(None);
+                    }
                     if server.is_handshaking() {
                         let closed = server.peer_has_closed();
                         self.stage = Stage::ServerLeg(server);
@@ -350,6 +366,18 @@ impl Handshake {
                     };
                     self.answered = true;
                     self.stage = Stage::ClientLeg { server: Some(server), client: Box::new(client) };
+                }
+                Stage::Verifying { server, unsent } => {
+                    let watch = self.watch.as_mut().ok_or(Reason::Internal)?;
+                    watch.go_on(&self.context.verify_cache, self.context.clock.seconds());
+                    if watch.seen.unfinished.is_some() {
+                        self.stage = Stage::Verifying { server, unsent };
+                        return Ok(None);
+                    }
+                    self.note_server();
+                    self.verdict()?;
+                    step.to_server.extend_from_slice(&unsent);
+                    self.stage = Stage::ServerLeg(server);
                 }
                 Stage::ClientLeg { mut server, mut client } => {
                     let result = client.handshake(&mut self.held.client, &mut step.to_client);
@@ -454,11 +482,8 @@ impl Handshake {
             let vetted = self.origin.as_ref().and_then(|origin| origin.found_before());
             watch.judge(self.context.verify_cache.again(vetted.ok_or(Reason::Internal)?));
         }
-        let Some((vetted, verdict)) = watch.seen.verdict.clone() else { return Err(Reason::Internal.into()) };
         self.note_server();
-        if verdict.action == DefectAction::Block {
-            return Err(verdict.defect.unwrap_or(Reason::Internal).into());
-        }
+        let vetted = self.verdict()?;
         if let Some(origin) = &self.origin {
             let sessions = &self.context.caches().server_session;
             if resumed {
@@ -473,6 +498,17 @@ impl Handshake {
             }
         }
         Ok(())
+    }
+
+    /// What was found of the server, if the profile lets it pass.
+    fn verdict(&self) -> Result<VerifiedChain, Failure> {
+        match self.watch.as_ref().and_then(|watch| watch.seen.verdict.as_ref()) {
+            Some((_, verdict)) if verdict.action == DefectAction::Block => {
+                Err(verdict.defect.unwrap_or(Reason::Internal).into())
+            }
+            Some((vetted, _)) => Ok(vetted.clone()),
+            None => Err(Reason::Internal.into()),
+        }
     }
 
     /// Mints the leaf and prepares the client's session. The server's handshake has ended, so its verdict is final.
@@ -599,9 +635,8 @@ impl Handshake {
             Some((_, verdict)) if verdict.action == DefectAction::Block => {
                 return verdict.defect.unwrap_or(Reason::Internal).into();
             }
-            Some(_)
-                if self.watch.as_ref().is_some_and(HandshakeObserver::blocks_for_certificate)
-                    && matches!(error, E::InvalidCertificate(_)) =>
+            _ if self.watch.as_ref().is_some_and(HandshakeObserver::blocks_for_certificate)
+                && matches!(error, E::InvalidCertificate(_)) =>
             {
                 return Reason::ServerWantsClientCert.into();
             }

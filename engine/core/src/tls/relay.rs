@@ -1,6 +1,7 @@
 //! Both sessions after their handshakes: each record of one leg is opened into a block, decided on there, sealed there with the
 //! other leg's key, and sent as it lies.
 
+use super::blame::of_client_alert;
 use super::description;
 use super::record::{
     BEHIND, Control, Fault, KEY_UPDATE, LegKeys, MAX_PLAINTEXT, Record, RecordLayer, content,
@@ -457,6 +458,10 @@ impl<B: AsMut<[u8]>> Direction<'_, B> {
             // An alert for an alert.
             Fault::Alert(number) if self.source.misses_certificate(number) => {
                 (None, Some(number), Reason::ServerRequiresClientCert)
+            }
+            // The server has no part in it.
+            Fault::Alert(number @ description::ECH_REQUIRED) if self.from == End::Client => {
+                (None, Some(description::USER_CANCELED), of_client_alert(number))
             }
             Fault::Alert(number) => (None, Some(number), alert_reason),
             Fault::CertificateDemanded => {

@@ -22,7 +22,7 @@ use super::costly_servers::CostlyServers;
 use super::handshake_signature;
 use super::offer::Offer;
 use super::server_sessions::Origin;
-use super::verify::Verdict;
+use super::verify::{Budget, Effort, Verdict};
 use super::verify_cache::{VerifiedChain, VerifyCache};
 use crate::policy::{ClientCertificateAction, DefectAction, Profile};
 use crate::reason::Reason;
@@ -32,8 +32,28 @@ use crate::reason::Reason;
 pub(super) struct Observed {
     /// What was found of its certificate, and the verdict over it.
     pub(super) verdict: Option<(VerifiedChain, Verdict)>,
+    /// Its certificate is not verified yet.
+    pub(super) unfinished: Option<Box<Unfinished>>,
     /// It asked for a client certificate.
     pub(super) asked_for_certificate: bool,
+}
+
+/// A verification that has paused. Nothing that the session has to say meanwhile may leave.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    /// The server's own first.
+    chain: Vec<CertificateDer<'static>>,
+    /// The OCSP response that came with it; empty: none.
+    staple: Box<[u8]>,
+    name: ServerName<'static>,
+    effort: Effort,
+}
+
+impl Unfinished {
+    fn memory(&self) -> usize {
+        let Self { chain, staple, name: _, effort } = self;
+        size_of::<Self>() + chain.iter().map(|c| c.len()).sum::<usize>() + staple.len() + effort.memory()
+    }
 }
 
 thread_local! {
@@ -77,6 +97,38 @@ impl HandshakeObserver {
             && self.profile.on_client_certificate == ClientCertificateAction::Block
     }
 
+    /// Bytes of memory that it holds, beside what the cache of verdicts has.
+    pub(super) fn memory(&self) -> usize {
+        self.seen.unfinished.as_ref().map_or(0, |unfinished| unfinished.memory())
+    }
+
+    /// Goes on with a verification that has paused, by a step.
+    pub(super) fn go_on(&mut self, cache: &VerifyCache, now: u64) {
+        let Some(unfinished) = self.seen.unfinished.take() else { return };
+        let Unfinished { chain, staple, name, effort } = *unfinished;
+        let Some((leaf, others)) = chain.split_first() else { return };
+        match cache.vet(leaf, others, &staple, &name, now, effort) {
+            Ok(vetted) => {
+                self.judge_presented(vetted, now);
+            }
+            Err(effort) => self.seen.unfinished = Some(Box::new(Unfinished { chain, staple, name, effort })),
+        }
+    }
+
+    /// What the verification of a chain of this server may cost.
+    fn effort(&self, now: u64) -> Effort {
+        let budget = self.server.as_ref().map(|(costly, server)| costly.budget(*server, now));
+        Effort::within(budget.unwrap_or(Budget::Whole)).in_steps()
+    }
+
+    /// The verdict over what the server has presented just now; whether that was costly is remembered.
+    fn judge_presented(&mut self, vetted: VerifiedChain, now: u64) -> Verdict {
+        if let Some((costly, server)) = self.server.as_ref().filter(|_| vetted.is_costly()) {
+            costly.note(*server, now);
+        }
+        self.judge(vetted)
+    }
+
     /// The verdict over what was found, by the handshake's own profile.
     pub(super) fn judge(&mut self, vetted: VerifiedChain) -> Verdict {
         let verdict = vetted.verdict(&self.profile);
@@ -116,17 +168,25 @@ impl ServerCertVerifier for ServerVerifier {
             // Nobody whose handshake this is: nobody to say what is tolerated.
             let Some(watch) = watch else { return Err(rustls::Error::General("no handshake".into())) };
             let now = now.as_secs();
-            let budget = watch.server.as_ref().map(|(costly, server)| costly.budget(*server, now));
-            let budget = budget.unwrap_or_default();
-            let vetted = self.verify_cache.vet(end_entity, intermediates, staple, server_name, now, budget);
-            if let Some((costly, server)) = watch.server.as_ref().filter(|_| vetted.is_costly()) {
-                costly.note(*server, now);
-            }
-            let verdict = watch.judge(vetted);
-            match verdict.defect {
-                Some(defect) if verdict.action == DefectAction::Block => {
-                    Err(certificate_error(defect).into())
-                }
+            let effort = watch.effort(now);
+            let refused =
+                match self.verify_cache.vet(end_entity, intermediates, staple, server_name, now, effort) {
+                    Ok(vetted) => {
+                        let verdict = watch.judge_presented(vetted, now);
+                        verdict.defect.filter(|_| verdict.action == DefectAction::Block)
+                    }
+                    // rustls cannot wait: it goes on as if all were well, and the handshake keeps what it says to itself.
+                    Err(effort) => {
+                        let chain = std::iter::once(end_entity).chain(intermediates);
+                        let chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
+                        let (staple, name) = (staple.into(), server_name.to_owned());
+                        let unfinished = Unfinished { chain, staple, name, effort };
+                        watch.seen.unfinished = Some(Box::new(unfinished));
+                        None
+                    }
+                };
+            match refused {
+                Some(defect) => Err(certificate_error(defect).into()),
                 // rustls would go on with an empty certificate list. Refusing here, in TLS 1.3 as in 1.2, is before it.
                 _ if watch.blocks_for_certificate() => {
                     Err(CertificateError::ApplicationVerificationFailure.into())

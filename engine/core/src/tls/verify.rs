@@ -26,8 +26,8 @@ use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
 use self::crl::Crls;
-pub(super) use self::effort::Budget;
-use self::effort::{Counted, Effort};
+use self::effort::Counted;
+pub(super) use self::effort::{Budget, Effort};
 pub(super) use self::finding::plain_name;
 use self::finding::{Faults, Found};
 use self::intermediates::Intermediates;
@@ -183,7 +183,8 @@ impl Findings {
 }
 
 impl Verifier {
-    /// Verifies the chain that a server presented for `name`. `staple` is the OCSP response that it sent with it; empty: none.
+    /// Verifies the chain that a server presented for `name`. `staple` is the OCSP response that it sent with it; empty: none. If the effort
+    /// [pauses](Effort::take_pause), it is to be done again.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -191,14 +192,12 @@ impl Verifier {
         staple: &[u8],
         name: &ServerName<'_>,
         now: UnixTime,
-        budget: Budget,
+        effort: &Effort,
     ) -> Findings {
         let Ok(certificate) = Certificate::parse(leaf) else {
             return Findings::only(Reason::CertMalformed, "not a certificate in DER");
         };
-        let effort = Effort::within(budget);
-        let counted: Vec<_> =
-            self.algorithms.iter().map(|inner| Counted { inner: *inner, effort: &effort }).collect();
+        let counted: Vec<_> = self.algorithms.iter().map(|inner| Counted { inner: *inner, effort }).collect();
         let algorithms: Vec<_> = counted.iter().map(|a| a as &dyn SignatureVerificationAlgorithm).collect();
         if intermediates.len() > MAX_PRESENTED {
             effort.cut();
@@ -218,7 +217,7 @@ impl Verifier {
             certificate: &certificate,
             presented: &presented,
             algorithms: &algorithms,
-            effort: &effort,
+            effort,
             now,
         };
         let judged = check.path();
@@ -292,7 +291,7 @@ impl Verifier {
             revocation,
             costly: effort.was_costly(),
             // With more to spend there may be nothing wrong.
-            holds: (budget == Budget::Whole || !effort.was_cut()).then(|| {
+            holds: (effort.budget() == Budget::Whole || !effort.was_cut()).then(|| {
                 let Range { start, end } = check.holds();
                 start..end.min(known.map_or(i64::MAX, |known: Known| known.until))
             }),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::cache_key::CacheKey;
-use super::verify::{Budget, Findings, Verdict, Verifier};
+use super::verify::{Effort, Findings, Verdict, Verifier};
 use crate::caches::TlsCaches;
 use crate::event::{CertificateInfo, Revocation};
 use crate::generations::Generations;
@@ -97,7 +97,8 @@ impl VerifyCache {
     }
 
     /// What is to be said of the chain that a server presented for `name`, with this OCSP response or none, at `now` in seconds since
-    /// the Unix epoch. A chain that is not known yet is verified within `budget`.
+    /// the Unix epoch. A chain that is not known yet is verified with this effort, which is given back if it pauses: then it is to be asked
+    /// again.
     pub(super) fn vet(
         &self,
         leaf: &CertificateDer<'_>,
@@ -105,8 +106,8 @@ impl VerifyCache {
         staple: &[u8],
         name: &ServerName<'_>,
         now: u64,
-        budget: Budget,
-    ) -> VerifiedChain {
+        effort: Effort,
+    ) -> Result<VerifiedChain, Effort> {
         let chain = CacheKey::new("verified chain").name(name).bytes(leaf).list(intermediates.iter());
         let key = chain.bytes(staple).finish();
         let revision = self.verifier.intermediates.revision();
@@ -117,12 +118,17 @@ impl VerifyCache {
             let vetted = vetted.clone();
             self.counters.verification.hit();
             self.counters.count_revocation(vetted.revocation());
-            return vetted;
+            return Ok(vetted);
         }
-        self.counters.verification.miss();
+        if effort.is_new() {
+            self.counters.verification.miss();
+        }
         let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let Findings { defects, findings, root, revocation, costly, holds, dead_end } =
-            self.verifier.verify(leaf, intermediates, staple, name, time, budget);
+            self.verifier.verify(leaf, intermediates, staple, name, time, &effort);
+        if effort.take_pause() {
+            return Err(effort);
+        }
         self.counters.count_revocation(revocation);
         if costly {
             self.counters.count_costly_chain();
@@ -140,6 +146,6 @@ impl VerifyCache {
             kept.insert(key, vetted.clone());
             self.counters.verification.set_evictions(kept.evicted());
         }
-        vetted
+        Ok(vetted)
     }
 }

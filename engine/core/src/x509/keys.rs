@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::Provider;
 
 /// Kind of a key that is made here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum KeyType {
     /// ECDSA on P-256.
     P256,

@@ -31,7 +31,7 @@ pub const HOST: &str = "www.example.com";
 pub const SERVER: &str = "192.0.2.80:443";
 
 #[derive(Debug)]
-struct Fixed;
+pub struct Fixed;
 
 impl TimeProvider for Fixed {
     fn current_time(&self) -> Option<UnixTime> {
@@ -202,7 +202,7 @@ pub fn start(context: &Arc<TlsContext>, flight: &[u8], profile: Profile) -> Hand
     start_to(context, flight, destination(), profile)
 }
 
-fn start_to(
+pub fn start_to(
     context: &Arc<TlsContext>,
     flight: &[u8],
     destination: Destination,
@@ -276,7 +276,13 @@ impl Flow {
                 End::Client => input.from_client = piece.to_vec(),
                 End::Server => input.from_server = piece.to_vec(),
             }
-            let step = handshake.advance(input);
+            let mut step = handshake.advance(input);
+            while handshake.goes_on() {
+                let more = handshake.advance(Input { now, ..Input::default() });
+                step.to_client.extend(more.to_client);
+                step.to_server.extend(more.to_server);
+                step.outcome = more.outcome;
+            }
             all.to_client.extend(step.to_client);
             all.to_server.extend(step.to_server);
             all.outcome = match step.outcome {

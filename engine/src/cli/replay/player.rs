@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smoltcp::wire::TcpPacket;
 use tcp_stack::{Duration, Instant};
 use wireglass_core::event::{Action, Event, FlowHead, Timestamp};
+use wireglass_core::exclusions::Exclusions;
 use wireglass_core::fairness::{Fairness, PerClient};
 use wireglass_core::flow::Limits;
 use wireglass_core::generations::Generations;
@@ -104,7 +105,7 @@ impl Player {
             outside_tls: config.intercept.outside_tls,
             filters,
             page: config.page(),
-            exclusions: Arc::default(),
+            exclusions: Arc::new(Exclusions::new(secrets.exclusions)),
             wires: vec![Arc::clone(wire)],
             handshake_threads: 0,
             flows: config.limits.flows.min(FLOWS),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wireglass_core::policy::{
-    ClientCertificateAction, DefectAction, NoNameAction, Profile, TlsVersion, UnsupportedAction,
+    ClientCertificateAction, DefectAction, EchAction, NoNameAction, Profile, TlsVersion, UnsupportedAction,
 };
 
 use crate::config::near::nearest;
@@ -23,6 +23,8 @@ const NO_NAME_ACTIONS: &[(&str, NoNameAction)] =
     &[("server_names", NoNameAction::ServerNames), ("block", NoNameAction::Block)];
 const UNSUPPORTED_ACTIONS: &[(&str, UnsupportedAction)] =
     &[("block", UnsupportedAction::Block), ("bypass", UnsupportedAction::Bypass)];
+const ECH_ACTIONS: &[(&str, EchAction)] =
+    &[("inspect", EchAction::Inspect), ("block", EchAction::Block), ("bypass", EchAction::Bypass)];
 const CLIENT_CERTIFICATE_ACTIONS: &[(&str, ClientCertificateAction)] = &[
     ("empty", ClientCertificateAction::Empty),
     ("bypass", ClientCertificateAction::Bypass),
@@ -93,6 +95,7 @@ fn read_profile(name: &str, table: Table<'_>) -> Profile {
             default.on_client_certificate,
         ),
         on_pinned: table.choice("on_pinned", UNSUPPORTED_ACTIONS, default.on_pinned),
+        on_ech: table.choice("on_ech", ECH_ACTIONS, default.on_ech),
         http: table.boolean("http", default.http),
         resumption: table.boolean("resumption", default.resumption),
         max_days: table.integer("max_days", 1..=3650, default.max_days),

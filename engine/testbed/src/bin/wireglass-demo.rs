@@ -11,6 +11,7 @@ use clap::Parser;
 use rustls_pki_types::CertificateDer;
 use wireglass_core::content::RuleFilters;
 use wireglass_core::event::{Action, CertificateInfo, Event, Timestamp};
+use wireglass_core::exclusions::Exclusions;
 use wireglass_core::flow::{Limits, OutsideTls};
 use wireglass_core::policy::{
     BlockWith, ContentAction, ContentPolicy, ContentRule, Decision, Policy, Ports, Profile, Respond, Rule,
@@ -206,7 +207,7 @@ impl Stage {
             outside_tls: OutsideTls::default(),
             filters: Arc::new(RuleFilters::new(Arc::new(content_policy()?), Arc::default())),
             page: Arc::default(),
-            exclusions: Arc::default(),
+            exclusions: Arc::new(Exclusions::new([7; 16])),
             wires: vec!["demo".into()],
             handshake_threads: 0,
             flows: 64,

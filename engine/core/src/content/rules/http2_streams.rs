@@ -1,13 +1,12 @@
 //! The streams of a connection, as both ends know them.
 
-use std::collections::VecDeque;
-
-use hashbrown::HashMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::http2_message::Request;
 use super::size_watch::SizeWatch;
 use crate::end::PerEnd;
 use crate::policy::Standing;
+use crate::tree_memory::tree_memory;
 
 /// Streams that a reset has ended, of which frames may still be on the way.
 const MAX_LET_GO: usize = 256;
@@ -60,7 +59,7 @@ pub(super) enum State {
 #[derive(Default)]
 pub(super) struct Streams {
     /// With what each holds beside its own size.
-    streams: HashMap<u32, (Stream, usize)>,
+    streams: BTreeMap<u32, (Stream, usize)>,
     /// The sum of that.
     beside: usize,
     blocked: usize,
@@ -125,7 +124,7 @@ impl Streams {
         }
         if self.streams.is_empty() {
             // An idle connection holds no table.
-            self.streams = HashMap::new();
+            self.streams = BTreeMap::new();
         }
     }
 
@@ -162,6 +161,6 @@ impl Streams {
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { streams, beside, blocked: _, let_go, opened: _, passed: _ } = self;
-        streams.allocation_size() + beside + let_go.capacity() * size_of::<u32>()
+        tree_memory(streams) + beside + let_go.capacity() * size_of::<u32>()
     }
 }

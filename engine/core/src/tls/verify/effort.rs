@@ -1,6 +1,7 @@
 //! What one verification may cost. A server chooses its chain, and a new name for each connection misses every cache.
 //!
-//! Each signature is checked with a key at most once, and counts by what the check costs.
+//! Each signature is checked with a key at most once, and counts by what the check costs. A verification may go [in steps](Effort::in_steps):
+//! one that is done anew finds what was checked before, and gets further.
 
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 
@@ -13,6 +14,10 @@ const MAX_WEIGHT: u32 = 64;
 const REDUCED_WEIGHT: u32 = 16;
 /// A verification that weighs more is costly. Real ones weigh 4 to 8; 40 with three keys of P-384, and an OCSP response by two more.
 const COSTLY: u32 = 40;
+/// Of the first step: as much as three keys of P-384. No other real chain needs another.
+const FIRST_STEP: u32 = 24;
+/// Of each step after it, which nobody can interrupt: as much as an ordinary verification.
+const STEP: u32 = 8;
 /// Of a signed certificate: to hash so many takes as long as a weight of one.
 const BYTES_PER_WEIGHT: usize = 8192;
 /// Certificates that the search for a path steps on, each once for each way to it.
@@ -39,12 +44,15 @@ pub(in crate::tls) enum Budget {
 
 /// What a verification has spent so far.
 #[derive(Debug, Default)]
-pub(super) struct Effort(Lock<Spent>);
+pub(in crate::tls) struct Effort(Lock<Spent>);
 
 #[derive(Debug, Default)]
 struct Spent {
     budget: Budget,
     weight: u32,
+    /// The weight with which this step began, and with which it is to end. None: it goes on to the end.
+    step: Option<(u32, u32)>,
+    paused: bool,
     steps: u32,
     paths: u32,
     cut: bool,
@@ -63,14 +71,47 @@ struct Check {
 }
 
 impl Effort {
-    pub(super) fn within(budget: Budget) -> Self {
+    pub(in crate::tls) fn within(budget: Budget) -> Self {
         Self(Lock::new(Spent { budget, ..Spent::default() }))
+    }
+
+    /// Has it pause after each few checks, if one that waits for it can go on with others meanwhile.
+    pub(in crate::tls) fn in_steps(self) -> Self {
+        self.0.lock().step = Some((0, FIRST_STEP));
+        self
+    }
+
+    /// Nothing has been checked yet.
+    pub(in crate::tls) fn is_new(&self) -> bool {
+        self.0.lock().checks.is_empty()
+    }
+
+    /// Whether it paused, so that what was found does not count. What was checked is known when it is done again.
+    pub(in crate::tls) fn take_pause(&self) -> bool {
+        let mut spent = self.0.lock();
+        if !spent.paused {
+            return false;
+        }
+        let weight = spent.weight;
+        spent.step = Some((weight, weight + STEP));
+        (spent.paused, spent.cut, spent.used_up, spent.steps, spent.paths) = (false, false, false, 0, 0);
+        true
+    }
+
+    /// Bytes of memory that it holds.
+    pub(in crate::tls) fn memory(&self) -> usize {
+        let checks = &self.0.lock().checks;
+        checks.iter().map(|c| size_of::<Check>() + c.key.len() + c.message.len() + c.signature.len()).sum()
     }
 
     /// Whether it was far more than others take. Where there was less to spend, all of it counts as more.
     pub(super) fn was_costly(&self) -> bool {
         let spent = self.0.lock();
         spent.weight > COSTLY || (spent.budget == Budget::Reduced && spent.used_up)
+    }
+
+    pub(super) fn budget(&self) -> Budget {
+        self.0.lock().budget
     }
 
     /// Another step of the search.
@@ -132,6 +173,13 @@ impl SignatureVerificationAlgorithm for Counted<'_> {
         if spent.weight + weight > most {
             spent.cut = true;
             spent.used_up = true;
+            return Err(InvalidSignature);
+        }
+        // A step has one check at least.
+        if spent.step.is_some_and(|(from, to)| spent.weight > from && spent.weight + weight > to) {
+            spent.paused = true;
+        }
+        if spent.paused {
             return Err(InvalidSignature);
         }
         spent.weight += weight;
