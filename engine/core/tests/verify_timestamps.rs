@@ -161,7 +161,10 @@ fn world_interval(
 fn private_roots_need_no_logs() {
     let world = World::new();
     let leaf = world.leaf(90, &[]);
-    let file = RootFile { name: "own".into(), pem: verify_support::pem(&[world.root_der.clone()]).into() };
+    let file = RootFile {
+        name: "own".into(),
+        pem: verify_support::pem(std::slice::from_ref(&world.root_der)).into(),
+    };
     let knowledge = Knowledge { ct_logs: Some(vec![Log::new("One").known()]), ..Knowledge::default() };
     let verifier = ChainVerifier::new(Provider::default(), None, &[file], &[]);
     let verifier = verifier.and_then(|verifier| verifier.with(&knowledge)).unwrap();
