@@ -20,11 +20,11 @@ use wireglass_core::tls::{Destination, Handshake, Input, Outcome, Step};
 use wireglass_core::x509::Provider;
 
 /// Good handshakes of a run, one after the other.
-const GOOD: usize = 300;
+const GOOD: usize = 200;
 /// Hostile ones that wait at any time.
 const WAITING: usize = 16;
 /// Hostile ones are made before, as many as a run can take.
-const HOSTILE: usize = 3000;
+const HOSTILE: usize = 1500;
 const PAIRS: usize = 5;
 
 /// CAs with the root's name, each with a certificate by each other, and a leaf: as costly as a chain can be.
@@ -50,7 +50,9 @@ impl Hostile {
     /// A handshake with a server at an address of its own, which has presented it: so nobody knows it yet.
     fn job(&self, world: &World, number: u32) -> Box<Job> {
         let library = library(world.provider);
-        let mut client = TlsEnd::client(client_config(&library, TLS13, &[]), HOST.try_into().unwrap());
+        // Another name for each: what was found of the chain for one name says nothing of another.
+        let name = format!("host{number}.example.com").try_into().unwrap();
+        let mut client = TlsEnd::client(client_config(&library, TLS13, &[]), name);
         let mut server = TlsEnd::server(server_config(&library, TLS13, &self.chain, self.leaf.private_key()));
         let server_address = ([10, 0, (number >> 8) as u8, number as u8], 443).into();
         let destination = Destination { server: server_address, ..destination() };
@@ -115,7 +117,10 @@ impl Bench {
     /// The time that a good handshake takes at the pool.
     fn good(&mut self, world: &World) -> Duration {
         let library = library(world.provider);
-        let mut client = TlsEnd::client(client_config(&library, TLS13, &[]), HOST.try_into().unwrap());
+        let mut client = TlsEnd::client(
+            client_config(&library, TLS13, &[world.trusted.clone()]),
+            HOST.try_into().unwrap(),
+        );
         let chain = std::slice::from_ref(&world.leaf.der);
         let mut server = TlsEnd::server(server_config(&library, TLS13, chain, world.leaf.private_key()));
         let mut handshake = Box::new(start(
@@ -169,7 +174,8 @@ fn measure(threads: usize, hostile: Vec<Box<Job>>) -> (Duration, Duration, usize
     (times[GOOD / 2], times[GOOD * 99 / 100], finished)
 }
 
-/// The 99th percentile of good handshakes beside hostile ones is at most twice what it is without.
+/// The 99th percentile of good handshakes beside hostile ones is to be at most twice what it is without. It is not yet: the first steps of
+/// servers that nobody knows run in turn with good ones, and each step searches for paths anew.
 #[test]
 #[ignore = "measures time: to be run alone, in release"]
 fn good_handshakes_beside_costly_chains() {
