@@ -268,7 +268,7 @@ fn check(ends: &[TlsEnd; 2], error: Option<RelayError>, may_use_up: bool) {
     }
     let Some(error) = error else { return };
     let at_fault = match error.reason {
-        Reason::ClientAlert | Reason::ClientProtocol => &ends[0],
+        Reason::ClientAlert | Reason::ClientProtocol | Reason::ClientEch => &ends[0],
         Reason::ServerAlert | Reason::ServerProtocol | Reason::ServerRequiresClientCert => &ends[1],
         Reason::KeysUsedUp => return assert!(may_use_up),
         other => panic!("{other}"),

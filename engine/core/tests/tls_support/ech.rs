@@ -1,4 +1,5 @@
 //! Clients' encrypted hellos, for the tests of the core and of the engine.
+#![allow(unreachable_pub)]
 
 use rustls::client::{EchConfig, EchGreaseConfig, EchMode};
 use rustls::crypto::aws_lc_rs::hpke::ALL_SUPPORTED_SUITES;
