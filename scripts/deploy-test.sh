@@ -53,6 +53,16 @@ unit_is_valid() {
     systemd-analyze verify --man=no "$work/wireglass.service" >"$work/verified" 2>&1 || { cat "$work/verified" && return 1; }
     ! grep -F "$work/wireglass.service" "$work/verified"
 }
+# The timer finds its service beside it.
+timer_is_valid() {
+    local name
+    for name in service timer; do
+        sed "s|/usr/local/bin/wireglass|$binary|" "deploy/systemd/wireglass-intermediates.$name" >"$work/wireglass-intermediates.$name"
+    done
+    systemd-analyze verify --man=no "$work/wireglass-intermediates.timer" "$work/wireglass-intermediates.service" >"$work/verified" 2>&1 ||
+        { cat "$work/verified" && return 1; }
+    ! grep -F "$work/wireglass-intermediates" "$work/verified"
+}
 
 # It is killed later than it stops pinging, and only if it was promised pings.
 unit_has_a_watchdog() { grep -qx 'Type=notify' "$unit" && grep -qE '^WatchdogSec=[1-9]' "$unit" && grep -qx 'RestartPreventExitStatus=2' "$unit"; }
@@ -132,6 +142,7 @@ start_script_refuses() {
 }
 
 check "the systemd unit is valid" unit_is_valid
+check "the timer of intermediates is valid" timer_is_valid
 check "the unit has a watchdog, and does not restart a wrong configuration" unit_has_a_watchdog
 if get_validator >"$work/pip" 2>&1; then
     check "the Kubernetes manifests are valid" manifests_are_valid

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
 use wireglass_core::mint::ca::{self, CaError, Description, NewCa};
-use wireglass_core::x509::Provider;
+use wireglass_core::mint::status;
+use wireglass_core::x509::{CaFiles, Provider};
 use zeroize::Zeroizing;
 
 /// How long a CA is valid unless asked otherwise: ten years, in days.
@@ -89,7 +90,7 @@ pub fn create(new: &NewCas) -> Result<Vec<PathBuf>, CaFileError> {
 }
 
 /// Writes beside the file and renames, so that there is never half a key, and its mode is right from the start.
-fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     // What an interrupted run left; that it is not there is the rule.
@@ -107,4 +108,28 @@ fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
 pub fn describe(path: &Path) -> Result<Description, CaFileError> {
     let pem = fs::read(path).map_err(|e| CaFileError::Io(path.to_owned(), e))?;
     ca::describe(&pem).ok_or_else(|| CaFileError::NotACertificate(path.to_owned()))
+}
+
+/// Writes the CRL of a CA, in DER as clients want it from a web server.
+///
+/// # Errors
+/// In words.
+pub fn write_crl(
+    cert: &Path,
+    key: &Path,
+    out: &Path,
+    serials: &[Vec<u8>],
+    days: u32,
+    now: u64,
+) -> Result<(), String> {
+    let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let files = CaFiles {
+        cert_name: cert.display().to_string(),
+        cert_pem: read(cert)?,
+        key_name: key.display().to_string(),
+        key_pem: Zeroizing::new(read(key)?),
+    };
+    let crl =
+        status::crl(Provider::default(), &files, serials, days, now).map_err(|error| error.to_string())?;
+    write_new(out, &crl, 0o644).map_err(|error| format!("{}: {error}", out.display()))
 }

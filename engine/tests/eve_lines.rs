@@ -13,7 +13,7 @@ use wireglass_core::end::End;
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
     EventKind, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
-    PortLink, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
+    PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
@@ -85,6 +85,7 @@ fn tls() -> TlsEvent {
                 found: "expired, on 2026-11-01".into(),
             }],
             root: Some("CN=Example Root, O=Example".into()),
+            revocation: Some(Revocation::Good(RevocationSource::Staple)),
         }),
         defect: Some(Reason::CertExpired),
         minted_serial: Some("7F:00:11".into()),
@@ -361,7 +362,7 @@ fn a_decrypted_flow() {
                     "reason": "cert.expired", "certificate": 1, "subject": "CN=Example CA, O=Example",
                     "found": "expired, on 2026-11-01"
                 }],
-                "root": "CN=Example Root, O=Example",
+                "root": "CN=Example Root, O=Example", "revocation": "good", "revocation_source": "staple",
                 "client_leg": {
                     "version": "TLS 1.3", "cipher": "TLS_AES_128_GCM_SHA256", "group": "X25519MLKEM768",
                     "alpn": "h2", "resumed": false

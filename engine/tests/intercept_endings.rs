@@ -75,6 +75,32 @@ fn a_reset_of_either_end_is_a_reset_for_the_other() {
     }
 }
 
+/// In TLS 1.3 a server sees after its handshake that there is no client certificate, and some say no more than RST.
+#[test]
+fn a_reset_for_want_of_a_client_certificate() {
+    let cases = [
+        (true, vec![Step::Receive(1), Step::Reset], Reason::ServerRequiresClientCert),
+        (
+            true,
+            vec![Step::Receive(1), Step::Send(vec![1; 9]), Step::Receive(200), Step::Reset],
+            Reason::ServerReset,
+        ),
+        (false, vec![Step::Receive(1), Step::Reset], Reason::ServerReset),
+    ];
+    for (asks, server, reason) in cases {
+        let mut lab = Lab::new();
+        if asks {
+            (lab.server.client_root, lab.server.insists) = (Some(lab.pki.root()), false);
+        }
+        let client =
+            vec![Step::Send(vec![1; 100]), Step::Receive(9), Step::Send(vec![1; 100]), Step::AwaitEnd];
+        let mut run = lab.connect_tls(&Setup::default(), client, server);
+        run.run();
+        run.settle(MINUTE * 2);
+        assert_eq!((run.client().end.clone(), run.flow_end().1), (Some(Ending::Reset), reason));
+    }
+}
+
 /// A server that does not speak TLS at all, or hangs up before it has said anything.
 #[test]
 fn a_server_that_fails_during_the_handshake() {

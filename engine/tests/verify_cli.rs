@@ -82,7 +82,13 @@ fn a_good_chain() {
             said.contains("\n  0  CN=server\n     by CN=Root\n     2020-01-01 to 2100-01-01, SHA-1 "),
             "{said}"
         );
-        assert!(said.ends_with("leads to the root\n     CN=Root\n\nnothing is wrong with it\n"), "{said}");
+        let end = "leads to the root
+     CN=Root
+revocation: unknown (no stapled OCSP response, and no CRL of its issuer)
+
+nothing is wrong with it
+";
+        assert!(said.ends_with(end), "{said}");
     }
 }
 
@@ -127,6 +133,8 @@ fn another_time_and_json() {
         json!({
             "name": HOST, "at": 4_133_980_800_u64, "profile": "default", "decision": "block",
             "reason": "cert.expired", "root": "CN=Root",
+            "revocation": "unknown", "revocation_source": null,
+            "revocation_unknown": "no stapled OCSP response, and no CRL of its issuer",
             "findings": [{
                 "reason": "cert.expired", "certificate": 0, "subject": "CN=server", "found": "expired, on 2100-01-01",
                 "decision": "block", "key": "on_expired",

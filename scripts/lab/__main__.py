@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from . import checks  # noqa: F401  (its modules register themselves)
-from . import content, profiles, starttls
+from . import content, profiles, revocation, starttls
 from .hosts import RULES, hosts
 from .lab import Interrupted, Lab, on_signals_stop
 from .ports import KINDS
@@ -19,6 +19,7 @@ GROUPS = {
     "inspect": {},
     "not-tls-bypass": {"not_tls": "bypass"},
     "profile": profiles.SETUP,
+    "revocation": revocation.SETUP,
     "held": {"rules": RULES.replace('action = "block"', 'action = "block"\ncontact = "hold"')},
     "starttls": starttls.SETUP,
     "content": content.SETUP,

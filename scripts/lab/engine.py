@@ -21,10 +21,12 @@ provider = "{provider}"
 [ca]
 trusted = {{ cert = "{ca}/trusted.pem", key = "{ca}/trusted.key" }}
 untrusted = {{ cert = "{ca}/untrusted.pem", key = "{ca}/untrusted.key" }}
+{ca_lines}
 
 [trust]
 system = false
 roots = [{roots}]
+{trust}
 
 [intercept]
 ports = [443]
@@ -50,8 +52,8 @@ socket = "{control}"
 
 @dataclass(frozen=True)
 class Setup:
-    """What differs from one engine run of the lab to the next. `rules` is TOML: [[rule]] and [profile.NAME] tables; `intercept` and
-    `wire` are lines for the tables of that name. `kind`: of its ports (see `ports`), for the two cables of the middle namespace;
+    """What differs from one engine run of the lab to the next. `rules` is TOML: [[rule]] and [profile.NAME] tables; `intercept`, `wire`,
+    `trust` and `ca` are lines for the tables of that name. `kind`: of its ports (see `ports`), for the two cables of the middle namespace;
     without `cores` it has the ones that suit them."""
 
     roots: tuple
@@ -60,6 +62,8 @@ class Setup:
     not_tls: str = "block"
     intercept: str = ""
     wire: str = ""
+    trust: str = ""
+    ca: str = ""
     cores: tuple = ()
     kind: type = AfPacket
     control: str = "control.sock"
@@ -83,8 +87,10 @@ class Engine:
         wire = f"{self.ports.config.format(prefix=network.middle.name).rstrip()}\n{setup.wire}\n\n"
         self.config.write_text(wire + _CONFIG.format(
             provider=setup.provider, ca=ca, roots=roots, not_tls=setup.not_tls, intercept=setup.intercept, rules=setup.rules,
+            trust=setup.trust, ca_lines=setup.ca,
             cores=list(setup.cores or self.ports.cores), control=setup.control))
         for name, text in setup.files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
         self.argv = network.middle.argv(binary, "run", "-c", self.config)
         self.log = folder / "engine.log"

@@ -1,6 +1,6 @@
 """The servers of the lab's checks: host names, certificates (good and bad), and the rules that speak of them."""
 
-from . import pki
+from . import pki, revocation
 from .nginx import Host
 
 BYPASS, BLOCK_ALERT, BLOCK_RESET = "bank.lab.test", "ads.lab.test", "tracker.lab.test"
@@ -78,6 +78,7 @@ def hosts(lab):
         lab.certificates[name] = issue(name)
         verify = f"ssl_verify_client {verify}; ssl_verify_depth 3; ssl_client_certificate {lab.root.cert};"
         blocks.append(Host(name, lab.certificates[name], more=verify))
+    revocation.hosts(lab, blocks)
     # Of programs that are no nginx, and of a client.
     lab.certificates["rsa.wild.lab.test"] = issue("rsa.wild.lab.test", ["*.wild.lab.test"], key="rsa")
     lab.certificates["client.lab.test"] = issue("client.lab.test")

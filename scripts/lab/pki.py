@@ -41,7 +41,7 @@ extendedKeyUsage = serverAuth, clientAuth
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 subjectAltName = {names}
-authorityInfoAccess = OCSP;URI:http://ocsp.lab.test/
+authorityInfoAccess = {access}
 crlDistributionPoints = URI:http://crl.lab.test/lab.crl
 """
 
@@ -80,16 +80,34 @@ class Authority:
         _prepare(folder)
         return authority
 
-    def issue(self, host, names=None, dates=NOW_VALID, key="ec"):
-        """A server certificate for `host`. `names`: what the subjectAltName says (default: the host)."""
+    def issue(self, host, names=None, dates=NOW_VALID, key="ec", more="", access="OCSP;URI:http://ocsp.lab.test/"):
+        """A server certificate for `host`. `names`: what the subjectAltName says (default: the host); `more`: lines of extensions;
+        `access`: its authorityInfoAccess."""
         leaf = Certificate(*(self.folder / f"{host}.{kind}" for kind in ("pem", "chain", "key")))
         new_key(leaf.key, key)
         listed = ", ".join(f"DNS:{name}" for name in (names or [host]))
-        self.sign(leaf.key, f"/O=Lab/CN={host}", _LEAF_EXTENSIONS.format(names=listed), dates, leaf.cert)
+        self.sign(leaf.key, f"/O=Lab/CN={host}", _LEAF_EXTENSIONS.format(names=listed, access=access) + more, dates, leaf.cert)
         # An intermediate is sent by the server, a root never is.
         intermediate = self.cert.read_text() if self.parent else ""
         leaf.chain.write_text(leaf.cert.read_text() + intermediate)
         return leaf
+
+    def staple(self, certificate, days=1):
+        """What `openssl ocsp` says of a certificate of this authority's: an OCSP response in a file, DER."""
+        response = certificate.cert.with_suffix(".ocsp")
+        run(["openssl", "ocsp", "-index", self.folder / "issued" / "index", "-CA", self.cert, "-rsigner", self.cert, "-rkey", self.key,
+             "-issuer", self.cert, "-cert", certificate.cert, "-ndays", days, "-respout", response, "-noverify"])
+        return response
+
+    def revoke(self, certificate):
+        """Revokes a certificate of this authority's, from the next statement on."""
+        run(["openssl", "ca", "-config", certificate.cert.with_suffix(".cnf"), "-cert", self.cert, "-keyfile", self.key,
+             "-revoke", certificate.cert, "-crl_reason", "keyCompromise"])
+
+    def crl(self, out, certificate):
+        """Writes the list of what is revoked. `certificate`: any that it has issued."""
+        run(["openssl", "ca", "-config", certificate.cert.with_suffix(".cnf"), "-cert", self.cert, "-keyfile", self.key, "-gencrl",
+             "-crldays", 1, "-out", out])
 
     def sign(self, key, subject, extensions, dates, out):
         """Signs a certificate with exact dates, which `openssl x509` cannot do and `openssl ca` can."""

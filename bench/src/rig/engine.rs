@@ -189,6 +189,8 @@ fn builder(
         provider: Provider::default(),
         trusted: trusted.files(),
         untrusted: untrusted.files(),
+        crl_url: None,
+        knowledge: Default::default(),
         system_roots: None,
         roots: vec![RootFile { name: "Bench Internet root".into(), pem: order.root.clone().into_bytes() }],
         now: now.as_secs(),

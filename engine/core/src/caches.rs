@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::event::{Revocation, RevocationSource};
+
 /// One cache, on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -45,6 +47,9 @@ pub struct TlsCaches {
     /// Tickets of clients; nothing is kept of them, so nothing is evicted. A miss: a ticket that was no good here.
     pub client_ticket: CacheCounters,
     costly_chains: AtomicU64,
+    not_revoked: [AtomicU64; RevocationSource::ALL.len()],
+    revoked: [AtomicU64; RevocationSource::ALL.len()],
+    revocation_unknown: AtomicU64,
 }
 
 impl TlsCaches {
@@ -56,6 +61,28 @@ impl TlsCaches {
     /// Such chains since the start.
     pub fn costly_chains(&self) -> u64 {
         self.costly_chains.load(Relaxed)
+    }
+
+    /// A server's certificate was asked about.
+    pub(crate) fn count_revocation(&self, revocation: Option<Revocation>) {
+        let counter = match revocation {
+            Some(Revocation::Good(source)) => &self.not_revoked[source as usize],
+            Some(Revocation::Revoked(source)) => &self.revoked[source as usize],
+            Some(Revocation::Unknown(_)) => &self.revocation_unknown,
+            None => return,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// What is known of the revocation of servers' certificates, by status and source, and in how many handshakes since the start.
+    pub fn revocations(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let by_source = |status, counters: &[AtomicU64; RevocationSource::ALL.len()]| {
+            RevocationSource::ALL
+                .map(|source| (status, source.name(), counters[source as usize].load(Relaxed)))
+        };
+        let unknown = ("unknown", "none", self.revocation_unknown.load(Relaxed));
+        let [good, revoked] = [by_source("good", &self.not_revoked), by_source("revoked", &self.revoked)];
+        good.into_iter().chain(revoked).chain([unknown])
     }
 
     /// All of them, by the names that they have in the metrics.

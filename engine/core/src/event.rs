@@ -94,6 +94,67 @@ pub struct CertificateInfo {
     pub findings: Vec<ChainFinding>,
     /// Subject of the trusted root that its chain leads to.
     pub root: Option<String>,
+    /// What is known of its revocation. None: its chain leads to no root, or it is trusted for itself.
+    pub revocation: Option<Revocation>,
+}
+
+/// What is known of a certificate's revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// This says that it is not revoked.
+    Good(RevocationSource),
+    /// This says that it, or a CA above it, is revoked.
+    Revoked(RevocationSource),
+    /// Nothing that is at hand says anything; why, in words.
+    Unknown(&'static str),
+}
+
+impl Revocation {
+    /// As the log has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Good(_) => "good",
+            Self::Revoked(_) => "revoked",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Who says so.
+    pub const fn source(self) -> Option<RevocationSource> {
+        match self {
+            Self::Good(source) | Self::Revoked(source) => Some(source),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// What says whether a certificate is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevocationSource {
+    /// The OCSP response that the server sent with it.
+    Staple,
+    /// A list of its issuer's.
+    Crl,
+}
+
+impl RevocationSource {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Staple, Self::Crl];
+
+    /// As the log has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Staple => "staple",
+            Self::Crl => "crl",
+        }
+    }
+
+    pub(crate) const fn in_words(self) -> &'static str {
+        match self {
+            Self::Staple => "the OCSP response that the server sent",
+            Self::Crl => "a CRL of its issuer",
+        }
+    }
 }
 
 /// One thing that is wrong with a server's chain.
@@ -127,6 +188,7 @@ impl CertificateInfo {
             not_after: _,
             alt_names,
             findings,
+            revocation: _,
             root,
         } = self;
         let names: usize = alt_names.iter().map(|name| name.capacity() + size_of::<String>()).sum();

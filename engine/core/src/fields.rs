@@ -1,5 +1,7 @@
 //! The header fields of one message, in their order.
 
+use std::borrow::Cow;
+
 /// A header field (RFC 9110, 5). In HTTP/2 also a pseudo-field (RFC 9113, 8.3), whose name begins with a colon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -40,6 +42,17 @@ impl Fields {
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(value);
         self.places.push(place);
+    }
+
+    /// Adds what a folded line says to the last one, behind a space (RFC 9112, 5.2).
+    pub fn fold(&mut self, more: &[u8]) {
+        let Some(last) = self.places.last_mut() else { return };
+        let end = self.text.len();
+        if last.value > 0 {
+            self.text.push(b' ');
+        }
+        self.text.extend_from_slice(more);
+        last.value += (self.text.len() - end) as u32;
     }
 
     /// In the order in which they were sent.
@@ -90,14 +103,43 @@ impl Fields {
     }
 }
 
+/// What a peer has sent as text; what is not UTF-8 is replaced.
+pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
+    // Nearly all of it is, and this looks at many bytes at once.
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 /// A byte that names of fields and methods may have (RFC 9110, 5.6.2).
 pub fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let letter = byte as u8;
+        table[byte] = letter.is_ascii_alphanumeric()
+            || matches!(
+                letter,
+                b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            );
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens() {
+        let all: Vec<u8> = (0..=255).filter(|&byte| is_token(byte)).collect();
+        let others = &b"!#$%&'*+-.^_`|~"[..];
+        assert_eq!(all.len(), 26 + 26 + 10 + others.len());
+        assert!(all.iter().all(|byte| byte.is_ascii_alphanumeric() || others.contains(byte)));
+    }
 
     #[test]
     fn fields_come_back_in_their_order() {
@@ -118,7 +160,14 @@ mod tests {
         let marked: Vec<_> =
             fields.iter().filter(|field| field.never_indexed).map(|field| field.name).collect();
         assert_eq!(marked, [b"Cookie"]);
+        fields.fold(b"3");
+        fields.fold(b"4");
+        assert_eq!(fields.values("x").collect::<Vec<_>>(), [&b"1"[..], b"2 3 4"]);
+        fields.push(Field { name: b"Y", value: b"", never_indexed: false });
+        fields.fold(b"5");
+        assert_eq!((fields.value("y"), fields.len()), (Some(&b"5"[..]), 5));
         fields.clear();
+        fields.fold(b"6");
         assert!(fields.is_empty() && fields.memory() > 0);
     }
 }

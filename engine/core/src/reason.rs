@@ -111,6 +111,7 @@ reasons! {
         CertExpired = "cert.expired", "A certificate of the server's chain has expired.";
         CertNotYet = "cert.not_yet", "A certificate of the server's chain is not yet valid.";
         CertUntrusted = "cert.untrusted", "The server's chain ends at no trusted root.";
+        CertIncomplete = "cert.incomplete", "The server has not sent the certificates between its own and a root, and they are not known.";
         CertSelfSigned = "cert.self_signed", "The server's certificate is self-signed.";
         CertNoName = "cert.no_name", "The client asked for no name, and the server's certificate does not name its address.";
         CertMismatch = "cert.mismatch", "The server's certificate does not name the host that the client asked for.";
@@ -119,6 +120,10 @@ reasons! {
         CertUnsupported = "cert.unsupported", "A certificate of the chain has a key, signature, critical extension or constraint that cannot be judged.";
         CertMalformed = "cert.malformed", "A certificate of the chain cannot be parsed, or contradicts itself.";
         CertTooComplex = "cert.too_complex", "No path to a trusted root was found within the bounds of a verification.";
+        CertRevoked = "cert.revoked", "A certificate of the server's chain has been revoked.";
+        CertRevocationUnknown = "cert.revocation_unknown", "Nothing that is at hand says whether the server's certificate has been revoked.";
+        CertMustStaple = "cert.must_staple", "The server's certificate demands a stapled OCSP response, and no good one came with it.";
+        CertNoSct = "cert.no_sct", "Too few logs of Certificate Transparency that are known have promised to publish the server's certificate.";
         CertOwnCa = "cert.own_ca", "The server shows a certificate signed by this engine's own CA.";
         ServerReset = "srv.rst", "The server reset the connection.";
         ServerRefused = "srv.refused", "The server refused the connection that the engine opened for a client whose first contact was held.";

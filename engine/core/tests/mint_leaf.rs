@@ -66,7 +66,9 @@ fn field_by_field() {
             CustomExtension::from_oid_content(&[2, 5, 29, 32], vec![0x30, 6, 0x30, 4, 6, 2, 0x2a, 3]), // policies
         ];
         let original = Signed::by(params, &world.root);
-        let der = minted(&world, &original, Profile::default());
+        // It has no staple to show.
+        let profile = Profile { on_must_staple: DefectAction::Allow, ..Profile::default() };
+        let der = minted(&world, &original, profile);
         let leaf = Certificate::from_der(&der).unwrap();
         let (tbs, source) = (leaf.tbs_certificate(), Certificate::from_der(&original.der).unwrap());
         let source_tbs = source.tbs_certificate();
@@ -220,6 +222,8 @@ fn unusable_cas_are_named() {
         provider: Provider::default(),
         trusted: ca_files(dir, stem),
         untrusted: ca_files(dir, "untrusted"),
+        crl_url: None,
+        knowledge: Default::default(),
         system_roots: None,
         roots: vec![],
         now: NOW,
@@ -288,6 +292,8 @@ fn a_sub_ca_of_every_key_kind_sends_its_chain() {
                 provider,
                 trusted: ca_files(&dir, "sub"),
                 untrusted: ca_files(&dir, "untrusted"),
+                crl_url: None,
+                knowledge: Default::default(),
                 system_roots: None,
                 roots: vec![wireglass_core::x509::RootFile {
                     name: "root".into(),

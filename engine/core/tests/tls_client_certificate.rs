@@ -10,7 +10,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tls_support::*;
 use wireglass_core::policy::{ClientCertificateAction, Profile};
 use wireglass_core::reason::Reason;
-use wireglass_core::tls::{Failure, RelayError};
+use wireglass_core::tls::{Failure, Input, Outcome, RelayError};
 use wireglass_core::x509::Provider;
 
 /// A server that asks, and insists on it or not.
@@ -116,5 +116,34 @@ fn a_session_with_a_server_that_asked_is_resumed() {
         let profile = Profile { on_client_certificate: ClientCertificateAction::Block, ..Profile::default() };
         let flow = Flow::run(&world, client, server, Plan { profile, ..Plan::default() });
         assert_eq!(flow.failure.unwrap().reason, Reason::ServerWantsClientCert);
+    }
+}
+
+/// Java's HttpsServer and others close or reset, with no alert.
+#[test]
+fn who_insists_without_a_word_is_told_from_who_just_closes() {
+    for &provider in Provider::BUILT_IN {
+        for (asks, reason) in [(true, Reason::ServerRequiresClientCert), (false, Reason::ServerClosed)] {
+            let world = World::new(provider);
+            let client = client_config(&library(provider), TLS12, &[]);
+            let mut client = TlsEnd::client(client, HOST.try_into().unwrap());
+            let mut handshake = start(&world.context, &client.output(), Profile::default());
+            let mut server = TlsEnd::server(if asks {
+                asking(&world, TLS12, true)
+            } else {
+                server_config(
+                    &library(provider),
+                    TLS12,
+                    std::slice::from_ref(&world.leaf.der),
+                    world.leaf.private_key(),
+                )
+            });
+            server.input(&handshake.advance(Input { now: NOW, ..Input::default() }).to_server);
+            let flight = server.output();
+            let step = handshake.advance(Input { from_server: flight, now: NOW, ..Input::default() });
+            assert!(!step.to_server.is_empty(), "{:?}", step.outcome);
+            let step = handshake.advance(Input { server_closed: true, now: NOW, ..Input::default() });
+            assert!(matches!(step.outcome, Outcome::Failed(f) if f.reason == reason), "{:?}", step.outcome);
+        }
     }
 }

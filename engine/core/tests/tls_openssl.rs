@@ -162,6 +162,8 @@ impl Lab {
             provider,
             trusted: ca_files(dir.path(), "trusted"),
             untrusted: ca_files(dir.path(), "untrusted"),
+            crl_url: None,
+            knowledge: Default::default(),
             system_roots: None,
             roots: vec![RootFile { name: "root".into(), pem: pki::pem(&root.der) }],
             now,

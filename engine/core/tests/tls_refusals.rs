@@ -238,6 +238,8 @@ fn our_own_cas_certificates() {
                     provider,
                     trusted: pki::ca_files(inner.dir.path(), "trusted"),
                     untrusted: pki::ca_files(inner.dir.path(), "untrusted"),
+                    crl_url: None,
+                    knowledge: Default::default(),
                     system_roots: None,
                     roots: vec![wireglass_core::x509::RootFile {
                         name: "own".into(),

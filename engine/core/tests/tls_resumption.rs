@@ -330,6 +330,8 @@ fn another_trust_store_or_ca_takes_no_ticket() {
                 provider: world.provider,
                 trusted: ca_files(ca.dir.path(), "trusted"),
                 untrusted: ca_files(ca.dir.path(), "untrusted"),
+                crl_url: None,
+                knowledge: Default::default(),
                 system_roots: None,
                 roots: roots.map(|r| RootFile { name: "root".into(), pem: pki::pem(&r.der) }).collect(),
                 now: NOW,
@@ -459,6 +461,8 @@ fn a_successor_has_what_still_holds() {
                 provider: after,
                 trusted: ca_files(world.dir.path(), "trusted"),
                 untrusted: ca_files(world.dir.path(), "untrusted"),
+                crl_url: None,
+                knowledge: Default::default(),
                 system_roots: None,
                 roots: roots
                     .iter()

@@ -1,4 +1,4 @@
-//! `wireglass ca`: make the two CAs, and show them.
+//! `wireglass ca`: make the two CAs, show them, and write the trusted one's revocation list.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +25,9 @@ enum CaCommand {
     /// Show both CAs: subject, issuer, serial, validity, SHA-256 fingerprint and key.
     #[command(after_long_help = SHOW_HELP)]
     Show(ShowArgs),
+    /// Write the trusted CA's revocation list (CRL), for clients that insist on one.
+    #[command(after_long_help = CRL_HELP)]
+    Crl(CrlArgs),
 }
 
 const INIT_HELP: &str = "\
@@ -46,6 +49,53 @@ their owner only (which is how they are made), and remove trusted.pem from the c
 
 const SHOW_HELP: &str = "\
 Compare the fingerprint with what a client's certificate store shows before you trust an installation.";
+
+const CRL_HELP: &str = "\
+Clients of SChannel (curl and .NET on Windows) refuse a certificate that does not say where its CRL is to be had. Have a web server
+that they reach without the engine show the file, and put its address into the configuration:
+
+  wireglass ca crl -c wire.toml --out /var/www/html/wireglass.crl
+  [ca] crl_url = \"http://pki.example.com/wireglass.crl\"
+
+The list is empty unless serial numbers are given: those of `wireglass.minted_serial` in the log. Renew it before it ends, from a timer.";
+
+#[derive(Debug, Args)]
+struct CrlArgs {
+    /// Folder with trusted.pem and trusted.key.
+    #[arg(long, value_name = "DIR", default_value = "ca", conflicts_with = "config")]
+    dir: PathBuf,
+    /// Take the trusted CA's files that this configuration names.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the list is written, in DER; what is there is replaced.
+    #[arg(long, value_name = "FILE", default_value = "trusted.crl")]
+    out: PathBuf,
+    /// How long it holds, in days.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+    /// Serial number of a copy that is revoked, in hex, with colons or without; may be given several times.
+    #[arg(long = "revoke", value_name = "SERIAL", value_parser = serial)]
+    revoked: Vec<Serial>,
+}
+
+/// The content of an INTEGER in DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Serial(Vec<u8>);
+
+fn serial(text: &str) -> Result<Serial, String> {
+    let digits: String = text.chars().filter(|c| *c != ':').collect();
+    let wrong = || "expected a serial number of at most 20 bytes in hex".to_owned();
+    if digits.is_empty() || digits.len() > 40 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let digits = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits };
+    let bytes = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16));
+    let bytes: Vec<u8> = bytes.collect::<Result<_, _>>().map_err(|_| wrong())?;
+    let significant = bytes.iter().position(|b| *b != 0).unwrap_or(bytes.len() - 1);
+    // Positive: a leading one bit gets a zero before it.
+    let sign = (bytes[significant] >= 0x80).then_some(0);
+    Ok(Serial(sign.into_iter().chain(bytes[significant..].iter().copied()).collect()))
+}
 
 #[derive(Debug, Args)]
 struct InitArgs {
@@ -74,25 +124,42 @@ struct ShowArgs {
 }
 
 impl CaArgs {
-    /// Runs it. `from_config` finds the two certificate files of a configuration, the trusted CA's first.
-    pub fn run(&self, from_config: impl FnOnce(&Path) -> Result<[PathBuf; 2], String>) -> ExitCode {
+    /// Runs it. `from_config` finds the certificate files and the key files of a configuration, the trusted CA's first.
+    pub fn run(&self, from_config: impl FnOnce(&Path) -> Result<[[PathBuf; 2]; 2], String>) -> ExitCode {
         match &self.command {
             CaCommand::Init(args) => report(init(args)),
             CaCommand::Show(args) => match &args.config {
                 None => report(show(&[args.dir.join("trusted.pem"), args.dir.join("untrusted.pem")])),
                 Some(config) => match from_config(config) {
-                    Ok(files) => report(show(&files)),
-                    Err(message) => {
-                        eprintln!("{message}");
-                        ExitCode::from(2)
-                    }
+                    Ok([certificates, _]) => report(show(&certificates)),
+                    Err(message) => wrong_config(&message),
                 },
             },
+            CaCommand::Crl(args) => {
+                let in_folder = [args.dir.join("trusted.pem"), args.dir.join("trusted.key")];
+                match args.config.as_deref().map(from_config) {
+                    None => report(crl(args, &in_folder)),
+                    Some(Ok([[cert, _], [key, _]])) => report(crl(args, &[cert, key])),
+                    Some(Err(message)) => wrong_config(&message),
+                }
+            }
         }
     }
 }
 
-fn report(result: Result<String, CaFileError>) -> ExitCode {
+fn wrong_config(message: &str) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::from(2)
+}
+
+fn crl(args: &CrlArgs, [cert, key]: &[PathBuf; 2]) -> Result<String, String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let serials: Vec<_> = args.revoked.iter().map(|serial| serial.0.clone()).collect();
+    ca_files::write_crl(cert, key, &args.out, &serials, args.days, now)?;
+    Ok(format!("wrote {}: {} revoked, holds for {} days\n", args.out.display(), serials.len(), args.days))
+}
+
+fn report<E: std::fmt::Display>(result: Result<String, E>) -> ExitCode {
     match result {
         Ok(text) => {
             print!("{text}");
@@ -184,8 +251,29 @@ mod tests {
         {
             assert!(shown.contains(part), "{part} in {shown}");
         }
+        let list = Path::new(dir).join("list.crl");
+        let list = list.to_str().expect("UTF-8");
+        assert_eq!(run(&["crl", "--dir", dir, "--out", list, "--revoke", "A0:01"]), ExitCode::SUCCESS);
+        assert!(Path::new(list).is_file());
+        assert_eq!(run(&["crl", "--dir", "nowhere", "--out", list]), ExitCode::FAILURE);
         assert_eq!(run(&["init", "--dir", dir, "--force"]), ExitCode::SUCCESS);
         assert_eq!(run(&["show", "-c", "x.toml"]), ExitCode::from(2));
+    }
+
+    #[test]
+    fn serial_numbers() {
+        for (text, der) in [
+            ("0", &[0][..]),
+            ("7F:00", &[0x7f, 0]),
+            ("80", &[0, 0x80]),
+            ("0001", &[1]),
+            ("abc", &[0xa, 0xbc]),
+        ] {
+            assert_eq!(serial(text), Ok(Serial(der.to_vec())), "{text}");
+        }
+        for wrong in ["", ":", "xy", "-1", &"1".repeat(41)] {
+            assert!(serial(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod exclusions;
 mod flows;
 mod harden;
 mod health;
+mod intermediates;
 mod messages;
 mod never_match;
 mod plain;
@@ -20,6 +21,7 @@ mod socket;
 mod supervisor;
 mod top;
 mod verify;
+mod why;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +40,7 @@ Where to begin:
   wireglass replay -c wire.toml F   see what a policy would do with a capture file
   wireglass policy explain ...      see what a policy would do with one request, and why
   wireglass verify -c wire.toml ... see what it makes of a server's certificate, and what to do
+  wireglass why CODE                see what a reason code of the log means, and what to do
   wireglass doctor -c wire.toml     see what stands between this machine and full speed
   wireglass run -c wire.toml        go between two ports
   wireglass top                     watch the running engine: packets, flows, drops
@@ -72,6 +75,8 @@ enum Command {
     Exclusions(exclusions::ExclusionsArgs),
     Policy(policy::PolicyArgs),
     Verify(verify::VerifyArgs),
+    Intermediates(intermediates::IntermediatesArgs),
+    Why(why::WhyArgs),
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
     Replay(replay::ReplayArgs),
@@ -124,10 +129,12 @@ pub fn main() -> ExitCode {
         Command::Exclusions(args) => exclusions::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
-        Command::Ca(args) => args.run(ca_certificates),
+        Command::Intermediates(args) => intermediates::run(&args),
+        Command::Ca(args) => args.run(ca_file_names),
     }
 }
 
@@ -159,9 +166,10 @@ fn describe(faults: &Faults) -> String {
     format!("{faults}\nwireglass: {count} {plural} in the configuration")
 }
 
-fn ca_certificates(file: &Path) -> Result<[PathBuf; 2], String> {
+fn ca_file_names(file: &Path) -> Result<[[PathBuf; 2]; 2], String> {
     let ca = Config::load(file).map_err(|faults| describe(&faults))?.ca;
-    Ok([ca.trusted.cert_name.into(), ca.untrusted.cert_name.into()])
+    let certificates = [ca.trusted.cert_name, ca.untrusted.cert_name];
+    Ok([certificates, [ca.trusted.key_name, ca.untrusted.key_name]].map(|files| files.map(PathBuf::from)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::{Config, Control, Dpdk, Exclusions, Log, Metrics, Wire, Workers};
 
 /// What an engine has for as long as it runs: ports, threads, tables that are made at the start, and what listens or is written to.
@@ -100,6 +102,22 @@ impl Config {
             if before.is_none_or(|before| before.pem != root.pem) {
                 files.insert(root.name.clone());
             }
+        }
+        let intermediates = |config: &'_ Self| -> Vec<_> {
+            let files = config.trust.knowledge.intermediates.iter();
+            files.map(|file| (file.name.clone(), Sha256::digest(&file.pem))).collect()
+        };
+        let crls = |config: &'_ Self| -> Vec<_> {
+            let files = config.trust.knowledge.crls.iter();
+            files.map(|file| (file.name.clone(), Sha256::digest(&file.contents))).collect()
+        };
+        for (before, after) in [(intermediates(self), intermediates(new)), (crls(self), crls(new))] {
+            let gone = before.iter().filter(|(name, _)| after.iter().all(|(other, _)| other != name));
+            let changed = after.iter().filter(|file| !before.contains(file));
+            files.extend(gone.chain(changed).map(|(name, _)| name.clone()));
+        }
+        if self.trust.knowledge.ct_logs != new.trust.knowledge.ct_logs {
+            files.extend(["the log list of trust.ct_logs".to_owned()]);
         }
         if self.content.page.template() != new.content.page.template()
             && let Some(file) = &new.content.page_file

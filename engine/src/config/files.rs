@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -25,6 +25,42 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<u8>, String> {
         0 => Err(format!("expected PEM certificates in {}, found none", path.display())),
         _ => Ok(pem.to_vec()),
     }
+}
+
+/// Largest file of many certificates, or of CRLs.
+const MAX_LARGE: u64 = 64 * 1024 * 1024;
+/// Files of a folder that are read.
+const MAX_FILES: usize = 10_000;
+
+/// A file of as many PEM certificates as there are.
+pub(super) fn bundle(path: &Path) -> Result<Vec<u8>, String> {
+    read_up_to(path, MAX_LARGE).map(|(pem, _)| pem.to_vec())
+}
+
+/// A file of CRLs. What is in it is looked at later.
+pub(super) fn crls(path: &Path) -> Result<Vec<u8>, String> {
+    read_up_to(path, MAX_LARGE).map(|(contents, _)| contents.to_vec())
+}
+
+/// The files of a folder that have one of these endings, in the order of their names; or the file itself.
+pub(super) fn in_folder(path: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let failed = |error: io::Error| format!("cannot read the folder {}: {error}", path.display());
+    let mut files = Vec::new();
+    for entry in path.read_dir().map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if endings.iter().any(|wanted| ending.eq_ignore_ascii_case(wanted)) && file.is_file() {
+            files.push(file);
+        }
+        if files.len() > MAX_FILES {
+            return Err(format!("expected at most {MAX_FILES} files in {}", path.display()));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// A file with a private key in PEM that nobody but its owner may read: whoever has the key of a CA can pose as any server to
@@ -51,6 +87,10 @@ pub(super) fn text(path: &Path) -> Result<String, String> {
 
 /// Contents and permission bits of a file.
 fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), String> {
+    read_up_to(path, MAX_BYTES)
+}
+
+fn read_up_to(path: &Path, most: u64) -> Result<(Zeroizing<Vec<u8>>, u32), String> {
     let failed = |error: io::Error| format!("cannot read {}: {error}", path.display());
     // Asked before it is opened: opening a pipe would wait for its writer.
     if !path.metadata().map_err(failed)?.is_file() {
@@ -58,8 +98,8 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), String> {
     }
     let file = File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
-    if about.len() > MAX_BYTES {
-        return Err(format!("expected a file of at most {MAX_BYTES} bytes at {}", path.display()));
+    if about.len() > most {
+        return Err(format!("expected a file of at most {most} bytes at {}", path.display()));
     }
     // In one piece from the start: a buffer that grows leaves copies of a key behind.
     let mut contents = Zeroizing::new(Vec::with_capacity(about.len() as usize + 1));

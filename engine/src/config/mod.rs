@@ -4,6 +4,7 @@
 //! has all keys; [`keys`] is what keeps it complete.
 
 mod changes;
+mod ct_logs;
 mod fault;
 mod files;
 mod list_files;
@@ -236,7 +237,7 @@ impl Verification {
                 profiles.named_by(document.table("policy").value("profile", "\"default\"").as_ref());
             Some(Self {
                 provider: Crypto::read(document.table("crypto")).provider,
-                trust: Trust::read(document.table("trust"))?,
+                trust: Trust::read(document.table("trust"), profiles.want_timestamps())?,
                 own: read_ca_certificates(&document.table("ca")),
                 profile: profile?,
                 profiles: profiles.into_list(),
@@ -247,10 +248,11 @@ impl Verification {
     /// What verifies chains by it.
     ///
     /// # Errors
-    /// The file of roots at fault.
+    /// The file at fault.
     pub fn verifier(&self) -> Result<ChainVerifier, SetupError> {
         let system = self.trust.system.then(|| rustls_native_certs::load_native_certs().certs);
-        ChainVerifier::new(self.provider, system.as_deref(), &self.trust.roots, &self.own)
+        ChainVerifier::new(self.provider, system.as_deref(), &self.trust.roots, &self.own)?
+            .with(&self.trust.knowledge)
     }
 }
 
@@ -301,6 +303,8 @@ fn tls_settings(crypto: &Crypto, ca: &Ca, trust: &Trust) -> TlsSettings {
         provider: crypto.provider,
         trusted: copy(&ca.trusted),
         untrusted: copy(&ca.untrusted),
+        crl_url: ca.crl_url.clone(),
+        knowledge: trust.knowledge.clone(),
         system_roots: trust.system.then(|| rustls_native_certs::load_native_certs().certs),
         roots: trust.roots.clone(),
         now: now().unsigned_abs(),
@@ -355,7 +359,7 @@ impl Sections {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
             ca: Ca::read(document.table("ca")),
-            trust: Trust::read(document.table("trust")),
+            trust: Trust::read(document.table("trust"), profiles.want_timestamps()),
             intercept: {
                 let decrypts = policy.as_ref().is_none_or(PolicyRules::decrypts);
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)

@@ -9,7 +9,8 @@ use md5::{Digest as _, Md5};
 use serde::{Serialize, Serializer};
 use wireglass_core::event::{
     Action, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event, FlowEvent, FlowHead,
-    HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink, SummaryEvent, Timestamp, TlsEvent, Unread,
+    HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent,
+    Timestamp, TlsEvent, Unread,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::phase::FlowPhase;
@@ -515,6 +516,10 @@ struct OwnTls<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    revocation: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_source: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     client_leg: Option<Leg<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_leg: Option<Leg<'a>>,
@@ -536,6 +541,7 @@ impl<'a> OwnTls<'a> {
             (None, Some(_)) => Some("ok"),
             (None, None) => None,
         };
+        let revocation = event.certificate.as_ref().and_then(|certificate| certificate.revocation);
         Self {
             action: event.action.name(),
             rule: event.rule.as_deref(),
@@ -545,6 +551,8 @@ impl<'a> OwnTls<'a> {
             verdict,
             findings: event.certificate.iter().flat_map(|c| &c.findings).map(Finding::new).collect(),
             root: event.certificate.as_ref().and_then(|c| c.root.as_deref()),
+            revocation: revocation.map(Revocation::name),
+            revocation_source: revocation.and_then(Revocation::source).map(RevocationSource::name),
             client_leg: event.client_leg.as_ref().map(Leg::new),
             server_leg: event.server_leg.as_ref().map(Leg::new),
             minted_serial: event.minted_serial.as_deref(),

@@ -251,6 +251,12 @@ impl Metrics {
         let help = "Servers' chains that took far more to verify than others do; their handshakes come last for a while.";
         page.family(name, help, Kind::Counter);
         page.sample(name, &[], caches.costly_chains());
+        let name = "wireglass_revocation_total";
+        let help = "Full handshakes with servers whose chain leads to a root, by what is known of the certificate's revocation, and from where.";
+        page.family(name, help, Kind::Counter);
+        for (status, source, handshakes) in caches.revocations() {
+            page.sample(name, &[("status", &status), ("source", &source)], handshakes);
+        }
     }
 
     fn exclusions_by_cause(&self, page: &mut Page<'_>) {
@@ -379,7 +385,11 @@ impl Metrics {
     /// The help texts of all reasons, so that a dashboard can show them beside the codes.
     fn reason_help(&self, page: &mut Page<'_>) {
         let name = "wireglass_reason_info";
-        page.family(name, "Always 1; what each reason code means.", Kind::Gauge);
+        page.family(
+            name,
+            "Always 1; what each reason code means. `wireglass why CODE` says what to do.",
+            Kind::Gauge,
+        );
         let drops = PacketDrop::ALL.iter().map(|r| (r.code(), r.help()));
         let lost = PortDrop::ALL.iter().map(|r| (r.code(), r.help()));
         let ends = Reason::ALL.iter().map(|r| (r.code(), r.help()));

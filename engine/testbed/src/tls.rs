@@ -81,6 +81,8 @@ pub struct ServerOptions {
     pub key: PrivateKeyDer<'static>,
     /// Asks the client for a certificate below this root.
     pub client_root: Option<CertificateDer<'static>>,
+    /// Takes no client without one.
+    pub insists: bool,
 }
 
 impl ServerOptions {
@@ -91,7 +93,16 @@ impl ServerOptions {
         key: PrivateKeyDer<'static>,
     ) -> Self {
         let versions = rustls::ALL_VERSIONS.to_vec();
-        Self { provider, versions, groups: Vec::new(), alpn: Vec::new(), chain, key, client_root: None }
+        Self {
+            provider,
+            versions,
+            groups: Vec::new(),
+            alpn: Vec::new(),
+            chain,
+            key,
+            client_root: None,
+            insists: true,
+        }
     }
 
     /// The configuration.
@@ -105,7 +116,9 @@ impl ServerOptions {
             Some(root) => {
                 let mut roots = RootCertStore::empty();
                 roots.add(root.clone())?;
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                let clients =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+                if self.insists { clients } else { clients.allow_unauthenticated() }
                     .build()
                     .map_err(|error| Error::General(error.to_string()))?
             }

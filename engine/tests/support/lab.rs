@@ -158,6 +158,8 @@ impl Lab {
             provider: self.provider,
             trusted: self.trusted.files(),
             untrusted: self.untrusted.files(),
+            crl_url: None,
+            knowledge: Default::default(),
             system_roots: None,
             roots: vec![RootFile { name: "test root".into(), pem: pki.root_pem().into_bytes() }],
             now: now.as_secs(),

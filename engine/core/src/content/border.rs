@@ -114,6 +114,9 @@ pub trait Borders {
     /// [keep all fields](super::HttpInspector::keeping_fields).
     fn field(&mut self, _from: End, _stream: u32, _field: Field<'_>) {}
 
+    /// The last field goes on in a folded line, behind a space, if it has had anything. HTTP/1 only.
+    fn folded(&mut self, _from: End, _more: &[u8]) {}
+
     /// No border of this end is wanted any more: its bytes are to be passed over. HTTP/1 only; asked between the lines of heads and chunks.
     fn has_stopped(&self, _from: End) -> bool {
         false
@@ -166,6 +169,10 @@ impl<'a> Teller<'a> {
 
     pub(super) fn field(&mut self, from: End, stream: u32, field: Field<'_>) {
         self.to.field(from, stream, field);
+    }
+
+    pub(super) fn folded(&mut self, from: End, more: &[u8]) {
+        self.to.folded(from, more);
     }
 
     pub(super) fn has_stopped(&self, from: End) -> bool {

@@ -284,7 +284,7 @@ impl Http1 {
         let Some(line) = next else { return Ok(()) };
         let end = start + line.length;
         if let Some(mut head) = half.head.take() {
-            if head.line(&line, &mut |field| borders.field(from, 0, field)) {
+            if head.line(&line, borders) {
                 return self.head_ended(from, *head, end, transactions, borders);
             }
             if head.has_too_many_fields() {

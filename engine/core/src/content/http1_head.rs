@@ -5,8 +5,12 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
+use super::border::Teller;
 use super::http1_strict::{is_host, is_target, target_authority};
 use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
+use crate::end::End;
 use crate::event::HttpEvent;
 use crate::fields;
 use crate::reason::Ambiguity;
@@ -46,6 +50,7 @@ pub(super) struct Line<'a> {
     cut: bool,
     /// A CR stands in it that ends nothing (RFC 9112, 2.2).
     bare_cr: bool,
+    has_nul: bool,
     /// No CR is before its LF.
     bare_lf: bool,
 }
@@ -65,7 +70,7 @@ impl Lines {
 
     /// Takes bytes off the front of `input`, up to a line feed: a bare one ends a line too (RFC 9112, 2.2). None: the line goes on.
     pub(super) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Line<'a>> {
-        let end = input.iter().position(|&byte| byte == b'\n');
+        let end = memchr(b'\n', input);
         let (part, rest) = input.split_at(end.map_or(input.len(), |end| end + 1));
         *input = rest;
         self.length += part.len() as u64;
@@ -103,7 +108,11 @@ impl<'a> Line<'a> {
         let whole = &text[..text.len().min(max)];
         let bare_lf = !whole.ends_with(b"\r");
         let without = whole.strip_suffix(b"\r").unwrap_or(whole);
-        let bare_cr = without.contains(&b'\r');
+        // Both are rare.
+        let (bare_cr, has_nul) = match memchr2(b'\r', 0, without) {
+            Some(_) => (without.contains(&b'\r'), without.contains(&0)),
+            None => (false, false),
+        };
         let end = without.iter().rposition(|&byte| byte != b'\r').map_or(0, |last| last + 1);
         let text = match text {
             Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
@@ -112,7 +121,7 @@ impl<'a> Line<'a> {
                 Cow::Owned(text)
             }
         };
-        Self { text, length, cut, bare_cr, bare_lf }
+        Self { text, length, cut, bare_cr, has_nul, bare_lf }
     }
 }
 
@@ -201,9 +210,9 @@ pub(super) struct Head {
     is_request: bool,
     /// Host, if the target names one (RFC 9112, 3.2.2 and 3.2.3).
     target_host: Option<String>,
-    /// The field of the last line, to which the next may belong: its name, and behind that its value. Only where all fields are kept.
-    field: Vec<u8>,
-    name: usize,
+    /// The last line had a field that was told, and the next may belong to it.
+    has_field: bool,
+    /// Lines of fields; counted where all of them are told.
     fields: usize,
 }
 
@@ -242,7 +251,10 @@ impl<'a> RequestLine<'a> {
     fn is_strict(&self, line: &Line<'_>) -> bool {
         let version = if self.http10 { &b"HTTP/1.0"[..] } else { &b"HTTP/1.1"[..] };
         let is_target = |byte: &u8| !byte.is_ascii_control() && *byte != b' ';
-        self.target.iter().all(is_target) && *line.text == [self.method, self.target, version].join(&b' ')
+        // With that length there is one space at each of the two places, and nothing behind the version.
+        line.text.len() == self.method.len() + 1 + self.target.len() + 1 + version.len()
+            && line.text.ends_with(version)
+            && self.target.iter().all(is_target)
     }
 }
 
@@ -253,7 +265,7 @@ impl Head {
         if line.bare_cr {
             event.ambiguous.insert(Ambiguity::BareCr);
         }
-        if strictness == Strictness::Rules && line.text.contains(&0) {
+        if strictness == Strictness::Rules && line.has_nul {
             event.ambiguous.insert(Ambiguity::Nul);
         }
         Self {
@@ -272,8 +284,7 @@ impl Head {
             strictness,
             is_request: false,
             target_host: None,
-            field: Vec::new(),
-            name: 0,
+            has_field: false,
             fields: 0,
         }
     }
@@ -318,15 +329,16 @@ impl Head {
         Some(head)
     }
 
-    /// A line that follows; true: it was the empty one, and the head is complete. A field that is complete by that is told.
-    pub(super) fn line(&mut self, line: &Line<'_>, tell: &mut dyn FnMut(fields::Field<'_>)) -> bool {
+    /// A line that follows; true: it was the empty one, and the head is complete.
+    pub(super) fn line(&mut self, line: &Line<'_>, borders: &mut Teller<'_>) -> bool {
         let text = &*line.text;
         if line.bare_cr {
             self.mark(Ambiguity::BareCr);
         }
         let is_folded = matches!(text.first(), Some(b' ' | b'\t'));
+        let colon = memchr(b':', text);
         if self.strictness == Strictness::Rules {
-            self.keep(line, is_folded, tell);
+            self.tell(line, is_folded, colon, borders);
         }
         if text.is_empty() {
             self.judge();
@@ -334,7 +346,7 @@ impl Head {
         }
         if is_folded {
             self.folded(text.trim_ascii());
-        } else if let Some(colon) = text.iter().position(|&byte| byte == b':') {
+        } else if let Some(colon) = colon {
             let (name, value) = (&text[..colon], text[colon + 1..].trim_ascii());
             self.last = Field::named(name.trim_ascii());
             if self.last.frames() {
@@ -354,45 +366,34 @@ impl Head {
         false
     }
 
-    /// Keeps the field of a line until the line behind it shows that it is complete.
-    fn keep(&mut self, line: &Line<'_>, is_folded: bool, tell: &mut dyn FnMut(fields::Field<'_>)) {
+    /// Tells the field of a line, of which all counts, or what it adds to the one before.
+    fn tell(&mut self, line: &Line<'_>, is_folded: bool, colon: Option<usize>, borders: &mut Teller<'_>) {
         let text = &*line.text;
-        if text.contains(&0) {
+        let from = if self.is_request { End::Client } else { End::Server };
+        if line.has_nul {
             self.mark(Ambiguity::Nul);
         }
         if is_folded {
             if self.is_request {
                 self.mark(Ambiguity::Folded);
             }
-            // RFC 9112, 5.2: as if it was a space.
-            let value = text.trim_ascii();
-            if self.name > 0 && !value.is_empty() {
-                if self.field.len() > self.name {
-                    self.field.push(b' ');
-                }
-                self.field.extend_from_slice(value);
+            let more = text.trim_ascii();
+            if self.has_field && !more.is_empty() {
+                borders.folded(from, more);
             }
             return;
         }
-        if self.name > 0 {
-            let (name, value) = self.field.split_at(self.name);
-            tell(fields::Field { name, value, never_indexed: false });
-        }
-        self.field.clear();
-        self.name = 0;
         self.fields += 1;
-        let colon = text.iter().position(|&byte| byte == b':');
-        if let Some(colon) = colon {
-            let (name, value) = (text[..colon].trim_ascii(), text[colon + 1..].trim_ascii());
-            self.field.extend_from_slice(name);
-            self.field.extend_from_slice(value);
-            self.name = name.len();
+        let name = &text[..colon.unwrap_or(0)];
+        self.has_field = !name.trim_ascii().is_empty();
+        if let Some(colon) = colon.filter(|_| self.has_field) {
+            let (name, value) = (name.trim_ascii(), text[colon + 1..].trim_ascii());
+            borders.field(from, 0, fields::Field { name, value, never_indexed: false });
         }
         if self.is_request {
             if line.bare_lf {
                 self.mark(Ambiguity::BareLf);
             }
-            let name = &text[..colon.unwrap_or(0)];
             if !text.is_empty() && (name.is_empty() || !name.iter().copied().all(fields::is_token)) {
                 self.mark(Ambiguity::FieldName);
             }
@@ -538,7 +539,7 @@ impl Head {
     /// With its own size.
     pub(super) fn memory(&self) -> usize {
         let host = self.target_host.as_ref().map_or(0, String::capacity);
-        size_of::<Self>() + self.event.text_bytes() + self.field.capacity() + host
+        size_of::<Self>() + self.event.text_bytes() + host
     }
 }
 

@@ -1,5 +1,7 @@
 //! Strings for the log, cut to size.
 
+use crate::fields::text;
+
 /// Longest request target, referrer or redirect that is kept.
 pub(super) const MAX_URL: usize = 4096;
 /// Longest of the other strings.
@@ -9,14 +11,12 @@ pub(super) const MAX_METHOD: usize = 64;
 
 /// At most `max` bytes of text; what is not UTF-8 is replaced.
 pub(super) fn clip(bytes: &[u8], max: usize) -> String {
-    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]).into_owned();
+    let text = text(&bytes[..bytes.len().min(max)]);
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text.truncate(end);
-    text.shrink_to_fit();
-    text
+    text[..end].to_owned()
 }
 
 /// The host of `Host` or `:authority`: without the port, as Suricata logs it.

@@ -9,6 +9,8 @@ use crate::reason::InspectorOff;
 pub(super) const MAX_OPEN: usize = 128;
 /// Complete ones that wait to be fetched. The caller fetches after every record, which has no room for more responses.
 const MAX_DONE: usize = 1280;
+/// Places for complete ones that an idle flow keeps: those of whoever sends one at a time.
+const MAX_KEPT_DONE: usize = 4;
 /// Bytes of text in all transactions that are open or wait.
 const MAX_TEXT_HELD: usize = 256 * 1024;
 /// Anomalies of one flow that are told.
@@ -96,8 +98,7 @@ impl Transactions {
 
     pub(super) fn fetch(&mut self) -> Option<Box<HttpEvent>> {
         let event = self.done.pop_front();
-        if self.done.is_empty() {
-            // An idle flow holds no queue.
+        if self.done.is_empty() && self.done.capacity() > MAX_KEPT_DONE {
             self.done = VecDeque::new();
         }
         self.held -= event.as_ref().map_or(0, |event| event.text_bytes());

@@ -417,7 +417,7 @@ impl<IO: Io> Adopted<IO> {
                 (TcpEvent::PeerClosed, _) => self.closed[end] = true,
                 (TcpEvent::Reset, End::Client) => return Some(Reason::ClientReset),
                 (TcpEvent::Reset, End::Server) if self.is_dialing => return Some(Reason::ServerRefused),
-                (TcpEvent::Reset, End::Server) => return Some(Reason::ServerReset),
+                (TcpEvent::Reset, End::Server) => return Some(self.blame_reset()),
                 (TcpEvent::TimedOut, End::Client) => return Some(Reason::ClientTimeout),
                 (TcpEvent::TimedOut, End::Server) if self.is_dialing => {
                     return Some(Reason::ServerUnreachable);
@@ -428,6 +428,17 @@ impl<IO: Io> Adopted<IO> {
             }
         }
         None
+    }
+
+    /// Why the server has reset its connection. A handshake that is at the pool cannot be asked.
+    fn blame_reset(&self) -> Reason {
+        let reset = Reason::ServerReset;
+        match &self.tls {
+            Tls::Handshake(Handshaking { here: Some(handshake), .. }) => handshake.blame_silent_server(reset),
+            // In TLS 1.3 it sees after its own handshake that there is no certificate.
+            Tls::Relay(relaying) if relaying.awaits_certificate() => Reason::ServerRequiresClientCert,
+            _ => reset,
+        }
     }
 
     /// Hands the handshake to the pool.

@@ -92,6 +92,11 @@ impl<IO: Io> Relaying<IO> {
         Self { relay, stage: Some(Stage::one_ended(filter)) }
     }
 
+    /// The server has asked for a client certificate, and has sent no data since.
+    pub(super) fn awaits_certificate(&self) -> bool {
+        self.relay.awaits_certificate()
+    }
+
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { relay, stage } = self;

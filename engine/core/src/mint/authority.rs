@@ -18,6 +18,9 @@ pub(crate) struct Authority {
     not_before: i64,
     not_after: i64,
     fingerprint: [u8; 32],
+    signs_crls: bool,
+    /// Where its CRL is to be had, as its leaves say.
+    crl_url: Option<String>,
     key: Key,
 }
 
@@ -52,6 +55,11 @@ impl Authority {
         });
         Ok(Self {
             fingerprint: fingerprint.finalize().into(),
+            signs_crls: matches!(
+                certificate.decode_extension::<KeyUsage>(oid::KEY_USAGE),
+                Some(Ok(usage)) if usage.crl_sign()
+            ),
+            crl_url: None,
             subject: certificate.tbs.subject.to_der().map_err(unusable)?,
             public_key,
             key_id,
@@ -60,6 +68,25 @@ impl Authority {
             key,
             chain: chain.iter().map(|c| c.to_vec()).collect(),
         })
+    }
+
+    /// Has its leaves say where its CRL is to be had. They are others than those that do not.
+    pub(crate) fn with_crl_url(mut self, url: Option<&str>) -> Self {
+        if let Some(url) = url {
+            let digest = Sha256::new().chain_update(self.fingerprint).chain_update(url);
+            self.fingerprint = digest.finalize().into();
+            self.crl_url = Some(url.to_owned());
+        }
+        self
+    }
+
+    pub(crate) fn crl_url(&self) -> Option<&str> {
+        self.crl_url.as_deref()
+    }
+
+    /// Its keyUsage has cRLSign.
+    pub(crate) fn signs_crls(&self) -> bool {
+        self.signs_crls
     }
 
     /// What clients get after the leaf.

@@ -187,7 +187,7 @@ mod tests {
 
     fn leaf(not_after: i64) -> Leaf {
         let key = x509::Key::generate(Provider::default(), KeyType::P256).unwrap();
-        Leaf::new(vec![1], &[], &key, "01".into(), not_after)
+        Leaf::new(vec![1], &[], &key, &[1], not_after)
     }
 
     fn cache() -> Cache {

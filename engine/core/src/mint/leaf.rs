@@ -7,14 +7,18 @@ use sha2::{Digest, Sha256};
 use x509_cert::der::asn1::{AnyRef, GeneralizedTime, Ia5String, OctetString, UtcTime};
 use x509_cert::der::{self, Decode, Encode, Tag};
 use x509_cert::ext::Extension;
-use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::crl::dp::DistributionPoint;
+use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
 use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
+    AuthorityKeyIdentifier, BasicConstraints, CrlDistributionPoints, ExtendedKeyUsage, KeyUsage, KeyUsages,
+    SubjectAltName,
 };
 use x509_cert::name::RdnSequence;
 use x509_cert::time::{Time, Validity};
 
+use super::status::{self, Staple};
 use super::{Authority, LeafRequest, MintError};
+use crate::lock::Lock;
 use crate::x509::{Certificate, Certified, Key, Tbs, assemble, oid, serial_hex};
 
 const DAY: i64 = 24 * 3600;
@@ -24,6 +28,10 @@ pub(super) const SERIAL_LEN: usize = 16;
 /// A minted certificate, ready to be presented.
 pub(crate) struct Leaf {
     certified: Certified,
+    /// DER of its serial number's content.
+    number: Vec<u8>,
+    /// With an OCSP response, and until when that is to be shown, in seconds since the Unix epoch.
+    stapled: Lock<Option<(Certified, i64)>>,
     fingerprint: [u8; 32],
     serial: String,
     not_after: i64,
@@ -31,15 +39,31 @@ pub(crate) struct Leaf {
 
 impl Leaf {
     /// `der` certifies `key`, and `issuers` are the certificates above it.
-    pub(super) fn new(der: Vec<u8>, issuers: &[Vec<u8>], key: &Key, serial: String, not_after: i64) -> Self {
+    pub(super) fn new(der: Vec<u8>, issuers: &[Vec<u8>], key: &Key, number: &[u8], not_after: i64) -> Self {
+        let serial = AnyRef::new(Tag::Integer, number).map(serial_hex).unwrap_or_default();
         let fingerprint = Sha256::digest(&der).into();
         let chain = std::iter::once(der).chain(issuers.iter().cloned());
-        Self { certified: Certified::new(chain, key), fingerprint, serial, not_after }
+        let (certified, stapled) = (Certified::new(chain, key), Lock::default());
+        Self { certified, number: number.to_vec(), stapled, fingerprint, serial, not_after }
     }
 
     /// Its chain and key, as a leg presents them.
     pub(crate) fn certified(&self) -> &Certified {
         &self.certified
+    }
+
+    /// Its chain and key with an OCSP response, which `sign` makes for its serial number where there is none that holds at `now`.
+    pub(super) fn stapled(&self, now: i64, sign: impl FnOnce(&[u8]) -> Option<Staple>) -> Option<Certified> {
+        let mut stapled = self.stapled.lock();
+        if let Some((certified, renew)) = &*stapled
+            && (*renew - status::RENEWED..*renew).contains(&now)
+        {
+            return Some(certified.clone());
+        }
+        let Staple { der, renew } = sign(&self.number)?;
+        let certified = self.certified.with_staple(der);
+        *stapled = Some((certified.clone(), renew));
+        Some(certified)
     }
 
     /// SHA-256 of its DER.
@@ -112,8 +136,7 @@ fn sign(
         extensions: extensions(authority, names).map_err(|_| MintError::Original)?,
     };
     let der = fields.sign(authority.key()).ok_or(MintError::Crypto)?;
-    let serial = AnyRef::new(Tag::Integer, &serial).map(serial_hex).map_err(|_| MintError::Crypto)?;
-    Ok(Leaf::new(der, authority.chain(), key, serial, not_after))
+    Ok(Leaf::new(der, authority.chain(), key, &serial, not_after))
 }
 
 /// The part of the original's validity that the copy gets; `None`: nothing is left.
@@ -133,7 +156,7 @@ fn clip(original: (i64, i64), ca: (i64, i64), order: &LeafRequest) -> Option<(i6
     (not_before <= not_after).then_some((not_before, not_after))
 }
 
-/// Only these: no CRL or OCSP pointers, no policies, no SCTs, no must-staple. They are promises of the original's CA, which
+/// Only these: no CRL or OCSP pointers but to our own CRL, no policies, no SCTs, no must-staple. They are promises of the original's CA, which
 /// ours cannot keep. No subjectKeyIdentifier: leaves need none (RFC 5280 §4.2.1.2), and one that is not derived from the
 /// key breaks SChannel.
 fn extensions(authority: &Authority, names: Option<(&[u8], bool)>) -> der::Result<Vec<Extension>> {
@@ -143,12 +166,16 @@ fn extensions(authority: &Authority, names: Option<(&[u8], bool)>) -> der::Resul
         extension(oid::EXTENDED_KEY_USAGE, false, &ExtendedKeyUsage(vec![oid::SERVER_AUTH]))?,
     ];
     if let Some(id) = authority.key_id() {
-        let id = AuthorityKeyIdentifier {
-            key_identifier: Some(OctetString::new(id)?),
-            authority_cert_issuer: None,
-            authority_cert_serial_number: None,
+        out.push(extension(oid::AUTHORITY_KEY_ID, false, &authority_key_id(id)?)?);
+    }
+    if let Some(address) = authority.crl_url() {
+        let names = vec![GeneralName::UniformResourceIdentifier(Ia5String::new(address)?)];
+        let point = DistributionPoint {
+            distribution_point: Some(DistributionPointName::FullName(names)),
+            reasons: None,
+            crl_issuer: None,
         };
-        out.push(extension(oid::AUTHORITY_KEY_ID, false, &id)?);
+        out.push(extension(oid::CRL_DISTRIBUTION_POINTS, false, &CrlDistributionPoints(vec![point]))?);
     }
     if let Some((value, critical)) = names {
         out.push(Extension {
@@ -158,6 +185,14 @@ fn extensions(authority: &Authority, names: Option<(&[u8], bool)>) -> der::Resul
         });
     }
     Ok(out)
+}
+
+pub(super) fn authority_key_id(id: &[u8]) -> der::Result<AuthorityKeyIdentifier> {
+    Ok(AuthorityKeyIdentifier {
+        key_identifier: Some(OctetString::new(id)?),
+        authority_cert_issuer: None,
+        authority_cert_serial_number: None,
+    })
 }
 
 pub(super) fn extension(

@@ -8,6 +8,7 @@ mod authority;
 pub mod ca;
 mod cache;
 mod leaf;
+pub mod status;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ pub(crate) use leaf::Leaf;
 use crate::caches::TlsCaches;
 use crate::event::MintedBy;
 use crate::reason::Reason;
-use crate::x509::{Key, KeyError, KeyType, Provider};
+use crate::x509::{Certified, Key, KeyError, KeyType, Provider};
 use cache::Cache;
 
 /// How a copy is to be made.
@@ -140,6 +141,15 @@ impl Mint {
             self.shared.count.fetch_add(1, Ordering::Relaxed);
             Ok(leaf)
         })
+    }
+
+    /// The leaf with the CA's word that it is not revoked, for a client that asks for it. The same for some hours.
+    pub(crate) fn stapled(&self, leaf: &Leaf, by: MintedBy, now: i64) -> Option<Certified> {
+        let authority = match by {
+            MintedBy::Trusted => &self.trusted,
+            MintedBy::Untrusted => return None,
+        };
+        leaf.stapled(now, |serial| status::staple(authority, serial, now))
     }
 
     /// Leaves signed so far.

@@ -87,6 +87,14 @@ pub struct Profile {
     pub on_usage: DefectAction,
     /// A certificate of the chain has something that cannot be judged.
     pub on_unsupported_certificate: DefectAction,
+    /// A certificate of the chain has been revoked.
+    pub on_revoked: DefectAction,
+    /// Nothing at hand says whether the leaf has been revoked.
+    pub on_revocation_unknown: DefectAction,
+    /// The leaf demands a stapled OCSP response, and no good one came.
+    pub on_must_staple: DefectAction,
+    /// Too few known CT logs have promised to publish the leaf. Nobody asks for it where no logs are known.
+    pub on_no_sct: DefectAction,
     /// One end offers nothing that is supported.
     pub on_unsupported: UnsupportedAction,
     /// The server asks for a client certificate.
@@ -105,7 +113,11 @@ impl Profile {
     /// The action for one defect; every defect without a setting of its own blocks.
     pub fn action(&self, defect: Reason) -> DefectAction {
         match defect {
-            Reason::CertUntrusted => self.on_untrusted,
+            Reason::CertUntrusted | Reason::CertIncomplete => self.on_untrusted,
+            Reason::CertRevoked => self.on_revoked,
+            Reason::CertRevocationUnknown => self.on_revocation_unknown,
+            Reason::CertMustStaple => self.on_must_staple,
+            Reason::CertNoSct => self.on_no_sct,
             Reason::CertSelfSigned => self.on_self_signed,
             Reason::CertExpired => self.on_expired,
             Reason::CertNotYet => self.on_not_yet_valid,
@@ -134,7 +146,11 @@ impl Profile {
 /// The key of a profile that decides about a defect; none: it always blocks.
 pub fn key_of_defect(defect: Reason) -> Option<&'static str> {
     Some(match defect {
-        Reason::CertUntrusted => "on_untrusted",
+        Reason::CertUntrusted | Reason::CertIncomplete => "on_untrusted",
+        Reason::CertRevoked => "on_revoked",
+        Reason::CertRevocationUnknown => "on_revocation_unknown",
+        Reason::CertMustStaple => "on_must_staple",
+        Reason::CertNoSct => "on_no_sct",
         Reason::CertSelfSigned => "on_self_signed",
         Reason::CertExpired => "on_expired",
         Reason::CertNotYet => "on_not_yet_valid",
@@ -160,6 +176,10 @@ impl Default for Profile {
             on_no_name: NoNameAction::ServerNames,
             on_usage: DefectAction::Block,
             on_unsupported_certificate: DefectAction::Block,
+            on_revoked: DefectAction::Block,
+            on_revocation_unknown: DefectAction::Allow,
+            on_must_staple: DefectAction::Block,
+            on_no_sct: DefectAction::Allow,
             on_unsupported: UnsupportedAction::Block,
             on_client_certificate: ClientCertificateAction::Empty,
             on_pinned: UnsupportedAction::Block,
@@ -185,6 +205,8 @@ mod tests {
             on_name_mismatch: DefectAction::Allow,
             on_usage: DefectAction::Allow,
             on_unsupported_certificate: DefectAction::Allow,
+            on_revoked: DefectAction::Allow,
+            on_must_staple: DefectAction::Allow,
             ..Profile::default()
         };
         for reason in Reason::ALL {

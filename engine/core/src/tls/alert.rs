@@ -15,7 +15,10 @@ pub mod description {
     pub const CERTIFICATE_EXPIRED: u8 = 45;
     pub const CERTIFICATE_UNKNOWN: u8 = 46;
     pub const ILLEGAL_PARAMETER: u8 = 47;
+    pub const CERTIFICATE_REVOKED: u8 = 44;
     pub const UNKNOWN_CA: u8 = 48;
+    /// RFC 6066 §8.
+    pub const BAD_CERTIFICATE_STATUS_RESPONSE: u8 = 113;
     pub const ACCESS_DENIED: u8 = 49;
     pub const DECODE_ERROR: u8 = 50;
     pub const PROTOCOL_VERSION: u8 = 70;
@@ -52,10 +55,16 @@ pub(super) fn for_client(reason: Reason) -> Option<u8> {
     use description::*;
     Some(match reason {
         Reason::CertExpired | Reason::CertNotYet => CERTIFICATE_EXPIRED,
-        Reason::CertUntrusted | Reason::CertSelfSigned | Reason::CertTooComplex => UNKNOWN_CA,
-        Reason::CertMismatch | Reason::CertNoName | Reason::CertWeak | Reason::CertMalformed => {
-            BAD_CERTIFICATE
+        Reason::CertUntrusted | Reason::CertIncomplete | Reason::CertSelfSigned | Reason::CertTooComplex => {
+            UNKNOWN_CA
         }
+        Reason::CertRevoked => CERTIFICATE_REVOKED,
+        Reason::CertRevocationUnknown | Reason::CertMustStaple => BAD_CERTIFICATE_STATUS_RESPONSE,
+        Reason::CertMismatch
+        | Reason::CertNoName
+        | Reason::CertNoSct
+        | Reason::CertWeak
+        | Reason::CertMalformed => BAD_CERTIFICATE,
         Reason::CertUsage | Reason::CertUnsupported => UNSUPPORTED_CERTIFICATE,
         Reason::CertOwnCa | Reason::PolicyBlock => ACCESS_DENIED,
         Reason::HelloMalformed => DECODE_ERROR,

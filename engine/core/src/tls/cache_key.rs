@@ -57,6 +57,10 @@ impl CacheKey {
             on_no_name,
             on_usage,
             on_unsupported_certificate,
+            on_revoked,
+            on_revocation_unknown,
+            on_must_staple,
+            on_no_sct,
             max_days,
             resumption,
             on_client_certificate,
@@ -74,6 +78,10 @@ impl CacheKey {
             on_name_mismatch,
             on_usage,
             on_unsupported_certificate,
+            on_revoked,
+            on_revocation_unknown,
+            on_must_staple,
+            on_no_sct,
         ];
         self.bytes(name.as_bytes())
             .bytes(&[version(min_version), version(max_version), u8::from(*resumption)])
@@ -129,6 +137,10 @@ mod tests {
             Profile { on_no_name: NoNameAction::Block, ..default.clone() },
             Profile { on_usage: block, ..default.clone() },
             Profile { on_unsupported_certificate: block, ..default.clone() },
+            Profile { on_revoked: block, ..default.clone() },
+            Profile { on_revocation_unknown: block, ..default.clone() },
+            Profile { on_must_staple: block, ..default.clone() },
+            Profile { on_no_sct: block, ..default.clone() },
             Profile { max_days: 91, ..default.clone() },
             Profile { resumption: false, ..default.clone() },
             Profile { on_client_certificate: ClientCertificateAction::Block, ..default.clone() },

@@ -25,7 +25,7 @@ impl ChainProbe {
     pub fn new(provider: Provider, name: ServerName<'static>) -> Result<Self, rustls::Error> {
         let provider = provider.load();
         let algorithms = provider.signature_verification_algorithms;
-        let keeper = Arc::new(ChainKeeper { algorithms, chain: Lock::new(Vec::new()) });
+        let keeper = Arc::new(ChainKeeper { algorithms, chain: Lock::default(), staple: Lock::default() });
         let config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(rustls::ALL_VERSIONS)?
             .dangerous() // as rustls calls it: the chain is judged afterwards, and no data follow
@@ -39,6 +39,11 @@ impl ChainProbe {
         &mut self.connection
     }
 
+    /// The OCSP response that came with it; empty: none.
+    pub fn staple(&self) -> Vec<u8> {
+        self.keeper.staple.lock().clone()
+    }
+
     /// The chain as it was presented, the server's own certificate first; empty: none was.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.keeper.chain.lock().clone()
@@ -49,6 +54,7 @@ impl ChainProbe {
 struct ChainKeeper {
     algorithms: WebPkiSupportedAlgorithms,
     chain: Lock<Vec<CertificateDer<'static>>>,
+    staple: Lock<Vec<u8>>,
 }
 
 impl ServerCertVerifier for ChainKeeper {
@@ -57,11 +63,12 @@ impl ServerCertVerifier for ChainKeeper {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        staple: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let all = std::iter::once(end_entity).chain(intermediates);
         *self.chain.lock() = all.map(|der| der.clone().into_owned()).collect();
+        *self.staple.lock() = staple.to_vec();
         Ok(ServerCertVerified::assertion())
     }
 

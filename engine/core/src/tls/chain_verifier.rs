@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::context::Knowledge;
 use super::trust::{NoRoot, TrustStore};
+use super::verify::crl::Crls;
+use super::verify::intermediates::Intermediates;
+use super::verify::sct::CtLogs;
 use super::verify::{Budget, Findings, OwnCa, Verifier};
 use crate::x509::{Provider, RootFile, SetupError};
 
@@ -26,11 +30,23 @@ impl ChainVerifier {
         let trust = TrustStore::load(system_roots, roots)?;
         let algorithms = provider.load().signature_verification_algorithms.all;
         let own = own.iter().filter_map(OwnCa::of_certificate).collect();
-        Ok(Self(Verifier { trust, algorithms, own }))
+        let (intermediates, crls) = (Intermediates::none(), Crls::default());
+        Ok(Self(Verifier { trust, intermediates, crls, ct_logs: None, algorithms, own }))
     }
 
-    /// What is found of a chain, the server's own certificate first, that was presented for `name`, at `now` in seconds since the Unix
-    /// epoch. An address is what a client asks for that sends no name.
+    /// Has it know intermediates that servers forget, lists of revoked certificates, and logs.
+    ///
+    /// # Errors
+    /// The file at fault, and what was expected of it.
+    pub fn with(mut self, knowledge: &Knowledge) -> Result<Self, SetupError> {
+        self.0.intermediates = Intermediates::load(&knowledge.intermediates)?;
+        self.0.crls = Crls::load(&knowledge.crls)?;
+        self.0.ct_logs = knowledge.ct_logs.as_deref().map(CtLogs::new);
+        Ok(self)
+    }
+
+    /// What is found of a chain, the server's own certificate first, that was presented for `name` without an OCSP response, at `now` in
+    /// seconds since the Unix epoch. An address is what a client asks for that sends no name.
     pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -38,7 +54,20 @@ impl ChainVerifier {
         name: &ServerName<'_>,
         now: u64,
     ) -> Findings {
-        self.0.verify(leaf, others, name, UnixTime::since_unix_epoch(Duration::from_secs(now)), Budget::Whole)
+        self.verify_stapled(leaf, others, &[], name, now)
+    }
+
+    /// Likewise, with the OCSP response that the server stapled; empty: none.
+    pub fn verify_stapled(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        staple: &[u8],
+        name: &ServerName<'_>,
+        now: u64,
+    ) -> Findings {
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
+        self.0.verify(leaf, others, staple, name, now, Budget::Whole)
     }
 
     /// Certificates of the files of roots that are none.

@@ -86,6 +86,11 @@ impl ClientHello {
         parse(message).filter(|hello| hello.alpn.len() <= MAX_PROTOCOLS)
     }
 
+    /// It asks for an OCSP response (RFC 6066 §8, RFC 8446 §4.4.2.1).
+    pub(super) fn asks_for_status(&self) -> bool {
+        self.extensions.contains(&extension::STATUS_REQUEST)
+    }
+
     /// It asks for a name that is neither a host's nor an address: no certificate is for it.
     pub(super) fn names_no_host(&self) -> bool {
         self.sni.as_deref().is_some_and(|name| ServerName::try_from(name).is_err())
@@ -121,6 +126,7 @@ impl ClientHello {
 mod extension {
     pub(super) const SERVER_NAME: u16 = 0;
     pub(super) const MAX_FRAGMENT_LENGTH: u16 = 1;
+    pub(super) const STATUS_REQUEST: u16 = 5;
     pub(super) const SUPPORTED_GROUPS: u16 = 10;
     pub(super) const EC_POINT_FORMATS: u16 = 11;
     pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;

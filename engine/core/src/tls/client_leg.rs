@@ -10,7 +10,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::clock::Clock;
 use super::tickets::Tickets;
-use crate::mint::Leaf;
+use crate::x509::Certified;
 
 /// Tickets for each handshake: browsers open several connections, and use none twice (RFC 8446 C.4).
 const TICKETS: usize = 2;
@@ -38,7 +38,7 @@ impl fmt::Debug for Minted {
 pub(super) fn config(
     provider: &Arc<CryptoProvider>,
     versions: &[&'static SupportedProtocolVersion],
-    leaf: &Leaf,
+    leaf: &Certified,
     alpn: Option<&[u8]>,
     clock: Arc<Clock>,
     tickets: Option<Tickets>,
@@ -46,7 +46,7 @@ pub(super) fn config(
     let mut config = ServerConfig::builder_with_details(Arc::clone(provider), clock)
         .with_protocol_versions(versions)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Minted(Arc::clone(&leaf.certified().0))));
+        .with_cert_resolver(Arc::new(Minted(Arc::clone(&leaf.0))));
     config.alpn_protocols = alpn.into_iter().map(<[u8]>::to_vec).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -15,6 +15,9 @@ use super::server_leg::ServerVerifier;
 use super::server_sessions::Sessions;
 use super::tickets::TicketKeys;
 use super::trust::{NoRoot, TrustStore};
+use super::verify::crl::Crls;
+use super::verify::intermediates::Intermediates;
+use super::verify::sct::{CtLog, CtLogs};
 use super::verify::{OwnCa, Verifier};
 use super::verify_cache::VerifyCache;
 use crate::caches::TlsCaches;
@@ -22,7 +25,7 @@ use crate::event::MintedBy;
 use crate::mint::{Authority, LeafRequest, Mint};
 use crate::policy::Profile;
 use crate::reason::Reason;
-use crate::x509::{CaFiles, KeyType, Provider, RootFile, SetupError};
+use crate::x509::{CaFiles, CrlFile, KeyType, Provider, RootFile, SetupError};
 
 /// What a [`TlsContext`] is made of.
 #[derive(Debug)]
@@ -37,8 +40,23 @@ pub struct TlsSettings {
     pub system_roots: Option<Vec<CertificateDer<'static>>>,
     /// Further roots.
     pub roots: Vec<RootFile>,
+    /// Where clients find the trusted CA's CRL, as the copies say; none: they say nothing.
+    pub crl_url: Option<String>,
+    /// What else is known of certificates.
+    pub knowledge: Knowledge,
     /// Now, in seconds since the Unix epoch: an expired CA is refused.
     pub now: u64,
+}
+
+/// What is known of certificates beside the roots.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    /// Certificates between leaves and roots, which servers may forget to send.
+    pub intermediates: Vec<RootFile>,
+    /// Lists of revoked certificates.
+    pub crls: Vec<CrlFile>,
+    /// Logs of Certificate Transparency; none: nobody asks for their timestamps.
+    pub ct_logs: Option<Vec<CtLog>>,
 }
 
 /// Origins whose sessions are kept, unless asked otherwise: some 20 KB each at most in ordinary use.
@@ -84,7 +102,8 @@ impl TlsContext {
 
     fn build(settings: TlsSettings, before: Option<&Self>) -> Result<Self, SetupError> {
         let provider = settings.provider.load();
-        let trusted = Authority::load(settings.provider, &settings.trusted, settings.now)?;
+        let trusted = Authority::load(settings.provider, &settings.trusted, settings.now)?
+            .with_crl_url(settings.crl_url.as_deref());
         let untrusted = Authority::load(settings.provider, &settings.untrusted, settings.now)?;
         if trusted.public_key() == untrusted.public_key() {
             return Err(SetupError::new(&settings.untrusted.cert_name, "another key than the trusted CA's"));
@@ -95,10 +114,16 @@ impl TlsContext {
             key_id: a.key_id().map(<[u8]>::to_vec),
         });
         let trust = TrustStore::load(settings.system_roots.as_deref(), &settings.roots)?;
-        let generation = [&trusted, &untrusted]
-            .iter()
-            .fold(CacheKey::new("generation").bytes(&trust.digest()), |b, ca| b.list(ca.chain().iter()))
-            .finish();
+        let intermediates = Intermediates::load(&settings.knowledge.intermediates)?;
+        let crls = Crls::load(&settings.knowledge.crls)?;
+        let ct_logs = settings.knowledge.ct_logs.as_deref().map(CtLogs::new);
+        let known = CacheKey::new("generation")
+            .bytes(&trust.digest())
+            .bytes(&intermediates.digest())
+            .bytes(&crls.digest())
+            .option(ct_logs.as_ref().map(CtLogs::digest).as_ref().map(|digest| &digest[..]));
+        let generation =
+            [&trusted, &untrusted].iter().fold(known, |b, ca| b.list(ca.chain().iter())).finish();
         let algorithms = provider.signature_verification_algorithms;
         let counters = before.map(|before| Arc::clone(&before.counters)).unwrap_or_default();
         let of_same_provider = before.filter(|before| before.kind == settings.provider);
@@ -109,7 +134,14 @@ impl TlsContext {
                     (Arc::clone(&same.verify_cache), Arc::clone(&same.server_verifier), same.sessions.clone())
                 }
                 None => {
-                    let verifier = Verifier { trust, algorithms: algorithms.all, own: own.into() };
+                    let verifier = Verifier {
+                        trust,
+                        intermediates,
+                        crls,
+                        ct_logs,
+                        algorithms: algorithms.all,
+                        own: own.into(),
+                    };
                     let verify_cache = Arc::new(VerifyCache::new(verifier, Arc::clone(&counters)));
                     let server_verifier = ServerVerifier::new(Arc::clone(&verify_cache), algorithms);
                     (verify_cache, Arc::new(server_verifier), None)
@@ -208,6 +240,16 @@ impl TlsContext {
     /// Certificates of the files of roots that are none.
     pub fn no_roots(&self) -> &[NoRoot] {
         self.verify_cache.verifier().trust.no_roots()
+    }
+
+    /// Intermediates of the configuration.
+    pub fn intermediates(&self) -> usize {
+        self.verify_cache.verifier().intermediates.configured()
+    }
+
+    /// Lists of revoked certificates, and certificates in them.
+    pub fn revoked(&self) -> (usize, usize) {
+        self.verify_cache.verifier().crls.count()
     }
 
     /// Trusted roots.

@@ -22,10 +22,10 @@ use super::server_leg::HandshakeObserver;
 use super::server_sessions::{LONGEST_CHAIN, Origin};
 use super::session::Session;
 use super::tickets::Tickets;
-use super::verify::{Budget, name_to_prove};
+use super::verify::{name_to_prove, plain_name};
 use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
 use crate::end::PerEnd;
-use crate::event::{CertificateInfo, LegInfo, MintedBy};
+use crate::event::{CertificateInfo, ChainFinding, LegInfo, MintedBy, Revocation};
 use crate::mint::{Leaf, LeafRequest, MintError};
 use crate::policy::{DefectAction, Profile, TlsVersion};
 use crate::reason::Reason;
@@ -303,7 +303,15 @@ impl Handshake {
             return Some(Reason::ClientClosed);
         }
         // Once the server's leg is up, its end may come before the client's handshake has ended; the relay passes it on.
-        (input.server_closed && matches!(self.stage, Stage::ServerLeg(_))).then_some(Reason::ServerClosed)
+        (input.server_closed && matches!(self.stage, Stage::ServerLeg(_)))
+            .then(|| self.blame_silent_server(Reason::ServerClosed))
+    }
+
+    /// Why a server has ended the connection without a word, by a FIN or RST. One that has been told in its handshake that there is no
+    /// client certificate insists on one: Java's HttpsServer and others say no more than that.
+    pub(crate) fn blame_silent_server(&self, ended: Reason) -> Reason {
+        let has_empty_list = self.report.certificate_asked && matches!(self.stage, Stage::ServerLeg(_));
+        if has_empty_list { Reason::ServerRequiresClientCert } else { ended }
     }
 
     fn run(&mut self, step: &mut Step) -> Result<Option<Relay>, Failure> {
@@ -441,12 +449,10 @@ impl Handshake {
     fn settle_server(&mut self, server: &Session) -> Result<(), Failure> {
         let watch = self.watch.as_mut().ok_or(Reason::Internal)?;
         let certificates = server.peer_certificates();
-        let (leaf, intermediates) = certificates.split_first().ok_or(Reason::Internal)?;
         let resumed = server.is_resumed();
         if resumed {
-            let name = name_to_prove(self.hello.sni.as_deref(), self.destination.server.ip());
-            let now = self.context.clock.seconds();
-            watch.judge(self.context.verify_cache.vet(leaf, intermediates, &name, now, Budget::Whole));
+            let vetted = self.origin.as_ref().and_then(|origin| origin.found_before());
+            watch.judge(self.context.verify_cache.again(vetted.ok_or(Reason::Internal)?));
         }
         let Some((vetted, verdict)) = watch.seen.verdict.clone() else { return Err(Reason::Internal.into()) };
         self.note_server();
@@ -472,7 +478,7 @@ impl Handshake {
     /// Mints the leaf and prepares the client's session. The server's handshake has ended, so its verdict is final.
     fn open_client_leg(&mut self, server: &Session) -> Result<Session, Failure> {
         let verdict = self.watch.as_ref().and_then(|watch| watch.seen.verdict.as_ref());
-        let (Some((_, verdict)), [original, ..]) = (verdict, server.peer_certificates()) else {
+        let (Some((vetted, verdict)), [original, ..]) = (verdict, server.peer_certificates()) else {
             return Err(Reason::Internal.into());
         };
         let by = match verdict.action {
@@ -480,6 +486,7 @@ impl Handshake {
             DefectAction::UntrustedCa => MintedBy::Untrusted,
             DefectAction::Block => return Err(Reason::Internal.into()),
         };
+        let was_checked = matches!(vetted.revocation(), Some(Revocation::Good(_)));
         let version = server.version().ok_or(Reason::Internal)?;
         let versions = versions_for_client(&self.profile, version);
         let order = LeafRequest {
@@ -492,7 +499,12 @@ impl Handshake {
         let leaf = self.minted(by, self.context.mint.copy(original, order))?;
         let tickets = self.tickets(&leaf, version, server.alpn());
         let clock = Arc::clone(&self.context.clock);
-        client_leg::config(&self.context.provider, &versions, &leaf, server.alpn(), clock, tickets)
+        // So that a client which asks sees that the original was checked.
+        let stapled = (was_checked && self.hello.asks_for_status())
+            .then(|| self.context.mint.stapled(&leaf, by, self.now()))
+            .flatten();
+        let certified = stapled.as_ref().unwrap_or(leaf.certified());
+        client_leg::config(&self.context.provider, &versions, certified, server.alpn(), clock, tickets)
             .map(|config| self.in_small_records(config, version))
             .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
@@ -508,7 +520,7 @@ impl Handshake {
         let leaf = self.minted(by, self.context.mint.for_name(name, order))?;
         let versions = versions_for_client(&self.profile, version);
         let clock = Arc::clone(&self.context.clock);
-        client_leg::config(&self.context.provider, &versions, &leaf, alpn, clock, None)
+        client_leg::config(&self.context.provider, &versions, leaf.certified(), alpn, clock, None)
             .map(|config| self.in_small_records(config, version))
             .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
@@ -564,6 +576,17 @@ impl Handshake {
             && self.report.certificate.is_none()
         {
             self.report.certificate = vetted.info().cloned();
+            if verdict.defect == Some(Reason::CertRevocationUnknown)
+                && let (Some(info), Some(Revocation::Unknown(why))) =
+                    (&mut self.report.certificate, vetted.revocation())
+            {
+                info.findings.push(ChainFinding {
+                    reason: Reason::CertRevocationUnknown,
+                    certificate: 0,
+                    subject: Some(plain_name(info.subject.clone())),
+                    found: why.into(),
+                });
+            }
             self.report.defect = verdict.defect;
         }
     }

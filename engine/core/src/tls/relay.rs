@@ -106,6 +106,11 @@ impl Relay {
         self
     }
 
+    /// The server has asked for a client certificate, and has sent no data since.
+    pub(crate) fn awaits_certificate(&self) -> bool {
+        self.ends.server.certificate_asked
+    }
+
     /// Application protocol of both legs.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.alpn.as_deref()

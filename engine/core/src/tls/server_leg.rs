@@ -79,7 +79,7 @@ impl HandshakeObserver {
 
     /// The verdict over what was found, by the handshake's own profile.
     pub(super) fn judge(&mut self, vetted: VerifiedChain) -> Verdict {
-        let verdict = Verdict::of(vetted.defects(), &self.profile);
+        let verdict = vetted.verdict(&self.profile);
         self.seen.verdict = Some((vetted, verdict));
         verdict
     }
@@ -109,7 +109,7 @@ impl ServerCertVerifier for ServerVerifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        staple: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         OBSERVER.with_borrow_mut(|watch| {
@@ -118,7 +118,7 @@ impl ServerCertVerifier for ServerVerifier {
             let now = now.as_secs();
             let budget = watch.server.as_ref().map(|(costly, server)| costly.budget(*server, now));
             let budget = budget.unwrap_or_default();
-            let vetted = self.verify_cache.vet(end_entity, intermediates, server_name, now, budget);
+            let vetted = self.verify_cache.vet(end_entity, intermediates, staple, server_name, now, budget);
             if let Some((costly, server)) = watch.server.as_ref().filter(|_| vetted.is_costly()) {
                 costly.note(*server, now);
             }
@@ -180,7 +180,12 @@ fn certificate_error(defect: Reason) -> CertificateError {
     match defect {
         Reason::CertExpired => CertificateError::Expired,
         Reason::CertNotYet => CertificateError::NotValidYet,
-        Reason::CertUntrusted | Reason::CertSelfSigned => CertificateError::UnknownIssuer,
+        Reason::CertUntrusted | Reason::CertIncomplete | Reason::CertSelfSigned => {
+            CertificateError::UnknownIssuer
+        }
+        Reason::CertRevoked => CertificateError::Revoked,
+        Reason::CertRevocationUnknown => CertificateError::UnknownRevocationStatus,
+        Reason::CertMustStaple => CertificateError::InvalidOcspResponse,
         Reason::CertMismatch | Reason::CertNoName => CertificateError::NotValidForName,
         Reason::CertUsage => CertificateError::InvalidPurpose,
         Reason::CertUnsupported => CertificateError::UnhandledCriticalExtension,

@@ -52,16 +52,26 @@ impl Sessions {
     /// The view that one handshake has. `key` is a hash over server, wire, name to prove, profile, what is offered, and trust
     /// store: a handshake that differs in any of them finds nothing.
     pub(super) fn origin(self: &Arc<Self>, key: [u8; 32]) -> Origin {
-        Origin { sessions: Arc::clone(self), key, state: Lock::new(State::Unverified(Vec::new())) }
+        Origin {
+            sessions: Arc::clone(self),
+            key,
+            state: Lock::new(State::Unverified(Vec::new())),
+            given: Lock::new(None),
+        }
     }
 
-    /// What `take` finds in the sessions of `key`, as long as the verdict on them holds.
-    fn take<T>(&self, key: &[u8; 32], take: impl FnOnce(&mut Kept) -> Option<T>) -> Option<T> {
+    /// What `take` finds in the sessions of `key`, as long as the verdict on them holds; with that.
+    fn take<T>(
+        &self,
+        key: &[u8; 32],
+        take: impl FnOnce(&mut Kept) -> Option<T>,
+    ) -> Option<(T, VerifiedChain)> {
         let now = self.clock.seconds();
         let mut all = self.kept.lock();
         let kept = all.find(key)?;
         if kept.vetted.holds_at(now) {
-            return take(kept);
+            let vetted = kept.vetted.clone();
+            return take(kept).map(|taken| (taken, vetted));
         }
         all.remove(key);
         None
@@ -106,6 +116,8 @@ pub(super) struct Origin {
     sessions: Arc<Sessions>,
     key: [u8; 32],
     state: Lock<State>,
+    /// The verdict on the session that the server may resume now.
+    given: Lock<Option<VerifiedChain>>,
 }
 
 impl Origin {
@@ -122,6 +134,17 @@ impl Origin {
     /// Nothing is kept.
     pub(super) fn refuse(&self) {
         *self.state.lock() = State::Refused;
+    }
+
+    /// What was found of the server when the session began that was given out last. A server sends no OCSP response when it resumes.
+    pub(super) fn found_before(&self) -> Option<VerifiedChain> {
+        self.given.lock().clone()
+    }
+
+    fn give<T>(&self, take: impl FnOnce(&mut Kept) -> Option<T>) -> Option<T> {
+        let (session, vetted) = self.sessions.take(&self.key, take)?;
+        *self.given.lock() = Some(vetted);
+        Some(session)
     }
 
     fn insert(&self, session: Session) {
@@ -157,7 +180,7 @@ impl ClientSessionStore for Origin {
     }
 
     fn tls12_session(&self, _name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.sessions.take(&self.key, |kept| kept.tls12.clone())
+        self.give(|kept| kept.tls12.clone())
     }
 
     fn remove_tls12_session(&self, _name: &ServerName<'_>) {
@@ -170,6 +193,6 @@ impl ClientSessionStore for Origin {
 
     fn take_tls13_ticket(&self, _name: &ServerName<'_>) -> Option<Tls13ClientSessionValue> {
         // The youngest: the one that the server is most likely to know.
-        self.sessions.take(&self.key, |kept| kept.tls13.pop_back())
+        self.give(|kept| kept.tls13.pop_back())
     }
 }

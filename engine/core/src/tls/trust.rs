@@ -26,6 +26,8 @@ pub(super) struct Anchor {
     pub(super) path_len: Option<u8>,
     /// `notBefore` and `notAfter`; none: unknown, and so it is always valid.
     pub(super) validity: Option<(i64, i64)>,
+    /// Of the operating system or Mozilla, not of the administrator: what holds for public CAs holds for it.
+    pub(super) is_public: bool,
 }
 
 impl Anchor {
@@ -37,6 +39,7 @@ impl Anchor {
             name_constraints: certificate.extension(oid::NAME_CONSTRAINTS).map(|(der, _)| der.to_vec()),
             path_len: basic.and_then(Result::ok).and_then(|basic| basic.path_len_constraint),
             validity: Some((certificate.not_before(), certificate.not_after())),
+            is_public: false,
         }
     }
 
@@ -89,6 +92,7 @@ impl TrustStore {
                     Err(fault) => tracing::debug!(fault, "a root of the system's store is left out"),
                 }
             }
+            store.anchors.iter_mut().for_each(|anchor| anchor.is_public = true);
             if store.anchors.is_empty() {
                 store.anchors.extend(webpki_roots::TLS_SERVER_ROOTS.iter().map(built_in));
             }
@@ -158,7 +162,7 @@ impl TrustStore {
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
         for anchor in &self.anchors {
-            let Anchor { subject, public_key, name_constraints, path_len, validity } = anchor;
+            let Anchor { subject, public_key, name_constraints, path_len, validity, is_public } = anchor;
             let constraints = name_constraints.as_deref().unwrap_or_default();
             for part in [subject, public_key, constraints] {
                 digest.update((part.len() as u64).to_be_bytes());
@@ -168,6 +172,7 @@ impl TrustStore {
             let (from, to) = validity.unwrap_or((i64::MIN, i64::MAX));
             digest.update(from.to_be_bytes());
             digest.update(to.to_be_bytes());
+            digest.update([u8::from(*is_public)]);
         }
         digest.update([0]);
         self.for_themselves.iter().for_each(|fingerprint| digest.update(fingerprint));
@@ -208,5 +213,6 @@ fn built_in(root: &rustls_pki_types::TrustAnchor<'_>) -> Anchor {
         name_constraints: constraints,
         path_len: None,
         validity: None,
+        is_public: true,
     }
 }

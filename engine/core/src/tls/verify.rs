@@ -1,14 +1,20 @@
 //! Verification of a server's certificate.
 //!
 //! The paths are [searched for](path) here, within a [bound](effort) that no chain exceeds, whatever it is made of, and
-//! [validated](validation). All defects are collected, not only the first, so that the strictest action of the profile can decide.
+//! [validated](validation). What a server has forgotten to send is [added](intermediates); whether anything of it has been revoked is asked
+//! of what is [at hand](revocation). All defects are collected, not only the first, so that the strictest action of the profile can decide.
 
+pub(in crate::tls) mod crl;
 mod effort;
 mod finding;
+pub(in crate::tls) mod intermediates;
 mod name_constraints;
 mod names;
+mod ocsp;
 mod path;
 mod policies;
+mod revocation;
+pub(in crate::tls) mod sct;
 mod validation;
 
 use std::net::IpAddr;
@@ -19,14 +25,18 @@ use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
+use self::crl::Crls;
 pub(super) use self::effort::Budget;
 use self::effort::{Counted, Effort};
 pub(super) use self::finding::plain_name;
 use self::finding::{Faults, Found};
+use self::intermediates::Intermediates;
 use self::path::Search;
+use self::revocation::{Issuer, Known, Sources};
+use self::sct::CtLogs;
 pub(super) use self::validation::{serves_tls, unknown_critical, why_no_root};
 use super::trust::{Anchor, TrustStore};
-use crate::event::ChainFinding;
+use crate::event::{ChainFinding, Revocation, RevocationSource};
 use crate::policy::{DefectAction, Profile};
 use crate::reason::Reason;
 use crate::x509::{Certificate, describe_name, oid, whole_list};
@@ -35,19 +45,24 @@ use crate::x509::{Certificate, describe_name, oid, whole_list};
 const MAX_PRESENTED: usize = 32;
 
 /// Defects in the order in which they are reported when the profile treats them alike.
-const BY_SEVERITY: [Reason; 12] = [
+const BY_SEVERITY: [Reason; 17] = [
     Reason::CertOwnCa,
+    Reason::CertRevoked,
     Reason::CertMalformed,
     Reason::CertWeak,
     Reason::CertUsage,
     Reason::CertTooComplex,
     Reason::CertSelfSigned,
     Reason::CertUntrusted,
+    Reason::CertIncomplete,
     Reason::CertUnsupported,
     Reason::CertMismatch,
     Reason::CertNoName,
     Reason::CertExpired,
     Reason::CertNotYet,
+    Reason::CertMustStaple,
+    Reason::CertNoSct,
+    Reason::CertRevocationUnknown,
 ];
 
 /// One of our own CAs, whose certificates must never come from outside.
@@ -95,11 +110,37 @@ impl Verdict {
             _ => Self { defect: defects.first().copied(), action: DefectAction::Block },
         }
     }
+
+    /// Likewise. That nobody knows whether a certificate was revoked is so for most, and a defect only where the profile makes it one.
+    pub(super) fn with_revocation(
+        defects: &[Reason],
+        revocation: Option<Revocation>,
+        profile: &Profile,
+    ) -> Self {
+        const UNKNOWN: Reason = Reason::CertRevocationUnknown;
+        match revocation {
+            Some(Revocation::Unknown(_)) if profile.action(UNKNOWN) != DefectAction::Allow => {
+                Self::of(&[defects, &[UNKNOWN]].concat(), profile)
+            }
+            _ => Self::of(defects, profile),
+        }
+    }
+}
+
+impl Findings {
+    /// What the profile makes of them.
+    pub fn verdict(&self, profile: &Profile) -> Verdict {
+        Verdict::with_revocation(&self.defects, self.revocation, profile)
+    }
 }
 
 /// Everything that a verification needs and that does not change from flow to flow.
 pub(super) struct Verifier {
     pub(super) trust: TrustStore,
+    pub(super) intermediates: Intermediates,
+    pub(super) crls: Crls,
+    /// None: nobody asks for timestamps.
+    pub(super) ct_logs: Option<CtLogs>,
     pub(super) algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     pub(super) own: Vec<OwnCa>,
 }
@@ -113,11 +154,16 @@ pub struct Findings {
     pub findings: Vec<ChainFinding>,
     /// Name of the root that was reached.
     pub root: Option<String>,
+    /// What is known of the revocation of the leaf, or of the CA above it that was revoked. None: no root was reached, or the leaf is
+    /// trusted for itself.
+    pub revocation: Option<Revocation>,
     /// The verification cost far more than others do.
     pub(super) costly: bool,
     /// From when to when nothing that has a date changes, in seconds since the Unix epoch, the end not included. None: the chain
     /// has parts whose dates are not known, or could not be looked at as a whole.
     pub(super) holds: Option<Range<i64>>,
+    /// No root was reached, which may change once more intermediates are known than [so many](Intermediates::revision).
+    pub(super) dead_end: Option<u64>,
 }
 
 impl Findings {
@@ -128,18 +174,21 @@ impl Findings {
             defects: faults.defects(),
             findings: faults.describe(|_| None),
             root: None,
+            revocation: None,
             costly: false,
             holds: None,
+            dead_end: None,
         }
     }
 }
 
 impl Verifier {
-    /// Verifies the chain that a server presented for `name`.
+    /// Verifies the chain that a server presented for `name`. `staple` is the OCSP response that it sent with it; empty: none.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
         name: &ServerName<'_>,
         now: UnixTime,
         budget: Budget,
@@ -162,20 +211,67 @@ impl Verifier {
                 presented.push(certificate);
             }
         }
+        let revision = self.intermediates.revision();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let check = Check {
             verifier: self,
             certificate: &certificate,
             presented: &presented,
             algorithms: &algorithms,
             effort: &effort,
-            now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            now,
         };
-        let Judged { mut faults, path, root } = check.path();
+        let judged = check.path();
+        let missing = match judged.may_be_completed() {
+            true => self.missing(&certificate, &presented),
+            false => Vec::new(),
+        };
+        let completed: Vec<_> = presented
+            .iter()
+            .cloned()
+            .chain(missing.iter().filter_map(|der| Certificate::parse(der).ok()))
+            .collect();
+        let (check, judged) = match missing.is_empty() {
+            true => (check, judged),
+            false => {
+                let check = Check { presented: &completed, ..check };
+                let again = check.path();
+                (check, if again.rank() < judged.rank() { again } else { judged })
+            }
+        };
+        let Judged { mut faults, path, root } = judged;
+        if root.is_some() && faults.0.is_empty() {
+            let sent = path.iter().filter_map(|i| presented.get(*i));
+            sent.for_each(|certificate| self.intermediates.remember(certificate));
+        }
+        let known = root.and_then(|root| {
+            let whole: Vec<_> =
+                std::iter::once(&certificate).chain(path.iter().map(|i| &check.presented[*i])).collect();
+            let sources = Sources {
+                staple,
+                crls: &self.crls,
+                algorithms: &algorithms,
+                uncounted: self.algorithms,
+                now,
+            };
+            let known = sources.ask(&whole, root, &mut faults);
+            if let (Some(logs), Some(issuer)) = (&self.ct_logs, Issuer::of(&whole, 0, root))
+                && root.is_public
+                && let Err(found) = logs.check(&certificate, issuer, &algorithms, now)
+            {
+                faults.push(0, Reason::CertNoSct, found);
+            }
+            known
+        });
+        let revocation = known.as_ref().map(|known| known.revocation);
         if faults.has(Reason::CertOwnCa) {
             // Nothing else is to be said of what was signed here.
             faults.0.retain(|found| found.fault.reason == Reason::CertOwnCa);
         } else {
             check.leaf(&mut faults);
+            if let Some(revocation) = revocation.filter(|_| certificate.must_staple()) {
+                must_staple(revocation, staple, &mut faults);
+            }
             if !names::proves(&certificate, name) {
                 let reason = match name {
                     ServerName::IpAddress(_) => Reason::CertNoName,
@@ -186,17 +282,27 @@ impl Verifier {
         }
         let subject_of = |place: usize| match place.checked_sub(1) {
             None => Some(finding::subject(&certificate)),
-            Some(above) if above < path.len() => Some(finding::subject(&presented[path[above]])),
+            Some(above) if above < path.len() => Some(finding::subject(&check.presented[path[above]])),
             Some(_) => root.map(Anchor::name),
         };
         Findings {
             defects: faults.defects(),
             findings: faults.describe(subject_of),
             root: root.map(Anchor::name),
+            revocation,
             costly: effort.was_costly(),
             // With more to spend there may be nothing wrong.
-            holds: (budget == Budget::Whole || !effort.was_cut()).then(|| check.holds()),
+            holds: (budget == Budget::Whole || !effort.was_cut()).then(|| {
+                let Range { start, end } = check.holds();
+                start..end.min(known.map_or(i64::MAX, |known: Known| known.until))
+            }),
+            dead_end: root.is_none().then_some(revision),
         }
+    }
+
+    fn missing(&self, leaf: &Certificate<'_>, presented: &[Certificate<'_>]) -> Vec<std::sync::Arc<[u8]>> {
+        let chain: Vec<_> = std::iter::once(leaf).chain(presented).collect();
+        self.intermediates.missing(&chain, self.trust.anchors())
     }
 
     /// Signed by one of our CAs, or one of them itself. The issuer's name or key id nominates, the signature convicts:
@@ -244,6 +350,21 @@ struct Judged<'a> {
     root: Option<&'a Anchor>,
 }
 
+impl Judged<'_> {
+    /// The less, the better.
+    fn rank(&self) -> (bool, usize, usize, bool) {
+        let faults = &self.faults;
+        (self.root.is_none(), faults.lasting(), faults.0.len(), faults.has(Reason::CertNotYet))
+    }
+
+    /// Whether there may be a better path with certificates that were not sent.
+    fn may_be_completed(&self) -> bool {
+        !self.faults.0.is_empty()
+            && !self.faults.has(Reason::CertOwnCa)
+            && !self.faults.has(Reason::CertSelfSigned)
+    }
+}
+
 impl<'a> Check<'a> {
     /// The time around now in which no certificate, presented or trusted, begins or ceases to be valid.
     fn holds(&self) -> Range<i64> {
@@ -275,16 +396,17 @@ impl<'a> Check<'a> {
         search.each(&mut |path, anchor| {
             let faults = self.judge(path, anchor);
             let is_good = faults.0.is_empty();
-            let rank = |faults: &Faults| (faults.lasting(), faults.0.len(), faults.has(Reason::CertNotYet));
-            if best.as_ref().is_none_or(|best| rank(&faults) < rank(&best.faults)) {
-                best = Some(Judged { faults, path: path.to_vec(), root: Some(anchor) });
+            let judged = Judged { faults, path: path.to_vec(), root: Some(anchor) };
+            if best.as_ref().is_none_or(|best| judged.rank() < best.rank()) {
+                best = Some(judged);
             }
             if is_good { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let mut judged = best.unwrap_or_else(|| self.unverified(search.by_names(), anchors));
         if self.effort.was_cut() && judged.faults.lasting() > 0 {
             // A better way may be among what was not looked at.
-            let untrusted = |found: &Found| found.fault.reason == Reason::CertUntrusted;
+            let untrusted =
+                |found: &Found| [Reason::CertUntrusted, Reason::CertIncomplete].contains(&found.fault.reason);
             let place = judged.faults.0.iter().find(|f| untrusted(f)).map_or(0, |found| found.place);
             judged.faults.0.retain(|found| !untrusted(found));
             judged.faults.push(place, Reason::CertTooComplex, "more ways to a root than are searched");
@@ -327,17 +449,19 @@ impl<'a> Check<'a> {
         let last = whole[place];
         let issuer = plain_name(describe_name(last.tbs.issuer));
         let named = anchors.iter().any(|anchor| anchor.subject == last.tbs.issuer.value());
-        faults.push(
-            place,
-            Reason::CertUntrusted,
-            if broken.is_some() || named {
-                format!("no signature by a key that is known as its issuer's, {issuer}")
-            } else if last.is_self_issued() {
-                "a root that is not trusted".to_owned()
-            } else {
-                format!("an issuer that is neither trusted nor presented, {issuer}")
-            },
-        );
+        // Who says where the certificate of its issuer is to be had, does not take that for a root that clients have.
+        let has_issuer = || !last.access(oid::CA_ISSUERS).is_empty();
+        let (reason, found) = if broken.is_some() || named {
+            let found = format!("no signature by a key that is known as its issuer's, {issuer}");
+            (Reason::CertUntrusted, found)
+        } else if last.is_self_issued() {
+            (Reason::CertUntrusted, "a root that is not trusted".to_owned())
+        } else if has_issuer() {
+            (Reason::CertIncomplete, format!("its issuer's certificate was not sent, {issuer}"))
+        } else {
+            (Reason::CertUntrusted, format!("an issuer that is neither trusted nor presented, {issuer}"))
+        };
+        faults.push(place, reason, found);
         // Why a signature may not have been right.
         for (place, certificate) in whole.iter().enumerate() {
             if place > 0 {
@@ -381,6 +505,18 @@ impl<'a> Check<'a> {
         if whole_list_of_names(leaf).is_err() {
             faults.push(0, Reason::CertMalformed, "a malformed subjectAltName");
         }
+    }
+}
+
+/// RFC 7633 §4.3.3: a certificate that demands a staple is no good without one.
+fn must_staple(revocation: Revocation, staple: &[u8], faults: &mut Faults) {
+    match revocation {
+        Revocation::Good(RevocationSource::Staple) | Revocation::Revoked(_) => {}
+        Revocation::Unknown(why) if !staple.is_empty() => faults.push(0, Reason::CertMustStaple, why),
+        _ if staple.is_empty() => {
+            faults.push(0, Reason::CertMustStaple, "no stapled OCSP response, which it demands");
+        }
+        _ => faults.push(0, Reason::CertMustStaple, "a stapled OCSP response that is no good"),
     }
 }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::cache_key::CacheKey;
-use super::verify::{Budget, Findings, Verifier};
+use super::verify::{Budget, Findings, Verdict, Verifier};
 use crate::caches::TlsCaches;
-use crate::event::CertificateInfo;
+use crate::event::{CertificateInfo, Revocation};
 use crate::generations::Generations;
 use crate::lock::Lock;
+use crate::policy::Profile;
 use crate::reason::Reason;
 use crate::x509::describe_certificate;
 
@@ -32,10 +33,13 @@ pub(super) struct VerifiedChain(Arc<Inner>);
 struct Inner {
     info: Option<CertificateInfo>,
     defects: Vec<Reason>,
+    revocation: Option<Revocation>,
     costly: bool,
     /// From when to when this may be used again, the end not included.
     from: i64,
     until: i64,
+    /// It leads to no root, as far as so many intermediates are known.
+    dead_end: Option<u64>,
 }
 
 impl VerifiedChain {
@@ -44,9 +48,14 @@ impl VerifiedChain {
         self.0.info.as_ref()
     }
 
-    /// All defects; empty: compliant.
-    pub(super) fn defects(&self) -> &[Reason] {
-        &self.0.defects
+    /// What the profile makes of it.
+    pub(super) fn verdict(&self, profile: &Profile) -> Verdict {
+        Verdict::with_revocation(&self.0.defects, self.0.revocation, profile)
+    }
+
+    /// What is known of its revocation.
+    pub(super) fn revocation(&self) -> Option<Revocation> {
+        self.0.revocation
     }
 
     /// Whether its verification cost far more than others do.
@@ -77,32 +86,44 @@ impl VerifyCache {
         Self { verifier, kept: Lock::new(Generations::new(CAPACITY)), counters }
     }
 
+    /// What was found before of the chain of a session that goes on.
+    pub(super) fn again(&self, vetted: VerifiedChain) -> VerifiedChain {
+        self.counters.verification.hit();
+        vetted
+    }
+
     pub(super) fn verifier(&self) -> &Verifier {
         &self.verifier
     }
 
-    /// What is to be said of the chain that a server presented for `name`, at `now` in seconds since the Unix epoch. A chain that is
-    /// not known yet is verified within `budget`.
+    /// What is to be said of the chain that a server presented for `name`, with this OCSP response or none, at `now` in seconds since
+    /// the Unix epoch. A chain that is not known yet is verified within `budget`.
     pub(super) fn vet(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
         name: &ServerName<'_>,
         now: u64,
         budget: Budget,
     ) -> VerifiedChain {
-        let key = CacheKey::new("verified chain").name(name).bytes(leaf).list(intermediates.iter()).finish();
+        let chain = CacheKey::new("verified chain").name(name).bytes(leaf).list(intermediates.iter());
+        let key = chain.bytes(staple).finish();
+        let revision = self.verifier.intermediates.revision();
         if let Some(vetted) = self.kept.lock().find(&key)
             && vetted.holds_at(now)
+            && vetted.0.dead_end.is_none_or(|then| then == revision)
         {
             let vetted = vetted.clone();
             self.counters.verification.hit();
+            self.counters.count_revocation(vetted.revocation());
             return vetted;
         }
         self.counters.verification.miss();
         let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        let Findings { defects, findings, root, costly, holds } =
-            self.verifier.verify(leaf, intermediates, name, time, budget);
+        let Findings { defects, findings, root, revocation, costly, holds, dead_end } =
+            self.verifier.verify(leaf, intermediates, staple, name, time, budget);
+        self.counters.count_revocation(revocation);
         if costly {
             self.counters.count_costly_chain();
         }
@@ -110,8 +131,10 @@ impl VerifyCache {
         let (from, until) = holds.as_ref().map_or((0, 0), |holds| {
             (holds.start, holds.end.min(i64::try_from(now).map_or(0, |now| now.saturating_add(KEEP))))
         });
-        let info = describe_certificate(leaf).map(|info| CertificateInfo { findings, root, ..info });
-        let vetted = VerifiedChain(Arc::new(Inner { info, defects, costly, from, until }));
+        let info =
+            describe_certificate(leaf).map(|info| CertificateInfo { findings, root, revocation, ..info });
+        let inner = Inner { info, defects, revocation, costly, from, until, dead_end };
+        let vetted = VerifiedChain(Arc::new(inner));
         if holds.is_some() && leaf.len() <= LONGEST {
             let mut kept = self.kept.lock();
             kept.insert(key, vetted.clone());

@@ -26,6 +26,12 @@ pub(crate) mod oid {
     pub(crate) const INHIBIT_ANY_POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.54");
     pub(crate) const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
     pub(crate) const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
+    pub(crate) const OCSP_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
+    pub(crate) const AUTHORITY_INFO_ACCESS: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
+    pub(crate) const TLS_FEATURE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.24");
+
+    pub(crate) const CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
 }
 
 /// `TBSCertificate` (RFC 5280 §4.1.2). Read from servers' certificates, written for ours.
@@ -103,19 +109,8 @@ impl<'a> Certificate<'a> {
         public_key: AnyRef<'_>,
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> bool {
-        let (Ok(key), Some(signature)) =
-            (public_key.decode_as::<PublicKeyInfo<'_>>(), self.signed.signature.as_bytes())
-        else {
-            return false;
-        };
-        let Some(key_bytes) = key.key.as_bytes() else { return false };
-        algorithms
-            .iter()
-            .filter(|a| {
-                a.signature_alg_id().as_ref() == self.signed.algorithm.value()
-                    && a.public_key_alg_id().as_ref() == key.algorithm.value()
-            })
-            .any(|a| a.verify_signature(key_bytes, self.tbs_bytes(), signature).is_ok())
+        let Signed { tbs: _, algorithm, signature } = self.signed;
+        SignedBytes { bytes: self.tbs_bytes(), algorithm, signature }.is_signed_by(public_key, algorithms)
     }
 
     /// The algorithm of the issuer's signature.
@@ -160,6 +155,41 @@ impl<'a> Certificate<'a> {
         })
     }
 
+    /// `http:` addresses under which its authorityInfoAccess (RFC 5280 §4.2.2.1) has what `method` says.
+    pub(crate) fn access(&self, method: ObjectIdentifier) -> Vec<&str> {
+        let list = self.extension(oid::AUTHORITY_INFO_ACCESS).and_then(|(value, _)| whole_list(value).ok());
+        let entries = list.into_iter().flatten().filter_map(|entry| {
+            let mut parts = elements(entry.value());
+            let kind = parts.next()?.decode_as::<ObjectIdentifier>().ok()?;
+            (kind == method).then(|| parts.next().and_then(http_uri)).flatten()
+        });
+        entries.take(MAX_ADDRESSES).collect()
+    }
+
+    /// `http:` addresses of its whole CRLs, for all reasons and by its own issuer (RFC 5280 §4.2.1.13).
+    pub(crate) fn crl_addresses(&self) -> Vec<&str> {
+        let points =
+            self.extension(oid::CRL_DISTRIBUTION_POINTS).and_then(|(value, _)| whole_list(value).ok());
+        let names = points.into_iter().flatten().flat_map(|point| {
+            let parts: Vec<_> = elements(point.value()).collect();
+            match parts[..] {
+                [name] => full_name(name),
+                // Of some reasons, or by another issuer.
+                _ => Vec::new(),
+            }
+        });
+        names.take(MAX_ADDRESSES).collect()
+    }
+
+    /// RFC 7633: it demands that servers staple an OCSP response.
+    pub(crate) fn must_staple(&self) -> bool {
+        /// `status_request` (RFC 6066 §8).
+        const STATUS_REQUEST: &[u8] = &[5];
+        self.extension(oid::TLS_FEATURE)
+            .and_then(|(value, _)| whole_list(value).ok())
+            .is_some_and(|features| features.iter().any(|feature| feature.value() == STATUS_REQUEST))
+    }
+
     /// `notBefore`, seconds since the Unix epoch.
     pub(crate) fn not_before(&self) -> i64 {
         seconds(self.tbs.validity.not_before.to_unix_duration())
@@ -168,6 +198,48 @@ impl<'a> Certificate<'a> {
     /// `notAfter`, likewise.
     pub(crate) fn not_after(&self) -> i64 {
         seconds(self.tbs.validity.not_after.to_unix_duration())
+    }
+}
+
+/// Bytes and a signature over them: of a certificate, a CRL, an OCSP response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedBytes<'a> {
+    /// What is signed, DER with its header.
+    pub(crate) bytes: &'a [u8],
+    /// AlgorithmIdentifier.
+    pub(crate) algorithm: AnyRef<'a>,
+    pub(crate) signature: BitStringRef<'a>,
+}
+
+impl<'a> SignedBytes<'a> {
+    /// A SEQUENCE of the three (RFC 5280 §4.1, §5.1) and nothing after it.
+    pub(crate) fn parse(der: &'a [u8]) -> der::Result<Self> {
+        let Signed { tbs: _, algorithm, signature } = Signed::from_der(der)?;
+        Ok(Self { bytes: tbs_bytes(der)?, algorithm, signature })
+    }
+
+    /// Whether `public_key`, a SubjectPublicKeyInfo, made the signature.
+    pub(crate) fn is_signed_by(
+        &self,
+        public_key: AnyRef<'_>,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> bool {
+        let (Ok(key), Some(signature)) =
+            (public_key.decode_as::<PublicKeyInfo<'_>>(), self.signature.as_bytes())
+        else {
+            return false;
+        };
+        let Some(key_bytes) = key.key.as_bytes() else { return false };
+        if self.algorithm.tag() != Tag::Sequence {
+            return false;
+        }
+        algorithms
+            .iter()
+            .filter(|a| {
+                a.signature_alg_id().as_ref() == self.algorithm.value()
+                    && a.public_key_alg_id().as_ref() == key.algorithm.value()
+            })
+            .any(|a| a.verify_signature(key_bytes, self.bytes, signature).is_ok())
     }
 }
 
@@ -197,6 +269,7 @@ pub(crate) struct GeneralName<'a> {
 impl<'a> GeneralName<'a> {
     pub(crate) const RFC822: TagNumber = TagNumber(1);
     pub(crate) const DNS: TagNumber = TagNumber(2);
+    pub(crate) const URI: TagNumber = TagNumber(6);
     pub(crate) const DIRECTORY: TagNumber = TagNumber(4);
     pub(crate) const IP: TagNumber = TagNumber(7);
 
@@ -207,6 +280,28 @@ impl<'a> GeneralName<'a> {
             _ => None,
         }
     }
+}
+
+/// Addresses of one kind that are read from a certificate.
+const MAX_ADDRESSES: usize = 4;
+
+/// The `http:` addresses in the `fullName` of a DistributionPointName, with its outer tag (RFC 5280 §4.2.1.13, §5.2.5).
+pub(crate) fn full_name(point: AnyRef<'_>) -> Vec<&str> {
+    const FIRST: Tag = Tag::ContextSpecific { constructed: true, number: TagNumber(0) };
+    let inner = elements(point.value()).next();
+    match inner {
+        Some(names) if point.tag() == FIRST && names.tag() == FIRST => {
+            elements(names.value()).filter_map(http_uri).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A GeneralName that is an address of HTTP without TLS.
+fn http_uri(name: AnyRef<'_>) -> Option<&str> {
+    let name = GeneralName::of(name).filter(|name| name.kind == GeneralName::URI)?;
+    let uri = str::from_utf8(name.value).ok().filter(|uri| uri.is_ascii())?;
+    uri.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")).map(|_| uri)
 }
 
 /// All elements in a SEQUENCE or SET, and nothing after it.
@@ -239,7 +334,7 @@ pub(crate) fn elements(content: &[u8]) -> impl Iterator<Item = AnyRef<'_>> {
 }
 
 /// `tbsCertificate` with its header: the first element inside the outer SEQUENCE.
-fn tbs_bytes(der: &[u8]) -> der::Result<&[u8]> {
+pub(crate) fn tbs_bytes(der: &[u8]) -> der::Result<&[u8]> {
     use der::{Reader, SliceReader};
     let mut outer = SliceReader::new(der)?;
     let header = der::Header::decode(&mut outer)?;

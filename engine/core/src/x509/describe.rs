@@ -33,6 +33,7 @@ pub fn certificate(der: &[u8]) -> Option<CertificateInfo> {
         alt_names,
         findings: Vec::new(),
         root: None,
+        revocation: None,
     })
 }
 

@@ -25,13 +25,22 @@ impl fmt::Debug for CaFiles {
     }
 }
 
-/// A file with trusted roots.
+/// A file with certificates: trusted roots, or intermediates that servers may forget.
 #[derive(Clone, Debug)]
 pub struct RootFile {
     /// Name of the file, for messages.
     pub name: String,
     /// Its contents: PEM certificates.
     pub pem: Vec<u8>,
+}
+
+/// A file with certificate revocation lists.
+#[derive(Clone, Debug)]
+pub struct CrlFile {
+    /// Name of the file, for messages.
+    pub name: String,
+    /// Its contents: CRLs in PEM, or one in DER.
+    pub contents: Vec<u8>,
 }
 
 /// A file that cannot be used.

@@ -108,12 +108,22 @@ impl Key {
 }
 
 /// A certificate chain with its key, made once for all legs that present it.
+#[derive(Clone)]
 pub(crate) struct Certified(pub(crate) Arc<CertifiedKey>);
 
 impl Certified {
     /// `chain` is in DER, the certificate of `key` first.
     pub(crate) fn new(chain: impl Iterator<Item = Vec<u8>>, key: &Key) -> Self {
         Self(Arc::new(CertifiedKey::new(chain.map(CertificateDer::from).collect(), Arc::clone(&key.0))))
+    }
+}
+
+impl Certified {
+    /// With an OCSP response in DER, for clients that ask for one.
+    pub(crate) fn with_staple(&self, response: Vec<u8>) -> Self {
+        let mut certified = CertifiedKey::clone(&self.0);
+        certified.ocsp = Some(response);
+        Self(Arc::new(certified))
     }
 }
 

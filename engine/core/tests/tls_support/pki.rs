@@ -142,6 +142,8 @@ impl World {
             provider,
             trusted: ca_files(dir.path(), "trusted"),
             untrusted: ca_files(dir.path(), "untrusted"),
+            crl_url: None,
+            knowledge: Default::default(),
             system_roots: None,
             roots,
             now: NOW,

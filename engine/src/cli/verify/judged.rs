@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde::Serialize;
-use wireglass_core::event::ChainFinding;
+use wireglass_core::event::{ChainFinding, Revocation, RevocationSource};
 use wireglass_core::policy::{DefectAction, Profile, key_of_defect};
 use wireglass_core::reason::Reason;
-use wireglass_core::tls::{Findings, Verdict};
+use wireglass_core::tls::Findings;
 use wireglass_core::x509::{describe_certificate, describe_date as date};
 
 use crate::cli::plain::Plain;
@@ -28,6 +28,13 @@ pub(super) struct Judged {
     reason: Option<&'static str>,
     /// Subject of the trusted root.
     root: Option<String>,
+    /// "good", "revoked" or "unknown"; none: there is no root, or the certificate is trusted for itself.
+    revocation: Option<&'static str>,
+    /// Who says so: "staple" or "crl".
+    revocation_source: Option<&'static str>,
+    /// Why nobody says anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_unknown: Option<&'static str>,
     findings: Vec<Found>,
     presented: Vec<Presented>,
 }
@@ -80,9 +87,19 @@ impl Judged {
         at: u64,
         profile: &Profile,
         presented: &[CertificateDer<'_>],
-        findings: Findings,
+        mut findings: Findings,
     ) -> Self {
-        let verdict = Verdict::of(&findings.defects, profile);
+        let verdict = findings.verdict(profile);
+        if let (Some(Reason::CertRevocationUnknown), Some(Revocation::Unknown(why))) =
+            (verdict.defect, findings.revocation)
+        {
+            findings.findings.push(ChainFinding {
+                reason: Reason::CertRevocationUnknown,
+                certificate: 0,
+                subject: presented.first().and_then(|der| describe_certificate(der)).map(|leaf| leaf.subject),
+                found: why.into(),
+            });
+        }
         let found = |finding: ChainFinding| Found {
             reason: finding.reason.code(),
             certificate: finding.certificate,
@@ -99,6 +116,12 @@ impl Judged {
             decision: verdict.action.into(),
             reason: verdict.defect.map(Reason::code),
             root: findings.root,
+            revocation: findings.revocation.map(Revocation::name),
+            revocation_source: findings.revocation.and_then(Revocation::source).map(RevocationSource::name),
+            revocation_unknown: match findings.revocation {
+                Some(Revocation::Unknown(why)) => Some(why),
+                _ => None,
+            },
             findings: findings.findings.into_iter().map(found).collect(),
             presented: presented.iter().take(SHOWN).map(|der| described(der)).collect(),
         }
@@ -136,6 +159,17 @@ fn advice(reason: Reason) -> &'static str {
         Reason::CertUntrusted => {
             "put the root that it leads to in trust.roots, or have the server present the certificates between"
         }
+        Reason::CertIncomplete => {
+            "have the server present the certificates between, or put them in trust.intermediates"
+        }
+        Reason::CertRevoked => "have the certificate replaced; do not trust who uses it now",
+        Reason::CertRevocationUnknown => {
+            "have the server staple an OCSP response, or put its issuer's CRL in trust.crls"
+        }
+        Reason::CertNoSct => {
+            "have its CA make one with the timestamps that browsers want; is the log list fresh?"
+        }
+        Reason::CertMustStaple => "have the server staple a fresh OCSP response",
         Reason::CertSelfSigned => "put this certificate in trust.roots, if it is the right one",
         Reason::CertMismatch => "ask for a name that it has, or have that name put in its subjectAltName",
         Reason::CertNoName => "have the client send a name (SNI), or the address put in its subjectAltName",
@@ -177,6 +211,11 @@ impl Display for Judged {
         match &self.root {
             Some(root) => writeln!(f, "leads to the root\n     {}", Plain(root))?,
             None => writeln!(f, "leads to no trusted root")?,
+        }
+        match (self.revocation, self.revocation_source, self.revocation_unknown) {
+            (Some(status), Some(source), _) => writeln!(f, "revocation: {status}, says the {source}")?,
+            (Some(status), None, Some(why)) => writeln!(f, "revocation: {status} ({why})")?,
+            _ => {}
         }
         if self.findings.is_empty() {
             return writeln!(f, "\nnothing is wrong with it");

@@ -51,6 +51,9 @@ pub(super) struct VerifyArgs {
     /// What a client would ask for; an address: one that sends no name (SNI). Else the host of --connect.
     #[arg(long, value_parser = name)]
     name: Option<ServerName<'static>>,
+    /// The OCSP response in DER that a server staples to the chain of the files.
+    #[arg(long, value_name = "FILE", conflicts_with = "connect")]
+    staple: Option<PathBuf>,
     /// Name of the profile; else that of `policy.profile`.
     #[arg(long)]
     profile: Option<String>,
@@ -103,18 +106,19 @@ fn judge(args: &VerifyArgs) -> Result<Judged, String> {
     let in_config = |error: &dyn std::fmt::Display| format!("{}: {error}", args.config.display());
     let verifier = settings.verifier().map_err(|error| in_config(&error))?;
     let profile = profile(&settings, args.profile.as_deref()).map_err(|error| in_config(&error))?;
-    let (name, presented) = match &args.connect {
+    let (name, presented, staple) = match &args.connect {
         Some(server) => presented::by_server(server, args.name.clone(), settings.provider)?,
         // The command line has one, or it is not in order.
         None => {
             let name = args.name.clone().ok_or("wireglass: expected --name")?;
-            (name, presented::in_files(&args.files)?)
+            let staple = args.staple.as_deref().map(presented::staple).transpose()?.unwrap_or_default();
+            (name, presented::in_files(&args.files)?, staple)
         }
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let at = args.at.unwrap_or(now);
     let (leaf, others) = presented.split_first().ok_or("wireglass: there is no certificate")?;
-    let findings = verifier.verify(leaf, others, &name, at);
+    let findings = verifier.verify_stapled(leaf, others, &staple, &name, at);
     Ok(Judged::new(&name, at, &profile, &presented, findings))
 }
 

@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Chain = Vec<CertificateDer<'static>>;
 
+/// What a server presents: its name, its chain, and the OCSP response that it staples; empty: none.
+pub(super) type ByServer = (ServerName<'static>, Chain, Vec<u8>);
+
 /// The certificates of files in PEM or DER.
 pub(super) fn in_files(files: &[PathBuf]) -> Result<Chain, String> {
     let mut chain = Chain::new();
@@ -28,6 +31,13 @@ pub(super) fn in_files(files: &[PathBuf]) -> Result<Chain, String> {
         return Err(format!("wireglass: expected at most {MAX_CHAIN} certificates, found {}", chain.len()));
     }
     Ok(chain)
+}
+
+/// An OCSP response in a file.
+pub(super) fn staple(file: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
+    opened.map(|_| bytes).map_err(|error| format!("wireglass: {}: {error}", file.display()))
 }
 
 fn in_file(file: &Path) -> Result<Chain, String> {
@@ -53,7 +63,7 @@ pub(super) fn by_server(
     server: &str,
     name: Option<ServerName<'static>>,
     provider: Provider,
-) -> Result<(ServerName<'static>, Chain), String> {
+) -> Result<ByServer, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("wireglass: {server}: {why}");
     let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -65,7 +75,7 @@ pub(super) fn by_server(
     let mut failure = wrong(&"no address");
     for address in addresses.take(4) {
         match handshake(&address, name.clone(), provider) {
-            Ok(chain) => return Ok((name, chain)),
+            Ok((chain, staple)) => return Ok((name, chain, staple)),
             Err(why) => failure = wrong(&why),
         }
     }
@@ -76,7 +86,7 @@ fn handshake(
     address: &std::net::SocketAddr,
     name: ServerName<'static>,
     provider: Provider,
-) -> Result<Chain, String> {
+) -> Result<(Chain, Vec<u8>), String> {
     let mut probe = ChainProbe::new(provider, name).map_err(|error| error.to_string())?;
     let mut stream = TcpStream::connect_timeout(address, PATIENCE).map_err(|error| error.to_string())?;
     let until = Instant::now() + PATIENCE;
@@ -98,7 +108,7 @@ fn handshake(
     }
     match probe.chain() {
         chain if chain.is_empty() => Err("no TLS handshake in time".into()),
-        chain => Ok(chain),
+        chain => Ok((chain, probe.staple())),
     }
 }
 

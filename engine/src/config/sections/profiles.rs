@@ -57,6 +57,11 @@ impl Profiles {
         profile.cloned()
     }
 
+    /// Whether one of them wants timestamps of CT logs.
+    pub(in crate::config) fn want_timestamps(&self) -> bool {
+        self.0.values().any(|profile| profile.on_no_sct != DefectAction::Allow)
+    }
+
     pub(in crate::config) fn into_list(self) -> Vec<Arc<Profile>> {
         self.0.into_values().collect()
     }
@@ -77,6 +82,10 @@ fn read_profile(name: &str, table: Table<'_>) -> Profile {
         on_no_name: table.choice("on_no_name", NO_NAME_ACTIONS, default.on_no_name),
         on_usage: defect("on_usage", default.on_usage),
         on_unsupported_certificate: defect("on_unsupported_certificate", default.on_unsupported_certificate),
+        on_revoked: defect("on_revoked", default.on_revoked),
+        on_revocation_unknown: defect("on_revocation_unknown", default.on_revocation_unknown),
+        on_must_staple: defect("on_must_staple", default.on_must_staple),
+        on_no_sct: defect("on_no_sct", default.on_no_sct),
         on_unsupported: table.choice("on_unsupported", UNSUPPORTED_ACTIONS, default.on_unsupported),
         on_client_certificate: table.choice(
             "on_client_certificate",

@@ -1,11 +1,14 @@
 //! `[crypto]`, `[ca]` and `[trust]`: what certificates are made with and checked against.
 
+use std::path::{Path, PathBuf};
+
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use wireglass_core::x509::{CaFiles, Provider, RootFile};
+use wireglass_core::tls::Knowledge;
+use wireglass_core::x509::{CaFiles, CrlFile, Provider, RootFile};
 
-use crate::config::files;
 use crate::config::reader::Table;
+use crate::config::{ct_logs, files};
 
 /// `[crypto]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,13 +33,25 @@ pub struct Ca {
     pub trusted: CaFiles,
     /// The CA that nobody trusts, so that browsers warn.
     pub untrusted: CaFiles,
+    /// Where clients find the trusted CA's CRL.
+    pub crl_url: Option<String>,
 }
 
 impl Ca {
     pub(in crate::config) fn read(table: Table<'_>) -> Option<Self> {
         let (trusted, untrusted) = (read_ca(&table, "trusted"), read_ca(&table, "untrusted"));
+        let crl_url = table.value("crl_url", "none").and_then(|value| {
+            let url = value.text()?;
+            let is_url =
+                url.starts_with("http://") && url.len() > 7 && url.bytes().all(|b| b.is_ascii_graphic());
+            if !is_url {
+                // RFC 5280 §8: with https, a client would have to check a certificate to check a certificate.
+                value.expected("an address that begins with http://");
+            }
+            is_url.then(|| url.to_owned())
+        });
         table.finish();
-        Some(Self { trusted: trusted?, untrusted: untrusted? })
+        Some(Self { trusted: trusted?, untrusted: untrusted?, crl_url })
     }
 }
 
@@ -81,10 +96,13 @@ pub struct Trust {
     pub system: bool,
     /// Further roots, read from their files.
     pub roots: Vec<RootFile>,
+    /// What else is known of certificates, read from its files.
+    pub knowledge: Knowledge,
 }
 
 impl Trust {
-    pub(in crate::config) fn read(table: Table<'_>) -> Option<Self> {
+    /// `want_timestamps`: a profile asks for those of CT logs.
+    pub(in crate::config) fn read(table: Table<'_>, want_timestamps: bool) -> Option<Self> {
         let system = table.boolean("system", true);
         let files = table.value("roots", "[]").map(|value| value.items()).unwrap_or_default();
         if !system && files.is_empty() {
@@ -102,7 +120,52 @@ impl Trust {
                 Some(RootFile { name: path.display().to_string(), pem })
             })
             .collect();
+        let intermediates =
+            read_all(&table, "intermediates", &["pem", "crt", "cer"], files::bundle, |name, pem| RootFile {
+                name,
+                pem,
+            });
+        let crls = read_all(&table, "crls", &["crl", "pem"], files::crls, |name, contents| CrlFile {
+            name,
+            contents,
+        });
+        let ct_logs = table.value("ct_logs", "none").map(|value| {
+            let path = value.path()?;
+            ct_logs::read(&path).map_err(|message| value.say(message)).ok()
+        });
+        if ct_logs.is_none() && want_timestamps {
+            table.missing("ct_logs", "a log list in JSON, which `on_no_sct` of a profile needs");
+        }
         table.finish();
-        (roots.len() == wanted).then_some(Self { system, roots })
+        let ct_logs = match ct_logs {
+            None => None,
+            Some(logs) => Some(logs?),
+        };
+        let knowledge = Knowledge { intermediates: intermediates?, crls: crls?, ct_logs };
+        (roots.len() == wanted).then_some(Self { system, roots, knowledge })
     }
+}
+
+/// The files of a list of files and folders; of a folder those with one of these endings, in the order of their names. None: a fault.
+fn read_all<T>(
+    table: &Table<'_>,
+    key: &'static str,
+    endings: &[&str],
+    read: impl Fn(&Path) -> Result<Vec<u8>, String>,
+    file: impl Fn(String, Vec<u8>) -> T,
+) -> Option<Vec<T>> {
+    let mut found = Some(Vec::new());
+    for value in table.value(key, "[]").map(|value| value.items()).unwrap_or_default() {
+        let read_one = |path: PathBuf| read(&path).map(|contents| file(path.display().to_string(), contents));
+        let files = value.path().and_then(|path| {
+            let files =
+                files::in_folder(&path, endings).and_then(|files| files.into_iter().map(read_one).collect());
+            files.map_err(|message: String| value.say(message)).ok()
+        });
+        found = found.zip(files).map(|(mut found, files): (Vec<T>, Vec<T>)| {
+            found.extend(files);
+            found
+        });
+    }
+    found
 }

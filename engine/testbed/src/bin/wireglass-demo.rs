@@ -188,6 +188,8 @@ impl Stage {
             provider: Provider::default(),
             trusted: trusted.files(),
             untrusted: untrusted.files(),
+            crl_url: None,
+            knowledge: Default::default(),
             system_roots: None,
             roots: vec![RootFile {
                 name: "Demo Internet root".into(),

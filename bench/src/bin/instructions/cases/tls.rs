@@ -103,6 +103,8 @@ pub(super) fn mint() -> usize {
         provider: Provider::AwsLcRs,
         trusted,
         untrusted,
+        crl_url: None,
+        knowledge: Default::default(),
         system_roots: None,
         roots: Vec::new(),
         now,

@@ -23,6 +23,8 @@ use crate::reason::{InspectorOff, Reason};
 const MAX_SWALLOWED: u64 = 64 * 1024;
 /// Most memory that is kept for the fields of the next head: more than most heads take.
 const MAX_KEPT: usize = 2048;
+/// Most places that are kept for requests when all have their responses: those of whoever sends one at a time.
+const MAX_KEPT_OPEN: usize = 4;
 /// How long it may take to find it.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -395,7 +397,7 @@ impl Borders for Receiver<'_> {
                 if from == End::Server {
                     self.rules.within_response = false;
                     self.rules.open.pop_front();
-                    if self.rules.open.is_empty() {
+                    if self.rules.open.is_empty() && self.rules.open.capacity() > MAX_KEPT_OPEN {
                         self.rules.open = VecDeque::new();
                     }
                     self.rules.answer_if_due(self.decisions);
@@ -409,6 +411,10 @@ impl Borders for Receiver<'_> {
 
     fn field(&mut self, from: End, _: u32, field: Field<'_>) {
         self.rules.directions[from].fields.push(field);
+    }
+
+    fn folded(&mut self, from: End, more: &[u8]) {
+        self.rules.directions[from].fields.fold(more);
     }
 
     fn has_stopped(&self, from: End) -> bool {

@@ -9,7 +9,7 @@ use super::size_watch::SizeWatch;
 use crate::content::page::{Page, PageFacts};
 use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
-use crate::fields::Fields;
+use crate::fields::{Field, Fields, text};
 use crate::policy::{
     ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, Known, OnUnread,
     Policy, RequestFacts, Respond, ResponseFacts, Standing,
@@ -91,7 +91,7 @@ impl Judge {
             return (Ruling::Block(refusal), Standing::default());
         }
         // The event has them clipped.
-        let text = |name| fields.value(name).map(String::from_utf8_lossy);
+        let text = |name| fields.value(name).map(text);
         let (method, target) = (text(":method"), text(":path"));
         let request = RequestFacts {
             host: self.host(head),
@@ -303,10 +303,16 @@ impl Judge {
 
 /// What a head says of the length of its content; none: nothing.
 fn declared(fields: &Fields) -> Option<Known> {
-    if fields.value("transfer-encoding").is_some() {
-        return Some(Known::Not);
+    let mut length = None;
+    for Field { name, value, .. } in fields.iter() {
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            return Some(Known::Not);
+        }
+        if length.is_none() && name.eq_ignore_ascii_case(b"content-length") {
+            length = Some(value);
+        }
     }
-    let length = std::str::from_utf8(fields.value("content-length")?).ok()?.trim().parse();
+    let length = str::from_utf8(length?).ok()?.trim().parse();
     Some(length.map_or(Known::Not, Known::Bytes))
 }
 

@@ -10,7 +10,7 @@ use super::edit::Direction;
 use super::pattern::{Glob, TextPattern};
 use super::rule::{CompiledContentRule, ContentRule};
 use super::{Request, RequestFacts};
-use crate::fields::Fields;
+use crate::fields::{Fields, text};
 use crate::policy::Lists;
 use crate::policy::name_index::NameIndex;
 use crate::policy::names::HostName;
@@ -66,7 +66,7 @@ impl RuleIndex {
 
     /// Rules whose condition on the host holds, in any order.
     pub(super) fn named(&self, facts: &RequestFacts<'_>, request: &Request<'_>, lists: &Lists) -> Vec<usize> {
-        let mut places = Vec::new();
+        let mut places = Vec::with_capacity(16);
         let Some(host) = facts.host else { return places };
         let name = HostName::new(host);
         places.extend(self.by_host.matching(&name).flatten());
@@ -186,7 +186,7 @@ impl Heads {
         for (name, rules) in &self.fields {
             for value in fields.values(name) {
                 places.extend(&rules.any);
-                rules.texts.find(&String::from_utf8_lossy(value), places);
+                rules.texts.find(&text(value), places);
             }
         }
     }

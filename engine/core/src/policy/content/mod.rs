@@ -275,6 +275,9 @@ impl ContentPolicy {
 
     /// How a head of this direction is to be changed. Of a name that several rules change, the first counts.
     pub fn edits(&self, flow: &DecryptedFlow, host: Option<&str>, direction: Direction) -> Vec<FieldEdit> {
+        if !self.has_edits() {
+            return Vec::new();
+        }
         let host = host.map(HostName::new);
         let mut edits: Vec<FieldEdit> = Vec::new();
         for edit in

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::edit::Direction;
 use super::pattern::{Glob, TextPattern};
 use super::{DecryptedFlow, Known, Message, Request, file_name};
-use crate::fields::Fields;
+use crate::fields::{Fields, text};
 use crate::policy::path::Target;
 use crate::policy::rule::Addresses;
 use crate::policy::{ListId, Lists, NamePattern};
@@ -243,7 +243,7 @@ impl CompiledContentRule {
 
     fn has_header(&self, message: &Message<'_>) -> bool {
         self.rule.header.iter().all(|(name, pattern)| {
-            let values = message.fields.values(name).map(String::from_utf8_lossy);
+            let values = message.fields.values(name).map(text);
             self.hold_for(values, |value| pattern.matches(value))
         })
     }
@@ -282,10 +282,7 @@ impl CompiledContentRule {
 fn types(fields: &Fields) -> Vec<String> {
     let values = fields.values("content-type").flat_map(|value| value.split(|byte| *byte == b','));
     let kinds = values.map(|value| value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii());
-    kinds
-        .filter(|kind| !kind.is_empty())
-        .map(|kind| String::from_utf8_lossy(kind).to_ascii_lowercase())
-        .collect()
+    kinds.filter(|kind| !kind.is_empty()).map(|kind| text(kind).to_ascii_lowercase()).collect()
 }
 
 /// An entry holds, or there is none.

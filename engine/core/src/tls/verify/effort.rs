@@ -11,8 +11,8 @@ use crate::lock::Lock;
 const MAX_WEIGHT: u32 = 64;
 /// Likewise with a server that was [costly](crate::tls::costly_servers) before: twice what an ordinary path takes, or two keys of P-384.
 const REDUCED_WEIGHT: u32 = 16;
-/// A verification that weighs more is costly. Real ones weigh 4 to 8, and 24 with three keys of P-384.
-const COSTLY: u32 = 24;
+/// A verification that weighs more is costly. Real ones weigh 4 to 8; 40 with three keys of P-384, and an OCSP response by two more.
+const COSTLY: u32 = 40;
 /// Of a signed certificate: to hash so many takes as long as a weight of one.
 const BYTES_PER_WEIGHT: usize = 8192;
 /// Certificates that the search for a path steps on, each once for each way to it.

@@ -15,7 +15,7 @@ use crate::tls::trust::Anchor;
 use crate::x509::{Certificate, oid};
 
 /// Certificates between a leaf and a root.
-const MAX_BETWEEN: usize = 6;
+pub(super) const MAX_BETWEEN: usize = 6;
 /// Certificates of one subject in a path: a CA that changes its key signs the new one under its own name (RFC 4210 §4.4).
 const MAX_NAMESAKES: usize = 2;
 

@@ -12,7 +12,7 @@ use crate::tls::trust::Anchor;
 use crate::x509::{Certificate, KeyStrength, PublicKey, describe_date, oid, whole_list};
 
 /// Extensions that are looked at, or need not be: those may be critical.
-const KNOWN: [ObjectIdentifier; 10] = [
+const KNOWN: [ObjectIdentifier; 11] = [
     oid::KEY_USAGE,
     oid::SUBJECT_ALT_NAME,
     oid::BASIC_CONSTRAINTS,
@@ -24,6 +24,7 @@ const KNOWN: [ObjectIdentifier; 10] = [
     oid::POLICY_CONSTRAINTS,
     oid::EXTENDED_KEY_USAGE,
     oid::INHIBIT_ANY_POLICY,
+    oid::TLS_FEATURE,
 ];
 
 /// What is wrong with a path, its leaf first, below `anchor`. The leaf by itself is left to [`certificate`].
