@@ -4,6 +4,7 @@ use tcp_stack::{Instant, Segment};
 
 use super::context::Context;
 use super::leg::{Leg, earlier};
+use super::opening::Answered;
 use crate::end::{End, PerEnd};
 use crate::packet::{Headers, reset_for};
 use crate::port::Io;
@@ -143,4 +144,16 @@ fn refuse<IO: Io>(cx: &mut Context<IO>, from: End, frame: &[u8], headers: &Heade
         Some(answer) => cx.send(from, answer),
         None => cx.counters.drop_packet(PacketDrop::NoBuffer),
     }
+}
+
+/// RST to both ends. An end takes it at the very number that it expects next (RFC 5961 3.2), and whether a FIN that has passed
+/// has also arrived is not known: so both numbers are tried.
+pub(super) fn reset_ends<IO: Io>(cx: &mut Context<IO>, answered: &mut Answered) -> Blocked<IO> {
+    let legs = answered.adopt(cx.now, None, cx.mtu(), &cx.shared.limits);
+    let blocked = Blocked::reset(cx, legs);
+    if answered.forget_fins() {
+        let legs = answered.adopt(cx.now, None, cx.mtu(), &cx.shared.limits);
+        Blocked::reset(cx, legs);
+    }
+    blocked
 }

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use tcp_stack::{Duration, Instant, Segment};
 
 use self::adopted::{Adopted, Next};
-use self::blocked::Blocked;
+use self::blocked::{Blocked, reset_ends};
 pub use self::budget::Budget;
 use self::bypassed::{Bypassed, Released};
 pub use self::context::Context;
@@ -676,18 +676,6 @@ fn reset_by(end: End) -> Reason {
         End::Client => Reason::ClientReset,
         End::Server => Reason::ServerReset,
     }
-}
-
-/// RST to both ends. An end takes it at the very number that it expects next (RFC 5961 3.2), and whether a FIN that has passed
-/// has also arrived is not known: so both numbers are tried.
-fn reset_ends<IO: Io>(cx: &mut Context<IO>, answered: &mut Answered) -> Blocked<IO> {
-    let legs = answered.adopt(cx.now, None, cx.mtu(), &cx.shared.limits);
-    let blocked = Blocked::reset(cx, legs);
-    if answered.forget_fins() {
-        let legs = answered.adopt(cx.now, None, cx.mtu(), &cx.shared.limits);
-        Blocked::reset(cx, legs);
-    }
-    blocked
 }
 
 #[cfg(test)]
