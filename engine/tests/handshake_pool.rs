@@ -129,7 +129,7 @@ fn run_to_the_end(mut job: Box<Job>) -> (usize, Failure) {
             return (steps, failure);
         }
         assert!(handshake.goes_on() && handshake.waits_for_others());
-        job = Box::new(Job::Handshake(handshake, Input { now: NOW, ..Input::default() }));
+        *job = Job::Handshake(handshake, Input { now: NOW, ..Input::default() });
     }
     unreachable!()
 }

@@ -221,7 +221,7 @@ fn data_on_a_syn_is_not_taken() {
     let exchange = Exchange::new(6, 5_000, 5_000);
     let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
     run.simulation.client_to_middle.set_tamper(|bytes| {
-        let syn = TcpFrame::parse(&bytes).filter(|frame| is_syn(frame));
+        let syn = TcpFrame::parse(&bytes).filter(is_syn);
         vec![(AT_ONCE, syn.map_or(bytes, |frame| frame.with_payload(0, b"early")))]
     });
     run.run();
