@@ -48,7 +48,7 @@ impl Hostile {
     }
 
     /// A handshake with a server at an address of its own, which has presented it: so nobody knows it yet.
-    fn job(&self, world: &World, number: u32) -> Box<Job> {
+    fn job(&self, world: &World, number: u32) -> Job {
         let library = library(world.provider);
         // Another name for each: what was found of the chain for one name says nothing of another.
         let name = format!("host{number}.example.com").try_into().unwrap();
@@ -61,7 +61,7 @@ impl Hostile {
         let step = handshake.advance(Input { now: NOW, ..Input::default() });
         server.input(&step.to_server);
         let from_server = server.output();
-        Box::new(Job::Handshake(handshake, Input { from_server, now: NOW, ..Input::default() }))
+        Job::Handshake(handshake, Input { from_server, now: NOW, ..Input::default() })
     }
 }
 
@@ -71,7 +71,7 @@ struct Bench {
     good: FlowId,
     hostile: FlowId,
     waiting: usize,
-    more: Vec<Box<Job>>,
+    more: Vec<Job>,
     finished: usize,
 }
 
@@ -96,8 +96,8 @@ impl Bench {
 
     fn hostile_came_back(&mut self, handshake: Box<Handshake>, step: &Step) {
         if handshake.goes_on() {
-            let job = Box::new(Job::Handshake(handshake, Input { now: NOW, ..Input::default() }));
-            assert!(self.worker.submit(self.hostile, 2, job).is_ok());
+            let job = Job::Handshake(handshake, Input { now: NOW, ..Input::default() });
+            assert!(self.worker.submit(self.hostile, 2, Box::new(job)).is_ok());
         } else {
             assert!(matches!(step.outcome, Outcome::Failed(_)));
             self.waiting -= 1;
@@ -109,7 +109,7 @@ impl Bench {
         while self.waiting < WAITING
             && let Some(job) = self.more.pop()
         {
-            assert!(self.worker.submit(self.hostile, 2, job).is_ok());
+            assert!(self.worker.submit(self.hostile, 2, Box::new(job)).is_ok());
             self.waiting += 1;
         }
     }
@@ -118,7 +118,7 @@ impl Bench {
     fn good(&mut self, world: &World) -> Duration {
         let library = library(world.provider);
         let mut client = TlsEnd::client(
-            client_config(&library, TLS13, &[world.trusted.clone()]),
+            client_config(&library, TLS13, std::slice::from_ref(&world.trusted)),
             HOST.try_into().unwrap(),
         );
         let chain = std::slice::from_ref(&world.leaf.der);
@@ -148,7 +148,7 @@ impl Bench {
 }
 
 /// Median and 99th percentile of good handshakes, and how many hostile ones have ended meanwhile.
-fn measure(threads: usize, hostile: Vec<Box<Job>>) -> (Duration, Duration, usize) {
+fn measure(threads: usize, hostile: Vec<Job>) -> (Duration, Duration, usize) {
     let world = World::new(Provider::default());
     let (pool, mut workers) = Pool::start(threads, 1).unwrap();
     let ids = |n: u16| {

@@ -121,7 +121,7 @@ fn verifying(world: &World, chain: &[CertificateDer<'static>], key: &Signed) -> 
 }
 
 /// Runs a handshake until it has failed: in how many steps, and how.
-fn run_to_the_end(mut job: Box<Job>) -> (usize, Failure) {
+fn run_to_the_end(mut job: Job) -> (usize, Failure) {
     for steps in 1.. {
         let Reply::Handshake(Some((handshake, step))) = job.run() else { panic!("of a handshake") };
         assert!(step.to_server.is_empty(), "what is not verified gets nothing: {:?}", step.to_server);
@@ -129,7 +129,7 @@ fn run_to_the_end(mut job: Box<Job>) -> (usize, Failure) {
             return (steps, failure);
         }
         assert!(handshake.goes_on() && handshake.waits_for_others());
-        *job = Job::Handshake(handshake, Input { now: NOW, ..Input::default() });
+        job = Job::Handshake(handshake, Input { now: NOW, ..Input::default() });
     }
     unreachable!()
 }
@@ -142,7 +142,7 @@ fn others_do_not_wait_for_servers_that_were_costly() {
     let good = || verifying(&other, std::slice::from_ref(&other.leaf.der), &other.leaf);
     let first = verifying(&world, &chain, &leaf);
     assert!(!first.waits_for_others());
-    let (steps, failure) = run_to_the_end(first);
+    let (steps, failure) = run_to_the_end(*first);
     assert!((2..=8).contains(&steps), "{steps} steps");
     assert_eq!(failure.reason, Reason::CertTooComplex);
     assert_eq!(world.context.caches().costly_chains(), 1);
