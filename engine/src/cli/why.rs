@@ -8,8 +8,6 @@ use wireglass_core::reason::{
     Ambiguity, HttpOddity, InspectorOff, PacketDrop, PathMessage, PortDrop, Reason,
 };
 
-use super::USAGE;
-
 /// What help desks do about the codes, for people and for this command.
 const PAGE: &str = include_str!("../../../docs/troubleshooting.md");
 
@@ -22,7 +20,7 @@ Examples:
 Codes are those of the log (`wireglass.reason`, `wireglass.verdict`, `anomaly.event`), the metrics and `wireglass top`. How to find the
 one of a user's connection stands in docs/troubleshooting.md.
 
-Exit status: 0 known; 1 no such code; 2 wrong usage.";
+Exit status: 0 known; 1 no such code, or it could not be written; 2 wrong usage.";
 
 /// Say what a reason code of the log means, and what to do about it.
 #[derive(Debug, Args)]
@@ -46,7 +44,7 @@ pub(super) fn run(args: &WhyArgs) -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("wireglass: {error}");
-            ExitCode::from(USAGE)
+            ExitCode::FAILURE
         }
     }
 }

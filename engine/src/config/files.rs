@@ -32,13 +32,8 @@ const MAX_LARGE: u64 = 64 * 1024 * 1024;
 /// Files of a folder that are read.
 const MAX_FILES: usize = 10_000;
 
-/// A file of as many PEM certificates as there are.
-pub(super) fn bundle(path: &Path) -> Result<Vec<u8>, String> {
-    read_up_to(path, MAX_LARGE).map(|(pem, _)| pem.to_vec())
-}
-
-/// A file of CRLs. What is in it is looked at later.
-pub(super) fn crls(path: &Path) -> Result<Vec<u8>, String> {
+/// A file of many certificates, or of CRLs. What is in it is looked at later.
+pub(super) fn large(path: &Path) -> Result<Vec<u8>, String> {
     read_up_to(path, MAX_LARGE).map(|(contents, _)| contents.to_vec())
 }
 

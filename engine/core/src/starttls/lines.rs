@@ -1,12 +1,14 @@
 //! Lines, and the answers that commands wait for.
 
+use memchr::memchr;
+
 use super::{MAX_MESSAGE, MAX_PIPELINED};
 use crate::reason::Reason;
 
 /// The length of the first line, with its LF: a server may take one without CR for a line, so it counts as one.
 pub(super) fn next(bytes: &[u8]) -> Result<Option<usize>, Reason> {
     let within = &bytes[..bytes.len().min(MAX_MESSAGE)];
-    match within.iter().position(|byte| *byte == b'\n') {
+    match memchr(b'\n', within) {
         Some(at) => Ok(Some(at + 1)),
         None if bytes.len() >= MAX_MESSAGE => Err(Reason::StartTlsTooLong),
         None => Ok(None),

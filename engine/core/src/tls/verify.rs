@@ -19,6 +19,7 @@ mod validation;
 
 use std::net::IpAddr;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use x509_cert::der::asn1::AnyRef;
@@ -225,18 +226,15 @@ impl Verifier {
             true => self.missing(&certificate, &presented),
             false => Vec::new(),
         };
-        let completed: Vec<_> = presented
-            .iter()
-            .cloned()
-            .chain(missing.iter().filter_map(|der| Certificate::parse(der).ok()))
-            .collect();
-        let (check, judged) = match missing.is_empty() {
-            true => (check, judged),
-            false => {
-                let check = Check { presented: &completed, ..check };
-                let again = check.path();
-                (check, if again.rank() < judged.rank() { again } else { judged })
-            }
+        let completed: Vec<_>;
+        let (check, judged) = if missing.is_empty() {
+            (check, judged)
+        } else {
+            let added = missing.iter().filter_map(|der| Certificate::parse(der).ok());
+            completed = presented.iter().cloned().chain(added).collect();
+            let check = Check { presented: &completed, ..check };
+            let again = check.path();
+            (check, if again.rank() < judged.rank() { again } else { judged })
         };
         let Judged { mut faults, path, root } = judged;
         if root.is_some() && faults.0.is_empty() {
@@ -299,7 +297,7 @@ impl Verifier {
         }
     }
 
-    fn missing(&self, leaf: &Certificate<'_>, presented: &[Certificate<'_>]) -> Vec<std::sync::Arc<[u8]>> {
+    fn missing(&self, leaf: &Certificate<'_>, presented: &[Certificate<'_>]) -> Vec<Arc<[u8]>> {
         let chain: Vec<_> = std::iter::once(leaf).chain(presented).collect();
         self.intermediates.missing(&chain, self.trust.anchors())
     }

@@ -1,6 +1,6 @@
 //! `[crypto]`, `[ca]` and `[trust]`: what certificates are made with and checked against.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -121,14 +121,8 @@ impl Trust {
             })
             .collect();
         let intermediates =
-            read_all(&table, "intermediates", &["pem", "crt", "cer"], files::bundle, |name, pem| RootFile {
-                name,
-                pem,
-            });
-        let crls = read_all(&table, "crls", &["crl", "pem"], files::crls, |name, contents| CrlFile {
-            name,
-            contents,
-        });
+            read_all(&table, "intermediates", &["pem", "crt", "cer"], |name, pem| RootFile { name, pem });
+        let crls = read_all(&table, "crls", &["crl", "pem"], |name, contents| CrlFile { name, contents });
         let ct_logs = table.value("ct_logs", "none").map(|value| {
             let path = value.path()?;
             ct_logs::read(&path).map_err(|message| value.say(message)).ok()
@@ -151,12 +145,12 @@ fn read_all<T>(
     table: &Table<'_>,
     key: &'static str,
     endings: &[&str],
-    read: impl Fn(&Path) -> Result<Vec<u8>, String>,
     file: impl Fn(String, Vec<u8>) -> T,
 ) -> Option<Vec<T>> {
     let mut found = Some(Vec::new());
     for value in table.value(key, "[]").map(|value| value.items()).unwrap_or_default() {
-        let read_one = |path: PathBuf| read(&path).map(|contents| file(path.display().to_string(), contents));
+        let read_one =
+            |path: PathBuf| files::large(&path).map(|contents| file(path.display().to_string(), contents));
         let files = value.path().and_then(|path| {
             let files =
                 files::in_folder(&path, endings).and_then(|files| files.into_iter().map(read_one).collect());

@@ -186,10 +186,9 @@ impl Crls {
         Ok(crls)
     }
 
-    /// Adds one, in the place of an older one about the same certificates.
+    /// Adds one. Older ones of its issuer stay: what they revoke is revoked.
     pub(in crate::tls) fn add(&mut self, crl: Arc<Crl>) {
-        let known = self.by_issuer.entry(crl.issuer.clone()).or_default();
-        known.push(crl);
+        self.by_issuer.entry(crl.issuer.clone()).or_default().push(crl);
     }
 
     pub(super) fn of(&self, issuer: AnyRef<'_>) -> &[Arc<Crl>] {
