@@ -31,11 +31,11 @@ def hosts(lab, blocks):
     """Issues the certificates, and adds nginx's server blocks."""
     # An authority of its own: its list is about no other certificate of the lab's.
     lab.keeper = type(lab.issuer)(lab.folder / "keeper", "Lab Keeper of Lists", lab.root)
-    for name in (STAPLED, SILENT, STRICT, STRICT_STAPLED, LISTED, REVOKED, STALE):
+    for name in (STAPLED, SILENT, STRICT, STRICT_STAPLED, STALE):
         lab.certificates[name] = lab.keeper.issue(name)
     lab.certificates[MUST_STAPLE] = lab.keeper.issue(MUST_STAPLE, more="tlsfeature = status_request\n")
     for name in (STAPLED, STRICT_STAPLED):
         staple = lab.keeper.staple(lab.certificates[name])
         blocks.append(Host(name, lab.certificates[name], more=f"ssl_stapling on; ssl_stapling_file {staple};"))
-    for name in (SILENT, STRICT, LISTED):
+    for name in (SILENT, STRICT):
         blocks.append(Host(name, lab.certificates[name]))

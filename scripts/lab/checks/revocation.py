@@ -23,9 +23,16 @@ def _known(lab, port, status, source=None):
         raise Failed(f"revocation_source {tls['wireglass'].get('revocation_source')}, expected {source}")
 
 
-def _stapling(lab, name, staple):
+def _stapling(lab, certificate, staple):
     """`openssl s_server` that staples this file; none: that staples nothing."""
-    return s_server(lab, lab.certificates[name], *(("-status_file", staple) if staple else ()))
+    return s_server(lab, certificate, *(("-status_file", staple) if staple else ()))
+
+
+def _revoked(lab):
+    """A new certificate that has been revoked: that is for good, and each check runs once for each provider."""
+    certificate = lab.keeper.issue(servers.REVOKED)
+    lab.keeper.revoke(certificate)
+    return certificate
 
 
 def _reload(lab, good=True):
@@ -64,16 +71,15 @@ def staple_no_good(lab):
     # Its thisUpdate, which is signed.
     bent.write_bytes(good.replace(b"Z0", b"Y0", 1))
     for response in (lab.keeper.staple(lab.certificates[servers.STAPLED]), stranger, bent):
-        with _stapling(lab, servers.STALE, response) as address:
+        with _stapling(lab, certificate, response) as address:
             _known(lab, fetched(lab, address, host=servers.STALE, expect=b"<HTML>").local_port, "unknown")
 
 
 @check("revocation.revoked", GROUP)
 def revoked(lab):
     """A staple that says "revoked": cert.revoked, and the client is told so"""
-    certificate = lab.certificates[servers.REVOKED]
-    lab.keeper.revoke(certificate)
-    with _stapling(lab, servers.REVOKED, lab.keeper.staple(certificate)) as address:
+    certificate = _revoked(lab)
+    with _stapling(lab, certificate, lab.keeper.staple(certificate)) as address:
         tls = failed(lab, servers.REVOKED, address, "cert.revoked", "-k")
         at(tls, "wireglass.revocation_source", "staple")
         at(tls, "wireglass.alert", 44)
@@ -83,9 +89,10 @@ def revoked(lab):
 @check("revocation.must-staple", GROUP)
 def must_staple(lab):
     """A certificate with must-staple: refused without a staple; decrypted with one, in a resumed session, too"""
-    with _stapling(lab, servers.MUST_STAPLE, None) as address:
+    certificate = lab.certificates[servers.MUST_STAPLE]
+    with _stapling(lab, certificate, None) as address:
         failed(lab, servers.MUST_STAPLE, address, "cert.must_staple", "-k")
-    with _stapling(lab, servers.MUST_STAPLE, lab.keeper.staple(lab.certificates[servers.MUST_STAPLE])) as address:
+    with _stapling(lab, certificate, lab.keeper.staple(certificate)) as address:
         for resumed in (None, True, True):
             seen = fetched(lab, address, host=servers.MUST_STAPLE, expect=b"<HTML>")
             tls = lab.eve.one("tls", seen.local_port)
@@ -98,30 +105,33 @@ def must_staple(lab):
 def crl(lab):
     """A CRL by `openssl ca` in a folder of trust.crls, read by `wireglass reload`: good, then revoked; one that is none changes nothing"""
     listed, broken = (lab.middle.folder / "crls" / name for name in ("keeper.crl", "broken.crl"))
-    any_of_it = lab.certificates[servers.STAPLED]
-    lab.keeper.crl(listed, any_of_it)
-    if str(listed) not in _reload(lab):
-        raise Failed("the reload does not name the file")
-    _known(lab, fetched(lab, SERVER4, host=servers.LISTED).local_port, "good", "crl")
-    lab.keeper.revoke(lab.certificates[servers.LISTED])
-    lab.keeper.crl(listed, any_of_it)
-    _reload(lab)
-    tls = failed(lab, servers.LISTED, SERVER4, "cert.revoked", "-k")
-    at(tls, "wireglass.revocation_source", "crl")
-    broken.write_bytes(b"\x30\x03\x02\x01\x01")
-    said = _reload(lab, good=False)
-    broken.unlink()
-    if "broken.crl" not in said or "expected a CRL" not in said:
-        raise Failed(f"reload says {said[-200:]!r}")
-    failed(lab, servers.LISTED, SERVER4, "cert.revoked", "-k")
-    listed.unlink()
-    _reload(lab)
+    certificate = lab.keeper.issue(servers.LISTED)
+    try:
+        with s_server(lab, certificate) as address:
+            lab.keeper.crl(listed, certificate)
+            if str(listed) not in _reload(lab):
+                raise Failed("the reload does not name the file")
+            _known(lab, fetched(lab, address, host=servers.LISTED, expect=b"<HTML>").local_port, "good", "crl")
+            lab.keeper.revoke(certificate)
+            lab.keeper.crl(listed, certificate)
+            _reload(lab)
+            tls = failed(lab, servers.LISTED, address, "cert.revoked", "-k")
+            at(tls, "wireglass.revocation_source", "crl")
+            broken.write_bytes(b"\x30\x03\x02\x01\x01")
+            said = _reload(lab, good=False)
+            if "broken.crl" not in said or "expected a CRL" not in said:
+                raise Failed(f"reload says {said[-200:]!r}")
+            failed(lab, servers.LISTED, address, "cert.revoked", "-k")
+    finally:
+        for path in (listed, broken):
+            path.unlink(missing_ok=True)
+        _reload(lab)
 
 
 @check("revocation.verify", GROUP)
 def verify(lab):
     """`wireglass verify --staple` says the same"""
-    certificate = lab.certificates[servers.REVOKED]
+    certificate = _revoked(lab)
     words = [lab.binary, "verify", "-c", lab.middle.config, "--name", servers.REVOKED, certificate.chain]
     done = run([*words, "--staple", lab.keeper.staple(certificate)], check=False)
     said = done.stdout.decode()
