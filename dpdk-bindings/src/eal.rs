@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::{CString, c_char, c_int};
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
@@ -55,6 +55,7 @@ impl Eal {
             control: Mutex::new(()),
             claimed: Mutex::new(BTreeSet::new()),
             pools: Mutex::new(Vec::new()),
+            kept: AtomicUsize::new(0),
         };
         Ok(Self { runtime: Arc::new(runtime) })
     }
@@ -186,6 +187,8 @@ pub(crate) struct Runtime {
     /// Ids of the ports that have a `Port` or queues.
     claimed: Mutex<BTreeSet<u16>>,
     pools: Mutex<Vec<PoolAddress>>,
+    /// Mbufs that drivers keep when their ports are closed: nobody refers to them any more.
+    kept: AtomicUsize,
 }
 
 impl Runtime {
@@ -202,6 +205,10 @@ impl Runtime {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(PoolAddress(pool));
     }
 
+    pub(crate) fn note_kept(&self, mbufs: usize) {
+        self.kept.fetch_add(mbufs, Ordering::Relaxed);
+    }
+
     pub(crate) fn diagnose(&self) -> Report {
         Report::gather(&Roots::default(), &self.args)
     }
@@ -210,10 +217,11 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         let pools = self.pools.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mbufs_out = pools.iter().any(|pool| {
+        let in_use = |pool: &PoolAddress| {
             // SAFETY: pools are never freed before the clean-up, which comes after this.
-            unsafe { ffi::rte_mempool_in_use_count(pool.0.as_ptr()) != 0 }
-        });
+            unsafe { ffi::rte_mempool_in_use_count(pool.0.as_ptr()) as usize }
+        };
+        let mbufs_out = pools.iter().map(in_use).sum::<usize>() > self.kept.load(Ordering::Relaxed);
         // An `Mbuf` holds no reference to the runtime, which would cost an atomic operation per packet. Instead the
         // memory stays mapped while one exists. The count is exact here: ports and queues are closed, and no thread
         // with a cache is left (its guard would keep this runtime); a put by any other thread is visible only once

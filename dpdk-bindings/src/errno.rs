@@ -53,6 +53,11 @@ pub enum Error {
         /// How many the driver offers.
         offered: u16,
     },
+    /// The driver has no buffers to receive into. See [`Applied::kept`](crate::Applied::kept).
+    EmptyFillRing {
+        /// The device's name.
+        name: String,
+    },
     /// A port cannot run without a receive pool, a receive queue and a transmit queue.
     NothingToStart {
         /// The device's name.
@@ -86,6 +91,12 @@ impl fmt::Display for Error {
             Self::PortStarted { name } => write!(f, "port {name} was started before"),
             Self::TooManyQueues { name, direction, asked, offered } => {
                 write!(f, "port {name} offers {offered} {direction} queues, {asked} were asked for")
+            }
+            Self::EmptyFillRing { name } => {
+                write!(
+                    f,
+                    "port {name} has no buffers to receive into: its pool is too small for one more queue"
+                )
             }
             Self::NothingToStart { name } => {
                 write!(f, "port {name} needs a pool, a receive queue and a transmit queue")

@@ -68,7 +68,7 @@ pub use self::eal::{Eal, LogLevel, set_log_level, set_log_level_of};
 pub use self::errno::{Errno, Error};
 pub use self::lcore::{LcoreGuard, lcore_id};
 pub use self::mbuf::{Checksum, IpVersion, L4Checksum, Mbuf, SharedMbuf, TxRequest};
-pub use self::mempool::{HEADROOM, Mempool, MempoolConfig};
+pub use self::mempool::{HEADROOM, Mempool, MempoolConfig, UMEM_FRAME};
 pub use self::offloads::{RxOffloads, TxOffloads};
 pub use self::port::{Applied, Link, Mac, Port, PortConfig, PortInfo, Queues};
 pub use self::queue::{RxQueue, TxQueue};

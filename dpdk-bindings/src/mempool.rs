@@ -15,6 +15,13 @@ use crate::mbuf::Mbuf;
 /// Room that a fresh mbuf keeps free in front of its data, in bytes; less if its buffer is smaller.
 pub const HEADROOM: u16 = ffi::RTE_PKTMBUF_HEADROOM as u16;
 
+/// The longest frame that net_af_xdp receives into an mbuf of a pool [for it](MempoolConfig::umem): what a chunk of 4,096 bytes leaves behind
+/// the headers of mempool and mbuf, our headroom and the kernel's.
+pub const UMEM_FRAME: u16 = UMEM_ROOM - HEADROOM - ffi::SHIM_XDP_PACKET_HEADROOM as u16;
+const UMEM_ROOM: u16 = (ffi::SHIM_UMEM_CHUNK - UMEM_OVERHEAD) as u16;
+/// Header of an element, and mbuf. A DPDK that needs more refuses such pools.
+const UMEM_OVERHEAD: u32 = 64 + 128;
+
 /// The size of a pool.
 #[derive(Clone, Debug)]
 pub struct MempoolConfig {
@@ -27,12 +34,15 @@ pub struct MempoolConfig {
     pub data_room: u16,
     /// NUMA node; `None` for any.
     pub socket: Option<u16>,
+    /// Chunks of 4,096 bytes without a gap, one for each mbuf whatever `data_room` says: net_af_xdp shares them with the kernel (UMEM), and
+    /// loses frames in pools of any other shape.
+    pub umem: bool,
 }
 
 impl Default for MempoolConfig {
     /// 8191 mbufs that hold a full Ethernet frame, 256 in each lcore's cache, about 19 MB.
     fn default() -> Self {
-        Self { mbufs: 8191, cache: 256, data_room: 2048 + HEADROOM, socket: None }
+        Self { mbufs: 8191, cache: 256, data_room: 2048 + HEADROOM, socket: None, umem: false }
     }
 }
 
@@ -69,22 +79,27 @@ impl Mempool {
         let c_name = c_string(name)?;
         let socket = config.socket.map_or(ANY_SOCKET, i32::from);
         let _control = eal.runtime().control();
-        // SAFETY: EAL is initialised, since there is an `Eal`; the name is a terminated string that DPDK copies.
-        let raw = unsafe {
-            ffi::rte_pktmbuf_pool_create_by_ops(
-                c_name.as_ptr(),
-                config.mbufs,
-                config.cache,
-                PRIVATE_SIZE,
-                config.data_room,
-                socket,
-                LAST_FIRST.as_ptr(),
-            )
+        let (name_of, ops) = (c_name.as_ptr(), LAST_FIRST.as_ptr());
+        let MempoolConfig { mbufs, cache, umem, .. } = *config;
+        let data_room = if umem { UMEM_ROOM } else { config.data_room };
+        // SAFETY: EAL is initialised, since there is an `Eal`; the names are terminated strings that DPDK copies.
+        let (call, raw) = unsafe {
+            if umem {
+                (
+                    "rte_mempool_populate_virt",
+                    ffi::shim_umem_pool(name_of, mbufs, cache, data_room, socket, ops),
+                )
+            } else {
+                let create = ffi::rte_pktmbuf_pool_create_by_ops;
+                (
+                    "rte_pktmbuf_pool_create_by_ops",
+                    create(name_of, mbufs, cache, PRIVATE_SIZE, data_room, socket, ops),
+                )
+            }
         };
-        let raw = NonNull::new(raw)
-            .ok_or_else(|| Error::call("rte_pktmbuf_pool_create_by_ops", name, Errno::last()))?;
+        let raw = NonNull::new(raw).ok_or_else(|| Error::call(call, name, Errno::last()))?;
         eal.runtime().adopt_pool(raw);
-        Ok(Self { raw, name: name.into(), data_room: config.data_room, _runtime: Arc::clone(eal.runtime()) })
+        Ok(Self { raw, name: name.into(), data_room, _runtime: Arc::clone(eal.runtime()) })
     }
 
     /// An empty mbuf; `None` if all are out.

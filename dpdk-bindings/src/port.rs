@@ -3,8 +3,11 @@
 use std::fmt;
 use std::iter;
 use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use dpdk_sys as ffi;
 
@@ -69,6 +72,7 @@ impl Port {
             on_bus,
             configured: AtomicBool::new(false),
             started: AtomicBool::new(false),
+            unreturned: AtomicU16::new(0),
             runtime: Arc::clone(eal.runtime()),
         };
         Ok(Self { device: Arc::new(device) })
@@ -246,6 +250,9 @@ pub struct Applied {
     /// The port neither sends nor heeds PAUSE frames (802.3x): who cannot keep up loses frames, and does not stop whoever sends to
     /// others as well. False where the driver does not say.
     pub pause_off: bool,
+    /// Mbufs that the driver has taken out of the pools for good, so that they are [out](Mempool::in_use) when the port is closed. Only
+    /// net_af_xdp does that, with those that wait for frames.
+    pub kept: usize,
 }
 
 /// A MAC address.
@@ -399,6 +406,8 @@ pub(crate) struct Device {
     /// `rte_eth_dev_configure` was called: there is something to close.
     pub(crate) configured: AtomicBool,
     pub(crate) started: AtomicBool,
+    /// Transmit queues that have to be asked for the mbufs that were sent.
+    unreturned: AtomicU16,
     /// Keeps EAL, and with it the pools that the queues take mbufs from.
     runtime: Arc<Runtime>,
 }
@@ -411,6 +420,26 @@ impl Device {
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
+
+    /// The driver does not give back this many mbufs, and those that these queues have sent only when it is asked.
+    pub(crate) fn keeps(&self, mbufs: usize, tx_queues: u16) {
+        self.runtime.note_kept(mbufs);
+        self.unreturned.store(tx_queues, Ordering::Release);
+    }
+
+    /// Takes back what was sent. The kernel is done with it when the frame's receiver is, which is soon.
+    fn take_back(&self) {
+        const ROUNDS: u32 = 20;
+        const PAUSE: Duration = Duration::from_millis(1);
+        let queues = self.unreturned.load(Ordering::Acquire);
+        for _ in 0..if queues == 0 { 0 } else { ROUNDS } {
+            for queue in 0..queues {
+                // SAFETY: started, a queue within its number, which is nobody's any more; no packet, so no pointer is read.
+                unsafe { ffi::shim_rte_eth_tx_burst(self.id, queue, ptr::null_mut(), 0) };
+            }
+            thread::sleep(PAUSE);
+        }
+    }
 }
 
 impl Drop for Device {
@@ -422,6 +451,7 @@ impl Drop for Device {
             // only fail for a port that has been removed meanwhile, and then there is nothing more to do.
             unsafe {
                 if self.started.load(Ordering::Acquire) {
+                    self.take_back();
                     ffi::rte_eth_dev_stop(self.id);
                 }
                 ffi::rte_eth_dev_close(self.id);

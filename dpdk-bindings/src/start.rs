@@ -10,6 +10,9 @@ use crate::offloads::{RxOffloads, TxOffloads};
 use crate::port::{Applied, Device, PortConfig, device_info};
 use crate::rss::Rss;
 
+/// A driver that keeps the mbufs of its fill rings for ever: what they are in belongs to the kernel, and its close forgets them.
+const AF_XDP: &str = "net_af_xdp";
+
 /// What DPDK sets where no MTU is asked for.
 const DEFAULT_MTU: u16 = 1500;
 
@@ -24,8 +27,17 @@ pub(crate) fn start(device: &Device, config: &PortConfig, pools: &[Mempool]) -> 
     let info = device_info(device.id(), device.name())?;
     check_queues(device, config, pools, &info)?;
     let mut applied = configure(device, config, pools, &info)?;
-    set_up_queues(device, config, pools, &info, &mut applied)?;
     let (id, name) = (device.id(), device.name());
+    let before = out_of(pools);
+    set_up_queues(device, config, pools, &info, &mut applied)?;
+    if is_af_xdp(&info) {
+        applied.kept = out_of(pools).saturating_sub(before);
+        if applied.kept < usize::from(config.rx_queues) {
+            // The kernel would drop each frame: it has no buffer to receive into.
+            return Err(Error::EmptyFillRing { name: name.to_owned() });
+        }
+        device.keeps(applied.kept, config.tx_queues);
+    }
     // SAFETY: configured, and all queues are set up.
     check(unsafe { ffi::rte_eth_dev_start(id) }, "rte_eth_dev_start", name)?;
     device.started.store(true, Ordering::Release);
@@ -37,6 +49,16 @@ pub(crate) fn start(device: &Device, config: &PortConfig, pools: &[Mempool]) -> 
         applied.pause_off = ffi::shim_eth_pause_off(id) == 0;
     }
     Ok(applied)
+}
+
+/// Mbufs that are not in these pools.
+fn out_of(pools: &[Mempool]) -> usize {
+    pools.iter().map(Mempool::in_use).sum()
+}
+
+fn is_af_xdp(info: &ffi::rte_eth_dev_info) -> bool {
+    // SAFETY: drivers' names are static.
+    unsafe { text(info.driver_name) == AF_XDP }
 }
 
 fn check_queues(
@@ -117,6 +139,7 @@ fn configure(
         promiscuous: false,
         allmulticast: false,
         pause_off: false,
+        kept: 0,
     })
 }
 

@@ -9,8 +9,8 @@ use std::slice;
 use std::thread;
 
 use dpdk::{
-    Burst, Eal, Error, IpVersion, L4Checksum, Mbuf, Mempool, Port, PortConfig, Queues, RxOffloads, RxQueue,
-    TxOffloads, TxQueue, TxRequest,
+    Burst, Eal, Error, IpVersion, L4Checksum, Mbuf, Mempool, MempoolConfig, Port, PortConfig, Queues,
+    RxOffloads, RxQueue, TxOffloads, TxQueue, TxRequest,
 };
 use support::{bytes, drain, eal, frame, header_pool, pool, receive};
 
@@ -446,6 +446,59 @@ fn two_af_packet_ports_talk_over_a_veth_pair() {
     assert_eq!(pool.in_use(), 0);
 }
 
+/// More frames than a fill ring or the pool has, in and out again, through memory that the kernel shares; then all are back but those
+/// that the driver keeps, and the interface is as it was.
+#[test]
+fn two_af_xdp_ports_share_their_pool_with_the_kernel() {
+    const ROUNDS: usize = 400;
+    const EACH: usize = 30;
+    let (eal, _turn) = eal();
+    let sockets = fs::read_to_string("/proc/net/protocols").unwrap_or_default();
+    let Some(veth) = Veth::new().filter(|_| sockets.lines().any(|line| line.starts_with("XDP "))) else {
+        println!(
+            "skipped: no veth pair can be created here, or the kernel has no AF_XDP (CONFIG_XDP_SOCKETS)"
+        );
+        return;
+    };
+    let config = MempoolConfig { mbufs: 8191, cache: 0, umem: true, ..MempoolConfig::default() };
+    let pool = Mempool::new(eal, "xdp", &config).expect("there is memory for it");
+    let mut ends = [0, 1].map(|n| {
+        let (name, args) = (format!("net_af_xdp{n}"), format!("iface=dpdkveth{n}"));
+        eal.attach_vdev(&name, &args).expect("the driver is installed");
+        let mut port = Port::by_name(eal, &name).expect("just attached");
+        let mut queues = port.start(&PortConfig::default(), slice::from_ref(&pool)).expect("starts");
+        assert_eq!(queues.applied.kept, 2048, "a fill ring");
+        (port, queues.rx.remove(0), queues.tx.remove(0))
+    });
+    assert!(Veth::says("xdp"), "a program is attached");
+    let (mut seen, mut burst) = (0_usize, Burst::<32>::new());
+    for round in 0..ROUNDS {
+        let [(_, _, tx), (_, rx, _)] = &mut ends;
+        for _ in 0..EACH {
+            // The longest that the kernel passes on with this MTU, to nobody and of an EtherType for experiments.
+            let mut mbuf = frame(&pool, round as u8, 1514);
+            mbuf.data_mut().expect("exclusive")[..14]
+                .copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5]);
+            assert!(burst.push(mbuf).is_ok());
+        }
+        assert_eq!(tx.tx(&mut burst), EACH);
+        for _ in 0..EACH {
+            assert!(receive(rx, &mut burst, 1), "{seen} of {} arrived", ROUNDS * EACH);
+            let ours =
+                |mbuf: &Mbuf| bytes(mbuf).get(12..15) == Some(&[0x88, 0xb5, (round as u8).wrapping_add(14)]);
+            seen += burst.drain().filter(ours).count();
+            if seen == (round + 1) * EACH {
+                break;
+            }
+        }
+    }
+    assert_eq!(seen, ROUNDS * EACH);
+    drop(ends);
+    assert_eq!(pool.in_use(), 2 * 2048, "what was sent is back");
+    assert!(!Veth::says("xdp"), "the program is detached");
+    drop(veth);
+}
+
 /// The pair dpdkveth0 and dpdkveth1, up; removed with this.
 struct Veth;
 
@@ -457,6 +510,12 @@ impl Veth {
             && Self::ip("link set dpdkveth0 up")
             && Self::ip("link set dpdkveth1 up");
         up.then_some(Self)
+    }
+
+    /// `ip link show` has this word.
+    fn says(word: &str) -> bool {
+        let shown = Command::new("ip").args(["link", "show", "dpdkveth0"]).output();
+        shown.is_ok_and(|shown| String::from_utf8_lossy(&shown.stdout).contains(word))
     }
 
     fn ip(args: &str) -> bool {

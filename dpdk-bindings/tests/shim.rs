@@ -183,6 +183,21 @@ unsafe fn call_all(pool: *mut ffi::rte_mempool, port: u16) -> BTreeSet<&'static 
                 assert_eq!(ffi::shim_tx_header_len(mbuf), 18 + 40 + 32);
                 ffi::shim_rte_pktmbuf_free(mbuf);
             }
+            shim_umem_pool {
+                let (stack, chunk) = (c"stack".as_ptr(), ffi::SHIM_UMEM_CHUNK);
+                assert!(ffi::shim_umem_pool(c"umem-room".as_ptr(), 300, 0, 1000, -1, stack).is_null());
+                assert_eq!(ffi::shim_rte_errno(), libc::EINVAL, "room that does not fill the chunk");
+                let pool = ffi::shim_umem_pool(c"umem".as_ptr(), 300, 0, (chunk - 64 - 128) as u16, -1, stack);
+                assert!(!pool.is_null());
+                let mut mbufs = [ptr::null_mut(); 300];
+                assert_eq!(ffi::shim_rte_pktmbuf_alloc_bulk(pool, mbufs.as_mut_ptr(), 300), 0);
+                let mut places = mbufs.map(|mbuf| mbuf as usize);
+                places.sort_unstable();
+                assert_eq!(places[0] % 4096, 64, "behind the header of its element, at the start of a page");
+                assert!(places.windows(2).all(|pair| pair[1] - pair[0] == chunk as usize), "no gap");
+                mbufs.iter().for_each(|&mbuf| ffi::shim_rte_pktmbuf_free(mbuf));
+                assert_eq!(ffi::rte_mempool_in_use_count(pool), 0);
+            }
         }
     }
 }

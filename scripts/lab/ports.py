@@ -55,6 +55,12 @@ class AfPacket:
         """Takes away what `before` and `after` made."""
 
 
+class AfXdp(AfPacket):
+    """Sockets of XDP on the cables' ends: frames leave the kernel before it has made packets of them."""
+
+    config = _two("net_af_xdp", "iface={side}")
+
+
 class Tap(AfPacket):
     """Interfaces of the engine's own, which a bridge of the kernel joins to the cables' ends."""
 
@@ -158,4 +164,4 @@ class Vhost(_Testpmd):
         self.forward()
 
 
-KINDS = {"af_packet": AfPacket, "tap": Tap, "memif": Memif, "virtio_user": VirtioUser, "vhost": Vhost}
+KINDS = {"af_packet": AfPacket, "xdp": AfXdp, "tap": Tap, "memif": Memif, "virtio_user": VirtioUser, "vhost": Vhost}

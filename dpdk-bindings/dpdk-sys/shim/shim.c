@@ -1,7 +1,10 @@
 /* One wrapper per inline function that the Rust side calls, in alphabetical order. */
 #include "shim.h"
 
+#include <unistd.h>
+
 #include <rte_ip.h>
+#include <rte_memzone.h>
 #include <rte_prefetch.h>
 
 const char *shim_eal_pmd_path(void)
@@ -127,4 +130,54 @@ void shim_set_tx_offload(struct rte_mbuf *mbuf, uint64_t l2_len, uint64_t l3_len
 uint32_t shim_tx_header_len(const struct rte_mbuf *mbuf)
 {
 	return mbuf->l2_len + mbuf->l3_len + mbuf->l4_len;
+}
+
+struct rte_mempool *shim_umem_pool(const char *name, unsigned int n, unsigned int cache, uint16_t data_room, int socket,
+				   const char *ops)
+{
+	/* Elements as they are, without room between them to spread them over memory channels. */
+	const unsigned int flags = RTE_MEMPOOL_F_NO_SPREAD;
+	const unsigned int element = sizeof(struct rte_mbuf) + data_room;
+	struct rte_pktmbuf_pool_private of_pool = {.mbuf_data_room_size = data_room};
+	char zone[RTE_MEMZONE_NAMESIZE];
+	const struct rte_memzone *memory = NULL;
+	struct rte_mempool *pool;
+	size_t page;
+	int rc;
+
+	if (rte_mempool_calc_obj_size(element, flags, NULL) != SHIM_UMEM_CHUNK) {
+		rte_errno = EINVAL;
+		return NULL;
+	}
+	pool = rte_mempool_create_empty(name, n, element, cache, sizeof(of_pool), socket, flags);
+	if (pool == NULL)
+		return NULL;
+	rc = rte_mempool_set_ops_byname(pool, ops, NULL);
+	if (rc == 0)
+		rc = rte_mempool_get_page_size(pool, &page);
+	if (rc != 0)
+		goto fail;
+	rte_pktmbuf_pool_init(pool, &of_pool);
+	/* The name that DPDK would give it. */
+	if (snprintf(zone, sizeof(zone), RTE_MEMPOOL_MZ_FORMAT "_0", name) >= (int)sizeof(zone)) {
+		rc = -ENAMETOOLONG;
+		goto fail;
+	}
+	memory = rte_memzone_reserve_aligned(zone, (size_t)n * SHIM_UMEM_CHUNK, socket, 0, sysconf(_SC_PAGESIZE));
+	if (memory == NULL) {
+		rc = -rte_errno;
+		goto fail;
+	}
+	rc = rte_mempool_populate_virt(pool, memory->addr, memory->len, page, NULL, NULL);
+	if (rc != (int)n) {
+		rc = rc < 0 ? rc : -ENOBUFS;
+		goto fail;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+fail:
+	rte_mempool_free(pool);
+	rte_memzone_free(memory);
+	rte_errno = -rc;
+	return NULL;
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <linux/bpf.h>
 #include <rte_bus.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
@@ -62,6 +63,11 @@ static const uint64_t SHIM_MBUF_F_TX_TCP_SEG = RTE_MBUF_F_TX_TCP_SEG;
 static const uint64_t SHIM_MBUF_F_TX_UDP_CKSUM = RTE_MBUF_F_TX_UDP_CKSUM;
 static const uint64_t SHIM_MBUF_F_TX_VLAN = RTE_MBUF_F_TX_VLAN;
 
+/* The largest chunk that the kernel takes where pages have 4 KB, and one that lies in one page everywhere. */
+static const uint32_t SHIM_UMEM_CHUNK = 4096;
+/* The kernel keeps this much free in front of a frame that it gives to an XDP program: <linux/bpf.h>. */
+static const uint32_t SHIM_XDP_PACKET_HEADROOM = XDP_PACKET_HEADROOM;
+
 static const uint64_t SHIM_RSS_TCP_UDP_IP = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP;
 
 static const uint64_t SHIM_RX_IPV4_CKSUM = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
@@ -106,5 +112,8 @@ int shim_rte_pktmbuf_linearize(struct rte_mbuf *mbuf);
 void shim_set_tx_offload(struct rte_mbuf *mbuf, uint64_t l2_len, uint64_t l3_len, uint64_t l4_len, uint64_t tso_segsz);
 /* Length of the headers that the tx_offload word describes: l2 + l3 + l4. */
 uint32_t shim_tx_header_len(const struct rte_mbuf *mbuf);
+/* rte_pktmbuf_pool_create_by_ops() whose elements, of SHIM_UMEM_CHUNK bytes with this room, lie one behind the other from the start of a
+ * page: net_af_xdp makes a UMEM of the pool's first byte and as many bytes as its elements have. NULL and rte_errno on failure. */
+struct rte_mempool *shim_umem_pool(const char *name, unsigned int n, unsigned int cache, uint16_t room, int socket, const char *ops);
 
 #endif

@@ -37,6 +37,8 @@ const SHORT_RECORD: u16 = 2048;
 const WORTH_A_CHAIN: usize = 256;
 /// Bytes of a frame that are fetched ahead: headers and most of what a segment carries.
 const PREFETCH: usize = 1536;
+/// The driver whose frames lie in memory that the kernel shares.
+const AF_XDP: &str = "net_af_xdp";
 /// A buffer that holds an Ethernet frame of the usual MTU, which is what DPDK's drivers expect at least.
 const MIN_ROOM: u16 = 2048;
 
@@ -112,6 +114,8 @@ pub struct Ports {
     ports: Vec<Port>,
     /// Each worker's.
     pools: Vec<Pools>,
+    /// Frame buffers that the drivers do not give back.
+    kept: usize,
     eal: Arc<Eal>,
 }
 
@@ -154,13 +158,16 @@ impl Ports {
         let largest = largest.unwrap_or_default();
         let room = largest.saturating_add(L2_HEADER).max(MIN_ROOM).saturating_add(HEADROOM);
         // Of its own, so that workers write to no memory that others read.
-        let pools = workers.iter().enumerate().map(|(worker, node)| Pools::new(&eal, worker, *node, room));
+        let umem = infos.iter().any(|info| info.driver == AF_XDP);
+        let pools =
+            workers.iter().enumerate().map(|(worker, node)| Pools::new(&eal, worker, *node, room, umem));
         let pools = pools.collect::<Result<Vec<_>, _>>()?;
         let frames: Vec<_> = pools.iter().map(|pools| pools.frames.clone()).collect();
         let workers = workers.len();
 
         let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut mtus = Vec::new();
+        let mut kept = 0;
         for ((port, info), (mtu, far_end_offloads)) in ports.iter_mut().zip(&infos).zip(wanted) {
             if usize::from(info.max_tx_queues) < workers {
                 let (port, queues) = (info.name.clone(), info.max_tx_queues);
@@ -176,6 +183,7 @@ impl Ports {
             let queues = port.start(&config, &frames)?;
             tracing::info!(port = %info, applied = ?queues.applied, "port started");
             mtus.push(usize::from(queues.applied.mtu));
+            kept += queues.applied.kept;
             let mut rx = queues.rx.into_iter();
             for (worker, tx) in per_worker.iter_mut().zip(queues.tx) {
                 worker.push((rx.next(), tx));
@@ -196,7 +204,7 @@ impl Ports {
             eal: Arc::clone(&eal),
         };
         let workers = per_worker.into_iter().zip(&pools).map(worker).collect();
-        Ok((Self { ports, pools, eal }, workers))
+        Ok((Self { ports, pools, kept, eal }, workers))
     }
 
     /// How many frame buffers each worker has.
@@ -226,11 +234,12 @@ impl Ports {
 
     /// Stops the ports, whose queues the workers have dropped already; says how many mbufs did not come back.
     pub fn close(self) -> usize {
-        let Self { ports, pools, eal } = self;
+        let Self { ports, pools, kept, eal } = self;
         drop(ports);
-        let leaked = pools.iter().map(Pools::in_use).sum();
+        let out: usize = pools.iter().map(Pools::in_use).sum();
         drop((pools, eal));
-        leaked
+        // Fewer than the drivers keep: as wrong as more.
+        out.abs_diff(kept)
     }
 
     /// The pools of buffers, and how many of them are out: nearly, while workers are at it.
@@ -281,10 +290,10 @@ struct Pools {
 }
 
 impl Pools {
-    fn new(eal: &Eal, worker: usize, node: Option<u16>, room: u16) -> Result<Self, dpdk::Error> {
-        let pool = |name, mbufs, data_room| {
+    fn new(eal: &Eal, worker: usize, node: Option<u16>, room: u16, umem: bool) -> Result<Self, dpdk::Error> {
+        let pool = |name, mbufs, data_room, umem| {
             let name = format!("wireglass-{worker}-{name}");
-            let config = MempoolConfig { mbufs, data_room, socket: node, ..MempoolConfig::default() };
+            let config = MempoolConfig { mbufs, data_room, socket: node, umem, ..MempoolConfig::default() };
             Mempool::new(eal, &name, &config).or_else(|error| {
                 let Some(node) = node else { return Err(error) };
                 tracing::warn!(%error, "no memory for {name} on node {node}, where worker {worker} is: it comes from elsewhere");
@@ -292,10 +301,10 @@ impl Pools {
             })
         };
         Ok(Self {
-            frames: pool("frames", MBUFS, room)?,
-            blocks: pool("records", BLOCKS, BLOCK_ROOM)?,
-            short_blocks: pool("short", SHORT_BLOCKS, SHORT_RECORD + HEADROOM)?,
-            references: pool("refs", MBUFS, 0)?,
+            frames: pool("frames", MBUFS, room, umem)?,
+            blocks: pool("records", BLOCKS, BLOCK_ROOM, false)?,
+            short_blocks: pool("short", SHORT_BLOCKS, SHORT_RECORD + HEADROOM, false)?,
+            references: pool("refs", MBUFS, 0, false)?,
         })
     }
 

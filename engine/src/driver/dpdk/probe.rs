@@ -10,7 +10,7 @@ use dpdk::{
 };
 
 use super::super::PortCapabilities;
-use super::{L2_HEADER, MIN_ROOM, OpenError, WirePorts};
+use super::{AF_XDP, L2_HEADER, MIN_ROOM, OpenError, WirePorts};
 
 /// How long a link may take to come up once its port is started.
 const LINK: Duration = Duration::from_secs(4);
@@ -36,8 +36,14 @@ pub fn look(
         let mut port = Port::by_name(&eal, name)?;
         let info = port.info()?;
         let room = mtu.unwrap_or(info.mtu).saturating_add(L2_HEADER).max(MIN_ROOM).saturating_add(HEADROOM);
-        let pool =
-            MempoolConfig { mbufs: MBUFS, data_room: room, socket: info.socket, ..MempoolConfig::default() };
+        let umem = info.driver == AF_XDP;
+        let pool = MempoolConfig {
+            mbufs: MBUFS,
+            data_room: room,
+            socket: info.socket,
+            umem,
+            ..MempoolConfig::default()
+        };
         let pool = Mempool::new(&eal, &format!("doctor{i}"), &pool)?;
         let workers = u16::try_from(workers).unwrap_or(u16::MAX);
         let queues = |offered: u16| workers.min(offered).max(1);
