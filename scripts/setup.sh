@@ -39,7 +39,7 @@ lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps 
 # VMware, Amazon, Mellanox.
 runtime=(ca-certificates
     librte-eal23 librte-ethdev23 librte-mbuf23 librte-mempool23 librte-mempool-ring23 librte-mempool-stack23 librte-bus-pci23 librte-bus-vdev23
-    librte-net-af-packet23 librte-net-tap23 librte-net-memif23 librte-net-ring23 librte-net-e1000-23 librte-net-ixgbe23
+    librte-net-af-packet23 librte-net-af-xdp23 librte-net-tap23 librte-net-memif23 librte-net-ring23 librte-net-e1000-23 librte-net-ixgbe23
     librte-net-i40e23 librte-net-iavf23 librte-net-ice23 librte-net-igc23 librte-net-virtio23 librte-net-vhost23 librte-net-vmxnet3-23
     librte-net-ena23 librte-net-mlx5-23)
 # wrk and ab (apache2-utils) are the load.

@@ -166,6 +166,12 @@ impl Drivers {
         Self { directory: directory.into(), present, loaded: loaded.len() }
     }
 
+    /// Whether a network driver of this name (`net_af_xdp`) is there.
+    pub fn have(&self, driver: &str) -> bool {
+        let file = format!("librte_{driver}.so");
+        names_in(&self.directory).iter().any(|name| name.starts_with(&file))
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { directory, present, loaded } = self;
         writeln!(f, "Drivers: {loaded} network drivers loaded, {present} in {}", directory.display())?;

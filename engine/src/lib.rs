@@ -11,6 +11,7 @@ pub mod exclusions;
 pub mod flow_dump;
 pub mod generation;
 pub mod handshake_pool;
+pub mod interfaces;
 pub mod links;
 pub mod log;
 pub mod metrics;

@@ -94,17 +94,40 @@ eal = "--no-huge"
     assert_eq!(
         folder.faults(&format!("{text}{rest}")),
         [
-            "4: wire[1].outside: expected a DPDK device name (`net_af_packet0`) or PCI address (`0000:03:00.0`), \
-             found \"a b\"",
+            "4: wire[1].outside: expected `xdp:INTERFACE`, `af_packet:INTERFACE`, a PCI address (`0000:03:00.0`) or a DPDK \
+             device name (`net_tap0`), found \"a b\"",
             "6: wire[2].name: expected a name that no other wire has, found \"lan\"",
             "7: wire[2].inside: expected a port that is not in use already: a wire needs two ports of its own, \
              found \"03:00.0\"",
             "8: wire[2].outside: no device \"net_tap0\" in dpdk.vdev (did you mean \"net_tap1\"?)",
-            "9: wire[3].outside: missing: expected the port towards the servers: a DPDK device name or PCI address",
+            "9: wire[3].outside: missing: expected the port towards the servers: `xdp:INTERFACE`, `af_packet:INTERFACE`, \
+             a PCI address or a DPDK device name",
             "10: wire[3].name: expected a name of 1 to 64 bytes without control characters, found \"\"",
             "14: dpdk.eal: expected a list in brackets, found \"--no-huge\"",
         ]
     );
+}
+
+#[test]
+fn an_interface_is_one_port_whatever_its_frames_come_through() {
+    let folder = Folder::new();
+    let wire = |inside: &str, outside: &str| {
+        let good = GOOD.replace("0000:03:00.0", inside);
+        folder.faults(&good.replace("0000:03:00.1", outside))
+    };
+    assert_eq!(wire("xdp:eth1", "af_packet:eth2"), [""; 0]);
+    let faults = wire("xdp:eth1", "af_packet:eth1");
+    assert!(
+        faults[0].starts_with("4: wire[1].outside: expected a port that is not in use already"),
+        "{faults:?}"
+    );
+    for name in ["xpd:eth1", "xdp:", "xdp:a/b", "xdp:much-too-long-a-name"] {
+        let faults = wire(name, "xdp:eth2");
+        assert!(
+            faults[0].starts_with("3: wire[1].inside: expected `xdp:INTERFACE`, `af_packet:INTERFACE`"),
+            "{faults:?}"
+        );
+    }
 }
 
 #[test]

@@ -35,6 +35,34 @@ fn ports_that_begin_in_plain_are_intercepted_and_keep_their_udp() {
 }
 
 #[test]
+fn interfaces_become_devices_with_a_queue_for_each_worker() {
+    let mut config = load(
+        "[workers]\ncores = [1, 2]\n[[wire]]\nname = \"w\"\ninside = \"xdp:eth1\"\noutside = \"af_packet:eth2\"\n",
+    );
+    let xdp = "net_af_xdp_eth1,iface=eth1,queue_count=2";
+    let packet = "net_af_packet_eth2,iface=eth2,qpairs=2,framecnt=2048";
+    assert_eq!(
+        config.dpdk.arguments(&config.wires, 2),
+        ["--vdev", xdp, "--vdev", packet],
+        "the other wire has PCI devices"
+    );
+    assert_eq!(
+        config.kernel_port("net_af_xdp_eth1").map(|port| port.to_string()).as_deref(),
+        Some("xdp:eth1")
+    );
+    assert_eq!(config.kernel_port("0000:03:00.0"), None);
+    let wire = config.wires.remove(1);
+    assert_eq!((wire.inside.as_str(), wire.outside.as_str()), ("net_af_xdp_eth1", "net_af_packet_eth2"));
+    let alone = config.dpdk.arguments(&[wire.clone()], 2).join(" ");
+    assert_eq!(
+        alone,
+        format!("--no-huge -m 640 --no-pci --no-telemetry --no-shconf --vdev {xdp} --vdev {packet}")
+    );
+    config.dpdk.eal.push("--no-pci".into());
+    assert_eq!(config.dpdk.arguments(&[wire], 1)[0], "--no-pci", "who says something says all");
+}
+
+#[test]
 fn defaults() {
     let config = load("");
     assert_eq!((config.dpdk.eal.len(), config.dpdk.vdev.len()), (0, 0));

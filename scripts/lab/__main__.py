@@ -10,7 +10,7 @@ from . import checks  # noqa: F401  (its modules register themselves)
 from . import content, profiles, revocation, starttls
 from .hosts import RULES, hosts
 from .lab import Interrupted, Lab, on_signals_stop
-from .ports import KINDS
+from .ports import KINDS, kind
 from .runner import Report, selected
 from .shell import Failed
 
@@ -45,7 +45,7 @@ def main():
     report = Report()
     began = time.monotonic()
     try:
-        with Lab(binary, hosts, RULES, ports=KINDS[options.ports]) as lab:
+        with Lab(binary, hosts, RULES, ports=kind(options.ports)) as lab:
             print(f"lab up in {time.monotonic() - began:.1f} s: {lab.network.client.name} - {options.wire} on {options.ports} - "
                   f"{lab.network.server.name}", flush=True)
             for provider in providers if binary else [None]:
@@ -118,7 +118,7 @@ def _arguments():
                         help="crypto provider of the engine (default: aws-lc-rs); both: all with aws-lc-rs, then what "
                              "depends on the provider with ring")
     parser.add_argument("--ports", choices=list(KINDS), default="af_packet",
-                        help="kind of the engine's ports (default: af_packet); tap: interfaces of its own, bridged to the "
+                        help="kind of the engine's ports (default: af_packet); xdp: AF_XDP sockets; tap: interfaces of its own, bridged to the "
                              "cables; memif: shared memory with dpdk-testpmd, which has the cables; virtio_user: virtio devices that "
                              "testpmd has by vhost-user; vhost: the other way round, testpmd as a virtual machine")
     parser.add_argument("--wire", choices=["wireglass", "testpmd"], default="wireglass",

@@ -58,7 +58,13 @@ class AfPacket:
 class AfXdp(AfPacket):
     """Sockets of XDP on the cables' ends: frames leave the kernel before it has made packets of them."""
 
-    config = _two("net_af_xdp", "iface={side}")
+    config = """\
+[[wire]]
+name = "lab"
+inside = "xdp:inside"
+outside = "xdp:outside"
+
+"""
 
 
 class Tap(AfPacket):
@@ -162,6 +168,19 @@ class Vhost(_Testpmd):
 
     def after(self):
         self.forward()
+
+
+def has_xdp():
+    """Whether the kernel has AF_XDP."""
+    return any(line.startswith("XDP ") for line in Path("/proc/net/protocols").read_text().splitlines())
+
+
+def kind(name):
+    """The kind of this name. Where the kernel has no AF_XDP: packet sockets instead, with a word."""
+    if name == "xdp" and not has_xdp():
+        print("this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): ports are af_packet", flush=True)
+        name = "af_packet"
+    return KINDS[name]
 
 
 KINDS = {"af_packet": AfPacket, "xdp": AfXdp, "tap": Tap, "memif": Memif, "virtio_user": VirtioUser, "vhost": Vhost}

@@ -116,6 +116,7 @@ pub(crate) fn serve() -> Result<(), Failure> {
                 let wire = WirePorts {
                     inside: inside.into(),
                     outside: outside.into(),
+                    interfaces: [None, None],
                     mtu: None,
                     far_end_offloads: false,
                 };

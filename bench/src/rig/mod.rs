@@ -159,7 +159,13 @@ impl Rig {
                 return Err("testpmd needs memif, and the wire rings".into());
             }
             (PortKind::Rings | PortKind::Offloads, _) => {
-                let wire = WirePorts { inside, outside, mtu: None, far_end_offloads: offloads };
+                let wire = WirePorts {
+                    inside,
+                    outside,
+                    interfaces: [None, None],
+                    mtu: None,
+                    far_end_offloads: offloads,
+                };
                 Dut::Engine(Box::new(Engine::start(order, Arc::clone(&running), wire)?))
             }
             (PortKind::Memif, Mode::Testpmd) => {

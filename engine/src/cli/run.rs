@@ -1,5 +1,6 @@
 //! `wireglass run`: the engine on real ports, from start to clean stop.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +15,13 @@ use wireglass_core::tls::TlsContext;
 use super::supervisor::Supervisor;
 use crate::config::{Compiled, Config, ListFile, Wire, Workers};
 use crate::control::{ControlServer, ControlSocket};
-use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues};
+use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
 use crate::exclusions::ExclusionFile;
 use crate::flow_dump::FlowDumper;
 use crate::generation::Generations;
 use crate::handshake_pool::Pool;
+use crate::interfaces::Kernel;
 use crate::links::LinkWatch;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer, PortSources};
@@ -102,6 +104,7 @@ fn start(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Re
         })
         .transpose()?;
 
+    ports_can_open(&config)?;
     let nodes: Vec<_> = config.workers.cores.iter().map(|core| numa::node_of(*core)).collect();
     let (ports, queues) = Ports::open(&eal_arguments(&config), &wire_ports(&config), &nodes)
         .map_err(|error| error.to_string())?;
@@ -241,11 +244,31 @@ fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
     socket.map_err(|error| format!("control.socket: {error}"))
 }
 
+/// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.
+pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
+    let kernel = Kernel::read(Path::new("/"));
+    let ports = config.wires.iter().flat_map(|wire| &wire.kernel_ports);
+    for port in ports {
+        if let Some(obstacle) = kernel.obstacle(port, config.workers.cores.len()) {
+            return Err(obstacle.to_string());
+        }
+        if !has_driver(port.sockets.driver()) {
+            return Err(format!(
+                "{port}: DPDK has no driver {0}: apt-get install librte-net-{1}23 (Debian 12), or the package of your DPDK",
+                port.sockets.driver(),
+                port.sockets.driver().trim_start_matches("net_").replace('_', "-"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The ports of all wires.
 pub(super) fn wire_ports(config: &Config) -> Vec<WirePorts> {
     let ports = |wire: &Wire| WirePorts {
         inside: wire.inside.clone(),
         outside: wire.outside.clone(),
+        interfaces: [&wire.inside, &wire.outside].map(|port| Some(config.kernel_port(port)?.interface)),
         mtu: wire.mtu,
         far_end_offloads: false,
     };
@@ -254,8 +277,7 @@ pub(super) fn wire_ports(config: &Config) -> Vec<WirePorts> {
 
 /// What EAL is started with.
 pub(super) fn eal_arguments(config: &Config) -> Vec<String> {
-    let vdevs = config.dpdk.vdev.iter().flat_map(|vdev| ["--vdev".to_owned(), vdev.clone()]);
-    config.dpdk.eal.iter().cloned().chain(vdevs).collect()
+    config.dpdk.arguments(&config.wires, config.workers.cores.len())
 }
 
 impl Signals {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::interfaces::KernelPort;
 pub use changes::{Startup, changed_keys, needs_restart};
 pub use fault::{Fault, Faults};
 pub use page_file::read_page;
@@ -93,6 +94,13 @@ pub struct Compiled {
 }
 
 impl Config {
+    /// The interface of the kernel that is below a port of a wire; none: it is no such port.
+    pub fn kernel_port(&self, port: &str) -> Option<KernelPort> {
+        let mut named = self.wires.iter().flat_map(|wire| &wire.kernel_ports);
+        let mut devices = self.dpdk.vdev.iter().filter(|device| device.split(',').next() == Some(port));
+        named.find(|named| named.device() == port).cloned().or_else(|| KernelPort::of_vdev(devices.next()?))
+    }
+
     /// Reads and checks a configuration and the files that it names.
     ///
     /// # Errors

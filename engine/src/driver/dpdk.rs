@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dpdk::diagnose::{Report, Roots};
 use dpdk::{
     Burst, Checksum, Eal, HEADROOM, IpVersion, L4Checksum, LcoreGuard, Mbuf, Mempool, MempoolConfig, Port,
     PortConfig, RxQueue, SharedMbuf, TxOffloads, TxQueue, TxRequest,
@@ -47,6 +48,13 @@ const MIN_ROOM: u16 = 2048;
 pub enum OpenError {
     /// DPDK refused.
     Dpdk(dpdk::Error),
+    /// An AF_XDP port did not start.
+    Xdp {
+        /// What DPDK says.
+        error: dpdk::Error,
+        /// The kernel's interface.
+        interface: String,
+    },
     /// A port has fewer transmit queues than there are workers.
     TooFewQueues {
         /// The port.
@@ -62,10 +70,18 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dpdk(error) => error.fmt(f),
+            Self::Xdp { error, interface } => write!(
+                f,
+                "{error}. Why, the lines of net_af_xdp, libxdp and libbpf above say. Often another XDP program has the interface \
+                 (`ip link show dev {interface}` shows prog/xdp; `ip link set dev {interface} xdp off` takes it away), its MTU is \
+                 larger than its driver takes with XDP, or its other end's is (veth), or LRO is on (`ethtool -K {interface} lro off`). \
+                 af_packet:{interface} needs none of that"
+            ),
             Self::TooFewQueues { port, queues, workers } => write!(
                 f,
                 "port {port} has {queues} transmit queue(s), but there are {workers} workers: name fewer cores in \
-                 workers.cores, or give the device more queues (net_af_packet: `qpairs={workers}`, net_tap: none needed)"
+                 workers.cores, or give the device more queues (net_af_packet: `qpairs={workers}`, net_af_xdp: \
+                 `queue_count={workers}` and `ethtool -L`, net_tap: none needed)"
             ),
         }
     }
@@ -77,6 +93,11 @@ impl From<dpdk::Error> for OpenError {
     fn from(error: dpdk::Error) -> Self {
         Self::Dpdk(error)
     }
+}
+
+/// Whether DPDK has this driver of virtual devices; true also where that cannot be seen, as all are built in.
+pub fn has_driver(name: &str) -> bool {
+    Report::gather(&Roots::default(), &[]).drivers.is_none_or(|drivers| drivers.have(name))
 }
 
 /// Why a port works no more. It is there again for an engine that starts anew.
@@ -103,6 +124,8 @@ pub struct WirePorts {
     pub inside: String,
     /// Towards the servers.
     pub outside: String,
+    /// The kernel's interfaces below them: they know of the link what a driver of DPDK's may not.
+    pub interfaces: [Option<String>; 2],
     /// Largest IP packet to ask for; none: as the driver has it.
     pub mtu: Option<u16>,
     /// Whoever has the other end of these ports (rings, that is) fills in checksums and cuts segments, as a NIC would.
@@ -116,6 +139,8 @@ pub struct Ports {
     pools: Vec<Pools>,
     /// Frame buffers that the drivers do not give back.
     kept: usize,
+    /// The kernel's interface below each port.
+    interfaces: Vec<Option<String>>,
     eal: Arc<Eal>,
 }
 
@@ -165,6 +190,7 @@ impl Ports {
         let frames: Vec<_> = pools.iter().map(|pools| pools.frames.clone()).collect();
         let workers = workers.len();
 
+        let interfaces: Vec<_> = wires.iter().flat_map(|wire| wire.interfaces.clone()).collect();
         let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut mtus = Vec::new();
         let mut kept = 0;
@@ -180,7 +206,18 @@ impl Ports {
             let tx_offloads = config.tx_offloads | TxOffloads::TCP_TSO;
             let done_behind = if far_end_offloads { SEGMENT_OFFLOADS } else { TxOffloads::NONE };
             let config = PortConfig { tx_offloads, done_behind, ..config };
-            let queues = port.start(&config, &frames)?;
+            let queues = port.start(&config, &frames).map_err(|error| {
+                if info.driver != AF_XDP {
+                    return OpenError::Dpdk(error);
+                }
+                let interface = wires.iter().flat_map(|wire| {
+                    [(&wire.inside, &wire.interfaces[0]), (&wire.outside, &wire.interfaces[1])]
+                });
+                let interface = interface
+                    .into_iter()
+                    .find_map(|(name, interface)| interface.clone().filter(|_| *name == info.name));
+                OpenError::Xdp { error, interface: interface.unwrap_or_default() }
+            })?;
             tracing::info!(port = %info, applied = ?queues.applied, "port started");
             mtus.push(usize::from(queues.applied.mtu));
             kept += queues.applied.kept;
@@ -204,7 +241,7 @@ impl Ports {
             eal: Arc::clone(&eal),
         };
         let workers = per_worker.into_iter().zip(&pools).map(worker).collect();
-        Ok((Self { ports, pools, kept, eal }, workers))
+        Ok((Self { ports, pools, kept, interfaces, eal }, workers))
     }
 
     /// How many frame buffers each worker has.
@@ -234,7 +271,7 @@ impl Ports {
 
     /// Stops the ports, whose queues the workers have dropped already; says how many mbufs did not come back.
     pub fn close(self) -> usize {
-        let Self { ports, pools, kept, eal } = self;
+        let Self { ports, pools, kept, interfaces: _, eal } = self;
         drop(ports);
         let out: usize = pools.iter().map(Pools::in_use).sum();
         drop((pools, eal));

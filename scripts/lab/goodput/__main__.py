@@ -11,7 +11,7 @@ from ..lab import exit_status, on_signals_stop
 from ..machine import machine
 from ..net import remove_left_overs
 from ..shell import run
-from .bed import DIRECT, ENGINE, PATHS, TESTPMD, Bed, Line
+from .bed import DIRECT, ENGINE, ENGINE_XDP, HOST, PATHS, TESTPMD, Bed, Line, without_what_is_missing
 from .runs import Cell, Runner, warm_up
 
 
@@ -37,7 +37,8 @@ def _run_line(line, options, cells):
     paths = [path for path in options.paths if not line.mbits or path != TESTPMD]
     connections = options.connections if line.rtt_ms else 1
     seconds = options.seconds * (2 if line.mbits else 1)
-    with Bed(options.binary.resolve(), paths, line) as bed:
+    rules = f'[[rule]]\nname = "as asked"\nsni = ["{HOST}"]\naction = "{options.action}"\n'
+    with Bed(options.binary.resolve(), paths, line, rules=rules) as bed:
         warm_up(bed)
         runner = Runner(bed, seconds, connections)
         for loss in options.loss if line.mbits or options.fast_loss else [0]:
@@ -52,13 +53,15 @@ def _run_line(line, options, cells):
 
 
 def _print_head():
-    print("| line, loss, direction | direct | testpmd | engine | engine/direct | engine/testpmd | CPU s/GB | target |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print("| line, loss, direction | direct | testpmd | engine | engine-xdp | engine/direct | engine/testpmd | xdp/af_packet | CPU s/GB "
+          "| target |")
+    print(f"{'|---' * 10}|", flush=True)
 
 
 def _print_row(cell):
     figures = [f"{median(cell.goodput[path]):.0f}" if path in cell.goodput else "" for path in PATHS]
     ratios = [_with_spread(cell.ratios(ENGINE, to)) for to in (DIRECT, TESTPMD)]
+    ratios.append(_with_spread(cell.ratios(ENGINE_XDP, ENGINE)))
     cpu = f"{median(cell.engine_cpu):.2f}" if cell.engine_cpu else ""
     to, share = cell.target()
     verdict = {True: "met", False: "MISSED", None: "not measured"}[cell.met()]
@@ -77,7 +80,7 @@ def _with_spread(ratios):
 def _about(options):
     curl = run(["curl", "--version"], check=False).stdout.decode(errors="replace").split("\n", 1)[0].strip()
     return {
-        **machine("scripts/goodput.sh", options.binary), "curl": curl, "congestion_control": "cubic", "seconds": options.seconds,
+        **machine("scripts/goodput.sh", options.binary), "curl": curl, "congestion_control": "cubic", "action": options.action, "seconds": options.seconds,
         "repetitions": options.repetitions, "connections_with_delay": options.connections,
     }
 
@@ -89,6 +92,7 @@ Compares the goodput of curl and nginx (TLS 1.3, CUBIC at both ends) over three 
   direct    a Linux bridge between the middle's two interfaces: the path without the engine
   testpmd   DPDK's io forwarding between two net_af_packet ports: the most that such ports carry
   engine    wireglass between two net_af_packet ports, decrypting
+  engine-xdp  the same between two AF_XDP ports; xdp/af_packet is the one over the other
 
 First as fast as it goes, against testpmd: there net_af_packet is the limit. Then over lines that are slower than that, against
 direct: a line without delay (a token bucket at the hosts' ports, --mbits) and lines with one (a relay in user space with a drop-tail
@@ -112,11 +116,13 @@ testpmd's lcore, the bridge's receive processing (RPS). Offloads are off everywh
                         help="where delay and loss lie together; default: client, the engine's two legs being alike")
     parser.add_argument("--directions", nargs="+", choices=["down", "up"], default=["down", "up"])
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
+    parser.add_argument("--action", choices=["decrypt", "bypass"], default="decrypt", help="of the engine; default: decrypt")
     parser.add_argument("--repetitions", type=int, help="default: 3")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a run; twice that on the slower lines; default: 1")
     parser.add_argument("--connections", type=int, default=4, help="at once, with a delay; default: 4")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="an engine that is built already")
     options = parser.parse_args()
+    options.paths = without_what_is_missing(options.paths)
     options.loss = options.loss or ([0, 1] if options.quick else [0, 0.1, 1, 3])
     options.rtt = options.rtt or ([0, 10] if options.quick else [0, 10, 40])
     options.repetitions = options.repetitions or (1 if options.quick else 3)

@@ -19,6 +19,7 @@ from .. import pki
 from ..engine import Engine, PlainWire, Setup, init_ca
 from ..net import OFFLOADS, Namespace, delete_namespace
 from ..nginx import Nginx
+from ..ports import AfPacket, AfXdp, has_xdp
 from ..shell import Process, run
 
 HOST = "goodput.lab.test"
@@ -26,8 +27,10 @@ HOST = "goodput.lab.test"
 HOSTS_CORE, MIDDLE_CORE = 0, 1
 # Larger than anything that is transferred; a hole in the file system, so it takes no room.
 ENDLESS = 64 << 30
-DIRECT, TESTPMD, ENGINE = "direct", "testpmd", "engine"
-PATHS = (DIRECT, TESTPMD, ENGINE)
+DIRECT, TESTPMD, ENGINE, ENGINE_XDP = "direct", "testpmd", "engine", "engine-xdp"
+PATHS = (DIRECT, TESTPMD, ENGINE, ENGINE_XDP)
+# The engine, by the kind of its ports.
+ENGINES = {ENGINE: AfPacket, ENGINE_XDP: AfXdp}
 
 _SERVER = """
   log_format goodput "$arg_run $request_length";
@@ -116,7 +119,7 @@ class Route:
         if self.name == TESTPMD:
             self.forwarder = PlainWire(self, folder)
         else:
-            setup = Setup(roots=(self.bed.root.cert,), cores=(MIDDLE_CORE,))
+            setup = Setup(roots=(self.bed.root.cert,), rules=self.bed.rules, cores=(MIDDLE_CORE,), kind=ENGINES[self.name])
             self.forwarder = Engine(self.bed.binary, self, folder, self.bed.ca, setup)
         self.forwarder.start()
         self.rest()
@@ -161,8 +164,9 @@ class Route:
 class Bed:
     """Context manager: both hosts and all paths, with one kind of line."""
 
-    def __init__(self, binary: Path, paths, line: Line, congestion="cubic"):
+    def __init__(self, binary: Path, paths, line: Line, congestion="cubic", rules=""):
         self.binary = binary
+        self.rules = rules
         self.line = line
         self.prefix = f"wg-{os.getpid()}"
         self.client = PinnedNamespace(f"{self.prefix}-client", HOSTS_CORE)
@@ -238,6 +242,14 @@ class Bed:
             new_namespace(host)
             # No memory of earlier connections: each run begins as the first one did.
             host.run("sysctl", "-qw", f"net.ipv4.tcp_congestion_control={self.congestion}", "net.ipv4.tcp_no_metrics_save=1")
+
+
+def without_what_is_missing(paths):
+    """Of these paths those that this kernel has; a word tells which it has not."""
+    if ENGINE_XDP in paths and not has_xdp():
+        print(f"this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): no path {ENGINE_XDP}", flush=True)
+        return [path for path in paths if path != ENGINE_XDP]
+    return list(paths)
 
 
 def new_namespace(namespace):

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..goodput.bed import ENGINE
+from ..goodput.bed import ENGINE, ENGINE_XDP, ENGINES, without_what_is_missing
 from ..lab import exit_status, on_signals_stop
 from ..machine import machine
 from ..net import remove_left_overs
@@ -56,7 +56,7 @@ def _write(options):
 
 def _plot(rates):
     panels = [Panel(f"{size} bytes: frames a second without loss",
-                    [(line.path, line.fps, line.path == ENGINE) for line in rates if line.size == size])
+                    [(line.path, line.fps, line.path in ENGINES) for line in rates if line.size == size])
               for size in dict.fromkeys(line.size for line in rates)]
     return bars(panels, "net_af_packet on veth, sender and hosts on one core, the forwarder on the other: scripts/pktgen.sh")
 
@@ -73,6 +73,10 @@ def _rates(bed, options, lines):
         mark, flat = ">= " if line.sender_limited else "", line.flat_out
         told = f"{flat.offered:.0f}, {flat.received / flat.seconds:.0f}" if flat else ""
         print(f"| {line.path} | {line.size} | {mark}{line.fps:.0f} | {line.mbits:.0f} | {len(line.trials)} | {told} |", flush=True)
+    for size in dict.fromkeys(line.size for line in lines):
+        fps = {line.path: line.fps for line in lines if line.size == size}
+        if fps.get(ENGINE) and ENGINE_XDP in fps:
+            print(f"AF_XDP over AF_PACKET, {size} bytes: {fps[ENGINE_XDP] / fps[ENGINE]:.2f}", flush=True)
     return [f"{line.path}, {line.size} bytes: no rate without loss, down to {line.trials[-1].asked or 0:.0f} frames/s"
             for line in lines if not line.best]
 
@@ -134,6 +138,7 @@ could do no more, or was not given the time to.""")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="an engine that is built already")
     options = parser.parse_args()
     options.binary = options.binary.resolve()
+    options.paths = options.paths if options.write or options.quick else without_what_is_missing(options.paths)
     options.sizes = options.sizes or ([64, 1518] if options.quick else list(frames.SIZES))
     options.seconds = options.seconds or (5.0 if options.pktgen else 1.5 if options.quick else 2.0)
     options.only_rate = QUICK_RATE if options.quick else None

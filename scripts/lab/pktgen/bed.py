@@ -1,11 +1,11 @@
-"""The two paths, testpmd's and the engine's, between the same two hosts; see lab.goodput.bed."""
+"""The paths, testpmd's and the engine's by the kind of its ports, between the same two hosts; see lab.goodput.bed."""
 
 from pathlib import Path
 
 from ..engine import Engine, PlainWire, Setup
-from ..goodput.bed import ENGINE, MIDDLE_CORE, TESTPMD, Bed, Line, Route
+from ..goodput.bed import ENGINE, ENGINE_XDP, ENGINES, MIDDLE_CORE, TESTPMD, Bed, Line, Route
 
-PATHS = (TESTPMD, ENGINE)
+PATHS = (TESTPMD, ENGINE, ENGINE_XDP)
 # As the engine's ports have it: what a path loses depends on how long its rings hold out.
 RING = 2048
 # Fewer than a flood has clients, more than a search has flows.
@@ -20,7 +20,8 @@ class RateRoute(Route):
         if self.name == TESTPMD:
             self.forwarder = PlainWire(self, folder, RING)
         else:
-            setup = Setup(roots=(bed.root.cert,), rules=f"[limits]\nflows = {FLOWS}\n", cores=(MIDDLE_CORE,))
+            setup = Setup(roots=(bed.root.cert,), rules=f"[limits]\nflows = {FLOWS}\n", cores=(MIDDLE_CORE,),
+                          kind=ENGINES[self.name])
             self.forwarder = Engine(bed.binary, self, folder, bed.ca, setup)
         self.forwarder.start()
         before_others(self.forwarder.process.popen)

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
-from ..goodput.bed import ENGINE, HOST
+from ..goodput.bed import ENGINES, HOST
 from ..shell import Failed
 from . import frames
 from .bed import PATHS, before_others, mac
@@ -99,7 +99,7 @@ def downloads(bed, route, seconds):
 
 def counts(route):
     """The engine's counters of dropped packets and ended flows, by reason."""
-    if route.name != ENGINE:
+    if route.name not in ENGINES:
         return {}
     page = route.middle.run("curl", "-sS", "--max-time", 5, "http://127.0.0.1:9464/metrics").stdout.decode()
     found = Counter()
@@ -173,5 +173,5 @@ def flood(bed, route, kind, options):
             sender.stop()
         route.rest()
     by_reason = {reason: after[reason] - before[reason] for reason in after if after[reason] > before[reason]}
-    missing = [reason for reason in expected if reason not in by_reason] if route.name == ENGINE else []
+    missing = [reason for reason in expected if reason not in by_reason] if route.name in ENGINES else []
     return Flood(route.name, kind, alone, beside, gone, took, held, by_reason, missing)

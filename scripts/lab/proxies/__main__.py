@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..goodput.bed import ENGINE, TESTPMD
+from ..goodput.bed import ENGINES, TESTPMD, without_what_is_missing
 from ..lab import exit_status, on_signals_stop
 from ..machine import machine
 from ..net import remove_left_overs
@@ -80,7 +80,7 @@ def _plot(results, about):
     panels = []
     for load in LOADS:
         figures = [(path, results.value(load, path, "per_busy_core")) for path in PATHS]
-        shown = [(path, figure, path == ENGINE) for path, figure in figures if figure]
+        shown = [(path, figure, path in ENGINES) for path, figure in figures if figure]
         panels.append(Panel(f"{load.title}: {load.unit} for a busy core", shown))
     return bars(panels, f"{about['cpu']}, commit {about['commit']}, {about['date']}; direct and testpmd: no TLS in the middle")
 
@@ -104,6 +104,7 @@ prints throughput and new connections per second side by side:
   direct     a Linux bridge: the path without anything in it
   testpmd    DPDK's io forwarding between two net_af_packet ports: the most that the engine's ports carry
   engine     wireglass on such ports: adopts connections in passing, mints, verifies, reads HTTP, logs
+  engine-xdp  the same on AF_XDP ports
   haproxy    terminates with a certificate made before (it cannot mint), connects to the server with TLS, verifies
   nginx      the same
   sslsplit   mints; relays bytes; -o VerifyPeer=yes
@@ -139,7 +140,8 @@ in which other programs had more than {OTHERS_ALLOWED:.0%} of a core is made aga
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="an engine that is built already")
     options = parser.parse_args()
     options.partial = bool(options.only) or options.offloads
-    options.only = [path for path in options.only or PATHS if not (options.offloads and path in (TESTPMD, ENGINE))]
+    options.only = [path for path in without_what_is_missing(options.only or PATHS)
+                    if not (options.offloads and path in (TESTPMD, *ENGINES))]
     options.repetitions = options.repetitions or (1 if options.quick else 3)
     options.seconds = options.seconds or (1 if options.quick else 2)
     return options

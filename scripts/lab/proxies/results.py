@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from statistics import median
 
-from ..goodput.bed import ENGINE, TESTPMD
+from ..goodput.bed import ENGINE, ENGINE_XDP, TESTPMD
 from .bed import PATHS
 from .load import LOADS, OTHERS_ALLOWED
 from .programs import PROXIES
@@ -94,6 +94,10 @@ class Results:
             words = [path, f"{rate:.0f}", f"{busy:.0%}", f"{figure:.0f}", f"{process:.0f}" if process and path != TESTPMD else "",
                      f"{figure / best[1]:.2f}" if best else ""]
             lines.append(f"| {' | '.join(words)} |")
+        for title, figure in (("rate", "rate"), ("a busy core", "per_busy_core")):
+            xdp, packet = (self.value(load, path, figure) for path in (ENGINE_XDP, ENGINE))
+            if xdp and packet:
+                lines.append(f"\nAF_XDP over AF_PACKET, {title}: {xdp / packet:.2f}")
         return lines
 
     def as_json(self):

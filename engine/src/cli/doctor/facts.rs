@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::interfaces::Kernel;
 use crate::numa;
 
 /// All that `findings` judges. What cannot be read is empty, zero or none, as the machine would have it.
@@ -24,6 +25,8 @@ pub(super) struct Facts {
     /// The kernel's interfaces.
     pub(super) interfaces: Vec<Interface>,
     pub(super) clock: Clock,
+    /// What ports that are interfaces depend on.
+    pub(super) kernel: Kernel,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -101,6 +104,7 @@ impl Facts {
             cards: machine.cards(),
             interfaces: machine.interfaces(),
             clock: machine.clock(),
+            kernel: Kernel::read(root),
         }
     }
 

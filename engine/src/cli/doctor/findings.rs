@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::facts::{Core, Facts, Interface, Iommu, Pages};
 use super::plan::{CaFacts, Plan, PlannedPort, PlannedWire};
 use crate::driver::PortCapabilities;
+use crate::interfaces::{KernelPort, Obstacle, Sockets, XdpMode};
 
 /// How much of an obstacle something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -71,6 +72,7 @@ impl Question<'_> {
         let mut all = vec![self.iommu(), self.hugepages()];
         all.extend(self.cards());
         all.extend([self.numa(), self.cores(), self.isolated(), self.governor(), self.aes()]);
+        all.extend(self.sockets());
         all.extend(self.wires());
         all.extend(self.offloads());
         all.extend(self.plan.into_iter().flat_map(|plan| &plan.cas).map(|ca| self.ca(ca)));
@@ -118,10 +120,21 @@ impl Question<'_> {
                 |p: &&Pages| format!("{} of {} kB on node {} ({} free)", p.total, p.size_kb, p.node, p.free);
             pages.iter().map(word).collect::<Vec<_>>().join(", ")
         };
+        if self.plan.is_some_and(|plan| plan.no_huge) && !self.wants_pci() {
+            return Finding::good("hugepages", "not used, and the kernel's interfaces need none");
+        }
         if self.plan.is_some_and(|plan| plan.no_huge) {
             let means = "dpdk.eal has --no-huge: packets lie in pages of 4 KB, and hardware ports cannot reach them without an IOMMU";
             let fix = "scripts/nic.sh bind --hugepages 1G=2, and take --no-huge out of dpdk.eal";
             return Finding::poor("hugepages", "not used", means, fix);
+        }
+        if !self.wants_pci() && pages.is_empty() {
+            return Finding::bad(
+                "hugepages",
+                "none",
+                "DPDK does not start without, unless it is told to",
+                "dpdk.eal = [\"--no-huge\", \"-m\", \"1024\", \"--no-pci\"], or name both ports as `xdp:INTERFACE` or `af_packet:INTERFACE`",
+            );
         }
         let fix = "scripts/nic.sh bind --hugepages 1G=2 (or 2M=1024); --persistent for each boot";
         if pages.is_empty() {
@@ -353,6 +366,67 @@ impl Question<'_> {
         }
     }
 
+    /// Whether interfaces can be had as ports, and by which way frames come to them.
+    fn sockets(&self) -> Vec<Finding> {
+        let kernel = &self.facts.kernel;
+        let Some(plan) = self.plan else {
+            let means = "`xdp:INTERFACE` as a port; -c FILE judges those of a configuration";
+            return match (kernel.xdp, kernel.lacks(Sockets::Xdp).join(" ")) {
+                (false, _) => vec![Finding::note(
+                    "xdp",
+                    "this kernel has no AF_XDP",
+                    "`af_packet:INTERFACE` needs none; else a kernel with CONFIG_XDP_SOCKETS=y",
+                )],
+                (true, lacks) if lacks.is_empty() => vec![Finding::note("xdp", "AF_XDP can be had", means)],
+                (true, lacks) => vec![Finding::note("xdp", format!("AF_XDP can be had with {lacks}"), means)],
+            };
+        };
+        let ports = plan.ports().filter_map(|port| port.kernel.as_ref());
+        ports.map(|port| self.socket(port, plan.cores.len())).collect()
+    }
+
+    fn socket(&self, port: &KernelPort, workers: usize) -> Finding {
+        let kernel = &self.facts.kernel;
+        let topic = if port.sockets == Sockets::Xdp { "xdp" } else { "af_packet" };
+        if let Some(Obstacle { found, fix }) = kernel.obstacle(port, workers) {
+            return Finding::bad(topic, found, "the engine does not start", fix);
+        }
+        if port.sockets == Sockets::Packet {
+            return Finding::good(topic, format!("{port}: can be had"));
+        }
+        if kernel.version < (5, 11) {
+            return Finding::poor(
+                topic,
+                format!("{port}: Linux {}.{}", kernel.version.0, kernel.version.1),
+                "before 5.11 a socket cannot be polled: with a zero-copy driver a worker sleeps up to a second on a quiet port",
+                format!("a newer kernel, or af_packet:{}", port.interface),
+            );
+        }
+        let interface = &port.interface;
+        let driver = kernel.driver(interface);
+        let of = driver.as_deref().unwrap_or("no device");
+        let left = format!(
+            "it must leave tags in frames and not merge them: ethtool -K {interface} rxvlan off lro off gro off"
+        );
+        match XdpMode::of_driver(driver.as_deref()) {
+            XdpMode::ZeroCopy => Finding::note(topic, format!("{port}: {of}, zero-copy"), left),
+            XdpMode::Native => Finding::note(topic, format!("{port}: {of}, native with a copy"), left),
+            XdpMode::Virtual => Finding::note(
+                topic,
+                format!("{port}: {of}"),
+                "veth, tun and bond have native XDP, others generic: `ip link show` tells which it is while the engine runs",
+            ),
+            XdpMode::Generic => Finding::poor(
+                topic,
+                format!("{port}: {of} is not known to have native XDP"),
+                "the kernel makes a packet of each frame first: little is gained over af_packet",
+                format!(
+                    "af_packet:{interface}, or the card to vfio-pci; docs/deploy.md names drivers that have it"
+                ),
+            ),
+        }
+    }
+
     /// MTUs and links of each wire's two ports: by the kernel's interfaces below them, else by the ports if they were opened.
     fn wires(&self) -> Vec<Finding> {
         let Some(plan) = self.plan else { return Vec::new() };
@@ -388,8 +462,8 @@ impl Question<'_> {
         };
         let states = wire.ports.each_ref().map(|port| (port, link(port)));
         if let Some((port, _)) = states.iter().find(|(_, up)| *up == Some(false)) {
-            let fix = match &port.interface {
-                Some(interface) => {
+            let fix = match &port.kernel {
+                Some(KernelPort { interface, .. }) => {
                     format!("ip link set {interface} up; then the cable, and the other end of it")
                 }
                 None => "the cable, the transceiver, and the other end".into(),
@@ -426,8 +500,8 @@ impl Question<'_> {
     }
 
     fn interface(&self, port: &PlannedPort) -> Option<&Interface> {
-        let name = port.interface.as_deref()?;
-        self.facts.interfaces.iter().find(|interface| interface.name == name)
+        let port = port.kernel.as_ref()?;
+        self.facts.interfaces.iter().find(|interface| interface.name == port.interface)
     }
 
     /// What the ports' drivers offer.

@@ -125,6 +125,7 @@ fn open_ports(config: &Config) -> Result<Vec<PortCapabilities>, String> {
 
 #[cfg(feature = "dpdk")]
 fn look(config: &Config) -> Result<Vec<PortCapabilities>, String> {
+    super::run::ports_can_open(config)?;
     let arguments = super::run::eal_arguments(config);
     let ports = super::run::wire_ports(config);
     crate::driver::dpdk::probe::look(&arguments, &ports, config.workers.cores.len())

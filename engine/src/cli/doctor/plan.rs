@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::ca_files;
 
 use crate::config::Config;
+use crate::interfaces::KernelPort;
 use crate::worker::Idle;
 
 /// What a configuration asks for.
@@ -34,8 +35,8 @@ pub(super) struct PlannedWire {
 pub(super) struct PlannedPort {
     /// As the configuration names it.
     pub(super) name: String,
-    /// The kernel's interface below a virtual device.
-    pub(super) interface: Option<String>,
+    /// The kernel's interface that it is.
+    pub(super) kernel: Option<KernelPort>,
 }
 
 impl PlannedPort {
@@ -61,7 +62,7 @@ pub(super) struct CaFacts {
 
 impl Plan {
     pub(super) fn of(config: &Config) -> Self {
-        let port = |name: &String| PlannedPort { name: name.clone(), interface: interface_of(config, name) };
+        let port = |name: &String| PlannedPort { name: name.clone(), kernel: config.kernel_port(name) };
         let wires = config.wires.iter().map(|wire| PlannedWire {
             name: wire.name.to_string(),
             ports: [port(&wire.inside), port(&wire.outside)],
@@ -72,7 +73,11 @@ impl Plan {
             wires: wires.collect(),
             cores: config.workers.cores.clone(),
             spin: config.workers.idle == Idle::Spin,
-            no_huge: config.dpdk.eal.iter().any(|argument| argument == "--no-huge"),
+            no_huge: config
+                .dpdk
+                .arguments(&config.wires, config.workers.cores.len())
+                .iter()
+                .any(|argument| argument == "--no-huge"),
             cas: [("trusted", &ca.trusted), ("untrusted", &ca.untrusted)]
                 .map(|(which, files)| CaFacts::of(which, &files.cert_name, &files.key_name))
                 .to_vec(),
@@ -83,12 +88,6 @@ impl Plan {
     pub(super) fn ports(&self) -> impl Iterator<Item = &PlannedPort> {
         self.wires.iter().flat_map(|wire| &wire.ports)
     }
-}
-
-/// `net_af_packet0,iface=p0`: the interface `p0`.
-fn interface_of(config: &Config, port: &str) -> Option<String> {
-    let device = config.dpdk.vdev.iter().find(|device| device.split(',').next() == Some(port))?;
-    device.split(',').find_map(|word| word.strip_prefix("iface=")).map(str::to_owned)
 }
 
 impl CaFacts {

@@ -11,6 +11,7 @@ use super::findings::{Finding, Level, Question};
 use super::plan::{CaFacts, Plan, PlannedPort, PlannedWire};
 use super::render::Text;
 use crate::driver::PortCapabilities;
+use crate::interfaces::KernelPort;
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
@@ -32,7 +33,7 @@ impl Machine {
             key_mode: Some(0o600),
             validity: Some((NOW - 10 * DAY, NOW + 1000 * DAY)),
         };
-        let port = |name: &str| PlannedPort { name: name.into(), interface: None };
+        let port = |name: &str| PlannedPort { name: name.into(), kernel: None };
         let plan = Plan {
             wires: vec![PlannedWire { name: "lan".into(), ports: [port("03:00.0"), port("0000:03:00.1")] }],
             cores: vec![1, 2],
@@ -69,6 +70,9 @@ impl Machine {
             ("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : aes pclmulqdq vaes vpclmulqdq avx512f\n"),
             ("proc/mounts", "nodev /dev/hugepages hugetlbfs rw,pagesize=2M 0 0\n"),
             ("proc/321/comm", "chronyd\n"),
+            ("proc/self/status", "CapEff:\t000001ffffffffff\n"),
+            ("proc/net/protocols", "XDP       1088      0\n"),
+            ("proc/sys/kernel/osrelease", "6.1.0-13-amd64\n"),
             ("sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n"),
             ("sys/devices/system/cpu/online", "0-3\n"),
             ("sys/devices/system/cpu/isolated", "1-2\n"),
@@ -92,6 +96,9 @@ impl Machine {
             symlink("../../drivers/vfio-pci", self.root.path().join(card).join("driver")).expect("writable");
         }
         for name in ["p0", "p1"] {
+            self.file(&format!("sys/class/net/{name}/ifindex"), "7\n");
+            self.file(&format!("sys/class/net/{name}/queues/rx-0/rps_cpus"), "0\n");
+            self.file(&format!("sys/class/net/{name}/queues/rx-1/rps_cpus"), "0\n");
             self.file(&format!("sys/class/net/{name}/mtu"), "1500\n");
             self.file(&format!("sys/class/net/{name}/carrier"), "1\n");
         }
@@ -116,7 +123,10 @@ impl Machine {
 
     /// As a virtual wire on two interfaces of the kernel, its ports not opened.
     fn on_interfaces(&mut self) {
-        let port = |n| PlannedPort { name: format!("net_af_packet{n}"), interface: Some(format!("p{n}")) };
+        let port = |n| PlannedPort {
+            name: format!("net_af_packet{n}"),
+            kernel: KernelPort::parse(&format!("af_packet:p{n}")),
+        };
         self.plan.wires[0].ports = [port(0), port(1)];
         self.ports = None;
     }
@@ -161,6 +171,7 @@ fn a_machine_in_order_has_nothing_in_the_way() {
     }
     let mut virtual_wire = Machine::new();
     virtual_wire.on_interfaces();
+    virtual_wire.plan.no_huge = true;
     let bad = virtual_wire.judge(true).into_iter().filter(|finding| finding.level > Level::Note).count();
     assert_eq!(bad, 0, "{}", Text(&virtual_wire.judge(true)));
     assert!(virtual_wire.judge(false).iter().all(|finding| finding.level <= Level::Note));
@@ -310,6 +321,49 @@ fn what_is_spoiled_is_found_with_its_remedy() {
 }
 
 #[test]
+fn a_port_of_af_xdp_tells_how_far_out_its_frames_are_taken() {
+    let mut machine = Machine::new();
+    machine.on_interfaces();
+    for (n, port) in machine.plan.wires[0].ports.iter_mut().enumerate() {
+        port.kernel = KernelPort::parse(&format!("xdp:p{n}"));
+    }
+    let about = |machine: &Machine, port: &str| {
+        let found = |finding: &Finding| finding.topic == "xdp" && finding.found.starts_with(port);
+        let finding = machine.judge(true).into_iter().find(found).expect("judged");
+        (finding.level, Text(&[finding]).to_string())
+    };
+    let driver = |machine: &Machine, name: &str| {
+        let device = machine.root.path().join("sys/class/net/p0/device");
+        let _ = fs::remove_dir_all(&device);
+        fs::create_dir_all(&device).expect("writable");
+        symlink(format!("../../drivers/{name}"), device.join("driver")).expect("writable");
+    };
+    let (level, text) = about(&machine, "xdp:p0");
+    assert!(level == Level::Note && text.contains("no device") && text.contains("veth"), "{text}");
+    for (name, wanted, words) in [
+        ("ice", Level::Note, "ice, zero-copy"),
+        ("ena", Level::Note, "native with a copy"),
+        ("e1000e", Level::Poor, "not known to have native XDP"),
+    ] {
+        driver(&machine, name);
+        let (level, text) = about(&machine, "xdp:p0");
+        assert!(level == wanted && text.contains(words), "{text}");
+    }
+    driver(&machine, "ice");
+    machine.file("proc/sys/kernel/osrelease", "5.10.0-28-amd64\n");
+    let (level, text) = about(&machine, "xdp:p0");
+    assert!(level == Level::Poor && text.contains("Linux 5.10"), "{text}");
+    machine.plan.cores.push(3);
+    let (level, text) = about(&machine, "xdp:p1");
+    assert!(level == Level::Bad && text.contains("-> ethtool -L p1 combined 3"), "{text}");
+    machine.file("proc/net/protocols", "TCP 2 3\n");
+    let (level, text) = about(&machine, "xdp:p1");
+    assert!(level == Level::Bad && text.contains("af_packet:p1"), "{text}");
+    let alone = machine.judge(false).into_iter().find(|finding| finding.topic == "xdp").expect("judged");
+    assert!(alone.level == Level::Note && alone.found.contains("no AF_XDP"), "{alone:?}");
+}
+
+#[test]
 fn interfaces_tell_of_their_links_and_mtus_without_a_port_being_opened() {
     let mut machine = Machine::new();
     machine.on_interfaces();
@@ -330,7 +384,7 @@ fn interfaces_tell_of_their_links_and_mtus_without_a_port_being_opened() {
     assert_eq!(about("link").fix.as_deref().map(|fix| &fix[..19]), Some("ip link set p0 up; "));
     assert_eq!(about("iommu").level, Level::Good);
     machine.ports = None;
-    machine.plan.wires[0].ports[0].interface = None;
+    machine.plan.wires[0].ports[0].kernel = None;
     let findings = machine.judge(true);
     assert!(findings.iter().any(|f| f.topic == "mtu" && f.level == Level::Note && f.found == "lan: unknown"));
 }

@@ -4,9 +4,14 @@ use std::sync::Arc;
 
 use crate::config::near::nearest;
 use crate::config::reader::{Table, Value};
+use crate::interfaces::KernelPort;
 
 /// `PortId::wire` is a byte; this is more than a machine has ports for.
 const MAX_WIRES: usize = 64;
+
+/// Memory of DPDK where it has no hugepages, for all and for each worker, whose buffers take about 200 MB.
+const MEMORY_MB: usize = 128;
+const WORKER_MB: usize = 256;
 
 /// What NICs and DPDK's drivers take at most.
 const MAX_MTU: u16 = 9710;
@@ -25,6 +30,18 @@ impl Dpdk {
         let dpdk = Self { eal: table.texts("eal"), vdev: table.texts("vdev") };
         table.finish();
         dpdk
+    }
+
+    /// What EAL is started with, for these wires. Where all ports are interfaces that wires name by themselves, and nothing else was asked
+    /// for, that is memory without hugepages, and no other device: there is nothing that DMA has to reach.
+    pub fn arguments(&self, wires: &[Wire], workers: usize) -> Vec<String> {
+        let ports = || wires.iter().flat_map(|wire| &wire.kernel_ports);
+        let alone = self.eal.is_empty() && ports().count() == 2 * wires.len();
+        let memory = (MEMORY_MB + WORKER_MB * workers).to_string();
+        let plain = ["--no-huge", "-m", &memory, "--no-pci", "--no-telemetry", "--no-shconf"];
+        let eal = plain.into_iter().filter(|_| alone).map(str::to_owned).chain(self.eal.iter().cloned());
+        let vdevs = self.vdev.iter().cloned().chain(ports().map(|port| port.vdev(workers)));
+        eal.chain(vdevs.flat_map(|vdev| ["--vdev".to_owned(), vdev])).collect()
     }
 
     /// Names of the virtual devices.
@@ -49,6 +66,8 @@ pub struct Wire {
     pub inside: String,
     /// Port towards the servers.
     pub outside: String,
+    /// Those of the two that were named by the kernel's interface: `xdp:eth1`. Their devices are made for them.
+    pub kernel_ports: Vec<KernelPort>,
     /// Largest IP packet, in bytes; none: as the ports have it.
     pub mtu: Option<u16>,
     /// The VLAN that untagged frames belong to.
@@ -78,13 +97,26 @@ impl Wire {
             let name = value.name()?;
             seen.name(name, &value).then_some(name)
         });
+        let mut kernel_ports = Vec::new();
         let mut port = |key, towards| {
             let value = table.required(key, towards)?;
             let port = value.text()?;
+            if let Some(kernel) = KernelPort::parse(port) {
+                // One interface is one port, whatever its frames come through.
+                let name = seen.port(&format!("{}:", kernel.interface), &value).then(|| kernel.device());
+                kernel_ports.push(kernel);
+                return name;
+            }
             (is_port(port, dpdk, &value) && seen.port(port, &value)).then(|| port.to_owned())
         };
-        let inside = port("inside", "the port towards the clients: a DPDK device name or PCI address");
-        let outside = port("outside", "the port towards the servers: a DPDK device name or PCI address");
+        let inside = port(
+            "inside",
+            "the port towards the clients: `xdp:INTERFACE`, `af_packet:INTERFACE`, a PCI address or a DPDK device name",
+        );
+        let outside = port(
+            "outside",
+            "the port towards the servers: `xdp:INTERFACE`, `af_packet:INTERFACE`, a PCI address or a DPDK device name",
+        );
         let mtu = table.integer("mtu", 0..=MAX_MTU, 0);
         let native_vlan = table.value("native_vlan", "none").and_then(|value| value.integer(1..=4094));
         table.finish();
@@ -92,6 +124,7 @@ impl Wire {
             name: name?.into(),
             inside: inside?,
             outside: outside?,
+            kernel_ports,
             mtu: (mtu > 0).then_some(mtu),
             native_vlan,
         })
@@ -99,8 +132,12 @@ impl Wire {
 }
 
 fn is_port(port: &str, dpdk: &Dpdk, value: &Value<'_>) -> bool {
-    if port.is_empty() || port.contains(|c: char| c.is_whitespace() || c == ',') {
-        value.expected("a DPDK device name (`net_af_packet0`) or PCI address (`0000:03:00.0`)");
+    // The one colon that is neither of ours nor of a PCI address: `xpd:eth1`.
+    let unknown = port.split_once(':').is_some_and(|(word, _)| !word.bytes().all(|b| b.is_ascii_hexdigit()));
+    if port.is_empty() || unknown || port.contains(|c: char| c.is_whitespace() || c == ',') {
+        value.expected(
+            "`xdp:INTERFACE`, `af_packet:INTERFACE`, a PCI address (`0000:03:00.0`) or a DPDK device name (`net_tap0`)",
+        );
         return false;
     }
     if dpdk.lacks(port) {

@@ -1,18 +1,27 @@
 //! What control threads ask of running ports.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use wireglass_core::event::PortLink;
 use wireglass_core::port::PortSide;
 
 use super::Ports;
+use crate::interfaces::Kernel;
 use crate::metrics::PortExtra;
 
 impl Ports {
     /// The links of all ports, which belong to these wires. A port that does not answer is left out.
     pub fn links(&self, wires: &[Arc<str>]) -> Vec<PortLink> {
+        let kernel = Kernel::read(Path::new("/"));
         let read = |(i, port): (usize, &dpdk::Port)| {
-            let info = port.info().ok()?;
+            let mut info = port.info().ok()?;
+            // net_af_packet and net_af_xdp say "up" as long as they run.
+            if let Some(interface) = self.interfaces.get(i)?
+                && let Some(carrier) = kernel.carrier(interface)
+            {
+                info.link.up &= carrier;
+            }
             let speed = info.link.speed_mbps;
             Some(PortLink {
                 port: info.name,

@@ -1,0 +1,398 @@
+//! The kernel's interfaces as ports: how a wire names them, and what stands in the way of opening them.
+//!
+//! `xdp:eth1` is an AF_XDP socket for each worker on eth1, `af_packet:eth1` a packet socket. Both leave the NIC with its kernel driver.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How frames come out of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// AF_XDP: before the kernel has made packets of them.
+    Xdp,
+    /// AF_PACKET: copies of what passes the kernel's receive path. Has a limit of no kernel, driver or queue.
+    Packet,
+}
+
+/// A port that is an interface of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelPort {
+    /// What frames come through.
+    pub sockets: Sockets,
+    /// The interface's name.
+    pub interface: String,
+}
+
+/// Largest MTU that an AF_XDP socket takes: a frame, with two VLAN tags, lies in one chunk of 4,096 bytes with the headers and the room
+/// that DPDK and the kernel want in front of it.
+pub const XDP_MTU: u16 = 3498;
+/// Slots of each ring of packet sockets: DPDK's default, 512, is less than a burst of two TCP windows.
+const PACKET_SLOTS: u16 = 2048;
+/// IFNAMSIZ without the terminator.
+const LONGEST_NAME: usize = 15;
+
+impl Sockets {
+    const ALL: [Self; 2] = [Self::Xdp, Self::Packet];
+
+    /// What stands in front of the interface's name.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp:",
+            Self::Packet => "af_packet:",
+        }
+    }
+
+    /// DPDK's driver.
+    pub fn driver(self) -> &'static str {
+        match self {
+            Self::Xdp => "net_af_xdp",
+            Self::Packet => "net_af_packet",
+        }
+    }
+}
+
+impl KernelPort {
+    /// Reads `xdp:eth1` or `af_packet:eth1`; none: it is no such name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Sockets::ALL.into_iter().find_map(|sockets| {
+            let interface = text.strip_prefix(sockets.prefix())?;
+            let good = (1..=LONGEST_NAME).contains(&interface.len())
+                && !interface.contains(|c: char| c.is_whitespace() || ['/', ',', ':'].contains(&c));
+            good.then(|| Self { sockets, interface: interface.to_owned() })
+        })
+    }
+
+    /// The port below a virtual device as `dpdk.vdev` has it: `net_af_xdp0,iface=eth1`.
+    pub fn of_vdev(device: &str) -> Option<Self> {
+        let sockets = Sockets::ALL.into_iter().find(|sockets| device.starts_with(sockets.driver()))?;
+        let interface = device.split(',').find_map(|word| word.strip_prefix("iface="))?.to_owned();
+        Some(Self { sockets, interface })
+    }
+
+    /// DPDK's name for the port, which logs and metrics show.
+    pub fn device(&self) -> String {
+        format!("{}_{}", self.sockets.driver(), self.interface)
+    }
+
+    /// The virtual device that makes it, with a queue for each worker.
+    pub fn vdev(&self, workers: usize) -> String {
+        let Self { sockets, interface } = self;
+        let device = self.device();
+        match sockets {
+            Sockets::Xdp => format!("{device},iface={interface},queue_count={workers}"),
+            Sockets::Packet => format!("{device},iface={interface},qpairs={workers},framecnt={PACKET_SLOTS}"),
+        }
+    }
+}
+
+impl fmt::Display for KernelPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.sockets.prefix(), self.interface)
+    }
+}
+
+/// How far out in the kernel an interface's frames reach an AF_XDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// The NIC writes into the socket's memory.
+    ZeroCopy,
+    /// The NIC's driver copies them into it.
+    Native,
+    /// The kernel makes packets of them first.
+    Generic,
+    /// There is no device whose driver could be known: veth, tun and bond are native, others are not.
+    Virtual,
+}
+
+/// Drivers with zero-copy, as of Linux 6.18, and such as can redirect frames to a socket without it. docs/deploy.md names the kernels that they have it from.
+const ZERO_COPY: [&str; 11] =
+    ["gve", "gvnic", "i40e", "ice", "idpf", "igb", "igc", "ixgbe", "mlx5_core", "nfp", "virtio_net"];
+const NATIVE: [&str; 9] =
+    ["atlantic", "bnxt_en", "ena", "hv_netvsc", "mana", "mvneta", "qede", "sfc", "vmxnet3"];
+
+impl XdpMode {
+    /// Of an interface whose device has this kernel driver.
+    pub fn of_driver(driver: Option<&str>) -> Self {
+        match driver {
+            None => Self::Virtual,
+            Some(driver) if ZERO_COPY.contains(&driver) => Self::ZeroCopy,
+            Some(driver) if NATIVE.contains(&driver) => Self::Native,
+            Some(_) => Self::Generic,
+        }
+    }
+}
+
+/// Something that keeps a port from opening, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What was found.
+    pub found: String,
+    /// The remedy.
+    pub fix: String,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.found, self.fix)
+    }
+}
+
+/// What the kernel says of itself, of this process and of its interfaces, below a root folder.
+#[derive(Clone, Debug, Default)]
+pub struct Kernel {
+    root: PathBuf,
+    /// The kernel has AF_XDP.
+    pub xdp: bool,
+    /// Major and minor number; (0, 0): unknown.
+    pub version: (u32, u32),
+    capabilities: u64,
+    /// Memory that the process may lock is limited.
+    memory_limited: bool,
+}
+
+/// Bits of `/proc/self/status`: <linux/capability.h>.
+const NET_ADMIN: (u64, &str) = (12, "CAP_NET_ADMIN");
+const NET_RAW: (u64, &str) = (13, "CAP_NET_RAW");
+const IPC_LOCK: (u64, &str) = (14, "CAP_IPC_LOCK");
+const SYS_ADMIN: u64 = 21;
+const BPF: (u64, &str) = (39, "CAP_BPF");
+
+impl Kernel {
+    /// Reads it. `root` is `/`, or a folder that looks like it.
+    pub fn read(root: &Path) -> Self {
+        let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+        let status = text("proc/self/status");
+        let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        let capabilities = capabilities.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+        let limits = text("proc/self/limits");
+        let locked = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"));
+        let release = text("proc/sys/kernel/osrelease");
+        let mut numbers = release.trim().split(['.', '-', '+']).map_while(|word| word.parse().ok());
+        Self {
+            root: root.to_owned(),
+            xdp: text("proc/net/protocols").lines().any(|line| line.starts_with("XDP ")),
+            version: (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)),
+            capabilities: capabilities.unwrap_or(0),
+            memory_limited: locked.is_some_and(|rest| !rest.trim_start().starts_with("unlimited")),
+        }
+    }
+
+    fn of_interface(&self, interface: &str, file: &str) -> Option<String> {
+        let path = self.root.join("sys/class/net").join(interface).join(file);
+        fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+    }
+
+    /// Whether there is a link; none: the interface says nothing, as it is not there.
+    pub fn carrier(&self, interface: &str) -> Option<bool> {
+        self.of_interface(interface, "ifindex")?;
+        // Reading it fails while the interface is down.
+        Some(self.of_interface(interface, "carrier").is_some_and(|carrier| carrier == "1"))
+    }
+
+    /// Receive queues of an interface that are in use.
+    pub fn queues(&self, interface: &str) -> usize {
+        let queues = fs::read_dir(self.root.join("sys/class/net").join(interface).join("queues"));
+        let names = queues.into_iter().flatten().flatten();
+        names.filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-")).count()
+    }
+
+    /// The kernel driver of an interface's device; none: it has no device, as veth, or is not there.
+    pub fn driver(&self, interface: &str) -> Option<String> {
+        let device = self.root.join("sys/class/net").join(interface).join("device/driver");
+        Some(fs::read_link(device).ok()?.file_name()?.to_str()?.to_owned())
+    }
+
+    /// Capabilities that this process lacks for these sockets.
+    pub fn lacks(&self, sockets: Sockets) -> Vec<&'static str> {
+        let has = |bit: u64| self.capabilities >> bit & 1 == 1;
+        // Promiscuous mode and the MTU are the administrator's.
+        let wanted: &[_] = match sockets {
+            Sockets::Packet => &[NET_RAW, NET_ADMIN],
+            Sockets::Xdp => &[NET_RAW, NET_ADMIN, BPF],
+        };
+        let held = |bit| has(bit) || bit == BPF.0 && has(SYS_ADMIN);
+        let mut lacks: Vec<_> = wanted.iter().filter(|(bit, _)| !held(*bit)).map(|(_, name)| *name).collect();
+        if sockets == Sockets::Xdp && self.memory_limited && !has(IPC_LOCK.0) {
+            lacks.push(IPC_LOCK.1);
+        }
+        lacks
+    }
+
+    /// The first thing that keeps this port from opening with a queue for each worker, as far as it can be seen without trying.
+    pub fn obstacle(&self, port: &KernelPort, workers: usize) -> Option<Obstacle> {
+        let KernelPort { sockets, interface } = port;
+        let say = |found: String, fix: String| Some(Obstacle { found, fix });
+        if self.of_interface(interface, "ifindex").is_none() {
+            return say(
+                format!("{port}: there is no interface {interface} here"),
+                "`ip link` shows those of this network namespace".into(),
+            );
+        }
+        let lacks = self.lacks(*sockets);
+        if !lacks.is_empty() {
+            let lacks = lacks.join(" ");
+            return say(
+                format!("{port}: this process lacks {lacks}"),
+                format!(
+                    "run it as root, or add them: `CapabilityBoundingSet=` of the unit, `--cap-add` of a container ({lacks})"
+                ),
+            );
+        }
+        if *sockets == Sockets::Packet {
+            return None;
+        }
+        if !self.xdp {
+            return say(
+                format!("{port}: this kernel has no AF_XDP"),
+                format!("one with CONFIG_XDP_SOCKETS=y, or af_packet:{interface}"),
+            );
+        }
+        let mtu = self.of_interface(interface, "mtu").and_then(|mtu| mtu.parse::<u32>().ok());
+        if let Some(mtu) = mtu
+            && mtu > u32::from(XDP_MTU)
+        {
+            return say(
+                format!("{port}: {interface} has MTU {mtu}, and AF_XDP takes {XDP_MTU} at most"),
+                format!(
+                    "ip link set dev {interface} mtu 1500, at the other end too; or af_packet:{interface}"
+                ),
+            );
+        }
+        let queues = self.queues(interface);
+        if queues != workers {
+            // The others' frames would go to the kernel and past the wire.
+            return say(
+                format!(
+                    "{port}: {interface} has {queues} queue(s), and there are {workers} worker(s): each needs one, and none may be left"
+                ),
+                format!("ethtool -L {interface} combined {workers}, or as many cores in workers.cores"),
+            );
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    const ALL: &str = "CapEff:\t000001ffffffffff\n";
+
+    fn machine() -> TempDir {
+        let root = tempfile::tempdir().expect("a folder");
+        for (path, text) in [
+            ("proc/self/status", ALL),
+            (
+                "proc/self/limits",
+                "Max locked memory         8388608              8388608              bytes\n",
+            ),
+            ("proc/net/protocols", "protocol  size\nXDP       1088      0\nTCP 2 3\n"),
+            ("proc/sys/kernel/osrelease", "6.1.0-13-amd64\n"),
+            ("sys/class/net/eth1/ifindex", "3\n"),
+            ("sys/class/net/eth1/mtu", "1500\n"),
+            ("sys/class/net/eth1/carrier", "1\n"),
+            ("sys/class/net/eth1/queues/rx-0/rps_cpus", "0\n"),
+            ("sys/class/net/eth1/queues/rx-1/rps_cpus", "0\n"),
+            ("sys/class/net/eth1/queues/tx-0/xps_cpus", "0\n"),
+        ] {
+            file(&root, path, text);
+        }
+        root
+    }
+
+    fn file(root: &TempDir, path: &str, text: &str) {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("below the root")).expect("writable");
+        fs::write(path, text).expect("writable");
+    }
+
+    fn obstacle(root: &TempDir, port: &str, workers: usize) -> String {
+        let port = KernelPort::parse(port).expect("a port");
+        Kernel::read(root.path()).obstacle(&port, workers).map_or_else(String::new, |found| found.to_string())
+    }
+
+    #[test]
+    fn names_are_read_and_become_devices() {
+        let port = KernelPort::parse("xdp:eth1.100").expect("an interface");
+        assert_eq!((port.sockets, port.interface.as_str()), (Sockets::Xdp, "eth1.100"));
+        assert_eq!(port.vdev(2), "net_af_xdp_eth1.100,iface=eth1.100,queue_count=2");
+        let packet = KernelPort::parse("af_packet:lan0").expect("an interface");
+        assert_eq!(packet.vdev(1), "net_af_packet_lan0,iface=lan0,qpairs=1,framecnt=2048");
+        assert_eq!(
+            (packet.device().as_str(), packet.to_string().as_str()),
+            ("net_af_packet_lan0", "af_packet:lan0")
+        );
+        for bad in
+            ["xdp:", "xdp:a/b", "xdp:a,b", "xdp:sixteen-letters-", "0000:03:00.0", "net_af_xdp0", "tap:eth1"]
+        {
+            assert_eq!(KernelPort::parse(bad), None, "{bad}");
+        }
+        let of = KernelPort::of_vdev("net_af_xdp0,iface=p0,queue_count=4").expect("has an interface");
+        assert_eq!(of.to_string(), "xdp:p0");
+        assert_eq!(KernelPort::of_vdev("net_tap0,iface=p0"), None);
+    }
+
+    #[test]
+    fn nothing_is_in_the_way_where_all_is_there() {
+        let root = machine();
+        assert_eq!(obstacle(&root, "xdp:eth1", 2), "");
+        assert_eq!(obstacle(&root, "af_packet:eth1", 7), "", "packet sockets share a queue");
+        let kernel = Kernel::read(root.path());
+        assert_eq!(
+            (kernel.version, kernel.carrier("eth1"), kernel.carrier("eth9")),
+            ((6, 1), Some(true), None)
+        );
+        fs::remove_file(root.path().join("sys/class/net/eth1/carrier")).expect("it was there");
+        assert_eq!(kernel.carrier("eth1"), Some(false), "it is down");
+    }
+
+    #[test]
+    fn each_obstacle_is_named_with_its_remedy() {
+        let root = machine();
+        assert!(obstacle(&root, "xdp:eth9", 2).contains("no interface eth9 here: `ip link`"));
+        assert!(obstacle(&root, "af_packet:eth9", 2).contains("no interface eth9"));
+        let words = obstacle(&root, "xdp:eth1", 1);
+        assert!(
+            words.contains("2 queue(s), and there are 1 worker(s)")
+                && words.contains("ethtool -L eth1 combined 1"),
+            "{words}"
+        );
+        file(&root, "sys/class/net/eth1/mtu", "9000\n");
+        let words = obstacle(&root, "xdp:eth1", 2);
+        assert!(words.contains("MTU 9000, and AF_XDP takes 3498") && words.contains("mtu 1500"), "{words}");
+        assert_eq!(obstacle(&root, "af_packet:eth1", 2), "");
+        file(&root, "proc/net/protocols", "protocol  size\nTCP 2 3\n");
+        assert!(
+            obstacle(&root, "xdp:eth1", 2)
+                .contains("no AF_XDP: one with CONFIG_XDP_SOCKETS=y, or af_packet:eth1")
+        );
+    }
+
+    #[test]
+    fn capabilities_are_named_one_by_one() {
+        let root = machine();
+        let lacks = |bits: u64, sockets| {
+            file(&root, "proc/self/status", &format!("CapEff:\t{bits:016x}\n"));
+            Kernel::read(root.path()).lacks(sockets)
+        };
+        assert_eq!(lacks(0, Sockets::Xdp), ["CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF", "CAP_IPC_LOCK"]);
+        assert_eq!(lacks(0, Sockets::Packet), ["CAP_NET_RAW", "CAP_NET_ADMIN"]);
+        assert_eq!(
+            lacks(1 << 12 | 1 << 13 | 1 << 21, Sockets::Xdp),
+            ["CAP_IPC_LOCK"],
+            "CAP_SYS_ADMIN is more than CAP_BPF"
+        );
+        file(
+            &root,
+            "proc/self/limits",
+            "Max locked memory         unlimited            unlimited            bytes\n",
+        );
+        assert!(lacks(1 << 12 | 1 << 13 | 1 << 39, Sockets::Xdp).is_empty());
+        assert!(obstacle(&root, "af_packet:eth1", 1).is_empty());
+        assert_eq!(lacks(1 << 12 | 1 << 13, Sockets::Xdp), ["CAP_BPF"]);
+        let words = obstacle(&root, "xdp:eth1", 2);
+        assert!(words.contains("lacks CAP_BPF: run it as root"), "{words}");
+    }
+}
