@@ -53,7 +53,7 @@ fn interfaces_become_devices_with_a_queue_for_each_worker() {
     assert_eq!(config.kernel_port("0000:03:00.0"), None);
     let wire = config.wires.remove(1);
     assert_eq!((wire.inside.as_str(), wire.outside.as_str()), ("net_af_xdp_eth1", "net_af_packet_eth2"));
-    let alone = config.dpdk.arguments(&[wire.clone()], 2).join(" ");
+    let alone = config.dpdk.arguments(std::slice::from_ref(&wire), 2).join(" ");
     assert_eq!(
         alone,
         format!("--no-huge -m 640 --no-pci --no-telemetry --no-shconf --vdev {xdp} --vdev {packet}")
