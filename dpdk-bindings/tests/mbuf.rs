@@ -260,7 +260,7 @@ fn slices_stay_inside_the_data_and_references_inside_their_count() {
 fn references_are_counted_across_threads() {
     let (eal, _turn) = eal();
     let pool = pool(eal, "threads", 7);
-    let config = MempoolConfig { mbufs: 255, cache: 16, data_room: 0, socket: None };
+    let config = MempoolConfig { mbufs: 255, cache: 16, data_room: 0, ..MempoolConfig::default() };
     let headers = Mempool::new(eal, "threadslices", &config).expect("there is memory for a small pool");
     let block = frame(&pool, 0, 100).share().expect("one segment");
     std::thread::scope(|scope| {
