@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
     cat <<EOF
-Usage: scripts/demo.sh [--fast]
+Usage: scripts/demo.sh [--fast] [--xdp]
 
 Installs the packages it needs (Debian 12, as root), builds wireglass, and puts it as a piece of wire between two
 network namespaces: curl on one side, nginx on the other, the engine's two DPDK ports between them. Then curl makes
@@ -21,6 +21,7 @@ five visits, and you see what curl saw and what the engine's log says:
 Nothing stays behind (packages apart): namespaces, processes and files are removed at the end, on Ctrl-C too.
 Exit status: 0 when all came out as expected, 1 when something did not.
 
+  --xdp     the engine's ports are AF_XDP sockets; packet sockets, with a word, where the kernel has no AF_XDP
   --fast    no pauses for the reader
   --help    this text
 EOF
@@ -29,7 +30,7 @@ EOF
 options=()
 for word in "$@"; do
     case $word in
-    --fast) options+=("$word") ;;
+    --fast | --xdp) options+=("$word") ;;
     -h | --help)
         usage
         exit 0

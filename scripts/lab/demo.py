@@ -13,6 +13,7 @@ from .eve import at
 from .lab import Interrupted, Lab, on_signals_stop
 from .net import SERVER4
 from .nginx import Host
+from .ports import kind
 from .shell import Failed
 
 SHOP, BANK, ADS, OLD = "shop.example", "bank.example", "ads.example", "oldshop.example"
@@ -85,7 +86,7 @@ def main():
     show = Show(0 if "--fast" in sys.argv else 1.2)
     on_signals_stop()
     try:
-        with Lab(binary, hosts, RULES) as lab:
+        with Lab(binary, hosts, RULES, ports=kind("xdp" if "--xdp" in sys.argv else "af_packet")) as lab:
             _introduce(show, lab)
             for step in (_decrypted, _bypassed, _blocked, _expired, _blocked_page):
                 step(show, lab)
