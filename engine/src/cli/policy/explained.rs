@@ -7,8 +7,8 @@ use serde::Serialize;
 use wireglass_core::fields::{Field, Fields};
 use wireglass_core::policy::{
     Answer, BlockWith, ConnectionFacts, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision,
-    DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, Known, Profile, RequestFacts, Respond,
-    ResponseFacts, SizeLimits,
+    DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, HostRules, Known, Profile, RequestFacts,
+    Respond, ResponseFacts, SizeLimits,
 };
 
 use super::{ExplainArgs, Url};
@@ -212,7 +212,7 @@ impl Asking<'_> {
         let (fields, size) = head(&args.headers, Known::Bytes(0));
         let (host, method, target) = (Some(&*url.host), &*args.method, &*url.target);
         let facts = RequestFacts { host, method, target, fields: &fields, size };
-        let standing = policy.at_request(flow, &facts);
+        let standing = policy.at_request(flow, &facts, &mut HostRules::default());
         explained.request = Some(Message {
             what: format!("{method} https://{}{target}", url.host),
             rules: self.asked(policy.explain(flow, &facts)),
