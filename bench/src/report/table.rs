@@ -1,7 +1,7 @@
 //! One line for each scenario.
 
 use crate::machine::Machine;
-use crate::outcome::{Contrast, OfInspect, Outcome};
+use crate::outcome::{Alone, Contrast, Cost, Instructions, OfInspect, Outcome};
 
 /// The columns; `waited` above some percent tells of a disturbed run, `copies` are payload bytes copied for each that came.
 pub(crate) const HEAD: &str = "\
@@ -81,6 +81,10 @@ fn details(outcome: &Outcome) -> Vec<String> {
         let (change, without, with) = ((with / without - 1.0) * 100.0, number(*without), number(*with));
         all.push(format!("{what}: {without} -> {with} {unit} ({change:+.1} %)"));
     }
+    if let Some(alone) = &outcome.alone {
+        all.push(costs(alone));
+        all.extend(alone.instructions.as_ref().map(instructions));
+    }
     if let Some(OfInspect { median, quartiles: [low, high], pairs }) = &outcome.of_inspect {
         let [median, low, high] = [median, low, high].map(|share| share * 100.0);
         all.push(format!(
@@ -88,6 +92,33 @@ fn details(outcome: &Outcome) -> Vec<String> {
         ));
     }
     all
+}
+
+/// What the engine's turns cost.
+fn costs(alone: &Alone) -> String {
+    let costs = [
+        ("payload byte", alone.per_payload_byte),
+        ("packet", Some(alone.per_packet)),
+        ("exchange", alone.per_exchange),
+    ];
+    let costs = costs.into_iter().filter_map(|(what, cost)| {
+        let Cost { cycles, nanos, quartiles: [low, high] } = cost?;
+        let [cycles, nanos, low, high] = [cycles, nanos, low * 100.0, high * 100.0].map(number);
+        Some(format!("{nanos} ns, {cycles} cycles a {what} (half of the parts {low} to {high} %)"))
+    });
+    let taken = number(alone.taken_away * 100.0);
+    let costs = costs.collect::<Vec<_>>().join("; ");
+    format!("{costs}; TSC at {:.3} GHz, {taken} % waits for the core taken off", alone.ghz)
+}
+
+fn instructions(counted: &Instructions) -> String {
+    let all = [
+        ("payload byte", counted.per_payload_byte),
+        ("packet", Some(counted.per_packet)),
+        ("exchange", counted.per_exchange),
+    ];
+    let all = all.into_iter().filter_map(|(what, n)| Some(format!("{} a {what}", number(n?))));
+    format!("instructions under callgrind: {}", all.collect::<Vec<_>>().join(", "))
 }
 
 /// Three digits that count.
