@@ -1,6 +1,7 @@
 //! What came of a scenario.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,9 @@ use crate::measure::median;
 
 /// Milliseconds of silence after which a sender may probe (RFC 8985 7.2), less two for its round trips and ours.
 const PATIENCE: f64 = 10.0;
+
+/// The unit of new connections.
+pub(crate) const CONNECTIONS: &str = "connections/s";
 
 /// A run of several scenarios, as it stands in a file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -46,6 +50,24 @@ impl Run {
     pub(crate) fn named(&self, name: &str) -> Option<&Outcome> {
         self.outcomes.iter().find(|outcome| outcome.name == name)
     }
+}
+
+/// Scenarios measured in turns with another build of the program, as they stand in a file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Pairs {
+    pub(crate) machine: Machine,
+    /// The other build.
+    pub(crate) other: PathBuf,
+    pub(crate) scenarios: Vec<Paired>,
+}
+
+/// One scenario's pairs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Paired {
+    pub(crate) name: String,
+    pub(crate) unit: String,
+    /// What the other build and this one did.
+    pub(crate) pairs: Vec<[f64; 2]>,
 }
 
 /// One scenario's figures.
@@ -163,13 +185,13 @@ pub(crate) struct Alone {
     pub(crate) per_payload_byte: Option<Cost>,
     /// Per frame that the engine received.
     pub(crate) per_packet: Cost,
-    /// With new connections: a handshake on both legs, 1 KB, and the end.
+    /// A request and its answer; with new connections a handshake on both legs and the end, too.
     pub(crate) per_exchange: Option<Cost>,
     /// Bytes of requests and answers that came through.
     pub(crate) payload: u64,
     /// Frames that the load sent: as many as the engine received.
     pub(crate) packets_sent: u64,
-    /// Time in which other programs had the core in the middle of a turn, as a share of the turns'. It is taken off.
+    /// Of the time of turns, the share in which other programs had the core. It is taken off.
     pub(crate) taken_away: f64,
     /// Under callgrind.
     pub(crate) instructions: Option<Instructions>,
@@ -267,6 +289,27 @@ impl Outcome {
         self.ceiling = ceiling;
     }
 
+    /// What does not depend on how fast the generator was.
+    pub(crate) fn comparable(&self) -> f64 {
+        self.per_busy_core.unwrap_or(self.figure)
+    }
+
+    /// Takes in the instructions of all turns that were measured.
+    pub(crate) fn count_instructions(&mut self, total: u64) {
+        if self.of_inspect.is_some() {
+            // Those without rules are among them. `bench.sh --instructions` has cases for rules.
+            return;
+        }
+        let exchanges = self.exchanges;
+        let Some(alone) = &mut self.alone else { return };
+        let of = |count: u64| (count > 0).then(|| total as f64 / count as f64);
+        alone.instructions = of(alone.packets_sent).map(|per_packet| Instructions {
+            per_payload_byte: alone.per_payload_byte.and_then(|_| of(alone.payload)),
+            per_packet,
+            per_exchange: of(exchanges),
+        });
+    }
+
     /// Segments that had to be repeated although nothing was lost: their receiver answered later than a sender may wait.
     pub(crate) fn late_repeats(&self) -> u64 {
         if self.load_late >= PATIENCE { self.retransmits } else { 0 }
@@ -283,7 +326,8 @@ impl Outcome {
         let numbers = numbers.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}"));
         let maps = self.failures.iter().chain(&self.dropped).map(|(what, n)| format!("{n} {what}"));
         let strayed = self.alone.as_ref().map(|alone| alone.packets_sent.abs_diff(self.packets));
-        let strayed = strayed.filter(|n| *n > 0).map(|n| format!("{n} frames sent and not received, or the reverse"));
+        let strayed =
+            strayed.filter(|n| *n > 0).map(|n| format!("{n} frames sent and not received, or the reverse"));
         let nothing = (self.exchanges == 0 && ["Gbit/s", "requests/s"].contains(&&*self.unit))
             .then(|| "nothing went through".to_owned());
         numbers.chain(maps).chain(strayed).chain(nothing).collect()

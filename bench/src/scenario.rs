@@ -11,6 +11,8 @@ use crate::rig::{Mode, PortKind};
 
 /// The name of all servers, but where each connection has another one.
 pub(crate) const NAME: &str = "bench.example";
+/// What names of scenarios on one thread begin with.
+pub(crate) const ALONE: &str = "alone";
 const KB: usize = 1024;
 
 /// One measurement.
@@ -72,7 +74,7 @@ impl Scenario {
             PortKind::Offloads => format!("{name}-offloads"),
             PortKind::Memif => format!("memif-{name}"),
         };
-        if self.alone { format!("alone-{name}") } else { name }
+        if self.alone { format!("{ALONE}-{name}") } else { name }
     }
 
     /// How many connections, and the buffer of each, in bytes.
@@ -109,10 +111,8 @@ impl Scenario {
 
     /// There is an engine in this process, and nothing depends on the clock.
     fn can_be_alone(&self) -> bool {
-        let by_the_clock = !matches!(
-            self.what,
-            What::Throughput(_) | What::Rules(_) | What::Connections | What::Small(_)
-        );
+        let by_the_clock =
+            !matches!(self.what, What::Throughput(_) | What::Rules(_) | What::Connections | What::Small(_));
         self.mode.is_engine() && self.ports != PortKind::Memif && !by_the_clock
     }
 

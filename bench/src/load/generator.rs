@@ -104,8 +104,7 @@ impl End {
 impl Generator {
     /// A generator without pools. `engine`: the worker that takes turns with it, if there is no other thread for it.
     pub(crate) fn new(ports: [LoadPort; 2], engine: Option<TimedWorker>) -> Self {
-        let clock =
-            engine.map_or_else(|| Clockwork::Real(std::time::Instant::now()), Clockwork::Turns);
+        let clock = engine.map_or_else(|| Clockwork::Real(std::time::Instant::now()), Clockwork::Turns);
         Self {
             sides: ports.map(Side::new),
             connections: Vec::new(),

@@ -17,7 +17,8 @@ pub(super) fn measure(
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
     let engine = rig.timed_worker().cloned();
-    let mut frames = SmallFrames::start(ports, kind, engine.clone()).ok_or("the generator's pool is empty")?;
+    let mut frames =
+        SmallFrames::start(ports, kind, engine.clone()).ok_or("the generator's pool is empty")?;
     frames.run(warm_up(setting.time));
     let (before, passed) = (Reading::take(&mut rig, frames.busy())?, frames.passed);
     let mut rates = Vec::new();

@@ -10,7 +10,7 @@ use crate::ceilings::{self, Handshake, Way};
 use crate::endpoints::{Certificates, DISTINCT, Sessions};
 use crate::load::{Exchange, Generator, LoadPort, Plan, Protocol, Tally, Work};
 use crate::machine;
-use crate::outcome::{Contrast, Latency, Memory, OfInspect, Outcome, Resumed};
+use crate::outcome::{CONNECTIONS, Contrast, Latency, Memory, OfInspect, Outcome, Resumed};
 use crate::rig::{FLOWS, Figures, Mode, Rig};
 use crate::scenario::{Scenario, What, warm_up};
 
@@ -181,9 +181,9 @@ impl Bench<'_> {
             let [client_leg, server_leg] =
                 [0, 1].map(|leg: usize| (now.resumed[leg] - then.resumed[leg]) as f64 / opened);
             self.outcome.resumed = Some(Resumed { client_leg, server_leg });
+            self.outcome.unit = CONNECTIONS.into();
             let alone = span.alone.conclude(self.outcome, |part| part.exchanges as f64);
             self.outcome.figure = alone.unwrap_or(span.exchanges() as f64 / span.seconds());
-            self.outcome.unit = "connections/s".into();
             let begun = self.load.begun(pool);
             if self.scenario.tls.sessions == Sessions::EachAnotherName && begun > DISTINCT {
                 self.fail("names that came again", (begun - DISTINCT) as u64);

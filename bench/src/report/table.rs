@@ -1,7 +1,7 @@
 //! One line for each scenario.
 
 use crate::machine::Machine;
-use crate::outcome::{Alone, Contrast, Cost, Instructions, OfInspect, Outcome};
+use crate::outcome::{Alone, CONNECTIONS, Contrast, Cost, Instructions, OfInspect, Outcome};
 
 /// The columns; `waited` above some percent tells of a disturbed run, `copies` are payload bytes copied for each that came.
 pub(crate) const HEAD: &str = "\
@@ -43,7 +43,7 @@ pub(crate) fn line(outcome: &Outcome) -> String {
 /// What has no column.
 fn details(outcome: &Outcome) -> Vec<String> {
     let mut all = Vec::new();
-    let timed = outcome.offered.is_some() || outcome.unit == "connections/s";
+    let timed = outcome.offered.is_some() || outcome.unit == CONNECTIONS;
     if timed && let Some(latency) = &outcome.latency {
         let asked = outcome.offered.map_or_else(
             || "since the SYN; as many at a time as there are connections".into(),
@@ -82,8 +82,9 @@ fn details(outcome: &Outcome) -> Vec<String> {
         all.push(format!("{what}: {without} -> {with} {unit} ({change:+.1} %)"));
     }
     if let Some(alone) = &outcome.alone {
-        all.push(costs(alone));
-        all.extend(alone.instructions.as_ref().map(instructions));
+        let exchange = if outcome.unit == CONNECTIONS { "connection" } else { "exchange" };
+        all.push(costs(alone, exchange));
+        all.extend(alone.instructions.as_ref().map(|counted| instructions(counted, exchange)));
     }
     if let Some(OfInspect { median, quartiles: [low, high], pairs }) = &outcome.of_inspect {
         let [median, low, high] = [median, low, high].map(|share| share * 100.0);
@@ -95,29 +96,36 @@ fn details(outcome: &Outcome) -> Vec<String> {
 }
 
 /// What the engine's turns cost.
-fn costs(alone: &Alone) -> String {
+fn costs(alone: &Alone, exchange: &str) -> String {
     let costs = [
         ("payload byte", alone.per_payload_byte),
         ("packet", Some(alone.per_packet)),
-        ("exchange", alone.per_exchange),
+        (exchange, alone.per_exchange),
     ];
     let costs = costs.into_iter().filter_map(|(what, cost)| {
         let Cost { cycles, nanos, quartiles: [low, high] } = cost?;
-        let [cycles, nanos, low, high] = [cycles, nanos, low * 100.0, high * 100.0].map(number);
-        Some(format!("{nanos} ns, {cycles} cycles a {what} (half of the parts {low} to {high} %)"))
+        let [low, high] = [low, high].map(|share| (share - 1.0) * 100.0);
+        Some(format!(
+            "{} ns = {} cycles for each {what} (half of the parts {low:+.1} to {high:+.1} %)",
+            number(nanos),
+            number(cycles)
+        ))
     });
-    let taken = number(alone.taken_away * 100.0);
-    let costs = costs.collect::<Vec<_>>().join("; ");
-    format!("{costs}; TSC at {:.3} GHz, {taken} % waits for the core taken off", alone.ghz)
+    let taken = alone.taken_away * 100.0;
+    let costs = costs.collect::<Vec<_>>().join(", ");
+    format!(
+        "{costs}; TSC at {:.3} GHz, {taken:.0} % of the time was other programs' and is taken off",
+        alone.ghz
+    )
 }
 
-fn instructions(counted: &Instructions) -> String {
+fn instructions(counted: &Instructions, exchange: &str) -> String {
     let all = [
         ("payload byte", counted.per_payload_byte),
         ("packet", Some(counted.per_packet)),
-        ("exchange", counted.per_exchange),
+        (exchange, counted.per_exchange),
     ];
-    let all = all.into_iter().filter_map(|(what, n)| Some(format!("{} a {what}", number(n?))));
+    let all = all.into_iter().filter_map(|(what, n)| Some(format!("{} for each {what}", number(n?))));
     format!("instructions under callgrind: {}", all.collect::<Vec<_>>().join(", "))
 }
 

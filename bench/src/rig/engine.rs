@@ -79,7 +79,11 @@ pub(super) struct Engine {
 
 /// Who runs the worker's turns.
 enum Running {
-    Thread { worker: WorkerThread, stop: Arc<AtomicBool>, scheduled: Option<Thread> },
+    Thread {
+        worker: WorkerThread,
+        stop: Arc<AtomicBool>,
+        scheduled: Option<Thread>,
+    },
     /// The load generator, in turns with its own.
     Alone(TimedWorker),
 }

@@ -27,7 +27,7 @@ use crate::load::LoadPort;
 pub(crate) use self::engine::{FLOWS, RunConfig};
 pub(crate) use self::engine_process::serve;
 pub(crate) use self::figures::Figures;
-pub(crate) use self::timed_worker::TimedWorker;
+pub(crate) use self::timed_worker::{MEASURED_TURN, TimedWorker};
 
 /// Frames that each ring holds, and one.
 const RING: u32 = 8192;

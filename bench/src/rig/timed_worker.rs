@@ -27,6 +27,9 @@ const EMPTY_TURN: u64 = 50_000;
 /// Turns in a row for which the engine may find something to do before the load has its turn.
 const TURNS: usize = 4_096;
 
+/// The function whose instructions callgrind counts.
+pub(crate) const MEASURED_TURN: &str = "*timed_worker*measured_turn*";
+
 /// Sums since the start, of the turns that found something to do.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TurnTimes {
@@ -129,7 +132,7 @@ impl State {
     }
 }
 
-/// What callgrind counts, by its name.
+/// What callgrind counts, by its name, [`MEASURED_TURN`].
 #[inline(never)]
 fn measured_turn(worker: &mut Worker<DpdkIo>, now: EngineInstant, wall: Timestamp) -> usize {
     std::hint::black_box(worker.poll(now, wall))
