@@ -40,7 +40,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// The names of all scenarios; those with a star are the standard set.
+    /// The names of all scenarios; those with a star are the standard set. Names of the engine alone begin with `alone-`.
     List,
     /// Runs scenarios, each in a process of its own.
     ///
@@ -87,6 +87,9 @@ enum Verb {
 struct RunArgs {
     /// Scenarios with these names, or whose names contain one of these; none: the standard set.
     names: Vec<String>,
+    /// One thread plays sender, engine and receiver in turn, and only the engine's turns are timed. Without names: all such scenarios.
+    #[arg(long)]
+    alone: bool,
     /// A file for the figures, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -107,6 +110,9 @@ struct PairsArgs {
     other: PathBuf,
     /// Scenarios, as for `run`.
     names: Vec<String>,
+    /// One thread plays sender, engine and receiver in turn, and only the engine's turns are timed. Without names: all such scenarios.
+    #[arg(long)]
+    alone: bool,
     /// Pairs for each scenario.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=999))]
     rounds: u32,
@@ -194,7 +200,7 @@ impl Verb {
 
 impl RunArgs {
     fn run(&self) -> Result<bool, Failure> {
-        let scenarios = chosen(&self.names)?;
+        let scenarios = chosen(&self.names, self.alone)?;
         let mut run = Run { machine: Machine::read(), outcomes: Vec::new() };
         let mut good = true;
         println!("{}", report::machine(&run.machine));
@@ -248,7 +254,7 @@ impl PairsArgs {
         let mut pairs = Pairs { machine: Machine::read(), other: self.other.clone(), scenarios: Vec::new() };
         let mut good = true;
         println!("{}", report::machine(&pairs.machine));
-        for scenario in chosen(&self.names)? {
+        for scenario in chosen(&self.names, self.alone)? {
             let name = scenario.name();
             let mut paired = Paired { name: name.clone(), ..Paired::default() };
             for round in 0..self.rounds {
@@ -275,21 +281,21 @@ impl PairsArgs {
     }
 }
 
-/// Scenarios with these names, or whose names contain one of these; of none, the standard set. Those of the engine alone only where
-/// a name says so.
-fn chosen(names: &[String]) -> Result<Vec<Scenario>, Failure> {
+/// Scenarios with these names, and those of the engine alone or of two cores whose names contain one of these. Without names the
+/// standard set of two cores, or all of the engine alone.
+fn chosen(names: &[String], alone: bool) -> Result<Vec<Scenario>, Failure> {
     let all = scenario::all();
     let is_whole = |name: &String| all.iter().any(|scenario| scenario.name() == *name);
     let (whole, parts): (Vec<_>, Vec<_>) = names.iter().partition(|name| is_whole(name));
     let wanted = |scenario: &Scenario| {
         let name = scenario.name();
-        let has =
-            |part: &&String| name.contains(*part) && (!scenario.alone || part.contains(scenario::ALONE));
-        whole.contains(&&name) || parts.iter().any(has) || (names.is_empty() && scenario.standard)
+        let is_part = parts.iter().any(|part| name.contains(*part))
+            || (names.is_empty() && (scenario.standard || alone));
+        whole.contains(&&name) || (scenario.alone == alone && is_part)
     };
     let chosen: Vec<_> = all.iter().filter(|scenario| wanted(scenario)).cloned().collect();
     if chosen.is_empty() {
-        return Err("no scenario has such a name; `wireglass-bench list` shows them".into());
+        return Err("no scenario has such a name; `wireglass-bench list` shows them. Those of the engine alone want --alone".into());
     }
     Ok(chosen)
 }

@@ -11,8 +11,6 @@ use crate::rig::{Mode, PortKind};
 
 /// The name of all servers, but where each connection has another one.
 pub(crate) const NAME: &str = "bench.example";
-/// What names of scenarios on one thread begin with.
-pub(crate) const ALONE: &str = "alone";
 const KB: usize = 1024;
 
 /// One measurement.
@@ -74,7 +72,7 @@ impl Scenario {
             PortKind::Offloads => format!("{name}-offloads"),
             PortKind::Memif => format!("memif-{name}"),
         };
-        if self.alone { format!("{ALONE}-{name}") } else { name }
+        if self.alone { format!("alone-{name}") } else { name }
     }
 
     /// How many connections, and the buffer of each, in bytes.
