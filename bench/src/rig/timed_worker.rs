@@ -22,7 +22,7 @@ const CALIBRATION: Duration = Duration::from_millis(20);
 const READINGS: usize = 1000;
 /// The load's and the engine's clock moves on by what a turn took; by at least and at most so many nanoseconds, so that a core
 /// taken away by the host does not fire timers; and by so many where neither has anything to do.
-const TURN: (u64, u64) = (1_000, 1_000_000);
+const TURN: (u64, u64) = (1_000, 100_000);
 const EMPTY_TURN: u64 = 50_000;
 /// Turns in a row for which the engine may find something to do before the load has its turn.
 const TURNS: usize = 4_096;
