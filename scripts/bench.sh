@@ -90,7 +90,7 @@ fi
 cargo build --quiet --locked --release -p wireglass-bench --bin wireglass-bench
 mkdir -p "$out"
 if [[ -n $counts ]]; then
-    # Under valgrind all is fifty times slower: in less time no object of 1 MB would come through.
+    # Under valgrind everything is fifty times slower.
     callgrind=(--callgrind "$out") seconds=10
 fi
 how=(--seconds "$seconds" "${cores[@]}" "${alone[@]}")
