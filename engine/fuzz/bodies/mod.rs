@@ -14,5 +14,7 @@ pub mod http2;
 pub mod http2_relay;
 pub mod lenient;
 pub mod packet;
+pub mod quic;
 pub mod relay;
+pub mod starttls;
 pub mod tls_peer;
