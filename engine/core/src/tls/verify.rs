@@ -238,7 +238,7 @@ impl Verifier {
             completed = presented.iter().cloned().chain(added).collect();
             let check = Check { presented: &completed, ..check };
             let again = check.path();
-            (check, if again.rank() < judged.rank() { again } else { judged })
+            (check, if again.is_better_than(&judged) { again } else { judged })
         };
         let Judged { mut faults, path, root } = judged;
         if root.is_some() && faults.0.is_empty() {
@@ -380,6 +380,14 @@ impl Judged<'_> {
     fn rank(&self) -> (bool, usize, usize, bool) {
         let faults = &self.faults;
         (self.root.is_none(), faults.lasting(), faults.0.len(), faults.has(Reason::CertNotYet))
+    }
+
+    /// Whether it has less wrong with it; or it ends like the other one, but later.
+    fn is_better_than(&self, other: &Self) -> bool {
+        let ends = |judged: &Self| {
+            [Reason::CertIncomplete, Reason::CertUntrusted].into_iter().find_map(|end| judged.faults.place_of(end))
+        };
+        self.rank() < other.rank() || self.rank() == other.rank() && ends(self) > ends(other)
     }
 
     /// Whether there may be a better path with certificates that were not sent.
