@@ -6,7 +6,8 @@ mod tls_support;
 use std::sync::Arc;
 
 use rcgen::{
-    CertificateRevocationListParams, CrlDistributionPoint, Issuer, KeyIdMethod, RevokedCertParams, SerialNumber,
+    CertificateRevocationListParams, CrlDistributionPoint, Issuer, KeyIdMethod, RevokedCertParams,
+    SerialNumber,
 };
 use tcp_stack::Instant;
 use tls_support::pki::{DAY, Signed, leaf_params};

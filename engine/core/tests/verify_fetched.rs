@@ -39,7 +39,10 @@ struct Fetching {
 
 impl Fetching {
     fn new(change: impl FnOnce(&mut CertificateParams)) -> Self {
-        Self::with(FetchSettings { crls: true, ocsp: true, issuers: true, ..FetchSettings::default() }, change)
+        Self::with(
+            FetchSettings { crls: true, ocsp: true, issuers: true, ..FetchSettings::default() },
+            change,
+        )
     }
 
     fn with(settings: FetchSettings, change: impl FnOnce(&mut CertificateParams)) -> Self {
@@ -279,7 +282,8 @@ fn a_missing_issuer_in_der_pem_or_cms() {
         let test = Fetching::new(|params| addresses(params, "", "", ISSUER));
         assert_eq!(test.verify_chain(&test.world.leaf, &[]), [Reason::CertIncomplete]);
         let path = test.world.dir.path();
-        test.world.openssl("crl2pkcs7 -nocrl -certfile issuer.pem -certfile root.pem -outform DER -out issuer.p7c");
+        test.world
+            .openssl("crl2pkcs7 -nocrl -certfile issuer.pem -certfile root.pem -outform DER -out issuer.p7c");
         let body = match form {
             "der" => test.world.issuer.der.to_vec(),
             form => fs::read(path.join(format!("issuer.{form}"))).unwrap(),

@@ -24,7 +24,8 @@ pub fn run(data: &[u8]) {
     let fetcher = Arc::new(Fetcher::new(settings, Provider::default()));
     let root = RootFile { name: "root".into(), pem: include_bytes!("fetched/root.pem").to_vec() };
     let knowledge = Knowledge { fetcher: Some(Arc::clone(&fetcher)), ..Knowledge::default() };
-    let verifier = ChainVerifier::new(Provider::default(), None, &[root], &[]).and_then(|v| v.with(&knowledge));
+    let verifier =
+        ChainVerifier::new(Provider::default(), None, &[root], &[]).and_then(|v| v.with(&knowledge));
     let Ok(verifier) = verifier else { panic!("the root is one") };
     let leaf = CertificateDer::from(&include_bytes!("fetched/leaf.der")[..]);
     let issuer = [CertificateDer::from(&include_bytes!("fetched/issuer.der")[..])];

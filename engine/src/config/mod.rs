@@ -25,8 +25,8 @@ pub use page_file::read_page;
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, Intercept, Limits, ListFile, ListSource, Log,
-    Metrics, NamedLists, PolicyRules, Trust, Wire, Workers,
+    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, Intercept, Limits, ListFile,
+    ListSource, Log, Metrics, NamedLists, PolicyRules, Trust, Wire, Workers,
 };
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;

@@ -28,7 +28,8 @@ pub(super) fn ask(fetcher: &Fetcher, fetch: &Fetch, timeout: Duration) -> FetchA
         let left = deadline.saturating_duration_since(Instant::now());
         // So that one that is silent does not take the time of the others.
         let share = left / u32::try_from(allowed.len() - tried).unwrap_or(1);
-        answer = ask_at(*address, fetch, left, share).unwrap_or_else(|error| FetchAnswer::Failed(outcome(&error)));
+        answer =
+            ask_at(*address, fetch, left, share).unwrap_or_else(|error| FetchAnswer::Failed(outcome(&error)));
         if !matches!(answer, FetchAnswer::Failed(FetchOutcome::Unreachable)) {
             break;
         }
@@ -100,7 +101,9 @@ fn ask_at(
 
 fn outcome(error: &ureq::Error) -> FetchOutcome {
     match error {
-        ureq::Error::Timeout(ureq::Timeout::Connect) | ureq::Error::ConnectionFailed => FetchOutcome::Unreachable,
+        ureq::Error::Timeout(ureq::Timeout::Connect) | ureq::Error::ConnectionFailed => {
+            FetchOutcome::Unreachable
+        }
         ureq::Error::Io(error) => match error.kind() {
             std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => FetchOutcome::Timeout,
             std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData => FetchOutcome::Protocol,

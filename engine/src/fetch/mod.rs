@@ -101,7 +101,9 @@ impl Said {
             FetchOutcome::Forbidden => {
                 "leads to an address or port that is not asked; a PKI of your own is to be named in fetch.allow and fetch.ports"
             }
-            FetchOutcome::Unresolved => "its name has no address here: see the name servers in /etc/resolv.conf",
+            FetchOutcome::Unresolved => {
+                "its name has no address here: see the name servers in /etc/resolv.conf"
+            }
             FetchOutcome::Unreachable => "no connection: this host needs a way to it, on its own interfaces",
             FetchOutcome::Timeout => "no answer within fetch.timeout_seconds",
             FetchOutcome::TooLong => "the answer is longer than fetch.answer_bytes",

@@ -71,7 +71,8 @@ fn want(fetcher: &Arc<Fetcher>, url: &str) {
     let key = rcgen::KeyPair::generate().unwrap();
     let der = leaf.signed_by(&key, &rcgen::Issuer::from_params(&issuer, &issuer_key)).unwrap();
     let knowledge = Knowledge { fetcher: Some(Arc::clone(fetcher)), ..Knowledge::default() };
-    let verifier = ChainVerifier::new(Provider::default(), Some(&[]), &[], &[]).unwrap().with(&knowledge).unwrap();
+    let verifier =
+        ChainVerifier::new(Provider::default(), Some(&[]), &[], &[]).unwrap().with(&knowledge).unwrap();
     let name = ServerName::try_from("www.example.com").unwrap();
     verifier.verify(&CertificateDer::from(der.der().to_vec()), &[], &name, seconds());
     assert_eq!(fetcher.sizes()[0], 1, "{url} is wanted");
@@ -163,9 +164,17 @@ fn a_name_without_address() {
 #[test]
 fn private_addresses_are_not_connected_to() {
     let victim = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into());
-    for host in
-        ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "0", "localhost", "[::ffff:127.0.0.1]", "[::1]"]
-    {
+    for host in [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "017700000001",
+        "0",
+        "localhost",
+        "[::ffff:127.0.0.1]",
+        "[::1]",
+    ] {
         let fetcher = fetcher(&[victim.port], false);
         want(&fetcher, &format!("http://{host}:{}/", victim.port));
         drain(&fetcher, SECOND);

@@ -18,9 +18,9 @@ use super::liveness::Liveness;
 use super::log_counters::LogCounters;
 use super::ports::PortSources;
 use wireglass_core::caches::TlsCaches;
-use wireglass_core::tls::{FetchKind, FetchOutcome, Fetcher};
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
 use wireglass_core::event::EventKind;
+use wireglass_core::tls::{FetchKind, FetchOutcome, Fetcher};
 
 /// What a port's driver counts by itself, since the engine started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

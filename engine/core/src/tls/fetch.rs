@@ -27,8 +27,8 @@ use tcp_stack::Instant;
 
 pub use self::address::{HttpUrl, is_public};
 use self::judge::Subject;
-use self::store::{Content, Look, Store};
 pub(in crate::tls) use self::store::{Consulted, Need};
+use self::store::{Content, Look, Store};
 use super::verify::crl::Crl;
 use super::verify::ocsp::OUT_OF_DATE;
 use super::verify::revocation::{Answer, Asked};
@@ -320,7 +320,8 @@ impl Fetcher {
             return None;
         }
         let addresses = asked.certificate.crl_addresses();
-        let key = CacheKey::new("crl").bytes(asked.issuer.name.value()).bytes(asked.issuer.public_key.value());
+        let key =
+            CacheKey::new("crl").bytes(asked.issuer.name.value()).bytes(asked.issuer.public_key.value());
         let key = key.list(addresses.iter()).finish();
         let want = || self.want(FetchKind::Crl, &addresses, key, || Some(Subject::crl(asked)));
         Some(match self.look(key, need, now, consulted, want)? {
@@ -344,7 +345,8 @@ impl Fetcher {
             return None;
         }
         let addresses = asked.certificate.access(oid::OCSP);
-        let key = CacheKey::new("ocsp").bytes(asked.issuer.name.value()).bytes(asked.issuer.public_key.value());
+        let key =
+            CacheKey::new("ocsp").bytes(asked.issuer.name.value()).bytes(asked.issuer.public_key.value());
         let key = key.bytes(asked.certificate.tbs.serial.value()).finish();
         let want = || self.want(FetchKind::Ocsp, &addresses, key, || Subject::ocsp(asked));
         Some(match self.look(key, need, now, consulted, want)? {

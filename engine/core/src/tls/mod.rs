@@ -39,9 +39,7 @@ pub use chain_verifier::ChainVerifier;
 pub use client_hello::{ClientHello, HelloScan, Peek, peek};
 pub use context::DEFAULT_SERVER_SESSIONS;
 pub use context::{Knowledge, TlsContext, TlsSettings};
-pub use fetch::{
-    Fetch, FetchAnswer, FetchKind, FetchOutcome, FetchSettings, Fetcher, HttpUrl, is_public,
-};
+pub use fetch::{Fetch, FetchAnswer, FetchKind, FetchOutcome, FetchSettings, Fetcher, HttpUrl, is_public};
 pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
 pub use record::{KeySource, LegKeys, Suite, TrafficKey};
 pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};

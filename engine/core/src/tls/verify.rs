@@ -227,7 +227,7 @@ impl Verifier {
         };
         let judged = check.path();
         if effort.has_paused() {
-            return Findings::only(Reason::CertTooComplex, "not all of it has been looked at");
+            return (Findings::only(Reason::CertTooComplex, "not all of it has been looked at"), consulted);
         }
         let missing = match judged.may_be_completed() {
             true => self.missing(&certificate, &presented, now, &mut consulted),
@@ -388,7 +388,9 @@ impl Judged<'_> {
     /// Whether it has less wrong with it; or it ends like the other one, but later.
     fn is_better_than(&self, other: &Self) -> bool {
         let ends = |judged: &Self| {
-            [Reason::CertIncomplete, Reason::CertUntrusted].into_iter().find_map(|end| judged.faults.place_of(end))
+            [Reason::CertIncomplete, Reason::CertUntrusted]
+                .into_iter()
+                .find_map(|end| judged.faults.place_of(end))
         };
         self.rank() < other.rank() || self.rank() == other.rank() && ends(self) > ends(other)
     }

@@ -131,8 +131,7 @@ impl VerifyCache {
             self.counters.verification.miss();
         }
         let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        let (found, mut consulted) =
-            self.verifier.verify(leaf, intermediates, staple, name, time, &effort);
+        let (found, mut consulted) = self.verifier.verify(leaf, intermediates, staple, name, time, &effort);
         if effort.take_pause() {
             return Err(effort);
         }

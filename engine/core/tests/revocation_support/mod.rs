@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+    BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, ServerName};
 use wireglass_core::event::{Revocation, RevocationSource};
@@ -103,9 +103,7 @@ pub fn addresses(params: &mut CertificateParams, crl: &str, ocsp: &str, issuer: 
         let length = u8::try_from(list.len()).unwrap();
         let mut der = if length < 128 { vec![0x30, length] } else { vec![0x30, 0x81, length] };
         der.extend(list);
-        params
-            .custom_extensions
-            .push(CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], der));
+        params.custom_extensions.push(CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], der));
     }
 }
 

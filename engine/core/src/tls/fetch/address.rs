@@ -120,9 +120,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 /// Global unicast is 2000::/3 (RFC 4291 §2.4). What has an IPv4 address within is as that one is: it may be sent on to there.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
-    let embedded = |high: u16, low: u16| {
-        is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
-    };
+    let embedded =
+        |high: u16, low: u16| is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match segments {
         // IPv4-mapped (RFC 4291 §2.5.5.2).
         [0, 0, 0, 0, 0, 0xffff, high, low] => embedded(high, low),

@@ -28,7 +28,10 @@ const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1135
 #[derive(Debug)]
 pub(super) enum Subject {
     Crl(Owned),
-    Ocsp { about: Owned, request: Vec<u8> },
+    Ocsp {
+        about: Owned,
+        request: Vec<u8>,
+    },
     /// Content of the issuer's name.
     Issuer(Vec<u8>),
 }

@@ -287,9 +287,7 @@ impl Store {
 
     /// Nothing that is under way; what says "revoked" last.
     fn evict(&mut self, may_go: impl Fn(&Entry) -> bool) -> Result<(), Full> {
-        let revoked = |entry: &Entry| {
-            matches!(&entry.state, State::Known { content: content @ Content::Ocsp(_), .. } if content.is_final())
-        };
+        let revoked = |entry: &Entry| matches!(&entry.state, State::Known { content: content @ Content::Ocsp(_), .. } if content.is_final());
         let candidates = self.entries.iter().filter(|(_, entry)| !entry.is_under_way() && may_go(entry));
         let key = *candidates.min_by_key(|(_, entry)| (revoked(entry), entry.used)).ok_or(Full)?.0;
         if let Some(gone) = self.entries.remove(&key) {
@@ -318,8 +316,7 @@ impl Store {
 
     fn came_back(&mut self, fetch: &Fetch) {
         self.on_the_way.0 = self.on_the_way.0.saturating_sub(1);
-        self.on_the_way.1 =
-            self.on_the_way.1.saturating_sub(usize::from(fetch.kind == FetchKind::Issuer));
+        self.on_the_way.1 = self.on_the_way.1.saturating_sub(usize::from(fetch.kind == FetchKind::Issuer));
     }
 
     /// The same, from another address. It has a place in the queue in any case: it had one before.

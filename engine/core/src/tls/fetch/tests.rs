@@ -47,8 +47,7 @@ fn issuers(bytes: usize) -> Content {
 #[test]
 fn what_is_wanted_often_is_asked_for_once() {
     let fetcher = fetcher(settings());
-    let seen: Vec<_> =
-        (0..100).map(|_| order(&fetcher, request(FetchKind::Crl, 1), 0)).collect();
+    let seen: Vec<_> = (0..100).map(|_| order(&fetcher, request(FetchKind::Crl, 1), 0)).collect();
     assert_eq!(fetcher.sizes(), [1, 1, 0]);
     let fetch = next(&fetcher, 0).unwrap();
     order(&fetcher, request(FetchKind::Crl, 1), 0);
@@ -145,7 +144,8 @@ fn a_long_answer_is_not_taken() {
 
 #[test]
 fn the_cache_is_bounded_and_what_is_not_looked_at_goes_first() {
-    let fetcher = fetcher(FetchSettings { entries: 8, bytes: 1000, queue: 1000, parallel: 100, ..settings() });
+    let fetcher =
+        fetcher(FetchSettings { entries: 8, bytes: 1000, queue: 1000, parallel: 100, ..settings() });
     let mut store = fetcher.store.lock();
     let mut put = |kind, number, content| {
         let mut consulted = Consulted::default();
