@@ -6,6 +6,7 @@
 pub mod borders;
 pub mod certificate;
 pub mod client_hello;
+pub mod fetched;
 pub mod fragments;
 pub mod http;
 pub mod http1;

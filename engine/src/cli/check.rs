@@ -116,6 +116,16 @@ impl Summary<'_> {
             let what = if *for_itself { "is no root, but trusted as a server itself" } else { "is no root" };
             writeln!(f, "  note: {file}: {subject} {what}: it has {why}")?;
         }
+        if config.fetch.is_on() {
+            let (kinds, settings) = (list(config.fetch.kinds().map(str::to_owned)), &config.fetch.settings);
+            write!(f, "  fetched: {kinds}, {} requests a second at most", settings.per_second)?;
+            match &settings.allow[..] {
+                [] => writeln!(f, "; no private address is asked")?,
+                allowed => {
+                    writeln!(f, "; private addresses: {}", list(allowed.iter().map(ToString::to_string)))?;
+                }
+            }
+        }
         match &self.clock {
             Some(doubt) => writeln!(f, "  note: {doubt}"),
             None => Ok(()),

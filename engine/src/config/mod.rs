@@ -25,8 +25,8 @@ pub use page_file::read_page;
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Ca, Content, Control, Crypto, Dpdk, Exclusions, FoundFiles, Intercept, Limits, ListFile, ListSource, Log,
-    Metrics, NamedLists, PolicyRules, Trust, Wire, Workers,
+    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, Intercept, Limits, ListFile,
+    ListSource, Log, Metrics, NamedLists, PolicyRules, Trust, Wire, Workers,
 };
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
@@ -72,6 +72,8 @@ pub struct Config {
     pub profiles: Vec<Arc<Profile>>,
     /// Servers that cannot be decrypted.
     pub exclusions: Exclusions,
+    /// What is fetched of that which certificates name.
+    pub fetch: Fetch,
     /// Bounds.
     pub limits: Limits,
     /// Events and messages.
@@ -342,6 +344,7 @@ struct Sections {
     content: Content,
     profiles: Profiles,
     exclusions: Exclusions,
+    fetch: Fetch,
     limits: Limits,
     log: Log,
     metrics: Metrics,
@@ -369,6 +372,7 @@ impl Sections {
             lists,
             policy,
             exclusions: Exclusions::read(document.table("exclusions")),
+            fetch: Fetch::read(document.table("fetch")),
             limits: Limits::read(document.table("limits")),
             log: Log::read(document.table("log"), notes),
             metrics: Metrics::read(document.table("metrics")),
@@ -403,6 +407,7 @@ impl Sections {
             content: self.content,
             profiles: self.profiles.into_list(),
             exclusions: self.exclusions,
+            fetch: self.fetch,
             limits: self.limits,
             log: self.log,
             metrics: self.metrics,

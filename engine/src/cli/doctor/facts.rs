@@ -24,6 +24,8 @@ pub(super) struct Facts {
     /// The kernel's interfaces.
     pub(super) interfaces: Vec<Interface>,
     pub(super) clock: Clock,
+    /// Name servers that `/etc/resolv.conf` has.
+    pub(super) name_servers: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -101,6 +103,11 @@ impl Facts {
             cards: machine.cards(),
             interfaces: machine.interfaces(),
             clock: machine.clock(),
+            name_servers: machine
+                .text("etc/resolv.conf")
+                .lines()
+                .filter(|line| line.starts_with("nameserver"))
+                .count(),
         }
     }
 
