@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 #![cfg(feature = "aws-lc-rs")]
 
+#[allow(unreachable_pub, reason = "of the testbed, where it is reachable")]
 #[path = "../../testbed/src/ech.rs"]
 mod ech;
 mod tls_support;
