@@ -35,7 +35,8 @@ pub mod description {
 /// Alert level `fatal`.
 const FATAL: u8 = 2;
 
-/// A fatal alert as a plaintext record: right for a client that has not been sent a ServerHello yet.
+/// A fatal alert as a plaintext record: right for a client that has not been sent a ServerHello yet, and for a server that has not been
+/// sent a protected record.
 pub(crate) fn alert_record(description: u8) -> [u8; 7] {
     // RFC 8446 §5.1: the record version of everything but a first ClientHello is 0x0303.
     [21, 3, 3, 0, 2, FATAL, description]

@@ -375,7 +375,12 @@ impl Handshake {
                         return Ok(None);
                     }
                     self.note_server();
-                    self.verdict()?;
+                    if let Err(failure) = self.verdict() {
+                        // Its session has no word for it any more. Nothing protected has been sent, so an alert may be in the clear.
+                        let number = alert::for_client(failure.reason);
+                        step.to_server.extend(number.into_iter().flat_map(alert_record));
+                        return Err(failure);
+                    }
                     step.to_server.extend_from_slice(&unsent);
                     self.stage = Stage::ServerLeg(server);
                 }

@@ -120,6 +120,9 @@ impl VerifyCache {
             self.counters.count_revocation(vetted.revocation());
             return Ok(vetted);
         }
+        if effort.is_put_off(intermediates.len()) {
+            return Err(effort);
+        }
         if effort.is_new() {
             self.counters.verification.miss();
         }

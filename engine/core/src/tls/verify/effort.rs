@@ -16,8 +16,10 @@ const REDUCED_WEIGHT: u32 = 16;
 const COSTLY: u32 = 40;
 /// Of the first step: as much as three keys of P-384. No other real chain needs another.
 const FIRST_STEP: u32 = 24;
-/// Of each step after it, which nobody can interrupt: as much as an ordinary verification.
-const STEP: u32 = 8;
+/// Of each step after it, which nobody can interrupt: two checks of an ordinary verification, or one with a slow key.
+const STEP: u32 = 4;
+/// Certificates besides the leaf with which real chains do. The first step of a longer one waits for others, too.
+const USUAL_LENGTH: usize = 5;
 /// Of a signed certificate: to hash so many takes as long as a weight of one.
 const BYTES_PER_WEIGHT: usize = 8192;
 /// Certificates that the search for a path steps on, each once for each way to it.
@@ -81,6 +83,16 @@ impl Effort {
         self
     }
 
+    /// Whether it is to pause before it begins, with so many certificates besides the leaf. Once only.
+    pub(in crate::tls) fn is_put_off(&self, presented: usize) -> bool {
+        let mut spent = self.0.lock();
+        let puts_off = presented > USUAL_LENGTH && spent.step == Some((0, FIRST_STEP));
+        if puts_off {
+            spent.step = Some((0, STEP));
+        }
+        puts_off
+    }
+
     /// Nothing has been checked yet.
     pub(in crate::tls) fn is_new(&self) -> bool {
         self.0.lock().checks.is_empty()
@@ -96,6 +108,11 @@ impl Effort {
         spent.step = Some((weight, weight + STEP));
         (spent.paused, spent.cut, spent.used_up, spent.steps, spent.paths) = (false, false, false, 0, 0);
         true
+    }
+
+    /// Whether it has paused, so that nothing more is checked.
+    pub(super) fn has_paused(&self) -> bool {
+        self.0.lock().paused
     }
 
     /// Bytes of memory that it holds.

@@ -78,6 +78,9 @@ impl<'a> Search<'a> {
             }
         }
         for i in self.issuers(below) {
+            if self.effort.has_paused() {
+                return ControlFlow::Break(());
+            }
             let above = &self.presented[i];
             let key = above.tbs.public_key;
             let namesakes =
