@@ -247,6 +247,18 @@ impl Verification {
         })
     }
 
+    /// The profile of this name, or else that of `policy.profile`.
+    ///
+    /// # Errors
+    /// There is none: those that there are.
+    pub fn profile(&self, name: Option<&str>) -> Result<Arc<Profile>, String> {
+        let Some(name) = name else { return Ok(Arc::clone(&self.profile)) };
+        self.profiles.iter().find(|profile| profile.name == name).cloned().ok_or_else(|| {
+            let names: Vec<_> = self.profiles.iter().map(|profile| profile.name.as_str()).collect();
+            format!("no profile \"{}\"; there are: {}", name.escape_default(), names.join(", "))
+        })
+    }
+
     /// What verifies chains by it.
     ///
     /// # Errors
