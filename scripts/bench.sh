@@ -6,7 +6,8 @@ set -euo pipefail
 
 usage() {
     cat <<EOF2
-Usage: scripts/bench.sh [--quick] [--out FOLDER] [NAME...]
+Usage: scripts/bench.sh [--quick] [--out FOLDER] [--against PROGRAM] [NAME...]
+       scripts/bench.sh [--quick] [--out FOLDER] [--callgrind] --alone [NAME...]
        scripts/bench.sh --instructions [--save] [NAME...]
 
 Builds and runs the benchmark: the engine between two rings of DPDK, its worker on core 0, all clients and servers on
@@ -14,6 +15,9 @@ core 1; some scenarios have the engine, or testpmd (package dpdk-dev) in its pla
 Prints a table, and leaves run.json and plots (SVG) in FOLDER. Compare two runs with
 "wireglass-bench compare A/run.json B/run.json". Needs libdpdk and two cores; as root it runs before other programs,
 which on a shared machine is worth much.
+
+With --alone one thread plays sender, engine and receiver in turn, and only the engine's turns are timed: nanoseconds and
+cycles for each payload byte, packet and connection, on a busy machine too.
 
 With --instructions it counts instead, under valgrind, the instructions of header parse, flow lookup, segments, records,
 ClientHello, mint, and an exchange with and without rules, and compares them with bench/instructions.json: the same on a busy machine, in under a minute after
@@ -23,6 +27,12 @@ the build.
                   --instructions: cases
   --quick         half a second for each scenario instead of two
   --third-core N  a core for the handshakes of the storm; without it they share the one of the clients and servers
+  --alone         scenarios of the engine alone (their names begin with "alone-"); names choose among them
+  --callgrind     with --alone: counts the instructions of the engine's turns too, under valgrind, and leaves the profiles
+                  in FOLDER. Ten seconds of each scenario, whose times mean nothing
+  --against PROGRAM
+                  another build of wireglass-bench: each scenario runs with both in turns, nine times; prints the median of
+                  the ratios, and leaves pairs.json in FOLDER
   --out FOLDER    instead of target/bench
   --instructions  count instructions
   --save          keep these counts as the ones to compare with
@@ -33,7 +43,7 @@ more than 2 %.
 EOF2
 }
 
-seconds=2 instructions='' save=()
+seconds=2 instructions='' against='' counts='' save=() alone=() callgrind=()
 names=() cores=()
 cd "$root"
 out=$root/target/bench
@@ -42,6 +52,12 @@ while (($#)); do
     --quick) seconds=0.5 ;;
     --instructions) instructions=1 ;;
     --save) save=(--save) ;;
+    --alone) alone=(--alone) ;;
+    --callgrind) counts=1 ;;
+    --against)
+        against=$(realpath "${2:?--against wants a program}")
+        shift
+        ;;
     --out)
         out=${2:?--out wants a folder}
         shift
@@ -67,9 +83,22 @@ if [[ -n $instructions ]]; then
     exec target/release/wireglass-instructions "${save[@]}" "${names[@]}"
 fi
 ((${#save[@]} == 0)) || usage_error "--save goes with --instructions"
+if [[ -n $counts ]]; then
+    ((${#alone[@]})) || usage_error "--callgrind goes with --alone"
+    command -v valgrind >/dev/null || die "no valgrind; scripts/setup.sh --all installs it"
+fi
 cargo build --quiet --locked --release -p wireglass-bench --bin wireglass-bench
 mkdir -p "$out"
-bench=(target/release/wireglass-bench run --seconds "$seconds" "${cores[@]}" --json "$out/run.json" --plots "$out" "${names[@]}")
+if [[ -n $counts ]]; then
+    # Under valgrind everything is fifty times slower.
+    callgrind=(--callgrind "$out") seconds=10
+fi
+how=(--seconds "$seconds" "${cores[@]}" "${alone[@]}")
+if [[ -n $against ]]; then
+    bench=(target/release/wireglass-bench pairs "$against" "${how[@]}" --json "$out/pairs.json" "${names[@]}")
+else
+    bench=(target/release/wireglass-bench run "${how[@]}" "${callgrind[@]}" --json "$out/run.json" --plots "$out" "${names[@]}")
+fi
 if ((EUID == 0)); then
     # The kernel weighs sessions, then threads: a session of its own, before all others.
     # shellcheck disable=SC2016 # the inner shell expands it

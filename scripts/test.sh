@@ -72,7 +72,7 @@ has_toolchain() { RUSTUP_AUTO_INSTALL=0 cargo "+$1" --version >/dev/null 2>&1; }
 stage_providers() {
     local provider
     for provider in ring aws-lc-rs; do
-        cargo clippy --locked -p wireglass-core -p wireglass -p wireglass-testbed --all-targets --no-default-features --features "$provider" -- -D warnings
+        cargo clippy --locked -p wireglass-core -p wireglass -p wireglass-testbed -p wireglass-demo --all-targets --no-default-features --features "$provider" -- -D warnings
     done
 }
 stage_unit() { cargo test --locked --workspace --features wireglass/dpdk --no-fail-fast; }

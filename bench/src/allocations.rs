@@ -39,9 +39,9 @@ impl Allocations {
     }
 }
 
-/// From now on counts what the calling thread allocates. For one thread of the process.
-pub(crate) fn count_this_thread() {
-    COUNTED.set(true);
+/// From now on counts what the calling thread allocates, or no longer does. For one thread of the process.
+pub(crate) fn count_this_thread(counts: bool) {
+    COUNTED.set(counts);
 }
 
 /// The counts so far, from any thread.
@@ -109,7 +109,7 @@ mod tests {
         drop(std::hint::black_box(vec![0_u8; 1_000_000]));
         assert_eq!(counted().calls, before.calls);
         std::thread::spawn(move || {
-            count_this_thread();
+            count_this_thread(true);
             let before = counted();
             let kept = std::hint::black_box(Vec::<u8>::with_capacity(1_000_000));
             let during = counted();

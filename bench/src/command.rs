@@ -10,9 +10,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::machine::Machine;
 use crate::measure::{Setting, measure};
-use crate::outcome::{Outcome, Run};
+use crate::outcome::{Outcome, Paired, Pairs, Run};
 use crate::scenario::{self, Scenario};
-use crate::{ceilings, report, rig};
+use crate::{callgrind, ceilings, report, rig};
 
 /// How EAL starts when nothing else is asked for: no hugepages, no NICs, no files that another process could meet.
 const EAL: &str =
@@ -40,13 +40,17 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// The names of all scenarios; those with a star are the standard set.
+    /// The names of all scenarios; those with a star are the standard set. Names of the engine alone begin with `alone-`.
     List,
     /// Runs scenarios, each in a process of its own.
     ///
     /// Exit code 1: a scenario failed, or something happened in one that should not have: a retransmission, a dropped
     /// frame, a connection that failed, a frame buffer that did not come back.
     Run(RunArgs),
+    /// Runs scenarios in turns with another build of this program, and tells what this one does of what that one does.
+    ///
+    /// What the machine does meanwhile, faster or slower, falls on both of a pair; the one that comes first changes.
+    Pairs(PairsArgs),
     /// The engine of a scenario with two processes.
     #[command(hide = true)]
     Engine,
@@ -83,12 +87,38 @@ enum Verb {
 struct RunArgs {
     /// Scenarios with these names, or whose names contain one of these; none: the standard set.
     names: Vec<String>,
+    /// One thread plays sender, engine and receiver in turn, and only the engine's turns are timed. Without names: all such scenarios.
+    #[arg(long)]
+    alone: bool,
     /// A file for the figures, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
     /// A folder for plots.
     #[arg(long)]
     plots: Option<PathBuf>,
+    /// Runs scenarios of the engine alone under callgrind, counts instructions too, and leaves the profiles in this folder. Times
+    /// mean nothing then.
+    #[arg(long, value_name = "FOLDER")]
+    callgrind: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Args)]
+struct PairsArgs {
+    /// The other build of `wireglass-bench`.
+    other: PathBuf,
+    /// Scenarios, as for `run`.
+    names: Vec<String>,
+    /// One thread plays sender, engine and receiver in turn, and only the engine's turns are timed. Without names: all such scenarios.
+    #[arg(long)]
+    alone: bool,
+    /// Pairs for each scenario.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=999))]
+    rounds: u32,
+    /// A file for the figures, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
     #[command(flatten)]
     how: How,
 }
@@ -152,6 +182,7 @@ impl Verb {
                 }
             }
             Self::Run(args) => return args.run(),
+            Self::Pairs(args) => return args.run(),
             Self::One { name, out, rate, how } => {
                 let scenario = scenario::all().into_iter().find(|scenario| scenario.name() == name);
                 let outcome = measure(&scenario.ok_or("no such scenario")?, &how.setting(rate))?;
@@ -169,19 +200,7 @@ impl Verb {
 
 impl RunArgs {
     fn run(&self) -> Result<bool, Failure> {
-        let all = scenario::all();
-        let is_whole = |name: &String| all.iter().any(|scenario| scenario.name() == *name);
-        let (whole, parts): (Vec<_>, Vec<_>) = self.names.iter().partition(|name| is_whole(name));
-        let wanted = |scenario: &&Scenario| {
-            let name = scenario.name();
-            whole.contains(&&name)
-                || parts.iter().any(|part| name.contains(*part))
-                || (self.names.is_empty() && scenario.standard)
-        };
-        let scenarios: Vec<_> = all.iter().filter(wanted).collect();
-        if scenarios.is_empty() {
-            return Err("no scenario has such a name; `wireglass-bench list` shows them".into());
-        }
+        let scenarios = chosen(&self.names, self.alone)?;
         let mut run = Run { machine: Machine::read(), outcomes: Vec::new() };
         let mut good = true;
         println!("{}", report::machine(&run.machine));
@@ -190,7 +209,7 @@ impl RunArgs {
             // The wire is asked for as much as the engine was.
             let rate = run.named("latency-inspect").and_then(|engine| engine.offered);
             let rate = rate.filter(|_| scenario.name() == "latency-wire");
-            match self.how.in_a_process(&scenario.name(), rate) {
+            match self.measure(&scenario, rate) {
                 Ok(outcome) => {
                     good &= outcome.faults().is_empty();
                     run.outcomes.push(outcome);
@@ -213,6 +232,74 @@ impl RunArgs {
     }
 }
 
+impl RunArgs {
+    fn measure(&self, scenario: &Scenario, rate: Option<f64>) -> Result<Outcome, Failure> {
+        let (name, this) = (scenario.name(), std::env::current_exe()?);
+        let Some(folder) = self.callgrind.as_ref().filter(|_| scenario.alone) else {
+            return self.how.in_a_process(process::Command::new(this), &name, rate);
+        };
+        fs::create_dir_all(folder)?;
+        let profile = folder.join(format!("callgrind.out.{name}"));
+        let mut command = callgrind::command(rig::MEASURED_TURN, &profile);
+        command.arg(this);
+        let mut outcome = self.how.in_a_process(command, &name, rate)?;
+        outcome.count_instructions(callgrind::total(&fs::read_to_string(profile)?).unwrap_or_default());
+        Ok(outcome)
+    }
+}
+
+impl PairsArgs {
+    fn run(&self) -> Result<bool, Failure> {
+        let this = std::env::current_exe()?;
+        let mut pairs = Pairs { machine: Machine::read(), other: self.other.clone(), scenarios: Vec::new() };
+        let mut good = true;
+        println!("{}", report::machine(&pairs.machine));
+        for scenario in chosen(&self.names, self.alone)? {
+            let name = scenario.name();
+            let mut paired = Paired { name: name.clone(), ..Paired::default() };
+            for round in 0..self.rounds {
+                let mut both = [0.0; 2];
+                for which in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+                    let program = process::Command::new([&self.other, &this][which]);
+                    let outcome = self.how.in_a_process(program, &name, None)?;
+                    for fault in outcome.faults() {
+                        good = false;
+                        println!("{name}, {}: {fault}", ["before", "after"][which]);
+                    }
+                    paired.unit.clone_from(&outcome.unit);
+                    both[which] = outcome.comparable();
+                }
+                paired.pairs.push(both);
+            }
+            println!("{}", report::pair_line(&paired));
+            pairs.scenarios.push(paired);
+        }
+        if let Some(path) = &self.json {
+            fs::write(path, serde_json::to_vec_pretty(&pairs)?)?;
+        }
+        Ok(good)
+    }
+}
+
+/// Scenarios with these names, and those of the engine alone or of two cores whose names contain one of these. Without names the
+/// standard set of two cores, or all of the engine alone.
+fn chosen(names: &[String], alone: bool) -> Result<Vec<Scenario>, Failure> {
+    let all = scenario::all();
+    let is_whole = |name: &String| all.iter().any(|scenario| scenario.name() == *name);
+    let (whole, parts): (Vec<_>, Vec<_>) = names.iter().partition(|name| is_whole(name));
+    let wanted = |scenario: &Scenario| {
+        let name = scenario.name();
+        let is_part = parts.iter().any(|part| name.contains(*part))
+            || (names.is_empty() && (scenario.standard || alone));
+        whole.contains(&&name) || (scenario.alone == alone && is_part)
+    };
+    let chosen: Vec<_> = all.iter().filter(|scenario| wanted(scenario)).cloned().collect();
+    if chosen.is_empty() {
+        return Err("no scenario has such a name; `wireglass-bench list` shows them. Those of the engine alone want --alone".into());
+    }
+    Ok(chosen)
+}
+
 impl How {
     fn setting(&self, rate: Option<f64>) -> Setting {
         Setting {
@@ -225,7 +312,13 @@ impl How {
         }
     }
 
-    fn in_a_process(&self, name: &str, rate: Option<f64>) -> Result<Outcome, Failure> {
+    /// Has this program, or another build of it, measure a scenario.
+    fn in_a_process(
+        &self,
+        mut program: process::Command,
+        name: &str,
+        rate: Option<f64>,
+    ) -> Result<Outcome, Failure> {
         let out = std::env::temp_dir().join(format!("wireglass-bench-{}-{name}", process::id()));
         let mut numbers = vec![
             ("--seconds", self.seconds.to_string()),
@@ -234,12 +327,12 @@ impl How {
         ];
         numbers.extend(self.pool_core.map(|core| ("--pool-core", core.to_string())));
         numbers.extend(rate.map(|rate| ("--rate", rate.to_string())));
-        let mut child = process::Command::new(std::env::current_exe()?);
-        child.arg("one").arg(name).arg("--out").arg(&out).arg(format!("--eal={}", self.eal));
+        program.arg("one").arg(name).arg("--out").arg(&out).arg(format!("--eal={}", self.eal));
         numbers.iter().for_each(|(key, value)| {
-            child.arg(key).arg(value);
+            program.arg(key).arg(value);
         });
-        let output = child.output()?;
+        let output =
+            program.output().map_err(|error| format!("{}: {error}", program.get_program().display()))?;
         if !output.status.success() {
             let said = [output.stdout, output.stderr].concat();
             return Err(String::from_utf8_lossy(&said).trim().to_owned().into());

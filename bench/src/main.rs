@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod allocations;
+mod callgrind;
 mod ceilings;
 mod command;
 mod endpoints;

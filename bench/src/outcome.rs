@@ -1,6 +1,7 @@
 //! What came of a scenario.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,9 @@ use crate::measure::median;
 
 /// Milliseconds of silence after which a sender may probe (RFC 8985 7.2), less two for its round trips and ours.
 const PATIENCE: f64 = 10.0;
+
+/// The unit of new connections.
+pub(crate) const CONNECTIONS: &str = "connections/s";
 
 /// A run of several scenarios, as it stands in a file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -46,6 +50,24 @@ impl Run {
     pub(crate) fn named(&self, name: &str) -> Option<&Outcome> {
         self.outcomes.iter().find(|outcome| outcome.name == name)
     }
+}
+
+/// Scenarios measured in turns with another build of the program, as they stand in a file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Pairs {
+    pub(crate) machine: Machine,
+    /// The other build.
+    pub(crate) other: PathBuf,
+    pub(crate) scenarios: Vec<Paired>,
+}
+
+/// One scenario's pairs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Paired {
+    pub(crate) name: String,
+    pub(crate) unit: String,
+    /// What the other build and this one did.
+    pub(crate) pairs: Vec<[f64; 2]>,
 }
 
 /// One scenario's figures.
@@ -96,6 +118,8 @@ pub(crate) struct Outcome {
     /// What the engine adds to the latency until the last byte.
     pub(crate) added: Option<Added>,
     pub(crate) contrast: Option<Contrast>,
+    /// What the engine's turns cost, where one thread plays sender, engine and receiver.
+    pub(crate) alone: Option<Alone>,
     /// With many rules, of the same without them.
     pub(crate) of_inspect: Option<OfInspect>,
     /// From here on: to be zero, over the whole scenario; but see [`late_repeats`](Self::late_repeats).
@@ -152,6 +176,72 @@ pub(crate) struct Contrast {
     pub(crate) with: f64,
 }
 
+/// The engine's turns alone. Costs are medians of the parts of the measured time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Alone {
+    /// Cycles of the TSC in a nanosecond.
+    pub(crate) ghz: f64,
+    /// Of requests and answers.
+    pub(crate) per_payload_byte: Option<Cost>,
+    /// Per frame that the engine received.
+    pub(crate) per_packet: Cost,
+    /// A request and its answer; with new connections a handshake on both legs and the end, too.
+    pub(crate) per_exchange: Option<Cost>,
+    /// Bytes of requests and answers that came through.
+    pub(crate) payload: u64,
+    /// Frames that the load sent: as many as the engine received.
+    pub(crate) packets_sent: u64,
+    /// Of the time of turns, the share in which other programs had the core. It is taken off.
+    pub(crate) taken_away: f64,
+    /// Under callgrind.
+    pub(crate) instructions: Option<Instructions>,
+}
+
+/// What one of something takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    /// Cycles of the TSC.
+    pub(crate) cycles: f64,
+    pub(crate) nanos: f64,
+    /// Half of the parts are between these, as shares of the median.
+    pub(crate) quartiles: [f64; 2],
+}
+
+impl Cost {
+    /// Of the cycles in each part; none without any.
+    pub(crate) fn median(cycles: &[f64], hz: f64) -> Option<Self> {
+        let Spread { median, quartiles } = Spread::of(cycles)?;
+        let quartiles = quartiles.map(|quartile| quartile / median);
+        Some(Self { cycles: median, nanos: median / hz * 1e9, quartiles })
+    }
+}
+
+/// Instructions of the engine's turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Instructions {
+    pub(crate) per_payload_byte: Option<f64>,
+    pub(crate) per_packet: f64,
+    pub(crate) per_exchange: Option<f64>,
+}
+
+/// The middle of some values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    /// Half of the values are between these.
+    pub(crate) quartiles: [f64; 2],
+}
+
+impl Spread {
+    /// None without any.
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |quarter: usize| sorted.get(sorted.len().saturating_sub(1) * quarter / 4).copied();
+        Some(Self { median: median(&sorted)?, quartiles: [at(1)?, at(3)?] })
+    }
+}
+
 /// For a busy core, with rules as a share of without.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OfInspect {
@@ -164,10 +254,8 @@ pub(crate) struct OfInspect {
 impl OfInspect {
     /// Of the shares of each pair; none without any.
     pub(crate) fn new(shares: &[f64]) -> Option<Self> {
-        let mut sorted = shares.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let at = |quarter: usize| sorted.get((sorted.len().saturating_sub(1)) * quarter / 4).copied();
-        Some(Self { median: median(&sorted)?, quartiles: [at(1)?, at(3)?], pairs: sorted.len() })
+        let Spread { median, quartiles } = Spread::of(shares)?;
+        Some(Self { median, quartiles, pairs: shares.len() })
     }
 }
 
@@ -191,11 +279,35 @@ impl Outcome {
     /// With the ceiling known, all that follows from it.
     pub(crate) fn set_ceiling(&mut self, ceiling: Option<Ceiling>) {
         let busy = core_share(self.busy, self.waited);
-        if !self.lower_is_better && busy > 0.0 {
+        if self.alone.is_some() {
+            // It is of the engine's turns already.
+            self.per_busy_core = Some(self.figure);
+        } else if !self.lower_is_better && busy > 0.0 {
             self.per_busy_core = Some(self.figure / busy);
         }
         self.share = self.per_busy_core.zip(ceiling.as_ref()).map(|(figure, c)| figure / c.value);
         self.ceiling = ceiling;
+    }
+
+    /// What does not depend on how fast the generator was.
+    pub(crate) fn comparable(&self) -> f64 {
+        self.per_busy_core.unwrap_or(self.figure)
+    }
+
+    /// Takes in the instructions of all turns that were measured.
+    pub(crate) fn count_instructions(&mut self, total: u64) {
+        if self.of_inspect.is_some() {
+            // Those without rules are among them. `bench.sh --instructions` has cases for rules.
+            return;
+        }
+        let exchanges = self.exchanges;
+        let Some(alone) = &mut self.alone else { return };
+        let of = |count: u64| (count > 0).then(|| total as f64 / count as f64);
+        alone.instructions = of(alone.packets_sent).map(|per_packet| Instructions {
+            per_payload_byte: alone.per_payload_byte.and_then(|_| of(alone.payload)),
+            per_packet,
+            per_exchange: of(exchanges),
+        });
     }
 
     /// Segments that had to be repeated although nothing was lost: their receiver answered later than a sender may wait.
@@ -213,9 +325,12 @@ impl Outcome {
         ];
         let numbers = numbers.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}"));
         let maps = self.failures.iter().chain(&self.dropped).map(|(what, n)| format!("{n} {what}"));
+        let strayed = self.alone.as_ref().map(|alone| alone.packets_sent.abs_diff(self.packets));
+        let strayed =
+            strayed.filter(|n| *n > 0).map(|n| format!("{n} frames sent and not received, or the reverse"));
         let nothing = (self.exchanges == 0 && ["Gbit/s", "requests/s"].contains(&&*self.unit))
             .then(|| "nothing went through".to_owned());
-        numbers.chain(maps).chain(nothing).collect()
+        numbers.chain(maps).chain(strayed).chain(nothing).collect()
     }
 }
 

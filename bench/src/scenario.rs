@@ -20,6 +20,8 @@ pub(crate) struct Scenario {
     pub(crate) mode: Mode,
     pub(crate) what: What,
     pub(crate) tls: Tls,
+    /// One thread plays sender, engine and receiver in turn, and only the engine's turns are timed.
+    pub(crate) alone: bool,
     /// Of the standard set.
     pub(crate) standard: bool,
 }
@@ -65,11 +67,12 @@ impl Scenario {
             What::Small(SmallKind::Udp) => format!("small-{mode}-udp"),
             What::Small(SmallKind::Tcp(flows)) => format!("small-{mode}-tcp-{flows}"),
         };
-        match self.ports {
+        let name = match self.ports {
             PortKind::Rings => name,
             PortKind::Offloads => format!("{name}-offloads"),
             PortKind::Memif => format!("memif-{name}"),
-        }
+        };
+        if self.alone { format!("alone-{name}") } else { name }
     }
 
     /// How many connections, and the buffer of each, in bytes.
@@ -104,6 +107,18 @@ impl Scenario {
         }
     }
 
+    /// There is an engine in this process, and nothing depends on the clock.
+    fn can_be_alone(&self) -> bool {
+        let by_the_clock =
+            !matches!(self.what, What::Throughput(_) | What::Rules(_) | What::Connections | What::Small(_));
+        self.mode.is_engine() && self.ports != PortKind::Memif && !by_the_clock
+    }
+
+    /// Likewise, on one thread.
+    fn alone(&self) -> Self {
+        Self { alone: true, standard: false, ..self.clone() }
+    }
+
     /// Threads for the handshakes: where others must not wait for them.
     pub(crate) fn handshake_threads(&self) -> usize {
         if let What::Storm(threads) = self.what { threads } else { 0 }
@@ -111,13 +126,16 @@ impl Scenario {
 }
 
 fn on_rings(mode: Mode, what: What) -> Scenario {
-    Scenario { ports: PortKind::Rings, mode, what, tls: Tls::default(), standard: true }
+    Scenario { ports: PortKind::Rings, mode, what, tls: Tls::default(), alone: false, standard: true }
 }
 
 /// All scenarios there are, in the order in which they run.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = throughput();
-    all.extend([1, 64].map(|kilobytes| on_rings(Mode::Inspect, What::Rules(kilobytes * KB))));
+    all.extend([1, 16, 64, 1024].map(|kilobytes| {
+        let standard = matches!(kilobytes, 1 | 64);
+        Scenario { standard, ..on_rings(Mode::Inspect, What::Rules(kilobytes * KB)) }
+    }));
     all.extend(connections());
     // The engine first: the wire is asked for as much as the engine was.
     all.extend([Mode::Inspect, Mode::Tls, Mode::Wire].map(|mode| on_rings(mode, What::Latency)));
@@ -130,7 +148,11 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.push(on_rings(Mode::Wire, What::Small(SmallKind::Udp)));
     all.push(on_rings(Mode::Forward, What::Small(SmallKind::Udp)));
     all.push(on_rings(Mode::Forward, What::Small(SmallKind::Tcp(1_000))));
+    let many = What::Small(SmallKind::Tcp(100_000));
+    all.push(Scenario { standard: false, ..on_rings(Mode::Forward, many) });
+    let alone: Vec<_> = all.iter().filter(|scenario| scenario.can_be_alone()).map(Scenario::alone).collect();
     all.extend(memif());
+    all.extend(alone);
     all
 }
 

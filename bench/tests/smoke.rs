@@ -26,15 +26,15 @@ fn run(names: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&figures).unwrap_or_else(|error| panic!("{error}:\n{text}"))
 }
 
-fn check(names: &[&str]) {
+fn check(names: &[&str]) -> Vec<serde_json::Value> {
     let run = run(names);
-    let outcomes = run["outcomes"].as_array().expect("an array");
+    let outcomes = run["outcomes"].as_array().expect("an array").clone();
     let mut measured: Vec<_> = outcomes.iter().filter_map(|outcome| outcome["name"].as_str()).collect();
     let mut asked = names.to_vec();
     measured.sort_unstable();
     asked.sort_unstable();
     assert_eq!(measured, asked, "{run:#}");
-    for outcome in outcomes {
+    for outcome in &outcomes {
         assert!(outcome["figure"].as_f64().is_some_and(|figure| figure > 0.0), "{outcome:#}");
         // Whoever says nothing at all gives the worker nothing to do.
         let is_silent = outcome["name"].as_str().is_some_and(|name| name.starts_with("opening"));
@@ -58,6 +58,7 @@ fn check(names: &[&str]) {
             }
         }
     }
+    outcomes
 }
 
 #[test]
@@ -94,4 +95,45 @@ fn latency_storm_memory_and_small_frames() {
 #[test]
 fn the_engine_and_testpmd_in_a_process_of_their_own() {
     check(&["memif-throughput-inspect-16k", "memif-small-testpmd-udp", "memif-small-forward-udp"]);
+}
+
+#[test]
+fn what_the_engine_alone_costs_adds_up() {
+    let outcomes = check(&[
+        "alone-throughput-inspect-64k",
+        "alone-throughput-tls-64k-offloads",
+        "alone-throughput-forward-64k",
+        "alone-connections-inspect-13-x25519-ecdsa-resumed",
+        "alone-small-forward-tcp-1000",
+    ]);
+    for outcome in outcomes {
+        let number = |path: &str| {
+            let value = outcome.pointer(path).and_then(serde_json::Value::as_f64);
+            value.unwrap_or_else(|| panic!("no {path}: {outcome:#}"))
+        };
+        let near = |a: f64, b: f64, most: f64, what: &str| {
+            assert!((a / b - 1.0).abs() < most, "{what}: {a} is not {b}: {outcome:#}");
+        };
+        let (packets, cycles) = (number("/packets"), number("/alone/per_packet/cycles"));
+        assert_eq!(packets, number("/alone/packets_sent"), "{outcome:#}");
+        near(number("/alone/per_packet/nanos") * number("/alone/ghz"), cycles, 1e-6, "cycles");
+        // A median of eight parts, and the whole of them.
+        let busy = number("/busy") * number("/seconds") * 1e9 * number("/alone/ghz");
+        near(packets * cycles, busy, 0.4, "time of all turns");
+        assert_eq!(number("/figure"), number("/per_busy_core"), "{outcome:#}");
+        match outcome["unit"].as_str() {
+            Some("Gbit/s") => {
+                near(8.0 / number("/alone/per_payload_byte/nanos"), number("/figure"), 0.1, "rate");
+                // Requests and heads of answers are a few hundred bytes; eight exchanges were under way at either end.
+                let (payload, exchanges) = (number("/alone/payload"), number("/exchanges"));
+                let objects = exchanges * 65_536.0;
+                let whole = objects - 8.0 * 66_000.0..=objects + (8.0 + exchanges) * 500.0 + 8.0 * 66_000.0;
+                assert!(exchanges > 16.0 && whole.contains(&payload), "{outcome:#}");
+            }
+            Some("connections/s") => {
+                near(1e9 / number("/alone/per_exchange/nanos"), number("/figure"), 0.1, "rate");
+            }
+            _ => near(1e3 / number("/alone/per_packet/nanos"), number("/figure"), 0.1, "rate"),
+        }
+    }
 }

@@ -47,6 +47,7 @@
 //! ```
 
 mod burst;
+mod cycles;
 pub mod diagnose;
 mod eal;
 mod errno;
@@ -64,6 +65,7 @@ mod start;
 mod stats;
 
 pub use self::burst::{Burst, Drain};
+pub use self::cycles::tsc;
 pub use self::eal::{Eal, LogLevel, set_log_level, set_log_level_of};
 pub use self::errno::{Errno, Error};
 pub use self::lcore::{LcoreGuard, lcore_id};

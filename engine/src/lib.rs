@@ -8,6 +8,7 @@ pub mod control;
 pub mod driver;
 pub mod engine_builder;
 pub mod exclusions;
+pub mod fetch;
 pub mod flow_dump;
 pub mod generation;
 pub mod handshake_pool;

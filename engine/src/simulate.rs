@@ -16,6 +16,7 @@ use crate::handshake_pool::Pool;
 use crate::metrics::Metrics;
 use crate::worker::Worker;
 use tcp_stack::Instant;
+use wireglass_testbed::Middle;
 
 /// Frames that a receive queue holds.
 const QUEUE_DEPTH: usize = 4096;
@@ -176,6 +177,24 @@ impl Engine {
     /// When [`run`](Self::run) is due, frames aside.
     pub fn due(&self) -> Option<Instant> {
         self.workers.iter().filter_map(Worker::poll_timeout).min()
+    }
+}
+
+impl Middle for Engine {
+    fn receive(&mut self, _: Instant, port: PortSide, frame: Vec<u8>) {
+        self.enter(port, frame);
+    }
+
+    fn poll(&mut self, now: Instant) {
+        self.run(now);
+    }
+
+    fn transmit(&mut self) -> Option<(PortSide, Vec<u8>)> {
+        self.leave()
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.due()
     }
 }
 

@@ -9,10 +9,10 @@ use smoltcp::wire::{TcpOption, TcpPacket};
 use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{LIMIT, Lab, Setup};
+use wireglass::simulate::Engine;
 use wireglass_core::port::BURST;
 use wireglass_testbed::{
-    Crossing, Duration, Engine, Heading, Host, HostConfig, Impairment, Instant, Middle, PortSide, Simulation,
-    Stop,
+    Crossing, Duration, Heading, Host, HostConfig, Impairment, Instant, Middle, PortSide, Simulation, Stop,
 };
 
 /// At one instant on the outside: segments with payload that came, and acknowledgements without payload that left.

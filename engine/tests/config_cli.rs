@@ -69,6 +69,40 @@ on_expired = "untrusted-ca"
     assert!(!said.contains('\x1b'), "no colours into a pipe");
 }
 
+/// Whether the server hears of the client before it is decided, and that what was learned may decide otherwise.
+#[test]
+fn held_contact_and_exclusions_are_told() {
+    let folder = Folder::new();
+    let rules = "[[rule]]\nname = \"quiet\"\nsni = [\"*.ads.example\"]\naction = \"block\"\ncontact = \"hold\"\n\
+                 [[rule]]\nname = \"old boxes\"\nports = [443]\nsni = [\"box.example\"]\naction = \"decrypt\"\nprofile = \"old\"\n\
+                 [profile.old]\non_unsupported = \"bypass\"\n";
+    let path = folder.write("wire.toml", format!("{GOOD}{rules}"));
+    let file = path.to_str().unwrap();
+    let output = wireglass(&["check", "-c", file]);
+    let said = text(&output.stdout);
+    for line in [
+        "  1. quiet: SNI *.ads.example -> block with an alert; held until then, so that no server hears of a client that is blocked\n",
+        "  otherwise -> decrypt, profile default\n",
+        "  profile old: bypasses servers that are known not to be decrypted (`wireglass exclusions list`)\n",
+    ] {
+        assert!(said.contains(line), "{line} is not in\n{said}{}", text(&output.stderr));
+    }
+    assert!(!said.contains("profile default: bypasses"), "{said}");
+    let held = "  held until then: the server hears of the client only if it is not blocked\n";
+    let excluded =
+        "  note: bypassed, if the server is known not to be decrypted: see `wireglass exclusions list`\n";
+    for (url, is_held, may_be_excluded) in [
+        ("https://x.ads.example/", true, false),
+        // Nobody knows yet at the SYN which of the two it will be.
+        ("https://box.example/", true, true),
+        ("https://www.example/", true, false),
+    ] {
+        let output = wireglass(&["policy", "explain", "-c", file, "--url", url]);
+        let said = text(&output.stdout);
+        assert_eq!((said.contains(held), said.contains(excluded)), (is_held, may_be_excluded), "{said}");
+    }
+}
+
 #[test]
 fn check_says_which_rules_cannot_show_a_page() {
     let folder = Folder::new();
@@ -408,7 +442,7 @@ allowed by \"video\", with an alert in the log
         json,
         serde_json::json!({
             "connection": {
-                "client": "0.0.0.0", "server": "192.0.2.1:443", "host": "a.example", "is_intercepted": true,
+                "client": "0.0.0.0", "server": "192.0.2.1:443", "host": "a.example", "is_intercepted": true, "is_held": false, "may_be_excluded": false,
                 "at_syn": true, "rules": [], "profile": "default",
             },
             "request": {

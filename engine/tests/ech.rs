@@ -2,13 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 #![cfg(feature = "aws-lc-rs")]
 
-#[path = "../core/tests/tls_support/ech.rs"]
-mod ech;
 mod support;
 
 use std::sync::Arc;
 
-use ech::{grease, real};
 use rustls::client::EchMode;
 use rustls::{ClientConfig, RootCertStore};
 use support::Exchange;
@@ -18,6 +15,7 @@ use wireglass_core::event;
 use wireglass_core::exclusions::Cause;
 use wireglass_core::policy::{EchAction, Profile};
 use wireglass_core::reason::Reason;
+use wireglass_testbed::ech::{grease, real};
 use wireglass_testbed::{Duration, Session};
 
 struct Line {
@@ -56,7 +54,7 @@ impl Line {
     fn three(&mut self) {
         for (client, learned) in [(1, None), (3, None), (4, Some(Cause::Ech))] {
             self.setup.client = client;
-            let (run, _) = self.connect(real(NAME), "hidden.example.net");
+            let (run, _) = self.connect(real(NAME).unwrap(), "hidden.example.net");
             let hello = run.tls_event().hello.clone().unwrap();
             assert!(hello.ech && hello.sni.as_deref() == Some(NAME), "{hello:?}");
             let flow = run.flow_events()[0];
@@ -65,7 +63,7 @@ impl Line {
     }
 
     fn grease_goes_on(&self) {
-        let (run, exchange) = self.connect(grease(), NAME);
+        let (run, exchange) = self.connect(grease().unwrap(), NAME);
         exchange.assert_done(run.client(), run.server(), &"GREASE");
         assert_eq!(run.tls_event().reason, Reason::PolicyDecrypt);
     }
@@ -76,7 +74,7 @@ fn inspected_by_default_whatever_clients_say() {
     let mut line = Line::new(EchAction::Inspect);
     line.three();
     line.grease_goes_on();
-    let (run, _) = line.connect(real(NAME), "hidden.example.net");
+    let (run, _) = line.connect(real(NAME).unwrap(), "hidden.example.net");
     assert_eq!(run.flow_events()[0].reason, Reason::ClientEch);
 }
 
@@ -86,7 +84,7 @@ fn bypassed_where_the_profile_says_so() {
     let mut line = Line::new(EchAction::Bypass);
     line.grease_goes_on();
     line.three();
-    let (run, _) = line.connect(real(NAME), "hidden.example.net");
+    let (run, _) = line.connect(real(NAME).unwrap(), "hidden.example.net");
     assert_eq!(
         (run.tls_event().action, run.tls_event().reason),
         (event::Action::Bypass, Reason::ExcludedEch)
@@ -98,6 +96,6 @@ fn blocked_where_the_profile_says_so() {
     let mut line = Line::new(EchAction::Block);
     line.grease_goes_on();
     line.three();
-    let (run, _) = line.connect(real(NAME), "hidden.example.net");
+    let (run, _) = line.connect(real(NAME).unwrap(), "hidden.example.net");
     assert_eq!((run.tls_event().action, run.tls_event().reason), (event::Action::Block, Reason::EchBlocked));
 }

@@ -10,9 +10,10 @@ use support::frames::TcpFrame;
 use support::lab::{Lab, NAME, Setup};
 use support::raw::{RawSegment, hello};
 use support::rules::{Action, Rules};
+use wireglass::simulate::Engine;
 use wireglass_core::flow::OutsideTls;
 use wireglass_core::reason::PacketDrop;
-use wireglass_testbed::{Duration, Engine, Instant, Middle, PortSide};
+use wireglass_testbed::{Duration, Instant, Middle, PortSide};
 
 const CLIENT: u32 = 1_000;
 const SERVER: u32 = 70_000;

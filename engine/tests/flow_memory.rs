@@ -6,9 +6,10 @@ mod support;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::raw::{RawSegment, hello};
 use support::rules::{Action, Rules};
+use wireglass::simulate::Engine;
 use wireglass_core::policy::Ports;
 use wireglass_core::reason::{InspectorOff, Reason};
-use wireglass_testbed::{Duration, Engine, Instant, Middle, PortSide, Session, Step};
+use wireglass_testbed::{Duration, Instant, Middle, PortSide, Session, Step};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NEVER: Duration = Duration::from_secs(100_000);

@@ -8,9 +8,10 @@ use support::fragments::{Whole, cut, fragment};
 use support::frames::TcpFrame;
 use support::lab::{LIMIT, Lab, Run, Setup};
 use support::rules::{Action, Rules};
+use wireglass::simulate::Spread;
 use wireglass_core::packet::{Class, classify};
 use wireglass_core::reason::{PacketDrop, Reason};
-use wireglass_testbed::{Duration, Heading, Impairment, Middle, PortSide, Random, Spread, Stop, Tag};
+use wireglass_testbed::{Duration, Heading, Impairment, Middle, PortSide, Random, Stop, Tag};
 
 /// Cuts every segment with payload into pieces of a random size, and has them come in a random order, some twice.
 fn cutter(seed: u64, most: usize, repeat: f64) -> impl FnMut(Vec<u8>) -> Vec<(Duration, Vec<u8>)> {

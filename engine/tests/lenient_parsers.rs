@@ -14,7 +14,8 @@ use lenient::{Agreement, compare};
 use mutate::Rng;
 use support::frames::ethernet;
 use support::lab::{Lab, Setup};
-use wireglass_testbed::{Duration, Engine, Instant, Middle, PortSide};
+use wireglass::simulate::Engine;
+use wireglass_testbed::{Duration, Instant, Middle, PortSide};
 
 const SYN: u8 = 0x02;
 

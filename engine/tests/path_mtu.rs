@@ -8,10 +8,11 @@ use support::Exchange;
 use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
 use support::rules::{Action, Rules};
+use wireglass::simulate::Spread;
 use wireglass_core::packet::{Class, classify};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::reason::{PathMessage, Reason};
-use wireglass_testbed::{Answer, Crossing, Duration, Heading, PortSide, Router, Spread, Stop, Tag, too_big};
+use wireglass_testbed::{Answer, Crossing, Duration, Heading, PortSide, Router, Stop, Tag, too_big};
 
 /// Bytes each way.
 const SIZE: usize = 200_000;

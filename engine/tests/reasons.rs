@@ -9,9 +9,10 @@ use std::path::Path;
 use support::lab::{Lab, NAME, Setup};
 use support::raw::{CLIENT, RawSegment, SERVER, hello};
 use wireglass::metrics::PortStatistics;
+use wireglass::simulate::Engine;
 use wireglass_core::fairness::PerClient;
 use wireglass_core::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
-use wireglass_testbed::{Duration, Engine, Instant, Middle};
+use wireglass_testbed::{Duration, Instant, Middle};
 
 /// Sources of all tests: those in files of their own, and those at the end of the engine's and the core's.
 fn tests(folder: &Path, is_source: bool, all: &mut String) {

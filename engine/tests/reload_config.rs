@@ -107,6 +107,22 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("metrics.listen", "[metrics]\nlisten = \"off\"", "[metrics]\nlisten = \"127.0.0.1:1\""),
     ("control.socket", "[control]\nsocket = \"off\"", "[control]\nsocket = \"b.sock\""),
     ("exclusions.file", "[exclusions]\nfile = \"a.json\"", "[exclusions]\nfile = \"b.json\""),
+    ("fetch.crls", "[fetch]\ncrls = false", "[fetch]\ncrls = true"),
+    ("fetch.ocsp", "[fetch]\nocsp = false", "[fetch]\nocsp = true"),
+    ("fetch.issuers", "[fetch]\nissuers = false", "[fetch]\nissuers = true"),
+    ("fetch.allow", "[fetch]\nallow = []", "[fetch]\nallow = [\"10.0.0.0/8\"]"),
+    ("fetch.ports", "[fetch]\nports = [80]", "[fetch]\nports = [80, 8080]"),
+    ("fetch.redirects", "[fetch]\nredirects = 2", "[fetch]\nredirects = 0"),
+    ("fetch.timeout_seconds", "[fetch]\ntimeout_seconds = 10", "[fetch]\ntimeout_seconds = 5"),
+    ("fetch.parallel", "[fetch]\nparallel = 4", "[fetch]\nparallel = 8"),
+    ("fetch.per_second", "[fetch]\nper_second = 20", "[fetch]\nper_second = 40"),
+    ("fetch.host_per_second", "[fetch]\nhost_per_second = 5", "[fetch]\nhost_per_second = 1"),
+    ("fetch.queue", "[fetch]\nqueue = 256", "[fetch]\nqueue = 16"),
+    ("fetch.answer_bytes", "[fetch]\nanswer_bytes = 16777216", "[fetch]\nanswer_bytes = 1048576"),
+    ("fetch.cache_entries", "[fetch]\ncache_entries = 8192", "[fetch]\ncache_entries = 16384"),
+    ("fetch.cache_bytes", "[fetch]\ncache_bytes = 268435456", "[fetch]\ncache_bytes = 536870912"),
+    ("fetch.retry_seconds", "[fetch]\nretry_seconds = 300", "[fetch]\nretry_seconds = 60"),
+    ("fetch.refresh_seconds", "[fetch]\nrefresh_seconds = 21600", "[fetch]\nrefresh_seconds = 3600"),
 ];
 
 /// A configuration with this in it, in place of what is there already or at its end.

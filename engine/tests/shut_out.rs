@@ -9,13 +9,12 @@ use support::frames::TcpFrame;
 use support::lab::{Lab, Run, Setup};
 use support::raw::{CLIENT, RawSegment, SERVER};
 use support::rules::{Action, Rules};
+use wireglass::simulate::Engine;
 use wireglass_core::fairness::{ClientPrefix, PerClient, Shed};
 use wireglass_core::flow_table::Class;
 use wireglass_core::policy::{Ports, TlsVersion};
 use wireglass_core::reason::{PacketDrop, Reason};
-use wireglass_testbed::{
-    Crossing, Duration, Ending, Engine, Heading, Instant, Middle, PortSide, Session, Step,
-};
+use wireglass_testbed::{Crossing, Duration, Ending, Heading, Instant, Middle, PortSide, Session, Step};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -6,9 +6,10 @@ mod support;
 use support::Exchange;
 use support::lab::{Lab, Setup};
 use support::rules::{Action, Rules};
+use wireglass::simulate::Spread;
 use wireglass_core::policy::Ports;
 use wireglass_core::reason::{PacketDrop, Reason};
-use wireglass_testbed::{Duration, Impairment, Spread, Stop};
+use wireglass_testbed::{Duration, Impairment, Stop};
 
 /// So many that each worker gets some whatever the hash makes of their ports: of 8, one in nine hashes leaves a third
 /// worker without.

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from . import checks  # noqa: F401  (its modules register themselves)
-from . import content, profiles, revocation, starttls
+from . import content, fetcher, profiles, revocation, starttls
 from .hosts import RULES, hosts
 from .lab import Interrupted, Lab, on_signals_stop
 from .ports import KINDS, kind
@@ -20,6 +20,7 @@ GROUPS = {
     "not-tls-bypass": {"not_tls": "bypass"},
     "profile": profiles.SETUP,
     "revocation": revocation.SETUP,
+    "fetcher": fetcher.SETUP,
     "held": {"rules": RULES.replace('action = "block"', 'action = "block"\ncontact = "hold"')},
     "starttls": starttls.SETUP,
     "content": content.SETUP,

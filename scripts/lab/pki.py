@@ -42,7 +42,6 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 subjectAltName = {names}
 authorityInfoAccess = {access}
-crlDistributionPoints = URI:http://crl.lab.test/lab.crl
 """
 
 
@@ -80,9 +79,11 @@ class Authority:
         _prepare(folder)
         return authority
 
-    def issue(self, host, names=None, dates=NOW_VALID, key="ec", more="", access="OCSP;URI:http://ocsp.lab.test/"):
+    def issue(self, host, names=None, dates=NOW_VALID, key="ec", more="", access="OCSP;URI:http://ocsp.lab.test/",
+              crl="http://crl.lab.test/lab.crl"):
         """A server certificate for `host`. `names`: what the subjectAltName says (default: the host); `more`: lines of extensions;
-        `access`: its authorityInfoAccess."""
+        `access`: its authorityInfoAccess; `crl`: where its CRL is, or none."""
+        more += f"crlDistributionPoints = URI:{crl}\n" if crl else ""
         leaf = Certificate(*(self.folder / f"{host}.{kind}" for kind in ("pem", "chain", "key")))
         new_key(leaf.key, key)
         listed = ", ".join(f"DNS:{name}" for name in (names or [host]))

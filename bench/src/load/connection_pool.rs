@@ -31,6 +31,8 @@ pub(crate) struct Tally {
     pub(crate) exchanges: u64,
     /// Bytes of their objects.
     pub(crate) bytes: u64,
+    /// Bytes of requests and answers that have come, whole or not.
+    pub(crate) payload: u64,
     /// Connections that were opened, TLS included.
     pub(crate) opened: u64,
     /// Those of them whose TLS was resumed: at the clients, and at the servers.
@@ -99,6 +101,7 @@ impl Tally {
         Self {
             exchanges: 0,
             bytes: 0,
+            payload: 0,
             opened: 0,
             resumed: [0; 2],
             failures: BTreeMap::new(),

@@ -15,6 +15,7 @@ use super::plan::{Clock, Pace, Plan};
 use super::port::{ETHERNET, LoadPort};
 use super::session::{News, Session};
 use super::transport::Failure;
+use crate::rig::TimedWorker;
 
 /// Where all servers are.
 const SERVER: Ipv4Address = Ipv4Address::new(10, 2, 0, 1);
@@ -52,7 +53,7 @@ pub(crate) struct Generator {
     pools: Vec<ConnectionPool>,
     /// Those that are still to be ended.
     ending: VecDeque<u32>,
-    clock: std::time::Instant,
+    clock: Clockwork,
     /// When this turn and the one before it began.
     began: u64,
     before: u64,
@@ -61,6 +62,14 @@ pub(crate) struct Generator {
     busy: u64,
     /// Most nanoseconds that a frame may have waited for a turn, and its connection in `ready`.
     late: u64,
+}
+
+/// What time it is.
+enum Clockwork {
+    /// Real time; the engine has a core of its own.
+    Real(std::time::Instant),
+    /// The engine has its turns on this thread, and time passes with them.
+    Turns(TimedWorker),
 }
 
 struct Side {
@@ -93,7 +102,9 @@ impl End {
 }
 
 impl Generator {
-    pub(crate) fn new(ports: [LoadPort; 2]) -> Self {
+    /// A generator without pools. `engine`: the worker that takes turns with it, if there is no other thread for it.
+    pub(crate) fn new(ports: [LoadPort; 2], engine: Option<TimedWorker>) -> Self {
+        let clock = engine.map_or_else(|| Clockwork::Real(std::time::Instant::now()), Clockwork::Turns);
         Self {
             sides: ports.map(Side::new),
             connections: Vec::new(),
@@ -106,7 +117,7 @@ impl Generator {
             arrived: VecDeque::new(),
             pools: Vec::new(),
             ending: VecDeque::new(),
-            clock: std::time::Instant::now(),
+            clock,
             began: 0,
             before: 0,
             worked: false,
@@ -205,15 +216,24 @@ impl Generator {
             // Nobody was waiting.
             self.began = self.now();
         }
-        let until = self.now() + time.as_nanos() as u64;
+        let until = std::time::Instant::now() + time;
         loop {
             if done(self) {
                 return true;
             }
-            if self.turn() >= until {
+            self.turn();
+            if let Clockwork::Turns(engine) = &self.clock {
+                engine.run();
+            }
+            if std::time::Instant::now() >= until {
                 return false;
             }
         }
+    }
+
+    /// Frames that the rings to the engine have taken.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sides.iter().map(|side| side.port.sent).sum()
     }
 
     /// Forgets all connections, and what has arrived.
@@ -228,11 +248,13 @@ impl Generator {
     }
 
     fn now(&self) -> u64 {
-        self.clock.elapsed().as_nanos() as u64
+        match &self.clock {
+            Clockwork::Real(start) => start.elapsed().as_nanos() as u64,
+            Clockwork::Turns(engine) => engine.now(),
+        }
     }
 
-    /// One turn; returns when it began.
-    fn turn(&mut self) -> u64 {
+    fn turn(&mut self) {
         let began = self.now();
         if std::mem::take(&mut self.worked) {
             self.busy += began - self.began;
@@ -268,7 +290,6 @@ impl Generator {
         }
         self.sides.iter_mut().for_each(|side| side.port.flush());
         self.worked = worked;
-        began
     }
 
     fn receive(&mut self, now: Instant) -> bool {
@@ -407,10 +428,12 @@ impl Generator {
     }
 
     fn react(&mut self, id: u32, news: &News) {
-        let now = if news == &News::default() { 0 } else { self.now() };
+        let is_timed = news.first_byte || news.done || news.ready;
+        let now = if is_timed { self.now() } else { 0 };
         let Some(connection) = &mut self.connections[id as usize] else { return };
         let pool = &mut self.pools[connection.pool];
         let tally = &mut pool.tally;
+        tally.payload += news.received as u64;
         if let Some(failure) = news.failed {
             *tally.failures.entry(failure).or_default() += 1;
             for end in &mut connection.ends {

@@ -29,6 +29,8 @@ pub(crate) struct LoadPort {
     offloads: bool,
     /// Frames that could not be made: the pool was empty.
     pub(crate) starved: u64,
+    /// Frames that the ring took.
+    pub(crate) sent: u64,
 }
 
 impl LoadPort {
@@ -38,7 +40,19 @@ impl LoadPort {
         let header = [2, 0, 0, 0, 0, other, 2, 0, 0, 0, 0, me, 8, 0];
         let burst = Burst::new();
         let leaving = VecDeque::with_capacity(2 * ENOUGH);
-        Self { rx, tx, pool, header, burst, arrived: None, leaving, twice: false, offloads, starved: 0 }
+        Self {
+            rx,
+            tx,
+            pool,
+            header,
+            burst,
+            arrived: None,
+            leaving,
+            twice: false,
+            offloads,
+            starved: 0,
+            sent: 0,
+        }
     }
 
     /// At most a burst of what has arrived.
@@ -62,7 +76,7 @@ impl LoadPort {
                     break;
                 }
             }
-            self.tx.tx(&mut self.burst);
+            self.sent += self.tx.tx(&mut self.burst) as u64;
             if !self.burst.is_empty() {
                 let mut left: VecDeque<Mbuf> = self.burst.drain().collect();
                 left.append(&mut self.leaving);

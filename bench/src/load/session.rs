@@ -50,6 +50,8 @@ pub(crate) struct News {
     pub(crate) done: bool,
     /// The next frame is to leave twice, and then there is more to send.
     pub(crate) twice: bool,
+    /// Bytes of a request or an answer that have come.
+    pub(crate) received: usize,
     /// It will come to nothing.
     pub(crate) failed: Option<Failure>,
 }
@@ -176,7 +178,7 @@ impl Session {
         let role = &mut self.role;
         let ended = self.transport.read(socket, |bytes| match role {
             Role::Client(client) => wrong = wrong.or(client.take(bytes, exchange, news).err()),
-            Role::Server(server) => wrong = wrong.or(server.take(bytes, exchange).err()),
+            Role::Server(server) => wrong = wrong.or(server.take(bytes, exchange, news).err()),
         })?;
         wrong.map_or(Ok(ended), Err)
     }
@@ -226,6 +228,7 @@ impl Client {
             return Err("wrong bytes");
         }
         news.first_byte |= *got == 0;
+        news.received += bytes.len();
         *got += bytes.len();
         if *got == exchange.response.len() {
             news.done = true;
@@ -236,7 +239,7 @@ impl Client {
 }
 
 impl Server {
-    fn take(&mut self, bytes: &[u8], exchange: &Exchange) -> Result<(), Failure> {
+    fn take(&mut self, bytes: &[u8], exchange: &Exchange, news: &mut News) -> Result<(), Failure> {
         let hello = self.skip.min(bytes.len());
         self.skip -= hello;
         let bytes = &bytes[hello..];
@@ -244,6 +247,7 @@ impl Server {
         if bytes != expected {
             return Err("wrong request");
         }
+        news.received += bytes.len();
         self.got += bytes.len();
         if self.got == exchange.request.len() {
             self.got = 0;

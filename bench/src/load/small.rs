@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::port::LoadPort;
+use crate::rig::TimedWorker;
 
 /// Frames on their way at a time.
 const FRAMES: usize = 512;
+/// Connections that are begun at a time.
+const OPENED: u32 = 64;
 /// Turns between two looks at the clock.
 const TURNS: usize = 16;
 /// What is 64 bytes on the wire, without the FCS.
@@ -23,28 +26,41 @@ pub(crate) enum Kind {
 
 /// The frames, and where they go round.
 pub(crate) struct SmallFrames {
+    kind: Kind,
     inside: LoadPort,
     outside: LoadPort,
+    /// The worker that takes turns with them, if there is no other thread for it.
+    engine: Option<TimedWorker>,
     waiting: VecDeque<dpdk::Mbuf>,
+    /// Flow of the frame that leaves next.
+    next: u32,
     pub(crate) passed: u64,
     busy: Duration,
 }
 
 impl SmallFrames {
     /// Sends the frames off. None: the pool has too few.
-    pub(crate) fn start([inside, outside]: [LoadPort; 2], kind: Kind) -> Option<Self> {
-        let mut all = Self { inside, outside, waiting: VecDeque::new(), passed: 0, busy: Duration::ZERO };
+    pub(crate) fn start(
+        [inside, outside]: [LoadPort; 2],
+        kind: Kind,
+        engine: Option<TimedWorker>,
+    ) -> Option<Self> {
+        let (waiting, busy) = (VecDeque::new(), Duration::ZERO);
+        let mut all = Self { kind, inside, outside, engine, waiting, next: 0, passed: 0, busy };
         if let Kind::Tcp(flows) = kind {
             for flow in 0..flows {
                 if !all.inside.send(&frame(kind, flow, true)) {
                     return None;
                 }
                 // They come out at the other side, and are of no more use.
-                all.drain(Duration::from_micros(20));
+                if flow % OPENED == OPENED - 1 {
+                    all.drain(OPENED as usize, Duration::from_millis(50));
+                }
             }
-            all.drain(Duration::from_millis(50));
+            all.drain(usize::MAX, Duration::from_millis(50));
         }
         let sent = (0..FRAMES as u32).all(|n| all.inside.send(&frame(kind, n, false)));
+        all.next = FRAMES as u32;
         all.inside.flush();
         sent.then_some(all)
     }
@@ -56,9 +72,16 @@ impl SmallFrames {
         while now < time {
             let passed = self.passed;
             for _ in 0..TURNS {
+                self.engine.iter().for_each(TimedWorker::run);
                 self.outside.receive(&mut self.waiting);
                 self.passed += self.waiting.len() as u64;
-                for mbuf in self.waiting.drain(..) {
+                for mut mbuf in self.waiting.drain(..) {
+                    if let Kind::Tcp(flows) = self.kind
+                        && let Some(frame) = mbuf.data_mut()
+                    {
+                        readdress(frame, self.next % flows);
+                        self.next = (self.next + 1) % flows;
+                    }
                     self.inside.send_mbuf(mbuf);
                 }
                 self.inside.flush();
@@ -69,6 +92,8 @@ impl SmallFrames {
             }
             now = turned;
         }
+        // Nothing of what was sent is left to whoever reads the engine's counts.
+        self.engine.iter().for_each(TimedWorker::run);
     }
 
     /// Seconds of the turns, a few at a time, that found frames.
@@ -76,23 +101,58 @@ impl SmallFrames {
         self.busy.as_secs_f64()
     }
 
+    /// Frames that the ring to the engine has taken.
+    pub(crate) fn sent(&self) -> u64 {
+        self.inside.sent
+    }
+
     /// Takes all of them off. Returns how many did not come back.
     pub(crate) fn stop(mut self) -> usize {
         self.inside.flush();
-        FRAMES.saturating_sub(self.drain(Duration::from_millis(50)))
+        FRAMES.saturating_sub(self.drain(FRAMES, Duration::from_millis(50)))
     }
 
-    fn drain(&mut self, time: Duration) -> usize {
+    /// Takes off so many that come out, for so long at most. Returns how many it were.
+    fn drain(&mut self, frames: usize, time: Duration) -> usize {
         let began = Instant::now();
         let mut drained = 0;
-        while began.elapsed() < time {
+        while drained < frames && began.elapsed() < time {
             self.inside.flush();
+            self.engine.iter().for_each(TimedWorker::run);
             self.outside.receive(&mut self.waiting);
             drained += self.waiting.len();
             self.waiting.clear();
         }
         drained
     }
+}
+
+/// Makes a TCP frame one of flow `n`: another address, and both checksums that it is in (RFC 1624, equation 3).
+fn readdress(frame: &mut [u8], n: u32) {
+    const ADDRESS: std::ops::Range<usize> = 26..30;
+    const SUMS: [usize; 2] = [24, 50];
+    if frame.len() < LENGTH {
+        return;
+    }
+    let old: [u8; 4] = [frame[26], frame[27], frame[28], frame[29]];
+    let new = address(n);
+    frame[ADDRESS].copy_from_slice(&new);
+    for at in SUMS {
+        let mut sum = u32::from(!u16::from_be_bytes([frame[at], frame[at + 1]]));
+        for word in [0, 2] {
+            sum += u32::from(!u16::from_be_bytes([old[word], old[word + 1]]));
+            sum += u32::from(u16::from_be_bytes([new[word], new[word + 1]]));
+        }
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        frame[at..at + 2].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    }
+}
+
+/// Of the client of flow `n`.
+fn address(n: u32) -> [u8; 4] {
+    let [_, b, c, d] = n.to_be_bytes();
+    [10, 64 | b, c, d]
 }
 
 /// Of flow `n`: Ethernet, IPv4, then UDP or TCP, with checksums.
@@ -104,9 +164,9 @@ fn frame(kind: Kind, n: u32, syn: bool) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
     let length = (LENGTH - frame.len()) as u16;
     let [hi, lo] = length.to_be_bytes();
-    let [a, b, c, d] = flow.to_be_bytes();
-    let _ = (a, b);
-    frame.extend([0x45, 0, hi, lo, 0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 1, c, d, 10, 2, 0, 1]);
+    frame.extend([0x45, 0, hi, lo, 0, 0, 0x40, 0, 64, protocol, 0, 0]);
+    frame.extend(address(flow));
+    frame.extend([10, 2, 0, 1]);
     let header = checksum(&[&frame[14..34]]);
     frame[24..26].copy_from_slice(&header.to_be_bytes());
     let mut payload = vec![0_u8; LENGTH - frame.len()];
@@ -156,6 +216,11 @@ mod tests {
             };
             assert!(headers.verify_checksums(&frame).is_ok());
             assert_eq!((headers.source.port(), headers.destination.port()), (40_000, 443));
+        }
+        let mut moved = frame(Kind::Tcp(100_000), 20, false);
+        for n in [99_999, 65_536, 0] {
+            readdress(&mut moved, n);
+            assert_eq!(moved, frame(Kind::Tcp(100_000), n, false));
         }
         assert!(matches!(
             wireglass_core::packet::classify(&frame(Kind::Udp, 0, false)),

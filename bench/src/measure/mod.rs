@@ -1,5 +1,6 @@
 //! One scenario, from the start of its engine to what came of it.
 
+mod alone;
 mod reading;
 mod small;
 mod spread;
@@ -50,8 +51,12 @@ pub(crate) fn measure(scenario: &Scenario, setting: &Setting) -> Result<Outcome,
         home_core: setting.load_core,
         root: internet.root_pem(),
         rules: matches!(scenario.what, What::Rules(_)),
+        alone: scenario.alone,
     };
     let (rig, ports) = Rig::start(scenario.ports, &order, &setting.eal)?;
+    if scenario.alone {
+        machine::pin(setting.worker_core);
+    }
     let certificates = Certificates { internet, trusted: rig.trusted() };
     let mut outcome = Outcome {
         name: scenario.name(),

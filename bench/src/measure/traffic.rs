@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::alone::Parts;
 use super::reading::{Reading, count_losses, latency, typical};
 use super::spread::{PARTS, standard_error};
 use super::{Failure, Setting, finish, median};
@@ -9,7 +10,7 @@ use crate::ceilings::{self, Handshake, Way};
 use crate::endpoints::{Certificates, DISTINCT, Sessions};
 use crate::load::{Exchange, Generator, LoadPort, Plan, Protocol, Tally, Work};
 use crate::machine;
-use crate::outcome::{Contrast, Latency, Memory, OfInspect, Outcome, Resumed};
+use crate::outcome::{CONNECTIONS, Contrast, Latency, Memory, OfInspect, Outcome, Resumed};
 use crate::rig::{FLOWS, Figures, Mode, Rig};
 use crate::scenario::{Scenario, What, warm_up};
 
@@ -44,9 +45,10 @@ struct Bench<'a> {
 struct Span {
     before: (Reading, Tally),
     after: (Reading, Tally),
-    /// Exchanges for each second of a busy core, in each part of the time.
+    /// Payload bytes for each second of a busy core, in each part of the time.
     rates: Vec<f64>,
     latency: Latency,
+    alone: Parts,
 }
 
 impl Span {
@@ -56,6 +58,11 @@ impl Span {
 
     fn exchanges(&self) -> u64 {
         self.after.1.exchanges - self.before.1.exchanges
+    }
+
+    /// Bytes of requests and answers, whole or not.
+    fn payload(&self) -> u64 {
+        self.after.1.payload - self.before.1.payload
     }
 
     /// Of objects.
@@ -73,7 +80,8 @@ pub(super) fn measure(
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
     let protocol = scenario.protocol(certificates)?;
-    let mut bench = Bench { scenario, setting, rig, load: Generator::new(ports), protocol, outcome };
+    let engine = rig.timed_worker().cloned();
+    let mut bench = Bench { scenario, setting, rig, load: Generator::new(ports, engine), protocol, outcome };
     let pools = match scenario.what {
         What::Rules(_) => bench.rules()?,
         What::Idle(_) => bench.idle()?,
@@ -127,18 +135,26 @@ impl Bench<'_> {
     fn span_of(&mut self, pool: usize, time: Duration) -> Result<Span, Failure> {
         let before = self.read(pool)?;
         let mut now = before.clone();
-        let (mut rates, mut parts) = (Vec::new(), Vec::new());
-        let time = time / PARTS;
+        let (mut rates, mut parts, mut alone) = (Vec::new(), Vec::new(), Parts::default());
+        let (time, mut sent) = (time / PARTS, self.load.sent());
+        self.set_measuring(true);
         for _ in 0..PARTS {
             // Reading takes part of a millisecond, for which requests by the clock wait.
             self.load.run(time / CATCH_UP, |_| false);
             self.load.reset_latency(pool);
             self.load.run(time - time / CATCH_UP, |_| false);
             let then = std::mem::replace(&mut now, self.read(pool)?);
+            let sent_before = std::mem::replace(&mut sent, self.load.sent());
+            alone.note([&then.0, &now.0], sent - sent_before, Some([&then.1, &now.1]));
             parts.push(latency(&now.1.first_byte, &now.1.last_byte));
-            rates.push((now.1.exchanges - then.1.exchanges) as f64 / now.0.core_seconds_since(&then.0));
+            rates.push((now.1.payload - then.1.payload) as f64 / now.0.core_seconds_since(&then.0));
         }
-        Ok(Span { before, after: now, rates, latency: typical(&parts) })
+        self.set_measuring(false);
+        Ok(Span { before, after: now, rates, latency: typical(&parts), alone })
+    }
+
+    fn set_measuring(&self, measuring: bool) {
+        self.rig.timed_worker().into_iter().for_each(|engine| engine.set_measuring(measuring));
     }
 
     /// What all scenarios have in common.
@@ -165,14 +181,16 @@ impl Bench<'_> {
             let [client_leg, server_leg] =
                 [0, 1].map(|leg: usize| (now.resumed[leg] - then.resumed[leg]) as f64 / opened);
             self.outcome.resumed = Some(Resumed { client_leg, server_leg });
-            self.outcome.figure = span.exchanges() as f64 / span.seconds();
-            self.outcome.unit = "connections/s".into();
+            self.outcome.unit = CONNECTIONS.into();
+            let alone = span.alone.conclude(self.outcome, |part| part.exchanges as f64);
+            self.outcome.figure = alone.unwrap_or(span.exchanges() as f64 / span.seconds());
             let begun = self.load.begun(pool);
             if self.scenario.tls.sessions == Sessions::EachAnotherName && begun > DISTINCT {
                 self.fail("names that came again", (begun - DISTINCT) as u64);
             }
         } else {
-            self.outcome.figure = span.gigabits() / span.seconds();
+            let alone = span.alone.conclude(self.outcome, |part| part.payload as f64 * 8.0 / 1e9);
+            self.outcome.figure = alone.unwrap_or(span.gigabits() / span.seconds());
             self.outcome.unit = "Gbit/s".into();
         }
         self.outcome.standard_error = standard_error(&span.rates);
@@ -183,8 +201,7 @@ impl Bench<'_> {
     /// machine does meanwhile, faster or slower, falls on both.
     fn rules(&mut self) -> Result<Vec<usize>, Failure> {
         let exchange = Exchange::new(self.scenario.object());
-        let per_core =
-            |span: &Span| span.exchanges() as f64 / span.after.0.core_seconds_since(&span.before.0);
+        let per_core = |span: &Span| span.payload() as f64 / span.after.0.core_seconds_since(&span.before.0);
         let (mut ratios, mut figures) = (Vec::new(), Vec::new());
         for pair in 0..PAIRS {
             let mut rates = [0.0; 2];
@@ -196,7 +213,8 @@ impl Bench<'_> {
                 rates[usize::from(rules)] = per_core(&span);
                 if rules {
                     self.note(&span, &exchange);
-                    figures.push(span.exchanges() as f64 / span.seconds());
+                    let alone = span.alone.conclude(self.outcome, |part| part.exchanges as f64);
+                    figures.push(alone.unwrap_or(span.exchanges() as f64 / span.seconds()));
                 }
             }
             ratios.push(rates[1] / rates[0]);

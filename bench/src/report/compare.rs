@@ -28,7 +28,7 @@ pub(crate) fn comparison(before: &Run, after: &Run, again: &[Run]) -> String {
         None => writeln!(text, "machine: no ceiling was probed in both runs"),
     };
     for (old, new) in pairs(before, after) {
-        let (a, b) = (comparable(old), comparable(new));
+        let (a, b) = (old.comparable(), new.comparable());
         let change = b / a - 1.0;
         let errors = old.standard_error.zip(new.standard_error);
         let within = errors.map_or(ASSUMED, |(a, b)| ERRORS * a.hypot(b));
@@ -61,13 +61,13 @@ fn pairs<'a>(before: &'a Run, after: &'a Run) -> impl Iterator<Item = (&'a Outco
 
 /// The standard deviation of a scenario's figures in all runs of the same, as a share of the first.
 fn deviation(first: &Outcome, again: &[Run]) -> f64 {
-    let others = again.iter().filter_map(|run| run.named(&first.name)).map(comparable);
-    let figures: Vec<_> = std::iter::once(comparable(first)).chain(others).collect();
+    let others = again.iter().filter_map(|run| run.named(&first.name)).map(Outcome::comparable);
+    let figures: Vec<_> = std::iter::once(first.comparable()).chain(others).collect();
     let mean = figures.iter().sum::<f64>() / figures.len() as f64;
     let squares: f64 = figures.iter().map(|figure| (figure - mean).powi(2)).sum();
     // One figure has none.
     let variance = squares / (figures.len() - 1).max(1) as f64;
-    let deviation = variance.sqrt() / comparable(first);
+    let deviation = variance.sqrt() / first.comparable();
     if deviation.is_finite() { deviation } else { 0.0 }
 }
 
@@ -78,11 +78,6 @@ fn drift(before: &Run, after: &Run) -> Option<f64> {
     let drifts =
         probes.filter(|(old, _)| old.name != "F").map(|(old, new)| (new.value / old.value - 1.0).abs());
     median(&drifts.collect::<Vec<_>>())
-}
-
-/// What does not depend on how fast the generator was.
-fn comparable(outcome: &Outcome) -> f64 {
-    outcome.per_busy_core.unwrap_or(outcome.figure)
 }
 
 #[cfg(test)]

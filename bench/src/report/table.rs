@@ -1,7 +1,7 @@
 //! One line for each scenario.
 
 use crate::machine::Machine;
-use crate::outcome::{Contrast, OfInspect, Outcome};
+use crate::outcome::{Alone, CONNECTIONS, Contrast, Cost, Instructions, OfInspect, Outcome};
 
 /// The columns; `waited` above some percent tells of a disturbed run, `copies` are payload bytes copied for each that came.
 pub(crate) const HEAD: &str = "\
@@ -43,7 +43,7 @@ pub(crate) fn line(outcome: &Outcome) -> String {
 /// What has no column.
 fn details(outcome: &Outcome) -> Vec<String> {
     let mut all = Vec::new();
-    let timed = outcome.offered.is_some() || outcome.unit == "connections/s";
+    let timed = outcome.offered.is_some() || outcome.unit == CONNECTIONS;
     if timed && let Some(latency) = &outcome.latency {
         let asked = outcome.offered.map_or_else(
             || "since the SYN; as many at a time as there are connections".into(),
@@ -81,6 +81,11 @@ fn details(outcome: &Outcome) -> Vec<String> {
         let (change, without, with) = ((with / without - 1.0) * 100.0, number(*without), number(*with));
         all.push(format!("{what}: {without} -> {with} {unit} ({change:+.1} %)"));
     }
+    if let Some(alone) = &outcome.alone {
+        let exchange = if outcome.unit == CONNECTIONS { "connection" } else { "exchange" };
+        all.push(costs(alone, exchange));
+        all.extend(alone.instructions.as_ref().map(|counted| instructions(counted, exchange)));
+    }
     if let Some(OfInspect { median, quartiles: [low, high], pairs }) = &outcome.of_inspect {
         let [median, low, high] = [median, low, high].map(|share| share * 100.0);
         all.push(format!(
@@ -88,6 +93,40 @@ fn details(outcome: &Outcome) -> Vec<String> {
         ));
     }
     all
+}
+
+/// What the engine's turns cost.
+fn costs(alone: &Alone, exchange: &str) -> String {
+    let costs = [
+        ("payload byte", alone.per_payload_byte),
+        ("packet", Some(alone.per_packet)),
+        (exchange, alone.per_exchange),
+    ];
+    let costs = costs.into_iter().filter_map(|(what, cost)| {
+        let Cost { cycles, nanos, quartiles: [low, high] } = cost?;
+        let [low, high] = [low, high].map(|share| (share - 1.0) * 100.0);
+        Some(format!(
+            "{} ns = {} cycles for each {what} (half of the parts {low:+.1} to {high:+.1} %)",
+            number(nanos),
+            number(cycles)
+        ))
+    });
+    let taken = alone.taken_away * 100.0;
+    let costs = costs.collect::<Vec<_>>().join(", ");
+    format!(
+        "{costs}; TSC at {:.3} GHz, {taken:.0} % of the time was other programs' and is taken off",
+        alone.ghz
+    )
+}
+
+fn instructions(counted: &Instructions, exchange: &str) -> String {
+    let all = [
+        ("payload byte", counted.per_payload_byte),
+        ("packet", Some(counted.per_packet)),
+        (exchange, counted.per_exchange),
+    ];
+    let all = all.into_iter().filter_map(|(what, n)| Some(format!("{} for each {what}", number(n?))));
+    format!("instructions under callgrind: {}", all.collect::<Vec<_>>().join(", "))
 }
 
 /// Three digits that count.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use dpdk::Eal;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
-use wireglass::driver::dpdk::{Ports, WirePorts};
+use tcp_stack::Instant as EngineInstant;
+use wireglass::driver::dpdk::{DpdkIo, Ports, WirePorts};
 use wireglass::engine_builder::EngineBuilder;
 use wireglass::generation::Generations;
 use wireglass::handshake_pool::Pool;
@@ -18,6 +19,7 @@ use wireglass::metrics::Metrics;
 use wireglass::secrets::Secrets;
 use wireglass::worker::{Idle, Worker, WorkerThread};
 use wireglass_core::content::{Filters, HttpReaders};
+use wireglass_core::event::Timestamp;
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::fairness::{Fairness, PerClient};
 use wireglass_core::flow::{Limits, OutsideTls, Shared};
@@ -27,6 +29,7 @@ use wireglass_core::x509::{Provider, RootFile};
 use wireglass_testbed::EngineCa;
 
 use super::figures::Figures;
+use super::timed_worker::TimedWorker;
 use super::{Failure, Mode, WORKER};
 use crate::allocations;
 use crate::machine::{self, Thread};
@@ -57,21 +60,32 @@ pub(crate) struct RunConfig {
     pub(crate) root: String,
     /// Many rules and a long list are read, for [`Rig::set_rules`](super::Rig::set_rules).
     pub(crate) rules: bool,
+    /// The worker has no thread: whoever starts it runs its turns.
+    pub(crate) alone: bool,
 }
 
 /// A running engine.
 pub(super) struct Engine {
     ports: Ports,
-    worker: WorkerThread,
+    worker: Running,
     pool: Pool,
     generations: Generations,
     /// What looks at flows without rules, and with them.
     filters: [Arc<dyn Filters>; 2],
     metrics: Arc<Metrics>,
     log: Option<(LogWriter, PathBuf)>,
-    stop: Arc<AtomicBool>,
-    thread: Option<Thread>,
     trusted: CertificateDer<'static>,
+}
+
+/// Who runs the worker's turns.
+enum Running {
+    Thread {
+        worker: WorkerThread,
+        stop: Arc<AtomicBool>,
+        scheduled: Option<Thread>,
+    },
+    /// The load generator, in turns with its own.
+    Alone(TimedWorker),
 }
 
 impl Engine {
@@ -103,14 +117,20 @@ impl Engine {
         machine::pin(order.home_core);
         let (parts, queues) = parts.pop().zip(queues.pop()).ok_or("one worker was asked for")?;
         let make = move |now, wall| {
-            allocations::count_this_thread();
+            allocations::count_this_thread(true);
             Worker::new(parts, queues.on_this_thread(), now, wall)
         };
-        let stop = Arc::new(AtomicBool::new(false));
-        let (core, flag) = (Some(order.core), Arc::clone(&stop));
-        let worker = WorkerThread::start(WORKER.into(), core, Idle::Spin, flag, make)?;
-        let (thread, trusted) = (Thread::wait_for(None, WORKER), trusted.certificate());
-        Ok(Self { ports, worker, pool, generations, filters, metrics, log, stop, thread, trusted })
+        let worker = if order.alone { Running::alone(make)? } else { Running::thread(order.core, make)? };
+        let trusted = trusted.certificate();
+        Ok(Self { ports, worker, pool, generations, filters, metrics, log, trusted })
+    }
+
+    /// The worker, if it takes turns with the load.
+    pub(super) fn timed_worker(&self) -> Option<&TimedWorker> {
+        match &self.worker {
+            Running::Thread { .. } => None,
+            Running::Alone(worker) => Some(worker),
+        }
     }
 
     /// The CA that its copies end at.
@@ -125,6 +145,7 @@ impl Engine {
         self.generations.publish(shared).map_err(|_| "the worker is stuck")?;
         let deadline = Instant::now() + TAKING;
         while !self.generations.is_taken() {
+            self.timed_worker().into_iter().for_each(TimedWorker::run);
             if Instant::now() > deadline {
                 return Err("the worker does not take other settings".into());
             }
@@ -143,9 +164,19 @@ impl Engine {
         let counter = |read: fn(&wireglass_core::counters::WorkerCounters) -> u64| {
             self.metrics.worker(0).map_or(0, |counters| read(&counters))
         };
+        let turn_times = self.timed_worker().map(TimedWorker::times);
+        let (busy, waited) = match &self.worker {
+            Running::Thread { scheduled, .. } => {
+                let waited = scheduled.as_ref().map_or(0.0, Thread::waited);
+                (counter(|c| c.busy_micros.value()) as f64 / 1e6, waited)
+            }
+            // Waits have been taken off.
+            Running::Alone(_) => (turn_times.map_or(0.0, |times| times.cycles as f64 / times.hz), 0.0),
+        };
         Figures {
-            busy: counter(|c| c.busy_micros.value()) as f64 / 1e6,
-            waited: self.thread.as_ref().map_or(0.0, Thread::waited),
+            busy,
+            waited,
+            turn_times,
             allocations: allocations::counted(),
             packets: snapshot.decoder.pkts,
             turns: counter(|c| c.loop_busy.value()),
@@ -161,9 +192,14 @@ impl Engine {
 
     /// Stops the worker, whose last frames still find the generator's ports. Returns what is to be closed.
     pub(super) fn stop(self) -> Result<Ports, Failure> {
-        self.stop.store(true, Ordering::Relaxed);
-        if !self.worker.join() {
-            return Err("the worker panicked".into());
+        match self.worker {
+            Running::Thread { worker, stop, .. } => {
+                stop.store(true, Ordering::Relaxed);
+                if !worker.join() {
+                    return Err("the worker panicked".into());
+                }
+            }
+            Running::Alone(worker) => worker.stop(),
         }
         drop(self.pool);
         if let Some((log, path)) = self.log {
@@ -171,6 +207,24 @@ impl Engine {
             std::fs::remove_file(path)?;
         }
         Ok(self.ports)
+    }
+}
+
+impl Running {
+    fn thread(
+        core: usize,
+        make: impl FnOnce(EngineInstant, Timestamp) -> Worker<DpdkIo> + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let worker = WorkerThread::start(WORKER.into(), Some(core), Idle::Spin, Arc::clone(&stop), make)?;
+        Ok(Self::Thread { worker, stop, scheduled: Thread::wait_for(None, WORKER) })
+    }
+
+    fn alone(make: impl FnOnce(EngineInstant, Timestamp) -> Worker<DpdkIo>) -> Result<Self, Failure> {
+        let wall = Timestamp(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as u64);
+        let worker = make(EngineInstant::ZERO, wall);
+        allocations::count_this_thread(false);
+        Ok(Self::Alone(TimedWorker::new(worker, wall)?))
     }
 }
 

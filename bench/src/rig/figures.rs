@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::timed_worker::TurnTimes;
 use crate::allocations::Allocations;
 
 /// Sums since the start.
@@ -13,6 +14,8 @@ pub(crate) struct Figures {
     pub(crate) busy: f64,
     /// Seconds that the worker's thread could have run and had no core.
     pub(crate) waited: f64,
+    /// Where the worker takes turns with its load on one thread, the time of its turns.
+    pub(crate) turn_times: Option<TurnTimes>,
     /// What the worker's thread has asked of the allocator.
     pub(crate) allocations: Allocations,
     /// Frames received.

@@ -6,6 +6,7 @@ mod engine_process;
 mod figures;
 mod memif;
 mod testpmd;
+mod timed_worker;
 mod wire;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::load::LoadPort;
 pub(crate) use self::engine::{FLOWS, RunConfig};
 pub(crate) use self::engine_process::serve;
 pub(crate) use self::figures::Figures;
+pub(crate) use self::timed_worker::{MEASURED_TURN, TimedWorker};
 
 /// Frames that each ring holds, and one.
 const RING: u32 = 8192;
@@ -63,6 +65,11 @@ impl Mode {
             Self::Tls => "tls",
             Self::Inspect => "inspect",
         }
+    }
+
+    /// There is an engine.
+    pub(crate) const fn is_engine(self) -> bool {
+        !matches!(self, Self::Wire | Self::Testpmd)
     }
 
     /// The engine ends the TLS of both ends.
@@ -194,6 +201,14 @@ impl Rig {
             Dut::Wire(_) | Dut::Testpmd(_) => None,
             Dut::Engine(engine) => Some(engine.trusted()),
             Dut::EngineProcess(process) => Some(process.trusted()),
+        }
+    }
+
+    /// The worker, if it takes turns with the load on the calling thread.
+    pub(crate) fn timed_worker(&self) -> Option<&TimedWorker> {
+        match &self.dut {
+            Dut::Engine(engine) => engine.timed_worker(),
+            Dut::Wire(_) | Dut::EngineProcess(_) | Dut::Testpmd(_) => None,
         }
     }
 

@@ -77,6 +77,11 @@ uint16_t shim_rte_eth_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf 
 	return rte_eth_tx_prepare(port, queue, mbufs, n);
 }
 
+uint64_t shim_rte_rdtsc_precise(void)
+{
+	return rte_rdtsc_precise();
+}
+
 unsigned int shim_rte_lcore_id(void)
 {
 	return rte_lcore_id();

@@ -9,6 +9,7 @@
 
 #include <linux/bpf.h>
 #include <rte_bus.h>
+#include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -96,6 +97,7 @@ int shim_rte_errno(void);
 uint16_t shim_rte_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
 uint16_t shim_rte_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
 uint16_t shim_rte_eth_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
+uint64_t shim_rte_rdtsc_precise(void);
 unsigned int shim_rte_lcore_id(void);
 /* Has the first `n` bytes of the data fetched into the cache. */
 void shim_prefetch_data(const struct rte_mbuf *mbuf, uint32_t n);

@@ -135,17 +135,20 @@ pub enum RevocationSource {
     Staple,
     /// A list of its issuer's.
     Crl,
+    /// An OCSP response that was fetched.
+    Ocsp,
 }
 
 impl RevocationSource {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Staple, Self::Crl];
+    pub const ALL: [Self; 3] = [Self::Staple, Self::Crl, Self::Ocsp];
 
     /// As the log has it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Staple => "staple",
             Self::Crl => "crl",
+            Self::Ocsp => "ocsp",
         }
     }
 
@@ -153,6 +156,7 @@ impl RevocationSource {
         match self {
             Self::Staple => "the OCSP response that the server sent",
             Self::Crl => "a CRL of its issuer",
+            Self::Ocsp => "an OCSP response that was fetched",
         }
     }
 }

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 #![cfg(feature = "aws-lc-rs")]
 
-#[path = "tls_support/ech.rs"]
+#[allow(unreachable_pub, reason = "of the testbed, where it is reachable")]
+#[path = "../../testbed/src/ech.rs"]
 mod ech;
 mod tls_support;
 
@@ -41,7 +42,7 @@ fn server(world: &World) -> rustls::ServerConfig {
 fn a_real_one_gets_the_public_name_and_says_that_it_is_real() {
     let world = World::new(Provider::AwsLcRs);
     let plan = Plan { host: Some(HIDDEN), may_break: true, ..Plan::default() };
-    let flow = Flow::run(&world, client(&world, real(HOST)), server(&world), plan);
+    let flow = Flow::run(&world, client(&world, real(HOST).unwrap()), server(&world), plan);
     let said = flow.broken.map(|error| (error.reason, error.alert));
     assert_eq!(said, Some((Reason::ClientEch, Some(121))), "rustls says it after its Finished");
     assert_eq!(flow.report.defect, None, "the certificate is verified for the outer name");
@@ -53,7 +54,7 @@ fn a_real_one_gets_the_public_name_and_says_that_it_is_real() {
 fn the_server_has_to_prove_the_outer_name() {
     let world = World::new(Provider::AwsLcRs);
     let plan = Plan { host: Some(HOST), ..Plan::default() };
-    let flow = Flow::run(&world, client(&world, real("public.example.org")), server(&world), plan);
+    let flow = Flow::run(&world, client(&world, real("public.example.org").unwrap()), server(&world), plan);
     assert_eq!(flow.failure.map(|failure| failure.reason), Some(Reason::CertMismatch));
 }
 
@@ -61,7 +62,7 @@ fn the_server_has_to_prove_the_outer_name() {
 #[test]
 fn grease_is_never_a_reason() {
     let world = World::new(Provider::AwsLcRs);
-    let flow = Flow::run(&world, client(&world, grease()), server(&world), Plan::default());
+    let flow = Flow::run(&world, client(&world, grease().unwrap()), server(&world), Plan::default());
     assert_eq!(flow.failure, None);
     assert_eq!(flow.report.defect, None);
 }
@@ -69,7 +70,9 @@ fn grease_is_never_a_reason() {
 #[test]
 fn hellos_say_that_they_have_one_and_not_which() {
     let world = World::new(Provider::AwsLcRs);
-    for (mode, outer) in [(real("public.example.org"), "public.example.org"), (grease(), HIDDEN)] {
+    for (mode, outer) in
+        [(real("public.example.org").unwrap(), "public.example.org"), (grease().unwrap(), HIDDEN)]
+    {
         let mut end = TlsEnd::client(client(&world, mode), HIDDEN.try_into().unwrap());
         let Peek::Complete { hello, .. } = peek(&end.output(), 65_536) else { panic!("a hello") };
         assert!(hello.offers_ech() && hello.info().ech && hello.quic_info().ech);

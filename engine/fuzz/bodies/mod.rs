@@ -6,6 +6,7 @@
 pub mod borders;
 pub mod certificate;
 pub mod client_hello;
+pub mod fetched;
 pub mod fragments;
 pub mod http;
 pub mod http1;
@@ -14,5 +15,7 @@ pub mod http2;
 pub mod http2_relay;
 pub mod lenient;
 pub mod packet;
+pub mod quic;
 pub mod relay;
+pub mod starttls;
 pub mod tls_peer;

@@ -10,8 +10,8 @@ use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::policy::{
-    BlockWith, ClientCertificateAction, ContentAction, ContentRule, Decision, DefectAction, ListId, Lists,
-    NoNameAction, OnUnread, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
+    BlockWith, ClientCertificateAction, ContentAction, ContentRule, Decision, DefectAction, FirstContact,
+    ListId, Lists, NoNameAction, OnUnread, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
 };
 use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::describe_date as date;
@@ -116,6 +116,16 @@ impl Summary<'_> {
             let what = if *for_itself { "is no root, but trusted as a server itself" } else { "is no root" };
             writeln!(f, "  note: {file}: {subject} {what}: it has {why}")?;
         }
+        if config.fetch.is_on() {
+            let (kinds, settings) = (list(config.fetch.kinds().map(str::to_owned)), &config.fetch.settings);
+            write!(f, "  fetched: {kinds}, {} requests a second at most", settings.per_second)?;
+            match &settings.allow[..] {
+                [] => writeln!(f, "; no private address is asked")?,
+                allowed => {
+                    writeln!(f, "; private addresses: {}", list(allowed.iter().map(ToString::to_string)))?;
+                }
+            }
+        }
         match &self.clock {
             Some(doubt) => writeln!(f, "  note: {doubt}"),
             None => Ok(()),
@@ -183,14 +193,23 @@ impl Summary<'_> {
         for (i, rule) in config.policy.rules.iter().enumerate() {
             writeln!(
                 f,
-                "  {}. {}: {} -> {}",
+                "  {}. {}: {} -> {}{}",
                 i + 1,
                 rule.name,
                 conditions(rule, &config.lists.lists),
-                decision(&rule.decision)
+                decision(&rule.decision),
+                held(rule.contact)
             )?;
         }
-        writeln!(f, "  otherwise -> {}", decision(&config.policy.default))?;
+        let default = decision(&config.policy.default);
+        writeln!(f, "  otherwise -> {default}{}", held(config.policy.contact))?;
+        for profile in config.profiles.iter().filter(|profile| profile.bypasses_learned()) {
+            let name = &profile.name;
+            writeln!(
+                f,
+                "  profile {name}: bypasses servers that are known not to be decrypted (`wireglass exclusions list`)"
+            )?;
+        }
         for rule in
             config.policy.rules.iter().filter(|rule| rule.decision == Decision::Block(BlockWith::Page))
         {
@@ -421,6 +440,14 @@ fn decision(decision: &Decision) -> String {
         Decision::Block(BlockWith::Alert) => "block with an alert".into(),
         Decision::Block(BlockWith::Reset) => "block with a reset".into(),
         Decision::Block(BlockWith::Page) => "block with a page".into(),
+    }
+}
+
+/// What a rule says of the first contact.
+fn held(contact: FirstContact) -> &'static str {
+    match contact {
+        FirstContact::Hold => "; held until then, so that no server hears of a client that is blocked",
+        FirstContact::ServerFirst => "",
     }
 }
 

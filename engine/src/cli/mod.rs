@@ -5,6 +5,7 @@ mod check;
 mod doctor;
 mod exclusions;
 mod flows;
+mod grade;
 mod harden;
 mod health;
 mod intermediates;
@@ -40,6 +41,7 @@ Where to begin:
   wireglass replay -c wire.toml F   see what a policy would do with a capture file
   wireglass policy explain ...      see what a policy would do with one request, and why
   wireglass verify -c wire.toml ... see what it makes of a server's certificate, and what to do
+  wireglass grade -c wire.toml      see what its profiles make of bad servers, as a report card
   wireglass why CODE                see what a reason code of the log means, and what to do
   wireglass doctor -c wire.toml     see what stands between this machine and full speed
   wireglass run -c wire.toml        go between two ports
@@ -75,6 +77,7 @@ enum Command {
     Exclusions(exclusions::ExclusionsArgs),
     Policy(policy::PolicyArgs),
     Verify(verify::VerifyArgs),
+    Grade(grade::GradeArgs),
     Intermediates(intermediates::IntermediatesArgs),
     Why(why::WhyArgs),
     Health(health::HealthArgs),
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Exclusions(args) => exclusions::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Grade(args) => grade::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Doctor(args) => doctor::run(&args),

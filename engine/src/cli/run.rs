@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::level_filters::LevelFilter;
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::policy::Tallies;
-use wireglass_core::tls::TlsContext;
+use wireglass_core::tls::{Fetcher, TlsContext};
 
 use super::supervisor::Supervisor;
 use crate::config::{Compiled, Config, ListFile, Wire, Workers};
@@ -18,6 +18,7 @@ use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
 use crate::exclusions::ExclusionFile;
+use crate::fetch::FetchThreads;
 use crate::flow_dump::FlowDumper;
 use crate::generation::Generations;
 use crate::handshake_pool::Pool;
@@ -64,6 +65,7 @@ struct Engine {
     metrics: Option<MetricsServer>,
     control: Option<ControlServer>,
     exclusions: Option<ExclusionFile>,
+    fetches: Option<FetchThreads>,
     reloads: (ReloadThread, ReloadHandle),
     signals: Signals,
 }
@@ -75,8 +77,13 @@ struct Signals {
     reload: Arc<AtomicBool>,
 }
 
-fn start(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Result<Engine, String> {
+fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Result<Engine, String> {
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
+    let fetcher = config.fetch.is_on().then(|| {
+        let settings = config.fetch.settings.clone();
+        Arc::new(Fetcher::new(settings, config.crypto.provider))
+    });
+    config.trust.knowledge.fetcher.clone_from(&fetcher);
     let tls = config.tls_context().map_err(|error| error.to_string())?;
     if let Some(doubt) = config.clock_doubt(&tls) {
         tracing::warn!("{doubt}");
@@ -119,6 +126,11 @@ fn start(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Re
     metrics.set_port_sources(PortSources { links: Box::new(links.source()), extra: Box::new(extra) });
 
     let (exclusions, exclusion_file) = exclusions(&config, &secrets)?;
+    let fetches = fetcher.map(|fetcher| {
+        metrics.set_fetcher(Arc::clone(&fetcher));
+        FetchThreads::start(&fetcher, config.fetch.timeout)
+    });
+    let fetches = fetches.transpose().map_err(|error| format!("cannot start a thread: {error}"))?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
     let compiled = config.compile(&Tallies::default());
@@ -147,6 +159,7 @@ fn start(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Re
         metrics: server,
         control,
         exclusions: exclusion_file,
+        fetches,
         reloads,
         signals,
     })
@@ -350,6 +363,7 @@ impl Engine {
             metrics,
             control,
             exclusions,
+            fetches,
             reloads,
             signals,
         } = self;
@@ -368,6 +382,9 @@ impl Engine {
         drop(pool);
         if let Some(file) = exclusions {
             file.stop();
+        }
+        if let Some(fetches) = fetches {
+            fetches.stop();
         }
         if let Some(metrics) = metrics {
             metrics.stop();

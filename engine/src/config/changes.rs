@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Config, Control, Dpdk, Exclusions, Log, Metrics, Wire, Workers};
+use super::{Config, Control, Dpdk, Exclusions, Fetch, Log, Metrics, Wire, Workers};
 
 /// What an engine has for as long as it runs: ports, threads, tables that are made at the start, and what listens or is written to.
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ pub struct Startup {
     metrics: Metrics,
     control: Control,
     exclusions: Exclusions,
+    fetch: Fetch,
 }
 
 /// Whether a value differs.
@@ -43,6 +44,22 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("metrics.listen", |a, b| a.metrics != b.metrics),
     ("control.socket", |a, b| a.control != b.control),
     ("exclusions.file", |a, b| a.exclusions.file != b.exclusions.file),
+    ("fetch.crls", |a, b| a.fetch.settings.crls != b.fetch.settings.crls),
+    ("fetch.ocsp", |a, b| a.fetch.settings.ocsp != b.fetch.settings.ocsp),
+    ("fetch.issuers", |a, b| a.fetch.settings.issuers != b.fetch.settings.issuers),
+    ("fetch.allow", |a, b| a.fetch.settings.allow != b.fetch.settings.allow),
+    ("fetch.ports", |a, b| a.fetch.settings.ports != b.fetch.settings.ports),
+    ("fetch.redirects", |a, b| a.fetch.settings.redirects != b.fetch.settings.redirects),
+    ("fetch.timeout_seconds", |a, b| a.fetch.timeout != b.fetch.timeout),
+    ("fetch.parallel", |a, b| a.fetch.settings.parallel != b.fetch.settings.parallel),
+    ("fetch.per_second", |a, b| a.fetch.settings.per_second != b.fetch.settings.per_second),
+    ("fetch.host_per_second", |a, b| a.fetch.settings.host_per_second != b.fetch.settings.host_per_second),
+    ("fetch.queue", |a, b| a.fetch.settings.queue != b.fetch.settings.queue),
+    ("fetch.answer_bytes", |a, b| a.fetch.settings.answer_bytes != b.fetch.settings.answer_bytes),
+    ("fetch.cache_entries", |a, b| a.fetch.settings.entries != b.fetch.settings.entries),
+    ("fetch.cache_bytes", |a, b| a.fetch.settings.bytes != b.fetch.settings.bytes),
+    ("fetch.retry_seconds", |a, b| a.fetch.settings.retry != b.fetch.settings.retry),
+    ("fetch.refresh_seconds", |a, b| a.fetch.settings.refresh != b.fetch.settings.refresh),
 ];
 
 fn wires<T: PartialEq>(a: &Startup, b: &Startup, value: impl Fn(&Wire) -> &T) -> bool {
@@ -80,6 +97,7 @@ impl Config {
             metrics: self.metrics.clone(),
             control: self.control.clone(),
             exclusions: self.exclusions.clone(),
+            fetch: self.fetch.clone(),
         }
     }
 

@@ -26,8 +26,8 @@ pub use page_file::read_page;
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Ca, Content, Control, Crypto, Dpdk, Exclusions, FoundFiles, Intercept, Limits, ListFile, ListSource, Log,
-    Metrics, NamedLists, PolicyRules, Trust, Wire, Workers,
+    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, Intercept, Limits, ListFile,
+    ListSource, Log, Metrics, NamedLists, PolicyRules, Trust, Wire, Workers,
 };
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
@@ -73,6 +73,8 @@ pub struct Config {
     pub profiles: Vec<Arc<Profile>>,
     /// Servers that cannot be decrypted.
     pub exclusions: Exclusions,
+    /// What is fetched of that which certificates name.
+    pub fetch: Fetch,
     /// Bounds.
     pub limits: Limits,
     /// Events and messages.
@@ -253,6 +255,18 @@ impl Verification {
         })
     }
 
+    /// The profile of this name, or else that of `policy.profile`.
+    ///
+    /// # Errors
+    /// There is none: those that there are.
+    pub fn profile(&self, name: Option<&str>) -> Result<Arc<Profile>, String> {
+        let Some(name) = name else { return Ok(Arc::clone(&self.profile)) };
+        self.profiles.iter().find(|profile| profile.name == name).cloned().ok_or_else(|| {
+            let names: Vec<_> = self.profiles.iter().map(|profile| profile.name.as_str()).collect();
+            format!("no profile \"{}\"; there are: {}", name.escape_default(), names.join(", "))
+        })
+    }
+
     /// What verifies chains by it.
     ///
     /// # Errors
@@ -350,6 +364,7 @@ struct Sections {
     content: Content,
     profiles: Profiles,
     exclusions: Exclusions,
+    fetch: Fetch,
     limits: Limits,
     log: Log,
     metrics: Metrics,
@@ -377,6 +392,7 @@ impl Sections {
             lists,
             policy,
             exclusions: Exclusions::read(document.table("exclusions")),
+            fetch: Fetch::read(document.table("fetch")),
             limits: Limits::read(document.table("limits")),
             log: Log::read(document.table("log"), notes),
             metrics: Metrics::read(document.table("metrics")),
@@ -411,6 +427,7 @@ impl Sections {
             content: self.content,
             profiles: self.profiles.into_list(),
             exclusions: self.exclusions,
+            fetch: self.fetch,
             limits: self.limits,
             log: self.log,
             metrics: self.metrics,

@@ -70,6 +70,8 @@ struct Own<'a> {
     rule: Option<&'a str>,
     side: &'static str,
     ether_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ech: Option<&'static str>,
     frames: u64,
 }
 
@@ -115,6 +117,8 @@ impl<'a> Line<'a> {
                 rule: rule.as_deref(),
                 side: side.name(),
                 ether_type: format!("0x{:04x}", frame.ethertype),
+                // Nobody says of QUIC whether it was GREASE.
+                ech: hello.as_ref().filter(|hello| hello.ech).map(|_| "offered"),
                 frames: *frames,
             },
         }

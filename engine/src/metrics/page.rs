@@ -20,6 +20,7 @@ use super::ports::PortSources;
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
 use wireglass_core::event::EventKind;
+use wireglass_core::tls::{FetchKind, FetchOutcome, Fetcher};
 
 /// What a port's driver counts by itself, since the engine started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +84,7 @@ pub struct Metrics {
     log: OnceLock<Arc<LogCounters>>,
     tls: OnceLock<Arc<TlsCaches>>,
     exclusions: OnceLock<Arc<Exclusions>>,
+    fetcher: OnceLock<Arc<Fetcher>>,
     ports: OnceLock<PortSource>,
     port_sources: OnceLock<PortSources>,
     pools: OnceLock<PoolSource>,
@@ -105,6 +107,7 @@ impl Metrics {
             log: OnceLock::new(),
             tls: OnceLock::new(),
             exclusions: OnceLock::new(),
+            fetcher: OnceLock::new(),
             ports: OnceLock::new(),
             port_sources: OnceLock::new(),
             pools: OnceLock::new(),
@@ -141,6 +144,11 @@ impl Metrics {
     /// Adds what is known of servers to what is reported. Only the first call counts.
     pub fn set_exclusions(&self, exclusions: Arc<Exclusions>) {
         let _ = self.exclusions.set(exclusions);
+    }
+
+    /// Adds what is fetched to what is reported. Only the first call counts.
+    pub fn set_fetcher(&self, fetcher: Arc<Fetcher>) {
+        let _ = self.fetcher.set(fetcher);
     }
 
     /// Adds the ports' own statistics to what is reported; `source` is called for every page, on the thread
@@ -226,6 +234,7 @@ impl Metrics {
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);
         self.tls_caches(&mut page);
+        self.fetches(&mut page);
         self.exclusions_by_cause(&mut page);
         self.log_counters(&mut page);
         self.driver_statistics(&mut page);
@@ -256,6 +265,29 @@ impl Metrics {
         page.family(name, help, Kind::Counter);
         for (status, source, handshakes) in caches.revocations() {
             page.sample(name, &[("status", &status), ("source", &source)], handshakes);
+        }
+    }
+
+    fn fetches(&self, page: &mut Page<'_>) {
+        let Some(fetcher) = self.fetcher.get() else { return };
+        let name = "wireglass_fetches_total";
+        let help = "Requests for CRLs, OCSP responses and certificates of issuers, by what came of them.";
+        page.family(name, help, Kind::Counter);
+        for kind in FetchKind::ALL {
+            for outcome in FetchOutcome::ALL {
+                let labels: [(&str, &dyn fmt::Display); 2] =
+                    [("kind", &kind.name()), ("outcome", &outcome.name())];
+                page.sample(name, &labels, fetcher.counted(kind, outcome));
+            }
+        }
+        const GAUGES: [(&str, &str); 3] = [
+            ("wireglass_fetch_queue", "Requests that wait to be made."),
+            ("wireglass_fetch_cache_entries", "What was fetched, or could not be had a while ago."),
+            ("wireglass_fetch_cache_bytes", "Bytes of it."),
+        ];
+        for ((name, help), value) in GAUGES.into_iter().zip(fetcher.sizes()) {
+            page.family(name, help, Kind::Gauge);
+            page.sample(name, &[], value as u64);
         }
     }
 

@@ -11,6 +11,10 @@
 //! socket: the same seed gives the same run.
 #![forbid(unsafe_code)]
 
+mod authority;
+pub mod bad_servers;
+#[cfg(feature = "aws-lc-rs")]
+pub mod ech;
 mod host;
 mod link;
 mod pki;
@@ -22,6 +26,7 @@ mod tls;
 
 pub use smoltcp::time::{Duration, Instant};
 
+pub use authority::{Authority, CtSigner};
 pub use host::{Host, HostConfig, SessionId, Tag};
 pub use link::{Impairment, Link, LinkStats, Tamper};
 pub use pki::{EngineCa, Identity, Pki};
@@ -30,5 +35,4 @@ pub use router::{Answer, Router, too_big};
 pub use session::{Ending, HandshakeInfo, Report, Session, Step};
 pub use simulation::{Crossing, Heading, Middle, Simulation, Stop, Wire};
 pub use tls::{ClientOptions, ServerOptions, providers};
-pub use wireglass::simulate::{Engine, EngineSettings, Spread};
 pub use wireglass_core::port::PortSide;

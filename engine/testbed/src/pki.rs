@@ -11,11 +11,12 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use wireglass_core::x509::CaFiles;
 
+use super::Authority;
+
 /// A public-key infrastructure: a root that clients trust, and an intermediate that signs leaves.
 pub struct Pki {
-    root: CertifiedIssuer<'static, KeyPair>,
-    intermediate: CertifiedIssuer<'static, KeyPair>,
-    algorithm: &'static SignatureAlgorithm,
+    root: Authority,
+    intermediate: Authority,
 }
 
 /// A chain, the leaf first and the root left out, and the leaf's key.
@@ -47,16 +48,14 @@ impl Pki {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_algorithm(name: &str, algorithm: &'static SignatureAlgorithm) -> Result<Self, Error> {
-        let key = || KeyPair::generate_for(algorithm);
-        let root = CertifiedIssuer::self_signed(ca_params(&format!("{name} root"))?, key()?)?;
-        let intermediate =
-            CertifiedIssuer::signed_by(ca_params(&format!("{name} intermediate"))?, key()?, &root)?;
-        Ok(Self { root, intermediate, algorithm })
+        let root = Authority::root_with_algorithm(&format!("{name} root"), algorithm)?;
+        let intermediate = root.below(&format!("{name} intermediate"), |_| {})?;
+        Ok(Self { root, intermediate })
     }
 
     /// The root.
     pub fn root(&self) -> CertificateDer<'static> {
-        self.root.der().clone()
+        self.root.certificate()
     }
 
     /// The root, as a file would hold it.
@@ -81,11 +80,7 @@ impl Pki {
         names: &[&str],
         change: impl FnOnce(&mut CertificateParams),
     ) -> Result<Identity, Error> {
-        let key = KeyPair::generate_for(self.algorithm)?;
-        let mut params = leaf_params(names)?;
-        change(&mut params);
-        let leaf = params.signed_by(&key, &self.intermediate)?;
-        Ok(Identity { chain: vec![leaf.der().clone(), self.intermediate.der().clone()], key: key.into() })
+        self.intermediate.identity(names, &[&self.intermediate], change)
     }
 }
 
@@ -147,7 +142,7 @@ impl EngineCa {
     }
 }
 
-fn leaf_params(names: &[&str]) -> Result<CertificateParams, Error> {
+pub(super) fn leaf_params(names: &[&str]) -> Result<CertificateParams, Error> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let common_name = names.first().cloned().unwrap_or_default();
     let mut params = CertificateParams::new(names)?;
@@ -160,7 +155,7 @@ fn leaf_params(names: &[&str]) -> Result<CertificateParams, Error> {
     Ok(params)
 }
 
-fn ca_params(name: &str) -> Result<CertificateParams, Error> {
+pub(super) fn ca_params(name: &str) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

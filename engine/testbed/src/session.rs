@@ -15,6 +15,8 @@ use super::{Duration, Instant};
 pub enum Step {
     /// Sends these bytes.
     Send(Vec<u8>),
+    /// Sends these bytes below TLS, among its records.
+    SendRaw(Vec<u8>),
     /// Waits until this many bytes have been received since the start.
     Receive(usize),
     /// Waits.
@@ -316,6 +318,15 @@ impl Session {
                             break;
                         }
                         continue;
+                    }
+                    self.offset = 0;
+                }
+                Step::SendRaw(bytes) => {
+                    let n = socket.send_slice(&bytes[self.offset..]).unwrap_or(0);
+                    self.offset += n;
+                    moved |= n > 0;
+                    if self.offset < bytes.len() && socket.may_send() {
+                        break;
                     }
                     self.offset = 0;
                 }

@@ -3,7 +3,6 @@
 use std::hash::{Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
-use wireglass::simulate::Engine;
 use wireglass_core::port::PortSide;
 
 use super::{Duration, Host, Impairment, Instant, Link};
@@ -18,24 +17,6 @@ pub trait Middle {
     fn transmit(&mut self) -> Option<(PortSide, Vec<u8>)>;
     /// When it wants to be polled although nothing arrives.
     fn next_timeout(&self) -> Option<Instant>;
-}
-
-impl Middle for Engine {
-    fn receive(&mut self, _: Instant, port: PortSide, frame: Vec<u8>) {
-        self.enter(port, frame);
-    }
-
-    fn poll(&mut self, now: Instant) {
-        self.run(now);
-    }
-
-    fn transmit(&mut self) -> Option<(PortSide, Vec<u8>)> {
-        self.leave()
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        self.due()
-    }
 }
 
 /// A middle that is only a piece of wire.

@@ -2,10 +2,18 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::client::EchMode;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, Error, NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, NamedGroup, RootCertStore, ServerConfig,
+    SupportedProtocolVersion,
+};
 
 /// The crypto providers built in, by the names that the configuration uses.
 pub fn providers() -> Vec<(&'static str, CryptoProvider)> {
@@ -30,17 +38,31 @@ pub struct ClientOptions {
     pub alpn: Vec<Vec<u8>>,
     /// Certificates that a server's chain may end at.
     pub roots: Vec<CertificateDer<'static>>,
+    /// Takes any certificate, as a user does who clicks all warnings away.
+    pub takes_any: bool,
     /// Names the server in the ClientHello.
     pub sni: bool,
     /// Longest record, in bytes with its header, at least 32; longer messages are spread over several.
     pub record: Option<usize>,
+    /// Encrypts its hello, or pretends to; then it speaks TLS 1.3 alone.
+    pub ech: Option<EchMode>,
 }
 
 impl ClientOptions {
     /// TLS 1.2 and 1.3, no ALPN, with SNI.
     pub fn new(provider: CryptoProvider, roots: Vec<CertificateDer<'static>>) -> Self {
         let versions = rustls::ALL_VERSIONS.to_vec();
-        Self { provider, versions, groups: Vec::new(), alpn: Vec::new(), roots, sni: true, record: None }
+        Self {
+            provider,
+            versions,
+            groups: Vec::new(),
+            alpn: Vec::new(),
+            roots,
+            takes_any: false,
+            sni: true,
+            record: None,
+            ech: None,
+        }
     }
 
     /// The configuration; sessions that share it resume each other's TLS sessions.
@@ -53,14 +75,61 @@ impl ClientOptions {
             roots.add(root.clone())?;
         }
         let provider = with_groups(&self.provider, &self.groups);
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&self.versions)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let algorithms = provider.signature_verification_algorithms;
+        let config = ClientConfig::builder_with_provider(provider);
+        let config = match &self.ech {
+            None => config.with_protocol_versions(&self.versions)?,
+            Some(mode) => config.with_ech(mode.clone())?,
+        };
+        let config = if self.takes_any {
+            config.dangerous().with_custom_certificate_verifier(Arc::new(TakesAny(algorithms)))
+        } else {
+            config.with_root_certificates(roots)
+        };
+        let mut config = config.with_no_client_auth();
         config.alpn_protocols.clone_from(&self.alpn);
         config.enable_sni = self.sni;
         config.max_fragment_size = self.record;
         Ok(Arc::new(config))
+    }
+}
+
+/// Whoever shows a certificate must have its key; that is all.
+#[derive(Debug)]
+struct TakesAny(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for TakesAny {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.supported_schemes()
     }
 }
 
@@ -77,8 +146,10 @@ pub struct ServerOptions {
     pub alpn: Vec<Vec<u8>>,
     /// Certificates sent, the leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// Key of the leaf.
+    /// Key of the leaf; a bad server's may be another one.
     pub key: PrivateKeyDer<'static>,
+    /// OCSP response that it staples; empty: none.
+    pub staple: Vec<u8>,
     /// Asks the client for a certificate below this root.
     pub client_root: Option<CertificateDer<'static>>,
     /// Takes no client without one.
@@ -100,6 +171,7 @@ impl ServerOptions {
             alpn: Vec::new(),
             chain,
             key,
+            staple: Vec::new(),
             client_root: None,
             insists: true,
         }
@@ -108,7 +180,7 @@ impl ServerOptions {
     /// The configuration.
     ///
     /// # Errors
-    /// When the provider lacks the versions or groups, or chain and key do not fit.
+    /// When the provider lacks the versions or groups, or cannot use the key.
     pub fn build(&self) -> Result<Arc<ServerConfig>, Error> {
         let provider = with_groups(&self.provider, &self.groups);
         let clients = match &self.client_root {
@@ -123,10 +195,13 @@ impl ServerOptions {
                     .map_err(|error| Error::General(error.to_string()))?
             }
         };
+        let key = provider.key_provider.load_private_key(self.key.clone_key())?;
+        let mut certified = CertifiedKey::new(self.chain.clone(), key);
+        certified.ocsp = Some(self.staple.clone()).filter(|staple| !staple.is_empty());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&self.versions)?
             .with_client_cert_verifier(clients)
-            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.alpn_protocols.clone_from(&self.alpn);
         Ok(Arc::new(config))
     }

@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use wireglass::engine_builder::EngineBuilder;
 use wireglass::log::{LogReceiver, ring};
 use wireglass::secrets::Secrets;
+use wireglass::simulate::{Engine, EngineSettings, Spread};
 use wireglass_core::content::{Filters, HttpReaders};
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::{Event, FlowEvent, HttpEvent, Timestamp, TlsEvent};
@@ -17,8 +18,8 @@ use wireglass_core::reason::Reason;
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile};
 use wireglass_testbed::{
-    ClientOptions, Duration, Engine, EngineCa, EngineSettings, Host, HostConfig, Identity, Impairment,
-    Instant, Pki, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step, Stop, Tag, providers,
+    ClientOptions, Duration, EngineCa, Host, HostConfig, Identity, Impairment, Instant, Pki, Report,
+    ServerOptions, Session, SessionId, Simulation, Step, Stop, Tag, providers,
 };
 
 use super::rules::{Action, Rules};

@@ -1,10 +1,11 @@
 //! An engine on a wire into which frames are put by hand.
 
 use wireglass::log::LogReceiver;
+use wireglass::simulate::Engine;
 use wireglass_core::event::{Event, FrameEvent, SummaryEvent};
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::reason::{PacketDrop, Reason};
-use wireglass_testbed::{Duration, Engine, Instant, Middle, PortSide};
+use wireglass_testbed::{Duration, Instant, Middle, PortSide};
 
 use super::lab::{Lab, Setup};
 

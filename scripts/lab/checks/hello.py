@@ -1,6 +1,7 @@
 """ClientHellos that do not come in one piece."""
 
 import socket
+import tempfile
 import time
 
 from ..clients import BareTls
@@ -104,3 +105,30 @@ def _end_of(sock):
         return "RST"
     except TimeoutError:
         return "nothing"
+
+
+@check("hello.ech-chromium")
+def ech_chromium(lab):
+    """Headless Chromium pretends to have an encrypted hello (GREASE): decrypted, logged as offered, and no reason for anything"""
+    before = len(lab.eve.events())
+    with tempfile.TemporaryDirectory() as profile:
+        done = lab.network.client.run(
+            "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
+            f"--host-resolver-rules=MAP {WWW} {SERVER4}", "--ignore-certificate-errors", "--dump-dom",
+            "--virtual-time-budget=5000", f"https://{WWW}/", check=False, timeout=60)
+    dom = done.stdout.decode(errors="replace")
+    if "hello from" not in dom:
+        raise Failed(f"exit {done.returncode}, page {dom[:300]!r} {done.stderr.decode(errors='replace')[-200:]}")
+
+    def offered():
+        events = lab.eve.events()[before:]
+        return [event for event in events if event["event_type"] == "tls" and "ech" in event["wireglass"]]
+    events = wait_for(offered, 5, "a tls event with wireglass.ech")
+    for event in events:
+        at(event, "tls.sni", WWW)
+        at(event, "wireglass.ech", "offered")
+        at(event, "wireglass.action", "decrypt")
+        at(event, "wireglass.reason", "policy.decrypt")
+        if "learned" in event["wireglass"]:
+            raise Failed(f"learned {event['wireglass']['learned']}")
+    return f"{len(events)} connection(s)"

@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod baseline;
+#[path = "../../callgrind.rs"]
 mod callgrind;
 mod cases;
+mod count;
 #[path = "../../rules.rs"]
 mod rules;
 
@@ -88,7 +90,7 @@ fn compare(arguments: &Arguments, wanted: &[&Case]) -> Result<bool, String> {
     println!("{:<20}{:>14}{:>14}{:>10}", "case", "instructions", "before", "change");
     let mut risen = Vec::new();
     for case in wanted {
-        let count = callgrind::count(case.name)?;
+        let count = count::count(case.name)?;
         now.counts.insert(case.name.into(), count);
         let change = before.change(case.name, count, arguments.rise);
         let old = before.counts.get(case.name).map_or("-".into(), |count| format!("{count:.1}"));

@@ -158,6 +158,13 @@ impl Profile {
             Cause::Manual => true,
         }
     }
+
+    /// It bypasses servers for something that is learned, not only those that an operator has named.
+    pub fn bypasses_learned(&self) -> bool {
+        [Cause::ClientCertificate, Cause::Unsupported, Cause::Pinned, Cause::Ech]
+            .into_iter()
+            .any(|cause| self.bypasses(cause))
+    }
 }
 
 /// The key of a profile that decides about a defect; none: it always blocks.

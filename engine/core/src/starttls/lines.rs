@@ -22,11 +22,12 @@ pub(super) fn text(line: &[u8]) -> &[u8] {
 
 /// The words of a line.
 pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| matches!(byte, b' ' | b'\t' | b'[' | b']')).filter(|word| !word.is_empty())
+    line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty())
 }
 
+/// Whether one of its words, in brackets or not, is this one.
 pub(super) fn has_word(line: &[u8], wanted: &str) -> bool {
-    words(text(line)).any(|word| is(word, wanted))
+    words(text(line)).any(|word| word.split(|byte| matches!(byte, b'[' | b']')).any(|part| is(part, wanted)))
 }
 
 pub(super) fn is(word: &[u8], wanted: &str) -> bool {

@@ -38,6 +38,9 @@ fn next(bytes: &[u8]) -> Result<Option<usize>, Reason> {
 
 impl Postgres {
     pub(super) fn client(&mut self, bytes: &[u8]) -> Progress {
+        if matches!(self.state, State::AwaitsTls | State::AwaitsGss) {
+            return Progress::Broken(Reason::StartTlsPipelined);
+        }
         each(self, bytes, next, Self::request)
     }
 
@@ -72,10 +75,10 @@ impl Postgres {
             self.state = State::Over;
             return Progress::Pass(bytes.len());
         }
-        if bytes.len() > 1 {
-            return Progress::Broken(Reason::StartTlsPipelined);
-        }
         match (awaited, answer) {
+            (State::AwaitsTls, b'S') | (State::AwaitsGss, b'G') if bytes.len() > 1 => {
+                Progress::Broken(Reason::StartTlsPipelined)
+            }
             (State::AwaitsTls, b'S') => Progress::Agreed(1),
             (State::AwaitsGss, b'G') => Progress::Plain(Reason::StartTlsGss),
             (_, b'N') => {

@@ -100,6 +100,7 @@ fn imap() {
     ];
     let with = |more: &[Line<'_>]| run(Imap, &[&begin, more].concat());
     with(&[pass(CLIENT, b"a2 StartTLS\r\n"), agreed(b"a2 OK begin\r\n")]);
+    with(&[(CLIENT, b"a2[STARTTLS\r\n", UNUSED)]);
     with(&[pass(CLIENT, b"a2 STARTTLS\r\n"), pass(SERVER, b"a1 OK\r\n* OK a2 OK\r\n"), agreed(b"a2 ok\r\n")]);
     with(&[(CLIENT, b"a2 STARTTLS\r\na3 LOGIN a b\r\n", PIPELINED)]);
     with(&[pass(CLIENT, b"a2 STARTTLS\r\n"), (SERVER, b"a2 OK\r\n* CAPABILITY AUTH=PLAIN\r\n", PIPELINED)]);
@@ -144,7 +145,10 @@ fn postgres() {
     run(Postgres, &[pass(CLIENT, &ssl), pass(SERVER, b"N"), (CLIENT, startup, STRIPPED)]);
     run(Postgres, &[(CLIENT, startup, UNUSED)]);
     run(Postgres, &[(CLIENT, &[&ssl[..], startup].concat(), PIPELINED)]);
+    run(Postgres, &[pass(CLIENT, &ssl), (CLIENT, &startup[..3], PIPELINED)]);
+    run(Postgres, &[pass(CLIENT, &gss), (CLIENT, &startup[..3], PIPELINED)]);
     run(Postgres, &[pass(CLIENT, &ssl), (SERVER, b"SZ", PIPELINED)]);
+    run(Postgres, &[pass(CLIENT, &gss), (SERVER, b"GZ", PIPELINED)]);
     run(Postgres, &[pass(CLIENT, &ssl), (SERVER, b"X", PROTOCOL)]);
     run(Postgres, &[(SERVER, b"S", PROTOCOL)]);
     run(

@@ -31,10 +31,10 @@ impl ChainVerifier {
         let algorithms = provider.load().signature_verification_algorithms.all;
         let own = own.iter().filter_map(OwnCa::of_certificate).collect();
         let (intermediates, crls) = (Intermediates::none(), Crls::default());
-        Ok(Self(Verifier { trust, intermediates, crls, ct_logs: None, algorithms, own }))
+        Ok(Self(Verifier { trust, intermediates, crls, ct_logs: None, fetcher: None, algorithms, own }))
     }
 
-    /// Has it know intermediates that servers forget, lists of revoked certificates, and logs.
+    /// Has it know intermediates that servers forget, lists of revoked certificates, and logs; and what is fetched.
     ///
     /// # Errors
     /// The file at fault, and what was expected of it.
@@ -42,6 +42,7 @@ impl ChainVerifier {
         self.0.intermediates = Intermediates::load(&knowledge.intermediates)?;
         self.0.crls = Crls::load(&knowledge.crls)?;
         self.0.ct_logs = knowledge.ct_logs.as_deref().map(CtLogs::new);
+        self.0.fetcher.clone_from(&knowledge.fetcher);
         Ok(self)
     }
 
@@ -66,8 +67,11 @@ impl ChainVerifier {
         name: &ServerName<'_>,
         now: u64,
     ) -> Findings {
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        self.0.verify(leaf, others, staple, name, now, &Effort::within(Budget::Whole))
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
+        let effort = Effort::within(Budget::Whole);
+        let (findings, mut consulted) = self.0.verify(leaf, others, staple, name, time, &effort);
+        self.0.order(&mut consulted, now);
+        findings
     }
 
     /// Certificates of the files of roots that are none.

@@ -10,6 +10,7 @@ use super::ClientHello;
 use super::cache_key::CacheKey;
 use super::clock::Clock;
 use super::costly_servers::CostlyServers;
+use super::fetch::Fetcher;
 use super::offer::{offer_to_server, tls_version};
 use super::server_leg::ServerVerifier;
 use super::server_sessions::Sessions;
@@ -57,6 +58,8 @@ pub struct Knowledge {
     pub crls: Vec<CrlFile>,
     /// Logs of Certificate Transparency; none: nobody asks for their timestamps.
     pub ct_logs: Option<Vec<CtLog>>,
+    /// What fetches more of it; none: nothing is fetched.
+    pub fetcher: Option<Arc<Fetcher>>,
 }
 
 /// Origins whose sessions are kept, unless asked otherwise: some 20 KB each at most in ordinary use.
@@ -91,7 +94,7 @@ impl TlsContext {
     }
 
     /// Loads them anew, and goes on with what `before` has kept, as far as that still holds: verdicts and servers' sessions only under
-    /// the same roots and CAs, leaves only of the same CA. The keys of tickets go on in any case: a ticket is bound to roots, CA, leaf and
+    /// the same roots and CAs, leaves only of the same CA. What was fetched, and what fetches, stays. The keys of tickets go on in any case: a ticket is bound to roots, CA, leaf and
     /// profile.
     ///
     /// # Errors
@@ -126,6 +129,7 @@ impl TlsContext {
             [&trusted, &untrusted].iter().fold(known, |b, ca| b.list(ca.chain().iter())).finish();
         let algorithms = provider.signature_verification_algorithms;
         let counters = before.map(|before| Arc::clone(&before.counters)).unwrap_or_default();
+        let fetched_before = before.and_then(|before| before.verify_cache.verifier().fetcher.clone());
         let of_same_provider = before.filter(|before| before.kind == settings.provider);
         // rustls resumes a session only with the very verifier that it began with: both are kept, or neither.
         let (verify_cache, server_verifier, sessions) =
@@ -139,6 +143,7 @@ impl TlsContext {
                         intermediates,
                         crls,
                         ct_logs,
+                        fetcher: fetched_before.or(settings.knowledge.fetcher),
                         algorithms: algorithms.all,
                         own: own.into(),
                     };

@@ -10,10 +10,10 @@ mod finding;
 pub(in crate::tls) mod intermediates;
 mod name_constraints;
 mod names;
-mod ocsp;
+pub(in crate::tls) mod ocsp;
 mod path;
 mod policies;
-mod revocation;
+pub(in crate::tls) mod revocation;
 pub(in crate::tls) mod sct;
 mod validation;
 
@@ -36,6 +36,7 @@ use self::path::Search;
 use self::revocation::{Issuer, Known, Sources};
 use self::sct::CtLogs;
 pub(super) use self::validation::{serves_tls, unknown_critical, why_no_root};
+use super::fetch::{Consulted, Fetcher, Need};
 use super::trust::{Anchor, TrustStore};
 use crate::event::{ChainFinding, Revocation, RevocationSource};
 use crate::policy::{DefectAction, Profile};
@@ -142,6 +143,8 @@ pub(super) struct Verifier {
     pub(super) crls: Crls,
     /// None: nobody asks for timestamps.
     pub(super) ct_logs: Option<CtLogs>,
+    /// None: nothing is fetched.
+    pub(super) fetcher: Option<Arc<Fetcher>>,
     pub(super) algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     pub(super) own: Vec<OwnCa>,
 }
@@ -185,7 +188,7 @@ impl Findings {
 
 impl Verifier {
     /// Verifies the chain that a server presented for `name`. `staple` is the OCSP response that it sent with it; empty: none. If the effort
-    /// [pauses](Effort::take_pause), it is to be done again.
+    /// [pauses](Effort::take_pause), it is to be done again; else what it lacked [is to be ordered](Self::order).
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -194,9 +197,10 @@ impl Verifier {
         name: &ServerName<'_>,
         now: UnixTime,
         effort: &Effort,
-    ) -> Findings {
+    ) -> (Findings, Consulted) {
+        let mut consulted = Consulted::default();
         let Ok(certificate) = Certificate::parse(leaf) else {
-            return Findings::only(Reason::CertMalformed, "not a certificate in DER");
+            return (Findings::only(Reason::CertMalformed, "not a certificate in DER"), consulted);
         };
         let counted: Vec<_> = self.algorithms.iter().map(|inner| Counted { inner: *inner, effort }).collect();
         let algorithms: Vec<_> = counted.iter().map(|a| a as &dyn SignatureVerificationAlgorithm).collect();
@@ -223,10 +227,10 @@ impl Verifier {
         };
         let judged = check.path();
         if effort.has_paused() {
-            return Findings::only(Reason::CertTooComplex, "not all of it has been looked at");
+            return (Findings::only(Reason::CertTooComplex, "not all of it has been looked at"), consulted);
         }
         let missing = match judged.may_be_completed() {
-            true => self.missing(&certificate, &presented),
+            true => self.missing(&certificate, &presented, now, &mut consulted),
             false => Vec::new(),
         };
         let completed: Vec<_>;
@@ -237,12 +241,17 @@ impl Verifier {
             completed = presented.iter().cloned().chain(added).collect();
             let check = Check { presented: &completed, ..check };
             let again = check.path();
-            (check, if again.rank() < judged.rank() { again } else { judged })
+            (check, if again.is_better_than(&judged) { again } else { judged })
         };
         let Judged { mut faults, path, root } = judged;
         if root.is_some() && faults.0.is_empty() {
-            let sent = path.iter().filter_map(|i| presented.get(*i));
-            sent.for_each(|certificate| self.intermediates.remember(certificate));
+            path.iter().for_each(|i| self.intermediates.remember(&check.presented[*i]));
+        }
+        if let Some(fetcher) = &self.fetcher
+            && let Some(place) = faults.place_of(Reason::CertIncomplete)
+        {
+            let last = place.checked_sub(1).map_or(&certificate, |above| &check.presented[path[above]]);
+            fetcher.issuers(last, Need::Wanted, now, &mut consulted);
         }
         let known = root.and_then(|root| {
             let whole: Vec<_> =
@@ -250,11 +259,12 @@ impl Verifier {
             let sources = Sources {
                 staple,
                 crls: &self.crls,
+                fetcher: self.fetcher.as_deref(),
                 algorithms: &algorithms,
                 uncounted: self.algorithms,
                 now,
             };
-            let known = sources.ask(&whole, root, &mut faults);
+            let known = sources.ask(&whole, root, &mut faults, &mut consulted);
             if let (Some(logs), Some(issuer)) = (&self.ct_logs, Issuer::of(&whole, 0, root))
                 && root.is_public
                 && let Err(found) = logs.check(&certificate, issuer, &algorithms, now)
@@ -285,7 +295,7 @@ impl Verifier {
             Some(above) if above < path.len() => Some(finding::subject(&check.presented[path[above]])),
             Some(_) => root.map(Anchor::name),
         };
-        Findings {
+        let findings = Findings {
             defects: faults.defects(),
             findings: faults.describe(subject_of),
             root: root.map(Anchor::name),
@@ -297,12 +307,30 @@ impl Verifier {
                 start..end.min(known.map_or(i64::MAX, |known: Known| known.until))
             }),
             dead_end: root.is_none().then_some(revision),
+        };
+        (findings, consulted)
+    }
+
+    /// Has fetched what a verification lacked, at `now` in seconds since the Unix epoch.
+    pub(super) fn order(&self, consulted: &mut Consulted, now: u64) {
+        if let Some(fetcher) = &self.fetcher {
+            fetcher.order(consulted, i64::try_from(now).unwrap_or(i64::MAX));
         }
     }
 
-    fn missing(&self, leaf: &Certificate<'_>, presented: &[Certificate<'_>]) -> Vec<Arc<[u8]>> {
+    fn missing(
+        &self,
+        leaf: &Certificate<'_>,
+        presented: &[Certificate<'_>],
+        now: i64,
+        consulted: &mut Consulted,
+    ) -> Vec<Arc<[u8]>> {
         let chain: Vec<_> = std::iter::once(leaf).chain(presented).collect();
-        self.intermediates.missing(&chain, self.trust.anchors())
+        let mut fetched = |certificate: &Certificate<'_>| match &self.fetcher {
+            Some(fetcher) => fetcher.issuers(certificate, Need::IfKnown, now, consulted),
+            None => Vec::new(),
+        };
+        self.intermediates.missing(&chain, self.trust.anchors(), &mut fetched)
     }
 
     /// Signed by one of our CAs, or one of them itself. The issuer's name or key id nominates, the signature convicts:
@@ -355,6 +383,16 @@ impl Judged<'_> {
     fn rank(&self) -> (bool, usize, usize, bool) {
         let faults = &self.faults;
         (self.root.is_none(), faults.lasting(), faults.0.len(), faults.has(Reason::CertNotYet))
+    }
+
+    /// Whether it has less wrong with it; or it ends like the other one, but later.
+    fn is_better_than(&self, other: &Self) -> bool {
+        let ends = |judged: &Self| {
+            [Reason::CertIncomplete, Reason::CertUntrusted]
+                .into_iter()
+                .find_map(|end| judged.faults.place_of(end))
+        };
+        self.rank() < other.rank() || self.rank() == other.rank() && ends(self) > ends(other)
     }
 
     /// Whether there may be a better path with certificates that were not sent.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::cache_key::CacheKey;
+use super::fetch::Consulted;
 use super::verify::{Effort, Findings, Verdict, Verifier};
 use crate::caches::TlsCaches;
 use crate::event::{CertificateInfo, Revocation};
@@ -40,6 +41,8 @@ struct Inner {
     until: i64,
     /// It leads to no root, as far as so many intermediates are known.
     dead_end: Option<u64>,
+    /// What was fetched, or was not yet.
+    consulted: Consulted,
 }
 
 impl VerifiedChain {
@@ -68,9 +71,10 @@ impl VerifiedChain {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether it still holds, in seconds since the Unix epoch.
+    /// Whether it still holds, in seconds since the Unix epoch: nothing that it goes by has ended, or was fetched since.
     pub(super) fn holds_at(&self, now: u64) -> bool {
         i64::try_from(now).is_ok_and(|now| (self.0.from..self.0.until).contains(&now))
+            && self.0.consulted.holds()
     }
 }
 
@@ -127,22 +131,24 @@ impl VerifyCache {
             self.counters.verification.miss();
         }
         let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        let Findings { defects, findings, root, revocation, costly, holds, dead_end } =
-            self.verifier.verify(leaf, intermediates, staple, name, time, &effort);
+        let (found, mut consulted) = self.verifier.verify(leaf, intermediates, staple, name, time, &effort);
         if effort.take_pause() {
             return Err(effort);
         }
+        self.verifier.order(&mut consulted, now);
+        let Findings { defects, findings, root, revocation, costly, holds, dead_end } = found;
         self.counters.count_revocation(revocation);
         if costly {
             self.counters.count_costly_chain();
         }
         // None: for this flow alone.
         let (from, until) = holds.as_ref().map_or((0, 0), |holds| {
-            (holds.start, holds.end.min(i64::try_from(now).map_or(0, |now| now.saturating_add(KEEP))))
+            let kept = i64::try_from(now).map_or(0, |now| now.saturating_add(KEEP));
+            (holds.start, holds.end.min(kept).min(consulted.until()))
         });
         let info =
             describe_certificate(leaf).map(|info| CertificateInfo { findings, root, revocation, ..info });
-        let inner = Inner { info, defects, revocation, costly, from, until, dead_end };
+        let inner = Inner { info, defects, revocation, costly, from, until, dead_end, consulted };
         let vetted = VerifiedChain(Arc::new(inner));
         if holds.is_some() && leaf.len() <= LONGEST {
             let mut kept = self.kept.lock();

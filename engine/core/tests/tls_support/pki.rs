@@ -11,7 +11,7 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use wireglass_core::mint::ca::{NewCa, self_signed};
-use wireglass_core::tls::{TlsContext, TlsSettings};
+use wireglass_core::tls::{Knowledge, TlsContext, TlsSettings};
 use wireglass_core::x509::{CaFiles, Provider, RootFile};
 
 use super::HOST;
@@ -132,6 +132,11 @@ impl World {
 
     /// With further trusted roots.
     pub fn with_roots(provider: Provider, more: &[Vec<u8>]) -> Self {
+        Self::with(provider, more, Knowledge::default())
+    }
+
+    /// Likewise, and with what else is known.
+    pub fn with(provider: Provider, more: &[Vec<u8>], knowledge: Knowledge) -> Self {
         let root = Signed::by_itself(ca_params("Public Root"));
         let leaf = Signed::by(leaf_params(&[HOST, "example.com", "*.wild.example.com"]), &root);
         let dir = tempfile::tempdir().unwrap();
@@ -143,7 +148,7 @@ impl World {
             trusted: ca_files(dir.path(), "trusted"),
             untrusted: ca_files(dir.path(), "untrusted"),
             crl_url: None,
-            knowledge: Default::default(),
+            knowledge,
             system_roots: None,
             roots,
             now: NOW,

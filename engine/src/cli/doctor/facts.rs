@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) clock: Clock,
     /// What ports that are interfaces depend on.
     pub(super) kernel: Kernel,
+    /// Name servers that `/etc/resolv.conf` has.
+    pub(super) name_servers: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -105,6 +107,11 @@ impl Facts {
             interfaces: machine.interfaces(),
             clock: machine.clock(),
             kernel: Kernel::read(root),
+            name_servers: machine
+                .text("etc/resolv.conf")
+                .lines()
+                .filter(|line| line.starts_with("nameserver"))
+                .count(),
         }
     }
 

@@ -77,6 +77,7 @@ impl Question<'_> {
         all.extend(self.offloads());
         all.extend(self.plan.into_iter().flat_map(|plan| &plan.cas).map(|ca| self.ca(ca)));
         all.extend(self.roots());
+        all.extend(self.fetch());
         all.push(self.clock());
         all
     }
@@ -613,6 +614,20 @@ impl Question<'_> {
             Err(error) => {
                 Finding::bad("roots", error.clone(), "the engine does not start", "wireglass check -c FILE")
             }
+        })
+    }
+
+    /// None: nothing is fetched.
+    fn fetch(&self) -> Option<Finding> {
+        let kinds = self.plan.filter(|plan| !plan.fetched.is_empty())?.fetched.join(", ");
+        Some(match self.facts.name_servers {
+            0 => Finding::poor(
+                "fetch",
+                format!("{kinds}; but no name server"),
+                "certificates say by name where that is to be had: nothing will come",
+                "a line `nameserver ADDRESS` in /etc/resolv.conf",
+            ),
+            n => Finding::good("fetch", format!("{kinds}; {n} name server(s)")),
         })
     }
 

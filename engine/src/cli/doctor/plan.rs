@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) cas: Vec<CaFacts>,
     /// Trusted roots, and whether the system's are wanted; or why there are none.
     pub(super) roots: Option<Result<(usize, bool), String>>,
+    /// What is fetched, in words.
+    pub(super) fetched: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +83,7 @@ impl Plan {
             cas: [("trusted", &ca.trusted), ("untrusted", &ca.untrusted)]
                 .map(|(which, files)| CaFacts::of(which, &files.cert_name, &files.key_name))
                 .to_vec(),
+            fetched: config.fetch.kinds().collect(),
             roots: Some(roots.map_err(|error| error.to_string())),
         }
     }

@@ -41,6 +41,7 @@ impl Machine {
             no_huge: false,
             cas: vec![ca],
             roots: Some(Ok((140, true))),
+            fetched: vec!["CRLs"],
         };
         let offer = |name: &str| PortCapabilities {
             name: name.into(),
@@ -73,6 +74,7 @@ impl Machine {
             ("proc/self/status", "CapEff:\t000001ffffffffff\n"),
             ("proc/net/protocols", "XDP       1088      0\n"),
             ("proc/sys/kernel/osrelease", "6.1.0-13-amd64\n"),
+            ("etc/resolv.conf", "# by hand\nnameserver 192.0.2.53\n"),
             ("sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n"),
             ("sys/devices/system/cpu/online", "0-3\n"),
             ("sys/devices/system/cpu/isolated", "1-2\n"),
@@ -165,6 +167,7 @@ fn a_machine_in_order_has_nothing_in_the_way() {
         "rss",
         "ca",
         "roots",
+        "fetch",
         "clock",
     ] {
         assert!(findings.iter().any(|finding| finding.topic == topic), "nothing about {topic}");
@@ -296,6 +299,7 @@ const SPOILED: &[(Spoil, &str, Level, &str, &str)] = &[
     (|m| m.plan.cas[0].validity = Some((0, NOW + 30 * DAY)), "ca", Level::Poor, "ends in 30 days", "ca init"),
     (|m| m.plan.roots = Some(Ok((0, true))), "roots", Level::Bad, "none", "ca-certificates"),
     (|m| m.plan.roots = Some(Err("roots.pem: what?".into())), "roots", Level::Bad, "what?", "check"),
+    (|m| m.without("etc"), "fetch", Level::Poor, "no name server", "resolv.conf"),
     (|m| m.without("proc/321"), "clock", Level::Poor, "kept by nobody", "chrony"),
     (
         |m| m.file("sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n"),

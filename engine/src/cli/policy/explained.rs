@@ -7,8 +7,8 @@ use serde::Serialize;
 use wireglass_core::fields::{Field, Fields};
 use wireglass_core::policy::{
     Answer, BlockWith, ConnectionFacts, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision,
-    DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, Known, Profile, RequestFacts, Respond,
-    ResponseFacts, SizeLimits,
+    DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, HostRules, Known, Profile, RequestFacts,
+    Respond, ResponseFacts, SizeLimits,
 };
 
 use super::{ExplainArgs, Url};
@@ -48,9 +48,13 @@ pub(super) struct Connection {
     pub(super) is_intercepted: bool,
     /// It is decided before the ClientHello.
     pub(super) at_syn: bool,
+    /// The server hears of the client only when the ClientHello was let pass (`contact = "hold"`).
+    pub(super) is_held: bool,
     pub(super) rules: Vec<Asked>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
+    /// The profile bypasses servers that are known not to be decrypted, once that was learned.
+    pub(super) may_be_excluded: bool,
 }
 
 #[derive(Serialize)]
@@ -138,8 +142,10 @@ impl Explained {
             host: url.host.clone(),
             is_intercepted: policy.candidate(url.port),
             at_syn: false,
+            is_held: false,
             rules: Vec::new(),
             profile: None,
+            may_be_excluded: false,
         };
         let mut explained = Self {
             connection,
@@ -163,6 +169,7 @@ impl Explained {
         let hello = HelloFacts { sni, alpn: &alpn, ja4: &args.ja4 };
         let at_syn = policy.at_syn(&flow);
         explained.connection.at_syn = at_syn.is_some();
+        explained.connection.is_held = at_syn.is_none() && policy.holds(&flow);
         let verdict = at_syn.unwrap_or_else(|| policy.at_hello(&flow, &hello));
         let rules = policy.explain(&flow, &hello);
         explained.connection.rules = rules.iter().map(|(name, answer)| Asked::new(name, *answer)).collect();
@@ -170,6 +177,7 @@ impl Explained {
         match verdict.decision {
             Decision::Decrypt(profile) => {
                 explained.connection.profile = Some(profile.name.clone());
+                explained.connection.may_be_excluded = profile.bypasses_learned();
                 return (explained, Some(profile));
             }
             Decision::Bypass => explained.verdict = Verdict::Bypassed,
@@ -212,7 +220,7 @@ impl Asking<'_> {
         let (fields, size) = head(&args.headers, Known::Bytes(0));
         let (host, method, target) = (Some(&*url.host), &*args.method, &*url.target);
         let facts = RequestFacts { host, method, target, fields: &fields, size };
-        let standing = policy.at_request(flow, &facts);
+        let standing = policy.at_request(flow, &facts, &mut HostRules::default());
         explained.request = Some(Message {
             what: format!("{method} https://{}{target}", url.host),
             rules: self.asked(policy.explain(flow, &facts)),

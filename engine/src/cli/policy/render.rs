@@ -36,8 +36,18 @@ impl Display for Explained {
 
 impl Explained {
     fn write_connection(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Connection { client, server, has_no_server, host, is_intercepted, at_syn, rules, profile } =
-            &self.connection;
+        let Connection {
+            client,
+            server,
+            has_no_server,
+            host,
+            is_intercepted,
+            at_syn,
+            is_held,
+            rules,
+            profile,
+            may_be_excluded,
+        } = &self.connection;
         writeln!(f, "connection from {client} to {server}, server name {host:?}")?;
         if *has_no_server {
             writeln!(f, "  note: rules with `destination` need --server")?;
@@ -58,7 +68,17 @@ impl Explained {
             (Some(profile), _) => writeln!(f, "decrypted with profile {profile:?}"),
             (None, Some(how)) => writeln!(f, "blocked with {how}"),
             (None, None) => writeln!(f, "bypassed; no rule on content is asked"),
+        }?;
+        if *is_held {
+            writeln!(f, "  held until then: the server hears of the client only if it is not blocked")?;
         }
+        if *may_be_excluded {
+            writeln!(
+                f,
+                "  note: bypassed, if the server is known not to be decrypted: see `wireglass exclusions list`"
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -5,16 +5,13 @@ mod presented;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use judged::Judged;
 use rustls_pki_types::ServerName;
-use wireglass_core::policy::Profile;
 
 use super::describe;
-use super::plain::Plain;
 use crate::config::Verification;
 
 /// Exit status where nothing can be said: 2 is a verdict.
@@ -105,7 +102,7 @@ fn judge(args: &VerifyArgs) -> Result<Judged, String> {
     let settings = Verification::load(&args.config).map_err(|faults| describe(&faults))?;
     let in_config = |error: &dyn std::fmt::Display| format!("{}: {error}", args.config.display());
     let verifier = settings.verifier().map_err(|error| in_config(&error))?;
-    let profile = profile(&settings, args.profile.as_deref()).map_err(|error| in_config(&error))?;
+    let profile = settings.profile(args.profile.as_deref()).map_err(|error| in_config(&error))?;
     let (name, presented, staple) = match &args.connect {
         Some(server) => presented::by_server(server, args.name.clone(), settings.provider)?,
         // The command line has one, or it is not in order.
@@ -120,14 +117,6 @@ fn judge(args: &VerifyArgs) -> Result<Judged, String> {
     let (leaf, others) = presented.split_first().ok_or("wireglass: there is no certificate")?;
     let findings = verifier.verify_stapled(leaf, others, &staple, &name, at);
     Ok(Judged::new(&name, at, &profile, &presented, findings))
-}
-
-fn profile(settings: &Verification, name: Option<&str>) -> Result<Arc<Profile>, String> {
-    let Some(name) = name else { return Ok(Arc::clone(&settings.profile)) };
-    settings.profiles.iter().find(|profile| profile.name == name).cloned().ok_or_else(|| {
-        let names: Vec<_> = settings.profiles.iter().map(|profile| profile.name.as_str()).collect();
-        format!("no profile {:?}; there are: {}", Plain(name).to_string(), names.join(", "))
-    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod content;
 mod exclusions;
+mod fetch;
 mod intercept;
 mod limits;
 mod lists;
@@ -15,6 +16,7 @@ mod workers;
 
 pub use content::Content;
 pub use exclusions::Exclusions;
+pub use fetch::Fetch;
 pub use intercept::Intercept;
 pub use limits::Limits;
 pub use lists::{FoundFiles, ListFile, ListSource, NamedLists};

@@ -135,7 +135,8 @@ impl Trust {
             None => None,
             Some(logs) => Some(logs?),
         };
-        let knowledge = Knowledge { intermediates: intermediates?, crls: crls?, ct_logs };
+        let knowledge =
+            Knowledge { intermediates: intermediates?, crls: crls?, ct_logs, ..Knowledge::default() };
         (roots.len() == wanted).then_some(Self { system, roots, knowledge })
     }
 }

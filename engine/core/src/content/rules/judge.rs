@@ -11,8 +11,8 @@ use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::{Field, Fields, text};
 use crate::policy::{
-    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, Known, OnUnread,
-    Policy, RequestFacts, Respond, ResponseFacts, Standing,
+    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, HostRules, Known,
+    OnUnread, Policy, RequestFacts, Respond, ResponseFacts, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -61,6 +61,7 @@ pub(super) struct Judge {
     page: Arc<Page>,
     flow: Arc<DecryptedFlow>,
     flow_bytes: usize,
+    host_rules: HostRules,
     alerts: VecDeque<Box<AlertEvent>>,
 }
 
@@ -72,7 +73,8 @@ impl Judge {
         page: Arc<Page>,
         flow: Arc<DecryptedFlow>,
     ) -> Self {
-        Self { policy, connections, page, flow_bytes: flow.memory(), flow, alerts: VecDeque::new() }
+        let (flow_bytes, host_rules) = (flow.memory(), HostRules::default());
+        Self { policy, connections, page, flow, flow_bytes, host_rules, alerts: VecDeque::new() }
     }
 
     /// A request's head is complete. What is decided is noted in `head`.
@@ -94,14 +96,14 @@ impl Judge {
         let text = |name| fields.value(name).map(text);
         let (method, target) = (text(":method"), text(":path"));
         let request = RequestFacts {
-            host: self.host(head),
+            host: host_of(&self.flow, head),
             method: method.as_deref().or(head.method.as_deref()).unwrap_or_default(),
             target: target.as_deref().or(head.url.as_deref()).unwrap_or_default(),
             fields,
             // In HTTP/1 a request without both has no content (RFC 9112, 6.3).
             size: declared(fields).unwrap_or(if place.stream == 0 { Known::Bytes(0) } else { Known::Not }),
         };
-        let standing = self.policy.at_request(&self.flow, &request);
+        let standing = self.policy.at_request(&self.flow, &request, &mut self.host_rules);
         if standing.awaits_response() {
             return (Ruling::Pass, standing);
         }
@@ -280,9 +282,8 @@ impl Judge {
         self.policy.edits(&self.flow, self.host(head), Direction::Response)
     }
 
-    /// A request without a host is one for the server that was asked for in the handshake.
     fn host<'a>(&'a self, head: &'a HttpEvent) -> Option<&'a str> {
-        head.hostname.as_deref().or(self.flow.sni.as_deref())
+        host_of(&self.flow, head)
     }
 
     /// The next alert, to be fetched until there is none.
@@ -296,9 +297,17 @@ impl Judge {
 
     /// Bytes of memory that it holds beside its own size; policy and page are everybody's.
     pub(super) fn memory(&self) -> usize {
-        let Self { policy: _, connections: _, page: _, flow: _, flow_bytes, alerts } = self;
-        flow_bytes + alerts.capacity() * size_of::<Box<AlertEvent>>() + alerts.len() * size_of::<AlertEvent>()
+        let Self { policy: _, connections: _, page: _, flow: _, flow_bytes, host_rules, alerts } = self;
+        flow_bytes
+            + host_rules.memory()
+            + alerts.capacity() * size_of::<Box<AlertEvent>>()
+            + alerts.len() * size_of::<AlertEvent>()
     }
+}
+
+/// A request without a host is one for the server that was asked for in the handshake.
+fn host_of<'a>(flow: &'a DecryptedFlow, head: &'a HttpEvent) -> Option<&'a str> {
+    head.hostname.as_deref().or(flow.sni.as_deref())
 }
 
 /// What a head says of the length of its content; none: nothing.

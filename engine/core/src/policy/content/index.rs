@@ -1,7 +1,8 @@
 //! Which rules a message may match: found by one thing that each asks for, so that most of many rules are not asked at all.
 //!
-//! A rule that names hosts is found by the host of the request. Of the others, a text that each value of one condition must have in it
-//! serves: of the path, or of a field. All these texts are looked for at once. What is found is asked in full.
+//! A rule that names hosts is found by the host of the request, which is looked up once for all requests of it in a row. A text that each
+//! value of one condition must have in it serves, too: of the path, also where a host is named, or else of a field. All these texts are
+//! looked for at once. What is found is asked in full.
 
 use aho_corasick::AhoCorasick;
 use hashbrown::HashMap;
@@ -21,6 +22,8 @@ pub(super) struct RuleIndex {
     by_host: NameIndex,
     /// By the list that they ask for.
     by_list: Vec<Vec<usize>>,
+    /// Of each rule: its host and a text of its path must both be found.
+    asks_both: Vec<bool>,
     paths: Texts,
     request: Heads,
     /// Rules that ask nothing of a request but what its response decides, in order.
@@ -28,15 +31,39 @@ pub(super) struct RuleIndex {
     response: Heads,
 }
 
+/// Rules whose condition on the host holds: those of the host of the last request, which is mostly the next one's, too.
+#[derive(Debug, Default)]
+pub struct HostRules {
+    host: Option<Box<str>>,
+    /// To be asked, whatever the path.
+    places: Vec<usize>,
+    /// To be asked if a text of theirs is in the path.
+    if_text: Vec<usize>,
+}
+
+impl HostRules {
+    /// Bytes of memory that it holds beside its own size.
+    pub fn memory(&self) -> usize {
+        let Self { host, places, if_text } = self;
+        host.as_ref().map_or(0, |host| host.len())
+            + (places.capacity() + if_text.capacity()) * size_of::<usize>()
+    }
+}
+
 impl RuleIndex {
     pub(super) fn new(rules: &[CompiledContentRule], lists: &Lists) -> Self {
-        let mut index = Self { by_list: vec![Vec::new(); lists.iter().count()], ..Self::default() };
+        let by_list = vec![Vec::new(); lists.iter().count()];
+        let mut index = Self { by_list, asks_both: vec![false; rules.len()], ..Self::default() };
         let (mut paths, mut request, mut response) =
             (TextsBuilder::default(), HeadsBuilder::default(), HeadsBuilder::default());
         for (place, rule) in rules.iter().enumerate() {
             let rule = rule.rule();
             if rule.host_list.is_some() || !rule.host.is_empty() {
                 index.insert_host(rule, place);
+                if let Some(texts) = texts_of_path(rule) {
+                    texts.into_iter().for_each(|text| paths.insert(&text, place));
+                    index.asks_both[place] = true;
+                }
                 continue;
             }
             if is_deferred(rule) {
@@ -46,8 +73,8 @@ impl RuleIndex {
                 if rule.direction.is_none() && rule.status.is_empty() {
                     request.insert(type_of(rule), place);
                 }
-            } else if let Some(texts) = texts_of(&rule.path) {
-                texts.into_iter().for_each(|text| paths.insert(text, place));
+            } else if let Some(texts) = texts_of_path(rule) {
+                texts.into_iter().for_each(|text| paths.insert(&text, place));
             } else {
                 request.insert(field_of_request(rule), place);
             }
@@ -66,29 +93,54 @@ impl RuleIndex {
 
     /// Rules whose condition on the host holds, in any order.
     pub(super) fn named(&self, facts: &RequestFacts<'_>, request: &Request<'_>, lists: &Lists) -> Vec<usize> {
-        let mut places = Vec::with_capacity(16);
-        let Some(host) = facts.host else { return places };
-        let name = HostName::new(host);
-        places.extend(self.by_host.matching(&name).flatten());
-        let mut on = lists.of_host(&name);
-        if lists.have_urls() {
-            // They have paths in the same form.
-            on = on | lists.of_url(host, &request.target.whole());
-        }
-        places.extend(on.iter().flat_map(|list| &self.by_list[list.index()]));
+        let Some(host) = facts.host else { return Vec::new() };
+        let mut places = self.of_host(host, lists);
+        places.extend(self.of_url(facts, request, lists));
         places
     }
 
+    fn of_host(&self, host: &str, lists: &Lists) -> Vec<usize> {
+        let name = HostName::new(host);
+        let mut places: Vec<usize> = self.by_host.matching(&name).flatten().copied().collect();
+        places.extend(lists.of_host(&name).iter().flat_map(|list| &self.by_list[list.index()]));
+        places
+    }
+
+    /// Likewise, as far as a path belongs to what is listed.
+    fn of_url(&self, facts: &RequestFacts<'_>, request: &Request<'_>, lists: &Lists) -> Vec<usize> {
+        let Some(host) = facts.host.filter(|_| lists.have_urls()) else { return Vec::new() };
+        // They have paths in the same form.
+        let on = lists.of_url(host, &request.target.whole());
+        on.iter().flat_map(|list| self.by_list[list.index()].iter().copied()).collect()
+    }
+
+    /// Has `last` be those of this host.
+    fn refresh(&self, last: &mut HostRules, host: Option<&str>, lists: &Lists) {
+        if last.host.as_deref() == host {
+            return;
+        }
+        let places = host.map_or_else(Vec::new, |host| self.of_host(host, lists));
+        let (if_text, places) = in_order(places).into_iter().partition(|place| self.asks_both[*place]);
+        *last = HostRules { host: host.map(Into::into), places, if_text };
+    }
+
     /// Rules that a request may match, in order. Those that are [deferred](Self::deferred) are among them only if it may match them
-    /// itself.
+    /// itself. `last`: of the request before it.
     pub(super) fn at_request(
         &self,
         facts: &RequestFacts<'_>,
         request: &Request<'_>,
         lists: &Lists,
+        last: &mut HostRules,
     ) -> Vec<usize> {
-        let mut places = self.named(facts, request, lists);
+        self.refresh(last, facts.host, lists);
+        let listed = self.of_url(facts, request, lists);
+        let mut places = Vec::with_capacity(16);
         self.paths.find(&request.target.path, &mut places);
+        let has_host = |place: &usize| last.if_text.binary_search(place).is_ok() || listed.contains(place);
+        places.retain(|place| !self.asks_both[*place] || has_host(place));
+        places.extend(&last.places);
+        places.extend(listed.iter().filter(|place| !self.asks_both[**place]));
         self.request.find(request.fields, &mut places);
         in_order(places)
     }
@@ -156,6 +208,15 @@ fn header_of(rule: &ContentRule) -> Asked<'_> {
 
 fn type_of(rule: &ContentRule) -> Asked<'_> {
     (!rule.content_type.is_empty()).then(|| ("content-type", texts_of(&rule.content_type)))
+}
+
+/// Texts one of which is in each path that a rule asks for; none: anything may be.
+fn texts_of_path(rule: &ContentRule) -> Option<Vec<String>> {
+    if let Some(texts) = texts_of(&rule.path) {
+        return Some(texts.into_iter().map(str::to_owned).collect());
+    }
+    let texts = rule.path_regex.iter().map(TextPattern::texts).collect::<Option<Vec<_>>>()?.concat();
+    (!texts.is_empty()).then_some(texts)
 }
 
 /// Texts one of which is in whatever is like one of the globs; none: anything may be.

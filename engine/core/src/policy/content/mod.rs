@@ -22,6 +22,7 @@ use crate::fields::Fields;
 use crate::reason::Reason;
 use edit::CompiledHeaderRule;
 pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
+pub use index::HostRules;
 use index::{RuleIndex, in_order};
 pub use limits::SizeLimits;
 pub use pattern::{Glob, PatternError, TextPattern};
@@ -290,12 +291,17 @@ impl ContentPolicy {
         edits
     }
 
-    /// Asks the rules about a request.
-    pub fn at_request(&self, flow: &DecryptedFlow, request: &RequestFacts<'_>) -> Standing {
+    /// Asks the rules about a request. `last` has what was found of the host of the flow's request before it, under the same rules.
+    pub fn at_request(
+        &self,
+        flow: &DecryptedFlow,
+        request: &RequestFacts<'_>,
+        last: &mut HostRules,
+    ) -> Standing {
         let asked = Request::new(request);
         let (mut not_yet, mut asks_path) = (Vec::new(), false);
         let mut standing = Standing::default();
-        for place in self.index.at_request(request, &asked, &self.lists) {
+        for place in self.index.at_request(request, &asked, &self.lists, last) {
             let id = ContentRuleId(place as u32);
             let limit = match self.rules[place].at_request(flow, &asked, &self.lists) {
                 AtRequest::No(_) => continue,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::literal::Extractor;
 
 use crate::policy::glob;
 
@@ -15,6 +16,9 @@ const ONE: char = '?';
 const MAX_PIECE: usize = 64;
 /// Memory that a regular expression may take when it is compiled, in bytes.
 const MAX_COMPILED: usize = 256 * 1024;
+
+/// Characters of a class for which all texts are spelled out: a letter in both cases, and what Unicode takes for the same.
+const MAX_CLASS: usize = 4;
 
 /// What a text must be like as a whole: `*` stands for any characters or none, `?` for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +115,22 @@ impl TextPattern {
         })
     }
 
+    /// Texts one of which is in whatever is like it; none: anything may be.
+    pub(super) fn texts(&self) -> Option<Vec<String>> {
+        let texts = match self {
+            Self::Glob(glob) => vec![glob.text().to_owned()],
+            Self::Regex(regex) => {
+                let parsed = regex_syntax::parse(regex.as_str()).ok()?;
+                // A match begins with one of them.
+                let begins = Extractor::new().limit_class(MAX_CLASS).extract(&parsed);
+                let begins =
+                    begins.literals()?.iter().map(|literal| String::from_utf8(literal.as_bytes().to_vec()));
+                begins.collect::<Result<_, _>>().ok()?
+            }
+        };
+        (!texts.is_empty() && texts.iter().all(|text| !text.is_empty())).then_some(texts)
+    }
+
     /// Whether a text is like it.
     pub fn matches(&self, text: &str) -> bool {
         match self {
@@ -158,6 +178,11 @@ mod tests {
     fn regexes() {
         let pattern = TextPattern::regex("^/a[0-9]+$").unwrap();
         assert!(pattern.matches("/a12") && !pattern.matches("/a") && !pattern.matches("/b/a1"));
+        assert_eq!(pattern.texts().unwrap(), ["/a"]);
+        let texts = |text| TextPattern::regex(text).unwrap().texts();
+        assert_eq!(texts("^/(one|two)/[0-9]*").unwrap(), ["/one/", "/two/"]);
+        assert_eq!(texts("/a|"), None);
+        assert_eq!(texts("[0-9]*/a"), None);
         let error = TextPattern::regex("(").unwrap_err().to_string();
         assert!(error.contains("unclosed group"), "{error}");
         assert!(TextPattern::regex("[a-z]{1000}{1000}").is_err());

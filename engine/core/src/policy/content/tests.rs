@@ -117,7 +117,7 @@ impl Exchange {
             && (rule.direction == Some(Direction::Response) && rule.header.is_empty()
                 || rule.direction != Some(Direction::Response) && has_agent)
             && any(&rule.method, self.method)
-            && (rule.path.is_empty() || path.starts_with("/ads"))
+            && (rule.path.is_empty() && rule.path_regex.is_empty() || path.starts_with("/ads"))
             && (rule.status.is_empty() || rule.status.contains(&self.status))
             && (is_on(0) || is_on(1))
     }
@@ -177,7 +177,8 @@ fn rules(sized: bool) -> impl Strategy<Value = Vec<ContentRule>> {
                     3 => rule.host_list = Some(named.urls),
                     4 => rule.source_list = Some(named.addresses),
                     5 => rule.method.push("POST".into()),
-                    6 => rule.path.push("/ads*".parse().unwrap()),
+                    6 if number % 2 == 0 => rule.path.push("/ads*".parse().unwrap()),
+                    6 => rule.path_regex.push(TextPattern::regex("^/a(d|D{9})s").unwrap()),
                     7 => rule.header.push(("user-agent".into(), TextPattern::regex("^curl/").unwrap())),
                     8 => rule.content_type.push("video/*".parse().unwrap()),
                     9 if direction != Some(Direction::Request) => rule.status.push(200),
@@ -193,7 +194,11 @@ fn rules(sized: bool) -> impl Strategy<Value = Vec<ContentRule>> {
 }
 
 /// The rule that wins in the end, and those that have applied in turn while content passed.
-fn ask(policy: &ContentPolicy, exchange: &Exchange) -> (Option<ContentRuleId>, Vec<ContentRuleId>) {
+fn ask(
+    policy: &ContentPolicy,
+    exchange: &Exchange,
+    last: &mut HostRules,
+) -> (Option<ContentRuleId>, Vec<ContentRuleId>) {
     let (request, response) = (exchange.fields(0), exchange.fields(1));
     let mut standing = policy.at_request(
         &flow(exchange.client),
@@ -204,6 +209,7 @@ fn ask(policy: &ContentPolicy, exchange: &Exchange) -> (Option<ContentRuleId>, V
             fields: &request,
             size: exchange.size(0),
         },
+        last,
     );
     let mut late: Vec<_> = std::iter::from_fn(|| standing.size_limits.passed(exchange.sizes[0])).collect();
     let facts = ResponseFacts { status: exchange.status, fields: &response, size: exchange.size(1) };
@@ -213,15 +219,18 @@ fn ask(policy: &ContentPolicy, exchange: &Exchange) -> (Option<ContentRuleId>, V
 }
 
 proptest! {
-    /// Where all is known at the heads, the first rule wins that matches by its words.
+    /// Where all is known at the heads, the first rule wins that matches by its words, whatever was asked before.
     #[test]
-    fn the_first_rule_that_matches_wins(rules in rules(false), exchange in exchanges()) {
+    fn the_first_rule_that_matches_wins(rules in rules(false), exchanges in proptest::collection::vec(exchanges(), 1..5)) {
         let named = named();
         let policy = ContentPolicy::compile(&rules, Arc::clone(&named.lists));
-        let first = rules.iter().position(|rule| exchange.matches(rule, &named));
-        let (rule, late) = ask(&policy, &exchange);
-        prop_assert_eq!(rule.map(|id| id.0 as usize), first);
-        prop_assert!(late.is_empty());
+        let mut last = HostRules::default();
+        for exchange in exchanges {
+            let first = rules.iter().position(|rule| exchange.matches(rule, &named));
+            let (rule, late) = ask(&policy, &exchange, &mut last);
+            prop_assert_eq!(rule.map(|id| id.0 as usize), first);
+            prop_assert!(late.is_empty());
+        }
     }
 
     /// Where a size shows late, the rule that should have won applies late, and others may have applied before it.
@@ -230,7 +239,7 @@ proptest! {
         let named = named();
         let policy = ContentPolicy::compile(&rules, Arc::clone(&named.lists));
         let first = rules.iter().position(|rule| exchange.matches(rule, &named));
-        let (rule, late) = ask(&policy, &exchange);
+        let (rule, late) = ask(&policy, &exchange, &mut HostRules::default());
         let all = rule.into_iter().chain(late).map(|id| id.0 as usize);
         prop_assert_eq!(all.min(), first);
     }
@@ -249,7 +258,7 @@ fn assert_asks(condition: impl FnOnce(&mut ContentRule), cases: &[Case<'_>]) {
         let fields = fields(all);
         let facts =
             RequestFacts { host: Some(host), method: "GET", target, fields: &fields, size: Known::Bytes(0) };
-        let standing = policy.at_request(&flow("10.1.2.3"), &facts);
+        let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
         assert_eq!(standing.otherwise.is_some(), matches, "{host} {target} {all:?}");
         let answers = policy.explain(&flow("10.1.2.3"), &facts);
         assert_eq!(answers[0].1 == Answer::Matches, matches, "{host} {target} {all:?}");
@@ -342,7 +351,10 @@ fn all_values_are_like_it_where_a_rule_allows() {
                     fields: &fields,
                     size: Known::Bytes(0),
                 };
-                let found = policy.at_request(&flow("10.0.0.1"), &facts).otherwise.is_some();
+                let found = policy
+                    .at_request(&flow("10.0.0.1"), &facts, &mut HostRules::default())
+                    .otherwise
+                    .is_some();
                 assert_eq!(found, matches, "{} {:?} {all:?}", rule.name, rule.action);
             }
         }
@@ -376,7 +388,7 @@ fn listed_urls_have_the_form_of_requests() {
         let facts =
             RequestFacts { host: Some(host), method: "GET", target, fields: &fields, size: Known::Bytes(0) };
         assert_eq!(
-            policy.at_request(&flow("10.1.2.3"), &facts).otherwise.is_some(),
+            policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default()).otherwise.is_some(),
             is_on,
             "{host} {target}"
         );
@@ -436,7 +448,7 @@ fn a_response_is_asked_only_for_requests_that_hold() {
             fields: &request,
             size: Known::Bytes(0),
         };
-        let standing = policy.at_request(&flow("10.1.2.3"), &facts);
+        let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
         let facts = ResponseFacts { status: 200, fields: &response, size: Known::Bytes(0) };
         policy.at_response(&standing, &facts).rule.is_some()
     };

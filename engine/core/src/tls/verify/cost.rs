@@ -122,6 +122,7 @@ impl World {
             intermediates: Intermediates::none(),
             crls: Crls::default(),
             ct_logs: None,
+            fetcher: None,
             algorithms: Vec::leak(counting.collect()),
             own: vec![own_ca],
         };
@@ -133,7 +134,8 @@ impl World {
         let name = ServerName::try_from(HOST).unwrap();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
         self.checks.store(0, Ordering::Relaxed);
-        let findings = self.verifier.verify(leaf, rest, &[], &name, now, &Effort::within(Budget::Whole));
+        let effort = Effort::within(Budget::Whole);
+        let (findings, _) = self.verifier.verify(leaf, rest, &[], &name, now, &effort);
         (findings.defects, self.checks.load(Ordering::Relaxed))
     }
 
@@ -456,7 +458,7 @@ fn less_for_a_server_that_was_costly() {
     let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
     let verify = |world: &World, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>], budget| {
         world.checks.store(0, Ordering::Relaxed);
-        world.verifier.verify(leaf, rest, &[], &name, now, &Effort::within(budget))
+        world.verifier.verify(leaf, rest, &[], &name, now, &Effort::within(budget)).0
     };
     let findings = verify(&world, &hostile, &certificates, Budget::Whole);
     assert!(findings.costly && findings.holds.is_some() && world.checks.load(Ordering::Relaxed) > 16);

@@ -92,6 +92,26 @@ impl Crl {
         self.serials.len()
     }
 
+    /// Bytes of memory.
+    pub(in crate::tls) fn memory(&self) -> usize {
+        self.der.len() + self.serials.len() * size_of::<Place>()
+    }
+
+    /// Whether the CA of this name has made it, as it says.
+    pub(in crate::tls) fn is_by(&self, name: AnyRef<'_>) -> bool {
+        self.issuer == name.value()
+    }
+
+    /// When it is out of date, in seconds since the Unix epoch.
+    pub(in crate::tls) fn ends(&self) -> i64 {
+        self.next_update.unwrap_or(self.this_update).saturating_add(1)
+    }
+
+    /// Whether it was made later than another one.
+    pub(in crate::tls) fn is_newer_than(&self, other: &Self) -> bool {
+        self.this_update > other.this_update
+    }
+
     fn has(&self, serial: &[u8]) -> bool {
         let bytes = |place: &Place| &self.der[place.at as usize..place.at as usize + usize::from(place.len)];
         self.serials.binary_search_by(|place| order(bytes(place)).cmp(&order(serial))).is_ok()
@@ -100,7 +120,7 @@ impl Crl {
     /// What it says of a certificate of its issuer, at `now` in seconds since the Unix epoch; or why it says nothing.
     ///
     /// The signature over a list takes as long as the list is; it is checked once for each key, and does not count as an effort.
-    pub(super) fn answer(
+    pub(in crate::tls) fn answer(
         &self,
         asked: Asked<'_>,
         algorithms: &[&'static dyn SignatureVerificationAlgorithm],

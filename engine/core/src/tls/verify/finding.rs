@@ -43,6 +43,11 @@ impl Faults {
         self.0.push(Found { place, fault: Fault::new(reason, found) });
     }
 
+    /// Place of the first certificate that this is wrong with.
+    pub(super) fn place_of(&self, reason: Reason) -> Option<usize> {
+        self.0.iter().find(|found| found.fault.reason == reason).map(|found| found.place)
+    }
+
     pub(super) fn has(&self, reason: Reason) -> bool {
         self.reasons().any(|r| r == reason)
     }

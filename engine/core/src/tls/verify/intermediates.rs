@@ -103,31 +103,42 @@ impl Intermediates {
         self.revision.fetch_add(1, Relaxed);
     }
 
-    /// What may be missing between these certificates and a root: known ones with the names of their issuers, and of those' issuers.
-    pub(in crate::tls) fn missing(&self, chain: &[&Certificate<'_>], anchors: &[Anchor]) -> Vec<Der> {
+    /// What may be missing between these certificates and a root: known ones with the names of their issuers, and of those' issuers; and
+    /// what was `fetched` from where a certificate says that its issuer's is.
+    pub(in crate::tls) fn missing(
+        &self,
+        chain: &[&Certificate<'_>],
+        anchors: &[Anchor],
+        fetched: &mut dyn FnMut(&Certificate<'_>) -> Vec<Der>,
+    ) -> Vec<Der> {
         let mut added: Vec<Der> = Vec::new();
-        let wanted = |certificate: &Certificate<'_>| {
+        let mut wanted = |certificate: &Certificate<'_>| {
             let name = certificate.tbs.issuer.value();
             let is_root = certificate.is_self_issued() || anchors.iter().any(|anchor| anchor.subject == name);
-            (!is_root).then(|| issuer(certificate))
+            match is_root {
+                true => Vec::new(),
+                false => {
+                    let mut known = self.named(&issuer(certificate));
+                    known.extend(fetched(certificate));
+                    known
+                }
+            }
         };
-        let mut names: Vec<Name> = chain.iter().filter_map(|certificate| wanted(certificate)).collect();
+        let mut found: Vec<Der> = chain.iter().flat_map(|certificate| wanted(certificate)).collect();
         for _ in 0..MAX_BETWEEN {
             let mut next = Vec::new();
-            for name in names {
-                for der in self.named(&name) {
-                    let is_there = added.contains(&der) || chain.iter().any(|c| *c.der() == *der);
-                    if is_there || added.len() == MAX_ADDED {
-                        continue;
-                    }
-                    next.extend(Certificate::parse(&der).ok().as_ref().and_then(wanted));
-                    added.push(der);
+            for der in found {
+                let is_there = added.contains(&der) || chain.iter().any(|c| *c.der() == *der);
+                if is_there || added.len() == MAX_ADDED {
+                    continue;
                 }
+                next.extend(Certificate::parse(&der).ok().as_ref().map(&mut wanted).unwrap_or_default());
+                added.push(der);
             }
             if next.is_empty() {
                 break;
             }
-            names = next;
+            found = next;
         }
         added
     }

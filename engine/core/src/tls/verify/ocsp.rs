@@ -20,8 +20,10 @@ const SKEW: i64 = 300;
 /// How long a response without `nextUpdate` holds, in seconds: newer ones are to be had at any time (RFC 6960 §4.2.2.1).
 const WITHOUT_END: i64 = 24 * 3600;
 
+pub(in crate::tls) const OUT_OF_DATE: &str = "an OCSP response that is out of date";
+
 /// What a response says of a certificate, at `now` in seconds since the Unix epoch; or why it says nothing.
-pub(super) fn answer(
+pub(in crate::tls) fn answer(
     der: &[u8],
     asked: Asked<'_>,
     algorithms: &[&dyn SignatureVerificationAlgorithm],
@@ -56,7 +58,7 @@ pub(super) fn answer(
     };
     let until = next_update.saturating_add(SKEW);
     if status == Status::Good && now >= until {
-        return Err("an OCSP response that is out of date");
+        return Err(OUT_OF_DATE);
     }
     Ok(Answer { status, until: if status == Status::Good { until } else { i64::MAX } })
 }

@@ -1,4 +1,4 @@
-//! Whether the certificates of a path have been revoked, as far as that is known without asking anybody.
+//! Whether the certificates of a path have been revoked, as far as that is known without waiting for anybody.
 
 use rustls_pki_types::SignatureVerificationAlgorithm;
 use x509_cert::der::Tag;
@@ -9,25 +9,26 @@ use super::finding::Faults;
 use super::ocsp;
 use crate::event::{Revocation, RevocationSource};
 use crate::reason::Reason;
+use crate::tls::fetch::{Consulted, Fetcher, Need, Told};
 use crate::tls::trust::Anchor;
 use crate::x509::{Certificate, describe_date};
 
 /// A certificate, and who has signed it.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) certificate: &'a Certificate<'a>,
-    pub(super) is_ca: bool,
-    pub(super) issuer: Issuer<'a>,
+pub(in crate::tls) struct Asked<'a> {
+    pub(in crate::tls) certificate: &'a Certificate<'a>,
+    pub(in crate::tls) is_ca: bool,
+    pub(in crate::tls) issuer: Issuer<'a>,
 }
 
 /// Who has signed a certificate.
 #[derive(Clone, Copy)]
-pub(super) struct Issuer<'a> {
-    pub(super) name: AnyRef<'a>,
+pub(in crate::tls) struct Issuer<'a> {
+    pub(in crate::tls) name: AnyRef<'a>,
     /// SubjectPublicKeyInfo.
-    pub(super) public_key: AnyRef<'a>,
+    pub(in crate::tls) public_key: AnyRef<'a>,
     /// None: a root.
-    pub(super) certificate: Option<&'a Certificate<'a>>,
+    pub(in crate::tls) certificate: Option<&'a Certificate<'a>>,
 }
 
 impl<'a> Issuer<'a> {
@@ -39,7 +40,7 @@ impl<'a> Issuer<'a> {
         }
     }
 
-    fn certificate(certificate: &'a Certificate<'a>) -> Self {
+    pub(in crate::tls) fn certificate(certificate: &'a Certificate<'a>) -> Self {
         let tbs = &certificate.tbs;
         Self { name: tbs.subject, public_key: tbs.public_key, certificate: Some(certificate) }
     }
@@ -53,14 +54,14 @@ impl<'a> Issuer<'a> {
 
 /// What one source says of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: Status,
+pub(in crate::tls) struct Answer {
+    pub(in crate::tls) status: Status,
     /// How long that holds, in seconds since the Unix epoch, the end not included.
-    pub(super) until: i64,
+    pub(in crate::tls) until: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(in crate::tls) enum Status {
     Good,
     /// Since when, if that was said.
     Revoked(Option<i64>),
@@ -73,10 +74,14 @@ pub(super) struct Known {
     pub(super) until: i64,
 }
 
+const NOTHING: &str = "no stapled OCSP response, and no CRL of its issuer";
+
 /// Where to look.
 pub(super) struct Sources<'a> {
     pub(super) staple: &'a [u8],
     pub(super) crls: &'a Crls,
+    /// None: nothing is fetched.
+    pub(super) fetcher: Option<&'a Fetcher>,
     /// Whose checks count.
     pub(super) algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
     /// Those of lists, which do not.
@@ -88,14 +93,20 @@ pub(super) struct Sources<'a> {
 impl Sources<'_> {
     /// Asks about all certificates of a path, the leaf first, the root aside. One that is revoked is a fault, whichever it is. Of CAs
     /// no more is demanded than that no list of their issuer's has them; what is said of the leaf is returned.
-    pub(super) fn ask(&self, path: &[&Certificate<'_>], root: &Anchor, faults: &mut Faults) -> Option<Known> {
+    pub(super) fn ask(
+        &self,
+        path: &[&Certificate<'_>],
+        root: &Anchor,
+        faults: &mut Faults,
+        consulted: &mut Consulted,
+    ) -> Option<Known> {
         let mut of_leaf = None;
         let mut until = i64::MAX;
         for (place, certificate) in path.iter().enumerate() {
             let issuer = Issuer::of(path, place, root)?;
             let asked = Asked { certificate, is_ca: place > 0, issuer };
             let staple = if place == 0 { self.staple } else { &[] };
-            let (known, source) = match self.of_one(asked, staple) {
+            let (known, source) = match self.of_one(asked, staple, consulted) {
                 Ok((answer, source)) => (answer, source),
                 Err(why) => {
                     if place == 0 {
@@ -122,8 +133,14 @@ impl Sources<'_> {
         of_leaf.map(|revocation| Known { revocation, until })
     }
 
-    /// The first source that says "revoked", else the first that says "good"; else why none does.
-    fn of_one(&self, asked: Asked<'_>, staple: &[u8]) -> Result<(Answer, RevocationSource), &'static str> {
+    /// The first source that says "revoked", else the first that says "good"; else why none does. What is at hand comes first, and where
+    /// that says something, nothing is fetched.
+    fn of_one(
+        &self,
+        asked: Asked<'_>,
+        staple: &[u8],
+        consulted: &mut Consulted,
+    ) -> Result<(Answer, RevocationSource), &'static str> {
         let mut why = None;
         let mut good = None;
         let stapled = (!staple.is_empty()).then(|| {
@@ -141,6 +158,26 @@ impl Sources<'_> {
                 Err(reason) => why = why.or(Some(reason)),
             }
         }
-        good.ok_or(why.unwrap_or("no stapled OCSP response, and no CRL of its issuer"))
+        let Some(fetcher) = self.fetcher else { return good.ok_or(why.unwrap_or(NOTHING)) };
+        // A CRL first: whoever gives it does not learn which server it is about.
+        for source in [RevocationSource::Crl, RevocationSource::Ocsp] {
+            let need = if good.is_some() { Need::IfKnown } else { Need::Wanted };
+            let told = match source {
+                RevocationSource::Crl => fetcher.ask_crl(asked, need, self.now, consulted),
+                _ if asked.is_ca => None,
+                _ => fetcher.ask_ocsp(asked, need, self.now, consulted),
+            };
+            match told {
+                None => {}
+                Some(Told::Says(answer)) if answer.status != Status::Good => return Ok((answer, source)),
+                Some(Told::Says(answer)) => good = good.or(Some((answer, source))),
+                Some(Told::Nothing(reason)) => why = why.or(Some(reason)),
+                Some(Told::Pending(reason)) => {
+                    why = why.or(Some(reason));
+                    break;
+                }
+            }
+        }
+        good.ok_or(why.unwrap_or(NOTHING))
     }
 }

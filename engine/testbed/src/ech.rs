@@ -1,13 +1,13 @@
-//! Clients' encrypted hellos, for the tests of the core and of the engine.
-#![allow(unreachable_pub)]
+//! Clients' encrypted hellos (ECH, RFC 9849).
 
+use rustls::Error;
 use rustls::client::{EchConfig, EchGreaseConfig, EchMode};
 use rustls::crypto::aws_lc_rs::hpke::ALL_SUPPORTED_SUITES;
 use rustls::pki_types::EchConfigListBytes;
 
 /// An ECHConfigList (RFC 9849 4) with one config for `public_name`, of a key that nobody has.
-fn config_list(public_name: &str) -> EchConfigListBytes<'static> {
-    let (key, _) = ALL_SUPPORTED_SUITES[0].generate_key_pair().unwrap();
+fn config_list(public_name: &str) -> Result<EchConfigListBytes<'static>, Error> {
+    let (key, _) = ALL_SUPPORTED_SUITES[0].generate_key_pair()?;
     let suite = ALL_SUPPORTED_SUITES[0].suite();
     let mut contents = vec![7];
     contents.extend(u16::from(suite.kem).to_be_bytes());
@@ -24,16 +24,22 @@ fn config_list(public_name: &str) -> EchConfigListBytes<'static> {
     config.extend(contents);
     let mut list = (config.len() as u16).to_be_bytes().to_vec();
     list.extend(config);
-    list.into()
+    Ok(list.into())
 }
 
 /// A real one: the server has to know the key.
-pub fn real(public_name: &str) -> EchMode {
-    EchMode::from(EchConfig::new(config_list(public_name), ALL_SUPPORTED_SUITES).unwrap())
+///
+/// # Errors
+/// When rustls takes no such name.
+pub fn real(public_name: &str) -> Result<EchMode, Error> {
+    EchConfig::new(config_list(public_name)?, ALL_SUPPORTED_SUITES).map(EchMode::from)
 }
 
-/// What looks like one.
-pub fn grease() -> EchMode {
-    let (key, _) = ALL_SUPPORTED_SUITES[0].generate_key_pair().unwrap();
-    EchMode::from(EchGreaseConfig::new(ALL_SUPPORTED_SUITES[0], key))
+/// What looks like one (GREASE).
+///
+/// # Errors
+/// When no key can be made.
+pub fn grease() -> Result<EchMode, Error> {
+    let (key, _) = ALL_SUPPORTED_SUITES[0].generate_key_pair()?;
+    Ok(EchMode::from(EchGreaseConfig::new(ALL_SUPPORTED_SUITES[0], key)))
 }

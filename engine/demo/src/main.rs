@@ -23,10 +23,10 @@ use wireglass_core::x509::{Provider, RootFile, describe_certificate};
 use wireglass::engine_builder::EngineBuilder;
 use wireglass::log::{LogReceiver, eve, ring};
 use wireglass::secrets::Secrets;
+use wireglass::simulate::{Engine, EngineSettings, Spread};
 use wireglass_testbed::{
-    ClientOptions, Duration, Ending, Engine, EngineCa, EngineSettings, Heading, Host, HostConfig, Identity,
-    Impairment, Instant, Pki, PortSide, Report, ServerOptions, Session, SessionId, Simulation, Spread, Step,
-    providers,
+    ClientOptions, Duration, Ending, EngineCa, Heading, Host, HostConfig, Identity, Impairment, Instant, Pki,
+    PortSide, Report, ServerOptions, Session, SessionId, Simulation, Step, providers,
 };
 
 /// Shows what wireglass does: five connections through the engine, in this one process. Needs no root, ports or network.
