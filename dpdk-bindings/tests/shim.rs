@@ -176,6 +176,10 @@ unsafe fn call_all(pool: *mut ffi::rte_mempool, port: u16) -> BTreeSet<&'static 
                 assert_eq!(field(head, ffi::SHIM_MBUF_DATA_LEN).cast::<u16>().read(), 120);
                 ffi::shim_rte_pktmbuf_free(head);
             }
+            shim_rte_rdtsc_precise {
+                let before = ffi::shim_rte_rdtsc_precise();
+                assert!(ffi::shim_rte_rdtsc_precise() > before, "cycles go on");
+            }
             shim_set_tx_offload {
                 ffi::shim_set_tx_offload(mbuf, 18, 40, 32, 1440);
             }
