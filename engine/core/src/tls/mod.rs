@@ -39,7 +39,7 @@ pub use client_hello::{ClientHello, HelloScan, Peek, peek};
 pub use context::DEFAULT_SERVER_SESSIONS;
 pub use context::{Knowledge, TlsContext, TlsSettings};
 pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
-pub use record::{KeySource, LegKeys, Suite, TrafficKey};
+pub use record::{KeySource, LegKeys, RecordLibraries, RecordTrial, Suite, TrafficKey};
 pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};
 pub use trust::NoRoot;
 pub use verify::sct::CtLog;
