@@ -85,6 +85,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     });
     config.trust.knowledge.fetcher.clone_from(&fetcher);
     let tls = config.tls_context().map_err(|error| error.to_string())?;
+    tracing::info!("records: {}", config.crypto.record_libraries());
     if let Some(doubt) = config.clock_doubt(&tls) {
         tracing::warn!("{doubt}");
     }

@@ -161,8 +161,8 @@ impl Config {
     /// # Errors
     /// None that [`Self::load`] has not found, unless a certificate has expired since.
     pub fn tls_context(&self) -> Result<TlsContext, SetupError> {
-        TlsContext::new(tls_settings(&self.crypto, &self.ca, &self.trust))
-            .map(|context| context.with_server_sessions(self.limits.server_sessions))
+        let context = TlsContext::new(tls_settings(&self.crypto, &self.ca, &self.trust))?;
+        Ok(self.complete(context))
     }
 
     /// Likewise, with what the one before has kept, as far as it still holds.
@@ -170,8 +170,14 @@ impl Config {
     /// # Errors
     /// As [`Self::tls_context`].
     pub fn tls_context_after(&self, before: &TlsContext) -> Result<TlsContext, SetupError> {
-        TlsContext::succeeding(tls_settings(&self.crypto, &self.ca, &self.trust), before)
-            .map(|context| context.with_server_sessions(self.limits.server_sessions))
+        let context = TlsContext::succeeding(tls_settings(&self.crypto, &self.ca, &self.trust), before)?;
+        Ok(self.complete(context))
+    }
+
+    fn complete(&self, context: TlsContext) -> TlsContext {
+        context
+            .with_server_sessions(self.limits.server_sessions)
+            .with_record_libraries(self.crypto.record_libraries().libraries)
     }
 
     /// The rules on content, compiled.

@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::costly_servers::CostlyServers;
 use super::fetch::Fetcher;
 use super::offer::{offer_to_server, tls_version};
+use super::record::RecordLibraries;
 use super::server_leg::ServerVerifier;
 use super::server_sessions::Sessions;
 use super::tickets::TicketKeys;
@@ -31,7 +32,7 @@ use crate::x509::{CaFiles, CrlFile, KeyType, Provider, RootFile, SetupError};
 /// What a [`TlsContext`] is made of.
 #[derive(Debug)]
 pub struct TlsSettings {
-    /// Which library does the cryptography.
+    /// Which library does the cryptography: of handshakes, and of records unless [others](TlsContext::with_record_libraries) are to.
     pub provider: Provider,
     /// The CA that the clients trust.
     pub trusted: CaFiles,
@@ -69,6 +70,7 @@ pub const DEFAULT_SERVER_SESSIONS: usize = 4096;
 pub struct TlsContext {
     pub(super) kind: Provider,
     pub(super) provider: Arc<CryptoProvider>,
+    pub(super) records: RecordLibraries,
     pub(super) mint: Mint,
     pub(super) verify_cache: Arc<VerifyCache>,
     pub(super) server_verifier: Arc<ServerVerifier>,
@@ -159,6 +161,7 @@ impl TlsContext {
         let context = Self {
             kind: settings.provider,
             provider: Arc::new(provider),
+            records: RecordLibraries::all(settings.provider),
             mint,
             server_verifier,
             verify_cache,
@@ -197,6 +200,17 @@ impl TlsContext {
         let (clock, counters) = (Arc::clone(&self.clock), Arc::clone(&self.counters));
         self.tickets = Some(Arc::new(TicketKeys::new(secret, clock, self.provider.secure_random, counters)));
         self
+    }
+
+    /// Has these libraries protect the records of the handshakes that end from now on.
+    pub fn with_record_libraries(mut self, records: RecordLibraries) -> Self {
+        self.records = records;
+        self
+    }
+
+    /// Which libraries protect the records.
+    pub fn record_libraries(&self) -> RecordLibraries {
+        self.records
     }
 
     /// What its caches count.

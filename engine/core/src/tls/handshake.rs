@@ -413,7 +413,7 @@ impl Handshake {
     fn relay(&mut self, client: Session, server: Option<Session>) -> Result<Relay, Failure> {
         let alpn = client.alpn().map(Into::into);
         let most = client.version().and_then(|version| self.hello.record_limit(version));
-        let keys = |session: Session| session.into_keys(self.context.kind).map_err(|_| Reason::Internal);
+        let keys = |session: Session| session.into_keys(&self.context.records).map_err(|_| Reason::Internal);
         let (client, server) = (keys(client)?, server.map(keys).transpose()?);
         let early = PerEnd::from_fn(|end| {
             let held = &mut self.held[end];

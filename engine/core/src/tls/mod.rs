@@ -41,7 +41,7 @@ pub use context::DEFAULT_SERVER_SESSIONS;
 pub use context::{Knowledge, TlsContext, TlsSettings};
 pub use fetch::{Fetch, FetchAnswer, FetchKind, FetchOutcome, FetchSettings, Fetcher, HttpUrl, is_public};
 pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
-pub use record::{KeySource, LegKeys, Suite, TrafficKey};
+pub use record::{KeySource, LegKeys, RecordLibraries, RecordTrial, Suite, TrafficKey};
 pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};
 pub use trust::NoRoot;
 pub use verify::sct::CtLog;

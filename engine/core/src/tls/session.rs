@@ -12,10 +12,9 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::early_data::EarlyData;
 use super::names;
-use super::record::{HEADER, KeySource, LegKeys, Suite, TrafficKey};
+use super::record::{HEADER, KeySource, LegKeys, RecordLibraries, Suite, TrafficKey};
 use crate::event::LegInfo;
 use crate::policy::TlsVersion;
-use crate::x509::Provider;
 
 /// Longest payload of a record that is waited for (RFC 5246 6.2.3); a longer one is rustls's to refuse, as it comes.
 const MAX_PAYLOAD: usize = (1 << 14) + 2048;
@@ -172,8 +171,8 @@ impl Session {
         next
     }
 
-    /// The keys of a handshake that is over, with nothing left to be sent.
-    pub(super) fn into_keys(self, provider: Provider) -> Result<LegKeys, rustls::Error> {
+    /// The keys of a handshake that is over, with nothing left to be sent, for the library that `records` has for their suite.
+    pub(super) fn into_keys(self, records: &RecordLibraries) -> Result<LegKeys, rustls::Error> {
         let version = self.version().ok_or(rustls::Error::HandshakeNotComplete)?;
         let certificates = self.certificate_bytes();
         let (secrets, source): (_, Box<dyn KeySource>) = match self.connection {
@@ -189,11 +188,12 @@ impl Session {
         let key = |(seq, secrets)| {
             traffic_key(&secrets, seq).ok_or_else(|| rustls::Error::General("unknown cipher suite".into()))
         };
+        let (opens, seals) = (key(secrets.rx)?, key(secrets.tx)?);
         Ok(LegKeys {
-            provider,
+            provider: records.of(seals.suite()),
             version,
-            opens: key(secrets.rx)?,
-            seals: key(secrets.tx)?,
+            opens,
+            seals,
             // TLS 1.2 has neither new keys nor late tickets.
             source: (version == TlsVersion::Tls13).then_some(source),
         })

@@ -9,20 +9,34 @@ use wireglass_core::x509::{CaFiles, CrlFile, Provider, RootFile};
 
 use crate::config::reader::Table;
 use crate::config::{ct_logs, files};
+use crate::record_speeds::{Choice, RecordLibrary, RecordSpeeds};
 
 /// `[crypto]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Crypto {
-    /// Which library does the cryptography; one of those that are built in.
+    /// Which library does the cryptography of handshakes and certificates; one of those that are built in.
     pub provider: Provider,
+    /// Which library protects records.
+    pub records: RecordLibrary,
 }
 
 impl Crypto {
     pub(in crate::config) fn read(table: Table<'_>) -> Self {
         let built_in: Vec<_> = Provider::BUILT_IN.iter().map(|p| (p.name(), *p)).collect();
-        let crypto = Self { provider: table.choice("provider", &built_in, Provider::default()) };
+        let provider = table.choice("provider", &built_in, Provider::default());
+        let fixed = built_in.into_iter().map(|(name, provider)| (name, RecordLibrary::Fixed(provider)));
+        let auto = (RecordLibrary::Auto.name(), RecordLibrary::Auto);
+        let libraries: Vec<_> = std::iter::once(auto).chain(fixed).collect();
+        let records = table.choice("records", &libraries, RecordLibrary::Auto);
         table.finish();
-        crypto
+        Self { provider, records }
+    }
+
+    /// The library of each suite's records on this machine, and why.
+    pub fn record_libraries(&self) -> Choice<'static> {
+        let mut speeds = None;
+        let libraries = self.records.choose(self.provider, || speeds.insert(RecordSpeeds::here()));
+        Choice { libraries, speeds }
     }
 }
 

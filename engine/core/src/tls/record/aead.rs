@@ -20,6 +20,18 @@ pub enum Suite {
 }
 
 impl Suite {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Aes128Gcm, Self::Aes256Gcm, Self::ChaCha20Poly1305];
+
+    /// Its name, as documents write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aes128Gcm => "AES-128-GCM",
+            Self::Aes256Gcm => "AES-256-GCM",
+            Self::ChaCha20Poly1305 => "ChaCha20-Poly1305",
+        }
+    }
+
     /// Bytes of a key.
     pub const fn key_len(self) -> usize {
         match self {
@@ -40,7 +52,7 @@ impl Suite {
 
 /// A key for one direction of a leg, before it is put to use. Wiped when dropped.
 pub struct TrafficKey {
-    pub(super) suite: Suite,
+    suite: Suite,
     key: Zeroizing<[u8; 32]>,
     pub(super) iv: Zeroizing<[u8; NONCE]>,
     pub(super) seq: u64,
@@ -57,6 +69,11 @@ impl TrafficKey {
         }
         all[..key.len()].copy_from_slice(key);
         Some(Self { suite, key: all, iv: Zeroizing::new(iv.try_into().ok()?), seq })
+    }
+
+    /// What it is a key of.
+    pub(in crate::tls) const fn suite(&self) -> Suite {
+        self.suite
     }
 
     pub(super) fn aead(&self, provider: Provider) -> Option<Aead> {

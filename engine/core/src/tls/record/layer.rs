@@ -40,7 +40,7 @@ pub trait KeySource: Send {
 
 /// What a finished handshake leaves behind.
 pub struct LegKeys {
-    /// Which library does the cryptography.
+    /// Which library protects the records: not always the one of the handshake.
     pub provider: Provider,
     /// What was negotiated.
     pub version: TlsVersion,
@@ -96,7 +96,7 @@ impl RecordLayer {
     /// `None`: the keys do not fit the provider.
     pub(in crate::tls) fn new(peer: End, keys: LegKeys) -> Option<Self> {
         let LegKeys { provider, version, opens, seals, source } = keys;
-        let form = |key: &TrafficKey| match (version, key.suite) {
+        let form = |key: &TrafficKey| match (version, key.suite()) {
             (TlsVersion::Tls13, _) => Form::Tls13,
             (TlsVersion::Tls12, Suite::ChaCha20Poly1305) => Form::Tls12ChaCha,
             (TlsVersion::Tls12, _) => Form::Tls12Gcm,

@@ -11,6 +11,7 @@
 
 mod aead;
 mod layer;
+mod libraries;
 mod message;
 mod open;
 mod seal;
@@ -18,6 +19,7 @@ mod seal;
 pub use aead::{Suite, TrafficKey};
 pub(super) use layer::{Control, KEY_UPDATE, RecordLayer};
 pub use layer::{KeySource, LegKeys};
+pub use libraries::{RecordLibraries, RecordTrial};
 
 use super::description;
 

@@ -18,7 +18,7 @@ pub(in crate::tls) struct Sealer {
 
 impl Sealer {
     pub(super) fn new(provider: Provider, form: Form, key: &TrafficKey) -> Option<Self> {
-        let limit = key.suite.max_records();
+        let limit = key.suite().max_records();
         Some(Self { aead: key.aead(provider)?, iv: key.iv.clone(), seq: key.seq, limit, form })
     }
 
