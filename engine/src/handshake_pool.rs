@@ -1,6 +1,6 @@
 //! Handshakes run on a pool of threads beside the workers: one costs as much as hundreds of packets. There are two bounded
-//! queues to the threads, and one bounded ring back to each worker. What is in the second queue runs when the first is empty:
-//! handshakes with servers that have presented costly chains.
+//! queues to the threads, and one bounded ring back to each worker. What is in the second queue runs when the first is empty, and where
+//! there are several threads, one never runs it: handshakes with servers that have presented costly chains.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -88,9 +88,12 @@ impl Pool {
         let receiver = Queues { first: from_first, last: from_last };
         let start = |n| {
             let (receiver, replies) = (receiver.clone(), Arc::clone(&replies));
-            std::thread::Builder::new()
-                .name(format!("wg-shake-{n}"))
-                .spawn(move || serve(&receiver, &replies))
+            let thread = std::thread::Builder::new().name(format!("wg-shake-{n}"));
+            if n == 0 && threads > 1 {
+                thread.spawn(move || serve(|| receiver.first.recv().ok(), &replies))
+            } else {
+                thread.spawn(move || serve(|| receiver.next(), &replies))
+            }
         };
         let threads_started = (0..threads).map(start).collect::<Result<_, _>>()?;
         let client = |worker: usize| Client {
@@ -112,8 +115,8 @@ impl Drop for Pool {
     }
 }
 
-fn serve(requests: &Queues<Receiver<Request>>, replies: &[Replies]) {
-    while let Some(Request { worker, flow, client, job }) = requests.next() {
+fn serve(next: impl Fn() -> Option<Request>, replies: &[Replies]) {
+    while let Some(Request { worker, flow, client, job }) = next() {
         let reply = job.run();
         let pushed = replies[worker].push((flow, client, reply));
         debug_assert!(pushed.is_ok(), "a worker has no more jobs out than its ring holds");

@@ -174,7 +174,7 @@ fn measure(threads: usize, hostile: Vec<Job>) -> (Duration, Duration, usize) {
     (times[GOOD / 2], times[GOOD * 99 / 100], finished)
 }
 
-/// The 99th percentile of good handshakes beside hostile ones is at most twice what it is without.
+/// The 99th percentile of good handshakes beside hostile ones is to be at most twice what it is without: with two cores it is 1.8 to 2.2 times.
 #[test]
 #[ignore = "measures time: to be run alone, in release"]
 fn good_handshakes_beside_costly_chains() {
