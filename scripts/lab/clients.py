@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import ssl
+import tempfile
 import time
 from dataclasses import dataclass, field
 
@@ -179,6 +180,20 @@ class BareTls:
     def _flush(self):
         if self._outgoing.pending:
             self._sock.sendall(self._outgoing.read())
+
+
+# Options of a Chromium that takes every certificate; JavaScript has some seconds.
+TAKES_ANY = ("--ignore-certificate-errors", "--virtual-time-budget=5000")
+
+
+def chromium(lab, url, *options, home=None, resolver):
+    """What headless Chromium makes of a page, as text; `resolver` is where it finds the host (--host-resolver-rules)."""
+    with tempfile.TemporaryDirectory() as profile:
+        done = lab.network.client.run(
+            "env", f"HOME={home or profile}", "chromium", "--headless=new", "--no-sandbox", "--disable-gpu",
+            f"--user-data-dir={profile}/profile", f"--host-resolver-rules={resolver}", "--dump-dom", *options, url,
+            check=False, timeout=60)
+    return done.stdout.decode(errors="replace")
 
 
 def http_get(sock, host, path="/", limit=1 << 20):

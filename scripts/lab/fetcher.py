@@ -3,6 +3,7 @@
 import contextlib
 
 from .net import Namespace
+from .nginx import IN_FOLDER, TEMPORARY
 from .shell import Failed, Process, run, tail, wait_for
 
 # The one is in fetch.allow, the others are not.
@@ -30,21 +31,12 @@ ports = [80, {RESPONDER}]
 """,
 }
 
-_NGINX = """
-daemon off;
-user root;
-worker_processes 1;
-pid {dir}/nginx.pid;
-error_log stderr warn;
+_NGINX = IN_FOLDER + """
 events {{ worker_connections 64; }}
 http {{
   log_format lab "$server_addr $request_method $uri $status";
   access_log {dir}/access.log lab;
-  client_body_temp_path {dir}/body;
-  proxy_temp_path {dir}/proxy;
-  fastcgi_temp_path {dir}/fastcgi;
-  uwsgi_temp_path {dir}/uwsgi;
-  scgi_temp_path {dir}/scgi;
+""" + TEMPORARY + """
   server {{
     {listens}
     root {dir}/www;

@@ -6,27 +6,33 @@ from pathlib import Path
 from .net import SERVER4, SERVER6, VLAN_SERVER4, VLAN_SERVER6
 from .shell import Failed, Process, run, tail, wait_for
 
-_HEAD = """
+# An nginx that runs in the foreground and writes nowhere else.
+IN_FOLDER = """
 daemon off;
 user root;
 worker_processes 1;
 pid {dir}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 2048; }}
-http {{
-  # $ssl_server_name first: one line for each request that arrived, by host, with what the server leg negotiated.
-  log_format lab "$ssl_server_name $request_method $uri $status $ssl_protocol $server_protocol $remote_addr $remote_port";
-  access_log {dir}/access.log lab;
+"""
+TEMPORARY = """
   client_body_temp_path {dir}/body;
   proxy_temp_path {dir}/proxy;
   fastcgi_temp_path {dir}/fastcgi;
   uwsgi_temp_path {dir}/uwsgi;
   scgi_temp_path {dir}/scgi;
+"""
+
+_HEAD = IN_FOLDER + """
+events {{ worker_connections 2048; }}
+http {{
+  # $ssl_server_name first: one line for each request that arrived, by host, with what the server leg negotiated.
+  log_format lab "$ssl_server_name $request_method $uri $status $ssl_protocol $server_protocol $remote_addr $remote_port";
+  access_log {dir}/access.log lab;
   client_max_body_size 0;
   default_type text/plain;
   types {{ application/x-msdownload exe; }}
   ssl_session_cache shared:lab:1m;
-"""
+""" + TEMPORARY
 
 _SERVER = """
   server {{

@@ -5,15 +5,11 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, ring, verify_tls12_signature,
-    verify_tls13_signature,
-};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, ring};
+use rustls::pki_types::ServerName;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, NamedGroup, ServerConfig,
-    ServerConnection, SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, Error, HandshakeKind, NamedGroup, ServerConfig, ServerConnection,
+    SupportedProtocolVersion,
 };
 use serde::Serialize;
 use wireglass_testbed::{ClientOptions, ServerOptions};
@@ -176,7 +172,6 @@ fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> ([Duration; 
 fn configs(provider: CryptoProvider, kind: Kind) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), Error> {
     let pki = kind.leaf.pki("ceiling").expect("keys can be made");
     let identity = pki.identity(&[NAME]).expect("a DNS name");
-    let algorithms = provider.signature_verification_algorithms;
     let ticketer = match is_ring(&provider) {
         true => ring::Ticketer::new(),
         false => aws_lc_rs::Ticketer::new(),
@@ -185,6 +180,8 @@ fn configs(provider: CryptoProvider, kind: Kind) -> Result<(Arc<ClientConfig>, A
     let mut client = ClientOptions::new(provider, vec![pki.root()]);
     client.versions = vec![kind.version];
     client.groups = kind.group.into_iter().collect();
+    // Its chain is taken as verified.
+    client.takes_any = kind.way == Way::Warm;
     server.versions = vec![kind.version];
     let (client, server) = (client.build()?, server.build()?);
     let (mut client, mut server) = (Arc::unwrap_or_clone(client), Arc::unwrap_or_clone(server));
@@ -195,10 +192,6 @@ fn configs(provider: CryptoProvider, kind: Kind) -> Result<(Arc<ClientConfig>, A
     } else {
         client.resumption = Resumption::disabled();
         server.send_tls13_tickets = 0;
-    }
-    if kind.way == Way::Warm {
-        let verifier = Arc::new(AsVerified(algorithms));
-        client.dangerous().set_certificate_verifier(verifier);
     }
     Ok((Arc::new(client), Arc::new(server)))
 }
@@ -219,45 +212,6 @@ fn heard(mut bytes: &[u8], mut read: impl FnMut(&mut &[u8]) -> std::io::Result<u
 /// The two libraries are told apart by what only one of them has.
 fn is_ring(provider: &CryptoProvider) -> bool {
     provider.kx_groups.iter().all(|group| group.name() != NamedGroup::X25519MLKEM768)
-}
-
-/// Takes every chain as verified, but not every signature.
-#[derive(Debug)]
-struct AsVerified(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AsVerified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -59,17 +59,6 @@ impl FetchThreads {
     }
 }
 
-/// Fetches what is wanted, on this thread, until nothing is: for commands.
-pub fn drain(fetcher: &Fetcher, timeout: Duration) {
-    let (started, said) = (Instant::now(), Said::default());
-    while fetcher.sizes()[0] > 0 {
-        match next(fetcher, started) {
-            Some(fetch) => run(fetcher, fetch, timeout, &said),
-            None => thread::sleep(Duration::from_millis(10)),
-        }
-    }
-}
-
 fn next(fetcher: &Fetcher, started: Instant) -> Option<Fetch> {
     let micros = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX);
     fetcher.next(tcp_stack::Instant::from_micros(micros), seconds())

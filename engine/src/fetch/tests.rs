@@ -10,6 +10,17 @@ use wireglass_core::x509::Provider;
 
 use super::*;
 
+/// Fetches what is wanted, on this thread, until nothing is.
+fn drain(fetcher: &Fetcher, timeout: Duration) {
+    let (started, said) = (Instant::now(), Said::default());
+    while fetcher.sizes()[0] > 0 {
+        match next(fetcher, started) {
+            Some(fetch) => run(fetcher, fetch, timeout, &said),
+            None => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
 /// A server of one kind of answer on the loopback address, which counts its connections.
 struct Server {
     port: u16,

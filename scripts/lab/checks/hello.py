@@ -1,10 +1,9 @@
 """ClientHellos that do not come in one piece."""
 
 import socket
-import tempfile
 import time
 
-from ..clients import BareTls
+from ..clients import TAKES_ANY, BareTls, chromium
 from ..eve import at
 from ..hosts import BLOCK_ALERT, BYPASS, WWW
 from ..net import SERVER4, SERVER6
@@ -111,14 +110,9 @@ def _end_of(sock):
 def ech_chromium(lab):
     """Headless Chromium pretends to have an encrypted hello (GREASE): decrypted, logged as offered, and no reason for anything"""
     before = len(lab.eve.events())
-    with tempfile.TemporaryDirectory() as profile:
-        done = lab.network.client.run(
-            "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
-            f"--host-resolver-rules=MAP {WWW} {SERVER4}", "--ignore-certificate-errors", "--dump-dom",
-            "--virtual-time-budget=5000", f"https://{WWW}/", check=False, timeout=60)
-    dom = done.stdout.decode(errors="replace")
+    dom = chromium(lab, f"https://{WWW}/", *TAKES_ANY, resolver=f"MAP {WWW} {SERVER4}")
     if "hello from" not in dom:
-        raise Failed(f"exit {done.returncode}, page {dom[:300]!r} {done.stderr.decode(errors='replace')[-200:]}")
+        raise Failed(f"page {dom[:300]!r}")
 
     def offered():
         events = lab.eve.events()[before:]

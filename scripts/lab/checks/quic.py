@@ -7,6 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from ..clients import chromium
 from ..eve import at
 from ..hosts import BLOCK_ALERT, BYPASS, WWW
 from ..net import SERVER4, SERVER6
@@ -93,11 +94,8 @@ def _chromium(lab):
         (Path(home) / ".pki/nssdb").mkdir(parents=True)
         for argv in (("-N", "--empty-password"), ("-A", "-n", "lab", "-t", "C,,", "-i", lab.ca / "trusted.pem")):
             run(["certutil", "-d", database, *argv])
-        done = lab.network.client.run(
-            "env", f"HOME={home}", "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={home}/profile",
-            "--enable-quic", f"--host-resolver-rules=MAP {WWW} {SERVER4}", "--dump-dom", f"https://{WWW}/files/quic.html",
-            check=False, timeout=60)
-    return done.stdout.decode(errors="replace")
+        return chromium(
+            lab, f"https://{WWW}/files/quic.html", "--enable-quic", home=home, resolver=f"MAP {WWW} {SERVER4}")
 
 
 @check("quic.fallback", group="alone")

@@ -96,8 +96,8 @@ impl TlsContext {
     }
 
     /// Loads them anew, and goes on with what `before` has kept, as far as that still holds: verdicts and servers' sessions only under
-    /// the same roots and CAs, leaves only of the same CA. What was fetched, and what fetches, stays. The keys of tickets go on in any case: a ticket is bound to roots, CA, leaf and
-    /// profile.
+    /// the same roots and CAs, leaves only of the same CA. What was fetched, and what fetches, stays. The keys of tickets go on in any
+    /// case: a ticket is bound to roots, CA, leaf and profile.
     ///
     /// # Errors
     /// As [`Self::new`].

@@ -31,7 +31,7 @@ pub(in crate::tls) use self::store::{Consulted, Need};
 use self::store::{Content, Look, Store};
 use super::verify::crl::Crl;
 use super::verify::ocsp::OUT_OF_DATE;
-use super::verify::revocation::{Answer, Asked};
+use super::verify::revocation::{Answer, Asked, Issuer};
 use crate::lock::Lock;
 use crate::tls::cache_key::CacheKey;
 use crate::x509::{Certificate, Provider, oid};
@@ -320,9 +320,7 @@ impl Fetcher {
             return None;
         }
         let addresses = asked.certificate.crl_addresses();
-        let key =
-            CacheKey::new("crl").bytes(asked.issuer.name.value()).bytes(asked.issuer.public_key.value());
-        let key = key.list(addresses.iter()).finish();
+        let key = key_below("crl", asked.issuer).list(addresses.iter()).finish();
         let want = || self.want(FetchKind::Crl, &addresses, key, || Some(Subject::crl(asked)));
         Some(match self.look(key, need, now, consulted, want)? {
             Look::Known(Content::Crl(crl)) => {
@@ -345,9 +343,7 @@ impl Fetcher {
             return None;
         }
         let addresses = asked.certificate.access(oid::OCSP);
-        let key =
-            CacheKey::new("ocsp").bytes(asked.issuer.name.value()).bytes(asked.issuer.public_key.value());
-        let key = key.bytes(asked.certificate.tbs.serial.value()).finish();
+        let key = key_below("ocsp", asked.issuer).bytes(asked.certificate.tbs.serial.value()).finish();
         let want = || self.want(FetchKind::Ocsp, &addresses, key, || Subject::ocsp(asked));
         Some(match self.look(key, need, now, consulted, want)? {
             Look::Known(Content::Ocsp(answer)) if now >= answer.until => Told::Nothing(OUT_OF_DATE),
@@ -430,6 +426,11 @@ impl Fetcher {
             }
         }
     }
+}
+
+/// Of what is known of certificates that this issuer has signed.
+fn key_below(what: &str, issuer: Issuer<'_>) -> CacheKey {
+    CacheKey::new(what).bytes(issuer.name.value()).bytes(issuer.public_key.value())
 }
 
 impl std::fmt::Debug for Fetcher {

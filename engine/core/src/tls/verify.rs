@@ -207,14 +207,7 @@ impl Verifier {
         if intermediates.len() > MAX_PRESENTED {
             effort.cut();
         }
-        let mut presented: Vec<Certificate<'_>> = Vec::new();
-        for der in intermediates.iter().take(MAX_PRESENTED) {
-            if let Ok(certificate) = Certificate::parse(der)
-                && !presented.iter().any(|c| c.der() == certificate.der())
-            {
-                presented.push(certificate);
-            }
-        }
+        let presented = each_once(intermediates);
         let revision = self.intermediates.revision();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let check = Check {
@@ -253,26 +246,7 @@ impl Verifier {
             let last = place.checked_sub(1).map_or(&certificate, |above| &check.presented[path[above]]);
             fetcher.issuers(last, Need::Wanted, now, &mut consulted);
         }
-        let known = root.and_then(|root| {
-            let whole: Vec<_> =
-                std::iter::once(&certificate).chain(path.iter().map(|i| &check.presented[*i])).collect();
-            let sources = Sources {
-                staple,
-                crls: &self.crls,
-                fetcher: self.fetcher.as_deref(),
-                algorithms: &algorithms,
-                uncounted: self.algorithms,
-                now,
-            };
-            let known = sources.ask(&whole, root, &mut faults, &mut consulted);
-            if let (Some(logs), Some(issuer)) = (&self.ct_logs, Issuer::of(&whole, 0, root))
-                && root.is_public
-                && let Err(found) = logs.check(&certificate, issuer, &algorithms, now)
-            {
-                faults.push(0, Reason::CertNoSct, found);
-            }
-            known
-        });
+        let known = root.and_then(|root| check.known(&path, root, staple, &mut faults, &mut consulted));
         let revocation = known.as_ref().map(|known| known.revocation);
         if faults.has(Reason::CertOwnCa) {
             // Nothing else is to be said of what was signed here.
@@ -358,6 +332,17 @@ impl Verifier {
     }
 }
 
+/// Those of a presented chain that can be looked at.
+fn each_once<'a>(chain: &'a [CertificateDer<'_>]) -> Vec<Certificate<'a>> {
+    let mut found: Vec<Certificate<'_>> = Vec::new();
+    for certificate in chain.iter().take(MAX_PRESENTED).filter_map(|der| Certificate::parse(der).ok()) {
+        if !found.iter().any(|other| other.der() == certificate.der()) {
+            found.push(certificate);
+        }
+    }
+    found
+}
+
 /// One verification.
 struct Check<'a> {
     verifier: &'a Verifier,
@@ -416,6 +401,38 @@ impl<'a> Check<'a> {
                 }
             })
         })
+    }
+
+    /// What is known of the revocation of a path to a root. With it come the faults that revocation, and logs of Certificate Transparency
+    /// that do not have the leaf, are.
+    fn known(
+        &self,
+        path: &[usize],
+        root: &Anchor,
+        staple: &[u8],
+        faults: &mut Faults,
+        consulted: &mut Consulted,
+    ) -> Option<Known> {
+        let Self { verifier, certificate, algorithms, now, .. } = *self;
+        let whole: Vec<_> =
+            std::iter::once(certificate).chain(path.iter().map(|i| &self.presented[*i])).collect();
+        let fetcher = verifier.fetcher.as_deref();
+        let sources = Sources {
+            staple,
+            crls: &verifier.crls,
+            fetcher,
+            algorithms,
+            uncounted: verifier.algorithms,
+            now,
+        };
+        let known = sources.ask(&whole, root, faults, consulted);
+        if let (Some(logs), Some(issuer)) = (&verifier.ct_logs, Issuer::of(&whole, 0, root))
+            && root.is_public
+            && let Err(found) = logs.check(certificate, issuer, algorithms, now)
+        {
+            faults.push(0, Reason::CertNoSct, found);
+        }
+        known
     }
 
     /// The way from the leaf to a root: one with which nothing is wrong, or else the one that is wrong in the fewest lasting respects.
