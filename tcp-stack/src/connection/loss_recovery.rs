@@ -365,8 +365,9 @@ impl<P: Payload> Connection<P> {
         }
         if progress {
             self.timers.arm(Timer::Retransmit, now + self.rtt.rto());
-        } else if self.flight.in_flight() > 0 {
-            // What waited for the window without this timer is in flight after all, if a timeout was taken back as spurious.
+        } else if self.flight.in_flight() > 0 || self.flight.lost() == 0 {
+            // What waited for the window without this timer is in flight after all, if a timeout was taken back as spurious; or the peer
+            // says that it holds all of it, and acknowledges none: then the timer finds out that it has dropped it.
             self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto());
         }
         self.schedule_probe(now);
