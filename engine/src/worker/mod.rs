@@ -3,6 +3,7 @@
 //!
 //! It has no clock: whoever runs it says what time it is, so the same worker runs on a core and in a simulation.
 
+mod calling;
 mod events;
 mod fragments;
 mod generations;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant, Segment};
 
+use self::calling::hand_on;
 use self::events::EventLog;
 use self::fragments::Fragments;
 use self::generations::Generations;
@@ -38,7 +40,7 @@ use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volum
 use wireglass_core::fairness::Shares;
 use wireglass_core::flow::{self, Budget, Context, Flow, Identity, Shared};
 use wireglass_core::flow_table::{FlowId, FlowTable};
-use wireglass_core::packet::{self, FlowKey, Headers, KeyHasher, Uninspected, classify};
+use wireglass_core::packet::{self, FlowKey, Headers, KeyHasher, Repeated, Uninspected, classify};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::policy::{Decision, FlowFacts, Verdict};
 use wireglass_core::port::{BURST, Frame, Io, Orientation, PortId, PortSide};
@@ -93,6 +95,9 @@ pub struct Worker<IO: Io> {
     hasher: KeyHasher,
     /// The last frame's key and its hash: frames of one flow come one after the other.
     last: Option<(FlowKey, u64)>,
+    /// In this turn, the last frame's flow; and where there were two of it in a row from this port, how the next one is known.
+    last_flow: Option<FlowId>,
+    repeated: Option<(PortId, FlowId, Repeated)>,
     steering: Steering<IO::Frame>,
     cx: Context<IO>,
     generations: Generations,
@@ -131,6 +136,8 @@ struct Entry<IO: Io> {
     counts: bool,
     /// How it lies on its wire.
     orientation: Orientation,
+    /// Bytes of memory that it counts with.
+    held: usize,
     /// Number of the generation of settings that it goes by.
     generation: u32,
 }
@@ -162,6 +169,8 @@ impl<IO: Io> Worker<IO> {
             left_alarms: Vec::new(),
             hasher: KeyHasher::new(secrets.flow_hash),
             last: None,
+            last_flow: None,
+            repeated: None,
             events: EventLog::new(log, Arc::clone(&counters)),
             generations: Generations::new(Arc::clone(&shared)),
             inbox,
@@ -190,7 +199,7 @@ impl<IO: Io> Worker<IO> {
     /// Times never go backwards.
     pub fn poll(&mut self, now: Instant, wall: Timestamp) -> usize {
         (self.cx.now, self.cx.wall) = (now, wall);
-        self.answers = midstream::ANSWERS;
+        (self.answers, self.last_flow, self.repeated) = (midstream::ANSWERS, None, None);
         if self.inbox.is_waiting() {
             self.take_generation();
         }
@@ -295,6 +304,13 @@ impl<IO: Io> Worker<IO> {
     }
 
     fn handle_frame(&mut self, port: PortId, frame: IO::Frame) {
+        if let Some((from, id, repeated)) = &self.repeated
+            && *from == port
+            && let Some(headers) = repeated.next(frame.data())
+            && self.table.get(*id).is_some()
+        {
+            return self.gather(*id, port, frame, &headers);
+        }
         match classify(frame.data()) {
             packet::Class::Uninspected(class) => self.pass_uninspected(port, frame, class),
             packet::Class::Udp(mut datagram) => {
@@ -372,8 +388,13 @@ impl<IO: Io> Worker<IO> {
             found = None;
         }
         match found {
-            Some(id) if self.lets_by(id, port, &frame, headers) => self.cx.forward(port.opposite(), frame),
-            Some(id) => self.hand_over(id, port, frame, headers),
+            Some(id) => {
+                if self.last_flow.replace(id) == Some(id) {
+                    let repeated = Repeated::new(frame.data(), headers);
+                    self.repeated = repeated.map(|repeated| (port, id, repeated));
+                }
+                self.gather(id, port, frame, headers);
+            }
             // Of a port that only flows which are older than the last reload are looked at on.
             None if self.client_and_server(port, headers.source, headers.destination).is_none() => {
                 self.pass_uninspected(port, frame, Uninspected::Tcp);
@@ -381,35 +402,6 @@ impl<IO: Io> Worker<IO> {
             None if begins => self.begin(port, frame, headers, key, hash),
             None => self.midstream(port, frame, headers, key, hash),
         }
-    }
-
-    /// Does what all the frames of this turn have brought, flow by flow.
-    fn settle(&mut self) {
-        let mut unsettled = std::mem::take(&mut self.unsettled);
-        for id in unsettled.drain(..) {
-            self.with_flow(id, Flow::settle);
-        }
-        self.unsettled = unsettled;
-    }
-
-    /// The frame is of a flow that goes by, as nearly all of its frames are. Its alarm stays as it is: it fires too early, and is
-    /// set anew then.
-    fn lets_by(&mut self, id: FlowId, port: PortId, frame: &IO::Frame, headers: &Headers) -> bool {
-        let Some(entry) = self.table.get_mut(id) else { return false };
-        self.generations.enter(&mut self.cx, entry.generation);
-        let lets_by = entry.flow.lets_by(&self.cx, entry.orientation.end_behind(port.side), frame, headers);
-        if lets_by {
-            let class = entry.flow.class(0);
-            self.table.touch(id, class);
-        }
-        lets_by
-    }
-
-    fn hand_over(&mut self, id: FlowId, port: PortId, frame: IO::Frame, headers: &Headers) {
-        self.with_flow(id, |flow, cx| {
-            let from = cx.orientation.end_behind(port.side);
-            flow.handle_frame(cx, from, frame, headers);
-        });
     }
 
     /// A SYN of a connection that is not known.
@@ -456,7 +448,7 @@ impl<IO: Io> Worker<IO> {
 
     /// Gives a flow its place. None: there is none, and the frame that began it counts as dropped.
     fn insert(&mut self, hash: u64, key: &FlowKey, entry: Entry<IO>) -> Option<FlowId> {
-        let (held, phase) = (entry.flow.memory(), entry.flow.phase());
+        let (held, phase) = (entry.held, entry.flow.phase());
         let class = entry.flow.class(held);
         if !self.make_room() {
             self.cx.counters.drop_packet(PacketDrop::TableFull);
@@ -535,7 +527,7 @@ impl<IO: Io> Worker<IO> {
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
         let Some(mut entry) = self.forget(id) else { return };
         entry.turn(&mut self.cx, &mut self.generations, &self.pool);
-        let (before, held) = (entry.flow.phase(), entry.flow.memory());
+        let before = entry.flow.phase();
         self.refused.note(self.cx.now, entry.hash, entry.flow.afterwards(), &self.cx.counters);
         entry.flow.expire(&mut self.cx, reason);
         hand_on(&mut self.cx, &mut self.events, &mut self.pool, id);
@@ -543,7 +535,7 @@ impl<IO: Io> Worker<IO> {
             self.refused.ends_in_order(self.cx.now + self.cx.shared.limits.linger_time, entry.hash);
         }
         self.generations.end(&mut self.cx, entry.generation);
-        self.cx.account(held, 0);
+        self.cx.account(entry.held, 0);
         self.cx.counters.flows(before).dec();
     }
 
@@ -579,68 +571,13 @@ impl<IO: Io> Worker<IO> {
         self.responder
             .turn(&self.table, |entry, wanted| entry.flow.snapshot(wanted, *now, *wall, &shared.wires))
     }
-
-    /// Does something with a flow, and afterwards what every change of a flow asks for.
-    fn with_flow(&mut self, id: FlowId, change: impl FnOnce(&mut Flow<IO>, &mut Context<IO>)) {
-        let Some(entry) = self.table.get_mut(id) else { return };
-        entry.turn(&mut self.cx, &mut self.generations, &self.pool);
-        let (before, was_unsettled) = (entry.flow.phase(), entry.flow.is_unsettled());
-        let held = entry.flow.memory();
-        change(&mut entry.flow, &mut self.cx);
-        hand_on(&mut self.cx, &mut self.events, &mut self.pool, id);
-        let over = entry.flow.is_over();
-        let holds = if over { 0 } else { entry.flow.memory() };
-        self.cx.account(held, holds);
-        if entry.flow.is_unsettled() {
-            if !was_unsettled {
-                self.unsettled.push(id);
-            }
-            return;
-        }
-        let (after, class) = (entry.flow.phase(), entry.flow.class(holds));
-        if over {
-            self.refused.note(self.cx.now, entry.hash, entry.flow.afterwards(), &self.cx.counters);
-            self.cx.counters.flows(before).dec();
-            let generation = entry.generation;
-            self.forget(id);
-            self.generations.end(&mut self.cx, generation);
-            return;
-        }
-        let spoke = entry.flow.active() == self.cx.now;
-        // What is over takes no part of its client's share, however long it lingers.
-        let is_over = entry.flow.gives_way();
-        if is_over && std::mem::take(&mut entry.counts) {
-            self.clients.remove(entry.client, 1);
-        }
-        let newly_established = !entry.counts && !is_over && entry.flow.is_established();
-        if before != after {
-            self.cx.counters.flow_moved(before, after);
-        }
-        // Timers and replies are no life of a flow.
-        if spoke {
-            self.table.touch(id, class);
-        } else {
-            self.table.reclass(id, class);
-        }
-        if newly_established && !self.count(id) {
-            return self.end_flow(id, Reason::ResourceClientFlows);
-        }
-        self.arm(id);
-    }
-
-    /// Sees to it that the wheel fires at the flow's deadline or before.
-    fn arm(&mut self, id: FlowId) {
-        let Some(entry) = self.table.get_mut(id) else { return };
-        let deadline = entry.flow.poll_timeout(self.generations.of(entry.generation));
-        entry.alarm.set(&mut self.wheel, deadline, id.place());
-    }
 }
 
 impl<IO: Io> Entry<IO> {
     /// `client` is the hash of its client's network, `client_port` the port on which the client is.
     fn new(flow: Flow<IO>, hash: u64, client: u64, client_port: PortId, generation: u32) -> Self {
-        let orientation = Orientation::of_client_at(client_port);
-        Self { flow, alarm: Alarm::new(), hash, client, counts: false, orientation, generation }
+        let (orientation, held) = (Orientation::of_client_at(client_port), flow.memory());
+        Self { flow, alarm: Alarm::new(), hash, client, counts: false, orientation, held, generation }
     }
 
     /// What it does next is done for this flow.
@@ -657,24 +594,6 @@ impl<IO: Io> Entry<IO> {
             (PortSide::Outside, PortSide::Inside) => true,
             (client, port) => client == port && self.flow.gives_way(),
         }
-    }
-}
-
-/// What a flow has left behind goes to the log and to the pool.
-fn hand_on<IO: Io>(
-    cx: &mut Context<IO>,
-    events: &mut EventLog,
-    pool: &mut handshake_pool::Client,
-    id: FlowId,
-) {
-    for event in cx.events.drain(..) {
-        events.tell(cx.now, event);
-    }
-    for job in cx.jobs.drain(..) {
-        // Should its threads be gone all the same, the flow waits for its answer until its time is up, and nothing passes meanwhile.
-        let submitted = pool.submit(id, cx.client, job);
-        debug_assert!(submitted.is_ok(), "flows leave no more jobs than the pool has room for");
-        cx.counters.handshake_queue.set(pool.outstanding() as u64);
     }
 }
 

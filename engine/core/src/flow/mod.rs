@@ -18,6 +18,7 @@ mod bypassed;
 mod context;
 mod decide;
 mod exclude;
+mod gather;
 mod gso;
 mod held;
 mod hello_over_tcp;
@@ -42,6 +43,7 @@ pub use self::budget::Budget;
 use self::bypassed::{Bypassed, Released};
 pub use self::context::Context;
 use self::decide::FirstFlight;
+pub use self::gather::Gathered;
 use self::hello_over_tcp::HelloOverTcp;
 use self::opening::{AfterAnswer, Answered, BeforeAnswer, Opening, Path};
 use self::peeking::{Peeked, Peeking};
@@ -184,17 +186,6 @@ impl<IO: Io> Flow<IO> {
         self.unsettled
     }
 
-    /// A frame of a bypassed flow in which there is nothing to look at: it is counted, and goes by. False: nothing was done,
-    /// and [`Self::handle_frame`] has to take it.
-    pub fn lets_by(&mut self, cx: &Context<IO>, from: End, frame: &IO::Frame, headers: &Headers) -> bool {
-        let Phase::Bypassed(bypassed) = &mut self.phase else { return false };
-        let goes_on = bypassed.goes_on(cx.now, cx.shared.limits.idle_time, headers.flags(frame.data()));
-        if goes_on {
-            self.note(cx, from, frame);
-        }
-        goes_on
-    }
-
     /// Counts a frame. Returns when there was one before it.
     fn note(&mut self, cx: &Context<IO>, from: End, frame: &IO::Frame) -> Instant {
         let volume = &mut self.volume[from];
@@ -204,12 +195,9 @@ impl<IO: Io> Flow<IO> {
         std::mem::replace(&mut self.active, cx.now)
     }
 
-    /// A frame of the flow, whose headers are sound. `from`: the end whose port it came in.
-    ///
-    /// A burst may bring many frames of one flow. What they bring together is done once, by [`Self::settle`], if the flow
-    /// [is unsettled](Self::is_unsettled) afterwards.
+    /// A frame of the flow, whose headers are sound, and which [`Self::gather`] has given back. `from`: the end whose port it came in.
     pub fn handle_frame(&mut self, cx: &mut Context<IO>, from: End, mut frame: IO::Frame, headers: &Headers) {
-        let active_before = self.note(cx, from, &frame);
+        self.note(cx, from, &frame);
         if let Phase::Bypassed(bypassed) = &mut self.phase {
             let (now, idle) = (cx.now, cx.shared.limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));
@@ -218,27 +206,8 @@ impl<IO: Io> Flow<IO> {
                 false => cx.counters.drop_packet(PacketDrop::BrokenHandshake),
             };
         }
-        if let Err(reason) = verify(&frame, headers) {
+        if let Err(reason) = self.accepts(from, &frame, headers) {
             return cx.counters.drop_packet(reason);
-        }
-        // What we send in an end's name has the headers of its frames, so they must be its own.
-        if (headers.source == self.identity.client) != (from == End::Client) {
-            return cx.counters.drop_packet(PacketDrop::BrokenHandshake);
-        }
-        // In its place: most frames are such ones, and to move it right after their bytes were copied means to wait for the copy.
-        if let Phase::Adopted(adopted) = &mut self.phase {
-            let Ok(segment) = Segment::parse(headers.segment(frame.data_mut())) else {
-                return cx.counters.drop_packet(PacketDrop::BadTcpHeader);
-            };
-            // The flow has not spoken: we have asked.
-            if adopted.is_answer(from, &segment) {
-                self.active = active_before;
-            }
-            self.unsettled = true;
-            if adopted.handle_segment(cx, from, &segment) {
-                self.settle(cx);
-            }
-            return;
         }
         self.phase = match self.take_phase(cx) {
             Phase::Opening(opening) => self.open(cx, opening, from, frame, headers),
@@ -262,6 +231,14 @@ impl<IO: Io> Flow<IO> {
             }
             phase @ (Phase::Adopted(_) | Phase::Bypassed(_)) => phase,
         };
+    }
+
+    /// The checksums of a frame are right, and it comes in where its sender is: what we send in an end's name has the headers of
+    /// its frames, so they must be its own.
+    fn accepts(&self, from: End, frame: &IO::Frame, headers: &Headers) -> Result<(), PacketDrop> {
+        verify(frame, headers)?;
+        let sender = if headers.source == self.identity.client { End::Client } else { End::Server };
+        if sender == from { Ok(()) } else { Err(PacketDrop::BrokenHandshake) }
     }
 
     /// Its phase, to make the next of it. Meanwhile it is one that refuses all that comes.
