@@ -235,6 +235,25 @@ client_prefix = [33, 64]
             "16: log.eve: expected a file in an existing folder, found DIR/.",
         ],
     );
+    assert_faults(
+        "[log]\neve = \".\"\nfiletype = \"unix_stream\"\nfacility = \"mail\"\n",
+        &[
+            "14: log.eve: expected a socket, as filetype says, found DIR/.",
+            "16: log.facility: expected one of \"user\", \"daemon\", \"local0\", \"local1\", \"local2\", \"local3\", \
+             \"local4\", \"local5\", \"local6\", \"local7\", found \"mail\"",
+        ],
+    );
+    assert_faults(
+        "[log]\neve = \"udp:syslog\"\nfiletype = \"syslog\"\n",
+        &[
+            "14: log.eve: expected \"udp:ADDRESS:PORT\" (\"udp:192.0.2.7:514\", \"udp:[2001:db8::7]:514\") or a socket's path, \
+           found \"udp:syslog\"",
+        ],
+    );
+    assert_faults(
+        "[log]\nfiletype = \"unix_dgram\"\n",
+        &["13: log.eve: missing: expected the socket that the lines go to"],
+    );
 }
 
 #[test]

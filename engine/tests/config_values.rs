@@ -8,6 +8,7 @@ use std::time::Duration;
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::config::Config;
+use wireglass::log::{Destination, Facility, SyslogSocket};
 use wireglass::worker::Idle;
 use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
@@ -163,7 +164,30 @@ max_days = 7
     assert_eq!(limits("shed = []").shed, Shed::new(&[]));
     assert_eq!(limits("flows_per_client = 500").per_client, PerClient::AtMost(500));
     assert_eq!(limits("flows_per_client = \"auto\""), Fairness::default());
-    assert!(config.log.eve.is_absolute() && config.log.eve.ends_with("roots/out.json"));
+    let eve = config.log.eve.place().0.expect("a path");
+    assert!(eve.is_absolute() && eve.ends_with("roots/out.json"));
+    let to = |text: &str| load(&format!("[log]\n{text}\n")).log.eve;
+    assert!(matches!(to("level = \"info\""), Destination::File(path) if path.ends_with("eve.json")));
+    assert_eq!(to("eve = \"-\""), Destination::Standard);
+    assert_eq!(
+        to("eve = \"/run/a.sock\"\nfiletype = \"unix_stream\""),
+        Destination::UnixStream("/run/a.sock".into())
+    );
+    assert_eq!(
+        to("eve = \"/run/a.sock\"\nfiletype = \"unix_dgram\""),
+        Destination::UnixDatagram("/run/a.sock".into())
+    );
+    let local5 = |socket| Destination::Syslog(socket, Facility::LOCAL5);
+    assert_eq!(
+        to("eve = \"/run/log\"\nfiletype = \"syslog\""),
+        local5(SyslogSocket::Unix("/run/log".into()))
+    );
+    assert_eq!(
+        to("eve = \"udp:[2001:db8::7]:514\"\nfiletype = \"syslog\""),
+        local5(SyslogSocket::Udp("[2001:db8::7]:514".parse().expect("an address")))
+    );
+    let elsewhere = to("eve = \"/run/log\"\nfiletype = \"syslog\"\nfacility = \"daemon\"");
+    assert_eq!(elsewhere.facility().map(Facility::name), Some("daemon"));
     assert_eq!((config.log.level, config.log.stats), (LevelFilter::DEBUG, None));
     assert_eq!(config.metrics.listen, None);
     let strict = config.profiles.iter().find(|profile| profile.name == "strict").unwrap();

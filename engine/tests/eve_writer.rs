@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wireglass::log::{LogSender, LogWriter, StatsSource, ring};
+use wireglass::log::{Destination, Facility, LogSender, LogWriter, StatsSource, SyslogSocket, ring};
 use wireglass::metrics::Metrics;
 use wireglass_core::event::{Event, EventKind, FlowEvent, FlowHead, HttpEvent, Timestamp, Volume};
 use wireglass_core::phase::FlowPhase;
@@ -73,7 +75,7 @@ fn a_stop_writes_all_that_was_pushed() {
     let path = folder.path().join("eve.json");
     fs::write(&path, "{\"flow_id\":0}\n").expect("an older log");
     let (sender, receiver) = ring(10_000);
-    let writer = LogWriter::start(&path, receiver, None).expect("a writer");
+    let writer = LogWriter::start(&Destination::File(path.clone()), receiver, None).expect("a writer");
     let threads: Vec<_> = (0..4u64)
         .map(|worker| {
             let sender = sender.clone();
@@ -113,7 +115,7 @@ fn lines_reach_the_file_within_a_second_or_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("eve.json");
     let (sender, receiver) = ring(10);
-    let _writer = LogWriter::start(&path, receiver, None).expect("a writer");
+    let _writer = LogWriter::start(&Destination::File(path.clone()), receiver, None).expect("a writer");
     assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o137, 0, "not for everybody");
     sender.push(flow(7));
     let start = Instant::now();
@@ -126,7 +128,7 @@ fn a_rotation_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, old) = (folder.path().join("eve.json"), folder.path().join("eve.json.1"));
     let (sender, receiver) = ring(10);
-    let writer = LogWriter::start(&path, receiver, None).expect("a writer");
+    let writer = LogWriter::start(&Destination::File(path.clone()), receiver, None).expect("a writer");
     sender.push(http(1));
     fs::rename(&path, &old).expect("renamed");
     sender.push(http(2));
@@ -180,7 +182,7 @@ fn a_reopening_says_where_the_lines_go() {
     fs::create_dir(&log).expect("a folder for the log");
     let path = log.join("eve.json");
     let (sender, receiver) = ring(10);
-    let writer = LogWriter::start(&path, receiver, None).expect("a writer");
+    let writer = LogWriter::start(&Destination::File(path.clone()), receiver, None).expect("a writer");
     fs::rename(&log, &moved).expect("renamed");
     let old = moved.join("eve.json");
     // Each time it is asked, it answers.
@@ -208,7 +210,7 @@ fn a_reopening_says_where_the_lines_go() {
 #[test]
 fn a_full_disk_is_counted_and_survived() {
     let (sender, receiver) = ring(1000);
-    let writer = LogWriter::start(Path::new("/dev/full"), receiver, None).expect("a writer");
+    let writer = LogWriter::start(&Destination::File("/dev/full".into()), receiver, None).expect("a writer");
     (0..500).for_each(|n| sender.push(http(n)));
     let counters = sender.counters().expect("counters");
     eventually("the failure is counted", || counters.lost() == 500);
@@ -216,7 +218,7 @@ fn a_full_disk_is_counted_and_survived() {
     assert_eq!(counters.written(), 0);
     writer.stop();
     let (_, receiver) = ring(1);
-    assert!(LogWriter::start(Path::new("/nowhere/eve.json"), receiver, None).is_err());
+    assert!(LogWriter::start(&Destination::File("/nowhere/eve.json".into()), receiver, None).is_err());
 }
 
 #[test]
@@ -228,7 +230,9 @@ fn stats_come_in_time_and_at_the_end() {
     metrics.set_log(sender.counters().expect("counters"));
     let worker = metrics.worker(0).expect("a worker");
     let every = Duration::from_millis(100);
-    let writer = LogWriter::start(&path, receiver, Some(StatsSource { metrics, every })).expect("a writer");
+    let writer =
+        LogWriter::start(&Destination::File(path.clone()), receiver, Some(StatsSource { metrics, every }))
+            .expect("a writer");
     eventually("some stats", || lines(&path).len() >= 2);
     worker.flows_opened.add(5);
     writer.stop();
@@ -236,4 +240,82 @@ fn stats_come_in_time_and_at_the_end() {
     let total = |line: &Value| line["stats"]["flow"]["total"].as_u64();
     assert!(lines.iter().all(|line| line["event_type"] == "stats"));
     assert_eq!(lines.last().and_then(total), Some(5), "the last one has the last numbers");
+}
+
+/// What was lost while nobody listened is counted, and whoever listens later gets whole lines.
+#[test]
+fn a_stream_socket_may_come_and_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("eve.sock");
+    let (sender, receiver) = ring(1000);
+    let writer = LogWriter::start(&Destination::UnixStream(path.clone()), receiver, None).expect("a writer");
+    let counters = sender.counters().expect("counters");
+    sender.push(http(1));
+    eventually("nobody is there", || counters.lost() == 1);
+    for id in [2, 3] {
+        let listener = UnixListener::bind(&path).expect("a socket");
+        // What comes until it is connected is lost.
+        let reader = thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("a connection");
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).expect("a line");
+            serde_json::from_str::<Value>(&line).expect("JSON")["flow_id"].as_u64()
+        });
+        while !reader.is_finished() {
+            sender.push(http(id));
+            thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(reader.join().expect("no panic"), Some(id));
+        fs::remove_file(&path).expect("it is there");
+        // The reader has gone: the next write says so.
+        let lost = counters.lost();
+        eventually("it is missed", || {
+            sender.push(http(99));
+            counters.lost() > lost
+        });
+    }
+    writer.stop();
+    assert!(counters.written() >= 2);
+}
+
+#[test]
+fn a_datagram_for_each_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("eve.sock");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    let (sender, receiver) = ring(1000);
+    let writer = LogWriter::start(&Destination::UnixDatagram(path), receiver, None).expect("a writer");
+    (0..5).for_each(|id| sender.push(http(id)));
+    writer.stop();
+    let mut buffer = [0; 4096];
+    for id in 0..5 {
+        let length = socket.recv(&mut buffer).expect("a datagram");
+        let event: Value = serde_json::from_slice(&buffer[..length]).expect("JSON, and nothing else");
+        assert_eq!(event["flow_id"], id);
+    }
+    assert_eq!(sender.counters().expect("counters").written(), 5);
+}
+
+#[test]
+fn syslog_over_udp_and_by_its_socket() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let unix = UnixDatagram::bind(&path).expect("a socket");
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = udp.local_addr().expect("an address");
+    for to in [SyslogSocket::Unix(path), SyslogSocket::Udp(address)] {
+        let (sender, receiver) = ring(1000);
+        let to = Destination::Syslog(to, Facility::LOCAL5);
+        let writer = LogWriter::start(&to, receiver, None).expect("a writer");
+        sender.push(http(7));
+        writer.stop();
+    }
+    let (mut by_unix, mut by_udp) = ([0; 4096], [0; 4096]);
+    let (unix_length, udp_length) = (unix.recv(&mut by_unix), udp.recv(&mut by_udp));
+    for message in [&by_unix[..unix_length.expect("a message")], &by_udp[..udp_length.expect("a message")]] {
+        let text = str::from_utf8(message).expect("UTF-8");
+        let (header, event) = text.split_at(text.find('{').expect("JSON"));
+        assert!(header.starts_with("<174>1 ") && header.ends_with(" eve - "), "{header}");
+        assert_eq!(serde_json::from_str::<Value>(event).expect("JSON")["flow_id"], 7);
+    }
 }

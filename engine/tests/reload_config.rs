@@ -103,6 +103,12 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("limits.flows", "[limits]\nflows = 100", "[limits]\nflows = 200"),
     ("limits.worker_bytes", "[limits]\nworker_bytes = 4194304", "[limits]\nworker_bytes = 8388608"),
     ("log.eve", "[log]\neve = \"a.json\"", "[log]\neve = \"b.json\""),
+    ("log.filetype", "[log]\neve = \"a.json\"", "[log]\neve = \"a.json\"\nfiletype = \"unix_dgram\""),
+    (
+        "log.facility",
+        "[log]\nfiletype = \"syslog\"\neve = \"log\"",
+        "[log]\nfiletype = \"syslog\"\neve = \"log\"\nfacility = \"local0\"",
+    ),
     ("log.stats_seconds", "[log]\nstats_seconds = 1", "[log]\nstats_seconds = 2"),
     ("metrics.listen", "[metrics]\nlisten = \"off\"", "[metrics]\nlisten = \"127.0.0.1:1\""),
     ("control.socket", "[control]\nsocket = \"off\"", "[control]\nsocket = \"b.sock\""),

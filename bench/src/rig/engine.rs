@@ -14,7 +14,7 @@ use wireglass::driver::dpdk::{DpdkIo, Ports, WirePorts};
 use wireglass::engine_builder::EngineBuilder;
 use wireglass::generation::Generations;
 use wireglass::handshake_pool::Pool;
-use wireglass::log::{LogSender, LogWriter, ring};
+use wireglass::log::{Destination, LogSender, LogWriter, ring};
 use wireglass::metrics::Metrics;
 use wireglass::secrets::Secrets;
 use wireglass::worker::{Idle, Worker, WorkerThread};
@@ -99,7 +99,7 @@ impl Engine {
                 metrics.set_log(counters);
             }
             let path = std::env::temp_dir().join(format!("wireglass-bench-{}.json", std::process::id()));
-            (sender, Some((LogWriter::start(&path, receiver, None)?, path)))
+            (sender, Some((LogWriter::start(&Destination::File(path.clone()), receiver, None)?, path)))
         } else {
             (LogSender::disabled(), None)
         };

@@ -349,7 +349,7 @@ impl Summary<'_> {
 
     fn outputs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let log = &self.config.log;
-        write!(f, "\noutput\n  events to {}", log.eve.display())?;
+        write!(f, "\noutput\n  events to {}", log.eve)?;
         match log.stats {
             Some(every) => writeln!(f, ", statistics every {} s", every.as_secs())?,
             None => writeln!(f, ", no statistics")?,

@@ -102,7 +102,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     }
     let stats = config.log.stats.map(|every| StatsSource { metrics: Arc::clone(&metrics), every });
     let log = LogWriter::start(&config.log.eve, receiver, stats)
-        .map_err(|error| format!("cannot write the event log {}: {error}", config.log.eve.display()))?;
+        .map_err(|error| format!("cannot write the event log {}: {error}", config.log.eve))?;
     let server = config
         .metrics
         .listen

@@ -1,6 +1,7 @@
 //! What is different between two configurations, by keys, and which of it a running engine cannot take.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -39,7 +40,9 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("workers.idle", |a, b| a.workers.idle != b.workers.idle),
     ("limits.flows", |a, b| a.flows != b.flows),
     ("limits.worker_bytes", |a, b| a.worker_bytes != b.worker_bytes),
-    ("log.eve", |a, b| a.log.eve != b.log.eve),
+    ("log.eve", |a, b| a.log.eve.place() != b.log.eve.place()),
+    ("log.filetype", |a, b| discriminant(&a.log.eve) != discriminant(&b.log.eve)),
+    ("log.facility", |a, b| a.log.eve.facility() != b.log.eve.facility()),
     ("log.stats_seconds", |a, b| a.log.stats != b.log.stats),
     ("metrics.listen", |a, b| a.metrics != b.metrics),
     ("control.socket", |a, b| a.control != b.control),

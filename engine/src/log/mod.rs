@@ -1,11 +1,13 @@
-//! Logs: events from the workers over a ring to one writer thread, as EVE JSON.
+//! Logs: events from the workers over a ring to one writer thread, as EVE JSON, to a file or a socket.
 
 pub mod community_id;
 pub mod eve;
 mod eve_alert;
 mod eve_frame;
+mod output;
 mod ring;
 mod writer;
 
+pub use output::{Destination, Facility, SyslogSocket};
 pub use ring::{LogReceiver, LogSender, ring};
 pub use writer::{LogWriter, StatsSource};

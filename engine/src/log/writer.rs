@@ -1,10 +1,6 @@
-//! The writer thread: takes events off the ring, formats them and appends them to the log file.
+//! The writer thread: takes events off the ring, formats them and hands the lines to where they go.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, Thread};
@@ -13,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wireglass_core::event::Timestamp;
 
 use super::eve;
+use super::output::{self, Destination, NotReopened, Output, Written};
 use super::ring::LogReceiver;
 use crate::metrics::{LogCounters, Metrics};
 
@@ -22,10 +19,8 @@ const NAP: Duration = Duration::from_millis(20);
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// A buffer this full is written without waiting.
 const FLUSH_BYTES: usize = 64 * 1024;
-/// A full disk is worth one line of the program's log in this time.
+/// A full disk, or a reader that is not there, is worth one line of the program's log in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
-/// Events may hold names of hosts and users, so not for everybody.
-const MODE: u32 = 0o640;
 
 /// Where the `stats` events come from, and how often.
 pub struct StatsSource {
@@ -48,12 +43,12 @@ struct Control {
 }
 
 impl LogWriter {
-    /// Opens the file for appending (made with mode 0640 when missing) and starts the thread.
+    /// Opens the destination and starts the thread.
     ///
     /// # Errors
-    /// The file cannot be opened, or no thread can be started.
-    pub fn start(path: &Path, receiver: LogReceiver, stats: Option<StatsSource>) -> io::Result<Self> {
-        let mut sink = Sink::new(path, open(path)?);
+    /// A file cannot be opened, or no thread can be started.
+    pub fn start(to: &Destination, receiver: LogReceiver, stats: Option<StatsSource>) -> io::Result<Self> {
+        let mut sink = Sink::new(to, output::open(to)?);
         let control = Arc::new(Control::default());
         let shared = Arc::clone(&control);
         let thread = thread::Builder::new()
@@ -62,8 +57,8 @@ impl LogWriter {
         Ok(Self { control, thread: Some(thread) })
     }
 
-    /// Writes what is held to the file as it is now, then opens the path anew: for logrotate, after it renamed
-    /// the file. Where the path cannot be opened, the old file goes on being used. Returns at once.
+    /// Writes what is held to where it goes now, then opens that anew: for logrotate, after it renamed the file, and for a socket
+    /// that somebody else listens on now. Where it cannot be opened, the old one goes on being used. Returns at once.
     pub fn reopen(&self) {
         self.control.reopen.store(true, Ordering::Release);
         self.wake();
@@ -105,7 +100,7 @@ impl Drop for LogWriter {
     }
 }
 
-fn run(sink: &mut Sink<File>, receiver: &LogReceiver, stats: Option<&StatsSource>, control: &Control) {
+fn run(sink: &mut Sink, receiver: &LogReceiver, stats: Option<&StatsSource>, control: &Control) {
     let counters = receiver.counters();
     let mut next_stats = stats.map(|source| Instant::now() + source.every);
     loop {
@@ -151,50 +146,41 @@ fn wall_clock() -> Timestamp {
     Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// The file and what waits to go into it.
-struct Sink<W> {
-    path: PathBuf,
-    file: W,
+/// The destination and what waits to go there.
+struct Sink {
+    /// As messages call it.
+    name: String,
+    output: Box<dyn Output>,
     buffer: Vec<u8>,
     /// Lines in the buffer.
     lines: u64,
     /// When the buffer was last empty.
     flushed: Instant,
-    /// The file ends in the middle of a line: the disk was full.
-    torn: bool,
     complained: Option<Instant>,
 }
 
-impl Sink<File> {
-    /// Somebody asked for it and looks for the answer, so each time there is one.
-    fn reopen(&mut self) {
-        match open(&self.path) {
-            Ok(file) => {
-                self.file = file;
-                self.torn = false;
-                tracing::info!(path = %self.path.display(), "reopened the event log");
-            }
-            Err(error) => tracing::warn!(
-                path = %self.path.display(),
-                %error,
-                "cannot reopen the event log; lines go on into the file that was open before, {}; mend the path and send SIGHUP \
-                 again",
-                name_now(&self.file)
-            ),
-        }
-    }
-}
-
-impl<W: Write> Sink<W> {
-    fn new(path: &Path, file: W) -> Self {
+impl Sink {
+    fn new(to: &Destination, output: Box<dyn Output>) -> Self {
         Self {
-            path: path.into(),
-            file,
+            name: to.to_string(),
+            output,
             buffer: Vec::with_capacity(FLUSH_BYTES * 2),
             lines: 0,
             flushed: Instant::now(),
-            torn: false,
             complained: None,
+        }
+    }
+
+    /// Somebody asked for it and looks for the answer, so each time there is one.
+    fn reopen(&mut self) {
+        match self.output.reopen() {
+            Ok(()) => tracing::info!(path = self.name, "reopened the event log"),
+            Err(NotReopened { error, instead }) => tracing::warn!(
+                path = self.name,
+                %error,
+                "cannot reopen the event log; lines go on into the file that was open before, {instead}; mend the path and send \
+                 SIGHUP again",
+            ),
         }
     }
 
@@ -216,16 +202,7 @@ impl<W: Write> Sink<W> {
         if self.buffer.is_empty() {
             return;
         }
-        let ends_torn_line = self.torn;
-        if ends_torn_line {
-            // So that only that one is unreadable.
-            self.buffer.insert(0, b'\n');
-        }
-        let (written, result) = write_counted(&mut self.file, &self.buffer);
-        let done = &self.buffer[..written];
-        self.torn = done.last().map_or(self.torn, |&last| last != b'\n');
-        let feeds = done.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        let whole = feeds.saturating_sub(u64::from(ends_torn_line));
+        let Written { whole, result } = self.output.write(&self.buffer);
         counters.written.fetch_add(whole, Ordering::Relaxed);
         if let Err(error) = result {
             self.failed(counters, lines - whole, &error);
@@ -243,86 +220,7 @@ impl<W: Write> Sink<W> {
         let now = Instant::now();
         if self.complained.is_none_or(|last| last + COMPLAIN_EVERY <= now) {
             self.complained = Some(now);
-            tracing::warn!(path = %self.path.display(), %error, "{what}; lines are lost and counted");
-        }
-    }
-}
-
-/// What an open file is called now; it may have been renamed.
-fn name_now(file: &File) -> String {
-    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-    fs::read_link(link).map_or_else(|_| "whatever it is called now".into(), |path| path.display().to_string())
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(MODE).open(path)
-}
-
-/// As `write_all`, but says how far it came.
-fn write_counted(out: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
-    let mut written = 0;
-    while written < bytes.len() {
-        match out.write(&bytes[written..]) {
-            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
-            Ok(n) => written += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (written, Err(error)),
-        }
-    }
-    (written, Ok(()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A disk with so much room, which takes three bytes at a time.
-    struct Disk {
-        content: Vec<u8>,
-        room: usize,
-    }
-
-    impl Write for Disk {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let take = bytes.len().min(self.room).min(3);
-            if take == 0 {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.content.extend_from_slice(&bytes[..take]);
-            self.room -= take;
-            Ok(take)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// At every place where the disk can become full: only the line at that place is torn, and the counters
-    /// say what a reader of the file finds.
-    #[test]
-    fn a_disk_that_fills_up_tears_one_line() {
-        let put = |sink: &mut Sink<Disk>, counters: &LogCounters, names: &[&str]| {
-            for name in names {
-                sink.line(counters, |buffer| writeln!(buffer, "<{name}>"));
-            }
-            sink.flush(counters);
-        };
-        for room in 0..16 {
-            let counters = LogCounters::default();
-            let mut sink = Sink::new(Path::new("log"), Disk { content: Vec::new(), room });
-            put(&mut sink, &counters, &["aaa", "bbb"]);
-            put(&mut sink, &counters, &["ccc"]);
-            sink.file.room = 100;
-            put(&mut sink, &counters, &["ddd", "eee"]);
-            let text = String::from_utf8(std::mem::take(&mut sink.file.content)).expect("valid in this test");
-            let whole = text.lines().filter(|line| line.len() == 5 && line.ends_with('>')).count() as u64;
-            assert!(text.ends_with("<ddd>\n<eee>\n"), "room for {room}: {text:?}");
-            assert!(text.lines().filter(|line| line.len() != 5).count() <= 2, "{text:?}");
-            // A line that lacks only its line feed was counted as lost, and is ended later.
-            let unended = u64::from(room % 6 == 5 && room < 12);
-            assert_eq!(counters.written() + unended, whole, "room for {room}: {text:?}");
-            assert_eq!(counters.written() + counters.lost(), 5, "room for {room}");
+            tracing::warn!(path = self.name, %error, "{what}; lines are lost and counted");
         }
     }
 }

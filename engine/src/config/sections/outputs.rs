@@ -1,14 +1,17 @@
 //! `[log]`, `[metrics]` and `[control]`: what comes out.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::config::reader::{Notes, Table};
+use crate::config::reader::{Notes, Table, Value};
 use crate::control::{DEFAULT_SOCKET, MAX_PATH};
+use crate::log::{Destination, Facility, SyslogSocket};
 
 const LEVELS: &[(&str, LevelFilter)] = &[
     ("error", LevelFilter::ERROR),
@@ -21,8 +24,8 @@ const LEVELS: &[(&str, LevelFilter)] = &[
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// File for events, as EVE JSON.
-    pub eve: PathBuf,
+    /// Where events go, as EVE JSON.
+    pub eve: Destination,
     /// Least severity of the program's own messages on stderr.
     pub level: LevelFilter,
     /// Time between two `stats` events; none: there are none.
@@ -31,25 +34,91 @@ pub struct Log {
 
 impl Log {
     pub(in crate::config) fn read(table: Table<'_>, notes: &Notes<'_>) -> Self {
-        let eve = match table.value("eve", "\"eve.json\"") {
-            Some(value) => value.path().inspect(|path| {
-                if path.is_dir()
-                    || !path.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir())
-                {
-                    value.say(format!("expected a file in an existing folder, found {}", path.display()));
-                }
-            }),
-            None => None,
-        };
+        let eve = destination(&table, notes);
         let seconds = table.integer("stats_seconds", 0..=86_400, 10);
         let log = Self {
-            eve: eve.unwrap_or_else(|| notes.path("eve.json")),
+            eve,
             level: table.choice("level", LEVELS, LevelFilter::INFO),
             stats: (seconds > 0).then(|| Duration::from_secs(seconds)),
         };
         table.finish();
         log
     }
+}
+
+/// As Suricata calls what its logs go to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FileType {
+    Regular,
+    UnixStream,
+    UnixDatagram,
+    Syslog,
+}
+
+const FILE_TYPES: &[(&str, FileType)] = &[
+    ("regular", FileType::Regular),
+    ("unix_stream", FileType::UnixStream),
+    ("unix_dgram", FileType::UnixDatagram),
+    ("syslog", FileType::Syslog),
+];
+
+/// Longest path of a Unix socket (unix(7)), without the zero behind it.
+const MAX_SOCKET_PATH: usize = 107;
+
+fn destination(table: &Table<'_>, notes: &Notes<'_>) -> Destination {
+    let eve = table.value("eve", "\"eve.json\"");
+    let kind = table.choice("filetype", FILE_TYPES, FileType::Regular);
+    let facility = table.choice("facility", &Facility::ALL, Facility::LOCAL5);
+    let default = notes.path("eve.json");
+    let Some(value) = eve else {
+        if kind != FileType::Regular {
+            table.missing("eve", "the socket that the lines go to");
+        }
+        return Destination::File(default);
+    };
+    let text = if value.is_text() { value.text().unwrap_or_default() } else { "" };
+    match kind {
+        FileType::Regular if text == "-" => Destination::Standard,
+        FileType::Regular => Destination::File(file(&value).unwrap_or(default)),
+        FileType::UnixStream => Destination::UnixStream(socket(&value).unwrap_or(default)),
+        FileType::UnixDatagram => Destination::UnixDatagram(socket(&value).unwrap_or(default)),
+        FileType::Syslog => match text.strip_prefix("udp:") {
+            None => Destination::Syslog(SyslogSocket::Unix(socket(&value).unwrap_or(default)), facility),
+            Some(address) => match address.parse() {
+                Ok(address) => Destination::Syslog(SyslogSocket::Udp(address), facility),
+                Err(_) => {
+                    value.expected("\"udp:ADDRESS:PORT\" (\"udp:192.0.2.7:514\", \"udp:[2001:db8::7]:514\") or a socket's path");
+                    Destination::File(default)
+                }
+            },
+        },
+    }
+}
+
+fn file(value: &Value<'_>) -> Option<PathBuf> {
+    value.path().inspect(|path| {
+        let is_in_folder =
+            path.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir());
+        if path.is_dir() || !is_in_folder {
+            value.say(format!("expected a file in an existing folder, found {}", path.display()));
+        }
+    })
+}
+
+/// It need not be there yet: whoever reads may start later.
+fn socket(value: &Value<'_>) -> Option<PathBuf> {
+    value.path().inspect(|path| {
+        let length = path.as_os_str().as_bytes().len();
+        let is_socket = fs::metadata(path).map_or(true, |there| there.file_type().is_socket());
+        if length > MAX_SOCKET_PATH {
+            value.say(format!(
+                "expected a path of at most {MAX_SOCKET_PATH} bytes (sockets cannot have longer ones), found {length}: {}",
+                path.display()
+            ));
+        } else if !is_socket {
+            value.say(format!("expected a socket, as filetype says, found {}", path.display()));
+        }
+    })
 }
 
 /// `[metrics]`
