@@ -50,6 +50,7 @@ on_expired = "untrusted-ca"
         "  1 on core 1, sleeping when idle; 1 handshake thread(s)",
         "  16384 flows for one client",
         "  a full table ends bypassed, then opening flows; never blocked, undecided, decrypted ones",
+        "  by the faster library of each suite, as a probe at the start finds it: aws-lc-rs, ring",
         "  trusted CA: CN=test ca",
         "  1 trusted root(s): 1 file(s)",
         "policy for TCP to port 443 (not TLS: block; seen from the middle: reset, from 600 s after the start on; others pass)",
@@ -101,6 +102,14 @@ fn held_contact_and_exclusions_are_told() {
         let said = text(&output.stdout);
         assert_eq!((said.contains(held), said.contains(excluded)), (is_held, may_be_excluded), "{said}");
     }
+}
+
+#[test]
+fn check_says_which_library_has_all_records_where_that_is_fixed() {
+    let folder = Folder::new();
+    let path = folder.write("wire.toml", format!("{GOOD}[crypto]\nrecords = \"ring\"\n"));
+    let said = text(&wireglass(&["check", "-c", path.to_str().unwrap()]).stdout).to_owned();
+    assert!(said.contains("\nrecords\n  by ring in all suites, whatever is faster on this processor\n"), "{said}");
 }
 
 #[test]
