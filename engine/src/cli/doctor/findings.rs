@@ -379,7 +379,10 @@ impl Question<'_> {
             Some(faster) => Finding::poor(
                 "records",
                 found,
-                &format!("the configuration names one library for all suites; {} is faster here", faster.name()),
+                &format!(
+                    "the configuration names one library for all suites; {} is faster here",
+                    faster.name()
+                ),
                 "crypto.records = \"auto\"",
             ),
             None => Finding::good("records", found),
