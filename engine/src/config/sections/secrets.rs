@@ -209,7 +209,9 @@ mod tests {
     fn a_library_that_was_left_out_is_told_from_one_that_there_is_not() {
         let lacks = |name, has: &[&str]| is_left_out(name, has.iter().copied());
         assert!(lacks("ring", &["auto", "aws-lc-rs"]) && lacks("aws-lc-rs", &["ring"]));
-        assert!(!lacks("ring", &["auto", "ring"]) && !lacks("openssl", &["ring"]) && !lacks("auto", &["ring"]));
+        assert!(
+            !lacks("ring", &["auto", "ring"]) && !lacks("openssl", &["ring"]) && !lacks("auto", &["ring"])
+        );
         // Those that are built in have these names, and no others.
         assert!(Provider::BUILT_IN.iter().all(|provider| lacks(provider.name(), &[])));
     }
