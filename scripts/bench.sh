@@ -6,8 +6,8 @@ set -euo pipefail
 
 usage() {
     cat <<EOF2
-Usage: scripts/bench.sh [--quick] [--out FOLDER] [--against PROGRAM] [NAME...]
-       scripts/bench.sh [--quick] [--out FOLDER] [--callgrind] --alone [NAME...]
+Usage: scripts/bench.sh [--quick] [--out FOLDER] [--records LIBRARY] [--against PROGRAM] [NAME...]
+       scripts/bench.sh [--quick] [--out FOLDER] [--records LIBRARY] [--callgrind] --alone [NAME...]
        scripts/bench.sh --instructions [--save] [NAME...]
 
 Builds and runs the benchmark: the engine between two rings of DPDK, its worker on core 0, all clients and servers on
@@ -33,6 +33,8 @@ the build.
   --against PROGRAM
                   another build of wireglass-bench: each scenario runs with both in turns, nine times; prints the median of
                   the ratios, and leaves pairs.json in FOLDER
+  --records LIBRARY
+                  what protects the engine's records: auto (the faster one of each suite, also without this), aws-lc-rs or ring
   --out FOLDER    instead of target/bench
   --instructions  count instructions
   --save          keep these counts as the ones to compare with
@@ -44,7 +46,7 @@ EOF2
 }
 
 seconds=2 instructions='' against='' counts='' save=() alone=() callgrind=()
-names=() cores=()
+names=() cores=() records=()
 cd "$root"
 out=$root/target/bench
 while (($#)); do
@@ -60,6 +62,10 @@ while (($#)); do
         ;;
     --out)
         out=${2:?--out wants a folder}
+        shift
+        ;;
+    --records)
+        records=(--records "${2:?--records wants auto, aws-lc-rs or ring}")
         shift
         ;;
     --third-core)
@@ -93,7 +99,7 @@ if [[ -n $counts ]]; then
     # Under valgrind everything is fifty times slower.
     callgrind=(--callgrind "$out") seconds=10
 fi
-how=(--seconds "$seconds" "${cores[@]}" "${alone[@]}")
+how=(--seconds "$seconds" "${cores[@]}" "${records[@]}" "${alone[@]}")
 if [[ -n $against ]]; then
     bench=(target/release/wireglass-bench pairs "$against" "${how[@]}" --json "$out/pairs.json" "${names[@]}")
 else

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
 
 use crate::machine::Machine;
 use crate::measure::{Setting, measure};
 use crate::outcome::{Outcome, Paired, Pairs, Run};
+use crate::rig::Records;
 use crate::scenario::{self, Scenario};
 use crate::{callgrind, ceilings, report, rig};
 
@@ -30,7 +31,8 @@ pub(crate) struct Command {
 enum Verb {
     /// What one core can do at best, in memory.
     ///
-    /// C is the bulk ceiling: each byte that is inspected is opened once and sealed once, so C = 1 / (1/open + 1/seal).
+    /// C is the bulk ceiling: each byte that is inspected is opened once and sealed once, so C = 1 / (1/open + 1/seal), by the better
+    /// of both libraries.
     /// H is the handshake ceiling: each inspected connection costs one handshake as server and one as client.
     Ceilings {
         /// Seconds for each probe.
@@ -140,6 +142,9 @@ struct How {
     /// EAL's arguments; for hugepages leave out `--no-huge`.
     #[arg(long, default_value = EAL)]
     eal: String,
+    /// What protects the engine's records; none: as `auto`, and in `pairs` as each build has it.
+    #[arg(long, value_enum)]
+    records: Option<Records>,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -309,6 +314,7 @@ impl How {
             pool_core: self.pool_core.unwrap_or(self.load_core),
             rate,
             eal: self.eal.split_whitespace().map(Into::into).collect(),
+            records: self.records.unwrap_or_default(),
         }
     }
 
@@ -320,15 +326,17 @@ impl How {
         rate: Option<f64>,
     ) -> Result<Outcome, Failure> {
         let out = std::env::temp_dir().join(format!("wireglass-bench-{}-{name}", process::id()));
-        let mut numbers = vec![
+        let mut values = vec![
             ("--seconds", self.seconds.to_string()),
             ("--worker-core", self.worker_core.to_string()),
             ("--load-core", self.load_core.to_string()),
         ];
-        numbers.extend(self.pool_core.map(|core| ("--pool-core", core.to_string())));
-        numbers.extend(rate.map(|rate| ("--rate", rate.to_string())));
+        values.extend(self.pool_core.map(|core| ("--pool-core", core.to_string())));
+        values.extend(rate.map(|rate| ("--rate", rate.to_string())));
+        let records = self.records.and_then(|records| records.to_possible_value());
+        values.extend(records.map(|records| ("--records", records.get_name().to_owned())));
         program.arg("one").arg(name).arg("--out").arg(&out).arg(format!("--eal={}", self.eal));
-        numbers.iter().for_each(|(key, value)| {
+        values.iter().for_each(|(key, value)| {
             program.arg(key).arg(value);
         });
         let output =

@@ -31,7 +31,7 @@ impl Run {
         {
             let Some(value) = self.named(wire).and_then(|wire| wire.per_busy_core) else { continue };
             for outcome in self.outcomes.iter_mut().filter(|outcome| outcome.name.starts_with(engine)) {
-                outcome.set_ceiling(Some(Ceiling { name: "F".into(), value }));
+                outcome.set_ceiling(Some(Ceiling { name: "F".into(), value, by: None }));
             }
         }
         let Some(wire) = self.named("latency-wire").cloned() else { return };
@@ -79,6 +79,8 @@ pub(crate) struct Outcome {
     /// `rings` or `memif`.
     pub(crate) ports: String,
     pub(crate) dpdk: String,
+    /// The library of the engine's records, of the suite that rustls prefers; none: nothing is decrypted.
+    pub(crate) records: Option<String>,
     pub(crate) figure: f64,
     pub(crate) unit: String,
     pub(crate) lower_is_better: bool,

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 /// Runs scenarios for a moment, and returns what is in the file of figures.
-fn run(names: &[&str]) -> serde_json::Value {
+fn run(names: &[&str], more: &[&str]) -> serde_json::Value {
     // Each has two threads that never sleep: beside another one there would be nothing left of the moment.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -15,6 +15,7 @@ fn run(names: &[&str]) -> serde_json::Value {
     let output = Command::new(env!("CARGO_BIN_EXE_wireglass-bench"))
         .arg("run")
         .args(names)
+        .args(more)
         .args(["--seconds", "0.4", "--load-core", load_core, "--json"])
         .arg(&file)
         .output()
@@ -27,7 +28,11 @@ fn run(names: &[&str]) -> serde_json::Value {
 }
 
 fn check(names: &[&str]) -> Vec<serde_json::Value> {
-    let run = run(names);
+    check_with(names, &[])
+}
+
+fn check_with(names: &[&str], more: &[&str]) -> Vec<serde_json::Value> {
+    let run = run(names, more);
     let outcomes = run["outcomes"].as_array().expect("an array").clone();
     let mut measured: Vec<_> = outcomes.iter().filter_map(|outcome| outcome["name"].as_str()).collect();
     let mut asked = names.to_vec();
@@ -73,6 +78,19 @@ fn objects_go_through_in_every_mode() {
         "throughput-tls-64k-offloads",
         "throughput-tcp-64k-offloads",
     ]);
+}
+
+#[test]
+fn the_library_of_records_is_the_one_that_was_asked_for() {
+    for library in ["aws-lc-rs", "ring"] {
+        let names = ["throughput-tls-64k", "throughput-tcp-64k", "memif-throughput-inspect-16k"];
+        for outcome in check_with(&names, &["--records", library]) {
+            let decrypts = outcome["mode"] != "tcp";
+            assert_eq!(outcome["records"].as_str(), decrypts.then_some(library), "{outcome:#}");
+            let by = outcome["ceiling"]["by"].as_str();
+            assert!(decrypts == by.is_some_and(|by| ["aws-lc-rs", "ring"].contains(&by)), "{outcome:#}");
+        }
+    }
 }
 
 #[test]

@@ -65,6 +65,7 @@ impl EngineBuilder {
     ) -> std::io::Result<(Pool, Vec<Parts<F>>, Generations)> {
         let (pool, clients) = Pool::start(self.handshake_threads, workers)?;
         metrics.set_tls(Arc::clone(self.tls.caches()));
+        metrics.set_records(self.tls.record_libraries());
         metrics.set_exclusions(Arc::clone(&self.exclusions));
         let shared = Shared {
             policy: self.policy,

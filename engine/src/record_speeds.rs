@@ -106,11 +106,15 @@ impl RecordSpeeds {
     /// The fastest library for each suite; the one of the handshakes, where no other is clearly faster.
     pub fn fastest(&self, handshakes: Provider) -> RecordLibraries {
         RecordLibraries::by_suite(|suite| {
-            let to_beat = self.of(suite, handshakes).unwrap_or(0.0) * CLEARLY;
-            let others = self.of_suite(suite).filter(|speed| speed.library != handshakes);
-            let best = others.max_by(|a, b| a.gbits.total_cmp(&b.gbits));
-            best.filter(|best| best.gbits > to_beat).map_or(handshakes, |best| best.library)
+            self.faster(suite, handshakes).map_or(handshakes, |faster| faster.library)
         })
+    }
+
+    /// The fastest library of a suite, if it is clearly faster than this one.
+    fn faster(&self, suite: Suite, than: Provider) -> Option<&RecordSpeed> {
+        let to_beat = self.of(suite, than).unwrap_or(0.0) * CLEARLY;
+        let others = self.of_suite(suite).filter(|speed| speed.library != than);
+        others.max_by(|a, b| a.gbits.total_cmp(&b.gbits)).filter(|best| best.gbits > to_beat)
     }
 
     /// What a library does of a suite, in Gbit/s.
@@ -140,6 +144,11 @@ impl fmt::Display for Choice<'_> {
 }
 
 impl Choice<'_> {
+    /// The library that would be clearly faster than the one that is taken; none: there is none, or nobody has probed.
+    pub fn faster(&self, suite: Suite) -> Option<Provider> {
+        Some(self.speeds?.faster(suite, self.libraries.of(suite))?.library)
+    }
+
     /// Of one suite.
     pub fn of(&self, suite: Suite) -> String {
         let taken = self.libraries.of(suite);
@@ -214,6 +223,26 @@ mod tests {
                 let gbits = speeds.of(suite, library).expect("probed");
                 assert!((0.01..10_000.0).contains(&gbits), "{suite:?} {library:?}: {gbits} Gbit/s");
             }
+        }
+    }
+
+    #[test]
+    fn a_choice_that_costs_speed_is_known_and_one_by_speed_never_does() {
+        let speeds = speeds([20.0, 5.0, 10.3]);
+        for &library in Provider::BUILT_IN {
+            let fixed = Choice { libraries: RecordLibraries::all(library), speeds: Some(&speeds) };
+            let chosen = Choice { libraries: speeds.fastest(library), speeds: Some(&speeds) };
+            let slower = Suite::ALL.map(|suite| fixed.faster(suite));
+            if Provider::BUILT_IN.len() == 1 {
+                assert_eq!(slower, [None; 3]);
+            } else if library == Provider::default() {
+                assert_eq!(slower, [Some(other()), None, None]);
+            } else {
+                assert_eq!(slower, [None, Some(Provider::default()), None]);
+            }
+            assert_eq!(Suite::ALL.map(|suite| chosen.faster(suite)), [None; 3]);
+            let unknown = Choice { speeds: None, ..fixed };
+            assert_eq!(Suite::ALL.map(|suite| unknown.faster(suite)), [None; 3]);
         }
     }
 

@@ -161,7 +161,12 @@ impl Reloader {
         }
         let current = self.generations.current();
         let tls = config.tls_context_after(&current.tls);
-        let tls = Arc::new(tls.map_err(|error| ReloadError::Tls(file.display().to_string(), error))?);
+        let tls = tls.map_err(|error| ReloadError::Tls(file.display().to_string(), error))?;
+        let records = config.crypto.record_libraries();
+        if records.libraries != current.tls.record_libraries() {
+            tracing::info!("records: {records}");
+        }
+        let tls = Arc::new(tls.with_record_libraries(records.libraries));
         let Compiled { policy, filters, tallies } = config.compile(&self.metrics.tallies());
         let shared = Shared {
             policy,
@@ -238,7 +243,9 @@ impl Reloader {
     }
 
     fn publish(&mut self, shared: Shared, tallies: Tallies) -> Result<u32, ReloadError> {
+        let records = shared.tls.record_libraries();
         let generation = self.generations.publish(shared)?;
+        self.metrics.set_records(records);
         self.metrics.set_tallies(tallies);
         self.metrics.generation().begin(generation);
         Ok(generation)

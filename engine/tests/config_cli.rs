@@ -50,6 +50,7 @@ on_expired = "untrusted-ca"
         "  1 on core 1, sleeping when idle; 1 handshake thread(s)",
         "  16384 flows for one client",
         "  a full table ends bypassed, then opening flows; never blocked, undecided, decrypted ones",
+        "  by the faster library of each suite, as a probe at the start finds it: aws-lc-rs, ring",
         "  trusted CA: CN=test ca",
         "  1 trusted root(s): 1 file(s)",
         "policy for TCP to port 443 (not TLS: block; seen from the middle: reset, from 600 s after the start on; others pass)",
@@ -101,6 +102,17 @@ fn held_contact_and_exclusions_are_told() {
         let said = text(&output.stdout);
         assert_eq!((said.contains(held), said.contains(excluded)), (is_held, may_be_excluded), "{said}");
     }
+}
+
+#[test]
+fn check_says_which_library_has_all_records_where_that_is_fixed() {
+    let folder = Folder::new();
+    let path = folder.write("wire.toml", format!("{GOOD}[crypto]\nrecords = \"ring\"\n"));
+    let said = text(&wireglass(&["check", "-c", path.to_str().unwrap()]).stdout).to_owned();
+    assert!(
+        said.contains("\nrecords\n  by ring in all suites, whatever is faster on this processor\n"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -352,7 +364,8 @@ remove = ["alt-svc"]
         ]),
         "connection from 10.0.0.5 to 192.0.2.1:443, server name \"a.example\"\n  \
          [[rule]] \"no banking\": no: sni\n  \
-         no [[rule]], so policy.default, at the ClientHello: decrypted with profile \"default\"\n\
+         no [[rule]], so policy.default, at the ClientHello: decrypted with profile \"default\"\n  \
+         note: bypassed, if `wireglass exclusions add` has named the server\n\
          request POST https://a.example/x\n  \"no uploads\": matches\n\
          blocked by \"no uploads\": the client gets the block page, with status 403\n"
     );
@@ -389,6 +402,51 @@ remove = ["alt-svc"]
 }
 
 #[test]
+fn policy_explain_says_which_servers_an_operator_has_excluded() {
+    let folder = Folder::new();
+    let path = folder.write("wire.toml", format!("{GOOD}[exclusions]\nfile = \"known.json\"\n"));
+    let explain = |url: &str, more: &[&str]| {
+        let always = ["policy", "explain", "-c", path.to_str().unwrap(), "--url", url];
+        let output = wireglass(&[&always[..], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    // No file yet: nobody has named any.
+    assert!(explain("https://bank.example/", &[]).contains("allowed: no rule matches"));
+    let line = |server: &str, cause: &str, until: u64| {
+        format!("{{\"cause\":{cause:?},{server},\"port\":443,\"since\":1,\"until\":{until}}}\n")
+    };
+    let future = 1 << 40;
+    folder.write(
+        "known.json",
+        [
+            line("\"name\":\"bank.example\"", "manual", future),
+            line("\"address\":\"192.0.2.7\"", "manual", future),
+            line("\"name\":\"past.example\"", "manual", 2),
+        ]
+        .concat(),
+    );
+    let named =
+        "decrypted with profile \"default\"\n  but bypassed: `wireglass exclusions add` has named the server";
+    for (url, server, is_named) in [
+        ("https://Bank.example/", "192.0.2.1", true),
+        ("https://www.bank.example/", "192.0.2.1", false),
+        ("https://bank.example:444/", "192.0.2.1", false),
+        ("https://other.example/", "192.0.2.7", true),
+        ("https://past.example/", "192.0.2.1", false),
+    ] {
+        let said = explain(url, &["--server", server]);
+        assert_eq!(said.contains(named), is_named, "{said}");
+        let object = explain(url, &["--server", server, "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&object).unwrap();
+        assert_eq!(json["verdict"] == "bypassed", is_named, "{json:#}");
+        if url.ends_with("example/") {
+            assert_eq!(json["connection"]["is_excluded_by_hand"], is_named, "{json:#}");
+        }
+    }
+}
+
+#[test]
 fn policy_explain_goes_on_to_the_response() {
     let folder = Folder::new();
     let rules = r#"
@@ -422,6 +480,7 @@ remove = ["alt-svc"]
         explain(&video),
         "connection from 0.0.0.0 to 192.0.2.1:443, server name \"a.example\"
   no [[rule]], so policy.default, at the SYN: decrypted with profile \"default\"
+  note: bypassed, if `wireglass exclusions add` has named the server
 request GET https://a.example/v
   \"big\": not yet: the response decides
   \"long\": not yet: the response decides

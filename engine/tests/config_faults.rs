@@ -187,6 +187,7 @@ midstream = "drop"
 not_tls = true
 [crypto]
 provider = "openssl"
+records = "openssl"
 "#,
         &[
             "14: log.eve: expected a file in an existing folder, found DIR/nowhere/eve.json",
@@ -204,6 +205,7 @@ provider = "openssl"
             "28: intercept.midstream: expected one of \"forward\", \"reset\", found \"drop\"",
             "29: intercept.not_tls: expected one of \"block\", \"bypass\", found true",
             "31: crypto.provider: expected one of \"aws-lc-rs\", \"ring\", found \"openssl\"",
+            "32: crypto.records: expected one of \"auto\", \"aws-lc-rs\", \"ring\", found \"openssl\"",
         ],
     );
     assert_faults(

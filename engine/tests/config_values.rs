@@ -9,6 +9,7 @@ use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::config::Config;
 use wireglass::log::{Destination, Facility, SyslogSocket};
+use wireglass::record_speeds::RecordLibrary;
 use wireglass::worker::Idle;
 use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
@@ -19,6 +20,7 @@ use wireglass_core::policy::{
     UnsupportedAction,
 };
 use wireglass_core::starttls::Protocol;
+use wireglass_core::tls::RecordLibraries;
 use wireglass_core::x509::Provider;
 
 fn load(text: &str) -> Config {
@@ -69,7 +71,7 @@ fn defaults() {
     assert_eq!((config.dpdk.eal.len(), config.dpdk.vdev.len()), (0, 0));
     assert_eq!((config.workers.cores, config.workers.handshake_threads), (vec![1], 1));
     assert_eq!(config.workers.idle, Idle::Adaptive);
-    assert_eq!(config.crypto.provider, Provider::default());
+    assert_eq!((config.crypto.provider, config.crypto.records), (Provider::default(), RecordLibrary::Auto));
     assert_eq!(config.intercept.ports, Ports::Only(vec![443]));
     let outside = config.intercept.outside_tls;
     assert!(!outside.bypass_not_tls);
@@ -109,6 +111,7 @@ handshake_threads = 0
 idle = "spin"
 [crypto]
 provider = "ring"
+records = "aws-lc-rs"
 [intercept]
 ports = "any"
 midstream = "forward"
@@ -148,7 +151,7 @@ max_days = 7
     assert_eq!((&*config.wires[1].name, &*config.wires[1].inside), ("taps", "net_tap0"));
     assert_eq!((config.workers.cores, config.workers.handshake_threads), (vec![3, 2], 0));
     assert_eq!(config.workers.idle, Idle::Spin);
-    assert_eq!(config.crypto.provider.name(), "ring");
+    assert_eq!((config.crypto.provider.name(), config.crypto.records.name()), ("ring", "aws-lc-rs"));
     assert_eq!(config.intercept.ports, Ports::Any);
     let outside = config.intercept.outside_tls;
     assert!(outside.midstream == Midstream::Forward && outside.bypass_not_tls);
@@ -210,6 +213,21 @@ max_days = 7
     );
     assert_eq!((strict.http, strict.resumption, strict.max_days), (false, false, 7));
     assert_eq!(config.limits.server_sessions, 0);
+}
+
+/// What only reads a configuration does not wait for a probe: nothing asks which library its records take.
+#[test]
+fn records_are_chosen_for_whoever_decrypts_and_not_with_the_certificates() {
+    for &provider in Provider::BUILT_IN {
+        for &records in Provider::BUILT_IN {
+            let (provider, records) = (provider.name(), records.name());
+            let config = load(&format!("[crypto]\nprovider = {provider:?}\nrecords = {records:?}\n"));
+            let taken = config.tls_context().unwrap().record_libraries();
+            assert_eq!(taken, RecordLibraries::all(config.crypto.provider));
+            let RecordLibrary::Fixed(library) = config.crypto.records else { panic!("{records} is one") };
+            assert_eq!(config.crypto.record_libraries().libraries, RecordLibraries::all(library));
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use wireglass::control::client::{AskError, counters};
 use wireglass::control::{ControlServer, ControlSocket, Counters};
 use wireglass::flow_dump::FlowDumper;
 use wireglass::metrics::{Metrics, PoolStatistics, PortStatistics};
+use wireglass_core::exclusions::{Cause, Clients, Exclusion, Exclusions, Server};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::PacketDrop;
@@ -59,6 +60,18 @@ impl Engine {
         worker.flow_bytes_limit.set(1000);
         worker.handshake_queue.set(3);
         worker.heap_records.add(8);
+        let exclusions = Arc::new(Exclusions::new([7; 16]));
+        for (name, until) in [("bank.example", u64::MAX), ("shop.example", u64::MAX), ("past.example", 1)] {
+            let server = Server::named(Some(name), None, 443).unwrap();
+            exclusions.add(Exclusion {
+                cause: Cause::Manual,
+                server,
+                clients: Clients::Any,
+                since: 0,
+                until,
+            });
+        }
+        metrics.set_exclusions(exclusions);
         let folder = tempfile::tempdir().unwrap();
         let socket = ControlSocket::bind(&folder.path().join("control.sock")).unwrap();
         let (metrics, dumper) = (Arc::new(metrics), FlowDumper::new([]));
@@ -91,7 +104,7 @@ fn command(socket: &Path, arguments: &[&str]) -> Command {
 fn what_was_counted_comes_over() {
     let engine = Engine::start();
     let first = counters(&engine.path()).unwrap();
-    assert_eq!(first.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!((&*first.version, first.engine.exclusions), (env!("CARGO_PKG_VERSION"), 2));
     let Counters { workers, ports, .. } = &first;
     assert_eq!((workers.len(), ports.len()), (2, 2));
     let worker = &workers[1];

@@ -41,6 +41,7 @@ fn json_has_the_same_findings_and_the_configuration_is_judged() {
     assert_eq!(about("cards", "0000:03:00.0: no such network card"), 1, "{report:#}");
     assert_eq!(about("ca", "trusted"), 2, "both CAs: {report:#}");
     assert_eq!(about("roots", "1, from files only"), 1, "{report:#}");
+    assert_eq!(about("records", " Gbit/s"), 3, "one for each suite: {report:#}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ use wireglass_core::flow_table::Class;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::{InspectorOff, PacketDrop, Reason};
+use wireglass_core::tls::RecordLibraries;
+use wireglass_core::x509::Provider;
 
 fn flow_event() -> Event {
     let end = SocketAddr::from(([192, 0, 2, 1], 1));
@@ -72,6 +74,7 @@ fn metrics() -> Arc<Metrics> {
     caches.server_session.hit();
     caches.server_session.set_evictions(3);
     metrics.set_tls(caches);
+    metrics.set_records(RecordLibraries::all(Provider::default()));
     metrics.set_ports(|| {
         vec![PortStatistics {
             port: "0000:03:00.0".into(),

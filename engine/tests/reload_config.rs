@@ -23,6 +23,8 @@ use wireglass::reload::{ReloadError, ReloadThread, Reloaded, Reloader};
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::flow::Shared;
 use wireglass_core::policy::{Decision, FlowFacts, HelloFacts, Tallies};
+use wireglass_core::tls::{RecordLibraries, Suite};
+use wireglass_core::x509::Provider;
 
 /// An engine of which there is only what takes new settings.
 struct Engine {
@@ -248,6 +250,25 @@ fn what_changes_is_in_force_and_told() {
     assert_eq!(keep(&second, &third), (false, false));
     let text = prometheus(&engine.metrics);
     assert!(text.contains("\nwireglass_generation 4\n"), "{text}");
+}
+
+#[test]
+fn the_library_of_records_is_taken_from_the_next_handshake_on() {
+    let folder = Folder::new();
+    let mut engine = Engine::start(folder.load(GOOD).unwrap());
+    for (n, library) in Provider::BUILT_IN.iter().enumerate() {
+        folder.write("wire.toml", format!("{GOOD}[crypto]\nrecords = {:?}\n", library.name()));
+        let done = engine.reload().unwrap();
+        assert!(done.needs_restart.is_empty(), "{done:?}");
+        assert_eq!(done.changed, ["crypto.records"], "{n}");
+        let taken = engine.settings().unwrap().tls.record_libraries();
+        assert_eq!(taken, RecordLibraries::all(*library));
+        for suite in Suite::ALL {
+            let labels = format!("suite={:?},library={:?}", suite.name(), library.name());
+            let line = format!("\nwireglass_record_library_info{{{labels}}} 1\n");
+            assert!(prometheus(&engine.metrics).contains(&line), "{line}");
+        }
+    }
 }
 
 #[test]

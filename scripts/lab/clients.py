@@ -7,6 +7,7 @@ import ssl
 import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .net import CLIENT4, CLIENT6, VLAN_CLIENT4, VLAN_CLIENT6
 from .shell import run
@@ -186,12 +187,19 @@ class BareTls:
 TAKES_ANY = ("--ignore-certificate-errors", "--virtual-time-budget=5000")
 
 
-def chromium(lab, url, *options, home=None, resolver):
-    """What headless Chromium makes of a page, as text; `resolver` is where it finds the host (--host-resolver-rules)."""
+def chromium(lab, url, *options, home=None, resolver=None, doh=None):
+    """What headless Chromium makes of a page, as text; `resolver` is where it finds the host (--host-resolver-rules), or `doh` the address
+    of a resolver over HTTPS."""
     with tempfile.TemporaryDirectory() as profile:
+        if resolver:
+            options = (f"--host-resolver-rules={resolver}", *options)
+        else:
+            state = Path(profile) / "profile" / "Local State"
+            state.parent.mkdir()
+            state.write_text(json.dumps({"dns_over_https": {"mode": "secure", "templates": doh}}))
         done = lab.network.client.run(
             "env", f"HOME={home or profile}", "chromium", "--headless=new", "--no-sandbox", "--disable-gpu",
-            f"--user-data-dir={profile}/profile", f"--host-resolver-rules={resolver}", "--dump-dom", *options, url,
+            f"--user-data-dir={profile}/profile", "--dump-dom", *options, url,
             check=False, timeout=60)
     return done.stdout.decode(errors="replace")
 

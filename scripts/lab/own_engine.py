@@ -8,7 +8,13 @@ from .shell import Failed
 @contextlib.contextmanager
 def own_engine(lab, name, **options):
     """An engine that is there for as long as this lasts, and ends well."""
-    engine = lab.wire(name, **options)
+    with running(lab.wire(name, **options)) as engine:
+        yield engine
+
+
+@contextlib.contextmanager
+def running(engine):
+    """The same, of one that has begun."""
     try:
         yield engine
         if not engine.alive():

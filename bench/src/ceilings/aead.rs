@@ -20,9 +20,14 @@ pub(crate) struct Bulk {
 }
 
 impl Bulk {
-    /// Bytes per second that one core can inspect at best.
+    /// Bytes per second that one core can inspect at best, with this library.
     pub(crate) fn ceiling(&self) -> f64 {
         1.0 / (1.0 / self.seal + 1.0 / self.open)
+    }
+
+    /// Of one suite's, the library that C is of.
+    pub(crate) fn best<'b>(of: impl IntoIterator<Item = &'b Self>) -> Option<&'b Self> {
+        of.into_iter().max_by(|a, b| a.ceiling().total_cmp(&b.ceiling()))
     }
 }
 
@@ -61,19 +66,25 @@ pub(crate) fn probe(each: Duration) -> Vec<Bulk> {
     all
 }
 
-/// Measures one of aws-lc-rs's suites, by its name in rustls: the part after the key exchange.
-pub(crate) fn probe_suite(name: &str, each: Duration) -> Option<Bulk> {
-    let each = each / 2;
-    let probed = if name.ends_with("AES_128_GCM_SHA256") {
-        probes!(each, aws_lc_rs, "aws-lc-rs", AES_128_GCM)
+/// Measures a suite with both libraries, by its name in rustls: the part after the key exchange. Empty: no such suite.
+pub(crate) fn probe_suite(name: &str, each: Duration) -> Vec<Bulk> {
+    let each = each / 4;
+    macro_rules! both {
+        ($suite:ident) => {{
+            let [aws] = probes!(each, aws_lc_rs, "aws-lc-rs", $suite);
+            let [ring] = probes!(each, ring, "ring", $suite);
+            vec![aws, ring]
+        }};
+    }
+    if name.ends_with("AES_128_GCM_SHA256") {
+        both!(AES_128_GCM)
     } else if name.ends_with("AES_256_GCM_SHA384") {
-        probes!(each, aws_lc_rs, "aws-lc-rs", AES_256_GCM)
+        both!(AES_256_GCM)
     } else if name.ends_with("CHACHA20_POLY1305_SHA256") {
-        probes!(each, aws_lc_rs, "aws-lc-rs", CHACHA20_POLY1305)
+        both!(CHACHA20_POLY1305)
     } else {
-        return None;
-    };
-    probed.into_iter().next()
+        Vec::new()
+    }
 }
 
 fn rate(each: Duration, call: impl FnMut()) -> f64 {
@@ -92,4 +103,30 @@ fn time_per_call(each: Duration, mut call: impl FnMut()) -> f64 {
         best = best.min(batch.elapsed().as_secs_f64() / f64::from(BATCH));
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ceiling_is_the_better_of_both_libraries() {
+        let of = |provider, seal, open| Bulk { provider, suite: "AES_256_GCM", seal, open };
+        // The one that is fastest at one of both need not be.
+        let both = [of("aws-lc-rs", 9e9, 3e9), of("ring", 5e9, 5e9)];
+        let best = Bulk::best(&both).expect("there are two");
+        assert_eq!((best.provider, best.ceiling()), ("ring", 2.5e9));
+        assert!(Bulk::best([]).is_none());
+    }
+
+    #[test]
+    fn a_suite_is_measured_with_both_libraries() {
+        let probed = |name| probe_suite(name, Duration::from_millis(4));
+        for name in ["TLS13_AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256"] {
+            let both = probed(name);
+            assert_eq!(both.iter().map(|bulk| bulk.provider).collect::<Vec<_>>(), ["aws-lc-rs", "ring"]);
+            assert!(both.iter().all(|bulk| bulk.ceiling() > 0.0 && name.contains(bulk.suite)), "{both:?}");
+        }
+        assert!(probed("AES_128_CCM_SHA256").is_empty());
+    }
 }

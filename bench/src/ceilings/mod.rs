@@ -17,6 +17,9 @@ pub(crate) struct Ceiling {
     pub(crate) name: String,
     /// In the figure's unit.
     pub(crate) value: f64,
+    /// The crypto library that does so much; none: no library, or it is not asked which.
+    #[serde(default)]
+    pub(crate) by: Option<String>,
 }
 
 /// All ceilings of this machine as a report, `each` of them probed so long.
@@ -24,10 +27,11 @@ pub(crate) fn report(each: Duration) -> report::Report {
     report::Report { bulk: aead::probe(each), handshakes: handshake::probe(each) }
 }
 
-/// C of the suite with this name in rustls, with aws-lc-rs: Gbit/s. None: not among the suites probed.
-pub(crate) fn bulk(suite: &str, each: Duration) -> Option<f64> {
-    let bulk = aead::probe_suite(suite, each)?;
-    Some(bulk.ceiling() * 8.0 / 1e9)
+/// C of the suite with this name in rustls, with the better of both libraries: Gbit/s. None: not among the suites probed.
+pub(crate) fn bulk(suite: &str, each: Duration) -> Option<Ceiling> {
+    let both = aead::probe_suite(suite, each);
+    let best = aead::Bulk::best(&both)?;
+    Some(Ceiling { name: "C".into(), value: best.ceiling() * 8.0 / 1e9, by: Some(best.provider.into()) })
 }
 
 /// The ceiling of this kind of handshake, with aws-lc-rs: connections per second. The client's end verifies the server's
@@ -38,5 +42,5 @@ pub(crate) fn handshakes(kind: Handshake, each: Duration) -> Ceiling {
         Way::Warm => "Hw",
         Way::Resumed => "R",
     };
-    Ceiling { name: name.into(), value: handshake::ceiling(kind, each) }
+    Ceiling { name: name.into(), value: handshake::ceiling(kind, each), by: None }
 }

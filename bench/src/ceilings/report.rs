@@ -15,9 +15,20 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// What C is of, for each suite.
+    fn best(&self) -> Vec<&Bulk> {
+        let mut suites: Vec<_> = self.bulk.iter().map(|bulk| bulk.suite).collect();
+        suites.sort_unstable();
+        suites.dedup();
+        let best = |suite| Bulk::best(self.bulk.iter().filter(|bulk| bulk.suite == suite));
+        suites.into_iter().filter_map(best).collect()
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let bulk =
             self.bulk.iter().map(|b| json!({ "measured": b, "ceiling_bytes_per_second": b.ceiling() }));
+        let best = self.best();
+        let best = best.iter().map(|b| json!({ "suite": b.suite, "provider": b.provider }));
         let shakes = self
             .handshakes
             .iter()
@@ -26,6 +37,7 @@ impl Report {
             "version": env!("CARGO_PKG_VERSION"),
             "cpu": cpu(),
             "bulk": bulk.collect::<Vec<_>>(),
+            "best": best.collect::<Vec<_>>(),
             "handshakes": shakes.collect::<Vec<_>>(),
         })
     }
@@ -42,6 +54,9 @@ impl fmt::Display for Report {
         for b in &self.bulk {
             let (seal, open, c) = (b.seal / 1e9, b.open / 1e9, b.ceiling() * 8.0 / 1e9);
             writeln!(f, "{:<10} {:<18} {seal:>10.2} {open:>10.2} {c:>12.1}", b.provider, b.suite)?;
+        }
+        for b in self.best() {
+            writeln!(f, "C of {}: {:.1} Gbit/s, by {}", b.suite, b.ceiling() * 8.0 / 1e9, b.provider)?;
         }
         writeln!(
             f,

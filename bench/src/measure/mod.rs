@@ -15,7 +15,7 @@ use crate::ceilings::{self, Ceiling, Handshake, Way};
 use crate::endpoints::{Certificates, Sessions};
 use crate::machine;
 use crate::outcome::Outcome;
-use crate::rig::{Rig, RunConfig};
+use crate::rig::{Records, Rig, RunConfig};
 use crate::scenario::{Scenario, What};
 
 /// Probing a ceiling takes so long, before and after.
@@ -31,6 +31,8 @@ pub(crate) struct Setting {
     /// Core of the thread for handshakes, where there is one.
     pub(crate) pool_core: usize,
     pub(crate) eal: Vec<String>,
+    /// What protects the engine's records.
+    pub(crate) records: Records,
     /// Requests in a second, where they come by the clock; none: a part of what goes through at most.
     pub(crate) rate: Option<f64>,
 }
@@ -52,6 +54,7 @@ pub(crate) fn measure(scenario: &Scenario, setting: &Setting) -> Result<Outcome,
         root: internet.root_pem(),
         rules: matches!(scenario.what, What::Rules(_)),
         alone: scenario.alone,
+        records: setting.records,
     };
     let (rig, ports) = Rig::start(scenario.ports, &order, &setting.eal)?;
     if scenario.alone {
@@ -63,6 +66,7 @@ pub(crate) fn measure(scenario: &Scenario, setting: &Setting) -> Result<Outcome,
         mode: scenario.mode.name().into(),
         ports: scenario.ports.name().into(),
         dpdk: rig.version.clone(),
+        records: rig.records().filter(|_| scenario.mode.decrypts()).map(Into::into),
         ..Outcome::default()
     };
     match scenario.what {
@@ -70,16 +74,13 @@ pub(crate) fn measure(scenario: &Scenario, setting: &Setting) -> Result<Outcome,
         _ => traffic::measure(scenario, setting, &certificates, rig, ports, &mut outcome)?,
     }
     let again = on_core(setting.worker_core, || probe(scenario))?;
-    outcome.set_ceiling(ceiling.zip(again).map(|(a, b)| Ceiling { value: a.value.max(b.value), ..a }));
+    outcome.set_ceiling(ceiling.zip(again).map(|(a, b)| if b.value > a.value { b } else { a }));
     Ok(outcome)
 }
 
 fn probe(scenario: &Scenario) -> Option<Ceiling> {
     match scenario.what {
-        What::Throughput(_) if scenario.mode.decrypts() => {
-            let value = ceilings::bulk(SUITE, PROBE)?;
-            Some(Ceiling { name: "C".into(), value })
-        }
+        What::Throughput(_) if scenario.mode.decrypts() => ceilings::bulk(SUITE, PROBE),
         What::Connections => {
             let crate::endpoints::Tls { version, group, leaf, sessions, .. } = scenario.tls;
             let way = match sessions {

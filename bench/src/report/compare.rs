@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn run(figure: f64, standard_error: Option<f64>, ceiling: Option<f64>) -> Run {
-        let ceiling = ceiling.map(|value| Ceiling { name: "C".into(), value });
+        let ceiling = ceiling.map(|value| Ceiling { name: "C".into(), value, by: None });
         let outcome = Outcome { name: "speed".into(), figure, standard_error, ceiling, ..Outcome::default() };
         Run { outcomes: vec![outcome], ..Run::default() }
     }

@@ -1,5 +1,6 @@
 //! One line for each scenario.
 
+use crate::ceilings::Ceiling;
 use crate::machine::Machine;
 use crate::outcome::{Alone, CONNECTIONS, Contrast, Cost, Instructions, OfInspect, Outcome};
 
@@ -43,6 +44,16 @@ pub(crate) fn line(outcome: &Outcome) -> String {
 /// What has no column.
 fn details(outcome: &Outcome) -> Vec<String> {
     let mut all = Vec::new();
+    if let (Some(ceiling), Some(by), Some(records)) =
+        (&outcome.ceiling, outcome.ceiling.as_ref().and_then(|c| c.by.as_ref()), &outcome.records)
+    {
+        let Ceiling { name, value, .. } = ceiling;
+        all.push(format!(
+            "{name}: {} {} by {by}; the engine's records by {records}",
+            number(*value),
+            outcome.unit
+        ));
+    }
     let timed = outcome.offered.is_some() || outcome.unit == CONNECTIONS;
     if timed && let Some(latency) = &outcome.latency {
         let asked = outcome.offered.map_or_else(

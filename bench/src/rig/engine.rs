@@ -24,13 +24,13 @@ use wireglass_core::exclusions::Exclusions;
 use wireglass_core::fairness::{Fairness, PerClient};
 use wireglass_core::flow::{Limits, OutsideTls, Shared};
 use wireglass_core::policy::{Decision, Policy, Profile, Rule, Tallies};
-use wireglass_core::tls::{TlsContext, TlsSettings};
+use wireglass_core::tls::{Suite, TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile};
 use wireglass_testbed::EngineCa;
 
 use super::figures::Figures;
 use super::timed_worker::TimedWorker;
-use super::{Failure, Mode, WORKER};
+use super::{Failure, Mode, Records, WORKER};
 use crate::allocations;
 use crate::machine::{self, Thread};
 use crate::rules;
@@ -62,6 +62,8 @@ pub(crate) struct RunConfig {
     pub(crate) rules: bool,
     /// The worker has no thread: whoever starts it runs its turns.
     pub(crate) alone: bool,
+    /// What protects records.
+    pub(crate) records: Records,
 }
 
 /// A running engine.
@@ -75,6 +77,8 @@ pub(super) struct Engine {
     metrics: Arc<Metrics>,
     log: Option<(LogWriter, PathBuf)>,
     trusted: CertificateDer<'static>,
+    /// The library of the records that rustls prefers.
+    records: &'static str,
 }
 
 /// Who runs the worker's turns.
@@ -111,6 +115,7 @@ impl Engine {
             Arc::clone(&builder.filters)
         };
         let filters = [Arc::clone(&builder.filters), ruled];
+        let records = builder.tls.record_libraries().of(Suite::Aes256Gcm).name();
         // Threads inherit their core from whoever starts them.
         machine::pin(order.pool_core);
         let (pool, mut parts, generations) = builder.workers(&metrics, 1)?;
@@ -122,7 +127,12 @@ impl Engine {
         };
         let worker = if order.alone { Running::alone(make)? } else { Running::thread(order.core, make)? };
         let trusted = trusted.certificate();
-        Ok(Self { ports, worker, pool, generations, filters, metrics, log, trusted })
+        Ok(Self { ports, worker, pool, generations, filters, metrics, log, trusted, records })
+    }
+
+    /// The library of the records that rustls prefers.
+    pub(super) fn records(&self) -> &'static str {
+        self.records
     }
 
     /// The worker, if it takes turns with the load.
@@ -250,6 +260,7 @@ fn builder(
         roots: vec![RootFile { name: "Bench Internet root".into(), pem: order.root.clone().into_bytes() }],
         now: now.as_secs(),
     })?;
+    let tls = tls.with_record_libraries(order.records.libraries());
     let profile = Profile { http: order.mode == Mode::Inspect, ..Profile::default() };
     let decrypt = Decision::Decrypt(Arc::new(profile));
     let ports = wireglass_core::policy::Ports::Only(vec![443]);

@@ -32,6 +32,8 @@ enum Answer {
     /// The engine runs; the CA that its copies end at.
     Started {
         trusted: Vec<u8>,
+        /// The library of its records.
+        records: String,
     },
     Figures(Figures),
     /// So many frame buffers did not come back.
@@ -46,6 +48,7 @@ pub(super) struct EngineProcess {
     to: ChildStdin,
     from: Lines<BufReader<ChildStdout>>,
     trusted: CertificateDer<'static>,
+    records: String,
 }
 
 impl EngineProcess {
@@ -55,17 +58,22 @@ impl EngineProcess {
         let mut child = command.spawn()?;
         let (to, from) = child.stdin.take().zip(child.stdout.take()).ok_or("both were asked for")?;
         let from = BufReader::new(from).lines();
-        let mut process = Self { child, to, from, trusted: Vec::new().into() };
+        let mut process = Self { child, to, from, trusted: Vec::new().into(), records: String::new() };
         let ask = Ask::Start { order: order.clone(), eal: eal.to_vec(), socket: socket.into() };
-        let Answer::Started { trusted } = process.ask(&ask)? else {
+        let Answer::Started { trusted, records } = process.ask(&ask)? else {
             return Err("the engine's process gave the wrong answer".into());
         };
-        process.trusted = trusted.into();
+        (process.trusted, process.records) = (trusted.into(), records);
         Ok(process)
     }
 
     pub(super) fn trusted(&self) -> CertificateDer<'static> {
         self.trusted.clone()
+    }
+
+    /// The library of the engine's records.
+    pub(super) fn records(&self) -> &str {
+        &self.records
     }
 
     pub(super) fn figures(&mut self) -> Result<Figures, Failure> {
@@ -121,7 +129,7 @@ pub(crate) fn serve() -> Result<(), Failure> {
                     far_end_offloads: false,
                 };
                 let engine = running.insert(Engine::start(&order, eal, wire)?);
-                Answer::Started { trusted: engine.trusted().to_vec() }
+                Answer::Started { trusted: engine.trusted().to_vec(), records: engine.records().into() }
             }
             Ask::Figures => Answer::Figures(running.as_ref().ok_or("nothing was started")?.figures()),
             Ask::Stop => {

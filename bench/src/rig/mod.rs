@@ -5,6 +5,7 @@ mod engine;
 mod engine_process;
 mod figures;
 mod memif;
+mod records;
 mod testpmd;
 mod timed_worker;
 mod wire;
@@ -27,6 +28,7 @@ use crate::load::LoadPort;
 pub(crate) use self::engine::{FLOWS, RunConfig};
 pub(crate) use self::engine_process::serve;
 pub(crate) use self::figures::Figures;
+pub(crate) use self::records::Records;
 pub(crate) use self::timed_worker::{MEASURED_TURN, TimedWorker};
 
 /// Frames that each ring holds, and one.
@@ -201,6 +203,15 @@ impl Rig {
             Dut::Wire(_) | Dut::Testpmd(_) => None,
             Dut::Engine(engine) => Some(engine.trusted()),
             Dut::EngineProcess(process) => Some(process.trusted()),
+        }
+    }
+
+    /// The library of the engine's records, of the suite that rustls prefers; none of what is no engine.
+    pub(crate) fn records(&self) -> Option<&str> {
+        match &self.dut {
+            Dut::Wire(_) | Dut::Testpmd(_) => None,
+            Dut::Engine(engine) => Some(engine.records()),
+            Dut::EngineProcess(process) => Some(process.records()),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod tls_support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustls::ClientConnection;
@@ -11,7 +12,7 @@ use wireglass_core::end::End;
 use wireglass_core::event::MintedBy;
 use wireglass_core::policy::{Profile, TlsVersion};
 use wireglass_core::reason::Reason;
-use wireglass_core::tls::{Failure, Input, Outcome, RelayError};
+use wireglass_core::tls::{Failure, Input, Outcome, RecordLibraries, RelayError, Suite};
 use wireglass_core::x509::Provider;
 
 fn established(
@@ -230,6 +231,61 @@ fn key_updates_pass() {
         (&flow.server.seen.data[..], &flow.client.seen.data[..]),
         (&[0, 1, 2, 3][..], &[0, 1, 2, 3][..])
     );
+}
+
+/// Handshakes by one library, records by another, over each AEAD; only the suite in question has it, so that no other's choice is taken.
+/// What the keys hold of memory tells the libraries apart.
+#[test]
+fn records_by_any_library_after_handshakes_by_any() {
+    let mut keys = BTreeMap::new();
+    for (&handshakes, &records, suite, versions) in pairings() {
+        let mut world = World::new(handshakes);
+        let libraries = RecordLibraries::by_suite(|other| if other == suite { records } else { handshakes });
+        let context = Arc::into_inner(world.context).unwrap();
+        world.context = Arc::new(context.with_record_libraries(libraries));
+        let mut library = library(handshakes);
+        let name = suite.name().to_uppercase().replace('-', "_");
+        library.cipher_suites.retain(|suite| format!("{:?}", suite.suite()).contains(&name));
+        let client = client_config(&library, versions, std::slice::from_ref(&world.trusted));
+        let chain = std::slice::from_ref(&world.leaf.der);
+        let server = server_config(&library, versions, chain, world.leaf.private_key());
+        let mut flow = Flow::run(&world, client, server, Plan::default());
+        let case = format!("{handshakes:?} {records:?} {suite:?} {:?}", flow.report);
+        assert_eq!(flow.failure, None, "{case}");
+        for leg in [&flow.report.client_leg, &flow.report.server_leg] {
+            assert!(leg.as_ref().unwrap().cipher.unwrap().contains(&name), "{case}");
+        }
+        let is_tls13 = std::ptr::eq(versions, TLS13);
+        let certificates = if is_tls13 { chain[0].len() } else { 0 };
+        keys.entry((is_tls13, name, records.name()))
+            .or_insert_with(Vec::new)
+            .push(flow.relay.as_ref().unwrap().held() - certificates);
+        for round in 0..2 {
+            if is_tls13 && round == 1 {
+                flow.client.connection.refresh_traffic_keys().unwrap();
+                flow.server.connection.refresh_traffic_keys().unwrap();
+            }
+            flow.client.send(&[round; 40_000]);
+            flow.server.send(&[round; 50_000]);
+            flow.settle().unwrap();
+        }
+        let said = |len| [vec![0; len], vec![1; len]].concat();
+        assert!(flow.server.seen.data == said(40_000) && flow.client.seen.data == said(50_000), "{case}");
+    }
+    let all: Vec<_> = keys.values().collect();
+    assert!(all.iter().all(|held| held.windows(2).all(|pair| pair[0] == pair[1])), "{keys:?}");
+    for pair in all.chunks(Provider::BUILT_IN.len()).filter(|pair| pair.len() > 1) {
+        assert_ne!(pair[0][0], pair[1][0], "{keys:?}");
+    }
+}
+
+type Pairing = (&'static Provider, &'static Provider, Suite, Versions);
+
+fn pairings() -> impl Iterator<Item = Pairing> {
+    let libraries = || Provider::BUILT_IN.iter();
+    let both = libraries().flat_map(move |handshakes| libraries().map(move |records| (handshakes, records)));
+    let suites = both.flat_map(|(h, r)| Suite::ALL.map(|suite| (h, r, suite)));
+    suites.flat_map(|(h, r, suite)| [TLS12, TLS13].map(|versions| (h, r, suite, versions)))
 }
 
 #[test]

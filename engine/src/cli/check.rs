@@ -14,10 +14,11 @@ use wireglass_core::policy::{
     ListId, Lists, NoNameAction, OnUnread, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
 };
 use wireglass_core::tls::NoRoot;
-use wireglass_core::x509::describe_date as date;
+use wireglass_core::x509::{Provider, describe_date as date};
 
 use super::{USAGE, never_match};
-use crate::config::{Config, Content};
+use crate::config::{Config, Content, Crypto};
+use crate::record_speeds::RecordLibrary;
 use crate::worker::Idle;
 
 /// Entries of a list that are shown; the others are counted.
@@ -33,6 +34,20 @@ pub(super) fn check(config: &Config) -> ExitCode {
     };
     print!("{}", Summary { config, roots, no_roots, clock });
     ExitCode::SUCCESS
+}
+
+/// What `crypto.records` means in this build.
+fn records(crypto: &Crypto) -> String {
+    match (crypto.records, Provider::BUILT_IN) {
+        (_, [only]) => format!("by {}, the only library of this build", only.name()),
+        (RecordLibrary::Fixed(library), _) => {
+            format!("by {} in all suites, whatever is faster on this processor", library.name())
+        }
+        (RecordLibrary::Auto, all) => format!(
+            "by the faster library of each suite, as a probe at the start finds it: {}",
+            list(all.iter().map(|library| library.name().to_owned()))
+        ),
+    }
 }
 
 /// The configuration in words.
@@ -99,6 +114,7 @@ impl Summary<'_> {
 
     fn certificates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.config;
+        writeln!(f, "\nrecords\n  {}", records(&config.crypto))?;
         writeln!(f, "\ncertificates (by {})", config.crypto.provider.name())?;
         for (which, files) in [("trusted CA", &config.ca.trusted), ("untrusted CA", &config.ca.untrusted)] {
             match ca_files::describe(Path::new(&files.cert_name)) {

@@ -84,8 +84,10 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         Arc::new(Fetcher::new(settings, config.crypto.provider))
     });
     config.trust.knowledge.fetcher.clone_from(&fetcher);
+    let records = config.crypto.record_libraries();
+    tracing::info!("records: {records}");
     let tls = config.tls_context().map_err(|error| error.to_string())?;
-    tracing::info!("records: {}", config.crypto.record_libraries());
+    let tls = tls.with_record_libraries(records.libraries);
     if let Some(doubt) = config.clock_doubt(&tls) {
         tracing::warn!("{doubt}");
     }

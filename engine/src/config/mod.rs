@@ -156,7 +156,8 @@ impl Config {
             .with_starttls(self.starttls.clone())
     }
 
-    /// The CAs and the trust store, ready for use.
+    /// The CAs and the trust store, ready for use. Records are left with the library of the handshakes: whoever decrypts gives it
+    /// [those that are chosen](Crypto::record_libraries), which may take a probe.
     ///
     /// # Errors
     /// None that [`Self::load`] has not found, unless a certificate has expired since.
@@ -175,9 +176,7 @@ impl Config {
     }
 
     fn complete(&self, context: TlsContext) -> TlsContext {
-        context
-            .with_server_sessions(self.limits.server_sessions)
-            .with_record_libraries(self.crypto.record_libraries().libraries)
+        context.with_server_sessions(self.limits.server_sessions)
     }
 
     /// The rules on content, compiled.

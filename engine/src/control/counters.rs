@@ -10,6 +10,7 @@ use wireglass_core::event::EventKind;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::reason::{PacketDrop, PortDrop};
 
+use super::server::unix_now;
 use crate::metrics::{Metrics, PoolStatistics, PortStatistics};
 
 /// A word of a fixed list, or a name.
@@ -108,6 +109,8 @@ pub struct EngineRecord {
     pub log_dropped: u64,
     /// Events that could not be written.
     pub log_lost: u64,
+    /// Servers that are known now not to be decrypted, or that an operator has named.
+    pub exclusions: u64,
 }
 
 /// An engine's counters at one moment. They are read one by one, while the workers go on.
@@ -144,6 +147,7 @@ impl Counters {
                 generations_older: generation.older(),
                 log_dropped,
                 log_lost,
+                exclusions: metrics.exclusions().map_or(0, |all| all.holding(unix_now())) as u64,
             },
         }
     }

@@ -5,6 +5,7 @@ mod liveness;
 mod log_counters;
 mod page;
 mod ports;
+mod records;
 mod rules;
 mod server;
 mod snapshot;

@@ -20,7 +20,7 @@ use super::ports::PortSources;
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
 use wireglass_core::event::EventKind;
-use wireglass_core::tls::{FetchKind, FetchOutcome, Fetcher};
+use wireglass_core::tls::{FetchKind, FetchOutcome, Fetcher, RecordLibraries};
 
 /// What a port's driver counts by itself, since the engine started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,6 +90,7 @@ pub struct Metrics {
     pools: OnceLock<PoolSource>,
     cores: OnceLock<Vec<usize>>,
     tallies: Mutex<Tallies>,
+    records: Mutex<Option<RecordLibraries>>,
 }
 
 impl Metrics {
@@ -113,6 +114,7 @@ impl Metrics {
             pools: OnceLock::new(),
             cores: OnceLock::new(),
             tallies: Mutex::default(),
+            records: Mutex::default(),
         }
     }
 
@@ -186,6 +188,15 @@ impl Metrics {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// From now on these libraries protect the records.
+    pub fn set_records(&self, libraries: RecordLibraries) {
+        *self.records.lock().unwrap_or_else(PoisonError::into_inner) = Some(libraries);
+    }
+
+    pub(super) fn records(&self) -> Option<RecordLibraries> {
+        *self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
@@ -233,6 +244,7 @@ impl Metrics {
         self.by_reason(&mut page);
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);
+        self.record_libraries(&mut page);
         self.tls_caches(&mut page);
         self.fetches(&mut page);
         self.exclusions_by_cause(&mut page);

@@ -2,13 +2,15 @@
 
 import socket
 import time
+from pathlib import Path
 
+from .. import doh
 from ..clients import TAKES_ANY, BareTls, chromium
 from ..eve import at
 from ..hosts import BLOCK_ALERT, BYPASS, WWW
 from ..net import SERVER4, SERVER6
 from ..runner import check
-from ..shell import Failed, wait_for
+from ..shell import Failed, Process, wait_for
 from .fetch import ca_subject, issuer_of
 
 
@@ -126,3 +128,32 @@ def ech_chromium(lab):
         if "learned" in event["wireglass"]:
             raise Failed(f"learned {event['wireglass']['learned']}")
     return f"{len(events)} connection(s)"
+
+
+@check("hello.ech-real")
+def ech_real(lab):
+    """Chromium finds an ECHConfig in DNS over HTTPS: it shows the outer name, says that it meant another, and comes back with that"""
+    hidden = "hidden.wild.lab.test"
+    before = len(lab.eve.events())
+    certificate = lab.certificates[WWW]
+    argv = lab.network.client.argv("/usr/bin/python3", Path(doh.__file__), certificate.chain, certificate.key, hidden, SERVER4, WWW)
+    process = Process(argv, lab.folder / "doh.log", "the resolver")
+    try:
+        process.wait_text("serving", 10)
+        dom = chromium(lab, f"https://{hidden}/", *TAKES_ANY, doh=f"https://127.0.0.1:{doh.PORT}/dns-query")
+    finally:
+        process.stop()
+    if "hello from" not in dom:
+        raise Failed(f"page {dom[:300]!r}")
+
+    def of_kind(kind, sought):
+        return [event for event in lab.eve.events()[before:] if event["event_type"] == kind and sought(event)]
+    wait_for(lambda: of_kind("flow", lambda flow: flow["wireglass"]["reason"] == "tls.ech_required"), 10, "a flow that ends by tls.ech_required")
+    outer = of_kind("tls", lambda tls: tls["tls"].get("sni") == WWW)
+    inner = of_kind("tls", lambda tls: tls["tls"].get("sni") == hidden)
+    if not outer or not inner:
+        raise Failed(f"{len(outer)} hellos with the outer name, {len(inner)} with the inner one")
+    for tls in outer + inner:
+        at(tls, "wireglass.action", "decrypt")
+    at(outer[0], "wireglass.ech", "offered")
+    return f"{len(outer)} hellos with the outer name, then {len(inner)} with the inner one"

@@ -52,6 +52,13 @@ struct Entry {
     until: u64,
 }
 
+impl Entry {
+    /// It is more than a suspicion, and has not run out.
+    fn holds(&self, now: u64) -> bool {
+        self.until > now && self.witnesses.are_enough()
+    }
+}
+
 type Shard = AgedMap<Key, Entry>;
 
 /// What has come of a failure.
@@ -130,8 +137,7 @@ impl Exclusions {
     pub fn find(&self, contact: &Contact<'_>, client: &Client<'_>, now: u64) -> impl Iterator<Item = Cause> {
         let mut found = [None; 5];
         if !self.is_empty() {
-            let by_hand = contact.named().any(|parts| self.has_named(&parts, now));
-            found[0] = by_hand.then_some(Cause::Manual);
+            found[0] = self.is_named(contact, now).then_some(Cause::Manual);
             let hash = self.hasher.hash(&contact.parts());
             if self.may_have(hash)
                 && let Some(server) = contact.server()
@@ -226,10 +232,23 @@ impl Exclusions {
         let mut all = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
-            let holding = shard.iter().filter(|(_, entry)| entry.until > now && entry.witnesses.are_enough());
+            let holding = shard.iter().filter(|(_, entry)| entry.holds(now));
             all.extend(holding.map(|(key, entry)| exclusion(key, entry)));
         }
         all
+    }
+
+    /// How many [`Self::list`] has.
+    pub fn holding(&self, now: u64) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().iter().filter(|(_, entry)| entry.holds(now)).count())
+            .sum()
+    }
+
+    /// Whether an operator has named the server of a flow, at `now` in seconds since the Unix epoch.
+    pub fn is_named(&self, contact: &Contact<'_>, now: u64) -> bool {
+        contact.named().any(|parts| self.has_named(&parts, now))
     }
 
     fn has_named(&self, parts: &Parts<'_>, now: u64) -> bool {

@@ -1,11 +1,13 @@
 //! What the facts mean. Pure: facts in, findings out.
 
 use serde::Serialize;
+use wireglass_core::tls::Suite;
 
 use super::facts::{Core, Facts, Interface, Iommu, Pages};
 use super::plan::{CaFacts, Plan, PlannedPort, PlannedWire};
 use crate::driver::PortCapabilities;
 use crate::interfaces::{KernelPort, Obstacle, Sockets, XdpMode};
+use crate::record_speeds::Choice;
 
 /// How much of an obstacle something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,6 +64,8 @@ pub(super) struct Question<'q> {
     pub(super) plan: Option<&'q Plan>,
     /// None: the ports were not opened.
     pub(super) ports: Option<&'q [PortCapabilities]>,
+    /// Which library protects records, with the speeds of all.
+    pub(super) records: Choice<'q>,
     /// Seconds since 1970.
     pub(super) now: i64,
 }
@@ -72,6 +76,7 @@ impl Question<'_> {
         let mut all = vec![self.iommu(), self.hugepages()];
         all.extend(self.cards());
         all.extend([self.numa(), self.cores(), self.isolated(), self.governor(), self.aes()]);
+        all.extend(Suite::ALL.map(|suite| self.records(suite)));
         all.extend(self.sockets());
         all.extend(self.wires());
         all.extend(self.offloads());
@@ -364,6 +369,23 @@ impl Question<'_> {
                 "AES instructions, no VAES",
                 "newer CPUs encrypt several blocks with one instruction",
             ),
+        }
+    }
+
+    /// Which library protects the records of a suite, and how fast each one is.
+    fn records(&self, suite: Suite) -> Finding {
+        let found = self.records.of(suite);
+        match self.records.faster(suite) {
+            Some(faster) => Finding::poor(
+                "records",
+                found,
+                &format!(
+                    "the configuration names one library for all suites; {} is faster here",
+                    faster.name()
+                ),
+                "crypto.records = \"auto\"",
+            ),
+            None => Finding::good("records", found),
         }
     }
 

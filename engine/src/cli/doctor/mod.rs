@@ -82,10 +82,12 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     };
     let plan = config.as_ref().map(Plan::of);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let records = config.as_ref().map(|config| config.crypto.clone()).unwrap_or_default();
     let question = Question {
         facts: &Facts::read(&args.root),
         plan: plan.as_ref(),
         ports: ports.as_deref(),
+        records: records.record_libraries_probed(),
         now: now.try_into().unwrap_or(i64::MAX),
     };
     let findings = question.judge();

@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use tempfile::TempDir;
+use wireglass_core::tls::{RecordLibraries, Suite};
+use wireglass_core::x509::Provider;
 
 use super::facts::Facts;
 use super::findings::{Finding, Level, Question};
@@ -12,6 +14,7 @@ use super::plan::{CaFacts, Plan, PlannedPort, PlannedWire};
 use super::render::Text;
 use crate::driver::PortCapabilities;
 use crate::interfaces::KernelPort;
+use crate::record_speeds::{Choice, RecordLibrary, RecordSpeed, RecordSpeeds};
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
@@ -21,6 +24,8 @@ struct Machine {
     root: TempDir,
     plan: Plan,
     ports: Option<Vec<PortCapabilities>>,
+    records: RecordLibrary,
+    speeds: RecordSpeeds,
 }
 
 impl Machine {
@@ -58,7 +63,13 @@ impl Machine {
             lacks: Vec::new(),
         };
         let ports = Some(vec![offer("0000:03:00.0"), offer("0000:03:00.1")]);
-        let machine = Self { root: tempfile::tempdir().expect("a folder"), plan, ports };
+        let machine = Self {
+            root: tempfile::tempdir().expect("a folder"),
+            plan,
+            ports,
+            records: RecordLibrary::Auto,
+            speeds: speeds(10.0),
+        };
         machine.fill();
         machine
     }
@@ -140,8 +151,19 @@ impl Machine {
     fn judge(&self, with_plan: bool) -> Vec<Finding> {
         let facts = Facts::read(self.root.path());
         let plan = with_plan.then_some(&self.plan);
-        Question { facts: &facts, plan, ports: self.ports.as_deref(), now: NOW }.judge()
+        let libraries = self.records.choose(Provider::default(), || &self.speeds);
+        let records = Choice { libraries, speeds: Some(&self.speeds) };
+        Question { facts: &facts, plan, ports: self.ports.as_deref(), records, now: NOW }.judge()
     }
+}
+
+/// The default library does 10 Gbit/s of all suites, others so much.
+fn speeds(others: f64) -> RecordSpeeds {
+    let of = |suite| {
+        let gbits = move |library| if library == Provider::default() { 10.0 } else { others };
+        Provider::BUILT_IN.iter().map(move |&library| RecordSpeed { suite, library, gbits: gbits(library) })
+    };
+    RecordSpeeds::new(Suite::ALL.into_iter().flat_map(of).collect())
 }
 
 #[test]
@@ -161,6 +183,7 @@ fn a_machine_in_order_has_nothing_in_the_way() {
         "isolated",
         "governor",
         "aes",
+        "records",
         "mtu",
         "link",
         "offloads",
@@ -368,6 +391,29 @@ fn a_port_of_af_xdp_tells_how_far_out_its_frames_are_taken() {
 }
 
 #[test]
+fn the_library_of_records_is_told_with_its_speed_and_one_that_costs_speed_is_poor() {
+    let mut machine = Machine::new();
+    machine.speeds = speeds(20.0);
+    let about = |machine: &Machine| {
+        let findings = machine.judge(false).into_iter();
+        findings.filter(|finding| finding.topic == "records").collect::<Vec<_>>()
+    };
+    let (default, fastest) = (Provider::default(), Provider::BUILT_IN[Provider::BUILT_IN.len() - 1]);
+    let found = about(&machine);
+    assert!(found.len() == 3 && found.iter().all(|finding| finding.level == Level::Good), "{found:?}");
+    assert!(found[0].found.starts_with(&format!("AES-128-GCM by {} (", fastest.name())), "{found:?}");
+    machine.records = RecordLibrary::Fixed(default);
+    let found = about(&machine);
+    assert!(found[2].found.starts_with(&format!("ChaCha20-Poly1305 by {} (10.0 ", default.name())));
+    if fastest != default {
+        let is_poor = |finding: &Finding| {
+            finding.level == Level::Poor && finding.fix.as_deref() == Some("crypto.records = \"auto\"")
+        };
+        assert!(found.iter().all(is_poor), "{found:?}");
+    }
+}
+
+#[test]
 fn interfaces_tell_of_their_links_and_mtus_without_a_port_being_opened() {
     let mut machine = Machine::new();
     machine.on_interfaces();
@@ -396,7 +442,8 @@ fn interfaces_tell_of_their_links_and_mtus_without_a_port_being_opened() {
 #[test]
 fn a_machine_that_shows_nothing_is_judged_too() {
     let facts = Facts::read(Path::new("/nonexistent"));
-    let findings = Question { facts: &facts, plan: None, ports: None, now: NOW }.judge();
+    let records = Choice { libraries: RecordLibraries::all(Provider::default()), speeds: None };
+    let findings = Question { facts: &facts, plan: None, ports: None, records, now: NOW }.judge();
     assert!(findings.iter().any(|finding| finding.topic == "hugepages" && finding.level == Level::Bad));
 }
 

@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use wireglass_core::exclusions::{Contact, Exclusions};
 use wireglass_core::fields::{Field, Fields};
 use wireglass_core::policy::{
     Answer, BlockWith, ConnectionFacts, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision,
@@ -55,6 +57,10 @@ pub(super) struct Connection {
     pub(super) profile: Option<String>,
     /// The profile bypasses servers that are known not to be decrypted, once that was learned.
     pub(super) may_be_excluded: bool,
+    /// `wireglass exclusions add` has named the server, as `exclusions.file` has it, so that it is bypassed although policy says decrypt.
+    /// None: there is no file to ask, or nobody is decrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) is_excluded_by_hand: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -146,6 +152,7 @@ impl Explained {
             rules: Vec::new(),
             profile: None,
             may_be_excluded: false,
+            is_excluded_by_hand: None,
         };
         let mut explained = Self {
             connection,
@@ -178,6 +185,18 @@ impl Explained {
             Decision::Decrypt(profile) => {
                 explained.connection.profile = Some(profile.name.clone());
                 explained.connection.may_be_excluded = profile.bypasses_learned();
+                let contact = Contact {
+                    wire: &wire.into(),
+                    vlan: [args.vlan, None],
+                    name: sni,
+                    address: server.ip(),
+                    port: server.port(),
+                };
+                explained.connection.is_excluded_by_hand = is_excluded_by_hand(config, &contact);
+                if explained.connection.is_excluded_by_hand == Some(true) {
+                    (explained.verdict, explained.rule) = (Verdict::Bypassed, None);
+                    return (explained, None);
+                }
                 return (explained, Some(profile));
             }
             Decision::Bypass => explained.verdict = Verdict::Bypassed,
@@ -192,6 +211,14 @@ impl Explained {
         }
         (explained, None)
     }
+}
+
+/// Whether an operator has named the server; none: the engine keeps no file of such, or it cannot be read.
+fn is_excluded_by_hand(config: &Config, contact: &Contact<'_>) -> Option<bool> {
+    let exclusions = Exclusions::new([0; 16]);
+    crate::exclusions::load(config.exclusions.file.as_deref()?, &exclusions).ok()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(exclusions.is_named(contact, now.as_secs()))
 }
 
 /// Asks the rules on content.

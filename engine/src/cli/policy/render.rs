@@ -47,6 +47,7 @@ impl Explained {
             rules,
             profile,
             may_be_excluded,
+            is_excluded_by_hand,
         } = &self.connection;
         writeln!(f, "connection from {client} to {server}, server name {host:?}")?;
         if *has_no_server {
@@ -69,6 +70,18 @@ impl Explained {
             (None, Some(how)) => writeln!(f, "blocked with {how}"),
             (None, None) => writeln!(f, "bypassed; no rule on content is asked"),
         }?;
+        match is_excluded_by_hand {
+            Some(true) => {
+                return writeln!(
+                    f,
+                    "  but bypassed: `wireglass exclusions add` has named the server; no rule on content is asked"
+                );
+            }
+            None if profile.is_some() => {
+                writeln!(f, "  note: bypassed, if `wireglass exclusions add` has named the server")?;
+            }
+            Some(false) | None => {}
+        }
         if *is_held {
             writeln!(f, "  held until then: the server hears of the client only if it is not blocked")?;
         }

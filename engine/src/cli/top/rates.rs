@@ -28,6 +28,8 @@ pub(super) struct Rates {
     pub(super) generations_older: u64,
     pub(super) log_dropped: u64,
     pub(super) log_lost: u64,
+    /// Now: servers that are known not to be decrypted, or that an operator has named.
+    pub(super) exclusions: u64,
 }
 
 /// One worker's share of the work, or all of it.
@@ -107,6 +109,7 @@ impl Rates {
             generations_older: after.engine.generations_older,
             log_dropped: after.engine.log_dropped,
             log_lost: after.engine.log_lost,
+            exclusions: after.engine.exclusions,
         })
     }
 }

@@ -190,10 +190,11 @@ fn summary(rates: &Rates, of: &Share) -> [Line<'static>; 3] {
         ]),
         Line::from(vec![
             Span::raw(format!(
-                "handshakes done {}/s, failed {}/s, queued {}  ",
+                "handshakes done {}/s, failed {}/s, queued {}  excluded {}  ",
                 rate(total.handshakes_done_per_second),
                 rate(total.handshakes_failed_per_second),
                 count(total.handshake_queue),
+                count(rates.exclusions),
             )),
             alarming(format!("events lost {}", count(unlogged)), unlogged > 0),
         ]),
@@ -335,6 +336,7 @@ mod tests {
                 generations_older: 0,
                 log_dropped: 0,
                 log_lost: 3,
+                exclusions: 17,
             },
             workers: (0..workers).map(worker).collect(),
             ports: vec![port("net_af_packet0", 77 * seconds), port("0000:3b:00.1-a-long-name", 0)],

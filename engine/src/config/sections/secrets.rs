@@ -23,11 +23,11 @@ pub struct Crypto {
 impl Crypto {
     pub(in crate::config) fn read(table: Table<'_>) -> Self {
         let built_in: Vec<_> = Provider::BUILT_IN.iter().map(|p| (p.name(), *p)).collect();
-        let provider = table.choice("provider", &built_in, Provider::default());
+        let provider = library(&table, "provider", &built_in, Provider::default());
         let fixed = built_in.into_iter().map(|(name, provider)| (name, RecordLibrary::Fixed(provider)));
         let auto = (RecordLibrary::Auto.name(), RecordLibrary::Auto);
         let libraries: Vec<_> = std::iter::once(auto).chain(fixed).collect();
-        let records = table.choice("records", &libraries, RecordLibrary::Auto);
+        let records = library(&table, "records", &libraries, RecordLibrary::Auto);
         table.finish();
         Self { provider, records }
     }
@@ -38,6 +38,28 @@ impl Crypto {
         let libraries = self.records.choose(self.provider, || speeds.insert(RecordSpeeds::here()));
         Choice { libraries, speeds }
     }
+
+    /// Likewise, with the speeds where they decide nothing, too.
+    pub fn record_libraries_probed(&self) -> Choice<'static> {
+        Choice { speeds: Some(RecordSpeeds::here()), ..self.record_libraries() }
+    }
+}
+
+/// One of these. Of a library that this build was made without, it says so.
+fn library<T: Copy + PartialEq>(table: &Table<'_>, key: &'static str, of: &[(&str, T)], default: T) -> T {
+    let name = of.iter().find(|(_, value)| *value == default).map_or("", |(name, _)| name);
+    let Some(value) = table.value(key, format!("{name:?}")) else { return default };
+    let text = if value.is_text() { value.text() } else { None };
+    if let Some(text) = text.filter(|text| is_left_out(text, of.iter().map(|(name, _)| *name))) {
+        value.say(format!("this build was made without {text}"));
+        return default;
+    }
+    value.choice(of).unwrap_or(default)
+}
+
+/// There is such a library, and it is not among those that are built in.
+fn is_left_out<'n>(name: &str, mut built_in: impl Iterator<Item = &'n str>) -> bool {
+    ["aws-lc-rs", "ring"].contains(&name) && built_in.all(|has| has != name)
 }
 
 /// `[ca]`: the two CAs, read from their files.
@@ -177,4 +199,20 @@ fn read_all<T>(
         });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_was_left_out_is_told_from_one_that_there_is_not() {
+        let lacks = |name, has: &[&str]| is_left_out(name, has.iter().copied());
+        assert!(lacks("ring", &["auto", "aws-lc-rs"]) && lacks("aws-lc-rs", &["ring"]));
+        assert!(
+            !lacks("ring", &["auto", "ring"]) && !lacks("openssl", &["ring"]) && !lacks("auto", &["ring"])
+        );
+        // Those that are built in have these names, and no others.
+        assert!(Provider::BUILT_IN.iter().all(|provider| lacks(provider.name(), &[])));
+    }
 }

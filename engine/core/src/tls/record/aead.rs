@@ -90,6 +90,10 @@ pub(super) fn nonce(iv: &[u8; NONCE], seq: u64) -> [u8; NONCE] {
     nonce
 }
 
+/// Bytes of an `EVP_AEAD_CTX`, which holds AES-GCM's tables.
+#[cfg(feature = "aws-lc-rs")]
+const AWS_LC_KEY: usize = 640;
+
 /// A key at work. The libraries keep it; neither prints it. AWS-LC wipes it when dropped, ring does not.
 pub(super) enum Aead {
     #[cfg(feature = "aws-lc-rs")]
@@ -122,6 +126,16 @@ impl Aead {
                 };
                 UnboundKey::new(algorithm, key).ok().map(|key| Self::Ring(Box::new(LessSafeKey::new(key))))
             }
+        }
+    }
+
+    /// Bytes of memory that it holds beside its own size, nearly where the library does not say.
+    pub(super) const fn held(&self) -> usize {
+        match self {
+            #[cfg(feature = "aws-lc-rs")]
+            Self::AwsLcRs(_) => AWS_LC_KEY,
+            #[cfg(feature = "ring")]
+            Self::Ring(_) => size_of::<ring::aead::LessSafeKey>(),
         }
     }
 

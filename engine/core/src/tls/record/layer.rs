@@ -20,9 +20,6 @@ const MAX_TICKETS: u8 = 255;
 /// Of them, so many are looked at: more than are kept.
 const TAKEN: u8 = 8;
 
-/// What a library takes for a key at work, nearly: its schedule, on the heap with both.
-const KEY: usize = 640;
-
 /// What outlives a TLS 1.3 handshake: the secrets that new keys come from, and who takes tickets.
 pub trait KeySource: Send {
     /// The peer's next key.
@@ -132,8 +129,8 @@ impl RecordLayer {
     /// Bytes of memory that it holds beside its own size: a message that is not all there, and keys.
     pub(in crate::tls) fn held(&self) -> usize {
         let Self {
-            opener: _,
-            sealer: _,
+            opener,
+            sealer,
             source,
             partial,
             provider: _,
@@ -149,7 +146,7 @@ impl RecordLayer {
             has_closed: _,
         } = self;
         let source = source.as_deref().map_or(0, |source| size_of_val(source) + source.held());
-        partial.capacity() + source + 2 * KEY
+        partial.capacity() + source + opener.held() + sealer.held()
     }
 
     /// No handshake message has come in part.

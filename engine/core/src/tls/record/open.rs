@@ -20,6 +20,11 @@ impl Opener {
         Some(Self { aead: key.aead(provider)?, iv: key.iv.clone(), seq: key.seq, form })
     }
 
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) const fn held(&self) -> usize {
+        self.aead.held()
+    }
+
     /// The next record is the first under this key.
     pub(super) fn rekey(&mut self, provider: Provider, key: &TrafficKey) -> Result<(), Fault> {
         *self = Self::new(provider, self.form, key).ok_or(Fault::Internal)?;

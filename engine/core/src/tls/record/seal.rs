@@ -22,6 +22,11 @@ impl Sealer {
         Some(Self { aead: key.aead(provider)?, iv: key.iv.clone(), seq: key.seq, limit, form })
     }
 
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) const fn held(&self) -> usize {
+        self.aead.held()
+    }
+
     /// The next record is the first under this key.
     pub(super) fn rekey(&mut self, provider: Provider, key: &TrafficKey) -> Result<(), Fault> {
         let limit = self.limit;
