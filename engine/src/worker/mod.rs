@@ -372,7 +372,10 @@ impl<IO: Io> Worker<IO> {
             found = None;
         }
         match found {
-            Some(id) if self.lets_by(id, port, &frame, headers) => self.cx.forward(port.opposite(), frame),
+            Some(id) if self.lets_by(id, port, &frame, headers) => {
+                self.cx.show_frame(&frame);
+                self.cx.forward(port.opposite(), frame);
+            }
             Some(id) => self.hand_over(id, port, frame, headers),
             // Of a port that only flows which are older than the last reload are looked at on.
             None if self.client_and_server(port, headers.source, headers.destination).is_none() => {

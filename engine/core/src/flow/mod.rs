@@ -214,7 +214,10 @@ impl<IO: Io> Flow<IO> {
             let (now, idle) = (cx.now, cx.shared.limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));
             return match segment.map_or(true, |segment| bypassed.observe(now, idle, from, &segment)) {
-                true => cx.send(from.other(), frame),
+                true => {
+                    cx.show_frame(&frame);
+                    cx.send(from.other(), frame);
+                }
                 false => cx.counters.drop_packet(PacketDrop::BrokenHandshake),
             };
         }
@@ -507,22 +510,32 @@ impl<IO: Io> Flow<IO> {
                 let peeking = Box::new(Peeking::new(cx.now, answered, template, &cx.shared.limits));
                 return self.peek(cx, peeking, from, frame, headers);
             }
-            AfterAnswer::ServerData => return self.not_tls(cx, answered, from, frame),
+            AfterAnswer::ServerData => return self.not_tls(cx, answered, Vec::new(), from, frame),
         }
         Phase::Answered(answered)
     }
 
-    /// The server speaks first: whatever this is, TLS it is not.
+    /// The server speaks first: whatever this is, TLS it is not. `held`: what the client has said before.
     fn not_tls(
         &mut self,
         cx: &mut Context<IO>,
         answered: Box<Answered>,
+        held: Vec<IO::Frame>,
         from: End,
         frame: IO::Frame,
     ) -> Phase<IO> {
+        let bypass = cx.shared.outside_tls.bypass_not_tls;
+        if bypass {
+            show_handshake(cx, &answered, None);
+            for frame in held {
+                cx.show_frame(&frame);
+                cx.send(End::Server, frame);
+            }
+        }
         // Where it has closed already, it may be that only we have seen that.
-        if cx.shared.outside_tls.bypass_not_tls && !answered.server_has_closed() {
+        if bypass && !answered.server_has_closed() {
             self.decided = Some((Action::Bypass, None));
+            cx.show_frame(&frame);
             cx.send(from.other(), frame);
             let released = Released::new(&answered, Vec::new());
             return Phase::Bypassed(Bypassed::released(cx.now, cx.shared.limits.idle_time, released));
@@ -604,10 +617,7 @@ impl<IO: Io> Flow<IO> {
             }
             AfterAnswer::ServerData => {
                 let (opening, held) = peeking.into_opening(cx);
-                if cx.shared.outside_tls.bypass_not_tls {
-                    held.into_iter().for_each(|held| cx.send(End::Server, held));
-                }
-                return self.not_tls(cx, opening, from, frame);
+                return self.not_tls(cx, opening, held, from, frame);
             }
             AfterAnswer::Unwanted | AfterAnswer::ClientData => {
                 cx.counters.drop_packet(PacketDrop::BrokenHandshake);
@@ -669,6 +679,15 @@ fn pass_syn<IO: Io>(cx: &mut Context<IO>, from: End, mut frame: IO::Frame, heade
     let (mut headers, mss) = (*headers, cx.mtu().saturating_sub(ip_and_tcp) as u16);
     scrub_syn(frame.data_mut(), &mut headers, mss);
     cx.send(from.other(), frame);
+}
+
+/// Shows the mirrors of bypassed flows the handshake that has gone by. `to_server` is what the client's frames wear, if one is at hand.
+fn show_handshake<IO: Io>(cx: &mut Context<IO>, answered: &Answered, to_server: Option<&Template>) {
+    if cx.shows_bypassed {
+        for segment in answered.handshake(to_server) {
+            cx.show_again(segment.as_slice());
+        }
+    }
 }
 
 fn reset_by(end: End) -> Reason {

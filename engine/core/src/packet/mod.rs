@@ -12,6 +12,7 @@ mod scrub;
 mod syn_ack;
 mod uninspected;
 
+pub(crate) use build::reseal;
 pub use build::{Checksums, MAX_HEADERS, Template};
 pub use checksum::Sum;
 pub use classify::{Class, Datagram, Headers, classify};
@@ -21,5 +22,6 @@ pub use icmp::{IcmpHeaders, TooBigMessage, too_big};
 pub use key::{FlowKey, FragmentKey, KeyHasher};
 pub use reset::{BareSegment, probe_for, reset_after, reset_for};
 pub use scrub::{Scrubbed, scrub_syn};
+pub(crate) use syn_ack::handshake_segment;
 pub use syn_ack::syn_ack;
 pub use uninspected::{PassAction, Passthrough, Uninspected};
