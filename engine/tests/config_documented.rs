@@ -71,7 +71,9 @@ fn the_example_is_in_order_and_shows_every_key_with_its_default() {
 fn walk(path: &str, value: &toml::Value, out: &mut Vec<(String, String)>) {
     match value {
         // Their keys are names that users choose.
-        toml::Value::Table(_) if ["content.rule.header", "header.set", "mirror.NAME.ports"].contains(&path) => {
+        toml::Value::Table(_)
+            if ["content.rule.header", "header.set", "mirror.NAME.ports"].contains(&path) =>
+        {
             out.push((path.to_owned(), value.to_string()));
         }
         toml::Value::Table(table) => {

@@ -14,13 +14,18 @@ use wireglass_core::content::RuleFilters;
 use wireglass_core::mirror::{Mirror, When};
 use wireglass_core::policy::{ContentAction, ContentPolicy, ContentRule, Profile, Respond};
 use wireglass_core::reason::MirrorDrop;
-use wireglass_testbed::{Duration, Heading, Impairment, PortSide, Session, Step, Tag};
+use wireglass_testbed::{Crossing, Duration, Heading, Impairment, PortSide, Session, Step, Tag};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NEVER: Duration = Duration::from_secs(100_000);
 
 fn with(mirrors: Vec<Mirror>) -> Setup {
     Setup { mirrors, ..Setup::default() }
+}
+
+/// No ARP.
+fn is_ipv4(frame: &[u8]) -> bool {
+    frame[12..14] == [0x08, 0x00]
 }
 
 /// What a mirror has sent since the last time.
@@ -78,7 +83,8 @@ fn a_mirrored_flow_looks_like_itself() {
     let mirrored = frames(&run, 0);
     let of = |port| {
         let crossings = run.simulation.recorded().iter();
-        hear(&crossings.clone().find(|c| (c.port, c.heading) == (port, Heading::In)).unwrap().frame)
+        let is_first = |c: &&Crossing| (c.port, c.heading) == (port, Heading::In) && is_ipv4(&c.frame);
+        hear(&crossings.clone().find(is_first).unwrap().frame)
     };
     for (port, frame) in [(PortSide::Inside, &mirrored[0]), (PortSide::Outside, &mirrored[1])] {
         let (real, shown) = (of(port), hear(frame));
@@ -254,7 +260,8 @@ fn bypassed_flows_as_they_are() {
         let handshake: Vec<_> = shown[..3].iter().map(|frame| hear(frame).flags).collect();
         assert_eq!(handshake, ["S", "S", ""]);
         let crossings = run.simulation.recorded().iter();
-        let out: Vec<_> = crossings.filter(|c| c.heading == Heading::Out).map(|c| c.frame.clone()).collect();
+        let out = crossings.filter(|c| c.heading == Heading::Out && is_ipv4(&c.frame));
+        let out: Vec<_> = out.map(|c| c.frame.clone()).collect();
         assert_eq!(shown.len(), out.len());
         for (n, (shown, out)) in shown.iter().zip(&out).enumerate() {
             let (heard, real) = (hear(shown), hear(out));

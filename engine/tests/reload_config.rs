@@ -99,7 +99,11 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("wire.mtu", "name = \"lan\"", "name = \"lan\"\nmtu = 9000"),
     ("wire.native_vlan", "name = \"lan\"", "name = \"lan\"\nnative_vlan = 7"),
     ("mirror.NAME.port", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth3\""),
-    ("mirror.NAME.when", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth2\"\nwhen = \"forwarded\""),
+    (
+        "mirror.NAME.when",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\nwhen = \"forwarded\"",
+    ),
     (
         "mirror.NAME.destination_mac",
         "[mirror.m]\nport = \"xdp:eth2\"",
@@ -111,9 +115,21 @@ const FIXED: &[(&str, &str, &str)] = &[
         "[mirror.m]\nport = \"xdp:eth2\"\nsource_mac = \"02:00:00:00:00:99\"",
     ),
     ("mirror.NAME.vlan", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth2\"\nvlan = 4000"),
-    ("mirror.NAME.ports", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth2\"\nports = { 443 = 80 }"),
-    ("mirror.NAME.profile", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth2\"\nprofile = \"default\""),
-    ("mirror.NAME.bypassed", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth2\"\nbypassed = true"),
+    (
+        "mirror.NAME.ports",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\nports = { 443 = 80 }",
+    ),
+    (
+        "mirror.NAME.profile",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\nprofile = \"default\"",
+    ),
+    (
+        "mirror.NAME.bypassed",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\nbypassed = true",
+    ),
     ("mirror.NAME.mtu", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth2\"\nmtu = 1400"),
     ("workers.cores", "[workers]\ncores = [1]", "[workers]\ncores = [1, 2]"),
     ("workers.handshake_threads", "[workers]\nhandshake_threads = 1", "[workers]\nhandshake_threads = 2"),

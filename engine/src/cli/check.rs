@@ -109,7 +109,11 @@ impl Summary<'_> {
             }
             writeln!(f, "{}", if mirror.bypassed { ", and bypassed flows as they are" } else { "" })?;
             if !mirror.bypassed && !self.profiles_in_use().any(|profile| mirror.wants(profile)) {
-                writeln!(f, "  note: mirror {} shows nothing: nothing is decrypted with its profiles", mirror.name)?;
+                writeln!(
+                    f,
+                    "  note: mirror {} shows nothing: nothing is decrypted with its profiles",
+                    mirror.name
+                )?;
             }
         }
         Ok(())
