@@ -9,12 +9,15 @@ use std::sync::Arc;
 use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::mirror::{Heeded, hear};
+use support::raw::RawSegment;
 use support::rules::{Action, Rules};
 use wireglass_core::content::RuleFilters;
 use wireglass_core::mirror::{Mirror, When};
 use wireglass_core::policy::{ContentAction, ContentPolicy, ContentRule, Profile, Respond};
 use wireglass_core::reason::MirrorDrop;
-use wireglass_testbed::{Crossing, Duration, Heading, Impairment, PortSide, Session, Step, Tag};
+use wireglass_testbed::{
+    Crossing, Duration, Heading, Impairment, Instant, Middle, PortSide, Session, Step, Tag,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NEVER: Duration = Duration::from_secs(100_000);
@@ -317,6 +320,26 @@ fn memory_and_what_comes_in() {
     run.settle(SECOND);
     run.settle(SECOND);
     assert_eq!(run.counters().mirror(0).dropped(MirrorDrop::Received), 40);
+}
+
+/// A jumbo frame of a bypassed flow has no room in a mirror's buffer: it passes, and is not shown.
+#[test]
+fn a_frame_that_is_too_long_for_the_mirror_passes() {
+    let mirror = Mirror { bypassed: true, ..Mirror::new("all") };
+    let setup = Setup { rules: Rules::default_is(Action::Bypass), ..with(vec![mirror]) };
+    let (mut engine, _log) = Lab::new().engine(&setup);
+    let any = || RawSegment::from_client([10, 0, 0, 1], 50_000);
+    let mut sent = 0;
+    for payload in [0, 17_000] {
+        let segment =
+            RawSegment { flags: if payload == 0 { 0x02 } else { 0x10 }, payload: vec![1; payload], ..any() };
+        engine.receive(Instant::ZERO, PortSide::Inside, segment.frame());
+        engine.poll(Instant::ZERO);
+        sent += std::iter::from_fn(|| engine.transmit()).count();
+    }
+    assert_eq!(sent, 2);
+    assert!(engine.cable().mirrored(0).is_some() && engine.cable().mirrored(0).is_none());
+    assert_eq!(engine.counters()[0].mirror(0).dropped(MirrorDrop::TooLong), 1);
 }
 
 /// Many flows at a time, none of whose segments is another's.

@@ -123,7 +123,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     (
         "mirror.NAME.profile",
         "[mirror.m]\nport = \"xdp:eth2\"",
-        "[mirror.m]\nport = \"xdp:eth2\"\nprofile = \"default\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\nprofile = [\"default\"]",
     ),
     (
         "mirror.NAME.bypassed",

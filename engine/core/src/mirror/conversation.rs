@@ -218,3 +218,103 @@ impl Conversation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::memory_port::{Cable, MemoryFrame, MemoryIo};
+    use crate::packet::{Class, classify};
+    use crate::port::{Appended, Offloads, PortId, Request};
+
+    /// A pool with so many frames.
+    struct Pool(MemoryIo, usize);
+
+    impl Io for Pool {
+        type Frame = MemoryFrame;
+
+        fn wires(&self) -> u8 {
+            0
+        }
+
+        fn mtu(&self, wire: u8) -> usize {
+            self.0.mtu(wire)
+        }
+
+        fn receive(&mut self, _: PortId, _: &mut Vec<MemoryFrame>) {}
+
+        fn allocate(&mut self) -> Option<MemoryFrame> {
+            None
+        }
+
+        fn block(&mut self, _: usize) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn append(&mut self, _: PortId, _: &mut MemoryFrame, _: &Bytes, _: Range<usize>) -> Appended {
+            Appended::NoRoom
+        }
+
+        fn offloads(&self, _: PortId) -> Offloads {
+            Offloads::default()
+        }
+
+        fn request(&mut self, _: &mut MemoryFrame, _: &Request) {}
+
+        fn transmit(&mut self, _: PortId, _: &mut Vec<MemoryFrame>) {}
+
+        fn mirrors(&self) -> usize {
+            1
+        }
+
+        fn allocate_mirrored(&mut self) -> Option<MemoryFrame> {
+            self.1 = self.1.checked_sub(1)?;
+            self.0.allocate_mirrored()
+        }
+
+        fn transmit_mirrored(&mut self, mirror: usize, frames: &mut Vec<MemoryFrame>) {
+            self.0.transmit_mirrored(mirror, frames);
+        }
+
+        fn discard_received(&mut self, _: usize) -> usize {
+            0
+        }
+    }
+
+    fn template() -> Template {
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+        frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend([4, 0, 1, 187, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x12, 0, 0, 0, 0, 0, 0]);
+        let Class::Tcp(headers) = classify(&frame) else { panic!("a segment") };
+        Template::of(&frame, &headers)
+    }
+
+    #[test]
+    fn without_a_buffer_the_conversation_is_over() {
+        let cable = Cable::new(0, 1, 1).with_mirrors(1, 100);
+        let mut io = Pool(cable.io(0, 1500), 4);
+        let (mirror, counters) = (Mirror::new("ids"), MirrorCounters::default());
+        let mut queue = MirrorQueue::default();
+        let mut from = PerEnd { client: template(), server: template().reversed() };
+        let start = Start { from: from.clone(), isn: PerEnd { client: Seq(1), server: Seq(2) } };
+        let mut conversation = Conversation::new(0, &mirror, &start);
+        let mut out =
+            Output { io: &mut io, mirror: &mirror, queue: &mut queue, counters: &counters, from: &mut from };
+        conversation.shake_hands(&mut out);
+        conversation.say(&mut out, End::Client, b"one");
+        assert_eq!((counters.flows_lost.value(), out.io.1), (0, 0));
+        // Nor is the oldest's buffer back in the pool.
+        conversation.say(&mut out, End::Client, b"two");
+        out.io.1 = 10;
+        conversation.say(&mut out, End::Client, b"three");
+        conversation.close(&mut out, End::Client);
+        conversation.reset(&mut out, End::Server);
+        assert_eq!((counters.flows_lost.value(), out.io.1), (1, 10), "nothing more is said");
+        assert_eq!(counters.dropped(MirrorDrop::Overrun), 1, "the oldest was given up for it");
+        out.queue.flush(out.io, 0, &counters);
+        assert_eq!(cable.mirrored(0), None, "its SYN was that one, so nobody hears of it");
+    }
+}
