@@ -69,12 +69,11 @@ def by_tshark(lab):
     need_engine(lab)
     _files(lab)
     file = lab.folder / "mirror.pcap"
-    with cable(lab), own_engine(lab, "mirror-tshark", wire=_MIRROR) as engine, recorded(lab.network.middle, IDS, file):
+    with cable(lab), own_engine(lab, "mirror-tshark", wire=_MIRROR), recorded(lab.network.middle, IDS, file):
         _ask(lab)
         fetched(lab, VLAN_SERVER4)
         asked = 4 * len(_REQUESTS) + 1
         counted = metrics(lab)
-        time.sleep(_SETTLE)
     frames = assert_faultless(file, 500)
     in_vlan = tshark(file, "vlan.id == 100 && tcp.flags.syn == 1")
     http1 = tshark(file, "http.request", "http.request.uri", options=("-d", "tcp.port==443,http"))
@@ -86,7 +85,7 @@ def by_tshark(lab):
         if len(flows) != asked:
             raise Failed(f"{len(flows)} connections have {flag}, of {asked}")
     flows = counted['wireglass_mirror_flows_total{worker="0",mirror="ids"}']
-    if engine.alive() and flows != asked:
+    if flows != asked:
         raise Failed(f"the metrics count {flows} flows")
     return f"{frames} frames, {asked} connections"
 
@@ -98,7 +97,7 @@ def by_suricata(lab):
     _files(lab)
     file, clear = lab.folder / "suricata.pcap", lab.folder / "clear.pcap"
     live = Suricata(lab.folder / "suricata-live")
-    with cable(lab), own_engine(lab, "mirror-suricata", wire=_MIRROR) as engine, recorded(lab.network.middle, IDS, file):
+    with cable(lab), own_engine(lab, "mirror-suricata", wire=_MIRROR), recorded(lab.network.middle, IDS, file):
         with live.live(lab.network.middle):
             wanted = _ask(lab)
             began = time.monotonic()
@@ -117,8 +116,7 @@ def by_suricata(lab):
     with plain_server(lab), recorded(lab.network.client, "lan", clear):
         lab.plain_wire("mirror-plain")
         plain_ports = _ask_in_plain(lab)
-        time.sleep(_SETTLE)
-        lab.middle.stop()
+    lab.middle.stop()
     plain = Suricata(lab.folder / "suricata-plain").read(clear).alerts()
     as_asked = dict(zip(plain_ports, ports))
     if {(as_asked[port], sid) for port, sid in plain} != wanted:
@@ -138,8 +136,8 @@ def marked(lab):
         seen = lab.client.curl(BYPASS, SERVER4)
         if seen.exit != 0:
             raise Failed(f"curl exit {seen.exit}: {seen.why}")
-        time.sleep(_SETTLE)
-    assert_faultless(file, 20)
+    # Bypassed flows are as they are, with what the hosts repeat.
+    assert_faultless(file, 8, of="tcp.port == 80")
     marks = "vlan.id == 4000 && eth.dst == 02:00:00:00:00:99 && eth.src == 02:00:00:00:00:98"
     if rest := tshark(file, f"!({marks})"):
         raise Failed(f"{len(rest)} frames without the marks")
