@@ -400,7 +400,7 @@ fn mirrors() {
         &[
             "13: mirror: expected at most 4 mirrors, found 5",
             "14: mirror.a.port: expected a port that no wire and no other mirror has, found \"03:00.1\"",
-            "17: mirror.b.profile: no `[profile.defult]` in this file (did you mean \"default\"?)",
+            "17: mirror.b.profile[1]: no `[profile.defult]` in this file (did you mean \"default\"?)",
             "19: mirror.c.port: expected a port that no wire and no other mirror has, found \"af_packet:eth1\"",
             "20: mirror.c.vlan: expected a whole number from 1 to 4094, found 5000",
             "21: mirror.c.mtu: expected a whole number from 1280 to 9710, found 100",

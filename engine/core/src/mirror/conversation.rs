@@ -313,6 +313,7 @@ mod tests {
         conversation.close(&mut out, End::Client);
         conversation.reset(&mut out, End::Server);
         assert_eq!((counters.flows_lost.value(), out.io.1), (1, 10), "nothing more is said");
+        assert_eq!(counters.dropped(MirrorDrop::NoBuffer), 1);
         assert_eq!(counters.dropped(MirrorDrop::Overrun), 1, "the oldest was given up for it");
         out.queue.flush(out.io, 0, &counters);
         assert_eq!(cable.mirrored(0), None, "its SYN was that one, so nobody hears of it");
