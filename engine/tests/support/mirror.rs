@@ -133,14 +133,14 @@ impl Heeded {
         assert!(is_news || !heard.payload.is_empty() || heard.flags == "F", "an ACK for nothing");
         assert!(!self.fins.contains(&from) || heard.payload.is_empty(), "data after a FIN");
         self.streams[from].extend(&heard.payload);
-        self.next[from] = self.next[from] + heard.payload.len();
+        self.next[from] += heard.payload.len();
         if !heard.payload.is_empty() {
             self.unacknowledged[from] += 1;
             assert!(self.unacknowledged[from] <= 2, "an ACK for every second segment");
         }
         if heard.flags.contains('F') {
             self.fins.push(from);
-            self.next[from] = self.next[from] + 1;
+            self.next[from] += 1;
         }
     }
 

@@ -43,7 +43,9 @@ use self::bypassed::{Bypassed, Released};
 pub use self::context::Context;
 use self::decide::FirstFlight;
 use self::hello_over_tcp::HelloOverTcp;
-use self::opening::{AfterAnswer, Answered, BeforeAnswer, Opening, Path};
+use self::opening::{
+    AfterAnswer, Answered, BeforeAnswer, Opening, opening_segment, pass_syn, show_handshake,
+};
 use self::peeking::{Peeked, Peeking};
 pub use self::settings::{Limits, Midstream, OutsideTls, Shared};
 use self::snapshot::About;
@@ -51,7 +53,7 @@ pub use self::snapshot::{FlowSnapshot, LegSnapshot, Short, TlsSnapshot, Wanted};
 use crate::end::{End, PerEnd};
 use crate::event::{Action, Timestamp, Volume};
 use crate::job::Reply;
-use crate::packet::{Headers, Template, TooBigMessage, scrub_syn};
+use crate::packet::{Headers, Template, TooBigMessage};
 use crate::phase::FlowPhase;
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::port::{Frame, Io};
@@ -652,40 +654,6 @@ impl<IO: Io> Flow<IO> {
             vlan: self.identity.vlan[0],
             client: self.identity.client,
             server: self.identity.server,
-        }
-    }
-}
-
-/// The segment of a frame that goes where those before it went. None: it is dropped.
-fn opening_segment<'a, IO: Io>(
-    cx: &Context<IO>,
-    path: &mut Path,
-    from: End,
-    frame: &'a IO::Frame,
-    headers: &Headers,
-) -> Option<Segment<'a>> {
-    let why = match Segment::parse(headers.segment(frame.data())) {
-        Ok(segment) if path.note(from, frame.data(), headers) => return Some(segment),
-        Ok(_) => PacketDrop::BrokenHandshake,
-        Err(_) => PacketDrop::BadTcpHeader,
-    };
-    cx.counters.drop_packet(why);
-    None
-}
-
-/// Passes a SYN or SYN-ACK on, without what could not be carried over later.
-fn pass_syn<IO: Io>(cx: &mut Context<IO>, from: End, mut frame: IO::Frame, headers: &Headers) {
-    let ip_and_tcp = headers.l4 - headers.l3 + 20;
-    let (mut headers, mss) = (*headers, cx.mtu().saturating_sub(ip_and_tcp) as u16);
-    scrub_syn(frame.data_mut(), &mut headers, mss);
-    cx.send(from.other(), frame);
-}
-
-/// Shows the mirrors of bypassed flows the handshake that has gone by. `to_server` is what the client's frames wear, if one is at hand.
-fn show_handshake<IO: Io>(cx: &mut Context<IO>, answered: &Answered, to_server: Option<&Template>) {
-    if cx.shows_bypassed {
-        for segment in answered.handshake(to_server) {
-            cx.show_again(segment.as_slice());
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Watching two hosts open a connection, so that it can be adopted later.
 
+mod passing;
+
 use tcp_stack::{AdoptedTimestamps, Adoption, Duration, Instant, Open, Options, Segment, Seq, Timestamps};
 
+pub(super) use self::passing::{opening_segment, pass_syn, show_handshake};
 use super::leg::Leg;
 use super::settings::Limits;
 use crate::end::{End, PerEnd};
-use crate::packet::{BareSegment, Headers, Template, handshake_segment, syn_ack};
+use crate::packet::{BareSegment, Headers, Template, syn_ack};
 use crate::port::Io;
 
 /// RFC 9293 3.7.1: without an MSS option, 536 (IPv4) or 1220 (IPv6).
@@ -334,35 +337,6 @@ impl Answered {
         let options =
             Options { mss, window_scale: scale, sack_permitted: sack, timestamps, ..Options::default() };
         syn_ack(self.to_client.clone(), isn, self.client_start(), OUR_WINDOW, &options)
-    }
-
-    /// The handshake anew: SYN, SYN-ACK, ACK. `to_server` is what the client's frames wear, if one is at hand.
-    pub(super) fn handshake(&self, to_server: Option<&Template>) -> [BareSegment; 3] {
-        let Self { client, server, to_client, .. } = self;
-        let to_server = to_server.map_or_else(|| to_client.reversed(), Template::clone);
-        let options = |of: &Observed, other: Option<&Observed>| Options {
-            mss: of.mss,
-            window_scale: of.scale,
-            sack_permitted: of.sack,
-            timestamps: of.timestamps.map(|(val, _)| Timestamps {
-                val,
-                ecr: other.and_then(|other| other.timestamps).map_or(0, |(val, _)| val),
-            }),
-            ..Options::default()
-        };
-        let only_timestamps = Options {
-            timestamps: options(client, Some(server)).timestamps.filter(|_| server.timestamps.is_some()),
-            ..Options::default()
-        };
-        // What is known is the window since. In a SYN it cannot be more than its field holds.
-        let unscaled = |of: &Observed| of.window.min(u16::MAX.into()) as u16;
-        let scaled = (client.window >> self.scale(End::Client)).min(u16::MAX.into()) as u16;
-        let [isn, theirs] = [client.isn, server.isn];
-        [
-            handshake_segment(to_server.clone(), true, isn, None, unscaled(client), &options(client, None)),
-            syn_ack(to_client.clone(), theirs, isn + 1, unscaled(server), &options(server, Some(client))),
-            handshake_segment(to_server, false, isn + 1, Some(theirs + 1), scaled, &only_timestamps),
-        ]
     }
 
     /// Adopts the client's half; the server's is to be opened, with what the client has offered.
