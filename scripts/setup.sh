@@ -34,7 +34,9 @@ starttls=(exim4-daemon-light dovecot-imapd dovecot-pop3d postgresql postgresql-c
 # testpmd (dpdk-dev) is the lab's plain wire.
 # valgrind counts instructions for the bench.
 lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux kmod nftables python3
-    python3-cryptography python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server openjdk-17-jdk-headless wget chromium libnss3-tools apache2-bin python3-venv shellcheck lua5.4 systemd valgrind "${starttls[@]}")
+    python3-cryptography python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server openjdk-17-jdk-headless wget chromium libnss3-tools apache2-bin python3-venv shellcheck lua5.4 systemd valgrind tshark "${starttls[@]}")
+# What listens at a mirror. Suricata is in Debian's backports only.
+backports=(suricata)
 # The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
 # VMware, Amazon, Mellanox.
 runtime=(ca-certificates
@@ -44,7 +46,7 @@ runtime=(ca-certificates
     librte-net-ena23 librte-net-mlx5-23)
 # wrk and ab (apache2-utils) are the load.
 peers=(haproxy nginx-light sslsplit squid-openssl mitmproxy wrk apache2-utils)
-services=(haproxy squid exim4 dovecot postgresql slapd)
+services=(haproxy squid exim4 dovecot postgresql slapd suricata)
 # depmod and modprobe (kmod) are for the guest's kernel.
 vm=(qemu-system-x86 busybox-static kmod)
 image=(buildah crun debootstrap)
@@ -74,7 +76,7 @@ case $what in
 build) wanted=("${build[@]}") ;;
 runtime) wanted=("${runtime[@]}") ;;
 peers) wanted=("${peers[@]}") ;;
-all) wanted=("${build[@]}" "${lab[@]}") ;;
+all) wanted=("${build[@]}" "${lab[@]}" "${backports[@]}") ;;
 vm) wanted=("${vm[@]}") ;;
 image) wanted=("${image[@]}") ;;
 deny) wanted=("${deny[@]}") ;;
@@ -111,6 +113,15 @@ disable_new_services() {
     done
 }
 
+# Packages that are nowhere else come from backports, and no others: apt takes a release of that kind only where it has to.
+name_backports() {
+    local source=/etc/apt/sources.list.d/wireglass-backports.sources
+    [[ -z $(apt-cache policy "${backports[@]}" | sed -n '/Candidate: [^(]/p') ]] || return 0
+    printf '%s\n' 'Types: deb' 'URIs: http://deb.debian.org/debian' 'Suites: bookworm-backports' 'Components: main' \
+        'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' >"$source"
+    said=$(apt-get update -q 2>&1) || die "apt-get update failed:"$'\n'"$said"
+}
+
 command -v apt-get >/dev/null || die "this script knows Debian's apt only; the packages are: ${wanted[*]}"
 find_absent
 if ((${#absent[@]})); then
@@ -120,6 +131,7 @@ if ((${#absent[@]})); then
     installed=("${absent[@]}")
     [[ $what != peers && $what != all ]] || forbid_starts
     install=(apt-get install -y -q --no-install-recommends)
+    [[ " ${absent[*]} " != *" ${backports[*]} "* ]] || name_backports
     # The index that is here may be old or empty: then the first try fails and is worth a second one.
     if ! said=$("${install[@]}" "${absent[@]}" 2>&1); then
         say "refreshing the package index"

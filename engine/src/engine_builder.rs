@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wireglass_core::content::{Filters, Page};
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::flow::{Limits, OutsideTls, Shared};
+use wireglass_core::mirror::Mirror;
 use wireglass_core::policy::Policy;
 use wireglass_core::tls::TlsContext;
 
@@ -32,6 +33,8 @@ pub struct EngineBuilder {
     pub page: Arc<Page>,
     /// Servers whose flows are left alone.
     pub exclusions: Arc<Exclusions>,
+    /// What is shown to others, in the order of their ports.
+    pub mirrors: Vec<Mirror>,
     /// Names of the wires.
     pub wires: Vec<Arc<str>>,
     /// Threads for handshakes; 0: the workers run them.
@@ -79,6 +82,7 @@ impl EngineBuilder {
             filters: self.filters,
             page: self.page,
             exclusions: self.exclusions,
+            mirrors: self.mirrors.into(),
             wires: self.wires.into(),
         };
         let counters = (0..workers).filter_map(|worker| metrics.worker(worker));

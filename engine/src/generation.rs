@@ -183,8 +183,17 @@ impl Generations {
     }
 
     fn hold_parts(&mut self) {
-        let Shared { policy, tls, filters, page: _, limits: _, outside_tls: _, exclusions: _, wires: _ } =
-            &self.current;
+        let Shared {
+            policy,
+            tls,
+            filters,
+            page: _,
+            limits: _,
+            outside_tls: _,
+            exclusions: _,
+            mirrors: _,
+            wires: _,
+        } = &self.current;
         let parts = [
             Part::Policy(Arc::clone(policy)),
             Part::Lists(Arc::clone(policy.lists())),

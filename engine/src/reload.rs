@@ -180,6 +180,7 @@ impl Reloader {
             page: config.page(),
             filters,
             exclusions: Arc::clone(&current.exclusions),
+            mirrors: Arc::clone(&current.mirrors),
             wires: Arc::clone(&current.wires),
         };
         let needs_restart = self.startup.changed_keys(&config.startup());

@@ -58,6 +58,8 @@ pub struct EngineSettings {
     pub spread: Spread,
     /// Largest IP packet that the wire carries.
     pub mtu: usize,
+    /// Frames that the port of a mirror takes before somebody reads them.
+    pub mirror_depth: usize,
     /// Time of day at the virtual time zero.
     pub started: Timestamp,
 }
@@ -68,10 +70,10 @@ impl Engine {
     /// # Errors
     /// When a thread of its handshake pool cannot be started.
     pub fn new(builder: EngineBuilder, settings: EngineSettings) -> io::Result<Self> {
-        let EngineSettings { workers, spread, mtu, started } = settings;
+        let EngineSettings { workers, spread, mtu, mirror_depth, started } = settings;
         let metrics = Metrics::new(&builder.wires, workers);
         let hasher = KeyHasher::new(builder.secrets.flow_hash);
-        let cable = Cable::new(1, workers, QUEUE_DEPTH);
+        let cable = Cable::new(1, workers, QUEUE_DEPTH).with_mirrors(builder.mirrors.len(), mirror_depth);
         let (pool, parts, generations) = builder.workers(&metrics, workers)?;
         let dumper = FlowDumper::new(parts.iter().map(|parts| &parts.responder));
         let io = |n| cable.io(n, mtu);
@@ -172,6 +174,11 @@ impl Engine {
     pub fn leave(&mut self) -> Option<(PortSide, Vec<u8>)> {
         let take = |port: PortSide| self.cable.receive(port_id(port)).map(|frame| (port, frame));
         take(PortSide::Inside).or_else(|| take(PortSide::Outside))
+    }
+
+    /// The ports, from their other side.
+    pub fn cable(&self) -> &Cable {
+        &self.cable
     }
 
     /// When [`run`](Self::run) is due, frames aside.

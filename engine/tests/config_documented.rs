@@ -71,12 +71,14 @@ fn the_example_is_in_order_and_shows_every_key_with_its_default() {
 fn walk(path: &str, value: &toml::Value, out: &mut Vec<(String, String)>) {
     match value {
         // Their keys are names that users choose.
-        toml::Value::Table(_) if ["content.rule.header", "header.set"].contains(&path) => {
+        toml::Value::Table(_)
+            if ["content.rule.header", "header.set", "mirror.NAME.ports"].contains(&path) =>
+        {
             out.push((path.to_owned(), value.to_string()));
         }
         toml::Value::Table(table) => {
             for (key, value) in table {
-                let key = if path == "profile" { "NAME" } else { key };
+                let key = if ["profile", "mirror"].contains(&path) { "NAME" } else { key };
                 walk(&if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }, value, out);
             }
         }

@@ -51,7 +51,7 @@ fn unknown_keys() {
         &[
             "13: polcy: unknown key (did you mean `policy`?)",
             "15: workers.coers: unknown key (did you mean `cores`?)",
-            "17: log.format: unknown key; known here: eve, stats_seconds, level",
+            "17: log.format: unknown key; known here: eve, filetype, facility, stats_seconds, level",
             "19: profile.a.on_untrustd: unknown key (did you mean `on_untrusted`?)",
         ],
     );
@@ -411,4 +411,23 @@ fn long_and_multi_line_values_are_quoted_short_and_on_one_line() {
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults.iter().all(|fault| fault.len() < 200), "{faults:?}");
     assert!(faults[1].ends_with("found \"\"\"a\\nb\"\"\""), "{faults:?}");
+}
+
+#[test]
+fn mirrors() {
+    assert_faults(
+        "[mirror.a]\nport = \"03:00.1\"\n[mirror.b]\nport = \"xdp:eth1\"\nprofile = [\"defult\"]\n[mirror.c]\nport = \"af_packet:eth1\"\n\
+         vlan = 5000\nmtu = 100\ndestination_mac = \"2:0:0:0:0:1\"\n[mirror.d]\nports = { https = 80 }\n[mirror.e]\nport = \"xdp:eth2\"\n",
+        &[
+            "13: mirror: expected at most 4 mirrors, found 5",
+            "14: mirror.a.port: expected a port that no wire and no other mirror has, found \"03:00.1\"",
+            "17: mirror.b.profile[1]: no `[profile.defult]` in this file (did you mean \"default\"?)",
+            "19: mirror.c.port: expected a port that no wire and no other mirror has, found \"af_packet:eth1\"",
+            "20: mirror.c.vlan: expected a whole number from 1 to 4094, found 5000",
+            "21: mirror.c.mtu: expected a whole number from 1280 to 9710, found 100",
+            "22: mirror.c.destination_mac: expected a MAC address (`02:00:00:00:00:99`), found \"2:0:0:0:0:1\"",
+            "23: mirror.d.port: missing: expected the port to send to: `xdp:INTERFACE`, `af_packet:INTERFACE`, a PCI address or a DPDK device name",
+            "24: mirror.d.ports.https: expected ports on both sides (`{ 443 = 80 }`), found 80",
+        ],
+    );
 }

@@ -14,6 +14,7 @@ use wireglass::worker::Idle;
 use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
+use wireglass_core::mirror::{Mirror, When};
 use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
 use wireglass_core::policy::{
     BlockWith, ClientCertificateAction, Decision, DefectAction, NoNameAction, Ports, TlsVersion,
@@ -38,6 +39,32 @@ fn ports_that_begin_in_plain_are_intercepted_and_keep_their_udp() {
 }
 
 #[test]
+fn mirrors() {
+    let config = load(
+        "[mirror.ids]\nport = \"af_packet:eth2\"\n[mirror.proxy]\nport = \"0000:05:00.0\"\nwhen = \"forwarded\"\n\
+         destination_mac = \"02:00:00:00:00:99\"\nsource_mac = \"02:00:00:00:00:0a\"\nvlan = 4000\nports = { 443 = 80, 8443 = 81 }\n\
+         profile = [\"strict\"]\nbypassed = true\nmtu = 9000\n[profile.strict]\n",
+    );
+    let [ids, proxy] = &config.mirrors[..] else { panic!("{:?}", config.mirrors) };
+    assert_eq!((ids.port.as_str(), &ids.mirror), ("net_af_packet_eth2", &Mirror::new("ids")));
+    assert_eq!(config.kernel_port(&ids.port).map(|port| port.interface).as_deref(), Some("eth2"));
+    let wanted = Mirror {
+        when: When::Forwarded,
+        destination_mac: Some([2, 0, 0, 0, 0, 0x99]),
+        source_mac: Some([2, 0, 0, 0, 0, 10]),
+        vlan: Some(4000),
+        ports: vec![(443, 80), (8443, 81)],
+        profiles: vec!["strict".into()],
+        bypassed: true,
+        mtu: 9000,
+        ..Mirror::new("proxy")
+    };
+    assert_eq!((proxy.port.as_str(), &proxy.mirror), ("0000:05:00.0", &wanted));
+    let arguments = config.dpdk.arguments(&config.wires, &config.mirrors, 2);
+    assert_eq!(arguments, ["--vdev", "net_af_packet_eth2,iface=eth2,qpairs=2,framecnt=2048"]);
+}
+
+#[test]
 fn interfaces_become_devices_with_a_queue_for_each_worker() {
     let mut config = load(
         "[workers]\ncores = [1, 2]\n[[wire]]\nname = \"w\"\ninside = \"xdp:eth1\"\noutside = \"af_packet:eth2\"\n",
@@ -45,7 +72,7 @@ fn interfaces_become_devices_with_a_queue_for_each_worker() {
     let xdp = "net_af_xdp_eth1,iface=eth1,queue_count=2";
     let packet = "net_af_packet_eth2,iface=eth2,qpairs=2,framecnt=2048";
     assert_eq!(
-        config.dpdk.arguments(&config.wires, 2),
+        config.dpdk.arguments(&config.wires, &[], 2),
         ["--vdev", xdp, "--vdev", packet],
         "the other wire has PCI devices"
     );
@@ -56,13 +83,13 @@ fn interfaces_become_devices_with_a_queue_for_each_worker() {
     assert_eq!(config.kernel_port("0000:03:00.0"), None);
     let wire = config.wires.remove(1);
     assert_eq!((wire.inside.as_str(), wire.outside.as_str()), ("net_af_xdp_eth1", "net_af_packet_eth2"));
-    let alone = config.dpdk.arguments(std::slice::from_ref(&wire), 2).join(" ");
+    let alone = config.dpdk.arguments(std::slice::from_ref(&wire), &[], 2).join(" ");
     assert_eq!(
         alone,
         format!("--no-huge -m 640 --no-pci --no-telemetry --no-shconf --vdev {xdp} --vdev {packet}")
     );
     config.dpdk.eal.push("--no-pci".into());
-    assert_eq!(config.dpdk.arguments(&[wire], 1)[0], "--no-pci", "who says something says all");
+    assert_eq!(config.dpdk.arguments(&[wire], &[], 1)[0], "--no-pci", "who says something says all");
 }
 
 #[test]

@@ -47,6 +47,7 @@ impl Engine {
             page: Arc::default(),
             filters,
             exclusions: Arc::new(Exclusions::new([7; 16])),
+            mirrors: Arc::default(),
             wires: config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect(),
         };
         let mut inbox = GenerationInbox::default();
@@ -99,6 +100,39 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("wire.outside", "outside = \"0000:03:00.1\"", "outside = \"0000:04:00.1\""),
     ("wire.mtu", "name = \"lan\"", "name = \"lan\"\nmtu = 9000"),
     ("wire.native_vlan", "name = \"lan\"", "name = \"lan\"\nnative_vlan = 7"),
+    ("mirror.NAME.port", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth3\""),
+    (
+        "mirror.NAME.when",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\nwhen = \"forwarded\"",
+    ),
+    (
+        "mirror.NAME.destination_mac",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\ndestination_mac = \"02:00:00:00:00:99\"",
+    ),
+    (
+        "mirror.NAME.source_mac",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\nsource_mac = \"02:00:00:00:00:99\"",
+    ),
+    ("mirror.NAME.vlan", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth2\"\nvlan = 4000"),
+    (
+        "mirror.NAME.ports",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\nports = { 443 = 80 }",
+    ),
+    (
+        "mirror.NAME.profile",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\nprofile = [\"default\"]",
+    ),
+    (
+        "mirror.NAME.bypassed",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\nbypassed = true",
+    ),
+    ("mirror.NAME.mtu", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth2\"\nmtu = 1400"),
     ("workers.cores", "[workers]\ncores = [1]", "[workers]\ncores = [1, 2]"),
     ("workers.handshake_threads", "[workers]\nhandshake_threads = 1", "[workers]\nhandshake_threads = 2"),
     ("workers.idle", "[workers]\nidle = \"adaptive\"", "[workers]\nidle = \"spin\""),

@@ -96,7 +96,7 @@ impl Engine {
     pub(super) fn start(order: &RunConfig, eal: Arc<Eal>, wire: WirePorts) -> Result<Self, Failure> {
         let wires: Vec<Arc<str>> = vec!["bench".into()];
         let metrics = Arc::new(Metrics::new(&wires, 1));
-        let (ports, mut queues) = Ports::open_on(eal, &[wire], &[None])?;
+        let (ports, mut queues) = Ports::open_on(eal, &[wire], &[], &[None])?;
         let (sender, log) = if order.mode == Mode::Inspect {
             let (sender, receiver) = ring(LOG_RING);
             if let Some(counters) = sender.counters() {
@@ -285,6 +285,7 @@ fn builder(
         filters: Arc::new(HttpReaders),
         page: Arc::default(),
         exclusions: Arc::new(Exclusions::new([7; 16])),
+        mirrors: Vec::new(),
         wires,
         handshake_threads: order.handshake_threads,
         flows: FLOWS,

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::end::End;
 use crate::exclusions::Cause;
 use crate::flow_table::Class;
+use crate::mirror::MAX_MIRRORS;
 use crate::packet::{PassAction, Uninspected};
 use crate::phase::FlowPhase;
 use crate::port::PortSide;
-use crate::reason::{InspectorOff, PacketDrop, PathMessage, Reason};
+use crate::reason::{InspectorOff, MirrorDrop, PacketDrop, PathMessage, Reason};
 
 /// A number that only grows. One writer: a load and a store, no locked instruction.
 #[derive(Debug, Default)]
@@ -76,6 +77,39 @@ pub struct PortCounters {
     pub tx_bytes: Counter,
 }
 
+/// What one mirror has of one worker.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct MirrorCounters {
+    /// Frames that its port took.
+    pub frames: Counter,
+    /// Bytes of those.
+    pub bytes: Counter,
+    /// Decrypted flows that it was shown.
+    pub flows: Counter,
+    /// Of these, such that lost a frame, and ended with that.
+    pub flows_lost: Counter,
+    drops: [Counter; MirrorDrop::COUNT],
+}
+
+impl MirrorCounters {
+    /// A frame was dropped.
+    #[inline]
+    pub fn drop_frame(&self, why: MirrorDrop) {
+        self.drops[why as usize].inc();
+    }
+
+    /// How many were dropped so.
+    pub fn dropped(&self, why: MirrorDrop) -> u64 {
+        self.drops[why as usize].value()
+    }
+
+    /// So many at once.
+    pub fn drop_frames(&self, why: MirrorDrop, frames: u64) {
+        self.drops[why as usize].add(frames);
+    }
+}
+
 /// How a value behaves over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -114,6 +148,7 @@ macro_rules! worker_counters {
             plaintext: [Counter; 2],
             exclusions: [[Counter; 2]; Cause::ALL.len()],
             evicted: [Counter; Class::ALL.len()],
+            mirrors: [MirrorCounters; MAX_MIRRORS],
         }
 
         impl WorkerCounters {
@@ -131,6 +166,7 @@ macro_rules! worker_counters {
                     plaintext: Default::default(),
                     exclusions: Default::default(),
                     evicted: Default::default(),
+                    mirrors: Default::default(),
                 }
             }
         }
@@ -185,6 +221,11 @@ impl WorkerCounters {
     /// All ports, in no meaningful order.
     pub fn ports(&self) -> impl Iterator<Item = &PortCounters> {
         self.ports.iter().flatten()
+    }
+
+    /// One mirror; one that does not exist is a bug of the caller and counts as the last one.
+    pub fn mirror(&self, n: usize) -> &MirrorCounters {
+        &self.mirrors[n.min(MAX_MIRRORS - 1)]
     }
 
     /// A packet was dropped.

@@ -14,6 +14,7 @@
 //! | [`tls`], [`mint`], [`x509`] | handshakes and records, copies of certificates, what both stand on |
 //! | [`quic`] | the hello of QUIC, for policy by name |
 //! | [`content`] | readers of the plaintext |
+//! | [`mirror`] | the plaintext as TCP, for others |
 //! | [`fields`], [`event`], [`reason`], [`phase`], [`end`] | the words for all that |
 //! | [`counters`], [`caches`] | what a worker and the caches of TLS count |
 //! | [`aged_map`], [`generations`] | maps that forget |
@@ -35,6 +36,7 @@ pub mod job;
 mod lock;
 pub mod memory_port;
 pub mod mint;
+pub mod mirror;
 pub mod packet;
 pub mod phase;
 pub mod policy;

@@ -41,12 +41,18 @@ impl Frame for MemoryFrame {
 #[derive(Clone)]
 pub struct Cable {
     queues: Arc<[PortQueues]>,
+    mirrors: Arc<[MirrorPort]>,
 }
 
 struct PortQueues {
     /// One receive queue a worker.
     to_engine: Vec<ArrayQueue<MemoryFrame>>,
     from_engine: ArrayQueue<MemoryFrame>,
+}
+
+struct MirrorPort {
+    from_engine: ArrayQueue<MemoryFrame>,
+    to_engine: ArrayQueue<MemoryFrame>,
 }
 
 impl Cable {
@@ -56,7 +62,25 @@ impl Cable {
             to_engine: (0..workers).map(|_| ArrayQueue::new(depth)).collect(),
             from_engine: ArrayQueue::new(depth),
         };
-        Self { queues: (0..usize::from(wires) * 2).map(port).collect() }
+        Self { queues: (0..usize::from(wires) * 2).map(port).collect(), mirrors: Arc::default() }
+    }
+
+    /// With so many mirrors' ports, which take `depth` frames.
+    #[must_use]
+    pub fn with_mirrors(self, mirrors: usize, depth: usize) -> Self {
+        let queue = || ArrayQueue::new(depth);
+        let port = |_| MirrorPort { from_engine: queue(), to_engine: queue() };
+        Self { mirrors: (0..mirrors).map(port).collect(), ..self }
+    }
+
+    /// The next frame that the engine sent out of a mirror's port.
+    pub fn mirrored(&self, mirror: usize) -> Option<Vec<u8>> {
+        self.mirrors.get(mirror)?.from_engine.pop().map(|frame| frame.0)
+    }
+
+    /// Hands a frame to a mirror's port. False: its queue was full.
+    pub fn send_to_mirror(&self, mirror: usize, frame: Vec<u8>) -> bool {
+        self.mirrors.get(mirror).is_some_and(|port| port.to_engine.push(MemoryFrame(frame)).is_ok())
     }
 
     /// Hands a frame to a worker's receive queue, as a NIC's RSS would. False: the queue was full and the frame is lost.
@@ -124,5 +148,26 @@ impl Io for MemoryIo {
             // Another worker may have taken the room meanwhile: lost, as on a NIC.
             let _ = queue.push(frame);
         }
+    }
+
+    fn mirrors(&self) -> usize {
+        self.cable.mirrors.len()
+    }
+
+    fn allocate_mirrored(&mut self) -> Option<MemoryFrame> {
+        self.allocate()
+    }
+
+    fn transmit_mirrored(&mut self, mirror: usize, frames: &mut Vec<MemoryFrame>) {
+        let queue = &self.cable.mirrors[mirror].from_engine;
+        let room = queue.capacity() - queue.len();
+        for frame in frames.drain(..room.min(frames.len())) {
+            let _ = queue.push(frame);
+        }
+    }
+
+    fn discard_received(&mut self, mirror: usize) -> usize {
+        let queue = &self.cable.mirrors[mirror].to_engine;
+        std::iter::from_fn(|| queue.pop()).take(BURST).count()
     }
 }

@@ -221,4 +221,16 @@ pub trait Io {
 
     /// Sends what the port takes, in order, and leaves the rest in `frames`.
     fn transmit(&mut self, port: PortId, frames: &mut Vec<Self::Frame>);
+
+    /// How many mirrors have a port.
+    fn mirrors(&self) -> usize;
+
+    /// An empty frame for a mirror, from a pool of their own; none when that is empty.
+    fn allocate_mirrored(&mut self) -> Option<Self::Frame>;
+
+    /// Sends what a mirror's port takes, in order, and leaves the rest in `frames`.
+    fn transmit_mirrored(&mut self, mirror: usize, frames: &mut Vec<Self::Frame>);
+
+    /// Drops what has come in at a mirror's port, [`BURST`] frames at most. Returns how many they were.
+    fn discard_received(&mut self, mirror: usize) -> usize;
 }

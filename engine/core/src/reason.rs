@@ -81,6 +81,17 @@ reasons! {
 }
 
 reasons! {
+    /// Why a frame did not get to, or came from, the port of a mirror. No flow feels any of them.
+    MirrorDrop {
+        Overrun = "mirror.dropped", "The mirror's queue was full, and this frame the oldest: the port, or whoever reads behind it, is too slow.";
+        FlowLost = "mirror.flow_lost", "It follows a frame that was dropped: its flow has ended with a RST in the mirror.";
+        NoBuffer = "mirror.no_buffer", "The mirrors' pool was empty.";
+        TooLong = "mirror.too_long", "A frame of a bypassed flow that is longer than the mirror's buffers.";
+        Received = "mirror.received", "It came in at the mirror's port, which only sends.";
+    }
+}
+
+reasons! {
     /// How policy or fate decided a flow; the `reason` of `tls` and `flow` events.
     Reason {
         PolicyDecrypt = "policy.decrypt", "A rule, or the default, says decrypt.";
@@ -239,6 +250,7 @@ mod tests {
         codes.extend(PacketDrop::ALL.iter().map(|r| r.code()));
         codes.extend(PortDrop::ALL.iter().map(|r| r.code()));
         codes.extend(PathMessage::ALL.iter().map(|r| r.code()));
+        codes.extend(MirrorDrop::ALL.iter().map(|r| r.code()));
         codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
         codes.extend(HttpOddity::ALL.iter().map(|r| r.code()));
         codes.extend(Ambiguity::ALL.iter().map(|r| r.code()));

@@ -208,6 +208,7 @@ impl Stage {
             filters: Arc::new(RuleFilters::new(Arc::new(content_policy()?), Arc::default())),
             page: Arc::default(),
             exclusions: Arc::new(Exclusions::new([7; 16])),
+            mirrors: Vec::new(),
             wires: vec!["demo".into()],
             handshake_threads: 0,
             flows: 64,
@@ -219,7 +220,8 @@ impl Stage {
             epoch: 1,
         };
         let started = Timestamp(u64::try_from(now.as_micros())?);
-        let settings = EngineSettings { workers: 1, spread: Spread::Owner, mtu: 1500, started };
+        let settings =
+            EngineSettings { workers: 1, spread: Spread::Owner, mtu: 1500, mirror_depth: 0, started };
         let impairment = Impairment { loss: f64::from(args.loss) / 100.0, ..Impairment::default() };
         let host = |number| {
             let config = HostConfig::numbered(number);

@@ -8,6 +8,7 @@ use crate::ca_files;
 use wireglass_core::fairness::{Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
+use wireglass_core::mirror::When;
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::policy::{
     BlockWith, ClientCertificateAction, ContentAction, ContentRule, Decision, DefectAction, FirstContact,
@@ -17,7 +18,7 @@ use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::{Provider, describe_date as date};
 
 use super::{USAGE, never_match};
-use crate::config::{Config, Content, Crypto};
+use crate::config::{Config, Content, Crypto, MirrorPort};
 use crate::record_speeds::RecordLibrary;
 use crate::worker::Idle;
 
@@ -88,6 +89,7 @@ impl Summary<'_> {
                 None => writeln!(f)?,
             }
         }
+        self.mirrors(f)?;
         let idle = match workers.idle {
             Idle::Spin => "spinning",
             Idle::Adaptive => "sleeping",
@@ -108,6 +110,26 @@ impl Summary<'_> {
         }
         if shed != Shed::default() {
             writeln!(f, "  {}", write_shed(&shed))?;
+        }
+        Ok(())
+    }
+
+    fn mirrors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for MirrorPort { port, kernel_port: _, mirror } in &self.config.mirrors {
+            let when = if mirror.when == When::Seen { "seen" } else { "forwarded" };
+            write!(f, "  mirror {}: to {port}, plaintext as {when}", mirror.name)?;
+            match &mirror.profiles[..] {
+                [] => {}
+                profiles => write!(f, ", of profile {}", list(profiles.iter().cloned()))?,
+            }
+            writeln!(f, "{}", if mirror.bypassed { ", and bypassed flows as they are" } else { "" })?;
+            if !mirror.bypassed && !self.profiles_in_use().any(|profile| mirror.wants(profile)) {
+                writeln!(
+                    f,
+                    "  note: mirror {} shows nothing: nothing is decrypted with its profiles",
+                    mirror.name
+                )?;
+            }
         }
         Ok(())
     }

@@ -13,9 +13,9 @@ use wireglass_core::policy::Tallies;
 use wireglass_core::tls::{Fetcher, TlsContext};
 
 use super::supervisor::Supervisor;
-use crate::config::{Compiled, Config, ListFile, Wire, Workers};
+use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
 use crate::control::{ControlServer, ControlSocket};
-use crate::driver::dpdk::{Ports, WirePorts, WorkerQueues, has_driver};
+use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
 use crate::exclusions::ExclusionFile;
 use crate::fetch::FetchThreads;
@@ -116,9 +116,11 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
 
     ports_can_open(&config)?;
     let nodes: Vec<_> = config.workers.cores.iter().map(|core| numa::node_of(*core)).collect();
-    let (ports, queues) = Ports::open(&eal_arguments(&config), &wire_ports(&config), &nodes)
-        .map_err(|error| error.to_string())?;
+    let (ports, queues) =
+        Ports::open(&eal_arguments(&config), &wire_ports(&config), &mirror_ports(&config), &nodes)
+            .map_err(|error| error.to_string())?;
     let ports = Arc::new(ports);
+    metrics.set_mirrors(config.mirrors.iter().map(|mirror| Arc::clone(&mirror.mirror.name)).collect());
     metrics.set_cores(config.workers.cores.clone());
     metrics.set_ports(while_open(&ports, Ports::statistics));
     metrics.set_pools(while_open(&ports, Ports::pools));
@@ -211,6 +213,7 @@ fn builder(
         filters,
         page: config.page(),
         exclusions,
+        mirrors: config.mirrors.iter().map(|mirror| mirror.mirror.clone()).collect(),
         wires,
         handshake_threads: config.workers.handshake_threads,
         flows: config.limits.flows,
@@ -263,8 +266,9 @@ fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
 /// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.
 pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
     let kernel = Kernel::read(Path::new("/"));
+    let mirrors = config.mirrors.iter().filter_map(|mirror| mirror.kernel_port.as_ref());
     let ports = config.wires.iter().flat_map(|wire| &wire.kernel_ports);
-    for port in ports {
+    for port in ports.chain(mirrors) {
         if let Some(obstacle) = kernel.obstacle(port, config.workers.cores.len()) {
             return Err(obstacle.to_string());
         }
@@ -291,9 +295,20 @@ pub(super) fn wire_ports(config: &Config) -> Vec<WirePorts> {
     config.wires.iter().map(ports).collect()
 }
 
+/// The ports of all mirrors.
+fn mirror_ports(config: &Config) -> Vec<MirrorPort> {
+    let port = |mirror: &config::MirrorPort| MirrorPort {
+        name: mirror.port.clone(),
+        interface: config.kernel_port(&mirror.port).map(|port| port.interface),
+        mtu: mirror.mirror.mtu,
+        bypassed: mirror.mirror.bypassed,
+    };
+    config.mirrors.iter().map(port).collect()
+}
+
 /// What EAL is started with.
 pub(super) fn eal_arguments(config: &Config) -> Vec<String> {
-    config.dpdk.arguments(&config.wires, config.workers.cores.len())
+    config.dpdk.arguments(&config.wires, &config.mirrors, config.workers.cores.len())
 }
 
 impl Signals {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Config, Control, Dpdk, Exclusions, Fetch, Log, Metrics, Wire, Workers};
+use super::{Config, Control, Dpdk, Exclusions, Fetch, Log, Metrics, MirrorPort, Wire, Workers};
 
 /// What an engine has for as long as it runs: ports, threads, tables that are made at the start, and what listens or is written to.
 #[derive(Clone, Debug)]
 pub struct Startup {
     dpdk: Dpdk,
     wires: Vec<Wire>,
+    mirrors: Vec<MirrorPort>,
     workers: Workers,
     flows: u32,
     worker_bytes: usize,
@@ -35,6 +36,19 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("wire.outside", |a, b| wires(a, b, |wire| &wire.outside)),
     ("wire.mtu", |a, b| wires(a, b, |wire| &wire.mtu)),
     ("wire.native_vlan", |a, b| wires(a, b, |wire| &wire.native_vlan)),
+    // Those that have come or gone are told by their ports.
+    ("mirror.NAME.port", |a, b| {
+        let port = |mirror: &MirrorPort| (mirror.mirror.name.clone(), mirror.port.clone());
+        !a.mirrors.iter().map(port).eq(b.mirrors.iter().map(port))
+    }),
+    ("mirror.NAME.when", |a, b| mirrors(a, b, |m| m.mirror.when)),
+    ("mirror.NAME.destination_mac", |a, b| mirrors(a, b, |m| m.mirror.destination_mac)),
+    ("mirror.NAME.source_mac", |a, b| mirrors(a, b, |m| m.mirror.source_mac)),
+    ("mirror.NAME.vlan", |a, b| mirrors(a, b, |m| m.mirror.vlan)),
+    ("mirror.NAME.ports", |a, b| mirrors(a, b, |m| m.mirror.ports.clone())),
+    ("mirror.NAME.profile", |a, b| mirrors(a, b, |m| m.mirror.profiles.clone())),
+    ("mirror.NAME.bypassed", |a, b| mirrors(a, b, |m| m.mirror.bypassed)),
+    ("mirror.NAME.mtu", |a, b| mirrors(a, b, |m| m.mirror.mtu)),
     ("workers.cores", |a, b| a.workers.cores != b.workers.cores),
     ("workers.handshake_threads", |a, b| a.workers.handshake_threads != b.workers.handshake_threads),
     ("workers.idle", |a, b| a.workers.idle != b.workers.idle),
@@ -69,6 +83,11 @@ fn wires<T: PartialEq>(a: &Startup, b: &Startup, value: impl Fn(&Wire) -> &T) ->
     !a.wires.iter().map(&value).eq(b.wires.iter().map(&value))
 }
 
+/// A value differs between two mirrors in the same place.
+fn mirrors<T: PartialEq>(a: &Startup, b: &Startup, value: impl Fn(&MirrorPort) -> T) -> bool {
+    a.mirrors.iter().zip(&b.mirrors).any(|(a, b)| value(a) != value(b))
+}
+
 /// Keys whose values an engine has for as long as it runs. All others change at a reload.
 pub fn needs_restart() -> impl Iterator<Item = &'static str> {
     NEEDS_RESTART.iter().map(|(key, _)| *key)
@@ -93,6 +112,7 @@ impl Config {
         Startup {
             dpdk: self.dpdk.clone(),
             wires: self.wires.clone(),
+            mirrors: self.mirrors.clone(),
             workers: self.workers.clone(),
             flows: self.limits.flows,
             worker_bytes: self.limits.worker_bytes,
@@ -177,12 +197,14 @@ fn values(text: &str) -> BTreeMap<String, BTreeSet<String>> {
 fn walk(key: &str, place: &str, value: &toml::Value, values: &mut BTreeMap<String, BTreeSet<String>>) {
     match value {
         // Names of fields are the user's.
-        toml::Value::Table(_) if ["content.rule.header", "header.set"].contains(&key) => {
+        toml::Value::Table(_)
+            if ["content.rule.header", "header.set", "mirror.NAME.ports"].contains(&key) =>
+        {
             values.entry(key.to_owned()).or_default().insert(format!("{place} = {value}"));
         }
         toml::Value::Table(table) => {
             for (name, value) in table {
-                let below = if key == "profile" { "NAME" } else { name };
+                let below = if ["profile", "mirror"].contains(&key) { "NAME" } else { name };
                 let below = if key.is_empty() { below.to_owned() } else { format!("{key}.{below}") };
                 walk(&below, &format!("{place}.{name}"), value, values);
             }

@@ -27,7 +27,7 @@ use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
     Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, Intercept, Limits, ListFile,
-    ListSource, Log, Metrics, NamedLists, PolicyRules, Trust, Wire, Workers,
+    ListSource, Log, Metrics, MirrorPort, NamedLists, PolicyRules, Trust, Wire, Workers,
 };
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
@@ -51,6 +51,8 @@ pub struct Config {
     pub dpdk: Dpdk,
     /// At least one.
     pub wires: Vec<Wire>,
+    /// What is shown to others, by name.
+    pub mirrors: Vec<MirrorPort>,
     /// Threads and cores.
     pub workers: Workers,
     /// The crypto library.
@@ -96,9 +98,10 @@ pub struct Compiled {
 }
 
 impl Config {
-    /// The interface of the kernel that is below a port of a wire; none: it is no such port.
+    /// The interface of the kernel that is below a port of a wire or mirror; none: it is no such port.
     pub fn kernel_port(&self, port: &str) -> Option<KernelPort> {
-        let mut named = self.wires.iter().flat_map(|wire| &wire.kernel_ports);
+        let mirrors = self.mirrors.iter().filter_map(|mirror| mirror.kernel_port.as_ref());
+        let mut named = self.wires.iter().flat_map(|wire| &wire.kernel_ports).chain(mirrors);
         let mut devices = self.dpdk.vdev.iter().filter(|device| device.split(',').next() == Some(port));
         named.find(|named| named.device() == port).cloned().or_else(|| KernelPort::of_vdev(devices.next()?))
     }
@@ -347,7 +350,7 @@ fn now() -> i64 {
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
 /// would be written; `required` and `any` stand for themselves.
 pub fn keys() -> BTreeMap<String, String> {
-    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n";
+    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n";
     let (document, _) = DeTable::parse_recoverable(text);
     let notes = Notes::new(text, Path::new("")).with_keys();
     Sections::read(&Table::document(&notes, document.get_ref()), &notes);
@@ -358,6 +361,7 @@ pub fn keys() -> BTreeMap<String, String> {
 struct Sections {
     dpdk: Dpdk,
     wires: Vec<Wire>,
+    mirrors: Vec<MirrorPort>,
     workers: Workers,
     crypto: Crypto,
     ca: Option<Ca>,
@@ -381,6 +385,7 @@ impl Sections {
         let dpdk = Dpdk::read(document.table("dpdk"));
         let wires = Wire::read_all(document, &dpdk);
         let profiles = Profiles::read(document.table("profile"));
+        let mirrors = MirrorPort::read_all(document, &dpdk, &wires, &profiles);
         let lists = NamedLists::read(document, notes);
         let policy = PolicyRules::read(document, &profiles, &wires, &lists);
         let sections = Self {
@@ -404,6 +409,7 @@ impl Sections {
             control: Control::read(document.table("control")),
             dpdk,
             wires,
+            mirrors,
             profiles,
         };
         document.finish();
@@ -421,6 +427,7 @@ impl Sections {
             text,
             dpdk: self.dpdk,
             wires: self.wires,
+            mirrors: self.mirrors,
             workers: self.workers,
             crypto: self.crypto,
             ca: self.ca?,

@@ -1,6 +1,7 @@
 //! Ports through DPDK. The only file of the engine that knows it.
 
 mod mbuf_cache;
+mod mirror;
 mod ports;
 pub mod probe;
 
@@ -12,12 +13,13 @@ use bytes::Bytes;
 use dpdk::diagnose::{Report, Roots};
 use dpdk::{
     Burst, Checksum, Eal, HEADROOM, IpVersion, L4Checksum, LcoreGuard, Mbuf, Mempool, MempoolConfig, Port,
-    PortConfig, RxQueue, SharedMbuf, TxOffloads, TxQueue, TxRequest,
+    PortConfig, PortInfo, Queues, RxQueue, SharedMbuf, TxOffloads, TxQueue, TxRequest,
 };
 use tcp_stack::Payload;
 use wireglass_core::port::{Appended, BURST, Block, Frame, Io, Offloads, PortId, Request, Slice};
 
 use self::mbuf_cache::MbufCache;
+pub use self::mirror::MirrorPort;
 use crate::links::mtu_mismatch;
 use crate::metrics::{PoolStatistics, PortStatistics};
 
@@ -147,13 +149,14 @@ pub struct Ports {
 /// One worker's queues, on their way to its thread.
 pub struct WorkerQueues {
     queues: Vec<(Option<RxQueue>, TxQueue)>,
+    mirrors: Vec<(Option<RxQueue>, TxQueue)>,
     mtu: Vec<usize>,
     pools: Pools,
     eal: Arc<Eal>,
 }
 
 impl Ports {
-    /// Initialises EAL, and starts the ports of all wires with a queue for each worker, whose buffers lie on the NUMA node that
+    /// Initialises EAL, and starts the ports of all wires and mirrors with a queue for each worker, whose buffers lie on the NUMA node that
     /// `workers` names; none: anywhere.
     ///
     /// # Errors
@@ -161,9 +164,10 @@ impl Ports {
     pub fn open(
         eal_args: &[String],
         wires: &[WirePorts],
+        mirrors: &[MirrorPort],
         workers: &[Option<u16>],
     ) -> Result<(Self, Vec<WorkerQueues>), OpenError> {
-        Self::open_on(Arc::new(Eal::init(eal_args)?), wires, workers)
+        Self::open_on(Arc::new(Eal::init(eal_args)?), wires, mirrors, workers)
     }
 
     /// Likewise, with an EAL that others use too: DPDK allows one in a process.
@@ -173,9 +177,11 @@ impl Ports {
     pub fn open_on(
         eal: Arc<Eal>,
         wires: &[WirePorts],
+        mirrors: &[MirrorPort],
         workers: &[Option<u16>],
     ) -> Result<(Self, Vec<WorkerQueues>), OpenError> {
         let names = wires.iter().flat_map(|wire| [&wire.inside, &wire.outside]);
+        let names = names.chain(mirrors.iter().map(|mirror| &mirror.name));
         let wanted = wires.iter().flat_map(|wire| [(wire.mtu, wire.far_end_offloads); 2]);
         let mut ports = names.map(|name| Port::by_name(&eal, name)).collect::<Result<Vec<_>, _>>()?;
         let infos = ports.iter().map(Port::info).collect::<Result<Vec<_>, _>>()?;
@@ -184,41 +190,35 @@ impl Ports {
         let room = largest.saturating_add(L2_HEADER).max(MIN_ROOM).saturating_add(HEADROOM);
         // Of its own, so that workers write to no memory that others read.
         let umem = infos.iter().any(|info| info.driver == AF_XDP);
-        let pools =
-            workers.iter().enumerate().map(|(worker, node)| Pools::new(&eal, worker, *node, room, umem));
-        let pools = pools.collect::<Result<Vec<_>, _>>()?;
+        let pools = workers.iter().enumerate().map(|(worker, node)| {
+            let mirrored = mirror::pool(&eal, worker, *node, (mirrors, largest), umem)?;
+            Ok(Pools { mirrored, ..Pools::new(&eal, worker, *node, room, umem)? })
+        });
+        let pools = pools.collect::<Result<Vec<_>, dpdk::Error>>()?;
         let frames: Vec<_> = pools.iter().map(|pools| pools.frames.clone()).collect();
-        let workers = workers.len();
+        let mirrored: Vec<_> = pools.iter().filter_map(|pools| Some(pools.mirrored.clone()?.0)).collect();
 
-        let interfaces: Vec<_> = wires.iter().flat_map(|wire| wire.interfaces.clone()).collect();
-        let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        let interfaces = wires.iter().flat_map(|wire| wire.interfaces.clone());
+        let interfaces: Vec<_> =
+            interfaces.chain(mirrors.iter().map(|mirror| mirror.interface.clone())).collect();
+        let mut per_worker: Vec<Vec<_>> = workers.iter().map(|_| Vec::new()).collect();
         let mut mtus = Vec::new();
         let mut kept = 0;
-        for ((port, info), (mtu, far_end_offloads)) in ports.iter_mut().zip(&infos).zip(wanted) {
-            if usize::from(info.max_tx_queues) < workers {
-                let (port, queues) = (info.name.clone(), info.max_tx_queues);
-                return Err(OpenError::TooFewQueues { port, queues, workers });
-            }
-            let workers = workers as u16;
-            // A worker without a receive queue gets its frames over the steering rings.
-            let rx_queues = workers.min(info.max_rx_queues);
-            let config = PortConfig { rx_queues, tx_queues: workers, mtu, ..PortConfig::default() };
+        let of_wires = wanted.map(|(mtu, far_end_offloads)| {
+            let config = PortConfig { mtu, ..PortConfig::default() };
             let tx_offloads = config.tx_offloads | TxOffloads::TCP_TSO;
             let done_behind = if far_end_offloads { SEGMENT_OFFLOADS } else { TxOffloads::NONE };
-            let config = PortConfig { tx_offloads, done_behind, ..config };
-            let queues = port.start(&config, &frames).map_err(|error| {
-                if info.driver != AF_XDP {
-                    return OpenError::Dpdk(error);
-                }
-                let interface = wires.iter().flat_map(|wire| {
-                    [(&wire.inside, &wire.interfaces[0]), (&wire.outside, &wire.interfaces[1])]
-                });
-                let interface = interface
-                    .into_iter()
-                    .find_map(|(name, interface)| interface.clone().filter(|_| *name == info.name));
-                OpenError::Xdp { error, interface: interface.unwrap_or_default() }
-            })?;
-            tracing::info!(port = %info, applied = ?queues.applied, "port started");
+            (PortConfig { tx_offloads, done_behind, ..config }, &frames)
+        });
+        let of_mirrors = mirrors.iter().zip(&infos[2 * wires.len()..]).map(|(mirror, info)| {
+            let mtu = (mirror.mtu > info.mtu).then_some(mirror.mtu);
+            (PortConfig { mtu, ..PortConfig::default() }, &mirrored)
+        });
+        let configs = of_wires.chain(of_mirrors);
+        for (((port, info), interface), (config, pools)) in
+            ports.iter_mut().zip(&infos).zip(&interfaces).zip(configs)
+        {
+            let queues = start(port, info, config, pools, interface.as_deref())?;
             mtus.push(usize::from(queues.applied.mtu));
             kept += queues.applied.kept;
             let mut rx = queues.rx.into_iter();
@@ -226,6 +226,7 @@ impl Ports {
                 worker.push((rx.next(), tx));
             }
         }
+        mtus.truncate(2 * wires.len());
         for (pair, mtu) in ports.chunks(2).zip(mtus.chunks(2)) {
             if let ([inside, outside], [a, b]) = (pair, mtu)
                 && let Some(words) = mtu_mismatch((inside.name(), *a), (outside.name(), *b))
@@ -234,7 +235,8 @@ impl Ports {
             }
         }
         let mtu: Vec<usize> = mtus.chunks(2).map(|wire| wire.iter().copied().min().unwrap_or(1500)).collect();
-        let worker = |(queues, pools): (_, &Pools)| WorkerQueues {
+        let worker = |(mut queues, pools): (Vec<_>, &Pools)| WorkerQueues {
+            mirrors: queues.split_off(2 * wires.len()),
             queues,
             mtu: mtu.clone(),
             pools: pools.clone(),
@@ -283,7 +285,7 @@ impl Ports {
     pub fn pools(&self) -> Vec<PoolStatistics> {
         let pools = self.pools.iter().enumerate();
         let pools = pools.flat_map(|(worker, pools)| {
-            pools.all().map(|(pool, buffers, size)| (worker, pool, buffers, size))
+            pools.all().map(move |(pool, buffers, size)| (worker, pool, buffers, size))
         });
         let read = |(worker, pool, buffers, size): (_, _, &Mempool, u32)| PoolStatistics {
             worker,
@@ -314,6 +316,30 @@ impl Ports {
     }
 }
 
+/// Starts a port with a queue for each worker, of which there are as many as pools.
+fn start(
+    port: &mut Port,
+    info: &PortInfo,
+    config: PortConfig,
+    pools: &[Mempool],
+    interface: Option<&str>,
+) -> Result<Queues, OpenError> {
+    let workers = pools.len();
+    if usize::from(info.max_tx_queues) < workers {
+        let (port, queues) = (info.name.clone(), info.max_tx_queues);
+        return Err(OpenError::TooFewQueues { port, queues, workers });
+    }
+    // A worker without a receive queue gets its frames over the steering rings.
+    let rx_queues = (workers as u16).min(info.max_rx_queues);
+    let config = PortConfig { rx_queues, tx_queues: workers as u16, ..config };
+    let queues = port.start(&config, pools).map_err(|error| match interface {
+        Some(interface) if info.driver == AF_XDP => OpenError::Xdp { error, interface: interface.to_owned() },
+        _ => OpenError::Dpdk(error),
+    })?;
+    tracing::info!(port = %info, applied = ?queues.applied, "port started");
+    Ok(queues)
+}
+
 /// Where a worker's buffers come from.
 #[derive(Clone)]
 struct Pools {
@@ -324,6 +350,8 @@ struct Pools {
     short_blocks: Mempool,
     /// Mbufs without room of their own: pieces of records on their way.
     references: Mempool,
+    /// Frames for mirrors, if there are any, and how many.
+    mirrored: Option<(Mempool, u32)>,
 }
 
 impl Pools {
@@ -342,26 +370,29 @@ impl Pools {
             blocks: pool("records", BLOCKS, BLOCK_ROOM, false)?,
             short_blocks: pool("short", SHORT_BLOCKS, SHORT_RECORD + HEADROOM, false)?,
             references: pool("refs", MBUFS, 0, false)?,
+            mirrored: None,
         })
     }
 
     fn in_use(&self) -> usize {
-        self.all().map(|(_, pool, _)| pool.in_use()).iter().sum()
+        self.all().map(|(_, pool, _)| pool.in_use()).sum()
     }
 
     /// What each is for, and how many buffers it has.
-    fn all(&self) -> [(&'static str, &Mempool, u32); 4] {
-        [
+    fn all(&self) -> impl Iterator<Item = (&'static str, &Mempool, u32)> {
+        let mirrored = self.mirrored.iter().map(|(pool, size)| ("mirror", pool, *size));
+        let all = [
             ("frames", &self.frames, MBUFS),
             ("records", &self.blocks, BLOCKS),
             ("short", &self.short_blocks, SHORT_BLOCKS),
             ("references", &self.references, MBUFS),
-        ]
+        ];
+        all.into_iter().chain(mirrored)
     }
 
     fn bytes_in_use(&self) -> usize {
         let bytes = |pool: &Mempool| pool.in_use() * (MBUF_HEADER + usize::from(pool.data_room()));
-        self.all().map(|(_, pool, _)| bytes(pool)).iter().sum()
+        self.all().map(|(_, pool, _)| bytes(pool)).sum()
     }
 }
 
@@ -389,6 +420,8 @@ impl WorkerQueues {
         };
         DpdkIo {
             ports: self.queues.into_iter().map(port).collect(),
+            mirrors: self.mirrors.into_iter().map(port).collect(),
+            mirrored: self.pools.mirrored.map(|(pool, _)| MbufCache::new(pool)),
             mtu: self.mtu,
             frames: MbufCache::new(self.pools.frames),
             references: MbufCache::new(self.pools.references),
@@ -402,6 +435,9 @@ impl WorkerQueues {
 /// One worker's queues of all ports.
 pub struct DpdkIo {
     ports: Vec<PortQueues>,
+    mirrors: Vec<PortQueues>,
+    /// Frames for those.
+    mirrored: Option<MbufCache>,
     mtu: Vec<usize>,
     frames: MbufCache,
     references: MbufCache,
@@ -492,7 +528,30 @@ impl Io for DpdkIo {
     }
 
     fn transmit(&mut self, port: PortId, frames: &mut Vec<MbufFrame>) {
-        let PortQueues { tx, burst, .. } = &mut self.ports[port.index()];
+        self.ports[port.index()].transmit(frames);
+    }
+
+    fn mirrors(&self) -> usize {
+        self.mirrors.len()
+    }
+
+    fn allocate_mirrored(&mut self) -> Option<MbufFrame> {
+        self.mirrored.as_mut()?.alloc().map(MbufFrame)
+    }
+
+    fn transmit_mirrored(&mut self, mirror: usize, frames: &mut Vec<MbufFrame>) {
+        self.transmit_to_mirror(mirror, frames);
+    }
+
+    fn discard_received(&mut self, mirror: usize) -> usize {
+        self.discard(mirror)
+    }
+}
+
+impl PortQueues {
+    /// Sends what the port takes, in order, and leaves the rest in `frames`.
+    fn transmit(&mut self, frames: &mut Vec<MbufFrame>) {
+        let Self { tx, burst, .. } = self;
         while !frames.is_empty() {
             let n = burst.room().min(frames.len());
             for frame in frames.drain(..n) {

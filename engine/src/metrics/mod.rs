@@ -3,6 +3,7 @@
 mod generation;
 mod liveness;
 mod log_counters;
+mod mirrors;
 mod page;
 mod ports;
 mod records;

@@ -11,7 +11,7 @@ use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::policy::Tallies;
 use wireglass_core::port::PortSide;
-use wireglass_core::reason::{InspectorOff, PacketDrop, PathMessage, PortDrop, Reason};
+use wireglass_core::reason::{InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason};
 
 use super::generation::GenerationRecord;
 use super::liveness::Liveness;
@@ -62,7 +62,7 @@ impl PortStatistics {
 pub struct PoolStatistics {
     /// Whose.
     pub worker: usize,
-    /// What for: `frames`, `records`, `short` (ones) or `references` (to records, in frames).
+    /// What for: `frames`, `records`, `short` (ones), `references` (to records, in frames) or `mirror`.
     pub pool: &'static str,
     /// Those that are out: in the rings of the ports, or with a worker. Nearly so, while workers take and give.
     pub in_use: u64,
@@ -89,6 +89,7 @@ pub struct Metrics {
     port_sources: OnceLock<PortSources>,
     pools: OnceLock<PoolSource>,
     cores: OnceLock<Vec<usize>>,
+    mirrors: OnceLock<Vec<Arc<str>>>,
     tallies: Mutex<Tallies>,
     records: Mutex<Option<RecordLibraries>>,
 }
@@ -113,6 +114,7 @@ impl Metrics {
             port_sources: OnceLock::new(),
             pools: OnceLock::new(),
             cores: OnceLock::new(),
+            mirrors: OnceLock::new(),
             tallies: Mutex::default(),
             records: Mutex::default(),
         }
@@ -176,6 +178,15 @@ impl Metrics {
     /// Says on which cores the workers run. Only the first call counts.
     pub fn set_cores(&self, cores: Vec<usize>) {
         let _ = self.cores.set(cores);
+    }
+
+    /// Says what the mirrors are called. Only the first call counts.
+    pub fn set_mirrors(&self, names: Vec<Arc<str>>) {
+        let _ = self.mirrors.set(names);
+    }
+
+    pub(super) fn mirrors(&self) -> &[Arc<str>] {
+        self.mirrors.get().map_or(&[], Vec::as_slice)
     }
 
     /// From now on these counts are those of the rules.
@@ -242,6 +253,7 @@ impl Metrics {
         }
         self.wire_traffic(&mut page);
         self.by_reason(&mut page);
+        self.mirror_counters(&mut page);
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);
         self.record_libraries(&mut page);
@@ -439,7 +451,8 @@ impl Metrics {
         let ends = Reason::ALL.iter().map(|r| (r.code(), r.help()));
         let offs = InspectorOff::ALL.iter().map(|r| (r.code(), r.help()));
         let path = PathMessage::ALL.iter().map(|r| (r.code(), r.help()));
-        for (code, help) in drops.chain(lost).chain(ends).chain(offs).chain(path) {
+        let mirror = MirrorDrop::ALL.iter().map(|r| (r.code(), r.help()));
+        for (code, help) in drops.chain(lost).chain(ends).chain(offs).chain(path).chain(mirror) {
             page.sample(name, &[("reason", &code), ("help", &help)], 1);
         }
     }

@@ -32,6 +32,7 @@ impl<IO: Io> Worker<IO> {
             Gathered::GoesBy(frame) => {
                 let class = entry.flow.class(0);
                 self.table.touch(id, class);
+                self.cx.show_frame(&frame);
                 self.cx.forward(port.opposite(), frame);
             }
             Gathered::Taken(bytes) => {

@@ -14,6 +14,7 @@ use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::{Event, FlowEvent, HttpEvent, Timestamp, TlsEvent};
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::flow::{Limits, OutsideTls};
+use wireglass_core::mirror::Mirror;
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::{TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile};
@@ -55,6 +56,9 @@ pub(crate) struct Setup {
     pub(crate) flow_bytes: usize,
     pub(crate) native_vlan: Option<u16>,
     pub(crate) exclusions: Arc<Exclusions>,
+    pub(crate) mirrors: Vec<Mirror>,
+    /// Frames that a mirror's port takes before somebody reads them.
+    pub(crate) mirror_depth: usize,
     /// Number of the client's host: its address ends with it. The server's is 2.
     pub(crate) client: u8,
 }
@@ -83,6 +87,8 @@ impl Default for Setup {
             flow_bytes: 256 << 20,
             native_vlan: None,
             exclusions: Arc::new(Exclusions::new([7; 16])),
+            mirrors: Vec::new(),
+            mirror_depth: 1 << 20,
             client: 1,
         }
     }
@@ -186,6 +192,7 @@ impl Lab {
             filters: Arc::clone(&setup.filters),
             page: Arc::default(),
             exclusions: Arc::clone(&setup.exclusions),
+            mirrors: setup.mirrors.clone(),
             wires: vec!["lab".into()],
             handshake_threads: setup.threads,
             flows: setup.flows,
@@ -200,6 +207,7 @@ impl Lab {
             workers: setup.workers,
             spread: setup.spread,
             mtu: setup.wire_mtu,
+            mirror_depth: setup.mirror_depth,
             started: Timestamp(now.as_micros() as u64),
         };
         (Engine::new(builder, settings).unwrap(), receiver)

@@ -4,6 +4,7 @@
 pub(crate) mod fragments;
 pub(crate) mod frames;
 pub(crate) mod lab;
+pub(crate) mod mirror;
 pub(crate) mod raw;
 pub(crate) mod rules;
 pub(crate) mod wire;

@@ -248,8 +248,12 @@ impl<IO: Io> Adopted<IO> {
                     return self.drive(cx);
                 }
                 let filters = &cx.shared.filters;
-                let filter = flow.and_then(|flow| filters.filter(&flow, relay.alpn()));
-                self.tls = Tls::Relay(Box::new(Relaying::new(*relay, filter)));
+                let filter = flow.as_ref().and_then(|flow| filters.filter(flow, relay.alpn()));
+                let mut relaying = Relaying::new(*relay, filter);
+                if let Some(flow) = &flow {
+                    relaying.begin_mirrors(cx, &self.legs, &flow.profile.name);
+                }
+                self.tls = Tls::Relay(Box::new(relaying));
                 self.drive(cx)
             }
             Outcome::Failed(failure) => {
@@ -278,6 +282,8 @@ impl<IO: Io> Adopted<IO> {
 
     /// RST to both ends, for a reason of our own.
     pub(super) fn over(mut self: Box<Self>, cx: &mut Context<IO>, reason: Reason) -> Next<IO> {
+        let by = if reason == Reason::ClientReset { End::Client } else { End::Server };
+        self.mirror_end(cx, |relaying, cx| relaying.reset_in_mirrors(cx, by));
         self.finish(cx);
         Next::Over(reason, Blocked::reset(cx, self.legs))
     }
@@ -298,6 +304,10 @@ impl<IO: Io> Adopted<IO> {
         if !closed {
             return self.over(cx, reason);
         }
+        self.mirror_end(cx, |relaying, cx| {
+            relaying.close_in_mirrors(cx, End::Server);
+            relaying.close_in_mirrors(cx, End::Client);
+        });
         self.finish(cx);
         let blocked = match self.answering {
             Some(_) => Blocked::answered(cx, self.legs),
@@ -322,6 +332,13 @@ impl<IO: Io> Adopted<IO> {
             }
             Tls::Relay(relaying) => relaying.finish(cx),
             Tls::Dialogue(_) | Tls::Plain | Tls::Done => {}
+        }
+    }
+
+    /// Shows the mirrors how it ends.
+    fn mirror_end(&mut self, cx: &mut Context<IO>, end: impl FnOnce(&mut Relaying<IO>, &mut Context<IO>)) {
+        if let Tls::Relay(relaying) = &mut self.tls {
+            end(relaying, cx);
         }
     }
 
@@ -404,6 +421,7 @@ impl<IO: Io> Adopted<IO> {
     /// One end broke TLS, or said that it gives up. It gets the last word of its session; the other end is reset, as an
     /// orderly end would pass a truncation off as the end of the data.
     fn broken(mut self: Box<Self>, cx: &mut Context<IO>, from: End, error: RelayError) -> Next<IO> {
+        self.mirror_end(cx, |relaying, cx| relaying.reset_in_mirrors(cx, from));
         self.finish(cx);
         let other = &mut self.legs[from.other()];
         // An alert that was passed on goes before the RST, if the window has room for it.
@@ -526,6 +544,7 @@ impl<IO: Io> Adopted<IO> {
         // A FIN follows when all before it has been handed on, as it came: half-close stays half-close.
         if self.closed[from] && source.tcp.recv().is_empty() && is_empty {
             sink.tcp.close();
+            self.mirror_end(cx, |relaying, cx| relaying.close_in_mirrors(cx, from));
         }
         Ok(())
     }

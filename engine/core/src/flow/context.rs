@@ -15,11 +15,16 @@ use crate::end::End;
 use crate::event::{Event, Timestamp};
 use crate::fairness::Shares;
 use crate::job::Job;
+use crate::mirror::{MAX_MIRRORS, MirrorQueue};
 use crate::port::{Appended, BURST, Frame, Io, Orientation, PortId, PortSide};
-use crate::reason::PacketDrop;
+use crate::reason::{MirrorDrop, PacketDrop};
 
 /// All that a worker's flows share, with what is set for the flow that is called.
 pub struct Context<IO: Io> {
+    /// What waits for the ports of mirrors; empty without such.
+    pub mirrors: Vec<MirrorQueue<IO::Frame>>,
+    /// Frames of bypassed flows go to some of them.
+    pub(crate) shows_bypassed: bool,
     /// The worker's queues of all ports.
     pub io: IO,
     /// What the flows of its generation share: to be set before a flow is called.
@@ -62,7 +67,11 @@ impl<IO: Io> Context<IO> {
         max_held: usize,
     ) -> Self {
         let outgoing = (0..io.wires()).flat_map(|_| [Vec::new(), Vec::new()]).collect();
+        let shows_bypassed = io.mirrors() > 0 && shared.mirrors.iter().any(|mirror| mirror.bypassed);
+        let mirrors = (0..io.mirrors().min(MAX_MIRRORS)).map(|_| MirrorQueue::default()).collect();
         Self {
+            mirrors,
+            shows_bypassed,
             io,
             shared,
             counters,
@@ -120,6 +129,14 @@ impl<IO: Io> Context<IO> {
                 if !self.outgoing[port.index()].is_empty() {
                     self.flush_port(port);
                 }
+            }
+        }
+        for (n, queue) in self.mirrors.iter_mut().enumerate() {
+            let counters = self.counters.mirror(n);
+            queue.flush(&mut self.io, n, counters);
+            match self.io.discard_received(n) {
+                0 => {}
+                frames => counters.drop_frames(MirrorDrop::Received, frames as u64),
             }
         }
     }

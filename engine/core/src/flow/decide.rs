@@ -8,6 +8,7 @@ use super::bypassed::Bypassed;
 use super::context::Context;
 use super::hello_over_tcp::HelloOverTcp;
 use super::leg::Leg;
+use super::opening::show_handshake;
 use super::peeking::{Peeked, Peeking};
 use super::snapshot::About;
 use super::{Flow, Identity, Phase};
@@ -246,8 +247,10 @@ impl<IO: Io> Flow<IO> {
     fn release(&mut self, cx: &mut Context<IO>, flight: FirstFlight<IO>) -> Phase<IO> {
         match flight {
             FirstFlight::Held(peeking) => {
+                show_handshake(cx, &peeking.opening, Some(&peeking.to_server));
                 let (frames, released) = peeking.release(cx);
                 for frame in frames {
+                    cx.show_frame(&frame);
                     cx.send(End::Server, frame);
                 }
                 Phase::Bypassed(Bypassed::released(cx.now, cx.shared.limits.idle_time, released))

@@ -1,6 +1,6 @@
 //! One leg of an adopted flow: a TCP connection and the headers that its segments wear.
 
-use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Open, Segment, State, TooBig};
+use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Open, Segment, Seq, State, TooBig};
 
 use super::context::Context;
 use super::gso::GsoFrame;
@@ -33,6 +33,8 @@ pub(super) struct Leg<IO: Io> {
     /// The connection.
     pub(super) tcp: Connection<<IO::Frame as Frame>::Slice>,
     template: Template,
+    /// Numbers of our SYN and of the peer's, where the connection was adopted.
+    isns: (Seq, Seq),
     towards: End,
     /// Bytes that may be received and not taken, and that may be queued.
     limit: usize,
@@ -49,7 +51,11 @@ impl<IO: Io> Leg<IO> {
         adoption: Adoption,
         limits: &Limits,
     ) -> Self {
-        Self::with(towards, template, limits, |config| Connection::adopt(now, config, adoption))
+        let isns = (Seq(adoption.snd_nxt.0.wrapping_sub(1)), Seq(adoption.rcv_nxt.0.wrapping_sub(1)));
+        Self {
+            isns,
+            ..Self::with(towards, template, limits, |config| Connection::adopt(now, config, adoption))
+        }
     }
 
     /// Opens a connection of its own, in the name of the end that `template` imitates. Nothing is sent before
@@ -84,7 +90,25 @@ impl<IO: Io> Leg<IO> {
             challenge_key: limits.challenge_key,
             ..Config::default()
         };
-        Self { tcp: begin(config), template, towards, limit: limits.buffer_bytes, counted: (0, 0, 0, 0) }
+        let isns = (Seq(0), Seq(0));
+        Self {
+            tcp: begin(config),
+            template,
+            isns,
+            towards,
+            limit: limits.buffer_bytes,
+            counted: (0, 0, 0, 0),
+        }
+    }
+
+    /// What its segments wear below TCP.
+    pub(super) fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// Numbers of our SYN and of the peer's. Only of a leg that was [adopted](Self::adopt), before any data.
+    pub(super) fn isns(&self) -> (Seq, Seq) {
+        self.isns
     }
 
     /// Queues bytes for the peer. False: it takes none any more, or more than it may hold.
@@ -115,7 +139,7 @@ impl<IO: Io> Leg<IO> {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { tcp, template: _, towards: _, limit: _, counted: _ } = self;
+        let Self { tcp, template: _, isns: _, towards: _, limit: _, counted: _ } = self;
         tcp.memory()
     }
 

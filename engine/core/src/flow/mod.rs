@@ -45,7 +45,9 @@ pub use self::context::Context;
 use self::decide::FirstFlight;
 pub use self::gather::Gathered;
 use self::hello_over_tcp::HelloOverTcp;
-use self::opening::{AfterAnswer, Answered, BeforeAnswer, Opening, Path};
+use self::opening::{
+    AfterAnswer, Answered, BeforeAnswer, Opening, opening_segment, pass_syn, show_handshake,
+};
 use self::peeking::{Peeked, Peeking};
 pub use self::settings::{Limits, Midstream, OutsideTls, Shared};
 use self::snapshot::About;
@@ -53,7 +55,7 @@ pub use self::snapshot::{FlowSnapshot, LegSnapshot, Short, TlsSnapshot, Wanted};
 use crate::end::{End, PerEnd};
 use crate::event::{Action, Timestamp, Volume};
 use crate::job::Reply;
-use crate::packet::{Headers, Template, TooBigMessage, scrub_syn};
+use crate::packet::{Headers, Template, TooBigMessage};
 use crate::phase::FlowPhase;
 use crate::policy::{Decision, FlowFacts, Verdict};
 use crate::port::{Frame, Io};
@@ -202,7 +204,10 @@ impl<IO: Io> Flow<IO> {
             let (now, idle) = (cx.now, cx.shared.limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));
             return match segment.map_or(true, |segment| bypassed.observe(now, idle, from, &segment)) {
-                true => cx.send(from.other(), frame),
+                true => {
+                    cx.show_frame(&frame);
+                    cx.send(from.other(), frame);
+                }
                 false => cx.counters.drop_packet(PacketDrop::BrokenHandshake),
             };
         }
@@ -484,22 +489,32 @@ impl<IO: Io> Flow<IO> {
                 let peeking = Box::new(Peeking::new(cx.now, answered, template, &cx.shared.limits));
                 return self.peek(cx, peeking, from, frame, headers);
             }
-            AfterAnswer::ServerData => return self.not_tls(cx, answered, from, frame),
+            AfterAnswer::ServerData => return self.not_tls(cx, answered, Vec::new(), from, frame),
         }
         Phase::Answered(answered)
     }
 
-    /// The server speaks first: whatever this is, TLS it is not.
+    /// The server speaks first: whatever this is, TLS it is not. `held`: what the client has said before.
     fn not_tls(
         &mut self,
         cx: &mut Context<IO>,
         answered: Box<Answered>,
+        held: Vec<IO::Frame>,
         from: End,
         frame: IO::Frame,
     ) -> Phase<IO> {
+        let bypass = cx.shared.outside_tls.bypass_not_tls;
+        if bypass {
+            show_handshake(cx, &answered, None);
+            for frame in held {
+                cx.show_frame(&frame);
+                cx.send(End::Server, frame);
+            }
+        }
         // Where it has closed already, it may be that only we have seen that.
-        if cx.shared.outside_tls.bypass_not_tls && !answered.server_has_closed() {
+        if bypass && !answered.server_has_closed() {
             self.decided = Some((Action::Bypass, None));
+            cx.show_frame(&frame);
             cx.send(from.other(), frame);
             let released = Released::new(&answered, Vec::new());
             return Phase::Bypassed(Bypassed::released(cx.now, cx.shared.limits.idle_time, released));
@@ -581,10 +596,7 @@ impl<IO: Io> Flow<IO> {
             }
             AfterAnswer::ServerData => {
                 let (opening, held) = peeking.into_opening(cx);
-                if cx.shared.outside_tls.bypass_not_tls {
-                    held.into_iter().for_each(|held| cx.send(End::Server, held));
-                }
-                return self.not_tls(cx, opening, from, frame);
+                return self.not_tls(cx, opening, held, from, frame);
             }
             AfterAnswer::Unwanted | AfterAnswer::ClientData => {
                 cx.counters.drop_packet(PacketDrop::BrokenHandshake);
@@ -621,31 +633,6 @@ impl<IO: Io> Flow<IO> {
             server: self.identity.server,
         }
     }
-}
-
-/// The segment of a frame that goes where those before it went. None: it is dropped.
-fn opening_segment<'a, IO: Io>(
-    cx: &Context<IO>,
-    path: &mut Path,
-    from: End,
-    frame: &'a IO::Frame,
-    headers: &Headers,
-) -> Option<Segment<'a>> {
-    let why = match Segment::parse(headers.segment(frame.data())) {
-        Ok(segment) if path.note(from, frame.data(), headers) => return Some(segment),
-        Ok(_) => PacketDrop::BrokenHandshake,
-        Err(_) => PacketDrop::BadTcpHeader,
-    };
-    cx.counters.drop_packet(why);
-    None
-}
-
-/// Passes a SYN or SYN-ACK on, without what could not be carried over later.
-fn pass_syn<IO: Io>(cx: &mut Context<IO>, from: End, mut frame: IO::Frame, headers: &Headers) {
-    let ip_and_tcp = headers.l4 - headers.l3 + 20;
-    let (mut headers, mss) = (*headers, cx.mtu().saturating_sub(ip_and_tcp) as u16);
-    scrub_syn(frame.data_mut(), &mut headers, mss);
-    cx.send(from.other(), frame);
 }
 
 fn reset_by(end: End) -> Reason {

@@ -1,7 +1,10 @@
 //! Watching two hosts open a connection, so that it can be adopted later.
 
+mod passing;
+
 use tcp_stack::{AdoptedTimestamps, Adoption, Duration, Instant, Open, Options, Segment, Seq, Timestamps};
 
+pub(super) use self::passing::{opening_segment, pass_syn, show_handshake};
 use super::leg::Leg;
 use super::settings::Limits;
 use crate::end::{End, PerEnd};

@@ -7,6 +7,7 @@ use super::leg::Leg;
 use crate::content::{Ending, Fate, Filter, Ready, Stage, Verdict};
 use crate::end::{End, PerEnd};
 use crate::job::Job;
+use crate::mirror::{Conversations, Start, When};
 use crate::port::{Block, Frame, Io};
 use crate::reason::Reason;
 use crate::tls::{RECORD_ROOM, RecordSink, Relay, RelayError};
@@ -15,6 +16,8 @@ use crate::tls::{RECORD_ROOM, RecordSink, Relay, RelayError};
 pub(super) struct Relaying<IO: Io> {
     relay: Relay,
     stage: Option<Stage<<IO::Frame as Frame>::Block>>,
+    /// What mirrors are shown of it; none: it is in none.
+    mirrored: Option<Box<Conversations>>,
 }
 
 /// Where the records of one direction go.
@@ -23,6 +26,7 @@ struct RelayOutput<'a, IO: Io> {
     from: End,
     sink: &'a mut Leg<IO>,
     stage: &'a mut Option<Stage<<IO::Frame as Frame>::Block>>,
+    mirrored: &'a mut Option<Box<Conversations>>,
     /// Bytes of what waits in the stage that the sink may still take.
     room: usize,
     /// What goes back to the source: an answer to what was no data.
@@ -40,10 +44,23 @@ impl<IO: Io> RecordSink for RelayOutput<'_, IO> {
 
     fn plaintext(&mut self, from: End, plaintext: &[u8]) -> Fate {
         self.cx.counters.plaintext(from).add(plaintext.len() as u64);
+        if let Some(mirrored) = self.mirrored {
+            mirrored.say(self.cx, from, plaintext, When::Seen);
+        }
         let Some(stage) = self.stage else { return Fate::Pass };
         let fate = stage.plaintext(from, plaintext);
         self.cx.read_reports(stage);
         fate
+    }
+
+    fn wants_forwarded(&self) -> bool {
+        self.mirrored.is_some()
+    }
+
+    fn forwarded(&mut self, from: End, plaintext: &[u8]) {
+        if let Some(mirrored) = self.mirrored {
+            mirrored.say(self.cx, from, plaintext, When::Forwarded);
+        }
     }
 
     fn stage(&mut self) -> Option<&mut Stage<<IO::Frame as Frame>::Block>> {
@@ -84,12 +101,36 @@ impl<IO: Io> RecordSink for RelayOutput<'_, IO> {
 
 impl<IO: Io> Relaying<IO> {
     pub(super) fn new(relay: Relay, filter: Option<Box<dyn Filter>>) -> Self {
-        Self { relay, stage: filter.map(Stage::new) }
+        Self { relay, stage: filter.map(Stage::new), mirrored: None }
+    }
+
+    /// Shows it to the mirrors that want flows of this profile.
+    pub(super) fn begin_mirrors(&mut self, cx: &mut Context<IO>, legs: &PerEnd<Leg<IO>>, profile: &str) {
+        if cx.mirrors.is_empty() {
+            return;
+        }
+        let (server, client) = legs.client.isns();
+        let from = PerEnd { client: legs.server.template().clone(), server: legs.client.template().clone() };
+        self.mirrored = Conversations::begin(cx, Start { from, isn: PerEnd { client, server } }, profile);
+    }
+
+    /// Shows the mirrors that an end has closed.
+    pub(super) fn close_in_mirrors(&mut self, cx: &mut Context<IO>, from: End) {
+        if let Some(mirrored) = &mut self.mirrored {
+            mirrored.close(cx, from);
+        }
+    }
+
+    /// Shows the mirrors that an end has reset its connection, unless both had closed.
+    pub(super) fn reset_in_mirrors(&mut self, cx: &mut Context<IO>, from: End) {
+        if let Some(mirrored) = &mut self.mirrored {
+            mirrored.reset(cx, from);
+        }
     }
 
     /// With a filter that answers in the server's place.
     pub(super) fn one_ended(relay: Relay, filter: Box<dyn Filter>) -> Self {
-        Self { relay, stage: Some(Stage::one_ended(filter)) }
+        Self { relay, stage: Some(Stage::one_ended(filter)), mirrored: None }
     }
 
     /// The server has asked for a client certificate, and has sent no data since.
@@ -99,8 +140,9 @@ impl<IO: Io> Relaying<IO> {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { relay, stage } = self;
-        size_of::<Self>() + relay.held() + stage.as_ref().map_or(0, Stage::memory)
+        let Self { relay, stage, mirrored } = self;
+        let mirrored = mirrored.as_ref().map_or(0, |mirrored| mirrored.memory());
+        size_of::<Self>() + relay.held() + stage.as_ref().map_or(0, Stage::memory) + mirrored
     }
 
     /// Moves the records that begin in the first `room` bytes of what `source` has received, and what waits in the stage and is
@@ -141,11 +183,14 @@ impl<IO: Io> Relaying<IO> {
         sink: &mut Leg<IO>,
         room: usize,
     ) -> Result<usize, RelayError> {
-        let Self { relay, stage } = self;
+        let Self { relay, stage, mirrored } = self;
         let back = Vec::new();
-        let mut output = RelayOutput { cx, from, sink, stage, room, back, refused: false };
+        let mut output = RelayOutput { cx, from, sink, stage, mirrored, room, back, refused: false };
         let result = relay.relay(from, source.tcp.recv(), room, &mut output);
-        let RelayOutput { back, mut refused, .. } = output;
+        let RelayOutput { back, mut refused, cx, mirrored, .. } = output;
+        if let Some(mirrored) = mirrored {
+            mirrored.pause(cx, from);
+        }
         for slice in back {
             refused |= !source.queue(slice);
         }
@@ -163,9 +208,9 @@ impl<IO: Io> Relaying<IO> {
         cx: &mut Context<IO>,
         PerEnd { client, server }: &mut PerEnd<Leg<IO>>,
     ) -> bool {
-        let (from, sink, stage) = (End::Client, server, &mut None);
+        let (from, sink, stage, mirrored) = (End::Client, server, &mut None, &mut None);
         let back = Vec::new();
-        let mut output = RelayOutput { cx, from, sink, stage, room: 0, back, refused: false };
+        let mut output = RelayOutput { cx, from, sink, stage, mirrored, room: 0, back, refused: false };
         let closed = self.relay.close(&mut output).is_ok();
         let RelayOutput { back, refused, .. } = output;
         let told_client = back.into_iter().all(|slice| client.queue(slice));

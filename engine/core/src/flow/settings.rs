@@ -7,6 +7,7 @@ use tcp_stack::{Duration, Instant};
 use crate::content::{Filters, Page};
 use crate::exclusions::Exclusions;
 use crate::fairness::Fairness;
+use crate::mirror::Mirror;
 use crate::packet::Passthrough;
 use crate::policy::Policy;
 use crate::tls::TlsContext;
@@ -30,6 +31,8 @@ pub struct Shared {
     pub page: Arc<Page>,
     /// Servers whose flows are left alone: the same in all generations.
     pub exclusions: Arc<Exclusions>,
+    /// What is shown to others: the same in all generations.
+    pub mirrors: Arc<[Mirror]>,
     /// Names of the wires: the same in all generations.
     pub wires: Arc<[Arc<str>]>,
 }

@@ -116,39 +116,11 @@ impl Template {
         head[..len].copy_from_slice(&self.bytes[..len]);
         let (below, tcp) = head.split_at_mut(len);
         let ip = &mut below[l3..];
-        let length = (tcp.len() + payload) as u16;
-        let mut pseudo = Sum::default();
         if ip[0] >> 4 == 4 {
-            ip[2..4].copy_from_slice(&(20 + length).to_be_bytes());
             ip[4..6].copy_from_slice(&self.next_id.to_be_bytes());
             self.next_id = self.next_id.wrapping_add(packets);
-            ip[10..12].fill(0);
-            if !matches!(checksums, Checksums::Offloaded { .. }) {
-                let mut sum = Sum::default();
-                sum.add(ip);
-                ip[10..12].copy_from_slice(&sum.checksum());
-            }
-            pseudo.add(&ip[12..20]);
-        } else {
-            ip[4..6].copy_from_slice(&length.to_be_bytes());
-            pseudo.add(&ip[8..40]);
         }
-        pseudo.add(&[0, TCP]);
-        tcp[TCP_CHECKSUM].fill(0);
-        let checksum = match checksums {
-            Checksums::Made(sum) => {
-                pseudo.add(&length.to_be_bytes());
-                pseudo.add(tcp);
-                pseudo.add(&sum.bytes());
-                pseudo.checksum()
-            }
-            Checksums::Offloaded { cut } => {
-                // As DPDK asks for it: with the length, unless the NIC is to find that itself for each segment.
-                pseudo.add(&if cut { 0 } else { length }.to_be_bytes());
-                pseudo.bytes()
-            }
-        };
-        tcp[TCP_CHECKSUM].copy_from_slice(&checksum);
+        seal_lengths(ip, tcp, payload, checksums);
     }
 
     /// The template of the other direction, for when the other endpoint has not been heard: MACs and addresses swapped.
@@ -163,6 +135,49 @@ impl Template {
         (other.source_port, other.destination_port) = (self.destination_port, self.source_port);
         other
     }
+}
+
+/// Fills in lengths and checksums of a packet whose TCP header is followed by so many bytes of payload.
+#[inline]
+fn seal_lengths(ip: &mut [u8], tcp: &mut [u8], payload: usize, checksums: Checksums) {
+    let length = (tcp.len() + payload) as u16;
+    let mut pseudo = Sum::default();
+    if ip[0] >> 4 == 4 {
+        ip[2..4].copy_from_slice(&(20 + length).to_be_bytes());
+        ip[10..12].fill(0);
+        if !matches!(checksums, Checksums::Offloaded { .. }) {
+            let mut sum = Sum::default();
+            sum.add(ip);
+            ip[10..12].copy_from_slice(&sum.checksum());
+        }
+        pseudo.add(&ip[12..20]);
+    } else {
+        ip[4..6].copy_from_slice(&length.to_be_bytes());
+        pseudo.add(&ip[8..40]);
+    }
+    pseudo.add(&[0, TCP]);
+    tcp[TCP_CHECKSUM].fill(0);
+    let checksum = match checksums {
+        Checksums::Made(sum) => {
+            pseudo.add(&length.to_be_bytes());
+            pseudo.add(tcp);
+            pseudo.add(&sum.bytes());
+            pseudo.checksum()
+        }
+        Checksums::Offloaded { cut } => {
+            // As DPDK asks for it: with the length, unless the NIC is to find that itself for each segment.
+            pseudo.add(&if cut { 0 } else { length }.to_be_bytes());
+            pseudo.bytes()
+        }
+    };
+    tcp[TCP_CHECKSUM].copy_from_slice(&checksum);
+}
+
+/// Fills in lengths and checksums of an IP packet that was cut behind its TCP header, which begins at `l4`. The IP header is one of
+/// a template.
+pub(crate) fn reseal(packet: &mut [u8], l4: usize) {
+    let (ip, tcp) = packet.split_at_mut(l4);
+    seal_lengths(ip, tcp, 0, Checksums::Made(Sum::default()));
 }
 
 fn clear_ecn(ip: &mut [u8]) {

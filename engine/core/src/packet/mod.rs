@@ -13,6 +13,7 @@ mod scrub;
 mod syn_ack;
 mod uninspected;
 
+pub(crate) use build::reseal;
 pub use build::{Checksums, MAX_HEADERS, Template};
 pub use checksum::Sum;
 pub use classify::{Class, Datagram, Headers, classify};
@@ -23,5 +24,6 @@ pub use key::{FlowKey, FragmentKey, KeyHasher};
 pub use repeated::Repeated;
 pub use reset::{BareSegment, probe_for, reset_after, reset_for};
 pub use scrub::{Scrubbed, scrub_syn};
+pub(crate) use syn_ack::handshake_segment;
 pub use syn_ack::syn_ack;
 pub use uninspected::{PassAction, Passthrough, Uninspected};

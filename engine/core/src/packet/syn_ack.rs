@@ -1,4 +1,4 @@
-//! Answering a SYN in the server's place.
+//! The segments of a TCP handshake: answering a SYN in the server's place, or telling others what went by.
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{IpAddress, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber, TcpTimestampRepr};
@@ -9,14 +9,26 @@ use super::checksum::Sum;
 use super::reset::BareSegment;
 
 /// The SYN-ACK with this number, acknowledgement, window and options.
-pub fn syn_ack(mut template: Template, isn: Seq, ack: Seq, window: u16, options: &Options) -> BareSegment {
+pub fn syn_ack(template: Template, isn: Seq, ack: Seq, window: u16, options: &Options) -> BareSegment {
+    handshake_segment(template, true, isn, Some(ack), window, options)
+}
+
+/// A segment without payload, with these numbers, window and options.
+pub(crate) fn handshake_segment(
+    mut template: Template,
+    syn: bool,
+    seq: Seq,
+    ack: Option<Seq>,
+    window: u16,
+    options: &Options,
+) -> BareSegment {
     let (src_port, dst_port) = template.ports();
     let repr = TcpRepr {
         src_port,
         dst_port,
-        control: TcpControl::Syn,
-        seq_number: TcpSeqNumber(isn.0 as i32),
-        ack_number: Some(TcpSeqNumber(ack.0 as i32)),
+        control: if syn { TcpControl::Syn } else { TcpControl::None },
+        seq_number: TcpSeqNumber(seq.0 as i32),
+        ack_number: ack.map(|ack| TcpSeqNumber(ack.0 as i32)),
         window_len: window,
         window_scale: options.window_scale,
         max_seg_size: options.mss,

@@ -21,6 +21,14 @@ pub trait RecordSink {
     /// Plaintext of an end, in order, each byte once; never nothing. It goes on if there is nobody to decide.
     fn plaintext(&mut self, from: End, plaintext: &[u8]) -> Fate;
 
+    /// Somebody wants to see what goes on ([`Self::forwarded`]).
+    fn wants_forwarded(&self) -> bool {
+        false
+    }
+
+    /// Plaintext that goes on now, in order: an end's, less what was dropped of it and with what was put in its place.
+    fn forwarded(&mut self, _from: End, _plaintext: &[u8]) {}
+
     /// Where plaintext waits that does not go on at once; none where all of it does.
     fn stage(&mut self) -> Option<&mut Stage<Self::Block>> {
         None
@@ -423,6 +431,9 @@ impl<B: AsMut<[u8]>> Direction<'_, B> {
 
     fn seal<O: RecordSink<Block = B>>(&mut self, mut block: B, len: usize, out: &mut O) -> Result<(), Fault> {
         let (to, most) = (self.from.other(), self.sink.most);
+        if out.wants_forwarded() {
+            out.forwarded(self.from, &block.as_mut()[self.sink.sealer.plaintext_at()..][..len]);
+        }
         if len > most {
             return self.seal_in_pieces(&block.as_mut()[self.sink.sealer.plaintext_at()..][..len], most, out);
         }

@@ -77,7 +77,7 @@ impl Plan {
             spin: config.workers.idle == Idle::Spin,
             no_huge: config
                 .dpdk
-                .arguments(&config.wires, config.workers.cores.len())
+                .arguments(&config.wires, &config.mirrors, config.workers.cores.len())
                 .iter()
                 .any(|argument| argument == "--no-huge"),
             cas: [("trusted", &ca.trusted), ("untrusted", &ca.untrusted)]

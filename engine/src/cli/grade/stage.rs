@@ -98,6 +98,7 @@ impl<'s> Stage<'s> {
             filters: Arc::new(HttpReaders),
             page: Arc::default(),
             exclusions: Arc::clone(exclusions),
+            mirrors: Vec::new(),
             wires: vec!["grade".into()],
             handshake_threads: 0,
             flows: 16,
@@ -109,7 +110,8 @@ impl<'s> Stage<'s> {
             epoch: 1,
         };
         let started = Timestamp(u64::try_from(now.as_micros())?);
-        let settings = EngineSettings { workers: 1, spread: Spread::Owner, mtu: 1500, started };
+        let settings =
+            EngineSettings { workers: 1, spread: Spread::Owner, mtu: 1500, mirror_depth: 0, started };
         let ends = [host, SERVER].map(|number| Host::new(Instant::ZERO, HostConfig::numbered(number)));
         let [client, server] = ends;
         let engine = Engine::new(builder, settings)?;

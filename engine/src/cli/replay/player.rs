@@ -106,6 +106,7 @@ impl Player {
             filters,
             page: config.page(),
             exclusions: Arc::new(Exclusions::new(secrets.exclusions)),
+            mirrors: Vec::new(),
             wires: vec![Arc::clone(wire)],
             handshake_threads: 0,
             flows: config.limits.flows.min(FLOWS),
@@ -123,6 +124,7 @@ impl Player {
             workers: 1,
             spread: Spread::Owner,
             mtu: mtu.map_or(MTU, usize::from),
+            mirror_depth: 0,
             started: Timestamp(began),
         };
         Ok(Self {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::MirrorPort;
 use crate::config::near::nearest;
 use crate::config::reader::{Table, Value};
 use crate::interfaces::KernelPort;
@@ -12,9 +13,11 @@ const MAX_WIRES: usize = 64;
 /// Memory of DPDK where it has no hugepages, for all and for each worker, whose buffers take about 200 MB.
 const MEMORY_MB: usize = 128;
 const WORKER_MB: usize = 256;
+/// For each mirror of each worker: the most that its buffers take.
+const MIRROR_MB: usize = 48;
 
 /// What NICs and DPDK's drivers take at most.
-const MAX_MTU: u16 = 9710;
+pub(super) const MAX_MTU: u16 = 9710;
 
 /// `[dpdk]`: what DPDK's environment layer (EAL) is started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,12 +35,13 @@ impl Dpdk {
         dpdk
     }
 
-    /// What EAL is started with, for these wires. Where all ports are interfaces that wires name by themselves, and nothing else was asked
+    /// What EAL is started with, for these wires and mirrors. Where all ports are interfaces that wires name by themselves, and nothing else was asked
     /// for, that is memory without hugepages, and no other device: there is nothing that DMA has to reach.
-    pub fn arguments(&self, wires: &[Wire], workers: usize) -> Vec<String> {
-        let ports = || wires.iter().flat_map(|wire| &wire.kernel_ports);
-        let alone = self.eal.is_empty() && ports().count() == 2 * wires.len();
-        let memory = (MEMORY_MB + WORKER_MB * workers).to_string();
+    pub fn arguments(&self, wires: &[Wire], mirrors: &[MirrorPort], workers: usize) -> Vec<String> {
+        let of_mirrors = || mirrors.iter().filter_map(|mirror| mirror.kernel_port.as_ref());
+        let ports = || wires.iter().flat_map(|wire| &wire.kernel_ports).chain(of_mirrors());
+        let alone = self.eal.is_empty() && ports().count() == 2 * wires.len() + mirrors.len();
+        let memory = (MEMORY_MB + (WORKER_MB + MIRROR_MB * mirrors.len()) * workers).to_string();
         let plain = ["--no-huge", "-m", &memory, "--no-pci", "--no-telemetry", "--no-shconf"];
         let eal = plain.into_iter().filter(|_| alone).map(str::to_owned).chain(self.eal.iter().cloned());
         let vdevs = self.vdev.iter().cloned().chain(ports().map(|port| port.vdev(workers)));
@@ -131,7 +135,7 @@ impl Wire {
     }
 }
 
-fn is_port(port: &str, dpdk: &Dpdk, value: &Value<'_>) -> bool {
+pub(super) fn is_port(port: &str, dpdk: &Dpdk, value: &Value<'_>) -> bool {
     // The one colon that is neither of ours nor of a PCI address: `xpd:eth1`.
     let unknown = port.split_once(':').is_some_and(|(word, _)| !word.bytes().all(|b| b.is_ascii_hexdigit()));
     if port.is_empty() || unknown || port.contains(|c: char| c.is_whitespace() || c == ',') {
@@ -146,6 +150,12 @@ fn is_port(port: &str, dpdk: &Dpdk, value: &Value<'_>) -> bool {
         return false;
     }
     true
+}
+
+/// The one name of a port. DPDK takes PCI addresses with and without their domain, in any case.
+pub(super) fn plain_name(port: &str) -> String {
+    let port = port.to_ascii_lowercase();
+    port.strip_prefix("0000:").unwrap_or(&port).to_owned()
 }
 
 /// What must not come twice.
@@ -166,14 +176,12 @@ impl Seen {
     }
 
     fn port(&mut self, port: &str, value: &Value<'_>) -> bool {
-        // DPDK takes PCI addresses with and without their domain, in any case.
-        let port = port.to_ascii_lowercase();
-        let port = port.strip_prefix("0000:").unwrap_or(&port);
-        let first = !self.ports.iter().any(|seen| seen == port);
+        let port = plain_name(port);
+        let first = !self.ports.contains(&port);
         if !first {
             value.expected("a port that is not in use already: a wire needs two ports of its own");
         }
-        self.ports.push(port.to_owned());
+        self.ports.push(port);
         first
     }
 }

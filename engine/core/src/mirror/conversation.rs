@@ -1,0 +1,321 @@
+//! A flow's conversations in the mirrors: two ends that nobody plays.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use smoltcp::wire::TcpControl;
+use tcp_stack::Seq;
+
+use super::frame::{self, Said};
+use super::queue::{Lost, MirrorQueue};
+use super::settings::{Mirror, When};
+use crate::counters::MirrorCounters;
+use crate::end::{End, PerEnd};
+use crate::flow::Context;
+use crate::packet::Template;
+use crate::port::Io;
+use crate::reason::MirrorDrop;
+
+/// Segments of an end that the other one acknowledges together (RFC 1122 4.2.3.2): an IDS reads what is acknowledged.
+const ACK_EVERY: u8 = 2;
+/// What an `Arc` keeps beside its value.
+const SHARED: usize = 2 * size_of::<usize>() + size_of::<AtomicBool>();
+
+/// What a conversation begins with.
+#[derive(Clone)]
+pub(crate) struct Start {
+    /// What the frames of each end wear.
+    pub(crate) from: PerEnd<Template>,
+    /// The numbers of their SYNs.
+    pub(crate) isn: PerEnd<Seq>,
+}
+
+/// A flow as the mirrors show it.
+pub(crate) struct Conversations {
+    from: PerEnd<Template>,
+    in_mirrors: Box<[Conversation]>,
+}
+
+/// In one mirror.
+struct Conversation {
+    mirror: u8,
+    /// Numbers of the next byte of each end.
+    next: PerEnd<Seq>,
+    /// Segments of an end that the other one has not acknowledged.
+    unacknowledged: PerEnd<u8>,
+    closed: PerEnd<bool>,
+    /// It was reset.
+    over: bool,
+    /// Largest payload.
+    mss: u16,
+    lost: Lost,
+}
+
+/// Where a conversation's frames go.
+struct Output<'a, IO: Io> {
+    io: &'a mut IO,
+    mirror: &'a Mirror,
+    queue: &'a mut MirrorQueue<IO::Frame>,
+    counters: &'a MirrorCounters,
+    from: &'a mut PerEnd<Template>,
+}
+
+impl Conversations {
+    /// Shows the handshake in all mirrors that want flows of this profile; none if there is none.
+    pub(crate) fn begin<IO: Io>(cx: &mut Context<IO>, start: Start, profile: &str) -> Option<Box<Self>> {
+        let wants = |(n, mirror): &(usize, &Mirror)| *n < cx.mirrors.len() && mirror.wants(profile);
+        let wanted = cx.shared.mirrors.iter().enumerate().filter(wants);
+        let in_mirrors: Box<[_]> =
+            wanted.map(|(n, mirror)| Conversation::new(n as u8, mirror, &start)).collect();
+        if in_mirrors.is_empty() {
+            return None;
+        }
+        let mut made = Box::new(Self { from: start.from, in_mirrors });
+        made.each(cx, |conversation, out| {
+            out.counters.flows.inc();
+            conversation.shake_hands(out);
+        });
+        Some(made)
+    }
+
+    /// An end says this, which is one record at most.
+    pub(crate) fn say<IO: Io>(&mut self, cx: &mut Context<IO>, from: End, bytes: &[u8], when: When) {
+        self.each(cx, |conversation, out| {
+            if out.mirror.when == when {
+                conversation.say(out, from, bytes);
+            }
+        });
+    }
+
+    /// An end says no more for now.
+    pub(crate) fn pause<IO: Io>(&mut self, cx: &mut Context<IO>, from: End) {
+        self.each(cx, |conversation, out| conversation.acknowledge(out, from));
+    }
+
+    /// An end has closed.
+    pub(crate) fn close<IO: Io>(&mut self, cx: &mut Context<IO>, from: End) {
+        if self.in_mirrors.iter().any(|conversation| !conversation.closed[from]) {
+            self.each(cx, |conversation, out| conversation.close(out, from));
+        }
+    }
+
+    /// An end resets its connection, unless both have closed.
+    pub(crate) fn reset<IO: Io>(&mut self, cx: &mut Context<IO>, from: End) {
+        self.each(cx, |conversation, out| conversation.reset(out, from));
+    }
+
+    /// Bytes of memory that they hold, with their own size.
+    pub(crate) fn memory(&self) -> usize {
+        let Self { from: _, in_mirrors } = self;
+        size_of::<Self>() + size_of_val(&**in_mirrors) + in_mirrors.len() * SHARED
+    }
+
+    fn each<IO: Io>(&mut self, cx: &mut Context<IO>, act: impl Fn(&mut Conversation, &mut Output<'_, IO>)) {
+        let Context { io, shared, mirrors, counters, .. } = cx;
+        for conversation in &mut self.in_mirrors {
+            let n = usize::from(conversation.mirror);
+            // The list is the same in all generations, and the flow began with it.
+            let (Some(mirror), Some(queue)) = (shared.mirrors.get(n), mirrors.get_mut(n)) else { continue };
+            let mut out = Output { io, mirror, queue, counters: counters.mirror(n), from: &mut self.from };
+            act(conversation, &mut out);
+        }
+    }
+}
+
+impl Conversation {
+    fn new(n: u8, mirror: &Mirror, start: &Start) -> Self {
+        let headers = start.from.client.ip_header_len() + 20;
+        Self {
+            mirror: n,
+            next: start.isn,
+            unacknowledged: PerEnd::both(0),
+            closed: PerEnd::both(false),
+            over: false,
+            mss: mirror.mtu.saturating_sub(headers as u16).max(1),
+            lost: Arc::default(),
+        }
+    }
+
+    fn shake_hands<IO: Io>(&mut self, out: &mut Output<'_, IO>) {
+        self.send(out, End::Client, TcpControl::Syn, &[]);
+        self.next.client += 1;
+        self.send(out, End::Server, TcpControl::Syn, &[]);
+        self.next.server += 1;
+        self.send(out, End::Client, TcpControl::None, &[]);
+    }
+
+    fn say<IO: Io>(&mut self, out: &mut Output<'_, IO>, from: End, bytes: &[u8]) {
+        let mut pieces = bytes.chunks(self.mss.into()).peekable();
+        while let Some(piece) = pieces.next() {
+            let control = if pieces.peek().is_none() { TcpControl::Psh } else { TcpControl::None };
+            self.send(out, from, control, piece);
+            self.next[from] += piece.len() as u32;
+            self.unacknowledged[from] += 1;
+            // It acknowledges all that the other end has said.
+            self.unacknowledged[from.other()] = 0;
+            if self.unacknowledged[from] >= ACK_EVERY {
+                self.acknowledge(out, from);
+            }
+        }
+    }
+
+    /// The other end has all that this one has said.
+    fn acknowledge<IO: Io>(&mut self, out: &mut Output<'_, IO>, of: End) {
+        if std::mem::take(&mut self.unacknowledged[of]) > 0 {
+            self.send(out, of.other(), TcpControl::None, &[]);
+        }
+    }
+
+    fn close<IO: Io>(&mut self, out: &mut Output<'_, IO>, from: End) {
+        if std::mem::replace(&mut self.closed[from], true) {
+            return;
+        }
+        self.acknowledge(out, from);
+        self.send(out, from, TcpControl::Fin, &[]);
+        self.next[from] += 1;
+        self.unacknowledged = PerEnd::both(0);
+        self.send(out, from.other(), TcpControl::None, &[]);
+    }
+
+    fn reset<IO: Io>(&mut self, out: &mut Output<'_, IO>, from: End) {
+        if self.closed != PerEnd::both(true) && !std::mem::replace(&mut self.over, true) {
+            self.send(out, from, TcpControl::Rst, &[]);
+        }
+    }
+
+    fn send<IO: Io>(&self, out: &mut Output<'_, IO>, from: End, control: TcpControl, payload: &[u8]) {
+        if self.lost.load(Relaxed) {
+            return;
+        }
+        let Output { io, mirror, queue, counters, from: templates } = out;
+        let template = &mut templates[from];
+        let first = control == TcpControl::Syn;
+        let said = Said {
+            ports: mirror.ports(from, template.ports()),
+            control,
+            seq: self.next[from],
+            ack: (!first || from == End::Server).then(|| self.next[from.other()]),
+            mss: first.then_some(self.mss),
+            payload,
+        };
+        let mut frame = io.allocate_mirrored();
+        if frame.is_none() {
+            queue.drop_oldest(counters);
+            frame = io.allocate_mirrored();
+        }
+        let written =
+            frame.and_then(|mut frame| Some((frame::write(&mut frame, mirror, template, &said)?, frame)));
+        let Some((layers, frame)) = written else {
+            counters.drop_frame(MirrorDrop::NoBuffer);
+            if !self.lost.swap(true, Relaxed) {
+                counters.flows_lost.inc();
+            }
+            return;
+        };
+        queue.push(counters, frame, &self.lost, layers);
+        if queue.has_burst() {
+            queue.flush(*io, self.mirror.into(), counters);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::memory_port::{Cable, MemoryFrame, MemoryIo};
+    use crate::packet::{Class, classify};
+    use crate::port::{Appended, Offloads, PortId, Request};
+
+    /// A pool with so many frames.
+    struct Pool(MemoryIo, usize);
+
+    impl Io for Pool {
+        type Frame = MemoryFrame;
+
+        fn wires(&self) -> u8 {
+            0
+        }
+
+        fn mtu(&self, wire: u8) -> usize {
+            self.0.mtu(wire)
+        }
+
+        fn receive(&mut self, _: PortId, _: &mut Vec<MemoryFrame>) {}
+
+        fn allocate(&mut self) -> Option<MemoryFrame> {
+            None
+        }
+
+        fn block(&mut self, _: usize) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn append(&mut self, _: PortId, _: &mut MemoryFrame, _: &Bytes, _: Range<usize>) -> Appended {
+            Appended::NoRoom
+        }
+
+        fn offloads(&self, _: PortId) -> Offloads {
+            Offloads::default()
+        }
+
+        fn request(&mut self, _: &mut MemoryFrame, _: &Request) {}
+
+        fn transmit(&mut self, _: PortId, _: &mut Vec<MemoryFrame>) {}
+
+        fn mirrors(&self) -> usize {
+            1
+        }
+
+        fn allocate_mirrored(&mut self) -> Option<MemoryFrame> {
+            self.1 = self.1.checked_sub(1)?;
+            self.0.allocate_mirrored()
+        }
+
+        fn transmit_mirrored(&mut self, mirror: usize, frames: &mut Vec<MemoryFrame>) {
+            self.0.transmit_mirrored(mirror, frames);
+        }
+
+        fn discard_received(&mut self, _: usize) -> usize {
+            0
+        }
+    }
+
+    fn template() -> Template {
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+        frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend([4, 0, 1, 187, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x12, 0, 0, 0, 0, 0, 0]);
+        let Class::Tcp(headers) = classify(&frame) else { panic!("a segment") };
+        Template::of(&frame, &headers)
+    }
+
+    #[test]
+    fn without_a_buffer_the_conversation_is_over() {
+        let cable = Cable::new(0, 1, 1).with_mirrors(1, 100);
+        let mut io = Pool(cable.io(0, 1500), 4);
+        let (mirror, counters) = (Mirror::new("ids"), MirrorCounters::default());
+        let mut queue = MirrorQueue::default();
+        let mut from = PerEnd { client: template(), server: template().reversed() };
+        let start = Start { from: from.clone(), isn: PerEnd { client: Seq(1), server: Seq(2) } };
+        let mut conversation = Conversation::new(0, &mirror, &start);
+        let mut out =
+            Output { io: &mut io, mirror: &mirror, queue: &mut queue, counters: &counters, from: &mut from };
+        conversation.shake_hands(&mut out);
+        conversation.say(&mut out, End::Client, b"one");
+        assert_eq!((counters.flows_lost.value(), out.io.1), (0, 0));
+        // Nor is the oldest's buffer back in the pool.
+        conversation.say(&mut out, End::Client, b"two");
+        out.io.1 = 10;
+        conversation.say(&mut out, End::Client, b"three");
+        conversation.close(&mut out, End::Client);
+        conversation.reset(&mut out, End::Server);
+        assert_eq!((counters.flows_lost.value(), out.io.1), (1, 10), "nothing more is said");
+        assert_eq!(counters.dropped(MirrorDrop::NoBuffer), 1);
+        assert_eq!(counters.dropped(MirrorDrop::Overrun), 1, "the oldest was given up for it");
+        out.queue.flush(out.io, 0, &counters);
+        assert_eq!(cable.mirrored(0), None, "its SYN was that one, so nobody hears of it");
+    }
+}
