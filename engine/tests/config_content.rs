@@ -4,6 +4,7 @@
 mod config_support;
 
 use config_support::{Folder, GOOD};
+use wireglass_core::content::FileType;
 use wireglass_core::policy::{ContentAction, Direction, FieldEdit, OnUnread, Respond};
 
 /// Asserts the faults of [`GOOD`] with `text` after it: it begins on line 13.

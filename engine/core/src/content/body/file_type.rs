@@ -243,5 +243,5 @@ fn by_text(bytes: &[u8]) -> Option<FileType> {
         let has = rest.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
         has && (*tag == "!--" || matches!(rest.get(tag.len()), Some(b' ' | b'>')))
     };
-    TAGS.iter().any(|tag| is_tag(&tag)).then_some(FileType::Html)
+    TAGS.iter().any(is_tag).then_some(FileType::Html)
 }
