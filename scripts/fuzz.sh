@@ -7,9 +7,9 @@ set -euo pipefail
 declare -A crate_of=(
     [segment]=tcp-stack [reassembly]=tcp-stack [connection]=tcp-stack
     [packet]=engine [lenient]=engine [fragments]=engine [client_hello]=engine [http1]=engine [http1_rules]=engine [http2]=engine [http2_relay]=engine
-    [certificate]=engine [fetched]=engine [relay]=engine [quic]=engine [starttls]=engine
+    [certificate]=engine [fetched]=engine [relay]=engine [quic]=engine [starttls]=engine [body]=engine
 )
-order=(segment reassembly connection packet lenient fragments client_hello http1 http1_rules http2 http2_relay certificate fetched relay quic starttls)
+order=(segment reassembly connection packet lenient fragments client_hello http1 http1_rules http2 http2_relay certificate fetched relay quic starttls body)
 
 usage() {
     cat <<EOF
@@ -34,6 +34,7 @@ hold no unsafe code of ours, so they are built without a sanitizer. The last lin
                 relay         TLS records between two ends that say anything
                 quic          the first packets of QUIC, well encrypted
                 starttls      plain text before TLS in five protocols, cut in any way
+                body          content codings and types of files
 
   --seconds N   how long each target runs (60)
   --keep        put what was found into the kept corpus, minimised

@@ -4,6 +4,7 @@
 mod config_support;
 
 use config_support::{Folder, GOOD};
+use wireglass_core::content::FileType;
 use wireglass_core::policy::{ContentAction, Direction, FieldEdit, OnUnread, Respond};
 
 /// Asserts the faults of [`GOOD`] with `text` after it: it begins on line 13.
@@ -24,6 +25,7 @@ files = ["ads.txt"]
 [content]
 on_unparsed = "allow"
 on_opaque = "block"
+on_undecodable = "allow"
 [[content.rule]]
 name = "all"
 profile = ["default"]
@@ -39,6 +41,7 @@ status = [200, 206]
 content_type = ["Video/*"]
 size = 0
 file_name = ["*.Exe"]
+file_type = ["pdf", "script", "office"]
 action = "block"
 respond = { redirect = "https://help.example/" }
 [[content.rule]]
@@ -57,10 +60,13 @@ set = { X-Tenant = "corp" }
     let path = folder.write("wire.toml", format!("{GOOD}{text}"));
     let content = wireglass::config::Config::load(&path).unwrap().content;
     assert_eq!((content.on_unparsed, content.on_opaque), (OnUnread::Allow, OnUnread::Block));
+    assert_eq!(content.on_undecodable, OnUnread::Allow);
     let [all, status, alert] = &content.rules[..] else { panic!("{:?}", content.rules) };
     assert_eq!(all.action, ContentAction::Block(Respond::Redirect("https://help.example/".into())));
     assert_eq!((&*all.method, all.size, &*all.status), (&["POST".to_owned()][..], Some(0), &[200, 206][..]));
     assert!(all.host_list.is_some() && all.direction == Some(Direction::Response));
+    assert_eq!(all.file_type[..2], [FileType::Pdf, FileType::Script]);
+    assert!(all.file_type.contains(&FileType::Docx) && !all.file_type.contains(&FileType::Exe));
     // Paths have a case; types, names of files and names of fields have none.
     let globs = [&all.path[1], &all.content_type[0], &all.file_name[0]].map(ToString::to_string);
     assert_eq!(globs, ["*.EXE", "video/*", "*.exe"]);
@@ -74,6 +80,7 @@ set = { X-Tenant = "corp" }
     // Defaults.
     let content = wireglass::config::Config::load(&folder.write("bare.toml", GOOD)).unwrap().content;
     assert_eq!((content.on_unparsed, content.on_opaque), (OnUnread::Block, OnUnread::Allow));
+    assert_eq!(content.on_undecodable, OnUnread::Block);
     assert!(content.rules.is_empty() && content.headers.is_empty() && content.page_file.is_none());
 }
 
@@ -102,16 +109,23 @@ respond = 101
 name = "d"
 action = "block"
 respond = { redirect = "/relative" }
+[[content.rule]]
+name = "e"
+direction = "request"
+file_type = ["exe", "program"]
+action = "block"
 "#,
         &[
             r#"14: content.on_unparsed: expected one of "block", "allow", found "drop""#,
-            r#"15: content.on_opak: unknown key; known here: page, rule, on_unparsed, on_opaque"#,
+            r#"15: content.on_opak: unknown key; known here: page, rule, on_unparsed, on_opaque, on_undecodable"#,
             r#"18: content.rule[1].action: expected one of "allow", "alert", "block", found "bypass""#,
             r#"20: content.rule[2].name: expected a name that no other rule on content has, found "a""#,
             r#"22: content.rule[2].respond: only a rule with action = "block" has this key"#,
             r#"26: content.rule[3].respond: expected "page", "reset", a status (451) or { redirect = "https://..." }, found "pages""#,
             r#"30: content.rule[4].respond: expected a whole number from 200 to 599, found 101"#,
             r#"34: content.rule[5].respond.redirect: expected a URL that begins with https:// or http://, of at most 2048 bytes without spaces, found "/relative""#,
+            r#"37: content.rule[6].direction: `file_type` is looked at in responses alone"#,
+            r#"38: content.rule[6].file_type[2]: expected a type or group of types of files ("exe", "executable", "archive", "office", "script" ...), found "program""#,
         ],
     );
     assert_faults(

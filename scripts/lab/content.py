@@ -74,6 +74,12 @@ content_type = ["application/x-msdownload"]
 action = "block"
 
 [[content.rule]]
+name = "no typed files"
+path = ["/files/typed-*", "/packed/*"]
+file_type = ["executable", "archive", "office"]
+action = "block"
+
+[[content.rule]]
 name = "no grpc secrets"
 path = ["/lab.Echo/Secret"]
 action = "block"

@@ -46,6 +46,7 @@ _SERVER = """
     location ~ ^/number/([0-9]+)$ {{ return 200 "number $1\\n"; }}
     location = /moved {{ return 302 https://{host}/; }}
     location /files/ {{ alias {dir}/files/; }}
+    location /packed/ {{ alias {dir}/files/; gzip on; gzip_types *; gzip_min_length 1; }}
     location /upload/ {{ alias {dir}/upload/; dav_methods PUT; }}
   }}
 """

@@ -163,6 +163,8 @@ reasons! {
         ContentAlerted = "content.alerted", "A rule on the plaintext says alert: it went on.";
         ContentUnparsed = "content.unparsed", "Plaintext that cannot be read, or may be read in two ways (`content.on_unparsed`).";
         ContentOpaque = "content.opaque", "A protocol that is not read: a tunnel, an upgrade, or no HTTP at all (`content.on_opaque`).";
+        ContentEncoding = "content.encoding", "A body that cannot be read through its coding, where a rule asks what is in it (`content.on_undecodable`).";
+        ContentBomb = "content.bomb", "A body that unfolds into far more than it has, where a rule asks what is in it (`content.on_undecodable`).";
         ContentUndecided = "content.undecided", "A filter did not decide on plaintext of which no more can be held, or will come.";
         KeysUsedUp = "tls.keys_used_up", "The keys of a TLS 1.2 connection have protected as many records as they may.";
         Closed = "flow.closed", "Both ends closed in order.";

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each target uses its body")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is what a fuzzer looks for")]
 
+pub mod body;
 pub mod borders;
 pub mod certificate;
 pub mod client_hello;

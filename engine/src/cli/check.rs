@@ -291,7 +291,8 @@ impl Summary<'_> {
 
     /// Rules on what is decrypted, and those that can match nothing.
     fn content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Content { rules, headers, on_unparsed, on_opaque, page: _, page_file } = &self.config.content;
+        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page: _, page_file } =
+            &self.config.content;
         if rules.is_empty() && headers.is_empty() {
             return Ok(());
         }
@@ -300,6 +301,9 @@ impl Summary<'_> {
         let (unparsed, opaque) = (word(on_unparsed), word(on_opaque));
         writeln!(f, "\ncontent ({} rules, {} changes of heads)", rules.len(), headers.len())?;
         writeln!(f, "  what cannot be read: {unparsed}; what is no HTTP: {opaque}")?;
+        if rules.iter().any(|rule| !rule.file_type.is_empty()) {
+            writeln!(f, "  bodies that cannot be decoded, where a rule asks: {}", word(on_undecodable))?;
+        }
         match page_file {
             Some(file) => writeln!(f, "  block page: {}", file.display())?,
             None => writeln!(f, "  block page: built in")?,

@@ -184,9 +184,11 @@ impl Config {
 
     /// The rules on content, compiled.
     pub fn compile_content(&self) -> ContentPolicy {
-        let Content { rules, headers, on_unparsed, on_opaque, page: _, page_file: _ } = &self.content;
+        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page: _, page_file: _ } =
+            &self.content;
         let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists)).with_headers(headers);
         (policy.on_unparsed, policy.on_opaque) = (*on_unparsed, *on_opaque);
+        policy.on_undecodable = *on_undecodable;
         policy
     }
 

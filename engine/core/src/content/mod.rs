@@ -1,5 +1,6 @@
 //! The plaintext between the two sessions of a flow: what decides on it, and where it waits for that.
 
+mod body;
 mod border;
 mod filter;
 mod hpack;
@@ -19,6 +20,7 @@ mod stage;
 mod text;
 mod transactions;
 
+pub use body::{Coding, Codings, DecodeLimits, Decoder, FileType, First, MAX_CODED, Undecodable, first_type};
 pub use border::{Border, Borders, Exchange, FrameHead, HeadKind, What};
 pub use filter::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
 pub use http::HttpInspector;

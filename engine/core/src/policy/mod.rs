@@ -22,7 +22,7 @@ use crate::starttls::Protocol;
 
 pub use content::{
     Answer, ConnectionFacts, ContentAction, ContentPolicy, ContentRule, ContentRuleId, Decided,
-    DecryptedFlow, Direction, FieldEdit, Glob, HeaderRule, HostRules, Known, OnUnread, PatternError,
+    DecryptedFlow, Direction, FieldEdit, Glob, HeaderRule, HostRules, Inside, Known, OnUnread, PatternError,
     RequestFacts, Respond, ResponseFacts, SizeLimits, Standing, TextPattern, is_editable,
 };
 pub use lists::{

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant};
-use wireglass_core::content::{Fate, Filters, Opened, Ready, Report, RuleFilters, Stage};
+use wireglass_core::content::{Fate, FileType, Filters, Opened, Ready, Report, RuleFilters, Stage};
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::{AlertEvent, HttpEvent};
 use wireglass_core::policy::{
@@ -17,16 +17,28 @@ use wireglass_core::reason::Reason;
 pub(crate) struct Talk {
     from: End,
     bytes: Vec<u8>,
+    /// Seconds pass first.
+    waits: bool,
 }
 
 impl Talk {
     pub(crate) fn says(from: End, text: &str) -> Self {
-        Self { from, bytes: text.bytes().collect() }
+        Self::sends(from, text.as_bytes())
+    }
+
+    pub(crate) fn sends(from: End, bytes: &[u8]) -> Self {
+        Self { from, bytes: bytes.to_vec(), waits: false }
+    }
+
+    /// It says so after some seconds.
+    #[allow(dead_code, reason = "only some rules wait")]
+    pub(crate) fn says_later(from: End, text: &str) -> Self {
+        Self { waits: true, ..Self::says(from, text) }
     }
 
     /// It says nothing more.
     pub(crate) fn ends(from: End) -> Self {
-        Self { from, bytes: Vec::new() }
+        Self { from, bytes: Vec::new(), waits: false }
     }
 }
 
@@ -48,6 +60,7 @@ pub(crate) struct Setup {
     pub(crate) alpn: Option<&'static [u8]>,
     pub(crate) blocks_opaque: bool,
     pub(crate) allows_unparsed: bool,
+    pub(crate) allows_undecodable: bool,
     /// The client named no server in its hello.
     pub(crate) is_nameless: bool,
     pub(crate) certificate_names: &'static [&'static str],
@@ -76,7 +89,10 @@ fn policy(setup: &Setup) -> ContentPolicy {
         (rule.path, rule.size) = (vec![path.parse().unwrap()], Some(size));
         rule
     };
+    let mut typed = ContentRule::new("programs", ContentAction::Block(Respond::Page));
+    (typed.path, typed.file_type) = (vec!["/file*".parse().unwrap()], FileType::named("executable"));
     let rules = [
+        typed,
         big,
         long,
         told,
@@ -92,6 +108,7 @@ fn policy(setup: &Setup) -> ContentPolicy {
     ];
     let mut policy = ContentPolicy::compile(&rules, Arc::new(Lists::default()));
     policy.on_opaque = if setup.blocks_opaque { OnUnread::Block } else { OnUnread::Allow };
+    policy.on_undecodable = if setup.allows_undecodable { OnUnread::Allow } else { OnUnread::Block };
     policy.on_unparsed = if setup.allows_unparsed { OnUnread::Allow } else { OnUnread::Block };
     policy
 }
@@ -124,7 +141,14 @@ pub(crate) fn talk_with(setup: &Setup, said: &[Talk], mut piece: impl FnMut(usiz
         }
     };
     let (mut turn, mut ending) = (0, None);
-    for Talk { from, bytes } in said {
+    let mut now = Instant::ZERO;
+    for Talk { from, bytes, waits } in said {
+        for _ in 0..if *waits { 3 } else { 0 } {
+            now += Duration::from_secs(1);
+            stage.handle_timeout(now);
+            take(&mut stage, &mut sent);
+            reports(&mut stage);
+        }
         if bytes.is_empty() && ending.is_none() {
             stage.announce_close(*from);
             take(&mut stage, &mut sent);
@@ -154,10 +178,10 @@ pub(crate) fn talk_with(setup: &Setup, said: &[Talk], mut piece: impl FnMut(usiz
     }
     let ended_at_once = ending.is_some();
     // Whoever waits for the time gets it.
-    let mut now = Instant::ZERO;
     while ending.is_none() && stage.poll_timeout().is_some() {
         stage.handle_timeout(now);
         now += Duration::from_secs(1);
+        reports(&mut stage);
         take(&mut stage, &mut sent);
         ending = stage.ending();
         assert!(now < Instant::from_secs(60), "it never ends");

@@ -9,8 +9,8 @@ use wireglass_core::exclusions::{Contact, Exclusions};
 use wireglass_core::fields::{Field, Fields};
 use wireglass_core::policy::{
     Answer, BlockWith, ConnectionFacts, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision,
-    DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, HostRules, Known, Profile, RequestFacts,
-    Respond, ResponseFacts, SizeLimits,
+    DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, HostRules, Inside, Known, Profile,
+    RequestFacts, Respond, ResponseFacts, SizeLimits,
 };
 
 use super::{ExplainArgs, Url};
@@ -108,7 +108,7 @@ pub(super) enum Verdict {
     /// With an alert in the log.
     Alerted,
     Blocked,
-    /// The request passes, and the response decides.
+    /// The request passes, and the response decides, or what is in it.
     Undecided,
 }
 
@@ -119,6 +119,7 @@ impl Asked {
             Answer::No(condition) => ("no", Some(condition), None),
             Answer::NotYet => ("not yet", None, None),
             Answer::Beyond(bytes) => ("not yet", None, Some(bytes)),
+            Answer::AwaitsType => ("not yet", None, None),
         };
         Self { name: name.to_owned(), answer, condition, beyond }
     }
@@ -264,9 +265,14 @@ impl Asking<'_> {
         explained.request_edits = self.edits(flow, Direction::Request);
         if let Some(status) = args.status {
             let (fields, size) = head(&args.response_headers, Known::Not);
-            let facts = ResponseFacts { status, fields: &fields, size };
-            let Decided { rule, size_limits } = policy.at_response(&standing, &facts);
-            self.decide(explained, rule);
+            let inside = args.file_type.map_or(Inside::NotYet, Inside::Is);
+            let facts = ResponseFacts { status, fields: &fields, size, inside };
+            let Decided { rule, size_limits, awaits_type } = policy.at_response(&standing, &facts);
+            if awaits_type {
+                (explained.rule, explained.verdict) = (None, Verdict::Undecided);
+            } else {
+                self.decide(explained, rule);
+            }
             explained.response = Some(Message {
                 what: status.to_string(),
                 rules: self.asked(policy.explain_response(&standing, &facts)),

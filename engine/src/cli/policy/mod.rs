@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use explained::Explained;
+use wireglass_core::content::FileType;
 
 use super::{USAGE, with_config};
 
@@ -70,6 +71,9 @@ struct ExplainArgs {
     /// Status of the response; then the response is asked about, too.
     #[arg(long)]
     status: Option<u16>,
+    /// Type of what comes, as its first bytes show it: `exe`.
+    #[arg(long, value_name = "TYPE", value_parser = file_type, requires = "status")]
+    file_type: Option<FileType>,
     /// A field of the response; repeatable.
     #[arg(long = "response-header", value_name = "FIELD", value_parser = field, requires = "status")]
     response_headers: Vec<(String, String)>,
@@ -81,6 +85,12 @@ struct ExplainArgs {
 fn field(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn file_type(text: &str) -> Result<FileType, String> {
+    let found = FileType::ALL.iter().find(|kind| kind.name() == text);
+    let names = || FileType::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+    found.copied().ok_or_else(|| format!("expected one of {}", names()))
 }
 
 pub(super) fn run(args: &PolicyArgs) -> ExitCode {

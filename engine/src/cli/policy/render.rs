@@ -15,11 +15,14 @@ impl Display for Explained {
         message(f, request, "the response decides")?;
         if let Some(response) = &self.response {
             writeln!(f, "response {}", response.what)?;
-            message(f, response, "")?;
+            message(f, response, "its first bytes decide")?;
         }
         edits(f, &self.request_edits, "request")?;
         edits(f, &self.response_edits, "response")?;
         match (self.verdict, &self.rule) {
+            (Verdict::Undecided, _) if self.response.is_some() => {
+                writeln!(f, "the response waits for its first bytes; their type decides (--file-type)")
+            }
             (Verdict::Undecided, _) => {
                 writeln!(f, "the request passes; the response decides (--status and --response-header)")
             }

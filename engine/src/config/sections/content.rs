@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wireglass_core::content::Page;
+use wireglass_core::content::{FileType, Page};
 use wireglass_core::policy::{
     ContentAction, ContentRule, Direction, FieldEdit, Glob, HeaderRule, ListKind, OnUnread, Respond,
     TextPattern, is_editable,
@@ -40,6 +40,8 @@ pub struct Content {
     pub on_unparsed: OnUnread,
     /// What is no HTTP.
     pub on_opaque: OnUnread,
+    /// Bodies that rules ask about and that cannot be read through their codings.
+    pub on_undecodable: OnUnread,
     /// What clients get instead of what is blocked.
     pub page: Arc<Page>,
     /// The file that it comes from; none: the built-in one.
@@ -68,6 +70,7 @@ impl Content {
         let content = Self {
             on_unparsed: table.choice("on_unparsed", ON_UNREAD, OnUnread::Block),
             on_opaque: table.choice("on_opaque", ON_UNREAD, OnUnread::Allow),
+            on_undecodable: table.choice("on_undecodable", ON_UNREAD, OnUnread::Block),
             rules: rules.filter_map(|table| read_rule(&table, profiles, lists, &mut names)).collect(),
             headers: document
                 .tables("header")
@@ -109,6 +112,10 @@ fn read_rule<'a>(
     if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, status.is_empty()) {
         value.say("only a response has a `status`");
     }
+    let file_type = table.any_of("file_type", |value| read_types(&value)).concat();
+    if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, file_type.is_empty()) {
+        value.say("`file_type` is looked at in responses alone");
+    }
     let rule = ContentRule {
         profile: table
             .any_of("profile", |value| profiles.named_by(Some(&value)).map(|profile| profile.name.clone())),
@@ -128,11 +135,22 @@ fn read_rule<'a>(
         content_type: table.any_of("content_type", lower),
         size: table.value("size", "any").and_then(|value| value.integer(0..=i64::MAX)).map(i64::unsigned_abs),
         file_name: table.any_of("file_name", lower),
+        file_type,
         // The name and the action are put in place below, so that the faults of all keys are found first.
         ..ContentRule::new("", ContentAction::Allow)
     };
     table.finish();
     Some(ContentRule { name: name?.to_owned(), action: action?, ..rule })
+}
+
+/// A type, or a group of them.
+fn read_types(value: &Value<'_>) -> Option<Vec<FileType>> {
+    let types = FileType::named(value.text()?);
+    if types.is_empty() {
+        value.expected("a type or group of types of files (\"exe\", \"executable\", \"archive\", \"office\", \"script\" ...)");
+        return None;
+    }
+    Some(types)
 }
 
 fn read_action(table: &Table<'_>) -> Option<ContentAction> {

@@ -150,7 +150,7 @@ impl Filter for RuleFilter {
                 decisions.drop(from, std::mem::take(start).len())
             }
             Rules::Undecided(_) => {}
-            Rules::Http1(rules) => rules.ended(from, decisions),
+            Rules::Http1(rules) => rules.ended(&mut self.judge, from, decisions),
             Rules::Http2(rules) => rules.ended(from, decisions),
         }
     }
@@ -162,13 +162,16 @@ impl Filter for RuleFilter {
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.rules {
             Rules::Http1(rules) => rules.poll_timeout(),
-            Rules::Undecided(_) | Rules::Http2(_) => None,
+            Rules::Http2(rules) => rules.poll_timeout(),
+            Rules::Undecided(_) => None,
         }
     }
 
     fn handle_timeout(&mut self, now: Instant, decisions: &mut Decisions) {
-        if let Rules::Http1(rules) = &mut self.rules {
-            rules.handle_timeout(now, decisions);
+        match &mut self.rules {
+            Rules::Http1(rules) => rules.handle_timeout(now, &mut self.judge, decisions),
+            Rules::Http2(rules) => rules.handle_timeout(now, &mut self.judge, decisions),
+            Rules::Undecided(_) => {}
         }
     }
 

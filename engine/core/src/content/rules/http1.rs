@@ -9,7 +9,8 @@ use tcp_stack::{Duration, Instant};
 
 use super::http1_answer::encode;
 use super::http1_edit::edited;
-use super::judge::{Answer, Judge, Place, Refusal, Ruling};
+use super::http1_typed::Awaiting;
+use super::judge::{Answer, Judge, Judged, Place, Refusal, Ruling};
 use super::size_watch::SizeWatch;
 use crate::content::border::{Border, Borders, HeadKind, What};
 use crate::content::filter::{Decisions, Ending};
@@ -31,20 +32,22 @@ const LINGER: Duration = Duration::from_secs(5);
 /// The rules of one connection.
 pub(super) struct Http1Rules {
     /// By who sends.
-    directions: PerEnd<Direction>,
+    pub(super) directions: PerEnd<Direction>,
     /// Requests whose response is not complete, oldest first.
-    open: VecDeque<Open>,
+    pub(super) open: VecDeque<Open>,
     mode: Mode,
     /// What the client is to get when all of `open` are over. Nothing that it sends goes on.
     last: Option<Last>,
     /// The response of the server's that passes has not ended.
-    within_response: bool,
+    pub(super) within_response: bool,
     /// The client sends nothing more.
     client_has_ended: bool,
+    /// The server's response whose type is not known yet.
+    pub(super) awaiting: Option<Box<Awaiting>>,
 }
 
 /// A request that has gone on.
-struct Open {
+pub(super) struct Open {
     standing: Standing,
     /// Its response can begin a tunnel.
     is_connect: bool,
@@ -75,21 +78,21 @@ struct Last {
 
 /// What one end sends.
 #[derive(Default)]
-struct Direction {
+pub(super) struct Direction {
     /// Bytes that have come, and of these, those that are decided.
-    seen: u64,
+    pub(super) seen: u64,
     decided: u64,
-    fate: Fate,
+    pub(super) fate: Fate,
     /// Of the head that comes.
     fields: Fields,
     /// The bytes that are not decided, where heads may be edited.
     held: Vec<u8>,
-    body: Body,
+    pub(super) body: Body,
 }
 
 /// What becomes of the bytes that come next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     /// They are not known yet, or not decided.
     #[default]
     Held,
@@ -99,12 +102,12 @@ enum Fate {
 
 /// Content of the message that passes.
 #[derive(Default)]
-struct Body {
+pub(super) struct Body {
     /// Where the piece begins that is not complete.
-    begun: Option<u64>,
+    pub(super) begun: Option<u64>,
     /// Bytes of the pieces before it.
     bytes: u64,
-    watch: SizeWatch,
+    pub(super) watch: SizeWatch,
 }
 
 impl Body {
@@ -123,6 +126,7 @@ impl Http1Rules {
             last: None,
             within_response: false,
             client_has_ended: false,
+            awaiting: None,
         }
     }
 
@@ -149,6 +153,9 @@ impl Http1Rules {
     /// Decides on what is left of the bytes that the reader has read.
     pub(super) fn read(&mut self, judge: &mut Judge, from: End, bytes: &[u8], decisions: &mut Decisions) {
         let seen = self.directions[from].seen;
+        if from == End::Server && self.mode == Mode::Rules {
+            self.take_body(judge, seen, bytes, decisions);
+        }
         match self.mode {
             Mode::Ended => {}
             Mode::Through => self.pass(from, seen, decisions),
@@ -174,12 +181,18 @@ impl Http1Rules {
     }
 
     /// An end sends nothing more. What it has left incomplete goes nowhere.
-    pub(super) fn ended(&mut self, from: End, decisions: &mut Decisions) {
+    pub(super) fn ended(&mut self, judge: &mut Judge, from: End, decisions: &mut Decisions) {
+        if from == End::Server && self.mode == Mode::Rules {
+            self.body_ends(judge, decisions);
+        }
         let seen = self.directions[from].seen;
         self.client_has_ended |= from == End::Client;
         match self.mode {
             Mode::Ended => {}
             Mode::Through => self.pass(from, seen, decisions),
+            Mode::Rules if from == End::Server && self.directions.server.fate == Fate::Pass => {
+                self.pass(from, seen, decisions)
+            }
             Mode::Rules => self.drop(from, seen, decisions),
             Mode::Lingering { reason, .. } => {
                 self.drop(from, seen, decisions);
@@ -194,13 +207,15 @@ impl Http1Rules {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.mode {
             Mode::Lingering { until, .. } => Some(until),
-            Mode::Rules | Mode::Through | Mode::Ended => None,
+            Mode::Rules => self.awaiting.as_ref().and_then(|awaiting| awaiting.poll_timeout()),
+            Mode::Through | Mode::Ended => None,
         }
     }
 
     /// That time has come.
-    pub(super) fn handle_timeout(&mut self, now: Instant, decisions: &mut Decisions) {
+    pub(super) fn handle_timeout(&mut self, now: Instant, judge: &mut Judge, decisions: &mut Decisions) {
         match &mut self.mode {
+            Mode::Rules => self.wait_is_over(now, judge, decisions),
             Mode::Lingering { until, .. } if *until == Instant::ZERO => *until = now + LINGER,
             Mode::Lingering { until, reason, .. } if *until <= now => {
                 let reason = *reason;
@@ -215,6 +230,7 @@ impl Http1Rules {
         if self.mode != Mode::Rules {
             return;
         }
+        self.awaiting = None;
         // The head that opens a tunnel has been judged already.
         let ruling = match off {
             InspectorOff::Opaque => Ruling::Pass,
@@ -243,21 +259,23 @@ impl Http1Rules {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { directions, open, mode: _, last, within_response: _, client_has_ended: _ } = self;
+        let Self { directions, open, mode: _, last, within_response: _, client_has_ended: _, awaiting } =
+            self;
         let directions: usize = directions
             .iter()
             .map(|each| each.fields.memory() + each.held.capacity() + each.body.watch.memory())
             .sum();
         let standings: usize = open.iter().map(|open| open.standing.memory()).sum();
         let last = last.as_ref().and_then(|last| last.answer.as_ref()).map_or(0, Vec::capacity);
-        directions + open.capacity() * size_of::<Open>() + standings + last
+        let awaiting = awaiting.as_ref().map_or(0, |awaiting| awaiting.memory());
+        directions + open.capacity() * size_of::<Open>() + standings + last + awaiting
     }
 
-    fn pass(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
+    pub(super) fn pass(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
         decisions.pass(from, self.decide(from, up_to));
     }
 
-    fn drop(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
+    pub(super) fn drop(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
         decisions.drop(from, self.decide(from, up_to));
     }
 
@@ -279,6 +297,24 @@ impl Http1Rules {
         let body = &mut self.directions[from].body;
         let bytes = body.up_to(at);
         judge.late(&mut body.watch, bytes, Place { from, stream: 0 }) != Ruling::Pass
+    }
+
+    pub(super) fn block(
+        &mut self,
+        judge: &Judge,
+        refusal: &Refusal,
+        head: &mut HttpEvent,
+        to_head: bool,
+        decisions: &mut Decisions,
+    ) {
+        let answer = judge.answer(refusal, head);
+        head.status = answer.as_ref().map(|answer| answer.status);
+        self.end_with(answer.as_ref(), to_head, refusal.reason, decisions);
+    }
+
+    /// Nothing more of this end is looked at.
+    fn has_ended(&self, from: End) -> bool {
+        self.mode != Mode::Rules || self.directions[from].fate == Fate::Drop
     }
 
     /// The connection ends with this, when it is its turn; nothing else of the client's goes on.
@@ -330,7 +366,7 @@ impl Http1Rules {
     }
 
     /// The flow ends by RST: what has gone on in part must not seem whole.
-    fn reset(&mut self, reason: Reason, decisions: &mut Decisions) {
+    pub(super) fn reset(&mut self, reason: Reason, decisions: &mut Decisions) {
         self.mode = Mode::Ended;
         decisions.end(Ending { reason, orderly: false });
     }
@@ -378,12 +414,20 @@ impl Borders for Receiver<'_> {
             What::DataBegins => {
                 direction.body.begun = Some(at);
                 // HTTP/0.9: the response has no head.
-                if from == End::Server && direction.fate == Fate::Held {
+                if from == End::Server && direction.fate == Fate::Held && self.rules.awaiting.is_none() {
                     direction.fate = Fate::Pass;
                     self.rules.within_response = true;
                 }
             }
             What::DataEnds => {
+                if from == End::Server {
+                    let read = &self.bytes[..(at - self.base) as usize];
+                    self.rules.take_body(self.judge, at, read, self.decisions);
+                    if self.rules.has_ended(from) {
+                        return;
+                    }
+                }
+                let direction = &mut self.rules.directions[from];
                 let body = &mut direction.body;
                 (body.bytes, body.begun) = (body.up_to(at), None);
                 if self.rules.is_too_long(self.judge, from, at) {
@@ -391,6 +435,12 @@ impl Borders for Receiver<'_> {
                 }
             }
             What::MessageEnds => {
+                if from == End::Server {
+                    self.rules.body_ends(self.judge, self.decisions);
+                    if self.rules.has_ended(from) {
+                        return;
+                    }
+                }
                 self.rules.pass(from, at, self.decisions);
                 let direction = &mut self.rules.directions[from];
                 (direction.fate, direction.body) = (Fate::Held, Body::default());
@@ -418,7 +468,7 @@ impl Borders for Receiver<'_> {
     }
 
     fn has_stopped(&self, from: End) -> bool {
-        self.rules.mode != Mode::Rules || self.rules.directions[from].fate == Fate::Drop
+        self.rules.has_ended(from)
     }
 
     fn ambiguous(&mut self, from: End, _: u64, exchange: &mut HttpEvent) {
@@ -456,7 +506,16 @@ impl Receiver<'_> {
         let is_tunnel = !is_interim && (status == 101 || is_connect && (200..300).contains(&status));
         let nothing = Standing::default();
         let standing = first.filter(|_| !is_interim).map_or(&nothing, |open| &open.standing);
-        let (mut ruling, watch) = self.judge.response(standing, place, head, fields);
+        let (mut ruling, watch) = match self.judge.response(standing, place, head, fields) {
+            Judged::ByType(watch) if !is_tunnel => {
+                let edits = self.judge.response_edits(head);
+                let edited = (!edits.is_empty()).then(|| edited(&self.head_up_to(at), &edits));
+                self.rules.within_response = true;
+                return self.rules.await_type(Awaiting::new(watch, edited, at), self.decisions);
+            }
+            Judged::ByType(_) => (Ruling::Pass, SizeWatch::default()),
+            Judged::Now(ruling, watch) => (ruling, watch),
+        };
         if ruling == Ruling::Pass && is_tunnel {
             ruling = self.judge.refuse(Reason::ContentOpaque, place, head);
         }
@@ -481,9 +540,7 @@ impl Receiver<'_> {
     }
 
     fn block(&mut self, refusal: &Refusal, head: &mut HttpEvent, to_head: bool) {
-        let answer = self.judge.answer(refusal, head);
-        head.status = answer.as_ref().map(|answer| answer.status);
-        self.rules.end_with(answer.as_ref(), to_head, refusal.reason, self.decisions);
+        self.rules.block(self.judge, refusal, head, to_head, self.decisions);
     }
 
     /// The head that ends here goes on, with these changes.
@@ -492,17 +549,29 @@ impl Receiver<'_> {
         if edits.is_empty() || from != self.from {
             return self.rules.pass(from, at, self.decisions);
         }
-        let direction = &self.rules.directions[from];
-        let mut head = direction.held.clone();
-        let begin = direction.decided.max(self.base);
-        let place = |at: u64| (at - self.base) as usize;
-        head.extend_from_slice(&self.bytes[place(begin)..place(at)]);
+        let head = self.head_up_to(at);
         self.rules.drop(from, at, self.decisions);
         self.decisions.insert(from, edited(&head, edits));
     }
 
+    /// The head that ends here. Where nothing is edited, its beginning may be missing.
+    fn head_up_to(&self, at: u64) -> Vec<u8> {
+        let direction = &self.rules.directions[self.from];
+        let mut head = direction.held.clone();
+        let begin = direction.decided.max(self.base);
+        let place = |at: u64| (at - self.base) as usize;
+        head.extend_from_slice(&self.bytes[place(begin)..place(at)]);
+        head
+    }
+
     /// What has come of this direction's head is none, and what was a body ends here.
     fn no_message(&mut self, from: End) {
+        if from == End::Server {
+            self.rules.body_ends(self.judge, self.decisions);
+            if self.rules.has_ended(from) {
+                return;
+            }
+        }
         let place = Place { from, stream: 0 };
         let mut event = HttpEvent { protocol: "HTTP/1.1", ..HttpEvent::default() };
         match self.judge.refuse(Reason::ContentUnparsed, place, &mut event) {

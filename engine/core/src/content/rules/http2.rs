@@ -21,14 +21,15 @@ use crate::end::{End, PerEnd};
 use crate::event::HttpEvent;
 use crate::fields::{Field, Fields};
 use crate::reason::{InspectorOff, Reason};
+use tcp_stack::Instant;
 
 /// Octets of fields (RFC 7541, 4.1) in the header blocks of one call. A table lets a small block unfold into a large one, and what is
 /// encoded anew is that large; a record full of the requests of a browser has a tenth of it.
 const MAX_UNFOLDED: usize = 1024 * 1024;
 /// Bytes of answers that wait for a place or for windows. Of further ones the stream is reset.
 pub(super) const MAX_WAITING: usize = 64 * 1024;
-/// Octets of the server's data that are held because of what was inserted.
-const MAX_HELD: u64 = 64 * 1024;
+/// Octets of the server's data that are held: because of what was inserted, or until a type is known.
+const MAX_HELD: u64 = 128 * 1024;
 
 /// The rules of one connection.
 pub(super) struct Http2Rules {
@@ -42,6 +43,8 @@ pub(super) struct Http2Rules {
     pub(super) queue: Queue,
     mode: Mode,
     unfolded: usize,
+    /// Until then responses wait for their types; zero: the time is not known yet.
+    pub(super) wait_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,7 +125,26 @@ impl Http2Rules {
             queue: Queue::default(),
             mode: Mode::Rules,
             unfolded: 0,
+            wait_until: None,
         }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.wait_until.filter(|_| self.mode == Mode::Rules)
+    }
+
+    /// That time has come.
+    pub(super) fn handle_timeout(&mut self, now: Instant, judge: &mut Judge, decisions: &mut Decisions) {
+        if self.mode == Mode::Rules {
+            self.wait_is_over(now, judge, decisions);
+            self.settle(decisions);
+        }
+    }
+
+    /// Bytes of ours that wait in the queue.
+    pub(super) fn waiting_answers(&self) -> usize {
+        self.queue.bytes().saturating_sub(self.windows.held() as usize)
     }
 
     /// Decides while the reader tells what is in these bytes. [`read`](Self::read) follows.
@@ -144,15 +166,18 @@ impl Http2Rules {
     pub(super) fn read(&mut self, judge: &mut Judge, from: End, bytes: &[u8], decisions: &mut Decisions) {
         let seen = self.directions[from].seen;
         let base = seen - bytes.len() as u64;
+        if self.mode == Mode::Rules {
+            Relay { rules: &mut *self, judge, bytes, base, decisions: &mut *decisions }.take_data(from, seen);
+        }
         match (self.mode, self.directions[from].fate) {
             (Mode::Ended, _) | (Mode::Rules, Fate::Held) => {}
             (Mode::Through, _) | (Mode::Rules, Fate::Pass) => self.pass(from, seen, decisions),
-            (Mode::Rules, Fate::Drop) => self.drop(from, seen, decisions),
-            (Mode::Rules, Fate::Queue) => {
-                Relay { rules: self, judge, bytes, base, decisions }.take_data(from, seen);
-                self.drop(from, seen, decisions);
-            }
+            (Mode::Rules, Fate::Drop | Fate::Queue) => self.drop(from, seen, decisions),
         }
+        self.settle(decisions);
+    }
+
+    fn settle(&mut self, decisions: &mut Decisions) {
         if self.mode == Mode::Rules {
             End::BOTH.into_iter().for_each(|to| self.flush(to, decisions));
             self.check_bounds(decisions);
@@ -175,7 +200,8 @@ impl Http2Rules {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { directions, streams, windows, outboxes, queue, mode: _, unfolded: _ } = self;
+        let Self { directions, streams, windows, outboxes, queue, mode: _, unfolded: _, wait_until: _ } =
+            self;
         let directions: usize = directions.iter().map(Direction::memory).sum();
         let outboxes: usize = outboxes.iter().map(Outbox::memory).sum();
         directions + streams.memory() + windows.memory() + outboxes + queue.memory()
@@ -395,7 +421,8 @@ impl Relay<'_> {
             Fate::Drop => rules.drop(from, at, self.decisions),
             Fate::Queue => {
                 rules.drop(from, at, self.decisions);
-                if frame.flags & END_STREAM != 0 {
+                let goes_on = !matches!(rules.streams.state(frame.stream), State::Blocked | State::Unknown);
+                if frame.flags & END_STREAM != 0 && goes_on {
                     rules.queue.push_end(frame.stream);
                 }
             }
@@ -404,16 +431,38 @@ impl Relay<'_> {
         rules.flush(from.other(), self.decisions);
     }
 
-    /// Puts data up to here into the queue, if that is where it goes.
+    /// Where no bytes are at hand.
+    pub(super) fn between_calls<'a>(
+        rules: &'a mut Http2Rules,
+        judge: &'a mut Judge,
+        decisions: &'a mut Decisions,
+    ) -> Relay<'a> {
+        let base = rules.directions[End::Server].seen;
+        Relay { rules, judge, bytes: &[], base, decisions }
+    }
+
+    /// Puts data up to here into the queue, if that is where it goes, and shows it to whoever asks for its type.
     fn take_data(&mut self, from: End, up_to: u64) {
         let direction = &mut self.rules.directions[from];
-        let (Fate::Queue, Some(begin)) = (direction.fate, direction.data_at) else { return };
+        let (Fate::Queue | Fate::Pass, Some(begin)) = (direction.fate, direction.data_at) else { return };
+        let is_queued = direction.fate == Fate::Queue;
         let place = |at: u64| usize::try_from(at.saturating_sub(self.base)).unwrap_or(usize::MAX);
         direction.data_at = Some(up_to);
         let stream = direction.frame.stream;
-        if let Some(octets) = self.bytes.get(place(begin)..place(up_to)) {
+        let bytes = self.bytes;
+        let Some(octets) = bytes.get(place(begin)..place(up_to)) else { return };
+        if is_queued && matches!(self.rules.streams.state(stream), State::Blocked | State::Unknown) {
+            // It was blocked by what came before in this frame.
+            let credit = self.rules.windows.swallowed(octets.len() as u32);
+            self.rules.outboxes[End::Server].credit_connection(credit);
+            return;
+        }
+        if is_queued {
             self.rules.windows.hold(octets.len());
             self.rules.queue.push_held(stream, octets);
+        }
+        if from == End::Server && !octets.is_empty() {
+            self.look(stream, octets);
         }
     }
 

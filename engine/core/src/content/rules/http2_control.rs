@@ -50,6 +50,12 @@ impl Relay<'_> {
             (End::Client, State::Unknown) => Fate::Pass,
             (End::Server, State::Blocked) => Fate::Drop,
             (End::Server, State::Open) => {
+                if rules.queue.is_held(stream) {
+                    // Nothing of it has gone on, and nothing will.
+                    let held = rules.queue.discard(stream);
+                    let credit = rules.windows.discarded(held);
+                    rules.outboxes[End::Server].credit_connection(credit);
+                }
                 rules.streams.close(stream);
                 if !rules.queue.has(stream) {
                     return Fate::Pass;

@@ -5,7 +5,7 @@ use super::http2_edit::edited;
 use super::http2_message::{Request, check_request, check_response, check_trailers, declared_length};
 use super::http2_streams::{State, Stream};
 use super::http2_writer::{Carrier, PUSH_PROMISE, header_block};
-use super::judge::{Answer, Place, Refusal, Ruling};
+use super::judge::{Answer, Judged, Place, Refusal, Ruling};
 use super::size_watch::SizeWatch;
 use crate::content::border::{Exchange, FrameHead, HeadKind};
 use crate::content::http2_frames::END_STREAM;
@@ -178,14 +178,32 @@ impl Relay<'_> {
             self.judge.refuse(Reason::ContentUnparsed, place, head)
         } else if kind == HeadKind::Response {
             let standing = std::mem::take(&mut open.standing);
-            let (ruling, watch) = self.judge.response(&standing, place, head, fields);
-            self.rules.streams.begin_response(stream, watch);
-            ruling
+            match self.judge.response(&standing, place, head, fields) {
+                Judged::Now(ruling, watch) => {
+                    self.rules.streams.begin_response(stream, watch);
+                    ruling
+                }
+                Judged::ByType(mut watch) if end_stream => {
+                    let found = watch.end();
+                    let (ruling, watch) = self.judge.by_type(&mut watch, found, place);
+                    self.rules.streams.begin_response(stream, watch.unwrap_or_default());
+                    ruling
+                }
+                Judged::ByType(watch) => {
+                    if watch.is_held {
+                        self.rules.hold_for_type(stream);
+                    }
+                    self.rules.streams.await_type(stream, watch);
+                    Ruling::Pass
+                }
+            }
         } else {
             Ruling::Pass
         };
         match ruling {
-            Ruling::Pass if self.rules.queue.has(stream) => BlockFate::Queue,
+            Ruling::Pass if self.rules.queue.has(stream) || self.rules.queue.is_held(stream) => {
+                BlockFate::Queue
+            }
             Ruling::Pass => BlockFate::Pass,
             Ruling::Block(refusal) => {
                 if had_response || stream.is_multiple_of(2) {
@@ -206,23 +224,11 @@ impl Relay<'_> {
         // connections with many (CVE-2023-44487).
         let window = u64::try_from(initial + open.credit).unwrap_or(0).min(MAX_SWALLOWED);
         let is_short = ends || declared_length(fields).is_some_and(|length| length <= window);
-        let ends_by_itself = is_short && open.ended.client;
-        let request = open.request;
-        // The server will not credit it any more, and the client may wait for that.
-        if let Ok(octets @ 1..) = u32::try_from(open.uncredited)
-            && !open.ended.client
-        {
-            self.rules.outboxes[End::Client].credit_stream(stream, octets);
-        }
-        if !ends_by_itself {
-            self.rules.outboxes[End::Server].reset(stream);
-        }
-        self.rules.streams.block(stream);
-        self.answer(stream, &request, refusal, head);
+        self.answer_in_its_place(stream, refusal, head, |open| is_short && open.ended.client);
     }
 
     /// Something of the exchange has gone on: both ends are to know that it is not whole.
-    fn cut_off(&mut self, stream: u32) {
+    pub(super) fn cut_off(&mut self, stream: u32) {
         let rules = &mut *self.rules;
         let held = rules.queue.discard(stream);
         let credit = rules.windows.discarded(held);
@@ -232,12 +238,12 @@ impl Relay<'_> {
     }
 
     /// What the client gets on a stream that is blocked.
-    fn answer(&mut self, stream: u32, request: &Request, refusal: &Refusal, head: &mut HttpEvent) {
+    pub(super) fn answer(&mut self, stream: u32, request: &Request, refusal: &Refusal, head: &mut HttpEvent) {
         let answer = self.judge.answer(refusal, head);
         head.status = answer.as_ref().map(|answer| answer.status);
         let rules = &mut *self.rules;
         match answer {
-            Some(answer) if rules.queue.bytes() + answer.body.len() < MAX_WAITING => {
+            Some(answer) if rules.waiting_answers() + answer.body.len() < MAX_WAITING => {
                 push_answer(&mut rules.queue, stream, request, refusal, answer);
             }
             _ => {
@@ -255,6 +261,9 @@ impl Relay<'_> {
         if self.rules.directions[from].frame.kind == PUSH_PROMISE {
             // The message is the request that is promised.
             return;
+        }
+        if from == End::Server {
+            self.response_ends(stream);
         }
         if let Some(entry) = self.rules.streams.get_mut(stream) {
             entry.ended[from] |= from == End::Client || !entry.is_blocked;

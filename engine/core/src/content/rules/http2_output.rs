@@ -109,6 +109,8 @@ pub(super) struct Queue {
     bytes: usize,
     /// Something can have changed about what may go.
     is_due: bool,
+    /// Streams of which nothing goes.
+    holds: Vec<u32>,
 }
 
 struct Item {
@@ -192,6 +194,7 @@ impl Queue {
 
     /// What waits of a stream goes nowhere. Returns the octets of the server's among it.
     pub(super) fn discard(&mut self, stream: u32) -> usize {
+        self.holds.retain(|held| *held != stream);
         let (mut held, bytes) = (0, &mut self.bytes);
         self.items.retain(|item| {
             let stays = item.stream != stream;
@@ -202,6 +205,27 @@ impl Queue {
             stays
         });
         held
+    }
+
+    /// Nothing of this stream goes, until it is [released](Self::release).
+    pub(super) fn hold(&mut self, stream: u32) {
+        self.holds.push(stream);
+    }
+
+    /// What waits of a stream may go.
+    pub(super) fn release(&mut self, stream: u32) {
+        self.holds.retain(|held| *held != stream);
+        self.wake();
+    }
+
+    /// Nothing of this stream goes.
+    pub(super) fn is_held(&self, stream: u32) -> bool {
+        self.holds.contains(&stream)
+    }
+
+    /// Those of which nothing goes.
+    pub(super) fn held_streams(&self) -> Vec<u32> {
+        self.holds.clone()
     }
 
     /// Windows have changed.
@@ -223,7 +247,7 @@ impl Queue {
     ) {
         self.is_due = false;
         // Streams of which something stays, so that what follows does, too.
-        let mut stalled = Vec::new();
+        let mut stalled = self.holds.clone();
         let mut stays = VecDeque::new();
         for mut item in std::mem::take(&mut self.items) {
             if !stalled.contains(&item.stream) {
@@ -251,8 +275,8 @@ impl Queue {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { items, bytes, is_due: _ } = self;
-        items.capacity() * size_of::<Item>() + bytes
+        let Self { items, bytes, is_due: _, holds } = self;
+        items.capacity() * size_of::<Item>() + bytes + holds.capacity() * size_of::<u32>()
     }
 }
 

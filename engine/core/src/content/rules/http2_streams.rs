@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::http2_message::Request;
 use super::size_watch::SizeWatch;
+use super::type_watch::{Found, TypeWatch};
 use crate::end::PerEnd;
 use crate::policy::Standing;
 use crate::tree_memory::tree_memory;
@@ -34,13 +35,16 @@ pub(super) struct Stream {
     pub(super) ended: PerEnd<bool>,
     /// The final response's head has passed.
     pub(super) has_response: bool,
+    /// Its type is not known yet.
+    pub(super) type_watch: Option<Box<TypeWatch>>,
 }
 
 impl Stream {
     /// Bytes of memory that it holds beside its own size.
     fn beside(&self) -> usize {
         let host = self.host.as_ref().map_or(0, |host| host.len());
-        host + self.standing.memory() + self.watch.memory() + self.response_watch.memory()
+        let type_watch = self.type_watch.as_ref().map_or(0, |watch| watch.memory());
+        host + self.standing.memory() + self.watch.memory() + self.response_watch.memory() + type_watch
     }
 }
 
@@ -63,6 +67,8 @@ pub(super) struct Streams {
     /// The sum of that.
     beside: usize,
     blocked: usize,
+    /// Of how many responses the type is not known yet.
+    untyped: usize,
     let_go: VecDeque<u32>,
     /// The highest that the client has opened.
     pub(super) opened: u32,
@@ -99,12 +105,55 @@ impl Streams {
 
     /// Its response has begun, and rules have said so far what they say about that.
     pub(super) fn begin_response(&mut self, stream: u32, watch: SizeWatch) {
-        if let Some((stream, beside)) = self.streams.get_mut(&stream) {
-            (stream.has_response, stream.response_watch) = (true, watch);
-            let now = stream.beside();
-            self.beside = self.beside - *beside + now;
-            *beside = now;
+        self.change(stream, |stream| (stream.has_response, stream.response_watch) = (true, watch));
+    }
+
+    /// What it holds may change.
+    fn change<T>(&mut self, stream: u32, change: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+        let (stream, beside) = self.streams.get_mut(&stream)?;
+        let result = change(stream);
+        let now = stream.beside();
+        self.beside = self.beside - *beside + now;
+        *beside = now;
+        Some(result)
+    }
+
+    /// Its response has begun, and the type of that decides.
+    pub(super) fn await_type(&mut self, stream: u32, watch: Box<TypeWatch>) {
+        let put = self.change(stream, |stream| {
+            stream.has_response = true;
+            stream.type_watch.replace(watch).is_none()
+        });
+        self.untyped += usize::from(put == Some(true));
+    }
+
+    /// The type of its response decides no more.
+    pub(super) fn take_type_watch(&mut self, stream: u32) -> Option<Box<TypeWatch>> {
+        let watch = self.change(stream, |stream| stream.type_watch.take())??;
+        self.untyped -= 1;
+        Some(watch)
+    }
+
+    /// More of its response has come: its type, if that is known by now.
+    pub(super) fn show(&mut self, stream: u32, octets: &[u8]) -> Option<Found> {
+        if self.untyped == 0 {
+            return None;
         }
+        self.change(stream, |stream| stream.type_watch.as_mut()?.push(octets))?
+    }
+
+    /// Likewise of its end.
+    pub(super) fn show_end(&mut self, stream: u32) -> Option<Found> {
+        if self.untyped == 0 {
+            return None;
+        }
+        Some(self.streams.get_mut(&stream)?.0.type_watch.as_mut()?.end())
+    }
+
+    /// Its response has waited for its type before; from now on it has.
+    pub(super) fn has_waited(&mut self, stream: u32) -> bool {
+        let watch = self.streams.get_mut(&stream).and_then(|(stream, _)| stream.type_watch.as_mut());
+        watch.is_some_and(|watch| std::mem::replace(&mut watch.is_old, true))
     }
 
     pub(super) fn block(&mut self, stream: u32) {
@@ -120,6 +169,7 @@ impl Streams {
     pub(super) fn remove(&mut self, stream: u32) {
         if let Some((stream, beside)) = self.streams.remove(&stream) {
             self.blocked -= usize::from(stream.is_blocked);
+            self.untyped -= usize::from(stream.type_watch.is_some());
             self.beside -= beside;
         }
         if self.streams.is_empty() {
@@ -130,7 +180,10 @@ impl Streams {
 
     /// A reset of it goes by. If rules wait for its response, and that comes all the same, it goes nowhere.
     pub(super) fn close(&mut self, stream: u32) {
-        let is_decided = self.streams.get(&stream).is_some_and(|(open, _)| !open.standing.awaits_response());
+        let is_decided = self
+            .streams
+            .get(&stream)
+            .is_some_and(|(open, _)| !open.standing.awaits_response() && open.type_watch.is_none());
         self.remove(stream);
         if !is_decided {
             return;
@@ -160,7 +213,7 @@ impl Streams {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { streams, beside, blocked: _, let_go, opened: _, passed: _ } = self;
+        let Self { streams, beside, blocked: _, untyped: _, let_go, opened: _, passed: _ } = self;
         tree_memory(streams) + beside + let_go.capacity() * size_of::<u32>()
     }
 }

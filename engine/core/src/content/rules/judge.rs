@@ -6,13 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::size_watch::SizeWatch;
+use super::type_watch::{Found, TypeWatch};
+use crate::content::body::FileType;
 use crate::content::page::{Page, PageFacts};
 use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::{Field, Fields, text};
 use crate::policy::{
-    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, HostRules, Known,
-    OnUnread, Policy, RequestFacts, Respond, ResponseFacts, Standing,
+    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, HostRules, Inside,
+    Known, OnUnread, Policy, RequestFacts, Respond, ResponseFacts, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -26,6 +28,14 @@ pub(super) enum Ruling {
     Pass,
     /// It does not.
     Block(Refusal),
+}
+
+/// What becomes of a response.
+pub(super) enum Judged {
+    /// That, and the rules that apply when more of its content comes.
+    Now(Ruling, SizeWatch),
+    /// Its type decides.
+    ByType(Box<TypeWatch>),
 }
 
 /// Why something is blocked, and what its client gets.
@@ -110,28 +120,85 @@ impl Judge {
         (self.apply(standing.otherwise, place, head), standing)
     }
 
-    /// A response's head is complete. `head` has what is known of the request and of the response. With it come the rules that apply when
-    /// more of the response's content comes.
+    /// A response's head is complete. `head` has what is known of the request and of the response.
     pub(super) fn response(
         &mut self,
         standing: &Standing,
         place: Place,
         head: &mut HttpEvent,
         fields: &Fields,
-    ) -> (Ruling, SizeWatch) {
+    ) -> Judged {
         if !head.ambiguous.is_empty()
             && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
         {
-            return (Ruling::Block(refusal), SizeWatch::default());
+            return Judged::Now(Ruling::Block(refusal), SizeWatch::default());
         }
         if !standing.awaits_response() {
-            return (Ruling::Pass, SizeWatch::default());
+            return Judged::Now(Ruling::Pass, SizeWatch::default());
         }
         let status = head.status.unwrap_or_default();
         let has_none = matches!(status, 100..=199 | 204 | 304) || head.method.as_deref() == Some("HEAD");
         let size = if has_none { Known::Bytes(0) } else { declared(fields).unwrap_or(Known::Not) };
-        let decided = self.policy.at_response(standing, &ResponseFacts { status, fields, size });
-        (self.apply(decided.rule, place, head), SizeWatch::new(decided.size_limits, head))
+        let inside = if size == Known::Bytes(0) { Inside::Nothing } else { Inside::NotYet };
+        let facts = ResponseFacts { status, fields, size, inside };
+        let decided = self.policy.at_response(standing, &facts);
+        if !decided.awaits_type {
+            return Judged::Now(
+                self.apply(decided.rule, place, head),
+                SizeWatch::new(decided.size_limits, head),
+            );
+        }
+        let mut watch = Box::new(TypeWatch::new(standing, head, &facts));
+        if watch.is_held {
+            return Judged::ByType(watch);
+        }
+        // It goes on at once. What its type is will show.
+        match self.let_go(&mut watch, place) {
+            (Ruling::Pass, _) => Judged::ByType(watch),
+            (ruling, size_watch) => Judged::Now(ruling, size_watch),
+        }
+    }
+
+    /// A response goes on, or does not, before its type is known.
+    pub(super) fn let_go(&mut self, watch: &mut TypeWatch, place: Place) -> (Ruling, SizeWatch) {
+        let decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(FileType::Unknown)));
+        (watch.given, watch.is_held) = (Some(decided.rule), false);
+        let ruling = self.apply(decided.rule, place, &mut watch.head);
+        (ruling, SizeWatch::new(decided.size_limits, &watch.head))
+    }
+
+    /// The type of a response is known, or that it cannot be. None for the rules by size: those that it went on by stay.
+    pub(super) fn by_type(
+        &mut self,
+        watch: &mut TypeWatch,
+        found: Found,
+        place: Place,
+    ) -> (Ruling, Option<SizeWatch>) {
+        let alerts = self.alerts.len();
+        let given = watch.given;
+        let kind = match found {
+            Ok(kind) => kind,
+            Err(why) => {
+                let ruling = self.refuse(why.reason(), place, &mut watch.head);
+                if ruling != Ruling::Pass {
+                    self.mark_late(alerts, given.is_some());
+                    return (ruling, None);
+                }
+                FileType::Unknown
+            }
+        };
+        let decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(kind)));
+        if given == Some(decided.rule) {
+            return (Ruling::Pass, None);
+        }
+        let ruling = self.apply(decided.rule, place, &mut watch.head);
+        self.mark_late(alerts, given.is_some());
+        (ruling, Some(SizeWatch::new(decided.size_limits, &watch.head)))
+    }
+
+    /// The alerts from there on came after something had gone on.
+    fn mark_late(&mut self, from: usize, is_late: bool) {
+        self.alerts.iter_mut().skip(from).for_each(|alert| alert.late = is_late);
     }
 
     /// So many bytes of a message's content have come.
@@ -139,7 +206,7 @@ impl Judge {
         while let Some((rule, mut head)) = watch.passed(bytes) {
             let alerts = self.alerts.len();
             let ruling = self.apply(Some(rule), place, &mut head);
-            self.alerts.iter_mut().skip(alerts).for_each(|alert| alert.late = true);
+            self.mark_late(alerts, true);
             if ruling != Ruling::Pass {
                 return ruling;
             }
@@ -151,6 +218,7 @@ impl Judge {
     pub(super) fn refuse(&mut self, reason: Reason, place: Place, head: &mut HttpEvent) -> Ruling {
         let action = match reason {
             Reason::ContentOpaque => self.policy.on_opaque,
+            Reason::ContentEncoding | Reason::ContentBomb => self.policy.on_undecodable,
             _ => self.policy.on_unparsed,
         };
         self.policy.count_unread(reason, action);

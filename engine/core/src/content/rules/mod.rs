@@ -4,6 +4,7 @@ mod filter;
 mod http1;
 mod http1_answer;
 mod http1_edit;
+mod http1_typed;
 mod http2;
 mod http2_control;
 mod http2_edit;
@@ -14,9 +15,11 @@ mod http2_output;
 mod http2_streams;
 #[cfg(test)]
 mod http2_tests;
+mod http2_typed;
 mod http2_windows;
 mod http2_writer;
 mod judge;
 mod size_watch;
+mod type_watch;
 
 pub use filter::RuleFilters;

@@ -167,7 +167,18 @@ pub(super) fn in_order(mut places: Vec<usize>) -> Vec<usize> {
 /// Whatever is requested, it is the response that decides. A name of a file may come from the path, and a size from the request.
 fn is_deferred(rule: &ContentRule) -> bool {
     let ContentRule { profile, source, source_list, destination, destination_list, .. } = rule;
-    let ContentRule { method, path, path_regex, query, direction, header, status, content_type, .. } = rule;
+    let ContentRule {
+        method,
+        path,
+        path_regex,
+        query,
+        direction,
+        header,
+        status,
+        content_type,
+        file_type,
+        ..
+    } = rule;
     let asks_connection = !(profile.is_empty() && source.is_empty() && destination.is_empty())
         || source_list.is_some()
         || destination_list.is_some();
@@ -176,7 +187,10 @@ fn is_deferred(rule: &ContentRule) -> bool {
         Some(Direction::Response) => true,
         Some(Direction::Request) => false,
         // A field is the request's.
-        None => header.is_empty() && (!status.is_empty() || !content_type.is_empty() && rule.size.is_none()),
+        None => {
+            let asks_type = !content_type.is_empty() && rule.size.is_none();
+            header.is_empty() && (!status.is_empty() || !file_type.is_empty() || asks_type)
+        }
     };
     is_of_response && rule.file_name.is_empty() && !asks_connection && !asks_line
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::names::HostName;
 use super::path::Target;
 use super::{Lists, Profile, Tallies};
+use crate::content::FileType;
 use crate::fields::Fields;
 use crate::reason::Reason;
 use edit::CompiledHeaderRule;
@@ -97,6 +98,19 @@ pub struct ResponseFacts<'a> {
     pub fields: &'a Fields,
     /// Of its content.
     pub size: Known,
+    /// Of its content, too.
+    pub inside: Inside,
+}
+
+/// What is in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// That shows when its first bytes have come.
+    NotYet,
+    /// It has no content.
+    Nothing,
+    /// This.
+    Is(FileType),
 }
 
 /// The place of a rule among the rules.
@@ -146,6 +160,8 @@ pub struct Decided {
     pub rule: Option<ContentRuleId>,
     /// Rules that apply when more of the response's content comes.
     pub size_limits: SizeLimits,
+    /// A rule before that one asks for the type of what comes: the response is to be asked again, when that is known.
+    pub awaits_type: bool,
 }
 
 /// Bytes of content.
@@ -170,6 +186,7 @@ struct Message<'a> {
     fields: &'a Fields,
     path: &'a str,
     size: Known,
+    inside: Inside,
 }
 
 /// What came of asking one rule: for those who want to know why.
@@ -183,6 +200,8 @@ pub enum Answer {
     NotYet,
     /// It matches when more content has come than so many bytes.
     Beyond(u64),
+    /// The type of what comes decides.
+    AwaitsType,
 }
 
 /// What becomes of plaintext that no rule can be asked about.
@@ -216,6 +235,8 @@ pub struct ContentPolicy {
     pub on_unparsed: OnUnread,
     /// What is no HTTP.
     pub on_opaque: OnUnread,
+    /// Bodies that rules ask about and that cannot be read through their codings.
+    pub on_undecodable: OnUnread,
 }
 
 impl Default for ContentPolicy {
@@ -237,6 +258,7 @@ impl ContentPolicy {
             tallies: Tallies::default(),
             on_unparsed: OnUnread::Block,
             on_opaque: OnUnread::Allow,
+            on_undecodable: OnUnread::Block,
         }
     }
 
@@ -333,7 +355,7 @@ impl ContentPolicy {
 
     /// Asks the rules that were not yet decided about the response.
     pub fn at_response(&self, standing: &Standing, response: &ResponseFacts<'_>) -> Decided {
-        let message = Message { fields: response.fields, path: &standing.path, size: response.size };
+        let message = message_of(standing, response);
         let mut decided = Decided { rule: standing.otherwise, ..Decided::default() };
         let deferred =
             if standing.has_deferred { self.index.at_response(response.fields) } else { Vec::new() };
@@ -345,6 +367,7 @@ impl ContentPolicy {
                     break;
                 }
                 Holds::Beyond(limit) => decided.size_limits.push(limit, id),
+                Holds::AwaitsType => decided.awaits_type = true,
             }
         }
         decided
@@ -380,13 +403,14 @@ impl ContentPolicy {
         standing: &Standing,
         response: &ResponseFacts<'_>,
     ) -> Vec<(ContentRuleId, Answer)> {
-        let message = Message { fields: response.fields, path: &standing.path, size: response.size };
+        let message = message_of(standing, response);
         let mut answers = Vec::new();
         for id in open_rules(standing, self.index.deferred().to_vec()) {
             let answer = match self.rules[id.place()].at_response(response.status, &message) {
                 Holds::Yes => Answer::Matches,
                 Holds::No(condition) => Answer::No(condition),
                 Holds::Beyond(bytes) => Answer::Beyond(bytes),
+                Holds::AwaitsType => Answer::AwaitsType,
             };
             answers.push((id, answer));
             if answer == Answer::Matches {
@@ -405,6 +429,11 @@ impl ContentPolicy {
     pub fn action(&self, id: ContentRuleId) -> &ContentAction {
         &self.rules[id.place()].rule().action
     }
+}
+
+fn message_of<'a>(standing: &'a Standing, response: &ResponseFacts<'a>) -> Message<'a> {
+    let &ResponseFacts { status: _, fields, size, inside } = response;
+    Message { fields, path: &standing.path, size, inside }
 }
 
 /// The rules that the response decides on, in order, as far as these deferred ones are concerned.

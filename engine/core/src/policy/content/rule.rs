@@ -6,7 +6,8 @@ use ipnet::IpNet;
 
 use super::edit::Direction;
 use super::pattern::{Glob, TextPattern};
-use super::{DecryptedFlow, Known, Message, Request, file_name};
+use super::{DecryptedFlow, Inside, Known, Message, Request, file_name};
+use crate::content::FileType;
 use crate::fields::{Fields, text};
 use crate::policy::path::Target;
 use crate::policy::rule::Addresses;
@@ -87,6 +88,8 @@ pub struct ContentRule {
     pub size: Option<u64>,
     /// Names of files, in lower case.
     pub file_name: Vec<Glob>,
+    /// Types of what comes, by its first bytes. Of a response.
+    pub file_type: Vec<FileType>,
     /// What to do.
     pub action: ContentAction,
 }
@@ -113,6 +116,7 @@ impl ContentRule {
             content_type: Vec::new(),
             size: None,
             file_name: Vec::new(),
+            file_type: Vec::new(),
             action,
         }
     }
@@ -126,6 +130,8 @@ pub(super) enum Holds {
     No(&'static str),
     /// If it turns out to have more than so many bytes.
     Beyond(u64),
+    /// The type of what comes decides.
+    AwaitsType,
 }
 
 /// What a request says to a rule.
@@ -188,18 +194,22 @@ impl CompiledContentRule {
             return AtRequest::No(condition);
         }
         let (rule, path) = (&self.rule, &*request.target.path);
-        let message = Message { fields: request.fields, path, size: request.size };
+        let message = Message { fields: request.fields, path, size: request.size, inside: Inside::Nothing };
         if rule.direction != Some(Direction::Response) && !self.has_header(&message) {
             return AtRequest::No("header");
         }
         let asks_content = !rule.content_type.is_empty() || rule.size.is_some() || !rule.file_name.is_empty();
-        let asks_response = !rule.status.is_empty() || rule.direction == Some(Direction::Response);
+        let asks_response = !rule.status.is_empty()
+            || !rule.file_type.is_empty()
+            || rule.direction == Some(Direction::Response);
         match (rule.direction, self.has_content(&message)) {
             _ if asks_response => AtRequest::NotYet(None),
             _ if !asks_content => AtRequest::Matches,
             (_, Holds::Yes) => AtRequest::Matches,
             (Some(_), Holds::No(condition)) => AtRequest::No(condition),
             (Some(_), Holds::Beyond(bytes)) => AtRequest::Beyond(bytes),
+            // No rule gets here that asks for it.
+            (_, Holds::AwaitsType) => AtRequest::NotYet(None),
             (None, Holds::No(_)) => AtRequest::NotYet(None),
             (None, Holds::Beyond(bytes)) => AtRequest::NotYet(Some(bytes)),
         }
@@ -262,7 +272,7 @@ impl CompiledContentRule {
     }
 
     fn has_content(&self, message: &Message<'_>) -> Holds {
-        let ContentRule { content_type, size, file_name: names, .. } = &self.rule;
+        let ContentRule { content_type, size, file_name: names, file_type, .. } = &self.rule;
         if !content_type.is_empty() && !self.are_like(content_type, types(message.fields)) {
             return Holds::No("content_type");
         }
@@ -270,9 +280,17 @@ impl CompiledContentRule {
             return Holds::No("file_name");
         }
         match (size, message.size) {
+            (Some(limit), Known::Bytes(bytes)) if bytes <= *limit => return Holds::No("size"),
+            _ if file_type.is_empty() => {}
+            _ => match message.inside {
+                Inside::NotYet => return Holds::AwaitsType,
+                Inside::Is(kind) if file_type.contains(&kind) => {}
+                Inside::Is(_) | Inside::Nothing => return Holds::No("file_type"),
+            },
+        }
+        match (size, message.size) {
             (None, _) => Holds::Yes,
-            (Some(limit), Known::Bytes(bytes)) if bytes > *limit => Holds::Yes,
-            (Some(_), Known::Bytes(_)) => Holds::No("size"),
+            (Some(_), Known::Bytes(_)) => Holds::Yes,
             (Some(limit), Known::Not) => Holds::Beyond(*limit),
         }
     }

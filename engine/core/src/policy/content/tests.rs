@@ -212,7 +212,8 @@ fn ask(
         last,
     );
     let mut late: Vec<_> = std::iter::from_fn(|| standing.size_limits.passed(exchange.sizes[0])).collect();
-    let facts = ResponseFacts { status: exchange.status, fields: &response, size: exchange.size(1) };
+    let (status, fields, size) = (exchange.status, &response, exchange.size(1));
+    let facts = ResponseFacts { status, fields, size, inside: Inside::NotYet };
     let mut decided = policy.at_response(&standing, &facts);
     late.extend(std::iter::from_fn(|| decided.size_limits.passed(exchange.sizes[1])));
     (decided.rule, late)
@@ -449,7 +450,8 @@ fn a_response_is_asked_only_for_requests_that_hold() {
             size: Known::Bytes(0),
         };
         let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
-        let facts = ResponseFacts { status: 200, fields: &response, size: Known::Bytes(0) };
+        let (size, inside) = (Known::Bytes(0), Inside::Nothing);
+        let facts = ResponseFacts { status: 200, fields: &response, size, inside };
         policy.at_response(&standing, &facts).rule.is_some()
     };
     for (place, second) in of_response.iter().enumerate() {

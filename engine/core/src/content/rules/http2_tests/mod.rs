@@ -6,11 +6,13 @@ mod stories;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tcp_stack::Instant;
+
 use super::http2::Http2Rules;
 use super::judge::Judge;
-use crate::content::HttpInspector;
 use crate::content::filter::{Decisions, Ending, Op};
 use crate::content::page::Page;
+use crate::content::{FileType, HttpInspector};
 use crate::end::{End, PerEnd};
 use crate::event::{AlertEvent, HttpEvent};
 use crate::policy::{
@@ -75,6 +77,18 @@ impl Wire {
         assert!(self.rules.memory() + self.inspector.memory() < 1 << 20, "memory");
     }
 
+    /// Some seconds pass.
+    pub(super) fn wait(&mut self) {
+        for second in 1..=4 {
+            let now = Instant::from_secs(second);
+            if self.rules.poll_timeout().is_some_and(|at| at <= now) {
+                self.rules.handle_timeout(now, &mut self.judge, &mut self.decisions);
+            }
+        }
+        self.settle();
+        self.alerts.extend(std::iter::from_fn(|| self.judge.poll_alert()).map(|alert| *alert));
+    }
+
     /// An end sends nothing more.
     pub(super) fn close(&mut self, from: End) {
         self.rules.ended(from, &mut self.decisions);
@@ -115,7 +129,10 @@ pub(super) fn rules() -> Vec<ContentRule> {
     };
     let mut bad_type = ContentRule::new("type", ContentAction::Block(Respond::Page));
     bad_type.content_type = vec!["bad/type".parse().unwrap()];
+    let mut programs = ContentRule::new("programs", ContentAction::Block(Respond::Page));
+    (programs.path, programs.file_type) = (vec!["/file".parse().unwrap()], FileType::named("executable"));
     vec![
+        programs,
         block("DELETE", Respond::Page),
         block("PATCH", Respond::Reset),
         block("OPTIONS", Respond::Status(451)),

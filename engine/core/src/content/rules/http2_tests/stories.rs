@@ -1,5 +1,7 @@
 //! Frames made by hand.
 
+mod typed;
+
 use super::*;
 use crate::end::End::{Client, Server};
 use crate::policy::OnUnread;

@@ -1,0 +1,154 @@
+//! Responses of HTTP/1 whose type decides: the head waits for the first bytes of the body.
+
+use tcp_stack::{Duration, Instant};
+
+use super::http1::{Fate, Http1Rules};
+use super::judge::{Judge, Place, Refusal, Ruling};
+use super::type_watch::{Found, TypeWatch};
+use crate::content::filter::Decisions;
+use crate::end::End;
+
+/// How long a head waits for a body that does not come. Then it goes on, and what comes later may still end it.
+const WAIT: Duration = Duration::from_millis(500);
+
+const PLACE: Place = Place { from: End::Server, stream: 0 };
+
+/// Such a response.
+pub(super) struct Awaiting {
+    watch: Box<TypeWatch>,
+    /// The head as it goes on; none: as it is.
+    edited: Option<Vec<u8>>,
+    /// Where it ends.
+    head_at: u64,
+    /// What lies before this of the body is known to the watch.
+    shown: u64,
+    /// Zero: the time is not known yet.
+    until: Instant,
+}
+
+impl Awaiting {
+    pub(super) fn new(watch: Box<TypeWatch>, edited: Option<Vec<u8>>, head_at: u64) -> Self {
+        Self { watch, edited, head_at, shown: 0, until: Instant::ZERO }
+    }
+
+    /// When the head has waited long enough.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.watch.is_held.then_some(self.until)
+    }
+
+    /// Bytes of memory that it holds, with its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { watch, edited, head_at: _, shown: _, until: _ } = self;
+        size_of::<Self>() + watch.memory() + edited.as_ref().map_or(0, Vec::capacity)
+    }
+}
+
+impl Http1Rules {
+    /// A response's head is complete, and its type decides.
+    pub(super) fn await_type(&mut self, awaiting: Awaiting, decisions: &mut Decisions) {
+        let awaiting = self.awaiting.insert(Box::new(awaiting));
+        if !awaiting.watch.is_held {
+            let edited = awaiting.edited.take();
+            let head_at = awaiting.head_at;
+            self.head_goes_on(edited, head_at, decisions);
+        }
+    }
+
+    fn head_goes_on(&mut self, edited: Option<Vec<u8>>, head_at: u64, decisions: &mut Decisions) {
+        self.directions.server.fate = Fate::Pass;
+        match edited {
+            None => self.pass(End::Server, head_at, decisions),
+            Some(head) => {
+                self.drop(End::Server, head_at, decisions);
+                decisions.insert(End::Server, head);
+            }
+        }
+    }
+
+    /// The response's body has come up to here: `read` are the last bytes before that.
+    pub(super) fn take_body(
+        &mut self,
+        judge: &mut Judge,
+        up_to: u64,
+        read: &[u8],
+        decisions: &mut Decisions,
+    ) {
+        let (Some(awaiting), Some(begun)) = (&mut self.awaiting, self.directions.server.body.begun) else {
+            return;
+        };
+        let base = up_to - read.len() as u64;
+        let from = begun.max(awaiting.shown).max(base);
+        awaiting.shown = up_to;
+        let octets = read.get((from - base) as usize..).unwrap_or_default();
+        if !octets.is_empty()
+            && let Some(found) = awaiting.watch.push(octets)
+        {
+            self.type_is_known(found, judge, decisions);
+        }
+    }
+
+    /// The response's body has ended.
+    pub(super) fn body_ends(&mut self, judge: &mut Judge, decisions: &mut Decisions) {
+        if let Some(awaiting) = &mut self.awaiting {
+            let found = awaiting.watch.end();
+            self.type_is_known(found, judge, decisions);
+        }
+    }
+
+    fn type_is_known(&mut self, found: Found, judge: &mut Judge, decisions: &mut Decisions) {
+        let Some(mut awaiting) = self.awaiting.take() else { return };
+        let was_held = awaiting.watch.is_held;
+        let (ruling, size_watch) = judge.by_type(&mut awaiting.watch, found, PLACE);
+        if let Some(size_watch) = size_watch {
+            self.directions.server.body.watch = size_watch;
+        }
+        match ruling {
+            Ruling::Pass if was_held => self.head_goes_on(awaiting.edited, awaiting.head_at, decisions),
+            Ruling::Pass => {}
+            Ruling::Block(refusal) if was_held => {
+                self.answer_in_its_place(&refusal, &mut awaiting.watch, judge, decisions);
+            }
+            // Something of it has gone on.
+            Ruling::Block(refusal) => self.reset(refusal.reason, decisions),
+        }
+    }
+
+    fn answer_in_its_place(
+        &mut self,
+        refusal: &Refusal,
+        watch: &mut TypeWatch,
+        judge: &Judge,
+        decisions: &mut Decisions,
+    ) {
+        // Nobody is answered before it.
+        self.open.clear();
+        self.within_response = false;
+        self.block(judge, refusal, &mut watch.head, false, decisions);
+    }
+
+    /// The time has come that [`poll_timeout`](Self::poll_timeout) said.
+    pub(super) fn wait_is_over(&mut self, now: Instant, judge: &mut Judge, decisions: &mut Decisions) {
+        let Some(awaiting) = self.awaiting.as_mut().filter(|awaiting| awaiting.watch.is_held) else { return };
+        if awaiting.until == Instant::ZERO {
+            awaiting.until = now + WAIT;
+            return;
+        }
+        if awaiting.until > now {
+            return;
+        }
+        match judge.let_go(&mut awaiting.watch, PLACE) {
+            (Ruling::Pass, size_watch) => {
+                let (edited, head_at) = (awaiting.edited.take(), awaiting.head_at);
+                self.directions.server.body.watch = size_watch;
+                self.head_goes_on(edited, head_at, decisions);
+                // All that has come since is of the same message.
+                let seen = self.directions.server.seen;
+                self.pass(End::Server, seen, decisions);
+            }
+            (Ruling::Block(refusal), _) => {
+                let Some(mut awaiting) = self.awaiting.take() else { return };
+                self.answer_in_its_place(&refusal, &mut awaiting.watch, judge, decisions);
+            }
+        }
+    }
+}

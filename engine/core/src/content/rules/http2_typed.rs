@@ -1,0 +1,138 @@
+//! Responses of HTTP/2 whose type decides: head and first octets wait in the queue, and nothing else of the connection does.
+
+use tcp_stack::{Duration, Instant};
+
+use super::http2::{Http2Rules, Relay};
+use super::http2_message::Request;
+use super::judge::{Judge, Place, Refusal, Ruling};
+use super::type_watch::Found;
+use crate::content::filter::Decisions;
+use crate::content::http2_frames::END_STREAM;
+use crate::end::End;
+use crate::event::HttpEvent;
+
+/// A head waits at least so long for a body that does not come, and at most twice as long. Then it goes on, and what comes later may
+/// still cut the stream off.
+const WAIT: Duration = Duration::from_millis(250);
+/// Octets of the server's that wait because of types. The stream that brings more goes on, as if it had waited long enough.
+const MAX_WAITING: u64 = 64 * 1024;
+
+fn place(stream: u32) -> Place {
+    Place { from: End::Server, stream }
+}
+
+impl Http2Rules {
+    /// What comes of this stream waits in the queue.
+    pub(super) fn hold_for_type(&mut self, stream: u32) {
+        self.queue.hold(stream);
+        // The time is not known yet.
+        self.wait_until.get_or_insert(Instant::ZERO);
+    }
+
+    /// That time has come.
+    pub(super) fn wait_is_over(&mut self, now: Instant, judge: &mut Judge, decisions: &mut Decisions) {
+        match self.wait_until {
+            Some(until) if until == Instant::ZERO => self.wait_until = Some(now + WAIT),
+            Some(until) if until <= now => {
+                for stream in self.queue.held_streams() {
+                    if self.streams.has_waited(stream) {
+                        Relay::between_calls(self, judge, decisions).let_go(stream);
+                    }
+                }
+                let waits = !self.queue.held_streams().is_empty();
+                self.wait_until = waits.then_some(now + WAIT);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Relay<'_> {
+    /// More of a response's content has come.
+    pub(super) fn look(&mut self, stream: u32, octets: &[u8]) {
+        if let Some(found) = self.rules.streams.show(stream, octets) {
+            self.type_is_known(stream, found);
+        } else if self.rules.queue.is_held(stream) && self.rules.windows.held() > MAX_WAITING {
+            self.let_go(stream);
+        }
+    }
+
+    /// A response has ended.
+    pub(super) fn response_ends(&mut self, stream: u32) {
+        if let Some(found) = self.rules.streams.show_end(stream) {
+            self.type_is_known(stream, found);
+        }
+    }
+
+    fn type_is_known(&mut self, stream: u32, found: Found) {
+        let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
+        let was_held = watch.is_held;
+        match self.judge.by_type(&mut watch, found, place(stream)) {
+            (Ruling::Pass, size_watch) => {
+                if let Some(size_watch) = size_watch {
+                    self.rules.streams.begin_response(stream, size_watch);
+                }
+                self.goes_on(stream);
+            }
+            (Ruling::Block(refusal), _) => self.blocked(stream, was_held, &refusal, &mut watch.head),
+        }
+    }
+
+    /// It has waited long enough.
+    fn let_go(&mut self, stream: u32) {
+        let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
+        match self.judge.let_go(&mut watch, place(stream)) {
+            (Ruling::Pass, size_watch) => {
+                self.rules.streams.begin_response(stream, size_watch);
+                self.rules.streams.await_type(stream, watch);
+                self.goes_on(stream);
+            }
+            (Ruling::Block(refusal), _) => self.blocked(stream, true, &refusal, &mut watch.head),
+        }
+    }
+
+    /// What waits of it may go, unless it is more than rules allow.
+    fn goes_on(&mut self, stream: u32) {
+        self.rules.queue.release(stream);
+        let Some(open) = self.rules.streams.get_mut(stream) else { return };
+        let content = open.response_content;
+        if self.judge.late(&mut open.response_watch, content, place(stream)) != Ruling::Pass {
+            self.cut_off(stream);
+        }
+    }
+
+    fn blocked(&mut self, stream: u32, was_held: bool, refusal: &Refusal, head: &mut HttpEvent) {
+        if !was_held || stream.is_multiple_of(2) {
+            return self.cut_off(stream);
+        }
+        let held = self.rules.queue.discard(stream);
+        let credit = self.rules.windows.discarded(held);
+        self.rules.outboxes[End::Server].credit_connection(credit);
+        let frame = self.rules.directions[End::Server].frame;
+        let has_ended = frame.stream == stream && frame.flags & END_STREAM != 0;
+        self.answer_in_its_place(stream, refusal, head, |open| has_ended && open.ended.client);
+    }
+
+    /// Nothing of a response has gone on: an answer takes its place. A response that does not end by itself is reset.
+    pub(super) fn answer_in_its_place(
+        &mut self,
+        stream: u32,
+        refusal: &Refusal,
+        head: &mut HttpEvent,
+        ends_by_itself: impl FnOnce(&super::http2_streams::Stream) -> bool,
+    ) {
+        let Some(open) = self.rules.streams.get_mut(stream) else { return };
+        let request: Request = open.request;
+        // The server will not credit it any more, and the client may wait for that.
+        if let Ok(octets @ 1..) = u32::try_from(open.uncredited)
+            && !open.ended.client
+        {
+            self.rules.outboxes[End::Client].credit_stream(stream, octets);
+        }
+        if !ends_by_itself(open) {
+            self.rules.outboxes[End::Server].reset(stream);
+        }
+        self.rules.streams.block(stream);
+        self.answer(stream, &request, refusal, head);
+    }
+}
