@@ -209,14 +209,14 @@ max_days = 7
     );
     let local5 = |socket| Destination::Syslog(socket, Facility::LOCAL5);
     assert_eq!(
-        to("eve = \"/run/log\"\nfiletype = \"syslog\""),
-        local5(SyslogSocket::Unix("/run/log".into()))
+        to("eve = \"/run/syslog.sock\"\nfiletype = \"syslog\""),
+        local5(SyslogSocket::Unix("/run/syslog.sock".into()))
     );
     assert_eq!(
         to("eve = \"udp:[2001:db8::7]:514\"\nfiletype = \"syslog\""),
         local5(SyslogSocket::Udp("[2001:db8::7]:514".parse().expect("an address")))
     );
-    let elsewhere = to("eve = \"/run/log\"\nfiletype = \"syslog\"\nfacility = \"daemon\"");
+    let elsewhere = to("eve = \"/run/syslog.sock\"\nfiletype = \"syslog\"\nfacility = \"daemon\"");
     assert_eq!(elsewhere.facility().map(Facility::name), Some("daemon"));
     assert_eq!((config.log.level, config.log.stats), (LevelFilter::DEBUG, None));
     assert_eq!(config.metrics.listen, None);
