@@ -12,7 +12,7 @@ mod scrub;
 mod syn_ack;
 mod uninspected;
 
-pub use build::{Checksums, MAX_HEADERS, Template};
+pub use build::{Checksums, MAX_HEADERS, RunHeaders, Template};
 pub use checksum::Sum;
 pub use classify::{Class, Datagram, Headers, classify};
 pub use fragment::Fragment;
