@@ -205,7 +205,7 @@ impl<P: Payload> Connection<P> {
     /// Takes in a segment of this connection. Ports, addresses and checksum were checked by the caller.
     pub fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>) {
         self.stats.segments_in += 1;
-        if self.merge(now, segment) {
+        if self.predict(now, segment) {
             return;
         }
         match self.state {

@@ -151,7 +151,7 @@ impl<P: Payload> Connection<P> {
     }
 
     /// Sets the limit of the window by what the last round trip has brought.
-    fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
+    pub(super) fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
         let echo = self.clock.zip(segment.options.timestamps).and_then(|(c, t)| c.round_trip(now, t.ecr));
         let rcv = &mut self.rcv;
         rcv.tuner.time_round_trip(now, echo, (rcv.nxt, rcv.adv.since(rcv.nxt)));

@@ -177,6 +177,10 @@ impl<P: Payload> Connection<P> {
     /// Decides which piece of the queue is sent now, if any, and sees to it that a timer runs if one is
     /// needed.
     fn next_piece(&mut self, now: Instant) -> Option<Piece> {
+        if self.snd.buffer.len() == 0 && !self.snd.fin {
+            self.tail_probe.due = false;
+            return self.nothing_to_send(now);
+        }
         let limit = self.payload_limit();
         if core::mem::take(&mut self.tail_probe.due)
             && let Some(piece) = self.tail_piece(limit)
@@ -257,10 +261,7 @@ impl<P: Payload> Connection<P> {
         let pending = self.queue_end().since_or_zero(point);
         let fin_pending = self.snd.fin && point.at_or_before(self.queue_end());
         if pending == 0 && !fin_pending {
-            self.snd.probe_due = false;
-            self.timers.cancel(Timer::Persist);
-            self.note_limit(now, Limit::Application);
-            return None;
+            return self.nothing_to_send(now);
         }
         let idle = elapsed(self.snd.last_sent, now);
         if self.snd.una == self.snd.nxt && idle > self.rtt.rto() {
@@ -296,6 +297,13 @@ impl<P: Payload> Connection<P> {
             }
             self.wait_for_window(now);
         }
+        None
+    }
+
+    fn nothing_to_send(&mut self, now: Instant) -> Option<Piece> {
+        self.snd.probe_due = false;
+        self.timers.cancel(Timer::Persist);
+        self.note_limit(now, Limit::Application);
         None
     }
 
