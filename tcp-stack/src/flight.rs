@@ -9,6 +9,9 @@
 //! is to be sent again, and what is sacked leads over the run of sacked records that it belongs to. So no ACK makes
 //! anybody walk through the window: every step of a loop here changes a record's state, or ends the loop.
 //!
+//! Segments that were sent together, once, hang in the list as one: a run. An ACK takes as much of a run as it covers in one step;
+//! whatever else becomes of one of its segments splits it first.
+//!
 //! Bytes leave only by the cumulative ACK: a receiver may take a SACK back (RFC 2018 8).
 
 use std::collections::VecDeque;
@@ -17,6 +20,9 @@ use crate::{Instant, Seq};
 
 /// Records kept for the next burst when nothing is in flight.
 const KEEP_RECORDS: usize = 64;
+
+/// Most segments of a run: to find its first one takes so many steps at most.
+pub(crate) const MOST_IN_RUN: usize = 32;
 
 /// Names of records count in 31 bits, so that this is none.
 const NONE: u32 = u32::MAX;
@@ -43,6 +49,8 @@ struct Record {
     next: u32,
     /// Of a lost record: how much has been sent again, where it does not fit into one segment any more.
     resent: u32,
+    /// Records of the run that begins here; 0 of those that follow its first one, whose links mean nothing.
+    run: u16,
     state: State,
     /// Sent more than once, ever: what is known of its round trip is ambiguous (RFC 6298 3).
     retransmitted: bool,
@@ -176,21 +184,44 @@ impl Flight {
         self.records.front().map_or(0, |record| record.len)
     }
 
-    /// `len` sequence numbers were sent after all others. `again`: some of them had been sent before, in a probe.
-    pub(crate) fn push(&mut self, len: u32, now: Instant, again: bool) {
-        let pos = self.records.len();
-        self.records.push_back(Record {
-            seq: self.end,
+    /// `count` segments of `len` sequence numbers each were sent after all others, at most [`MOST_IN_RUN`]. `again`: some of them had been
+    /// sent before, in a probe.
+    pub(crate) fn push(&mut self, len: u32, count: usize, now: Instant, again: bool) {
+        let first = self.records.len();
+        let end = self.end;
+        self.records.extend((0..count as u32).map(|n| Record {
+            seq: end + n * len,
             len,
             sent_at: now,
             prev: NONE,
             next: NONE,
             resent: 0,
+            run: 0,
             state: State::InFlight,
             retransmitted: again,
-        });
-        self.end += len;
-        self.take_off(pos, self.flying.tail);
+        }));
+        let bytes = len * count as u32;
+        self.end += bytes;
+        self.in_flight += bytes;
+        if again {
+            self.again += bytes;
+        } else if let Some(head) = self.run_to_join(first, count, now) {
+            self.records[head].run += count as u16;
+            return;
+        }
+        self.records[first].run = count as u16;
+        self.link_after(first, self.flying.tail);
+    }
+
+    /// The run that ends before `first`, if `count` segments that are sent now may join it.
+    fn run_to_join(&self, first: usize, count: usize, now: Instant) -> Option<usize> {
+        let head = self.place(self.flying.tail)?;
+        let record = &self.records[head];
+        let joins = head + usize::from(record.run) == first
+            && usize::from(record.run) + count <= MOST_IN_RUN
+            && record.sent_at == now
+            && !record.retransmitted;
+        joins.then_some(head)
     }
 
     /// All before `ack` is acknowledged. Tells each record that arrives with this, the first first, and returns how many
@@ -208,6 +239,19 @@ impl Flight {
             if covered < record.len {
                 self.cut_head(covered);
                 break;
+            }
+            if record.run > 1 {
+                let covered = self.records.range(..usize::from(record.run));
+                let whole = covered.take_while(|record| record.end().at_or_before(ack)).count();
+                self.split(whole);
+                let last = self.records[whole - 1];
+                news += last.end().since(record.end());
+                self.leave(0);
+                // All of them were sent at the same time: the last one tells what the others would.
+                arrived(Arrived::of(&last));
+                self.records.drain(..whole);
+                self.base = self.base.wrapping_add(whole as u32) & NAMES;
+                continue;
             }
             self.leave(0);
             if record.state != State::Sacked {
@@ -234,6 +278,7 @@ impl Flight {
                 return news;
             };
             arrived(Arrived::of(&record));
+            self.single_out(pos);
             self.leave(pos);
             let over = self.name(pos + 1);
             let slot = &mut self.records[pos];
@@ -337,12 +382,14 @@ impl Flight {
     /// The last record was sent again though it is not known to be lost.
     pub(crate) fn resend_last(&mut self, now: Instant) {
         let pos = self.records.len() - 1;
+        self.single_out(pos);
         self.leave(pos);
         self.send_again(pos, now);
     }
 
     /// A part of the first record was sent in a probe of the window: its round trip tells nothing.
     pub(crate) fn blur_head(&mut self) {
+        self.single_out(0);
         if let Some(record) = self.records.front_mut().filter(|record| !record.retransmitted) {
             record.retransmitted = true;
             self.again += if record.state == State::InFlight { record.len } else { 0 };
@@ -364,6 +411,7 @@ impl Flight {
     }
 
     fn lose(&mut self, pos: usize) -> Seq {
+        self.single_out(pos);
         self.leave(pos);
         let record = &mut self.records[pos];
         (record.state, record.resent) = (State::Lost, 0);
@@ -438,9 +486,30 @@ impl Flight {
         pos
     }
 
-    /// Takes a record out of the sums and the list of its state.
+    /// Has a run begin at `pos`, if something is there.
+    fn split(&mut self, pos: usize) {
+        if self.records.get(pos).is_none_or(|record| record.run > 0) {
+            return;
+        }
+        let mut head = pos;
+        while self.records[head].run == 0 {
+            head -= 1;
+        }
+        let (before, all) = (pos - head, usize::from(self.records[head].run));
+        (self.records[head].run, self.records[pos].run) = (before as u16, (all - before) as u16);
+        self.link_after(pos, self.name(head));
+    }
+
+    /// Makes a run of a record alone.
+    fn single_out(&mut self, pos: usize) {
+        self.split(pos);
+        self.split(pos + 1);
+    }
+
+    /// Takes a record, or the run that it begins, out of the sums and the list of its state.
     fn leave(&mut self, pos: usize) {
-        let Record { len, state, prev, next, retransmitted, .. } = self.records[pos];
+        let Record { seq, run, state, prev, next, retransmitted, .. } = self.records[pos];
+        let len = self.records[pos + usize::from(run) - 1].end().since(seq);
         match state {
             State::InFlight => {
                 self.in_flight -= len;
@@ -496,6 +565,11 @@ impl Flight {
         (name != NONE).then(|| self.distance(name))
     }
 
+    /// Makes a run of each record; for tests.
+    pub(crate) fn split_runs(&mut self) {
+        (0..self.records.len()).for_each(|pos| self.split(pos));
+    }
+
     /// Checks what must hold; walks through everything, for tests.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let sum = |state: State| -> u32 {
@@ -510,6 +584,9 @@ impl Flight {
             }
             at = record.end();
         }
+        if !self.has_sound_runs() {
+            return Err("runs of what was sent together once");
+        }
         let listed = |ends: Ends, state: State| {
             let (mut prev, mut name, mut count) = (NONE, ends.head, 0);
             while let Some(pos) = self.place(name) {
@@ -518,7 +595,7 @@ impl Flight {
                     return None;
                 }
                 (prev, name) = (name, record.next);
-                count += 1;
+                count += usize::from(record.run);
             }
             (prev == ends.tail).then_some(count)
         };
@@ -542,6 +619,27 @@ impl Flight {
             (sacked_lead_forward, "sacked records lead over sacked ones"),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule))
+    }
+
+    fn has_sound_runs(&self) -> bool {
+        let mut pos = 0;
+        while let Some(first) = self.records.get(pos) {
+            let end = pos + usize::from(first.run);
+            if !(1..=MOST_IN_RUN).contains(&usize::from(first.run)) || end > self.records.len() {
+                return false;
+            }
+            let follows = |record: &Record| {
+                let state = (record.run, record.state, record.sent_at, record.retransmitted);
+                state == (0, State::InFlight, first.sent_at, false)
+            };
+            if first.run > 1 && (first.state != State::InFlight || first.retransmitted)
+                || !self.records.range(pos + 1..end).all(follows)
+            {
+                return false;
+            }
+            pos = end;
+        }
+        true
     }
 }
 

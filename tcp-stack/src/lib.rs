@@ -59,4 +59,4 @@ pub use segment::{Flags, ParseError, Segment};
 pub use seq::Seq;
 pub use smoltcp::time::{Duration, Instant};
 pub use stats::Stats;
-pub use transmit::{Parts, Transmit};
+pub use transmit::{Parts, RunSegment, Segments, Transmit};

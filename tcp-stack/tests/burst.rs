@@ -152,7 +152,8 @@ proptest! {
                     let bytes: Vec<u8> = (0..len).map(|i| (at.0 as usize + i) as u8).collect();
                     let segment = segment(at, &bytes, odd, acked, burst_at);
                     ours.handle_segment(burst_at, &segment);
-                    plain.handle_segment(apart, &segment);
+                    // Urgent data is not predicted, and not treated otherwise.
+                    plain.handle_segment(apart, &Segment { flags: Flags { urg: true, ..segment.flags }, ..segment });
                     if !matches!(odd, Odd::Elsewhere(_) | Odd::FinBeyond(_)) {
                         at += len as u32;
                     }

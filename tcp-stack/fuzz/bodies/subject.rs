@@ -300,38 +300,43 @@ impl Subject {
         assert!(received <= self.bound, "{received} bytes held of {}", self.bound);
         let mut count = 0;
         let mss = self.connection.info(self.now).segment_size as usize;
-        while let Some(transmit) = self.connection.poll_transmit(self.now) {
-            count += 1;
-            assert!(count < 2_000, "it never stops sending");
-            let with_options = transmit.payload_len() + transmit.header_len() - 20;
-            assert!(transmit.flags.syn || with_options <= mss, "{with_options} bytes over {mss}");
-            let mut at = transmit.seq;
-            let reset = transmit.flags.rst;
-            for slice in transmit.slices() {
-                for &byte in slice {
-                    assert_eq!(byte, pattern(OUT, at.0), "byte sent at {at:?}");
-                    at += 1;
+        while let Some(run) = self.connection.poll_transmit_run(self.now, usize::MAX) {
+            for transmit in run.segments().map(|segment| run.alone(&segment)) {
+                count += 1;
+                assert!(count < 2_000, "it never stops sending");
+                let with_options = transmit.payload_len() + transmit.header_len() - 20;
+                assert!(transmit.flags.syn || with_options <= mss, "{with_options} bytes over {mss}");
+                let mut at = transmit.seq;
+                let reset = transmit.flags.rst;
+                for slice in transmit.slices() {
+                    for &byte in slice {
+                        assert_eq!(byte, pattern(OUT, at.0), "byte sent at {at:?}");
+                        at += 1;
+                    }
                 }
+                at += u32::from(transmit.flags.syn) + u32::from(transmit.flags.fin);
+                let probe = 1;
+                assert!(reset || at.at_or_before(self.offered + probe), "sent beyond the window: {at:?}");
+                let mut header = vec![0; transmit.header_len()];
+                transmit.emit_header(3, 4, &mut header);
+                let parsed = Segment::parse(&header).expect("our own header");
+                assert_eq!(
+                    (parsed.seq, parsed.ack, parsed.flags),
+                    (transmit.seq, transmit.ack, transmit.flags)
+                );
+                assert_eq!((parsed.window, parsed.options), (transmit.window, transmit.options));
+                if !reset {
+                    self.highest = self.highest.later(at);
+                }
+                // The window of a SYN is not scaled, and none is if the peer's SYN did not offer it.
+                let scale = if transmit.flags.syn || !self.scaled { 0 } else { self.scale_out };
+                let promised = usize::from(transmit.window) << scale;
+                assert!(
+                    received + promised <= self.bound,
+                    "promised {promised} with {received} of {}",
+                    self.bound
+                );
             }
-            at += u32::from(transmit.flags.syn) + u32::from(transmit.flags.fin);
-            let probe = 1;
-            assert!(reset || at.at_or_before(self.offered + probe), "sent beyond the window: {at:?}");
-            let mut header = vec![0; transmit.header_len()];
-            transmit.emit_header(3, 4, &mut header);
-            let parsed = Segment::parse(&header).expect("our own header");
-            assert_eq!((parsed.seq, parsed.ack, parsed.flags), (transmit.seq, transmit.ack, transmit.flags));
-            assert_eq!((parsed.window, parsed.options), (transmit.window, transmit.options));
-            if !reset {
-                self.highest = self.highest.later(at);
-            }
-            // The window of a SYN is not scaled, and none is if the peer's SYN did not offer it.
-            let scale = if transmit.flags.syn || !self.scaled { 0 } else { self.scale_out };
-            let promised = usize::from(transmit.window) << scale;
-            assert!(
-                received + promised <= self.bound,
-                "promised {promised} with {received} of {}",
-                self.bound
-            );
         }
         self.check();
         while let Some(event) = self.connection.poll_event() {

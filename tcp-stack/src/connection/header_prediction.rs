@@ -1,8 +1,8 @@
-//! Segments that only go on where the one before them in the burst has ended: those that a receive offload (GRO, LRO) would merge
-//! before TCP sees them.
+//! Segments of a peer that sends while we have nothing in flight: those that go on where the one before them has ended (header
+//! prediction, RFC 7323 5.6). Of a burst, most are those that a receive offload (GRO, LRO) would merge before TCP sees them.
 //!
 //! They stay as they are, so that no frame is held and no header rewritten for it. What is spared is the same: all of TCP's input but
-//! the copy of their bytes (header prediction, RFC 7323 5.6).
+//! the copy of their bytes, and for the first of a burst what is measured once for all of it.
 
 use super::{Connection, State};
 use crate::{Instant, Payload, Segment};
@@ -10,31 +10,52 @@ use crate::{Instant, Payload, Segment};
 impl<P: Payload> Connection<P> {
     /// Takes the payload of such a segment. False: it is none, and nothing was done.
     ///
-    /// Does what [`on_segment`](Self::on_segment) would do, which is little: the one before has been handled at this very time.
-    pub(super) fn merge(&mut self, now: Instant, segment: &Segment<'_>) -> bool {
+    /// Does what [`on_segment`](Self::on_segment) would do, which is little, and less where the one before has been handled at this
+    /// very time.
+    pub(super) fn predict(&mut self, now: Instant, segment: &Segment<'_>) -> bool {
         if !self.goes_on(now, segment) {
             return false;
         }
+        let is_first = !self.ack.came_at(now);
+        if is_first {
+            self.begin_burst(now, segment);
+        }
+        self.stats.merged += u64::from(!is_first);
         let len = segment.payload.len();
         let copied = self.rcv.buffer.append(segment.payload);
         self.rcv.nxt += len as u32;
         self.rcv.segment_size = self.rcv.segment_size.max(len as u32);
         self.take_window(segment, self.snd.una);
         self.take_peer_clock(now, segment);
-        self.stats.merged += 1;
         self.stats.bytes_in += len as u64;
         self.stats.bytes_copied += copied as u64;
         self.owe_ack_for_payload(now, len);
+        if is_first {
+            self.watch_memory(now);
+        }
         true
+    }
+
+    /// What the first segment of a burst says beside its payload: that the peer is there, and how fast it is.
+    fn begin_burst(&mut self, now: Instant, segment: &Segment<'_>) {
+        self.last_heard = now;
+        self.keep_alive_probes = 0;
+        // It answers a probe of the window, too (RFC 9293 3.8.6.1).
+        self.snd.retries = 0;
+        self.snd.progress_at = now;
+        if self.rcv.data_at < now {
+            self.tune_window(now, segment);
+        }
+        self.rcv.data_at = now;
     }
 
     /// Nothing but its payload is new.
     fn goes_on(&self, now: Instant, segment: &Segment<'_>) -> bool {
         let (snd, rcv, flags) = (&self.snd, &self.rcv, segment.flags);
-        let in_a_burst = self.state == State::Established && self.ack.came_at(now);
         let in_place = segment.seq == rcv.nxt
             && (1..=rcv.adv.since(rcv.nxt) as usize).contains(&segment.payload.len())
-            && !(flags.syn || flags.fin || flags.rst || rcv.buffer.has_gap())
+            && !(flags.syn | flags.fin | flags.rst | flags.urg)
+            && !rcv.buffer.has_gap()
             && rcv.fin.is_none();
         // With something in flight every ACK is looked at.
         let acknowledges_nothing =
@@ -42,6 +63,6 @@ impl<P: Payload> Connection<P> {
         // PAWS (RFC 7323 5.3, R1), which prediction must not leave out.
         let is_old =
             || self.clock.zip(segment.options.timestamps).is_some_and(|(c, peer)| c.is_old(now, peer.val));
-        in_a_burst && in_place && acknowledges_nothing && !is_old()
+        self.state == State::Established && in_place && acknowledges_nothing && !is_old()
     }
 }

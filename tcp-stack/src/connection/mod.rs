@@ -52,7 +52,7 @@ const LEAST_QUEUE: usize = 64 * 1024;
 ///   [`abort`](Self::abort), [`probe`](Self::probe), [`set_recv_limit`](Self::set_recv_limit),
 ///   [`set_send_limit`](Self::set_send_limit);
 /// * to the driver: [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event),
-///   [`poll_timeout`](Self::poll_timeout);
+///   [`poll_timeout`](Self::poll_timeout); [`poll_transmit_run`](Self::poll_transmit_run) for those who make many segments at once;
 /// * looking: [`recv`](Self::recv), [`send_space`](Self::send_space), [`send_wanted`](Self::send_wanted),
 ///   [`state`](Self::state), [`stats`](Self::stats), [`info`](Self::info) and so on.
 ///
@@ -205,7 +205,7 @@ impl<P: Payload> Connection<P> {
     /// Takes in a segment of this connection. Ports, addresses and checksum were checked by the caller.
     pub fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>) {
         self.stats.segments_in += 1;
-        if self.merge(now, segment) {
+        if self.predict(now, segment) {
             return;
         }
         match self.state {
@@ -229,8 +229,15 @@ impl<P: Payload> Connection<P> {
 
     /// The next segment to send. Call until `None`.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_, P>> {
-        let outgoing = self.next_segment(now)?;
-        self.stats.segments_out += 1;
+        self.poll_transmit_run(now, 0)
+    }
+
+    /// Likewise, with the segments after it that differ from it in nothing but their place in the stream, as long as they are no more than
+    /// `most` bytes of payload together. They are those that `poll_transmit` would give one by one;
+    /// [`Transmit::segments`] takes them apart.
+    pub fn poll_transmit_run(&mut self, now: Instant, most: usize) -> Option<Transmit<'_, P>> {
+        let outgoing = self.next_segments(now, most)?;
+        self.stats.segments_out += outgoing.count() as u64;
         Some(self.transmit(outgoing))
     }
 
@@ -330,6 +337,12 @@ impl<P: Payload> Connection<P> {
     /// Counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Has each segment in flight stand for itself, as if it had been sent alone; for tests, which see that nothing else changes by it.
+    #[doc(hidden)]
+    pub fn split_runs(&mut self) {
+        self.flight.split_runs();
     }
 
     /// Checks what must hold between calls; for tests. The error says what does not.

@@ -151,7 +151,7 @@ impl<P: Payload> Connection<P> {
     }
 
     /// Sets the limit of the window by what the last round trip has brought.
-    fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
+    pub(super) fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
         let echo = self.clock.zip(segment.options.timestamps).and_then(|(c, t)| c.round_trip(now, t.ecr));
         let rcv = &mut self.rcv;
         rcv.tuner.time_round_trip(now, echo, (rcv.nxt, rcv.adv.since(rcv.nxt)));
@@ -209,12 +209,17 @@ impl<P: Payload> Connection<P> {
         }
     }
 
+    /// Whether there is something to tell the peer beyond the ACK.
+    pub(super) fn owes_sack(&self) -> bool {
+        self.sack && (self.rcv.duplicate.is_some() || self.rcv.buffer.has_gap())
+    }
+
     /// What the peer is told beyond the ACK: bytes that came twice (RFC 2883 4), then the ranges held ahead of gaps,
     /// the latest first (RFC 2018 4). A duplicate above RCV.NXT is followed by the range that it lies in, as that is
     /// the one touched last.
     pub(super) fn sack_blocks(&self) -> [Option<(Seq, Seq)>; SACK_BLOCKS] {
         let mut blocks = [None; SACK_BLOCKS];
-        if !self.sack || (self.rcv.duplicate.is_none() && !self.rcv.buffer.has_gap()) {
+        if !self.owes_sack() {
             return blocks;
         }
         let held = self.rcv.buffer.latest_held().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! What is sent next: one segment at a time.
+//! What is sent next: one segment at a time, or as many as differ only in their place in the stream.
 //!
 //! ```text
 //!   acknowledged  |  in flight, lost or sacked (`flight`)  |  probe  |  queued, not sent  |  FIN
@@ -10,7 +10,7 @@
 //! was sent into a closed window, and nobody knows whether it was taken.
 
 use super::{Connection, Reset, State, timers::Timer};
-use crate::flight::Lost;
+use crate::flight::{Lost, MOST_IN_RUN};
 use crate::recovery::Phase;
 use crate::spurious::Frto;
 use crate::timestamps::elapsed;
@@ -29,6 +29,15 @@ pub(super) struct Outgoing {
     /// Bytes of payload, and how far from the start of the send buffer they begin.
     from: usize,
     len: usize,
+    /// Payload of each segment, and how many segments it is in all.
+    segment: usize,
+    count: usize,
+}
+
+impl Outgoing {
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
 }
 
 /// A piece of the send queue.
@@ -61,7 +70,8 @@ impl Piece {
 }
 
 impl<P: Payload> Connection<P> {
-    pub(super) fn next_segment(&mut self, now: Instant) -> Option<Outgoing> {
+    /// The next segment, and those that go on where it ends, at most `most` bytes of payload then.
+    pub(super) fn next_segments(&mut self, now: Instant, most: usize) -> Option<Outgoing> {
         if let Some(reset) = self.reset.take() {
             return Some(self.reset_segment(now, reset));
         }
@@ -74,7 +84,11 @@ impl<P: Payload> Connection<P> {
         if self.state.may_transmit()
             && let Some(piece) = self.next_piece(now)
         {
-            return Some(self.piece_segment(now, &piece));
+            let mut outgoing = self.piece_segment(now, &piece);
+            if piece.kind == Kind::New && !piece.fin && most > outgoing.len {
+                self.go_on(now, &mut outgoing, most - piece.len as usize);
+            }
+            return Some(outgoing);
         }
         let keep_alive = core::mem::take(&mut self.snd.keep_alive_due);
         if !self.ack.is_due() && !keep_alive || self.state == State::SynSent {
@@ -86,8 +100,49 @@ impl<P: Payload> Connection<P> {
     }
 
     pub(super) fn transmit(&self, outgoing: Outgoing) -> Transmit<'_, P> {
-        let Outgoing { seq, ack, flags, window, options, from, len } = outgoing;
-        Transmit { seq, ack, flags, window, options, payload: self.snd.buffer.parts(from, len) }
+        let Outgoing { seq, ack, flags, window, options, from, len, segment, count: _ } = outgoing;
+        Transmit { seq, ack, flags, window, options, segment, payload: self.snd.buffer.parts(from, len) }
+    }
+
+    /// Adds full segments to a full one that was new, as far as the next calls would send them in the same way, `most` bytes at most.
+    /// They wear the same header but for their sequence number, as nothing has happened in between.
+    fn go_on(&mut self, now: Instant, outgoing: &mut Outgoing, most: usize) {
+        let size = self.smss();
+        let is_full = outgoing.len == size as usize && outgoing.options.sack[0].is_none();
+        if !is_full || self.flight.lost() > 0 {
+            return;
+        }
+        let begin = self.flight.end();
+        // The one that a FIN goes with is no run's.
+        let pending = self.queue_end().since_or_zero(begin).saturating_sub(u32::from(self.snd.fin));
+        let window = self.snd.wnd.saturating_sub(begin.since(self.snd.una));
+        let congestion = self.congestion.window().saturating_sub(self.pipe());
+        let bytes = pending.min(window).min(congestion).min(most.min(u32::MAX as usize) as u32);
+        let room = (self.config.flight_segments as usize).saturating_sub(self.flight.len());
+        let mut count = ((bytes / size) as usize).min(room).min(MOST_IN_RUN - 1);
+        if let Some(rate) = self.pacing_rate() {
+            let wanted = count;
+            count = 0;
+            while count < wanted && self.snd.pace_at - PACING_BURST <= now {
+                self.pace(now, size, rate);
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return;
+        }
+        let bytes = size * count as u32;
+        self.stats.bytes_out += u64::from(bytes);
+        self.snd.nxt = begin + bytes;
+        self.path.on_sent(self.snd.nxt);
+        self.flight.push(size, count, now, false);
+        if let Phase::Fast(prr) = &mut self.recovery.phase {
+            prr.on_sent(bytes);
+        }
+        self.schedule_probe(now);
+        outgoing.flags.psh = self.snd.nxt == self.queue_end();
+        outgoing.len += bytes as usize;
+        outgoing.count += count;
     }
 
     /// Payload of a full segment without SACK blocks: the unit of congestion control.
@@ -98,6 +153,9 @@ impl<P: Payload> Connection<P> {
 
     /// Most payload of a segment that leaves now, with its options.
     pub(super) fn payload_limit(&self) -> u32 {
+        if !self.owes_sack() {
+            return self.smss();
+        }
         // How long timestamps are does not depend on the time.
         let timestamps = self.clock.map(|_| Timestamps { val: 0, ecr: 0 });
         let options = Options { timestamps, sack: self.sack_blocks(), ..Options::default() };
@@ -119,6 +177,10 @@ impl<P: Payload> Connection<P> {
     /// Decides which piece of the queue is sent now, if any, and sees to it that a timer runs if one is
     /// needed.
     fn next_piece(&mut self, now: Instant) -> Option<Piece> {
+        if self.snd.buffer.len() == 0 && !self.snd.fin {
+            self.tail_probe.due = false;
+            return self.nothing_to_send(now);
+        }
         let limit = self.payload_limit();
         if core::mem::take(&mut self.tail_probe.due)
             && let Some(piece) = self.tail_piece(limit)
@@ -199,10 +261,7 @@ impl<P: Payload> Connection<P> {
         let pending = self.queue_end().since_or_zero(point);
         let fin_pending = self.snd.fin && point.at_or_before(self.queue_end());
         if pending == 0 && !fin_pending {
-            self.snd.probe_due = false;
-            self.timers.cancel(Timer::Persist);
-            self.note_limit(now, Limit::Application);
-            return None;
+            return self.nothing_to_send(now);
         }
         let idle = elapsed(self.snd.last_sent, now);
         if self.snd.una == self.snd.nxt && idle > self.rtt.rto() {
@@ -241,6 +300,13 @@ impl<P: Payload> Connection<P> {
         None
     }
 
+    fn nothing_to_send(&mut self, now: Instant) -> Option<Piece> {
+        self.snd.probe_due = false;
+        self.timers.cancel(Timer::Persist);
+        self.note_limit(now, Limit::Application);
+        None
+    }
+
     /// `len` queued bytes from `seq` on, with the FIN if it follows them.
     fn piece(&self, seq: Seq, len: u32, kind: Kind) -> Piece {
         Piece { seq, len, fin: self.snd.fin && seq + len == self.queue_end(), kind }
@@ -271,6 +337,12 @@ impl<P: Payload> Connection<P> {
         self.note_limit(now, Limit::Congestion);
         self.timers.arm(Timer::Pace, due);
         false
+    }
+
+    /// So many sequence numbers leave, at so many a second.
+    fn pace(&mut self, now: Instant, span: u32, rate: u64) {
+        let from = if self.snd.pace_at > now { self.snd.pace_at } else { now };
+        self.snd.pace_at = from + Duration::from_micros(u64::from(span) * 1_000_000 / rate);
     }
 
     fn window_is_open(&mut self) {
@@ -326,7 +398,7 @@ impl<P: Payload> Connection<P> {
         self.path.on_sent(piece.seq + piece.span());
         let is_head = piece.seq == self.snd.una;
         match piece.kind {
-            Kind::New | Kind::TailNew => self.flight.push(piece.span(), now, !is_new),
+            Kind::New | Kind::TailNew => self.flight.push(piece.span(), 1, now, !is_new),
             Kind::Again => self.flight.resend(piece.span(), now),
             Kind::TailAgain => self.flight.resend_last(now),
             Kind::WindowProbe => {
@@ -342,8 +414,7 @@ impl<P: Payload> Connection<P> {
             prr.on_sent(piece.span());
         }
         if let Some(rate) = self.pacing_rate() {
-            let from = if self.snd.pace_at > now { self.snd.pace_at } else { now };
-            self.snd.pace_at = from + Duration::from_micros(u64::from(piece.span()) * 1_000_000 / rate);
+            self.pace(now, piece.span(), rate);
         }
         self.timers.cancel(Timer::Persist);
         self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto()); // RFC 6298 5.1
@@ -372,7 +443,7 @@ impl<P: Payload> Connection<P> {
         let options = self.options(now);
         let window = self.advertise(false);
         self.acknowledged();
-        Outgoing { seq, ack: Some(self.rcv.nxt), flags, window, options, from, len }
+        Outgoing { seq, ack: Some(self.rcv.nxt), flags, window, options, from, len, segment: len, count: 1 }
     }
 
     /// SYN, or SYN-ACK if the peer's SYN is here.
@@ -404,6 +475,8 @@ impl<P: Payload> Connection<P> {
             },
             from: 0,
             len: 0,
+            segment: 0,
+            count: 1,
         }
     }
 
@@ -416,7 +489,7 @@ impl<P: Payload> Connection<P> {
             self.events.push(Event::Closed);
         }
         let flags = Flags { rst: true, ..Flags::default() };
-        Outgoing { seq, ack, flags, window: 0, options, from: 0, len: 0 }
+        Outgoing { seq, ack, flags, window: 0, options, from: 0, len: 0, segment: 0, count: 1 }
     }
 
     /// The peer knows RCV.NXT from the segment that leaves now.
@@ -431,7 +504,7 @@ impl<P: Payload> Connection<P> {
     fn options(&self, now: Instant) -> Options {
         Options {
             timestamps: self.clock.map(|clock| clock.option(now)),
-            sack: self.sack_blocks(),
+            sack: if self.owes_sack() { self.sack_blocks() } else { Default::default() },
             ..Options::default()
         }
     }

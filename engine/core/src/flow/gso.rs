@@ -1,22 +1,105 @@
 //! Segments on their way into frames: one frame each, or many in one that the port cuts again (GSO, TSO).
 
-use tcp_stack::{Options, Seq, Transmit};
+use tcp_stack::{Options, RunSegment, Seq, Transmit};
 
 use super::context::Context;
 use crate::end::End;
-use crate::packet::{Checksums, Sum, Template};
+use crate::packet::{Checksums, RunHeaders, Sum, Template};
 use crate::port::{Frame, Io, Offloads, Request};
 use crate::reason::PacketDrop;
 
 /// Most payload of a frame that is to be cut. An IP packet holds 64 KB; NICs that take no more than so many pieces for a
 /// frame take this much in records of 16 KB.
-const MOST: usize = 48 * 1024;
+pub(super) const MOST: usize = 48 * 1024;
 /// Most pieces of queued records in such a frame: NICs take a few dozen for a frame, some no more than 8 for a segment.
-const PIECES: usize = 16;
+pub(super) const PIECES: usize = 16;
 /// PSH in a TCP header's flags (RFC 9293 3.1), which are its byte 13.
 const PSH: u8 = 0x08;
 
-/// A frame with one segment, or with several that differ in nothing but their place in the stream.
+/// Sends the segments of a run in a frame each. Without a frame for one, or room in it, it is lost as on the way: the MSS was cut to the
+/// wire's MTU, which fits, so the pool is empty.
+pub(super) fn send_each<IO: Io>(
+    cx: &mut Context<IO>,
+    towards: End,
+    template: &mut Template,
+    run: &Transmit<'_, <IO::Frame as Frame>::Slice>,
+    offloads: Offloads,
+) {
+    let below = template.header_len();
+    let head = below + run.header_len();
+    let mut headers: Option<RunHeaders> = None;
+    for segment in run.segments() {
+        let Some(mut frame) = filled(cx, towards, head, &segment) else {
+            cx.counters.drop_packet(PacketDrop::NoBuffer);
+            continue;
+        };
+        let mut sum = Sum::default();
+        if !offloads.checksums {
+            segment.slices().for_each(|piece| sum.add(piece));
+        }
+        let bytes = &mut frame.data_mut()[..head];
+        if let Some(headers) = &mut headers {
+            bytes.copy_from_slice(headers.next(template, segment.seq, sum, segment.psh));
+        } else {
+            let (source, destination) = template.ports();
+            run.alone(&segment).emit_header(source, destination, &mut bytes[below..]);
+            let checksums =
+                if offloads.checksums { Checksums::Offloaded { cut: false } } else { Checksums::Made(sum) };
+            template.seal(bytes, segment.payload_len(), 1, checksums);
+            headers = run.is_run().then(|| RunHeaders::of(bytes, checksums));
+        }
+        if offloads.checksums {
+            request(cx, &mut frame, template, head, None);
+        }
+        cx.send(towards, frame);
+    }
+}
+
+/// Puts a segment or a run into the frame that is being filled, or sends that and begins another.
+pub(super) fn join<IO: Io>(
+    cx: &mut Context<IO>,
+    towards: End,
+    template: &mut Template,
+    frame: &mut Option<GsoFrame<IO>>,
+    segment: &Transmit<'_, <IO::Frame as Frame>::Slice>,
+) {
+    if let Some(frame) = frame.as_mut().filter(|frame| frame.takes(segment)) {
+        // Without room the rest is lost; what has been put there must go, as it counts as sent.
+        frame.push(cx, towards, segment);
+        return;
+    }
+    if let Some(frame) = frame.take() {
+        frame.send(cx, towards, template);
+    }
+    *frame = GsoFrame::new(cx, towards, template, segment);
+}
+
+/// A frame with room for `head` bytes of headers, and a segment's payload behind it.
+fn filled<IO: Io>(
+    cx: &mut Context<IO>,
+    towards: End,
+    head: usize,
+    segment: &RunSegment<'_, <IO::Frame as Frame>::Slice>,
+) -> Option<IO::Frame> {
+    let mut frame = cx.io.allocate()?;
+    let has_room = frame.set_len(head)
+        && segment.parts().all(|(slice, range)| cx.append(towards, &mut frame, slice, range));
+    has_room.then_some(frame)
+}
+
+/// Asks the port to fill in the checksums, and to cut what is more than so many bytes of payload.
+fn request<IO: Io>(
+    cx: &mut Context<IO>,
+    frame: &mut IO::Frame,
+    template: &Template,
+    head: usize,
+    segment: Option<u16>,
+) {
+    let (l2, l3) = (template.ethernet_len(), template.ip_header_len());
+    cx.io.request(frame, &Request { l2, l3, l4: head - template.header_len(), segment });
+}
+
+/// A frame with one segment, or with several that differ in nothing but their place in the stream, for a port that cuts.
 pub(super) struct GsoFrame<IO: Io> {
     frame: IO::Frame,
     /// Bytes of all headers.
@@ -30,21 +113,19 @@ pub(super) struct GsoFrame<IO: Io> {
     segment: usize,
     payload: usize,
     pieces: usize,
-    sum: Sum,
     /// No other segment may follow: this one ends something.
     closed: bool,
     psh: bool,
 }
 
 impl<IO: Io> GsoFrame<IO> {
-    /// With this segment. None without a frame, or room in it: the MSS was cut to the wire's MTU, which fits, so the pool is
+    /// With this segment, or a run. None without a frame, or room in it: the MSS was cut to the wire's MTU, which fits, so the pool is
     /// empty.
     pub(super) fn new(
         cx: &mut Context<IO>,
         towards: End,
         template: &Template,
         segment: &Transmit<'_, <IO::Frame as Frame>::Slice>,
-        offloads: Offloads,
     ) -> Option<Self> {
         let below = template.header_len();
         let head = below + segment.header_len();
@@ -63,26 +144,23 @@ impl<IO: Io> GsoFrame<IO> {
             ack: segment.ack,
             window: segment.window,
             options: segment.options,
-            segment: segment.payload_len(),
+            segment: segment.segment_len(),
             payload: 0,
             pieces: 0,
-            sum: Sum::default(),
             closed: flags.fin || flags.syn || flags.rst || flags.urg || segment.payload_len() == 0,
             psh: false,
         };
-        if !offloads.checksums {
-            segment.slices().for_each(|piece| made.sum.add(piece));
-        }
         made.push(cx, towards, segment).then_some(made)
     }
 
-    /// Whether this segment is the next one.
+    /// Whether this segment, or run, is the next one.
     pub(super) fn takes(&self, segment: &Transmit<'_, <IO::Frame as Frame>::Slice>) -> bool {
         let len = segment.payload_len();
         let flags = segment.flags;
         !self.closed
             && segment.seq == self.next
-            && (1..=self.segment).contains(&len)
+            && len > 0
+            && (segment.segment_len() == self.segment || len < self.segment)
             && self.payload + len <= MOST
             && self.pieces + segment.parts().count() <= PIECES
             && !(flags.fin || flags.syn || flags.rst || flags.urg)
@@ -90,7 +168,7 @@ impl<IO: Io> GsoFrame<IO> {
             && segment.options == self.options
     }
 
-    /// Adds a segment's payload. False: there is no buffer for it.
+    /// Adds the payload of a segment or a run. False: there is no buffer for it.
     pub(super) fn push(
         &mut self,
         cx: &mut Context<IO>,
@@ -109,38 +187,23 @@ impl<IO: Io> GsoFrame<IO> {
             self.next += len as u32;
         }
         self.psh = segment.flags.psh;
-        self.closed |= segment.payload_len() < self.segment;
+        self.closed |= segment.segment_len() < self.segment;
         true
     }
 
     /// Sends it.
-    pub(super) fn send(
-        self,
-        cx: &mut Context<IO>,
-        towards: End,
-        template: &mut Template,
-        offloads: Offloads,
-    ) {
-        let Self { mut frame, head, segment, payload, sum, psh, .. } = self;
+    pub(super) fn send(self, cx: &mut Context<IO>, towards: End, template: &mut Template) {
+        let Self { mut frame, head, segment, payload, psh, .. } = self;
         let below = template.header_len();
         let cut = payload > segment;
         let packets = if cut { payload.div_ceil(segment) as u16 } else { 1 };
-        let checksums = if offloads.checksums { Checksums::Offloaded { cut } } else { Checksums::Made(sum) };
         let bytes = &mut frame.data_mut()[..head];
         if psh {
             // Its last segment's; a port that cuts takes it from the others.
             bytes[below + 13] |= PSH;
         }
-        template.seal(bytes, payload, packets, checksums);
-        if offloads.checksums {
-            let request = Request {
-                l2: template.ethernet_len(),
-                l3: template.ip_header_len(),
-                l4: head - below,
-                segment: cut.then_some(segment as u16),
-            };
-            cx.io.request(&mut frame, &request);
-        }
+        template.seal(bytes, payload, packets, Checksums::Offloaded { cut });
+        request(cx, &mut frame, template, head, cut.then_some(segment as u16));
         cx.send(towards, frame);
     }
 }

@@ -3,7 +3,7 @@
 use tcp_stack::{Adoption, Config, Connection, Duration, Flags, Instant, Open, Segment, Seq, State, TooBig};
 
 use super::context::Context;
-use super::gso::GsoFrame;
+use super::gso::{self, GsoFrame};
 use super::settings::Limits;
 use crate::end::End;
 use crate::packet::{Template, TooBigMessage};
@@ -228,21 +228,19 @@ impl<IO: Io> Leg<IO> {
         let Self { tcp, template, towards, .. } = self;
         let offloads = cx.io.offloads(cx.port(*towards));
         let mut frame: Option<GsoFrame<IO>> = None;
-        while let Some(segment) = tcp.poll_transmit(cx.now) {
-            if offloads.segmentation
-                && let Some(frame) = frame.as_mut().filter(|frame| frame.takes(&segment))
-            {
-                // Without room the rest is lost; what has been put there must go, as it counts as sent.
-                frame.push(cx, *towards, &segment);
-                continue;
+        while let Some(run) = tcp.poll_transmit_run(cx.now, gso::MOST) {
+            if !offloads.segmentation {
+                gso::send_each(cx, *towards, template, &run, offloads);
+            } else if run.parts().count() <= gso::PIECES {
+                gso::join(cx, *towards, template, &mut frame, &run);
+            } else {
+                for segment in run.segments() {
+                    gso::join(cx, *towards, template, &mut frame, &run.alone(&segment));
+                }
             }
-            if let Some(frame) = frame.take() {
-                frame.send(cx, *towards, template, offloads);
-            }
-            frame = GsoFrame::new(cx, *towards, template, &segment, offloads);
         }
         if let Some(frame) = frame {
-            frame.send(cx, *towards, template, offloads);
+            frame.send(cx, *towards, template);
         }
         self.count(cx);
     }

@@ -3,14 +3,19 @@
 use core::ops::Range;
 
 use smoltcp::wire::Ipv4Packet;
+use tcp_stack::Seq;
 
-use super::checksum::Sum;
+use super::checksum::{Sum, fold};
 use super::classify::Headers;
 
 /// Protocol number (IPv4), next header (IPv6).
 const TCP: u8 = 6;
-/// The checksum's place in a TCP header (RFC 9293 3.1).
+/// Places in a TCP header (RFC 9293 3.1): sequence number, offset and flags, checksum.
+const TCP_SEQ: Range<usize> = 4..8;
+const TCP_FLAGS: Range<usize> = 12..14;
 const TCP_CHECKSUM: Range<usize> = 16..18;
+/// PSH in the second byte of [`TCP_FLAGS`].
+const PSH: u8 = 0x08;
 
 /// Ethernet header with two tags.
 const MAX_ETHERNET: usize = 22;
@@ -180,6 +185,76 @@ pub(crate) fn reseal(packet: &mut [u8], l4: usize) {
     seal_lengths(ip, tcp, 0, Checksums::Made(Sum::default()));
 }
 
+/// The headers of a segment of a run, for those that follow it: sequence number, PSH, IPv4 identification and checksums differ, and
+/// checksums by what those and the payload differ by (RFC 1624).
+pub struct RunHeaders {
+    bytes: [u8; MAX_HEADERS],
+    len: usize,
+    /// Sum of the payload that the checksum is of; none: the port makes the checksums.
+    payload: Option<Sum>,
+}
+
+impl RunHeaders {
+    /// From the headers of a segment as [`Template::seal`] has left them, with the same `checksums`.
+    pub fn of(head: &[u8], checksums: Checksums) -> Self {
+        let mut bytes = [0; MAX_HEADERS];
+        bytes[..head.len()].copy_from_slice(head);
+        let payload = match checksums {
+            Checksums::Made(sum) => Some(sum),
+            Checksums::Offloaded { .. } => None,
+        };
+        Self { bytes, len: head.len(), payload }
+    }
+
+    /// The headers of the run's segment that begins at `seq`. `payload` is its payload's sum, if we make the checksums; `psh` that it is the
+    /// last one.
+    pub fn next(&mut self, template: &mut Template, seq: Seq, payload: Sum, psh: bool) -> &[u8] {
+        let (below, tcp) = self.bytes.split_at_mut(template.header_len());
+        let ip = &mut below[usize::from(template.l3)..];
+        if ip[0] >> 4 == 4 {
+            let id = replace(ip, 4..6, template.next_id.to_be_bytes());
+            template.next_id = template.next_id.wrapping_add(1);
+            if self.payload.is_some() {
+                correct(ip, 10..12, id);
+            }
+        }
+        let mut changed = replace(tcp, TCP_SEQ, seq.0.to_be_bytes());
+        if psh {
+            let flags = [tcp[TCP_FLAGS.start], tcp[TCP_FLAGS.start + 1] | PSH];
+            changed += replace(tcp, TCP_FLAGS, flags);
+        }
+        if let Some(before) = &mut self.payload {
+            changed += difference(before.bytes(), payload.bytes());
+            *before = payload;
+            correct(tcp, TCP_CHECKSUM, changed);
+        }
+        &self.bytes[..self.len]
+    }
+}
+
+/// Puts other bytes there. Returns what a sum of 16-bit words changes by.
+fn replace<const N: usize>(header: &mut [u8], at: Range<usize>, new: [u8; N]) -> u64 {
+    let mut old = [0; N];
+    old.copy_from_slice(&header[at.clone()]);
+    header[at].copy_from_slice(&new);
+    difference(old, new)
+}
+
+/// `~m + m'` of RFC 1624 3, in the machine's order of bytes.
+fn difference<const N: usize>(old: [u8; N], new: [u8; N]) -> u64 {
+    let words = |bytes: [u8; N]| {
+        bytes.as_chunks::<2>().0.iter().map(|w| u64::from(u16::from_ne_bytes(*w))).sum::<u64>()
+    };
+    words(old.map(|byte| !byte)) + words(new)
+}
+
+/// A checksum of words that have changed by so much: `HC' = ~(~HC + ~m + m')`.
+fn correct(header: &mut [u8], at: Range<usize>, changed: u64) {
+    let checksum = u16::from_ne_bytes([header[at.start], header[at.start + 1]]);
+    let sum = u64::from(!checksum) + changed;
+    header[at].copy_from_slice(&(!fold(sum)).to_ne_bytes());
+}
+
 fn clear_ecn(ip: &mut [u8]) {
     if ip[0] >> 4 == 4 {
         ip[1] &= !0b11;
@@ -267,6 +342,49 @@ mod tests {
         });
         assert_eq!(frame[25], 57, "hop limit");
         assert_eq!(frame[18..22], [0x6a, 0x8c, 0xde, 0xf1], "DSCP and flow label kept, ECN cleared");
+    }
+
+    /// What differs is filled in as if the headers were made anew.
+    #[test]
+    fn headers_of_a_run_are_those_of_its_segments() {
+        let v4: Vec<u8> = [
+            &V6[..16],
+            &[8, 0, 0x45, 0, 0, 40, 0xff, 0xfe, 0x40, 0, 57, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2],
+            &V6[58..],
+        ]
+        .concat();
+        let payloads: Vec<Vec<u8>> =
+            (0..700u32).map(|n| (0..50).map(|i| (n * n * 31 + i * 7) as u8).collect()).collect();
+        for frame in [&V6[..], &v4] {
+            for is_made in [true, false] {
+                let template = Template::of(frame, &segment_headers(frame));
+                let (mut one_by_one, mut run) = (template.clone(), template);
+                let mut headers: Option<RunHeaders> = None;
+                for (n, payload) in payloads.iter().enumerate() {
+                    let mut sum = Sum::default();
+                    sum.add(payload);
+                    let checksums =
+                        if is_made { Checksums::Made(sum) } else { Checksums::Offloaded { cut: false } };
+                    let (seq, psh) = (Seq(0xffff_c000 + n as u32 * 50), n + 1 == payloads.len());
+                    let mut head = vec![0; one_by_one.header_len()];
+                    head.extend(&frame[frame.len() - 20..]);
+                    let tcp = one_by_one.header_len();
+                    head[tcp + 4..tcp + 8].copy_from_slice(&seq.0.to_be_bytes());
+                    head[tcp + 13] = if psh { 0x18 } else { 0x10 };
+                    one_by_one.seal(&mut head, payload.len(), 1, checksums);
+                    match &mut headers {
+                        None => {
+                            let mut first = head.clone();
+                            run.seal(&mut first, payload.len(), 1, checksums);
+                            headers = Some(RunHeaders::of(&first, checksums));
+                        }
+                        Some(headers) => {
+                            assert_eq!(headers.next(&mut run, seq, sum, psh), head, "segment {n}")
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[test]

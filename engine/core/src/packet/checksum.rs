@@ -69,7 +69,7 @@ fn add_up(bytes: &[u8]) -> u64 {
     u64::from(low) + u64::from(high)
 }
 
-fn fold(mut sum: u64) -> u16 {
+pub(super) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

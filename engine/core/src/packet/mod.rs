@@ -14,7 +14,7 @@ mod syn_ack;
 mod uninspected;
 
 pub(crate) use build::reseal;
-pub use build::{Checksums, MAX_HEADERS, Template};
+pub use build::{Checksums, MAX_HEADERS, RunHeaders, Template};
 pub use checksum::Sum;
 pub use classify::{Class, Datagram, Headers, classify};
 pub use fragment::Fragment;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tcp_stack::{
     AdoptedTimestamps, Adoption, Config, Connection, Duration, Instant, Options, Segment, Seq, Timestamps,
 };
-use wireglass_core::packet::{Checksums, MAX_HEADERS, Sum, Template};
+use wireglass_core::packet::{Checksums, MAX_HEADERS, RunHeaders, Sum, Template};
 
 use super::packets::{PAYLOAD, PORTS, frame_ipv4, headers};
 use crate::counted;
@@ -86,17 +86,26 @@ fn sent(checksums: fn(Sum) -> Checksums) -> usize {
         // More than once only while the congestion window is younger than a block.
         while connection.queued() > 0 {
             counted(|| {
-                while let Some(segment) = connection.poll_transmit(now) {
+                while let Some(run) = connection.poll_transmit_run(now, BLOCK) {
                     let ahead = template.header_len();
-                    let head = &mut head[..ahead + segment.header_len()];
-                    segment.emit_header(PORTS.0, PORTS.1, &mut head[ahead..]);
-                    let mut sum = Sum::default();
-                    if is_summed {
-                        segment.slices().for_each(|slice| sum.add(slice));
+                    let head = &mut head[..ahead + run.header_len()];
+                    let mut headers: Option<RunHeaders> = None;
+                    for segment in run.segments() {
+                        let mut sum = Sum::default();
+                        if is_summed {
+                            segment.slices().for_each(|slice| sum.add(slice));
+                        }
+                        if let Some(headers) = &mut headers {
+                            let next = headers.next(&mut template, segment.seq, sum, segment.psh);
+                            head.copy_from_slice(next);
+                        } else {
+                            run.emit_header(PORTS.0, PORTS.1, &mut head[ahead..]);
+                            template.seal(head, segment.payload_len(), 1, checksums(sum));
+                            headers = run.is_run().then(|| RunHeaders::of(head, checksums(sum)));
+                        }
+                        segments += 1;
+                        bytes += segment.payload_len();
                     }
-                    template.seal(head, segment.payload_len(), 1, checksums(sum));
-                    segments += 1;
-                    bytes += segment.payload_len();
                 }
             });
             now += Duration::from_micros(500);
