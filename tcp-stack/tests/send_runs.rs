@@ -234,7 +234,7 @@ fn what_is_queued_leaves_as_runs() {
 fn a_probe_whose_answer_is_here_is_not_sent() {
     let mut now = Instant::from_millis(1_000);
     let mut connection = connection(now, PLAIN);
-    let mut send = |connection: &mut Connection<Bytes>, now| {
+    let send = |connection: &mut Connection<Bytes>, now| {
         connection.send(Bytes::from(vec![1; 100])).expect("there is room");
         assert_eq!(transmit(connection, now, None).len(), 1);
     };
