@@ -208,16 +208,42 @@ proptest! {
     }
 }
 
-/// What is queued before a burst leaves in as few runs as there may be.
+const PLAIN: Kind = Kind { timestamps: true, sack: true, pacing: false, flight_segments: 65_536 };
+
+/// What is queued before a burst leaves in as few runs as there may be, with PSH where the queue ends.
 #[test]
 fn what_is_queued_leaves_as_runs() {
     let now = Instant::from_millis(1_000);
-    let kind = Kind { timestamps: true, sack: true, pacing: false, flight_segments: 65_536 };
-    let mut connection = connection(now, kind);
-    connection.send(Bytes::from(vec![1; 20 * 1_448 + 100])).expect("there is room");
-    let mut runs = Vec::new();
-    while let Some(run) = connection.poll_transmit_run(now, usize::MAX) {
-        runs.push((run.payload_len(), run.segments().count(), run.flags.psh));
+    for (rest, expected) in
+        [(100, vec![(20 * 1_448, 20, false), (100, 1, true)]), (0, vec![(20 * 1_448, 20, true)])]
+    {
+        let mut connection = connection(now, PLAIN);
+        connection.send(Bytes::from(vec![1; 20 * 1_448 + rest])).expect("there is room");
+        let mut runs = Vec::new();
+        while let Some(run) = connection.poll_transmit_run(now, usize::MAX) {
+            runs.push((run.payload_len(), run.segments().count(), run.flags.psh));
+            let last = run.segments().last().map(|segment| segment.psh);
+            assert_eq!(last, Some(run.flags.psh));
+        }
+        assert_eq!(runs, expected);
     }
-    assert_eq!(runs, [(20 * 1_448, 20, false), (100, 1, true)]);
+}
+
+/// The answer has come between the timer and the probe: what is sent later is none.
+#[test]
+fn a_probe_whose_answer_is_here_is_not_sent() {
+    let mut now = Instant::from_millis(1_000);
+    let mut connection = connection(now, PLAIN);
+    let send = |connection: &mut Connection<Bytes>, now| {
+        connection.send(Bytes::from(vec![1; 100])).expect("there is room");
+        assert_eq!(transmit(connection, now, None).len(), 1);
+    };
+    send(&mut connection, now);
+    now = connection.poll_timeout().expect("a probe");
+    connection.handle_timeout(now);
+    let peer = Peer { acked: OURS + 100, nxt: THEIRS };
+    connection.handle_segment(now, &peer.segment(now, PLAIN, 2_000, &[]));
+    assert!(transmit(&mut connection, now, None).is_empty());
+    send(&mut connection, now);
+    assert_eq!(connection.stats().tail_probes, 0);
 }

@@ -365,7 +365,7 @@ mod tests {
                     sum.add(payload);
                     let checksums =
                         if is_made { Checksums::Made(sum) } else { Checksums::Offloaded { cut: false } };
-                    let (seq, psh) = (Seq(0xffff_c000 + n as u32 * 50), n + 1 == payloads.len());
+                    let (seq, psh) = (Seq(0xffff_c000) + n as u32 * 50, n + 1 == payloads.len());
                     let mut head = vec![0; one_by_one.header_len()];
                     head.extend(&frame[frame.len() - 20..]);
                     let tcp = one_by_one.header_len();
