@@ -21,6 +21,9 @@ class Capture:
         self.process = None
 
     def __enter__(self):
+        # What an earlier one has left would pass for this one's.
+        for left in (self.file, self.log):
+            left.unlink(missing_ok=True)
         self.process = Process(self.argv, self.log, "tcpdump")
         self.process.wait_text("listening on", 10)
         return self
@@ -36,7 +39,7 @@ class Capture:
 
     def wait_frames(self, enough, seconds=3):
         """Waits until the frames captured so far satisfy `enough(frames)`."""
-        wait_for(lambda: enough(read_pcap(self.file)), seconds, "end of the connection in the capture")
+        wait_for(lambda: self.file.exists() and enough(read_pcap(self.file)), seconds, "end of the connection in the capture")
 
 
 def read_pcap(path: Path):
