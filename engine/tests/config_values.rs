@@ -8,7 +8,7 @@ use std::time::Duration;
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::config::Config;
-use wireglass::log::{Destination, Facility, SyslogSocket};
+use wireglass::log::{DatagramAddress, Destination, Facility};
 use wireglass::record_speeds::RecordLibrary;
 use wireglass::worker::Idle;
 use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
@@ -210,11 +210,11 @@ max_days = 7
     let local5 = |socket| Destination::Syslog(socket, Facility::LOCAL5);
     assert_eq!(
         to("eve = \"/run/syslog.sock\"\nfiletype = \"syslog\""),
-        local5(SyslogSocket::Unix("/run/syslog.sock".into()))
+        local5(DatagramAddress::Unix("/run/syslog.sock".into()))
     );
     assert_eq!(
         to("eve = \"udp:[2001:db8::7]:514\"\nfiletype = \"syslog\""),
-        local5(SyslogSocket::Udp("[2001:db8::7]:514".parse().expect("an address")))
+        local5(DatagramAddress::Udp("[2001:db8::7]:514".parse().expect("an address")))
     );
     let elsewhere = to("eve = \"/run/syslog.sock\"\nfiletype = \"syslog\"\nfacility = \"daemon\"");
     assert_eq!(elsewhere.facility().map(Facility::name), Some("daemon"));

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wireglass::log::{Destination, Facility, LogSender, LogWriter, StatsSource, SyslogSocket, ring};
+use wireglass::log::{DatagramAddress, Destination, Facility, LogSender, LogWriter, StatsSource, ring};
 use wireglass::metrics::Metrics;
 use wireglass_core::event::{Event, EventKind, FlowEvent, FlowHead, HttpEvent, Timestamp, Volume};
 use wireglass_core::phase::FlowPhase;
@@ -307,7 +307,7 @@ fn syslog_over_udp_and_by_its_socket() {
     let unix = UnixDatagram::bind(&path).expect("a socket");
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let address = udp.local_addr().expect("an address");
-    for to in [SyslogSocket::Unix(path), SyslogSocket::Udp(address)] {
+    for to in [DatagramAddress::Unix(path), DatagramAddress::Udp(address)] {
         let (sender, receiver) = ring(1000);
         let to = Destination::Syslog(to, Facility::LOCAL5);
         let writer = LogWriter::start(&to, receiver, None).expect("a writer");

@@ -540,11 +540,14 @@ impl Io for DpdkIo {
     }
 
     fn transmit_mirrored(&mut self, mirror: usize, frames: &mut Vec<MbufFrame>) {
-        self.transmit_to_mirror(mirror, frames);
+        self.mirrors[mirror].transmit(frames);
     }
 
     fn discard_received(&mut self, mirror: usize) -> usize {
-        self.discard(mirror)
+        let port = &mut self.mirrors[mirror];
+        let Some(rx) = &mut port.rx else { return 0 };
+        rx.rx(&mut port.burst);
+        port.burst.drain().count()
     }
 }
 

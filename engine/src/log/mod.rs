@@ -8,6 +8,6 @@ mod output;
 mod ring;
 mod writer;
 
-pub use output::{Destination, Facility, SyslogSocket};
+pub use output::{DatagramAddress, Destination, Facility};
 pub use ring::{LogReceiver, LogSender, ring};
 pub use writer::{LogWriter, StatsSource};

@@ -53,7 +53,7 @@ impl<IO: Io> Flow<IO> {
         matches!(&self.phase, Phase::Blocked(blocked) if blocked.is_orderly())
     }
 
-    /// Bytes of memory that it holds beside its own size. Called for each frame, so nobody in it walks through what is held; and all
+    /// Bytes of memory that it holds beside its own size. Called in each turn that does something for it, so nobody in it walks through what is held; and all
     /// holders name all of their fields, so that a new one is not forgotten.
     pub fn memory(&self) -> usize {
         let Self {

@@ -21,10 +21,6 @@ use crate::reason::{MirrorDrop, PacketDrop};
 
 /// All that a worker's flows share, with what is set for the flow that is called.
 pub struct Context<IO: Io> {
-    /// What waits for the ports of mirrors; empty without such.
-    pub mirrors: Vec<MirrorQueue<IO::Frame>>,
-    /// Frames of bypassed flows go to some of them.
-    pub(crate) shows_bypassed: bool,
     /// The worker's queues of all ports.
     pub io: IO,
     /// What the flows of its generation share: to be set before a flow is called.
@@ -35,7 +31,7 @@ pub struct Context<IO: Io> {
     pub now: Instant,
     /// Time of day; the same during one call.
     pub wall: Timestamp,
-    /// The memory of the worker's flows, as it stood before the call.
+    /// The memory of the worker's flows, as it stood before the call; payload that has come since the last one counts as such.
     pub budget: Budget,
     /// How the flow lies on its wire.
     pub orientation: Orientation,
@@ -49,6 +45,10 @@ pub struct Context<IO: Io> {
     pub jobs: Vec<Box<Job>>,
     /// What is to become events at the end of the call.
     pub(super) reports: Reports,
+    /// What waits for the ports of mirrors; empty without such.
+    pub mirrors: Vec<MirrorQueue<IO::Frame>>,
+    /// Frames of bypassed flows go to some of them.
+    pub(crate) shows_bypassed: bool,
     /// Frames to be sent, by port.
     outgoing: Vec<Vec<IO::Frame>>,
     /// Frames that are held, by client.
@@ -70,8 +70,6 @@ impl<IO: Io> Context<IO> {
         let shows_bypassed = io.mirrors() > 0 && shared.mirrors.iter().any(|mirror| mirror.bypassed);
         let mirrors = (0..io.mirrors().min(MAX_MIRRORS)).map(|_| MirrorQueue::default()).collect();
         Self {
-            mirrors,
-            shows_bypassed,
             io,
             shared,
             counters,
@@ -84,6 +82,8 @@ impl<IO: Io> Context<IO> {
             events: Vec::new(),
             jobs: Vec::new(),
             reports: Reports::default(),
+            mirrors,
+            shows_bypassed,
             outgoing,
             held: Shares::default(),
             max_held,

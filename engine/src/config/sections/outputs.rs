@@ -11,7 +11,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::reader::{Notes, Table, Value};
 use crate::control::{DEFAULT_SOCKET, MAX_PATH};
-use crate::log::{Destination, Facility, SyslogSocket};
+use crate::log::{DatagramAddress, Destination, Facility};
 
 const LEVELS: &[(&str, LevelFilter)] = &[
     ("error", LevelFilter::ERROR),
@@ -83,9 +83,9 @@ fn destination(table: &Table<'_>, notes: &Notes<'_>) -> Destination {
         FileType::UnixStream => Destination::UnixStream(socket(&value).unwrap_or(default)),
         FileType::UnixDatagram => Destination::UnixDatagram(socket(&value).unwrap_or(default)),
         FileType::Syslog => match text.strip_prefix("udp:") {
-            None => Destination::Syslog(SyslogSocket::Unix(socket(&value).unwrap_or(default)), facility),
+            None => Destination::Syslog(DatagramAddress::Unix(socket(&value).unwrap_or(default)), facility),
             Some(address) => match address.parse() {
-                Ok(address) => Destination::Syslog(SyslogSocket::Udp(address), facility),
+                Ok(address) => Destination::Syslog(DatagramAddress::Udp(address), facility),
                 Err(_) => {
                     value.expected("\"udp:ADDRESS:PORT\" (\"udp:192.0.2.7:514\", \"udp:[2001:db8::7]:514\") or a socket's path");
                     Destination::File(default)

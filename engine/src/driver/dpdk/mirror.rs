@@ -3,7 +3,7 @@
 use dpdk::{Eal, HEADROOM, Mempool, MempoolConfig};
 use wireglass_core::mirror::MirrorQueue;
 
-use super::{DpdkIo, L2_HEADER, MIN_ROOM, MbufFrame};
+use super::{L2_HEADER, MIN_ROOM, MbufFrame};
 
 /// Buffers for one mirror: what waits for the port, what lies in its rings, what a cache keeps, and some more.
 const MBUFS: u32 = 4096;
@@ -40,17 +40,4 @@ pub(super) fn pool(
     let anywhere = MempoolConfig { socket: None, ..config.clone() };
     let pool = Mempool::new(eal, &name, &config).or_else(|_| Mempool::new(eal, &name, &anywhere))?;
     Ok(Some((pool, mbufs)))
-}
-
-impl DpdkIo {
-    pub(super) fn transmit_to_mirror(&mut self, mirror: usize, frames: &mut Vec<MbufFrame>) {
-        self.mirrors[mirror].transmit(frames);
-    }
-
-    pub(super) fn discard(&mut self, mirror: usize) -> usize {
-        let port = &mut self.mirrors[mirror];
-        let Some(rx) = &mut port.rx else { return 0 };
-        rx.rx(&mut port.burst);
-        port.burst.drain().count()
-    }
 }

@@ -25,12 +25,12 @@ pub enum Destination {
     /// A Unix datagram socket: a datagram for each line.
     UnixDatagram(PathBuf),
     /// Syslog (RFC 5424), a message for each line.
-    Syslog(SyslogSocket, Facility),
+    Syslog(DatagramAddress, Facility),
 }
 
-/// Where syslog listens.
+/// Where datagrams go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SyslogSocket {
+pub enum DatagramAddress {
     /// A Unix datagram socket, such as `/dev/log`.
     Unix(PathBuf),
     /// UDP (RFC 5426).
@@ -44,8 +44,8 @@ impl Destination {
             Self::File(path)
             | Self::UnixStream(path)
             | Self::UnixDatagram(path)
-            | Self::Syslog(SyslogSocket::Unix(path), _) => (Some(path), None),
-            Self::Syslog(SyslogSocket::Udp(address), _) => (None, Some(*address)),
+            | Self::Syslog(DatagramAddress::Unix(path), _) => (Some(path), None),
+            Self::Syslog(DatagramAddress::Udp(address), _) => (None, Some(*address)),
             Self::Standard => (None, None),
         }
     }
@@ -63,10 +63,10 @@ impl fmt::Display for Destination {
             Self::Standard => f.write_str("standard output"),
             Self::UnixStream(path) => write!(f, "the stream socket {}", path.display()),
             Self::UnixDatagram(path) => write!(f, "the datagram socket {}", path.display()),
-            Self::Syslog(SyslogSocket::Unix(path), facility) => {
+            Self::Syslog(DatagramAddress::Unix(path), facility) => {
                 write!(f, "syslog at {}, {}", path.display(), facility.name())
             }
-            Self::Syslog(SyslogSocket::Udp(address), facility) => {
+            Self::Syslog(DatagramAddress::Udp(address), facility) => {
                 write!(f, "syslog at {address} (UDP), {}", facility.name())
             }
         }
@@ -110,7 +110,7 @@ pub(super) fn open(destination: &Destination) -> io::Result<Box<dyn Output>> {
         Destination::Standard => Box::new(Standard::default()),
         Destination::UnixStream(path) => Box::new(StreamOutput::new(path)),
         Destination::UnixDatagram(path) => {
-            Box::new(MessageOutput::new(SyslogSocket::Unix(path.clone()), None))
+            Box::new(MessageOutput::new(DatagramAddress::Unix(path.clone()), None))
         }
         Destination::Syslog(socket, facility) => {
             Box::new(MessageOutput::new(socket.clone(), Some(syslog::Header::new(*facility))))

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::bytes::Lines;
 use super::syslog::Header;
-use super::{NotReopened, Output, SyslogSocket, Written};
+use super::{DatagramAddress, NotReopened, Output, Written};
 
 /// Between two attempts to reach whoever listens.
 const RETRY: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ impl Output for StreamOutput {
 
 /// A datagram for each line.
 pub(super) struct MessageOutput {
-    address: SyslogSocket,
+    address: DatagramAddress,
     /// What each message begins with; none: it is the line.
     header: Option<Header>,
     to: Connected<Datagrams>,
@@ -94,15 +94,15 @@ enum Datagrams {
 }
 
 impl Datagrams {
-    fn connect(to: &SyslogSocket) -> io::Result<Self> {
+    fn connect(to: &DatagramAddress) -> io::Result<Self> {
         match to {
-            SyslogSocket::Unix(path) => {
+            DatagramAddress::Unix(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.connect(path)?;
                 socket.set_write_timeout(Some(PATIENCE))?;
                 Ok(Self::Unix(socket))
             }
-            SyslogSocket::Udp(address) => {
+            DatagramAddress::Udp(address) => {
                 let any: SocketAddr = match address {
                     SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
                     SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -124,7 +124,7 @@ impl Datagrams {
 }
 
 impl MessageOutput {
-    pub(super) fn new(address: SyslogSocket, header: Option<Header>) -> Self {
+    pub(super) fn new(address: DatagramAddress, header: Option<Header>) -> Self {
         Self { address, header, to: Connected::default(), message: Vec::new() }
     }
 
