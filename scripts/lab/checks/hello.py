@@ -148,11 +148,11 @@ def ech_real(lab):
 
     def of_kind(kind, sought):
         return [event for event in lab.eve.events()[before:] if event["event_type"] == kind and sought(event)]
-    wait_for(lambda: of_kind("flow", lambda flow: flow["wireglass"]["reason"] == "tls.ech_required"), 10, "a flow that ends by tls.ech_required")
-    outer = of_kind("tls", lambda tls: tls["tls"].get("sni") == WWW)
-    inner = of_kind("tls", lambda tls: tls["tls"].get("sni") == hidden)
-    if not outer or not inner:
-        raise Failed(f"{len(outer)} hellos with the outer name, {len(inner)} with the inner one")
+
+    def of_name(name):
+        return wait_for(lambda: of_kind("tls", lambda tls: tls["tls"].get("sni") == name), 10, f"hello with the name {name}")
+    wait_for(lambda: of_kind("flow", lambda flow: flow["wireglass"]["reason"] == "tls.ech_required"), 10, "flow that ends by tls.ech_required")
+    outer, inner = of_name(WWW), of_name(hidden)
     for tls in outer + inner:
         at(tls, "wireglass.action", "decrypt")
     at(outer[0], "wireglass.ech", "offered")
