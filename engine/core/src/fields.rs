@@ -57,17 +57,21 @@ impl Fields {
 
     /// In the order in which they were sent.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.places.iter().map(|place| {
-            let at = place.at as usize;
-            let (name, rest) = self.text[at..].split_at(place.name as usize);
-            Field { name, value: &rest[..place.value as usize], never_indexed: place.never_indexed }
-        })
+        self.places.iter().map(|place| self.at(place))
+    }
+
+    fn at(&self, place: &Place) -> Field<'_> {
+        let at = place.at as usize;
+        let (name, rest) = self.text[at..].split_at(place.name as usize);
+        Field { name, value: &rest[..place.value as usize], never_indexed: place.never_indexed }
     }
 
     /// The values of all fields of this name, in lower case here.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        // Most names differ in length, which needs no look at the text.
+        let of_length = self.places.iter().filter(move |place| place.name as usize == name.len());
         let same = move |field: &Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
-        self.iter().filter(same).map(|field| field.value)
+        of_length.map(|place| self.at(place)).filter(same).map(|field| field.value)
     }
 
     /// The value of the first field of this name.

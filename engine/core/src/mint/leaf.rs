@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls::crypto::SecureRandom;
 use sha2::{Digest, Sha256};
-use x509_cert::der::asn1::{AnyRef, GeneralizedTime, Ia5String, OctetString, UtcTime};
+use x509_cert::der::asn1::{AnyRef, GeneralizedTime, Ia5String, OctetString, OctetStringRef, UtcTime};
 use x509_cert::der::{self, Decode, Encode, Tag};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::crl::dp::DistributionPoint;
@@ -19,7 +19,7 @@ use x509_cert::time::{Time, Validity};
 use super::status::{self, Staple};
 use super::{Authority, LeafRequest, MintError};
 use crate::lock::Lock;
-use crate::x509::{Certificate, Certified, Key, Tbs, assemble, oid, serial_hex};
+use crate::x509::{self, Certificate, Certified, Key, Tbs, assemble, oid, serial_hex};
 
 const DAY: i64 = 24 * 3600;
 /// Octets of a serial number.
@@ -218,6 +218,10 @@ impl Fields<'_> {
     /// DER of the certificate; `None`: it cannot be encoded or signed.
     pub(super) fn sign(self, key: &Key) -> Option<Vec<u8>> {
         let algorithm = key.certificate_algorithm().ok()?;
+        let extensions = self.extensions.iter().map(|extension| {
+            let extn_value = OctetStringRef::new(extension.extn_value.as_bytes())?;
+            Ok(x509::Extension { extn_id: extension.extn_id, critical: extension.critical, extn_value })
+        });
         let tbs = Tbs {
             version: Some(2),
             serial: AnyRef::new(Tag::Integer, self.serial).ok()?,
@@ -228,7 +232,7 @@ impl Fields<'_> {
             public_key: AnyRef::from_der(self.public_key).ok()?,
             issuer_id: None,
             subject_id: None,
-            extensions: Some(self.extensions),
+            extensions: Some(extensions.collect::<der::Result<_>>().ok()?),
         };
         let tbs = tbs.to_der().ok()?;
         let signature = key.sign_certificate(&tbs).ok()?;

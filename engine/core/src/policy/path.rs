@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr_iter, memchr3};
+
 /// Path and query of a request target, the path in the form in which rules have it.
 ///
 /// As nginx does it for its locations: escapes are decoded once, `/` ones too; `//` is one slash; `.` and `..` are resolved, beyond the root
@@ -21,9 +23,16 @@ impl<'a> Target<'a> {
             let behind = target.split_once("://").map_or("", |(_, rest)| rest);
             behind.find(['/', '?', '#']).map_or("", |at| &behind[at..])
         };
-        let rest = rest.split('#').next().unwrap_or_default();
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let path = if is_normal(path) { Cow::Borrowed(path) } else { Cow::Owned(normal(&decoded(path))) };
+        // Mostly there is none of them.
+        let is_bare = memchr3(b'#', b'?', b'%', rest.as_bytes()).is_none();
+        let (path, query) = if is_bare {
+            (rest, "")
+        } else {
+            let rest = rest.split('#').next().unwrap_or_default();
+            rest.split_once('?').unwrap_or((rest, ""))
+        };
+        let is_normal = has_plain_slashes(path) && (is_bare || !path.contains('%'));
+        let path = if is_normal { Cow::Borrowed(path) } else { Cow::Owned(normal(&decoded(path))) };
         Self { path, query }
     }
 
@@ -48,9 +57,13 @@ pub(super) fn whole(text: &str) -> Cow<'_, str> {
 
 /// Nothing in it is another way to write something else. A query behind it may look as if there were.
 fn is_normal(path: &str) -> bool {
+    has_plain_slashes(path) && !path.contains('%')
+}
+
+/// It begins with a slash, and behind none is another, or a dot.
+fn has_plain_slashes(path: &str) -> bool {
     path.starts_with('/')
-        && !path.contains('%')
-        && path.as_bytes().windows(2).all(|pair| !matches!(pair, b"//" | b"/."))
+        && memchr_iter(b'/', path.as_bytes()).all(|at| !matches!(path.as_bytes().get(at + 1), Some(b'/' | b'.')))
 }
 
 /// With its escapes decoded, once. What is none stays.

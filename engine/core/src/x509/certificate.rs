@@ -1,9 +1,8 @@
 //! X.509 certificates at the level of DER: names and keys stay the bytes they were.
 
 use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm};
-use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
+use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef};
 use x509_cert::der::{self, Decode, Encode, Sequence, Tag, TagNumber, Tagged};
-use x509_cert::ext::Extension;
 use x509_cert::time::Validity;
 
 /// Object identifiers of extensions and purposes.
@@ -52,7 +51,16 @@ pub(crate) struct Tbs<'a> {
     #[asn1(context_specific = "2", tag_mode = "IMPLICIT", optional = "true")]
     pub(crate) subject_id: Option<BitStringRef<'a>>,
     #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
-    pub(crate) extensions: Option<Vec<Extension>>,
+    pub(crate) extensions: Option<Vec<Extension<'a>>>,
+}
+
+/// `Extension` (RFC 5280 §4.1), with its value where it lies: a costly chain is parsed in each step of its verification.
+#[derive(Clone, Debug, PartialEq, Eq, Sequence)]
+pub(crate) struct Extension<'a> {
+    pub(crate) extn_id: ObjectIdentifier,
+    #[asn1(default = "bool::default")]
+    pub(crate) critical: bool,
+    pub(crate) extn_value: &'a OctetStringRef,
 }
 
 /// `Certificate` (RFC 5280 §4.1).

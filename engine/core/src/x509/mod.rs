@@ -8,7 +8,7 @@ pub(crate) mod ocsp;
 mod provider;
 
 pub(crate) use certificate::{
-    AltName, Certificate, GeneralName, KeyStrength, PublicKey, SignedBytes, Tbs, assemble, elements,
+    AltName, Certificate, Extension, GeneralName, KeyStrength, PublicKey, SignedBytes, Tbs, assemble, elements,
     full_name, key_bits, oid, serial_hex, tbs_bytes, whole_content, whole_list,
 };
 pub use describe::certificate as describe_certificate;

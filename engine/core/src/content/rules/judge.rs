@@ -1,5 +1,6 @@
 //! Asks the rules about each message of a flow, and says what becomes of it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -9,9 +10,10 @@ use super::size_watch::SizeWatch;
 use super::type_watch::{Found, TypeWatch};
 use crate::content::body::FileType;
 use crate::content::page::{Page, PageFacts};
+use crate::content::text::{MAX_METHOD, MAX_URL};
 use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
-use crate::fields::{Field, Fields, text};
+use crate::fields::{Fields, text};
 use crate::policy::{
     ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, HostRules, Inside,
     Known, OnUnread, Policy, RequestFacts, Respond, ResponseFacts, Standing,
@@ -102,13 +104,12 @@ impl Judge {
         {
             return (Ruling::Block(refusal), Standing::default());
         }
-        // The event has them clipped.
-        let text = |name| fields.value(name).map(text);
-        let (method, target) = (text(":method"), text(":path"));
+        let method = unclipped(head.method.as_deref(), MAX_METHOD, fields, ":method");
+        let target = unclipped(head.url.as_deref(), MAX_URL, fields, ":path");
         let request = RequestFacts {
             host: host_of(&self.flow, head),
-            method: method.as_deref().or(head.method.as_deref()).unwrap_or_default(),
-            target: target.as_deref().or(head.url.as_deref()).unwrap_or_default(),
+            method: &method,
+            target: &target,
             fields,
             // In HTTP/1 a request without both has no content (RFC 9112, 6.3).
             size: declared(fields).unwrap_or(if place.stream == 0 { Known::Bytes(0) } else { Known::Not }),
@@ -378,18 +379,21 @@ fn host_of<'a>(flow: &'a DecryptedFlow, head: &'a HttpEvent) -> Option<&'a str> 
     head.hostname.as_deref().or(flow.sni.as_deref())
 }
 
+/// A text of which the event has the beginning.
+fn unclipped<'a>(clipped: Option<&'a str>, max: usize, fields: &'a Fields, name: &'a str) -> Cow<'a, str> {
+    match clipped {
+        // A character may have been left out for its last byte.
+        Some(text) if text.len() + 4 <= max => Cow::Borrowed(text),
+        _ => fields.value(name).map_or(Cow::Borrowed(clipped.unwrap_or_default()), text),
+    }
+}
+
 /// What a head says of the length of its content; none: nothing.
 fn declared(fields: &Fields) -> Option<Known> {
-    let mut length = None;
-    for Field { name, value, .. } in fields.iter() {
-        if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            return Some(Known::Not);
-        }
-        if length.is_none() && name.eq_ignore_ascii_case(b"content-length") {
-            length = Some(value);
-        }
+    if fields.value("transfer-encoding").is_some() {
+        return Some(Known::Not);
     }
-    let length = str::from_utf8(length?).ok()?.trim().parse();
+    let length = str::from_utf8(fields.value("content-length")?).ok()?.trim().parse();
     Some(length.map_or(Known::Not, Known::Bytes))
 }
 

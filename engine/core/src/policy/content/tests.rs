@@ -266,6 +266,46 @@ fn assert_asks(condition: impl FnOnce(&mut ContentRule), cases: &[Case<'_>]) {
     }
 }
 
+/// Both ways to search for them: for few texts, and for many.
+#[test]
+fn of_many_rules_the_one_whose_text_is_there_matches() {
+    for count in [10, 4000] {
+        let rules: Vec<_> = (0..count)
+            .map(|n| {
+                let mut rule = ContentRule::new(&format!("rule {n}"), ContentAction::Alert);
+                let pattern = TextPattern::Glob(format!("*crawler-{n:04}/*").parse().unwrap());
+                rule.header = vec![("user-agent".into(), pattern)];
+                rule
+            })
+            .collect();
+        let policy = ContentPolicy::compile(&rules, Arc::default());
+        for n in [0, 7, count - 1] {
+            let rule = matching(&policy, format!("a crawler-{n:04}/1").as_bytes());
+            assert_eq!(rule, Some(ContentRuleId(n)), "of {count}");
+        }
+        assert_eq!(matching(&policy, b"crawler-0007 crawler-/"), None, "of {count}");
+    }
+}
+
+/// A rule has the replacement character for them.
+#[test]
+fn bytes_that_are_no_text_are_found() {
+    let mut rule = ContentRule::new("no text", ContentAction::Alert);
+    rule.header = vec![("user-agent".into(), TextPattern::Glob("a\u{fffd}b*".parse().unwrap()))];
+    let policy = ContentPolicy::compile(&[rule], Arc::default());
+    assert_eq!(matching(&policy, b"a\xffb"), Some(ContentRuleId(0)));
+    assert_eq!(matching(&policy, b"ab"), None);
+}
+
+/// The rule that a request with this User-Agent matches.
+fn matching(policy: &ContentPolicy, agent: &[u8]) -> Option<ContentRuleId> {
+    let mut fields = Fields::default();
+    fields.push(Field { name: b"User-Agent", value: agent, never_indexed: false });
+    let size = Known::Bytes(0);
+    let facts = RequestFacts { host: Some("a"), method: "GET", target: "/", fields: &fields, size };
+    policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default()).otherwise
+}
+
 #[test]
 fn each_condition() {
     let glob = |text: &str| text.parse::<Glob>().unwrap();
