@@ -105,6 +105,7 @@ impl EngineBuilder {
                     native_vlans: self.native_vlans.clone(),
                     epoch: self.epoch,
                     responder: DumpResponder::default(),
+                    order: Arc::clone(metrics.orders().standing()),
                 }
             },
         );

@@ -1,6 +1,7 @@
-//! Asking the workers what their flows look like, without a lock and without holding anyone up.
+//! Asking the workers what their flows look like, and telling them which to end, without a lock and without holding anyone up.
 //!
 //! ```text
+//! FlowDumper ── KillRequest ──► line of the worker that owns the flow ──► DumpResponder: a few in one turn
 //! FlowDumper ── DumpRequest ──► line of each worker ──► DumpResponder: SLICE places of the flow table in one turn of its loop
 //! FlowDump ◄── snapshots ── ring of that dump and worker ◄──┘
 //! ```
@@ -9,16 +10,18 @@
 //! seen twice, as a flow never changes its place.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use wireglass_core::flow::{FlowSnapshot, Wanted};
-use wireglass_core::flow_table::FlowTable;
+use wireglass_core::flow_table::{FlowId, FlowTable};
 
 /// Places of the flow table that a worker looks at in one turn: about as much work as a burst of packets.
 pub const SLICE: usize = 64;
 /// Snapshots of one worker that may wait for whoever asked.
 const REPLIES: usize = 256;
+/// Flows of one worker that may wait to be ended.
+const KILLS: usize = 256;
 /// Questions that may wait for one worker.
 const QUESTIONS: usize = 8;
 
@@ -37,7 +40,7 @@ struct Replies {
 
 #[expect(clippy::large_enum_variant, reason = "a box would be an allocation in the worker")]
 enum Reply {
-    Flow(FlowSnapshot),
+    Flow(FlowId, FlowSnapshot),
     /// That was all. So many flows were looked at.
     Done(u64),
 }
@@ -47,6 +50,9 @@ struct Channel {
     /// There is something to do. Set after the question was queued.
     asked: AtomicBool,
     asks: ArrayQueue<DumpRequest>,
+    /// Likewise, of flows to be ended.
+    killing: AtomicBool,
+    kills: ArrayQueue<KillRequest>,
 }
 
 /// A worker's end: answers.
@@ -65,7 +71,12 @@ struct Walk {
 
 impl Default for DumpResponder {
     fn default() -> Self {
-        let line = Channel { asked: AtomicBool::new(false), asks: ArrayQueue::new(QUESTIONS) };
+        let line = Channel {
+            asked: AtomicBool::new(false),
+            asks: ArrayQueue::new(QUESTIONS),
+            killing: AtomicBool::new(false),
+            kills: ArrayQueue::new(KILLS),
+        };
         Self { line: Arc::new(line), walk: None }
     }
 }
@@ -97,17 +108,34 @@ impl DumpResponder {
                 return looked;
             }
             looked += 1;
+            let id = table.at(walk.next as u32);
             walk.next += 1;
-            let Some(flow) = place else { continue };
+            let Some((flow, id)) = place.zip(id) else { continue };
             walk.seen += 1;
             if let Some(flow) = snapshot(flow, &walk.ask.wanted) {
-                let _ = ring.push(Reply::Flow(flow));
+                let _ = ring.push(Reply::Flow(id, flow));
             }
         }
         if table.places(walk.next).next().is_none() && ring.push(Reply::Done(walk.seen)).is_ok() {
             self.walk = None;
         }
         looked
+    }
+
+    /// [`Self::next_kill`] has something. One load.
+    #[inline]
+    pub fn has_kills(&self) -> bool {
+        self.line.killing.load(Ordering::Relaxed)
+    }
+
+    /// The next flow to be ended.
+    pub fn next_kill(&mut self) -> Option<KillRequest> {
+        // Pairs with the store in `FlowDumper::kill`.
+        self.line.killing.swap(false, Ordering::Acquire);
+        let kill = self.line.kills.pop()?;
+        // There may be more.
+        self.line.killing.store(true, Ordering::Relaxed);
+        Some(kill)
     }
 
     /// The walk that is under way, or the next one.
@@ -145,32 +173,93 @@ impl FlowDumper {
     /// When too many dumps are waiting for a worker.
     pub fn ask(&self, wanted: Wanted) -> Result<FlowDump, Busy> {
         let mut dump = FlowDump { open: Vec::new(), seen: 0 };
-        for line in &self.lines {
+        for (worker, line) in self.lines.iter().enumerate() {
             let replies = Arc::new(Replies { ring: ArrayQueue::new(REPLIES), gone: AtomicBool::new(false) });
-            dump.open.push(Arc::clone(&replies));
+            dump.open.push((worker, Arc::clone(&replies)));
             line.asks.push(DumpRequest { wanted, replies }).map_err(|_| Busy)?;
             line.asked.store(true, Ordering::Release);
         }
         Ok(dump)
+    }
+
+    /// Has the worker that owns a flow end it, if it is still there. What came of it, the tally says.
+    ///
+    /// # Errors
+    /// So many wait for that worker already.
+    pub fn kill(&self, place: Place, flow_id: u64, tally: &Arc<KillTally>) -> Result<(), Busy> {
+        let line = &self.lines[place.worker];
+        let request = KillRequest { id: place.id, flow_id, tally: Arc::clone(tally) };
+        line.kills.push(request).map_err(|_| Busy)?;
+        line.killing.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// Where a flow is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    worker: usize,
+    id: FlowId,
+}
+
+/// A flow that is to be ended.
+pub struct KillRequest {
+    /// Its place, and what has to lie there.
+    pub id: FlowId,
+    /// The flow's number.
+    pub flow_id: u64,
+    tally: Arc<KillTally>,
+}
+
+impl KillRequest {
+    /// It was ended, or had gone before.
+    pub fn done(self, ended: bool) {
+        self.tally.ended.fetch_add(ended.into(), Ordering::Relaxed);
+        self.tally.done.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// What has come of flows that were to be ended.
+#[derive(Debug, Default)]
+pub struct KillTally {
+    ended: AtomicU64,
+    done: AtomicU64,
+}
+
+impl KillTally {
+    /// Requests that the workers are through with.
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// Flows of those that were ended; the others had gone before.
+    pub fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Relaxed)
     }
 }
 
 /// Answers, as they come.
 pub struct FlowDump {
     /// Rings of the workers that have not said that they are done.
-    open: Vec<Arc<Replies>>,
+    open: Vec<(usize, Arc<Replies>)>,
     seen: u64,
 }
 
 impl FlowDump {
     /// The next flow that is here already, in no order.
     pub fn poll(&mut self) -> Option<FlowSnapshot> {
-        for worker in (0..self.open.len()).rev() {
-            match self.open[worker].ring.pop() {
-                Some(Reply::Flow(flow)) => return Some(flow),
+        self.poll_placed().map(|(_, flow)| flow)
+    }
+
+    /// The same, with where it is.
+    pub fn poll_placed(&mut self) -> Option<(Place, FlowSnapshot)> {
+        for at in (0..self.open.len()).rev() {
+            let (worker, replies) = &self.open[at];
+            match replies.ring.pop() {
+                Some(Reply::Flow(id, flow)) => return Some((Place { worker: *worker, id }, flow)),
                 Some(Reply::Done(seen)) => {
                     self.seen += seen;
-                    self.open.swap_remove(worker);
+                    self.open.swap_remove(at);
                 }
                 None => {}
             }
@@ -191,7 +280,7 @@ impl FlowDump {
 
 impl Drop for FlowDump {
     fn drop(&mut self) {
-        for replies in &self.open {
+        for (_, replies) in &self.open {
             replies.gone.store(true, Ordering::Relaxed);
         }
     }

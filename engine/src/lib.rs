@@ -17,6 +17,7 @@ pub mod links;
 pub mod log;
 pub mod metrics;
 pub mod numa;
+pub mod orders;
 pub mod record_speeds;
 pub mod reload;
 pub mod secrets;

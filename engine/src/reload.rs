@@ -279,8 +279,13 @@ impl Reloader {
     }
 }
 
-/// Whoever asks for a reload, and where the answer goes: nowhere, if nobody waits for it.
-type Request = Sender<Result<Reloaded, String>>;
+/// What the thread is asked for.
+enum Request {
+    /// A reload, and where the answer goes: nowhere, if nobody waits for it.
+    Reload(Sender<Result<Reloaded, String>>),
+    /// Messages of this level and worse, until the next reload.
+    Level(LevelFilter),
+}
 
 /// Asks for reloads.
 #[derive(Clone)]
@@ -297,8 +302,16 @@ impl ReloadHandle {
     /// Too many are waiting.
     pub fn ask(&self) -> Result<Receiver<Result<Reloaded, String>>, Busy> {
         let (answer, answers) = bounded(1);
-        self.0.try_send(answer).map_err(|_| Busy)?;
+        self.0.try_send(Request::Reload(answer)).map_err(|_| Busy)?;
         Ok(answers)
+    }
+
+    /// Changes the level of messages, until the next reload.
+    ///
+    /// # Errors
+    /// Too many reloads are waiting.
+    pub fn set_level(&self, level: LevelFilter) -> Result<(), Busy> {
+        self.0.try_send(Request::Level(level)).map_err(|_| Busy)
     }
 }
 
@@ -329,7 +342,8 @@ impl ReloadThread {
 fn serve(mut reloader: Reloader, requests: &Receiver<Request>, before: &dyn Fn()) {
     loop {
         match requests.recv_timeout(LOOK) {
-            Ok(answer) => {
+            Ok(Request::Level(level)) => (reloader.set_level)(level),
+            Ok(Request::Reload(answer)) => {
                 before();
                 let done = reloader.reload();
                 tell(&done);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::Timestamp;
 use wireglass_core::memory_port::{Cable, MemoryIo};
+use wireglass_core::order::StandingOrder;
 use wireglass_core::packet::{Class, FlowKey, KeyHasher, classify};
 use wireglass_core::port::{PortId, PortSide};
 
@@ -43,6 +44,7 @@ pub struct Engine {
     hasher: KeyHasher,
     dumper: FlowDumper,
     generations: Generations,
+    order: Arc<StandingOrder>,
     spread: Spread,
     turn: usize,
     started: Timestamp,
@@ -88,6 +90,7 @@ impl Engine {
             hasher,
             dumper,
             generations,
+            order: Arc::clone(metrics.orders().standing()),
             spread,
             turn: 0,
             started,
@@ -113,6 +116,11 @@ impl Engine {
     /// The settings that it goes by. What is published there, it takes when it runs next.
     pub fn generations(&mut self) -> &mut Generations {
         &mut self.generations
+    }
+
+    /// What an operator has ordered.
+    pub fn order(&self) -> &StandingOrder {
+        &self.order
     }
 
     /// The workers' counters.

@@ -107,6 +107,7 @@ fn defaults() {
     assert_eq!(config.log.level, LevelFilter::INFO);
     assert_eq!(config.log.stats, Some(Duration::from_secs(10)));
     assert_eq!(config.metrics.listen, Some(([127, 0, 0, 1], 9464).into()));
+    assert_eq!(config.control.read_group, None);
     let limits = config.limits.of_flow();
     assert_eq!((limits.hello_bytes, limits.buffer_bytes), (65_536, 4_194_304));
     assert_eq!(config.limits.worker_bytes, 1_073_741_824);

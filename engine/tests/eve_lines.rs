@@ -16,6 +16,7 @@ use wireglass_core::event::{
     PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
 use wireglass_core::exclusions::Cause;
+use wireglass_core::order::Order;
 use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
@@ -174,6 +175,7 @@ fn flow(phase: FlowPhase, reason: Reason) -> FlowEvent {
         phase,
         reason,
         midstream: false,
+        ordered: None,
         unread: Some(Unread { off: Some(InspectorOff::Opaque), to_server: 1234, to_client: 56_789 }),
         learned: None,
     }
@@ -306,7 +308,11 @@ fn examples() -> Vec<Value> {
         line(&Event::Http(head(), Box::new(http()))),
         line(&Event::Http(head(), Box::new(odd_http()))),
         line(&Event::Http(head(), Box::new(judged_http()))),
-        flow_line(FlowEvent { midstream: true, ..flow(FlowPhase::Bypassed, Reason::Closed) }),
+        flow_line(FlowEvent {
+            midstream: true,
+            ordered: Some(Order::Bypass),
+            ..flow(FlowPhase::Bypassed, Reason::Closed)
+        }),
         mail_line(),
         line(&Event::Frame(Box::new(dropped()))),
         line(&Event::Frame(Box::new(passed()))),

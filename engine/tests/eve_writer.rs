@@ -45,6 +45,7 @@ fn flow(flow_id: u64) -> Event {
         phase: FlowPhase::Opening,
         reason: Reason::Idle,
         midstream: false,
+        ordered: None,
         unread: None,
         learned: None,
     };

@@ -40,6 +40,7 @@ fn flow_event() -> Event {
         phase: FlowPhase::Opening,
         reason: Reason::Idle,
         midstream: false,
+        ordered: None,
         unread: None,
         learned: None,
     };

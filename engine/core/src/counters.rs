@@ -6,6 +6,7 @@ use crate::end::End;
 use crate::exclusions::Cause;
 use crate::flow_table::Class;
 use crate::mirror::MAX_MIRRORS;
+use crate::order::Order;
 use crate::packet::{PassAction, Uninspected};
 use crate::phase::FlowPhase;
 use crate::port::PortSide;
@@ -147,6 +148,7 @@ macro_rules! worker_counters {
             path_messages: [Counter; PathMessage::COUNT],
             plaintext: [Counter; 2],
             exclusions: [[Counter; 2]; Cause::ALL.len()],
+            ordered: [Counter; Order::ALL.len()],
             evicted: [Counter; Class::ALL.len()],
             mirrors: [MirrorCounters; MAX_MIRRORS],
         }
@@ -165,6 +167,7 @@ macro_rules! worker_counters {
                     path_messages: Default::default(),
                     plaintext: Default::default(),
                     exclusions: Default::default(),
+                    ordered: Default::default(),
                     evicted: Default::default(),
                     mirrors: Default::default(),
                 }
@@ -312,6 +315,12 @@ impl WorkerCounters {
     #[inline]
     pub fn exclusions_used(&self, cause: Cause) -> &Counter {
         &self.exclusions[cause as usize][1]
+    }
+
+    /// Flows that were bypassed as an operator had ordered so.
+    #[inline]
+    pub fn ordered(&self, order: Order) -> &Counter {
+        &self.ordered[order as usize - 1]
     }
 
     /// Plaintext bytes decrypted that came from this side.

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::end::End;
 use crate::exclusions::Cause;
+use crate::order::Order;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
 use crate::phase::FlowPhase;
 use crate::port::PortSide;
@@ -490,6 +491,8 @@ pub struct FlowEvent {
     pub reason: Reason,
     /// Its beginning, or one direction of it, was not seen.
     pub midstream: bool,
+    /// It was bypassed as an operator has ordered so.
+    pub ordered: Option<Order>,
     /// What its HTTP reader has left unread; none: it had no reader.
     pub unread: Option<Unread>,
     /// Why its server is known from now on as one that cannot be decrypted.

@@ -16,6 +16,7 @@
 //! | [`content`] | readers of the plaintext |
 //! | [`mirror`] | the plaintext as TCP, for others |
 //! | [`fields`], [`event`], [`reason`], [`phase`], [`end`] | the words for all that |
+//! | [`order`] | what an operator has ordered over policy |
 //! | [`counters`], [`caches`] | what a worker and the caches of TLS count |
 //! | [`aged_map`], [`generations`] | maps that forget |
 #![forbid(unsafe_code)]
@@ -37,6 +38,7 @@ mod lock;
 pub mod memory_port;
 pub mod mint;
 pub mod mirror;
+pub mod order;
 pub mod packet;
 pub mod phase;
 pub mod policy;

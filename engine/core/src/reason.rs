@@ -102,6 +102,8 @@ reasons! {
         ExcludedPinned = "excl.pinned", "Clients of this kind are known to refuse our CA for this server, and the profile bypasses it.";
         ExcludedEch = "excl.ech", "Encrypted ClientHellos (ECH) for this server are known to be real, and the profile bypasses them.";
         ExcludedManual = "excl.manual", "An operator has excluded the server from decryption (`wireglass exclusions add`).";
+        OperatorBypass = "operator.bypass", "An operator has all new flows bypassed, whatever policy says (`wireglass bypass --all`).";
+        OperatorDrain = "operator.drain", "Policy says decrypt, and an operator has no new flow decrypted (`wireglass drain`).";
         HelloTimeout = "hello.timeout", "The ClientHello was not complete in time.";
         HelloMalformed = "hello.malformed", "The client's first bytes are TLS but no valid ClientHello.";
         HelloTooBig = "hello.too_big", "The ClientHello was longer, or offered more protocols, than is held.";
@@ -169,6 +171,7 @@ reasons! {
         KeysUsedUp = "tls.keys_used_up", "The keys of a TLS 1.2 connection have protected as many records as they may.";
         Closed = "flow.closed", "Both ends closed in order.";
         Idle = "flow.idle", "Nothing came for the idle time.";
+        OperatorKilled = "operator.killed", "An operator has ended the flow (`wireglass flows kill`, `wireglass bypass --all --now`).";
         Shutdown = "engine.shutdown", "The engine was stopped.";
         Internal = "engine.internal", "A fault of the engine; please report it.";
     }

@@ -1,16 +1,20 @@
 //! The command line.
 
+mod bypass;
 pub mod ca;
 mod check;
 mod doctor;
+mod drain;
 mod exclusions;
 mod flows;
 mod grade;
 mod harden;
 mod health;
 mod intermediates;
+mod log_level;
 mod messages;
 mod never_match;
+mod orders;
 mod plain;
 mod policy;
 mod reload;
@@ -49,6 +53,10 @@ Where to begin:
   wireglass flows                   ask the running engine what its flows do
   wireglass exclusions list         see which servers it does not decrypt, and why
   wireglass reload                  have it load its configuration anew, under running flows
+  wireglass flows kill ID           end a flow
+  wireglass bypass --all --for 15m  the panic button: everything passes, nothing is decrypted or blocked
+  wireglass drain                   decrypt nothing new, and wait until no decrypted flow is left
+  wireglass log-level debug         hear more of it, or less
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration.";
 
@@ -74,6 +82,9 @@ enum Command {
     Top(top::TopArgs),
     Flows(flows::FlowsArgs),
     Reload(reload::ReloadArgs),
+    Bypass(bypass::BypassArgs),
+    Drain(drain::DrainArgs),
+    LogLevel(log_level::LogLevelArgs),
     Exclusions(exclusions::ExclusionsArgs),
     Policy(policy::PolicyArgs),
     Verify(verify::VerifyArgs),
@@ -129,6 +140,9 @@ pub fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Flows(args) => flows::run(args),
         Command::Reload(args) => reload::run(&args),
+        Command::Bypass(args) => bypass::run(&args),
+        Command::Drain(args) => drain::run(&args),
+        Command::LogLevel(args) => log_level::run(&args),
         Command::Exclusions(args) => exclusions::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::level_filters::LevelFilter;
 use wireglass_core::exclusions::Exclusions;
+use wireglass_core::order::Order;
+use wireglass_core::phase::FlowPhase;
 use wireglass_core::policy::Tallies;
 use wireglass_core::tls::{Fetcher, TlsContext};
 
@@ -259,7 +261,8 @@ fn start_workers<B>(
 
 /// Before the ports are opened: a second engine shall not get so far.
 fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
-    let socket = config.control.socket.as_deref().map(ControlSocket::bind).transpose();
+    let bind = |path: &Path| ControlSocket::bind_for(path, config.control.read_group);
+    let socket = config.control.socket.as_deref().map(bind).transpose();
     socket.map_err(|error| format!("control.socket: {error}"))
 }
 
@@ -333,11 +336,36 @@ impl Signals {
     }
 }
 
+/// Ends orders of an operator whose time is up, and tells what becomes of them.
+#[derive(Default)]
+struct OrderWatch {
+    /// It was told that no decrypted flow is left.
+    is_drained: bool,
+}
+
+impl OrderWatch {
+    fn look(&mut self, now: Instant, metrics: &Metrics) {
+        for order in metrics.orders().end_due(now) {
+            tracing::warn!(
+                order = order.name(),
+                "the time of an operator's order is up: policy decides again"
+            );
+        }
+        let drains = metrics.orders().list(now).iter().any(|(order, _)| *order == Order::Drain);
+        let is_drained = drains && metrics.flows_now(FlowPhase::Decrypted) == 0;
+        if is_drained && !self.is_drained {
+            tracing::info!("drained: no decrypted flow is left");
+        }
+        self.is_drained = is_drained;
+    }
+}
+
 impl Engine {
     fn run_until_stopped(self) -> ExitCode {
         let mut worker_died = false;
         let mut port_lost = false;
         let mut supervisor = Supervisor::ready();
+        let mut orders = OrderWatch::default();
         while !self.signals.stop.load(Ordering::Relaxed) {
             if self.signals.reload.swap(false, Ordering::Relaxed) {
                 self.log.reopen();
@@ -356,6 +384,7 @@ impl Engine {
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
             supervisor.look(Instant::now(), self.counted.liveness());
+            orders.look(Instant::now(), &self.counted);
             std::thread::sleep(WATCH);
         }
         supervisor.stopping();

@@ -1,12 +1,15 @@
 //! Which running engine a command means.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Args;
 
-use super::describe;
+use super::{USAGE, describe};
 use crate::config;
 use crate::control::DEFAULT_SOCKET;
+use crate::control::client::AskError;
+use crate::control::protocol::Refusal;
 
 /// The engine, by its socket or by the configuration that names it.
 #[derive(Debug, Args)]
@@ -19,7 +22,25 @@ pub(super) struct EngineSocket {
     socket: Option<PathBuf>,
 }
 
+/// Says why there is no answer, and what to do about it.
+pub(super) fn no_answer(socket: &Path, error: &AskError) -> ExitCode {
+    eprintln!("wireglass: {}: {error}", socket.display());
+    if matches!(error, AskError::Refused(Refusal::Request, _)) {
+        eprintln!("wireglass: if that engine is older than this command, restart it with this `wireglass`");
+    }
+    ExitCode::FAILURE
+}
+
 impl EngineSocket {
+    /// Asks the engine. Otherwise says what is wrong, and with which status to end.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&Path) -> Result<T, AskError>) -> Result<T, ExitCode> {
+        let socket = self.path().map_err(|message| {
+            eprintln!("{message}");
+            ExitCode::from(USAGE)
+        })?;
+        ask(&socket).map_err(|error| no_answer(&socket, &error))
+    }
+
     /// Where it is.
     ///
     /// # Errors

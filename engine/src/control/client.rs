@@ -7,8 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wireglass_core::exclusions::CAPACITY;
+use wireglass_core::order::Order;
 
 use super::Counters;
+use super::operate::{
+    KillRequest, KilledRecord, LevelRequest, LogLevel, OrderRequest, OrdersRecord, end_order_line,
+    orders_line,
+};
 use super::protocol::{
     ExcludeRequest, FlowsRequest, IncludeRequest, Line, MAX_LIMIT, Refusal, ReloadRecord, VERSION,
     counters_line, exclusions_line, reload_line,
@@ -66,7 +71,8 @@ impl fmt::Display for AskError {
                  `control.socket`, say `-c FILE` or `--socket PATH`"
             ),
             Self::Forbidden => f.write_str(
-                "permission denied: only the user who runs the engine may ask it, usually root; try sudo",
+                "permission denied: only the user who runs the engine may ask it, usually root, and the group of \
+                 `control.read_group`; try sudo",
             ),
             Self::Io(error) => write!(f, "the engine does not answer: {error}; its own messages may say why"),
             Self::Version(engine) => write!(
@@ -175,6 +181,62 @@ pub fn reload(socket: &Path) -> Result<ReloadRecord, AskError> {
     let (_, mut answer) = ask(socket, &reload_line(), RELOAD_TIME)?;
     match next_line(&mut answer)? {
         Line::Reload(done) => Ok(done),
+        line => Err(refused(line)),
+    }
+}
+
+/// Has it end flows, and waits until it has.
+///
+/// # Errors
+/// Likewise; [`Refusal::Unconfirmed`] where more than one would end, and the request says no yes to that.
+pub fn kill(socket: &Path, request: &KillRequest) -> Result<KilledRecord, AskError> {
+    let (_, mut answer) = ask(socket, &request.line(), FLOWS_TIME)?;
+    match next_line(&mut answer)? {
+        Line::Killed(done) => Ok(done),
+        line => Err(refused(line)),
+    }
+}
+
+/// Has it go by an order.
+///
+/// # Errors
+/// Likewise.
+pub fn order(socket: &Path, order: Order, request: OrderRequest) -> Result<OrdersRecord, AskError> {
+    standing(socket, &request.line(order))
+}
+
+/// Takes an order back.
+///
+/// # Errors
+/// Likewise; [`Refusal::Absent`] where it does not stand.
+pub fn end_order(socket: &Path, order: Order) -> Result<OrdersRecord, AskError> {
+    standing(socket, &end_order_line(order))
+}
+
+/// Asks for the orders that stand.
+///
+/// # Errors
+/// Likewise.
+pub fn orders(socket: &Path) -> Result<OrdersRecord, AskError> {
+    standing(socket, &orders_line())
+}
+
+fn standing(socket: &Path, request: &str) -> Result<OrdersRecord, AskError> {
+    let (_, mut answer) = ask(socket, request, FLOWS_TIME)?;
+    match next_line(&mut answer)? {
+        Line::Orders(orders) => Ok(orders),
+        line => Err(refused(line)),
+    }
+}
+
+/// Changes the level of its messages. Returns the level that holds now.
+///
+/// # Errors
+/// Likewise.
+pub fn log_level(socket: &Path, request: LevelRequest) -> Result<LogLevel, AskError> {
+    let (_, mut answer) = ask(socket, &request.line(), COUNTERS_TIME)?;
+    match next_line(&mut answer)? {
+        Line::LogLevel { level } => Ok(level),
         line => Err(refused(line)),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use wireglass_core::counters::{Counter, PortCounters, WorkerCounters};
@@ -10,6 +11,7 @@ use wireglass_core::event::EventKind;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::reason::{PacketDrop, PortDrop};
 
+use super::operate::OrderRecord;
 use super::server::unix_now;
 use crate::metrics::{Metrics, PoolStatistics, PortStatistics};
 
@@ -111,6 +113,9 @@ pub struct EngineRecord {
     pub log_lost: u64,
     /// Servers that are known now not to be decrypted, or that an operator has named.
     pub exclusions: u64,
+    /// Orders of an operator that stand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<OrderRecord>,
 }
 
 /// An engine's counters at one moment. They are read one by one, while the workers go on.
@@ -147,6 +152,7 @@ impl Counters {
                 generations_older: generation.older(),
                 log_dropped,
                 log_lost,
+                orders: metrics.orders().list(Instant::now()).into_iter().map(OrderRecord::new).collect(),
                 exclusions: metrics.exclusions().map_or(0, |all| all.holding(unix_now())) as u64,
             },
         }

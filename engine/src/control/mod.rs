@@ -7,6 +7,7 @@
 pub mod client;
 mod counters;
 mod exclude;
+pub mod operate;
 pub mod protocol;
 mod record;
 mod server;

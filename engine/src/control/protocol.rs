@@ -28,6 +28,19 @@
 //! <- {"kind":"begin","version":1,"engine":"0.1.0"}
 //! <- {"kind":"exclusions","count":1}                                                 so many were added or removed
 //! ```
+//! ```text
+//! -> {"version":1,"command":"flows.kill","arguments":{"sni":"*.example","yes":true}}
+//! <- {"kind":"begin","version":1,"engine":"0.1.0"}
+//! <- {"kind":"killed","matched":3,"killed":3,"complete":true}
+//! -> {"version":1,"command":"bypass","arguments":{"seconds":900,"now":true}}         or drain, bypass.end, drain.end, orders
+//! <- {"kind":"begin","version":1,"engine":"0.1.0"}
+//! <- {"kind":"orders","orders":[{"order":"bypass","left_seconds":900}],"decrypted":0,"killed":17,"complete":true}
+//! -> {"version":1,"command":"log.level","arguments":{"level":"debug"}}
+//! <- {"kind":"begin","version":1,"engine":"0.1.0"}
+//! <- {"kind":"log_level","level":"debug"}
+//! ```
+//! All but `flows`, `counters`, `exclusions` and `orders` is for the engine's own user and for root.
+//!
 //! Instead of all that, `{"kind":"error","version":1,"code":"busy","message":"..."}`.
 
 use ipnet::IpNet;
@@ -35,10 +48,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wireglass_core::end::PerEnd;
 use wireglass_core::flow::{FlowSnapshot, Wanted};
+use wireglass_core::order::Order;
 use wireglass_core::phase::FlowPhase;
 
 use super::counters::{EngineRecord, PortRecord, WorkerRecord};
 pub use super::exclude::{ExcludeRequest, IncludeRequest, MAX_HOURS};
+use super::operate::{KillRequest, KilledRecord, LevelRequest, LogLevel, OrderRequest, OrdersRecord};
 use super::record::FlowRecord;
 use crate::exclusions::ExclusionRecord;
 
@@ -75,6 +90,25 @@ pub enum Command {
     Exclude(ExcludeRequest),
     /// Some fewer.
     Include(IncludeRequest),
+    /// To end flows.
+    Kill(KillRequest),
+    /// To go by an order.
+    Order(Order, OrderRequest),
+    /// Not to go by it any more.
+    EndOrder(Order),
+    /// The orders that stand.
+    Orders,
+    /// To say more or less.
+    LogLevel(LevelRequest),
+}
+
+/// What a command does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// It looks.
+    Read,
+    /// It changes what the engine does.
+    Operate,
 }
 
 /// Which flows, and in which order. Conditions that are left out hold for all.
@@ -173,6 +207,16 @@ pub enum Line {
     },
     /// The configuration was loaded anew. It is the last line.
     Reload(ReloadRecord),
+    /// Flows were ended. It is the last line.
+    Killed(KilledRecord),
+    /// The orders that stand. It is the last line.
+    Orders(OrdersRecord),
+    /// Messages are of this level now. It is the last line.
+    #[serde(rename = "log_level")]
+    LogLevel {
+        /// The level.
+        level: LogLevel,
+    },
     /// There will be no answer.
     Error {
         /// [`VERSION`] of the engine.
@@ -212,6 +256,12 @@ pub enum Refusal {
     Stopping,
     /// The configuration has faults: what was in force stays so.
     Fault,
+    /// Whoever asks may look, and this is more.
+    Forbidden,
+    /// It would end more than one flow, and says no yes to that.
+    Unconfirmed,
+    /// There is nothing like that.
+    Absent,
 }
 
 impl Refusal {
@@ -235,6 +285,17 @@ impl Command {
             return Err(Refusal::Version
                 .line(format!("the engine speaks version {VERSION} of the control channel, not {version}")));
         }
+        for order in Order::ALL {
+            match command.strip_prefix(order.name()) {
+                Some("") => {
+                    let request: OrderRequest = read_arguments(order.name(), arguments)?;
+                    request.time(order).map_err(|error| Refusal::Request.line(error))?;
+                    return Ok(Self::Order(order, request));
+                }
+                Some(".end") => return Ok(Self::EndOrder(order)),
+                _ => {}
+            }
+        }
         match command.as_str() {
             "flows" => {
                 let request: FlowsRequest = read_arguments("flows", arguments)?;
@@ -254,9 +315,31 @@ impl Command {
                 drop(request.matcher().map_err(|error| Refusal::Request.line(error))?);
                 Ok(Self::Include(request))
             }
+            "flows.kill" => {
+                let request: KillRequest = read_arguments("flows.kill", arguments)?;
+                request.check().map_err(|error| Refusal::Request.line(error))?;
+                Ok(Self::Kill(request))
+            }
+            "orders" => Ok(Self::Orders),
+            "log.level" => Ok(Self::LogLevel(read_arguments("log.level", arguments)?)),
             // Debug quotes what a terminal must not see.
-            other => Err(Refusal::Request
-                .line(format!("unknown command {other:?}; known: flows, counters, reload, exclusions"))),
+            other => Err(Refusal::Request.line(format!(
+                "unknown command {other:?}; known: flows, counters, reload, exclusions, orders, bypass, drain"
+            ))),
+        }
+    }
+
+    /// What it takes.
+    pub(super) fn right(&self) -> Right {
+        match self {
+            Self::Flows(_) | Self::Counters | Self::Exclusions | Self::Orders => Right::Read,
+            Self::Reload
+            | Self::Exclude(_)
+            | Self::Include(_)
+            | Self::Kill(_)
+            | Self::Order(..)
+            | Self::EndOrder(_)
+            | Self::LogLevel(_) => Right::Operate,
         }
     }
 }
@@ -298,7 +381,8 @@ impl FlowsRequest {
     }
 
     pub(super) fn wanted(&self) -> Wanted {
-        Wanted { client: self.client, server: self.server, port: self.port, phase: self.phase }
+        let Self { client, server, port, phase, .. } = *self;
+        Wanted { client, server, port, phase, flow_id: None }
     }
 
     pub(super) fn limit(&self) -> usize {

@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+mod operate;
+
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -15,8 +17,9 @@ use crossbeam::channel::RecvTimeoutError;
 use wireglass_core::exclusions::{Cause, Clients, Exclusion};
 use wireglass_core::flow::FlowSnapshot;
 
+use super::operate::Peer;
 use super::protocol::{
-    Command, ExcludeRequest, FlowsRequest, IncludeRequest, Line, Refusal, ReloadRecord, VERSION,
+    Command, ExcludeRequest, FlowsRequest, IncludeRequest, Line, Refusal, ReloadRecord, Right, VERSION,
 };
 use super::record::FlowRecord;
 use super::{ControlSocket, Counters};
@@ -24,7 +27,8 @@ use crate::flow_dump::FlowDumper;
 use crate::metrics::Metrics;
 use crate::reload::{ReloadHandle, Reloaded};
 
-/// Connections at a time. More are told so and closed.
+/// Connections at a time of those who may operate, and of all others. More are told so and closed: who may only look cannot keep
+/// anybody from the panic button.
 const CONNECTIONS: usize = 4;
 /// A request has this long to arrive.
 const REQUEST_TIME: Duration = Duration::from_secs(2);
@@ -101,50 +105,79 @@ impl Drop for ControlServer {
     }
 }
 
+/// A connection that is being answered.
+struct Open {
+    stream: UnixStream,
+    thread: JoinHandle<()>,
+    may_operate: bool,
+}
+
+/// Who has connected, and whether he may operate. None: the kernel does not say, so nobody is.
+fn peer(stream: &UnixStream) -> Option<(Peer, bool)> {
+    let credentials =
+        nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials).ok()?;
+    let peer = Peer { uid: credentials.uid(), pid: credentials.pid() };
+    Some((peer, peer.may_operate(nix::unistd::geteuid().as_raw())))
+}
+
 fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
-    let mut open: Vec<(UnixStream, JoinHandle<()>)> = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
     loop {
         let accepted = listener.accept();
         if shared.stop.load(Ordering::Acquire) {
             break;
         }
-        open.retain(|(_, thread)| !thread.is_finished());
+        open.retain(|open| !open.thread.is_finished());
+        let accepted = accepted.map(|(stream, _)| (peer(&stream), stream));
         match accepted {
-            Ok((stream, _)) if open.len() >= CONNECTIONS => {
+            Ok((None, _)) => {}
+            Ok((Some((_, may_operate)), stream))
+                if open.iter().filter(|open| open.may_operate == may_operate).count() >= CONNECTIONS =>
+            {
                 let line = Refusal::Busy.line("other requests are being answered; try again");
                 // Into the empty buffer of a new socket, or not at all: nobody is waited for here.
                 let _ = stream.set_nonblocking(true);
                 let _ = (&stream).write_all(encode(&line).as_bytes());
             }
-            Ok((stream, _)) => open.extend(serve(stream, shared)),
+            Ok((Some(peer), stream)) => open.extend(serve(stream, peer, shared)),
             // Out of descriptors, say: do not spin on it.
             Err(_) => thread::sleep(Duration::from_millis(100)),
         }
     }
-    for (stream, thread) in open {
+    for Open { stream, thread, .. } in open {
         let _ = stream.shutdown(Shutdown::Both);
         let _ = thread.join();
     }
 }
 
 /// A thread for a connection, and a handle to end its waits. None: there is no room for one.
-fn serve(stream: UnixStream, shared: &Arc<Shared>) -> Option<(UnixStream, JoinHandle<()>)> {
+fn serve(stream: UnixStream, peer: (Peer, bool), shared: &Arc<Shared>) -> Option<Open> {
     let handle = stream.try_clone().ok()?;
     let shared = Arc::clone(shared);
     let serve = move || {
         // What goes wrong with one connection is its own affair.
-        let _ = answer(&stream, &shared);
+        let _ = answer(&stream, peer, &shared);
         let _ = stream.shutdown(Shutdown::Both);
     };
     let thread = thread::Builder::new().name("wg-control-peer".into()).spawn(serve).ok()?;
-    Some((handle, thread))
+    Some(Open { stream: handle, thread, may_operate: peer.1 })
 }
 
-fn answer(stream: &UnixStream, shared: &Shared) -> io::Result<()> {
+fn answer(stream: &UnixStream, (peer, may_operate): (Peer, bool), shared: &Shared) -> io::Result<()> {
     let request = read_line(stream, Instant::now() + REQUEST_TIME);
     let mut out = Answer { stream, deadline: Instant::now() + ANSWER_TIME, pending: Vec::new() };
     let command = request.map_err(|refusal| *refusal).and_then(|line| Command::parse(&line));
     match command {
+        Ok(command) if command.right() == Right::Operate && !may_operate => {
+            out.line(&Refusal::Forbidden.line(
+                "you may look, not operate: that is for the user who runs the engine, and for root; try sudo",
+            ))?;
+        }
+        Ok(Command::Kill(request)) => operate::kill(shared, &request, peer, &mut out)?,
+        Ok(Command::Order(order, request)) => operate::order(shared, order, request, peer, &mut out)?,
+        Ok(Command::EndOrder(order)) => operate::end_order(shared, order, peer, &mut out)?,
+        Ok(Command::Orders) => operate::orders(shared, &mut out)?,
+        Ok(Command::LogLevel(request)) => operate::log_level(shared, request, peer, &mut out)?,
         Ok(Command::Flows(request)) => flows(shared, &request, &mut out)?,
         Ok(Command::Reload) => reload(shared, &mut out)?,
         Ok(Command::Exclusions) => exclusions(shared, &mut out)?,

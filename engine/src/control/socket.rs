@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Of the socket, and of the file that is locked for a start: for their owner alone.
 const SOCKET_MODE: u32 = 0o600;
+/// Of a socket through which a group may look.
+const GROUP_MODE: u32 = 0o660;
 /// What the lock's name has more than the socket's.
 const LOCK_SUFFIX: &str = ".lock";
 /// Of the folder, if it has to be made.
@@ -18,7 +20,7 @@ const FOLDER_MODE: u32 = 0o755;
 /// How often, and after which pauses, another start for the same socket is waited for.
 const LOCK_TRIES: (u32, Duration) = (50, Duration::from_millis(20));
 
-/// A socket that listens, with mode 0600. Dropping it removes it.
+/// A socket that listens, with mode 0600, or 0660 where a group may look. Dropping it removes it.
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
@@ -69,6 +71,14 @@ impl ControlSocket {
     /// # Errors
     /// Somebody does, or the path cannot be used.
     pub fn bind(path: &Path) -> Result<Self, BindError> {
+        Self::bind_for(path, None)
+    }
+
+    /// The same, and members of the group with this number may connect.
+    ///
+    /// # Errors
+    /// Likewise, or the group cannot be given the socket.
+    pub fn bind_for(path: &Path, group: Option<u32>) -> Result<Self, BindError> {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -89,7 +99,7 @@ impl ControlSocket {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(socket_error(error)),
         }
-        let listener = place(folder, path).map_err(socket_error)?;
+        let listener = place(folder, path, group).map_err(socket_error)?;
         let identity = identity(&fs::symlink_metadata(path).map_err(socket_error)?);
         Ok(Self { path: path.to_owned(), identity, listener })
     }
@@ -114,12 +124,16 @@ fn identity(found: &Metadata) -> (u64, u64) {
 }
 
 /// A socket that nobody can reach before it has its mode: it is made in a folder that is closed to others, and moved.
-fn place(folder: &Path, path: &Path) -> io::Result<UnixListener> {
+fn place(folder: &Path, path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     let closed = folder.join(format!(".wg-{}", std::process::id()));
     DirBuilder::new().mode(0o700).create(&closed)?;
     let made = closed.join("s");
     let listener = UnixListener::bind(&made).and_then(|listener| {
-        fs::set_permissions(&made, Permissions::from_mode(SOCKET_MODE))?;
+        let mode = if group.is_some() { GROUP_MODE } else { SOCKET_MODE };
+        if group.is_some() {
+            chown(&made, None, group)?;
+        }
+        fs::set_permissions(&made, Permissions::from_mode(mode))?;
         fs::rename(&made, path)?;
         Ok(listener)
     });
@@ -172,6 +186,17 @@ mod tests {
         drop(socket);
         assert!(!path.exists());
         assert!(matches!(ControlSocket::bind(&path.join("deeper/control.sock")), Err(BindError::Folder(..))));
+    }
+
+    #[test]
+    fn a_group_may_connect_if_it_is_named() {
+        let folder = folder();
+        let path = folder.path().join("control.sock");
+        let own = nix::unistd::getegid().as_raw();
+        let socket = ControlSocket::bind_for(&path, Some(own)).expect("one's own group needs no right");
+        let found = fs::metadata(&path).expect("it is there");
+        assert_eq!((found.permissions().mode() & 0o777, found.gid()), (0o660, own));
+        drop(socket);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use wireglass_core::event::{
     Timestamp, TlsEvent, Unread,
 };
 use wireglass_core::exclusions::Cause;
+use wireglass_core::order::Order;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::reason::{Ambiguity, InspectorOff, Reason};
 use wireglass_core::starttls::Protocol;
@@ -430,7 +431,8 @@ fn flow_reason(reason: Reason) -> &'static str {
         Reason::ResourceFlows
         | Reason::ResourceClientFlows
         | Reason::ResourceIdle
-        | Reason::ResourceMemory => "forced",
+        | Reason::ResourceMemory
+        | Reason::OperatorKilled => "forced",
         _ => "timeout",
     }
 }
@@ -627,6 +629,8 @@ struct OwnFlow {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     midstream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     http_off: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unread_toserver: Option<u64>,
@@ -644,6 +648,7 @@ impl OwnFlow {
             action: event.action.map(Action::name),
             reason: event.reason.code(),
             midstream: event.midstream,
+            order: event.ordered.map(Order::name),
             http_off: off.map(InspectorOff::code),
             unread_toserver: Some(to_server).filter(|&bytes| bytes > 0),
             unread_toclient: Some(to_client).filter(|&bytes| bytes > 0),

@@ -17,9 +17,11 @@ use super::generation::GenerationRecord;
 use super::liveness::Liveness;
 use super::log_counters::LogCounters;
 use super::ports::PortSources;
+use crate::orders::Orders;
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
 use wireglass_core::event::EventKind;
+use wireglass_core::order::Order;
 use wireglass_core::tls::{FetchKind, FetchOutcome, Fetcher, RecordLibraries};
 
 /// What a port's driver counts by itself, since the engine started.
@@ -81,6 +83,7 @@ pub struct Metrics {
     workers: Vec<Arc<WorkerCounters>>,
     liveness: Liveness,
     generation: GenerationRecord,
+    orders: Orders,
     log: OnceLock<Arc<LogCounters>>,
     tls: OnceLock<Arc<TlsCaches>>,
     exclusions: OnceLock<Arc<Exclusions>>,
@@ -106,6 +109,7 @@ impl Metrics {
             liveness: Liveness::new(&workers, started),
             workers,
             generation: GenerationRecord::new(started),
+            orders: Orders::default(),
             log: OnceLock::new(),
             tls: OnceLock::new(),
             exclusions: OnceLock::new(),
@@ -133,6 +137,16 @@ impl Metrics {
     /// The settings that are in force.
     pub fn generation(&self) -> &GenerationRecord {
         &self.generation
+    }
+
+    /// What an operator has ordered over policy.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    /// Flows of all workers that are in this phase now.
+    pub fn flows_now(&self, phase: FlowPhase) -> u64 {
+        self.workers.iter().map(|counters| counters.flows(phase).value()).sum()
     }
 
     /// Adds the log's counters to what is reported. Only the first call counts.
@@ -260,6 +274,7 @@ impl Metrics {
         self.tls_caches(&mut page);
         self.fetches(&mut page);
         self.exclusions_by_cause(&mut page);
+        self.orders_page(&mut page);
         self.log_counters(&mut page);
         self.driver_statistics(&mut page);
         self.port_links(&mut page);
@@ -348,6 +363,25 @@ impl Metrics {
         let name = "wireglass_exclusions_evicted_total";
         page.family(name, "Such servers that were forgotten for want of room.", Kind::Counter);
         page.sample(name, &[], exclusions.evicted());
+    }
+
+    fn orders_page(&self, page: &mut Page<'_>) {
+        let name = "wireglass_operator_order";
+        let help = "1 while an operator's order stands: `wireglass drain`, `wireglass bypass --all`.";
+        page.family(name, help, Kind::Gauge);
+        let standing = self.orders.list(Instant::now());
+        for order in Order::ALL {
+            let stands = standing.iter().any(|(held, _)| *held == order);
+            page.sample(name, &[("order", &order.name())], u64::from(stands));
+        }
+        let name = "wireglass_operator_bypassed_total";
+        page.family(name, "Flows that were bypassed as an operator had ordered so.", Kind::Counter);
+        for (worker, counters) in self.workers.iter().enumerate() {
+            for order in Order::ALL {
+                let labels: [Label<'_>; 2] = [("worker", &worker), ("order", &order.name())];
+                page.sample(name, &labels, counters.ordered(order).value());
+            }
+        }
     }
 
     fn process(&self, page: &mut Page<'_>) {

@@ -38,8 +38,9 @@ use crate::secrets::Secrets;
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass_core::fairness::Shares;
-use wireglass_core::flow::{self, Budget, Context, Flow, Identity, Shared};
+use wireglass_core::flow::{self, Afterwards, Budget, Context, Flow, Identity, Shared};
 use wireglass_core::flow_table::{FlowId, FlowTable};
+use wireglass_core::order::{Order, StandingOrder};
 use wireglass_core::packet::{self, FlowKey, Headers, KeyHasher, Repeated, Uninspected, classify};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::policy::{Decision, FlowFacts, Verdict};
@@ -49,6 +50,9 @@ use wireglass_core::timer_wheel::{Alarm, TimerWheel};
 
 /// Frames taken from other workers in one turn: as many as from two ports.
 const STEERED: usize = 2 * BURST;
+
+/// Flows that are ended in one turn by an operator's word.
+const KILLS: usize = 16;
 
 /// Turns for which timers wait while ports have more frames than a turn takes: so many as it takes to empty the longest ring.
 /// After a pause (a busy host, a hypervisor) the ACK that a timer waits for may lie there.
@@ -80,8 +84,10 @@ pub struct Parts<F> {
     pub native_vlans: Vec<Option<u16>>,
     /// High bits of the flow ids, so that restarts do not repeat them.
     pub epoch: u64,
-    /// Where it is asked what its flows look like.
+    /// Where it is asked what its flows look like, and told which to end.
     pub responder: DumpResponder,
+    /// What an operator has ordered over policy: the same for all workers.
+    pub order: Arc<StandingOrder>,
 }
 
 /// One worker.
@@ -105,6 +111,7 @@ pub struct Worker<IO: Io> {
     pool: handshake_pool::Client,
     events: EventLog,
     responder: DumpResponder,
+    order: Arc<StandingOrder>,
     fragments: Fragments<IO::Frame>,
     refused: Refused,
     passthrough: PassthroughState<IO::Frame>,
@@ -159,6 +166,7 @@ impl<IO: Io> Worker<IO> {
             native_vlans,
             epoch,
             responder,
+            order,
         } = parts;
         let refused = Refused::new(flows, shared.limits.idle_time);
         let io_wires = usize::from(io.wires());
@@ -183,6 +191,7 @@ impl<IO: Io> Worker<IO> {
             clients: Shares::default(),
             per_client,
             responder,
+            order,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
@@ -198,7 +207,7 @@ impl<IO: Io> Worker<IO> {
     ///
     /// Times never go backwards.
     pub fn poll(&mut self, now: Instant, wall: Timestamp) -> usize {
-        (self.cx.now, self.cx.wall) = (now, wall);
+        (self.cx.now, self.cx.wall, self.cx.order) = (now, wall, self.order.get());
         (self.answers, self.last_flow, self.repeated) = (midstream::ANSWERS, None, None);
         if self.inbox.is_waiting() {
             self.take_generation();
@@ -231,6 +240,9 @@ impl<IO: Io> Worker<IO> {
         }
         if self.responder.is_asked() {
             done += self.dump();
+        }
+        if self.responder.has_kills() {
+            done += self.kill();
         }
         self.events.end_second(Some(self.cx.now), self.cx.wall);
         self.cx.flush();
@@ -470,6 +482,7 @@ impl<IO: Io> Worker<IO> {
     /// What is settled at the SYN. Connections from the outside are only counted: there is no server key to show them.
     fn settled(&self, port: PortId, identity: &Identity) -> Option<Verdict> {
         if port.side == PortSide::Outside
+            || self.cx.order == Some(Order::Bypass)
             || !self.generations.newest().policy.candidate(identity.server.port())
         {
             return Some(Verdict { rule: None, decision: Decision::Bypass });
@@ -505,6 +518,7 @@ impl<IO: Io> Worker<IO> {
             phase: FlowPhase::Opening,
             reason,
             midstream: false,
+            ordered: None,
             unread: None,
             learned: None,
         };
@@ -528,7 +542,12 @@ impl<IO: Io> Worker<IO> {
         let Some(mut entry) = self.forget(id) else { return };
         entry.turn(&mut self.cx, &mut self.generations, &self.pool);
         let before = entry.flow.phase();
-        self.refused.note(self.cx.now, entry.hash, entry.flow.afterwards(), &self.cx.counters);
+        let afterwards = match entry.flow.afterwards() {
+            // Whatever it was: who kills wants it gone.
+            Afterwards::Midstream if reason == Reason::OperatorKilled => Afterwards::Refuse,
+            afterwards => afterwards,
+        };
+        self.refused.note(self.cx.now, entry.hash, afterwards, &self.cx.counters);
         entry.flow.expire(&mut self.cx, reason);
         hand_on(&mut self.cx, &mut self.events, &mut self.pool, id);
         if entry.flow.is_ending_in_order() {
@@ -563,6 +582,22 @@ impl<IO: Io> Worker<IO> {
         }
         self.fired = fired;
         run
+    }
+
+    /// Ends a turn's share of the flows that an operator wants gone.
+    fn kill(&mut self) -> usize {
+        let mut done = 0;
+        while done < KILLS
+            && let Some(kill) = self.responder.next_kill()
+        {
+            done += 1;
+            let lives = self.table.get(kill.id).is_some_and(|entry| entry.flow.flow_id() == kill.flow_id);
+            if lives {
+                self.end_flow(kill.id, Reason::OperatorKilled);
+            }
+            kill.done(lives);
+        }
+        done
     }
 
     /// A turn's share of what somebody wants to know of the flows.

@@ -43,6 +43,11 @@ impl<IO: Io> Flow<IO> {
         }
     }
 
+    /// Its number.
+    pub fn flow_id(&self) -> u64 {
+        self.identity.flow_id
+    }
+
     /// When one of its ends last said something.
     pub fn active(&self) -> Instant {
         self.active
@@ -68,6 +73,7 @@ impl<IO: Io> Flow<IO> {
             over: _,
             unsettled: _,
             midstream: _,
+            ordered: _,
             starttls: _,
             phase,
         } = self;

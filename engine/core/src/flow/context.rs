@@ -16,6 +16,7 @@ use crate::event::{Event, Timestamp};
 use crate::fairness::Shares;
 use crate::job::Job;
 use crate::mirror::{MAX_MIRRORS, MirrorQueue};
+use crate::order::Order;
 use crate::port::{Appended, BURST, Frame, Io, Orientation, PortId, PortSide};
 use crate::reason::{MirrorDrop, PacketDrop};
 
@@ -31,6 +32,8 @@ pub struct Context<IO: Io> {
     pub now: Instant,
     /// Time of day; the same during one call.
     pub wall: Timestamp,
+    /// What an operator has ordered over policy; the same during one turn.
+    pub order: Option<Order>,
     /// The memory of the worker's flows, as it stood before the call; payload that has come since the last one counts as such.
     pub budget: Budget,
     /// How the flow lies on its wire.
@@ -75,6 +78,7 @@ impl<IO: Io> Context<IO> {
             counters,
             now,
             wall,
+            order: None,
             budget,
             orientation: Orientation { wire: 0, client: PortSide::Inside },
             client: 0,
@@ -96,6 +100,16 @@ impl<IO: Io> Context<IO> {
             self.budget.changed(before, after);
             self.counters.flow_bytes.set(self.budget.held() as u64);
         }
+    }
+
+    /// The order to bypass all, if it stands.
+    pub(super) fn ordered_bypass(&self) -> Option<Order> {
+        self.order.filter(|order| *order == Order::Bypass)
+    }
+
+    /// Counts a flow that is bypassed for this order, if there is one. Gives it back.
+    pub(super) fn count_order(&self, order: Option<Order>) -> Option<Order> {
+        order.inspect(|order| self.counters.ordered(*order).inc())
     }
 
     /// The port towards an end of the flow.

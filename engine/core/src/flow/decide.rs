@@ -15,6 +15,7 @@ use super::{Flow, Identity, Phase};
 use crate::content::BlockedFlow;
 use crate::end::{End, PerEnd};
 use crate::event::{Action, HelloInfo};
+use crate::order::Order;
 use crate::phase::FlowPhase;
 use crate::policy::{
     BlockWith, ConnectionFacts, Decision, DecryptedFlow, HelloFacts, Profile, UnsupportedAction,
@@ -97,8 +98,9 @@ impl<IO: Io> Flow<IO> {
         flight: FirstFlight<IO>,
         reason: Reason,
     ) -> Phase<IO> {
-        if reason == Reason::HelloNotTls && cx.shared.outside_tls.bypass_not_tls {
-            self.decided = Some((Action::Bypass, None));
+        let ordered = cx.ordered_bypass().filter(|_| may_be_released(reason));
+        if ordered.is_some() || reason == Reason::HelloNotTls && cx.shared.outside_tls.bypass_not_tls {
+            (self.decided, self.ordered) = (Some((Action::Bypass, None)), cx.count_order(ordered));
             return self.release(cx, flight);
         }
         self.decided = Some((Action::Block, None));
@@ -119,6 +121,9 @@ impl<IO: Io> Flow<IO> {
         let shared = Arc::clone(&cx.shared);
         let info = hello.info();
         self.about = Some(About::hello(&info));
+        if cx.order == Some(Order::Bypass) {
+            return self.release_ordered(cx, flight, info, None, Order::Bypass);
+        }
         let facts = HelloFacts { sni: info.sni.as_deref(), alpn: &info.alpn, ja4: &info.ja4 };
         let verdict = shared.policy.at_hello(&self.facts(&shared), &facts);
         shared.policy.count(&verdict);
@@ -143,6 +148,10 @@ impl<IO: Io> Flow<IO> {
                 let alert = (with != BlockWith::Reset).then_some(description::ACCESS_DENIED);
                 self.refuse(cx, flight, alert, Reason::PolicyBlock)
             }
+            Decision::Decrypt(profile) if cx.order == Some(Order::Drain) => {
+                self.decided = Some((Action::Bypass, rule));
+                self.release_ordered(cx, flight, info, Some(&profile), Order::Drain)
+            }
             Decision::Decrypt(profile) => match self.why_not(cx, &hello, &info, &profile) {
                 None => {
                     self.decided = Some((Action::Decrypt, rule));
@@ -166,6 +175,25 @@ impl<IO: Io> Flow<IO> {
                 }
             },
         }
+    }
+
+    /// Lets it go as an operator has ordered.
+    fn release_ordered(
+        &mut self,
+        cx: &mut Context<IO>,
+        flight: FirstFlight<IO>,
+        info: HelloInfo,
+        profile: Option<&Arc<Profile>>,
+        order: Order,
+    ) -> Phase<IO> {
+        let reason = match order {
+            Order::Bypass => Reason::OperatorBypass,
+            Order::Drain => Reason::OperatorDrain,
+        };
+        let rule = self.decided.take().and_then(|(_, rule)| rule);
+        (self.decided, self.ordered) = (Some((Action::Bypass, rule)), cx.count_order(Some(order)));
+        self.report_tls(cx, Some(info), profile, reason);
+        self.release(cx, flight)
     }
 
     /// Why it cannot be decrypted, and what follows from that: its server is known for it, or its client cannot be served.
@@ -289,4 +317,12 @@ impl<IO: Io> Flow<IO> {
         self.report_flow(cx, FlowPhase::Blocked, reason);
         Phase::Blocked(blocked)
     }
+}
+
+/// The client's first bytes are what they are: nobody has ended the connection, and nothing is short.
+fn may_be_released(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::HelloNotTls | Reason::HelloMalformed | Reason::HelloTooBig | Reason::HelloTimeout
+    )
 }

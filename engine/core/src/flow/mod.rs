@@ -55,6 +55,7 @@ pub use self::snapshot::{FlowSnapshot, LegSnapshot, Short, TlsSnapshot, Wanted};
 use crate::end::{End, PerEnd};
 use crate::event::{Action, Timestamp, Volume};
 use crate::job::Reply;
+use crate::order::Order;
 use crate::packet::{Headers, Template, TooBigMessage};
 use crate::phase::FlowPhase;
 use crate::policy::{Decision, FlowFacts, Verdict};
@@ -85,6 +86,8 @@ pub struct Flow<IO: Io> {
     unsettled: bool,
     /// It passes although its beginning, or one direction of it, was not seen.
     midstream: bool,
+    /// It is bypassed as an operator has ordered so.
+    ordered: Option<Order>,
     /// What it speaks before it goes over to TLS in place; none: TLS from the start.
     starttls: Option<Protocol>,
     phase: Phase<IO>,
@@ -149,7 +152,8 @@ impl<IO: Io> Flow<IO> {
         let decided = bypass.map(|v| (Action::Bypass, v.rule.clone()));
         let protocol = cx.shared.policy.starttls().protocol(identity.server.port());
         let starttls = protocol.filter(|_| bypass.is_none());
-        Self { decided, starttls, ..Self::in_phase(cx, identity, phase) }
+        let ordered = cx.count_order(bypass.and_then(|_| cx.ordered_bypass()));
+        Self { decided, ordered, starttls, ..Self::in_phase(cx, identity, phase) }
     }
 
     /// A flow whose beginning was not seen, and that passes all the same: because a rule (`rule`) says so, or because there is
@@ -157,7 +161,8 @@ impl<IO: Io> Flow<IO> {
     pub fn from_the_middle(cx: &Context<IO>, identity: Identity, rule: Option<Arc<str>>) -> Self {
         let phase = Phase::Bypassed(Bypassed::from_the_middle(cx.now, cx.shared.limits.idle_time));
         let decided = Some((Action::Bypass, rule));
-        Self { decided, midstream: true, ..Self::in_phase(cx, identity, phase) }
+        let ordered = cx.count_order(cx.ordered_bypass());
+        Self { decided, ordered, midstream: true, ..Self::in_phase(cx, identity, phase) }
     }
 
     fn in_phase(cx: &Context<IO>, identity: Identity, phase: Phase<IO>) -> Self {
@@ -173,6 +178,7 @@ impl<IO: Io> Flow<IO> {
             over: false,
             unsettled: false,
             midstream: false,
+            ordered: None,
             starttls: None,
             phase,
         }
@@ -380,8 +386,8 @@ impl<IO: Io> Flow<IO> {
     fn end(&mut self, cx: &mut Context<IO>, reason: Reason) {
         self.phase = match self.take_phase(cx) {
             Phase::Adopted(adopted) => {
-                // An engine that stops will not be there when the ends answer.
-                let orderly = reason != Reason::Shutdown;
+                // An engine that stops will not be there when the ends answer, and who kills wants it gone.
+                let orderly = !matches!(reason, Reason::Shutdown | Reason::OperatorKilled);
                 let next = if orderly { adopted.end(cx, reason) } else { adopted.over(cx, reason) };
                 self.follow(cx, next)
             }
@@ -503,7 +509,8 @@ impl<IO: Io> Flow<IO> {
         from: End,
         frame: IO::Frame,
     ) -> Phase<IO> {
-        let bypass = cx.shared.outside_tls.bypass_not_tls;
+        let ordered = cx.ordered_bypass();
+        let bypass = cx.shared.outside_tls.bypass_not_tls || ordered.is_some();
         if bypass {
             show_handshake(cx, &answered, None);
             for frame in held {
@@ -513,7 +520,7 @@ impl<IO: Io> Flow<IO> {
         }
         // Where it has closed already, it may be that only we have seen that.
         if bypass && !answered.server_has_closed() {
-            self.decided = Some((Action::Bypass, None));
+            (self.decided, self.ordered) = (Some((Action::Bypass, None)), cx.count_order(ordered));
             cx.show_frame(&frame);
             cx.send(from.other(), frame);
             let released = Released::new(&answered, Vec::new());

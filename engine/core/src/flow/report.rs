@@ -179,6 +179,7 @@ impl<IO: Io> Flow<IO> {
             phase,
             reason,
             midstream: self.midstream,
+            ordered: self.ordered,
             unread: self.about.as_ref().and_then(|about| about.unread),
             learned: self.learn_late(cx, reason),
         };

@@ -113,12 +113,15 @@ pub struct Wanted {
     pub port: Option<u16>,
     /// Its phase.
     pub phase: Option<FlowPhase>,
+    /// Its number.
+    pub flow_id: Option<u64>,
 }
 
 impl Wanted {
     fn covers(&self, identity: &Identity, phase: FlowPhase) -> bool {
-        let Identity { client, server, .. } = identity;
-        self.phase.is_none_or(|wanted| wanted == phase)
+        let Identity { client, server, flow_id, .. } = identity;
+        self.flow_id.is_none_or(|wanted| wanted == *flow_id)
+            && self.phase.is_none_or(|wanted| wanted == phase)
             && self.port.is_none_or(|port| port == client.port() || port == server.port())
             && self.client.is_none_or(|net| net.contains(&client.ip()))
             && self.server.is_none_or(|net| net.contains(&server.ip()))
@@ -258,6 +261,7 @@ mod tests {
             server: net("192.0.2.9/32"),
             port: Some(443),
             phase: Some(FlowPhase::Peeking),
+            flow_id: Some(1),
         };
         assert!(Wanted::default().covers(&identity, FlowPhase::Blocked));
         assert!(all.covers(&identity, FlowPhase::Peeking));
@@ -268,6 +272,7 @@ mod tests {
             (Wanted { server: net("10.0.0.0/8"), ..all }, FlowPhase::Peeking),
             (Wanted { client: net("::/0"), ..all }, FlowPhase::Peeking),
             (Wanted { port: Some(80), ..all }, FlowPhase::Peeking),
+            (Wanted { flow_id: Some(2), ..all }, FlowPhase::Peeking),
         ] {
             assert!(!wrong.covers(&identity, phase), "{wrong:?} {phase:?}");
         }

@@ -1,5 +1,6 @@
 //! `wireglass flows`: asks a running engine what its flows look like.
 
+mod kill;
 mod render;
 
 use std::io::{self, Write};
@@ -8,8 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use wireglass_core::phase::FlowPhase;
 
@@ -22,6 +23,7 @@ const HELP: &str = "\
 Examples:
   wireglass flows --phase decrypted --sort queue --limit 5
   wireglass flows --client 10.1.2.3 --sni '*.example.com' --watch 1
+  wireglass flows kill 1407374883553281      end a flow; `wireglass flows kill --help`
   wireglass flows --json | jq 'select(.client_leg.tcp.limited_by == \"receiver\") | .sni'
 
 One line for a flow, and one for each leg that the engine has of it, as `ss -ti` would show it:
@@ -39,8 +41,10 @@ Exit status: 0 done, even if no flow matches; 1 no engine, or no whole answer; 2
 
 /// Show the flows of a running engine, and what limits each.
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, args_conflicts_with_subcommands = true)]
 pub(super) struct FlowsArgs {
+    #[command(subcommand)]
+    command: Option<FlowsCommand>,
     #[command(flatten)]
     engine: EngineSocket,
     /// Only clients in this network, or with this address
@@ -72,6 +76,11 @@ pub(super) struct FlowsArgs {
     watch: Option<u64>,
 }
 
+#[derive(Debug, Subcommand)]
+enum FlowsCommand {
+    Kill(kill::KillArgs),
+}
+
 /// The phases, by their words.
 fn phases() -> impl TypedValueParser<Value = FlowPhase> {
     let named = |word: String| FlowPhase::ALL.iter().copied().find(|phase| phase.name() == word);
@@ -92,6 +101,9 @@ fn network(text: &str) -> Result<IpNet, String> {
 
 /// Runs the command.
 pub(super) fn run(args: FlowsArgs) -> ExitCode {
+    if let Some(FlowsCommand::Kill(args)) = &args.command {
+        return kill::run(args);
+    }
     let socket = match args.engine.path() {
         Ok(socket) => socket,
         Err(message) => {

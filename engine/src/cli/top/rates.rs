@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use wireglass_core::phase::FlowPhase;
 
+use crate::control::operate::OrderRecord;
 use crate::control::{Counters, PoolRecord, PortRecord, WorkerRecord};
 
 /// A reason's code.
@@ -30,6 +31,9 @@ pub(super) struct Rates {
     pub(super) log_lost: u64,
     /// Now: servers that are known not to be decrypted, or that an operator has named.
     pub(super) exclusions: u64,
+    /// Orders of an operator that stand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) orders: Vec<OrderRecord>,
 }
 
 /// One worker's share of the work, or all of it.
@@ -110,6 +114,7 @@ impl Rates {
             log_dropped: after.engine.log_dropped,
             log_lost: after.engine.log_lost,
             exclusions: after.engine.exclusions,
+            orders: after.engine.orders.clone(),
         })
     }
 }

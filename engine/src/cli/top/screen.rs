@@ -133,6 +133,7 @@ fn divide(room: Option<usize>, wanted: [usize; 3]) -> [usize; 3] {
 }
 
 fn title(state: &State, rates: Option<&Rates>, width: usize, keys: &'static str) -> Line<'static> {
+    let ordered = rates.map(orders).unwrap_or_default();
     let mut left = match rates {
         Some(rates) => format!(
             "wireglass {}  up {}{}  every {}",
@@ -146,9 +147,27 @@ fn title(state: &State, rates: Option<&Rates>, width: usize, keys: &'static str)
     if let Some(note) = &state.note {
         left = format!("{left}  {note}");
     }
-    let gap = width.saturating_sub(keys.len());
+    let gap = width.saturating_sub(keys.len() + ordered.chars().count());
     let held = if state.paused { Style::new().fg(Color::Yellow).bold() } else { Style::new() };
-    Line::from(vec![Span::styled(format!("{:<gap$}", fit(&left, gap)), held), Span::raw(keys)])
+    let left = Span::styled(format!("{:<gap$}", fit(&left, gap)), held);
+    let is_ordered = !ordered.is_empty();
+    Line::from(vec![alarming(ordered, is_ordered), left, Span::raw(keys)])
+}
+
+/// The orders that stand, before all else: who looks at numbers must know that little is decrypted.
+fn orders(rates: &Rates) -> String {
+    let orders = rates.orders.iter().rev().map(|order| {
+        let what = match order.order.as_str() {
+            "bypass" => "BYPASS ALL",
+            "drain" => "DRAINING",
+            _ => "ORDERED",
+        };
+        match order.left_seconds {
+            Some(left) => format!("{what}, {} left  ", uptime(left as f64)),
+            None => format!("{what}  "),
+        }
+    });
+    orders.collect()
 }
 
 /// Which settings are in force, and for how long; nothing of an engine that does not say.
@@ -275,6 +294,7 @@ mod tests {
 
     use super::super::state::Wish;
     use super::*;
+    use crate::control::operate::OrderRecord;
     use crate::control::{Counters, EngineRecord, PoolRecord, PortRecord, WorkerRecord};
 
     /// So many workers, after so many seconds; each has twice as much to do as the one before.
@@ -337,6 +357,7 @@ mod tests {
                 log_dropped: 0,
                 log_lost: 3,
                 exclusions: 17,
+                orders: Vec::new(),
             },
             workers: (0..workers).map(worker).collect(),
             ports: vec![port("net_af_packet0", 77 * seconds), port("0000:3b:00.1-a-long-name", 0)],
@@ -385,6 +406,22 @@ mod tests {
         let rates = state.rates.as_ref().expect("two readings");
         let text = text(&State::default(), rates, WIDE);
         assert_golden(&text, include_str!("golden/text.txt"));
+    }
+
+    #[test]
+    fn an_order_of_an_operator_stands_first() {
+        let order = |order: &str, left_seconds| OrderRecord { order: order.into(), left_seconds };
+        let mut ordered = counters(1, 12);
+        ordered.engine.orders = vec![order("drain", None), order("bypass", Some(872))];
+        let mut state = State::default();
+        state.take(counters(1, 10));
+        state.take(ordered);
+        let title = |size| drawn(&state, size).lines().next().unwrap_or_default().to_owned();
+        let wide = title((WIDE, 24));
+        assert!(wide.starts_with("BYPASS ALL, 14 min 32 s left  DRAINING  wireglass 0.1.0  up "), "{wide}");
+        assert!(title((80, 24)).starts_with("BYPASS ALL, 14 min 32 s left  DRAINING"));
+        let rates = state.rates.as_ref().expect("two readings");
+        assert!(text(&State::default(), rates, WIDE).starts_with("BYPASS ALL, 14 min 32 s left"));
     }
 
     #[test]

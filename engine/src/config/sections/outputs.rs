@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::unistd::Group;
 use tracing::level_filters::LevelFilter;
 
 use crate::config::reader::{Notes, Table, Value};
@@ -159,6 +160,8 @@ impl Metrics {
 pub struct Control {
     /// Unix socket through which `wireglass flows` asks; none: it is off.
     pub socket: Option<PathBuf>,
+    /// Number of the group whose members may look; none: nobody but the engine's own user may.
+    pub read_group: Option<u32>,
 }
 
 impl Control {
@@ -176,7 +179,20 @@ impl Control {
                 }
             }),
         };
+        let read_group = table.value("read_group", "none").and_then(|value| group(&value));
         table.finish();
-        Self { socket }
+        Self { socket, read_group }
+    }
+}
+
+/// The number of a group of this machine.
+fn group(value: &Value<'_>) -> Option<u32> {
+    let name = value.text()?;
+    match Group::from_name(name) {
+        Ok(Some(group)) => Some(group.gid.as_raw()),
+        Ok(None) | Err(_) => {
+            value.say(format!("expected a group of this machine, found {name:?}: groupadd --system {name}"));
+            None
+        }
     }
 }

@@ -1,0 +1,91 @@
+//! `wireglass flows kill`: ends flows of a running engine.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use ipnet::IpNet;
+use wireglass_core::phase::FlowPhase;
+
+use super::{network, phases};
+use crate::cli::USAGE;
+use crate::cli::orders::print_json;
+use crate::cli::socket::EngineSocket;
+use crate::control::client;
+use crate::control::operate::{KillRequest, KilledRecord};
+
+const HELP: &str = "\
+Examples:
+  wireglass flows kill 1407374883553281
+  wireglass flows kill --client 10.1.2.3 --sni '*.example.com' --yes
+
+A decrypted flow is reset at both ends. One that is bypassed is forgotten: its next packet, from either end, is answered with a RST.
+What the ends open afterwards is a new connection, and policy decides on it. Events have the reason `operator.killed`.
+
+Exit status: 0 done; 1 no flow matches, more than one without --yes, no engine, or no whole answer; 2 wrong usage or configuration.";
+
+/// End flows: the one with this number, or those for which all holds that is given.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct KillArgs {
+    #[command(flatten)]
+    engine: EngineSocket,
+    /// Number of the flow: `flow_id` of events, the first word of `wireglass flows`
+    #[arg(value_name = "ID", required_unless_present_any = ["client", "server", "port", "sni", "phase"])]
+    flow_id: Option<u64>,
+    /// Clients in this network, or with this address
+    #[arg(long, value_name = "NET", value_parser = network)]
+    client: Option<IpNet>,
+    /// Servers in this network, or with this address
+    #[arg(long, value_name = "NET", value_parser = network)]
+    server: Option<IpNet>,
+    /// Flows with this TCP port at either end
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Flows whose server name matches this shell pattern
+    #[arg(long, value_name = "GLOB")]
+    sni: Option<String>,
+    /// Flows in this phase
+    #[arg(long, value_parser = phases())]
+    phase: Option<FlowPhase>,
+    /// Also if it is more than one
+    #[arg(long)]
+    yes: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &KillArgs) -> ExitCode {
+    let KillArgs { engine: _, flow_id, client, server, port, sni, phase, yes, json: _ } = args;
+    let request = KillRequest {
+        flow_id: *flow_id,
+        client: *client,
+        server: *server,
+        port: *port,
+        sni: sni.clone(),
+        phase: *phase,
+        yes: *yes,
+    };
+    if let Err(error) = request.check() {
+        eprintln!("wireglass: --{error}");
+        return ExitCode::from(USAGE);
+    }
+    let done = match args.engine.ask(|socket| client::kill(socket, &request)) {
+        Ok(done) => done,
+        Err(status) => return status,
+    };
+    if args.json {
+        print_json(&done);
+    }
+    let KilledRecord { matched, killed, complete } = done;
+    if !complete {
+        eprintln!("wireglass: {killed} of {matched} flows ended, and a worker did not answer in time");
+    } else if matched == 0 {
+        eprintln!("wireglass: no flow matches");
+    } else if killed == matched {
+        eprintln!("wireglass: {killed} ended");
+    } else {
+        eprintln!("wireglass: {killed} ended, {} had ended by themselves", matched - killed);
+    }
+    if complete && matched > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,41 @@
+//! `wireglass log-level`: how much a running engine says.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::orders::print_json;
+use super::socket::EngineSocket;
+use crate::control::client;
+use crate::control::operate::{LevelRequest, LogLevel};
+
+const HELP: &str = "\
+Example:
+  wireglass log-level debug
+
+Until the next reload or start, which go by `log.level`. An engine that was started with RUST_LOG goes by that, and says so.
+
+Exit status: 0 done; 1 no engine, or it goes by RUST_LOG; 2 wrong usage or configuration.";
+
+/// Change the level of a running engine's own messages.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct LogLevelArgs {
+    #[command(flatten)]
+    engine: EngineSocket,
+    /// Messages of this severity and worse
+    #[arg(value_enum)]
+    level: LogLevel,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &LogLevelArgs) -> ExitCode {
+    match args.engine.ask(|socket| client::log_level(socket, LevelRequest { level: args.level })) {
+        Ok(level) if args.json => print_json(&LevelRequest { level }),
+        Ok(level) => eprintln!("wireglass: messages of level {level} and worse, until the next reload"),
+        Err(status) => return status,
+    }
+    ExitCode::SUCCESS
+}
