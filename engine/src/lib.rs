@@ -21,4 +21,5 @@ pub mod record_speeds;
 pub mod reload;
 pub mod secrets;
 pub mod simulate;
+pub mod verdicts;
 pub mod worker;

@@ -16,6 +16,7 @@ mod shedding;
 mod steering;
 mod summary;
 mod thread;
+mod verdicts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::generation::GenerationInbox;
 use crate::handshake_pool;
 use crate::log::LogSender;
 use crate::secrets::Secrets;
+use crate::verdicts::VerdictInbox;
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass_core::fairness::Shares;
@@ -82,6 +84,8 @@ pub struct Parts<F> {
     pub epoch: u64,
     /// Where it is asked what its flows look like.
     pub responder: DumpResponder,
+    /// Where it is told what an IDS says of them.
+    pub verdicts: VerdictInbox,
 }
 
 /// One worker.
@@ -105,6 +109,7 @@ pub struct Worker<IO: Io> {
     pool: handshake_pool::Client,
     events: EventLog,
     responder: DumpResponder,
+    verdicts: VerdictInbox,
     fragments: Fragments<IO::Frame>,
     refused: Refused,
     passthrough: PassthroughState<IO::Frame>,
@@ -159,6 +164,7 @@ impl<IO: Io> Worker<IO> {
             native_vlans,
             epoch,
             responder,
+            verdicts,
         } = parts;
         let refused = Refused::new(flows, shared.limits.idle_time);
         let io_wires = usize::from(io.wires());
@@ -183,6 +189,7 @@ impl<IO: Io> Worker<IO> {
             clients: Shares::default(),
             per_client,
             responder,
+            verdicts,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
@@ -228,6 +235,9 @@ impl<IO: Io> Worker<IO> {
             self.expire_fragments();
             done += self.run_timers(now);
             done += self.shed_idle() + self.shed_memory();
+        }
+        if self.verdicts.is_waiting() {
+            done += self.take_verdicts();
         }
         if self.responder.is_asked() {
             done += self.dump();
