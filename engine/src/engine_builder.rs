@@ -15,6 +15,7 @@ use crate::handshake_pool::Pool;
 use crate::log::LogSender;
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
+use crate::verdicts::{VerdictCounters, VerdictInbox};
 use crate::worker::{Parts, Steering};
 
 /// What an engine is to do, ports and threads aside.
@@ -70,6 +71,7 @@ impl EngineBuilder {
         metrics.set_tls(Arc::clone(self.tls.caches()));
         metrics.set_records(self.tls.record_libraries());
         metrics.set_exclusions(Arc::clone(&self.exclusions));
+        let verdicts = Arc::new(VerdictCounters::default());
         let shared = Shared {
             policy: self.policy,
             tls: Arc::new(self.tls.with_ticket_secret(self.secrets.tickets)),
@@ -106,6 +108,7 @@ impl EngineBuilder {
                     epoch: self.epoch,
                     responder: DumpResponder::default(),
                     order: Arc::clone(metrics.orders().standing()),
+                    verdicts: VerdictInbox::new(Arc::clone(&verdicts)),
                 }
             },
         );

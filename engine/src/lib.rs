@@ -22,4 +22,5 @@ pub mod record_speeds;
 pub mod reload;
 pub mod secrets;
 pub mod simulate;
+pub mod verdicts;
 pub mod worker;

@@ -15,6 +15,7 @@ use crate::flow_dump::FlowDumper;
 use crate::generation::Generations;
 use crate::handshake_pool::Pool;
 use crate::metrics::Metrics;
+use crate::verdicts::VerdictSender;
 use crate::worker::Worker;
 use tcp_stack::Instant;
 use wireglass_testbed::Middle;
@@ -43,6 +44,7 @@ pub struct Engine {
     counters: Vec<Arc<WorkerCounters>>,
     hasher: KeyHasher,
     dumper: FlowDumper,
+    verdicts: VerdictSender,
     generations: Generations,
     order: Arc<StandingOrder>,
     spread: Spread,
@@ -78,6 +80,7 @@ impl Engine {
         let cable = Cable::new(1, workers, QUEUE_DEPTH).with_mirrors(builder.mirrors.len(), mirror_depth);
         let (pool, parts, generations) = builder.workers(&metrics, workers)?;
         let dumper = FlowDumper::new(parts.iter().map(|parts| &parts.responder));
+        let verdicts = VerdictSender::new(parts.iter().map(|parts| &parts.verdicts), hasher);
         let io = |n| cable.io(n, mtu);
         let workers = parts.into_iter().enumerate();
         let workers = workers.map(|(n, parts)| Worker::new(parts, io(n), Instant::ZERO, started)).collect();
@@ -89,6 +92,7 @@ impl Engine {
             counters,
             hasher,
             dumper,
+            verdicts,
             generations,
             order: Arc::clone(metrics.orders().standing()),
             spread,
@@ -111,6 +115,11 @@ impl Engine {
     /// Asks what the flows look like.
     pub fn dumper(&self) -> &FlowDumper {
         &self.dumper
+    }
+
+    /// Tells the workers what an IDS says of their flows.
+    pub fn verdicts(&self) -> &VerdictSender {
+        &self.verdicts
     }
 
     /// The settings that it goes by. What is published there, it takes when it runs next.

@@ -431,3 +431,25 @@ fn mirrors() {
         ],
     );
 }
+
+#[test]
+fn verdicts() {
+    let (long, quoted) = ("x".repeat(90), "x".repeat(58));
+    assert_faults(
+        &format!(
+            "[verdicts]\nlisten = \"/{long}\"\nblock.metadata = \"block\"\nblock.sid = [0]\nblock.gid = 1\n[verdicts.drop]\n"
+        ),
+        &[
+            &format!(
+                "14: verdicts.listen: expected a `[mirror.NAME]` in this file, as verdicts are about what it shows, or \"off\", found \"/{quoted}..."
+            ),
+            &format!(
+                "14: verdicts.listen: expected a path of at most 90 bytes (sockets cannot have longer ones), found 91: /{long}"
+            ),
+            "15: verdicts.block.metadata: expected a key and a value with a space between them (\"wireglass block\"), or \"off\", found \"block\"",
+            "16: verdicts.block.sid[1]: expected a whole number from 1 to 4294967295, found 0",
+            "17: verdicts.block.gid: unknown key (did you mean `sid`?)",
+            "18: verdicts.drop: unknown key; known here: listen, block",
+        ],
+    );
+}

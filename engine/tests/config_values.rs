@@ -3,13 +3,15 @@
 
 mod config_support;
 
+use std::path::Path;
 use std::time::Duration;
 
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
-use wireglass::config::Config;
+use wireglass::config::{Config, Verdicts};
 use wireglass::log::{DatagramAddress, Destination, Facility};
 use wireglass::record_speeds::RecordLibrary;
+use wireglass::verdicts::Block;
 use wireglass::worker::Idle;
 use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
@@ -62,6 +64,22 @@ fn mirrors() {
     assert_eq!((proxy.port.as_str(), &proxy.mirror), ("0000:05:00.0", &wanted));
     let arguments = config.dpdk.arguments(&config.wires, &config.mirrors, 2);
     assert_eq!(arguments, ["--vdev", "net_af_packet_eth2,iface=eth2,qpairs=2,framecnt=2048"]);
+}
+
+#[test]
+fn verdicts() {
+    let mirror = "[mirror.ids]\nport = \"af_packet:eth2\"\n";
+    let of = |text: &str| load(&format!("{mirror}{text}")).verdicts;
+    let pair = |key: &str, value: &str| Some((key.to_owned(), value.to_owned()));
+    let default = Block { metadata: pair("wireglass", "block"), sids: Vec::new() };
+    assert_eq!(of(""), Verdicts { listen: None, block: default.clone() });
+    assert_eq!(of("[verdicts]\nlisten = \"off\"\n").listen, None);
+    let set = of(
+        "[verdicts]\nlisten = \"/run/v.sock\"\nblock = { metadata = \"policy  drop it\", sid = [7, 8] }\n",
+    );
+    assert_eq!(set.listen.as_deref(), Some(Path::new("/run/v.sock")));
+    assert_eq!(set.block, Block { metadata: pair("policy", "drop it"), sids: vec![7, 8] });
+    assert_eq!(of("[verdicts]\nblock.metadata = \"off\"\n").block, Block::default());
 }
 
 #[test]

@@ -21,7 +21,7 @@ use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::{
-    Ambiguity, HttpOddity, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason,
+    Ambiguity, HttpOddity, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason, VerdictFate,
 };
 use wireglass_core::starttls::Protocol;
 
@@ -669,6 +669,8 @@ fn the_document_is_in_step() {
     let marks = Ambiguity::ALL.iter().map(|r| (r.code(), r.help()));
     let http = offs.chain(oddities).chain(marks);
     let mirror = MirrorDrop::ALL.iter().map(|r| (r.code(), r.help()));
+    let verdicts = VerdictFate::ALL.iter().map(|r| (r.code(), r.help()));
+    let mirror = mirror.chain(verdicts);
     for (code, help) in reasons.chain(drops).chain(lost).chain(http).chain(path).chain(mirror) {
         assert!(document.contains(&format!("| {help} | `{code}` |\n")), "{code} is not explained");
     }

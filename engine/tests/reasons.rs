@@ -11,7 +11,9 @@ use support::raw::{CLIENT, RawSegment, SERVER, hello};
 use wireglass::metrics::PortStatistics;
 use wireglass::simulate::Engine;
 use wireglass_core::fairness::PerClient;
-use wireglass_core::reason::{InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason};
+use wireglass_core::reason::{
+    InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason, VerdictFate,
+};
 use wireglass_testbed::{Duration, Instant, Middle};
 
 /// Sources of all tests: those in files of their own, and those at the end of the engine's and the core's.
@@ -50,6 +52,7 @@ fn each_reason_is_named_by_a_test() {
     reasons.extend(PathMessage::ALL.iter().map(|r| (format!("PathMessage::{r:?}"), r.code())));
     reasons.extend(InspectorOff::ALL.iter().map(|r| (format!("InspectorOff::{r:?}"), r.code())));
     reasons.extend(MirrorDrop::ALL.iter().map(|r| (format!("MirrorDrop::{r:?}"), r.code())));
+    reasons.extend(VerdictFate::ALL.iter().map(|r| (format!("VerdictFate::{r:?}"), r.code())));
     let unnamed: Vec<_> = reasons
         .iter()
         .filter(|(variant, code)| !names(&all, variant) && !all.contains(&format!("\"{code}\"")))

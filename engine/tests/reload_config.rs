@@ -133,6 +133,17 @@ const FIXED: &[(&str, &str, &str)] = &[
         "[mirror.m]\nport = \"xdp:eth2\"\nbypassed = true",
     ),
     ("mirror.NAME.mtu", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth2\"\nmtu = 1400"),
+    (
+        "verdicts.listen",
+        "[mirror.m]\nport = \"xdp:eth2\"",
+        "[mirror.m]\nport = \"xdp:eth2\"\n[verdicts]\nlisten = \"a.sock\"",
+    ),
+    (
+        "verdicts.block.metadata",
+        "[verdicts]\nblock.metadata = \"a b\"",
+        "[verdicts]\nblock.metadata = \"off\"",
+    ),
+    ("verdicts.block.sid", "[verdicts]\nblock.sid = [1]", "[verdicts]\nblock.sid = [1, 2]"),
     ("workers.cores", "[workers]\ncores = [1]", "[workers]\ncores = [1, 2]"),
     ("workers.handshake_threads", "[workers]\nhandshake_threads = 1", "[workers]\nhandshake_threads = 2"),
     ("workers.idle", "[workers]\nidle = \"adaptive\"", "[workers]\nidle = \"spin\""),

@@ -26,6 +26,19 @@ alert http any any -> any any (msg:"client"; http.user_agent; content:"curl/"; s
 alert http any any -> any any (msg:"status"; http.stat_code; content:"404"; sid:9000007; rev:1;)
 """
 
+# Ends what it finds.
+VERDICT = ('alert http any any -> any any (msg:"to be ended"; http.uri; content:"to-be-ended"; metadata:wireglass block; '
+           'sid:9000013; rev:1;)\n')
+
+_VERDICTS = """\
+  - eve-log:
+      enabled: yes
+      filetype: unix_stream
+      filename: {socket}
+      community-id: true
+      types: [{{alert: {{metadata: yes}}}}]
+"""
+
 _SURICATA = """\
 %YAML 1.1
 ---
@@ -42,6 +55,7 @@ outputs:
       community-id: true
       community-id-seed: 0
       types: [alert, http]
+{verdicts}
 af-packet:
   - interface: {interface}
     cluster-id: 99
@@ -141,15 +155,16 @@ def assert_faultless(file, least, of="tcp"):
 
 
 class Suricata:
-    """Suricata with the rules above, on an interface or on a capture."""
+    """Suricata with the rules above, on an interface or on a capture; its verdicts go to a socket, if there is one."""
 
-    def __init__(self, folder: Path, interface=IDS):
+    def __init__(self, folder: Path, interface=IDS, socket=None):
         folder.mkdir(parents=True)
         self.folder = folder
         self.config = folder / "suricata.yaml"
-        self.config.write_text(_SURICATA.format(dir=folder, interface=interface))
+        verdicts = _VERDICTS.format(socket=socket) if socket else ""
+        self.config.write_text(_SURICATA.format(dir=folder, interface=interface, verdicts=verdicts))
         self.rules = folder / "our.rules"
-        self.rules.write_text(RULES)
+        self.rules.write_text(RULES + VERDICT)
         self.common = ["suricata", "-c", self.config, "-S", self.rules, "-l", folder, "-k", "all", "--pidfile", folder / "pid"]
 
     def read(self, file):

@@ -92,6 +92,21 @@ reasons! {
 }
 
 reasons! {
+    /// What has become of a line of an IDS at a mirror.
+    VerdictFate {
+        FlowEnded = "verdict.flow", "The flow that it is about was ended.";
+        StreamEnded = "verdict.stream", "The stream of HTTP/2 that it is about was ended.";
+        TooLate = "verdict.too_late", "The flow or stream that it is about was over.";
+        UnknownFlow = "verdict.unknown_flow", "No flow that is in a mirror has these addresses and ports.";
+        RingFull = "verdict.ring_full", "As many as may wait for the worker did.";
+        NotMeant = "verdict.not_meant", "No alert, or of a rule that `verdicts.block` does not mean.";
+        Malformed = "verdict.malformed", "No EVE JSON of TCP between two addresses.";
+        LineTooLong = "verdict.line_too_long", "It was longer than is read.";
+        PeerRefused = "verdict.peer_refused", "A connection of a user who is neither root nor the engine's, or one too many.";
+    }
+}
+
+reasons! {
     /// How policy or fate decided a flow; the `reason` of `tls` and `flow` events.
     Reason {
         PolicyDecrypt = "policy.decrypt", "A rule, or the default, says decrypt.";
@@ -168,6 +183,7 @@ reasons! {
         ContentEncoding = "content.encoding", "A body that cannot be read through its coding, where a rule asks what is in it (`content.on_undecodable`).";
         ContentBomb = "content.bomb", "A body that unfolds into far more than it has, where a rule asks what is in it (`content.on_undecodable`).";
         ContentUndecided = "content.undecided", "A filter did not decide on plaintext of which no more can be held, or will come.";
+        VerdictExternal = "verdict.external", "An IDS at a mirror has found something in the plaintext (`[verdicts]`).";
         KeysUsedUp = "tls.keys_used_up", "The keys of a TLS 1.2 connection have protected as many records as they may.";
         Closed = "flow.closed", "Both ends closed in order.";
         Idle = "flow.idle", "Nothing came for the idle time.";
@@ -256,6 +272,7 @@ mod tests {
         codes.extend(PortDrop::ALL.iter().map(|r| r.code()));
         codes.extend(PathMessage::ALL.iter().map(|r| r.code()));
         codes.extend(MirrorDrop::ALL.iter().map(|r| r.code()));
+        codes.extend(VerdictFate::ALL.iter().map(|r| r.code()));
         codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
         codes.extend(HttpOddity::ALL.iter().map(|r| r.code()));
         codes.extend(Ambiguity::ALL.iter().map(|r| r.code()));

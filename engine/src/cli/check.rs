@@ -131,6 +131,9 @@ impl Summary<'_> {
                 )?;
             }
         }
+        if let Some(path) = &self.config.verdicts.listen {
+            writeln!(f, "  verdicts: an IDS ends flows through {}", path.display())?;
+        }
         Ok(())
     }
 

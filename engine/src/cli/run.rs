@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::level_filters::LevelFilter;
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::order::Order;
+use wireglass_core::packet::KeyHasher;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::policy::Tallies;
 use wireglass_core::tls::{Fetcher, TlsContext};
@@ -31,6 +32,7 @@ use crate::metrics::{Metrics, MetricsServer, PortSources};
 use crate::numa;
 use crate::reload::{ReloadHandle, ReloadThread, Reloader};
 use crate::secrets::Secrets;
+use crate::verdicts::{Finder, VerdictSender, VerdictServer};
 use crate::worker::{Worker, WorkerThread};
 
 /// Events that may wait for the log thread: a second's worth at tens of thousands of connections a second.
@@ -66,6 +68,7 @@ struct Engine {
     log: LogWriter,
     metrics: Option<MetricsServer>,
     control: Option<ControlServer>,
+    verdicts: Option<VerdictServer>,
     exclusions: Option<ExclusionFile>,
     fetches: Option<FetchThreads>,
     reloads: (ReloadThread, ReloadHandle),
@@ -96,6 +99,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let list_files = config.lists.sources.iter().flat_map(|source| &source.files);
     list_files.flat_map(ListFile::bad_lines).for_each(|bad| tracing::warn!("{bad}"));
     let socket = control_socket(&config)?;
+    let ids_socket = verdict_socket(&config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
     let workers = config.workers.cores.len();
@@ -145,13 +149,20 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let builder = builder(&config, compiled, (tls, exclusions), wires, sender, held_frames, secrets);
     let (threads, stop, reopen) = (config.workers.clone(), Arc::clone(&signals.stop), log.reopener());
     let counted = Arc::clone(&metrics);
-    let beside = |dumper, generations| {
+    let finder = Finder::new(builder.mirrors.clone(), builder.native_vlans.clone());
+    let beside = |Asking { dumper, verdicts, generations }| {
+        let block = config.verdicts.block.clone();
+        if ids_socket.is_some() {
+            metrics.set_verdicts(Arc::clone(verdicts.counters()));
+        }
+        let listen = |socket| VerdictServer::start(socket, block, finder, verdicts);
+        let verdicts = ids_socket.map(listen).transpose()?;
         let reloader = Reloader::new(config, generations, Arc::clone(&counted), set_level, stop);
         let reloads = ReloadThread::start(reloader, reopen)?;
         let serve = |socket| ControlServer::start(socket, dumper, counted, Some(reloads.1.clone()));
-        Ok((socket.map(serve).transpose()?, reloads))
+        Ok((socket.map(serve).transpose()?, verdicts, reloads))
     };
-    let (pool, workers, (control, reloads)) =
+    let (pool, workers, (control, verdicts, reloads)) =
         start_workers(&threads, builder, &metrics, queues, &signals.stop, beside)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
     tracing::info!(dpdk = ports.version(), "started");
@@ -165,6 +176,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         log,
         metrics: server,
         control,
+        verdicts,
         exclusions: exclusion_file,
         fetches,
         reloads,
@@ -229,6 +241,13 @@ fn builder(
     }
 }
 
+/// What asks the workers and tells them.
+struct Asking {
+    dumper: FlowDumper,
+    verdicts: VerdictSender,
+    generations: Generations,
+}
+
 /// `beside` starts what asks the workers and what reloads, before they run: it may fail, and they could not be left alone then.
 fn start_workers<B>(
     workers: &Workers,
@@ -236,10 +255,15 @@ fn start_workers<B>(
     metrics: &Arc<Metrics>,
     queues: Vec<WorkerQueues>,
     stop: &Arc<AtomicBool>,
-    beside: impl FnOnce(FlowDumper, Generations) -> std::io::Result<B>,
+    beside: impl FnOnce(Asking) -> std::io::Result<B>,
 ) -> std::io::Result<(Pool, Vec<WorkerThread>, B)> {
+    let hasher = KeyHasher::new(builder.secrets.flow_hash);
     let (pool, parts, generations) = builder.workers(metrics, queues.len())?;
-    let beside = beside(FlowDumper::new(parts.iter().map(|parts| &parts.responder)), generations)?;
+    let beside = beside(Asking {
+        dumper: FlowDumper::new(parts.iter().map(|parts| &parts.responder)),
+        verdicts: VerdictSender::new(parts.iter().map(|parts| &parts.verdicts), hasher),
+        generations,
+    })?;
     let mut threads = Vec::new();
     for ((parts, queues), &core) in parts.into_iter().zip(queues).zip(&workers.cores) {
         let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall);
@@ -264,6 +288,12 @@ fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
     let bind = |path: &Path| ControlSocket::bind_for(path, config.control.read_group);
     let socket = config.control.socket.as_deref().map(bind).transpose();
     socket.map_err(|error| format!("control.socket: {error}"))
+}
+
+/// Likewise.
+fn verdict_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
+    let socket = config.verdicts.listen.as_deref().map(ControlSocket::bind).transpose();
+    socket.map_err(|error| format!("verdicts.listen: {error}"))
 }
 
 /// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.
@@ -409,6 +439,7 @@ impl Engine {
             log,
             metrics,
             control,
+            verdicts,
             exclusions,
             fetches,
             reloads,
@@ -418,6 +449,9 @@ impl Engine {
         drop(links);
         if let Some(control) = control {
             control.stop();
+        }
+        if let Some(verdicts) = verdicts {
+            verdicts.stop();
         }
         let (reload_thread, reload_handle) = reloads;
         drop(reload_handle);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Config, Control, Dpdk, Exclusions, Fetch, Log, Metrics, MirrorPort, Wire, Workers};
+use super::{Config, Control, Dpdk, Exclusions, Fetch, Log, Metrics, MirrorPort, Verdicts, Wire, Workers};
 
 /// What an engine has for as long as it runs: ports, threads, tables that are made at the start, and what listens or is written to.
 #[derive(Clone, Debug)]
@@ -14,6 +14,7 @@ pub struct Startup {
     dpdk: Dpdk,
     wires: Vec<Wire>,
     mirrors: Vec<MirrorPort>,
+    verdicts: Verdicts,
     workers: Workers,
     flows: u32,
     worker_bytes: usize,
@@ -49,6 +50,9 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("mirror.NAME.profile", |a, b| mirrors(a, b, |m| m.mirror.profiles.clone())),
     ("mirror.NAME.bypassed", |a, b| mirrors(a, b, |m| m.mirror.bypassed)),
     ("mirror.NAME.mtu", |a, b| mirrors(a, b, |m| m.mirror.mtu)),
+    ("verdicts.listen", |a, b| a.verdicts.listen != b.verdicts.listen),
+    ("verdicts.block.metadata", |a, b| a.verdicts.block.metadata != b.verdicts.block.metadata),
+    ("verdicts.block.sid", |a, b| a.verdicts.block.sids != b.verdicts.block.sids),
     ("workers.cores", |a, b| a.workers.cores != b.workers.cores),
     ("workers.handshake_threads", |a, b| a.workers.handshake_threads != b.workers.handshake_threads),
     ("workers.idle", |a, b| a.workers.idle != b.workers.idle),
@@ -114,6 +118,7 @@ impl Config {
             dpdk: self.dpdk.clone(),
             wires: self.wires.clone(),
             mirrors: self.mirrors.clone(),
+            verdicts: self.verdicts.clone(),
             workers: self.workers.clone(),
             flows: self.limits.flows,
             worker_bytes: self.limits.worker_bytes,

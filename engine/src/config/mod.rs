@@ -27,7 +27,7 @@ use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
     Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, Intercept, Limits, ListFile,
-    ListSource, Log, Metrics, MirrorPort, NamedLists, PolicyRules, Trust, Wire, Workers,
+    ListSource, Log, Metrics, MirrorPort, NamedLists, PolicyRules, Trust, Verdicts, Wire, Workers,
 };
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
@@ -53,6 +53,8 @@ pub struct Config {
     pub wires: Vec<Wire>,
     /// What is shown to others, by name.
     pub mirrors: Vec<MirrorPort>,
+    /// Where an IDS at them says which flows are to end.
+    pub verdicts: Verdicts,
     /// Threads and cores.
     pub workers: Workers,
     /// The crypto library.
@@ -129,7 +131,10 @@ impl Config {
         let tallies = self.tallies(before);
         let policy = Arc::new(self.compile_policy().counted_in(&tallies));
         let content = Arc::new(self.compile_content().counted_in(&tallies));
-        let filters = RuleFilters::new(content, self.page()).with_connections(Arc::clone(&policy));
+        let judged = self.mirrors.iter().filter(|_| self.verdicts.listen.is_some());
+        let filters = RuleFilters::new(content, self.page())
+            .with_connections(Arc::clone(&policy))
+            .with_streams_judged_at(judged.map(|mirror| mirror.mirror.clone()).collect());
         Compiled { policy, filters: Arc::new(filters), tallies }
     }
 
@@ -364,6 +369,7 @@ struct Sections {
     dpdk: Dpdk,
     wires: Vec<Wire>,
     mirrors: Vec<MirrorPort>,
+    verdicts: Verdicts,
     workers: Workers,
     crypto: Crypto,
     ca: Option<Ca>,
@@ -388,6 +394,8 @@ impl Sections {
         let wires = Wire::read_all(document, &dpdk);
         let profiles = Profiles::read(document.table("profile"));
         let mirrors = MirrorPort::read_all(document, &dpdk, &wires, &profiles);
+        let verdicts =
+            Verdicts::read(document.table("verdicts"), !document.table("mirror").named_tables().is_empty());
         let lists = NamedLists::read(document, notes);
         let policy = PolicyRules::read(document, &profiles, &wires, &lists);
         let sections = Self {
@@ -412,6 +420,7 @@ impl Sections {
             dpdk,
             wires,
             mirrors,
+            verdicts,
             profiles,
         };
         document.finish();
@@ -430,6 +439,7 @@ impl Sections {
             dpdk: self.dpdk,
             wires: self.wires,
             mirrors: self.mirrors,
+            verdicts: self.verdicts,
             workers: self.workers,
             crypto: self.crypto,
             ca: self.ca?,

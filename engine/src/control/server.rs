@@ -75,10 +75,10 @@ impl ControlServer {
         let shared = Arc::new(Shared { dumper, metrics, reload, stop: AtomicBool::new(false) });
         // A second handle of the listener, as a stream: only streams can be shut down, which is what ends a wait for a
         // connection (Linux: accept fails at once, and for ever).
-        let listener = UnixStream::from(OwnedFd::from(socket.listener.try_clone()?));
+        let listener = UnixStream::from(OwnedFd::from(socket.listener().try_clone()?));
         let for_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("wg-control".into()).spawn(move || {
-            accept(&socket.listener, &for_thread);
+            accept(socket.listener(), &for_thread);
             drop(socket);
         })?;
         Ok(Self { shared, listener, thread: Some(thread) })

@@ -26,7 +26,7 @@ pub struct ControlSocket {
     path: PathBuf,
     /// Device and inode: what lies at the path later may be somebody else's.
     identity: (u64, u64),
-    pub(super) listener: UnixListener,
+    listener: UnixListener,
 }
 
 /// Why there is no socket.
@@ -47,7 +47,7 @@ impl std::fmt::Display for BindError {
         match self {
             Self::InUse(path) => write!(
                 f,
-                "{} belongs to an engine that is running: stop it, or give this one another `control.socket`",
+                "{} belongs to an engine that is running: stop it, or give this one another path",
                 path.display()
             ),
             Self::NotASocket(path) => {
@@ -102,6 +102,11 @@ impl ControlSocket {
         let listener = place(folder, path, group).map_err(socket_error)?;
         let identity = identity(&fs::symlink_metadata(path).map_err(socket_error)?);
         Ok(Self { path: path.to_owned(), identity, listener })
+    }
+
+    /// Where connections come in.
+    pub(crate) fn listener(&self) -> &UnixListener {
+        &self.listener
     }
 
     /// Where it is.

@@ -8,9 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use md5::{Digest as _, Md5};
 use serde::{Serialize, Serializer};
 use wireglass_core::event::{
-    Action, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event, FlowEvent, FlowHead,
-    HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent,
-    Timestamp, TlsEvent, Unread,
+    Action, AlertEvent, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event, FlowEvent,
+    FlowHead, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink, Revocation, RevocationSource,
+    SummaryEvent, Timestamp, TlsEvent, Unread,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::order::Order;
@@ -58,10 +58,11 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
         },
         Event::Alert(head, alert) => Line {
             tx_id: Some(alert.http.tx_id),
-            app_proto: Some(if alert.stream == 0 { "http" } else { "http2" }),
+            app_proto: speaks_http(alert).then_some(if alert.stream == 0 { "http" } else { "http2" }),
             direction: Some(direction(alert.from)),
             alert: Some(Alert::new(alert)),
-            http: Some(Http { http2: Http2::new(alert.stream), ..Http::new(&alert.http) }),
+            http: speaks_http(alert)
+                .then(|| Http { http2: Http2::new(alert.stream), ..Http::new(&alert.http) }),
             wireglass: Some(Own::Alert(OwnAlert::new(head.flow_id, alert))),
             ..Line::new("alert", head)
         },
@@ -70,6 +71,11 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
         Event::Summary(summary) => return append(out, &Summary::new(summary)),
     };
     append(out, &line)
+}
+
+/// It is about a message. What an IDS ends as a whole need not be HTTP.
+fn speaks_http(alert: &AlertEvent) -> bool {
+    alert.stream != 0 || !alert.http.protocol.is_empty()
 }
 
 /// Appends a `stats` line, with its line feed.

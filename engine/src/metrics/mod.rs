@@ -10,6 +10,7 @@ mod records;
 mod rules;
 mod server;
 mod snapshot;
+mod verdicts;
 
 pub use generation::GenerationRecord;
 pub use liveness::{Liveness, PATIENCE, Pulse};

@@ -18,6 +18,7 @@ use super::liveness::Liveness;
 use super::log_counters::LogCounters;
 use super::ports::PortSources;
 use crate::orders::Orders;
+use crate::verdicts::VerdictCounters;
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
 use wireglass_core::event::EventKind;
@@ -93,6 +94,7 @@ pub struct Metrics {
     pools: OnceLock<PoolSource>,
     cores: OnceLock<Vec<usize>>,
     mirrors: OnceLock<Vec<Arc<str>>>,
+    pub(super) verdicts: OnceLock<Arc<VerdictCounters>>,
     tallies: Mutex<Tallies>,
     records: Mutex<Option<RecordLibraries>>,
 }
@@ -119,6 +121,7 @@ impl Metrics {
             pools: OnceLock::new(),
             cores: OnceLock::new(),
             mirrors: OnceLock::new(),
+            verdicts: OnceLock::new(),
             tallies: Mutex::default(),
             records: Mutex::default(),
         }
@@ -268,6 +271,7 @@ impl Metrics {
         self.wire_traffic(&mut page);
         self.by_reason(&mut page);
         self.mirror_counters(&mut page);
+        self.verdict_counters(&mut page);
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);
         self.record_libraries(&mut page);

@@ -16,6 +16,7 @@ mod shedding;
 mod steering;
 mod summary;
 mod thread;
+mod verdicts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::generation::GenerationInbox;
 use crate::handshake_pool;
 use crate::log::LogSender;
 use crate::secrets::Secrets;
+use crate::verdicts::VerdictInbox;
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass_core::fairness::Shares;
@@ -88,6 +90,8 @@ pub struct Parts<F> {
     pub responder: DumpResponder,
     /// What an operator has ordered over policy: the same for all workers.
     pub order: Arc<StandingOrder>,
+    /// Where it is told what an IDS says of them.
+    pub verdicts: VerdictInbox,
 }
 
 /// One worker.
@@ -112,6 +116,7 @@ pub struct Worker<IO: Io> {
     events: EventLog,
     responder: DumpResponder,
     order: Arc<StandingOrder>,
+    verdicts: VerdictInbox,
     fragments: Fragments<IO::Frame>,
     refused: Refused,
     passthrough: PassthroughState<IO::Frame>,
@@ -167,6 +172,7 @@ impl<IO: Io> Worker<IO> {
             epoch,
             responder,
             order,
+            verdicts,
         } = parts;
         let refused = Refused::new(flows, shared.limits.idle_time);
         let io_wires = usize::from(io.wires());
@@ -192,6 +198,7 @@ impl<IO: Io> Worker<IO> {
             per_client,
             responder,
             order,
+            verdicts,
             // Ids of different workers never meet: each counts in steps of their number.
             flow_ids: epoch + steering.me() as u64,
             steering,
@@ -237,6 +244,9 @@ impl<IO: Io> Worker<IO> {
             self.expire_fragments();
             done += self.run_timers(now);
             done += self.shed_idle() + self.shed_memory();
+        }
+        if self.verdicts.is_waiting() {
+            done += self.take_verdicts();
         }
         if self.responder.is_asked() {
             done += self.dump();

@@ -1,5 +1,6 @@
 """Mirrors: what Suricata and tshark make of them."""
 
+import json
 import time
 
 from ..eve import at
@@ -148,6 +149,58 @@ def marked(lab):
     longest = max(int(row[0]) for row in tshark(file, "ip && tcp.port == 80", "ip.len"))
     if longest > 1280:
         raise Failed(f"a packet of {longest} bytes")
+
+
+def _slowly(lab, version, *queries):
+    """Asks for 960 KB, a copy for each query, at once and slowly. Returns curl's exit codes by query."""
+    port = lab.client.port("curl, slowly")
+    lab.client.made.pop()
+    words = []
+    for query in queries:
+        words += ["--next"] if words else []
+        words += ["-sS", version, "--cacert", lab.client.trust, "--resolve", f"{WWW}:443:{SERVER4}", "--limit-rate", "200k",
+                  "--local-port", port, "-o", "/dev/null", "-w", "%{stdout}%{exitcode} %{url}\\n", f"https://{WWW}/files/long?{query}"]
+    done = lab.network.client.run("curl", "--parallel", *words, timeout=30, check=False)
+    ended = [line.split() for line in done.stdout.decode().splitlines()]
+    return port, {url.partition("?")[2]: int(code) for code, url in ended}
+
+
+@check("mirror.verdicts", group="alone")
+def verdicts(lab):
+    """Suricata ends what it finds: a connection of HTTP/1, and of HTTP/2 one stream while another goes on; a rule by its number, too"""
+    need_engine(lab)
+    _files(lab)
+    socket = lab.folder / "verdicts.sock"
+    lines = f'[verdicts]\nlisten = "{socket}"\nblock.sid = [9000001]\n'
+    with cable(lab), own_engine(lab, "mirror-verdicts", wire=_MIRROR + lines):
+        if socket.stat().st_mode & 0o777 != 0o600:
+            raise Failed(f"the socket's mode is {socket.stat().st_mode:o}")
+        with Suricata(lab.folder / "suricata-verdicts", socket=socket).live(lab.network.middle):
+            port, ended = _slowly(lab, "--http1.1", "to-be-ended")
+            if ended["to-be-ended"] == 0:
+                raise Failed("HTTP/1: the transfer came to its end")
+            event = lab.eve.one("flow", port)
+            at(event, "wireglass.reason", "verdict.external")
+            alert = lab.eve.one("alert", port)
+            if at(alert, "alert.signature") != "9000013 to be ended" or at(alert, "community_id") != at(event, "community_id"):
+                raise Failed(f"another alert: {json.dumps(alert)}")
+            by_number, ended = _slowly(lab, "--http1.1", "/number/7")
+            if ended["/number/7"] == 0:
+                raise Failed("by number: the transfer came to its end")
+            at(lab.eve.one("flow", by_number), "wireglass.reason", "verdict.external")
+            port, ended = _slowly(lab, "--http2", "goes-on", "to-be-ended")
+            if ended["goes-on"] != 0 or ended["to-be-ended"] == 0:
+                raise Failed(f"HTTP/2: curl's exit codes are {ended}")
+            at(lab.eve.one("flow", port), "wireglass.reason", ("flow.closed", "cli.rst"))
+            transfers = {at(event, "http.url"): event.get("wireglass", {}).get("verdict") for event in lab.eve.some("http", port, 2)}
+            if transfers != {"/files/long?goes-on": None, "/files/long?to-be-ended": "blocked"}:
+                raise Failed(f"HTTP/2: {transfers}")
+        counted = metrics(lab)
+    fates = {name: int(counted[f'wireglass_verdicts_total{{fate="verdict.{name}"}}'])
+             for name in ("flow", "stream", "unknown_flow", "malformed", "ring_full", "peer_refused")}
+    if fates != {"flow": 2, "stream": 1, "unknown_flow": 0, "malformed": 0, "ring_full": 0, "peer_refused": 0}:
+        raise Failed(f"counted: {fates}")
+    return f"curl's exit code on the stream {ended['to-be-ended']}"
 
 
 @check("mirror.received", group="alone")

@@ -39,6 +39,11 @@ pub trait Filter: Send {
     /// It has more than it may, after bytes of this end: it has to make do with less, or do without.
     fn out_of_memory(&mut self, from: End, decisions: &mut Decisions);
 
+    /// A stream of HTTP/2 is to end, and nothing else. A filter that knows no streams cannot see to that.
+    fn end_stream(&mut self, _stream: u32, _decisions: &mut Decisions) -> StreamEnd {
+        StreamEnd::Unable
+    }
+
     /// Bytes of memory that it holds beside its own size. Called for each record.
     fn memory(&self) -> usize;
 
@@ -90,6 +95,17 @@ pub enum Verdict {
     Block(Box<str>),
     /// The scan did not take place: the pool is full, or the scan broke.
     Failed,
+}
+
+/// What comes of a stream's end that somebody asks for.
+#[derive(Debug)]
+pub enum StreamEnd {
+    /// Both ends are told. This is its transaction, as far as it has come.
+    Told(Box<HttpEvent>),
+    /// It was over, or has never begun.
+    Over,
+    /// Single streams cannot be ended in this flow.
+    Unable,
 }
 
 /// How a filter ends a flow.

@@ -117,6 +117,16 @@ impl HttpInspector {
         }
     }
 
+    /// A stream of HTTP/2 was ended between two frames. Returns its transaction, as far as it has come.
+    pub(super) fn cut_off(&mut self, stream: u32) -> Option<Box<HttpEvent>> {
+        let Reader::Http2(http) = &mut self.reader else { return None };
+        let event = http.exchange(stream).cloned().map(Box::new);
+        if let Err(reason) = http.cut_off(stream, &mut self.transactions) {
+            self.turn_off(reason, End::Client);
+        }
+        event
+    }
+
     /// The next complete transaction, in the order of completion. Fetch until there is none after each piece of
     /// plaintext: what waits is bounded.
     pub fn poll_transaction(&mut self) -> Option<Box<HttpEvent>> {

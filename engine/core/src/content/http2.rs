@@ -531,8 +531,17 @@ impl Http2 {
         if header.has(END_STREAM) { self.stream_ended(header.stream, transactions) } else { Ok(()) }
     }
 
+    /// An exchange that is open on a stream, if one is.
+    pub(super) fn exchange(&self, stream: u32) -> Option<&HttpEvent> {
+        self.streams.get(&stream).map(|transaction| &*transaction.event)
+    }
+
     /// Rules end an exchange in the middle.
-    fn cut_off(&mut self, stream: u32, transactions: &mut Transactions) -> Result<(), InspectorOff> {
+    pub(super) fn cut_off(
+        &mut self,
+        stream: u32,
+        transactions: &mut Transactions,
+    ) -> Result<(), InspectorOff> {
         if let Some(transaction) = self.streams.get_mut(&stream) {
             transaction.event.verdict = Some(ContentVerdict::Blocked);
         }

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use tcp_stack::Instant;
 
-use super::filter::{Decisions, Ending, Filter, Op, Report, Scan, Verdict};
+use super::filter::{Decisions, Ending, Filter, Op, Report, Scan, StreamEnd, Verdict};
 use crate::end::{End, PerEnd};
 use crate::reason::Reason;
 
@@ -186,6 +186,11 @@ impl<B: AsMut<[u8]>> Stage<B> {
     pub fn verdict(&mut self, question: u64, verdict: Verdict) {
         self.outstanding = self.outstanding.saturating_sub(1);
         self.filter.verdict(question, verdict, &mut self.decisions);
+    }
+
+    /// A stream of HTTP/2 is to end, and nothing else.
+    pub(crate) fn end_stream(&mut self, stream: u32) -> StreamEnd {
+        self.filter.end_stream(stream, &mut self.decisions)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.

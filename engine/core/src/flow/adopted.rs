@@ -9,7 +9,7 @@ use super::blocked::Blocked;
 use super::context::Context;
 use super::leg::{Leg, earlier};
 use super::relaying::Relaying;
-use crate::content::Ending;
+use crate::content::{Ending, StreamEnd};
 use crate::end::{End, PerEnd};
 use crate::job::{Job, Reply};
 use crate::policy::DecryptedFlow;
@@ -286,6 +286,28 @@ impl<IO: Io> Adopted<IO> {
         self.mirror_end(cx, |relaying, cx| relaying.reset_in_mirrors(cx, by));
         self.finish(cx);
         Next::Over(reason, Blocked::reset(cx, self.legs))
+    }
+
+    /// Likewise, and TLS says so before that, as far as there is room for it now.
+    pub(super) fn deny(mut self: Box<Self>, cx: &mut Context<IO>, reason: Reason) -> Next<IO> {
+        if let Tls::Relay(relaying) = &mut self.tls {
+            relaying.deny(cx, &mut self.legs);
+            self.legs.iter_mut().for_each(|leg| leg.transmit(cx));
+        }
+        self.over(cx, reason)
+    }
+
+    /// Mirrors are shown what it says.
+    pub(super) fn is_in_mirrors(&self) -> bool {
+        matches!(&self.tls, Tls::Relay(relaying) if relaying.is_in_mirrors())
+    }
+
+    /// A stream of HTTP/2 is to end, and nothing else. What its filter makes of that is done when it is driven.
+    pub(super) fn end_stream(&mut self, stream: u32) -> StreamEnd {
+        match &mut self.tls {
+            Tls::Relay(relaying) => relaying.end_stream(stream),
+            Tls::Dialogue(_) | Tls::Handshake(_) | Tls::Plain | Tls::Done => StreamEnd::Unable,
+        }
     }
 
     /// Ends it for a reason of our own: in order, if nothing is lost by that. Else with a RST, as an orderly end would pass a

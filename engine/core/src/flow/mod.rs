@@ -18,6 +18,7 @@ mod bypassed;
 mod context;
 mod decide;
 mod exclude;
+mod external;
 mod gather;
 mod gso;
 mod held;
@@ -43,6 +44,7 @@ pub use self::budget::Budget;
 use self::bypassed::{Bypassed, Released};
 pub use self::context::Context;
 use self::decide::FirstFlight;
+pub use self::external::ExternalVerdict;
 pub use self::gather::Gathered;
 use self::hello_over_tcp::HelloOverTcp;
 use self::opening::{

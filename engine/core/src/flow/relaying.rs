@@ -4,7 +4,7 @@ use tcp_stack::Instant;
 
 use super::context::Context;
 use super::leg::Leg;
-use crate::content::{Ending, Fate, Filter, Ready, Stage, Verdict};
+use crate::content::{Ending, Fate, Filter, Ready, Stage, StreamEnd, Verdict};
 use crate::end::{End, PerEnd};
 use crate::job::Job;
 use crate::mirror::{Conversations, Start, When};
@@ -18,6 +18,13 @@ pub(super) struct Relaying<IO: Io> {
     stage: Option<Stage<<IO::Frame as Frame>::Block>>,
     /// What mirrors are shown of it; none: it is in none.
     mirrored: Option<Box<Conversations>>,
+}
+
+/// What both ends are told when the flow is over for a reason of our own.
+#[derive(Clone, Copy)]
+enum LastWord {
+    Close,
+    Deny,
 }
 
 /// Where the records of one direction go.
@@ -133,6 +140,16 @@ impl<IO: Io> Relaying<IO> {
         Self { relay, stage: Some(Stage::one_ended(filter)), mirrored: None }
     }
 
+    /// Mirrors are shown it.
+    pub(super) fn is_in_mirrors(&self) -> bool {
+        self.mirrored.is_some()
+    }
+
+    /// A stream of HTTP/2 is to end, and nothing else.
+    pub(super) fn end_stream(&mut self, stream: u32) -> StreamEnd {
+        self.stage.as_mut().map_or(StreamEnd::Unable, |stage| stage.end_stream(stream))
+    }
+
     /// The server has asked for a client certificate, and has sent no data since.
     pub(super) fn awaits_certificate(&self) -> bool {
         self.relay.awaits_certificate()
@@ -203,18 +220,31 @@ impl<IO: Io> Relaying<IO> {
     }
 
     /// Says to both ends that nothing more follows. False: one could not be told.
-    pub(super) fn close(
+    pub(super) fn close(&mut self, cx: &mut Context<IO>, legs: &mut PerEnd<Leg<IO>>) -> bool {
+        self.last_word(cx, legs, LastWord::Close)
+    }
+
+    /// Says to both ends that it must not go on, where that can be said.
+    pub(super) fn deny(&mut self, cx: &mut Context<IO>, legs: &mut PerEnd<Leg<IO>>) -> bool {
+        self.last_word(cx, legs, LastWord::Deny)
+    }
+
+    fn last_word(
         &mut self,
         cx: &mut Context<IO>,
         PerEnd { client, server }: &mut PerEnd<Leg<IO>>,
+        word: LastWord,
     ) -> bool {
         let (from, sink, stage, mirrored) = (End::Client, server, &mut None, &mut None);
         let back = Vec::new();
         let mut output = RelayOutput { cx, from, sink, stage, mirrored, room: 0, back, refused: false };
-        let closed = self.relay.close(&mut output).is_ok();
+        let said = match word {
+            LastWord::Close => self.relay.close(&mut output),
+            LastWord::Deny => self.relay.deny(&mut output),
+        };
         let RelayOutput { back, refused, .. } = output;
         let told_client = back.into_iter().all(|slice| client.queue(slice));
-        closed && !refused && told_client
+        said.is_ok() && !refused && told_client
     }
 
     /// Something that an end has sent is decided, and not yet on its way.

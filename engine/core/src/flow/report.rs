@@ -198,7 +198,7 @@ impl<IO: Io> Flow<IO> {
         Some(*self.about.as_mut()?.pending.take()?)
     }
 
-    fn head(&self, time: Timestamp, shared: &Shared) -> FlowHead {
+    pub(super) fn head(&self, time: Timestamp, shared: &Shared) -> FlowHead {
         FlowHead {
             time,
             flow_id: self.identity.flow_id,

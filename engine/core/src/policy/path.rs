@@ -63,7 +63,8 @@ fn is_normal(path: &str) -> bool {
 /// It begins with a slash, and behind none is another, or a dot.
 fn has_plain_slashes(path: &str) -> bool {
     path.starts_with('/')
-        && memchr_iter(b'/', path.as_bytes()).all(|at| !matches!(path.as_bytes().get(at + 1), Some(b'/' | b'.')))
+        && memchr_iter(b'/', path.as_bytes())
+            .all(|at| !matches!(path.as_bytes().get(at + 1), Some(b'/' | b'.')))
 }
 
 /// With its escapes decoded, once. What is none stays.

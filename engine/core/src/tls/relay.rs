@@ -172,11 +172,22 @@ impl Relay {
     /// # Errors
     /// A key has protected as many records as it may: that end could not be told.
     pub fn close<O: RecordSink>(&mut self, out: &mut O) -> Result<(), RelayError> {
+        self.last_word([WARNING, description::CLOSE_NOTIFY], out)
+    }
+
+    /// Says to both ends that it must not go on (RFC 8446 6.2: access_denied).
+    ///
+    /// # Errors
+    /// As [`Self::close`].
+    pub fn deny<O: RecordSink>(&mut self, out: &mut O) -> Result<(), RelayError> {
+        self.last_word([FATAL, description::ACCESS_DENIED], out)
+    }
+
+    fn last_word<O: RecordSink>(&mut self, alert: [u8; 2], out: &mut O) -> Result<(), RelayError> {
         for to in End::BOTH {
             let end = &mut self.ends[to];
             if !end.has_closed {
-                let bytes = [WARNING, description::CLOSE_NOTIFY];
-                seal_into(end, to, content::ALERT, &bytes, out)
+                seal_into(end, to, content::ALERT, &alert, out)
                     .map_err(|_| RelayError { reason: Reason::KeysUsedUp, alert: None })?;
                 end.has_closed = true;
             }

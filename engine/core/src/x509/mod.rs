@@ -8,8 +8,8 @@ pub(crate) mod ocsp;
 mod provider;
 
 pub(crate) use certificate::{
-    AltName, Certificate, Extension, GeneralName, KeyStrength, PublicKey, SignedBytes, Tbs, assemble, elements,
-    full_name, key_bits, oid, serial_hex, tbs_bytes, whole_content, whole_list,
+    AltName, Certificate, Extension, GeneralName, KeyStrength, PublicKey, SignedBytes, Tbs, assemble,
+    elements, full_name, key_bits, oid, serial_hex, tbs_bytes, whole_content, whole_list,
 };
 pub use describe::certificate as describe_certificate;
 pub use describe::date as describe_date;

@@ -13,6 +13,7 @@ mod profiles;
 mod rules;
 mod secrets;
 pub(super) mod starttls;
+mod verdicts;
 mod workers;
 
 pub use content::Content;
@@ -26,6 +27,7 @@ pub use outputs::{Control, Log, Metrics};
 pub use ports::{Dpdk, Wire};
 pub use rules::PolicyRules;
 pub use secrets::{Ca, Crypto, Trust};
+pub use verdicts::Verdicts;
 pub use workers::Workers;
 
 pub(super) use profiles::Profiles;

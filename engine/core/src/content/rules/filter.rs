@@ -7,11 +7,12 @@ use tcp_stack::Instant;
 use super::http1::Http1Rules;
 use super::http2::Http2Rules;
 use super::judge::Judge;
-use crate::content::filter::{Decisions, Filter, Filters, Report, Verdict};
+use crate::content::filter::{Decisions, Filter, Filters, Report, StreamEnd, Verdict};
 use crate::content::http::Version;
 use crate::content::http_reader::{HttpReader, HttpReaders};
 use crate::content::page::Page;
 use crate::end::End;
+use crate::mirror::Mirror;
 use crate::policy::{ContentPolicy, DecryptedFlow, Policy};
 use crate::reason::InspectorOff;
 
@@ -21,12 +22,20 @@ pub struct RuleFilters {
     policy: Arc<ContentPolicy>,
     connections: Option<Arc<Policy>>,
     page: Arc<Page>,
+    /// Single streams of what is in one of these may have to end.
+    judged_outside: Vec<Mirror>,
 }
 
 impl RuleFilters {
     /// For an engine with these rules, and this page for what they block.
     pub fn new(policy: Arc<ContentPolicy>, page: Arc<Page>) -> Self {
-        Self { policy, connections: None, page }
+        Self { policy, connections: None, page, judged_outside: Vec::new() }
+    }
+
+    /// With mirrors at which an IDS ends single streams of HTTP/2: those of flows that no rule is about, too.
+    #[must_use]
+    pub fn with_streams_judged_at(self, mirrors: Vec<Mirror>) -> Self {
+        Self { judged_outside: mirrors, ..self }
     }
 
     /// With the rules that connections go by: a host that they treat in another way than the connection cannot share it.
@@ -42,6 +51,12 @@ impl Filters for RuleFilters {
             let (policy, page) = (Arc::clone(&self.policy), Arc::clone(&self.page));
             let judge = Judge::new(policy, self.connections.clone(), page, Arc::clone(flow));
             return Some(Box::new(RuleFilter::new(judge, alpn, flow.profile.http)));
+        }
+        let profile = &flow.profile;
+        if alpn == Some(b"h2") && self.judged_outside.iter().any(|mirror| mirror.wants(&profile.name)) {
+            let (policy, page) = (Arc::clone(&self.policy), Arc::clone(&self.page));
+            let judge = Judge::new(policy, None, page, Arc::clone(flow)).passing_all();
+            return Some(Box::new(RuleFilter::new(judge, alpn, profile.http)));
         }
         HttpReaders.filter(flow, alpn)
     }
@@ -178,6 +193,15 @@ impl Filter for RuleFilter {
     fn out_of_memory(&mut self, from: End, decisions: &mut Decisions) {
         self.reader.inspector.turn_off(InspectorOff::Memory, from);
         self.turn_off(InspectorOff::Memory, from, decisions);
+    }
+
+    fn end_stream(&mut self, stream: u32, decisions: &mut Decisions) -> StreamEnd {
+        let Rules::Http2(rules) = &mut self.rules else { return StreamEnd::Unable };
+        match rules.end_stream(&mut self.judge, stream, decisions) {
+            None => StreamEnd::Unable,
+            Some(false) => StreamEnd::Over,
+            Some(true) => StreamEnd::Told(self.reader.inspector.cut_off(stream).unwrap_or_default()),
+        }
     }
 
     fn memory(&self) -> usize {

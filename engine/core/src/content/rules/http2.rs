@@ -198,6 +198,24 @@ impl Http2Rules {
         }
     }
 
+    /// A stream is to end. False: it is over, blocked already, or has never begun. None: nothing is read any more.
+    pub(super) fn end_stream(
+        &mut self,
+        judge: &mut Judge,
+        stream: u32,
+        decisions: &mut Decisions,
+    ) -> Option<bool> {
+        if self.mode != Mode::Rules {
+            return None;
+        }
+        let is_open = self.streams.state(stream) == State::Open;
+        if is_open {
+            Relay::between_calls(self, judge, decisions).cut_off(stream);
+            self.settle(decisions);
+        }
+        Some(is_open)
+    }
+
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { directions, streams, windows, outboxes, queue, mode: _, unfolded: _, wait_until: _ } =

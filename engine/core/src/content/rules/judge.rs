@@ -75,6 +75,8 @@ pub(super) struct Judge {
     flow_bytes: usize,
     host_rules: HostRules,
     alerts: VecDeque<Box<AlertEvent>>,
+    /// There are no rules, and it says nothing by itself.
+    passes_all: bool,
 }
 
 impl Judge {
@@ -86,7 +88,14 @@ impl Judge {
         flow: Arc<DecryptedFlow>,
     ) -> Self {
         let (flow_bytes, host_rules) = (flow.memory(), HostRules::default());
-        Self { policy, connections, page, flow, flow_bytes, host_rules, alerts: VecDeque::new() }
+        let alerts = VecDeque::new();
+        Self { policy, connections, page, flow, flow_bytes, host_rules, alerts, passes_all: false }
+    }
+
+    /// Has it pass all, whatever it is: no rule is about the flow.
+    #[must_use]
+    pub(super) fn passing_all(self) -> Self {
+        Self { passes_all: true, ..self }
     }
 
     /// A request's head is complete. What is decided is noted in `head`.
@@ -96,6 +105,9 @@ impl Judge {
         head: &mut HttpEvent,
         fields: &Fields,
     ) -> (Ruling, Standing) {
+        if self.passes_all {
+            return (Ruling::Pass, Standing::default());
+        }
         if self.is_fronting(head) {
             head.ambiguous.insert(Ambiguity::Fronting);
         }
@@ -217,6 +229,9 @@ impl Judge {
 
     /// Something cannot be read, or may be read in two ways.
     pub(super) fn refuse(&mut self, reason: Reason, place: Place, head: &mut HttpEvent) -> Ruling {
+        if self.passes_all {
+            return Ruling::Pass;
+        }
         let action = match reason {
             Reason::ContentOpaque => self.policy.on_opaque,
             Reason::ContentEncoding | Reason::ContentBomb => self.policy.on_undecodable,
@@ -366,7 +381,16 @@ impl Judge {
 
     /// Bytes of memory that it holds beside its own size; policy and page are everybody's.
     pub(super) fn memory(&self) -> usize {
-        let Self { policy: _, connections: _, page: _, flow: _, flow_bytes, host_rules, alerts } = self;
+        let Self {
+            policy: _,
+            connections: _,
+            page: _,
+            flow: _,
+            flow_bytes,
+            host_rules,
+            alerts,
+            passes_all: _,
+        } = self;
         flow_bytes
             + host_rules.memory()
             + alerts.capacity() * size_of::<Box<AlertEvent>>()
