@@ -440,12 +440,31 @@ fn verdicts() {
             "[verdicts]\nlisten = \"/{long}\"\nblock.metadata = \"block\"\nblock.sid = [0]\nblock.gid = 1\n[verdicts.drop]\n"
         ),
         &[
-            &format!("14: verdicts.listen: expected a `[mirror.NAME]` in this file, as verdicts are about what it shows, or \"off\", found \"/{quoted}..."),
-            &format!("14: verdicts.listen: expected a path of at most 90 bytes (sockets cannot have longer ones), found 91: /{long}"),
+            &format!(
+                "14: verdicts.listen: expected a `[mirror.NAME]` in this file, as verdicts are about what it shows, or \"off\", found \"/{quoted}..."
+            ),
+            &format!(
+                "14: verdicts.listen: expected a path of at most 90 bytes (sockets cannot have longer ones), found 91: /{long}"
+            ),
             "15: verdicts.block.metadata: expected a key and a value with a space between them (\"wireglass block\"), or \"off\", found \"block\"",
             "16: verdicts.block.sid[1]: expected a whole number from 1 to 4294967295, found 0",
             "17: verdicts.block.gid: unknown key (did you mean `sid`?)",
             "18: verdicts.drop: unknown key; known here: listen, block",
+        ],
+    );
+}
+
+#[test]
+fn captures() {
+    assert_faults(
+        "[capture]\nfolder = \"/no/such\"\nkeylog = \"/no/such/keys\"\nminutes = 0\nprofile = [\"strict\"]\nfile_mb = 600\nfile = 1\n",
+        &[
+            "13: capture: expected total_mb to be twice file_mb at least, so that one file may be closed while the next is written",
+            "14: capture.folder: expected an existing folder, found /no/such",
+            "15: capture.keylog: expected a file in an existing folder, found /no/such/keys",
+            "16: capture.minutes: expected a whole number from 1 to 1440, found 0",
+            "17: capture.profile[1]: no `[profile.strict]` in this file",
+            "19: capture.file: unknown key; known here: folder, keylog, minutes, profile, file_mb, file_minutes, total_mb",
         ],
     );
 }

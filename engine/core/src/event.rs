@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::capture::CaptureEvent;
 use crate::end::End;
 use crate::exclusions::Cause;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
@@ -606,6 +607,8 @@ pub enum Event {
     Summary(Box<SummaryEvent>),
     /// Plaintext that was not read, or may be read in two ways.
     Anomaly(FlowHead, Box<AnomalyEvent>),
+    /// Decrypted flows are captured, or no more.
+    Capture(Timestamp, Box<CaptureEvent>),
 }
 
 /// The kinds of events that come over the ring, as counted when the ring is full.
@@ -630,6 +633,8 @@ pub enum EventKind {
     Anomaly,
     /// Something that a rule on content names.
     Alert,
+    /// Decrypted flows are captured, or no more.
+    Capture,
 }
 
 impl EventKind {
@@ -644,6 +649,7 @@ impl EventKind {
         Self::Summary,
         Self::Anomaly,
         Self::Alert,
+        Self::Capture,
     ];
 
     /// The `event_type` of the log line.
@@ -658,6 +664,7 @@ impl EventKind {
             Self::Summary => "summary",
             Self::Anomaly => "anomaly",
             Self::Alert => "alert",
+            Self::Capture => "capture",
         }
     }
 }
@@ -677,6 +684,7 @@ impl Event {
             Self::Summary(_) => EventKind::Summary,
             Self::Anomaly(..) => EventKind::Anomaly,
             Self::Alert(..) => EventKind::Alert,
+            Self::Capture(..) => EventKind::Capture,
         }
     }
 }
