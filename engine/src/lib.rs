@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ca_files;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod control;

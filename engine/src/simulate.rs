@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use wireglass_core::capture::{CaptureRing, CaptureSettings, WorkerCapture};
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::Timestamp;
 use wireglass_core::memory_port::{Cable, MemoryIo};
@@ -100,6 +101,15 @@ impl Engine {
             started,
             overflows: 0,
         })
+    }
+
+    /// Has all workers take what their flows say. Their rings are returned, in their order.
+    pub fn capture(&mut self, settings: &CaptureSettings) -> Vec<Arc<CaptureRing>> {
+        let rings: Vec<_> = self.workers.iter().map(|_| Arc::new(CaptureRing::default())).collect();
+        let capture = |ring: &Arc<CaptureRing>| WorkerCapture::new(settings.clone(), Arc::clone(ring));
+        let workers = std::mem::take(&mut self.workers).into_iter().zip(&rings);
+        self.workers = workers.map(|(worker, ring)| worker.capturing(Some(capture(ring)))).collect();
+        rings
     }
 
     /// Flows of all workers.

@@ -453,3 +453,18 @@ fn verdicts() {
         ],
     );
 }
+
+#[test]
+fn captures() {
+    assert_faults(
+        "[capture]\nfolder = \"/no/such\"\nkeylog = \"/no/such/keys\"\nminutes = 0\nprofile = [\"strict\"]\nfile_mb = 600\nfile = 1\n",
+        &[
+            "13: capture: expected total_mb to be twice file_mb at least, so that one file may be closed while the next is written",
+            "14: capture.folder: expected an existing folder, found /no/such",
+            "15: capture.keylog: expected a file in an existing folder, found /no/such/keys",
+            "16: capture.minutes: expected a whole number from 1 to 1440, found 0",
+            "17: capture.profile[1]: no `[profile.strict]` in this file",
+            "19: capture.file: unknown key; known here: folder, keylog, minutes, profile, file_mb, file_minutes, total_mb",
+        ],
+    );
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
+use wireglass::capture::{Bounds, Plan};
 use wireglass::config::{Config, Verdicts};
 use wireglass::log::{DatagramAddress, Destination, Facility};
 use wireglass::record_speeds::RecordLibrary;
@@ -80,6 +81,37 @@ fn verdicts() {
     assert_eq!(set.listen.as_deref(), Some(Path::new("/run/v.sock")));
     assert_eq!(set.block, Block { metadata: pair("policy", "drop it"), sids: vec![7, 8] });
     assert_eq!(of("[verdicts]\nblock.metadata = \"off\"\n").block, Block::default());
+}
+
+#[test]
+fn captures() {
+    let bounds = |file_mb: u64, minutes: u64, total_mb: u64| Bounds {
+        file_bytes: file_mb << 20,
+        file_time: Duration::from_secs(60 * minutes),
+        total_bytes: total_mb << 20,
+    };
+    let of = |text: &str| load(&format!("[profile.strict]\n{text}")).capture;
+    assert!(!of("").is_on());
+    assert!(!of("[capture]\nfolder = \"off\"\nkeylog = \"off\"\nminutes = 5\n").is_on());
+    let simple = Plan {
+        folder: Some("/tmp".into()),
+        keylog: None,
+        profiles: Vec::new(),
+        time: Duration::from_secs(900),
+        bounds: bounds(64, 5, 1024),
+    };
+    assert!(simple.is_on());
+    assert_eq!(of("[capture]\nfolder = \"/tmp\"\n"), simple);
+    let all = Plan {
+        folder: None,
+        keylog: Some("/tmp/keys".into()),
+        profiles: vec!["strict".into()],
+        time: Duration::from_secs(120),
+        bounds: bounds(1, 3, 9),
+    };
+    let text = "[capture]\nkeylog = \"/tmp/keys\"\nprofile = [\"strict\"]\nminutes = 2\nfile_mb = 1\nfile_minutes = 3\ntotal_mb = 9\n";
+    assert!(all.is_on());
+    assert_eq!(of(text), all);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use wireglass::log::community_id::community_id;
 use wireglass::log::eve::{write_event, write_stats};
 use wireglass::metrics::{Metrics, PortStatistics};
 use wireglass_core::caches::TlsCaches;
+use wireglass_core::capture::{CaptureEvent, CaptureStep};
 use wireglass_core::end::End;
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
@@ -21,7 +22,8 @@ use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::{
-    Ambiguity, HttpOddity, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason, VerdictFate,
+    Ambiguity, CaptureDrop, HttpOddity, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason,
+    VerdictFate,
 };
 use wireglass_core::starttls::Protocol;
 
@@ -301,6 +303,17 @@ fn port_link(speed_mbps: Option<u32>) -> PortLink {
     PortLink { port, wire, side: PortSide::Inside, up: speed_mbps.is_some(), speed_mbps, mtu: 1500 }
 }
 
+fn capture() -> CaptureEvent {
+    CaptureEvent {
+        step: CaptureStep::Started,
+        configuration: "/etc/wireglass/wireglass.toml".into(),
+        folder: Some("/var/lib/wireglass/captures".into()),
+        keylog: Some("/var/lib/wireglass/keys".into()),
+        profiles: vec!["strict".into()],
+        minutes: 15,
+    }
+}
+
 /// The fullest line of each kind, as in the document.
 fn examples() -> Vec<Value> {
     vec![
@@ -318,6 +331,7 @@ fn examples() -> Vec<Value> {
         line(&Event::Frame(Box::new(passed()))),
         line(&Event::Summary(Box::new(summary()))),
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(Some(10_000)))))),
+        line(&Event::Capture(NOW, Box::new(capture()))),
         line(&Event::Anomaly(head(), Box::new(anomaly()))),
         line(&Event::Alert(head(), Box::new(alert()))),
         stats_line(&busy_metrics()),
@@ -670,7 +684,8 @@ fn the_document_is_in_step() {
     let http = offs.chain(oddities).chain(marks);
     let mirror = MirrorDrop::ALL.iter().map(|r| (r.code(), r.help()));
     let verdicts = VerdictFate::ALL.iter().map(|r| (r.code(), r.help()));
-    let mirror = mirror.chain(verdicts);
+    let captures = CaptureDrop::ALL.iter().map(|r| (r.code(), r.help()));
+    let mirror = mirror.chain(verdicts).chain(captures);
     for (code, help) in reasons.chain(drops).chain(lost).chain(http).chain(path).chain(mirror) {
         assert!(document.contains(&format!("| {help} | `{code}` |\n")), "{code} is not explained");
     }

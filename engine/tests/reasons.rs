@@ -12,7 +12,7 @@ use wireglass::metrics::PortStatistics;
 use wireglass::simulate::Engine;
 use wireglass_core::fairness::PerClient;
 use wireglass_core::reason::{
-    InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason, VerdictFate,
+    CaptureDrop, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason, VerdictFate,
 };
 use wireglass_testbed::{Duration, Instant, Middle};
 
@@ -52,6 +52,7 @@ fn each_reason_is_named_by_a_test() {
     reasons.extend(PathMessage::ALL.iter().map(|r| (format!("PathMessage::{r:?}"), r.code())));
     reasons.extend(InspectorOff::ALL.iter().map(|r| (format!("InspectorOff::{r:?}"), r.code())));
     reasons.extend(MirrorDrop::ALL.iter().map(|r| (format!("MirrorDrop::{r:?}"), r.code())));
+    reasons.extend(CaptureDrop::ALL.iter().map(|r| (format!("CaptureDrop::{r:?}"), r.code())));
     reasons.extend(VerdictFate::ALL.iter().map(|r| (format!("VerdictFate::{r:?}"), r.code())));
     let unnamed: Vec<_> = reasons
         .iter()

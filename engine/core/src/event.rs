@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::capture::CaptureEvent;
 use crate::end::End;
 use crate::exclusions::Cause;
 use crate::order::Order;
@@ -609,6 +610,8 @@ pub enum Event {
     Summary(Box<SummaryEvent>),
     /// Plaintext that was not read, or may be read in two ways.
     Anomaly(FlowHead, Box<AnomalyEvent>),
+    /// Decrypted flows are captured, or no more.
+    Capture(Timestamp, Box<CaptureEvent>),
 }
 
 /// The kinds of events that come over the ring, as counted when the ring is full.
@@ -633,6 +636,8 @@ pub enum EventKind {
     Anomaly,
     /// Something that a rule on content names.
     Alert,
+    /// Decrypted flows are captured, or no more.
+    Capture,
 }
 
 impl EventKind {
@@ -647,6 +652,7 @@ impl EventKind {
         Self::Summary,
         Self::Anomaly,
         Self::Alert,
+        Self::Capture,
     ];
 
     /// The `event_type` of the log line.
@@ -661,6 +667,7 @@ impl EventKind {
             Self::Summary => "summary",
             Self::Anomaly => "anomaly",
             Self::Alert => "alert",
+            Self::Capture => "capture",
         }
     }
 }
@@ -680,6 +687,7 @@ impl Event {
             Self::Summary(_) => EventKind::Summary,
             Self::Anomaly(..) => EventKind::Anomaly,
             Self::Alert(..) => EventKind::Alert,
+            Self::Capture(..) => EventKind::Capture,
         }
     }
 }

@@ -23,6 +23,7 @@
 
 pub mod aged_map;
 pub mod caches;
+pub mod capture;
 pub mod content;
 pub mod counters;
 pub mod end;

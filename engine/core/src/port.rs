@@ -140,6 +140,13 @@ pub trait Frame: Send {
     /// Bytes of the whole frame.
     fn len(&self) -> usize;
 
+    /// Copies all its pieces to the front of `to`. Returns how many bytes that were; none: there is no room for them.
+    fn copy_to(&self, to: &mut [u8]) -> Option<usize> {
+        let data = self.data();
+        to.get_mut(..data.len()).filter(|_| data.len() == self.len())?.copy_from_slice(data);
+        Some(data.len())
+    }
+
     /// A frame without bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0

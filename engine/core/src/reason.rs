@@ -92,6 +92,17 @@ reasons! {
 }
 
 reasons! {
+    /// Why something is missing in a capture. No flow feels any of them.
+    CaptureDrop {
+        Overrun = "capture.dropped", "The writer was too slow: this frame was the oldest that waited.";
+        TooLong = "capture.too_long", "A frame that is longer than a capture's buffers.";
+        NoteLost = "capture.note_lost", "The writer was too slow: a flow's secrets, or the word that it is over, were lost.";
+        NoSecrets = "capture.no_secrets", "A frame of a flow that had more of them than may wait for its secrets.";
+        WriteFailed = "capture.write_failed", "A file could not be written: the capture has ended.";
+    }
+}
+
+reasons! {
     /// What has become of a line of an IDS at a mirror.
     VerdictFate {
         FlowEnded = "verdict.flow", "The flow that it is about was ended.";
@@ -272,6 +283,7 @@ mod tests {
         codes.extend(PortDrop::ALL.iter().map(|r| r.code()));
         codes.extend(PathMessage::ALL.iter().map(|r| r.code()));
         codes.extend(MirrorDrop::ALL.iter().map(|r| r.code()));
+        codes.extend(CaptureDrop::ALL.iter().map(|r| r.code()));
         codes.extend(VerdictFate::ALL.iter().map(|r| r.code()));
         codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
         codes.extend(HttpOddity::ALL.iter().map(|r| r.code()));

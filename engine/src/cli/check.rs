@@ -131,6 +131,14 @@ impl Summary<'_> {
                 )?;
             }
         }
+        let plan = &self.config.capture;
+        if plan.is_on() {
+            let (places, minutes) = (plan.places(), plan.minutes());
+            writeln!(
+                f,
+                "  ATTENTION: [capture] writes secrets of decrypted flows to {places}, for {minutes} minute(s)"
+            )?;
+        }
         if let Some(path) = &self.config.verdicts.listen {
             writeln!(f, "  verdicts: an IDS ends flows through {}", path.display())?;
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::level_filters::LevelFilter;
+use wireglass_core::capture::{CaptureRing, WorkerCapture};
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::order::Order;
 use wireglass_core::packet::KeyHasher;
@@ -16,6 +17,7 @@ use wireglass_core::policy::Tallies;
 use wireglass_core::tls::{Fetcher, TlsContext};
 
 use super::supervisor::Supervisor;
+use crate::capture::CaptureWriter;
 use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
@@ -69,6 +71,7 @@ struct Engine {
     metrics: Option<MetricsServer>,
     control: Option<ControlServer>,
     verdicts: Option<VerdictServer>,
+    capture: Option<CaptureWriter>,
     exclusions: Option<ExclusionFile>,
     fetches: Option<FetchThreads>,
     reloads: (ReloadThread, ReloadHandle),
@@ -142,6 +145,10 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         FetchThreads::start(&fetcher, config.fetch.timeout)
     });
     let fetches = fetches.transpose().map_err(|error| format!("cannot start a thread: {error}"))?;
+    let (capture, captures) = capture(&config, &wires, &sender)?;
+    if let Some(capture) = &capture {
+        metrics.set_capture(Arc::clone(capture.counters()));
+    }
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
     let compiled = config.compile(&Tallies::default());
@@ -163,7 +170,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         Ok((socket.map(serve).transpose()?, verdicts, reloads))
     };
     let (pool, workers, (control, verdicts, reloads)) =
-        start_workers(&threads, builder, &metrics, queues, &signals.stop, beside)
+        start_workers(&threads, (builder, captures), &metrics, queues, &signals.stop, beside)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
     tracing::info!(dpdk = ports.version(), "started");
     eprintln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
@@ -177,11 +184,29 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         metrics: server,
         control,
         verdicts,
+        capture,
         exclusions: exclusion_file,
         fetches,
         reloads,
         signals,
     })
+}
+
+/// Who writes what is captured, and each worker's end of that.
+fn capture(
+    config: &Config,
+    wires: &[Arc<str>],
+    log: &LogSender,
+) -> Result<(Option<CaptureWriter>, Vec<WorkerCapture>), String> {
+    let plan = &config.capture;
+    if !plan.is_on() {
+        return Ok((None, Vec::new()));
+    }
+    let rings: Vec<_> = config.workers.cores.iter().map(|_| Arc::new(CaptureRing::default())).collect();
+    let workers = rings.iter().map(|ring| WorkerCapture::new(plan.settings(), Arc::clone(ring))).collect();
+    let writer = CaptureWriter::start(plan.clone(), rings, wires, &config.file, log.clone())
+        .map_err(|error| format!("capture: {error}"))?;
+    Ok((Some(writer), workers))
 }
 
 /// Servers that are known from before, and who keeps them.
@@ -251,7 +276,7 @@ struct Asking {
 /// `beside` starts what asks the workers and what reloads, before they run: it may fail, and they could not be left alone then.
 fn start_workers<B>(
     workers: &Workers,
-    builder: EngineBuilder,
+    (builder, captures): (EngineBuilder, Vec<WorkerCapture>),
     metrics: &Arc<Metrics>,
     queues: Vec<WorkerQueues>,
     stop: &Arc<AtomicBool>,
@@ -265,8 +290,10 @@ fn start_workers<B>(
         generations,
     })?;
     let mut threads = Vec::new();
+    let mut captures = captures.into_iter();
     for ((parts, queues), &core) in parts.into_iter().zip(queues).zip(&workers.cores) {
-        let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall);
+        let capture = captures.next();
+        let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall).capturing(capture);
         let name = format!("wg-worker-{core}");
         match WorkerThread::start(name, Some(core), workers.idle, Arc::clone(stop), make) {
             Ok(thread) => threads.push(thread),
@@ -440,6 +467,7 @@ impl Engine {
             metrics,
             control,
             verdicts,
+            capture,
             exclusions,
             fetches,
             reloads,
@@ -461,6 +489,9 @@ impl Engine {
             ended_well &= worker.join();
         }
         drop(pool);
+        if let Some(capture) = capture {
+            capture.stop();
+        }
         if let Some(file) = exclusions {
             file.stop();
         }

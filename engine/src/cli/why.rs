@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use wireglass_core::reason::{
-    Ambiguity, HttpOddity, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason, VerdictFate,
+    Ambiguity, CaptureDrop, HttpOddity, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason,
+    VerdictFate,
 };
 
 /// What help desks do about the codes, for people and for this command.
@@ -56,6 +57,7 @@ fn codes() -> Vec<(&'static str, &'static str)> {
     codes.extend(PortDrop::ALL.iter().map(|why| (why.code(), why.help())));
     codes.extend(PathMessage::ALL.iter().map(|why| (why.code(), why.help())));
     codes.extend(MirrorDrop::ALL.iter().map(|why| (why.code(), why.help())));
+    codes.extend(CaptureDrop::ALL.iter().map(|why| (why.code(), why.help())));
     codes.extend(VerdictFate::ALL.iter().map(|why| (why.code(), why.help())));
     codes.extend(InspectorOff::ALL.iter().map(|why| (why.code(), why.help())));
     codes.extend(HttpOddity::ALL.iter().map(|why| (why.code(), why.help())));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{Config, Control, Dpdk, Exclusions, Fetch, Log, Metrics, MirrorPort, Verdicts, Wire, Workers};
+use crate::capture::Plan;
 
 /// What an engine has for as long as it runs: ports, threads, tables that are made at the start, and what listens or is written to.
 #[derive(Clone, Debug)]
@@ -15,6 +16,7 @@ pub struct Startup {
     wires: Vec<Wire>,
     mirrors: Vec<MirrorPort>,
     verdicts: Verdicts,
+    capture: Plan,
     workers: Workers,
     flows: u32,
     worker_bytes: usize,
@@ -53,6 +55,13 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("verdicts.listen", |a, b| a.verdicts.listen != b.verdicts.listen),
     ("verdicts.block.metadata", |a, b| a.verdicts.block.metadata != b.verdicts.block.metadata),
     ("verdicts.block.sid", |a, b| a.verdicts.block.sids != b.verdicts.block.sids),
+    ("capture.folder", |a, b| a.capture.folder != b.capture.folder),
+    ("capture.keylog", |a, b| a.capture.keylog != b.capture.keylog),
+    ("capture.minutes", |a, b| a.capture.time != b.capture.time),
+    ("capture.profile", |a, b| a.capture.profiles != b.capture.profiles),
+    ("capture.file_mb", |a, b| a.capture.bounds.file_bytes != b.capture.bounds.file_bytes),
+    ("capture.file_minutes", |a, b| a.capture.bounds.file_time != b.capture.bounds.file_time),
+    ("capture.total_mb", |a, b| a.capture.bounds.total_bytes != b.capture.bounds.total_bytes),
     ("workers.cores", |a, b| a.workers.cores != b.workers.cores),
     ("workers.handshake_threads", |a, b| a.workers.handshake_threads != b.workers.handshake_threads),
     ("workers.idle", |a, b| a.workers.idle != b.workers.idle),
@@ -119,6 +128,7 @@ impl Config {
             wires: self.wires.clone(),
             mirrors: self.mirrors.clone(),
             verdicts: self.verdicts.clone(),
+            capture: self.capture.clone(),
             workers: self.workers.clone(),
             flows: self.limits.flows,
             worker_bytes: self.limits.worker_bytes,

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::capture::Plan;
 use crate::interfaces::KernelPort;
 pub use changes::{Startup, changed_keys, needs_restart};
 pub use fault::{Fault, Faults};
@@ -55,6 +56,8 @@ pub struct Config {
     pub mirrors: Vec<MirrorPort>,
     /// Where an IDS at them says which flows are to end.
     pub verdicts: Verdicts,
+    /// What is captured, if anything is.
+    pub capture: Plan,
     /// Threads and cores.
     pub workers: Workers,
     /// The crypto library.
@@ -370,6 +373,7 @@ struct Sections {
     wires: Vec<Wire>,
     mirrors: Vec<MirrorPort>,
     verdicts: Verdicts,
+    capture: Plan,
     workers: Workers,
     crypto: Crypto,
     ca: Option<Ca>,
@@ -396,6 +400,7 @@ impl Sections {
         let mirrors = MirrorPort::read_all(document, &dpdk, &wires, &profiles);
         let verdicts =
             Verdicts::read(document.table("verdicts"), !document.table("mirror").named_tables().is_empty());
+        let capture = sections::capture::read(&document.table("capture"), &profiles);
         let lists = NamedLists::read(document, notes);
         let policy = PolicyRules::read(document, &profiles, &wires, &lists);
         let sections = Self {
@@ -421,6 +426,7 @@ impl Sections {
             wires,
             mirrors,
             verdicts,
+            capture,
             profiles,
         };
         document.finish();
@@ -440,6 +446,7 @@ impl Sections {
             wires: self.wires,
             mirrors: self.mirrors,
             verdicts: self.verdicts,
+            capture: self.capture,
             workers: self.workers,
             crypto: self.crypto,
             ca: self.ca?,

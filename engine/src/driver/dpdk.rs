@@ -665,6 +665,11 @@ impl Frame for MbufFrame {
         self.0.pkt_len()
     }
 
+    fn copy_to(&self, to: &mut [u8]) -> Option<usize> {
+        let len = self.0.pkt_len();
+        to.get_mut(..len).map(|to| self.0.read(0, to))
+    }
+
     fn set_len(&mut self, len: usize) -> bool {
         self.0.set_len(len).is_some()
     }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use md5::{Digest as _, Md5};
 use serde::{Serialize, Serializer};
+use wireglass_core::capture::CaptureEvent;
 use wireglass_core::event::{
     Action, AlertEvent, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event, FlowEvent,
     FlowHead, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink, Revocation, RevocationSource,
@@ -67,6 +68,7 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             ..Line::new("alert", head)
         },
         Event::Link(time, link) => return append(out, &Link::new(*time, link)),
+        Event::Capture(time, capture) => return append(out, &Capture::new(*time, capture)),
         Event::Frame(frame) => return append(out, &eve_frame::Line::new(event.kind(), frame)),
         Event::Summary(summary) => return append(out, &Summary::new(summary)),
     };
@@ -360,6 +362,42 @@ impl<'a> Link<'a> {
         let link = if *up { "up" } else { "down" };
         let wireglass = OwnLink { port, side: side.name(), link, speed_mbps: *speed_mbps, mtu: *mtu };
         Self { timestamp, in_iface: wire, event_type: "link", wireglass }
+    }
+}
+
+#[derive(Serialize)]
+struct Capture<'a> {
+    #[serde(serialize_with = "rfc3339")]
+    timestamp: Timestamp,
+    event_type: &'static str,
+    wireglass: OwnCapture<'a>,
+}
+
+#[derive(Serialize)]
+struct OwnCapture<'a> {
+    capture: &'static str,
+    configuration: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folder: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keylog: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    profiles: &'a [String],
+    minutes: u64,
+}
+
+impl<'a> Capture<'a> {
+    fn new(timestamp: Timestamp, event: &'a CaptureEvent) -> Self {
+        let CaptureEvent { step, configuration, folder, keylog, profiles, minutes } = event;
+        let wireglass = OwnCapture {
+            capture: step.name(),
+            configuration,
+            folder: folder.as_deref(),
+            keylog: keylog.as_deref(),
+            profiles,
+            minutes: *minutes,
+        };
+        Self { timestamp, event_type: "capture", wireglass }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The Prometheus page: what the counters say, and that the workers live.
 
+mod capture;
 mod generation;
 mod liveness;
 mod log_counters;

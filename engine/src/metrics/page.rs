@@ -17,6 +17,7 @@ use super::generation::GenerationRecord;
 use super::liveness::Liveness;
 use super::log_counters::LogCounters;
 use super::ports::PortSources;
+use crate::capture::CaptureCounters;
 use crate::orders::Orders;
 use crate::verdicts::VerdictCounters;
 use wireglass_core::caches::TlsCaches;
@@ -94,6 +95,7 @@ pub struct Metrics {
     pools: OnceLock<PoolSource>,
     cores: OnceLock<Vec<usize>>,
     mirrors: OnceLock<Vec<Arc<str>>>,
+    pub(super) capture: OnceLock<Arc<CaptureCounters>>,
     pub(super) verdicts: OnceLock<Arc<VerdictCounters>>,
     tallies: Mutex<Tallies>,
     records: Mutex<Option<RecordLibraries>>,
@@ -121,6 +123,7 @@ impl Metrics {
             pools: OnceLock::new(),
             cores: OnceLock::new(),
             mirrors: OnceLock::new(),
+            capture: OnceLock::new(),
             verdicts: OnceLock::new(),
             tallies: Mutex::default(),
             records: Mutex::default(),
@@ -272,6 +275,7 @@ impl Metrics {
         self.by_reason(&mut page);
         self.mirror_counters(&mut page);
         self.verdict_counters(&mut page);
+        self.capture_counters(&mut page);
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);
         self.record_libraries(&mut page);

@@ -28,6 +28,11 @@ impl<IO: Io> Worker<IO> {
         self.generations.enter(&mut self.cx, entry.generation);
         let from = entry.orientation.end_behind(port.side);
         let was_unsettled = entry.flow.is_unsettled();
+        if entry.captured
+            && let Some(capture) = &self.cx.capture
+        {
+            capture.frame(entry.flow.flow_id(), self.cx.wall, port, &frame);
+        }
         match entry.flow.gather(&self.cx, from, frame, headers) {
             Gathered::GoesBy(frame) => {
                 let class = entry.flow.class(0);
@@ -61,7 +66,10 @@ impl<IO: Io> Worker<IO> {
         let Some(entry) = self.table.get_mut(id) else { return };
         entry.turn(&mut self.cx, &mut self.generations, &self.pool);
         let before = entry.flow.phase();
+        entry.enter_capture(&mut self.cx.capture);
         change(&mut entry.flow, &mut self.cx);
+        let is_over = entry.flow.is_over();
+        entry.leave_capture(&mut self.cx.capture, is_over);
         hand_on(&mut self.cx, &mut self.events, &mut self.pool, id);
         let over = entry.flow.is_over();
         let holds = if over { 0 } else { entry.flow.memory() };

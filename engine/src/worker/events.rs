@@ -60,9 +60,10 @@ impl EventLog {
             }
             Event::Http(..) => self.counters.http_transactions.inc(),
             Event::Flow(_, flow) => self.counters.flow_ended(flow.reason),
-            // Links are not a worker's business.
+            // Links and captures are not a worker's business.
             Event::Tls(..)
             | Event::Link(..)
+            | Event::Capture(..)
             | Event::Frame(_)
             | Event::Summary(_)
             | Event::Anomaly(..)

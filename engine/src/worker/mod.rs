@@ -4,6 +4,7 @@
 //! It has no clock: whoever runs it says what time it is, so the same worker runs on a core and in a simulation.
 
 mod calling;
+mod capturing;
 mod events;
 mod fragments;
 mod generations;
@@ -37,6 +38,7 @@ use crate::handshake_pool;
 use crate::log::LogSender;
 use crate::secrets::Secrets;
 use crate::verdicts::VerdictInbox;
+use wireglass_core::capture::WorkerCapture;
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass_core::fairness::Shares;
@@ -152,6 +154,8 @@ struct Entry<IO: Io> {
     held: usize,
     /// Number of the generation of settings that it goes by.
     generation: u32,
+    /// What it says is captured.
+    captured: bool,
 }
 
 impl<IO: Io> Worker<IO> {
@@ -461,9 +465,13 @@ impl<IO: Io> Worker<IO> {
         };
         self.generations.enter(&mut self.cx, self.generations.number());
         let flow = Flow::new(&self.cx, identity, &syn, verdict.as_ref());
-        let entry = Entry::new(flow, hash, client, port, self.generations.number());
+        let mut entry = Entry::new(flow, hash, client, port, self.generations.number());
+        entry.captured = self.cx.capture.as_ref().is_some_and(WorkerCapture::is_on);
         match self.insert(hash, key, entry) {
-            Some(id) => self.hand_over(id, port, frame, headers),
+            Some(id) => {
+                self.capture_received(id, port, &frame);
+                self.hand_over(id, port, frame, headers);
+            }
             None => self.log_refused_syn(&identity, frame.len(), Reason::ResourceFlows),
         }
     }
@@ -550,6 +558,7 @@ impl<IO: Io> Worker<IO> {
     /// Ends and removes a flow at once.
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
         let Some(mut entry) = self.forget(id) else { return };
+        entry.enter_capture(&mut self.cx.capture);
         entry.turn(&mut self.cx, &mut self.generations, &self.pool);
         let before = entry.flow.phase();
         let afterwards = match entry.flow.afterwards() {
@@ -563,6 +572,7 @@ impl<IO: Io> Worker<IO> {
         if entry.flow.is_ending_in_order() {
             self.refused.ends_in_order(self.cx.now + self.cx.shared.limits.linger_time, entry.hash);
         }
+        entry.leave_capture(&mut self.cx.capture, true);
         self.generations.end(&mut self.cx, entry.generation);
         self.cx.account(entry.held, 0);
         self.cx.counters.flows(before).dec();
@@ -622,7 +632,8 @@ impl<IO: Io> Entry<IO> {
     /// `client` is the hash of its client's network, `client_port` the port on which the client is.
     fn new(flow: Flow<IO>, hash: u64, client: u64, client_port: PortId, generation: u32) -> Self {
         let (orientation, held) = (Orientation::of_client_at(client_port), flow.memory());
-        Self { flow, alarm: Alarm::new(), hash, client, counts: false, orientation, held, generation }
+        let (alarm, counts, captured) = (Alarm::new(), false, false);
+        Self { flow, alarm, hash, client, counts, orientation, held, generation, captured }
     }
 
     /// What it does next is done for this flow.

@@ -152,17 +152,19 @@ def marked(lab):
 
 
 def _slowly(lab, version, *queries):
-    """Asks for 960 KB, a copy for each query, at once and slowly. Returns curl's exit codes by query."""
-    port = lab.client.port("curl, slowly")
-    lab.client.made.pop()
+    """Asks for 960 KB, a copy for each query, at once and slowly. Returns the client port, the same for all, and curl's exit codes by
+    query."""
     words = []
     for query in queries:
         words += ["--next"] if words else []
         words += ["-sS", version, "--cacert", lab.client.trust, "--resolve", f"{WWW}:443:{SERVER4}", "--limit-rate", "200k",
-                  "--local-port", port, "-o", "/dev/null", "-w", "%{stdout}%{exitcode} %{url}\\n", f"https://{WWW}/files/long?{query}"]
+                  "-o", "/dev/null", "-w", "%{stdout}%{exitcode} %{local_port} %{url}\\n", f"https://{WWW}/files/long?{query}"]
     done = lab.network.client.run("curl", "--parallel", *words, timeout=30, check=False)
     ended = [line.split() for line in done.stdout.decode().splitlines()]
-    return port, {url.partition("?")[2]: int(code) for code, url in ended}
+    ports = {int(port) for _, port, _ in ended}
+    if len(ports) != 1 or len(ended) != len(queries):
+        raise Failed(f"not one connection: {ended}, {done.stderr.decode().strip()}")
+    return ports.pop(), {url.partition("?")[2]: int(code) for code, _, url in ended}
 
 
 @check("mirror.verdicts", group="alone")
@@ -191,9 +193,9 @@ def verdicts(lab):
             port, ended = _slowly(lab, "--http2", "goes-on", "to-be-ended")
             if ended["goes-on"] != 0 or ended["to-be-ended"] == 0:
                 raise Failed(f"HTTP/2: curl's exit codes are {ended}")
-            at(lab.eve.one("flow", port), "wireglass.reason", ("flow.closed", "cli.rst"))
+            at(lab.eve.one("flow", port, seconds=15), "wireglass.reason", ("flow.closed", "cli.rst"))
             transfers = {at(event, "http.url"): event.get("wireglass", {}).get("verdict") for event in lab.eve.some("http", port, 2)}
-            if transfers != {"/files/long?goes-on": None, "/files/long?to-be-ended": "blocked"}:
+            if transfers != {"/files/long?goes-on": None, "/files/long?to-be-ended": "block"}:
                 raise Failed(f"HTTP/2: {transfers}")
         counted = metrics(lab)
     fates = {name: int(counted[f'wireglass_verdicts_total{{fate="verdict.{name}"}}'])

@@ -3,6 +3,7 @@
 use tcp_stack::Instant;
 
 use super::{Afterwards, Flow, Phase};
+use crate::capture::CaptureSettings;
 use crate::event::Action;
 use crate::flow_table::Class;
 use crate::phase::FlowPhase;
@@ -13,6 +14,18 @@ use crate::reason::Reason;
 const HOLDING: usize = 16 * 1024;
 
 impl<IO: Io> Flow<IO> {
+    /// Its number.
+    pub fn flow_id(&self) -> u64 {
+        self.identity.flow_id
+    }
+
+    /// No more of it is to be captured: it is not decrypted, or with a profile that is not wanted.
+    pub fn is_not_for(&self, capture: &CaptureSettings) -> bool {
+        let profile = self.about.as_ref().and_then(|about| about.profile());
+        matches!(self.phase, Phase::Bypassed(_))
+            || profile.is_some_and(|profile| !capture.wants(&profile.name))
+    }
+
     /// How the flow table ranks it. `memory`: what it [holds](Self::memory).
     pub fn class(&self, memory: usize) -> Class {
         match &self.phase {

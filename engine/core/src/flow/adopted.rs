@@ -220,7 +220,7 @@ impl<IO: Io> Adopted<IO> {
             // Of something that is over.
             _ => return Next::Stay(self),
         };
-        let Some((handshake, step)) = result else { return self.over(cx, Reason::Internal) };
+        let Some((mut handshake, step)) = result else { return self.over(cx, Reason::Internal) };
         let words = PerEnd { client: step.to_client, server: step.to_server };
         match step.outcome {
             Outcome::Pending => {
@@ -232,6 +232,11 @@ impl<IO: Io> Adopted<IO> {
             }
             Outcome::Established(relay) => {
                 let report = Box::new(handshake.report());
+                if let Some(secrets) = handshake.take_secrets()
+                    && let Some(capture) = &cx.capture
+                {
+                    capture.secrets(secrets);
+                }
                 // From here on it is the filter's, if that wants to know it.
                 let flow = self.flow.take().map(|mut flow| {
                     if let Some(certificate) = &report.certificate {

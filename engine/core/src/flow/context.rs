@@ -10,6 +10,7 @@ use tcp_stack::Instant;
 use super::budget::Budget;
 use super::report::Reports;
 use super::settings::Shared;
+use crate::capture::WorkerCapture;
 use crate::counters::WorkerCounters;
 use crate::end::End;
 use crate::event::{Event, Timestamp};
@@ -50,6 +51,8 @@ pub struct Context<IO: Io> {
     pub(super) reports: Reports,
     /// What waits for the ports of mirrors; empty without such.
     pub mirrors: Vec<MirrorQueue<IO::Frame>>,
+    /// Where decrypted flows are captured; none: nowhere.
+    pub capture: Option<WorkerCapture>,
     /// Frames of bypassed flows go to some of them.
     pub(crate) shows_bypassed: bool,
     /// Frames to be sent, by port.
@@ -87,6 +90,7 @@ impl<IO: Io> Context<IO> {
             jobs: Vec::new(),
             reports: Reports::default(),
             mirrors,
+            capture: None,
             shows_bypassed,
             outgoing,
             held: Shares::default(),
@@ -129,6 +133,9 @@ impl<IO: Io> Context<IO> {
 
     /// Queues a frame for a port, and sends the queue when a burst is together.
     pub fn forward(&mut self, port: PortId, frame: IO::Frame) {
+        if let Some(capture) = &self.capture {
+            capture.sent(self.wall, port, &frame);
+        }
         self.outgoing[port.index()].push(frame);
         if self.outgoing[port.index()].len() >= BURST {
             self.flush_port(port);

@@ -234,7 +234,10 @@ impl<IO: Io> Flow<IO> {
         let tls = Arc::clone(&cx.shared.tls);
         let Identity { wire, vlan, client, server, flow_id, .. } = self.identity;
         let destination = Destination { wire, vlan, server };
-        let handshake = Handshake::new(tls, hello, legs.client.take(), destination, Arc::clone(&profile));
+        let mut handshake = Handshake::new(tls, hello, legs.client.take(), destination, Arc::clone(&profile));
+        if cx.capture.as_ref().is_some_and(|capture| capture.wants(&profile.name)) {
+            handshake = handshake.telling_secrets();
+        }
         let wire = Arc::clone(&cx.shared.wires[usize::from(wire)]);
         let connection = ConnectionFacts { wire, vlan: vlan[0], alpn, ja4 };
         let certificate_names = Vec::new();

@@ -113,7 +113,7 @@ impl<IO: Io> Relaying<IO> {
 
     /// Shows it to the mirrors that want flows of this profile.
     pub(super) fn begin_mirrors(&mut self, cx: &mut Context<IO>, legs: &PerEnd<Leg<IO>>, profile: &str) {
-        if cx.mirrors.is_empty() {
+        if cx.mirrors.is_empty() && cx.capture.is_none() {
             return;
         }
         let (server, client) = legs.client.isns();
@@ -142,7 +142,7 @@ impl<IO: Io> Relaying<IO> {
 
     /// Mirrors are shown it.
     pub(super) fn is_in_mirrors(&self) -> bool {
-        self.mirrored.is_some()
+        self.mirrored.as_ref().is_some_and(|mirrored| mirrored.is_in_mirrors())
     }
 
     /// A stream of HTTP/2 is to end, and nothing else.

@@ -75,6 +75,11 @@ impl About {
         self.sni.as_deref()
     }
 
+    /// What it is decrypted with.
+    pub(super) fn profile(&self) -> Option<&Profile> {
+        self.profile.as_deref()
+    }
+
     pub(super) fn established(&mut self, client: Option<&LegInfo>, server: Option<&LegInfo>) {
         self.tls = Some(Box::new(PerEnd { client: client.cloned(), server: server.cloned() }));
     }

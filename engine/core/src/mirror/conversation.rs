@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use smoltcp::wire::TcpControl;
 use tcp_stack::Seq;
 
+use super::captured::{self, ToCapture};
 use super::frame::{self, Said};
 use super::queue::{Lost, MirrorQueue};
 use super::settings::{Mirror, When};
@@ -30,10 +31,11 @@ pub(crate) struct Start {
     pub(crate) isn: PerEnd<Seq>,
 }
 
-/// A flow as the mirrors show it.
+/// A flow as the mirrors show it, and a capture.
 pub(crate) struct Conversations {
     from: PerEnd<Template>,
     in_mirrors: Box<[Conversation]>,
+    captured: Option<Conversation>,
 }
 
 /// In one mirror.
@@ -52,7 +54,21 @@ struct Conversation {
 }
 
 /// Where a conversation's frames go.
-struct Output<'a, IO: Io> {
+pub(super) trait Output {
+    fn mirror(&self) -> &Mirror;
+
+    /// A flow begins there.
+    fn begin(&mut self);
+
+    /// Source and destination port of an end's frames.
+    fn ports(&self, from: End) -> (u16, u16);
+
+    fn put(&mut self, from: End, said: &Said<'_>, lost: &Lost);
+}
+
+/// A mirror's port.
+struct ToMirror<'a, IO: Io> {
+    number: usize,
     io: &'a mut IO,
     mirror: &'a Mirror,
     queue: &'a mut MirrorQueue<IO::Frame>,
@@ -67,12 +83,14 @@ impl Conversations {
         let wanted = cx.shared.mirrors.iter().enumerate().filter(wants);
         let in_mirrors: Box<[_]> =
             wanted.map(|(n, mirror)| Conversation::new(n as u8, mirror, &start)).collect();
-        if in_mirrors.is_empty() {
+        let is_captured = cx.capture.as_ref().is_some_and(|capture| capture.wants_plaintext(profile));
+        if in_mirrors.is_empty() && !is_captured {
             return None;
         }
-        let mut made = Box::new(Self { from: start.from, in_mirrors });
+        let captured = is_captured.then(|| Conversation::new(0, captured::plaintext(), &start));
+        let mut made = Box::new(Self { from: start.from, in_mirrors, captured });
         made.each(cx, |conversation, out| {
-            out.counters.flows.inc();
+            out.begin();
             conversation.shake_hands(out);
         });
         Some(made)
@@ -81,7 +99,7 @@ impl Conversations {
     /// An end says this, which is one record at most.
     pub(crate) fn say<IO: Io>(&mut self, cx: &mut Context<IO>, from: End, bytes: &[u8], when: When) {
         self.each(cx, |conversation, out| {
-            if out.mirror.when == when {
+            if out.mirror().when == when {
                 conversation.say(out, from, bytes);
             }
         });
@@ -94,7 +112,7 @@ impl Conversations {
 
     /// An end has closed.
     pub(crate) fn close<IO: Io>(&mut self, cx: &mut Context<IO>, from: End) {
-        if self.in_mirrors.iter().any(|conversation| !conversation.closed[from]) {
+        if self.in_mirrors.iter().chain(&self.captured).any(|conversation| !conversation.closed[from]) {
             self.each(cx, |conversation, out| conversation.close(out, from));
         }
     }
@@ -104,20 +122,29 @@ impl Conversations {
         self.each(cx, |conversation, out| conversation.reset(out, from));
     }
 
-    /// Bytes of memory that they hold, with their own size.
-    pub(crate) fn memory(&self) -> usize {
-        let Self { from: _, in_mirrors } = self;
-        size_of::<Self>() + size_of_val(&**in_mirrors) + in_mirrors.len() * SHARED
+    /// A mirror shows it.
+    pub(crate) fn is_in_mirrors(&self) -> bool {
+        !self.in_mirrors.is_empty()
     }
 
-    fn each<IO: Io>(&mut self, cx: &mut Context<IO>, act: impl Fn(&mut Conversation, &mut Output<'_, IO>)) {
-        let Context { io, shared, mirrors, counters, .. } = cx;
+    /// Bytes of memory that they hold, with their own size.
+    pub(crate) fn memory(&self) -> usize {
+        let Self { from: _, in_mirrors, captured } = self;
+        let all = in_mirrors.len() + usize::from(captured.is_some());
+        size_of::<Self>() + size_of_val(&**in_mirrors) + all * SHARED
+    }
+
+    fn each<IO: Io>(&mut self, cx: &mut Context<IO>, act: impl Fn(&mut Conversation, &mut dyn Output)) {
+        let Context { io, shared, mirrors, counters, capture, wall, .. } = cx;
+        if let (Some(conversation), Some(capture)) = (&mut self.captured, capture) {
+            act(conversation, &mut ToCapture { capture, time: *wall, from: &mut self.from });
+        }
         for conversation in &mut self.in_mirrors {
             let n = usize::from(conversation.mirror);
             // The list is the same in all generations, and the flow began with it.
             let (Some(mirror), Some(queue)) = (shared.mirrors.get(n), mirrors.get_mut(n)) else { continue };
-            let mut out = Output { io, mirror, queue, counters: counters.mirror(n), from: &mut self.from };
-            act(conversation, &mut out);
+            let counters = counters.mirror(n);
+            act(conversation, &mut ToMirror { number: n, io, mirror, queue, counters, from: &mut self.from });
         }
     }
 }
@@ -136,7 +163,7 @@ impl Conversation {
         }
     }
 
-    fn shake_hands<IO: Io>(&mut self, out: &mut Output<'_, IO>) {
+    fn shake_hands(&mut self, out: &mut dyn Output) {
         self.send(out, End::Client, TcpControl::Syn, &[]);
         self.next.client += 1;
         self.send(out, End::Server, TcpControl::Syn, &[]);
@@ -144,7 +171,7 @@ impl Conversation {
         self.send(out, End::Client, TcpControl::None, &[]);
     }
 
-    fn say<IO: Io>(&mut self, out: &mut Output<'_, IO>, from: End, bytes: &[u8]) {
+    fn say(&mut self, out: &mut dyn Output, from: End, bytes: &[u8]) {
         let mut pieces = bytes.chunks(self.mss.into()).peekable();
         while let Some(piece) = pieces.next() {
             let control = if pieces.peek().is_none() { TcpControl::Psh } else { TcpControl::None };
@@ -160,13 +187,13 @@ impl Conversation {
     }
 
     /// The other end has all that this one has said.
-    fn acknowledge<IO: Io>(&mut self, out: &mut Output<'_, IO>, of: End) {
+    fn acknowledge(&mut self, out: &mut dyn Output, of: End) {
         if std::mem::take(&mut self.unacknowledged[of]) > 0 {
             self.send(out, of.other(), TcpControl::None, &[]);
         }
     }
 
-    fn close<IO: Io>(&mut self, out: &mut Output<'_, IO>, from: End) {
+    fn close(&mut self, out: &mut dyn Output, from: End) {
         if std::mem::replace(&mut self.closed[from], true) {
             return;
         }
@@ -177,44 +204,62 @@ impl Conversation {
         self.send(out, from.other(), TcpControl::None, &[]);
     }
 
-    fn reset<IO: Io>(&mut self, out: &mut Output<'_, IO>, from: End) {
+    fn reset(&mut self, out: &mut dyn Output, from: End) {
         if self.closed != PerEnd::both(true) && !std::mem::replace(&mut self.over, true) {
             self.send(out, from, TcpControl::Rst, &[]);
         }
     }
 
-    fn send<IO: Io>(&self, out: &mut Output<'_, IO>, from: End, control: TcpControl, payload: &[u8]) {
+    fn send(&self, out: &mut dyn Output, from: End, control: TcpControl, payload: &[u8]) {
         if self.lost.load(Relaxed) {
             return;
         }
-        let Output { io, mirror, queue, counters, from: templates } = out;
-        let template = &mut templates[from];
         let first = control == TcpControl::Syn;
         let said = Said {
-            ports: mirror.ports(from, template.ports()),
+            ports: out.ports(from),
             control,
             seq: self.next[from],
             ack: (!first || from == End::Server).then(|| self.next[from.other()]),
             mss: first.then_some(self.mss),
             payload,
         };
+        out.put(from, &said, &self.lost);
+    }
+}
+
+impl<IO: Io> Output for ToMirror<'_, IO> {
+    fn mirror(&self) -> &Mirror {
+        self.mirror
+    }
+
+    fn begin(&mut self) {
+        self.counters.flows.inc();
+    }
+
+    fn ports(&self, from: End) -> (u16, u16) {
+        self.mirror.ports(from, self.from[from].ports())
+    }
+
+    fn put(&mut self, from: End, said: &Said<'_>, lost: &Lost) {
+        let Self { number, io, mirror, queue, counters, from: templates } = self;
         let mut frame = io.allocate_mirrored();
         if frame.is_none() {
             queue.drop_oldest(counters);
             frame = io.allocate_mirrored();
         }
+        let template = &mut templates[from];
         let written =
-            frame.and_then(|mut frame| Some((frame::write(&mut frame, mirror, template, &said)?, frame)));
+            frame.and_then(|mut frame| Some((frame::write(&mut frame, mirror, template, said)?, frame)));
         let Some((layers, frame)) = written else {
             counters.drop_frame(MirrorDrop::NoBuffer);
-            if !self.lost.swap(true, Relaxed) {
+            if !lost.swap(true, Relaxed) {
                 counters.flows_lost.inc();
             }
             return;
         };
-        queue.push(counters, frame, &self.lost, layers);
+        queue.push(counters, frame, lost, layers);
         if queue.has_burst() {
-            queue.flush(*io, self.mirror.into(), counters);
+            queue.flush(*io, *number, counters);
         }
     }
 }
@@ -301,8 +346,14 @@ mod tests {
         let mut from = PerEnd { client: template(), server: template().reversed() };
         let start = Start { from: from.clone(), isn: PerEnd { client: Seq(1), server: Seq(2) } };
         let mut conversation = Conversation::new(0, &mirror, &start);
-        let mut out =
-            Output { io: &mut io, mirror: &mirror, queue: &mut queue, counters: &counters, from: &mut from };
+        let mut out = ToMirror {
+            number: 0,
+            io: &mut io,
+            mirror: &mirror,
+            queue: &mut queue,
+            counters: &counters,
+            from: &mut from,
+        };
         conversation.shake_hands(&mut out);
         conversation.say(&mut out, End::Client, b"one");
         assert_eq!((counters.flows_lost.value(), out.io.1), (0, 0));

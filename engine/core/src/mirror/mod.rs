@@ -5,6 +5,7 @@
 //! other end of it: what does not get through is lost, and a conversation that has lost something ends with a RST.
 
 mod bypassed;
+mod captured;
 mod conversation;
 mod frame;
 mod queue;

@@ -18,6 +18,7 @@ use super::blame::{blame_client, blame_incompatible, closed_by};
 use super::cache_key::CacheKey;
 use super::offer::{Offer, offer_to_server, versions_for_client};
 use super::record::HEADER;
+use super::secrets::{self, SecretLog};
 use super::server_leg::HandshakeObserver;
 use super::server_sessions::{LONGEST_CHAIN, Origin};
 use super::session::Session;
@@ -166,6 +167,8 @@ pub struct Handshake {
     /// The client has a session of ours, which sends its own alerts.
     answered: bool,
     report: HandshakeReport,
+    /// A capture wants the secrets of both sessions.
+    pub(super) secrets: Option<Arc<SecretLog>>,
     /// Bytes of memory that it held when it ran last, with its own size.
     memory: usize,
 }
@@ -210,6 +213,7 @@ impl Handshake {
             held: PerEnd { client: flight, server: Vec::new() },
             answered: false,
             report: HandshakeReport::default(),
+            secrets: None,
             memory: 0,
         };
         handshake.memory = handshake.measure();
@@ -275,9 +279,11 @@ impl Handshake {
             held,
             answered: _,
             report,
+            secrets,
             waits_for_others: _,
             memory: _,
         } = self;
+        let secrets = secrets.as_ref().map_or(0, |_| SecretLog::SIZE);
         let sessions = match stage {
             Stage::Start | Stage::Over => 0,
             Stage::Answer(alpn) => alpn.as_ref().map_or(0, |name| name.len()),
@@ -289,7 +295,7 @@ impl Handshake {
         };
         let received = held.iter().map(Vec::capacity).sum::<usize>();
         let watch = watch.as_ref().map_or(0, HandshakeObserver::memory);
-        size_of::<Self>() + hello.memory() + watch + sessions + received + report.memory()
+        size_of::<Self>() + hello.memory() + watch + sessions + received + report.memory() + secrets
     }
 
     /// What the log says of it.
@@ -443,6 +449,10 @@ impl Handshake {
         let (server_verifier, clock) =
             (Arc::clone(&self.context.server_verifier), Arc::clone(&self.context.clock));
         server_leg::config(offer, &self.hello, server_verifier, clock, self.origin.clone())
+            .map(|mut config| {
+                config.key_log = secrets::key_log(self.secrets.as_ref());
+                config
+            })
             .and_then(|config| Session::to_server(Arc::new(config), name))
             .map_err(|_| Reason::Internal.into())
     }
@@ -546,7 +556,7 @@ impl Handshake {
             .flatten();
         let certified = stapled.as_ref().unwrap_or(leaf.certified());
         client_leg::config(&self.context.provider, &versions, certified, server.alpn(), clock, tickets)
-            .map(|config| self.in_small_records(config, version))
+            .map(|config| self.for_this_client(config, version))
             .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
     }
@@ -562,14 +572,15 @@ impl Handshake {
         let versions = versions_for_client(&self.profile, version);
         let clock = Arc::clone(&self.context.clock);
         client_leg::config(&self.context.provider, &versions, leaf.certified(), alpn, clock, None)
-            .map(|config| self.in_small_records(config, version))
+            .map(|config| self.for_this_client(config, version))
             .and_then(|config| Session::to_client(Arc::new(config), self.hello.offers_early_data()))
             .map_err(|_| Reason::Internal.into())
     }
 
-    /// As small as the client wants them. Its session has at most this version; which it takes is the client's choice.
-    fn in_small_records(&self, mut config: ServerConfig, at_most: TlsVersion) -> ServerConfig {
+    /// As small as the client wants them, and with a word of its secrets, where those are wanted. Its session has at most this version; which it takes is the client's choice.
+    fn for_this_client(&self, mut config: ServerConfig, at_most: TlsVersion) -> ServerConfig {
         config.max_fragment_size = self.hello.record_limit(at_most).map(|most| most + HEADER);
+        config.key_log = secrets::key_log(self.secrets.as_ref());
         config
     }
 

@@ -23,6 +23,7 @@ mod names;
 mod offer;
 mod record;
 mod relay;
+mod secrets;
 mod server_leg;
 mod server_sessions;
 mod session;
@@ -43,6 +44,7 @@ pub use fetch::{Fetch, FetchAnswer, FetchKind, FetchOutcome, FetchSettings, Fetc
 pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Outcome, Step};
 pub use record::{KeySource, LegKeys, RecordLibraries, RecordTrial, Suite, TrafficKey};
 pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};
+pub use secrets::Secrets;
 pub use trust::NoRoot;
 pub use verify::sct::CtLog;
 pub use verify::{Findings, Verdict};

@@ -1,5 +1,7 @@
 //! What the facts mean. Pure: facts in, findings out.
 
+mod capture;
+
 use serde::Serialize;
 use wireglass_core::tls::Suite;
 
@@ -83,6 +85,7 @@ impl Question<'_> {
         all.extend(self.plan.into_iter().flat_map(|plan| &plan.cas).map(|ca| self.ca(ca)));
         all.extend(self.roots());
         all.extend(self.fetch());
+        all.extend(self.capture());
         all.push(self.clock());
         all
     }

@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) roots: Option<Result<(usize, bool), String>>,
     /// What is fetched, in words.
     pub(super) fetched: Vec<&'static str>,
+    /// Where secrets of decrypted flows are written, and for how many minutes.
+    pub(super) captured: Option<(String, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -84,6 +86,7 @@ impl Plan {
                 .map(|(which, files)| CaFacts::of(which, &files.cert_name, &files.key_name))
                 .to_vec(),
             fetched: config.fetch.kinds().collect(),
+            captured: config.capture.is_on().then(|| (config.capture.places(), config.capture.minutes())),
             roots: Some(roots.map_err(|error| error.to_string())),
         }
     }

@@ -47,6 +47,7 @@ impl Machine {
             cas: vec![ca],
             roots: Some(Ok((140, true))),
             fetched: vec!["CRLs"],
+            captured: None,
         };
         let offer = |name: &str| PortCapabilities {
             name: name.into(),
@@ -323,6 +324,13 @@ const SPOILED: &[(Spoil, &str, Level, &str, &str)] = &[
     (|m| m.plan.roots = Some(Ok((0, true))), "roots", Level::Bad, "none", "ca-certificates"),
     (|m| m.plan.roots = Some(Err("roots.pem: what?".into())), "roots", Level::Bad, "what?", "check"),
     (|m| m.without("etc"), "fetch", Level::Poor, "no name server", "resolv.conf"),
+    (
+        |m| m.plan.captured = Some(("/var/keys".into(), 15)),
+        "capture",
+        Level::Poor,
+        "ON: secrets of decrypted flows go to /var/keys, for 15",
+        "remove [capture]",
+    ),
     (|m| m.without("proc/321"), "clock", Level::Poor, "kept by nobody", "chrony"),
     (
         |m| m.file("sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n"),

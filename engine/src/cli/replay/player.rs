@@ -225,6 +225,7 @@ impl Player {
                 }
                 Event::Http(..)
                 | Event::Link(..)
+                | Event::Capture(..)
                 | Event::Frame(_)
                 | Event::Summary(_)
                 | Event::Anomaly(..)

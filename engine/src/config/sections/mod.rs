@@ -1,5 +1,6 @@
 //! One file for each group of sections: the struct that it becomes, its defaults, and how it is read.
 
+pub(super) mod capture;
 mod content;
 mod exclusions;
 mod fetch;
