@@ -32,8 +32,8 @@ class _Side:
 
     def __init__(self, lab, namespace, cut, seen):
         self.namespace, self.cut = namespace, cut
-        self.watch = Process(namespace.argv(sys.executable, "-c", _WATCH, seen), lab.folder / f"carrier-{seen}.log", f"watch of {seen}")
-        self.known = 0
+        log = lab.middle.folder / f"carrier-{seen}.log"
+        self.watch = Process(namespace.argv(sys.executable, "-c", _WATCH, seen), log, f"watch of {seen}")
 
     def set(self, up):
         """Cuts the link, or mends it. Returns when."""
@@ -41,17 +41,18 @@ class _Side:
         self.namespace.ip("link", "set", self.cut, "up" if up else "down")
         return began
 
-    def changes(self):
-        """What was seen since the last call."""
-        lines = self.watch.text().splitlines()
-        fresh, self.known = lines[self.known:], len(lines)
-        return [(carrier == "1", float(at)) for carrier, at in (line.split() for line in fresh)]
+    def changes(self, since=0.0):
+        """What the neighbour has seen since then."""
+        # The last line may still be on its way.
+        lines = self.watch.text().split("\n")[:-1]
+        seen = [(carrier == "1", float(at)) for carrier, at in (line.split() for line in lines)]
+        return [(carrier, at) for carrier, at in seen if at >= since]
 
     def wait(self, up, since, seconds):
         """Waits until the neighbour sees a link, or none. Returns how long that took."""
         def seen():
-            found = [at for carrier, at in self.changes() if carrier == up]
-            return found[-1] if found else None
+            found = [at for carrier, at in self.changes(since) if carrier == up]
+            return found[0] if found else None
         return wait_for(seen, seconds, f"{'carrier' if up else 'loss of carrier'} at {self.namespace.name}") - since
 
 
@@ -93,10 +94,11 @@ def _passed_on(lab, name, kind):
         _flaps(*sides)
         # An engine that ends gives back what it has taken.
         sides[0].wait(False, sides[1].set(False), 5)
+        ends = time.monotonic()
         if engine.stop() != 0:
             raise Failed("the engine did not end well")
         if kind is not Tap:
-            sides[0].wait(True, time.monotonic(), 5)
+            sides[0].wait(True, ends, 5)
         return took
     finally:
         for side in sides:
@@ -153,9 +155,9 @@ def independent(lab):
     try:
         wait_for(lambda: all(side.changes() for side in sides), 10, "first look at the carriers")
         time.sleep(1)
-        sides[1].set(False)
+        cut = sides[1].set(False)
         time.sleep(1)
-        if sides[0].changes():
+        if sides[0].changes(cut):
             raise Failed("the other side's link has changed")
         sides[1].set(True)
         time.sleep(1)
