@@ -20,6 +20,8 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_get_port_by_name",
     "rte_eth_dev_info_get",
     "rte_eth_dev_is_valid_port",
+    "rte_eth_dev_set_link_down",
+    "rte_eth_dev_set_link_up",
     "rte_eth_dev_set_mtu",
     "rte_eth_dev_socket_id",
     "rte_eth_dev_start",

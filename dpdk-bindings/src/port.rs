@@ -108,6 +108,23 @@ impl Port {
         Link::read(self.device.id, &self.device.name)
     }
 
+    /// Takes the link down, so that the other end of the cable sees none, or allows it to come up again. Queues stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if the driver cannot: most of virtual devices.
+    pub fn set_link(&self, up: bool) -> Result<(), Error> {
+        let _control = self.device.runtime.control();
+        let (call, rc) = if up {
+            // SAFETY: a claimed port, which is in the table for as long as it is.
+            ("rte_eth_dev_set_link_up", unsafe { ffi::rte_eth_dev_set_link_up(self.device.id) })
+        } else {
+            // SAFETY: likewise.
+            ("rte_eth_dev_set_link_down", unsafe { ffi::rte_eth_dev_set_link_down(self.device.id) })
+        };
+        check(rc, call, &self.device.name).map(drop)
+    }
+
     /// The device was, or is to be, taken away: unplugged, or unbound from its driver. Whoever asked for that, in the kernel
     /// or at a shell, waits until the port and all of its queues are gone, and in most cases until EAL is.
     pub fn is_removed(&self) -> bool {

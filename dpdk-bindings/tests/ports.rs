@@ -315,6 +315,10 @@ fn a_port_is_claimed_once_and_can_be_looked_at_before() {
     assert!(matches!(port.start(&PortConfig::default(), &[]), Err(Error::NothingToStart { .. })));
     let queues = port.start(&PortConfig::default(), slice::from_ref(&pool)).expect("can be tried again");
     assert!(port.link().expect("answers").up);
+    for up in [false, true, true] {
+        port.set_link(up).expect("net_ring can");
+        assert_eq!(port.link().expect("answers").up, up);
+    }
     assert_eq!(
         (queues.applied.rss.clone(), queues.applied.rx_offloads),
         (None, RxOffloads::NONE),

@@ -186,9 +186,9 @@ impl FlowDumper {
     ///
     /// # Errors
     /// So many wait for that worker already.
-    pub fn kill(&self, place: Place, flow_id: u64, tally: &Arc<KillTally>) -> Result<(), Busy> {
+    pub fn kill(&self, place: Place, tally: &Arc<KillTally>) -> Result<(), Busy> {
         let line = &self.lines[place.worker];
-        let request = KillRequest { id: place.id, flow_id, tally: Arc::clone(tally) };
+        let request = KillRequest { id: place.id, tally: Arc::clone(tally) };
         line.kills.push(request).map_err(|_| Busy)?;
         line.killing.store(true, Ordering::Release);
         Ok(())
@@ -204,10 +204,8 @@ pub struct Place {
 
 /// A flow that is to be ended.
 pub struct KillRequest {
-    /// Its place, and what has to lie there.
+    /// Its place in the worker's table, where another one may lie by then.
     pub id: FlowId,
-    /// The flow's number.
-    pub flow_id: u64,
     tally: Arc<KillTally>,
 }
 

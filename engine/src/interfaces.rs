@@ -138,6 +138,13 @@ impl fmt::Display for Obstacle {
     }
 }
 
+/// An interface has a link now.
+pub fn has_carrier(interface: &str) -> bool {
+    // Reading it fails while the interface is down.
+    fs::read(Path::new("/sys/class/net").join(interface).join("carrier"))
+        .is_ok_and(|text| text.starts_with(b"1"))
+}
+
 /// What the kernel says of itself, of this process and of its interfaces, below a root folder.
 #[derive(Clone, Debug, Default)]
 pub struct Kernel {

@@ -14,6 +14,7 @@ pub mod flow_dump;
 pub mod generation;
 pub mod handshake_pool;
 pub mod interfaces;
+pub mod link_pass;
 pub mod links;
 pub mod log;
 pub mod metrics;

@@ -145,7 +145,10 @@ mod tests {
                     self.may[side as usize] = up;
                     self.done.push(((self.now - self.start).as_millis() as u64, side, up));
                 }
-                assert_eq!(self.links.held(), [Inside, Outside].into_iter().find(|side| !self.may[*side as usize]));
+                assert_eq!(
+                    self.links.held(),
+                    [Inside, Outside].into_iter().find(|side| !self.may[*side as usize])
+                );
             }
             self
         }

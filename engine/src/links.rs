@@ -4,14 +4,18 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wireglass_core::event::{Event, LinkEvent, PortLink, Timestamp};
+use wireglass_core::port::{PortId, PortSide};
 
+use crate::link_pass::{LinkState, SetLink, WireLinks};
 use crate::log::LogSender;
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(250);
+/// Likewise, at links that are passed on: two looks, and what a driver takes, are well within 50 ms.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// What was seen of all ports so far. Knows no thread and no clock.
 #[derive(Debug, Default)]
@@ -44,6 +48,90 @@ impl Links {
     }
 }
 
+/// The wires that pass the loss of a link on, and the way to their ports. Dropping it gives back the links that it has taken.
+pub struct Passing {
+    wires: Vec<PassingWire>,
+    has_link: HasLink,
+    set_link: SetPortLink,
+}
+
+struct PassingWire {
+    number: u8,
+    name: Arc<str>,
+    links: WireLinks,
+}
+
+/// A port has a link; none: it does not say.
+type HasLink = Box<dyn Fn(PortId) -> Option<bool> + Send>;
+/// Takes a port's link down, or allows it to come up. An error in words.
+type SetPortLink = Box<dyn Fn(PortId, bool) -> Result<(), String> + Send>;
+
+impl Passing {
+    /// Of these wires, by their names and what they do. Links that are down for no reason but an engine that died with them are allowed to
+    /// come up.
+    pub fn new(
+        now: Instant,
+        wires: impl IntoIterator<Item = (Arc<str>, LinkState)>,
+        has_link: impl Fn(PortId) -> Option<bool> + Send + 'static,
+        set_link: impl Fn(PortId, bool) -> Result<(), String> + Send + 'static,
+    ) -> Self {
+        let wires = (0..).zip(wires).filter(|(_, (_, state))| *state == LinkState::Pass);
+        let wires = wires.map(|(number, (name, _))| PassingWire { number, name, links: WireLinks::new(now) });
+        let passing =
+            Self { wires: wires.collect(), has_link: Box::new(has_link), set_link: Box::new(set_link) };
+        for wire in &passing.wires {
+            for side in PortSide::BOTH {
+                let port = PortId { wire: wire.number, side };
+                if (passing.has_link)(port) == Some(false) {
+                    // A driver that cannot says so when it is needed.
+                    let _ = (passing.set_link)(port, true);
+                }
+            }
+        }
+        passing
+    }
+
+    /// Looks at all of them once. True: a link was taken down or given back.
+    fn look(&mut self, now: Instant) -> bool {
+        let mut acted = false;
+        let Self { wires, has_link, set_link } = self;
+        wires.retain_mut(|PassingWire { number, name, links }| {
+            let port = |side| PortId { wire: *number, side };
+            // What does not answer counts as there: nothing is taken down for a driver that is silent.
+            let is_up = PortSide::BOTH.map(|side| has_link(port(side)).unwrap_or(true));
+            let Some(SetLink { side, up }) = links.observe(now, |side| is_up[side as usize]) else { return true };
+            acted = true;
+            match set_link(port(side), up) {
+                Ok(()) => true,
+                Err(error) => {
+                    let side = side.name();
+                    tracing::warn!(
+                        wire = %name, side, error,
+                        "the port's link cannot be taken down or up: this wire does not pass the loss of a link on; `link_state = \"independent\"`"
+                    );
+                    false
+                }
+            }
+        });
+        acted
+    }
+
+    fn is_held(&self, link: &PortLink) -> bool {
+        let held = |wire: &PassingWire| wire.name == link.wire && wire.links.held() == Some(link.side);
+        self.wires.iter().any(held)
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        for PassingWire { number, links, .. } in &self.wires {
+            if let Some(side) = links.held() {
+                let _ = (self.set_link)(PortId { wire: *number, side }, true);
+            }
+        }
+    }
+}
+
 /// The thread that looks. Dropping it stops it.
 pub struct LinkWatch {
     links: Arc<Mutex<Links>>,
@@ -52,23 +140,33 @@ pub struct LinkWatch {
 }
 
 impl LinkWatch {
-    /// Starts the thread, which calls `read` again and again.
+    /// Starts the thread, which calls `read` again and again, and passes on what is lost.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(read: impl Fn() -> Vec<PortLink> + Send + 'static, log: LogSender) -> io::Result<Self> {
+    pub fn start(
+        read: impl Fn() -> Vec<PortLink> + Send + 'static,
+        mut passing: Passing,
+        log: LogSender,
+    ) -> io::Result<Self> {
         let links = Arc::<Mutex<Links>>::default();
         let stop = Arc::<AtomicBool>::default();
         let (shared, stopping) = (Arc::clone(&links), Arc::clone(&stop));
         let thread = thread::Builder::new().name("links".into()).spawn(move || {
+            let mut due = Instant::now();
             while !stopping.load(Ordering::Acquire) {
-                let now = read();
-                let changed = lock(&shared).observe(now);
-                for link in changed {
-                    tell(&link);
-                    log.push(Event::Link(wall_clock(), Box::new(LinkEvent(link))));
+                let now = Instant::now();
+                if passing.look(now) || now >= due {
+                    due = now + EVERY;
+                    let mut links = read();
+                    links.iter_mut().for_each(|link| link.held = !link.up && passing.is_held(link));
+                    let changed = lock(&shared).observe(links);
+                    for link in changed {
+                        tell(&link);
+                        log.push(Event::Link(wall_clock(), Box::new(LinkEvent(link))));
+                    }
                 }
-                thread::park_timeout(EVERY);
+                thread::park_timeout(if passing.wires.is_empty() { EVERY } else { GLANCE });
             }
         })?;
         Ok(Self { links, stop, thread: Some(thread) })
@@ -97,9 +195,11 @@ fn lock(links: &Mutex<Links>) -> MutexGuard<'_, Links> {
 }
 
 fn tell(link: &PortLink) {
-    let PortLink { port, wire, side, up, speed_mbps, mtu } = link;
+    let PortLink { port, wire, side, up, held, speed_mbps, mtu } = link;
     let side = side.name();
-    if *up {
+    if *held {
+        tracing::warn!(%wire, side, port, "link is taken down, as the wire's other port has none");
+    } else if *up {
         tracing::info!(%wire, side, port, speed_mbps, mtu, "link is up");
     } else {
         tracing::warn!(%wire, side, port, "link is down: nothing passes this wire; look at the cable and the other end");
@@ -126,11 +226,15 @@ pub fn mtu_mismatch(inside: (&str, usize), outside: (&str, usize)) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wireglass_core::port::PortSide;
+
+    fn no_wires() -> Passing {
+        Passing::new(Instant::now(), [], |_| None, |_, _| Ok(()))
+    }
 
     fn link(port: &str, up: bool) -> PortLink {
         let (wire, side) = ("lan".into(), PortSide::Inside);
-        PortLink { port: port.into(), wire, side, up, speed_mbps: up.then_some(10_000), mtu: 1500 }
+        let speed_mbps = up.then_some(10_000);
+        PortLink { port: port.into(), wire, side, up, held: false, speed_mbps, mtu: 1500 }
     }
 
     #[test]
@@ -170,7 +274,8 @@ mod tests {
         let up = Arc::new(AtomicBool::new(true));
         let state = Arc::clone(&up);
         let watch =
-            LinkWatch::start(move || vec![link("p0", state.load(Ordering::Relaxed))], log).expect("a thread");
+            LinkWatch::start(move || vec![link("p0", state.load(Ordering::Relaxed))], no_wires(), log)
+                .expect("a thread");
         let next = || loop {
             match events.pop() {
                 Some(Event::Link(_, link)) => return link.0.up,
@@ -185,5 +290,75 @@ mod tests {
         assert_eq!(source().iter().map(|(link, n)| (link.up, *n)).collect::<Vec<_>>(), [(false, 1)]);
         drop(watch);
         assert!(events.pop().is_none());
+    }
+
+    /// Two ports whose links are looked at and set; `able`: the driver can.
+    fn two_ports(able: bool) -> (Arc<Mutex<[bool; 2]>>, Passing) {
+        let plugged = Arc::new(Mutex::new([true; 2]));
+        let may = Arc::new(Mutex::new([true; 2]));
+        let lock = |ports: &Mutex<[bool; 2]>| *ports.lock().expect("whole");
+        let (cables, allowed) = (Arc::clone(&plugged), Arc::clone(&may));
+        let has_link = move |port: PortId| {
+            let side = port.side as usize;
+            (port.wire == 1).then(|| lock(&cables)[side] && lock(&allowed)[side])
+        };
+        let set_link = move |port: PortId, up: bool| {
+            assert_eq!(port.wire, 1);
+            if !able {
+                return Err("not supported".into());
+            }
+            may.lock().expect("whole")[port.side as usize] = up;
+            Ok(())
+        };
+        let wires = [("other".into(), LinkState::Independent), ("lan".into(), LinkState::Pass)];
+        (plugged, Passing::new(Instant::now(), wires, has_link, set_link))
+    }
+
+    #[test]
+    fn a_link_that_is_lost_takes_the_other_one_down_and_gives_it_back() {
+        let (plugged, mut passing) = two_ports(true);
+        let start = Instant::now();
+        assert!(!passing.look(start));
+        plugged.lock().expect("whole")[0] = false;
+        assert!(passing.look(start + GLANCE));
+        let of = |side, wire: &str| PortLink { side, wire: wire.into(), ..link("p", false) };
+        assert!(passing.is_held(&of(PortSide::Outside, "lan")));
+        assert!(
+            !passing.is_held(&of(PortSide::Inside, "lan"))
+                && !passing.is_held(&of(PortSide::Outside, "other"))
+        );
+        let outside = PortId { wire: 1, side: PortSide::Outside };
+        assert_eq!((passing.has_link)(outside), Some(false));
+        assert!(!passing.look(start + 2 * GLANCE));
+        plugged.lock().expect("whole")[0] = true;
+        assert!(passing.look(start + 3 * GLANCE));
+        assert_eq!((passing.has_link)(outside), Some(true));
+    }
+
+    #[test]
+    fn whoever_ends_gives_back_what_was_taken() {
+        let given = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&given);
+        let has_link = |port: PortId| Some(port.side == PortSide::Inside);
+        let set_link = move |port: PortId, up: bool| {
+            told.lock().expect("whole").push((port.side, up));
+            Ok(())
+        };
+        let start = Instant::now();
+        let mut passing = Passing::new(start, [("lan".into(), LinkState::Pass)], has_link, set_link);
+        assert!(passing.look(start + Duration::from_secs(20)));
+        drop(passing);
+        let (inside, outside) = (PortSide::Inside, PortSide::Outside);
+        // At the start the one without a link, as an engine that died may have left it so.
+        assert_eq!(*given.lock().expect("whole"), [(outside, true), (inside, false), (inside, true)]);
+    }
+
+    #[test]
+    fn a_port_that_cannot_is_asked_once() {
+        let (plugged, mut passing) = two_ports(false);
+        plugged.lock().expect("whole")[1] = false;
+        assert!(passing.look(Instant::now() + Duration::from_secs(20)));
+        assert!(passing.wires.is_empty());
+        assert!(!passing.look(Instant::now() + Duration::from_secs(40)));
     }
 }

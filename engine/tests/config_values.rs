@@ -10,6 +10,7 @@ use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::capture::{Bounds, Plan};
 use wireglass::config::{Config, Verdicts};
+use wireglass::link_pass::LinkState;
 use wireglass::log::{DatagramAddress, Destination, Facility};
 use wireglass::record_speeds::RecordLibrary;
 use wireglass::verdicts::Block;
@@ -180,6 +181,7 @@ name = "taps"
 inside = "net_tap0"
 outside = "net_tap1"
 native_vlan = 7
+link_state = "independent"
 [passthrough]
 mpls = "drop"
 snap_ip = "forward"
@@ -207,6 +209,8 @@ level = "debug"
 stats_seconds = 0
 [metrics]
 listen = "off"
+[control]
+read_group = "root"
 [exclusions]
 file = "known.json"
 hours = 2
@@ -236,6 +240,9 @@ max_days = 7
     assert_eq!(outside.passthrough.action(Uninspected::Mpls), PassAction::Drop);
     assert_eq!(outside.passthrough.action(Uninspected::SnapIp), PassAction::Forward);
     assert_eq!((config.wires[0].native_vlan, config.wires[1].native_vlan), (None, Some(7)));
+    let states = config.wires.iter().map(|wire| wire.link_state);
+    assert_eq!(states.collect::<Vec<_>>(), [LinkState::Pass, LinkState::Independent]);
+    assert_eq!(config.control.read_group, Some(0));
     assert_eq!((config.limits.flows, config.limits.hello_seconds), (1000, 7));
     let fairness = config.limits.of_flow().fairness;
     assert_eq!(fairness.shed, Shed::new(&[Class::Bypassed, Class::Opening]));

@@ -300,7 +300,8 @@ fn stats_line(metrics: &Metrics) -> Value {
 
 fn port_link(speed_mbps: Option<u32>) -> PortLink {
     let (port, wire) = ("0000:03:00.0".into(), "lan".into());
-    PortLink { port, wire, side: PortSide::Inside, up: speed_mbps.is_some(), speed_mbps, mtu: 1500 }
+    let up = speed_mbps.is_some();
+    PortLink { port, wire, side: PortSide::Inside, up, held: !up, speed_mbps, mtu: 1500 }
 }
 
 fn capture() -> CaptureEvent {
@@ -332,6 +333,7 @@ fn examples() -> Vec<Value> {
         line(&Event::Summary(Box::new(summary()))),
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(Some(10_000)))))),
         line(&Event::Capture(NOW, Box::new(capture()))),
+        line(&Event::Link(NOW, Box::new(LinkEvent(port_link(None))))),
         line(&Event::Anomaly(head(), Box::new(anomaly()))),
         line(&Event::Alert(head(), Box::new(alert()))),
         stats_line(&busy_metrics()),
@@ -435,7 +437,7 @@ fn what_is_not_known_is_left_out() {
 #[test]
 fn a_link_that_is_down_has_no_speed() {
     let value = line(&Event::Link(NOW, Box::new(LinkEvent(port_link(None)))));
-    let own = json!({"port": "0000:03:00.0", "side": "inside", "link": "down", "mtu": 1500});
+    let own = json!({"port": "0000:03:00.0", "side": "inside", "link": "down", "held": true, "mtu": 1500});
     let common =
         json!({"timestamp": "2026-11-23T20:14:05.123456+0000", "in_iface": "lan", "event_type": "link"});
     assert_eq!(value["wireglass"], own);

@@ -89,6 +89,7 @@ fn metrics() -> Arc<Metrics> {
         wire: "lan".into(),
         side,
         up,
+        held: !up,
         speed_mbps: up.then_some(10_000),
         mtu: 1500,
     };

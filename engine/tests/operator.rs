@@ -15,7 +15,9 @@ use wireglass_core::event;
 use wireglass_core::flow::{Midstream, OutsideTls, Wanted};
 use wireglass_core::order::Order;
 use wireglass_core::phase::FlowPhase;
+use wireglass_core::policy::{StartTls, UnsupportedAction};
 use wireglass_core::reason::{PacketDrop, Reason};
+use wireglass_core::starttls::Protocol;
 use wireglass_testbed::{Duration, Ending, Instant, Middle, PortSide, Session, Step, Stop};
 
 /// A stream that takes a second at least, so that something may be ordered meanwhile.
@@ -38,8 +40,8 @@ fn kill(engine: &mut Engine, now: Instant, wanted: Wanted) -> (usize, u64) {
     let found: Vec<_> = std::iter::from_fn(|| dump.poll_placed()).collect();
     assert!(dump.is_done(), "a simulated worker answers at once");
     let tally = Arc::<KillTally>::default();
-    for (place, flow) in &found {
-        engine.dumper().kill(*place, flow.identity.flow_id, &tally).unwrap();
+    for (place, _) in &found {
+        engine.dumper().kill(*place, &tally).unwrap();
     }
     engine.poll(now);
     assert_eq!(tally.done(), found.len() as u64);
@@ -121,6 +123,41 @@ fn bypass_releases_what_is_no_tls() {
         run.settle(Duration::from_secs(60));
         assert_eq!(run.flow_events()[0].ordered, Some(Order::Bypass));
     }
+}
+
+/// A mail in plain where STARTTLS was offered: it would be stopped.
+#[test]
+fn bypass_releases_a_mail_in_plain() {
+    let lines: [&[u8]; 5] =
+        [b"220 hi\r\n", b"EHLO me\r\n", b"250 STARTTLS\r\n", b"MAIL FROM:<a@b>\r\n", b"250 ok\r\n"];
+    let of = |speaks: usize| {
+        let mut heard = 0;
+        let step = |(n, line): (usize, &&[u8])| match n % 2 == speaks {
+            true => Step::Send(line.to_vec()),
+            false => {
+                heard += line.len();
+                Step::Receive(heard)
+            }
+        };
+        let mut script: Vec<_> = lines.iter().enumerate().map(step).collect();
+        script.extend([Step::Finish, Step::AwaitEnd]);
+        Session::plain(script)
+    };
+    let block = UnsupportedAction::Block;
+    let starttls = StartTls { ports: vec![(25, Protocol::Smtp)], on_stripped: block, on_unused: block };
+    let rules = Rules { starttls, ..Rules::default_is(Action::Decrypt) };
+    let mut run = Lab::new().connect(&Setup { port: 25, rules, ..Setup::default() }, of(1), of(0));
+    while run.engine().flows() == 0 {
+        run.settle(Duration::from_micros(50));
+    }
+    run.engine().order().set(Some(Order::Bypass));
+    assert_eq!(run.run(), Stop::Done);
+    assert_eq!(run.server().received, [lines[1], lines[3]].concat());
+    run.settle(Duration::from_secs(60));
+    assert_eq!(
+        (run.flow_end(), run.flow_events()[0].ordered),
+        (("bypassed", Reason::Closed), Some(Order::Bypass))
+    );
 }
 
 #[test]
@@ -273,7 +310,7 @@ fn who_has_gone_is_not_killed_and_nobody_in_its_place() {
     let mut dump = run.engine().dumper().ask(Wanted::default()).unwrap();
     let now = run.simulation.now();
     run.simulation.middle.poll(now);
-    let (place, flow) = dump.poll_placed().unwrap();
+    let (place, _) = dump.poll_placed().unwrap();
     assert_eq!(run.run(), Stop::Done);
     run.settle(Duration::from_secs(600));
     assert_eq!(run.engine().flows(), 0);
@@ -284,7 +321,7 @@ fn who_has_gone_is_not_killed_and_nobody_in_its_place() {
     }
     assert_eq!(run.engine().flows(), 1);
     let tally = Arc::<KillTally>::default();
-    run.engine().dumper().kill(place, flow.identity.flow_id, &tally).unwrap();
+    run.engine().dumper().kill(place, &tally).unwrap();
     assert_eq!(run.run(), Stop::Done);
     assert_eq!((tally.done(), tally.ended()), (1, 0));
     exchange.assert_done(run.client_of(1), run.server_of(1), &"in its place");

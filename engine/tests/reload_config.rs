@@ -100,6 +100,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("wire.outside", "outside = \"0000:03:00.1\"", "outside = \"0000:04:00.1\""),
     ("wire.mtu", "name = \"lan\"", "name = \"lan\"\nmtu = 9000"),
     ("wire.native_vlan", "name = \"lan\"", "name = \"lan\"\nnative_vlan = 7"),
+    ("wire.link_state", "name = \"lan\"", "name = \"lan\"\nlink_state = \"independent\""),
     ("mirror.NAME.port", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth3\""),
     (
         "mirror.NAME.when",

@@ -581,6 +581,8 @@ pub struct PortLink {
     pub side: PortSide,
     /// There is a link.
     pub up: bool,
+    /// The engine has taken it down, as the wire's other port has none.
+    pub held: bool,
     /// Mbit/s; none: unknown.
     pub speed_mbps: Option<u32>,
     /// Largest IP packet, in bytes.

@@ -28,7 +28,7 @@ use crate::flow_dump::FlowDumper;
 use crate::generation::Generations;
 use crate::handshake_pool::Pool;
 use crate::interfaces::Kernel;
-use crate::links::LinkWatch;
+use crate::links::{LinkWatch, Passing};
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer, PortSources};
 use crate::numa;
@@ -134,7 +134,8 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     metrics.set_ports(while_open(&ports, Ports::statistics));
     metrics.set_pools(while_open(&ports, Ports::pools));
     let names = wires.clone();
-    let links = LinkWatch::start(while_open(&ports, move |ports| ports.links(&names)), sender.clone())
+    let links = while_open(&ports, move |ports| ports.links(&names));
+    let links = LinkWatch::start(links, passing(&config, &ports), sender.clone())
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     let extra = while_open(&ports, Ports::extra);
     metrics.set_port_sources(PortSources { links: Box::new(links.source()), extra: Box::new(extra) });
@@ -207,6 +208,18 @@ fn capture(
     let writer = CaptureWriter::start(plan.clone(), rings, wires, &config.file, log.clone())
         .map_err(|error| format!("capture: {error}"))?;
     Ok((Some(writer), workers))
+}
+
+/// The wires that pass the loss of a link on.
+fn passing(config: &Config, ports: &Arc<Ports>) -> Passing {
+    let wires = config.wires.iter().map(|wire| (Arc::clone(&wire.name), wire.link_state));
+    let (looked, set) = (Arc::downgrade(ports), Arc::downgrade(ports));
+    Passing::new(
+        Instant::now(),
+        wires,
+        move |port| looked.upgrade()?.has_link(port),
+        move |port, up| set.upgrade().map_or(Ok(()), |ports| ports.set_link(port, up)),
+    )
 }
 
 /// Servers that are known from before, and who keeps them.

@@ -40,6 +40,7 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("wire.mtu", |a, b| wires(a, b, |wire| &wire.mtu)),
     ("wire.native_vlan", |a, b| wires(a, b, |wire| &wire.native_vlan)),
     // Those that have come or gone are told by their ports.
+    ("wire.link_state", |a, b| wires(a, b, |w| &w.link_state)),
     ("mirror.NAME.port", |a, b| {
         let port = |mirror: &MirrorPort| (mirror.mirror.name.clone(), mirror.port.clone());
         !a.mirrors.iter().map(port).eq(b.mirrors.iter().map(port))

@@ -453,6 +453,29 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_something_is_not_for_readers() {
+        for (command, arguments, right) in [
+            ("flows", "{}", Right::Read),
+            ("counters", "{}", Right::Read),
+            ("exclusions", "{}", Right::Read),
+            ("orders", "{}", Right::Read),
+            ("reload", "{}", Right::Operate),
+            ("exclusions.add", r#"{"name":"a.example","port":443,"hours":1}"#, Right::Operate),
+            ("exclusions.remove", r#"{"all":true}"#, Right::Operate),
+            ("flows.kill", r#"{"flow_id":1}"#, Right::Operate),
+            ("bypass", r#"{"seconds":1}"#, Right::Operate),
+            ("bypass.end", "{}", Right::Operate),
+            ("drain", "{}", Right::Operate),
+            ("drain.end", "{}", Right::Operate),
+            ("log.level", r#"{"level":"info"}"#, Right::Operate),
+        ] {
+            let line = format!(r#"{{"version":1,"command":"{command}","arguments":{arguments}}}"#);
+            let read = Command::parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error:?}"));
+            assert_eq!(read.right(), right, "{command}");
+        }
+    }
+
+    #[test]
     fn what_is_no_request_is_told_what_would_be() {
         for garbage in
             ["", "{", "[]", "7", "GET / HTTP/1.1", r#"{"version":"one"}"#, "\u{0}", r#"{"version":1}"#]

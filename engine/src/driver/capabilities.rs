@@ -13,6 +13,8 @@ pub struct PortCapabilities {
     pub mtu: u16,
     /// There is a link.
     pub link: bool,
+    /// Its link can be taken down, which `wire.link_state = "pass"` asks for.
+    pub link_settable: bool,
     /// Mbit/s, where known.
     pub speed_mbps: Option<u32>,
     /// Receive queues.

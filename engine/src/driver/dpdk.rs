@@ -1,5 +1,6 @@
 //! Ports through DPDK. The only file of the engine that knows it.
 
+mod interface_link;
 mod mbuf_cache;
 mod mirror;
 mod ports;

@@ -351,6 +351,8 @@ struct OwnLink<'a> {
     port: &'a str,
     side: &'static str,
     link: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     speed_mbps: Option<u32>,
     mtu: u16,
@@ -358,9 +360,10 @@ struct OwnLink<'a> {
 
 impl<'a> Link<'a> {
     fn new(timestamp: Timestamp, event: &'a LinkEvent) -> Self {
-        let PortLink { port, wire, side, up, speed_mbps, mtu } = &event.0;
+        let PortLink { port, wire, side, up, held, speed_mbps, mtu } = &event.0;
         let link = if *up { "up" } else { "down" };
-        let wireglass = OwnLink { port, side: side.name(), link, speed_mbps: *speed_mbps, mtu: *mtu };
+        let (side, held, speed_mbps, mtu) = (side.name(), *held, *speed_mbps, *mtu);
+        let wireglass = OwnLink { port, side, link, held, speed_mbps, mtu };
         Self { timestamp, in_iface: wire, event_type: "link", wireglass }
     }
 }

@@ -30,6 +30,12 @@ impl Metrics {
                 Some(link.up.into())
             }),
             (
+                "wireglass_port_link_held",
+                "1 while the engine keeps the port's link down, as the wire's other port has none (`wire.link_state`).",
+                Kind::Gauge,
+                |(link, _)| Some(link.held.into()),
+            ),
+            (
                 "wireglass_port_link_changes_total",
                 "Times that the port's link went up or down since the start.",
                 Kind::Counter,

@@ -611,7 +611,7 @@ impl<IO: Io> Worker<IO> {
             && let Some(kill) = self.responder.next_kill()
         {
             done += 1;
-            let lives = self.table.get(kill.id).is_some_and(|entry| entry.flow.flow_id() == kill.flow_id);
+            let lives = self.table.get(kill.id).is_some();
             if lives {
                 self.end_flow(kill.id, Reason::OperatorKilled);
             }

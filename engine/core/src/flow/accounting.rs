@@ -56,11 +56,6 @@ impl<IO: Io> Flow<IO> {
         }
     }
 
-    /// Its number.
-    pub fn flow_id(&self) -> u64 {
-        self.identity.flow_id
-    }
-
     /// When one of its ends last said something.
     pub fn active(&self) -> Instant {
         self.active

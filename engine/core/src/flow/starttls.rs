@@ -59,10 +59,12 @@ impl<IO: Io> Flow<IO> {
             Progress::Agreed(_) => Box::new(HelloOverTcp::agreed(adopted.legs, deadline)),
             Progress::Tls | Progress::Pass(_) => Box::new(HelloOverTcp::new(adopted.legs, deadline)),
             Progress::Plain(reason) => {
-                if cx.shared.policy.starttls().action(reason) == UnsupportedAction::Block {
+                let ordered = cx.ordered_bypass();
+                if ordered.is_none() && cx.shared.policy.starttls().action(reason) == UnsupportedAction::Block
+                {
                     return self.break_off(cx, adopted, reason);
                 }
-                self.decided = Some((Action::Bypass, None));
+                (self.decided, self.ordered) = (Some((Action::Bypass, None)), cx.count_order(ordered));
                 self.report_tls(cx, None, None, reason);
                 adopted.tls = Tls::Plain;
                 let next = adopted.drive(cx);

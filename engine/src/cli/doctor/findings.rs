@@ -41,11 +41,11 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    fn good(topic: &'static str, found: impl Into<String>) -> Self {
+    pub(super) fn good(topic: &'static str, found: impl Into<String>) -> Self {
         Self { topic, level: Level::Good, found: found.into(), means: None, fix: None }
     }
 
-    fn note(topic: &'static str, found: impl Into<String>, means: impl Into<String>) -> Self {
+    pub(super) fn note(topic: &'static str, found: impl Into<String>, means: impl Into<String>) -> Self {
         Self { level: Level::Note, means: Some(means.into()), ..Self::good(topic, found) }
     }
 
@@ -456,7 +456,8 @@ impl Question<'_> {
     /// MTUs and links of each wire's two ports: by the kernel's interfaces below them, else by the ports if they were opened.
     fn wires(&self) -> Vec<Finding> {
         let Some(plan) = self.plan else { return Vec::new() };
-        plan.wires.iter().flat_map(|wire| [self.mtu(wire), self.link(wire)]).collect()
+        let of = |wire| [Some(self.mtu(wire)), Some(self.link(wire)), self.link_state(wire)];
+        plan.wires.iter().flat_map(of).flatten().collect()
     }
 
     fn mtu(&self, wire: &PlannedWire) -> Finding {
@@ -520,7 +521,7 @@ impl Question<'_> {
         }
     }
 
-    fn opened(&self, port: &PlannedPort) -> Option<&PortCapabilities> {
+    pub(super) fn opened(&self, port: &PlannedPort) -> Option<&PortCapabilities> {
         let name = port.name.to_ascii_lowercase();
         self.ports?.iter().find(|opened| opened.name == name || opened.name == format!("0000:{name}"))
     }

@@ -4,6 +4,7 @@
 
 mod facts;
 mod findings;
+mod link_state;
 mod plan;
 mod render;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::ca_files;
 
 use crate::config::Config;
 use crate::interfaces::KernelPort;
+use crate::link_pass::LinkState;
 use crate::worker::Idle;
 
 /// What a configuration asks for.
@@ -32,6 +33,7 @@ pub(super) struct Plan {
 #[derive(Clone, Debug)]
 pub(super) struct PlannedWire {
     pub(super) name: String,
+    pub(super) link_state: LinkState,
     pub(super) ports: [PlannedPort; 2],
 }
 
@@ -69,6 +71,7 @@ impl Plan {
         let port = |name: &String| PlannedPort { name: name.clone(), kernel: config.kernel_port(name) };
         let wires = config.wires.iter().map(|wire| PlannedWire {
             name: wire.name.to_string(),
+            link_state: wire.link_state,
             ports: [port(&wire.inside), port(&wire.outside)],
         });
         let ca = &config.ca;

@@ -14,6 +14,7 @@ use super::plan::{CaFacts, Plan, PlannedPort, PlannedWire};
 use super::render::Text;
 use crate::driver::PortCapabilities;
 use crate::interfaces::KernelPort;
+use crate::link_pass::LinkState;
 use crate::record_speeds::{Choice, RecordLibrary, RecordSpeed, RecordSpeeds};
 
 const NOW: i64 = 1_800_000_000;
@@ -40,7 +41,11 @@ impl Machine {
         };
         let port = |name: &str| PlannedPort { name: name.into(), kernel: None };
         let plan = Plan {
-            wires: vec![PlannedWire { name: "lan".into(), ports: [port("03:00.0"), port("0000:03:00.1")] }],
+            wires: vec![PlannedWire {
+                name: "lan".into(),
+                link_state: LinkState::Pass,
+                ports: [port("03:00.0"), port("0000:03:00.1")],
+            }],
             cores: vec![1, 2],
             spin: true,
             no_huge: false,
@@ -55,6 +60,7 @@ impl Machine {
             node: Some(0),
             mtu: 1500,
             link: true,
+            link_settable: true,
             speed_mbps: Some(10_000),
             rx_queues: 64,
             tx_queues: 64,
@@ -419,6 +425,26 @@ fn the_library_of_records_is_told_with_its_speed_and_one_that_costs_speed_is_poo
         };
         assert!(found.iter().all(is_poor), "{found:?}");
     }
+}
+
+#[test]
+fn whether_the_loss_of_a_link_can_be_passed_on() {
+    let mut machine = Machine::new();
+    let told = |machine: &Machine| {
+        let findings = machine.judge(true);
+        findings.into_iter().find(|f| f.topic == "link state").map(|f| (f.level, f.found))
+    };
+    assert_eq!(told(&machine), Some((Level::Good, "lan: the loss of a link is passed on".into())));
+    machine.ports.as_mut().expect("opened")[1].link_settable = false;
+    let found = "lan: the driver of 0000:03:00.1 cannot take its link down".to_owned();
+    assert_eq!(told(&machine), Some((Level::Note, found)));
+    machine.plan.wires[0].link_state = LinkState::Independent;
+    assert_eq!(told(&machine), None);
+    machine.plan.wires[0].link_state = LinkState::Pass;
+    machine.ports = None;
+    assert_eq!(told(&machine), None, "nobody knows");
+    machine.on_interfaces();
+    assert_eq!(told(&machine).map(|(level, _)| level), Some(Level::Good), "the kernel can");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::MirrorPort;
 use crate::config::near::nearest;
 use crate::config::reader::{Table, Value};
 use crate::interfaces::KernelPort;
+use crate::link_pass::LinkState;
 
 /// `PortId::wire` is a byte; this is more than a machine has ports for.
 const MAX_WIRES: usize = 64;
@@ -15,6 +16,9 @@ const MEMORY_MB: usize = 128;
 const WORKER_MB: usize = 256;
 /// For each mirror of each worker: the most that its buffers take.
 const MIRROR_MB: usize = 48;
+
+const LINK_STATES: &[(&str, LinkState)] =
+    &[("pass", LinkState::Pass), ("independent", LinkState::Independent)];
 
 /// What NICs and DPDK's drivers take at most.
 pub(super) const MAX_MTU: u16 = 9710;
@@ -76,6 +80,8 @@ pub struct Wire {
     pub mtu: Option<u16>,
     /// The VLAN that untagged frames belong to.
     pub native_vlan: Option<u16>,
+    /// What becomes of one port's link when the other one's is lost.
+    pub link_state: LinkState,
 }
 
 impl Wire {
@@ -123,6 +129,7 @@ impl Wire {
         );
         let mtu = table.integer("mtu", 0..=MAX_MTU, 0);
         let native_vlan = table.value("native_vlan", "none").and_then(|value| value.integer(1..=4094));
+        let link_state = table.choice("link_state", LINK_STATES, LinkState::default());
         table.finish();
         Some(Self {
             name: name?.into(),
@@ -131,6 +138,7 @@ impl Wire {
             kernel_ports,
             mtu: (mtu > 0).then_some(mtu),
             native_vlan,
+            link_state,
         })
     }
 }

@@ -49,8 +49,8 @@ fn kill_all(shared: &Shared, request: &KillRequest) -> Result<KilledRecord, Line
         thread::sleep(GLANCE);
         Ok(Instant::now() < deadline)
     };
-    let send = |place: Place, flow_id: u64| {
-        while shared.dumper.kill(place, flow_id, &tally).is_err() {
+    let send = |place: Place| {
+        while shared.dumper.kill(place, &tally).is_err() {
             if !wait()? {
                 return Ok(false);
             }
@@ -65,10 +65,9 @@ fn kill_all(shared: &Shared, request: &KillRequest) -> Result<KilledRecord, Line
                 continue;
             }
             matched += 1;
-            let flow_id = flow.identity.flow_id;
             if !request.yes {
-                only = Some((place, flow_id));
-            } else if send(place, flow_id)? {
+                only = Some(place);
+            } else if send(place)? {
                 sent += 1;
             } else {
                 complete = false;
@@ -79,12 +78,12 @@ fn kill_all(shared: &Shared, request: &KillRequest) -> Result<KilledRecord, Line
         }
     }
     complete &= dump.is_done();
-    if let Some((place, flow_id)) = only {
+    if let Some(place) = only {
         if matched > 1 {
             let message = format!("{matched} flows match: say yes to end all of them (`--yes`)");
             return Err(Refusal::Unconfirmed.line(message));
         }
-        sent += u64::from(send(place, flow_id)?);
+        sent += u64::from(send(place)?);
     }
     while tally.done() < sent && wait()? {}
     complete &= tally.done() >= sent;
@@ -119,10 +118,8 @@ pub(super) fn order(
     if request.now {
         let decrypted =
             KillRequest { phase: Some(FlowPhase::Decrypted), yes: true, ..KillRequest::default() };
-        killed = match kill_all(shared, &decrypted) {
-            Ok(killed) => killed,
-            Err(refusal) => return out.line(&refusal),
-        };
+        // The order stands in any case.
+        killed = kill_all(shared, &decrypted).unwrap_or_default();
         let KilledRecord { killed, complete, .. } = killed;
         tracing::warn!(uid, pid, killed, complete, "decrypted flows were ended by an operator");
     }

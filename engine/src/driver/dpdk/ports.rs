@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wireglass_core::event::PortLink;
-use wireglass_core::port::PortSide;
+use wireglass_core::port::{PortId, PortSide};
 
 use super::Ports;
-use crate::interfaces::Kernel;
+use super::interface_link::set_up;
+use crate::interfaces::{Kernel, has_carrier};
 use crate::metrics::PortExtra;
 
 impl Ports {
@@ -28,11 +29,33 @@ impl Ports {
                 wire: Arc::clone(wires.get(i / 2)?),
                 side: if i % 2 == 0 { PortSide::Inside } else { PortSide::Outside },
                 up: info.link.up,
+                held: false,
                 speed_mbps: (info.link.up && ![0, u32::MAX].contains(&speed)).then_some(speed),
                 mtu: info.mtu,
             })
         };
         self.ports.iter().enumerate().filter_map(read).collect()
+    }
+
+    /// A port has a link now: what [`Self::links`] says of it, and nothing more. None: it does not answer.
+    pub fn has_link(&self, port: PortId) -> Option<bool> {
+        let up = self.ports.get(port.index())?.link().ok()?.up;
+        let interface = self.interfaces.get(port.index())?.as_deref();
+        Some(up && interface.is_none_or(has_carrier))
+    }
+
+    /// Takes a port's link down, or allows it to come up again.
+    ///
+    /// # Errors
+    /// What keeps it from that.
+    pub fn set_link(&self, port: PortId, up: bool) -> Result<(), String> {
+        match self.interfaces.get(port.index()) {
+            Some(Some(interface)) => set_up(interface, up).map_err(|error| error.to_string()),
+            _ => match self.ports.get(port.index()) {
+                Some(port) => port.set_link(up).map_err(|error| error.to_string()),
+                None => Ok(()),
+            },
+        }
     }
 
     /// All counters that the drivers have, by their own names. A port that does not answer is left out.

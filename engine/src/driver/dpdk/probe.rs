@@ -81,6 +81,8 @@ fn offer(port: &Port, info: &PortInfo, applied: &Applied) -> Result<PortCapabili
         node: info.socket.map(usize::from),
         mtu: applied.mtu,
         link: link.up,
+        // It is up, or should be.
+        link_settable: port.set_link(true).is_ok(),
         speed_mbps: (link.up && ![0, u32::MAX].contains(&link.speed_mbps)).then_some(link.speed_mbps),
         rx_queues: usize::from(info.max_rx_queues),
         tx_queues: usize::from(info.max_tx_queues),

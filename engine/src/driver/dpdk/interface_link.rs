@@ -5,8 +5,8 @@ use std::os::fd::AsRawFd;
 
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
-    sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
+    socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -24,7 +24,7 @@ const IFF_UP: u32 = 1;
 ///
 /// # Errors
 /// There is no such interface, or the kernel does not allow it (CAP_NET_ADMIN).
-pub fn set_up(interface: &str, up: bool) -> io::Result<()> {
+pub(super) fn set_up(interface: &str, up: bool) -> io::Result<()> {
     let index = if_nametoindex(interface)?;
     let route =
         socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
@@ -52,7 +52,8 @@ fn request(index: u32, up: bool) -> [u8; REQUEST] {
 
 fn acknowledged(answer: &[u8]) -> io::Result<()> {
     let kind = answer.get(4..6).and_then(|bytes| bytes.try_into().ok()).map(u16::from_ne_bytes);
-    let error = answer.get(HEADER..HEADER + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
+    let error =
+        answer.get(HEADER..HEADER + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
     match (kind, error) {
         (Some(NLMSG_ERROR), Some(0)) => Ok(()),
         (Some(NLMSG_ERROR), Some(error)) => Err(io::Error::from_raw_os_error(-error)),
