@@ -313,6 +313,7 @@ impl Summary<'_> {
                 ContentAction::Allow => "allow",
                 ContentAction::Alert => "alert",
                 ContentAction::Block(_) => "block",
+                ContentAction::Inspect(_) => "inspect",
             };
             writeln!(f, "  {}. {} -> {action}", i + 1, rule.name)?;
             let unused = |name: &&String| !self.profiles_in_use().any(|profile| profile == **name);

@@ -156,7 +156,7 @@ impl<IO: Io> Relaying<IO> {
         room: usize,
     ) -> Result<(), RelayError> {
         if let Some(stage) = &mut self.stage {
-            stage.set_limit(cx.budget.reader_limit());
+            stage.begin(cx.now, cx.budget.reader_limit(), 0);
         }
         let taken = self.pump(cx, from, source, sink, room)?;
         if closed && taken < room && self.stage.as_ref().is_none_or(|stage| !stage.is_full(from)) {
@@ -244,7 +244,7 @@ impl<IO: Io> Relaying<IO> {
         let Some(stage) = &mut self.stage else { return false };
         while let Some((question, scan)) = stage.poll_question() {
             if cx.submit(Job::Scan(question, scan)).is_err() {
-                self.verdict(cx, question, Verdict::Failed);
+                self.verdict(cx, question, Verdict::Refused);
                 return true;
             }
         }

@@ -269,6 +269,8 @@ impl Judge {
             }
             ContentAction::Alert => None,
             ContentAction::Block(respond) => Some(respond.clone()),
+            // Nobody looks at it yet, and no configuration asks for it.
+            ContentAction::Inspect(inspect) => Some(inspect.respond.clone()),
         };
         head.verdict =
             Some(if respond.is_some() { ContentVerdict::Blocked } else { ContentVerdict::Alerted });
