@@ -289,9 +289,24 @@ impl Summary<'_> {
         Ok(())
     }
 
+    /// What becomes of bodies that are looked at.
+    fn inspection(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Content { threads, worker_bytes, inspection, .. } = &self.config.content;
+        let threads = match threads {
+            0 => "the workers".to_owned(),
+            n => format!("{n} thread(s)"),
+        };
+        let hold = inspection.hold_bytes;
+        writeln!(f, "  bodies are looked at by {threads}; {hold} bytes held of one, {worker_bytes} by a worker")?;
+        if *worker_bytes > self.config.limits.worker_bytes / 2 {
+            writeln!(f, "  note: content.worker_bytes is more than half of limits.worker_bytes, which it is part of")?;
+        }
+        Ok(())
+    }
+
     /// Rules on what is decrypted, and those that can match nothing.
     fn content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page: _, page_file } =
+        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page_file, .. } =
             &self.config.content;
         if rules.is_empty() && headers.is_empty() {
             return Ok(());
@@ -303,6 +318,9 @@ impl Summary<'_> {
         writeln!(f, "  what cannot be read: {unparsed}; what is no HTTP: {opaque}")?;
         if rules.iter().any(|rule| !rule.file_type.is_empty()) {
             writeln!(f, "  bodies that cannot be decoded, where a rule asks: {}", word(on_undecodable))?;
+        }
+        if rules.iter().any(|rule| matches!(rule.action, ContentAction::Inspect(_))) {
+            self.inspection(f)?;
         }
         match page_file {
             Some(file) => writeln!(f, "  block page: {}", file.display())?,

@@ -8,7 +8,7 @@ use tcp_stack::Instant;
 
 use super::inspect::Looked;
 use crate::end::{End, PerEnd};
-use crate::event::{AlertEvent, AnomalyEvent, HttpEvent, Unread};
+use crate::event::{AlertEvent, AnomalyEvent, FileEvent, HttpEvent, Unread};
 use crate::policy::DecryptedFlow;
 use crate::reason::{InspectorOff, Reason};
 
@@ -76,6 +76,8 @@ pub enum Report {
     Anomaly(Box<AnomalyEvent>),
     /// Something that a rule names.
     Alert(Box<AlertEvent>),
+    /// A body that rules had looked at.
+    File(Box<FileEvent>),
     /// It reads no more.
     Off(InspectorOff),
     /// At the end: what it has not read.

@@ -183,7 +183,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
     }
 
     /// The next question of the filter, to be answered by [`verdict`](Self::verdict).
-    pub(crate) fn poll_question(&mut self) -> Option<(u64, Box<dyn Scan>)> {
+    pub fn poll_question(&mut self) -> Option<(u64, Box<dyn Scan>)> {
         let question = self.decisions.asked.pop_front()?;
         self.outstanding += 1;
         Some(question)
@@ -275,6 +275,11 @@ impl<B: AsMut<[u8]>> Stage<B> {
             && self.decisions.ops[from].is_empty()
             && waiting.close != Close::Announced
             && !self.decisions.is_holding(from)
+    }
+
+    /// Something of either end was dropped that will be inserted.
+    pub fn is_holding(&self) -> bool {
+        End::BOTH.into_iter().any(|from| self.decisions.is_holding(from))
     }
 
     /// Bytes that wait for a decision.

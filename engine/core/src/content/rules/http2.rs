@@ -474,10 +474,10 @@ impl Relay<'_> {
         match self.judge.unread(off, Place { from, stream: 0 }) {
             Ruling::Block(refusal) => self.rules.end(refusal.reason, self.decisions),
             // Tables and windows of the two ends are no longer the same, and nobody could go on keeping them apart.
-            Ruling::Pass if !self.rules.is_untouched() => {
+            Ruling::Pass | Ruling::Inspect(_) if !self.rules.is_untouched() => {
                 self.rules.end(Reason::ContentUnparsed, self.decisions);
             }
-            Ruling::Pass => {
+            Ruling::Pass | Ruling::Inspect(_) => {
                 self.rules.mode = Mode::Through;
                 for end in End::BOTH {
                     let seen = self.rules.directions[end].seen;

@@ -49,11 +49,14 @@ impl Relay<'_> {
         head: &mut HttpEvent,
         fields: &Fields,
     ) -> Option<Fields> {
-        if !self.judge.has_edits() {
+        if !self.judge.keeps_heads() {
             return None;
         }
         let edits = match (from, kind) {
-            (End::Client, HeadKind::Request) => self.judge.request_edits(head),
+            (End::Client, HeadKind::Request) => {
+                let open = self.rules.streams.get_mut(stream)?;
+                self.judge.request_edits(head, &open.standing, fields)
+            }
             (End::Server, HeadKind::Response) => {
                 let open = self.rules.streams.get_mut(stream)?;
                 let host = || open.host.as_deref().map(str::to_owned);
@@ -80,13 +83,13 @@ impl Relay<'_> {
             self.off(End::Client, InspectorOff::TooManyOpen);
             return BlockFate::Drop;
         }
-        let is_blocked = ruling != Ruling::Pass;
+        let is_blocked = matches!(ruling, Ruling::Block(_));
         let host = head.hostname.as_deref().map(Into::into);
         let watch = SizeWatch::new(standing.size_limits.clone(), head);
         let entry = Stream { is_blocked, request, host, watch, standing, ended, ..Stream::default() };
         self.rules.streams.insert(stream, entry);
         match ruling {
-            Ruling::Pass => {
+            Ruling::Pass | Ruling::Inspect(_) => {
                 self.rules.streams.passed = stream;
                 BlockFate::Pass
             }
@@ -125,7 +128,7 @@ impl Relay<'_> {
         if is_new && matches!(carrier, State::Open | State::LetGo) && self.rules.streams.len() < MAX_STREAMS {
             let request = Request::of(fields);
             let (ruling, standing) = self.judge_request(place, &request, head, fields, true);
-            if ruling == Ruling::Pass {
+            if !matches!(ruling, Ruling::Block(_)) {
                 let ended = PerEnd { client: true, server: false };
                 let host = head.hostname.as_deref().map(Into::into);
                 let entry = Stream { request, host, standing, ended, ..Stream::default() };
@@ -150,7 +153,7 @@ impl Relay<'_> {
         }
         head.ambiguous.insert(Ambiguity::FieldsMalformed);
         match self.judge.refuse(Reason::ContentUnparsed, Place { from: End::Client, stream }, head) {
-            Ruling::Pass => BlockFate::Pass,
+            Ruling::Pass | Ruling::Inspect(_) => BlockFate::Pass,
             Ruling::Block(_) => {
                 self.cut_off(stream);
                 BlockFate::Drop
@@ -201,10 +204,12 @@ impl Relay<'_> {
             Ruling::Pass
         };
         match ruling {
-            Ruling::Pass if self.rules.queue.has(stream) || self.rules.queue.is_held(stream) => {
+            Ruling::Pass | Ruling::Inspect(_)
+                if self.rules.queue.has(stream) || self.rules.queue.is_held(stream) =>
+            {
                 BlockFate::Queue
             }
-            Ruling::Pass => BlockFate::Pass,
+            Ruling::Pass | Ruling::Inspect(_) => BlockFate::Pass,
             Ruling::Block(refusal) => {
                 if had_response || stream.is_multiple_of(2) {
                     self.cut_off(stream);

@@ -68,7 +68,7 @@ impl Relay<'_> {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
         let was_held = watch.is_held;
         match self.judge.by_type(&mut watch, found, place(stream)) {
-            (Ruling::Pass, size_watch) => {
+            (Ruling::Pass | Ruling::Inspect(_), size_watch) => {
                 if let Some(size_watch) = size_watch {
                     self.rules.streams.begin_response(stream, size_watch);
                 }
@@ -82,7 +82,7 @@ impl Relay<'_> {
     fn let_go(&mut self, stream: u32) {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
         match self.judge.let_go(&mut watch, place(stream)) {
-            (Ruling::Pass, size_watch) => {
+            (Ruling::Pass | Ruling::Inspect(_), size_watch) => {
                 self.rules.streams.begin_response(stream, size_watch);
                 self.rules.streams.await_type(stream, watch);
                 self.goes_on(stream);

@@ -6,6 +6,7 @@
 mod edit;
 mod file_name;
 mod index;
+mod late;
 mod limits;
 mod pattern;
 mod rule;
@@ -15,7 +16,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tcp_stack::Duration;
+use tcp_stack::{Duration, Instant};
 
 use super::names::HostName;
 use super::path::Target;
@@ -27,6 +28,7 @@ use edit::CompiledHeaderRule;
 pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
 pub use index::HostRules;
 use index::{RuleIndex, in_order};
+use late::LateVerdicts;
 pub use limits::SizeLimits;
 pub use pattern::{Glob, PatternError, TextPattern};
 use rule::{AtRequest, CompiledContentRule, Holds};
@@ -234,6 +236,7 @@ pub struct ContentPolicy {
     lists: Arc<Lists>,
     tallies: Tallies,
     has_inspections: bool,
+    late: LateVerdicts,
     /// The first rule of those that only a response decides on that looks at content.
     first_deferred_inspection: Option<usize>,
     /// HTTP that cannot be read, or may be read in two ways.
@@ -300,6 +303,7 @@ impl ContentPolicy {
         let index = RuleIndex::new(&rules, &lists);
         let mut deferred = index.deferred().iter().copied();
         Self {
+            late: LateVerdicts::default(),
             has_inspections: rules.iter().any(CompiledContentRule::inspects),
             first_deferred_inspection: deferred.find(|place| rules[*place].inspects()),
             rules,
@@ -346,6 +350,21 @@ impl ContentPolicy {
     /// Some content is looked at.
     pub fn has_inspections(&self) -> bool {
         self.has_inspections
+    }
+
+    /// What is known of content that a rule has looked at, late, by the texts that name it.
+    pub fn was_late(&self, rule: ContentRuleId, names: &[&[u8]], now: Instant) -> bool {
+        self.late.knows(self.late_hash(rule, names), now)
+    }
+
+    /// A rule has found something in content when most of it had gone on.
+    pub fn note_late(&self, rule: ContentRuleId, names: &[&[u8]], now: Instant) {
+        self.late.note(self.late_hash(rule, names), now);
+    }
+
+    fn late_hash(&self, rule: ContentRuleId, names: &[&[u8]]) -> u64 {
+        let name = self.name(rule).as_bytes();
+        self.lists.keyed_hash(&[&[name], names].concat())
     }
 
     /// The lists that rules ask.

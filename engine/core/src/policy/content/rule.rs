@@ -250,7 +250,8 @@ impl CompiledContentRule {
         let asks_content = !rule.content_type.is_empty() || rule.size.is_some() || !rule.file_name.is_empty();
         let asks_response = !rule.status.is_empty()
             || !rule.file_type.is_empty()
-            || rule.direction == Some(Direction::Response);
+            || rule.direction == Some(Direction::Response)
+            || self.inspects() && rule.direction.is_none();
         match (rule.direction, self.has_content(&message)) {
             _ if asks_response => AtRequest::NotYet(None),
             _ if !asks_content => AtRequest::Matches,

@@ -70,6 +70,16 @@ impl DigestSet {
         self.memberships[number as usize]
     }
 
+    /// Texts with the same bytes and other borders between them have other hashes.
+    pub(super) fn keyed_hash(&self, texts: &[&[u8]]) -> u64 {
+        let mut all = Vec::new();
+        for text in texts {
+            all.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            all.extend_from_slice(text);
+        }
+        self.key.hash(&all)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.digests.len()
     }

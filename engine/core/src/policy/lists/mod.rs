@@ -147,6 +147,11 @@ impl Lists {
         self.addresses.get(list.index()).is_some_and(|networks| networks.contain(address))
     }
 
+    /// A hash of texts, with the key of the lists: nobody outside can look for others of the same hash.
+    pub(in crate::policy) fn keyed_hash(&self, texts: &[&[u8]]) -> u64 {
+        self.digests.keyed_hash(texts)
+    }
+
     /// The first of the asked lists that a file is on, by its hashes.
     pub fn of_hashes(&self, asked: &HashLists, sha256: &[u8; 32], md5: Option<&[u8; 16]>) -> Option<&str> {
         let by_md5 = md5.map(|md5| self.digests.find(md5) & asked.md5()).unwrap_or_default();
