@@ -297,9 +297,15 @@ impl Summary<'_> {
             n => format!("{n} thread(s)"),
         };
         let hold = inspection.hold_bytes;
-        writeln!(f, "  bodies are looked at by {threads}; {hold} bytes held of one, {worker_bytes} by a worker")?;
+        writeln!(
+            f,
+            "  bodies are looked at by {threads}; {hold} bytes held of one, {worker_bytes} by a worker"
+        )?;
         if *worker_bytes > self.config.limits.worker_bytes / 2 {
-            writeln!(f, "  note: content.worker_bytes is more than half of limits.worker_bytes, which it is part of")?;
+            writeln!(
+                f,
+                "  note: content.worker_bytes is more than half of limits.worker_bytes, which it is part of"
+            )?;
         }
         Ok(())
     }

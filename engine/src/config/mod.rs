@@ -206,7 +206,8 @@ impl Config {
 
     /// The rules on content, compiled.
     pub fn compile_content(&self) -> ContentPolicy {
-        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, inspection, .. } = &self.content;
+        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, inspection, .. } =
+            &self.content;
         let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists)).with_headers(headers);
         (policy.on_unparsed, policy.on_opaque) = (*on_unparsed, *on_opaque);
         (policy.on_undecodable, policy.inspection) = (*on_undecodable, *inspection);

@@ -597,10 +597,8 @@ impl<IO: Io> Entry<IO> {
     fn turn(&self, cx: &mut Context<IO>, generations: &mut Generations, pool: &handshake_pool::Clients) {
         generations.enter(cx, self.generation);
         (cx.orientation, cx.client) = (self.orientation, self.client);
-        cx.job_room = JobRoom {
-            handshakes: pool.handshakes.room(self.client),
-            scans: pool.content.room(self.client),
-        };
+        cx.job_room =
+            JobRoom { handshakes: pool.handshakes.room(self.client), scans: pool.content.room(self.client) };
     }
 
     /// A SYN from this port begins a new flow. So does one from inside where a SYN from outside came first: both ends may

@@ -128,12 +128,12 @@ pub struct Decisions {
     /// Bytes of what is inserted.
     pub(super) inserted: usize,
     /// An end's bytes were dropped that are inserted later: what comes behind them waits, its end too.
-    holding: PerEnd<bool>,
+    pub(super) holding: PerEnd<bool>,
     /// No more of an end's bytes are wanted now.
-    full: PerEnd<bool>,
+    pub(super) full: PerEnd<bool>,
     /// Most bytes that the filter may hold, with what it has inserted; none: any.
-    room: Option<usize>,
-    now: Option<Instant>,
+    pub(super) room: Option<usize>,
+    pub(super) now: Option<Instant>,
 }
 
 /// One decision.

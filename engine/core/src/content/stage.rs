@@ -121,7 +121,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
     /// held for verdicts.
     pub fn begin(&mut self, now: Instant, limit: usize, room: usize) {
         self.limit = limit;
-        self.decisions.begin(now, self.held() + room);
+        self.decisions.begin(now, self.held().saturating_add(room));
     }
 
     /// Bytes that are held for verdicts, or were and are on their way.

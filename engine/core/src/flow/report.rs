@@ -8,8 +8,8 @@ use super::{Flow, Shared};
 use crate::content::{Report, Stage};
 use crate::end::End;
 use crate::event::{
-    Action, AlertEvent, AnomalyEvent, Event, FileEvent, FlowEvent, FlowHead, HelloInfo, HttpEvent, MintedBy, Timestamp,
-    TlsEvent, Unread,
+    Action, AlertEvent, AnomalyEvent, Event, FileEvent, FlowEvent, FlowHead, HelloInfo, HttpEvent, MintedBy,
+    Timestamp, TlsEvent, Unread,
 };
 use crate::phase::FlowPhase;
 use crate::policy::Profile;

@@ -232,7 +232,11 @@ fn read_action(table: &Table<'_>, lists: &NamedLists) -> Option<ContentAction> {
                 table.missing("inspect", "what it is looked at for (`inspect = [\"list.NAME\"]`)");
                 return None;
             };
-            ContentAction::Inspect(Inspect { hashes: read_inspectors(&inspect, lists)?, hold, respond: respond? })
+            ContentAction::Inspect(Inspect {
+                hashes: read_inspectors(&inspect, lists)?,
+                hold,
+                respond: respond?,
+            })
         }
     })
 }

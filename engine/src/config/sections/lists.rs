@@ -16,13 +16,7 @@ const SETTLED: u64 = 2;
 
 const KINDS: &[(&str, ListKind)] = &{
     use ListKind::{Domain, Ip, Md5, Sha256, Url};
-    [
-        (Domain.name(), Domain),
-        (Url.name(), Url),
-        (Ip.name(), Ip),
-        (Sha256.name(), Sha256),
-        (Md5.name(), Md5),
-    ]
+    [(Domain.name(), Domain), (Url.name(), Url), (Ip.name(), Ip), (Sha256.name(), Sha256), (Md5.name(), Md5)]
 };
 /// None: what the file looks like.
 const FORMATS: &[(&str, Option<Format>)] = &{
@@ -196,7 +190,9 @@ fn read_list(
         }
         Some(name)
     });
-    let kind = table.required("kind", "\"domain\", \"url\", \"ip\", \"sha256\" or \"md5\"").and_then(|value| value.choice(KINDS));
+    let kind = table
+        .required("kind", "\"domain\", \"url\", \"ip\", \"sha256\" or \"md5\"")
+        .and_then(|value| value.choice(KINDS));
     let files = table.required("files", "the files that the list is read from");
     let format = table.value("format", "\"auto\"");
     let seconds = table.integer("reload_seconds", 0..=604_800, 0);

@@ -160,7 +160,8 @@ impl Filter for RuleFilter {
     fn verdict(&mut self, question: u64, verdict: Verdict, decisions: &mut Decisions) {
         match &mut self.rules {
             Rules::Http1(rules) => rules.verdict(question, verdict, &mut self.judge, decisions),
-            Rules::Http2(_) | Rules::Undecided(_) => {}
+            Rules::Http2(rules) => rules.verdict(question, verdict, &mut self.judge, decisions),
+            Rules::Undecided(_) => {}
         }
     }
 
@@ -198,7 +199,8 @@ impl Filter for RuleFilter {
     fn held(&self) -> usize {
         match &self.rules {
             Rules::Http1(rules) => rules.held(),
-            Rules::Http2(_) | Rules::Undecided(_) => 0,
+            Rules::Http2(rules) => rules.held_for_verdicts(),
+            Rules::Undecided(_) => 0,
         }
     }
 

@@ -126,10 +126,7 @@ impl Http1Rules {
                     judge.said(inspection, said, place, decisions);
                 }
                 Verdict::Refused => judge.fails(inspection, Reason::ContentOverload, place),
-                // A scan of ours broke: nobody knows what it would have said.
-                Verdict::Failed | Verdict::Pass | Verdict::Block(_) => {
-                    return self.reset(Reason::Internal, decisions);
-                }
+                Verdict::Failed | Verdict::Pass | Verdict::Block(_) => judge.breaks(inspection, place),
             }
             self.keep_within_bounds(from, judge, decisions);
             return self.move_on(from, judge, decisions);

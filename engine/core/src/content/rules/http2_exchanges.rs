@@ -6,6 +6,7 @@ use super::http2_message::{Request, check_request, check_response, check_trailer
 use super::http2_streams::{State, Stream};
 use super::http2_writer::{Carrier, PUSH_PROMISE, header_block};
 use super::judge::{Answer, Judged, Place, Refusal, Ruling};
+use super::judge_inspection::Subject;
 use super::size_watch::SizeWatch;
 use crate::content::border::{Exchange, FrameHead, HeadKind};
 use crate::content::http2_frames::END_STREAM;
@@ -182,6 +183,12 @@ impl Relay<'_> {
         } else if kind == HeadKind::Response {
             let standing = std::mem::take(&mut open.standing);
             match self.judge.response(&standing, place, head, fields) {
+                Judged::Now(Ruling::Inspect(rule), watch) => {
+                    self.rules.streams.begin_response(stream, watch);
+                    let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };
+                    // Without content there is nothing to look at.
+                    if end_stream { Ruling::Pass } else { self.inspect(stream, subject) }
+                }
                 Judged::Now(ruling, watch) => {
                     self.rules.streams.begin_response(stream, watch);
                     ruling
@@ -196,8 +203,15 @@ impl Relay<'_> {
                     if watch.is_held {
                         self.rules.hold_for_type(stream);
                     }
+                    let inspected_by = watch.inspected_by;
                     self.rules.streams.await_type(stream, watch);
-                    Ruling::Pass
+                    match inspected_by {
+                        Some(rule) => {
+                            let subject = Subject { rule, place, head, fields, kind: None, has_begun: true };
+                            self.inspect(stream, subject)
+                        }
+                        None => Ruling::Pass,
+                    }
                 }
             }
         } else {
@@ -272,7 +286,7 @@ impl Relay<'_> {
         }
         if let Some(entry) = self.rules.streams.get_mut(stream) {
             entry.ended[from] |= from == End::Client || !entry.is_blocked;
-            if entry.ended.client && entry.ended.server {
+            if entry.ended.client && entry.ended.server && entry.inspection.is_none() {
                 self.rules.streams.remove(stream);
             }
         }
@@ -363,7 +377,8 @@ impl Relay<'_> {
             rules.outboxes[End::Server].credit_connection(credit);
             return (Fate::Drop, exchange);
         }
-        if rules.windows.must_hold(frame.length) || rules.queue.has(stream) {
+        let waits = rules.queue.has(stream) || rules.queue.is_held(stream);
+        if rules.windows.must_hold(frame.length) || waits {
             let credit = rules.windows.swallowed(frame.length - data);
             rules.outboxes[End::Server].credit_connection(credit);
             return (Fate::Queue, exchange);

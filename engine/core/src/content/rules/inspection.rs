@@ -43,6 +43,8 @@ pub(super) struct Inspection {
     away: u64,
     seen: u64,
     body: u64,
+    /// Octets at the end that wait.
+    tail: u64,
     /// No more of it comes; a thread knows it.
     has_ended: bool,
     end_is_told: bool,
@@ -129,6 +131,7 @@ impl Inspection {
             away: 0,
             seen: 0,
             body: 0,
+            tail: TAIL,
             has_ended: false,
             end_is_told: false,
             state: State::Looking,
@@ -240,16 +243,35 @@ impl Inspection {
         matches!(self.hold, Holding::ByType | Holding::As(Hold::All)) && !self.is_settled()
     }
 
+    /// Octets of the body that may have gone on.
+    pub(super) fn may_go(&self) -> u64 {
+        match (&self.state, self.hold) {
+            (State::Refused(_), _) => 0,
+            (State::Over, _) | (_, Holding::As(Hold::None)) => u64::MAX,
+            (_, Holding::As(Hold::Tail)) => self.seen.min(self.body.saturating_sub(self.tail)),
+            _ => 0,
+        }
+    }
+
     /// What may become of a piece of the message with the body up to here.
     pub(super) fn gate(&self, up_to: u64) -> Gate {
-        let before_tail = self.seen.min(self.body.saturating_sub(TAIL));
-        match (&self.state, self.hold) {
-            (State::Refused(_), _) => Gate::Refused,
-            (State::Over, _) | (_, Holding::As(Hold::None)) => Gate::Open,
+        let may_go = self.may_go();
+        match &self.state {
+            State::Refused(_) => Gate::Refused,
             // The head waits for the first octets that go, so that what is short is answered with the page.
-            (_, Holding::As(Hold::Tail)) if 0 < before_tail && up_to <= before_tail => Gate::Open,
+            _ if 0 < may_go && up_to <= may_go => Gate::Open,
             _ => Gate::Waits,
         }
+    }
+
+    /// Nothing of it waits.
+    pub(super) fn waits_for_nothing(&self) -> bool {
+        self.may_go() == u64::MAX
+    }
+
+    /// Its sender cannot send more before some of it goes on: what has been looked at goes, whatever comes behind it.
+    pub(super) fn release_tail(&mut self) {
+        self.tail = 0;
     }
 
     /// Threads lag so far behind that no more of the body is wanted.

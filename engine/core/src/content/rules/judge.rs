@@ -368,7 +368,12 @@ impl Judge {
     }
 
     /// How a request's head is to be changed.
-    pub(super) fn request_edits(&self, head: &HttpEvent, standing: &Standing, fields: &Fields) -> Vec<FieldEdit> {
+    pub(super) fn request_edits(
+        &self,
+        head: &HttpEvent,
+        standing: &Standing,
+        fields: &Fields,
+    ) -> Vec<FieldEdit> {
         let mut edits = self.policy.edits(&self.flow, self.host(head), Direction::Request);
         edits.extend(self.range_edits(standing, fields));
         edits
@@ -403,8 +408,17 @@ impl Judge {
 
     /// Bytes of memory that it holds beside its own size; policy and page are everybody's.
     pub(super) fn memory(&self) -> usize {
-        let Self { policy: _, connections: _, page: _, flow: _, flow_bytes, host_rules, alerts, files, questions: _ } =
-            self;
+        let Self {
+            policy: _,
+            connections: _,
+            page: _,
+            flow: _,
+            flow_bytes,
+            host_rules,
+            alerts,
+            files,
+            questions: _,
+        } = self;
         flow_bytes
             + host_rules.memory()
             + alerts.capacity() * size_of::<Box<AlertEvent>>()

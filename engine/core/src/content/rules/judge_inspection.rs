@@ -7,7 +7,7 @@ use crate::content::filter::Decisions;
 use crate::content::inspect::{BodyScan, FileFacts, Hit};
 use crate::event::{ContentVerdict, FileEvent, HttpEvent};
 use crate::fields::Fields;
-use crate::policy::{ContentAction, ContentRuleId, FieldEdit, OnRange, Standing};
+use crate::policy::{ContentAction, ContentRuleId, FieldEdit, OnRange, Respond, Standing};
 use crate::reason::Reason;
 
 /// A message whose body a rule wants looked at.
@@ -33,13 +33,19 @@ impl Judge {
     /// A body is to be looked at.
     pub(super) fn inspect(&mut self, subject: Subject<'_>, decisions: &Decisions) -> Begun {
         let Subject { rule, place, head, fields, kind, has_begun } = subject;
-        let ContentAction::Inspect(inspect) = self.policy.action(rule) else { return Begun::Not(Ruling::Pass) };
+        let ContentAction::Inspect(inspect) = self.policy.action(rule) else {
+            return Begun::Not(Ruling::Pass);
+        };
         let (hashes, hold, respond) = (inspect.hashes, inspect.hold, inspect.respond.clone());
         if !has_begun && self.was_late(rule, head, fields, decisions) {
             head.verdict = Some(ContentVerdict::Blocked);
             let name = self.policy.name(rule).clone();
             self.alert(Some(&name), Reason::ContentBlocked, place, head);
-            return Begun::Not(Ruling::Block(Refusal { rule: Some(name), reason: Reason::ContentBlocked, respond }));
+            return Begun::Not(Ruling::Block(Refusal {
+                rule: Some(name),
+                reason: Reason::ContentBlocked,
+                respond,
+            }));
         }
         // RFC 9110, 14: what is asked for in parts comes in parts, and none of them is the file.
         if head.status == Some(206) && self.policy.inspection.on_range != OnRange::Allow {
@@ -63,12 +69,24 @@ impl Judge {
         })))
     }
 
-    fn was_late(&self, rule: ContentRuleId, head: &HttpEvent, fields: &Fields, decisions: &Decisions) -> bool {
+    fn was_late(
+        &self,
+        rule: ContentRuleId,
+        head: &HttpEvent,
+        fields: &Fields,
+        decisions: &Decisions,
+    ) -> bool {
         decisions.now().is_some_and(|now| self.policy.was_late(rule, &late_names(head, fields), now))
     }
 
     /// A thread has said something of a body.
-    pub(super) fn said(&mut self, inspection: &mut Inspection, said: Said, place: Place, decisions: &Decisions) {
+    pub(super) fn said(
+        &mut self,
+        inspection: &mut Inspection,
+        said: Said,
+        place: Place,
+        decisions: &Decisions,
+    ) {
         match said {
             Said::SoFar => {}
             Said::Clean(facts) => {
@@ -115,6 +133,13 @@ impl Judge {
             alert.found = Some(hit);
         }
         inspection.refuse(Refusal { rule: Some(name), reason, respond });
+    }
+
+    /// A scan of ours broke: nobody knows what it would have said.
+    pub(super) fn breaks(&mut self, inspection: &mut Inspection, place: Place) {
+        inspection.head.verdict = Some(ContentVerdict::Blocked);
+        self.alert(None, Reason::Internal, place, &inspection.head);
+        inspection.refuse(Refusal { rule: None, reason: Reason::Internal, respond: Respond::Reset });
     }
 
     /// It will not be known what is in a body, for this reason.

@@ -172,7 +172,10 @@ impl Lane {
 
     /// Those for which a thread has taken too long.
     pub(super) fn timed_out(&mut self, now: Instant, timeout: Duration) -> Vec<&mut Inspection> {
-        self.inspections.iter_mut().filter_map(|each| each.has_timed_out(now, timeout).then_some(each)).collect()
+        self.inspections
+            .iter_mut()
+            .filter_map(|each| each.has_timed_out(now, timeout).then_some(each))
+            .collect()
     }
 
     /// Bytes of memory that count as held.
@@ -184,6 +187,9 @@ impl Lane {
     pub(super) fn memory(&self) -> usize {
         let Self { items, bytes, inspections, first: _, is_open: _ } = self;
         let inspected: usize = inspections.iter().map(Inspection::memory).sum();
-        items.capacity() * size_of::<Item>() + bytes + inspections.capacity() * size_of::<Inspection>() + inspected
+        items.capacity() * size_of::<Item>()
+            + bytes
+            + inspections.capacity() * size_of::<Inspection>()
+            + inspected
     }
 }

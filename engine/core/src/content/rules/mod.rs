@@ -11,6 +11,7 @@ mod http2_control;
 mod http2_edit;
 mod http2_encoder;
 mod http2_exchanges;
+mod http2_inspected;
 mod http2_message;
 mod http2_output;
 mod http2_streams;

@@ -15,9 +15,9 @@ pub(super) fn is_media(value: &[u8]) -> bool {
 
 fn begins_with(value: &[u8], kinds: &[&str]) -> bool {
     let value = value.trim_ascii_start();
-    kinds.iter().any(|kind| {
-        value.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()))
-    })
+    kinds
+        .iter()
+        .any(|kind| value.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes())))
 }
 
 #[cfg(test)]
