@@ -9,11 +9,12 @@ use wireglass::log::community_id::community_id;
 use wireglass::log::eve::{write_event, write_stats};
 use wireglass::metrics::{Metrics, PortStatistics};
 use wireglass_core::caches::TlsCaches;
+use wireglass_core::content::{FileFacts, FileType, Hit};
 use wireglass_core::end::End;
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
-    EventKind, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
-    PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
+    EventKind, Fate, FileEvent, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent,
+    MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
@@ -150,6 +151,20 @@ fn alert() -> AlertEvent {
         from: End::Client,
         stream: 7,
         late: true,
+        found: Some(Hit { by: "list.malware".into(), what: "hash".into() }),
+        http: HttpEvent { status: None, ..judged_http() },
+    }
+}
+
+/// A body that was looked at, in the same transaction.
+fn file() -> FileEvent {
+    FileEvent {
+        from: End::Server,
+        stream: 7,
+        file_name: Some("setup.exe".into()),
+        kind: Some(FileType::Exe),
+        facts: Some(FileFacts { size: 4711, sha256: [9; 32], md5: Some([7; 16]) }),
+        coded: 99,
         http: HttpEvent { status: None, ..judged_http() },
     }
 }
@@ -314,8 +329,18 @@ fn examples() -> Vec<Value> {
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(Some(10_000)))))),
         line(&Event::Anomaly(head(), Box::new(anomaly()))),
         line(&Event::Alert(head(), Box::new(alert()))),
+        line(&Event::File(head(), Box::new(file()))),
         stats_line(&busy_metrics()),
     ]
+}
+
+/// What has not come to its end has no hashes, and the size is what has come.
+#[test]
+fn a_body_that_was_cut_short() {
+    let short = FileEvent { file_name: None, kind: None, facts: None, stream: 0, ..file() };
+    let value = line(&Event::File(head(), Box::new(short)));
+    let expected = json!({"gaps": false, "state": "TRUNCATED", "stored": false, "size": 99, "tx_id": 3});
+    assert_eq!((&value["fileinfo"], &value["app_proto"]), (&expected, &json!("http")));
 }
 
 #[test]
@@ -462,6 +487,7 @@ fn alerts_have_suricatas_names() {
         reason: Reason::ContentUnparsed,
         from: End::Server,
         stream: 0,
+        found: None,
         late: false,
         ..alert()
     };

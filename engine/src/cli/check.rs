@@ -193,7 +193,12 @@ impl Summary<'_> {
                 [rule.sni_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
             };
             let asks_content = |rule: &ContentRule| {
-                [rule.host_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
+                let inspects = match &rule.action {
+                    ContentAction::Inspect(inspect) => inspect.hashes.has(source.id),
+                    _ => false,
+                };
+                inspects
+                    || [rule.host_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
             };
             let content = &self.config.content;
             if !self.config.policy.rules.iter().any(asks)

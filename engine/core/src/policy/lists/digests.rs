@@ -21,6 +21,11 @@ impl HashLists {
         self.md5.insert(list);
     }
 
+    /// A list is among them.
+    pub fn has(&self, list: ListId) -> bool {
+        (self.sha256 | self.md5).has(list)
+    }
+
     /// MD5 is asked for; SHA-256 always is, as events have it.
     pub fn want_md5(&self) -> bool {
         !self.md5.is_empty()
