@@ -146,7 +146,7 @@ content_type = []
 actoin = "block"
 "#,
         &[
-            r#"13: content.rule[1].action: missing: expected "allow", "alert" or "block""#,
+            r#"13: content.rule[1].action: missing: expected "allow", "alert", "block" or "inspect""#,
             r#"15: content.rule[1].profile[1]: no `[profile.strict]` in this file"#,
             r#"16: content.rule[1].host.list: no `[[list]]` of the name "ads""#,
             r#"17: content.rule[1].method[1]: expected a method in upper case ("POST"), found "post""#,
@@ -304,7 +304,7 @@ inspect = ["list.bad"]
             r#"19: content.rule[1].inspect: only a rule with action = "inspect" has this key"#,
             r#"20: content.rule[1].hold: only a rule with action = "inspect" has this key"#,
             r#"21: content.rule[2].inspect: missing: expected what it is looked at for (`inspect = ["list.NAME"]`)"#,
-            r#"27: content.rule[3].inspect: expected at least one name, as "list.malware", found a list"#,
+            r#"27: content.rule[3].inspect: expected at least one name, as "list.malware", found an empty list"#,
             r#"31: content.rule[4].inspect[1]: expected "list." and the name of a list of kind "sha256" or "md5", found "bad""#,
             r#"31: content.rule[4].inspect[2]: no `[[list]]` of the name "bad""#,
             r#"32: content.rule[4].hold: expected one of "none", "tail", "all", found "some""#,
