@@ -10,11 +10,12 @@ use wireglass::log::eve::{write_event, write_stats};
 use wireglass::metrics::{Metrics, PortStatistics};
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::capture::{CaptureEvent, CaptureStep};
+use wireglass_core::content::{FileFacts, FileType, Hit};
 use wireglass_core::end::End;
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
-    EventKind, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
-    PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
+    EventKind, Fate, FileEvent, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent,
+    MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::order::Order;
@@ -153,6 +154,20 @@ fn alert() -> AlertEvent {
         from: End::Client,
         stream: 7,
         late: true,
+        found: Some(Hit { by: "list.malware".into(), what: "hash".into() }),
+        http: HttpEvent { status: None, ..judged_http() },
+    }
+}
+
+/// A body that was looked at, in the same transaction.
+fn file() -> FileEvent {
+    FileEvent {
+        from: End::Server,
+        stream: 7,
+        file_name: Some("setup.exe".into()),
+        kind: Some(FileType::Exe),
+        facts: Some(FileFacts { size: 4711, sha256: [9; 32], md5: Some([7; 16]) }),
+        coded: 99,
         http: HttpEvent { status: None, ..judged_http() },
     }
 }
@@ -336,8 +351,18 @@ fn examples() -> Vec<Value> {
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(None))))),
         line(&Event::Anomaly(head(), Box::new(anomaly()))),
         line(&Event::Alert(head(), Box::new(alert()))),
+        line(&Event::File(head(), Box::new(file()))),
         stats_line(&busy_metrics()),
     ]
+}
+
+/// What has not come to its end has no hashes, and the size is what has come.
+#[test]
+fn a_body_that_was_cut_short() {
+    let short = FileEvent { file_name: None, kind: None, facts: None, stream: 0, ..file() };
+    let value = line(&Event::File(head(), Box::new(short)));
+    let expected = json!({"gaps": false, "state": "TRUNCATED", "stored": false, "size": 99, "tx_id": 3});
+    assert_eq!((&value["fileinfo"], &value["app_proto"]), (&expected, &json!("http")));
 }
 
 #[test]
@@ -484,6 +509,7 @@ fn alerts_have_suricatas_names() {
         reason: Reason::ContentUnparsed,
         from: End::Server,
         stream: 0,
+        found: None,
         late: false,
         ..alert()
     };
@@ -606,7 +632,8 @@ const SURICATA: &[&str] = &[
     "anomaly.event", "anomaly.layer", "anomaly.type", "app_proto", "app_proto_orig",
     "community_id", "dest_ip", "dest_port", "direction",
     "drop.len", "drop.reason", "ether.dest_mac", "ether.src_mac",
-    "event_type", "flow.age", "flow.bytes_toclient", "flow.bytes_toserver",
+    "event_type", "fileinfo.filename", "fileinfo.gaps", "fileinfo.magic", "fileinfo.md5",
+    "fileinfo.sha256", "fileinfo.size", "fileinfo.state", "fileinfo.stored", "fileinfo.tx_id", "flow.age", "flow.bytes_toclient", "flow.bytes_toserver",
     "flow.end", "flow.pkts_toclient", "flow.pkts_toserver", "flow.reason",
     "flow.start", "flow.state", "flow_id", "http.hostname",
     "http.http2.stream_id", "http.http_content_type", "http.http_method", "http.http_refer",

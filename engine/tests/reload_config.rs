@@ -162,6 +162,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("capture.total_mb", "[capture]\nfolder = \"/tmp\"", "[capture]\nfolder = \"/tmp\"\ntotal_mb = 2048"),
     ("workers.cores", "[workers]\ncores = [1]", "[workers]\ncores = [1, 2]"),
     ("workers.handshake_threads", "[workers]\nhandshake_threads = 1", "[workers]\nhandshake_threads = 2"),
+    ("content.threads", "[content]\nthreads = 1", "[content]\nthreads = 2"),
     ("workers.idle", "[workers]\nidle = \"adaptive\"", "[workers]\nidle = \"spin\""),
     ("limits.flows", "[limits]\nflows = 100", "[limits]\nflows = 200"),
     ("limits.worker_bytes", "[limits]\nworker_bytes = 4194304", "[limits]\nworker_bytes = 8388608"),

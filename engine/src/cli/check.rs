@@ -204,7 +204,12 @@ impl Summary<'_> {
                 [rule.sni_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
             };
             let asks_content = |rule: &ContentRule| {
-                [rule.host_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
+                let inspects = match &rule.action {
+                    ContentAction::Inspect(inspect) => inspect.hashes.has(source.id),
+                    _ => false,
+                };
+                inspects
+                    || [rule.host_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
             };
             let content = &self.config.content;
             if !self.config.policy.rules.iter().any(asks)
@@ -300,9 +305,30 @@ impl Summary<'_> {
         Ok(())
     }
 
+    /// What becomes of bodies that are looked at.
+    fn inspection(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Content { threads, worker_bytes, inspection, .. } = &self.config.content;
+        let threads = match threads {
+            0 => "the workers".to_owned(),
+            n => format!("{n} thread(s)"),
+        };
+        let hold = inspection.hold_bytes;
+        writeln!(
+            f,
+            "  bodies are looked at by {threads}; {hold} bytes held of one, {worker_bytes} by a worker"
+        )?;
+        if *worker_bytes > self.config.limits.worker_bytes / 2 {
+            writeln!(
+                f,
+                "  note: content.worker_bytes is more than half of limits.worker_bytes, which it is part of"
+            )?;
+        }
+        Ok(())
+    }
+
     /// Rules on what is decrypted, and those that can match nothing.
     fn content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page: _, page_file } =
+        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page_file, .. } =
             &self.config.content;
         if rules.is_empty() && headers.is_empty() {
             return Ok(());
@@ -315,6 +341,9 @@ impl Summary<'_> {
         if rules.iter().any(|rule| !rule.file_type.is_empty()) {
             writeln!(f, "  bodies that cannot be decoded, where a rule asks: {}", word(on_undecodable))?;
         }
+        if rules.iter().any(|rule| matches!(rule.action, ContentAction::Inspect(_))) {
+            self.inspection(f)?;
+        }
         match page_file {
             Some(file) => writeln!(f, "  block page: {}", file.display())?,
             None => writeln!(f, "  block page: built in")?,
@@ -324,6 +353,7 @@ impl Summary<'_> {
                 ContentAction::Allow => "allow",
                 ContentAction::Alert => "alert",
                 ContentAction::Block(_) => "block",
+                ContentAction::Inspect(_) => "inspect",
             };
             writeln!(f, "  {}. {} -> {action}", i + 1, rule.name)?;
             let unused = |name: &&String| !self.profiles_in_use().any(|profile| profile == **name);

@@ -260,7 +260,7 @@ fn builder(
     EngineBuilder {
         policy,
         tls,
-        limits: config.limits.of_flow(),
+        limits: config.flow_limits(),
         outside_tls: config.intercept.outside_tls,
         filters,
         page: config.page(),
@@ -268,6 +268,7 @@ fn builder(
         mirrors: config.mirrors.iter().map(|mirror| mirror.mirror.clone()).collect(),
         wires,
         handshake_threads: config.workers.handshake_threads,
+        content_threads: config.content.threads,
         flows: config.limits.flows,
         held_frames,
         log,

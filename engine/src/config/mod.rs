@@ -33,6 +33,7 @@ pub use sections::{
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
+use wireglass_core::flow;
 use wireglass_core::policy::{ContentPolicy, OnUnread, Policy, Profile, StartTls, Tallies, Tally};
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::{ChainVerifier, TlsContext, TlsSettings};
@@ -102,6 +103,18 @@ pub struct Compiled {
     pub tallies: Tallies,
 }
 
+/// Why no rule could be asked about something, or what it asks is not known.
+const UNREAD: [Reason; 8] = [
+    Reason::ContentUnparsed,
+    Reason::ContentOpaque,
+    Reason::ContentEncoding,
+    Reason::ContentBomb,
+    Reason::ContentTimeout,
+    Reason::ContentOverload,
+    Reason::ContentOversize,
+    Reason::ContentRange,
+];
+
 impl Config {
     /// The interface of the kernel that is below a port of a wire or mirror; none: it is no such port.
     pub fn kernel_port(&self, port: &str) -> Option<KernelPort> {
@@ -145,7 +158,7 @@ impl Config {
         let connections =
             self.policy.rules.iter().map(|rule| (rule.name.as_str().into(), rule.decision.name()));
         let messages = self.content.rules.iter().map(|rule| (rule.name.as_str().into(), rule.action.name()));
-        let unread = [Reason::ContentUnparsed, Reason::ContentOpaque].into_iter().flat_map(|reason| {
+        let unread = UNREAD.into_iter().flat_map(|reason| {
             [OnUnread::Block, OnUnread::Allow].map(|becomes| (reason.code().into(), becomes.name()))
         });
         Tallies {
@@ -154,7 +167,11 @@ impl Config {
                 ["decrypt", "bypass", "block"],
                 &before.connections,
             )),
-            messages: Arc::new(Tally::new(messages, ["allow", "alert", "block"], &before.messages)),
+            messages: Arc::new(Tally::new(
+                messages,
+                ["allow", "alert", "block", "inspect"],
+                &before.messages,
+            )),
             unread: Arc::new(Tally::new(unread, [], &before.unread)),
         }
     }
@@ -190,13 +207,18 @@ impl Config {
         context.with_server_sessions(self.limits.server_sessions)
     }
 
+    /// Limits of flows, as they want them.
+    pub fn flow_limits(&self) -> flow::Limits {
+        flow::Limits { content_bytes: self.content.worker_bytes, ..self.limits.of_flow() }
+    }
+
     /// The rules on content, compiled.
     pub fn compile_content(&self) -> ContentPolicy {
-        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page: _, page_file: _ } =
+        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, inspection, .. } =
             &self.content;
         let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists)).with_headers(headers);
         (policy.on_unparsed, policy.on_opaque) = (*on_unparsed, *on_opaque);
-        policy.on_undecodable = *on_undecodable;
+        (policy.on_undecodable, policy.inspection) = (*on_undecodable, *inspection);
         policy
     }
 

@@ -49,7 +49,16 @@ pub(super) struct OwnAlert<'a> {
     reason: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     late: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<Found<'a>>,
     event: String,
+}
+
+/// What a rule with `action = "inspect"` has found.
+#[derive(Serialize)]
+struct Found<'a> {
+    by: &'a str,
+    what: &'a str,
 }
 
 impl<'a> OwnAlert<'a> {
@@ -58,6 +67,7 @@ impl<'a> OwnAlert<'a> {
             rule: event.rule.as_deref(),
             reason: event.reason.code(),
             late: event.late,
+            found: event.found.as_ref().map(|hit| Found { by: &hit.by, what: &hit.what }),
             event: event.id(flow_id),
         }
     }

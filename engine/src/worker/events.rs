@@ -67,7 +67,8 @@ impl EventLog {
             | Event::Frame(_)
             | Event::Summary(_)
             | Event::Anomaly(..)
-            | Event::Alert(..) => {}
+            | Event::Alert(..)
+            | Event::File(..) => {}
         }
     }
 }

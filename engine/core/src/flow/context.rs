@@ -41,8 +41,8 @@ pub struct Context<IO: Io> {
     pub orientation: Orientation,
     /// Hash of its client's network, by which what it holds is counted.
     pub client: u64,
-    /// Jobs that the pool still takes from it.
-    pub job_room: usize,
+    /// Jobs that the pools still take from it.
+    pub job_room: JobRoom,
     /// For the log, in order. To be drained after the call.
     pub events: Vec<Event>,
     /// For the pool; the answers go to [`super::Flow::handle_reply`]. To be drained after the call.
@@ -85,7 +85,7 @@ impl<IO: Io> Context<IO> {
             budget,
             orientation: Orientation { wire: 0, client: PortSide::Inside },
             client: 0,
-            job_room: 0,
+            job_room: JobRoom::default(),
             events: Vec::new(),
             jobs: Vec::new(),
             reports: Reports::default(),
@@ -114,6 +114,12 @@ impl<IO: Io> Context<IO> {
     /// Counts a flow that is bypassed for this order, if there is one. Gives it back.
     pub(super) fn count_order(&self, order: Option<Order>) -> Option<Order> {
         order.inspect(|order| self.counters.ordered(*order).inc())
+    }
+
+    /// Bytes of bodies that may be held beyond those that are: never so many that flows that hold none are short of memory.
+    pub(super) fn content_room(&self) -> usize {
+        let held = self.counters.content_bytes.value() as usize;
+        self.shared.limits.content_bytes.saturating_sub(held).min(self.budget.spare())
     }
 
     /// The port towards an end of the flow.
@@ -228,12 +234,25 @@ impl<IO: Io> Context<IO> {
     /// # Errors
     /// The pool has no room for it: the flow sheds, it never waits.
     pub(super) fn submit(&mut self, job: Job) -> Result<(), PoolFull> {
-        if self.jobs.len() >= self.job_room {
+        let room = match &job {
+            Job::Handshake(..) => self.job_room.handshakes,
+            Job::Scan(..) => self.job_room.scans,
+        };
+        if self.jobs.len() >= room {
             return Err(PoolFull);
         }
         self.jobs.push(Box::new(job));
         Ok(())
     }
+}
+
+/// Jobs that the pools still take of a flow's client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobRoom {
+    /// Handshakes.
+    pub handshakes: usize,
+    /// What filters ask.
+    pub scans: usize,
 }
 
 /// The pool takes no more jobs of a flow's client.

@@ -79,6 +79,7 @@ impl<IO: Io> Flow<IO> {
             stream,
             // The IDS was shown what had gone on.
             late: true,
+            found: None,
             http,
         };
         let head = self.head(cx.wall, &cx.shared);

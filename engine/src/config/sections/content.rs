@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tcp_stack::Duration;
 use wireglass_core::content::{FileType, Page};
 use wireglass_core::policy::{
-    ContentAction, ContentRule, Direction, FieldEdit, Glob, HeaderRule, ListKind, OnUnread, Respond,
-    TextPattern, is_editable,
+    ContentAction, ContentRule, Direction, FieldEdit, Glob, HashLists, HeaderRule, Hold, Inspect, Inspection,
+    ListKind, OnRange, OnUnread, Respond, TextPattern, is_editable,
 };
 
 use super::rules::read_network;
@@ -18,8 +19,17 @@ use crate::config::reader::{Notes, Table, Value};
 const ON_UNREAD: &[(&str, OnUnread)] = &[("block", OnUnread::Block), ("allow", OnUnread::Allow)];
 const DIRECTIONS: &[(&str, Direction)] =
     &[("request", Direction::Request), ("response", Direction::Response)];
-const ACTIONS: &[(&str, Action)] =
-    &[("allow", Action::Allow), ("alert", Action::Alert), ("block", Action::Block)];
+const ACTIONS: &[(&str, Action)] = &[
+    ("allow", Action::Allow),
+    ("alert", Action::Alert),
+    ("block", Action::Block),
+    ("inspect", Action::Inspect),
+];
+const HOLDS: &[(&str, Hold)] = &[("none", Hold::None), ("tail", Hold::Tail), ("all", Hold::All)];
+const ON_RANGE: &[(&str, OnRange)] =
+    &[("strip", OnRange::Strip), ("block", OnRange::Block), ("allow", OnRange::Allow)];
+/// More threads than any machine has cores.
+const MAX_THREADS: usize = 256;
 const RESPONDS: &[(&str, Respond)] = &[("page", Respond::Page), ("reset", Respond::Reset)];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -27,6 +37,7 @@ enum Action {
     Allow,
     Alert,
     Block,
+    Inspect,
 }
 
 /// The source of a [`wireglass_core::policy::ContentPolicy`].
@@ -42,6 +53,12 @@ pub struct Content {
     pub on_opaque: OnUnread,
     /// Bodies that rules ask about and that cannot be read through their codings.
     pub on_undecodable: OnUnread,
+    /// Threads that look at bodies. 0: the workers do.
+    pub threads: usize,
+    /// Most bytes of bodies that one worker holds.
+    pub worker_bytes: usize,
+    /// Bounds of looking at bodies, and what becomes of what is beyond them.
+    pub inspection: Inspection,
     /// What clients get instead of what is blocked.
     pub page: Arc<Page>,
     /// The file that it comes from; none: the built-in one.
@@ -67,10 +84,14 @@ impl Content {
         });
         let mut names = HashSet::new();
         let rules = table.tables("rule").into_iter();
+        let worker_bytes = table.integer("worker_bytes", 1_048_576..=1_099_511_627_776, 134_217_728);
         let content = Self {
             on_unparsed: table.choice("on_unparsed", ON_UNREAD, OnUnread::Block),
             on_opaque: table.choice("on_opaque", ON_UNREAD, OnUnread::Allow),
             on_undecodable: table.choice("on_undecodable", ON_UNREAD, OnUnread::Block),
+            threads: table.integer("threads", 0..=MAX_THREADS, 1),
+            worker_bytes,
+            inspection: read_inspection(&table, worker_bytes),
             rules: rules.filter_map(|table| read_rule(&table, profiles, lists, &mut names)).collect(),
             headers: document
                 .tables("header")
@@ -82,6 +103,28 @@ impl Content {
         };
         table.finish();
         content
+    }
+}
+
+fn read_inspection(table: &Table<'_>, worker_bytes: usize) -> Inspection {
+    let default = Inspection::default();
+    let hold = table.value("hold_bytes", default.hold_bytes.to_string());
+    let hold_bytes =
+        hold.as_ref().and_then(|value| value.integer(65_536..=1_073_741_824)).unwrap_or(default.hold_bytes);
+    if hold_bytes > worker_bytes {
+        let expected = format!("at most `content.worker_bytes`, {worker_bytes}");
+        match hold {
+            Some(value) => value.expected(&expected),
+            None => table.say(format!("`hold_bytes` is {hold_bytes}: expected {expected}")),
+        }
+    }
+    Inspection {
+        hold_bytes,
+        timeout: Duration::from_secs(table.integer("timeout_seconds", 1..=300, 10)),
+        on_timeout: table.choice("on_timeout", ON_UNREAD, default.on_timeout),
+        on_overload: table.choice("on_overload", ON_UNREAD, default.on_overload),
+        on_oversize: table.choice("on_oversize", ON_UNREAD, default.on_oversize),
+        on_range: table.choice("on_range", ON_RANGE, default.on_range),
     }
 }
 
@@ -98,7 +141,7 @@ fn read_rule<'a>(
         }
         Some(name)
     });
-    let action = read_action(table);
+    let action = read_action(table, lists);
     let hosts = |value: &Value<'_>| lists.named_by(value, &[ListKind::Domain, ListKind::Url]);
     let addresses = |value: &Value<'_>| lists.named_by(value, &[ListKind::Ip]);
     let (source, source_list) = table.any_of_or_list("source", |value| read_network(&value), addresses);
@@ -111,6 +154,14 @@ fn read_rule<'a>(
     let chosen = direction.as_ref().and_then(|value| value.choice(DIRECTIONS));
     if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, status.is_empty()) {
         value.say("only a response has a `status`");
+    }
+    if matches!(action, Some(ContentAction::Inspect(_))) {
+        if let (Some(value), Some(Direction::Request)) = (&direction, chosen) {
+            value.say("only responses are inspected");
+        }
+        if let Some(value) = table.value("size", "any") {
+            value.say("a rule with action = \"inspect\" has no `size`: what has gone on cannot be looked at any more");
+        }
     }
     let file_type = table.any_of("file_type", |value| read_types(&value)).concat();
     if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, file_type.is_empty()) {
@@ -153,21 +204,63 @@ fn read_types(value: &Value<'_>) -> Option<Vec<FileType>> {
     Some(types)
 }
 
-fn read_action(table: &Table<'_>) -> Option<ContentAction> {
-    let action =
-        table.required("action", "\"allow\", \"alert\" or \"block\"").and_then(|value| value.choice(ACTIONS));
+fn read_action(table: &Table<'_>, lists: &NamedLists) -> Option<ContentAction> {
+    let action = table
+        .required("action", "\"allow\", \"alert\", \"block\" or \"inspect\"")
+        .and_then(|value| value.choice(ACTIONS));
     let respond = table.value("respond", "\"page\"");
     if let (Some(value), Some(Action::Allow | Action::Alert)) = (&respond, action) {
-        value.say("only a rule with action = \"block\" has this key");
+        value.say("only a rule with action = \"block\" or \"inspect\" has this key");
     }
+    let respond = match &respond {
+        Some(value) => read_respond(value),
+        None => Some(Respond::default()),
+    };
+    let (inspect, hold) = (table.value("inspect", "nothing"), table.value("hold", "by the type of the file"));
+    if action.is_some() && action != Some(Action::Inspect) {
+        for value in [&inspect, &hold].into_iter().flatten() {
+            value.say("only a rule with action = \"inspect\" has this key");
+        }
+    }
+    let hold = hold.and_then(|value| value.choice(HOLDS));
     Some(match action? {
         Action::Allow => ContentAction::Allow,
         Action::Alert => ContentAction::Alert,
-        Action::Block => ContentAction::Block(match respond {
-            Some(value) => read_respond(&value)?,
-            None => Respond::default(),
-        }),
+        Action::Block => ContentAction::Block(respond?),
+        Action::Inspect => {
+            let Some(inspect) = inspect else {
+                table.missing("inspect", "what it is looked at for (`inspect = [\"list.NAME\"]`)");
+                return None;
+            };
+            ContentAction::Inspect(Inspect {
+                hashes: read_inspectors(&inspect, lists)?,
+                hold,
+                respond: respond?,
+            })
+        }
     })
+}
+
+/// `inspect = ["list.malware"]`.
+fn read_inspectors(value: &Value<'_>, lists: &NamedLists) -> Option<HashLists> {
+    let mut hashes = HashLists::default();
+    let items = value.items();
+    if items.is_empty() && value.is_list() {
+        value.expected("at least one name, as \"list.malware\"");
+        return None;
+    }
+    for item in items {
+        let Some(name) = item.text()?.strip_prefix("list.") else {
+            item.expected("\"list.\" and the name of a list of kind \"sha256\" or \"md5\"");
+            continue;
+        };
+        let Some(list) = lists.named(&item, name, &[ListKind::Sha256, ListKind::Md5]) else { continue };
+        match lists.lists.get(list).map(|list| list.kind) {
+            Some(ListKind::Md5) => hashes.add_md5(list),
+            _ => hashes.add_sha256(list),
+        }
+    }
+    Some(hashes)
 }
 
 fn read_respond(value: &Value<'_>) -> Option<Respond> {

@@ -20,15 +20,13 @@ pub(super) struct Awaiting {
     edited: Option<Vec<u8>>,
     /// Where it ends.
     head_at: u64,
-    /// What lies before this of the body is known to the watch.
-    shown: u64,
     /// Zero: the time is not known yet.
     until: Instant,
 }
 
 impl Awaiting {
     pub(super) fn new(watch: Box<TypeWatch>, edited: Option<Vec<u8>>, head_at: u64) -> Self {
-        Self { watch, edited, head_at, shown: 0, until: Instant::ZERO }
+        Self { watch, edited, head_at, until: Instant::ZERO }
     }
 
     /// When the head has waited long enough.
@@ -38,7 +36,7 @@ impl Awaiting {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { watch, edited, head_at: _, shown: _, until: _ } = self;
+        let Self { watch, edited, head_at: _, until: _ } = self;
         size_of::<Self>() + watch.memory() + edited.as_ref().map_or(0, Vec::capacity)
     }
 }
@@ -60,51 +58,47 @@ impl Http1Rules {
             None => self.pass(End::Server, head_at, decisions),
             Some(head) => {
                 self.drop(End::Server, head_at, decisions);
-                decisions.insert(End::Server, head);
+                self.insert(End::Server, head, decisions);
             }
         }
     }
 
-    /// The response's body has come up to here: `read` are the last bytes before that.
-    pub(super) fn take_body(
-        &mut self,
-        judge: &mut Judge,
-        up_to: u64,
-        read: &[u8],
-        decisions: &mut Decisions,
-    ) {
-        let (Some(awaiting), Some(begun)) = (&mut self.awaiting, self.directions.server.body.begun) else {
-            return;
-        };
-        let base = up_to - read.len() as u64;
-        let from = begun.max(awaiting.shown).max(base);
-        awaiting.shown = up_to;
-        let octets = read.get((from - base) as usize..).unwrap_or_default();
-        if !octets.is_empty()
-            && let Some(found) = awaiting.watch.push(octets)
-        {
-            self.type_is_known(found, judge, decisions);
+    /// More of the body has come, whose type is awaited.
+    pub(super) fn show_to_type(&mut self, judge: &mut Judge, octets: &[u8], decisions: &mut Decisions) {
+        let Some(awaiting) = &mut self.awaiting else { return };
+        let before = awaiting.watch.first().len();
+        if let Some(found) = awaiting.watch.push(octets) {
+            let kept = awaiting.watch.first().len() - before;
+            self.type_is_known(found, &octets[kept..], judge, decisions);
         }
     }
 
-    /// The response's body has ended.
-    pub(super) fn body_ends(&mut self, judge: &mut Judge, decisions: &mut Decisions) {
+    /// The body has ended whose type is awaited.
+    pub(super) fn type_ends(&mut self, judge: &mut Judge, decisions: &mut Decisions) {
         if let Some(awaiting) = &mut self.awaiting {
             let found = awaiting.watch.end();
-            self.type_is_known(found, judge, decisions);
+            self.type_is_known(found, &[], judge, decisions);
         }
     }
 
-    fn type_is_known(&mut self, found: Found, judge: &mut Judge, decisions: &mut Decisions) {
+    /// `rest`: what has come of the body that the watch has not kept.
+    fn type_is_known(&mut self, found: Found, rest: &[u8], judge: &mut Judge, decisions: &mut Decisions) {
         let Some(mut awaiting) = self.awaiting.take() else { return };
         let was_held = awaiting.watch.is_held;
-        let (ruling, size_watch) = judge.by_type(&mut awaiting.watch, found, PLACE);
+        let (mut ruling, size_watch) = judge.by_type(&mut awaiting.watch, found, PLACE);
         if let Some(size_watch) = size_watch {
             self.directions.server.body.watch = size_watch;
         }
+        if let Ruling::Inspect(rule) = ruling {
+            let kind = found.ok();
+            ruling = self.inspect_watched(rule, kind, &mut awaiting.watch, judge, decisions);
+            self.lanes.server.show(rest);
+        }
         match ruling {
-            Ruling::Pass if was_held => self.head_goes_on(awaiting.edited, awaiting.head_at, decisions),
-            Ruling::Pass => {}
+            Ruling::Pass | Ruling::Inspect(_) if was_held => {
+                self.head_goes_on(awaiting.edited, awaiting.head_at, decisions);
+            }
+            Ruling::Pass | Ruling::Inspect(_) => {}
             Ruling::Block(refusal) if was_held => {
                 self.answer_in_its_place(&refusal, &mut awaiting.watch, judge, decisions);
             }
@@ -137,13 +131,18 @@ impl Http1Rules {
             return;
         }
         match judge.let_go(&mut awaiting.watch, PLACE) {
-            (Ruling::Pass, size_watch) => {
+            (Ruling::Pass | Ruling::Inspect(_), size_watch) => {
                 let (edited, head_at) = (awaiting.edited.take(), awaiting.head_at);
                 self.directions.server.body.watch = size_watch;
                 self.head_goes_on(edited, head_at, decisions);
                 // All that has come since is of the same message.
                 let seen = self.directions.server.seen;
                 self.pass(End::Server, seen, decisions);
+                let Some(mut awaiting) = self.awaiting.take() else { return };
+                if let Some(rule) = awaiting.watch.inspected_by {
+                    self.inspect_watched(rule, None, &mut awaiting.watch, judge, decisions);
+                }
+                self.awaiting = Some(awaiting);
             }
             (Ruling::Block(refusal), _) => {
                 let Some(mut awaiting) = self.awaiting.take() else { return };

@@ -35,11 +35,12 @@ impl Http2Rules {
             Some(until) if until == Instant::ZERO => self.wait_until = Some(now + WAIT),
             Some(until) if until <= now => {
                 for stream in self.queue.held_streams() {
-                    if self.streams.has_waited(stream) {
+                    if self.awaits_type(stream) && self.streams.has_waited(stream) {
                         Relay::between_calls(self, judge, decisions).let_go(stream);
                     }
                 }
-                let waits = !self.queue.held_streams().is_empty();
+                let held = self.queue.held_streams();
+                let waits = held.into_iter().any(|stream| self.awaits_type(stream));
                 self.wait_until = waits.then_some(now + WAIT);
             }
             _ => {}
@@ -50,9 +51,15 @@ impl Http2Rules {
 impl Relay<'_> {
     /// More of a response's content has come.
     pub(super) fn look(&mut self, stream: u32, octets: &[u8]) {
+        self.show_to_threads(stream, octets);
+        let watch = |open: &super::http2_streams::Stream| {
+            open.type_watch.as_ref().map_or(0, |watch| watch.first().len())
+        };
+        let before = self.rules.streams.get_mut(stream).map_or(0, |open| watch(open));
         if let Some(found) = self.rules.streams.show(stream, octets) {
-            self.type_is_known(stream, found);
-        } else if self.rules.queue.is_held(stream) && self.rules.windows.held() > MAX_WAITING {
+            let kept = self.rules.streams.get_mut(stream).map_or(0, |open| watch(open)) - before;
+            self.type_is_known(stream, found, &octets[kept..]);
+        } else if self.rules.awaits_type(stream) && self.rules.held_without_verdict() > MAX_WAITING {
             self.let_go(stream);
         }
     }
@@ -60,21 +67,27 @@ impl Relay<'_> {
     /// A response has ended.
     pub(super) fn response_ends(&mut self, stream: u32) {
         if let Some(found) = self.rules.streams.show_end(stream) {
-            self.type_is_known(stream, found);
+            self.type_is_known(stream, found, &[]);
         }
+        self.inspection_ends(stream);
     }
 
-    fn type_is_known(&mut self, stream: u32, found: Found) {
+    /// `rest`: what has come that the watch has not kept.
+    fn type_is_known(&mut self, stream: u32, found: Found, rest: &[u8]) {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
         let was_held = watch.is_held;
-        match self.judge.by_type(&mut watch, found, place(stream)) {
-            (Ruling::Pass, size_watch) => {
-                if let Some(size_watch) = size_watch {
-                    self.rules.streams.begin_response(stream, size_watch);
-                }
-                self.goes_on(stream);
-            }
-            (Ruling::Block(refusal), _) => self.blocked(stream, was_held, &refusal, &mut watch.head),
+        let (mut ruling, size_watch) = self.judge.by_type(&mut watch, found, place(stream));
+        if let Some(size_watch) = size_watch {
+            self.rules.streams.begin_response(stream, size_watch);
+        }
+        if let Ruling::Inspect(rule) = ruling {
+            ruling = self.inspect_watched(stream, rule, found.ok(), &mut watch);
+            self.show_to_threads(stream, rest);
+        }
+        match ruling {
+            Ruling::Inspect(_) => {}
+            Ruling::Pass => self.goes_on(stream),
+            Ruling::Block(refusal) => self.blocked(stream, was_held, &refusal, &mut watch.head),
         }
     }
 
@@ -82,17 +95,20 @@ impl Relay<'_> {
     fn let_go(&mut self, stream: u32) {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
         match self.judge.let_go(&mut watch, place(stream)) {
-            (Ruling::Pass, size_watch) => {
+            (Ruling::Pass | Ruling::Inspect(_), size_watch) => {
                 self.rules.streams.begin_response(stream, size_watch);
-                self.rules.streams.await_type(stream, watch);
                 self.goes_on(stream);
+                if let Some(rule) = watch.inspected_by {
+                    self.inspect_watched(stream, rule, None, &mut watch);
+                }
+                self.rules.streams.await_type(stream, watch);
             }
             (Ruling::Block(refusal), _) => self.blocked(stream, true, &refusal, &mut watch.head),
         }
     }
 
     /// What waits of it may go, unless it is more than rules allow.
-    fn goes_on(&mut self, stream: u32) {
+    pub(super) fn goes_on(&mut self, stream: u32) {
         self.rules.queue.release(stream);
         let Some(open) = self.rules.streams.get_mut(stream) else { return };
         let content = open.response_content;
@@ -101,7 +117,7 @@ impl Relay<'_> {
         }
     }
 
-    fn blocked(&mut self, stream: u32, was_held: bool, refusal: &Refusal, head: &mut HttpEvent) {
+    pub(super) fn blocked(&mut self, stream: u32, was_held: bool, refusal: &Refusal, head: &mut HttpEvent) {
         if !was_held || stream.is_multiple_of(2) {
             return self.cut_off(stream);
         }
@@ -110,7 +126,9 @@ impl Relay<'_> {
         self.rules.outboxes[End::Server].credit_connection(credit);
         let frame = self.rules.directions[End::Server].frame;
         let has_ended = frame.stream == stream && frame.flags & END_STREAM != 0;
-        self.answer_in_its_place(stream, refusal, head, |open| has_ended && open.ended.client);
+        self.answer_in_its_place(stream, refusal, head, |open| {
+            (has_ended || open.ended.server) && open.ended.client
+        });
     }
 
     /// Nothing of a response has gone on: an answer takes its place. A response that does not end by itself is reset.

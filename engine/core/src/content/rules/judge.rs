@@ -12,7 +12,7 @@ use crate::content::body::FileType;
 use crate::content::page::{Page, PageFacts};
 use crate::content::text::{MAX_METHOD, MAX_URL};
 use crate::end::End;
-use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
+use crate::event::{AlertEvent, ContentVerdict, FileEvent, HttpEvent};
 use crate::fields::{Fields, text};
 use crate::policy::{
     ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, HostRules, Inside,
@@ -28,6 +28,8 @@ const MAX_ALERTS: usize = 2048;
 pub(super) enum Ruling {
     /// It goes on, as far as is known now.
     Pass,
+    /// What is in it decides, by this rule.
+    Inspect(ContentRuleId),
     /// It does not.
     Block(Refusal),
 }
@@ -36,7 +38,7 @@ pub(super) enum Ruling {
 pub(super) enum Judged {
     /// That, and the rules that apply when more of its content comes.
     Now(Ruling, SizeWatch),
-    /// Its type decides.
+    /// Its type decides. It may have gone on already, by a rule that wants it looked at: [`TypeWatch::inspected_by`].
     ByType(Box<TypeWatch>),
 }
 
@@ -68,13 +70,16 @@ pub(super) struct Place {
 
 /// The rules, and the flow that they are asked about.
 pub(super) struct Judge {
-    policy: Arc<ContentPolicy>,
+    pub(super) policy: Arc<ContentPolicy>,
     connections: Option<Arc<Policy>>,
     page: Arc<Page>,
     flow: Arc<DecryptedFlow>,
     flow_bytes: usize,
     host_rules: HostRules,
-    alerts: VecDeque<Box<AlertEvent>>,
+    pub(super) alerts: VecDeque<Box<AlertEvent>>,
+    pub(super) files: VecDeque<Box<FileEvent>>,
+    /// Of what is asked of threads.
+    pub(super) questions: u64,
     /// There are no rules, and it says nothing by itself.
     passes_all: bool,
 }
@@ -88,8 +93,18 @@ impl Judge {
         flow: Arc<DecryptedFlow>,
     ) -> Self {
         let (flow_bytes, host_rules) = (flow.memory(), HostRules::default());
-        let alerts = VecDeque::new();
-        Self { policy, connections, page, flow, flow_bytes, host_rules, alerts, passes_all: false }
+        Self {
+            policy,
+            connections,
+            page,
+            flow,
+            flow_bytes,
+            host_rules,
+            alerts: VecDeque::new(),
+            files: VecDeque::new(),
+            questions: 0,
+            passes_all: false,
+        }
     }
 
     /// Has it pass all, whatever it is: no rule is about the flow.
@@ -127,10 +142,12 @@ impl Judge {
             size: declared(fields).unwrap_or(if place.stream == 0 { Known::Bytes(0) } else { Known::Not }),
         };
         let standing = self.policy.at_request(&self.flow, &request, &mut self.host_rules);
-        if standing.awaits_response() {
-            return (Ruling::Pass, standing);
-        }
-        (self.apply(standing.otherwise, place, head), standing)
+        let ruling = match self.of_range(&standing, place, head, fields) {
+            Ruling::Pass if standing.awaits_response() => Ruling::Pass,
+            Ruling::Pass => self.apply(standing.otherwise, place, head),
+            blocked => blocked,
+        };
+        (ruling, standing)
     }
 
     /// A response's head is complete. `head` has what is known of the request and of the response.
@@ -156,10 +173,12 @@ impl Judge {
         let facts = ResponseFacts { status, fields, size, inside };
         let decided = self.policy.at_response(standing, &facts);
         if !decided.awaits_type {
-            return Judged::Now(
-                self.apply(decided.rule, place, head),
-                SizeWatch::new(decided.size_limits, head),
-            );
+            let ruling = match self.apply(decided.rule, place, head) {
+                // There is nothing to look at.
+                Ruling::Inspect(_) if inside == Inside::Nothing => Ruling::Pass,
+                ruling => ruling,
+            };
+            return Judged::Now(ruling, SizeWatch::new(decided.size_limits, head));
         }
         let mut watch = Box::new(TypeWatch::new(standing, head, &facts));
         if watch.is_held {
@@ -167,8 +186,8 @@ impl Judge {
         }
         // It goes on at once. What its type is will show.
         match self.let_go(&mut watch, place) {
-            (Ruling::Pass, _) => Judged::ByType(watch),
-            (ruling, size_watch) => Judged::Now(ruling, size_watch),
+            (Ruling::Block(refusal), size_watch) => Judged::Now(Ruling::Block(refusal), size_watch),
+            _ => Judged::ByType(watch),
         }
     }
 
@@ -177,6 +196,7 @@ impl Judge {
         let decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(FileType::Unknown)));
         (watch.given, watch.is_held) = (Some(decided.rule), false);
         let ruling = self.apply(decided.rule, place, &mut watch.head);
+        watch.inspected_by = if let Ruling::Inspect(rule) = ruling { Some(rule) } else { None };
         (ruling, SizeWatch::new(decided.size_limits, &watch.head))
     }
 
@@ -210,7 +230,7 @@ impl Judge {
     }
 
     /// The alerts from there on came after something had gone on.
-    fn mark_late(&mut self, from: usize, is_late: bool) {
+    pub(super) fn mark_late(&mut self, from: usize, is_late: bool) {
         self.alerts.iter_mut().skip(from).for_each(|alert| alert.late = is_late);
     }
 
@@ -220,7 +240,8 @@ impl Judge {
             let alerts = self.alerts.len();
             let ruling = self.apply(Some(rule), place, &mut head);
             self.mark_late(alerts, true);
-            if ruling != Ruling::Pass {
+            // It is too late to look at what has gone on.
+            if matches!(ruling, Ruling::Block(_)) {
                 return ruling;
             }
         }
@@ -235,6 +256,10 @@ impl Judge {
         let action = match reason {
             Reason::ContentOpaque => self.policy.on_opaque,
             Reason::ContentEncoding | Reason::ContentBomb => self.policy.on_undecodable,
+            Reason::ContentTimeout => self.policy.inspection.on_timeout,
+            Reason::ContentOverload => self.policy.inspection.on_overload,
+            Reason::ContentOversize => self.policy.inspection.on_oversize,
+            Reason::ContentRange => OnUnread::Block,
             _ => self.policy.on_unparsed,
         };
         self.policy.count_unread(reason, action);
@@ -285,6 +310,7 @@ impl Judge {
             }
             ContentAction::Alert => None,
             ContentAction::Block(respond) => Some(respond.clone()),
+            ContentAction::Inspect(_) => return Ruling::Inspect(id),
         };
         head.verdict =
             Some(if respond.is_some() { ContentVerdict::Blocked } else { ContentVerdict::Alerted });
@@ -296,7 +322,7 @@ impl Judge {
         }
     }
 
-    fn alert(&mut self, rule: Option<&Arc<str>>, reason: Reason, place: Place, head: &HttpEvent) {
+    pub(super) fn alert(&mut self, rule: Option<&Arc<str>>, reason: Reason, place: Place, head: &HttpEvent) {
         if self.alerts.len() < MAX_ALERTS {
             let Place { from, stream } = place;
             self.alerts.push_back(Box::new(AlertEvent {
@@ -306,6 +332,7 @@ impl Judge {
                 from,
                 stream,
                 late: false,
+                found: None,
                 http: head.clone(),
             }));
         }
@@ -351,14 +378,21 @@ impl Judge {
         })
     }
 
-    /// Heads may be changed.
-    pub(super) fn has_edits(&self) -> bool {
-        self.policy.has_edits()
+    /// Heads may be changed, or wait, so their bytes are to be kept.
+    pub(super) fn keeps_heads(&self) -> bool {
+        self.policy.has_edits() || self.policy.has_inspections()
     }
 
     /// How a request's head is to be changed.
-    pub(super) fn request_edits(&self, head: &HttpEvent) -> Vec<FieldEdit> {
-        self.policy.edits(&self.flow, self.host(head), Direction::Request)
+    pub(super) fn request_edits(
+        &self,
+        head: &HttpEvent,
+        standing: &Standing,
+        fields: &Fields,
+    ) -> Vec<FieldEdit> {
+        let mut edits = self.policy.edits(&self.flow, self.host(head), Direction::Request);
+        edits.extend(self.range_edits(standing, fields));
+        edits
     }
 
     /// How a response's head is to be changed. `head` has what is known of the request, too.
@@ -379,6 +413,15 @@ impl Judge {
         alert
     }
 
+    /// The next body that was looked at, likewise.
+    pub(super) fn poll_file(&mut self) -> Option<Box<FileEvent>> {
+        let file = self.files.pop_front();
+        if self.files.is_empty() {
+            self.files = VecDeque::new();
+        }
+        file
+    }
+
     /// Bytes of memory that it holds beside its own size; policy and page are everybody's.
     pub(super) fn memory(&self) -> usize {
         let Self {
@@ -390,11 +433,15 @@ impl Judge {
             host_rules,
             alerts,
             passes_all: _,
+            files,
+            questions: _,
         } = self;
         flow_bytes
             + host_rules.memory()
             + alerts.capacity() * size_of::<Box<AlertEvent>>()
             + alerts.len() * size_of::<AlertEvent>()
+            + files.capacity() * size_of::<Box<FileEvent>>()
+            + files.len() * size_of::<FileEvent>()
     }
 }
 
