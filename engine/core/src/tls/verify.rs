@@ -457,6 +457,9 @@ impl<'a> Check<'a> {
             }
             if is_good { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
+        if self.effort.has_paused() {
+            return Judged { faults: Faults::default(), path: Vec::new(), root: None };
+        }
         let mut judged = best.unwrap_or_else(|| self.unverified(search.by_names(), anchors));
         if self.effort.was_cut() && judged.faults.lasting() > 0 {
             // A better way may be among what was not looked at.

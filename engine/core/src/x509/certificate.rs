@@ -138,7 +138,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// The extension's value, and whether it is critical.
-    pub(crate) fn extension(&self, oid: ObjectIdentifier) -> Option<(&[u8], bool)> {
+    pub(crate) fn extension(&self, oid: ObjectIdentifier) -> Option<(&'a [u8], bool)> {
         let found = self.tbs.extensions.as_deref()?.iter().find(|e| e.extn_id == oid)?;
         Some((found.extn_value.as_bytes(), found.critical))
     }

@@ -6,13 +6,12 @@
 use std::ops::ControlFlow;
 
 use rustls_pki_types::SignatureVerificationAlgorithm;
-use x509_cert::der::Tag;
 use x509_cert::der::asn1::AnyRef;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
+use x509_cert::der::{Decode, Tag, TagNumber, Tagged};
 
 use super::effort::{Effort, Spend};
 use crate::tls::trust::Anchor;
-use crate::x509::{Certificate, oid};
+use crate::x509::{Certificate, elements, oid};
 
 /// Certificates between a leaf and a root.
 pub(super) const MAX_BETWEEN: usize = 6;
@@ -28,6 +27,8 @@ pub(super) struct Search<'a> {
     effort: &'a Effort,
     /// Which of the presented names lead to the name of a root.
     leads: Vec<bool>,
+    /// Of the presented.
+    key_ids: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> Search<'a> {
@@ -46,7 +47,8 @@ impl<'a> Search<'a> {
                     || presented.iter().zip(&leads).any(|(c, leads)| *leads && issued(c, &presented[i]));
             }
         }
-        Self { leaf, presented, anchors, algorithms, effort, leads }
+        let key_ids = presented.iter().map(subject_key_id).collect();
+        Self { leaf, presented, anchors, algorithms, effort, leads, key_ids }
     }
 
     /// Shows `visit` the paths, as places of the presented certificates from the leaf on, each with its root, until it
@@ -131,9 +133,9 @@ impl<'a> Search<'a> {
             (0..self.presented.len()).filter(|i| issued(&self.presented[*i], below)).collect();
         if found.len() > 1 {
             let wanted = authority_key_id(below);
-            found.sort_by_cached_key(|i| {
-                let rank = match (&wanted, subject_key_id(&self.presented[*i])) {
-                    (Some(wanted), Some(id)) if *wanted == id => 0,
+            found.sort_by_key(|i| {
+                let rank = match (wanted, self.key_ids[*i]) {
+                    (Some(wanted), Some(id)) if wanted == id => 0,
                     (Some(_), Some(_)) => 2,
                     _ => 1,
                 };
@@ -158,12 +160,16 @@ fn roots<'r>(anchors: &'r [Anchor], below: &Certificate<'_>) -> impl Iterator<It
     anchors.iter().filter(move |anchor| anchor.subject == name)
 }
 
-fn authority_key_id(certificate: &Certificate<'_>) -> Option<Vec<u8>> {
-    let extension = certificate.decode_extension::<AuthorityKeyIdentifier>(oid::AUTHORITY_KEY_ID)?;
-    extension.ok()?.key_identifier.map(|id| id.as_bytes().to_vec())
+/// `keyIdentifier` of the authorityKeyIdentifier (RFC 5280 §4.2.1.1).
+fn authority_key_id<'a>(certificate: &Certificate<'a>) -> Option<&'a [u8]> {
+    const KEY_IDENTIFIER: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(0) };
+    let (value, _) = certificate.extension(oid::AUTHORITY_KEY_ID)?;
+    let list = AnyRef::from_der(value).ok().filter(|list| list.tag() == Tag::Sequence)?;
+    elements(list.value()).find(|part| part.tag() == KEY_IDENTIFIER).map(|id| id.value())
 }
 
-fn subject_key_id(certificate: &Certificate<'_>) -> Option<Vec<u8>> {
-    let extension = certificate.decode_extension::<SubjectKeyIdentifier>(oid::SUBJECT_KEY_ID)?;
-    extension.ok().map(|id| id.0.as_bytes().to_vec())
+/// The subjectKeyIdentifier (RFC 5280 §4.2.1.2).
+fn subject_key_id<'a>(certificate: &Certificate<'a>) -> Option<&'a [u8]> {
+    let (value, _) = certificate.extension(oid::SUBJECT_KEY_ID)?;
+    AnyRef::from_der(value).ok().filter(|id| id.tag() == Tag::OctetString).map(|id| id.value())
 }
