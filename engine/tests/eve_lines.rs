@@ -9,6 +9,7 @@ use wireglass::log::community_id::community_id;
 use wireglass::log::eve::{write_event, write_stats};
 use wireglass::metrics::{Metrics, PortStatistics};
 use wireglass_core::caches::TlsCaches;
+use wireglass_core::content::{DataPattern, SignatureSet, SignatureStream, Signatures};
 use wireglass_core::end::End;
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
@@ -150,6 +151,7 @@ fn alert() -> AlertEvent {
         from: End::Client,
         stream: 7,
         late: true,
+        hit: None,
         http: HttpEvent { status: None, ..judged_http() },
     }
 }
@@ -456,6 +458,24 @@ fn alerts_have_suricatas_names() {
     );
     assert_eq!(value["http"]["http2"], json!({"stream_id": 7}));
     assert_eq!(value["wireglass"]["event"], "1407374883553281-3");
+    assert!(value["wireglass"].get("signatures").is_none());
+    let set = SignatureSet {
+        name: "cards".into(),
+        literals: vec![],
+        regexes: vec![],
+        patterns: vec![DataPattern::CardNumber],
+        threshold: 1,
+    };
+    let signatures = Arc::new(Signatures::compile(&[set]).expect("signatures"));
+    let mut stream = SignatureStream::new(&signatures, signatures.id("cards").into_iter().collect());
+    stream.push(b"4111 1111 1111 1111\n");
+    let hit = stream.poll_hit().map(|(_, hit)| hit);
+    let found = line(&Event::Alert(head(), Box::new(AlertEvent { hit, ..alert() })));
+    // Nobody learns the number from the log.
+    assert_eq!(
+        found["wireglass"]["signatures"],
+        json!({"name": "cards", "count": 1, "sample": "4111**********11"})
+    );
     // What no rule names goes by its reason; in HTTP/1 there are no streams.
     let unread = AlertEvent {
         rule: None,

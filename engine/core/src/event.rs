@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::content::SignatureHit;
 use crate::end::End;
 use crate::exclusions::Cause;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
@@ -385,6 +386,8 @@ pub struct AlertEvent {
     pub stream: u32,
     /// Some of the message had gone on before.
     pub late: bool,
+    /// What was found in its content; none: the rule asks for nothing that is found there.
+    pub hit: Option<SignatureHit>,
     /// The transaction as far as it has come.
     pub http: HttpEvent,
 }

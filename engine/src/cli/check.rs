@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::ca_files;
+use wireglass_core::content::{SignatureId, SignatureSet};
 use wireglass_core::fairness::{Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
@@ -289,6 +290,35 @@ impl Summary<'_> {
         Ok(())
     }
 
+    /// What rules look for in contents.
+    fn signatures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (named, rules) = (&self.config.signatures, &self.config.content.rules);
+        for (place, set) in named.sets.iter().enumerate() {
+            let SignatureSet { name, literals, regexes, patterns, threshold } = set;
+            let (literals, regexes, patterns) = (literals.len(), regexes.len(), patterns.len());
+            write!(
+                f,
+                "  signatures {name}: {literals} literals, {regexes} expressions, {patterns} patterns"
+            )?;
+            match threshold {
+                1 => writeln!(f)?,
+                threshold => writeln!(f, ", {threshold} finds of them in one message")?,
+            }
+            let id = SignatureId::new(place);
+            if !rules.iter().any(|rule| rule.signatures.iter().any(|asked| Some(*asked) == id)) {
+                writeln!(f, "  note: no [[content.rule]] asks for the signatures {name}")?;
+            }
+        }
+        if !named.sets.is_empty() {
+            writeln!(
+                f,
+                "  signatures take {} KiB of memory",
+                named.signatures.automata_memory().div_ceil(1024)
+            )?;
+        }
+        Ok(())
+    }
+
     /// Rules on what is decrypted, and those that can match nothing.
     fn content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page: _, page_file } =
@@ -301,9 +331,10 @@ impl Summary<'_> {
         let (unparsed, opaque) = (word(on_unparsed), word(on_opaque));
         writeln!(f, "\ncontent ({} rules, {} changes of heads)", rules.len(), headers.len())?;
         writeln!(f, "  what cannot be read: {unparsed}; what is no HTTP: {opaque}")?;
-        if rules.iter().any(|rule| !rule.file_type.is_empty()) {
+        if rules.iter().any(|rule| !rule.file_type.is_empty() || !rule.signatures.is_empty()) {
             writeln!(f, "  bodies that cannot be decoded, where a rule asks: {}", word(on_undecodable))?;
         }
+        self.signatures(f)?;
         match page_file {
             Some(file) => writeln!(f, "  block page: {}", file.display())?,
             None => writeln!(f, "  block page: built in")?,

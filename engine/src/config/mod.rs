@@ -27,7 +27,7 @@ use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
     Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, Intercept, Limits, ListFile,
-    ListSource, Log, Metrics, MirrorPort, NamedLists, PolicyRules, Trust, Wire, Workers,
+    ListSource, Log, Metrics, MirrorPort, NamedLists, NamedSignatures, PolicyRules, Trust, Wire, Workers,
 };
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
@@ -69,6 +69,8 @@ pub struct Config {
     pub lists: NamedLists,
     /// Rules and default.
     pub policy: PolicyRules,
+    /// What rules on content look for.
+    pub signatures: NamedSignatures,
     /// Rules on what is decrypted.
     pub content: Content,
     /// All profiles, by name.
@@ -186,7 +188,9 @@ impl Config {
     pub fn compile_content(&self) -> ContentPolicy {
         let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page: _, page_file: _ } =
             &self.content;
-        let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists)).with_headers(headers);
+        let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists))
+            .with_headers(headers)
+            .with_signatures(Arc::clone(&self.signatures.signatures));
         (policy.on_unparsed, policy.on_opaque) = (*on_unparsed, *on_opaque);
         policy.on_undecodable = *on_undecodable;
         policy
@@ -352,7 +356,7 @@ fn now() -> i64 {
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
 /// would be written; `required` and `any` stand for themselves.
 pub fn keys() -> BTreeMap<String, String> {
-    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n";
+    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n[signatures.NAME]\n";
     let (document, _) = DeTable::parse_recoverable(text);
     let notes = Notes::new(text, Path::new("")).with_keys();
     Sections::read(&Table::document(&notes, document.get_ref()), &notes);
@@ -371,6 +375,7 @@ struct Sections {
     intercept: Intercept,
     starttls: StartTls,
     lists: NamedLists,
+    signatures: NamedSignatures,
     policy: Option<PolicyRules>,
     content: Content,
     profiles: Profiles,
@@ -390,6 +395,7 @@ impl Sections {
         let mirrors = MirrorPort::read_all(document, &dpdk, &wires, &profiles);
         let lists = NamedLists::read(document, notes);
         let policy = PolicyRules::read(document, &profiles, &wires, &lists);
+        let signatures = NamedSignatures::read(&document.table("signatures"), notes);
         let sections = Self {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
@@ -400,8 +406,9 @@ impl Sections {
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)
             },
             starttls: sections::starttls::read(&document.table("starttls")),
-            content: Content::read(document, &profiles, &lists, notes),
+            content: Content::read(document, &profiles, &lists, &signatures, notes),
             lists,
+            signatures,
             policy,
             exclusions: Exclusions::read(document.table("exclusions")),
             fetch: Fetch::read(document.table("fetch")),
@@ -437,6 +444,7 @@ impl Sections {
             intercept: self.intercept,
             starttls: self.starttls,
             lists: self.lists,
+            signatures: self.signatures,
             policy: self.policy?,
             content: self.content,
             profiles: self.profiles.into_list(),

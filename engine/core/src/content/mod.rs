@@ -16,6 +16,7 @@ mod huffman;
 mod page;
 mod page_answer;
 mod rules;
+mod signatures;
 mod stage;
 mod text;
 mod transactions;
@@ -28,4 +29,9 @@ pub use http_reader::HttpReaders;
 pub use page::{Page, PageError, PageFacts};
 pub use page_answer::BlockedFlow;
 pub use rules::RuleFilters;
+pub use signatures::{
+    DataPattern, LiteralError, MAX_LITERAL, MAX_LITERALS, MAX_SETS, MIN_LITERAL, Masked, RegexError,
+    SignatureError, SignatureHit, SignatureId, SignatureMask, SignatureSet, SignatureStream, Signatures,
+    check_regex, parse_literal,
+};
 pub use stage::{Fate, Opened, Ready, Stage};

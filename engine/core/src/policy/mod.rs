@@ -23,7 +23,7 @@ use crate::starttls::Protocol;
 pub use content::{
     Answer, ConnectionFacts, ContentAction, ContentPolicy, ContentRule, ContentRuleId, Decided,
     DecryptedFlow, Direction, FieldEdit, Glob, HeaderRule, HostRules, Inside, Known, OnUnread, PatternError,
-    RequestFacts, Respond, ResponseFacts, SizeLimits, Standing, TextPattern, is_editable,
+    RequestFacts, Respond, ResponseFacts, SignatureRules, SizeLimits, Standing, TextPattern, is_editable,
 };
 pub use lists::{
     BadLine, Format, List, ListId, ListKind, ListMask, Lists, ListsBuilder, MAX_ENTRIES, MAX_LINE, MAX_LISTS,

@@ -11,7 +11,7 @@ use wireglass_core::policy::{
 };
 
 use super::rules::read_network;
-use super::{NamedLists, Profiles};
+use super::{NamedLists, NamedSignatures, Profiles};
 use crate::config::page_file::read_page;
 use crate::config::reader::{Notes, Table, Value};
 
@@ -53,6 +53,7 @@ impl Content {
         document: &Table<'_>,
         profiles: &Profiles,
         lists: &NamedLists,
+        signatures: &NamedSignatures,
         notes: &Notes<'_>,
     ) -> Self {
         let table = document.table("content");
@@ -71,7 +72,9 @@ impl Content {
             on_unparsed: table.choice("on_unparsed", ON_UNREAD, OnUnread::Block),
             on_opaque: table.choice("on_opaque", ON_UNREAD, OnUnread::Allow),
             on_undecodable: table.choice("on_undecodable", ON_UNREAD, OnUnread::Block),
-            rules: rules.filter_map(|table| read_rule(&table, profiles, lists, &mut names)).collect(),
+            rules: rules
+                .filter_map(|table| read_rule(&table, profiles, lists, signatures, &mut names))
+                .collect(),
             headers: document
                 .tables("header")
                 .into_iter()
@@ -89,6 +92,7 @@ fn read_rule<'a>(
     table: &Table<'a>,
     profiles: &Profiles,
     lists: &NamedLists,
+    signatures: &NamedSignatures,
     names: &mut HashSet<&'a str>,
 ) -> Option<ContentRule> {
     let name = table.required("name", "a name for the logs").and_then(|value| {
@@ -116,6 +120,18 @@ fn read_rule<'a>(
     if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, file_type.is_empty()) {
         value.say("`file_type` is looked at in responses alone");
     }
+    let asks_size = table.value("size", "any").is_some();
+    let signatures = table.any_of("signatures", |value| signatures.named_by(&value));
+    if let Some(value) = table.value("signatures", "any") {
+        if action == Some(ContentAction::Allow) {
+            value.say(
+                "what is in a message shows when most of it has gone on: action = \"alert\" or \"block\"",
+            );
+        }
+        if asks_size {
+            value.say("a rule asks either for a `size` or for `signatures`");
+        }
+    }
     let rule = ContentRule {
         profile: table
             .any_of("profile", |value| profiles.named_by(Some(&value)).map(|profile| profile.name.clone())),
@@ -136,6 +152,7 @@ fn read_rule<'a>(
         size: table.value("size", "any").and_then(|value| value.integer(0..=i64::MAX)).map(i64::unsigned_abs),
         file_name: table.any_of("file_name", lower),
         file_type,
+        signatures,
         // The name and the action are put in place below, so that the faults of all keys are found first.
         ..ContentRule::new("", ContentAction::Allow)
     };

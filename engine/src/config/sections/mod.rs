@@ -12,6 +12,7 @@ mod ports;
 mod profiles;
 mod rules;
 mod secrets;
+mod signatures;
 pub(super) mod starttls;
 mod workers;
 
@@ -26,6 +27,7 @@ pub use outputs::{Control, Log, Metrics};
 pub use ports::{Dpdk, Wire};
 pub use rules::PolicyRules;
 pub use secrets::{Ca, Crypto, Trust};
+pub use signatures::NamedSignatures;
 pub use workers::Workers;
 
 pub(super) use profiles::Profiles;

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 
 use tcp_stack::{Duration, Instant};
 
+use super::content_watch::ContentWatch;
 use super::http1_answer::encode;
+use super::http1_body::Awaiting;
 use super::http1_edit::edited;
-use super::http1_typed::Awaiting;
 use super::judge::{Answer, Judge, Judged, Place, Refusal, Ruling};
-use super::size_watch::SizeWatch;
 use crate::content::border::{Border, Borders, HeadKind, What};
 use crate::content::filter::{Decisions, Ending};
 use crate::end::{End, PerEnd};
@@ -105,9 +105,11 @@ pub(super) enum Fate {
 pub(super) struct Body {
     /// Where the piece begins that is not complete.
     pub(super) begun: Option<u64>,
+    /// What lies before this was shown to whoever looks into it.
+    pub(super) shown: u64,
     /// Bytes of the pieces before it.
     bytes: u64,
-    pub(super) watch: SizeWatch,
+    pub(super) watch: ContentWatch,
 }
 
 impl Body {
@@ -153,8 +155,8 @@ impl Http1Rules {
     /// Decides on what is left of the bytes that the reader has read.
     pub(super) fn read(&mut self, judge: &mut Judge, from: End, bytes: &[u8], decisions: &mut Decisions) {
         let seen = self.directions[from].seen;
-        if from == End::Server && self.mode == Mode::Rules {
-            self.take_body(judge, seen, bytes, decisions);
+        if self.mode == Mode::Rules {
+            self.take_body(judge, from, seen, bytes, decisions);
         }
         match self.mode {
             Mode::Ended => {}
@@ -182,8 +184,8 @@ impl Http1Rules {
 
     /// An end sends nothing more. What it has left incomplete goes nowhere.
     pub(super) fn ended(&mut self, judge: &mut Judge, from: End, decisions: &mut Decisions) {
-        if from == End::Server && self.mode == Mode::Rules {
-            self.body_ends(judge, decisions);
+        if self.mode == Mode::Rules {
+            self.body_ends(judge, from, decisions);
         }
         let seen = self.directions[from].seen;
         self.client_has_ended |= from == End::Client;
@@ -313,7 +315,7 @@ impl Http1Rules {
     }
 
     /// Nothing more of this end is looked at.
-    fn has_ended(&self, from: End) -> bool {
+    pub(super) fn has_ended(&self, from: End) -> bool {
         self.mode != Mode::Rules || self.directions[from].fate == Fate::Drop
     }
 
@@ -420,12 +422,10 @@ impl Borders for Receiver<'_> {
                 }
             }
             What::DataEnds => {
-                if from == End::Server {
-                    let read = &self.bytes[..(at - self.base) as usize];
-                    self.rules.take_body(self.judge, at, read, self.decisions);
-                    if self.rules.has_ended(from) {
-                        return;
-                    }
+                let read = &self.bytes[..(at - self.base) as usize];
+                self.rules.take_body(self.judge, from, at, read, self.decisions);
+                if self.rules.has_ended(from) {
+                    return;
                 }
                 let direction = &mut self.rules.directions[from];
                 let body = &mut direction.body;
@@ -435,11 +435,9 @@ impl Borders for Receiver<'_> {
                 }
             }
             What::MessageEnds => {
-                if from == End::Server {
-                    self.rules.body_ends(self.judge, self.decisions);
-                    if self.rules.has_ended(from) {
-                        return;
-                    }
+                self.rules.body_ends(self.judge, from, self.decisions);
+                if self.rules.has_ended(from) {
+                    return;
                 }
                 self.rules.pass(from, at, self.decisions);
                 let direction = &mut self.rules.directions[from];
@@ -482,12 +480,11 @@ impl Borders for Receiver<'_> {
 impl Receiver<'_> {
     fn request(&mut self, at: u64, head: &mut HttpEvent, fields: &Fields) {
         let place = Place { from: End::Client, stream: 0 };
-        let (ruling, standing) = self.judge.request(place, head, fields);
+        let (ruling, watch, standing) = self.judge.request(place, head, fields);
         let is_method = |name| head.method.as_deref() == Some(name);
         let (is_head, is_connect) = (is_method("HEAD"), is_method("CONNECT"));
         match ruling {
             Ruling::Pass => {
-                let watch = SizeWatch::new(standing.size_limits.clone(), head);
                 self.rules.directions.client.body.watch = watch;
                 let edits = self.judge.request_edits(head);
                 self.head_passes(End::Client, at, &edits);
@@ -513,7 +510,7 @@ impl Receiver<'_> {
                 self.rules.within_response = true;
                 return self.rules.await_type(Awaiting::new(watch, edited, at), self.decisions);
             }
-            Judged::ByType(_) => (Ruling::Pass, SizeWatch::default()),
+            Judged::ByType(_) => (Ruling::Pass, ContentWatch::default()),
             Judged::Now(ruling, watch) => (ruling, watch),
         };
         if ruling == Ruling::Pass && is_tunnel {
@@ -566,11 +563,9 @@ impl Receiver<'_> {
 
     /// What has come of this direction's head is none, and what was a body ends here.
     fn no_message(&mut self, from: End) {
-        if from == End::Server {
-            self.rules.body_ends(self.judge, self.decisions);
-            if self.rules.has_ended(from) {
-                return;
-            }
+        self.rules.body_ends(self.judge, from, self.decisions);
+        if self.rules.has_ended(from) {
+            return;
         }
         let place = Place { from, stream: 0 };
         let mut event = HttpEvent { protocol: "HTTP/1.1", ..HttpEvent::default() };

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::size_watch::SizeWatch;
+use super::content_watch::{Applies, ContentWatch};
 use super::type_watch::{Found, TypeWatch};
-use crate::content::body::FileType;
+use crate::content::body::{Codings, FileType, Undecodable};
 use crate::content::page::{Page, PageFacts};
+use crate::content::signatures::SignatureHit;
 use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
 use crate::fields::{Field, Fields, text};
 use crate::policy::{
-    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, HostRules, Inside,
-    Known, OnUnread, Policy, RequestFacts, Respond, ResponseFacts, Standing,
+    ContentAction, ContentPolicy, ContentRuleId, Decided, DecryptedFlow, Direction, FieldEdit, HostRules,
+    Inside, Known, OnUnread, Policy, RequestFacts, Respond, ResponseFacts, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -33,7 +34,7 @@ pub(super) enum Ruling {
 /// What becomes of a response.
 pub(super) enum Judged {
     /// That, and the rules that apply when more of its content comes.
-    Now(Ruling, SizeWatch),
+    Now(Ruling, ContentWatch),
     /// Its type decides.
     ByType(Box<TypeWatch>),
 }
@@ -93,14 +94,14 @@ impl Judge {
         place: Place,
         head: &mut HttpEvent,
         fields: &Fields,
-    ) -> (Ruling, Standing) {
+    ) -> (Ruling, ContentWatch, Standing) {
         if self.is_fronting(head) {
             head.ambiguous.insert(Ambiguity::Fronting);
         }
         if !head.ambiguous.is_empty()
             && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
         {
-            return (Ruling::Block(refusal), Standing::default());
+            return (Ruling::Block(refusal), ContentWatch::default(), Standing::default());
         }
         // The event has them clipped.
         let text = |name| fields.value(name).map(text);
@@ -113,11 +114,34 @@ impl Judge {
             // In HTTP/1 a request without both has no content (RFC 9112, 6.3).
             size: declared(fields).unwrap_or(if place.stream == 0 { Known::Bytes(0) } else { Known::Not }),
         };
-        let standing = self.policy.at_request(&self.flow, &request, &mut self.host_rules);
-        if standing.awaits_response() {
-            return (Ruling::Pass, standing);
+        let mut standing = self.policy.at_request(&self.flow, &request, &mut self.host_rules);
+        let decided = Decided {
+            rule: standing.otherwise.filter(|_| !standing.awaits_response()),
+            size_limits: std::mem::take(&mut standing.size_limits),
+            signatures: std::mem::take(&mut standing.signatures),
+            awaits_type: false,
+        };
+        let (ruling, watch) = self.decide(decided, Codings::of(fields), place, head);
+        (ruling, watch, standing)
+    }
+
+    /// What rules have said at a head, and what they look at in the content behind it.
+    fn decide(
+        &mut self,
+        decided: Decided,
+        codings: Result<Codings, Undecodable>,
+        place: Place,
+        head: &mut HttpEvent,
+    ) -> (Ruling, ContentWatch) {
+        let Decided { rule, size_limits, mut signatures, awaits_type: _ } = decided;
+        let mut ruling = self.apply(rule, place, head);
+        let is_coded = codings.map_or(true, |codings| !codings.is_empty());
+        if ruling == Ruling::Pass && !signatures.is_empty() && is_coded {
+            // Nothing can be found in it.
+            ruling = self.refuse(Reason::ContentEncoding, place, head);
+            signatures = Default::default();
         }
-        (self.apply(standing.otherwise, place, head), standing)
+        (ruling, ContentWatch::new(size_limits, signatures, self.policy.signatures(), head))
     }
 
     /// A response's head is complete. `head` has what is known of the request and of the response.
@@ -131,10 +155,10 @@ impl Judge {
         if !head.ambiguous.is_empty()
             && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
         {
-            return Judged::Now(Ruling::Block(refusal), SizeWatch::default());
+            return Judged::Now(Ruling::Block(refusal), ContentWatch::default());
         }
         if !standing.awaits_response() {
-            return Judged::Now(Ruling::Pass, SizeWatch::default());
+            return Judged::Now(Ruling::Pass, ContentWatch::default());
         }
         let status = head.status.unwrap_or_default();
         let has_none = matches!(status, 100..=199 | 204 | 304) || head.method.as_deref() == Some("HEAD");
@@ -143,10 +167,8 @@ impl Judge {
         let facts = ResponseFacts { status, fields, size, inside };
         let decided = self.policy.at_response(standing, &facts);
         if !decided.awaits_type {
-            return Judged::Now(
-                self.apply(decided.rule, place, head),
-                SizeWatch::new(decided.size_limits, head),
-            );
+            let (ruling, watch) = self.decide(decided, Codings::of(fields), place, head);
+            return Judged::Now(ruling, watch);
         }
         let mut watch = Box::new(TypeWatch::new(standing, head, &facts));
         if watch.is_held {
@@ -155,16 +177,31 @@ impl Judge {
         // It goes on at once. What its type is will show.
         match self.let_go(&mut watch, place) {
             (Ruling::Pass, _) => Judged::ByType(watch),
-            (ruling, size_watch) => Judged::Now(ruling, size_watch),
+            (ruling, content) => Judged::Now(ruling, content),
         }
     }
 
     /// A response goes on, or does not, before its type is known.
-    pub(super) fn let_go(&mut self, watch: &mut TypeWatch, place: Place) -> (Ruling, SizeWatch) {
+    pub(super) fn let_go(&mut self, watch: &mut TypeWatch, place: Place) -> (Ruling, ContentWatch) {
         let decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(FileType::Unknown)));
-        (watch.given, watch.is_held) = (Some(decided.rule), false);
-        let ruling = self.apply(decided.rule, place, &mut watch.head);
-        (ruling, SizeWatch::new(decided.size_limits, &watch.head))
+        (watch.given, watch.is_held) = (Some(decided.clone()), false);
+        self.decide_on_begun(decided, watch, place)
+    }
+
+    /// As [`Self::decide`], where the first bytes are there already.
+    fn decide_on_begun(
+        &mut self,
+        decided: Decided,
+        watch: &mut TypeWatch,
+        place: Place,
+    ) -> (Ruling, ContentWatch) {
+        let codings = watch.codings();
+        let (mut ruling, mut content) = self.decide(decided, codings, place, &mut watch.head);
+        if ruling == Ruling::Pass {
+            content.push(watch.first());
+            ruling = self.found(&mut content, place);
+        }
+        (ruling, content)
     }
 
     /// The type of a response is known, or that it cannot be. None for the rules by size: those that it went on by stay.
@@ -173,9 +210,9 @@ impl Judge {
         watch: &mut TypeWatch,
         found: Found,
         place: Place,
-    ) -> (Ruling, Option<SizeWatch>) {
+    ) -> (Ruling, Option<ContentWatch>) {
         let alerts = self.alerts.len();
-        let given = watch.given;
+        let given = watch.given.take();
         let kind = match found {
             Ok(kind) => kind,
             Err(why) => {
@@ -187,13 +224,18 @@ impl Judge {
                 FileType::Unknown
             }
         };
-        let decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(kind)));
-        if given == Some(decided.rule) {
+        let mut decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(kind)));
+        if given.as_ref() == Some(&decided) {
             return (Ruling::Pass, None);
         }
-        let ruling = self.apply(decided.rule, place, &mut watch.head);
-        self.mark_late(alerts, given.is_some());
-        (ruling, Some(SizeWatch::new(decided.size_limits, &watch.head)))
+        if given.as_ref().is_some_and(|given| given.rule == decided.rule) {
+            // It has applied.
+            decided.rule = None;
+        }
+        let is_late = given.is_some();
+        let (ruling, content) = self.decide_on_begun(decided, watch, place);
+        self.mark_late(alerts, is_late);
+        (ruling, Some(content))
     }
 
     /// The alerts from there on came after something had gone on.
@@ -202,16 +244,50 @@ impl Judge {
     }
 
     /// So many bytes of a message's content have come.
-    pub(super) fn late(&mut self, watch: &mut SizeWatch, bytes: u64, place: Place) -> Ruling {
-        while let Some((rule, mut head)) = watch.passed(bytes) {
+    pub(super) fn late(&mut self, watch: &mut ContentWatch, bytes: u64, place: Place) -> Ruling {
+        while let Some(applies) = watch.passed(bytes) {
             let alerts = self.alerts.len();
-            let ruling = self.apply(Some(rule), place, &mut head);
+            let ruling = self.apply_late(applies, place);
             self.mark_late(alerts, true);
             if ruling != Ruling::Pass {
                 return ruling;
             }
         }
         Ruling::Pass
+    }
+
+    /// More of a message's content has come, of which the beginning has gone on.
+    pub(super) fn search(&mut self, watch: &mut ContentWatch, octets: &[u8], place: Place) -> Ruling {
+        watch.push(octets);
+        self.search_again(watch, place)
+    }
+
+    /// Likewise no more of it comes.
+    pub(super) fn search_end(&mut self, watch: &mut ContentWatch, place: Place) -> Ruling {
+        watch.end();
+        self.search_again(watch, place)
+    }
+
+    fn search_again(&mut self, watch: &mut ContentWatch, place: Place) -> Ruling {
+        let alerts = self.alerts.len();
+        let ruling = self.found(watch, place);
+        self.mark_late(alerts, true);
+        ruling
+    }
+
+    fn found(&mut self, watch: &mut ContentWatch, place: Place) -> Ruling {
+        while let Some(applies) = watch.found() {
+            let ruling = self.apply_late(applies, place);
+            if ruling != Ruling::Pass {
+                return ruling;
+            }
+        }
+        Ruling::Pass
+    }
+
+    fn apply_late(&mut self, applies: Applies, place: Place) -> Ruling {
+        let Applies { rule, mut head, hit } = applies;
+        self.apply_with(Some(rule), hit, place, &mut head)
     }
 
     /// Something cannot be read, or may be read in two ways.
@@ -258,6 +334,16 @@ impl Judge {
     }
 
     fn apply(&mut self, rule: Option<ContentRuleId>, place: Place, head: &mut HttpEvent) -> Ruling {
+        self.apply_with(rule, None, place, head)
+    }
+
+    fn apply_with(
+        &mut self,
+        rule: Option<ContentRuleId>,
+        hit: Option<SignatureHit>,
+        place: Place,
+        head: &mut HttpEvent,
+    ) -> Ruling {
         let Some(id) = rule else { return Ruling::Pass };
         self.policy.count(id);
         let name = Arc::clone(self.policy.name(id));
@@ -273,7 +359,7 @@ impl Judge {
         head.verdict =
             Some(if respond.is_some() { ContentVerdict::Blocked } else { ContentVerdict::Alerted });
         let reason = if respond.is_some() { Reason::ContentBlocked } else { Reason::ContentAlerted };
-        self.alert(Some(&name), reason, place, head);
+        self.alert_of(Some(&name), reason, hit, place, head);
         match respond {
             None => Ruling::Pass,
             Some(respond) => Ruling::Block(Refusal { rule: Some(name), reason, respond }),
@@ -281,6 +367,17 @@ impl Judge {
     }
 
     fn alert(&mut self, rule: Option<&Arc<str>>, reason: Reason, place: Place, head: &HttpEvent) {
+        self.alert_of(rule, reason, None, place, head);
+    }
+
+    fn alert_of(
+        &mut self,
+        rule: Option<&Arc<str>>,
+        reason: Reason,
+        hit: Option<SignatureHit>,
+        place: Place,
+        head: &HttpEvent,
+    ) {
         if self.alerts.len() < MAX_ALERTS {
             let Place { from, stream } = place;
             self.alerts.push_back(Box::new(AlertEvent {
@@ -290,6 +387,7 @@ impl Judge {
                 from,
                 stream,
                 late: false,
+                hit,
                 http: head.clone(),
             }));
         }

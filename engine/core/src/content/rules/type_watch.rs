@@ -3,7 +3,7 @@
 use crate::content::body::{Codings, FileType, First, MAX_CODED, Undecodable, first_type};
 use crate::event::HttpEvent;
 use crate::fields::Fields;
-use crate::policy::{ContentRuleId, Inside, Known, ResponseFacts, Standing};
+use crate::policy::{Decided, Inside, Known, ResponseFacts, Standing};
 
 /// What came of looking at the first bytes.
 pub(super) type Found = Result<FileType, Undecodable>;
@@ -27,7 +27,7 @@ pub(super) struct TypeWatch {
     /// It has waited for a while.
     pub(super) is_old: bool,
     /// It has gone on by this rule, as if its type were unknown.
-    pub(super) given: Option<Option<ContentRuleId>>,
+    pub(super) given: Option<Decided>,
 }
 
 impl TypeWatch {
@@ -57,6 +57,16 @@ impl TypeWatch {
     /// What the rules are asked about, if this is in it.
     pub(super) fn facts(&self, inside: Inside) -> ResponseFacts<'_> {
         ResponseFacts { status: self.status, fields: &self.fields, size: self.size, inside }
+    }
+
+    /// As the head has them.
+    pub(super) fn codings(&self) -> Result<Codings, Undecodable> {
+        self.codings
+    }
+
+    /// All that has come of the body.
+    pub(super) fn first(&self) -> &[u8] {
+        &self.first
     }
 
     /// More of the body has come: what is known of it now, if that is enough.
@@ -91,7 +101,8 @@ impl TypeWatch {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { standing, head, fields, first, status: _, size: _, codings: _, .. } = self;
-        size_of::<Self>() + standing.memory() + head.text_bytes() + fields.memory() + first.capacity()
+        let Self { standing, head, fields, first, given, status: _, size: _, codings: _, .. } = self;
+        let given = given.as_ref().map_or(0, |given| given.size_limits.memory() + given.signatures.memory());
+        size_of::<Self>() + standing.memory() + head.text_bytes() + fields.memory() + first.capacity() + given
     }
 }

@@ -18,16 +18,16 @@ use std::sync::Arc;
 use super::names::HostName;
 use super::path::Target;
 use super::{Lists, Profile, Tallies};
-use crate::content::FileType;
+use crate::content::{FileType, Signatures};
 use crate::fields::Fields;
 use crate::reason::Reason;
 use edit::CompiledHeaderRule;
 pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
 pub use index::HostRules;
 use index::{RuleIndex, in_order};
-pub use limits::SizeLimits;
+pub use limits::{SignatureRules, SizeLimits};
 pub use pattern::{Glob, PatternError, TextPattern};
-use rule::{AtRequest, CompiledContentRule, Holds};
+use rule::{AtRequest, CompiledContentRule, Holds, Later};
 pub use rule::{ContentAction, ContentRule, Respond};
 
 /// What is known of a decrypted flow before its first plaintext.
@@ -136,6 +136,8 @@ pub struct Standing {
     pub otherwise: Option<ContentRuleId>,
     /// Rules that apply when more of the request's content comes.
     pub size_limits: SizeLimits,
+    /// Rules that apply when something is found in it.
+    pub signatures: SignatureRules,
     /// The request's path, for the name of the file; empty where no rule asks.
     path: Box<str>,
 }
@@ -148,8 +150,16 @@ impl Standing {
 
     /// Bytes of memory that it holds beside its own size.
     pub fn memory(&self) -> usize {
-        let Self { not_yet, deferred_before: _, has_deferred: _, otherwise: _, size_limits, path } = self;
-        size_of_val(&**not_yet) + size_limits.memory() + path.len()
+        let Self {
+            not_yet,
+            deferred_before: _,
+            has_deferred: _,
+            otherwise: _,
+            size_limits,
+            signatures,
+            path,
+        } = self;
+        size_of_val(&**not_yet) + size_limits.memory() + signatures.memory() + path.len()
     }
 }
 
@@ -160,6 +170,8 @@ pub struct Decided {
     pub rule: Option<ContentRuleId>,
     /// Rules that apply when more of the response's content comes.
     pub size_limits: SizeLimits,
+    /// Rules that apply when something is found in it.
+    pub signatures: SignatureRules,
     /// A rule before that one asks for the type of what comes: the response is to be asked again, when that is known.
     pub awaits_type: bool,
 }
@@ -200,6 +212,8 @@ pub enum Answer {
     NotYet,
     /// It matches when more content has come than so many bytes.
     Beyond(u64),
+    /// It matches when one of its signatures is found in the content.
+    OnHit,
     /// The type of what comes decides.
     AwaitsType,
 }
@@ -230,6 +244,7 @@ pub struct ContentPolicy {
     headers: Vec<CompiledHeaderRule>,
     index: RuleIndex,
     lists: Arc<Lists>,
+    signatures: Arc<Signatures>,
     tallies: Tallies,
     /// HTTP that cannot be read, or may be read in two ways.
     pub on_unparsed: OnUnread,
@@ -255,6 +270,7 @@ impl ContentPolicy {
             headers: Vec::new(),
             index,
             lists,
+            signatures: Arc::default(),
             tallies: Tallies::default(),
             on_unparsed: OnUnread::Block,
             on_opaque: OnUnread::Allow,
@@ -267,6 +283,17 @@ impl ContentPolicy {
     pub fn with_headers(mut self, headers: &[HeaderRule]) -> Self {
         self.headers = headers.iter().map(CompiledHeaderRule::new).collect();
         self
+    }
+
+    /// With what rules look for in contents.
+    #[must_use]
+    pub fn with_signatures(self, signatures: Arc<Signatures>) -> Self {
+        Self { signatures, ..self }
+    }
+
+    /// What rules look for in contents.
+    pub fn signatures(&self) -> &Arc<Signatures> {
+        &self.signatures
     }
 
     /// Counted there by [`Self::count`] and [`Self::count_unread`].
@@ -325,22 +352,24 @@ impl ContentPolicy {
         let mut standing = Standing::default();
         for place in self.index.at_request(request, &asked, &self.lists, last) {
             let id = ContentRuleId(place as u32);
-            let limit = match self.rules[place].at_request(flow, &asked, &self.lists) {
+            let later = match self.rules[place].at_request(flow, &asked, &self.lists) {
                 AtRequest::No(_) => continue,
                 AtRequest::Matches => {
                     standing.otherwise = Some(id);
                     break;
                 }
-                AtRequest::Beyond(limit) => Some(limit),
+                AtRequest::Later(later) => Some(later),
                 AtRequest::NotYet(_) if self.index.deferred().binary_search(&place).is_ok() => continue,
-                AtRequest::NotYet(limit) => {
+                AtRequest::NotYet(later) => {
                     not_yet.push(id);
                     asks_path |= self.rules[place].asks_file_name();
-                    limit
+                    later
                 }
             };
-            if let Some(limit) = limit {
-                standing.size_limits.push(limit, id);
+            match later {
+                Some(Later::Beyond(limit)) => standing.size_limits.push(limit, id),
+                Some(Later::OnHit) => standing.signatures.push(self.rules[place].signatures(), id),
+                None => {}
             }
         }
         if asks_path {
@@ -366,7 +395,10 @@ impl ContentPolicy {
                     decided.rule = Some(id);
                     break;
                 }
-                Holds::Beyond(limit) => decided.size_limits.push(limit, id),
+                Holds::Later(Later::Beyond(limit)) => decided.size_limits.push(limit, id),
+                Holds::Later(Later::OnHit) => {
+                    decided.signatures.push(self.rules[id.place()].signatures(), id);
+                }
                 Holds::AwaitsType => decided.awaits_type = true,
             }
         }
@@ -384,7 +416,8 @@ impl ContentPolicy {
                     AtRequest::Matches => Answer::Matches,
                     AtRequest::No(condition) => Answer::No(condition),
                     AtRequest::NotYet(_) => Answer::NotYet,
-                    AtRequest::Beyond(bytes) => Answer::Beyond(bytes),
+                    AtRequest::Later(Later::Beyond(bytes)) => Answer::Beyond(bytes),
+                    AtRequest::Later(Later::OnHit) => Answer::OnHit,
                 }
             } else {
                 Answer::No("host")
@@ -409,7 +442,8 @@ impl ContentPolicy {
             let answer = match self.rules[id.place()].at_response(response.status, &message) {
                 Holds::Yes => Answer::Matches,
                 Holds::No(condition) => Answer::No(condition),
-                Holds::Beyond(bytes) => Answer::Beyond(bytes),
+                Holds::Later(Later::Beyond(bytes)) => Answer::Beyond(bytes),
+                Holds::Later(Later::OnHit) => Answer::OnHit,
                 Holds::AwaitsType => Answer::AwaitsType,
             };
             answers.push((id, answer));

@@ -1,4 +1,4 @@
-//! Responses of HTTP/1 whose type decides: the head waits for the first bytes of the body.
+//! What rules of HTTP/1 look at in bodies. Where the type of a response decides, its head waits for the first bytes.
 
 use tcp_stack::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use super::judge::{Judge, Place, Refusal, Ruling};
 use super::type_watch::{Found, TypeWatch};
 use crate::content::filter::Decisions;
 use crate::end::End;
+use crate::reason::Reason;
 
 /// How long a head waits for a body that does not come. Then it goes on, and what comes later may still end it.
 const WAIT: Duration = Duration::from_millis(500);
@@ -20,15 +21,13 @@ pub(super) struct Awaiting {
     edited: Option<Vec<u8>>,
     /// Where it ends.
     head_at: u64,
-    /// What lies before this of the body is known to the watch.
-    shown: u64,
     /// Zero: the time is not known yet.
     until: Instant,
 }
 
 impl Awaiting {
     pub(super) fn new(watch: Box<TypeWatch>, edited: Option<Vec<u8>>, head_at: u64) -> Self {
-        Self { watch, edited, head_at, shown: 0, until: Instant::ZERO }
+        Self { watch, edited, head_at, until: Instant::ZERO }
     }
 
     /// When the head has waited long enough.
@@ -38,7 +37,7 @@ impl Awaiting {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { watch, edited, head_at: _, shown: _, until: _ } = self;
+        let Self { watch, edited, head_at: _, until: _ } = self;
         size_of::<Self>() + watch.memory() + edited.as_ref().map_or(0, Vec::capacity)
     }
 }
@@ -65,42 +64,72 @@ impl Http1Rules {
         }
     }
 
-    /// The response's body has come up to here: `read` are the last bytes before that.
+    /// The body of this end's message has come up to here: `read` are the last bytes before that.
     pub(super) fn take_body(
         &mut self,
         judge: &mut Judge,
+        from: End,
         up_to: u64,
         read: &[u8],
         decisions: &mut Decisions,
     ) {
-        let (Some(awaiting), Some(begun)) = (&mut self.awaiting, self.directions.server.body.begun) else {
-            return;
-        };
+        let body = &mut self.directions[from].body;
+        let Some(begun) = body.begun else { return };
         let base = up_to - read.len() as u64;
-        let from = begun.max(awaiting.shown).max(base);
-        awaiting.shown = up_to;
-        let octets = read.get((from - base) as usize..).unwrap_or_default();
-        if !octets.is_empty()
-            && let Some(found) = awaiting.watch.push(octets)
+        let new = begun.max(body.shown).max(base);
+        body.shown = up_to;
+        let octets = read.get((new - base) as usize..).unwrap_or_default();
+        if octets.is_empty() {
+            return;
+        }
+        if from == End::Server
+            && let Some(awaiting) = &mut self.awaiting
         {
-            self.type_is_known(found, judge, decisions);
+            if let Some(found) = awaiting.watch.push(octets) {
+                return self.type_is_known(found, octets, judge, decisions);
+            }
+            if awaiting.watch.is_held {
+                return;
+            }
+        }
+        self.search(judge, from, octets, decisions);
+    }
+
+    /// Looks into what goes on.
+    fn search(&mut self, judge: &mut Judge, from: End, octets: &[u8], decisions: &mut Decisions) {
+        let watch = &mut self.directions[from].body.watch;
+        if watch.searches() && judge.search(watch, octets, Place { from, stream: 0 }) != Ruling::Pass {
+            self.reset(Reason::ContentBlocked, decisions);
         }
     }
 
-    /// The response's body has ended.
-    pub(super) fn body_ends(&mut self, judge: &mut Judge, decisions: &mut Decisions) {
-        if let Some(awaiting) = &mut self.awaiting {
+    /// The body of this end's message has ended, if there is one.
+    pub(super) fn body_ends(&mut self, judge: &mut Judge, from: End, decisions: &mut Decisions) {
+        if from == End::Server
+            && let Some(awaiting) = &mut self.awaiting
+        {
             let found = awaiting.watch.end();
-            self.type_is_known(found, judge, decisions);
+            self.type_is_known(found, &[], judge, decisions);
+        }
+        if self.has_ended(from) {
+            return;
+        }
+        let watch = &mut self.directions[from].body.watch;
+        if watch.searches() && judge.search_end(watch, Place { from, stream: 0 }) != Ruling::Pass {
+            self.reset(Reason::ContentBlocked, decisions);
         }
     }
 
-    fn type_is_known(&mut self, found: Found, judge: &mut Judge, decisions: &mut Decisions) {
+    /// `octets`: the last that have come.
+    fn type_is_known(&mut self, found: Found, octets: &[u8], judge: &mut Judge, decisions: &mut Decisions) {
         let Some(mut awaiting) = self.awaiting.take() else { return };
         let was_held = awaiting.watch.is_held;
-        let (ruling, size_watch) = judge.by_type(&mut awaiting.watch, found, PLACE);
-        if let Some(size_watch) = size_watch {
-            self.directions.server.body.watch = size_watch;
+        let (ruling, watch) = judge.by_type(&mut awaiting.watch, found, PLACE);
+        match watch {
+            Some(watch) => self.directions.server.body.watch = watch,
+            // As it was: it goes on with these.
+            None if ruling == Ruling::Pass => self.search(judge, End::Server, octets, decisions),
+            None => {}
         }
         match ruling {
             Ruling::Pass if was_held => self.head_goes_on(awaiting.edited, awaiting.head_at, decisions),
@@ -137,9 +166,9 @@ impl Http1Rules {
             return;
         }
         match judge.let_go(&mut awaiting.watch, PLACE) {
-            (Ruling::Pass, size_watch) => {
+            (Ruling::Pass, watch) => {
                 let (edited, head_at) = (awaiting.edited.take(), awaiting.head_at);
-                self.directions.server.body.watch = size_watch;
+                self.directions.server.body.watch = watch;
                 self.head_goes_on(edited, head_at, decisions);
                 // All that has come since is of the same message.
                 let seen = self.directions.server.seen;

@@ -1,15 +1,18 @@
-//! Responses of HTTP/2 whose type decides: head and first octets wait in the queue, and nothing else of the connection does.
+//! What rules of HTTP/2 look at in contents. Where the type of a response decides, its head and first octets wait in the queue, and nothing
+//! else of the connection does.
 
 use tcp_stack::{Duration, Instant};
 
-use super::http2::{Http2Rules, Relay};
+use super::http2::{Fate, Http2Rules, Relay};
 use super::http2_message::Request;
+use super::http2_writer::DATA;
 use super::judge::{Judge, Place, Refusal, Ruling};
 use super::type_watch::Found;
 use crate::content::filter::Decisions;
 use crate::content::http2_frames::END_STREAM;
 use crate::end::End;
 use crate::event::HttpEvent;
+use crate::reason::Reason;
 
 /// A head waits at least so long for a body that does not come, and at most twice as long. Then it goes on, and what comes later may
 /// still cut the stream off.
@@ -48,31 +51,85 @@ impl Http2Rules {
 }
 
 impl Relay<'_> {
-    /// More of a response's content has come.
-    pub(super) fn look(&mut self, stream: u32, octets: &[u8]) {
-        if let Some(found) = self.rules.streams.show(stream, octets) {
-            self.type_is_known(stream, found);
-        } else if self.rules.queue.is_held(stream) && self.rules.windows.held() > MAX_WAITING {
-            self.let_go(stream);
+    /// More content has come.
+    pub(super) fn look(&mut self, from: End, stream: u32, octets: &[u8]) {
+        if from == End::Server {
+            if let Some(found) = self.rules.streams.show(stream, octets) {
+                return self.type_is_known(stream, found, octets);
+            }
+            if self.rules.queue.is_held(stream) {
+                if self.rules.windows.held() > MAX_WAITING {
+                    self.let_go(stream);
+                }
+                return;
+            }
+        }
+        self.search(from, stream, octets);
+    }
+
+    /// Looks into what goes on.
+    fn search(&mut self, from: End, stream: u32, octets: &[u8]) {
+        let Some(watch) = self.rules.streams.watch_mut(from, stream) else { return };
+        if watch.searches() && self.judge.search(watch, octets, Place { from, stream }) != Ruling::Pass {
+            self.cut_content_off(from, stream);
+        }
+    }
+
+    /// No more content comes.
+    pub(super) fn content_ends(&mut self, from: End, stream: u32) {
+        let Some(watch) = self.rules.streams.watch_mut(from, stream) else { return };
+        if watch.searches() && self.judge.search_end(watch, Place { from, stream }) != Ruling::Pass {
+            self.cut_content_off(from, stream);
+        }
+    }
+
+    /// The stream ends in the middle of its content, and what has come of the frame that comes goes nowhere.
+    fn cut_content_off(&mut self, from: End, stream: u32) {
+        self.cut_off(stream);
+        let rules = &mut *self.rules;
+        let direction = &mut rules.directions[from];
+        let frame = direction.frame;
+        if direction.fate != Fate::Pass || frame.stream != stream || frame.kind != DATA {
+            return;
+        }
+        if !direction.has_begun_to_go_on() {
+            direction.fate = Fate::Drop;
+            match from {
+                End::Client => rules.outboxes[End::Client].credit_connection(frame.length),
+                End::Server => {
+                    let credit = rules.windows.taken_back(frame.length);
+                    rules.outboxes[End::Server].credit_connection(credit);
+                }
+            }
+        } else if frame.flags & END_STREAM == 0 {
+            direction.fate = Fate::Blank;
+        } else {
+            // Its head has promised that this is the end, and whoever gets it would take it for whole.
+            rules.end(Reason::ContentBlocked, self.decisions);
         }
     }
 
     /// A response has ended.
     pub(super) fn response_ends(&mut self, stream: u32) {
         if let Some(found) = self.rules.streams.show_end(stream) {
-            self.type_is_known(stream, found);
+            self.type_is_known(stream, found, &[]);
         }
     }
 
-    fn type_is_known(&mut self, stream: u32, found: Found) {
+    /// `octets`: the last that have come.
+    fn type_is_known(&mut self, stream: u32, found: Found, octets: &[u8]) {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
         let was_held = watch.is_held;
         match self.judge.by_type(&mut watch, found, place(stream)) {
-            (Ruling::Pass, size_watch) => {
-                if let Some(size_watch) = size_watch {
-                    self.rules.streams.begin_response(stream, size_watch);
+            (Ruling::Pass, watch) => {
+                let is_as_it_was = watch.is_none();
+                if let Some(watch) = watch {
+                    self.rules.streams.begin_response(stream, watch);
                 }
                 self.goes_on(stream);
+                if is_as_it_was {
+                    self.search(End::Server, stream, octets);
+                }
             }
             (Ruling::Block(refusal), _) => self.blocked(stream, was_held, &refusal, &mut watch.head),
         }
@@ -82,8 +139,8 @@ impl Relay<'_> {
     fn let_go(&mut self, stream: u32) {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
         match self.judge.let_go(&mut watch, place(stream)) {
-            (Ruling::Pass, size_watch) => {
-                self.rules.streams.begin_response(stream, size_watch);
+            (Ruling::Pass, content) => {
+                self.rules.streams.begin_response(stream, content);
                 self.rules.streams.await_type(stream, watch);
                 self.goes_on(stream);
             }
@@ -103,7 +160,7 @@ impl Relay<'_> {
 
     fn blocked(&mut self, stream: u32, was_held: bool, refusal: &Refusal, head: &mut HttpEvent) {
         if !was_held || stream.is_multiple_of(2) {
-            return self.cut_off(stream);
+            return self.cut_content_off(End::Server, stream);
         }
         let held = self.rules.queue.discard(stream);
         let credit = self.rules.windows.discarded(held);
