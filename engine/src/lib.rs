@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod flow_dump;
 pub mod generation;
 pub mod handshake_pool;
+pub mod icap;
 pub mod interfaces;
 pub mod links;
 pub mod log;
