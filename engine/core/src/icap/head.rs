@@ -20,7 +20,7 @@ impl Head {
         let text = String::from_utf8_lossy(text);
         let mut lines = text.split("\r\n").flat_map(|line| line.split('\n'));
         let first = lines.next().unwrap_or_default();
-        let status = first.strip_prefix("ICAP/1.").and_then(|rest| rest.get(1..5)).map(str::trim);
+        let status = first.strip_prefix("ICAP/1.").and_then(|rest| rest.split_ascii_whitespace().nth(1));
         let status = status.filter(|status| status.len() == 3).and_then(|status| status.parse().ok());
         let status = status.ok_or(IcapError::Protocol("no status line of ICAP"))?;
         let mut fields = Vec::new();
