@@ -39,6 +39,8 @@ pub struct EngineBuilder {
     pub wires: Vec<Arc<str>>,
     /// Threads for handshakes; 0: the workers run them.
     pub handshake_threads: usize,
+    /// Threads that look at bodies; 0: the workers do.
+    pub content_threads: usize,
     /// Flows that one worker may have.
     pub flows: u32,
     /// Frames that one worker may hold while ClientHellos are incomplete.
@@ -66,7 +68,7 @@ impl EngineBuilder {
         metrics: &Metrics,
         workers: usize,
     ) -> std::io::Result<(Pool, Vec<Parts<F>>, Generations)> {
-        let (pool, clients) = Pool::start(self.handshake_threads, workers)?;
+        let (pool, clients) = Pool::start_both(self.handshake_threads, self.content_threads, workers)?;
         metrics.set_tls(Arc::clone(self.tls.caches()));
         metrics.set_records(self.tls.record_libraries());
         metrics.set_exclusions(Arc::clone(&self.exclusions));

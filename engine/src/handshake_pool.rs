@@ -12,8 +12,11 @@ use wireglass_core::fairness::Shares;
 use wireglass_core::flow_table::FlowId;
 use wireglass_core::job::{Job, Reply};
 
-/// Jobs that a worker may have at the pool. Its reply ring is as deep, so a reply always finds room.
-const OUTSTANDING: usize = 1024;
+/// Handshakes that a worker may have at the pool. Its reply ring is as deep, so a reply always finds room.
+const HANDSHAKES: usize = 1024;
+
+/// Likewise bodies, of which a flow may have many.
+const BODIES: usize = 4096;
 
 /// Replies that a worker takes in one turn: as many as from a port in a burst.
 const REPLIES_EACH_TURN: usize = 32;
@@ -40,6 +43,34 @@ pub struct Client {
     replies: Replies,
     /// By the hash of the client's network.
     outstanding: Shares,
+    /// Most of them.
+    most: usize,
+}
+
+/// A worker's ends of both pools.
+pub struct Clients {
+    /// For handshakes.
+    pub handshakes: Client,
+    /// For bodies, and whatever else filters ask.
+    pub content: Client,
+}
+
+impl Clients {
+    /// Hands a job to those whose it is.
+    ///
+    /// # Errors
+    /// As [`Client::submit`].
+    pub fn submit(&mut self, flow: FlowId, client: u64, job: Box<Job>) -> Result<(), Box<Job>> {
+        match &*job {
+            Job::Handshake(..) => self.handshakes.submit(flow, client, job),
+            Job::Scan(..) => self.content.submit(flow, client, job),
+        }
+    }
+
+    /// Jobs at both.
+    pub fn outstanding(&self) -> usize {
+        self.handshakes.outstanding() + self.content.outstanding()
+    }
 }
 
 /// Who runs the jobs.
@@ -75,20 +106,45 @@ impl Queues<Receiver<Request>> {
 }
 
 impl Pool {
-    /// Starts `threads` threads for `workers` workers. None: the workers run the jobs themselves.
+    /// Starts `threads` threads for the handshakes of `workers` workers. None: the workers run the jobs themselves.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(threads: usize, workers: usize) -> std::io::Result<(Self, Vec<Client>)> {
-        let replies: Arc<[Replies]> = (0..workers).map(|_| Arc::new(ArrayQueue::new(OUTSTANDING))).collect();
+        Self::start_named("wg-shake", threads, workers, HANDSHAKES)
+    }
+
+    /// Starts threads for handshakes and others for bodies, and gives each worker its ends.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start_both(
+        handshake_threads: usize,
+        content_threads: usize,
+        workers: usize,
+    ) -> std::io::Result<(Self, Vec<Clients>)> {
+        let (mut pool, handshakes) = Self::start(handshake_threads, workers)?;
+        let (mut content, bodies) = Self::start_named("wg-content", content_threads, workers, BODIES)?;
+        pool.threads.append(&mut content.threads);
+        let clients = handshakes.into_iter().zip(bodies);
+        Ok((pool, clients.map(|(handshakes, content)| Clients { handshakes, content }).collect()))
+    }
+
+    fn start_named(
+        name: &str,
+        threads: usize,
+        workers: usize,
+        most: usize,
+    ) -> std::io::Result<(Self, Vec<Client>)> {
+        let replies: Arc<[Replies]> = (0..workers).map(|_| Arc::new(ArrayQueue::new(most))).collect();
         // Each worker's own bound is reached first, so that none can fill the queue for the others.
-        let queue = || bounded(OUTSTANDING * workers.max(1));
+        let queue = || bounded(most * workers.max(1));
         let ((first, from_first), (last, from_last)) = (queue(), queue());
         let sender = Queues { first, last };
         let receiver = Queues { first: from_first, last: from_last };
         let start = |n| {
             let (receiver, replies) = (receiver.clone(), Arc::clone(&replies));
-            let thread = std::thread::Builder::new().name(format!("wg-shake-{n}"));
+            let thread = std::thread::Builder::new().name(format!("{name}-{n}"));
             if n == 0 && threads > 1 {
                 thread.spawn(move || serve(|| receiver.first.recv().ok(), &replies))
             } else {
@@ -101,6 +157,7 @@ impl Pool {
             to: if threads > 0 { To::Threads(sender.clone()) } else { To::Worker(Queues::default()) },
             replies: Arc::clone(&replies[worker]),
             outstanding: Shares::default(),
+            most,
         };
         Ok((Self { threads: threads_started }, (0..workers).map(client).collect()))
     }
@@ -126,7 +183,7 @@ fn serve(next: impl Fn() -> Option<Request>, replies: &[Replies]) {
 impl Client {
     /// Jobs that [`Self::submit`] takes now from flows of a client, by its hash.
     pub fn room(&self, client: u64) -> usize {
-        self.outstanding.room(client, OUTSTANDING)
+        self.outstanding.room(client, self.most)
     }
 
     /// Hands a job over; the reply comes from [`Self::next_reply`]. `client`: the hash of the flow's client.

@@ -174,7 +174,7 @@ impl Reloader {
             limits: Limits {
                 challenge_key: current.limits.challenge_key,
                 isn_key: current.limits.isn_key,
-                ..config.limits.of_flow()
+                ..config.flow_limits()
             },
             outside_tls: config.intercept.outside_tls,
             page: config.page(),

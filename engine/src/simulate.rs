@@ -161,7 +161,7 @@ impl Engine {
         let wall = self.wall(now);
         loop {
             let done: usize = self.workers.iter_mut().map(|worker| worker.poll(now, wall)).sum();
-            let waiting = self.workers.iter().any(|worker| worker.outstanding_handshakes() > 0);
+            let waiting = self.workers.iter().any(|worker| worker.outstanding_jobs() > 0);
             match (done, waiting) {
                 (0, false) => return,
                 (0, true) => std::thread::yield_now(),

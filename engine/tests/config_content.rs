@@ -5,7 +5,9 @@ mod config_support;
 
 use config_support::{Folder, GOOD};
 use wireglass_core::content::FileType;
-use wireglass_core::policy::{ContentAction, Direction, FieldEdit, OnUnread, Respond};
+use wireglass_core::policy::{
+    ContentAction, Direction, FieldEdit, Hold, Inspection, OnRange, OnUnread, Respond,
+};
 
 /// Asserts the faults of [`GOOD`] with `text` after it: it begins on line 13.
 #[track_caller]
@@ -117,10 +119,10 @@ action = "block"
 "#,
         &[
             r#"14: content.on_unparsed: expected one of "block", "allow", found "drop""#,
-            r#"15: content.on_opak: unknown key; known here: page, rule, on_unparsed, on_opaque, on_undecodable"#,
-            r#"18: content.rule[1].action: expected one of "allow", "alert", "block", found "bypass""#,
+            r#"15: content.on_opak: unknown key; known here: page, rule, worker_bytes, on_unparsed, on_opaque, on_undecodable, threads, hold_bytes, timeout_seconds, on_timeout, on_overload, on_oversize, on_range"#,
+            r#"18: content.rule[1].action: expected one of "allow", "alert", "block", "inspect", found "bypass""#,
             r#"20: content.rule[2].name: expected a name that no other rule on content has, found "a""#,
-            r#"22: content.rule[2].respond: only a rule with action = "block" has this key"#,
+            r#"22: content.rule[2].respond: only a rule with action = "block" or "inspect" has this key"#,
             r#"26: content.rule[3].respond: expected "page", "reset", a status (451) or { redirect = "https://..." }, found "pages""#,
             r#"30: content.rule[4].respond: expected a whole number from 200 to 599, found 101"#,
             r#"34: content.rule[5].respond.redirect: expected a URL that begins with https:// or http://, of at most 2048 bytes without spaces, found "/relative""#,
@@ -286,5 +288,117 @@ action = "block"
     assert!(
         faults[1].ends_with("content.rule[1].host.list: \"nets\" is a list of kind \"ip\": expected one of kind \"domain\" or \"url\""),
         "{faults:?}"
+    );
+}
+
+#[test]
+fn inspection() {
+    let folder = Folder::new();
+    folder.write("bad.sha256", format!("{}  a.exe\n", "0f".repeat(32)));
+    folder.write("bad.md5", "0f".repeat(16));
+    let text = r#"
+[[list]]
+name = "bad"
+kind = "sha256"
+files = ["bad.sha256"]
+[[list]]
+name = "old"
+kind = "md5"
+files = ["bad.md5"]
+[content]
+threads = 3
+hold_bytes = 70000
+worker_bytes = 2000000
+timeout_seconds = 5
+on_timeout = "allow"
+on_overload = "allow"
+on_oversize = "block"
+on_range = "block"
+[[content.rule]]
+name = "both"
+inspect = ["list.bad", "list.old"]
+hold = "tail"
+action = "inspect"
+respond = "reset"
+[[content.rule]]
+name = "one"
+inspect = ["list.bad"]
+action = "inspect"
+"#;
+    let path = folder.write("wire.toml", format!("{GOOD}{text}"));
+    let config = wireglass::config::Config::load(&path).unwrap();
+    let content = &config.content;
+    assert_eq!((content.threads, content.worker_bytes), (3, 2_000_000));
+    assert_eq!(config.flow_limits().content_bytes, 2_000_000);
+    let expected = Inspection {
+        hold_bytes: 70_000,
+        timeout: tcp_stack::Duration::from_secs(5),
+        on_timeout: OnUnread::Allow,
+        on_overload: OnUnread::Allow,
+        on_oversize: OnUnread::Block,
+        on_range: OnRange::Block,
+    };
+    assert_eq!(content.inspection, expected);
+    assert_eq!(config.compile_content().inspection, expected);
+    let [ContentAction::Inspect(both), ContentAction::Inspect(one)] =
+        &*content.rules.iter().map(|rule| rule.action.clone()).collect::<Vec<_>>()
+    else {
+        panic!("{:?}", content.rules)
+    };
+    assert_eq!((both.hold, &both.respond, both.hashes.want_md5()), (Some(Hold::Tail), &Respond::Reset, true));
+    assert_eq!((one.hold, &one.respond, one.hashes.want_md5()), (None, &Respond::Page, false));
+    let lists = &config.lists.lists;
+    assert!(one.hashes.has(lists.id("bad").unwrap()) && !one.hashes.has(lists.id("old").unwrap()));
+    assert_eq!(lists.of_hashes(&both.hashes, &[15; 32], None), Some("bad"));
+    assert_eq!(lists.of_hashes(&both.hashes, &[0; 32], Some(&[15; 16])), Some("old"));
+    // Defaults.
+    let content = wireglass::config::Config::load(&folder.write("bare.toml", GOOD)).unwrap().content;
+    assert_eq!((content.threads, content.worker_bytes), (1, 134_217_728));
+    assert_eq!(content.inspection, Inspection::default());
+}
+
+#[test]
+fn faults_of_inspection() {
+    assert_faults(
+        r#"[content]
+hold_bytes = 2000000
+worker_bytes = 1048576
+[[content.rule]]
+name = "a"
+action = "block"
+inspect = ["list.bad"]
+hold = "all"
+[[content.rule]]
+name = "b"
+action = "inspect"
+[[content.rule]]
+name = "c"
+action = "inspect"
+inspect = []
+[[content.rule]]
+name = "d"
+action = "inspect"
+inspect = ["bad", "list.bad"]
+hold = "some"
+[[content.rule]]
+name = "e"
+direction = "request"
+size = 5
+action = "inspect"
+inspect = ["list.bad"]
+"#,
+        &[
+            r#"14: content.hold_bytes: expected at most `content.worker_bytes`, 1048576, found 2000000"#,
+            r#"19: content.rule[1].inspect: only a rule with action = "inspect" has this key"#,
+            r#"20: content.rule[1].hold: only a rule with action = "inspect" has this key"#,
+            r#"21: content.rule[2].inspect: missing: expected what it is looked at for (`inspect = ["list.NAME"]`)"#,
+            r#"27: content.rule[3].inspect: expected at least one name, as "list.malware", found a list"#,
+            r#"31: content.rule[4].inspect[1]: expected "list." and the name of a list of kind "sha256" or "md5", found "bad""#,
+            r#"31: content.rule[4].inspect[2]: no `[[list]]` of the name "bad""#,
+            r#"32: content.rule[4].hold: expected one of "none", "tail", "all", found "some""#,
+            r#"35: content.rule[5].direction: only responses are inspected"#,
+            r#"36: content.rule[5].size: a rule with action = "inspect" has no `size`: what has gone on cannot be looked at any more"#,
+            r#"38: content.rule[5].inspect[1]: no `[[list]]` of the name "bad""#,
+        ],
     );
 }

@@ -144,7 +144,7 @@ fn who_does_not_decide_ends_the_flow() {
     assert!(driven.stage.memory() <= BOUND);
     // With less memory it is full sooner.
     let mut driven = never();
-    driven.stage.set_limit(10_000);
+    driven.stage.begin(Instant::ZERO, 10_000, usize::MAX);
     driven.give(End::Client, &[0; 10_000]);
     assert_eq!(undecided(&driven.stage), stuck);
     // Over, in order or not; what the other end says has nothing to do with it.

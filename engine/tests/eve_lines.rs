@@ -9,12 +9,14 @@ use wireglass::log::community_id::community_id;
 use wireglass::log::eve::{write_event, write_stats};
 use wireglass::metrics::{Metrics, PortStatistics};
 use wireglass_core::caches::TlsCaches;
-use wireglass_core::content::{DataPattern, SignatureSet, SignatureStream, Signatures};
+use wireglass_core::content::{
+    DataPattern, FileFacts, FileType, Hit, SignatureSet, SignatureStream, Signatures,
+};
 use wireglass_core::end::End;
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
-    EventKind, Fate, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy,
-    PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
+    EventKind, Fate, FileEvent, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent,
+    MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
@@ -151,7 +153,20 @@ fn alert() -> AlertEvent {
         from: End::Client,
         stream: 7,
         late: true,
-        hit: None,
+        found: Some(Hit::new("list.malware".into(), "hash")),
+        http: HttpEvent { status: None, ..judged_http() },
+    }
+}
+
+/// A body that was looked at, in the same transaction.
+fn file() -> FileEvent {
+    FileEvent {
+        from: End::Server,
+        stream: 7,
+        file_name: Some("setup.exe".into()),
+        kind: Some(FileType::Exe),
+        facts: Some(FileFacts { size: 4711, sha256: [9; 32], md5: Some([7; 16]) }),
+        coded: 99,
         http: HttpEvent { status: None, ..judged_http() },
     }
 }
@@ -316,8 +331,18 @@ fn examples() -> Vec<Value> {
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(Some(10_000)))))),
         line(&Event::Anomaly(head(), Box::new(anomaly()))),
         line(&Event::Alert(head(), Box::new(alert()))),
+        line(&Event::File(head(), Box::new(file()))),
         stats_line(&busy_metrics()),
     ]
+}
+
+/// What has not come to its end has no hashes, and the size is what has come.
+#[test]
+fn a_body_that_was_cut_short() {
+    let short = FileEvent { file_name: None, kind: None, facts: None, stream: 0, ..file() };
+    let value = line(&Event::File(head(), Box::new(short)));
+    let expected = json!({"gaps": false, "state": "TRUNCATED", "stored": false, "size": 99, "tx_id": 3});
+    assert_eq!((&value["fileinfo"], &value["app_proto"]), (&expected, &json!("http")));
 }
 
 #[test]
@@ -458,7 +483,7 @@ fn alerts_have_suricatas_names() {
     );
     assert_eq!(value["http"]["http2"], json!({"stream_id": 7}));
     assert_eq!(value["wireglass"]["event"], "1407374883553281-3");
-    assert!(value["wireglass"].get("signatures").is_none());
+
     let set = SignatureSet {
         name: "cards".into(),
         literals: vec![],
@@ -469,12 +494,12 @@ fn alerts_have_suricatas_names() {
     let signatures = Arc::new(Signatures::compile(&[set]).expect("signatures"));
     let mut stream = SignatureStream::new(&signatures, signatures.id("cards").into_iter().collect());
     stream.push(b"4111 1111 1111 1111\n");
-    let hit = stream.poll_hit().map(|(_, hit)| hit);
-    let found = line(&Event::Alert(head(), Box::new(AlertEvent { hit, ..alert() })));
+    let found = stream.poll_hit().map(|(_, hit)| hit);
+    let found = line(&Event::Alert(head(), Box::new(AlertEvent { found, ..alert() })));
     // Nobody learns the number from the log.
     assert_eq!(
-        found["wireglass"]["signatures"],
-        json!({"name": "cards", "count": 1, "sample": "4111**********11"})
+        found["wireglass"]["found"],
+        json!({"by": "cards", "what": "signature", "count": 1, "sample": "4111**********11"})
     );
     // What no rule names goes by its reason; in HTTP/1 there are no streams.
     let unread = AlertEvent {
@@ -482,6 +507,7 @@ fn alerts_have_suricatas_names() {
         reason: Reason::ContentUnparsed,
         from: End::Server,
         stream: 0,
+        found: None,
         late: false,
         ..alert()
     };

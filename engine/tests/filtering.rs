@@ -129,7 +129,7 @@ fn an_answer_to_whom_nothing_more_can_be_said_goes_nowhere() {
 /// More questions than the pool takes: the filter learns of the first that finds no room.
 #[test]
 fn a_full_pool_is_a_scan_that_has_not_taken_place() {
-    let setup = scripted(Script::ScannedOften(2_000));
+    let setup = scripted(Script::ScannedOften(5_000));
     let mut run = exchange(&setup, b"request", b"");
     run_to_the_end(&mut run);
     assert_eq!((run.server().received.len(), run.flow_end().1), (0, Reason::PolicyBlock));

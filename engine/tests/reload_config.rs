@@ -135,6 +135,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("mirror.NAME.mtu", "[mirror.m]\nport = \"xdp:eth2\"", "[mirror.m]\nport = \"xdp:eth2\"\nmtu = 1400"),
     ("workers.cores", "[workers]\ncores = [1]", "[workers]\ncores = [1, 2]"),
     ("workers.handshake_threads", "[workers]\nhandshake_threads = 1", "[workers]\nhandshake_threads = 2"),
+    ("content.threads", "[content]\nthreads = 1", "[content]\nthreads = 2"),
     ("workers.idle", "[workers]\nidle = \"adaptive\"", "[workers]\nidle = \"spin\""),
     ("limits.flows", "[limits]\nflows = 100", "[limits]\nflows = 200"),
     ("limits.worker_bytes", "[limits]\nworker_bytes = 4194304", "[limits]\nworker_bytes = 8388608"),

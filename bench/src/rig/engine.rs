@@ -288,6 +288,7 @@ fn builder(
         mirrors: Vec::new(),
         wires,
         handshake_threads: order.handshake_threads,
+        content_threads: 0,
         flows: FLOWS,
         held_frames,
         log,

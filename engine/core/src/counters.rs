@@ -51,6 +51,11 @@ impl Gauge {
         self.0.store(self.0.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
+    /// It changes with a part of it.
+    pub fn changed(&self, before: u64, after: u64) {
+        self.0.store((self.0.load(Relaxed) + after).saturating_sub(before), Relaxed);
+    }
+
     /// Says what it is now.
     #[inline]
     pub fn set(&self, value: u64) {
@@ -197,6 +202,8 @@ worker_counters! {
     tcp_timeouts: Counter = "wireglass_tcp_timeouts_total", "TCP retransmission timers that fired.";
     tcp_black_holes: Counter = "wireglass_tcp_black_holes_total", "Legs whose path swallowed large segments without a word, and that send smaller ones since.";
     flow_bytes: Gauge = "wireglass_flow_bytes", "Bytes of memory that flows hold: what waits in legs, sessions, handshakes, readers.";
+    content_queue: Gauge = "wireglass_content_queue", "Bodies, or pieces of them, that wait for a thread or for its answer.";
+    content_bytes: Gauge = "wireglass_content_bytes", "Bytes of bodies that are held for verdicts, with what the scans of them hold.";
     payload_copied: Counter = "wireglass_payload_copied_bytes_total", "Payload bytes of intercepted flows that were copied, each time they were: from a frame, within a receive buffer, into a frame.";
     flow_bytes_limit: Gauge = "wireglass_flow_bytes_limit", "Bytes of memory that flows may hold: limits.worker_bytes.";
     leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::content::SignatureHit;
+use crate::content::{FileFacts, FileType, Hit};
 use crate::end::End;
 use crate::exclusions::Cause;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
@@ -386,8 +386,8 @@ pub struct AlertEvent {
     pub stream: u32,
     /// Some of the message had gone on before.
     pub late: bool,
-    /// What was found in its content; none: the rule asks for nothing that is found there.
-    pub hit: Option<SignatureHit>,
+    /// What was found in it.
+    pub found: Option<Hit>,
     /// The transaction as far as it has come.
     pub http: HttpEvent,
 }
@@ -402,6 +402,25 @@ impl AlertEvent {
     pub fn id_of(flow_id: u64, tx_id: u64) -> String {
         format!("{flow_id}-{tx_id}")
     }
+}
+
+/// A body that a rule had looked at, when it has ended or something was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEvent {
+    /// Whose message it is in.
+    pub from: End,
+    /// Its stream of HTTP/2; 0 in HTTP/1.
+    pub stream: u32,
+    /// Under which a client would save it; none: it has none.
+    pub file_name: Option<Box<str>>,
+    /// Its type; none: too little of it has come.
+    pub kind: Option<FileType>,
+    /// What is known of it as a whole; none: it has not come to its end.
+    pub facts: Option<FileFacts>,
+    /// Octets that have come, as they were sent.
+    pub coded: u64,
+    /// Its transaction as far as it has come.
+    pub http: HttpEvent,
 }
 
 /// A set of ambiguities.
@@ -599,6 +618,8 @@ pub enum Event {
     Http(FlowHead, Box<HttpEvent>),
     /// Something that a rule on content names, or that could not be read.
     Alert(FlowHead, Box<AlertEvent>),
+    /// A body that rules had looked at.
+    File(FlowHead, Box<FileEvent>),
     /// The end of a flow.
     Flow(FlowHead, Box<FlowEvent>),
     /// A port's link, at the start and when it changes.
@@ -633,6 +654,8 @@ pub enum EventKind {
     Anomaly,
     /// Something that a rule on content names.
     Alert,
+    /// A body that rules had looked at.
+    FileInfo,
 }
 
 impl EventKind {
@@ -647,6 +670,7 @@ impl EventKind {
         Self::Summary,
         Self::Anomaly,
         Self::Alert,
+        Self::FileInfo,
     ];
 
     /// The `event_type` of the log line.
@@ -661,6 +685,7 @@ impl EventKind {
             Self::Summary => "summary",
             Self::Anomaly => "anomaly",
             Self::Alert => "alert",
+            Self::FileInfo => "fileinfo",
         }
     }
 }
@@ -680,6 +705,7 @@ impl Event {
             Self::Summary(_) => EventKind::Summary,
             Self::Anomaly(..) => EventKind::Anomaly,
             Self::Alert(..) => EventKind::Alert,
+            Self::File(..) => EventKind::FileInfo,
         }
     }
 }

@@ -165,6 +165,15 @@ reasons! {
         ContentOpaque = "content.opaque", "A protocol that is not read: a tunnel, an upgrade, or no HTTP at all (`content.on_opaque`).";
         ContentEncoding = "content.encoding", "A body that cannot be read through its coding, where a rule asks what is in it (`content.on_undecodable`).";
         ContentBomb = "content.bomb", "A body that unfolds into far more than it has, where a rule asks what is in it (`content.on_undecodable`).";
+        ContentLate = "content.late", "Something was found in a body of which most had gone on: it was cut off, and the next try is answered with the page.";
+        ContentTimeout = "content.timeout", "A body that is to be looked at was with a thread for too long (`content.on_timeout`).";
+        ContentOverload = "content.overload", "A body that is to be looked at, while the threads have their hands full or the worker holds as many bytes of bodies as it may (`content.on_overload`).";
+        ContentOversize = "content.oversize", "A body that is to be held until it has been looked at, and is larger than is held (`content.on_oversize`).";
+        ContentRange = "content.range", "A part of a body that is to be looked at as a whole (`content.on_range`).";
+        IcapDown = "icap.down", "There was no connection to an ICAP server that was to be asked about a body, or no answer in time (`content.on_icap`).";
+        IcapProtocol = "icap.protocol", "An ICAP server answered with an error, or not as the protocol has it (`content.on_icap`).";
+        IcapShort = "icap.short", "An ICAP server gave less of a body back than it was to: it has found something on the way.";
+        IcapOversize = "icap.oversize", "A body that is larger than an ICAP server is to be asked about (`max_bytes` of the server, `content.on_oversize`).";
         ContentUndecided = "content.undecided", "A filter did not decide on plaintext of which no more can be held, or will come.";
         KeysUsedUp = "tls.keys_used_up", "The keys of a TLS 1.2 connection have protected as many records as they may.";
         Closed = "flow.closed", "Both ends closed in order.";

@@ -42,8 +42,8 @@ fn is_cut_off(outcome: &Outcome, from: End, late: bool) {
         (alert.rule.as_deref(), alert.from, alert.blocked, alert.late),
         (Some("codes"), from, true, late)
     );
-    let hit = alert.hit.as_ref().unwrap();
-    assert_eq!((&*hit.name, hit.count, hit.sample), ("codes", 1, None));
+    let hit = alert.found.as_ref().unwrap();
+    assert_eq!((&*hit.by, hit.count, hit.sample), ("codes", Some(1), None));
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn an_alert_is_told_once_and_all_goes_on() {
         assert_eq!((outcome.to_server, outcome.to_client, outcome.ending), (request, OK.to_owned(), None));
         let [alert] = &outcome.alerts[..] else { panic!("{:?}", outcome.alerts) };
         assert_eq!((alert.rule.as_deref(), alert.blocked, alert.from), (Some("cards"), false, Client));
-        let hit = alert.hit.as_ref().unwrap();
-        assert!(hit.count >= 2 && hit.sample.unwrap().to_string() == "4111**********11");
+        let hit = alert.found.as_ref().unwrap();
+        assert!(hit.count >= Some(2) && hit.sample.unwrap().to_string() == "4111**********11");
     }
     // One is fewer than two.
     let said = [Talk::says(Client, &post("/searching", "4111 1111 1111 1111\n"))];

@@ -211,6 +211,7 @@ impl Stage {
             mirrors: Vec::new(),
             wires: vec!["demo".into()],
             handshake_threads: 0,
+            content_threads: 0,
             flows: 64,
             held_frames: 256,
             log: sender,

@@ -19,7 +19,8 @@ use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::{Provider, describe_date as date};
 
 use super::{USAGE, never_match};
-use crate::config::{Config, Content, Crypto, MirrorPort};
+use crate::config::{Config, Content, Crypto, IcapServer, MirrorPort};
+use crate::icap::Settings;
 use crate::record_speeds::RecordLibrary;
 use crate::worker::Idle;
 
@@ -194,7 +195,12 @@ impl Summary<'_> {
                 [rule.sni_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
             };
             let asks_content = |rule: &ContentRule| {
-                [rule.host_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
+                let inspects = match &rule.action {
+                    ContentAction::Inspect(inspect) => inspect.hashes.has(source.id),
+                    _ => false,
+                };
+                inspects
+                    || [rule.host_list, rule.source_list, rule.destination_list].contains(&Some(source.id))
             };
             let content = &self.config.content;
             if !self.config.policy.rules.iter().any(asks)
@@ -305,7 +311,11 @@ impl Summary<'_> {
                 threshold => writeln!(f, ", {threshold} finds of them in one message")?,
             }
             let id = SignatureId::new(place);
-            if !rules.iter().any(|rule| rule.signatures.iter().any(|asked| Some(*asked) == id)) {
+            let asks = |rule: &ContentRule| match &rule.action {
+                ContentAction::Inspect(inspect) => id.is_some_and(|id| inspect.signatures.has(id)),
+                _ => rule.signatures.iter().any(|asked| Some(*asked) == id),
+            };
+            if !rules.iter().any(asks) {
                 writeln!(f, "  note: no [[content.rule]] asks for the signatures {name}")?;
             }
         }
@@ -319,9 +329,51 @@ impl Summary<'_> {
         Ok(())
     }
 
+    /// Servers that are asked about bodies.
+    fn icap(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = &self.config.content.rules;
+        for (place, IcapServer { name, server, max_bytes }) in self.config.icap.servers.iter().enumerate() {
+            let Settings { service, connections, timeout, .. } = server.settings();
+            writeln!(f, "  {name}: {service}, {connections} connections, bodies up to {max_bytes} bytes")?;
+            let asks = |rule: &ContentRule| matches!(&rule.action, ContentAction::Inspect(inspect) if inspect.inspectors.contains(&place));
+            if !rules.iter().any(asks) {
+                writeln!(f, "  note: no [[content.rule]] inspects by {name}")?;
+            }
+            if *max_bytes < self.config.content.inspection.hold_bytes as u64 {
+                writeln!(f, "  note: what is longer than {name} is asked about is content.on_oversize")?;
+            }
+            let patience = u128::from(self.config.content.inspection.timeout.total_millis());
+            if timeout.as_millis() > patience {
+                writeln!(f, "  note: timeout_ms of {name} is longer than content.timeout_seconds")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What becomes of bodies that are looked at.
+    fn inspection(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Content { threads, worker_bytes, inspection, .. } = &self.config.content;
+        let threads = match threads {
+            0 => "the workers".to_owned(),
+            n => format!("{n} thread(s)"),
+        };
+        let hold = inspection.hold_bytes;
+        writeln!(
+            f,
+            "  bodies are looked at by {threads}; {hold} bytes held of one, {worker_bytes} by a worker"
+        )?;
+        if *worker_bytes > self.config.limits.worker_bytes / 2 {
+            writeln!(
+                f,
+                "  note: content.worker_bytes is more than half of limits.worker_bytes, which it is part of"
+            )?;
+        }
+        Ok(())
+    }
+
     /// Rules on what is decrypted, and those that can match nothing.
     fn content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page: _, page_file } =
+        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page_file, .. } =
             &self.config.content;
         if rules.is_empty() && headers.is_empty() {
             return Ok(());
@@ -335,6 +387,10 @@ impl Summary<'_> {
             writeln!(f, "  bodies that cannot be decoded, where a rule asks: {}", word(on_undecodable))?;
         }
         self.signatures(f)?;
+        if rules.iter().any(|rule| matches!(rule.action, ContentAction::Inspect(_))) {
+            self.inspection(f)?;
+            self.icap(f)?;
+        }
         match page_file {
             Some(file) => writeln!(f, "  block page: {}", file.display())?,
             None => writeln!(f, "  block page: built in")?,
@@ -344,6 +400,7 @@ impl Summary<'_> {
                 ContentAction::Allow => "allow",
                 ContentAction::Alert => "alert",
                 ContentAction::Block(_) => "block",
+                ContentAction::Inspect(_) => "inspect",
             };
             writeln!(f, "  {}. {} -> {action}", i + 1, rule.name)?;
             let unused = |name: &&String| !self.profiles_in_use().any(|profile| profile == **name);

@@ -22,6 +22,7 @@ use crate::fetch::FetchThreads;
 use crate::flow_dump::FlowDumper;
 use crate::generation::Generations;
 use crate::handshake_pool::Pool;
+use crate::icap::probe_beside;
 use crate::interfaces::Kernel;
 use crate::links::LinkWatch;
 use crate::log::{self, LogSender, LogWriter, StatsSource};
@@ -136,6 +137,8 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         FetchThreads::start(&fetcher, config.fetch.timeout)
     });
     let fetches = fetches.transpose().map_err(|error| format!("cannot start a thread: {error}"))?;
+    let icap = config.icap.servers.iter().map(|each| (Arc::clone(&each.name), Arc::clone(&each.server)));
+    probe_beside(icap.collect()).map_err(|error| format!("cannot start a thread: {error}"))?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
     let compiled = config.compile(&Tallies::default());
@@ -208,7 +211,7 @@ fn builder(
     EngineBuilder {
         policy,
         tls,
-        limits: config.limits.of_flow(),
+        limits: config.flow_limits(),
         outside_tls: config.intercept.outside_tls,
         filters,
         page: config.page(),
@@ -216,6 +219,7 @@ fn builder(
         mirrors: config.mirrors.iter().map(|mirror| mirror.mirror.clone()).collect(),
         wires,
         handshake_threads: config.workers.handshake_threads,
+        content_threads: config.content.threads,
         flows: config.limits.flows,
         held_frames,
         log,

@@ -17,6 +17,7 @@ pub struct Startup {
     workers: Workers,
     flows: u32,
     worker_bytes: usize,
+    content_threads: usize,
     log: Log,
     metrics: Metrics,
     control: Control,
@@ -51,6 +52,7 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("mirror.NAME.mtu", |a, b| mirrors(a, b, |m| m.mirror.mtu)),
     ("workers.cores", |a, b| a.workers.cores != b.workers.cores),
     ("workers.handshake_threads", |a, b| a.workers.handshake_threads != b.workers.handshake_threads),
+    ("content.threads", |a, b| a.content_threads != b.content_threads),
     ("workers.idle", |a, b| a.workers.idle != b.workers.idle),
     ("limits.flows", |a, b| a.flows != b.flows),
     ("limits.worker_bytes", |a, b| a.worker_bytes != b.worker_bytes),
@@ -116,6 +118,7 @@ impl Config {
             workers: self.workers.clone(),
             flows: self.limits.flows,
             worker_bytes: self.limits.worker_bytes,
+            content_threads: self.content.threads,
             log: self.log.clone(),
             metrics: self.metrics.clone(),
             control: self.control.clone(),
@@ -205,7 +208,8 @@ fn walk(key: &str, place: &str, value: &toml::Value, values: &mut BTreeMap<Strin
         }
         toml::Value::Table(table) => {
             for (name, value) in table {
-                let below = if ["profile", "mirror", "signatures"].contains(&key) { "NAME" } else { name };
+                let below =
+                    if ["profile", "mirror", "signatures", "icap"].contains(&key) { "NAME" } else { name };
                 let below = if key.is_empty() { below.to_owned() } else { format!("{key}.{below}") };
                 walk(&below, &format!("{place}.{name}"), value, values);
             }

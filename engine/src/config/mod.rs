@@ -26,12 +26,14 @@ pub use page_file::read_page;
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, Intercept, Limits, ListFile,
-    ListSource, Log, Metrics, MirrorPort, NamedLists, NamedSignatures, PolicyRules, Trust, Wire, Workers,
+    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer, IcapServers, Intercept,
+    Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists, NamedSignatures, PolicyRules, Trust,
+    Wire, Workers,
 };
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
+use wireglass_core::flow;
 use wireglass_core::policy::{ContentPolicy, OnUnread, Policy, Profile, StartTls, Tallies, Tally};
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::{ChainVerifier, TlsContext, TlsSettings};
@@ -71,6 +73,8 @@ pub struct Config {
     pub policy: PolicyRules,
     /// What rules on content look for.
     pub signatures: NamedSignatures,
+    /// Servers that are asked about bodies.
+    pub icap: IcapServers,
     /// Rules on what is decrypted.
     pub content: Content,
     /// All profiles, by name.
@@ -98,6 +102,22 @@ pub struct Compiled {
     /// How often rules decide.
     pub tallies: Tallies,
 }
+
+/// Why no rule could be asked about something, or what it asks is not known.
+const UNREAD: [Reason; 12] = [
+    Reason::ContentUnparsed,
+    Reason::ContentOpaque,
+    Reason::ContentEncoding,
+    Reason::ContentBomb,
+    Reason::ContentTimeout,
+    Reason::ContentOverload,
+    Reason::ContentOversize,
+    Reason::ContentRange,
+    Reason::IcapDown,
+    Reason::IcapProtocol,
+    Reason::IcapShort,
+    Reason::IcapOversize,
+];
 
 impl Config {
     /// The interface of the kernel that is below a port of a wire or mirror; none: it is no such port.
@@ -139,7 +159,7 @@ impl Config {
         let connections =
             self.policy.rules.iter().map(|rule| (rule.name.as_str().into(), rule.decision.name()));
         let messages = self.content.rules.iter().map(|rule| (rule.name.as_str().into(), rule.action.name()));
-        let unread = [Reason::ContentUnparsed, Reason::ContentOpaque].into_iter().flat_map(|reason| {
+        let unread = UNREAD.into_iter().flat_map(|reason| {
             [OnUnread::Block, OnUnread::Allow].map(|becomes| (reason.code().into(), becomes.name()))
         });
         Tallies {
@@ -148,7 +168,11 @@ impl Config {
                 ["decrypt", "bypass", "block"],
                 &before.connections,
             )),
-            messages: Arc::new(Tally::new(messages, ["allow", "alert", "block"], &before.messages)),
+            messages: Arc::new(Tally::new(
+                messages,
+                ["allow", "alert", "block", "inspect"],
+                &before.messages,
+            )),
             unread: Arc::new(Tally::new(unread, [], &before.unread)),
         }
     }
@@ -184,15 +208,21 @@ impl Config {
         context.with_server_sessions(self.limits.server_sessions)
     }
 
+    /// Limits of flows, as they want them.
+    pub fn flow_limits(&self) -> flow::Limits {
+        flow::Limits { content_bytes: self.content.worker_bytes, ..self.limits.of_flow() }
+    }
+
     /// The rules on content, compiled.
     pub fn compile_content(&self) -> ContentPolicy {
-        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page: _, page_file: _ } =
+        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, inspection, .. } =
             &self.content;
         let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists))
             .with_headers(headers)
-            .with_signatures(Arc::clone(&self.signatures.signatures));
+            .with_signatures(Arc::clone(&self.signatures.signatures))
+            .with_inspectors(self.icap.inspectors());
         (policy.on_unparsed, policy.on_opaque) = (*on_unparsed, *on_opaque);
-        policy.on_undecodable = *on_undecodable;
+        (policy.on_undecodable, policy.inspection) = (*on_undecodable, *inspection);
         policy
     }
 
@@ -356,7 +386,7 @@ fn now() -> i64 {
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
 /// would be written; `required` and `any` stand for themselves.
 pub fn keys() -> BTreeMap<String, String> {
-    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n[signatures.NAME]\n";
+    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n[signatures.NAME]\n[icap.NAME]\n";
     let (document, _) = DeTable::parse_recoverable(text);
     let notes = Notes::new(text, Path::new("")).with_keys();
     Sections::read(&Table::document(&notes, document.get_ref()), &notes);
@@ -376,6 +406,7 @@ struct Sections {
     starttls: StartTls,
     lists: NamedLists,
     signatures: NamedSignatures,
+    icap: IcapServers,
     policy: Option<PolicyRules>,
     content: Content,
     profiles: Profiles,
@@ -396,6 +427,7 @@ impl Sections {
         let lists = NamedLists::read(document, notes);
         let policy = PolicyRules::read(document, &profiles, &wires, &lists);
         let signatures = NamedSignatures::read(&document.table("signatures"), notes);
+        let icap = IcapServers::read(&document.table("icap"));
         let sections = Self {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
@@ -406,9 +438,10 @@ impl Sections {
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)
             },
             starttls: sections::starttls::read(&document.table("starttls")),
-            content: Content::read(document, &profiles, &lists, &signatures, notes),
+            content: Content::read(document, &profiles, (&lists, &signatures, &icap), notes),
             lists,
             signatures,
+            icap,
             policy,
             exclusions: Exclusions::read(document.table("exclusions")),
             fetch: Fetch::read(document.table("fetch")),
@@ -445,6 +478,7 @@ impl Sections {
             starttls: self.starttls,
             lists: self.lists,
             signatures: self.signatures,
+            icap: self.icap,
             policy: self.policy?,
             content: self.content,
             profiles: self.profiles.into_list(),

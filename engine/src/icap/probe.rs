@@ -1,5 +1,8 @@
 //! Whether a server finds what every scanner finds.
 
+use std::sync::Arc;
+use std::{io, thread};
+
 use wireglass_core::icap::{Method, Outcome, ServiceOptions};
 
 use super::server::{Failure, Server};
@@ -24,7 +27,7 @@ fn eicar() -> Vec<u8> {
 ///
 /// # Errors
 /// It does not answer.
-pub fn probe(server: &Server) -> Result<Probe, Failure> {
+pub fn probe(server: &Arc<Server>) -> Result<Probe, Failure> {
     let options = server.options()?;
     let file = eicar();
     let length = file.len();
@@ -49,4 +52,29 @@ pub fn probe(server: &Server) -> Result<Probe, Failure> {
         Outcome::Modified(modified) => Some(modified.threat.unwrap_or_else(|| "changed".into())),
     };
     Ok(Probe { options, found })
+}
+
+/// Looks at servers on a thread of its own, and says in messages what came of it: nobody waits for that.
+///
+/// # Errors
+/// There is no thread.
+pub fn probe_beside(servers: Vec<(Arc<str>, Arc<Server>)>) -> io::Result<()> {
+    if servers.is_empty() {
+        return Ok(());
+    }
+    let look = move || {
+        for (name, server) in servers {
+            let service = &server.settings().service;
+            match probe(&server) {
+                Ok(Probe { found: Some(found), .. }) => {
+                    tracing::info!("{name} ({service}) finds the test file of EICAR: {found}");
+                }
+                Ok(Probe { found: None, .. }) => {
+                    tracing::warn!("{name} ({service}) lets the test file of EICAR pass: it finds nothing");
+                }
+                Err(failure) => tracing::warn!("{name} ({service}): {failure}"),
+            }
+        }
+    };
+    thread::Builder::new().name("icap-probe".into()).spawn(look).map(drop)
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
-use std::sync::Mutex;
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -79,8 +80,8 @@ pub struct Server {
 
 impl Server {
     /// Connects to nobody yet.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, idle: Mutex::default(), used: AtomicUsize::new(0) }
+    pub fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self { settings, idle: Mutex::default(), used: AtomicUsize::new(0) })
     }
 
     /// What the configuration says of it.
@@ -92,7 +93,7 @@ impl Server {
     ///
     /// # Errors
     /// There is no connection.
-    pub fn ask(&self, heads: [&[u8]; 2]) -> Result<Asking<'_>, Failure> {
+    pub fn ask(self: &Arc<Self>, heads: [&[u8]; 2]) -> Result<Asking, Failure> {
         let line = self.line()?;
         let Settings { service, method, preview, .. } = &self.settings;
         let exchange = Exchange::new(service, *method, heads, Some(*preview).filter(|octets| *octets > 0));
@@ -103,7 +104,7 @@ impl Server {
     ///
     /// # Errors
     /// It does not.
-    pub fn options(&self) -> Result<ServiceOptions, Failure> {
+    pub fn options(self: &Arc<Self>) -> Result<ServiceOptions, Failure> {
         let mut line = self.line()?;
         let (mut query, request) = OptionsQuery::new(&self.settings.service);
         let until = Instant::now() + self.settings.timeout;
@@ -124,13 +125,13 @@ impl Server {
         }
     }
 
-    fn line(&self) -> Result<Line<'_>, Failure> {
+    fn line(self: &Arc<Self>) -> Result<Line, Failure> {
         if self.used.fetch_add(1, Relaxed) >= self.settings.connections {
             self.used.fetch_sub(1, Relaxed);
             return Err(Failure::Busy);
         }
         // From here on it is counted until the line is dropped.
-        let mut line = Line { server: self, stream: None, is_kept: false };
+        let mut line = Line { server: Arc::clone(self), stream: None, is_kept: false };
         while let Some(stream) = self.pop_idle() {
             // Whoever has something to say now, or nothing any more, has closed it meanwhile.
             if stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
@@ -169,14 +170,14 @@ impl Server {
 
 /// A connection in use.
 #[derive(Debug)]
-struct Line<'s> {
-    server: &'s Server,
+struct Line {
+    server: Arc<Server>,
     stream: Option<TcpStream>,
     /// It is good for another exchange.
     is_kept: bool,
 }
 
-impl Line<'_> {
+impl Line {
     fn keep(mut self) {
         self.is_kept = true;
     }
@@ -226,7 +227,7 @@ fn is_for_later(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-impl Drop for Line<'_> {
+impl Drop for Line {
     fn drop(&mut self) {
         self.server.used.fetch_sub(1, Relaxed);
         if let Some(stream) = self.stream.take().filter(|_| self.is_kept) {
@@ -240,14 +241,14 @@ impl Drop for Line<'_> {
 
 /// One message that is being asked about.
 #[derive(Debug)]
-pub struct Asking<'s> {
-    line: Line<'s>,
+pub struct Asking {
+    line: Line,
     exchange: Exchange,
     output: Vec<u8>,
     sent: usize,
 }
 
-impl Asking<'_> {
+impl Asking {
     /// More of the message's body. Waits until the server has taken it, or has said what it makes of the message.
     ///
     /// # Errors
@@ -265,6 +266,11 @@ impl Asking<'_> {
         self.exchange.end();
         let outcome = self.exchange(|_| false)?;
         outcome.ok_or(Failure::Icap(IcapError::Closed))
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    pub fn memory(&self) -> usize {
+        self.exchange.memory() + self.output.capacity()
     }
 
     /// Sends and reads until there is an outcome, or `is_enough` with nothing left to send.

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ const HEADS: [&[u8]; 2] = [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200 
 const CLEAN: &str = "ICAP/1.0 204 No Content\r\nISTag: x\r\n\r\n";
 
 /// A server whose connections are each served by the function, one after the other.
-fn server(serve: impl Fn(usize, TcpStream) + Send + 'static, connections: usize) -> Server {
+fn server(serve: impl Fn(usize, TcpStream) + Send + 'static, connections: usize) -> Arc<Server> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -44,7 +45,7 @@ fn read_until(stream: &mut TcpStream, end: &str) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-fn ask(server: &Server, body: &[u8]) -> Result<Outcome, Failure> {
+fn ask(server: &Arc<Server>, body: &[u8]) -> Result<Outcome, Failure> {
     let mut asking = server.ask(HEADS)?;
     for octets in body.chunks(100_000) {
         if let Some(outcome) = asking.push(octets)? {

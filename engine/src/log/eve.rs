@@ -19,6 +19,7 @@ use wireglass_core::starttls::Protocol;
 
 use super::community_id::community_id;
 use super::eve_alert::{Alert, OwnAlert, direction};
+use super::eve_file::FileInfo;
 use super::eve_frame;
 use crate::metrics::Snapshot;
 
@@ -63,6 +64,15 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             http: Some(Http { http2: Http2::new(alert.stream), ..Http::new(&alert.http) }),
             wireglass: Some(Own::Alert(OwnAlert::new(head.flow_id, alert))),
             ..Line::new("alert", head)
+        },
+        Event::File(head, file) => Line {
+            tx_id: Some(file.http.tx_id),
+            app_proto: Some(if file.stream == 0 { "http" } else { "http2" }),
+            direction: Some(direction(file.from)),
+            http: Some(Http { http2: Http2::new(file.stream), ..Http::new(&file.http) }),
+            fileinfo: Some(FileInfo::new(file)),
+            wireglass: OwnHttp::new(&file.http).map(Own::Http),
+            ..Line::new("fileinfo", head)
         },
         Event::Link(time, link) => return append(out, &Link::new(*time, link)),
         Event::Frame(frame) => return append(out, &eve_frame::Line::new(event.kind(), frame)),
@@ -149,6 +159,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<Http<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    fileinfo: Option<FileInfo<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<Flow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     anomaly: Option<AnomalyFields>,
@@ -178,6 +190,7 @@ impl<'a> Line<'a> {
             alert: None,
             tls: None,
             http: None,
+            fileinfo: None,
             flow: None,
             anomaly: None,
             wireglass: None,
@@ -268,7 +281,7 @@ fn alpn(name: &[u8]) -> Cow<'_, str> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
     bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()

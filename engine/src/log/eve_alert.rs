@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use wireglass_core::content::SignatureHit;
+use wireglass_core::content::Hit;
 use wireglass_core::end::End;
 use wireglass_core::event::AlertEvent;
 
@@ -51,23 +51,25 @@ pub(super) struct OwnAlert<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    signatures: Option<Hit<'a>>,
+    found: Option<Found<'a>>,
     event: String,
 }
 
 /// What was found in the content. Of texts there is nothing but a masked number.
 #[derive(Serialize)]
-struct Hit<'a> {
-    name: &'a str,
-    count: u32,
+struct Found<'a> {
+    by: &'a str,
+    what: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sample: Option<String>,
 }
 
-impl<'a> Hit<'a> {
-    fn new(hit: &'a SignatureHit) -> Self {
-        let SignatureHit { name, count, sample } = hit;
-        Self { name, count: *count, sample: sample.map(|sample| sample.to_string()) }
+impl<'a> Found<'a> {
+    fn new(hit: &'a Hit) -> Self {
+        let Hit { by, what, count, sample } = hit;
+        Self { by, what, count: *count, sample: sample.map(|sample| sample.to_string()) }
     }
 }
 
@@ -77,7 +79,7 @@ impl<'a> OwnAlert<'a> {
             rule: event.rule.as_deref(),
             reason: event.reason.code(),
             late: event.late,
-            signatures: event.hit.as_ref().map(Hit::new),
+            found: event.found.as_ref().map(Found::new),
             event: event.id(flow_id),
         }
     }

@@ -3,6 +3,7 @@
 pub mod community_id;
 pub mod eve;
 mod eve_alert;
+mod eve_file;
 mod eve_frame;
 mod output;
 mod ring;

@@ -109,7 +109,7 @@ impl<IO: Io> Worker<IO> {
 pub(super) fn hand_on<IO: Io>(
     cx: &mut Context<IO>,
     events: &mut EventLog,
-    pool: &mut handshake_pool::Client,
+    pool: &mut handshake_pool::Clients,
     id: FlowId,
 ) {
     for event in cx.events.drain(..) {
@@ -119,6 +119,6 @@ pub(super) fn hand_on<IO: Io>(
         // Should its threads be gone all the same, the flow waits for its answer until its time is up, and nothing passes meanwhile.
         let submitted = pool.submit(id, cx.client, job);
         debug_assert!(submitted.is_ok(), "flows leave no more jobs than the pool has room for");
-        cx.counters.handshake_queue.set(pool.outstanding() as u64);
+        cx.counters.handshake_queue.set(pool.handshakes.outstanding() as u64);
     }
 }

@@ -66,7 +66,8 @@ impl EventLog {
             | Event::Frame(_)
             | Event::Summary(_)
             | Event::Anomaly(..)
-            | Event::Alert(..) => {}
+            | Event::Alert(..)
+            | Event::File(..) => {}
         }
     }
 }

@@ -38,7 +38,7 @@ use crate::secrets::Secrets;
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass_core::fairness::Shares;
-use wireglass_core::flow::{self, Budget, Context, Flow, Identity, Shared};
+use wireglass_core::flow::{self, Budget, Context, Flow, Identity, JobRoom, Shared};
 use wireglass_core::flow_table::{FlowId, FlowTable};
 use wireglass_core::packet::{self, FlowKey, Headers, KeyHasher, Repeated, Uninspected, classify};
 use wireglass_core::phase::FlowPhase;
@@ -62,8 +62,8 @@ pub struct Parts<F> {
     pub inbox: GenerationInbox,
     /// Its rings to and from the other workers.
     pub steering: Steering<F>,
-    /// Its end of the handshake pool.
-    pub pool: handshake_pool::Client,
+    /// Its ends of the pools.
+    pub pool: handshake_pool::Clients,
     /// Its way to the log.
     pub log: LogSender,
     /// Its counters.
@@ -102,7 +102,7 @@ pub struct Worker<IO: Io> {
     cx: Context<IO>,
     generations: Generations,
     inbox: GenerationInbox,
-    pool: handshake_pool::Client,
+    pool: handshake_pool::Clients,
     events: EventLog,
     responder: DumpResponder,
     fragments: Fragments<IO::Frame>,
@@ -218,11 +218,7 @@ impl<IO: Io> Worker<IO> {
             done += 1;
         }
         self.settle();
-        for _ in 0..self.pool.each_turn() {
-            let Some((id, reply)) = self.pool.next_reply() else { break };
-            self.with_flow(id, |flow, cx| flow.handle_reply(cx, reply));
-            done += 1;
-        }
+        done += self.take_replies();
         self.backlog = if has_backlog && self.backlog < BACKLOG_TURNS { self.backlog + 1 } else { 0 };
         if self.backlog == 0 {
             self.expire_fragments();
@@ -234,11 +230,28 @@ impl<IO: Io> Worker<IO> {
         }
         self.events.end_second(Some(self.cx.now), self.cx.wall);
         self.cx.flush();
-        self.cx.counters.handshake_queue.set(self.pool.outstanding() as u64);
+        self.cx.counters.handshake_queue.set(self.pool.handshakes.outstanding() as u64);
+        self.cx.counters.content_queue.set(self.pool.content.outstanding() as u64);
         if done == 0 {
             self.cx.counters.loop_idle.inc()
         } else {
             self.cx.counters.loop_busy.inc()
+        }
+        done
+    }
+
+    /// A turn's share of what the pools have done.
+    fn take_replies(&mut self) -> usize {
+        let mut done = 0;
+        for _ in 0..self.pool.handshakes.each_turn() {
+            let Some((id, reply)) = self.pool.handshakes.next_reply() else { break };
+            self.with_flow(id, |flow, cx| flow.handle_reply(cx, reply));
+            done += 1;
+        }
+        for _ in 0..self.pool.content.each_turn() {
+            let Some((id, reply)) = self.pool.content.next_reply() else { break };
+            self.with_flow(id, |flow, cx| flow.handle_reply(cx, reply));
+            done += 1;
         }
         done
     }
@@ -269,8 +282,8 @@ impl<IO: Io> Worker<IO> {
         self.wheel.len()
     }
 
-    /// Jobs at the handshake pool.
-    pub fn outstanding_handshakes(&self) -> usize {
+    /// Jobs at the pools.
+    pub fn outstanding_jobs(&self) -> usize {
         self.pool.outstanding()
     }
 
@@ -581,10 +594,11 @@ impl<IO: Io> Entry<IO> {
     }
 
     /// What it does next is done for this flow.
-    fn turn(&self, cx: &mut Context<IO>, generations: &mut Generations, pool: &handshake_pool::Client) {
+    fn turn(&self, cx: &mut Context<IO>, generations: &mut Generations, pool: &handshake_pool::Clients) {
         generations.enter(cx, self.generation);
         (cx.orientation, cx.client) = (self.orientation, self.client);
-        cx.job_room = pool.room(self.client);
+        cx.job_room =
+            JobRoom { handshakes: pool.handshakes.room(self.client), scans: pool.content.room(self.client) };
     }
 
     /// A SYN from this port begins a new flow. So does one from inside where a SYN from outside came first: both ends may

@@ -195,7 +195,7 @@ impl Filter for Scripted {
         assert_eq!(question, 7);
         match verdict {
             Verdict::Pass => self.open(decisions),
-            Verdict::Block(_) | Verdict::Failed => {
+            Verdict::Block(_) | Verdict::Refused | Verdict::Failed | Verdict::Looked(_) => {
                 let reason = wireglass_core::reason::Reason::PolicyBlock;
                 decisions.end(Ending { reason, orderly: false });
             }

@@ -195,6 +195,7 @@ impl Lab {
             mirrors: setup.mirrors.clone(),
             wires: vec!["lab".into()],
             handshake_threads: setup.threads,
+            content_threads: setup.threads,
             flows: setup.flows,
             held_frames: setup.held_frames,
             log,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tcp_stack::Instant;
 
+use super::inspect::Looked;
 use crate::end::{End, PerEnd};
-use crate::event::{AlertEvent, AnomalyEvent, HttpEvent, Unread};
+use crate::event::{AlertEvent, AnomalyEvent, FileEvent, HttpEvent, Unread};
 use crate::policy::DecryptedFlow;
 use crate::reason::{InspectorOff, Reason};
 
@@ -42,6 +43,12 @@ pub trait Filter: Send {
     /// Bytes of memory that it holds beside its own size. Called for each record.
     fn memory(&self) -> usize;
 
+    /// Those of them that count as held bodies: what waits for a verdict, and what scans hold. They have a bound of their own,
+    /// [`Decisions::has_room_for`].
+    fn held(&self) -> usize {
+        0
+    }
+
     /// Something goes by whose end is the end of the connection, so an orderly end would pass for its own.
     fn awaits_end(&self) -> bool;
 
@@ -69,6 +76,8 @@ pub enum Report {
     Anomaly(Box<AnomalyEvent>),
     /// Something that a rule names.
     Alert(Box<AlertEvent>),
+    /// A body that rules had looked at.
+    File(Box<FileEvent>),
     /// It reads no more.
     Off(InspectorOff),
     /// At the end: what it has not read.
@@ -82,13 +91,17 @@ pub trait Scan: Send {
 }
 
 /// What came of a scan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Verdict {
     /// Nothing was found.
     Pass,
     /// This was found.
     Block(Box<str>),
-    /// The scan did not take place: the pool is full, or the scan broke.
+    /// A thread has looked at some of a body.
+    Looked(Box<Looked>),
+    /// The scan did not take place: the pool is full.
+    Refused,
+    /// The scan broke.
     Failed,
 }
 
@@ -112,6 +125,15 @@ pub struct Decisions {
     pub(super) asked: VecDeque<(u64, Box<dyn Scan>)>,
     /// There is no server: what would pass goes nowhere.
     pub(super) is_one_ended: bool,
+    /// Bytes of what is inserted.
+    pub(super) inserted: usize,
+    /// An end's bytes were dropped that are inserted later: what comes behind them waits, its end too.
+    pub(super) holding: PerEnd<bool>,
+    /// No more of an end's bytes are wanted now.
+    pub(super) full: PerEnd<bool>,
+    /// Most bytes that the filter may hold, with what it has inserted; none: any.
+    pub(super) room: Option<usize>,
+    pub(super) now: Option<Instant>,
 }
 
 /// One decision.
@@ -154,8 +176,42 @@ impl Decisions {
     pub fn insert(&mut self, from: End, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         if !bytes.is_empty() {
+            self.inserted += bytes.len();
             self.ops[from].push_back(Op::Insert(bytes));
         }
+    }
+
+    /// Bytes of this end were dropped that will be inserted: until that is said to be over, its end does not go on.
+    pub fn set_holding(&mut self, from: End, is_holding: bool) {
+        self.holding[from] = is_holding;
+    }
+
+    pub(super) fn is_holding(&self, from: End) -> bool {
+        self.holding[from]
+    }
+
+    /// No more of this end's bytes are wanted until that is taken back: its window closes.
+    pub fn set_full(&mut self, from: End, is_full: bool) {
+        self.full[from] = is_full;
+    }
+
+    pub(super) fn is_full(&self, from: End) -> bool {
+        self.full[from]
+    }
+
+    /// A call begins, at this time; so many bytes may be held, with what is inserted.
+    pub(super) fn begin(&mut self, now: Instant, room: usize) {
+        (self.now, self.room) = (Some(now), Some(room));
+    }
+
+    /// A filter may [hold](Filter::held) so much, beside what it has inserted.
+    pub fn has_room_for(&self, held: usize) -> bool {
+        self.room.is_none_or(|room| held + self.inserted <= room)
+    }
+
+    /// The time of the call; none: nobody has told it.
+    pub fn now(&self) -> Option<Instant> {
+        self.now
     }
 
     /// The flow ends. What is undecided goes nowhere.
@@ -168,15 +224,11 @@ impl Decisions {
         self.asked.push_back((question, scan));
     }
 
-    /// Bytes of memory that they hold. Sums over what is inserted, which is little or nothing.
+    /// Bytes of memory that they hold.
     pub(super) fn memory(&self) -> usize {
-        let Self { ops, covered: _, ending: _, asked, is_one_ended: _ } = self;
-        let inserted = |op: &Op| if let Op::Insert(bytes) = op { bytes.len() } else { 0 };
-        let ops: usize = ops
-            .iter()
-            .map(|ops| ops.capacity() * size_of::<Op>() + ops.iter().map(inserted).sum::<usize>())
-            .sum();
-        ops + asked.capacity() * size_of::<(u64, Box<dyn Scan>)>()
+        let Self { ops, asked, inserted, .. } = self;
+        let ops: usize = ops.iter().map(|ops| ops.capacity() * size_of::<Op>()).sum();
+        ops + inserted + asked.capacity() * size_of::<(u64, Box<dyn Scan>)>()
     }
 }
 

@@ -13,6 +13,7 @@ mod http2;
 mod http2_frames;
 mod http_reader;
 mod huffman;
+mod inspect;
 mod page;
 mod page_answer;
 mod rules;
@@ -26,12 +27,13 @@ pub use border::{Border, Borders, Exchange, FrameHead, HeadKind, What};
 pub use filter::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
 pub use http::HttpInspector;
 pub use http_reader::HttpReaders;
+pub use inspect::{BodyJob, BodyScan, FileFacts, Finding, Found, Hit, Inspector, Looked, Message, Scanner};
 pub use page::{Page, PageError, PageFacts};
 pub use page_answer::BlockedFlow;
 pub use rules::RuleFilters;
 pub use signatures::{
     DataPattern, LiteralError, MAX_LITERAL, MAX_LITERALS, MAX_SETS, MIN_LITERAL, Masked, RegexError,
-    SignatureError, SignatureHit, SignatureId, SignatureMask, SignatureSet, SignatureStream, Signatures,
-    check_regex, parse_literal,
+    SignatureError, SignatureId, SignatureMask, SignatureSet, SignatureStream, Signatures, check_regex,
+    parse_literal,
 };
 pub use stage::{Fate, Opened, Ready, Stage};

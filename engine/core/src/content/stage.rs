@@ -117,16 +117,23 @@ impl<B: AsMut<[u8]>> Stage<B> {
         stage
     }
 
-    /// Sets how much memory the filter may take, and what waits of each direction.
-    pub fn set_limit(&mut self, bytes: usize) {
-        self.limit = bytes;
+    /// A call begins. `limit`: how much memory the filter may take, and what waits of each direction; `room`: how much more may be
+    /// held for verdicts.
+    pub fn begin(&mut self, now: Instant, limit: usize, room: usize) {
+        self.limit = limit;
+        self.decisions.begin(now, self.held().saturating_add(room));
+    }
+
+    /// Bytes that are held for verdicts, or were and are on their way.
+    pub fn held(&self) -> usize {
+        self.filter.held() + self.decisions.inserted
     }
 
     /// Bytes that an end has sent next.
     pub fn plaintext(&mut self, from: End, bytes: &[u8]) -> Fate {
         let was_empty = self.is_empty(from);
         self.filter.plaintext(from, bytes, &mut self.decisions);
-        if self.filter.memory() > self.limit {
+        if self.filter.memory() - self.filter.held() > self.limit {
             self.filter.out_of_memory(from, &mut self.decisions);
         }
         let ops = &mut self.decisions.ops[from];
@@ -154,7 +161,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
 
     /// No more of an end's bytes can wait here.
     pub fn is_full(&self, from: End) -> bool {
-        self.waiting[from].memory >= MOST.min(self.limit)
+        self.waiting[from].memory >= MOST.min(self.limit) || self.decisions.is_full(from)
     }
 
     /// An end has said that it sends nothing more. True: nothing is before that, so it may be passed on now.
@@ -176,7 +183,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
     }
 
     /// The next question of the filter, to be answered by [`verdict`](Self::verdict).
-    pub(crate) fn poll_question(&mut self) -> Option<(u64, Box<dyn Scan>)> {
+    pub fn poll_question(&mut self) -> Option<(u64, Box<dyn Scan>)> {
         let question = self.decisions.asked.pop_front()?;
         self.outstanding += 1;
         Some(question)
@@ -224,6 +231,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
             let (left, passes) = match op {
                 Op::Insert(bytes) => {
                     let next = bytes.split_to(bytes.len().min(MAX_PLAINTEXT));
+                    decisions.inserted -= next.len();
                     if bytes.is_empty() {
                         ops.pop_front();
                     }
@@ -245,7 +253,8 @@ impl<B: AsMut<[u8]>> Stage<B> {
             }
             waiting.discard(len);
         }
-        let closes = waiting.close == Close::Announced && waiting.blocks.is_empty();
+        let is_holding = decisions.is_holding(from);
+        let closes = waiting.close == Close::Announced && waiting.blocks.is_empty() && !is_holding;
         if closes {
             waiting.close = Close::Passed;
         }
@@ -255,13 +264,22 @@ impl<B: AsMut<[u8]>> Stage<B> {
     /// There is something for [`next_ready`](Self::next_ready).
     pub fn is_ready(&self, from: End) -> bool {
         let waiting = &self.waiting[from];
-        !self.decisions.ops[from].is_empty() || waiting.close == Close::Announced && waiting.blocks.is_empty()
+        let closes = waiting.close == Close::Announced && waiting.blocks.is_empty();
+        !self.decisions.ops[from].is_empty() || closes && !self.decisions.is_holding(from)
     }
 
     /// Nothing that an end has sent, or that goes to the other in its name, waits here.
     pub fn is_empty(&self, from: End) -> bool {
         let waiting = &self.waiting[from];
-        waiting.blocks.is_empty() && self.decisions.ops[from].is_empty() && waiting.close != Close::Announced
+        waiting.blocks.is_empty()
+            && self.decisions.ops[from].is_empty()
+            && waiting.close != Close::Announced
+            && !self.decisions.is_holding(from)
+    }
+
+    /// Something of either end was dropped that will be inserted.
+    pub fn is_holding(&self) -> bool {
+        End::BOTH.into_iter().any(|from| self.decisions.is_holding(from))
     }
 
     /// Bytes that wait for a decision.

@@ -430,9 +430,10 @@ impl<IO: Io> Adopted<IO> {
         Next::Over(error.reason, Blocked::last_words(cx, self.legs, PerEnd::default()))
     }
 
-    /// Both ends' bytes have been relayed and acknowledged.
+    /// Both ends' bytes have been relayed and acknowledged, and none wait for a verdict.
     fn is_drained(&self) -> bool {
-        self.legs.iter().all(|leg| leg.tcp.recv().is_empty() && leg.tcp.is_send_drained())
+        let is_waiting = matches!(&self.tls, Tls::Relay(relaying) if relaying.awaits_verdict());
+        !is_waiting && self.legs.iter().all(|leg| leg.tcp.recv().is_empty() && leg.tcp.is_send_drained())
     }
 
     /// Takes a leg's events; the reason why the flow is over, if one says so.

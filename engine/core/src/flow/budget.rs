@@ -70,6 +70,11 @@ impl Budget {
         self.held < self.total / 8 * NEARLY
     }
 
+    /// Bytes that may be taken before the budget is nearly used up.
+    pub(crate) fn spare(&self) -> usize {
+        (self.total / 8 * NEARLY).saturating_sub(self.held)
+    }
+
     /// A flow that holds so much may not take in more now. Less than a record each way can always be added to: an incomplete
     /// record cannot be passed on, so flows that all hold the beginning of one would wait for each other for ever.
     pub(crate) fn is_closed_to(&self, holding: usize) -> bool {

@@ -37,8 +37,8 @@ pub struct Context<IO: Io> {
     pub orientation: Orientation,
     /// Hash of its client's network, by which what it holds is counted.
     pub client: u64,
-    /// Jobs that the pool still takes from it.
-    pub job_room: usize,
+    /// Jobs that the pools still take from it.
+    pub job_room: JobRoom,
     /// For the log, in order. To be drained after the call.
     pub events: Vec<Event>,
     /// For the pool; the answers go to [`super::Flow::handle_reply`]. To be drained after the call.
@@ -78,7 +78,7 @@ impl<IO: Io> Context<IO> {
             budget,
             orientation: Orientation { wire: 0, client: PortSide::Inside },
             client: 0,
-            job_room: 0,
+            job_room: JobRoom::default(),
             events: Vec::new(),
             jobs: Vec::new(),
             reports: Reports::default(),
@@ -96,6 +96,12 @@ impl<IO: Io> Context<IO> {
             self.budget.changed(before, after);
             self.counters.flow_bytes.set(self.budget.held() as u64);
         }
+    }
+
+    /// Bytes of bodies that may be held beyond those that are: never so many that flows that hold none are short of memory.
+    pub(super) fn content_room(&self) -> usize {
+        let held = self.counters.content_bytes.value() as usize;
+        self.shared.limits.content_bytes.saturating_sub(held).min(self.budget.spare())
     }
 
     /// The port towards an end of the flow.
@@ -207,12 +213,25 @@ impl<IO: Io> Context<IO> {
     /// # Errors
     /// The pool has no room for it: the flow sheds, it never waits.
     pub(super) fn submit(&mut self, job: Job) -> Result<(), PoolFull> {
-        if self.jobs.len() >= self.job_room {
+        let room = match &job {
+            Job::Handshake(..) => self.job_room.handshakes,
+            Job::Scan(..) => self.job_room.scans,
+        };
+        if self.jobs.len() >= room {
             return Err(PoolFull);
         }
         self.jobs.push(Box::new(job));
         Ok(())
     }
+}
+
+/// Jobs that the pools still take of a flow's client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobRoom {
+    /// Handshakes.
+    pub handshakes: usize,
+    /// What filters ask.
+    pub scans: usize,
 }
 
 /// The pool takes no more jobs of a flow's client.

@@ -41,7 +41,7 @@ use self::adopted::{Adopted, Next};
 use self::blocked::{Blocked, reset_ends};
 pub use self::budget::Budget;
 use self::bypassed::{Bypassed, Released};
-pub use self::context::Context;
+pub use self::context::{Context, JobRoom};
 use self::decide::FirstFlight;
 pub use self::gather::Gathered;
 use self::hello_over_tcp::HelloOverTcp;

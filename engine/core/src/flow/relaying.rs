@@ -1,10 +1,13 @@
 //! Application data on its way: opened from one leg, decided on, sealed for the other.
 
+use std::sync::Arc;
+
 use tcp_stack::Instant;
 
 use super::context::Context;
 use super::leg::Leg;
 use crate::content::{Ending, Fate, Filter, Ready, Stage, Verdict};
+use crate::counters::WorkerCounters;
 use crate::end::{End, PerEnd};
 use crate::job::Job;
 use crate::mirror::{Conversations, Start, When};
@@ -18,6 +21,27 @@ pub(super) struct Relaying<IO: Io> {
     stage: Option<Stage<<IO::Frame as Frame>::Block>>,
     /// What mirrors are shown of it; none: it is in none.
     mirrored: Option<Box<Conversations>>,
+    /// Bytes of bodies that the stage holds; none: it has never held any.
+    held: Option<Box<HeldBytes>>,
+}
+
+/// Bytes of bodies, as the worker counts them. However their flow ends, they are counted no longer.
+struct HeldBytes {
+    bytes: usize,
+    counters: Arc<WorkerCounters>,
+}
+
+impl HeldBytes {
+    fn set(&mut self, bytes: usize) {
+        self.counters.content_bytes.changed(self.bytes as u64, bytes as u64);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 /// Where the records of one direction go.
@@ -101,7 +125,7 @@ impl<IO: Io> RecordSink for RelayOutput<'_, IO> {
 
 impl<IO: Io> Relaying<IO> {
     pub(super) fn new(relay: Relay, filter: Option<Box<dyn Filter>>) -> Self {
-        Self { relay, stage: filter.map(Stage::new), mirrored: None }
+        Self { relay, stage: filter.map(Stage::new), mirrored: None, held: None }
     }
 
     /// Shows it to the mirrors that want flows of this profile.
@@ -130,7 +154,7 @@ impl<IO: Io> Relaying<IO> {
 
     /// With a filter that answers in the server's place.
     pub(super) fn one_ended(relay: Relay, filter: Box<dyn Filter>) -> Self {
-        Self { relay, stage: Some(Stage::one_ended(filter)), mirrored: None }
+        Self { relay, stage: Some(Stage::one_ended(filter)), mirrored: None, held: None }
     }
 
     /// The server has asked for a client certificate, and has sent no data since.
@@ -140,9 +164,26 @@ impl<IO: Io> Relaying<IO> {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { relay, stage, mirrored } = self;
+        let Self { relay, stage, mirrored, held } = self;
         let mirrored = mirrored.as_ref().map_or(0, |mirrored| mirrored.memory());
-        size_of::<Self>() + relay.held() + stage.as_ref().map_or(0, Stage::memory) + mirrored
+        let held = held.as_ref().map_or(0, |held| size_of_val(&**held));
+        size_of::<Self>() + relay.held() + stage.as_ref().map_or(0, Stage::memory) + mirrored + held
+    }
+
+    /// What the stage is about to be called with.
+    fn begin(&mut self, cx: &Context<IO>) {
+        if let Some(stage) = &mut self.stage {
+            stage.begin(cx.now, cx.budget.reader_limit(), cx.content_room());
+        }
+    }
+
+    /// The stage holds more or less than before.
+    fn count_held(&mut self, cx: &Context<IO>) {
+        let bytes = self.stage.as_ref().map_or(0, Stage::held);
+        if bytes > 0 || self.held.is_some() {
+            let new = || Box::new(HeldBytes { bytes: 0, counters: Arc::clone(&cx.counters) });
+            self.held.get_or_insert_with(new).set(bytes);
+        }
     }
 
     /// Moves the records that begin in the first `room` bytes of what `source` has received, and what waits in the stage and is
@@ -155,9 +196,7 @@ impl<IO: Io> Relaying<IO> {
         sink: &mut Leg<IO>,
         room: usize,
     ) -> Result<(), RelayError> {
-        if let Some(stage) = &mut self.stage {
-            stage.set_limit(cx.budget.reader_limit());
-        }
+        self.begin(cx);
         let taken = self.pump(cx, from, source, sink, room)?;
         if closed && taken < room && self.stage.as_ref().is_none_or(|stage| !stage.is_full(from)) {
             // The beginning of a record whose end never comes. The FIN says to the other end what it said to us.
@@ -171,6 +210,7 @@ impl<IO: Io> Relaying<IO> {
             cx.read_reports(stage);
             self.pump(cx, from, source, sink, room - taken)?;
         }
+        self.count_held(cx);
         Ok(())
     }
 
@@ -183,7 +223,7 @@ impl<IO: Io> Relaying<IO> {
         sink: &mut Leg<IO>,
         room: usize,
     ) -> Result<usize, RelayError> {
-        let Self { relay, stage, mirrored } = self;
+        let Self { relay, stage, mirrored, held: _ } = self;
         let back = Vec::new();
         let mut output = RelayOutput { cx, from, sink, stage, mirrored, room, back, refused: false };
         let result = relay.relay(from, source.tcp.recv(), room, &mut output);
@@ -233,6 +273,11 @@ impl<IO: Io> Relaying<IO> {
         self.relay.is_at_rest() && !awaits_end && End::BOTH.into_iter().all(|end| self.is_empty(end))
     }
 
+    /// What ends have sent will go on, or not, when a verdict has come.
+    pub(super) fn awaits_verdict(&self) -> bool {
+        self.stage.as_ref().is_some_and(Stage::is_holding)
+    }
+
     /// How the filter ends the flow, if it is time: in order when all that is to go before that has gone.
     pub(super) fn ending(&self) -> Option<Ending> {
         let is_on_its_way = || End::BOTH.into_iter().any(|from| self.is_ready(from));
@@ -244,7 +289,7 @@ impl<IO: Io> Relaying<IO> {
         let Some(stage) = &mut self.stage else { return false };
         while let Some((question, scan)) = stage.poll_question() {
             if cx.submit(Job::Scan(question, scan)).is_err() {
-                self.verdict(cx, question, Verdict::Failed);
+                self.verdict(cx, question, Verdict::Refused);
                 return true;
             }
         }
@@ -253,10 +298,12 @@ impl<IO: Io> Relaying<IO> {
 
     /// The answer to a question of the filter.
     pub(super) fn verdict(&mut self, cx: &mut Context<IO>, question: u64, verdict: Verdict) {
+        self.begin(cx);
         if let Some(stage) = &mut self.stage {
             stage.verdict(question, verdict);
             cx.read_reports(stage);
         }
+        self.count_held(cx);
     }
 
     /// When the filter is to be called next.
@@ -266,10 +313,12 @@ impl<IO: Io> Relaying<IO> {
 
     /// Runs what is due in the filter.
     pub(super) fn handle_timeout(&mut self, cx: &mut Context<IO>) {
+        self.begin(cx);
         if let Some(stage) = &mut self.stage {
             stage.handle_timeout(cx.now);
             cx.read_reports(stage);
         }
+        self.count_held(cx);
     }
 
     /// The flow is over: what the filter has left to report.

@@ -8,8 +8,8 @@ use super::{Flow, Shared};
 use crate::content::{Report, Stage};
 use crate::end::End;
 use crate::event::{
-    Action, AlertEvent, AnomalyEvent, Event, FlowEvent, FlowHead, HelloInfo, HttpEvent, MintedBy, Timestamp,
-    TlsEvent, Unread,
+    Action, AlertEvent, AnomalyEvent, Event, FileEvent, FlowEvent, FlowHead, HelloInfo, HttpEvent, MintedBy,
+    Timestamp, TlsEvent, Unread,
 };
 use crate::phase::FlowPhase;
 use crate::policy::Profile;
@@ -30,6 +30,8 @@ pub(super) struct Reports {
     anomalies: Vec<Box<AnomalyEvent>>,
     #[expect(clippy::vec_box, reason = "they move on into events as they are")]
     alerts: Vec<Box<AlertEvent>>,
+    #[expect(clippy::vec_box, reason = "they move on into events as they are")]
+    files: Vec<Box<FileEvent>>,
     /// The HTTP reader has ended; this it has not read.
     unread: Option<Unread>,
 }
@@ -42,6 +44,7 @@ impl<IO: Io> Context<IO> {
                 Report::Http(http) => self.reports.http.push(http),
                 Report::Anomaly(anomaly) => self.reports.anomalies.push(anomaly),
                 Report::Alert(alert) => self.reports.alerts.push(alert),
+                Report::File(file) => self.reports.files.push(file),
                 Report::Off(reason) => self.counters.inspector_off(reason),
                 Report::Unread(unread) => self.reports.unread = Some(unread),
             }
@@ -65,6 +68,10 @@ impl<IO: Io> Flow<IO> {
         for alert in cx.reports.alerts.drain(..) {
             let head = self.head(cx.wall, &cx.shared);
             cx.events.push(Event::Alert(head, alert));
+        }
+        for file in cx.reports.files.drain(..) {
+            let head = self.head(cx.wall, &cx.shared);
+            cx.events.push(Event::File(head, file));
         }
         for http in cx.reports.http.drain(..) {
             let head = self.head(cx.wall, &cx.shared);

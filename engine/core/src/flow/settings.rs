@@ -92,6 +92,8 @@ pub struct Limits {
     /// Most bytes received, and most bytes queued, for each leg: back-pressure begins here at the latest. The path may
     /// have use for less ([`tcp_stack::Connection::send_wanted`]), the worker may have room for less ([`Budget`](super::Budget)).
     pub buffer_bytes: usize,
+    /// Most bytes of bodies that a worker holds for verdicts: `content.overload`.
+    pub content_bytes: usize,
     /// Secret key of the numbers of challenge ACKs: [`tcp_stack::Config::challenge_key`].
     pub challenge_key: u64,
     /// Secret key of the initial sequence numbers of connections that the engine answers itself (RFC 6528).
@@ -111,6 +113,7 @@ impl Default for Limits {
             handshake_time: Duration::from_secs(30),
             idle_time: Duration::from_secs(3600),
             buffer_bytes: 4 * 1024 * 1024,
+            content_bytes: 128 * 1024 * 1024,
             challenge_key: 0,
             isn_key: [0; 16],
             linger_time: Duration::from_secs(5),

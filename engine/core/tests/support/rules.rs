@@ -188,7 +188,7 @@ pub(crate) fn talk_with(setup: &Setup, said: &[Talk], mut piece: impl FnMut(usiz
         while !rest.is_empty() && ending.is_none() {
             let next: Vec<u8> = rest.drain(..piece(turn).clamp(1, rest.len().min(16_384))).collect();
             if setup.out_of_memory_after.is_some_and(|after| turn >= after) {
-                stage.set_limit(0);
+                stage.begin(now, 0, usize::MAX);
             }
             turn += 1;
             match stage.plaintext(*from, &next) {

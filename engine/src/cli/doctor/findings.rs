@@ -39,7 +39,7 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    fn good(topic: &'static str, found: impl Into<String>) -> Self {
+    pub(super) fn good(topic: &'static str, found: impl Into<String>) -> Self {
         Self { topic, level: Level::Good, found: found.into(), means: None, fix: None }
     }
 
@@ -52,7 +52,12 @@ impl Finding {
         Self { level: Level::Poor, means, fix, ..Self::good(topic, found) }
     }
 
-    fn bad(topic: &'static str, found: impl Into<String>, means: &str, fix: impl Into<String>) -> Self {
+    pub(super) fn bad(
+        topic: &'static str,
+        found: impl Into<String>,
+        means: &str,
+        fix: impl Into<String>,
+    ) -> Self {
         Self { level: Level::Bad, ..Self::poor(topic, found, means, fix) }
     }
 }

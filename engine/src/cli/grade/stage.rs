@@ -101,6 +101,7 @@ impl<'s> Stage<'s> {
             mirrors: Vec::new(),
             wires: vec!["grade".into()],
             handshake_threads: 0,
+            content_threads: 0,
             flows: 16,
             held_frames: 256,
             log,

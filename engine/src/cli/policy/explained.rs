@@ -119,6 +119,8 @@ pub(super) enum Verdict {
     /// With an alert in the log.
     Alerted,
     Blocked,
+    /// What is in it decides.
+    Inspected,
     /// The request passes, and the response decides, or what is in it.
     Undecided,
 }
@@ -332,6 +334,7 @@ impl Asking<'_> {
             None | Some(ContentAction::Allow) => Verdict::Allowed,
             Some(ContentAction::Alert) => Verdict::Alerted,
             Some(ContentAction::Block(_)) => Verdict::Blocked,
+            Some(ContentAction::Inspect(_)) => Verdict::Inspected,
         }
     }
 

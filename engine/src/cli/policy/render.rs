@@ -32,6 +32,9 @@ impl Display for Explained {
                 let how = self.respond.as_deref().unwrap_or_default();
                 writeln!(f, "blocked by {name:?}: the client gets {how}")
             }
+            (Verdict::Inspected, Some(name)) => {
+                writeln!(f, "inspected by {name:?}: it passes if nothing is found in it")
+            }
             (_, Some(name)) => writeln!(f, "allowed by {name:?}"),
         }
     }

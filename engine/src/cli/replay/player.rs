@@ -100,7 +100,7 @@ impl Player {
             // Whoever appears in a capture is to be shown, however often.
             limits: Limits {
                 fairness: Fairness { per_client: PerClient::NoLimit, ..config.limits.fairness },
-                ..config.limits.of_flow()
+                ..config.flow_limits()
             },
             outside_tls: config.intercept.outside_tls,
             filters,
@@ -109,6 +109,7 @@ impl Player {
             mirrors: Vec::new(),
             wires: vec![Arc::clone(wire)],
             handshake_threads: 0,
+            content_threads: 0,
             flows: config.limits.flows.min(FLOWS),
             held_frames: HELD_FRAMES,
             log: sender,
@@ -228,7 +229,8 @@ impl Player {
                 | Event::Frame(_)
                 | Event::Summary(_)
                 | Event::Anomaly(..)
-                | Event::Alert(..) => {}
+                | Event::Alert(..)
+                | Event::File(..) => {}
             }
         }
     }

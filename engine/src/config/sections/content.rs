@@ -4,22 +4,32 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wireglass_core::content::{FileType, Page};
+use tcp_stack::Duration;
+use wireglass_core::content::{FileType, Page, SignatureMask};
 use wireglass_core::policy::{
-    ContentAction, ContentRule, Direction, FieldEdit, Glob, HeaderRule, ListKind, OnUnread, Respond,
-    TextPattern, is_editable,
+    ContentAction, ContentRule, Direction, FieldEdit, Glob, HeaderRule, Hold, Inspect, Inspection, ListKind,
+    OnRange, OnUnread, Respond, TextPattern, is_editable,
 };
 
 use super::rules::read_network;
-use super::{NamedLists, NamedSignatures, Profiles};
+use super::{IcapServers, NamedLists, NamedSignatures, Profiles};
 use crate::config::page_file::read_page;
 use crate::config::reader::{Notes, Table, Value};
 
 const ON_UNREAD: &[(&str, OnUnread)] = &[("block", OnUnread::Block), ("allow", OnUnread::Allow)];
 const DIRECTIONS: &[(&str, Direction)] =
     &[("request", Direction::Request), ("response", Direction::Response)];
-const ACTIONS: &[(&str, Action)] =
-    &[("allow", Action::Allow), ("alert", Action::Alert), ("block", Action::Block)];
+const ACTIONS: &[(&str, Action)] = &[
+    ("allow", Action::Allow),
+    ("alert", Action::Alert),
+    ("block", Action::Block),
+    ("inspect", Action::Inspect),
+];
+const HOLDS: &[(&str, Hold)] = &[("none", Hold::None), ("tail", Hold::Tail), ("all", Hold::All)];
+const ON_RANGE: &[(&str, OnRange)] =
+    &[("strip", OnRange::Strip), ("block", OnRange::Block), ("allow", OnRange::Allow)];
+/// More threads than any machine has cores.
+const MAX_THREADS: usize = 256;
 const RESPONDS: &[(&str, Respond)] = &[("page", Respond::Page), ("reset", Respond::Reset)];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -27,7 +37,11 @@ enum Action {
     Allow,
     Alert,
     Block,
+    Inspect,
 }
+
+/// What rules may ask for by name.
+type Named<'n> = (&'n NamedLists, &'n NamedSignatures, &'n IcapServers);
 
 /// The source of a [`wireglass_core::policy::ContentPolicy`].
 #[derive(Clone, Debug)]
@@ -42,6 +56,12 @@ pub struct Content {
     pub on_opaque: OnUnread,
     /// Bodies that rules ask about and that cannot be read through their codings.
     pub on_undecodable: OnUnread,
+    /// Threads that look at bodies. 0: the workers do.
+    pub threads: usize,
+    /// Most bytes of bodies that one worker holds.
+    pub worker_bytes: usize,
+    /// Bounds of looking at bodies, and what becomes of what is beyond them.
+    pub inspection: Inspection,
     /// What clients get instead of what is blocked.
     pub page: Arc<Page>,
     /// The file that it comes from; none: the built-in one.
@@ -52,8 +72,7 @@ impl Content {
     pub(in crate::config) fn read(
         document: &Table<'_>,
         profiles: &Profiles,
-        lists: &NamedLists,
-        signatures: &NamedSignatures,
+        named: Named<'_>,
         notes: &Notes<'_>,
     ) -> Self {
         let table = document.table("content");
@@ -68,17 +87,19 @@ impl Content {
         });
         let mut names = HashSet::new();
         let rules = table.tables("rule").into_iter();
+        let worker_bytes = table.integer("worker_bytes", 1_048_576..=1_099_511_627_776, 134_217_728);
         let content = Self {
             on_unparsed: table.choice("on_unparsed", ON_UNREAD, OnUnread::Block),
             on_opaque: table.choice("on_opaque", ON_UNREAD, OnUnread::Allow),
             on_undecodable: table.choice("on_undecodable", ON_UNREAD, OnUnread::Block),
-            rules: rules
-                .filter_map(|table| read_rule(&table, profiles, lists, signatures, &mut names))
-                .collect(),
+            threads: table.integer("threads", 0..=MAX_THREADS, 1),
+            worker_bytes,
+            inspection: read_inspection(&table, worker_bytes),
+            rules: rules.filter_map(|table| read_rule(&table, profiles, named, &mut names)).collect(),
             headers: document
                 .tables("header")
                 .into_iter()
-                .filter_map(|table| read_header(&table, profiles, lists))
+                .filter_map(|table| read_header(&table, profiles, named.0))
                 .collect(),
             page: Arc::new(page.unwrap_or_default()),
             page_file,
@@ -88,13 +109,36 @@ impl Content {
     }
 }
 
+fn read_inspection(table: &Table<'_>, worker_bytes: usize) -> Inspection {
+    let default = Inspection::default();
+    let hold = table.value("hold_bytes", default.hold_bytes.to_string());
+    let hold_bytes =
+        hold.as_ref().and_then(|value| value.integer(65_536..=1_073_741_824)).unwrap_or(default.hold_bytes);
+    if hold_bytes > worker_bytes {
+        let expected = format!("at most `content.worker_bytes`, {worker_bytes}");
+        match hold {
+            Some(value) => value.expected(&expected),
+            None => table.say(format!("`hold_bytes` is {hold_bytes}: expected {expected}")),
+        }
+    }
+    Inspection {
+        hold_bytes,
+        timeout: Duration::from_secs(table.integer("timeout_seconds", 1..=300, 10)),
+        on_timeout: table.choice("on_timeout", ON_UNREAD, default.on_timeout),
+        on_overload: table.choice("on_overload", ON_UNREAD, default.on_overload),
+        on_oversize: table.choice("on_oversize", ON_UNREAD, default.on_oversize),
+        on_icap: table.choice("on_icap", ON_UNREAD, default.on_icap),
+        on_range: table.choice("on_range", ON_RANGE, default.on_range),
+    }
+}
+
 fn read_rule<'a>(
     table: &Table<'a>,
     profiles: &Profiles,
-    lists: &NamedLists,
-    signatures: &NamedSignatures,
+    named: Named<'_>,
     names: &mut HashSet<&'a str>,
 ) -> Option<ContentRule> {
+    let (lists, signatures, _) = named;
     let name = table.required("name", "a name for the logs").and_then(|value| {
         let name = value.name()?;
         if !names.insert(name) {
@@ -102,7 +146,7 @@ fn read_rule<'a>(
         }
         Some(name)
     });
-    let action = read_action(table);
+    let action = read_action(table, named);
     let hosts = |value: &Value<'_>| lists.named_by(value, &[ListKind::Domain, ListKind::Url]);
     let addresses = |value: &Value<'_>| lists.named_by(value, &[ListKind::Ip]);
     let (source, source_list) = table.any_of_or_list("source", |value| read_network(&value), addresses);
@@ -116,6 +160,14 @@ fn read_rule<'a>(
     if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, status.is_empty()) {
         value.say("only a response has a `status`");
     }
+    if matches!(action, Some(ContentAction::Inspect(_))) {
+        if let (Some(value), Some(Direction::Request)) = (&direction, chosen) {
+            value.say("only responses are inspected");
+        }
+        if let Some(value) = table.value("size", "any") {
+            value.say("a rule with action = \"inspect\" has no `size`: what has gone on cannot be looked at any more");
+        }
+    }
     let file_type = table.any_of("file_type", |value| read_types(&value)).concat();
     if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, file_type.is_empty()) {
         value.say("`file_type` is looked at in responses alone");
@@ -123,10 +175,12 @@ fn read_rule<'a>(
     let asks_size = table.value("size", "any").is_some();
     let signatures = table.any_of("signatures", |value| signatures.named_by(&value));
     if let Some(value) = table.value("signatures", "any") {
-        if action == Some(ContentAction::Allow) {
-            value.say(
+        match action {
+            Some(ContentAction::Allow) => value.say(
                 "what is in a message shows when most of it has gone on: action = \"alert\" or \"block\"",
-            );
+            ),
+            Some(ContentAction::Inspect(_)) => value.say("with action = \"inspect\" the key is `inspect`"),
+            _ => {}
         }
         if asks_size {
             value.say("a rule asks either for a `size` or for `signatures`");
@@ -170,21 +224,66 @@ fn read_types(value: &Value<'_>) -> Option<Vec<FileType>> {
     Some(types)
 }
 
-fn read_action(table: &Table<'_>) -> Option<ContentAction> {
-    let action =
-        table.required("action", "\"allow\", \"alert\" or \"block\"").and_then(|value| value.choice(ACTIONS));
+fn read_action(table: &Table<'_>, named: Named<'_>) -> Option<ContentAction> {
+    let action = table
+        .required("action", "\"allow\", \"alert\", \"block\" or \"inspect\"")
+        .and_then(|value| value.choice(ACTIONS));
     let respond = table.value("respond", "\"page\"");
     if let (Some(value), Some(Action::Allow | Action::Alert)) = (&respond, action) {
-        value.say("only a rule with action = \"block\" has this key");
+        value.say("only a rule with action = \"block\" or \"inspect\" has this key");
     }
+    let respond = match &respond {
+        Some(value) => read_respond(value),
+        None => Some(Respond::default()),
+    };
+    let (inspect, hold) = (table.value("inspect", "nothing"), table.value("hold", "by the type of the file"));
+    if action.is_some() && action != Some(Action::Inspect) {
+        for value in [&inspect, &hold].into_iter().flatten() {
+            value.say("only a rule with action = \"inspect\" has this key");
+        }
+    }
+    let hold = hold.and_then(|value| value.choice(HOLDS));
     Some(match action? {
         Action::Allow => ContentAction::Allow,
         Action::Alert => ContentAction::Alert,
-        Action::Block => ContentAction::Block(match respond {
-            Some(value) => read_respond(&value)?,
-            None => Respond::default(),
-        }),
+        Action::Block => ContentAction::Block(respond?),
+        Action::Inspect => {
+            let Some(inspect) = inspect else {
+                table.missing("inspect", "what it is looked at for (`inspect = [\"list.NAME\"]`)");
+                return None;
+            };
+            let inspect = read_inspectors(&inspect, named)?;
+            ContentAction::Inspect(Inspect { hold, respond: respond?, ..inspect })
+        }
     })
+}
+
+/// `inspect = ["list.malware", "secrets", "icap.av"]`.
+fn read_inspectors(value: &Value<'_>, (lists, signatures, icap): Named<'_>) -> Option<Inspect> {
+    let mut inspect = Inspect::default();
+    let items = value.items();
+    if items.is_empty() && value.is_list() {
+        value.expected("at least one name, as \"list.malware\"");
+        return None;
+    }
+    for item in items {
+        let text = item.text()?;
+        if let Some(name) = text.strip_prefix("icap.") {
+            inspect.inspectors.extend(icap.named(&item, name));
+            continue;
+        }
+        let Some(name) = text.strip_prefix("list.") else {
+            inspect.signatures =
+                signatures.named_by(&item).into_iter().fold(inspect.signatures, SignatureMask::with);
+            continue;
+        };
+        let Some(list) = lists.named(&item, name, &[ListKind::Sha256, ListKind::Md5]) else { continue };
+        match lists.lists.get(list).map(|list| list.kind) {
+            Some(ListKind::Md5) => inspect.hashes.add_md5(list),
+            _ => inspect.hashes.add_sha256(list),
+        }
+    }
+    Some(inspect)
 }
 
 fn read_respond(value: &Value<'_>) -> Option<Respond> {

@@ -15,8 +15,8 @@ use wireglass_core::policy::{Format, ListId, ListKind, Lists, ListsBuilder, MAX_
 const SETTLED: u64 = 2;
 
 const KINDS: &[(&str, ListKind)] = &{
-    use ListKind::{Domain, Ip, Url};
-    [(Domain.name(), Domain), (Url.name(), Url), (Ip.name(), Ip)]
+    use ListKind::{Domain, Ip, Md5, Sha256, Url};
+    [(Domain.name(), Domain), (Url.name(), Url), (Ip.name(), Ip), (Sha256.name(), Sha256), (Md5.name(), Md5)]
 };
 /// None: what the file looks like.
 const FORMATS: &[(&str, Option<Format>)] = &{
@@ -107,7 +107,11 @@ impl NamedLists {
 
     /// The list that a value names, of one of these kinds.
     pub(super) fn named_by(&self, value: &Value<'_>, kinds: &[ListKind]) -> Option<ListId> {
-        let name = value.text()?;
+        self.named(value, value.text()?, kinds)
+    }
+
+    /// The list of a name that a value has in it, of one of these kinds.
+    pub(super) fn named(&self, value: &Value<'_>, name: &str, kinds: &[ListKind]) -> Option<ListId> {
         match self.by_name.get(name) {
             Some(&Some((id, found))) if kinds.contains(&found) => Some(id),
             Some(Some((_, found))) => {
@@ -186,7 +190,9 @@ fn read_list(
         }
         Some(name)
     });
-    let kind = table.required("kind", "\"domain\", \"url\" or \"ip\"").and_then(|value| value.choice(KINDS));
+    let kind = table
+        .required("kind", "\"domain\", \"url\", \"ip\", \"sha256\" or \"md5\"")
+        .and_then(|value| value.choice(KINDS));
     let files = table.required("files", "the files that the list is read from");
     let format = table.value("format", "\"auto\"");
     let seconds = table.integer("reload_seconds", 0..=604_800, 0);
@@ -252,7 +258,7 @@ fn read_file(
 
 /// The file of a folder as squidGuard has them.
 fn inside(folder: &Path, kind: ListKind, chosen: Option<Format>) -> Result<PathBuf, String> {
-    if !matches!(chosen, None | Some(Format::Ut1)) {
+    if !matches!(chosen, None | Some(Format::Ut1)) || kind.is_of_hashes() {
         return Err(format!("expected a file at {}, found a folder", folder.display()));
     }
     let name = if kind == ListKind::Url { "urls" } else { "domains" };

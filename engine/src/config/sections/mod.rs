@@ -3,6 +3,7 @@
 mod content;
 mod exclusions;
 mod fetch;
+mod icap;
 mod intercept;
 mod limits;
 mod lists;
@@ -19,6 +20,7 @@ mod workers;
 pub use content::Content;
 pub use exclusions::Exclusions;
 pub use fetch::Fetch;
+pub use icap::{IcapServer, IcapServers};
 pub use intercept::Intercept;
 pub use limits::Limits;
 pub use lists::{FoundFiles, ListFile, ListSource, NamedLists};

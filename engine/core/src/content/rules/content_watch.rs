@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::content::signatures::{SignatureHit, SignatureStream, Signatures};
+use crate::content::inspect::Hit;
+use crate::content::signatures::{SignatureStream, Signatures};
 use crate::event::HttpEvent;
 use crate::policy::{ContentRuleId, SignatureRules, SizeLimits};
 
@@ -25,7 +26,7 @@ pub(super) struct Applies {
     pub(super) rule: ContentRuleId,
     pub(super) head: HttpEvent,
     /// What was found; none: it is the size.
-    pub(super) hit: Option<SignatureHit>,
+    pub(super) hit: Option<Hit>,
 }
 
 impl ContentWatch {

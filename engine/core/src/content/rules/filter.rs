@@ -157,7 +157,13 @@ impl Filter for RuleFilter {
 
     fn full(&mut self, _: End, _: &mut Decisions) {}
 
-    fn verdict(&mut self, _: u64, _: Verdict, _: &mut Decisions) {}
+    fn verdict(&mut self, question: u64, verdict: Verdict, decisions: &mut Decisions) {
+        match &mut self.rules {
+            Rules::Http1(rules) => rules.verdict(question, verdict, &mut self.judge, decisions),
+            Rules::Http2(rules) => rules.verdict(question, verdict, &mut self.judge, decisions),
+            Rules::Undecided(_) => {}
+        }
+    }
 
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.rules {
@@ -190,6 +196,14 @@ impl Filter for RuleFilter {
         reader.inspector.memory() + judge.memory() + rules
     }
 
+    fn held(&self) -> usize {
+        match &self.rules {
+            Rules::Http1(rules) => rules.held(),
+            Rules::Http2(rules) => rules.held_for_verdicts(),
+            Rules::Undecided(_) => 0,
+        }
+    }
+
     fn awaits_end(&self) -> bool {
         self.reader.inspector.awaits_end()
     }
@@ -201,6 +215,9 @@ impl Filter for RuleFilter {
     fn poll_report(&mut self) -> Option<Report> {
         if let Some(alert) = self.judge.poll_alert() {
             return Some(Report::Alert(alert));
+        }
+        if let Some(file) = self.judge.poll_file() {
+            return Some(Report::File(file));
         }
         loop {
             match self.reader.poll_report()? {

@@ -12,6 +12,8 @@ use super::http1_answer::encode;
 use super::http1_body::Awaiting;
 use super::http1_edit::edited;
 use super::judge::{Answer, Judge, Judged, Place, Refusal, Ruling};
+use super::judge_inspection::Subject;
+use super::lane::Lane;
 use crate::content::border::{Border, Borders, HeadKind, What};
 use crate::content::filter::{Decisions, Ending};
 use crate::end::{End, PerEnd};
@@ -44,6 +46,8 @@ pub(super) struct Http1Rules {
     client_has_ended: bool,
     /// The server's response whose type is not known yet.
     pub(super) awaiting: Option<Box<Awaiting>>,
+    /// What waits until bodies have been looked at, by who has sent it.
+    pub(super) lanes: PerEnd<Lane>,
 }
 
 /// A request that has gone on.
@@ -81,11 +85,11 @@ struct Last {
 pub(super) struct Direction {
     /// Bytes that have come, and of these, those that are decided.
     pub(super) seen: u64,
-    decided: u64,
+    pub(super) decided: u64,
     pub(super) fate: Fate,
     /// Of the head that comes.
     fields: Fields,
-    /// The bytes that are not decided, where heads may be edited.
+    /// The bytes that are not decided, where heads may be edited or wait; those of the last call may be missing.
     held: Vec<u8>,
     pub(super) body: Body,
 }
@@ -119,6 +123,15 @@ impl Body {
     }
 }
 
+impl Direction {
+    /// Keeps what is not decided: these are the bytes of the call.
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        let undecided = (self.seen - self.decided) as usize;
+        let new = undecided.saturating_sub(self.held.len()).min(bytes.len());
+        self.held.extend_from_slice(&bytes[bytes.len() - new..]);
+    }
+}
+
 impl Http1Rules {
     pub(super) fn new() -> Self {
         Self {
@@ -129,6 +142,7 @@ impl Http1Rules {
             within_response: false,
             client_has_ended: false,
             awaiting: None,
+            lanes: PerEnd::default(),
         }
     }
 
@@ -149,6 +163,9 @@ impl Http1Rules {
         let direction = &mut self.directions[from];
         let base = direction.seen;
         direction.seen += bytes.len() as u64;
+        if self.lanes[from].is_busy() {
+            self.directions[from].keep(bytes);
+        }
         Receiver { rules: self, judge, from, bytes, base, decisions }
     }
 
@@ -156,7 +173,7 @@ impl Http1Rules {
     pub(super) fn read(&mut self, judge: &mut Judge, from: End, bytes: &[u8], decisions: &mut Decisions) {
         let seen = self.directions[from].seen;
         if self.mode == Mode::Rules {
-            self.take_body(judge, from, seen, bytes, decisions);
+            self.take_body(judge, (from, seen), bytes, decisions);
         }
         match self.mode {
             Mode::Ended => {}
@@ -170,22 +187,19 @@ impl Http1Rules {
                     }
                     Fate::Pass => self.pass(from, seen, decisions),
                     Fate::Drop => self.drop(from, seen, decisions),
-                    Fate::Held if judge.has_edits() => {
-                        let direction = &mut self.directions[from];
-                        let new = seen - direction.decided - direction.held.len() as u64;
-                        direction.held.extend_from_slice(&bytes[bytes.len() - new as usize..]);
-                    }
+                    Fate::Held if judge.keeps_heads() => self.directions[from].keep(bytes),
                     Fate::Held => {}
                 }
             }
         }
+        self.move_on(from, judge, decisions);
         self.answer_if_due(decisions);
     }
 
     /// An end sends nothing more. What it has left incomplete goes nowhere.
     pub(super) fn ended(&mut self, judge: &mut Judge, from: End, decisions: &mut Decisions) {
         if self.mode == Mode::Rules {
-            self.body_ends(judge, from, decisions);
+            self.body_ends(from, judge, decisions);
         }
         let seen = self.directions[from].seen;
         self.client_has_ended |= from == End::Client;
@@ -203,19 +217,26 @@ impl Http1Rules {
                 }
             }
         }
+        self.lanes[from].message_ends();
+        self.move_on(from, judge, decisions);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.mode {
             Mode::Lingering { until, .. } => Some(until),
-            Mode::Rules => self.awaiting.as_ref().and_then(|awaiting| awaiting.poll_timeout()),
-            Mode::Through | Mode::Ended => None,
+            Mode::Rules | Mode::Through => {
+                let lanes = self.lanes.iter().filter_map(Lane::poll_timeout).min();
+                let awaiting = self.awaiting.as_ref().and_then(|awaiting| awaiting.poll_timeout());
+                lanes.into_iter().chain(awaiting).min()
+            }
+            Mode::Ended => None,
         }
     }
 
     /// That time has come.
     pub(super) fn handle_timeout(&mut self, now: Instant, judge: &mut Judge, decisions: &mut Decisions) {
+        self.threads_are_late(now, judge, decisions);
         match &mut self.mode {
             Mode::Rules => self.wait_is_over(now, judge, decisions),
             Mode::Lingering { until, .. } if *until == Instant::ZERO => *until = now + LINGER,
@@ -239,9 +260,10 @@ impl Http1Rules {
             _ => judge.unread(off, Place { from, stream: 0 }),
         };
         match ruling {
-            Ruling::Pass => {
+            Ruling::Pass | Ruling::Inspect(_) => {
                 self.mode = Mode::Through;
                 for end in End::BOTH {
+                    self.cannot_be_looked_at(end);
                     let seen = self.directions[end].seen;
                     self.pass(end, seen, decisions);
                 }
@@ -261,8 +283,16 @@ impl Http1Rules {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { directions, open, mode: _, last, within_response: _, client_has_ended: _, awaiting } =
-            self;
+        let Self {
+            directions,
+            open,
+            mode: _,
+            last,
+            within_response: _,
+            client_has_ended: _,
+            awaiting,
+            lanes,
+        } = self;
         let directions: usize = directions
             .iter()
             .map(|each| each.fields.memory() + each.held.capacity() + each.body.watch.memory())
@@ -270,11 +300,28 @@ impl Http1Rules {
         let standings: usize = open.iter().map(|open| open.standing.memory()).sum();
         let last = last.as_ref().and_then(|last| last.answer.as_ref()).map_or(0, Vec::capacity);
         let awaiting = awaiting.as_ref().map_or(0, |awaiting| awaiting.memory());
-        directions + open.capacity() * size_of::<Open>() + standings + last + awaiting
+        let lanes: usize = lanes.iter().map(Lane::memory).sum();
+        directions + open.capacity() * size_of::<Open>() + standings + last + awaiting + lanes
     }
 
     pub(super) fn pass(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
-        decisions.pass(from, self.decide(from, up_to));
+        if !self.lanes[from].is_busy() {
+            return decisions.pass(from, self.decide(from, up_to));
+        }
+        let direction = &mut self.directions[from];
+        let len = up_to.saturating_sub(direction.decided) as usize;
+        let bytes = direction.held[..len.min(direction.held.len())].to_vec();
+        self.drop(from, up_to, decisions);
+        self.lanes[from].push(bytes);
+    }
+
+    /// The other end gets this behind what has passed.
+    pub(super) fn insert(&mut self, from: End, bytes: Vec<u8>, decisions: &mut Decisions) {
+        if self.lanes[from].is_busy() {
+            self.lanes[from].push(bytes);
+        } else {
+            decisions.insert(from, bytes);
+        }
     }
 
     pub(super) fn drop(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
@@ -314,6 +361,11 @@ impl Http1Rules {
         self.end_with(answer.as_ref(), to_head, refusal.reason, decisions);
     }
 
+    /// Nothing goes on any more but an answer of ours.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.mode, Mode::Ended | Mode::Lingering { .. })
+    }
+
     /// Nothing more of this end is looked at.
     pub(super) fn has_ended(&self, from: End) -> bool {
         self.mode != Mode::Rules || self.directions[from].fate == Fate::Drop
@@ -332,8 +384,9 @@ impl Http1Rules {
         self.answer_if_due(decisions);
     }
 
-    fn answer_if_due(&mut self, decisions: &mut Decisions) {
-        if self.mode != Mode::Rules || !self.open.is_empty() || self.within_response {
+    pub(super) fn answer_if_due(&mut self, decisions: &mut Decisions) {
+        let is_later = !self.open.is_empty() || self.within_response || self.lanes.server.is_waiting();
+        if self.mode != Mode::Rules || is_later {
             return;
         }
         let Some(Last { answer, reason }) = self.last.take() else { return };
@@ -423,7 +476,7 @@ impl Borders for Receiver<'_> {
             }
             What::DataEnds => {
                 let read = &self.bytes[..(at - self.base) as usize];
-                self.rules.take_body(self.judge, from, at, read, self.decisions);
+                self.rules.take_body(self.judge, (from, at), read, self.decisions);
                 if self.rules.has_ended(from) {
                     return;
                 }
@@ -435,11 +488,12 @@ impl Borders for Receiver<'_> {
                 }
             }
             What::MessageEnds => {
-                self.rules.body_ends(self.judge, from, self.decisions);
+                self.rules.body_ends(from, self.judge, self.decisions);
                 if self.rules.has_ended(from) {
                     return;
                 }
                 self.rules.pass(from, at, self.decisions);
+                self.rules.lanes[from].message_ends();
                 let direction = &mut self.rules.directions[from];
                 (direction.fate, direction.body) = (Fate::Held, Body::default());
                 if from == End::Server {
@@ -484,9 +538,9 @@ impl Receiver<'_> {
         let is_method = |name| head.method.as_deref() == Some(name);
         let (is_head, is_connect) = (is_method("HEAD"), is_method("CONNECT"));
         match ruling {
-            Ruling::Pass => {
+            Ruling::Pass | Ruling::Inspect(_) => {
                 self.rules.directions.client.body.watch = watch;
-                let edits = self.judge.request_edits(head);
+                let edits = self.judge.request_edits(head, &standing, fields);
                 self.head_passes(End::Client, at, &edits);
                 self.rules.open.push_back(Open { standing, is_connect, is_head });
             }
@@ -504,20 +558,32 @@ impl Receiver<'_> {
         let nothing = Standing::default();
         let standing = first.filter(|_| !is_interim).map_or(&nothing, |open| &open.standing);
         let (mut ruling, watch) = match self.judge.response(standing, place, head, fields) {
-            Judged::ByType(watch) if !is_tunnel => {
+            Judged::ByType(watch, content) if !is_tunnel => {
+                self.rules.directions.server.body.watch = content;
                 let edits = self.judge.response_edits(head);
                 let edited = (!edits.is_empty()).then(|| edited(&self.head_up_to(at), &edits));
                 self.rules.within_response = true;
-                return self.rules.await_type(Awaiting::new(watch, edited, at), self.decisions);
+                let inspected_by = watch.inspected_by;
+                self.rules.await_type(Awaiting::new(watch, edited, at), self.decisions);
+                if let Some(rule) = inspected_by {
+                    let subject = Subject { rule, place, head, fields, kind: None, has_begun: true };
+                    self.rules.inspect(subject, self.judge, self.decisions);
+                }
+                return;
             }
-            Judged::ByType(_) => (Ruling::Pass, ContentWatch::default()),
+            Judged::ByType(..) => (Ruling::Pass, ContentWatch::default()),
             Judged::Now(ruling, watch) => (ruling, watch),
         };
         if ruling == Ruling::Pass && is_tunnel {
             ruling = self.judge.refuse(Reason::ContentOpaque, place, head);
         }
+        if let Ruling::Inspect(rule) = ruling {
+            self.rules.directions.server.keep(self.bytes);
+            let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };
+            ruling = self.rules.inspect(subject, self.judge, self.decisions);
+        }
         match ruling {
-            Ruling::Pass => {
+            Ruling::Pass | Ruling::Inspect(_) => {
                 if is_interim {
                     self.head_passes(End::Server, at, &[]);
                     self.rules.directions.server.fate = Fate::Held;
@@ -548,29 +614,34 @@ impl Receiver<'_> {
         }
         let head = self.head_up_to(at);
         self.rules.drop(from, at, self.decisions);
-        self.decisions.insert(from, edited(&head, edits));
+        self.rules.insert(from, edited(&head, edits), self.decisions);
     }
 
     /// The head that ends here. Where nothing is edited, its beginning may be missing.
     fn head_up_to(&self, at: u64) -> Vec<u8> {
         let direction = &self.rules.directions[self.from];
+        let len = (at - direction.decided) as usize;
         let mut head = direction.held.clone();
-        let begin = direction.decided.max(self.base);
-        let place = |at: u64| (at - self.base) as usize;
-        head.extend_from_slice(&self.bytes[place(begin)..place(at)]);
+        if head.len() < len {
+            let begin = direction.decided.max(self.base);
+            let place = |at: u64| (at - self.base) as usize;
+            head.extend_from_slice(&self.bytes[place(begin)..place(at)]);
+        }
+        head.truncate(len);
         head
     }
 
     /// What has come of this direction's head is none, and what was a body ends here.
     fn no_message(&mut self, from: End) {
-        self.rules.body_ends(self.judge, from, self.decisions);
+        self.rules.body_ends(from, self.judge, self.decisions);
         if self.rules.has_ended(from) {
             return;
         }
         let place = Place { from, stream: 0 };
         let mut event = HttpEvent { protocol: "HTTP/1.1", ..HttpEvent::default() };
         match self.judge.refuse(Reason::ContentUnparsed, place, &mut event) {
-            Ruling::Pass => {
+            Ruling::Pass | Ruling::Inspect(_) => {
+                self.rules.lanes[from].message_ends();
                 self.rules.directions[from].fate = Fate::Pass;
                 self.rules.directions[from].body = Body::default();
                 if from == End::Server && self.rules.within_response {

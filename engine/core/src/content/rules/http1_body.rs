@@ -59,58 +59,33 @@ impl Http1Rules {
             None => self.pass(End::Server, head_at, decisions),
             Some(head) => {
                 self.drop(End::Server, head_at, decisions);
-                decisions.insert(End::Server, head);
+                self.insert(End::Server, head, decisions);
             }
         }
     }
 
-    /// The body of this end's message has come up to here: `read` are the last bytes before that.
-    pub(super) fn take_body(
-        &mut self,
-        judge: &mut Judge,
-        from: End,
-        up_to: u64,
-        read: &[u8],
-        decisions: &mut Decisions,
-    ) {
-        let body = &mut self.directions[from].body;
-        let Some(begun) = body.begun else { return };
-        let base = up_to - read.len() as u64;
-        let new = begun.max(body.shown).max(base);
-        body.shown = up_to;
-        let octets = read.get((new - base) as usize..).unwrap_or_default();
-        if octets.is_empty() {
-            return;
+    /// More of the body has come, whose type is awaited.
+    pub(super) fn show_to_type(&mut self, judge: &mut Judge, octets: &[u8], decisions: &mut Decisions) {
+        let Some(awaiting) = &mut self.awaiting else { return };
+        let before = awaiting.watch.first().len();
+        if let Some(found) = awaiting.watch.push(octets) {
+            let kept = awaiting.watch.first().len() - before;
+            self.type_is_known(found, (octets, &octets[kept..]), judge, decisions);
+        } else if !awaiting.watch.is_held {
+            self.search(judge, End::Server, octets, decisions);
         }
-        if from == End::Server
-            && let Some(awaiting) = &mut self.awaiting
-        {
-            if let Some(found) = awaiting.watch.push(octets) {
-                return self.type_is_known(found, octets, judge, decisions);
-            }
-            if awaiting.watch.is_held {
-                return;
-            }
-        }
-        self.search(judge, from, octets, decisions);
     }
 
     /// Looks into what goes on.
-    fn search(&mut self, judge: &mut Judge, from: End, octets: &[u8], decisions: &mut Decisions) {
+    pub(super) fn search(&mut self, judge: &mut Judge, from: End, octets: &[u8], decisions: &mut Decisions) {
         let watch = &mut self.directions[from].body.watch;
         if watch.searches() && judge.search(watch, octets, Place { from, stream: 0 }) != Ruling::Pass {
             self.reset(Reason::ContentBlocked, decisions);
         }
     }
 
-    /// The body of this end's message has ended, if there is one.
-    pub(super) fn body_ends(&mut self, judge: &mut Judge, from: End, decisions: &mut Decisions) {
-        if from == End::Server
-            && let Some(awaiting) = &mut self.awaiting
-        {
-            let found = awaiting.watch.end();
-            self.type_is_known(found, &[], judge, decisions);
-        }
+    /// Nothing more of this end's body goes on.
+    pub(super) fn search_ends(&mut self, judge: &mut Judge, from: End, decisions: &mut Decisions) {
         if self.has_ended(from) {
             return;
         }
@@ -120,20 +95,41 @@ impl Http1Rules {
         }
     }
 
-    /// `octets`: the last that have come.
-    fn type_is_known(&mut self, found: Found, octets: &[u8], judge: &mut Judge, decisions: &mut Decisions) {
+    /// The body has ended whose type is awaited.
+    pub(super) fn type_ends(&mut self, judge: &mut Judge, decisions: &mut Decisions) {
+        if let Some(awaiting) = &mut self.awaiting {
+            let found = awaiting.watch.end();
+            self.type_is_known(found, (&[], &[]), judge, decisions);
+        }
+    }
+
+    /// `last`: what has come of the body last; `rest`: what of that the watch has not kept.
+    fn type_is_known(
+        &mut self,
+        found: Found,
+        (last, rest): (&[u8], &[u8]),
+        judge: &mut Judge,
+        decisions: &mut Decisions,
+    ) {
         let Some(mut awaiting) = self.awaiting.take() else { return };
         let was_held = awaiting.watch.is_held;
-        let (ruling, watch) = judge.by_type(&mut awaiting.watch, found, PLACE);
+        let (mut ruling, watch) = judge.by_type(&mut awaiting.watch, found, PLACE);
         match watch {
             Some(watch) => self.directions.server.body.watch = watch,
             // As it was: it goes on with these.
-            None if ruling == Ruling::Pass => self.search(judge, End::Server, octets, decisions),
+            None if ruling == Ruling::Pass => self.search(judge, End::Server, last, decisions),
             None => {}
         }
+        if let Ruling::Inspect(rule) = ruling {
+            let kind = found.ok();
+            ruling = self.inspect_watched(rule, kind, &mut awaiting.watch, judge, decisions);
+            self.lanes.server.show(rest);
+        }
         match ruling {
-            Ruling::Pass if was_held => self.head_goes_on(awaiting.edited, awaiting.head_at, decisions),
-            Ruling::Pass => {}
+            Ruling::Pass | Ruling::Inspect(_) if was_held => {
+                self.head_goes_on(awaiting.edited, awaiting.head_at, decisions);
+            }
+            Ruling::Pass | Ruling::Inspect(_) => {}
             Ruling::Block(refusal) if was_held => {
                 self.answer_in_its_place(&refusal, &mut awaiting.watch, judge, decisions);
             }
@@ -166,13 +162,18 @@ impl Http1Rules {
             return;
         }
         match judge.let_go(&mut awaiting.watch, PLACE) {
-            (Ruling::Pass, watch) => {
+            (Ruling::Pass | Ruling::Inspect(_), watch) => {
                 let (edited, head_at) = (awaiting.edited.take(), awaiting.head_at);
                 self.directions.server.body.watch = watch;
                 self.head_goes_on(edited, head_at, decisions);
                 // All that has come since is of the same message.
                 let seen = self.directions.server.seen;
                 self.pass(End::Server, seen, decisions);
+                let Some(mut awaiting) = self.awaiting.take() else { return };
+                if let Some(rule) = awaiting.watch.inspected_by {
+                    self.inspect_watched(rule, None, &mut awaiting.watch, judge, decisions);
+                }
+                self.awaiting = Some(awaiting);
             }
             (Ruling::Block(refusal), _) => {
                 let Some(mut awaiting) = self.awaiting.take() else { return };

@@ -45,6 +45,8 @@ pub(super) struct Http2Rules {
     unfolded: usize,
     /// Until then responses wait for their types; zero: the time is not known yet.
     pub(super) wait_until: Option<Instant>,
+    /// Streams that threads look at.
+    pub(super) inspected: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,19 +138,24 @@ impl Http2Rules {
             mode: Mode::Rules,
             unfolded: 0,
             wait_until: None,
+            inspected: Vec::new(),
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.wait_until.filter(|_| self.mode == Mode::Rules)
+        if self.mode != Mode::Rules {
+            return None;
+        }
+        self.wait_until.into_iter().chain(self.threads_due()).min()
     }
 
     /// That time has come.
     pub(super) fn handle_timeout(&mut self, now: Instant, judge: &mut Judge, decisions: &mut Decisions) {
         if self.mode == Mode::Rules {
             self.wait_is_over(now, judge, decisions);
-            self.settle(decisions);
+            self.threads_are_late(now, judge, decisions);
+            self.settle(judge, decisions);
         }
     }
 
@@ -185,11 +192,12 @@ impl Http2Rules {
             (Mode::Rules, Fate::Drop | Fate::Queue) => self.drop(from, seen, decisions),
             (Mode::Rules, Fate::Blank) => self.blank(from, seen, decisions),
         }
-        self.settle(decisions);
+        self.settle(judge, decisions);
     }
 
-    fn settle(&mut self, decisions: &mut Decisions) {
+    pub(super) fn settle(&mut self, judge: &mut Judge, decisions: &mut Decisions) {
         if self.mode == Mode::Rules {
+            self.move_on(judge, decisions);
             End::BOTH.into_iter().for_each(|to| self.flush(to, decisions));
             self.check_bounds(decisions);
         }
@@ -211,11 +219,21 @@ impl Http2Rules {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { directions, streams, windows, outboxes, queue, mode: _, unfolded: _, wait_until: _ } =
-            self;
+        let Self {
+            directions,
+            streams,
+            windows,
+            outboxes,
+            queue,
+            mode: _,
+            unfolded: _,
+            wait_until: _,
+            inspected,
+        } = self;
         let directions: usize = directions.iter().map(Direction::memory).sum();
         let outboxes: usize = outboxes.iter().map(Outbox::memory).sum();
-        directions + streams.memory() + windows.memory() + outboxes + queue.memory()
+        let inspected = inspected.capacity() * size_of::<u32>();
+        directions + streams.memory() + windows.memory() + outboxes + queue.memory() + inspected
     }
 
     /// Nothing was changed that has to go on being changed.
@@ -266,7 +284,7 @@ impl Http2Rules {
 
     fn check_bounds(&mut self, decisions: &mut Decisions) {
         let waiting = self.outboxes.iter().map(Outbox::bytes).max().unwrap_or(0);
-        if waiting > MAX_WAITING || self.windows.held() > MAX_HELD {
+        if waiting > MAX_WAITING || self.held_without_verdict() > MAX_HELD {
             self.end(Reason::ContentUndecided, decisions);
         }
     }
@@ -503,10 +521,10 @@ impl Relay<'_> {
         match self.judge.unread(off, Place { from, stream: 0 }) {
             Ruling::Block(refusal) => self.rules.end(refusal.reason, self.decisions),
             // Tables and windows of the two ends are no longer the same, and nobody could go on keeping them apart.
-            Ruling::Pass if !self.rules.is_untouched() => {
+            Ruling::Pass | Ruling::Inspect(_) if !self.rules.is_untouched() => {
                 self.rules.end(Reason::ContentUnparsed, self.decisions);
             }
-            Ruling::Pass => {
+            Ruling::Pass | Ruling::Inspect(_) => {
                 self.rules.mode = Mode::Through;
                 for end in End::BOTH {
                     let seen = self.rules.directions[end].seen;

@@ -38,11 +38,12 @@ impl Http2Rules {
             Some(until) if until == Instant::ZERO => self.wait_until = Some(now + WAIT),
             Some(until) if until <= now => {
                 for stream in self.queue.held_streams() {
-                    if self.streams.has_waited(stream) {
+                    if self.awaits_type(stream) && self.streams.has_waited(stream) {
                         Relay::between_calls(self, judge, decisions).let_go(stream);
                     }
                 }
-                let waits = !self.queue.held_streams().is_empty();
+                let held = self.queue.held_streams();
+                let waits = held.into_iter().any(|stream| self.awaits_type(stream));
                 self.wait_until = waits.then_some(now + WAIT);
             }
             _ => {}
@@ -53,18 +54,22 @@ impl Http2Rules {
 impl Relay<'_> {
     /// More content has come.
     pub(super) fn look(&mut self, from: End, stream: u32, octets: &[u8]) {
-        if from == End::Server {
-            if let Some(found) = self.rules.streams.show(stream, octets) {
-                return self.type_is_known(stream, found, octets);
-            }
-            if self.rules.queue.is_held(stream) {
-                if self.rules.windows.held() > MAX_WAITING {
-                    self.let_go(stream);
-                }
-                return;
-            }
+        if from == End::Client {
+            return self.search(from, stream, octets);
         }
-        self.search(from, stream, octets);
+        self.show_to_threads(stream, octets);
+        let watch = |open: &super::http2_streams::Stream| {
+            open.type_watch.as_ref().map_or(0, |watch| watch.first().len())
+        };
+        let before = self.rules.streams.get_mut(stream).map_or(0, |open| watch(open));
+        if let Some(found) = self.rules.streams.show(stream, octets) {
+            let kept = self.rules.streams.get_mut(stream).map_or(0, |open| watch(open)) - before;
+            self.type_is_known(stream, found, (octets, &octets[kept..]));
+        } else if !self.rules.awaits_type(stream) {
+            self.search(from, stream, octets);
+        } else if self.rules.held_without_verdict() > MAX_WAITING {
+            self.let_go(stream);
+        }
     }
 
     /// Looks into what goes on.
@@ -112,26 +117,33 @@ impl Relay<'_> {
     /// A response has ended.
     pub(super) fn response_ends(&mut self, stream: u32) {
         if let Some(found) = self.rules.streams.show_end(stream) {
-            self.type_is_known(stream, found, &[]);
+            self.type_is_known(stream, found, (&[], &[]));
         }
+        self.inspection_ends(stream);
     }
 
-    /// `octets`: the last that have come.
-    fn type_is_known(&mut self, stream: u32, found: Found, octets: &[u8]) {
+    /// `last`: what has come last; `rest`: what of that the watch has not kept.
+    fn type_is_known(&mut self, stream: u32, found: Found, (last, rest): (&[u8], &[u8])) {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
         let was_held = watch.is_held;
-        match self.judge.by_type(&mut watch, found, place(stream)) {
-            (Ruling::Pass, watch) => {
-                let is_as_it_was = watch.is_none();
-                if let Some(watch) = watch {
-                    self.rules.streams.begin_response(stream, watch);
-                }
+        let (mut ruling, content) = self.judge.by_type(&mut watch, found, place(stream));
+        let is_as_it_was = content.is_none();
+        if let Some(content) = content {
+            self.rules.streams.begin_response(stream, content);
+        }
+        if let Ruling::Inspect(rule) = ruling {
+            ruling = self.inspect_watched(stream, rule, found.ok(), &mut watch);
+            self.show_to_threads(stream, rest);
+        }
+        match ruling {
+            Ruling::Inspect(_) => {}
+            Ruling::Pass => {
                 self.goes_on(stream);
                 if is_as_it_was {
-                    self.search(End::Server, stream, octets);
+                    self.search(End::Server, stream, last);
                 }
             }
-            (Ruling::Block(refusal), _) => self.blocked(stream, was_held, &refusal, &mut watch.head),
+            Ruling::Block(refusal) => self.blocked(stream, was_held, &refusal, &mut watch.head),
         }
     }
 
@@ -139,17 +151,20 @@ impl Relay<'_> {
     fn let_go(&mut self, stream: u32) {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
         match self.judge.let_go(&mut watch, place(stream)) {
-            (Ruling::Pass, content) => {
+            (Ruling::Pass | Ruling::Inspect(_), content) => {
                 self.rules.streams.begin_response(stream, content);
-                self.rules.streams.await_type(stream, watch);
                 self.goes_on(stream);
+                if let Some(rule) = watch.inspected_by {
+                    self.inspect_watched(stream, rule, None, &mut watch);
+                }
+                self.rules.streams.await_type(stream, watch);
             }
             (Ruling::Block(refusal), _) => self.blocked(stream, true, &refusal, &mut watch.head),
         }
     }
 
     /// What waits of it may go, unless it is more than rules allow.
-    fn goes_on(&mut self, stream: u32) {
+    pub(super) fn goes_on(&mut self, stream: u32) {
         self.rules.queue.release(stream);
         let Some(open) = self.rules.streams.get_mut(stream) else { return };
         let content = open.response_content;
@@ -158,7 +173,7 @@ impl Relay<'_> {
         }
     }
 
-    fn blocked(&mut self, stream: u32, was_held: bool, refusal: &Refusal, head: &mut HttpEvent) {
+    pub(super) fn blocked(&mut self, stream: u32, was_held: bool, refusal: &Refusal, head: &mut HttpEvent) {
         if !was_held || stream.is_multiple_of(2) {
             return self.cut_content_off(End::Server, stream);
         }
@@ -167,7 +182,9 @@ impl Relay<'_> {
         self.rules.outboxes[End::Server].credit_connection(credit);
         let frame = self.rules.directions[End::Server].frame;
         let has_ended = frame.stream == stream && frame.flags & END_STREAM != 0;
-        self.answer_in_its_place(stream, refusal, head, |open| has_ended && open.ended.client);
+        self.answer_in_its_place(stream, refusal, head, |open| {
+            (has_ended || open.ended.server) && open.ended.client
+        });
     }
 
     /// Nothing of a response has gone on: an answer takes its place. A response that does not end by itself is reset.

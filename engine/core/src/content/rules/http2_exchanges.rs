@@ -7,6 +7,7 @@ use super::http2_message::{Request, check_request, check_response, check_trailer
 use super::http2_streams::{State, Stream};
 use super::http2_writer::{Carrier, PUSH_PROMISE, header_block};
 use super::judge::{Answer, Judged, Place, Refusal, Ruling};
+use super::judge_inspection::Subject;
 use crate::content::border::{Exchange, FrameHead, HeadKind};
 use crate::content::http2_frames::END_STREAM;
 use crate::end::{End, PerEnd};
@@ -50,11 +51,14 @@ impl Relay<'_> {
         head: &mut HttpEvent,
         fields: &Fields,
     ) -> Option<Fields> {
-        if !self.judge.has_edits() {
+        if !self.judge.keeps_heads() {
             return None;
         }
         let edits = match (from, kind) {
-            (End::Client, HeadKind::Request) => self.judge.request_edits(head),
+            (End::Client, HeadKind::Request) => {
+                let open = self.rules.streams.get_mut(stream)?;
+                self.judge.request_edits(head, &open.standing, fields)
+            }
             (End::Server, HeadKind::Response) => {
                 let open = self.rules.streams.get_mut(stream)?;
                 let host = || open.host.as_deref().map(str::to_owned);
@@ -81,12 +85,12 @@ impl Relay<'_> {
             self.off(End::Client, InspectorOff::TooManyOpen);
             return BlockFate::Drop;
         }
-        let is_blocked = ruling != Ruling::Pass;
+        let is_blocked = matches!(ruling, Ruling::Block(_));
         let host = head.hostname.as_deref().map(Into::into);
         let entry = Stream { is_blocked, request, host, watch, standing, ended, ..Stream::default() };
         self.rules.streams.insert(stream, entry);
         match ruling {
-            Ruling::Pass => {
+            Ruling::Pass | Ruling::Inspect(_) => {
                 self.rules.streams.passed = stream;
                 BlockFate::Pass
             }
@@ -125,7 +129,7 @@ impl Relay<'_> {
         if is_new && matches!(carrier, State::Open | State::LetGo) && self.rules.streams.len() < MAX_STREAMS {
             let request = Request::of(fields);
             let (ruling, _, standing) = self.judge_request(place, &request, head, fields, true);
-            if ruling == Ruling::Pass {
+            if !matches!(ruling, Ruling::Block(_)) {
                 let ended = PerEnd { client: true, server: false };
                 let host = head.hostname.as_deref().map(Into::into);
                 let entry = Stream { request, host, standing, ended, ..Stream::default() };
@@ -150,7 +154,7 @@ impl Relay<'_> {
         }
         head.ambiguous.insert(Ambiguity::FieldsMalformed);
         match self.judge.refuse(Reason::ContentUnparsed, Place { from: End::Client, stream }, head) {
-            Ruling::Pass => BlockFate::Pass,
+            Ruling::Pass | Ruling::Inspect(_) => BlockFate::Pass,
             Ruling::Block(_) => {
                 self.cut_off(stream);
                 BlockFate::Drop
@@ -179,32 +183,48 @@ impl Relay<'_> {
         } else if kind == HeadKind::Response {
             let standing = std::mem::take(&mut open.standing);
             match self.judge.response(&standing, place, head, fields) {
+                Judged::Now(Ruling::Inspect(rule), watch) => {
+                    self.rules.streams.begin_response(stream, watch);
+                    let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };
+                    // Without content there is nothing to look at.
+                    if end_stream { Ruling::Pass } else { self.inspect(stream, subject) }
+                }
                 Judged::Now(ruling, watch) => {
                     self.rules.streams.begin_response(stream, watch);
                     ruling
                 }
-                Judged::ByType(mut watch) if end_stream => {
+                Judged::ByType(mut watch, _) if end_stream => {
                     let found = watch.end();
                     let (ruling, watch) = self.judge.by_type(&mut watch, found, place);
                     self.rules.streams.begin_response(stream, watch.unwrap_or_default());
                     ruling
                 }
-                Judged::ByType(watch) => {
+                Judged::ByType(watch, content) => {
+                    self.rules.streams.begin_response(stream, content);
                     if watch.is_held {
                         self.rules.hold_for_type(stream);
                     }
+                    let inspected_by = watch.inspected_by;
                     self.rules.streams.await_type(stream, watch);
-                    Ruling::Pass
+                    match inspected_by {
+                        Some(rule) => {
+                            let subject = Subject { rule, place, head, fields, kind: None, has_begun: true };
+                            self.inspect(stream, subject)
+                        }
+                        None => Ruling::Pass,
+                    }
                 }
             }
         } else {
             Ruling::Pass
         };
         match ruling {
-            Ruling::Pass if self.rules.queue.has(stream) || self.rules.queue.is_held(stream) => {
+            Ruling::Pass | Ruling::Inspect(_)
+                if self.rules.queue.has(stream) || self.rules.queue.is_held(stream) =>
+            {
                 BlockFate::Queue
             }
-            Ruling::Pass => BlockFate::Pass,
+            Ruling::Pass | Ruling::Inspect(_) => BlockFate::Pass,
             Ruling::Block(refusal) => {
                 if had_response || stream.is_multiple_of(2) {
                     self.cut_off(stream);
@@ -268,7 +288,7 @@ impl Relay<'_> {
         self.content_ends(from, stream);
         if let Some(entry) = self.rules.streams.get_mut(stream) {
             entry.ended[from] |= from == End::Client || !entry.is_blocked;
-            if entry.ended.client && entry.ended.server {
+            if entry.ended.client && entry.ended.server && entry.inspection.is_none() {
                 self.rules.streams.remove(stream);
             }
         }
@@ -359,7 +379,8 @@ impl Relay<'_> {
             rules.outboxes[End::Server].credit_connection(credit);
             return (Fate::Drop, exchange);
         }
-        if rules.windows.must_hold(frame.length) || rules.queue.has(stream) {
+        let waits = rules.queue.has(stream) || rules.queue.is_held(stream);
+        if rules.windows.must_hold(frame.length) || waits {
             let credit = rules.windows.swallowed(frame.length - data);
             rules.outboxes[End::Server].credit_connection(credit);
             return (Fate::Queue, exchange);

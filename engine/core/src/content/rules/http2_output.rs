@@ -109,8 +109,8 @@ pub(super) struct Queue {
     bytes: usize,
     /// Something can have changed about what may go.
     is_due: bool,
-    /// Streams of which nothing goes.
-    holds: Vec<u32>,
+    /// Streams of which nothing goes, or no more than so many octets.
+    holds: Vec<(u32, u64)>,
 }
 
 struct Item {
@@ -194,7 +194,7 @@ impl Queue {
 
     /// What waits of a stream goes nowhere. Returns the octets of the server's among it.
     pub(super) fn discard(&mut self, stream: u32) -> usize {
-        self.holds.retain(|held| *held != stream);
+        self.holds.retain(|(held, _)| *held != stream);
         let (mut held, bytes) = (0, &mut self.bytes);
         self.items.retain(|item| {
             let stays = item.stream != stream;
@@ -209,23 +209,31 @@ impl Queue {
 
     /// Nothing of this stream goes, until it is [released](Self::release).
     pub(super) fn hold(&mut self, stream: u32) {
-        self.holds.push(stream);
+        self.holds.push((stream, 0));
+    }
+
+    /// So many more octets of a stream that is held may go, with the head before them.
+    pub(super) fn allow(&mut self, stream: u32, octets: u64) {
+        if let Some((_, may_go)) = self.holds.iter_mut().find(|(held, _)| *held == stream) {
+            *may_go += octets;
+            self.wake();
+        }
     }
 
     /// What waits of a stream may go.
     pub(super) fn release(&mut self, stream: u32) {
-        self.holds.retain(|held| *held != stream);
+        self.holds.retain(|(held, _)| *held != stream);
         self.wake();
     }
 
     /// Nothing of this stream goes.
     pub(super) fn is_held(&self, stream: u32) -> bool {
-        self.holds.contains(&stream)
+        self.holds.iter().any(|(held, _)| *held == stream)
     }
 
     /// Those of which nothing goes.
     pub(super) fn held_streams(&self) -> Vec<u32> {
-        self.holds.clone()
+        self.holds.iter().map(|(stream, _)| *stream).collect()
     }
 
     /// Windows have changed.
@@ -247,12 +255,15 @@ impl Queue {
     ) {
         self.is_due = false;
         // Streams of which something stays, so that what follows does, too.
-        let mut stalled = self.holds.clone();
+        let mut stalled: Vec<u32> =
+            self.holds.iter().filter(|(_, may_go)| *may_go == 0).map(|(stream, _)| *stream).collect();
         let mut stays = VecDeque::new();
         for mut item in std::mem::take(&mut self.items) {
             if !stalled.contains(&item.stream) {
                 let before = item.what.len();
-                let gone = write_item(out, &mut item, windows, streams, encoding);
+                let hold = self.holds.iter_mut().find(|(stream, _)| *stream == item.stream);
+                let may_go = hold.map(|(_, may_go)| may_go);
+                let gone = write_item(out, &mut item, may_go, windows, streams, encoding);
                 self.bytes -= before - if gone { 0 } else { item.what.len() };
                 if gone {
                     continue;
@@ -276,14 +287,15 @@ impl Queue {
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { items, bytes, is_due: _, holds } = self;
-        items.capacity() * size_of::<Item>() + bytes + holds.capacity() * size_of::<u32>()
+        items.capacity() * size_of::<Item>() + bytes + holds.capacity() * size_of::<(u32, u64)>()
     }
 }
 
-/// Writes as much of an item as may go; true: all of it.
+/// Writes as much of an item as may go; true: all of it. `may_go`: octets of a stream that is held.
 fn write_item(
     out: &mut Vec<u8>,
     item: &mut Item,
+    mut may_go: Option<&mut u64>,
     windows: &mut Windows,
     streams: &mut Streams,
     encoding: &mut Encoding,
@@ -291,6 +303,8 @@ fn write_item(
     let Item { stream, what, end_stream } = item;
     match what {
         Waiting::Frame(frame) => out.append(frame),
+        // Trailers: the end waits for the verdict.
+        Waiting::Head(_) if may_go.is_some() && *end_stream => return false,
         Waiting::Head(fields) => {
             let mut block = Vec::new();
             encoding.begin_block(&mut block);
@@ -306,13 +320,23 @@ fn write_item(
         }
         Waiting::Held(octets) => {
             while !octets.is_empty() {
-                let len = octets.len().min(MAX_PAYLOAD).min(windows.available());
+                let allowed = may_go
+                    .as_deref()
+                    .map_or(usize::MAX, |may_go| usize::try_from(*may_go).unwrap_or(usize::MAX));
+                let len = octets.len().min(MAX_PAYLOAD).min(windows.available()).min(allowed);
                 if len == 0 {
                     return false;
                 }
                 data(out, *stream, &octets[..len], false);
                 windows.released(len);
                 octets.advance(len);
+                if let Some(may_go) = &mut may_go {
+                    **may_go -= len as u64;
+                }
+            }
+            // Its end waits for the verdict, and so does what may still come before that.
+            if may_go.is_some() && *end_stream {
+                return false;
             }
             if *end_stream {
                 data(out, *stream, b"", true);

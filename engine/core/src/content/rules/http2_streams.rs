@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::content_watch::ContentWatch;
 use super::http2_message::Request;
+use super::inspection::Inspection;
 use super::type_watch::{Found, TypeWatch};
 use crate::end::{End, PerEnd};
 use crate::policy::Standing;
@@ -37,6 +38,10 @@ pub(super) struct Stream {
     pub(super) has_response: bool,
     /// Its type is not known yet.
     pub(super) type_watch: Option<Box<TypeWatch>>,
+    /// Threads look at its response.
+    pub(super) inspection: Option<Box<Inspection>>,
+    /// Octets of that which the queue may have let go.
+    pub(super) allowed: u64,
 }
 
 impl Stream {
@@ -44,7 +49,13 @@ impl Stream {
     fn beside(&self) -> usize {
         let host = self.host.as_ref().map_or(0, |host| host.len());
         let type_watch = self.type_watch.as_ref().map_or(0, |watch| watch.memory());
-        host + self.standing.memory() + self.watch.memory() + self.response_watch.memory() + type_watch
+        let inspection =
+            self.inspection.as_ref().map_or(0, |inspection| size_of::<Inspection>() + inspection.memory());
+        host + self.standing.memory()
+            + self.watch.memory()
+            + self.response_watch.memory()
+            + type_watch
+            + inspection
     }
 }
 
@@ -109,7 +120,7 @@ impl Streams {
     }
 
     /// What it holds may change.
-    fn change<T>(&mut self, stream: u32, change: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+    pub(super) fn change<T>(&mut self, stream: u32, change: impl FnOnce(&mut Stream) -> T) -> Option<T> {
         let (stream, beside) = self.streams.get_mut(&stream)?;
         let result = change(stream);
         let now = stream.beside();
@@ -148,6 +159,18 @@ impl Streams {
             return None;
         }
         Some(self.streams.get_mut(&stream)?.0.type_watch.as_mut()?.end())
+    }
+
+    /// What looks at its response.
+    pub(super) fn inspection(&self, stream: u32) -> Option<&Inspection> {
+        self.streams.get(&stream)?.0.inspection.as_deref()
+    }
+
+    /// Octets of its response that wait for a verdict.
+    pub(super) fn waiting_for_verdict(&self, stream: u32) -> u64 {
+        let Some((open, _)) = self.streams.get(&stream) else { return 0 };
+        let inspection = open.inspection.as_ref().filter(|inspection| !inspection.waits_for_nothing());
+        inspection.map_or(0, |inspection| inspection.body().saturating_sub(open.allowed))
     }
 
     /// Its response has waited for its type before; from now on it has.
@@ -189,10 +212,9 @@ impl Streams {
 
     /// A reset of it goes by. If rules wait for its response, and that comes all the same, it goes nowhere.
     pub(super) fn close(&mut self, stream: u32) {
-        let is_decided = self
-            .streams
-            .get(&stream)
-            .is_some_and(|(open, _)| !open.standing.awaits_response() && open.type_watch.is_none());
+        let is_decided = self.streams.get(&stream).is_some_and(|(open, _)| {
+            !open.standing.awaits_response() && open.type_watch.is_none() && open.inspection.is_none()
+        });
         self.remove(stream);
         if !is_decided {
             return;

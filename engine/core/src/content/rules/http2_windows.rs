@@ -173,6 +173,12 @@ impl Windows {
         self.debt
     }
 
+    /// What the server thinks it may send.
+    pub(super) fn of_server(&self) -> i64 {
+        self.client + self.debt as i64 - self.held as i64
+    }
+
+    /// Octets of the server's that wait here.
     pub(super) fn held(&self) -> u64 {
         self.held
     }

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use super::content_watch::{Applies, ContentWatch};
 use super::type_watch::{Found, TypeWatch};
 use crate::content::body::{Codings, FileType, Undecodable};
+use crate::content::inspect::Hit;
 use crate::content::page::{Page, PageFacts};
-use crate::content::signatures::SignatureHit;
 use crate::end::End;
-use crate::event::{AlertEvent, ContentVerdict, HttpEvent};
+use crate::event::{AlertEvent, ContentVerdict, FileEvent, HttpEvent};
 use crate::fields::{Field, Fields, text};
 use crate::policy::{
     ContentAction, ContentPolicy, ContentRuleId, Decided, DecryptedFlow, Direction, FieldEdit, HostRules,
-    Inside, Known, OnUnread, Policy, RequestFacts, Respond, ResponseFacts, Standing,
+    Inside, Known, OnUnread, Policy, RequestFacts, Respond, ResponseFacts, SignatureRules, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -27,6 +27,8 @@ const MAX_ALERTS: usize = 2048;
 pub(super) enum Ruling {
     /// It goes on, as far as is known now.
     Pass,
+    /// What is in it decides, by this rule.
+    Inspect(ContentRuleId),
     /// It does not.
     Block(Refusal),
 }
@@ -35,8 +37,8 @@ pub(super) enum Ruling {
 pub(super) enum Judged {
     /// That, and the rules that apply when more of its content comes.
     Now(Ruling, ContentWatch),
-    /// Its type decides.
-    ByType(Box<TypeWatch>),
+    /// Its type decides. It may have gone on already, with these rules, and by one that wants it looked at: [`TypeWatch::inspected_by`].
+    ByType(Box<TypeWatch>, ContentWatch),
 }
 
 /// Why something is blocked, and what its client gets.
@@ -67,13 +69,16 @@ pub(super) struct Place {
 
 /// The rules, and the flow that they are asked about.
 pub(super) struct Judge {
-    policy: Arc<ContentPolicy>,
+    pub(super) policy: Arc<ContentPolicy>,
     connections: Option<Arc<Policy>>,
     page: Arc<Page>,
     flow: Arc<DecryptedFlow>,
     flow_bytes: usize,
     host_rules: HostRules,
-    alerts: VecDeque<Box<AlertEvent>>,
+    pub(super) alerts: VecDeque<Box<AlertEvent>>,
+    pub(super) files: VecDeque<Box<FileEvent>>,
+    /// Of what is asked of threads.
+    pub(super) questions: u64,
 }
 
 impl Judge {
@@ -85,7 +90,17 @@ impl Judge {
         flow: Arc<DecryptedFlow>,
     ) -> Self {
         let (flow_bytes, host_rules) = (flow.memory(), HostRules::default());
-        Self { policy, connections, page, flow, flow_bytes, host_rules, alerts: VecDeque::new() }
+        Self {
+            policy,
+            connections,
+            page,
+            flow,
+            flow_bytes,
+            host_rules,
+            alerts: VecDeque::new(),
+            files: VecDeque::new(),
+            questions: 0,
+        }
     }
 
     /// A request's head is complete. What is decided is noted in `head`.
@@ -115,6 +130,9 @@ impl Judge {
             size: declared(fields).unwrap_or(if place.stream == 0 { Known::Bytes(0) } else { Known::Not }),
         };
         let mut standing = self.policy.at_request(&self.flow, &request, &mut self.host_rules);
+        if let Ruling::Block(refusal) = self.of_range(&standing, place, head, fields) {
+            return (Ruling::Block(refusal), ContentWatch::default(), standing);
+        }
         let decided = Decided {
             rule: standing.otherwise.filter(|_| !standing.awaits_response()),
             size_limits: std::mem::take(&mut standing.size_limits),
@@ -136,10 +154,12 @@ impl Judge {
         let Decided { rule, size_limits, mut signatures, awaits_type: _ } = decided;
         let mut ruling = self.apply(rule, place, head);
         let is_coded = codings.map_or(true, |codings| !codings.is_empty());
-        if ruling == Ruling::Pass && !signatures.is_empty() && is_coded {
+        if !matches!(ruling, Ruling::Block(_)) && !signatures.is_empty() && is_coded {
             // Nothing can be found in it.
-            ruling = self.refuse(Reason::ContentEncoding, place, head);
-            signatures = Default::default();
+            if let Ruling::Block(refusal) = self.refuse(Reason::ContentEncoding, place, head) {
+                ruling = Ruling::Block(refusal);
+            }
+            signatures = SignatureRules::default();
         }
         (ruling, ContentWatch::new(size_limits, signatures, self.policy.signatures(), head))
     }
@@ -168,16 +188,21 @@ impl Judge {
         let decided = self.policy.at_response(standing, &facts);
         if !decided.awaits_type {
             let (ruling, watch) = self.decide(decided, Codings::of(fields), place, head);
+            let ruling = match ruling {
+                // There is nothing to look at.
+                Ruling::Inspect(_) if inside == Inside::Nothing => Ruling::Pass,
+                ruling => ruling,
+            };
             return Judged::Now(ruling, watch);
         }
         let mut watch = Box::new(TypeWatch::new(standing, head, &facts));
         if watch.is_held {
-            return Judged::ByType(watch);
+            return Judged::ByType(watch, ContentWatch::default());
         }
         // It goes on at once. What its type is will show.
         match self.let_go(&mut watch, place) {
-            (Ruling::Pass, _) => Judged::ByType(watch),
-            (ruling, content) => Judged::Now(ruling, content),
+            (Ruling::Block(refusal), content) => Judged::Now(Ruling::Block(refusal), content),
+            (_, content) => Judged::ByType(watch, content),
         }
     }
 
@@ -185,7 +210,9 @@ impl Judge {
     pub(super) fn let_go(&mut self, watch: &mut TypeWatch, place: Place) -> (Ruling, ContentWatch) {
         let decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(FileType::Unknown)));
         (watch.given, watch.is_held) = (Some(decided.clone()), false);
-        self.decide_on_begun(decided, watch, place)
+        let (ruling, content) = self.decide_on_begun(decided, watch, place);
+        watch.inspected_by = if let Ruling::Inspect(rule) = ruling { Some(rule) } else { None };
+        (ruling, content)
     }
 
     /// As [`Self::decide`], where the first bytes are there already.
@@ -196,12 +223,15 @@ impl Judge {
         place: Place,
     ) -> (Ruling, ContentWatch) {
         let codings = watch.codings();
-        let (mut ruling, mut content) = self.decide(decided, codings, place, &mut watch.head);
-        if ruling == Ruling::Pass {
-            content.push(watch.first());
-            ruling = self.found(&mut content, place);
+        let (ruling, mut content) = self.decide(decided, codings, place, &mut watch.head);
+        if matches!(ruling, Ruling::Block(_)) {
+            return (ruling, content);
         }
-        (ruling, content)
+        content.push(watch.first());
+        match self.late_finds(&mut content, place) {
+            Ruling::Block(refusal) => (Ruling::Block(refusal), content),
+            _ => (ruling, content),
+        }
     }
 
     /// The type of a response is known, or that it cannot be. None for the rules by size: those that it went on by stay.
@@ -239,7 +269,7 @@ impl Judge {
     }
 
     /// The alerts from there on came after something had gone on.
-    fn mark_late(&mut self, from: usize, is_late: bool) {
+    pub(super) fn mark_late(&mut self, from: usize, is_late: bool) {
         self.alerts.iter_mut().skip(from).for_each(|alert| alert.late = is_late);
     }
 
@@ -249,7 +279,8 @@ impl Judge {
             let alerts = self.alerts.len();
             let ruling = self.apply_late(applies, place);
             self.mark_late(alerts, true);
-            if ruling != Ruling::Pass {
+            // It is too late to look at what has gone on.
+            if matches!(ruling, Ruling::Block(_)) {
                 return ruling;
             }
         }
@@ -270,12 +301,12 @@ impl Judge {
 
     fn search_again(&mut self, watch: &mut ContentWatch, place: Place) -> Ruling {
         let alerts = self.alerts.len();
-        let ruling = self.found(watch, place);
+        let ruling = self.late_finds(watch, place);
         self.mark_late(alerts, true);
         ruling
     }
 
-    fn found(&mut self, watch: &mut ContentWatch, place: Place) -> Ruling {
+    fn late_finds(&mut self, watch: &mut ContentWatch, place: Place) -> Ruling {
         while let Some(applies) = watch.found() {
             let ruling = self.apply_late(applies, place);
             if ruling != Ruling::Pass {
@@ -295,6 +326,14 @@ impl Judge {
         let action = match reason {
             Reason::ContentOpaque => self.policy.on_opaque,
             Reason::ContentEncoding | Reason::ContentBomb => self.policy.on_undecodable,
+            Reason::ContentTimeout => self.policy.inspection.on_timeout,
+            Reason::ContentOverload => self.policy.inspection.on_overload,
+            Reason::IcapDown | Reason::IcapProtocol => self.policy.inspection.on_icap,
+            Reason::IcapOversize => self.policy.inspection.on_oversize,
+            // What was cut short by a scanner has something in it.
+            Reason::IcapShort => OnUnread::Block,
+            Reason::ContentOversize => self.policy.inspection.on_oversize,
+            Reason::ContentRange => OnUnread::Block,
             _ => self.policy.on_unparsed,
         };
         self.policy.count_unread(reason, action);
@@ -340,7 +379,7 @@ impl Judge {
     fn apply_with(
         &mut self,
         rule: Option<ContentRuleId>,
-        hit: Option<SignatureHit>,
+        hit: Option<Hit>,
         place: Place,
         head: &mut HttpEvent,
     ) -> Ruling {
@@ -355,6 +394,7 @@ impl Judge {
             }
             ContentAction::Alert => None,
             ContentAction::Block(respond) => Some(respond.clone()),
+            ContentAction::Inspect(_) => return Ruling::Inspect(id),
         };
         head.verdict =
             Some(if respond.is_some() { ContentVerdict::Blocked } else { ContentVerdict::Alerted });
@@ -366,7 +406,7 @@ impl Judge {
         }
     }
 
-    fn alert(&mut self, rule: Option<&Arc<str>>, reason: Reason, place: Place, head: &HttpEvent) {
+    pub(super) fn alert(&mut self, rule: Option<&Arc<str>>, reason: Reason, place: Place, head: &HttpEvent) {
         self.alert_of(rule, reason, None, place, head);
     }
 
@@ -374,7 +414,7 @@ impl Judge {
         &mut self,
         rule: Option<&Arc<str>>,
         reason: Reason,
-        hit: Option<SignatureHit>,
+        found: Option<Hit>,
         place: Place,
         head: &HttpEvent,
     ) {
@@ -387,7 +427,7 @@ impl Judge {
                 from,
                 stream,
                 late: false,
-                hit,
+                found,
                 http: head.clone(),
             }));
         }
@@ -433,14 +473,21 @@ impl Judge {
         })
     }
 
-    /// Heads may be changed.
-    pub(super) fn has_edits(&self) -> bool {
-        self.policy.has_edits()
+    /// Heads may be changed, or wait, so their bytes are to be kept.
+    pub(super) fn keeps_heads(&self) -> bool {
+        self.policy.has_edits() || self.policy.has_inspections()
     }
 
     /// How a request's head is to be changed.
-    pub(super) fn request_edits(&self, head: &HttpEvent) -> Vec<FieldEdit> {
-        self.policy.edits(&self.flow, self.host(head), Direction::Request)
+    pub(super) fn request_edits(
+        &self,
+        head: &HttpEvent,
+        standing: &Standing,
+        fields: &Fields,
+    ) -> Vec<FieldEdit> {
+        let mut edits = self.policy.edits(&self.flow, self.host(head), Direction::Request);
+        edits.extend(self.range_edits(standing, fields));
+        edits
     }
 
     /// How a response's head is to be changed. `head` has what is known of the request, too.
@@ -461,13 +508,34 @@ impl Judge {
         alert
     }
 
+    /// The next body that was looked at, likewise.
+    pub(super) fn poll_file(&mut self) -> Option<Box<FileEvent>> {
+        let file = self.files.pop_front();
+        if self.files.is_empty() {
+            self.files = VecDeque::new();
+        }
+        file
+    }
+
     /// Bytes of memory that it holds beside its own size; policy and page are everybody's.
     pub(super) fn memory(&self) -> usize {
-        let Self { policy: _, connections: _, page: _, flow: _, flow_bytes, host_rules, alerts } = self;
+        let Self {
+            policy: _,
+            connections: _,
+            page: _,
+            flow: _,
+            flow_bytes,
+            host_rules,
+            alerts,
+            files,
+            questions: _,
+        } = self;
         flow_bytes
             + host_rules.memory()
             + alerts.capacity() * size_of::<Box<AlertEvent>>()
             + alerts.len() * size_of::<AlertEvent>()
+            + files.capacity() * size_of::<Box<FileEvent>>()
+            + files.len() * size_of::<FileEvent>()
     }
 }
 

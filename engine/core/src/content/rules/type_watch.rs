@@ -1,15 +1,13 @@
 //! A response whose type decides: what is known of it until its first bytes have come.
 
+use super::streamed::is_streamed;
 use crate::content::body::{Codings, FileType, First, MAX_CODED, Undecodable, first_type};
 use crate::event::HttpEvent;
 use crate::fields::Fields;
-use crate::policy::{Decided, Inside, Known, ResponseFacts, Standing};
+use crate::policy::{ContentRuleId, Decided, Inside, Known, ResponseFacts, Standing};
 
 /// What came of looking at the first bytes.
 pub(super) type Found = Result<FileType, Undecodable>;
-
-/// Types of content that are never held: whoever asked for them waits for each piece.
-const STREAMED: [&[u8]; 3] = [b"text/event-stream", b"application/grpc", b"multipart/x-mixed-replace"];
 
 /// What the rules are asked about, and the first bytes.
 pub(super) struct TypeWatch {
@@ -28,17 +26,13 @@ pub(super) struct TypeWatch {
     pub(super) is_old: bool,
     /// It has gone on by this rule, as if its type were unknown.
     pub(super) given: Option<Decided>,
+    /// That rule wants it looked at.
+    pub(super) inspected_by: Option<ContentRuleId>,
 }
 
 impl TypeWatch {
     pub(super) fn new(standing: &Standing, head: &HttpEvent, response: &ResponseFacts<'_>) -> Self {
         let &ResponseFacts { status, fields, size, inside: _ } = response;
-        let is_streamed = |value: &[u8]| {
-            let value = value.trim_ascii_start();
-            STREAMED
-                .iter()
-                .any(|kind| value.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind)))
-        };
         Self {
             standing: standing.clone(),
             head: head.clone(),
@@ -51,7 +45,18 @@ impl TypeWatch {
             is_held: !fields.values("content-type").any(is_streamed),
             is_old: false,
             given: None,
+            inspected_by: None,
         }
+    }
+
+    /// The fields of its head.
+    pub(super) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// Octets of the body that have come: all of them, until its type is known.
+    pub(super) fn first(&self) -> &[u8] {
+        &self.first
     }
 
     /// What the rules are asked about, if this is in it.
@@ -62,11 +67,6 @@ impl TypeWatch {
     /// As the head has them.
     pub(super) fn codings(&self) -> Result<Codings, Undecodable> {
         self.codings
-    }
-
-    /// All that has come of the body.
-    pub(super) fn first(&self) -> &[u8] {
-        &self.first
     }
 
     /// More of the body has come: what is known of it now, if that is enough.

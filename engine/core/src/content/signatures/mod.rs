@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use literals::{LiteralError, MAX_LITERAL, MIN_LITERAL, parse_literal};
 pub use masked::Masked;
 pub use regexes::{RegexError, check_regex};
-pub use stream::{SignatureHit, SignatureStream};
+pub use stream::SignatureStream;
 
 use literals::{Literals, LiteralsBuilder};
 use regexes::Regexes;

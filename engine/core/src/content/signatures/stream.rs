@@ -8,17 +8,7 @@ use super::literals::LiteralsState;
 use super::masked::Masked;
 use super::regexes::RegexState;
 use super::{SignatureId, SignatureMask, Signatures};
-
-/// A set of which as much was found in a message as it asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignatureHit {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Finds so far.
-    pub count: u32,
-    /// The first number of a card or an account among them.
-    pub sample: Option<Masked>,
-}
+use crate::content::inspect::{Finding, Hit, Scanner};
 
 /// What is kept of a message between two of its pieces.
 #[derive(Debug)]
@@ -93,12 +83,12 @@ impl SignatureStream {
     }
 
     /// The next set that has hit, in the order of sets. To be fetched until there is none.
-    pub fn poll_hit(&mut self) -> Option<(SignatureId, SignatureHit)> {
+    pub fn poll_hit(&mut self) -> Option<(SignatureId, Hit)> {
         let id = self.hits.iter().next()?;
         self.hits = self.hits.without(id);
         let name = Arc::clone(self.signatures.name(id)?);
         let (count, sample) = *self.counts.get(id.place())?;
-        Some((id, SignatureHit { name, count, sample }))
+        Some((id, Hit { by: name, what: "signature".into(), count: Some(count), sample }))
     }
 
     /// Nothing is looked for any more.
@@ -111,6 +101,22 @@ impl SignatureStream {
         let Self { signatures: _, wanted: _, hits: _, counts, literals: _, regexes, cards: _, ibans: _ } =
             self;
         size_of_val(&**counts) + size_of_val(&**regexes)
+    }
+}
+
+impl Scanner for SignatureStream {
+    fn feed(&mut self, octets: &[u8]) -> Option<Finding> {
+        self.push(octets);
+        self.poll_hit().map(|(_, hit)| Finding::Hit(hit))
+    }
+
+    fn end(&mut self) -> Option<Finding> {
+        Self::end(self);
+        self.poll_hit().map(|(_, hit)| Finding::Hit(hit))
+    }
+
+    fn memory(&self) -> usize {
+        Self::memory(self)
     }
 }
 

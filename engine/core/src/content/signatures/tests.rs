@@ -118,11 +118,11 @@ fn a_find_is_told_with_the_piece_that_completes_it() {
     stream.push(b"we attack at daw");
     assert_eq!(stream.poll_hit(), None);
     stream.push(b"n");
-    assert_eq!(stream.poll_hit().map(|(_, hit)| hit.name.to_string()), Some("literal".into()));
+    assert_eq!(stream.poll_hit().map(|(_, hit)| hit.by.to_string()), Some("literal".into()));
     stream.push(b"key123");
     assert_eq!(stream.poll_hit(), None);
     stream.push(b"4");
-    assert_eq!(stream.poll_hit().map(|(_, hit)| hit.name.to_string()), Some("regex".into()));
+    assert_eq!(stream.poll_hit().map(|(_, hit)| hit.by.to_string()), Some("regex".into()));
     assert!(stream.is_over() && stream.poll_hit().is_none());
 }
 
@@ -137,7 +137,7 @@ fn a_threshold_counts_finds_of_a_message_and_the_sample_is_masked() {
     assert_eq!(stream.poll_hit(), None);
     stream.end();
     let (_, hit) = stream.poll_hit().unwrap();
-    assert_eq!((hit.count, hit.sample.unwrap().to_string()), (3, "4111**********11".into()));
+    assert_eq!((hit.count, hit.sample.unwrap().to_string()), (Some(3), "4111**********11".into()));
 }
 
 #[test]

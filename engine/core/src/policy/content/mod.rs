@@ -6,6 +6,7 @@
 mod edit;
 mod file_name;
 mod index;
+mod late;
 mod limits;
 mod pattern;
 mod rule;
@@ -15,20 +16,23 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tcp_stack::{Duration, Instant};
+
 use super::names::HostName;
 use super::path::Target;
 use super::{Lists, Profile, Tallies};
-use crate::content::{FileType, Signatures};
+use crate::content::{FileType, Inspector, Signatures};
 use crate::fields::Fields;
 use crate::reason::Reason;
 use edit::CompiledHeaderRule;
 pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
 pub use index::HostRules;
 use index::{RuleIndex, in_order};
+use late::LateVerdicts;
 pub use limits::{SignatureRules, SizeLimits};
 pub use pattern::{Glob, PatternError, TextPattern};
 use rule::{AtRequest, CompiledContentRule, Holds, Later};
-pub use rule::{ContentAction, ContentRule, Respond};
+pub use rule::{ContentAction, ContentRule, Hold, Inspect, Respond};
 
 /// What is known of a decrypted flow before its first plaintext.
 #[derive(Clone, Debug)]
@@ -245,13 +249,64 @@ pub struct ContentPolicy {
     index: RuleIndex,
     lists: Arc<Lists>,
     signatures: Arc<Signatures>,
+    inspectors: Vec<Arc<dyn Inspector>>,
     tallies: Tallies,
+    has_inspections: bool,
+    late: LateVerdicts,
+    /// The first rule of those that only a response decides on that looks at content.
+    first_deferred_inspection: Option<usize>,
     /// HTTP that cannot be read, or may be read in two ways.
     pub on_unparsed: OnUnread,
     /// What is no HTTP.
     pub on_opaque: OnUnread,
     /// Bodies that rules ask about and that cannot be read through their codings.
     pub on_undecodable: OnUnread,
+    /// What becomes of bodies that are to be looked at and are not.
+    pub inspection: Inspection,
+}
+
+/// Bounds of looking at bodies, and what becomes of what is beyond them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Most bytes of one message that are held for `hold = "all"`.
+    pub hold_bytes: usize,
+    /// How long a thread may have what has come of a body.
+    pub timeout: Duration,
+    /// It has had it for longer.
+    pub on_timeout: OnUnread,
+    /// The threads' queue is full, or the worker holds as many bytes of bodies as it may.
+    pub on_overload: OnUnread,
+    /// More came than is held. Where it is allowed only the end is held from there on.
+    pub on_oversize: OnUnread,
+    /// An ICAP server has not answered, or wrongly.
+    pub on_icap: OnUnread,
+    /// A request for a part of a body that is to be looked at.
+    pub on_range: OnRange,
+}
+
+impl Default for Inspection {
+    fn default() -> Self {
+        Self {
+            hold_bytes: 10 << 20,
+            timeout: Duration::from_secs(10),
+            on_timeout: OnUnread::Block,
+            on_overload: OnUnread::Block,
+            on_oversize: OnUnread::Allow,
+            on_icap: OnUnread::Block,
+            on_range: OnRange::Strip,
+        }
+    }
+}
+
+/// What becomes of requests for parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRange {
+    /// They become requests for the whole.
+    Strip,
+    /// They do not pass.
+    Block,
+    /// They pass, and the part is looked at as if it were the whole.
+    Allow,
 }
 
 impl Default for ContentPolicy {
@@ -265,16 +320,22 @@ impl ContentPolicy {
     pub fn compile(rules: &[ContentRule], lists: Arc<Lists>) -> Self {
         let rules: Vec<_> = rules.iter().map(CompiledContentRule::new).collect();
         let index = RuleIndex::new(&rules, &lists);
+        let mut deferred = index.deferred().iter().copied();
         Self {
+            late: LateVerdicts::default(),
+            has_inspections: rules.iter().any(CompiledContentRule::inspects),
+            first_deferred_inspection: deferred.find(|place| rules[*place].inspects()),
             rules,
             headers: Vec::new(),
             index,
             lists,
             signatures: Arc::default(),
+            inspectors: Vec::new(),
             tallies: Tallies::default(),
             on_unparsed: OnUnread::Block,
             on_opaque: OnUnread::Allow,
             on_undecodable: OnUnread::Block,
+            inspection: Inspection::default(),
         }
     }
 
@@ -289,6 +350,17 @@ impl ContentPolicy {
     #[must_use]
     pub fn with_signatures(self, signatures: Arc<Signatures>) -> Self {
         Self { signatures, ..self }
+    }
+
+    /// With those who are asked about bodies, in the order in which rules name them by their places.
+    #[must_use]
+    pub fn with_inspectors(self, inspectors: Vec<Arc<dyn Inspector>>) -> Self {
+        Self { inspectors, ..self }
+    }
+
+    /// Those in these places.
+    pub fn inspectors<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'a Arc<dyn Inspector>> {
+        places.iter().filter_map(|place| self.inspectors.get(*place))
     }
 
     /// What rules look for in contents.
@@ -316,6 +388,44 @@ impl ContentPolicy {
     pub fn is_about(&self, profile: &str) -> bool {
         self.rules.iter().any(|rule| rule.is_about(profile))
             || self.headers.iter().any(|rule| rule.is_about(profile))
+    }
+
+    /// Some content is looked at.
+    pub fn has_inspections(&self) -> bool {
+        self.has_inspections
+    }
+
+    /// What is known of content that a rule has looked at, late, by the texts that name it.
+    pub fn was_late(&self, rule: ContentRuleId, names: &[&[u8]], now: Instant) -> bool {
+        self.late.knows(self.late_hash(rule, names), now)
+    }
+
+    /// A rule has found something in content when most of it had gone on.
+    pub fn note_late(&self, rule: ContentRuleId, names: &[&[u8]], now: Instant) {
+        self.late.note(self.late_hash(rule, names), now);
+    }
+
+    fn late_hash(&self, rule: ContentRuleId, names: &[&[u8]]) -> u64 {
+        let name = self.name(rule).as_bytes();
+        self.lists.keyed_hash(&[&[name], names].concat())
+    }
+
+    /// The lists that rules ask.
+    pub fn lists(&self) -> &Arc<Lists> {
+        &self.lists
+    }
+
+    /// A rule that may still win with this request looks at what the response has.
+    pub fn may_inspect(&self, standing: &Standing) -> bool {
+        let is_deferred = |place: usize| standing.has_deferred && place < standing.deferred_before;
+        self.has_inspections
+            && (self.first_deferred_inspection.is_some_and(is_deferred)
+                || standing.not_yet.iter().any(|id| self.rules[id.place()].inspects()))
+    }
+
+    /// The name under which a client would save what a message has.
+    pub fn file_name(&self, fields: &Fields, target: &str) -> Option<String> {
+        file_name::file_names(fields, &Target::new(target).path).into_iter().next()
     }
 
     /// Some fields are set or removed.

@@ -11,7 +11,7 @@ use crate::content::{FileType, SignatureId, SignatureMask};
 use crate::fields::{Fields, text};
 use crate::policy::path::Target;
 use crate::policy::rule::Addresses;
-use crate::policy::{ListId, Lists, NamePattern};
+use crate::policy::{HashLists, ListId, Lists, NamePattern};
 
 /// What a rule does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,53 @@ pub enum ContentAction {
     Alert,
     /// It does not pass; the client gets this.
     Block(Respond),
+    /// It passes if nothing is found in its content.
+    Inspect(Inspect),
+}
+
+/// What a rule asks of content, and what becomes of it meanwhile and afterwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspect {
+    /// Lists of hashes that it must not be on.
+    pub hashes: HashLists,
+    /// What must not be found in it.
+    pub signatures: SignatureMask,
+    /// Who else is asked: places in [`ContentPolicy::inspectors`](super::ContentPolicy::inspectors).
+    pub inspectors: Vec<usize>,
+    /// How much waits for that; none: the type of the file decides.
+    pub hold: Option<Hold>,
+    /// What a client gets in place of what is found, if it has nothing of it yet.
+    pub respond: Respond,
+}
+
+/// How much of a message waits until all of it has been looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing: what is found ends what is left of it.
+    None,
+    /// The end: without it most files are of no use.
+    Tail,
+    /// All of it.
+    All,
+}
+
+impl Hold {
+    /// As configurations have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Tail => "tail",
+            Self::All => "all",
+        }
+    }
+
+    /// Where a rule says nothing: what does harm in part, or is opened in part, does not go on in part.
+    pub fn of(kind: FileType) -> Self {
+        match kind.group() {
+            Some("executable" | "script" | "archive" | "office") => Self::All,
+            _ => Self::Tail,
+        }
+    }
 }
 
 impl ContentAction {
@@ -31,6 +78,7 @@ impl ContentAction {
             Self::Allow => "allow",
             Self::Alert => "alert",
             Self::Block(_) => "block",
+            Self::Inspect(_) => "inspect",
         }
     }
 }
@@ -185,6 +233,11 @@ impl CompiledContentRule {
         &self.rule
     }
 
+    /// It has content looked at.
+    pub(super) fn inspects(&self) -> bool {
+        matches!(self.rule.action, ContentAction::Inspect(_))
+    }
+
     /// It may match in flows of this profile.
     pub(super) fn is_about(&self, profile: &str) -> bool {
         self.rule.profile.is_empty() || self.rule.profile.iter().any(|name| name == profile)
@@ -221,7 +274,8 @@ impl CompiledContentRule {
             || !rule.signatures.is_empty();
         let asks_response = !rule.status.is_empty()
             || !rule.file_type.is_empty()
-            || rule.direction == Some(Direction::Response);
+            || rule.direction == Some(Direction::Response)
+            || self.inspects() && rule.direction.is_none();
         match (rule.direction, self.has_content(&message)) {
             _ if asks_response => AtRequest::NotYet(None),
             _ if !asks_content => AtRequest::Matches,
@@ -283,7 +337,7 @@ impl CompiledContentRule {
         let mut texts = texts.peekable();
         match self.rule.action {
             ContentAction::Allow => texts.peek().is_some() && texts.all(|text| is_like(&text)),
-            ContentAction::Alert | ContentAction::Block(_) => texts.any(|text| is_like(&text)),
+            _ => texts.any(|text| is_like(&text)),
         }
     }
 

@@ -16,7 +16,7 @@ pub enum Format {
     Ut1,
     /// A response policy zone of a DNS server.
     Rpz,
-    /// A dataset of Suricata: texts in base64, addresses as they are; a rating may follow.
+    /// A dataset of Suricata: texts in base64, addresses and hashes as they are; a rating may follow.
     Suricata,
 }
 
@@ -35,14 +35,18 @@ impl Format {
     /// Whether a file of this form can have entries of a kind.
     pub fn has(self, kind: ListKind) -> bool {
         match self {
-            Self::Plain | Self::Suricata | Self::Ut1 => true,
+            Self::Plain | Self::Suricata => true,
+            Self::Ut1 => !kind.is_of_hashes(),
             Self::Hosts => kind == ListKind::Domain,
-            Self::Rpz => kind != ListKind::Url,
+            Self::Rpz => matches!(kind, ListKind::Domain | ListKind::Ip),
         }
     }
 
     /// The form that a file seems to have, by its name and its first line that says something.
     pub fn detect(kind: ListKind, file_name: &str, contents: &[u8]) -> Self {
+        if kind.is_of_hashes() {
+            return Self::Plain;
+        }
         if let "domains" | "urls" = file_name.strip_suffix(".gz").unwrap_or(file_name) {
             return Self::Ut1;
         }

@@ -2,6 +2,7 @@
 
 use base64ct::{Base64, Encoding};
 
+use super::digests::digest;
 use super::domains::Reach;
 use super::entry::{self, Wrong};
 use super::format::host_address;
@@ -125,6 +126,8 @@ impl Reader<'_> {
             ListKind::Domain => self.domain(line, Reach::Exact, false),
             ListKind::Url => self.url(line, Reach::Exact).map(drop),
             ListKind::Ip => self.network(line),
+            ListKind::Sha256 => self.digest(line, 32, "a SHA-256 hash: 64 hexadecimal digits"),
+            ListKind::Md5 => self.digest(line, 16, "an MD5 hash: 32 hexadecimal digits"),
         }
     }
 
@@ -148,6 +151,8 @@ impl Reader<'_> {
             ListKind::Domain => self.domain(line, Reach::Tree, false),
             ListKind::Ip if !is_address && entry::domain(line, Reach::Tree).is_ok() => Err(Wrong::OtherKind),
             ListKind::Ip => self.network(line),
+            // No file of this form is read for them.
+            ListKind::Sha256 | ListKind::Md5 => Err(Wrong::OtherKind),
             ListKind::Url => {
                 // squidGuard takes a host's `www` away before it compares.
                 let host = self.url(line, Reach::Exact)?;
@@ -169,8 +174,8 @@ impl Reader<'_> {
         if rating.is_some_and(|rating| rating.parse::<u16>().is_err()) {
             return Err(Wrong::Expected("a rating of 0 to 65535 after the comma"));
         }
-        if self.kind == ListKind::Ip {
-            return self.network(text);
+        if self.kind == ListKind::Ip || self.kind.is_of_hashes() {
+            return self.plain(text);
         }
         let text = unbase64(text).ok_or(Wrong::Expected("a text in base64"))?;
         self.plain(&text)
@@ -209,6 +214,13 @@ impl Reader<'_> {
         self.lists.addresses[self.list.index()].push(network);
         self.lists.networks += 1;
         self.count(true);
+        Ok(())
+    }
+
+    fn digest(&mut self, text: &str, len: usize, expected: &'static str) -> Result<(), Wrong> {
+        let digest = digest(text, len).ok_or(Wrong::Expected(expected))?;
+        let is_new = self.lists.digests.insert(&digest, self.list);
+        self.count(is_new);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! All lists of a kind are one set, shared by all workers, so one look-up answers all of them.
 
+mod digests;
 mod domains;
 mod entry;
 mod format;
@@ -13,10 +14,12 @@ mod zone;
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use digests::DigestSet;
 use domains::DomainSet;
 use ipnet::IpNet;
 use urls::UrlSet;
 
+pub use self::digests::HashLists;
 pub use self::format::Format;
 pub use self::lines::{BadLine, MAX_LINE, Report};
 pub use self::mask::{ListId, ListMask, MAX_LISTS};
@@ -36,6 +39,10 @@ pub enum ListKind {
     Url,
     /// Addresses and networks.
     Ip,
+    /// SHA-256 hashes of files.
+    Sha256,
+    /// MD5 hashes of files.
+    Md5,
 }
 
 impl ListKind {
@@ -45,6 +52,8 @@ impl ListKind {
             Self::Domain => "domain",
             Self::Url => "url",
             Self::Ip => "ip",
+            Self::Sha256 => "sha256",
+            Self::Md5 => "md5",
         }
     }
 
@@ -54,7 +63,13 @@ impl ListKind {
             Self::Domain => "names",
             Self::Url => "URLs",
             Self::Ip => "networks",
+            Self::Sha256 | Self::Md5 => "hashes",
         }
+    }
+
+    /// Its entries are hashes of files.
+    pub const fn is_of_hashes(self) -> bool {
+        matches!(self, Self::Sha256 | Self::Md5)
     }
 }
 
@@ -75,6 +90,7 @@ pub struct Lists {
     lists: Vec<List>,
     domains: DomainSet,
     urls: UrlSet,
+    digests: DigestSet,
     /// By the numbers of the lists; empty for those of other kinds.
     addresses: Vec<Networks>,
 }
@@ -131,6 +147,18 @@ impl Lists {
         self.addresses.get(list.index()).is_some_and(|networks| networks.contain(address))
     }
 
+    /// A hash of texts, with the key of the lists: nobody outside can look for others of the same hash.
+    pub(in crate::policy) fn keyed_hash(&self, texts: &[&[u8]]) -> u64 {
+        self.digests.keyed_hash(texts)
+    }
+
+    /// The first of the asked lists that a file is on, by its hashes.
+    pub fn of_hashes(&self, asked: &HashLists, sha256: &[u8; 32], md5: Option<&[u8; 16]>) -> Option<&str> {
+        let by_md5 = md5.map(|md5| self.digests.find(md5) & asked.md5()).unwrap_or_default();
+        let on = self.digests.find(sha256) & asked.sha256() | by_md5;
+        on.iter().next().and_then(|id| self.get(id)).map(|list| list.name.as_str())
+    }
+
     /// Memory of the domain lists, in bytes.
     pub fn domain_bytes(&self) -> usize {
         self.domains.bytes()
@@ -142,6 +170,7 @@ pub struct ListsBuilder {
     lists: Vec<List>,
     domains: DomainSet,
     urls: UrlSet,
+    digests: DigestSet,
     addresses: Vec<Vec<IpNet>>,
     networks: usize,
 }
@@ -154,6 +183,7 @@ impl ListsBuilder {
             lists: Vec::new(),
             domains: DomainSet::new(key),
             urls: UrlSet::new(key),
+            digests: DigestSet::new(key),
             addresses: Vec::new(),
             networks: 0,
         }
@@ -177,13 +207,15 @@ impl ListsBuilder {
     }
 
     fn is_full(&self) -> bool {
-        self.domains.len() + self.urls.len() + self.networks >= MAX_ENTRIES
+        self.domains.len() + self.urls.len() + self.digests.len() + self.networks >= MAX_ENTRIES
     }
 
     /// All that was read.
     pub fn build(mut self) -> Lists {
         self.domains.shrink();
+        self.digests.shrink();
         let addresses: Vec<_> = self.addresses.iter().map(|networks| Networks::new(networks)).collect();
-        Lists { lists: self.lists, domains: self.domains, urls: self.urls, addresses }
+        let Self { lists, domains, urls, digests, .. } = self;
+        Lists { lists, domains, urls, digests, addresses }
     }
 }

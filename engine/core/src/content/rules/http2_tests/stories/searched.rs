@@ -33,7 +33,7 @@ fn under_way() -> Ends {
 fn is_told(ends: &Ends, from: End) {
     let [alert] = &ends.wire.alerts[..] else { panic!("{:?}", ends.wire.alerts) };
     assert_eq!((alert.rule.as_deref(), alert.stream, alert.from), (Some("codes"), 1, from));
-    assert!(alert.blocked && alert.late && alert.hit.is_some());
+    assert!(alert.blocked && alert.late && alert.found.is_some());
 }
 
 #[test]

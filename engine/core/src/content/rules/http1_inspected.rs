@@ -1,0 +1,189 @@
+//! Bodies of HTTP/1 that threads look at, and what comes of it.
+
+use tcp_stack::Instant;
+
+use super::http1::Http1Rules;
+use super::inspection::Inspection;
+use super::judge::{Judge, Place, Ruling};
+use super::judge_inspection::{Begun, Subject};
+use super::type_watch::TypeWatch;
+use crate::content::body::FileType;
+use crate::content::filter::{Decisions, Verdict};
+use crate::end::End;
+use crate::policy::ContentRuleId;
+use crate::reason::Reason;
+
+impl Http1Rules {
+    /// The message whose head ends here is to be looked at. Where that is done, head and body are to pass: they wait in the lane.
+    pub(super) fn inspect(
+        &mut self,
+        subject: Subject<'_>,
+        judge: &mut Judge,
+        decisions: &mut Decisions,
+    ) -> Ruling {
+        let (from, rule) = (subject.place.from, subject.rule);
+        match judge.inspect(subject, decisions) {
+            Begun::Inspects(inspection) => {
+                self.lanes[from].begin(*inspection);
+                Ruling::Inspect(rule)
+            }
+            Begun::Not(ruling) => ruling,
+        }
+    }
+
+    /// Likewise a response whose type was awaited.
+    pub(super) fn inspect_watched(
+        &mut self,
+        rule: ContentRuleId,
+        kind: Option<FileType>,
+        watch: &mut TypeWatch,
+        judge: &mut Judge,
+        decisions: &mut Decisions,
+    ) -> Ruling {
+        let (place, has_begun) = (Place { from: End::Server, stream: 0 }, !watch.is_held);
+        // Another rule has begun with it already.
+        if self.lanes.server.current().is_some() {
+            return Ruling::Pass;
+        }
+        let (mut head, fields) = (watch.head.clone(), watch.fields().clone());
+        let subject = Subject { rule, place, head: &mut head, fields: &fields, kind, has_begun };
+        let ruling = self.inspect(subject, judge, decisions);
+        watch.head = head;
+        self.lanes.server.show(watch.first());
+        ruling
+    }
+
+    /// A body has come up to here: `read` are the last bytes before that.
+    pub(super) fn take_body(
+        &mut self,
+        judge: &mut Judge,
+        (from, up_to): (End, u64),
+        read: &[u8],
+        decisions: &mut Decisions,
+    ) {
+        let is_awaited = from == End::Server && self.awaiting.is_some();
+        let body = &mut self.directions[from].body;
+        let is_wanted = is_awaited || body.watch.searches() || self.lanes[from].current().is_some();
+        let Some(begun) = body.begun.filter(|_| is_wanted) else { return };
+        let base = up_to - read.len() as u64;
+        let start = begun.max(body.shown).max(base);
+        body.shown = up_to;
+        let octets = read.get((start - base) as usize..).unwrap_or_default();
+        if octets.is_empty() {
+            return;
+        }
+        self.lanes[from].show(octets);
+        if is_awaited {
+            self.show_to_type(judge, octets, decisions);
+        } else {
+            self.search(judge, from, octets, decisions);
+        }
+        self.keep_within_bounds(from, judge, decisions);
+    }
+
+    /// A body has ended.
+    pub(super) fn body_ends(&mut self, from: End, judge: &mut Judge, decisions: &mut Decisions) {
+        if from == End::Server {
+            self.type_ends(judge, decisions);
+        }
+        if let Some(inspection) = self.lanes[from].current() {
+            inspection.end();
+            inspection.ask(decisions);
+        }
+        self.search_ends(judge, from, decisions);
+    }
+
+    fn keep_within_bounds(&mut self, from: End, judge: &mut Judge, decisions: &mut Decisions) {
+        let (held, bytes) = (self.held(), self.lanes[from].bytes());
+        let Some(inspection) = self.lanes[from].current().filter(|each| !each.is_settled()) else { return };
+        let place = Place { from, stream: 0 };
+        let most = judge.policy.inspection.hold_bytes;
+        if inspection.holds_all() && bytes > most {
+            judge.fails(inspection, Reason::ContentOversize, place);
+        }
+        if !inspection.is_settled() && !decisions.has_room_for(held) {
+            judge.fails(inspection, Reason::ContentOverload, place);
+        }
+    }
+
+    /// Bytes that count as held bodies.
+    pub(super) fn held(&self) -> usize {
+        self.lanes.iter().map(super::lane::Lane::held).sum()
+    }
+
+    /// A thread has answered.
+    pub(super) fn verdict(
+        &mut self,
+        question: u64,
+        verdict: Verdict,
+        judge: &mut Judge,
+        decisions: &mut Decisions,
+    ) {
+        for from in End::BOTH {
+            let Some(inspection) = self.lanes[from].of_question(question) else { continue };
+            let place = Place { from, stream: 0 };
+            match verdict {
+                Verdict::Looked(looked) => {
+                    let said = inspection.looked(*looked);
+                    judge.said(inspection, said, place, decisions);
+                }
+                Verdict::Refused => judge.fails(inspection, Reason::ContentOverload, place),
+                Verdict::Failed | Verdict::Pass | Verdict::Block(_) => judge.breaks(inspection, place),
+            }
+            self.keep_within_bounds(from, judge, decisions);
+            return self.move_on(from, judge, decisions);
+        }
+    }
+
+    /// Threads that have had their time.
+    pub(super) fn threads_are_late(&mut self, now: Instant, judge: &mut Judge, decisions: &mut Decisions) {
+        let timeout = judge.policy.inspection.timeout;
+        for from in End::BOTH {
+            for inspection in self.lanes[from].timed_out(now, timeout) {
+                judge.fails(inspection, Reason::ContentTimeout, Place { from, stream: 0 });
+            }
+            self.move_on(from, judge, decisions);
+        }
+    }
+
+    /// What comes of this direction is not read any more.
+    pub(super) fn cannot_be_looked_at(&mut self, from: End) {
+        if let Some(inspection) = self.lanes[from].current() {
+            inspection.give_up();
+        }
+        self.lanes[from].message_ends();
+    }
+
+    /// What may go goes, threads get what has come, and what may not ends the connection.
+    pub(super) fn move_on(&mut self, from: End, judge: &mut Judge, decisions: &mut Decisions) {
+        if self.is_over() {
+            return;
+        }
+        self.lanes[from].ask(decisions);
+        let Some(refused) = self.lanes[from].advance(from, decisions) else {
+            if from == End::Server {
+                self.answer_if_due(decisions);
+            }
+            return;
+        };
+        self.refused(from, refused, judge, decisions);
+    }
+
+    fn refused(
+        &mut self,
+        from: End,
+        mut inspection: Inspection,
+        judge: &mut Judge,
+        decisions: &mut Decisions,
+    ) {
+        let Some(refusal) = inspection.refusal().cloned() else { return };
+        if inspection.has_begun {
+            return self.reset(refusal.reason, decisions);
+        }
+        self.lanes[from].clear(from, decisions);
+        // Nobody is answered before it.
+        self.open.clear();
+        self.within_response = false;
+        self.block(judge, &refusal, &mut inspection.head, false, decisions);
+    }
+}

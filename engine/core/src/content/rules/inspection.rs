@@ -1,0 +1,313 @@
+//! A body that threads look at: what they have not seen yet, what of the message may go on, and how long they may take.
+//!
+//! ```text
+//!  0 <= seen <= body: octets of the body that a thread has looked at, and that have come
+//!  none:  all may go       tail:  what lies before min(seen, body - TAIL)       all:  nothing, until all is known
+//! ```
+
+use tcp_stack::{Duration, Instant};
+
+use super::judge::Refusal;
+use super::streamed::{is_media, is_streamed};
+use crate::content::body::{FileType, Undecodable};
+use crate::content::filter::Decisions;
+use crate::content::inspect::{BodyJob, BodyScan, FileFacts, Found, Hit, Looked};
+use crate::event::HttpEvent;
+use crate::policy::{ContentRuleId, Hold};
+use crate::reason::Reason;
+
+/// Octets at the end of a body that wait with `hold = "tail"` until all of it has been looked at. No program, archive or document of
+/// those that are of use to anybody is whole without them.
+const TAIL: u64 = 16 * 1024;
+/// Octets that wait for a thread with `hold = "tail"` at most, beside the tail: then the sender's window closes.
+const MAX_LAG: u64 = 256 * 1024;
+/// What a scan may grow by while it is away, as far as that is counted: a decoder of gzip.
+const GROWTH_AWAY: usize = 64 * 1024;
+
+/// The inspection of one body.
+pub(super) struct Inspection {
+    pub(super) rule: ContentRuleId,
+    /// What the log says of the message.
+    pub(super) head: HttpEvent,
+    pub(super) file_name: Option<Box<str>>,
+    /// What names it, should something be found late.
+    pub(super) names: [Box<[u8]>; 3],
+    pub(super) kind: Option<FileType>,
+    question: u64,
+    hold: Holding,
+    /// None: a thread has it.
+    scan: Option<Box<BodyScan>>,
+    scan_memory: usize,
+    /// Octets that have come and are not on their way to a thread.
+    todo: Vec<u8>,
+    /// Octets that are with a thread.
+    away: u64,
+    seen: u64,
+    body: u64,
+    /// Octets at the end that wait.
+    tail: u64,
+    /// No more of it comes; a thread knows it.
+    has_ended: bool,
+    end_is_told: bool,
+    state: State,
+    /// Some of the message has gone on.
+    pub(super) has_begun: bool,
+    /// Until then a thread may take its time; zero: that is not known yet.
+    until: Option<Instant>,
+}
+
+/// How much waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holding {
+    /// Until the type is known, all.
+    ByType,
+    As(Hold),
+}
+
+/// What is known.
+enum State {
+    Looking,
+    /// All of it may go.
+    Over,
+    /// It goes nowhere, for this.
+    Refused(Refusal),
+}
+
+/// What a thread has said that rules decide on.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// Nothing yet.
+    SoFar,
+    Clean(FileFacts),
+    Hit(Hit, Option<FileFacts>),
+    Undecodable(Undecodable),
+    Failed(Reason),
+}
+
+/// What of a message may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    Waits,
+    Refused,
+}
+
+/// What begins an inspection.
+pub(super) struct Begin {
+    pub(super) rule: ContentRuleId,
+    pub(super) head: HttpEvent,
+    pub(super) file_name: Option<Box<str>>,
+    pub(super) names: [Box<[u8]>; 3],
+    /// As the rule says; none: by the type.
+    pub(super) hold: Option<Hold>,
+    /// If it is known already.
+    pub(super) kind: Option<FileType>,
+    /// Something of it has gone on, or must not wait.
+    pub(super) has_begun: bool,
+    pub(super) scan: BodyScan,
+    pub(super) question: u64,
+}
+
+impl Inspection {
+    pub(super) fn new(begin: Begin) -> Self {
+        let Begin { rule, head, file_name, names, hold, kind, has_begun, scan, question } = begin;
+        let content_type = head.content_type.as_deref().unwrap_or_default().as_bytes();
+        let hold = match hold.or_else(|| kind.map(Hold::of)) {
+            _ if is_streamed(content_type) => Holding::As(Hold::None),
+            Some(hold) => Holding::As(hold),
+            None if is_media(content_type) => Holding::As(Hold::None),
+            None => Holding::ByType,
+        };
+        let scan = Box::new(scan);
+        Self {
+            rule,
+            head,
+            file_name,
+            names,
+            kind,
+            question,
+            hold,
+            scan_memory: scan.memory(),
+            scan: Some(scan),
+            todo: Vec::new(),
+            away: 0,
+            seen: 0,
+            body: 0,
+            tail: TAIL,
+            has_ended: false,
+            end_is_told: false,
+            state: State::Looking,
+            has_begun,
+            until: None,
+        }
+        .begun()
+    }
+
+    /// What has gone on in part cannot wait as a whole.
+    fn begun(mut self) -> Self {
+        let waits_for_nothing = self.hold == Holding::As(Hold::None);
+        if self.has_begun && !waits_for_nothing {
+            self.hold = Holding::As(Hold::Tail);
+        }
+        self.has_begun |= waits_for_nothing;
+        self
+    }
+
+    /// The number of its questions.
+    pub(super) fn question(&self) -> u64 {
+        self.question
+    }
+
+    /// More of the body has come.
+    pub(super) fn push(&mut self, octets: &[u8]) {
+        self.body += octets.len() as u64;
+        if matches!(self.state, State::Looking) {
+            self.todo.extend_from_slice(octets);
+        }
+    }
+
+    /// No more of it comes.
+    pub(super) fn end(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// Octets of the body so far.
+    pub(super) fn body(&self) -> u64 {
+        self.body
+    }
+
+    /// Hands a thread what has come, if it has none of it.
+    pub(super) fn ask(&mut self, decisions: &mut Decisions) {
+        let is_due = !self.todo.is_empty() || self.has_ended && !self.end_is_told;
+        if !is_due || !matches!(self.state, State::Looking) {
+            return;
+        }
+        let Some(scan) = self.scan.take() else { return };
+        let (octets, ends) = (std::mem::take(&mut self.todo), self.has_ended);
+        self.away = octets.len() as u64;
+        self.end_is_told |= ends;
+        self.scan_memory = scan.memory() + GROWTH_AWAY;
+        self.until = Some(Instant::ZERO);
+        decisions.ask(self.question, Box::new(BodyJob { scan, octets, ends }));
+    }
+
+    /// A thread has answered.
+    pub(super) fn looked(&mut self, looked: Looked) -> Said {
+        let Looked { scan, kind, found } = looked;
+        self.scan_memory = scan.memory();
+        self.scan = Some(scan);
+        self.seen += std::mem::take(&mut self.away);
+        self.until = None;
+        self.kind = self.kind.or(kind);
+        if let (Holding::ByType, Some(kind)) = (self.hold, self.kind) {
+            self.hold = Holding::As(Hold::of(kind));
+        }
+        match found {
+            Found::Nothing => Said::SoFar,
+            Found::Clean(facts) => Said::Clean(facts),
+            Found::Hit(hit, facts) => Said::Hit(hit, facts),
+            Found::Undecodable(why) => Said::Undecodable(why),
+            Found::Failed(reason) => Said::Failed(reason),
+        }
+    }
+
+    /// Nothing is looked at any more: all of it may go.
+    pub(super) fn give_up(&mut self) {
+        self.settle(State::Over);
+    }
+
+    /// It goes nowhere.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.settle(State::Refused(refusal));
+    }
+
+    fn settle(&mut self, state: State) {
+        self.state = state;
+        (self.scan, self.scan_memory, self.todo, self.until) = (None, 0, Vec::new(), None);
+    }
+
+    /// Nothing is awaited of it.
+    pub(super) fn is_settled(&self) -> bool {
+        !matches!(self.state, State::Looking)
+    }
+
+    /// Why it goes nowhere.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        if let State::Refused(refusal) = &self.state { Some(refusal) } else { None }
+    }
+
+    /// More came than is held: from here on only the end waits.
+    pub(super) fn hold_tail(&mut self) {
+        self.hold = Holding::As(Hold::Tail);
+    }
+
+    /// All of it waits.
+    pub(super) fn holds_all(&self) -> bool {
+        matches!(self.hold, Holding::ByType | Holding::As(Hold::All)) && !self.is_settled()
+    }
+
+    /// Octets of the body that may have gone on.
+    pub(super) fn may_go(&self) -> u64 {
+        match (&self.state, self.hold) {
+            (State::Refused(_), _) => 0,
+            (State::Over, _) | (_, Holding::As(Hold::None)) => u64::MAX,
+            (_, Holding::As(Hold::Tail)) => self.seen.min(self.body.saturating_sub(self.tail)),
+            _ => 0,
+        }
+    }
+
+    /// What may become of a piece of the message with the body up to here.
+    pub(super) fn gate(&self, up_to: u64) -> Gate {
+        let may_go = self.may_go();
+        match &self.state {
+            State::Refused(_) => Gate::Refused,
+            // The head waits for the first octets that go, so that what is short is answered with the page.
+            _ if 0 < may_go && up_to <= may_go => Gate::Open,
+            _ => Gate::Waits,
+        }
+    }
+
+    /// Nothing of it waits.
+    pub(super) fn waits_for_nothing(&self) -> bool {
+        self.may_go() == u64::MAX
+    }
+
+    /// Its sender cannot send more before some of it goes on: what has been looked at goes, whatever comes behind it.
+    pub(super) fn release_tail(&mut self) {
+        self.tail = 0;
+    }
+
+    /// Threads lag so far behind that no more of the body is wanted.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.is_settled() && !self.holds_all() && self.away + self.todo.len() as u64 > MAX_LAG
+    }
+
+    /// When a thread has had its time.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Whether it has.
+    pub(super) fn has_timed_out(&mut self, now: Instant, timeout: Duration) -> bool {
+        match self.until {
+            Some(until) if until == Instant::ZERO => {
+                self.until = Some(now + timeout);
+                false
+            }
+            Some(until) => until <= now,
+            None => false,
+        }
+    }
+
+    /// Bytes of memory that count as held.
+    pub(super) fn held(&self) -> usize {
+        self.scan_memory + self.todo.capacity() + self.away as usize
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { head, file_name, names, .. } = self;
+        let names: usize = names.iter().map(|name| name.len()).sum();
+        head.text_bytes() + file_name.as_ref().map_or(0, |name| name.len()) + names + self.held()
+    }
+}

@@ -1,0 +1,210 @@
+//! What becomes of bodies that threads look at: when that begins, when something is known, and when nothing will be.
+
+use super::inspection::{Begin, Inspection, Said};
+use super::judge::{Judge, Place, Refusal, Ruling};
+use crate::content::body::{Codings, FileType};
+use crate::content::filter::Decisions;
+use crate::content::inspect::{BodyScan, FileFacts, Hit, Message, Scanner};
+use crate::content::signatures::SignatureStream;
+use crate::event::{ContentVerdict, FileEvent, HttpEvent};
+use crate::fields::Fields;
+use crate::policy::{ContentAction, ContentRuleId, FieldEdit, OnRange, Respond, Standing};
+use crate::reason::Reason;
+
+/// A message whose body a rule wants looked at.
+pub(super) struct Subject<'a> {
+    pub(super) rule: ContentRuleId,
+    pub(super) place: Place,
+    pub(super) head: &'a mut HttpEvent,
+    pub(super) fields: &'a Fields,
+    /// If it is known already.
+    pub(super) kind: Option<FileType>,
+    /// Something of it has gone on.
+    pub(super) has_begun: bool,
+}
+
+/// What comes of wanting to look.
+pub(super) enum Begun {
+    Inspects(Box<Inspection>),
+    /// It need not, or cannot be.
+    Not(Ruling),
+}
+
+impl Judge {
+    /// A body is to be looked at.
+    pub(super) fn inspect(&mut self, subject: Subject<'_>, decisions: &Decisions) -> Begun {
+        let Subject { rule, place, head, fields, kind, has_begun } = subject;
+        let ContentAction::Inspect(inspect) = self.policy.action(rule) else {
+            return Begun::Not(Ruling::Pass);
+        };
+        let (hashes, hold, respond) = (inspect.hashes, inspect.hold, inspect.respond.clone());
+        let (signatures, inspectors) = (inspect.signatures, inspect.inspectors.clone());
+        if !has_begun && self.was_late(rule, head, fields, decisions) {
+            head.verdict = Some(ContentVerdict::Blocked);
+            let name = self.policy.name(rule).clone();
+            self.alert(Some(&name), Reason::ContentBlocked, place, head);
+            return Begun::Not(Ruling::Block(Refusal {
+                rule: Some(name),
+                reason: Reason::ContentBlocked,
+                respond,
+            }));
+        }
+        // RFC 9110, 14: what is asked for in parts comes in parts, and none of them is the file.
+        if head.status == Some(206) && self.policy.inspection.on_range != OnRange::Allow {
+            return Begun::Not(self.refuse(Reason::ContentRange, place, head));
+        }
+        let codings = match Codings::of(fields) {
+            Ok(codings) => codings,
+            Err(why) => return Begun::Not(self.refuse(why.reason(), place, head)),
+        };
+        let mut scanners: Vec<Box<dyn Scanner>> = Vec::new();
+        if !signatures.is_empty() {
+            scanners.push(Box::new(SignatureStream::new(self.policy.signatures(), signatures)));
+        }
+        if !inspectors.is_empty() {
+            let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
+            let (method, host, target) = (text(&head.method), text(&head.hostname), text(&head.url));
+            let message = Message {
+                method: &method,
+                host: &host,
+                target: &target,
+                status: head.status.unwrap_or_default(),
+                content_type: head.content_type.as_deref(),
+            };
+            scanners.extend(self.policy.inspectors(&inspectors).map(|inspector| inspector.scanner(&message)));
+        }
+        self.questions += 1;
+        Begun::Inspects(Box::new(Inspection::new(Begin {
+            rule,
+            head: head.clone(),
+            file_name: head.url.as_deref().and_then(|url| self.policy.file_name(fields, url)).map(Into::into),
+            names: late_names(head, fields).map(|name| name.into()),
+            hold,
+            kind,
+            has_begun,
+            scan: BodyScan::new(codings, self.policy.lists().clone(), hashes, scanners),
+            question: self.questions,
+        })))
+    }
+
+    fn was_late(
+        &self,
+        rule: ContentRuleId,
+        head: &HttpEvent,
+        fields: &Fields,
+        decisions: &Decisions,
+    ) -> bool {
+        decisions.now().is_some_and(|now| self.policy.was_late(rule, &late_names(head, fields), now))
+    }
+
+    /// A thread has said something of a body.
+    pub(super) fn said(
+        &mut self,
+        inspection: &mut Inspection,
+        said: Said,
+        place: Place,
+        decisions: &Decisions,
+    ) {
+        match said {
+            Said::SoFar => {}
+            Said::Clean(facts) => {
+                self.report(inspection, Some(facts), place);
+                inspection.give_up();
+            }
+            Said::Hit(hit, facts) => {
+                self.found(inspection, hit, place, decisions);
+                self.report(inspection, facts, place);
+            }
+            Said::Undecodable(why) => {
+                self.fails(inspection, why.reason(), place);
+                self.report(inspection, None, place);
+            }
+            Said::Failed(reason) => {
+                self.fails(inspection, reason, place);
+                self.report(inspection, None, place);
+            }
+        }
+    }
+
+    fn report(&mut self, inspection: &Inspection, facts: Option<FileFacts>, place: Place) {
+        self.files.push_back(Box::new(FileEvent {
+            from: place.from,
+            stream: place.stream,
+            file_name: inspection.file_name.clone(),
+            kind: inspection.kind,
+            facts,
+            coded: inspection.body(),
+            http: inspection.head.clone(),
+        }));
+    }
+
+    fn found(&mut self, inspection: &mut Inspection, hit: Hit, place: Place, decisions: &Decisions) {
+        let rule = inspection.rule;
+        let ContentAction::Inspect(inspect) = self.policy.action(rule) else { return };
+        let (name, respond) = (self.policy.name(rule).clone(), inspect.respond.clone());
+        let is_late = inspection.has_begun;
+        let reason = if is_late { Reason::ContentLate } else { Reason::ContentBlocked };
+        if is_late && let Some(now) = decisions.now() {
+            self.policy.note_late(rule, &inspection.names.each_ref().map(|name| &**name), now);
+        }
+        inspection.head.verdict = Some(ContentVerdict::Blocked);
+        let alerts = self.alerts.len();
+        self.alert(Some(&name), reason, place, &inspection.head);
+        self.mark_late(alerts, is_late);
+        if let Some(alert) = self.alerts.get_mut(alerts) {
+            alert.found = Some(hit);
+        }
+        inspection.refuse(Refusal { rule: Some(name), reason, respond });
+    }
+
+    /// A scan of ours broke: nobody knows what it would have said.
+    pub(super) fn breaks(&mut self, inspection: &mut Inspection, place: Place) {
+        inspection.head.verdict = Some(ContentVerdict::Blocked);
+        self.alert(None, Reason::Internal, place, &inspection.head);
+        inspection.refuse(Refusal { rule: None, reason: Reason::Internal, respond: Respond::Reset });
+    }
+
+    /// It will not be known what is in a body, for this reason.
+    pub(super) fn fails(&mut self, inspection: &mut Inspection, reason: Reason, place: Place) {
+        let alerts = self.alerts.len();
+        let ruling = self.refuse(reason, place, &mut inspection.head);
+        self.mark_late(alerts, inspection.has_begun);
+        match ruling {
+            Ruling::Block(refusal) => inspection.refuse(refusal),
+            // What is too large to be held is looked at all the same.
+            _ if reason == Reason::ContentOversize => inspection.hold_tail(),
+            _ => inspection.give_up(),
+        }
+    }
+
+    /// How a request for a part of what is to be looked at goes on: what is to be changed in its head.
+    pub(super) fn of_range(
+        &mut self,
+        standing: &Standing,
+        place: Place,
+        head: &mut HttpEvent,
+        fields: &Fields,
+    ) -> Ruling {
+        let blocks = self.policy.inspection.on_range == OnRange::Block;
+        if blocks && fields.value("range").is_some() && self.policy.may_inspect(standing) {
+            return self.refuse(Reason::ContentRange, place, head);
+        }
+        Ruling::Pass
+    }
+
+    /// What is left out of the head of a request, so that the whole comes.
+    pub(super) fn range_edits(&self, standing: &Standing, fields: &Fields) -> Vec<FieldEdit> {
+        let strips = self.policy.inspection.on_range == OnRange::Strip;
+        if !strips || fields.value("range").is_none() || !self.policy.may_inspect(standing) {
+            return Vec::new();
+        }
+        ["range", "if-range"].map(|name| FieldEdit::Remove(name.into())).into()
+    }
+}
+
+/// What names the content of a response: what was asked for, and by what its server tells one version from another.
+fn late_names<'a>(head: &'a HttpEvent, fields: &'a Fields) -> [&'a [u8]; 3] {
+    let version = ["etag", "last-modified", "content-length"].into_iter().find_map(|name| fields.value(name));
+    let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default().as_bytes();
+    [text(&head.hostname), text(&head.url), version.unwrap_or_default()]
+}

@@ -1,0 +1,195 @@
+//! What waits of one direction of HTTP/1 until bodies have been looked at: in order, and what comes behind it too.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tcp_stack::{Duration, Instant};
+
+use super::inspection::{Gate, Inspection};
+use crate::content::filter::Decisions;
+use crate::end::End;
+
+/// Pieces up to this are put together.
+const PIECE: usize = 16 * 1024;
+
+/// One direction's queue.
+#[derive(Default)]
+pub(super) struct Lane {
+    items: VecDeque<Item>,
+    /// Bytes in them.
+    bytes: usize,
+    /// Messages that are looked at, in their order.
+    inspections: VecDeque<Inspection>,
+    /// Number of the first of them.
+    first: u64,
+    /// The last of them is of the message that comes.
+    is_open: bool,
+}
+
+struct Item {
+    bytes: Vec<u8>,
+    /// The number of the inspection that decides, and where the body stands at its end; none: it goes when it is its turn.
+    of: Option<(u64, u64)>,
+}
+
+impl Lane {
+    /// The message that comes is looked at.
+    pub(super) fn begin(&mut self, inspection: Inspection) {
+        self.inspections.push_back(inspection);
+        self.is_open = true;
+    }
+
+    /// That of the message that comes.
+    pub(super) fn current(&mut self) -> Option<&mut Inspection> {
+        self.inspections.back_mut().filter(|_| self.is_open)
+    }
+
+    /// More of the body of the message that comes.
+    pub(super) fn show(&mut self, octets: &[u8]) {
+        if let Some(current) = self.current() {
+            current.push(octets);
+        }
+    }
+
+    /// Threads get what has come.
+    pub(super) fn ask(&mut self, decisions: &mut Decisions) {
+        self.inspections.iter_mut().for_each(|each| each.ask(decisions));
+    }
+
+    /// The message has come; what follows is of another one.
+    pub(super) fn message_ends(&mut self) {
+        self.is_open = false;
+    }
+
+    /// What comes may not go on at once.
+    pub(super) fn is_busy(&self) -> bool {
+        let current = self.inspections.back().filter(|_| self.is_open);
+        !self.items.is_empty() || current.is_some_and(|current| current.gate(u64::MAX) != Gate::Open)
+    }
+
+    /// Something waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.items.is_empty()
+    }
+
+    /// Bytes of all that waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The next bytes of the direction.
+    pub(super) fn push(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let number = self.first + self.inspections.len() as u64;
+        let current = self.inspections.back().filter(|_| self.is_open);
+        let of = current.map(|current| (number - 1, current.body()));
+        self.bytes += bytes.len();
+        if let Some(last) = self.items.back_mut()
+            && last.of.map(|of| of.0) == of.map(|of| of.0)
+            && last.bytes.len() + bytes.len() <= PIECE
+        {
+            last.bytes.extend_from_slice(&bytes);
+            last.of = of;
+            return;
+        }
+        self.items.push_back(Item { bytes, of });
+    }
+
+    /// Lets go what may go. Returns the first message that may not, if there is one: what waits behind it is its caller's to discard.
+    pub(super) fn advance(&mut self, from: End, decisions: &mut Decisions) -> Option<Inspection> {
+        let mut refused = self.begun_and_refused();
+        while refused.is_none()
+            && let Some(item) = self.items.front()
+        {
+            let gate = item.of.and_then(|(number, body)| {
+                let inspection = self.inspections.get((number - self.first) as usize)?;
+                Some(inspection.gate(body))
+            });
+            match (gate, item.of) {
+                (Some(Gate::Waits), _) => break,
+                (Some(Gate::Refused), Some((number, _))) => refused = Some((number - self.first) as usize),
+                _ => self.let_go(from, decisions),
+            }
+        }
+        if let Some(at) = refused {
+            return self.inspections.remove(at);
+        }
+        self.forget_settled();
+        decisions.set_holding(from, !self.items.is_empty());
+        decisions.set_full(from, self.inspections.iter().any(Inspection::is_behind));
+        None
+    }
+
+    fn let_go(&mut self, from: End, decisions: &mut Decisions) {
+        let Some(Item { bytes, of }) = self.items.pop_front() else { return };
+        self.bytes -= bytes.len();
+        if let Some((number, _)) = of
+            && let Some(inspection) = self.inspections.get_mut((number - self.first) as usize)
+        {
+            inspection.has_begun = true;
+        }
+        decisions.insert(from, Bytes::from(bytes));
+        if self.items.is_empty() {
+            self.items = VecDeque::new();
+        }
+    }
+
+    /// The place of a message of which some has gone on and no more may.
+    fn begun_and_refused(&self) -> Option<usize> {
+        self.inspections.iter().position(|each| each.has_begun && each.refusal().is_some())
+    }
+
+    fn forget_settled(&mut self) {
+        while let Some(first) = self.inspections.front()
+            && first.is_settled()
+            && !(self.is_open && self.inspections.len() == 1)
+            && self.items.front().and_then(|item| item.of).is_none_or(|(number, _)| number != self.first)
+        {
+            self.inspections.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// All that waits goes nowhere.
+    pub(super) fn clear(&mut self, from: End, decisions: &mut Decisions) {
+        let first = self.first + self.inspections.len() as u64 + 1;
+        *self = Self { first, ..Self::default() };
+        decisions.set_holding(from, false);
+        decisions.set_full(from, false);
+    }
+
+    /// That of a question.
+    pub(super) fn of_question(&mut self, question: u64) -> Option<&mut Inspection> {
+        self.inspections.iter_mut().find(|each| each.question() == question)
+    }
+
+    /// When a thread has had its time.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.inspections.iter().filter_map(Inspection::poll_timeout).min()
+    }
+
+    /// Those for which a thread has taken too long.
+    pub(super) fn timed_out(&mut self, now: Instant, timeout: Duration) -> Vec<&mut Inspection> {
+        self.inspections
+            .iter_mut()
+            .filter_map(|each| each.has_timed_out(now, timeout).then_some(each))
+            .collect()
+    }
+
+    /// Bytes of memory that count as held.
+    pub(super) fn held(&self) -> usize {
+        self.bytes + self.inspections.iter().map(Inspection::held).sum::<usize>()
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) fn memory(&self) -> usize {
+        let Self { items, bytes, inspections, first: _, is_open: _ } = self;
+        let inspected: usize = inspections.iter().map(Inspection::memory).sum();
+        items.capacity() * size_of::<Item>()
+            + bytes
+            + inspections.capacity() * size_of::<Inspection>()
+            + inspected
+    }
+}

@@ -1,0 +1,265 @@
+//! Responses of HTTP/2 that threads look at: one stream waits, the others do not.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+
+#[path = "support/inspecting.rs"]
+mod inspecting;
+
+use inspecting::{Threads, World, policy};
+use proptest::prelude::*;
+use wireglass_core::end::End::{Client, Server};
+use wireglass_core::policy::{ContentPolicy, Hold, OnUnread};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const END_STREAM: u8 = 1;
+const HOLDS: [Option<Hold>; 4] = [None, Some(Hold::None), Some(Hold::Tail), Some(Hold::All)];
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Type, flags, stream and payload.
+fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
+    let mut found = Vec::new();
+    while let Some((&[l0, l1, l2, kind, flags, s0, s1, s2, s3], rest)) = bytes.split_first_chunk() {
+        let (payload, rest) = rest.split_at(u32::from_be_bytes([0, l0, l1, l2]) as usize);
+        found.push((kind, flags, u32::from_be_bytes([s0, s1, s2, s3]), payload.to_vec()));
+        bytes = rest;
+    }
+    found
+}
+
+/// What of a stream has come: data, whether it has ended, and whether it was reset.
+fn stream(world: &World, wanted: u32) -> (Vec<u8>, bool, bool) {
+    let mut all = (Vec::new(), false, false);
+    for (kind, flags, stream, payload) in frames(&world.to_client) {
+        if stream == wanted {
+            all.1 |= kind < 2 && flags & END_STREAM != 0;
+            all.2 |= kind == RST_STREAM;
+            if kind == DATA {
+                all.0.extend_from_slice(&payload);
+            }
+        }
+    }
+    all
+}
+
+fn body(len: usize) -> Vec<u8> {
+    (0..len).map(|n| b'a' + (n * 7 % 23) as u8).collect()
+}
+
+/// :method GET, :scheme https, :path /, :authority a.
+const GET: &[u8] = b"\x82\x87\x84\x01\x01a";
+
+/// A client with so large windows, and a server that has said its SETTINGS.
+fn connected(policy: &Arc<ContentPolicy>, threads: Threads, window: u32, pieces: usize) -> World {
+    let mut world = World::new(policy, Some(b"h2"), threads);
+    world.pieces = pieces;
+    let initial = [&[0, 4][..], &window.to_be_bytes()].concat();
+    let more = (window - 65_535).to_be_bytes();
+    let mut begin = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &initial)[..]].concat();
+    if window > 65_535 {
+        begin.extend(frame(8, 0, 0, &more));
+    }
+    world.says(Client, &begin);
+    world.says(Server, &[frame(4, 0, 0, &[]), frame(4, 1, 0, &[])].concat());
+    world.says(Client, &frame(4, 1, 0, &[]));
+    world
+}
+
+fn asks(world: &mut World, stream: u32) {
+    world.says(Client, &frame(HEADERS, 5, stream, GET));
+}
+
+fn response(stream: u32, fields: &[u8], body: &[u8], each: usize) -> Vec<u8> {
+    let mut all = frame(HEADERS, 4, stream, &[b"\x88", fields].concat());
+    body.chunks(each).for_each(|part| all.extend(frame(DATA, 0, stream, part)));
+    all.extend(frame(DATA, END_STREAM, stream, b""));
+    all
+}
+
+#[test]
+fn a_listed_file_gets_the_page_and_other_streams_go_on() {
+    let listed = body(50_000);
+    let policy = Arc::new(policy(Some(Hold::All), &[&listed], &[]));
+    for (threads, pieces) in [(Threads::AtOnce, 16_384), (Threads::Last, 16_384), (Threads::AtOnce, 13)] {
+        let mut world = connected(&policy, threads, 1 << 20, pieces);
+        asks(&mut world, 1);
+        asks(&mut world, 3);
+        world.says(Server, &response(1, b"", &listed, 9_000));
+        world.says(Server, &response(3, b"", &body(60_000), 16_000));
+        world.runs_out();
+        let (page, ends, is_reset) = stream(&world, 1);
+        let text = String::from_utf8(page).unwrap();
+        assert!(text.contains("</html>") && text.contains("files") && ends && !is_reset, "{text}");
+        assert!(stream(&world, 3) == (body(60_000), true, false));
+        assert_eq!((world.ending, world.told()), (None, vec![("content.blocked", true, false)]));
+        assert_eq!(world.files.len(), 2);
+        assert_eq!(world.stage.held(), 0);
+        // The connection is still of use.
+        asks(&mut world, 5);
+        world.says(Server, &response(5, b"", b"more", 9));
+        world.runs_out();
+        assert!(stream(&world, 5) == (b"more".to_vec(), true, false));
+    }
+}
+
+#[test]
+fn what_waits_holds_no_other_stream_back() {
+    let policy = Arc::new(policy(Some(Hold::All), &[b"another"], &[]));
+    let mut world = connected(&policy, Threads::Last, 1 << 20, 16_384);
+    asks(&mut world, 1);
+    asks(&mut world, 3);
+    world.says(Server, &response(1, b"", &body(300_000), 16_000));
+    assert!(frames(&world.to_client).iter().all(|frame| frame.2 != 1));
+    // content-type: text/event-stream
+    let kind = b"\x0f\x10\x11text/event-stream";
+    world.says(
+        Server,
+        &[frame(HEADERS, 4, 3, &[&b"\x88"[..], kind].concat()), frame(DATA, 0, 3, b"data: 1\n\n")].concat(),
+    );
+    assert!(stream(&world, 3).0 == b"data: 1\n\n");
+    world.answer_all();
+    assert!(stream(&world, 1) == (body(300_000), true, false));
+}
+
+#[test]
+fn with_tail_what_is_found_late_is_reset_and_the_next_try_gets_the_page() {
+    let listed = body(200_000);
+    let policy = Arc::new(policy(Some(Hold::Tail), &[&listed], &[]));
+    let mut world = connected(&policy, Threads::AtOnce, 1 << 20, 16_384);
+    asks(&mut world, 1);
+    world.says(Server, &response(1, b"", &listed, 16_000));
+    world.runs_out();
+    let (sent, ends, is_reset) = stream(&world, 1);
+    assert!(listed.starts_with(&sent) && !ends && is_reset);
+    assert!(sent.len() > 100_000 && sent.len() <= 200_000 - 16_384, "{}", sent.len());
+    assert_eq!((world.ending, world.told()), (None, vec![("content.late", true, true)]));
+    // Both ends had said all, so the server is told nothing.
+    assert!(frames(&world.to_server[24..]).iter().all(|frame| frame.0 != RST_STREAM));
+    asks(&mut world, 3);
+    world.says(Server, &response(3, b"", &listed, 16_000));
+    world.runs_out();
+    assert!(String::from_utf8(stream(&world, 3).0).unwrap().contains("</html>"));
+}
+
+/// The client takes less than the body, so nobody can hold it as a whole.
+#[test]
+fn more_than_the_window_is_too_large() {
+    for action in [OnUnread::Allow, OnUnread::Block] {
+        let mut policy = policy(Some(Hold::All), &[b"another"], &[]);
+        policy.inspection.on_oversize = action;
+        let mut world = connected(&Arc::new(policy), Threads::AtOnce, 65_535, 16_384);
+        asks(&mut world, 1);
+        world.says(Server, &frame(HEADERS, 4, 1, b"\x88"));
+        let whole = body(150_000);
+        let mut sent = 0;
+        let mut window = 65_535;
+        while sent < whole.len() && window > 0 {
+            let len = window.min(16_384).min(whole.len() - sent);
+            world.says(Server, &frame(DATA, 0, 1, &whole[sent..sent + len]));
+            (sent, window) = (sent + len, window - len);
+            let got = stream(&world, 1).0.len();
+            // What has arrived is credited at once.
+            if window == 0 && action == OnUnread::Allow {
+                assert!(got > 0, "it is stuck");
+                let octets = (got as u32 - (sent as u32 - 65_535)).to_be_bytes();
+                world.says(Client, &[frame(8, 0, 0, &octets), frame(8, 0, 1, &octets)].concat());
+                window = u32::from_be_bytes(octets) as usize;
+            }
+        }
+        if action == OnUnread::Allow {
+            world.says(Server, &frame(DATA, END_STREAM, 1, b""));
+            world.runs_out();
+            assert!(stream(&world, 1) == (whole, true, false));
+            assert_eq!(world.told(), [("content.oversize", false, false)]);
+        } else {
+            assert!(String::from_utf8(stream(&world, 1).0).unwrap().contains("</html>"));
+            assert_eq!(world.told(), [("content.oversize", true, false)]);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_looked_at_becomes_what_policy_says() {
+    type Set = fn(&mut ContentPolicy, OnUnread);
+    let cases: [(&str, Threads, usize, Set); 3] = [
+        ("content.timeout", Threads::Never, usize::MAX, |policy, action| {
+            policy.inspection.on_timeout = action
+        }),
+        ("content.overload", Threads::Full, usize::MAX, |policy, action| {
+            policy.inspection.on_overload = action
+        }),
+        ("content.overload", Threads::Never, 60_000, |policy, action| policy.inspection.on_overload = action),
+    ];
+    for (code, threads, room, set) in cases {
+        for action in [OnUnread::Block, OnUnread::Allow] {
+            let mut policy = policy(Some(Hold::All), &[b"another"], &[]);
+            set(&mut policy, action);
+            let mut world = connected(&Arc::new(policy), threads, 1 << 20, 16_384);
+            world.room = room;
+            asks(&mut world, 1);
+            world.says(Server, &response(1, b"", &body(100_000), 16_000));
+            world.runs_out();
+            let (sent, ends, _) = stream(&world, 1);
+            let blocked = action == OnUnread::Block;
+            assert_eq!(world.told(), [(code, blocked, false)]);
+            assert!(ends && (sent == body(100_000)) != blocked, "{code}");
+            assert_eq!(world.ending, None);
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_its_client_resets_is_forgotten() {
+    let policy = Arc::new(policy(Some(Hold::All), &[b"another"], &[]));
+    let mut world = connected(&policy, Threads::Last, 1 << 20, 16_384);
+    asks(&mut world, 1);
+    world.says(Server, &frame(HEADERS, 4, 1, b"\x88"));
+    world.says(Server, &frame(DATA, 0, 1, &body(16_000)));
+    world.says(Client, &frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]));
+    assert_eq!(world.stage.held(), 0);
+    world.answer_all();
+    assert!(frames(&world.to_client).iter().all(|frame| frame.2 != 1));
+    assert_eq!((world.ending, world.told()), (None, vec![]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// The verdict does not depend on where records and frames have their borders.
+    #[test]
+    fn borders_do_not_matter(
+        len in 1usize..60_000,
+        piece in 1usize..5_000,
+        each in 1usize..16_384,
+        is_listed: bool,
+        hold in 0usize..4,
+        at_once: bool,
+    ) {
+        let whole = body(len);
+        let listed: &[&[u8]] = if is_listed { &[&whole] } else { &[b"another"] };
+        let policy = Arc::new(policy(HOLDS[hold], listed, &[]));
+        let threads = if at_once { Threads::AtOnce } else { Threads::Last };
+        let mut world = connected(&policy, threads, 1 << 20, piece);
+        asks(&mut world, 1);
+        world.says(Server, &response(1, b"", &whole, each));
+        world.runs_out();
+        let (sent, ends, is_reset) = stream(&world, 1);
+        if is_listed {
+            let [alert] = &world.alerts[..] else { panic!("{:?}", world.told()) };
+            prop_assert!(alert.blocked && alert.found.is_some());
+            let page = String::from_utf8_lossy(&sent).contains("</html>");
+            prop_assert!(page != alert.late && page != is_reset, "either a page or a cut");
+            prop_assert!(HOLDS[hold] != Some(Hold::All) || page);
+            prop_assert!(page || HOLDS[hold] == Some(Hold::None) || sent.len() < whole.len());
+        } else {
+            prop_assert!(sent == whole && ends && !is_reset && world.alerts.is_empty());
+        }
+        prop_assert!(world.ending.is_none());
+    }
+}

@@ -1,0 +1,143 @@
+//! Bodies that threads look at, through whole flows: whatever the link and the threads do, what is on a list does not arrive, and all
+//! else does as it was sent.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use support::lab::{Lab, NAME, Run, Setup};
+use wireglass_core::content::RuleFilters;
+use wireglass_core::event::Event;
+use wireglass_core::fairness::PerClient;
+use wireglass_core::policy::{
+    ContentAction, ContentPolicy, ContentRule, Format, HashLists, Hold, Inspect, ListKind, ListsBuilder,
+};
+use wireglass_core::reason::Reason;
+use wireglass_testbed::{Duration, Ending, Impairment, Step};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn body(len: usize, salt: usize) -> Vec<u8> {
+    (0..len).map(|n| ((n * 31 + salt) % 251) as u8).collect()
+}
+
+/// All files are looked at, and this one is on the list.
+fn policy(hold: Hold, listed: &[u8]) -> ContentPolicy {
+    let mut builder = ListsBuilder::new([3; 16]);
+    let list = builder.declare("malware", ListKind::Sha256).unwrap();
+    let digest: String = Sha256::digest(listed).iter().map(|byte| format!("{byte:02x}")).collect();
+    builder.read(list, Format::Plain, digest.as_bytes());
+    let mut hashes = HashLists::default();
+    hashes.add_sha256(list);
+    let inspect = Inspect { hashes, hold: Some(hold), ..Inspect::default() };
+    let rule = ContentRule::new("files", ContentAction::Inspect(inspect));
+    ContentPolicy::compile(&[rule], Arc::new(builder.build()))
+}
+
+fn setup(policy: ContentPolicy) -> Setup {
+    Setup { filters: Arc::new(RuleFilters::new(Arc::new(policy), Arc::default())), ..Setup::default() }
+}
+
+fn request() -> Vec<u8> {
+    format!("GET /file HTTP/1.1\r\nHost: {NAME}\r\n\r\n").into_bytes()
+}
+
+fn response(body: &[u8]) -> Vec<u8> {
+    [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
+}
+
+fn download(lab: &Lab, setup: &Setup, file: &[u8]) -> Run {
+    let client = vec![Step::Send(request()), Step::AwaitEnd, Step::Finish];
+    let server =
+        vec![Step::Receive(request().len()), Step::Send(response(file)), Step::Finish, Step::AwaitEnd];
+    let mut run = lab.connect_tls(setup, client, server);
+    run.settle(SECOND * 2_000);
+    assert_eq!((run.engine().flows(), run.counters().flow_bytes.value()), (0, 0), "seed {}", setup.seed);
+    assert_eq!(run.counters().content_bytes.value(), 0, "seed {}", setup.seed);
+    run
+}
+
+#[test]
+fn files_through_a_bad_link() {
+    let lab = Lab::new();
+    let (listed, other) = (body(200_000, 1), body(200_000, 2));
+    for seed in 0..24 {
+        let hold = [Hold::None, Hold::Tail, Hold::All][seed as usize % 3];
+        let loss = [0.0, 0.03][seed as usize / 3 % 2];
+        let impairment = Impairment { loss, reorder: loss * 3.0, duplicate: loss, ..Impairment::default() };
+        let threads = seed as usize / 6 % 3;
+        let buffer = [65_536, 3_000][seed as usize / 12];
+        let setup = Setup { seed, impairment, threads, buffer, ..setup(policy(hold, &listed)) };
+        let run = download(&lab, &setup, &other);
+        assert!(run.client().received == response(&other), "seed {seed}");
+        assert_eq!(run.flow_end(), ("decrypted", Reason::Closed), "seed {seed}");
+        let files = |run: &Run| run.events().iter().filter(|event| matches!(event, Event::File(..))).count();
+        assert_eq!(files(&run), 1, "seed {seed}");
+        let run = download(&lab, &setup, &listed);
+        let received = &run.client().received;
+        match hold {
+            Hold::All => {
+                assert!(received.starts_with(b"HTTP/1.1 403 "), "seed {seed}");
+                assert_eq!(run.client().end, Some(Ending::Finished), "seed {seed}");
+                assert_eq!(run.flow_end(), ("decrypted", Reason::ContentBlocked), "seed {seed}");
+            }
+            Hold::Tail => {
+                let whole = response(&listed);
+                assert!(whole.starts_with(received) && received.len() < whole.len() - 16_000, "seed {seed}");
+                assert_ne!(run.client().end, Some(Ending::Finished), "seed {seed}: it must not seem whole");
+                assert_eq!(run.flow_end(), ("decrypted", Reason::ContentLate), "seed {seed}");
+            }
+            Hold::None => assert_eq!(run.flow_end().1, Reason::ContentLate, "seed {seed}"),
+        }
+    }
+}
+
+/// A thousand downloads at once, of more than the worker may hold: it never holds more, and those for which there is no room are
+/// blocked, not let through.
+#[test]
+fn a_thousand_downloads_are_held_within_bounds() {
+    const DOWNLOADS: u16 = 1_000;
+    const MOST: usize = 8 << 20;
+    let lab = Lab::new();
+    let (listed, file) = (body(40_000, 1), body(40_000, 2));
+    let mut setup = Setup { flows: 8_192, threads: 0, ..setup(policy(Hold::All, &listed)) };
+    setup.limits.content_bytes = MOST;
+    setup.limits.fairness.per_client = PerClient::NoLimit;
+    let mut run = lab.hosts(&setup);
+    let answer = response(&file);
+    for number in 0..DOWNLOADS {
+        // Most of the file comes, the rest when all are under way.
+        let server = vec![
+            Step::Receive(request().len()),
+            Step::Send(answer[..36_000].to_vec()),
+            Step::Pause(SECOND * 60),
+            Step::Send(answer[36_000..].to_vec()),
+            Step::Finish,
+            Step::AwaitEnd,
+        ];
+        let client = vec![Step::Send(request()), Step::AwaitEnd, Step::Finish];
+        let (client, server) = lab.sessions(client, server);
+        run.connect_ports(10_000 + number, 2_000 + number, client, server);
+    }
+    let mut most = 0;
+    for _ in 0..400 {
+        run.settle(Duration::from_millis(100));
+        most = most.max(run.counters().content_bytes.value() as usize);
+    }
+    assert!(most > MOST * 3 / 4, "{most}: no pressure at all");
+    // One record of one body is counted when it has come.
+    assert!(most <= MOST + 256 * 1024, "{most}");
+    run.settle(SECOND * 400);
+    let (mut whole, mut refused) = (0, 0);
+    for number in 0..usize::from(DOWNLOADS) {
+        let received = &run.client_of(number).received;
+        whole += usize::from(*received == answer);
+        refused += usize::from(received.starts_with(b"HTTP/1.1 403 "));
+    }
+    assert_eq!(whole + refused, usize::from(DOWNLOADS));
+    assert!(whole > 100 && refused > 100, "{whole} whole, {refused} refused");
+    assert_eq!(run.counters().ended(Reason::ContentOverload) as usize, refused);
+    assert_eq!((run.engine().flows(), run.counters().content_bytes.value()), (0, 0));
+}
