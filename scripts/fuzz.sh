@@ -7,9 +7,9 @@ set -euo pipefail
 declare -A crate_of=(
     [segment]=tcp-stack [reassembly]=tcp-stack [connection]=tcp-stack
     [packet]=engine [lenient]=engine [fragments]=engine [client_hello]=engine [http1]=engine [http1_rules]=engine [http2]=engine [http2_relay]=engine
-    [certificate]=engine [fetched]=engine [relay]=engine [quic]=engine [starttls]=engine [body]=engine
+    [certificate]=engine [fetched]=engine [relay]=engine [quic]=engine [starttls]=engine [body]=engine [icap]=engine [signatures]=engine
 )
-order=(segment reassembly connection packet lenient fragments client_hello http1 http1_rules http2 http2_relay certificate fetched relay quic starttls body)
+order=(segment reassembly connection packet lenient fragments client_hello http1 http1_rules http2 http2_relay certificate fetched relay quic starttls body icap signatures)
 
 usage() {
     cat <<EOF
@@ -35,6 +35,8 @@ hold no unsafe code of ours, so they are built without a sanitizer. The last lin
                 quic          the first packets of QUIC, well encrypted
                 starttls      plain text before TLS in five protocols, cut in any way
                 body          content codings and types of files
+                icap          answers of ICAP servers
+                signatures    what is looked for in contents, cut in any way
 
   --seconds N   how long each target runs (60)
   --keep        put what was found into the kept corpus, minimised

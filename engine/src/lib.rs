@@ -13,6 +13,7 @@ pub mod fetch;
 pub mod flow_dump;
 pub mod generation;
 pub mod handshake_pool;
+pub mod icap;
 pub mod interfaces;
 pub mod link_pass;
 pub mod links;

@@ -180,6 +180,94 @@ host = ["example.com"]
 }
 
 #[test]
+fn signatures() {
+    let folder = Folder::new();
+    folder.write("codes.txt", "# a comment\n\nfrom a file\r\n|00 01 02|x\n");
+    let text = r#"
+[signatures.codes]
+literals = ["attack at dawn", "a|7c 00|b"]
+literals_file = "codes.txt"
+regex = ["zone [0-9]{2}"]
+[signatures.data]
+patterns = ["card_number", "iban", "private_key", "aws_access_key"]
+threshold = 5
+[[content.rule]]
+name = "codes"
+signatures = ["data", "codes"]
+action = "block"
+"#;
+    let config =
+        wireglass::config::Config::load(&folder.write("wire.toml", format!("{GOOD}{text}"))).unwrap();
+    let signatures = &config.signatures.signatures;
+    let names: Vec<_> = signatures.names().map(|name| name.to_string()).collect();
+    assert_eq!(names, ["codes", "data"]);
+    let [codes, data] = &config.signatures.sets[..] else { panic!("{:?}", config.signatures.sets) };
+    let literals: [&[u8]; 4] = [b"attack at dawn", b"a|\0b", b"from a file", b"\0\x01\x02x"];
+    assert_eq!((&codes.literals[..], codes.threshold), (&literals.map(<[u8]>::to_vec)[..], 1));
+    assert_eq!((codes.regexes.len(), data.patterns.len(), data.threshold), (1, 4, 5));
+    let asked = &config.content.rules[0].signatures;
+    assert_eq!(asked[..], ["data", "codes"].map(|name| signatures.id(name).unwrap()));
+    // A file that has changed is a change, also where the configuration is the same.
+    folder.write("codes.txt", "another literal\n");
+    let after = wireglass::config::Config::load(&folder.path("wire.toml")).unwrap();
+    assert_eq!(config.live_changes(&after).len(), 1);
+    assert!(config.live_changes(&config).is_empty());
+}
+
+#[test]
+fn faults_of_signatures() {
+    let folder = Folder::new();
+    folder.write("bad.txt", "good one\nbad\n|0|\n");
+    let text = r#"[signatures.a]
+literals = ["abc", "|0g|abcd"]
+regex = ["(", "a*"]
+patterns = ["card"]
+threshold = 0
+literal = "x"
+[signatures.b]
+threshold = 2
+[signatures.c]
+literals_file = "bad.txt"
+[signatures.d]
+literals_file = "none.txt"
+[[content.rule]]
+name = "a"
+signatures = ["e", "a"]
+size = 5
+action = "allow"
+"#;
+    let path = |name: &str| folder.path(name).display().to_string();
+    assert_eq!(
+        folder.faults(&format!("{GOOD}{text}")),
+        [
+            "14: signatures.a.literals[1]: expected a literal of 4 to 255 bytes, found \"abc\"",
+            "14: signatures.a.literals[2]: expected bytes between two bars as pairs of hex digits (\"|0d 0a|\"; a bar itself is \"|7c|\"), found \"|0g|abcd\"",
+            "15: signatures.a.regex[1]: expected a regular expression (unclosed group), found \"(\"",
+            "15: signatures.a.regex[2]: expected a regular expression that matches at least one byte, found \"a*\"",
+            "16: signatures.a.patterns[1]: expected one of \"card_number\", \"iban\", \"private_key\", \"aws_access_key\", found \"card\" (did you mean \"card_number\"?)",
+            "17: signatures.a.threshold: expected a whole number from 1 to 1000000, found 0",
+            "18: signatures.a.literal: unknown key (did you mean `literals`?)",
+            "19: signatures.b: expected something to look for: `literals`, `literals_file`, `regex` or `patterns`",
+            &format!(
+                "22: signatures.c.literals_file: {}:2: expected a literal of 4 to 255 bytes",
+                path("bad.txt")
+            ),
+            &format!(
+                "22: signatures.c.literals_file: {}:3: expected bytes between two bars as pairs of hex digits (\"|0d 0a|\"; a bar itself is \"|7c|\")",
+                path("bad.txt")
+            ),
+            &format!(
+                "24: signatures.d.literals_file: cannot read {}: No such file or directory (os error 2)",
+                path("none.txt")
+            ),
+            "27: content.rule[1].signatures: what is in a message shows when most of it has gone on: action = \"alert\" or \"block\"",
+            "27: content.rule[1].signatures: a rule asks either for a `size` or for `signatures`",
+            "27: content.rule[1].signatures[1]: no `[signatures.e]` in this file",
+        ]
+    );
+}
+
+#[test]
 fn a_list_of_another_kind_and_a_page_that_is_not_there() {
     let folder = Folder::new();
     folder.write("nets.txt", "10.0.0.0/8\n");
@@ -226,6 +314,7 @@ on_timeout = "allow"
 on_overload = "allow"
 on_oversize = "block"
 on_range = "block"
+on_icap = "allow"
 [[content.rule]]
 name = "both"
 inspect = ["list.bad", "list.old"]
@@ -249,6 +338,7 @@ action = "inspect"
         on_overload: OnUnread::Allow,
         on_oversize: OnUnread::Block,
         on_range: OnRange::Block,
+        on_icap: OnUnread::Allow,
     };
     assert_eq!(content.inspection, expected);
     assert_eq!(config.compile_content().inspection, expected);

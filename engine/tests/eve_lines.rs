@@ -10,7 +10,9 @@ use wireglass::log::eve::{write_event, write_stats};
 use wireglass::metrics::{Metrics, PortStatistics};
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::capture::{CaptureEvent, CaptureStep};
-use wireglass_core::content::{FileFacts, FileType, Hit};
+use wireglass_core::content::{
+    DataPattern, FileFacts, FileType, Hit, SignatureSet, SignatureStream, Signatures,
+};
 use wireglass_core::end::End;
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
@@ -154,7 +156,7 @@ fn alert() -> AlertEvent {
         from: End::Client,
         stream: 7,
         late: true,
-        found: Some(Hit { by: "list.malware".into(), what: "hash".into() }),
+        found: Some(Hit::new("list.malware".into(), "hash")),
         http: HttpEvent { status: None, ..judged_http() },
     }
 }
@@ -503,6 +505,24 @@ fn alerts_have_suricatas_names() {
     );
     assert_eq!(value["http"]["http2"], json!({"stream_id": 7}));
     assert_eq!(value["wireglass"]["event"], "1407374883553281-3");
+
+    let set = SignatureSet {
+        name: "cards".into(),
+        literals: vec![],
+        regexes: vec![],
+        patterns: vec![DataPattern::CardNumber],
+        threshold: 1,
+    };
+    let signatures = Arc::new(Signatures::compile(&[set]).expect("signatures"));
+    let mut stream = SignatureStream::new(&signatures, signatures.id("cards").into_iter().collect());
+    stream.push(b"4111 1111 1111 1111\n");
+    let found = stream.poll_hit().map(|(_, hit)| hit);
+    let found = line(&Event::Alert(head(), Box::new(AlertEvent { found, ..alert() })));
+    // Nobody learns the number from the log.
+    assert_eq!(
+        found["wireglass"]["found"],
+        json!({"by": "cards", "what": "signature", "count": 1, "sample": "4111**********11"})
+    );
     // What no rule names goes by its reason; in HTTP/1 there are no streams.
     let unread = AlertEvent {
         rule: None,

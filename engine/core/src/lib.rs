@@ -14,6 +14,7 @@
 //! | [`tls`], [`mint`], [`x509`] | handshakes and records, copies of certificates, what both stand on |
 //! | [`quic`] | the hello of QUIC, for policy by name |
 //! | [`content`] | readers of the plaintext |
+//! | [`icap`] | what other programs say of it |
 //! | [`mirror`] | the plaintext as TCP, for others |
 //! | [`fields`], [`event`], [`reason`], [`phase`], [`end`] | the words for all that |
 //! | [`order`] | what an operator has ordered over policy |
@@ -34,6 +35,7 @@ pub mod fields;
 pub mod flow;
 pub mod flow_table;
 pub mod generations;
+pub mod icap;
 pub mod job;
 mod lock;
 pub mod memory_port;

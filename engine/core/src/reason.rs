@@ -198,6 +198,10 @@ reasons! {
         ContentOverload = "content.overload", "A body that is to be looked at, while the threads have their hands full or the worker holds as many bytes of bodies as it may (`content.on_overload`).";
         ContentOversize = "content.oversize", "A body that is to be held until it has been looked at, and is larger than is held (`content.on_oversize`).";
         ContentRange = "content.range", "A part of a body that is to be looked at as a whole (`content.on_range`).";
+        IcapDown = "icap.down", "There was no connection to an ICAP server that was to be asked about a body, or no answer in time (`content.on_icap`).";
+        IcapProtocol = "icap.protocol", "An ICAP server answered with an error, or not as the protocol has it (`content.on_icap`).";
+        IcapShort = "icap.short", "An ICAP server gave less of a body back than it was to: it has found something on the way.";
+        IcapOversize = "icap.oversize", "A body that is larger than an ICAP server is to be asked about (`max_bytes` of the server, `content.on_oversize`).";
         ContentUndecided = "content.undecided", "A filter did not decide on plaintext of which no more can be held, or will come.";
         VerdictExternal = "verdict.external", "An IDS at a mirror has found something in the plaintext (`[verdicts]`).";
         KeysUsedUp = "tls.keys_used_up", "The keys of a TLS 1.2 connection have protected as many records as they may.";

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::ca_files;
+use wireglass_core::content::{SignatureId, SignatureSet};
 use wireglass_core::fairness::{Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
@@ -18,7 +19,8 @@ use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::{Provider, describe_date as date};
 
 use super::{USAGE, never_match};
-use crate::config::{Config, Content, Crypto, MirrorPort};
+use crate::config::{Config, Content, Crypto, IcapServer, MirrorPort};
+use crate::icap::Settings;
 use crate::record_speeds::RecordLibrary;
 use crate::worker::Idle;
 
@@ -305,6 +307,60 @@ impl Summary<'_> {
         Ok(())
     }
 
+    /// What rules look for in contents.
+    fn signatures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (named, rules) = (&self.config.signatures, &self.config.content.rules);
+        for (place, set) in named.sets.iter().enumerate() {
+            let SignatureSet { name, literals, regexes, patterns, threshold } = set;
+            let (literals, regexes, patterns) = (literals.len(), regexes.len(), patterns.len());
+            write!(
+                f,
+                "  signatures {name}: {literals} literals, {regexes} expressions, {patterns} patterns"
+            )?;
+            match threshold {
+                1 => writeln!(f)?,
+                threshold => writeln!(f, ", {threshold} finds of them in one message")?,
+            }
+            let id = SignatureId::new(place);
+            let asks = |rule: &ContentRule| match &rule.action {
+                ContentAction::Inspect(inspect) => id.is_some_and(|id| inspect.signatures.has(id)),
+                _ => rule.signatures.iter().any(|asked| Some(*asked) == id),
+            };
+            if !rules.iter().any(asks) {
+                writeln!(f, "  note: no [[content.rule]] asks for the signatures {name}")?;
+            }
+        }
+        if !named.sets.is_empty() {
+            writeln!(
+                f,
+                "  signatures take {} KiB of memory",
+                named.signatures.automata_memory().div_ceil(1024)
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Servers that are asked about bodies.
+    fn icap(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = &self.config.content.rules;
+        for (place, IcapServer { name, server, max_bytes }) in self.config.icap.servers.iter().enumerate() {
+            let Settings { service, connections, timeout, .. } = server.settings();
+            writeln!(f, "  {name}: {service}, {connections} connections, bodies up to {max_bytes} bytes")?;
+            let asks = |rule: &ContentRule| matches!(&rule.action, ContentAction::Inspect(inspect) if inspect.inspectors.contains(&place));
+            if !rules.iter().any(asks) {
+                writeln!(f, "  note: no [[content.rule]] inspects by {name}")?;
+            }
+            if *max_bytes < self.config.content.inspection.hold_bytes as u64 {
+                writeln!(f, "  note: what is longer than {name} is asked about is content.on_oversize")?;
+            }
+            let patience = u128::from(self.config.content.inspection.timeout.total_millis());
+            if timeout.as_millis() > patience {
+                writeln!(f, "  note: timeout_ms of {name} is longer than content.timeout_seconds")?;
+            }
+        }
+        Ok(())
+    }
+
     /// What becomes of bodies that are looked at.
     fn inspection(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Content { threads, worker_bytes, inspection, .. } = &self.config.content;
@@ -338,11 +394,13 @@ impl Summary<'_> {
         let (unparsed, opaque) = (word(on_unparsed), word(on_opaque));
         writeln!(f, "\ncontent ({} rules, {} changes of heads)", rules.len(), headers.len())?;
         writeln!(f, "  what cannot be read: {unparsed}; what is no HTTP: {opaque}")?;
-        if rules.iter().any(|rule| !rule.file_type.is_empty()) {
+        if rules.iter().any(|rule| !rule.file_type.is_empty() || !rule.signatures.is_empty()) {
             writeln!(f, "  bodies that cannot be decoded, where a rule asks: {}", word(on_undecodable))?;
         }
+        self.signatures(f)?;
         if rules.iter().any(|rule| matches!(rule.action, ContentAction::Inspect(_))) {
             self.inspection(f)?;
+            self.icap(f)?;
         }
         match page_file {
             Some(file) => writeln!(f, "  block page: {}", file.display())?,

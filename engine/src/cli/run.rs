@@ -27,6 +27,7 @@ use crate::fetch::FetchThreads;
 use crate::flow_dump::FlowDumper;
 use crate::generation::Generations;
 use crate::handshake_pool::Pool;
+use crate::icap::probe_beside;
 use crate::interfaces::Kernel;
 use crate::links::{LinkWatch, Passing};
 use crate::log::{self, LogSender, LogWriter, StatsSource};
@@ -150,6 +151,8 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     if let Some(capture) = &capture {
         metrics.set_capture(Arc::clone(capture.counters()));
     }
+    let icap = config.icap.servers.iter().map(|each| (Arc::clone(&each.name), Arc::clone(&each.server)));
+    probe_beside(icap.collect()).map_err(|error| format!("cannot start a thread: {error}"))?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
     let compiled = config.compile(&Tallies::default());

@@ -186,6 +186,7 @@ impl Config {
             files.insert(file.display().to_string());
         }
         files.extend(self.lists.files_that_differ(&new.lists));
+        files.extend(self.signatures.files_that_differ(&new.signatures));
         changed.into_iter().chain(files).collect()
     }
 
@@ -224,7 +225,8 @@ fn walk(key: &str, place: &str, value: &toml::Value, values: &mut BTreeMap<Strin
         }
         toml::Value::Table(table) => {
             for (name, value) in table {
-                let below = if ["profile", "mirror"].contains(&key) { "NAME" } else { name };
+                let below =
+                    if ["profile", "mirror", "signatures", "icap"].contains(&key) { "NAME" } else { name };
                 let below = if key.is_empty() { below.to_owned() } else { format!("{key}.{below}") };
                 walk(&below, &format!("{place}.{name}"), value, values);
             }

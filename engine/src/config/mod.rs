@@ -27,8 +27,9 @@ pub use page_file::read_page;
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, Intercept, Limits, ListFile,
-    ListSource, Log, Metrics, MirrorPort, NamedLists, PolicyRules, Trust, Verdicts, Wire, Workers,
+    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer, IcapServers, Intercept,
+    Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists, NamedSignatures, PolicyRules, Trust,
+    Verdicts, Wire, Workers,
 };
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
@@ -75,6 +76,10 @@ pub struct Config {
     pub lists: NamedLists,
     /// Rules and default.
     pub policy: PolicyRules,
+    /// What rules on content look for.
+    pub signatures: NamedSignatures,
+    /// Servers that are asked about bodies.
+    pub icap: IcapServers,
     /// Rules on what is decrypted.
     pub content: Content,
     /// All profiles, by name.
@@ -104,7 +109,7 @@ pub struct Compiled {
 }
 
 /// Why no rule could be asked about something, or what it asks is not known.
-const UNREAD: [Reason; 8] = [
+const UNREAD: [Reason; 12] = [
     Reason::ContentUnparsed,
     Reason::ContentOpaque,
     Reason::ContentEncoding,
@@ -113,6 +118,10 @@ const UNREAD: [Reason; 8] = [
     Reason::ContentOverload,
     Reason::ContentOversize,
     Reason::ContentRange,
+    Reason::IcapDown,
+    Reason::IcapProtocol,
+    Reason::IcapShort,
+    Reason::IcapOversize,
 ];
 
 impl Config {
@@ -216,7 +225,10 @@ impl Config {
     pub fn compile_content(&self) -> ContentPolicy {
         let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, inspection, .. } =
             &self.content;
-        let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists)).with_headers(headers);
+        let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists))
+            .with_headers(headers)
+            .with_signatures(Arc::clone(&self.signatures.signatures))
+            .with_inspectors(self.icap.inspectors());
         (policy.on_unparsed, policy.on_opaque) = (*on_unparsed, *on_opaque);
         (policy.on_undecodable, policy.inspection) = (*on_undecodable, *inspection);
         policy
@@ -382,7 +394,7 @@ fn now() -> i64 {
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
 /// would be written; `required` and `any` stand for themselves.
 pub fn keys() -> BTreeMap<String, String> {
-    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n";
+    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n[signatures.NAME]\n[icap.NAME]\n";
     let (document, _) = DeTable::parse_recoverable(text);
     let notes = Notes::new(text, Path::new("")).with_keys();
     Sections::read(&Table::document(&notes, document.get_ref()), &notes);
@@ -403,6 +415,8 @@ struct Sections {
     intercept: Intercept,
     starttls: StartTls,
     lists: NamedLists,
+    signatures: NamedSignatures,
+    icap: IcapServers,
     policy: Option<PolicyRules>,
     content: Content,
     profiles: Profiles,
@@ -425,6 +439,8 @@ impl Sections {
         let capture = sections::capture::read(&document.table("capture"), &profiles);
         let lists = NamedLists::read(document, notes);
         let policy = PolicyRules::read(document, &profiles, &wires, &lists);
+        let signatures = NamedSignatures::read(&document.table("signatures"), notes);
+        let icap = IcapServers::read(&document.table("icap"));
         let sections = Self {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
@@ -435,8 +451,10 @@ impl Sections {
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)
             },
             starttls: sections::starttls::read(&document.table("starttls")),
-            content: Content::read(document, &profiles, &lists, notes),
+            content: Content::read(document, &profiles, (&lists, &signatures, &icap), notes),
             lists,
+            signatures,
+            icap,
             policy,
             exclusions: Exclusions::read(document.table("exclusions")),
             fetch: Fetch::read(document.table("fetch")),
@@ -476,6 +494,8 @@ impl Sections {
             intercept: self.intercept,
             starttls: self.starttls,
             lists: self.lists,
+            signatures: self.signatures,
+            icap: self.icap,
             policy: self.policy?,
             content: self.content,
             profiles: self.profiles.into_list(),

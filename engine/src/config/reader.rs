@@ -394,6 +394,11 @@ impl<'a> Value<'a> {
         parsed.inspect_err(|error: &T::Err| self.expected(&error.to_string())).ok()
     }
 
+    /// Likewise, by a function.
+    pub(super) fn parse_with<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        parse(self.text()?).inspect_err(|error| self.expected(&error.to_string())).ok()
+    }
+
     pub(super) fn is_list(&self) -> bool {
         self.value.is_array()
     }

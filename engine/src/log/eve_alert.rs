@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use wireglass_core::content::Hit;
 use wireglass_core::end::End;
 use wireglass_core::event::AlertEvent;
 
@@ -54,11 +55,22 @@ pub(super) struct OwnAlert<'a> {
     event: String,
 }
 
-/// What a rule with `action = "inspect"` has found.
+/// What was found in the content. Of texts there is nothing but a masked number.
 #[derive(Serialize)]
 struct Found<'a> {
     by: &'a str,
     what: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<String>,
+}
+
+impl<'a> Found<'a> {
+    fn new(hit: &'a Hit) -> Self {
+        let Hit { by, what, count, sample } = hit;
+        Self { by, what, count: *count, sample: sample.map(|sample| sample.to_string()) }
+    }
 }
 
 impl<'a> OwnAlert<'a> {
@@ -67,7 +79,7 @@ impl<'a> OwnAlert<'a> {
             rule: event.rule.as_deref(),
             reason: event.reason.code(),
             late: event.late,
-            found: event.found.as_ref().map(|hit| Found { by: &hit.by, what: &hit.what }),
+            found: event.found.as_ref().map(Found::new),
             event: event.id(flow_id),
         }
     }

@@ -17,6 +17,7 @@ mod inspect;
 mod page;
 mod page_answer;
 mod rules;
+mod signatures;
 mod stage;
 mod text;
 mod transactions;
@@ -26,8 +27,13 @@ pub use border::{Border, Borders, Exchange, FrameHead, HeadKind, What};
 pub use filter::{Decisions, Ending, Filter, Filters, Report, Scan, StreamEnd, Verdict};
 pub use http::HttpInspector;
 pub use http_reader::HttpReaders;
-pub use inspect::{BodyJob, BodyScan, FileFacts, Found, Hit, Inspector, Looked, Scanner};
+pub use inspect::{BodyJob, BodyScan, FileFacts, Finding, Found, Hit, Inspector, Looked, Message, Scanner};
 pub use page::{Page, PageError, PageFacts};
 pub use page_answer::BlockedFlow;
 pub use rules::RuleFilters;
+pub use signatures::{
+    DataPattern, LiteralError, MAX_LITERAL, MAX_LITERALS, MAX_SETS, MIN_LITERAL, Masked, RegexError,
+    SignatureError, SignatureId, SignatureMask, SignatureSet, SignatureStream, Signatures, check_regex,
+    parse_literal,
+};
 pub use stage::{Fate, Opened, Ready, Stage};

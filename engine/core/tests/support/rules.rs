@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant};
-use wireglass_core::content::{Fate, FileType, Filters, Opened, Ready, Report, RuleFilters, Stage};
+use wireglass_core::content::{
+    DataPattern, Fate, FileType, Filters, Opened, Ready, Report, RuleFilters, SignatureSet, Signatures, Stage,
+};
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::{AlertEvent, HttpEvent};
 use wireglass_core::policy::{
@@ -91,7 +93,35 @@ fn policy(setup: &Setup) -> ContentPolicy {
     };
     let mut typed = ContentRule::new("programs", ContentAction::Block(Respond::Page));
     (typed.path, typed.file_type) = (vec!["/file*".parse().unwrap()], FileType::named("executable"));
+    let sets = [
+        SignatureSet {
+            name: "codes".into(),
+            literals: vec![b"attack at dawn".to_vec(), b"kode".to_vec()],
+            regexes: vec!["zone [0-9]{2}$".into()],
+            patterns: vec![],
+            threshold: 1,
+        },
+        SignatureSet {
+            name: "cards".into(),
+            literals: vec![],
+            regexes: vec![],
+            patterns: vec![DataPattern::CardNumber],
+            threshold: 2,
+        },
+    ];
+    let signatures = Arc::new(Signatures::compile(&sets).unwrap());
+    let searched = |name: &str, path: &str, set: &str, action| {
+        let mut rule = ContentRule::new(name, action);
+        (rule.path, rule.signatures) = (vec![path.parse().unwrap()], vec![signatures.id(set).unwrap()]);
+        rule
+    };
+    let mut searched_file =
+        searched("searched file", "/searched-file", "codes", ContentAction::Block(Respond::Page));
+    searched_file.file_type = vec![FileType::Pdf];
     let rules = [
+        searched("cards", "/search*", "cards", ContentAction::Alert),
+        searched("codes", "/search", "codes", ContentAction::Block(Respond::Page)),
+        searched_file,
         typed,
         big,
         long,
@@ -106,7 +136,7 @@ fn policy(setup: &Setup) -> ContentPolicy {
         block("elsewhere", Respond::Redirect("https://b.example/why".into())),
         bad_type,
     ];
-    let mut policy = ContentPolicy::compile(&rules, Arc::new(Lists::default()));
+    let mut policy = ContentPolicy::compile(&rules, Arc::new(Lists::default())).with_signatures(signatures);
     policy.on_opaque = if setup.blocks_opaque { OnUnread::Block } else { OnUnread::Allow };
     policy.on_undecodable = if setup.allows_undecodable { OnUnread::Allow } else { OnUnread::Block };
     policy.on_unparsed = if setup.allows_unparsed { OnUnread::Allow } else { OnUnread::Block };

@@ -54,7 +54,12 @@ impl Finding {
         Self { level: Level::Poor, means, fix, ..Self::good(topic, found) }
     }
 
-    fn bad(topic: &'static str, found: impl Into<String>, means: &str, fix: impl Into<String>) -> Self {
+    pub(super) fn bad(
+        topic: &'static str,
+        found: impl Into<String>,
+        means: &str,
+        fix: impl Into<String>,
+    ) -> Self {
         Self { level: Level::Bad, ..Self::poor(topic, found, means, fix) }
     }
 }

@@ -4,6 +4,7 @@
 
 mod facts;
 mod findings;
+mod icap;
 mod link_state;
 mod plan;
 mod render;
@@ -21,10 +22,12 @@ use serde::Serialize;
 
 use self::facts::Facts;
 use self::findings::{Finding, Level, Question};
+use self::icap::icap_finding;
 use self::plan::Plan;
 use super::{USAGE, describe};
-use crate::config::Config;
+use crate::config::{Config, IcapServer};
 use crate::driver::PortCapabilities;
+use crate::icap::probe;
 
 const HELP: &str = "\
 Examples:
@@ -91,7 +94,8 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
         records: records.record_libraries_probed(),
         now: now.try_into().unwrap_or(i64::MAX),
     };
-    let findings = question.judge();
+    let mut findings = question.judge();
+    findings.extend(config.iter().flat_map(|config| &config.icap.servers).map(probed));
     let good = !findings.iter().any(|finding| matches!(finding.level, Level::Poor | Level::Bad));
     match print(&findings, good, args.json) {
         // Whoever reads has seen enough: `| head`.
@@ -102,6 +106,12 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
         _ if good => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
+}
+
+/// What an ICAP server makes of the test file of EICAR.
+fn probed(server: &IcapServer) -> Finding {
+    let name = format!("{} at {}", server.name, server.server.settings().service);
+    icap_finding(&name, &probe(&server.server).map_err(|failure| failure.to_string()))
 }
 
 fn print(findings: &[Finding], good: bool, json: bool) -> io::Result<()> {

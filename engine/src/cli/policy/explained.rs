@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use wireglass_core::content::{SignatureId, SignatureMask};
 use wireglass_core::exclusions::{Contact, Exclusions};
 use wireglass_core::fields::{Field, Fields};
 use wireglass_core::policy::{
     Answer, BlockWith, ConnectionFacts, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision,
     DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, HostRules, Inside, Known, Profile,
-    RequestFacts, Respond, ResponseFacts, SizeLimits,
+    RequestFacts, Respond, ResponseFacts, SignatureRules, SizeLimits,
 };
 
 use super::{ExplainArgs, Url};
@@ -71,13 +72,16 @@ pub(super) struct Message {
     /// Rules that apply when more content comes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) beyond: Vec<Beyond>,
+    /// Rules that apply when something is found in the content.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) on_hit: Vec<OnHit>,
 }
 
 #[derive(Serialize)]
 pub(super) struct Asked {
     pub(super) name: String,
     pub(super) answer: &'static str,
-    /// Which condition does not hold.
+    /// Which condition does not hold, or is not known yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) condition: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +91,13 @@ pub(super) struct Asked {
 #[derive(Serialize)]
 pub(super) struct Beyond {
     pub(super) bytes: u64,
+    pub(super) rule: String,
+    pub(super) verdict: Verdict,
+}
+
+#[derive(Serialize)]
+pub(super) struct OnHit {
+    pub(super) signatures: Vec<String>,
     pub(super) rule: String,
     pub(super) verdict: Verdict,
 }
@@ -122,6 +133,7 @@ impl Asked {
             Answer::NotYet => ("not yet", None, None),
             Answer::Beyond(bytes) => ("not yet", None, Some(bytes)),
             Answer::AwaitsType => ("not yet", None, None),
+            Answer::OnHit => ("not yet", Some("signatures"), None),
         };
         Self { name: name.to_owned(), answer, condition, beyond }
     }
@@ -255,6 +267,7 @@ impl Asking<'_> {
             what: format!("{method} https://{}{target}", url.host),
             rules: self.asked(policy.explain(flow, &facts)),
             beyond: self.beyond(&standing.size_limits),
+            on_hit: self.on_hit(&standing.signatures),
         });
         if standing.awaits_response() {
             (explained.rule, explained.verdict) = (None, Verdict::Undecided);
@@ -269,7 +282,8 @@ impl Asking<'_> {
             let (fields, size) = head(&args.response_headers, Known::Not);
             let inside = args.file_type.map_or(Inside::NotYet, Inside::Is);
             let facts = ResponseFacts { status, fields: &fields, size, inside };
-            let Decided { rule, size_limits, awaits_type } = policy.at_response(&standing, &facts);
+            let Decided { rule, size_limits, signatures, awaits_type } =
+                policy.at_response(&standing, &facts);
             if awaits_type {
                 (explained.rule, explained.verdict) = (None, Verdict::Undecided);
             } else {
@@ -279,6 +293,7 @@ impl Asking<'_> {
                 what: status.to_string(),
                 rules: self.asked(policy.explain_response(&standing, &facts)),
                 beyond: self.beyond(&size_limits),
+                on_hit: self.on_hit(&signatures),
             });
         }
         if explained.verdict != Verdict::Blocked {
@@ -297,6 +312,21 @@ impl Asking<'_> {
             verdict: self.verdict(Some(id)),
         });
         beyond.collect()
+    }
+
+    fn on_hit(&self, rules: &SignatureRules) -> Vec<OnHit> {
+        let all = self.policy.signatures().names();
+        let names: Vec<_> =
+            all.enumerate().filter_map(|(place, name)| Some((SignatureId::new(place)?, name))).collect();
+        let named = |mask: SignatureMask| {
+            names.iter().filter(|(id, _)| mask.has(*id)).map(|(_, name)| name.to_string()).collect()
+        };
+        let on_hit = rules.iter().map(|(mask, id)| OnHit {
+            signatures: named(mask),
+            rule: self.policy.name(id).to_string(),
+            verdict: self.verdict(Some(id)),
+        });
+        on_hit.collect()
     }
 
     fn verdict(&self, rule: Option<ContentRuleId>) -> Verdict {

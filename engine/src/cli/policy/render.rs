@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::explained::{Asked, Connection, Edit, Explained, Message, Verdict};
+use super::explained::{Asked, Connection, Edit, Explained, Message, OnHit, Verdict};
 
 impl Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,6 +127,10 @@ fn message(f: &mut fmt::Formatter<'_>, message: &Message, not_yet: &str) -> fmt:
             _ => "allows it",
         };
         writeln!(f, "  after {} bytes of content {:?} {what}", beyond.bytes, beyond.rule)?;
+    }
+    for OnHit { signatures, rule, verdict } in &message.on_hit {
+        let what = if *verdict == Verdict::Blocked { "cuts it off" } else { "alerts" };
+        writeln!(f, "  if its content has what {} looks for, {rule:?} {what}", signatures.join(" or "))?;
     }
     Ok(())
 }

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tcp_stack::Duration;
-use wireglass_core::content::{FileType, Page};
+use wireglass_core::content::{FileType, Page, SignatureMask};
 use wireglass_core::policy::{
-    ContentAction, ContentRule, Direction, FieldEdit, Glob, HashLists, HeaderRule, Hold, Inspect, Inspection,
-    ListKind, OnRange, OnUnread, Respond, TextPattern, is_editable,
+    ContentAction, ContentRule, Direction, FieldEdit, Glob, HeaderRule, Hold, Inspect, Inspection, ListKind,
+    OnRange, OnUnread, Respond, TextPattern, is_editable,
 };
 
 use super::rules::read_network;
-use super::{NamedLists, Profiles};
+use super::{IcapServers, NamedLists, NamedSignatures, Profiles};
 use crate::config::page_file::read_page;
 use crate::config::reader::{Notes, Table, Value};
 
@@ -39,6 +39,9 @@ enum Action {
     Block,
     Inspect,
 }
+
+/// What rules may ask for by name.
+type Named<'n> = (&'n NamedLists, &'n NamedSignatures, &'n IcapServers);
 
 /// The source of a [`wireglass_core::policy::ContentPolicy`].
 #[derive(Clone, Debug)]
@@ -69,7 +72,7 @@ impl Content {
     pub(in crate::config) fn read(
         document: &Table<'_>,
         profiles: &Profiles,
-        lists: &NamedLists,
+        named: Named<'_>,
         notes: &Notes<'_>,
     ) -> Self {
         let table = document.table("content");
@@ -92,11 +95,11 @@ impl Content {
             threads: table.integer("threads", 0..=MAX_THREADS, 1),
             worker_bytes,
             inspection: read_inspection(&table, worker_bytes),
-            rules: rules.filter_map(|table| read_rule(&table, profiles, lists, &mut names)).collect(),
+            rules: rules.filter_map(|table| read_rule(&table, profiles, named, &mut names)).collect(),
             headers: document
                 .tables("header")
                 .into_iter()
-                .filter_map(|table| read_header(&table, profiles, lists))
+                .filter_map(|table| read_header(&table, profiles, named.0))
                 .collect(),
             page: Arc::new(page.unwrap_or_default()),
             page_file,
@@ -124,6 +127,7 @@ fn read_inspection(table: &Table<'_>, worker_bytes: usize) -> Inspection {
         on_timeout: table.choice("on_timeout", ON_UNREAD, default.on_timeout),
         on_overload: table.choice("on_overload", ON_UNREAD, default.on_overload),
         on_oversize: table.choice("on_oversize", ON_UNREAD, default.on_oversize),
+        on_icap: table.choice("on_icap", ON_UNREAD, default.on_icap),
         on_range: table.choice("on_range", ON_RANGE, default.on_range),
     }
 }
@@ -131,9 +135,10 @@ fn read_inspection(table: &Table<'_>, worker_bytes: usize) -> Inspection {
 fn read_rule<'a>(
     table: &Table<'a>,
     profiles: &Profiles,
-    lists: &NamedLists,
+    named: Named<'_>,
     names: &mut HashSet<&'a str>,
 ) -> Option<ContentRule> {
+    let (lists, signatures, _) = named;
     let name = table.required("name", "a name for the logs").and_then(|value| {
         let name = value.name()?;
         if !names.insert(name) {
@@ -141,7 +146,7 @@ fn read_rule<'a>(
         }
         Some(name)
     });
-    let action = read_action(table, lists);
+    let action = read_action(table, named);
     let hosts = |value: &Value<'_>| lists.named_by(value, &[ListKind::Domain, ListKind::Url]);
     let addresses = |value: &Value<'_>| lists.named_by(value, &[ListKind::Ip]);
     let (source, source_list) = table.any_of_or_list("source", |value| read_network(&value), addresses);
@@ -167,6 +172,20 @@ fn read_rule<'a>(
     if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, file_type.is_empty()) {
         value.say("`file_type` is looked at in responses alone");
     }
+    let asks_size = table.value("size", "any").is_some();
+    let signatures = table.any_of("signatures", |value| signatures.named_by(&value));
+    if let Some(value) = table.value("signatures", "any") {
+        match action {
+            Some(ContentAction::Allow) => value.say(
+                "what is in a message shows when most of it has gone on: action = \"alert\" or \"block\"",
+            ),
+            Some(ContentAction::Inspect(_)) => value.say("with action = \"inspect\" the key is `inspect`"),
+            _ => {}
+        }
+        if asks_size {
+            value.say("a rule asks either for a `size` or for `signatures`");
+        }
+    }
     let rule = ContentRule {
         profile: table
             .any_of("profile", |value| profiles.named_by(Some(&value)).map(|profile| profile.name.clone())),
@@ -187,6 +206,7 @@ fn read_rule<'a>(
         size: table.value("size", "any").and_then(|value| value.integer(0..=i64::MAX)).map(i64::unsigned_abs),
         file_name: table.any_of("file_name", lower),
         file_type,
+        signatures,
         // The name and the action are put in place below, so that the faults of all keys are found first.
         ..ContentRule::new("", ContentAction::Allow)
     };
@@ -204,7 +224,7 @@ fn read_types(value: &Value<'_>) -> Option<Vec<FileType>> {
     Some(types)
 }
 
-fn read_action(table: &Table<'_>, lists: &NamedLists) -> Option<ContentAction> {
+fn read_action(table: &Table<'_>, named: Named<'_>) -> Option<ContentAction> {
     let action = table
         .required("action", "\"allow\", \"alert\", \"block\" or \"inspect\"")
         .and_then(|value| value.choice(ACTIONS));
@@ -232,35 +252,38 @@ fn read_action(table: &Table<'_>, lists: &NamedLists) -> Option<ContentAction> {
                 table.missing("inspect", "what it is looked at for (`inspect = [\"list.NAME\"]`)");
                 return None;
             };
-            ContentAction::Inspect(Inspect {
-                hashes: read_inspectors(&inspect, lists)?,
-                hold,
-                respond: respond?,
-            })
+            let inspect = read_inspectors(&inspect, named)?;
+            ContentAction::Inspect(Inspect { hold, respond: respond?, ..inspect })
         }
     })
 }
 
-/// `inspect = ["list.malware"]`.
-fn read_inspectors(value: &Value<'_>, lists: &NamedLists) -> Option<HashLists> {
-    let mut hashes = HashLists::default();
+/// `inspect = ["list.malware", "secrets", "icap.av"]`.
+fn read_inspectors(value: &Value<'_>, (lists, signatures, icap): Named<'_>) -> Option<Inspect> {
+    let mut inspect = Inspect::default();
     let items = value.items();
     if items.is_empty() && value.is_list() {
         value.expected("at least one name, as \"list.malware\"");
         return None;
     }
     for item in items {
-        let Some(name) = item.text()?.strip_prefix("list.") else {
-            item.expected("\"list.\" and the name of a list of kind \"sha256\" or \"md5\"");
+        let text = item.text()?;
+        if let Some(name) = text.strip_prefix("icap.") {
+            inspect.inspectors.extend(icap.named(&item, name));
+            continue;
+        }
+        let Some(name) = text.strip_prefix("list.") else {
+            inspect.signatures =
+                signatures.named_by(&item).into_iter().fold(inspect.signatures, SignatureMask::with);
             continue;
         };
         let Some(list) = lists.named(&item, name, &[ListKind::Sha256, ListKind::Md5]) else { continue };
         match lists.lists.get(list).map(|list| list.kind) {
-            Some(ListKind::Md5) => hashes.add_md5(list),
-            _ => hashes.add_sha256(list),
+            Some(ListKind::Md5) => inspect.hashes.add_md5(list),
+            _ => inspect.hashes.add_sha256(list),
         }
     }
-    Some(hashes)
+    Some(inspect)
 }
 
 fn read_respond(value: &Value<'_>) -> Option<Respond> {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-use super::scanner::{Hit, Scanner};
+use super::scanner::{Finding, Hit, Scanner};
 use crate::content::body::{Codings, DecodeLimits, Decoder, FileType, Undecodable};
 use crate::content::filter::{Scan, Verdict};
 use crate::policy::{HashLists, Lists};
+use crate::reason::Reason;
 
 /// Octets by which a type is known.
 const ENOUGH: usize = 4096;
@@ -65,6 +66,8 @@ pub enum Found {
     Hit(Hit, Option<FileFacts>),
     /// It cannot be read.
     Undecodable(Undecodable),
+    /// A scanner cannot say, for this reason.
+    Failed(Reason),
 }
 
 /// What is known of a whole body.
@@ -124,7 +127,7 @@ impl BodyScan {
         if self.is_coded { GROWTH } else { 0 }
     }
 
-    fn feed(&mut self, coded: &[u8]) -> Result<Option<Hit>, Undecodable> {
+    fn feed(&mut self, coded: &[u8]) -> Result<Option<Finding>, Undecodable> {
         let Self { decoder, first, kind, size, sha256, md5, scanners, .. } = self;
         let mut hit = None;
         let flow = decoder.push(coded, &mut |plain| {
@@ -147,7 +150,7 @@ impl BodyScan {
         if hit.is_some() { Ok(hit) } else { flow.map(|_| None) }
     }
 
-    fn end(&mut self) -> Result<(FileFacts, Option<Hit>), Undecodable> {
+    fn end(&mut self) -> Result<(FileFacts, Option<Finding>), Undecodable> {
         self.decoder.finish()?;
         self.kind = self.kind.or_else(|| FileType::of(&self.first, true));
         let facts = FileFacts {
@@ -156,7 +159,7 @@ impl BodyScan {
             md5: self.md5.as_mut().map(|md5| md5.finalize_reset().into()),
         };
         let hit = self.lists.of_hashes(&self.asked, &facts.sha256, facts.md5.as_ref());
-        let hit = hit.map(|list| Hit { by: format!("list.{list}").into(), what: "hash".into() });
+        let hit = hit.map(|list| Finding::Hit(Hit::new(format!("list.{list}").into(), "hash")));
         let hit = hit.or_else(|| self.scanners.iter_mut().find_map(|scanner| scanner.end()));
         Ok((facts, hit))
     }
@@ -181,11 +184,13 @@ impl BodyJob {
         let Self { mut scan, octets, ends } = self;
         let found = match scan.feed(&octets) {
             Err(why) => Found::Undecodable(why),
-            Ok(Some(hit)) => Found::Hit(hit, None),
+            Ok(Some(Finding::Hit(hit))) => Found::Hit(hit, None),
+            Ok(Some(Finding::Fails(reason))) => Found::Failed(reason),
             Ok(None) if !ends => Found::Nothing,
             Ok(None) => match scan.end() {
                 Err(why) => Found::Undecodable(why),
-                Ok((facts, Some(hit))) => Found::Hit(hit, Some(facts)),
+                Ok((facts, Some(Finding::Hit(hit)))) => Found::Hit(hit, Some(facts)),
+                Ok((_, Some(Finding::Fails(reason)))) => Found::Failed(reason),
                 Ok((facts, None)) => Found::Clean(facts),
             },
         };

@@ -11,4 +11,4 @@ mod body_scan;
 mod scanner;
 
 pub use body_scan::{BodyJob, BodyScan, FileFacts, Found, Looked};
-pub use scanner::{Hit, Inspector, Scanner};
+pub use scanner::{Finding, Hit, Inspector, Message, Scanner};

@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 
 use tcp_stack::{Duration, Instant};
 
+use super::content_watch::ContentWatch;
 use super::http1_answer::encode;
+use super::http1_body::Awaiting;
 use super::http1_edit::edited;
-use super::http1_typed::Awaiting;
 use super::judge::{Answer, Judge, Judged, Place, Refusal, Ruling};
 use super::judge_inspection::Subject;
 use super::lane::Lane;
-use super::size_watch::SizeWatch;
 use crate::content::border::{Border, Borders, HeadKind, What};
 use crate::content::filter::{Decisions, Ending};
 use crate::end::{End, PerEnd};
@@ -109,11 +109,11 @@ pub(super) enum Fate {
 pub(super) struct Body {
     /// Where the piece begins that is not complete.
     pub(super) begun: Option<u64>,
+    /// What lies before this was shown to whoever looks into it.
+    pub(super) shown: u64,
     /// Bytes of the pieces before it.
     bytes: u64,
-    /// What lies before this of it is known to who looks at it.
-    pub(super) shown: u64,
-    pub(super) watch: SizeWatch,
+    pub(super) watch: ContentWatch,
 }
 
 impl Body {
@@ -534,12 +534,11 @@ impl Borders for Receiver<'_> {
 impl Receiver<'_> {
     fn request(&mut self, at: u64, head: &mut HttpEvent, fields: &Fields) {
         let place = Place { from: End::Client, stream: 0 };
-        let (ruling, standing) = self.judge.request(place, head, fields);
+        let (ruling, watch, standing) = self.judge.request(place, head, fields);
         let is_method = |name| head.method.as_deref() == Some(name);
         let (is_head, is_connect) = (is_method("HEAD"), is_method("CONNECT"));
         match ruling {
             Ruling::Pass | Ruling::Inspect(_) => {
-                let watch = SizeWatch::new(standing.size_limits.clone(), head);
                 self.rules.directions.client.body.watch = watch;
                 let edits = self.judge.request_edits(head, &standing, fields);
                 self.head_passes(End::Client, at, &edits);
@@ -559,7 +558,8 @@ impl Receiver<'_> {
         let nothing = Standing::default();
         let standing = first.filter(|_| !is_interim).map_or(&nothing, |open| &open.standing);
         let (mut ruling, watch) = match self.judge.response(standing, place, head, fields) {
-            Judged::ByType(watch) if !is_tunnel => {
+            Judged::ByType(watch, content) if !is_tunnel => {
+                self.rules.directions.server.body.watch = content;
                 let edits = self.judge.response_edits(head);
                 let edited = (!edits.is_empty()).then(|| edited(&self.head_up_to(at), &edits));
                 self.rules.within_response = true;
@@ -571,7 +571,7 @@ impl Receiver<'_> {
                 }
                 return;
             }
-            Judged::ByType(_) => (Ruling::Pass, SizeWatch::default()),
+            Judged::ByType(..) => (Ruling::Pass, ContentWatch::default()),
             Judged::Now(ruling, watch) => (ruling, watch),
         };
         if ruling == Ruling::Pass && is_tunnel {

@@ -63,9 +63,8 @@ impl Http1Rules {
     ) {
         let is_awaited = from == End::Server && self.awaiting.is_some();
         let body = &mut self.directions[from].body;
-        let Some(begun) = body.begun.filter(|_| is_awaited || self.lanes[from].current().is_some()) else {
-            return;
-        };
+        let is_wanted = is_awaited || body.watch.searches() || self.lanes[from].current().is_some();
+        let Some(begun) = body.begun.filter(|_| is_wanted) else { return };
         let base = up_to - read.len() as u64;
         let start = begun.max(body.shown).max(base);
         body.shown = up_to;
@@ -76,6 +75,8 @@ impl Http1Rules {
         self.lanes[from].show(octets);
         if is_awaited {
             self.show_to_type(judge, octets, decisions);
+        } else {
+            self.search(judge, from, octets, decisions);
         }
         self.keep_within_bounds(from, judge, decisions);
     }
@@ -89,6 +90,7 @@ impl Http1Rules {
             inspection.end();
             inspection.ask(decisions);
         }
+        self.search_ends(judge, from, decisions);
     }
 
     fn keep_within_bounds(&mut self, from: End, judge: &mut Judge, decisions: &mut Decisions) {

@@ -14,7 +14,7 @@ use super::http2_writer::{
     DATA, GOAWAY, HEADERS, PRIORITY_FRAME, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
 use super::judge::{Judge, Place, Ruling};
-use crate::content::border::{Border, Borders, Exchange, FrameHead, What};
+use crate::content::border::{Border, Borders, Exchange, FrameHead, HeadKind, What};
 use crate::content::filter::{Decisions, Ending};
 use crate::content::http2_frames::END_STREAM;
 use crate::end::{End, PerEnd};
@@ -67,7 +67,9 @@ pub(super) struct Direction {
     has_greeted: bool,
     /// The last frame that began, CONTINUATION not counted.
     pub(super) frame: FrameHead,
-    fate: Fate,
+    /// Where it begins.
+    frame_at: u64,
+    pub(super) fate: Fate,
     /// Where data begins that is not taken yet.
     data_at: Option<u64>,
     /// Of the header block that comes.
@@ -86,6 +88,8 @@ pub(super) enum Fate {
     Drop,
     /// They are data that is put into the queue.
     Queue,
+    /// They are the rest of a frame of which the beginning has gone on: zeros take their place.
+    Blank,
 }
 
 /// What becomes of a header block.
@@ -104,12 +108,18 @@ impl Direction {
             decided: 0,
             has_greeted: false,
             frame: FrameHead { stream: 0, kind: DATA, flags: 0, length: 0 },
+            frame_at: 0,
             fate: Fate::Held,
             data_at: None,
             fields: Fields::default(),
             lead: ([0; 5], 0),
             encoding: Encoding::default(),
         }
+    }
+
+    /// Something of the frame that comes has gone on.
+    pub(super) fn has_begun_to_go_on(&self) -> bool {
+        self.decided > self.frame_at
     }
 
     fn memory(&self) -> usize {
@@ -180,6 +190,7 @@ impl Http2Rules {
             (Mode::Ended, _) | (Mode::Rules, Fate::Held) => {}
             (Mode::Through, _) | (Mode::Rules, Fate::Pass) => self.pass(from, seen, decisions),
             (Mode::Rules, Fate::Drop | Fate::Queue) => self.drop(from, seen, decisions),
+            (Mode::Rules, Fate::Blank) => self.blank(from, seen, decisions),
         }
         self.settle(judge, decisions);
     }
@@ -266,13 +277,19 @@ impl Http2Rules {
         decisions.drop(from, more as usize);
     }
 
+    fn blank(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
+        let more = up_to.saturating_sub(self.directions[from].decided) as usize;
+        self.drop(from, up_to, decisions);
+        decisions.insert(from, vec![0; more]);
+    }
+
     /// Inserts what waits for an end, if this is a place for it: a frame that has gone on in part has none.
     fn flush(&mut self, to: End, decisions: &mut Decisions) {
         let from = to.other();
         let direction = &mut self.directions[from];
         let is_queue_due = to == End::Client && self.queue.is_due() && self.windows.are_settled();
         let is_due = !self.outboxes[to].is_empty() || is_queue_due;
-        if !is_due || !direction.has_greeted || direction.fate == Fate::Pass {
+        if !is_due || !direction.has_greeted || matches!(direction.fate, Fate::Pass | Fate::Blank) {
             return;
         }
         let mut out = Vec::new();
@@ -324,9 +341,13 @@ impl Borders for Relay<'_> {
             What::HeadBegins | What::FrameBegins => {
                 // What is before the first frame is the client's preface.
                 self.rules.pass(from, at, self.decisions);
-                self.rules.directions[from].fate = Fate::Held;
+                let direction = &mut self.rules.directions[from];
+                (direction.fate, direction.frame_at) = (Fate::Held, at);
             }
             What::HeadEnds(kind) => {
+                if kind == HeadKind::Trailers {
+                    self.content_ends(from, stream);
+                }
                 if let Some(head) = head {
                     let fields = std::mem::take(&mut self.rules.directions[from].fields);
                     self.unfolds(from, &fields);
@@ -445,6 +466,13 @@ impl Relay<'_> {
     }
 
     fn frame_ends(&mut self, from: End, at: u64) {
+        let FrameHead { kind, stream, flags, .. } = self.rules.directions[from].frame;
+        if kind == DATA && flags & END_STREAM != 0 {
+            self.content_ends(from, stream);
+        }
+        if self.rules.mode != Mode::Rules {
+            return;
+        }
         let rules = &mut *self.rules;
         let direction = &mut rules.directions[from];
         let (frame, fate) = (direction.frame, direction.fate);
@@ -455,6 +483,7 @@ impl Relay<'_> {
                 rules.pass(from, at, self.decisions);
             }
             Fate::Drop => rules.drop(from, at, self.decisions),
+            Fate::Blank => rules.blank(from, at, self.decisions),
             Fate::Queue => {
                 rules.drop(from, at, self.decisions);
                 let goes_on = !matches!(rules.streams.state(frame.stream), State::Blocked | State::Unknown);
@@ -477,7 +506,7 @@ impl Relay<'_> {
         Relay { rules, judge, bytes: &[], base, decisions }
     }
 
-    /// Puts data up to here into the queue, if that is where it goes, and shows it to whoever asks for its type.
+    /// Puts data up to here into the queue, if that is where it goes, and shows it to whoever looks into it.
     fn take_data(&mut self, from: End, up_to: u64) {
         let direction = &mut self.rules.directions[from];
         let (Fate::Queue | Fate::Pass, Some(begin)) = (direction.fate, direction.data_at) else { return };
@@ -497,8 +526,8 @@ impl Relay<'_> {
             self.rules.windows.hold(octets.len());
             self.rules.queue.push_held(stream, octets);
         }
-        if from == End::Server && !octets.is_empty() {
-            self.look(stream, octets);
+        if !octets.is_empty() {
+            self.look(from, stream, octets);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Requests and responses of HTTP/2, and what takes their place.
 
+use super::content_watch::ContentWatch;
 use super::http2::{BlockFate, Fate, MAX_WAITING, Relay};
 use super::http2_edit::edited;
 use super::http2_message::{Request, check_request, check_response, check_trailers, declared_length};
@@ -7,12 +8,12 @@ use super::http2_streams::{State, Stream};
 use super::http2_writer::{Carrier, PUSH_PROMISE, header_block};
 use super::judge::{Answer, Judged, Place, Refusal, Ruling};
 use super::judge_inspection::Subject;
-use super::size_watch::SizeWatch;
 use crate::content::border::{Exchange, FrameHead, HeadKind};
 use crate::content::http2_frames::END_STREAM;
 use crate::end::{End, PerEnd};
 use crate::event::HttpEvent;
 use crate::fields::Fields;
+use crate::policy::Standing;
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
 /// Streams that are open at once; the reader follows fewer.
@@ -78,7 +79,7 @@ impl Relay<'_> {
         self.rules.streams.opened = stream;
         let ruling =
             self.judge_request(Place { from: End::Client, stream }, &request, head, fields, end_stream);
-        let (ruling, standing) = ruling;
+        let (ruling, watch, standing) = ruling;
         let ended = PerEnd { client: end_stream, server: false };
         if self.rules.streams.len() >= MAX_STREAMS {
             self.off(End::Client, InspectorOff::TooManyOpen);
@@ -86,7 +87,6 @@ impl Relay<'_> {
         }
         let is_blocked = matches!(ruling, Ruling::Block(_));
         let host = head.hostname.as_deref().map(Into::into);
-        let watch = SizeWatch::new(standing.size_limits.clone(), head);
         let entry = Stream { is_blocked, request, host, watch, standing, ended, ..Stream::default() };
         self.rules.streams.insert(stream, entry);
         match ruling {
@@ -108,17 +108,17 @@ impl Relay<'_> {
         head: &mut HttpEvent,
         fields: &Fields,
         end_stream: bool,
-    ) -> (Ruling, crate::policy::Standing) {
+    ) -> (Ruling, ContentWatch, Standing) {
         // RFC 9113, 8.1.1: content of another length than was declared.
         let lacks_content = end_stream && request.declared.is_some_and(|declared| declared > 0);
         if check_request(fields).is_err() || lacks_content {
             head.ambiguous.insert(Ambiguity::FieldsMalformed);
         }
-        let (ruling, standing) = self.judge.request(place, head, fields);
+        let (ruling, watch, standing) = self.judge.request(place, head, fields);
         if ruling == Ruling::Pass && request.is_connect {
-            return (self.judge.refuse(Reason::ContentOpaque, place, head), standing);
+            return (self.judge.refuse(Reason::ContentOpaque, place, head), watch, standing);
         }
-        (ruling, standing)
+        (ruling, watch, standing)
     }
 
     /// A request that the server promises to answer (RFC 9113, 8.4). What the client is not told of, it does not miss.
@@ -128,7 +128,7 @@ impl Relay<'_> {
         let place = Place { from: End::Server, stream };
         if is_new && matches!(carrier, State::Open | State::LetGo) && self.rules.streams.len() < MAX_STREAMS {
             let request = Request::of(fields);
-            let (ruling, standing) = self.judge_request(place, &request, head, fields, true);
+            let (ruling, _, standing) = self.judge_request(place, &request, head, fields, true);
             if !matches!(ruling, Ruling::Block(_)) {
                 let ended = PerEnd { client: true, server: false };
                 let host = head.hostname.as_deref().map(Into::into);
@@ -193,13 +193,14 @@ impl Relay<'_> {
                     self.rules.streams.begin_response(stream, watch);
                     ruling
                 }
-                Judged::ByType(mut watch) if end_stream => {
+                Judged::ByType(mut watch, _) if end_stream => {
                     let found = watch.end();
                     let (ruling, watch) = self.judge.by_type(&mut watch, found, place);
                     self.rules.streams.begin_response(stream, watch.unwrap_or_default());
                     ruling
                 }
-                Judged::ByType(watch) => {
+                Judged::ByType(watch, content) => {
+                    self.rules.streams.begin_response(stream, content);
                     if watch.is_held {
                         self.rules.hold_for_type(stream);
                     }
@@ -284,6 +285,7 @@ impl Relay<'_> {
         if from == End::Server {
             self.response_ends(stream);
         }
+        self.content_ends(from, stream);
         if let Some(entry) = self.rules.streams.get_mut(stream) {
             entry.ended[from] |= from == End::Client || !entry.is_blocked;
             if entry.ended.client && entry.ended.server && entry.inspection.is_none() {

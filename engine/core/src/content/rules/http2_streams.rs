@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::content_watch::ContentWatch;
 use super::http2_message::Request;
 use super::inspection::Inspection;
-use super::size_watch::SizeWatch;
 use super::type_watch::{Found, TypeWatch};
-use crate::end::PerEnd;
+use crate::end::{End, PerEnd};
 use crate::policy::Standing;
 use crate::tree_memory::tree_memory;
 
@@ -24,10 +24,10 @@ pub(super) struct Stream {
     pub(super) standing: Standing,
     /// Octets of the request's content, and the rules that apply when more come.
     pub(super) content: u64,
-    pub(super) watch: SizeWatch,
+    pub(super) watch: ContentWatch,
     /// Likewise of the response's.
     pub(super) response_content: u64,
-    pub(super) response_watch: SizeWatch,
+    pub(super) response_watch: ContentWatch,
     /// Octets of the client's that the server has, less what it has credited the stream with.
     pub(super) uncredited: i64,
     /// What the client has credited the stream with, less what was inserted into it.
@@ -115,7 +115,7 @@ impl Streams {
     }
 
     /// Its response has begun, and rules have said so far what they say about that.
-    pub(super) fn begin_response(&mut self, stream: u32, watch: SizeWatch) {
+    pub(super) fn begin_response(&mut self, stream: u32, watch: ContentWatch) {
         self.change(stream, |stream| (stream.has_response, stream.response_watch) = (true, watch));
     }
 
@@ -186,6 +186,15 @@ impl Streams {
             stream.is_blocked = true;
             self.blocked += 1;
         }
+    }
+
+    /// What rules look at in the content that this end sends on it.
+    pub(super) fn watch_mut(&mut self, from: End, stream: u32) -> Option<&mut ContentWatch> {
+        let (stream, _) = self.streams.get_mut(&stream)?;
+        Some(match from {
+            End::Client => &mut stream.watch,
+            End::Server => &mut stream.response_watch,
+        })
     }
 
     /// It is over; its frames are swallowed from here on.

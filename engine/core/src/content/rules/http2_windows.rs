@@ -122,6 +122,12 @@ impl Windows {
         self.client -= i64::from(length);
     }
 
+    /// A DATA frame that was to go on goes nowhere. Returns what is to be credited to the server.
+    pub(super) fn taken_back(&mut self, length: u32) -> u32 {
+        self.client += i64::from(length);
+        self.swallowed(length)
+    }
+
     /// Octets of the server's are held.
     pub(super) fn hold(&mut self, octets: usize) {
         self.held += octets as u64;

@@ -14,6 +14,7 @@ use crate::content::filter::Decisions;
 use crate::content::inspect::{BodyJob, BodyScan, FileFacts, Found, Hit, Looked};
 use crate::event::HttpEvent;
 use crate::policy::{ContentRuleId, Hold};
+use crate::reason::Reason;
 
 /// Octets at the end of a body that wait with `hold = "tail"` until all of it has been looked at. No program, archive or document of
 /// those that are of use to anybody is whole without them.
@@ -78,6 +79,7 @@ pub(super) enum Said {
     Clean(FileFacts),
     Hit(Hit, Option<FileFacts>),
     Undecodable(Undecodable),
+    Failed(Reason),
 }
 
 /// What of a message may go.
@@ -203,6 +205,7 @@ impl Inspection {
             Found::Clean(facts) => Said::Clean(facts),
             Found::Hit(hit, facts) => Said::Hit(hit, facts),
             Found::Undecodable(why) => Said::Undecodable(why),
+            Found::Failed(reason) => Said::Failed(reason),
         }
     }
 

@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::size_watch::SizeWatch;
+use super::content_watch::{Applies, ContentWatch};
 use super::type_watch::{Found, TypeWatch};
-use crate::content::body::FileType;
+use crate::content::body::{Codings, FileType, Undecodable};
+use crate::content::inspect::Hit;
 use crate::content::page::{Page, PageFacts};
 use crate::content::text::{MAX_METHOD, MAX_URL};
 use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, FileEvent, HttpEvent};
 use crate::fields::{Fields, text};
 use crate::policy::{
-    ContentAction, ContentPolicy, ContentRuleId, DecryptedFlow, Direction, FieldEdit, HostRules, Inside,
-    Known, OnUnread, Policy, RequestFacts, Respond, ResponseFacts, Standing,
+    ContentAction, ContentPolicy, ContentRuleId, Decided, DecryptedFlow, Direction, FieldEdit, HostRules,
+    Inside, Known, OnUnread, Policy, RequestFacts, Respond, ResponseFacts, SignatureRules, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -37,9 +38,9 @@ pub(super) enum Ruling {
 /// What becomes of a response.
 pub(super) enum Judged {
     /// That, and the rules that apply when more of its content comes.
-    Now(Ruling, SizeWatch),
-    /// Its type decides. It may have gone on already, by a rule that wants it looked at: [`TypeWatch::inspected_by`].
-    ByType(Box<TypeWatch>),
+    Now(Ruling, ContentWatch),
+    /// Its type decides. It may have gone on already, with these rules, and by one that wants it looked at: [`TypeWatch::inspected_by`].
+    ByType(Box<TypeWatch>, ContentWatch),
 }
 
 /// Why something is blocked, and what its client gets.
@@ -119,9 +120,9 @@ impl Judge {
         place: Place,
         head: &mut HttpEvent,
         fields: &Fields,
-    ) -> (Ruling, Standing) {
+    ) -> (Ruling, ContentWatch, Standing) {
         if self.passes_all {
-            return (Ruling::Pass, Standing::default());
+            return (Ruling::Pass, ContentWatch::default(), Standing::default());
         }
         if self.is_fronting(head) {
             head.ambiguous.insert(Ambiguity::Fronting);
@@ -129,7 +130,7 @@ impl Judge {
         if !head.ambiguous.is_empty()
             && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
         {
-            return (Ruling::Block(refusal), Standing::default());
+            return (Ruling::Block(refusal), ContentWatch::default(), Standing::default());
         }
         let method = unclipped(head.method.as_deref(), MAX_METHOD, fields, ":method");
         let target = unclipped(head.url.as_deref(), MAX_URL, fields, ":path");
@@ -141,13 +142,39 @@ impl Judge {
             // In HTTP/1 a request without both has no content (RFC 9112, 6.3).
             size: declared(fields).unwrap_or(if place.stream == 0 { Known::Bytes(0) } else { Known::Not }),
         };
-        let standing = self.policy.at_request(&self.flow, &request, &mut self.host_rules);
-        let ruling = match self.of_range(&standing, place, head, fields) {
-            Ruling::Pass if standing.awaits_response() => Ruling::Pass,
-            Ruling::Pass => self.apply(standing.otherwise, place, head),
-            blocked => blocked,
+        let mut standing = self.policy.at_request(&self.flow, &request, &mut self.host_rules);
+        if let Ruling::Block(refusal) = self.of_range(&standing, place, head, fields) {
+            return (Ruling::Block(refusal), ContentWatch::default(), standing);
+        }
+        let decided = Decided {
+            rule: standing.otherwise.filter(|_| !standing.awaits_response()),
+            size_limits: std::mem::take(&mut standing.size_limits),
+            signatures: std::mem::take(&mut standing.signatures),
+            awaits_type: false,
         };
-        (ruling, standing)
+        let (ruling, watch) = self.decide(decided, Codings::of(fields), place, head);
+        (ruling, watch, standing)
+    }
+
+    /// What rules have said at a head, and what they look at in the content behind it.
+    fn decide(
+        &mut self,
+        decided: Decided,
+        codings: Result<Codings, Undecodable>,
+        place: Place,
+        head: &mut HttpEvent,
+    ) -> (Ruling, ContentWatch) {
+        let Decided { rule, size_limits, mut signatures, awaits_type: _ } = decided;
+        let mut ruling = self.apply(rule, place, head);
+        let is_coded = codings.map_or(true, |codings| !codings.is_empty());
+        if !matches!(ruling, Ruling::Block(_)) && !signatures.is_empty() && is_coded {
+            // Nothing can be found in it.
+            if let Ruling::Block(refusal) = self.refuse(Reason::ContentEncoding, place, head) {
+                ruling = Ruling::Block(refusal);
+            }
+            signatures = SignatureRules::default();
+        }
+        (ruling, ContentWatch::new(size_limits, signatures, self.policy.signatures(), head))
     }
 
     /// A response's head is complete. `head` has what is known of the request and of the response.
@@ -161,10 +188,10 @@ impl Judge {
         if !head.ambiguous.is_empty()
             && let Ruling::Block(refusal) = self.refuse(Reason::ContentUnparsed, place, head)
         {
-            return Judged::Now(Ruling::Block(refusal), SizeWatch::default());
+            return Judged::Now(Ruling::Block(refusal), ContentWatch::default());
         }
         if !standing.awaits_response() {
-            return Judged::Now(Ruling::Pass, SizeWatch::default());
+            return Judged::Now(Ruling::Pass, ContentWatch::default());
         }
         let status = head.status.unwrap_or_default();
         let has_none = matches!(status, 100..=199 | 204 | 304) || head.method.as_deref() == Some("HEAD");
@@ -173,31 +200,51 @@ impl Judge {
         let facts = ResponseFacts { status, fields, size, inside };
         let decided = self.policy.at_response(standing, &facts);
         if !decided.awaits_type {
-            let ruling = match self.apply(decided.rule, place, head) {
+            let (ruling, watch) = self.decide(decided, Codings::of(fields), place, head);
+            let ruling = match ruling {
                 // There is nothing to look at.
                 Ruling::Inspect(_) if inside == Inside::Nothing => Ruling::Pass,
                 ruling => ruling,
             };
-            return Judged::Now(ruling, SizeWatch::new(decided.size_limits, head));
+            return Judged::Now(ruling, watch);
         }
         let mut watch = Box::new(TypeWatch::new(standing, head, &facts));
         if watch.is_held {
-            return Judged::ByType(watch);
+            return Judged::ByType(watch, ContentWatch::default());
         }
         // It goes on at once. What its type is will show.
         match self.let_go(&mut watch, place) {
-            (Ruling::Block(refusal), size_watch) => Judged::Now(Ruling::Block(refusal), size_watch),
-            _ => Judged::ByType(watch),
+            (Ruling::Block(refusal), content) => Judged::Now(Ruling::Block(refusal), content),
+            (_, content) => Judged::ByType(watch, content),
         }
     }
 
     /// A response goes on, or does not, before its type is known.
-    pub(super) fn let_go(&mut self, watch: &mut TypeWatch, place: Place) -> (Ruling, SizeWatch) {
+    pub(super) fn let_go(&mut self, watch: &mut TypeWatch, place: Place) -> (Ruling, ContentWatch) {
         let decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(FileType::Unknown)));
-        (watch.given, watch.is_held) = (Some(decided.rule), false);
-        let ruling = self.apply(decided.rule, place, &mut watch.head);
+        (watch.given, watch.is_held) = (Some(decided.clone()), false);
+        let (ruling, content) = self.decide_on_begun(decided, watch, place);
         watch.inspected_by = if let Ruling::Inspect(rule) = ruling { Some(rule) } else { None };
-        (ruling, SizeWatch::new(decided.size_limits, &watch.head))
+        (ruling, content)
+    }
+
+    /// As [`Self::decide`], where the first bytes are there already.
+    fn decide_on_begun(
+        &mut self,
+        decided: Decided,
+        watch: &mut TypeWatch,
+        place: Place,
+    ) -> (Ruling, ContentWatch) {
+        let codings = watch.codings();
+        let (ruling, mut content) = self.decide(decided, codings, place, &mut watch.head);
+        if matches!(ruling, Ruling::Block(_)) {
+            return (ruling, content);
+        }
+        content.push(watch.first());
+        match self.late_finds(&mut content, place) {
+            Ruling::Block(refusal) => (Ruling::Block(refusal), content),
+            _ => (ruling, content),
+        }
     }
 
     /// The type of a response is known, or that it cannot be. None for the rules by size: those that it went on by stay.
@@ -206,9 +253,9 @@ impl Judge {
         watch: &mut TypeWatch,
         found: Found,
         place: Place,
-    ) -> (Ruling, Option<SizeWatch>) {
+    ) -> (Ruling, Option<ContentWatch>) {
         let alerts = self.alerts.len();
-        let given = watch.given;
+        let given = watch.given.take();
         let kind = match found {
             Ok(kind) => kind,
             Err(why) => {
@@ -220,13 +267,18 @@ impl Judge {
                 FileType::Unknown
             }
         };
-        let decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(kind)));
-        if given == Some(decided.rule) {
+        let mut decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(kind)));
+        if given.as_ref() == Some(&decided) {
             return (Ruling::Pass, None);
         }
-        let ruling = self.apply(decided.rule, place, &mut watch.head);
-        self.mark_late(alerts, given.is_some());
-        (ruling, Some(SizeWatch::new(decided.size_limits, &watch.head)))
+        if given.as_ref().is_some_and(|given| given.rule == decided.rule) {
+            // It has applied.
+            decided.rule = None;
+        }
+        let is_late = given.is_some();
+        let (ruling, content) = self.decide_on_begun(decided, watch, place);
+        self.mark_late(alerts, is_late);
+        (ruling, Some(content))
     }
 
     /// The alerts from there on came after something had gone on.
@@ -235,10 +287,10 @@ impl Judge {
     }
 
     /// So many bytes of a message's content have come.
-    pub(super) fn late(&mut self, watch: &mut SizeWatch, bytes: u64, place: Place) -> Ruling {
-        while let Some((rule, mut head)) = watch.passed(bytes) {
+    pub(super) fn late(&mut self, watch: &mut ContentWatch, bytes: u64, place: Place) -> Ruling {
+        while let Some(applies) = watch.passed(bytes) {
             let alerts = self.alerts.len();
-            let ruling = self.apply(Some(rule), place, &mut head);
+            let ruling = self.apply_late(applies, place);
             self.mark_late(alerts, true);
             // It is too late to look at what has gone on.
             if matches!(ruling, Ruling::Block(_)) {
@@ -246,6 +298,40 @@ impl Judge {
             }
         }
         Ruling::Pass
+    }
+
+    /// More of a message's content has come, of which the beginning has gone on.
+    pub(super) fn search(&mut self, watch: &mut ContentWatch, octets: &[u8], place: Place) -> Ruling {
+        watch.push(octets);
+        self.search_again(watch, place)
+    }
+
+    /// Likewise no more of it comes.
+    pub(super) fn search_end(&mut self, watch: &mut ContentWatch, place: Place) -> Ruling {
+        watch.end();
+        self.search_again(watch, place)
+    }
+
+    fn search_again(&mut self, watch: &mut ContentWatch, place: Place) -> Ruling {
+        let alerts = self.alerts.len();
+        let ruling = self.late_finds(watch, place);
+        self.mark_late(alerts, true);
+        ruling
+    }
+
+    fn late_finds(&mut self, watch: &mut ContentWatch, place: Place) -> Ruling {
+        while let Some(applies) = watch.found() {
+            let ruling = self.apply_late(applies, place);
+            if ruling != Ruling::Pass {
+                return ruling;
+            }
+        }
+        Ruling::Pass
+    }
+
+    fn apply_late(&mut self, applies: Applies, place: Place) -> Ruling {
+        let Applies { rule, mut head, hit } = applies;
+        self.apply_with(Some(rule), hit, place, &mut head)
     }
 
     /// Something cannot be read, or may be read in two ways.
@@ -258,6 +344,10 @@ impl Judge {
             Reason::ContentEncoding | Reason::ContentBomb => self.policy.on_undecodable,
             Reason::ContentTimeout => self.policy.inspection.on_timeout,
             Reason::ContentOverload => self.policy.inspection.on_overload,
+            Reason::IcapDown | Reason::IcapProtocol => self.policy.inspection.on_icap,
+            Reason::IcapOversize => self.policy.inspection.on_oversize,
+            // What was cut short by a scanner has something in it.
+            Reason::IcapShort => OnUnread::Block,
             Reason::ContentOversize => self.policy.inspection.on_oversize,
             Reason::ContentRange => OnUnread::Block,
             _ => self.policy.on_unparsed,
@@ -299,6 +389,16 @@ impl Judge {
     }
 
     fn apply(&mut self, rule: Option<ContentRuleId>, place: Place, head: &mut HttpEvent) -> Ruling {
+        self.apply_with(rule, None, place, head)
+    }
+
+    fn apply_with(
+        &mut self,
+        rule: Option<ContentRuleId>,
+        hit: Option<Hit>,
+        place: Place,
+        head: &mut HttpEvent,
+    ) -> Ruling {
         let Some(id) = rule else { return Ruling::Pass };
         self.policy.count(id);
         let name = Arc::clone(self.policy.name(id));
@@ -315,7 +415,7 @@ impl Judge {
         head.verdict =
             Some(if respond.is_some() { ContentVerdict::Blocked } else { ContentVerdict::Alerted });
         let reason = if respond.is_some() { Reason::ContentBlocked } else { Reason::ContentAlerted };
-        self.alert(Some(&name), reason, place, head);
+        self.alert_of(Some(&name), reason, hit, place, head);
         match respond {
             None => Ruling::Pass,
             Some(respond) => Ruling::Block(Refusal { rule: Some(name), reason, respond }),
@@ -323,6 +423,17 @@ impl Judge {
     }
 
     pub(super) fn alert(&mut self, rule: Option<&Arc<str>>, reason: Reason, place: Place, head: &HttpEvent) {
+        self.alert_of(rule, reason, None, place, head);
+    }
+
+    fn alert_of(
+        &mut self,
+        rule: Option<&Arc<str>>,
+        reason: Reason,
+        found: Option<Hit>,
+        place: Place,
+        head: &HttpEvent,
+    ) {
         if self.alerts.len() < MAX_ALERTS {
             let Place { from, stream } = place;
             self.alerts.push_back(Box::new(AlertEvent {
@@ -332,7 +443,7 @@ impl Judge {
                 from,
                 stream,
                 late: false,
-                found: None,
+                found,
                 http: head.clone(),
             }));
         }

@@ -4,7 +4,8 @@ use super::inspection::{Begin, Inspection, Said};
 use super::judge::{Judge, Place, Refusal, Ruling};
 use crate::content::body::{Codings, FileType};
 use crate::content::filter::Decisions;
-use crate::content::inspect::{BodyScan, FileFacts, Hit};
+use crate::content::inspect::{BodyScan, FileFacts, Hit, Message, Scanner};
+use crate::content::signatures::SignatureStream;
 use crate::event::{ContentVerdict, FileEvent, HttpEvent};
 use crate::fields::Fields;
 use crate::policy::{ContentAction, ContentRuleId, FieldEdit, OnRange, Respond, Standing};
@@ -37,6 +38,7 @@ impl Judge {
             return Begun::Not(Ruling::Pass);
         };
         let (hashes, hold, respond) = (inspect.hashes, inspect.hold, inspect.respond.clone());
+        let (signatures, inspectors) = (inspect.signatures, inspect.inspectors.clone());
         if !has_begun && self.was_late(rule, head, fields, decisions) {
             head.verdict = Some(ContentVerdict::Blocked);
             let name = self.policy.name(rule).clone();
@@ -55,6 +57,22 @@ impl Judge {
             Ok(codings) => codings,
             Err(why) => return Begun::Not(self.refuse(why.reason(), place, head)),
         };
+        let mut scanners: Vec<Box<dyn Scanner>> = Vec::new();
+        if !signatures.is_empty() {
+            scanners.push(Box::new(SignatureStream::new(self.policy.signatures(), signatures)));
+        }
+        if !inspectors.is_empty() {
+            let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
+            let (method, host, target) = (text(&head.method), text(&head.hostname), text(&head.url));
+            let message = Message {
+                method: &method,
+                host: &host,
+                target: &target,
+                status: head.status.unwrap_or_default(),
+                content_type: head.content_type.as_deref(),
+            };
+            scanners.extend(self.policy.inspectors(&inspectors).map(|inspector| inspector.scanner(&message)));
+        }
         self.questions += 1;
         Begun::Inspects(Box::new(Inspection::new(Begin {
             rule,
@@ -64,7 +82,7 @@ impl Judge {
             hold,
             kind,
             has_begun,
-            scan: BodyScan::new(codings, self.policy.lists().clone(), hashes, Vec::new()),
+            scan: BodyScan::new(codings, self.policy.lists().clone(), hashes, scanners),
             question: self.questions,
         })))
     }
@@ -99,6 +117,10 @@ impl Judge {
             }
             Said::Undecodable(why) => {
                 self.fails(inspection, why.reason(), place);
+                self.report(inspection, None, place);
+            }
+            Said::Failed(reason) => {
+                self.fails(inspection, reason, place);
                 self.report(inspection, None, place);
             }
         }

@@ -1,12 +1,14 @@
 //! The filter that asks rules about requests and responses, and does as they say.
 
+mod content_watch;
 mod filter;
 mod http1;
 mod http1_answer;
+mod http1_body;
 mod http1_edit;
 mod http1_inspected;
-mod http1_typed;
 mod http2;
+mod http2_body;
 mod http2_control;
 mod http2_edit;
 mod http2_encoder;
@@ -17,14 +19,12 @@ mod http2_output;
 mod http2_streams;
 #[cfg(test)]
 mod http2_tests;
-mod http2_typed;
 mod http2_windows;
 mod http2_writer;
 mod inspection;
 mod judge;
 mod judge_inspection;
 mod lane;
-mod size_watch;
 mod streamed;
 mod type_watch;
 

@@ -4,7 +4,7 @@ use super::streamed::is_streamed;
 use crate::content::body::{Codings, FileType, First, MAX_CODED, Undecodable, first_type};
 use crate::event::HttpEvent;
 use crate::fields::Fields;
-use crate::policy::{ContentRuleId, Inside, Known, ResponseFacts, Standing};
+use crate::policy::{ContentRuleId, Decided, Inside, Known, ResponseFacts, Standing};
 
 /// What came of looking at the first bytes.
 pub(super) type Found = Result<FileType, Undecodable>;
@@ -25,7 +25,7 @@ pub(super) struct TypeWatch {
     /// It has waited for a while.
     pub(super) is_old: bool,
     /// It has gone on by this rule, as if its type were unknown.
-    pub(super) given: Option<Option<ContentRuleId>>,
+    pub(super) given: Option<Decided>,
     /// That rule wants it looked at.
     pub(super) inspected_by: Option<ContentRuleId>,
 }
@@ -64,6 +64,11 @@ impl TypeWatch {
         ResponseFacts { status: self.status, fields: &self.fields, size: self.size, inside }
     }
 
+    /// As the head has them.
+    pub(super) fn codings(&self) -> Result<Codings, Undecodable> {
+        self.codings
+    }
+
     /// More of the body has come: what is known of it now, if that is enough.
     pub(super) fn push(&mut self, octets: &[u8]) -> Option<Found> {
         let (len, room) = (self.first.len(), MAX_CODED - self.first.len());
@@ -96,7 +101,8 @@ impl TypeWatch {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { standing, head, fields, first, status: _, size: _, codings: _, .. } = self;
-        size_of::<Self>() + standing.memory() + head.text_bytes() + fields.memory() + first.capacity()
+        let Self { standing, head, fields, first, given, status: _, size: _, codings: _, .. } = self;
+        let given = given.as_ref().map_or(0, |given| given.size_limits.memory() + given.signatures.memory());
+        size_of::<Self>() + standing.memory() + head.text_bytes() + fields.memory() + first.capacity() + given
     }
 }

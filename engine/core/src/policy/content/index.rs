@@ -182,6 +182,7 @@ fn is_deferred(rule: &ContentRule) -> bool {
         status,
         content_type,
         file_type,
+        signatures,
         ..
     } = rule;
     let asks_connection = !(profile.is_empty() && source.is_empty() && destination.is_empty())
@@ -193,7 +194,7 @@ fn is_deferred(rule: &ContentRule) -> bool {
         Some(Direction::Request) => false,
         // A field is the request's.
         None => {
-            let asks_type = !content_type.is_empty() && rule.size.is_none();
+            let asks_type = !content_type.is_empty() && rule.size.is_none() && signatures.is_empty();
             header.is_empty() && (!status.is_empty() || !file_type.is_empty() || asks_type)
         }
     };

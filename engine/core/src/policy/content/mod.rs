@@ -21,7 +21,7 @@ use tcp_stack::{Duration, Instant};
 use super::names::HostName;
 use super::path::Target;
 use super::{Lists, Profile, Tallies};
-use crate::content::FileType;
+use crate::content::{FileType, Inspector, Signatures};
 use crate::fields::Fields;
 use crate::reason::Reason;
 use edit::CompiledHeaderRule;
@@ -29,9 +29,9 @@ pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
 pub use index::HostRules;
 use index::{RuleIndex, in_order};
 use late::LateVerdicts;
-pub use limits::SizeLimits;
+pub use limits::{SignatureRules, SizeLimits};
 pub use pattern::{Glob, PatternError, TextPattern};
-use rule::{AtRequest, CompiledContentRule, Holds};
+use rule::{AtRequest, CompiledContentRule, Holds, Later};
 pub use rule::{ContentAction, ContentRule, Hold, Inspect, Respond};
 
 /// What is known of a decrypted flow before its first plaintext.
@@ -140,6 +140,8 @@ pub struct Standing {
     pub otherwise: Option<ContentRuleId>,
     /// Rules that apply when more of the request's content comes.
     pub size_limits: SizeLimits,
+    /// Rules that apply when something is found in it.
+    pub signatures: SignatureRules,
     /// The request's path, for the name of the file; empty where no rule asks.
     path: Box<str>,
 }
@@ -152,8 +154,16 @@ impl Standing {
 
     /// Bytes of memory that it holds beside its own size.
     pub fn memory(&self) -> usize {
-        let Self { not_yet, deferred_before: _, has_deferred: _, otherwise: _, size_limits, path } = self;
-        size_of_val(&**not_yet) + size_limits.memory() + path.len()
+        let Self {
+            not_yet,
+            deferred_before: _,
+            has_deferred: _,
+            otherwise: _,
+            size_limits,
+            signatures,
+            path,
+        } = self;
+        size_of_val(&**not_yet) + size_limits.memory() + signatures.memory() + path.len()
     }
 }
 
@@ -164,6 +174,8 @@ pub struct Decided {
     pub rule: Option<ContentRuleId>,
     /// Rules that apply when more of the response's content comes.
     pub size_limits: SizeLimits,
+    /// Rules that apply when something is found in it.
+    pub signatures: SignatureRules,
     /// A rule before that one asks for the type of what comes: the response is to be asked again, when that is known.
     pub awaits_type: bool,
 }
@@ -204,6 +216,8 @@ pub enum Answer {
     NotYet,
     /// It matches when more content has come than so many bytes.
     Beyond(u64),
+    /// It matches when one of its signatures is found in the content.
+    OnHit,
     /// The type of what comes decides.
     AwaitsType,
 }
@@ -234,6 +248,8 @@ pub struct ContentPolicy {
     headers: Vec<CompiledHeaderRule>,
     index: RuleIndex,
     lists: Arc<Lists>,
+    signatures: Arc<Signatures>,
+    inspectors: Vec<Arc<dyn Inspector>>,
     tallies: Tallies,
     has_inspections: bool,
     late: LateVerdicts,
@@ -262,6 +278,8 @@ pub struct Inspection {
     pub on_overload: OnUnread,
     /// More came than is held. Where it is allowed only the end is held from there on.
     pub on_oversize: OnUnread,
+    /// An ICAP server has not answered, or wrongly.
+    pub on_icap: OnUnread,
     /// A request for a part of a body that is to be looked at.
     pub on_range: OnRange,
 }
@@ -274,6 +292,7 @@ impl Default for Inspection {
             on_timeout: OnUnread::Block,
             on_overload: OnUnread::Block,
             on_oversize: OnUnread::Allow,
+            on_icap: OnUnread::Block,
             on_range: OnRange::Strip,
         }
     }
@@ -310,6 +329,8 @@ impl ContentPolicy {
             headers: Vec::new(),
             index,
             lists,
+            signatures: Arc::default(),
+            inspectors: Vec::new(),
             tallies: Tallies::default(),
             on_unparsed: OnUnread::Block,
             on_opaque: OnUnread::Allow,
@@ -323,6 +344,28 @@ impl ContentPolicy {
     pub fn with_headers(mut self, headers: &[HeaderRule]) -> Self {
         self.headers = headers.iter().map(CompiledHeaderRule::new).collect();
         self
+    }
+
+    /// With what rules look for in contents.
+    #[must_use]
+    pub fn with_signatures(self, signatures: Arc<Signatures>) -> Self {
+        Self { signatures, ..self }
+    }
+
+    /// With those who are asked about bodies, in the order in which rules name them by their places.
+    #[must_use]
+    pub fn with_inspectors(self, inspectors: Vec<Arc<dyn Inspector>>) -> Self {
+        Self { inspectors, ..self }
+    }
+
+    /// Those in these places.
+    pub fn inspectors<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'a Arc<dyn Inspector>> {
+        places.iter().filter_map(|place| self.inspectors.get(*place))
+    }
+
+    /// What rules look for in contents.
+    pub fn signatures(&self) -> &Arc<Signatures> {
+        &self.signatures
     }
 
     /// Counted there by [`Self::count`] and [`Self::count_unread`].
@@ -419,22 +462,24 @@ impl ContentPolicy {
         let mut standing = Standing::default();
         for place in self.index.at_request(request, &asked, &self.lists, last) {
             let id = ContentRuleId(place as u32);
-            let limit = match self.rules[place].at_request(flow, &asked, &self.lists) {
+            let later = match self.rules[place].at_request(flow, &asked, &self.lists) {
                 AtRequest::No(_) => continue,
                 AtRequest::Matches => {
                     standing.otherwise = Some(id);
                     break;
                 }
-                AtRequest::Beyond(limit) => Some(limit),
+                AtRequest::Later(later) => Some(later),
                 AtRequest::NotYet(_) if self.index.deferred().binary_search(&place).is_ok() => continue,
-                AtRequest::NotYet(limit) => {
+                AtRequest::NotYet(later) => {
                     not_yet.push(id);
                     asks_path |= self.rules[place].asks_file_name();
-                    limit
+                    later
                 }
             };
-            if let Some(limit) = limit {
-                standing.size_limits.push(limit, id);
+            match later {
+                Some(Later::Beyond(limit)) => standing.size_limits.push(limit, id),
+                Some(Later::OnHit) => standing.signatures.push(self.rules[place].signatures(), id),
+                None => {}
             }
         }
         if asks_path {
@@ -460,7 +505,10 @@ impl ContentPolicy {
                     decided.rule = Some(id);
                     break;
                 }
-                Holds::Beyond(limit) => decided.size_limits.push(limit, id),
+                Holds::Later(Later::Beyond(limit)) => decided.size_limits.push(limit, id),
+                Holds::Later(Later::OnHit) => {
+                    decided.signatures.push(self.rules[id.place()].signatures(), id);
+                }
                 Holds::AwaitsType => decided.awaits_type = true,
             }
         }
@@ -478,7 +526,8 @@ impl ContentPolicy {
                     AtRequest::Matches => Answer::Matches,
                     AtRequest::No(condition) => Answer::No(condition),
                     AtRequest::NotYet(_) => Answer::NotYet,
-                    AtRequest::Beyond(bytes) => Answer::Beyond(bytes),
+                    AtRequest::Later(Later::Beyond(bytes)) => Answer::Beyond(bytes),
+                    AtRequest::Later(Later::OnHit) => Answer::OnHit,
                 }
             } else {
                 Answer::No("host")
@@ -503,7 +552,8 @@ impl ContentPolicy {
             let answer = match self.rules[id.place()].at_response(response.status, &message) {
                 Holds::Yes => Answer::Matches,
                 Holds::No(condition) => Answer::No(condition),
-                Holds::Beyond(bytes) => Answer::Beyond(bytes),
+                Holds::Later(Later::Beyond(bytes)) => Answer::Beyond(bytes),
+                Holds::Later(Later::OnHit) => Answer::OnHit,
                 Holds::AwaitsType => Answer::AwaitsType,
             };
             answers.push((id, answer));

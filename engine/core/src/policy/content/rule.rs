@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::edit::Direction;
 use super::pattern::{Glob, TextPattern};
 use super::{DecryptedFlow, Inside, Known, Message, Request, file_name};
-use crate::content::FileType;
+use crate::content::{FileType, SignatureId, SignatureMask};
 use crate::fields::{Fields, text};
 use crate::policy::path::Target;
 use crate::policy::rule::Addresses;
@@ -31,6 +31,10 @@ pub enum ContentAction {
 pub struct Inspect {
     /// Lists of hashes that it must not be on.
     pub hashes: HashLists,
+    /// What must not be found in it.
+    pub signatures: SignatureMask,
+    /// Who else is asked: places in [`ContentPolicy::inspectors`](super::ContentPolicy::inspectors).
+    pub inspectors: Vec<usize>,
     /// How much waits for that; none: the type of the file decides.
     pub hold: Option<Hold>,
     /// What a client gets in place of what is found, if it has nothing of it yet.
@@ -134,6 +138,8 @@ pub struct ContentRule {
     pub file_name: Vec<Glob>,
     /// Types of what comes, by its first bytes. Of a response.
     pub file_type: Vec<FileType>,
+    /// What is found in the content. Not together with a size, and not to allow something: it shows when most has gone on.
+    pub signatures: Vec<SignatureId>,
     /// What to do.
     pub action: ContentAction,
 }
@@ -161,6 +167,7 @@ impl ContentRule {
             size: None,
             file_name: Vec::new(),
             file_type: Vec::new(),
+            signatures: Vec::new(),
             action,
         }
     }
@@ -172,10 +179,19 @@ pub(super) enum Holds {
     Yes,
     /// This one does not.
     No(&'static str),
-    /// If it turns out to have more than so many bytes.
-    Beyond(u64),
+    /// If the content says so.
+    Later(Later),
     /// The type of what comes decides.
     AwaitsType,
+}
+
+/// What of a message's content may still bring a rule in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Later {
+    /// More than so many bytes.
+    Beyond(u64),
+    /// One of its signatures.
+    OnHit,
 }
 
 /// What a request says to a rule.
@@ -184,10 +200,10 @@ pub(super) enum AtRequest {
     Matches,
     /// Not this rule; the text says which condition does not hold.
     No(&'static str),
-    /// The response decides; it matches also if the request has more bytes than that.
-    NotYet(Option<u64>),
-    /// It matches if the request has more bytes than that.
-    Beyond(u64),
+    /// The response decides; it matches also if the request's content says so.
+    NotYet(Option<Later>),
+    /// It matches if the request's content says so.
+    Later(Later),
 }
 
 /// A rule, ready to be asked.
@@ -232,6 +248,11 @@ impl CompiledContentRule {
         !self.rule.host.is_empty() || self.rule.host_list.is_some()
     }
 
+    /// What it looks for in contents.
+    pub(super) fn signatures(&self) -> SignatureMask {
+        self.rule.signatures.iter().copied().collect()
+    }
+
     /// There is a condition on the name of a file.
     pub(super) fn asks_file_name(&self) -> bool {
         !self.rule.file_name.is_empty()
@@ -247,7 +268,10 @@ impl CompiledContentRule {
         if rule.direction != Some(Direction::Response) && !self.has_header(&message) {
             return AtRequest::No("header");
         }
-        let asks_content = !rule.content_type.is_empty() || rule.size.is_some() || !rule.file_name.is_empty();
+        let asks_content = !rule.content_type.is_empty()
+            || rule.size.is_some()
+            || !rule.file_name.is_empty()
+            || !rule.signatures.is_empty();
         let asks_response = !rule.status.is_empty()
             || !rule.file_type.is_empty()
             || rule.direction == Some(Direction::Response)
@@ -257,11 +281,11 @@ impl CompiledContentRule {
             _ if !asks_content => AtRequest::Matches,
             (_, Holds::Yes) => AtRequest::Matches,
             (Some(_), Holds::No(condition)) => AtRequest::No(condition),
-            (Some(_), Holds::Beyond(bytes)) => AtRequest::Beyond(bytes),
+            (Some(_), Holds::Later(later)) => AtRequest::Later(later),
             // No rule gets here that asks for it.
             (_, Holds::AwaitsType) => AtRequest::NotYet(None),
             (None, Holds::No(_)) => AtRequest::NotYet(None),
-            (None, Holds::Beyond(bytes)) => AtRequest::NotYet(Some(bytes)),
+            (None, Holds::Later(later)) => AtRequest::NotYet(Some(later)),
         }
     }
 
@@ -322,7 +346,7 @@ impl CompiledContentRule {
     }
 
     fn has_content(&self, message: &Message<'_>) -> Holds {
-        let ContentRule { content_type, size, file_name: names, file_type, .. } = &self.rule;
+        let ContentRule { content_type, size, file_name: names, file_type, signatures, .. } = &self.rule;
         if !content_type.is_empty() && !self.are_like(content_type, types(message.fields)) {
             return Holds::No("content_type");
         }
@@ -338,10 +362,14 @@ impl CompiledContentRule {
                 Inside::Is(_) | Inside::Nothing => return Holds::No("file_type"),
             },
         }
+        if !signatures.is_empty() {
+            let has_none = message.size == Known::Bytes(0);
+            return if has_none { Holds::No("signatures") } else { Holds::Later(Later::OnHit) };
+        }
         match (size, message.size) {
             (None, _) => Holds::Yes,
             (Some(_), Known::Bytes(_)) => Holds::Yes,
-            (Some(limit), Known::Not) => Holds::Beyond(*limit),
+            (Some(limit), Known::Not) => Holds::Later(Later::Beyond(*limit)),
         }
     }
 }

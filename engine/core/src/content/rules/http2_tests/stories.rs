@@ -1,5 +1,6 @@
 //! Frames made by hand.
 
+mod searched;
 mod typed;
 
 use super::*;

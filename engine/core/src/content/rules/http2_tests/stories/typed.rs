@@ -82,7 +82,7 @@ fn content_that_does_not_come_lets_the_head_go() {
     ends.wire.send(Server, &frame(DATA, 0, 1, b"ELF"));
     assert_eq!(
         (ends.got(Client), ends.got(Server)),
-        (vec!["1 data 3".into(), "1 reset 8".into()], vec!["1 reset 8".into()])
+        (vec!["1 reset 8".into()], vec!["1 reset 8".into(), "0 credit 3".into()])
     );
     assert!(ends.wire.alerts[0].late);
 }

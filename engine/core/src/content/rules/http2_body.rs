@@ -1,15 +1,18 @@
-//! Responses of HTTP/2 whose type decides: head and first octets wait in the queue, and nothing else of the connection does.
+//! What rules of HTTP/2 look at in contents. Where the type of a response decides, its head and first octets wait in the queue, and nothing
+//! else of the connection does.
 
 use tcp_stack::{Duration, Instant};
 
-use super::http2::{Http2Rules, Relay};
+use super::http2::{Fate, Http2Rules, Relay};
 use super::http2_message::Request;
+use super::http2_writer::DATA;
 use super::judge::{Judge, Place, Refusal, Ruling};
 use super::type_watch::Found;
 use crate::content::filter::Decisions;
 use crate::content::http2_frames::END_STREAM;
 use crate::end::End;
 use crate::event::HttpEvent;
+use crate::reason::Reason;
 
 /// A head waits at least so long for a body that does not come, and at most twice as long. Then it goes on, and what comes later may
 /// still cut the stream off.
@@ -49,8 +52,11 @@ impl Http2Rules {
 }
 
 impl Relay<'_> {
-    /// More of a response's content has come.
-    pub(super) fn look(&mut self, stream: u32, octets: &[u8]) {
+    /// More content has come.
+    pub(super) fn look(&mut self, from: End, stream: u32, octets: &[u8]) {
+        if from == End::Client {
+            return self.search(from, stream, octets);
+        }
         self.show_to_threads(stream, octets);
         let watch = |open: &super::http2_streams::Stream| {
             open.type_watch.as_ref().map_or(0, |watch| watch.first().len())
@@ -58,27 +64,72 @@ impl Relay<'_> {
         let before = self.rules.streams.get_mut(stream).map_or(0, |open| watch(open));
         if let Some(found) = self.rules.streams.show(stream, octets) {
             let kept = self.rules.streams.get_mut(stream).map_or(0, |open| watch(open)) - before;
-            self.type_is_known(stream, found, &octets[kept..]);
-        } else if self.rules.awaits_type(stream) && self.rules.held_without_verdict() > MAX_WAITING {
+            self.type_is_known(stream, found, (octets, &octets[kept..]));
+        } else if !self.rules.awaits_type(stream) {
+            self.search(from, stream, octets);
+        } else if self.rules.held_without_verdict() > MAX_WAITING {
             self.let_go(stream);
+        }
+    }
+
+    /// Looks into what goes on.
+    fn search(&mut self, from: End, stream: u32, octets: &[u8]) {
+        let Some(watch) = self.rules.streams.watch_mut(from, stream) else { return };
+        if watch.searches() && self.judge.search(watch, octets, Place { from, stream }) != Ruling::Pass {
+            self.cut_content_off(from, stream);
+        }
+    }
+
+    /// No more content comes.
+    pub(super) fn content_ends(&mut self, from: End, stream: u32) {
+        let Some(watch) = self.rules.streams.watch_mut(from, stream) else { return };
+        if watch.searches() && self.judge.search_end(watch, Place { from, stream }) != Ruling::Pass {
+            self.cut_content_off(from, stream);
+        }
+    }
+
+    /// The stream ends in the middle of its content, and what has come of the frame that comes goes nowhere.
+    fn cut_content_off(&mut self, from: End, stream: u32) {
+        self.cut_off(stream);
+        let rules = &mut *self.rules;
+        let direction = &mut rules.directions[from];
+        let frame = direction.frame;
+        if direction.fate != Fate::Pass || frame.stream != stream || frame.kind != DATA {
+            return;
+        }
+        if !direction.has_begun_to_go_on() {
+            direction.fate = Fate::Drop;
+            match from {
+                End::Client => rules.outboxes[End::Client].credit_connection(frame.length),
+                End::Server => {
+                    let credit = rules.windows.taken_back(frame.length);
+                    rules.outboxes[End::Server].credit_connection(credit);
+                }
+            }
+        } else if frame.flags & END_STREAM == 0 {
+            direction.fate = Fate::Blank;
+        } else {
+            // Its head has promised that this is the end, and whoever gets it would take it for whole.
+            rules.end(Reason::ContentBlocked, self.decisions);
         }
     }
 
     /// A response has ended.
     pub(super) fn response_ends(&mut self, stream: u32) {
         if let Some(found) = self.rules.streams.show_end(stream) {
-            self.type_is_known(stream, found, &[]);
+            self.type_is_known(stream, found, (&[], &[]));
         }
         self.inspection_ends(stream);
     }
 
-    /// `rest`: what has come that the watch has not kept.
-    fn type_is_known(&mut self, stream: u32, found: Found, rest: &[u8]) {
+    /// `last`: what has come last; `rest`: what of that the watch has not kept.
+    fn type_is_known(&mut self, stream: u32, found: Found, (last, rest): (&[u8], &[u8])) {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
         let was_held = watch.is_held;
-        let (mut ruling, size_watch) = self.judge.by_type(&mut watch, found, place(stream));
-        if let Some(size_watch) = size_watch {
-            self.rules.streams.begin_response(stream, size_watch);
+        let (mut ruling, content) = self.judge.by_type(&mut watch, found, place(stream));
+        let is_as_it_was = content.is_none();
+        if let Some(content) = content {
+            self.rules.streams.begin_response(stream, content);
         }
         if let Ruling::Inspect(rule) = ruling {
             ruling = self.inspect_watched(stream, rule, found.ok(), &mut watch);
@@ -86,7 +137,12 @@ impl Relay<'_> {
         }
         match ruling {
             Ruling::Inspect(_) => {}
-            Ruling::Pass => self.goes_on(stream),
+            Ruling::Pass => {
+                self.goes_on(stream);
+                if is_as_it_was {
+                    self.search(End::Server, stream, last);
+                }
+            }
             Ruling::Block(refusal) => self.blocked(stream, was_held, &refusal, &mut watch.head),
         }
     }
@@ -95,8 +151,8 @@ impl Relay<'_> {
     fn let_go(&mut self, stream: u32) {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
         match self.judge.let_go(&mut watch, place(stream)) {
-            (Ruling::Pass | Ruling::Inspect(_), size_watch) => {
-                self.rules.streams.begin_response(stream, size_watch);
+            (Ruling::Pass | Ruling::Inspect(_), content) => {
+                self.rules.streams.begin_response(stream, content);
                 self.goes_on(stream);
                 if let Some(rule) = watch.inspected_by {
                     self.inspect_watched(stream, rule, None, &mut watch);
@@ -119,7 +175,7 @@ impl Relay<'_> {
 
     pub(super) fn blocked(&mut self, stream: u32, was_held: bool, refusal: &Refusal, head: &mut HttpEvent) {
         if !was_held || stream.is_multiple_of(2) {
-            return self.cut_off(stream);
+            return self.cut_content_off(End::Server, stream);
         }
         let held = self.rules.queue.discard(stream);
         let credit = self.rules.windows.discarded(held);

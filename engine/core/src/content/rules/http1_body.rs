@@ -1,4 +1,4 @@
-//! Responses of HTTP/1 whose type decides: the head waits for the first bytes of the body.
+//! What rules of HTTP/1 look at in bodies. Where the type of a response decides, its head waits for the first bytes.
 
 use tcp_stack::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use super::judge::{Judge, Place, Refusal, Ruling};
 use super::type_watch::{Found, TypeWatch};
 use crate::content::filter::Decisions;
 use crate::end::End;
+use crate::reason::Reason;
 
 /// How long a head waits for a body that does not come. Then it goes on, and what comes later may still end it.
 const WAIT: Duration = Duration::from_millis(500);
@@ -69,7 +70,28 @@ impl Http1Rules {
         let before = awaiting.watch.first().len();
         if let Some(found) = awaiting.watch.push(octets) {
             let kept = awaiting.watch.first().len() - before;
-            self.type_is_known(found, &octets[kept..], judge, decisions);
+            self.type_is_known(found, (octets, &octets[kept..]), judge, decisions);
+        } else if !awaiting.watch.is_held {
+            self.search(judge, End::Server, octets, decisions);
+        }
+    }
+
+    /// Looks into what goes on.
+    pub(super) fn search(&mut self, judge: &mut Judge, from: End, octets: &[u8], decisions: &mut Decisions) {
+        let watch = &mut self.directions[from].body.watch;
+        if watch.searches() && judge.search(watch, octets, Place { from, stream: 0 }) != Ruling::Pass {
+            self.reset(Reason::ContentBlocked, decisions);
+        }
+    }
+
+    /// Nothing more of this end's body goes on.
+    pub(super) fn search_ends(&mut self, judge: &mut Judge, from: End, decisions: &mut Decisions) {
+        if self.has_ended(from) {
+            return;
+        }
+        let watch = &mut self.directions[from].body.watch;
+        if watch.searches() && judge.search_end(watch, Place { from, stream: 0 }) != Ruling::Pass {
+            self.reset(Reason::ContentBlocked, decisions);
         }
     }
 
@@ -77,17 +99,26 @@ impl Http1Rules {
     pub(super) fn type_ends(&mut self, judge: &mut Judge, decisions: &mut Decisions) {
         if let Some(awaiting) = &mut self.awaiting {
             let found = awaiting.watch.end();
-            self.type_is_known(found, &[], judge, decisions);
+            self.type_is_known(found, (&[], &[]), judge, decisions);
         }
     }
 
-    /// `rest`: what has come of the body that the watch has not kept.
-    fn type_is_known(&mut self, found: Found, rest: &[u8], judge: &mut Judge, decisions: &mut Decisions) {
+    /// `last`: what has come of the body last; `rest`: what of that the watch has not kept.
+    fn type_is_known(
+        &mut self,
+        found: Found,
+        (last, rest): (&[u8], &[u8]),
+        judge: &mut Judge,
+        decisions: &mut Decisions,
+    ) {
         let Some(mut awaiting) = self.awaiting.take() else { return };
         let was_held = awaiting.watch.is_held;
-        let (mut ruling, size_watch) = judge.by_type(&mut awaiting.watch, found, PLACE);
-        if let Some(size_watch) = size_watch {
-            self.directions.server.body.watch = size_watch;
+        let (mut ruling, watch) = judge.by_type(&mut awaiting.watch, found, PLACE);
+        match watch {
+            Some(watch) => self.directions.server.body.watch = watch,
+            // As it was: it goes on with these.
+            None if ruling == Ruling::Pass => self.search(judge, End::Server, last, decisions),
+            None => {}
         }
         if let Ruling::Inspect(rule) = ruling {
             let kind = found.ok();
@@ -131,9 +162,9 @@ impl Http1Rules {
             return;
         }
         match judge.let_go(&mut awaiting.watch, PLACE) {
-            (Ruling::Pass | Ruling::Inspect(_), size_watch) => {
+            (Ruling::Pass | Ruling::Inspect(_), watch) => {
                 let (edited, head_at) = (awaiting.edited.take(), awaiting.head_at);
-                self.directions.server.body.watch = size_watch;
+                self.directions.server.body.watch = watch;
                 self.head_goes_on(edited, head_at, decisions);
                 // All that has come since is of the same message.
                 let seen = self.directions.server.seen;

@@ -1,0 +1,142 @@
+//! Asks a server about bodies, on the threads that look at them.
+
+use std::sync::Arc;
+
+use wireglass_core::content::{Finding, Hit, Inspector, Message, Scanner};
+use wireglass_core::icap::{IcapError, Outcome};
+use wireglass_core::reason::Reason;
+
+use super::server::{Asking, Failure, Server};
+
+/// A server that is asked about the bodies of responses.
+#[derive(Debug)]
+pub struct IcapInspector {
+    name: Arc<str>,
+    server: Arc<Server>,
+    max_bytes: u64,
+}
+
+impl IcapInspector {
+    /// `name`: as rules have it, `icap.NAME`. Of a body of more than `max_bytes` octets the server is not asked, as servers let pass what
+    /// is longer than they read.
+    pub fn new(name: Arc<str>, server: Arc<Server>, max_bytes: u64) -> Self {
+        Self { name, server, max_bytes }
+    }
+}
+
+impl Inspector for IcapInspector {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn scanner(&self, message: &Message<'_>) -> Box<dyn Scanner> {
+        Box::new(IcapScanner {
+            name: Arc::clone(&self.name),
+            server: Arc::clone(&self.server),
+            left: self.max_bytes,
+            heads: heads(message),
+            state: State::Begins,
+        })
+    }
+}
+
+struct IcapScanner {
+    name: Arc<str>,
+    server: Arc<Server>,
+    /// Octets of which the server may still be asked.
+    left: u64,
+    heads: [Vec<u8>; 2],
+    state: State,
+}
+
+enum State {
+    /// Nothing has come.
+    Begins,
+    Asks(Box<Asking>),
+    /// It has said what it has to say.
+    Over,
+}
+
+impl IcapScanner {
+    fn told(&mut self, said: Result<Option<Outcome>, Failure>) -> Option<Finding> {
+        let finding = match said {
+            Ok(None) => return None,
+            Ok(Some(Outcome::Unmodified)) => None,
+            Ok(Some(Outcome::Modified(modified))) => {
+                let what = modified.threat.unwrap_or_else(|| "changed by the server".into());
+                Some(Finding::Hit(Hit::new(Arc::clone(&self.name), &what)))
+            }
+            Err(failure) => {
+                tracing::warn!("{} ({}): {failure}", self.name, self.server.settings().service);
+                Some(Finding::Fails(reason(&failure)))
+            }
+        };
+        self.state = State::Over;
+        finding
+    }
+
+    fn asking(&mut self) -> Result<Option<&mut Asking>, Failure> {
+        if matches!(self.state, State::Begins) {
+            let [request, response] = &self.heads;
+            let asking = self.server.ask([request, response])?;
+            self.state = State::Asks(Box::new(asking));
+        }
+        match &mut self.state {
+            State::Asks(asking) => Ok(Some(asking)),
+            State::Begins | State::Over => Ok(None),
+        }
+    }
+}
+
+impl Scanner for IcapScanner {
+    fn feed(&mut self, octets: &[u8]) -> Option<Finding> {
+        let left = self.left.checked_sub(octets.len() as u64);
+        let said = match self.asking() {
+            Ok(None) => return None,
+            Ok(Some(_)) if left.is_none() => {
+                self.state = State::Over;
+                return Some(Finding::Fails(Reason::IcapOversize));
+            }
+            Ok(Some(asking)) => asking.push(octets),
+            Err(failure) => Err(failure),
+        };
+        self.left = left.unwrap_or_default();
+        self.told(said)
+    }
+
+    fn end(&mut self) -> Option<Finding> {
+        // Nothing is in a body that has nothing.
+        let State::Asks(asking) = std::mem::replace(&mut self.state, State::Over) else { return None };
+        self.told(asking.end().map(Some))
+    }
+
+    fn memory(&self) -> usize {
+        let asking =
+            if let State::Asks(asking) = &self.state { size_of::<Asking>() + asking.memory() } else { 0 };
+        self.heads.iter().map(Vec::capacity).sum::<usize>() + asking
+    }
+}
+
+fn reason(failure: &Failure) -> Reason {
+    match failure {
+        Failure::Busy => Reason::ContentOverload,
+        Failure::Down(_) | Failure::Timeout | Failure::Icap(IcapError::Closed) => Reason::IcapDown,
+        Failure::Icap(IcapError::Short { .. }) => Reason::IcapShort,
+        Failure::Icap(IcapError::Protocol(_) | IcapError::TooLong | IcapError::Status(_)) => {
+            Reason::IcapProtocol
+        }
+    }
+}
+
+/// Heads of HTTP/1.1, whatever was spoken. The codings of the body are undone, so nothing is said of them, nor of its length.
+fn heads(message: &Message<'_>) -> [Vec<u8>; 2] {
+    let Message { method, host, target, status, content_type } = *message;
+    // What is in a field of HTTP/2 could end a line here.
+    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    let (method, host, target) = (clean(method), clean(host), clean(target));
+    let kind = content_type.map(|kind| format!("Content-Type: {}\r\n", clean(kind))).unwrap_or_default();
+    let target = if target.starts_with('/') { target } else { format!("/{target}") };
+    let request = format!("{method} https://{host}{target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let response = format!("HTTP/1.1 {status} OK\r\n{kind}\r\n");
+    [request.into_bytes(), response.into_bytes()]
+}

@@ -1,0 +1,301 @@
+//! One server, and the connections to it.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use wireglass_core::icap::{Exchange, IcapError, Method, OptionsQuery, Outcome, Service, ServiceOptions};
+
+/// Bytes that are read at once.
+const READ: usize = 16 * 1024;
+
+/// What a configuration says of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Who is asked.
+    pub service: Service,
+    /// About what.
+    pub method: Method,
+    /// Octets of a preview; 0: none is sent.
+    pub preview: usize,
+    /// How long a server may take for what it has to do next.
+    pub timeout: Duration,
+    /// Connections at a time.
+    pub connections: usize,
+}
+
+/// Why a server has not answered a question.
+#[derive(Debug)]
+pub enum Failure {
+    /// As many connections are in use as may be.
+    Busy,
+    /// There is no connection to it, or that broke.
+    Down(io::Error),
+    /// It has not done in time what it had to do next.
+    Timeout,
+    /// It has answered wrongly.
+    Icap(IcapError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("all connections are in use"),
+            Self::Down(error) => write!(f, "no connection: {error}"),
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Icap(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<IcapError> for Failure {
+    fn from(error: IcapError) -> Self {
+        Self::Icap(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Down(error)
+    }
+}
+
+/// A server, shared by all who ask it.
+#[derive(Debug)]
+pub struct Server {
+    settings: Settings,
+    /// Connections that nobody uses now.
+    idle: Mutex<Vec<TcpStream>>,
+    /// Those in use.
+    used: AtomicUsize,
+}
+
+impl Server {
+    /// Connects to nobody yet.
+    pub fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self { settings, idle: Mutex::default(), used: AtomicUsize::new(0) })
+    }
+
+    /// What the configuration says of it.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Begins to ask about a message with these heads of HTTP: of the request, and of the response if it is about one.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub fn ask(self: &Arc<Self>, heads: [&[u8]; 2]) -> Result<Asking, Failure> {
+        let line = self.line()?;
+        let Settings { service, method, preview, .. } = &self.settings;
+        let exchange = Exchange::new(service, *method, heads, Some(*preview).filter(|octets| *octets > 0));
+        Ok(Asking { line, exchange, output: Vec::new(), sent: 0 })
+    }
+
+    /// What the service says of itself.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn options(self: &Arc<Self>) -> Result<ServiceOptions, Failure> {
+        let mut line = self.line()?;
+        let (mut query, request) = OptionsQuery::new(&self.settings.service);
+        let until = Instant::now() + self.settings.timeout;
+        let mut sent = 0;
+        let mut buffer = vec![0; READ];
+        loop {
+            let read = line.turn(&request, &mut sent, &mut buffer, until)?;
+            match read {
+                Some(0) => return Err(IcapError::Closed.into()),
+                Some(read) => {
+                    if let Some(options) = query.receive(&buffer[..read])? {
+                        line.keep();
+                        return Ok(options);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn line(self: &Arc<Self>) -> Result<Line, Failure> {
+        if self.used.fetch_add(1, Relaxed) >= self.settings.connections {
+            self.used.fetch_sub(1, Relaxed);
+            return Err(Failure::Busy);
+        }
+        // From here on it is counted until the line is dropped.
+        let mut line = Line { server: Arc::clone(self), stream: None, is_kept: false };
+        while let Some(stream) = self.pop_idle() {
+            // Whoever has something to say now, or nothing any more, has closed it meanwhile.
+            if stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+                line.stream = Some(stream);
+                return Ok(line);
+            }
+        }
+        line.stream = Some(self.connect()?);
+        Ok(line)
+    }
+
+    fn pop_idle(&self) -> Option<TcpStream> {
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop()
+    }
+
+    fn connect(&self) -> Result<TcpStream, Failure> {
+        let Service { host, port, .. } = &self.settings.service;
+        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        for address in (host.trim_matches(['[', ']']), *port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, self.settings.timeout) {
+                Ok(stream) => {
+                    stream.set_nonblocking(true)?;
+                    // Ends of requests must not wait for acknowledgements of what was before.
+                    stream.set_nodelay(true)?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        if matches!(last.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) {
+            return Err(Failure::Timeout);
+        }
+        Err(Failure::Down(last))
+    }
+}
+
+/// A connection in use.
+#[derive(Debug)]
+struct Line {
+    server: Arc<Server>,
+    stream: Option<TcpStream>,
+    /// It is good for another exchange.
+    is_kept: bool,
+}
+
+impl Line {
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
+
+    /// Sends what can be sent of `output`, from `sent` on, and reads what there is; waits for one of both. Returns what was read.
+    fn turn(
+        &mut self,
+        output: &[u8],
+        sent: &mut usize,
+        buffer: &mut [u8],
+        until: Instant,
+    ) -> Result<Option<usize>, Failure> {
+        let Some(stream) = &mut self.stream else {
+            return Err(Failure::Down(ErrorKind::NotConnected.into()));
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Failure::Timeout);
+        }
+        let writes = if *sent < output.len() { PollFlags::POLLOUT } else { PollFlags::empty() };
+        let mut wanted = [PollFd::new(stream.as_fd(), PollFlags::POLLIN | writes)];
+        let millis = u16::try_from(left.as_millis()).unwrap_or(u16::MAX).max(1);
+        match poll(&mut wanted, PollTimeout::from(millis)) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(Failure::Down(error.into())),
+        }
+        if *sent < output.len() {
+            match stream.write(&output[*sent..]) {
+                Ok(written) => *sent += written,
+                Err(error) if is_for_later(&error) => {}
+                // Whoever has answered early may have closed its end: what it has said counts.
+                Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                    *sent = output.len();
+                }
+                Err(error) => return Err(Failure::Down(error)),
+            }
+        }
+        match stream.read(buffer) {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if is_for_later(&error) => Ok(None),
+            Err(error) => Err(Failure::Down(error)),
+        }
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.server.used.fetch_sub(1, Relaxed);
+        if let Some(stream) = self.stream.take().filter(|_| self.is_kept) {
+            let mut idle = self.server.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if idle.len() < self.server.settings.connections {
+                idle.push(stream);
+            }
+        }
+    }
+}
+
+/// One message that is being asked about.
+#[derive(Debug)]
+pub struct Asking {
+    line: Line,
+    exchange: Exchange,
+    output: Vec<u8>,
+    sent: usize,
+}
+
+impl Asking {
+    /// More of the message's body. Waits until the server has taken it, or has said what it makes of the message.
+    ///
+    /// # Errors
+    /// It does neither.
+    pub fn push(&mut self, octets: &[u8]) -> Result<Option<Outcome>, Failure> {
+        self.exchange.push(octets);
+        self.exchange(|asking| asking.exchange.wants_body())
+    }
+
+    /// No more of it comes. Waits for what the server makes of it.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub fn end(mut self) -> Result<Outcome, Failure> {
+        self.exchange.end();
+        let outcome = self.exchange(|_| false)?;
+        outcome.ok_or(Failure::Icap(IcapError::Closed))
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    pub fn memory(&self) -> usize {
+        self.exchange.memory() + self.output.capacity()
+    }
+
+    /// Sends and reads until there is an outcome, or `is_enough` with nothing left to send.
+    fn exchange(&mut self, is_enough: impl Fn(&Self) -> bool) -> Result<Option<Outcome>, Failure> {
+        let until = Instant::now() + self.line.server.settings.timeout;
+        let mut buffer = [0; READ];
+        loop {
+            if let Some(outcome) = self.exchange.outcome().cloned() {
+                self.line.is_kept = self.exchange.may_reuse() && self.sent == self.output.len();
+                return Ok(Some(outcome));
+            }
+            let more = self.exchange.take_output();
+            if self.sent == self.output.len() {
+                (self.output, self.sent) = (more, 0);
+            } else {
+                self.output.extend_from_slice(&more);
+            }
+            if self.sent == self.output.len() && is_enough(self) {
+                return Ok(None);
+            }
+            match self.line.turn(&self.output, &mut self.sent, &mut buffer, until)? {
+                Some(0) => self.exchange.closed()?,
+                Some(read) => self.exchange.receive(&buffer[..read])?,
+                None => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Servers that do as a script says, on the loopback interface.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wireglass_core::icap::{IcapError, Method, Outcome};
+
+use super::*;
+
+const HEADS: [&[u8]; 2] = [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"];
+const CLEAN: &str = "ICAP/1.0 204 No Content\r\nISTag: x\r\n\r\n";
+
+/// A server whose connections are each served by the function, one after the other.
+fn server(serve: impl Fn(usize, TcpStream) + Send + 'static, connections: usize) -> Arc<Server> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            serve(number, stream.unwrap());
+        }
+    });
+    Server::new(Settings {
+        service: format!("icap://{address}/avscan").parse().unwrap(),
+        method: Method::Respmod,
+        preview: 4,
+        timeout: Duration::from_millis(400),
+        connections,
+    })
+}
+
+/// Reads up to this.
+fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut all = Vec::new();
+    while !all.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            break;
+        }
+        all.push(byte[0]);
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+fn ask(server: &Arc<Server>, body: &[u8]) -> Result<Outcome, Failure> {
+    let mut asking = server.ask(HEADS)?;
+    for octets in body.chunks(100_000) {
+        if let Some(outcome) = asking.push(octets)? {
+            return Ok(outcome);
+        }
+    }
+    asking.end()
+}
+
+#[test]
+fn a_connection_is_kept_and_one_that_was_closed_is_replaced() {
+    let server = server(
+        |number, mut stream| {
+            for _ in 0..2 {
+                assert!(read_until(&mut stream, "0; ieof\r\n\r\n").contains("Preview: 4"));
+                stream.write_all(CLEAN.as_bytes()).unwrap();
+            }
+            // The first one ends here, and the next question has another.
+            assert!(number < 2);
+        },
+        1,
+    );
+    for _ in 0..4 {
+        assert_eq!(ask(&server, b"abcd").unwrap(), Outcome::Unmodified);
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_large_body_goes_out_while_the_answer_comes_back() {
+    // An echo: whoever writes all before reading waits for ever.
+    let server = server(
+        |_, mut stream| {
+            read_until(&mut stream, "0\r\n\r\n");
+            stream.write_all(b"ICAP/1.0 100 Continue\r\n\r\n").unwrap();
+            let head = "HTTP/1.1 200 OK\r\n\r\n";
+            let answer =
+                format!("ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body={}\r\n\r\n{head}", head.len());
+            stream.write_all(answer.as_bytes()).unwrap();
+            stream.write_all(b"4\r\nxxxx\r\n").unwrap();
+            let mut buffer = [0; 4096];
+            let mut tail = Vec::new();
+            while !tail.ends_with(b"0\r\n\r\n") {
+                let read = stream.read(&mut buffer).unwrap();
+                stream.write_all(&buffer[..read]).unwrap();
+                tail.extend_from_slice(&buffer[..read]);
+                let cut = tail.len().saturating_sub(8);
+                tail.drain(..cut);
+            }
+        },
+        1,
+    );
+    assert_eq!(ask(&server, &vec![b'x'; 20_000_000]).unwrap(), Outcome::Unmodified);
+}
+
+#[test]
+fn servers_that_do_not_answer() {
+    // Silent; slow; killed in the middle; wrong.
+    let silent = server(
+        |_, stream| {
+            drop(thread::spawn(move || {
+                thread::sleep(Duration::from_secs(5));
+                drop(stream)
+            }))
+        },
+        1,
+    );
+    let begun = Instant::now();
+    assert!(matches!(ask(&silent, b"abcd"), Err(Failure::Timeout)));
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    let slow = server(
+        |_, mut stream| {
+            for byte in CLEAN.bytes() {
+                thread::sleep(Duration::from_millis(100));
+                if stream.write_all(&[byte]).is_err() {
+                    break;
+                }
+            }
+        },
+        1,
+    );
+    assert!(matches!(ask(&slow, b"abcd"), Err(Failure::Timeout)));
+    let killed = server(
+        |_, mut stream| {
+            read_until(&mut stream, "0; ieof\r\n\r\n");
+            stream.write_all(&CLEAN.as_bytes()[..20]).unwrap();
+        },
+        1,
+    );
+    assert!(matches!(ask(&killed, b"abcd"), Err(Failure::Icap(IcapError::Closed) | Failure::Down(_))));
+    let wrong = server(|_, mut stream| stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap(), 1);
+    assert!(matches!(ask(&wrong, b"abcd"), Err(Failure::Icap(IcapError::Protocol(_)) | Failure::Down(_))));
+    // Nobody is there.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = silent.settings().clone();
+    let service = format!("icap://{}/x", listener.local_addr().unwrap()).parse().unwrap();
+    drop(listener);
+    let nobody = Server::new(Settings { service, ..settings });
+    assert!(matches!(ask(&nobody, b"abcd"), Err(Failure::Down(_))));
+}
+
+#[test]
+fn no_more_connections_than_may_be() {
+    let server = server(
+        |_, mut stream| {
+            read_until(&mut stream, "ieof\r\n\r\n");
+            let _ = stream.write_all(CLEAN.as_bytes());
+        },
+        1,
+    );
+    let first = server.ask(HEADS).unwrap();
+    assert!(matches!(server.ask(HEADS), Err(Failure::Busy)));
+    assert_eq!(first.end().unwrap(), Outcome::Unmodified);
+    thread::sleep(Duration::from_millis(20));
+    assert!(server.ask(HEADS).is_ok());
+}
+
+#[test]
+fn the_probe_tells_a_scanner_from_one_that_is_none() {
+    const OPTIONS: &str = "ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\nAllow: 204\r\nPreview: 1024\r\nEncapsulated: null-body=0\r\n\r\n";
+    for (answer, found) in
+        [(CLEAN.to_owned(), None), (CLEAN.replace("ISTag: x", "X-Virus-ID: Eicar"), Some("Eicar".to_owned()))]
+    {
+        let server = server(
+            move |_, mut stream| {
+                assert!(read_until(&mut stream, "\r\n\r\n").starts_with("OPTIONS "));
+                stream.write_all(OPTIONS.as_bytes()).unwrap();
+                let asked = read_until(&mut stream, "0\r\n\r\n");
+                assert!(asked.ends_with("4\r\nX5O!\r\n0\r\n\r\n"), "{asked}");
+                stream.write_all(answer.as_bytes()).unwrap();
+            },
+            1,
+        );
+        let probe = probe(&server).unwrap();
+        assert_eq!((probe.options.preview, probe.found), (Some(1024), found));
+    }
+}
