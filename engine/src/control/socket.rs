@@ -136,7 +136,7 @@ fn place(folder: &Path, path: &Path, group: Option<u32>) -> io::Result<UnixListe
     let listener = UnixListener::bind(&made).and_then(|listener| {
         let mode = if group.is_some() { GROUP_MODE } else { SOCKET_MODE };
         if group.is_some() {
-            chown(&made, None, group)?;
+            chown(&made, None, group).map_err(no_gift)?;
         }
         fs::set_permissions(&made, Permissions::from_mode(mode))?;
         fs::rename(&made, path)?;
@@ -147,6 +147,15 @@ fn place(folder: &Path, path: &Path, group: Option<u32>) -> io::Result<UnixListe
     }
     let _ = fs::remove_dir(&closed);
     listener
+}
+
+/// A file's owner gives it to groups of his own; others take a capability.
+fn no_gift(error: io::Error) -> io::Error {
+    let words = format!(
+        "it cannot be given to the group of `control.read_group` ({error}): put the engine's user into that group \
+         (`SupplementaryGroups=` of the unit), or let it have CAP_CHOWN"
+    );
+    io::Error::new(error.kind(), words)
 }
 
 /// The folder is made if only it is missing, and other starts for this socket are kept waiting.
