@@ -402,7 +402,8 @@ impl Sections {
             Verdicts::read(document.table("verdicts"), !document.table("mirror").named_tables().is_empty());
         let capture = sections::capture::read(&document.table("capture"), &profiles);
         let lists = NamedLists::read(document, notes);
-        let policy = PolicyRules::read(document, &profiles, &wires, &lists);
+        let named: Vec<_> = document.table("mirror").named_tables().iter().map(|(name, _)| *name).collect();
+        let policy = PolicyRules::read(document, &profiles, &wires, &lists, &named);
         let sections = Self {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
