@@ -468,3 +468,15 @@ fn captures() {
         ],
     );
 }
+
+#[test]
+fn mirrors_of_rules() {
+    assert_faults(
+        "[mirror.ids]\nport = \"xdp:eth2\"\n[[rule]]\nname = \"a\"\naction = \"decrypt\"\nmirror = \"idz\"\n\
+         [[rule]]\nname = \"b\"\naction = \"bypass\"\nmirror = \"ids\"\n",
+        &[
+            "18: rule[1].mirror: no `[mirror.idz]` in this file (did you mean \"ids\"?); \"none\" is no mirror",
+            "22: rule[2].mirror: only a rule with action = \"decrypt\" has this key",
+        ],
+    );
+}

@@ -18,7 +18,7 @@ use wireglass::worker::Idle;
 use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
-use wireglass_core::mirror::{Mirror, When};
+use wireglass_core::mirror::{Mirror, Shown, When};
 use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
 use wireglass_core::policy::{
     BlockWith, ClientCertificateAction, Decision, DefectAction, NoNameAction, Ports, TlsVersion,
@@ -82,6 +82,17 @@ fn verdicts() {
     assert_eq!(set.listen.as_deref(), Some(Path::new("/run/v.sock")));
     assert_eq!(set.block, Block { metadata: pair("policy", "drop it"), sids: vec![7, 8] });
     assert_eq!(of("[verdicts]\nblock.metadata = \"off\"\n").block, Block::default());
+}
+
+#[test]
+fn rules_choose_mirrors() {
+    let config = load(
+        "[mirror.ids]\nport = \"af_packet:eth2\"\n[[rule]]\nname = \"a\"\naction = \"decrypt\"\nmirror = \"ids\"\n\
+         [[rule]]\nname = \"b\"\naction = \"decrypt\"\nmirror = \"none\"\n[[rule]]\nname = \"c\"\naction = \"bypass\"\n",
+    );
+    let policy = config.compile_policy();
+    let shown = [Some("a"), Some("b"), Some("c"), None].map(|rule| policy.shown(rule).clone());
+    assert_eq!(shown, [Shown::At("ids".into()), Shown::Nowhere, Shown::ByProfile, Shown::ByProfile]);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use support::mirror::{Heeded, hear};
 use support::raw::RawSegment;
 use support::rules::{Action, Rules};
 use wireglass_core::content::RuleFilters;
-use wireglass_core::mirror::{Mirror, When};
-use wireglass_core::policy::{ContentAction, ContentPolicy, ContentRule, Profile, Respond};
+use wireglass_core::mirror::{Mirror, Shown, When};
+use wireglass_core::policy::{ContentAction, ContentPolicy, ContentRule, Decision, Profile, Respond, Rule};
 use wireglass_core::reason::MirrorDrop;
 use wireglass_testbed::{
     Crossing, Duration, Heading, Impairment, Instant, Middle, PortSide, Session, Step, Tag,
@@ -201,6 +201,27 @@ fn only_flows_of_its_profiles() {
     let run = run(&lab, &setup, exchange.client(), exchange.server());
     assert_eq!(frames(&run, 0).len(), 0);
     assert!(Heeded::all(&frames(&run, 1)).streams[0] == exchange.request);
+}
+
+/// A rule says who is shown what it decrypts, whatever the mirrors say of profiles.
+#[test]
+fn a_rule_chooses_the_mirror() {
+    let lab = Lab::new();
+    let exchange = Exchange::new(4, 100, 100);
+    let strict = Mirror { profiles: vec!["strict".into()], ..Mirror::new("strict") };
+    for (shown, wanted) in [
+        (Shown::ByProfile, [true, false]),
+        (Shown::Nowhere, [false, false]),
+        (Shown::At("all".into()), [true, false]),
+        (Shown::At("strict".into()), [false, true]),
+        (Shown::At("gone".into()), [false, false]),
+    ] {
+        let rule = Rule { mirror: shown.clone(), ..Rule::new("r", Decision::Decrypt(Arc::default())) };
+        let rules = Rules { first: vec![rule], ..Rules::default_is(Action::Decrypt) };
+        let setup = Setup { rules, ..with(vec![Mirror::new("all"), strict.clone()]) };
+        let run = run(&lab, &setup, exchange.client(), exchange.server());
+        assert_eq!([0, 1].map(|mirror| !frames(&run, mirror).is_empty()), wanted, "{shown:?}");
+    }
 }
 
 /// The port takes less than comes: some flows lose something, and end with a RST where that was; the others are whole.

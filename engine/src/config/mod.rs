@@ -438,7 +438,8 @@ impl Sections {
             Verdicts::read(document.table("verdicts"), !document.table("mirror").named_tables().is_empty());
         let capture = sections::capture::read(&document.table("capture"), &profiles);
         let lists = NamedLists::read(document, notes);
-        let policy = PolicyRules::read(document, &profiles, &wires, &lists);
+        let named: Vec<_> = document.table("mirror").named_tables().iter().map(|(name, _)| *name).collect();
+        let policy = PolicyRules::read(document, &profiles, &wires, &lists, &named);
         let signatures = NamedSignatures::read(&document.table("signatures"), notes);
         let icap = IcapServers::read(&document.table("icap"));
         let sections = Self {

@@ -256,7 +256,8 @@ impl<IO: Io> Adopted<IO> {
                 let filter = flow.as_ref().and_then(|flow| filters.filter(flow, relay.alpn()));
                 let mut relaying = Relaying::new(*relay, filter);
                 if let Some(flow) = &flow {
-                    relaying.begin_mirrors(cx, &self.legs, &flow.profile.name);
+                    let rule = flow.connection.rule.as_deref();
+                    relaying.begin_mirrors(cx, &self.legs, (&flow.profile.name, rule));
                 }
                 self.tls = Tls::Relay(Box::new(relaying));
                 self.drive(cx)

@@ -239,7 +239,8 @@ impl<IO: Io> Flow<IO> {
             handshake = handshake.telling_secrets();
         }
         let wire = Arc::clone(&cx.shared.wires[usize::from(wire)]);
-        let connection = ConnectionFacts { wire, vlan: vlan[0], alpn, ja4 };
+        let rule = self.decided.as_ref().and_then(|(_, rule)| rule.clone());
+        let connection = ConnectionFacts { wire, vlan: vlan[0], alpn, ja4, rule };
         let certificate_names = Vec::new();
         let flow = DecryptedFlow { profile, sni, certificate_names, client, server, flow_id, connection };
         cx.counters.handshakes_started.inc();

@@ -135,14 +135,20 @@ impl<IO: Io> Relaying<IO> {
         Self { relay, stage: filter.map(Stage::new), mirrored: None, held: None }
     }
 
-    /// Shows it to the mirrors that want flows of this profile.
-    pub(super) fn begin_mirrors(&mut self, cx: &mut Context<IO>, legs: &PerEnd<Leg<IO>>, profile: &str) {
+    /// Shows it to the mirrors that want flows of this profile, or that the rule names.
+    pub(super) fn begin_mirrors(
+        &mut self,
+        cx: &mut Context<IO>,
+        legs: &PerEnd<Leg<IO>>,
+        (profile, rule): (&str, Option<&str>),
+    ) {
         if cx.mirrors.is_empty() && cx.capture.is_none() {
             return;
         }
         let (server, client) = legs.client.isns();
         let from = PerEnd { client: legs.server.template().clone(), server: legs.client.template().clone() };
-        self.mirrored = Conversations::begin(cx, Start { from, isn: PerEnd { client, server } }, profile);
+        self.mirrored =
+            Conversations::begin(cx, Start { from, isn: PerEnd { client, server } }, (profile, rule));
     }
 
     /// Shows the mirrors that an end has closed.

@@ -77,9 +77,14 @@ struct ToMirror<'a, IO: Io> {
 }
 
 impl Conversations {
-    /// Shows the handshake in all mirrors that want flows of this profile; none if there is none.
-    pub(crate) fn begin<IO: Io>(cx: &mut Context<IO>, start: Start, profile: &str) -> Option<Box<Self>> {
-        let wants = |(n, mirror): &(usize, &Mirror)| *n < cx.mirrors.len() && mirror.wants(profile);
+    /// Shows the handshake in all mirrors that want flows of this profile, or that the rule names; none if there is none.
+    pub(crate) fn begin<IO: Io>(
+        cx: &mut Context<IO>,
+        start: Start,
+        (profile, rule): (&str, Option<&str>),
+    ) -> Option<Box<Self>> {
+        let shown = cx.shared.policy.shown(rule);
+        let wants = |(n, mirror): &(usize, &Mirror)| *n < cx.mirrors.len() && mirror.shows(profile, shown);
         let wanted = cx.shared.mirrors.iter().enumerate().filter(wants);
         let in_mirrors: Box<[_]> =
             wanted.map(|(n, mirror)| Conversation::new(n as u8, mirror, &start)).collect();

@@ -13,4 +13,4 @@ mod settings;
 
 pub(crate) use self::conversation::{Conversations, Start};
 pub use self::queue::MirrorQueue;
-pub use self::settings::{MAX_MIRRORS, Mirror, When};
+pub use self::settings::{MAX_MIRRORS, Mirror, Shown, When};

@@ -17,6 +17,18 @@ pub enum When {
     Forwarded,
 }
 
+/// Which mirrors show a flow, by the rule that has decided on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// Those that want its profile.
+    #[default]
+    ByProfile,
+    /// None.
+    Nowhere,
+    /// The one of this name.
+    At(Arc<str>),
+}
+
 /// One mirror. Its place in the list of all is that of its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
@@ -59,6 +71,15 @@ impl Mirror {
     /// It shows flows that are decrypted with this profile.
     pub fn wants(&self, profile: &str) -> bool {
         self.profiles.is_empty() || self.profiles.iter().any(|wanted| wanted == profile)
+    }
+
+    /// It shows a flow that is decrypted with this profile, and of which a rule says this.
+    pub fn shows(&self, profile: &str, shown: &Shown) -> bool {
+        match shown {
+            Shown::ByProfile => self.wants(profile),
+            Shown::Nowhere => false,
+            Shown::At(name) => *name == self.name,
+        }
     }
 
     /// Source and destination port of a frame of this end, which were these.

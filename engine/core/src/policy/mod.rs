@@ -17,6 +17,9 @@ mod tally;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
+use crate::mirror::Shown;
 use crate::reason::Reason;
 use crate::starttls::Protocol;
 
@@ -185,6 +188,8 @@ pub struct Policy {
     default: Decision,
     /// Of flows that no rule matches.
     contact: FirstContact,
+    /// What rules say of mirrors, by their names; those that say nothing are not in it.
+    shown: HashMap<Arc<str>, Shown>,
     tally: Arc<Tally>,
 }
 
@@ -207,6 +212,8 @@ impl Policy {
         }
         let says = |rule: &Rule| rule.contact == FirstContact::Hold || !rule.asks_hello();
         let at_contact = (0..rules.len()).filter(|place| says(&rules[*place])).collect();
+        let shown = rules.iter().filter(|rule| rule.mirror != Shown::ByProfile);
+        let shown = shown.map(|rule| (rule.name.as_str().into(), rule.mirror.clone())).collect();
         let rules: Vec<_> = rules.iter().map(CompiledRule::new).collect();
         let nameless = (0..rules.len()).filter(|place| !rules[*place].asks_name()).collect();
         let (contact, tally) = (FirstContact::default(), Arc::default());
@@ -223,6 +230,7 @@ impl Policy {
             at_contact,
             default,
             contact,
+            shown,
             tally,
         }
     }
@@ -331,10 +339,15 @@ impl Policy {
         self.verdict(self.rules.get(first.place))
     }
 
+    /// Which mirrors show the flows on which this rule has decided.
+    pub fn shown(&self, rule: Option<&str>) -> &Shown {
+        rule.and_then(|rule| self.shown.get(rule)).unwrap_or(&Shown::ByProfile)
+    }
+
     /// A connection like this one to a server of this name would be decrypted under the same profile.
     pub fn treats_alike(&self, flow: &DecryptedFlow, host: &str) -> bool {
         let DecryptedFlow { profile, client, server, connection, .. } = flow;
-        let ConnectionFacts { wire, vlan, alpn, ja4 } = connection;
+        let ConnectionFacts { wire, vlan, alpn, ja4, rule: _ } = connection;
         let facts = FlowFacts { wire, vlan: *vlan, client: *client, server: *server };
         let verdict = self.at_hello(&facts, &HelloFacts { sni: Some(host), alpn, ja4 });
         matches!(verdict.decision, Decision::Decrypt(other) if other.name == profile.name)

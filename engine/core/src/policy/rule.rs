@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::networks::Networks;
 use super::{Decision, FirstContact, FlowFacts, HelloFacts, ListId, Lists, NamePattern};
+use crate::mirror::Shown;
 
 /// A rule as configured. A condition that is empty or absent always holds; a list holds if one of its entries does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Rule {
     pub decision: Decision,
     /// Whom the SYN of a flow reaches that may still meet all conditions.
     pub contact: FirstContact,
+    /// Which mirrors show a flow that it has decrypted.
+    pub mirror: Shown,
 }
 
 impl Rule {
@@ -60,6 +63,7 @@ impl Rule {
             ja4: Vec::new(),
             decision,
             contact: FirstContact::default(),
+            mirror: Shown::default(),
         }
     }
 

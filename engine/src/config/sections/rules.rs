@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use wireglass_core::mirror::Shown;
 use wireglass_core::policy::{BlockWith, Decision, FirstContact, ListKind, Rule};
 
 use super::{NamedLists, Profiles, Wire};
@@ -48,6 +49,7 @@ impl PolicyRules {
         profiles: &Profiles,
         wires: &[Wire],
         lists: &NamedLists,
+        mirrors: &[&str],
     ) -> Option<Self> {
         let (default, contact) = read_default(document.table("policy"), profiles);
         let mut names = HashSet::new();
@@ -55,7 +57,7 @@ impl PolicyRules {
         let written = tables.len();
         let rules: Vec<_> = tables
             .into_iter()
-            .filter_map(|table| read_rule(table, profiles, wires, lists, &mut names))
+            .filter_map(|table| read_rule(table, profiles, (wires, mirrors), lists, &mut names))
             .collect();
         (rules.len() == written).then_some(Self { rules, default: default?, contact })
     }
@@ -84,7 +86,7 @@ fn read_default(table: Table<'_>, profiles: &Profiles) -> (Option<Decision>, Fir
 fn read_rule<'a>(
     table: Table<'a>,
     profiles: &Profiles,
-    wires: &[Wire],
+    (wires, mirrors): (&[Wire], &[&str]),
     lists: &NamedLists,
     names: &mut HashSet<&'a str>,
 ) -> Option<Rule> {
@@ -117,6 +119,7 @@ fn read_rule<'a>(
         // The name and the decision are put in place below, so that the faults of all keys are found first.
         ..Rule::new("", Decision::Bypass)
     };
+    let mirror = table.value("mirror", "any");
     let contact = table.value("contact", "\"server_first\"");
     let held = contact.as_ref().and_then(|value| value.choice(CONTACT));
     table.finish();
@@ -127,7 +130,28 @@ fn read_rule<'a>(
     {
         value.say("this rule decides at the SYN, and nothing is held then: leave the key out, or add `sni`, `alpn` or `ja4`");
     }
-    Some(Rule { name: name?.to_owned(), decision, contact: held.unwrap_or_default(), ..rule })
+    if let Some(value) = &mirror
+        && !matches!(decision, Decision::Decrypt(_))
+    {
+        value.say("only a rule with action = \"decrypt\" has this key");
+    }
+    let mirror = mirror.map(|value| read_mirror(&value, mirrors)).unwrap_or_default();
+    Some(Rule { name: name?.to_owned(), mirror, decision, contact: held.unwrap_or_default(), ..rule })
+}
+
+/// The name of a mirror, or none.
+fn read_mirror(value: &Value<'_>, mirrors: &[&str]) -> Shown {
+    match value.text() {
+        Some("none") => Shown::Nowhere,
+        Some(name) if mirrors.contains(&name) => Shown::At(name.into()),
+        Some(name) => {
+            let hint = nearest(name, mirrors.iter().copied());
+            let hint = hint.map(|near| format!(" (did you mean {near:?}?)")).unwrap_or_default();
+            value.say(format!("no `[mirror.{name}]` in this file{hint}; \"none\" is no mirror"));
+            Shown::ByProfile
+        }
+        None => Shown::ByProfile,
+    }
 }
 
 fn read_decision(table: &Table<'_>, profiles: &Profiles) -> Option<Decision> {

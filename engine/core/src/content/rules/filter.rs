@@ -53,7 +53,10 @@ impl Filters for RuleFilters {
             return Some(Box::new(RuleFilter::new(judge, alpn, flow.profile.http)));
         }
         let profile = &flow.profile;
-        if alpn == Some(b"h2") && self.judged_outside.iter().any(|mirror| mirror.wants(&profile.name)) {
+        let shown = |policy: &Arc<Policy>| policy.shown(flow.connection.rule.as_deref()).clone();
+        let shown = self.connections.as_ref().map(shown).unwrap_or_default();
+        if alpn == Some(b"h2") && self.judged_outside.iter().any(|mirror| mirror.shows(&profile.name, &shown))
+        {
             let (policy, page) = (Arc::clone(&self.policy), Arc::clone(&self.page));
             let judge = Judge::new(policy, None, page, Arc::clone(flow)).passing_all();
             return Some(Box::new(RuleFilter::new(judge, alpn, profile.http)));

@@ -64,6 +64,8 @@ pub struct ConnectionFacts {
     pub alpn: Vec<Box<[u8]>>,
     /// JA4 fingerprint of its hello.
     pub ja4: Box<str>,
+    /// The rule that has decided on it; none: the default.
+    pub rule: Option<Arc<str>>,
 }
 
 impl DecryptedFlow {
@@ -71,7 +73,7 @@ impl DecryptedFlow {
     pub fn memory(&self) -> usize {
         let Self { profile: _, sni, certificate_names: names, client: _, server: _, flow_id: _, connection } =
             self;
-        let ConnectionFacts { wire: _, vlan: _, alpn, ja4 } = connection;
+        let ConnectionFacts { wire: _, vlan: _, alpn, ja4, rule: _ } = connection;
         let names: usize = names.iter().map(|name| name.capacity() + size_of::<String>()).sum();
         let protocols: usize = alpn.iter().map(|name| name.len() + size_of::<Box<[u8]>>()).sum();
         size_of::<Self>() + sni.as_ref().map_or(0, |sni| sni.len()) + names + protocols + ja4.len()
