@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 #[path = "support/inspecting.rs"]
+#[allow(dead_code, reason = "some of it is for HTTP/1 alone")]
 mod inspecting;
 
 use inspecting::{Threads, World, policy};
