@@ -185,6 +185,27 @@ fn more_than_the_window_is_too_large() {
     }
 }
 
+/// All data had to go, as the client's window was used up: the end still waits.
+#[test]
+fn the_end_of_a_stream_waits_for_the_verdict() {
+    let listed = body(65_000);
+    let policy = Arc::new(policy(Some(Hold::Tail), &[&listed], &[]));
+    let mut world = connected(&policy, Threads::Last, 65_535, 16_384);
+    asks(&mut world, 1);
+    let whole = response(1, b"", &listed, 16_250);
+    let data = whole.len() - 9;
+    world.says(Server, &whole[..data]);
+    world.answer_one();
+    // The end comes while a thread has all before it.
+    world.says(Server, &whole[data..]);
+    world.answer_one();
+    assert_eq!(stream(&world, 1).0.len(), 65_000);
+    assert_eq!((stream(&world, 1).1, stream(&world, 1).2), (false, false));
+    world.runs_out();
+    assert_eq!((stream(&world, 1).1, stream(&world, 1).2), (false, true));
+    assert_eq!(world.told(), [("content.late", true, true)]);
+}
+
 #[test]
 fn what_is_not_looked_at_becomes_what_policy_says() {
     type Set = fn(&mut ContentPolicy, OnUnread);
