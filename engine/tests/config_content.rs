@@ -336,6 +336,7 @@ action = "inspect"
         on_timeout: OnUnread::Allow,
         on_overload: OnUnread::Allow,
         on_oversize: OnUnread::Block,
+        on_icap: OnUnread::Block,
         on_range: OnRange::Block,
     };
     assert_eq!(content.inspection, expected);
@@ -355,6 +356,62 @@ action = "inspect"
     let content = wireglass::config::Config::load(&folder.write("bare.toml", GOOD)).unwrap().content;
     assert_eq!((content.threads, content.worker_bytes), (1, 134_217_728));
     assert_eq!(content.inspection, Inspection::default());
+}
+
+#[test]
+fn icap_servers() {
+    let folder = Folder::new();
+    let text = r#"[icap.av]
+respmod = "icap://127.0.0.1/avscan"
+max_bytes = 100000
+timeout_ms = 250
+[icap.other]
+respmod = "icap://[::1]:99/x"
+preview = 0
+connections = 2
+[signatures.codes]
+literals = ["attack at dawn"]
+[content]
+on_icap = "allow"
+[[content.rule]]
+name = "all"
+inspect = ["icap.other", "codes", "icap.av"]
+action = "inspect"
+"#;
+    let config =
+        wireglass::config::Config::load(&folder.write("wire.toml", format!("{GOOD}{text}"))).unwrap();
+    let [av, other] = &config.icap.servers[..] else { panic!("{:?}", config.icap.servers) };
+    let settings = av.server.settings();
+    assert_eq!((&*av.name, av.max_bytes), ("icap.av", 100_000));
+    assert_eq!(
+        (settings.service.to_string(), settings.preview),
+        ("icap://127.0.0.1:1344/avscan".into(), 1024)
+    );
+    assert_eq!((settings.timeout.as_millis(), settings.connections), (250, 16));
+    assert_eq!((other.max_bytes, other.server.settings().preview), (5_242_880, 0));
+    let ContentAction::Inspect(inspect) = &config.content.rules[0].action else { panic!("it inspects") };
+    assert_eq!(inspect.inspectors, [1, 0]);
+    assert!(inspect.signatures.has(config.signatures.signatures.id("codes").unwrap()));
+    assert_eq!(config.content.inspection.on_icap, OnUnread::Allow);
+    assert_faults(
+        r#"[icap.a]
+respmod = "http://a/x"
+timeout = 5
+[icap.b]
+preview = 70000
+[[content.rule]]
+name = "all"
+inspect = ["icap.c", "icap.a"]
+action = "inspect"
+"#,
+        &[
+            r#"14: icap.a.respmod: expected a URL of a service ("icap://127.0.0.1:1344/avscan"), found "http://a/x""#,
+            r#"15: icap.a.timeout: unknown key (did you mean `timeout_ms`?)"#,
+            r#"16: icap.b.respmod: missing: expected the service that is asked about responses ("icap://127.0.0.1:1344/avscan")"#,
+            r#"17: icap.b.preview: expected a whole number from 0 to 65536, found 70000"#,
+            r#"20: content.rule[1].inspect[1]: no `[icap.c]` in this file (did you mean "icap.a"?)"#,
+        ],
+    );
 }
 
 #[test]
@@ -393,7 +450,7 @@ inspect = ["list.bad"]
             r#"20: content.rule[1].hold: only a rule with action = "inspect" has this key"#,
             r#"21: content.rule[2].inspect: missing: expected what it is looked at for (`inspect = ["list.NAME"]`)"#,
             r#"27: content.rule[3].inspect: expected at least one name, as "list.malware", found a list"#,
-            r#"31: content.rule[4].inspect[1]: expected "list." and the name of a list of kind "sha256" or "md5", found "bad""#,
+            r#"31: content.rule[4].inspect[1]: no `[signatures.bad]` in this file"#,
             r#"31: content.rule[4].inspect[2]: no `[[list]]` of the name "bad""#,
             r#"32: content.rule[4].hold: expected one of "none", "tail", "all", found "some""#,
             r#"35: content.rule[5].direction: only responses are inspected"#,
