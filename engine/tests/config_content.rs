@@ -146,7 +146,7 @@ content_type = []
 actoin = "block"
 "#,
         &[
-            r#"13: content.rule[1].action: missing: expected "allow", "alert" or "block""#,
+            r#"13: content.rule[1].action: missing: expected "allow", "alert", "block" or "inspect""#,
             r#"15: content.rule[1].profile[1]: no `[profile.strict]` in this file"#,
             r#"16: content.rule[1].host.list: no `[[list]]` of the name "ads""#,
             r#"17: content.rule[1].method[1]: expected a method in upper case ("POST"), found "post""#,

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use support::lab::{Lab, NAME, Run, Setup};
+use support::rules::{Action, Rules};
 use wireglass_core::content::RuleFilters;
 use wireglass_core::event::Event;
 use wireglass_core::fairness::PerClient;
 use wireglass_core::policy::{
     ContentAction, ContentPolicy, ContentRule, Format, HashLists, Hold, Inspect, ListKind, ListsBuilder,
+    Ports,
 };
 use wireglass_core::reason::Reason;
 use wireglass_testbed::{Duration, Ending, Impairment, Step};
@@ -102,7 +104,8 @@ fn a_thousand_downloads_are_held_within_bounds() {
     const MOST: usize = 8 << 20;
     let lab = Lab::new();
     let (listed, file) = (body(40_000, 1), body(40_000, 2));
-    let mut setup = Setup { flows: 8_192, threads: 0, ..setup(policy(Hold::All, &listed)) };
+    let mut setup = Setup { flows: 8_192, flow_bytes: 1 << 30, ..setup(policy(Hold::All, &listed)) };
+    setup.rules = Rules { ports: Ports::Any, ..Rules::default_is(Action::Decrypt) };
     setup.limits.content_bytes = MOST;
     setup.limits.fairness.per_client = PerClient::NoLimit;
     let mut run = lab.hosts(&setup);
@@ -122,14 +125,14 @@ fn a_thousand_downloads_are_held_within_bounds() {
         run.connect_ports(10_000 + number, 2_000 + number, client, server);
     }
     let mut most = 0;
-    for _ in 0..400 {
-        run.settle(Duration::from_millis(100));
+    for _ in 0..600 {
+        run.settle(Duration::from_millis(5));
         most = most.max(run.counters().content_bytes.value() as usize);
     }
     assert!(most > MOST * 3 / 4, "{most}: no pressure at all");
     // One record of one body is counted when it has come.
     assert!(most <= MOST + 256 * 1024, "{most}");
-    run.settle(SECOND * 400);
+    run.settle(SECOND * 4_000);
     let (mut whole, mut refused) = (0, 0);
     for number in 0..usize::from(DOWNLOADS) {
         let received = &run.client_of(number).received;

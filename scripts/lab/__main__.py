@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from . import checks  # noqa: F401  (its modules register themselves)
-from . import content, fetcher, profiles, revocation, starttls
+from . import content, fetcher, holding, profiles, revocation, starttls
 from .hosts import RULES, hosts
 from .lab import Interrupted, Lab, on_signals_stop
 from .ports import KINDS, kind
@@ -25,6 +25,7 @@ GROUPS = {
     "starttls": starttls.SETUP,
     "content": content.SETUP,
     "content-strict": content.STRICT,
+    "content-hold": holding.SETUP,
     "alone": None,
 }
 

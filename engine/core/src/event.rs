@@ -1,11 +1,13 @@
 //! What the engine knows of flows, handshakes and frames, in plain structs: filled without formatting, told to the log.
 
+mod file;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::content::{FileFacts, FileType, Hit};
+use crate::content::Hit;
 use crate::end::End;
 use crate::exclusions::Cause;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
@@ -13,6 +15,8 @@ use crate::phase::FlowPhase;
 use crate::port::PortSide;
 use crate::reason::{Ambiguity, HttpOddity, InspectorOff, PacketDrop, Reason};
 use crate::starttls::Protocol;
+
+pub use file::FileEvent;
 
 /// Microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -402,25 +406,6 @@ impl AlertEvent {
     pub fn id_of(flow_id: u64, tx_id: u64) -> String {
         format!("{flow_id}-{tx_id}")
     }
-}
-
-/// A body that a rule had looked at, when it has ended or something was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileEvent {
-    /// Whose message it is in.
-    pub from: End,
-    /// Its stream of HTTP/2; 0 in HTTP/1.
-    pub stream: u32,
-    /// Under which a client would save it; none: it has none.
-    pub file_name: Option<Box<str>>,
-    /// Its type; none: too little of it has come.
-    pub kind: Option<FileType>,
-    /// What is known of it as a whole; none: it has not come to its end.
-    pub facts: Option<FileFacts>,
-    /// Octets that have come, as they were sent.
-    pub coded: u64,
-    /// Its transaction as far as it has come.
-    pub http: HttpEvent,
 }
 
 /// A set of ambiguities.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 #[path = "support/inspecting.rs"]
+#[allow(dead_code, reason = "some of it is for HTTP/1 alone")]
 mod inspecting;
 
 use inspecting::{Threads, World, policy};
@@ -182,6 +183,27 @@ fn more_than_the_window_is_too_large() {
             assert_eq!(world.told(), [("content.oversize", true, false)]);
         }
     }
+}
+
+/// All data had to go, as the client's window was used up: the end still waits.
+#[test]
+fn the_end_of_a_stream_waits_for_the_verdict() {
+    let listed = body(65_000);
+    let policy = Arc::new(policy(Some(Hold::Tail), &[&listed], &[]));
+    let mut world = connected(&policy, Threads::Last, 65_535, 16_384);
+    asks(&mut world, 1);
+    let whole = response(1, b"", &listed, 16_250);
+    let data = whole.len() - 9;
+    world.says(Server, &whole[..data]);
+    world.answer_one();
+    // The end comes while a thread has all before it.
+    world.says(Server, &whole[data..]);
+    world.answer_one();
+    assert_eq!(stream(&world, 1).0.len(), 65_000);
+    assert_eq!((stream(&world, 1).1, stream(&world, 1).2), (false, false));
+    world.runs_out();
+    assert_eq!((stream(&world, 1).1, stream(&world, 1).2), (false, true));
+    assert_eq!(world.told(), [("content.late", true, true)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use wireglass_core::content::{Fate, Filters as _, Opened, Ready, Report, RuleFil
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::policy::{
     ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Direction, FieldEdit,
-    HeaderRule, Lists, Profile, Respond,
+    HeaderRule, Hold, Inspect, Lists, Profile, Respond,
 };
 use wireglass_core::reason::Reason;
 
@@ -23,13 +23,14 @@ struct Outcome {
     alerts: Vec<(Option<Arc<str>>, Reason, End)>,
 }
 
-fn policy(has_edits: bool) -> ContentPolicy {
+fn policy(has_edits: bool, inspects: bool) -> ContentPolicy {
     let rule = |name: &str, action, change: fn(&mut ContentRule)| {
         let mut rule = ContentRule::new(name, action);
         change(&mut rule);
         rule
     };
-    let rules = [
+    let inspect = Inspect { hold: Some(Hold::All), ..Inspect::default() };
+    let mut rules = vec![
         rule("allowed", ContentAction::Allow, |rule| rule.path = vec!["/ok*".parse().unwrap()]),
         rule("delete", ContentAction::Block(Respond::Page), |rule| rule.method = vec!["DELETE".into()]),
         rule("reset", ContentAction::Block(Respond::Reset), |rule| {
@@ -41,6 +42,9 @@ fn policy(has_edits: bool) -> ContentPolicy {
             rule.content_type = vec!["bad/*".parse().unwrap()];
         }),
     ];
+    if inspects {
+        rules.push(ContentRule::new("files", ContentAction::Inspect(inspect)));
+    }
     let header = |direction, edits| HeaderRule {
         profile: Vec::new(),
         host: vec!["a".parse().unwrap()],
@@ -62,7 +66,7 @@ fn response_edits() -> Vec<FieldEdit> {
     vec![FieldEdit::Remove("alt-svc".into())]
 }
 
-fn relay(has_edits: bool, said: &[Said], mut piece: impl FnMut() -> usize) -> Outcome {
+fn relay((has_edits, inspects): (bool, bool), said: &[Said], mut piece: impl FnMut() -> usize) -> Outcome {
     let flow = DecryptedFlow {
         profile: Arc::new(Profile::default()),
         sni: Some("a".into()),
@@ -72,7 +76,7 @@ fn relay(has_edits: bool, said: &[Said], mut piece: impl FnMut() -> usize) -> Ou
         flow_id: 1,
         connection: ConnectionFacts::default(),
     };
-    let filters = RuleFilters::new(Arc::new(policy(has_edits)), Arc::default());
+    let filters = RuleFilters::new(Arc::new(policy(has_edits, inspects)), Arc::default());
     let mut stage: Stage<Vec<u8>> = Stage::new(filters.filter(&Arc::new(flow), Some(b"http/1.1")).unwrap());
     let mut outcome = Outcome::default();
     for (from, bytes) in said {
@@ -88,10 +92,10 @@ fn relay(has_edits: bool, said: &[Said], mut piece: impl FnMut() -> usize) -> Ou
                     stage.keep(*from, Opened { block, at: 0, len: next.len(), end });
                 }
             }
-            for from in End::BOTH {
-                while let Some(Ready::Data(block, len)) = stage.next_ready(from, 0, |len| vec![0; len]) {
-                    outcome.to[from.other()].extend_from_slice(&block[..len]);
-                }
+            take(&mut stage, &mut outcome.to);
+            while let Some((question, scan)) = stage.poll_question() {
+                stage.verdict(question, scan.run());
+                take(&mut stage, &mut outcome.to);
             }
             while let Some(report) = stage.poll_report() {
                 if let Report::Alert(alert) = report {
@@ -102,6 +106,14 @@ fn relay(has_edits: bool, said: &[Said], mut piece: impl FnMut() -> usize) -> Ou
         }
     }
     outcome
+}
+
+fn take(stage: &mut Stage<Vec<u8>>, to: &mut PerEnd<Vec<u8>>) {
+    for from in End::BOTH {
+        while let Some(Ready::Data(block, len)) = stage.next_ready(from, 0, |len| vec![0; len]) {
+            to[from.other()].extend_from_slice(&block[..len]);
+        }
+    }
 }
 
 /// A message as httparse and a small reader of chunks have it.
@@ -311,7 +323,8 @@ impl Input<'_> {
 
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
-    let (has_edits, mut cut) = (input.byte() & 1 == 1, u32::from(input.byte()));
+    let (kind, mut cut) = (input.byte(), u32::from(input.byte()));
+    let (has_edits, inspects) = (kind & 1 == 1, kind & 2 == 2);
     let mut said = Vec::new();
     while !input.0.is_empty() && said.len() < 24 {
         let how = input.byte();
@@ -329,8 +342,8 @@ pub fn run(data: &[u8]) {
         }
         said.push((from, bytes));
     }
-    let outcome = relay(has_edits, &said, || usize::MAX);
-    let in_pieces = relay(has_edits, &said, || {
+    let outcome = relay((has_edits, inspects), &said, || usize::MAX);
+    let in_pieces = relay((has_edits, inspects), &said, || {
         cut = cut.wrapping_mul(1_103_515_245).wrapping_add(12_345);
         1 + (cut >> 16) as usize % 40
     });

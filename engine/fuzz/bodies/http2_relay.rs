@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use wireglass_core::content::{
     Border, Borders, Exchange, Fate, Filters as _, FrameHead, HeadKind, HttpInspector, Opened, Ready,
-    RuleFilters, Stage, What,
+    RuleFilters, Scan, Stage, What,
 };
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::HttpEvent;
 use wireglass_core::fields::{Field, Fields};
 use wireglass_core::policy::{
-    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Lists, Profile, Respond,
+    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Hold, Inspect, Lists, Profile,
+    Respond,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -73,10 +74,15 @@ struct Wire {
     readers: [(HttpInspector, Seen); 2],
     /// The server has never sent more than it was credited with.
     keeps_to_window: bool,
+    /// What threads are asked about bodies, and how many calls they let pass before they answer.
+    questions: VecDeque<(u64, Box<dyn Scan>)>,
+    calls: u8,
+    patience: u8,
 }
 
 impl Wire {
-    fn new() -> Self {
+    /// Bodies are looked at, and so much waits for that; none: they are not.
+    fn new(hold: Option<Hold>, patience: u8) -> Self {
         let block = |method: &str, respond| {
             let mut rule = ContentRule::new(method, ContentAction::Block(respond));
             rule.method = vec![method.into()];
@@ -84,7 +90,11 @@ impl Wire {
         };
         let mut typed = ContentRule::new("type", ContentAction::Block(Respond::Page));
         typed.content_type = vec!["b".parse().unwrap()];
-        let rules = [block("DELETE", Respond::Page), block("PATCH", Respond::Reset), typed];
+        let mut rules = vec![block("DELETE", Respond::Page), block("PATCH", Respond::Reset), typed];
+        if hold.is_some() {
+            let inspect = Inspect { hold, ..Inspect::default() };
+            rules.push(ContentRule::new("files", ContentAction::Inspect(inspect)));
+        }
         let policy = ContentPolicy::compile(&rules, Arc::new(Lists::default()));
         let flow = DecryptedFlow {
             profile: Arc::new(Profile::default()),
@@ -98,7 +108,14 @@ impl Wire {
         let filter =
             RuleFilters::new(Arc::new(policy), Arc::default()).filter(&Arc::new(flow), Some(b"h2")).unwrap();
         let reader = || (HttpInspector::keeping_fields(Some(b"h2")), Seen::default());
-        Self { stage: Stage::new(filter), readers: [reader(), reader()], keeps_to_window: true }
+        Self {
+            stage: Stage::new(filter),
+            readers: [reader(), reader()],
+            keeps_to_window: true,
+            questions: VecDeque::new(),
+            calls: 0,
+            patience,
+        }
     }
 
     fn read(&mut self, which: usize, from: End, bytes: &[u8]) {
@@ -117,9 +134,12 @@ impl Wire {
             let opened = Opened { block: bytes.to_vec(), at: 0, len: bytes.len(), end: bytes.len() };
             self.stage.keep(from, opened);
         }
-        for from in End::BOTH {
-            while let Some(Ready::Data(block, len)) = self.stage.next_ready(from, 0, |len| vec![0; len]) {
-                self.read(1, from, &block[..len]);
+        self.take();
+        self.calls = self.calls.wrapping_add(1);
+        if self.calls.is_multiple_of(self.patience.max(1)) {
+            while let Some((question, scan)) = self.questions.pop_front() {
+                self.stage.verdict(question, scan.run());
+                self.take();
             }
         }
         while self.stage.poll_report().is_some() {}
@@ -128,6 +148,15 @@ impl Wire {
         }
         self.check();
         true
+    }
+
+    fn take(&mut self) {
+        for from in End::BOTH {
+            while let Some(Ready::Data(block, len)) = self.stage.next_ready(from, 0, |len| vec![0; len]) {
+                self.read(1, from, &block[..len]);
+            }
+        }
+        self.questions.extend(std::iter::from_fn(|| self.stage.poll_question()));
     }
 
     fn check(&mut self) {
@@ -238,7 +267,10 @@ fn any_frame(from: End, input: &mut Input<'_>) -> Vec<u8> {
 }
 
 pub fn run(data: &[u8]) {
-    let mut wire = Wire::new();
+    // By the end of the input, so that its beginning means what it has always meant.
+    let last = data.last().copied().unwrap_or(0);
+    let hold = [None, Some(Hold::All), Some(Hold::Tail), Some(Hold::None)][usize::from(last % 4)];
+    let mut wire = Wire::new(hold, last / 4 % 8);
     let mut input = Input(data);
     let hello = [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, b"\x82\x87\x84\x41\x01a")].concat();
     // A download that has nearly used up the client's window.

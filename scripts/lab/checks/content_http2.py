@@ -51,7 +51,7 @@ def response(lab):
     if not path.exists():
         path.write_bytes(b"MZ" + bytes(3_000_000))
     blocked(lab, lab.client.curl(WWW, SERVER4, "--http2", path="/files/setup.exe"), "no executables")
-    statuses = _nghttp(lab, SERVER4, _GOOD, "/files/setup.exe", "/number/22", "/files/setup.exe?again", "/number/23")
+    statuses = nghttp(lab, SERVER4, _GOOD, "/files/setup.exe", "/number/22", "/files/setup.exe?again", "/number/23")
     if statuses != [200, 403, 200, 403, 200]:
         raise Failed(f"statuses {statuses}")
 
@@ -60,9 +60,9 @@ def response(lab):
 def first(lab):
     """nghttp: the blocked request is the first of the connection, others follow: all others 200, on nginx and nghttpd"""
     paths = [_BAD, _GOOD, "/number/46", "/number/24", "/number/25"]
-    with _nghttpd(lab) as address:
+    with Nghttpd(lab) as address:
         for server in (SERVER4, address):
-            statuses = _nghttp(lab, server, *paths)
+            statuses = nghttp(lab, server, *paths)
             if statuses != [403, 200, 403, 200, 200]:
                 raise Failed(f"{server}: statuses {statuses}")
 
@@ -71,11 +71,11 @@ def first(lab):
 def h2load(lab):
     """h2load, a third blocked, 1 and 20 streams at once, small and large windows, on nginx and nghttpd: every stream has its answer"""
     said = []
-    with _nghttpd(lab) as address:
+    with Nghttpd(lab) as address:
         for server in (SERVER4, address):
             for streams, windows in ((1, ()), (20, ()), (20, ("-w", 16, "-W", 16)), (20, ("--header-table-size=0",)),
                                      (20, ("--encoder-header-table-size=0",))):
-                done = _h2load(lab, server, 90, streams, windows)
+                done = run_h2load(lab, server, 90, streams, windows)
                 if done != (60, 30, 0):
                     raise Failed(f"{server} -m {streams} {windows}: {done} of (2xx, 4xx, no answer), expected (60, 30, 0)")
                 said.append(done)
@@ -85,10 +85,10 @@ def h2load(lab):
 @check("content-http2.many", "content")
 def many(lab):
     """900 and 2,500 requests on one connection that are blocked at their response: each has its page, no server takes it for an attack"""
-    with _nghttpd(lab) as address:
+    with Nghttpd(lab) as address:
         # nginx ends each connection after 1,000 requests.
         for server, requests in ((SERVER4, 900), (address, 2500)):
-            done = _h2load(lab, server, requests, 50, (), ("/lab.Echo/Secret",))
+            done = run_h2load(lab, server, requests, 50, (), ("/lab.Echo/Secret",))
             if done != (0, requests, 0):
                 raise Failed(f"{server}: {done} of (2xx, 4xx, no answer), expected (0, {requests}, 0)")
 
@@ -99,7 +99,7 @@ def beside_a_download(lab):
     path = lab.nginx.folder / "files" / "large"
     path.write_bytes(bytes(range(256)) * 120_000)
     urls = ["/files/large"] + [f"/number/4{number:02}" for number in range(20)] + [_GOOD]
-    statuses = _nghttp(lab, SERVER4, *urls, options=("-w", 16, "-W", 16))
+    statuses = nghttp(lab, SERVER4, *urls, options=("-w", 16, "-W", 16))
     if statuses != [200] + [403] * 20 + [200]:
         raise Failed(f"statuses {statuses}")
 
@@ -156,7 +156,7 @@ def in_chromium(lab):
     unseen(lab, "/number/47")
 
 
-class _nghttpd:
+class Nghttpd:
     """nghttpd on an address of its own, which serves what nginx does."""
 
     def __init__(self, lab):
@@ -178,7 +178,7 @@ class _nghttpd:
         self.process.stop()
 
 
-def _nghttp(lab, address, *paths, options=()):
+def nghttp(lab, address, *paths, options=()):
     """The statuses of the paths on one connection, in their order."""
     lab.network.client.knows(WWW, address)
     urls = [f"https://{WWW}{path}" for path in paths]
@@ -194,7 +194,7 @@ def _nghttp(lab, address, *paths, options=()):
     return [int(statuses[stream]) for stream, _ in sorted(asked, key=lambda each: int(each[0]))]
 
 
-def _h2load(lab, address, requests, streams, windows, paths=(_BAD, _GOOD, "/number/24")):
+def run_h2load(lab, address, requests, streams, windows, paths=(_BAD, _GOOD, "/number/24")):
     """(2xx, 4xx, without an answer) of a run that asks for these in turn: of the first ones every third is blocked."""
     lab.network.client.knows(WWW, address)
     urls = lab.folder / "urls"

@@ -16,9 +16,13 @@ use crate::reason::Reason;
 /// Octets by which a type is known.
 const ENOUGH: usize = 4096;
 
+/// Bytes that a decoder of gzip takes, and some.
+const GROWTH: usize = 64 * 1024;
+
 /// The scan of one body.
 pub struct BodyScan {
     decoder: Decoder,
+    is_coded: bool,
     /// Its first octets, until they show its type.
     first: Vec<u8>,
     kind: Option<FileType>,
@@ -87,6 +91,7 @@ impl BodyScan {
     ) -> Self {
         Self {
             decoder: Decoder::new(codings, DecodeLimits::default()),
+            is_coded: !codings.is_empty(),
             first: Vec::new(),
             kind: None,
             size: 0,
@@ -100,10 +105,26 @@ impl BodyScan {
 
     /// Bytes of memory that it holds, with its own size; the lists are everybody's.
     pub fn memory(&self) -> usize {
-        let Self { decoder, first, kind: _, size: _, sha256: _, md5: _, lists: _, asked: _, scanners } = self;
+        let Self {
+            decoder,
+            is_coded: _,
+            first,
+            kind: _,
+            size: _,
+            sha256: _,
+            md5: _,
+            lists: _,
+            asked: _,
+            scanners,
+        } = self;
         let scanners: usize =
             scanners.iter().map(|each| size_of_val(&**each) + each.memory() + size_of_val(each)).sum();
         size_of::<Self>() + decoder.memory() + first.capacity() + scanners
+    }
+
+    /// What it may grow by while it is away, nearly: a decoder of gzip. Those with larger windows are counted when they are back.
+    pub fn growth(&self) -> usize {
+        if self.is_coded { GROWTH } else { 0 }
     }
 
     fn feed(&mut self, coded: &[u8]) -> Result<Option<Finding>, Undecodable> {

@@ -154,7 +154,7 @@ impl Http2Rules {
     pub(super) fn handle_timeout(&mut self, now: Instant, judge: &mut Judge, decisions: &mut Decisions) {
         if self.mode == Mode::Rules {
             self.wait_is_over(now, judge, decisions);
-            self.threads_are_late(now, judge, decisions);
+            self.threads_are_late(now, judge);
             self.settle(judge, decisions);
         }
     }

@@ -82,7 +82,7 @@ impl Http2Rules {
     }
 
     /// Threads that have had their time.
-    pub(super) fn threads_are_late(&mut self, now: Instant, judge: &mut Judge, _: &mut Decisions) {
+    pub(super) fn threads_are_late(&mut self, now: Instant, judge: &mut Judge) {
         let timeout = judge.policy.inspection.timeout;
         for stream in self.inspected.clone() {
             self.streams.change(stream, |open| {

@@ -21,8 +21,6 @@ use crate::reason::Reason;
 const TAIL: u64 = 16 * 1024;
 /// Octets that wait for a thread with `hold = "tail"` at most, beside the tail: then the sender's window closes.
 const MAX_LAG: u64 = 256 * 1024;
-/// What a scan may grow by while it is away, as far as that is counted: a decoder of gzip.
-const GROWTH_AWAY: usize = 64 * 1024;
 
 /// The inspection of one body.
 pub(super) struct Inspection {
@@ -186,7 +184,7 @@ impl Inspection {
         let (octets, ends) = (std::mem::take(&mut self.todo), self.has_ended);
         self.away = octets.len() as u64;
         self.end_is_told |= ends;
-        self.scan_memory = scan.memory() + GROWTH_AWAY;
+        self.scan_memory = scan.memory() + scan.growth();
         self.until = Some(Instant::ZERO);
         decisions.ask(self.question, Box::new(BodyJob { scan, octets, ends }));
     }

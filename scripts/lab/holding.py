@@ -1,0 +1,37 @@
+"""The lab's rules that have files looked at, and the files."""
+
+import hashlib
+
+from .content import CONNECTIONS
+from .hosts import RULES
+
+# A program, and a text: the first is held as a whole by its type, of the second a rule holds the tail.
+PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(range(256)) * 8_000
+TEXT = b"a line that is on the list\n" * 20_000
+LINES = "".join(f"{hashlib.sha256(file).hexdigest()}  listed\n" for file in (PROGRAM, TEXT))
+
+CONTENT = """
+[[list]]
+name = "malware"
+kind = "sha256"
+files = ["malware.sha256"]
+
+[[content.rule]]
+name = "no grpc secrets"
+path = ["/lab.Echo/Secret"]
+action = "block"
+
+[[content.rule]]
+name = "late files"
+path = ["/files/late-*"]
+inspect = ["list.malware"]
+hold = "tail"
+action = "inspect"
+
+[[content.rule]]
+name = "files"
+inspect = ["list.malware"]
+action = "inspect"
+"""
+
+SETUP = {"rules": CONNECTIONS + RULES + CONTENT, "files": (("malware.sha256", LINES),)}
