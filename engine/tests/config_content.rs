@@ -119,7 +119,7 @@ action = "block"
 "#,
         &[
             r#"14: content.on_unparsed: expected one of "block", "allow", found "drop""#,
-            r#"15: content.on_opak: unknown key; known here: page, rule, worker_bytes, on_unparsed, on_opaque, on_undecodable, threads, hold_bytes, timeout_seconds, on_timeout, on_overload, on_oversize, on_range"#,
+            r#"15: content.on_opak: unknown key; known here: page, rule, worker_bytes, on_unparsed, on_opaque, on_undecodable, threads, hold_bytes, timeout_seconds, on_timeout, on_overload, on_oversize, on_icap, on_range"#,
             r#"18: content.rule[1].action: expected one of "allow", "alert", "block", "inspect", found "bypass""#,
             r#"20: content.rule[2].name: expected a name that no other rule on content has, found "a""#,
             r#"22: content.rule[2].respond: only a rule with action = "block" or "inspect" has this key"#,
@@ -236,7 +236,6 @@ signatures = ["e", "a"]
 size = 5
 action = "allow"
 "#;
-    let path = |name: &str| folder.path(name).display().to_string();
     assert_eq!(
         folder.faults(&format!("{GOOD}{text}")),
         [
@@ -244,25 +243,18 @@ action = "allow"
             "14: signatures.a.literals[2]: expected bytes between two bars as pairs of hex digits (\"|0d 0a|\"; a bar itself is \"|7c|\"), found \"|0g|abcd\"",
             "15: signatures.a.regex[1]: expected a regular expression (unclosed group), found \"(\"",
             "15: signatures.a.regex[2]: expected a regular expression that matches at least one byte, found \"a*\"",
-            "16: signatures.a.patterns[1]: expected one of \"card_number\", \"iban\", \"private_key\", \"aws_access_key\", found \"card\" (did you mean \"card_number\"?)",
+            "16: signatures.a.patterns[1]: expected one of \"card_number\", \"iban\", \"private_key\", \"aws_access_key\", found \"card\"",
             "17: signatures.a.threshold: expected a whole number from 1 to 1000000, found 0",
             "18: signatures.a.literal: unknown key (did you mean `literals`?)",
             "19: signatures.b: expected something to look for: `literals`, `literals_file`, `regex` or `patterns`",
-            &format!(
-                "22: signatures.c.literals_file: {}:2: expected a literal of 4 to 255 bytes",
-                path("bad.txt")
-            ),
-            &format!(
-                "22: signatures.c.literals_file: {}:3: expected bytes between two bars as pairs of hex digits (\"|0d 0a|\"; a bar itself is \"|7c|\")",
-                path("bad.txt")
-            ),
-            &format!(
-                "24: signatures.d.literals_file: cannot read {}: No such file or directory (os error 2)",
-                path("none.txt")
-            ),
-            "27: content.rule[1].signatures: what is in a message shows when most of it has gone on: action = \"alert\" or \"block\"",
+            "22: signatures.c.literals_file: DIR/bad.txt:2: expected a literal of 4 to 255 bytes",
+            path("bad.txt"),
+            "22: signatures.c.literals_file: DIR/bad.txt:3: expected bytes between two bars as pairs of hex digits (\"|0d 0a|\"; a bar itself is \"|7c|\")",
+            "24: signatures.d.literals_file: cannot read DIR/none.txt: No such file or directory (os error 2)",
+            path("none.txt"),
             "27: content.rule[1].signatures: a rule asks either for a `size` or for `signatures`",
-            "27: content.rule[1].signatures[1]: no `[signatures.e]` in this file",
+            "27: content.rule[1].signatures: what is in a message shows when most of it has gone on: action = \"alert\" or \"block\"",
+            "27: content.rule[1].signatures[1]: no `[signatures.e]` in this file (did you mean \"a\"?)",
         ]
     );
 }
@@ -337,6 +329,7 @@ action = "inspect"
         on_timeout: OnUnread::Allow,
         on_overload: OnUnread::Allow,
         on_oversize: OnUnread::Block,
+        on_icap: OnUnread::Block,
         on_range: OnRange::Block,
         on_icap: OnUnread::Allow,
     };
@@ -357,6 +350,62 @@ action = "inspect"
     let content = wireglass::config::Config::load(&folder.write("bare.toml", GOOD)).unwrap().content;
     assert_eq!((content.threads, content.worker_bytes), (1, 134_217_728));
     assert_eq!(content.inspection, Inspection::default());
+}
+
+#[test]
+fn icap_servers() {
+    let folder = Folder::new();
+    let text = r#"[icap.av]
+respmod = "icap://127.0.0.1/avscan"
+max_bytes = 100000
+timeout_ms = 250
+[icap.other]
+respmod = "icap://[::1]:99/x"
+preview = 0
+connections = 2
+[signatures.codes]
+literals = ["attack at dawn"]
+[content]
+on_icap = "allow"
+[[content.rule]]
+name = "all"
+inspect = ["icap.other", "codes", "icap.av"]
+action = "inspect"
+"#;
+    let config =
+        wireglass::config::Config::load(&folder.write("wire.toml", format!("{GOOD}{text}"))).unwrap();
+    let [av, other] = &config.icap.servers[..] else { panic!("{:?}", config.icap.servers) };
+    let settings = av.server.settings();
+    assert_eq!((&*av.name, av.max_bytes), ("icap.av", 100_000));
+    assert_eq!(
+        (settings.service.to_string(), settings.preview),
+        ("icap://127.0.0.1:1344/avscan".into(), 1024)
+    );
+    assert_eq!((settings.timeout.as_millis(), settings.connections), (250, 16));
+    assert_eq!((other.max_bytes, other.server.settings().preview), (5_242_880, 0));
+    let ContentAction::Inspect(inspect) = &config.content.rules[0].action else { panic!("it inspects") };
+    assert_eq!(inspect.inspectors, [1, 0]);
+    assert!(inspect.signatures.has(config.signatures.signatures.id("codes").unwrap()));
+    assert_eq!(config.content.inspection.on_icap, OnUnread::Allow);
+    assert_faults(
+        r#"[icap.a]
+respmod = "http://a/x"
+timeout = 5
+[icap.b]
+preview = 70000
+[[content.rule]]
+name = "all"
+inspect = ["icap.c", "icap.a"]
+action = "inspect"
+"#,
+        &[
+            r#"14: icap.a.respmod: expected a URL of a service ("icap://127.0.0.1:1344/avscan"), found "http://a/x""#,
+            r#"15: icap.a.timeout: unknown key; known here: respmod, preview, timeout_ms, connections, max_bytes"#,
+            r#"16: icap.b.respmod: missing: expected the service that is asked about responses ("icap://127.0.0.1:1344/avscan")"#,
+            r#"17: icap.b.preview: expected a whole number from 0 to 65536, found 70000"#,
+            r#"20: content.rule[1].inspect[1]: no `[icap.c]` in this file (did you mean "icap.a"?)"#,
+        ],
+    );
 }
 
 #[test]
@@ -395,7 +444,7 @@ inspect = ["list.bad"]
             r#"20: content.rule[1].hold: only a rule with action = "inspect" has this key"#,
             r#"21: content.rule[2].inspect: missing: expected what it is looked at for (`inspect = ["list.NAME"]`)"#,
             r#"27: content.rule[3].inspect: expected at least one name, as "list.malware", found an empty list"#,
-            r#"31: content.rule[4].inspect[1]: expected "list." and the name of a list of kind "sha256" or "md5", found "bad""#,
+            r#"31: content.rule[4].inspect[1]: no `[signatures.bad]` in this file"#,
             r#"31: content.rule[4].inspect[2]: no `[[list]]` of the name "bad""#,
             r#"32: content.rule[4].hold: expected one of "none", "tail", "all", found "some""#,
             r#"35: content.rule[5].direction: only responses are inspected"#,

@@ -78,7 +78,8 @@ fn walk(path: &str, value: &toml::Value, out: &mut Vec<(String, String)>) {
         }
         toml::Value::Table(table) => {
             for (key, value) in table {
-                let key = if ["profile", "mirror"].contains(&path) { "NAME" } else { key };
+                let key =
+                    if ["profile", "mirror", "signatures", "icap"].contains(&path) { "NAME" } else { key };
                 walk(&if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }, value, out);
             }
         }

@@ -147,6 +147,21 @@ fn judged_http() -> HttpEvent {
     }
 }
 
+/// What signatures have found in a request.
+fn found() -> Hit {
+    let set = SignatureSet {
+        name: "cards".into(),
+        literals: vec![],
+        regexes: vec![],
+        patterns: vec![DataPattern::CardNumber],
+        threshold: 1,
+    };
+    let signatures = Arc::new(Signatures::compile(&[set]).expect("signatures"));
+    let mut stream = SignatureStream::new(&signatures, signatures.id("cards").into_iter().collect());
+    stream.push(b"4111 1111 1111 1111\n");
+    stream.poll_hit().expect("it is one").1
+}
+
 /// The alert beside it.
 fn alert() -> AlertEvent {
     AlertEvent {
@@ -156,7 +171,7 @@ fn alert() -> AlertEvent {
         from: End::Client,
         stream: 7,
         late: true,
-        found: Some(Hit::new("list.malware".into(), "hash")),
+        found: Some(found()),
         http: HttpEvent { status: None, ..judged_http() },
     }
 }
@@ -506,23 +521,9 @@ fn alerts_have_suricatas_names() {
     assert_eq!(value["http"]["http2"], json!({"stream_id": 7}));
     assert_eq!(value["wireglass"]["event"], "1407374883553281-3");
 
-    let set = SignatureSet {
-        name: "cards".into(),
-        literals: vec![],
-        regexes: vec![],
-        patterns: vec![DataPattern::CardNumber],
-        threshold: 1,
-    };
-    let signatures = Arc::new(Signatures::compile(&[set]).expect("signatures"));
-    let mut stream = SignatureStream::new(&signatures, signatures.id("cards").into_iter().collect());
-    stream.push(b"4111 1111 1111 1111\n");
-    let found = stream.poll_hit().map(|(_, hit)| hit);
-    let found = line(&Event::Alert(head(), Box::new(AlertEvent { found, ..alert() })));
     // Nobody learns the number from the log.
-    assert_eq!(
-        found["wireglass"]["found"],
-        json!({"by": "cards", "what": "signature", "count": 1, "sample": "4111**********11"})
-    );
+    let found = json!({"by": "cards", "what": "signature", "count": 1, "sample": "4111**********11"});
+    assert_eq!(value["wireglass"]["found"], found);
     // What no rule names goes by its reason; in HTTP/1 there are no streams.
     let unread = AlertEvent {
         rule: None,

@@ -12,9 +12,10 @@ use flate2::write::GzEncoder;
 use inspecting::{Threads, World, hex, policy};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
-use wireglass_core::content::FileType;
+use wireglass_core::content::{FileType, Finding, Inspector, Message, Scanner, SignatureSet, Signatures};
 use wireglass_core::end::End::{Client, Server};
 use wireglass_core::policy::{ContentAction, ContentPolicy, ContentRule, Hold, OnRange, OnUnread, Respond};
+use wireglass_core::reason::Reason;
 
 const HOLDS: [Option<Hold>; 4] = [None, Some(Hold::None), Some(Hold::Tail), Some(Hold::All)];
 
@@ -471,4 +472,89 @@ proptest! {
         let sha256 = world.files[0].facts.as_ref().map(|facts| hex(&facts.sha256));
         prop_assert_eq!(sha256, Some(hex(&Sha256::digest(&body))));
     }
+}
+
+/// A policy with this rule, these signatures, and somebody who cannot say what is in a body.
+fn looking(signatures: bool, fails: Option<Reason>) -> Arc<ContentPolicy> {
+    let set = SignatureSet {
+        name: "codes".into(),
+        literals: vec![b"attack at dawn".to_vec()],
+        regexes: vec![],
+        patterns: vec![],
+        threshold: 1,
+    };
+    let compiled = Arc::new(Signatures::compile(&[set]).unwrap());
+    let asked = compiled.id("codes").filter(|_| signatures).into_iter().collect();
+    let inspect = wireglass_core::policy::Inspect {
+        signatures: asked,
+        inspectors: fails.map(|_| 0).into_iter().collect(),
+        hold: Some(Hold::All),
+        ..Default::default()
+    };
+    let rule = ContentRule::new("files", ContentAction::Inspect(inspect));
+    let policy = ContentPolicy::compile(&[rule], Arc::default()).with_signatures(compiled);
+    let inspectors: Vec<Arc<dyn Inspector>> = vec![Arc::new(Failing(fails))];
+    Arc::new(policy.with_inspectors(inspectors))
+}
+
+#[derive(Debug)]
+struct Failing(Option<Reason>);
+
+impl Inspector for Failing {
+    fn name(&self) -> &Arc<str> {
+        panic!("nobody asks")
+    }
+
+    fn scanner(&self, message: &Message<'_>) -> Box<dyn Scanner> {
+        assert_eq!(
+            (message.method, message.host, message.target, message.status),
+            ("GET", "a", "/file", 200)
+        );
+        Box::new(Self(self.0))
+    }
+}
+
+impl Scanner for Failing {
+    fn feed(&mut self, _: &[u8]) -> Option<Finding> {
+        None
+    }
+
+    fn end(&mut self) -> Option<Finding> {
+        self.0.map(Finding::Fails)
+    }
+
+    fn memory(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn signatures_are_found_through_codings_and_across_every_border() {
+    let (mut body, policy) = (evil(60_000), looking(true, None));
+    body.splice(30_000..30_000, *b"we attack at dawn");
+    let responses =
+        [answer("", &body), chunked(&body, 5), answer("Content-Encoding: gzip\r\n", &gzip(&body))];
+    for (response, pieces) in
+        responses.iter().flat_map(|response| [7, 700, 16_384].map(|pieces| (response, pieces)))
+    {
+        let world = is_page(exchange(&policy, Threads::Last, pieces, response), "content.blocked");
+        let hit = world.alerts[0].found.as_ref().unwrap();
+        assert_eq!((&*hit.by, &*hit.what, hit.count), ("codes", "signature", Some(1)));
+    }
+    let clean = answer("Content-Encoding: gzip\r\n", &gzip(&evil(60_000)));
+    let mut world = exchange(&policy, Threads::Last, 700, &clean);
+    world.runs_out();
+    assert!(world.to_client == clean && world.alerts.is_empty());
+}
+
+#[test]
+fn who_cannot_say_is_for_policy_to_say() {
+    let response = answer("", &evil(5_000));
+    for reason in [Reason::IcapDown, Reason::IcapProtocol, Reason::IcapShort] {
+        is_page(exchange(&looking(false, Some(reason)), Threads::AtOnce, 700, &response), reason.code());
+    }
+    let mut world = exchange(&looking(false, Some(Reason::IcapOversize)), Threads::AtOnce, 700, &response);
+    world.runs_out();
+    assert!(world.to_client == response);
+    assert_eq!(world.told(), [("icap.oversize", false, false)]);
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wireglass_core::content::{Finding, Inspector, Message};
 use wireglass_core::icap::{IcapError, Method, Outcome};
+use wireglass_core::reason::Reason;
 
 use super::*;
 
@@ -182,4 +184,50 @@ fn the_probe_tells_a_scanner_from_one_that_is_none() {
         let probe = probe(&server).unwrap();
         assert_eq!((probe.options.preview, probe.found), (Some(1024), found));
     }
+}
+
+/// What an inspector says of a body, with a server that gives this answer to all of it.
+fn inspected(answer: &'static str, body: &[u8], max_bytes: u64) -> Option<Finding> {
+    let server = server(
+        move |_, mut stream| {
+            let asked = read_until(&mut stream, "\r\n0\r\n\r\n");
+            if asked.is_empty() {
+                // Nothing was asked after all.
+                return;
+            }
+            assert!(asked.contains("GET https://a.example/x?y HTTP/1.1\r\nHost: a.example\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"), "{asked}");
+            let _ = stream.write_all(answer.as_bytes());
+        },
+        1,
+    );
+    let inspector = IcapInspector::new("icap.av".into(), server, max_bytes);
+    let message = Message {
+        method: "GET",
+        host: "a.example",
+        target: "/x?y",
+        status: 200,
+        content_type: Some("text/\r\nplain"),
+    };
+    let mut scanner = inspector.scanner(&message);
+    body.chunks(3).find_map(|octets| scanner.feed(octets)).or_else(|| scanner.end())
+}
+
+#[test]
+fn what_an_inspector_says() {
+    const SHORT: &str = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+    const FOUND: &str = "ICAP/1.0 204 No\r\nX-Virus-ID: Eicar\r\n\r\n";
+    let body = b"a body of more than the preview";
+    assert_eq!(inspected(CLEAN, body, 100), None);
+    let Some(Finding::Hit(hit)) = inspected(FOUND, body, 100) else { panic!("it has found something") };
+    assert_eq!((&*hit.by, &*hit.what), ("icap.av", "Eicar"));
+    for (answer, max_bytes, reason) in [
+        ("ICAP/1.0 404 No\r\n\r\n", 100, Reason::IcapProtocol),
+        ("", 100, Reason::IcapDown),
+        (CLEAN, 2, Reason::IcapOversize),
+        (SHORT, 100, Reason::IcapShort),
+    ] {
+        assert_eq!(inspected(answer, body, max_bytes), Some(Finding::Fails(reason)), "{answer}");
+    }
+    // Nobody is asked about nothing.
+    assert_eq!(inspected("", b"", 100), None);
 }

@@ -23,8 +23,16 @@ impl Head {
         let status = first.strip_prefix("ICAP/1.").and_then(|rest| rest.split_ascii_whitespace().nth(1));
         let status = status.filter(|status| status.len() == 3).and_then(|status| status.parse().ok());
         let status = status.ok_or(IcapError::Protocol("no status line of ICAP"))?;
-        let mut fields = Vec::new();
+        let mut fields: Vec<(String, String)> = Vec::new();
         for line in lines.filter(|line| !line.is_empty()) {
+            // c-icap folds its X-Violations-Found (RFC 9112, 5.2).
+            if line.starts_with([' ', '\t'])
+                && let Some((_, value)) = fields.last_mut()
+            {
+                value.push(' ');
+                value.push_str(line.trim());
+                continue;
+            }
             let (name, value) = line.split_once(':').ok_or(IcapError::Protocol("a field without a colon"))?;
             fields.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }

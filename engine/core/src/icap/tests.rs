@@ -125,6 +125,10 @@ fn what_servers_say() {
         "X-Infection-Found: Type=0; Resolution=2; Threat=Eicar-Test;\r\nX-Virus-ID: other",
     );
     assert_eq!(answered(&found), made(Some("Eicar-Test"), Some(403), 7));
+    // As c-icap says it.
+    let folded =
+        found.replace("X-Virus-ID: other", "X-Violations-Found: 1\r\n\t-\r\n\tEicar-Test\r\n\t0\r\n\t0");
+    assert_eq!(answered(&folded), made(Some("Eicar-Test"), Some(403), 7));
     let named = "ICAP/1.0 204 No\r\nX-Virus-ID: Eicar\r\n\r\n";
     assert_eq!(answered(named), made(Some("Eicar"), None, 0));
     let empty = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, null-body=19\r\n\r\nHTTP/1.1 204 No\r\n\r\n";
