@@ -248,10 +248,8 @@ action = "allow"
             "18: signatures.a.literal: unknown key (did you mean `literals`?)",
             "19: signatures.b: expected something to look for: `literals`, `literals_file`, `regex` or `patterns`",
             "22: signatures.c.literals_file: DIR/bad.txt:2: expected a literal of 4 to 255 bytes",
-            path("bad.txt"),
             "22: signatures.c.literals_file: DIR/bad.txt:3: expected bytes between two bars as pairs of hex digits (\"|0d 0a|\"; a bar itself is \"|7c|\")",
             "24: signatures.d.literals_file: cannot read DIR/none.txt: No such file or directory (os error 2)",
-            path("none.txt"),
             "27: content.rule[1].signatures: a rule asks either for a `size` or for `signatures`",
             "27: content.rule[1].signatures: what is in a message shows when most of it has gone on: action = \"alert\" or \"block\"",
             "27: content.rule[1].signatures[1]: no `[signatures.e]` in this file (did you mean \"a\"?)",
@@ -329,7 +327,6 @@ action = "inspect"
         on_timeout: OnUnread::Allow,
         on_overload: OnUnread::Allow,
         on_oversize: OnUnread::Block,
-        on_icap: OnUnread::Block,
         on_range: OnRange::Block,
         on_icap: OnUnread::Allow,
     };
