@@ -272,7 +272,7 @@ fn of_many_rules_the_one_whose_text_is_there_matches() {
     for count in [10, 4000] {
         let rules: Vec<_> = (0..count)
             .map(|n| {
-                let mut rule = ContentRule::new(&format!("rule {n}"), ContentAction::Alert);
+                let mut rule = ContentRule::new(format!("rule {n}"), ContentAction::Alert);
                 let pattern = TextPattern::Glob(format!("*crawler-{n:04}/*").parse().unwrap());
                 rule.header = vec![("user-agent".into(), pattern)];
                 rule
