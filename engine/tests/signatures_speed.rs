@@ -38,7 +38,7 @@ fn text(words: &[String], seed: u64) -> Vec<u8> {
     text
 }
 
-/// `cargo test --release -p wireglass-core --test signatures_speed -- --ignored --nocapture`
+/// `cargo test --release -p wireglass --test signatures_speed -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
 fn bytes_of_bodies() {
