@@ -1,6 +1,5 @@
 //! What looking for signatures costs for each byte.
 #![allow(clippy::unwrap_used)]
-#![expect(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, reason = "measures time, and prints it")]
 
 use std::sync::Arc;
 use std::time::Instant;
