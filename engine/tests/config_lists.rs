@@ -150,7 +150,7 @@ action = "block"
     assert_eq!(
         folder.faults(&format!("{GOOD}{text}")),
         [
-            "15: list[1].kind: expected one of \"domain\", \"url\", \"ip\", found \"domian\" (did you mean \"domain\"?)",
+            "15: list[1].kind: expected one of \"domain\", \"url\", \"ip\", \"sha256\", \"md5\", found \"domian\" (did you mean \"domain\"?)",
             "17: list[2].name: missing: expected a name for rules to refer to",
             "24: list[3].format: \"hosts\" files have no URLs",
             "28: list[4].files[1]: cannot read DIR/lists/none: No such file or directory (os error 2)",
