@@ -161,7 +161,7 @@ impl FromIterator<SignatureId> for SignatureMask {
 pub enum SignatureError {
     /// More than [`MAX_SETS`].
     TooManySets,
-    /// More than [`MAX_LITERALS`], or more than [`MAX_LITERAL_BYTES`] of them.
+    /// More than [`MAX_LITERALS`], or more bytes of them than are looked for.
     TooManyLiterals,
     /// An expression of this set, by its place there.
     Regex(usize, usize, RegexError),
