@@ -7,14 +7,15 @@ import threading
 
 
 class Peer:
-    """Listens on an IPv4 address of its own, port 443; each connection gets a thread that runs `handler(connection, peer)`.
+    """Listens on an IPv4 address of its own, port 443, or at this (namespace, address, port); each connection gets a thread that
+    runs `handler(connection, peer)`.
 
     `connections` counts what was accepted, `received` is everything that plain (not TLS) handlers noted with `note`,
     `errors` holds the exceptions that ended a handler.
     """
 
-    def __init__(self, network, handler, certificate=None):
-        self.address = network.new_server_address()
+    def __init__(self, network, handler, certificate=None, place=None):
+        namespace, self.address, port = place or (network.server, network.new_server_address(), 443)
         self.handler = handler
         self.connections = 0
         self.received = b""
@@ -24,9 +25,9 @@ class Peer:
         if certificate:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(certificate.chain, certificate.key)
-        self.listener = network.server.socket()
+        self.listener = namespace.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((self.address, 443))
+        self.listener.bind((self.address, port))
         self.listener.listen(256)
         threading.Thread(target=self._accept, daemon=True).start()
 

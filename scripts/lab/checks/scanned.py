@@ -1,0 +1,134 @@
+"""Bodies that an ICAP server is asked about: c-icap with ClamAV, as Debian has them."""
+
+import signal
+import threading
+import time
+
+from ..content import CONNECTIONS, blocked, logged
+from ..eve import at
+from ..hosts import RULES, WWW
+from ..net import SERVER4
+from ..own_engine import need_engine, own_engine
+from ..peers import Peer, read_request
+from ..runner import check
+from ..scanner import EICAR, MARKER, PORT, Scanner
+from ..shell import Failed
+
+_CONTENT = """
+[icap.av]
+respmod = "icap://127.0.0.1:{port}/avscan"
+max_bytes = 8000000
+timeout_ms = {timeout}
+
+[content]
+timeout_seconds = 20
+
+[[content.rule]]
+name = "antivirus"
+inspect = ["icap.av"]
+hold = "all"
+action = "inspect"
+"""
+_VERSIONS = ("--http1.1", "--http2")
+
+
+def _engine(lab, name, port=PORT, timeout=10_000):
+    return own_engine(lab, name, rules=CONNECTIONS + RULES + _CONTENT.format(port=port, timeout=timeout))
+
+
+def _file(lab, name, body):
+    (lab.nginx.folder / "files" / name).write_bytes(body)
+
+
+def _served(lab, name, body):
+    for version in _VERSIONS:
+        seen = lab.client.curl(WWW, SERVER4, version, path=f"/files/{name}")
+        if seen.exit != 0 or seen.status != 200 or seen.body != body:
+            raise Failed(f"{name} {version}: exit {seen.exit}, status {seen.status}, {len(seen.body)} bytes of {len(body)}")
+
+
+def _refused(lab, name, reason):
+    for version in _VERSIONS:
+        seen = lab.client.curl(WWW, SERVER4, version, path=f"/files/{name}")
+        if seen.exit != 0 or seen.status != 403:
+            raise Failed(f"{name} {version}: exit {seen.exit}, status {seen.status}")
+        logged(lab, seen.local_port, None, reason)
+
+
+@check("icap.clamav", group="alone")
+def by_clamav(lab):
+    """c-icap with ClamAV: EICAR plain and in gzip, malware at the end of 1, 3 and 6 MB: the page, with its name; clean files arrive"""
+    need_engine(lab)
+    malware = {"eicar": EICAR} | {f"malware-{mb}": bytes(range(256)) * 4000 * mb + MARKER for mb in (1, 3, 6)}
+    clean = {f"clean-{mb}": bytes(range(256)) * 4000 * mb for mb in (0, 1, 6)}
+    for name, body in (malware | clean).items():
+        _file(lab, name, body)
+    slowest = 0
+    with Scanner(lab, lab.folder / "scanner").running(), _engine(lab, "icap"):
+        for name in malware:
+            for version in _VERSIONS:
+                for folder in ("files", "packed"):
+                    began = time.monotonic()
+                    seen = lab.client.curl(WWW, SERVER4, version, "--compressed", path=f"/{folder}/{name}")
+                    slowest = max(slowest, time.monotonic() - began)
+                    alert = blocked(lab, seen, "antivirus")
+                    at(alert, "wireglass.found.by", "icap.av")
+                    if MARKER in seen.body or EICAR in seen.body:
+                        raise Failed("what was found is in the page")
+        for name, body in clean.items():
+            _served(lab, name, body)
+    return f"slowest {slowest * 1000:.0f} ms"
+
+
+@check("icap.killed", group="alone")
+def killed(lab):
+    """The server is killed while it is asked, is away, and comes back: content.on_icap, and then files arrive again"""
+    need_engine(lab)
+    body = bytes(range(256)) * 20_000
+    _file(lab, "long", body)
+    scanner = Scanner(lab, lab.folder / "scanner-killed")
+    with scanner.running(), _engine(lab, "icap-killed"):
+        _served(lab, "long", body)
+        # With the scanner stopped c-icap waits for it, and is asked when it is killed.
+        scanner.clamd.popen.send_signal(signal.SIGSTOP)
+        try:
+            asking = threading.Timer(1, lambda: scanner.stop(signal.SIGKILL))
+            asking.start()
+            seen = lab.client.curl(WWW, SERVER4, "--http1.1", path="/files/long")
+            asking.join()
+        finally:
+            scanner.clamd.popen.send_signal(signal.SIGCONT)
+        if seen.exit != 0 or seen.status != 403:
+            raise Failed(f"killed: exit {seen.exit}, status {seen.status}")
+        logged(lab, seen.local_port, None, "icap.down")
+        _refused(lab, "long", "icap.down")
+        scanner.start()
+        _served(lab, "long", body)
+
+
+@check("icap.wrong", group="alone")
+def wrong(lab):
+    """Servers that are silent, slow, or speak another protocol: each is answered by content.on_icap in time"""
+    need_engine(lab)
+    _file(lab, "asked", b"what is asked about\n" * 100)
+
+    def silent(connection, _peer):
+        time.sleep(30)
+
+    def slow(connection, _peer):
+        read_request(connection)
+        for byte in b"ICAP/1.0 204 No Content\r\n" * 100:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.05)
+
+    def other(connection, _peer):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        time.sleep(1)
+    for port, (serve, reason) in enumerate(((silent, "icap.down"), (slow, "icap.down"), (other, "icap.protocol")), PORT + 1):
+        lab.network.middle.ip("link", "set", "lo", "up")
+        with Peer(lab.network, serve, place=(lab.network.middle, "127.0.0.1", port)), \
+                _engine(lab, f"icap-{serve.__name__}", port=port, timeout=1000):
+            began = time.monotonic()
+            _refused(lab, "asked", reason)
+            if time.monotonic() - began > 8:
+                raise Failed(f"{serve.__name__}: {time.monotonic() - began:.1f} s for two requests")
