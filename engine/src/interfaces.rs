@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// How frames come out of the kernel.
@@ -138,11 +139,21 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// An interface has a link now.
-pub fn has_carrier(interface: &str) -> bool {
-    // Reading it fails while the interface is down.
-    fs::read(Path::new("/sys/class/net").join(interface).join("carrier"))
-        .is_ok_and(|text| text.starts_with(b"1"))
+/// An interface has a link now; none: the kernel does not say, as when this process has too many open files.
+pub fn has_carrier(interface: &str) -> Option<bool> {
+    link_of(fs::read(Path::new("/sys/class/net").join(interface).join("carrier")))
+}
+
+/// What the file says, or that it cannot be read.
+fn link_of(carrier: io::Result<Vec<u8>>) -> Option<bool> {
+    match carrier {
+        Ok(text) => Some(text.starts_with(b"1")),
+        // The interface is down, or gone.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => {
+            Some(false)
+        }
+        Err(_) => None,
+    }
 }
 
 /// What the kernel says of itself, of this process and of its interfaces, below a root folder.

@@ -7,6 +7,8 @@ use wireglass_core::port::PortSide;
 
 /// How long a link may take to come up, at the start and when its port is allowed to have one again: autonegotiation takes seconds.
 const GRACE: Duration = Duration::from_secs(10);
+/// Each time that one takes longer, both get twice as long, up to this: two that are slow must not take each other down for ever.
+const MAX_GRACE: Duration = Duration::from_secs(160);
 /// A link that is lost again so soon after it came back has flapped.
 const CALM: Duration = Duration::from_secs(10);
 /// How long a link that has flapped must be there before it counts, the first time and at most; each time is twice as long.
@@ -39,6 +41,8 @@ pub struct WireLinks {
     restored: Option<Instant>,
     /// How long the next one must be there before it counts.
     hold: Duration,
+    /// How long the next one may take to come up.
+    grace: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +58,7 @@ enum State {
 impl WireLinks {
     /// Of ports that have just been started.
     pub fn new(now: Instant) -> Self {
-        Self { state: State::Settling(None, now + GRACE), restored: None, hold: Duration::ZERO }
+        Self { state: State::Settling(None, now + GRACE), restored: None, hold: Duration::ZERO, grace: GRACE }
     }
 
     /// The port whose link is taken down now.
@@ -72,9 +76,12 @@ impl WireLinks {
             State::Settling(side, until) => {
                 let waits_for = |down: PortSide| now < until && side.is_none_or(|side| side == down);
                 match PortSide::BOTH.into_iter().find(|side| down(side) && !waits_for(*side)) {
-                    Some(_) => self.break_if_one(now, is_up),
+                    Some(_) => {
+                        self.grace = (2 * self.grace).min(MAX_GRACE);
+                        self.break_if_one(now, is_up)
+                    }
                     None if PortSide::BOTH.into_iter().all(&is_up) => {
-                        self.state = State::Open;
+                        (self.state, self.grace) = (State::Open, GRACE);
                         None
                     }
                     None => None,
@@ -90,7 +97,7 @@ impl WireLinks {
                 self.state = State::Lost(lost, Some(since));
                 (now.saturating_duration_since(since) >= self.hold).then(|| {
                     self.restored = Some(now);
-                    self.state = State::Settling(Some(lost.other()), now + GRACE);
+                    self.state = State::Settling(Some(lost.other()), now + self.grace);
                     SetLink { side: lost.other(), up: true }
                 })
             }
@@ -240,6 +247,24 @@ mod tests {
         wire.plug(Outside, true).run(1_000);
         assert_eq!(wire.done(), [(52_010, Inside, true)]);
         assert_eq!(wire.links.held(), None);
+    }
+
+    /// Each takes longer than the first grace: they must not take each other down for ever.
+    #[test]
+    fn two_slow_links_come_up_in_the_end() {
+        let (mut now, start) = (Instant::now(), Instant::now());
+        let (mut links, mut may_since) = (WireLinks::new(start), [Some(start); 2]);
+        let mut both_up = 0;
+        for _ in 0..30_000 {
+            now += Duration::from_millis(10);
+            let slow = Duration::from_secs(12);
+            let up = may_since.map(|since: Option<Instant>| since.is_some_and(|since| now >= since + slow));
+            if let Some(SetLink { side, up }) = links.observe(now, |side| up[side as usize]) {
+                may_since[side as usize] = up.then_some(now);
+            }
+            both_up += usize::from(up == [true; 2]);
+        }
+        assert!(both_up > 20_000, "both are up in {both_up} of 30,000 glances");
     }
 
     /// While the other one comes up, the first is lost again.

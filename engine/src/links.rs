@@ -59,6 +59,8 @@ struct PassingWire {
     number: u8,
     name: Arc<str>,
     links: WireLinks,
+    /// A port whose link was to come back, which could not be done yet.
+    owed: Option<PortSide>,
 }
 
 /// A port has a link; none: it does not say.
@@ -76,7 +78,12 @@ impl Passing {
         set_link: impl Fn(PortId, bool) -> Result<(), String> + Send + 'static,
     ) -> Self {
         let wires = (0..).zip(wires).filter(|(_, (_, state))| *state == LinkState::Pass);
-        let wires = wires.map(|(number, (name, _))| PassingWire { number, name, links: WireLinks::new(now) });
+        let wires = wires.map(|(number, (name, _))| PassingWire {
+            number,
+            name,
+            links: WireLinks::new(now),
+            owed: None,
+        });
         let passing =
             Self { wires: wires.collect(), has_link: Box::new(has_link), set_link: Box::new(set_link) };
         for wire in &passing.wires {
@@ -95,19 +102,30 @@ impl Passing {
     fn look(&mut self, now: Instant) -> bool {
         let mut acted = false;
         let Self { wires, has_link, set_link } = self;
-        wires.retain_mut(|PassingWire { number, name, links }| {
+        wires.retain_mut(|PassingWire { number, name, links, owed }| {
             let port = |side| PortId { wire: *number, side };
+            if let Some(side) = *owed {
+                let is_done = set_link(port(side), true).is_ok();
+                acted |= is_done;
+                *owed = owed.filter(|_| !is_done);
+                return true;
+            }
             // What does not answer counts as there: nothing is taken down for a driver that is silent.
             let is_up = PortSide::BOTH.map(|side| has_link(port(side)).unwrap_or(true));
             let Some(SetLink { side, up }) = links.observe(now, |side| is_up[side as usize]) else { return true };
             acted = true;
             match set_link(port(side), up) {
                 Ok(()) => true,
+                Err(error) if up => {
+                    tracing::warn!(wire = %name, side = side.name(), error, "the port's link cannot come back yet; it is tried again and again");
+                    *owed = Some(side);
+                    true
+                }
                 Err(error) => {
                     let side = side.name();
                     tracing::warn!(
                         wire = %name, side, error,
-                        "the port's link cannot be taken down or up: this wire does not pass the loss of a link on; `link_state = \"independent\"`"
+                        "the port's link cannot be taken down: this wire does not pass the loss of a link on; `link_state = \"independent\"`"
                     );
                     false
                 }
@@ -117,15 +135,16 @@ impl Passing {
     }
 
     fn is_held(&self, link: &PortLink) -> bool {
-        let held = |wire: &PassingWire| wire.name == link.wire && wire.links.held() == Some(link.side);
+        let held =
+            |wire: &PassingWire| wire.name == link.wire && wire.links.held().or(wire.owed) == Some(link.side);
         self.wires.iter().any(held)
     }
 }
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        for PassingWire { number, links, .. } in &self.wires {
-            if let Some(side) = links.held() {
+        for PassingWire { number, links, owed, .. } in &self.wires {
+            if let Some(side) = links.held().or(*owed) {
                 let _ = (self.set_link)(PortId { wire: *number, side }, true);
             }
         }
@@ -351,6 +370,30 @@ mod tests {
         let (inside, outside) = (PortSide::Inside, PortSide::Outside);
         // At the start the one without a link, as an engine that died may have left it so.
         assert_eq!(*given.lock().expect("whole"), [(outside, true), (inside, false), (inside, true)]);
+    }
+
+    #[test]
+    fn a_link_that_cannot_come_back_is_tried_again() {
+        let (up, able) = (Arc::new(Mutex::new([true; 2])), Arc::new(AtomicBool::new(true)));
+        let (seen, may) = (Arc::clone(&up), Arc::clone(&able));
+        let has_link = move |port: PortId| Some(seen.lock().expect("whole")[port.side as usize]);
+        let set_link = move |_: PortId, up: bool| match !up || may.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err("too many open files".into()),
+        };
+        let start = Instant::now();
+        let mut passing = Passing::new(start, [("lan".into(), LinkState::Pass)], has_link, set_link);
+        assert!(!passing.look(start));
+        up.lock().expect("whole")[0] = false;
+        assert!(passing.look(start + GLANCE));
+        able.store(false, Ordering::Relaxed);
+        up.lock().expect("whole")[0] = true;
+        let outside = PortLink { side: PortSide::Outside, wire: "lan".into(), ..link("p", false) };
+        passing.look(start + 2 * GLANCE);
+        assert!(!passing.look(start + 3 * GLANCE) && passing.is_held(&outside));
+        able.store(true, Ordering::Relaxed);
+        assert!(passing.look(start + 4 * GLANCE) && !passing.is_held(&outside));
+        assert_eq!(passing.wires.len(), 1);
     }
 
     #[test]

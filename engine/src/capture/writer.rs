@@ -296,11 +296,20 @@ impl Writer {
 
 /// As other programs do, it is added to; but not to one that others can read.
 fn open_keylog(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
-    let mode = file.metadata()?.mode() & 0o777;
+    // Where others may write in the folder, the name may be theirs: a link, a pipe, a file that they can read.
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)?;
+    let data = file.metadata()?;
+    let mode = data.mode() & 0o777;
+    let refused = |why: &str| {
+        let message = format!("{} {why}: others could read the secrets", path.display());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+    };
     if mode & 0o077 != 0 {
-        let message = format!("{} has mode {mode:o}: others could read the secrets", path.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        return refused(&format!("has mode {mode:o}"));
+    }
+    if !data.is_file() || data.nlink() != 1 || data.uid() != nix::unistd::geteuid().as_raw() {
+        return refused("is no plain file of this user's alone");
     }
     Ok(file)
 }

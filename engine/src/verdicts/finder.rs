@@ -9,8 +9,8 @@ use wireglass_core::packet::FlowKey;
 
 use super::line::Line;
 
-/// Most keys that one verdict is looked up by.
-const MAX_KEYS: usize = 64;
+/// Most keys that one verdict is looked up by: those of its own ports on each of 64 wires, and as many others.
+const MAX_KEYS: usize = 128;
 
 /// Knows how mirrors show flows.
 #[derive(Clone, Debug)]
@@ -28,15 +28,20 @@ impl Finder {
     /// All keys that the flow of a line may have: on each wire, from each mirror that can show it so.
     pub fn keys(&self, line: &Line) -> Vec<FlowKey> {
         let mut keys = Vec::new();
-        for mirror in &self.mirrors {
-            let Some(vlan) = without_mark(&line.vlan, mirror) else { continue };
-            for (source, destination) in ends(line, mirror) {
-                for (wire, native) in self.native_vlans.iter().enumerate() {
-                    // Untagged frames are in the wire's native VLAN, if it has one.
-                    let vlan = if vlan == [None; 2] { [*native, None] } else { vlan };
-                    let key = FlowKey::between(wire as u8, vlan, source, destination);
-                    if keys.len() < MAX_KEYS && !keys.contains(&key) {
-                        keys.push(key);
+        // With its ports as they are first: a mirror may call them otherwise.
+        for renamed in [false, true] {
+            for mirror in &self.mirrors {
+                let Some(vlan) = without_mark(&line.vlan, mirror) else { continue };
+                let ends = ends(line, mirror);
+                let ends = if renamed { &ends[1..] } else { &ends[..1] };
+                for (source, destination) in ends {
+                    for (wire, native) in self.native_vlans.iter().enumerate() {
+                        // Untagged frames are in the wire's native VLAN, if it has one.
+                        let vlan = if vlan == [None; 2] { [*native, None] } else { vlan };
+                        let key = FlowKey::between(wire as u8, vlan, *source, *destination);
+                        if keys.len() < MAX_KEYS && !keys.contains(&key) {
+                            keys.push(key);
+                        }
                     }
                 }
             }

@@ -110,14 +110,16 @@ impl WorkerCapture {
 
     /// The secrets of the flow that is called now.
     pub(crate) fn secrets(&self, secrets: Secrets) {
-        if let Some(flow) = self.flow {
+        if let Some(flow) = self.flow.filter(|_| self.is_on()) {
             self.ring.note(Note::Secrets(flow, secrets));
         }
     }
 
     /// No more is taken of a flow.
     pub fn over(&self, flow: u64) {
-        self.ring.note(Note::Over(flow));
+        if self.is_on() {
+            self.ring.note(Note::Over(flow));
+        }
     }
 }
 

@@ -92,7 +92,8 @@ impl Content {
             on_unparsed: table.choice("on_unparsed", ON_UNREAD, OnUnread::Block),
             on_opaque: table.choice("on_opaque", ON_UNREAD, OnUnread::Allow),
             on_undecodable: table.choice("on_undecodable", ON_UNREAD, OnUnread::Block),
-            threads: table.integer("threads", 0..=MAX_THREADS, 1),
+            // Whoever waits for an answer from the network is no worker.
+            threads: table.integer("threads", usize::from(!named.2.servers.is_empty())..=MAX_THREADS, 1),
             worker_bytes,
             inspection: read_inspection(&table, worker_bytes),
             rules: rules.filter_map(|table| read_rule(&table, profiles, named, &mut names)).collect(),

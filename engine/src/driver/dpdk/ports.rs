@@ -41,7 +41,7 @@ impl Ports {
     pub fn has_link(&self, port: PortId) -> Option<bool> {
         let up = self.ports.get(port.index())?.link().ok()?.up;
         let interface = self.interfaces.get(port.index())?.as_deref();
-        Some(up && interface.is_none_or(has_carrier))
+        if up { interface.map_or(Some(true), has_carrier) } else { Some(false) }
     }
 
     /// Takes a port's link down, or allows it to come up again.

@@ -33,6 +33,8 @@ pub struct BodyScan {
     lists: Arc<Lists>,
     asked: HashLists,
     scanners: Vec<Box<dyn Scanner>>,
+    /// Why scanners that are no longer among them could not say, as far as that is not told.
+    failed: Vec<Reason>,
 }
 
 /// A scan, and what has come since it was last run.
@@ -66,8 +68,8 @@ pub enum Found {
     Hit(Hit, Option<FileFacts>),
     /// It cannot be read.
     Undecodable(Undecodable),
-    /// A scanner cannot say, for this reason.
-    Failed(Reason),
+    /// Scanners cannot say, for these reasons, and the others have found nothing so far. The facts are there if it has ended.
+    Failed(Vec<Reason>, Option<FileFacts>),
 }
 
 /// What is known of a whole body.
@@ -100,6 +102,7 @@ impl BodyScan {
             lists,
             asked,
             scanners,
+            failed: Vec::new(),
         }
     }
 
@@ -116,6 +119,7 @@ impl BodyScan {
             lists: _,
             asked: _,
             scanners,
+            failed: _,
         } = self;
         let scanners: usize =
             scanners.iter().map(|each| size_of_val(&**each) + each.memory() + size_of_val(each)).sum();
@@ -127,8 +131,8 @@ impl BodyScan {
         if self.is_coded { GROWTH } else { 0 }
     }
 
-    fn feed(&mut self, coded: &[u8]) -> Result<Option<Finding>, Undecodable> {
-        let Self { decoder, first, kind, size, sha256, md5, scanners, .. } = self;
+    fn feed(&mut self, coded: &[u8]) -> Result<Option<Hit>, Undecodable> {
+        let Self { decoder, first, kind, size, sha256, md5, scanners, failed, .. } = self;
         let mut hit = None;
         let flow = decoder.push(coded, &mut |plain| {
             *size += plain.len() as u64;
@@ -140,7 +144,7 @@ impl BodyScan {
                 first.extend_from_slice(&plain[..plain.len().min(ENOUGH - first.len())]);
                 *kind = FileType::of(first, first.len() == ENOUGH);
             }
-            hit = scanners.iter_mut().find_map(|scanner| scanner.feed(plain));
+            hit = ask_all(scanners, failed, |scanner| scanner.feed(plain));
             if hit.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         if kind.is_some() {
@@ -150,7 +154,7 @@ impl BodyScan {
         if hit.is_some() { Ok(hit) } else { flow.map(|_| None) }
     }
 
-    fn end(&mut self) -> Result<(FileFacts, Option<Finding>), Undecodable> {
+    fn end(&mut self) -> Result<(FileFacts, Option<Hit>), Undecodable> {
         self.decoder.finish()?;
         self.kind = self.kind.or_else(|| FileType::of(&self.first, true));
         let facts = FileFacts {
@@ -159,10 +163,36 @@ impl BodyScan {
             md5: self.md5.as_mut().map(|md5| md5.finalize_reset().into()),
         };
         let hit = self.lists.of_hashes(&self.asked, &facts.sha256, facts.md5.as_ref());
-        let hit = hit.map(|list| Finding::Hit(Hit::new(format!("list.{list}").into(), "hash")));
-        let hit = hit.or_else(|| self.scanners.iter_mut().find_map(|scanner| scanner.end()));
+        let hit = hit.map(|list| Hit::new(format!("list.{list}").into(), "hash"));
+        let hit = hit.or_else(|| ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.end()));
         Ok((facts, hit))
     }
+}
+
+/// The first hit of all scanners. One that cannot say is asked no more, and the others are asked all the same.
+fn ask_all(
+    scanners: &mut Vec<Box<dyn Scanner>>,
+    failed: &mut Vec<Reason>,
+    ask: impl Fn(&mut dyn Scanner) -> Option<Finding>,
+) -> Option<Hit> {
+    let mut hit = None;
+    scanners.retain_mut(|scanner| {
+        if hit.is_some() {
+            return true;
+        }
+        match ask(&mut **scanner) {
+            None => true,
+            Some(Finding::Hit(found)) => {
+                hit = Some(found);
+                true
+            }
+            Some(Finding::Fails(reason)) => {
+                failed.push(reason);
+                false
+            }
+        }
+    });
+    hit
 }
 
 impl fmt::Debug for BodyScan {
@@ -184,14 +214,18 @@ impl BodyJob {
         let Self { mut scan, octets, ends } = self;
         let found = match scan.feed(&octets) {
             Err(why) => Found::Undecodable(why),
-            Ok(Some(Finding::Hit(hit))) => Found::Hit(hit, None),
-            Ok(Some(Finding::Fails(reason))) => Found::Failed(reason),
-            Ok(None) if !ends => Found::Nothing,
+            Ok(Some(hit)) => Found::Hit(hit, None),
+            Ok(None) if !ends => match std::mem::take(&mut scan.failed) {
+                failed if failed.is_empty() => Found::Nothing,
+                failed => Found::Failed(failed, None),
+            },
             Ok(None) => match scan.end() {
                 Err(why) => Found::Undecodable(why),
-                Ok((facts, Some(Finding::Hit(hit)))) => Found::Hit(hit, Some(facts)),
-                Ok((_, Some(Finding::Fails(reason)))) => Found::Failed(reason),
-                Ok((facts, None)) => Found::Clean(facts),
+                Ok((facts, Some(hit))) => Found::Hit(hit, Some(facts)),
+                Ok((facts, None)) => match std::mem::take(&mut scan.failed) {
+                    failed if failed.is_empty() => Found::Clean(facts),
+                    failed => Found::Failed(failed, Some(facts)),
+                },
             },
         };
         Looked { kind: scan.kind, scan, found }
@@ -201,5 +235,73 @@ impl BodyJob {
 impl Scan for BodyJob {
     fn run(self: Box<Self>) -> Verdict {
         Verdict::Looked(Box::new(self.look()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says this to the first octets, and nothing at the end.
+    struct Says(Option<Finding>);
+
+    impl Scanner for Says {
+        fn feed(&mut self, _: &[u8]) -> Option<Finding> {
+            self.0.take()
+        }
+
+        fn end(&mut self) -> Option<Finding> {
+            None
+        }
+
+        fn memory(&self) -> usize {
+            0
+        }
+    }
+
+    /// Finds something at the end.
+    struct Finds;
+
+    impl Scanner for Finds {
+        fn feed(&mut self, _: &[u8]) -> Option<Finding> {
+            None
+        }
+
+        fn end(&mut self) -> Option<Finding> {
+            Some(Finding::Hit(Hit::new("last".into(), "it")))
+        }
+
+        fn memory(&self) -> usize {
+            0
+        }
+    }
+
+    fn look(scan: Box<BodyScan>, octets: &[u8], ends: bool) -> Looked {
+        BodyJob { scan, octets: octets.to_vec(), ends }.look()
+    }
+
+    fn scan(scanners: Vec<Box<dyn Scanner>>) -> Box<BodyScan> {
+        Box::new(BodyScan::new(Codings::default(), Arc::default(), HashLists::default(), scanners))
+    }
+
+    #[test]
+    fn one_that_cannot_say_keeps_no_other_from_finding() {
+        let fails = |reason| Box::new(Says(Some(Finding::Fails(reason)))) as Box<dyn Scanner>;
+        let scan = scan(vec![fails(Reason::IcapOversize), fails(Reason::IcapDown), Box::new(Finds)]);
+        let looked = look(scan, b"a", false);
+        assert_eq!(looked.found, Found::Failed(vec![Reason::IcapOversize, Reason::IcapDown], None));
+        let looked = look(looked.scan, b"b", false);
+        assert_eq!(looked.found, Found::Nothing, "it is told once");
+        let Found::Hit(hit, Some(_)) = look(looked.scan, b"", true).found else {
+            panic!("the last one finds")
+        };
+        assert_eq!(&*hit.by, "last");
+    }
+
+    #[test]
+    fn what_failed_at_the_end_is_told_with_the_facts() {
+        let scan = scan(vec![Box::new(Says(Some(Finding::Fails(Reason::IcapDown))))]);
+        let Found::Failed(reasons, Some(facts)) = look(scan, b"abc", true).found else { panic!("it failed") };
+        assert_eq!((reasons, facts.size), (vec![Reason::IcapDown], 3));
     }
 }

@@ -8,6 +8,7 @@
 use tcp_stack::{Duration, Instant};
 
 use super::judge::Refusal;
+use super::judge_inspection::LateNames;
 use super::streamed::{is_media, is_streamed};
 use crate::content::body::{FileType, Undecodable};
 use crate::content::filter::Decisions;
@@ -29,7 +30,7 @@ pub(super) struct Inspection {
     pub(super) head: HttpEvent,
     pub(super) file_name: Option<Box<str>>,
     /// What names it, should something be found late.
-    pub(super) names: [Box<[u8]>; 3],
+    pub(super) names: Option<LateNames>,
     pub(super) kind: Option<FileType>,
     question: u64,
     hold: Holding,
@@ -79,7 +80,7 @@ pub(super) enum Said {
     Clean(FileFacts),
     Hit(Hit, Option<FileFacts>),
     Undecodable(Undecodable),
-    Failed(Reason),
+    Failed(Vec<Reason>, Option<FileFacts>),
 }
 
 /// What of a message may go.
@@ -95,7 +96,7 @@ pub(super) struct Begin {
     pub(super) rule: ContentRuleId,
     pub(super) head: HttpEvent,
     pub(super) file_name: Option<Box<str>>,
-    pub(super) names: [Box<[u8]>; 3],
+    pub(super) names: Option<LateNames>,
     /// As the rule says; none: by the type.
     pub(super) hold: Option<Hold>,
     /// If it is known already.
@@ -205,7 +206,7 @@ impl Inspection {
             Found::Clean(facts) => Said::Clean(facts),
             Found::Hit(hit, facts) => Said::Hit(hit, facts),
             Found::Undecodable(why) => Said::Undecodable(why),
-            Found::Failed(reason) => Said::Failed(reason),
+            Found::Failed(reasons, facts) => Said::Failed(reasons, facts),
         }
     }
 
@@ -305,7 +306,7 @@ impl Inspection {
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { head, file_name, names, .. } = self;
-        let names: usize = names.iter().map(|name| name.len()).sum();
+        let names: usize = names.iter().flatten().map(Vec::capacity).sum();
         head.text_bytes() + file_name.as_ref().map_or(0, |name| name.len()) + names + self.held()
     }
 }

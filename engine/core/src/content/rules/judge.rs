@@ -74,7 +74,7 @@ pub(super) struct Judge {
     pub(super) policy: Arc<ContentPolicy>,
     connections: Option<Arc<Policy>>,
     page: Arc<Page>,
-    flow: Arc<DecryptedFlow>,
+    pub(super) flow: Arc<DecryptedFlow>,
     flow_bytes: usize,
     host_rules: HostRules,
     pub(super) alerts: VecDeque<Box<AlertEvent>>,

@@ -78,7 +78,7 @@ impl Judge {
             rule,
             head: head.clone(),
             file_name: head.url.as_deref().and_then(|url| self.policy.file_name(fields, url)).map(Into::into),
-            names: late_names(head, fields).map(|name| name.into()),
+            names: self.late_names(head, fields),
             hold,
             kind,
             has_begun,
@@ -94,7 +94,8 @@ impl Judge {
         fields: &Fields,
         decisions: &Decisions,
     ) -> bool {
-        decisions.now().is_some_and(|now| self.policy.was_late(rule, &late_names(head, fields), now))
+        let (Some(now), Some(names)) = (decisions.now(), self.late_names(head, fields)) else { return false };
+        self.policy.was_late(rule, &names.each_ref().map(|name| &**name), now)
     }
 
     /// A thread has said something of a body.
@@ -119,10 +120,34 @@ impl Judge {
                 self.fails(inspection, why.reason(), place);
                 self.report(inspection, None, place);
             }
-            Said::Failed(reason) => {
-                self.fails(inspection, reason, place);
-                self.report(inspection, None, place);
-            }
+            Said::Failed(reasons, facts) => self.lacks(inspection, &reasons, facts, place),
+        }
+    }
+
+    /// Some of those who look cannot say. Where policy lets that pass, the others go on, and hold what they have held.
+    fn lacks(
+        &mut self,
+        inspection: &mut Inspection,
+        reasons: &[Reason],
+        facts: Option<FileFacts>,
+        place: Place,
+    ) {
+        let alerts = self.alerts.len();
+        let rulings = reasons.iter().map(|reason| self.refuse(*reason, place, &mut inspection.head));
+        let refusal = rulings.filter_map(|ruling| match ruling {
+            Ruling::Block(refusal) => Some(refusal),
+            _ => None,
+        });
+        let refusal = refusal.reduce(|first, _| first);
+        self.mark_late(alerts, inspection.has_begun);
+        let is_over = refusal.is_some() || facts.is_some();
+        if is_over {
+            self.report(inspection, facts, place);
+        }
+        match refusal {
+            Some(refusal) => inspection.refuse(refusal),
+            None if is_over => inspection.give_up(),
+            None => {}
         }
     }
 
@@ -144,8 +169,8 @@ impl Judge {
         let (name, respond) = (self.policy.name(rule).clone(), inspect.respond.clone());
         let is_late = inspection.has_begun;
         let reason = if is_late { Reason::ContentLate } else { Reason::ContentBlocked };
-        if is_late && let Some(now) = decisions.now() {
-            self.policy.note_late(rule, &inspection.names.each_ref().map(|name| &**name), now);
+        if is_late && let (Some(now), Some(names)) = (decisions.now(), &inspection.names) {
+            self.policy.note_late(rule, &names.each_ref().map(|name| &**name), now);
         }
         inspection.head.verdict = Some(ContentVerdict::Blocked);
         let alerts = self.alerts.len();
@@ -177,6 +202,16 @@ impl Judge {
         }
     }
 
+    /// None: it is not known what was asked for. The server's address is among them, as whoever names no server in its handshake may name
+    /// any in a request, and say what it likes of its files.
+    fn late_names(&self, head: &HttpEvent, fields: &Fields) -> Option<LateNames> {
+        let (host, url) = (head.hostname.as_ref()?, head.url.as_ref()?);
+        let version =
+            ["etag", "last-modified", "content-length"].into_iter().find_map(|name| fields.value(name));
+        let server = self.flow.server.ip().to_string();
+        Some([server.into(), host.as_str().into(), url.as_str().into(), version.unwrap_or_default().into()])
+    }
+
     /// How a request for a part of what is to be looked at goes on: what is to be changed in its head.
     pub(super) fn of_range(
         &mut self,
@@ -202,9 +237,5 @@ impl Judge {
     }
 }
 
-/// What names the content of a response: what was asked for, and by what its server tells one version from another.
-fn late_names<'a>(head: &'a HttpEvent, fields: &'a Fields) -> [&'a [u8]; 3] {
-    let version = ["etag", "last-modified", "content-length"].into_iter().find_map(|name| fields.value(name));
-    let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default().as_bytes();
-    [text(&head.hostname), text(&head.url), version.unwrap_or_default()]
-}
+/// What names the content of a response: who serves it, what was asked for, and by what its server tells one version from another.
+pub(super) type LateNames = [Vec<u8>; 4];
