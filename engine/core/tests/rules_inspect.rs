@@ -187,13 +187,26 @@ fn with_tail_what_is_short_gets_the_page() {
 fn with_none_all_goes_on_until_something_is_found() {
     let body = evil(30_000);
     let policy = Arc::new(policy(Some(Hold::None), &[&body], &[]));
-    let mut world = exchange(&policy, Threads::Last, 16_384, &answer("", &body));
-    assert!(world.to_client == answer("", &body), "nothing waits");
+    let all = answer("", &body);
+    let mut world = exchange(&policy, Threads::Last, 16_384, &all);
+    assert!(world.to_client == all, "nothing waits");
+    // It has ended: nothing is left to be cut off.
     world.runs_out();
-    assert_eq!(
-        world.ending.map(|ending| (ending.reason.code(), ending.orderly)),
-        Some(("content.late", false))
-    );
+    assert_eq!((world.ending, world.told()), (None, vec![("content.late", true, true)]));
+    world.says(Client, &get("/other"));
+    world.says(Server, &answer("", b"other"));
+    assert!(world.text().ends_with("other"));
+}
+
+#[test]
+fn with_none_what_has_not_ended_is_cut_off() {
+    let (policy, mut body) = (looking_as(Hold::None, true, None), evil(20_000));
+    body.splice(5_000..5_000, *b"attack at dawn");
+    let all = answer("", &body);
+    let mut world = exchange(&policy, Threads::Last, 16_384, &all[..10_000]);
+    assert!(world.to_client == all[..10_000]);
+    world.runs_out();
+    assert_eq!(cut(&world), Some(("content.late", false)));
 }
 
 #[test]
@@ -476,6 +489,10 @@ proptest! {
 
 /// A policy with this rule, these signatures, and somebody who cannot say what is in a body.
 fn looking(signatures: bool, fails: Option<Reason>) -> Arc<ContentPolicy> {
+    looking_as(Hold::All, signatures, fails)
+}
+
+fn looking_as(hold: Hold, signatures: bool, fails: Option<Reason>) -> Arc<ContentPolicy> {
     let set = SignatureSet {
         name: "codes".into(),
         literals: vec![b"attack at dawn".to_vec()],
@@ -488,7 +505,7 @@ fn looking(signatures: bool, fails: Option<Reason>) -> Arc<ContentPolicy> {
     let inspect = wireglass_core::policy::Inspect {
         signatures: asked,
         inspectors: fails.map(|_| 0).into_iter().collect(),
-        hold: Some(Hold::All),
+        hold: Some(hold),
         ..Default::default()
     };
     let rule = ContentRule::new("files", ContentAction::Inspect(inspect));
@@ -557,4 +574,222 @@ fn who_cannot_say_is_for_policy_to_say() {
     world.runs_out();
     assert!(world.to_client == response);
     assert_eq!(world.told(), [("icap.oversize", false, false)]);
+}
+
+fn cut(world: &World) -> Option<(&'static str, bool)> {
+    world.ending.map(|ending| (ending.reason.code(), ending.orderly))
+}
+
+/// A rule that has these files looked for.
+fn searching(
+    name: &str,
+    hold: Option<Hold>,
+    listed: &[&[u8]],
+) -> (ContentRule, Arc<wireglass_core::policy::Lists>) {
+    let (lists, hashes) = inspecting::lists(listed, &[]);
+    let inspect = wireglass_core::policy::Inspect { hashes, hold, ..Default::default() };
+    (ContentRule::new(name, ContentAction::Inspect(inspect)), lists)
+}
+
+/// A rule on types before one that has everything looked at: types are awaited.
+fn by_types(hold: Option<Hold>, listed: &[&[u8]]) -> ContentPolicy {
+    let mut programs = ContentRule::new("programs", ContentAction::Block(Respond::Page));
+    programs.file_type = vec![FileType::Elf];
+    let (files, lists) = searching("files", hold, listed);
+    ContentPolicy::compile(&[programs, files], lists)
+}
+
+#[test]
+fn what_waits_for_its_type_is_looked_at_as_a_whole() {
+    let two_kinds = "Content-Type: text/plain\r\nContent-Type: text/event-stream\r\n";
+    for (hold, len) in HOLDS.into_iter().flat_map(|hold| [1, 5_000, 90_000].map(|len| (hold, len))) {
+        let (body, coded) = (evil(len), gzip(&evil(len)));
+        let clean = Arc::new(by_types(hold, &[b"another"]));
+        for response in [
+            answer("", &body),
+            chunked(&body, 9000),
+            answer("Content-Encoding: gzip\r\n", &coded),
+            answer(two_kinds, &body),
+        ] {
+            for (threads, pieces) in [(Threads::AtOnce, 16_384), (Threads::Last, 4000), (Threads::AtOnce, 11)]
+            {
+                let name = format!("{hold:?}, {len} octets, {threads:?}, {pieces}");
+                let mut world = exchange(&clean, threads, pieces, &response);
+                world.says(Client, &get("/other"));
+                world.says(Server, &response);
+                world.runs_out();
+                assert!(world.to_client == [&response[..], &response].concat(), "{name}");
+                assert_eq!((world.ending, world.told()), (None, vec![]), "{name}");
+                assert_eq!(world.files.len(), 2, "{name}");
+                // A policy of its own: none remembers what another was late for.
+                let listed = Arc::new(by_types(hold, &[&body]));
+                let mut world = exchange(&listed, threads, pieces, &response);
+                world.runs_out();
+                assert!(world.alerts.len() == 1 && world.alerts[0].found.is_some(), "{name}");
+                assert!(hold == Some(Hold::None) || world.to_client != response, "{name}");
+                let is_page = world.text().starts_with("HTTP/1.1 403 Forbidden");
+                assert!(hold != Some(Hold::All) || is_page, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tunnel_is_no_body_to_look_at() {
+    let connect = b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n";
+    let switch = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    for (request, response) in [(&connect[..], "HTTP/1.1 200 OK\r\n\r\n"), (&switch[..], switched)] {
+        for is_awaited in [false, true] {
+            for on_opaque in [OnUnread::Block, OnUnread::Allow] {
+                let hold = Some(Hold::All);
+                let mut policy = if is_awaited { by_types(hold, &[]) } else { policy(hold, &[], &[]) };
+                policy.on_opaque = on_opaque;
+                let mut world = World::new(&Arc::new(policy), None, Threads::AtOnce);
+                world.says(Client, request);
+                world.says(Server, format!("{response}within").as_bytes());
+                if on_opaque == OnUnread::Block {
+                    is_page(world, "content.opaque");
+                } else {
+                    assert!(world.text().ends_with("within") && world.ending.is_none());
+                    assert_eq!(world.told(), [("content.opaque", false, false)]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_in_front_of_a_tunnel_ends_it() {
+    let body = evil(500);
+    let mut policy = policy(Some(Hold::All), &[&body], &[]);
+    policy.on_opaque = OnUnread::Allow;
+    let mut world = World::new(&Arc::new(policy), None, Threads::Last);
+    world.says(Client, &[get("/file"), b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n".to_vec()].concat());
+    world.says(Server, &answer("", &body));
+    world.says(Server, b"HTTP/1.1 200 OK\r\n\r\nwithin");
+    world.answer_all();
+    assert_eq!(cut(&world), Some(("content.blocked", false)));
+    world.says(Server, b"more");
+    assert!(world.to_client.is_empty(), "{}", world.text());
+}
+
+#[test]
+fn a_part_is_refused_whenever_its_type_is_known() {
+    let part = |kind: &str| {
+        format!("HTTP/1.1 206 Partial Content\r\nContent-Type: {kind}\r\nContent-Length: 9\r\n\r\n")
+    };
+    for (hold, kind) in [(None, "text/event-stream"), (Some(Hold::None), "text/plain"), (None, "text/plain")]
+    {
+        let mut world = World::new(&Arc::new(by_types(hold, &[])), None, Threads::AtOnce);
+        world.says(Client, &get("/file"));
+        world.says(Server, part(kind).as_bytes());
+        world.waits(3);
+        world.says(Server, b"data: 123");
+        is_page(world, "content.range");
+    }
+}
+
+/// The rule of a type that shows late is asked, or policy is; nothing passes it by.
+#[test]
+fn the_rule_of_a_late_type_is_not_passed_over() {
+    let program = [b"\x7fELF\x02\x01\x01", &evil(3_000)[..]].concat();
+    let (mut first, _) = searching("programs", Some(Hold::All), &[]);
+    first.file_type = vec![FileType::Elf];
+    for (kind, hold, action) in [
+        ("text/plain", None, OnUnread::Block),
+        ("text/plain", Some(Hold::All), OnUnread::Block),
+        ("text/plain", Some(Hold::None), OnUnread::Block),
+        ("text/event-stream", None, OnUnread::Block),
+        ("video/mp4", None, OnUnread::Allow),
+    ] {
+        let (second, lists) = searching("others", hold, &[]);
+        let mut policy = ContentPolicy::compile(&[first.clone(), second], lists);
+        policy.inspection.on_timeout = action;
+        let all = answer(&format!("Content-Type: {kind}\r\n"), &program);
+        let head = all.len() - program.len();
+        let mut world = World::new(&Arc::new(policy), None, Threads::AtOnce);
+        world.says(Client, &get("/file"));
+        world.says(Server, &all[..head]);
+        world.waits(3);
+        world.says(Server, &all[head..]);
+        if kind == "text/plain" && hold != Some(Hold::None) {
+            assert!(world.to_client == all && world.told().is_empty(), "{kind} {hold:?}");
+            assert_eq!(world.files[0].http.rule.as_deref(), Some("programs"), "{kind} {hold:?}");
+        } else if action == OnUnread::Block {
+            assert_eq!(cut(&world), Some(("content.timeout", false)), "{kind} {hold:?}");
+            assert_eq!(world.told(), [("content.timeout", true, true)], "{kind} {hold:?}");
+        } else {
+            assert!(world.to_client == all && world.told() == [("content.timeout", false, true)]);
+        }
+    }
+}
+
+#[test]
+fn a_response_that_is_blocked_waits_for_those_before_it() {
+    let mut no = ContentRule::new("no", ContentAction::Block(Respond::Page));
+    no.status = vec![410];
+    let mut programs = ContentRule::new("programs", ContentAction::Block(Respond::Page));
+    programs.file_type = vec![FileType::Elf];
+    let (files, lists) = searching("files", Some(Hold::All), &[]);
+    let policy = Arc::new(ContentPolicy::compile(&[no, programs, files], lists));
+    let gone = b"HTTP/1.1 410 Gone\r\nContent-Length: 6\r\n\r\nsecret".to_vec();
+    for second in [gone, answer("", b"\x7fELF\x02\x01\x01 secret")] {
+        for pieces in [16_384, 9] {
+            let mut world = World::new(&policy, None, Threads::Last);
+            world.pieces = pieces;
+            world.says(Client, &[get("/1"), get("/2"), get("/3")].concat());
+            world.says(Server, &[answer("", b"first"), second.clone(), answer("", b"third")].concat());
+            assert!(world.to_client.is_empty());
+            world.runs_out();
+            let text = world.text();
+            let rest = text.strip_prefix(&*String::from_utf8(answer("", b"first")).unwrap());
+            assert!(rest.is_some_and(|rest| rest.starts_with("HTTP/1.1 403 ")), "{text}");
+            assert!(!text.contains("secret") && !text.contains("third"), "{text}");
+        }
+    }
+}
+
+/// Only what is asked for under /file is looked at.
+fn only_files() -> ContentPolicy {
+    let (mut files, lists) = searching("files", Some(Hold::All), &[]);
+    files.path = vec!["/file".parse().unwrap()];
+    ContentPolicy::compile(&[files], lists)
+}
+
+#[test]
+fn what_comes_behind_a_slow_verdict_is_bounded() {
+    let all = [answer("", &evil(5_000)), answer("", &evil(2_000_000))].concat();
+    let mut world = World::new(&Arc::new(only_files()), None, Threads::Last);
+    world.says(Client, &[get("/file"), get("/other")].concat());
+    let mut taken = world.says(Server, &all);
+    assert!((250_000..400_000).contains(&taken), "{taken}");
+    world.answer_all();
+    taken += world.says(Server, &all[taken..]);
+    assert!(taken == all.len() && world.to_client == all);
+    // No more than there is room for, whoever it belongs to.
+    let mut world = World::new(&Arc::new(only_files()), None, Threads::Never);
+    world.room = 100_000;
+    world.says(Client, &[get("/file"), get("/other")].concat());
+    world.says(Server, &all);
+    let world = is_page(world, "content.overload");
+    assert!(world.most_held < 180_000, "{}", world.most_held);
+}
+
+#[test]
+fn no_more_than_some_messages_wait_for_threads() {
+    for hold in HOLDS {
+        let mut world = World::new(&Arc::new(by_types(hold, &[])), None, Threads::Last);
+        let (mut taken, one) = (0, answer("", b"x"));
+        for _ in 0..100 {
+            if !world.stage.is_full(Server) {
+                world.says(Client, &get("/file"));
+                taken += world.says(Server, &one);
+            }
+        }
+        assert_eq!(taken, 64 * one.len(), "{hold:?}");
+        world.answer_all();
+        assert!(world.to_client == one.repeat(64), "{hold:?}");
+        assert!(world.says(Server, &one) > 0, "{hold:?}");
+    }
 }

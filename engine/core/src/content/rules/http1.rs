@@ -19,7 +19,7 @@ use crate::content::filter::{Decisions, Ending};
 use crate::end::{End, PerEnd};
 use crate::event::HttpEvent;
 use crate::fields::{Field, Fields};
-use crate::policy::{FieldEdit, Standing};
+use crate::policy::{ContentRuleId, FieldEdit, Standing};
 use crate::reason::{InspectorOff, Reason};
 
 /// Bytes of a client that are swallowed behind a request that was answered, so that it finds the answer and no RST (RFC 9112, 9.6).
@@ -163,7 +163,9 @@ impl Http1Rules {
         let direction = &mut self.directions[from];
         let base = direction.seen;
         direction.seen += bytes.len() as u64;
-        if self.lanes[from].is_busy() {
+        // A type that shows in these bytes may have them wait.
+        let is_awaited = from == End::Server && self.awaiting.is_some() && judge.keeps_heads();
+        if is_awaited || self.lanes[from].is_busy() {
             self.directions[from].keep(bytes);
         }
         Receiver { rules: self, judge, from, bytes, base, decisions }
@@ -172,7 +174,7 @@ impl Http1Rules {
     /// Decides on what is left of the bytes that the reader has read.
     pub(super) fn read(&mut self, judge: &mut Judge, from: End, bytes: &[u8], decisions: &mut Decisions) {
         let seen = self.directions[from].seen;
-        if self.mode == Mode::Rules {
+        if !self.has_ended(from) {
             self.take_body(judge, (from, seen), bytes, decisions);
         }
         match self.mode {
@@ -192,6 +194,7 @@ impl Http1Rules {
                 }
             }
         }
+        self.keep_within_room(from, judge, decisions);
         self.move_on(from, judge, decisions);
         self.answer_if_due(decisions);
     }
@@ -311,8 +314,13 @@ impl Http1Rules {
         let direction = &mut self.directions[from];
         let len = up_to.saturating_sub(direction.decided) as usize;
         let bytes = direction.held[..len.min(direction.held.len())].to_vec();
+        let is_whole = bytes.len() == len;
         self.drop(from, up_to, decisions);
         self.lanes[from].push(bytes);
+        // Nothing may go on with a hole in it. What is refused goes nowhere.
+        if !is_whole && !self.lanes[from].is_refused() {
+            self.reset(Reason::Internal, decisions);
+        }
     }
 
     /// The other end gets this behind what has passed.
@@ -379,9 +387,20 @@ impl Http1Rules {
         reason: Reason,
         decisions: &mut Decisions,
     ) {
+        // In what is not read there is no place for an answer, and what comes behind it must not go on.
+        if self.mode == Mode::Through {
+            return self.reset(reason, decisions);
+        }
         self.directions.client.fate = Fate::Drop;
         self.last = Some(Last { answer: answer.map(|answer| encode(answer, to_head)), reason });
         self.answer_if_due(decisions);
+    }
+
+    /// A response is refused: its answer is due when all before it has gone on, and nothing of the server's goes on behind that.
+    pub(super) fn server_ends(&mut self) {
+        self.directions.server.fate = Fate::Drop;
+        self.open.clear();
+        self.within_response = false;
     }
 
     pub(super) fn answer_if_due(&mut self, decisions: &mut Decisions) {
@@ -562,25 +581,26 @@ impl Receiver<'_> {
                 self.rules.directions.server.body.watch = content;
                 let edits = self.judge.response_edits(head);
                 let edited = (!edits.is_empty()).then(|| edited(&self.head_up_to(at), &edits));
-                self.rules.within_response = true;
-                let inspected_by = watch.inspected_by;
-                self.rules.await_type(Awaiting::new(watch, edited, at), self.decisions);
-                if let Some(rule) = inspected_by {
-                    let subject = Subject { rule, place, head, fields, kind: None, has_begun: true };
-                    self.rules.inspect(subject, self.judge, self.decisions);
+                // What goes on at once, and is looked at meanwhile.
+                let ruling = watch.inspected_by.map(|rule| self.inspect(rule, head, fields));
+                if let Some(Ruling::Block(refusal)) = ruling {
+                    return self.block_response(&refusal, head, is_head);
                 }
-                return;
+                if self.judge.keeps_heads() {
+                    self.rules.directions.server.keep(self.bytes);
+                }
+                self.rules.within_response = true;
+                return self.rules.await_type(Awaiting::new(watch, edited, at), self.decisions);
             }
             Judged::ByType(..) => (Ruling::Pass, ContentWatch::default()),
             Judged::Now(ruling, watch) => (ruling, watch),
         };
-        if ruling == Ruling::Pass && is_tunnel {
+        // There is no body to look at in a tunnel, and nothing is asked about it later.
+        if is_tunnel && !matches!(ruling, Ruling::Block(_)) {
             ruling = self.judge.refuse(Reason::ContentOpaque, place, head);
         }
         if let Ruling::Inspect(rule) = ruling {
-            self.rules.directions.server.keep(self.bytes);
-            let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };
-            ruling = self.rules.inspect(subject, self.judge, self.decisions);
+            ruling = self.inspect(rule, head, fields);
         }
         match ruling {
             Ruling::Pass | Ruling::Inspect(_) => {
@@ -594,12 +614,21 @@ impl Receiver<'_> {
                     self.rules.directions.server.body.watch = watch;
                 }
             }
-            Ruling::Block(refusal) => {
-                // Nobody is answered before it, so its answer is due, and nothing of the server's goes on behind that.
-                self.rules.open.clear();
-                self.block(&refusal, head, is_head);
-            }
+            Ruling::Block(refusal) => self.block_response(&refusal, head, is_head),
         }
+    }
+
+    /// The body behind the head that ends here is to be looked at.
+    fn inspect(&mut self, rule: ContentRuleId, head: &mut HttpEvent, fields: &Fields) -> Ruling {
+        self.rules.directions.server.keep(self.bytes);
+        let place = Place { from: End::Server, stream: 0 };
+        let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };
+        self.rules.inspect(subject, self.judge, self.decisions)
+    }
+
+    fn block_response(&mut self, refusal: &Refusal, head: &mut HttpEvent, to_head: bool) {
+        self.rules.server_ends();
+        self.block(refusal, head, to_head);
     }
 
     fn block(&mut self, refusal: &Refusal, head: &mut HttpEvent, to_head: bool) {
@@ -621,13 +650,12 @@ impl Receiver<'_> {
     fn head_up_to(&self, at: u64) -> Vec<u8> {
         let direction = &self.rules.directions[self.from];
         let len = (at - direction.decided) as usize;
-        let mut head = direction.held.clone();
+        let mut head = direction.held[..len.min(direction.held.len())].to_vec();
         if head.len() < len {
             let begin = direction.decided.max(self.base);
             let place = |at: u64| (at - self.base) as usize;
             head.extend_from_slice(&self.bytes[place(begin)..place(at)]);
         }
-        head.truncate(len);
         head
     }
 

@@ -4,9 +4,12 @@ use tcp_stack::{Duration, Instant};
 
 use super::http1::{Fate, Http1Rules};
 use super::judge::{Judge, Place, Refusal, Ruling};
+use super::streamed::is_media;
 use super::type_watch::{Found, TypeWatch};
+use crate::content::body::FileType;
 use crate::content::filter::Decisions;
 use crate::end::End;
+use crate::policy::{ContentAction, Hold, Inside};
 use crate::reason::Reason;
 
 /// How long a head waits for a body that does not come. Then it goes on, and what comes later may still end it.
@@ -23,21 +26,23 @@ pub(super) struct Awaiting {
     head_at: u64,
     /// Zero: the time is not known yet.
     until: Instant,
+    /// Whoever looks into it would hold it, too: it waits until its type says who that is.
+    waits_on: bool,
 }
 
 impl Awaiting {
     pub(super) fn new(watch: Box<TypeWatch>, edited: Option<Vec<u8>>, head_at: u64) -> Self {
-        Self { watch, edited, head_at, until: Instant::ZERO }
+        Self { watch, edited, head_at, until: Instant::ZERO, waits_on: false }
     }
 
     /// When the head has waited long enough.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.watch.is_held.then_some(self.until)
+        (self.watch.is_held && !self.waits_on).then_some(self.until)
     }
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { watch, edited, head_at: _, until: _ } = self;
+        let Self { watch, edited, head_at: _, until: _, waits_on: _ } = self;
         size_of::<Self>() + watch.memory() + edited.as_ref().map_or(0, Vec::capacity)
     }
 }
@@ -121,9 +126,11 @@ impl Http1Rules {
             None => {}
         }
         if let Ruling::Inspect(rule) = ruling {
-            let kind = found.ok();
-            ruling = self.inspect_watched(rule, kind, &mut awaiting.watch, judge, decisions);
-            self.lanes.server.show(rest);
+            let (known, begins) = ((found.ok(), !was_held), self.lanes.server.current().is_none());
+            ruling = self.inspect_watched(rule, known, &mut awaiting.watch, judge, decisions);
+            if begins {
+                self.lanes.server.show(rest);
+            }
         }
         match ruling {
             Ruling::Pass | Ruling::Inspect(_) if was_held => {
@@ -145,15 +152,14 @@ impl Http1Rules {
         judge: &Judge,
         decisions: &mut Decisions,
     ) {
-        // Nobody is answered before it.
-        self.open.clear();
-        self.within_response = false;
+        self.server_ends();
         self.block(judge, refusal, &mut watch.head, false, decisions);
     }
 
     /// The time has come that [`poll_timeout`](Self::poll_timeout) said.
     pub(super) fn wait_is_over(&mut self, now: Instant, judge: &mut Judge, decisions: &mut Decisions) {
-        let Some(awaiting) = self.awaiting.as_mut().filter(|awaiting| awaiting.watch.is_held) else { return };
+        let is_due = |awaiting: &&mut Box<Awaiting>| awaiting.watch.is_held && !awaiting.waits_on;
+        let Some(awaiting) = self.awaiting.as_mut().filter(is_due) else { return };
         if awaiting.until == Instant::ZERO {
             awaiting.until = now + WAIT;
             return;
@@ -161,24 +167,40 @@ impl Http1Rules {
         if awaiting.until > now {
             return;
         }
-        match judge.let_go(&mut awaiting.watch, PLACE) {
-            (Ruling::Pass | Ruling::Inspect(_), watch) => {
-                let (edited, head_at) = (awaiting.edited.take(), awaiting.head_at);
-                self.directions.server.body.watch = watch;
-                self.head_goes_on(edited, head_at, decisions);
-                // All that has come since is of the same message.
-                let seen = self.directions.server.seen;
-                self.pass(End::Server, seen, decisions);
-                let Some(mut awaiting) = self.awaiting.take() else { return };
-                if let Some(rule) = awaiting.watch.inspected_by {
-                    self.inspect_watched(rule, None, &mut awaiting.watch, judge, decisions);
-                }
-                self.awaiting = Some(awaiting);
-            }
-            (Ruling::Block(refusal), _) => {
-                let Some(mut awaiting) = self.awaiting.take() else { return };
-                self.answer_in_its_place(&refusal, &mut awaiting.watch, judge, decisions);
-            }
+        if would_be_held(&awaiting.watch, judge) {
+            awaiting.waits_on = true;
+            return;
         }
+        let (mut ruling, content) = judge.let_go(&mut awaiting.watch, PLACE);
+        let Some(mut awaiting) = self.awaiting.take() else { return };
+        if let Ruling::Inspect(rule) = ruling {
+            // Nothing of it has gone on yet.
+            ruling = self.inspect_watched(rule, (None, false), &mut awaiting.watch, judge, decisions);
+        }
+        if let Ruling::Block(refusal) = ruling {
+            return self.answer_in_its_place(&refusal, &mut awaiting.watch, judge, decisions);
+        }
+        self.directions.server.body.watch = content;
+        self.head_goes_on(awaiting.edited.take(), awaiting.head_at, decisions);
+        // All that has come since is of the same message.
+        let seen = self.directions.server.seen;
+        self.pass(End::Server, seen, decisions);
+        self.awaiting = Some(awaiting);
+        self.move_on(End::Server, judge, decisions);
+    }
+}
+
+/// The rule that a response would go on by while its type is unknown has it looked at, and held meanwhile. Where it began with that, the
+/// rule of its type could not look any more.
+fn would_be_held(watch: &TypeWatch, judge: &Judge) -> bool {
+    let facts = watch.facts(Inside::Is(FileType::Unknown));
+    let rule = judge.policy.at_response(&watch.standing, &facts).rule;
+    let Some(ContentAction::Inspect(inspect)) = rule.map(|rule| judge.policy.action(rule)) else {
+        return false;
+    };
+    let content_type = watch.head.content_type.as_deref().unwrap_or_default().as_bytes();
+    match inspect.hold {
+        Some(hold) => hold != Hold::None,
+        None => !is_media(content_type),
     }
 }

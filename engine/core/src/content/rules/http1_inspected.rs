@@ -35,15 +35,18 @@ impl Http1Rules {
     pub(super) fn inspect_watched(
         &mut self,
         rule: ContentRuleId,
-        kind: Option<FileType>,
+        (kind, has_begun): (Option<FileType>, bool),
         watch: &mut TypeWatch,
         judge: &mut Judge,
         decisions: &mut Decisions,
     ) -> Ruling {
-        let (place, has_begun) = (Place { from: End::Server, stream: 0 }, !watch.is_held);
-        // Another rule has begun with it already.
+        let place = Place { from: End::Server, stream: 0 };
+        // Another rule has begun with it already, and this one's scanners come too late: policy says what becomes of it.
         if self.lanes.server.current().is_some() {
-            return Ruling::Pass;
+            let alerts = judge.alerts.len();
+            let ruling = judge.refuse(Reason::ContentTimeout, place, &mut watch.head);
+            judge.mark_late(alerts, has_begun);
+            return ruling;
         }
         let (mut head, fields) = (watch.head.clone(), watch.fields().clone());
         let subject = Subject { rule, place, head: &mut head, fields: &fields, kind, has_begun };
@@ -78,7 +81,7 @@ impl Http1Rules {
         } else {
             self.search(judge, from, octets, decisions);
         }
-        self.keep_within_bounds(from, judge, decisions);
+        self.keep_within_bounds(from, judge);
     }
 
     /// A body has ended.
@@ -93,16 +96,21 @@ impl Http1Rules {
         self.search_ends(judge, from, decisions);
     }
 
-    fn keep_within_bounds(&mut self, from: End, judge: &mut Judge, decisions: &mut Decisions) {
-        let (held, bytes) = (self.held(), self.lanes[from].bytes());
+    fn keep_within_bounds(&mut self, from: End, judge: &mut Judge) {
+        let bytes = self.lanes[from].bytes();
         let Some(inspection) = self.lanes[from].current().filter(|each| !each.is_settled()) else { return };
-        let place = Place { from, stream: 0 };
-        let most = judge.policy.inspection.hold_bytes;
-        if inspection.holds_all() && bytes > most {
-            judge.fails(inspection, Reason::ContentOversize, place);
+        if inspection.holds_all() && bytes > judge.policy.inspection.hold_bytes {
+            judge.fails(inspection, Reason::ContentOversize, Place { from, stream: 0 });
         }
-        if !inspection.is_settled() && !decisions.has_room_for(held) {
-            judge.fails(inspection, Reason::ContentOverload, place);
+    }
+
+    /// Whatever waits in the lane, of messages that are looked at and of those behind them, needs room.
+    pub(super) fn keep_within_room(&mut self, from: End, judge: &mut Judge, decisions: &Decisions) {
+        if self.is_over() || decisions.has_room_for(self.held()) {
+            return;
+        }
+        if let Some(inspection) = self.lanes[from].unsettled() {
+            judge.fails(inspection, Reason::ContentOverload, Place { from, stream: 0 });
         }
     }
 
@@ -130,7 +138,8 @@ impl Http1Rules {
                 Verdict::Refused => judge.fails(inspection, Reason::ContentOverload, place),
                 Verdict::Failed | Verdict::Pass | Verdict::Block(_) => judge.breaks(inspection, place),
             }
-            self.keep_within_bounds(from, judge, decisions);
+            self.keep_within_bounds(from, judge);
+            self.keep_within_room(from, judge, decisions);
             return self.move_on(from, judge, decisions);
         }
     }
@@ -181,9 +190,9 @@ impl Http1Rules {
             return self.reset(refusal.reason, decisions);
         }
         self.lanes[from].clear(from, decisions);
-        // Nobody is answered before it.
-        self.open.clear();
-        self.within_response = false;
+        if from == End::Server {
+            self.server_ends();
+        }
         self.block(judge, &refusal, &mut inspection.head, false, decisions);
     }
 }

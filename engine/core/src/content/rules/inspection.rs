@@ -170,6 +170,11 @@ impl Inspection {
         self.has_ended = true;
     }
 
+    /// No more of it comes.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// Octets of the body so far.
     pub(super) fn body(&self) -> u64 {
         self.body

@@ -11,6 +11,10 @@ use crate::end::End;
 
 /// Pieces up to this are put together.
 const PIECE: usize = 16 * 1024;
+/// Bytes behind a message that waits for a thread: then the sender's window closes.
+const MAX_BEHIND: usize = 256 * 1024;
+/// Messages that wait for threads, likewise: each costs a look at every call.
+const MAX_PENDING: usize = 64;
 
 /// One direction's queue.
 #[derive(Default)]
@@ -42,6 +46,20 @@ impl Lane {
     /// That of the message that comes.
     pub(super) fn current(&mut self) -> Option<&mut Inspection> {
         self.inspections.back_mut().filter(|_| self.is_open)
+    }
+
+    /// Nothing of the message that comes goes on any more.
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_open && self.inspections.back().is_some_and(|current| current.refusal().is_some())
+    }
+
+    /// The first that something is awaited of; that of the message that comes before all others, for it grows.
+    pub(super) fn unsettled(&mut self) -> Option<&mut Inspection> {
+        let grows = self.is_open && self.inspections.back().is_some_and(|current| !current.is_settled());
+        if grows {
+            return self.inspections.back_mut();
+        }
+        self.inspections.iter_mut().find(|each| !each.is_settled())
     }
 
     /// More of the body of the message that comes.
@@ -118,8 +136,15 @@ impl Lane {
         }
         self.forget_settled();
         decisions.set_holding(from, !self.items.is_empty());
-        decisions.set_full(from, self.inspections.iter().any(Inspection::is_behind));
+        decisions.set_full(from, self.is_long() || self.inspections.iter().any(Inspection::is_behind));
         None
+    }
+
+    /// So much waits for a message of which all has come that no more is to come behind it.
+    fn is_long(&self) -> bool {
+        let next = self.items.front().and_then(|item| item.of).map(|(number, _)| number + 1);
+        let needs_more = self.is_open && next == Some(self.first + self.inspections.len() as u64);
+        self.inspections.len() >= MAX_PENDING || self.bytes > MAX_BEHIND && next.is_some() && !needs_more
     }
 
     fn let_go(&mut self, from: End, decisions: &mut Decisions) {
@@ -136,9 +161,14 @@ impl Lane {
         }
     }
 
-    /// The place of a message of which some has gone on and no more may.
+    /// The place of a message of which some has gone on and no more may. What all has gone on of, nothing can be done about.
     fn begun_and_refused(&self) -> Option<usize> {
-        self.inspections.iter().position(|each| each.has_begun && each.refusal().is_some())
+        // Items are in the order of messages: those before this one have none.
+        let waits_from = self.items.iter().find_map(|item| item.of).map_or(u64::MAX, |(number, _)| number);
+        let has_gone = |at: usize| self.first + (at as u64) < waits_from;
+        self.inspections.iter().enumerate().position(|(at, each)| {
+            each.has_begun && each.refusal().is_some() && !(each.has_ended() && has_gone(at))
+        })
     }
 
     fn forget_settled(&mut self) {
