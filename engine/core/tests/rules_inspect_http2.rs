@@ -7,10 +7,11 @@ use std::sync::Arc;
 #[allow(dead_code, reason = "some of it is for HTTP/1 alone")]
 mod inspecting;
 
-use inspecting::{Threads, World, policy};
+use inspecting::{Threads, World, lists, policy};
 use proptest::prelude::*;
+use wireglass_core::content::FileType;
 use wireglass_core::end::End::{Client, Server};
-use wireglass_core::policy::{ContentPolicy, Hold, OnUnread};
+use wireglass_core::policy::{ContentAction, ContentPolicy, ContentRule, Hold, Inspect, OnUnread, Respond};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -284,4 +285,215 @@ proptest! {
         }
         prop_assert!(world.ending.is_none());
     }
+}
+
+const ELF: &[u8] = b"\x7fELF and so on, for long enough to be more than a few octets";
+
+fn of_type(name: &str, kind: &str, action: ContentAction) -> ContentRule {
+    ContentRule { file_type: FileType::named(kind), ..ContentRule::new(name, action) }
+}
+
+/// A rule that has a type blocked, and behind it one that has everything looked at.
+fn typed_policy(hold: Option<Hold>, listed: &[u8]) -> ContentPolicy {
+    let (lists, hashes) = lists(&[listed], &[]);
+    let inspect = Inspect { hashes, hold, ..Inspect::default() };
+    let rules = [
+        of_type("programs", "executable", ContentAction::Block(Respond::Page)),
+        ContentRule::new("files", ContentAction::Inspect(inspect)),
+    ];
+    ContentPolicy::compile(&rules, lists)
+}
+
+/// A rule about the type stands before the one that inspects, and the content does not come for a while.
+#[test]
+fn a_first_octet_that_comes_late_lifts_no_hold() {
+    // So short that all of it waits, whatever the rule holds.
+    let listed = body(15_000);
+    for hold in [None, Some(Hold::Tail), Some(Hold::All)] {
+        for seconds in [0, 1, 3, 10] {
+            let mut world = connected(&Arc::new(typed_policy(hold, &listed)), Threads::Last, 1 << 20, 16_384);
+            asks(&mut world, 1);
+            let whole = response(1, b"", &listed, 5_000);
+            let (head, data) = whole.split_at(10);
+            world.says(Server, head);
+            world.waits(seconds);
+            // The type is known with the first part, and nothing has been looked at.
+            let (first, rest) = data.split_at(5_009);
+            world.says(Server, first);
+            world.waits(3);
+            world.says(Server, rest);
+            assert!(frames(&world.to_client).iter().all(|frame| frame.2 != 1), "{hold:?} {seconds}");
+            world.runs_out();
+            let (sent, ends, is_reset) = stream(&world, 1);
+            assert!(String::from_utf8_lossy(&sent).contains("</html>") && ends && !is_reset);
+            assert_eq!((world.ending, world.told()), (None, vec![("content.blocked", true, false)]));
+            assert_eq!(world.stage.held(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_comes_late_and_is_clean_goes_on() {
+    for (len, threads) in [(0, Threads::AtOnce), (1, Threads::Last), (100_000, Threads::AtOnce)] {
+        for hold in HOLDS {
+            let mut world = connected(&Arc::new(typed_policy(hold, b"another")), threads, 1 << 20, 16_384);
+            asks(&mut world, 1);
+            world.says(Server, &frame(HEADERS, 4, 1, b"\x88"));
+            world.waits(3);
+            world.says(Server, &response(1, b"", &body(len), 9_000)[10..]);
+            world.runs_out();
+            assert!(stream(&world, 1) == (body(len), true, false), "{len} {hold:?}");
+            assert_eq!((world.ending, world.told(), world.stage.held()), (None, vec![], 0));
+        }
+    }
+}
+
+/// As long as its type was not known, another rule's scanners looked at it.
+#[test]
+fn the_rule_for_a_type_that_shows_late_is_asked() {
+    let (lists, hashes) = lists(&[ELF], &[]);
+    let programs = Inspect { hashes, ..Inspect::default() };
+    for hold in HOLDS {
+        let others = Inspect { hold, ..Inspect::default() };
+        let rules = [
+            of_type("programs", "executable", ContentAction::Inspect(programs.clone())),
+            ContentRule::new("others", ContentAction::Inspect(others)),
+        ];
+        let policy = Arc::new(ContentPolicy::compile(&rules, Arc::clone(&lists)));
+        for threads in [Threads::Last, Threads::AtOnce] {
+            let mut world = connected(&policy, threads, 1 << 20, 16_384);
+            asks(&mut world, 1);
+            world.says(Server, &frame(HEADERS, 4, 1, b"\x88"));
+            world.waits(3);
+            world.says(Server, &[frame(DATA, 0, 1, &ELF[..2]), frame(DATA, 0, 1, &ELF[2..])].concat());
+            world.says(Server, &frame(DATA, END_STREAM, 1, b""));
+            world.runs_out();
+            let [alert] = &world.alerts[..] else { panic!("{:?}", world.told()) };
+            assert_eq!((alert.rule.as_deref(), alert.blocked), (Some("programs"), true), "{hold:?}");
+            let (sent, ends, is_reset) = stream(&world, 1);
+            assert!(!ends || String::from_utf8_lossy(&sent).contains("</html>"));
+            assert!(ends != is_reset);
+        }
+    }
+}
+
+#[test]
+fn a_part_that_nobody_asked_for_does_not_go_on_late_either() {
+    for seconds in [0, 3] {
+        let policy = Arc::new(typed_policy(None, b"another"));
+        let mut world = connected(&policy, Threads::AtOnce, 1 << 20, 16_384);
+        asks(&mut world, 1);
+        world.says(Server, &frame(HEADERS, 4, 1, b"\x8a"));
+        world.waits(seconds);
+        world.says(Server, &[frame(DATA, 0, 1, &body(9_000)), frame(DATA, END_STREAM, 1, b"z")].concat());
+        world.runs_out();
+        assert_eq!(world.told(), [("content.range", true, false)]);
+        let (sent, ends, _) = stream(&world, 1);
+        assert!(ends && String::from_utf8_lossy(&sent).contains("</html>"), "{seconds}");
+    }
+}
+
+/// GOAWAY and close_notify come right behind the last response.
+#[test]
+fn the_end_of_the_connection_waits_for_verdicts() {
+    for listed in [body(50_000), b"another".to_vec()] {
+        let policy = Arc::new(typed_policy(Some(Hold::All), &listed));
+        let mut world = connected(&policy, Threads::Last, 1 << 20, 16_384);
+        asks(&mut world, 1);
+        world.says(Server, &response(1, b"", &body(50_000), 9_000));
+        world.says(Server, &frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
+        world.ends(Server);
+        assert!(!world.closed.server && world.stage.is_holding());
+        world.answer_all();
+        assert!(world.closed.server && !world.stage.is_holding());
+        let (sent, ends, is_reset) = stream(&world, 1);
+        assert!(ends && !is_reset);
+        assert_eq!(sent == body(50_000), listed == b"another");
+        assert_eq!(world.ending, None);
+    }
+}
+
+#[test]
+fn what_a_server_leaves_incomplete_holds_its_end_for_nothing() {
+    let whole = response(1, b"", &body(50_000), 9_000);
+    // Before the first octet, within a frame, and before the last frame.
+    for cut in [10, 12_345, whole.len() - 9] {
+        for hold in HOLDS {
+            let policy = Arc::new(typed_policy(hold, b"another"));
+            let mut world = connected(&policy, Threads::Last, 1 << 20, 16_384);
+            asks(&mut world, 1);
+            asks(&mut world, 3);
+            world.says(Server, &response(3, b"", &body(50_000), 9_000));
+            world.says(Server, &whole[..cut]);
+            world.ends(Server);
+            world.runs_out();
+            assert!(world.closed.server || world.ending.is_some(), "{cut} {hold:?}");
+            assert_eq!(world.stage.held(), 0);
+            if hold == Some(Hold::None) && cut == 12_345 {
+                // The beginning of a frame has gone on.
+                continue;
+            }
+            assert!(!stream(&world, 1).1);
+            assert!(stream(&world, 3) == (body(50_000), true, false), "{cut} {hold:?}");
+        }
+    }
+}
+
+/// Rules look at nothing where a head says that nothing comes.
+#[test]
+fn content_that_the_head_has_not_told_of_is_cut_off() {
+    const HEAD: &[u8] = b"\x02\x04HEAD\x87\x84\x01\x01a";
+    let zero: &[u8] = b"\x88\x0f\x0d\x010";
+    let three: &[u8] = b"\x88\x0f\x0d\x013";
+    for (request, head, fits) in [
+        (GET, zero, 0),
+        (GET, b"\x89", 0),
+        (GET, b"\x8b", 0),
+        (HEAD, b"\x88", 0),
+        (HEAD, three, 0),
+        (GET, three, 3),
+    ] {
+        for policy in [policy(None, &[b"another"], &[]), typed_policy(None, b"another")] {
+            let mut world = connected(&Arc::new(policy), Threads::AtOnce, 1 << 20, 16_384);
+            for stream in [1, 3] {
+                world.says(Client, &frame(HEADERS, 5, stream, request));
+            }
+            world.says(Server, &[frame(HEADERS, 4, 1, head), frame(DATA, 0, 1, &body(fits + 1))].concat());
+            world.says(Server, &frame(DATA, END_STREAM, 1, &body(100)));
+            world.runs_out();
+            let (sent, ends, is_reset) = stream(&world, 1);
+            assert!(sent.is_empty() && !ends && is_reset, "{head:?}");
+            assert_eq!(world.told(), [("content.unparsed", true, false)]);
+            // What was told of may come, in any frames.
+            world.says(Server, &frame(HEADERS, 4, 3, head));
+            world.says(Server, &[frame(DATA, 0, 3, &body(fits)), frame(DATA, END_STREAM, 3, b"")].concat());
+            world.runs_out();
+            assert!(stream(&world, 3) == (body(fits), true, false), "{head:?}");
+        }
+    }
+}
+
+#[test]
+fn no_more_responses_are_looked_at_at_once_than_may() {
+    let policy = Arc::new(policy(Some(Hold::All), &[b"another"], &[]));
+    let mut world = connected(&policy, Threads::Last, 1 << 20, 16_384);
+    for n in 0..300 {
+        asks(&mut world, 2 * n + 1);
+        world.says(
+            Server,
+            &[frame(HEADERS, 4, 2 * n + 1, b"\x88"), frame(DATA, 0, 2 * n + 1, b"a,b\n")].concat(),
+        );
+        world.says(Server, &frame(DATA, 0, 2 * n + 1, &[b'c'; 600]));
+    }
+    assert_eq!(world.told(), [("content.overload", true, false); 300 - 256]);
+    assert!(stream(&world, 1).0.is_empty() && stream(&world, 599).1);
+    // One that is over makes room.
+    world.says(Server, &frame(DATA, END_STREAM, 1, b""));
+    world.answer_all();
+    assert!(stream(&world, 1).0.len() == 604 && stream(&world, 1).1);
+    asks(&mut world, 601);
+    world.says(Server, &response(601, b"", &body(700), 700));
+    world.answer_all();
+    assert!(stream(&world, 601) == (body(700), true, false));
+    assert_eq!(world.ending, None);
 }

@@ -45,8 +45,15 @@ pub(super) struct Http2Rules {
     unfolded: usize,
     /// Until then responses wait for their types; zero: the time is not known yet.
     pub(super) wait_until: Option<Instant>,
-    /// Streams that threads look at.
-    pub(super) inspected: Vec<u32>,
+    /// Of the streams that threads look at, those of which something has changed.
+    pub(super) changed: Vec<u32>,
+    /// How the windows stood when it was last seen whether they keep servers from going on.
+    pub(super) windows_seen: (i64, bool),
+    /// When the first of the threads that were asked before has had its time, or earlier.
+    pub(super) threads_until: Option<Instant>,
+    /// Streams that threads have just been asked about.
+    pub(super) asked: Vec<u32>,
+    ended: PerEnd<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -138,7 +145,11 @@ impl Http2Rules {
             mode: Mode::Rules,
             unfolded: 0,
             wait_until: None,
-            inspected: Vec::new(),
+            changed: Vec::new(),
+            windows_seen: (0, false),
+            threads_until: None,
+            asked: Vec::new(),
+            ended: PerEnd::both(false),
         }
     }
 
@@ -201,20 +212,38 @@ impl Http2Rules {
             End::BOTH.into_iter().for_each(|to| self.flush(to, decisions));
             self.check_bounds(decisions);
         }
+        self.tell_holding(decisions);
+    }
+
+    /// Whether something of the server's waits here, so that its end is to wait, too.
+    fn tell_holding(&self, decisions: &mut Decisions) {
+        let direction = &self.directions[End::Server];
+        let has_place = !(self.ended.server && matches!(direction.fate, Fate::Pass | Fate::Blank));
+        // A client that says nothing more credits nothing: what waits for windows then will never go.
+        let will_go = !self.ended.client || self.wait_until.is_some();
+        let is_holding = self.streams.inspected().len() > 0 || !self.queue.is_empty() && will_go;
+        decisions.set_holding(End::Server, self.mode == Mode::Rules && has_place && is_holding);
     }
 
     /// Nothing more is read.
     pub(super) fn off(&mut self, judge: &mut Judge, from: End, off: InspectorOff, decisions: &mut Decisions) {
         let base = self.directions[from].seen;
-        Relay { rules: self, judge, bytes: &[], base, decisions }.off(from, off);
+        Relay { rules: &mut *self, judge, bytes: &[], base, decisions: &mut *decisions }.off(from, off);
+        self.tell_holding(decisions);
     }
 
     /// An end sends nothing more. What it has left incomplete goes nowhere.
     pub(super) fn ended(&mut self, from: End, decisions: &mut Decisions) {
+        self.ended[from] = true;
         if self.mode != Mode::Ended {
             let seen = self.directions[from].seen;
             self.drop(from, seen, decisions);
         }
+        if self.mode == Mode::Rules && from == End::Server {
+            self.give_up_incomplete();
+            self.flush(End::Client, decisions);
+        }
+        self.tell_holding(decisions);
     }
 
     /// A stream is to end. False: it is over, blocked already, or has never begun. None: nothing is read any more.
@@ -246,11 +275,15 @@ impl Http2Rules {
             mode: _,
             unfolded: _,
             wait_until: _,
-            inspected,
+            changed,
+            windows_seen: _,
+            threads_until: _,
+            asked,
+            ended: _,
         } = self;
         let directions: usize = directions.iter().map(Direction::memory).sum();
         let outboxes: usize = outboxes.iter().map(Outbox::memory).sum();
-        let inspected = inspected.capacity() * size_of::<u32>();
+        let inspected = (changed.capacity() + asked.capacity()) * size_of::<u32>();
         directions + streams.memory() + windows.memory() + outboxes + queue.memory() + inspected
     }
 

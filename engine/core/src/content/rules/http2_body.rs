@@ -38,12 +38,12 @@ impl Http2Rules {
             Some(until) if until == Instant::ZERO => self.wait_until = Some(now + WAIT),
             Some(until) if until <= now => {
                 for stream in self.queue.held_streams() {
-                    if self.awaits_type(stream) && self.streams.has_waited(stream) {
+                    if self.streams.awaits_type(stream) && self.streams.has_waited(stream) {
                         Relay::between_calls(self, judge, decisions).let_go(stream);
                     }
                 }
                 let held = self.queue.held_streams();
-                let waits = held.into_iter().any(|stream| self.awaits_type(stream));
+                let waits = held.into_iter().any(|stream| self.streams.awaits_type(stream));
                 self.wait_until = waits.then_some(now + WAIT);
             }
             _ => {}
@@ -65,7 +65,7 @@ impl Relay<'_> {
         if let Some(found) = self.rules.streams.show(stream, octets) {
             let kept = self.rules.streams.get_mut(stream).map_or(0, |open| watch(open)) - before;
             self.type_is_known(stream, found, (octets, &octets[kept..]));
-        } else if !self.rules.awaits_type(stream) {
+        } else if !self.rules.streams.awaits_type(stream) {
             self.search(from, stream, octets);
         } else if self.rules.held_without_verdict() > MAX_WAITING {
             self.let_go(stream);
@@ -133,10 +133,12 @@ impl Relay<'_> {
         }
         if let Ruling::Inspect(rule) = ruling {
             ruling = self.inspect_watched(stream, rule, found.ok(), &mut watch);
-            self.show_to_threads(stream, rest);
+            if matches!(ruling, Ruling::Inspect(_)) {
+                self.show_to_threads(stream, rest);
+            }
         }
         match ruling {
-            Ruling::Inspect(_) => {}
+            Ruling::Inspect(_) => self.goes_on(stream),
             Ruling::Pass => {
                 self.goes_on(stream);
                 if is_as_it_was {
@@ -150,22 +152,26 @@ impl Relay<'_> {
     /// It has waited long enough.
     fn let_go(&mut self, stream: u32) {
         let Some(mut watch) = self.rules.streams.take_type_watch(stream) else { return };
-        match self.judge.let_go(&mut watch, place(stream)) {
-            (Ruling::Pass | Ruling::Inspect(_), content) => {
+        let (mut ruling, content) = self.judge.let_go(&mut watch, place(stream));
+        if let Ruling::Inspect(rule) = ruling {
+            ruling = self.inspect_watched(stream, rule, None, &mut watch);
+        }
+        match ruling {
+            Ruling::Pass | Ruling::Inspect(_) => {
                 self.rules.streams.begin_response(stream, content);
-                self.goes_on(stream);
-                if let Some(rule) = watch.inspected_by {
-                    self.inspect_watched(stream, rule, None, &mut watch);
-                }
                 self.rules.streams.await_type(stream, watch);
+                self.goes_on(stream);
             }
-            (Ruling::Block(refusal), _) => self.blocked(stream, true, &refusal, &mut watch.head),
+            Ruling::Block(refusal) => self.blocked(stream, true, &refusal, &mut watch.head),
         }
     }
 
-    /// What waits of it may go, unless it is more than rules allow.
+    /// What waits of it may go, unless threads look at it or it is more than rules allow.
     pub(super) fn goes_on(&mut self, stream: u32) {
-        self.rules.queue.release(stream);
+        // What waits for a verdict waits on, whatever has become known beside that.
+        if self.rules.streams.inspection(stream).is_none_or(|inspection| inspection.waits_for_nothing()) {
+            self.rules.queue.release(stream);
+        }
         let Some(open) = self.rules.streams.get_mut(stream) else { return };
         let content = open.response_content;
         if self.judge.late(&mut open.response_watch, content, place(stream)) != Ruling::Pass {

@@ -177,6 +177,9 @@ impl Relay<'_> {
             HeadKind::Request | HeadKind::Response => !open.has_response && check_response(fields).is_ok(),
         };
         let (had_response, place) = (open.has_response, Place { from: End::Server, stream });
+        if kind == HeadKind::Response {
+            open.response_declared = length_told(&open.request, head, fields);
+        }
         let ruling = if !is_well_formed {
             head.ambiguous.insert(Ambiguity::FieldsMalformed);
             self.judge.refuse(Reason::ContentUnparsed, place, head)
@@ -340,14 +343,20 @@ impl Relay<'_> {
         self.may_go_on(place)
     }
 
-    /// Content comes behind its head, and no more of it than rules allow.
+    /// Content comes behind its head, no more of it than that has told of (RFC 9113, 8.1.1), and no more than rules allow. Rules have
+    /// taken the head at its word, and look at nothing where it has told of nothing.
     fn response_goes_on(&mut self, place: Place, data: u32) -> bool {
         let Some(open) = self.rules.streams.get_mut(place.stream) else { return false };
         open.response_content += u64::from(data);
         if self.judge.late(&mut open.response_watch, open.response_content, place) != Ruling::Pass {
             return false;
         }
-        open.has_response || self.may_go_on(place)
+        let fits = open.response_declared.is_none_or(|declared| open.response_content <= declared);
+        if fits && open.has_response {
+            return true;
+        }
+        open.response_declared = None;
+        self.may_go_on(place)
     }
 
     /// What policy says about a message that breaks rules in the middle.
@@ -379,7 +388,7 @@ impl Relay<'_> {
             rules.outboxes[End::Server].credit_connection(credit);
             return (Fate::Drop, exchange);
         }
-        let waits = rules.queue.has(stream) || rules.queue.is_held(stream);
+        let waits = rules.queue.is_held(stream) || rules.queue.has(stream);
         if rules.windows.must_hold(frame.length) || waits {
             let credit = rules.windows.swallowed(frame.length - data);
             rules.outboxes[End::Server].credit_connection(credit);
@@ -413,6 +422,18 @@ impl Relay<'_> {
         header_block(&mut out, direction.frame.stream, carrier, &block);
         rules.drop(from, at, self.decisions);
         self.decisions.insert(from, out);
+    }
+}
+
+/// How much content the head of a response tells of, as rules understand it; none: it does not tell.
+fn length_told(request: &Request, head: &HttpEvent, fields: &Fields) -> Option<u64> {
+    let has_none = request.is_head || head.method.as_deref() == Some("HEAD");
+    match head.status {
+        _ if request.is_connect => None,
+        Some(100..=199 | 204 | 304) => Some(0),
+        _ if has_none => Some(0),
+        // A policy may let what is malformed pass.
+        _ => str::from_utf8(fields.value("content-length")?).ok()?.trim().parse().ok(),
     }
 }
 

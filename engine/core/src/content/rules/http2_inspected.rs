@@ -3,10 +3,11 @@
 //! Nothing is credited for what waits, so a server sends no more of it than the client takes. Where that is less than the body, the
 //! body is too large to be held as a whole.
 
+use std::collections::BTreeSet;
+
 use tcp_stack::Instant;
 
 use super::http2::{Http2Rules, Relay};
-use super::inspection::Inspection;
 use super::judge::{Judge, Place, Ruling};
 use super::judge_inspection::{Begun, Subject};
 use super::type_watch::TypeWatch;
@@ -18,38 +19,30 @@ use crate::reason::Reason;
 
 /// A server that may send less than this waits for more.
 const LEAST_WINDOW: i64 = 1024;
+/// Responses of a connection that are looked at at once. Servers let their clients have one or two hundred streams open.
+const MAX_INSPECTED: usize = 256;
 
 fn place(stream: u32) -> Place {
     Place { from: End::Server, stream }
 }
 
 impl Http2Rules {
-    /// The response of this stream waits for its type.
-    pub(super) fn awaits_type(&mut self, stream: u32) -> bool {
-        self.queue.is_held(stream)
-            && self.streams.get_mut(stream).is_some_and(|open| open.type_watch.is_some())
-    }
-
-    /// When a thread has had its time.
+    /// When a thread has had its time, or earlier.
     pub(super) fn threads_due(&self) -> Option<Instant> {
-        self.inspected.iter().filter_map(|stream| self.streams.inspection(*stream)?.poll_timeout()).min()
+        let is_awaited = self.streams.inspected().len() > 0;
+        // The time at which some were asked is not known yet.
+        let until = if self.asked.is_empty() { self.threads_until } else { Some(Instant::ZERO) };
+        until.filter(|_| is_awaited)
     }
 
-    /// Octets that wait for verdicts.
-    fn waiting_for_verdicts(&self) -> u64 {
-        let waiting = |stream: &u32| self.streams.waiting_for_verdict(*stream);
-        self.inspected.iter().map(waiting).sum()
-    }
-
-    /// Octets that wait for something else.
+    /// Octets that wait for something else than verdicts.
     pub(super) fn held_without_verdict(&self) -> u64 {
-        self.windows.held().saturating_sub(self.waiting_for_verdicts())
+        self.windows.held().saturating_sub(self.streams.waiting_for_verdicts())
     }
 
     /// Bytes of memory that count as held bodies.
     pub(super) fn held_for_verdicts(&self) -> usize {
-        let scans = self.inspected.iter().filter_map(|stream| self.streams.inspection(*stream));
-        self.waiting_for_verdicts() as usize + scans.map(Inspection::held).sum::<usize>()
+        self.streams.held_for_verdicts()
     }
 
     /// A thread has answered.
@@ -60,11 +53,9 @@ impl Http2Rules {
         judge: &mut Judge,
         decisions: &mut Decisions,
     ) {
-        let asked = |stream: &&u32| {
-            self.streams.inspection(**stream).is_some_and(|inspection| inspection.question() == question)
-        };
-        // Of a stream that is over.
-        let Some(stream) = self.inspected.iter().find(asked).copied() else { return };
+        // Of a stream that is over, or of which another rule looks at the response by now.
+        let Some(stream) = self.streams.of_question(question) else { return };
+        self.changed.push(stream);
         self.streams.change(stream, |open| {
             let Some(inspection) = &mut open.inspection else { return };
             match verdict {
@@ -84,28 +75,63 @@ impl Http2Rules {
     /// Threads that have had their time.
     pub(super) fn threads_are_late(&mut self, now: Instant, judge: &mut Judge) {
         let timeout = judge.policy.inspection.timeout;
-        for stream in self.inspected.clone() {
+        for stream in std::mem::take(&mut self.asked) {
+            // Now its time begins.
             self.streams.change(stream, |open| {
-                if let Some(inspection) = &mut open.inspection
-                    && inspection.has_timed_out(now, timeout)
-                {
-                    judge.fails(inspection, Reason::ContentTimeout, place(stream));
-                }
+                open.inspection.as_mut().is_some_and(|inspection| inspection.has_timed_out(now, timeout))
             });
+            self.threads_until.get_or_insert(now + timeout);
         }
+        if self.threads_until.is_none_or(|until| until > now) {
+            return;
+        }
+        for stream in self.streams.inspected().collect::<Vec<_>>() {
+            let failed = self.streams.change(stream, |open| {
+                let inspection = open.inspection.as_mut()?;
+                let is_late = inspection.has_timed_out(now, timeout);
+                is_late.then(|| judge.fails(inspection, Reason::ContentTimeout, place(stream)))
+            });
+            if failed.flatten().is_some() {
+                self.changed.push(stream);
+            }
+        }
+        let until = |stream| self.streams.inspection(stream)?.poll_timeout();
+        self.threads_until = self.streams.inspected().filter_map(until).min();
     }
 
     /// What may go goes, threads get what has come, and what may not is answered or cut off.
     pub(super) fn move_on(&mut self, judge: &mut Judge, decisions: &mut Decisions) {
-        if self.inspected.is_empty() {
+        let windows = (self.windows.initial(), self.windows.of_server() < LEAST_WINDOW);
+        if std::mem::replace(&mut self.windows_seen, windows) != windows {
+            // A server may be unable to go on with streams that it has said nothing more of.
+            self.changed.extend(self.streams.inspected());
+        }
+        if self.changed.is_empty() {
             return;
         }
-        for stream in self.inspected.clone() {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        for stream in changed {
             self.keep_within_bounds(stream, judge, decisions);
             Relay::between_calls(self, judge, decisions).move_on(stream);
         }
-        let streams = &self.streams;
-        self.inspected.retain(|stream| streams.inspection(*stream).is_some());
+        if self.streams.inspected().len() == 0 {
+            (self.asked, self.threads_until) = (Vec::new(), None);
+        }
+    }
+
+    /// The server says nothing more: what it has not said to its end is not looked at to its end, and does not go on.
+    pub(super) fn give_up_incomplete(&mut self) {
+        let held = self.queue.held_streams();
+        for stream in held.into_iter().chain(self.streams.inspected()).collect::<BTreeSet<_>>() {
+            if self.streams.get_mut(stream).is_some_and(|open| !open.ended.server) {
+                let held = self.queue.discard(stream);
+                self.windows.discarded(held);
+                self.outboxes[End::Client].reset(stream);
+                self.streams.remove(stream);
+            }
+        }
     }
 
     fn keep_within_bounds(&mut self, stream: u32, judge: &mut Judge, decisions: &mut Decisions) {
@@ -136,6 +162,10 @@ impl Relay<'_> {
     /// The response that begins is to be looked at.
     pub(super) fn inspect(&mut self, stream: u32, subject: Subject<'_>) -> Ruling {
         let rule = subject.rule;
+        let is_new = self.rules.streams.inspection(stream).is_none();
+        if is_new && self.rules.streams.inspected().len() >= MAX_INSPECTED {
+            return self.judge.refuse(Reason::ContentOverload, subject.place, subject.head);
+        }
         match self.judge.inspect(subject, self.decisions) {
             Begun::Not(ruling) => ruling,
             Begun::Inspects(inspection) => {
@@ -143,13 +173,14 @@ impl Relay<'_> {
                     self.rules.queue.hold(stream);
                 }
                 self.rules.streams.change(stream, |open| open.inspection = Some(inspection));
-                self.rules.inspected.push(stream);
+                self.rules.changed.push(stream);
                 Ruling::Inspect(rule)
             }
         }
     }
 
-    /// Likewise where its type was awaited.
+    /// Likewise where its type was awaited. Where another rule looks at it already, as if its type stayed unknown, this one takes its
+    /// place and sees all that has come: it is the one that applies.
     pub(super) fn inspect_watched(
         &mut self,
         stream: u32,
@@ -157,19 +188,25 @@ impl Relay<'_> {
         kind: Option<FileType>,
         watch: &mut TypeWatch,
     ) -> Ruling {
-        // Another rule has begun with it already.
-        if self.rules.streams.inspection(stream).is_some() {
+        let before = self.rules.streams.inspection(stream);
+        // Nothing makes up for what the other has found.
+        if before.is_some_and(|before| before.refusal().is_some()) {
             return Ruling::Pass;
         }
-        let (mut head, fields, has_begun) = (watch.head.clone(), watch.fields().clone(), !watch.is_held);
+        // As long as it is held and nobody has looked at it, nothing of it has gone on.
+        let is_held = self.rules.queue.is_held(stream);
+        let has_begun = before.map_or(!is_held, |before| before.has_begun);
+        let (mut head, fields) = (watch.head.clone(), watch.fields().clone());
         let place = place(stream);
         let subject = Subject { rule, place, head: &mut head, fields: &fields, kind, has_begun };
         let ruling = self.inspect(stream, subject);
         watch.head = head;
-        self.show_to_threads(stream, watch.first());
-        if has_begun {
-            // What has come, and the frame that comes, has gone on.
-            self.rules.streams.change(stream, |open| open.allowed = open.response_content);
+        if matches!(ruling, Ruling::Inspect(_)) {
+            self.show_to_threads(stream, watch.first());
+            if !is_held {
+                // What has come, and the frame that comes, has gone on.
+                self.rules.streams.change(stream, |open| open.allowed = open.response_content);
+            }
         }
         ruling
     }
@@ -182,6 +219,7 @@ impl Relay<'_> {
                     inspection.push(octets);
                 }
             });
+            self.rules.changed.push(stream);
         }
     }
 
@@ -191,6 +229,7 @@ impl Relay<'_> {
             && let Some(inspection) = &mut open.inspection
         {
             inspection.end();
+            self.rules.changed.push(stream);
         }
     }
 
@@ -199,12 +238,16 @@ impl Relay<'_> {
         let state = self.rules.streams.change(stream, |open| {
             let inspection = open.inspection.as_mut()?;
             inspection.ask(decisions);
+            let is_asked = inspection.poll_timeout() == Some(Instant::ZERO);
             let more = inspection.may_go().min(inspection.body()).saturating_sub(open.allowed);
             open.allowed += more;
             inspection.has_begun |= more > 0;
-            Some((more, inspection.is_settled(), inspection.refusal().is_some()))
+            Some((is_asked, more, inspection.is_settled(), inspection.refusal().is_some()))
         });
-        let Some(Some((more, is_settled, is_refused))) = state else { return };
+        let Some(Some((is_asked, more, is_settled, is_refused))) = state else { return };
+        if is_asked {
+            self.rules.asked.push(stream);
+        }
         if !is_settled {
             return self.rules.queue.allow(stream, more);
         }

@@ -1,6 +1,6 @@
 //! What waits to be inserted: for a place between two frames, and data also for windows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
@@ -11,6 +11,7 @@ use super::http2_writer::{
     Carrier, ErrorCode, MAX_PAYLOAD, data, goaway, header_block, rst_stream, window_update,
 };
 use crate::fields::{Field, Fields};
+use crate::tree_memory::tree_memory;
 
 /// Frames for one end that need no window.
 #[derive(Default)]
@@ -109,8 +110,10 @@ pub(super) struct Queue {
     bytes: usize,
     /// Something can have changed about what may go.
     is_due: bool,
+    /// How many of them each stream has.
+    counts: BTreeMap<u32, usize>,
     /// Streams of which nothing goes, or no more than so many octets.
-    holds: Vec<(u32, u64)>,
+    holds: BTreeMap<u32, u64>,
 }
 
 struct Item {
@@ -144,7 +147,9 @@ impl Queue {
     fn push(&mut self, stream: u32, what: Waiting, end_stream: bool) {
         self.bytes += what.len();
         self.items.push_back(Item { stream, what, end_stream });
-        self.is_due = true;
+        *self.counts.entry(stream).or_default() += 1;
+        // Of what is held and may not go, nothing goes by looking again.
+        self.is_due |= self.holds.get(&stream) != Some(&0);
     }
 
     /// A response of ours.
@@ -189,12 +194,15 @@ impl Queue {
 
     /// Something of this stream waits.
     pub(super) fn has(&self, stream: u32) -> bool {
-        self.items.iter().any(|item| item.stream == stream)
+        self.counts.contains_key(&stream)
     }
 
     /// What waits of a stream goes nowhere. Returns the octets of the server's among it.
     pub(super) fn discard(&mut self, stream: u32) -> usize {
-        self.holds.retain(|(held, _)| *held != stream);
+        self.holds.remove(&stream);
+        if self.counts.remove(&stream).is_none() {
+            return 0;
+        }
         let (mut held, bytes) = (0, &mut self.bytes);
         self.items.retain(|item| {
             let stays = item.stream != stream;
@@ -209,12 +217,14 @@ impl Queue {
 
     /// Nothing of this stream goes, until it is [released](Self::release).
     pub(super) fn hold(&mut self, stream: u32) {
-        self.holds.push((stream, 0));
+        self.holds.insert(stream, 0);
     }
 
     /// So many more octets of a stream that is held may go, with the head before them.
     pub(super) fn allow(&mut self, stream: u32, octets: u64) {
-        if let Some((_, may_go)) = self.holds.iter_mut().find(|(held, _)| *held == stream) {
+        if octets > 0
+            && let Some(may_go) = self.holds.get_mut(&stream)
+        {
             *may_go += octets;
             self.wake();
         }
@@ -222,18 +232,18 @@ impl Queue {
 
     /// What waits of a stream may go.
     pub(super) fn release(&mut self, stream: u32) {
-        self.holds.retain(|(held, _)| *held != stream);
+        self.holds.remove(&stream);
         self.wake();
     }
 
     /// Nothing of this stream goes.
     pub(super) fn is_held(&self, stream: u32) -> bool {
-        self.holds.iter().any(|(held, _)| *held == stream)
+        self.holds.contains_key(&stream)
     }
 
     /// Those of which nothing goes.
     pub(super) fn held_streams(&self) -> Vec<u32> {
-        self.holds.iter().map(|(stream, _)| *stream).collect()
+        self.holds.keys().copied().collect()
     }
 
     /// Windows have changed.
@@ -255,20 +265,25 @@ impl Queue {
     ) {
         self.is_due = false;
         // Streams of which something stays, so that what follows does, too.
-        let mut stalled: Vec<u32> =
-            self.holds.iter().filter(|(_, may_go)| *may_go == 0).map(|(stream, _)| *stream).collect();
+        let held = self.holds.iter().filter(|(_, may_go)| **may_go == 0);
+        let mut stalled: BTreeSet<u32> = held.map(|(stream, _)| *stream).collect();
         let mut stays = VecDeque::new();
         for mut item in std::mem::take(&mut self.items) {
             if !stalled.contains(&item.stream) {
                 let before = item.what.len();
-                let hold = self.holds.iter_mut().find(|(stream, _)| *stream == item.stream);
-                let may_go = hold.map(|(_, may_go)| may_go);
+                let may_go = self.holds.get_mut(&item.stream);
                 let gone = write_item(out, &mut item, may_go, windows, streams, encoding);
                 self.bytes -= before - if gone { 0 } else { item.what.len() };
                 if gone {
+                    if let Some(count) = self.counts.get_mut(&item.stream) {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.counts.remove(&item.stream);
+                        }
+                    }
                     continue;
                 }
-                stalled.push(item.stream);
+                stalled.insert(item.stream);
             }
             stays.push_back(item);
         }
@@ -286,8 +301,8 @@ impl Queue {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { items, bytes, is_due: _, holds } = self;
-        items.capacity() * size_of::<Item>() + bytes + holds.capacity() * size_of::<(u32, u64)>()
+        let Self { items, bytes, is_due: _, counts, holds } = self;
+        items.capacity() * size_of::<Item>() + bytes + tree_memory(counts) + tree_memory(holds)
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Stream {
     /// Likewise of the response's.
     pub(super) response_content: u64,
     pub(super) response_watch: ContentWatch,
+    /// How much of that its head has told of.
+    pub(super) response_declared: Option<u64>,
     /// Octets of the client's that the server has, less what it has credited the stream with.
     pub(super) uncredited: i64,
     /// What the client has credited the stream with, less what was inserted into it.
@@ -44,7 +46,31 @@ pub(super) struct Stream {
     pub(super) allowed: u64,
 }
 
+/// What is summed up over all streams, so that nobody has to go through them.
+#[derive(Clone, Copy, Default)]
+struct Account {
+    /// Bytes of memory that a stream holds beside its own size.
+    beside: usize,
+    /// Octets that wait for a verdict.
+    waiting: u64,
+    /// Bytes of memory of what threads look at or are to look at.
+    scanned: usize,
+    /// What threads are asked about it.
+    question: Option<u64>,
+}
+
 impl Stream {
+    fn account(&self) -> Account {
+        let inspection = self.inspection.as_ref();
+        let waits = inspection.filter(|inspection| !inspection.waits_for_nothing());
+        Account {
+            beside: self.beside(),
+            waiting: waits.map_or(0, |inspection| inspection.body().saturating_sub(self.allowed)),
+            scanned: inspection.map_or(0, |inspection| inspection.held()),
+            question: inspection.map(|inspection| inspection.question()),
+        }
+    }
+
     /// Bytes of memory that it holds beside its own size.
     fn beside(&self) -> usize {
         let host = self.host.as_ref().map_or(0, |host| host.len());
@@ -73,10 +99,14 @@ pub(super) enum State {
 
 #[derive(Default)]
 pub(super) struct Streams {
-    /// With what each holds beside its own size.
-    streams: BTreeMap<u32, (Stream, usize)>,
-    /// The sum of that.
+    /// With what each is counted for.
+    streams: BTreeMap<u32, (Stream, Account)>,
+    /// The sums of that.
     beside: usize,
+    waiting: u64,
+    scanned: usize,
+    /// Those that threads look at, by the question.
+    inspected: BTreeMap<u64, u32>,
     blocked: usize,
     /// Of how many responses the type is not known yet.
     untyped: usize,
@@ -108,10 +138,20 @@ impl Streams {
 
     pub(super) fn insert(&mut self, number: u32, stream: Stream) {
         self.remove(number);
-        let beside = stream.beside();
+        let account = stream.account();
         self.blocked += usize::from(stream.is_blocked);
-        self.beside += beside;
-        self.streams.insert(number, (stream, beside));
+        self.recount(number, Account::default(), account);
+        self.streams.insert(number, (stream, account));
+    }
+
+    fn recount(&mut self, number: u32, was: Account, is: Account) {
+        self.beside = self.beside - was.beside + is.beside;
+        self.waiting = self.waiting - was.waiting + is.waiting;
+        self.scanned = self.scanned - was.scanned + is.scanned;
+        if was.question != is.question {
+            was.question.map(|question| self.inspected.remove(&question));
+            is.question.map(|question| self.inspected.insert(question, number));
+        }
     }
 
     /// Its response has begun, and rules have said so far what they say about that.
@@ -121,11 +161,11 @@ impl Streams {
 
     /// What it holds may change.
     pub(super) fn change<T>(&mut self, stream: u32, change: impl FnOnce(&mut Stream) -> T) -> Option<T> {
-        let (stream, beside) = self.streams.get_mut(&stream)?;
-        let result = change(stream);
-        let now = stream.beside();
-        self.beside = self.beside - *beside + now;
-        *beside = now;
+        let (open, account) = self.streams.get_mut(&stream)?;
+        let result = change(open);
+        let is = open.account();
+        let was = std::mem::replace(account, is);
+        self.recount(stream, was, is);
         Some(result)
     }
 
@@ -166,11 +206,30 @@ impl Streams {
         self.streams.get(&stream)?.0.inspection.as_deref()
     }
 
-    /// Octets of its response that wait for a verdict.
-    pub(super) fn waiting_for_verdict(&self, stream: u32) -> u64 {
-        let Some((open, _)) = self.streams.get(&stream) else { return 0 };
-        let inspection = open.inspection.as_ref().filter(|inspection| !inspection.waits_for_nothing());
-        inspection.map_or(0, |inspection| inspection.body().saturating_sub(open.allowed))
+    /// The stream that threads are asked this about.
+    pub(super) fn of_question(&self, question: u64) -> Option<u32> {
+        self.inspected.get(&question).copied()
+    }
+
+    /// Those that threads look at.
+    pub(super) fn inspected(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.inspected.values().copied()
+    }
+
+    /// Octets of responses that wait for verdicts.
+    pub(super) fn waiting_for_verdicts(&self) -> u64 {
+        self.waiting
+    }
+
+    /// Bytes of memory that count as held bodies.
+    pub(super) fn held_for_verdicts(&self) -> usize {
+        self.waiting as usize + self.scanned
+    }
+
+    /// Nothing of its response has gone on, as its type is not known.
+    pub(super) fn awaits_type(&self, stream: u32) -> bool {
+        let watch = self.streams.get(&stream).and_then(|(open, _)| open.type_watch.as_ref());
+        watch.is_some_and(|watch| watch.is_held)
     }
 
     /// Its response has waited for its type before; from now on it has.
@@ -199,10 +258,10 @@ impl Streams {
 
     /// It is over; its frames are swallowed from here on.
     pub(super) fn remove(&mut self, stream: u32) {
-        if let Some((stream, beside)) = self.streams.remove(&stream) {
-            self.blocked -= usize::from(stream.is_blocked);
-            self.untyped -= usize::from(stream.type_watch.is_some());
-            self.beside -= beside;
+        if let Some((open, account)) = self.streams.remove(&stream) {
+            self.blocked -= usize::from(open.is_blocked);
+            self.untyped -= usize::from(open.type_watch.is_some());
+            self.recount(stream, account, Account::default());
         }
         if self.streams.is_empty() {
             // An idle connection holds no table.
@@ -244,7 +303,7 @@ impl Streams {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { streams, beside, blocked: _, untyped: _, let_go, opened: _, passed: _ } = self;
-        tree_memory(streams) + beside + let_go.capacity() * size_of::<u32>()
+        let Self { streams, beside, inspected, let_go, .. } = self;
+        tree_memory(streams) + tree_memory(inspected) + beside + let_go.capacity() * size_of::<u32>()
     }
 }
