@@ -192,6 +192,42 @@ fn a_stream_ends_and_the_others_go_on() {
     }
 }
 
+/// Some of a frame has gone on: the rest of it does not, and if it was to be the last one the flow ends, so that nobody takes it for whole.
+#[test]
+fn the_rest_of_a_frame_does_not_go_on() {
+    let lab = http2();
+    for (seed, is_last) in [(0, false), (1, true)] {
+        let setup = setup(seed);
+        let name = NAME.as_bytes();
+        let request = [&b"\x82\x87\x84\x01"[..], &[name.len() as u8], name].concat();
+        let asks = [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, &request)].concat();
+        let whole = frame(0, u8::from(is_last), 1, &[1; 9_000]);
+        let head = [frame(4, 0, 0, &[]), frame(4, 1, 0, &[]), frame(1, 4, 1, &[0x88])].concat();
+        let begin = [&head[..], &whole[..5_000]].concat();
+        let client = vec![Step::Send(asks.clone()), Step::Receive(begin.len()), Step::Pause(NEVER)];
+        let server = vec![
+            Step::Receive(asks.len()),
+            Step::Send(begin.clone()),
+            Step::Pause(SECOND * 100),
+            Step::Send(whole[5_000..].to_vec()),
+            Step::Pause(NEVER),
+        ];
+        let mut run = lab.connect_tls(&setup, client, server);
+        run.settle(SECOND * 60);
+        tell(&run, &setup, Some(1));
+        run.settle(SECOND * 200);
+        let received = &run.client().received[begin.len()..];
+        assert!(!received.contains(&1), "{setup:?}: no more of its content");
+        if is_last {
+            assert_eq!((run.flow_end().0, received.len()), ("decrypted", 0), "{setup:?}");
+        } else {
+            // As much of nothing, and the stream's end behind it.
+            assert_eq!(received.len(), whole.len() - 5_000 + 13, "{setup:?}");
+            assert_eq!(run.engine().flows(), 1, "{setup:?}");
+        }
+    }
+}
+
 /// Where nobody can cut a stream out, the flow ends: what is to end does not go on.
 #[test]
 fn without_a_filter_that_knows_streams_the_flow_ends() {

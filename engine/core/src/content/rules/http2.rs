@@ -258,7 +258,9 @@ impl Http2Rules {
         }
         let is_open = self.streams.state(stream) == State::Open;
         if is_open {
-            Relay::between_calls(self, judge, decisions).cut_off(stream);
+            let mut relay = Relay::between_calls(self, judge, decisions);
+            relay.cut_off(stream);
+            End::BOTH.into_iter().for_each(|from| relay.drop_rest(from, stream));
             self.settle(judge, decisions);
         }
         Some(is_open)

@@ -91,6 +91,11 @@ impl Relay<'_> {
     /// The stream ends in the middle of its content, and what has come of the frame that comes goes nowhere.
     fn cut_content_off(&mut self, from: End, stream: u32) {
         self.cut_off(stream);
+        self.drop_rest(from, stream);
+    }
+
+    /// What has not come yet of a DATA frame of a stream that was cut off goes nowhere.
+    pub(super) fn drop_rest(&mut self, from: End, stream: u32) {
         let rules = &mut *self.rules;
         let direction = &mut rules.directions[from];
         let frame = direction.frame;
