@@ -195,7 +195,7 @@ reasons! {
         ContentBomb = "content.bomb", "A body that unfolds into far more than it has, where a rule asks what is in it (`content.on_undecodable`).";
         ContentLate = "content.late", "Something was found in a body of which most had gone on: it was cut off, and the next try is answered with the page.";
         ContentTimeout = "content.timeout", "A body that is to be looked at was with a thread for too long (`content.on_timeout`).";
-        ContentOverload = "content.overload", "A body that is to be looked at, while the threads have their hands full or the worker holds as many bytes of bodies as it may (`content.on_overload`).";
+        ContentOverload = "content.overload", "A body that is to be looked at, while the threads have their hands full, the worker holds as many bytes of bodies as it may, or 256 others of its connection (HTTP/2) are looked at (`content.on_overload`).";
         ContentOversize = "content.oversize", "A body that is to be held until it has been looked at, and is larger than is held (`content.on_oversize`).";
         ContentRange = "content.range", "A part of a body that is to be looked at as a whole (`content.on_range`).";
         IcapDown = "icap.down", "There was no connection to an ICAP server that was to be asked about a body, or no answer in time (`content.on_icap`).";
