@@ -61,7 +61,7 @@ def late(lab):
 def served(lab):
     """Files that are on no list arrive as they are, byte for byte; a part is sent as the whole"""
     slowest = 0
-    for name, body in (("clean", _CLEAN), ("late-clean", bytes(3_000_000)), ("short", b"short"), ("nothing", b"")):
+    for name, body in (("held-clean", _CLEAN), ("late-clean", bytes(3_000_000)), ("held-short", b"short"), ("held-nothing", b"")):
         _serve(lab, name, body)
         for version in _VERSIONS:
             began = time.monotonic()
@@ -70,7 +70,7 @@ def served(lab):
             if seen.exit != 0 or seen.status != 200 or seen.body != body:
                 raise Failed(f"{name} {version}: exit {seen.exit}, status {seen.status}, {len(seen.body)} bytes of {len(body)}")
     for version in _VERSIONS:
-        seen = lab.client.curl(WWW, SERVER4, version, "-H", "Range: bytes=100-", path="/files/clean")
+        seen = lab.client.curl(WWW, SERVER4, version, "-H", "Range: bytes=100-", path="/files/held-clean")
         if seen.status != 200 or seen.body != _CLEAN:
             raise Failed(f"range {version}: status {seen.status}, {len(seen.body)} bytes")
     return f"slowest {slowest * 1000:.0f} ms"

@@ -85,25 +85,25 @@ def killed(lab):
     """The server is killed while it is asked, is away, and comes back: content.on_icap, and then files arrive again"""
     need_engine(lab)
     body = bytes(range(256)) * 20_000
-    _file(lab, "long", body)
+    _file(lab, "icap-long", body)
     scanner = Scanner(lab, lab.folder / "scanner-killed")
     with scanner.running(), _engine(lab, "icap-killed"):
-        _served(lab, "long", body)
+        _served(lab, "icap-long", body)
         # With the scanner stopped c-icap waits for it, and is asked when it is killed.
         scanner.clamd.popen.send_signal(signal.SIGSTOP)
         try:
             asking = threading.Timer(1, lambda: scanner.stop(signal.SIGKILL))
             asking.start()
-            seen = lab.client.curl(WWW, SERVER4, "--http1.1", path="/files/long")
+            seen = lab.client.curl(WWW, SERVER4, "--http1.1", path="/files/icap-long")
             asking.join()
         finally:
             scanner.clamd.popen.send_signal(signal.SIGCONT)
         if seen.exit != 0 or seen.status != 403:
             raise Failed(f"killed: exit {seen.exit}, status {seen.status}")
         logged(lab, seen.local_port, None, "icap.down")
-        _refused(lab, "long", "icap.down")
+        _refused(lab, "icap-long", "icap.down")
         scanner.start()
-        _served(lab, "long", body)
+        _served(lab, "icap-long", body)
 
 
 @check("icap.wrong", group="alone")
