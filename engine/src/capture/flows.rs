@@ -17,6 +17,8 @@ const MOST_WAITING_TOGETHER: usize = 64 << 20;
 const MOST_FLOWS: usize = 65_536;
 /// A flow that has waited for so long is forgotten: the word that it is over was lost.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// So is one of which nothing was taken for so long: twice as long as the engine keeps idle flows, unless it is told otherwise.
+const SILENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// The flows that are there.
 #[derive(Default)]
@@ -27,6 +29,7 @@ pub(super) struct Flows {
 
 struct Followed {
     state: State,
+    /// When it began to wait, or said something last.
     since: Instant,
 }
 
@@ -63,6 +66,7 @@ impl Flows {
         let comment = || format!("flow_id {}", frame.flow);
         match &mut found.state {
             State::Known { is_named } => {
+                found.since = now;
                 let comment = (!std::mem::replace(is_named, true)).then(comment);
                 write(out, frame, comment.as_deref());
                 Taken::Written
@@ -112,15 +116,17 @@ impl Flows {
         }
     }
 
-    /// Forgets those that have waited for too long. Goes through all: to be called seldom.
+    /// Forgets those of which nothing has come for too long. Goes through all: to be called seldom.
     pub(super) fn forget_old(&mut self, now: Instant) {
         let waiting = &mut self.waiting;
-        self.flows.retain(|_, flow| match &flow.state {
-            State::Waiting(blocks) if now.duration_since(flow.since) >= PATIENCE => {
-                *waiting -= blocks.len();
-                false
-            }
-            _ => true,
+        self.flows.retain(|_, Followed { state, since }| {
+            let (blocks, most) = match state {
+                State::Waiting(blocks) => (blocks.len(), PATIENCE),
+                State::Known { .. } | State::GivenUp => (0, SILENCE),
+            };
+            let stays = now.duration_since(*since) < most;
+            *waiting -= if stays { 0 } else { blocks };
+            stays
         });
     }
 }
@@ -142,4 +148,26 @@ pub(super) fn interfaces<W: AsRef<str>>(wires: &[W]) -> Vec<String> {
     let ports =
         wires.iter().flat_map(|wire| ["inside", "outside"].map(|side| format!("{} {side}", wire.as_ref())));
     std::iter::once("plaintext".to_owned()).chain(ports).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The word that they are over was lost.
+    #[test]
+    fn what_says_nothing_more_is_forgotten() {
+        let (mut flows, start) = (Flows::default(), Instant::now());
+        let followed = |state| Followed { state, since: start };
+        flows.flows.insert(1, followed(State::Waiting(vec![0; 100])));
+        flows.flows.insert(2, followed(State::Known { is_named: true }));
+        flows.flows.insert(3, followed(State::GivenUp));
+        flows.waiting = 100;
+        flows.forget_old(start + PATIENCE - Duration::from_secs(1));
+        assert_eq!((flows.flows.len(), flows.waiting), (3, 100));
+        flows.forget_old(start + PATIENCE);
+        assert_eq!((flows.flows.len(), flows.waiting), (2, 0));
+        flows.forget_old(start + SILENCE);
+        assert!(flows.flows.is_empty());
+    }
 }

@@ -4,6 +4,7 @@
 //! has nothing to do with packets: it asks the workers through [`crate::flow_dump`], or reads what they count, and waits for nobody
 //! for long.
 
+pub(crate) mod acceptor;
 pub mod client;
 mod counters;
 mod exclude;

@@ -19,16 +19,16 @@ pub const MAX_DRAIN: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Who is at the other end of a connection, as the kernel says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// Its user.
-    pub(super) uid: u32,
+    pub(crate) uid: u32,
     /// The process.
-    pub(super) pid: i32,
+    pub(crate) pid: i32,
 }
 
 impl Peer {
     /// It may change what the engine does: it is root, or the engine's own user.
-    pub(super) fn may_operate(self, own_uid: u32) -> bool {
+    pub(crate) fn may_operate(self, own_uid: u32) -> bool {
         self.uid == 0 || self.uid == own_uid
     }
 }

@@ -1,22 +1,21 @@
 //! The engine's end of the control channel: few connections, each with a thread, a deadline and one request.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 mod operate;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::RecvTimeoutError;
 use wireglass_core::exclusions::{Cause, Clients, Exclusion};
 use wireglass_core::flow::FlowSnapshot;
 
+use super::acceptor::{Acceptor, Open};
 use super::operate::Peer;
 use super::protocol::{
     Command, ExcludeRequest, FlowsRequest, IncludeRequest, Line, Refusal, ReloadRecord, Right, VERSION,
@@ -49,17 +48,18 @@ const BLOCK: usize = 64 * 1024;
 
 /// Answers until dropped or stopped.
 pub struct ControlServer {
-    shared: Arc<Shared>,
-    listener: UnixStream,
-    thread: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
 }
 
 struct Shared {
     dumper: FlowDumper,
     metrics: Arc<Metrics>,
     reload: Option<ReloadHandle>,
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
 }
+
+/// A connection may operate.
+struct MayOperate(bool);
 
 impl ControlServer {
     /// Starts the thread, which keeps the socket. Without `reload`, requests for one are refused.
@@ -72,95 +72,37 @@ impl ControlServer {
         metrics: Arc<Metrics>,
         reload: Option<ReloadHandle>,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared { dumper, metrics, reload, stop: AtomicBool::new(false) });
-        // A second handle of the listener, as a stream: only streams can be shut down, which is what ends a wait for a
-        // connection (Linux: accept fails at once, and for ever).
-        let listener = UnixStream::from(OwnedFd::from(socket.listener().try_clone()?));
-        let for_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("wg-control".into()).spawn(move || {
-            accept(socket.listener(), &for_thread);
-            drop(socket);
-        })?;
-        Ok(Self { shared, listener, thread: Some(thread) })
+        let stop = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared { dumper, metrics, reload, stop: Arc::clone(&stop) });
+        let take = move |stream, peer, open: &[Open<MayOperate>]| accept(stream, peer, open, &shared);
+        Ok(Self { acceptor: Acceptor::start(socket, "wg-control", stop, take)? })
     }
 
     /// Ends all connections and the thread, and removes the socket.
-    pub fn stop(mut self) {
-        self.halt();
-    }
-
-    fn halt(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        self.shared.stop.store(true, Ordering::Release);
-        // Where it cannot be woken, better a thread left behind than a stop that hangs.
-        if self.listener.shutdown(Shutdown::Both).is_ok() {
-            let _ = thread.join();
-        }
+    pub fn stop(self) {
+        drop(self.acceptor);
     }
 }
 
-impl Drop for ControlServer {
-    fn drop(&mut self) {
-        self.halt();
-    }
-}
-
-/// A connection that is being answered.
-struct Open {
+fn accept(
     stream: UnixStream,
-    thread: JoinHandle<()>,
-    may_operate: bool,
-}
-
-/// Who has connected, and whether he may operate. None: the kernel does not say, so nobody is.
-fn peer(stream: &UnixStream) -> Option<(Peer, bool)> {
-    let credentials =
-        nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials).ok()?;
-    let peer = Peer { uid: credentials.uid(), pid: credentials.pid() };
-    Some((peer, peer.may_operate(nix::unistd::geteuid().as_raw())))
-}
-
-fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
-    let mut open: Vec<Open> = Vec::new();
-    loop {
-        let accepted = listener.accept();
-        if shared.stop.load(Ordering::Acquire) {
-            break;
-        }
-        open.retain(|open| !open.thread.is_finished());
-        let accepted = accepted.map(|(stream, _)| (peer(&stream), stream));
-        match accepted {
-            Ok((None, _)) => {}
-            Ok((Some((_, may_operate)), stream))
-                if open.iter().filter(|open| open.may_operate == may_operate).count() >= CONNECTIONS =>
-            {
-                let line = Refusal::Busy.line("other requests are being answered; try again");
-                // Into the empty buffer of a new socket, or not at all: nobody is waited for here.
-                let _ = stream.set_nonblocking(true);
-                let _ = (&stream).write_all(encode(&line).as_bytes());
-            }
-            Ok((Some(peer), stream)) => open.extend(serve(stream, peer, shared)),
-            // Out of descriptors, say: do not spin on it.
-            Err(_) => thread::sleep(Duration::from_millis(100)),
-        }
+    peer: Peer,
+    open: &[Open<MayOperate>],
+    shared: &Arc<Shared>,
+) -> Option<Open<MayOperate>> {
+    let may_operate = peer.may_operate(nix::unistd::geteuid().as_raw());
+    if open.iter().filter(|open| open.about.0 == may_operate).count() >= CONNECTIONS {
+        let line = Refusal::Busy.line("other requests are being answered; try again");
+        // Into the empty buffer of a new socket, or not at all: nobody is waited for here.
+        let _ = stream.set_nonblocking(true);
+        let _ = (&stream).write_all(encode(&line).as_bytes());
+        return None;
     }
-    for Open { stream, thread, .. } in open {
-        let _ = stream.shutdown(Shutdown::Both);
-        let _ = thread.join();
-    }
-}
-
-/// A thread for a connection, and a handle to end its waits. None: there is no room for one.
-fn serve(stream: UnixStream, peer: (Peer, bool), shared: &Arc<Shared>) -> Option<Open> {
-    let handle = stream.try_clone().ok()?;
     let shared = Arc::clone(shared);
-    let serve = move || {
+    Open::serve(stream, MayOperate(may_operate), "wg-control-peer", move |stream| {
         // What goes wrong with one connection is its own affair.
-        let _ = answer(&stream, peer, &shared);
-        let _ = stream.shutdown(Shutdown::Both);
-    };
-    let thread = thread::Builder::new().name("wg-control-peer".into()).spawn(serve).ok()?;
-    Some(Open { stream: handle, thread, may_operate: peer.1 })
+        let _ = answer(stream, (peer, may_operate), &shared);
+    })
 }
 
 fn answer(stream: &UnixStream, (peer, may_operate): (Peer, bool), shared: &Shared) -> io::Result<()> {

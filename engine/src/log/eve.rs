@@ -9,20 +9,21 @@ use md5::{Digest as _, Md5};
 use serde::{Serialize, Serializer};
 use wireglass_core::capture::CaptureEvent;
 use wireglass_core::event::{
-    Action, AlertEvent, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event, FlowEvent,
-    FlowHead, HelloInfo, HttpEvent, LegInfo, LinkEvent, MintedBy, PortLink, Revocation, RevocationSource,
-    SummaryEvent, Timestamp, TlsEvent, Unread,
+    Action, AlertEvent, AnomalyEvent, CertificateInfo, ChainFinding, Event, FlowEvent, FlowHead, HelloInfo,
+    LegInfo, LinkEvent, MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent,
+    Unread,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::order::Order;
 use wireglass_core::phase::FlowPhase;
-use wireglass_core::reason::{Ambiguity, InspectorOff, Reason};
+use wireglass_core::reason::{InspectorOff, Reason};
 use wireglass_core::starttls::Protocol;
 
 use super::community_id::community_id;
 use super::eve_alert::{Alert, OwnAlert, direction};
 use super::eve_file::FileInfo;
 use super::eve_frame;
+use super::eve_http::{Http, OwnHttp};
 use crate::metrics::Snapshot;
 
 /// IANA protocol number.
@@ -63,8 +64,7 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             app_proto: speaks_http(alert).then_some(if alert.stream == 0 { "http" } else { "http2" }),
             direction: Some(direction(alert.from)),
             alert: Some(Alert::new(alert)),
-            http: speaks_http(alert)
-                .then(|| Http { http2: Http2::new(alert.stream), ..Http::new(&alert.http) }),
+            http: speaks_http(alert).then(|| Http::on_stream(&alert.http, alert.stream)),
             wireglass: Some(Own::Alert(OwnAlert::new(head.flow_id, alert))),
             ..Line::new("alert", head)
         },
@@ -72,7 +72,7 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             tx_id: Some(file.http.tx_id),
             app_proto: Some(if file.stream == 0 { "http" } else { "http2" }),
             direction: Some(direction(file.from)),
-            http: Some(Http { http2: Http2::new(file.stream), ..Http::new(&file.http) }),
+            http: Some(Http::on_stream(&file.http, file.stream)),
             fileinfo: Some(FileInfo::new(file)),
             wireglass: OwnHttp::new(&file.http).map(Own::Http),
             ..Line::new("fileinfo", head)
@@ -297,60 +297,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 #[derive(Serialize)]
-struct Http<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hostname: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_user_agent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_content_type: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_refer: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_method: Option<&'a str>,
-    protocol: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redirect: Option<&'a str>,
-    length: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http2: Option<Http2>,
-}
-
-#[derive(Serialize)]
-struct Http2 {
-    stream_id: u32,
-}
-
-impl Http2 {
-    /// None in HTTP/1.
-    fn new(stream_id: u32) -> Option<Self> {
-        (stream_id != 0).then_some(Self { stream_id })
-    }
-}
-
-impl<'a> Http<'a> {
-    fn new(event: &'a HttpEvent) -> Self {
-        Self {
-            hostname: event.hostname.as_deref(),
-            url: event.url.as_deref(),
-            http_user_agent: event.user_agent.as_deref(),
-            http_content_type: event.content_type.as_deref(),
-            http_refer: event.referer.as_deref(),
-            http_method: event.method.as_deref(),
-            protocol: event.protocol,
-            status: event.status,
-            redirect: event.redirect.as_deref(),
-            length: event.length,
-            http2: None,
-        }
-    }
-}
-
-#[derive(Serialize)]
 struct Link<'a> {
     #[serde(serialize_with = "rfc3339")]
     timestamp: Timestamp,
@@ -505,32 +451,6 @@ enum Own<'a> {
     Http(OwnHttp<'a>),
     Anomaly(OwnAnomaly),
     Alert(OwnAlert<'a>),
-}
-
-#[derive(Serialize)]
-struct OwnHttp<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    verdict: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    ambiguous: Vec<&'static str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    shortened: bool,
-}
-
-impl<'a> OwnHttp<'a> {
-    /// None: there is nothing to say.
-    fn new(event: &'a HttpEvent) -> Option<Self> {
-        let HttpEvent { ambiguous, shortened, verdict, ref rule, .. } = *event;
-        let says = shortened || !ambiguous.is_empty() || verdict.is_some();
-        says.then(|| Self {
-            verdict: verdict.map(ContentVerdict::name),
-            rule: rule.as_deref(),
-            ambiguous: ambiguous.iter().map(Ambiguity::code).collect(),
-            shortened,
-        })
-    }
 }
 
 /// Suricata's `anomaly`, of its type `applayer`.

@@ -5,6 +5,7 @@ pub mod eve;
 mod eve_alert;
 mod eve_file;
 mod eve_frame;
+mod eve_http;
 mod output;
 mod ring;
 mod writer;

@@ -1,20 +1,18 @@
 //! The socket that an IDS writes to: few connections, each with a thread that reads lines, no faster than it may.
 
 use std::io::{self, Read};
-use std::net::Shutdown;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::unistd::Uid;
 use wireglass_core::reason::VerdictFate;
 
 use super::{Block, Finder, Line, VerdictSender};
 use crate::control::ControlSocket;
+use crate::control::acceptor::{Acceptor, Open};
+use crate::control::operate::Peer;
 
 /// Connections at a time.
 const CONNECTIONS: usize = 4;
@@ -29,16 +27,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Listens until dropped or stopped.
 pub struct VerdictServer {
-    shared: Arc<Shared>,
-    listener: UnixStream,
-    thread: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
 }
 
 struct Shared {
     block: Block,
     finder: Finder,
     sender: VerdictSender,
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
 }
 
 impl VerdictServer {
@@ -52,82 +48,32 @@ impl VerdictServer {
         finder: Finder,
         sender: VerdictSender,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared { block, finder, sender, stop: AtomicBool::new(false) });
-        // A second handle of the listener, as a stream: only streams can be shut down, which ends a wait for a connection.
-        let listener = UnixStream::from(OwnedFd::from(socket.listener().try_clone()?));
-        let for_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("wg-verdicts".into()).spawn(move || {
-            accept(socket.listener(), &for_thread);
-            drop(socket);
-        })?;
-        Ok(Self { shared, listener, thread: Some(thread) })
+        let stop = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared { block, finder, sender, stop: Arc::clone(&stop) });
+        let take = move |stream, peer, open: &[Open<()>]| accept(stream, peer, open, &shared);
+        Ok(Self { acceptor: Acceptor::start(socket, "wg-verdicts", stop, take)? })
     }
 
     /// Ends all connections and the thread, and removes the socket.
-    pub fn stop(mut self) {
-        self.halt();
-    }
-
-    fn halt(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        self.shared.stop.store(true, Ordering::Release);
-        // Where it cannot be woken, better a thread left behind than a stop that hangs.
-        if self.listener.shutdown(Shutdown::Both).is_ok() {
-            let _ = thread.join();
-        }
+    pub fn stop(self) {
+        drop(self.acceptor);
     }
 }
 
-impl Drop for VerdictServer {
-    fn drop(&mut self) {
-        self.halt();
+fn accept(stream: UnixStream, peer: Peer, open: &[Open<()>], shared: &Arc<Shared>) -> Option<Open<()>> {
+    // The socket's mode says who may already, until somebody changes that.
+    if open.len() >= CONNECTIONS || !peer.may_operate(nix::unistd::geteuid().as_raw()) {
+        shared.sender.counters().count(VerdictFate::PeerRefused);
+        tracing::warn!("verdicts: a connection was refused: not root's or ours, or one too many");
+        return None;
     }
-}
-
-fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
-    let mut open: Vec<(UnixStream, JoinHandle<()>)> = Vec::new();
-    loop {
-        let accepted = listener.accept();
-        if shared.stop.load(Ordering::Acquire) {
-            break;
-        }
-        open.retain(|(_, thread)| !thread.is_finished());
-        match accepted {
-            Ok((stream, _)) if open.len() >= CONNECTIONS || !is_trusted(&stream) => {
-                shared.sender.counters().count(VerdictFate::PeerRefused);
-                tracing::warn!("verdicts: a connection was refused: not root's or ours, or one too many");
-            }
-            Ok((stream, _)) => open.extend(serve(stream, shared)),
-            // Out of descriptors, say: do not spin on it.
-            Err(_) => thread::sleep(Duration::from_millis(100)),
-        }
-    }
-    for (stream, thread) in open {
-        let _ = stream.shutdown(Shutdown::Both);
-        let _ = thread.join();
-    }
-}
-
-/// The socket's mode says so already, until somebody changes that.
-fn is_trusted(stream: &UnixStream) -> bool {
-    let peer = getsockopt(stream, PeerCredentials).map(|peer| Uid::from_raw(peer.uid()));
-    peer.is_ok_and(|peer| peer.is_root() || peer == Uid::effective())
-}
-
-/// A thread for a connection, and a handle to end its waits. None: there is no room for one.
-fn serve(stream: UnixStream, shared: &Arc<Shared>) -> Option<(UnixStream, JoinHandle<()>)> {
-    let handle = stream.try_clone().ok()?;
     let shared = Arc::clone(shared);
-    let serve = move || {
+    Open::serve(stream, (), "wg-verdicts-ids", move |stream| {
         tracing::info!("verdicts: an IDS has connected");
-        let mut reader = LineReader::default();
         // What goes wrong with one connection is its own affair: the IDS connects anew.
-        let _ = read_all(&stream, &shared, &mut reader);
+        let _ = read_all(stream, &shared, &mut LineReader::default());
         tracing::info!("verdicts: an IDS has gone");
-        let _ = stream.shutdown(Shutdown::Both);
-    };
-    let thread = thread::Builder::new().name("wg-verdicts-ids".into()).spawn(serve).ok()?;
-    Some((handle, thread))
+    })
 }
 
 fn read_all(mut stream: &UnixStream, shared: &Shared, reader: &mut LineReader) -> io::Result<()> {

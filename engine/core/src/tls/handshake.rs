@@ -577,7 +577,8 @@ impl Handshake {
             .map_err(|_| Reason::Internal.into())
     }
 
-    /// As small as the client wants them, and with a word of its secrets, where those are wanted. Its session has at most this version; which it takes is the client's choice.
+    /// With records as small as the client wants them, and with its secrets told, where those are wanted. Its session has at most this
+    /// version; which it takes is the client's choice.
     fn for_this_client(&self, mut config: ServerConfig, at_most: TlsVersion) -> ServerConfig {
         config.max_fragment_size = self.hello.record_limit(at_most).map(|most| most + HEADER);
         config.key_log = secrets::key_log(self.secrets.as_ref());

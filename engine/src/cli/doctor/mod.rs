@@ -2,12 +2,14 @@
 //!
 //! [`facts`] reads the machine, [`plan`] the configuration and its files, [`findings`] judges both, [`render`] prints.
 
+mod capture;
 mod facts;
 mod findings;
 mod icap;
 mod link_state;
 mod plan;
 mod render;
+mod sockets;
 #[cfg(test)]
 mod tests;
 

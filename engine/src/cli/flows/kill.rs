@@ -3,10 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use ipnet::IpNet;
-use wireglass_core::phase::FlowPhase;
 
-use super::{network, phases};
+use super::conditions::Conditions;
 use crate::cli::USAGE;
 use crate::cli::orders::print_json;
 use crate::cli::socket::EngineSocket;
@@ -32,21 +30,8 @@ pub(super) struct KillArgs {
     /// Number of the flow: `flow_id` of events, the first word of `wireglass flows`
     #[arg(value_name = "ID", required_unless_present_any = ["client", "server", "port", "sni", "phase"])]
     flow_id: Option<u64>,
-    /// Clients in this network, or with this address
-    #[arg(long, value_name = "NET", value_parser = network)]
-    client: Option<IpNet>,
-    /// Servers in this network, or with this address
-    #[arg(long, value_name = "NET", value_parser = network)]
-    server: Option<IpNet>,
-    /// Flows with this TCP port at either end
-    #[arg(long, value_name = "N")]
-    port: Option<u16>,
-    /// Flows whose server name matches this shell pattern
-    #[arg(long, value_name = "GLOB")]
-    sni: Option<String>,
-    /// Flows in this phase
-    #[arg(long, value_parser = phases())]
-    phase: Option<FlowPhase>,
+    #[command(flatten)]
+    which: Conditions,
     /// Also if it is more than one
     #[arg(long)]
     yes: bool,
@@ -56,7 +41,8 @@ pub(super) struct KillArgs {
 }
 
 pub(super) fn run(args: &KillArgs) -> ExitCode {
-    let KillArgs { engine: _, flow_id, client, server, port, sni, phase, yes, json: _ } = args;
+    let KillArgs { engine: _, flow_id, which, yes, json: _ } = args;
+    let Conditions { client, server, port, sni, phase } = which;
     let request = KillRequest {
         flow_id: *flow_id,
         client: *client,

@@ -1,19 +1,18 @@
 //! `wireglass flows`: asks a running engine what its flows look like.
 
+mod conditions;
 mod kill;
 mod render;
 
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
-use ipnet::IpNet;
-use wireglass_core::phase::FlowPhase;
 
+use self::conditions::Conditions;
 use super::USAGE;
 use super::socket::EngineSocket;
 use crate::control::client;
@@ -47,21 +46,8 @@ pub(super) struct FlowsArgs {
     command: Option<FlowsCommand>,
     #[command(flatten)]
     engine: EngineSocket,
-    /// Only clients in this network, or with this address
-    #[arg(long, value_name = "NET", value_parser = network)]
-    client: Option<IpNet>,
-    /// Only servers in this network, or with this address
-    #[arg(long, value_name = "NET", value_parser = network)]
-    server: Option<IpNet>,
-    /// Only flows with this TCP port at either end
-    #[arg(long, value_name = "N")]
-    port: Option<u16>,
-    /// Only flows whose server name matches this shell pattern
-    #[arg(long, value_name = "GLOB")]
-    sni: Option<String>,
-    /// Only flows in this phase
-    #[arg(long, value_parser = phases())]
-    phase: Option<FlowPhase>,
+    #[command(flatten)]
+    which: Conditions,
     /// Which flows come first: those with the most of this
     #[arg(long, value_enum, default_value_t)]
     sort: Sort,
@@ -81,22 +67,8 @@ enum FlowsCommand {
     Kill(kill::KillArgs),
 }
 
-/// The phases, by their words.
-fn phases() -> impl TypedValueParser<Value = FlowPhase> {
-    let named = |word: String| FlowPhase::ALL.iter().copied().find(|phase| phase.name() == word);
-    PossibleValuesParser::new(
-        FlowPhase::ALL.iter().map(|phase| PossibleValue::new(phase.name()).help(phase.help())),
-    )
-    .try_map(move |word| named(word).ok_or("no such phase"))
-}
-
 fn limits() -> RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=MAX_LIMIT as u64)
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
-    network.map_err(|_| "expected a network or an address (10.0.0.0/8, 2001:db8::7)".into())
 }
 
 /// Runs the command.
@@ -111,15 +83,9 @@ pub(super) fn run(args: FlowsArgs) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let request = FlowsRequest {
-        client: args.client,
-        server: args.server,
-        port: args.port,
-        sni: args.sni,
-        phase: args.phase,
-        sort: args.sort,
-        limit: Some(args.limit as usize),
-    };
+    let Conditions { client, server, port, sni, phase } = args.which;
+    let request =
+        FlowsRequest { client, server, port, sni, phase, sort: args.sort, limit: Some(args.limit as usize) };
     if let Err(error) = request.matcher() {
         eprintln!("wireglass: --{error}");
         return ExitCode::from(USAGE);

@@ -1,5 +1,6 @@
 //! Numbers of payment cards (ISO/IEC 7812-1): digits in one piece, or in groups with one space or hyphen between two.
 
+use super::is_word;
 use super::masked::Masked;
 
 /// A primary account number has no more digits, and those of payment cards no fewer.
@@ -111,10 +112,6 @@ impl Before {
             Self::Border
         }
     }
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// Digits of a card: of an issuer of payment cards, with the right check digit (ISO/IEC 7812-1, annex B: the Luhn formula).

@@ -1,5 +1,6 @@
 //! Numbers of bank accounts (ISO 13616-1): in one piece, or in groups of four with a space between two.
 
+use super::is_word;
 use super::masked::Masked;
 
 /// Longest of any country, with room for what comes.
@@ -188,7 +189,7 @@ impl IbanScan {
 
 impl Before {
     fn of(byte: u8) -> Self {
-        if byte.is_ascii_alphanumeric() || byte == b'_' { Self::Word } else { Self::Border }
+        if is_word(byte) { Self::Word } else { Self::Border }
     }
 }
 

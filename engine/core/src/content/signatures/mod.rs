@@ -23,6 +23,11 @@ pub use stream::SignatureStream;
 use literals::{Literals, LiteralsBuilder};
 use regexes::Regexes;
 
+/// A letter, a digit or an underscore: next to one, a number is a part of something else.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
 /// Sets of one configuration.
 pub const MAX_SETS: usize = 64;
 /// Literals of all sets together.

@@ -1,6 +1,6 @@
 //! What is said of a capture: nobody should find one on by chance.
 
-use super::{Finding, Question};
+use super::findings::{Finding, Question};
 
 impl Question<'_> {
     /// None: nothing is captured.

@@ -1,0 +1,131 @@
+//! The event of an HTTP transaction.
+
+use std::sync::Arc;
+
+use crate::reason::Ambiguity;
+
+/// One HTTP request with its response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpEvent {
+    /// Number of the transaction in its flow, from 0.
+    pub tx_id: u64,
+    /// `Host` or `:authority`.
+    pub hostname: Option<String>,
+    /// Request target.
+    pub url: Option<String>,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+    /// `Content-Type` of the response.
+    pub content_type: Option<String>,
+    /// `Referer`.
+    pub referer: Option<String>,
+    /// Request method.
+    pub method: Option<String>,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    pub protocol: &'static str,
+    /// Response status; none: the flow ended before a response.
+    pub status: Option<u16>,
+    /// `Location` of a redirect.
+    pub redirect: Option<String>,
+    /// Body bytes of the response.
+    pub length: u64,
+    /// What readers may disagree about in its messages.
+    pub ambiguous: Ambiguities,
+    /// What the rules on content say; none: no rule matched.
+    pub verdict: Option<ContentVerdict>,
+    /// Name of the rule that matched.
+    pub rule: Option<Arc<str>>,
+    /// Texts were left out: too many transactions were open, or too much was held.
+    pub shortened: bool,
+}
+
+impl HttpEvent {
+    /// Bytes of its texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let Self {
+            tx_id: _,
+            hostname,
+            url,
+            user_agent,
+            content_type,
+            referer,
+            method,
+            protocol: _,
+            status: _,
+            redirect,
+            length: _,
+            ambiguous: _,
+            verdict: _,
+            rule: _,
+            shortened: _,
+        } = self;
+        let texts = [hostname, url, user_agent, content_type, referer, method, redirect];
+        texts.into_iter().flatten().map(String::capacity).sum()
+    }
+
+    /// Leaves its texts out.
+    pub(crate) fn shorten(&mut self) {
+        let Self { tx_id, protocol, status, length, ambiguous, verdict, .. } = *self;
+        let rule = self.rule.take();
+        *self = Self {
+            tx_id,
+            protocol,
+            status,
+            length,
+            ambiguous,
+            verdict,
+            rule,
+            shortened: true,
+            ..Self::default()
+        };
+    }
+}
+
+/// What rules on content say of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentVerdict {
+    /// A rule lets it pass.
+    Allowed,
+    /// A rule lets it pass, and tells.
+    Alerted,
+    /// It did not pass.
+    Blocked,
+}
+
+impl ContentVerdict {
+    /// As the log has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allow",
+            Self::Alerted => "alert",
+            Self::Blocked => "block",
+        }
+    }
+}
+
+/// A set of ambiguities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ambiguities(u32);
+
+impl Ambiguities {
+    /// Adds one.
+    pub fn insert(&mut self, ambiguity: Ambiguity) {
+        self.0 |= 1 << ambiguity as u8;
+    }
+
+    /// There are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// All that are in `self` or in `other`.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// In the order of the list in `reason.rs`.
+    pub fn iter(self) -> impl Iterator<Item = Ambiguity> {
+        Ambiguity::ALL.iter().copied().filter(move |&ambiguity| self.0 & 1 << ambiguity as u8 != 0)
+    }
+}
