@@ -59,6 +59,10 @@ enum State {
 
 impl IcapScanner {
     fn told(&mut self, said: Result<Option<Outcome>, Failure>) -> Option<Finding> {
+        let service = &self.server.settings().service;
+        if matches!(said, Ok(Some(_))) && self.server.note(false) {
+            tracing::info!("{} ({service}): it answers again", self.name);
+        }
         let finding = match said {
             Ok(None) => return None,
             Ok(Some(Outcome::Unmodified)) => None,
@@ -67,7 +71,10 @@ impl IcapScanner {
                 Some(Finding::Hit(Hit::new(Arc::clone(&self.name), &what)))
             }
             Err(failure) => {
-                tracing::warn!("{} ({}): {failure}", self.name, self.server.settings().service);
+                // Events tell of each body; here it is told when it begins.
+                if self.server.note(true) {
+                    tracing::warn!("{} ({service}): {failure}", self.name);
+                }
                 Some(Finding::Fails(reason(&failure)))
             }
         };

@@ -4,9 +4,8 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
-
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -75,13 +74,34 @@ pub struct Server {
     /// Connections that nobody uses now.
     idle: Mutex<Vec<TcpStream>>,
     /// Those in use.
-    used: AtomicUsize,
+    used: Mutex<Vec<Arc<Mutex<Used>>>>,
+    /// It has not answered the last question.
+    is_failing: AtomicBool,
+}
+
+/// A connection in use. Locked while somebody waits for it.
+#[derive(Debug)]
+struct Used {
+    /// None: there is none yet, or another question has taken its place.
+    stream: Option<TcpStream>,
+    /// When it was waited for last.
+    since: Instant,
+}
+
+/// A panic of another thread leaves what is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Server {
     /// Connects to nobody yet.
     pub fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Self { settings, idle: Mutex::default(), used: AtomicUsize::new(0) })
+        Arc::new(Self {
+            settings,
+            idle: Mutex::default(),
+            used: Mutex::default(),
+            is_failing: AtomicBool::new(false),
+        })
     }
 
     /// What the configuration says of it.
@@ -126,25 +146,50 @@ impl Server {
     }
 
     fn line(self: &Arc<Self>) -> Result<Line, Failure> {
-        if self.used.fetch_add(1, Relaxed) >= self.settings.connections {
-            self.used.fetch_sub(1, Relaxed);
-            return Err(Failure::Busy);
-        }
+        let used = Arc::new(Mutex::new(Used { stream: None, since: Instant::now() }));
         // From here on it is counted until the line is dropped.
-        let mut line = Line { server: Arc::clone(self), stream: None, is_kept: false };
+        let line = Line { server: Arc::clone(self), used: Arc::clone(&used), is_kept: false };
+        let mut connection = lock(&used);
+        self.make_room(&used)?;
         while let Some(stream) = self.pop_idle() {
             // Whoever has something to say now, or nothing any more, has closed it meanwhile.
             if stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
-                line.stream = Some(stream);
-                return Ok(line);
+                connection.stream = Some(stream);
+                break;
             }
         }
-        line.stream = Some(self.connect()?);
+        if connection.stream.is_none() {
+            connection.stream = Some(self.connect()?);
+        }
+        drop(connection);
         Ok(line)
     }
 
+    /// Counts another connection. Where there are as many as may be, it takes the place of one whose body has not come on for as long as a
+    /// server would be given: a few that come drop by drop must not keep all others from being asked about.
+    fn make_room(&self, another: &Arc<Mutex<Used>>) -> Result<(), Failure> {
+        let mut used = lock(&self.used);
+        if used.len() >= self.settings.connections {
+            let gives_way = |each: &Arc<Mutex<Used>>| {
+                let Ok(mut each) = each.try_lock() else { return false };
+                let is_stale = each.since.elapsed() >= self.settings.timeout;
+                each.stream = each.stream.take().filter(|_| !is_stale);
+                is_stale
+            };
+            let place = used.iter().position(gives_way).ok_or(Failure::Busy)?;
+            used.remove(place);
+        }
+        used.push(Arc::clone(another));
+        Ok(())
+    }
+
+    /// Whether this is news: it has answered, or it has not.
+    pub(super) fn note(&self, is_failing: bool) -> bool {
+        self.is_failing.swap(is_failing, Relaxed) != is_failing
+    }
+
     fn pop_idle(&self) -> Option<TcpStream> {
-        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop()
+        lock(&self.idle).pop()
     }
 
     fn connect(&self) -> Result<TcpStream, Failure> {
@@ -172,7 +217,7 @@ impl Server {
 #[derive(Debug)]
 struct Line {
     server: Arc<Server>,
-    stream: Option<TcpStream>,
+    used: Arc<Mutex<Used>>,
     /// It is good for another exchange.
     is_kept: bool,
 }
@@ -190,7 +235,9 @@ impl Line {
         buffer: &mut [u8],
         until: Instant,
     ) -> Result<Option<usize>, Failure> {
-        let Some(stream) = &mut self.stream else {
+        let mut used = lock(&self.used);
+        used.since = Instant::now();
+        let Some(stream) = &mut used.stream else {
             return Err(Failure::Down(ErrorKind::NotConnected.into()));
         };
         let left = until.saturating_duration_since(Instant::now());
@@ -229,9 +276,9 @@ fn is_for_later(error: &io::Error) -> bool {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.server.used.fetch_sub(1, Relaxed);
-        if let Some(stream) = self.stream.take().filter(|_| self.is_kept) {
-            let mut idle = self.server.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        lock(&self.server.used).retain(|each| !Arc::ptr_eq(each, &self.used));
+        if let Some(stream) = lock(&self.used).stream.take().filter(|_| self.is_kept) {
+            let mut idle = lock(&self.server.idle);
             if idle.len() < self.server.settings.connections {
                 idle.push(stream);
             }

@@ -165,6 +165,24 @@ fn no_more_connections_than_may_be() {
     assert!(server.ask(HEADS).is_ok());
 }
 
+/// One client that sends its body drop by drop does not keep all others from being asked about.
+#[test]
+fn a_question_whose_body_does_not_come_gives_way() {
+    let server = server(
+        |_, mut stream| {
+            read_until(&mut stream, "ieof\r\n\r\n");
+            let _ = stream.write_all(CLEAN.as_bytes());
+        },
+        1,
+    );
+    let mut slow = server.ask(HEADS).unwrap();
+    assert!(matches!(slow.push(b"a"), Ok(None)));
+    assert!(matches!(ask(&server, b"b"), Err(Failure::Busy)));
+    thread::sleep(server.settings().timeout);
+    assert_eq!(ask(&server, b"b").unwrap(), Outcome::Unmodified);
+    assert!(matches!(slow.push(b"cdefg"), Err(Failure::Down(_))));
+}
+
 #[test]
 fn the_probe_tells_a_scanner_from_one_that_is_none() {
     const OPTIONS: &str = "ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\nAllow: 204\r\nPreview: 1024\r\nEncapsulated: null-body=0\r\n\r\n";
