@@ -23,7 +23,7 @@ pub struct Settings {
     pub method: Method,
     /// Octets of a preview; 0: none is sent.
     pub preview: usize,
-    /// How long a server may take for what it has to do next.
+    /// How long a server may keep one question waiting, all in all.
     pub timeout: Duration,
     /// Connections at a time.
     pub connections: usize,
@@ -36,7 +36,7 @@ pub enum Failure {
     Busy,
     /// There is no connection to it, or that broke.
     Down(io::Error),
-    /// It has not done in time what it had to do next.
+    /// It has kept the question waiting for too long.
     Timeout,
     /// It has answered wrongly.
     Icap(IcapError),
@@ -117,7 +117,7 @@ impl Server {
         let line = self.line()?;
         let Settings { service, method, preview, .. } = &self.settings;
         let exchange = Exchange::new(service, *method, heads, Some(*preview).filter(|octets| *octets > 0));
-        Ok(Asking { line, exchange, output: Vec::new(), sent: 0 })
+        Ok(Asking { line, exchange, output: Vec::new(), sent: 0, left: self.settings.timeout })
     }
 
     /// What the service says of itself.
@@ -194,9 +194,14 @@ impl Server {
 
     fn connect(&self) -> Result<TcpStream, Failure> {
         let Service { host, port, .. } = &self.settings.service;
+        let until = Instant::now() + self.settings.timeout;
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for address in (host.trim_matches(['[', ']']), *port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, self.settings.timeout) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Failure::Timeout);
+            }
+            match TcpStream::connect_timeout(&address, left) {
                 Ok(stream) => {
                     stream.set_nonblocking(true)?;
                     // Ends of requests must not wait for acknowledgements of what was before.
@@ -293,6 +298,8 @@ pub struct Asking {
     exchange: Exchange,
     output: Vec<u8>,
     sent: usize,
+    /// How long the server may still keep it waiting.
+    left: Duration,
 }
 
 impl Asking {
@@ -322,7 +329,17 @@ impl Asking {
 
     /// Sends and reads until there is an outcome, or `is_enough` with nothing left to send.
     fn exchange(&mut self, is_enough: impl Fn(&Self) -> bool) -> Result<Option<Outcome>, Failure> {
-        let until = Instant::now() + self.line.server.settings.timeout;
+        let begun = Instant::now();
+        let said = self.exchange_until(begun + self.left, is_enough);
+        self.left = self.left.saturating_sub(begun.elapsed());
+        said
+    }
+
+    fn exchange_until(
+        &mut self,
+        until: Instant,
+        is_enough: impl Fn(&Self) -> bool,
+    ) -> Result<Option<Outcome>, Failure> {
         let mut buffer = [0; READ];
         loop {
             if let Some(outcome) = self.exchange.outcome().cloned() {
