@@ -115,10 +115,11 @@ disable_new_services() {
     done
 }
 
-# Packages that are nowhere else come from backports, and no others: apt takes a release of that kind only where it has to.
+# Packages that are nowhere else come from backports, and no others: apt takes a release of that kind only where it is
+# told so. A name with its release ("/bookworm-backports") brings what the package depends on from there too.
 name_backports() {
     local source=/etc/apt/sources.list.d/wireglass-backports.sources
-    [[ -z $(apt-cache policy "${backports[@]}" | sed -n '/Candidate: [^(]/p') ]] || return 0
+    [[ -z $(apt-cache policy | sed -n '/n=bookworm-backports/p') ]] || return 0
     printf '%s\n' 'Types: deb' 'URIs: http://deb.debian.org/debian' 'Suites: bookworm-backports' 'Components: main' \
         'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' >"$source"
     said=$(apt-get update -q 2>&1) || die "apt-get update failed:"$'\n'"$said"
@@ -133,7 +134,11 @@ if ((${#absent[@]})); then
     installed=("${absent[@]}")
     [[ $what != peers && $what != all ]] || forbid_starts
     install=(apt-get install -y -q --no-install-recommends)
-    [[ " ${absent[*]} " != *" ${backports[*]} "* ]] || name_backports
+    for place in "${!absent[@]}"; do
+        [[ " ${backports[*]} " == *" ${absent[place]} "* ]] || continue
+        name_backports
+        absent[place]+=/bookworm-backports
+    done
     # The index that is here may be old or empty: then the first try fails and is worth a second one.
     if ! said=$("${install[@]}" "${absent[@]}" 2>&1); then
         say "refreshing the package index"
