@@ -1,5 +1,5 @@
-//! What the documents show works: configurations load, commands have the options that are shown, and the page of the command line is
-//! what `--help` says. `cargo test -p wireglass --test documents -- --ignored` writes that page anew.
+//! What the documents show works: configurations load, commands have the options that are shown, metrics exist, and the page of the
+//! command line is what `--help` says. `cargo test -p wireglass --test documents -- --ignored` writes that page anew.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod config_support;
@@ -7,7 +7,7 @@ mod config_support;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use config_support::{Folder, GOOD, repository};
@@ -237,6 +237,50 @@ fn every_command_of_the_documents_exists_and_has_its_options() {
         }
     }
     assert!(seen >= 40, "only {seen} commands were found");
+}
+
+/// All Rust sources below a folder.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    text
+}
+
+#[test]
+fn every_metric_of_the_documents_exists() {
+    let root = repository();
+    let code = sources(&root.join("engine/src")) + &sources(&root.join("engine/core/src"));
+    let mut seen = 0;
+    for (document, text) in documents() {
+        for (place, _) in text.match_indices("wireglass_") {
+            let (before, rest) = text.split_at(place);
+            let end = rest.find(|c: char| c != '_' && !c.is_ascii_lowercase()).unwrap_or(rest.len());
+            let (name, after) = rest.split_at(end);
+            // Names of crates, and of files.
+            if after.starts_with("::") || before.ends_with(['/', '-', '.', '_']) {
+                continue;
+            }
+            // What a histogram's series are called.
+            let whole =
+                ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            // "wireglass_log_*" stands for several.
+            let known = if after.starts_with('*') {
+                code.contains(&format!("\"{name}"))
+            } else {
+                code.contains(&format!("\"{name}\"")) || code.contains(&format!("\"{whole}\""))
+            };
+            assert!(known, "{document}: there is no metric {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 40, "only {seen} metrics were found");
 }
 
 /// docs/commands.md.
