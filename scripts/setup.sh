@@ -143,6 +143,8 @@ if ((${#absent[@]})); then
         name_backports
         absent[place]+=/bookworm-backports
     done
+    # QEMU's packages are of one version, and a machine may have one of them from backports.
+    [[ $what != vm || $(dpkg-query -W -f '${Version}' qemu-utils 2>/dev/null) != *~bpo12* ]] || install+=(-t bookworm-backports)
     # The index that is here may be old or empty: then the first try fails and is worth a second one.
     if ! said=$("${install[@]}" "${absent[@]}" 2>&1); then
         say "refreshing the package index"
