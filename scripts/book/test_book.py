@@ -60,9 +60,15 @@ class Gather(unittest.TestCase):
         self.assertEqual(self.target("README.md", "https://rustup.rs"), "https://rustup.rs")
 
     def test_what_is_not_there_is_a_fault(self):
-        for link in ("docs/none.md", "../../etc/passwd"):
-            with self.assertRaises(FileNotFoundError):
+        for link in ("docs/none.md", "../../etc/passwd", "docs/flows.md#none", "#none"):
+            with self.assertRaises(gather.Fault):
                 self.target("README.md", link)
+
+    def test_headings_have_the_names_that_github_gives_them(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "x.md"
+            file.write_text("# A b: `c.d`, [e](f.md) & g_h\n```\n# no heading\n```\n<a id=\"own\"></a>\n")
+            self.assertEqual(gather.anchors(file), {"a-b-cd-e--g_h", "own"})
 
     def test_code_is_left_alone(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +76,7 @@ class Gather(unittest.TestCase):
             file.write_text("`[a](none.md)` and\n```\n[b](none.md)\n```\n[c](none.md)\n")
             faults = []
             gather.rewritten(Path(folder), file, "https://example.com", faults)
-            self.assertEqual(faults, ["x.md:5: no such file: none.md"])
+            self.assertEqual(faults, ["x.md:5: none.md: no such file"])
 
 
 if __name__ == "__main__":
