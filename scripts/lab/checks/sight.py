@@ -1,6 +1,7 @@
 """What the engine shows of itself: metrics in a real Prometheus, the dashboard's questions, the status page in a browser."""
 
 import contextlib
+import html
 import json
 import re
 import tempfile
@@ -23,6 +24,24 @@ name = "no banners"
 path = ["/banner*"]
 action = "block"
 """
+
+
+# What an engine that has worked has counted.
+_AT_WORK = {
+    'wireglass_connections_total{worker="0",action="decrypt"}': 2,
+    'wireglass_hellos_total{worker="0",reason="policy.decrypt"}': 2,
+    'wireglass_hellos_total{worker="0",reason="policy.bypass"}': 1,
+    'wireglass_profile_hellos_total{profile="default",action="decrypt"}': 2,
+    'wireglass_rule_connections_total{rule="no banking",action="bypass"}': 1,
+    "wireglass_handshake_duration_seconds_count": 2,
+    "wireglass_verification_duration_seconds_count": 1,
+    "wireglass_minting_duration_seconds_count": 1,
+    'wireglass_job_wait_duration_seconds_count{kind="handshake"}': 2,
+    'wireglass_job_run_duration_seconds_count{kind="handshake"}': 2,
+    "wireglass_minted_not_after_seconds": time.time(),
+    'wireglass_ca_not_after_seconds{ca="trusted"}': time.time(),
+    "process_cpu_seconds_total": 0.01,
+}
 
 
 def _traffic(lab):
@@ -49,11 +68,16 @@ def by_promtool(lab):
     """promtool check metrics has nothing to say about the page of an engine that has worked"""
     with _engine(lab, "sight-promtool"):
         _traffic(lab)
+        wait_for(lambda: _status(lab)["connections"]["decrypt"] >= 2, 10, "flow that has ended")
         page = lab.network.middle.run("curl", "-sS", f"{_PAGE}/metrics").stdout
         done = run(["promtool", "check", "metrics"], stdin=page, check=False)
     said = (done.stdout + done.stderr).decode().strip()
     if done.returncode != 0 or said:
         raise Failed(f"exit {done.returncode}: {said}")
+    series = dict(line.rsplit(" ", 1) for line in page.decode().splitlines() if not line.startswith("#"))
+    for name, least in _AT_WORK.items():
+        if float(series.get(name, 0)) < least:
+            raise Failed(f"{name} is {series.get(name)}, expected {least} at least")
     return f"{page.count(b'# TYPE ')} families, {len(page)} bytes"
 
 
@@ -104,7 +128,7 @@ def _shown(dom, name):
     found = re.search(rf'id="{name}"[^>]*>([^<]*)<', dom)
     if not found:
         raise Failed(f"the page has no {name}")
-    return found[1]
+    return html.unescape(found[1])
 
 
 @check("sight.page", group="alone")
