@@ -36,6 +36,9 @@ pub(super) struct Rates {
     pub(super) orders: Vec<OrderRecord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) mirrors: Vec<MirrorRates>,
+    /// Workers whose frames pass uninspected, as they have failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) failed_workers: Vec<usize>,
 }
 
 /// One worker's share of the work, or all of it.
@@ -132,6 +135,7 @@ impl Rates {
             exclusions: after.engine.exclusions,
             orders: after.engine.orders.clone(),
             mirrors: after.engine.mirrors.iter().map(|now| clock.mirror(before, now)).collect(),
+            failed_workers: after.engine.failed_workers.clone(),
         })
     }
 }
