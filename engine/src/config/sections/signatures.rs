@@ -43,9 +43,10 @@ impl NamedSignatures {
             if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
                 table.say("expected a name of 1 to 64 bytes without control characters");
             }
-            if ["list.", "icap."].iter().any(|prefix| name.starts_with(prefix)) {
-                table
-                    .say("expected a name that does not begin with `list.` or `icap.`: rules name others so");
+            if ["list.", "icap.", "yara."].iter().any(|prefix| name.starts_with(prefix)) {
+                table.say(
+                    "expected a name that does not begin with `list.`, `icap.` or `yara.`: rules name others so",
+                );
             }
             let id = named.read_set(name, &table, notes);
             named.by_name.insert(name.to_owned(), id);
