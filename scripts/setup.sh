@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
     cat <<EOF
-Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny | --package] [--quiet]
+Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny | --package | --docs] [--quiet]
 
 Installs what wireglass needs from Debian 12 (as root) and checks that cargo is there. What is installed already is
 left alone, and without anything missing apt is not even asked.
@@ -23,6 +23,7 @@ left alone, and without anything missing apt is not even asked.
   --deny          what scripts/deny.sh needs: cargo-deny of a pinned version, built from crates.io into Cargo's folder
                   (wireglass-tools/bin), which takes minutes the first time
   --package       what scripts/package.sh and scripts/package-test.sh need: cargo-deb, likewise, and Debian's tools
+  --docs          what scripts/docs.sh needs: mdBook of a pinned version, likewise
   --quiet         say nothing when there is nothing to do
   --help          this text
 EOF
@@ -58,6 +59,7 @@ deny=(gcc libc6-dev ca-certificates git)
 # dpkg-shlibdeps finds out which packages the engine's libraries are of, strip is of binutils. lintian judges the package, debootstrap makes
 # the machine that it is installed on.
 package=(gcc libc6-dev ca-certificates liblzma-dev pkg-config dpkg-dev binutils libdpdk-dev lintian debootstrap iproute2 iputils-ping util-linux)
+docs=(gcc libc6-dev ca-certificates python3)
 
 what=all quiet=
 for word in "$@"; do
@@ -70,6 +72,7 @@ for word in "$@"; do
     --image) what=image ;;
     --deny) what=deny ;;
     --package) what=package ;;
+    --docs) what=docs ;;
     --quiet) quiet=1 ;;
     -h | --help)
         usage
@@ -88,6 +91,7 @@ vm) wanted=("${vm[@]}") ;;
 image) wanted=("${image[@]}") ;;
 deny) wanted=("${deny[@]}") ;;
 package) wanted=("${package[@]}") ;;
+docs) wanted=("${docs[@]}") ;;
 esac
 
 # Sets `absent` to the wanted packages that are not installed.
@@ -145,6 +149,8 @@ if ((${#absent[@]})); then
         name_backports
         absent[place]+=/bookworm-backports
     done
+    # QEMU's packages are of one version, and a machine may have one of them from backports.
+    [[ $what != vm || $(dpkg-query -W -f '${Version}' qemu-utils 2>/dev/null) != *~bpo12* ]] || install+=(-t bookworm-backports)
     # The index that is here may be old or empty: then the first try fails and is worth a second one.
     if ! said=$("${install[@]}" "${absent[@]}" 2>&1); then
         say "refreshing the package index"
@@ -197,6 +203,17 @@ get_cargo_tool() {
     rm -rf "${root:?}/target/$tool"
 }
 
+# With its search, and without the server and the watcher that authors may like. A minute of one core, as above.
+get_mdbook() {
+    local pinned=0.5.4
+    [[ $("$tools/bin/mdbook" --version 2>/dev/null) != "mdbook v$pinned" ]] || return 0
+    say "building mdBook $pinned from crates.io"
+    said=$(CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --force --profile dev --root "$tools" \
+        --target-dir "$root/target/mdbook" --no-default-features --features search "mdbook@$pinned" 2>&1) ||
+        die "mdBook could not be built:"$'\n'"$said"
+    rm -rf "$root/target/mdbook"
+}
+
 # An honest QUIC for the lab: Debian has none.
 get_aioquic() {
     local pinned=1.7.2 folder=$tools/aioquic
@@ -212,3 +229,4 @@ get_aioquic() {
 [[ $what == runtime || $what == peers || $what == vm || $what == image ]] || need_cargo
 [[ $what != deny ]] || get_cargo_tool cargo-deny 0.20.2
 [[ $what != package ]] || get_cargo_tool cargo-deb 3.8.0
+[[ $what != docs ]] || get_mdbook
