@@ -489,7 +489,12 @@ impl Sections {
         if let (Some(ca), Some(trust)) = (&sections.ca, &sections.trust)
             && let Err(error) = TlsContext::new(tls_settings(&sections.crypto, ca, trust))
         {
-            notes.fault_of_file(&error.file, error.to_string());
+            // One file may be named as both keys: the certificate says which of the two it is not.
+            let keys = [("ca.trusted.key", &ca.trusted), ("ca.untrusted.key", &ca.untrusted)];
+            let is_of =
+                |files: &CaFiles| files.key_name == error.file && error.expected.ends_with(&files.cert_name);
+            let key = keys.into_iter().find(|(_, files)| is_of(files)).map(|(key, _)| key);
+            notes.fault_of_file(&error.file, key, error.to_string());
         }
         sections
     }

@@ -87,6 +87,7 @@ impl Content {
         let page = page.unwrap_or_else(|error| {
             notes.fault_of_file(
                 &page_file.iter().map(|file| file.display().to_string()).collect::<String>(),
+                None,
                 error,
             );
             None

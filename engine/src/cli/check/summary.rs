@@ -1,8 +1,7 @@
-//! `wireglass check`: what a configuration that is in order means.
+//! What a configuration that is in order means, in words.
 
 use std::fmt::{self, Display, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 use crate::ca_files;
 use wireglass_core::content::{SignatureId, SignatureSet};
@@ -18,7 +17,7 @@ use wireglass_core::policy::{
 use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::{Provider, describe_date as date};
 
-use super::{USAGE, never_match};
+use super::super::never_match;
 use crate::config::{Config, Content, Crypto, IcapServer, MirrorPort, YaraSet};
 use crate::icap::Settings;
 use crate::record_speeds::RecordLibrary;
@@ -26,18 +25,6 @@ use crate::worker::Idle;
 
 /// Entries of a list that are shown; the others are counted.
 const SHOWN: usize = 4;
-
-pub(super) fn check(config: &Config) -> ExitCode {
-    let (roots, no_roots, clock) = match config.tls_context() {
-        Ok(tls) => (tls.roots(), tls.no_roots().to_vec(), config.clock_doubt(&tls)),
-        Err(error) => {
-            eprintln!("{}: {error}", config.file.display());
-            return ExitCode::from(USAGE);
-        }
-    };
-    print!("{}", Summary { config, roots, no_roots, clock });
-    ExitCode::SUCCESS
-}
 
 /// What `crypto.records` means in this build.
 fn records(crypto: &Crypto) -> String {
@@ -53,15 +40,20 @@ fn records(crypto: &Crypto) -> String {
     }
 }
 
-/// The configuration in words.
-struct Summary<'c> {
-    config: &'c Config,
-    roots: usize,
+/// The configuration in words. What is worth a second look is a line of its own, which begins with [`NOTE`].
+pub(super) struct Summary<'c> {
+    pub(super) config: &'c Config,
+    pub(super) roots: usize,
     /// Certificates of `trust.roots` that are no roots.
-    no_roots: Vec<NoRoot>,
+    pub(super) no_roots: Vec<NoRoot>,
     /// Why the machine's clock may be wrong.
-    clock: Option<String>,
+    pub(super) clock: Option<String>,
+    /// What this machine is not as the configuration wants it.
+    pub(super) machine: Vec<String>,
 }
+
+/// How lines begin that `--strict` does not let pass.
+pub(super) const NOTE: &str = "  note: ";
 
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,7 +105,7 @@ impl Summary<'_> {
         if shed != Shed::default() {
             writeln!(f, "  {}", write_shed(&shed))?;
         }
-        Ok(())
+        self.machine.iter().try_for_each(|note| writeln!(f, "{NOTE}{note}"))
     }
 
     fn mirrors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,7 +130,7 @@ impl Summary<'_> {
             let (places, minutes) = (plan.places(), plan.minutes());
             writeln!(
                 f,
-                "  ATTENTION: [capture] writes secrets of decrypted flows to {places}, for {minutes} minute(s)"
+                "{NOTE}ATTENTION: [capture] writes secrets of decrypted flows to {places}, for {minutes} minute(s)"
             )?;
         }
         if let Some(path) = &self.config.verdicts.listen {
