@@ -19,6 +19,7 @@ use super::log_counters::LogCounters;
 use super::ports::PortSources;
 use crate::capture::CaptureCounters;
 use crate::orders::Orders;
+use crate::signer::SignerCounters;
 use crate::verdicts::VerdictCounters;
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
@@ -90,6 +91,7 @@ pub struct Metrics {
     tls: OnceLock<Arc<TlsCaches>>,
     exclusions: OnceLock<Arc<Exclusions>>,
     fetcher: OnceLock<Arc<Fetcher>>,
+    signer: OnceLock<Arc<SignerCounters>>,
     ports: OnceLock<PortSource>,
     port_sources: OnceLock<PortSources>,
     pools: OnceLock<PoolSource>,
@@ -118,6 +120,7 @@ impl Metrics {
             tls: OnceLock::new(),
             exclusions: OnceLock::new(),
             fetcher: OnceLock::new(),
+            signer: OnceLock::new(),
             ports: OnceLock::new(),
             port_sources: OnceLock::new(),
             pools: OnceLock::new(),
@@ -173,6 +176,11 @@ impl Metrics {
     /// Adds what is fetched to what is reported. Only the first call counts.
     pub fn set_fetcher(&self, fetcher: Arc<Fetcher>) {
         let _ = self.fetcher.set(fetcher);
+    }
+
+    /// Adds the process that signs for the CAs to what is reported. Only the first call counts.
+    pub fn set_signer(&self, counters: Arc<SignerCounters>) {
+        let _ = self.signer.set(counters);
     }
 
     /// Adds the ports' own statistics to what is reported; `source` is called for every page, on the thread
@@ -281,6 +289,7 @@ impl Metrics {
         self.record_libraries(&mut page);
         self.tls_caches(&mut page);
         self.fetches(&mut page);
+        self.signer(&mut page);
         self.exclusions_by_cause(&mut page);
         self.orders_page(&mut page);
         self.log_counters(&mut page);
@@ -312,6 +321,25 @@ impl Metrics {
         page.family(name, help, Kind::Counter);
         for (status, source, handshakes) in caches.revocations() {
             page.sample(name, &[("status", &status), ("source", &source)], handshakes);
+        }
+    }
+
+    fn signer(&self, page: &mut Page<'_>) {
+        let Some(signer) = self.signer.get() else { return };
+        page.family(
+            "wireglass_signer_up",
+            "Whether the signer, which has the CAs' keys, answers.",
+            Kind::Gauge,
+        );
+        page.sample("wireglass_signer_up", &[], u64::from(signer.is_up()));
+        let name = "wireglass_signer_starts_total";
+        page.family(name, "How often a signer has begun: more than once, and it has died.", Kind::Counter);
+        page.sample(name, &[], signer.starts());
+        let name = "wireglass_signer_requests_total";
+        let help = "Requests to the signer, by what came of them.";
+        page.family(name, help, Kind::Counter);
+        for (outcome, requests) in signer.requests() {
+            page.sample(name, &[("outcome", &outcome)], requests);
         }
     }
 

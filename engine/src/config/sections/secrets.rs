@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use wireglass_core::tls::Knowledge;
-use wireglass_core::x509::{CaFiles, CrlFile, Provider, RootFile};
+use wireglass_core::x509::{CaFiles, CaKey, CrlFile, Provider, RootFile};
 
 use crate::config::reader::Table;
 use crate::config::{ct_logs, files};
@@ -71,6 +71,10 @@ pub struct Ca {
     pub untrusted: CaFiles,
     /// Where clients find the trusted CA's CRL.
     pub crl_url: Option<String>,
+    /// The user that the signer becomes; none: it stays whoever starts it.
+    pub signer_user: Option<String>,
+    /// Most signatures in a second.
+    pub signatures_per_second: u32,
 }
 
 impl Ca {
@@ -86,8 +90,11 @@ impl Ca {
             }
             is_url.then(|| url.to_owned())
         });
+        let signer_user =
+            table.value("signer_user", "none").and_then(|value| value.name().map(str::to_owned));
+        let signatures_per_second = table.integer("signatures_per_second", 1..=1_000_000, 2000);
         table.finish();
-        Some(Self { trusted: trusted?, untrusted: untrusted?, crl_url })
+        Some(Self { trusted: trusted?, untrusted: untrusted?, crl_url, signer_user, signatures_per_second })
     }
 }
 
@@ -116,13 +123,17 @@ fn read_ca(table: &Table<'_>, which: &'static str) -> Option<CaFiles> {
     let key = |table: &Table<'_>| {
         let value = table.required("key", "a file with the CA's private key in PEM")?;
         let path = value.path()?;
+        let name = path.display().to_string();
+        if table.leaves_ca_keys() {
+            return Some((name, CaKey::Elsewhere));
+        }
         let pem = files::private_key(&path).map_err(|message| value.say(message)).ok()?;
-        Some((path.display().to_string(), pem))
+        Some((name, CaKey::Pem(pem)))
     };
     let (cert, key) = (cert(&table), key(&table));
     table.finish();
-    let ((cert_name, cert_pem), (key_name, key_pem)) = (cert?, key?);
-    Some(CaFiles { cert_name, cert_pem, key_name, key_pem })
+    let ((cert_name, cert_pem), (key_name, key)) = (cert?, key?);
+    Some(CaFiles { cert_name, cert_pem, key_name, key })
 }
 
 /// `[trust]`: the roots that servers' certificates may end at.
