@@ -11,6 +11,7 @@ mod files;
 mod list_files;
 mod near;
 mod page_file;
+mod passphrase;
 mod reader;
 mod sections;
 

@@ -68,7 +68,7 @@ def _until(what, done, seconds=20):
 
 
 def _metric(lab, name):
-    page = lab.network.middle.run(["curl", "-s", "http://127.0.0.1:9464/metrics"]).stdout.decode()
+    page = lab.network.middle.run("curl", "-s", "http://127.0.0.1:9464/metrics").stdout.decode()
     return int(float(re.search(rf"^{re.escape(name)} (\S+)$", page, re.M)[1]))
 
 
