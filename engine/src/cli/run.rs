@@ -16,6 +16,7 @@ use wireglass_core::phase::FlowPhase;
 use wireglass_core::policy::Tallies;
 use wireglass_core::tls::{Fetcher, TlsContext};
 
+use super::failures::FailureWatch;
 use super::supervisor::Supervisor;
 use crate::capture::CaptureWriter;
 use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
@@ -78,6 +79,7 @@ struct Engine {
     fetches: Option<FetchThreads>,
     reloads: (ReloadThread, ReloadHandle),
     signer: Signer,
+    failures: FailureWatch,
     signals: Signals,
 }
 
@@ -184,6 +186,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let wire_count = wires.len();
     let compiled = config.compile(&Tallies::default());
     metrics.set_tallies(compiled.tallies.clone());
+    let failures = FailureWatch::new(sender.clone());
     let builder = builder(&config, compiled, (tls, exclusions), wires, sender, held_frames, secrets);
     let (threads, stop, reopen) = (config.workers.clone(), Arc::clone(&signals.stop), log.reopener());
     let counted = Arc::clone(&metrics);
@@ -221,6 +224,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         fetches,
         reloads,
         signer,
+        failures,
         signals,
     })
 }
@@ -341,7 +345,13 @@ fn start_workers<B>(
         let capture = captures.next();
         let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall).capturing(capture);
         let name = format!("wg-worker-{core}");
-        match WorkerThread::start(name, Some(core), workers.idle, Arc::clone(stop), make) {
+        match WorkerThread::start(
+            name,
+            Some(core),
+            (workers.idle, workers.on_worker_failure),
+            Arc::clone(stop),
+            make,
+        ) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 // The pool waits for all its clients when it is dropped, and those that run hold theirs.
@@ -464,8 +474,8 @@ impl OrderWatch {
 }
 
 impl Engine {
-    fn run_until_stopped(self) -> ExitCode {
-        let mut worker_died = false;
+    fn run_until_stopped(mut self) -> ExitCode {
+        let mut dead_worker = None;
         let mut lost = false;
         let mut supervisor = Supervisor::ready();
         let mut orders = OrderWatch::default();
@@ -476,8 +486,8 @@ impl Engine {
                     tracing::warn!("SIGHUP: the event log is reopened; other reloads are waiting already");
                 }
             }
-            if self.workers.iter().any(WorkerThread::is_finished) {
-                worker_died = true;
+            if let Some(worker) = self.workers.iter().position(WorkerThread::is_finished) {
+                dead_worker = Some(worker);
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
             if let Some((port, why)) = self.ports.lost() {
@@ -492,22 +502,28 @@ impl Engine {
                 lost = true;
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
-            supervisor.look(Instant::now(), self.counted.liveness());
+            let pulse = supervisor.look(Instant::now(), self.counted.liveness());
+            self.failures.look(pulse, &self.links);
             orders.look(Instant::now(), &self.counted);
             std::thread::sleep(WATCH);
         }
         supervisor.stopping();
-        let stopped = self.stop();
-        if worker_died {
+        if let Some(worker) = dead_worker {
+            self.failures.stopped(worker);
+        }
+        let stopped = self.stop(dead_worker.is_some());
+        if dead_worker.is_some() {
             eprintln!(
-                "wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it"
+                "wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it. \
+                 The ports' links are down until the next start"
             );
         }
-        if stopped && !worker_died && !lost { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if stopped && dead_worker.is_none() && !lost { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
-    fn stop(self) -> bool {
+    /// Links that are to stay down go down when the resets are out.
+    fn stop(self, links_down: bool) -> bool {
         eprintln!("wireglass: stopping");
         let Self {
             ports,
@@ -524,10 +540,12 @@ impl Engine {
             fetches,
             reloads,
             signer,
+            failures,
             signals,
         } = self;
         signals.stopping();
-        drop(links);
+        drop(failures);
+        let links = links_down.then_some(links);
         if let Some(control) = control {
             control.stop();
         }
@@ -540,6 +558,9 @@ impl Engine {
         let mut ended_well = true;
         for worker in workers {
             ended_well &= worker.join();
+        }
+        if let Some(links) = links {
+            links.close(true);
         }
         drop(pool);
         drop(signer);

@@ -60,10 +60,11 @@ impl EventLog {
             }
             Event::Http(..) => self.counters.http_transactions.inc(),
             Event::Flow(_, flow) => self.counters.flow_ended(flow.reason),
-            // Links and captures are not a worker's business.
+            // Links, captures and failures are told by others.
             Event::Tls(..)
             | Event::Link(..)
             | Event::Capture(..)
+            | Event::Worker(..)
             | Event::Frame(_)
             | Event::Summary(_)
             | Event::Anomaly(..)
