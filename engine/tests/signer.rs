@@ -14,7 +14,7 @@ use wireglass::ca_files::{NewCas, create};
 use wireglass::config::Custody;
 use wireglass::signer::protocol::{self, Answer, MAX_MESSAGE};
 use wireglass::signer::{Served, SignerClient, serve};
-use wireglass_core::mint::{CaSigner, LeafOrder, LeafSubject, Refusal, SignError};
+use wireglass_core::mint::{CaSigner, CaVault, LeafOrder, LeafSubject, Refusal, SignError};
 use wireglass_core::x509::Provider;
 use wireglass_testbed::Pki;
 
@@ -272,6 +272,45 @@ fn core_limit(pid: i32) -> String {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     line.split_whitespace().nth(4).unwrap().to_owned()
+}
+
+/// `cargo test --release --test signer -- --ignored --nocapture what_a_copy_costs`
+#[test]
+#[ignore = "a measurement"]
+fn what_a_copy_costs() {
+    const COPIES: usize = 300;
+    let place = Place::new("signatures_per_second = 1000000");
+    let file = place.path("wire.toml");
+    let ca = Custody::load(&file).unwrap().ca;
+    let believing = CaVault::load(Provider::default(), (&ca.trusted, &ca.untrusted), None, now()).unwrap();
+    let checking = Place::load(&file).unwrap().vault;
+    let (client, thread) = served(&place);
+    let signer = client.handle();
+    let identity = place.pki.identity(&["www.example.com"]).unwrap();
+    let key = rcgen::PublicKeyData::subject_public_key_info(&rcgen::KeyPair::generate().unwrap());
+    let subject =
+        LeafSubject::Copy { original: &identity.chain[0], others: &identity.chain[1..], added: &[] };
+    let [ca, _] = place.cas();
+    let order = LeafOrder { ca, subject, public_key: &key, max_days: 90, now: now() as i64 };
+    let ways: [(&str, &dyn CaSigner); 3] = [
+        ("in this process, believing", &believing),
+        ("in this process, checking", &checking),
+        ("by the signer", &signer),
+    ];
+    let mut took = [const { Vec::new() }; 3];
+    for _ in 0..COPIES {
+        for ((_, signer), took) in ways.iter().zip(&mut took) {
+            let began = Instant::now();
+            signer.leaf(&order).unwrap();
+            took.push(began.elapsed());
+        }
+    }
+    for ((name, _), mut took) in ways.iter().zip(took) {
+        took.sort();
+        println!("{name}: median {:?}, 95 % {:?}", took[COPIES / 2], took[COPIES * 95 / 100]);
+    }
+    client.stop();
+    assert!(thread.join().unwrap().is_ok());
 }
 
 #[test]

@@ -50,10 +50,11 @@ pub(super) fn run(args: &SignerArgs) -> ExitCode {
 }
 
 fn signer(args: &SignerArgs, socket: OwnedFd) -> Result<ExitCode, String> {
-    set_pdeathsig(Signal::SIGKILL).map_err(|error| error.to_string())?;
     let user = Custody::load_without_keys(&args.config).map(|custody| custody.ca.signer_user);
     let user = user.map_err(|faults| faults.to_string());
     let confined = user.and_then(|user| confine(user.as_deref()));
+    // Another user's process would have lost it again.
+    set_pdeathsig(Signal::SIGKILL).map_err(|error| error.to_string())?;
     let doubt = confined.as_ref().ok().and_then(Option::clone).unwrap_or_default();
     let load = || {
         confined.clone()?;
