@@ -182,6 +182,8 @@ reasons! {
         ClientTimeout = "cli.timeout", "The client stopped answering.";
         ClientProtocol = "cli.protocol", "The client broke the TLS protocol.";
         MintFailed = "mint.failed", "No certificate could be minted for the client.";
+        MintUnanswered = "mint.unanswered", "The signer, which has the CAs' keys, did not answer in time, or is gone.";
+        MintRefused = "mint.refused", "The signer, which has the CAs' keys, refused to sign such a certificate.";
         ResourceHandshakes = "res.handshakes", "The handshake queue was full.";
         ResourceFlows = "res.flows", "The flow table was full: this flow gave way to a new one, or its SYN was refused.";
         ResourceClientFlows = "res.client_flows", "The client had as many flows as one client may have: this flow was refused, or gave way.";
