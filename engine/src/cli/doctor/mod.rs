@@ -29,7 +29,7 @@ use self::plan::Plan;
 use super::{USAGE, describe};
 use crate::config::{Config, IcapServer};
 use crate::driver::PortCapabilities;
-use crate::icap::probe;
+use crate::icap::{Settings, probe};
 
 const HELP: &str = "\
 Examples:
@@ -97,7 +97,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
         now: now.try_into().unwrap_or(i64::MAX),
     };
     let mut findings = question.judge();
-    findings.extend(config.iter().flat_map(|config| &config.icap.servers).map(probed));
+    findings.extend(config.iter().flat_map(|config| &config.icap.servers).flat_map(probed));
     let good = !findings.iter().any(|finding| matches!(finding.level, Level::Poor | Level::Bad));
     match print(&findings, good, args.json) {
         // Whoever reads has seen enough: `| head`.
@@ -111,9 +111,12 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
 }
 
 /// What an ICAP server makes of the test file of EICAR.
-fn probed(server: &IcapServer) -> Finding {
-    let name = format!("{} at {}", server.name, server.server.settings().service);
-    icap_finding(&name, &probe(&server.server).map_err(|failure| failure.to_string()))
+fn probed(server: &IcapServer) -> impl Iterator<Item = Finding> {
+    server.services().map(|each| {
+        let Settings { service, method, .. } = each.settings();
+        let name = format!("{} at {service}", server.name);
+        icap_finding(&name, *method, &probe(each).map_err(|failure| failure.to_string()))
+    })
 }
 
 fn print(findings: &[Finding], good: bool, json: bool) -> io::Result<()> {
