@@ -15,6 +15,8 @@ pub(super) struct Upload {
     pub(super) inspection: Option<Box<Inspection>>,
     /// Octets that have not gone on.
     waiting: BytesMut,
+    /// Octets before them that are gone and still take memory.
+    consumed: usize,
     end: Option<End>,
     /// Octets that have been credited to the client in the server's place, on the stream.
     advanced: u64,
@@ -112,7 +114,7 @@ impl Upload {
                 break;
             }
             data(out, stream, &self.waiting[..len], false);
-            self.waiting.advance(len);
+            self.consume(len);
             windows.released(len);
             (gone, window) = (gone + len, window - len as i64);
         }
@@ -138,17 +140,27 @@ impl Upload {
         (gone, true)
     }
 
+    fn consume(&mut self, octets: usize) {
+        self.waiting.advance(octets);
+        self.consumed += octets;
+        if self.consumed > self.waiting.len() {
+            (self.waiting, self.consumed) = (BytesMut::from(&self.waiting[..]), 0);
+        }
+    }
+
     /// Bytes of memory that count as held bodies.
     pub(super) fn held(&self) -> usize {
-        self.waiting.capacity() + self.inspection.as_ref().map_or(0, |inspection| inspection.held())
+        self.waiting.capacity()
+            + self.consumed
+            + self.inspection.as_ref().map_or(0, |inspection| inspection.held())
     }
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { inspection, waiting, end, advanced: _ } = self;
+        let Self { inspection, waiting, consumed, end, advanced: _ } = self;
         let end = if let Some(End::Trailers(fields)) = end { fields.capacity() } else { 0 };
         let inspection =
             inspection.as_ref().map_or(0, |inspection| size_of::<Inspection>() + inspection.memory());
-        size_of::<Self>() + waiting.capacity() + end + inspection
+        size_of::<Self>() + waiting.capacity() + consumed + end + inspection
     }
 }
