@@ -19,6 +19,9 @@ const ENOUGH: usize = 4096;
 /// Bytes that a decoder of gzip takes, and some.
 const GROWTH: usize = 64 * 1024;
 
+/// Octets that one coded octet becomes mostly, at most.
+const UNFOLDS: usize = 4;
+
 /// The scan of one body.
 pub struct BodyScan {
     decoder: Decoder,
@@ -150,9 +153,13 @@ impl BodyScan {
         size_of::<Self>() + decoder.memory() + first.capacity() + scanners
     }
 
-    /// What it may grow by while it is away, nearly: a decoder of gzip. Those with larger windows are counted when they are back.
-    pub fn growth(&self) -> usize {
-        if self.is_coded { GROWTH } else { 0 }
+    /// What it may grow by while it is away with so many octets, nearly: a decoder of gzip, and scanners that keep what they are fed.
+    /// Larger windows, and what unfolds into more than [`UNFOLDS`] times its size, are counted when it is back.
+    pub fn growth(&self, octets: usize) -> usize {
+        let (decoder, plain) =
+            if self.is_coded { (GROWTH, octets.saturating_mul(UNFOLDS)) } else { (0, octets) };
+        let scanners = self.scanners.iter().chain(self.by_type.iter().flat_map(|asked| &asked.scanners));
+        decoder + scanners.map(|scanner| scanner.growth(plain)).sum::<usize>()
     }
 
     /// What it was given may not have been looked at before the end has come.
@@ -196,14 +203,7 @@ impl BodyScan {
     fn end(&mut self) -> Result<(FileFacts, Option<Hit>), Undecodable> {
         self.decoder.finish()?;
         self.kind = self.kind.or_else(|| FileType::of(&self.first, true));
-        let mut hit = None;
-        if !self.by_type.is_empty() {
-            let kind = self.kind.unwrap_or(FileType::Unknown);
-            (self.asked, self.scanners) = of_type(std::mem::take(&mut self.by_type), kind);
-            if !self.first.is_empty() {
-                hit = ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.feed(&self.first));
-            }
-        }
+        let hit = self.settle_type();
         let facts = FileFacts {
             size: self.size,
             sha256: self.sha256.finalize_reset().into(),
@@ -221,6 +221,30 @@ impl BodyScan {
 fn of_type(by_type: Vec<Asked>, kind: FileType) -> (HashLists, Vec<Box<dyn Scanner>>) {
     let is_for = |asked: &Asked| asked.kinds.is_empty() || asked.kinds.contains(&kind);
     by_type.into_iter().find(is_for).map(|asked| (asked.hashes, asked.scanners)).unwrap_or_default()
+}
+
+impl BodyScan {
+    /// No more of it is known by which its type could show.
+    fn settle_type(&mut self) -> Option<Hit> {
+        if self.by_type.is_empty() {
+            return None;
+        }
+        let kind = *self.kind.get_or_insert(FileType::Unknown);
+        (self.asked, self.scanners) = of_type(std::mem::take(&mut self.by_type), kind);
+        if self.first.is_empty() {
+            return None;
+        }
+        ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.feed(&self.first))
+    }
+
+    /// No more of it can be read. Clients use what lies before the damage, so scanners that look at a whole say what they think of that.
+    fn damaged(&mut self, why: Undecodable) -> Found {
+        let hit = self.settle_type();
+        match hit.or_else(|| ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.end())) {
+            Some(hit) => Found::Hit(hit, None),
+            None => Found::Undecodable(why),
+        }
+    }
 }
 
 /// The first hit of all scanners. One that cannot say is asked no more, and the others are asked all the same.
@@ -267,14 +291,14 @@ impl BodyJob {
     pub fn look(self) -> Looked {
         let Self { mut scan, octets, ends } = self;
         let found = match scan.feed(&octets) {
-            Err(why) => Found::Undecodable(why),
+            Err(why) => scan.damaged(why),
             Ok(Some(hit)) => Found::Hit(hit, None),
             Ok(None) if !ends => match std::mem::take(&mut scan.failed) {
                 failed if failed.is_empty() => Found::Nothing,
                 failed => Found::Failed(failed, None),
             },
             Ok(None) => match scan.end() {
-                Err(why) => Found::Undecodable(why),
+                Err(why) => scan.damaged(why),
                 Ok((facts, Some(hit))) => Found::Hit(hit, Some(facts)),
                 Ok((facts, None)) => match std::mem::take(&mut scan.failed) {
                     failed if failed.is_empty() => Found::Clean(facts),

@@ -54,7 +54,11 @@ impl Judge {
         }
         let codings = match Codings::of(fields) {
             Ok(codings) => codings,
-            Err(why) => return Begun::Not(self.refuse(why.reason(), place, head)),
+            Err(why) => match self.refuse(why.reason(), place, head) {
+                // What goes on as it is, is looked at as it is.
+                Ruling::Pass => Codings::default(),
+                refused => return Begun::Not(refused),
+            },
         };
         let Asked { hashes, scanners, .. } = self.asked_by(rule, head);
         let scan = BodyScan::new(codings, self.policy.lists().clone(), hashes, scanners);
@@ -73,7 +77,11 @@ impl Judge {
         let Some(first) = rules.first().copied() else { return Begun::Not(Ruling::Pass) };
         let codings = match Codings::of(fields) {
             Ok(codings) => codings,
-            Err(why) => return Begun::Not(self.refuse(why.reason(), place, head)),
+            Err(why) => match self.refuse(why.reason(), place, head) {
+                // What goes on as it is, is looked at as it is.
+                Ruling::Pass => Codings::default(),
+                refused => return Begun::Not(refused),
+            },
         };
         let lists = self.policy.lists().clone();
         if let ContentAction::Inspect(inspect) = self.policy.action(first)
