@@ -19,7 +19,7 @@ use wireglass_core::tls::{Fetcher, TlsContext};
 use super::failures::FailureWatch;
 use super::supervisor::Supervisor;
 use crate::capture::CaptureWriter;
-use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
+use crate::config::{self, Compiled, Config, IcapServer, ListFile, Wire, Workers};
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
@@ -181,7 +181,11 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     if let Some(capture) = &capture {
         metrics.set_capture(Arc::clone(capture.counters()));
     }
-    let icap = config.icap.servers.iter().map(|each| (Arc::clone(&each.name), Arc::clone(&each.server)));
+    let services = |each: &IcapServer| {
+        let name = Arc::clone(&each.name);
+        each.services().map(|service| (Arc::clone(&name), Arc::clone(service))).collect::<Vec<_>>()
+    };
+    let icap = config.icap.servers.iter().flat_map(services);
     probe_beside(icap.collect()).map_err(|error| format!("cannot start a thread: {error}"))?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
