@@ -13,7 +13,7 @@ use wireglass_core::capture::{CaptureEvent, CaptureStep};
 use wireglass_core::content::{
     DataPattern, FileFacts, FileType, Hit, SignatureSet, SignatureStream, Signatures,
 };
-use wireglass_core::end::End;
+use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
     EventKind, FailureOutcome, Fate, FileEvent, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent,
@@ -207,6 +207,8 @@ fn flow(phase: FlowPhase, reason: Reason) -> FlowEvent {
         end: NOW,
         to_server: Volume { packets: 12, bytes: 2345 },
         to_client: Volume { packets: 15, bytes: 67_890 },
+        flags: PerEnd { client: 0x1b, server: 0xfe },
+        is_tls: true,
         action: Some(Action::Decrypt),
         phase,
         reason,
@@ -671,7 +673,10 @@ const SURICATA: &[&str] = &[
     "http.status", "http.url", "in_iface", "proto", "quic.ja4", "quic.sni",
     "src_ip", "src_port", "stats.capture.kernel_drops", "stats.capture.kernel_packets",
     "stats.decoder.bytes", "stats.decoder.pkts", "stats.flow.active", "stats.flow.total",
-    "stats.uptime", "timestamp", "tls.client_alpns", "tls.fingerprint",
+    "stats.uptime", "tcp.ack", "tcp.cwr", "tcp.ecn",
+    "tcp.fin", "tcp.psh", "tcp.rst", "tcp.state",
+    "tcp.syn", "tcp.tcp_flags", "tcp.tcp_flags_tc", "tcp.tcp_flags_ts",
+    "tcp.urg", "timestamp", "tls.client_alpns", "tls.fingerprint",
     "tls.issuerdn", "tls.ja3.hash", "tls.ja3.string", "tls.ja4",
     "tls.notafter", "tls.notbefore", "tls.serial", "tls.server_alpns",
     "tls.session_resumed", "tls.sni", "tls.subject", "tls.subjectaltname",

@@ -140,7 +140,7 @@ fn a_mail_in_plain_is_shown_whole() {
                 Step::Receive(heard)
             }
         });
-        Session::plain(steps.chain([Step::Finish, Step::AwaitEnd]).collect())
+        Session::plain(steps.chain([Step::Finish, Step::AwaitEnd]).collect::<Vec<_>>())
     };
     let mut run = Lab::new().connect(&setup, script(1), script(0));
     run.settle(LONG);
