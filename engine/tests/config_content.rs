@@ -515,10 +515,17 @@ action = "inspect"
             r#"14: yara.a.rules[4]: expected UTF-8 in DIR/latin.yar"#,
             r#"14: yara.a.rules[5]: no file matches "none*.yar""#,
             r#"15: yara.a.max_bytes: expected a whole number from 1024 to 1073741824, found 5"#,
-            r#"17: yara.b.timeout: unknown key; known here: max_bytes, timeout_ms, rules (did you mean "timeout_ms"?)"#,
             r#"16: yara.b.rules: missing: expected files of YARA rules (`rules = ["rules/*.yar"]`)"#,
+            r#"17: yara.b.timeout: unknown key; known here: max_bytes, timeout_ms, rules"#,
+            r#"19: yara.c.rules: expected a rule in its files, found none"#,
+            r#"20: yara.c.timeout_ms: expected a whole number from 10 to 300000, found 1"#,
+            r#"21: signatures.yara.d: expected a name that does not begin with `list.`, `icap.` or `yara.`: rules name others so"#,
+            r#"27: content.rule[1].inspect[1]: no `[yara.e]` in this file (did you mean "yara.a"?)"#,
         ]
     );
+    let workers = "[yara.a]\nrules = [\"good.yar\"]\n[content]\nthreads = 0\n";
+    let expected = "16: content.threads: expected a whole number from 1 to 256, found 0";
+    assert_eq!(folder.faults(&format!("{GOOD}{workers}")), [expected], "a worker has no time for that");
 }
 
 #[cfg(not(feature = "yara"))]
