@@ -12,6 +12,8 @@ use wireglass_core::fairness::Shares;
 use wireglass_core::flow_table::FlowId;
 use wireglass_core::job::{Job, Reply};
 
+use crate::confine::{self, Kind};
+
 /// Handshakes that a worker may have at the pool. Its reply ring is as deep, so a reply always finds room.
 const HANDSHAKES: usize = 1024;
 
@@ -111,7 +113,7 @@ impl Pool {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(threads: usize, workers: usize) -> std::io::Result<(Self, Vec<Client>)> {
-        Self::start_named("wg-shake", threads, workers, HANDSHAKES)
+        Self::start_named(("wg-shake", Kind::Handshake), threads, workers, HANDSHAKES)
     }
 
     /// Starts threads for handshakes and others for bodies, and gives each worker its ends.
@@ -124,14 +126,15 @@ impl Pool {
         workers: usize,
     ) -> std::io::Result<(Self, Vec<Clients>)> {
         let (mut pool, handshakes) = Self::start(handshake_threads, workers)?;
-        let (mut content, bodies) = Self::start_named("wg-content", content_threads, workers, BODIES)?;
+        let (mut content, bodies) =
+            Self::start_named(("wg-content", Kind::Content), content_threads, workers, BODIES)?;
         pool.threads.append(&mut content.threads);
         let clients = handshakes.into_iter().zip(bodies);
         Ok((pool, clients.map(|(handshakes, content)| Clients { handshakes, content }).collect()))
     }
 
     fn start_named(
-        name: &str,
+        (name, kind): (&str, Kind),
         threads: usize,
         workers: usize,
         most: usize,
@@ -145,11 +148,14 @@ impl Pool {
         let start = |n| {
             let (receiver, replies) = (receiver.clone(), Arc::clone(&replies));
             let thread = std::thread::Builder::new().name(format!("{name}-{n}"));
-            if n == 0 && threads > 1 {
-                thread.spawn(move || serve(|| receiver.first.recv().ok(), &replies))
-            } else {
-                thread.spawn(move || serve(|| receiver.next(), &replies))
-            }
+            thread.spawn(move || {
+                confine::enter(kind);
+                if n == 0 && threads > 1 {
+                    serve(|| receiver.first.recv().ok(), &replies);
+                } else {
+                    serve(|| receiver.next(), &replies);
+                }
+            })
         };
         let threads_started = (0..threads).map(start).collect::<Result<_, _>>()?;
         let client = |worker: usize| Client {

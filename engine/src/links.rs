@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wireglass_core::event::{Event, LinkEvent, PortLink, Timestamp};
 use wireglass_core::port::{PortId, PortSide};
 
+use crate::confine::{self, Kind};
 use crate::link_pass::{LinkState, SetLink, WireLinks};
 use crate::log::LogSender;
 
@@ -172,6 +173,7 @@ impl LinkWatch {
         let stop = Arc::<AtomicBool>::default();
         let (shared, stopping) = (Arc::clone(&links), Arc::clone(&stop));
         let thread = thread::Builder::new().name("links".into()).spawn(move || {
+            confine::enter(Kind::Links);
             let mut due = Instant::now();
             while !stopping.load(Ordering::Acquire) {
                 let now = Instant::now();

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Config, Control, Dpdk, Exclusions, Fetch, Log, Metrics, MirrorPort, Verdicts, Wire, Workers};
+use super::{
+    Config, Confine, Control, Dpdk, Exclusions, Fetch, Log, Metrics, MirrorPort, Verdicts, Wire, Workers,
+};
 use crate::capture::Plan;
 
 /// What an engine has for as long as it runs: ports, threads, tables that are made at the start, and what listens or is written to.
@@ -26,6 +28,7 @@ pub struct Startup {
     control: Control,
     exclusions: Exclusions,
     fetch: Fetch,
+    confine: Confine,
 }
 
 /// Whether a value differs.
@@ -77,6 +80,9 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("metrics.listen", |a, b| a.metrics != b.metrics),
     ("control.socket", |a, b| a.control.socket != b.control.socket),
     ("control.read_group", |a, b| a.control.read_group != b.control.read_group),
+    ("confine.mode", |a, b| a.confine.mode != b.confine.mode),
+    ("confine.user", |a, b| name(a) != name(b)),
+    ("confine.group", |a, b| group(a) != group(b)),
     ("exclusions.file", |a, b| a.exclusions.file != b.exclusions.file),
     ("fetch.crls", |a, b| a.fetch.settings.crls != b.fetch.settings.crls),
     ("fetch.ocsp", |a, b| a.fetch.settings.ocsp != b.fetch.settings.ocsp),
@@ -95,6 +101,14 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("fetch.retry_seconds", |a, b| a.fetch.settings.retry != b.fetch.settings.retry),
     ("fetch.refresh_seconds", |a, b| a.fetch.settings.refresh != b.fetch.settings.refresh),
 ];
+
+fn name(startup: &Startup) -> Option<&str> {
+    startup.confine.user.as_ref().map(|account| account.name.as_str())
+}
+
+fn group(startup: &Startup) -> Option<u32> {
+    startup.confine.user.as_ref().map(|account| account.gid)
+}
 
 fn wires<T: PartialEq>(a: &Startup, b: &Startup, value: impl Fn(&Wire) -> &T) -> bool {
     !a.wires.iter().map(&value).eq(b.wires.iter().map(&value))
@@ -141,6 +155,7 @@ impl Config {
             control: self.control.clone(),
             exclusions: self.exclusions.clone(),
             fetch: self.fetch.clone(),
+            confine: self.confine.clone(),
         }
     }
 

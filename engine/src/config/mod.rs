@@ -27,9 +27,9 @@ pub use page_file::read_page;
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer, IcapServers, Intercept,
-    Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists, NamedSignatures, PolicyRules, Trust,
-    Verdicts, Wire, Workers,
+    Account, Ca, Confine, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer,
+    IcapServers, Intercept, Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists,
+    NamedSignatures, PolicyRules, Trust, Verdicts, Wire, Workers,
 };
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
@@ -96,6 +96,10 @@ pub struct Config {
     pub metrics: Metrics,
     /// The control channel.
     pub control: Control,
+    /// What it gives up after its start.
+    pub confine: Confine,
+    /// Files and folders that it names for itself to read, as it names them.
+    read: Vec<PathBuf>,
 }
 
 /// What a configuration's rules become.
@@ -139,7 +143,8 @@ impl Config {
     /// All faults, not only the first.
     pub fn load(file: &Path) -> Result<Self, Faults> {
         read(file, |document, notes| {
-            Sections::read(document, notes).into_config(file, notes.text().to_owned())
+            let sections = Sections::read(document, notes);
+            sections.into_config(file, notes.text().to_owned(), notes.paths_read())
         })
     }
 
@@ -254,6 +259,16 @@ impl Config {
             "{from_the_future}, and this machine believes that it is {}: the clock may be wrong",
             date(now)
         ))
+    }
+
+    /// What a reload reads: this file, and files, folders and patterns that it names.
+    pub fn paths_read(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.file).chain(&self.read)
+    }
+
+    /// The files among them that are there now.
+    pub fn files_read(&self) -> impl Iterator<Item = &PathBuf> {
+        self.paths_read().filter(|path| path.is_file())
     }
 
     /// When the file was changed last, in seconds since the Unix epoch.
@@ -426,6 +441,7 @@ struct Sections {
     log: Log,
     metrics: Metrics,
     control: Control,
+    confine: Confine,
 }
 
 impl Sections {
@@ -463,6 +479,7 @@ impl Sections {
             log: Log::read(document.table("log"), notes),
             metrics: Metrics::read(document.table("metrics")),
             control: Control::read(document.table("control")),
+            confine: Confine::read(document.table("confine")),
             dpdk,
             wires,
             mirrors,
@@ -479,7 +496,7 @@ impl Sections {
         sections
     }
 
-    fn into_config(self, file: &Path, text: String) -> Option<Config> {
+    fn into_config(self, file: &Path, text: String, read: Vec<PathBuf>) -> Option<Config> {
         Some(Config {
             file: file.to_owned(),
             text,
@@ -506,6 +523,8 @@ impl Sections {
             log: self.log,
             metrics: self.metrics,
             control: self.control,
+            confine: self.confine,
+            read,
         })
     }
 }

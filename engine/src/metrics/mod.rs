@@ -1,6 +1,7 @@
 //! The Prometheus page: what the counters say, and that the workers live.
 
 mod capture;
+mod confinement;
 mod generation;
 mod liveness;
 mod log_counters;

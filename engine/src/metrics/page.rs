@@ -18,6 +18,7 @@ use super::liveness::Liveness;
 use super::log_counters::LogCounters;
 use super::ports::PortSources;
 use crate::capture::CaptureCounters;
+use crate::confine::Confinement;
 use crate::orders::Orders;
 use crate::verdicts::VerdictCounters;
 use wireglass_core::caches::TlsCaches;
@@ -99,6 +100,7 @@ pub struct Metrics {
     pub(super) verdicts: OnceLock<Arc<VerdictCounters>>,
     tallies: Mutex<Tallies>,
     records: Mutex<Option<RecordLibraries>>,
+    pub(super) confinement: OnceLock<Confinement>,
 }
 
 impl Metrics {
@@ -127,6 +129,7 @@ impl Metrics {
             verdicts: OnceLock::new(),
             tallies: Mutex::default(),
             records: Mutex::default(),
+            confinement: OnceLock::new(),
         }
     }
 
@@ -279,6 +282,7 @@ impl Metrics {
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);
         self.record_libraries(&mut page);
+        self.confined(&mut page);
         self.tls_caches(&mut page);
         self.fetches(&mut page);
         self.exclusions_by_cause(&mut page);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::liveness::{PATIENCE, Pulse};
 use super::page::Metrics;
+use crate::confine::{self, Kind};
 
 /// A client has this long to send its request, and again to take the answer.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -34,9 +35,10 @@ impl MetricsServer {
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name("metrics".into())
-            .spawn(move || serve(&listener, &metrics, &stopped))?;
+        let thread = thread::Builder::new().name("metrics".into()).spawn(move || {
+            confine::enter(Kind::Metrics);
+            serve(&listener, &metrics, &stopped);
+        })?;
         Ok(Self { address, stop, thread: Some(thread) })
     }
 

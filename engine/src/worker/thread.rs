@@ -10,6 +10,7 @@ use wireglass_core::event::Timestamp;
 use wireglass_core::port::Io;
 
 use super::Worker;
+use crate::confine::{self, Kind};
 
 /// Empty turns before an adaptive worker begins to sleep.
 const SPIN_TURNS: u32 = 200;
@@ -55,7 +56,10 @@ impl WorkerThread {
             }
             let clock = Clock::start();
             let (now, wall) = clock.read();
-            run(make(now, wall), &clock, idle, &stop);
+            let worker = make(now, wall);
+            // Now that the thread has its core and DPDK knows it.
+            confine::enter(Kind::Worker);
+            run(worker, &clock, idle, &stop);
         };
         Ok(Self { thread: std::thread::Builder::new().name(name).spawn(run)? })
     }

@@ -3,6 +3,7 @@
 //! [`facts`] reads the machine, [`plan`] the configuration and its files, [`findings`] judges both, [`render`] prints.
 
 mod capture;
+mod confined;
 mod facts;
 mod findings;
 mod icap;
@@ -98,6 +99,9 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     };
     let mut findings = question.judge();
     findings.extend(config.iter().flat_map(|config| &config.icap.servers).map(probed));
+    let socket = config.as_ref().and_then(|config| config.control.socket.as_deref());
+    let threads = socket.and_then(|socket| confined::of_engine(&args.root, socket));
+    findings.extend(threads.as_deref().map(confined::finding));
     let good = !findings.iter().any(|finding| matches!(finding.level, Level::Poor | Level::Bad));
     match print(&findings, good, args.json) {
         // Whoever reads has seen enough: `| head`.
