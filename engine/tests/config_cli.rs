@@ -64,6 +64,7 @@ on_expired = "untrusted-ca"
          for another use, that cannot be judged: block; expired: sign with the untrusted CA; servers that ask for a client certificate: go on without one; clients that pin: block; sessions resumed; HTTP logged; minted for at most 90 days",
         "eve.json, statistics every 10 s",
         "  metrics at http://127.0.0.1:9464/metrics",
+        "  status page at http://127.0.0.1:9464/",
     ] {
         assert!(said.contains(line), "{line}\n is not in\n{said}");
     }

@@ -9,13 +9,14 @@ use std::time::Duration;
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::capture::{Bounds, Plan};
-use wireglass::config::{Account, Config, Confine, Verdicts};
+use wireglass::config::{self, Account, Config, Confine, Verdicts};
 use wireglass::confine::Mode;
 use wireglass::link_pass::LinkState;
 use wireglass::log::{DatagramAddress, Destination, Facility};
+use wireglass::metrics::Access;
 use wireglass::record_speeds::RecordLibrary;
 use wireglass::verdicts::Block;
-use wireglass::worker::Idle;
+use wireglass::worker::{Idle, OnFailure};
 use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
@@ -161,6 +162,7 @@ fn defaults() {
     assert_eq!((config.dpdk.eal.len(), config.dpdk.vdev.len()), (0, 0));
     assert_eq!((config.workers.cores, config.workers.handshake_threads), (vec![1], 1));
     assert_eq!(config.workers.idle, Idle::Adaptive);
+    assert_eq!(config.workers.on_worker_failure, OnFailure::Close);
     assert_eq!((config.crypto.provider, config.crypto.records), (Provider::default(), RecordLibrary::Auto));
     assert_eq!(config.intercept.ports, Ports::Only(vec![443]));
     let outside = config.intercept.outside_tls;
@@ -170,6 +172,7 @@ fn defaults() {
     assert_eq!(config.log.level, LevelFilter::INFO);
     assert_eq!(config.log.stats, Some(Duration::from_secs(10)));
     assert_eq!(config.metrics.listen, Some(([127, 0, 0, 1], 9464).into()));
+    assert_eq!(config.metrics.access(), Access { page: true, hosts: Vec::new() });
     assert_eq!(config.control.read_group, None);
     assert_eq!(config.confine, Confine { mode: Mode::BestEffort, user: None });
     let limits = config.limits.of_flow();
@@ -202,6 +205,7 @@ snap_ip = "forward"
 cores = [3, 0x2]
 handshake_threads = 0
 idle = "spin"
+on_worker_failure = "open"
 [crypto]
 provider = "ring"
 records = "aws-lc-rs"
@@ -221,7 +225,8 @@ eve = "roots/out.json"
 level = "debug"
 stats_seconds = 0
 [metrics]
-listen = "off"
+listen = "192.0.2.1:9464"
+hosts = ["wire.example"]
 [control]
 read_group = "root"
 [confine]
@@ -250,6 +255,7 @@ max_days = 7
     assert_eq!((&*config.wires[1].name, &*config.wires[1].inside), ("taps", "net_tap0"));
     assert_eq!((config.workers.cores, config.workers.handshake_threads), (vec![3, 2], 0));
     assert_eq!(config.workers.idle, Idle::Spin);
+    assert_eq!(config.workers.on_worker_failure, OnFailure::Open);
     assert_eq!((config.crypto.provider.name(), config.crypto.records.name()), ("ring", "aws-lc-rs"));
     assert_eq!(config.intercept.ports, Ports::Any);
     let outside = config.intercept.outside_tls;
@@ -298,7 +304,13 @@ max_days = 7
     let elsewhere = to("eve = \"/run/syslog.sock\"\nfiletype = \"syslog\"\nfacility = \"daemon\"");
     assert_eq!(elsewhere.facility().map(Facility::name), Some("daemon"));
     assert_eq!((config.log.level, config.log.stats), (LevelFilter::DEBUG, None));
-    assert_eq!(config.metrics.listen, None);
+    assert_eq!(config.metrics.listen, Some(([192, 0, 2, 1], 9464).into()));
+    let hosts = vec!["wire.example".to_owned()];
+    assert_eq!(config.metrics.access(), Access { page: false, hosts: hosts.clone() });
+    let asked_for = config::Metrics { page: Some(true), ..config.metrics.clone() };
+    assert_eq!(asked_for.access(), Access { page: true, hosts });
+    let off = config::Metrics { listen: None, ..config.metrics.clone() };
+    assert!(!off.access().page);
     let strict = config.profiles.iter().find(|profile| profile.name == "strict").unwrap();
     assert_eq!((strict.min_version, strict.max_version), (TlsVersion::Tls13, TlsVersion::Tls13));
     assert_eq!(

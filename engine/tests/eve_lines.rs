@@ -13,11 +13,12 @@ use wireglass_core::capture::{CaptureEvent, CaptureStep};
 use wireglass_core::content::{
     DataPattern, FileFacts, FileType, Hit, SignatureSet, SignatureStream, Signatures,
 };
-use wireglass_core::end::End;
+use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
-    EventKind, Fate, FileEvent, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent,
-    MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
+    EventKind, FailureOutcome, Fate, FileEvent, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent,
+    LegInfo, LinkEvent, MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent,
+    Unread, Volume, WorkerEvent, WorkerFailure,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::order::Order;
@@ -205,6 +206,8 @@ fn flow(phase: FlowPhase, reason: Reason) -> FlowEvent {
         end: NOW,
         to_server: Volume { packets: 12, bytes: 2345 },
         to_client: Volume { packets: 15, bytes: 67_890 },
+        flags: PerEnd { client: 0x1b, server: 0xfe },
+        is_tls: true,
         action: Some(Action::Decrypt),
         phase,
         reason,
@@ -336,6 +339,10 @@ fn port_link(speed_mbps: Option<u32>) -> PortLink {
     PortLink { port, wire, side: PortSide::Inside, up, held: !up, speed_mbps, mtu: 1500 }
 }
 
+fn worker() -> WorkerEvent {
+    WorkerEvent { worker: 1, failure: WorkerFailure::Panicked, outcome: FailureOutcome::PlainWire }
+}
+
 fn capture() -> CaptureEvent {
     CaptureEvent {
         step: CaptureStep::Started,
@@ -365,6 +372,7 @@ fn examples() -> Vec<Value> {
         line(&Event::Summary(Box::new(summary()))),
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(Some(10_000)))))),
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(None))))),
+        line(&Event::Worker(NOW, worker())),
         line(&Event::Capture(NOW, Box::new(capture()))),
         line(&Event::Anomaly(head(), Box::new(anomaly()))),
         line(&Event::Alert(head(), Box::new(alert()))),
@@ -662,7 +670,10 @@ const SURICATA: &[&str] = &[
     "http.status", "http.url", "in_iface", "proto", "quic.ja4", "quic.sni",
     "src_ip", "src_port", "stats.capture.kernel_drops", "stats.capture.kernel_packets",
     "stats.decoder.bytes", "stats.decoder.pkts", "stats.flow.active", "stats.flow.total",
-    "stats.uptime", "timestamp", "tls.client_alpns", "tls.fingerprint",
+    "stats.uptime", "tcp.ack", "tcp.cwr", "tcp.ecn",
+    "tcp.fin", "tcp.psh", "tcp.rst", "tcp.state",
+    "tcp.syn", "tcp.tcp_flags", "tcp.tcp_flags_tc", "tcp.tcp_flags_ts",
+    "tcp.urg", "timestamp", "tls.client_alpns", "tls.fingerprint",
     "tls.issuerdn", "tls.ja3.hash", "tls.ja3.string", "tls.ja4",
     "tls.notafter", "tls.notbefore", "tls.serial", "tls.server_alpns",
     "tls.session_resumed", "tls.sni", "tls.subject", "tls.subjectaltname",

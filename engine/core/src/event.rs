@@ -2,6 +2,7 @@
 
 mod file;
 mod http;
+mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::capture::CaptureEvent;
 use crate::content::Hit;
-use crate::end::End;
+use crate::end::{End, PerEnd};
 use crate::exclusions::Cause;
 use crate::order::Order;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
@@ -21,6 +22,7 @@ use crate::starttls::Protocol;
 
 pub use file::FileEvent;
 pub use http::{Ambiguities, ContentVerdict, HttpEvent};
+pub use worker::{FailureOutcome, WorkerEvent, WorkerFailure};
 
 /// Microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -247,6 +249,16 @@ pub enum MintedBy {
     Untrusted,
 }
 
+impl MintedBy {
+    /// As events and metrics have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Untrusted => "untrusted",
+        }
+    }
+}
+
 /// One ClientHello and what became of it.
 #[derive(Clone, Debug)]
 pub struct TlsEvent {
@@ -367,6 +379,10 @@ pub struct FlowEvent {
     pub to_server: Volume,
     /// Server to client.
     pub to_client: Volume,
+    /// Control bits of all segments that each end has sent, as in a TCP header.
+    pub flags: PerEnd<u8>,
+    /// A ClientHello was read.
+    pub is_tls: bool,
     /// What was done with it; none: it ended before that was decided.
     pub action: Option<Action>,
     /// Phase it ended in.
@@ -499,6 +515,8 @@ pub enum Event {
     Anomaly(FlowHead, Box<AnomalyEvent>),
     /// Decrypted flows are captured, or no more.
     Capture(Timestamp, Box<CaptureEvent>),
+    /// A worker has failed.
+    Worker(Timestamp, WorkerEvent),
 }
 
 /// The kinds of events that come over the ring, as counted when the ring is full.
@@ -527,6 +545,8 @@ pub enum EventKind {
     Capture,
     /// A body that rules had looked at.
     FileInfo,
+    /// A worker has failed.
+    Worker,
 }
 
 impl EventKind {
@@ -543,6 +563,7 @@ impl EventKind {
         Self::Alert,
         Self::Capture,
         Self::FileInfo,
+        Self::Worker,
     ];
 
     /// The `event_type` of the log line.
@@ -559,6 +580,7 @@ impl EventKind {
             Self::Alert => "alert",
             Self::Capture => "capture",
             Self::FileInfo => "fileinfo",
+            Self::Worker => "worker",
         }
     }
 }
@@ -580,6 +602,7 @@ impl Event {
             Self::Alert(..) => EventKind::Alert,
             Self::Capture(..) => EventKind::Capture,
             Self::File(..) => EventKind::FileInfo,
+            Self::Worker(..) => EventKind::Worker,
         }
     }
 }

@@ -497,7 +497,12 @@ impl Summary<'_> {
             None => writeln!(f, ", no statistics")?,
         }
         match self.config.metrics.listen {
-            Some(address) => writeln!(f, "  metrics at http://{address}/metrics")?,
+            Some(address) => {
+                writeln!(f, "  metrics at http://{address}/metrics")?;
+                if self.config.metrics.access().page {
+                    writeln!(f, "  status page at http://{address}/")?;
+                }
+            }
             None => writeln!(f, "  no metrics")?,
         }
         match &self.config.control.socket {

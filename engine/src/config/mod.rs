@@ -34,6 +34,7 @@ pub use sections::{
 use sections::{Profiles, read_ca_certificates};
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
+use wireglass_core::event::Action;
 use wireglass_core::flow;
 use wireglass_core::policy::{ContentPolicy, OnUnread, Policy, Profile, StartTls, Tallies, Tally};
 use wireglass_core::reason::Reason;
@@ -171,6 +172,11 @@ impl Config {
     fn tallies(&self, before: &Tallies) -> Tallies {
         let connections =
             self.policy.rules.iter().map(|rule| (rule.name.as_str().into(), rule.decision.name()));
+        let actions = [Action::Decrypt, Action::Bypass, Action::Block];
+        let profiles = self
+            .profiles
+            .iter()
+            .flat_map(|profile| actions.map(|action| (profile.name.as_str().into(), action.name())));
         let messages = self.content.rules.iter().map(|rule| (rule.name.as_str().into(), rule.action.name()));
         let unread = UNREAD.into_iter().flat_map(|reason| {
             [OnUnread::Block, OnUnread::Allow].map(|becomes| (reason.code().into(), becomes.name()))
@@ -181,6 +187,7 @@ impl Config {
                 ["decrypt", "bypass", "block"],
                 &before.connections,
             )),
+            profiles: Arc::new(Tally::new(profiles, actions.map(Action::name), &before.profiles)),
             messages: Arc::new(Tally::new(
                 messages,
                 ["allow", "alert", "block", "inspect"],

@@ -91,11 +91,14 @@ fn places(kind: Kind, needs: &Needs) -> Places {
         Kind::Fetch | Kind::Content | Kind::Worker if looks_up_names => read(paths(&NAMES)),
         Kind::Fetch | Kind::Content | Kind::Worker | Kind::Handshake | Kind::Verdicts => Places::default(),
         // What drivers count, and whether interfaces have a link.
-        Kind::Links | Kind::Metrics | Kind::Control => read(paths(&["/sys"])),
-        Kind::Log => Places {
-            read: paths(&["/sys", "/proc/sys/kernel/hostname"]),
-            write: needs.log_folder.iter().cloned().collect(),
-        },
+        Kind::Links | Kind::Control => read(paths(&["/sys"])),
+        // And what the process uses. Its own folder would not do: the kernel makes that anew.
+        Kind::Metrics => read(paths(&["/sys", "/proc"])),
+        Kind::Log => {
+            // The name of the host goes with each message of syslog.
+            let read = if needs.logs_to_socket { paths(&["/sys", "/proc"]) } else { paths(&["/sys"]) };
+            Places { read, write: needs.log_folder.iter().cloned().collect() }
+        }
         Kind::Capture => write(needs.capture_folders.clone()),
         Kind::Exclusions => write(needs.exclusions_folder.iter().cloned().collect()),
         Kind::Reload => {

@@ -17,6 +17,7 @@ mod socket;
 pub use counters::{Counters, EngineRecord, PoolRecord, PortRecord, WorkerRecord};
 pub use record::{FlowRecord, LegRecord, TcpRecord, TimerRecord, TlsRecord};
 pub use server::ControlServer;
+pub(crate) use server::unix_now;
 pub use socket::{BindError, ControlSocket};
 
 /// Where the socket is unless the configuration says otherwise.

@@ -24,6 +24,8 @@ use super::eve_alert::{Alert, OwnAlert, direction};
 use super::eve_file::FileInfo;
 use super::eve_frame;
 use super::eve_http::{Http, OwnHttp};
+use super::eve_tcp::Tcp;
+use super::eve_worker;
 use crate::metrics::Snapshot;
 
 /// IANA protocol number.
@@ -49,7 +51,9 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             ..Line::new("http", head)
         },
         Event::Flow(head, flow) => Line {
+            app_proto: flow.is_tls.then_some("tls"),
             flow: Some(Flow::new(flow)),
+            tcp: Some(Tcp::new(flow, flow_state(flow) == "closed")),
             wireglass: Some(Own::Flow(OwnFlow::new(flow))),
             ..Line::new("flow", head)
         },
@@ -79,6 +83,7 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
         },
         Event::Link(time, link) => return append(out, &Link::new(*time, link)),
         Event::Capture(time, capture) => return append(out, &Capture::new(*time, capture)),
+        Event::Worker(time, worker) => return append(out, &eve_worker::Line::new(*time, *worker)),
         Event::Frame(frame) => return append(out, &eve_frame::Line::new(event.kind(), frame)),
         Event::Summary(summary) => return append(out, &Summary::new(summary)),
     };
@@ -172,6 +177,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<Flow>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<Tcp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     anomaly: Option<AnomalyFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wireglass: Option<Own<'a>>,
@@ -201,6 +208,7 @@ impl<'a> Line<'a> {
             http: None,
             fileinfo: None,
             flow: None,
+            tcp: None,
             anomaly: None,
             wireglass: None,
         }
@@ -540,10 +548,7 @@ impl<'a> OwnTls<'a> {
             client_leg: event.client_leg.as_ref().map(Leg::new),
             server_leg: event.server_leg.as_ref().map(Leg::new),
             minted_serial: event.minted_serial.as_deref(),
-            minted_by: event.minted_by.map(|by| match by {
-                MintedBy::Trusted => "trusted",
-                MintedBy::Untrusted => "untrusted",
-            }),
+            minted_by: event.minted_by.map(MintedBy::name),
             client_certificate: event.certificate_asked.then_some("asked"),
             ech: event.hello.as_ref().filter(|hello| hello.ech).map(|_| match event.reason {
                 Reason::ClientEch | Reason::ExcludedEch | Reason::EchBlocked => "real",

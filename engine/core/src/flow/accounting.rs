@@ -75,6 +75,7 @@ impl<IO: Io> Flow<IO> {
             last: _,
             active: _,
             volume: _,
+            flags: _,
             decided: _,
             about,
             ended: _,

@@ -225,7 +225,7 @@ impl<IO: Io> Flow<IO> {
         let sni = info.sni.as_deref().map(Into::into);
         let (alpn, ja4) = (info.alpn.clone(), info.ja4.as_str().into());
         if let Some(about) = &mut self.about {
-            about.decrypt(info, Arc::clone(&profile));
+            about.decrypt(cx.now, info, Arc::clone(&profile));
         }
         let mut legs = flight.adopt(cx);
         if !cx.budget.has_room() {

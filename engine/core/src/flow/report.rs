@@ -97,6 +97,7 @@ impl<IO: Io> Flow<IO> {
         reason: Reason,
     ) {
         let event = self.tls_event(hello, profile, reason);
+        count_profile(cx, profile, event.action);
         let head = self.head(cx.wall, &cx.shared);
         cx.events.push(Event::Tls(head, Box::new(event)));
     }
@@ -127,6 +128,12 @@ impl<IO: Io> Flow<IO> {
             self.learn(cx, outcome)
         });
         let mut event = self.tls_event(Some(hello), profile.as_ref(), reason);
+        count_profile(cx, profile.as_ref(), event.action);
+        if reason == Reason::PolicyDecrypt
+            && let Some(began) = self.about.as_ref().and_then(|about| about.handshakes_began)
+        {
+            cx.counters.handshake_time().observe((cx.now - began).total_micros() * 1_000);
+        }
         event.alert = alert;
         event.learned = learned;
         event.client_leg = report.client_leg;
@@ -182,6 +189,8 @@ impl<IO: Io> Flow<IO> {
             end: self.last,
             to_server: self.volume[End::Client],
             to_client: self.volume[End::Server],
+            flags: self.flags,
+            is_tls: self.about.is_some(),
             action: self.decided.as_ref().map(|(action, _)| *action),
             phase,
             reason,
@@ -215,6 +224,13 @@ impl<IO: Io> Flow<IO> {
             server: self.identity.server,
             starttls: self.starttls,
         }
+    }
+}
+
+/// A ClientHello that a rule gave to a profile, if it did.
+fn count_profile<IO: Io>(cx: &Context<IO>, profile: Option<&Arc<Profile>>, action: Action) {
+    if let Some(profile) = profile {
+        cx.shared.policy.count_profile(&profile.name, action);
     }
 }
 
