@@ -33,13 +33,13 @@ const RINGS: &[c_long] = &[
 #[rustfmt::skip]
 const LOOKING: &[c_long] = &[
     libc::SYS_openat, libc::SYS_openat2, libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_faccessat, libc::SYS_faccessat2,
-    libc::SYS_readlinkat, libc::SYS_statfs,
+    libc::SYS_readlinkat, libc::SYS_statfs, libc::SYS_getcwd,
 ];
 
 /// Reading them.
 #[rustfmt::skip]
 const READ: &[c_long] = &[
-    libc::SYS_fstat, libc::SYS_getdents64, libc::SYS_lseek, libc::SYS_pread64, libc::SYS_fadvise64, libc::SYS_fcntl, libc::SYS_getcwd,
+    libc::SYS_fstat, libc::SYS_getdents64, libc::SYS_lseek, libc::SYS_pread64, libc::SYS_fadvise64, libc::SYS_fcntl,
     libc::SYS_fstatfs, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid, libc::SYS_uname,
     libc::SYS_prlimit64,
 ];

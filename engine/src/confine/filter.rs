@@ -24,12 +24,12 @@ pub(super) fn of_kind(kind: Kind, needs: &Needs, strict: bool) -> Vec<Filter> {
     let mut filters = vec![compile(whatever(never), SeccompAction::Allow, SeccompAction::KillProcess)];
     if strict {
         let refuses = !groups.contains(&Group::Read);
-        // Of several filters, the one that forbids more wins.
+        // Of several filters, the one that forbids more wins. Nothing can be installed after the one that kills.
         let known: Vec<_> = groups.into_iter().chain(refuses.then_some(Group::Read)).collect();
+        filters.extend(refuses.then(|| compile(whatever(looking()), SeccompAction::Allow, REFUSED)));
         filters.push(
             rules(&known).and_then(|rules| compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)),
         );
-        filters.extend(refuses.then(|| compile(whatever(looking()), SeccompAction::Allow, REFUSED)));
     } else {
         filters.push(rules(&groups).and_then(|rules| compile(rules, REFUSED, SeccompAction::Allow)));
     }
