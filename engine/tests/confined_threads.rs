@@ -27,7 +27,8 @@ struct Attempt {
 }
 
 const CONNECTS: &[Kind] = &[Kind::Fetch, Kind::Main];
-const SERVES: &[Kind] = &[Kind::Main, Kind::Control, Kind::Verdicts];
+/// Those that start a thread for each connection, or for each look-up.
+const STARTS: &[Kind] = &[Kind::Main, Kind::Control, Kind::Verdicts, Kind::Fetch];
 
 const ATTEMPTS: [Attempt; 13] = [
     Attempt { name: "work", run: work, can: &Kind::ALL },
@@ -56,7 +57,7 @@ const ATTEMPTS: [Attempt; 13] = [
     Attempt {
         name: "thread",
         run: |_, _| thread::Builder::new().spawn(|| ())?.join().map_err(|_| io::Error::other("panic")),
-        can: SERVES,
+        can: STARTS,
     },
     Attempt { name: "signal", run: |_, _| Ok(kill(parent(), None)?), can: &[] },
 ];

@@ -79,7 +79,11 @@ fn groups(kind: Kind, needs: &Needs) -> Vec<Group> {
         // Groups are looked up by name, which may be a service's affair.
         Kind::Reload => groups.extend([Group::Read, Group::Connect(LOCAL)]),
         Kind::Capture | Kind::Exclusions => groups.extend([Group::Read, Group::Write]),
-        Kind::Fetch => groups.extend(names),
+        // The client of HTTP looks up names on threads of its own, so that it can give up.
+        Kind::Fetch => {
+            groups.extend(names);
+            groups.push(Group::Threads);
+        }
         Kind::Main => {
             groups.extend([
                 Group::Read,
