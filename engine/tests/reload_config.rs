@@ -180,6 +180,13 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("metrics.hosts", "[metrics]\nhosts = []", "[metrics]\nhosts = [\"wire.example\"]"),
     ("control.socket", "[control]\nsocket = \"off\"", "[control]\nsocket = \"b.sock\""),
     ("control.read_group", "[control]", "[control]\nread_group = \"root\""),
+    ("confine.mode", "[confine]\nmode = \"off\"", "[confine]\nmode = \"strict\""),
+    ("confine.user", "[confine]", "[confine]\nuser = \"root\""),
+    (
+        "confine.group",
+        "[confine]\nuser = \"root\"\ngroup = \"root\"",
+        "[confine]\nuser = \"root\"\ngroup = \"daemon\"",
+    ),
     ("exclusions.file", "[exclusions]\nfile = \"a.json\"", "[exclusions]\nfile = \"b.json\""),
     ("fetch.crls", "[fetch]\ncrls = false", "[fetch]\ncrls = true"),
     ("fetch.ocsp", "[fetch]\nocsp = false", "[fetch]\nocsp = true"),

@@ -20,6 +20,7 @@ use super::failures::FailureWatch;
 use super::supervisor::Supervisor;
 use crate::capture::CaptureWriter;
 use crate::config::{self, Compiled, Config, IcapServer, ListFile, Wire, Workers};
+use crate::confine;
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
@@ -133,11 +134,17 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let socket = control_socket(&config)?;
     let ids_socket = verdict_socket(&config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
+    confine::prepare(&config)?;
+    let (ports, queues) = open_ports(&config)?;
+    // From here on files are opened, and threads started, with what they are to have.
+    let confinement = confine::settle(&config)?;
+    tracing::info!("confined: {confinement}");
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
     let workers = config.workers.cores.len();
     let metrics = Arc::new(Metrics::new(&wires, workers));
     let signing = signer.handle()?;
     metrics.set_signer(Arc::clone(signing.counters()));
+    metrics.set_confinement(confinement);
     let (sender, receiver) = log::ring(LOG_RING);
     if let Some(counters) = sender.counters() {
         metrics.set_log(counters);
@@ -153,13 +160,6 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
                 .map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))
         })
         .transpose()?;
-
-    ports_can_open(&config)?;
-    let nodes: Vec<_> = config.workers.cores.iter().map(|core| numa::node_of(*core)).collect();
-    let (ports, queues) =
-        Ports::open(&eal_arguments(&config), &wire_ports(&config), &mirror_ports(&config), &nodes)
-            .map_err(|error| error.to_string())?;
-    let ports = Arc::new(ports);
     metrics.set_mirrors(config.mirrors.iter().map(|mirror| Arc::clone(&mirror.mirror.name)).collect());
     metrics.set_cores(config.workers.cores.clone());
     metrics.set_ports(while_open(&ports, Ports::statistics));
@@ -212,6 +212,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let (pool, workers, (control, verdicts, reloads)) =
         start_workers(&threads, (builder, captures), &metrics, queues, &signals.stop, beside)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
+    confine::enter(confine::Kind::Main);
     tracing::info!(dpdk = ports.version(), "started");
     errln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
     Ok(Engine {
@@ -232,6 +233,15 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         failures,
         signals,
     })
+}
+
+/// The ports, with EAL and its threads, and each worker's queues of them.
+fn open_ports(config: &Config) -> Result<(Arc<Ports>, Vec<WorkerQueues>), String> {
+    ports_can_open(config)?;
+    let nodes: Vec<_> = config.workers.cores.iter().map(|core| numa::node_of(*core)).collect();
+    let ports = Ports::open(&eal_arguments(config), &wire_ports(config), &mirror_ports(config), &nodes);
+    let (ports, queues) = ports.map_err(|error| error.to_string())?;
+    Ok((Arc::new(ports), queues))
 }
 
 /// Who writes what is captured, and each worker's end of that.

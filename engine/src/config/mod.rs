@@ -31,9 +31,9 @@ pub use page_file::read_page;
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer, IcapServers, Intercept,
-    Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists, NamedSignatures, PolicyRules, Trust,
-    Verdicts, Wire, Workers, YaraSet, YaraSets,
+    Account, Ca, Confine, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer,
+    IcapServers, Intercept, Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists,
+    NamedSignatures, PolicyRules, Trust, Verdicts, Wire, Workers, YaraSet, YaraSets,
 };
 use sections::{Named, Profiles, read_ca_certificates};
 use toml::de::DeTable;
@@ -104,6 +104,10 @@ pub struct Config {
     pub metrics: Metrics,
     /// The control channel.
     pub control: Control,
+    /// What it gives up after its start.
+    pub confine: Confine,
+    /// Files and folders that it names for itself to read, as it names them.
+    read: Vec<PathBuf>,
 }
 
 /// What a configuration's rules become.
@@ -149,7 +153,8 @@ impl Config {
     /// All faults, not only the first.
     pub fn load(file: &Path) -> Result<Self, Faults> {
         read(file, |document, notes| {
-            Sections::read(document, notes).into_config(file, notes.text().to_owned())
+            let sections = Sections::read(document, notes);
+            sections.into_config(file, notes.text().to_owned(), notes.paths_read())
         })
     }
 
@@ -161,7 +166,10 @@ impl Config {
         read_noting(
             file,
             |notes| notes.without_ca_keys(),
-            |document, notes| Sections::read(document, notes).into_config(file, notes.text().to_owned()),
+            |document, notes| {
+                let sections = Sections::read(document, notes);
+                sections.into_config(file, notes.text().to_owned(), notes.paths_read())
+            },
         )
     }
 
@@ -301,6 +309,16 @@ impl Config {
             "{from_the_future}, and this machine believes that it is {}: the clock may be wrong",
             date(now)
         ))
+    }
+
+    /// What a reload reads: this file, and files, folders and patterns that it names.
+    pub fn paths_read(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.file).chain(&self.read)
+    }
+
+    /// The files among them that are there now.
+    pub fn files_read(&self) -> impl Iterator<Item = &PathBuf> {
+        self.paths_read().filter(|path| path.is_file())
     }
 
     /// When the file was changed last, in seconds since the Unix epoch.
@@ -491,6 +509,7 @@ struct Sections {
     log: Log,
     metrics: Metrics,
     control: Control,
+    confine: Confine,
 }
 
 impl Sections {
@@ -531,6 +550,7 @@ impl Sections {
             log: Log::read(document.table("log"), notes),
             metrics: Metrics::read(document.table("metrics")),
             control: Control::read(document.table("control")),
+            confine: Confine::read(document.table("confine")),
             dpdk,
             wires,
             mirrors,
@@ -553,7 +573,7 @@ impl Sections {
         sections
     }
 
-    fn into_config(self, file: &Path, text: String) -> Option<Config> {
+    fn into_config(self, file: &Path, text: String, read: Vec<PathBuf>) -> Option<Config> {
         Some(Config {
             file: file.to_owned(),
             text,
@@ -581,6 +601,8 @@ impl Sections {
             log: self.log,
             metrics: self.metrics,
             control: self.control,
+            confine: self.confine,
+            read,
         })
     }
 }

@@ -101,6 +101,14 @@ impl<'t> Notes<'t> {
         self.keys.map(RefCell::into_inner).unwrap_or_default()
     }
 
+    /// What the document names for the engine to read; not what it writes, and no sockets.
+    pub(super) fn paths_read(&self) -> Vec<PathBuf> {
+        const WRITTEN: [&str; 5] = ["log.", "control.", "verdicts.", "capture.", "exclusions."];
+        let files = self.files.borrow();
+        let is_read = |key: &str| !WRITTEN.iter().any(|section| key.starts_with(section));
+        files.iter().filter(|(_, _, key)| is_read(key)).map(|(path, ..)| path.clone()).collect()
+    }
+
     pub(super) fn path(&self, text: &str) -> PathBuf {
         self.folder.join(text)
     }

@@ -11,6 +11,7 @@ use super::access::Access;
 use super::liveness::{PATIENCE, Pulse};
 use super::page::Metrics;
 use super::status;
+use crate::confine::{self, Kind};
 
 /// A client has this long to send its request, and again to take the answer.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -43,9 +44,10 @@ impl MetricsServer {
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name("metrics".into())
-            .spawn(move || serve(&listener, &Served { access, address, metrics }, &stopped))?;
+        let thread = thread::Builder::new().name("metrics".into()).spawn(move || {
+            confine::enter(Kind::Metrics);
+            serve(&listener, &Served { access, address, metrics }, &stopped);
+        })?;
         Ok(Self { address, stop, thread: Some(thread) })
     }
 

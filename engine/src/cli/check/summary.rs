@@ -19,7 +19,8 @@ use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::{Provider, describe_date as date};
 
 use super::super::never_match;
-use crate::config::{Config, Content, Crypto, IcapServer, MirrorPort, YaraSet};
+use crate::config::{Config, Confine, Content, Crypto, IcapServer, MirrorPort, YaraSet};
+use crate::confine::Mode;
 use crate::icap::Settings;
 use crate::record_speeds::RecordLibrary;
 use crate::worker::Idle;
@@ -532,9 +533,16 @@ impl Summary<'_> {
             None => writeln!(f, "  no metrics")?,
         }
         match &self.config.control.socket {
-            Some(socket) => writeln!(f, "  `wireglass flows` through {}", socket.display()),
-            None => writeln!(f, "  no control socket"),
+            Some(socket) => writeln!(f, "  `wireglass flows` through {}", socket.display())?,
+            None => writeln!(f, "  no control socket")?,
         }
+        let Confine { mode, user } = &self.config.confine;
+        let user = user.as_ref().map_or("the user who starts it".to_owned(), |account| account.name.clone());
+        let confined = match mode {
+            Mode::Off => "NOT confined: they keep all rights of the start".to_owned(),
+            Mode::Strict | Mode::BestEffort => format!("confined ({})", mode.name()),
+        };
+        writeln!(f, "  threads of {user}, {confined}")
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`facts`] reads the machine, [`plan`] the configuration and its files, [`findings`] judges both, [`render`] prints.
 
 mod capture;
+mod confined;
 pub(super) mod facts;
 pub(super) mod findings;
 mod icap;
@@ -102,6 +103,9 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     };
     let mut findings = question.judge();
     findings.extend(config.iter().flat_map(|config| &config.icap.servers).flat_map(probed));
+    let socket = config.as_ref().and_then(|config| config.control.socket.as_deref());
+    let threads = socket.and_then(|socket| confined::of_engine(&args.root, socket));
+    findings.extend(threads.as_deref().map(confined::finding));
     let has = |level| findings.iter().any(|finding| finding.level == level);
     let status = match (has(Level::Bad), has(Level::Poor)) {
         (true, _) => ExitCode::FAILURE,
