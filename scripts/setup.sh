@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
     cat <<EOF
-Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny] [--quiet]
+Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny | --docs] [--quiet]
 
 Installs what wireglass needs from Debian 12 (as root) and checks that cargo is there. What is installed already is
 left alone, and without anything missing apt is not even asked.
@@ -22,6 +22,7 @@ left alone, and without anything missing apt is not even asked.
   --image         what scripts/image-test.sh builds a container image with, where there is no registry
   --deny          what scripts/deny.sh needs: cargo-deny of a pinned version, built from crates.io into Cargo's folder
                   (wireglass-tools/bin), which takes minutes the first time
+  --docs          what scripts/docs.sh needs: mdBook of a pinned version, likewise
   --quiet         say nothing when there is nothing to do
   --help          this text
 EOF
@@ -54,6 +55,7 @@ vm=(qemu-system-x86 busybox-static kmod)
 image=(buildah crun debootstrap)
 # The linker, git for the database of advisories.
 deny=(gcc libc6-dev ca-certificates git)
+docs=(gcc libc6-dev ca-certificates python3)
 
 what=all quiet=
 for word in "$@"; do
@@ -65,6 +67,7 @@ for word in "$@"; do
     --vm) what=vm ;;
     --image) what=image ;;
     --deny) what=deny ;;
+    --docs) what=docs ;;
     --quiet) quiet=1 ;;
     -h | --help)
         usage
@@ -82,6 +85,7 @@ all) wanted=("${build[@]}" "${lab[@]}" "${backports[@]}") ;;
 vm) wanted=("${vm[@]}") ;;
 image) wanted=("${image[@]}") ;;
 deny) wanted=("${deny[@]}") ;;
+docs) wanted=("${docs[@]}") ;;
 esac
 
 # Sets `absent` to the wanted packages that are not installed.
@@ -139,6 +143,8 @@ if ((${#absent[@]})); then
         name_backports
         absent[place]+=/bookworm-backports
     done
+    # QEMU's packages are of one version, and a machine may have one of them from backports.
+    [[ $what != vm || $(dpkg-query -W -f '${Version}' qemu-utils 2>/dev/null) != *~bpo12* ]] || install+=(-t bookworm-backports)
     # The index that is here may be old or empty: then the first try fails and is worth a second one.
     if ! said=$("${install[@]}" "${absent[@]}" 2>&1); then
         say "refreshing the package index"
@@ -190,6 +196,17 @@ get_cargo_deny() {
     rm -rf "$root/target/cargo-deny"
 }
 
+# With its search, and without the server and the watcher that authors may like. A minute of one core, as above.
+get_mdbook() {
+    local pinned=0.5.4
+    [[ $("$tools/bin/mdbook" --version 2>/dev/null) != "mdbook v$pinned" ]] || return 0
+    say "building mdBook $pinned from crates.io"
+    said=$(CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --force --profile dev --root "$tools" \
+        --target-dir "$root/target/mdbook" --no-default-features --features search "mdbook@$pinned" 2>&1) ||
+        die "mdBook could not be built:"$'\n'"$said"
+    rm -rf "$root/target/mdbook"
+}
+
 # An honest QUIC for the lab: Debian has none.
 get_aioquic() {
     local pinned=1.7.2 folder=$tools/aioquic
@@ -204,3 +221,4 @@ get_aioquic() {
 [[ $what != vm ]] || get_kernel
 [[ $what == runtime || $what == peers || $what == vm || $what == image ]] || need_cargo
 [[ $what != deny ]] || get_cargo_deny
+[[ $what != docs ]] || get_mdbook

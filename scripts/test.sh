@@ -23,7 +23,7 @@ when nothing failed.
   unit        cargo test over the whole workspace, DPDK bindings included
   miri        the unit tests of tcp-stack in Miri; skipped where nightly Rust does not have it
   fuzz        scripts/fuzz.sh: each target of tcp-stack for a few seconds, guided by coverage
-  docs        cargo doc, warnings are errors
+  docs        cargo doc, warnings are errors; scripts/docs.sh: the site, and its links
   scripts     shellcheck, and Python and Lua that compile
   nic         scripts/nic-test.sh: hugepages and vfio-pci on machines that are folders
   dpdk        scripts/dpdk-versions.sh: the bindings against other releases of DPDK
@@ -86,10 +86,14 @@ stage_miri() {
 }
 # The engine's targets take minutes to build with libFuzzer; without it they run in "unit", over the kept corpus.
 stage_fuzz() { scripts/fuzz.sh --seconds 5 tcp-stack; }
-stage_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --features wireglass/dpdk; }
+stage_docs() {
+    RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --features wireglass/dpdk || return
+    PYTHONPATH=$root/scripts PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m unittest -q book.test_book || return
+    scripts/docs.sh
+}
 stage_scripts() {
     shellcheck -x scripts/*.sh scripts/nic/*.sh .ci/run
-    PYTHONPYCACHEPREFIX=$logs/pycache /usr/bin/python3 -W error -m compileall -q scripts/lab
+    PYTHONPYCACHEPREFIX=$logs/pycache /usr/bin/python3 -W error -m compileall -q scripts/lab scripts/book
     # One at a time: Debian's luac dies of several.
     printf '%s\0' scripts/pktgen/*.lua | xargs -0 -n 1 luac5.4 -p
 }

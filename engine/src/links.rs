@@ -48,9 +48,14 @@ impl Links {
     }
 }
 
-/// The wires that pass the loss of a link on, and the way to their ports. Dropping it gives back the links that it has taken.
+/// The wires that pass the loss of a link on, and the way to their ports. Dropping it gives back the links that it has taken, unless all
+/// are to stay down.
 pub struct Passing {
     wires: Vec<PassingWire>,
+    /// Of all wires.
+    ports: Vec<PortId>,
+    /// All links are taken down: what is between them does not work.
+    is_closed: bool,
     has_link: HasLink,
     set_link: SetPortLink,
 }
@@ -69,7 +74,7 @@ type HasLink = Box<dyn Fn(PortId) -> Option<bool> + Send>;
 type SetPortLink = Box<dyn Fn(PortId, bool) -> Result<(), String> + Send>;
 
 impl Passing {
-    /// Of these wires, by their names and what they do. Links that are down for no reason but an engine that died with them are allowed to
+    /// Of all wires, by their names and what they do. Links that are down for no reason but an engine that died with them are allowed to
     /// come up.
     pub fn new(
         now: Instant,
@@ -77,31 +82,53 @@ impl Passing {
         has_link: impl Fn(PortId) -> Option<bool> + Send + 'static,
         set_link: impl Fn(PortId, bool) -> Result<(), String> + Send + 'static,
     ) -> Self {
-        let wires = (0..).zip(wires).filter(|(_, (_, state))| *state == LinkState::Pass);
-        let wires = wires.map(|(number, (name, _))| PassingWire {
-            number,
-            name,
-            links: WireLinks::new(now),
-            owed: None,
-        });
-        let passing =
-            Self { wires: wires.collect(), has_link: Box::new(has_link), set_link: Box::new(set_link) };
-        for wire in &passing.wires {
-            for side in PortSide::BOTH {
-                let port = PortId { wire: wire.number, side };
-                if (passing.has_link)(port) == Some(false) {
-                    // A driver that cannot says so when it is needed.
-                    let _ = (passing.set_link)(port, true);
-                }
+        let (mut passing, mut ports) = (Vec::new(), Vec::new());
+        for (number, (name, state)) in (0..).zip(wires) {
+            ports.extend(PortSide::BOTH.map(|side| PortId { wire: number, side }));
+            if state == LinkState::Pass {
+                passing.push(PassingWire { number, name, links: WireLinks::new(now), owed: None });
             }
         }
-        passing
+        for &port in &ports {
+            if has_link(port) == Some(false) {
+                // A driver that cannot says so when it is needed.
+                let _ = set_link(port, true);
+            }
+        }
+        let (has_link, set_link) = (Box::new(has_link), Box::new(set_link));
+        Self { wires: passing, ports, is_closed: false, has_link, set_link }
+    }
+
+    /// Takes all links down, or lets them come up again. True: that is new.
+    fn close(&mut self, now: Instant, is_closed: bool) -> bool {
+        if is_closed == self.is_closed {
+            return false;
+        }
+        self.is_closed = is_closed;
+        for &port in &self.ports {
+            if let Err(error) = (self.set_link)(port, !is_closed) {
+                let (wire, side) = (port.wire, port.side.name());
+                tracing::warn!(
+                    wire,
+                    side,
+                    error,
+                    "the port's link cannot be set: its neighbour does not see that the wire is broken"
+                );
+            }
+        }
+        for wire in &mut self.wires {
+            (wire.links, wire.owed) = (WireLinks::new(now), None);
+        }
+        true
     }
 
     /// Looks at all of them once. True: a link was taken down or given back.
     fn look(&mut self, now: Instant) -> bool {
+        if self.is_closed {
+            return false;
+        }
         let mut acted = false;
-        let Self { wires, has_link, set_link } = self;
+        let Self { wires, has_link, set_link, .. } = self;
         wires.retain_mut(|PassingWire { number, name, links, owed }| {
             let port = |side| PortId { wire: *number, side };
             if let Some(side) = *owed {
@@ -143,6 +170,9 @@ impl Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
+        if self.is_closed {
+            return;
+        }
         for PassingWire { number, links, owed, .. } in &self.wires {
             if let Some(side) = links.held().or(*owed) {
                 let _ = (self.set_link)(PortId { wire: *number, side }, true);
@@ -155,6 +185,7 @@ impl Drop for Passing {
 pub struct LinkWatch {
     links: Arc<Mutex<Links>>,
     stop: Arc<AtomicBool>,
+    is_closed: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -170,12 +201,14 @@ impl LinkWatch {
     ) -> io::Result<Self> {
         let links = Arc::<Mutex<Links>>::default();
         let stop = Arc::<AtomicBool>::default();
-        let (shared, stopping) = (Arc::clone(&links), Arc::clone(&stop));
+        let is_closed = Arc::<AtomicBool>::default();
+        let (shared, stopping, closing) = (Arc::clone(&links), Arc::clone(&stop), Arc::clone(&is_closed));
         let thread = thread::Builder::new().name("links".into()).spawn(move || {
             let mut due = Instant::now();
             while !stopping.load(Ordering::Acquire) {
                 let now = Instant::now();
-                if passing.look(now) || now >= due {
+                let is_new = passing.close(now, closing.load(Ordering::Acquire));
+                if passing.look(now) || is_new || now >= due {
                     due = now + EVERY;
                     let mut links = read();
                     links.iter_mut().for_each(|link| link.held = !link.up && passing.is_held(link));
@@ -187,8 +220,18 @@ impl LinkWatch {
                 }
                 thread::park_timeout(if passing.wires.is_empty() { EVERY } else { GLANCE });
             }
+            passing.close(Instant::now(), closing.load(Ordering::Acquire));
         })?;
-        Ok(Self { links, stop, thread: Some(thread) })
+        Ok(Self { links, stop, is_closed, thread: Some(thread) })
+    }
+
+    /// Takes the links of all ports down, so that neighbours see that nothing passes; or lets them come up. They stay as they are when
+    /// this watch ends.
+    pub fn close(&self, is_closed: bool) {
+        self.is_closed.store(is_closed, Ordering::Release);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
     }
 
     /// What it sees, for the metrics.
@@ -370,6 +413,34 @@ mod tests {
         let (inside, outside) = (PortSide::Inside, PortSide::Outside);
         // At the start the one without a link, as an engine that died may have left it so.
         assert_eq!(*given.lock().expect("whole"), [(outside, true), (inside, false), (inside, true)]);
+    }
+
+    #[test]
+    fn a_wire_that_does_not_work_has_no_links_whatever_it_does_with_a_loss_and_its_end_does_not_bring_them_back()
+     {
+        let set = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&set);
+        let set_link = move |port: PortId, up: bool| {
+            told.lock().expect("whole").push((port.index(), up));
+            Ok(())
+        };
+        let wires = [("lan".into(), LinkState::Pass), ("dmz".into(), LinkState::Independent)];
+        let (log, _events) = crate::log::ring(16);
+        let passing = Passing::new(Instant::now(), wires, |_| Some(true), set_link);
+        let watch = LinkWatch::start(Vec::new, passing, log).expect("a thread");
+        let wait_for = |count: usize| {
+            while set.lock().expect("whole").len() < count {
+                thread::sleep(Duration::from_millis(1));
+            }
+            std::mem::take(&mut *set.lock().expect("whole"))
+        };
+        watch.close(true);
+        assert_eq!(wait_for(4), [0, 1, 2, 3].map(|port| (port, false)));
+        watch.close(false);
+        assert_eq!(wait_for(4), [0, 1, 2, 3].map(|port| (port, true)));
+        watch.close(true);
+        drop(watch);
+        assert_eq!(*set.lock().expect("whole"), [0, 1, 2, 3].map(|port| (port, false)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use wireglass::log::{DatagramAddress, Destination, Facility};
 use wireglass::metrics::Access;
 use wireglass::record_speeds::RecordLibrary;
 use wireglass::verdicts::Block;
-use wireglass::worker::Idle;
+use wireglass::worker::{Idle, OnFailure};
 use wireglass_core::fairness::{ClientPrefix, Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
@@ -161,6 +161,7 @@ fn defaults() {
     assert_eq!((config.dpdk.eal.len(), config.dpdk.vdev.len()), (0, 0));
     assert_eq!((config.workers.cores, config.workers.handshake_threads), (vec![1], 1));
     assert_eq!(config.workers.idle, Idle::Adaptive);
+    assert_eq!(config.workers.on_worker_failure, OnFailure::Close);
     assert_eq!((config.crypto.provider, config.crypto.records), (Provider::default(), RecordLibrary::Auto));
     assert_eq!(config.intercept.ports, Ports::Only(vec![443]));
     let outside = config.intercept.outside_tls;
@@ -202,6 +203,7 @@ snap_ip = "forward"
 cores = [3, 0x2]
 handshake_threads = 0
 idle = "spin"
+on_worker_failure = "open"
 [crypto]
 provider = "ring"
 records = "aws-lc-rs"
@@ -247,6 +249,7 @@ max_days = 7
     assert_eq!((&*config.wires[1].name, &*config.wires[1].inside), ("taps", "net_tap0"));
     assert_eq!((config.workers.cores, config.workers.handshake_threads), (vec![3, 2], 0));
     assert_eq!(config.workers.idle, Idle::Spin);
+    assert_eq!(config.workers.on_worker_failure, OnFailure::Open);
     assert_eq!((config.crypto.provider.name(), config.crypto.records.name()), ("ring", "aws-lc-rs"));
     assert_eq!(config.intercept.ports, Ports::Any);
     let outside = config.intercept.outside_tls;

@@ -16,8 +16,9 @@ use wireglass_core::content::{
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
-    EventKind, Fate, FileEvent, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent, LegInfo, LinkEvent,
-    MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent, Unread, Volume,
+    EventKind, FailureOutcome, Fate, FileEvent, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent,
+    LegInfo, LinkEvent, MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent,
+    Unread, Volume, WorkerEvent, WorkerFailure,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::order::Order;
@@ -338,6 +339,10 @@ fn port_link(speed_mbps: Option<u32>) -> PortLink {
     PortLink { port, wire, side: PortSide::Inside, up, held: !up, speed_mbps, mtu: 1500 }
 }
 
+fn worker() -> WorkerEvent {
+    WorkerEvent { worker: 1, failure: WorkerFailure::Panicked, outcome: FailureOutcome::PlainWire }
+}
+
 fn capture() -> CaptureEvent {
     CaptureEvent {
         step: CaptureStep::Started,
@@ -367,6 +372,7 @@ fn examples() -> Vec<Value> {
         line(&Event::Summary(Box::new(summary()))),
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(Some(10_000)))))),
         line(&Event::Link(NOW, Box::new(LinkEvent(port_link(None))))),
+        line(&Event::Worker(NOW, worker())),
         line(&Event::Capture(NOW, Box::new(capture()))),
         line(&Event::Anomaly(head(), Box::new(anomaly()))),
         line(&Event::Alert(head(), Box::new(alert()))),

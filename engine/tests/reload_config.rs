@@ -164,6 +164,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("workers.handshake_threads", "[workers]\nhandshake_threads = 1", "[workers]\nhandshake_threads = 2"),
     ("content.threads", "[content]\nthreads = 1", "[content]\nthreads = 2"),
     ("workers.idle", "[workers]\nidle = \"adaptive\"", "[workers]\nidle = \"spin\""),
+    ("workers.on_worker_failure", "[workers]", "[workers]\non_worker_failure = \"open\""),
     ("limits.flows", "[limits]\nflows = 100", "[limits]\nflows = 200"),
     ("limits.worker_bytes", "[limits]\nworker_bytes = 4194304", "[limits]\nworker_bytes = 8388608"),
     ("log.eve", "[log]\neve = \"a.json\"", "[log]\neve = \"b.json\""),

@@ -17,7 +17,7 @@ use wireglass::handshake_pool::Pool;
 use wireglass::log::{Destination, LogSender, LogWriter, ring};
 use wireglass::metrics::Metrics;
 use wireglass::secrets::Secrets;
-use wireglass::worker::{Idle, Worker, WorkerThread};
+use wireglass::worker::{Idle, OnFailure, Worker, WorkerThread};
 use wireglass_core::content::{Filters, HttpReaders};
 use wireglass_core::event::Timestamp;
 use wireglass_core::exclusions::Exclusions;
@@ -226,7 +226,13 @@ impl Running {
         make: impl FnOnce(EngineInstant, Timestamp) -> Worker<DpdkIo> + Send + 'static,
     ) -> Result<Self, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
-        let worker = WorkerThread::start(WORKER.into(), Some(core), Idle::Spin, Arc::clone(&stop), make)?;
+        let worker = WorkerThread::start(
+            WORKER.into(),
+            Some(core),
+            (Idle::Spin, OnFailure::Close),
+            Arc::clone(&stop),
+            make,
+        )?;
         Ok(Self::Thread { worker, stop, scheduled: Thread::wait_for(None, WORKER) })
     }
 

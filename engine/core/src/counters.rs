@@ -243,6 +243,8 @@ worker_counters! {
     events_summed: Counter = "wireglass_events_summed_total", "Events that were not written one by one: `summary` events count them.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
     loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";
+    failed: Gauge = "wireglass_worker_failed", "1: the worker has failed, and its frames go from port to port uninspected (workers.on_worker_failure).";
+    plain_wire_frames: Counter = "wireglass_plain_wire_frames_total", "Frames of a worker that has failed, passed on uninspected.";
     loop_idle: Counter = "wireglass_worker_idle_polls_total", "Turns of the worker's loop that found nothing to do.";
 }
 

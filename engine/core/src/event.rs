@@ -2,6 +2,7 @@
 
 mod file;
 mod http;
+mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::starttls::Protocol;
 
 pub use file::FileEvent;
 pub use http::{Ambiguities, ContentVerdict, HttpEvent};
+pub use worker::{FailureOutcome, WorkerEvent, WorkerFailure};
 
 /// Microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -513,6 +515,8 @@ pub enum Event {
     Anomaly(FlowHead, Box<AnomalyEvent>),
     /// Decrypted flows are captured, or no more.
     Capture(Timestamp, Box<CaptureEvent>),
+    /// A worker has failed.
+    Worker(Timestamp, WorkerEvent),
 }
 
 /// The kinds of events that come over the ring, as counted when the ring is full.
@@ -541,6 +545,8 @@ pub enum EventKind {
     Capture,
     /// A body that rules had looked at.
     FileInfo,
+    /// A worker has failed.
+    Worker,
 }
 
 impl EventKind {
@@ -557,6 +563,7 @@ impl EventKind {
         Self::Alert,
         Self::Capture,
         Self::FileInfo,
+        Self::Worker,
     ];
 
     /// The `event_type` of the log line.
@@ -573,6 +580,7 @@ impl EventKind {
             Self::Alert => "alert",
             Self::Capture => "capture",
             Self::FileInfo => "fileinfo",
+            Self::Worker => "worker",
         }
     }
 }
@@ -594,6 +602,7 @@ impl Event {
             Self::Alert(..) => EventKind::Alert,
             Self::Capture(..) => EventKind::Capture,
             Self::File(..) => EventKind::FileInfo,
+            Self::Worker(..) => EventKind::Worker,
         }
     }
 }

@@ -6,6 +6,8 @@ mod check;
 mod doctor;
 mod drain;
 mod exclusions;
+#[cfg(feature = "dpdk")]
+mod failures;
 mod flows;
 mod grade;
 mod harden;

@@ -16,6 +16,7 @@ use wireglass_core::phase::FlowPhase;
 use wireglass_core::policy::Tallies;
 use wireglass_core::tls::{Fetcher, TlsContext};
 
+use super::failures::FailureWatch;
 use super::supervisor::Supervisor;
 use crate::capture::CaptureWriter;
 use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
@@ -76,6 +77,7 @@ struct Engine {
     exclusions: Option<ExclusionFile>,
     fetches: Option<FetchThreads>,
     reloads: (ReloadThread, ReloadHandle),
+    failures: FailureWatch,
     signals: Signals,
 }
 
@@ -158,6 +160,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let wire_count = wires.len();
     let compiled = config.compile(&Tallies::default());
     metrics.set_tallies(compiled.tallies.clone());
+    let failures = FailureWatch::new(sender.clone());
     let builder = builder(&config, compiled, (tls, exclusions), wires, sender, held_frames, secrets);
     let (threads, stop, reopen) = (config.workers.clone(), Arc::clone(&signals.stop), log.reopener());
     let counted = Arc::clone(&metrics);
@@ -193,6 +196,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         exclusions: exclusion_file,
         fetches,
         reloads,
+        failures,
         signals,
     })
 }
@@ -313,7 +317,13 @@ fn start_workers<B>(
         let capture = captures.next();
         let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall).capturing(capture);
         let name = format!("wg-worker-{core}");
-        match WorkerThread::start(name, Some(core), workers.idle, Arc::clone(stop), make) {
+        match WorkerThread::start(
+            name,
+            Some(core),
+            (workers.idle, workers.on_worker_failure),
+            Arc::clone(stop),
+            make,
+        ) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 // The pool waits for all its clients when it is dropped, and those that run hold theirs.
@@ -442,8 +452,8 @@ impl OrderWatch {
 }
 
 impl Engine {
-    fn run_until_stopped(self) -> ExitCode {
-        let mut worker_died = false;
+    fn run_until_stopped(mut self) -> ExitCode {
+        let mut dead_worker = None;
         let mut port_lost = false;
         let mut supervisor = Supervisor::ready();
         let mut orders = OrderWatch::default();
@@ -454,8 +464,8 @@ impl Engine {
                     tracing::warn!("SIGHUP: the event log is reopened; other reloads are waiting already");
                 }
             }
-            if self.workers.iter().any(WorkerThread::is_finished) {
-                worker_died = true;
+            if let Some(worker) = self.workers.iter().position(WorkerThread::is_finished) {
+                dead_worker = Some(worker);
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
             if let Some((port, why)) = self.ports.lost() {
@@ -464,22 +474,28 @@ impl Engine {
                 port_lost = true;
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
-            supervisor.look(Instant::now(), self.counted.liveness());
+            let pulse = supervisor.look(Instant::now(), self.counted.liveness());
+            self.failures.look(pulse, &self.links);
             orders.look(Instant::now(), &self.counted);
             std::thread::sleep(WATCH);
         }
         supervisor.stopping();
-        let stopped = self.stop();
-        if worker_died {
+        if let Some(worker) = dead_worker {
+            self.failures.stopped(worker);
+        }
+        let stopped = self.stop(dead_worker.is_some());
+        if dead_worker.is_some() {
             eprintln!(
-                "wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it"
+                "wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it. \
+                 The ports' links are down until the next start"
             );
         }
-        if stopped && !worker_died && !port_lost { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if stopped && dead_worker.is_none() && !port_lost { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
-    fn stop(self) -> bool {
+    /// Links that are to stay down go down when the resets are out.
+    fn stop(self, links_down: bool) -> bool {
         eprintln!("wireglass: stopping");
         let Self {
             ports,
@@ -495,10 +511,12 @@ impl Engine {
             exclusions,
             fetches,
             reloads,
+            failures,
             signals,
         } = self;
         signals.stopping();
-        drop(links);
+        drop(failures);
+        let links = links_down.then_some(links);
         if let Some(control) = control {
             control.stop();
         }
@@ -511,6 +529,9 @@ impl Engine {
         let mut ended_well = true;
         for worker in workers {
             ended_well &= worker.join();
+        }
+        if let Some(links) = links {
+            links.close(true);
         }
         drop(pool);
         if let Some(capture) = capture {

@@ -10,43 +10,47 @@ use crate::metrics::{Liveness, Pulse};
 /// a look that comes late.
 const PINGS: u32 = 3;
 
+/// What it is told while all is well.
+const FINE: &str = "between its ports";
+
 /// The watchdog of `systemd` (`WatchdogSec=`), or of whatever listens at `NOTIFY_SOCKET`.
 pub(super) struct Supervisor {
     /// Time between pings, and time that a worker may be without a turn; none: nobody waits for pings.
     every: Option<Duration>,
     pinged: Option<Instant>,
-    stuck: bool,
+    /// What it was told last.
+    said: Option<String>,
 }
 
 impl Supervisor {
     /// As the environment says. The engine is between its ports.
     pub(super) fn ready() -> Self {
-        tell(&[NotifyState::Ready, NotifyState::Status("between its ports")]);
-        Self { every: sd_notify::watchdog_enabled().map(|limit| limit / PINGS), pinged: None, stuck: false }
+        tell(&[NotifyState::Ready, NotifyState::Status(FINE)]);
+        Self { every: sd_notify::watchdog_enabled().map(|limit| limit / PINGS), pinged: None, said: None }
     }
 
-    /// Called all the time. Pings when it is time to, and only while every worker moves: this thread being alive says nothing.
-    pub(super) fn look(&mut self, now: Instant, liveness: &Liveness) {
+    /// Called all the time; returns what it has seen. Pings when it is time to, and only while every worker moves: this thread being alive
+    /// says nothing. A worker that has failed moves frames, and whoever chose that does not want the engine killed for it.
+    pub(super) fn look(&mut self, now: Instant, liveness: &Liveness) -> Pulse {
         let pulse = liveness.look(now, self.every.unwrap_or(crate::metrics::PATIENCE));
-        let stuck = matches!(pulse, Pulse::Stuck { .. });
-        if stuck != self.stuck {
-            self.stuck = stuck;
-            match pulse {
-                Pulse::Stuck { worker, since } => {
-                    tracing::error!(worker, seconds = since.as_secs_f32(), "a worker makes no turns");
-                    tell(&[NotifyState::Status(&format!("worker {worker} makes no turns"))]);
-                }
-                Pulse::Alive | Pulse::Starting => {
-                    tracing::warn!("all workers make turns again");
-                    tell(&[NotifyState::Status("between its ports")]);
-                }
+        let trouble = match pulse {
+            Pulse::Stuck { worker, .. } => Some(format!("worker {worker} makes no turns")),
+            Pulse::Failed { worker } => {
+                Some(format!("worker {worker} has failed: its frames pass UNINSPECTED"))
             }
+            Pulse::Alive | Pulse::Starting => None,
+        };
+        if trouble != self.said {
+            tell(&[NotifyState::Status(trouble.as_deref().unwrap_or(FINE))]);
+            self.said = trouble;
         }
+        let moves = matches!(pulse, Pulse::Alive | Pulse::Failed { .. });
         let due = self.pinged.is_none_or(|pinged| Some(now.saturating_duration_since(pinged)) >= self.every);
-        if self.every.is_some() && due && pulse == Pulse::Alive {
+        if self.every.is_some() && due && moves {
             tell(&[NotifyState::Watchdog]);
             self.pinged = Some(now);
         }
+        pulse
     }
 
     /// The engine is stopping, and may take as long as the service manager allows.

@@ -68,6 +68,7 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("workers.handshake_threads", |a, b| a.workers.handshake_threads != b.workers.handshake_threads),
     ("content.threads", |a, b| a.content_threads != b.content_threads),
     ("workers.idle", |a, b| a.workers.idle != b.workers.idle),
+    ("workers.on_worker_failure", |a, b| a.workers.on_worker_failure != b.workers.on_worker_failure),
     ("limits.flows", |a, b| a.flows != b.flows),
     ("limits.worker_bytes", |a, b| a.worker_bytes != b.worker_bytes),
     ("log.eve", |a, b| a.log.eve.place() != b.log.eve.place()),

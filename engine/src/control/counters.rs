@@ -116,6 +116,9 @@ pub struct EngineRecord {
     /// Orders of an operator that stand.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<OrderRecord>,
+    /// Workers that have failed, and whose frames pass uninspected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_workers: Vec<usize>,
 }
 
 /// An engine's counters at one moment. They are read one by one, while the workers go on.
@@ -137,6 +140,7 @@ impl Counters {
         let uptime_us = metrics.uptime().as_micros() as u64;
         let generation = metrics.generation();
         let workers = metrics.workers().iter().enumerate();
+        let failed = workers.clone().filter(|(_, counters)| counters.failed.value() > 0);
         let pools = metrics.pool_statistics();
         let (log_dropped, log_lost) = metrics
             .log()
@@ -152,6 +156,7 @@ impl Counters {
                 generations_older: generation.older(),
                 log_dropped,
                 log_lost,
+                failed_workers: failed.map(|(n, _)| n).collect(),
                 orders: metrics.orders().list(Instant::now()).into_iter().map(OrderRecord::new).collect(),
                 exclusions: metrics.exclusions().map_or(0, |all| all.holding(unix_now())) as u64,
             },

@@ -25,6 +25,7 @@ use super::eve_file::FileInfo;
 use super::eve_frame;
 use super::eve_http::{Http, OwnHttp};
 use super::eve_tcp::Tcp;
+use super::eve_worker;
 use crate::metrics::Snapshot;
 
 /// IANA protocol number.
@@ -82,6 +83,7 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
         },
         Event::Link(time, link) => return append(out, &Link::new(*time, link)),
         Event::Capture(time, capture) => return append(out, &Capture::new(*time, capture)),
+        Event::Worker(time, worker) => return append(out, &eve_worker::Line::new(*time, *worker)),
         Event::Frame(frame) => return append(out, &eve_frame::Line::new(event.kind(), frame)),
         Event::Summary(summary) => return append(out, &Summary::new(summary)),
     };

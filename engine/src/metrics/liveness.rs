@@ -29,6 +29,11 @@ pub enum Pulse {
     Alive,
     /// All that are stuck have yet to make their first one: the engine is starting.
     Starting,
+    /// All make turns, but one has failed, and its frames go on uninspected.
+    Failed {
+        /// Its number.
+        worker: usize,
+    },
     /// One has made none for so long; the one that has been stuck for longest.
     Stuck {
         /// Its number.
@@ -59,10 +64,13 @@ impl Liveness {
             if turns == 0 && pulse == Pulse::Alive {
                 pulse = Pulse::Starting;
             }
+            if counters.failed.value() > 0 && !matches!(pulse, Pulse::Stuck { .. }) {
+                pulse = Pulse::Failed { worker };
+            }
             let since = now.saturating_duration_since(seen.at);
             let longest = match pulse {
                 Pulse::Stuck { since, .. } => since,
-                Pulse::Alive | Pulse::Starting => Duration::ZERO,
+                Pulse::Alive | Pulse::Starting | Pulse::Failed { .. } => Duration::ZERO,
             };
             if turns > 0 && since >= patience && since > longest {
                 pulse = Pulse::Stuck { worker, since };
@@ -106,5 +114,11 @@ mod tests {
         );
         workers[2].loop_idle.inc();
         assert_eq!(liveness.look(start + 68 * SECOND, PATIENCE), Pulse::Alive, "it came back");
+        workers[1].failed.set(1);
+        assert_eq!(liveness.look(start + 69 * SECOND, PATIENCE), Pulse::Failed { worker: 1 });
+        assert!(
+            matches!(liveness.look(start + 80 * SECOND, PATIENCE), Pulse::Stuck { .. }),
+            "which is worse"
+        );
     }
 }

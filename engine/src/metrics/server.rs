@@ -211,6 +211,12 @@ fn health(pulse: Pulse) -> Response {
     match pulse {
         Pulse::Alive => Response::text("200 OK", "ok\n"),
         Pulse::Starting => Response::text(UNAVAILABLE, "starting\n"),
+        Pulse::Failed { worker } => {
+            let said = format!(
+                "worker {worker} has failed: its frames pass uninspected until the engine is restarted\n"
+            );
+            Response::text(UNAVAILABLE, &said)
+        }
         Pulse::Stuck { worker, since } => {
             let said = format!("worker {worker} makes no turns for {} s\n", since.as_secs());
             Response::text(UNAVAILABLE, &said)

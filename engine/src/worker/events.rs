@@ -66,10 +66,11 @@ impl EventLog {
                 self.counters.flow_ended(flow.reason);
                 self.counters.ended_after(flow.action).inc();
             }
-            // Links and captures are not a worker's business.
+            // Links, captures and failures are told by others.
             Event::Tls(..)
             | Event::Link(..)
             | Event::Capture(..)
+            | Event::Worker(..)
             | Event::Frame(_)
             | Event::Summary(_)
             | Event::Anomaly(..)

@@ -1,5 +1,6 @@
 //! A worker on a core of its own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -10,6 +11,7 @@ use wireglass_core::event::Timestamp;
 use wireglass_core::port::Io;
 
 use super::Worker;
+use super::plain_wire::PlainWire;
 
 /// Empty turns before an adaptive worker begins to sleep.
 const SPIN_TURNS: u32 = 200;
@@ -27,20 +29,32 @@ pub enum Idle {
     Adaptive,
 }
 
+/// What becomes of a worker's frames when it has panicked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The engine stops, and takes its links down: neighbours take another path.
+    #[default]
+    Close,
+    /// They go from port to port, uninspected.
+    Open,
+}
+
 /// A running worker.
 pub struct WorkerThread {
     thread: JoinHandle<()>,
 }
 
 impl WorkerThread {
-    /// Starts a worker on a core, if one is given. `make` runs on the thread, so that what the worker owns may be tied to it.
+    /// Starts a worker on a core, if one is given. `make` runs on the thread, so that what the worker owns may be tied to it. The thread
+    /// outlives a panic of the worker where its frames are to go on.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start<IO: Io + 'static>(
         name: String,
         core: Option<usize>,
-        idle: Idle,
+        (idle, on_failure): (Idle, OnFailure),
         stop: Arc<AtomicBool>,
         make: impl FnOnce(Instant, Timestamp) -> Worker<IO> + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -55,7 +69,16 @@ impl WorkerThread {
             }
             let clock = Clock::start();
             let (now, wall) = clock.read();
-            run(make(now, wall), &clock, idle, &stop);
+            let mut worker = make(now, wall);
+            let turns = AssertUnwindSafe(|| run(&mut worker, &clock, idle, &stop));
+            match (catch_unwind(turns), on_failure) {
+                (Ok(()), _) => {}
+                (Err(panic), OnFailure::Close) => resume_unwind(panic),
+                (Err(panic), OnFailure::Open) => match worker.into_plain_wire() {
+                    Some(wire) => run_plain(wire, idle, &stop),
+                    None => resume_unwind(panic),
+                },
+            }
         };
         Ok(Self { thread: std::thread::Builder::new().name(name).spawn(run)? })
     }
@@ -65,13 +88,13 @@ impl WorkerThread {
         self.thread.is_finished()
     }
 
-    /// Waits for its end. False: it panicked.
+    /// Waits for its end. False: it panicked, and nothing went on.
     pub fn join(self) -> bool {
         self.thread.join().is_ok()
     }
 }
 
-fn run<IO: Io>(mut worker: Worker<IO>, clock: &Clock, idle: Idle, stop: &AtomicBool) {
+fn run<IO: Io>(worker: &mut Worker<IO>, clock: &Clock, idle: Idle, stop: &AtomicBool) {
     let mut empty_turns: u32 = 0;
     let mut busy_since = None;
     while !stop.load(Ordering::Relaxed) {
@@ -85,14 +108,29 @@ fn run<IO: Io>(mut worker: Worker<IO>, clock: &Clock, idle: Idle, stop: &AtomicB
             continue;
         }
         empty_turns = empty_turns.saturating_add(1);
-        match idle {
-            Idle::Spin => std::hint::spin_loop(),
-            Idle::Adaptive if empty_turns > SPIN_TURNS => std::thread::sleep(sleep_after(empty_turns)),
-            Idle::Adaptive => std::thread::yield_now(),
-        }
+        rest(idle, empty_turns);
     }
     let (now, wall) = clock.read();
     worker.shut_down(now, wall);
+}
+
+fn run_plain<IO: Io>(mut wire: PlainWire<IO>, idle: Idle, stop: &AtomicBool) {
+    let mut empty_turns: u32 = 0;
+    while !stop.load(Ordering::Relaxed) {
+        empty_turns = if wire.turn() > 0 { 0 } else { empty_turns.saturating_add(1) };
+        if empty_turns > 0 {
+            rest(idle, empty_turns);
+        }
+    }
+}
+
+/// After so many empty turns.
+fn rest(idle: Idle, empty_turns: u32) {
+    match idle {
+        Idle::Spin => std::hint::spin_loop(),
+        Idle::Adaptive if empty_turns > SPIN_TURNS => std::thread::sleep(sleep_after(empty_turns)),
+        Idle::Adaptive => std::thread::yield_now(),
+    }
 }
 
 fn sleep_after(empty_turns: u32) -> Duration {

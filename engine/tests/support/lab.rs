@@ -180,9 +180,8 @@ impl Lab {
         }
     }
 
-    /// The engine alone.
-    pub(crate) fn engine(&self, setup: &Setup) -> (Engine, LogReceiver) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    /// What the engine is built from.
+    pub(crate) fn builder(&self, setup: &Setup) -> (EngineBuilder, LogReceiver) {
         let (log, receiver) = ring(10_000);
         let builder = EngineBuilder {
             policy: Arc::new(setup.rules.compile()),
@@ -204,6 +203,13 @@ impl Lab {
             secrets: Secrets::fixed(7),
             epoch: 1,
         };
+        (builder, receiver)
+    }
+
+    /// The engine alone.
+    pub(crate) fn engine(&self, setup: &Setup) -> (Engine, LogReceiver) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let (builder, receiver) = self.builder(setup);
         let settings = EngineSettings {
             workers: setup.workers,
             spread: setup.spread,

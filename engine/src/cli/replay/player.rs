@@ -227,6 +227,7 @@ impl Player {
                 Event::Http(..)
                 | Event::Link(..)
                 | Event::Capture(..)
+                | Event::Worker(..)
                 | Event::Frame(_)
                 | Event::Summary(_)
                 | Event::Anomaly(..)

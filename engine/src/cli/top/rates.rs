@@ -34,6 +34,9 @@ pub(super) struct Rates {
     /// Orders of an operator that stand.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) orders: Vec<OrderRecord>,
+    /// Workers whose frames pass uninspected, as they have failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) failed_workers: Vec<usize>,
 }
 
 /// One worker's share of the work, or all of it.
@@ -115,6 +118,7 @@ impl Rates {
             log_lost: after.engine.log_lost,
             exclusions: after.engine.exclusions,
             orders: after.engine.orders.clone(),
+            failed_workers: after.engine.failed_workers.clone(),
         })
     }
 }

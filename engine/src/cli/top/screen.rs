@@ -154,8 +154,9 @@ fn title(state: &State, rates: Option<&Rates>, width: usize, keys: &'static str)
     Line::from(vec![alarming(ordered, is_ordered), left, Span::raw(keys)])
 }
 
-/// The orders that stand, before all else: who looks at numbers must know that little is decrypted.
+/// The workers that have failed and the orders that stand, before all else: who looks at numbers must know that little is decrypted.
 fn orders(rates: &Rates) -> String {
+    let failed = rates.failed_workers.iter().map(|worker| format!("WORKER {worker} FAILED: UNINSPECTED  "));
     let orders = rates.orders.iter().rev().map(|order| {
         let what = match order.order.as_str() {
             "bypass" => "BYPASS ALL",
@@ -167,7 +168,7 @@ fn orders(rates: &Rates) -> String {
             None => format!("{what}  "),
         }
     });
-    orders.collect()
+    failed.chain(orders).collect()
 }
 
 /// Which settings are in force, and for how long; nothing of an engine that does not say.
@@ -358,6 +359,7 @@ mod tests {
                 log_lost: 3,
                 exclusions: 17,
                 orders: Vec::new(),
+                failed_workers: Vec::new(),
             },
             workers: (0..workers).map(worker).collect(),
             ports: vec![port("net_af_packet0", 77 * seconds), port("0000:3b:00.1-a-long-name", 0)],
@@ -422,6 +424,10 @@ mod tests {
         assert!(title((80, 24)).starts_with("BYPASS ALL, 14 min 32 s left  DRAINING"));
         let rates = state.rates.as_ref().expect("two readings");
         assert!(text(&State::default(), rates, WIDE).starts_with("BYPASS ALL, 14 min 32 s left"));
+        let mut failed = counters(1, 14);
+        failed.engine.failed_workers = vec![1];
+        state.take(failed);
+        assert!(drawn(&state, (80, 24)).starts_with("WORKER 1 FAILED: UNINSPECTED"));
     }
 
     #[test]

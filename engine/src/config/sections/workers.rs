@@ -1,7 +1,7 @@
 //! `[workers]`: threads and cores.
 
 use crate::config::reader::Table;
-use crate::worker::Idle;
+use crate::worker::{Idle, OnFailure};
 
 /// More than any machine has.
 const MAX_CORE: usize = 1023;
@@ -15,11 +15,18 @@ pub struct Workers {
     pub handshake_threads: usize,
     /// What a worker does when there is nothing to do.
     pub idle: Idle,
+    /// What becomes of a worker's frames when it has failed.
+    pub on_worker_failure: OnFailure,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { cores: vec![1], handshake_threads: 1, idle: Idle::Adaptive }
+        Self {
+            cores: vec![1],
+            handshake_threads: 1,
+            idle: Idle::Adaptive,
+            on_worker_failure: OnFailure::Close,
+        }
     }
 }
 
@@ -30,6 +37,11 @@ impl Workers {
             cores: read_cores(&table, default.cores),
             handshake_threads: table.integer("handshake_threads", 0..=256, default.handshake_threads),
             idle: table.choice("idle", &[("adaptive", Idle::Adaptive), ("spin", Idle::Spin)], default.idle),
+            on_worker_failure: table.choice(
+                "on_worker_failure",
+                &[("close", OnFailure::Close), ("open", OnFailure::Open)],
+                default.on_worker_failure,
+            ),
         };
         table.finish();
         workers

@@ -1,0 +1,1 @@
+"""The documents as a web site: gathered, built by mdBook, checked."""
