@@ -28,11 +28,12 @@ impl Machine {
             ("wlan0", 1, "phy80211"),
             ("br0", 1, "bridge"),
             ("eth1.7", 1, "lower_eth9"),
+            ("dummy0", 1, ""),
+            ("ifb1", 1, ""),
         ] {
             let folder = format!("root/sys/class/net/{name}");
             machine.file(&format!("{folder}/type"), &format!("{kind}\n"));
             machine.file(&format!("{folder}/ifindex"), "3\n");
-            machine.file(&format!("{folder}/iflink"), "4\n");
             machine.file(&format!("{folder}/carrier"), "1\n");
             if !more.is_empty() {
                 machine.file(&format!("{folder}/{more}"), "");

@@ -479,7 +479,7 @@ impl Sections {
             let is_of =
                 |files: &CaFiles| files.key_name == error.file && error.expected.ends_with(&files.cert_name);
             let key = keys.into_iter().find(|(_, files)| is_of(files)).map(|(key, _)| key);
-            notes.fault_of_file(&error.file, key, error.to_string());
+            notes.fault_of_file_at(&error.file, key, error.to_string());
         }
         sections
     }

@@ -66,8 +66,13 @@ impl<'t> Notes<'t> {
         1 + ends.partition_point(|end| *end < at)
     }
 
-    /// A fault of a file: it is blamed on this key, or else on the last one that names the file.
-    pub(super) fn fault_of_file(&self, file: &str, key: Option<&str>, message: String) {
+    /// A fault of a file: it is blamed on the last key that names the file.
+    pub(super) fn fault_of_file(&self, file: &str, message: String) {
+        self.fault_of_file_at(file, None, message);
+    }
+
+    /// Likewise, but on this key, if it is known.
+    pub(super) fn fault_of_file_at(&self, file: &str, key: Option<&str>, message: String) {
         let is_it = |(path, _, named): &&(PathBuf, usize, String)| {
             path.as_os_str() == file && key.is_none_or(|key| named == key)
         };
