@@ -8,7 +8,7 @@ usage() {
     cat <<EOF
 Usage: scripts/deploy-test.sh [--binary FILE]
 
-Verifies the systemd unit (systemd-analyze), validates the Kubernetes manifests against Kubernetes's own schemas (PyPI's
+Verifies the systemd unit (systemd-analyze), tries Prometheus' rules (promtool), reads the Grafana dashboard, validates the Kubernetes manifests against Kubernetes's own schemas (PyPI's
 kubernetes-validate, put into target/deploy, not installed), and runs the pod's start script with a made-up node, so that the
 engine checks the configuration that comes out. Needs no cluster. One line for each check; the last line is "N passed, M failed".
 Exit status 0 when nothing failed.
@@ -141,6 +141,42 @@ start_script_refuses() {
     grep -q 'no outside port' "$work/said"
 }
 
+# What Grafana asks of a dashboard, as far as one can say without it; and that the expressions are PromQL, about metrics that are documented.
+# `sight.dashboard` of the lab asks a real Prometheus.
+dashboard_is_valid() {
+    PYTHONPATH=scripts /usr/bin/python3 - "$work/dashboard.rules.yml" <<'END'
+import json, re, sys
+from lab.prometheus import dashboard
+
+board = json.load(open("deploy/grafana/wireglass.json"))
+panels = board["panels"]
+assert board["uid"] and board["title"] and board["schemaVersion"] >= 36
+assert len({panel["id"] for panel in panels}) == len(panels), "an id twice"
+taken = set()
+for panel in panels:
+    at, title = panel["gridPos"], panel["title"]
+    assert at["x"] + at["w"] <= 24, f"{title} is beyond the grid"
+    cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+    assert not cells & taken, f"{title} lies over another panel"
+    taken |= cells
+    if panel["type"] == "row":
+        continue
+    assert panel["type"] in ("stat", "timeseries") and panel["description"] and panel["targets"], title
+    assert panel["fieldConfig"]["defaults"]["unit"], title
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]), title
+    for target in panel["targets"]:
+        assert 'instance=~"$instance"' in target["expr"] and target["datasource"]["uid"] == "${datasource}", title
+documented = set(re.findall(r"^\| `([a-z_]+)`", open("docs/metrics.md").read(), re.M))
+expressions = dashboard()
+for title, expression in expressions:
+    for name in re.findall(r"\b(?:wireglass|process)_\w+", expression):
+        assert name in documented or re.sub("_(bucket|sum|count)$", "", name) in documented, f"{title}: {name}"
+rules = [{"record": "a:b", "labels": {"n": str(n)}, "expr": expression} for n, (_, expression) in enumerate(expressions)]
+json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, open(sys.argv[1], "w"))
+END
+    promtool check rules "$work/dashboard.rules.yml"
+}
+
 check "the systemd unit is valid" unit_is_valid
 check "the timer of intermediates is valid" timer_is_valid
 check "the unit has a watchdog, and does not restart a wrong configuration" unit_has_a_watchdog
@@ -153,6 +189,9 @@ else
 fi
 check "manifests, Dockerfile and device plugin speak of the same things" read_manifests
 check "the pod's start script makes a configuration in order" start_script_works
+check "Prometheus' rules are valid" promtool check rules deploy/prometheus/wireglass.rules.yml
+check "each alert fires where it is to, and not on a good day" promtool test rules deploy/prometheus/wireglass.rules.test.yml
+check "the dashboard is in order, and asks for what the rules or the metrics have" dashboard_is_valid
 check "and refuses a node without a port or a core for a worker" start_script_refuses
 say "$passed passed, $failed failed"
 ((failed == 0))

@@ -36,9 +36,9 @@ starttls=(exim4-daemon-light dovecot-imapd dovecot-pop3d postgresql postgresql-c
 # An ICAP server, and the scanner behind it. Its signatures are the lab's own: none are downloaded.
 icap=(c-icap libc-icap-mod-virus-scan clamav-daemon)
 # testpmd (dpdk-dev) is the lab's plain wire.
-# valgrind counts instructions for the bench.
+# valgrind counts instructions for the bench. prometheus brings promtool; its service is neither started nor enabled.
 lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux kmod nftables python3
-    python3-cryptography python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server openjdk-17-jdk-headless wget chromium libnss3-tools apache2-bin python3-venv shellcheck lua5.4 systemd valgrind tshark "${starttls[@]}" "${icap[@]}")
+    python3-cryptography python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server openjdk-17-jdk-headless wget chromium libnss3-tools apache2-bin python3-venv shellcheck lua5.4 systemd valgrind tshark prometheus "${starttls[@]}" "${icap[@]}")
 # What listens at a mirror. Suricata is in Debian's backports only.
 backports=(suricata)
 # The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
@@ -50,7 +50,7 @@ runtime=(ca-certificates
     librte-net-ena23 librte-net-mlx5-23)
 # wrk and ab (apache2-utils) are the load.
 peers=(haproxy nginx-light sslsplit squid-openssl mitmproxy wrk apache2-utils)
-services=(haproxy squid exim4 dovecot postgresql slapd suricata c-icap clamav-daemon clamav-freshclam)
+services=(haproxy squid exim4 dovecot postgresql slapd suricata c-icap clamav-daemon clamav-freshclam prometheus)
 # depmod and modprobe (kmod) are for the guest's kernel.
 vm=(qemu-system-x86 busybox-static kmod)
 image=(buildah crun debootstrap)

@@ -11,7 +11,7 @@ use wireglass_core::tls::TlsContext;
 
 use crate::flow_dump::DumpResponder;
 use crate::generation::{GenerationInbox, Generations};
-use crate::handshake_pool::Pool;
+use crate::handshake_pool::{JobTimes, Pool};
 use crate::log::LogSender;
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
@@ -69,8 +69,12 @@ impl EngineBuilder {
         metrics: &Metrics,
         workers: usize,
     ) -> std::io::Result<(Pool, Vec<Parts<F>>, Generations)> {
-        let (pool, clients) = Pool::start_both(self.handshake_threads, self.content_threads, workers)?;
+        let (shaking, looking) = <(Arc<JobTimes>, Arc<JobTimes>)>::default();
+        let (threads, times) = ((self.handshake_threads, self.content_threads), [&shaking, &looking]);
+        let (pool, clients) = Pool::start_both(threads.0, threads.1, workers, times)?;
+        metrics.set_job_times([("handshake", shaking), ("content", looking)]);
         metrics.set_tls(Arc::clone(self.tls.caches()));
+        metrics.set_authorities_end(self.tls.authorities_end());
         metrics.set_records(self.tls.record_libraries());
         metrics.set_exclusions(Arc::clone(&self.exclusions));
         let verdicts = Arc::new(VerdictCounters::default());

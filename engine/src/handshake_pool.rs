@@ -5,11 +5,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, bounded, select_biased};
 use crossbeam::queue::ArrayQueue;
 use wireglass_core::fairness::Shares;
 use wireglass_core::flow_table::FlowId;
+use wireglass_core::histogram::Histogram;
 use wireglass_core::job::{Job, Reply};
 
 /// Handshakes that a worker may have at the pool. Its reply ring is as deep, so a reply always finds room.
@@ -28,11 +30,21 @@ pub struct Pool {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// How long jobs of threads have waited and run. Jobs that a worker runs by itself are not in it.
+#[derive(Debug, Default)]
+pub struct JobTimes {
+    /// For a thread.
+    pub waited: Histogram,
+    /// On it.
+    pub ran: Histogram,
+}
+
 /// A job on its way to the pool.
 struct Request {
     worker: usize,
     flow: FlowId,
     client: u64,
+    asked: Instant,
     job: Box<Job>,
 }
 
@@ -111,10 +123,10 @@ impl Pool {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(threads: usize, workers: usize) -> std::io::Result<(Self, Vec<Client>)> {
-        Self::start_named("wg-shake", threads, workers, HANDSHAKES)
+        Self::start_named("wg-shake", threads, workers, HANDSHAKES, &Arc::default())
     }
 
-    /// Starts threads for handshakes and others for bodies, and gives each worker its ends.
+    /// Starts threads for handshakes and others for bodies, and gives each worker its ends. `times`: where either is measured.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -122,9 +134,13 @@ impl Pool {
         handshake_threads: usize,
         content_threads: usize,
         workers: usize,
+        times: [&Arc<JobTimes>; 2],
     ) -> std::io::Result<(Self, Vec<Clients>)> {
-        let (mut pool, handshakes) = Self::start(handshake_threads, workers)?;
-        let (mut content, bodies) = Self::start_named("wg-content", content_threads, workers, BODIES)?;
+        let [shaking, looking] = times;
+        let (mut pool, handshakes) =
+            Self::start_named("wg-shake", handshake_threads, workers, HANDSHAKES, shaking)?;
+        let (mut content, bodies) =
+            Self::start_named("wg-content", content_threads, workers, BODIES, looking)?;
         pool.threads.append(&mut content.threads);
         let clients = handshakes.into_iter().zip(bodies);
         Ok((pool, clients.map(|(handshakes, content)| Clients { handshakes, content }).collect()))
@@ -135,6 +151,7 @@ impl Pool {
         threads: usize,
         workers: usize,
         most: usize,
+        times: &Arc<JobTimes>,
     ) -> std::io::Result<(Self, Vec<Client>)> {
         let replies: Arc<[Replies]> = (0..workers).map(|_| Arc::new(ArrayQueue::new(most))).collect();
         // Each worker's own bound is reached first, so that none can fill the queue for the others.
@@ -143,12 +160,12 @@ impl Pool {
         let sender = Queues { first, last };
         let receiver = Queues { first: from_first, last: from_last };
         let start = |n| {
-            let (receiver, replies) = (receiver.clone(), Arc::clone(&replies));
+            let (receiver, replies, times) = (receiver.clone(), Arc::clone(&replies), Arc::clone(times));
             let thread = std::thread::Builder::new().name(format!("{name}-{n}"));
             if n == 0 && threads > 1 {
-                thread.spawn(move || serve(|| receiver.first.recv().ok(), &replies))
+                thread.spawn(move || serve(|| receiver.first.recv().ok(), &replies, &times))
             } else {
-                thread.spawn(move || serve(|| receiver.next(), &replies))
+                thread.spawn(move || serve(|| receiver.next(), &replies, &times))
             }
         };
         let threads_started = (0..threads).map(start).collect::<Result<_, _>>()?;
@@ -172,9 +189,16 @@ impl Drop for Pool {
     }
 }
 
-fn serve(next: impl Fn() -> Option<Request>, replies: &[Replies]) {
-    while let Some(Request { worker, flow, client, job }) = next() {
+fn nanos(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn serve(next: impl Fn() -> Option<Request>, replies: &[Replies], times: &JobTimes) {
+    while let Some(Request { worker, flow, client, asked, job }) = next() {
+        let began = Instant::now();
         let reply = job.run();
+        times.waited.observe(nanos(asked, began));
+        times.ran.observe(nanos(began, Instant::now()));
         let pushed = replies[worker].push((flow, client, reply));
         debug_assert!(pushed.is_ok(), "a worker has no more jobs out than its ring holds");
     }
@@ -197,7 +221,7 @@ impl Client {
         match &mut self.to {
             To::Threads(requests) => requests
                 .of(&job)
-                .try_send(Request { worker: self.worker, flow, client, job })
+                .try_send(Request { worker: self.worker, flow, client, asked: Instant::now(), job })
                 .map_err(|refused| refused.into_inner().job)?,
             To::Worker(jobs) => jobs.of(&job).push_back((flow, client, job)),
         }

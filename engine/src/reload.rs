@@ -244,9 +244,10 @@ impl Reloader {
     }
 
     fn publish(&mut self, shared: Shared, tallies: Tallies) -> Result<u32, ReloadError> {
-        let records = shared.tls.record_libraries();
+        let (records, ends) = (shared.tls.record_libraries(), shared.tls.authorities_end());
         let generation = self.generations.publish(shared)?;
         self.metrics.set_records(records);
+        self.metrics.set_authorities_end(ends);
         self.metrics.set_tallies(tallies);
         self.metrics.generation().begin(generation);
         Ok(generation)

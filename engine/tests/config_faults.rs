@@ -209,6 +209,14 @@ records = "openssl"
         ],
     );
     assert_faults(
+        "[metrics]\nlisten = \"off\"\npage = true\nhosts = [\"wire.example:9464\", \"\", \"a.test\"]\n",
+        &[
+            "15: metrics.page: there is no status page where `metrics.listen` is \"off\"",
+            "16: metrics.hosts[1]: expected the name of a host (\"wire.example\"), without a port, found \"wire.example:9464\"",
+            "16: metrics.hosts[2]: expected the name of a host (\"wire.example\"), without a port, found \"\"",
+        ],
+    );
+    assert_faults(
         r#"[limits]
 shed = ["opening", "decrypt", "opening"]
 flows_per_client = "none"

@@ -9,9 +9,10 @@ use std::time::Duration;
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::capture::{Bounds, Plan};
-use wireglass::config::{Config, Verdicts};
+use wireglass::config::{self, Config, Verdicts};
 use wireglass::link_pass::LinkState;
 use wireglass::log::{DatagramAddress, Destination, Facility};
+use wireglass::metrics::Access;
 use wireglass::record_speeds::RecordLibrary;
 use wireglass::verdicts::Block;
 use wireglass::worker::{Idle, OnFailure};
@@ -170,6 +171,7 @@ fn defaults() {
     assert_eq!(config.log.level, LevelFilter::INFO);
     assert_eq!(config.log.stats, Some(Duration::from_secs(10)));
     assert_eq!(config.metrics.listen, Some(([127, 0, 0, 1], 9464).into()));
+    assert_eq!(config.metrics.access(), Access { page: true, hosts: Vec::new() });
     assert_eq!(config.control.read_group, None);
     let limits = config.limits.of_flow();
     assert_eq!((limits.hello_bytes, limits.buffer_bytes), (65_536, 4_194_304));
@@ -221,7 +223,8 @@ eve = "roots/out.json"
 level = "debug"
 stats_seconds = 0
 [metrics]
-listen = "off"
+listen = "192.0.2.1:9464"
+hosts = ["wire.example"]
 [control]
 read_group = "root"
 [exclusions]
@@ -291,7 +294,13 @@ max_days = 7
     let elsewhere = to("eve = \"/run/syslog.sock\"\nfiletype = \"syslog\"\nfacility = \"daemon\"");
     assert_eq!(elsewhere.facility().map(Facility::name), Some("daemon"));
     assert_eq!((config.log.level, config.log.stats), (LevelFilter::DEBUG, None));
-    assert_eq!(config.metrics.listen, None);
+    assert_eq!(config.metrics.listen, Some(([192, 0, 2, 1], 9464).into()));
+    let hosts = vec!["wire.example".to_owned()];
+    assert_eq!(config.metrics.access(), Access { page: false, hosts: hosts.clone() });
+    let asked_for = config::Metrics { page: Some(true), ..config.metrics.clone() };
+    assert_eq!(asked_for.access(), Access { page: true, hosts });
+    let off = config::Metrics { listen: None, ..config.metrics.clone() };
+    assert!(!off.access().page);
     let strict = config.profiles.iter().find(|profile| profile.name == "strict").unwrap();
     assert_eq!((strict.min_version, strict.max_version), (TlsVersion::Tls13, TlsVersion::Tls13));
     assert_eq!(

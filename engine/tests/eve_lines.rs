@@ -13,7 +13,7 @@ use wireglass_core::capture::{CaptureEvent, CaptureStep};
 use wireglass_core::content::{
     DataPattern, FileFacts, FileType, Hit, SignatureSet, SignatureStream, Signatures,
 };
-use wireglass_core::end::End;
+use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
     EventKind, FailureOutcome, Fate, FileEvent, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent,
@@ -160,7 +160,8 @@ fn found() -> Hit {
     let signatures = Arc::new(Signatures::compile(&[set]).expect("signatures"));
     let mut stream = SignatureStream::new(&signatures, signatures.id("cards").into_iter().collect());
     stream.push(b"4111 1111 1111 1111\n");
-    stream.poll_hit().expect("it is one").1
+    // Only rules of YARA have tags; here one hit shows all that there is.
+    Hit { tags: ["data".into(), "pci".into()].into(), ..stream.poll_hit().expect("it is one").1 }
 }
 
 /// The alert beside it.
@@ -206,6 +207,8 @@ fn flow(phase: FlowPhase, reason: Reason) -> FlowEvent {
         end: NOW,
         to_server: Volume { packets: 12, bytes: 2345 },
         to_client: Volume { packets: 15, bytes: 67_890 },
+        flags: PerEnd { client: 0x1b, server: 0xfe },
+        is_tls: true,
         action: Some(Action::Decrypt),
         phase,
         reason,
@@ -213,6 +216,7 @@ fn flow(phase: FlowPhase, reason: Reason) -> FlowEvent {
         ordered: None,
         unread: Some(Unread { off: Some(InspectorOff::Opaque), to_server: 1234, to_client: 56_789 }),
         learned: None,
+        mirrors: Box::default(),
     }
 }
 
@@ -362,6 +366,7 @@ fn examples() -> Vec<Value> {
         flow_line(FlowEvent {
             midstream: true,
             ordered: Some(Order::Bypass),
+            mirrors: ["ids".into(), "recorder".into()].into(),
             ..flow(FlowPhase::Bypassed, Reason::Closed)
         }),
         mail_line(),
@@ -528,7 +533,7 @@ fn alerts_have_suricatas_names() {
     assert_eq!(value["wireglass"]["event"], "1407374883553281-3");
 
     // Nobody learns the number from the log.
-    let found = json!({"by": "cards", "what": "signature", "count": 1, "sample": "4111**********11"});
+    let found = json!({"by": "cards", "what": "signature", "count": 1, "sample": "4111**********11", "tags": ["data", "pci"]});
     assert_eq!(value["wireglass"]["found"], found);
     // What no rule names goes by its reason; in HTTP/1 there are no streams.
     let unread = AlertEvent {
@@ -668,7 +673,10 @@ const SURICATA: &[&str] = &[
     "http.status", "http.url", "in_iface", "proto", "quic.ja4", "quic.sni",
     "src_ip", "src_port", "stats.capture.kernel_drops", "stats.capture.kernel_packets",
     "stats.decoder.bytes", "stats.decoder.pkts", "stats.flow.active", "stats.flow.total",
-    "stats.uptime", "timestamp", "tls.client_alpns", "tls.fingerprint",
+    "stats.uptime", "tcp.ack", "tcp.cwr", "tcp.ecn",
+    "tcp.fin", "tcp.psh", "tcp.rst", "tcp.state",
+    "tcp.syn", "tcp.tcp_flags", "tcp.tcp_flags_tc", "tcp.tcp_flags_ts",
+    "tcp.urg", "timestamp", "tls.client_alpns", "tls.fingerprint",
     "tls.issuerdn", "tls.ja3.hash", "tls.ja3.string", "tls.ja4",
     "tls.notafter", "tls.notbefore", "tls.serial", "tls.server_alpns",
     "tls.session_resumed", "tls.sni", "tls.subject", "tls.subjectaltname",

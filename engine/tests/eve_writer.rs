@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wireglass::log::{DatagramAddress, Destination, Facility, LogSender, LogWriter, StatsSource, ring};
 use wireglass::metrics::Metrics;
+use wireglass_core::end::PerEnd;
 use wireglass_core::event::{Event, EventKind, FlowEvent, FlowHead, HttpEvent, Timestamp, Volume};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::reason::Reason;
@@ -41,6 +42,8 @@ fn flow(flow_id: u64) -> Event {
         end: Timestamp(1),
         to_server: Volume::default(),
         to_client: Volume::default(),
+        flags: PerEnd::default(),
+        is_tls: false,
         action: None,
         phase: FlowPhase::Opening,
         reason: Reason::Idle,
@@ -48,6 +51,7 @@ fn flow(flow_id: u64) -> Event {
         ordered: None,
         unread: None,
         learned: None,
+        mirrors: Box::default(),
     };
     Event::Flow(head(flow_id), Box::new(event))
 }

@@ -176,6 +176,8 @@ const FIXED: &[(&str, &str, &str)] = &[
     ),
     ("log.stats_seconds", "[log]\nstats_seconds = 1", "[log]\nstats_seconds = 2"),
     ("metrics.listen", "[metrics]\nlisten = \"off\"", "[metrics]\nlisten = \"127.0.0.1:1\""),
+    ("metrics.page", "[metrics]\npage = false", "[metrics]\npage = true"),
+    ("metrics.hosts", "[metrics]\nhosts = []", "[metrics]\nhosts = [\"wire.example\"]"),
     ("control.socket", "[control]\nsocket = \"off\"", "[control]\nsocket = \"b.sock\""),
     ("control.read_group", "[control]", "[control]\nread_group = \"root\""),
     ("exclusions.file", "[exclusions]\nfile = \"a.json\"", "[exclusions]\nfile = \"b.json\""),

@@ -1,8 +1,9 @@
 //! What the caches of TLS count. All threads that run handshakes write, once or twice in each.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use crate::event::{Revocation, RevocationSource};
+use crate::histogram::Histogram;
 
 /// One cache, on a cache line of its own.
 #[derive(Debug, Default)]
@@ -46,13 +47,50 @@ pub struct TlsCaches {
     pub server_session: CacheCounters,
     /// Tickets of clients; nothing is kept of them, so nothing is evicted. A miss: a ticket that was no good here.
     pub client_ticket: CacheCounters,
+    /// How long chains took to verify that were not known; the time of all steps. Empty without a [stopwatch](Self::measure_with).
+    pub verification_time: Histogram,
+    /// Likewise leaves to mint.
+    pub minting_time: Histogram,
+    stopwatch: Stopwatch,
+    leaf_not_after: AtomicI64,
     costly_chains: AtomicU64,
     not_revoked: [AtomicU64; RevocationSource::ALL.len()],
     revoked: [AtomicU64; RevocationSource::ALL.len()],
     revocation_unknown: AtomicU64,
 }
 
+/// Nanoseconds since some moment.
+type Nanos = fn() -> u64;
+
+#[expect(clippy::disallowed_types, reason = "set once, before the first handshake")]
+type Stopwatch = std::sync::OnceLock<Nanos>;
+
 impl TlsCaches {
+    /// Has times measured with this, which gives nanoseconds since some moment. Only the first call counts.
+    pub fn measure_with(&self, stopwatch: Nanos) {
+        let _ = self.stopwatch.set(stopwatch);
+    }
+
+    /// What the stopwatch shows; none: nothing is measured.
+    pub(crate) fn stopwatch(&self) -> Option<u64> {
+        self.stopwatch.get().map(|now| now())
+    }
+
+    /// Nanoseconds since it showed `began`.
+    pub(crate) fn since(&self, began: Option<u64>) -> Option<u64> {
+        Some(self.stopwatch()?.saturating_sub(began?))
+    }
+
+    /// A leaf was minted that ends then, in seconds since the Unix epoch.
+    pub(crate) fn set_leaf_not_after(&self, seconds: i64) {
+        self.leaf_not_after.store(seconds, Relaxed);
+    }
+
+    /// When the leaf that was minted last ends; none: there was none.
+    pub fn leaf_not_after(&self) -> Option<i64> {
+        Some(self.leaf_not_after.load(Relaxed)).filter(|seconds| *seconds != 0)
+    }
+
     /// A chain took far more to verify than others do.
     pub fn count_costly_chain(&self) {
         self.costly_chains.fetch_add(1, Relaxed);

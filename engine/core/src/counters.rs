@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::end::End;
+use crate::end::{End, PerEnd};
+use crate::event::Action;
 use crate::exclusions::Cause;
 use crate::flow_table::Class;
+use crate::histogram::Histogram;
 use crate::mirror::MAX_MIRRORS;
 use crate::order::Order;
 use crate::packet::{PassAction, Uninspected};
@@ -137,6 +139,20 @@ pub struct Scalar {
     pub read: fn(&WorkerCounters) -> u64,
 }
 
+/// What can have been done with a flow; none: nothing was decided yet.
+pub const ACTION_OR_NONE: [Option<Action>; ACTIONS] =
+    [Some(Action::Decrypt), Some(Action::Bypass), Some(Action::Block), None];
+const ACTIONS: usize = 4;
+
+const fn place(action: Option<Action>) -> usize {
+    match action {
+        Some(Action::Decrypt) => 0,
+        Some(Action::Bypass) => 1,
+        Some(Action::Block) => 2,
+        None => 3,
+    }
+}
+
 macro_rules! worker_counters {
     ($($field:ident: $kind:ident = $name:literal, $help:literal;)*) => {
         /// All numbers of one worker, on cache lines of its own.
@@ -144,11 +160,17 @@ macro_rules! worker_counters {
         #[repr(align(128))]
         pub struct WorkerCounters {
             $(#[doc = $help] pub $field: $kind,)*
+            /// Microseconds of the turns of the worker's loop that found something to do.
+            pub busy_micros: Counter,
             ports: Box<[[PortCounters; 2]]>,
             drops: [Counter; PacketDrop::COUNT],
             uninspected: [[Counter; 2]; Uninspected::COUNT],
             flows: [Gauge; FlowPhase::ALL.len()],
             ended: [Counter; Reason::COUNT],
+            judged: [Counter; Reason::COUNT],
+            ended_after: [Counter; ACTIONS],
+            carried: [PerEnd<Counter>; ACTIONS],
+            handshake_time: Histogram,
             inspectors_off: [Counter; InspectorOff::COUNT],
             path_messages: [Counter; PathMessage::COUNT],
             plaintext: [Counter; 2],
@@ -163,11 +185,16 @@ macro_rules! worker_counters {
             pub fn new(wires: usize) -> Self {
                 Self {
                     $($field: $kind::default(),)*
+                    busy_micros: Counter::default(),
                     ports: (0..wires.max(1)).map(|_| Default::default()).collect(),
                     drops: std::array::from_fn(|_| Counter::default()),
                     uninspected: Default::default(),
                     flows: Default::default(),
                     ended: std::array::from_fn(|_| Counter::default()),
+                    judged: std::array::from_fn(|_| Counter::default()),
+                    ended_after: Default::default(),
+                    carried: Default::default(),
+                    handshake_time: Histogram::default(),
                     inspectors_off: Default::default(),
                     path_messages: Default::default(),
                     plaintext: Default::default(),
@@ -216,7 +243,6 @@ worker_counters! {
     events_summed: Counter = "wireglass_events_summed_total", "Events that were not written one by one: `summary` events count them.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
     loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";
-    busy_micros: Counter = "wireglass_worker_busy_microseconds_total", "Time of the turns of the worker's loop that found something to do.";
     failed: Gauge = "wireglass_worker_failed", "1: the worker has failed, and its frames go from port to port uninspected (workers.on_worker_failure).";
     plain_wire_frames: Counter = "wireglass_plain_wire_frames_total", "Frames of a worker that has failed, passed on uninspected.";
     loop_idle: Counter = "wireglass_worker_idle_polls_total", "Turns of the worker's loop that found nothing to do.";
@@ -279,6 +305,29 @@ impl WorkerCounters {
     /// How many ended so.
     pub fn ended(&self, why: Reason) -> u64 {
         self.ended[why as usize].value()
+    }
+
+    /// Flows that ended after this was done with them.
+    #[inline]
+    pub fn ended_after(&self, action: Option<Action>) -> &Counter {
+        &self.ended_after[place(action)]
+    }
+
+    /// Bytes of frames from this end of a flow, by what is done with it.
+    #[inline]
+    pub fn carried(&self, action: Option<Action>, from: End) -> &Counter {
+        &self.carried[place(action)][from]
+    }
+
+    /// ClientHellos, and first bytes that were none, of which this was the reason.
+    #[inline]
+    pub fn judged(&self, why: Reason) -> &Counter {
+        &self.judged[why as usize]
+    }
+
+    /// From the whole ClientHello to the end of both handshakes, of interceptions that came so far.
+    pub fn handshake_time(&self) -> &Histogram {
+        &self.handshake_time
     }
 
     /// An HTTP reader turned itself off.

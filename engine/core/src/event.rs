@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::capture::CaptureEvent;
 use crate::content::Hit;
-use crate::end::End;
+use crate::end::{End, PerEnd};
 use crate::exclusions::Cause;
 use crate::order::Order;
 use crate::packet::{FrameInfo, PassAction, Uninspected};
@@ -249,6 +249,16 @@ pub enum MintedBy {
     Untrusted,
 }
 
+impl MintedBy {
+    /// As events and metrics have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Untrusted => "untrusted",
+        }
+    }
+}
+
 /// One ClientHello and what became of it.
 #[derive(Clone, Debug)]
 pub struct TlsEvent {
@@ -369,6 +379,10 @@ pub struct FlowEvent {
     pub to_server: Volume,
     /// Server to client.
     pub to_client: Volume,
+    /// Control bits of all segments that each end has sent, as in a TCP header.
+    pub flags: PerEnd<u8>,
+    /// A ClientHello was read.
+    pub is_tls: bool,
     /// What was done with it; none: it ended before that was decided.
     pub action: Option<Action>,
     /// Phase it ended in.
@@ -383,6 +397,8 @@ pub struct FlowEvent {
     pub unread: Option<Unread>,
     /// Why its server is known from now on as one that cannot be decrypted.
     pub learned: Option<Cause>,
+    /// Names of the mirrors that it was shown at.
+    pub mirrors: Box<[Arc<str>]>,
 }
 
 /// What an HTTP reader has not read of a flow.

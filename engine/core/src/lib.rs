@@ -18,7 +18,7 @@
 //! | [`mirror`] | the plaintext as TCP, for others |
 //! | [`fields`], [`event`], [`reason`], [`phase`], [`end`] | the words for all that |
 //! | [`order`] | what an operator has ordered over policy |
-//! | [`counters`], [`caches`] | what a worker and the caches of TLS count |
+//! | [`counters`], [`caches`], [`histogram`] | what a worker and the caches of TLS count, and how long things take |
 //! | [`aged_map`], [`generations`] | maps that forget |
 #![forbid(unsafe_code)]
 
@@ -35,6 +35,7 @@ pub mod fields;
 pub mod flow;
 pub mod flow_table;
 pub mod generations;
+pub mod histogram;
 pub mod icap;
 pub mod job;
 mod lock;

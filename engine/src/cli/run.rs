@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -99,6 +99,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     tracing::info!("records: {records}");
     let tls = config.tls_context().map_err(|error| error.to_string())?;
     let tls = tls.with_record_libraries(records.libraries);
+    tls.caches().measure_with(nanoseconds);
     if let Some(doubt) = config.clock_doubt(&tls) {
         tracing::warn!("{doubt}");
     }
@@ -121,7 +122,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         .metrics
         .listen
         .map(|address| {
-            MetricsServer::start(address, Arc::clone(&metrics))
+            MetricsServer::start(address, config.metrics.access(), Arc::clone(&metrics))
                 .map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))
         })
         .transpose()?;
@@ -348,6 +349,12 @@ fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
 fn verdict_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
     let socket = config.verdicts.listen.as_deref().map(ControlSocket::bind).transpose();
     socket.map_err(|error| format!("verdicts.listen: {error}"))
+}
+
+/// Since the first call.
+fn nanoseconds() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.

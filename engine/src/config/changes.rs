@@ -75,7 +75,9 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("log.filetype", |a, b| discriminant(&a.log.eve) != discriminant(&b.log.eve)),
     ("log.facility", |a, b| a.log.eve.facility() != b.log.eve.facility()),
     ("log.stats_seconds", |a, b| a.log.stats != b.log.stats),
-    ("metrics.listen", |a, b| a.metrics != b.metrics),
+    ("metrics.listen", |a, b| a.metrics.listen != b.metrics.listen),
+    ("metrics.page", |a, b| a.metrics.page != b.metrics.page),
+    ("metrics.hosts", |a, b| a.metrics.hosts != b.metrics.hosts),
     ("control.socket", |a, b| a.control.socket != b.control.socket),
     ("control.read_group", |a, b| a.control.read_group != b.control.read_group),
     ("exclusions.file", |a, b| a.exclusions.file != b.exclusions.file),
@@ -188,6 +190,7 @@ impl Config {
         }
         files.extend(self.lists.files_that_differ(&new.lists));
         files.extend(self.signatures.files_that_differ(&new.signatures));
+        files.extend(self.yara.files_that_differ(&new.yara));
         changed.into_iter().chain(files).collect()
     }
 
@@ -226,8 +229,11 @@ fn walk(key: &str, place: &str, value: &toml::Value, values: &mut BTreeMap<Strin
         }
         toml::Value::Table(table) => {
             for (name, value) in table {
-                let below =
-                    if ["profile", "mirror", "signatures", "icap"].contains(&key) { "NAME" } else { name };
+                let below = if ["profile", "mirror", "signatures", "icap", "yara"].contains(&key) {
+                    "NAME"
+                } else {
+                    name
+                };
                 let below = if key.is_empty() { below.to_owned() } else { format!("{key}.{below}") };
                 walk(&below, &format!("{place}.{name}"), value, values);
             }

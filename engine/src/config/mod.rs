@@ -29,11 +29,12 @@ use rustls_pki_types::CertificateDer;
 pub use sections::{
     Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer, IcapServers, Intercept,
     Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists, NamedSignatures, PolicyRules, Trust,
-    Verdicts, Wire, Workers,
+    Verdicts, Wire, Workers, YaraSet, YaraSets,
 };
-use sections::{Profiles, read_ca_certificates};
+use sections::{Named, Profiles, read_ca_certificates};
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
+use wireglass_core::event::Action;
 use wireglass_core::flow;
 use wireglass_core::policy::{ContentPolicy, OnUnread, Policy, Profile, StartTls, Tallies, Tally};
 use wireglass_core::reason::Reason;
@@ -80,6 +81,8 @@ pub struct Config {
     pub signatures: NamedSignatures,
     /// Servers that are asked about bodies.
     pub icap: IcapServers,
+    /// Rules that bodies are shown to.
+    pub yara: YaraSets,
     /// Rules on what is decrypted.
     pub content: Content,
     /// All profiles, by name.
@@ -109,7 +112,7 @@ pub struct Compiled {
 }
 
 /// Why no rule could be asked about something, or what it asks is not known.
-const UNREAD: [Reason; 12] = [
+const UNREAD: [Reason; 14] = [
     Reason::ContentUnparsed,
     Reason::ContentOpaque,
     Reason::ContentEncoding,
@@ -122,6 +125,8 @@ const UNREAD: [Reason; 12] = [
     Reason::IcapProtocol,
     Reason::IcapShort,
     Reason::IcapOversize,
+    Reason::YaraTimeout,
+    Reason::YaraOversize,
 ];
 
 impl Config {
@@ -166,6 +171,11 @@ impl Config {
     fn tallies(&self, before: &Tallies) -> Tallies {
         let connections =
             self.policy.rules.iter().map(|rule| (rule.name.as_str().into(), rule.decision.name()));
+        let actions = [Action::Decrypt, Action::Bypass, Action::Block];
+        let profiles = self
+            .profiles
+            .iter()
+            .flat_map(|profile| actions.map(|action| (profile.name.as_str().into(), action.name())));
         let messages = self.content.rules.iter().map(|rule| (rule.name.as_str().into(), rule.action.name()));
         let unread = UNREAD.into_iter().flat_map(|reason| {
             [OnUnread::Block, OnUnread::Allow].map(|becomes| (reason.code().into(), becomes.name()))
@@ -176,6 +186,7 @@ impl Config {
                 ["decrypt", "bypass", "block"],
                 &before.connections,
             )),
+            profiles: Arc::new(Tally::new(profiles, actions.map(Action::name), &before.profiles)),
             messages: Arc::new(Tally::new(
                 messages,
                 ["allow", "alert", "block", "inspect"],
@@ -228,7 +239,7 @@ impl Config {
         let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists))
             .with_headers(headers)
             .with_signatures(Arc::clone(&self.signatures.signatures))
-            .with_inspectors(self.icap.inspectors());
+            .with_inspectors(self.icap.inspectors().into_iter().chain(self.yara.inspectors()).collect());
         (policy.on_unparsed, policy.on_opaque) = (*on_unparsed, *on_opaque);
         (policy.on_undecodable, policy.inspection) = (*on_undecodable, *inspection);
         policy
@@ -394,7 +405,7 @@ fn now() -> i64 {
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
 /// would be written; `required` and `any` stand for themselves.
 pub fn keys() -> BTreeMap<String, String> {
-    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n[signatures.NAME]\n[icap.NAME]\n";
+    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n[signatures.NAME]\n[icap.NAME]\n[yara.NAME]\n";
     let (document, _) = DeTable::parse_recoverable(text);
     let notes = Notes::new(text, Path::new("")).with_keys();
     Sections::read(&Table::document(&notes, document.get_ref()), &notes);
@@ -417,6 +428,7 @@ struct Sections {
     lists: NamedLists,
     signatures: NamedSignatures,
     icap: IcapServers,
+    yara: YaraSets,
     policy: Option<PolicyRules>,
     content: Content,
     profiles: Profiles,
@@ -442,6 +454,8 @@ impl Sections {
         let policy = PolicyRules::read(document, &profiles, &wires, &lists, &named);
         let signatures = NamedSignatures::read(&document.table("signatures"), notes);
         let icap = IcapServers::read(&document.table("icap"));
+        let yara = YaraSets::read(&document.table("yara"));
+        let by_name = Named { lists: &lists, signatures: &signatures, icap: &icap, yara: &yara };
         let sections = Self {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
@@ -452,10 +466,11 @@ impl Sections {
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)
             },
             starttls: sections::starttls::read(&document.table("starttls")),
-            content: Content::read(document, &profiles, (&lists, &signatures, &icap), notes),
+            content: Content::read(document, &profiles, by_name, notes),
             lists,
             signatures,
             icap,
+            yara,
             policy,
             exclusions: Exclusions::read(document.table("exclusions")),
             fetch: Fetch::read(document.table("fetch")),
@@ -502,6 +517,7 @@ impl Sections {
             lists: self.lists,
             signatures: self.signatures,
             icap: self.icap,
+            yara: self.yara,
             policy: self.policy?,
             content: self.content,
             profiles: self.profiles.into_list(),

@@ -14,9 +14,10 @@ mod record;
 mod server;
 mod socket;
 
-pub use counters::{Counters, EngineRecord, PoolRecord, PortRecord, WorkerRecord};
+pub use counters::{Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
 pub use record::{FlowRecord, LegRecord, TcpRecord, TimerRecord, TlsRecord};
 pub use server::ControlServer;
+pub(crate) use server::unix_now;
 pub use socket::{BindError, ControlSocket};
 
 /// Where the socket is unless the configuration says otherwise.

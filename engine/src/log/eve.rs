@@ -24,6 +24,7 @@ use super::eve_alert::{Alert, OwnAlert, direction};
 use super::eve_file::FileInfo;
 use super::eve_frame;
 use super::eve_http::{Http, OwnHttp};
+use super::eve_tcp::Tcp;
 use super::eve_worker;
 use crate::metrics::Snapshot;
 
@@ -50,7 +51,9 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             ..Line::new("http", head)
         },
         Event::Flow(head, flow) => Line {
+            app_proto: flow.is_tls.then_some("tls"),
             flow: Some(Flow::new(flow)),
+            tcp: Some(Tcp::new(flow, flow_state(flow) == "closed")),
             wireglass: Some(Own::Flow(OwnFlow::new(flow))),
             ..Line::new("flow", head)
         },
@@ -174,6 +177,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<Flow>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<Tcp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     anomaly: Option<AnomalyFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wireglass: Option<Own<'a>>,
@@ -203,6 +208,7 @@ impl<'a> Line<'a> {
             http: None,
             fileinfo: None,
             flow: None,
+            tcp: None,
             anomaly: None,
             wireglass: None,
         }
@@ -449,7 +455,7 @@ fn flow_reason(reason: Reason) -> &'static str {
 #[serde(untagged)]
 enum Own<'a> {
     Tls(Box<OwnTls<'a>>),
-    Flow(OwnFlow),
+    Flow(OwnFlow<'a>),
     Http(OwnHttp<'a>),
     Anomaly(OwnAnomaly),
     Alert(OwnAlert<'a>),
@@ -542,10 +548,7 @@ impl<'a> OwnTls<'a> {
             client_leg: event.client_leg.as_ref().map(Leg::new),
             server_leg: event.server_leg.as_ref().map(Leg::new),
             minted_serial: event.minted_serial.as_deref(),
-            minted_by: event.minted_by.map(|by| match by {
-                MintedBy::Trusted => "trusted",
-                MintedBy::Untrusted => "untrusted",
-            }),
+            minted_by: event.minted_by.map(MintedBy::name),
             client_certificate: event.certificate_asked.then_some("asked"),
             ech: event.hello.as_ref().filter(|hello| hello.ech).map(|_| match event.reason {
                 Reason::ClientEch | Reason::ExcludedEch | Reason::EchBlocked => "real",
@@ -603,7 +606,7 @@ impl<'a> Leg<'a> {
 }
 
 #[derive(Serialize)]
-struct OwnFlow {
+struct OwnFlow<'a> {
     phase: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<&'static str>,
@@ -620,10 +623,12 @@ struct OwnFlow {
     unread_toclient: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     learned: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mirror: Vec<&'a str>,
 }
 
-impl OwnFlow {
-    fn new(event: &FlowEvent) -> Self {
+impl<'a> OwnFlow<'a> {
+    fn new(event: &'a FlowEvent) -> Self {
         let Unread { off, to_server, to_client } = event.unread.unwrap_or_default();
         Self {
             phase: event.phase.name(),
@@ -635,6 +640,7 @@ impl OwnFlow {
             unread_toserver: Some(to_server).filter(|&bytes| bytes > 0),
             unread_toclient: Some(to_client).filter(|&bytes| bytes > 0),
             learned: event.learned.map(Cause::name),
+            mirror: event.mirrors.iter().map(|name| &**name).collect(),
         }
     }
 }

@@ -1,18 +1,25 @@
-//! The Prometheus page: what the counters say, and that the workers live.
+//! The Prometheus page and the status page: what the counters say, and that the workers live.
 
+mod access;
 mod capture;
+mod certificates;
+mod durations;
 mod generation;
 mod liveness;
 mod log_counters;
 mod mirrors;
 mod page;
 mod ports;
+mod process;
 mod records;
 mod rules;
 mod server;
+mod shares;
 mod snapshot;
+mod status;
 mod verdicts;
 
+pub use access::Access;
 pub use generation::GenerationRecord;
 pub use liveness::{Liveness, PATIENCE, Pulse};
 pub use log_counters::LogCounters;

@@ -1,6 +1,7 @@
 //! The metrics page: every counter of every worker in Prometheus' text format, version 0.0.4.
 
 use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,11 +19,13 @@ use super::liveness::Liveness;
 use super::log_counters::LogCounters;
 use super::ports::PortSources;
 use crate::capture::CaptureCounters;
+use crate::handshake_pool::JobTimes;
 use crate::orders::Orders;
 use crate::verdicts::VerdictCounters;
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
-use wireglass_core::event::EventKind;
+use wireglass_core::event::{EventKind, MintedBy};
+use wireglass_core::histogram::{BOUNDS_MICROS, HistogramReading};
 use wireglass_core::order::Order;
 use wireglass_core::tls::{FetchKind, FetchOutcome, Fetcher, RecordLibraries};
 
@@ -80,7 +83,7 @@ type PoolSource = Box<dyn Fn() -> Vec<PoolStatistics> + Send + Sync>;
 /// The engine's numbers: made once at the start, read by the metrics page and by the `stats` event.
 pub struct Metrics {
     started: Instant,
-    started_unix: f64,
+    pub(super) started_unix: f64,
     wires: Vec<Arc<str>>,
     workers: Vec<Arc<WorkerCounters>>,
     liveness: Liveness,
@@ -99,6 +102,9 @@ pub struct Metrics {
     pub(super) verdicts: OnceLock<Arc<VerdictCounters>>,
     tallies: Mutex<Tallies>,
     records: Mutex<Option<RecordLibraries>>,
+    job_times: OnceLock<[(&'static str, Arc<JobTimes>); 2]>,
+    /// Seconds since the Unix epoch; 0: nobody has said.
+    authorities_end: [AtomicI64; 2],
 }
 
 impl Metrics {
@@ -127,6 +133,8 @@ impl Metrics {
             verdicts: OnceLock::new(),
             tallies: Mutex::default(),
             records: Mutex::default(),
+            job_times: OnceLock::new(),
+            authorities_end: Default::default(),
         }
     }
 
@@ -205,7 +213,7 @@ impl Metrics {
         let _ = self.mirrors.set(names);
     }
 
-    pub(super) fn mirrors(&self) -> &[Arc<str>] {
+    pub(crate) fn mirrors(&self) -> &[Arc<str>] {
         self.mirrors.get().map_or(&[], Vec::as_slice)
     }
 
@@ -226,6 +234,32 @@ impl Metrics {
 
     pub(super) fn records(&self) -> Option<RecordLibraries> {
         *self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds how long jobs have waited and run, by kind. Only the first call counts.
+    pub fn set_job_times(&self, times: [(&'static str, Arc<JobTimes>); 2]) {
+        let _ = self.job_times.set(times);
+    }
+
+    pub(super) fn job_times(&self) -> &[(&'static str, Arc<JobTimes>)] {
+        self.job_times.get().map_or(&[], |times| times)
+    }
+
+    /// From now on the CAs' certificates end then, in seconds since the Unix epoch.
+    pub fn set_authorities_end(&self, ends: [(MintedBy, i64); 2]) {
+        for (by, seconds) in ends {
+            self.authorities_end[by as usize].store(seconds, Relaxed);
+        }
+    }
+
+    /// When they end, those that are known.
+    pub(super) fn authorities_end(&self) -> impl Iterator<Item = (MintedBy, i64)> {
+        let ends = [MintedBy::Trusted, MintedBy::Untrusted].into_iter();
+        ends.map(|by| (by, self.authorities_end[by as usize].load(Relaxed))).filter(|(_, end)| *end != 0)
+    }
+
+    pub(super) fn wires(&self) -> &[Arc<str>] {
+        &self.wires
     }
 
     pub(crate) fn uptime(&self) -> Duration {
@@ -265,13 +299,18 @@ impl Metrics {
     pub fn render_prometheus(&self, out: &mut String) {
         let mut page = Page { out };
         self.process(&mut page);
+        self.settings(&mut page);
         for scalar in SCALARS {
             page.family(scalar.name, scalar.help, scalar.kind);
             for (worker, counters) in self.workers.iter().enumerate() {
                 page.sample(scalar.name, &[("worker", &worker)], (scalar.read)(counters));
             }
         }
+        self.worker_time(&mut page);
         self.wire_traffic(&mut page);
+        self.shares(&mut page);
+        self.durations(&mut page);
+        self.certificates(&mut page);
         self.by_reason(&mut page);
         self.mirror_counters(&mut page);
         self.verdict_counters(&mut page);
@@ -392,35 +431,6 @@ impl Metrics {
         }
     }
 
-    fn process(&self, page: &mut Page<'_>) {
-        let name = "wireglass_build_info";
-        page.family(name, "Always 1; the version is in the label.", Kind::Gauge);
-        page.sample(name, &[("version", &env!("CARGO_PKG_VERSION"))], 1);
-        let name = "wireglass_start_time_seconds";
-        page.family(name, "When the engine started, in seconds since the Unix epoch.", Kind::Gauge);
-        page.sample(name, &[], format_args!("{:.3}", self.started_unix));
-        let name = "wireglass_uptime_seconds";
-        page.family(name, "How long the engine has been running.", Kind::Gauge);
-        page.sample(name, &[], format_args!("{:.3}", self.started.elapsed().as_secs_f64()));
-        let generation = &self.generation;
-        let name = "wireglass_generation";
-        page.family(
-            name,
-            "Number of the settings in force: 1 at the start, one more with each reload.",
-            Kind::Gauge,
-        );
-        page.sample(name, &[], generation.number());
-        let name = "wireglass_generation_age_seconds";
-        page.family(name, "How long they have been in force.", Kind::Gauge);
-        page.sample(name, &[], format_args!("{:.3}", generation.age().as_secs_f64()));
-        let name = "wireglass_generations_older";
-        page.family(name, "Older ones that flows still go by.", Kind::Gauge);
-        page.sample(name, &[], generation.older());
-        let name = "wireglass_reloads_failed_total";
-        page.family(name, "Reloads that changed nothing, as there was something wrong.", Kind::Counter);
-        page.sample(name, &[], generation.failed());
-    }
-
     fn wire_traffic(&self, page: &mut Page<'_>) {
         type Field = (&'static str, &'static str, fn(&PortCounters) -> u64);
         const FIELDS: &[Field] = &[
@@ -499,7 +509,7 @@ impl Metrics {
         }
     }
 
-    fn labelled<R: Copy>(
+    pub(super) fn labelled<R: Copy>(
         &self,
         page: &mut Page<'_>,
         name: &str,
@@ -631,6 +641,25 @@ impl Page<'_> {
             Kind::Gauge => "gauge",
         };
         let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// The header of a histogram.
+    pub(super) fn histogram_family(&mut self, name: &str, help: &str) {
+        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} histogram");
+    }
+
+    /// One histogram of it. `name` is the family's.
+    pub(super) fn histogram(&mut self, name: &str, labels: &[Label<'_>], reading: &HistogramReading) {
+        let mut below = 0;
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in BOUNDS_MICROS.iter().zip(reading.counts) {
+            below += count;
+            let bound = *bound as f64 / 1e6;
+            self.sample(&bucket, &[labels, &[("le", &bound)]].concat(), below);
+        }
+        self.sample(&bucket, &[labels, &[("le", &"+Inf")]].concat(), reading.total());
+        self.sample(&format!("{name}_sum"), labels, format_args!("{:.9}", reading.nanos as f64 / 1e9));
+        self.sample(&format!("{name}_count"), labels, reading.total());
     }
 
     pub(super) fn sample(&mut self, name: &str, labels: &[Label<'_>], value: impl fmt::Display) {

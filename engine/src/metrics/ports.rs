@@ -42,10 +42,10 @@ impl Metrics {
                 |(_, changes)| Some(*changes),
             ),
             (
-                "wireglass_port_speed_mbps",
-                "Speed of the link in Mbit/s, where it is known.",
+                "wireglass_port_speed_bytes",
+                "Speed of the link in bytes per second, where it is known.",
                 Kind::Gauge,
-                |(link, _)| link.speed_mbps.map(u64::from),
+                |(link, _)| link.speed_mbps.map(|mbps| u64::from(mbps) * 125_000),
             ),
             (
                 "wireglass_port_mtu_bytes",

@@ -21,6 +21,12 @@ impl Metrics {
             &tallies.connections,
         );
         family(
+            "wireglass_profile_hellos_total",
+            "ClientHellos that a rule gave to a profile, by what became of them. Without a name: profiles behind the first 333.",
+            "profile",
+            &tallies.profiles,
+        );
+        family(
             "wireglass_content_rule_messages_total",
             "Requests and responses by the rule on content that decided. Without a name: rules behind the first 1000.",
             "rule",

@@ -1,4 +1,4 @@
-//! A very small HTTP server for the metrics page: one thread, one connection at a time, everything bounded.
+//! A very small HTTP server for the metrics and the status page: one thread, one connection at a time, everything bounded.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::access::Access;
 use super::liveness::{PATIENCE, Pulse};
 use super::page::Metrics;
+use super::status;
 
 /// A client has this long to send its request, and again to take the answer.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -17,7 +19,14 @@ const MAX_REQUEST: usize = 8192;
 /// Prometheus' text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves `GET /metrics` and `GET /health` until dropped or stopped.
+/// What a browser may make of an answer: of the status page only what is served beside it, and of others nothing; in no frame, not for
+/// pages from elsewhere, and not from its cache.
+const RESTRICTIONS: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
+    Cross-Origin-Resource-Policy: same-origin\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n\
+    Cache-Control: no-store\r\n";
+
+/// Serves `GET /metrics`, `GET /health` and, where it is wanted, the status page at `/`, until dropped or stopped.
 pub struct MetricsServer {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -29,14 +38,14 @@ impl MetricsServer {
     ///
     /// # Errors
     /// The address cannot be bound, or no thread can be started.
-    pub fn start(listen: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub fn start(listen: SocketAddr, access: Access, metrics: Arc<Metrics>) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name("metrics".into())
-            .spawn(move || serve(&listener, &metrics, &stopped))?;
+            .spawn(move || serve(&listener, &Served { access, address, metrics }, &stopped))?;
         Ok(Self { address, stop, thread: Some(thread) })
     }
 
@@ -75,7 +84,15 @@ impl Drop for MetricsServer {
     }
 }
 
-fn serve(listener: &TcpListener, metrics: &Metrics, stop: &AtomicBool) {
+/// What is served, and to whom.
+struct Served {
+    access: Access,
+    /// Where it listens.
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+}
+
+fn serve(listener: &TcpListener, served: &Served, stop: &AtomicBool) {
     loop {
         let accepted = listener.accept();
         if stop.load(Ordering::Acquire) {
@@ -84,7 +101,7 @@ fn serve(listener: &TcpListener, metrics: &Metrics, stop: &AtomicBool) {
         match accepted {
             Ok((stream, _)) => {
                 // What goes wrong with one client is that client's own affair.
-                let _ = answer(stream, metrics);
+                let _ = answer(stream, served);
             }
             // Out of descriptors, say: do not spin on it.
             Err(_) => thread::sleep(Duration::from_millis(100)),
@@ -92,7 +109,7 @@ fn serve(listener: &TcpListener, metrics: &Metrics, stop: &AtomicBool) {
     }
 }
 
-fn answer(mut stream: TcpStream, metrics: &Metrics) -> io::Result<()> {
+fn answer(mut stream: TcpStream, served: &Served) -> io::Result<()> {
     let deadline = Instant::now() + DEADLINE;
     let mut request = [0u8; MAX_REQUEST];
     let mut len = 0;
@@ -106,7 +123,7 @@ fn answer(mut stream: TcpStream, metrics: &Metrics) -> io::Result<()> {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             n => len += n,
         }
-        if let Some(response) = respond(&request[..len], metrics) {
+        if let Some(response) = respond(&request[..len], served) {
             break response;
         }
         if len == MAX_REQUEST {
@@ -134,7 +151,7 @@ fn write_until(stream: &mut TcpStream, mut bytes: &[u8], deadline: Instant) -> i
 }
 
 /// The answer to a request; none while it is incomplete.
-fn respond(request: &[u8], metrics: &Metrics) -> Option<Vec<u8>> {
+fn respond(request: &[u8], served: &Served) -> Option<Vec<u8>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     let head_only = match parsed.parse(request) {
@@ -146,16 +163,46 @@ fn respond(request: &[u8], metrics: &Metrics) -> Option<Vec<u8>> {
         return Some(Response::text("405 Method Not Allowed", "only GET\n").bytes(false));
     }
     let path = parsed.path.unwrap_or_default().split('?').next().unwrap_or_default();
-    let response = match path {
-        "/metrics" => {
-            let mut body = String::with_capacity(64 * 1024);
-            metrics.render_prometheus(&mut body);
-            Response { status: "200 OK", content_type: TEXT_FORMAT, body }
+    Some(served.respond(path, parsed.headers).bytes(head_only))
+}
+
+impl Served {
+    fn respond(&self, path: &str, headers: &[httparse::Header<'_>]) -> Response {
+        let metrics = &self.metrics;
+        // Of this machine or its container, and there is nothing to learn from it.
+        if path == "/health" {
+            return health(metrics.liveness().look(Instant::now(), PATIENCE));
         }
-        "/health" => health(metrics.liveness().look(Instant::now(), PATIENCE)),
-        _ => Response::text("404 Not Found", "try /metrics or /health\n"),
-    };
-    Some(response.bytes(head_only))
+        // On an address that others reach, Prometheus may ask for the metrics by any name, and so may whoever else reaches it.
+        let is_local = self.address.ip().is_loopback();
+        if (path != "/metrics" || is_local) && !self.is_meant(headers) {
+            let said = "asked for under a name that is not listed in metrics.hosts\n";
+            return Response::text("421 Misdirected Request", said);
+        }
+        let ok = |content_type, body| Response { status: "200 OK", content_type, body };
+        match path {
+            "/metrics" => {
+                let mut body = String::with_capacity(64 * 1024);
+                metrics.render_prometheus(&mut body);
+                ok(TEXT_FORMAT, body)
+            }
+            "/" if self.access.page => ok("text/html; charset=utf-8", status::HTML.into()),
+            "/status.js" if self.access.page => ok("text/javascript; charset=utf-8", status::JS.into()),
+            "/status.css" if self.access.page => ok("text/css; charset=utf-8", status::CSS.into()),
+            "/status.json" if self.access.page => ok("application/json", metrics.status_json()),
+            _ => Response::text("404 Not Found", "try /metrics or /health\n"),
+        }
+    }
+
+    /// It names this server. Of several names none does; without one, it is from no browser.
+    fn is_meant(&self, headers: &[httparse::Header<'_>]) -> bool {
+        let mut hosts = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
+        match (hosts.next(), hosts.next()) {
+            (None, _) => true,
+            (Some(host), None) => str::from_utf8(host.value).is_ok_and(|host| self.access.knows(host)),
+            (Some(_), Some(_)) => false,
+        }
+    }
 }
 
 /// For who restarts what is stuck, and for who waits for the start.
@@ -191,7 +238,7 @@ impl Response {
     fn bytes(&self, head_only: bool) -> Vec<u8> {
         let allow = if self.status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
         let mut out = format!(
-            "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{allow}Connection: close\r\n\r\n",
+            "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{RESTRICTIONS}{allow}Connection: close\r\n\r\n",
             self.status,
             self.content_type,
             self.body.len()

@@ -47,6 +47,9 @@ impl EventLog {
     }
 
     fn count(&self, event: &Event) {
+        if let Event::Tls(_, tls) = event {
+            self.counters.judged(tls.reason).inc();
+        }
         match event {
             Event::Tls(_, tls) if tls.reason == Reason::PolicyDecrypt => {
                 self.counters.handshakes_done.inc();
@@ -59,7 +62,10 @@ impl EventLog {
                 self.counters.pages.inc();
             }
             Event::Http(..) => self.counters.http_transactions.inc(),
-            Event::Flow(_, flow) => self.counters.flow_ended(flow.reason),
+            Event::Flow(_, flow) => {
+                self.counters.flow_ended(flow.reason);
+                self.counters.ended_after(flow.action).inc();
+            }
             // Links, captures and failures are told by others.
             Event::Tls(..)
             | Event::Link(..)

@@ -41,6 +41,7 @@ use crate::secrets::Secrets;
 use crate::verdicts::VerdictInbox;
 use wireglass_core::capture::WorkerCapture;
 use wireglass_core::counters::WorkerCounters;
+use wireglass_core::end::PerEnd;
 use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, Timestamp, Volume};
 use wireglass_core::fairness::Shares;
 use wireglass_core::flow::{self, Afterwards, Budget, Context, Flow, Identity, JobRoom, Shared};
@@ -58,6 +59,8 @@ const STEERED: usize = 2 * BURST;
 
 /// Flows that are ended in one turn by an operator's word.
 const KILLS: usize = 16;
+/// The control bits of a SYN.
+const SYN: u8 = 0x02;
 
 /// Turns for which timers wait while ports have more frames than a turn takes: so many as it takes to empty the longest ring.
 /// After a pause (a busy host, a hypervisor) the ACK that a timer waits for may lie there.
@@ -546,6 +549,8 @@ impl<IO: Io> Worker<IO> {
             end: wall,
             to_server: Volume { packets: 1, bytes: bytes as u64 },
             to_client: Volume::default(),
+            flags: PerEnd { client: SYN, server: 0 },
+            is_tls: false,
             action: Some(Action::Block),
             phase: FlowPhase::Opening,
             reason,
@@ -553,6 +558,7 @@ impl<IO: Io> Worker<IO> {
             ordered: None,
             unread: None,
             learned: None,
+            mirrors: Box::default(),
         };
         self.events.tell(self.cx.now, Event::Flow(head, Box::new(event)));
     }

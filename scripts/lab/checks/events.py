@@ -61,6 +61,13 @@ def fields(lab):
         at(event, "in_iface", "lab")
         if not at(event, "community_id").startswith("1:"):
             raise Failed(f"community_id {event['community_id']}")
+    flow = found[2]
+    at(flow, "app_proto", "tls")
+    at(flow, "tcp.state", "closed")
+    for name in ("tcp.syn", "tcp.fin", "tcp.ack"):
+        at(flow, name, True)
+    if not int(at(flow, "tcp.tcp_flags_ts"), 16) & int(at(flow, "tcp.tcp_flags_tc"), 16) & 0x02:
+        raise Failed(f"not both ends have sent a SYN: {flow['tcp']}")
     if len({event["flow_id"] for event in found}) != 1:
         raise Failed("the three events of one connection have different flow_id")
     twice = lab.eve.of("flow", seen.local_port) + lab.eve.of("tls", seen.local_port)
@@ -101,7 +108,7 @@ def metrics(lab):
         if line.startswith("#") or not line:
             continue
         name, _, value = line.rpartition(" ")
-        if not name.startswith("wireglass_"):
+        if not name.startswith(("wireglass_", "process_")):
             raise Failed(f"a series of another name: {line[:80]}")
         series[name] = float(value)
     if not series:

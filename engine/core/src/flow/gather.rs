@@ -39,7 +39,7 @@ impl<IO: Io> Flow<IO> {
                 if !bypassed.goes_on(cx.now, cx.shared.limits.idle_time, headers.flags(frame.data())) {
                     return Gathered::Not(frame);
                 }
-                self.note(cx, from, &frame);
+                self.note(cx, from, &frame, headers);
                 Gathered::GoesBy(frame)
             }
             Phase::Adopted(_) => self.take_in(cx, from, &frame, headers).unwrap_or_else(|reason| {
@@ -58,7 +58,7 @@ impl<IO: Io> Flow<IO> {
         frame: &IO::Frame,
         headers: &Headers,
     ) -> Result<Gathered<IO::Frame>, PacketDrop> {
-        let active_before = self.note(cx, from, frame);
+        let active_before = self.note(cx, from, frame, headers);
         self.accepts(from, frame, headers)?;
         let segment = Segment::parse(headers.segment(frame.data())).map_err(|_| PacketDrop::BadTcpHeader)?;
         let Phase::Adopted(adopted) = &mut self.phase else { return Err(PacketDrop::FlowEnded) }; // cannot be: the caller has looked

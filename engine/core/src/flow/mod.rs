@@ -76,6 +76,8 @@ pub struct Flow<IO: Io> {
     /// Last packet, for the idle time.
     active: Instant,
     volume: PerEnd<Volume>,
+    /// Control bits of all segments.
+    flags: PerEnd<u8>,
     /// What was decided, and by which rule.
     decided: Option<(Action, Option<Arc<str>>)>,
     /// What its ClientHello and handshakes have told; none before.
@@ -92,6 +94,8 @@ pub struct Flow<IO: Io> {
     ordered: Option<Order>,
     /// What it speaks before it goes over to TLS in place; none: TLS from the start.
     starttls: Option<Protocol>,
+    /// A bit for each mirror that it was shown at.
+    mirrors: u8,
     phase: Phase<IO>,
 }
 
@@ -174,6 +178,7 @@ impl<IO: Io> Flow<IO> {
             last: cx.wall,
             active: cx.now,
             volume: PerEnd::default(),
+            flags: PerEnd::default(),
             decided: None,
             about: None,
             ended: None,
@@ -182,6 +187,7 @@ impl<IO: Io> Flow<IO> {
             midstream: false,
             ordered: None,
             starttls: None,
+            mirrors: 0,
             phase,
         }
     }
@@ -197,17 +203,20 @@ impl<IO: Io> Flow<IO> {
     }
 
     /// Counts a frame. Returns when there was one before it.
-    fn note(&mut self, cx: &Context<IO>, from: End, frame: &IO::Frame) -> Instant {
+    fn note(&mut self, cx: &Context<IO>, from: End, frame: &IO::Frame, headers: &Headers) -> Instant {
+        self.flags[from] |= headers.flag_bits(frame.data());
         let volume = &mut self.volume[from];
         volume.packets += 1;
         volume.bytes += frame.len() as u64;
+        let action = self.decided.as_ref().map(|(action, _)| *action);
+        cx.counters.carried(action, from).add(frame.len() as u64);
         self.last = cx.wall;
         std::mem::replace(&mut self.active, cx.now)
     }
 
     /// A frame of the flow, whose headers are sound, and which [`Self::gather`] has given back. `from`: the end whose port it came in.
     pub fn handle_frame(&mut self, cx: &mut Context<IO>, from: End, mut frame: IO::Frame, headers: &Headers) {
-        self.note(cx, from, &frame);
+        self.note(cx, from, &frame, headers);
         if let Phase::Bypassed(bypassed) = &mut self.phase {
             let (now, idle) = (cx.now, cx.shared.limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));

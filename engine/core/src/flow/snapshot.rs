@@ -23,6 +23,8 @@ const MAX_ALPN: usize = 32;
 pub(super) struct About {
     /// A hello that is to be decrypted or answered, until its `tls` event.
     pub(super) pending: Option<Box<(HelloInfo, Option<Arc<Profile>>)>>,
+    /// When its handshakes began.
+    pub(super) handshakes_began: Option<Instant>,
     /// Bytes of that hello, while it is there.
     pending_bytes: usize,
     sni: Option<Box<str>>,
@@ -41,8 +43,8 @@ impl About {
         Box::new(Self { sni: sni.map(Box::from), ..Self::default() })
     }
 
-    pub(super) fn decrypt(&mut self, hello: HelloInfo, profile: Arc<Profile>) {
-        self.profile = Some(profile);
+    pub(super) fn decrypt(&mut self, now: Instant, hello: HelloInfo, profile: Arc<Profile>) {
+        (self.profile, self.handshakes_began) = (Some(profile), Some(now));
         self.await_handshakes(hello);
     }
 
@@ -59,7 +61,16 @@ impl About {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { pending, pending_bytes, sni, profile: _, is_answered: _, unread: _, tls } = self;
+        let Self {
+            pending,
+            handshakes_began: _,
+            pending_bytes,
+            sni,
+            profile: _,
+            is_answered: _,
+            unread: _,
+            tls,
+        } = self;
         let pending = pending.as_ref().map_or(0, |_| *pending_bytes);
         let sni = sni.as_ref().map_or(0, |name| name.len());
         let tls = tls.as_deref().map_or(0, |legs| {

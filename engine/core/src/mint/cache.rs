@@ -134,11 +134,16 @@ impl Cache {
         }
         // The first, or the first after one that failed.
         self.counters.leaf.miss();
+        let began = self.counters.stopwatch();
         let minted = mint().map(Arc::new);
+        if let Some(nanos) = self.counters.since(began).filter(|_| minted.is_ok()) {
+            self.counters.minting_time.observe(nanos);
+        }
         let mut shared = self.shared.lock();
         if let Ok(leaf) = &minted {
             *landed = Some(Arc::clone(leaf));
             let expires = leaf.not_after();
+            self.counters.set_leaf_not_after(expires);
             let fresh_until = if expires > now { expires } else { now.saturating_add(KEEP_EXPIRED) };
             shared.kept.insert(key, Kept { leaf: Arc::clone(leaf), fresh_until });
             self.counters.leaf.set_evictions(shared.kept.evicted());

@@ -152,6 +152,12 @@ impl Mint {
         leaf.stapled(now, |serial| status::staple(authority, serial, now))
     }
 
+    /// When the CAs' certificates end, in seconds since the Unix epoch.
+    pub(crate) fn authorities_end(&self) -> [(MintedBy, i64); 2] {
+        [(MintedBy::Trusted, &self.trusted), (MintedBy::Untrusted, &self.untrusted)]
+            .map(|(by, authority)| (by, authority.validity().1))
+    }
+
     /// Leaves signed so far.
     pub(crate) fn minted(&self) -> u64 {
         self.shared.count.load(Ordering::Relaxed)

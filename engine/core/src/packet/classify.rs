@@ -57,6 +57,11 @@ impl Headers {
         (self.end - self.l4).saturating_sub(header)
     }
 
+    /// The TCP header's control bits, as they stand there.
+    pub fn flag_bits(&self, frame: &[u8]) -> u8 {
+        frame[self.l4 + 13]
+    }
+
     /// The TCP header's control bits, except ACK.
     pub fn flags(&self, frame: &[u8]) -> Flags {
         Flags::from_bits(frame[self.l4 + 13])

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::event::Action;
 use crate::mirror::Shown;
 use crate::reason::Reason;
 use crate::starttls::Protocol;
@@ -191,6 +192,7 @@ pub struct Policy {
     /// What rules say of mirrors, by their names; those that say nothing are not in it.
     shown: HashMap<Arc<str>, Shown>,
     tally: Arc<Tally>,
+    profile_tally: Arc<Tally>,
 }
 
 impl Policy {
@@ -216,7 +218,7 @@ impl Policy {
         let shown = shown.map(|rule| (rule.name.as_str().into(), rule.mirror.clone())).collect();
         let rules: Vec<_> = rules.iter().map(CompiledRule::new).collect();
         let nameless = (0..rules.len()).filter(|place| !rules[*place].asks_name()).collect();
-        let (contact, tally) = (FirstContact::default(), Arc::default());
+        let (contact, tally, profile_tally) = (FirstContact::default(), Arc::default(), Arc::default());
         let (starttls, only_starttls) = (StartTls::default(), Vec::new());
         Self {
             ports,
@@ -232,6 +234,7 @@ impl Policy {
             contact,
             shown,
             tally,
+            profile_tally,
         }
     }
 
@@ -272,12 +275,18 @@ impl Policy {
     /// Counted there by [`Self::count`].
     #[must_use]
     pub fn counted_in(self, tallies: &Tallies) -> Self {
-        Self { tally: Arc::clone(&tallies.connections), ..self }
+        let (tally, profile_tally) = (Arc::clone(&tallies.connections), Arc::clone(&tallies.profiles));
+        Self { tally, profile_tally, ..self }
     }
 
     /// A connection goes by this verdict.
     pub fn count(&self, verdict: &Verdict) {
         self.tally.count(verdict.rule.as_deref().unwrap_or_default(), verdict.decision.name());
+    }
+
+    /// This became of a ClientHello that a rule gave to this profile.
+    pub fn count_profile(&self, profile: &str, action: Action) {
+        self.profile_tally.count(profile, action.name());
     }
 
     /// Whether flows to this port are looked at. The others pass through: no rule is asked.

@@ -55,6 +55,8 @@ impl Tally {
 pub struct Tallies {
     /// Of `[[rule]]`, by connection.
     pub connections: Arc<Tally>,
+    /// Of profiles, by ClientHello that a rule gave to one.
+    pub profiles: Arc<Tally>,
     /// Of `[[content.rule]]`, by message.
     pub messages: Arc<Tally>,
     /// Of what no rule could be asked about, by the code of the reason.

@@ -253,6 +253,11 @@ impl TlsContext {
         self.mint.minted()
     }
 
+    /// When the certificates of the engine's CAs end, in seconds since the Unix epoch.
+    pub fn authorities_end(&self) -> [(MintedBy, i64); 2] {
+        self.mint.authorities_end()
+    }
+
     /// Trusted roots that are not valid yet at `now`, in seconds since the Unix epoch. Nobody trusts a root before its time:
     /// the clock is behind.
     pub fn roots_not_yet_valid(&self, now: i64) -> usize {

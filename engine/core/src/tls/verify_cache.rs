@@ -138,9 +138,14 @@ impl VerifyCache {
             self.counters.verification.miss();
         }
         let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
+        let began = self.counters.stopwatch();
         let (found, mut consulted) = self.verifier.verify(leaf, intermediates, staple, name, time, &effort);
+        let spent = self.counters.since(began).map(|nanos| effort.took(nanos));
         if effort.take_pause() {
             return Err(effort);
+        }
+        if let Some(nanos) = spent {
+            self.counters.verification_time.observe(nanos);
         }
         self.verifier.order(&mut consulted, now);
         let Findings { defects, findings, root, revocation, costly, holds, dead_end } = found;

@@ -8,7 +8,7 @@ use wireglass_core::content::{SignatureId, SignatureSet};
 use wireglass_core::fairness::{Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
-use wireglass_core::mirror::When;
+use wireglass_core::mirror::{Shown, When};
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::policy::{
     BlockWith, ClientCertificateAction, ContentAction, ContentRule, Decision, DefectAction, FirstContact,
@@ -18,7 +18,7 @@ use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::{Provider, describe_date as date};
 
 use super::super::never_match;
-use crate::config::{Config, Content, Crypto, IcapServer, MirrorPort};
+use crate::config::{Config, Content, Crypto, IcapServer, MirrorPort, YaraSet};
 use crate::icap::Settings;
 use crate::record_speeds::RecordLibrary;
 use crate::worker::Idle;
@@ -241,12 +241,13 @@ impl Summary<'_> {
         for (i, rule) in config.policy.rules.iter().enumerate() {
             writeln!(
                 f,
-                "  {}. {}: {} -> {}{}",
+                "  {}. {}: {} -> {}{}{}",
                 i + 1,
                 rule.name,
                 conditions(rule, &config.lists.lists),
                 decision(&rule.decision),
-                held(rule.contact)
+                held(rule.contact),
+                shown(&rule.mirror)
             )?;
         }
         let default = decision(&config.policy.default);
@@ -353,6 +354,29 @@ impl Summary<'_> {
         Ok(())
     }
 
+    /// Rules of YARA that bodies are shown to.
+    fn yara(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (content, servers) = (&self.config.content, self.config.icap.servers.len());
+        for (place, set) in self.config.yara.sets.iter().enumerate() {
+            let YaraSet { name, rules, files, max_bytes, timeout, .. } = set;
+            writeln!(f, "  {name}: {rules} rule(s) in {files} file(s), bodies up to {max_bytes} bytes")?;
+            let asks = |rule: &ContentRule| matches!(&rule.action, ContentAction::Inspect(inspect) if inspect.inspectors.contains(&(servers + place)));
+            if !content.rules.iter().any(asks) {
+                writeln!(f, "  note: no [[content.rule]] inspects by {name}")?;
+            }
+            if *max_bytes < content.inspection.hold_bytes {
+                writeln!(f, "  note: what is longer than is kept for {name} is content.on_oversize")?;
+            }
+            if *max_bytes > content.worker_bytes {
+                writeln!(f, "  note: max_bytes of {name} is more than content.worker_bytes")?;
+            }
+            if timeout.as_millis() > u128::from(content.inspection.timeout.total_millis()) {
+                writeln!(f, "  note: timeout_ms of {name} is longer than content.timeout_seconds")?;
+            }
+        }
+        Ok(())
+    }
+
     /// What becomes of bodies that are looked at.
     fn inspection(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Content { threads, worker_bytes, inspection, .. } = &self.config.content;
@@ -393,6 +417,7 @@ impl Summary<'_> {
         if rules.iter().any(|rule| matches!(rule.action, ContentAction::Inspect(_))) {
             self.inspection(f)?;
             self.icap(f)?;
+            self.yara(f)?;
         }
         match page_file {
             Some(file) => writeln!(f, "  block page: {}", file.display())?,
@@ -488,7 +513,12 @@ impl Summary<'_> {
             None => writeln!(f, ", no statistics")?,
         }
         match self.config.metrics.listen {
-            Some(address) => writeln!(f, "  metrics at http://{address}/metrics")?,
+            Some(address) => {
+                writeln!(f, "  metrics at http://{address}/metrics")?;
+                if self.config.metrics.access().page {
+                    writeln!(f, "  status page at http://{address}/")?;
+                }
+            }
             None => writeln!(f, "  no metrics")?,
         }
         match &self.config.control.socket {
@@ -581,6 +611,15 @@ fn held(contact: FirstContact) -> &'static str {
     match contact {
         FirstContact::Hold => "; held until then, so that no server hears of a client that is blocked",
         FirstContact::ServerFirst => "",
+    }
+}
+
+/// Which mirror the rule names.
+fn shown(mirror: &Shown) -> String {
+    match mirror {
+        Shown::ByProfile => String::new(),
+        Shown::Nowhere => "; no mirror".into(),
+        Shown::At(name) => format!("; mirror {name}"),
     }
 }
 

@@ -13,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 use crate::config::reader::{Notes, Table, Value};
 use crate::control::{DEFAULT_SOCKET, MAX_PATH};
 use crate::log::{DatagramAddress, Destination, Facility};
+use crate::metrics::Access;
 
 const LEVELS: &[(&str, LevelFilter)] = &[
     ("error", LevelFilter::ERROR),
@@ -127,17 +128,23 @@ fn socket(value: &Value<'_>) -> Option<PathBuf> {
 pub struct Metrics {
     /// Address that serves `GET /metrics` for Prometheus; none: it is off.
     pub listen: Option<SocketAddr>,
+    /// Whether it serves the status page, too; none: if nobody but this machine reaches the address.
+    pub page: Option<bool>,
+    /// Names under which it is asked.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { listen: Some((Ipv4Addr::LOCALHOST, 9464).into()) }
+        Self { listen: Some((Ipv4Addr::LOCALHOST, 9464).into()), page: None, hosts: Vec::new() }
     }
 }
 
 impl Metrics {
     pub(in crate::config) fn read(table: Table<'_>) -> Self {
-        let listen = match table.value("listen", "\"127.0.0.1:9464\"") {
+        let given = table.value("listen", "\"127.0.0.1:9464\"");
+        let is_off = given.as_ref().is_some_and(|value| value.is_text() && value.text() == Some("off"));
+        let listen = match given {
             None => Self::default().listen,
             Some(value) => match value.text() {
                 Some("off") | None => None,
@@ -150,9 +157,40 @@ impl Metrics {
                 },
             },
         };
+        let page = table.value("page", "none").and_then(|value| {
+            let page = value.boolean();
+            if page == Some(true) && is_off {
+                value.say("there is no status page where `metrics.listen` is \"off\"");
+            }
+            page
+        });
+        let hosts = table.value("hosts", "[]").map_or_else(Vec::new, |value| hosts(&value));
         table.finish();
-        Self { listen }
+        Self { listen, page, hosts }
     }
+
+    /// What it serves beside the metrics, and under which names.
+    pub fn access(&self) -> Access {
+        let is_local = self.listen.is_some_and(|address| address.ip().is_loopback());
+        Access { page: self.page.unwrap_or(is_local), hosts: self.hosts.clone() }
+    }
+}
+
+fn hosts(value: &Value<'_>) -> Vec<String> {
+    let is_name = |name: &str| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        !name.is_empty() && name.len() <= 253 && name.bytes().all(is_part)
+    };
+    let names = value.items().into_iter();
+    let names = names.filter_map(|item| {
+        let name = item.text()?;
+        if !is_name(name) {
+            item.expected("the name of a host (\"wire.example\"), without a port");
+            return None;
+        }
+        Some(name.to_owned())
+    });
+    names.collect()
 }
 
 /// `[control]`

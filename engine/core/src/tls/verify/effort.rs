@@ -59,6 +59,8 @@ struct Spent {
     paths: u32,
     cut: bool,
     used_up: bool,
+    /// Measured.
+    nanos: u64,
     checks: Vec<Check>,
 }
 
@@ -113,6 +115,13 @@ impl Effort {
     /// Whether it has paused, so that nothing more is checked.
     pub(super) fn has_paused(&self) -> bool {
         self.0.lock().paused
+    }
+
+    /// A step took so many nanoseconds. Returns those of all steps.
+    pub(in crate::tls) fn took(&self, nanos: u64) -> u64 {
+        let mut spent = self.0.lock();
+        spent.nanos += nanos;
+        spent.nanos
     }
 
     /// Bytes of memory that it holds.
