@@ -237,12 +237,6 @@ impl Kernel {
         names_in(&self.root.join("sys/class/net").join(interface))
     }
 
-    /// Frames that leave by an interface arrive somewhere: it is of a device, or one of a pair.
-    pub fn has_other_end(&self, interface: &str) -> bool {
-        let number = |file| self.of_interface(interface, file);
-        self.names(interface).iter().any(|name| name == "device") || number("iflink") != number("ifindex")
-    }
-
     /// Hugepages of all sizes: free ones, and all.
     pub fn hugepages(&self) -> (u64, u64) {
         let root = self.root.join("sys/kernel/mm/hugepages");
@@ -474,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_and_hugepages_are_counted() {
+    fn hugepages_of_all_sizes_are_counted() {
         let root = machine();
         let kernel = Kernel::read(root.path());
         assert_eq!(kernel.hugepages(), (0, 0));
@@ -487,10 +481,6 @@ mod tests {
             file(&root, &format!("sys/kernel/mm/hugepages/{file_name}"), text);
         }
         assert_eq!(kernel.hugepages(), (1, 7));
-        file(&root, "sys/class/net/eth1/iflink", "3\n");
-        assert!(!kernel.has_other_end("eth1"), "a dummy");
-        file(&root, "sys/class/net/eth1/iflink", "4\n");
-        assert!(kernel.has_other_end("eth1"), "one of a pair");
     }
 
     #[test]
