@@ -21,7 +21,7 @@ fn set(text: &str, timeout: Duration) -> RuleSet {
 fn scanner(rules: RuleSet, max_bytes: usize, target: &str) -> Box<dyn Scanner> {
     let inspector = YaraInspector::new("yara.all".into(), rules, max_bytes);
     assert_eq!(&**inspector.name(), "yara.all");
-    inspector.scanner(&Message { method: "GET", host: "a", target, status: 200, content_type: None })
+    inspector.scanner(&Message { method: "GET", host: "a", target, status: Some(200), content_type: None })
 }
 
 /// What rules find in a body that comes from there.
