@@ -170,10 +170,10 @@ fn read_rule<'a>(
     if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, status.is_empty()) {
         value.say("only a response has a `status`");
     }
-    if matches!(action, Some(ContentAction::Inspect(_))) {
-        if let Some(value) = table.value("size", "any") {
-            value.say("a rule with action = \"inspect\" has no `size`: what has gone on cannot be looked at any more");
-        }
+    if let (Some(value), Some(ContentAction::Inspect(_))) = (table.value("size", "any"), &action) {
+        value.say(
+            "a rule with action = \"inspect\" has no `size`: what has gone on cannot be looked at any more",
+        );
     }
     let file_type = table.any_of("file_type", |value| read_types(&value)).concat();
     let asks_size = table.value("size", "any").is_some();

@@ -73,7 +73,7 @@ impl Upload {
     }
 
     /// What the client is to be credited, so that it can send what is to be looked at: of what waits for a verdict, no more than `most`.
-    pub(super) fn to_be_advanced(&mut self, most: usize) -> u32 {
+    pub(super) fn advance(&mut self, most: usize) -> u32 {
         let waits = (self.waiting.len() - self.may_go()).min(most) as u64;
         let more = u32::try_from(waits.saturating_sub(self.advanced)).unwrap_or(0);
         self.advanced += u64::from(more);

@@ -204,7 +204,7 @@ impl Relay<'_> {
                 return Some((is_asked, 0, has_ended, upload.inspection.take()));
             }
             let is_behind = inspection.is_behind();
-            Some((is_asked, if is_behind { 0 } else { upload.to_be_advanced(most) }, has_ended, None))
+            Some((is_asked, if is_behind { 0 } else { upload.advance(most) }, has_ended, None))
         });
         let Some(Some((is_asked, advanced, has_ended, settled))) = moved else { return };
         let rules = &mut *self.rules;

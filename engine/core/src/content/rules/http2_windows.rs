@@ -32,8 +32,8 @@ struct Settings {
 /// What SETTINGS say that a stream takes; none: nothing.
 pub(super) fn initial_window(payload: &[u8]) -> Option<u32> {
     let settings = payload.as_chunks::<6>().0.iter();
-    let windows = settings.filter(|setting| setting[..2] == SETTINGS_INITIAL_WINDOW_SIZE.to_be_bytes());
-    windows.last().map(|&[_, _, v0, v1, v2, v3]| u32::from_be_bytes([v0, v1, v2, v3]))
+    let mut windows = settings.filter(|setting| setting[..2] == SETTINGS_INITIAL_WINDOW_SIZE.to_be_bytes());
+    windows.next_back().map(|&[_, _, v0, v1, v2, v3]| u32::from_be_bytes([v0, v1, v2, v3]))
 }
 
 pub(super) struct Windows {
