@@ -41,7 +41,8 @@ impl Engine {
         metrics.set_cores(vec![4, 6]);
         metrics.set_mirrors(vec!["ids".into(), "tap".into()]);
         for worker in 0..2 {
-            let mirror = metrics.worker(worker).unwrap().mirror(1);
+            let counters = metrics.worker(worker).unwrap();
+            let mirror = counters.mirror(1);
             (mirror.frames.add(7), mirror.bytes.add(700), mirror.flows.add(2));
             mirror.drop_frame(MirrorDrop::Overrun);
         }
