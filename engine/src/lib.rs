@@ -24,6 +24,7 @@ pub mod orders;
 pub mod record_speeds;
 pub mod reload;
 pub mod secrets;
+pub mod signer;
 pub mod simulate;
 pub mod verdicts;
 pub mod worker;

@@ -78,7 +78,7 @@ fn files_that_hold_something_else() {
         folder.faults(GOOD),
         [
             "6: ca.trusted.cert: expected PEM certificates in DIR/ca/trusted.pem, found none",
-            "7: ca.untrusted.key: expected a private key in PEM (not encrypted) in DIR/ca/untrusted.key",
+            "7: ca.untrusted.key: expected a private key in PEM in DIR/ca/untrusted.key",
             "10: trust.roots[1]: expected PEM certificates in DIR/roots/trusted.pem, found damaged PEM",
         ]
     );
@@ -95,6 +95,15 @@ fn what_the_engine_would_refuse_is_blamed_on_its_key() {
             "6: ca.trusted.key: DIR/roots/trusted.key: expected the key of the certificate in DIR/ca/trusted.pem"
         ]
     );
+
+    // One file for both keys: it is the key of one certificate, and not of the other.
+    for (from, to, line, key, cert) in [
+        ("ca/trusted.key", "ca/untrusted.key", 6, "ca.trusted.key", "ca/trusted.pem"),
+        ("ca/untrusted.key", "ca/trusted.key", 7, "ca.untrusted.key", "ca/untrusted.pem"),
+    ] {
+        let expected = format!("{line}: {key}: DIR/{to}: expected the key of the certificate in DIR/{cert}");
+        assert_eq!(folder.faults(&GOOD.replace(from, to)), [expected]);
+    }
 
     let same = GOOD.replace("ca/untrusted", "ca/trusted");
     assert_eq!(

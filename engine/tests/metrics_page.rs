@@ -120,6 +120,7 @@ fn metrics() -> Arc<Metrics> {
     metrics.set_pools(|| vec![PoolStatistics { worker: 1, pool: "frames", in_use: 3, size: 8 }]);
     metrics.set_mirrors(vec!["ids".into()]);
     metrics.set_exclusions(Arc::new(Exclusions::new([0; 16])));
+    metrics.set_signer(Arc::default());
     metrics.set_fetcher(Arc::new(Fetcher::new(FetchSettings::default(), Provider::default())));
     metrics.set_verdicts(Arc::new(VerdictCounters::default()));
     let times = Arc::<JobTimes>::default();

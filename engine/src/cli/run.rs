@@ -19,7 +19,7 @@ use wireglass_core::tls::{Fetcher, TlsContext};
 use super::failures::FailureWatch;
 use super::supervisor::Supervisor;
 use crate::capture::CaptureWriter;
-use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
+use crate::config::{self, Compiled, Config, IcapServer, ListFile, Wire, Workers};
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
@@ -36,6 +36,7 @@ use crate::metrics::{Metrics, MetricsServer, PortSources};
 use crate::numa;
 use crate::reload::{ReloadHandle, ReloadThread, Reloader};
 use crate::secrets::Secrets;
+use crate::signer::{SignerClient, SignerHandle};
 use crate::verdicts::{Finder, VerdictSender, VerdictServer};
 use crate::worker::{Worker, WorkerThread};
 
@@ -56,7 +57,7 @@ pub(super) fn run(config: Config, set_level: impl Fn(LevelFilter) + Send + 'stat
     match start(config, set_level) {
         Ok(engine) => engine.run_until_stopped(),
         Err(message) => {
-            eprintln!("wireglass: {message}");
+            errln!("wireglass: {message}");
             ExitCode::FAILURE
         }
     }
@@ -77,8 +78,30 @@ struct Engine {
     exclusions: Option<ExclusionFile>,
     fetches: Option<FetchThreads>,
     reloads: (ReloadThread, ReloadHandle),
+    signer: Signer,
     failures: FailureWatch,
     signals: Signals,
+}
+
+/// Ended when the engine does, or when it cannot start.
+struct Signer(Option<SignerClient>);
+
+impl Signer {
+    fn handle(&self) -> Result<SignerHandle, String> {
+        self.0.as_ref().map(SignerClient::handle).ok_or_else(|| "the signer has ended".into())
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.as_ref().is_some_and(SignerClient::is_gone)
+    }
+}
+
+impl Drop for Signer {
+    fn drop(&mut self) {
+        if let Some(signer) = self.0.take() {
+            signer.stop();
+        }
+    }
 }
 
 struct Signals {
@@ -90,6 +113,8 @@ struct Signals {
 
 fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Result<Engine, String> {
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
+    // First: it gets nothing of what is opened here.
+    let signer = Signer(Some(SignerClient::start(&config.file)?));
     let fetcher = config.fetch.is_on().then(|| {
         let settings = config.fetch.settings.clone();
         Arc::new(Fetcher::new(settings, config.crypto.provider))
@@ -97,7 +122,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     config.trust.knowledge.fetcher.clone_from(&fetcher);
     let records = config.crypto.record_libraries();
     tracing::info!("records: {records}");
-    let tls = config.tls_context().map_err(|error| error.to_string())?;
+    let tls = config.tls_context_signed_by(Arc::new(signer.handle()?)).map_err(|error| error.to_string())?;
     let tls = tls.with_record_libraries(records.libraries);
     tls.caches().measure_with(nanoseconds);
     if let Some(doubt) = config.clock_doubt(&tls) {
@@ -111,6 +136,8 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
     let workers = config.workers.cores.len();
     let metrics = Arc::new(Metrics::new(&wires, workers));
+    let signing = signer.handle()?;
+    metrics.set_signer(Arc::clone(signing.counters()));
     let (sender, receiver) = log::ring(LOG_RING);
     if let Some(counters) = sender.counters() {
         metrics.set_log(counters);
@@ -154,7 +181,11 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     if let Some(capture) = &capture {
         metrics.set_capture(Arc::clone(capture.counters()));
     }
-    let icap = config.icap.servers.iter().map(|each| (Arc::clone(&each.name), Arc::clone(&each.server)));
+    let services = |each: &IcapServer| {
+        let name = Arc::clone(&each.name);
+        each.services().map(|service| (Arc::clone(&name), Arc::clone(service))).collect::<Vec<_>>()
+    };
+    let icap = config.icap.servers.iter().flat_map(services);
     probe_beside(icap.collect()).map_err(|error| format!("cannot start a thread: {error}"))?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
@@ -172,7 +203,8 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         }
         let listen = |socket| VerdictServer::start(socket, block, finder, verdicts);
         let verdicts = ids_socket.map(listen).transpose()?;
-        let reloader = Reloader::new(config, generations, Arc::clone(&counted), set_level, stop);
+        let reloader =
+            Reloader::new(config, generations, Arc::clone(&counted), set_level, stop).signed_by(signing);
         let reloads = ReloadThread::start(reloader, reopen)?;
         let serve = |socket| ControlServer::start(socket, dumper, counted, Some(reloads.1.clone()));
         Ok((socket.map(serve).transpose()?, verdicts, reloads))
@@ -181,7 +213,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         start_workers(&threads, (builder, captures), &metrics, queues, &signals.stop, beside)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
     tracing::info!(dpdk = ports.version(), "started");
-    eprintln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
+    errln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
     Ok(Engine {
         ports,
         links,
@@ -196,6 +228,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         exclusions: exclusion_file,
         fetches,
         reloads,
+        signer,
         failures,
         signals,
     })
@@ -360,6 +393,20 @@ fn nanoseconds() -> u64 {
 /// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.
 pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
     let kernel = Kernel::read(Path::new("/"));
+    let wants_none = eal_arguments(config).iter().any(|word| word == "--no-huge");
+    if let (0, all) = kernel.hugepages()
+        && !wants_none
+    {
+        let found = if all == 0 {
+            "there are no hugepages".into()
+        } else {
+            format!("none of {all} hugepages is free")
+        };
+        return Err(format!(
+            "{found}, and DPDK keeps its packets in them: `sysctl vm.nr_hugepages=192` makes some (docs/deploy.md says how many, and how for \
+             each boot); ports that are `xdp:INTERFACE` or `af_packet:INTERFACE` need none"
+        ));
+    }
     let mirrors = config.mirrors.iter().filter_map(|mirror| mirror.kernel_port.as_ref());
     let ports = config.wires.iter().flat_map(|wire| &wire.kernel_ports);
     for port in ports.chain(mirrors) {
@@ -454,7 +501,7 @@ impl OrderWatch {
 impl Engine {
     fn run_until_stopped(mut self) -> ExitCode {
         let mut dead_worker = None;
-        let mut port_lost = false;
+        let mut lost = false;
         let mut supervisor = Supervisor::ready();
         let mut orders = OrderWatch::default();
         while !self.signals.stop.load(Ordering::Relaxed) {
@@ -470,8 +517,14 @@ impl Engine {
             }
             if let Some((port, why)) = self.ports.lost() {
                 // Of a removed device, the kernel waits for this process to let go. A wire with one end is none.
-                eprintln!("wireglass: port {port} {why}");
-                port_lost = true;
+                errln!("wireglass: port {port} {why}");
+                lost = true;
+                self.signals.stop.store(true, Ordering::Relaxed);
+            }
+            if self.signer.is_gone() && !lost {
+                // It is started again where it dies. Who starts it has died, too, and nothing could be decrypted.
+                errln!("wireglass: the signer is gone");
+                lost = true;
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
             let pulse = supervisor.look(Instant::now(), self.counted.liveness());
@@ -485,18 +538,18 @@ impl Engine {
         }
         let stopped = self.stop(dead_worker.is_some());
         if dead_worker.is_some() {
-            eprintln!(
+            errln!(
                 "wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it. \
                  The ports' links are down until the next start"
             );
         }
-        if stopped && dead_worker.is_none() && !port_lost { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if stopped && dead_worker.is_none() && !lost { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
     /// Links that are to stay down go down when the resets are out.
     fn stop(self, links_down: bool) -> bool {
-        eprintln!("wireglass: stopping");
+        errln!("wireglass: stopping");
         let Self {
             ports,
             links,
@@ -511,6 +564,7 @@ impl Engine {
             exclusions,
             fetches,
             reloads,
+            signer,
             failures,
             signals,
         } = self;
@@ -534,6 +588,7 @@ impl Engine {
             links.close(true);
         }
         drop(pool);
+        drop(signer);
         if let Some(capture) = capture {
             capture.stop();
         }
@@ -548,13 +603,13 @@ impl Engine {
         }
         log.stop();
         let Some(ports) = Arc::into_inner(ports) else {
-            eprintln!("wireglass: the ports are still in use");
+            errln!("wireglass: the ports are still in use");
             return false;
         };
         match ports.close() {
-            0 => eprintln!("wireglass: stopped, mbufs balanced"),
+            0 => errln!("wireglass: stopped, mbufs balanced"),
             leaked => {
-                eprintln!("wireglass: stopped, mbufs leaked: {leaked}; please report it");
+                errln!("wireglass: stopped, mbufs leaked: {leaked}; please report it");
                 return false;
             }
         }

@@ -26,6 +26,7 @@ pub struct Startup {
     control: Control,
     exclusions: Exclusions,
     fetch: Fetch,
+    signer_user: Option<String>,
 }
 
 /// Whether a value differs.
@@ -81,6 +82,7 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("control.socket", |a, b| a.control.socket != b.control.socket),
     ("control.read_group", |a, b| a.control.read_group != b.control.read_group),
     ("exclusions.file", |a, b| a.exclusions.file != b.exclusions.file),
+    ("ca.signer_user", |a, b| a.signer_user != b.signer_user),
     ("fetch.crls", |a, b| a.fetch.settings.crls != b.fetch.settings.crls),
     ("fetch.ocsp", |a, b| a.fetch.settings.ocsp != b.fetch.settings.ocsp),
     ("fetch.issuers", |a, b| a.fetch.settings.issuers != b.fetch.settings.issuers),
@@ -144,6 +146,7 @@ impl Config {
             control: self.control.clone(),
             exclusions: self.exclusions.clone(),
             fetch: self.fetch.clone(),
+            signer_user: self.ca.signer_user.clone(),
         }
     }
 
@@ -157,7 +160,7 @@ impl Config {
             if before.cert_pem != after.cert_pem {
                 files.insert(after.cert_name.clone());
             }
-            if before.key_pem != after.key_pem {
+            if before.key.differs(&after.key) {
                 files.insert(after.key_name.clone());
             }
         }

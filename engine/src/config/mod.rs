@@ -5,11 +5,13 @@
 
 mod changes;
 mod ct_logs;
+mod custody;
 mod fault;
 mod files;
 mod list_files;
 mod near;
 mod page_file;
+mod passphrase;
 mod reader;
 mod sections;
 
@@ -22,6 +24,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::capture::Plan;
 use crate::interfaces::KernelPort;
 pub use changes::{Startup, changed_keys, needs_restart};
+pub use custody::Custody;
+use custody::Nobody;
 pub use fault::{Fault, Faults};
 pub use page_file::read_page;
 use reader::{Notes, Table};
@@ -36,10 +40,11 @@ use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
 use wireglass_core::event::Action;
 use wireglass_core::flow;
+use wireglass_core::mint::CaSigner;
 use wireglass_core::policy::{ContentPolicy, OnUnread, Policy, Profile, StartTls, Tallies, Tally};
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::{ChainVerifier, TlsContext, TlsSettings};
-use wireglass_core::x509::{CaFiles, Provider, SetupError, describe_date as date};
+use wireglass_core::x509::{Provider, SetupError, describe_date as date};
 
 /// In seconds.
 const DAY: i64 = 86_400;
@@ -148,6 +153,18 @@ impl Config {
         })
     }
 
+    /// Likewise, for a process that must not have the keys of the CAs: their files are not opened, and [`Ca`] is without them.
+    ///
+    /// # Errors
+    /// All faults but those of the keys.
+    pub fn load_without_ca_keys(file: &Path) -> Result<Self, Faults> {
+        read_noting(
+            file,
+            |notes| notes.without_ca_keys(),
+            |document, notes| Sections::read(document, notes).into_config(file, notes.text().to_owned()),
+        )
+    }
+
     /// The lists of its text, read anew from their files: what else there is stays as it was loaded.
     ///
     /// # Errors
@@ -210,17 +227,36 @@ impl Config {
     /// # Errors
     /// None that [`Self::load`] has not found, unless a certificate has expired since.
     pub fn tls_context(&self) -> Result<TlsContext, SetupError> {
-        let context = TlsContext::new(tls_settings(&self.crypto, &self.ca, &self.trust))?;
-        Ok(self.complete(context))
+        Ok(self.complete(TlsContext::new(self.tls_settings())?))
     }
 
-    /// Likewise, with what the one before has kept, as far as it still holds.
+    /// Likewise, with keys of the CAs that somebody else has.
     ///
     /// # Errors
     /// As [`Self::tls_context`].
-    pub fn tls_context_after(&self, before: &TlsContext) -> Result<TlsContext, SetupError> {
-        let context = TlsContext::succeeding(tls_settings(&self.crypto, &self.ca, &self.trust), before)?;
+    pub fn tls_context_signed_by(&self, signer: Arc<dyn CaSigner>) -> Result<TlsContext, SetupError> {
+        Ok(self.complete(TlsContext::signed_by(self.tls_settings(), signer)?))
+    }
+
+    /// Likewise, with what the one before has kept, as far as it still holds. `signer`: who has the keys; nobody: this process.
+    ///
+    /// # Errors
+    /// As [`Self::tls_context`].
+    pub fn tls_context_after(
+        &self,
+        before: &TlsContext,
+        signer: Option<Arc<dyn CaSigner>>,
+    ) -> Result<TlsContext, SetupError> {
+        let settings = self.tls_settings();
+        let context = match signer {
+            Some(signer) => TlsContext::succeeding_signed_by(settings, signer, before)?,
+            None => TlsContext::succeeding(settings, before)?,
+        };
         Ok(self.complete(context))
+    }
+
+    fn tls_settings(&self) -> TlsSettings {
+        tls_settings(&self.crypto, &self.ca, &self.trust)
     }
 
     fn complete(&self, context: TlsContext) -> TlsContext {
@@ -346,12 +382,21 @@ fn read<T>(
     file: &Path,
     take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
 ) -> Result<T, Faults> {
+    read_noting(file, |notes| notes, take)
+}
+
+/// Likewise, with notes that are told how to read.
+fn read_noting<T>(
+    file: &Path,
+    tell: impl for<'t> FnOnce(Notes<'t>) -> Notes<'t>,
+    take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
+) -> Result<T, Faults> {
     let name = file.display().to_string();
     let text = fs::read_to_string(file).map_err(|error| {
         let message = format!("cannot read the configuration: {error}");
         Faults::new(&name, vec![Fault { line: None, key: None, message }])
     })?;
-    read_text(file, &text, take)
+    read_text_noting(file, &text, tell, take)
 }
 
 fn read_text<T>(
@@ -359,10 +404,19 @@ fn read_text<T>(
     text: &str,
     take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
 ) -> Result<T, Faults> {
+    read_text_noting(file, text, |notes| notes, take)
+}
+
+fn read_text_noting<T>(
+    file: &Path,
+    text: &str,
+    tell: impl for<'t> FnOnce(Notes<'t>) -> Notes<'t>,
+    take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
+) -> Result<T, Faults> {
     let name = file.display().to_string();
     let folder = file.parent().unwrap_or(Path::new(""));
     let (document, syntax) = DeTable::parse_recoverable(text);
-    let notes = Notes::new(text, folder);
+    let notes = tell(Notes::new(text, folder));
     for error in &syntax {
         notes.fault(error.span().map(|span| span.start), None, format!("TOML: {}", error.message().trim()));
     }
@@ -378,22 +432,21 @@ fn read_text<T>(
 }
 
 fn tls_settings(crypto: &Crypto, ca: &Ca, trust: &Trust) -> TlsSettings {
-    let copy = |files: &CaFiles| CaFiles {
-        cert_name: files.cert_name.clone(),
-        cert_pem: files.cert_pem.clone(),
-        key_name: files.key_name.clone(),
-        key_pem: files.key_pem.clone(),
-    };
     TlsSettings {
         provider: crypto.provider,
-        trusted: copy(&ca.trusted),
-        untrusted: copy(&ca.untrusted),
+        trusted: ca.trusted.clone(),
+        untrusted: ca.untrusted.clone(),
         crl_url: ca.crl_url.clone(),
         knowledge: trust.knowledge.clone(),
         system_roots: trust.system.then(|| rustls_native_certs::load_native_certs().certs),
         roots: trust.roots.clone(),
         now: now().unsigned_abs(),
     }
+}
+
+/// Whether handshakes could be made with these.
+fn try_tls(settings: TlsSettings, without_keys: bool) -> Result<TlsContext, SetupError> {
+    if without_keys { TlsContext::signed_by(settings, Arc::new(Nobody)) } else { TlsContext::new(settings) }
 }
 
 /// Seconds since the Unix epoch.
@@ -487,9 +540,15 @@ impl Sections {
         };
         document.finish();
         if let (Some(ca), Some(trust)) = (&sections.ca, &sections.trust)
-            && let Err(error) = TlsContext::new(tls_settings(&sections.crypto, ca, trust))
+            && let Err(error) = try_tls(tls_settings(&sections.crypto, ca, trust), notes.leaves_ca_keys())
         {
-            notes.fault_of_file(&error.file, error.to_string());
+            // One file may be named as both keys: the certificate says which of the two it is not.
+            let keys = [("ca.trusted.key", &ca.trusted), ("ca.untrusted.key", &ca.untrusted)];
+            let is_of = |files: &wireglass_core::x509::CaFiles| {
+                files.key_name == error.file && error.expected.ends_with(&files.cert_name)
+            };
+            let key = keys.into_iter().find(|(_, files)| is_of(files)).map(|(key, _)| key);
+            notes.fault_of_file(&error.file, key, error.to_string());
         }
         sections
     }

@@ -29,6 +29,8 @@ pub(super) struct Notes<'t> {
     faults: RefCell<Vec<Fault>>,
     /// Asked for, with their defaults; none where nobody wants to know.
     keys: Option<RefCell<BTreeMap<String, String>>>,
+    /// The keys of the CAs are another process's business.
+    leaves_ca_keys: bool,
     /// Named files: path, place, key.
     files: RefCell<Vec<(PathBuf, usize, String)>>,
 }
@@ -42,8 +44,18 @@ impl<'t> Notes<'t> {
             line_ends: OnceCell::new(),
             faults: RefCell::default(),
             keys: None,
+            leaves_ca_keys: false,
             files: RefCell::default(),
         }
+    }
+
+    /// Has the keys of the CAs left where they are.
+    pub(super) fn without_ca_keys(self) -> Self {
+        Self { leaves_ca_keys: true, ..self }
+    }
+
+    pub(super) fn leaves_ca_keys(&self) -> bool {
+        self.leaves_ca_keys
     }
 
     /// Notes all keys that are asked for, too.
@@ -66,9 +78,12 @@ impl<'t> Notes<'t> {
         1 + ends.partition_point(|end| *end < at)
     }
 
-    /// A fault of a file: it is blamed on the last key that names the file.
-    pub(super) fn fault_of_file(&self, file: &str, message: String) {
-        let place = self.files.borrow().iter().rfind(|(path, ..)| path.as_os_str() == file).cloned();
+    /// A fault of a file: it is blamed on this key, or else on the last one that names the file.
+    pub(super) fn fault_of_file(&self, file: &str, key: Option<&str>, message: String) {
+        let is_it = |(path, _, named): &&(PathBuf, usize, String)| {
+            path.as_os_str() == file && key.is_none_or(|key| named == key)
+        };
+        let place = self.files.borrow().iter().rfind(is_it).cloned();
         let (at, key) = place.map(|(_, at, key)| (at, key)).unzip();
         self.fault(at, key, message);
     }
@@ -134,6 +149,11 @@ impl<'a> Table<'a> {
             self.missing(key, expected);
         }
         value
+    }
+
+    /// The keys of the CAs are not to be read.
+    pub(super) fn leaves_ca_keys(&self) -> bool {
+        self.notes.leaves_ca_keys()
     }
 
     /// A fault of a key that is not there.

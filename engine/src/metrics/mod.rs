@@ -15,6 +15,7 @@ mod records;
 mod rules;
 mod server;
 mod shares;
+mod signer;
 mod snapshot;
 mod status;
 mod verdicts;

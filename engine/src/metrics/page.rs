@@ -21,6 +21,7 @@ use super::ports::PortSources;
 use crate::capture::CaptureCounters;
 use crate::handshake_pool::JobTimes;
 use crate::orders::Orders;
+use crate::signer::SignerCounters;
 use crate::verdicts::VerdictCounters;
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
@@ -93,6 +94,7 @@ pub struct Metrics {
     tls: OnceLock<Arc<TlsCaches>>,
     exclusions: OnceLock<Arc<Exclusions>>,
     fetcher: OnceLock<Arc<Fetcher>>,
+    pub(super) signer: OnceLock<Arc<SignerCounters>>,
     ports: OnceLock<PortSource>,
     port_sources: OnceLock<PortSources>,
     pools: OnceLock<PoolSource>,
@@ -124,6 +126,7 @@ impl Metrics {
             tls: OnceLock::new(),
             exclusions: OnceLock::new(),
             fetcher: OnceLock::new(),
+            signer: OnceLock::new(),
             ports: OnceLock::new(),
             port_sources: OnceLock::new(),
             pools: OnceLock::new(),
@@ -181,6 +184,11 @@ impl Metrics {
     /// Adds what is fetched to what is reported. Only the first call counts.
     pub fn set_fetcher(&self, fetcher: Arc<Fetcher>) {
         let _ = self.fetcher.set(fetcher);
+    }
+
+    /// Adds the process that signs for the CAs to what is reported. Only the first call counts.
+    pub fn set_signer(&self, counters: Arc<SignerCounters>) {
+        let _ = self.signer.set(counters);
     }
 
     /// Adds the ports' own statistics to what is reported; `source` is called for every page, on the thread
@@ -320,6 +328,7 @@ impl Metrics {
         self.record_libraries(&mut page);
         self.tls_caches(&mut page);
         self.fetches(&mut page);
+        self.signing(&mut page);
         self.exclusions_by_cause(&mut page);
         self.orders_page(&mut page);
         self.log_counters(&mut page);

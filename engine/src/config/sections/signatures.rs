@@ -80,12 +80,12 @@ impl NamedSignatures {
                     self.files.push((path.clone(), stamp));
                     literals.extend(read_lines(path, &text, |message| {
                         fails();
-                        notes.fault_of_file(&path.display().to_string(), message);
+                        notes.fault_of_file(&path.display().to_string(), None, message);
                     }));
                 }
                 Err(message) => {
                     fails();
-                    notes.fault_of_file(&path.display().to_string(), message);
+                    notes.fault_of_file(&path.display().to_string(), None, message);
                 }
             }
         }
