@@ -108,7 +108,7 @@ def yara(lab):
             alert = blocked(lab, seen, "yara files")
             at(alert, "wireglass.found.by", "yara.lab")
             at(alert, "wireglass.found.what", "disguised")
-            at(alert, "wireglass.found.tags", ["program", "disguise"])
+            at(alert, "wireglass.found.tags", [["program", "disguise"]])
             seen = lab.client.curl(WWW, SERVER4, version, "--compressed", path=f"/{folder}/yara-clean")
             if seen.exit != 0 or seen.status != 200 or seen.body != DISGUISED + b".":
                 raise Failed(f"{version} {folder}: exit {seen.exit}, status {seen.status}, {len(seen.body)} bytes")
