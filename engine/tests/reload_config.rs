@@ -181,6 +181,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("control.socket", "[control]\nsocket = \"off\"", "[control]\nsocket = \"b.sock\""),
     ("control.read_group", "[control]", "[control]\nread_group = \"root\""),
     ("exclusions.file", "[exclusions]\nfile = \"a.json\"", "[exclusions]\nfile = \"b.json\""),
+    ("ca.signer_user", "[ca]", "[ca]\nsigner_user = \"nobody\""),
     ("fetch.crls", "[fetch]\ncrls = false", "[fetch]\ncrls = true"),
     ("fetch.ocsp", "[fetch]\nocsp = false", "[fetch]\nocsp = true"),
     ("fetch.issuers", "[fetch]\nissuers = false", "[fetch]\nissuers = true"),
