@@ -5,6 +5,7 @@ pub mod ca_files;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod control;
 pub mod driver;
 pub mod engine_builder;
@@ -28,3 +29,5 @@ pub mod signer;
 pub mod simulate;
 pub mod verdicts;
 pub mod worker;
+#[cfg(feature = "yara")]
+pub mod yara;

@@ -22,6 +22,7 @@ use wireglass_core::policy::Tallies;
 use wireglass_core::x509::SetupError;
 
 use crate::config::{Compiled, Config, Faults, FoundFiles, ListFile, Startup};
+use crate::confine::{self, Kind};
 use crate::generation::{Generations, NotTaken};
 use crate::metrics::Metrics;
 use crate::signer::SignerHandle;
@@ -209,7 +210,8 @@ impl Reloader {
             mirrors: Arc::clone(&current.mirrors),
             wires: Arc::clone(&current.wires),
         };
-        let needs_restart = self.startup.changed_keys(&config.startup());
+        let mut needs_restart = self.startup.changed_keys(&config.startup());
+        needs_restart.extend(confine::lacks(&config));
         let generation = self.publish(shared, tallies)?;
         (self.set_level)(config.log.level);
         self.generations.current().exclusions.set_lifetime(config.exclusions.lifetime.as_secs());
@@ -354,7 +356,10 @@ impl ReloadThread {
     /// When the thread cannot be started.
     pub fn start(reloader: Reloader, before: impl Fn() + Send + 'static) -> io::Result<(Self, ReloadHandle)> {
         let (sender, receiver) = bounded(WAITING);
-        let run = move || serve(reloader, &receiver, &before);
+        let run = move || {
+            confine::enter(Kind::Reload);
+            serve(reloader, &receiver, &before);
+        };
         let thread = thread::Builder::new().name("wg-reload".into()).spawn(run)?;
         Ok((Self { thread }, ReloadHandle(sender)))
     }

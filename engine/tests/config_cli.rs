@@ -290,7 +290,11 @@ fn wrong_usage_is_status_2_and_help_is_status_0() {
     }
     for command in ["run", "check"] {
         let help = wireglass(&[command, "--help"]);
-        assert!(text(&help.stdout).contains("Example:\n  wireglass"), "{command}");
+        let said = text(&help.stdout);
+        assert!(
+            ["Example:\n  wireglass", "Examples:\n  wireglass"].iter().any(|words| said.contains(words)),
+            "{command}"
+        );
         assert!(text(&help.stdout).contains("Exit status: 0"), "{command}");
     }
     assert_eq!(
@@ -400,6 +404,67 @@ remove = ["alt-svc"]
         wireglass(&["policy", "explain", "-c", path.to_str().unwrap(), "--url", "ftp://x"]).status.code(),
         Some(2)
     );
+}
+
+#[test]
+fn check_and_explain_say_who_is_shown_a_connection() {
+    let folder = Folder::new();
+    let rules = r#"[mirror.ids]
+port = "0000:04:00.0"
+[mirror.tap]
+port = "0000:04:00.1"
+bypassed = true
+profile = ["strict"]
+[profile.strict]
+[[rule]]
+name = "bank"
+sni = ["bank.example"]
+action = "bypass"
+[[rule]]
+name = "strict"
+sni = ["strict.example"]
+action = "decrypt"
+profile = "strict"
+[[rule]]
+name = "tapped"
+sni = ["tapped.example"]
+action = "decrypt"
+mirror = "tap"
+[[rule]]
+name = "private"
+sni = ["private.example"]
+action = "decrypt"
+mirror = "none"
+[[rule]]
+name = "blocked"
+sni = ["blocked.example"]
+action = "block"
+"#;
+    let path = folder.write("wire.toml", format!("{GOOD}{rules}"));
+    let file = path.to_str().unwrap();
+    let checked = wireglass(&["check", "-c", file]);
+    let checked = format!("{}{}", text(&checked.stdout), text(&checked.stderr));
+    for line in ["; mirror tap\n", "; no mirror\n"] {
+        assert!(checked.contains(line), "{line} in {checked}");
+    }
+    for (host, shown) in [
+        ("bank", Some("tap")),
+        ("strict", Some("ids, tap")),
+        ("tapped", Some("tap")),
+        ("other", Some("ids")),
+        ("private", None),
+        ("blocked", None),
+    ] {
+        let url = format!("https://{host}.example/");
+        let said = wireglass(&["policy", "explain", "-c", file, "--url", &url]);
+        let (said, err) = (text(&said.stdout).to_owned(), text(&said.stderr));
+        match shown {
+            Some(names) => {
+                assert!(said.contains(&format!("  shown at mirror {names}\n")), "{host}: {said}{err}")
+            }
+            None => assert!(said.contains("[[rule]]") && !said.contains("mirror"), "{host}: {said}{err}"),
+        }
+    }
 }
 
 #[test]

@@ -52,6 +52,7 @@ fn flow_event() -> Event {
         ordered: None,
         unread: None,
         learned: None,
+        mirrors: Box::default(),
     };
     Event::Flow(head, Box::new(event))
 }
@@ -421,7 +422,7 @@ fn the_status_page_has_the_figures_of_the_metrics() {
     assert!(head.contains("Content-Type: application/json"));
     let status: serde_json::Value = serde_json::from_str(body).expect("JSON");
     for (at, value) in [
-        ("/health", "running".into()),
+        ("/health", "ok".into()),
         ("/wires/1/from_outside/packets", 7.into()),
         ("/flows/peeking", 1.into()),
         ("/connections/decrypt", 2.into()),

@@ -195,7 +195,7 @@ reasons! {
         ContentOpaque = "content.opaque", "A protocol that is not read: a tunnel, an upgrade, or no HTTP at all (`content.on_opaque`).";
         ContentEncoding = "content.encoding", "A body that cannot be read through its coding, where a rule asks what is in it (`content.on_undecodable`).";
         ContentBomb = "content.bomb", "A body that unfolds into far more than it has, where a rule asks what is in it (`content.on_undecodable`).";
-        ContentLate = "content.late", "Something was found in a body of which most had gone on: it was cut off, and the next try is answered with the page.";
+        ContentLate = "content.late", "Something was found in a body of which most had gone on: it was cut off, and the next try for a download is answered with the page.";
         ContentTimeout = "content.timeout", "A body that is to be looked at was with a thread for too long (`content.on_timeout`).";
         ContentOverload = "content.overload", "A body that is to be looked at, while the threads have their hands full, the worker holds as many bytes of bodies as it may, or 256 others of its connection (HTTP/2) are looked at (`content.on_overload`).";
         ContentOversize = "content.oversize", "A body that is to be held until it has been looked at, and is larger than is held (`content.on_oversize`).";
@@ -204,6 +204,8 @@ reasons! {
         IcapProtocol = "icap.protocol", "An ICAP server answered with an error, or not as the protocol has it (`content.on_icap`).";
         IcapShort = "icap.short", "An ICAP server gave less of a body back than it was to: it has found something on the way.";
         IcapOversize = "icap.oversize", "A body that is larger than an ICAP server is to be asked about (`max_bytes` of the server, `content.on_oversize`).";
+        YaraTimeout = "yara.timeout", "A set of YARA rules took longer for a body than it may (`timeout_ms` of the set, `content.on_timeout`).";
+        YaraOversize = "yara.oversize", "A body that is larger than is kept for a set of YARA rules (`max_bytes` of the set, `content.on_oversize`).";
         ContentUndecided = "content.undecided", "A filter did not decide on plaintext of which no more can be held, or will come.";
         VerdictExternal = "verdict.external", "An IDS at a mirror has found something in the plaintext (`[verdicts]`).";
         KeysUsedUp = "tls.keys_used_up", "The keys of a TLS 1.2 connection have protected as many records as they may.";

@@ -19,7 +19,8 @@ use wireglass_core::tls::{Fetcher, TlsContext};
 use super::failures::FailureWatch;
 use super::supervisor::Supervisor;
 use crate::capture::CaptureWriter;
-use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
+use crate::config::{self, Compiled, Config, IcapServer, ListFile, Wire, Workers};
+use crate::confine;
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
@@ -57,7 +58,7 @@ pub(super) fn run(config: Config, set_level: impl Fn(LevelFilter) + Send + 'stat
     match start(config, set_level) {
         Ok(engine) => engine.run_until_stopped(),
         Err(message) => {
-            eprintln!("wireglass: {message}");
+            errln!("wireglass: {message}");
             ExitCode::FAILURE
         }
     }
@@ -133,11 +134,17 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let socket = control_socket(&config)?;
     let ids_socket = verdict_socket(&config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
+    confine::prepare(&config)?;
+    let (ports, queues) = open_ports(&config)?;
+    // From here on files are opened, and threads started, with what they are to have.
+    let confinement = confine::settle(&config)?;
+    tracing::info!("confined: {confinement}");
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
     let workers = config.workers.cores.len();
     let metrics = Arc::new(Metrics::new(&wires, workers));
     let signing = signer.handle()?;
     metrics.set_signer(Arc::clone(signing.counters()));
+    metrics.set_confinement(confinement);
     let (sender, receiver) = log::ring(LOG_RING);
     if let Some(counters) = sender.counters() {
         metrics.set_log(counters);
@@ -153,13 +160,6 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
                 .map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))
         })
         .transpose()?;
-
-    ports_can_open(&config)?;
-    let nodes: Vec<_> = config.workers.cores.iter().map(|core| numa::node_of(*core)).collect();
-    let (ports, queues) =
-        Ports::open(&eal_arguments(&config), &wire_ports(&config), &mirror_ports(&config), &nodes)
-            .map_err(|error| error.to_string())?;
-    let ports = Arc::new(ports);
     metrics.set_mirrors(config.mirrors.iter().map(|mirror| Arc::clone(&mirror.mirror.name)).collect());
     metrics.set_cores(config.workers.cores.clone());
     metrics.set_ports(while_open(&ports, Ports::statistics));
@@ -181,7 +181,11 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     if let Some(capture) = &capture {
         metrics.set_capture(Arc::clone(capture.counters()));
     }
-    let icap = config.icap.servers.iter().map(|each| (Arc::clone(&each.name), Arc::clone(&each.server)));
+    let services = |each: &IcapServer| {
+        let name = Arc::clone(&each.name);
+        each.services().map(|service| (Arc::clone(&name), Arc::clone(service))).collect::<Vec<_>>()
+    };
+    let icap = config.icap.servers.iter().flat_map(services);
     probe_beside(icap.collect()).map_err(|error| format!("cannot start a thread: {error}"))?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
@@ -208,8 +212,9 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let (pool, workers, (control, verdicts, reloads)) =
         start_workers(&threads, (builder, captures), &metrics, queues, &signals.stop, beside)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
+    confine::enter(confine::Kind::Main);
     tracing::info!(dpdk = ports.version(), "started");
-    eprintln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
+    errln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
     Ok(Engine {
         ports,
         links,
@@ -228,6 +233,15 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         failures,
         signals,
     })
+}
+
+/// The ports, with EAL and its threads, and each worker's queues of them.
+fn open_ports(config: &Config) -> Result<(Arc<Ports>, Vec<WorkerQueues>), String> {
+    ports_can_open(config)?;
+    let nodes: Vec<_> = config.workers.cores.iter().map(|core| numa::node_of(*core)).collect();
+    let ports = Ports::open(&eal_arguments(config), &wire_ports(config), &mirror_ports(config), &nodes);
+    let (ports, queues) = ports.map_err(|error| error.to_string())?;
+    Ok((Arc::new(ports), queues))
 }
 
 /// Who writes what is captured, and each worker's end of that.
@@ -389,6 +403,20 @@ fn nanoseconds() -> u64 {
 /// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.
 pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
     let kernel = Kernel::read(Path::new("/"));
+    let wants_none = eal_arguments(config).iter().any(|word| word == "--no-huge");
+    if let (0, all) = kernel.hugepages()
+        && !wants_none
+    {
+        let found = if all == 0 {
+            "there are no hugepages".into()
+        } else {
+            format!("none of {all} hugepages is free")
+        };
+        return Err(format!(
+            "{found}, and DPDK keeps its packets in them: `sysctl vm.nr_hugepages=192` makes some (docs/deploy.md says how many, and how for \
+             each boot); ports that are `xdp:INTERFACE` or `af_packet:INTERFACE` need none"
+        ));
+    }
     let mirrors = config.mirrors.iter().filter_map(|mirror| mirror.kernel_port.as_ref());
     let ports = config.wires.iter().flat_map(|wire| &wire.kernel_ports);
     for port in ports.chain(mirrors) {
@@ -499,13 +527,13 @@ impl Engine {
             }
             if let Some((port, why)) = self.ports.lost() {
                 // Of a removed device, the kernel waits for this process to let go. A wire with one end is none.
-                eprintln!("wireglass: port {port} {why}");
+                errln!("wireglass: port {port} {why}");
                 lost = true;
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
             if self.signer.is_gone() && !lost {
                 // It is started again where it dies. Who starts it has died, too, and nothing could be decrypted.
-                eprintln!("wireglass: the signer is gone");
+                errln!("wireglass: the signer is gone");
                 lost = true;
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
@@ -520,7 +548,7 @@ impl Engine {
         }
         let stopped = self.stop(dead_worker.is_some());
         if dead_worker.is_some() {
-            eprintln!(
+            errln!(
                 "wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it. \
                  The ports' links are down until the next start"
             );
@@ -531,7 +559,7 @@ impl Engine {
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
     /// Links that are to stay down go down when the resets are out.
     fn stop(self, links_down: bool) -> bool {
-        eprintln!("wireglass: stopping");
+        errln!("wireglass: stopping");
         let Self {
             ports,
             links,
@@ -585,13 +613,13 @@ impl Engine {
         }
         log.stop();
         let Some(ports) = Arc::into_inner(ports) else {
-            eprintln!("wireglass: the ports are still in use");
+            errln!("wireglass: the ports are still in use");
             return false;
         };
         match ports.close() {
-            0 => eprintln!("wireglass: stopped, mbufs balanced"),
+            0 => errln!("wireglass: stopped, mbufs balanced"),
             leaked => {
-                eprintln!("wireglass: stopped, mbufs leaked: {leaked}; please report it");
+                errln!("wireglass: stopped, mbufs leaked: {leaked}; please report it");
                 return false;
             }
         }

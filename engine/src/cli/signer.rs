@@ -34,7 +34,7 @@ pub(super) fn run(args: &SignerArgs) -> ExitCode {
     let socket = match socket() {
         Ok(socket) => socket,
         Err(why) => {
-            eprintln!("wireglass: {why}: `wireglass run` starts the signer");
+            errln!("wireglass: {why}: `wireglass run` starts the signer");
             return ExitCode::from(USAGE);
         }
     };
@@ -44,7 +44,7 @@ pub(super) fn run(args: &SignerArgs) -> ExitCode {
     }
     let done = if args.serve { signer(args, socket) } else { keep(&args.config).map_err(|e| e.to_string()) };
     done.unwrap_or_else(|why| {
-        eprintln!("wireglass: signer: {why}");
+        errln!("wireglass: signer: {why}");
         ExitCode::FAILURE
     })
 }

@@ -31,11 +31,11 @@ pub use page_file::read_page;
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer, IcapServers, Intercept,
-    Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists, NamedSignatures, PolicyRules, Trust,
-    Verdicts, Wire, Workers,
+    Account, Ca, Confine, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer,
+    IcapServers, Intercept, Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists,
+    NamedSignatures, PolicyRules, Trust, Verdicts, Wire, Workers, YaraSet, YaraSets,
 };
-use sections::{Profiles, read_ca_certificates};
+use sections::{Named, Profiles, read_ca_certificates};
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
 use wireglass_core::event::Action;
@@ -86,6 +86,8 @@ pub struct Config {
     pub signatures: NamedSignatures,
     /// Servers that are asked about bodies.
     pub icap: IcapServers,
+    /// Rules that bodies are shown to.
+    pub yara: YaraSets,
     /// Rules on what is decrypted.
     pub content: Content,
     /// All profiles, by name.
@@ -102,6 +104,10 @@ pub struct Config {
     pub metrics: Metrics,
     /// The control channel.
     pub control: Control,
+    /// What it gives up after its start.
+    pub confine: Confine,
+    /// Files and folders that it names for itself to read, as it names them.
+    read: Vec<PathBuf>,
 }
 
 /// What a configuration's rules become.
@@ -115,7 +121,7 @@ pub struct Compiled {
 }
 
 /// Why no rule could be asked about something, or what it asks is not known.
-const UNREAD: [Reason; 12] = [
+const UNREAD: [Reason; 14] = [
     Reason::ContentUnparsed,
     Reason::ContentOpaque,
     Reason::ContentEncoding,
@@ -128,6 +134,8 @@ const UNREAD: [Reason; 12] = [
     Reason::IcapProtocol,
     Reason::IcapShort,
     Reason::IcapOversize,
+    Reason::YaraTimeout,
+    Reason::YaraOversize,
 ];
 
 impl Config {
@@ -145,7 +153,8 @@ impl Config {
     /// All faults, not only the first.
     pub fn load(file: &Path) -> Result<Self, Faults> {
         read(file, |document, notes| {
-            Sections::read(document, notes).into_config(file, notes.text().to_owned())
+            let sections = Sections::read(document, notes);
+            sections.into_config(file, notes.text().to_owned(), notes.paths_read())
         })
     }
 
@@ -157,7 +166,10 @@ impl Config {
         read_noting(
             file,
             |notes| notes.without_ca_keys(),
-            |document, notes| Sections::read(document, notes).into_config(file, notes.text().to_owned()),
+            |document, notes| {
+                let sections = Sections::read(document, notes);
+                sections.into_config(file, notes.text().to_owned(), notes.paths_read())
+            },
         )
     }
 
@@ -271,7 +283,7 @@ impl Config {
         let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists))
             .with_headers(headers)
             .with_signatures(Arc::clone(&self.signatures.signatures))
-            .with_inspectors(self.icap.inspectors());
+            .with_inspectors(self.icap.inspectors().into_iter().chain(self.yara.inspectors()).collect());
         (policy.on_unparsed, policy.on_opaque) = (*on_unparsed, *on_opaque);
         (policy.on_undecodable, policy.inspection) = (*on_undecodable, *inspection);
         policy
@@ -297,6 +309,16 @@ impl Config {
             "{from_the_future}, and this machine believes that it is {}: the clock may be wrong",
             date(now)
         ))
+    }
+
+    /// What a reload reads: this file, and files, folders and patterns that it names.
+    pub fn paths_read(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.file).chain(&self.read)
+    }
+
+    /// The files among them that are there now.
+    pub fn files_read(&self) -> impl Iterator<Item = &PathBuf> {
+        self.paths_read().filter(|path| path.is_file())
     }
 
     /// When the file was changed last, in seconds since the Unix epoch.
@@ -454,7 +476,7 @@ fn now() -> i64 {
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
 /// would be written; `required` and `any` stand for themselves.
 pub fn keys() -> BTreeMap<String, String> {
-    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n[signatures.NAME]\n[icap.NAME]\n";
+    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n[signatures.NAME]\n[icap.NAME]\n[yara.NAME]\n";
     let (document, _) = DeTable::parse_recoverable(text);
     let notes = Notes::new(text, Path::new("")).with_keys();
     Sections::read(&Table::document(&notes, document.get_ref()), &notes);
@@ -477,6 +499,7 @@ struct Sections {
     lists: NamedLists,
     signatures: NamedSignatures,
     icap: IcapServers,
+    yara: YaraSets,
     policy: Option<PolicyRules>,
     content: Content,
     profiles: Profiles,
@@ -486,6 +509,7 @@ struct Sections {
     log: Log,
     metrics: Metrics,
     control: Control,
+    confine: Confine,
 }
 
 impl Sections {
@@ -502,6 +526,8 @@ impl Sections {
         let policy = PolicyRules::read(document, &profiles, &wires, &lists, &named);
         let signatures = NamedSignatures::read(&document.table("signatures"), notes);
         let icap = IcapServers::read(&document.table("icap"));
+        let yara = YaraSets::read(&document.table("yara"));
+        let by_name = Named { lists: &lists, signatures: &signatures, icap: &icap, yara: &yara };
         let sections = Self {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
@@ -512,10 +538,11 @@ impl Sections {
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)
             },
             starttls: sections::starttls::read(&document.table("starttls")),
-            content: Content::read(document, &profiles, (&lists, &signatures, &icap), notes),
+            content: Content::read(document, &profiles, by_name, notes),
             lists,
             signatures,
             icap,
+            yara,
             policy,
             exclusions: Exclusions::read(document.table("exclusions")),
             fetch: Fetch::read(document.table("fetch")),
@@ -523,6 +550,7 @@ impl Sections {
             log: Log::read(document.table("log"), notes),
             metrics: Metrics::read(document.table("metrics")),
             control: Control::read(document.table("control")),
+            confine: Confine::read(document.table("confine")),
             dpdk,
             wires,
             mirrors,
@@ -534,12 +562,18 @@ impl Sections {
         if let (Some(ca), Some(trust)) = (&sections.ca, &sections.trust)
             && let Err(error) = try_tls(tls_settings(&sections.crypto, ca, trust), notes.leaves_ca_keys())
         {
-            notes.fault_of_file(&error.file, error.to_string());
+            // One file may be named as both keys: the certificate says which of the two it is not.
+            let keys = [("ca.trusted.key", &ca.trusted), ("ca.untrusted.key", &ca.untrusted)];
+            let is_of = |files: &wireglass_core::x509::CaFiles| {
+                files.key_name == error.file && error.expected.ends_with(&files.cert_name)
+            };
+            let key = keys.into_iter().find(|(_, files)| is_of(files)).map(|(key, _)| key);
+            notes.fault_of_file(&error.file, key, error.to_string());
         }
         sections
     }
 
-    fn into_config(self, file: &Path, text: String) -> Option<Config> {
+    fn into_config(self, file: &Path, text: String, read: Vec<PathBuf>) -> Option<Config> {
         Some(Config {
             file: file.to_owned(),
             text,
@@ -557,6 +591,7 @@ impl Sections {
             lists: self.lists,
             signatures: self.signatures,
             icap: self.icap,
+            yara: self.yara,
             policy: self.policy?,
             content: self.content,
             profiles: self.profiles.into_list(),
@@ -566,6 +601,8 @@ impl Sections {
             log: self.log,
             metrics: self.metrics,
             control: self.control,
+            confine: self.confine,
+            read,
         })
     }
 }

@@ -78,9 +78,12 @@ impl<'t> Notes<'t> {
         1 + ends.partition_point(|end| *end < at)
     }
 
-    /// A fault of a file: it is blamed on the last key that names the file.
-    pub(super) fn fault_of_file(&self, file: &str, message: String) {
-        let place = self.files.borrow().iter().rfind(|(path, ..)| path.as_os_str() == file).cloned();
+    /// A fault of a file: it is blamed on this key, or else on the last one that names the file.
+    pub(super) fn fault_of_file(&self, file: &str, key: Option<&str>, message: String) {
+        let is_it = |(path, _, named): &&(PathBuf, usize, String)| {
+            path.as_os_str() == file && key.is_none_or(|key| named == key)
+        };
+        let place = self.files.borrow().iter().rfind(is_it).cloned();
         let (at, key) = place.map(|(_, at, key)| (at, key)).unzip();
         self.fault(at, key, message);
     }
@@ -96,6 +99,14 @@ impl<'t> Notes<'t> {
     /// All keys that were asked for, present or not, with their defaults as text.
     pub(super) fn into_keys(self) -> BTreeMap<String, String> {
         self.keys.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    /// What the document names for the engine to read; not what it writes, and no sockets.
+    pub(super) fn paths_read(&self) -> Vec<PathBuf> {
+        const WRITTEN: [&str; 5] = ["log.", "control.", "verdicts.", "capture.", "exclusions."];
+        let files = self.files.borrow();
+        let is_read = |key: &str| !WRITTEN.iter().any(|section| key.starts_with(section));
+        files.iter().filter(|(_, _, key)| is_read(key)).map(|(path, ..)| path.clone()).collect()
     }
 
     pub(super) fn path(&self, text: &str) -> PathBuf {

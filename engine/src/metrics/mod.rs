@@ -3,6 +3,7 @@
 mod access;
 mod capture;
 mod certificates;
+mod confinement;
 mod durations;
 mod generation;
 mod liveness;

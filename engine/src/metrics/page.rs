@@ -19,6 +19,7 @@ use super::liveness::Liveness;
 use super::log_counters::LogCounters;
 use super::ports::PortSources;
 use crate::capture::CaptureCounters;
+use crate::confine::Confinement;
 use crate::handshake_pool::JobTimes;
 use crate::orders::Orders;
 use crate::signer::SignerCounters;
@@ -104,6 +105,7 @@ pub struct Metrics {
     pub(super) verdicts: OnceLock<Arc<VerdictCounters>>,
     tallies: Mutex<Tallies>,
     records: Mutex<Option<RecordLibraries>>,
+    pub(super) confinement: OnceLock<Confinement>,
     job_times: OnceLock<[(&'static str, Arc<JobTimes>); 2]>,
     /// Seconds since the Unix epoch; 0: nobody has said.
     authorities_end: [AtomicI64; 2],
@@ -136,6 +138,7 @@ impl Metrics {
             verdicts: OnceLock::new(),
             tallies: Mutex::default(),
             records: Mutex::default(),
+            confinement: OnceLock::new(),
             job_times: OnceLock::new(),
             authorities_end: Default::default(),
         }
@@ -221,7 +224,7 @@ impl Metrics {
         let _ = self.mirrors.set(names);
     }
 
-    pub(super) fn mirrors(&self) -> &[Arc<str>] {
+    pub(crate) fn mirrors(&self) -> &[Arc<str>] {
         self.mirrors.get().map_or(&[], Vec::as_slice)
     }
 
@@ -326,6 +329,7 @@ impl Metrics {
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);
         self.record_libraries(&mut page);
+        self.confined(&mut page);
         self.tls_caches(&mut page);
         self.fetches(&mut page);
         self.signing(&mut page);

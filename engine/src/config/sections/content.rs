@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use tcp_stack::Duration;
 use wireglass_core::content::{FileType, Page, SignatureMask};
+use wireglass_core::icap::Method;
 use wireglass_core::policy::{
     ContentAction, ContentRule, Direction, FieldEdit, Glob, HeaderRule, Hold, Inspect, Inspection, ListKind,
     OnRange, OnUnread, Respond, TextPattern, is_editable,
 };
 
 use super::rules::read_network;
-use super::{IcapServers, NamedLists, NamedSignatures, Profiles};
+use super::{IcapServers, NamedLists, NamedSignatures, Profiles, YaraSets};
 use crate::config::page_file::read_page;
 use crate::config::reader::{Notes, Table, Value};
 
@@ -41,7 +42,13 @@ enum Action {
 }
 
 /// What rules may ask for by name.
-type Named<'n> = (&'n NamedLists, &'n NamedSignatures, &'n IcapServers);
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Named<'n> {
+    pub(in crate::config) lists: &'n NamedLists,
+    pub(in crate::config) signatures: &'n NamedSignatures,
+    pub(in crate::config) icap: &'n IcapServers,
+    pub(in crate::config) yara: &'n YaraSets,
+}
 
 /// The source of a [`wireglass_core::policy::ContentPolicy`].
 #[derive(Clone, Debug)]
@@ -81,26 +88,28 @@ impl Content {
         let page = page.unwrap_or_else(|error| {
             notes.fault_of_file(
                 &page_file.iter().map(|file| file.display().to_string()).collect::<String>(),
+                None,
                 error,
             );
             None
         });
         let mut names = HashSet::new();
         let rules = table.tables("rule").into_iter();
+        // Whoever waits for an answer from the network, or looks for seconds, is no worker.
+        let least_threads = usize::from(!named.icap.servers.is_empty() || !named.yara.sets.is_empty());
         let worker_bytes = table.integer("worker_bytes", 1_048_576..=1_099_511_627_776, 134_217_728);
         let content = Self {
             on_unparsed: table.choice("on_unparsed", ON_UNREAD, OnUnread::Block),
             on_opaque: table.choice("on_opaque", ON_UNREAD, OnUnread::Allow),
             on_undecodable: table.choice("on_undecodable", ON_UNREAD, OnUnread::Block),
-            // Whoever waits for an answer from the network is no worker.
-            threads: table.integer("threads", usize::from(!named.2.servers.is_empty())..=MAX_THREADS, 1),
+            threads: table.integer("threads", least_threads..=MAX_THREADS, 1),
             worker_bytes,
             inspection: read_inspection(&table, worker_bytes),
             rules: rules.filter_map(|table| read_rule(&table, profiles, named, &mut names)).collect(),
             headers: document
                 .tables("header")
                 .into_iter()
-                .filter_map(|table| read_header(&table, profiles, named.0))
+                .filter_map(|table| read_header(&table, profiles, named.lists))
                 .collect(),
             page: Arc::new(page.unwrap_or_default()),
             page_file,
@@ -139,7 +148,7 @@ fn read_rule<'a>(
     named: Named<'_>,
     names: &mut HashSet<&'a str>,
 ) -> Option<ContentRule> {
-    let (lists, signatures, _) = named;
+    let Named { lists, signatures, .. } = named;
     let name = table.required("name", "a name for the logs").and_then(|value| {
         let name = value.name()?;
         if !names.insert(name) {
@@ -147,7 +156,9 @@ fn read_rule<'a>(
         }
         Some(name)
     });
-    let action = read_action(table, named);
+    let direction = table.value("direction", "any");
+    let chosen = direction.as_ref().and_then(|value| value.choice(DIRECTIONS));
+    let action = read_action(table, named, chosen);
     let hosts = |value: &Value<'_>| lists.named_by(value, &[ListKind::Domain, ListKind::Url]);
     let addresses = |value: &Value<'_>| lists.named_by(value, &[ListKind::Ip]);
     let (source, source_list) = table.any_of_or_list("source", |value| read_network(&value), addresses);
@@ -155,26 +166,27 @@ fn read_rule<'a>(
         table.any_of_or_list("destination", |value| read_network(&value), addresses);
     let (host, host_list) = table.any_of_or_list("host", |value| value.parse(), hosts);
     let lower = |value: Value<'_>| value.parse::<Glob>().map(|glob| glob.to_lower_case());
-    let direction = table.value("direction", "any");
     let status = table.any_of("status", |value| value.integer(100..=999));
-    let chosen = direction.as_ref().and_then(|value| value.choice(DIRECTIONS));
     if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, status.is_empty()) {
         value.say("only a response has a `status`");
     }
     if matches!(action, Some(ContentAction::Inspect(_))) {
-        if let (Some(value), Some(Direction::Request)) = (&direction, chosen) {
-            value.say("only responses are inspected");
-        }
         if let Some(value) = table.value("size", "any") {
             value.say("a rule with action = \"inspect\" has no `size`: what has gone on cannot be looked at any more");
         }
     }
     let file_type = table.any_of("file_type", |value| read_types(&value)).concat();
-    if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, file_type.is_empty()) {
-        value.say("`file_type` is looked at in responses alone");
-    }
     let asks_size = table.value("size", "any").is_some();
     let signatures = table.any_of("signatures", |value| signatures.named_by(&value));
+    if let (Some(value), Some(Direction::Request)) = (table.value("file_type", "any"), chosen) {
+        if matches!(action, Some(ContentAction::Allow)) {
+            value.say("the type of a request shows when rules behind this one have been asked: action = \"alert\", \"block\" or \"inspect\"");
+        }
+        if asks_size || !signatures.is_empty() {
+            value
+                .say("a rule on requests that asks for a `file_type` asks for no `size` and no `signatures`");
+        }
+    }
     if let Some(value) = table.value("signatures", "any") {
         match action {
             Some(ContentAction::Allow) => value.say(
@@ -225,7 +237,7 @@ fn read_types(value: &Value<'_>) -> Option<Vec<FileType>> {
     Some(types)
 }
 
-fn read_action(table: &Table<'_>, named: Named<'_>) -> Option<ContentAction> {
+fn read_action(table: &Table<'_>, named: Named<'_>, direction: Option<Direction>) -> Option<ContentAction> {
     let action = table
         .required("action", "\"allow\", \"alert\", \"block\" or \"inspect\"")
         .and_then(|value| value.choice(ACTIONS));
@@ -253,14 +265,16 @@ fn read_action(table: &Table<'_>, named: Named<'_>) -> Option<ContentAction> {
                 table.missing("inspect", "what it is looked at for (`inspect = [\"list.NAME\"]`)");
                 return None;
             };
-            let inspect = read_inspectors(&inspect, named)?;
+            let inspect = read_inspectors(&inspect, named, direction)?;
             ContentAction::Inspect(Inspect { hold, respond: respond?, ..inspect })
         }
     })
 }
 
-/// `inspect = ["list.malware", "secrets", "icap.av"]`.
-fn read_inspectors(value: &Value<'_>, (lists, signatures, icap): Named<'_>) -> Option<Inspect> {
+/// `inspect = ["list.malware", "secrets", "icap.av", "yara.malware"]`.
+fn read_inspectors(value: &Value<'_>, named: Named<'_>, direction: Option<Direction>) -> Option<Inspect> {
+    let method = if direction == Some(Direction::Request) { Method::Reqmod } else { Method::Respmod };
+    let Named { lists, signatures, icap, yara } = named;
     let mut inspect = Inspect::default();
     let items = value.items();
     if items.is_empty() && value.is_list() {
@@ -270,7 +284,12 @@ fn read_inspectors(value: &Value<'_>, (lists, signatures, icap): Named<'_>) -> O
     for item in items {
         let text = item.text()?;
         if let Some(name) = text.strip_prefix("icap.") {
-            inspect.inspectors.extend(icap.named(&item, name));
+            inspect.inspectors.extend(icap.named(&item, name, method));
+            continue;
+        }
+        if let Some(name) = text.strip_prefix("yara.") {
+            // Their places come after those of the servers.
+            inspect.inspectors.extend(yara.named(&item, name).map(|place| icap.servers.len() + place));
             continue;
         }
         let Some(name) = text.strip_prefix("list.") else {

@@ -1,6 +1,7 @@
 //! One file for each group of sections: the struct that it becomes, its defaults, and how it is read.
 
 pub(super) mod capture;
+mod confine;
 mod content;
 mod exclusions;
 mod fetch;
@@ -18,7 +19,9 @@ mod signatures;
 pub(super) mod starttls;
 mod verdicts;
 mod workers;
+mod yara;
 
+pub use confine::{Account, Confine};
 pub use content::Content;
 pub use exclusions::Exclusions;
 pub use fetch::Fetch;
@@ -34,6 +37,8 @@ pub use secrets::{Ca, Crypto, Trust};
 pub use signatures::NamedSignatures;
 pub use verdicts::Verdicts;
 pub use workers::Workers;
+pub use yara::{YaraSet, YaraSets};
 
+pub(super) use content::Named;
 pub(super) use profiles::Profiles;
 pub(super) use secrets::read_ca_certificates;

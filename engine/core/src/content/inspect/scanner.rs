@@ -16,6 +16,11 @@ pub trait Scanner: Send {
 
     /// Bytes of memory that it holds beside its own size.
     fn memory(&self) -> usize;
+
+    /// Bytes by which that grows when it is fed so many octets.
+    fn growth(&self, _octets: usize) -> usize {
+        0
+    }
 }
 
 /// What a scanner says.
@@ -36,8 +41,8 @@ pub struct Message<'a> {
     pub host: &'a str,
     /// Path and query.
     pub target: &'a str,
-    /// Status of the response.
-    pub status: u16,
+    /// Status of the response; none: the body is the request's.
+    pub status: Option<u16>,
     /// Its content type.
     pub content_type: Option<&'a str>,
 }
@@ -62,11 +67,13 @@ pub struct Hit {
     pub count: Option<u32>,
     /// The first number of a card or an account.
     pub sample: Option<Masked>,
+    /// Words by which its finder sorts what it finds: tags of a YARA rule.
+    pub tags: Box<[Box<str>]>,
 }
 
 impl Hit {
     /// Nothing more is known of it.
     pub fn new(by: Arc<str>, what: &str) -> Self {
-        Self { by, what: what.into(), count: None, sample: None }
+        Self { by, what: what.into(), count: None, sample: None, tags: Box::default() }
     }
 }
