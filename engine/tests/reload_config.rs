@@ -189,6 +189,7 @@ const FIXED: &[(&str, &str, &str)] = &[
         "[confine]\nuser = \"root\"\ngroup = \"daemon\"",
     ),
     ("exclusions.file", "[exclusions]\nfile = \"a.json\"", "[exclusions]\nfile = \"b.json\""),
+    ("ca.signer_user", "[ca]", "[ca]\nsigner_user = \"nobody\""),
     ("fetch.crls", "[fetch]\ncrls = false", "[fetch]\ncrls = true"),
     ("fetch.ocsp", "[fetch]\nocsp = false", "[fetch]\nocsp = true"),
     ("fetch.issuers", "[fetch]\nissuers = false", "[fetch]\nissuers = true"),
