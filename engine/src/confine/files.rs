@@ -145,8 +145,8 @@ pub(super) fn bound(kind: Kind, needs: &Needs) -> Result<FileLayer, RulesetError
     // Of paths that are not there, nothing is allowed.
     let status = rules
         .create()?
-        .add_rules(path_beneath_rules(&read, reads))?
-        .add_rules(path_beneath_rules(&write, writes))?
+        .add_rules(path_beneath_rules(read, reads))?
+        .add_rules(path_beneath_rules(write, writes))?
         .restrict_self()?;
     Ok(match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) => FileLayer::None,

@@ -164,7 +164,7 @@ fn become_user(account: &Account, config: &Config, main: &caps::CapsHashSet) -> 
         format!("confine.user: cannot change to {}: {error}: start it as root, or as {0}", account.name)
     })?;
     for file in config.files_read() {
-        if let Err(error) = std::fs::File::open(&file)
+        if let Err(error) = std::fs::File::open(file)
             && error.kind() == std::io::ErrorKind::PermissionDenied
         {
             let (name, file) = (&account.name, file.display());
