@@ -486,7 +486,8 @@ mod tests {
             counters
         };
         let mut state = State::default();
-        (state.take(mirrored(10)), state.take(mirrored(12)));
+        state.take(mirrored(10));
+        state.take(mirrored(12));
         for drawn in
             [drawn(&state, (80, 24)), text(&state, state.rates.as_ref().expect("two readings"), WIDE)]
         {
