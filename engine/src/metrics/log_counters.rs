@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use wireglass_core::counters::Kind;
 use wireglass_core::event::EventKind;
+
+use super::page::{Metrics, Page};
 
 /// What became of the events: for the metrics page and the `stats` event.
 #[derive(Debug, Default)]
@@ -32,5 +35,28 @@ impl LogCounters {
     /// Writes that failed.
     pub fn write_errors(&self) -> u64 {
         self.write_errors.load(Relaxed)
+    }
+}
+
+impl Metrics {
+    pub(super) fn log_counters(&self, page: &mut Page<'_>) {
+        let Some(log) = self.log() else { return };
+        let name = "wireglass_log_dropped_total";
+        page.family(name, "Events that found the log ring full and were dropped, by kind.", Kind::Counter);
+        for &kind in EventKind::ALL {
+            page.sample(name, &[("kind", &kind.name())], log.dropped(kind));
+        }
+        for (name, help, value) in [
+            ("wireglass_log_written_total", "Lines written to the event log.", log.written()),
+            (
+                "wireglass_log_lost_total",
+                "Lines lost because the event log could not be written.",
+                log.lost(),
+            ),
+            ("wireglass_log_write_errors_total", "Failed writes to the event log.", log.write_errors()),
+        ] {
+            page.family(name, help, Kind::Counter);
+            page.sample(name, &[], value);
+        }
     }
 }

@@ -26,7 +26,7 @@ use crate::signer::SignerCounters;
 use crate::verdicts::VerdictCounters;
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
-use wireglass_core::event::{EventKind, MintedBy};
+use wireglass_core::event::MintedBy;
 use wireglass_core::histogram::{BOUNDS_MICROS, HistogramReading};
 use wireglass_core::order::Order;
 use wireglass_core::tls::{FetchKind, FetchOutcome, Fetcher, RecordLibraries};
@@ -560,27 +560,6 @@ impl Metrics {
             for (side, from) in [(End::Client, "client"), (End::Server, "server")] {
                 page.sample(name, &[("worker", &worker), ("from", &from)], counters.plaintext(side).value());
             }
-        }
-    }
-
-    fn log_counters(&self, page: &mut Page<'_>) {
-        let Some(log) = self.log() else { return };
-        let name = "wireglass_log_dropped_total";
-        page.family(name, "Events that found the log ring full and were dropped, by kind.", Kind::Counter);
-        for &kind in EventKind::ALL {
-            page.sample(name, &[("kind", &kind.name())], log.dropped(kind));
-        }
-        for (name, help, value) in [
-            ("wireglass_log_written_total", "Lines written to the event log.", log.written()),
-            (
-                "wireglass_log_lost_total",
-                "Lines lost because the event log could not be written.",
-                log.lost(),
-            ),
-            ("wireglass_log_write_errors_total", "Failed writes to the event log.", log.write_errors()),
-        ] {
-            page.family(name, help, Kind::Counter);
-            page.sample(name, &[], value);
         }
     }
 
