@@ -68,14 +68,7 @@ passed=0 failed=0
 make_base() {
     local mounted from
     "${box[@]}" inspect --type image wireglass-debian >/dev/null 2>&1 && return
-    say "making a Debian 12 to build on"
-    rm -rf "$folder/debian"
-    if ! debootstrap --variant=minbase bookworm "$folder/debian" >"$work/said" 2>&1; then
-        tail -n 3 "$work/said"
-        rm -rf "$folder/debian"
-        exit "$skip"
-    fi
-    rm -rf "$folder"/debian/var/cache/apt/archives/*.deb "$folder"/debian/var/lib/apt/lists/*
+    make_debian "$folder/debian" || exit
     from=$("${box[@]}" from scratch)
     mounted=$("${box[@]}" mount "$from")
     cp -a "$folder/debian/." "$mounted/"

@@ -52,6 +52,23 @@ build_release() {
     (cd "$root" && cargo build --release --locked -p wireglass --features dpdk)
 }
 
+# Makes a bare Debian 12 in a folder, unless it is there. $work is the caller's. 77, what scripts/test.sh takes for "skipped": its packages cannot be
+# fetched.
+# shellcheck disable=SC2154
+make_debian() {
+    local folder=$1
+    [[ ! -e $folder ]] || return 0
+    say "making a bare Debian 12"
+    rm -rf "$folder.new"
+    if ! debootstrap --variant=minbase bookworm "$folder.new" >"$work/said" 2>&1; then
+        tail -n 3 "$work/said"
+        rm -rf "$folder.new"
+        return 77
+    fi
+    rm -rf "$folder.new"/var/cache/apt/archives/*.deb "$folder.new"/var/lib/apt/lists/*
+    mv "$folder.new" "$folder"
+}
+
 # What the labs need: root, packages, and an engine, unless the arguments say where one is.
 need_engine() {
     need_root

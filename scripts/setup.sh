@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
     cat <<EOF
-Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny | --docs] [--quiet]
+Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny | --package | --docs] [--quiet]
 
 Installs what wireglass needs from Debian 12 (as root) and checks that cargo is there. What is installed already is
 left alone, and without anything missing apt is not even asked.
@@ -22,6 +22,7 @@ left alone, and without anything missing apt is not even asked.
   --image         what scripts/image-test.sh builds a container image with, where there is no registry
   --deny          what scripts/deny.sh needs: cargo-deny of a pinned version, built from crates.io into Cargo's folder
                   (wireglass-tools/bin), which takes minutes the first time
+  --package       what scripts/package.sh and scripts/package-test.sh need: cargo-deb, likewise, and Debian's tools
   --docs          what scripts/docs.sh needs: mdBook of a pinned version, likewise
   --quiet         say nothing when there is nothing to do
   --help          this text
@@ -55,6 +56,9 @@ vm=(qemu-system-x86 busybox-static kmod)
 image=(buildah crun debootstrap)
 # The linker, git for the database of advisories.
 deny=(gcc libc6-dev ca-certificates git)
+# dpkg-shlibdeps finds out which packages the engine's libraries are of, strip is of binutils. lintian judges the package, debootstrap makes
+# the machine that it is installed on.
+package=(gcc libc6-dev ca-certificates liblzma-dev pkg-config dpkg-dev binutils libdpdk-dev lintian debootstrap iproute2 iputils-ping util-linux)
 docs=(gcc libc6-dev ca-certificates python3)
 
 what=all quiet=
@@ -67,6 +71,7 @@ for word in "$@"; do
     --vm) what=vm ;;
     --image) what=image ;;
     --deny) what=deny ;;
+    --package) what=package ;;
     --docs) what=docs ;;
     --quiet) quiet=1 ;;
     -h | --help)
@@ -85,6 +90,7 @@ all) wanted=("${build[@]}" "${lab[@]}" "${backports[@]}") ;;
 vm) wanted=("${vm[@]}") ;;
 image) wanted=("${image[@]}") ;;
 deny) wanted=("${deny[@]}") ;;
+package) wanted=("${package[@]}") ;;
 docs) wanted=("${docs[@]}") ;;
 esac
 
@@ -187,13 +193,14 @@ get_kernel() {
 }
 
 # Without optimisation: it runs for seconds, and its own release profile is one unit with fat LTO.
-get_cargo_deny() {
-    local pinned=0.20.2
-    [[ $("$tools/bin/cargo-deny" --version 2>/dev/null) != "cargo-deny $pinned" ]] || return 0
-    say "building cargo-deny $pinned from crates.io"
+get_cargo_tool() {
+    local tool=$1 pinned=$2
+    # cargo-deb says its version alone.
+    [[ $("$tools/bin/$tool" --version 2>/dev/null) != *"$pinned" ]] || return 0
+    say "building $tool $pinned from crates.io"
     said=$(CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --force --profile dev --root "$tools" \
-        --target-dir "$root/target/cargo-deny" "cargo-deny@$pinned" 2>&1) || die "cargo-deny could not be built:"$'\n'"$said"
-    rm -rf "$root/target/cargo-deny"
+        --target-dir "$root/target/$tool" "$tool@$pinned" 2>&1) || die "$tool could not be built:"$'\n'"$said"
+    rm -rf "${root:?}/target/$tool"
 }
 
 # With its search, and without the server and the watcher that authors may like. A minute of one core, as above.
@@ -220,5 +227,6 @@ get_aioquic() {
 [[ $what != all ]] || get_aioquic
 [[ $what != vm ]] || get_kernel
 [[ $what == runtime || $what == peers || $what == vm || $what == image ]] || need_cargo
-[[ $what != deny ]] || get_cargo_deny
+[[ $what != deny ]] || get_cargo_tool cargo-deny 0.20.2
+[[ $what != package ]] || get_cargo_tool cargo-deb 3.8.0
 [[ $what != docs ]] || get_mdbook

@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stages=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk static build deploy image lab pktgen vm)
+stages=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk crates static build deploy image package lab pktgen vm)
 
 usage() {
     cat <<EOF
@@ -27,15 +27,17 @@ when nothing failed.
   scripts     shellcheck, and Python and Lua that compile
   nic         scripts/nic-test.sh: hugepages and vfio-pci on machines that are folders
   dpdk        scripts/dpdk-versions.sh: the bindings against other releases of DPDK
+  crates      cargo package of the crates that others may want
   static      scripts/static-test.sh: DPDK inside the binaries
   build       the release build with DPDK ports
   deploy      scripts/deploy-test.sh: the systemd unit, the Kubernetes manifests
   image       scripts/image-test.sh: the container image; skipped where its packages cannot be fetched
+  package     scripts/package-test.sh: the Debian package, installed, upgraded, removed; skipped where Debian's packages cannot be fetched
   lab         scripts/lab-test.sh: real clients and servers, both crypto providers; other kinds of ports
   pktgen      scripts/pktgen.sh --quick: no frame lost, floods beside downloads
   vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
 
-  --quick       without static, build, deploy, image, lab, pktgen and vm
+  --quick       without static, build, deploy, image, package, lab, pktgen and vm
   --only STAGE  one stage; repeatable
   --list        the names of the stages
   --help        this text
@@ -99,10 +101,13 @@ stage_scripts() {
 }
 stage_nic() { scripts/nic-test.sh; }
 stage_dpdk() { scripts/dpdk-versions.sh; }
+# As crates.io would get them: a file that is left out, or a dependency without a version, is told here.
+stage_crates() { cargo package --locked --no-verify --allow-dirty -p tcp-stack -p dpdk-sys -p dpdk; }
 stage_static() { scripts/static-test.sh; }
 stage_build() { build_release; }
 stage_deploy() { scripts/deploy-test.sh; }
 stage_image() { scripts/image-test.sh --binary target/release/wireglass; }
+stage_package() { scripts/package-test.sh --binary target/release/wireglass; }
 stage_lab() {
     local ports status=0
     scripts/lab-test.sh --provider both || status=1
@@ -117,7 +122,7 @@ stage_vm() { scripts/vm-test.sh; }
 chosen=()
 while (($#)); do
     case $1 in
-    --quick) chosen=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk) ;;
+    --quick) chosen=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk crates) ;;
     --only)
         [[ " ${stages[*]} " == *" ${2:-} "* ]] || usage_error "--only wants one of: ${stages[*]}"
         chosen+=("$2")
@@ -143,7 +148,7 @@ cd "$root"
 logs=$root/target/test-logs
 mkdir -p "$logs"
 # What the stages in `may_skip` end with where what they run on cannot be had.
-skip=77 may_skip=' msrv miri image vm '
+skip=77 may_skip=' msrv miri image package vm '
 passed=0 failed=0 broken=() skipped=() times=() child=
 
 # A stage is a process group of its own, so that Ctrl-C ends all of it and the lab can clean up.

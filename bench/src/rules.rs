@@ -1,15 +1,29 @@
-//! A configuration with many rules and a long list, none of which is about what the load asks for.
+//! Configurations with much to look for, none of which is in what the load asks for: rules and a long list, or signatures.
 
 use std::error::Error;
 use std::fmt::Write;
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use wireglass::ca_files::{NewCas, create};
 use wireglass::config::Config;
 use wireglass_core::x509::Provider;
 
+/// What there is much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Many {
+    /// Rules on heads, and names on a list.
+    Rules,
+    /// Literals that each response is inspected for.
+    Signatures,
+}
+
+/// Literals.
+const SIGNATURES: u32 = 10_000;
+/// One of so many begins as the load's bodies do somewhere, and goes on otherwise.
+const NEAR: u32 = 100;
 /// Rules on content.
 const RULES: u32 = 1_000;
 /// Names on the list that one of them asks.
@@ -30,14 +44,24 @@ system = false
 roots = ["ca/trusted.pem"]
 [policy]
 default = "decrypt"
-[[list]]
+"#;
+
+const LIST: &str = r#"[[list]]
 name = "million"
 kind = "domain"
 files = ["million"]
 "#;
 
+const INSPECTED: &str = r#"[signatures.many]
+literals_file = "literals"
+[[content.rule]]
+name = "responses"
+inspect = ["many"]
+action = "inspect"
+"#;
+
 /// Reads them from files, as `wireglass run` does.
-pub(crate) fn load() -> Result<Config, Box<dyn Error>> {
+pub(crate) fn load(many: Many) -> Result<Config, Box<dyn Error>> {
     let folder = TempDir::new()?;
     let ca = NewCas {
         dir: folder.path().join("ca"),
@@ -48,9 +72,17 @@ pub(crate) fn load() -> Result<Config, Box<dyn Error>> {
         now: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
     };
     create(&ca).map_err(|error| error.to_string())?;
-    fs::write(folder.path().join("million"), names())?;
     let file = folder.path().join("wireglass.toml");
-    fs::write(&file, format!("{REST}{}", rules()))?;
+    match many {
+        Many::Rules => {
+            fs::write(folder.path().join("million"), names())?;
+            fs::write(&file, format!("{REST}{LIST}{}", rules()))?;
+        }
+        Many::Signatures => {
+            fs::write(folder.path().join("literals"), literals())?;
+            fs::write(&file, format!("{REST}{INSPECTED}"))?;
+        }
+    }
     Config::load(&file).map_err(|faults| faults.to_string().into())
 }
 
@@ -61,6 +93,22 @@ fn names() -> String {
         let _ = writeln!(names, "w{:08x}.site{}.example", n.wrapping_mul(2_654_435_761), n % 977);
     }
     names
+}
+
+/// Hex digits for the most part, as hashes and keys are. The load's bodies are the bytes from 0 on, in a row.
+fn literals() -> String {
+    let mut text = String::new();
+    for n in 0..SIGNATURES {
+        let digits = n.wrapping_mul(2_654_435_761);
+        let begin = if n % NEAR == 0 {
+            let first = n / NEAR * 2;
+            format!("|{:02x} {:02x} {:02x} {:02x}|", first, first + 1, first + 2, first + 3)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, "{begin}{digits:08x}{:08x}", digits.rotate_left(13));
+    }
+    text
 }
 
 /// Of a hundred rules, 35 name no host and are asked about every request: 15 by the path, 10 by a header, 10 by the type of the response.
@@ -96,7 +144,9 @@ mod tests {
 
     #[test]
     fn they_are_as_many_as_they_are_said_to_be() {
-        let config = load().expect("a configuration without faults");
+        let signatures = load(Many::Signatures).expect("a configuration without faults");
+        assert_eq!(signatures.signatures.sets[0].literals.len(), SIGNATURES as usize);
+        let config = load(Many::Rules).expect("a configuration without faults");
         assert_eq!(config.content.rules.len(), RULES as usize);
         let list = config.lists.lists.iter().next().expect("one");
         assert_eq!(list.entries, NAMES as usize);

@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use crate::endpoints::{Certificates, Leaf, Sessions, Tls};
 use crate::load::{Kind as SmallKind, Protocol};
 use crate::rig::{Mode, PortKind};
+use crate::rules::Many;
 
 /// The name of all servers, but where each connection has another one.
 pub(crate) const NAME: &str = "bench.example";
@@ -31,8 +32,8 @@ pub(crate) struct Scenario {
 pub(crate) enum What {
     /// Objects of so many bytes, one after the other on kept connections.
     Throughput(usize),
-    /// Likewise, without and with many rules in turns.
-    Rules(usize),
+    /// Likewise, without and with much to look for in turns.
+    Rules(Many, usize),
     /// New connections, one exchange of 1 KB on each.
     Connections,
     /// 1 KB, open-loop, at half of what goes through at most.
@@ -57,7 +58,8 @@ impl Scenario {
                 let record = self.tls.record.map(|bytes| format!("-records-{bytes}")).unwrap_or_default();
                 format!("throughput-{mode}-{}k{record}", bytes / KB)
             }
-            What::Rules(bytes) => format!("rules-{mode}-{}k", bytes / KB),
+            What::Rules(Many::Rules, bytes) => format!("rules-{mode}-{}k", bytes / KB),
+            What::Rules(Many::Signatures, bytes) => format!("signatures-{mode}-{}k", bytes / KB),
             What::Connections => format!("connections-{mode}-{}", self.tls.name()),
             What::Latency => format!("latency-{mode}"),
             What::Storm(0) => format!("storm-{mode}-inline"),
@@ -79,8 +81,8 @@ impl Scenario {
     pub(crate) fn connections(&self) -> (usize, usize) {
         match self.what {
             // Few and small enough for the generator's buffers to stay in its core's cache: it is not to be the bottleneck.
-            What::Throughput(bytes) | What::Rules(bytes) if bytes > 16 * KB => (8, 64 * KB),
-            What::Throughput(_) | What::Rules(_) => (32, 16 * KB),
+            What::Throughput(bytes) | What::Rules(_, bytes) if bytes > 16 * KB => (8, 64 * KB),
+            What::Throughput(_) | What::Rules(..) => (32, 16 * KB),
             What::Connections | What::Latency | What::Storm(_) => (64, 16 * KB),
             What::Idle(flows) | What::Opening(flows) => (flows, 2 * KB),
             What::Small(_) => (0, 0),
@@ -89,7 +91,7 @@ impl Scenario {
 
     /// Bytes of the objects.
     pub(crate) fn object(&self) -> usize {
-        if let What::Throughput(bytes) | What::Rules(bytes) = self.what { bytes } else { KB }
+        if let What::Throughput(bytes) | What::Rules(_, bytes) = self.what { bytes } else { KB }
     }
 
     /// How the endpoints speak. Where nothing is decrypted they speak plainly: TLS would cost only the generator.
@@ -110,7 +112,7 @@ impl Scenario {
     /// There is an engine in this process, and nothing depends on the clock.
     fn can_be_alone(&self) -> bool {
         let by_the_clock =
-            !matches!(self.what, What::Throughput(_) | What::Rules(_) | What::Connections | What::Small(_));
+            !matches!(self.what, What::Throughput(_) | What::Rules(..) | What::Connections | What::Small(_));
         self.mode.is_engine() && self.ports != PortKind::Memif && !by_the_clock
     }
 
@@ -134,7 +136,11 @@ pub(crate) fn all() -> Vec<Scenario> {
     let mut all = throughput();
     all.extend([1, 16, 64, 1024].map(|kilobytes| {
         let standard = matches!(kilobytes, 1 | 64);
-        Scenario { standard, ..on_rings(Mode::Inspect, What::Rules(kilobytes * KB)) }
+        Scenario { standard, ..on_rings(Mode::Inspect, What::Rules(Many::Rules, kilobytes * KB)) }
+    }));
+    all.extend([1, 16, 64, 1024].map(|kilobytes| {
+        let what = What::Rules(Many::Signatures, kilobytes * KB);
+        Scenario { standard: kilobytes == 64, ..on_rings(Mode::Inspect, what) }
     }));
     all.extend(connections());
     // The engine first: the wire is asked for as much as the engine was.

@@ -106,7 +106,7 @@ fn connections_of_every_kind() {
 
 #[test]
 fn latency_storm_memory_and_small_frames() {
-    check(&["rules-inspect-1k"]);
+    check(&["rules-inspect-1k", "signatures-inspect-64k"]);
     check(&["latency-inspect", "storm-inspect", "opening-inspect-10000", "small-forward-udp"]);
 }
 

@@ -77,6 +77,8 @@ pub struct PciDevice {
     pub kernel_driver: Option<String>,
     /// The kernel's network interfaces on it.
     pub interfaces: Vec<String>,
+    /// This machine has addresses or routes on one of them.
+    pub in_use: bool,
 }
 
 /// Kernel drivers that hand a device to user space.
@@ -209,7 +211,7 @@ impl Hugepages {
 
 impl PciDevice {
     fn write(&self, f: &mut fmt::Formatter<'_>, no_pci: bool) -> fmt::Result {
-        let Self { address, id, kernel_driver, interfaces } = self;
+        let Self { address, id, kernel_driver, interfaces, in_use } = self;
         let driver = kernel_driver.as_deref().unwrap_or("no driver");
         write!(f, "  {address} [{id}] {driver}")?;
         if !interfaces.is_empty() {
@@ -224,6 +226,9 @@ impl PciDevice {
                     f,
                     "    -> ready for DPDK; if it is not a port, no loaded driver knows it: see EAL's log"
                 )
+            }
+            (false, _) if *in_use => {
+                writeln!(f, "    -> in use: this machine has addresses or routes on it; it is not for DPDK")
             }
             (false, _) => {
                 let owner = if kernel_driver.is_some() { "the kernel" } else { "nobody" };
@@ -253,10 +258,21 @@ fn pci_devices(roots: &Roots) -> Vec<PciDevice> {
                 address,
                 id: format!("{}:{}", half("vendor"), half("device")),
                 kernel_driver: driver.and_then(|link| Some(link.file_name()?.to_str()?.to_owned())),
+                in_use: interfaces(&directory).iter().any(|name| has_addresses(roots, name)),
                 interfaces: interfaces(&directory),
             }
         })
         .collect()
+}
+
+/// An address brings a route with it, in IPv4; in IPv6 each interface that is up has an address of its link (scope 20).
+fn has_addresses(roots: &Roots, interface: &str) -> bool {
+    let read = |file: &str| fs::read_to_string(roots.proc.join("net").join(file)).unwrap_or_default();
+    read("route").lines().any(|line| line.split_whitespace().next() == Some(interface))
+        || read("if_inet6").lines().any(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            matches!(words[..], [_, _, _, scope, _, name] if name == interface && scope != "20")
+        })
 }
 
 /// The interfaces of a device; those of virtio hang one level deeper, on the virtio bus.

@@ -46,6 +46,11 @@
 //! # }
 //! ```
 
+/// Its examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod burst;
 mod cycles;
 pub mod diagnose;

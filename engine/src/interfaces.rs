@@ -139,6 +139,12 @@ impl fmt::Display for Obstacle {
     }
 }
 
+/// Names in a folder; none: it cannot be read.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
 /// An interface has a link now; none: the kernel does not say, as when this process has too many open files.
 pub fn has_carrier(interface: &str) -> Option<bool> {
     link_of(fs::read(Path::new("/sys/class/net").join(interface).join("carrier")))
@@ -219,6 +225,62 @@ impl Kernel {
     pub fn driver(&self, interface: &str) -> Option<String> {
         let device = self.root.join("sys/class/net").join(interface).join("device/driver");
         Some(fs::read_link(device).ok()?.file_name()?.to_str()?.to_owned())
+    }
+
+    /// The kernel's number for an interface's kind (`ARPHRD_*`); none: it is not there.
+    pub fn kind(&self, interface: &str) -> Option<String> {
+        self.of_interface(interface, "type")
+    }
+
+    /// Names below an interface's folder: what it has, and what it is linked with.
+    pub fn names(&self, interface: &str) -> Vec<String> {
+        names_in(&self.root.join("sys/class/net").join(interface))
+    }
+
+    /// Frames that leave by an interface arrive somewhere: it is of a device, or one of a pair.
+    pub fn has_other_end(&self, interface: &str) -> bool {
+        let number = |file| self.of_interface(interface, file);
+        self.names(interface).iter().any(|name| name == "device") || number("iflink") != number("ifindex")
+    }
+
+    /// Hugepages of all sizes: free ones, and all.
+    pub fn hugepages(&self) -> (u64, u64) {
+        let root = self.root.join("sys/kernel/mm/hugepages");
+        let count = |size: &str, file| {
+            let text = fs::read_to_string(root.join(size).join(file)).unwrap_or_default();
+            text.trim().parse::<u64>().unwrap_or(0)
+        };
+        let sizes = names_in(&root);
+        let sum = |file| sizes.iter().map(|size| count(size, file)).sum();
+        (sum("free_hugepages"), sum("nr_hugepages"))
+    }
+
+    /// What this machine itself uses an interface for, as far as it can be seen; none: it may be a port. A port takes all of it away.
+    pub fn own_use(&self, interface: &str) -> Option<&'static str> {
+        const LINK_LOCAL: &str = "20";
+        let net = |file: &str| fs::read_to_string(self.root.join("proc/net").join(file)).unwrap_or_default();
+        // An address brings a route with it, in IPv4; each interface that is up has an address of its link, in IPv6.
+        let has_route = net("route").lines().any(|line| line.split_whitespace().next() == Some(interface));
+        let has_address = net("if_inet6").lines().any(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            matches!(words[..], [_, _, _, scope, _, name] if name == interface && scope != LINK_LOCAL)
+        });
+        if has_route || has_address {
+            return Some("this machine has addresses or routes there");
+        }
+        let links = self.names(interface);
+        if links.iter().any(|name| name == "master") {
+            return Some("it is part of a bridge or bond");
+        }
+        links.iter().any(|name| name.starts_with("upper_")).then_some("other interfaces stand on it")
+    }
+
+    /// The interfaces of a PCI device. Those of virtio hang one level deeper, on the virtio bus.
+    pub fn interfaces_of(&self, address: &str) -> Vec<String> {
+        let device = self.root.join("sys/bus/pci/devices").join(address);
+        let deeper = names_in(&device).into_iter().filter(|name| name.starts_with("virtio"));
+        let places = deeper.map(|name| device.join(name)).chain([device.clone()]);
+        places.flat_map(|place| names_in(&place.join("net"))).collect()
     }
 
     /// Capabilities that this process lacks for these sockets.
@@ -386,6 +448,50 @@ mod tests {
             obstacle(&root, "xdp:eth1", 2)
                 .contains("no AF_XDP: one with CONFIG_XDP_SOCKETS=y, or af_packet:eth1")
         );
+    }
+
+    #[test]
+    fn what_the_machine_uses_itself_is_no_port() {
+        let root = machine();
+        let own_use = |interface| Kernel::read(root.path()).own_use(interface);
+        file(&root, "proc/net/if_inet6", "fe80000000000000 03 40 20 80     eth1\n");
+        file(&root, "proc/net/route", "Iface\tDestination\teth1\neth10\t00000000\t0101A8C0\n");
+        assert_eq!(own_use("eth1"), None, "each interface has an address of its link");
+        assert_eq!(own_use("eth10"), Some("this machine has addresses or routes there"));
+        file(&root, "proc/net/if_inet6", "fd00000000000000 03 40 00 80     eth1\n");
+        assert_eq!(own_use("eth1"), Some("this machine has addresses or routes there"));
+        fs::remove_file(root.path().join("proc/net/if_inet6")).expect("it was there");
+        file(&root, "sys/class/net/eth1/upper_eth1.100", "");
+        assert_eq!(own_use("eth1"), Some("other interfaces stand on it"));
+        file(&root, "sys/class/net/eth1/master", "");
+        assert_eq!(own_use("eth1"), Some("it is part of a bridge or bond"));
+        for path in ["0000:03:00.0/net/eth1", "0000:04:00.0/virtio3/net/eth2"] {
+            file(&root, &format!("sys/bus/pci/devices/{path}/ifindex"), "3");
+        }
+        let kernel = Kernel::read(root.path());
+        assert_eq!(kernel.interfaces_of("0000:03:00.0"), ["eth1"]);
+        assert_eq!(kernel.interfaces_of("0000:04:00.0"), ["eth2"], "through virtio's bus");
+        assert!(kernel.interfaces_of("0000:05:00.0").is_empty());
+    }
+
+    #[test]
+    fn ends_and_hugepages_are_counted() {
+        let root = machine();
+        let kernel = Kernel::read(root.path());
+        assert_eq!(kernel.hugepages(), (0, 0));
+        for (file_name, text) in [
+            ("hugepages-2048kB/nr_hugepages", "5\n"),
+            ("hugepages-2048kB/free_hugepages", "0\n"),
+            ("hugepages-1048576kB/nr_hugepages", "2\n"),
+            ("hugepages-1048576kB/free_hugepages", "1\n"),
+        ] {
+            file(&root, &format!("sys/kernel/mm/hugepages/{file_name}"), text);
+        }
+        assert_eq!(kernel.hugepages(), (1, 7));
+        file(&root, "sys/class/net/eth1/iflink", "3\n");
+        assert!(!kernel.has_other_end("eth1"), "a dummy");
+        file(&root, "sys/class/net/eth1/iflink", "4\n");
+        assert!(kernel.has_other_end("eth1"), "one of a pair");
     }
 
     #[test]

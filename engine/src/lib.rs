@@ -27,3 +27,5 @@ pub mod secrets;
 pub mod simulate;
 pub mod verdicts;
 pub mod worker;
+#[cfg(feature = "yara")]
+pub mod yara;

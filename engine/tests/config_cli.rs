@@ -403,6 +403,67 @@ remove = ["alt-svc"]
 }
 
 #[test]
+fn check_and_explain_say_who_is_shown_a_connection() {
+    let folder = Folder::new();
+    let rules = r#"[mirror.ids]
+port = "0000:04:00.0"
+[mirror.tap]
+port = "0000:04:00.1"
+bypassed = true
+profile = ["strict"]
+[profile.strict]
+[[rule]]
+name = "bank"
+sni = ["bank.example"]
+action = "bypass"
+[[rule]]
+name = "strict"
+sni = ["strict.example"]
+action = "decrypt"
+profile = "strict"
+[[rule]]
+name = "tapped"
+sni = ["tapped.example"]
+action = "decrypt"
+mirror = "tap"
+[[rule]]
+name = "private"
+sni = ["private.example"]
+action = "decrypt"
+mirror = "none"
+[[rule]]
+name = "blocked"
+sni = ["blocked.example"]
+action = "block"
+"#;
+    let path = folder.write("wire.toml", format!("{GOOD}{rules}"));
+    let file = path.to_str().unwrap();
+    let checked = wireglass(&["check", "-c", file]);
+    let checked = format!("{}{}", text(&checked.stdout), text(&checked.stderr));
+    for line in ["; mirror tap\n", "; no mirror\n"] {
+        assert!(checked.contains(line), "{line} in {checked}");
+    }
+    for (host, shown) in [
+        ("bank", Some("tap")),
+        ("strict", Some("ids, tap")),
+        ("tapped", Some("tap")),
+        ("other", Some("ids")),
+        ("private", None),
+        ("blocked", None),
+    ] {
+        let url = format!("https://{host}.example/");
+        let said = wireglass(&["policy", "explain", "-c", file, "--url", &url]);
+        let (said, err) = (text(&said.stdout).to_owned(), text(&said.stderr));
+        match shown {
+            Some(names) => {
+                assert!(said.contains(&format!("  shown at mirror {names}\n")), "{host}: {said}{err}")
+            }
+            None => assert!(said.contains("[[rule]]") && !said.contains("mirror"), "{host}: {said}{err}"),
+        }
+    }
+}
+
+#[test]
 fn policy_explain_says_which_servers_an_operator_has_excluded() {
     let folder = Folder::new();
     let path = folder.write("wire.toml", format!("{GOOD}[exclusions]\nfile = \"known.json\"\n"));

@@ -405,6 +405,95 @@ action = "inspect"
     );
 }
 
+#[cfg(feature = "yara")]
+#[test]
+fn sets_of_yara_rules() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("feeds")).expect("a folder");
+    folder.write("own.yar", "rule a : test { condition: filesize > 1 } rule b { condition: a }");
+    folder.write("feeds/one.yar", "rule a { strings: $a = \"at dawn\" condition: $a }");
+    folder.write("feeds/two.yar", "import \"pe\" rule c { condition: pe.is_pe }");
+    let text = r#"[icap.av]
+respmod = "icap://127.0.0.1/avscan"
+[yara.more]
+rules = ["own.yar"]
+max_bytes = 100000
+timeout_ms = 250
+[yara.feeds]
+rules = ["feeds/*.yar", "own.yar", "feeds/one.yar"]
+[[content.rule]]
+name = "all"
+inspect = ["yara.more", "icap.av", "yara.feeds"]
+action = "inspect"
+"#;
+    let config = folder.load(&format!("{GOOD}{text}")).expect("a configuration");
+    let told = config.yara.sets.iter().map(|set| {
+        (&*set.name, set.rules, set.files, set.max_bytes, set.timeout.as_millis(), &**set.inspector.name())
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [("yara.feeds", 4, 3, 8_388_608, 5000, "yara.feeds"), ("yara.more", 2, 1, 100_000, 250, "yara.more")]
+    );
+    let ContentAction::Inspect(inspect) = &config.content.rules[0].action else { panic!("it inspects") };
+    assert_eq!(inspect.inspectors, [2, 0, 1], "servers have the first places");
+    let policy = config.compile_content();
+    let names: Vec<_> = policy.inspectors(&inspect.inspectors).map(|each| each.name().to_string()).collect();
+    assert_eq!(names, ["yara.more", "icap.av", "yara.feeds"]);
+    // A file with other rules is a change.
+    folder.write("feeds/one.yar", "rule a { condition: false }");
+    let after = folder.load(&format!("{GOOD}{text}")).expect("a configuration");
+    let changed = config.live_changes(&after);
+    assert!(changed.iter().all(|name| name.ends_with("feeds/one.yar")) && !changed.is_empty(), "{changed:?}");
+}
+
+#[cfg(feature = "yara")]
+#[test]
+fn faults_of_yara_rules() {
+    let folder = Folder::new();
+    folder.write("bad.yar", "rule a { condition: true }\nrule b {\n  condition: c\n}\n");
+    folder.write("good.yar", "rule a { condition: true }");
+    folder.write("empty.yar", "// nothing\n");
+    folder.write("latin.yar", b"rule a { meta: by = \"J\xf6rg\" condition: true }");
+    let text = r#"[yara.a]
+rules = ["good.yar", "bad.yar", "missing.yar", "latin.yar", "none*.yar"]
+max_bytes = 5
+[yara.b]
+timeout = 5
+[yara.c]
+rules = ["empty.yar"]
+timeout_ms = 1
+[signatures."yara.d"]
+literals = ["attack"]
+[content]
+threads = 0
+[[content.rule]]
+name = "all"
+inspect = ["yara.e", "yara.a"]
+action = "inspect"
+"#;
+    assert_eq!(
+        folder.faults(&format!("{GOOD}{text}")),
+        [
+            r#"14: yara.a.rules[2]: DIR/bad.yar:3:14: unknown identifier "c""#,
+            r#"14: yara.a.rules[3]: cannot read DIR/missing.yar: No such file or directory (os error 2)"#,
+            r#"14: yara.a.rules[4]: expected UTF-8 in DIR/latin.yar"#,
+            r#"14: yara.a.rules[5]: no file matches "none*.yar""#,
+            r#"15: yara.a.max_bytes: expected a whole number from 1024 to 1073741824, found 5"#,
+            r#"17: yara.b.timeout: unknown key; known here: max_bytes, timeout_ms, rules (did you mean "timeout_ms"?)"#,
+            r#"16: yara.b.rules: missing: expected files of YARA rules (`rules = ["rules/*.yar"]`)"#,
+        ]
+    );
+}
+
+#[cfg(not(feature = "yara"))]
+#[test]
+fn a_build_without_yara_says_so() {
+    assert_faults(
+        "[yara.a]\nrules = [\"a.yar\"]\n",
+        &["13: yara.a: this program is built without YARA (feature `yara` of the package wireglass)"],
+    );
+}
+
 #[test]
 fn faults_of_inspection() {
     assert_faults(

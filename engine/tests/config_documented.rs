@@ -37,6 +37,7 @@ fn the_key_list_is_complete_enough_to_be_worth_comparing() {
     }
 }
 
+#[cfg_attr(not(feature = "yara"), ignore = "the example has rules of YARA")]
 #[test]
 fn the_example_is_in_order_and_shows_every_key_with_its_default() {
     let text = fs::read_to_string(repository().join("examples/wireglass.toml")).unwrap();
@@ -78,8 +79,11 @@ fn walk(path: &str, value: &toml::Value, out: &mut Vec<(String, String)>) {
         }
         toml::Value::Table(table) => {
             for (key, value) in table {
-                let key =
-                    if ["profile", "mirror", "signatures", "icap"].contains(&path) { "NAME" } else { key };
+                let key = if ["profile", "mirror", "signatures", "icap", "yara"].contains(&path) {
+                    "NAME"
+                } else {
+                    key
+                };
                 walk(&if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }, value, out);
             }
         }

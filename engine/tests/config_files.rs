@@ -96,6 +96,15 @@ fn what_the_engine_would_refuse_is_blamed_on_its_key() {
         ]
     );
 
+    // One file for both keys: it is the key of one certificate, and not of the other.
+    for (from, to, line, key, cert) in [
+        ("ca/trusted.key", "ca/untrusted.key", 6, "ca.trusted.key", "ca/trusted.pem"),
+        ("ca/untrusted.key", "ca/trusted.key", 7, "ca.untrusted.key", "ca/untrusted.pem"),
+    ] {
+        let expected = format!("{line}: {key}: DIR/{to}: expected the key of the certificate in DIR/{cert}");
+        assert_eq!(folder.faults(&GOOD.replace(from, to)), [expected]);
+    }
+
     let same = GOOD.replace("ca/untrusted", "ca/trusted");
     assert_eq!(
         folder.faults(&same),

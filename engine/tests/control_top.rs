@@ -23,7 +23,7 @@ use wireglass::metrics::{Metrics, PoolStatistics, PortStatistics};
 use wireglass_core::exclusions::{Cause, Clients, Exclusion, Exclusions, Server};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
-use wireglass_core::reason::PacketDrop;
+use wireglass_core::reason::{MirrorDrop, PacketDrop};
 
 /// Longer than anything here takes, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,6 +39,13 @@ impl Engine {
     fn start() -> Self {
         let metrics = Metrics::new(&["lan".into()], 2);
         metrics.set_cores(vec![4, 6]);
+        metrics.set_mirrors(vec!["ids".into(), "tap".into()]);
+        for worker in 0..2 {
+            let counters = metrics.worker(worker).unwrap();
+            let mirror = counters.mirror(1);
+            (mirror.frames.add(7), mirror.bytes.add(700), mirror.flows.add(2));
+            mirror.drop_frame(MirrorDrop::Overrun);
+        }
         metrics.set_ports(|| {
             let port = |port: &str, rx_missed| PortStatistics {
                 port: port.into(),
@@ -115,6 +122,10 @@ fn what_was_counted_comes_over() {
     assert_eq!((worker.flows["decrypted"], worker.flows_limit), (1, 64));
     assert_eq!((worker.flow_bytes, worker.flow_bytes_limit, worker.heap_records), (250, 1000, 8));
     assert_eq!(worker.drops.iter().collect::<Vec<_>>(), [(&"packet.hold_full".into(), &1)]);
+    let [ids, tap] = &first.engine.mirrors[..] else { panic!("{:?}", first.engine.mirrors) };
+    assert_eq!((&*ids.mirror, ids.frames, ids.drops.len()), ("ids", 0, 0));
+    assert_eq!((&*tap.mirror, tap.frames, tap.bytes, tap.flows, tap.flows_lost), ("tap", 14, 1400, 4, 0));
+    assert_eq!(tap.drops.iter().collect::<Vec<_>>(), [(&"mirror.dropped".into(), &2)]);
     assert_eq!((ports[0].port.as_str(), ports[0].drops["port.rx_missed"]), ("net_ring0", 11));
     assert_eq!(ports[1].drops.iter().collect::<Vec<_>>(), [(&"port.rx_nombuf".into(), &2)]);
 
@@ -159,6 +170,7 @@ fn once_prints_rates_and_json_tells_them_to_programs() {
         assert_eq!(object["total"]["drops"]["port.rx_missed"]["total"], 11);
         assert_eq!(object["total"]["flows"]["decrypted"], 1);
         assert_eq!(object["ports"][1]["port"], "net_ring1");
+        assert_eq!(object["mirrors"][1]["drops"]["mirror.dropped"]["total"], 2);
 
         let (status, out, err) = text;
         assert_eq!((status, err.as_str()), (Some(0), ""));

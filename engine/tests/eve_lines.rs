@@ -160,7 +160,8 @@ fn found() -> Hit {
     let signatures = Arc::new(Signatures::compile(&[set]).expect("signatures"));
     let mut stream = SignatureStream::new(&signatures, signatures.id("cards").into_iter().collect());
     stream.push(b"4111 1111 1111 1111\n");
-    stream.poll_hit().expect("it is one").1
+    // Only rules of YARA have tags; here one hit shows all that there is.
+    Hit { tags: ["data".into(), "pci".into()].into(), ..stream.poll_hit().expect("it is one").1 }
 }
 
 /// The alert beside it.
@@ -215,6 +216,7 @@ fn flow(phase: FlowPhase, reason: Reason) -> FlowEvent {
         ordered: None,
         unread: Some(Unread { off: Some(InspectorOff::Opaque), to_server: 1234, to_client: 56_789 }),
         learned: None,
+        mirrors: Box::default(),
     }
 }
 
@@ -364,6 +366,7 @@ fn examples() -> Vec<Value> {
         flow_line(FlowEvent {
             midstream: true,
             ordered: Some(Order::Bypass),
+            mirrors: ["ids".into(), "recorder".into()].into(),
             ..flow(FlowPhase::Bypassed, Reason::Closed)
         }),
         mail_line(),
@@ -530,7 +533,7 @@ fn alerts_have_suricatas_names() {
     assert_eq!(value["wireglass"]["event"], "1407374883553281-3");
 
     // Nobody learns the number from the log.
-    let found = json!({"by": "cards", "what": "signature", "count": 1, "sample": "4111**********11"});
+    let found = json!({"by": "cards", "what": "signature", "count": 1, "sample": "4111**********11", "tags": ["data", "pci"]});
     assert_eq!(value["wireglass"]["found"], found);
     // What no rule names goes by its reason; in HTTP/1 there are no streams.
     let unread = AlertEvent {

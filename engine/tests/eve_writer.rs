@@ -51,6 +51,7 @@ fn flow(flow_id: u64) -> Event {
         ordered: None,
         unread: None,
         learned: None,
+        mirrors: Box::default(),
     };
     Event::Flow(head(flow_id), Box::new(event))
 }

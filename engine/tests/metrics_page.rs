@@ -52,6 +52,7 @@ fn flow_event() -> Event {
         ordered: None,
         unread: None,
         learned: None,
+        mirrors: Box::default(),
     };
     Event::Flow(head, Box::new(event))
 }

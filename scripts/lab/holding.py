@@ -10,7 +10,22 @@ PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(range(256)) * 8_000
 TEXT = b"a line that is on the list\n" * 20_000
 LINES = "".join(f"{hashlib.sha256(file).hexdigest()}  listed\n" for file in (PROGRAM, TEXT))
 
+# What no list of hashes has: a rule goes by places in the file, and by what it is called.
+RULE = """import "hash"
+rule disguised : program disguise
+{
+    strings:
+        $end = "the very end"
+    condition:
+        uint32be(0) == 0x7F454C46 and $end at filesize - 12 and filename matches /^yara-/ and hash.md5(0, 4) != ""
+}
+"""
+DISGUISED = b"\x7fELF\x02\x01\x01" + bytes(range(200)) * 10_000 + b"the very end"
+
 CONTENT = """
+[yara.lab]
+rules = ["*.yar"]
+
 [[list]]
 name = "malware"
 kind = "sha256"
@@ -20,6 +35,12 @@ files = ["malware.sha256"]
 name = "no grpc secrets"
 path = ["/lab.Echo/Secret"]
 action = "block"
+
+[[content.rule]]
+name = "yara files"
+path = ["*/yara-*"]
+inspect = ["yara.lab"]
+action = "inspect"
 
 [[content.rule]]
 name = "late files"
@@ -34,4 +55,4 @@ inspect = ["list.malware"]
 action = "inspect"
 """
 
-SETUP = {"rules": CONNECTIONS + RULES + CONTENT, "files": (("malware.sha256", LINES),)}
+SETUP = {"rules": CONNECTIONS + RULES + CONTENT, "files": (("malware.sha256", LINES), ("lab.yar", RULE))}

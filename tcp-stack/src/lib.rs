@@ -20,6 +20,11 @@
 // Clocks, sockets, threads and randomness: the list is in clippy.toml.
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
+/// Its examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod assembler;
 mod autotune;
 mod challenge;

@@ -52,7 +52,7 @@ pub(crate) fn measure(scenario: &Scenario, setting: &Setting) -> Result<Outcome,
         pool_core: setting.pool_core,
         home_core: setting.load_core,
         root: internet.root_pem(),
-        rules: matches!(scenario.what, What::Rules(_)),
+        rules: if let What::Rules(many, _) = scenario.what { Some(many) } else { None },
         alone: scenario.alone,
         records: setting.records,
     };

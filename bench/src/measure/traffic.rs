@@ -83,7 +83,7 @@ pub(super) fn measure(
     let engine = rig.timed_worker().cloned();
     let mut bench = Bench { scenario, setting, rig, load: Generator::new(ports, engine), protocol, outcome };
     let pools = match scenario.what {
-        What::Rules(_) => bench.rules()?,
+        What::Rules(..) => bench.rules()?,
         What::Idle(_) => bench.idle()?,
         What::Opening(_) => bench.opening()?,
         What::Latency => bench.latency()?,

@@ -33,7 +33,7 @@ use super::timed_worker::TimedWorker;
 use super::{Failure, Mode, Records, WORKER};
 use crate::allocations;
 use crate::machine::{self, Thread};
-use crate::rules;
+use crate::rules::{self, Many};
 use crate::scenario::NAME;
 
 /// Flows that the worker may have.
@@ -58,8 +58,8 @@ pub(crate) struct RunConfig {
     pub(crate) home_core: usize,
     /// The root that the servers' chains end at, as PEM.
     pub(crate) root: String,
-    /// Many rules and a long list are read, for [`Rig::set_rules`](super::Rig::set_rules).
-    pub(crate) rules: bool,
+    /// Much to look for is read, for [`Rig::set_rules`](super::Rig::set_rules).
+    pub(crate) rules: Option<Many>,
     /// The worker has no thread: whoever starts it runs its turns.
     pub(crate) alone: bool,
     /// What protects records.
@@ -109,10 +109,9 @@ impl Engine {
         };
         let [trusted, untrusted] = [EngineCa::new("Bench Company CA")?, EngineCa::new("Bench untrusted CA")?];
         let builder = builder(order, [&trusted, &untrusted], wires, sender, ports.mbufs() / HELD_SHARE)?;
-        let ruled: Arc<dyn Filters> = if order.rules {
-            rules::load()?.compile(&Tallies::default()).filters
-        } else {
-            Arc::clone(&builder.filters)
+        let ruled: Arc<dyn Filters> = match order.rules {
+            Some(many) => rules::load(many)?.compile(&Tallies::default()).filters,
+            None => Arc::clone(&builder.filters),
         };
         let filters = [Arc::clone(&builder.filters), ruled];
         let records = builder.tls.record_libraries().of(Suite::Aes256Gcm).name();

@@ -14,7 +14,7 @@
 //!
 //! Nothing in this crate is safe to call. Use the [`dpdk`] crate.
 //!
-//! [`dpdk`]: ../dpdk/index.html
+//! [`dpdk`]: https://docs.rs/dpdk
 
 #[allow(missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_qualifications)]
 #[allow(unsafe_op_in_unsafe_fn, clippy::all, clippy::undocumented_unsafe_blocks)]

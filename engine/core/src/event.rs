@@ -397,6 +397,8 @@ pub struct FlowEvent {
     pub unread: Option<Unread>,
     /// Why its server is known from now on as one that cannot be decrypted.
     pub learned: Option<Cause>,
+    /// Names of the mirrors that it was shown at.
+    pub mirrors: Box<[Arc<str>]>,
 }
 
 /// What an HTTP reader has not read of a flow.

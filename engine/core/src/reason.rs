@@ -202,6 +202,8 @@ reasons! {
         IcapProtocol = "icap.protocol", "An ICAP server answered with an error, or not as the protocol has it (`content.on_icap`).";
         IcapShort = "icap.short", "An ICAP server gave less of a body back than it was to: it has found something on the way.";
         IcapOversize = "icap.oversize", "A body that is larger than an ICAP server is to be asked about (`max_bytes` of the server, `content.on_oversize`).";
+        YaraTimeout = "yara.timeout", "A set of YARA rules took longer for a body than it may (`timeout_ms` of the set, `content.on_timeout`).";
+        YaraOversize = "yara.oversize", "A body that is larger than is kept for a set of YARA rules (`max_bytes` of the set, `content.on_oversize`).";
         ContentUndecided = "content.undecided", "A filter did not decide on plaintext of which no more can be held, or will come.";
         VerdictExternal = "verdict.external", "An IDS at a mirror has found something in the plaintext (`[verdicts]`).";
         KeysUsedUp = "tls.keys_used_up", "The keys of a TLS 1.2 connection have protected as many records as they may.";

@@ -53,7 +53,7 @@ pub(super) fn run(args: &BypassArgs) -> ExitCode {
     if args.all
         && let Err(error) = request.time(Order::Bypass)
     {
-        eprintln!("wireglass: --for: {error}");
+        errln!("wireglass: --for: {error}");
         return ExitCode::from(USAGE);
     }
     let asked = args.engine.ask(|socket| match (args.all, args.end) {
@@ -71,10 +71,10 @@ pub(super) fn run(args: &BypassArgs) -> ExitCode {
         tell(&done);
     }
     if args.now {
-        eprintln!("wireglass: {} decrypted flow(s) ended", done.killed);
+        errln!("wireglass: {} decrypted flow(s) ended", done.killed);
     }
     if !done.complete {
-        eprintln!("wireglass: a worker did not answer in time");
+        errln!("wireglass: a worker did not answer in time");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

@@ -148,7 +148,7 @@ impl CaArgs {
 }
 
 fn wrong_config(message: &str) -> ExitCode {
-    eprintln!("{message}");
+    errln!("{message}");
     ExitCode::from(2)
 }
 
@@ -161,12 +161,9 @@ fn crl(args: &CrlArgs, [cert, key]: &[PathBuf; 2]) -> Result<String, String> {
 
 fn report<E: std::fmt::Display>(result: Result<String, E>) -> ExitCode {
     match result {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) => super::print(text, ExitCode::SUCCESS),
         Err(error) => {
-            eprintln!("wireglass: {error}");
+            errln!("wireglass: {error}");
             ExitCode::FAILURE
         }
     }

@@ -52,7 +52,7 @@ pub(super) struct DrainArgs {
 pub(super) fn run(args: &DrainArgs) -> ExitCode {
     let request = OrderRequest { seconds: args.time.map(|time| time.as_secs()), now: false };
     if let Err(error) = request.time(Order::Drain) {
-        eprintln!("wireglass: --for: {error}");
+        errln!("wireglass: --for: {error}");
         return ExitCode::from(USAGE);
     }
     let asked = args.engine.ask(|socket| match args.end {
@@ -74,17 +74,14 @@ pub(super) fn run(args: &DrainArgs) -> ExitCode {
             Err(status) => return status,
         };
         if !last.orders.iter().any(|order| order.order == Order::Drain.name()) {
-            eprintln!(
-                "wireglass: the order to drain has ended; {} decrypted flow(s) are left",
-                last.decrypted
-            );
+            errln!("wireglass: the order to drain has ended; {} decrypted flow(s) are left", last.decrypted);
             return ExitCode::FAILURE;
         }
     }
     if args.json {
         print_json(&last);
     } else if waits {
-        eprintln!("wireglass: no decrypted flow is left");
+        errln!("wireglass: no decrypted flow is left");
     }
     ExitCode::SUCCESS
 }

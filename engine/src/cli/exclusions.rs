@@ -93,7 +93,7 @@ pub(super) fn run(args: &ExclusionsArgs) -> ExitCode {
     let socket = match engine.path() {
         Ok(socket) => socket,
         Err(message) => {
-            eprintln!("{message}");
+            errln!("{message}");
             return ExitCode::from(USAGE);
         }
     };
@@ -103,7 +103,7 @@ pub(super) fn run(args: &ExclusionsArgs) -> ExitCode {
             let request =
                 ExcludeRequest { name: name.clone(), address: *address, port: *port, hours: *hours };
             if let Err(message) = request.server() {
-                eprintln!("wireglass: {message}");
+                errln!("wireglass: {message}");
                 return ExitCode::from(USAGE);
             }
             client::exclude(&socket, &request).map(|()| ExitCode::SUCCESS)
@@ -120,11 +120,9 @@ pub(super) fn run(args: &ExclusionsArgs) -> ExitCode {
         }
     };
     done.unwrap_or_else(|error| {
-        eprintln!("wireglass: {}: {error}", socket.display());
+        errln!("wireglass: {}: {error}", socket.display());
         if matches!(error, AskError::Refused(Refusal::Request, _)) {
-            eprintln!(
-                "wireglass: if that engine is older than this command, restart it with this `wireglass`"
-            );
+            errln!("wireglass: if that engine is older than this command, restart it with this `wireglass`");
         }
         ExitCode::FAILURE
     })
@@ -133,11 +131,11 @@ pub(super) fn run(args: &ExclusionsArgs) -> ExitCode {
 fn removed(count: u64) -> ExitCode {
     match count {
         0 => {
-            eprintln!("wireglass: no exclusion is like that");
+            errln!("wireglass: no exclusion is like that");
             ExitCode::FAILURE
         }
         count => {
-            eprintln!("wireglass: {count} removed");
+            errln!("wireglass: {count} removed");
             ExitCode::SUCCESS
         }
     }
@@ -146,15 +144,7 @@ fn removed(count: u64) -> ExitCode {
 fn list(mut all: Vec<ExclusionRecord>, json: bool) -> ExitCode {
     // The youngest last, next to the prompt.
     all.sort_by_key(|exclusion| exclusion.since);
-    match print(&all, json) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has seen enough: `| head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("wireglass: cannot write: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    super::printed(print(&all, json), ExitCode::SUCCESS)
 }
 
 fn print(all: &[ExclusionRecord], json: bool) -> io::Result<()> {
@@ -170,7 +160,7 @@ fn print(all: &[ExclusionRecord], json: bool) -> io::Result<()> {
     }
     out.flush()?;
     if all.is_empty() && !json {
-        eprintln!("wireglass: there are none");
+        errln!("wireglass: there are none");
     }
     Ok(())
 }

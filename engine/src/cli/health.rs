@@ -34,16 +34,13 @@ pub(super) struct HealthArgs {
 
 pub(super) fn run(args: &HealthArgs) -> ExitCode {
     match ask(args.address) {
-        Ok((true, said)) => {
-            println!("{said}");
-            ExitCode::SUCCESS
-        }
+        Ok((true, said)) => super::print(format_args!("{said}\n"), ExitCode::SUCCESS),
         Ok((false, said)) => {
-            eprintln!("wireglass: {said}");
+            errln!("wireglass: {said}");
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("wireglass: no answer from {}: {error}", args.address);
+            errln!("wireglass: no answer from {}: {error}", args.address);
             ExitCode::FAILURE
         }
     }

@@ -42,12 +42,12 @@ pub(super) struct IntermediatesArgs {
 
 pub(super) fn run(args: &IntermediatesArgs) -> ExitCode {
     match write(args.report.as_deref(), &args.out) {
-        Ok(Taken { pem: _, taken, left_out }) => {
-            println!("wrote {}: {taken} certificates, {left_out} left out", args.out.display());
-            ExitCode::SUCCESS
-        }
+        Ok(Taken { pem: _, taken, left_out }) => super::print(
+            format_args!("wrote {}: {taken} certificates, {left_out} left out\n", args.out.display()),
+            ExitCode::SUCCESS,
+        ),
         Err(message) => {
-            eprintln!("wireglass: {message}");
+            errln!("wireglass: {message}");
             ExitCode::FAILURE
         }
     }

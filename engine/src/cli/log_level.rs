@@ -34,7 +34,7 @@ pub(super) struct LogLevelArgs {
 pub(super) fn run(args: &LogLevelArgs) -> ExitCode {
     match args.engine.ask(|socket| client::log_level(socket, LevelRequest { level: args.level })) {
         Ok(level) if args.json => print_json(&LevelRequest { level }),
-        Ok(level) => eprintln!("wireglass: messages of level {level} and worse, until the next reload"),
+        Ok(level) => errln!("wireglass: messages of level {level} and worse, until the next reload"),
         Err(status) => return status,
     }
     ExitCode::SUCCESS

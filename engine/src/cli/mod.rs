@@ -1,4 +1,9 @@
 //! The command line.
+// Who reads may be gone: `print` and `errln!` do not panic then.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod print;
 
 mod bypass;
 pub mod ca;
@@ -12,6 +17,7 @@ mod flows;
 mod grade;
 mod harden;
 mod health;
+mod init;
 mod intermediates;
 mod log_level;
 mod messages;
@@ -33,8 +39,9 @@ mod why;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use self::print::{print, printed};
 use crate::config::{Config, Faults};
 
 /// Exit status for a wrong command line or configuration; clap's own choice, too.
@@ -42,6 +49,7 @@ const USAGE: u8 = 2;
 
 const BEGIN: &str = "\
 Where to begin:
+  wireglass init                    write a first configuration that works, and make its CA
   wireglass ca init --dir ca        make the two CAs; install ca/trusted.pem on the clients
   wireglass check -c wire.toml      find every fault of a configuration
   wireglass replay -c wire.toml F   see what a policy would do with a capture file
@@ -73,14 +81,18 @@ struct CommandLine {
     command: Command,
 }
 
+/// What the command line is made of, for manual pages and completions.
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::InitArgs),
     /// Go between the ports of all wires, until SIGINT or SIGTERM.
     #[command(after_help = RUN_HELP)]
     Run(ConfigFile),
-    /// Check a configuration as `run` would, start nothing, and say what it means.
-    #[command(after_help = CHECK_HELP)]
-    Check(ConfigFile),
+    Check(check::CheckArgs),
     Top(top::TopArgs),
     Flows(flows::FlowsArgs),
     Reload(reload::ReloadArgs),
@@ -110,15 +122,6 @@ Needs ports through DPDK: a build with `--features dpdk`, and usually root.
 
 Exit status: 0 stopped by a signal; 1 failed; 2 wrong configuration.";
 
-const CHECK_HELP: &str = "\
-Example:
-  wireglass check -c wire.toml && wireglass run -c wire.toml
-
-Each fault is one line, FILE:LINE: KEY: what was expected, found ...
-Certificates and keys are read, too; ports and cores are only tried by `run`.
-
-Exit status: 0 in order; 2 faults.";
-
 #[derive(Debug, Args)]
 struct ConfigFile {
     /// Configuration in TOML; docs/configuration.md has all keys.
@@ -130,7 +133,7 @@ struct ConfigFile {
 pub fn main() -> ExitCode {
     let command = CommandLine::parse().command;
     if let Err(error) = harden::keep_memory_private() {
-        eprintln!("wireglass: cannot keep memory out of core dumps: {error}");
+        errln!("wireglass: cannot keep memory out of core dumps: {error}");
         return ExitCode::FAILURE;
     }
     match command {
@@ -138,7 +141,8 @@ pub fn main() -> ExitCode {
             let set_level = messages::start(config.log.level);
             run(config, set_level)
         }),
-        Command::Check(file) => with_config(&file.config, |config| check::check(&config)),
+        Command::Check(args) => check::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Flows(args) => flows::run(args),
         Command::Reload(args) => reload::run(&args),
@@ -163,7 +167,7 @@ use run::run;
 
 #[cfg(not(feature = "dpdk"))]
 fn run(config: Config, _set_level: impl Fn(tracing::level_filters::LevelFilter)) -> ExitCode {
-    eprintln!(
+    errln!(
         "wireglass: {} is in order, but this build has no ports: build with `cargo build --release --features dpdk`",
         config.file.display()
     );
@@ -174,7 +178,7 @@ fn with_config(file: &Path, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
     match Config::load(file) {
         Ok(config) => then(config),
         Err(faults) => {
-            eprintln!("{}", describe(&faults));
+            errln!("{}", describe(&faults));
             ExitCode::from(USAGE)
         }
     }
@@ -194,12 +198,8 @@ fn ca_file_names(file: &Path) -> Result<[[PathBuf; 2]; 2], String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::CommandLine;
-
     #[test]
     fn the_command_line_is_well_formed() {
-        CommandLine::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn print_json(record: &impl Serialize) {
 /// What stands, in words for people.
 pub(super) fn tell(record: &OrdersRecord) {
     if record.orders.is_empty() {
-        eprintln!("wireglass: no order stands: policy decides");
+        errln!("wireglass: no order stands: policy decides");
     }
     for OrderRecord { order, left_seconds } in &record.orders {
         let what = match order.as_str() {
@@ -35,9 +35,9 @@ pub(super) fn tell(record: &OrdersRecord) {
             Some(left) => format!("{:#} left", jiff::SignedDuration::from_secs(*left as i64)),
             None => format!("until `wireglass {order} --end`"),
         };
-        eprintln!("wireglass: {order}: {what}; {left}");
+        errln!("wireglass: {order}: {what}; {left}");
     }
-    eprintln!("wireglass: {} decrypted flow(s) are open", record.decrypted);
+    errln!("wireglass: {} decrypted flow(s) are open", record.decrypted);
 }
 
 #[cfg(test)]

@@ -32,37 +32,34 @@ pub(super) fn run(args: &ReloadArgs) -> ExitCode {
     let socket = match args.engine.path() {
         Ok(socket) => socket,
         Err(message) => {
-            eprintln!("{message}");
+            errln!("{message}");
             return ExitCode::from(USAGE);
         }
     };
     match client::reload(&socket) {
         Ok(done) => {
-            println!("wireglass: generation {} is in effect", done.generation);
+            let mut said = format!("wireglass: generation {} is in effect\n", done.generation);
             match done.changed.as_slice() {
-                [] => println!("wireglass: nothing has changed"),
-                changed => println!("wireglass: changed: {}", Plain(&changed.join(", "))),
+                [] => said.push_str("wireglass: nothing has changed\n"),
+                changed => said.push_str(&format!("wireglass: changed: {}\n", Plain(&changed.join(", ")))),
             }
             if !done.needs_restart.is_empty() {
-                let keys = done.needs_restart.join(", ");
-                println!(
-                    "wireglass: changed, but not in effect before the engine is started anew: {}",
-                    Plain(&keys)
-                );
+                said.push_str(&format!(
+                    "wireglass: changed, but not in effect before the engine is started anew: {}\n",
+                    Plain(&done.needs_restart.join(", "))
+                ));
             }
-            ExitCode::SUCCESS
+            super::print(said, ExitCode::SUCCESS)
         }
         Err(AskError::Refused(Refusal::Fault, faults)) => {
-            faults.lines().for_each(|fault| eprintln!("{fault}"));
-            eprintln!("wireglass: not reloaded; what was in effect stays so");
+            faults.lines().for_each(|fault| errln!("{fault}"));
+            errln!("wireglass: not reloaded; what was in effect stays so");
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("wireglass: {}: {error}", socket.display());
+            errln!("wireglass: {}: {error}", socket.display());
             if matches!(error, AskError::Refused(Refusal::Request, _)) {
-                eprintln!(
-                    "wireglass: that engine is older than this command: restart it with this `wireglass`"
-                );
+                errln!("wireglass: that engine is older than this command: restart it with this `wireglass`");
             }
             ExitCode::FAILURE
         }

@@ -56,7 +56,7 @@ pub(super) fn run(config: Config, set_level: impl Fn(LevelFilter) + Send + 'stat
     match start(config, set_level) {
         Ok(engine) => engine.run_until_stopped(),
         Err(message) => {
-            eprintln!("wireglass: {message}");
+            errln!("wireglass: {message}");
             ExitCode::FAILURE
         }
     }
@@ -181,7 +181,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         start_workers(&threads, (builder, captures), &metrics, queues, &signals.stop, beside)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
     tracing::info!(dpdk = ports.version(), "started");
-    eprintln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
+    errln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
     Ok(Engine {
         ports,
         links,
@@ -360,6 +360,20 @@ fn nanoseconds() -> u64 {
 /// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.
 pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
     let kernel = Kernel::read(Path::new("/"));
+    let wants_none = eal_arguments(config).iter().any(|word| word == "--no-huge");
+    if let (0, all) = kernel.hugepages()
+        && !wants_none
+    {
+        let found = if all == 0 {
+            "there are no hugepages".into()
+        } else {
+            format!("none of {all} hugepages is free")
+        };
+        return Err(format!(
+            "{found}, and DPDK keeps its packets in them: `sysctl vm.nr_hugepages=192` makes some (docs/deploy.md says how many, and how for \
+             each boot); ports that are `xdp:INTERFACE` or `af_packet:INTERFACE` need none"
+        ));
+    }
     let mirrors = config.mirrors.iter().filter_map(|mirror| mirror.kernel_port.as_ref());
     let ports = config.wires.iter().flat_map(|wire| &wire.kernel_ports);
     for port in ports.chain(mirrors) {
@@ -470,7 +484,7 @@ impl Engine {
             }
             if let Some((port, why)) = self.ports.lost() {
                 // Of a removed device, the kernel waits for this process to let go. A wire with one end is none.
-                eprintln!("wireglass: port {port} {why}");
+                errln!("wireglass: port {port} {why}");
                 port_lost = true;
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
@@ -485,7 +499,7 @@ impl Engine {
         }
         let stopped = self.stop(dead_worker.is_some());
         if dead_worker.is_some() {
-            eprintln!(
+            errln!(
                 "wireglass: a worker died, which is a fault of wireglass; the messages above say where. Please report it. \
                  The ports' links are down until the next start"
             );
@@ -496,7 +510,7 @@ impl Engine {
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
     /// Links that are to stay down go down when the resets are out.
     fn stop(self, links_down: bool) -> bool {
-        eprintln!("wireglass: stopping");
+        errln!("wireglass: stopping");
         let Self {
             ports,
             links,
@@ -548,13 +562,13 @@ impl Engine {
         }
         log.stop();
         let Some(ports) = Arc::into_inner(ports) else {
-            eprintln!("wireglass: the ports are still in use");
+            errln!("wireglass: the ports are still in use");
             return false;
         };
         match ports.close() {
-            0 => eprintln!("wireglass: stopped, mbufs balanced"),
+            0 => errln!("wireglass: stopped, mbufs balanced"),
             leaked => {
-                eprintln!("wireglass: stopped, mbufs leaked: {leaked}; please report it");
+                errln!("wireglass: stopped, mbufs leaked: {leaked}; please report it");
                 return false;
             }
         }

@@ -24,9 +24,9 @@ pub(super) struct EngineSocket {
 
 /// Says why there is no answer, and what to do about it.
 pub(super) fn no_answer(socket: &Path, error: &AskError) -> ExitCode {
-    eprintln!("wireglass: {}: {error}", socket.display());
+    errln!("wireglass: {}: {error}", socket.display());
     if matches!(error, AskError::Refused(Refusal::Request, _)) {
-        eprintln!("wireglass: if that engine is older than this command, restart it with this `wireglass`");
+        errln!("wireglass: if that engine is older than this command, restart it with this `wireglass`");
     }
     ExitCode::FAILURE
 }
@@ -35,7 +35,7 @@ impl EngineSocket {
     /// Asks the engine. Otherwise says what is wrong, and with which status to end.
     pub(super) fn ask<T>(&self, ask: impl FnOnce(&Path) -> Result<T, AskError>) -> Result<T, ExitCode> {
         let socket = self.path().map_err(|message| {
-            eprintln!("{message}");
+            errln!("{message}");
             ExitCode::from(USAGE)
         })?;
         ask(&socket).map_err(|error| no_answer(&socket, &error))

@@ -1,6 +1,5 @@
 //! `wireglass why`: what a reason code means, and what to do about it.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -36,18 +35,10 @@ pub(super) fn run(args: &WhyArgs) -> ExitCode {
     let wanted = args.code.as_deref().unwrap_or_default();
     let answer = answer(wanted);
     if answer.is_empty() {
-        eprintln!("wireglass: no reason code begins with {wanted:?}; `wireglass why` lists all");
+        errln!("wireglass: no reason code begins with {wanted:?}; `wireglass why` lists all");
         return ExitCode::FAILURE;
     }
-    match io::stdout().write_all(answer.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has had enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("wireglass: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    super::print(answer, ExitCode::SUCCESS)
 }
 
 /// All codes, and what each means in a sentence.

@@ -190,6 +190,7 @@ impl Config {
         }
         files.extend(self.lists.files_that_differ(&new.lists));
         files.extend(self.signatures.files_that_differ(&new.signatures));
+        files.extend(self.yara.files_that_differ(&new.yara));
         changed.into_iter().chain(files).collect()
     }
 
@@ -228,8 +229,11 @@ fn walk(key: &str, place: &str, value: &toml::Value, values: &mut BTreeMap<Strin
         }
         toml::Value::Table(table) => {
             for (name, value) in table {
-                let below =
-                    if ["profile", "mirror", "signatures", "icap"].contains(&key) { "NAME" } else { name };
+                let below = if ["profile", "mirror", "signatures", "icap", "yara"].contains(&key) {
+                    "NAME"
+                } else {
+                    name
+                };
                 let below = if key.is_empty() { below.to_owned() } else { format!("{key}.{below}") };
                 walk(&below, &format!("{place}.{name}"), value, values);
             }

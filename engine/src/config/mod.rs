@@ -29,9 +29,9 @@ use rustls_pki_types::CertificateDer;
 pub use sections::{
     Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer, IcapServers, Intercept,
     Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists, NamedSignatures, PolicyRules, Trust,
-    Verdicts, Wire, Workers,
+    Verdicts, Wire, Workers, YaraSet, YaraSets,
 };
-use sections::{Profiles, read_ca_certificates};
+use sections::{Named, Profiles, read_ca_certificates};
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
 use wireglass_core::event::Action;
@@ -81,6 +81,8 @@ pub struct Config {
     pub signatures: NamedSignatures,
     /// Servers that are asked about bodies.
     pub icap: IcapServers,
+    /// Rules that bodies are shown to.
+    pub yara: YaraSets,
     /// Rules on what is decrypted.
     pub content: Content,
     /// All profiles, by name.
@@ -110,7 +112,7 @@ pub struct Compiled {
 }
 
 /// Why no rule could be asked about something, or what it asks is not known.
-const UNREAD: [Reason; 12] = [
+const UNREAD: [Reason; 14] = [
     Reason::ContentUnparsed,
     Reason::ContentOpaque,
     Reason::ContentEncoding,
@@ -123,6 +125,8 @@ const UNREAD: [Reason; 12] = [
     Reason::IcapProtocol,
     Reason::IcapShort,
     Reason::IcapOversize,
+    Reason::YaraTimeout,
+    Reason::YaraOversize,
 ];
 
 impl Config {
@@ -235,7 +239,7 @@ impl Config {
         let mut policy = ContentPolicy::compile(rules, Arc::clone(&self.lists.lists))
             .with_headers(headers)
             .with_signatures(Arc::clone(&self.signatures.signatures))
-            .with_inspectors(self.icap.inspectors());
+            .with_inspectors(self.icap.inspectors().into_iter().chain(self.yara.inspectors()).collect());
         (policy.on_unparsed, policy.on_opaque) = (*on_unparsed, *on_opaque);
         (policy.on_undecodable, policy.inspection) = (*on_undecodable, *inspection);
         policy
@@ -401,7 +405,7 @@ fn now() -> i64 {
 /// All keys that a configuration may have, as documents write them (`rule.action`, `profile.NAME.http`), with their defaults as they
 /// would be written; `required` and `any` stand for themselves.
 pub fn keys() -> BTreeMap<String, String> {
-    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n[signatures.NAME]\n[icap.NAME]\n";
+    let text = "ca = { trusted = {}, untrusted = {} }\n[[wire]]\n[[list]]\n[[rule]]\n[[content.rule]]\n[[header]]\n[profile.NAME]\n[mirror.NAME]\n[signatures.NAME]\n[icap.NAME]\n[yara.NAME]\n";
     let (document, _) = DeTable::parse_recoverable(text);
     let notes = Notes::new(text, Path::new("")).with_keys();
     Sections::read(&Table::document(&notes, document.get_ref()), &notes);
@@ -424,6 +428,7 @@ struct Sections {
     lists: NamedLists,
     signatures: NamedSignatures,
     icap: IcapServers,
+    yara: YaraSets,
     policy: Option<PolicyRules>,
     content: Content,
     profiles: Profiles,
@@ -449,6 +454,8 @@ impl Sections {
         let policy = PolicyRules::read(document, &profiles, &wires, &lists, &named);
         let signatures = NamedSignatures::read(&document.table("signatures"), notes);
         let icap = IcapServers::read(&document.table("icap"));
+        let yara = YaraSets::read(&document.table("yara"));
+        let by_name = Named { lists: &lists, signatures: &signatures, icap: &icap, yara: &yara };
         let sections = Self {
             workers: Workers::read(document.table("workers")),
             crypto: Crypto::read(document.table("crypto")),
@@ -459,10 +466,11 @@ impl Sections {
                 Intercept::read(document.table("intercept"), document.table("passthrough"), decrypts)
             },
             starttls: sections::starttls::read(&document.table("starttls")),
-            content: Content::read(document, &profiles, (&lists, &signatures, &icap), notes),
+            content: Content::read(document, &profiles, by_name, notes),
             lists,
             signatures,
             icap,
+            yara,
             policy,
             exclusions: Exclusions::read(document.table("exclusions")),
             fetch: Fetch::read(document.table("fetch")),
@@ -481,7 +489,12 @@ impl Sections {
         if let (Some(ca), Some(trust)) = (&sections.ca, &sections.trust)
             && let Err(error) = TlsContext::new(tls_settings(&sections.crypto, ca, trust))
         {
-            notes.fault_of_file(&error.file, error.to_string());
+            // One file may be named as both keys: the certificate says which of the two it is not.
+            let keys = [("ca.trusted.key", &ca.trusted), ("ca.untrusted.key", &ca.untrusted)];
+            let is_of =
+                |files: &CaFiles| files.key_name == error.file && error.expected.ends_with(&files.cert_name);
+            let key = keys.into_iter().find(|(_, files)| is_of(files)).map(|(key, _)| key);
+            notes.fault_of_file(&error.file, key, error.to_string());
         }
         sections
     }
@@ -504,6 +517,7 @@ impl Sections {
             lists: self.lists,
             signatures: self.signatures,
             icap: self.icap,
+            yara: self.yara,
             policy: self.policy?,
             content: self.content,
             profiles: self.profiles.into_list(),

@@ -66,9 +66,12 @@ impl<'t> Notes<'t> {
         1 + ends.partition_point(|end| *end < at)
     }
 
-    /// A fault of a file: it is blamed on the last key that names the file.
-    pub(super) fn fault_of_file(&self, file: &str, message: String) {
-        let place = self.files.borrow().iter().rfind(|(path, ..)| path.as_os_str() == file).cloned();
+    /// A fault of a file: it is blamed on this key, or else on the last one that names the file.
+    pub(super) fn fault_of_file(&self, file: &str, key: Option<&str>, message: String) {
+        let is_it = |(path, _, named): &&(PathBuf, usize, String)| {
+            path.as_os_str() == file && key.is_none_or(|key| named == key)
+        };
+        let place = self.files.borrow().iter().rfind(is_it).cloned();
         let (at, key) = place.map(|(_, at, key)| (at, key)).unzip();
         self.fault(at, key, message);
     }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use wireglass_core::counters::{Counter, PortCounters, WorkerCounters};
+use wireglass_core::counters::{Counter, MirrorCounters, PortCounters, WorkerCounters};
 use wireglass_core::event::EventKind;
 use wireglass_core::phase::FlowPhase;
-use wireglass_core::reason::{PacketDrop, PortDrop};
+use wireglass_core::reason::{MirrorDrop, PacketDrop, PortDrop};
 
 use super::operate::OrderRecord;
 use super::server::unix_now;
@@ -83,6 +83,24 @@ pub struct PortRecord {
     pub drops: BTreeMap<Word, u64>,
 }
 
+/// One mirror, of all workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MirrorRecord {
+    /// Its name.
+    pub mirror: String,
+    /// Frames that its port took.
+    pub frames: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Flows that it was shown as conversations.
+    pub flows: u64,
+    /// Those of them that have lost something.
+    pub flows_lost: u64,
+    /// Frames that did not get to the port, or came from it, by reason; those that never happened are left out.
+    pub drops: BTreeMap<Word, u64>,
+}
+
 /// Buffers that were made at the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -116,6 +134,9 @@ pub struct EngineRecord {
     /// Orders of an operator that stand.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<OrderRecord>,
+    /// In the order of their names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<MirrorRecord>,
     /// Workers that have failed, and whose frames pass uninspected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_workers: Vec<usize>,
@@ -159,6 +180,7 @@ impl Counters {
                 failed_workers: failed.map(|(n, _)| n).collect(),
                 orders: metrics.orders().list(Instant::now()).into_iter().map(OrderRecord::new).collect(),
                 exclusions: metrics.exclusions().map_or(0, |all| all.holding(unix_now())) as u64,
+                mirrors: (0..metrics.mirrors().len()).map(|n| mirror(metrics, n)).collect(),
             },
         }
     }
@@ -206,6 +228,20 @@ fn port(port: PortStatistics) -> PortRecord {
         tx_bytes: port.tx_bytes,
         drops: happened(PortDrop::ALL, PortDrop::code, |why| port.dropped(why)),
         port: port.port,
+    }
+}
+
+fn mirror(metrics: &Metrics, n: usize) -> MirrorRecord {
+    let sum = |read: &dyn Fn(&MirrorCounters) -> u64| -> u64 {
+        metrics.workers().iter().map(|worker| read(worker.mirror(n))).sum()
+    };
+    MirrorRecord {
+        mirror: metrics.mirrors().get(n).map(|name| name.to_string()).unwrap_or_default(),
+        frames: sum(&|mirror| mirror.frames.value()),
+        bytes: sum(&|mirror| mirror.bytes.value()),
+        flows: sum(&|mirror| mirror.flows.value()),
+        flows_lost: sum(&|mirror| mirror.flows_lost.value()),
+        drops: happened(MirrorDrop::ALL, MirrorDrop::code, |why| sum(&|mirror| mirror.dropped(why))),
     }
 }
 

@@ -14,7 +14,7 @@ mod record;
 mod server;
 mod socket;
 
-pub use counters::{Counters, EngineRecord, PoolRecord, PortRecord, WorkerRecord};
+pub use counters::{Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
 pub use record::{FlowRecord, LegRecord, TcpRecord, TimerRecord, TlsRecord};
 pub use server::ControlServer;
 pub(crate) use server::unix_now;

@@ -455,7 +455,7 @@ fn flow_reason(reason: Reason) -> &'static str {
 #[serde(untagged)]
 enum Own<'a> {
     Tls(Box<OwnTls<'a>>),
-    Flow(OwnFlow),
+    Flow(OwnFlow<'a>),
     Http(OwnHttp<'a>),
     Anomaly(OwnAnomaly),
     Alert(OwnAlert<'a>),
@@ -606,7 +606,7 @@ impl<'a> Leg<'a> {
 }
 
 #[derive(Serialize)]
-struct OwnFlow {
+struct OwnFlow<'a> {
     phase: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<&'static str>,
@@ -623,10 +623,12 @@ struct OwnFlow {
     unread_toclient: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     learned: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mirror: Vec<&'a str>,
 }
 
-impl OwnFlow {
-    fn new(event: &FlowEvent) -> Self {
+impl<'a> OwnFlow<'a> {
+    fn new(event: &'a FlowEvent) -> Self {
         let Unread { off, to_server, to_client } = event.unread.unwrap_or_default();
         Self {
             phase: event.phase.name(),
@@ -638,6 +640,7 @@ impl OwnFlow {
             unread_toserver: Some(to_server).filter(|&bytes| bytes > 0),
             unread_toclient: Some(to_client).filter(|&bytes| bytes > 0),
             learned: event.learned.map(Cause::name),
+            mirror: event.mirrors.iter().map(|name| &**name).collect(),
         }
     }
 }

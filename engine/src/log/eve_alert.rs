@@ -64,12 +64,14 @@ struct Found<'a> {
     count: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sample: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tags: &'a [Box<str>],
 }
 
 impl<'a> Found<'a> {
     fn new(hit: &'a Hit) -> Self {
-        let Hit { by, what, count, sample } = hit;
-        Self { by, what, count: *count, sample: sample.map(|sample| sample.to_string()) }
+        let Hit { by, what, count, sample, tags } = hit;
+        Self { by, what, count: *count, sample: sample.map(|sample| sample.to_string()), tags }
     }
 }
 

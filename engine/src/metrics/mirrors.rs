@@ -11,9 +11,11 @@ type Field = (&'static str, &'static str, fn(&MirrorCounters) -> u64);
 const FIELDS: [Field; 4] = [
     ("wireglass_mirror_frames_total", "Frames that a mirror's port took.", |mirror| mirror.frames.value()),
     ("wireglass_mirror_bytes_total", "Bytes of those.", |mirror| mirror.bytes.value()),
-    ("wireglass_mirror_flows_total", "Decrypted flows that a mirror was shown.", |mirror| {
-        mirror.flows.value()
-    }),
+    (
+        "wireglass_mirror_flows_total",
+        "Flows that a mirror was shown, but for bypassed ones whose frames it got.",
+        |mirror| mirror.flows.value(),
+    ),
     (
         "wireglass_mirror_flows_lost_total",
         "Of these, such that lost a frame, and ended there with that.",

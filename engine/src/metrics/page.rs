@@ -213,7 +213,7 @@ impl Metrics {
         let _ = self.mirrors.set(names);
     }
 
-    pub(super) fn mirrors(&self) -> &[Arc<str>] {
+    pub(crate) fn mirrors(&self) -> &[Arc<str>] {
         self.mirrors.get().map_or(&[], Vec::as_slice)
     }
 

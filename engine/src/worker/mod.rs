@@ -563,6 +563,7 @@ impl<IO: Io> Worker<IO> {
             ordered: None,
             unread: None,
             learned: None,
+            mirrors: Box::default(),
         };
         self.events.tell(self.cx.now, Event::Flow(head, Box::new(event)));
     }

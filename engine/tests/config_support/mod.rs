@@ -40,7 +40,7 @@ impl Folder {
             create(&NewCas {
                 dir: folder.path(dir),
                 name: Some(format!("test {dir}")),
-                days: 30,
+                days: 300,
                 force: false,
                 provider: Provider::default(),
                 now: SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs(),

@@ -5,7 +5,7 @@ import time
 
 from ..content import blocked, logged
 from ..eve import at
-from ..holding import PROGRAM, TEXT
+from ..holding import DISGUISED, PROGRAM, TEXT
 from ..hosts import WWW
 from ..net import SERVER4
 from ..peers import Peer, read_request
@@ -92,6 +92,27 @@ def many(lab):
                 if done != (200, 0, 0):
                     raise Failed(f"{server} {windows}: {done} of (2xx, 4xx, no answer), expected (200, 0, 0)")
     return f"statuses {statuses}"
+
+
+@check("content-hold.yara", "content-hold")
+def yara(lab):
+    """A program that a YARA rule knows by its beginning and end: the page, as it is and in gzip, with the rule's name and tags; others arrive"""
+    _serve(lab, "yara-program", DISGUISED)
+    _serve(lab, "yara-clean", DISGUISED + b".")
+    slowest = 0
+    for version in _VERSIONS:
+        for folder in ("files", "packed"):
+            began = time.monotonic()
+            seen = lab.client.curl(WWW, SERVER4, version, "--compressed", path=f"/{folder}/yara-program")
+            slowest = max(slowest, time.monotonic() - began)
+            alert = blocked(lab, seen, "yara files")
+            at(alert, "wireglass.found.by", "yara.lab")
+            at(alert, "wireglass.found.what", "disguised")
+            at(alert, "wireglass.found.tags", ["program", "disguise"])
+            seen = lab.client.curl(WWW, SERVER4, version, "--compressed", path=f"/{folder}/yara-clean")
+            if seen.exit != 0 or seen.status != 200 or seen.body != DISGUISED + b".":
+                raise Failed(f"{version} {folder}: exit {seen.exit}, status {seen.status}, {len(seen.body)} bytes")
+    return f"slowest {slowest * 1000:.0f} ms"
 
 
 @check("content-hold.events", "content-hold")

@@ -84,6 +84,7 @@ impl<IO: Io> Flow<IO> {
             midstream: _,
             ordered: _,
             starttls: _,
+            mirrors: _,
             phase,
         } = self;
         let about = about.as_ref().map_or(0, |about| about.memory());

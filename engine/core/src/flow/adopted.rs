@@ -8,10 +8,11 @@ use super::answering::{ASKED_AT_A_TIME, Answering};
 use super::blocked::Blocked;
 use super::context::Context;
 use super::leg::{Leg, earlier};
-use super::relaying::Relaying;
+use super::relaying::{Relaying, begin_to_show};
 use crate::content::{Ending, StreamEnd};
 use crate::end::{End, PerEnd};
 use crate::job::{Job, Reply};
+use crate::mirror::{Audience, Beginning, Conversations};
 use crate::policy::DecryptedFlow;
 use crate::port::{Block, Io};
 use crate::reason::Reason;
@@ -37,6 +38,8 @@ pub(super) struct Adopted<IO: Io> {
     is_dialing: bool,
     /// There is no server any more: the client is answered in its place.
     pub(super) answering: Option<Box<Answering>>,
+    /// What the ends have said before TLS, until it is known which mirrors are to see it; none: nobody is.
+    pub(super) beginning: Option<Box<Beginning>>,
 }
 
 /// What is between the legs.
@@ -47,8 +50,8 @@ pub(super) enum Tls<IO: Io> {
     Handshake(Handshaking),
     /// Application data goes by.
     Relay(Box<Relaying<IO>>),
-    /// Bytes go by as they are: a bypassed flow whose frames could not be released.
-    Plain,
+    /// Bytes go by as they are: a bypassed flow whose frames could not be released. Mirrors may be shown it.
+    Plain(Option<Box<Conversations>>),
     /// Both ends have closed; only TCP has something left to do.
     Done,
 }
@@ -99,7 +102,8 @@ impl<IO: Io> Tls<IO> {
             Self::Dialogue(dialogue) => size_of_val(&**dialogue) + dialogue.0.memory(),
             Self::Handshake(handshaking) => handshaking.memory,
             Self::Relay(relaying) => relaying.memory(),
-            Self::Plain | Self::Done => 0,
+            Self::Plain(mirrored) => mirrored.as_ref().map_or(0, |mirrored| mirrored.memory()),
+            Self::Done => 0,
         }
     }
 
@@ -107,7 +111,7 @@ impl<IO: Io> Tls<IO> {
     fn received(&self) -> usize {
         match self {
             Self::Handshake(handshaking) => handshaking.received,
-            Self::Dialogue(_) | Self::Relay(_) | Self::Plain | Self::Done => 0,
+            Self::Dialogue(_) | Self::Relay(_) | Self::Plain(_) | Self::Done => 0,
         }
     }
 }
@@ -131,10 +135,13 @@ impl<IO: Io> Adopted<IO> {
         legs: PerEnd<Leg<IO>>,
         handshake: Box<Handshake>,
         flow: DecryptedFlow,
+        beginning: Option<Box<Beginning>>,
     ) -> Next<IO> {
         let input = Input { now: unix(cx), ..Input::default() };
         let tls = Tls::Handshake(Handshaking::leaving(&handshake, &input));
-        Self::new(cx, legs, tls, Some(Box::new(flow))).submit(cx, handshake, input)
+        let mut adopted = Self::new(cx, legs, tls, Some(Box::new(flow)));
+        adopted.beginning = beginning;
+        adopted.submit(cx, handshake, input)
     }
 
     /// With what the ends say before they go over to TLS.
@@ -142,12 +149,28 @@ impl<IO: Io> Adopted<IO> {
         let tls = Tls::Dialogue(Box::new((Dialogue::new(protocol), None)));
         let mut adopted = Self::new(cx, legs, tls, None);
         adopted.handshake_until = cx.now + DIALOGUE_TIME;
+        let may_be_shown = !cx.mirrors.is_empty() || cx.capture.is_some();
+        adopted.beginning = may_be_shown.then(Box::default);
         adopted
     }
 
     /// Relays bytes as they are.
-    pub(super) fn plain(cx: &Context<IO>, legs: PerEnd<Leg<IO>>) -> Box<Self> {
-        Self::new(cx, legs, Tls::Plain, None)
+    pub(super) fn plain(
+        cx: &mut Context<IO>,
+        legs: PerEnd<Leg<IO>>,
+        beginning: Option<Box<Beginning>>,
+    ) -> Box<Self> {
+        let mut adopted = Self::new(cx, legs, Tls::Done, None);
+        adopted.beginning = beginning;
+        adopted.go_on_in_plain(cx);
+        adopted
+    }
+
+    /// From here on bytes go by as they are.
+    pub(super) fn go_on_in_plain(&mut self, cx: &mut Context<IO>) {
+        let beginning = self.beginning.take();
+        let mirrored = begin_to_show(cx, &self.legs, Audience::Bypassed, beginning.as_deref());
+        self.tls = Tls::Plain(mirrored);
     }
 
     pub(super) fn new(
@@ -160,7 +183,8 @@ impl<IO: Io> Adopted<IO> {
         // A leg that was listened to before has told its events already.
         let closed = PerEnd::from_fn(|end| legs[end].peer_has_closed());
         let is_dialing = legs.server.is_opening();
-        Box::new(Self { legs, closed, tls, handshake_until, flow, is_dialing, answering: None })
+        let (answering, beginning) = (None, None);
+        Box::new(Self { legs, closed, tls, handshake_until, flow, is_dialing, answering, beginning })
     }
 
     /// A segment of either end; what it brings is done by [`drive`](Self::drive). False: that can wait until the burst's other
@@ -255,9 +279,11 @@ impl<IO: Io> Adopted<IO> {
                 let filters = &cx.shared.filters;
                 let filter = flow.as_ref().and_then(|flow| filters.filter(flow, relay.alpn()));
                 let mut relaying = Relaying::new(*relay, filter);
+                let beginning = self.beginning.take();
                 if let Some(flow) = &flow {
                     let rule = flow.connection.rule.as_deref();
-                    relaying.begin_mirrors(cx, &self.legs, (&flow.profile.name, rule));
+                    let audience = Audience::Decrypted(&flow.profile.name, rule);
+                    relaying.show(begin_to_show(cx, &self.legs, audience, beginning.as_deref()));
                 }
                 self.tls = Tls::Relay(Box::new(relaying));
                 self.drive(cx)
@@ -275,7 +301,7 @@ impl<IO: Io> Adopted<IO> {
         let tls = match &self.tls {
             Tls::Handshake(_) | Tls::Dialogue(_) => Some(self.handshake_until),
             Tls::Relay(relaying) => relaying.poll_timeout(),
-            Tls::Plain | Tls::Done => None,
+            Tls::Plain(_) | Tls::Done => None,
         };
         let answer = self.answering.as_ref().and_then(|answering| answering.until());
         earlier(earlier(legs, tls), answer)
@@ -289,7 +315,9 @@ impl<IO: Io> Adopted<IO> {
     /// RST to both ends, for a reason of our own.
     pub(super) fn over(mut self: Box<Self>, cx: &mut Context<IO>, reason: Reason) -> Next<IO> {
         let by = if reason == Reason::ClientReset { End::Client } else { End::Server };
-        self.mirror_end(cx, |relaying, cx| relaying.reset_in_mirrors(cx, by));
+        if let Some(mirrored) = self.mirrored() {
+            mirrored.reset(cx, by);
+        }
         self.finish(cx);
         Next::Over(reason, Blocked::reset(cx, self.legs))
     }
@@ -305,14 +333,18 @@ impl<IO: Io> Adopted<IO> {
 
     /// Mirrors are shown what it says.
     pub(super) fn is_in_mirrors(&self) -> bool {
-        matches!(&self.tls, Tls::Relay(relaying) if relaying.is_in_mirrors())
+        match &self.tls {
+            Tls::Relay(relaying) => relaying.is_in_mirrors(),
+            Tls::Plain(mirrored) => mirrored.is_some(),
+            Tls::Dialogue(_) | Tls::Handshake(_) | Tls::Done => false,
+        }
     }
 
     /// A stream of HTTP/2 is to end, and nothing else. What its filter makes of that is done when it is driven.
     pub(super) fn end_stream(&mut self, stream: u32) -> StreamEnd {
         match &mut self.tls {
             Tls::Relay(relaying) => relaying.end_stream(stream),
-            Tls::Dialogue(_) | Tls::Handshake(_) | Tls::Plain | Tls::Done => StreamEnd::Unable,
+            Tls::Dialogue(_) | Tls::Handshake(_) | Tls::Plain(_) | Tls::Done => StreamEnd::Unable,
         }
     }
 
@@ -332,10 +364,10 @@ impl<IO: Io> Adopted<IO> {
         if !closed {
             return self.over(cx, reason);
         }
-        self.mirror_end(cx, |relaying, cx| {
-            relaying.close_in_mirrors(cx, End::Server);
-            relaying.close_in_mirrors(cx, End::Client);
-        });
+        if let Some(mirrored) = self.mirrored() {
+            mirrored.close(cx, End::Server);
+            mirrored.close(cx, End::Client);
+        }
         self.finish(cx);
         let blocked = match self.answering {
             Some(_) => Blocked::answered(cx, self.legs),
@@ -359,14 +391,16 @@ impl<IO: Io> Adopted<IO> {
                 cx.reports.broken = report;
             }
             Tls::Relay(relaying) => relaying.finish(cx),
-            Tls::Dialogue(_) | Tls::Plain | Tls::Done => {}
+            Tls::Dialogue(_) | Tls::Plain(_) | Tls::Done => {}
         }
     }
 
-    /// Shows the mirrors how it ends.
-    fn mirror_end(&mut self, cx: &mut Context<IO>, end: impl FnOnce(&mut Relaying<IO>, &mut Context<IO>)) {
-        if let Tls::Relay(relaying) = &mut self.tls {
-            end(relaying, cx);
+    /// What mirrors are shown of it.
+    fn mirrored(&mut self) -> Option<&mut Conversations> {
+        match &mut self.tls {
+            Tls::Relay(relaying) => relaying.mirrored(),
+            Tls::Plain(mirrored) => mirrored.as_deref_mut(),
+            Tls::Dialogue(_) | Tls::Handshake(_) | Tls::Done => None,
         }
     }
 
@@ -376,16 +410,18 @@ impl<IO: Io> Adopted<IO> {
     }
 
     fn is_relaying(&self) -> bool {
-        matches!(self.tls, Tls::Dialogue(_) | Tls::Relay(_) | Tls::Plain)
+        matches!(self.tls, Tls::Dialogue(_) | Tls::Relay(_) | Tls::Plain(_))
     }
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { legs, closed: _, tls, handshake_until: _, flow, is_dialing: _, answering } = self;
+        let Self { legs, closed: _, tls, handshake_until: _, flow, is_dialing: _, answering, beginning } =
+            self;
+        let beginning = beginning.as_ref().map_or(0, |beginning| beginning.memory());
         let flow = flow.as_ref().map_or(0, |flow| flow.memory());
         let answering = answering.as_ref().map_or(0, |answering| answering.memory());
         let legs: usize = legs.iter().map(Leg::memory).sum();
-        size_of::<Self>() + legs + tls.memory() + flow + answering
+        size_of::<Self>() + legs + tls.memory() + flow + answering + beginning
     }
 
     /// The segment says no more than that its sender is there, which it was asked.
@@ -449,7 +485,9 @@ impl<IO: Io> Adopted<IO> {
     /// One end broke TLS, or said that it gives up. It gets the last word of its session; the other end is reset, as an
     /// orderly end would pass a truncation off as the end of the data.
     fn broken(mut self: Box<Self>, cx: &mut Context<IO>, from: End, error: RelayError) -> Next<IO> {
-        self.mirror_end(cx, |relaying, cx| relaying.reset_in_mirrors(cx, from));
+        if let Some(mirrored) = self.mirrored() {
+            mirrored.reset(cx, from);
+        }
         self.finish(cx);
         let other = &mut self.legs[from.other()];
         // An alert that was passed on goes before the RST, if the window has room for it.
@@ -547,13 +585,16 @@ impl<IO: Io> Adopted<IO> {
                 relaying.relay(cx, (from, self.closed[from]), source, sink, room)?;
                 is_empty = relaying.is_empty(from);
             }
-            Tls::Plain => {
+            Tls::Plain(mirrored) => {
                 let mut left = source.tcp.recv().len().min(room);
                 cx.counters.payload_copied.add(left as u64);
                 while left > 0 {
                     let n = left.min(AT_A_TIME);
                     let mut block = cx.block(n);
                     block.as_mut()[..n].copy_from_slice(&source.tcp.recv()[..n]);
+                    if let Some(mirrored) = mirrored {
+                        mirrored.say_as_is(cx, from, &source.tcp.recv()[..n]);
+                    }
                     source.tcp.consume(n);
                     left -= n;
                     if !sink.queue(block.freeze(n)) {
@@ -562,7 +603,7 @@ impl<IO: Io> Adopted<IO> {
                 }
             }
             Tls::Dialogue(dialogue) => {
-                talk(dialogue, from, source, sink)?;
+                talk(dialogue, &mut self.beginning, from, source, sink)?;
                 if self.closed[from] {
                     // The beginning of a message whose end never comes.
                     source.tcp.consume(source.tcp.recv().len());
@@ -573,7 +614,9 @@ impl<IO: Io> Adopted<IO> {
         // A FIN follows when all before it has been handed on, as it came: half-close stays half-close.
         if self.closed[from] && source.tcp.recv().is_empty() && is_empty {
             sink.tcp.close();
-            self.mirror_end(cx, |relaying, cx| relaying.close_in_mirrors(cx, from));
+            if let Some(mirrored) = self.mirrored() {
+                mirrored.close(cx, from);
+            }
         }
         Ok(())
     }
@@ -582,6 +625,7 @@ impl<IO: Io> Adopted<IO> {
 /// Moves what an end has said before TLS, as far as it may go. It is little, so the windows are not asked.
 fn talk<IO: Io>(
     (dialogue, outcome): &mut (Dialogue, Option<Progress>),
+    beginning: &mut Option<Box<Beginning>>,
     from: End,
     source: &mut Leg<IO>,
     sink: &mut Leg<IO>,
@@ -594,6 +638,9 @@ fn talk<IO: Io>(
         };
         if let Progress::Pass(n) | Progress::Agreed(n) = progress {
             let passing = bytes[..n].to_vec();
+            if let Some(beginning) = beginning {
+                beginning.push(from, &passing);
+            }
             source.tcp.consume(n);
             if !sink.send(passing) {
                 return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
@@ -633,6 +680,6 @@ mod tests {
             received: 5_000,
         });
         assert_eq!((away.memory(), away.received()), (100_000 + GROWTH_AT_POOL, 5_000));
-        assert_eq!((Tls::<MemoryIo>::Done.memory(), Tls::<MemoryIo>::Plain.received()), (0, 0));
+        assert_eq!((Tls::<MemoryIo>::Done.memory(), Tls::<MemoryIo>::Plain(None).received()), (0, 0));
     }
 }

@@ -15,6 +15,7 @@ use super::{Flow, Identity, Phase};
 use crate::content::BlockedFlow;
 use crate::end::{End, PerEnd};
 use crate::event::{Action, HelloInfo};
+use crate::mirror::Beginning;
 use crate::order::Order;
 use crate::phase::FlowPhase;
 use crate::policy::{
@@ -54,6 +55,14 @@ impl Answer {
 }
 
 impl<IO: Io> FirstFlight<IO> {
+    /// What the ends have said in plain before it, if mirrors may be to see it.
+    fn take_beginning(&mut self) -> Option<Box<Beginning>> {
+        match self {
+            Self::Held(_) => None,
+            Self::Taken(hello) => hello.beginning.take(),
+        }
+    }
+
     /// Both legs; the client leg has received the flight, the server leg has sent nothing.
     fn adopt(self, cx: &mut Context<IO>) -> PerEnd<Leg<IO>> {
         match self {
@@ -217,11 +226,12 @@ impl<IO: Io> Flow<IO> {
     fn decrypt(
         &mut self,
         cx: &mut Context<IO>,
-        flight: FirstFlight<IO>,
+        mut flight: FirstFlight<IO>,
         hello: Box<ClientHello>,
         info: HelloInfo,
         profile: Arc<Profile>,
     ) -> Phase<IO> {
+        let beginning = flight.take_beginning();
         let sni = info.sni.as_deref().map(Into::into);
         let (alpn, ja4) = (info.alpn.clone(), info.ja4.as_str().into());
         if let Some(about) = &mut self.about {
@@ -244,7 +254,7 @@ impl<IO: Io> Flow<IO> {
         let certificate_names = Vec::new();
         let flow = DecryptedFlow { profile, sni, certificate_names, client, server, flow_id, connection };
         cx.counters.handshakes_started.inc();
-        let next = Adopted::with_handshake(cx, legs, Box::new(handshake), flow);
+        let next = Adopted::with_handshake(cx, legs, Box::new(handshake), flow, beginning);
         self.follow(cx, next)
     }
 
@@ -288,7 +298,7 @@ impl<IO: Io> Flow<IO> {
                 Phase::Bypassed(Bypassed::released(cx.now, cx.shared.limits.idle_time, released))
             }
             FirstFlight::Taken(hello) => {
-                let next = Adopted::plain(cx, hello.legs).drive(cx);
+                let next = Adopted::plain(cx, hello.legs, hello.beginning).drive(cx);
                 self.follow(cx, next)
             }
         }

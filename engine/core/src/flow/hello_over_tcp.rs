@@ -12,6 +12,7 @@ use super::context::Context;
 use super::leg::{Leg, earlier};
 use super::peeking::{Peeked, look};
 use crate::end::{End, PerEnd};
+use crate::mirror::Beginning;
 use crate::port::Io;
 use crate::reason::{PacketDrop, Reason};
 use crate::tls::HelloScan;
@@ -23,17 +24,23 @@ pub(super) struct HelloOverTcp<IO: Io> {
     scan: HelloScan,
     /// The ends have agreed on TLS in plain, and nothing else may follow.
     is_agreed: bool,
+    /// What they said for that, if mirrors may be to see it.
+    pub(super) beginning: Option<Box<Beginning>>,
 }
 
 impl<IO: Io> HelloOverTcp<IO> {
     /// The hello must be complete at `deadline`.
     pub(super) fn new(legs: PerEnd<Leg<IO>>, deadline: Instant) -> Self {
-        Self { legs, deadline, scan: HelloScan::default(), is_agreed: false }
+        Self { legs, deadline, scan: HelloScan::default(), is_agreed: false, beginning: None }
     }
 
-    /// Of ends that have agreed on TLS.
-    pub(super) fn agreed(legs: PerEnd<Leg<IO>>, deadline: Instant) -> Self {
-        Self { is_agreed: true, ..Self::new(legs, deadline) }
+    /// Of ends that have agreed on TLS, and have said this before.
+    pub(super) fn agreed(
+        legs: PerEnd<Leg<IO>>,
+        deadline: Instant,
+        beginning: Option<Box<Beginning>>,
+    ) -> Self {
+        Self { is_agreed: true, beginning, ..Self::new(legs, deadline) }
     }
 
     /// A segment of either end.
@@ -63,8 +70,9 @@ impl<IO: Io> HelloOverTcp<IO> {
 
     /// Bytes of memory that it holds, with its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { legs, deadline: _, scan: _, is_agreed: _ } = self;
-        size_of::<Self>() + legs.iter().map(Leg::memory).sum::<usize>()
+        let Self { legs, deadline: _, scan: _, is_agreed: _, beginning } = self;
+        let beginning = beginning.as_ref().map_or(0, |beginning| beginning.memory());
+        size_of::<Self>() + legs.iter().map(Leg::memory).sum::<usize>() + beginning
     }
 
     /// When to be called next.

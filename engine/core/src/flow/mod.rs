@@ -94,6 +94,8 @@ pub struct Flow<IO: Io> {
     ordered: Option<Order>,
     /// What it speaks before it goes over to TLS in place; none: TLS from the start.
     starttls: Option<Protocol>,
+    /// A bit for each mirror that it was shown at.
+    mirrors: u8,
     phase: Phase<IO>,
 }
 
@@ -185,6 +187,7 @@ impl<IO: Io> Flow<IO> {
             midstream: false,
             ordered: None,
             starttls: None,
+            mirrors: 0,
             phase,
         }
     }

@@ -10,7 +10,7 @@ use crate::content::{Ending, Fate, Filter, Ready, Stage, StreamEnd, Verdict};
 use crate::counters::WorkerCounters;
 use crate::end::{End, PerEnd};
 use crate::job::Job;
-use crate::mirror::{Conversations, Start, When};
+use crate::mirror::{Audience, Beginning, Conversations, Start, When};
 use crate::port::{Block, Frame, Io};
 use crate::reason::Reason;
 use crate::tls::{RECORD_ROOM, RecordSink, Relay, RelayError};
@@ -130,39 +130,38 @@ impl<IO: Io> RecordSink for RelayOutput<'_, IO> {
     }
 }
 
+/// Begins to show a flow with these legs to those who are to see it; none: there is nobody. `beginning`: what the ends have said in
+/// plain.
+pub(super) fn begin_to_show<IO: Io>(
+    cx: &mut Context<IO>,
+    legs: &PerEnd<Leg<IO>>,
+    audience: Audience<'_>,
+    beginning: Option<&Beginning>,
+) -> Option<Box<Conversations>> {
+    if cx.mirrors.is_empty() && cx.capture.is_none() {
+        return None;
+    }
+    let (server, client) = legs.client.isns();
+    let from = PerEnd { client: legs.server.template().clone(), server: legs.client.template().clone() };
+    let start = Start { from, isn: PerEnd { client, server } };
+    let begun = Conversations::begin(cx, start, audience, beginning);
+    cx.reports.mirrors |= begun.as_ref().map_or(0, |conversations| conversations.mirrors());
+    begun
+}
+
 impl<IO: Io> Relaying<IO> {
     pub(super) fn new(relay: Relay, filter: Option<Box<dyn Filter>>) -> Self {
         Self { relay, stage: filter.map(Stage::new), mirrored: None, held: None }
     }
 
-    /// Shows it to the mirrors that want flows of this profile, or that the rule names.
-    pub(super) fn begin_mirrors(
-        &mut self,
-        cx: &mut Context<IO>,
-        legs: &PerEnd<Leg<IO>>,
-        (profile, rule): (&str, Option<&str>),
-    ) {
-        if cx.mirrors.is_empty() && cx.capture.is_none() {
-            return;
-        }
-        let (server, client) = legs.client.isns();
-        let from = PerEnd { client: legs.server.template().clone(), server: legs.client.template().clone() };
-        self.mirrored =
-            Conversations::begin(cx, Start { from, isn: PerEnd { client, server } }, (profile, rule));
+    /// From here on mirrors are shown what it says.
+    pub(super) fn show(&mut self, conversations: Option<Box<Conversations>>) {
+        self.mirrored = conversations;
     }
 
-    /// Shows the mirrors that an end has closed.
-    pub(super) fn close_in_mirrors(&mut self, cx: &mut Context<IO>, from: End) {
-        if let Some(mirrored) = &mut self.mirrored {
-            mirrored.close(cx, from);
-        }
-    }
-
-    /// Shows the mirrors that an end has reset its connection, unless both had closed.
-    pub(super) fn reset_in_mirrors(&mut self, cx: &mut Context<IO>, from: End) {
-        if let Some(mirrored) = &mut self.mirrored {
-            mirrored.reset(cx, from);
-        }
+    /// What mirrors are shown of it.
+    pub(super) fn mirrored(&mut self) -> Option<&mut Conversations> {
+        self.mirrored.as_deref_mut()
     }
 
     /// With a filter that answers in the server's place.

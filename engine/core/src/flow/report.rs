@@ -34,6 +34,8 @@ pub(super) struct Reports {
     files: Vec<Box<FileEvent>>,
     /// The HTTP reader has ended; this it has not read.
     unread: Option<Unread>,
+    /// A bit for each mirror that it is shown at from now on.
+    pub(super) mirrors: u8,
 }
 
 impl<IO: Io> Context<IO> {
@@ -55,6 +57,7 @@ impl<IO: Io> Context<IO> {
 impl<IO: Io> Flow<IO> {
     /// Tells what an adopted flow has reported. Handshakes that have not ended well ended for this reason, with this alert.
     pub(super) fn tell_reports(&mut self, cx: &mut Context<IO>, reason: Reason, alert: Option<u8>) {
+        self.mirrors |= std::mem::take(&mut cx.reports.mirrors);
         if let Some(report) = cx.reports.established.take() {
             if let Some(about) = &mut self.about {
                 about.established(report.client_leg.as_ref(), report.server_leg.as_ref());
@@ -184,6 +187,10 @@ impl<IO: Io> Flow<IO> {
             }
             self.report_tls(cx, Some(hello), profile.as_ref(), reason);
         }
+        if phase == FlowPhase::Bypassed && cx.shows_bypassed {
+            let shows = cx.shared.mirrors.iter().enumerate().filter(|(_, mirror)| mirror.bypassed);
+            self.mirrors |= shows.fold(0, |all, (n, _)| all | 1 << n);
+        }
         let event = FlowEvent {
             start: self.start,
             end: self.last,
@@ -198,6 +205,7 @@ impl<IO: Io> Flow<IO> {
             ordered: self.ordered,
             unread: self.about.as_ref().and_then(|about| about.unread),
             learned: self.learn_late(cx, reason),
+            mirrors: names(&cx.shared, self.mirrors),
         };
         let head = self.head(cx.wall, &cx.shared);
         cx.events.push(Event::Flow(head, Box::new(event)));
@@ -232,6 +240,12 @@ fn count_profile<IO: Io>(cx: &Context<IO>, profile: Option<&Arc<Profile>>, actio
     if let Some(profile) = profile {
         cx.shared.policy.count_profile(&profile.name, action);
     }
+}
+
+/// Of the mirrors with these bits.
+fn names(shared: &Shared, bits: u8) -> Box<[Arc<str>]> {
+    let all = shared.mirrors.iter().enumerate();
+    all.filter(|(n, _)| bits & 1 << n != 0).map(|(_, mirror)| Arc::clone(&mirror.name)).collect()
 }
 
 /// It was the engine that refused, not one of the ends.

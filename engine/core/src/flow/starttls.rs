@@ -2,7 +2,7 @@
 
 use tcp_stack::Segment;
 
-use super::adopted::{Adopted, Tls};
+use super::adopted::Adopted;
 use super::context::Context;
 use super::hello_over_tcp::HelloOverTcp;
 use super::opening::Answered;
@@ -56,7 +56,9 @@ impl<IO: Io> Flow<IO> {
             Progress::Agreed(_) if adopted.closed.server => {
                 return self.break_off(cx, adopted, Reason::ServerClosed);
             }
-            Progress::Agreed(_) => Box::new(HelloOverTcp::agreed(adopted.legs, deadline)),
+            Progress::Agreed(_) => {
+                Box::new(HelloOverTcp::agreed(adopted.legs, deadline, adopted.beginning.take()))
+            }
             Progress::Tls | Progress::Pass(_) => Box::new(HelloOverTcp::new(adopted.legs, deadline)),
             Progress::Plain(reason) => {
                 let ordered = cx.ordered_bypass();
@@ -66,7 +68,7 @@ impl<IO: Io> Flow<IO> {
                 }
                 (self.decided, self.ordered) = (Some((Action::Bypass, None)), cx.count_order(ordered));
                 self.report_tls(cx, None, None, reason);
-                adopted.tls = Tls::Plain;
+                adopted.go_on_in_plain(cx);
                 let next = adopted.drive(cx);
                 return self.follow(cx, next);
             }

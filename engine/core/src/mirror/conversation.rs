@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use smoltcp::wire::TcpControl;
 use tcp_stack::Seq;
 
+use super::beginning::Beginning;
 use super::captured::{self, ToCapture};
 use super::frame::{self, Said};
 use super::queue::{Lost, MirrorQueue};
@@ -31,11 +32,22 @@ pub(crate) struct Start {
     pub(crate) isn: PerEnd<Seq>,
 }
 
+/// Who is to see a flow.
+#[derive(Clone, Copy)]
+pub(crate) enum Audience<'a> {
+    /// The mirrors that want flows of this profile, or that the rule names: it is decrypted.
+    Decrypted(&'a str, Option<&'a str>),
+    /// Those that show bypassed flows: its bytes go by as they are.
+    Bypassed,
+}
+
 /// A flow as the mirrors show it, and a capture.
 pub(crate) struct Conversations {
     from: PerEnd<Template>,
     in_mirrors: Box<[Conversation]>,
     captured: Option<Conversation>,
+    /// What is decrypted may be shown with other ports.
+    is_decrypted: bool,
 }
 
 /// In one mirror.
@@ -74,31 +86,55 @@ struct ToMirror<'a, IO: Io> {
     queue: &'a mut MirrorQueue<IO::Frame>,
     counters: &'a MirrorCounters,
     from: &'a mut PerEnd<Template>,
+    is_decrypted: bool,
 }
 
 impl Conversations {
-    /// Shows the handshake in all mirrors that want flows of this profile, or that the rule names; none if there is none.
+    /// Shows the handshake, and what was said in plain before, in all mirrors that are to see it; none if there is none.
     pub(crate) fn begin<IO: Io>(
         cx: &mut Context<IO>,
         start: Start,
-        (profile, rule): (&str, Option<&str>),
+        audience: Audience<'_>,
+        beginning: Option<&Beginning>,
     ) -> Option<Box<Self>> {
-        let shown = cx.shared.policy.shown(rule);
-        let wants = |(n, mirror): &(usize, &Mirror)| *n < cx.mirrors.len() && mirror.shows(profile, shown);
+        let wants = |(n, mirror): &(usize, &Mirror)| {
+            let is_seen = match audience {
+                Audience::Decrypted(profile, rule) => mirror.shows(profile, cx.shared.policy.shown(rule)),
+                Audience::Bypassed => mirror.bypassed,
+            };
+            is_seen && *n < cx.mirrors.len()
+        };
         let wanted = cx.shared.mirrors.iter().enumerate().filter(wants);
         let in_mirrors: Box<[_]> =
             wanted.map(|(n, mirror)| Conversation::new(n as u8, mirror, &start)).collect();
-        let is_captured = cx.capture.as_ref().is_some_and(|capture| capture.wants_plaintext(profile));
+        let is_captured = match audience {
+            Audience::Decrypted(profile, _) => {
+                cx.capture.as_ref().is_some_and(|capture| capture.wants_plaintext(profile))
+            }
+            Audience::Bypassed => false,
+        };
         if in_mirrors.is_empty() && !is_captured {
             return None;
         }
         let captured = is_captured.then(|| Conversation::new(0, captured::plaintext(), &start));
-        let mut made = Box::new(Self { from: start.from, in_mirrors, captured });
+        let is_decrypted = matches!(audience, Audience::Decrypted(..));
+        let mut made = Box::new(Self { from: start.from, in_mirrors, captured, is_decrypted });
         made.each(cx, |conversation, out| {
             out.begin();
             conversation.shake_hands(out);
         });
+        for (from, bytes) in beginning.iter().flat_map(|beginning| beginning.pieces()) {
+            made.say_as_is(cx, from, bytes);
+        }
         Some(made)
+    }
+
+    /// An end has said this, and it goes on as it is.
+    pub(crate) fn say_as_is<IO: Io>(&mut self, cx: &mut Context<IO>, from: End, bytes: &[u8]) {
+        self.each(cx, |conversation, out| {
+            conversation.say(out, from, bytes);
+            conversation.acknowledge(out, from);
+        });
     }
 
     /// An end says this, which is one record at most.
@@ -132,9 +168,14 @@ impl Conversations {
         !self.in_mirrors.is_empty()
     }
 
+    /// A bit for each mirror that shows it, by its place.
+    pub(crate) fn mirrors(&self) -> u8 {
+        self.in_mirrors.iter().fold(0, |all, conversation| all | 1 << conversation.mirror)
+    }
+
     /// Bytes of memory that they hold, with their own size.
     pub(crate) fn memory(&self) -> usize {
-        let Self { from: _, in_mirrors, captured } = self;
+        let Self { from: _, in_mirrors, captured, is_decrypted: _ } = self;
         let all = in_mirrors.len() + usize::from(captured.is_some());
         size_of::<Self>() + size_of_val(&**in_mirrors) + all * SHARED
     }
@@ -149,7 +190,8 @@ impl Conversations {
             // The list is the same in all generations, and the flow began with it.
             let (Some(mirror), Some(queue)) = (shared.mirrors.get(n), mirrors.get_mut(n)) else { continue };
             let counters = counters.mirror(n);
-            act(conversation, &mut ToMirror { number: n, io, mirror, queue, counters, from: &mut self.from });
+            let (from, is_decrypted) = (&mut self.from, self.is_decrypted);
+            act(conversation, &mut ToMirror { number: n, io, mirror, queue, counters, from, is_decrypted });
         }
     }
 }
@@ -242,11 +284,12 @@ impl<IO: Io> Output for ToMirror<'_, IO> {
     }
 
     fn ports(&self, from: End) -> (u16, u16) {
-        self.mirror.ports(from, self.from[from].ports())
+        let ports = self.from[from].ports();
+        if self.is_decrypted { self.mirror.ports(from, ports) } else { ports }
     }
 
     fn put(&mut self, from: End, said: &Said<'_>, lost: &Lost) {
-        let Self { number, io, mirror, queue, counters, from: templates } = self;
+        let Self { number, io, mirror, queue, counters, from: templates, is_decrypted: _ } = self;
         let mut frame = io.allocate_mirrored();
         if frame.is_none() {
             queue.drop_oldest(counters);
@@ -358,6 +401,7 @@ mod tests {
             queue: &mut queue,
             counters: &counters,
             from: &mut from,
+            is_decrypted: true,
         };
         conversation.shake_hands(&mut out);
         conversation.say(&mut out, End::Client, b"one");

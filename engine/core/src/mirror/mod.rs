@@ -4,6 +4,7 @@
 //! plaintext in segments with the headers of the flow's own frames, acknowledgements, and the end as it came. There is nobody at the
 //! other end of it: what does not get through is lost, and a conversation that has lost something ends with a RST.
 
+mod beginning;
 mod bypassed;
 mod captured;
 mod conversation;
@@ -11,6 +12,7 @@ mod frame;
 mod queue;
 mod settings;
 
-pub(crate) use self::conversation::{Conversations, Start};
+pub(crate) use self::beginning::Beginning;
+pub(crate) use self::conversation::{Audience, Conversations, Start};
 pub use self::queue::MirrorQueue;
 pub use self::settings::{MAX_MIRRORS, Mirror, Shown, When};

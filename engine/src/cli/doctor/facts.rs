@@ -9,83 +9,83 @@ use crate::numa;
 
 /// All that `findings` judges. What cannot be read is empty, zero or none, as the machine would have it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Facts {
-    pub(super) iommu: Iommu,
+pub(in crate::cli) struct Facts {
+    pub(in crate::cli) iommu: Iommu,
     /// The kernel has vfio-pci loaded.
-    pub(super) vfio: bool,
-    pub(super) pages: Vec<Pages>,
+    pub(in crate::cli) vfio: bool,
+    pub(in crate::cli) pages: Vec<Pages>,
     /// Sizes of the pages that hugetlbfs is mounted for, in KB.
-    pub(super) mounts: BTreeSet<u64>,
+    pub(in crate::cli) mounts: BTreeSet<u64>,
     /// Cores that are on line, in order.
-    pub(super) cores: Vec<Core>,
+    pub(in crate::cli) cores: Vec<Core>,
     /// The CPU's flags, as `/proc/cpuinfo` has them.
-    pub(super) flags: BTreeSet<String>,
+    pub(in crate::cli) flags: BTreeSet<String>,
     /// Network devices on PCI.
-    pub(super) cards: Vec<Card>,
+    pub(in crate::cli) cards: Vec<Card>,
     /// The kernel's interfaces.
-    pub(super) interfaces: Vec<Interface>,
-    pub(super) clock: Clock,
+    pub(in crate::cli) interfaces: Vec<Interface>,
+    pub(in crate::cli) clock: Clock,
     /// What ports that are interfaces depend on.
-    pub(super) kernel: Kernel,
+    pub(in crate::cli) kernel: Kernel,
     /// Name servers that `/etc/resolv.conf` has.
-    pub(super) name_servers: usize,
+    pub(in crate::cli) name_servers: usize,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Iommu {
-    pub(super) groups: usize,
+pub(in crate::cli) struct Iommu {
+    pub(in crate::cli) groups: usize,
     /// The firmware describes one.
-    pub(super) firmware: bool,
+    pub(in crate::cli) firmware: bool,
     /// The kernel's command line turns it on.
-    pub(super) asked: bool,
-    pub(super) amd: bool,
+    pub(in crate::cli) asked: bool,
+    pub(in crate::cli) amd: bool,
     /// VFIO was told to do without.
-    pub(super) unsafe_mode: bool,
+    pub(in crate::cli) unsafe_mode: bool,
 }
 
 /// Hugepages of one size on one NUMA node.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pages {
-    pub(super) node: usize,
-    pub(super) size_kb: u64,
-    pub(super) total: u64,
-    pub(super) free: u64,
+pub(in crate::cli) struct Pages {
+    pub(in crate::cli) node: usize,
+    pub(in crate::cli) size_kb: u64,
+    pub(in crate::cli) total: u64,
+    pub(in crate::cli) free: u64,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Core {
-    pub(super) id: usize,
-    pub(super) node: usize,
+pub(in crate::cli) struct Core {
+    pub(in crate::cli) id: usize,
+    pub(in crate::cli) node: usize,
     /// The kernel schedules nothing on it by itself.
-    pub(super) isolated: bool,
+    pub(in crate::cli) isolated: bool,
     /// None: frequencies are not the kernel's business here.
-    pub(super) governor: Option<String>,
+    pub(in crate::cli) governor: Option<String>,
     /// Cores that share its execution units, itself included.
-    pub(super) siblings: Vec<usize>,
+    pub(in crate::cli) siblings: Vec<usize>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Card {
-    pub(super) address: String,
-    pub(super) driver: Option<String>,
+pub(in crate::cli) struct Card {
+    pub(in crate::cli) address: String,
+    pub(in crate::cli) driver: Option<String>,
     /// None: the machine does not say.
-    pub(super) node: Option<usize>,
+    pub(in crate::cli) node: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Interface {
-    pub(super) name: String,
-    pub(super) mtu: Option<u16>,
+pub(in crate::cli) struct Interface {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) mtu: Option<u16>,
     /// There is a link; none: the interface is down, and nobody can know.
-    pub(super) carrier: Option<bool>,
+    pub(in crate::cli) carrier: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Clock {
+pub(in crate::cli) struct Clock {
     /// What the kernel reads the time from.
-    pub(super) source: String,
+    pub(in crate::cli) source: String,
     /// Who keeps it right.
-    pub(super) keeper: Option<String>,
+    pub(in crate::cli) keeper: Option<String>,
 }
 
 /// Programs that keep the clock.
@@ -93,7 +93,7 @@ const KEEPERS: [&str; 5] = ["chronyd", "ntpd", "ntpd-rs", "openntpd", "systemd-t
 
 impl Facts {
     /// Reads them. `root` is `/`, or a folder that looks like it.
-    pub(super) fn read(root: &Path) -> Self {
+    pub(in crate::cli) fn read(root: &Path) -> Self {
         let machine = Machine { root };
         let cpuinfo = machine.text("proc/cpuinfo");
         Self {
@@ -116,12 +116,18 @@ impl Facts {
     }
 
     /// The core of this number.
-    pub(super) fn core(&self, id: usize) -> Option<&Core> {
+    pub(in crate::cli) fn core(&self, id: usize) -> Option<&Core> {
         self.cores.iter().find(|core| core.id == id)
     }
 
+    /// What the machine itself uses a card for, and by which interface.
+    pub(in crate::cli) fn own_use_of(&self, card: &Card) -> Option<(String, &'static str)> {
+        let interfaces = self.kernel.interfaces_of(&card.address).into_iter();
+        interfaces.filter_map(|name| self.kernel.own_use(&name).map(|own| (name, own))).next()
+    }
+
     /// The card at this PCI address, with or without its domain.
-    pub(super) fn card(&self, address: &str) -> Option<&Card> {
+    pub(in crate::cli) fn card(&self, address: &str) -> Option<&Card> {
         let address = address.to_ascii_lowercase();
         self.cards.iter().find(|card| card.address == address || card.address == format!("0000:{address}"))
     }
@@ -269,6 +275,11 @@ fn flags(cpuinfo: &str) -> BTreeSet<String> {
         ["flags", "Features"].contains(&key.trim()).then_some(words)
     });
     line.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+/// Cores that are on line; none: the machine does not say. `root` is `/`, or a folder that looks like it.
+pub(in crate::cli) fn online_cores(root: &Path) -> Vec<usize> {
+    list(&Machine { root }.text("sys/devices/system/cpu/online"))
 }
 
 /// Numbers of a kernel's list: `0-2,7`.

@@ -221,6 +221,11 @@ impl Question<'_> {
                 }
                 driver => {
                     let found = format!("{name}: {}", driver.unwrap_or("no driver"));
+                    if let Some((interface, own)) = self.facts.own_use_of(card) {
+                        let fix =
+                            "name another card: bound to vfio-pci, this one would be gone from the kernel";
+                        return Finding::bad("cards", found, &format!("it is {interface}, and {own}"), fix);
+                    }
                     let vfio = if self.facts.vfio { "" } else { "; vfio-pci is not loaded either" };
                     let means = format!("DPDK cannot reach it{vfio}");
                     Finding::bad("cards", found, &means, format!("scripts/nic.sh bind {name}"))
@@ -632,9 +637,9 @@ impl Question<'_> {
 
 /// What `--ports` would tell.
 const NOT_OPENED: &str = "ports were not opened; `--ports` does, where no engine runs";
-const DAY: i64 = 24 * 3600;
+pub(in crate::cli) const DAY: i64 = 24 * 3600;
 /// Days before its end from which on a CA is to be replaced.
-const SOON: i64 = 60;
+pub(in crate::cli) const SOON: i64 = 60;
 
 fn fix_iommu(name: &str, option: &str) -> String {
     format!(

@@ -3,11 +3,11 @@
 //! [`facts`] reads the machine, [`plan`] the configuration and its files, [`findings`] judges both, [`render`] prints.
 
 mod capture;
-mod facts;
-mod findings;
+pub(super) mod facts;
+pub(super) mod findings;
 mod icap;
 mod link_state;
-mod plan;
+pub(super) mod plan;
 mod render;
 mod sockets;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use self::facts::Facts;
 use self::findings::{Finding, Level, Question};
 use self::icap::icap_finding;
 use self::plan::Plan;
-use super::{USAGE, describe};
+use super::{USAGE, describe, printed};
 use crate::config::{Config, IcapServer};
 use crate::driver::PortCapabilities;
 use crate::icap::probe;
@@ -42,7 +42,11 @@ Each line is good, POOR (costs speed or safety), BAD (keeps the engine from its 
 means and the command that mends it. Nothing is changed, and without --ports no port is touched: it can be asked beside a running
 engine at any time.
 
-Exit status: 0 nothing in the way; 1 something is; 2 wrong usage or configuration.";
+Exit status, for scripts: 0 nothing is in the way; 1 something is BAD, or ports cannot be looked at; 2 wrong usage or configuration;
+3 something is POOR, and nothing BAD.";
+
+/// Exit status where nothing is worse than poor.
+const POOR: u8 = 3;
 
 /// Say what stands between this machine and full speed.
 #[derive(Debug, Args)]
@@ -75,14 +79,14 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     let config = match args.config.as_deref().map(Config::load).transpose() {
         Ok(config) => config,
         Err(faults) => {
-            eprintln!("{}", describe(&faults));
+            errln!("{}", describe(&faults));
             return ExitCode::from(USAGE);
         }
     };
     let ports = match config.as_ref().filter(|_| args.ports).map(open_ports).transpose() {
         Ok(ports) => ports,
         Err(message) => {
-            eprintln!("wireglass: --ports: {message}");
+            errln!("wireglass: --ports: {message}");
             return ExitCode::FAILURE;
         }
     };
@@ -98,16 +102,13 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     };
     let mut findings = question.judge();
     findings.extend(config.iter().flat_map(|config| &config.icap.servers).map(probed));
-    let good = !findings.iter().any(|finding| matches!(finding.level, Level::Poor | Level::Bad));
-    match print(&findings, good, args.json) {
-        // Whoever reads has seen enough: `| head`.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("wireglass: cannot write: {error}");
-            ExitCode::FAILURE
-        }
-        _ if good => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    let has = |level| findings.iter().any(|finding| finding.level == level);
+    let status = match (has(Level::Bad), has(Level::Poor)) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(POOR),
+        (false, false) => ExitCode::SUCCESS,
+    };
+    printed(print(&findings, status == ExitCode::SUCCESS, args.json), status)
 }
 
 /// What an ICAP server makes of the test file of EICAR.

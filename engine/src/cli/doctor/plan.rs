@@ -116,7 +116,8 @@ impl CaFacts {
     }
 }
 
-fn folder(file: &str) -> &Path {
+/// The folder of a file.
+pub(in crate::cli) fn folder(file: &str) -> &Path {
     match Path::new(file).parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -124,7 +125,7 @@ fn folder(file: &str) -> &Path {
 }
 
 /// Somebody else may write there. A folder with the sticky bit lets nobody touch what is another's.
-fn open_to_others(place: &Path) -> bool {
+pub(in crate::cli) fn open_to_others(place: &Path) -> bool {
     let Ok(about) = fs::metadata(place) else { return false };
     let mode = about.permissions().mode();
     let writable = mode & 0o022 != 0 && !(about.is_dir() && mode & 0o1000 != 0);

@@ -29,6 +29,14 @@ impl Question<'_> {
         if let Some(Obstacle { found, fix }) = kernel.obstacle(port, workers) {
             return Finding::bad(topic, found, "the engine does not start", fix);
         }
+        if let Some(own) = kernel.own_use(&port.interface) {
+            return Finding::poor(
+                topic,
+                format!("{port}: in use: {own}"),
+                "the kernel answers what is for this machine, and the wire carries it on as well",
+                "another interface, or one without addresses: a wire has none",
+            );
+        }
         if port.sockets == Sockets::Packet {
             return Finding::good(topic, format!("{port}: can be had"));
         }

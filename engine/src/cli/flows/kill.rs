@@ -53,7 +53,7 @@ pub(super) fn run(args: &KillArgs) -> ExitCode {
         yes: *yes,
     };
     if let Err(error) = request.check() {
-        eprintln!("wireglass: --{error}");
+        errln!("wireglass: --{error}");
         return ExitCode::from(USAGE);
     }
     let done = match args.engine.ask(|socket| client::kill(socket, &request)) {
@@ -65,13 +65,13 @@ pub(super) fn run(args: &KillArgs) -> ExitCode {
     }
     let KilledRecord { matched, killed, complete } = done;
     if !complete {
-        eprintln!("wireglass: {killed} of {matched} flows ended, and a worker did not answer in time");
+        errln!("wireglass: {killed} of {matched} flows ended, and a worker did not answer in time");
     } else if matched == 0 {
-        eprintln!("wireglass: no flow matches");
+        errln!("wireglass: no flow matches");
     } else if killed == matched {
-        eprintln!("wireglass: {killed} ended");
+        errln!("wireglass: {killed} ended");
     } else {
-        eprintln!("wireglass: {killed} ended, {} had ended by themselves", matched - killed);
+        errln!("wireglass: {killed} ended, {} had ended by themselves", matched - killed);
     }
     if complete && matched > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -13,8 +13,8 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 
 use self::conditions::Conditions;
-use super::USAGE;
 use super::socket::EngineSocket;
+use super::{USAGE, print};
 use crate::control::client;
 use crate::control::protocol::{DEFAULT_LIMIT, FlowsRequest, MAX_LIMIT, Sort};
 
@@ -79,7 +79,7 @@ pub(super) fn run(args: FlowsArgs) -> ExitCode {
     let socket = match args.engine.path() {
         Ok(socket) => socket,
         Err(message) => {
-            eprintln!("{message}");
+            errln!("{message}");
             return ExitCode::from(USAGE);
         }
     };
@@ -87,7 +87,7 @@ pub(super) fn run(args: FlowsArgs) -> ExitCode {
     let request =
         FlowsRequest { client, server, port, sni, phase, sort: args.sort, limit: Some(args.limit as usize) };
     if let Err(error) = request.matcher() {
-        eprintln!("wireglass: --{error}");
+        errln!("wireglass: --{error}");
         return ExitCode::from(USAGE);
     }
     loop {
@@ -96,14 +96,14 @@ pub(super) fn run(args: FlowsArgs) -> ExitCode {
             // Whoever reads has seen enough: `| head`.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("wireglass: cannot write: {error}");
+                errln!("wireglass: cannot write: {error}");
                 return ExitCode::FAILURE;
             }
         };
         match args.watch {
             Some(seconds) if status == ExitCode::SUCCESS => {
-                if !args.json {
-                    println!();
+                if !args.json && print("\n", ExitCode::SUCCESS) != ExitCode::SUCCESS {
+                    return ExitCode::FAILURE;
                 }
                 std::thread::sleep(Duration::from_secs(seconds));
             }
@@ -117,7 +117,7 @@ fn once(socket: &Path, request: &FlowsRequest, json: bool) -> io::Result<ExitCod
     let answer = match client::flows(socket, request) {
         Ok(answer) => answer,
         Err(error) => {
-            eprintln!("wireglass: {}: {error}", socket.display());
+            errln!("wireglass: {}: {error}", socket.display());
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -133,12 +133,12 @@ fn once(socket: &Path, request: &FlowsRequest, json: bool) -> io::Result<ExitCod
     out.flush()?;
     let (shown, matched) = (answer.flows.len(), answer.matched);
     if matched == 0 {
-        eprintln!("wireglass: no flow matches; the engine has {}", answer.seen);
+        errln!("wireglass: no flow matches; the engine has {}", answer.seen);
     } else if shown as u64 != matched {
-        eprintln!("wireglass: {shown} of {matched} flows that match; --limit shows more, up to {MAX_LIMIT}");
+        errln!("wireglass: {shown} of {matched} flows that match; --limit shows more, up to {MAX_LIMIT}");
     }
     if !answer.complete {
-        eprintln!("wireglass: a worker did not answer in time: the list is not complete");
+        errln!("wireglass: a worker did not answer in time: the list is not complete");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)

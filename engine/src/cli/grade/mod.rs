@@ -11,7 +11,7 @@ use card::Card;
 use clap::Args;
 use stage::Stage;
 
-use super::describe;
+use super::{describe, print};
 use crate::config::Verification;
 
 /// Exit status where nothing can be said: 1 is a verdict, 2 a wrong command line or configuration.
@@ -73,25 +73,25 @@ pub(super) fn run(args: &GradeArgs) -> ExitCode {
     match played {
         Ok(card) if args.json => match serde_json::to_string(&card) {
             Ok(json) => {
-                println!("{json}");
-                card.exit_code()
+                let status = card.exit_code();
+                print(format_args!("{json}\n"), status)
             }
             Err(error) => failed(&error),
         },
         Ok(card) => {
-            print!("{card}");
-            card.exit_code()
+            let status = card.exit_code();
+            print(card, status)
         }
         Err(error) => failed(&*error),
     }
 }
 
 fn wrong(message: &str) -> ExitCode {
-    eprintln!("{message}");
+    errln!("{message}");
     ExitCode::from(super::USAGE)
 }
 
 fn failed(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("wireglass: grade: {error}");
+    errln!("wireglass: grade: {error}");
     ExitCode::from(FAILED)
 }

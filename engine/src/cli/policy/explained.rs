@@ -8,6 +8,7 @@ use serde::Serialize;
 use wireglass_core::content::{SignatureId, SignatureMask};
 use wireglass_core::exclusions::{Contact, Exclusions};
 use wireglass_core::fields::{Field, Fields};
+use wireglass_core::mirror::Mirror;
 use wireglass_core::policy::{
     Answer, BlockWith, ConnectionFacts, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision,
     DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, HostRules, Inside, Known, Profile,
@@ -62,6 +63,9 @@ pub(super) struct Connection {
     /// None: there is no file to ask, or nobody is decrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) is_excluded_by_hand: Option<bool>,
+    /// Mirrors that would be shown it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) mirrors: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -168,6 +172,7 @@ impl Explained {
             profile: None,
             may_be_excluded: false,
             is_excluded_by_hand: None,
+            mirrors: Vec::new(),
         };
         let mut explained = Self {
             connection,
@@ -195,6 +200,16 @@ impl Explained {
         let verdict = at_syn.unwrap_or_else(|| policy.at_hello(&flow, &hello));
         let rules = policy.explain(&flow, &hello);
         explained.connection.rules = rules.iter().map(|(name, answer)| Asked::new(name, *answer)).collect();
+        let shown = policy.shown(verdict.rule.as_deref()).clone();
+        let mut show = |is_seen: &dyn Fn(&Mirror) -> bool| {
+            let mirrors = config.mirrors.iter().filter(|port| is_seen(&port.mirror));
+            explained.connection.mirrors = mirrors.map(|port| port.mirror.name.to_string()).collect();
+        };
+        match &verdict.decision {
+            Decision::Decrypt(profile) => show(&|mirror| mirror.shows(&profile.name, &shown)),
+            Decision::Bypass => show(&|mirror| mirror.bypassed),
+            Decision::Block(_) => {}
+        }
         explained.rule = verdict.rule.map(|name| name.to_string());
         match verdict.decision {
             Decision::Decrypt(profile) => {
@@ -210,6 +225,8 @@ impl Explained {
                 explained.connection.is_excluded_by_hand = is_excluded_by_hand(config, &contact);
                 if explained.connection.is_excluded_by_hand == Some(true) {
                     (explained.verdict, explained.rule) = (Verdict::Bypassed, None);
+                    let mirrors = config.mirrors.iter().filter(|port| port.mirror.bypassed);
+                    explained.connection.mirrors = mirrors.map(|port| port.mirror.name.to_string()).collect();
                     return (explained, None);
                 }
                 return (explained, Some(profile));

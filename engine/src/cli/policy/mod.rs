@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use explained::Explained;
 use wireglass_core::content::FileType;
 
-use super::{USAGE, with_config};
+use super::{USAGE, print, with_config};
 
 /// Ask what policy would do.
 #[derive(Debug, Args)]
@@ -96,23 +96,21 @@ fn file_type(text: &str) -> Result<FileType, String> {
 pub(super) fn run(args: &PolicyArgs) -> ExitCode {
     let PolicyCommand::Explain(args) = &args.command;
     let Some(url) = Url::parse(&args.url) else {
-        eprintln!("wireglass: --url: expected https://HOST[:PORT]/PATH, found {:?}", args.url);
+        errln!("wireglass: --url: expected https://HOST[:PORT]/PATH, found {:?}", args.url);
         return ExitCode::from(USAGE);
     };
     with_config(&args.config, |config| {
         let explained = Explained::new(&config, args, &url);
         if !args.json {
-            print!("{explained}");
-            return ExitCode::SUCCESS;
+            return print(explained, ExitCode::SUCCESS);
         }
         match serde_json::to_string(&explained) {
-            Ok(json) => println!("{json}"),
+            Ok(json) => print(format_args!("{json}\n"), ExitCode::SUCCESS),
             Err(error) => {
-                eprintln!("wireglass: {error}");
-                return ExitCode::FAILURE;
+                errln!("wireglass: {error}");
+                ExitCode::FAILURE
             }
         }
-        ExitCode::SUCCESS
     })
 }
 

@@ -54,6 +54,7 @@ impl Explained {
             profile,
             may_be_excluded,
             is_excluded_by_hand,
+            mirrors,
         } = &self.connection;
         writeln!(f, "connection from {client} to {server}, server name {host:?}")?;
         if *has_no_server {
@@ -76,6 +77,9 @@ impl Explained {
             (None, Some(how)) => writeln!(f, "blocked with {how}"),
             (None, None) => writeln!(f, "bypassed; no rule on content is asked"),
         }?;
+        if !mirrors.is_empty() {
+            writeln!(f, "  shown at mirror {}", mirrors.join(", "))?;
+        }
         match is_excluded_by_hand {
             Some(true) => {
                 return writeln!(

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead};
 use std::path::Path;
 
+use flate2::bufread::MultiGzDecoder;
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 
 /// Read ahead; it grows with the blocks of the file, up to [`MAX_BLOCK`].
 const BUFFER: usize = 64 * 1024;
+/// How gzip begins (RFC 1952 2.3.1).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// No honest capture has a longer packet, or a longer block of something else that matters.
 const MAX_BLOCK: usize = 16 * 1024 * 1024;
 /// Interfaces that a capture may name.
@@ -46,7 +49,7 @@ impl fmt::Display for CaptureError {
             Self::NotACapture => f.write_str("is neither pcap nor pcapng"),
             Self::LinkType(kind) => write!(
                 f,
-                "has packets of link type {kind}; known are Ethernet (1), raw IP (101) and Linux cooked (113, 276)"
+                "has packets of link type {kind}; known are loopback (0, 108), Ethernet (1), PPP (9), raw IP (101, 228, 229) and Linux cooked (113, 276)"
             ),
             Self::Damaged(at) => write!(f, "is damaged behind byte {at}"),
             Self::Torn(at) => write!(f, "ends in the middle of the packet that begins at byte {at}"),
@@ -81,6 +84,9 @@ enum Step {
 
 impl Capture {
     pub(super) fn open(path: &Path) -> Result<Self, CaptureError> {
+        if path.as_os_str() == "-" {
+            return Self::of(io::stdin());
+        }
         let about = path.metadata().map_err(CaptureError::Io)?;
         if about.is_dir() {
             return Err(CaptureError::NotACapture);
@@ -88,7 +94,17 @@ impl Capture {
         Self::of(File::open(path).map_err(CaptureError::Io)?)
     }
 
+    /// Packed or not: the first bytes say which.
     pub(super) fn of(reader: impl io::Read + Send + 'static) -> Result<Self, CaptureError> {
+        let mut reader = io::BufReader::new(reader);
+        if reader.fill_buf().map_err(CaptureError::Io)?.starts_with(&GZIP) {
+            Self::of_plain(MultiGzDecoder::new(reader))
+        } else {
+            Self::of_plain(reader)
+        }
+    }
+
+    fn of_plain(reader: impl io::Read + Send + 'static) -> Result<Self, CaptureError> {
         let reader = create_reader(BUFFER, reader).map_err(|error| match error {
             PcapError::ReadError => CaptureError::Io(io::Error::other("cannot be read")),
             _ => CaptureError::NotACapture,
@@ -208,13 +224,18 @@ impl Interface {
 /// The packet as an Ethernet frame. Addresses of the link say nothing to policy, so where there are none, zeros do.
 fn ethernet(link: Linktype, data: &[u8]) -> Result<Vec<u8>, CaptureError> {
     let made_up = |ethertype: [u8; 2], packet: &[u8]| [[0; 12].as_slice(), &ethertype, packet].concat();
+    let ip = |packet: &[u8]| match packet.first().map(|byte| byte >> 4) {
+        Some(4) => made_up([0x08, 0x00], packet),
+        Some(6) => made_up([0x86, 0xdd], packet),
+        _ => Vec::new(),
+    };
     Ok(match link {
         Linktype::ETHERNET => data.to_vec(),
-        Linktype::RAW => match data.first().map(|byte| byte >> 4) {
-            Some(4) => made_up([0x08, 0x00], data),
-            Some(6) => made_up([0x86, 0xdd], data),
-            _ => Vec::new(),
-        },
+        // Of RAW, IPV4 and IPV6, the packet itself says what it is.
+        Linktype::RAW | Linktype(228 | 229) => ip(data),
+        // A number for the family comes first, in the byte order of whoever captured.
+        Linktype::NULL | Linktype(108) => ip(data.get(4..).unwrap_or_default()),
+        Linktype(9) => ip(ppp(data)),
         // Their headers have the Ethernet type at the end (16 bytes), or at the beginning (20 bytes).
         Linktype::LINUX_SLL => match data.split_at_checked(16) {
             Some((header, packet)) => made_up([header[14], header[15]], packet),
@@ -226,4 +247,13 @@ fn ethernet(link: Linktype, data: &[u8]) -> Result<Vec<u8>, CaptureError> {
         },
         Linktype(other) => return Err(CaptureError::LinkType(other)),
     })
+}
+
+/// What a PPP frame carries, if that is IP: address and control may be left out, and zeros of the protocol (RFC 1661 6.5, 6.6).
+fn ppp(frame: &[u8]) -> &[u8] {
+    let frame = frame.strip_prefix(&[0xff, 0x03]).unwrap_or(frame);
+    match frame {
+        [0x00, 0x21 | 0x57, packet @ ..] | [0x21 | 0x57, packet @ ..] => packet,
+        _ => &[],
+    }
 }

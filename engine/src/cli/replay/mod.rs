@@ -26,13 +26,14 @@ use crate::config::Config;
 const HELP: &str = "\
 Examples:
   wireglass replay -c wire.toml morning.pcap
+  tcpdump -w - -i eth1 | wireglass replay -c wire.toml -
   wireglass replay -c wire.toml --json morning.pcapng | jq -r 'select(.action == \"block\") | .sni'
 
 The packets go through the engine's own workers with the capture's clock, so flows are found, held and decided as on a wire; nothing is
 sent. One line for each TCP flow to an intercepted port, when it ends: who, SNI, ALPN and JA4 of its ClientHello, the decision, and the rule
 or the reason. Who sends the SYN is the client. What the server's certificate would have changed is not known to a capture.
 
-A capture made at a host has TCP checksums that its card would have filled in; wrong ones are put right. A capture should have whole
+A capture made at a host has checksums that its card would have filled in; wrong ones are put right. A capture should have whole
 packets (tcpdump -s 0). It may be of any length: what is kept is what an engine keeps, at most 65,536 flows at a time. How far it is, and at the end
 counts of flows and of dropped packets by reason, are told on standard error.
 
@@ -51,7 +52,7 @@ pub(super) struct ReplayArgs {
     /// One JSON object a flow
     #[arg(long)]
     json: bool,
-    /// A pcap or pcapng file
+    /// A pcap or pcapng file, also in gzip; `-` is standard input
     #[arg(value_name = "CAPTURE")]
     capture: PathBuf,
 }
@@ -61,7 +62,7 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
     with_config(&args.config, |config| {
         let Some(wire) = wire(&config, args.wire.as_deref()) else {
             let name = args.wire.as_deref().unwrap_or_default();
-            eprintln!("wireglass: --wire: {} has no wire {name:?}", config.file.display());
+            errln!("wireglass: --wire: {} has no wire {name:?}", config.file.display());
             return ExitCode::from(USAGE);
         };
         let mut printer = Printer { out: io::BufWriter::new(io::stdout().lock()), json: args.json };
@@ -69,7 +70,7 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
             Ok(summary) => summary.tell(&args.capture),
             Err(Failure::Reader) => ExitCode::SUCCESS,
             Err(Failure::Told(message)) => {
-                eprintln!("wireglass: {message}");
+                errln!("wireglass: {message}");
                 ExitCode::FAILURE
             }
         }
@@ -188,23 +189,23 @@ impl Summary {
     fn tell(self, path: &Path) -> ExitCode {
         let Self { flows: [decrypt, bypass, block, undecided], totals, stopped } = self;
         let Totals { packets, cut, mended, dropped } = totals;
-        eprintln!(
+        errln!(
             "wireglass: {packets} packets; flows: {decrypt} decrypt, {bypass} bypass, {block} block, {undecided} undecided"
         );
         if cut > 0 {
-            eprintln!(
+            errln!(
                 "wireglass: {cut} packets are cut short, and ClientHellos in them are not read: capture with tcpdump -s 0"
             );
         }
         if mended > 0 {
-            eprintln!("wireglass: {mended} TCP checksums were wrong, and were put right");
+            errln!("wireglass: {mended} packets had wrong checksums, which were put right");
         }
         for (why, count) in dropped {
-            eprintln!("wireglass: {count} packets dropped, {why}: {}", why.help());
+            errln!("wireglass: {count} packets dropped, {why}: {}", why.help());
         }
         match stopped {
             Some(error) => {
-                eprintln!("wireglass: {} {error}; the above is what comes before", path.display());
+                errln!("wireglass: {} {error}; the above is what comes before", path.display());
                 ExitCode::FAILURE
             }
             None => ExitCode::SUCCESS,
@@ -226,8 +227,9 @@ impl Progress {
     const EVERY: Duration = Duration::from_secs(5);
 
     fn new(path: &Path) -> Self {
-        // Of a pipe, the length is not known.
-        let length = path.metadata().map_or(0, |about| about.len());
+        // Of a pipe, and of what is packed, the length is not known.
+        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
+        let length = path.metadata().ok().filter(|_| !is_packed).map_or(0, |about| about.len());
         let now = Instant::now();
         Self { length, began: now, told: now, packets: 0 }
     }
@@ -236,7 +238,7 @@ impl Progress {
         self.packets += 1;
         if self.packets.is_multiple_of(Self::STRIDE) && self.told.elapsed() >= Self::EVERY {
             self.told = Instant::now();
-            eprintln!(
+            errln!(
                 "wireglass: {}",
                 progress(self.packets, position as u64, self.length, self.began.elapsed())
             );

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use smoltcp::wire::TcpPacket;
+use smoltcp::wire::{Ipv4Packet, TcpPacket};
 use tcp_stack::{Duration, Instant};
 use wireglass_core::event::{Action, Event, FlowHead, Timestamp};
 use wireglass_core::exclusions::Exclusions;
@@ -66,7 +66,7 @@ pub(super) struct Totals {
     pub(super) packets: u64,
     /// Of which the capture has only the beginning.
     pub(super) cut: u64,
-    /// Whose TCP checksum was wrong, and was put right.
+    /// Whose checksums were wrong, and were put right.
     pub(super) mended: u64,
     /// Which the engine dropped, malformed ones among them.
     pub(super) dropped: Vec<(PacketDrop, u64)>,
@@ -254,14 +254,18 @@ impl Player {
     }
 }
 
-/// Puts a wrong TCP checksum right: a host that captures its own packets sees them before its card fills it in.
+/// Puts wrong checksums right: a host that captures its own packets sees them before its card fills them in.
 fn mend(frame: &mut [u8], headers: &Headers) -> bool {
-    let wrong = headers.verify_checksums(frame) == Err(PacketDrop::BadTcpChecksum);
-    if wrong {
+    let of_header = headers.verify_checksums(frame) == Err(PacketDrop::BadIpHeader);
+    if of_header {
+        Ipv4Packet::new_unchecked(&mut frame[headers.l3..headers.end]).fill_checksum();
+    }
+    let of_segment = headers.verify_checksums(frame) == Err(PacketDrop::BadTcpChecksum);
+    if of_segment {
         let mut tcp = TcpPacket::new_unchecked(&mut frame[headers.l4..headers.end]);
         tcp.fill_checksum(&headers.source.ip().into(), &headers.destination.ip().into());
     }
-    wrong
+    of_header || of_segment
 }
 
 /// Which side of the wire packets come from: a capture has both in one.

@@ -1,11 +1,14 @@
 //! Real connections, recorded on a plain wire, written as captures of several kinds, and replayed; and captures that are none.
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::ca_files::{NewCas, create};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tempfile::TempDir;
 use wireglass_core::reason::PacketDrop;
 use wireglass_core::x509::Provider;
@@ -185,8 +188,20 @@ fn each_flow_gets_what_policy_says_whatever_the_kind_of_capture() {
         flows.iter().all(|flow| flow.ja4.as_ref().is_some_and(|ja4| ja4.starts_with("t13d"))),
         "{flows:?}"
     );
-    let raw = read(&pcap(&visits, 101, 14)).expect("a capture without Ethernet");
-    assert_eq!(decisions(&play(&config, raw)), EXPECTED);
+    for link in [101, 228] {
+        let raw = read(&pcap(&visits, link, 14)).expect("a capture without Ethernet");
+        assert_eq!(decisions(&play(&config, raw)), EXPECTED, "{link}");
+    }
+    // What stands before the packet on a loopback, in both byte orders, and in PPP.
+    for (link, head) in [(0, [2, 0, 0, 0]), (108, [0, 0, 0, 2]), (9, [0xff, 0x03, 0x00, 0x21])] {
+        let mut visits = visits.clone();
+        visits.iter_mut().for_each(|(_, frame)| frame[10..14].copy_from_slice(&head));
+        let packets = read(&pcap(&visits, link, 10)).expect("a capture of another link");
+        assert_eq!(decisions(&play(&config, packets)), EXPECTED, "{link}");
+    }
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&pcap(&visits, 1, 0)).expect("memory");
+    assert_eq!(read(&packed.finish().expect("memory")).expect("a capture in gzip"), packets[0]);
 }
 
 #[test]
@@ -194,6 +209,10 @@ fn checksums_that_a_card_would_have_filled_in_do_not_matter() {
     let (_folder, config) = config(RULES);
     let mut visits = visits();
     visits.iter_mut().for_each(|(_, frame)| frame[50] ^= 0xff);
+    let packets = read(&pcap(&visits, 1, 0)).expect("a capture");
+    assert_eq!(decisions(&play(&config, packets)), EXPECTED);
+    // That of the IPv4 header as well.
+    visits.iter_mut().for_each(|(_, frame)| frame[24..26].fill(0));
     let packets = read(&pcap(&visits, 1, 0)).expect("a capture");
     assert_eq!(decisions(&play(&config, packets)), EXPECTED);
 }

@@ -70,7 +70,7 @@ pub(super) fn run(args: &TopArgs) -> ExitCode {
     let socket = match args.engine.path() {
         Ok(socket) => socket,
         Err(message) => {
-            eprintln!("{message}");
+            errln!("{message}");
             return ExitCode::from(USAGE);
         }
     };
@@ -89,7 +89,7 @@ pub(super) fn run(args: &TopArgs) -> ExitCode {
         // Whoever reads has seen enough: `| head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wireglass: cannot use the terminal: {error}; `wireglass top --once` needs none");
+            errln!("wireglass: cannot use the terminal: {error}; `wireglass top --once` needs none");
             ExitCode::FAILURE
         }
     }
@@ -116,15 +116,15 @@ fn once(socket: &Path, first: &Counters, args: &TopArgs) -> io::Result<End> {
 }
 
 fn no_answer(socket: &Path, error: &AskError) -> ExitCode {
-    eprintln!("wireglass: {}: {error}", socket.display());
+    errln!("wireglass: {}: {error}", socket.display());
     if matches!(error, AskError::Refused(Refusal::Request, _)) {
-        eprintln!("wireglass: that engine is older than this command: restart it with this `wireglass`");
+        errln!("wireglass: that engine is older than this command: restart it with this `wireglass`");
     }
     ExitCode::FAILURE
 }
 
 fn gone(socket: &Path, error: &AskError) -> ExitCode {
-    eprintln!("wireglass: {}: the engine is gone: {error}", socket.display());
-    eprintln!("wireglass: its own messages say why; `wireglass run -c FILE` starts it, then try again");
+    errln!("wireglass: {}: the engine is gone: {error}", socket.display());
+    errln!("wireglass: its own messages say why; `wireglass run -c FILE` starts it, then try again");
     ExitCode::FAILURE
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use wireglass_core::phase::FlowPhase;
 
 use crate::control::operate::OrderRecord;
-use crate::control::{Counters, PoolRecord, PortRecord, WorkerRecord};
+use crate::control::{Counters, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
 
 /// A reason's code.
 type Code = Cow<'static, str>;
@@ -34,6 +34,8 @@ pub(super) struct Rates {
     /// Orders of an operator that stand.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) orders: Vec<OrderRecord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) mirrors: Vec<MirrorRates>,
     /// Workers whose frames pass uninspected, as they have failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) failed_workers: Vec<usize>,
@@ -89,6 +91,20 @@ pub(super) struct PortRates {
     pub(super) drops: BTreeMap<Code, Drops>,
 }
 
+/// One mirror.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct MirrorRates {
+    pub(super) mirror: String,
+    /// That its port took.
+    pub(super) tx_packets_per_second: f64,
+    pub(super) tx_bits_per_second: f64,
+    /// Since the start.
+    pub(super) flows: u64,
+    pub(super) flows_lost: u64,
+    pub(super) drops_per_second: f64,
+    pub(super) drops: BTreeMap<Code, Drops>,
+}
+
 /// What was dropped for one reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Drops {
@@ -118,6 +134,7 @@ impl Rates {
             log_lost: after.engine.log_lost,
             exclusions: after.engine.exclusions,
             orders: after.engine.orders.clone(),
+            mirrors: after.engine.mirrors.iter().map(|now| clock.mirror(before, now)).collect(),
             failed_workers: after.engine.failed_workers.clone(),
         })
     }
@@ -177,6 +194,21 @@ impl Clock {
                 tx_bits_per_second: 8.0 * rate(|port| port.tx_bytes),
             },
             drops: self.drops(before.map(|port| &port.drops), &now.drops),
+        }
+    }
+
+    fn mirror(&self, before: &Counters, now: &MirrorRecord) -> MirrorRates {
+        let before = before.engine.mirrors.iter().find(|mirror| mirror.mirror == now.mirror);
+        let rate = |read: fn(&MirrorRecord) -> u64| self.rate(before, now, read);
+        let drops = self.drops(before.map(|mirror| &mirror.drops), &now.drops);
+        MirrorRates {
+            mirror: now.mirror.clone(),
+            tx_packets_per_second: rate(|mirror| mirror.frames),
+            tx_bits_per_second: 8.0 * rate(|mirror| mirror.bytes),
+            flows: now.flows,
+            flows_lost: now.flows_lost,
+            drops_per_second: drops.values().map(|drops| drops.per_second).sum(),
+            drops,
         }
     }
 

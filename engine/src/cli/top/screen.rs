@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 use wireglass_core::reason::{PacketDrop, PortDrop};
 
-use super::rates::{PortRates, Rates, Share, share};
+use super::rates::{MirrorRates, PortRates, Rates, Share, share};
 use super::state::State;
 use super::table::{self, Column};
 use super::units::{bytes, count, percent, rate, uptime};
@@ -47,6 +47,7 @@ Wide terminals    also: cores, new flows, handshakes, pools, flow bytes, resent
 
 Dropped           packets, and why; port.* is what the ports lost by themselves
 Ports             what the drivers count; frames lost by them since the start
+Mirrors           frames to their ports; flows shown, and those cut short
 
 docs/top.md has the rest.";
 
@@ -90,7 +91,8 @@ fn page(state: &State, rates: &Rates, width: usize, height: Option<usize>) -> Ve
     let drops = drops(share, width);
     let wide = width >= WIDE.into();
     // Five headings and gaps, and the row of all workers.
-    let room = height.map(|height| height.saturating_sub(lines.len() + 7));
+    let mirrors = mirrors(&rates.mirrors);
+    let room = height.map(|height| height.saturating_sub(lines.len() + 7 + mirrors.len()));
     let rows = divide(room, [workers.len(), drops.len(), rates.ports.len()]);
 
     lines.extend(table::headings(wide, state.sort, HEADING));
@@ -115,6 +117,12 @@ fn page(state: &State, rates: &Rates, width: usize, height: Option<usize>) -> Ve
         lines.push(Line::styled(fit(&port_heading(), width), HEADING));
         lines.extend(rates.ports.iter().take(rows[2]).map(|port| Line::raw(port_row(port))));
     }
+    let headed = mirrors.into_iter().enumerate();
+    lines.extend(headed.map(|(n, text)| match n {
+        0 => Line::default(),
+        1 => Line::styled(fit(&text, width), HEADING),
+        _ => Line::raw(text),
+    }));
     lines
 }
 
@@ -276,6 +284,35 @@ fn port_row(port: &PortRates) -> String {
     format!("{:<PORT_NAME$}{traffic}{lost}", fit(&Plain(&port.port).to_string(), PORT_NAME - 1))
 }
 
+const MIRROR: [Column<MirrorRates>; 6] = [
+    Column { title: "out/s", width: 7, show: |mirror| rate(mirror.tx_packets_per_second) },
+    Column { title: "bit/s", width: 7, show: |mirror| rate(mirror.tx_bits_per_second) },
+    Column { title: "flows", width: 8, show: |mirror| count(mirror.flows) },
+    Column { title: "lost", width: 8, show: |mirror| count(mirror.flows_lost) },
+    Column { title: "drop/s", width: 8, show: |mirror| rate(mirror.drops_per_second) },
+    Column {
+        title: "dropped",
+        width: 9,
+        show: |mirror| {
+            count(mirror.drops.values().fold(0, |sum: u64, drops| sum.saturating_add(drops.total)))
+        },
+    },
+];
+
+/// A gap, a heading, and a line for each; nothing where there is none.
+fn mirrors(all: &[MirrorRates]) -> Vec<String> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let titles: String = MIRROR.iter().map(Column::heading).collect();
+    let heading = format!("{:<PORT_NAME$}{titles}", "Mirrors");
+    let rows = all.iter().map(|mirror| {
+        let cells: String = MIRROR.iter().map(|column| column.cell(mirror)).collect();
+        format!("{:<PORT_NAME$}{cells}", fit(&Plain(&mirror.mirror).to_string(), PORT_NAME - 1))
+    });
+    [String::new(), heading].into_iter().chain(rows).collect()
+}
+
 /// Text that is not wider, with a sign that there was more; padded, so that a heading is a bar.
 fn fit(text: &str, width: usize) -> String {
     match text.char_indices().nth(width) {
@@ -296,7 +333,7 @@ mod tests {
     use super::super::state::Wish;
     use super::*;
     use crate::control::operate::OrderRecord;
-    use crate::control::{Counters, EngineRecord, PoolRecord, PortRecord, WorkerRecord};
+    use crate::control::{Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
 
     /// So many workers, after so many seconds; each has twice as much to do as the one before.
     fn counters(workers: u32, seconds: u64) -> Counters {
@@ -359,6 +396,7 @@ mod tests {
                 log_lost: 3,
                 exclusions: 17,
                 orders: Vec::new(),
+                mirrors: Vec::new(),
                 failed_workers: Vec::new(),
             },
             workers: (0..workers).map(worker).collect(),
@@ -428,6 +466,42 @@ mod tests {
         failed.engine.failed_workers = vec![1];
         state.take(failed);
         assert!(drawn(&state, (80, 24)).starts_with("WORKER 1 FAILED: UNINSPECTED"));
+    }
+
+    #[test]
+    fn mirrors_stand_below_the_ports_where_there_are_any() {
+        let mirrored = |seconds| {
+            let mut counters = counters(2, seconds);
+            counters.engine.mirrors = vec![MirrorRecord {
+                mirror: "ids".into(),
+                frames: 1000 * seconds,
+                bytes: 1_000_000 * seconds,
+                flows: 40 * seconds,
+                flows_lost: 3,
+                drops: BTreeMap::from([
+                    ("mirror.dropped".into(), 50 * seconds),
+                    ("mirror.no_buffer".into(), 1),
+                ]),
+            }];
+            counters
+        };
+        let mut state = State::default();
+        (state.take(mirrored(10)), state.take(mirrored(12)));
+        for drawn in
+            [drawn(&state, (80, 24)), text(&state, state.rates.as_ref().expect("two readings"), WIDE)]
+        {
+            let last: Vec<_> = drawn.lines().rev().take(3).map(str::trim_end).collect();
+            assert_eq!(
+                last,
+                [
+                    "ids                   1.00k  8.00M     480       3      50      601",
+                    "Mirrors               out/s  bit/s   flows    lost  drop/s  dropped",
+                    "",
+                ],
+                "{drawn}"
+            );
+            assert!(drawn.contains("\nPorts "), "{drawn}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use clap::Args;
 use judged::Judged;
 use rustls_pki_types::ServerName;
 
-use super::describe;
+use super::{describe, print};
 use crate::config::Verification;
 
 /// Exit status where nothing can be said: 2 is a verdict.
@@ -80,21 +80,21 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
     match judge(args) {
         Ok(judged) if args.json => match serde_json::to_string(&judged) {
             Ok(json) => {
-                println!("{json}");
-                judged.exit_code()
+                let status = judged.exit_code();
+                print(format_args!("{json}\n"), status)
             }
             Err(error) => failed(&error.to_string()),
         },
         Ok(judged) => {
-            print!("{judged}");
-            judged.exit_code()
+            let status = judged.exit_code();
+            print(judged, status)
         }
         Err(message) => failed(&message),
     }
 }
 
 fn failed(message: &str) -> ExitCode {
-    eprintln!("{message}");
+    errln!("{message}");
     ExitCode::from(FAILED)
 }
 

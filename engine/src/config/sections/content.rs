@@ -12,7 +12,7 @@ use wireglass_core::policy::{
 };
 
 use super::rules::read_network;
-use super::{IcapServers, NamedLists, NamedSignatures, Profiles};
+use super::{IcapServers, NamedLists, NamedSignatures, Profiles, YaraSets};
 use crate::config::page_file::read_page;
 use crate::config::reader::{Notes, Table, Value};
 
@@ -41,7 +41,13 @@ enum Action {
 }
 
 /// What rules may ask for by name.
-type Named<'n> = (&'n NamedLists, &'n NamedSignatures, &'n IcapServers);
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Named<'n> {
+    pub(in crate::config) lists: &'n NamedLists,
+    pub(in crate::config) signatures: &'n NamedSignatures,
+    pub(in crate::config) icap: &'n IcapServers,
+    pub(in crate::config) yara: &'n YaraSets,
+}
 
 /// The source of a [`wireglass_core::policy::ContentPolicy`].
 #[derive(Clone, Debug)]
@@ -81,26 +87,28 @@ impl Content {
         let page = page.unwrap_or_else(|error| {
             notes.fault_of_file(
                 &page_file.iter().map(|file| file.display().to_string()).collect::<String>(),
+                None,
                 error,
             );
             None
         });
         let mut names = HashSet::new();
         let rules = table.tables("rule").into_iter();
+        // Whoever waits for an answer from the network, or looks for seconds, is no worker.
+        let least_threads = usize::from(!named.icap.servers.is_empty() || !named.yara.sets.is_empty());
         let worker_bytes = table.integer("worker_bytes", 1_048_576..=1_099_511_627_776, 134_217_728);
         let content = Self {
             on_unparsed: table.choice("on_unparsed", ON_UNREAD, OnUnread::Block),
             on_opaque: table.choice("on_opaque", ON_UNREAD, OnUnread::Allow),
             on_undecodable: table.choice("on_undecodable", ON_UNREAD, OnUnread::Block),
-            // Whoever waits for an answer from the network is no worker.
-            threads: table.integer("threads", usize::from(!named.2.servers.is_empty())..=MAX_THREADS, 1),
+            threads: table.integer("threads", least_threads..=MAX_THREADS, 1),
             worker_bytes,
             inspection: read_inspection(&table, worker_bytes),
             rules: rules.filter_map(|table| read_rule(&table, profiles, named, &mut names)).collect(),
             headers: document
                 .tables("header")
                 .into_iter()
-                .filter_map(|table| read_header(&table, profiles, named.0))
+                .filter_map(|table| read_header(&table, profiles, named.lists))
                 .collect(),
             page: Arc::new(page.unwrap_or_default()),
             page_file,
@@ -139,7 +147,7 @@ fn read_rule<'a>(
     named: Named<'_>,
     names: &mut HashSet<&'a str>,
 ) -> Option<ContentRule> {
-    let (lists, signatures, _) = named;
+    let Named { lists, signatures, .. } = named;
     let name = table.required("name", "a name for the logs").and_then(|value| {
         let name = value.name()?;
         if !names.insert(name) {
@@ -259,8 +267,9 @@ fn read_action(table: &Table<'_>, named: Named<'_>) -> Option<ContentAction> {
     })
 }
 
-/// `inspect = ["list.malware", "secrets", "icap.av"]`.
-fn read_inspectors(value: &Value<'_>, (lists, signatures, icap): Named<'_>) -> Option<Inspect> {
+/// `inspect = ["list.malware", "secrets", "icap.av", "yara.malware"]`.
+fn read_inspectors(value: &Value<'_>, named: Named<'_>) -> Option<Inspect> {
+    let Named { lists, signatures, icap, yara } = named;
     let mut inspect = Inspect::default();
     let items = value.items();
     if items.is_empty() && value.is_list() {
@@ -271,6 +280,11 @@ fn read_inspectors(value: &Value<'_>, (lists, signatures, icap): Named<'_>) -> O
         let text = item.text()?;
         if let Some(name) = text.strip_prefix("icap.") {
             inspect.inspectors.extend(icap.named(&item, name));
+            continue;
+        }
+        if let Some(name) = text.strip_prefix("yara.") {
+            // Their places come after those of the servers.
+            inspect.inspectors.extend(yara.named(&item, name).map(|place| icap.servers.len() + place));
             continue;
         }
         let Some(name) = text.strip_prefix("list.") else {

@@ -18,6 +18,7 @@ mod signatures;
 pub(super) mod starttls;
 mod verdicts;
 mod workers;
+mod yara;
 
 pub use content::Content;
 pub use exclusions::Exclusions;
@@ -34,6 +35,8 @@ pub use secrets::{Ca, Crypto, Trust};
 pub use signatures::NamedSignatures;
 pub use verdicts::Verdicts;
 pub use workers::Workers;
+pub use yara::{YaraSet, YaraSets};
 
+pub(super) use content::Named;
 pub(super) use profiles::Profiles;
 pub(super) use secrets::read_ca_certificates;

@@ -43,9 +43,10 @@ impl NamedSignatures {
             if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
                 table.say("expected a name of 1 to 64 bytes without control characters");
             }
-            if ["list.", "icap."].iter().any(|prefix| name.starts_with(prefix)) {
-                table
-                    .say("expected a name that does not begin with `list.` or `icap.`: rules name others so");
+            if ["list.", "icap.", "yara."].iter().any(|prefix| name.starts_with(prefix)) {
+                table.say(
+                    "expected a name that does not begin with `list.`, `icap.` or `yara.`: rules name others so",
+                );
             }
             let id = named.read_set(name, &table, notes);
             named.by_name.insert(name.to_owned(), id);
@@ -79,12 +80,12 @@ impl NamedSignatures {
                     self.files.push((path.clone(), stamp));
                     literals.extend(read_lines(path, &text, |message| {
                         fails();
-                        notes.fault_of_file(&path.display().to_string(), message);
+                        notes.fault_of_file(&path.display().to_string(), None, message);
                     }));
                 }
                 Err(message) => {
                     fails();
-                    notes.fault_of_file(&path.display().to_string(), message);
+                    notes.fault_of_file(&path.display().to_string(), None, message);
                 }
             }
         }

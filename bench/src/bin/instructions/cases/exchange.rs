@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use wireglass_core::content::{Fate, Filters, HttpReaders, Report, RuleFilters, Stage};
+use tcp_stack::Instant;
+use wireglass_core::content::{Fate, Filters, HttpReaders, Opened, Ready, Report, RuleFilters, Stage};
 use wireglass_core::end::End;
 use wireglass_core::policy::{
     ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Profile, Tallies,
 };
 
-use crate::{counted, rules};
+use crate::counted;
+use crate::rules::{self, Many};
 
 const EXCHANGES: usize = 64;
 
@@ -33,11 +35,45 @@ pub(super) fn with_a_rule() -> usize {
 
 /// With a thousand rules and a list of a million names.
 pub(super) fn with_rules() -> usize {
-    let config = rules::load().expect("a configuration without faults");
+    let config = rules::load(Many::Rules).expect("a configuration without faults");
     exchanges(&*config.compile(&Tallies::default()).filters)
 }
 
-fn exchanges(filters: &dyn Filters) -> usize {
+/// With the response looked at for ten thousand literals, all in one thread.
+pub(super) fn with_signatures() -> usize {
+    let config = rules::load(Many::Signatures).expect("a configuration without faults");
+    let mut stage = stage(&*config.compile(&Tallies::default()).filters);
+    let body: Vec<u8> = (0..1024).map(|at| (at % 251) as u8).collect();
+    let response = [HEAD, &body].concat();
+    let mut exchange = || {
+        for (from, bytes) in [(End::Client, REQUEST), (End::Server, &response)] {
+            stage.begin(Instant::from_secs(1), 1 << 20, 1 << 20);
+            let mut passed = match stage.plaintext(from, bytes) {
+                Fate::Pass => bytes.len(),
+                Fate::Keep => {
+                    let block = bytes.to_vec();
+                    stage.keep(from, Opened { at: 0, len: block.len(), end: block.len(), block });
+                    0
+                }
+            };
+            while let Some((question, scan)) = stage.poll_question() {
+                stage.verdict(question, scan.run());
+            }
+            while let Some(Ready::Data(_, len)) = stage.next_ready(from, 0, |len| vec![0; len]) {
+                passed += len;
+            }
+            assert_eq!(passed, bytes.len(), "all of it goes on");
+        }
+        let reports = std::iter::from_fn(|| stage.poll_report());
+        let told = reports.inspect(|report| assert!(matches!(report, Report::Http(_) | Report::File(_))));
+        assert_eq!(told.count(), 2, "an exchange, and a body that was looked at");
+    };
+    exchange();
+    counted(|| (0..EXCHANGES).for_each(|_| exchange()));
+    EXCHANGES
+}
+
+fn stage(filters: &dyn Filters) -> Stage<Vec<u8>> {
     let flow = DecryptedFlow {
         profile: Arc::new(Profile::default()),
         sni: Some("bench.example".into()),
@@ -47,8 +83,11 @@ fn exchanges(filters: &dyn Filters) -> usize {
         flow_id: 1,
         connection: ConnectionFacts::default(),
     };
-    let filter = filters.filter(&Arc::new(flow), Some(b"http/1.1")).expect("the profile asks for one");
-    let mut stage: Stage<Vec<u8>> = Stage::new(filter);
+    Stage::new(filters.filter(&Arc::new(flow), Some(b"http/1.1")).expect("the profile asks for one"))
+}
+
+fn exchanges(filters: &dyn Filters) -> usize {
+    let mut stage = stage(filters);
     let response = [HEAD, &[b'x'; 1024]].concat();
     let mut exchange = || {
         for (from, bytes) in [(End::Client, REQUEST), (End::Server, &response)] {

@@ -79,6 +79,11 @@ pub(crate) const ALL: &[Case] = &[
         what: "likewise, with 1,000 rules on content and a list of 1,000,000 names",
         run: exchange::with_rules,
     },
+    Case {
+        name: "exchange-signatures",
+        what: "likewise, with the response inspected for 10,000 literals",
+        run: exchange::with_signatures,
+    },
     Case { name: "mint", what: "a certificate copied and signed, P-256 of aws-lc-rs", run: tls::mint },
 ];
 

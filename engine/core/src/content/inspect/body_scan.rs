@@ -19,6 +19,9 @@ const ENOUGH: usize = 4096;
 /// Bytes that a decoder of gzip takes, and some.
 const GROWTH: usize = 64 * 1024;
 
+/// Octets that one coded octet becomes mostly, at most.
+const UNFOLDS: usize = 4;
+
 /// The scan of one body.
 pub struct BodyScan {
     decoder: Decoder,
@@ -126,9 +129,12 @@ impl BodyScan {
         size_of::<Self>() + decoder.memory() + first.capacity() + scanners
     }
 
-    /// What it may grow by while it is away, nearly: a decoder of gzip. Those with larger windows are counted when they are back.
-    pub fn growth(&self) -> usize {
-        if self.is_coded { GROWTH } else { 0 }
+    /// What it may grow by while it is away with so many octets, nearly: a decoder of gzip, and scanners that keep what they are fed.
+    /// Larger windows, and what unfolds into more than [`UNFOLDS`] times its size, are counted when it is back.
+    pub fn growth(&self, octets: usize) -> usize {
+        let (decoder, plain) =
+            if self.is_coded { (GROWTH, octets.saturating_mul(UNFOLDS)) } else { (0, octets) };
+        decoder + self.scanners.iter().map(|scanner| scanner.growth(plain)).sum::<usize>()
     }
 
     fn feed(&mut self, coded: &[u8]) -> Result<Option<Hit>, Undecodable> {
@@ -166,6 +172,16 @@ impl BodyScan {
         let hit = hit.map(|list| Hit::new(format!("list.{list}").into(), "hash"));
         let hit = hit.or_else(|| ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.end()));
         Ok((facts, hit))
+    }
+}
+
+impl BodyScan {
+    /// No more of it can be read. Clients use what lies before the damage, so scanners that look at a whole say what they think of that.
+    fn damaged(&mut self, why: Undecodable) -> Found {
+        match ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.end()) {
+            Some(hit) => Found::Hit(hit, None),
+            None => Found::Undecodable(why),
+        }
     }
 }
 
@@ -213,14 +229,14 @@ impl BodyJob {
     pub fn look(self) -> Looked {
         let Self { mut scan, octets, ends } = self;
         let found = match scan.feed(&octets) {
-            Err(why) => Found::Undecodable(why),
+            Err(why) => scan.damaged(why),
             Ok(Some(hit)) => Found::Hit(hit, None),
             Ok(None) if !ends => match std::mem::take(&mut scan.failed) {
                 failed if failed.is_empty() => Found::Nothing,
                 failed => Found::Failed(failed, None),
             },
             Ok(None) => match scan.end() {
-                Err(why) => Found::Undecodable(why),
+                Err(why) => scan.damaged(why),
                 Ok((facts, Some(hit))) => Found::Hit(hit, Some(facts)),
                 Ok((facts, None)) => match std::mem::take(&mut scan.failed) {
                     failed if failed.is_empty() => Found::Clean(facts),

@@ -16,6 +16,11 @@ pub trait Scanner: Send {
 
     /// Bytes of memory that it holds beside its own size.
     fn memory(&self) -> usize;
+
+    /// Bytes by which that grows when it is fed so many octets.
+    fn growth(&self, _octets: usize) -> usize {
+        0
+    }
 }
 
 /// What a scanner says.
@@ -62,11 +67,13 @@ pub struct Hit {
     pub count: Option<u32>,
     /// The first number of a card or an account.
     pub sample: Option<Masked>,
+    /// Words by which its finder sorts what it finds: tags of a YARA rule.
+    pub tags: Box<[Box<str>]>,
 }
 
 impl Hit {
     /// Nothing more is known of it.
     pub fn new(by: Arc<str>, what: &str) -> Self {
-        Self { by, what: what.into(), count: None, sample: None }
+        Self { by, what: what.into(), count: None, sample: None, tags: Box::default() }
     }
 }

@@ -190,7 +190,7 @@ impl Inspection {
         let (octets, ends) = (std::mem::take(&mut self.todo), self.has_ended);
         self.away = octets.len() as u64;
         self.end_is_told |= ends;
-        self.scan_memory = scan.memory() + scan.growth();
+        self.scan_memory = scan.memory() + scan.growth(octets.len());
         self.until = Some(Instant::ZERO);
         decisions.ask(self.question, Box::new(BodyJob { scan, octets, ends }));
     }

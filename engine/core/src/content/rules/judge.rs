@@ -342,13 +342,14 @@ impl Judge {
         let action = match reason {
             Reason::ContentOpaque => self.policy.on_opaque,
             Reason::ContentEncoding | Reason::ContentBomb => self.policy.on_undecodable,
-            Reason::ContentTimeout => self.policy.inspection.on_timeout,
+            Reason::ContentTimeout | Reason::YaraTimeout => self.policy.inspection.on_timeout,
             Reason::ContentOverload => self.policy.inspection.on_overload,
             Reason::IcapDown | Reason::IcapProtocol => self.policy.inspection.on_icap,
-            Reason::IcapOversize => self.policy.inspection.on_oversize,
+            Reason::ContentOversize | Reason::IcapOversize | Reason::YaraOversize => {
+                self.policy.inspection.on_oversize
+            }
             // What was cut short by a scanner has something in it.
             Reason::IcapShort => OnUnread::Block,
-            Reason::ContentOversize => self.policy.inspection.on_oversize,
             Reason::ContentRange => OnUnread::Block,
             _ => self.policy.on_unparsed,
         };

@@ -55,7 +55,11 @@ impl Judge {
         }
         let codings = match Codings::of(fields) {
             Ok(codings) => codings,
-            Err(why) => return Begun::Not(self.refuse(why.reason(), place, head)),
+            Err(why) => match self.refuse(why.reason(), place, head) {
+                // What goes on as it is, is looked at as it is.
+                Ruling::Pass => Codings::default(),
+                refused => return Begun::Not(refused),
+            },
         };
         let mut scanners: Vec<Box<dyn Scanner>> = Vec::new();
         if !signatures.is_empty() {

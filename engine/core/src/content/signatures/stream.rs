@@ -88,7 +88,7 @@ impl SignatureStream {
         self.hits = self.hits.without(id);
         let name = Arc::clone(self.signatures.name(id)?);
         let (count, sample) = *self.counts.get(id.place())?;
-        Some((id, Hit { by: name, what: "signature".into(), count: Some(count), sample }))
+        Some((id, Hit { count: Some(count), sample, ..Hit::new(name, "signature") }))
     }
 
     /// Nothing is looked for any more.

@@ -1,15 +1,14 @@
-//! `wireglass check`: what a configuration that is in order means.
+//! What a configuration that is in order means, in words.
 
 use std::fmt::{self, Display, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 use crate::ca_files;
 use wireglass_core::content::{SignatureId, SignatureSet};
 use wireglass_core::fairness::{Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
-use wireglass_core::mirror::When;
+use wireglass_core::mirror::{Shown, When};
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::policy::{
     BlockWith, ClientCertificateAction, ContentAction, ContentRule, Decision, DefectAction, FirstContact,
@@ -18,26 +17,14 @@ use wireglass_core::policy::{
 use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::{Provider, describe_date as date};
 
-use super::{USAGE, never_match};
-use crate::config::{Config, Content, Crypto, IcapServer, MirrorPort};
+use super::super::never_match;
+use crate::config::{Config, Content, Crypto, IcapServer, MirrorPort, YaraSet};
 use crate::icap::Settings;
 use crate::record_speeds::RecordLibrary;
 use crate::worker::Idle;
 
 /// Entries of a list that are shown; the others are counted.
 const SHOWN: usize = 4;
-
-pub(super) fn check(config: &Config) -> ExitCode {
-    let (roots, no_roots, clock) = match config.tls_context() {
-        Ok(tls) => (tls.roots(), tls.no_roots().to_vec(), config.clock_doubt(&tls)),
-        Err(error) => {
-            eprintln!("{}: {error}", config.file.display());
-            return ExitCode::from(USAGE);
-        }
-    };
-    print!("{}", Summary { config, roots, no_roots, clock });
-    ExitCode::SUCCESS
-}
 
 /// What `crypto.records` means in this build.
 fn records(crypto: &Crypto) -> String {
@@ -53,15 +40,20 @@ fn records(crypto: &Crypto) -> String {
     }
 }
 
-/// The configuration in words.
-struct Summary<'c> {
-    config: &'c Config,
-    roots: usize,
+/// The configuration in words. What is worth a second look is a line of its own, which begins with [`NOTE`].
+pub(super) struct Summary<'c> {
+    pub(super) config: &'c Config,
+    pub(super) roots: usize,
     /// Certificates of `trust.roots` that are no roots.
-    no_roots: Vec<NoRoot>,
+    pub(super) no_roots: Vec<NoRoot>,
     /// Why the machine's clock may be wrong.
-    clock: Option<String>,
+    pub(super) clock: Option<String>,
+    /// What this machine is not as the configuration wants it.
+    pub(super) machine: Vec<String>,
 }
+
+/// How lines begin that `--strict` does not let pass.
+pub(super) const NOTE: &str = "  note: ";
 
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,7 +105,7 @@ impl Summary<'_> {
         if shed != Shed::default() {
             writeln!(f, "  {}", write_shed(&shed))?;
         }
-        Ok(())
+        self.machine.iter().try_for_each(|note| writeln!(f, "{NOTE}{note}"))
     }
 
     fn mirrors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,7 +130,7 @@ impl Summary<'_> {
             let (places, minutes) = (plan.places(), plan.minutes());
             writeln!(
                 f,
-                "  ATTENTION: [capture] writes secrets of decrypted flows to {places}, for {minutes} minute(s)"
+                "{NOTE}ATTENTION: [capture] writes secrets of decrypted flows to {places}, for {minutes} minute(s)"
             )?;
         }
         if let Some(path) = &self.config.verdicts.listen {
@@ -249,12 +241,13 @@ impl Summary<'_> {
         for (i, rule) in config.policy.rules.iter().enumerate() {
             writeln!(
                 f,
-                "  {}. {}: {} -> {}{}",
+                "  {}. {}: {} -> {}{}{}",
                 i + 1,
                 rule.name,
                 conditions(rule, &config.lists.lists),
                 decision(&rule.decision),
-                held(rule.contact)
+                held(rule.contact),
+                shown(&rule.mirror)
             )?;
         }
         let default = decision(&config.policy.default);
@@ -361,6 +354,29 @@ impl Summary<'_> {
         Ok(())
     }
 
+    /// Rules of YARA that bodies are shown to.
+    fn yara(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (content, servers) = (&self.config.content, self.config.icap.servers.len());
+        for (place, set) in self.config.yara.sets.iter().enumerate() {
+            let YaraSet { name, rules, files, max_bytes, timeout, .. } = set;
+            writeln!(f, "  {name}: {rules} rule(s) in {files} file(s), bodies up to {max_bytes} bytes")?;
+            let asks = |rule: &ContentRule| matches!(&rule.action, ContentAction::Inspect(inspect) if inspect.inspectors.contains(&(servers + place)));
+            if !content.rules.iter().any(asks) {
+                writeln!(f, "  note: no [[content.rule]] inspects by {name}")?;
+            }
+            if *max_bytes < content.inspection.hold_bytes {
+                writeln!(f, "  note: what is longer than is kept for {name} is content.on_oversize")?;
+            }
+            if *max_bytes > content.worker_bytes {
+                writeln!(f, "  note: max_bytes of {name} is more than content.worker_bytes")?;
+            }
+            if timeout.as_millis() > u128::from(content.inspection.timeout.total_millis()) {
+                writeln!(f, "  note: timeout_ms of {name} is longer than content.timeout_seconds")?;
+            }
+        }
+        Ok(())
+    }
+
     /// What becomes of bodies that are looked at.
     fn inspection(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Content { threads, worker_bytes, inspection, .. } = &self.config.content;
@@ -401,6 +417,7 @@ impl Summary<'_> {
         if rules.iter().any(|rule| matches!(rule.action, ContentAction::Inspect(_))) {
             self.inspection(f)?;
             self.icap(f)?;
+            self.yara(f)?;
         }
         match page_file {
             Some(file) => writeln!(f, "  block page: {}", file.display())?,
@@ -594,6 +611,15 @@ fn held(contact: FirstContact) -> &'static str {
     match contact {
         FirstContact::Hold => "; held until then, so that no server hears of a client that is blocked",
         FirstContact::ServerFirst => "",
+    }
+}
+
+/// Which mirror the rule names.
+fn shown(mirror: &Shown) -> String {
+    match mirror {
+        Shown::ByProfile => String::new(),
+        Shown::Nowhere => "; no mirror".into(),
+        Shown::At(name) => format!("; mirror {name}"),
     }
 }
 

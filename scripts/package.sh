@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Makes the Debian package. --help tells more.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+    cat <<EOF
+Usage: scripts/package.sh [--binary FILE] [--revision N]
+
+Makes target/deb/wireglass_VERSION-N_ARCH.deb for this Debian, with cargo-deb (scripts/setup.sh --package installs it): the engine with
+Debian's DPDK, the unit, manual pages and completions. What is in it stands in engine/Cargo.toml. The last line is the package's path.
+scripts/package-test.sh installs, upgrades and removes it.
+
+  --binary FILE  package this engine, which was built with DPDK (default: the release build, made here)
+  --revision N   Debian's part of the version (default: 1)
+  --help         this text
+EOF
+}
+
+binary='' revision=1
+while (($#)); do
+    case $1 in
+    --binary)
+        [[ -n ${2:-} ]] || usage_error "--binary wants a file"
+        binary=$(realpath -m -- "$2")
+        shift
+        ;;
+    --revision)
+        [[ ${2:-} =~ ^[0-9a-z.+~]+$ ]] || usage_error "--revision wants digits, letters, dots, + and ~"
+        revision=$2
+        shift
+        ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *) usage_error "unknown option $1" ;;
+    esac
+    shift
+done
+
+need_cargo
+"$root/scripts/setup.sh" --package --quiet
+cd "$root"
+if [[ -z $binary ]]; then
+    build_release
+    binary=$root/target/release/wireglass
+fi
+[[ -x $binary ]] || die "no engine at $binary"
+
+folder=$root/target/deb
+rm -rf "$folder"/{man,completions,systemd,stage,changelog}
+mkdir -p "$folder/systemd" "$folder/stage/release"
+
+# The example and what it needs are of the tests' build, so that the engine's own has neither clap_mangen nor clap_complete.
+cargo build --locked --workspace --features wireglass/dpdk --example manual
+"$root/target/debug/examples/manual" "$folder"
+
+for unit in deploy/systemd/*; do
+    sed 's|/usr/local/bin/wireglass|/usr/bin/wireglass|; s|^# \(.*\) Install .*|# \1|' "$unit" >"$folder/systemd/${unit##*/}"
+done
+
+version=$(sed -nE 's/^version = "(.*)"$/\1/p' Cargo.toml)-$revision
+maintainer=$(sed -nE 's/^maintainer = "(.*)"$/\1/p' engine/Cargo.toml)
+# The same commit gives the same package.
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s)
+export SOURCE_DATE_EPOCH
+cat >"$folder/changelog" <<EOF
+wireglass ($version) bookworm; urgency=medium
+
+  * What has changed stands in CHANGELOG.md of the sources.
+
+ -- $maintainer  $(date -R -u -d "@$SOURCE_DATE_EPOCH")
+EOF
+
+# cargo-deb looks for what Cargo has built in Cargo's folder, by its profile.
+install -m 755 "$binary" "$folder/stage/release/wireglass"
+strip "$folder/stage/release/wireglass"
+CARGO_TARGET_DIR=$folder/stage "$tools/bin/cargo-deb" --manifest-path engine/Cargo.toml --no-build --no-strip --no-dbgsym \
+    --deb-revision "$revision" --output "$folder/"
+rm -rf "$folder/stage"
