@@ -64,6 +64,15 @@ timer_is_valid() {
     ! grep -F "$work/wireglass-intermediates" "$work/verified"
 }
 
+# Below 3 of 10, which systemd calls OK.
+unit_is_confined() { systemd-analyze security --offline=true --threshold=30 "$work/wireglass.service"; }
+# A unit that runs as root with all capabilities must not pass.
+threshold_is_awake() {
+    mkdir -p "$work/loose"
+    grep -vE '^(User|CapabilityBoundingSet|SystemCallFilter)=' "$work/wireglass.service" >"$work/loose/wireglass.service"
+    ! systemd-analyze security --offline=true --threshold=30 "$work/loose/wireglass.service"
+}
+
 # It is killed later than it stops pinging, and only if it was promised pings.
 unit_has_a_watchdog() { grep -qx 'Type=notify' "$unit" && grep -qE '^WatchdogSec=[1-9]' "$unit" && grep -qx 'RestartPreventExitStatus=2' "$unit"; }
 
@@ -178,6 +187,8 @@ END
 }
 
 check "the systemd unit is valid" unit_is_valid
+check "its exposure is below 3 (systemd-analyze security)" unit_is_confined
+check "and would not be, as root" threshold_is_awake
 check "the timer of intermediates is valid" timer_is_valid
 check "the unit has a watchdog, and does not restart a wrong configuration" unit_has_a_watchdog
 if get_validator >"$work/pip" 2>&1; then

@@ -80,15 +80,19 @@ apt() { in_box "" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@"; }
 
 make_debian "$folder/debian" || exit
 say "making the package"
-for revision in 1 2; do
-    "$root/scripts/package.sh" "${build[@]}" --revision "$revision" >"$work/package.log" 2>&1 || {
-        tail -n 20 "$work/package.log"
-        die "the package cannot be made"
-    }
-    packages[revision]=$(tail -n 1 "$work/package.log")
-done
+"$root/scripts/package.sh" "${build[@]}" >"$work/package.log" 2>&1 || {
+    tail -n 20 "$work/package.log"
+    die "the package cannot be made"
+}
+package=$(tail -n 1 "$work/package.log")
+# The next revision has the same files.
+dpkg-deb -R "$package" "$work/next"
+sed -i 's/^Version: .*/&.next/' "$work/next/DEBIAN/control"
+dpkg-deb -Zgzip -z1 --root-owner-group --build "$work/next" "$work/next.deb" >/dev/null
+rm -rf "$work/next"
 cp -a --reflink=auto "$folder/debian" "$box"
-for revision in 1 2; do cp "${packages[revision]}" "$box/wireglass-$revision.deb"; done
+cp "$package" "$box/wireglass.deb"
+cp "$work/next.deb" "$box/wireglass-next.deb"
 cp /etc/resolv.conf "$box/etc/resolv.conf"
 # What this machine's own apt has been told: where its packages are, and through what.
 cp -a /etc/apt/sources.list* /etc/apt/apt.conf.d "$box/etc/apt/"
@@ -102,12 +106,12 @@ fi
 # Tags that are known, each with its reason, in deploy/debian/lintian.
 is_lintian_clean() {
     grep -vE '^(#|$)' deploy/debian/lintian | cut -d ' ' -f 1 >"$work/known"
-    lintian --allow-root --no-cfg --fail-on error,warning --suppress-tags-from-file "$work/known" "${packages[1]}"
+    lintian --allow-root --no-cfg --fail-on error,warning --suppress-tags-from-file "$work/known" "$package"
 }
 
 # The drivers that setup.sh installs for a machine of any kind, and no others of DPDK's sixty.
 depends_on_what_setup_installs() {
-    dpkg-deb -f "${packages[1]}" Depends | grep -oE 'librte-[a-z0-9-]+23' | sort -u >"$work/have"
+    dpkg-deb -f "$package" Depends | grep -oE 'librte-[a-z0-9-]+23' | sort -u >"$work/have"
     sed -n '/^runtime=(/,/)/p' scripts/setup.sh | grep -oE 'librte-[a-z0-9-]+23' | sort -u >"$work/wanted"
     comm -13 "$work/have" "$work/wanted" | tee "$work/missing"
     [[ ! -s $work/missing ]]
@@ -115,11 +119,13 @@ depends_on_what_setup_installs() {
 
 # shellcheck disable=SC2016 # the box's shell
 is_installed() {
-    apt install -y --no-install-recommends /wireglass-1.deb logrotate
+    apt install -y --no-install-recommends /wireglass.deb logrotate
     in_shell "" '
         wireglass --version
         getent passwd wireglass
         getent group wireglass
+        # Its script does so where systemd runs, and each boot does.
+        systemd-tmpfiles --create wireglass.conf
         test "$(stat -c %a:%U /var/log/wireglass)" = 750:root
         test -s /usr/share/man/man1/wireglass.1.gz && test -s /usr/share/man/man1/wireglass-check.1.gz
         test -s /usr/share/bash-completion/completions/wireglass
@@ -186,8 +192,8 @@ is_started() {
     ip netns exec "$clients" ping -c 3 -i 0.2 -W 5 192.0.2.2 || status=$?
     in_box "$middle" wireglass health || status=$?
     in_box "$middle" wireglass flows || status=$?
-    # The shell became the engine.
-    kill "$engine"
+    # Nothing else runs there.
+    ip netns pids "$middle" | xargs -r kill
     wait "$engine" || status=$?
     cat "$work/engine"
     grep -q 'mbufs balanced' "$work/engine"
@@ -199,9 +205,9 @@ is_started() {
 # shellcheck disable=SC2016 # the box's shell
 is_upgraded() {
     in_shell "" 'cat /etc/wireglass/ca/trusted.key >/key'
-    apt install -y --no-install-recommends /wireglass-2.deb
+    apt install -y --no-install-recommends /wireglass-next.deb
     in_shell "" '
-        dpkg-query -W -f "\${Version}\n" wireglass | grep -qx -- ".*-2"
+        dpkg-query -W -f "\${Version}\n" wireglass | grep -qx -- ".*\.next"
         cmp /before /etc/wireglass/wireglass.toml
         cmp /key /etc/wireglass/ca/trusted.key
         wireglass check -c /etc/wireglass/wireglass.toml'
@@ -216,6 +222,7 @@ is_removed() {
 }
 
 # The CA alone stays, as clients may trust it, and a word is said about it.
+# shellcheck disable=SC2016 # the box's shell
 is_purged() {
     apt purge -y wireglass | tee "$work/purged"
     grep 'the CA in /etc/wireglass/ca is kept' "$work/purged"

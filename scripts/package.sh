@@ -6,29 +6,23 @@ set -euo pipefail
 
 usage() {
     cat <<EOF
-Usage: scripts/package.sh [--binary FILE] [--revision N]
+Usage: scripts/package.sh [--binary FILE]
 
-Makes target/deb/wireglass_VERSION-N_ARCH.deb for this Debian, with cargo-deb (scripts/setup.sh --package installs it): the engine with
+Makes target/deb/wireglass_VERSION-1_ARCH.deb for this Debian, with cargo-deb (scripts/setup.sh --package installs it): the engine with
 Debian's DPDK, the unit, manual pages and completions. What is in it stands in engine/Cargo.toml. The last line is the package's path.
 scripts/package-test.sh installs, upgrades and removes it.
 
   --binary FILE  package this engine, which was built with DPDK (default: the release build, made here)
-  --revision N   Debian's part of the version (default: 1)
   --help         this text
 EOF
 }
 
-binary='' revision=1
+binary=''
 while (($#)); do
     case $1 in
     --binary)
         [[ -n ${2:-} ]] || usage_error "--binary wants a file"
         binary=$(realpath -m -- "$2")
-        shift
-        ;;
-    --revision)
-        [[ ${2:-} =~ ^[0-9a-z.+~]+$ ]] || usage_error "--revision wants digits, letters, dots, + and ~"
-        revision=$2
         shift
         ;;
     -h | --help)
@@ -61,7 +55,7 @@ for unit in deploy/systemd/*; do
     sed 's|/usr/local/bin/wireglass|/usr/bin/wireglass|; s|^# \(.*\) Install .*|# \1|' "$unit" >"$folder/systemd/${unit##*/}"
 done
 
-version=$(sed -nE 's/^version = "(.*)"$/\1/p' Cargo.toml)-$revision
+version=$(sed -nE 's/^version = "(.*)"$/\1/p' Cargo.toml)-1
 maintainer=$(sed -nE 's/^maintainer = "(.*)"$/\1/p' engine/Cargo.toml)
 # The same commit gives the same package.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s)
@@ -78,5 +72,5 @@ EOF
 install -m 755 "$binary" "$folder/stage/release/wireglass"
 strip "$folder/stage/release/wireglass"
 CARGO_TARGET_DIR=$folder/stage "$tools/bin/cargo-deb" --manifest-path engine/Cargo.toml --no-build --no-strip --no-dbgsym \
-    --deb-revision "$revision" --output "$folder/"
+    --deb-revision 1 --output "$folder/"
 rm -rf "$folder/stage"

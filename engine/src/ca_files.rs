@@ -8,7 +8,7 @@ use std::{error, fmt};
 
 use wireglass_core::mint::ca::{self, CaError, Description, NewCa};
 use wireglass_core::mint::status;
-use wireglass_core::x509::{CaFiles, Provider};
+use wireglass_core::x509::{CaFiles, CaKey, Provider};
 use zeroize::Zeroizing;
 
 /// How long a CA is valid unless asked otherwise: ten years, in days.
@@ -127,7 +127,7 @@ pub fn write_crl(
         cert_name: cert.display().to_string(),
         cert_pem: read(cert)?,
         key_name: key.display().to_string(),
-        key_pem: Zeroizing::new(read(key)?),
+        key: CaKey::pem(read(key)?),
     };
     let crl =
         status::crl(Provider::default(), &files, serials, days, now).map_err(|error| error.to_string())?;

@@ -14,6 +14,8 @@ use wireglass_core::flow_table::FlowId;
 use wireglass_core::histogram::Histogram;
 use wireglass_core::job::{Job, Reply};
 
+use crate::confine::{self, Kind};
+
 /// Handshakes that a worker may have at the pool. Its reply ring is as deep, so a reply always finds room.
 const HANDSHAKES: usize = 1024;
 
@@ -123,7 +125,7 @@ impl Pool {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(threads: usize, workers: usize) -> std::io::Result<(Self, Vec<Client>)> {
-        Self::start_named("wg-shake", threads, workers, HANDSHAKES, &Arc::default())
+        Self::start_named(("wg-shake", Kind::Handshake), threads, workers, HANDSHAKES, &Arc::default())
     }
 
     /// Starts threads for handshakes and others for bodies, and gives each worker its ends. `times`: where either is measured.
@@ -137,17 +139,22 @@ impl Pool {
         times: [&Arc<JobTimes>; 2],
     ) -> std::io::Result<(Self, Vec<Clients>)> {
         let [shaking, looking] = times;
-        let (mut pool, handshakes) =
-            Self::start_named("wg-shake", handshake_threads, workers, HANDSHAKES, shaking)?;
+        let (mut pool, handshakes) = Self::start_named(
+            ("wg-shake", Kind::Handshake),
+            handshake_threads,
+            workers,
+            HANDSHAKES,
+            shaking,
+        )?;
         let (mut content, bodies) =
-            Self::start_named("wg-content", content_threads, workers, BODIES, looking)?;
+            Self::start_named(("wg-content", Kind::Content), content_threads, workers, BODIES, looking)?;
         pool.threads.append(&mut content.threads);
         let clients = handshakes.into_iter().zip(bodies);
         Ok((pool, clients.map(|(handshakes, content)| Clients { handshakes, content }).collect()))
     }
 
     fn start_named(
-        name: &str,
+        (name, kind): (&str, Kind),
         threads: usize,
         workers: usize,
         most: usize,
@@ -162,11 +169,14 @@ impl Pool {
         let start = |n| {
             let (receiver, replies, times) = (receiver.clone(), Arc::clone(&replies), Arc::clone(times));
             let thread = std::thread::Builder::new().name(format!("{name}-{n}"));
-            if n == 0 && threads > 1 {
-                thread.spawn(move || serve(|| receiver.first.recv().ok(), &replies, &times))
-            } else {
-                thread.spawn(move || serve(|| receiver.next(), &replies, &times))
-            }
+            thread.spawn(move || {
+                confine::enter(kind);
+                if n == 0 && threads > 1 {
+                    serve(|| receiver.first.recv().ok(), &replies, &times);
+                } else {
+                    serve(|| receiver.next(), &replies, &times);
+                }
+            })
         };
         let threads_started = (0..threads).map(start).collect::<Result<_, _>>()?;
         let client = |worker: usize| Client {

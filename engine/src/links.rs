@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wireglass_core::event::{Event, LinkEvent, PortLink, Timestamp};
 use wireglass_core::port::{PortId, PortSide};
 
+use crate::confine::{self, Kind};
 use crate::link_pass::{LinkState, SetLink, WireLinks};
 use crate::log::LogSender;
 
@@ -204,6 +205,7 @@ impl LinkWatch {
         let is_closed = Arc::<AtomicBool>::default();
         let (shared, stopping, closing) = (Arc::clone(&links), Arc::clone(&stop), Arc::clone(&is_closed));
         let thread = thread::Builder::new().name("links".into()).spawn(move || {
+            confine::enter(Kind::Links);
             let mut due = Instant::now();
             while !stopping.load(Ordering::Acquire) {
                 let now = Instant::now();

@@ -17,12 +17,15 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::level_filters::LevelFilter;
 use wireglass_core::flow::{Limits, Shared};
+use wireglass_core::mint::CaSigner;
 use wireglass_core::policy::Tallies;
 use wireglass_core::x509::SetupError;
 
 use crate::config::{Compiled, Config, Faults, FoundFiles, ListFile, Startup};
+use crate::confine::{self, Kind};
 use crate::generation::{Generations, NotTaken};
 use crate::metrics::Metrics;
+use crate::signer::SignerHandle;
 
 /// Requests that may wait. More are told so: whoever sends them gets nothing by it that the waiting ones do not bring.
 const WAITING: usize = 4;
@@ -60,6 +63,8 @@ pub enum ReloadError {
     },
     /// A certificate or a key of the file is no longer what it was a moment ago.
     Tls(String, SetupError),
+    /// The signer cannot read the keys of the file, or has found others.
+    Signer(String, String),
     /// A worker has not gone by the settings before these yet.
     NotTaken,
     /// All workers have the new settings in their queue, but not all go by them in time: one is stuck.
@@ -75,6 +80,7 @@ impl fmt::Display for ReloadError {
                 "{file}: rule[{rule}].wire: the running engine has no wire {wire:?}: start it anew to have it"
             ),
             Self::Tls(file, error) => write!(f, "{file}: {error}"),
+            Self::Signer(file, why) => write!(f, "{file}: the signer: {why}"),
             Self::NotTaken => {
                 f.write_str("a worker does not go by the settings before these yet: it is stuck")
             }
@@ -104,6 +110,8 @@ pub struct Reloader {
     lists: Vec<ListWatch>,
     set_level: Box<dyn Fn(LevelFilter) + Send>,
     stop: Arc<AtomicBool>,
+    /// None: this process has the CAs' keys itself.
+    signer: Option<SignerHandle>,
 }
 
 /// When a list that reloads by itself is looked at.
@@ -126,9 +134,16 @@ impl Reloader {
         let startup = config.startup();
         let lists = Vec::new();
         let set_level = Box::new(set_level);
-        let mut reloader = Self { config, startup, generations, metrics, lists, set_level, stop };
+        let signer = None;
+        let mut reloader = Self { config, startup, generations, metrics, lists, set_level, stop, signer };
         reloader.watch_lists();
         reloader
+    }
+
+    /// Has the CAs' keys read by this signer, and by nobody else.
+    pub fn signed_by(mut self, signer: SignerHandle) -> Self {
+        self.signer = Some(signer);
+        self
     }
 
     /// Puts in force what the configuration's file says now.
@@ -145,7 +160,11 @@ impl Reloader {
 
     fn load(&mut self) -> Result<Reloaded, ReloadError> {
         let file = self.config.file.clone();
-        let mut config = Config::load(&file).map_err(ReloadError::Faults)?;
+        let loaded = match self.signer {
+            Some(_) => Config::load_without_ca_keys(&file),
+            None => Config::load(&file),
+        };
+        let mut config = loaded.map_err(ReloadError::Faults)?;
         let running: Vec<_> = self.startup.wires().cloned().collect();
         let strange = config.policy.rules.iter().enumerate().find_map(|(n, rule)| {
             let wire = rule.wire.as_ref().filter(|wire| running.iter().all(|name| **name != ***wire))?;
@@ -160,8 +179,16 @@ impl Reloader {
             config.lists.lists = Arc::clone(&self.config.lists.lists);
         }
         let current = self.generations.current();
-        let tls = config.tls_context_after(&current.tls);
+        let signer = self.signer.clone().map(|signer| Arc::new(signer) as Arc<dyn CaSigner>);
+        let tls = config.tls_context_after(&current.tls, signer);
         let tls = tls.map_err(|error| ReloadError::Tls(file.display().to_string(), error))?;
+        if let Some(signer) = &self.signer {
+            let cas = signer.reload().map_err(|why| ReloadError::Signer(file.display().to_string(), why))?;
+            if cas != tls.ca_fingerprints() {
+                let why = "it has read other certificates of the CAs than the engine".into();
+                return Err(ReloadError::Signer(file.display().to_string(), why));
+            }
+        }
         let records = config.crypto.record_libraries();
         if records.libraries != current.tls.record_libraries() {
             tracing::info!("records: {records}");
@@ -183,7 +210,8 @@ impl Reloader {
             mirrors: Arc::clone(&current.mirrors),
             wires: Arc::clone(&current.wires),
         };
-        let needs_restart = self.startup.changed_keys(&config.startup());
+        let mut needs_restart = self.startup.changed_keys(&config.startup());
+        needs_restart.extend(confine::lacks(&config));
         let generation = self.publish(shared, tallies)?;
         (self.set_level)(config.log.level);
         self.generations.current().exclusions.set_lifetime(config.exclusions.lifetime.as_secs());
@@ -328,7 +356,10 @@ impl ReloadThread {
     /// When the thread cannot be started.
     pub fn start(reloader: Reloader, before: impl Fn() + Send + 'static) -> io::Result<(Self, ReloadHandle)> {
         let (sender, receiver) = bounded(WAITING);
-        let run = move || serve(reloader, &receiver, &before);
+        let run = move || {
+            confine::enter(Kind::Reload);
+            serve(reloader, &receiver, &before);
+        };
         let thread = thread::Builder::new().name("wg-reload".into()).spawn(run)?;
         Ok((Self { thread }, ReloadHandle(sender)))
     }

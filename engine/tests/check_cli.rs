@@ -81,11 +81,11 @@ fn the_machine_is_looked_at() {
     })
     .unwrap();
     fs::set_permissions(&dir, Permissions::from_mode(0o777)).unwrap();
-    let file = folder.write("wire.toml", format!("{GOOD}[workers]\ncores = [99999]\n"));
+    let file = folder.write("wire.toml", format!("{GOOD}[workers]\ncores = [500]\n"));
     let output = check(&file, &["--json"]);
     let notes = report(&output)["notes"].as_array().unwrap().clone();
     let has = |words: &str| notes.iter().any(|note| note.as_str().unwrap().contains(words));
-    assert!(has("workers.cores: this machine has no core 99999"), "{notes:?}");
+    assert!(has("workers.cores: this machine has no core 500"), "{notes:?}");
     assert!(has("ca.trusted: ") && has("trusted.pem ends in 2 day(s)"), "{notes:?}");
     let open = fs::canonicalize(&dir).unwrap();
     assert!(

@@ -5,6 +5,7 @@ mod config_support;
 
 use config_support::{Folder, GOOD};
 use wireglass_core::content::FileType;
+use wireglass_core::icap::Method;
 use wireglass_core::policy::{
     ContentAction, Direction, FieldEdit, Hold, Inspection, OnRange, OnUnread, Respond,
 };
@@ -116,6 +117,12 @@ name = "e"
 direction = "request"
 file_type = ["exe", "program"]
 action = "block"
+[[content.rule]]
+name = "f"
+direction = "request"
+file_type = ["pdf"]
+size = 5
+action = "allow"
 "#,
         &[
             r#"14: content.on_unparsed: expected one of "block", "allow", found "drop""#,
@@ -126,8 +133,9 @@ action = "block"
             r#"26: content.rule[3].respond: expected "page", "reset", a status (451) or { redirect = "https://..." }, found "pages""#,
             r#"30: content.rule[4].respond: expected a whole number from 200 to 599, found 101"#,
             r#"34: content.rule[5].respond.redirect: expected a URL that begins with https:// or http://, of at most 2048 bytes without spaces, found "/relative""#,
-            r#"37: content.rule[6].direction: `file_type` is looked at in responses alone"#,
             r#"38: content.rule[6].file_type[2]: expected a type or group of types of files ("exe", "executable", "archive", "office", "script" ...), found "program""#,
+            r#"43: content.rule[7].file_type: the type of a request shows when rules behind this one have been asked: action = "alert", "block" or "inspect""#,
+            r#"43: content.rule[7].file_type: a rule on requests that asks for a `file_type` asks for no `size` and no `signatures`"#,
         ],
     );
     assert_faults(
@@ -354,6 +362,7 @@ fn icap_servers() {
     let folder = Folder::new();
     let text = r#"[icap.av]
 respmod = "icap://127.0.0.1/avscan"
+reqmod = "icap://127.0.0.1/reqscan"
 max_bytes = 100000
 timeout_ms = 250
 [icap.other]
@@ -368,20 +377,32 @@ on_icap = "allow"
 name = "all"
 inspect = ["icap.other", "codes", "icap.av"]
 action = "inspect"
+[[content.rule]]
+name = "uploads"
+direction = "request"
+file_type = ["exe"]
+inspect = ["icap.av"]
+action = "inspect"
 "#;
     let config =
         wireglass::config::Config::load(&folder.write("wire.toml", format!("{GOOD}{text}"))).unwrap();
     let [av, other] = &config.icap.servers[..] else { panic!("{:?}", config.icap.servers) };
-    let settings = av.server.settings();
+    let settings = av.respmod.as_ref().unwrap().settings();
+    let requests = av.reqmod.as_ref().unwrap().settings();
+    assert_eq!((&*requests.service.path, requests.method), ("/reqscan", Method::Reqmod));
+    assert_eq!((settings.method, other.reqmod.is_none()), (Method::Respmod, true));
+    assert_eq!((av.services().count(), other.services().count()), (2, 1));
     assert_eq!((&*av.name, av.max_bytes), ("icap.av", 100_000));
     assert_eq!(
         (settings.service.to_string(), settings.preview),
         ("icap://127.0.0.1:1344/avscan".into(), 1024)
     );
     assert_eq!((settings.timeout.as_millis(), settings.connections), (250, 16));
-    assert_eq!((other.max_bytes, other.server.settings().preview), (5_242_880, 0));
+    assert_eq!((other.max_bytes, other.respmod.as_ref().unwrap().settings().preview), (5_242_880, 0));
     let ContentAction::Inspect(inspect) = &config.content.rules[0].action else { panic!("it inspects") };
     assert_eq!(inspect.inspectors, [1, 0]);
+    let uploads = &config.content.rules[1];
+    assert_eq!((uploads.direction, &uploads.file_type[..]), (Some(Direction::Request), &[FileType::Exe][..]));
     assert!(inspect.signatures.has(config.signatures.signatures.id("codes").unwrap()));
     assert_eq!(config.content.inspection.on_icap, OnUnread::Allow);
     assert_faults(
@@ -394,13 +415,28 @@ preview = 70000
 name = "all"
 inspect = ["icap.c", "icap.a"]
 action = "inspect"
+[icap.d]
+reqmod = "icap://a/x"
+[icap.e]
+respmod = "icap://a/x"
+[[content.rule]]
+name = "down"
+inspect = ["icap.d"]
+action = "inspect"
+[[content.rule]]
+name = "up"
+direction = "request"
+inspect = ["icap.e", "icap.d"]
+action = "inspect"
 "#,
         &[
             r#"14: icap.a.respmod: expected a URL of a service ("icap://127.0.0.1:1344/avscan"), found "http://a/x""#,
-            r#"15: icap.a.timeout: unknown key; known here: respmod, preview, timeout_ms, connections, max_bytes"#,
-            r#"16: icap.b.respmod: missing: expected the service that is asked about responses ("icap://127.0.0.1:1344/avscan")"#,
+            r#"15: icap.a.timeout: unknown key; known here: reqmod, respmod, preview, timeout_ms, connections, max_bytes"#,
+            r#"16: icap.b.respmod: missing: expected the service that is asked about responses ("icap://127.0.0.1:1344/avscan"), or `reqmod`, about requests"#,
             r#"17: icap.b.preview: expected a whole number from 0 to 65536, found 70000"#,
             r#"20: content.rule[1].inspect[1]: no `[icap.c]` in this file (did you mean "icap.a"?)"#,
+            r#"28: content.rule[2].inspect[1]: `[icap.d]` has no `respmod`, the service that is asked about responses"#,
+            r#"33: content.rule[3].inspect[1]: `[icap.e]` has no `reqmod`, the service that is asked about requests"#,
         ],
     );
 }
@@ -479,10 +515,17 @@ action = "inspect"
             r#"14: yara.a.rules[4]: expected UTF-8 in DIR/latin.yar"#,
             r#"14: yara.a.rules[5]: no file matches "none*.yar""#,
             r#"15: yara.a.max_bytes: expected a whole number from 1024 to 1073741824, found 5"#,
-            r#"17: yara.b.timeout: unknown key; known here: max_bytes, timeout_ms, rules (did you mean "timeout_ms"?)"#,
             r#"16: yara.b.rules: missing: expected files of YARA rules (`rules = ["rules/*.yar"]`)"#,
+            r#"17: yara.b.timeout: unknown key; known here: max_bytes, timeout_ms, rules"#,
+            r#"19: yara.c.rules: expected a rule in its files, found none"#,
+            r#"20: yara.c.timeout_ms: expected a whole number from 10 to 300000, found 1"#,
+            r#"21: signatures.yara.d: expected a name that does not begin with `list.`, `icap.` or `yara.`: rules name others so"#,
+            r#"27: content.rule[1].inspect[1]: no `[yara.e]` in this file (did you mean "yara.a"?)"#,
         ]
     );
+    let workers = "[yara.a]\nrules = [\"good.yar\"]\n[content]\nthreads = 0\n";
+    let expected = "16: content.threads: expected a whole number from 1 to 256, found 0";
+    assert_eq!(folder.faults(&format!("{GOOD}{workers}")), [expected], "a worker has no time for that");
 }
 
 #[cfg(not(feature = "yara"))]
@@ -533,7 +576,6 @@ inspect = ["list.bad"]
             r#"31: content.rule[4].inspect[1]: no `[signatures.bad]` in this file"#,
             r#"31: content.rule[4].inspect[2]: no `[[list]]` of the name "bad""#,
             r#"32: content.rule[4].hold: expected one of "none", "tail", "all", found "some""#,
-            r#"35: content.rule[5].direction: only responses are inspected"#,
             r#"36: content.rule[5].size: a rule with action = "inspect" has no `size`: what has gone on cannot be looked at any more"#,
             r#"38: content.rule[5].inspect[1]: no `[[list]]` of the name "bad""#,
         ],

@@ -488,3 +488,21 @@ fn mirrors_of_rules() {
         ],
     );
 }
+
+#[test]
+fn confinement() {
+    assert_faults(
+        "[confine]\nmode = \"best-effort\"\nuser = \"no-such-user\"\n",
+        &[
+            "14: confine.mode: expected one of \"strict\", \"best_effort\", \"off\", found \"best-effort\" (did you mean \"best_effort\"?)",
+            "15: confine.user: expected a user of this machine, found \"no-such-user\": useradd --system no-such-user",
+        ],
+    );
+    assert_faults("[confine]\ngroup = \"root\"\n", &["14: confine.group: expected `confine.user` beside it"]);
+    assert_faults(
+        "[confine]\nuser = \"root\"\ngroup = \"no-such-group\"\n",
+        &[
+            "15: confine.group: expected a group of this machine, found \"no-such-group\": groupadd --system no-such-group",
+        ],
+    );
+}

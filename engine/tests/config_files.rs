@@ -78,7 +78,7 @@ fn files_that_hold_something_else() {
         folder.faults(GOOD),
         [
             "6: ca.trusted.cert: expected PEM certificates in DIR/ca/trusted.pem, found none",
-            "7: ca.untrusted.key: expected a private key in PEM (not encrypted) in DIR/ca/untrusted.key",
+            "7: ca.untrusted.key: expected a private key in PEM in DIR/ca/untrusted.key",
             "10: trust.roots[1]: expected PEM certificates in DIR/roots/trusted.pem, found damaged PEM",
         ]
     );

@@ -9,7 +9,8 @@ use std::time::Duration;
 use config_support::{Folder, GOOD};
 use tracing::level_filters::LevelFilter;
 use wireglass::capture::{Bounds, Plan};
-use wireglass::config::{self, Config, Verdicts};
+use wireglass::config::{self, Account, Config, Confine, Verdicts};
+use wireglass::confine::Mode;
 use wireglass::link_pass::LinkState;
 use wireglass::log::{DatagramAddress, Destination, Facility};
 use wireglass::metrics::Access;
@@ -173,6 +174,7 @@ fn defaults() {
     assert_eq!(config.metrics.listen, Some(([127, 0, 0, 1], 9464).into()));
     assert_eq!(config.metrics.access(), Access { page: true, hosts: Vec::new() });
     assert_eq!(config.control.read_group, None);
+    assert_eq!(config.confine, Confine { mode: Mode::BestEffort, user: None });
     let limits = config.limits.of_flow();
     assert_eq!((limits.hello_bytes, limits.buffer_bytes), (65_536, 4_194_304));
     assert_eq!(config.limits.worker_bytes, 1_073_741_824);
@@ -227,6 +229,10 @@ listen = "192.0.2.1:9464"
 hosts = ["wire.example"]
 [control]
 read_group = "root"
+[confine]
+mode = "strict"
+user = "root"
+group = "daemon"
 [exclusions]
 file = "known.json"
 hours = 2
@@ -260,6 +266,10 @@ max_days = 7
     let states = config.wires.iter().map(|wire| wire.link_state);
     assert_eq!(states.collect::<Vec<_>>(), [LinkState::Pass, LinkState::Independent]);
     assert_eq!(config.control.read_group, Some(0));
+    let Confine { mode: Mode::Strict, user: Some(Account { name, uid: 0, gid }) } = config.confine else {
+        panic!()
+    };
+    assert!(name == "root" && gid > 0, "the group that is named, not root's own");
     assert_eq!((config.limits.flows, config.limits.hello_seconds), (1000, 7));
     let fairness = config.limits.of_flow().fairness;
     assert_eq!(fairness.shed, Shed::new(&[Class::Bypassed, Class::Opening]));

@@ -98,14 +98,14 @@ fn a_verdict_comes_from_another_thread() {
 
 #[test]
 fn an_answer_of_the_filters_own_and_an_end_in_order() {
-    let orderly = Ending { reason: Reason::PolicyBlock, orderly: true };
+    let orderly = Ending { reason: Reason::PolicyBlock, orderly: true, resets_server: false };
     let mut run = exchange(&scripted(Script::Answer(b"HTTP/1.1 403 No\r\n\r\n", orderly)), b"GET /", b"");
     run_to_the_end(&mut run);
     assert_eq!(run.client().received, b"HTTP/1.1 403 No\r\n\r\n");
     assert_eq!((&run.client().end, &run.server().end), (&Some(Heard::Finished), &Some(Heard::Finished)));
     assert_eq!((run.server().received.len(), run.flow_end()), (0, ("decrypted", Reason::PolicyBlock)));
 
-    let reset = Ending { reason: Reason::PolicyBlock, orderly: false };
+    let reset = Ending { reason: Reason::PolicyBlock, orderly: false, resets_server: false };
     let mut run = exchange(&scripted(Script::Answer(b"", reset)), b"GET /", b"");
     run_to_the_end(&mut run);
     assert_eq!((&run.client().end, &run.server().end), (&Some(Heard::Reset), &Some(Heard::Reset)));
@@ -115,7 +115,7 @@ fn an_answer_of_the_filters_own_and_an_end_in_order() {
 /// The server has ended its direction already, so the client can be told nothing more in its name.
 #[test]
 fn an_answer_to_whom_nothing_more_can_be_said_goes_nowhere() {
-    let orderly = Ending { reason: Reason::PolicyBlock, orderly: true };
+    let orderly = Ending { reason: Reason::PolicyBlock, orderly: true, resets_server: false };
     for ends in [Step::Finish, Step::Truncate] {
         let client = vec![Step::AwaitEnd, Step::Send(b"GET /".to_vec()), Step::AwaitEnd];
         let server = vec![Step::Send(b"bye".to_vec()), ends, Step::AwaitEnd];

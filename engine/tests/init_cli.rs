@@ -169,9 +169,8 @@ fn a_person_is_asked_and_may_err() {
         config.contains("source = [\"10.1.0.0/16\", \"2001:db8::7/128\"]\naction = \"decrypt\"\n"),
         "{config}"
     );
-    let shown =
-        Command::new(env!("CARGO_BIN_EXE_wireglass")).args(["ca", "show", "--dir"]).arg(machine.path("ca"));
-    let shown = { shown }.output().unwrap();
+    let mut show = Command::new(env!("CARGO_BIN_EXE_wireglass"));
+    let shown = show.args(["ca", "show", "--dir"]).arg(machine.path("ca")).output().unwrap();
     assert!(text(&shown.stdout).contains("CN=Example Inspection\n"));
     refused(&Machine::new().init(&[], "eth1\n"), 2, "no answer: --yes takes what is in brackets");
 }

@@ -13,8 +13,8 @@ use wireglass_core::content::RuleFilters;
 use wireglass_core::event::Event;
 use wireglass_core::fairness::PerClient;
 use wireglass_core::policy::{
-    ContentAction, ContentPolicy, ContentRule, Format, HashLists, Hold, Inspect, ListKind, ListsBuilder,
-    Ports,
+    ContentAction, ContentPolicy, ContentRule, Direction, Format, HashLists, Hold, Inspect, ListKind, Lists,
+    ListsBuilder, Ports,
 };
 use wireglass_core::reason::Reason;
 use wireglass_testbed::{Duration, Ending, Impairment, Step};
@@ -27,6 +27,11 @@ fn body(len: usize, salt: usize) -> Vec<u8> {
 
 /// All files are looked at, and this one is on the list.
 fn policy(hold: Hold, listed: &[u8]) -> ContentPolicy {
+    let (rule, lists) = policy_rule(hold, listed);
+    ContentPolicy::compile(&[rule], lists)
+}
+
+fn policy_rule(hold: Hold, listed: &[u8]) -> (ContentRule, Arc<Lists>) {
     let mut builder = ListsBuilder::new([3; 16]);
     let list = builder.declare("malware", ListKind::Sha256).unwrap();
     let digest: String = Sha256::digest(listed).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -35,7 +40,7 @@ fn policy(hold: Hold, listed: &[u8]) -> ContentPolicy {
     hashes.add_sha256(list);
     let inspect = Inspect { hashes, hold: Some(hold), ..Inspect::default() };
     let rule = ContentRule::new("files", ContentAction::Inspect(inspect));
-    ContentPolicy::compile(&[rule], Arc::new(builder.build()))
+    (rule, Arc::new(builder.build()))
 }
 
 fn setup(policy: ContentPolicy) -> Setup {
@@ -97,6 +102,60 @@ fn files_through_a_bad_link() {
                 assert!([Reason::ContentLate, Reason::Closed].contains(&end), "seed {seed}: {end:?}");
                 let is_late = |event: &&Event| matches!(event, Event::Alert(_, alert) if alert.reason == Reason::ContentLate);
                 assert_eq!(run.events().iter().filter(is_late).count(), 1, "seed {seed}");
+            }
+        }
+    }
+}
+
+/// Uploads through a bad link: what is on the list never comes to its end at the server, and the client gets the page.
+#[test]
+fn uploads_through_a_bad_link() {
+    let lab = Lab::new();
+    let (listed, other) = (body(200_000, 1), body(200_000, 2));
+    let post = |file: &[u8]| {
+        let head = format!("POST /up HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: {}\r\n\r\n", file.len());
+        [head.as_bytes(), file].concat()
+    };
+    for seed in 0..12 {
+        let hold = [Hold::Tail, Hold::All][seed as usize % 2];
+        let loss = [0.0, 0.03][seed as usize / 2 % 2];
+        let impairment = Impairment { loss, reorder: loss * 3.0, duplicate: loss, ..Impairment::default() };
+        let threads = seed as usize / 4;
+        let mut rule = policy_rule(hold, &listed);
+        rule.0.direction = Some(Direction::Request);
+        let policy = ContentPolicy::compile(&[rule.0], rule.1);
+        let setup = Setup { seed, impairment, threads, ..setup(policy) };
+        let upload = |file: &[u8]| {
+            let client = vec![Step::Send(post(file)), Step::AwaitEnd, Step::Finish];
+            let server = vec![
+                Step::Receive(post(file).len()),
+                Step::Send(response(b"thanks")),
+                Step::Finish,
+                Step::AwaitEnd,
+            ];
+            let mut run = lab.connect_tls(&setup, client, server);
+            run.settle(SECOND * 2_000);
+            assert_eq!((run.engine().flows(), run.counters().flow_bytes.value()), (0, 0), "seed {seed}");
+            assert_eq!(run.counters().content_bytes.value(), 0, "seed {seed}");
+            run
+        };
+        let run = upload(&other);
+        assert!(run.server().received == post(&other), "seed {seed}");
+        assert!(run.client().received == response(b"thanks"), "seed {seed}");
+        assert_eq!(run.flow_end(), ("decrypted", Reason::Closed), "seed {seed}");
+        let run = upload(&listed);
+        assert!(run.client().received.starts_with(b"HTTP/1.1 403 "), "seed {seed}");
+        assert_eq!(run.client().end, Some(Ending::Finished), "seed {seed}");
+        let received = &run.server().received;
+        match hold {
+            Hold::Tail => {
+                assert!(received.len() < post(&listed).len() - 16_000 && !received.is_empty(), "seed {seed}");
+                assert_ne!(run.server().end, Some(Ending::Finished), "seed {seed}: it must not seem whole");
+                assert_eq!(run.flow_end(), ("decrypted", Reason::ContentLate), "seed {seed}");
+            }
+            _ => {
+                assert!(received.is_empty(), "seed {seed}");
+                assert_eq!(run.flow_end(), ("decrypted", Reason::ContentBlocked), "seed {seed}");
             }
         }
     }

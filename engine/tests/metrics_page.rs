@@ -120,6 +120,7 @@ fn metrics() -> Arc<Metrics> {
     metrics.set_pools(|| vec![PoolStatistics { worker: 1, pool: "frames", in_use: 3, size: 8 }]);
     metrics.set_mirrors(vec!["ids".into()]);
     metrics.set_exclusions(Arc::new(Exclusions::new([0; 16])));
+    metrics.set_signer(Arc::default());
     metrics.set_fetcher(Arc::new(Fetcher::new(FetchSettings::default(), Provider::default())));
     metrics.set_verdicts(Arc::new(VerdictCounters::default()));
     let times = Arc::<JobTimes>::default();
@@ -421,7 +422,7 @@ fn the_status_page_has_the_figures_of_the_metrics() {
     assert!(head.contains("Content-Type: application/json"));
     let status: serde_json::Value = serde_json::from_str(body).expect("JSON");
     for (at, value) in [
-        ("/health", "running".into()),
+        ("/health", "ok".into()),
         ("/wires/1/from_outside/packets", 7.into()),
         ("/flows/peeking", 1.into()),
         ("/connections/decrypt", 2.into()),

@@ -20,6 +20,7 @@ use wireglass::flow_dump::{DumpResponder, FlowDumper};
 use wireglass::generation::{GenerationInbox, Generations};
 use wireglass::metrics::Metrics;
 use wireglass::reload::{ReloadError, ReloadThread, Reloaded, Reloader};
+use wireglass_core::event::Action;
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::flow::Shared;
 use wireglass_core::policy::{Decision, FlowFacts, HelloFacts, Tallies};
@@ -180,6 +181,13 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("metrics.hosts", "[metrics]\nhosts = []", "[metrics]\nhosts = [\"wire.example\"]"),
     ("control.socket", "[control]\nsocket = \"off\"", "[control]\nsocket = \"b.sock\""),
     ("control.read_group", "[control]", "[control]\nread_group = \"root\""),
+    ("confine.mode", "[confine]\nmode = \"off\"", "[confine]\nmode = \"strict\""),
+    ("confine.user", "[confine]", "[confine]\nuser = \"root\""),
+    (
+        "confine.group",
+        "[confine]\nuser = \"root\"\ngroup = \"root\"",
+        "[confine]\nuser = \"root\"\ngroup = \"daemon\"",
+    ),
     ("exclusions.file", "[exclusions]\nfile = \"a.json\"", "[exclusions]\nfile = \"b.json\""),
     ("fetch.crls", "[fetch]\ncrls = false", "[fetch]\ncrls = true"),
     ("fetch.ocsp", "[fetch]\nocsp = false", "[fetch]\nocsp = true"),
@@ -370,6 +378,7 @@ fn what_rules_have_decided_goes_on_being_counted() {
     let before =
         ["\"\",action=\"decrypt\"} 1", "\"bank\",action=\"bypass\"} 1", "\"games\",action=\"block\"} 2"];
     assert_eq!(counted(&engine), before);
+    first.policy.count_profile("default", Action::Decrypt);
 
     // One rule is gone, and one does something else.
     folder.write("wire.toml", format!("{GOOD}{}", rule("bank", "block")));
@@ -385,6 +394,15 @@ fn what_rules_have_decided_goes_on_being_counted() {
         page.contains("\nwireglass_content_unread_total{reason=\"content.unparsed\",action=\"block\"} 0\n")
     );
     assert!(!page.contains("told"), "{page}");
+    assert!(
+        page.contains("\nwireglass_profile_hellos_total{profile=\"default\",action=\"decrypt\"} 1\n"),
+        "{page}"
+    );
+    assert!(page.contains("\nwireglass_profile_hellos_total{profile=\"default\",action=\"block\"} 0\n"));
+    assert!(
+        page.contains("\nwireglass_ca_not_after_seconds{ca=\"trusted\"} "),
+        "a reload may bring another CA"
+    );
 }
 
 fn prometheus(metrics: &Metrics) -> String {

@@ -50,6 +50,27 @@ hold = "tail"
 action = "inspect"
 
 [[content.rule]]
+name = "no archives go up"
+direction = "request"
+file_type = ["archive"]
+action = "block"
+
+[[content.rule]]
+name = "late uploads"
+direction = "request"
+path = ["/upload/late-*"]
+inspect = ["list.malware"]
+hold = "tail"
+action = "inspect"
+
+[[content.rule]]
+name = "uploads"
+direction = "request"
+inspect = ["list.malware"]
+hold = "all"
+action = "inspect"
+
+[[content.rule]]
 name = "files"
 inspect = ["list.malware"]
 action = "inspect"

@@ -28,7 +28,7 @@ class Prometheus:
         config.write_text(_CONFIG.format(rules=DEPLOY / "prometheus" / "wireglass.rules.yml"))
         self.argv = self.middle.argv(
             "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{_PORT}", "--query.lookback-delta=10s")
+            f"--web.listen-address=127.0.0.1:{_PORT}")
         self.log = folder / "prometheus.log"
 
     @contextlib.contextmanager
@@ -69,7 +69,7 @@ def dashboard():
     expressions += [(f"annotation {each['name']}", each["expr"]) for each in board["annotations"]["list"]]
     filled = []
     for title, expression in expressions:
-        for variable, value in (("$job", ".*"), ("$instance", ".*"), ("$__rate_interval", "10s"), ("$__interval", "10s")):
+        for variable, value in (("$job", ".*"), ("$instance", ".*"), ("$__rate_interval", "1m"), ("$__interval", "1m")):
             expression = expression.replace(variable, value)
         if "$" in expression:
             raise Failed(f"{title}: a variable that there is not: {expression}")

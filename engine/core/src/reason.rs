@@ -182,6 +182,8 @@ reasons! {
         ClientTimeout = "cli.timeout", "The client stopped answering.";
         ClientProtocol = "cli.protocol", "The client broke the TLS protocol.";
         MintFailed = "mint.failed", "No certificate could be minted for the client.";
+        MintUnanswered = "mint.unanswered", "The signer, which has the CAs' keys, did not answer in time, or is gone.";
+        MintRefused = "mint.refused", "The signer, which has the CAs' keys, refused to sign such a certificate.";
         ResourceHandshakes = "res.handshakes", "The handshake queue was full.";
         ResourceFlows = "res.flows", "The flow table was full: this flow gave way to a new one, or its SYN was refused.";
         ResourceClientFlows = "res.client_flows", "The client had as many flows as one client may have: this flow was refused, or gave way.";
@@ -193,7 +195,7 @@ reasons! {
         ContentOpaque = "content.opaque", "A protocol that is not read: a tunnel, an upgrade, or no HTTP at all (`content.on_opaque`).";
         ContentEncoding = "content.encoding", "A body that cannot be read through its coding, where a rule asks what is in it (`content.on_undecodable`).";
         ContentBomb = "content.bomb", "A body that unfolds into far more than it has, where a rule asks what is in it (`content.on_undecodable`).";
-        ContentLate = "content.late", "Something was found in a body of which most had gone on: it was cut off, and the next try is answered with the page.";
+        ContentLate = "content.late", "Something was found in a body of which most had gone on: it was cut off, and the next try for a download is answered with the page.";
         ContentTimeout = "content.timeout", "A body that is to be looked at was with a thread for too long (`content.on_timeout`).";
         ContentOverload = "content.overload", "A body that is to be looked at, while the threads have their hands full, the worker holds as many bytes of bodies as it may, or 256 others of its connection (HTTP/2) are looked at (`content.on_overload`).";
         ContentOversize = "content.oversize", "A body that is to be held until it has been looked at, and is larger than is held (`content.on_oversize`).";

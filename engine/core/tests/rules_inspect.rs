@@ -525,7 +525,7 @@ impl Inspector for Failing {
     fn scanner(&self, message: &Message<'_>) -> Box<dyn Scanner> {
         assert_eq!(
             (message.method, message.host, message.target, message.status),
-            ("GET", "a", "/file", 200)
+            ("GET", "a", "/file", Some(200))
         );
         Box::new(Self(self.0))
     }
@@ -562,6 +562,51 @@ fn signatures_are_found_through_codings_and_across_every_border() {
     let mut world = exchange(&policy, Threads::Last, 700, &clean);
     world.runs_out();
     assert!(world.to_client == clean && world.alerts.is_empty());
+}
+
+/// RFC 8878: one frame with a window of 128 KiB, of blocks that are not compressed.
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    let mut all = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3];
+    let blocks = bytes.chunks(10_000);
+    let last = blocks.len() - 1;
+    for (n, block) in blocks.enumerate() {
+        let header = (block.len() as u32) << 3 | u32::from(n == last);
+        all.extend_from_slice(&header.to_le_bytes()[..3]);
+        all.extend_from_slice(block);
+    }
+    all
+}
+
+/// Its decoder keeps back what it has: nothing of it goes before that has been looked at.
+#[test]
+fn with_tail_all_of_zstd_waits() {
+    for found in [true, false] {
+        let mut body = evil(100_000);
+        if found {
+            body.splice(1_000..1_000, *b"attack at dawn");
+        }
+        let all = answer("Content-Encoding: zstd\r\n", &zstd(&body));
+        let mut world = World::new(&looking_as(Hold::Tail, true, None), None, Threads::AtOnce);
+        world.says(Client, &get("/file"));
+        world.says(Server, &all[..90_000]);
+        assert!(world.to_client.is_empty());
+        world.says(Server, &all[90_000..]);
+        if found {
+            is_page(world, "content.blocked");
+        } else {
+            assert!(world.to_client == all && world.alerts.is_empty());
+        }
+    }
+    // More than is held goes on, and its end waits.
+    let policy = Arc::try_unwrap(looking_as(Hold::Tail, true, None));
+    let mut policy = policy.unwrap_or_else(|_| panic!("nobody else has it"));
+    policy.inspection.hold_bytes = 70_000;
+    let all = answer("Content-Encoding: zstd\r\n", &zstd(&evil(200_000)));
+    let mut world = exchange(&Arc::new(policy), Threads::AtOnce, 16_384, &all[..150_000]);
+    assert!((100_000..135_000).contains(&world.to_client.len()), "{}", world.to_client.len());
+    world.says(Server, &all[150_000..]);
+    assert!(world.to_client == all);
+    assert_eq!(world.told(), [("content.oversize", false, false)]);
 }
 
 #[test]
@@ -690,37 +735,43 @@ fn a_part_is_refused_whenever_its_type_is_known() {
     }
 }
 
-/// The rule of a type that shows late is asked, or policy is; nothing passes it by.
+/// The rule of a type that shows late is asked, about all that has come; nothing passes it by.
 #[test]
 fn the_rule_of_a_late_type_is_not_passed_over() {
     let program = [b"\x7fELF\x02\x01\x01", &evil(3_000)[..]].concat();
-    let (mut first, _) = searching("programs", Some(Hold::All), &[]);
-    first.file_type = vec![FileType::Elf];
-    for (kind, hold, action) in [
-        ("text/plain", None, OnUnread::Block),
-        ("text/plain", Some(Hold::All), OnUnread::Block),
-        ("text/plain", Some(Hold::None), OnUnread::Block),
-        ("text/event-stream", None, OnUnread::Block),
-        ("video/mp4", None, OnUnread::Allow),
+    for (kind, hold) in [
+        ("text/plain", None),
+        ("text/plain", Some(Hold::All)),
+        ("text/plain", Some(Hold::None)),
+        ("text/event-stream", None),
+        ("video/mp4", None),
     ] {
-        let (second, lists) = searching("others", hold, &[]);
-        let mut policy = ContentPolicy::compile(&[first.clone(), second], lists);
-        policy.inspection.on_timeout = action;
-        let all = answer(&format!("Content-Type: {kind}\r\n"), &program);
-        let head = all.len() - program.len();
-        let mut world = World::new(&Arc::new(policy), None, Threads::AtOnce);
-        world.says(Client, &get("/file"));
-        world.says(Server, &all[..head]);
-        world.waits(3);
-        world.says(Server, &all[head..]);
-        if kind == "text/plain" && hold != Some(Hold::None) {
-            assert!(world.to_client == all && world.told().is_empty(), "{kind} {hold:?}");
-            assert_eq!(world.files[0].http.rule.as_deref(), Some("programs"), "{kind} {hold:?}");
-        } else if action == OnUnread::Block {
-            assert_eq!(cut(&world), Some(("content.timeout", false)), "{kind} {hold:?}");
-            assert_eq!(world.told(), [("content.timeout", true, true)], "{kind} {hold:?}");
-        } else {
-            assert!(world.to_client == all && world.told() == [("content.timeout", false, true)]);
+        for (listed, is_found) in [(&program[..], true), (b"another", false)] {
+            let (mut first, _) = searching("programs", Some(Hold::All), &[listed]);
+            first.file_type = vec![FileType::Elf];
+            let (second, lists) = searching("others", hold, &[listed]);
+            let policy = ContentPolicy::compile(&[first, second], lists);
+            let all = answer(&format!("Content-Type: {kind}\r\n"), &program);
+            let head = all.len() - program.len();
+            let mut world = World::new(&Arc::new(policy), None, Threads::AtOnce);
+            world.says(Client, &get("/file"));
+            world.says(Server, &all[..head]);
+            world.waits(3);
+            for piece in all[head..].chunks(700) {
+                world.says(Server, piece);
+            }
+            let name = format!("{kind} {hold:?} {is_found}");
+            assert_eq!(world.files[0].http.rule.as_deref(), Some("programs"), "{name}");
+            assert_eq!(world.files.len(), 1, "{name}");
+            assert_eq!(world.alerts.len(), usize::from(is_found), "{name}");
+            let never_waits = kind != "text/plain" || hold == Some(Hold::None);
+            if is_found && !never_waits {
+                is_page(world, "content.blocked");
+            } else {
+                // What has begun to go on is held by its tail, streams not at all.
+                assert!(world.to_client == all || is_found, "{name}");
+                assert_eq!(is_found, world.told() == [("content.late", true, true)], "{name}");
+            }
         }
     }
 }

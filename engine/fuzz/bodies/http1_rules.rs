@@ -23,7 +23,7 @@ struct Outcome {
     alerts: Vec<(Option<Arc<str>>, Reason, End)>,
 }
 
-fn policy(has_edits: bool, inspects: bool) -> ContentPolicy {
+fn policy(has_edits: bool, (inspects, of_requests): (bool, bool)) -> ContentPolicy {
     let rule = |name: &str, action, change: fn(&mut ContentRule)| {
         let mut rule = ContentRule::new(name, action);
         change(&mut rule);
@@ -42,6 +42,14 @@ fn policy(has_edits: bool, inspects: bool) -> ContentPolicy {
             rule.content_type = vec!["bad/*".parse().unwrap()];
         }),
     ];
+    if of_requests {
+        rules.insert(
+            0,
+            rule("uploads", ContentAction::Inspect(inspect.clone()), |rule| {
+                rule.direction = Some(Direction::Request)
+            }),
+        );
+    }
     if inspects {
         rules.push(ContentRule::new("files", ContentAction::Inspect(inspect)));
     }
@@ -66,7 +74,11 @@ fn response_edits() -> Vec<FieldEdit> {
     vec![FieldEdit::Remove("alt-svc".into())]
 }
 
-fn relay((has_edits, inspects): (bool, bool), said: &[Said], mut piece: impl FnMut() -> usize) -> Outcome {
+fn relay(
+    (has_edits, inspects): (bool, (bool, bool)),
+    said: &[Said],
+    mut piece: impl FnMut() -> usize,
+) -> Outcome {
     let flow = DecryptedFlow {
         profile: Arc::new(Profile::default()),
         sni: Some("a".into()),
@@ -324,7 +336,7 @@ impl Input<'_> {
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let (kind, mut cut) = (input.byte(), u32::from(input.byte()));
-    let (has_edits, inspects) = (kind & 1 == 1, kind & 2 == 2);
+    let (has_edits, inspects) = (kind & 1 == 1, (kind & 2 == 2, kind & 4 == 4));
     let mut said = Vec::new();
     while !input.0.is_empty() && said.len() < 24 {
         let how = input.byte();

@@ -12,8 +12,8 @@ use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::HttpEvent;
 use wireglass_core::fields::{Field, Fields};
 use wireglass_core::policy::{
-    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Hold, Inspect, Lists, Profile,
-    Respond,
+    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Direction, Hold, Inspect,
+    Lists, Profile, Respond,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -32,9 +32,9 @@ struct Head {
 struct Seen {
     coming: PerEnd<Fields>,
     heads: PerEnd<VecDeque<Head>>,
-    /// Of a connection: credited by the client, and sent by the server.
-    credited: i64,
-    sent: i64,
+    /// Of a connection: credited and sent by each end.
+    credited: PerEnd<i64>,
+    sent: PerEnd<i64>,
     is_off: bool,
 }
 
@@ -55,15 +55,13 @@ impl Borders for Seen {
     }
 
     fn frame(&mut self, from: End, frame: &FrameHead, payload: &[u8]) {
-        if let (End::Client, 8, 0, Ok(octets)) = (from, frame.kind, frame.stream, payload.try_into()) {
-            self.credited += i64::from(u32::from_be_bytes(octets) & 0x7fff_ffff);
+        if let (8, 0, Ok(octets)) = (frame.kind, frame.stream, payload.try_into()) {
+            self.credited[from] += i64::from(u32::from_be_bytes(octets) & 0x7fff_ffff);
         }
     }
 
     fn data(&mut self, from: End, frame: &FrameHead, _: u32) -> Exchange {
-        if from == End::Server {
-            self.sent += i64::from(frame.length);
-        }
+        self.sent[from] += i64::from(frame.length);
         Exchange::GoesOn
     }
 }
@@ -72,8 +70,8 @@ impl Borders for Seen {
 struct Wire {
     stage: Stage<Vec<u8>>,
     readers: [(HttpInspector, Seen); 2],
-    /// The server has never sent more than it was credited with.
-    keeps_to_window: bool,
+    /// Who has never sent more than it was credited with.
+    keeps_to_window: PerEnd<bool>,
     /// What threads are asked about bodies, and how many calls they let pass before they answer.
     questions: VecDeque<(u64, Box<dyn Scan>)>,
     calls: u8,
@@ -81,8 +79,8 @@ struct Wire {
 }
 
 impl Wire {
-    /// Bodies are looked at, and so much waits for that; none: they are not.
-    fn new(hold: Option<Hold>, patience: u8) -> Self {
+    /// Bodies are looked at, and so much waits for that; none: they are not. Those of requests, too, or not.
+    fn new(hold: Option<Hold>, of_requests: bool, patience: u8) -> Self {
         let block = |method: &str, respond| {
             let mut rule = ContentRule::new(method, ContentAction::Block(respond));
             rule.method = vec![method.into()];
@@ -93,7 +91,12 @@ impl Wire {
         let mut rules = vec![block("DELETE", Respond::Page), block("PATCH", Respond::Reset), typed];
         if hold.is_some() {
             let inspect = Inspect { hold, ..Inspect::default() };
-            rules.push(ContentRule::new("files", ContentAction::Inspect(inspect)));
+            let files = ContentRule::new("files", ContentAction::Inspect(inspect));
+            if of_requests {
+                let direction = Some(Direction::Request);
+                rules.push(ContentRule { name: "uploads".into(), direction, ..files.clone() });
+            }
+            rules.push(files);
         }
         let policy = ContentPolicy::compile(&rules, Arc::new(Lists::default()));
         let flow = DecryptedFlow {
@@ -111,7 +114,7 @@ impl Wire {
         Self {
             stage: Stage::new(filter),
             readers: [reader(), reader()],
-            keeps_to_window: true,
+            keeps_to_window: PerEnd::both(true),
             questions: VecDeque::new(),
             calls: 0,
             patience,
@@ -182,12 +185,14 @@ impl Wire {
                 before.heads[from].pop_front();
             }
         }
-        self.keeps_to_window &= WINDOW + behind.credited >= before.sent;
-        let within = WINDOW + before.credited >= behind.sent;
-        assert!(
-            !self.keeps_to_window || within,
-            "more than the client takes, though the server has kept to its window"
-        );
+        for (from, to) in [(End::Server, End::Client), (End::Client, End::Server)] {
+            self.keeps_to_window[from] &= WINDOW + behind.credited[to] >= before.sent[from];
+            let within = WINDOW + before.credited[to] >= behind.sent[from];
+            assert!(
+                !self.keeps_to_window[from] || within,
+                "{from:?} has kept to its window, and more goes on than the other end takes"
+            );
+        }
     }
 }
 
@@ -270,7 +275,7 @@ pub fn run(data: &[u8]) {
     // By the end of the input, so that its beginning means what it has always meant.
     let last = data.last().copied().unwrap_or(0);
     let hold = [None, Some(Hold::All), Some(Hold::Tail), Some(Hold::None)][usize::from(last % 4)];
-    let mut wire = Wire::new(hold, last / 4 % 8);
+    let mut wire = Wire::new(hold, last / 32 % 2 == 1, last / 4 % 8);
     let mut input = Input(data);
     let hello = [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, b"\x82\x87\x84\x41\x01a")].concat();
     // A download that has nearly used up the client's window.

@@ -15,6 +15,7 @@ use wireglass_core::reason::CaptureDrop;
 
 use super::files::{Bounds, Files, MODE};
 use super::flows::{Flows, Taken, interfaces};
+use crate::confine::{self, Kind};
 use crate::log::LogSender;
 
 /// How long the thread sleeps when there is nothing to write: the rings take longer to fill.
@@ -136,8 +137,10 @@ impl CaptureWriter {
             tidy_at: Instant::now(),
         };
         let stopped = Arc::clone(&stop);
-        let thread =
-            thread::Builder::new().name("wg-capture".into()).spawn(move || run(writer, &audit, &stopped))?;
+        let thread = thread::Builder::new().name("wg-capture".into()).spawn(move || {
+            confine::enter(Kind::Capture);
+            run(writer, &audit, &stopped);
+        })?;
         Ok(Self { stop, counters, thread: Some(thread) })
     }
 

@@ -29,6 +29,7 @@ mod reload;
 mod replay;
 #[cfg(feature = "dpdk")]
 mod run;
+mod signer;
 mod socket;
 #[cfg(feature = "dpdk")]
 mod supervisor;
@@ -109,6 +110,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Replay(replay::ReplayArgs),
     Ca(ca::CaArgs),
+    Signer(signer::SignerArgs),
 }
 
 const RUN_HELP: &str = "\
@@ -137,7 +139,7 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     match command {
-        Command::Run(file) => with_config(&file.config, |config| {
+        Command::Run(file) => with(Config::load_without_ca_keys(&file.config), |config| {
             let set_level = messages::start(config.log.level);
             run(config, set_level)
         }),
@@ -159,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Intermediates(args) => intermediates::run(&args),
         Command::Ca(args) => args.run(ca_file_names),
+        Command::Signer(args) => signer::run(&args),
     }
 }
 
@@ -175,7 +178,11 @@ fn run(config: Config, _set_level: impl Fn(tracing::level_filters::LevelFilter))
 }
 
 fn with_config(file: &Path, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
-    match Config::load(file) {
+    with(Config::load(file), then)
+}
+
+fn with(config: Result<Config, Faults>, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match config {
         Ok(config) => then(config),
         Err(faults) => {
             errln!("{}", describe(&faults));

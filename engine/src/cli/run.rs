@@ -19,7 +19,8 @@ use wireglass_core::tls::{Fetcher, TlsContext};
 use super::failures::FailureWatch;
 use super::supervisor::Supervisor;
 use crate::capture::CaptureWriter;
-use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
+use crate::config::{self, Compiled, Config, IcapServer, ListFile, Wire, Workers};
+use crate::confine;
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
@@ -36,6 +37,7 @@ use crate::metrics::{Metrics, MetricsServer, PortSources};
 use crate::numa;
 use crate::reload::{ReloadHandle, ReloadThread, Reloader};
 use crate::secrets::Secrets;
+use crate::signer::{SignerClient, SignerHandle};
 use crate::verdicts::{Finder, VerdictSender, VerdictServer};
 use crate::worker::{Worker, WorkerThread};
 
@@ -77,8 +79,30 @@ struct Engine {
     exclusions: Option<ExclusionFile>,
     fetches: Option<FetchThreads>,
     reloads: (ReloadThread, ReloadHandle),
+    signer: Signer,
     failures: FailureWatch,
     signals: Signals,
+}
+
+/// Ended when the engine does, or when it cannot start.
+struct Signer(Option<SignerClient>);
+
+impl Signer {
+    fn handle(&self) -> Result<SignerHandle, String> {
+        self.0.as_ref().map(SignerClient::handle).ok_or_else(|| "the signer has ended".into())
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.as_ref().is_some_and(SignerClient::is_gone)
+    }
+}
+
+impl Drop for Signer {
+    fn drop(&mut self) {
+        if let Some(signer) = self.0.take() {
+            signer.stop();
+        }
+    }
 }
 
 struct Signals {
@@ -90,6 +114,8 @@ struct Signals {
 
 fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Result<Engine, String> {
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
+    // First: it gets nothing of what is opened here.
+    let signer = Signer(Some(SignerClient::start(&config.file)?));
     let fetcher = config.fetch.is_on().then(|| {
         let settings = config.fetch.settings.clone();
         Arc::new(Fetcher::new(settings, config.crypto.provider))
@@ -97,7 +123,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     config.trust.knowledge.fetcher.clone_from(&fetcher);
     let records = config.crypto.record_libraries();
     tracing::info!("records: {records}");
-    let tls = config.tls_context().map_err(|error| error.to_string())?;
+    let tls = config.tls_context_signed_by(Arc::new(signer.handle()?)).map_err(|error| error.to_string())?;
     let tls = tls.with_record_libraries(records.libraries);
     tls.caches().measure_with(nanoseconds);
     if let Some(doubt) = config.clock_doubt(&tls) {
@@ -108,9 +134,17 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let socket = control_socket(&config)?;
     let ids_socket = verdict_socket(&config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
+    confine::prepare(&config)?;
+    let (ports, queues) = open_ports(&config)?;
+    // From here on files are opened, and threads started, with what they are to have.
+    let confinement = confine::settle(&config)?;
+    tracing::info!("confined: {confinement}");
     let wires: Vec<Arc<str>> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
     let workers = config.workers.cores.len();
     let metrics = Arc::new(Metrics::new(&wires, workers));
+    let signing = signer.handle()?;
+    metrics.set_signer(Arc::clone(signing.counters()));
+    metrics.set_confinement(confinement);
     let (sender, receiver) = log::ring(LOG_RING);
     if let Some(counters) = sender.counters() {
         metrics.set_log(counters);
@@ -126,13 +160,6 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
                 .map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))
         })
         .transpose()?;
-
-    ports_can_open(&config)?;
-    let nodes: Vec<_> = config.workers.cores.iter().map(|core| numa::node_of(*core)).collect();
-    let (ports, queues) =
-        Ports::open(&eal_arguments(&config), &wire_ports(&config), &mirror_ports(&config), &nodes)
-            .map_err(|error| error.to_string())?;
-    let ports = Arc::new(ports);
     metrics.set_mirrors(config.mirrors.iter().map(|mirror| Arc::clone(&mirror.mirror.name)).collect());
     metrics.set_cores(config.workers.cores.clone());
     metrics.set_ports(while_open(&ports, Ports::statistics));
@@ -154,7 +181,11 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     if let Some(capture) = &capture {
         metrics.set_capture(Arc::clone(capture.counters()));
     }
-    let icap = config.icap.servers.iter().map(|each| (Arc::clone(&each.name), Arc::clone(&each.server)));
+    let services = |each: &IcapServer| {
+        let name = Arc::clone(&each.name);
+        each.services().map(|service| (Arc::clone(&name), Arc::clone(service))).collect::<Vec<_>>()
+    };
+    let icap = config.icap.servers.iter().flat_map(services);
     probe_beside(icap.collect()).map_err(|error| format!("cannot start a thread: {error}"))?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
@@ -172,7 +203,8 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         }
         let listen = |socket| VerdictServer::start(socket, block, finder, verdicts);
         let verdicts = ids_socket.map(listen).transpose()?;
-        let reloader = Reloader::new(config, generations, Arc::clone(&counted), set_level, stop);
+        let reloader =
+            Reloader::new(config, generations, Arc::clone(&counted), set_level, stop).signed_by(signing);
         let reloads = ReloadThread::start(reloader, reopen)?;
         let serve = |socket| ControlServer::start(socket, dumper, counted, Some(reloads.1.clone()));
         Ok((socket.map(serve).transpose()?, verdicts, reloads))
@@ -180,6 +212,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let (pool, workers, (control, verdicts, reloads)) =
         start_workers(&threads, (builder, captures), &metrics, queues, &signals.stop, beside)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
+    confine::enter(confine::Kind::Main);
     tracing::info!(dpdk = ports.version(), "started");
     errln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
     Ok(Engine {
@@ -196,9 +229,19 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         exclusions: exclusion_file,
         fetches,
         reloads,
+        signer,
         failures,
         signals,
     })
+}
+
+/// The ports, with EAL and its threads, and each worker's queues of them.
+fn open_ports(config: &Config) -> Result<(Arc<Ports>, Vec<WorkerQueues>), String> {
+    ports_can_open(config)?;
+    let nodes: Vec<_> = config.workers.cores.iter().map(|core| numa::node_of(*core)).collect();
+    let ports = Ports::open(&eal_arguments(config), &wire_ports(config), &mirror_ports(config), &nodes);
+    let (ports, queues) = ports.map_err(|error| error.to_string())?;
+    Ok((Arc::new(ports), queues))
 }
 
 /// Who writes what is captured, and each worker's end of that.
@@ -468,7 +511,7 @@ impl OrderWatch {
 impl Engine {
     fn run_until_stopped(mut self) -> ExitCode {
         let mut dead_worker = None;
-        let mut port_lost = false;
+        let mut lost = false;
         let mut supervisor = Supervisor::ready();
         let mut orders = OrderWatch::default();
         while !self.signals.stop.load(Ordering::Relaxed) {
@@ -485,7 +528,13 @@ impl Engine {
             if let Some((port, why)) = self.ports.lost() {
                 // Of a removed device, the kernel waits for this process to let go. A wire with one end is none.
                 errln!("wireglass: port {port} {why}");
-                port_lost = true;
+                lost = true;
+                self.signals.stop.store(true, Ordering::Relaxed);
+            }
+            if self.signer.is_gone() && !lost {
+                // It is started again where it dies. Who starts it has died, too, and nothing could be decrypted.
+                errln!("wireglass: the signer is gone");
+                lost = true;
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
             let pulse = supervisor.look(Instant::now(), self.counted.liveness());
@@ -504,7 +553,7 @@ impl Engine {
                  The ports' links are down until the next start"
             );
         }
-        if stopped && dead_worker.is_none() && !port_lost { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if stopped && dead_worker.is_none() && !lost { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     /// Who asks the workers goes first, then the workers: they reset their flows and give their queues back. Then what they fed. Then the ports.
@@ -525,6 +574,7 @@ impl Engine {
             exclusions,
             fetches,
             reloads,
+            signer,
             failures,
             signals,
         } = self;
@@ -548,6 +598,7 @@ impl Engine {
             links.close(true);
         }
         drop(pool);
+        drop(signer);
         if let Some(capture) = capture {
             capture.stop();
         }

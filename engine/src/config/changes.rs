@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Config, Control, Dpdk, Exclusions, Fetch, Log, Metrics, MirrorPort, Verdicts, Wire, Workers};
+use super::{
+    Config, Confine, Control, Dpdk, Exclusions, Fetch, Log, Metrics, MirrorPort, Verdicts, Wire, Workers,
+};
 use crate::capture::Plan;
 
 /// What an engine has for as long as it runs: ports, threads, tables that are made at the start, and what listens or is written to.
@@ -26,6 +28,8 @@ pub struct Startup {
     control: Control,
     exclusions: Exclusions,
     fetch: Fetch,
+    signer_user: Option<String>,
+    confine: Confine,
 }
 
 /// Whether a value differs.
@@ -80,7 +84,11 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("metrics.hosts", |a, b| a.metrics.hosts != b.metrics.hosts),
     ("control.socket", |a, b| a.control.socket != b.control.socket),
     ("control.read_group", |a, b| a.control.read_group != b.control.read_group),
+    ("confine.mode", |a, b| a.confine.mode != b.confine.mode),
+    ("confine.user", |a, b| name(a) != name(b)),
+    ("confine.group", |a, b| group(a) != group(b)),
     ("exclusions.file", |a, b| a.exclusions.file != b.exclusions.file),
+    ("ca.signer_user", |a, b| a.signer_user != b.signer_user),
     ("fetch.crls", |a, b| a.fetch.settings.crls != b.fetch.settings.crls),
     ("fetch.ocsp", |a, b| a.fetch.settings.ocsp != b.fetch.settings.ocsp),
     ("fetch.issuers", |a, b| a.fetch.settings.issuers != b.fetch.settings.issuers),
@@ -98,6 +106,14 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("fetch.retry_seconds", |a, b| a.fetch.settings.retry != b.fetch.settings.retry),
     ("fetch.refresh_seconds", |a, b| a.fetch.settings.refresh != b.fetch.settings.refresh),
 ];
+
+fn name(startup: &Startup) -> Option<&str> {
+    startup.confine.user.as_ref().map(|account| account.name.as_str())
+}
+
+fn group(startup: &Startup) -> Option<u32> {
+    startup.confine.user.as_ref().map(|account| account.gid)
+}
 
 fn wires<T: PartialEq>(a: &Startup, b: &Startup, value: impl Fn(&Wire) -> &T) -> bool {
     !a.wires.iter().map(&value).eq(b.wires.iter().map(&value))
@@ -144,6 +160,8 @@ impl Config {
             control: self.control.clone(),
             exclusions: self.exclusions.clone(),
             fetch: self.fetch.clone(),
+            signer_user: self.ca.signer_user.clone(),
+            confine: self.confine.clone(),
         }
     }
 
@@ -157,7 +175,7 @@ impl Config {
             if before.cert_pem != after.cert_pem {
                 files.insert(after.cert_name.clone());
             }
-            if before.key_pem != after.key_pem {
+            if before.key.differs(&after.key) {
                 files.insert(after.key_name.clone());
             }
         }

@@ -9,6 +9,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
+use super::passphrase::{Passphrase, decrypted};
+
 /// Largest file that is read: a bundle of all public roots is a quarter of it.
 const MAX_BYTES: u64 = 1024 * 1024;
 
@@ -59,19 +61,25 @@ pub(super) fn in_folder(path: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, S
 }
 
 /// A file with a private key in PEM that nobody but its owner may read: whoever has the key of a CA can pose as any server to
-/// those who trust it.
-pub(super) fn private_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let (pem, mode) = read(path)?;
-    if mode & 0o077 != 0 {
-        return Err(format!(
-            "expected a key file that only its owner may use, found mode {mode:04o}: `chmod 600 {}`",
-            path.display()
-        ));
-    }
+/// those who trust it. One that is encrypted is opened with the passphrase.
+pub(super) fn private_key(path: &Path, passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, String> {
+    let pem = decrypted(private(path, "key")?, path, passphrase)?;
     match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(_) => Ok(pem),
-        Err(_) => Err(format!("expected a private key in PEM (not encrypted) in {}", path.display())),
+        Err(_) => Err(format!("expected a private key in PEM in {}", path.display())),
     }
+}
+
+/// A file with a secret, `what`, that nobody but its owner may read.
+pub(super) fn private(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let (contents, mode) = read(path)?;
+    if mode & 0o077 == 0 {
+        return Ok(contents);
+    }
+    Err(format!(
+        "expected a {what} file that only its owner may use, found mode {mode:04o}: `chmod 600 {}`",
+        path.display()
+    ))
 }
 
 /// A file of text.

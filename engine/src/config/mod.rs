@@ -5,11 +5,13 @@
 
 mod changes;
 mod ct_logs;
+mod custody;
 mod fault;
 mod files;
 mod list_files;
 mod near;
 mod page_file;
+mod passphrase;
 mod reader;
 mod sections;
 
@@ -22,24 +24,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::capture::Plan;
 use crate::interfaces::KernelPort;
 pub use changes::{Startup, changed_keys, needs_restart};
+pub use custody::Custody;
+use custody::Nobody;
 pub use fault::{Fault, Faults};
 pub use page_file::read_page;
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Ca, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer, IcapServers, Intercept,
-    Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists, NamedSignatures, PolicyRules, Trust,
-    Verdicts, Wire, Workers, YaraSet, YaraSets,
+    Account, Ca, Confine, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer,
+    IcapServers, Intercept, Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists,
+    NamedSignatures, PolicyRules, Trust, Verdicts, Wire, Workers, YaraSet, YaraSets,
 };
 use sections::{Named, Profiles, read_ca_certificates};
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
 use wireglass_core::event::Action;
 use wireglass_core::flow;
+use wireglass_core::mint::CaSigner;
 use wireglass_core::policy::{ContentPolicy, OnUnread, Policy, Profile, StartTls, Tallies, Tally};
 use wireglass_core::reason::Reason;
 use wireglass_core::tls::{ChainVerifier, TlsContext, TlsSettings};
-use wireglass_core::x509::{CaFiles, Provider, SetupError, describe_date as date};
+use wireglass_core::x509::{Provider, SetupError, describe_date as date};
 
 /// In seconds.
 const DAY: i64 = 86_400;
@@ -99,6 +104,10 @@ pub struct Config {
     pub metrics: Metrics,
     /// The control channel.
     pub control: Control,
+    /// What it gives up after its start.
+    pub confine: Confine,
+    /// Files and folders that it names for itself to read, as it names them.
+    read: Vec<PathBuf>,
 }
 
 /// What a configuration's rules become.
@@ -144,8 +153,24 @@ impl Config {
     /// All faults, not only the first.
     pub fn load(file: &Path) -> Result<Self, Faults> {
         read(file, |document, notes| {
-            Sections::read(document, notes).into_config(file, notes.text().to_owned())
+            let sections = Sections::read(document, notes);
+            sections.into_config(file, notes.text().to_owned(), notes.paths_read())
         })
+    }
+
+    /// Likewise, for a process that must not have the keys of the CAs: their files are not opened, and [`Ca`] is without them.
+    ///
+    /// # Errors
+    /// All faults but those of the keys.
+    pub fn load_without_ca_keys(file: &Path) -> Result<Self, Faults> {
+        read_noting(
+            file,
+            |notes| notes.without_ca_keys(),
+            |document, notes| {
+                let sections = Sections::read(document, notes);
+                sections.into_config(file, notes.text().to_owned(), notes.paths_read())
+            },
+        )
     }
 
     /// The lists of its text, read anew from their files: what else there is stays as it was loaded.
@@ -210,17 +235,36 @@ impl Config {
     /// # Errors
     /// None that [`Self::load`] has not found, unless a certificate has expired since.
     pub fn tls_context(&self) -> Result<TlsContext, SetupError> {
-        let context = TlsContext::new(tls_settings(&self.crypto, &self.ca, &self.trust))?;
-        Ok(self.complete(context))
+        Ok(self.complete(TlsContext::new(self.tls_settings())?))
     }
 
-    /// Likewise, with what the one before has kept, as far as it still holds.
+    /// Likewise, with keys of the CAs that somebody else has.
     ///
     /// # Errors
     /// As [`Self::tls_context`].
-    pub fn tls_context_after(&self, before: &TlsContext) -> Result<TlsContext, SetupError> {
-        let context = TlsContext::succeeding(tls_settings(&self.crypto, &self.ca, &self.trust), before)?;
+    pub fn tls_context_signed_by(&self, signer: Arc<dyn CaSigner>) -> Result<TlsContext, SetupError> {
+        Ok(self.complete(TlsContext::signed_by(self.tls_settings(), signer)?))
+    }
+
+    /// Likewise, with what the one before has kept, as far as it still holds. `signer`: who has the keys; nobody: this process.
+    ///
+    /// # Errors
+    /// As [`Self::tls_context`].
+    pub fn tls_context_after(
+        &self,
+        before: &TlsContext,
+        signer: Option<Arc<dyn CaSigner>>,
+    ) -> Result<TlsContext, SetupError> {
+        let settings = self.tls_settings();
+        let context = match signer {
+            Some(signer) => TlsContext::succeeding_signed_by(settings, signer, before)?,
+            None => TlsContext::succeeding(settings, before)?,
+        };
         Ok(self.complete(context))
+    }
+
+    fn tls_settings(&self) -> TlsSettings {
+        tls_settings(&self.crypto, &self.ca, &self.trust)
     }
 
     fn complete(&self, context: TlsContext) -> TlsContext {
@@ -265,6 +309,16 @@ impl Config {
             "{from_the_future}, and this machine believes that it is {}: the clock may be wrong",
             date(now)
         ))
+    }
+
+    /// What a reload reads: this file, and files, folders and patterns that it names.
+    pub fn paths_read(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.file).chain(&self.read)
+    }
+
+    /// The files among them that are there now.
+    pub fn files_read(&self) -> impl Iterator<Item = &PathBuf> {
+        self.paths_read().filter(|path| path.is_file())
     }
 
     /// When the file was changed last, in seconds since the Unix epoch.
@@ -346,12 +400,21 @@ fn read<T>(
     file: &Path,
     take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
 ) -> Result<T, Faults> {
+    read_noting(file, |notes| notes, take)
+}
+
+/// Likewise, with notes that are told how to read.
+fn read_noting<T>(
+    file: &Path,
+    tell: impl for<'t> FnOnce(Notes<'t>) -> Notes<'t>,
+    take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
+) -> Result<T, Faults> {
     let name = file.display().to_string();
     let text = fs::read_to_string(file).map_err(|error| {
         let message = format!("cannot read the configuration: {error}");
         Faults::new(&name, vec![Fault { line: None, key: None, message }])
     })?;
-    read_text(file, &text, take)
+    read_text_noting(file, &text, tell, take)
 }
 
 fn read_text<T>(
@@ -359,10 +422,19 @@ fn read_text<T>(
     text: &str,
     take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
 ) -> Result<T, Faults> {
+    read_text_noting(file, text, |notes| notes, take)
+}
+
+fn read_text_noting<T>(
+    file: &Path,
+    text: &str,
+    tell: impl for<'t> FnOnce(Notes<'t>) -> Notes<'t>,
+    take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
+) -> Result<T, Faults> {
     let name = file.display().to_string();
     let folder = file.parent().unwrap_or(Path::new(""));
     let (document, syntax) = DeTable::parse_recoverable(text);
-    let notes = Notes::new(text, folder);
+    let notes = tell(Notes::new(text, folder));
     for error in &syntax {
         notes.fault(error.span().map(|span| span.start), None, format!("TOML: {}", error.message().trim()));
     }
@@ -378,22 +450,21 @@ fn read_text<T>(
 }
 
 fn tls_settings(crypto: &Crypto, ca: &Ca, trust: &Trust) -> TlsSettings {
-    let copy = |files: &CaFiles| CaFiles {
-        cert_name: files.cert_name.clone(),
-        cert_pem: files.cert_pem.clone(),
-        key_name: files.key_name.clone(),
-        key_pem: files.key_pem.clone(),
-    };
     TlsSettings {
         provider: crypto.provider,
-        trusted: copy(&ca.trusted),
-        untrusted: copy(&ca.untrusted),
+        trusted: ca.trusted.clone(),
+        untrusted: ca.untrusted.clone(),
         crl_url: ca.crl_url.clone(),
         knowledge: trust.knowledge.clone(),
         system_roots: trust.system.then(|| rustls_native_certs::load_native_certs().certs),
         roots: trust.roots.clone(),
         now: now().unsigned_abs(),
     }
+}
+
+/// Whether handshakes could be made with these.
+fn try_tls(settings: TlsSettings, without_keys: bool) -> Result<TlsContext, SetupError> {
+    if without_keys { TlsContext::signed_by(settings, Arc::new(Nobody)) } else { TlsContext::new(settings) }
 }
 
 /// Seconds since the Unix epoch.
@@ -438,6 +509,7 @@ struct Sections {
     log: Log,
     metrics: Metrics,
     control: Control,
+    confine: Confine,
 }
 
 impl Sections {
@@ -478,6 +550,7 @@ impl Sections {
             log: Log::read(document.table("log"), notes),
             metrics: Metrics::read(document.table("metrics")),
             control: Control::read(document.table("control")),
+            confine: Confine::read(document.table("confine")),
             dpdk,
             wires,
             mirrors,
@@ -487,19 +560,20 @@ impl Sections {
         };
         document.finish();
         if let (Some(ca), Some(trust)) = (&sections.ca, &sections.trust)
-            && let Err(error) = TlsContext::new(tls_settings(&sections.crypto, ca, trust))
+            && let Err(error) = try_tls(tls_settings(&sections.crypto, ca, trust), notes.leaves_ca_keys())
         {
             // One file may be named as both keys: the certificate says which of the two it is not.
             let keys = [("ca.trusted.key", &ca.trusted), ("ca.untrusted.key", &ca.untrusted)];
-            let is_of =
-                |files: &CaFiles| files.key_name == error.file && error.expected.ends_with(&files.cert_name);
+            let is_of = |files: &wireglass_core::x509::CaFiles| {
+                files.key_name == error.file && error.expected.ends_with(&files.cert_name)
+            };
             let key = keys.into_iter().find(|(_, files)| is_of(files)).map(|(key, _)| key);
             notes.fault_of_file(&error.file, key, error.to_string());
         }
         sections
     }
 
-    fn into_config(self, file: &Path, text: String) -> Option<Config> {
+    fn into_config(self, file: &Path, text: String, read: Vec<PathBuf>) -> Option<Config> {
         Some(Config {
             file: file.to_owned(),
             text,
@@ -527,6 +601,8 @@ impl Sections {
             log: self.log,
             metrics: self.metrics,
             control: self.control,
+            confine: self.confine,
+            read,
         })
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Notes<'t> {
     faults: RefCell<Vec<Fault>>,
     /// Asked for, with their defaults; none where nobody wants to know.
     keys: Option<RefCell<BTreeMap<String, String>>>,
+    /// The keys of the CAs are another process's business.
+    leaves_ca_keys: bool,
     /// Named files: path, place, key.
     files: RefCell<Vec<(PathBuf, usize, String)>>,
 }
@@ -42,8 +44,18 @@ impl<'t> Notes<'t> {
             line_ends: OnceCell::new(),
             faults: RefCell::default(),
             keys: None,
+            leaves_ca_keys: false,
             files: RefCell::default(),
         }
+    }
+
+    /// Has the keys of the CAs left where they are.
+    pub(super) fn without_ca_keys(self) -> Self {
+        Self { leaves_ca_keys: true, ..self }
+    }
+
+    pub(super) fn leaves_ca_keys(&self) -> bool {
+        self.leaves_ca_keys
     }
 
     /// Notes all keys that are asked for, too.
@@ -87,6 +99,14 @@ impl<'t> Notes<'t> {
     /// All keys that were asked for, present or not, with their defaults as text.
     pub(super) fn into_keys(self) -> BTreeMap<String, String> {
         self.keys.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    /// What the document names for the engine to read; not what it writes, and no sockets.
+    pub(super) fn paths_read(&self) -> Vec<PathBuf> {
+        const WRITTEN: [&str; 5] = ["log.", "control.", "verdicts.", "capture.", "exclusions."];
+        let files = self.files.borrow();
+        let is_read = |key: &str| !WRITTEN.iter().any(|section| key.starts_with(section));
+        files.iter().filter(|(_, _, key)| is_read(key)).map(|(path, ..)| path.clone()).collect()
     }
 
     pub(super) fn path(&self, text: &str) -> PathBuf {
@@ -137,6 +157,11 @@ impl<'a> Table<'a> {
             self.missing(key, expected);
         }
         value
+    }
+
+    /// The keys of the CAs are not to be read.
+    pub(super) fn leaves_ca_keys(&self) -> bool {
+        self.notes.leaves_ca_keys()
     }
 
     /// A fault of a key that is not there.

@@ -13,12 +13,14 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::ControlSocket;
 use super::operate::Peer;
+use crate::confine::{self, Kind};
 
 /// Accepts until it is dropped, which ends all connections, and removes the socket.
 pub(crate) struct Acceptor {
     stop: Arc<AtomicBool>,
     listener: UnixStream,
-    thread: Option<JoinHandle<()>>,
+    /// Gives the socket back.
+    thread: Option<JoinHandle<ControlSocket>>,
 }
 
 /// A connection that has a thread.
@@ -56,7 +58,7 @@ impl Acceptor {
     /// When the thread cannot be started, or there are no more descriptors.
     pub(crate) fn start<T: 'static>(
         socket: ControlSocket,
-        name: &str,
+        (name, kind): (&str, Kind),
         stop: Arc<AtomicBool>,
         take: impl FnMut(UnixStream, Peer, &[Open<T>]) -> Option<Open<T>> + Send + 'static,
     ) -> io::Result<Self> {
@@ -64,7 +66,11 @@ impl Acceptor {
         // connection (Linux: accept fails at once, and for ever).
         let listener = UnixStream::from(OwnedFd::from(socket.listener().try_clone()?));
         let stops = Arc::clone(&stop);
-        let thread = thread::Builder::new().name(name.into()).spawn(move || accept(&socket, &stops, take))?;
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            confine::enter(kind);
+            accept(&socket, &stops, take);
+            socket
+        })?;
         Ok(Self { stop, listener, thread: Some(thread) })
     }
 }
@@ -75,6 +81,7 @@ impl Drop for Acceptor {
         self.stop.store(true, Ordering::Release);
         // Where it cannot be woken, better a thread left behind than a stop that hangs.
         if self.listener.shutdown(Shutdown::Both).is_ok() {
+            // The socket is removed here: the thread may remove no files.
             let _ = thread.join();
         }
     }

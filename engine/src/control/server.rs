@@ -22,6 +22,7 @@ use super::protocol::{
 };
 use super::record::FlowRecord;
 use super::{ControlSocket, Counters};
+use crate::confine::Kind;
 use crate::flow_dump::FlowDumper;
 use crate::metrics::Metrics;
 use crate::reload::{ReloadHandle, Reloaded};
@@ -75,7 +76,7 @@ impl ControlServer {
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared { dumper, metrics, reload, stop: Arc::clone(&stop) });
         let take = move |stream, peer, open: &[Open<MayOperate>]| accept(stream, peer, open, &shared);
-        Ok(Self { acceptor: Acceptor::start(socket, "wg-control", stop, take)? })
+        Ok(Self { acceptor: Acceptor::start(socket, ("wg-control", Kind::Control), stop, take)? })
     }
 
     /// Ends all connections and the thread, and removes the socket.

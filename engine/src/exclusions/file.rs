@@ -12,6 +12,7 @@ use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 use wireglass_core::exclusions::{CAPACITY, Exclusions};
 
 use super::ExclusionRecord;
+use crate::confine::{self, Kind};
 
 /// How often it is looked whether there is something new to keep.
 const LOOK: Duration = Duration::from_secs(2);
@@ -81,6 +82,7 @@ impl ExclusionFile {
         store(&path, &exclusions)?;
         let (stop, stopped) = bounded(0);
         let thread = thread::Builder::new().name("wg-exclusions".into()).spawn(move || {
+            confine::enter(Kind::Exclusions);
             let mut kept = kept;
             loop {
                 let is_over = stopped.recv_timeout(LOOK) != Err(RecvTimeoutError::Timeout);

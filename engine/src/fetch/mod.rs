@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::confine::{self, Kind};
 use wireglass_core::tls::{Fetch, FetchKind, FetchOutcome, Fetcher};
 
 /// How often an idle thread looks whether there is something to fetch.
@@ -37,6 +38,7 @@ impl FetchThreads {
         for number in 0..fetcher.settings().parallel {
             let (fetcher, stopping, said) = (Arc::clone(fetcher), Arc::clone(&stop), Arc::clone(&said));
             let thread = thread::Builder::new().name(format!("wg-fetch-{number}")).spawn(move || {
+                confine::enter(Kind::Fetch);
                 while !stopping.load(Ordering::Relaxed) {
                     match next(&fetcher, started) {
                         Some(fetch) => run(&fetcher, fetch, timeout, &said),

@@ -8,19 +8,27 @@ use wireglass_core::reason::Reason;
 
 use super::server::{Asking, Failure, Server};
 
-/// A server that is asked about the bodies of responses.
+/// A server that is asked about bodies.
 #[derive(Debug)]
 pub struct IcapInspector {
     name: Arc<str>,
-    server: Arc<Server>,
+    /// Its service for requests.
+    reqmod: Option<Arc<Server>>,
+    /// Likewise for responses.
+    respmod: Option<Arc<Server>>,
     max_bytes: u64,
 }
 
 impl IcapInspector {
-    /// `name`: as rules have it, `icap.NAME`. Of a body of more than `max_bytes` octets the server is not asked, as servers let pass what
-    /// is longer than they read.
-    pub fn new(name: Arc<str>, server: Arc<Server>, max_bytes: u64) -> Self {
-        Self { name, server, max_bytes }
+    /// `name`: as rules have it, `icap.NAME`. `reqmod`, `respmod`: its services. Of a body of more than `max_bytes` octets it is not asked,
+    /// as servers let pass what is longer than they read.
+    pub fn new(
+        name: Arc<str>,
+        reqmod: Option<Arc<Server>>,
+        respmod: Option<Arc<Server>>,
+        max_bytes: u64,
+    ) -> Self {
+        Self { name, reqmod, respmod, max_bytes }
     }
 }
 
@@ -30,13 +38,32 @@ impl Inspector for IcapInspector {
     }
 
     fn scanner(&self, message: &Message<'_>) -> Box<dyn Scanner> {
+        let server = if message.status.is_some() { &self.respmod } else { &self.reqmod };
+        let Some(server) = server else { return Box::new(NoService) };
         Box::new(IcapScanner {
             name: Arc::clone(&self.name),
-            server: Arc::clone(&self.server),
+            server: Arc::clone(server),
             left: self.max_bytes,
             heads: heads(message),
             state: State::Begins,
         })
+    }
+}
+
+/// Nobody can be asked about bodies of this direction, so nobody knows what is in them.
+struct NoService;
+
+impl Scanner for NoService {
+    fn feed(&mut self, _: &[u8]) -> Option<Finding> {
+        Some(Finding::Fails(Reason::IcapDown))
+    }
+
+    fn end(&mut self) -> Option<Finding> {
+        None
+    }
+
+    fn memory(&self) -> usize {
+        0
     }
 }
 
@@ -143,7 +170,10 @@ fn heads(message: &Message<'_>) -> [Vec<u8>; 2] {
     let (method, host, target) = (clean(method), clean(host), clean(target));
     let kind = content_type.map(|kind| format!("Content-Type: {}\r\n", clean(kind))).unwrap_or_default();
     let target = if target.starts_with('/') { target } else { format!("/{target}") };
-    let request = format!("{method} https://{host}{target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    let response = format!("HTTP/1.1 {status} OK\r\n{kind}\r\n");
+    let line = format!("{method} https://{host}{target} HTTP/1.1\r\nHost: {host}\r\n");
+    let [request, response] = match status {
+        Some(status) => [format!("{line}\r\n"), format!("HTTP/1.1 {status} OK\r\n{kind}\r\n")],
+        None => [format!("{line}{kind}\r\n"), String::new()],
+    };
     [request.into_bytes(), response.into_bytes()]
 }

@@ -6,6 +6,7 @@ use std::{io, thread};
 use wireglass_core::icap::{Method, Outcome, ServiceOptions};
 
 use super::server::{Failure, Server};
+use crate::confine::{self, Kind};
 
 /// What came of looking at a server.
 #[derive(Debug)]
@@ -63,6 +64,7 @@ pub fn probe_beside(servers: Vec<(Arc<str>, Arc<Server>)>) -> io::Result<()> {
         return Ok(());
     }
     let look = move || {
+        confine::enter(Kind::Content);
         for (name, server) in servers {
             let service = &server.settings().service;
             match probe(&server) {

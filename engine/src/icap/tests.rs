@@ -218,16 +218,50 @@ fn inspected(answer: &'static str, body: &[u8], max_bytes: u64) -> Option<Findin
         },
         1,
     );
-    let inspector = IcapInspector::new("icap.av".into(), server, max_bytes);
+    let inspector = IcapInspector::new("icap.av".into(), None, Some(server), max_bytes);
     let message = Message {
         method: "GET",
         host: "a.example",
         target: "/x?y",
-        status: 200,
+        status: Some(200),
         content_type: Some("text/\r\nplain"),
     };
     let mut scanner = inspector.scanner(&message);
     body.chunks(3).find_map(|octets| scanner.feed(octets)).or_else(|| scanner.end())
+}
+
+#[test]
+fn an_inspector_asks_about_requests_who_is_there_for_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let service = format!("icap://{}/reqscan", listener.local_addr().unwrap()).parse().unwrap();
+    let timeout = Duration::from_secs(5);
+    let settings = Settings { service, method: Method::Reqmod, preview: 0, timeout, connections: 1 };
+    let serving = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let asked = read_until(&mut stream, "\r\n0\r\n\r\n");
+        stream.write_all(b"ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=25\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n2\r\nno\r\n0\r\n\r\n").unwrap();
+        asked
+    });
+    let message = Message {
+        method: "POST",
+        host: "a.example",
+        target: "/up",
+        status: None,
+        content_type: Some("text/plain"),
+    };
+    let inspector = IcapInspector::new("icap.av".into(), Some(Server::new(settings)), None, 100);
+    let mut scanner = inspector.scanner(&message);
+    let Some(Finding::Hit(hit)) = scanner.feed(b"abc").or_else(|| scanner.end()) else {
+        panic!("a page is a find")
+    };
+    assert_eq!(&*hit.what, "changed by the server");
+    let asked = serving.join().unwrap();
+    assert!(asked.starts_with("REQMOD icap://127.0.0.1:"), "{asked}");
+    let head = "POST https://a.example/up HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\n\r\n";
+    assert!(asked.ends_with(&format!("{head}3\r\nabc\r\n0\r\n\r\n")), "{asked}");
+    // Nobody is there for responses.
+    let mut scanner = inspector.scanner(&Message { status: Some(200), ..message });
+    assert_eq!(scanner.feed(b"abc"), Some(Finding::Fails(Reason::IcapDown)));
 }
 
 #[test]

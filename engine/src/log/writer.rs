@@ -11,6 +11,7 @@ use wireglass_core::event::Timestamp;
 use super::eve;
 use super::output::{self, Destination, NotReopened, Output, Written};
 use super::ring::LogReceiver;
+use crate::confine::{self, Kind};
 use crate::metrics::{LogCounters, Metrics};
 
 /// How long the writer sleeps when the ring is empty. Workers cannot wake it: that would be a system call.
@@ -51,9 +52,10 @@ impl LogWriter {
         let mut sink = Sink::new(to, output::open(to)?);
         let control = Arc::new(Control::default());
         let shared = Arc::clone(&control);
-        let thread = thread::Builder::new()
-            .name("log".into())
-            .spawn(move || run(&mut sink, &receiver, stats.as_ref(), &shared))?;
+        let thread = thread::Builder::new().name("log".into()).spawn(move || {
+            confine::enter(Kind::Log);
+            run(&mut sink, &receiver, stats.as_ref(), &shared);
+        })?;
         Ok(Self { control, thread: Some(thread) })
     }
 

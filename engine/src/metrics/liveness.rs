@@ -1,5 +1,6 @@
 //! Whether the workers still go round. Each counts its turns, also the idle ones; one that counts none is stuck.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,24 @@ pub enum Pulse {
         /// Since somebody last saw it move.
         since: Duration,
     },
+}
+
+impl fmt::Display for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alive => f.write_str("ok"),
+            Self::Starting => f.write_str("starting"),
+            Self::Failed { worker } => {
+                write!(
+                    f,
+                    "worker {worker} has failed: its frames pass uninspected until the engine is restarted"
+                )
+            }
+            Self::Stuck { worker, since } => {
+                write!(f, "worker {worker} makes no turns for {} s", since.as_secs())
+            }
+        }
+    }
 }
 
 impl Liveness {

@@ -3,6 +3,7 @@
 mod access;
 mod capture;
 mod certificates;
+mod confinement;
 mod durations;
 mod generation;
 mod liveness;
@@ -15,6 +16,7 @@ mod records;
 mod rules;
 mod server;
 mod shares;
+mod signer;
 mod snapshot;
 mod status;
 mod verdicts;

@@ -19,8 +19,10 @@ use super::liveness::Liveness;
 use super::log_counters::LogCounters;
 use super::ports::PortSources;
 use crate::capture::CaptureCounters;
+use crate::confine::Confinement;
 use crate::handshake_pool::JobTimes;
 use crate::orders::Orders;
+use crate::signer::SignerCounters;
 use crate::verdicts::VerdictCounters;
 use wireglass_core::caches::TlsCaches;
 use wireglass_core::counters::{Kind, PortCounters, SCALARS, WorkerCounters};
@@ -93,6 +95,7 @@ pub struct Metrics {
     tls: OnceLock<Arc<TlsCaches>>,
     exclusions: OnceLock<Arc<Exclusions>>,
     fetcher: OnceLock<Arc<Fetcher>>,
+    pub(super) signer: OnceLock<Arc<SignerCounters>>,
     ports: OnceLock<PortSource>,
     port_sources: OnceLock<PortSources>,
     pools: OnceLock<PoolSource>,
@@ -102,6 +105,7 @@ pub struct Metrics {
     pub(super) verdicts: OnceLock<Arc<VerdictCounters>>,
     tallies: Mutex<Tallies>,
     records: Mutex<Option<RecordLibraries>>,
+    pub(super) confinement: OnceLock<Confinement>,
     job_times: OnceLock<[(&'static str, Arc<JobTimes>); 2]>,
     /// Seconds since the Unix epoch; 0: nobody has said.
     authorities_end: [AtomicI64; 2],
@@ -124,6 +128,7 @@ impl Metrics {
             tls: OnceLock::new(),
             exclusions: OnceLock::new(),
             fetcher: OnceLock::new(),
+            signer: OnceLock::new(),
             ports: OnceLock::new(),
             port_sources: OnceLock::new(),
             pools: OnceLock::new(),
@@ -133,6 +138,7 @@ impl Metrics {
             verdicts: OnceLock::new(),
             tallies: Mutex::default(),
             records: Mutex::default(),
+            confinement: OnceLock::new(),
             job_times: OnceLock::new(),
             authorities_end: Default::default(),
         }
@@ -181,6 +187,11 @@ impl Metrics {
     /// Adds what is fetched to what is reported. Only the first call counts.
     pub fn set_fetcher(&self, fetcher: Arc<Fetcher>) {
         let _ = self.fetcher.set(fetcher);
+    }
+
+    /// Adds the process that signs for the CAs to what is reported. Only the first call counts.
+    pub fn set_signer(&self, counters: Arc<SignerCounters>) {
+        let _ = self.signer.set(counters);
     }
 
     /// Adds the ports' own statistics to what is reported; `source` is called for every page, on the thread
@@ -318,8 +329,10 @@ impl Metrics {
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);
         self.record_libraries(&mut page);
+        self.confined(&mut page);
         self.tls_caches(&mut page);
         self.fetches(&mut page);
+        self.signing(&mut page);
         self.exclusions_by_cause(&mut page);
         self.orders_page(&mut page);
         self.log_counters(&mut page);

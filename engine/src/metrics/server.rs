@@ -11,6 +11,7 @@ use super::access::Access;
 use super::liveness::{PATIENCE, Pulse};
 use super::page::Metrics;
 use super::status;
+use crate::confine::{self, Kind};
 
 /// A client has this long to send its request, and again to take the answer.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -43,9 +44,10 @@ impl MetricsServer {
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name("metrics".into())
-            .spawn(move || serve(&listener, &Served { access, address, metrics }, &stopped))?;
+        let thread = thread::Builder::new().name("metrics".into()).spawn(move || {
+            confine::enter(Kind::Metrics);
+            serve(&listener, &Served { access, address, metrics }, &stopped);
+        })?;
         Ok(Self { address, stop, thread: Some(thread) })
     }
 
@@ -207,21 +209,8 @@ impl Served {
 
 /// For who restarts what is stuck, and for who waits for the start.
 fn health(pulse: Pulse) -> Response {
-    const UNAVAILABLE: &str = "503 Service Unavailable";
-    match pulse {
-        Pulse::Alive => Response::text("200 OK", "ok\n"),
-        Pulse::Starting => Response::text(UNAVAILABLE, "starting\n"),
-        Pulse::Failed { worker } => {
-            let said = format!(
-                "worker {worker} has failed: its frames pass uninspected until the engine is restarted\n"
-            );
-            Response::text(UNAVAILABLE, &said)
-        }
-        Pulse::Stuck { worker, since } => {
-            let said = format!("worker {worker} makes no turns for {} s\n", since.as_secs());
-            Response::text(UNAVAILABLE, &said)
-        }
-    }
+    let status = if pulse == Pulse::Alive { "200 OK" } else { "503 Service Unavailable" };
+    Response::text(status, &format!("{pulse}\n"))
 }
 
 struct Response {

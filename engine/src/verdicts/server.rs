@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use wireglass_core::reason::VerdictFate;
 
 use super::{Block, Finder, Line, VerdictSender};
+use crate::confine::Kind;
 use crate::control::ControlSocket;
 use crate::control::acceptor::{Acceptor, Open};
 use crate::control::operate::Peer;
@@ -51,7 +52,7 @@ impl VerdictServer {
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared { block, finder, sender, stop: Arc::clone(&stop) });
         let take = move |stream, peer, open: &[Open<()>]| accept(stream, peer, open, &shared);
-        Ok(Self { acceptor: Acceptor::start(socket, "wg-verdicts", stop, take)? })
+        Ok(Self { acceptor: Acceptor::start(socket, ("wg-verdicts", Kind::Verdicts), stop, take)? })
     }
 
     /// Ends all connections and the thread, and removes the socket.

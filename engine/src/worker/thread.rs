@@ -12,6 +12,7 @@ use wireglass_core::port::Io;
 
 use super::Worker;
 use super::plain_wire::PlainWire;
+use crate::confine::{self, Kind};
 
 /// Empty turns before an adaptive worker begins to sleep.
 const SPIN_TURNS: u32 = 200;
@@ -70,6 +71,8 @@ impl WorkerThread {
             let clock = Clock::start();
             let (now, wall) = clock.read();
             let mut worker = make(now, wall);
+            // Now that the thread has its core and DPDK knows it.
+            confine::enter(Kind::Worker);
             let turns = AssertUnwindSafe(|| run(&mut worker, &clock, idle, &stop));
             match (catch_unwind(turns), on_failure) {
                 (Ok(()), _) => {}

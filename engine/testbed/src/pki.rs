@@ -9,7 +9,7 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use wireglass_core::x509::CaFiles;
+use wireglass_core::x509::{CaFiles, CaKey};
 
 use super::Authority;
 
@@ -126,7 +126,7 @@ impl EngineCa {
             cert_name: format!("{} (certificate)", self.name),
             cert_pem: self.cert_pem.clone().into_bytes(),
             key_name: format!("{} (key)", self.name),
-            key_pem: self.key_pem.clone().into_bytes().into(),
+            key: CaKey::pem(self.key_pem.clone()),
         }
     }
 

@@ -197,7 +197,7 @@ impl Filter for Scripted {
             Verdict::Pass => self.open(decisions),
             Verdict::Block(_) | Verdict::Refused | Verdict::Failed | Verdict::Looked(_) => {
                 let reason = wireglass_core::reason::Reason::PolicyBlock;
-                decisions.end(Ending { reason, orderly: false });
+                decisions.end(Ending { reason, orderly: false, resets_server: false });
             }
         }
     }

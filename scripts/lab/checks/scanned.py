@@ -13,15 +13,24 @@ from ..peers import Peer, read_request
 from ..runner import check
 from ..scanner import EICAR, MARKER, PORT, Scanner
 from ..shell import Failed
+from .content_uploads import arrives, put
 
 _CONTENT = """
 [icap.av]
 respmod = "icap://127.0.0.1:{port}/avscan"
+reqmod = "icap://127.0.0.1:{port}/avscan"
 max_bytes = 8000000
 timeout_ms = {timeout}
 
 [content]
 timeout_seconds = 20
+
+[[content.rule]]
+name = "antivirus of uploads"
+direction = "request"
+inspect = ["icap.av"]
+hold = "all"
+action = "inspect"
 
 [[content.rule]]
 name = "antivirus"
@@ -30,6 +39,7 @@ hold = "all"
 action = "inspect"
 """
 _VERSIONS = ("--http1.1", "--http2")
+_UPLOADS = (("--http1.1",), ("--http1.1", "-H", "Transfer-Encoding: chunked"), ("--http2",))
 
 
 def _engine(lab, name, port=PORT, timeout=10_000):
@@ -78,6 +88,36 @@ def by_clamav(lab):
         for name, body in clean.items():
             _served(lab, name, body)
     return f"slowest {slowest * 1000:.0f} ms"
+
+
+@check("icap.uploads", group="alone")
+def uploads(lab):
+    """REQMOD by c-icap: EICAR and malware at the end of 1 and 3 MB go up, plain, chunked and in HTTP/2, and in a form: the page; clean files arrive"""
+    need_engine(lab)
+    malware = {"eicar": EICAR} | {f"up-{mb}": bytes(range(256)) * 4000 * mb + MARKER for mb in (1, 3)}
+    clean = {f"up-clean-{mb}": bytes(range(256)) * 4000 * mb for mb in (0, 1, 3)}
+    scanner = Scanner(lab, lab.folder / "scanner-uploads")
+    with scanner.running(), _engine(lab, "icap-uploads"):
+        for options in _UPLOADS:
+            for name, body in malware.items():
+                seen, target = put(lab, name, body, *options)
+                alert = blocked(lab, seen, "antivirus of uploads")
+                at(alert, "wireglass.found.by", "icap.av")
+                if target.exists():
+                    raise Failed(f"{name} {options}: it is at the server")
+            for name, body in clean.items():
+                arrives(lab, name, body, *options)
+        for version in _VERSIONS:
+            form = f"file=@{lab.folder / 'upload-eicar'}"
+            blocked(lab, lab.client.curl(WWW, SERVER4, version, "-F", form, path="/upload/form"), "antivirus of uploads")
+        scanner.stop(signal.SIGKILL)
+        for version in _VERSIONS:
+            seen, target = put(lab, "up-clean-1", clean["up-clean-1"], version)
+            if seen.status != 403 or target.exists():
+                raise Failed(f"no server {version}: exit {seen.exit}, status {seen.status}")
+            logged(lab, seen.local_port, None, "icap.down")
+        scanner.start()
+        arrives(lab, "up-clean-1", clean["up-clean-1"], "--http2")
 
 
 @check("icap.killed", group="alone")

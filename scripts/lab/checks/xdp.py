@@ -147,7 +147,7 @@ def link(lab):
 def refused(lab):
     """No such interface, too few queues, a capability that is missing, an MTU that is too large: exit 1, each with what to do"""
     _refused(lab, "nowhere", ["no interface nowhere here", "`ip link`"], change=("xdp:inside", "xdp:nowhere"))
-    _refused(lab, "no-bpf", ["lacks CAP_BPF", "CapabilityBoundingSet="], prefix=("setpriv", "--bounding-set=-bpf,-sys_admin"))
+    _refused(lab, "no-admin", ["lacks CAP_SYS_ADMIN", "CapabilityBoundingSet="], prefix=("setpriv", "--bounding-set=-sys_admin"))
     # On veth it stays so: DPDK's driver asks for "combined" queues, and veth has none.
     _refused(lab, "queues", ["xdp:inside", "1 queue(s)", "2 worker(s)", "ethtool -L inside combined 2"], cores=(0, 1))
     middle = lab.network.middle

@@ -128,6 +128,8 @@ pub struct Ending {
     pub reason: Reason,
     /// What has been decided to pass goes first, then close_notify and FIN to both ends. Else RST to both, at once.
     pub orderly: bool,
+    /// The server gets a RST all the same: it has the beginning of a request that does not go on.
+    pub resets_server: bool,
 }
 
 /// What a filter has decided, in each direction in the order of its bytes.

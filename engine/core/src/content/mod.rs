@@ -27,7 +27,9 @@ pub use border::{Border, Borders, Exchange, FrameHead, HeadKind, What};
 pub use filter::{Decisions, Ending, Filter, Filters, Report, Scan, StreamEnd, Verdict};
 pub use http::HttpInspector;
 pub use http_reader::HttpReaders;
-pub use inspect::{BodyJob, BodyScan, FileFacts, Finding, Found, Hit, Inspector, Looked, Message, Scanner};
+pub use inspect::{
+    Asked, BodyJob, BodyScan, FileFacts, Finding, Found, Hit, Inspector, Looked, Message, Scanner,
+};
 pub use page::{Page, PageError, PageFacts};
 pub use page_answer::BlockedFlow;
 pub use rules::RuleFilters;

@@ -135,7 +135,7 @@ impl PageAnswer {
     fn end(&mut self, decisions: &mut Decisions) {
         self.answered = true;
         self.lines = Lines::default();
-        decisions.end(Ending { reason: Reason::PolicyBlock, orderly: true });
+        decisions.end(Ending { reason: Reason::PolicyBlock, orderly: true, resets_server: false });
     }
 }
 
@@ -228,7 +228,11 @@ mod tests {
             op => panic!("{op:?}"),
         });
         let text = String::from_utf8(inserted.collect::<Vec<_>>().concat()).unwrap();
-        (text, decisions.ending == Some(Ending { reason: Reason::PolicyBlock, orderly: true }))
+        (
+            text,
+            decisions.ending
+                == Some(Ending { reason: Reason::PolicyBlock, orderly: true, resets_server: false }),
+        )
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
             let awaits = self.outstanding > 0
                 || !self.decisions.asked.is_empty()
                 || self.filter.poll_timeout().is_some();
-            let reset = Ending { reason: Reason::ContentUndecided, orderly: false };
+            let reset = Ending { reason: Reason::ContentUndecided, orderly: false, resets_server: false };
             (!awaits && End::BOTH.into_iter().any(is_stuck)).then_some(reset)
         })
     }

@@ -352,11 +352,12 @@ impl<IO: Io> Adopted<IO> {
     /// truncation off as the end of the data.
     pub(super) fn end(self: Box<Self>, cx: &mut Context<IO>, reason: Reason) -> Next<IO> {
         let is_at_rest = self.is_at_rest();
-        self.part(cx, Ending { reason, orderly: is_at_rest })
+        self.part(cx, Ending { reason, orderly: is_at_rest, resets_server: false })
     }
 
     /// Ends it as is asked, if that can be done.
-    fn part(mut self: Box<Self>, cx: &mut Context<IO>, Ending { reason, orderly }: Ending) -> Next<IO> {
+    fn part(mut self: Box<Self>, cx: &mut Context<IO>, ending: Ending) -> Next<IO> {
+        let Ending { reason, orderly, resets_server } = ending;
         let closed = match &mut self.tls {
             Tls::Relay(relaying) if orderly => relaying.close(cx, &mut self.legs),
             _ => false,
@@ -369,6 +370,9 @@ impl<IO: Io> Adopted<IO> {
             mirrored.close(cx, End::Client);
         }
         self.finish(cx);
+        if resets_server {
+            self.legs.server.tcp.abort();
+        }
         let blocked = match self.answering {
             Some(_) => Blocked::answered(cx, self.legs),
             None => Blocked::orderly(cx, self.legs),

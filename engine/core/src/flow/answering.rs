@@ -45,7 +45,7 @@ impl Answering {
 
     /// The client had its time.
     pub(super) fn timed_out(&self, now: Instant) -> Option<Ending> {
-        let ending = Ending { reason: Reason::PolicyBlock, orderly: true };
+        let ending = Ending { reason: Reason::PolicyBlock, orderly: true, resets_server: false };
         self.until.filter(|until| *until <= now).map(|_| ending)
     }
 

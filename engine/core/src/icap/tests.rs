@@ -138,6 +138,39 @@ fn what_servers_say() {
     assert_eq!(answered("\r\n"), Ok(None));
 }
 
+/// What comes of a request that goes out, where the server answers with this.
+#[track_caller]
+fn about_request(body: &[u8], answer: &str) -> Result<Option<Outcome>, IcapError> {
+    let ask = |piece: usize| {
+        let mut exchange = Exchange::new(&service(), Method::Reqmod, [REQUEST, b""], None);
+        exchange.push(body);
+        exchange.end();
+        assert!(text(exchange.take_output()).starts_with("REQMOD "));
+        for bytes in answer.as_bytes().chunks(piece) {
+            exchange.receive(bytes)?;
+        }
+        Ok(exchange.outcome().cloned())
+    };
+    let whole = ask(answer.len());
+    assert_eq!(ask(1), whole);
+    whole
+}
+
+#[test]
+fn what_servers_say_of_requests() {
+    let body = b"some text";
+    let made = |status, bytes| Ok(Some(Outcome::Modified(Modified { threat: None, status, bytes })));
+    let request = |head: &str, body: &str| modified(head, body).replace("res-", "req-");
+    let same = std::str::from_utf8(REQUEST).unwrap();
+    assert_eq!(about_request(body, "ICAP/1.0 204 No Content\r\n\r\n"), Ok(Some(Outcome::Unmodified)));
+    assert_eq!(about_request(body, &request(same, "some text")), Ok(Some(Outcome::Unmodified)));
+    // A request that is another one, and a page in its place.
+    assert_eq!(about_request(body, &request(same, "some test")), made(None, 9));
+    assert_eq!(about_request(body, &request(same, "some text and more")), made(None, 18));
+    assert_eq!(about_request(body, &modified(PAGE, "blocked")), made(Some(403), 7));
+    assert_eq!(about_request(body, &request(same, "some")), Err(IcapError::Short { expected: 9, got: 4 }));
+}
+
 #[test]
 fn a_body_that_is_shorter_than_it_was_to_be() {
     let short = |answer: &str| answered(b"some text", answer);

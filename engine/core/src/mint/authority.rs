@@ -1,14 +1,15 @@
-//! A CA of ours: its certificate, checked, and its key.
+//! A CA of ours: its certificate, checked. The key is [elsewhere](super::vault).
 
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use x509_cert::der::Encode;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
-use crate::x509::{CaFiles, Certificate, Key, Provider, PublicKey, SetupError, describe_date as date, oid};
+use crate::x509::{CaFiles, Certificate, PublicKey, SetupError, describe_date as date, oid};
 
-/// A CA that signs minted leaves.
+/// A CA in whose name leaves are minted.
+#[derive(Clone)]
 pub(crate) struct Authority {
     /// DER of its certificate and of those above it, as clients get them.
     chain: Vec<Vec<u8>>,
@@ -21,12 +22,11 @@ pub(crate) struct Authority {
     signs_crls: bool,
     /// Where its CRL is to be had, as its leaves say.
     crl_url: Option<String>,
-    key: Key,
 }
 
 impl Authority {
-    /// Loads and checks a CA. `now` is in seconds since the Unix epoch.
-    pub(crate) fn load(provider: Provider, files: &CaFiles, now: u64) -> Result<Self, SetupError> {
+    /// Reads and checks its certificate. `now` is in seconds since the Unix epoch.
+    pub(crate) fn load(files: &CaFiles, now: u64) -> Result<Self, SetupError> {
         let wrong = |expected: &str| SetupError::new(&files.cert_name, expected);
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&files.cert_pem)
             .collect::<Result<_, _>>()
@@ -35,17 +35,8 @@ impl Authority {
         let certificate = Certificate::parse(first).map_err(|_| wrong("a certificate in valid DER"))?;
         check_is_ca(&certificate, now).map_err(|expected| wrong(&expected))?;
 
-        let wrong_key = |expected: &str| SetupError::new(&files.key_name, expected);
-        let der =
-            PrivateKeyDer::from_pem_slice(&files.key_pem).map_err(|_| wrong_key("a private key in PEM"))?;
-        let key = Key::load(provider, der)
-            .map_err(|_| wrong_key("a P-256, P-384 or RSA (2048 bits or more) key that is not encrypted"))?;
         let unusable = |_| wrong("a certificate in valid DER");
         let public_key = certificate.tbs.public_key.to_der().map_err(unusable)?;
-        if key.public_key().as_deref() != Some(&public_key) {
-            return Err(wrong_key(&format!("the key of the certificate in {}", files.cert_name)));
-        }
-        key.certificate_algorithm().map_err(|_| wrong_key("a P-256, P-384 or RSA key"))?;
         let key_id = match certificate.decode_extension::<SubjectKeyIdentifier>(oid::SUBJECT_KEY_ID) {
             Some(Ok(SubjectKeyIdentifier(id))) => Some(id.as_bytes().to_vec()),
             _ => None,
@@ -65,7 +56,6 @@ impl Authority {
             key_id,
             not_before: certificate.not_before(),
             not_after: certificate.not_after(),
-            key,
             chain: chain.iter().map(|c| c.to_vec()).collect(),
         })
     }
@@ -119,8 +109,9 @@ impl Authority {
         (self.not_before, self.not_after)
     }
 
-    pub(crate) fn key(&self) -> &Key {
-        &self.key
+    /// Itself and those above it, as far as they are known.
+    pub(super) fn certificates(&self) -> impl Iterator<Item = Certificate<'_>> {
+        self.chain.iter().filter_map(|der| Certificate::parse(der).ok())
     }
 }
 

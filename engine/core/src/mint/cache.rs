@@ -196,13 +196,12 @@ mod tests {
     fn what_has_expired_is_minted_anew() {
         let cache = cache();
         let first = cache.find_or(key(1), 0, || Ok(leaf(10))).unwrap();
-        let again = cache.find_or(key(1), 9, || Err(MintError::Crypto)).unwrap();
+        let again = cache.find_or(key(1), 9, || Err(MintError::Leaf)).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
         let other = cache.find_or(key(1), 10, || Ok(leaf(20))).unwrap();
         assert_eq!((other.not_after(), cache.counters.leaf.values()), (20, [1, 2, 0]));
         // In another thread, that has none at hand.
-        let shared =
-            thread::scope(|s| s.spawn(|| cache.find_or(key(1), 19, || Err(MintError::Crypto))).join());
+        let shared = thread::scope(|s| s.spawn(|| cache.find_or(key(1), 19, || Err(MintError::Leaf))).join());
         assert!(Arc::ptr_eq(&shared.unwrap().unwrap(), &other));
     }
 
@@ -210,8 +209,8 @@ mod tests {
     fn leaves_at_hand_are_the_caches_own() {
         let (one, other) = (cache(), cache());
         one.find_or(key(1), 0, || Ok(leaf(10))).unwrap();
-        assert_eq!(other.find_or(key(1), 0, || Err(MintError::Crypto)).err(), Some(MintError::Crypto));
-        assert_eq!(one.find_or(key(1), 0, || Err(MintError::Crypto)).unwrap().not_after(), 10);
+        assert_eq!(other.find_or(key(1), 0, || Err(MintError::Leaf)).err(), Some(MintError::Leaf));
+        assert_eq!(one.find_or(key(1), 0, || Err(MintError::Leaf)).unwrap().not_after(), 10);
     }
 
     #[test]
@@ -244,7 +243,7 @@ mod tests {
                 let mint = || match tries.fetch_add(1, Ordering::Relaxed) {
                     0 => {
                         thread::sleep(Duration::from_millis(50));
-                        Err(MintError::Crypto)
+                        Err(MintError::Leaf)
                     }
                     _ => Ok(leaf(10)),
                 };

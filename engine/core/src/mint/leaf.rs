@@ -16,8 +16,10 @@ use x509_cert::ext::pkix::{
 use x509_cert::name::RdnSequence;
 use x509_cert::time::{Time, Validity};
 
-use super::status::{self, Staple};
-use super::{Authority, LeafRequest, MintError};
+use super::Authority;
+use super::signer::{LeafOrder, SignError};
+use super::status;
+use super::vault::SigningCa;
 use crate::lock::Lock;
 use crate::x509::{self, Certificate, Certified, Key, Tbs, assemble, oid, serial_hex};
 
@@ -47,22 +49,28 @@ impl Leaf {
         Self { certified, number: number.to_vec(), stapled, fingerprint, serial, not_after }
     }
 
+    /// Likewise, of what a signer has made. None: it is not a certificate.
+    pub(super) fn signed(der: Vec<u8>, issuers: &[Vec<u8>], key: &Key) -> Option<Self> {
+        let certificate = Certificate::parse(&der).ok()?;
+        let (number, not_after) = (certificate.tbs.serial.value().to_vec(), certificate.not_after());
+        Some(Self::new(der, issuers, key, &number, not_after))
+    }
+
     /// Its chain and key, as a leg presents them.
     pub(crate) fn certified(&self) -> &Certified {
         &self.certified
     }
 
     /// Its chain and key with an OCSP response, which `sign` makes for its serial number where there is none that holds at `now`.
-    pub(super) fn stapled(&self, now: i64, sign: impl FnOnce(&[u8]) -> Option<Staple>) -> Option<Certified> {
+    pub(super) fn stapled(&self, now: i64, sign: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Option<Certified> {
         let mut stapled = self.stapled.lock();
         if let Some((certified, renew)) = &*stapled
             && (*renew - status::RENEWED..*renew).contains(&now)
         {
             return Some(certified.clone());
         }
-        let Staple { der, renew } = sign(&self.number)?;
-        let certified = self.certified.with_staple(der);
-        *stapled = Some((certified.clone(), renew));
+        let certified = self.certified.with_staple(sign(&self.number)?);
+        *stapled = Some((certified.clone(), now.saturating_add(status::RENEWED)));
         Some(certified)
     }
 
@@ -82,61 +90,55 @@ impl Leaf {
     }
 }
 
-/// Signs a copy of `original` for `key`.
-pub(super) fn mint(
-    authority: &Authority,
-    key: &Key,
-    original: &[u8],
-    order: &LeafRequest,
+/// DER of a copy of `original` for the key of the order.
+pub(super) fn copy(
+    ca: &SigningCa,
+    original: &Certificate<'_>,
+    order: &LeafOrder<'_>,
     random: &dyn SecureRandom,
-) -> Result<Leaf, MintError> {
-    let original = Certificate::parse(original).map_err(|_| MintError::Original)?;
+) -> Result<Vec<u8>, SignError> {
     let dates = (original.not_before(), original.not_after());
     // Byte for byte, and the name that was asked for is never added: that would hide a mismatch.
     let names = original.extension(oid::SUBJECT_ALT_NAME);
-    let subject = original.tbs.subject.to_der().map_err(|_| MintError::Original)?;
-    sign(authority, key, &subject, names, dates, order, random)
+    let subject = original.tbs.subject.to_der().map_err(|_| SignError::Original)?;
+    sign(ca, &subject, names, dates, order, random)
 }
 
-/// Signs a leaf for `key` that says one name and nothing else, as nothing else is known.
-pub(super) fn mint_named(
-    authority: &Authority,
-    key: &Key,
+/// DER of a leaf that says one name and nothing else, as nothing else is known.
+pub(super) fn named(
+    ca: &SigningCa,
     name: &str,
-    order: &LeafRequest,
+    order: &LeafOrder<'_>,
     random: &dyn SecureRandom,
-) -> Result<Leaf, MintError> {
-    let name = Ia5String::new(name).map_err(|_| MintError::Original)?;
-    let names = SubjectAltName(vec![GeneralName::DnsName(name)]).to_der().map_err(|_| MintError::Original)?;
+) -> Result<Vec<u8>, SignError> {
+    let name = Ia5String::new(name).map_err(|_| SignError::Original)?;
+    let names = SubjectAltName(vec![GeneralName::DnsName(name)]).to_der().map_err(|_| SignError::Original)?;
     // RFC 5280 §4.2.1.6: critical, as there is no other subject. A common name has no room for long names.
-    let subject = RdnSequence::default().to_der().map_err(|_| MintError::Original)?;
-    sign(authority, key, &subject, Some((&names, true)), (0, i64::MAX), order, random)
+    let subject = RdnSequence::default().to_der().map_err(|_| SignError::Original)?;
+    sign(ca, &subject, Some((&names, true)), (0, i64::MAX), order, random)
 }
 
-/// Signs a leaf for `key`. `names`: its subjectAltName, and whether that is critical; `dates`: of what it stands for.
+/// `names`: the leaf's subjectAltName, and whether that is critical; `dates`: of what it stands for.
 fn sign(
-    authority: &Authority,
-    key: &Key,
+    ca: &SigningCa,
     subject: &[u8],
     names: Option<(&[u8], bool)>,
     dates: (i64, i64),
-    order: &LeafRequest,
+    order: &LeafOrder<'_>,
     random: &dyn SecureRandom,
-) -> Result<Leaf, MintError> {
-    let (not_before, not_after) = clip(dates, authority.validity(), order).ok_or(MintError::Validity)?;
-    let serial = random_serial(random).ok_or(MintError::Crypto)?;
-    let public_key = key.public_key().ok_or(MintError::Crypto)?;
+) -> Result<Vec<u8>, SignError> {
+    let authority = &ca.authority;
+    let (not_before, not_after) = clip(dates, authority.validity(), order).ok_or(SignError::Validity)?;
     let fields = Fields {
-        serial: &serial,
+        serial: &random_serial(random).ok_or(SignError::Crypto)?,
         issuer: authority.subject(),
         subject,
-        public_key: &public_key,
+        public_key: order.public_key,
         not_before,
         not_after,
-        extensions: extensions(authority, names).map_err(|_| MintError::Original)?,
+        extensions: extensions(authority, names).map_err(|_| SignError::Original)?,
     };
-    let der = fields.sign(authority.key()).ok_or(MintError::Crypto)?;
-    Ok(Leaf::new(der, authority.chain(), key, &serial, not_after))
+    fields.sign(&ca.key).ok_or(SignError::Crypto)
 }
 
 /// The part of the original's validity that the copy gets; `None`: nothing is left.
@@ -144,7 +146,7 @@ fn sign(
 /// Inside the original's and the CA's validity, and not longer than `max_days`. It begins a little before now, for clients
 /// whose clocks are behind. The dates of an original that is expired or not yet valid stay what they are, so that clients
 /// see for themselves; an expired one may be older than the CA.
-fn clip(original: (i64, i64), ca: (i64, i64), order: &LeafRequest) -> Option<(i64, i64)> {
+fn clip(original: (i64, i64), ca: (i64, i64), order: &LeafOrder<'_>) -> Option<(i64, i64)> {
     let longest = i64::from(order.max_days.max(1)) * DAY;
     let earliest = if original.1 < order.now {
         original.1.saturating_sub(longest)

@@ -2,23 +2,28 @@
 //!
 //! A copy is only ordered for a certificate that was verified, or whose defect the profile tolerates. Where the engine itself answers
 //! in place of a server, there is no original, and the leaf has the name that was asked for. The leaf key is made
-//! once per process and kind; the CA's keys sign certificates and nothing else.
+//! once per process and kind. The CAs' keys are a [signer's](signer): in this process only where there is no other.
 
 mod authority;
 pub mod ca;
 mod cache;
 mod leaf;
+mod signer;
 pub mod status;
+mod vault;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{self, Arc};
 
-use rustls::crypto::SecureRandom;
+use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 
 pub(crate) use authority::Authority;
 pub(crate) use leaf::Leaf;
+pub use signer::{CaSigner, LeafOrder, LeafSubject, Refusal, SignError};
+pub(crate) use vault::ANSWER_DAYS;
+pub use vault::{CaVault, OriginalCheck};
 
 use crate::caches::TlsCaches;
 use crate::event::MintedBy;
@@ -46,23 +51,44 @@ pub(crate) struct LeafRequest {
 pub(crate) enum MintError {
     /// The provider could not make such a key.
     NoSuchKey(KeyType),
-    /// The original is not a certificate. Verification would not have let it through.
-    Original,
-    /// The original and the CA are never valid at the same time.
-    Validity,
-    /// No random numbers, or signing failed.
-    Crypto,
+    /// The signer made none.
+    Signer(SignError),
+    /// What the signer made is no certificate, or it has no public key to make one for.
+    Leaf,
+}
+
+impl From<SignError> for MintError {
+    fn from(error: SignError) -> Self {
+        Self::Signer(error)
+    }
+}
+
+impl MintError {
+    /// Why the flow ends.
+    pub(crate) fn reason(self) -> Reason {
+        match self {
+            Self::Signer(SignError::Unanswered) => Reason::MintUnanswered,
+            Self::Signer(SignError::Refused(_)) => Reason::MintRefused,
+            Self::Signer(_) | Self::NoSuchKey(_) | Self::Leaf => Reason::MintFailed,
+        }
+    }
 }
 
 impl fmt::Display for MintError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoSuchKey(_) => "no key of the kind that the client can verify could be made",
-            Self::Original => "the server's certificate cannot be copied",
-            Self::Validity => "the server's certificate and the CA's are never valid at the same time",
-            Self::Crypto => "the crypto provider failed",
-        })
+        match self {
+            Self::NoSuchKey(_) => f.write_str("no key of the kind that the client can verify could be made"),
+            Self::Signer(error) => write!(f, "{error}"),
+            Self::Leaf => f.write_str("the signer made something else than a certificate"),
+        }
     }
+}
+
+/// Both CAs, and who signs in their names.
+pub(crate) struct SignedFor {
+    pub(crate) trusted: Authority,
+    pub(crate) untrusted: Authority,
+    pub(crate) signer: Arc<dyn CaSigner>,
 }
 
 /// Kinds of leaf keys.
@@ -71,9 +97,9 @@ const KEY_TYPES: usize = KeyType::Rsa2048 as usize + 1;
 /// Makes copies, and keeps them for the next client of the same server.
 pub(crate) struct Mint {
     provider: Provider,
-    random: &'static dyn SecureRandom,
     trusted: Authority,
     untrusted: Authority,
+    signer: Arc<dyn CaSigner>,
     shared: Arc<Minted>,
 }
 
@@ -86,21 +112,18 @@ struct Minted {
 }
 
 impl Mint {
-    pub(crate) fn new(
-        provider: Provider,
-        trusted: Authority,
-        untrusted: Authority,
-        counters: Arc<TlsCaches>,
-    ) -> Self {
+    pub(crate) fn new(provider: Provider, cas: SignedFor, counters: Arc<TlsCaches>) -> Self {
         let shared =
             Minted { leaf_keys: Default::default(), cache: Cache::new(counters), count: AtomicU64::new(0) };
-        Self { provider, random: provider.load().secure_random, trusted, untrusted, shared: Arc::new(shared) }
+        let SignedFor { trusted, untrusted, signer } = cas;
+        Self { provider, trusted, untrusted, signer, shared: Arc::new(shared) }
     }
 
     /// A mint with these CAs that has the leaves of this one, as far as they are of one of them.
-    pub(crate) fn succeeded_by(&self, trusted: Authority, untrusted: Authority) -> Self {
-        let Self { provider, random, trusted: _, untrusted: _, shared } = self;
-        Self { provider: *provider, random: *random, trusted, untrusted, shared: Arc::clone(shared) }
+    pub(crate) fn succeeded_by(&self, cas: SignedFor) -> Self {
+        let Self { provider, trusted: _, untrusted: _, signer: _, shared } = self;
+        let SignedFor { trusted, untrusted, signer } = cas;
+        Self { provider: *provider, trusted, untrusted, signer, shared: Arc::clone(shared) }
     }
 
     /// Whose keys it makes.
@@ -108,11 +131,19 @@ impl Mint {
         self.provider
     }
 
-    /// A copy of `original`, a certificate in DER: out of the cache or freshly signed.
-    pub(crate) fn copy(&self, original: &[u8], order: LeafRequest) -> Result<Arc<Leaf>, MintError> {
-        self.find_or_mint(Sha256::digest(original).into(), order, |authority, key| {
-            leaf::mint(authority, key, original, &order, self.random)
-        })
+    /// A copy of a certificate, in DER: out of the cache or freshly signed. `others` were presented with it, `added` were not.
+    pub(crate) fn copy(
+        &self,
+        original: &[u8],
+        others: &[CertificateDer<'_>],
+        added: &[Arc<[u8]>],
+        order: LeafRequest,
+    ) -> Result<Arc<Leaf>, MintError> {
+        self.find_or_mint(
+            Sha256::digest(original).into(),
+            order,
+            LeafSubject::Copy { original, others, added },
+        )
     }
 
     /// A leaf for a server of which no more is known than its name, likewise.
@@ -120,24 +151,26 @@ impl Mint {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         // No certificate in DER begins like this.
         let digest = Sha256::new_with_prefix(b"name alone: ").chain_update(&name).finalize().into();
-        self.find_or_mint(digest, order, |authority, key| {
-            leaf::mint_named(authority, key, &name, &order, self.random)
-        })
+        self.find_or_mint(digest, order, LeafSubject::Name(&name))
     }
 
     fn find_or_mint(
         &self,
         original: [u8; 32],
-        order: LeafRequest,
-        mint: impl FnOnce(&Authority, &Key) -> Result<Leaf, MintError>,
+        request: LeafRequest,
+        subject: LeafSubject<'_>,
     ) -> Result<Arc<Leaf>, MintError> {
-        let authority = match order.by {
+        let authority = match request.by {
             MintedBy::Trusted => &self.trusted,
             MintedBy::Untrusted => &self.untrusted,
         };
-        let key = cache::Key::new(original, authority.fingerprint(), &order);
-        self.shared.cache.find_or(key, order.now, || {
-            let leaf = mint(authority, self.leaf_key(order.key_type)?)?;
+        let ca = authority.fingerprint();
+        let LeafRequest { max_days, now, .. } = request;
+        self.shared.cache.find_or(cache::Key::new(original, ca, &request), now, || {
+            let key = self.leaf_key(request.key_type)?;
+            let public_key = &key.public_key().ok_or(MintError::Leaf)?;
+            let der = self.signer.leaf(&LeafOrder { ca, subject, public_key, max_days, now })?;
+            let leaf = Leaf::signed(der, authority.chain(), key).ok_or(MintError::Leaf)?;
             self.shared.count.fetch_add(1, Ordering::Relaxed);
             Ok(leaf)
         })
@@ -145,11 +178,18 @@ impl Mint {
 
     /// The leaf with the CA's word that it is not revoked, for a client that asks for it. The same for some hours.
     pub(crate) fn stapled(&self, leaf: &Leaf, by: MintedBy, now: i64) -> Option<Certified> {
-        let authority = match by {
-            MintedBy::Trusted => &self.trusted,
-            MintedBy::Untrusted => return None,
-        };
-        leaf.stapled(now, |serial| status::staple(authority, serial, now))
+        match by {
+            MintedBy::Trusted => {
+                let ca = self.trusted.fingerprint();
+                leaf.stapled(now, |serial| self.signer.status(ca, serial, now).ok())
+            }
+            MintedBy::Untrusted => None,
+        }
+    }
+
+    /// Both CAs as orders call them.
+    pub(crate) fn ca_fingerprints(&self) -> [[u8; 32]; 2] {
+        [&self.trusted, &self.untrusted].map(Authority::fingerprint)
     }
 
     /// When the CAs' certificates end, in seconds since the Unix epoch.

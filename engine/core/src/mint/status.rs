@@ -12,7 +12,7 @@ use x509_cert::der::{self, Decode, Encode, Sequence, Tag, TagNumber};
 use x509_cert::ext::Extension;
 use x509_cert::time::Time;
 
-use super::Authority;
+use super::vault::SigningCa;
 use crate::x509::ocsp::{AlgorithmId, BASIC, Basic, CertId, Data, Response, ResponseBytes, SHA1, Single};
 use crate::x509::{CaFiles, Provider, SetupError, assemble, key_bits, oid};
 
@@ -23,22 +23,16 @@ const BEFORE: i64 = HOUR;
 const HOLDS: i64 = 24 * HOUR;
 pub(super) const RENEWED: i64 = 12 * HOUR;
 
-/// An OCSP response for one leaf.
-pub(super) struct Staple {
-    pub(super) der: Vec<u8>,
-    /// When there should be a new one, in seconds since the Unix epoch.
-    pub(super) renew: i64,
+/// DER of an OCSP response: the CA says at `now` that the certificate with this serial number, DER of an INTEGER's content, is good.
+/// None: it cannot sign.
+pub(super) fn staple(ca: &SigningCa, serial: &[u8], now: i64) -> Option<Vec<u8>> {
+    response(ca, serial, now).ok()?
 }
 
-/// The CA says at `now` that the certificate with this serial number, DER of an INTEGER's content, is good. None: it cannot sign.
-pub(super) fn staple(authority: &Authority, serial: &[u8], now: i64) -> Option<Staple> {
-    let der = response(authority, serial, now).ok()??;
-    Some(Staple { der, renew: now.saturating_add(RENEWED) })
-}
-
-fn response(authority: &Authority, serial: &[u8], now: i64) -> der::Result<Option<Vec<u8>>> {
+fn response(ca: &SigningCa, serial: &[u8], now: i64) -> der::Result<Option<Vec<u8>>> {
+    let SigningCa { authority, key: signing } = ca;
     let Some(key) = key_bits(authority.public_key()) else { return Ok(None) };
-    let Ok(algorithm) = authority.key().certificate_algorithm() else { return Ok(None) };
+    let Ok(algorithm) = signing.certificate_algorithm() else { return Ok(None) };
     let (name_hash, key_hash) = (Sha1::digest(authority.subject()), Sha1::digest(key));
     let this_update = generalized(now - BEFORE)?;
     let single = Single {
@@ -64,7 +58,7 @@ fn response(authority: &Authority, serial: &[u8], now: i64) -> der::Result<Optio
         extensions: None,
     };
     let data = data.to_der()?;
-    let Ok(signature) = authority.key().sign_certificate(&data) else { return Ok(None) };
+    let Ok(signature) = signing.sign_certificate(&data) else { return Ok(None) };
     let basic = Basic {
         data: AnyRef::from_der(&data)?,
         algorithm: AnyRef::new(Tag::Sequence, algorithm.as_ref())?,
@@ -133,16 +127,17 @@ pub fn crl(
     days: u32,
     now: u64,
 ) -> Result<Vec<u8>, CrlError> {
-    let authority = Authority::load(provider, files, now).map_err(CrlError::Files)?;
-    if !authority.signs_crls() {
+    let ca = SigningCa::load(provider, files, None, now).map_err(CrlError::Files)?;
+    if !ca.authority.signs_crls() {
         return Err(CrlError::NoCrlSign);
     }
     let now = i64::try_from(now).map_err(|_| CrlError::Signing)?;
-    list(&authority, serials, i64::from(days), now).map_err(|_| CrlError::Signing)?.ok_or(CrlError::Signing)
+    list(&ca, serials, i64::from(days), now).map_err(|_| CrlError::Signing)?.ok_or(CrlError::Signing)
 }
 
-fn list(authority: &Authority, serials: &[Vec<u8>], days: i64, now: i64) -> der::Result<Option<Vec<u8>>> {
-    let Ok(algorithm) = authority.key().certificate_algorithm() else { return Ok(None) };
+fn list(ca: &SigningCa, serials: &[Vec<u8>], days: i64, now: i64) -> der::Result<Option<Vec<u8>>> {
+    let SigningCa { authority, key } = ca;
+    let Ok(algorithm) = key.certificate_algorithm() else { return Ok(None) };
     let mut entries = Vec::with_capacity(serials.len());
     for serial in serials {
         entries.push(Entry { serial: AnyRef::new(Tag::Integer, serial)?, date: time(now - BEFORE)? });
@@ -166,7 +161,7 @@ fn list(authority: &Authority, serials: &[Vec<u8>], days: i64, now: i64) -> der:
         extensions: Some(extensions),
     };
     let list = list.to_der()?;
-    let Ok(signature) = authority.key().sign_certificate(&list) else { return Ok(None) };
+    let Ok(signature) = key.sign_certificate(&list) else { return Ok(None) };
     assemble(&list, signature.algorithm, &signature.value).map(Some)
 }
 

@@ -76,7 +76,11 @@ pub(super) fn for_client(reason: Reason) -> Option<u8> {
             HANDSHAKE_FAILURE
         }
         Reason::ServerProtocol => HANDSHAKE_FAILURE,
-        Reason::MintFailed | Reason::Internal | Reason::ResourceMemory => INTERNAL_ERROR,
+        Reason::MintFailed
+        | Reason::MintUnanswered
+        | Reason::MintRefused
+        | Reason::Internal
+        | Reason::ResourceMemory => INTERNAL_ERROR,
         _ => return None,
     })
 }

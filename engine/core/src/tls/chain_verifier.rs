@@ -1,5 +1,6 @@
 //! The verification of a chain by itself, without a handshake: for `wireglass verify`, and for tests.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -10,6 +11,7 @@ use super::verify::crl::Crls;
 use super::verify::intermediates::Intermediates;
 use super::verify::sct::CtLogs;
 use super::verify::{Budget, Effort, Findings, OwnCa, Verifier};
+use crate::reason::Reason;
 use crate::x509::{Provider, RootFile, SetupError};
 
 /// Verifies chains as handshakes have theirs verified.
@@ -72,6 +74,17 @@ impl ChainVerifier {
         let (findings, mut consulted) = self.0.verify(leaf, others, staple, name, time, &effort);
         self.0.order(&mut consulted, now);
         findings
+    }
+
+    /// Defects of a chain that was presented, whichever name was asked for: a name that the certificate does not have is one of them.
+    pub(crate) fn defects(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: u64,
+    ) -> Vec<Reason> {
+        let nobody = ServerName::from(IpAddr::from(Ipv4Addr::UNSPECIFIED));
+        self.verify(leaf, others, &nobody, now).defects
     }
 
     /// Certificates of the files of roots that are none.

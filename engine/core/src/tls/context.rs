@@ -24,7 +24,7 @@ use super::verify::{OwnCa, Verifier};
 use super::verify_cache::VerifyCache;
 use crate::caches::TlsCaches;
 use crate::event::MintedBy;
-use crate::mint::{Authority, LeafRequest, Mint};
+use crate::mint::{Authority, CaSigner, CaVault, LeafRequest, Mint, SignedFor};
 use crate::policy::Profile;
 use crate::reason::Reason;
 use crate::x509::{CaFiles, CrlFile, KeyType, Provider, RootFile, SetupError};
@@ -48,6 +48,21 @@ pub struct TlsSettings {
     pub knowledge: Knowledge,
     /// Now, in seconds since the Unix epoch: an expired CA is refused.
     pub now: u64,
+}
+
+impl TlsSettings {
+    /// Both CAs, and who signs for them; nobody else: this process.
+    fn signed_for(&self, signer: Option<Arc<dyn CaSigner>>) -> Result<SignedFor, SetupError> {
+        let crl_url = self.crl_url.as_deref();
+        if let Some(signer) = signer {
+            let trusted = Authority::load(&self.trusted, self.now)?.with_crl_url(crl_url);
+            let untrusted = Authority::load(&self.untrusted, self.now)?;
+            return Ok(SignedFor { trusted, untrusted, signer });
+        }
+        let vault = CaVault::load(self.provider, (&self.trusted, &self.untrusted), crl_url, self.now)?;
+        let [trusted, untrusted] = vault.authorities().map(Authority::clone);
+        Ok(SignedFor { trusted, untrusted, signer: Arc::new(vault) })
+    }
 }
 
 /// What is known of certificates beside the roots.
@@ -92,7 +107,15 @@ impl TlsContext {
     /// # Errors
     /// The file at fault, and what was expected of it.
     pub fn new(settings: TlsSettings) -> Result<Self, SetupError> {
-        Self::build(settings, None)
+        Self::build(settings, None, None)
+    }
+
+    /// Likewise, with keys of the CAs that somebody else has: those of the settings are not looked at.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn signed_by(settings: TlsSettings, signer: Arc<dyn CaSigner>) -> Result<Self, SetupError> {
+        Self::build(settings, Some(signer), None)
     }
 
     /// Loads them anew, and goes on with what `before` has kept, as far as that still holds: verdicts and servers' sessions only under
@@ -102,14 +125,28 @@ impl TlsContext {
     /// # Errors
     /// As [`Self::new`].
     pub fn succeeding(settings: TlsSettings, before: &Self) -> Result<Self, SetupError> {
-        Self::build(settings, Some(before))
+        Self::build(settings, None, Some(before))
     }
 
-    fn build(settings: TlsSettings, before: Option<&Self>) -> Result<Self, SetupError> {
+    /// Likewise, with keys that [somebody else](Self::signed_by) has.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn succeeding_signed_by(
+        settings: TlsSettings,
+        signer: Arc<dyn CaSigner>,
+        before: &Self,
+    ) -> Result<Self, SetupError> {
+        Self::build(settings, Some(signer), Some(before))
+    }
+
+    fn build(
+        settings: TlsSettings,
+        signer: Option<Arc<dyn CaSigner>>,
+        before: Option<&Self>,
+    ) -> Result<Self, SetupError> {
         let provider = settings.provider.load();
-        let trusted = Authority::load(settings.provider, &settings.trusted, settings.now)?
-            .with_crl_url(settings.crl_url.as_deref());
-        let untrusted = Authority::load(settings.provider, &settings.untrusted, settings.now)?;
+        let SignedFor { trusted, untrusted, signer } = settings.signed_for(signer)?;
         if trusted.public_key() == untrusted.public_key() {
             return Err(SetupError::new(&settings.untrusted.cert_name, "another key than the trusted CA's"));
         }
@@ -155,8 +192,11 @@ impl TlsContext {
                 }
             };
         let mint = match of_same_provider {
-            Some(before) => before.mint.succeeded_by(trusted, untrusted),
-            None => Mint::new(settings.provider, trusted, untrusted, Arc::clone(&counters)),
+            Some(before) => before.mint.succeeded_by(SignedFor { trusted, untrusted, signer }),
+            None => {
+                let cas = SignedFor { trusted, untrusted, signer };
+                Mint::new(settings.provider, cas, Arc::clone(&counters))
+            }
         };
         let context = Self {
             kind: settings.provider,
@@ -239,13 +279,18 @@ impl TlsContext {
     pub fn mint_copy(&self, original: &[u8], now: i64) -> Option<[u8; 32]> {
         let order =
             LeafRequest { by: MintedBy::Trusted, defect: None, key_type: KeyType::P256, max_days: 90, now };
-        self.mint.copy(original, order).ok().map(|leaf| *leaf.fingerprint())
+        self.mint.copy(original, &[], &[], order).ok().map(|leaf| *leaf.fingerprint())
     }
 
     /// Whether a verdict or a session of `other` may be one of this one's: both have the same memory of them.
     #[doc(hidden)]
     pub fn shares_verdicts(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.verify_cache, &other.verify_cache)
+    }
+
+    /// Both CAs as orders to a signer call them, the trusted one first.
+    pub fn ca_fingerprints(&self) -> [[u8; 32]; 2] {
+        self.mint.ca_fingerprints()
     }
 
     /// Leaves minted so far; those out of the cache do not count again.

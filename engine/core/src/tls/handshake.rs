@@ -28,17 +28,13 @@ use super::verify_cache::VerifiedChain;
 use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
 use crate::end::PerEnd;
 use crate::event::{CertificateInfo, ChainFinding, LegInfo, MintedBy, Revocation};
-use crate::mint::{Leaf, LeafRequest, MintError};
+use crate::mint::{ANSWER_DAYS, Leaf, LeafRequest, MintError};
 use crate::policy::{DefectAction, Profile, TlsVersion};
 use crate::reason::Reason;
 use crate::x509::KeyType;
 
 /// Most bytes of one end that are kept until it is that end's turn. A flow's receive window is smaller.
 const MAX_HELD: usize = 512 * 1024;
-
-/// Longest validity of a leaf with which the engine answers in a server's place, in days: it is of use for one answer, and made
-/// anew when it is.
-const ANSWER_DAYS: u32 = 7;
 
 /// What has happened since the last call.
 #[derive(Debug, Default)]
@@ -529,7 +525,7 @@ impl Handshake {
     /// Mints the leaf and prepares the client's session. The server's handshake has ended, so its verdict is final.
     fn open_client_leg(&mut self, server: &Session) -> Result<Session, Failure> {
         let verdict = self.watch.as_ref().and_then(|watch| watch.seen.verdict.as_ref());
-        let (Some((vetted, verdict)), [original, ..]) = (verdict, server.peer_certificates()) else {
+        let (Some((vetted, verdict)), [original, others @ ..]) = (verdict, server.peer_certificates()) else {
             return Err(Reason::Internal.into());
         };
         let by = match verdict.action {
@@ -547,7 +543,8 @@ impl Handshake {
             max_days: self.profile.max_days,
             now: self.now(),
         };
-        let leaf = self.minted(by, self.context.mint.copy(original, order))?;
+        let leaf = self.context.mint.copy(original, others, vetted.added(), order);
+        let leaf = self.minted(by, leaf)?;
         let tickets = self.tickets(&leaf, version, server.alpn());
         let clock = Arc::clone(&self.context.clock);
         // So that a client which asks sees that the original was checked.
@@ -600,7 +597,7 @@ impl Handshake {
     fn minted(&mut self, by: MintedBy, leaf: Result<Arc<Leaf>, MintError>) -> Result<Arc<Leaf>, Failure> {
         let leaf = leaf.map_err(|error| {
             tracing::warn!(%error, "no certificate could be minted");
-            Reason::MintFailed
+            error.reason()
         })?;
         self.report.minted_serial = Some(leaf.serial().to_owned());
         self.report.minted_by = Some(by);

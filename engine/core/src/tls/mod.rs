@@ -46,5 +46,6 @@ pub use record::{KeySource, LegKeys, RecordLibraries, RecordTrial, Suite, Traffi
 pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};
 pub use secrets::Secrets;
 pub use trust::NoRoot;
+pub(crate) use verify::name_constraints::is_within_constraints;
 pub use verify::sct::CtLog;
 pub use verify::{Findings, Verdict};

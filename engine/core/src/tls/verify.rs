@@ -8,7 +8,7 @@ pub(in crate::tls) mod crl;
 mod effort;
 mod finding;
 pub(in crate::tls) mod intermediates;
-mod name_constraints;
+pub(crate) mod name_constraints;
 mod names;
 pub(in crate::tls) mod ocsp;
 mod path;
@@ -163,6 +163,8 @@ pub struct Findings {
     pub revocation: Option<Revocation>,
     /// The verification cost far more than others do.
     pub(super) costly: bool,
+    /// What the server forgot to present, in DER, where its chain needs it.
+    pub(super) added: Vec<Arc<[u8]>>,
     /// From when to when nothing that has a date changes, in seconds since the Unix epoch, the end not included. None: the chain
     /// has parts whose dates are not known, or could not be looked at as a whole.
     pub(super) holds: Option<Range<i64>>,
@@ -180,6 +182,7 @@ impl Findings {
             root: None,
             revocation: None,
             costly: false,
+            added: Vec::new(),
             holds: None,
             dead_end: None,
         }
@@ -222,16 +225,17 @@ impl Verifier {
         if effort.has_paused() {
             return (Findings::only(Reason::CertTooComplex, "not all of it has been looked at"), consulted);
         }
-        let missing = match judged.may_be_completed() {
+        let mut added = match judged.may_be_completed() {
             true => self.missing(&certificate, &presented, now, &mut consulted),
             false => Vec::new(),
         };
+        added.retain(|der| Certificate::parse(der).is_ok());
         let completed: Vec<_>;
-        let (check, judged) = if missing.is_empty() {
+        let (check, judged) = if added.is_empty() {
             (check, judged)
         } else {
-            let added = missing.iter().filter_map(|der| Certificate::parse(der).ok());
-            completed = presented.iter().cloned().chain(added).collect();
+            let parsed = added.iter().filter_map(|der| Certificate::parse(der).ok());
+            completed = presented.iter().cloned().chain(parsed).collect();
             let check = Check { presented: &completed, ..check };
             let again = check.path();
             (check, if again.is_better_than(&judged) { again } else { judged })
@@ -275,6 +279,11 @@ impl Verifier {
             root: root.map(Anchor::name),
             revocation,
             costly: effort.was_costly(),
+            added: path
+                .iter()
+                .filter_map(|i| i.checked_sub(presented.len()))
+                .filter_map(|i| added.get(i).cloned())
+                .collect(),
             // With more to spend there may be nothing wrong.
             holds: (effort.budget() == Budget::Whole || !effort.was_cut()).then(|| {
                 let Range { start, end } = check.holds();

@@ -36,6 +36,7 @@ struct Inner {
     defects: Vec<Reason>,
     revocation: Option<Revocation>,
     costly: bool,
+    added: Vec<Arc<[u8]>>,
     /// From when to when this may be used again, the end not included.
     from: i64,
     until: i64,
@@ -59,6 +60,11 @@ impl VerifiedChain {
     /// What is known of its revocation.
     pub(super) fn revocation(&self) -> Option<Revocation> {
         self.0.revocation
+    }
+
+    /// What the server forgot to present, in DER, where the chain needs it.
+    pub(super) fn added(&self) -> &[Arc<[u8]>] {
+        &self.0.added
     }
 
     /// Whether its verification cost far more than others do.
@@ -148,7 +154,7 @@ impl VerifyCache {
             self.counters.verification_time.observe(nanos);
         }
         self.verifier.order(&mut consulted, now);
-        let Findings { defects, findings, root, revocation, costly, holds, dead_end } = found;
+        let Findings { defects, findings, root, revocation, costly, added, holds, dead_end } = found;
         self.counters.count_revocation(revocation);
         if costly {
             self.counters.count_costly_chain();
@@ -160,7 +166,7 @@ impl VerifyCache {
         });
         let info =
             describe_certificate(leaf).map(|info| CertificateInfo { findings, root, revocation, ..info });
-        let inner = Inner { info, defects, revocation, costly, from, until, dead_end, consulted };
+        let inner = Inner { info, defects, revocation, costly, added, from, until, dead_end, consulted };
         let vetted = VerifiedChain(Arc::new(inner));
         if holds.is_some() && leaf.len() <= LONGEST {
             let mut kept = self.kept.lock();

@@ -1,10 +1,13 @@
 //! Certificates and keys as they come from files, and what is wrong with one.
 
 use std::fmt;
+use std::sync::Arc;
 
+use rustls::sign::SigningKey;
 use zeroize::Zeroizing;
 
 /// A CA's certificate (with those above it, if it is no root) and its private key, as read from files.
+#[derive(Clone)]
 pub struct CaFiles {
     /// Name of the certificate's file, for messages.
     pub cert_name: String,
@@ -12,8 +15,34 @@ pub struct CaFiles {
     pub cert_pem: Vec<u8>,
     /// Name of the key's file, for messages.
     pub key_name: String,
-    /// Its contents: PEM of a PKCS#8, SEC 1 or PKCS#1 key.
-    pub key_pem: Zeroizing<Vec<u8>>,
+    /// The key.
+    pub key: CaKey,
+}
+
+/// The private key of a CA.
+#[derive(Clone)]
+pub enum CaKey {
+    /// PEM of a PKCS#8, SEC 1 or PKCS#1 key.
+    Pem(Zeroizing<Vec<u8>>),
+    /// A key that somebody else signs with: a token.
+    Token(Arc<dyn SigningKey>),
+    /// Another process has it.
+    Elsewhere,
+}
+
+impl CaKey {
+    /// Of the contents of a PEM file.
+    pub fn pem(contents: impl Into<Vec<u8>>) -> Self {
+        Self::Pem(Zeroizing::new(contents.into()))
+    }
+
+    /// Both are the same bytes. Of keys that are not here, nobody knows.
+    pub fn differs(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pem(a), Self::Pem(b)) => a != b,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Debug for CaFiles {

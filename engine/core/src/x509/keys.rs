@@ -73,6 +73,11 @@ impl Key {
         provider.load().key_provider.load_private_key(der).map(Self).map_err(|_| KeyError::Unusable)
     }
 
+    /// One that somebody else signs with.
+    pub(crate) fn held_by(signing: Arc<dyn SigningKey>) -> Self {
+        Self(signing)
+    }
+
     /// Loads what [`generate_pkcs8`] made.
     pub(crate) fn from_pkcs8(provider: Provider, der: &[u8]) -> Result<Self, KeyError> {
         Self::load(provider, PrivatePkcs8KeyDer::from(der.to_vec()).into())

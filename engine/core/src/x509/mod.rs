@@ -14,6 +14,6 @@ pub(crate) use certificate::{
 pub use describe::certificate as describe_certificate;
 pub use describe::date as describe_date;
 pub(crate) use describe::{attribute_text, cut, name as describe_name};
-pub use files::{CaFiles, CrlFile, RootFile, SetupError};
+pub use files::{CaFiles, CaKey, CrlFile, RootFile, SetupError};
 pub(crate) use keys::{Certified, Key, KeyError, KeyType, generate_pkcs8};
 pub use provider::Provider;

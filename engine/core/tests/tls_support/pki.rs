@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use wireglass_core::mint::ca::{NewCa, self_signed};
 use wireglass_core::tls::{Knowledge, TlsContext, TlsSettings};
-use wireglass_core::x509::{CaFiles, Provider, RootFile};
+use wireglass_core::x509::{CaFiles, CaKey, Provider, RootFile};
 
 use super::HOST;
 
@@ -120,7 +120,7 @@ pub fn ca_files(dir: &Path, stem: &str) -> CaFiles {
     CaFiles {
         cert_pem: std::fs::read(&cert).unwrap(),
         cert_name: cert.display().to_string(),
-        key_pem: std::fs::read(&key).unwrap().into(),
+        key: CaKey::pem(std::fs::read(&key).unwrap()),
         key_name: key.display().to_string(),
     }
 }

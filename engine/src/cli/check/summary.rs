@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::ca_files;
 use wireglass_core::content::{SignatureId, SignatureSet};
@@ -18,7 +19,8 @@ use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::{Provider, describe_date as date};
 
 use super::super::never_match;
-use crate::config::{Config, Content, Crypto, IcapServer, MirrorPort, YaraSet};
+use crate::config::{Config, Confine, Content, Crypto, IcapServer, MirrorPort, YaraSet};
+use crate::confine::Mode;
 use crate::icap::Settings;
 use crate::record_speeds::RecordLibrary;
 use crate::worker::Idle;
@@ -336,9 +338,18 @@ impl Summary<'_> {
     /// Servers that are asked about bodies.
     fn icap(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rules = &self.config.content.rules;
-        for (place, IcapServer { name, server, max_bytes }) in self.config.icap.servers.iter().enumerate() {
-            let Settings { service, connections, timeout, .. } = server.settings();
-            writeln!(f, "  {name}: {service}, {connections} connections, bodies up to {max_bytes} bytes")?;
+        for (place, server) in self.config.icap.servers.iter().enumerate() {
+            let IcapServer { name, reqmod: _, respmod: _, max_bytes } = server;
+            let mut patience = Duration::ZERO;
+            for each in server.services() {
+                let Settings { service, method, connections, timeout, .. } = each.settings();
+                let method = method.name();
+                writeln!(
+                    f,
+                    "  {name}: {method} {service}, {connections} connections, bodies up to {max_bytes} bytes"
+                )?;
+                patience = *timeout;
+            }
             let asks = |rule: &ContentRule| matches!(&rule.action, ContentAction::Inspect(inspect) if inspect.inspectors.contains(&place));
             if !rules.iter().any(asks) {
                 writeln!(f, "  note: no [[content.rule]] inspects by {name}")?;
@@ -346,8 +357,8 @@ impl Summary<'_> {
             if *max_bytes < self.config.content.inspection.hold_bytes as u64 {
                 writeln!(f, "  note: what is longer than {name} is asked about is content.on_oversize")?;
             }
-            let patience = u128::from(self.config.content.inspection.timeout.total_millis());
-            if timeout.as_millis() > patience {
+            let most = u128::from(self.config.content.inspection.timeout.total_millis());
+            if patience.as_millis() > most {
                 writeln!(f, "  note: timeout_ms of {name} is longer than content.timeout_seconds")?;
             }
         }
@@ -522,9 +533,16 @@ impl Summary<'_> {
             None => writeln!(f, "  no metrics")?,
         }
         match &self.config.control.socket {
-            Some(socket) => writeln!(f, "  `wireglass flows` through {}", socket.display()),
-            None => writeln!(f, "  no control socket"),
+            Some(socket) => writeln!(f, "  `wireglass flows` through {}", socket.display())?,
+            None => writeln!(f, "  no control socket")?,
         }
+        let Confine { mode, user } = &self.config.confine;
+        let user = user.as_ref().map_or("the user who starts it".to_owned(), |account| account.name.clone());
+        let confined = match mode {
+            Mode::Off => "NOT confined: they keep all rights of the start".to_owned(),
+            Mode::Strict | Mode::BestEffort => format!("confined ({})", mode.name()),
+        };
+        writeln!(f, "  threads of {user}, {confined}")
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`facts`] reads the machine, [`plan`] the configuration and its files, [`findings`] judges both, [`render`] prints.
 
 mod capture;
+mod confined;
 pub(super) mod facts;
 pub(super) mod findings;
 mod icap;
@@ -29,7 +30,7 @@ use self::plan::Plan;
 use super::{USAGE, describe, printed};
 use crate::config::{Config, IcapServer};
 use crate::driver::PortCapabilities;
-use crate::icap::probe;
+use crate::icap::{Settings, probe};
 
 const HELP: &str = "\
 Examples:
@@ -101,7 +102,10 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
         now: now.try_into().unwrap_or(i64::MAX),
     };
     let mut findings = question.judge();
-    findings.extend(config.iter().flat_map(|config| &config.icap.servers).map(probed));
+    findings.extend(config.iter().flat_map(|config| &config.icap.servers).flat_map(probed));
+    let socket = config.as_ref().and_then(|config| config.control.socket.as_deref());
+    let threads = socket.and_then(|socket| confined::of_engine(&args.root, socket));
+    findings.extend(threads.as_deref().map(confined::finding));
     let has = |level| findings.iter().any(|finding| finding.level == level);
     let status = match (has(Level::Bad), has(Level::Poor)) {
         (true, _) => ExitCode::FAILURE,
@@ -112,9 +116,12 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
 }
 
 /// What an ICAP server makes of the test file of EICAR.
-fn probed(server: &IcapServer) -> Finding {
-    let name = format!("{} at {}", server.name, server.server.settings().service);
-    icap_finding(&name, &probe(&server.server).map_err(|failure| failure.to_string()))
+fn probed(server: &IcapServer) -> impl Iterator<Item = Finding> {
+    server.services().map(|each| {
+        let Settings { service, method, .. } = each.settings();
+        let name = format!("{} at {service}", server.name);
+        icap_finding(&name, *method, &probe(each).map_err(|failure| failure.to_string()))
+    })
 }
 
 fn print(findings: &[Finding], good: bool, json: bool) -> io::Result<()> {

@@ -81,6 +81,12 @@ impl fmt::Display for Decrypt {
 pub(super) fn find_out(args: &InitArgs, machine: &Machine, input: impl BufRead) -> Result<Answers, String> {
     let mut dialogue = Dialogue { input, asks: !args.yes };
     let free = machine.free();
+    let given = |name: &Option<String>, option| {
+        let candidate =
+            name.as_deref().map(|name| machine.named(name).map_err(|why| format!("{option}: {why}")));
+        candidate.transpose()
+    };
+    let (inside, outside) = (given(&args.inside, "--inside")?, given(&args.outside, "--outside")?);
     if args.inside.is_none() || args.outside.is_none() {
         let said = free.iter().map(|candidate| format!("  {}  ({})\n", candidate.port, candidate.about));
         dialogue.say(&format!("Ports that nothing else uses:\n{}", said.collect::<String>()));
@@ -95,12 +101,6 @@ pub(super) fn find_out(args: &InitArgs, machine: &Machine, input: impl BufRead) 
             ));
         }
     }
-    let given = |name: &Option<String>, option| {
-        let candidate =
-            name.as_deref().map(|name| machine.named(name).map_err(|why| format!("{option}: {why}")));
-        candidate.transpose()
-    };
-    let (inside, outside) = (given(&args.inside, "--inside")?, given(&args.outside, "--outside")?);
     let port = |question, other: Option<&Candidate>, dialogue: &mut Dialogue<_>| {
         let is_other = |candidate: &Candidate| other.is_some_and(|other| is_same(other, candidate));
         let first =

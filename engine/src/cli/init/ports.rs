@@ -7,6 +7,8 @@ use crate::interfaces::{KernelPort, Sockets, XdpMode};
 
 /// Drivers of the kernel that leave a card to DPDK, or share it.
 const READY: [&str; 5] = ["vfio-pci", "mlx5_core", "mlx4_core", "mana", "igb_uio"];
+/// Interfaces whose frames arrive nowhere, as the kernel names them.
+const NOWHERE: [&str; 2] = ["dummy", "ifb"];
 /// ARPHRD_ETHER, as `/sys/class/net/*/type` has it.
 const ETHERNET: &str = "1";
 
@@ -51,8 +53,7 @@ impl Machine {
         let names = self.facts.interfaces.iter().map(|interface| interface.name.as_str());
         let names = names.filter(|name| self.is_wired(name) && self.facts.kernel.own_use(name).is_none());
         let names = names.filter(|name| !taken.iter().any(|taken| taken == name));
-        // Of a card, or one end of a cable: no dummy.
-        let names = names.filter(|name| self.facts.kernel.has_other_end(name));
+        let names = names.filter(|name| !NOWHERE.iter().any(|nowhere| name.starts_with(nowhere)));
         cards.chain(names.map(|name| self.interface(name))).collect()
     }
 

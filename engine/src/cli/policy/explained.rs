@@ -136,7 +136,7 @@ impl Asked {
             Answer::No(condition) => ("no", Some(condition), None),
             Answer::NotYet => ("not yet", None, None),
             Answer::Beyond(bytes) => ("not yet", None, Some(bytes)),
-            Answer::AwaitsType => ("not yet", None, None),
+            Answer::AwaitsType | Answer::AtContent => ("not yet", None, None),
             Answer::OnHit => ("not yet", Some("signatures"), None),
         };
         Self { name: name.to_owned(), answer, condition, beyond }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tcp_stack::Duration;
 use wireglass_core::content::{FileType, Page, SignatureMask};
+use wireglass_core::icap::Method;
 use wireglass_core::policy::{
     ContentAction, ContentRule, Direction, FieldEdit, Glob, HeaderRule, Hold, Inspect, Inspection, ListKind,
     OnRange, OnUnread, Respond, TextPattern, is_editable,
@@ -155,7 +156,9 @@ fn read_rule<'a>(
         }
         Some(name)
     });
-    let action = read_action(table, named);
+    let direction = table.value("direction", "any");
+    let chosen = direction.as_ref().and_then(|value| value.choice(DIRECTIONS));
+    let action = read_action(table, named, chosen);
     let hosts = |value: &Value<'_>| lists.named_by(value, &[ListKind::Domain, ListKind::Url]);
     let addresses = |value: &Value<'_>| lists.named_by(value, &[ListKind::Ip]);
     let (source, source_list) = table.any_of_or_list("source", |value| read_network(&value), addresses);
@@ -163,26 +166,27 @@ fn read_rule<'a>(
         table.any_of_or_list("destination", |value| read_network(&value), addresses);
     let (host, host_list) = table.any_of_or_list("host", |value| value.parse(), hosts);
     let lower = |value: Value<'_>| value.parse::<Glob>().map(|glob| glob.to_lower_case());
-    let direction = table.value("direction", "any");
     let status = table.any_of("status", |value| value.integer(100..=999));
-    let chosen = direction.as_ref().and_then(|value| value.choice(DIRECTIONS));
     if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, status.is_empty()) {
         value.say("only a response has a `status`");
     }
     if matches!(action, Some(ContentAction::Inspect(_))) {
-        if let (Some(value), Some(Direction::Request)) = (&direction, chosen) {
-            value.say("only responses are inspected");
-        }
         if let Some(value) = table.value("size", "any") {
             value.say("a rule with action = \"inspect\" has no `size`: what has gone on cannot be looked at any more");
         }
     }
     let file_type = table.any_of("file_type", |value| read_types(&value)).concat();
-    if let (Some(value), Some(Direction::Request), false) = (&direction, chosen, file_type.is_empty()) {
-        value.say("`file_type` is looked at in responses alone");
-    }
     let asks_size = table.value("size", "any").is_some();
     let signatures = table.any_of("signatures", |value| signatures.named_by(&value));
+    if let (Some(value), Some(Direction::Request)) = (table.value("file_type", "any"), chosen) {
+        if matches!(action, Some(ContentAction::Allow)) {
+            value.say("the type of a request shows when rules behind this one have been asked: action = \"alert\", \"block\" or \"inspect\"");
+        }
+        if asks_size || !signatures.is_empty() {
+            value
+                .say("a rule on requests that asks for a `file_type` asks for no `size` and no `signatures`");
+        }
+    }
     if let Some(value) = table.value("signatures", "any") {
         match action {
             Some(ContentAction::Allow) => value.say(
@@ -233,7 +237,7 @@ fn read_types(value: &Value<'_>) -> Option<Vec<FileType>> {
     Some(types)
 }
 
-fn read_action(table: &Table<'_>, named: Named<'_>) -> Option<ContentAction> {
+fn read_action(table: &Table<'_>, named: Named<'_>, direction: Option<Direction>) -> Option<ContentAction> {
     let action = table
         .required("action", "\"allow\", \"alert\", \"block\" or \"inspect\"")
         .and_then(|value| value.choice(ACTIONS));
@@ -261,14 +265,15 @@ fn read_action(table: &Table<'_>, named: Named<'_>) -> Option<ContentAction> {
                 table.missing("inspect", "what it is looked at for (`inspect = [\"list.NAME\"]`)");
                 return None;
             };
-            let inspect = read_inspectors(&inspect, named)?;
+            let inspect = read_inspectors(&inspect, named, direction)?;
             ContentAction::Inspect(Inspect { hold, respond: respond?, ..inspect })
         }
     })
 }
 
 /// `inspect = ["list.malware", "secrets", "icap.av", "yara.malware"]`.
-fn read_inspectors(value: &Value<'_>, named: Named<'_>) -> Option<Inspect> {
+fn read_inspectors(value: &Value<'_>, named: Named<'_>, direction: Option<Direction>) -> Option<Inspect> {
+    let method = if direction == Some(Direction::Request) { Method::Reqmod } else { Method::Respmod };
     let Named { lists, signatures, icap, yara } = named;
     let mut inspect = Inspect::default();
     let items = value.items();
@@ -279,7 +284,7 @@ fn read_inspectors(value: &Value<'_>, named: Named<'_>) -> Option<Inspect> {
     for item in items {
         let text = item.text()?;
         if let Some(name) = text.strip_prefix("icap.") {
-            inspect.inspectors.extend(icap.named(&item, name));
+            inspect.inspectors.extend(icap.named(&item, name, method));
             continue;
         }
         if let Some(name) = text.strip_prefix("yara.") {

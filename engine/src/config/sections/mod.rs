@@ -1,6 +1,7 @@
 //! One file for each group of sections: the struct that it becomes, its defaults, and how it is read.
 
 pub(super) mod capture;
+mod confine;
 mod content;
 mod exclusions;
 mod fetch;
@@ -20,6 +21,7 @@ mod verdicts;
 mod workers;
 mod yara;
 
+pub use confine::{Account, Confine};
 pub use content::Content;
 pub use exclusions::Exclusions;
 pub use fetch::Fetch;

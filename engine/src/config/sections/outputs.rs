@@ -7,9 +7,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::unistd::Group;
 use tracing::level_filters::LevelFilter;
 
+use super::confine::group;
 use crate::config::reader::{Notes, Table, Value};
 use crate::control::{DEFAULT_SOCKET, MAX_PATH};
 use crate::log::{DatagramAddress, Destination, Facility};
@@ -220,17 +220,5 @@ impl Control {
         let read_group = table.value("read_group", "none").and_then(|value| group(&value));
         table.finish();
         Self { socket, read_group }
-    }
-}
-
-/// The number of a group of this machine.
-fn group(value: &Value<'_>) -> Option<u32> {
-    let name = value.text()?;
-    match Group::from_name(name) {
-        Ok(Some(group)) => Some(group.gid.as_raw()),
-        Ok(None) | Err(_) => {
-            value.say(format!("expected a group of this machine, found {name:?}: groupadd --system {name}"));
-            None
-        }
     }
 }

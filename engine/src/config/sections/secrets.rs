@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use wireglass_core::tls::Knowledge;
-use wireglass_core::x509::{CaFiles, CrlFile, Provider, RootFile};
+use wireglass_core::x509::{CaFiles, CaKey, CrlFile, Provider, RootFile};
 
-use crate::config::reader::Table;
+use crate::config::passphrase::{Passphrase, credential};
+use crate::config::reader::{Table, Value};
 use crate::config::{ct_logs, files};
 use crate::record_speeds::{Choice, RecordLibrary, RecordSpeeds};
 
@@ -71,11 +72,17 @@ pub struct Ca {
     pub untrusted: CaFiles,
     /// Where clients find the trusted CA's CRL.
     pub crl_url: Option<String>,
+    /// The user that the signer becomes; none: it stays whoever starts it.
+    pub signer_user: Option<String>,
+    /// Most signatures in a second.
+    pub signatures_per_second: u32,
 }
 
 impl Ca {
     pub(in crate::config) fn read(table: Table<'_>) -> Option<Self> {
-        let (trusted, untrusted) = (read_ca(&table, "trusted"), read_ca(&table, "untrusted"));
+        let passphrase = read_passphrase(&table);
+        let (trusted, untrusted) =
+            (read_ca(&table, "trusted", &passphrase), read_ca(&table, "untrusted", &passphrase));
         let crl_url = table.value("crl_url", "none").and_then(|value| {
             let url = value.text()?;
             let is_url =
@@ -86,8 +93,11 @@ impl Ca {
             }
             is_url.then(|| url.to_owned())
         });
+        let signer_user =
+            table.value("signer_user", "none").and_then(|value| value.name().map(str::to_owned));
+        let signatures_per_second = table.integer("signatures_per_second", 1..=1_000_000, 2000);
         table.finish();
-        Some(Self { trusted: trusted?, untrusted: untrusted?, crl_url })
+        Some(Self { trusted: trusted?, untrusted: untrusted?, crl_url, signer_user, signatures_per_second })
     }
 }
 
@@ -105,7 +115,28 @@ pub(in crate::config) fn read_ca_certificates(table: &Table<'_>) -> Vec<Certific
 const CA_TABLE: &str = "{ cert = FILE, key = FILE } (`wireglass ca init` makes both CAs)";
 const CA_CERTIFICATE: &str = "a file with the CA's certificate in PEM";
 
-fn read_ca(table: &Table<'_>, which: &'static str) -> Option<CaFiles> {
+/// Of both keys.
+fn read_passphrase(table: &Table<'_>) -> Passphrase {
+    let file = table.value("passphrase_file", "none").and_then(|value| private_path(&value));
+    let program = table.texts("passphrase_command");
+    match (file, program.is_empty()) {
+        (Some(_), false) => {
+            table.say("expected `passphrase_file` or `passphrase_command`, found both");
+            Passphrase::None
+        }
+        (Some(file), true) => Passphrase::File(file),
+        (None, false) => Passphrase::Program(program),
+        (None, true) => Passphrase::None,
+    }
+}
+
+/// A file's path, or the name of a credential.
+fn private_path(value: &Value<'_>) -> Option<PathBuf> {
+    let (path, text) = (value.path()?, value.text()?);
+    credential(path, text).map_err(|message| value.say(message)).ok()
+}
+
+fn read_ca(table: &Table<'_>, which: &'static str, passphrase: &Passphrase) -> Option<CaFiles> {
     let table = table.required_table(which, CA_TABLE)?;
     let cert = |table: &Table<'_>| {
         let value = table.required("cert", CA_CERTIFICATE)?;
@@ -115,14 +146,18 @@ fn read_ca(table: &Table<'_>, which: &'static str) -> Option<CaFiles> {
     };
     let key = |table: &Table<'_>| {
         let value = table.required("key", "a file with the CA's private key in PEM")?;
-        let path = value.path()?;
-        let pem = files::private_key(&path).map_err(|message| value.say(message)).ok()?;
-        Some((path.display().to_string(), pem))
+        let path = private_path(&value)?;
+        let name = path.display().to_string();
+        if table.leaves_ca_keys() {
+            return Some((name, CaKey::Elsewhere));
+        }
+        let pem = files::private_key(&path, passphrase).map_err(|message| value.say(message)).ok()?;
+        Some((name, CaKey::Pem(pem)))
     };
     let (cert, key) = (cert(&table), key(&table));
     table.finish();
-    let ((cert_name, cert_pem), (key_name, key_pem)) = (cert?, key?);
-    Some(CaFiles { cert_name, cert_pem, key_name, key_pem })
+    let ((cert_name, cert_pem), (key_name, key)) = (cert?, key?);
+    Some(CaFiles { cert_name, cert_pem, key_name, key })
 }
 
 /// `[trust]`: the roots that servers' certificates may end at.

@@ -15,7 +15,7 @@ use wireglass_core::policy::Tally;
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::{PacketDrop, PortDrop, Reason};
 
-use super::liveness::{PATIENCE, Pulse};
+use super::liveness::PATIENCE;
 use super::page::Metrics;
 use super::process::ProcessFigures;
 use super::shares::action_name;
@@ -137,7 +137,7 @@ impl Metrics {
         let now = Instant::now();
         Status {
             version: env!("CARGO_PKG_VERSION"),
-            health: health(self.liveness().look(now, PATIENCE)),
+            health: self.liveness().look(now, PATIENCE).to_string(),
             uptime_us: self.uptime().as_micros() as u64,
             now: unix_now(),
             generation: Generation {
@@ -206,17 +206,6 @@ impl Metrics {
             name: name.to_string(),
             from_inside: from(PortSide::Inside),
             from_outside: from(PortSide::Outside),
-        }
-    }
-}
-
-fn health(pulse: Pulse) -> String {
-    match pulse {
-        Pulse::Alive => "running".into(),
-        Pulse::Starting => "starting".into(),
-        Pulse::Failed { worker } => format!("worker {worker} has failed: its frames pass uninspected"),
-        Pulse::Stuck { worker, since } => {
-            format!("worker {worker} makes no turns for {} s", since.as_secs())
         }
     }
 }

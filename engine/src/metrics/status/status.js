@@ -154,7 +154,8 @@ function engine(now) {
   const { memory, log, generation } = now;
   const held = memory.flow_bytes_limit ? ` of ${bytes(memory.flow_bytes_limit)}` : "";
   pairs("engine", [
-    ["Settings", `generation ${generation.number}, for ${duration(generation.age_s)}`],
+    ["Settings in force", `generation ${generation.number}`],
+    ["Since they were loaded", duration(generation.age_s)],
     ...(generation.failed ? [["Reloads failed", String(generation.failed), true]] : []),
     ...(generation.older ? [["Older settings in use", String(generation.older)]] : []),
     ...certificates(now),
@@ -173,8 +174,8 @@ function show(now) {
   const then = seconds > 0 ? before : null;
   if (before && !then) history.length = 0;
   before = now;
-  const good = now.health === "running";
-  say("health", now.health);
+  const good = now.health === "ok";
+  say("health", good ? "running" : now.health);
   at("health").className = `health ${good ? "good" : "bad"}`;
   say("about", `${now.version} · up ${duration(now.uptime_us / 1e6)}`);
   at("notice").hidden = !now.orders.length;

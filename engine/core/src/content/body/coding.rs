@@ -63,6 +63,11 @@ impl Codings {
         self.0.iter().rev().flatten().copied()
     }
 
+    /// Its decoder keeps back what it has decoded: of zstd, as much as a window, which may be all of it.
+    pub fn keep_back(&self) -> bool {
+        self.0.contains(&Some(Coding::Zstd))
+    }
+
     /// The body is as it is.
     pub fn is_empty(&self) -> bool {
         self.0[0].is_none()

@@ -26,6 +26,7 @@ const UNFOLDS: usize = 4;
 pub struct BodyScan {
     decoder: Decoder,
     is_coded: bool,
+    keeps_back: bool,
     /// Its first octets, until they show its type.
     first: Vec<u8>,
     kind: Option<FileType>,
@@ -36,8 +37,20 @@ pub struct BodyScan {
     lists: Arc<Lists>,
     asked: HashLists,
     scanners: Vec<Box<dyn Scanner>>,
+    /// What takes the place of these as soon as the type is known: the first of that type. Until then nobody is asked.
+    by_type: Vec<Asked>,
     /// Why scanners that are no longer among them could not say, as far as that is not told.
     failed: Vec<Reason>,
+}
+
+/// What a body of some types is asked about.
+pub struct Asked {
+    /// These; none: any.
+    pub kinds: Vec<FileType>,
+    /// On these lists.
+    pub hashes: HashLists,
+    /// By these.
+    pub scanners: Vec<Box<dyn Scanner>>,
 }
 
 /// A scan, and what has come since it was last run.
@@ -97,6 +110,7 @@ impl BodyScan {
         Self {
             decoder: Decoder::new(codings, DecodeLimits::default()),
             is_coded: !codings.is_empty(),
+            keeps_back: codings.keep_back(),
             first: Vec::new(),
             kind: None,
             size: 0,
@@ -105,8 +119,15 @@ impl BodyScan {
             lists,
             asked,
             scanners,
+            by_type: Vec::new(),
             failed: Vec::new(),
         }
+    }
+
+    /// Likewise, where the type decides what it is asked about: the first of these that is for it, if there is one.
+    pub fn by_type(codings: Codings, lists: Arc<Lists>, by_type: Vec<Asked>) -> Self {
+        let md5 = by_type.iter().any(|asked| asked.hashes.want_md5()).then(Md5::new);
+        Self { md5, by_type, ..Self::new(codings, lists, HashLists::default(), Vec::new()) }
     }
 
     /// Bytes of memory that it holds, with its own size; the lists are everybody's.
@@ -114,6 +135,7 @@ impl BodyScan {
         let Self {
             decoder,
             is_coded: _,
+            keeps_back: _,
             first,
             kind: _,
             size: _,
@@ -122,10 +144,12 @@ impl BodyScan {
             lists: _,
             asked: _,
             scanners,
+            by_type,
             failed: _,
         } = self;
+        let scanners = scanners.iter().chain(by_type.iter().flat_map(|asked| &asked.scanners));
         let scanners: usize =
-            scanners.iter().map(|each| size_of_val(&**each) + each.memory() + size_of_val(each)).sum();
+            scanners.map(|each| size_of_val(&**each) + each.memory() + size_of_val(each)).sum();
         size_of::<Self>() + decoder.memory() + first.capacity() + scanners
     }
 
@@ -134,11 +158,17 @@ impl BodyScan {
     pub fn growth(&self, octets: usize) -> usize {
         let (decoder, plain) =
             if self.is_coded { (GROWTH, octets.saturating_mul(UNFOLDS)) } else { (0, octets) };
-        decoder + self.scanners.iter().map(|scanner| scanner.growth(plain)).sum::<usize>()
+        let scanners = self.scanners.iter().chain(self.by_type.iter().flat_map(|asked| &asked.scanners));
+        decoder + scanners.map(|scanner| scanner.growth(plain)).sum::<usize>()
+    }
+
+    /// What it was given may not have been looked at before the end has come.
+    pub fn keeps_back(&self) -> bool {
+        self.keeps_back
     }
 
     fn feed(&mut self, coded: &[u8]) -> Result<Option<Hit>, Undecodable> {
-        let Self { decoder, first, kind, size, sha256, md5, scanners, failed, .. } = self;
+        let Self { decoder, first, kind, size, sha256, md5, asked, scanners, by_type, failed, .. } = self;
         let mut hit = None;
         let flow = decoder.push(coded, &mut |plain| {
             *size += plain.len() as u64;
@@ -146,11 +176,21 @@ impl BodyScan {
             if let Some(md5) = md5 {
                 md5.update(plain);
             }
+            let mut rest = plain;
             if kind.is_none() {
-                first.extend_from_slice(&plain[..plain.len().min(ENOUGH - first.len())]);
+                let taken = plain.len().min(ENOUGH - first.len());
+                first.extend_from_slice(&plain[..taken]);
                 *kind = FileType::of(first, first.len() == ENOUGH);
+                if !by_type.is_empty() {
+                    let Some(kind) = *kind else { return ControlFlow::Continue(()) };
+                    (*asked, *scanners) = of_type(std::mem::take(by_type), kind);
+                    hit = ask_all(scanners, failed, |scanner| scanner.feed(first));
+                    rest = &plain[taken..];
+                }
             }
-            hit = ask_all(scanners, failed, |scanner| scanner.feed(plain));
+            if hit.is_none() && !rest.is_empty() {
+                hit = ask_all(scanners, failed, |scanner| scanner.feed(rest));
+            }
             if hit.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         if kind.is_some() {
@@ -163,22 +203,44 @@ impl BodyScan {
     fn end(&mut self) -> Result<(FileFacts, Option<Hit>), Undecodable> {
         self.decoder.finish()?;
         self.kind = self.kind.or_else(|| FileType::of(&self.first, true));
+        let hit = self.settle_type();
         let facts = FileFacts {
             size: self.size,
             sha256: self.sha256.finalize_reset().into(),
             md5: self.md5.as_mut().map(|md5| md5.finalize_reset().into()),
         };
-        let hit = self.lists.of_hashes(&self.asked, &facts.sha256, facts.md5.as_ref());
-        let hit = hit.map(|list| Hit::new(format!("list.{list}").into(), "hash"));
-        let hit = hit.or_else(|| ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.end()));
+        let listed = self.lists.of_hashes(&self.asked, &facts.sha256, facts.md5.as_ref());
+        let listed = listed.map(|list| Hit::new(format!("list.{list}").into(), "hash"));
+        let hit =
+            hit.or(listed).or_else(|| ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.end()));
         Ok((facts, hit))
     }
 }
 
+/// What content of a type is asked about.
+fn of_type(by_type: Vec<Asked>, kind: FileType) -> (HashLists, Vec<Box<dyn Scanner>>) {
+    let is_for = |asked: &Asked| asked.kinds.is_empty() || asked.kinds.contains(&kind);
+    by_type.into_iter().find(is_for).map(|asked| (asked.hashes, asked.scanners)).unwrap_or_default()
+}
+
 impl BodyScan {
+    /// No more of it is known by which its type could show.
+    fn settle_type(&mut self) -> Option<Hit> {
+        if self.by_type.is_empty() {
+            return None;
+        }
+        let kind = *self.kind.get_or_insert(FileType::Unknown);
+        (self.asked, self.scanners) = of_type(std::mem::take(&mut self.by_type), kind);
+        if self.first.is_empty() {
+            return None;
+        }
+        ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.feed(&self.first))
+    }
+
     /// No more of it can be read. Clients use what lies before the damage, so scanners that look at a whole say what they think of that.
     fn damaged(&mut self, why: Undecodable) -> Found {
-        match ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.end()) {
+        let hit = self.settle_type();
+        match hit.or_else(|| ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.end())) {
             Some(hit) => Found::Hit(hit, None),
             None => Found::Undecodable(why),
         }
@@ -292,6 +354,24 @@ mod tests {
         }
     }
 
+    /// Finds something at the end, if it has seen so many octets.
+    struct FindsAll(Arc<str>, usize, usize);
+
+    impl Scanner for FindsAll {
+        fn feed(&mut self, octets: &[u8]) -> Option<Finding> {
+            self.1 += octets.len();
+            None
+        }
+
+        fn end(&mut self) -> Option<Finding> {
+            (self.1 == self.2).then(|| Finding::Hit(Hit::new(Arc::clone(&self.0), "it")))
+        }
+
+        fn memory(&self) -> usize {
+            0
+        }
+    }
+
     fn look(scan: Box<BodyScan>, octets: &[u8], ends: bool) -> Looked {
         BodyJob { scan, octets: octets.to_vec(), ends }.look()
     }
@@ -312,6 +392,28 @@ mod tests {
             panic!("the last one finds")
         };
         assert_eq!(&*hit.by, "last");
+    }
+
+    #[test]
+    fn what_is_of_a_type_is_asked_about_by_those_who_are_for_it() {
+        for (octets, by) in [(&b"\x7fELF"[..], "programs"), (b"text", "last")] {
+            for len in [0, 4, 5_000, 20_000] {
+                let hit =
+                    |name: &str| Box::new(FindsAll(name.into(), 0, len + octets.len())) as Box<dyn Scanner>;
+                let asked = |kinds: &[FileType], name| Asked {
+                    kinds: kinds.to_vec(),
+                    hashes: HashLists::default(),
+                    scanners: vec![hit(name)],
+                };
+                let by_type = vec![asked(&[FileType::Elf], "programs"), asked(&[], "last")];
+                let mut scan = Box::new(BodyScan::by_type(Codings::default(), Arc::default(), by_type));
+                for piece in [octets, &vec![b'x'; len]].concat().chunks(999) {
+                    scan = look(scan, piece, false).scan;
+                }
+                let Found::Hit(hit, Some(_)) = look(scan, b"", true).found else { panic!("{by} {len}") };
+                assert_eq!(&*hit.by, by, "{len}");
+            }
+        }
     }
 
     #[test]

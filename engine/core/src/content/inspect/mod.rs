@@ -10,5 +10,5 @@
 mod body_scan;
 mod scanner;
 
-pub use body_scan::{BodyJob, BodyScan, FileFacts, Found, Looked};
+pub use body_scan::{Asked, BodyJob, BodyScan, FileFacts, Found, Looked};
 pub use scanner::{Finding, Hit, Inspector, Message, Scanner};

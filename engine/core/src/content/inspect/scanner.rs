@@ -41,8 +41,8 @@ pub struct Message<'a> {
     pub host: &'a str,
     /// Path and query.
     pub target: &'a str,
-    /// Status of the response.
-    pub status: u16,
+    /// Status of the response; none: the body is the request's.
+    pub status: Option<u16>,
     /// Its content type.
     pub content_type: Option<&'a str>,
 }

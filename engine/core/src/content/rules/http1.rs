@@ -12,14 +12,13 @@ use super::http1_answer::encode;
 use super::http1_body::Awaiting;
 use super::http1_edit::edited;
 use super::judge::{Answer, Judge, Judged, Place, Refusal, Ruling};
-use super::judge_inspection::Subject;
 use super::lane::Lane;
 use crate::content::border::{Border, Borders, HeadKind, What};
 use crate::content::filter::{Decisions, Ending};
 use crate::end::{End, PerEnd};
 use crate::event::HttpEvent;
 use crate::fields::{Field, Fields};
-use crate::policy::{ContentRuleId, FieldEdit, Standing};
+use crate::policy::{FieldEdit, Standing};
 use crate::reason::{InspectorOff, Reason};
 
 /// Bytes of a client that are swallowed behind a request that was answered, so that it finds the answer and no RST (RFC 9112, 9.6).
@@ -42,8 +41,12 @@ pub(super) struct Http1Rules {
     last: Option<Last>,
     /// The response of the server's that passes has not ended.
     pub(super) within_response: bool,
-    /// The client sends nothing more.
-    client_has_ended: bool,
+    /// Who sends nothing more.
+    pub(super) ended: PerEnd<bool>,
+    /// Heads of requests that have come.
+    pub(super) requests: u64,
+    /// The server has the beginning of a request that does not go on.
+    pub(super) resets_server: bool,
     /// The server's response whose type is not known yet.
     pub(super) awaiting: Option<Box<Awaiting>>,
     /// What waits until bodies have been looked at, by who has sent it.
@@ -52,6 +55,8 @@ pub(super) struct Http1Rules {
 
 /// A request that has gone on.
 pub(super) struct Open {
+    /// Which of the client's requests it is.
+    pub(super) number: u64,
     standing: Standing,
     /// Its response can begin a tunnel.
     is_connect: bool,
@@ -140,7 +145,9 @@ impl Http1Rules {
             mode: Mode::Rules,
             last: None,
             within_response: false,
-            client_has_ended: false,
+            ended: PerEnd::both(false),
+            requests: 0,
+            resets_server: false,
             awaiting: None,
             lanes: PerEnd::default(),
         }
@@ -205,7 +212,7 @@ impl Http1Rules {
             self.body_ends(from, judge, decisions);
         }
         let seen = self.directions[from].seen;
-        self.client_has_ended |= from == End::Client;
+        self.ended[from] = true;
         match self.mode {
             Mode::Ended => {}
             Mode::Through => self.pass(from, seen, decisions),
@@ -292,7 +299,9 @@ impl Http1Rules {
             mode: _,
             last,
             within_response: _,
-            client_has_ended: _,
+            ended: _,
+            requests: _,
+            resets_server: _,
             awaiting,
             lanes,
         } = self;
@@ -396,13 +405,6 @@ impl Http1Rules {
         self.answer_if_due(decisions);
     }
 
-    /// A response is refused: its answer is due when all before it has gone on, and nothing of the server's goes on behind that.
-    pub(super) fn server_ends(&mut self) {
-        self.directions.server.fate = Fate::Drop;
-        self.open.clear();
-        self.within_response = false;
-    }
-
     pub(super) fn answer_if_due(&mut self, decisions: &mut Decisions) {
         let is_later = !self.open.is_empty() || self.within_response || self.lanes.server.is_waiting();
         if self.mode != Mode::Rules || is_later {
@@ -411,7 +413,7 @@ impl Http1Rules {
         let Some(Last { answer, reason }) = self.last.take() else { return };
         let Some(answer) = answer else { return self.reset(reason, decisions) };
         decisions.insert(End::Server, answer);
-        if self.client_has_ended {
+        if self.ended.client {
             return self.part(reason, decisions);
         }
         self.mode = Mode::Lingering { until: Instant::ZERO, swallowed: 0, reason };
@@ -436,25 +438,25 @@ impl Http1Rules {
     /// The flow ends in order: what was inserted arrives.
     fn part(&mut self, reason: Reason, decisions: &mut Decisions) {
         self.mode = Mode::Ended;
-        decisions.end(Ending { reason, orderly: true });
+        decisions.end(Ending { reason, orderly: true, resets_server: self.resets_server });
     }
 
     /// The flow ends by RST: what has gone on in part must not seem whole.
     pub(super) fn reset(&mut self, reason: Reason, decisions: &mut Decisions) {
         self.mode = Mode::Ended;
-        decisions.end(Ending { reason, orderly: false });
+        decisions.end(Ending { reason, orderly: false, resets_server: false });
     }
 }
 
 /// Decides on the bytes of one call.
 pub(super) struct Receiver<'a> {
-    rules: &'a mut Http1Rules,
-    judge: &'a mut Judge,
+    pub(super) rules: &'a mut Http1Rules,
+    pub(super) judge: &'a mut Judge,
     from: End,
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     /// Where in their direction these bytes begin.
     base: u64,
-    decisions: &'a mut Decisions,
+    pub(super) decisions: &'a mut Decisions,
 }
 
 impl Borders for Receiver<'_> {
@@ -556,12 +558,19 @@ impl Receiver<'_> {
         let (ruling, watch, standing) = self.judge.request(place, head, fields);
         let is_method = |name| head.method.as_deref() == Some(name);
         let (is_head, is_connect) = (is_method("HEAD"), is_method("CONNECT"));
+        self.rules.requests += 1;
+        // What is in a tunnel is no content of a request.
+        let ruling = match ruling {
+            Ruling::Inspect(_) if !is_connect => self.inspect_request(&standing, head, fields),
+            ruling => ruling,
+        };
         match ruling {
             Ruling::Pass | Ruling::Inspect(_) => {
                 self.rules.directions.client.body.watch = watch;
                 let edits = self.judge.request_edits(head, &standing, fields);
                 self.head_passes(End::Client, at, &edits);
-                self.rules.open.push_back(Open { standing, is_connect, is_head });
+                let number = self.rules.requests;
+                self.rules.open.push_back(Open { number, standing, is_connect, is_head });
             }
             Ruling::Block(refusal) => self.block(&refusal, head, is_head),
         }
@@ -616,14 +625,6 @@ impl Receiver<'_> {
             }
             Ruling::Block(refusal) => self.block_response(&refusal, head, is_head),
         }
-    }
-
-    /// The body behind the head that ends here is to be looked at.
-    fn inspect(&mut self, rule: ContentRuleId, head: &mut HttpEvent, fields: &Fields) -> Ruling {
-        self.rules.directions.server.keep(self.bytes);
-        let place = Place { from: End::Server, stream: 0 };
-        let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };
-        self.rules.inspect(subject, self.judge, self.decisions)
     }
 
     fn block_response(&mut self, refusal: &Refusal, head: &mut HttpEvent, to_head: bool) {

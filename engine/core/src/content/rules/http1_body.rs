@@ -126,9 +126,9 @@ impl Http1Rules {
             None => {}
         }
         if let Ruling::Inspect(rule) = ruling {
-            let (known, begins) = ((found.ok(), !was_held), self.lanes.server.current().is_none());
+            let known = (found.ok(), !was_held);
             ruling = self.inspect_watched(rule, known, &mut awaiting.watch, judge, decisions);
-            if begins {
+            if matches!(ruling, Ruling::Inspect(_)) {
                 self.lanes.server.show(rest);
             }
         }

@@ -2,7 +2,7 @@
 
 use tcp_stack::Instant;
 
-use super::http1::Http1Rules;
+use super::http1::{Fate, Http1Rules, Receiver};
 use super::inspection::Inspection;
 use super::judge::{Judge, Place, Ruling};
 use super::judge_inspection::{Begun, Subject};
@@ -10,7 +10,9 @@ use super::type_watch::TypeWatch;
 use crate::content::body::FileType;
 use crate::content::filter::{Decisions, Verdict};
 use crate::end::End;
-use crate::policy::ContentRuleId;
+use crate::event::HttpEvent;
+use crate::fields::Fields;
+use crate::policy::{ContentRuleId, Standing};
 use crate::reason::Reason;
 
 impl Http1Rules {
@@ -41,19 +43,24 @@ impl Http1Rules {
         decisions: &mut Decisions,
     ) -> Ruling {
         let place = Place { from: End::Server, stream: 0 };
-        // Another rule has begun with it already, and this one's scanners come too late: policy says what becomes of it.
-        if self.lanes.server.current().is_some() {
-            let alerts = judge.alerts.len();
-            let ruling = judge.refuse(Reason::ContentTimeout, place, &mut watch.head);
-            judge.mark_late(alerts, has_begun);
-            return ruling;
+        // Where another rule looks at it already, as if its type stayed unknown, this one takes its place and sees all that has come.
+        let before = self.lanes.server.current();
+        // Nothing makes up for what the other has found.
+        if before.as_ref().is_some_and(|before| before.refusal().is_some()) {
+            return Ruling::Pass;
         }
+        let (is_second, has_begun) = before.map_or((false, has_begun), |before| (true, before.has_begun));
         let (mut head, fields) = (watch.head.clone(), watch.fields().clone());
         let subject = Subject { rule, place, head: &mut head, fields: &fields, kind, has_begun };
-        let ruling = self.inspect(subject, judge, decisions);
+        let begun = judge.inspect(subject, decisions);
         watch.head = head;
+        match begun {
+            Begun::Not(ruling) => return ruling,
+            Begun::Inspects(inspection) if is_second => self.lanes.server.replace(*inspection),
+            Begun::Inspects(inspection) => self.lanes.server.begin(*inspection),
+        }
         self.lanes.server.show(watch.first());
-        ruling
+        Ruling::Inspect(rule)
     }
 
     /// A body has come up to here: `read` are the last bytes before that.
@@ -178,6 +185,22 @@ impl Http1Rules {
         self.refused(from, refused, judge, decisions);
     }
 
+    /// A response is refused: its answer is due when all before it has gone on, and nothing of the server's goes on behind that.
+    pub(super) fn server_ends(&mut self) {
+        self.directions.server.fate = Fate::Drop;
+        self.open.clear();
+        self.within_response = false;
+    }
+
+    /// A request is refused: its answer is due when the responses to those before it are over, and nothing behind it has one. False: it has
+    /// an answer of the server's already, or cannot have one.
+    fn client_ends(&mut self, number: u64) -> bool {
+        let place = self.open.iter().position(|open| open.number == number);
+        let Some(place) = place.filter(|place| *place > 0 || !self.within_response) else { return false };
+        self.open.truncate(place);
+        !self.ended.server
+    }
+
     fn refused(
         &mut self,
         from: End,
@@ -186,13 +209,53 @@ impl Http1Rules {
         decisions: &mut Decisions,
     ) {
         let Some(refusal) = inspection.refusal().cloned() else { return };
-        if inspection.has_begun {
+        let may_be_answered = match from {
+            End::Client => self.client_ends(inspection.number),
+            End::Server => !inspection.has_begun,
+        };
+        if !may_be_answered {
             return self.reset(refusal.reason, decisions);
         }
         self.lanes[from].clear(from, decisions);
-        if from == End::Server {
-            self.server_ends();
+        match from {
+            End::Client => self.resets_server |= inspection.has_gone_in_part(),
+            End::Server => self.server_ends(),
         }
-        self.block(judge, &refusal, &mut inspection.head, false, decisions);
+        let to_head = inspection.head.method.as_deref() == Some("HEAD");
+        self.block(judge, &refusal, &mut inspection.head, to_head, decisions);
+    }
+}
+
+impl Receiver<'_> {
+    /// The body of the request whose head ends here is to be looked at.
+    pub(super) fn inspect_request(
+        &mut self,
+        standing: &Standing,
+        head: &mut HttpEvent,
+        fields: &Fields,
+    ) -> Ruling {
+        let place = Place { from: End::Client, stream: 0 };
+        match self.judge.inspect_request(&standing.at_content, place, head, fields) {
+            Begun::Not(ruling) => ruling,
+            Begun::Inspects(mut inspection) => {
+                // RFC 9110, 10.1.1: the server says whether it wants the body.
+                if fields.values("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+                    inspection.let_head_go();
+                }
+                inspection.number = self.rules.requests;
+                let ruling = Ruling::Inspect(inspection.rule);
+                self.rules.directions.client.keep(self.bytes);
+                self.rules.lanes.client.begin(*inspection);
+                ruling
+            }
+        }
+    }
+
+    /// The body behind the head that ends here is to be looked at.
+    pub(super) fn inspect(&mut self, rule: ContentRuleId, head: &mut HttpEvent, fields: &Fields) -> Ruling {
+        self.rules.directions.server.keep(self.bytes);
+        let place = Place { from: End::Server, stream: 0 };
+        let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };
+        self.rules.inspect(subject, self.judge, self.decisions)
     }
 }

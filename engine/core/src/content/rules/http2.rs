@@ -8,6 +8,7 @@
 //! tables are followed up to the size that browsers ask for: lower ones would make a client known by its settings into another.
 
 use super::http2_output::{Encoding, Outbox, Queue};
+use super::http2_server_windows::ServerWindows;
 use super::http2_streams::{State, Streams};
 use super::http2_windows::Windows;
 use super::http2_writer::{
@@ -37,6 +38,7 @@ pub(super) struct Http2Rules {
     pub(super) directions: PerEnd<Direction>,
     pub(super) streams: Streams,
     pub(super) windows: Windows,
+    pub(super) server_windows: ServerWindows,
     /// By who receives.
     pub(super) outboxes: PerEnd<Outbox>,
     /// For the client.
@@ -52,7 +54,9 @@ pub(super) struct Http2Rules {
     /// When the first of the threads that were asked before has had its time, or earlier.
     pub(super) threads_until: Option<Instant>,
     /// Streams that threads have just been asked about.
-    pub(super) asked: Vec<u32>,
+    pub(super) asked: Vec<(End, u32)>,
+    /// Something can have changed about what may go to the server.
+    pub(super) uploads_are_due: bool,
     ended: PerEnd<bool>,
 }
 
@@ -140,6 +144,7 @@ impl Http2Rules {
             directions: PerEnd::from_fn(|_| Direction::new()),
             streams: Streams::default(),
             windows: Windows::new(),
+            server_windows: ServerWindows::new(),
             outboxes: PerEnd::default(),
             queue: Queue::default(),
             mode: Mode::Rules,
@@ -149,6 +154,7 @@ impl Http2Rules {
             windows_seen: (0, false),
             threads_until: None,
             asked: Vec::new(),
+            uploads_are_due: false,
             ended: PerEnd::both(false),
         }
     }
@@ -209,6 +215,7 @@ impl Http2Rules {
     pub(super) fn settle(&mut self, judge: &mut Judge, decisions: &mut Decisions) {
         if self.mode == Mode::Rules {
             self.move_on(judge, decisions);
+            self.credit_discarded();
             End::BOTH.into_iter().for_each(|to| self.flush(to, decisions));
             self.check_bounds(decisions);
         }
@@ -221,8 +228,12 @@ impl Http2Rules {
         let has_place = !(self.ended.server && matches!(direction.fate, Fate::Pass | Fate::Blank));
         // A client that says nothing more credits nothing: what waits for windows then will never go.
         let will_go = !self.ended.client || self.wait_until.is_some();
-        let is_holding = self.streams.inspected().len() > 0 || !self.queue.is_empty() && will_go;
+        let is_holding = self.streams.inspections(End::Server) > 0 || !self.queue.is_empty() && will_go;
         decisions.set_holding(End::Server, self.mode == Mode::Rules && has_place && is_holding);
+        let direction = &self.directions[End::Client];
+        let has_place = !(self.ended.client && matches!(direction.fate, Fate::Pass | Fate::Blank));
+        let is_holding = !self.streams.uploads().is_empty() && !self.ended.server;
+        decisions.set_holding(End::Client, self.mode == Mode::Rules && has_place && is_holding);
     }
 
     /// Nothing more is read.
@@ -242,6 +253,10 @@ impl Http2Rules {
         if self.mode == Mode::Rules && from == End::Server {
             self.give_up_incomplete();
             self.flush(End::Client, decisions);
+        }
+        if self.mode == Mode::Rules && from == End::Client {
+            self.give_up_incomplete_uploads();
+            self.flush(End::Server, decisions);
         }
         self.tell_holding(decisions);
     }
@@ -272,6 +287,7 @@ impl Http2Rules {
             directions,
             streams,
             windows,
+            server_windows,
             outboxes,
             queue,
             mode: _,
@@ -281,12 +297,14 @@ impl Http2Rules {
             windows_seen: _,
             threads_until: _,
             asked,
+            uploads_are_due: _,
             ended: _,
         } = self;
         let directions: usize = directions.iter().map(Direction::memory).sum();
         let outboxes: usize = outboxes.iter().map(Outbox::memory).sum();
-        let inspected = (changed.capacity() + asked.capacity()) * size_of::<u32>();
-        directions + streams.memory() + windows.memory() + outboxes + queue.memory() + inspected
+        let inspected = changed.capacity() * size_of::<u32>() + asked.capacity() * size_of::<(End, u32)>();
+        let windows = windows.memory() + server_windows.memory();
+        directions + streams.memory() + windows + outboxes + queue.memory() + inspected
     }
 
     /// Nothing was changed that has to go on being changed.
@@ -295,6 +313,8 @@ impl Http2Rules {
             && self.streams.blocked() == 0
             && self.queue.is_empty()
             && self.windows.debt() == 0
+            && self.server_windows.beyond() == 0
+            && self.streams.uploads().is_empty()
             && self.outboxes.iter().all(Outbox::is_empty)
     }
 
@@ -323,7 +343,8 @@ impl Http2Rules {
         let from = to.other();
         let direction = &mut self.directions[from];
         let is_queue_due = to == End::Client && self.queue.is_due() && self.windows.are_settled();
-        let is_due = !self.outboxes[to].is_empty() || is_queue_due;
+        let is_upload_due = to == End::Server && self.uploads_are_due && !self.streams.uploads().is_empty();
+        let is_due = !self.outboxes[to].is_empty() || is_queue_due || is_upload_due;
         if !is_due || !direction.has_greeted || matches!(direction.fate, Fate::Pass | Fate::Blank) {
             return;
         }
@@ -331,6 +352,11 @@ impl Http2Rules {
         self.outboxes[to].write(&mut out);
         if is_queue_due {
             self.queue.write(&mut out, &mut self.windows, &mut self.streams, &mut direction.encoding);
+        }
+        if is_upload_due {
+            let mut encoding = direction.encoding;
+            self.write_uploads(&mut out, &mut encoding);
+            self.directions[from].encoding = encoding;
         }
         decisions.insert(from, out);
     }
@@ -345,14 +371,14 @@ impl Http2Rules {
     /// The flow ends, at once.
     pub(super) fn end(&mut self, reason: Reason, decisions: &mut Decisions) {
         self.mode = Mode::Ended;
-        decisions.end(Ending { reason, orderly: false });
+        decisions.end(Ending { reason, orderly: false, resets_server: false });
     }
 
     /// The flow ends in order: what was inserted arrives.
     pub(super) fn end_in_order(&mut self, reason: Reason, decisions: &mut Decisions) {
         End::BOTH.into_iter().for_each(|to| self.flush(to, decisions));
         self.mode = Mode::Ended;
-        decisions.end(Ending { reason, orderly: true });
+        decisions.end(Ending { reason, orderly: true, resets_server: false });
     }
 }
 
@@ -493,7 +519,10 @@ impl Relay<'_> {
                 let direction = &mut self.rules.directions[from];
                 direction.encoding.diverge();
                 let end_stream = direction.frame.flags & END_STREAM != 0;
-                self.rules.queue.push_head(stream, fields, end_stream);
+                match from {
+                    End::Client => self.hold_upload_end(stream, Some(fields)),
+                    End::Server => self.rules.queue.push_head(stream, fields, end_stream),
+                }
             }
         }
         self.rules.directions[from].fate = Fate::Held;
@@ -523,10 +552,14 @@ impl Relay<'_> {
                 rules.drop(from, at, self.decisions);
                 let goes_on = !matches!(rules.streams.state(frame.stream), State::Blocked | State::Unknown);
                 if frame.flags & END_STREAM != 0 && goes_on {
-                    rules.queue.push_end(frame.stream);
+                    match from {
+                        End::Client => self.hold_upload_end(frame.stream, None),
+                        End::Server => rules.queue.push_end(frame.stream),
+                    }
                 }
             }
         }
+        let rules = &mut *self.rules;
         rules.directions[from].fate = Fate::Held;
         rules.flush(from.other(), self.decisions);
     }
@@ -553,13 +586,21 @@ impl Relay<'_> {
         let Some(octets) = bytes.get(place(begin)..place(up_to)) else { return };
         if is_queued && matches!(self.rules.streams.state(stream), State::Blocked | State::Unknown) {
             // It was blocked by what came before in this frame.
+            if from == End::Client {
+                let frame = self.rules.directions[from].frame;
+                return self.credit_client(&frame, octets.len() as u32);
+            }
             let credit = self.rules.windows.swallowed(octets.len() as u32);
             self.rules.outboxes[End::Server].credit_connection(credit);
             return;
         }
-        if is_queued {
-            self.rules.windows.hold(octets.len());
-            self.rules.queue.push_held(stream, octets);
+        match from {
+            End::Client if is_queued => self.hold_upload(stream, octets),
+            End::Server if is_queued => {
+                self.rules.windows.hold(octets.len());
+                self.rules.queue.push_held(stream, octets);
+            }
+            _ => {}
         }
         if !octets.is_empty() {
             self.look(from, stream, octets);

@@ -55,6 +55,7 @@ impl Relay<'_> {
     /// More content has come.
     pub(super) fn look(&mut self, from: End, stream: u32, octets: &[u8]) {
         if from == End::Client {
+            self.show_upload(stream, octets);
             return self.search(from, stream, octets);
         }
         self.show_to_threads(stream, octets);
@@ -105,7 +106,10 @@ impl Relay<'_> {
         if !direction.has_begun_to_go_on() {
             direction.fate = Fate::Drop;
             match from {
-                End::Client => rules.outboxes[End::Client].credit_connection(frame.length),
+                End::Client => {
+                    let credit = rules.server_windows.taken_back(frame.length);
+                    rules.outboxes[End::Client].credit_connection(credit);
+                }
                 End::Server => {
                     let credit = rules.windows.taken_back(frame.length);
                     rules.outboxes[End::Server].credit_connection(credit);

@@ -22,7 +22,17 @@ impl Relay<'_> {
                 self.rules.windows.acknowledged();
                 self.rules.queue.wake();
             }
-            _ => {}
+            (End::Server, false) => {
+                if self.rules.server_windows.settings(payload).is_err() {
+                    self.off(from, InspectorOff::H2Frame);
+                    return Fate::Held;
+                }
+                self.rules.uploads_are_due = true;
+            }
+            (End::Client, true) => {
+                self.rules.server_windows.acknowledged();
+                self.rules.uploads_are_due = true;
+            }
         }
         Fate::Pass
     }
@@ -84,13 +94,29 @@ impl Relay<'_> {
             rules.outboxes[End::Server].credit_connection(passes);
             return Fate::Drop;
         }
+        if from == End::Server && stream == 0 {
+            let passes = rules.server_windows.credited(octets);
+            rules.uploads_are_due = true;
+            if passes == octets {
+                return Fate::Pass;
+            }
+            rules.outboxes[End::Client].credit_connection(passes);
+            return Fate::Drop;
+        }
         let state = rules.streams.state(stream);
+        let mut for_client = octets;
         match (from, rules.streams.get_mut(stream)) {
             (End::Client, Some(known)) => {
                 known.credit = known.credit.saturating_add(i64::from(octets));
                 rules.queue.wake();
             }
-            (End::Server, Some(known)) => known.uncredited -= i64::from(octets),
+            (End::Server, Some(known)) => {
+                known.uncredited -= i64::from(octets);
+                if let Some(upload) = &mut known.upload {
+                    for_client = upload.credited(octets);
+                    rules.uploads_are_due = true;
+                }
+            }
             (_, None) => {}
         }
         let is_idle = match from {
@@ -100,6 +126,10 @@ impl Relay<'_> {
         match state {
             State::Blocked => Fate::Drop,
             State::Unknown if is_idle => Fate::Drop,
+            State::Open if for_client < octets => {
+                rules.outboxes[End::Client].credit_stream(stream, for_client);
+                Fate::Drop
+            }
             _ => Fate::Pass,
         }
     }

@@ -79,7 +79,16 @@ impl Relay<'_> {
         self.rules.streams.opened = stream;
         let ruling =
             self.judge_request(Place { from: End::Client, stream }, &request, head, fields, end_stream);
-        let (ruling, watch, standing) = ruling;
+        let (mut ruling, watch, standing) = ruling;
+        let mut upload = None;
+        if let Ruling::Inspect(_) = ruling
+            && !end_stream
+        {
+            match self.begin_upload(stream, &standing, head, fields) {
+                Ok(begun) => upload = Some(begun),
+                Err(not) => ruling = not,
+            }
+        }
         let ended = PerEnd { client: end_stream, server: false };
         if self.rules.streams.len() >= MAX_STREAMS {
             self.off(End::Client, InspectorOff::TooManyOpen);
@@ -87,7 +96,7 @@ impl Relay<'_> {
         }
         let is_blocked = matches!(ruling, Ruling::Block(_));
         let host = head.hostname.as_deref().map(Into::into);
-        let entry = Stream { is_blocked, request, host, watch, standing, ended, ..Stream::default() };
+        let entry = Stream { is_blocked, request, host, watch, standing, ended, upload, ..Stream::default() };
         self.rules.streams.insert(stream, entry);
         match ruling {
             Ruling::Pass | Ruling::Inspect(_) => {
@@ -115,7 +124,7 @@ impl Relay<'_> {
             head.ambiguous.insert(Ambiguity::FieldsMalformed);
         }
         let (ruling, watch, standing) = self.judge.request(place, head, fields);
-        if ruling == Ruling::Pass && request.is_connect {
+        if !matches!(ruling, Ruling::Block(_)) && request.is_connect {
             return (self.judge.refuse(Reason::ContentOpaque, place, head), watch, standing);
         }
         (ruling, watch, standing)
@@ -149,13 +158,18 @@ impl Relay<'_> {
         }
         let Some(open) = self.rules.streams.get_mut(stream) else { return BlockFate::Drop };
         let is_whole = open.request.declared.is_none_or(|declared| declared == open.content);
+        let passes = match &open.upload {
+            Some(upload) if upload.is_busy() => BlockFate::Queue,
+            _ => BlockFate::Pass,
+        };
         if check_trailers(fields).is_ok() && is_last && is_whole && !open.ended.client {
-            return BlockFate::Pass;
+            return passes;
         }
         head.ambiguous.insert(Ambiguity::FieldsMalformed);
         match self.judge.refuse(Reason::ContentUnparsed, Place { from: End::Client, stream }, head) {
-            Ruling::Pass | Ruling::Inspect(_) => BlockFate::Pass,
-            Ruling::Block(_) => {
+            // A block in the middle of what waits has no place.
+            Ruling::Pass | Ruling::Inspect(_) if passes == BlockFate::Pass || is_last => passes,
+            Ruling::Pass | Ruling::Inspect(_) | Ruling::Block(_) => {
                 self.cut_off(stream);
                 BlockFate::Drop
             }
@@ -285,13 +299,18 @@ impl Relay<'_> {
             // The message is the request that is promised.
             return;
         }
-        if from == End::Server {
-            self.response_ends(stream);
+        match from {
+            End::Client => self.upload_ends(stream),
+            End::Server => self.response_ends(stream),
         }
         self.content_ends(from, stream);
         if let Some(entry) = self.rules.streams.get_mut(stream) {
             entry.ended[from] |= from == End::Client || !entry.is_blocked;
-            if entry.ended.client && entry.ended.server && entry.inspection.is_none() {
+            if entry.ended.client
+                && entry.ended.server
+                && entry.inspection.is_none()
+                && entry.upload.is_none()
+            {
                 self.rules.streams.remove(stream);
             }
         }
@@ -303,16 +322,16 @@ impl Relay<'_> {
         match self.rules.streams.state(stream) {
             State::Open => {
                 if self.content_goes_on(stream, data, end_stream) {
-                    if let Some(open) = self.rules.streams.get_mut(stream) {
-                        open.uncredited += i64::from(frame.length);
-                    }
-                    return (Fate::Pass, Exchange::GoesOn);
+                    return (self.upload_data(frame, data), Exchange::GoesOn);
                 }
                 self.cut_off(stream);
                 self.rules.outboxes[End::Client].credit_connection(frame.length);
                 return (Fate::Drop, Exchange::CutOff);
             }
-            State::LetGo => return (Fate::Pass, Exchange::GoesOn),
+            State::LetGo => {
+                self.rules.server_windows.passed(frame.length);
+                return (Fate::Pass, Exchange::GoesOn);
+            }
             // The client waits for credit until it has said all, even if it has read the answer.
             State::Blocked if !end_stream => {
                 self.rules.outboxes[End::Client].credit_stream(stream, frame.length);

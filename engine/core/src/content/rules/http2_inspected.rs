@@ -1,4 +1,5 @@
-//! Responses of HTTP/2 that threads look at: their frames wait in the queue, and those of other streams do not.
+//! Responses of HTTP/2 that threads look at: their frames wait in the queue, and those of other streams do not. What comes of asking them,
+//! about requests, too.
 //!
 //! Nothing is credited for what waits, so a server sends no more of it than the client takes. Where that is less than the body, the
 //! body is too large to be held as a whole.
@@ -19,8 +20,8 @@ use crate::reason::Reason;
 
 /// A server that may send less than this waits for more.
 const LEAST_WINDOW: i64 = 1024;
-/// Responses of a connection that are looked at at once. Servers let their clients have one or two hundred streams open.
-const MAX_INSPECTED: usize = 256;
+/// Messages of a connection that are looked at at once. Servers let their clients have one or two hundred streams open.
+pub(super) const MAX_INSPECTED: usize = 256;
 
 fn place(stream: u32) -> Place {
     Place { from: End::Server, stream }
@@ -54,19 +55,18 @@ impl Http2Rules {
         decisions: &mut Decisions,
     ) {
         // Of a stream that is over, or of which another rule looks at the response by now.
-        let Some(stream) = self.streams.of_question(question) else { return };
+        let Some((from, stream)) = self.streams.of_question(question) else { return };
+        let place = Place { from, stream };
         self.changed.push(stream);
         self.streams.change(stream, |open| {
-            let Some(inspection) = &mut open.inspection else { return };
+            let Some(inspection) = open.inspection_mut(from) else { return };
             match verdict {
                 Verdict::Looked(looked) => {
                     let said = inspection.looked(*looked);
-                    judge.said(inspection, said, place(stream), decisions);
+                    judge.said(inspection, said, place, decisions);
                 }
-                Verdict::Refused => judge.fails(inspection, Reason::ContentOverload, place(stream)),
-                Verdict::Failed | Verdict::Pass | Verdict::Block(_) => {
-                    judge.breaks(inspection, place(stream))
-                }
+                Verdict::Refused => judge.fails(inspection, Reason::ContentOverload, place),
+                Verdict::Failed | Verdict::Pass | Verdict::Block(_) => judge.breaks(inspection, place),
             }
         });
         self.settle(judge, decisions);
@@ -75,27 +75,28 @@ impl Http2Rules {
     /// Threads that have had their time.
     pub(super) fn threads_are_late(&mut self, now: Instant, judge: &mut Judge) {
         let timeout = judge.policy.inspection.timeout;
-        for stream in std::mem::take(&mut self.asked) {
+        for (from, stream) in std::mem::take(&mut self.asked) {
             // Now its time begins.
             self.streams.change(stream, |open| {
-                open.inspection.as_mut().is_some_and(|inspection| inspection.has_timed_out(now, timeout))
+                open.inspection_mut(from).is_some_and(|inspection| inspection.has_timed_out(now, timeout))
             });
             self.threads_until.get_or_insert(now + timeout);
         }
         if self.threads_until.is_none_or(|until| until > now) {
             return;
         }
-        for stream in self.streams.inspected().collect::<Vec<_>>() {
+        for (from, stream) in self.streams.inspected().collect::<Vec<_>>() {
             let failed = self.streams.change(stream, |open| {
-                let inspection = open.inspection.as_mut()?;
+                let inspection = open.inspection_mut(from)?;
                 let is_late = inspection.has_timed_out(now, timeout);
-                is_late.then(|| judge.fails(inspection, Reason::ContentTimeout, place(stream)))
+                let place = Place { from, stream };
+                is_late.then(|| judge.fails(inspection, Reason::ContentTimeout, place))
             });
             if failed.flatten().is_some() {
                 self.changed.push(stream);
             }
         }
-        let until = |stream| self.streams.inspection(stream)?.poll_timeout();
+        let until = |(from, stream)| self.streams.inspection_of(from, stream)?.poll_timeout();
         self.threads_until = self.streams.inspected().filter_map(until).min();
     }
 
@@ -104,7 +105,7 @@ impl Http2Rules {
         let windows = (self.windows.initial(), self.windows.of_server() < LEAST_WINDOW);
         if std::mem::replace(&mut self.windows_seen, windows) != windows {
             // A server may be unable to go on with streams that it has said nothing more of.
-            self.changed.extend(self.streams.inspected());
+            self.changed.extend(self.streams.inspected_responses());
         }
         if self.changed.is_empty() {
             return;
@@ -114,7 +115,10 @@ impl Http2Rules {
         changed.dedup();
         for stream in changed {
             self.keep_within_bounds(stream, judge, decisions);
-            Relay::between_calls(self, judge, decisions).move_on(stream);
+            self.keep_upload_within_bounds(stream, judge, decisions);
+            let mut relay = Relay::between_calls(self, judge, decisions);
+            relay.move_on(stream);
+            relay.move_upload_on(stream);
         }
         if self.streams.inspected().len() == 0 {
             (self.asked, self.threads_until) = (Vec::new(), None);
@@ -124,7 +128,7 @@ impl Http2Rules {
     /// The server says nothing more: what it has not said to its end is not looked at to its end, and does not go on.
     pub(super) fn give_up_incomplete(&mut self) {
         let held = self.queue.held_streams();
-        for stream in held.into_iter().chain(self.streams.inspected()).collect::<BTreeSet<_>>() {
+        for stream in held.into_iter().chain(self.streams.inspected_responses()).collect::<BTreeSet<_>>() {
             if self.streams.get_mut(stream).is_some_and(|open| !open.ended.server) {
                 let held = self.queue.discard(stream);
                 self.windows.discarded(held);
@@ -246,7 +250,7 @@ impl Relay<'_> {
         });
         let Some(Some((is_asked, more, is_settled, is_refused))) = state else { return };
         if is_asked {
-            self.rules.asked.push(stream);
+            self.rules.asked.push((End::Server, stream));
         }
         if !is_settled {
             return self.rules.queue.allow(stream, more);
@@ -267,7 +271,10 @@ impl Relay<'_> {
     }
 
     fn has_ended(&mut self, stream: u32) -> bool {
-        self.rules.streams.get_mut(stream).is_some_and(|open| open.ended.client && open.ended.server)
+        self.rules
+            .streams
+            .get_mut(stream)
+            .is_some_and(|open| open.ended.client && open.ended.server && open.upload.is_none())
     }
 
     /// Both ends have said all: the server needs not know that the client does not get it.

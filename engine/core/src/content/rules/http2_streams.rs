@@ -1,9 +1,10 @@
 //! The streams of a connection, as both ends know them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::content_watch::ContentWatch;
 use super::http2_message::Request;
+use super::http2_upload::Upload;
 use super::inspection::Inspection;
 use super::type_watch::{Found, TypeWatch};
 use crate::end::{End, PerEnd};
@@ -44,6 +45,8 @@ pub(super) struct Stream {
     pub(super) inspection: Option<Box<Inspection>>,
     /// Octets of that which the queue may have let go.
     pub(super) allowed: u64,
+    /// What waits of its request, or is looked at.
+    pub(super) upload: Option<Box<Upload>>,
 }
 
 /// What is summed up over all streams, so that nobody has to go through them.
@@ -55,8 +58,10 @@ struct Account {
     waiting: u64,
     /// Bytes of memory of what threads look at or are to look at.
     scanned: usize,
-    /// What threads are asked about it.
-    question: Option<u64>,
+    /// What threads are asked about what each end sends.
+    questions: PerEnd<Option<u64>>,
+    /// Its request waits, or is looked at.
+    is_upload: bool,
 }
 
 impl Stream {
@@ -66,8 +71,26 @@ impl Stream {
         Account {
             beside: self.beside(),
             waiting: waits.map_or(0, |inspection| inspection.body().saturating_sub(self.allowed)),
-            scanned: inspection.map_or(0, |inspection| inspection.held()),
-            question: inspection.map(|inspection| inspection.question()),
+            scanned: inspection.map_or(0, |inspection| inspection.held())
+                + self.upload.as_ref().map_or(0, |upload| upload.held()),
+            questions: PerEnd::from_fn(|from| Some(self.inspection_of(from)?.question())),
+            is_upload: self.upload.is_some(),
+        }
+    }
+
+    /// What looks at what an end sends.
+    pub(super) fn inspection_of(&self, from: End) -> Option<&Inspection> {
+        match from {
+            End::Client => self.upload.as_ref()?.inspection.as_deref(),
+            End::Server => self.inspection.as_deref(),
+        }
+    }
+
+    /// Likewise.
+    pub(super) fn inspection_mut(&mut self, from: End) -> Option<&mut Inspection> {
+        match from {
+            End::Client => self.upload.as_mut()?.inspection.as_deref_mut(),
+            End::Server => self.inspection.as_deref_mut(),
         }
     }
 
@@ -77,7 +100,9 @@ impl Stream {
         let type_watch = self.type_watch.as_ref().map_or(0, |watch| watch.memory());
         let inspection =
             self.inspection.as_ref().map_or(0, |inspection| size_of::<Inspection>() + inspection.memory());
+        let upload = self.upload.as_ref().map_or(0, |upload| upload.memory());
         host + self.standing.memory()
+            + upload
             + self.watch.memory()
             + self.response_watch.memory()
             + type_watch
@@ -105,8 +130,14 @@ pub(super) struct Streams {
     beside: usize,
     waiting: u64,
     scanned: usize,
-    /// Those that threads look at, by the question.
-    inspected: BTreeMap<u64, u32>,
+    /// What threads look at, by the question: what this end sends on a stream.
+    inspected: BTreeMap<u64, (End, u32)>,
+    /// How much of that is of each end.
+    inspections: PerEnd<usize>,
+    /// Those whose requests wait, or are looked at.
+    uploads: BTreeSet<u32>,
+    /// Octets that waited of requests and will not go on, as far as nobody was told.
+    discarded: usize,
     blocked: usize,
     /// Of how many responses the type is not known yet.
     untyped: usize,
@@ -148,9 +179,18 @@ impl Streams {
         self.beside = self.beside - was.beside + is.beside;
         self.waiting = self.waiting - was.waiting + is.waiting;
         self.scanned = self.scanned - was.scanned + is.scanned;
-        if was.question != is.question {
-            was.question.map(|question| self.inspected.remove(&question));
-            is.question.map(|question| self.inspected.insert(question, number));
+        for from in End::BOTH {
+            if was.questions[from] != is.questions[from] {
+                was.questions[from].map(|question| self.inspected.remove(&question));
+                is.questions[from].map(|question| self.inspected.insert(question, (from, number)));
+                self.inspections[from] -= usize::from(was.questions[from].is_some());
+                self.inspections[from] += usize::from(is.questions[from].is_some());
+            }
+        }
+        if is.is_upload {
+            self.uploads.insert(number);
+        } else if was.is_upload {
+            self.uploads.remove(&number);
         }
     }
 
@@ -206,14 +246,46 @@ impl Streams {
         self.streams.get(&stream)?.0.inspection.as_deref()
     }
 
-    /// The stream that threads are asked this about.
-    pub(super) fn of_question(&self, question: u64) -> Option<u32> {
+    /// What looks at what this end sends on a stream.
+    pub(super) fn inspection_of(&self, from: End, stream: u32) -> Option<&Inspection> {
+        self.streams.get(&stream)?.0.inspection_of(from)
+    }
+
+    /// What threads are asked this about.
+    pub(super) fn of_question(&self, question: u64) -> Option<(End, u32)> {
         self.inspected.get(&question).copied()
     }
 
-    /// Those that threads look at.
-    pub(super) fn inspected(&self) -> impl ExactSizeIterator<Item = u32> {
+    /// What threads look at: what this end sends on a stream.
+    pub(super) fn inspected(&self) -> impl ExactSizeIterator<Item = (End, u32)> {
         self.inspected.values().copied()
+    }
+
+    /// Those whose responses threads look at.
+    pub(super) fn inspected_responses(&self) -> impl Iterator<Item = u32> {
+        self.inspected().filter(|(from, _)| *from == End::Server).map(|(_, stream)| stream)
+    }
+
+    /// How much of what an end sends threads look at.
+    pub(super) fn inspections(&self, from: End) -> usize {
+        self.inspections[from]
+    }
+
+    /// Those whose requests wait, or are looked at.
+    pub(super) fn uploads(&self) -> &BTreeSet<u32> {
+        &self.uploads
+    }
+
+    /// What waits of a request goes nowhere.
+    pub(super) fn discard_upload(&mut self, stream: u32) {
+        if let Some(Some(upload)) = self.change(stream, |open| open.upload.take()) {
+            self.discarded += upload.waiting();
+        }
+    }
+
+    /// Octets that waited of requests and were discarded since this was asked last.
+    pub(super) fn take_discarded(&mut self) -> usize {
+        std::mem::take(&mut self.discarded)
     }
 
     /// Octets of responses that wait for verdicts.
@@ -261,6 +333,7 @@ impl Streams {
         if let Some((open, account)) = self.streams.remove(&stream) {
             self.blocked -= usize::from(open.is_blocked);
             self.untyped -= usize::from(open.type_watch.is_some());
+            self.discarded += open.upload.as_ref().map_or(0, |upload| upload.waiting());
             self.recount(stream, account, Account::default());
         }
         if self.streams.is_empty() {
@@ -272,7 +345,10 @@ impl Streams {
     /// A reset of it goes by. If rules wait for its response, and that comes all the same, it goes nowhere.
     pub(super) fn close(&mut self, stream: u32) {
         let is_decided = self.streams.get(&stream).is_some_and(|(open, _)| {
-            !open.standing.awaits_response() && open.type_watch.is_none() && open.inspection.is_none()
+            !open.standing.awaits_response()
+                && open.type_watch.is_none()
+                && open.inspection.is_none()
+                && open.upload.is_none()
         });
         self.remove(stream);
         if !is_decided {
@@ -303,7 +379,11 @@ impl Streams {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { streams, beside, inspected, let_go, .. } = self;
-        tree_memory(streams) + tree_memory(inspected) + beside + let_go.capacity() * size_of::<u32>()
+        let Self { streams, beside, inspected, uploads, let_go, .. } = self;
+        tree_memory(streams)
+            + tree_memory(inspected)
+            + uploads.len() * 2 * size_of::<u32>()
+            + beside
+            + let_go.capacity() * size_of::<u32>()
     }
 }

@@ -9,13 +9,13 @@
 use std::collections::VecDeque;
 
 /// Windows before anybody says otherwise (RFC 9113, 6.9.2).
-const DEFAULT_WINDOW: u32 = 65_535;
+pub(super) const DEFAULT_WINDOW: u32 = 65_535;
 /// SETTINGS_HEADER_TABLE_SIZE before the client says otherwise.
 const DEFAULT_TABLE: u32 = 4096;
 const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
 const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
 /// SETTINGS frames without an acknowledgement. Clients send one or two.
-const MAX_SETTINGS: usize = 32;
+pub(super) const MAX_SETTINGS: usize = 32;
 
 /// More SETTINGS wait for their acknowledgement than are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,13 @@ struct Settings {
     window: Option<u32>,
     /// The lowest table, and the last one.
     table: Option<(u32, u32)>,
+}
+
+/// What SETTINGS say that a stream takes; none: nothing.
+pub(super) fn initial_window(payload: &[u8]) -> Option<u32> {
+    let settings = payload.as_chunks::<6>().0.iter();
+    let windows = settings.filter(|setting| setting[..2] == SETTINGS_INITIAL_WINDOW_SIZE.to_be_bytes());
+    windows.last().map(|&[_, _, v0, v1, v2, v3]| u32::from_be_bytes([v0, v1, v2, v3]))
 }
 
 pub(super) struct Windows {

@@ -26,6 +26,14 @@ const MAX_LAG: u64 = 256 * 1024;
 /// The inspection of one body.
 pub(super) struct Inspection {
     pub(super) rule: ContentRuleId,
+    /// Of a request: until its type is known, the rules of which one will be [`Self::rule`].
+    undecided: Box<[ContentRuleId]>,
+    /// Which of its direction's messages it is of, where that counts.
+    pub(super) number: u64,
+    /// Its head need not wait.
+    lets_head_go: bool,
+    /// It has gone, and nothing else.
+    pub(super) has_sent_head: bool,
     /// What the log says of the message.
     pub(super) head: HttpEvent,
     pub(super) file_name: Option<Box<str>>,
@@ -34,6 +42,8 @@ pub(super) struct Inspection {
     pub(super) kind: Option<FileType>,
     question: u64,
     hold: Holding,
+    /// Nothing is known to have been looked at before the end has come, so its tail is all of it.
+    tail_is_all: bool,
     /// None: a thread has it.
     scan: Option<Box<BodyScan>>,
     scan_memory: usize,
@@ -94,6 +104,8 @@ pub(super) enum Gate {
 /// What begins an inspection.
 pub(super) struct Begin {
     pub(super) rule: ContentRuleId,
+    /// Of a request whose type decides: the rules.
+    pub(super) undecided: Box<[ContentRuleId]>,
     pub(super) head: HttpEvent,
     pub(super) file_name: Option<Box<str>>,
     pub(super) names: Option<LateNames>,
@@ -109,23 +121,28 @@ pub(super) struct Begin {
 
 impl Inspection {
     pub(super) fn new(begin: Begin) -> Self {
-        let Begin { rule, head, file_name, names, hold, kind, has_begun, scan, question } = begin;
+        let Begin { rule, undecided, head, file_name, names, hold, kind, has_begun, scan, question } = begin;
         let content_type = head.content_type.as_deref().unwrap_or_default().as_bytes();
         let hold = match hold.or_else(|| kind.map(Hold::of)) {
             _ if is_streamed(content_type) => Holding::As(Hold::None),
             Some(hold) => Holding::As(hold),
-            None if is_media(content_type) => Holding::As(Hold::None),
+            None if is_media(content_type) && undecided.is_empty() => Holding::As(Hold::None),
             None => Holding::ByType,
         };
         let scan = Box::new(scan);
         Self {
             rule,
+            undecided,
+            number: 0,
+            lets_head_go: false,
+            has_sent_head: false,
             head,
             file_name,
             names,
             kind,
             question,
             hold,
+            tail_is_all: scan.keeps_back(),
             scan_memory: scan.memory(),
             scan: Some(scan),
             todo: Vec::new(),
@@ -146,7 +163,7 @@ impl Inspection {
     fn begun(mut self) -> Self {
         let waits_for_nothing = self.hold == Holding::As(Hold::None);
         if self.has_begun && !waits_for_nothing {
-            self.hold = Holding::As(Hold::Tail);
+            (self.hold, self.tail_is_all) = (Holding::As(Hold::Tail), false);
         }
         self.has_begun |= waits_for_nothing;
         self
@@ -195,6 +212,40 @@ impl Inspection {
         decisions.ask(self.question, Box::new(BodyJob { scan, octets, ends }));
     }
 
+    /// Its head goes on at once: whoever has sent it waits for an answer before the body comes.
+    pub(super) fn let_head_go(&mut self) {
+        self.lets_head_go = true;
+    }
+
+    /// Something of it has gone on.
+    pub(super) fn has_gone_in_part(&self) -> bool {
+        self.has_begun || self.has_sent_head
+    }
+
+    /// Its head, or some of its body, goes on.
+    pub(super) fn goes(&mut self, is_head: bool) {
+        if is_head && self.lets_head_go {
+            self.has_sent_head = true;
+        } else {
+            self.has_begun = true;
+        }
+    }
+
+    /// The rules of which its type chooses one, once.
+    pub(super) fn take_undecided(&mut self) -> Box<[ContentRuleId]> {
+        std::mem::take(&mut self.undecided)
+    }
+
+    /// By this rule, which says how much is held, or leaves it to the type.
+    pub(super) fn goes_by(&mut self, rule: ContentRuleId, hold: Option<Hold>) {
+        self.rule = rule;
+        // What goes on in part already cannot wait as a whole.
+        if self.hold == Holding::As(Hold::None) || self.has_begun {
+            return;
+        }
+        self.hold = hold.or_else(|| self.kind.map(Hold::of)).map_or(Holding::ByType, Holding::As);
+    }
+
     /// A thread has answered.
     pub(super) fn looked(&mut self, looked: Looked) -> Said {
         let Looked { scan, kind, found } = looked;
@@ -203,7 +254,9 @@ impl Inspection {
         self.seen += std::mem::take(&mut self.away);
         self.until = None;
         self.kind = self.kind.or(kind);
-        if let (Holding::ByType, Some(kind)) = (self.hold, self.kind) {
+        if let (Holding::ByType, Some(kind)) = (self.hold, self.kind)
+            && self.undecided.is_empty()
+        {
             self.hold = Holding::As(Hold::of(kind));
         }
         match found {
@@ -242,12 +295,17 @@ impl Inspection {
 
     /// More came than is held: from here on only the end waits.
     pub(super) fn hold_tail(&mut self) {
-        self.hold = Holding::As(Hold::Tail);
+        (self.hold, self.tail_is_all) = (Holding::As(Hold::Tail), false);
     }
 
     /// All of it waits.
     pub(super) fn holds_all(&self) -> bool {
-        matches!(self.hold, Holding::ByType | Holding::As(Hold::All)) && !self.is_settled()
+        let waits = match self.hold {
+            Holding::ByType | Holding::As(Hold::All) => true,
+            Holding::As(Hold::Tail) => self.tail_is_all,
+            Holding::As(Hold::None) => false,
+        };
+        waits && !self.is_settled()
     }
 
     /// Octets of the body that may have gone on.
@@ -255,7 +313,9 @@ impl Inspection {
         match (&self.state, self.hold) {
             (State::Refused(_), _) => 0,
             (State::Over, _) | (_, Holding::As(Hold::None)) => u64::MAX,
-            (_, Holding::As(Hold::Tail)) => self.seen.min(self.body.saturating_sub(self.tail)),
+            (_, Holding::As(Hold::Tail)) if !self.tail_is_all => {
+                self.seen.min(self.body.saturating_sub(self.tail))
+            }
             _ => 0,
         }
     }
@@ -265,6 +325,7 @@ impl Inspection {
         let may_go = self.may_go();
         match &self.state {
             State::Refused(_) => Gate::Refused,
+            _ if up_to == 0 && self.lets_head_go && !self.has_ended => Gate::Open,
             // The head waits for the first octets that go, so that what is short is answered with the page.
             _ if 0 < may_go && up_to <= may_go => Gate::Open,
             _ => Gate::Waits,
@@ -310,8 +371,12 @@ impl Inspection {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { head, file_name, names, .. } = self;
+        let Self { head, file_name, names, undecided, .. } = self;
         let names: usize = names.iter().flatten().map(Vec::capacity).sum();
-        head.text_bytes() + file_name.as_ref().map_or(0, |name| name.len()) + names + self.held()
+        size_of_val(&**undecided)
+            + head.text_bytes()
+            + file_name.as_ref().map_or(0, |name| name.len())
+            + names
+            + self.held()
     }
 }

@@ -29,7 +29,7 @@ const MAX_ALERTS: usize = 2048;
 pub(super) enum Ruling {
     /// It goes on, as far as is known now.
     Pass,
-    /// What is in it decides, by this rule.
+    /// What is in it decides, by this rule; of a request, by one of those that its [`Standing`] has.
     Inspect(ContentRuleId),
     /// It does not.
     Block(Refusal),
@@ -153,6 +153,10 @@ impl Judge {
             awaits_type: false,
         };
         let (ruling, watch) = self.decide(decided, Codings::of(fields), place, head);
+        let ruling = match (ruling, standing.at_content.first()) {
+            (Ruling::Pass, Some(first)) => Ruling::Inspect(*first),
+            (ruling, _) => ruling,
+        };
         (ruling, watch, standing)
     }
 
@@ -389,7 +393,12 @@ impl Judge {
         !((sni.is_none() || is_covered()) && is_alike())
     }
 
-    fn apply(&mut self, rule: Option<ContentRuleId>, place: Place, head: &mut HttpEvent) -> Ruling {
+    pub(super) fn apply(
+        &mut self,
+        rule: Option<ContentRuleId>,
+        place: Place,
+        head: &mut HttpEvent,
+    ) -> Ruling {
         self.apply_with(rule, None, place, head)
     }
 

@@ -4,11 +4,11 @@ use super::inspection::{Begin, Inspection, Said};
 use super::judge::{Judge, Place, Refusal, Ruling};
 use crate::content::body::{Codings, FileType};
 use crate::content::filter::Decisions;
-use crate::content::inspect::{BodyScan, FileFacts, Hit, Message, Scanner};
+use crate::content::inspect::{Asked, BodyScan, FileFacts, Hit, Message, Scanner};
 use crate::content::signatures::SignatureStream;
 use crate::event::{ContentVerdict, FileEvent, HttpEvent};
 use crate::fields::Fields;
-use crate::policy::{ContentAction, ContentRuleId, FieldEdit, OnRange, Respond, Standing};
+use crate::policy::{ContentAction, ContentRuleId, FieldEdit, HashLists, OnRange, Respond, Standing};
 use crate::reason::Reason;
 
 /// A message whose body a rule wants looked at.
@@ -37,8 +37,7 @@ impl Judge {
         let ContentAction::Inspect(inspect) = self.policy.action(rule) else {
             return Begun::Not(Ruling::Pass);
         };
-        let (hashes, hold, respond) = (inspect.hashes, inspect.hold, inspect.respond.clone());
-        let (signatures, inspectors) = (inspect.signatures, inspect.inspectors.clone());
+        let (hold, respond) = (inspect.hold, inspect.respond.clone());
         if !has_begun && self.was_late(rule, head, fields, decisions) {
             head.verdict = Some(ContentVerdict::Blocked);
             let name = self.policy.name(rule).clone();
@@ -61,34 +60,89 @@ impl Judge {
                 refused => return Begun::Not(refused),
             },
         };
-        let mut scanners: Vec<Box<dyn Scanner>> = Vec::new();
-        if !signatures.is_empty() {
-            scanners.push(Box::new(SignatureStream::new(self.policy.signatures(), signatures)));
+        let Asked { hashes, scanners, .. } = self.asked_by(rule, head);
+        let scan = BodyScan::new(codings, self.policy.lists().clone(), hashes, scanners);
+        let names = self.late_names(head, fields);
+        self.begin(Begin { names, hold, kind, has_begun, ..self.beginning(rule, head, fields, scan) })
+    }
+
+    /// The content of a request is to be looked at, by rules of which its type decides. `head` is noted which one it is, if that is known.
+    pub(super) fn inspect_request(
+        &mut self,
+        rules: &[ContentRuleId],
+        place: Place,
+        head: &mut HttpEvent,
+        fields: &Fields,
+    ) -> Begun {
+        let Some(first) = rules.first().copied() else { return Begun::Not(Ruling::Pass) };
+        let codings = match Codings::of(fields) {
+            Ok(codings) => codings,
+            Err(why) => match self.refuse(why.reason(), place, head) {
+                // What goes on as it is, is looked at as it is.
+                Ruling::Pass => Codings::default(),
+                refused => return Begun::Not(refused),
+            },
+        };
+        let lists = self.policy.lists().clone();
+        if let ContentAction::Inspect(inspect) = self.policy.action(first)
+            && self.policy.types(first).is_empty()
+        {
+            let hold = inspect.hold;
+            self.apply(Some(first), place, head);
+            let Asked { hashes, scanners, .. } = self.asked_by(first, head);
+            let scan = BodyScan::new(codings, lists, hashes, scanners);
+            return self.begin(Begin { hold, ..self.beginning(first, head, fields, scan) });
         }
-        if !inspectors.is_empty() {
+        let by_type = rules.iter().map(|rule| self.asked_by(*rule, head)).collect();
+        let scan = BodyScan::by_type(codings, lists, by_type);
+        self.begin(Begin { undecided: rules.into(), ..self.beginning(first, head, fields, scan) })
+    }
+
+    /// What a rule has content looked at for.
+    fn asked_by(&self, rule: ContentRuleId, head: &HttpEvent) -> Asked {
+        let (hashes, mut scanners) = (HashLists::default(), Vec::<Box<dyn Scanner>>::new());
+        let mut asked = Asked { kinds: self.policy.types(rule).to_vec(), hashes, scanners: Vec::new() };
+        let ContentAction::Inspect(inspect) = self.policy.action(rule) else { return asked };
+        if !inspect.signatures.is_empty() {
+            scanners.push(Box::new(SignatureStream::new(self.policy.signatures(), inspect.signatures)));
+        }
+        if !inspect.inspectors.is_empty() {
             let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
             let (method, host, target) = (text(&head.method), text(&head.hostname), text(&head.url));
             let message = Message {
                 method: &method,
                 host: &host,
                 target: &target,
-                status: head.status.unwrap_or_default(),
+                status: head.status,
                 content_type: head.content_type.as_deref(),
             };
-            scanners.extend(self.policy.inspectors(&inspectors).map(|inspector| inspector.scanner(&message)));
+            let inspectors = self.policy.inspectors(&inspect.inspectors);
+            scanners.extend(inspectors.map(|inspector| inspector.scanner(&message)));
         }
-        self.questions += 1;
-        Begun::Inspects(Box::new(Inspection::new(Begin {
+        (asked.hashes, asked.scanners) = (inspect.hashes, scanners);
+        asked
+    }
+
+    /// Of which the caller says what is special.
+    fn beginning(&self, rule: ContentRuleId, head: &HttpEvent, fields: &Fields, scan: BodyScan) -> Begin {
+        let file_name = head.url.as_deref().and_then(|url| self.policy.file_name(fields, url));
+        Begin {
             rule,
+            undecided: Box::default(),
             head: head.clone(),
-            file_name: head.url.as_deref().and_then(|url| self.policy.file_name(fields, url)).map(Into::into),
-            names: self.late_names(head, fields),
-            hold,
-            kind,
-            has_begun,
-            scan: BodyScan::new(codings, self.policy.lists().clone(), hashes, scanners),
-            question: self.questions,
-        })))
+            file_name: file_name.map(Into::into),
+            names: None,
+            hold: None,
+            kind: None,
+            has_begun: false,
+            scan,
+            question: 0,
+        }
+    }
+
+    fn begin(&mut self, begin: Begin) -> Begun {
+        self.questions += 1;
+        Begun::Inspects(Box::new(Inspection::new(Begin { question: self.questions, ..begin })))
     }
 
     fn was_late(
@@ -110,6 +164,17 @@ impl Judge {
         place: Place,
         decisions: &Decisions,
     ) {
+        if let Said::Undecodable(why) = said {
+            self.fails(inspection, why.reason(), place);
+            self.choose(inspection, FileType::Unknown, place);
+            return self.report(inspection, None, place);
+        }
+        if let Some(kind) = inspection.kind {
+            self.choose(inspection, kind, place);
+            if inspection.is_settled() {
+                return;
+            }
+        }
         match said {
             Said::SoFar => {}
             Said::Clean(facts) => {
@@ -120,11 +185,25 @@ impl Judge {
                 self.found(inspection, hit, place, decisions);
                 self.report(inspection, facts, place);
             }
-            Said::Undecodable(why) => {
-                self.fails(inspection, why.reason(), place);
-                self.report(inspection, None, place);
-            }
+            Said::Undecodable(_) => {}
             Said::Failed(reasons, facts) => self.lacks(inspection, &reasons, facts, place),
+        }
+    }
+
+    /// The type of a request's content is known: which of its rules applies.
+    fn choose(&mut self, inspection: &mut Inspection, kind: FileType, place: Place) {
+        let rules = inspection.take_undecided();
+        if rules.is_empty() || inspection.refusal().is_some() {
+            return;
+        }
+        let Some(rule) = self.policy.of_content(&rules, kind) else { return inspection.give_up() };
+        let (alerts, is_late) = (self.alerts.len(), inspection.has_begun);
+        let ruling = self.apply(Some(rule), place, &mut inspection.head);
+        self.mark_late(alerts, is_late);
+        match (ruling, self.policy.action(rule)) {
+            (Ruling::Block(refusal), _) => inspection.refuse(refusal),
+            (_, ContentAction::Inspect(inspect)) => inspection.goes_by(rule, inspect.hold),
+            _ => inspection.give_up(),
         }
     }
 

@@ -43,6 +43,13 @@ impl Lane {
         self.is_open = true;
     }
 
+    /// Another looks at the message that comes, and is to be shown all of it that has come.
+    pub(super) fn replace(&mut self, inspection: Inspection) {
+        if let Some(current) = self.current() {
+            *current = inspection;
+        }
+    }
+
     /// That of the message that comes.
     pub(super) fn current(&mut self) -> Option<&mut Inspection> {
         self.inspections.back_mut().filter(|_| self.is_open)
@@ -105,7 +112,7 @@ impl Lane {
         let of = current.map(|current| (number - 1, current.body()));
         self.bytes += bytes.len();
         if let Some(last) = self.items.back_mut()
-            && last.of.map(|of| of.0) == of.map(|of| of.0)
+            && last.of.map(|of| (of.0, of.1 == 0)) == of.map(|of| (of.0, of.1 == 0))
             && last.bytes.len() + bytes.len() <= PIECE
         {
             last.bytes.extend_from_slice(&bytes);
@@ -150,10 +157,10 @@ impl Lane {
     fn let_go(&mut self, from: End, decisions: &mut Decisions) {
         let Some(Item { bytes, of }) = self.items.pop_front() else { return };
         self.bytes -= bytes.len();
-        if let Some((number, _)) = of
+        if let Some((number, body)) = of
             && let Some(inspection) = self.inspections.get_mut((number - self.first) as usize)
         {
-            inspection.has_begun = true;
+            inspection.goes(body == 0);
         }
         decisions.insert(from, Bytes::from(bytes));
         if self.items.is_empty() {
@@ -167,7 +174,7 @@ impl Lane {
         let waits_from = self.items.iter().find_map(|item| item.of).map_or(u64::MAX, |(number, _)| number);
         let has_gone = |at: usize| self.first + (at as u64) < waits_from;
         self.inspections.iter().enumerate().position(|(at, each)| {
-            each.has_begun && each.refusal().is_some() && !(each.has_ended() && has_gone(at))
+            each.has_gone_in_part() && each.refusal().is_some() && !(each.has_ended() && has_gone(at))
         })
     }
 

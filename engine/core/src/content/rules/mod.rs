@@ -16,9 +16,12 @@ mod http2_exchanges;
 mod http2_inspected;
 mod http2_message;
 mod http2_output;
+mod http2_server_windows;
 mod http2_streams;
 #[cfg(test)]
 mod http2_tests;
+mod http2_upload;
+mod http2_uploads;
 mod http2_windows;
 mod http2_writer;
 mod inspection;

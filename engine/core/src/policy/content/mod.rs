@@ -144,6 +144,8 @@ pub struct Standing {
     pub size_limits: SizeLimits,
     /// Rules that apply when something is found in it.
     pub signatures: SignatureRules,
+    /// Rules that look at the request's content, in their order: of those that name its type, or none, the first applies.
+    pub at_content: Box<[ContentRuleId]>,
     /// The request's path, for the name of the file; empty where no rule asks.
     path: Box<str>,
 }
@@ -163,9 +165,14 @@ impl Standing {
             otherwise: _,
             size_limits,
             signatures,
+            at_content,
             path,
         } = self;
-        size_of_val(&**not_yet) + size_limits.memory() + signatures.memory() + path.len()
+        size_of_val(&**not_yet)
+            + size_limits.memory()
+            + signatures.memory()
+            + size_of_val(&**at_content)
+            + path.len()
     }
 }
 
@@ -222,6 +229,8 @@ pub enum Answer {
     OnHit,
     /// The type of what comes decides.
     AwaitsType,
+    /// It looks at the request's content; rules behind it are asked about the head all the same.
+    AtContent,
 }
 
 /// What becomes of plaintext that no rule can be asked about.
@@ -325,7 +334,7 @@ impl ContentPolicy {
         let mut deferred = index.deferred().iter().copied();
         Self {
             late: LateVerdicts::default(),
-            has_inspections: rules.iter().any(CompiledContentRule::inspects),
+            has_inspections: rules.iter().any(CompiledContentRule::holds_content),
             first_deferred_inspection: deferred.find(|place| rules[*place].inspects()),
             rules,
             headers: Vec::new(),
@@ -461,6 +470,7 @@ impl ContentPolicy {
     ) -> Standing {
         let asked = Request::new(request);
         let (mut not_yet, mut asks_path) = (Vec::new(), false);
+        let (mut at_content, mut is_for_any_type) = (Vec::new(), false);
         let mut standing = Standing::default();
         for place in self.index.at_request(request, &asked, &self.lists, last) {
             let id = ContentRuleId(place as u32);
@@ -471,6 +481,13 @@ impl ContentPolicy {
                     break;
                 }
                 AtRequest::Later(later) => Some(later),
+                AtRequest::AtContent => {
+                    if !is_for_any_type {
+                        at_content.push(id);
+                    }
+                    is_for_any_type |= self.rules[place].rule().file_type.is_empty();
+                    continue;
+                }
                 AtRequest::NotYet(_) if self.index.deferred().binary_search(&place).is_ok() => continue,
                 AtRequest::NotYet(later) => {
                     not_yet.push(id);
@@ -488,6 +505,7 @@ impl ContentPolicy {
             standing.path = asked.target.path.into();
         }
         standing.not_yet = not_yet.into();
+        standing.at_content = at_content.into();
         standing.deferred_before = standing.otherwise.map_or(self.rules.len(), ContentRuleId::place);
         standing.has_deferred =
             self.index.deferred().first().is_some_and(|first| *first < standing.deferred_before);
@@ -530,6 +548,7 @@ impl ContentPolicy {
                     AtRequest::NotYet(_) => Answer::NotYet,
                     AtRequest::Later(Later::Beyond(bytes)) => Answer::Beyond(bytes),
                     AtRequest::Later(Later::OnHit) => Answer::OnHit,
+                    AtRequest::AtContent => Answer::AtContent,
                 }
             } else {
                 Answer::No("host")
@@ -564,6 +583,17 @@ impl ContentPolicy {
             }
         }
         answers
+    }
+
+    /// Of rules that look at content, the one that applies to content of this type.
+    pub fn of_content(&self, rules: &[ContentRuleId], kind: FileType) -> Option<ContentRuleId> {
+        let is_of = |types: &[FileType]| types.is_empty() || types.contains(&kind);
+        rules.iter().copied().find(|id| is_of(self.types(*id)))
+    }
+
+    /// Types of content that a rule is about; none: all.
+    pub fn types(&self, id: ContentRuleId) -> &[FileType] {
+        &self.rules[id.place()].rule().file_type
     }
 
     /// Name of a rule.

@@ -136,7 +136,7 @@ pub struct ContentRule {
     pub size: Option<u64>,
     /// Names of files, in lower case.
     pub file_name: Vec<Glob>,
-    /// Types of what comes, by its first bytes. Of a response.
+    /// Types of what comes, by its first bytes: of a response, or of a request where `direction` says so.
     pub file_type: Vec<FileType>,
     /// What is found in the content. Not together with a size, and not to allow something: it shows when most has gone on.
     pub signatures: Vec<SignatureId>,
@@ -204,6 +204,8 @@ pub(super) enum AtRequest {
     NotYet(Option<Later>),
     /// It matches if the request's content says so.
     Later(Later),
+    /// It looks at the request's content.
+    AtContent,
 }
 
 /// A rule, ready to be asked.
@@ -238,6 +240,11 @@ impl CompiledContentRule {
         matches!(self.rule.action, ContentAction::Inspect(_))
     }
 
+    /// Messages wait while it looks at their content.
+    pub(super) fn holds_content(&self) -> bool {
+        self.inspects() || self.rule.direction == Some(Direction::Request) && !self.rule.file_type.is_empty()
+    }
+
     /// It may match in flows of this profile.
     pub(super) fn is_about(&self, profile: &str) -> bool {
         self.rule.profile.is_empty() || self.rule.profile.iter().any(|name| name == profile)
@@ -264,26 +271,31 @@ impl CompiledContentRule {
             return AtRequest::No(condition);
         }
         let (rule, path) = (&self.rule, &*request.target.path);
-        let message = Message { fields: request.fields, path, size: request.size, inside: Inside::Nothing };
+        let is_of_request = rule.direction == Some(Direction::Request);
+        let is_empty = request.size == Known::Bytes(0);
+        let inside = if is_of_request && !is_empty { Inside::NotYet } else { Inside::Nothing };
+        let message = Message { fields: request.fields, path, size: request.size, inside };
         if rule.direction != Some(Direction::Response) && !self.has_header(&message) {
             return AtRequest::No("header");
         }
         let asks_content = !rule.content_type.is_empty()
             || rule.size.is_some()
             || !rule.file_name.is_empty()
-            || !rule.signatures.is_empty();
+            || !rule.signatures.is_empty()
+            || !rule.file_type.is_empty();
         let asks_response = !rule.status.is_empty()
-            || !rule.file_type.is_empty()
+            || !rule.file_type.is_empty() && !is_of_request
             || rule.direction == Some(Direction::Response)
             || self.inspects() && rule.direction.is_none();
         match (rule.direction, self.has_content(&message)) {
             _ if asks_response => AtRequest::NotYet(None),
+            (_, Holds::AwaitsType) => AtRequest::AtContent,
+            (_, Holds::Yes) if self.inspects() && is_empty => AtRequest::No("inspect"),
+            (_, Holds::Yes) if self.inspects() => AtRequest::AtContent,
             _ if !asks_content => AtRequest::Matches,
             (_, Holds::Yes) => AtRequest::Matches,
             (Some(_), Holds::No(condition)) => AtRequest::No(condition),
             (Some(_), Holds::Later(later)) => AtRequest::Later(later),
-            // No rule gets here that asks for it.
-            (_, Holds::AwaitsType) => AtRequest::NotYet(None),
             (None, Holds::No(_)) => AtRequest::NotYet(None),
             (None, Holds::Later(later)) => AtRequest::NotYet(Some(later)),
         }

@@ -149,6 +149,17 @@ impl<'c> Accumulated<'c> {
     }
 }
 
+/// Whether a certificate is within the name constraints of these CAs.
+pub(crate) fn is_within_constraints<'c>(
+    certificate: &Certificate<'_>,
+    cas: impl Iterator<Item = Certificate<'c>>,
+) -> bool {
+    let ders = cas.filter_map(|ca| ca.extension(oid::NAME_CONSTRAINTS)).map(|(der, _)| der);
+    let constraints: Result<Vec<_>, _> = ders.map(NameConstraints::parse).collect();
+    let all = |constraints| Accumulated { constraints, ..Accumulated::default() }.check(certificate);
+    constraints.and_then(all).is_ok()
+}
+
 /// Which of the two lists a base stands in: a wildcard is within what is permitted if all that it stands for is, and within what
 /// is excluded if anything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

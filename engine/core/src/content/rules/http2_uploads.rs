@@ -1,0 +1,258 @@
+//! Requests of HTTP/2 that threads look at. Their heads go on, as streams are opened in the order of their numbers (RFC 9113, 5.1.1), and
+//! their content waits: the server sees no end of what is refused, but RST_STREAM.
+//!
+//! A client is credited what waits for a verdict in the server's place, up to what may be held, and the server's own credits pay that
+//! afterwards: see [`ServerWindows`](super::http2_server_windows::ServerWindows).
+
+use super::http2::{Fate, Http2Rules, Relay};
+use super::http2_inspected::MAX_INSPECTED;
+use super::http2_output::Encoding;
+use super::http2_streams::State;
+use super::http2_upload::Upload;
+use super::judge::{Judge, Place, Refusal, Ruling};
+use super::judge_inspection::Begun;
+use crate::content::border::FrameHead;
+use crate::content::filter::Decisions;
+use crate::content::http2_frames::END_STREAM;
+use crate::end::End;
+use crate::event::HttpEvent;
+use crate::fields::Fields;
+use crate::policy::Standing;
+use crate::reason::Reason;
+
+fn place(stream: u32) -> Place {
+    Place { from: End::Client, stream }
+}
+
+impl Http2Rules {
+    /// Octets of requests that will not go on: the client may send as many others.
+    pub(super) fn credit_discarded(&mut self) {
+        let octets = self.streams.take_discarded();
+        if octets > 0 {
+            let credit = self.server_windows.discarded(octets);
+            self.outboxes[End::Client].credit_connection(credit);
+        }
+    }
+
+    /// Writes what may go to the server.
+    pub(super) fn write_uploads(&mut self, out: &mut Vec<u8>, encoding: &mut Encoding) {
+        self.uploads_are_due = false;
+        let initial = self.server_windows.initial();
+        for stream in self.streams.uploads().iter().copied().collect::<Vec<_>>() {
+            let windows = &mut self.server_windows;
+            let has_ended = self.streams.change(stream, |open| {
+                let upload = open.upload.as_mut()?;
+                let (gone, has_ended) =
+                    upload.write(out, stream, initial - open.uncredited, windows, encoding);
+                open.uncredited += gone as i64;
+                if has_ended {
+                    open.upload = None;
+                }
+                Some(has_ended && open.ended.server && open.inspection.is_none())
+            });
+            if has_ended.flatten() == Some(true) {
+                self.streams.remove(stream);
+            }
+        }
+    }
+
+    /// The client says nothing more: what it has not said to its end is not looked at to its end, and does not go on.
+    pub(super) fn give_up_incomplete_uploads(&mut self) {
+        for stream in self.streams.uploads().iter().copied().collect::<Vec<_>>() {
+            if self.streams.get_mut(stream).is_some_and(|open| !open.ended.client) {
+                self.outboxes[End::Server].reset(stream);
+                self.streams.remove(stream);
+            }
+        }
+    }
+
+    pub(super) fn keep_upload_within_bounds(
+        &mut self,
+        stream: u32,
+        judge: &mut Judge,
+        decisions: &mut Decisions,
+    ) {
+        let (most, held) = (judge.policy.inspection.hold_bytes as u64, self.held_for_verdicts());
+        self.streams.change(stream, |open| {
+            let Some(inspection) = open.inspection_mut(End::Client) else { return };
+            if inspection.is_settled() {
+                return;
+            }
+            if inspection.holds_all() && inspection.body() > most {
+                judge.fails(inspection, Reason::ContentOversize, place(stream));
+            }
+            if !inspection.is_settled() && !decisions.has_room_for(held) {
+                judge.fails(inspection, Reason::ContentOverload, place(stream));
+            }
+        });
+    }
+}
+
+impl Relay<'_> {
+    /// The content of the request that begins is to be looked at.
+    pub(super) fn begin_upload(
+        &mut self,
+        stream: u32,
+        standing: &Standing,
+        head: &mut HttpEvent,
+        fields: &Fields,
+    ) -> Result<Box<Upload>, Ruling> {
+        if self.rules.streams.inspected().len() >= MAX_INSPECTED {
+            return Err(self.judge.refuse(Reason::ContentOverload, place(stream), head));
+        }
+        match self.judge.inspect_request(&standing.at_content, place(stream), head, fields) {
+            Begun::Not(ruling) => Err(ruling),
+            Begun::Inspects(inspection) => {
+                self.rules.changed.push(stream);
+                Ok(Box::new(Upload::new(inspection)))
+            }
+        }
+    }
+
+    /// A DATA frame of a request that goes on, at once or behind what waits.
+    pub(super) fn upload_data(&mut self, frame: &FrameHead, data: u32) -> Fate {
+        let (stream, length) = (frame.stream, frame.length);
+        let rules = &mut *self.rules;
+        let initial = rules.server_windows.initial();
+        let Some(open) = rules.streams.get_mut(stream) else { return Fate::Drop };
+        let window = initial - open.uncredited;
+        let waits = open
+            .upload
+            .as_ref()
+            .is_some_and(|upload| upload.is_busy() || upload.beyond() > 0 && i64::from(length) > window);
+        if !waits && !rules.server_windows.must_hold(length) {
+            open.uncredited += i64::from(length);
+            rules.server_windows.passed(length);
+            return Fate::Pass;
+        }
+        rules.streams.change(stream, |open| {
+            open.upload.get_or_insert_default();
+        });
+        // What goes on has no padding.
+        self.credit_client(frame, length - data);
+        Fate::Queue
+    }
+
+    /// The client is credited octets of a frame that do not go on.
+    pub(super) fn credit_client(&mut self, frame: &FrameHead, octets: u32) {
+        let is_known = matches!(self.rules.streams.state(frame.stream), State::Open | State::Blocked);
+        let outbox = &mut self.rules.outboxes[End::Client];
+        outbox.credit_connection(octets);
+        if octets > 0 && is_known && frame.flags & END_STREAM == 0 {
+            outbox.credit_stream(frame.stream, octets);
+        }
+    }
+
+    /// Octets of a frame that waits have come.
+    pub(super) fn hold_upload(&mut self, stream: u32, octets: &[u8]) {
+        let held = self.rules.streams.change(stream, |open| {
+            let upload = open.upload.as_mut()?;
+            upload.push(octets);
+            Some(())
+        });
+        if held.flatten().is_some() {
+            self.rules.server_windows.hold(octets.len());
+            self.rules.uploads_are_due = true;
+        }
+    }
+
+    /// The end of a request waits behind its content; with these trailers, if there are any.
+    pub(super) fn hold_upload_end(&mut self, stream: u32, trailers: Option<&Fields>) {
+        self.rules.streams.change(stream, |open| {
+            let Some(upload) = &mut open.upload else { return };
+            match trailers {
+                Some(fields) => upload.push_trailers(fields),
+                None => upload.push_end(),
+            }
+        });
+        self.rules.uploads_are_due = true;
+    }
+
+    /// More of a request's content has come.
+    pub(super) fn show_upload(&mut self, stream: u32, octets: &[u8]) {
+        let shown = self.rules.streams.change(stream, |open| {
+            open.inspection_mut(End::Client).map(|inspection| inspection.push(octets))
+        });
+        if shown.flatten().is_some() {
+            self.rules.changed.push(stream);
+        }
+    }
+
+    /// No more of it comes.
+    pub(super) fn upload_ends(&mut self, stream: u32) {
+        let Some(open) = self.rules.streams.get_mut(stream) else { return };
+        let Some(upload) = &mut open.upload else { return };
+        if let Some(inspection) = &mut upload.inspection {
+            inspection.end();
+            self.rules.changed.push(stream);
+        } else if !upload.is_waiting() {
+            self.rules.streams.discard_upload(stream);
+        }
+    }
+
+    /// Threads get what has come of a request, and the client what it needs to send more; what may not go on is answered.
+    pub(super) fn move_upload_on(&mut self, stream: u32) {
+        let decisions = &mut *self.decisions;
+        let most = self.judge.policy.inspection.hold_bytes;
+        let moved = self.rules.streams.change(stream, |open| {
+            let has_ended = open.ended.client;
+            let upload = open.upload.as_mut()?;
+            let inspection = upload.inspection.as_mut()?;
+            inspection.ask(decisions);
+            let is_asked = inspection.poll_timeout() == Some(tcp_stack::Instant::ZERO);
+            if inspection.is_settled() {
+                return Some((is_asked, 0, has_ended, upload.inspection.take()));
+            }
+            let is_behind = inspection.is_behind();
+            Some((is_asked, if is_behind { 0 } else { upload.to_be_advanced(most) }, has_ended, None))
+        });
+        let Some(Some((is_asked, advanced, has_ended, settled))) = moved else { return };
+        let rules = &mut *self.rules;
+        rules.uploads_are_due = true;
+        if is_asked {
+            rules.asked.push((End::Client, stream));
+        }
+        if advanced > 0 {
+            rules.server_windows.advance(advanced);
+            rules.outboxes[End::Client].credit_connection(advanced);
+            if !has_ended {
+                rules.outboxes[End::Client].credit_stream(stream, advanced);
+            }
+        }
+        let Some(mut inspection) = settled else { return };
+        match inspection.refusal().cloned() {
+            Some(refusal) => self.upload_is_refused(stream, &refusal, &mut inspection.head),
+            None => self.forget_upload_if_over(stream),
+        }
+    }
+
+    /// All of it had gone on when nothing was found in it.
+    fn forget_upload_if_over(&mut self, stream: u32) {
+        let is_over = self.rules.streams.change(stream, |open| {
+            if open.ended.client && open.upload.as_ref().is_some_and(|upload| !upload.is_waiting()) {
+                open.upload = None;
+            }
+            open.ended.client && open.ended.server && open.upload.is_none() && open.inspection.is_none()
+        });
+        if is_over == Some(true) {
+            self.rules.streams.remove(stream);
+        }
+    }
+
+    /// The server gets no more of it, and the client an answer, unless the server's has begun.
+    fn upload_is_refused(&mut self, stream: u32, refusal: &Refusal, head: &mut HttpEvent) {
+        let Some(open) = self.rules.streams.get_mut(stream) else { return };
+        if open.ended.client && open.upload.as_ref().is_none_or(|upload| !upload.is_waiting()) {
+            // The server has all of it.
+            return self.forget_upload_if_over(stream);
+        }
+        if open.has_response {
+            self.cut_off(stream);
+        } else {
+            open.uncredited += open.upload.as_ref().map_or(0, |upload| upload.uncredited());
+            self.rules.streams.discard_upload(stream);
+            self.answer_in_its_place(stream, refusal, head, |_| false);
+        }
+        self.drop_rest(End::Client, stream);
+    }
+}

@@ -1,0 +1,76 @@
+//! `wireglass signer`: started by `wireglass run`, not by people.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::USAGE;
+use crate::config::Custody;
+use crate::signer::{Served, confine, keep, serve};
+
+/// Hold the keys of the CAs for an engine. `wireglass run` starts it.
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(super) struct SignerArgs {
+    /// Configuration of the engine
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Sign, and do not see to it that somebody does
+    #[arg(long)]
+    serve: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &SignerArgs) -> ExitCode {
+    let socket = match socket() {
+        Ok(socket) => socket,
+        Err(why) => {
+            errln!("wireglass: {why}: `wireglass run` starts the signer");
+            return ExitCode::from(USAGE);
+        }
+    };
+    // It ends when the engine does, which may still sign while it stops: whoever signals a whole group or service means the engine.
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
+    }
+    let done = if args.serve { signer(args, socket) } else { keep(&args.config).map_err(|e| e.to_string()) };
+    done.unwrap_or_else(|why| {
+        errln!("wireglass: signer: {why}");
+        ExitCode::FAILURE
+    })
+}
+
+fn signer(args: &SignerArgs, socket: OwnedFd) -> Result<ExitCode, String> {
+    let user = Custody::load_without_keys(&args.config).map(|custody| custody.ca.signer_user);
+    let user = user.map_err(|faults| faults.to_string());
+    let confined = user.and_then(|user| confine(user.as_deref()));
+    // Another user's process would have lost it again.
+    set_pdeathsig(Signal::SIGKILL).map_err(|error| error.to_string())?;
+    let doubt = confined.as_ref().ok().and_then(Option::clone).unwrap_or_default();
+    let load = || {
+        confined.clone()?;
+        let custody = Custody::load(&args.config).map_err(|faults| faults.to_string())?;
+        let vault = custody.vault().map_err(|error| error.to_string())?;
+        Ok(Served { vault, per_second: custody.ca.signatures_per_second })
+    };
+    serve(socket, doubt, load).map_err(|error| error.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `wireglass run` gives it as its standard input.
+fn socket() -> Result<OwnedFd, String> {
+    let socket = io::stdin().as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
+    match getsockopt(&socket, sockopt::SockType) {
+        Ok(SockType::SeqPacket) => Ok(socket),
+        _ => Err("no engine at the other end of the standard input".into()),
+    }
+}

@@ -1,0 +1,22 @@
+//! What is counted of the process that signs for the CAs.
+
+use wireglass_core::counters::Kind;
+
+use super::page::{Metrics, Page};
+
+impl Metrics {
+    pub(super) fn signing(&self, page: &mut Page<'_>) {
+        let Some(signer) = self.signer.get() else { return };
+        let name = "wireglass_signer_up";
+        page.family(name, "Whether the signer, which has the CAs' keys, answers.", Kind::Gauge);
+        page.sample(name, &[], u64::from(signer.is_up()));
+        let name = "wireglass_signer_starts_total";
+        page.family(name, "How often a signer has begun: more than once, and it has died.", Kind::Counter);
+        page.sample(name, &[], signer.starts());
+        let name = "wireglass_signer_requests_total";
+        page.family(name, "Requests to the signer, by what came of them.", Kind::Counter);
+        for (outcome, requests) in signer.requests() {
+            page.sample(name, &[("outcome", &outcome)], requests);
+        }
+    }
+}
