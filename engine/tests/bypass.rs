@@ -3,12 +3,15 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use support::Exchange;
 use support::frames::{TcpFrame, ethernet};
 use support::lab::{Lab, Run, Setup};
-use support::rules::{Action, Rules};
+use support::rules::{Action, RULE, Rules};
 use wireglass_core::event;
 use wireglass_core::flow::{Midstream, OutsideTls};
+use wireglass_core::policy::{Tallies, Tally};
 use wireglass_core::reason::{PacketDrop, Reason};
 use wireglass_testbed::{Duration, Ending, Heading, Impairment, PortSide, Random, Session, Step, Stop};
 
@@ -54,6 +57,30 @@ fn assert_bypassed(rules: &Rules, setup: &Setup, reason: Option<Reason>) {
 fn by_a_rule_that_holds_at_the_syn() {
     assert_bypassed(&Rules::default_is(Action::Bypass), &Setup::default(), None);
     assert_bypassed(&Rules::default_is(Action::Bypass), &Setup { ipv6: true, ..Setup::default() }, None);
+}
+
+#[test]
+fn each_connection_counts_once_for_what_has_decided_it() {
+    let cases = [
+        // Both are known at the SYN, and a ClientHello is judged only of the one that is decrypted.
+        (Rules::default_is(Action::Bypass), "", "bypass"),
+        (Rules::default_is(Action::Decrypt), "", "decrypt"),
+        (Rules::by_name(Action::Bypass), RULE, "bypass"),
+        (Rules { by_name: Some(Action::Decrypt), ..Rules::default_is(Action::Bypass) }, RULE, "decrypt"),
+    ];
+    for (rules, name, action) in cases {
+        let actions = ["decrypt", "bypass", "block"];
+        let named = actions.map(|action| (RULE.into(), action));
+        let connections = Arc::new(Tally::new(named, actions, &Tally::default()));
+        let tallies = Tallies { connections: Arc::clone(&connections), ..Tallies::default() };
+        let setup = Setup { rules: Rules { tallies, ..rules }, ..Setup::default() };
+        let exchange = Exchange::new(1, 2_000, 2_000);
+        let lab = if action == "decrypt" { Lab::new() } else { Lab::new().trusting_the_server() };
+        let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
+        assert_eq!(run.run(), Stop::Done, "{name:?} {action}");
+        let counted: Vec<_> = connections.iter().filter(|(.., n)| *n != 0).collect();
+        assert_eq!(counted, [(name, action, 1)]);
+    }
 }
 
 #[test]

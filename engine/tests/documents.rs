@@ -23,11 +23,15 @@ respmod = "icap://127.0.0.1:1344/avscan"
 threads = 4
 [signatures.secrets]
 literals = ["internal use only"]
+[yara.malware]
+rules = ["rules/malware.yar"]
 [[list]]
 name = "games"
 kind = "domain"
 files = ["lists/games"]
 "#;
+
+const YARA: &str = "rule marker { strings: $a = \"MARKER-OF-MALWARE\" condition: $a }\n";
 
 /// Files that configurations of the documents name, beside those of [`Folder::new`].
 const FILES: &[(&str, &str)] = &[
@@ -37,6 +41,8 @@ const FILES: &[(&str, &str)] = &[
     ("lists/more.zone.gz", "ad.example CNAME .\n"),
     ("lists/malware.sha256", "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f\n"),
     ("signatures/secrets.txt", "internal use only\n"),
+    ("rules/malware.yar", YARA),
+    ("rules/feeds/one.yar", YARA),
 ];
 
 /// A fenced block of a document: where it begins, what it says it is, what is in it.

@@ -529,7 +529,12 @@ impl<IO: Io> Worker<IO> {
             client: identity.client,
             server: identity.server,
         });
-        verdict.inspect(|verdict| policy.count(verdict))
+        // What is to be decrypted is counted when its ClientHello is judged.
+        verdict.inspect(|verdict| {
+            if !matches!(verdict.decision, Decision::Decrypt(_)) {
+                policy.count(verdict);
+            }
+        })
     }
 
     /// The event of a SYN that is refused: the whole of its flow.

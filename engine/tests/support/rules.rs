@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use wireglass_core::policy::{BlockWith, Decision, FirstContact, Policy, Ports, Profile, Rule, StartTls};
+use wireglass_core::policy::{
+    BlockWith, Decision, FirstContact, Policy, Ports, Profile, Rule, StartTls, Tallies,
+};
 
 use super::lab::NAME;
 
@@ -27,6 +29,7 @@ pub(crate) struct Rules {
     /// Rules before it.
     pub(crate) first: Vec<Rule>,
     pub(crate) profile: Profile,
+    pub(crate) tallies: Tallies,
 }
 
 /// What the rule is called.
@@ -42,6 +45,7 @@ impl Rules {
             starttls: StartTls::default(),
             first: Vec::new(),
             profile: Profile::default(),
+            tallies: Tallies::default(),
         }
     }
 
@@ -67,5 +71,6 @@ impl Rules {
         let rules: Vec<_> = self.first.iter().cloned().chain(by_name).collect();
         Policy::compile(self.ports.clone(), &rules, decision(self.default))
             .with_starttls(self.starttls.clone())
+            .counted_in(&self.tallies)
     }
 }
