@@ -43,7 +43,9 @@ impl Engine {
         for worker in 0..2 {
             let counters = metrics.worker(worker).unwrap();
             let mirror = counters.mirror(1);
-            (mirror.frames.add(7), mirror.bytes.add(700), mirror.flows.add(2));
+            mirror.frames.add(7);
+            mirror.bytes.add(700);
+            mirror.flows.add(2);
             mirror.drop_frame(MirrorDrop::Overrun);
         }
         metrics.set_ports(|| {

@@ -134,7 +134,7 @@ fn no_leaf_lives_longer_than_a_profile_says_or_than_its_ca() {
         (seconds(&validity.not_after) - seconds(&validity.not_before)) / DAY
     };
     let week = Profile { max_days: 7, ..Profile::default() };
-    assert_eq!(days(&vault(&world, &[week.clone()], false), 3650), 7);
+    assert_eq!(days(&vault(&world, std::slice::from_ref(&week), false), 3650), 7);
     let both = [week, Profile { max_days: 30, ..Profile::default() }];
     assert_eq!(days(&vault(&world, &both, false), u32::MAX), 30);
 }
