@@ -80,9 +80,15 @@ const ASK: &[c_long] = &[
     libc::SYS_recvmsg,
 ];
 
-/// Starting threads.
-const THREADS: &[c_long] =
-    &[libc::SYS_clone, libc::SYS_clone3, libc::SYS_set_tid_address, libc::SYS_prlimit64];
+/// Starting threads, and waiting for a process that was started before: the signer.
+const THREADS: &[c_long] = &[
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_set_tid_address,
+    libc::SYS_prlimit64,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+];
 
 /// The same under the names that only old architectures have: glibc and DPDK still use some.
 #[cfg(target_arch = "x86_64")]

@@ -36,6 +36,12 @@ pub(super) fn of_kind(kind: Kind, needs: &Needs, strict: bool) -> Vec<Filter> {
     filters
 }
 
+/// Has the kernel filter the calls of all threads that there are, for good.
+pub(super) fn install_in_all(filter: &Filter) -> Result<(), String> {
+    let program = filter.as_ref().map_err(ToString::to_string)?;
+    seccompiler::apply_filter_all_threads(program).map_err(|error| error.to_string())
+}
+
 /// Has the kernel filter the calls of this thread, for good.
 pub(super) fn install(filter: &Filter) -> Result<(), String> {
     let program = filter.as_ref().map_err(ToString::to_string)?;
@@ -58,7 +64,8 @@ fn groups(kind: Kind, needs: &Needs) -> Vec<Group> {
                 groups.extend(names);
             }
         }
-        Kind::Handshake => {}
+        // The socket of the signer, which is open.
+        Kind::Handshake => groups.push(Group::Rings),
         Kind::Content if needs.asks_icap => groups.extend(names),
         Kind::Content => {}
         Kind::Log => {

@@ -117,7 +117,7 @@ pub fn prepare(config: &Config) -> Result<(), String> {
     rights::keep(&rights::for_start(&Needs::of(config), user.is_some()))
         .map_err(|error| cannot("capabilities cannot be given up", error.to_string()))?;
     nix::sys::prctl::set_no_new_privs().map_err(|error| cannot("PR_SET_NO_NEW_PRIVS", error.to_string()))?;
-    match filter::install(&filter::of_all_threads()) {
+    match filter::install_in_all(&filter::of_all_threads()) {
         Err(error) if *mode == Mode::Strict => {
             Err(cannot("system calls cannot be filtered", error.to_string()))
         }
@@ -186,6 +186,15 @@ pub fn enter(kind: Kind) {
             std::process::abort();
         }
     }
+}
+
+/// The same for a thread that was started before it was settled what threads may: it asks from time to time. True: it is confined.
+pub fn enter_when_settled(kind: Kind) -> bool {
+    let is_settled = PLAN.get().is_some();
+    if is_settled {
+        enter(kind);
+    }
+    is_settled
 }
 
 /// What a configuration asks for that threads have given up; none: nothing.

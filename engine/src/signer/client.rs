@@ -19,6 +19,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use wireglass_core::mint::{CaSigner, LeafOrder, Refusal, SignError};
 
 use super::protocol::{self, Answer, MAX_MESSAGE, Malformed};
+use crate::confine::{self, Kind};
 
 /// Requests that may wait for an answer at once: as many threads as there may be, and a reload.
 const WAITING: usize = 512;
@@ -205,7 +206,10 @@ impl Shared {
     /// Hands answers to those who wait for them, until nobody is at the other end.
     fn listen(&self) {
         let mut buffer = vec![0; MAX_MESSAGE];
+        // It is started first of all threads: later than this, no program can be.
+        let mut is_confined = false;
         loop {
+            is_confined = is_confined || confine::enter_when_settled(Kind::Handshake);
             match super::receive(&self.socket, &mut buffer) {
                 Ok(Some(message)) => self.hear(message),
                 Ok(None) => break,
