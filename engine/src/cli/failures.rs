@@ -6,51 +6,54 @@ use wireglass_core::event::{Event, FailureOutcome, Timestamp, WorkerEvent, Worke
 
 use crate::links::LinkWatch;
 use crate::log::LogSender;
-use crate::metrics::Pulse;
+use crate::metrics::{Metrics, Pulse};
 
 /// Looks at what is said of the workers.
 pub(super) struct FailureWatch {
     log: LogSender,
-    last: Pulse,
+    /// A worker makes no turns.
+    stuck: Option<usize>,
+    /// Those that have failed, and were told of.
+    failed: Vec<usize>,
 }
 
 impl FailureWatch {
     /// All is well so far.
     pub(super) fn new(log: LogSender) -> Self {
-        Self { log, last: Pulse::Starting }
+        Self { log, stuck: None, failed: Vec::new() }
     }
 
     /// Called all the time. A wire with a worker that makes no turns swallows frames: its neighbours shall see that. Nobody can take the
     /// queues of a thread that may go on at any moment, so there is no other way out.
-    pub(super) fn look(&mut self, pulse: Pulse, links: &LinkWatch) {
-        let is_new = std::mem::discriminant(&pulse) != std::mem::discriminant(&self.last);
-        let before = std::mem::replace(&mut self.last, pulse);
-        if !is_new {
-            return;
-        }
-        match pulse {
-            Pulse::Stuck { worker, since } => {
+    pub(super) fn look(&mut self, pulse: Pulse, metrics: &Metrics, links: &LinkWatch) {
+        match (pulse, self.stuck) {
+            (Pulse::Stuck { worker, since }, None) => {
                 tracing::error!(
                     worker,
                     seconds = since.as_secs_f32(),
                     "a worker makes no turns: all links are taken down"
                 );
                 links.close(true);
+                self.stuck = Some(worker);
                 self.tell(worker, WorkerFailure::Stuck, FailureOutcome::LinksDown);
             }
-            Pulse::Failed { worker } => {
+            (Pulse::Stuck { .. }, Some(_)) | (_, None) => {}
+            (_, Some(worker)) => {
+                tracing::warn!(worker, "all workers make turns again: links come back");
+                links.close(false);
+                self.stuck = None;
+                self.tell(worker, WorkerFailure::Stuck, FailureOutcome::Recovered);
+            }
+        }
+        for worker in metrics.failed_workers() {
+            if !self.failed.contains(&worker) {
                 tracing::error!(
                     worker,
                     "a worker has failed, which is a fault of wireglass: its frames pass UNINSPECTED until the engine is restarted"
                 );
+                self.failed.push(worker);
                 self.tell(worker, WorkerFailure::Panicked, FailureOutcome::PlainWire);
             }
-            Pulse::Alive | Pulse::Starting => {}
-        }
-        if let Pulse::Stuck { worker, .. } = before {
-            tracing::warn!(worker, "all workers make turns again: links come back");
-            links.close(false);
-            self.tell(worker, WorkerFailure::Stuck, FailureOutcome::Recovered);
         }
     }
 

@@ -162,15 +162,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         .transpose()?;
     metrics.set_mirrors(config.mirrors.iter().map(|mirror| Arc::clone(&mirror.mirror.name)).collect());
     metrics.set_cores(config.workers.cores.clone());
-    metrics.set_ports(while_open(&ports, Ports::statistics));
-    metrics.set_pools(while_open(&ports, Ports::pools));
-    let names = wires.clone();
-    let links = while_open(&ports, move |ports| ports.links(&names));
-    let links = LinkWatch::start(links, passing(&config, &ports), sender.clone())
-        .map_err(|error| format!("cannot start a thread: {error}"))?;
-    let extra = while_open(&ports, Ports::extra);
-    metrics.set_port_sources(PortSources { links: Box::new(links.source()), extra: Box::new(extra) });
-
+    let links = watch_ports(&config, &ports, &metrics, &sender)?;
     let (exclusions, exclusion_file) = exclusions(&config, &secrets)?;
     let fetches = fetcher.map(|fetcher| {
         metrics.set_fetcher(Arc::clone(&fetcher));
@@ -242,6 +234,24 @@ fn open_ports(config: &Config) -> Result<(Arc<Ports>, Vec<WorkerQueues>), String
     let ports = Ports::open(&eal_arguments(config), &wire_ports(config), &mirror_ports(config), &nodes);
     let (ports, queues) = ports.map_err(|error| error.to_string())?;
     Ok((Arc::new(ports), queues))
+}
+
+/// Has the ports counted, and their links looked at.
+fn watch_ports(
+    config: &Config,
+    ports: &Arc<Ports>,
+    metrics: &Metrics,
+    log: &LogSender,
+) -> Result<LinkWatch, String> {
+    metrics.set_ports(while_open(ports, Ports::statistics));
+    metrics.set_pools(while_open(ports, Ports::pools));
+    let names: Vec<_> = config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect();
+    let links = while_open(ports, move |ports| ports.links(&names));
+    let links = LinkWatch::start(links, passing(config, ports), log.clone())
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    let extra = while_open(ports, Ports::extra);
+    metrics.set_port_sources(PortSources { links: Box::new(links.source()), extra: Box::new(extra) });
+    Ok(links)
 }
 
 /// Who writes what is captured, and each worker's end of that.
@@ -538,7 +548,7 @@ impl Engine {
                 self.signals.stop.store(true, Ordering::Relaxed);
             }
             let pulse = supervisor.look(Instant::now(), self.counted.liveness());
-            self.failures.look(pulse, &self.links);
+            self.failures.look(pulse, &self.counted, &self.links);
             orders.look(Instant::now(), &self.counted);
             std::thread::sleep(WATCH);
         }

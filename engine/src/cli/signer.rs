@@ -42,6 +42,11 @@ pub(super) fn run(args: &SignerArgs) -> ExitCode {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
     }
+    // However its parent ends.
+    if let Err(why) = set_pdeathsig(Signal::SIGKILL) {
+        errln!("wireglass: signer: {why}");
+        return ExitCode::FAILURE;
+    }
     let done = if args.serve { signer(args, socket) } else { keep(&args.config).map_err(|e| e.to_string()) };
     done.unwrap_or_else(|why| {
         errln!("wireglass: signer: {why}");

@@ -1,11 +1,14 @@
 //! The passphrase of encrypted keys: from a file, from a credential of systemd, or from a program that fetches it.
 
 use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use pkcs8::der::pem::{LineEnding, PemLabel};
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use zeroize::Zeroizing;
@@ -99,6 +102,8 @@ fn said_by(words: &[String]) -> Result<Zeroizing<Vec<u8>>, String> {
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        // So that what it has started ends with it.
+        .process_group(0)
         .spawn()
         .map_err(failed)?;
     let said = child.stdout.take();
@@ -109,11 +114,9 @@ fn said_by(words: &[String]) -> Result<Zeroizing<Vec<u8>>, String> {
         read.unwrap_or(Ok(0)).map(|_| found)
     });
     let ended = wait(&mut child, program);
-    if ended.is_err() {
-        // It has ended otherwise.
-        let _ = child.kill();
-        let _ = child.wait();
-    }
+    // Whoever still holds its standard output would be waited for. Most have ended by themselves.
+    let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+    let _ = child.wait();
     let found =
         reader.join().map_err(|_| format!("expected a passphrase from {program}"))?.map_err(failed)?;
     ended.map(|()| found)

@@ -353,14 +353,24 @@ impl<'a> Value<'a> {
 
     /// A path; relative ones begin at the configuration's folder.
     pub(super) fn path(&self) -> Option<PathBuf> {
+        let path = self.path_of_others()?;
+        self.notes.files.borrow_mut().push((path.clone(), self.at(), self.path.clone()));
+        Some(path)
+    }
+
+    /// The same for a file that is read elsewhere: who reads the configuration may not be able to.
+    pub(super) fn path_of_others(&self) -> Option<PathBuf> {
         let text = self.text()?;
         if text.is_empty() {
             self.expected("the path of a file");
             return None;
         }
-        let path = self.notes.path(text);
-        self.notes.files.borrow_mut().push((path.clone(), self.at(), self.path.clone()));
-        Some(path)
+        Some(self.notes.path(text))
+    }
+
+    /// The keys of the CAs are for another process.
+    pub(super) fn leaves_ca_keys(&self) -> bool {
+        self.notes.leaves_ca_keys()
     }
 
     /// The files that a path stands for: itself, or what its `*`, `?` and `[...]` match, which must be something.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::interfaces::Sockets;
-use crate::link_pass::LinkState;
 use crate::log::Destination;
 
 /// What the drivers of the ports need of the kernel.
@@ -24,8 +23,6 @@ pub struct Ports {
 pub struct Needs {
     /// Its ports.
     pub ports: Ports,
-    /// A wire passes on that a link is lost.
-    pub passes_links: bool,
     /// ICAP servers are asked.
     pub asks_icap: bool,
     /// Workers look at bodies themselves.
@@ -51,7 +48,6 @@ impl Needs {
         let capture = [config.capture.folder.clone(), config.capture.keylog.as_deref().map(folder_of)];
         Self {
             ports: ports(config),
-            passes_links: config.wires.iter().any(|wire| wire.link_state == LinkState::Pass),
             asks_icap: !config.icap.servers.is_empty(),
             workers_scan: config.content.threads == 0,
             logs_to_socket: !matches!(config.log.eve, Destination::File(_) | Destination::Standard),

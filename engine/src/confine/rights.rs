@@ -54,8 +54,8 @@ pub(super) fn of(kind: Kind, needs: &Needs) -> CapsHashSet {
             kept.extend(XDP);
         }
         Kind::Main if needs.ports.kernel => kept.extend([Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]),
-        // Taking an interface down.
-        Kind::Links if needs.ports.kernel && needs.passes_links => kept.extend([Capability::CAP_NET_ADMIN]),
+        // Taking an interface down: as the other one of its wire has no link, or as a worker has failed.
+        Kind::Links if needs.ports.kernel => kept.extend([Capability::CAP_NET_ADMIN]),
         _ => {}
     }
     let has_files = matches!(kind, Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions);
@@ -137,12 +137,15 @@ mod tests {
             all.collect::<Vec<_>>()
         };
         let ports = |kernel, xdp| Ports { kernel, xdp, devices: false };
-        let needs = Needs { passes_links: true, ..Needs::default() };
+        let needs = Needs::default();
         assert_eq!(of_all(&needs), [""; 0]);
         let needs = Needs { ports: ports(true, false), ..needs };
         assert_eq!(of_all(&needs), ["main CAP_NET_ADMIN CAP_NET_RAW", "links CAP_NET_ADMIN"]);
-        let needs = Needs { ports: ports(true, true), passes_links: false, ..needs };
-        assert_eq!(of_all(&needs), ["main CAP_BPF CAP_NET_ADMIN CAP_NET_RAW CAP_SYS_ADMIN"]);
+        let needs = Needs { ports: ports(true, true), ..needs };
+        assert_eq!(
+            of_all(&needs),
+            ["main CAP_BPF CAP_NET_ADMIN CAP_NET_RAW CAP_SYS_ADMIN", "links CAP_NET_ADMIN"]
+        );
     }
 
     #[test]

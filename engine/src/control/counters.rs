@@ -161,7 +161,6 @@ impl Counters {
         let uptime_us = metrics.uptime().as_micros() as u64;
         let generation = metrics.generation();
         let workers = metrics.workers().iter().enumerate();
-        let failed = workers.clone().filter(|(_, counters)| counters.failed.value() > 0);
         let pools = metrics.pool_statistics();
         let (log_dropped, log_lost) = metrics
             .log()
@@ -177,7 +176,7 @@ impl Counters {
                 generations_older: generation.older(),
                 log_dropped,
                 log_lost,
-                failed_workers: failed.map(|(n, _)| n).collect(),
+                failed_workers: metrics.failed_workers().collect(),
                 orders: metrics.orders().list(Instant::now()).into_iter().map(OrderRecord::new).collect(),
                 exclusions: metrics.exclusions().map_or(0, |all| all.holding(unix_now())) as u64,
                 mirrors: (0..metrics.mirrors().len()).map(|n| mirror(metrics, n)).collect(),

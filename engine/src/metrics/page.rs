@@ -285,6 +285,11 @@ impl Metrics {
         &self.workers
     }
 
+    /// Those whose frames pass uninspected.
+    pub(crate) fn failed_workers(&self) -> impl Iterator<Item = usize> {
+        (0..).zip(&self.workers).filter(|(_, counters)| counters.failed.value() > 0).map(|(worker, _)| worker)
+    }
+
     pub(crate) fn log(&self) -> Option<&LogCounters> {
         self.log.get().map(|counters| &**counters)
     }

@@ -97,7 +97,11 @@ struct Shared {
     socket: OwnedFd,
     waiting: Mutex<BTreeMap<u64, Sender<Answer>>>,
     next: AtomicU64,
+    /// Messages of the signer's.
+    heard: AtomicU64,
     counters: Arc<SignerCounters>,
+    /// The CAs that the engine has orders for.
+    cas: Mutex<Option<[[u8; 32]; 2]>>,
     /// What it said of itself last.
     said: Mutex<Option<Answer>>,
 }
@@ -116,6 +120,7 @@ impl SignerHandle {
         if shared.counters.state() != State::Answers {
             return Err(SignError::Unanswered);
         }
+        let heard = shared.heard.load(Ordering::Relaxed);
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
         let message = message(id).map_err(|Malformed| SignError::Refused(Refusal::Size))?;
         let answer = shared.expect(id).ok_or(SignError::Unanswered)?;
@@ -123,7 +128,10 @@ impl SignerHandle {
         let answer = sent.ok().and_then(|()| answer.recv_timeout(patience).ok());
         shared.lock().remove(&id);
         answer.ok_or_else(|| {
-            shared.fall(State::Silent);
+            // One that answers others has lost this request: it died with it, and was started again.
+            if shared.heard.load(Ordering::Relaxed) == heard {
+                shared.fall(State::Silent);
+            }
             SignError::Unanswered
         })
     }
@@ -149,7 +157,10 @@ impl SignerHandle {
     /// In words: what it has found wrong; it goes on with what it had.
     pub fn reload(&self) -> Result<[[u8; 32]; 2], String> {
         match self.request(LOADING, |id| Ok(protocol::reload_request(id))) {
-            Ok(Answer::Ready { cas, doubt: _ }) => Ok(cas),
+            Ok(Answer::Ready { cas, doubt: _ }) => {
+                *self.0.cas.lock().unwrap_or_else(PoisonError::into_inner) = Some(cas);
+                Ok(cas)
+            }
             Ok(Answer::Failed(why)) => Err(why),
             Ok(_) => Err("the signer does not know what a reload is".into()),
             Err(error) => Err(error.to_string()),
@@ -235,6 +246,14 @@ impl Shared {
             tracing::error!("the signer says something that is no answer");
             return;
         };
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        if let (BY_ITSELF, Answer::Failed(why)) = (id, &answer) {
+            // It ends, and the next one tries again.
+            self.fall(State::Silent);
+            why.lines().for_each(|line| tracing::error!("the signer does not start: {line}"));
+            *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+            return;
+        }
         let silent = State::Silent as u8;
         let answers = State::Answers as u8;
         let order = Ordering::Relaxed;
@@ -255,17 +274,19 @@ impl Shared {
 
     fn hear_of_itself(&self, said: Answer) {
         match &said {
-            Answer::Ready { doubt, .. } => {
+            Answer::Ready { cas, doubt } => {
+                let known = *self.cas.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(*cas);
+                if known != *cas {
+                    tracing::error!(
+                        "the CAs' files have changed since they were loaded: no copy is signed before `wireglass reload`"
+                    );
+                }
                 if self.counters.starts.fetch_add(1, Ordering::Relaxed) > 0 {
                     tracing::error!("the signer died, and was started again");
                 }
                 if !doubt.is_empty() {
                     tracing::warn!("the signer: {doubt}");
                 }
-            }
-            Answer::Failed(why) => {
-                self.fall(State::Silent);
-                why.lines().for_each(|line| tracing::error!("the signer does not start: {line}"));
             }
             _ => {}
         }
@@ -323,6 +344,8 @@ impl SignerClient {
             socket,
             waiting: Mutex::default(),
             next: AtomicU64::new(BY_ITSELF + 1),
+            heard: AtomicU64::new(0),
+            cas: Mutex::default(),
             counters: Arc::default(),
             said: Mutex::default(),
         });
@@ -368,8 +391,7 @@ impl SignerClient {
         let deadline = Instant::now() + ENDING;
         while matches!(process.try_wait(), Ok(None)) {
             if Instant::now() > deadline {
-                // Its child dies with it.
-                let _ = process.kill().and_then(|()| process.wait());
+                // It dies with this process, and its child with it: nothing here may kill, see `confine`.
                 return;
             }
             thread::sleep(Duration::from_millis(5));

@@ -7,25 +7,40 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 /// How long it waits after a death, at first and at most. One that has lived for longer than that counts as the first.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
 /// Keeps a signer at the socket that is this process's standard input, until the engine has closed its end.
 ///
 /// # Errors
-/// When there is no socket, or this program cannot be started.
+/// When there is no socket.
 pub fn keep(config: &Path) -> io::Result<ExitCode> {
     let mut pause = PAUSES[0];
     loop {
         let began = Instant::now();
-        let status = once(config)?;
-        if status.success() {
+        match once(config) {
+            Ok(status) if status.success() => return Ok(ExitCode::SUCCESS),
+            Ok(_) => {}
+            // No memory, no more processes: that may pass.
+            Err(error) => errln!("wireglass: the signer cannot be started: {error}"),
+        }
+        if engine_has_gone()? {
             return Ok(ExitCode::SUCCESS);
         }
         pause = if began.elapsed() > PAUSES[1] { PAUSES[0] } else { pause };
         thread::sleep(pause);
         pause = (pause * 2).min(PAUSES[1]);
     }
+}
+
+/// Nobody is at the other end any more.
+fn engine_has_gone() -> io::Result<bool> {
+    let input = io::stdin();
+    let mut socket = [PollFd::new(input.as_fd(), PollFlags::empty())];
+    poll(&mut socket, PollTimeout::ZERO)?;
+    Ok(socket[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)))
 }
 
 /// This program, whatever lies at its path by now.

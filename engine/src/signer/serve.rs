@@ -1,6 +1,6 @@
 //! The signer itself: threads that take requests from one socket, each one at a time.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -115,7 +115,7 @@ pub fn serve(
     doubt: String,
     load: impl Fn() -> Result<Served, String> + Sync,
 ) -> io::Result<()> {
-    let tell = |answer: &Answer| super::transmit(&socket, &protocol::answer(0, answer), MsgFlags::empty());
+    let tell = |answer: &Answer| send(&socket, 0, answer);
     let vaults = match load() {
         Ok(first) => Vaults::new(first, doubt),
         Err(why) => {
@@ -142,9 +142,24 @@ fn each(socket: &OwnedFd, vaults: &Vaults, load: &dyn Fn() -> Result<Served, Str
         // A fault costs this request, not the keys' process.
         let answer = catch_unwind(AssertUnwindSafe(|| vaults.answer(&request, load)));
         let answer = answer.unwrap_or(Answer::Error(SignError::Crypto));
-        super::transmit(socket, &protocol::answer(id, &answer), MsgFlags::empty())?;
+        send(socket, id, &answer)?;
     }
     Ok(())
+}
+
+/// An engine that has gone waits for no answer: the next message is its end.
+fn send(socket: &OwnedFd, id: u64, answer: &Answer) -> io::Result<()> {
+    match super::transmit(socket, &protocol::answer(id, answer), MsgFlags::empty()) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected
+            ) =>
+        {
+            Ok(())
+        }
+        sent => sent,
+    }
 }
 
 /// Seconds since the Unix epoch.

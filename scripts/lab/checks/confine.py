@@ -179,15 +179,20 @@ def user(lab):
 
 @check("confine.user-cannot-read", group="alone")
 def user_cannot_read(lab):
-    """A user who could not read the CA's key at a reload: the start fails, and says which file"""
+    """A user who could not read the CA's certificate at a reload: the start fails, and says which file. The key is for the signer alone"""
     engine = _engine(lab, "cannot-read", 'user = "nobody"\n', kind=AfPacket)
     _given_to(lab, engine, _NOBODY)
-    key = engine.folder / "ca" / "trusted.key"
-    os.chown(key, 0, 0)
+    for name in ("trusted.key", "untrusted.key"):
+        os.chown(engine.folder / "ca" / name, 0, 0)
+    with running(lab.begin(engine)):
+        fetched(lab, SERVER4)
+    certificate = engine.folder / "ca" / "trusted.pem"
+    os.chown(certificate, 0, 0)
+    certificate.chmod(0o600)
     binary, *rest = engine.argv[engine.argv.index(lab.binary):]
     done = lab.network.middle.run(binary, *rest, timeout=20, check=False)
     said = done.stderr.decode(errors="replace")
-    if done.returncode != 1 or f"confine.user: nobody cannot read {key}" not in said:
+    if done.returncode != 1 or f"confine.user: nobody cannot read {certificate}" not in said:
         raise Failed(f"exit {done.returncode}: {said[-300:]}")
 
 

@@ -132,7 +132,8 @@ fn read_passphrase(table: &Table<'_>) -> Passphrase {
 
 /// A file's path, or the name of a credential.
 fn private_path(value: &Value<'_>) -> Option<PathBuf> {
-    let (path, text) = (value.path()?, value.text()?);
+    let path = if value.leaves_ca_keys() { value.path_of_others()? } else { value.path()? };
+    let text = value.text()?;
     credential(path, text).map_err(|message| value.say(message)).ok()
 }
 
