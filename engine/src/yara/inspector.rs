@@ -7,7 +7,7 @@ use wireglass_core::reason::Reason;
 
 use super::rules::{Match, RuleSet, TimedOut};
 
-/// A set of rules that is asked about the bodies of responses.
+/// A set of rules that is asked about bodies.
 #[derive(Debug)]
 pub struct YaraInspector {
     name: Arc<str>,

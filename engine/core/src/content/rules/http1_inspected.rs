@@ -111,8 +111,10 @@ impl Http1Rules {
         }
     }
 
-    /// Whatever waits in the lane, of messages that are looked at and of those behind them, needs room.
+    /// Whatever waits in the lane, of messages that are looked at and of those behind them, needs room. What frames a body counts, too:
+    /// an extension of a chunk may have no end.
     pub(super) fn keep_within_room(&mut self, from: End, judge: &mut Judge, decisions: &Decisions) {
+        self.keep_within_bounds(from, judge);
         if self.is_over() || decisions.has_room_for(self.held()) {
             return;
         }

@@ -9,7 +9,7 @@ use tcp_stack::{Duration, Instant};
 
 use super::judge::Refusal;
 use super::judge_inspection::LateNames;
-use super::streamed::{is_media, is_streamed};
+use super::streamed::{is_media, is_streamed, is_streamed_request};
 use crate::content::body::{FileType, Undecodable};
 use crate::content::filter::Decisions;
 use crate::content::inspect::{BodyJob, BodyScan, FileFacts, Found, Hit, Looked};
@@ -123,10 +123,15 @@ impl Inspection {
     pub(super) fn new(begin: Begin) -> Self {
         let Begin { rule, undecided, head, file_name, names, hold, kind, has_begun, scan, question } = begin;
         let content_type = head.content_type.as_deref().unwrap_or_default().as_bytes();
+        let is_request = head.status.is_none();
+        let is_stream = match is_request {
+            true => is_streamed_request(content_type, head.protocol == "HTTP/2"),
+            false => is_streamed(content_type),
+        };
         let hold = match hold.or_else(|| kind.map(Hold::of)) {
-            _ if is_streamed(content_type) => Holding::As(Hold::None),
+            _ if is_stream => Holding::As(Hold::None),
             Some(hold) => Holding::As(hold),
-            None if is_media(content_type) && undecided.is_empty() => Holding::As(Hold::None),
+            None if !is_request && is_media(content_type) => Holding::As(Hold::None),
             None => Holding::ByType,
         };
         let scan = Box::new(scan);

@@ -166,7 +166,7 @@ impl Judge {
     ) {
         if let Said::Undecodable(why) = said {
             self.fails(inspection, why.reason(), place);
-            self.choose(inspection, FileType::Unknown, place);
+            self.choose(inspection, inspection.kind.unwrap_or(FileType::Unknown), place);
             return self.report(inspection, None, place);
         }
         if let Some(kind) = inspection.kind {

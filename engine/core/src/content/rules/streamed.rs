@@ -8,6 +8,12 @@ pub(super) fn is_streamed(value: &[u8]) -> bool {
     begins_with(value, &STREAMED)
 }
 
+/// The content of a request is an open stream: calls of gRPC, which are HTTP/2 alone. The one whose content is looked at has written the
+/// Content-Type: it may not get around that with a word.
+pub(super) fn is_streamed_request(value: &[u8], is_http2: bool) -> bool {
+    is_http2 && begins_with(value, &["application/grpc"])
+}
+
 /// A value of Content-Type says that it is played while it comes.
 pub(super) fn is_media(value: &[u8]) -> bool {
     begins_with(value, &MEDIA)
