@@ -373,9 +373,10 @@ impl<IO: Io> Adopted<IO> {
         if resets_server {
             self.legs.server.tcp.abort();
         }
-        let blocked = match self.answering {
-            Some(_) => Blocked::answered(cx, self.legs),
-            None => Blocked::orderly(cx, self.legs),
+        // A server that is reset was sent the beginning of an upload, whose client may still be in the middle of it.
+        let blocked = match self.answering.is_some() || resets_server {
+            true => Blocked::answered(cx, self.legs),
+            false => Blocked::orderly(cx, self.legs),
         };
         Next::Over(reason, blocked)
     }
