@@ -86,7 +86,8 @@ fn the_machine_is_looked_at() {
     let notes = report(&output)["notes"].as_array().unwrap().clone();
     let has = |words: &str| notes.iter().any(|note| note.as_str().unwrap().contains(words));
     assert!(has("workers.cores: this machine has no core 500"), "{notes:?}");
-    assert!(has("ca.trusted: ") && has("trusted.pem ends in 2 day(s)"), "{notes:?}");
+    // Begun days do not count, and this one has just begun, or not.
+    assert!(["2", "3"].iter().any(|days| has(&format!("trusted.pem ends in {days} day(s)"))), "{notes:?}");
     let open = fs::canonicalize(&dir).unwrap();
     assert!(
         has(&format!("others can change {0}: chown root {0}; chmod go-w {0}", open.display())),

@@ -134,8 +134,8 @@ action = "allow"
             r#"30: content.rule[4].respond: expected a whole number from 200 to 599, found 101"#,
             r#"34: content.rule[5].respond.redirect: expected a URL that begins with https:// or http://, of at most 2048 bytes without spaces, found "/relative""#,
             r#"38: content.rule[6].file_type[2]: expected a type or group of types of files ("exe", "executable", "archive", "office", "script" ...), found "program""#,
-            r#"43: content.rule[7].file_type: the type of a request shows when rules behind this one have been asked: action = "alert", "block" or "inspect""#,
             r#"43: content.rule[7].file_type: a rule on requests that asks for a `file_type` asks for no `size` and no `signatures`"#,
+            r#"43: content.rule[7].file_type: the type of a request shows when rules behind this one have been asked: action = "alert", "block" or "inspect""#,
         ],
     );
     assert_faults(

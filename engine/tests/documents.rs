@@ -19,12 +19,17 @@ const AROUND: &str = r#"
 port = "af_packet:mirror0"
 [icap.av]
 respmod = "icap://127.0.0.1:1344/avscan"
+reqmod = "icap://127.0.0.1:1344/avscan"
 [content]
 threads = 4
 [signatures.secrets]
 literals = ["internal use only"]
 [yara.malware]
 rules = ["rules/malware.yar"]
+[[list]]
+name = "malware"
+kind = "sha256"
+files = ["lists/malware.sha256"]
 [[list]]
 name = "games"
 kind = "domain"

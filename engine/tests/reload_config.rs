@@ -182,7 +182,11 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("control.socket", "[control]\nsocket = \"off\"", "[control]\nsocket = \"b.sock\""),
     ("control.read_group", "[control]", "[control]\nread_group = \"root\""),
     ("confine.mode", "[confine]\nmode = \"off\"", "[confine]\nmode = \"strict\""),
-    ("confine.user", "[confine]", "[confine]\nuser = \"root\""),
+    (
+        "confine.user",
+        "[confine]\nuser = \"nobody\"\ngroup = \"root\"",
+        "[confine]\nuser = \"root\"\ngroup = \"root\"",
+    ),
     (
         "confine.group",
         "[confine]\nuser = \"root\"\ngroup = \"root\"",

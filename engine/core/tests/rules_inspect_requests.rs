@@ -370,7 +370,9 @@ fn a_client_is_held_back_by_threads_that_lag() {
 
 #[test]
 fn a_word_of_the_client_does_not_lift_what_holds_its_content() {
-    for kind in ["application/grpc", "text/event-stream", "multipart/x-mixed-replace", "video/mp4", "audio/mpeg"] {
+    for kind in
+        ["application/grpc", "text/event-stream", "multipart/x-mixed-replace", "video/mp4", "audio/mpeg"]
+    {
         for hold in [Some(Hold::All), None] {
             let policy = Arc::new(policy(hold, &[b"another"]));
             let request = post(&format!("Content-Type: {kind}\r\n"), &evil(9_000));

@@ -186,14 +186,10 @@ mod tests {
         ] {
             assert_eq!(worker(call, [0; 3]), ALLOW);
         }
-        for call in [
-            libc::SYS_openat,
-            libc::SYS_socket,
-            libc::SYS_connect,
-            libc::SYS_ioctl,
-            libc::SYS_clone,
-            libc::SYS_setsockopt,
-        ] {
+        assert_eq!(worker(libc::SYS_openat, [0; 3]), EPERM, "libraries try, and go on without");
+        for call in
+            [libc::SYS_socket, libc::SYS_connect, libc::SYS_ioctl, libc::SYS_clone, libc::SYS_setsockopt]
+        {
             assert_eq!(worker(call, [0; 3]), KILL, "{call}");
             assert_eq!(of(Kind::Worker, &Needs::default(), false, call, [0; 3]), EPERM, "{call}");
         }

@@ -239,7 +239,7 @@ fn an_inspector_asks_about_requests_who_is_there_for_them() {
     let serving = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let asked = read_until(&mut stream, "\r\n0\r\n\r\n");
-        stream.write_all(b"ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=25\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n2\r\nno\r\n0\r\n\r\n").unwrap();
+        stream.write_all(b"ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=26\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n2\r\nno\r\n0\r\n\r\n").unwrap();
         asked
     });
     let message = Message {
