@@ -273,22 +273,19 @@ impl Shared {
     }
 
     fn hear_of_itself(&self, said: Answer) {
-        match &said {
-            Answer::Ready { cas, doubt } => {
-                let known = *self.cas.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(*cas);
-                if known != *cas {
-                    tracing::error!(
-                        "the CAs' files have changed since they were loaded: no copy is signed before `wireglass reload`"
-                    );
-                }
-                if self.counters.starts.fetch_add(1, Ordering::Relaxed) > 0 {
-                    tracing::error!("the signer died, and was started again");
-                }
-                if !doubt.is_empty() {
-                    tracing::warn!("the signer: {doubt}");
-                }
+        if let Answer::Ready { cas, doubt } = &said {
+            let known = *self.cas.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(*cas);
+            if known != *cas {
+                tracing::error!(
+                    "the CAs' files have changed since they were loaded: no copy is signed before `wireglass reload`"
+                );
             }
-            _ => {}
+            if self.counters.starts.fetch_add(1, Ordering::Relaxed) > 0 {
+                tracing::error!("the signer died, and was started again");
+            }
+            if !doubt.is_empty() {
+                tracing::warn!("the signer: {doubt}");
+            }
         }
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
     }

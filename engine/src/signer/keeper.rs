@@ -1,6 +1,6 @@
 //! Starts the signer, and starts it again when it dies. It has the socket and never reads from it: it knows no key and hears no request.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -24,7 +24,7 @@ pub fn keep(config: &Path) -> io::Result<ExitCode> {
             Ok(status) if status.success() => return Ok(ExitCode::SUCCESS),
             Ok(_) => {}
             // No memory, no more processes: that may pass.
-            Err(error) => errln!("wireglass: the signer cannot be started: {error}"),
+            Err(error) => drop(writeln!(io::stderr(), "wireglass: the signer cannot be started: {error}")),
         }
         if engine_has_gone()? {
             return Ok(ExitCode::SUCCESS);
