@@ -293,6 +293,41 @@ fn a_client_is_let_send_what_is_held_and_no_more() {
     }
 }
 
+/// What nobody looks at any more waits for the server alone: only windows bound it.
+#[test]
+fn a_client_that_ignores_windows_is_held_for_no_more_than_they_allow() {
+    for of_stream in [true, false] {
+        let mut policy = policy(Some(Hold::All), &[b"another"]);
+        (policy.inspection.hold_bytes, policy.inspection.on_oversize) = (100_000, OnUnread::Allow);
+        let mut ends = Ends::new(&Arc::new(policy), Threads::Last, 65_535, 16_384);
+        ends.credits = false;
+        ends.posts(1);
+        if of_stream {
+            let wide = frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes());
+            ends.world.says(Server, &wide);
+        }
+        // What is more than may be held goes on, and waits for the server's windows.
+        ends.sends(1, &body(300_000), 16_384, false);
+        ends.world.answer_all();
+        ends.goes_round();
+        assert_eq!(ends.world.ending, None);
+        let before = ends.world.stage.held();
+        let stream = if of_stream { 1 } else { 3 };
+        ends.posts(3);
+        let data = frame(DATA, 0, stream, &body(16_000));
+        for _ in 0..200 {
+            ends.world.says(Client, &data);
+            ends.world.answer_all();
+        }
+        assert_eq!(
+            ends.world.ending.map(|ending| ending.reason.code()),
+            Some("content.unparsed"),
+            "{of_stream}"
+        );
+        assert!(ends.world.most_held < before + 600_000, "{of_stream} {}", ends.world.most_held);
+    }
+}
+
 /// The server takes little, and slowly: what was held goes on as it is let, and the client is let no more meanwhile.
 #[test]
 fn what_was_held_keeps_to_the_servers_windows() {

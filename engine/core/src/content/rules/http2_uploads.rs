@@ -18,7 +18,7 @@ use crate::end::End;
 use crate::event::HttpEvent;
 use crate::fields::Fields;
 use crate::policy::Standing;
-use crate::reason::Reason;
+use crate::reason::{InspectorOff, Reason};
 
 fn place(stream: u32) -> Place {
     Place { from: End::Client, stream }
@@ -113,9 +113,11 @@ impl Relay<'_> {
     pub(super) fn upload_data(&mut self, frame: &FrameHead, data: u32) -> Fate {
         let (stream, length) = (frame.stream, frame.length);
         let rules = &mut *self.rules;
-        let initial = rules.server_windows.initial();
+        let (initial, most) = (rules.server_windows.initial(), rules.server_windows.most_initial());
         let Some(open) = rules.streams.get_mut(stream) else { return Fate::Drop };
         let window = initial - open.uncredited;
+        let ahead = open.upload.as_ref().map_or(0, |upload| upload.uncredited());
+        let may_send = (most - open.uncredited - ahead).min(rules.server_windows.of_client());
         let waits = open
             .upload
             .as_ref()
@@ -124,6 +126,11 @@ impl Relay<'_> {
             open.uncredited += i64::from(length);
             rules.server_windows.passed(length);
             return Fate::Pass;
+        }
+        if length > 0 && i64::from(length) > may_send {
+            // A server would end the connection (RFC 9113, 6.9.1). Nothing else bounds what waits where nobody looks at it.
+            self.off(End::Client, InspectorOff::H2Frame);
+            return Fate::Held;
         }
         rules.streams.change(stream, |open| {
             open.upload.get_or_insert_default();
