@@ -328,6 +328,29 @@ fn a_client_that_ignores_windows_is_held_for_no_more_than_they_allow() {
     }
 }
 
+/// One record full of small frames costs what its frames do, however many requests wait.
+#[test]
+fn small_frames_do_not_cost_what_all_requests_do() {
+    let took = |streams: u32| {
+        let policy = Arc::new(policy(Some(Hold::All), &[b"another"]));
+        let mut ends = Ends::new(&policy, Threads::Never, 65_535, 16_384);
+        for n in 0..streams {
+            ends.posts(2 * n + 1);
+            assert_eq!(ends.sends(2 * n + 1, b"abc", 9, false), 3);
+        }
+        let record = frame(DATA, 0, 1, b"a").repeat(1_600);
+        let begin = std::time::Instant::now();
+        for _ in 0..8 {
+            ends.world.says(Client, &record);
+        }
+        assert_eq!(ends.world.ending, None);
+        begin.elapsed()
+    };
+    let best = |streams| (0..3).map(|_| took(streams)).min().unwrap();
+    let (few, many) = (best(2), best(250));
+    assert!(many < 8 * few, "{many:?} {few:?}");
+}
+
 /// The server takes little, and slowly: what was held goes on as it is let, and the client is let no more meanwhile.
 #[test]
 fn what_was_held_keeps_to_the_servers_windows() {

@@ -41,12 +41,14 @@ impl ServerWindows {
         Ok(())
     }
 
-    /// The client's acknowledgement of the oldest SETTINGS.
-    pub(super) fn acknowledged(&mut self) {
-        self.initial = self.settings.pop_front().flatten().unwrap_or(self.initial);
+    /// The client's acknowledgement of the oldest SETTINGS. False: there are none.
+    pub(super) fn acknowledged(&mut self) -> bool {
+        let Some(oldest) = self.settings.pop_front() else { return false };
+        self.initial = oldest.unwrap_or(self.initial);
         if self.settings.is_empty() {
             self.settings = VecDeque::new();
         }
+        true
     }
 
     /// What the server takes on a new stream, whichever of its SETTINGS it goes by.
