@@ -351,6 +351,52 @@ fn small_frames_do_not_cost_what_all_requests_do() {
     assert!(many < 8 * few, "{many:?} {few:?}");
 }
 
+/// Requests of POST are held, and those of PUT are not: the first of them has filled the server's windows, which it does not credit, and
+/// the client has been credited in its place.
+fn beyond_the_server(of_puts: Option<&[u8]>) -> Ends {
+    let (lists, hashes) = lists(&[of_puts.unwrap_or(b"another")], &[]);
+    let rule = |name: &str, method: &str, hold| {
+        let inspect = Inspect { hashes: hashes.clone(), hold: Some(hold), ..Inspect::default() };
+        let action = ContentAction::Inspect(inspect);
+        ContentRule { method: vec![method.to_owned()], ..of_requests(name, action) }
+    };
+    let mut rules = vec![rule("posts", "POST", Hold::All)];
+    rules.extend(of_puts.map(|_| rule("puts", "PUT", Hold::None)));
+    let policy = Arc::new(ContentPolicy::compile(&rules, lists));
+    let mut ends = Ends::new(&policy, Threads::Last, 65_535, 16_384);
+    ends.credits = false;
+    ends.posts(1);
+    assert_eq!(ends.sends(1, &body(150_000), 16_384, true), 150_000);
+    ends.world.answer_all();
+    ends.goes_round();
+    assert_eq!((ends.at_server(1).data.len(), ends.server[&0]), (65_535, 0));
+    ends.world.says(Client, &frame(HEADERS, 4, 3, b"\x02\x03PUT\x87\x84\x01\x01a"));
+    ends.client.insert(3, 65_535);
+    ends.server.insert(3, 65_535);
+    ends
+}
+
+#[test]
+fn what_waited_for_windows_alone_is_looked_at_to_its_end() {
+    let listed = body(20_000);
+    let mut ends = beyond_the_server(Some(&listed));
+    assert_eq!(ends.sends(3, &listed, 16_384, true), 20_000);
+    assert!(ends.at_server(3).data.is_empty());
+    for _ in 0..300 {
+        for of in [0, 1, 3] {
+            *ends.server.get_mut(&of).unwrap() += 1_000;
+            ends.world.says(Server, &frame(WINDOW_UPDATE, 0, of, &1_000u32.to_be_bytes()));
+        }
+        ends.goes_round();
+    }
+    assert!(ends.at_server(3) == Seen { data: listed, ends: true, is_reset: false });
+    assert_eq!((ends.world.told(), ends.world.files.len()), (vec![], 1), "threads have not answered");
+    ends.runs_out();
+    assert_eq!((ends.world.alerts.len(), ends.world.files.len()), (1, 2), "{:?}", ends.world.told());
+    ends.answers(3);
+    assert_eq!((ends.at_client(3).data, ends.world.ending), (b"ok".to_vec(), None));
+}
+
 /// The server takes little, and slowly: what was held goes on as it is let, and the client is let no more meanwhile.
 #[test]
 fn what_was_held_keeps_to_the_servers_windows() {

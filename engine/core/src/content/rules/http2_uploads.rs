@@ -90,17 +90,19 @@ impl Http2Rules {
         let initial = self.server_windows.initial();
         for stream in due {
             let windows = &mut self.server_windows;
-            let has_ended = self.streams.change(stream, |open| {
+            let is_over = self.streams.change(stream, |open| {
                 let upload = open.upload.as_mut()?;
                 let (gone, has_ended) =
                     upload.write(out, stream, initial - open.uncredited, windows, encoding);
                 open.uncredited += gone as i64;
-                if has_ended {
+                // Threads may still look at what has not waited for them.
+                let is_over = has_ended && upload.inspection.is_none();
+                if is_over {
                     open.upload = None;
                 }
-                Some(has_ended && open.ended.server && open.inspection.is_none())
+                Some(is_over && open.ended.server && open.inspection.is_none())
             });
-            if has_ended.flatten() == Some(true) {
+            if is_over.flatten() == Some(true) {
                 self.streams.remove(stream);
             }
         }
