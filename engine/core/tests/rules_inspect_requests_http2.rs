@@ -397,6 +397,17 @@ fn what_waited_for_windows_alone_is_looked_at_to_its_end() {
     assert_eq!((ends.at_client(3).data, ends.world.ending), (b"ok".to_vec(), None));
 }
 
+#[test]
+fn what_is_on_its_way_on_a_reset_stream_keeps_to_the_servers_window() {
+    let mut ends = beyond_the_server(None);
+    ends.world.says(Server, &frame(RST_STREAM, 0, 3, &[0, 0, 0, 8]));
+    assert!(ends.at_client(3).is_reset);
+    let before = ends.client[&0];
+    assert_eq!(ends.sends(3, &body(20_000), 10_000, false), 20_000);
+    assert!(ends.at_server(3).data.is_empty());
+    assert_eq!((ends.client[&0], ends.world.ending), (before, None));
+}
+
 /// The server takes little, and slowly: what was held goes on as it is let, and the client is let no more meanwhile.
 #[test]
 fn what_was_held_keeps_to_the_servers_windows() {
