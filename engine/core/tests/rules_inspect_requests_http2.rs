@@ -397,6 +397,20 @@ fn what_waited_for_windows_alone_is_looked_at_to_its_end() {
     assert_eq!((ends.at_client(3).data, ends.world.ending), (b"ok".to_vec(), None));
 }
 
+/// Likewise of a request that no rule looks at: it waits for the server's windows, too.
+#[test]
+fn a_request_that_is_not_looked_at_waits_for_no_more_than_windows_allow() {
+    let mut ends = beyond_the_server(None);
+    let allowed = ends.sends(3, &body(1_000_000), 16_000, false);
+    assert!((20_000..=65_535).contains(&allowed), "{allowed}");
+    assert!(ends.at_server(3).data.is_empty() && ends.world.ending.is_none());
+    // No octet is left, but a frame without any may come.
+    ends.world.says(Client, &frame(DATA, 0, 3, b""));
+    assert_eq!(ends.world.ending, None);
+    ends.world.says(Client, &frame(DATA, 0, 3, b"a"));
+    assert_eq!(ends.world.ending.map(|ending| ending.reason.code()), Some("content.unparsed"));
+}
+
 #[test]
 fn what_is_on_its_way_on_a_reset_stream_keeps_to_the_servers_window() {
     let mut ends = beyond_the_server(None);
