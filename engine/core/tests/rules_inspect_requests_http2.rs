@@ -293,6 +293,135 @@ fn a_client_is_let_send_what_is_held_and_no_more() {
     }
 }
 
+/// What nobody looks at any more waits for the server alone: only windows bound it.
+#[test]
+fn a_client_that_ignores_windows_is_held_for_no_more_than_they_allow() {
+    for of_stream in [true, false] {
+        let mut policy = policy(Some(Hold::All), &[b"another"]);
+        (policy.inspection.hold_bytes, policy.inspection.on_oversize) = (100_000, OnUnread::Allow);
+        let mut ends = Ends::new(&Arc::new(policy), Threads::Last, 65_535, 16_384);
+        ends.credits = false;
+        ends.posts(1);
+        if of_stream {
+            let wide = frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes());
+            ends.world.says(Server, &wide);
+        }
+        // What is more than may be held goes on, and waits for the server's windows.
+        ends.sends(1, &body(300_000), 16_384, false);
+        ends.world.answer_all();
+        ends.goes_round();
+        assert_eq!(ends.world.ending, None);
+        let before = ends.world.stage.held();
+        let stream = if of_stream { 1 } else { 3 };
+        ends.posts(3);
+        let data = frame(DATA, 0, stream, &body(16_000));
+        for _ in 0..200 {
+            ends.world.says(Client, &data);
+            ends.world.answer_all();
+        }
+        assert_eq!(
+            ends.world.ending.map(|ending| ending.reason.code()),
+            Some("content.unparsed"),
+            "{of_stream}"
+        );
+        assert!(ends.world.most_held < before + 600_000, "{of_stream} {}", ends.world.most_held);
+    }
+}
+
+/// One record full of small frames costs what its frames do, however many requests wait.
+#[test]
+fn small_frames_do_not_cost_what_all_requests_do() {
+    let took = |streams: u32| {
+        let policy = Arc::new(policy(Some(Hold::All), &[b"another"]));
+        let mut ends = Ends::new(&policy, Threads::Never, 65_535, 16_384);
+        for n in 0..streams {
+            ends.posts(2 * n + 1);
+            assert_eq!(ends.sends(2 * n + 1, b"abc", 9, false), 3);
+        }
+        let record = frame(DATA, 0, 1, b"a").repeat(1_600);
+        let begin = std::time::Instant::now();
+        for _ in 0..8 {
+            ends.world.says(Client, &record);
+        }
+        assert_eq!(ends.world.ending, None);
+        begin.elapsed()
+    };
+    let best = |streams| (0..3).map(|_| took(streams)).min().unwrap();
+    let (few, many) = (best(2), best(250));
+    assert!(many < 8 * few, "{many:?} {few:?}");
+}
+
+/// Requests of POST are held, and those of PUT are not: the first of them has filled the server's windows, which it does not credit, and
+/// the client has been credited in its place.
+fn beyond_the_server(of_puts: Option<&[u8]>) -> Ends {
+    let (lists, hashes) = lists(&[of_puts.unwrap_or(b"another")], &[]);
+    let rule = |name: &str, method: &str, hold| {
+        let inspect = Inspect { hashes: hashes.clone(), hold: Some(hold), ..Inspect::default() };
+        let action = ContentAction::Inspect(inspect);
+        ContentRule { method: vec![method.to_owned()], ..of_requests(name, action) }
+    };
+    let mut rules = vec![rule("posts", "POST", Hold::All)];
+    rules.extend(of_puts.map(|_| rule("puts", "PUT", Hold::None)));
+    let policy = Arc::new(ContentPolicy::compile(&rules, lists));
+    let mut ends = Ends::new(&policy, Threads::Last, 65_535, 16_384);
+    ends.credits = false;
+    ends.posts(1);
+    assert_eq!(ends.sends(1, &body(150_000), 16_384, true), 150_000);
+    ends.world.answer_all();
+    ends.goes_round();
+    assert_eq!((ends.at_server(1).data.len(), ends.server[&0]), (65_535, 0));
+    ends.world.says(Client, &frame(HEADERS, 4, 3, b"\x02\x03PUT\x87\x84\x01\x01a"));
+    ends.client.insert(3, 65_535);
+    ends.server.insert(3, 65_535);
+    ends
+}
+
+#[test]
+fn what_waited_for_windows_alone_is_looked_at_to_its_end() {
+    let listed = body(20_000);
+    let mut ends = beyond_the_server(Some(&listed));
+    assert_eq!(ends.sends(3, &listed, 16_384, true), 20_000);
+    assert!(ends.at_server(3).data.is_empty());
+    for _ in 0..300 {
+        for of in [0, 1, 3] {
+            *ends.server.get_mut(&of).unwrap() += 1_000;
+            ends.world.says(Server, &frame(WINDOW_UPDATE, 0, of, &1_000u32.to_be_bytes()));
+        }
+        ends.goes_round();
+    }
+    assert!(ends.at_server(3) == Seen { data: listed, ends: true, is_reset: false });
+    assert_eq!((ends.world.told(), ends.world.files.len()), (vec![], 1), "threads have not answered");
+    ends.runs_out();
+    assert_eq!((ends.world.alerts.len(), ends.world.files.len()), (1, 2), "{:?}", ends.world.told());
+    ends.answers(3);
+    assert_eq!((ends.at_client(3).data, ends.world.ending), (b"ok".to_vec(), None));
+}
+
+/// Likewise of a request that no rule looks at: it waits for the server's windows, too.
+#[test]
+fn a_request_that_is_not_looked_at_waits_for_no_more_than_windows_allow() {
+    let mut ends = beyond_the_server(None);
+    let allowed = ends.sends(3, &body(1_000_000), 16_000, false);
+    assert!((20_000..=65_535).contains(&allowed), "{allowed}");
+    assert!(ends.at_server(3).data.is_empty() && ends.world.ending.is_none());
+    // No octet is left, but a frame without any may come.
+    ends.world.says(Client, &frame(DATA, 0, 3, b""));
+    assert_eq!(ends.world.ending, None);
+    ends.world.says(Client, &frame(DATA, 0, 3, b"a"));
+    assert_eq!(ends.world.ending.map(|ending| ending.reason.code()), Some("content.unparsed"));
+}
+
+#[test]
+fn what_is_on_its_way_on_a_reset_stream_keeps_to_the_servers_window() {
+    let mut ends = beyond_the_server(None);
+    ends.world.says(Server, &frame(RST_STREAM, 0, 3, &[0, 0, 0, 8]));
+    assert!(ends.at_client(3).is_reset);
+    let before = ends.client[&0];
+    assert_eq!(ends.sends(3, &body(20_000), 10_000, false), 20_000);
+    assert!(ends.at_server(3).data.is_empty());
+    assert_eq!((ends.client[&0], ends.world.ending), (before, None));
+}
+
 /// The server takes little, and slowly: what was held goes on as it is let, and the client is let no more meanwhile.
 #[test]
 fn what_was_held_keeps_to_the_servers_windows() {

@@ -10,6 +10,7 @@
 use super::http2_output::{Encoding, Outbox, Queue};
 use super::http2_server_windows::ServerWindows;
 use super::http2_streams::{State, Streams};
+use super::http2_uploads::DueUploads;
 use super::http2_windows::Windows;
 use super::http2_writer::{
     DATA, GOAWAY, HEADERS, PRIORITY_FRAME, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
@@ -55,8 +56,7 @@ pub(super) struct Http2Rules {
     pub(super) threads_until: Option<Instant>,
     /// Streams that threads have just been asked about.
     pub(super) asked: Vec<(End, u32)>,
-    /// Something can have changed about what may go to the server.
-    pub(super) uploads_are_due: bool,
+    pub(super) due_uploads: DueUploads,
     ended: PerEnd<bool>,
 }
 
@@ -154,7 +154,7 @@ impl Http2Rules {
             windows_seen: (0, false),
             threads_until: None,
             asked: Vec::new(),
-            uploads_are_due: false,
+            due_uploads: DueUploads::default(),
             ended: PerEnd::both(false),
         }
     }
@@ -193,6 +193,7 @@ impl Http2Rules {
         let base = direction.seen;
         direction.seen += bytes.len() as u64;
         self.unfolded = 0;
+        self.due_uploads.new_turn();
         Relay { rules: self, judge, bytes, base, decisions }
     }
 
@@ -216,6 +217,10 @@ impl Http2Rules {
         if self.mode == Mode::Rules {
             self.move_on(judge, decisions);
             self.credit_discarded();
+            self.due_uploads.new_turn();
+            if self.streams.uploads().is_empty() {
+                self.due_uploads = DueUploads::default();
+            }
             End::BOTH.into_iter().for_each(|to| self.flush(to, decisions));
             self.check_bounds(decisions);
         }
@@ -297,12 +302,14 @@ impl Http2Rules {
             windows_seen: _,
             threads_until: _,
             asked,
-            uploads_are_due: _,
+            due_uploads,
             ended: _,
         } = self;
         let directions: usize = directions.iter().map(Direction::memory).sum();
         let outboxes: usize = outboxes.iter().map(Outbox::memory).sum();
-        let inspected = changed.capacity() * size_of::<u32>() + asked.capacity() * size_of::<(End, u32)>();
+        let inspected = changed.capacity() * size_of::<u32>()
+            + asked.capacity() * size_of::<(End, u32)>()
+            + due_uploads.memory();
         let windows = windows.memory() + server_windows.memory();
         directions + streams.memory() + windows + outboxes + queue.memory() + inspected
     }
@@ -343,7 +350,8 @@ impl Http2Rules {
         let from = to.other();
         let direction = &mut self.directions[from];
         let is_queue_due = to == End::Client && self.queue.is_due() && self.windows.are_settled();
-        let is_upload_due = to == End::Server && self.uploads_are_due && !self.streams.uploads().is_empty();
+        let is_upload_due =
+            to == End::Server && self.due_uploads.are_there() && !self.streams.uploads().is_empty();
         let is_due = !self.outboxes[to].is_empty() || is_queue_due || is_upload_due;
         if !is_due || !direction.has_greeted || matches!(direction.fate, Fate::Pass | Fate::Blank) {
             return;

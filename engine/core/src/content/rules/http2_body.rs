@@ -108,6 +108,8 @@ impl Relay<'_> {
             match from {
                 End::Client => {
                     let credit = rules.server_windows.taken_back(frame.length);
+                    // The server takes as much of others.
+                    rules.due_uploads.all();
                     rules.outboxes[End::Client].credit_connection(credit);
                 }
                 End::Server => {

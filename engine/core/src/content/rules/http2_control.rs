@@ -27,11 +27,13 @@ impl Relay<'_> {
                     self.off(from, InspectorOff::H2Frame);
                     return Fate::Held;
                 }
-                self.rules.uploads_are_due = true;
+                self.rules.due_uploads.all();
             }
             (End::Client, true) => {
-                self.rules.server_windows.acknowledged();
-                self.rules.uploads_are_due = true;
+                // One that acknowledges nothing changes nothing.
+                if self.rules.server_windows.acknowledged() {
+                    self.rules.due_uploads.all();
+                }
             }
         }
         Fate::Pass
@@ -96,7 +98,7 @@ impl Relay<'_> {
         }
         if from == End::Server && stream == 0 {
             let passes = rules.server_windows.credited(octets);
-            rules.uploads_are_due = true;
+            rules.due_uploads.all();
             if passes == octets {
                 return Fate::Pass;
             }
@@ -114,7 +116,7 @@ impl Relay<'_> {
                 known.uncredited -= i64::from(octets);
                 if let Some(upload) = &mut known.upload {
                     for_client = upload.credited(octets);
-                    rules.uploads_are_due = true;
+                    rules.due_uploads.one(stream);
                 }
             }
             (_, None) => {}

@@ -328,6 +328,8 @@ impl Relay<'_> {
                 self.rules.outboxes[End::Client].credit_connection(frame.length);
                 return (Fate::Drop, Exchange::CutOff);
             }
+            // What the server does not take yet, though the client was told so, is of no use to it.
+            State::LetGo if self.rules.server_windows.must_hold(frame.length) => {}
             State::LetGo => {
                 self.rules.server_windows.passed(frame.length);
                 return (Fate::Pass, Exchange::GoesOn);

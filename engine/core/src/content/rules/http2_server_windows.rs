@@ -41,18 +41,31 @@ impl ServerWindows {
         Ok(())
     }
 
-    /// The client's acknowledgement of the oldest SETTINGS.
-    pub(super) fn acknowledged(&mut self) {
-        self.initial = self.settings.pop_front().flatten().unwrap_or(self.initial);
+    /// The client's acknowledgement of the oldest SETTINGS. False: there are none.
+    pub(super) fn acknowledged(&mut self) -> bool {
+        let Some(oldest) = self.settings.pop_front() else { return false };
+        self.initial = oldest.unwrap_or(self.initial);
         if self.settings.is_empty() {
             self.settings = VecDeque::new();
         }
+        true
     }
 
     /// What the server takes on a new stream, whichever of its SETTINGS it goes by.
     pub(super) fn initial(&self) -> i64 {
         let pending = self.settings.iter().flatten().copied().min();
         i64::from(pending.map_or(self.initial, |pending| pending.min(self.initial)))
+    }
+
+    /// What the client may think that the server takes on a new stream: it goes by SETTINGS when they reach it, acknowledged or not.
+    pub(super) fn most_initial(&self) -> i64 {
+        let pending = self.settings.iter().flatten().copied().max();
+        i64::from(pending.map_or(self.initial, |pending| pending.max(self.initial)))
+    }
+
+    /// Octets that the client may send, as far as it knows: see the head of this file.
+    pub(super) fn of_client(&self) -> i64 {
+        self.server.saturating_add_unsigned(self.advanced).saturating_sub_unsigned(self.held)
     }
 
     /// Octets that the server takes now.
@@ -133,13 +146,13 @@ mod tests {
     fn the_lower_window_counts_until_settings_are_acknowledged() {
         let mut windows = ServerWindows::new();
         assert_eq!(windows.settings(&[0, 4, 0, 16, 0, 0]), Ok(()));
-        assert_eq!(windows.initial(), 65_535);
+        assert_eq!((windows.initial(), windows.most_initial()), (65_535, 1 << 20));
         windows.acknowledged();
         assert_eq!(windows.initial(), 1 << 20);
         assert_eq!(windows.settings(&[0, 4, 0, 0, 0, 100]), Ok(()));
-        assert_eq!(windows.initial(), 100);
+        assert_eq!((windows.initial(), windows.most_initial()), (100, 1 << 20));
         windows.acknowledged();
-        assert_eq!(windows.initial(), 100);
+        assert_eq!((windows.initial(), windows.most_initial()), (100, 100));
     }
 
     proptest! {
@@ -178,7 +191,7 @@ mod tests {
                     }
                     _ => {}
                 }
-                prop_assert_eq!(client, windows.server + windows.advanced as i64 - windows.held as i64);
+                prop_assert_eq!(client, windows.of_client());
                 prop_assert!(windows.server >= 0 && windows.held == held as u64);
             }
         }

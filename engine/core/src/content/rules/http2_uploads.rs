@@ -4,6 +4,8 @@
 //! A client is credited what waits for a verdict in the server's place, up to what may be held, and the server's own credits pay that
 //! afterwards: see [`ServerWindows`](super::http2_server_windows::ServerWindows).
 
+use std::collections::BTreeSet;
+
 use super::http2::{Fate, Http2Rules, Relay};
 use super::http2_inspected::MAX_INSPECTED;
 use super::http2_output::Encoding;
@@ -18,7 +20,52 @@ use crate::end::End;
 use crate::event::HttpEvent;
 use crate::fields::Fields;
 use crate::policy::Standing;
-use crate::reason::Reason;
+use crate::reason::{InspectorOff, Reason};
+
+/// The uploads of which something can have changed about what may go to the server. Records are full of small frames, so that each of
+/// them must not cost what all uploads do.
+#[derive(Default)]
+pub(super) struct DueUploads {
+    /// In which something has come, or been let go, or credited.
+    streams: BTreeSet<u32>,
+    /// A window of all of them has grown.
+    are_all: bool,
+    /// All of them have been written while the bytes of one call were read; the next time is when all of these are.
+    were_all: bool,
+}
+
+impl DueUploads {
+    pub(super) fn one(&mut self, stream: u32) {
+        self.streams.insert(stream);
+    }
+
+    pub(super) fn all(&mut self) {
+        self.are_all = true;
+    }
+
+    /// A call begins, or the bytes of one have been read.
+    pub(super) fn new_turn(&mut self) {
+        self.were_all = false;
+    }
+
+    pub(super) fn are_there(&self) -> bool {
+        !self.streams.is_empty() || self.are_all && !self.were_all
+    }
+
+    /// Those that are due: all of them, if this says so.
+    fn take(&mut self) -> (BTreeSet<u32>, bool) {
+        let are_all = self.are_all && !self.were_all;
+        if are_all {
+            (self.are_all, self.were_all) = (false, true);
+        }
+        (std::mem::take(&mut self.streams), are_all)
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    pub(super) fn memory(&self) -> usize {
+        self.streams.len() * 2 * size_of::<u32>()
+    }
+}
 
 fn place(stream: u32) -> Place {
     Place { from: End::Client, stream }
@@ -36,21 +83,26 @@ impl Http2Rules {
 
     /// Writes what may go to the server.
     pub(super) fn write_uploads(&mut self, out: &mut Vec<u8>, encoding: &mut Encoding) {
-        self.uploads_are_due = false;
+        let (mut due, are_all) = self.due_uploads.take();
+        if are_all {
+            due.extend(self.streams.uploads());
+        }
         let initial = self.server_windows.initial();
-        for stream in self.streams.uploads().iter().copied().collect::<Vec<_>>() {
+        for stream in due {
             let windows = &mut self.server_windows;
-            let has_ended = self.streams.change(stream, |open| {
+            let is_over = self.streams.change(stream, |open| {
                 let upload = open.upload.as_mut()?;
                 let (gone, has_ended) =
                     upload.write(out, stream, initial - open.uncredited, windows, encoding);
                 open.uncredited += gone as i64;
-                if has_ended {
+                // Threads may still look at what has not waited for them.
+                let is_over = has_ended && upload.inspection.is_none();
+                if is_over {
                     open.upload = None;
                 }
-                Some(has_ended && open.ended.server && open.inspection.is_none())
+                Some(is_over && open.ended.server && open.inspection.is_none())
             });
-            if has_ended.flatten() == Some(true) {
+            if is_over.flatten() == Some(true) {
                 self.streams.remove(stream);
             }
         }
@@ -113,9 +165,11 @@ impl Relay<'_> {
     pub(super) fn upload_data(&mut self, frame: &FrameHead, data: u32) -> Fate {
         let (stream, length) = (frame.stream, frame.length);
         let rules = &mut *self.rules;
-        let initial = rules.server_windows.initial();
+        let (initial, most) = (rules.server_windows.initial(), rules.server_windows.most_initial());
         let Some(open) = rules.streams.get_mut(stream) else { return Fate::Drop };
         let window = initial - open.uncredited;
+        let ahead = open.upload.as_ref().map_or(0, |upload| upload.uncredited());
+        let may_send = (most - open.uncredited - ahead).min(rules.server_windows.of_client());
         let waits = open
             .upload
             .as_ref()
@@ -124,6 +178,11 @@ impl Relay<'_> {
             open.uncredited += i64::from(length);
             rules.server_windows.passed(length);
             return Fate::Pass;
+        }
+        if length > 0 && i64::from(length) > may_send {
+            // A server would end the connection (RFC 9113, 6.9.1). Nothing else bounds what waits where nobody looks at it.
+            self.off(End::Client, InspectorOff::H2Frame);
+            return Fate::Held;
         }
         rules.streams.change(stream, |open| {
             open.upload.get_or_insert_default();
@@ -152,7 +211,7 @@ impl Relay<'_> {
         });
         if held.flatten().is_some() {
             self.rules.server_windows.hold(octets.len());
-            self.rules.uploads_are_due = true;
+            self.rules.due_uploads.one(stream);
         }
     }
 
@@ -165,7 +224,7 @@ impl Relay<'_> {
                 None => upload.push_end(),
             }
         });
-        self.rules.uploads_are_due = true;
+        self.rules.due_uploads.one(stream);
     }
 
     /// More of a request's content has come.
@@ -208,7 +267,7 @@ impl Relay<'_> {
         });
         let Some(Some((is_asked, advanced, has_ended, settled))) = moved else { return };
         let rules = &mut *self.rules;
-        rules.uploads_are_due = true;
+        rules.due_uploads.one(stream);
         if is_asked {
             rules.asked.push((End::Client, stream));
         }
