@@ -330,6 +330,11 @@ fn a_client_that_ignores_windows_is_held_for_no_more_than_they_allow() {
 
 /// One record full of small frames costs what its frames do, however many requests wait.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a ratio of times, of which the best counts"
+)]
 fn small_frames_do_not_cost_what_all_requests_do() {
     let took = |streams: u32| {
         let policy = Arc::new(policy(Some(Hold::All), &[b"another"]));
@@ -356,7 +361,7 @@ fn small_frames_do_not_cost_what_all_requests_do() {
 fn beyond_the_server(of_puts: Option<&[u8]>) -> Ends {
     let (lists, hashes) = lists(&[of_puts.unwrap_or(b"another")], &[]);
     let rule = |name: &str, method: &str, hold| {
-        let inspect = Inspect { hashes: hashes.clone(), hold: Some(hold), ..Inspect::default() };
+        let inspect = Inspect { hashes, hold: Some(hold), ..Inspect::default() };
         let action = ContentAction::Inspect(inspect);
         ContentRule { method: vec![method.to_owned()], ..of_requests(name, action) }
     };
