@@ -180,6 +180,8 @@ count() {
 run_stage() {
     local name=$1 log=$logs/$1.log status=0 began=$SECONDS next=60
     say "${bold}== $name${plain}"
+    # There before anybody reads it.
+    : >"$log"
     "stage_$name" </dev/null >"$log" 2>&1 &
     child=$!
     if [[ $name == lab || $name == vm ]]; then
