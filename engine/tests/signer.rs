@@ -129,7 +129,7 @@ fn more_than_a_seconds_worth_is_refused() {
     let place = Place::new("signatures_per_second = 3");
     let (client, thread) = served(&place);
     let (signer, [trusted, _]) = (client.handle(), place.cas());
-    let came: Vec<_> = (0..6).map(|_| signer.status(trusted, &[1], 0).map(drop)).collect();
+    let came: Vec<_> = (0..6).map(|_| signer.status(trusted, &[1; 16], 0).map(drop)).collect();
     assert!(came[..3].iter().all(Result::is_ok), "{came:?}");
     assert!(came.contains(&Err(SignError::Refused(Refusal::Rate))), "{came:?}");
     client.stop();

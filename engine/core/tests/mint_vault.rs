@@ -207,9 +207,10 @@ fn name_constraints_of_the_ca_are_kept() {
 fn an_ocsp_response_is_for_one_serial_number() {
     let world = World::new(Provider::default());
     let vault = vault(&world, &[Profile::default()], false);
-    let [trusted, _] = vault.fingerprints();
+    let [trusted, untrusted] = vault.fingerprints();
     assert!(vault.status(trusted, &[1; 16], NOW as i64).is_ok());
-    for serial in [&[][..], &[1; 21]] {
+    assert_eq!(vault.status(untrusted, &[1; 16], NOW as i64), refused(Refusal::OtherCa));
+    for serial in [&[][..], &[1; 8], &[1; 20], &[1; 21]] {
         assert_eq!(vault.status(trusted, serial, NOW as i64), refused(Refusal::Size));
     }
     assert_eq!(vault.status([9; 32], &[1], NOW as i64), refused(Refusal::OtherCa));

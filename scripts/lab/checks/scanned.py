@@ -106,7 +106,9 @@ def uploads(lab):
                 if target.exists():
                     raise Failed(f"{name} {options}: it is at the server")
             for name, body in clean.items():
-                arrives(lab, name, body, *options)
+                # Of nothing, curl 7.88 sends no last chunk.
+                if body or "Transfer-Encoding: chunked" not in options:
+                    arrives(lab, name, body, *options)
         for version in _VERSIONS:
             form = f"file=@{lab.folder / 'upload-eicar'}"
             blocked(lab, lab.client.curl(WWW, SERVER4, version, "-F", form, path="/upload/form"), "antivirus of uploads")

@@ -228,7 +228,7 @@ impl<IO: Io> Adopted<IO> {
             relaying.handle_timeout(cx);
         }
         if let Some(ending) = self.answering.as_ref().and_then(|answering| answering.timed_out(cx.now)) {
-            return self.part(cx, ending);
+            return self.part_answered(cx, ending);
         }
         self.drive(cx)
     }
@@ -352,11 +352,21 @@ impl<IO: Io> Adopted<IO> {
     /// truncation off as the end of the data.
     pub(super) fn end(self: Box<Self>, cx: &mut Context<IO>, reason: Reason) -> Next<IO> {
         let is_at_rest = self.is_at_rest();
-        self.part(cx, Ending { reason, orderly: is_at_rest, resets_server: false })
+        self.part(cx, Ending { reason, orderly: is_at_rest, resets_server: false }, Blocked::orderly)
     }
 
-    /// Ends it as is asked, if that can be done.
-    fn part(mut self: Box<Self>, cx: &mut Context<IO>, ending: Ending) -> Next<IO> {
+    /// Ends it as its filter asks, whose last words are an answer to the client: it may be in the middle of a request.
+    fn part_answered(self: Box<Self>, cx: &mut Context<IO>, ending: Ending) -> Next<IO> {
+        self.part(cx, ending, Blocked::answered)
+    }
+
+    /// Ends it as is asked, if that can be done; `in_order`: what is left of it then.
+    fn part(
+        mut self: Box<Self>,
+        cx: &mut Context<IO>,
+        ending: Ending,
+        in_order: fn(&mut Context<IO>, PerEnd<Leg<IO>>) -> Blocked<IO>,
+    ) -> Next<IO> {
         let Ending { reason, orderly, resets_server } = ending;
         let closed = match &mut self.tls {
             Tls::Relay(relaying) if orderly => relaying.close(cx, &mut self.legs),
@@ -373,11 +383,7 @@ impl<IO: Io> Adopted<IO> {
         if resets_server {
             self.legs.server.tcp.abort();
         }
-        // A server that is reset was sent the beginning of an upload, whose client may still be in the middle of it.
-        let blocked = match self.answering.is_some() || resets_server {
-            true => Blocked::answered(cx, self.legs),
-            false => Blocked::orderly(cx, self.legs),
-        };
+        let blocked = in_order(cx, self.legs);
         Next::Over(reason, blocked)
     }
 
@@ -473,7 +479,7 @@ impl<IO: Io> Adopted<IO> {
         if let Tls::Relay(relaying) = &self.tls
             && let Some(ending) = relaying.ending()
         {
-            return self.part(cx, ending);
+            return self.part_answered(cx, ending);
         }
         if self.closed == PerEnd::both(true) && self.is_relaying() && self.is_drained() {
             self.finish(cx);

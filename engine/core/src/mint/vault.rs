@@ -15,8 +15,6 @@ use crate::x509::{CaFiles, CaKey, Certificate, Key, KeyStrength, Provider, Publi
 
 /// Longest SubjectPublicKeyInfo of a leaf, in bytes: RSA with 4096 bits has 550.
 const MAX_PUBLIC_KEY: usize = 1024;
-/// Longest serial number that an OCSP response is made for (RFC 5280 §4.1.2.2).
-const MAX_SERIAL: usize = 20;
 /// Longest validity of a leaf with which the engine answers in a server's place, in days: it is of use for one answer, and made
 /// anew when it is.
 pub(crate) const ANSWER_DAYS: u32 = 7;
@@ -188,7 +186,12 @@ impl CaSigner for CaVault {
 
     fn status(&self, ca: [u8; 32], serial: &[u8], now: i64) -> Result<Vec<u8>, SignError> {
         let ca = self.find(ca)?;
-        if serial.is_empty() || serial.len() > MAX_SERIAL {
+        // Nobody staples for the other one, and other things that the CA may have signed are not the engine's to vouch for: most of those
+        // have serial numbers of another length.
+        if !std::ptr::eq(ca, &self.trusted) {
+            return Err(SignError::Refused(Refusal::OtherCa));
+        }
+        if serial.len() != leaf::SERIAL_LEN {
             return Err(SignError::Refused(Refusal::Size));
         }
         status::staple(ca, serial, now).ok_or(SignError::Crypto)

@@ -124,7 +124,11 @@ fn write(file: &Path, answers: &Answers, core: usize) -> Result<String, String> 
     let text = Configuration { answers, outputs: &outputs, core, read_group }.to_string();
     ca_files::write_new(file, text.as_bytes(), 0o644).map_err(|error| failed(file, error))?;
     // It is a fault of ours if it is not in order, or one of the machine that it names.
-    Config::load(file).map_err(|faults| describe(&faults))?;
+    if let Err(faults) = Config::load(file) {
+        // The next try shall not find it.
+        let _ = fs::remove_file(file);
+        return Err(describe(&faults));
+    }
     Ok(format!("{ca}wrote {}\n", file.display()))
 }
 

@@ -254,8 +254,12 @@ impl Inspection {
     /// A thread has answered.
     pub(super) fn looked(&mut self, looked: Looked) -> Said {
         let Looked { scan, kind, found } = looked;
-        self.scan_memory = scan.memory();
-        self.scan = Some(scan);
+        // Nobody asks it again when it was given up: what it keeps is freed.
+        let is_over = self.is_settled();
+        if !is_over {
+            self.scan_memory = scan.memory();
+            self.scan = Some(scan);
+        }
         self.seen += std::mem::take(&mut self.away);
         self.until = None;
         self.kind = self.kind.or(kind);
@@ -268,6 +272,8 @@ impl Inspection {
             Found::Nothing => Said::SoFar,
             Found::Clean(facts) => Said::Clean(facts),
             Found::Hit(hit, facts) => Said::Hit(hit, facts),
+            // That was told, or does not matter any more.
+            Found::Undecodable(_) if is_over => Said::SoFar,
             Found::Undecodable(why) => Said::Undecodable(why),
             Found::Failed(reasons, facts) => Said::Failed(reasons, facts),
         }
