@@ -2,7 +2,7 @@
 //!
 //! A copy is only ordered for a certificate that was verified, or whose defect the profile tolerates. Where the engine itself answers
 //! in place of a server, there is no original, and the leaf has the name that was asked for. The leaf key is made
-//! once per process and kind. The CAs' keys are a [signer's](signer): in this process only where there is no other.
+//! once per process and kind. The CAs' keys are a signer's: in this process only where there is no other.
 
 mod authority;
 pub mod ca;

@@ -154,7 +154,7 @@ impl BodyScan {
     }
 
     /// What it may grow by while it is away with so many octets, nearly: a decoder of gzip, and scanners that keep what they are fed.
-    /// Larger windows, and what unfolds into more than [`UNFOLDS`] times its size, are counted when it is back.
+    /// Larger windows, and what unfolds into more than `UNFOLDS` times its size, are counted when it is back.
     pub fn growth(&self, octets: usize) -> usize {
         let (decoder, plain) =
             if self.is_coded { (GROWTH, octets.saturating_mul(UNFOLDS)) } else { (0, octets) };
