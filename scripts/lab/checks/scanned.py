@@ -92,7 +92,7 @@ def by_clamav(lab):
 
 @check("icap.uploads", group="alone")
 def uploads(lab):
-    """REQMOD by c-icap: EICAR and malware at the end of 1 and 3 MB go up, plain, chunked and in HTTP/2, and in a form: the page; clean files arrive"""
+    """REQMOD by c-icap: EICAR and malware at the end of 1 and 3 MB go up, plain, chunked and in HTTP/2, the latter in a form, too: the page; clean files arrive"""
     need_engine(lab)
     malware = {"eicar": EICAR} | {f"up-{mb}": bytes(range(256)) * 4000 * mb + MARKER for mb in (1, 3)}
     clean = {f"up-clean-{mb}": bytes(range(256)) * 4000 * mb for mb in (0, 1, 3)}
@@ -110,7 +110,8 @@ def uploads(lab):
                 if body or "Transfer-Encoding: chunked" not in options:
                     arrives(lab, name, body, *options)
         for version in _VERSIONS:
-            form = f"file=@{lab.folder / 'upload-eicar'}"
+            # EICAR is known by the hash of a whole file here, which a form is not.
+            form = f"file=@{lab.folder / 'upload-up-1'}"
             blocked(lab, lab.client.curl(WWW, SERVER4, version, "-F", form, path="/upload/form"), "antivirus of uploads")
         scanner.stop(signal.SIGKILL)
         for version in _VERSIONS:
