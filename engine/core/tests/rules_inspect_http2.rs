@@ -237,6 +237,41 @@ fn what_is_not_looked_at_becomes_what_policy_says() {
     }
 }
 
+/// RFC 9113, 8.1: a server that has answered tells the client to stop its upload. That may not overtake the answer, which waits.
+#[test]
+fn an_early_answer_arrives_before_the_reset_that_follows_it() {
+    for listed in [false, true] {
+        let other = b"another".to_vec();
+        let policy = Arc::new(policy(Some(Hold::All), &[if listed { b"no" } else { &other[..] }], &[]));
+        let mut world = connected(&policy, Threads::Last, 1 << 20, 16_384);
+        // :method POST in place of GET, and no end of the stream.
+        world.says(Client, &frame(HEADERS, 4, 1, b"\x83\x87\x84\x01\x01a"));
+        world.says(Client, &frame(DATA, 0, 1, &body(10_000)));
+        world.says(Server, &response(1, b"", b"no", 9));
+        world.says(Server, &frame(RST_STREAM, 0, 1, &[0; 4]));
+        assert!(frames(&world.to_client).iter().all(|frame| frame.2 != 1), "it waits for its verdict");
+        let before = world.to_server.len();
+        world.says(Client, &frame(DATA, 0, 1, &body(10_000)));
+        assert!(
+            frames(&world.to_server[before..]).iter().all(|frame| frame.0 != DATA),
+            "the server wants no more"
+        );
+        world.answer_all();
+        world.runs_out();
+        let (said, ends, is_reset) = stream(&world, 1);
+        assert!(ends && (said == b"no") != listed, "{listed} {said:?}");
+        assert!(is_reset || listed);
+        assert_eq!((world.ending, world.stage.held()), (None, 0));
+        // What the client still says is swallowed, and the connection is of use.
+        world.says(Client, &frame(DATA, 0, 1, &body(10_000)));
+        asks(&mut world, 3);
+        world.says(Server, &response(3, b"", b"more", 9));
+        world.answer_all();
+        world.runs_out();
+        assert!(stream(&world, 3) == (b"more".to_vec(), true, false));
+    }
+}
+
 #[test]
 fn a_stream_that_its_client_resets_is_forgotten() {
     let policy = Arc::new(policy(Some(Hold::All), &[b"another"], &[]));

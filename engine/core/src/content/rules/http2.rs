@@ -439,8 +439,9 @@ impl Borders for Relay<'_> {
             What::FrameEnds => self.frame_ends(from, at),
             What::MessageEnds => self.message_ends(from, stream),
             What::Reset => {
-                // Of a GOAWAY: all others are over already.
-                if self.rules.streams.state(stream) == State::Open {
+                // Of a GOAWAY: all others are over already, or wait for a verdict.
+                let waits = self.rules.streams.get_mut(stream).is_some_and(|open| open.is_answered_early);
+                if self.rules.streams.state(stream) == State::Open && !waits {
                     self.rules.streams.close(stream);
                 }
             }

@@ -62,7 +62,22 @@ impl Relay<'_> {
             (End::Client, State::Unknown) => Fate::Pass,
             (End::Server, State::Blocked) => Fate::Drop,
             (End::Server, State::Open) => {
-                if rules.queue.is_held(stream) {
+                let is_held = rules.queue.is_held(stream);
+                let is_early = payload == [0; 4]
+                    && is_held
+                    && rules
+                        .streams
+                        .get_mut(stream)
+                        .is_some_and(|open| open.ended.server && open.inspection.is_some());
+                if is_early {
+                    // It does not overtake the response, which waits for its verdict. The request is not looked at any more.
+                    rules.streams.change(stream, |open| (open.is_answered_early, open.upload) = (true, None));
+                    let mut whole = Vec::new();
+                    write_frame(&mut whole, RST_STREAM, frame.flags, stream, payload);
+                    rules.queue.push_frame(stream, whole);
+                    return Fate::Drop;
+                }
+                if is_held {
                     // Nothing of it has gone on, and nothing will.
                     let held = rules.queue.discard(stream);
                     let credit = rules.windows.discarded(held);

@@ -319,7 +319,10 @@ impl Relay<'_> {
     /// Octets of a request.
     pub(super) fn client_data(&mut self, frame: &FrameHead, data: u32) -> (Fate, Exchange) {
         let (stream, end_stream) = (frame.stream, frame.flags & END_STREAM != 0);
+        let is_unwanted = self.rules.streams.get_mut(stream).is_some_and(|open| open.is_answered_early);
         match self.rules.streams.state(stream) {
+            // What tells the client to stop is on its way, or waits.
+            State::Open if is_unwanted => {}
             State::Open => {
                 if self.content_goes_on(stream, data, end_stream) {
                     return (self.upload_data(frame, data), Exchange::GoesOn);

@@ -271,10 +271,9 @@ impl Relay<'_> {
     }
 
     fn has_ended(&mut self, stream: u32) -> bool {
-        self.rules
-            .streams
-            .get_mut(stream)
-            .is_some_and(|open| open.ended.client && open.ended.server && open.upload.is_none())
+        self.rules.streams.get_mut(stream).is_some_and(|open| {
+            (open.ended.client || open.is_answered_early) && open.ended.server && open.upload.is_none()
+        })
     }
 
     /// Both ends have said all: the server needs not know that the client does not get it.

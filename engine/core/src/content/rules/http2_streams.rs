@@ -19,6 +19,8 @@ const MAX_LET_GO: usize = 256;
 pub(super) struct Stream {
     /// An answer of ours takes the place of what the server says, and nothing that the client says goes on.
     pub(super) is_blocked: bool,
+    /// The server has answered as a whole and wants no more of the request (RFC 9113, 8.1): what says so waits behind the response.
+    pub(super) is_answered_early: bool,
     pub(super) request: Request,
     /// Whose it is, as the reader forgets that where many are open.
     pub(super) host: Option<Box<str>>,
