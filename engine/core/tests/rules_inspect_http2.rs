@@ -261,6 +261,12 @@ fn an_early_answer_arrives_before_the_reset_that_follows_it() {
         let (said, ends, is_reset) = stream(&world, 1);
         assert!(ends && (said == b"no") != listed, "{listed} {said:?}");
         assert!(is_reset || listed);
+        let order: Vec<_> = frames(&world.to_client).into_iter().filter(|frame| frame.2 == 1).collect();
+        let kinds: Vec<_> = order.iter().map(|frame| (frame.0, frame.1 & END_STREAM)).collect();
+        assert!(
+            listed || kinds == [(HEADERS, 0), (DATA, 0), (DATA, END_STREAM), (RST_STREAM, 0)],
+            "{order:?}"
+        );
         assert_eq!((world.ending, world.stage.held()), (None, 0));
         // What the client still says is swallowed, and the connection is of use.
         world.says(Client, &frame(DATA, 0, 1, &body(10_000)));
