@@ -18,22 +18,7 @@ Exit status 0 when nothing failed.
 EOF
 }
 
-binary=''
-while (($#)); do
-    case $1 in
-    --binary)
-        [[ -n ${2:-} ]] || usage_error "--binary wants a file"
-        binary=$(realpath -m -- "$2")
-        shift
-        ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *) usage_error "unknown option $1" ;;
-    esac
-    shift
-done
+read_binary "$@"
 
 cd "$root"
 for built in "$root/target/release/wireglass" "$root/target/debug/wireglass"; do

@@ -39,6 +39,28 @@ need_cargo() {
         die "no cargo on PATH: install Rust (https://rustup.rs), open a new shell, and run this again"
 }
 
+# The arguments of a script that knows `--binary FILE` and nothing else but `--help`: sets `binary`, empty where none is named. `usage` is the
+# caller's.
+read_binary() {
+    binary=''
+    while (($#)); do
+        case $1 in
+        --binary)
+            [[ -n ${2:-} ]] || usage_error "--binary wants a file"
+            # shellcheck disable=SC2034
+            binary=$(realpath -m -- "$2")
+            shift
+            ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        *) usage_error "unknown option $1" ;;
+        esac
+        shift
+    done
+}
+
 # Runs a module of scripts/lab in place of this shell, so that signals reach it and its clean-up.
 # Debian's own Python: the one that apt's python3-websockets belongs to, whatever else is first on PATH.
 exec_lab() {

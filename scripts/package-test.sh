@@ -20,22 +20,8 @@ What is kept under target/deb makes a second run short.
 EOF
 }
 
-build=()
-while (($#)); do
-    case $1 in
-    --binary)
-        [[ -n ${2:-} ]] || usage_error "--binary wants a file"
-        build=(--binary "$(realpath -m -- "$2")")
-        shift
-        ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *) usage_error "unknown option $1" ;;
-    esac
-    shift
-done
+read_binary "$@"
+build=(${binary:+--binary "$binary"})
 
 # What scripts/test.sh takes for "skipped".
 skip=77

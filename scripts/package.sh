@@ -17,22 +17,7 @@ scripts/package-test.sh installs, upgrades and removes it.
 EOF
 }
 
-binary=''
-while (($#)); do
-    case $1 in
-    --binary)
-        [[ -n ${2:-} ]] || usage_error "--binary wants a file"
-        binary=$(realpath -m -- "$2")
-        shift
-        ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *) usage_error "unknown option $1" ;;
-    esac
-    shift
-done
+read_binary "$@"
 
 need_cargo
 "$root/scripts/setup.sh" --package --quiet
