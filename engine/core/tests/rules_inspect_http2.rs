@@ -7,33 +7,18 @@ use std::sync::Arc;
 #[allow(dead_code, reason = "some of it is for HTTP/1 alone")]
 mod inspecting;
 
+#[path = "support/http2_frames.rs"]
+#[allow(dead_code, reason = "some of them are for requests alone")]
+mod http2_frames;
+
+use http2_frames::*;
 use inspecting::{Threads, World, lists, policy};
 use proptest::prelude::*;
 use wireglass_core::content::FileType;
 use wireglass_core::end::End::{Client, Server};
 use wireglass_core::policy::{ContentAction, ContentPolicy, ContentRule, Hold, Inspect, OnUnread, Respond};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const END_STREAM: u8 = 1;
 const HOLDS: [Option<Hold>; 4] = [None, Some(Hold::None), Some(Hold::Tail), Some(Hold::All)];
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// Type, flags, stream and payload.
-fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
-    let mut found = Vec::new();
-    while let Some((&[l0, l1, l2, kind, flags, s0, s1, s2, s3], rest)) = bytes.split_first_chunk() {
-        let (payload, rest) = rest.split_at(u32::from_be_bytes([0, l0, l1, l2]) as usize);
-        found.push((kind, flags, u32::from_be_bytes([s0, s1, s2, s3]), payload.to_vec()));
-        bytes = rest;
-    }
-    found
-}
 
 /// What of a stream has come: data, whether it has ended, and whether it was reset.
 fn stream(world: &World, wanted: u32) -> (Vec<u8>, bool, bool) {
@@ -48,10 +33,6 @@ fn stream(world: &World, wanted: u32) -> (Vec<u8>, bool, bool) {
         }
     }
     all
-}
-
-fn body(len: usize) -> Vec<u8> {
-    (0..len).map(|n| b'a' + (n * 7 % 23) as u8).collect()
 }
 
 /// :method GET, :scheme https, :path /, :authority a.

@@ -143,6 +143,57 @@ fn what_is_on_no_list_goes_on_as_it_is() {
     }
 }
 
+/// RFC 9112, 7: what codes the transfer is undone like what codes the content.
+#[test]
+fn codings_of_the_transfer_are_undone() {
+    let body = evil(20_000);
+    let coded = |coding: &str, octets: &[u8]| {
+        let head = format!(
+            "POST /up/file HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}, chunked\r\n\r\n{:x}\r\n",
+            octets.len()
+        );
+        [head.as_bytes(), octets, b"\r\n0\r\n\r\n"].concat()
+    };
+    let policy = Arc::new(policy(Some(Hold::All), &[&body]));
+    let world =
+        is_page(upload(&policy, Threads::AtOnce, 16_384, &coded("gzip", &gzip(&body))), "content.blocked");
+    assert!(world.to_server.is_empty());
+    let world = upload(&policy, Threads::AtOnce, 16_384, &coded("compress", &body));
+    assert!(world.to_server.is_empty());
+    assert_eq!(world.told().first().map(|told| told.0), Some("content.encoding"));
+}
+
+#[test]
+fn a_connect_with_content_is_a_request_like_others() {
+    let body = evil(20_000);
+    let policy = Arc::new(policy(Some(Hold::All), &[&body]));
+    let request = String::from_utf8(post("", &body)).unwrap().replace("POST /up/file", "CONNECT a:443");
+    let world = is_page(upload(&policy, Threads::AtOnce, 16_384, request.as_bytes()), "content.blocked");
+    assert!(world.to_server.is_empty());
+}
+
+/// What waits of a request would go on in it, unread.
+#[test]
+fn no_tunnel_begins_within_an_upload() {
+    let mut policy = policy(Some(Hold::All), &[b"another"]);
+    policy.on_opaque = OnUnread::Allow;
+    let policy = Arc::new(policy);
+    let switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+    let request = post("Expect: 100-continue\r\nUpgrade: x\r\nConnection: upgrade\r\n", &evil(20_000));
+    let mut world = upload(&policy, Threads::Never, 16_384, &request[..request.len() - 5_000]);
+    let before = world.to_server.clone();
+    world.says(Server, switching);
+    assert_eq!(end(&world), Some(("content.opaque", false, false)));
+    assert_eq!(world.to_server, before);
+    // One without content is how most begin.
+    let get = b"GET /socket HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+    let mut world = upload(&policy, Threads::Never, 16_384, get);
+    world.says(Server, switching);
+    assert_eq!(world.ending, None);
+    world.says(Client, b"anything");
+    assert!(world.to_server.ends_with(b"anything"));
+}
+
 #[test]
 fn requests_without_content_do_not_wait() {
     let policy = Arc::new(policy(Some(Hold::All), &[b"another"]));

@@ -8,6 +8,11 @@ use std::sync::Arc;
 #[allow(dead_code, reason = "some of it is for HTTP/1 alone")]
 mod inspecting;
 
+#[path = "support/http2_frames.rs"]
+#[allow(dead_code, reason = "some of them are for requests alone")]
+mod http2_frames;
+
+use http2_frames::*;
 use inspecting::{Threads, World, lists};
 use proptest::prelude::*;
 use wireglass_core::content::FileType;
@@ -16,38 +21,11 @@ use wireglass_core::policy::{
     ContentAction, ContentPolicy, ContentRule, Direction, Hold, Inspect, OnUnread, Respond,
 };
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
-const PADDED: u8 = 8;
 const HOLDS: [Option<Hold>; 4] = [None, Some(Hold::None), Some(Hold::Tail), Some(Hold::All)];
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// :method POST, :scheme https, :path /, :authority a.
 const POST: &[u8] = b"\x83\x87\x84\x01\x01a";
 const GET: &[u8] = b"\x82\x87\x84\x01\x01a";
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// Type, flags, stream and payload.
-fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
-    let mut found = Vec::new();
-    while let Some((&[l0, l1, l2, kind, flags, s0, s1, s2, s3], rest)) = bytes.split_first_chunk() {
-        let (payload, rest) = rest.split_at(u32::from_be_bytes([0, l0, l1, l2]) as usize);
-        found.push((kind, flags, u32::from_be_bytes([s0, s1, s2, s3]), payload.to_vec()));
-        bytes = rest;
-    }
-    found
-}
-
-fn body(len: usize) -> Vec<u8> {
-    (0..len).map(|n| b'a' + (n * 7 % 23) as u8).collect()
-}
 
 fn of_requests(name: &str, action: ContentAction) -> ContentRule {
     ContentRule { direction: Some(Direction::Request), ..ContentRule::new(name, action) }
@@ -187,6 +165,32 @@ impl Ends {
         let answer = [frame(HEADERS, 4, stream, b"\x88"), frame(DATA, END_STREAM, stream, b"ok")].concat();
         self.world.says(Server, &answer);
     }
+}
+
+/// RFC 9113, 8.1: it wants no more of the request, and its answer is held. Nothing of the connection's windows is lost.
+#[test]
+fn a_server_that_answers_early_gives_the_window_back() {
+    let (lists, hashes) = lists(&[b"another"], &[]);
+    let inspect = |hold| ContentAction::Inspect(Inspect { hashes, hold: Some(hold), ..Inspect::default() });
+    let rules = [of_requests("uploads", inspect(Hold::Tail)), ContentRule::new("files", inspect(Hold::All))];
+    let policy = Arc::new(ContentPolicy::compile(&rules, lists));
+    let mut ends = Ends::new(&policy, Threads::Last, 65_535, 16_384);
+    ends.posts(1);
+    ends.posts(3);
+    let sent = ends.sends(1, &body(8_000_000), 9_000, false);
+    assert!(sent < 8_000_000 && ends.client[&0] == 0, "threads lag, and the client has to wait: {sent}");
+    ends.answers(1);
+    ends.world.says(Server, &frame(RST_STREAM, 0, 1, &[0; 4]));
+    assert_eq!(ends.at_client(1), Seen::default(), "it waits for its verdict");
+    ends.world.answer_all();
+    ends.runs_out();
+    assert!(ends.at_client(1) == Seen { data: b"ok".to_vec(), ends: true, is_reset: true });
+    assert_eq!((ends.client[&0], ends.server[&0]), (65_535, 65_535));
+    assert_eq!(ends.sends(3, &body(200_000), 16_000, true), 200_000);
+    ends.world.answer_all();
+    ends.runs_out();
+    assert!(ends.at_server(3) == Seen { data: body(200_000), ends: true, is_reset: false });
+    assert_eq!((ends.world.ending, ends.world.stage.held()), (None, 0));
 }
 
 /// More than both windows, held as a whole.

@@ -43,15 +43,19 @@ impl Codings {
         Self([Some(coding), None])
     }
 
-    /// What a head says of them.
+    /// What a head says of them, codings of the transfer included (RFC 9112, 7: they come last); its chunks are no coding of the content.
     ///
     /// # Errors
     /// One that is not known, or more than two.
     pub fn of(fields: &Fields) -> Result<Self, Undecodable> {
-        let names = fields.values("content-encoding").flat_map(|value| value.split(|byte| *byte == b','));
+        let transfer = fields.values("transfer-encoding");
+        let names = fields
+            .values("content-encoding")
+            .chain(transfer)
+            .flat_map(|value| value.split(|byte| *byte == b','));
         let mut codings = Self::default();
-        for name in names {
-            let Some(coding) = Coding::named(name.trim_ascii())? else { continue };
+        for name in names.map(<[u8]>::trim_ascii).filter(|name| !name.eq_ignore_ascii_case(b"chunked")) {
+            let Some(coding) = Coding::named(name)? else { continue };
             let free = codings.0.iter_mut().find(|place| place.is_none()).ok_or(Undecodable::Unknown)?;
             *free = Some(coding);
         }

@@ -11,6 +11,7 @@ use super::content_watch::ContentWatch;
 use super::http1_answer::encode;
 use super::http1_body::Awaiting;
 use super::http1_edit::edited;
+use super::inspection::Inspection;
 use super::judge::{Answer, Judge, Judged, Place, Refusal, Ruling};
 use super::lane::Lane;
 use crate::content::border::{Border, Borders, HeadKind, What};
@@ -559,9 +560,12 @@ impl Receiver<'_> {
         let is_method = |name| head.method.as_deref() == Some(name);
         let (is_head, is_connect) = (is_method("HEAD"), is_method("CONNECT"));
         self.rules.requests += 1;
-        // What is in a tunnel is no content of a request.
+        let has_content =
+            ["content-length", "transfer-encoding"].iter().any(|name| fields.value(name).is_some());
         let ruling = match ruling {
-            Ruling::Inspect(_) if !is_connect => self.inspect_request(&standing, head, fields),
+            // What is in a tunnel is no content of a request.
+            Ruling::Inspect(_) if is_connect && !has_content => ruling,
+            Ruling::Inspect(_) => self.inspect_request(&standing, head, fields),
             ruling => ruling,
         };
         match ruling {
@@ -604,6 +608,11 @@ impl Receiver<'_> {
             Judged::ByType(..) => (Ruling::Pass, ContentWatch::default()),
             Judged::Now(ruling, watch) => (ruling, watch),
         };
+        let is_within = |upload: &mut Inspection| !upload.has_ended() || upload.body() > 0;
+        if is_tunnel && self.rules.lanes.client.unsettled().is_some_and(is_within) {
+            // What waits of the request would go on as a part of the tunnel.
+            return self.rules.reset(Reason::ContentOpaque, self.decisions);
+        }
         // There is no body to look at in a tunnel, and nothing is asked about it later.
         if is_tunnel && !matches!(ruling, Ruling::Block(_)) {
             ruling = self.judge.refuse(Reason::ContentOpaque, place, head);

@@ -1,7 +1,7 @@
 //! Frames of HTTP/2 that carry no message: what rules on messages make of them.
 
 use super::http2::{Fate, Relay};
-use super::http2_streams::State;
+use super::http2_streams::{State, Stream};
 use super::http2_writer::{RST_STREAM, frame as write_frame};
 use crate::content::border::FrameHead;
 use crate::content::http2_frames::ACK;
@@ -62,30 +62,23 @@ impl Relay<'_> {
             (End::Client, State::Unknown) => Fate::Pass,
             (End::Server, State::Blocked) => Fate::Drop,
             (End::Server, State::Open) => {
-                let is_held = rules.queue.is_held(stream);
-                let is_early = payload == [0; 4]
-                    && is_held
-                    && rules
-                        .streams
-                        .get_mut(stream)
-                        .is_some_and(|open| open.ended.server && open.inspection.is_some());
-                if is_early {
+                let is_whole = |open: &mut Stream| open.ended.server && open.inspection.is_some();
+                let is_early = payload == [0; 4] && rules.streams.get_mut(stream).is_some_and(is_whole);
+                if is_early && rules.queue.is_held(stream) {
                     // It does not overtake the response, which waits for its verdict. The request is not looked at any more.
-                    rules.streams.change(stream, |open| (open.is_answered_early, open.upload) = (true, None));
-                    let mut whole = Vec::new();
-                    write_frame(&mut whole, RST_STREAM, frame.flags, stream, payload);
-                    rules.queue.push_frame(stream, whole);
-                    return Fate::Drop;
-                }
-                if is_held {
-                    // Nothing of it has gone on, and nothing will.
-                    let held = rules.queue.discard(stream);
-                    let credit = rules.windows.discarded(held);
-                    rules.outboxes[End::Server].credit_connection(credit);
-                }
-                rules.streams.close(stream);
-                if !rules.queue.has(stream) {
-                    return Fate::Pass;
+                    rules.streams.discard_upload(stream);
+                    rules.streams.change(stream, |open| open.is_answered_early = true);
+                } else {
+                    if rules.queue.is_held(stream) {
+                        // Nothing of it has gone on, and nothing will.
+                        let held = rules.queue.discard(stream);
+                        let credit = rules.windows.discarded(held);
+                        rules.outboxes[End::Server].credit_connection(credit);
+                    }
+                    rules.streams.close(stream);
+                    if !rules.queue.has(stream) {
+                        return Fate::Pass;
+                    }
                 }
                 let mut whole = Vec::new();
                 write_frame(&mut whole, RST_STREAM, frame.flags, stream, payload);

@@ -52,13 +52,9 @@ impl Judge {
         if head.status == Some(206) && self.policy.inspection.on_range != OnRange::Allow {
             return Begun::Not(self.refuse(Reason::ContentRange, place, head));
         }
-        let codings = match Codings::of(fields) {
+        let codings = match self.codings(fields, place, head) {
             Ok(codings) => codings,
-            Err(why) => match self.refuse(why.reason(), place, head) {
-                // What goes on as it is, is looked at as it is.
-                Ruling::Pass => Codings::default(),
-                refused => return Begun::Not(refused),
-            },
+            Err(refused) => return Begun::Not(refused),
         };
         let Asked { hashes, scanners, .. } = self.asked_by(rule, head);
         let scan = BodyScan::new(codings, self.policy.lists().clone(), hashes, scanners);
@@ -75,13 +71,9 @@ impl Judge {
         fields: &Fields,
     ) -> Begun {
         let Some(first) = rules.first().copied() else { return Begun::Not(Ruling::Pass) };
-        let codings = match Codings::of(fields) {
+        let codings = match self.codings(fields, place, head) {
             Ok(codings) => codings,
-            Err(why) => match self.refuse(why.reason(), place, head) {
-                // What goes on as it is, is looked at as it is.
-                Ruling::Pass => Codings::default(),
-                refused => return Begun::Not(refused),
-            },
+            Err(refused) => return Begun::Not(refused),
         };
         let lists = self.policy.lists().clone();
         if let ContentAction::Inspect(inspect) = self.policy.action(first)
@@ -96,6 +88,14 @@ impl Judge {
         let by_type = rules.iter().map(|rule| self.asked_by(*rule, head)).collect();
         let scan = BodyScan::by_type(codings, lists, by_type);
         self.begin(Begin { undecided: rules.into(), ..self.beginning(first, head, fields, scan) })
+    }
+
+    /// What the content is to be decoded by. What is not known and may go on as it is, is looked at as it is.
+    fn codings(&mut self, fields: &Fields, place: Place, head: &mut HttpEvent) -> Result<Codings, Ruling> {
+        Codings::of(fields).or_else(|why| match self.refuse(why.reason(), place, head) {
+            Ruling::Pass => Ok(Codings::default()),
+            refused => Err(refused),
+        })
     }
 
     /// What a rule has content looked at for.
