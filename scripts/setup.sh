@@ -29,18 +29,23 @@ left alone, and without anything missing apt is not even asked.
 EOF
 }
 
-# libdpdk-dev brings every port driver (librte-net-*) along; libclang-dev is what bindgen reads DPDK's headers with.
-build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev ca-certificates)
+# libdpdk-dev brings every port driver (librte-net-*) along; libclang-dev is what bindgen reads DPDK's headers with, protobuf-compiler what
+# etcd's client reads its messages with.
+build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev protobuf-compiler ca-certificates)
 # Servers and clients that begin in plain text. They bring services of the system, which are neither started nor enabled.
 starttls=(exim4-daemon-light dovecot-imapd dovecot-pop3d postgresql postgresql-client slapd ldap-utils gnutls-bin)
 # An ICAP server, and the scanner behind it. Its signatures are the lab's own: none are downloaded.
 icap=(c-icap libc-icap-mod-virus-scan clamav-daemon)
+# An HSM in software, for the CAs' keys, and the tool that fills it.
+hsm=(softhsm2 opensc)
+# What engines share lies there. Its service is neither started nor enabled.
+fleet=(etcd-server etcd-client)
 # testpmd (dpdk-dev) is the lab's plain wire.
 # valgrind counts instructions for the bench. prometheus brings promtool; its service is neither started nor enabled.
 lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux kmod nftables python3
-    python3-cryptography python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server openjdk-17-jdk-headless wget chromium libnss3-tools apache2-bin python3-venv shellcheck lua5.4 systemd valgrind tshark prometheus "${starttls[@]}" "${icap[@]}")
-# What listens at a mirror. Suricata is in Debian's backports only.
-backports=(suricata)
+    python3-cryptography python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server openjdk-17-jdk-headless wget chromium libnss3-tools apache2-bin python3-venv shellcheck lua5.4 systemd valgrind tshark prometheus "${starttls[@]}" "${icap[@]}" "${hsm[@]}" "${fleet[@]}")
+# What listens at a mirror. Suricata is in Debian's backports only, and wants a newer libhtp2 than Debian 12 has.
+backports=(suricata libhtp2)
 # The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
 # VMware, Amazon, Mellanox.
 runtime=(ca-certificates
@@ -50,7 +55,7 @@ runtime=(ca-certificates
     librte-net-ena23 librte-net-mlx5-23)
 # wrk and ab (apache2-utils) are the load.
 peers=(haproxy nginx-light sslsplit squid-openssl mitmproxy wrk apache2-utils)
-services=(haproxy squid exim4 dovecot postgresql slapd suricata c-icap clamav-daemon clamav-freshclam prometheus)
+services=(etcd haproxy squid exim4 dovecot postgresql slapd suricata c-icap clamav-daemon clamav-freshclam prometheus)
 # depmod and modprobe (kmod) are for the guest's kernel.
 vm=(qemu-system-x86 busybox-static kmod)
 image=(buildah crun debootstrap)
@@ -126,7 +131,7 @@ disable_new_services() {
 }
 
 # Packages that are nowhere else come from backports, and no others: apt takes a release of that kind only where it is
-# told so. A name with its release ("/bookworm-backports") brings what the package depends on from there too.
+# told so. A name with its release ("/bookworm-backports") does not bring what the package depends on from there.
 name_backports() {
     local source=/etc/apt/sources.list.d/wireglass-backports.sources
     [[ -z $(apt-cache policy | sed -n '/n=bookworm-backports/p') ]] || return 0
@@ -144,10 +149,12 @@ if ((${#absent[@]})); then
     installed=("${absent[@]}")
     [[ $what != peers && $what != all ]] || forbid_starts
     install=(apt-get install -y -q --no-install-recommends)
-    for place in "${!absent[@]}"; do
-        [[ " ${backports[*]} " == *" ${absent[place]} "* ]] || continue
+    # All of them if one is absent: what is installed may be Debian 12's.
+    for package in "${backports[@]}"; do
+        [[ " ${absent[*]} " == *" $package "* ]] || continue
         name_backports
-        absent[place]+=/bookworm-backports
+        install+=("${backports[@]/%//bookworm-backports}")
+        break
     done
     # QEMU's packages are of one version, and a machine may have one of them from backports.
     [[ $what != vm || $(dpkg-query -W -f '${Version}' qemu-utils 2>/dev/null) != *~bpo12* ]] || install+=(-t bookworm-backports)
