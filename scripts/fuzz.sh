@@ -13,7 +13,7 @@ order=(segment reassembly connection packet lenient fragments client_hello http1
 
 usage() {
     cat <<EOF
-Usage: scripts/fuzz.sh [--seconds N] [--keep] [--list] [TARGET | CRATE]...
+Usage: scripts/fuzz.sh [--seconds N | --hours N] [--keep] [--list] [TARGET | CRATE]...
 
 Builds the fuzz targets with libFuzzer and runs them one after the other, from the corpus that is kept in the repository.
 Needs a C++ compiler; cargo-fuzz is installed from crates.io if it is missing. A stable toolchain is enough: the targets
@@ -39,6 +39,7 @@ hold no unsafe code of ours, so they are built without a sanitizer. The last lin
                 signatures    what is looked for in contents, cut in any way
 
   --seconds N   how long each target runs (60)
+  --hours N     how long all of them run together, each for its share
   --keep        put what was found into the kept corpus, minimised
   --list        the names of the targets
   --help        this text
@@ -49,12 +50,17 @@ test. "cargo test" runs the same targets without libFuzzer, over the kept corpus
 EOF
 }
 
-seconds=60 keep='' chosen=()
+seconds=60 hours='' keep='' chosen=()
 while (($#)); do
     case $1 in
     --seconds)
         [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || usage_error "--seconds wants a number"
         seconds=$2
+        shift
+        ;;
+    --hours)
+        [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || usage_error "--hours wants a number"
+        hours=$2
         shift
         ;;
     --keep) keep=1 ;;
@@ -79,6 +85,7 @@ while (($#)); do
     shift
 done
 ((${#chosen[@]})) || chosen=("${order[@]}")
+[[ -z $hours ]] || seconds=$((hours * 3600 / ${#chosen[@]}))
 
 need_cargo
 command -v c++ >/dev/null || die "no C++ compiler for libFuzzer: apt-get install g++"
@@ -110,7 +117,7 @@ watch() {
         sleep 0.5
         if ((SECONDS - began >= next)); then
             say "   ${dim}$((SECONDS - began)) s: $(progress "$log")${plain}"
-            next=$((next + 15))
+            next=$((next + (seconds > 300 ? 60 : 15)))
         fi
     done
     wait "$pid" || status=$?
