@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
     cat <<EOF
-Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny | --package | --docs] [--quiet]
+Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny | --package | --docs | --mutants] [--quiet]
 
 Installs what wireglass needs from Debian 12 (as root) and checks that cargo is there. What is installed already is
 left alone, and without anything missing apt is not even asked.
@@ -24,6 +24,7 @@ left alone, and without anything missing apt is not even asked.
                   (wireglass-tools/bin), which takes minutes the first time
   --package       what scripts/package.sh and scripts/package-test.sh need: cargo-deb, likewise, and Debian's tools
   --docs          what scripts/docs.sh needs: mdBook of a pinned version, likewise
+  --mutants       what scripts/mutants.sh needs: cargo-mutants of a pinned version, likewise
   --quiet         say nothing when there is nothing to do
   --help          this text
 EOF
@@ -78,6 +79,7 @@ for word in "$@"; do
     --deny) what=deny ;;
     --package) what=package ;;
     --docs) what=docs ;;
+    --mutants) what=mutants ;;
     --quiet) quiet=1 ;;
     -h | --help)
         usage
@@ -97,6 +99,7 @@ image) wanted=("${image[@]}") ;;
 deny) wanted=("${deny[@]}") ;;
 package) wanted=("${package[@]}") ;;
 docs) wanted=("${docs[@]}") ;;
+mutants) wanted=("${build[@]}") ;;
 esac
 
 # Sets `absent` to the wanted packages that are not installed.
@@ -202,8 +205,9 @@ get_kernel() {
 # Without optimisation: it runs for seconds, and its own release profile is one unit with fat LTO.
 get_cargo_tool() {
     local tool=$1 pinned=$2
-    # cargo-deb says its version alone.
-    [[ $("$tools/bin/$tool" --version 2>/dev/null) != *"$pinned" ]] || return 0
+    shift 2
+    # cargo-deb says its version alone, and cargo-mutants wants to be called as Cargo would call it.
+    [[ $("$tools/bin/$tool" "$@" --version 2>/dev/null) != *"$pinned" ]] || return 0
     say "building $tool $pinned from crates.io"
     said=$(CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --force --profile dev --root "$tools" \
         --target-dir "$root/target/$tool" "$tool@$pinned" 2>&1) || die "$tool could not be built:"$'\n'"$said"
@@ -237,3 +241,4 @@ get_aioquic() {
 [[ $what != deny ]] || get_cargo_tool cargo-deny 0.20.2
 [[ $what != package ]] || get_cargo_tool cargo-deb 3.8.0
 [[ $what != docs ]] || get_mdbook
+[[ $what != mutants ]] || get_cargo_tool cargo-mutants 27.1.0 mutants

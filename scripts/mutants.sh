@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Changes the code in small ways, and looks whether a test notices. --help tells more.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# What may be changed, and the tests that ought to notice: those that take seconds. All of an area would take days of a core.
+declare -A files_of=(
+    [tcp-stack]='tcp-stack/src/**'
+    [packet]='engine/core/src/packet/**'
+    [reassembly]='engine/core/src/reassembly/**'
+    [policy]='engine/core/src/policy/**'
+    [content]='engine/core/src/content/**'
+    [certificate]='engine/core/src/{x509,mint,tls/verify}/**'
+)
+declare -A tests_of=(
+    [tcp-stack]=''
+    [packet]='--lib --test fragments --test lenient_parsers'
+    [reassembly]='--lib --test fragments'
+    [policy]='--lib'
+    [content]='--lib --test rules_*'
+    [certificate]='--lib --test verify_* --test mint*'
+)
+order=(tcp-stack packet reassembly policy content certificate)
+
+usage() {
+    cat <<EOF
+Usage: scripts/mutants.sh [--sample K/N] [--jobs J] [--list] [AREA]...
+
+Changes the code in one place at a time (a comparison turned round, a function that returns at once), builds, and runs the
+area's tests: a change that no test notices is a test that is missing, or a line that is. cargo-mutants makes the changes;
+it is built from crates.io the first time. A mutant takes from half a minute to two.
+
+Areas, all by default:
+  tcp-stack      the TCP of both ends
+  packet         classifying frames, keys, scrubbing
+  reassembly     fragments of IP
+  policy         rules on connections and content, lists
+  content        the readers of HTTP, the rules, signatures, decoding
+  certificate    X.509, verification, minting
+
+  --sample K/N  each N-th mutant, from the K-th on (0 to N - 1; default 0/40)
+  --jobs J      at a time (1)
+  --list        how many mutants each area has
+  --help        this text
+
+Mutants that no test can notice stand in scripts/mutants.toml, each with its reason. What was missed is in
+target/mutants/AREA/mutants.out/missed.txt. The last line is "N caught, M missed"; exit status 0 where at least 95 % of each area were
+caught.
+EOF
+}
+
+sample=0/40 jobs=1 list='' chosen=()
+while (($#)); do
+    case $1 in
+    --sample)
+        [[ ${2:-} =~ ^[0-9]+/[1-9][0-9]*$ ]] || usage_error "--sample wants K/N, as 0/40"
+        ((${2%/*} < ${2#*/})) || usage_error "--sample $2: the first is 0/${2#*/}, the last $((${2#*/} - 1))/${2#*/}"
+        sample=$2
+        shift
+        ;;
+    --jobs)
+        [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || usage_error "--jobs wants a number"
+        jobs=$2
+        shift
+        ;;
+    --list) list=1 ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *)
+        [[ -n ${files_of[$1]:-} ]] || usage_error "no area $1: one of ${order[*]}"
+        chosen+=("$1")
+        ;;
+    esac
+    shift
+done
+((${#chosen[@]})) || chosen=("${order[@]}")
+
+need_cargo
+"$root/scripts/setup.sh" --mutants --quiet
+cd "$root"
+
+package_of() { if [[ $1 == tcp-stack ]]; then echo tcp-stack; else echo wireglass-core; fi; }
+
+# AREA [ARGUMENT]...
+mutants() {
+    local area=$1
+    shift
+    "$tools/bin/cargo-mutants" mutants --config scripts/mutants.toml --package "$(package_of "$area")" --file "${files_of[$area]}" "$@"
+}
+
+if [[ $list ]]; then
+    for area in "${chosen[@]}"; do
+        printf '%-12s %6d\n' "$area" "$(mutants "$area" --list | wc -l)"
+    done
+    exit 0
+fi
+
+# How many lines a list has; none is none.
+count() { if [[ -e $1 ]]; then wc -l <"$1"; else echo 0; fi; }
+
+caught=0 missed=0 weak=()
+for area in "${chosen[@]}"; do
+    out=$root/target/mutants/$area
+    rm -rf "$out"
+    mkdir -p "$out"
+    read -ra tests <<<"${tests_of[$area]}"
+    say "${bold}== $area${plain}, sample $sample of $(mutants "$area" --list | wc -l)"
+    # 2: some were missed, 3: some ran out of time. Others are faults of the run itself.
+    status=0
+    mutants "$area" --output "$out" --shard "$sample" --sharding round-robin --jobs "$jobs" --no-times --colors never --timeout 300 \
+        --cargo-arg=--locked -- "${tests[@]}" || status=$?
+    ((status == 0 || status == 2 || status == 3)) || die "cargo-mutants failed (exit $status): $out/mutants.out/log has what cargo said"
+    noticed=$(($(count "$out/mutants.out/caught.txt") + $(count "$out/mutants.out/timeout.txt")))
+    unnoticed=$(count "$out/mutants.out/missed.txt")
+    say "   $noticed caught, $unnoticed missed"
+    ((noticed * 100 >= (noticed + unnoticed) * 95)) || weak+=("$area")
+    caught=$((caught + noticed)) missed=$((missed + unnoticed))
+done
+((${#weak[@]} == 0)) || say "under 95 %: ${weak[*]}"
+say "$caught caught, $missed missed"
+((${#weak[@]} == 0))
