@@ -4,13 +4,15 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stages=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk crates static build deploy image package lab pktgen vm)
+stages=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk crates build deploy image package lab pktgen vm)
+# With --long, after the others: each takes many minutes, for what few changes touch.
+long=(static ports grid)
 
 usage() {
     cat <<EOF
-Usage: scripts/test.sh [--quick] [--only STAGE] [--list]
+Usage: scripts/test.sh [--quick | --long] [--only STAGE] [--list]
 
-Runs every test, stage by stage, and goes on after a failed one. As root, on Debian 12 with Rust; nothing else needs to
+Runs the tests, stage by stage, and goes on after a failed one. As root, on Debian 12 with Rust; nothing else needs to
 be there. The last line is "N passed, M failed": Rust tests, lab checks, and one for each other stage. Exit status 0
 when nothing failed.
 
@@ -28,16 +30,21 @@ when nothing failed.
   nic         scripts/nic-test.sh: hugepages and vfio-pci on machines that are folders
   dpdk        scripts/dpdk-versions.sh: the bindings against other releases of DPDK
   crates      cargo package of the crates that others may want
-  static      scripts/static-test.sh: DPDK inside the binaries
   build       the release build with DPDK ports
   deploy      scripts/deploy-test.sh: the systemd unit, the Kubernetes manifests
   image       scripts/image-test.sh: the container image; skipped where its packages cannot be fetched
   package     scripts/package-test.sh: the Debian package, installed, upgraded, removed; skipped where Debian's packages cannot be fetched
-  lab         scripts/lab-test.sh: real clients and servers, both crypto providers; other kinds of ports
+  lab         scripts/lab-test.sh: real clients and servers, both crypto providers
   pktgen      scripts/pktgen.sh --quick: no frame lost, floods beside downloads
   vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
 
-  --quick       without static, build, deploy, image, package, lab, pktgen and vm
+With --long also:
+  static      scripts/static-test.sh: DPDK inside the binaries
+  ports       the lab's wire on other kinds of ports: tap, memif, virtio_user, vhost
+  grid        thousands of runs of tcp-stack over bad links
+
+  --quick       without build, deploy, image, package, lab, pktgen and vm
+  --long        every test there is, before a release: two hours
   --only STAGE  one stage; repeatable
   --list        the names of the stages
   --help        this text
@@ -108,14 +115,15 @@ stage_build() { build_release; }
 stage_deploy() { scripts/deploy-test.sh; }
 stage_image() { scripts/image-test.sh --binary target/release/wireglass; }
 stage_package() { scripts/package-test.sh --binary target/release/wireglass; }
-stage_lab() {
+stage_lab() { scripts/lab-test.sh --provider both; }
+stage_ports() {
     local ports status=0
-    scripts/lab-test.sh --provider both || status=1
     for ports in tap memif virtio_user vhost; do
         scripts/lab-test.sh --ports "$ports" --only wire --only fetch --only bulk.download --only bypass --only block || status=1
     done
     return "$status"
 }
+stage_grid() { cargo test --locked --release -p tcp-stack --test grid -- --ignored; }
 stage_pktgen() { scripts/pktgen.sh --quick; }
 stage_vm() { scripts/vm-test.sh; }
 
@@ -123,13 +131,14 @@ chosen=()
 while (($#)); do
     case $1 in
     --quick) chosen=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk crates) ;;
+    --long) chosen=("${stages[@]}" "${long[@]}") ;;
     --only)
-        [[ " ${stages[*]} " == *" ${2:-} "* ]] || usage_error "--only wants one of: ${stages[*]}"
+        [[ " ${stages[*]} ${long[*]} " == *" ${2:-} "* ]] || usage_error "--only wants one of: ${stages[*]} ${long[*]}"
         chosen+=("$2")
         shift
         ;;
     --list)
-        printf '%s\n' "${stages[@]}"
+        printf '%s\n' "${stages[@]}" "${long[@]}"
         exit 0
         ;;
     -h | --help)
