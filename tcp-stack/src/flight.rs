@@ -325,11 +325,18 @@ impl Flight {
         in_flight
     }
 
-    /// After a timeout: marks the first record lost, and of the others in flight those last sent at `until` or before.
+    /// After a timeout: marks the first record lost, and of the others in flight those last sent at `until` or before. All that is
+    /// lost is to be sent from its beginning, in the order of sequence numbers: the window has room for one segment, which must be
+    /// the first (RFC 5681 3.1, RFC 6298 5.4).
     pub(crate) fn lose_sent_until(&mut self, until: Instant) {
         for pos in 0..self.records.len() {
             let record = &self.records[pos];
-            if record.state == State::InFlight && (pos == 0 || record.sent_at <= until) {
+            let is_lost = match record.state {
+                State::InFlight => pos == 0 || record.sent_at <= until,
+                State::Lost => true,
+                State::Sacked => false,
+            };
+            if is_lost {
                 self.lose(pos);
             }
         }
@@ -653,3 +660,6 @@ impl Arrived {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

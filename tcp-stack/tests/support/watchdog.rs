@@ -87,6 +87,8 @@ pub struct Watchdog {
     timed: bool,
     sample_from: Option<Seq>,
     syn_lost: bool,
+    /// Both ends have offered SACK.
+    sack: bool,
     /// Retransmissions that had to wait for a timer, since a round trip could be timed last.
     backoff: u32,
     /// Segments sent into a closed window, one after the other.
@@ -130,6 +132,7 @@ impl Watchdog {
             timed: false,
             sample_from: None,
             syn_lost: false,
+            sack: true,
             backoff: 0,
             probes: 0,
             restarted: now,
@@ -158,6 +161,7 @@ impl Watchdog {
             our_offer: Some(adoption.rcv_scale),
             peer_offer: Some(adoption.snd_scale),
             mss: Some(u32::from(adoption.mss)),
+            sack: adoption.sack,
             rcv_nxt: Some(adoption.rcv_nxt),
             our_edge: Some(adoption.rcv_adv),
             ..Watchdog::new(name, now)
@@ -186,7 +190,7 @@ impl Watchdog {
         if segment.flags.syn && self.una.is_none() {
             (self.una, self.nxt) = (Some(segment.seq), segment.seq);
             self.our_offer = segment.options.window_scale;
-            self.note_mss(segment);
+            self.note_syn(segment);
         }
         let Some(una) = self.una.filter(|_| segment.seq_len() > 0) else { return };
         let probe = !segment.flags.syn && segment.end().after(self.edge);
@@ -207,7 +211,12 @@ impl Watchdog {
             if !again || by_timer {
                 self.timer_from = now;
             }
-            self.backoff += u32::from(again && !probe && by_timer);
+            let timeout = again && !probe && by_timer;
+            self.backoff += u32::from(timeout);
+            // Without SACK nobody can tell what has been waiting at the receiver since before the timeout.
+            if timeout && !self.sack {
+                self.flight.iter_mut().for_each(|sent| sent.tainted = true);
+            }
         }
         if segment.end().after(self.nxt) {
             let (start, tainted) = (self.nxt, again || probe);
@@ -228,7 +237,7 @@ impl Watchdog {
         if segment.flags.syn {
             if self.window_from.is_none() {
                 self.peer_offer = segment.options.window_scale;
-                self.note_mss(segment);
+                self.note_syn(segment);
                 self.largest_window = self.largest_window.max(u32::from(segment.window));
             }
         } else if segment.seq_len() > 0 && self.is_possible(segment.ack) {
@@ -292,8 +301,8 @@ impl Watchdog {
             self.restarted = now;
             self.timer_from = now;
             let arrived = self.flight.iter().take_while(|sent| sent.end.at_or_before(ack)).count();
-            // What was sent once may have waited at the receiver for what was sent again.
-            let once = !self.flight.range(..arrived).any(|sent| sent.tainted);
+            // What was sent once may have waited at the receiver for what was sent again. A part of a segment times nothing.
+            let once = arrived > 0 && !self.flight.range(..arrived).any(|sent| sent.tainted);
             // RFC 6298 3: one sample for each round trip is enough.
             let new = self.sample_from.is_none_or(|from| ack.after(from));
             if once && new {
@@ -392,7 +401,8 @@ impl Watchdog {
         self.our_offer.zip(self.peer_offer).map_or((0, 0), |(ours, peers)| (ours.min(14), peers.min(14)))
     }
 
-    fn note_mss(&mut self, syn: &Segment<'_>) {
+    fn note_syn(&mut self, syn: &Segment<'_>) {
+        self.sack &= syn.options.sack_permitted;
         let offered = u32::from(syn.options.mss.unwrap_or(536));
         self.mss = Some(self.mss.map_or(offered, |mss| mss.min(offered)));
     }
