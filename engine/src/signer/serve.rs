@@ -121,6 +121,8 @@ pub fn serve(
             return Err(io::Error::other(why));
         }
     };
+    // Before anybody answers anything else.
+    tell(&vaults.ready())?;
     let (reloads, asked) = bounded(1);
     thread::scope(|scope| {
         let (socket, vaults) = (&socket, &vaults);
@@ -135,7 +137,6 @@ pub fn serve(
         let threads = threads.collect::<Result<Vec<_>, _>>()?;
         drop(reloads);
         confine::enter(Kind::Keys);
-        tell(&vaults.ready())?;
         // It ends with the last of those who send.
         while let Ok(Reload { id, in_force }) = asked.recv() {
             send(socket, id, &reload(vaults, &load, &in_force))?;

@@ -249,7 +249,7 @@ def confined(lab):
         threads = list(_threads(signer))
         locks = 1 << 14
         for name, status in threads:
-            may_read = 1 << 1 if name == "wireglass" else 0
+            may_read = 0 if name.startswith("wg-sign") else 1 << 1
             if int(status["Seccomp_filters"]) < 3 or int(status["CapEff"], 16) & ~(locks | may_read):
                 raise Failed(f"{name}: {status['Seccomp_filters']} filters, capabilities {status['CapEff']}")
         signing = [name for name, _ in threads if name.startswith("wg-sign")]
