@@ -110,26 +110,25 @@ pub fn describe(path: &Path) -> Result<Description, CaFileError> {
     ca::describe(&pem).ok_or_else(|| CaFileError::NotACertificate(path.to_owned()))
 }
 
-/// Writes the CRL of a CA, in DER as clients want it from a web server.
+/// A CA with a key that is not encrypted.
 ///
 /// # Errors
-/// In words.
-pub fn write_crl(
-    cert: &Path,
-    key: &Path,
-    out: &Path,
-    serials: &[Vec<u8>],
-    days: u32,
-    now: u64,
-) -> Result<(), String> {
+/// In words: a file cannot be read.
+pub fn read(cert: &Path, key: &Path) -> Result<CaFiles, String> {
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
-    let files = CaFiles {
+    Ok(CaFiles {
         cert_name: cert.display().to_string(),
         cert_pem: read(cert)?,
         key_name: key.display().to_string(),
         key: CaKey::pem(read(key)?),
-    };
-    let crl =
-        status::crl(Provider::default(), &files, serials, days, now).map_err(|error| error.to_string())?;
+    })
+}
+
+/// Writes the CRL of a CA, in DER as clients want it from a web server.
+///
+/// # Errors
+/// In words.
+pub fn write_crl(ca: &CaFiles, out: &Path, serials: &[Vec<u8>], days: u32, now: u64) -> Result<(), String> {
+    let crl = status::crl(Provider::default(), ca, serials, days, now).map_err(|error| error.to_string())?;
     write_new(out, &crl, 0o644).map_err(|error| format!("{}: {error}", out.display()))
 }

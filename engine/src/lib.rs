@@ -22,6 +22,8 @@ pub mod log;
 pub mod metrics;
 pub mod numa;
 pub mod orders;
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
 pub mod record_speeds;
 pub mod reload;
 pub mod secrets;

@@ -183,7 +183,8 @@ impl Reloader {
         let tls = config.tls_context_after(&current.tls, signer);
         let tls = tls.map_err(|error| ReloadError::Tls(file.display().to_string(), error))?;
         if let Some(signer) = &self.signer {
-            let cas = signer.reload().map_err(|why| ReloadError::Signer(file.display().to_string(), why))?;
+            let cas = signer.reload(&current.tls.ca_fingerprints(), &self.stop);
+            let cas = cas.map_err(|why| ReloadError::Signer(file.display().to_string(), why))?;
             if cas != tls.ca_fingerprints() {
                 let why = "it has read other certificates of the CAs than the engine".into();
                 return Err(ReloadError::Signer(file.display().to_string(), why));

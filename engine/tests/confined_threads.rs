@@ -36,7 +36,7 @@ const ATTEMPTS: [Attempt; 13] = [
     Attempt {
         name: "configuration",
         run: |folder, _| open(&folder.join("configuration/a.toml")),
-        can: &[Kind::Reload],
+        can: &[Kind::Reload, Kind::Keys],
     },
     Attempt { name: "log", run: |folder, _| rename(&folder.join("log")), can: &[Kind::Log] },
     Attempt { name: "capture", run: |folder, _| rename(&folder.join("capture")), can: &[Kind::Capture] },

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use wireglass::ca_files::{NewCas, create};
 use wireglass::config::Custody;
+use wireglass::confine::threads::of_process;
 use wireglass::signer::protocol::{self, Answer, MAX_MESSAGE};
-use wireglass::signer::{Served, SignerClient, serve};
+use wireglass::signer::{Served, SignerClient, SignerHandle, serve};
 use wireglass_core::mint::{CaSigner, CaVault, LeafOrder, LeafSubject, Refusal, SignError};
 use wireglass_core::x509::Provider;
 use wireglass_testbed::Pki;
@@ -83,7 +84,7 @@ fn sockets() -> (OwnedFd, OwnedFd) {
 fn served(place: &Place) -> (SignerClient, JoinHandle<std::io::Result<()>>) {
     let (ours, theirs) = sockets();
     let file = place.path("wire.toml");
-    let thread = thread::spawn(move || serve(theirs, String::new(), || Place::load(&file)));
+    let thread = thread::spawn(move || serve(theirs, || Place::load(&file), || Ok(String::new())));
     (SignerClient::listen_to(ours).unwrap(), thread)
 }
 
@@ -101,7 +102,7 @@ fn it_signs_until_the_engine_closes_its_end() {
     assert!(matches!(stranger.copy(&signer, trusted), Err(SignError::Refused(Refusal::Defect(_)))));
     assert_eq!(stranger.copy(&signer, untrusted), Ok(()));
     let requests = signer.counters().requests().map(|(_, count)| count);
-    assert_eq!((requests, signer.counters().starts(), signer.counters().is_up()), ([4, 2, 0], 1, true));
+    assert_eq!((requests, signer.counters().starts(), signer.counters().is_up()), ([4, 2, 0, 0], 1, true));
     client.stop();
     assert!(thread.join().unwrap().is_ok());
     assert!(signer.is_gone() && !signer.counters().is_up());
@@ -145,21 +146,60 @@ fn other_cas_come_with_a_reload_and_those_before_go_on_for_one() {
     let second = place.cas();
     assert_ne!(first, second);
     assert_eq!(place.copy(&signer, second[0]), Err(SignError::Refused(Refusal::OtherCa)));
-    assert_eq!(signer.reload(), Ok(second));
+    assert_eq!(reload(&signer, first), Ok(second));
     // A reload that changes no CA does not end those before.
-    assert_eq!(signer.reload(), Ok(second));
+    assert_eq!(reload(&signer, second), Ok(second));
     assert_eq!((place.copy(&signer, second[0]), place.copy(&signer, first[0])), (Ok(()), Ok(())));
     // A fault changes nothing.
     std::fs::remove_file(place.path("trusted.key")).unwrap();
-    let why = signer.reload().unwrap_err();
+    let why = reload(&signer, second).unwrap_err();
     assert!(why.contains("trusted.key"), "{why}");
     assert_eq!(place.copy(&signer, second[0]), Ok(()));
     place.make_cas();
-    let third = signer.reload().unwrap();
+    let third = reload(&signer, second).unwrap();
     assert_eq!((place.copy(&signer, third[0]), place.copy(&signer, second[0])), (Ok(()), Ok(())));
     assert_eq!(place.copy(&signer, first[0]), Err(SignError::Refused(Refusal::OtherCa)));
     client.stop();
     assert!(thread.join().unwrap().is_ok());
+}
+
+/// Has it read its files; the engine goes by these CAs until then.
+fn reload(signer: &SignerHandle, in_force: [[u8; 32]; 2]) -> Result<[[u8; 32]; 2], String> {
+    signer.reload(&in_force, &AtomicBool::new(false))
+}
+
+#[test]
+fn cas_that_the_engine_never_went_by_push_out_none_that_it_does() {
+    let place = Place::new("");
+    let (client, thread) = served(&place);
+    let (signer, first) = (client.handle(), place.cas());
+    // Each time the engine finds something wrong, and goes on with what it had.
+    for _ in 0..3 {
+        place.make_cas();
+        let next = reload(&signer, first).unwrap();
+        assert_ne!(next, first);
+        assert_eq!((place.copy(&signer, first[0]), place.copy(&signer, next[0])), (Ok(()), Ok(())));
+    }
+    client.stop();
+    assert!(thread.join().unwrap().is_ok());
+}
+
+#[test]
+fn who_stops_does_not_wait_for_keys_that_are_being_read() {
+    let (ours, theirs) = sockets();
+    let slow = Arc::new(AtomicBool::new(true));
+    let thread = thread::spawn(move || slow_signer(theirs, slow));
+    let client = SignerClient::listen_to(ours).unwrap();
+    let (signer, stop) = (client.handle(), AtomicBool::new(false));
+    let began = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(signer.reload(&[[0; 32]; 2], &stop).is_err()));
+        thread::sleep(Duration::from_millis(200));
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    client.stop();
+    thread.join().unwrap();
 }
 
 #[test]
@@ -167,7 +207,7 @@ fn what_is_no_request_is_passed_over() {
     let place = Place::new("");
     let (ours, theirs) = sockets();
     let file = place.path("wire.toml");
-    let thread = thread::spawn(move || serve(theirs, String::new(), || Place::load(&file)));
+    let thread = thread::spawn(move || serve(theirs, || Place::load(&file), || Ok(String::new())));
     let say = |message: &[u8]| send(ours.as_raw_fd(), message, MsgFlags::empty()).unwrap();
     for garbage in [&b"x"[..], &[0; 9], &[1; 4000], &[0xff; 70_000]] {
         say(garbage);
@@ -255,6 +295,17 @@ fn a_signer_that_dies_is_started_again() {
     let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     assert_eq!(core_limit(child), "0", "no core dumps");
+    // What each may do `confined_threads` tries; here it is in force. The bit is CAP_IPC_LOCK.
+    let threads = of_process(Path::new("/"), child).unwrap();
+    let signing: Vec<_> = threads.iter().filter(|thread| thread.name.starts_with("wg-sign")).collect();
+    assert_eq!(signing.len(), 4, "{threads:?}");
+    for thread in &signing {
+        assert!(
+            thread.filters >= 3 && thread.no_new_privs && thread.capabilities & !(1 << 14) == 0,
+            "{thread:?}"
+        );
+    }
+    assert!(threads.iter().all(|thread| thread.filters >= 3), "{threads:?}");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::Signal::SIGKILL).unwrap();
     until("it is started again", &|| signer.counters().starts() == 2);
     until("it signs again", &|| place.copy(&signer, trusted).is_ok());

@@ -6,9 +6,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use wireglass_core::x509::Provider;
+use wireglass_core::x509::{CaFiles, Provider};
 
 use crate::ca_files::{self, CaFileError, DEFAULT_DAYS, DEFAULT_NAME, NewCas};
+
+/// What is wanted of the CAs' keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// To sign with them.
+    Read,
+    /// Nothing.
+    Left,
+}
 
 /// Make and show the two CAs that sign the certificates which clients see.
 #[derive(Debug, Args)]
@@ -64,7 +73,7 @@ struct CrlArgs {
     /// Folder with trusted.pem and trusted.key.
     #[arg(long, value_name = "DIR", default_value = "ca", conflicts_with = "config")]
     dir: PathBuf,
-    /// Take the trusted CA's files that this configuration names.
+    /// Take the trusted CA that this configuration names, its key from wherever it is.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the list is written, in DER; what is there is replaced.
@@ -124,22 +133,26 @@ struct ShowArgs {
 }
 
 impl CaArgs {
-    /// Runs it. `from_config` finds the certificate files and the key files of a configuration, the trusted CA's first.
-    pub fn run(&self, from_config: impl FnOnce(&Path) -> Result<[[PathBuf; 2]; 2], String>) -> ExitCode {
+    /// Runs it. `from_config` finds the CAs of a configuration, the trusted one first.
+    pub(super) fn run(
+        &self,
+        from_config: impl FnOnce(&Path, Keys) -> Result<[CaFiles; 2], String>,
+    ) -> ExitCode {
         match &self.command {
             CaCommand::Init(args) => report(init(args)),
             CaCommand::Show(args) => match &args.config {
                 None => report(show(&[args.dir.join("trusted.pem"), args.dir.join("untrusted.pem")])),
-                Some(config) => match from_config(config) {
-                    Ok([certificates, _]) => report(show(&certificates)),
+                Some(config) => match from_config(config, Keys::Left) {
+                    Ok(cas) => report(show(&cas.map(|ca| PathBuf::from(ca.cert_name)))),
                     Err(message) => wrong_config(&message),
                 },
             },
             CaCommand::Crl(args) => {
-                let in_folder = [args.dir.join("trusted.pem"), args.dir.join("trusted.key")];
-                match args.config.as_deref().map(from_config) {
-                    None => report(crl(args, &in_folder)),
-                    Some(Ok([[cert, _], [key, _]])) => report(crl(args, &[cert, key])),
+                let in_folder =
+                    || ca_files::read(&args.dir.join("trusted.pem"), &args.dir.join("trusted.key"));
+                match args.config.as_deref().map(|config| from_config(config, Keys::Read)) {
+                    None => report(in_folder().and_then(|ca| crl(args, &ca))),
+                    Some(Ok([trusted, _])) => report(crl(args, &trusted)),
                     Some(Err(message)) => wrong_config(&message),
                 }
             }
@@ -152,10 +165,10 @@ fn wrong_config(message: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn crl(args: &CrlArgs, [cert, key]: &[PathBuf; 2]) -> Result<String, String> {
+fn crl(args: &CrlArgs, ca: &CaFiles) -> Result<String, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let serials: Vec<_> = args.revoked.iter().map(|serial| serial.0.clone()).collect();
-    ca_files::write_crl(cert, key, &args.out, &serials, args.days, now)?;
+    ca_files::write_crl(ca, &args.out, &serials, args.days, now)?;
     Ok(format!("wrote {}: {} revoked, holds for {} days\n", args.out.display(), serials.len(), args.days))
 }
 
@@ -226,7 +239,7 @@ mod tests {
 
     fn run(words: &[&str]) -> ExitCode {
         let line = Line::try_parse_from([&["ca"], words].concat()).expect("a valid command line");
-        line.ca.run(|config| Err(format!("{}: no configuration here", config.display())))
+        line.ca.run(|config, _| Err(format!("{}: no configuration here", config.display())))
     }
 
     #[test]

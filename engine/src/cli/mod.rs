@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use wireglass_core::x509::CaFiles;
 
 use self::print::{print, printed};
 use crate::config::{Config, Faults};
@@ -160,7 +161,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Intermediates(args) => intermediates::run(&args),
-        Command::Ca(args) => args.run(ca_file_names),
+        Command::Ca(args) => args.run(cas_of),
         Command::Signer(args) => signer::run(&args),
     }
 }
@@ -197,10 +198,14 @@ fn describe(faults: &Faults) -> String {
     format!("{faults}\nwireglass: {count} {plural} in the configuration")
 }
 
-fn ca_file_names(file: &Path) -> Result<[[PathBuf; 2]; 2], String> {
-    let ca = Config::load(file).map_err(|faults| describe(&faults))?.ca;
-    let certificates = [ca.trusted.cert_name, ca.untrusted.cert_name];
-    Ok([certificates, [ca.trusted.key_name, ca.untrusted.key_name]].map(|files| files.map(PathBuf::from)))
+/// Both CAs of a configuration, the trusted one first.
+fn cas_of(file: &Path, keys: ca::Keys) -> Result<[CaFiles; 2], String> {
+    let config = match keys {
+        ca::Keys::Read => Config::load(file),
+        ca::Keys::Left => Config::load_without_ca_keys(file),
+    };
+    let ca = config.map_err(|faults| describe(&faults))?.ca;
+    Ok([ca.trusted, ca.untrusted])
 }
 
 #[cfg(test)]

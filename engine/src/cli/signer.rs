@@ -1,5 +1,6 @@
 //! `wireglass signer`: started by `wireglass run`, not by people.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::USAGE;
 use crate::config::Custody;
+use crate::confine::{Needs, settle_signer};
 use crate::signer::{Served, confine, keep, serve};
 
 /// Hold the keys of the CAs for an engine. `wireglass run` starts it.
@@ -60,14 +62,21 @@ fn signer(args: &SignerArgs, socket: OwnedFd) -> Result<ExitCode, String> {
     let confined = user.and_then(|user| confine(user.as_deref()));
     // Another user's process would have lost it again.
     set_pdeathsig(Signal::SIGKILL).map_err(|error| error.to_string())?;
-    let doubt = confined.as_ref().ok().and_then(Option::clone).unwrap_or_default();
+    let doubt = confined.as_ref().ok().and_then(Option::clone);
+    let wanted = Cell::new(None);
     let load = || {
         confined.clone()?;
         let custody = Custody::load(&args.config).map_err(|faults| faults.to_string())?;
         let vault = custody.vault().map_err(|error| error.to_string())?;
+        wanted.set(Some((custody.mode, Needs::of_signer(&custody))));
         Ok(Served { vault, per_second: custody.ca.signatures_per_second })
     };
-    serve(socket, doubt, load).map_err(|error| error.to_string())?;
+    let settle = || {
+        let (mode, needs) = wanted.take().ok_or("the keys are not read")?;
+        let more = settle_signer(mode, needs)?;
+        Ok(doubt.into_iter().chain(more).collect::<Vec<_>>().join("; "))
+    };
+    serve(socket, load, settle).map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 

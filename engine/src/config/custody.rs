@@ -1,6 +1,6 @@
 //! What the signer reads of a configuration: both CAs with their keys, and what decides which certificates they may sign.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
@@ -13,6 +13,7 @@ use wireglass_core::x509::{Provider, SetupError};
 use super::reader::{Notes, Table};
 use super::sections::Profiles;
 use super::{Ca, Crypto, Faults, Trust, now, read_noting};
+use crate::confine::Mode;
 
 /// The CAs, and what they may sign.
 #[derive(Debug)]
@@ -24,6 +25,10 @@ pub struct Custody {
     profiles: Vec<Arc<Profile>>,
     /// A rule answers in a server's place, with a page.
     answers: bool,
+    /// How far the signer is confined.
+    pub mode: Mode,
+    /// Files that it reads, this one first.
+    pub(crate) read: Vec<PathBuf>,
 }
 
 impl Custody {
@@ -32,7 +37,7 @@ impl Custody {
     /// # Errors
     /// The file cannot be read, or has faults in `[crypto]`, `[ca]`, `[trust]` or a profile.
     pub fn load(file: &Path) -> Result<Self, Faults> {
-        read_noting(file, |notes| notes, Self::read)
+        read_noting(file, |notes| notes, |document, notes| Self::read(file, document, notes))
     }
 
     /// Likewise, and leaves the keys where they are.
@@ -40,10 +45,11 @@ impl Custody {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_without_keys(file: &Path) -> Result<Self, Faults> {
-        read_noting(file, |notes| notes.without_ca_keys(), Self::read)
+        let take = |document: &Table<'_>, notes: &Notes<'_>| Self::read(file, document, notes);
+        read_noting(file, |notes| notes.without_ca_keys(), take)
     }
 
-    fn read(document: &Table<'_>, _: &Notes<'_>) -> Option<Self> {
+    fn read(file: &Path, document: &Table<'_>, notes: &Notes<'_>) -> Option<Self> {
         let profiles = Profiles::read(document.table("profile"));
         let ca = Ca::read(document.table("ca"));
         let trust = Trust::read(document.table("trust"), profiles.want_timestamps());
@@ -53,7 +59,9 @@ impl Custody {
         };
         let answers = document.tables("rule").iter().any(is_page);
         let provider = Crypto::read(document.table("crypto")).provider;
-        Some(Self { provider, ca: ca?, trust: trust?, profiles: profiles.into_list(), answers })
+        let mode = document.table("confine").choice("mode", &Mode::NAMED, Mode::default());
+        let read = std::iter::once(file.to_owned()).chain(notes.paths_read()).collect();
+        Some(Self { provider, ca: ca?, trust: trust?, profiles: profiles.into_list(), answers, mode, read })
     }
 
     /// The keys, ready to sign.
@@ -61,7 +69,7 @@ impl Custody {
     /// # Errors
     /// The file at fault, and what was expected of it.
     pub fn vault(&self) -> Result<CaVault, SetupError> {
-        let Self { provider, ca, trust, profiles, answers } = self;
+        let Self { provider, ca, trust, profiles, answers, .. } = self;
         let cas = (&ca.trusted, &ca.untrusted);
         let vault = CaVault::load(*provider, cas, ca.crl_url.as_deref(), now().unsigned_abs())?;
         let own = [&ca.trusted, &ca.untrusted].into_iter();

@@ -14,6 +14,7 @@ mod page_file;
 mod passphrase;
 mod reader;
 mod sections;
+mod token;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,6 +37,7 @@ pub use sections::{
     NamedSignatures, PolicyRules, Trust, Verdicts, Wire, Workers, YaraSet, YaraSets,
 };
 use sections::{Named, Profiles, read_ca_certificates};
+pub use token::is_at_token;
 use toml::de::DeTable;
 use wireglass_core::content::{Filters, Page, RuleFilters};
 use wireglass_core::event::Action;
@@ -244,6 +246,14 @@ impl Config {
     /// As [`Self::tls_context`].
     pub fn tls_context_signed_by(&self, signer: Arc<dyn CaSigner>) -> Result<TlsContext, SetupError> {
         Ok(self.complete(TlsContext::signed_by(self.tls_settings(), signer)?))
+    }
+
+    /// Likewise, for whoever only wants to know whether all else is in order.
+    ///
+    /// # Errors
+    /// As [`Self::tls_context`].
+    pub fn tls_context_without_keys(&self) -> Result<TlsContext, SetupError> {
+        self.tls_context_signed_by(Arc::new(Nobody))
     }
 
     /// Likewise, with what the one before has kept, as far as it still holds. `signer`: who has the keys; nobody: this process.

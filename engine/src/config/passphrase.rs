@@ -36,7 +36,7 @@ pub(super) enum Passphrase {
 
 impl Passphrase {
     /// Fetches it. A line end at its end is no part of it.
-    fn fetch(&self) -> Result<Zeroizing<Vec<u8>>, String> {
+    pub(super) fn fetch(&self) -> Result<Zeroizing<Vec<u8>>, String> {
         let mut found = match self {
             Self::None => {
                 let keys = "`ca.passphrase_file` or `ca.passphrase_command`";

@@ -33,6 +33,8 @@ pub(super) struct Notes<'t> {
     leaves_ca_keys: bool,
     /// Named files: path, place, key.
     files: RefCell<Vec<(PathBuf, usize, String)>>,
+    /// The same of what is no file: keys at tokens.
+    others: RefCell<Vec<(PathBuf, usize, String)>>,
 }
 
 impl<'t> Notes<'t> {
@@ -46,6 +48,7 @@ impl<'t> Notes<'t> {
             keys: None,
             leaves_ca_keys: false,
             files: RefCell::default(),
+            others: RefCell::default(),
         }
     }
 
@@ -84,6 +87,7 @@ impl<'t> Notes<'t> {
             path.as_os_str() == file && key.is_none_or(|key| named == key)
         };
         let place = self.files.borrow().iter().rfind(is_it).cloned();
+        let place = place.or_else(|| self.others.borrow().iter().rfind(is_it).cloned());
         let (at, key) = place.map(|(_, at, key)| (at, key)).unzip();
         self.fault(at, key, message);
     }
@@ -366,6 +370,16 @@ impl<'a> Value<'a> {
             return None;
         }
         Some(self.notes.path(text))
+    }
+
+    /// The path of a file that this value names beside other things.
+    pub(super) fn path_within(&self, text: &str) -> PathBuf {
+        self.notes.path(text)
+    }
+
+    /// Has faults of what messages call `name` blamed on this value, as those of a file are.
+    pub(super) fn stands_for(&self, name: &str) {
+        self.notes.others.borrow_mut().push((PathBuf::from(name), self.at(), self.path.clone()));
     }
 
     /// The keys of the CAs are for another process.

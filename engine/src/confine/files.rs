@@ -69,6 +69,16 @@ impl fmt::Display for FileLayer {
     }
 }
 
+/// The thread keeps all files that its user may open: a module of PKCS#11 has its own, wherever they are, and a program that says a
+/// passphrase is itself one, with libraries.
+pub(super) fn keeps_all(kind: Kind, needs: &Needs) -> bool {
+    match kind {
+        Kind::Sign => needs.tokens,
+        Kind::Keys => needs.tokens || needs.asks_program,
+        _ => false,
+    }
+}
+
 /// Folders and files of one kind of thread. All others are closed to it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Places {
@@ -89,7 +99,9 @@ fn places(kind: Kind, needs: &Needs) -> Places {
     };
     match kind {
         Kind::Fetch | Kind::Content | Kind::Worker if looks_up_names => read(paths(&NAMES)),
-        Kind::Fetch | Kind::Content | Kind::Worker | Kind::Handshake | Kind::Verdicts => Places::default(),
+        Kind::Fetch | Kind::Content | Kind::Worker | Kind::Handshake | Kind::Verdicts | Kind::Sign => {
+            Places::default()
+        }
         // What drivers count, and whether interfaces have a link.
         Kind::Links | Kind::Control => read(paths(&["/sys"])),
         // And what the process uses. Its own folder would not do: the kernel makes that anew.
@@ -101,14 +113,11 @@ fn places(kind: Kind, needs: &Needs) -> Places {
         }
         Kind::Capture => write(needs.capture_folders.clone()),
         Kind::Exclusions => write(needs.exclusions_folder.iter().cloned().collect()),
+        Kind::Keys => read(needs.read.iter().cloned().chain(roots()).collect()),
         Kind::Reload => {
             let mut all = needs.read.clone();
-            all.extend(paths(&ROOTS));
+            all.extend(roots());
             all.extend(paths(&NAMES));
-            // As rustls-native-certs has it.
-            all.extend(
-                ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().filter_map(std::env::var_os).map(PathBuf::from),
-            );
             // Speeds of the libraries depend on the processor.
             all.extend(paths(&["/proc/cpuinfo", "/sys/devices/system/cpu"]));
             read(all)
@@ -120,6 +129,12 @@ fn places(kind: Kind, needs: &Needs) -> Places {
             Places { read: paths(&["/proc", "/usr/lib"]), write: all }
         }
     }
+}
+
+/// Where systems keep the roots that they trust, and where rustls-native-certs looks beside that.
+fn roots() -> impl Iterator<Item = PathBuf> {
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().filter_map(std::env::var_os);
+    ROOTS.iter().map(PathBuf::from).chain(named.map(PathBuf::from))
 }
 
 /// Bounds the calling thread. TCP ports and sockets without a file are bounded with them, where the kernel can: only fetches and ICAP
@@ -164,7 +179,7 @@ mod tests {
     #[test]
     fn what_reads_frames_and_strangers_bytes_has_no_files() {
         let needs = Needs { asks_icap: false, workers_scan: true, ..Needs::default() };
-        for kind in [Kind::Worker, Kind::Handshake, Kind::Content, Kind::Verdicts] {
+        for kind in [Kind::Worker, Kind::Handshake, Kind::Content, Kind::Verdicts, Kind::Sign] {
             assert_eq!(places(kind, &needs), Places::default(), "{kind:?}");
         }
         let asking = Needs { asks_icap: true, ..needs };
@@ -190,7 +205,17 @@ mod tests {
             let writes = matches!(kind, Kind::Log | Kind::Capture | Kind::Exclusions | Kind::Main);
             assert_eq!(!places(kind, &needs).write.is_empty(), writes, "{kind:?}");
             let reads_configuration = places(kind, &needs).read.contains(&"/etc/wg".into());
-            assert_eq!(reads_configuration, kind == Kind::Reload, "{kind:?}");
+            assert_eq!(reads_configuration, matches!(kind, Kind::Reload | Kind::Keys), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn only_a_signer_with_tokens_or_a_program_keeps_all_files() {
+        let all = |tokens, asks_program| {
+            let needs = Needs { tokens, asks_program, ..Needs::default() };
+            Kind::ALL.into_iter().filter(|kind| keeps_all(*kind, &needs)).collect::<Vec<_>>()
+        };
+        assert_eq!(all(false, false), []);
+        assert_eq!((all(true, false), all(false, true)), (vec![Kind::Sign, Kind::Keys], vec![Kind::Keys]));
     }
 }

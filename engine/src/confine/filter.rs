@@ -19,6 +19,10 @@ pub(super) fn of_all_threads() -> Filter {
 /// For a kind of thread: what none ever does kills the process, and all else that this kind does not do is refused, or kills likewise. Looking
 /// at files only ever is refused: libraries try that, and go on without.
 pub(super) fn of_kind(kind: Kind, needs: &Needs, strict: bool) -> Vec<Filter> {
+    if kind == Kind::Keys && needs.asks_program {
+        // It starts a program, which would inherit all of them.
+        return Vec::new();
+    }
     let groups = groups(kind, needs);
     let never = NEVER.iter().copied().chain((!groups.contains(&Group::Bpf)).then_some(libc::SYS_bpf));
     let mut filters = vec![compile(whatever(never), SeccompAction::Allow, SeccompAction::KillProcess)];
@@ -83,6 +87,17 @@ fn groups(kind: Kind, needs: &Needs) -> Vec<Group> {
             groups.extend((kind == Kind::Control).then_some(Group::Threads));
         }
         Kind::Verdicts => groups.extend([Group::Serve, Group::Threads]),
+        // The socket of the engine, which is open. Modules of PKCS#11 read and lock files of theirs, have threads, talk to daemons
+        // (pcscd, yubihsm-connector) and HSMs in the network, and to devices.
+        Kind::Sign | Kind::Keys => {
+            groups.push(Group::Rings);
+            if needs.tokens {
+                groups.extend(names);
+                groups.extend([Group::Write, Group::Driver, Group::Threads]);
+            } else if kind == Kind::Keys {
+                groups.push(Group::Read);
+            }
+        }
         // Groups are looked up by name, which may be a service's affair.
         Kind::Reload => groups.extend([Group::Read, Group::Connect(LOCAL)]),
         Kind::Capture | Kind::Exclusions => groups.extend([Group::Read, Group::Write]),
@@ -230,12 +245,28 @@ mod tests {
         assert!(
             socket(Kind::Reload, &asking, libc::AF_UNIX) && !socket(Kind::Reload, &asking, libc::AF_INET)
         );
-        for kind in [Kind::Handshake, Kind::Verdicts, Kind::Capture, Kind::Exclusions] {
+        let token = Needs { tokens: true, ..Needs::default() };
+        assert!(socket(Kind::Sign, &token, libc::AF_UNIX) && socket(Kind::Keys, &token, libc::AF_INET));
+        assert!(!socket(Kind::Sign, &token, libc::AF_PACKET));
+        for kind in [Kind::Handshake, Kind::Verdicts, Kind::Capture, Kind::Exclusions, Kind::Sign, Kind::Keys]
+        {
             assert!(
                 !socket(kind, &asking, libc::AF_INET) && !socket(kind, &asking, libc::AF_UNIX),
                 "{kind:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_signer_runs_no_program_but_the_one_that_says_a_passphrase() {
+        let run = |kind, needs: &Needs| of_kind(kind, needs, false).len();
+        let token = Needs { tokens: true, ..Needs::default() };
+        for kind in [Kind::Sign, Kind::Keys] {
+            assert_eq!(of(kind, &token, false, libc::SYS_execve, [0; 3]), KILL, "{kind:?}");
+        }
+        let program = Needs { asks_program: true, ..Needs::default() };
+        assert_eq!((run(Kind::Sign, &program), run(Kind::Keys, &program)), (2, 0));
+        assert_eq!(of(Kind::Sign, &program, false, libc::SYS_execve, [0; 3]), KILL);
     }
 
     #[test]

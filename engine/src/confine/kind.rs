@@ -29,11 +29,15 @@ pub enum Kind {
     Exclusions,
     /// CRLs and their like, over HTTP.
     Fetch,
+    /// In the signer's process: requests, and signatures.
+    Sign,
+    /// There, too: the CAs' keys and what decides what they sign, read anew.
+    Keys,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Main,
         Self::Worker,
         Self::Handshake,
@@ -47,6 +51,8 @@ impl Kind {
         Self::Capture,
         Self::Exclusions,
         Self::Fetch,
+        Self::Sign,
+        Self::Keys,
     ];
 
     /// As messages have it.
@@ -65,6 +71,8 @@ impl Kind {
             Self::Capture => "capture",
             Self::Exclusions => "exclusions",
             Self::Fetch => "fetch",
+            Self::Sign => "sign",
+            Self::Keys => "keys",
         }
     }
 }

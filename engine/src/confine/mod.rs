@@ -6,7 +6,7 @@
 //! enter    first thing that a thread does: capabilities, files (Landlock), system calls (seccomp)
 //! ```
 //! What a thread gave up, it cannot have again, and neither can the threads that it starts. Without [`settle`], as in tests and
-//! simulations, [`enter`] does nothing.
+//! simulations, [`enter`] does nothing. The signer's process has two kinds of its own, and [`settle_signer`].
 
 mod calls;
 mod files;
@@ -149,7 +149,8 @@ pub fn settle(config: &Config) -> Result<Confinement, String> {
         return Ok(confinement);
     }
     let plan = PLAN.get_or_init(|| Plan { mode: *mode, needs });
-    for kind in Kind::ALL {
+    let own = |kind: &Kind| !matches!(kind, Kind::Sign | Kind::Keys);
+    for kind in Kind::ALL.into_iter().filter(own) {
         let tried = thread::spawn(move || plan.confine(kind)).join();
         let tried = tried.map_err(|_| "the thread panicked".to_owned()).and_then(|layers| layers);
         let layers = tried
@@ -157,6 +158,43 @@ pub fn settle(config: &Config) -> Result<Confinement, String> {
         (confinement.calls, confinement.files) = (layers.calls, layers.files);
     }
     Ok(confinement)
+}
+
+/// The same for the signer's process, when it has read the keys: its user is settled then, and modules of PKCS#11 are loaded. Returns what
+/// could not be had; none: nothing.
+///
+/// # Errors
+/// In words: a layer is missing in strict mode.
+pub fn settle_signer(mode: Mode, needs: Needs) -> Result<Option<String>, String> {
+    if mode == Mode::Off {
+        return Ok(Some(
+            "confine.mode = \"off\": its threads keep their capabilities, files and system calls".into(),
+        ));
+    }
+    let failed = |error: String| format!("confine.mode: the signer cannot be confined: {error}");
+    let asks_program = needs.asks_program;
+    // Threads of modules, too. A program that says a passphrase is one that is run.
+    let all = if asks_program { Ok(()) } else { filter::install_in_all(&filter::of_all_threads()) };
+    if mode == Mode::Strict {
+        all.map_err(failed)?;
+    }
+    let plan = PLAN.get_or_init(|| Plan { mode, needs });
+    let mut doubts = Vec::new();
+    for kind in [Kind::Sign, Kind::Keys] {
+        let tried = thread::spawn(move || plan.confine(kind)).join();
+        let tried = tried.map_err(|_| "the thread panicked".to_owned()).and_then(|layers| layers);
+        let layers = tried.map_err(failed)?;
+        if !layers.calls {
+            doubts.push(format!(
+                "system calls of its {} threads are not filtered: no seccomp here",
+                kind.name()
+            ));
+        }
+        if layers.files == FileLayer::None && !files::keeps_all(kind, &plan.needs) {
+            doubts.push(format!("files of its {} threads are not bounded: no Landlock here", kind.name()));
+        }
+    }
+    Ok((!doubts.is_empty()).then(|| doubts.join("; ")))
 }
 
 fn become_user(account: &Account, config: &Config, main: &caps::CapsHashSet) -> Result<(), String> {
@@ -223,8 +261,10 @@ impl Plan {
         let strict = self.mode == Mode::Strict;
         let kept = rights::of(kind, &self.needs);
         rights::keep(&kept).map_err(|error| format!("its capabilities: {error}"))?;
-        let files = files::bound(kind, &self.needs).map_err(|error| format!("its files: {error}"))?;
-        if strict && files == FileLayer::None {
+        let keeps_files = files::keeps_all(kind, &self.needs);
+        let files = if keeps_files { Ok(FileLayer::None) } else { files::bound(kind, &self.needs) };
+        let files = files.map_err(|error| format!("its files: {error}"))?;
+        if strict && !keeps_files && files == FileLayer::None {
             return Err("this kernel has no Landlock".to_owned());
         }
         // The last, as it leaves no way to do the others.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, Custody};
 use crate::interfaces::Sockets;
 use crate::log::Destination;
 
@@ -39,6 +39,10 @@ pub struct Needs {
     pub socket_folders: Vec<PathBuf>,
     /// What a reload reads: folders, and files whose folder is `/`.
     pub read: Vec<PathBuf>,
+    /// Keys of the CAs are at tokens: their modules are strangers' code in the signer, and need what they need.
+    pub tokens: bool,
+    /// A program says the passphrase or PIN of the CAs' keys.
+    pub asks_program: bool,
 }
 
 impl Needs {
@@ -58,7 +62,20 @@ impl Needs {
             capture_folders: capture.into_iter().flatten().collect(),
             exclusions_folder: config.exclusions.file.as_deref().map(folder_of),
             socket_folders: sockets.into_iter().flatten().map(|socket| folder_of(socket)).collect(),
-            read: folders_to_read(config),
+            read: folders_to_read(config.paths_read()),
+            // Another process's business.
+            tokens: false,
+            asks_program: false,
+        }
+    }
+
+    /// Those of the signer of a configuration.
+    pub fn of_signer(custody: &Custody) -> Self {
+        Self {
+            read: folders_to_read(custody.read.iter()),
+            tokens: !custody.ca.modules.is_empty(),
+            asks_program: custody.ca.asks_program,
+            ..Self::default()
         }
     }
 }
@@ -73,9 +90,9 @@ fn folder_of(path: &Path) -> PathBuf {
 
 /// Folders, as an editor puts a new file in the place of the old one; of a pattern, the folder above its first wildcard. Where links
 /// lead now, too.
-fn folders_to_read(config: &Config) -> Vec<PathBuf> {
+fn folders_to_read<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    for path in config.paths_read() {
+    for path in paths {
         let is_plain = |part: &std::path::Component<'_>| {
             !part.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte))
         };

@@ -56,9 +56,15 @@ pub(super) fn of(kind: Kind, needs: &Needs) -> CapsHashSet {
         Kind::Main if needs.ports.kernel => kept.extend([Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]),
         // Taking an interface down: as the other one of its wire has no link, or as a worker has failed.
         Kind::Links if needs.ports.kernel => kept.extend([Capability::CAP_NET_ADMIN]),
+        // All of the signer's memory is locked, and stays so: without it, more than the limit cannot be had.
+        Kind::Sign | Kind::Keys => kept.extend([Capability::CAP_IPC_LOCK]),
         _ => {}
     }
-    let has_files = matches!(kind, Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions);
+    let has_files = match kind {
+        Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions | Kind::Keys => true,
+        Kind::Sign => needs.tokens,
+        _ => false,
+    };
     if has_files && geteuid().is_root() {
         // Else root could not write to a folder that another user owns, as it always could. What the thread may reach, Landlock says.
         kept.insert(Capability::CAP_DAC_OVERRIDE);
@@ -73,7 +79,8 @@ pub(super) fn describe(needs: &Needs) -> String {
         names.sort();
         (!names.is_empty()).then(|| format!("{} ({})", names.join(" "), kind.name()))
     };
-    let all: Vec<_> = Kind::ALL.into_iter().filter_map(of_kind).collect();
+    let own = |kind: &Kind| !matches!(kind, Kind::Sign | Kind::Keys);
+    let all: Vec<_> = Kind::ALL.into_iter().filter(own).filter_map(of_kind).collect();
     if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }
 
@@ -122,13 +129,17 @@ mod tests {
     #[test]
     fn no_thread_has_a_capability_that_its_work_does_not_take() {
         let file_right = |kind| {
-            let has_files =
-                matches!(kind, Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions);
+            let has_files = matches!(
+                kind,
+                Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions | Kind::Keys
+            );
             has_files && geteuid().is_root()
         };
         let of_all = |needs: &Needs| {
             let all = Kind::ALL.into_iter().filter_map(|kind| {
                 let mut kept = of(kind, needs);
+                let locks = kept.remove(&Capability::CAP_IPC_LOCK);
+                assert_eq!(locks, matches!(kind, Kind::Sign | Kind::Keys), "{kind:?}");
                 assert_eq!(kept.remove(&Capability::CAP_DAC_OVERRIDE), file_right(kind), "{kind:?}");
                 let mut names: Vec<_> = kept.into_iter().map(|each| each.to_string()).collect();
                 names.sort();

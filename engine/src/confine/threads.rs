@@ -34,6 +34,25 @@ pub fn of_process(root: &Path, process: i32) -> io::Result<Vec<ThreadRights>> {
     Ok(numbers.into_iter().filter_map(read).collect())
 }
 
+/// Processes that this one has started, and that are still there.
+///
+/// # Errors
+/// There is no such process, or the kernel does not tell.
+pub fn children(root: &Path, process: i32) -> io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for thread in fs::read_dir(root.join(format!("proc/{process}/task")))? {
+        let listed = fs::read_to_string(thread?.path().join("children"))?;
+        found.extend(listed.split_whitespace().filter_map(|number| number.parse::<i32>().ok()));
+    }
+    Ok(found)
+}
+
+/// What a process was started with.
+pub fn command_line(root: &Path, process: i32) -> Vec<String> {
+    let line = fs::read(root.join(format!("proc/{process}/cmdline"))).unwrap_or_default();
+    line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
 fn parse(status: &str) -> ThreadRights {
     let mut thread = ThreadRights::default();
     for (key, value) in status.lines().filter_map(|line| line.split_once(':')) {
@@ -71,5 +90,16 @@ mod tests {
         let own = of_process(Path::new("/"), std::process::id().cast_signed()).expect("it runs");
         assert!(own.len() > 1, "this thread has a main thread");
         assert!(of_process(Path::new("/"), i32::MAX).is_err());
+    }
+
+    #[test]
+    fn who_was_started_by_whom() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a program");
+        let (root, own) = (Path::new("/"), std::process::id().cast_signed());
+        let number = child.id().cast_signed();
+        assert!(children(root, own).expect("it runs").contains(&number));
+        assert!(command_line(root, number).iter().any(|word| word == "60"));
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        assert!(children(root, i32::MAX).is_err() && command_line(root, i32::MAX) == [""]);
     }
 }

@@ -140,6 +140,21 @@ pub struct EngineRecord {
     /// Workers that have failed, and whose frames pass uninspected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_workers: Vec<usize>,
+    /// The signer; none: the engine has the CAs' keys itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<SignerRecord>,
+}
+
+/// The process that signs for the CAs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SignerRecord {
+    /// It answers.
+    pub up: bool,
+    /// How often it has begun: more than once, and it has died.
+    pub starts: u64,
+    /// What was asked of it, by what came of that.
+    pub requests: BTreeMap<Word, u64>,
 }
 
 /// An engine's counters at one moment. They are read one by one, while the workers go on.
@@ -180,6 +195,11 @@ impl Counters {
                 orders: metrics.orders().list(Instant::now()).into_iter().map(OrderRecord::new).collect(),
                 exclusions: metrics.exclusions().map_or(0, |all| all.holding(unix_now())) as u64,
                 mirrors: (0..metrics.mirrors().len()).map(|n| mirror(metrics, n)).collect(),
+                signer: metrics.signer().map(|signer| SignerRecord {
+                    up: signer.is_up(),
+                    starts: signer.starts(),
+                    requests: signer.requests().map(|(outcome, count)| (outcome.into(), count)).into(),
+                }),
             },
         }
     }

@@ -14,7 +14,9 @@ mod record;
 mod server;
 mod socket;
 
-pub use counters::{Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
+pub use counters::{
+    Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, SignerRecord, WorkerRecord,
+};
 pub use record::{FlowRecord, LegRecord, TcpRecord, TimerRecord, TlsRecord};
 pub use server::ControlServer;
 pub(crate) use server::unix_now;

@@ -3,8 +3,14 @@
 use wireglass_core::counters::Kind;
 
 use super::page::{Metrics, Page};
+use crate::signer::SignerCounters;
 
 impl Metrics {
+    /// What is counted of it; none: this process has the keys itself.
+    pub(crate) fn signer(&self) -> Option<&SignerCounters> {
+        self.signer.get().map(|signer| &**signer)
+    }
+
     pub(super) fn signing(&self, page: &mut Page<'_>) {
         let Some(signer) = self.signer.get() else { return };
         let name = "wireglass_signer_up";
@@ -14,7 +20,7 @@ impl Metrics {
         page.family(name, "How often a signer has begun: more than once, and it has died.", Kind::Counter);
         page.sample(name, &[], signer.starts());
         let name = "wireglass_signer_requests_total";
-        page.family(name, "Requests to the signer, by what came of them.", Kind::Counter);
+        page.family(name, "Requests to the signer, by what came of them: signed, refused, failed (a token that is away) or unanswered.", Kind::Counter);
         for (outcome, requests) in signer.requests() {
             page.sample(name, &[("outcome", &outcome)], requests);
         }

@@ -6,12 +6,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, setsockopt, shutdown, socketpair, sockopt,
 };
@@ -36,6 +36,32 @@ const BY_ITSELF: u64 = 0;
 /// Id of a ping: nobody waits for the answer.
 const PING: u64 = u64::MAX;
 
+/// How long an answer is waited for.
+#[derive(Clone, Copy)]
+struct Patience<'s> {
+    time: Duration,
+    /// Set by whoever wants it to end before.
+    stop: Option<&'s AtomicBool>,
+}
+
+impl Patience<'_> {
+    fn is_over(self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    fn wait_for(self, answer: &Receiver<Answer>) -> Option<Answer> {
+        let deadline = Instant::now() + self.time;
+        let glance = if self.stop.is_some() { PINGS } else { self.time };
+        loop {
+            match answer.recv_timeout(glance) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline && !self.is_over() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
 /// How it stands with the signer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -52,16 +78,23 @@ enum State {
 pub struct SignerCounters {
     signed: AtomicU64,
     refused: AtomicU64,
+    failed: AtomicU64,
     unanswered: AtomicU64,
     starts: AtomicU64,
     state: AtomicU8,
 }
 
 impl SignerCounters {
-    /// What was signed; what was refused, or could not be signed; what was not answered.
-    pub fn requests(&self) -> [(&'static str, u64); 3] {
-        [("signed", &self.signed), ("refused", &self.refused), ("unanswered", &self.unanswered)]
-            .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
+    /// What was signed; what was refused; what could not be signed, as a token has gone or an original is no certificate; what was not
+    /// answered.
+    pub fn requests(&self) -> [(&'static str, u64); 4] {
+        [
+            ("signed", &self.signed),
+            ("refused", &self.refused),
+            ("failed", &self.failed),
+            ("unanswered", &self.unanswered),
+        ]
+        .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
     }
 
     /// How often a signer has begun.
@@ -86,7 +119,8 @@ impl SignerCounters {
         let counter = match outcome {
             Ok(_) => &self.signed,
             Err(SignError::Unanswered) => &self.unanswered,
-            Err(_) => &self.refused,
+            Err(SignError::Refused(_)) => &self.refused,
+            Err(SignError::Original | SignError::Validity | SignError::Crypto) => &self.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -113,7 +147,7 @@ pub struct SignerHandle(Arc<Shared>);
 impl SignerHandle {
     fn request(
         &self,
-        patience: Duration,
+        patience: Patience<'_>,
         message: impl FnOnce(u64) -> Result<Vec<u8>, Malformed>,
     ) -> Result<Answer, SignError> {
         let shared = &*self.0;
@@ -125,11 +159,11 @@ impl SignerHandle {
         let message = message(id).map_err(|Malformed| SignError::Refused(Refusal::Size))?;
         let answer = shared.expect(id).ok_or(SignError::Unanswered)?;
         let sent = super::transmit(&shared.socket, &message, MsgFlags::empty());
-        let answer = sent.ok().and_then(|()| answer.recv_timeout(patience).ok());
+        let answer = sent.ok().and_then(|()| patience.wait_for(&answer));
         shared.lock().remove(&id);
         answer.ok_or_else(|| {
             // One that answers others has lost this request: it died with it, and was started again.
-            if shared.heard.load(Ordering::Relaxed) == heard {
+            if shared.heard.load(Ordering::Relaxed) == heard && !patience.is_over() {
                 shared.fall(State::Silent);
             }
             SignError::Unanswered
@@ -140,7 +174,7 @@ impl SignerHandle {
         &self,
         message: impl FnOnce(u64) -> Result<Vec<u8>, Malformed>,
     ) -> Result<Vec<u8>, SignError> {
-        let outcome = match self.request(PATIENCE, message) {
+        let outcome = match self.request(Patience { time: PATIENCE, stop: None }, message) {
             Ok(Answer::Done(der)) => Ok(der),
             Ok(Answer::Error(error)) => Err(error),
             // It speaks another protocol.
@@ -151,12 +185,14 @@ impl SignerHandle {
         outcome
     }
 
-    /// Has it read its configuration and keys anew. The CAs that it has now, as orders call them.
+    /// Has it read its configuration and keys anew. The CAs that it has now, as orders call them. `in_force`: those that the engine goes by,
+    /// which it keeps. Whoever sets `stop` is not kept waiting for it.
     ///
     /// # Errors
     /// In words: what it has found wrong; it goes on with what it had.
-    pub fn reload(&self) -> Result<[[u8; 32]; 2], String> {
-        match self.request(LOADING, |id| Ok(protocol::reload_request(id))) {
+    pub fn reload(&self, in_force: &[[u8; 32]; 2], stop: &AtomicBool) -> Result<[[u8; 32]; 2], String> {
+        let patience = Patience { time: LOADING, stop: Some(stop) };
+        match self.request(patience, |id| Ok(protocol::reload_request(id, in_force))) {
             Ok(Answer::Ready { cas, doubt: _ }) => {
                 *self.0.cas.lock().unwrap_or_else(PoisonError::into_inner) = Some(cas);
                 Ok(cas)

@@ -4,7 +4,8 @@
 //! request  id:8 kind:1 ...    copy    ca:32 days:4 key:2+ certificates:2 (3+)...    the original, then the others
 //!                             name    ca:32 days:4 key:2+ name:2+
 //!                             status  ca:32 serial:2+
-//!                             reload, ping
+//!                             reload  ca:32 ca:32
+//!                             ping
 //! answer   id:8 kind:1 ...    done    DER
 //!                             error   kind:1 detail:1
 //!                             ready   ca:32 ca:32 text    by itself (id 0) when it begins, and after a reload
@@ -52,7 +53,10 @@ pub enum Request<'m> {
         serial: &'m [u8],
     },
     /// To read configuration and keys anew.
-    Reload,
+    Reload {
+        /// The CAs that the engine goes by until then, the trusted one first.
+        in_force: [[u8; 32]; 2],
+    },
     /// To say something.
     Ping,
 }
@@ -156,9 +160,9 @@ pub fn status_request(id: u64, ca: [u8; 32], serial: &[u8]) -> Result<Vec<u8>, M
     Writer::new(id, STATUS).raw(&ca).with::<2>(serial).map(|message| message.0)
 }
 
-/// A request to read everything anew.
-pub fn reload_request(id: u64) -> Vec<u8> {
-    Writer::new(id, RELOAD).0
+/// A request to read everything anew, and to keep the CAs that are in force.
+pub fn reload_request(id: u64, in_force: &[[u8; 32]; 2]) -> Vec<u8> {
+    Writer::new(id, RELOAD).raw(in_force.as_flattened()).0
 }
 
 /// A request to say something.
@@ -222,7 +226,7 @@ pub fn read_request(rest: &[u8]) -> Result<Request<'_>, Malformed> {
             Request::Leaf { ca, max_days, public_key, subject }
         }
         STATUS => Request::Status { ca: reader.array()?, serial: reader.bytes::<2>()? },
-        RELOAD => Request::Reload,
+        RELOAD => Request::Reload { in_force: [reader.array()?, reader.array()?] },
         PING => Request::Ping,
         _ => return Err(Malformed),
     };
@@ -345,7 +349,8 @@ mod tests {
         };
         let status = status_request(1, [1; 32], &[9, 9]).unwrap();
         assert_eq!(read_request(&status[8..]), Ok(Request::Status { ca: [1; 32], serial: &[9, 9] }));
-        assert_eq!(read_request(&reload_request(1)[8..]), Ok(Request::Reload));
+        let in_force = [[5; 32], [6; 32]];
+        assert_eq!(read_request(&reload_request(1, &in_force)[8..]), Ok(Request::Reload { in_force }));
         assert_eq!(read_request(&ping(1)[8..]), Ok(Request::Ping));
         // Nothing may follow, and nothing may be missing.
         for message in [&copy[8..], &named[8..], &status[8..]] {

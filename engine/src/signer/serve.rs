@@ -1,4 +1,5 @@
-//! The signer itself: threads that take requests from one socket, each one at a time.
+//! The signer itself: threads that take requests from one socket, each one at a time. Keys are read on a thread of their own, the first:
+//! those that sign have given up files by then.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -7,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crossbeam::channel::{Sender, bounded};
 use nix::sys::socket::MsgFlags;
 use wireglass_core::mint::{CaSigner, CaVault, LeafOrder, Refusal, SignError};
 
 use super::Limiter;
 use super::protocol::{self, Answer, MAX_MESSAGE, Request};
+use crate::confine::{self, Kind};
 
 /// Threads that sign.
 const THREADS: usize = 4;
@@ -42,8 +45,9 @@ impl Vaults {
         Self { kept: RwLock::new(vec![Arc::new(first.vault)]), limiter: Mutex::new(limiter), doubt }
     }
 
-    /// These are in force from now on.
-    pub fn replace(&self, next: Served) {
+    /// These are in force from now on. The engine goes by `in_force`, as orders call the CAs, until it has heard so, and goes on with them
+    /// where it finds something wrong.
+    pub fn replace(&self, next: Served, in_force: &[[u8; 32]; 2]) {
         let limiter = Arc::new(Limiter::new(next.per_second, Instant::now()));
         *self.limiter.lock().unwrap_or_else(PoisonError::into_inner) = limiter;
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +57,8 @@ impl Vaults {
         }
         kept.push(Arc::new(next.vault));
         if kept.len() > GENERATIONS {
-            kept.remove(0);
+            let other = kept.iter().position(|vault| vault.fingerprints() != *in_force);
+            kept.remove(other.unwrap_or_default());
         }
     }
 
@@ -79,8 +84,8 @@ impl Vaults {
         vault.ok_or(SignError::Refused(Refusal::OtherCa)).and_then(|vault| sign(&vault))
     }
 
-    /// The answer to a request.
-    pub fn answer(&self, request: &Request<'_>, load: &dyn Fn() -> Result<Served, String>) -> Answer {
+    /// The answer to a request; none: to read keys, which whoever does that answers.
+    fn answer(&self, request: &Request<'_>) -> Option<Answer> {
         let signed = match request {
             Request::Leaf { ca, max_days, public_key, subject } => self.sign(*ca, |vault| {
                 let subject = subject.of_order();
@@ -88,61 +93,96 @@ impl Vaults {
                 vault.leaf(&LeafOrder { ca, subject, public_key, max_days, now: now() })
             }),
             Request::Status { ca, serial } => self.sign(*ca, |vault| vault.status(*ca, serial, now())),
-            Request::Reload => {
-                return match load() {
-                    Ok(served) => {
-                        self.replace(served);
-                        self.ready()
-                    }
-                    Err(why) => Answer::Failed(why),
-                };
-            }
-            Request::Ping => return Answer::Pong,
+            Request::Reload { .. } => return None,
+            Request::Ping => return Some(Answer::Pong),
         };
-        match signed {
+        Some(match signed {
             Ok(der) => Answer::Done(der),
             Err(error) => Answer::Error(error),
-        }
+        })
     }
 }
 
-/// Serves a socket until the engine closes its end. `load` reads configuration and keys.
+/// Serves a socket until the engine closes its end. `load` reads configuration and keys; `settle` is called once they are read, before
+/// anybody asks for anything, and says what speaks against the safety of this process.
 ///
 /// # Errors
-/// When the keys cannot be read, which the engine is told, or the socket fails.
+/// When the keys cannot be read, or the process is not as safe as it has to be, which the engine is told; or the socket fails.
 pub fn serve(
     socket: OwnedFd,
-    doubt: String,
-    load: impl Fn() -> Result<Served, String> + Sync,
+    load: impl Fn() -> Result<Served, String>,
+    settle: impl FnOnce() -> Result<String, String>,
 ) -> io::Result<()> {
     let tell = |answer: &Answer| send(&socket, 0, answer);
-    let vaults = match load() {
-        Ok(first) => Vaults::new(first, doubt),
+    let vaults = match load().and_then(|first| Ok(Vaults::new(first, settle()?))) {
+        Ok(vaults) => vaults,
         Err(why) => {
             tell(&Answer::Failed(why.clone()))?;
             return Err(io::Error::other(why));
         }
     };
+    // Before anybody answers anything else.
     tell(&vaults.ready())?;
+    let (reloads, asked) = bounded(1);
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| each(&socket, &vaults, &load))).collect();
+        let (socket, vaults) = (&socket, &vaults);
+        let threads = (0..THREADS).map(|number| {
+            let reloads = reloads.clone();
+            let named = thread::Builder::new().name(format!("wg-sign-{number}"));
+            named.spawn_scoped(scope, move || {
+                confine::enter(Kind::Sign);
+                each(socket, vaults, &reloads)
+            })
+        });
+        let threads = threads.collect::<Result<Vec<_>, _>>()?;
+        drop(reloads);
+        confine::enter(Kind::Keys);
+        // It ends with the last of those who send.
+        while let Ok(Reload { id, in_force }) = asked.recv() {
+            send(socket, id, &reload(vaults, &load, &in_force))?;
+        }
         threads.into_iter().try_for_each(|thread| {
             thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the signer has panicked")))
         })
     })
 }
 
+/// That keys are to be read.
+struct Reload {
+    id: u64,
+    /// What the engine goes by.
+    in_force: [[u8; 32]; 2],
+}
+
+fn reload(vaults: &Vaults, load: &dyn Fn() -> Result<Served, String>, in_force: &[[u8; 32]; 2]) -> Answer {
+    // A fault costs this request, not the keys' process.
+    match catch_unwind(AssertUnwindSafe(load)) {
+        Ok(Ok(served)) => {
+            vaults.replace(served, in_force);
+            vaults.ready()
+        }
+        Ok(Err(why)) => Answer::Failed(why),
+        Err(_) => Answer::Failed("reading the keys failed: a fault of wireglass".into()),
+    }
+}
+
 /// Takes one request after the other.
-fn each(socket: &OwnedFd, vaults: &Vaults, load: &dyn Fn() -> Result<Served, String>) -> io::Result<()> {
+fn each(socket: &OwnedFd, vaults: &Vaults, reloads: &Sender<Reload>) -> io::Result<()> {
     let mut buffer = vec![0; MAX_MESSAGE];
     while let Some(message) = super::receive(socket, &mut buffer)? {
         // Who sends something else is no engine of ours, and waits in vain.
         let Ok((id, rest)) = protocol::id(message) else { continue };
         let Ok(request) = protocol::read_request(rest) else { continue };
-        // A fault costs this request, not the keys' process.
-        let answer = catch_unwind(AssertUnwindSafe(|| vaults.answer(&request, load)));
-        let answer = answer.unwrap_or(Answer::Error(SignError::Crypto));
-        send(socket, id, &answer)?;
+        if let Request::Reload { in_force } = request {
+            if reloads.try_send(Reload { id, in_force }).is_err() {
+                send(socket, id, &Answer::Failed("it is reading the keys already".into()))?;
+            }
+            continue;
+        }
+        // As above.
+        let answer = catch_unwind(AssertUnwindSafe(|| vaults.answer(&request)));
+        let answer = answer.unwrap_or(Some(Answer::Error(SignError::Crypto)));
+        answer.map_or(Ok(()), |answer| send(socket, id, &answer))?;
     }
     Ok(())
 }

@@ -1,17 +1,19 @@
 """The CAs' keys: in the signer's process, and in no other."""
 
 import re
-import signal
+import ssl
 import time
 from pathlib import Path
 
 from .. import pki
+from ..eve import at
 from ..hosts import WWW
 from ..own_engine import need_engine, own_engine
 from ..net import SERVER4
 from ..runner import check
 from ..shell import Failed, run
 from .fetch import fetched
+from .reload import Streams
 
 _CHUNK = 1 << 20
 
@@ -46,16 +48,24 @@ def _has(pid, needle):
     return False
 
 
-def _children(pid):
+def children(pid):
+    """Processes that this one has started."""
     return [int(each) for task in Path(f"/proc/{pid}/task").iterdir() for each in (task / "children").read_text().split()]
 
 
 def _processes(engine):
     """The engine, who keeps its signer, and the signer."""
     pid = engine.process.popen.pid
-    [keeper] = [each for each in _children(pid) if b"signer" in Path(f"/proc/{each}/cmdline").read_bytes()]
-    [signer] = _children(keeper)
+    [keeper] = [each for each in children(pid) if b"signer" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    [signer] = children(keeper)
     return pid, keeper, signer
+
+
+def signer_of(pid):
+    """The process that signs for an engine."""
+    [keeper] = [each for each in children(pid) if b"signer" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    [signer] = children(keeper)
+    return signer
 
 
 def _until(what, done, seconds=20):
@@ -134,6 +144,7 @@ def day(lab):
     text = engine.config.read_text()
     engine.config.write_text(text.replace(str(lab.ca), str(files)))
     lab.begin(engine)
+    stream = Streams(lab, ssl.create_default_context(cafile=str(root.cert)))
     seen = []
     for number in (1, 2):
         if number == 2:
@@ -145,6 +156,107 @@ def day(lab):
         seen.append(re.search(r"Lab Inspection Day (\d)", said)[1])
     if seen != ["1", "2"]:
         raise Failed(f"copies were signed on days {seen}")
+    # A connection of the first day, which the second has not cut.
+    heard = stream.told
+    _until("more of the stream", lambda: stream.told > heard + 20)
+    stream.end()
     if engine.stop() != 0:
         raise Failed("the engine's end")
-    return "a client that has the root alone takes copies of both days"
+    return f"a client that has the root alone takes copies of both days; a connection of day 1 went on ({stream.heard} events)"
+
+
+_MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+_PIN = "correct-horse"
+
+
+def _token(lab, folder):
+    """A token of SoftHSM that has both CAs' keys. Returns its configuration's file, and the folder that goes away when it is taken out."""
+    tokens = folder / "tokens"
+    tokens.mkdir(parents=True)
+    settings = folder / "softhsm2.conf"
+    settings.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
+    softhsm = ["env", f"SOFTHSM2_CONF={settings}", "softhsm2-util"]
+    run([*softhsm, "--init-token", "--free", "--label", "lab", "--so-pin", "sesame", "--pin", _PIN])
+    for number, name in enumerate(("trusted", "untrusted"), 1):
+        run([*softhsm, "--import", lab.ca / f"{name}.key", "--token", "lab", "--label", name, "--id", f"0{number}", "--pin", _PIN])
+    pin = folder / "pin"
+    pin.write_text(_PIN)
+    pin.chmod(0o600)
+    return settings, tokens
+
+
+@check("custody.token", group="alone")
+def token(lab):
+    """Both keys at a token (SoftHSM): copies are signed there; taken out, new ones fail by name, and go on when it is back"""
+    need_engine(lab)
+    folder = lab.folder / "custody-hsm"
+    settings, tokens = _token(lab, folder)
+    engine = lab.engine_of("custody-token")
+    text = engine.config.read_text()
+    for name in ("trusted", "untrusted"):
+        text = text.replace(f'key = "{lab.ca}/{name}.key"', f'key = "pkcs11:token=lab;object={name};type=private"')
+    text = text.replace("[ca]\n", f'[ca]\npkcs11_module = "{_MODULE}"\npassphrase_file = "{folder}/pin"\n')
+    engine.config.write_text(text)
+    engine.argv = lab.network.middle.argv("env", f"SOFTHSM2_CONF={settings}", lab.binary, "run", "-c", engine.config)
+    lab.begin(engine)
+    fetched(lab, SERVER4)
+    secrets = [_private_scalar(lab.ca / f"{name}.key") for name in ("trusted", "untrusted")]
+    pid, keeper, signer = _processes(engine)
+    found = [[_has(each, secret) for secret in secrets] for each in (pid, keeper)]
+    if found != [[False, False], [False, False]]:
+        raise Failed(f"keys found in engine, keeper: {found}")
+    in_signer = [_has(signer, secret) for secret in secrets]
+
+    away = folder / "away"
+    tokens.rename(away)
+    tokens.mkdir()
+    seen = lab.client.curl("asking.lab.test", SERVER4)
+    if seen.exit == 0:
+        raise Failed("a copy was signed without the token")
+    at(lab.eve.one("tls", seen.local_port), "wireglass.reason", ["mint.failed"])
+    # What was signed before is still at hand.
+    fetched(lab, SERVER4)
+    tokens.rmdir()
+    away.rename(tokens)
+    _until("a copy after the token's return", lambda: lab.client.curl("asking.lab.test", SERVER4).status == 200)
+    if _metric(lab, "wireglass_signer_starts_total") != 1:
+        raise Failed("the signer was started again")
+    failed = _metric(lab, 'wireglass_signer_requests_total{outcome="failed"}')
+    log = engine.log.read_text(errors="replace")
+    if failed < 1 or "does not sign" not in log or "signs again" not in log or _PIN in log:
+        raise Failed(f"{failed} requests failed; the log says: {log[-600:]}")
+    if engine.stop() != 0:
+        raise Failed("the engine's end")
+    return (f"keys: engine no, keeper no, signer {in_signer} (SoftHSM is software in the signer's process); "
+            f"taken out: mint.failed, {failed} request(s); back: signed again by the same signer")
+
+
+def _threads(pid):
+    """The threads of a process: names, and what the kernel says of each."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        lines = (line.split(":", 1) for line in (task / "status").read_text().splitlines() if ":" in line)
+        status = {key: value.strip() for key, value in lines}
+        yield status["Name"], status
+
+
+@check("custody.confined", group="alone")
+def confined(lab):
+    """The signer's threads have a filter of system calls and no capabilities but the one for locked memory; doctor says so"""
+    need_engine(lab)
+    with own_engine(lab, "custody-confined") as engine:
+        fetched(lab, SERVER4)
+        _, _, signer = _processes(engine)
+        threads = list(_threads(signer))
+        locks = 1 << 14
+        for name, status in threads:
+            may_read = 0 if name.startswith("wg-sign") else 1 << 1
+            if int(status["Seccomp_filters"]) < 3 or int(status["CapEff"], 16) & ~(locks | may_read):
+                raise Failed(f"{name}: {status['Seccomp_filters']} filters, capabilities {status['CapEff']}")
+        signing = [name for name, _ in threads if name.startswith("wg-sign")]
+        if len(signing) != 4:
+            raise Failed(f"threads of the signer: {[name for name, _ in threads]}")
+        done = run(lab.network.middle.argv(lab.binary, "doctor", "-c", engine.config), check=False)
+        said = [line for line in done.stdout.decode().splitlines() if "signer" in line]
+        if not said or "system calls of all" not in said[0]:
+            raise Failed(f"doctor says {said} of the signer")
+    return said[0].strip()

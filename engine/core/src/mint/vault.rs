@@ -35,19 +35,28 @@ impl SigningCa {
     ) -> Result<Self, SetupError> {
         let authority = Authority::load(files, now)?.with_crl_url(crl_url);
         let wrong = |expected: &str| SetupError::new(&files.key_name, expected);
+        let not_its_own = || wrong(&format!("the key of the certificate in {}", files.cert_name));
         let key = match &files.key {
             CaKey::Pem(pem) => {
                 let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| wrong("a private key in PEM"))?;
-                Key::load(provider, der).map_err(|_| {
+                let key = Key::load(provider, der).map_err(|_| {
                     wrong("a P-256, P-384 or RSA (2048 bits or more) key that is not encrypted")
-                })?
+                })?;
+                if key.public_key().as_deref() != Some(authority.public_key()) {
+                    return Err(not_its_own());
+                }
+                key
             }
-            CaKey::Token(signing) => Key::held_by(signing.clone()),
+            CaKey::Token(signing) => {
+                let key = Key::held_by(signing.clone());
+                match key.signs_for(provider, authority.public_key()) {
+                    Ok(true) => key,
+                    Ok(false) => return Err(not_its_own()),
+                    Err(_) => return Err(wrong("a key that its token signs with")),
+                }
+            }
             CaKey::Elsewhere => return Err(wrong("a key that is read by whoever signs")),
         };
-        if key.public_key().as_deref() != Some(authority.public_key()) {
-            return Err(wrong(&format!("the key of the certificate in {}", files.cert_name)));
-        }
         key.certificate_algorithm().map_err(|_| wrong("a P-256, P-384 or RSA key"))?;
         Ok(Self { authority, key })
     }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rustls::SignatureScheme;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, alg_id};
+use x509_cert::der::asn1::{AnyRef, BitStringRef};
+use x509_cert::der::{Decode, Tag};
 use zeroize::Zeroizing;
 
-use super::Provider;
+use super::{Provider, SignedBytes};
 
 /// Kind of a key that is made here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +89,22 @@ impl Key {
     pub(crate) fn generate(provider: Provider, kind: KeyType) -> Result<Self, KeyError> {
         let pkcs8 = generate_pkcs8(provider, kind)?;
         Self::from_pkcs8(provider, &pkcs8)
+    }
+
+    /// It signs for `public_key`, DER of a SubjectPublicKeyInfo: tried once, as a token need not know the public half of a key.
+    pub(crate) fn signs_for(&self, provider: Provider, public_key: &[u8]) -> Result<bool, KeyError> {
+        const PROBE: &[u8] = b"wireglass: does this key belong to that certificate?";
+        let made = self.sign_certificate(PROBE)?;
+        let algorithms = provider.load().signature_verification_algorithms.all;
+        let is_signed = || {
+            let signed = SignedBytes {
+                bytes: PROBE,
+                algorithm: AnyRef::new(Tag::Sequence, made.algorithm.as_ref()).ok()?,
+                signature: BitStringRef::from_bytes(&made.value).ok()?,
+            };
+            Some(signed.is_signed_by(AnyRef::from_der(public_key).ok()?, algorithms))
+        };
+        Ok(is_signed().unwrap_or(false))
     }
 
     /// The public half: DER of its SubjectPublicKeyInfo.

@@ -9,7 +9,7 @@ use crate::ca_files;
 use crate::cli::doctor::facts::online_cores;
 use crate::cli::doctor::findings::{DAY, SOON};
 use crate::cli::doctor::plan::{folder, open_to_others};
-use crate::config::Config;
+use crate::config::{Config, is_at_token};
 
 /// Notes, each a sentence.
 pub(super) fn notes(config: &Config) -> Vec<String> {
@@ -42,6 +42,7 @@ fn places(config: &Config) -> Vec<String> {
     let file = config.file.display().to_string();
     let files = [&config.ca.trusted, &config.ca.untrusted];
     let named = files.into_iter().flat_map(|files| [&files.cert_name, &files.key_name]).chain([&file]);
+    let named = named.filter(|name| !is_at_token(name));
     let named = named.flat_map(|name| [Path::new(name), folder(name)]);
     let places: BTreeSet<_> = named.filter_map(|place| fs::canonicalize(place).ok()).collect();
     let open = places.iter().filter(|place| open_to_others(place));

@@ -19,7 +19,7 @@ Examples:
   wireglass check -c wire.toml --strict --json | jq -r '.faults[].message, .notes[]'
 
 Each fault is one line, FILE:LINE: KEY: what was expected, found ...
-Certificates and keys are read, too; ports and cores are only tried by `run`. A note is what the engine starts with all the same, and
+Certificates and keys are read, too (a key at a token signs once); ports and cores are only tried by `run`. A note is what the engine starts with all the same, and
 what its author hardly meant: a rule that matches nothing, a CA that ends soon, a folder where others may write.
 
 Exit status: 0 in order; 1 there are notes, with --strict; 2 faults.";
@@ -37,6 +37,9 @@ pub(super) struct CheckArgs {
     /// Notes fail, too: for whoever rolls a configuration out by a program
     #[arg(long)]
     strict: bool,
+    /// Leave the CAs' keys where they are, for who may not read them: the signer says what is wrong with them
+    #[arg(long)]
+    without_keys: bool,
     /// One JSON object: faults and notes, without the rest of what the configuration means
     #[arg(long)]
     json: bool,
@@ -90,7 +93,8 @@ impl Report {
 
 /// Runs the command.
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
-    let config = match Config::load(&args.config) {
+    let load = if args.without_keys { Config::load_without_ca_keys } else { Config::load };
+    let config = match load(&args.config) {
         Ok(config) => config,
         Err(faults) if args.json => return Report::of_faults(faults).print(ExitCode::from(USAGE)),
         Err(faults) => {
@@ -99,7 +103,8 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         }
     };
     let file = config.file.display().to_string();
-    let (roots, no_roots, clock) = match config.tls_context() {
+    let tls = if args.without_keys { config.tls_context_without_keys() } else { config.tls_context() };
+    let (roots, no_roots, clock) = match tls {
         Ok(tls) => (tls.roots(), tls.no_roots().to_vec(), config.clock_doubt(&tls)),
         Err(error) if args.json => {
             let fault = FaultRecord { line: None, key: None, message: error.to_string() };

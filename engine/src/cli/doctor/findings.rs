@@ -5,6 +5,7 @@ use wireglass_core::tls::Suite;
 
 use super::facts::{Core, Facts, Interface, Iommu, Pages};
 use super::plan::{CaFacts, Plan, PlannedPort, PlannedWire};
+use crate::config::is_at_token;
 use crate::driver::PortCapabilities;
 use crate::interfaces::KernelPort;
 use crate::record_speeds::Choice;
@@ -574,7 +575,8 @@ impl Question<'_> {
                 "wireglass ca init --dir DIR, and hand the new one to the clients",
             );
         }
-        Finding::good("ca", format!("{which}: {cert}, {days} days left, key for its owner alone"))
+        let kept = if is_at_token(key) { "key at a token" } else { "key for its owner alone" };
+        Finding::good("ca", format!("{which}: {cert}, {days} days left, {kept}"))
     }
 
     fn roots(&self) -> Option<Finding> {

@@ -23,6 +23,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use serde::Serialize;
 
+use self::confined::Running;
 use self::facts::Facts;
 use self::findings::{Finding, Level, Question};
 use self::icap::icap_finding;
@@ -104,8 +105,8 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     let mut findings = question.judge();
     findings.extend(config.iter().flat_map(|config| &config.icap.servers).flat_map(probed));
     let socket = config.as_ref().and_then(|config| config.control.socket.as_deref());
-    let threads = socket.and_then(|socket| confined::of_engine(&args.root, socket));
-    findings.extend(threads.as_deref().map(confined::finding));
+    let running = socket.and_then(|socket| Running::at(&args.root, socket));
+    findings.extend(running.iter().flat_map(Running::findings));
     let has = |level| findings.iter().any(|finding| finding.level == level);
     let status = match (has(Level::Bad), has(Level::Poor)) {
         (true, _) => ExitCode::FAILURE,

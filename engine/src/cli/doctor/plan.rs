@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::ca_files;
 
-use crate::config::Config;
+use crate::config::{Config, is_at_token};
 use crate::interfaces::KernelPort;
 use crate::link_pass::LinkState;
 use crate::worker::Idle;
@@ -101,7 +101,8 @@ impl Plan {
 
 impl CaFacts {
     pub(super) fn of(which: &'static str, cert: &str, key: &str) -> Self {
-        let places = [Path::new(cert), folder(cert), folder(key)];
+        let key_folder = (!is_at_token(key)).then(|| folder(key));
+        let places = [Path::new(cert), folder(cert)].into_iter().chain(key_folder);
         Self {
             which,
             cert: cert.to_owned(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use wireglass_core::phase::FlowPhase;
 
 use crate::control::operate::OrderRecord;
-use crate::control::{Counters, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
+use crate::control::{Counters, MirrorRecord, PoolRecord, PortRecord, SignerRecord, WorkerRecord};
 
 /// A reason's code.
 type Code = Cow<'static, str>;
@@ -39,6 +39,9 @@ pub(super) struct Rates {
     /// Workers whose frames pass uninspected, as they have failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) failed_workers: Vec<usize>,
+    /// The process that signs for the CAs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signer: Option<SignerRecord>,
 }
 
 /// One worker's share of the work, or all of it.
@@ -136,6 +139,7 @@ impl Rates {
             orders: after.engine.orders.clone(),
             mirrors: after.engine.mirrors.iter().map(|now| clock.mirror(before, now)).collect(),
             failed_workers: after.engine.failed_workers.clone(),
+            signer: after.engine.signer.clone(),
         })
     }
 }

@@ -162,7 +162,8 @@ fn title(state: &State, rates: Option<&Rates>, width: usize, keys: &'static str)
     Line::from(vec![alarming(ordered, is_ordered), left, Span::raw(keys)])
 }
 
-/// The workers that have failed and the orders that stand, before all else: who looks at numbers must know that little is decrypted.
+/// The workers that have failed, a signer that is not there and the orders that stand, before all else: who looks at numbers must know
+/// that little is decrypted.
 fn orders(rates: &Rates) -> String {
     let failed = rates.failed_workers.iter().map(|worker| format!("WORKER {worker} FAILED: UNINSPECTED  "));
     let orders = rates.orders.iter().rev().map(|order| {
@@ -176,7 +177,8 @@ fn orders(rates: &Rates) -> String {
             None => format!("{what}  "),
         }
     });
-    failed.chain(orders).collect()
+    let is_down = rates.signer.as_ref().is_some_and(|signer| !signer.up);
+    failed.chain(is_down.then(|| "NO SIGNER  ".to_owned())).chain(orders).collect()
 }
 
 /// Which settings are in force, and for how long; nothing of an engine that does not say.
@@ -333,7 +335,9 @@ mod tests {
     use super::super::state::Wish;
     use super::*;
     use crate::control::operate::OrderRecord;
-    use crate::control::{Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
+    use crate::control::{
+        Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, SignerRecord, WorkerRecord,
+    };
 
     /// So many workers, after so many seconds; each has twice as much to do as the one before.
     fn counters(workers: u32, seconds: u64) -> Counters {
@@ -398,6 +402,7 @@ mod tests {
                 orders: Vec::new(),
                 mirrors: Vec::new(),
                 failed_workers: Vec::new(),
+                signer: Some(SignerRecord { up: true, starts: 1, requests: BTreeMap::new() }),
             },
             workers: (0..workers).map(worker).collect(),
             ports: vec![port("net_af_packet0", 77 * seconds), port("0000:3b:00.1-a-long-name", 0)],
@@ -466,6 +471,10 @@ mod tests {
         failed.engine.failed_workers = vec![1];
         state.take(failed);
         assert!(drawn(&state, (80, 24)).starts_with("WORKER 1 FAILED: UNINSPECTED"));
+        let mut alone = counters(1, 16);
+        alone.engine.signer = Some(SignerRecord { up: false, starts: 1, requests: BTreeMap::new() });
+        state.take(alone);
+        assert!(drawn(&state, (80, 24)).starts_with("NO SIGNER  wireglass 0.1.0"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use wireglass_core::x509::{CaFiles, CaKey, CrlFile, Provider, RootFile};
 
 use crate::config::passphrase::{Passphrase, credential};
 use crate::config::reader::{Table, Value};
+use crate::config::token::{self, Means};
 use crate::config::{ct_logs, files};
 use crate::record_speeds::{Choice, RecordLibrary, RecordSpeeds};
 
@@ -76,13 +77,18 @@ pub struct Ca {
     pub signer_user: Option<String>,
     /// Most signatures in a second.
     pub signatures_per_second: u32,
+    /// A program says the passphrase or PIN.
+    pub asks_program: bool,
+    /// Modules of PKCS#11 that keys are reached by.
+    pub modules: Vec<PathBuf>,
 }
 
 impl Ca {
     pub(in crate::config) fn read(table: Table<'_>) -> Option<Self> {
         let passphrase = read_passphrase(&table);
-        let (trusted, untrusted) =
-            (read_ca(&table, "trusted", &passphrase), read_ca(&table, "untrusted", &passphrase));
+        let module = table.value("pkcs11_module", "none").and_then(|value| value.path_of_others());
+        let means = Means { passphrase: &passphrase, module: module.as_deref() };
+        let (trusted, untrusted) = (read_ca(&table, "trusted", &means), read_ca(&table, "untrusted", &means));
         let crl_url = table.value("crl_url", "none").and_then(|value| {
             let url = value.text()?;
             let is_url =
@@ -97,7 +103,11 @@ impl Ca {
             table.value("signer_user", "none").and_then(|value| value.name().map(str::to_owned));
         let signatures_per_second = table.integer("signatures_per_second", 1..=1_000_000, 2000);
         table.finish();
-        Some(Self { trusted: trusted?, untrusted: untrusted?, crl_url, signer_user, signatures_per_second })
+        let ((trusted, first), (untrusted, second)) = (trusted?, untrusted?);
+        let mut modules: Vec<_> = [first, second].into_iter().flatten().collect();
+        modules.dedup();
+        let asks_program = matches!(passphrase, Passphrase::Program(_));
+        Some(Self { trusted, untrusted, crl_url, signer_user, signatures_per_second, asks_program, modules })
     }
 }
 
@@ -137,7 +147,8 @@ fn private_path(value: &Value<'_>) -> Option<PathBuf> {
     credential(path, text).map_err(|message| value.say(message)).ok()
 }
 
-fn read_ca(table: &Table<'_>, which: &'static str, passphrase: &Passphrase) -> Option<CaFiles> {
+/// The CA, and the module that its key is reached by.
+fn read_ca(table: &Table<'_>, which: &'static str, means: &Means<'_>) -> Option<(CaFiles, Option<PathBuf>)> {
     let table = table.required_table(which, CA_TABLE)?;
     let cert = |table: &Table<'_>| {
         let value = table.required("cert", CA_CERTIFICATE)?;
@@ -146,19 +157,26 @@ fn read_ca(table: &Table<'_>, which: &'static str, passphrase: &Passphrase) -> O
         Some((path.display().to_string(), pem))
     };
     let key = |table: &Table<'_>| {
-        let value = table.required("key", "a file with the CA's private key in PEM")?;
+        let value =
+            table.required("key", "a file with the CA's private key in PEM, or a URI `pkcs11:...`")?;
+        if value.is_text() && token::is_at_token(value.text()?) {
+            let token::Named { name, key, module } =
+                token::read(&value, means).map_err(|message| value.say(message)).ok()?;
+            value.stands_for(&name);
+            return Some((name, key, Some(module)));
+        }
         let path = private_path(&value)?;
         let name = path.display().to_string();
         if table.leaves_ca_keys() {
-            return Some((name, CaKey::Elsewhere));
+            return Some((name, CaKey::Elsewhere, None));
         }
-        let pem = files::private_key(&path, passphrase).map_err(|message| value.say(message)).ok()?;
-        Some((name, CaKey::Pem(pem)))
+        let pem = files::private_key(&path, means.passphrase).map_err(|message| value.say(message)).ok()?;
+        Some((name, CaKey::Pem(pem), None))
     };
     let (cert, key) = (cert(&table), key(&table));
     table.finish();
-    let ((cert_name, cert_pem), (key_name, key)) = (cert?, key?);
-    Some(CaFiles { cert_name, cert_pem, key_name, key })
+    let ((cert_name, cert_pem), (key_name, key, module)) = (cert?, key?);
+    Some((CaFiles { cert_name, cert_pem, key_name, key }, module))
 }
 
 /// `[trust]`: the roots that servers' certificates may end at.
