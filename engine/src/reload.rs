@@ -213,6 +213,7 @@ impl Reloader {
         };
         let mut needs_restart = self.startup.changed_keys(&config.startup());
         needs_restart.extend(confine::lacks(&config));
+        self.metrics.set_icap(config.icap.services());
         let generation = self.publish(shared, tallies)?;
         (self.set_level)(config.log.level);
         self.generations.current().exclusions.set_lifetime(config.exclusions.lifetime.as_secs());

@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
+use rustls::version::{TLS12, TLS13};
 use support::Exchange;
 use support::frames::{TcpFrame, ethernet};
 use support::lab::{Lab, Run, Setup};
@@ -13,6 +14,7 @@ use wireglass_core::event;
 use wireglass_core::flow::{Midstream, OutsideTls};
 use wireglass_core::policy::{Tallies, Tally};
 use wireglass_core::reason::{PacketDrop, Reason};
+use wireglass_core::tls::ServerUnread;
 use wireglass_testbed::{Duration, Ending, Heading, Impairment, PortSide, Random, Session, Step, Stop};
 
 /// Frames that crossed a port, in order.
@@ -89,6 +91,58 @@ fn by_a_rule_on_the_name() {
     assert_bypassed(&Rules::by_name(Action::Bypass), &Setup::default(), reason);
     // The ClientHello in many segments: all of them are held, and released in order.
     assert_bypassed(&Rules::by_name(Action::Bypass), &Setup { mtu: 300, ..Setup::default() }, reason);
+}
+
+/// The event waits for the server's first flight, and tells what anybody on the path can read of it.
+#[test]
+fn the_server_is_told_of_as_a_passive_sensor_would() {
+    for (version, name) in [(&TLS12, "TLS 1.2"), (&TLS13, "TLS 1.3")] {
+        let mut lab = Lab::new().trusting_the_server();
+        lab.server.versions = vec![version];
+        let exchange = Exchange::new(1, 2_000, 2_000);
+        for mtu in [1500, 300] {
+            let setup = Setup { rules: Rules::by_name(Action::Bypass), mtu, ..Setup::default() };
+            let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
+            assert_eq!(run.run(), Stop::Done);
+            let server = run.tls_event().server.as_ref().expect("it has answered");
+            assert_eq!(server.unread, None);
+            let leg = server.facts.leg();
+            assert_eq!((leg.version, leg.cipher.is_some(), leg.group.is_some()), (Some(name), true, true));
+            // TLS 1.3 hides it. Of a chain, the log has the server's own certificate.
+            let shown = if version == &TLS12 { 1 } else { 0 };
+            let chain: Vec<_> = lab.server.chain.iter().take(shown).map(|der| der.as_ref().into()).collect();
+            assert_eq!(server.facts.chain, chain);
+        }
+    }
+}
+
+/// Nothing waits for what comes out of order: the event says that it was not read.
+#[test]
+fn a_server_whose_flight_has_holes_is_told_of_as_far_as_it_was_read() {
+    let mut lab = Lab::new().trusting_the_server();
+    lab.server.versions = vec![&TLS12];
+    let mut ends = std::collections::BTreeMap::<_, u32>::new();
+    for seed in 0..40 {
+        let impairment = Impairment { loss: 0.05, reorder: 0.3, duplicate: 0.05, ..Impairment::default() };
+        let setup =
+            Setup { seed, impairment, mtu: 300, rules: Rules::by_name(Action::Bypass), ..Setup::default() };
+        let exchange = Exchange::new(seed, 2_000, 2_000);
+        let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
+        run.run();
+        exchange.assert_done(run.client(), run.server(), &setup);
+        run.settle(Duration::from_secs(60));
+        // None: the hello got stuck, and the flow goes through both legs.
+        let server = run.tls_event().server.as_ref();
+        if let Some(server) = server
+            && server.unread.is_none()
+        {
+            assert_eq!(server.facts.chain, [Box::from(lab.server.chain[0].as_ref())], "{setup:?}");
+        }
+        let end = server.map_or("not looked at", |server| server.unread.map_or("read", ServerUnread::name));
+        *ends.entry(end).or_default() += 1;
+    }
+    assert!(ends.contains_key("read") && ends.contains_key("gap"), "{ends:?}");
+    assert!(ends.keys().all(|end| ["read", "gap", "not looked at"].contains(end)), "{ends:?}");
 }
 
 #[test]

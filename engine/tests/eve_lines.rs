@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use wireglass::log::community_id::community_id;
 use wireglass::log::eve::{write_event, write_stats};
@@ -17,8 +19,8 @@ use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::{
     Action, AlertEvent, Anomaly, AnomalyEvent, CertificateInfo, ChainFinding, ContentVerdict, Event,
     EventKind, FailureOutcome, Fate, FileEvent, FlowEvent, FlowHead, FrameEvent, HelloInfo, HttpEvent,
-    LegInfo, LinkEvent, MintedBy, PortLink, Revocation, RevocationSource, SummaryEvent, Timestamp, TlsEvent,
-    Unread, Volume, WorkerEvent, WorkerFailure,
+    LegInfo, LinkEvent, MintedBy, PortLink, Revocation, RevocationSource, ServerSeen, SummaryEvent,
+    Timestamp, TlsEvent, Unread, Volume, WorkerEvent, WorkerFailure,
 };
 use wireglass_core::exclusions::Cause;
 use wireglass_core::order::Order;
@@ -30,6 +32,7 @@ use wireglass_core::reason::{
     VerdictFate,
 };
 use wireglass_core::starttls::Protocol;
+use wireglass_core::tls::{ServerFacts, ServerUnread};
 
 /// 2026-11-23 20:14:05.123456 UTC.
 const NOW: Timestamp = Timestamp(1_795_464_845_123_456);
@@ -95,11 +98,45 @@ fn tls() -> TlsEvent {
             root: Some("CN=Example Root, O=Example".into()),
             revocation: Some(Revocation::Good(RevocationSource::Staple)),
         }),
+        server: None,
         defect: Some(Reason::CertExpired),
         minted_serial: Some("7F:00:11".into()),
         minted_by: Some(MintedBy::Untrusted),
         certificate_asked: true,
         learned: Some(Cause::ClientCertificate),
+    }
+}
+
+/// One that was bypassed, and broke off before its server had done with its first flight.
+fn bypassed_tls() -> TlsEvent {
+    let root = include_bytes!("../src/cli/replay/fixtures/root.pem");
+    let root = CertificateDer::from_pem_slice(root).expect("a certificate");
+    let facts = ServerFacts {
+        legacy_version: 0x0303,
+        version: 0x0303,
+        suite: 0xc02f,
+        group: Some(0x001d),
+        extensions: vec![65_281, 11, 16],
+        alpn: Some((*b"h2").into()),
+        chain: vec![root.as_ref().into()],
+        asks_for_certificate: true,
+        ..ServerFacts::default()
+    };
+    TlsEvent {
+        action: Action::Bypass,
+        reason: Reason::PolicyBypass,
+        rule: Some("no banking".into()),
+        profile: None,
+        client_leg: None,
+        server_leg: None,
+        certificate: None,
+        server: Some(Box::new(ServerSeen { facts, unread: Some(ServerUnread::Ended) })),
+        defect: None,
+        minted_serial: None,
+        minted_by: None,
+        certificate_asked: false,
+        learned: None,
+        ..tls()
     }
 }
 
@@ -360,6 +397,7 @@ fn capture() -> CaptureEvent {
 fn examples() -> Vec<Value> {
     vec![
         tls_line(TlsEvent { alert: Some(40), ..tls() }),
+        tls_line(bypassed_tls()),
         line(&Event::Http(head(), Box::new(http()))),
         line(&Event::Http(head(), Box::new(odd_http()))),
         line(&Event::Http(head(), Box::new(judged_http()))),
@@ -470,6 +508,7 @@ fn what_is_not_known_is_left_out() {
         client_leg: None,
         server_leg: None,
         certificate: None,
+        server: None,
         defect: None,
         minted_serial: None,
         minted_by: None,
@@ -677,7 +716,7 @@ const SURICATA: &[&str] = &[
     "tcp.fin", "tcp.psh", "tcp.rst", "tcp.state",
     "tcp.syn", "tcp.tcp_flags", "tcp.tcp_flags_tc", "tcp.tcp_flags_ts",
     "tcp.urg", "timestamp", "tls.client_alpns", "tls.fingerprint",
-    "tls.issuerdn", "tls.ja3.hash", "tls.ja3.string", "tls.ja4",
+    "tls.issuerdn", "tls.ja3.hash", "tls.ja3.string", "tls.ja3s.hash", "tls.ja3s.string", "tls.ja4",
     "tls.notafter", "tls.notbefore", "tls.serial", "tls.server_alpns",
     "tls.session_resumed", "tls.sni", "tls.subject", "tls.subjectaltname",
     "tls.version", "tx_id", "vlan",

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wireglass::handshake_pool::JobTimes;
+use wireglass::icap::{Server, Settings};
 use wireglass::log::ring;
 use wireglass::metrics::{
     Access, Metrics, MetricsServer, PoolStatistics, PortExtra, PortSources, PortStatistics,
@@ -20,6 +21,7 @@ use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::{Action, Event, FlowEvent, FlowHead, MintedBy, PortLink, Timestamp, Volume};
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::flow_table::Class;
+use wireglass_core::icap::Method;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::policy::{Tallies, Tally};
 use wireglass_core::port::PortSide;
@@ -121,6 +123,13 @@ fn metrics() -> Arc<Metrics> {
     metrics.set_mirrors(vec!["ids".into()]);
     metrics.set_exclusions(Arc::new(Exclusions::new([0; 16])));
     metrics.set_signer(Arc::default());
+    let scanner = |method| {
+        let service = "icap://127.0.0.1:1344/avscan".parse().expect("a service");
+        let settings =
+            Settings { service, method, preview: 0, timeout: Duration::from_secs(1), connections: 1 };
+        ("icap.av".into(), Server::new(settings))
+    };
+    metrics.set_icap(vec![scanner(Method::Reqmod), scanner(Method::Respmod)]);
     metrics.set_fetcher(Arc::new(Fetcher::new(FetchSettings::default(), Provider::default())));
     metrics.set_verdicts(Arc::new(VerdictCounters::default()));
     let times = Arc::<JobTimes>::default();

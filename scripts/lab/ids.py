@@ -54,7 +54,7 @@ outputs:
       filename: eve.json
       community-id: true
       community-id-seed: 0
-      types: [alert, http]
+      types: [alert, http, {{tls: {{extended: yes}}}}]
 {verdicts}
 af-packet:
   - interface: {interface}
@@ -71,7 +71,7 @@ app-layer:
       enabled: yes
       libhtp: {{default-config: {{personality: IDS, request-body-limit: 0, response-body-limit: 0}}}}
     http2: {{enabled: yes}}
-    tls: {{enabled: yes, detection-ports: {{dp: 443}}}}
+    tls: {{enabled: yes, detection-ports: {{dp: 443}}, ja3-fingerprints: yes}}
 """
 
 _NGINX = IN_FOLDER + """

@@ -19,6 +19,7 @@ use crate::phase::FlowPhase;
 use crate::port::PortSide;
 use crate::reason::{HttpOddity, InspectorOff, PacketDrop, Reason};
 use crate::starttls::Protocol;
+use crate::tls::{ServerFacts, ServerUnread};
 
 pub use file::FileEvent;
 pub use http::{Ambiguities, ContentVerdict, HttpEvent};
@@ -259,6 +260,15 @@ impl MintedBy {
     }
 }
 
+/// A server's first flight, as it went by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSeen {
+    /// What it says. Of the chain, the server's own certificate alone.
+    pub facts: ServerFacts,
+    /// Why it was not read to its end.
+    pub unread: Option<ServerUnread>,
+}
+
 /// One ClientHello and what became of it.
 #[derive(Clone, Debug)]
 pub struct TlsEvent {
@@ -280,6 +290,8 @@ pub struct TlsEvent {
     pub server_leg: Option<LegInfo>,
     /// The server's certificate, when one was seen.
     pub certificate: Option<CertificateInfo>,
+    /// Of a bypassed flow: what its server has said in plain. Nothing of it was verified.
+    pub server: Option<Box<ServerSeen>>,
     /// Verdict over it: none is "ok", when `certificate` is present.
     pub defect: Option<Reason>,
     /// Serial of the minted leaf, as hex pairs with colons.

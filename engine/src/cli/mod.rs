@@ -23,6 +23,7 @@ mod log_level;
 mod messages;
 mod never_match;
 mod orders;
+mod pinned;
 mod plain;
 mod policy;
 mod reload;

@@ -19,7 +19,7 @@ use wireglass_core::tls::{Fetcher, TlsContext};
 use super::failures::FailureWatch;
 use super::supervisor::Supervisor;
 use crate::capture::CaptureWriter;
-use crate::config::{self, Compiled, Config, IcapServer, ListFile, Wire, Workers};
+use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
 use crate::confine;
 use crate::control::{ControlServer, ControlSocket};
 use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
@@ -173,12 +173,8 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     if let Some(capture) = &capture {
         metrics.set_capture(Arc::clone(capture.counters()));
     }
-    let services = |each: &IcapServer| {
-        let name = Arc::clone(&each.name);
-        each.services().map(|service| (Arc::clone(&name), Arc::clone(service))).collect::<Vec<_>>()
-    };
-    let icap = config.icap.servers.iter().flat_map(services);
-    probe_beside(icap.collect()).map_err(|error| format!("cannot start a thread: {error}"))?;
+    metrics.set_icap(config.icap.services());
+    probe_beside(config.icap.services()).map_err(|error| format!("cannot start a thread: {error}"))?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
     let compiled = config.compile(&Tallies::default());

@@ -1,11 +1,13 @@
 //! Asks a server about bodies, on the threads that look at them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use wireglass_core::content::{Finding, Hit, Inspector, Message, Scanner};
 use wireglass_core::icap::{IcapError, Outcome};
 use wireglass_core::reason::Reason;
 
+use super::counters::Answer;
 use super::server::{Asking, Failure, Server};
 
 /// A server that is asked about bodies.
@@ -45,6 +47,7 @@ impl Inspector for IcapInspector {
             server: Arc::clone(server),
             left: self.max_bytes,
             heads: heads(message),
+            waited: Duration::ZERO,
             state: State::Begins,
         })
     }
@@ -73,6 +76,8 @@ struct IcapScanner {
     /// Octets of which the server may still be asked.
     left: u64,
     heads: [Vec<u8>; 2],
+    /// How long the server has kept it waiting.
+    waited: Duration,
     state: State,
 }
 
@@ -89,6 +94,9 @@ impl IcapScanner {
         let service = &self.server.settings().service;
         if matches!(said, Ok(Some(_))) && self.server.note(false) {
             tracing::info!("{} ({service}): it answers again", self.name);
+        }
+        if let Some(answer) = answer(&said) {
+            self.server.counters().count(answer, self.waited);
         }
         let finding = match said {
             Ok(None) => return None,
@@ -125,23 +133,29 @@ impl IcapScanner {
 impl Scanner for IcapScanner {
     fn feed(&mut self, octets: &[u8]) -> Option<Finding> {
         let left = self.left.checked_sub(octets.len() as u64);
+        let begun = Instant::now();
         let said = match self.asking() {
             Ok(None) => return None,
             Ok(Some(_)) if left.is_none() => {
                 self.state = State::Over;
+                self.server.counters().count(Answer::Oversize, self.waited);
                 return Some(Finding::Fails(Reason::IcapOversize));
             }
             Ok(Some(asking)) => asking.push(octets),
             Err(failure) => Err(failure),
         };
         self.left = left.unwrap_or_default();
+        self.waited += begun.elapsed();
         self.told(said)
     }
 
     fn end(&mut self) -> Option<Finding> {
         // Nothing is in a body that has nothing.
         let State::Asks(asking) = std::mem::replace(&mut self.state, State::Over) else { return None };
-        self.told(asking.end().map(Some))
+        let begun = Instant::now();
+        let said = asking.end().map(Some);
+        self.waited += begun.elapsed();
+        self.told(said)
     }
 
     fn memory(&self) -> usize {
@@ -149,6 +163,22 @@ impl Scanner for IcapScanner {
             if let State::Asks(asking) = &self.state { size_of::<Asking>() + asking.memory() } else { 0 };
         self.heads.iter().map(Vec::capacity).sum::<usize>() + asking
     }
+}
+
+/// What is counted, once there is something to count.
+fn answer(said: &Result<Option<Outcome>, Failure>) -> Option<Answer> {
+    Some(match said {
+        Ok(None) => return None,
+        Ok(Some(Outcome::Unmodified)) => Answer::Unmodified,
+        Ok(Some(Outcome::Modified(_))) => Answer::Modified,
+        Err(Failure::Busy) => Answer::Busy,
+        Err(Failure::Down(_) | Failure::Icap(IcapError::Closed)) => Answer::Down,
+        Err(Failure::Timeout) => Answer::Timeout,
+        Err(Failure::Icap(IcapError::Short { .. })) => Answer::Short,
+        Err(Failure::Icap(IcapError::Protocol(_) | IcapError::TooLong | IcapError::Status(_))) => {
+            Answer::Protocol
+        }
+    })
 }
 
 fn reason(failure: &Failure) -> Reason {

@@ -5,6 +5,7 @@ use std::{io, thread};
 
 use wireglass_core::icap::{Method, Outcome, ServiceOptions};
 
+use super::counters::Probed;
 use super::server::{Failure, Server};
 use crate::confine::{self, Kind};
 
@@ -67,7 +68,13 @@ pub fn probe_beside(servers: Vec<(Arc<str>, Arc<Server>)>) -> io::Result<()> {
         confine::enter(Kind::Content);
         for (name, server) in servers {
             let service = &server.settings().service;
-            match probe(&server) {
+            let probed = probe(&server);
+            server.counters().count_probe(match &probed {
+                Ok(Probe { found: Some(_), .. }) => Probed::Found,
+                Ok(Probe { found: None, .. }) => Probed::Passed,
+                Err(_) => Probed::Failed,
+            });
+            match probed {
                 Ok(Probe { found: Some(found), .. }) => {
                     tracing::info!("{name} ({service}) finds the test file of EICAR: {found}");
                 }

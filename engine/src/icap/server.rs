@@ -5,11 +5,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wireglass_core::icap::{Exchange, IcapError, Method, OptionsQuery, Outcome, Service, ServiceOptions};
+
+use super::counters::IcapCounters;
 
 /// Bytes that are read at once.
 const READ: usize = 16 * 1024;
@@ -77,6 +79,7 @@ pub struct Server {
     used: Mutex<Vec<Arc<Mutex<Used>>>>,
     /// It has not answered the last question.
     is_failing: AtomicBool,
+    counters: OnceLock<Arc<IcapCounters>>,
 }
 
 /// A connection in use. Locked while somebody waits for it.
@@ -101,7 +104,28 @@ impl Server {
             idle: Mutex::default(),
             used: Mutex::default(),
             is_failing: AtomicBool::new(false),
+            counters: OnceLock::new(),
         })
+    }
+
+    /// Counts where another one has counted. Too late once it counts by itself.
+    pub fn count_in(&self, counters: Arc<IcapCounters>) {
+        let _ = self.counters.set(counters);
+    }
+
+    /// What was counted of it.
+    pub fn counters(&self) -> &Arc<IcapCounters> {
+        self.counters.get_or_init(Arc::default)
+    }
+
+    /// It has not answered the last question.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Relaxed)
+    }
+
+    /// Connections in use, and those that are kept for the next question.
+    pub fn connections(&self) -> [usize; 2] {
+        [lock(&self.used).len(), lock(&self.idle).len()]
     }
 
     /// What the configuration says of it.

@@ -204,8 +204,8 @@ fn the_probe_tells_a_scanner_from_one_that_is_none() {
     }
 }
 
-/// What an inspector says of a body, with a server that gives this answer to all of it.
-fn inspected(answer: &'static str, body: &[u8], max_bytes: u64) -> Option<Finding> {
+/// What an inspector says of a body, with a server that gives this answer to all of it; and what was counted.
+fn inspected(answer: &'static str, body: &[u8], max_bytes: u64) -> (Option<Finding>, Vec<Answer>) {
     let server = server(
         move |_, mut stream| {
             let asked = read_until(&mut stream, "\r\n0\r\n\r\n");
@@ -218,6 +218,7 @@ fn inspected(answer: &'static str, body: &[u8], max_bytes: u64) -> Option<Findin
         },
         1,
     );
+    let counters = Arc::clone(server.counters());
     let inspector = IcapInspector::new("icap.av".into(), None, Some(server), max_bytes);
     let message = Message {
         method: "GET",
@@ -227,7 +228,12 @@ fn inspected(answer: &'static str, body: &[u8], max_bytes: u64) -> Option<Findin
         content_type: Some("text/\r\nplain"),
     };
     let mut scanner = inspector.scanner(&message);
-    body.chunks(3).find_map(|octets| scanner.feed(octets)).or_else(|| scanner.end())
+    let finding = body.chunks(3).find_map(|octets| scanner.feed(octets)).or_else(|| scanner.end());
+    let counted: Vec<_> = Answer::ALL.into_iter().filter(|answer| counters.answers(*answer) > 0).collect();
+    // How long it took is told of those that were asked.
+    let asked = counted.iter().filter(|answer| **answer != Answer::Oversize).count();
+    assert_eq!(counters.times.read().total(), asked as u64, "{counted:?}");
+    (finding, counted)
 }
 
 #[test]
@@ -269,17 +275,20 @@ fn what_an_inspector_says() {
     const SHORT: &str = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n2\r\nab\r\n0\r\n\r\n";
     const FOUND: &str = "ICAP/1.0 204 No\r\nX-Virus-ID: Eicar\r\n\r\n";
     let body = b"a body of more than the preview";
-    assert_eq!(inspected(CLEAN, body, 100), None);
-    let Some(Finding::Hit(hit)) = inspected(FOUND, body, 100) else { panic!("it has found something") };
-    assert_eq!((&*hit.by, &*hit.what), ("icap.av", "Eicar"));
-    for (answer, max_bytes, reason) in [
-        ("ICAP/1.0 404 No\r\n\r\n", 100, Reason::IcapProtocol),
-        ("", 100, Reason::IcapDown),
-        (CLEAN, 2, Reason::IcapOversize),
-        (SHORT, 100, Reason::IcapShort),
+    assert_eq!(inspected(CLEAN, body, 100), (None, vec![Answer::Unmodified]));
+    let (Some(Finding::Hit(hit)), counted) = inspected(FOUND, body, 100) else {
+        panic!("it has found something")
+    };
+    assert_eq!((&*hit.by, &*hit.what, counted), ("icap.av", "Eicar", vec![Answer::Modified]));
+    for (answer, max_bytes, reason, counted) in [
+        ("ICAP/1.0 404 No\r\n\r\n", 100, Reason::IcapProtocol, Answer::Protocol),
+        ("", 100, Reason::IcapDown, Answer::Down),
+        (CLEAN, 2, Reason::IcapOversize, Answer::Oversize),
+        (SHORT, 100, Reason::IcapShort, Answer::Short),
     ] {
-        assert_eq!(inspected(answer, body, max_bytes), Some(Finding::Fails(reason)), "{answer}");
+        let expected = (Some(Finding::Fails(reason)), vec![counted]);
+        assert_eq!(inspected(answer, body, max_bytes), expected, "{answer}");
     }
     // Nobody is asked about nothing.
-    assert_eq!(inspected("", b"", 100), None);
+    assert_eq!(inspected("", b"", 100), (None, vec![]));
 }

@@ -24,6 +24,7 @@ use super::eve_alert::{Alert, OwnAlert, direction};
 use super::eve_file::FileInfo;
 use super::eve_frame;
 use super::eve_http::{Http, OwnHttp};
+use super::eve_passive::Passive;
 use super::eve_tcp::Tcp;
 use super::eve_worker;
 use crate::metrics::Snapshot;
@@ -39,11 +40,15 @@ const MAX_SNI: usize = 1024;
 /// Only what serde reports; writing to a `Vec` cannot fail. What was appended so far is taken back.
 pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
     let line = match event {
-        Event::Tls(head, tls) => Line {
-            tls: Some(Tls::new(tls)),
-            wireglass: Some(Own::Tls(Box::new(OwnTls::new(tls)))),
-            ..Line::new("tls", head)
-        },
+        Event::Tls(head, tls) => {
+            let seen = tls.server.as_deref().map(Passive::new);
+            let line = Line {
+                tls: Some(Tls::new(tls, seen.as_ref())),
+                wireglass: Some(Own::Tls(Box::new(OwnTls::new(tls, seen.as_ref())))),
+                ..Line::new("tls", head)
+            };
+            return append(out, &line);
+        }
         Event::Http(head, http) => Line {
             tx_id: Some(http.tx_id),
             http: Some(Http::new(http)),
@@ -240,6 +245,8 @@ struct Tls<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ja3: Option<Ja3<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    ja3s: Option<Ja3<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ja4: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     client_alpns: Vec<Cow<'a, str>>,
@@ -248,11 +255,13 @@ struct Tls<'a> {
 }
 
 impl<'a> Tls<'a> {
-    fn new(event: &'a TlsEvent) -> Self {
+    /// `seen`: what went by of a bypassed flow.
+    fn new(event: &'a TlsEvent, seen: Option<&'a Passive>) -> Self {
         let hello = event.hello.as_ref();
-        let certificate = event.certificate.as_ref();
+        let certificate = event.certificate.as_ref().or(seen.and_then(|seen| seen.certificate.as_ref()));
+        let server_leg = event.server_leg.as_ref().or(seen.map(|seen| &seen.leg));
         let text = |field: fn(&CertificateInfo) -> &str| certificate.map(field).and_then(present);
-        let server_alpn = event.server_leg.as_ref().and_then(|leg| leg.alpn.as_deref());
+        let server_alpn = server_leg.and_then(|leg| leg.alpn.as_deref());
         Self {
             subject: text(|c| &c.subject),
             issuerdn: text(|c| &c.issuer),
@@ -260,11 +269,12 @@ impl<'a> Tls<'a> {
             serial: text(|c| &c.serial),
             fingerprint: text(|c| &c.fingerprint),
             sni: hello.and_then(|h| h.sni.as_deref()).map(|name| &name[..name.floor_char_boundary(MAX_SNI)]),
-            version: event.server_leg.as_ref().or(event.client_leg.as_ref()).and_then(|leg| leg.version),
+            version: server_leg.or(event.client_leg.as_ref()).and_then(|leg| leg.version),
             notbefore: certificate.map(|c| Date(c.not_before)),
             notafter: certificate.map(|c| Date(c.not_after)),
-            session_resumed: event.server_leg.as_ref().is_some_and(|leg| leg.resumed),
+            session_resumed: server_leg.is_some_and(|leg| leg.resumed),
             ja3: hello.and_then(Ja3::new),
+            ja3s: seen.and_then(|seen| seen.ja3s.as_deref()).map(Ja3::of_string),
             ja4: hello.and_then(|h| present(&h.ja4)),
             client_alpns: hello.map_or_else(Vec::new, |h| h.alpn.iter().map(|name| alpn(name)).collect()),
             server_alpns: server_alpn.map(alpn).into_iter().collect(),
@@ -280,8 +290,11 @@ struct Ja3<'a> {
 
 impl<'a> Ja3<'a> {
     fn new(hello: &'a HelloInfo) -> Option<Self> {
-        let string = present(&hello.ja3)?;
-        Some(Self { hash: hex(&Md5::digest(string)), string })
+        present(&hello.ja3).map(Self::of_string)
+    }
+
+    fn of_string(string: &'a str) -> Self {
+        Self { hash: hex(&Md5::digest(string)), string }
     }
 }
 
@@ -514,6 +527,8 @@ struct OwnTls<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     server_leg: Option<Leg<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    server_unread: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     minted_serial: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     minted_by: Option<&'static str>,
@@ -526,7 +541,7 @@ struct OwnTls<'a> {
 }
 
 impl<'a> OwnTls<'a> {
-    fn new(event: &'a TlsEvent) -> Self {
+    fn new(event: &'a TlsEvent, seen: Option<&'a Passive>) -> Self {
         // A verdict is about a certificate; without one there is none, unless it could not even be read.
         let verdict = match (event.defect, &event.certificate) {
             (Some(defect), _) => Some(defect.code()),
@@ -546,10 +561,13 @@ impl<'a> OwnTls<'a> {
             revocation: revocation.map(Revocation::name),
             revocation_source: revocation.and_then(Revocation::source).map(RevocationSource::name),
             client_leg: event.client_leg.as_ref().map(Leg::new),
-            server_leg: event.server_leg.as_ref().map(Leg::new),
+            server_leg: event.server_leg.as_ref().or(seen.map(|seen| &seen.leg)).map(Leg::new),
+            server_unread: seen.and_then(|seen| seen.unread),
             minted_serial: event.minted_serial.as_deref(),
             minted_by: event.minted_by.map(MintedBy::name),
-            client_certificate: event.certificate_asked.then_some("asked"),
+            client_certificate: (event.certificate_asked
+                || seen.is_some_and(|seen| seen.asks_for_certificate))
+            .then_some("asked"),
             ech: event.hello.as_ref().filter(|hello| hello.ech).map(|_| match event.reason {
                 Reason::ClientEch | Reason::ExcludedEch | Reason::EchBlocked => "real",
                 _ => "offered",

@@ -6,6 +6,7 @@ mod eve_alert;
 mod eve_file;
 mod eve_frame;
 mod eve_http;
+mod eve_passive;
 mod eve_tcp;
 mod eve_worker;
 mod output;

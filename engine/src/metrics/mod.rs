@@ -6,6 +6,7 @@ mod certificates;
 mod confinement;
 mod durations;
 mod generation;
+mod icap;
 mod liveness;
 mod log_counters;
 mod mirrors;

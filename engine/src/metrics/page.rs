@@ -15,6 +15,7 @@ use wireglass_core::port::PortSide;
 use wireglass_core::reason::{InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason};
 
 use super::generation::GenerationRecord;
+use super::icap::IcapServices;
 use super::liveness::Liveness;
 use super::log_counters::LogCounters;
 use super::ports::PortSources;
@@ -104,6 +105,7 @@ pub struct Metrics {
     pub(super) capture: OnceLock<Arc<CaptureCounters>>,
     pub(super) verdicts: OnceLock<Arc<VerdictCounters>>,
     tallies: Mutex<Tallies>,
+    pub(super) icap: Mutex<IcapServices>,
     records: Mutex<Option<RecordLibraries>>,
     pub(super) confinement: OnceLock<Confinement>,
     job_times: OnceLock<[(&'static str, Arc<JobTimes>); 2]>,
@@ -137,6 +139,7 @@ impl Metrics {
             capture: OnceLock::new(),
             verdicts: OnceLock::new(),
             tallies: Mutex::default(),
+            icap: Mutex::default(),
             records: Mutex::default(),
             confinement: OnceLock::new(),
             job_times: OnceLock::new(),
@@ -338,6 +341,7 @@ impl Metrics {
         self.tls_caches(&mut page);
         self.fetches(&mut page);
         self.signing(&mut page);
+        self.icap_services(&mut page);
         self.exclusions_by_cause(&mut page);
         self.orders_page(&mut page);
         self.log_counters(&mut page);

@@ -7,6 +7,7 @@ from ..capture import Capture, by_direction
 from ..clients import http_get
 from ..eve import at
 from ..hosts import BYPASS
+from ..ids import Suricata
 from ..net import SERVER4, SERVER6, VLAN_SERVER4
 from ..runner import check
 from ..shell import Failed
@@ -43,6 +44,31 @@ def event(lab):
     if lab.eve.of("http", seen.local_port):
         raise Failed("an http event about a connection that nobody may read")
     return f"reason {at(tls, 'wireglass.reason', 'policy.bypass')}"
+
+
+@check("bypass.passive")
+def passive(lab):
+    """The tls event has what Suricata tells of the same frames: version, certificate and JA3S in TLS 1.2, version and JA3S in TLS 1.3"""
+    ports = []
+    with Capture(lab.network.client, "lan", 443, lab.folder) as capture:
+        for options in (["--tls-max", "1.2"], ["--tlsv1.3"]):
+            seen = _fetch(lab, SERVER4, *options)
+            ports.append(seen.local_port)
+            lab.client.endings[seen.local_port] = ["flow.closed"]
+    suricata = Suricata(lab.folder / "suricata-bypassed")
+    suricata.common += ["-k", "none"]
+    theirs = {event["src_port"]: event["tls"] for event in suricata.read(capture.file).events("tls")}
+    for port in ports:
+        ours = lab.eve.one("tls", port)["tls"]
+        if port not in theirs:
+            raise Failed(f"Suricata tells of {sorted(theirs)} alone, not of {port}")
+        for key, value in theirs[port].items():
+            if ours.get(key) != value:
+                raise Failed(f"tls.{key} is {ours.get(key)!r}, Suricata has {value!r}")
+    told = [sorted(theirs[port]) for port in ports]
+    if not {"subject", "issuerdn", "serial", "fingerprint", "notbefore", "notafter", "ja3s", "version"} <= set(told[0]):
+        raise Failed(f"Suricata tells of TLS 1.2 no more than {told[0]}")
+    return f"{len(told[0])} fields of TLS 1.2, {len(told[1])} of TLS 1.3"
 
 
 @check("bypass.frames")

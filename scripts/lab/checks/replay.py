@@ -35,7 +35,23 @@ def tcpdump(lab):
         if flow.get("vlan") != event.get("vlan"):
             raise Failed(f"replay: VLAN {flow.get('vlan')}, the engine: {event.get('vlan')}")
     _torn(lab, capture.file)
+    _reported(lab, capture.file)
     return ", ".join(f"{flows[port]['sni']} {flows[port]['action']}" for port in ports)
+
+
+def _reported(lab, file):
+    """The same flows as a report, in all its forms."""
+    told = {form: run([lab.binary, "replay", "-c", lab.middle.config, "--report", form, file]).stdout.decode()
+            for form in ("text", "json", "html")}
+    report = json.loads(told["json"])
+    decisions = {row["name"]: {key for key in ("decrypt", "bypass", "block", "undecided") if row[key]} for row in report["names"]}
+    expected = {WWW: {"decrypt"}, BYPASS: {"bypass"}, BLOCK_ALERT: {"block"}}
+    if decisions != expected:
+        raise Failed(f"the report has {decisions}")
+    for form in ("text", "html"):
+        missing = [name for name in expected if name not in told[form]]
+        if missing:
+            raise Failed(f"the report as {form} lacks {missing}")
 
 
 def _torn(lab, file):

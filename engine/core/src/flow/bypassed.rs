@@ -21,6 +21,8 @@ pub(super) struct Bypassed {
     released: Option<Box<Released>>,
     /// The server has begun another connection, about which nobody has decided.
     is_another: bool,
+    /// The server's first flight is being read.
+    pub(super) watched: bool,
     start: Start,
 }
 
@@ -57,6 +59,7 @@ impl Bypassed {
             reason: Reason::Idle,
             released: None,
             is_another: false,
+            watched: false,
             start: Start::Unanswered(0),
         }
     }
@@ -75,6 +78,7 @@ impl Bypassed {
     /// that is not so, and [`Self::observe`] has to look at it.
     pub(super) fn goes_on(&mut self, now: Instant, idle: Duration, flags: Flags) -> bool {
         let goes_on = !(flags.syn || flags.fin || flags.rst)
+            && !self.watched
             && self.has_begun()
             && self.may_go_unwatched()
             && !self.is_closing();
@@ -146,7 +150,7 @@ impl Bypassed {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { fin: _, ends_at: _, reason: _, released, is_another: _, start: _ } = self;
+        let Self { fin: _, ends_at: _, reason: _, released, is_another: _, watched: _, start: _ } = self;
         released.as_ref().map_or(0, |released| released.memory())
     }
 

@@ -11,6 +11,7 @@ use super::leg::Leg;
 use super::opening::show_handshake;
 use super::peeking::{Peeked, Peeking};
 use super::snapshot::About;
+use super::watched::Watched;
 use super::{Flow, Identity, Phase};
 use crate::content::BlockedFlow;
 use crate::end::{End, PerEnd};
@@ -140,8 +141,7 @@ impl<IO: Io> Flow<IO> {
         match verdict.decision {
             Decision::Bypass => {
                 self.decided = Some((Action::Bypass, rule));
-                self.report_tls(cx, Some(info), None, Reason::PolicyBypass);
-                self.release(cx, flight)
+                self.release_hello(cx, flight, info, None, Reason::PolicyBypass)
             }
             Decision::Block(with) => {
                 // Mail programs show no pages.
@@ -168,8 +168,7 @@ impl<IO: Io> Flow<IO> {
                 }
                 Some((reason, UnsupportedAction::Bypass)) => {
                     self.decided = Some((Action::Bypass, rule));
-                    self.report_tls(cx, Some(info), Some(&profile), reason);
-                    self.release(cx, flight)
+                    self.release_hello(cx, flight, info, Some(&profile), reason)
                 }
                 Some((reason, UnsupportedAction::Block)) => {
                     self.decided = Some((Action::Block, rule));
@@ -201,7 +200,25 @@ impl<IO: Io> Flow<IO> {
         };
         let rule = self.decided.take().and_then(|(_, rule)| rule);
         (self.decided, self.ordered) = (Some((Action::Bypass, rule)), cx.count_order(Some(order)));
-        self.report_tls(cx, Some(info), profile, reason);
+        self.release_hello(cx, flight, info, profile, reason)
+    }
+
+    /// Lets a flow go whose hello is known. Its `tls` event waits for the server's first flight, if the client's own frames go on.
+    fn release_hello(
+        &mut self,
+        cx: &mut Context<IO>,
+        flight: FirstFlight<IO>,
+        info: HelloInfo,
+        profile: Option<&Arc<Profile>>,
+        reason: Reason,
+    ) -> Phase<IO> {
+        let FirstFlight::Held(peeking) = &flight else {
+            self.report_tls(cx, Some(info), profile, reason);
+            return self.release(cx, flight);
+        };
+        let event = self.tls_event(cx, Some(info), profile, reason);
+        let watched = Box::new(Watched::new(event, peeking.opening.server_isn()));
+        self.about.get_or_insert_default().watched = Some(watched);
         self.release(cx, flight)
     }
 
@@ -295,7 +312,9 @@ impl<IO: Io> Flow<IO> {
                     cx.show_frame(&frame);
                     cx.send(End::Server, frame);
                 }
-                Phase::Bypassed(Bypassed::released(cx.now, cx.shared.limits.idle_time, released))
+                let mut bypassed = Bypassed::released(cx.now, cx.shared.limits.idle_time, released);
+                bypassed.watched = self.about.as_ref().is_some_and(|about| about.watched.is_some());
+                Phase::Bypassed(bypassed)
             }
             FirstFlight::Taken(hello) => {
                 let next = Adopted::plain(cx, hello.legs, hello.beginning).drive(cx);

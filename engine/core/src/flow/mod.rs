@@ -32,6 +32,7 @@ mod report;
 mod settings;
 mod snapshot;
 mod starttls;
+mod watched;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -220,8 +221,15 @@ impl<IO: Io> Flow<IO> {
         if let Phase::Bypassed(bypassed) = &mut self.phase {
             let (now, idle) = (cx.now, cx.shared.limits.idle_time);
             let segment = Segment::parse(headers.segment(frame.data()));
-            return match segment.map_or(true, |segment| bypassed.observe(now, idle, from, &segment)) {
+            let passes = segment.as_ref().map_or(true, |segment| bypassed.observe(now, idle, from, segment));
+            return match passes {
                 true => {
+                    if bypassed.watched
+                        && let Ok(segment) = &segment
+                        && verify(&frame, headers).is_ok()
+                    {
+                        self.watch(cx, from, segment);
+                    }
                     cx.show_frame(&frame);
                     cx.send(from.other(), frame);
                 }

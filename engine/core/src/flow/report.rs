@@ -15,7 +15,7 @@ use crate::phase::FlowPhase;
 use crate::policy::Profile;
 use crate::port::Io;
 use crate::reason::Reason;
-use crate::tls::HandshakeReport;
+use crate::tls::{HandshakeReport, ServerUnread};
 
 /// What a call for an adopted flow has to tell. It is told at the end of the call, handshake first and anomalies last.
 #[derive(Default)]
@@ -99,8 +99,7 @@ impl<IO: Io> Flow<IO> {
         profile: Option<&Arc<Profile>>,
         reason: Reason,
     ) {
-        let event = self.tls_event(hello, profile, reason);
-        count_profile(cx, profile, event.action);
+        let event = self.tls_event(cx, hello, profile, reason);
         let head = self.head(cx.wall, &cx.shared);
         cx.events.push(Event::Tls(head, Box::new(event)));
     }
@@ -130,8 +129,7 @@ impl<IO: Io> Flow<IO> {
             };
             self.learn(cx, outcome)
         });
-        let mut event = self.tls_event(Some(hello), profile.as_ref(), reason);
-        count_profile(cx, profile.as_ref(), event.action);
+        let mut event = self.tls_event(cx, Some(hello), profile.as_ref(), reason);
         if reason == Reason::PolicyDecrypt
             && let Some(began) = self.about.as_ref().and_then(|about| about.handshakes_began)
         {
@@ -150,13 +148,16 @@ impl<IO: Io> Flow<IO> {
         cx.events.push(Event::Tls(head, Box::new(event)));
     }
 
-    fn tls_event(
+    /// Counts it for its profile, too.
+    pub(super) fn tls_event(
         &self,
+        cx: &Context<IO>,
         hello: Option<HelloInfo>,
         profile: Option<&Arc<Profile>>,
         reason: Reason,
     ) -> TlsEvent {
         let (action, rule) = self.decided.clone().unwrap_or((Action::Block, None));
+        count_profile(cx, profile, action);
         TlsEvent {
             action,
             reason,
@@ -167,6 +168,7 @@ impl<IO: Io> Flow<IO> {
             client_leg: None,
             server_leg: None,
             certificate: None,
+            server: None,
             defect: None,
             minted_serial: None,
             minted_by: None,
@@ -181,6 +183,7 @@ impl<IO: Io> Flow<IO> {
             return;
         }
         self.ended = Some(reason);
+        self.tell_watched(cx, Some(ServerUnread::Ended));
         if let Some((hello, profile)) = self.take_pending() {
             if is_refusal(reason) {
                 self.decided = self.decided.take().map(|(_, rule)| (Action::Block, rule));

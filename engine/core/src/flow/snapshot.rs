@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use tcp_stack::{Info, Instant};
 
 use super::leg::Leg;
+use super::watched::Watched;
 use super::{Flow, Identity, Phase};
 use crate::end::{End, PerEnd};
 use crate::event::{HelloInfo, LegInfo, Timestamp, Unread, Volume};
@@ -23,6 +24,8 @@ const MAX_ALPN: usize = 32;
 pub(super) struct About {
     /// A hello that is to be decrypted or answered, until its `tls` event.
     pub(super) pending: Option<Box<(HelloInfo, Option<Arc<Profile>>)>>,
+    /// One that is bypassed, until the server's first flight has gone by.
+    pub(super) watched: Option<Box<Watched>>,
     /// When its handshakes began.
     pub(super) handshakes_began: Option<Instant>,
     /// Bytes of that hello, while it is there.
@@ -63,6 +66,7 @@ impl About {
     pub(super) fn memory(&self) -> usize {
         let Self {
             pending,
+            watched,
             handshakes_began: _,
             pending_bytes,
             sni,
@@ -72,13 +76,14 @@ impl About {
             tls,
         } = self;
         let pending = pending.as_ref().map_or(0, |_| *pending_bytes);
+        let watched = watched.as_ref().map_or(0, |watched| watched.memory());
         let sni = sni.as_ref().map_or(0, |name| name.len());
         let tls = tls.as_deref().map_or(0, |legs| {
             let alpn =
                 |leg: &Option<LegInfo>| leg.as_ref().and_then(|leg| leg.alpn.as_ref()).map_or(0, |a| a.len());
             size_of_val(legs) + legs.iter().map(alpn).sum::<usize>()
         });
-        size_of::<Self>() + pending + sni + tls
+        size_of::<Self>() + pending + watched + sni + tls
     }
 
     /// The server name, unless it is longer than one can be.

@@ -4,41 +4,10 @@ use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
 use super::answers::{Answers, Decrypt};
+use crate::cli::pinned::PINNED;
 
 /// Where the package and the unit have the configuration, and where its engine may write.
 const SYSTEM: [&str; 3] = ["/etc/wireglass", "/var/log/wireglass", "/var/lib/wireglass"];
-
-/// Servers whose clients take no certificate but their makers', as these say themselves.
-const PINNED: [(&str, &str, &[&str]); 4] = [
-    (
-        "pinned: Apple",
-        "https://support.apple.com/101555",
-        &["*.apple.com", "*.apple-cloudkit.com", "*.cdn-apple.com", "*.icloud.com", "*.mzstatic.com"],
-    ),
-    (
-        "pinned: Windows",
-        "https://learn.microsoft.com/windows/privacy/manage-windows-11-endpoints",
-        &[
-            "*.windowsupdate.com",
-            "*.update.microsoft.com",
-            "*.delivery.mp.microsoft.com",
-            "*.dsp.mp.microsoft.com",
-            "*.wns.windows.com",
-            "*.manage.microsoft.com",
-            "*.dm.microsoft.com",
-        ],
-    ),
-    (
-        "pinned: Android",
-        "https://support.google.com/work/android/answer/10513641",
-        &["android.clients.google.com", "mtalk.google.com", "play.googleapis.com"],
-    ),
-    (
-        "pinned: messengers",
-        "https://support.signal.org/hc/articles/360007320291",
-        &["*.signal.org", "*.whispersystems.org", "*.whatsapp.net"],
-    ),
-];
 
 /// Where an engine with a configuration in this folder writes events and what it has learned.
 pub(super) struct Outputs {

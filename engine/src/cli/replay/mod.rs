@@ -1,45 +1,67 @@
-//! `wireglass replay`: what policy would do with the flows of a capture file, without a port.
+//! `wireglass replay`: what policy would do with the flows of captures, without a port.
 //!
-//! [`capture`] reads the file, [`player`] lets it run through the engine's own workers, [`render`] prints.
+//! ```text
+//! captures ─► player: the engine's own workers ─► render, a line for each flow
+//!         └─► onlooker: what both ends have said ─┴► report, what it comes to
+//! ```
 
 mod capture;
+mod captures;
+mod conversation;
+mod onlooker;
 mod player;
 mod render;
+mod report;
+mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_reports;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use wireglass_core::event::Action;
+use wireglass_core::packet::{PassAction, classify};
 
-use self::capture::{Capture, CaptureError};
+use self::captures::Captures;
+use self::onlooker::Onlooker;
 use self::player::{Played, Player, Totals};
 use self::render::{Line, Row};
+use self::report::{Html, Judge, Report, Source, Tally, Text};
 use super::{USAGE, with_config};
-use crate::config::Config;
+use crate::config::{Config, Verification};
 
 const HELP: &str = "\
 Examples:
   wireglass replay -c wire.toml morning.pcap
+  wireglass replay -c wire.toml --report text span-*.pcap.gz
+  wireglass replay -c wire.toml --report html span-*.pcap.gz > report.html
   tcpdump -w - -i eth1 | wireglass replay -c wire.toml -
   wireglass replay -c wire.toml --json morning.pcapng | jq -r 'select(.action == \"block\") | .sni'
 
 The packets go through the engine's own workers with the capture's clock, so flows are found, held and decided as on a wire; nothing is
 sent. One line for each TCP flow to an intercepted port, when it ends: who, SNI, ALPN and JA4 of its ClientHello, the decision, and the rule
-or the reason. Who sends the SYN is the client. What the server's certificate would have changed is not known to a capture.
+or the reason. Who sends the SYN is the client. Several captures are read as one, in the order of their packets' times.
+
+--report reads a capture of the network as it is, before anything is decrypted (a SPAN port, a tap), and says what a roll-out of this
+policy comes to: which names are decrypted, bypassed and blocked; which servers and kinds of clients would break, and what to do about
+each (old versions, no common cipher suite, client certificates, certificates that verification refuses, names that are known to be pinned);
+and what passes uninspected (QUIC, other ports, tunnels). Certificates are verified as of the time of the capture, with [trust] as it is
+configured. TLS 1.3 hides them. The JSON has all rows, the page 500 of each table, and the text --top.
 
 A capture made at a host has checksums that its card would have filled in; wrong ones are put right. A capture should have whole
-packets (tcpdump -s 0). It may be of any length: what is kept is what an engine keeps, at most 65,536 flows at a time. How far it is, and at the end
-counts of flows and of dropped packets by reason, are told on standard error.
+packets (tcpdump -s 0). It may be of any length: what is kept is what an engine keeps, at most 65,536 flows at a time, and a report tells
+50,000 names apart. How far it is, and at the end counts of flows, of frames that are not looked into and of dropped packets, are told on
+standard error.
 
-Exit status: 0 done; 1 the file cannot be read, or not to its end; 2 wrong usage or configuration.";
+Exit status: 0 done; 1 a file cannot be read, or not to its end; 2 wrong usage or configuration.";
 
-/// Show what policy would do with the flows of a capture file.
+/// Show what policy would do with the flows of captures, or report what a roll-out comes to.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct ReplayArgs {
@@ -52,10 +74,27 @@ pub(super) struct ReplayArgs {
     /// One JSON object a flow
     #[arg(long)]
     json: bool,
-    /// A pcap or pcapng file, also in gzip; `-` is standard input
-    #[arg(value_name = "CAPTURE")]
-    capture: PathBuf,
+    /// A report for a roll-out in place of flows
+    #[arg(long, value_name = "FORM", conflicts_with = "json")]
+    report: Option<Form>,
+    /// Rows of each table of a text report [default: 20]
+    #[arg(long, value_name = "ROWS", requires = "report")]
+    top: Option<usize>,
+    /// pcap or pcapng files, also in gzip; `-` alone is standard input
+    #[arg(value_name = "CAPTURE", required = true)]
+    captures: Vec<PathBuf>,
 }
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+    Html,
+}
+
+/// Rows of a table that fit a terminal.
+const TOP: usize = 20;
 
 /// Runs the command.
 pub(super) fn run(args: &ReplayArgs) -> ExitCode {
@@ -65,9 +104,17 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
             errln!("wireglass: --wire: {} has no wire {name:?}", config.file.display());
             return ExitCode::from(USAGE);
         };
-        let mut printer = Printer { out: io::BufWriter::new(io::stdout().lock()), json: args.json };
-        match replay(&config, &wire, &args.capture, &mut printer) {
-            Ok(summary) => summary.tell(&args.capture),
+        if args.captures.len() > 1 && args.captures.iter().any(|path| path.as_os_str() == "-") {
+            errln!("wireglass: standard input (-) can only be the one capture");
+            return ExitCode::from(USAGE);
+        }
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let done = match args.report {
+            None => list(&config, &wire, args, &mut Printer { out, json: args.json }),
+            Some(form) => write_report(&config, &wire, args, form, &mut out),
+        };
+        match done {
+            Ok(summary) => summary.tell(),
             Err(Failure::Reader) => ExitCode::SUCCESS,
             Err(Failure::Told(message)) => {
                 errln!("wireglass: {message}");
@@ -93,40 +140,27 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn replay(
+/// A line for each flow.
+fn list(
     config: &Config,
     wire: &Arc<str>,
-    path: &Path,
+    args: &ReplayArgs,
     printer: &mut Printer<impl Write>,
 ) -> Result<Summary, Failure> {
-    let name = path.display();
-    let mut capture = Capture::open(path).map_err(|error| match error {
-        CaptureError::Io(error) => Failure::Told(format!("{name}: {error}")),
-        error => Failure::Told(format!("{name} {error}")),
-    })?;
+    let mut captures = Captures::open(&args.captures).map_err(Failure::Told)?;
     let mut summary = Summary::default();
     let mut player: Option<Player> = None;
-    let mut progress = Progress::new(path);
+    let mut progress = Progress::new(&args.captures);
     printer.heading()?;
-    summary.stopped = loop {
-        let packet = match capture.next() {
-            Ok(Some(packet)) => packet,
-            Ok(None) => break None,
-            Err(error) => break Some(error),
-        };
-        let player = match &mut player {
-            Some(player) => player,
-            None => player.insert(
-                Player::new(config, wire, packet.time).map_err(|error| Failure::Told(error.to_string()))?,
-            ),
-        };
+    while let Some(packet) = captures.next() {
+        let player = begun(&mut player, config, wire, packet.time)?;
         player.play(packet);
         for flow in player.ended() {
             summary.count(&flow);
             printer.print(&flow)?;
         }
-        progress.step(capture.position());
-    };
+        progress.step(captures.position());
+    }
     if let Some(player) = player {
         let (flows, totals) = player.finish();
         summary.totals = totals;
@@ -136,7 +170,95 @@ fn replay(
         }
     }
     printer.out.flush()?;
+    summary.faults = captures.into_faults();
     Ok(summary)
+}
+
+/// What the flows come to.
+fn write_report(
+    config: &Config,
+    wire: &Arc<str>,
+    args: &ReplayArgs,
+    form: Form,
+    out: &mut impl Write,
+) -> Result<Summary, Failure> {
+    let (report, summary) = report(config, wire, args)?;
+    match form {
+        Form::Text => write!(out, "{}", Text { report: &report, top: args.top.unwrap_or(TOP) })?,
+        Form::Html => write!(out, "{}", Html(&report))?,
+        Form::Json => {
+            serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+    }
+    out.flush()?;
+    Ok(summary)
+}
+
+fn report(config: &Config, wire: &Arc<str>, args: &ReplayArgs) -> Result<(Report, Summary), Failure> {
+    let told = |error: &dyn std::fmt::Display| Failure::Told(format!("{}: {error}", config.file.display()));
+    let verification = Verification::load(&config.file).map_err(|faults| told(&faults))?;
+    let mut tally = Tally::new(Judge::new(verification).map_err(|error| told(&error))?);
+    let mut onlooker = Onlooker::new(Arc::new(config.compile_policy()), config.crypto.provider);
+    let mut captures = Captures::open(&args.captures).map_err(Failure::Told)?;
+    let mut summary = Summary::default();
+    let mut player: Option<Player> = None;
+    let mut progress = Progress::new(&args.captures);
+    let mut time: Option<(u64, u64)> = None;
+    while let Some(packet) = captures.next() {
+        let (at, frame) = (packet.time, packet.frame.clone());
+        let (from, to) = time.unwrap_or((at, at));
+        time = Some((from.min(at), to.max(at)));
+        let player = begun(&mut player, config, wire, at)?;
+        player.play(packet);
+        // What it says of an older connection comes before the packet that begins another one.
+        take_decided(player.ended(), &mut summary, &mut onlooker);
+        onlooker.see(at, &frame, &classify(&frame));
+        onlooker.ended().iter().for_each(|ended| tally.count(ended));
+        onlooker.quic_hellos().iter().for_each(|hello| tally.count_quic(hello));
+        progress.step(captures.position());
+    }
+    if let Some(player) = player {
+        let (flows, totals) = player.finish();
+        summary.totals = totals;
+        take_decided(flows, &mut summary, &mut onlooker);
+    }
+    onlooker.finish();
+    onlooker.ended().iter().for_each(|ended| tally.count(ended));
+    summary.faults = captures.into_faults();
+    let report = tally.into_report(Source {
+        configuration: config.file.display().to_string(),
+        wire: wire.to_string(),
+        captures: args.captures.iter().map(|path| path.display().to_string()).collect(),
+        time,
+        totals: summary.totals.clone(),
+        evicted: onlooker.evicted(),
+        stopped: (!summary.faults.is_empty()).then(|| summary.faults.join("; ")),
+    });
+    Ok((report, summary))
+}
+
+fn take_decided(flows: Vec<Played>, summary: &mut Summary, onlooker: &mut Onlooker) {
+    for flow in flows {
+        summary.count(&flow);
+        onlooker.decided(flow);
+    }
+}
+
+/// The engine, which starts with the first packet.
+fn begun<'p>(
+    player: &'p mut Option<Player>,
+    config: &Config,
+    wire: &Arc<str>,
+    time: u64,
+) -> Result<&'p mut Player, Failure> {
+    match player {
+        Some(player) => Ok(player),
+        None => {
+            let new = Player::new(config, wire, time).map_err(|error| Failure::Told(error.to_string()))?;
+            Ok(player.insert(new))
+        }
+    }
 }
 
 fn wire(config: &Config, name: Option<&str>) -> Option<Arc<str>> {
@@ -172,8 +294,8 @@ struct Summary {
     /// Flows to be decrypted, bypassed, blocked, and of which nothing is known.
     flows: [u64; 4],
     totals: Totals,
-    /// Why the end of the file was not reached.
-    stopped: Option<CaptureError>,
+    /// Why the end of some files was not reached.
+    faults: Vec<String>,
 }
 
 impl Summary {
@@ -186,9 +308,9 @@ impl Summary {
         }] += 1;
     }
 
-    fn tell(self, path: &Path) -> ExitCode {
-        let Self { flows: [decrypt, bypass, block, undecided], totals, stopped } = self;
-        let Totals { packets, cut, mended, dropped } = totals;
+    fn tell(self) -> ExitCode {
+        let Self { flows: [decrypt, bypass, block, undecided], totals, faults } = self;
+        let Totals { packets, cut, mended, uninspected, dropped } = totals;
         errln!(
             "wireglass: {packets} packets; flows: {decrypt} decrypt, {bypass} bypass, {block} block, {undecided} undecided"
         );
@@ -200,16 +322,18 @@ impl Summary {
         if mended > 0 {
             errln!("wireglass: {mended} packets had wrong checksums, which were put right");
         }
+        for (class, action, frames) in uninspected {
+            let fate =
+                if action == PassAction::Forward { "pass uninspected" } else { "are dropped uninspected" };
+            errln!("wireglass: {frames} frames {fate}, {}: {}", class.name(), class.help());
+        }
         for (why, count) in dropped {
             errln!("wireglass: {count} packets dropped, {why}: {}", why.help());
         }
-        match stopped {
-            Some(error) => {
-                errln!("wireglass: {} {error}; the above is what comes before", path.display());
-                ExitCode::FAILURE
-            }
-            None => ExitCode::SUCCESS,
+        for fault in &faults {
+            errln!("wireglass: {fault}; the above has what comes before");
         }
+        if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -226,10 +350,13 @@ impl Progress {
     const STRIDE: u64 = 1024;
     const EVERY: Duration = Duration::from_secs(5);
 
-    fn new(path: &Path) -> Self {
+    fn new(paths: &[PathBuf]) -> Self {
         // Of a pipe, and of what is packed, the length is not known.
-        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
-        let length = path.metadata().ok().filter(|_| !is_packed).map_or(0, |about| about.len());
+        let length_of = |path: &PathBuf| {
+            let is_packed = path.extension().is_some_and(|extension| extension == "gz");
+            path.metadata().ok().filter(|about| !is_packed && about.is_file()).map(|about| about.len())
+        };
+        let length = paths.iter().map(length_of).sum::<Option<u64>>().unwrap_or(0);
         let now = Instant::now();
         Self { length, began: now, told: now, packets: 0 }
     }

@@ -12,7 +12,7 @@ use wireglass_core::exclusions::Exclusions;
 use wireglass_core::fairness::{Fairness, PerClient};
 use wireglass_core::flow::Limits;
 use wireglass_core::generations::Generations;
-use wireglass_core::packet::{Class, Headers, classify};
+use wireglass_core::packet::{Class, Headers, PassAction, Uninspected, classify};
 use wireglass_core::policy::{Decision, FlowFacts, Policy, Tallies};
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::{PacketDrop, Reason};
@@ -68,6 +68,8 @@ pub(super) struct Totals {
     pub(super) cut: u64,
     /// Whose checksums were wrong, and were put right.
     pub(super) mended: u64,
+    /// Frames that the engine does not look into, and what becomes of them.
+    pub(super) uninspected: Vec<(Uninspected, PassAction, u64)>,
     /// Which the engine dropped, malformed ones among them.
     pub(super) dropped: Vec<(PacketDrop, u64)>,
 }
@@ -168,6 +170,13 @@ impl Player {
         let mut flows = self.ended;
         flows.extend(self.flows.into_values());
         flows.sort_by_key(|flow| flow.id);
+        let classes =
+            Uninspected::ALL.iter().flat_map(|&class| PassAction::ALL.map(|action| (class, action)));
+        let frames = |(class, action)| {
+            let counts = self.engine.counters().iter().map(|c| c.uninspected(class, action).value());
+            (class, action, counts.sum())
+        };
+        self.totals.uninspected = classes.map(frames).filter(|&(.., frames)| frames > 0).collect();
         let dropped = |why: &PacketDrop| (*why, self.engine.counters().iter().map(|c| c.dropped(*why)).sum());
         self.totals.dropped = PacketDrop::ALL.iter().map(dropped).filter(|&(_, count)| count > 0).collect();
         (flows, self.totals)

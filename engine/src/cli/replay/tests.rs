@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -53,6 +54,13 @@ default = "block"
 const BEGAN: u64 = 1_795_464_845_123_456;
 
 fn config(rules: &str) -> (TempDir, Config) {
+    let (folder, file) = write(rules);
+    let config = Config::load(&file).expect("in order");
+    (folder, config)
+}
+
+/// A folder with two CAs and this configuration.
+pub(super) fn write(rules: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     let dir = folder.path().join("ca");
@@ -60,8 +68,7 @@ fn config(rules: &str) -> (TempDir, Config) {
         .expect("two CAs");
     let file = folder.path().join("wire.toml");
     fs::write(&file, rules).expect("writable");
-    let config = Config::load(&file).expect("in order");
-    (folder, config)
+    (folder, file)
 }
 
 /// Three visits, as they passed over a wire.
@@ -135,6 +142,18 @@ fn read(bytes: &[u8]) -> Result<Vec<Packet>, CaptureError> {
         packets.push(packet);
     }
     Ok(packets)
+}
+
+/// All packets of a file.
+pub(super) fn packets_of(path: &Path) -> Vec<Packet> {
+    let mut capture = Capture::open(path).expect("a capture");
+    std::iter::from_fn(|| capture.next().expect("whole")).collect()
+}
+
+/// A pcap file of these.
+pub(super) fn pcap_of(packets: &[Packet]) -> Vec<u8> {
+    let packets: Vec<_> = packets.iter().map(|packet| (packet.time, packet.frame.clone())).collect();
+    pcap(&packets, 1, 0)
 }
 
 fn play(config: &Config, packets: Vec<Packet>) -> Vec<Played> {

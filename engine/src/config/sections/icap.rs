@@ -81,6 +81,15 @@ impl IcapServers {
         Some(place)
     }
 
+    /// All services, by the names that rules have for their servers.
+    pub fn services(&self) -> Vec<(Arc<str>, Arc<Server>)> {
+        let named = |each: &IcapServer| {
+            let name = Arc::clone(&each.name);
+            each.services().map(|service| (Arc::clone(&name), Arc::clone(service))).collect::<Vec<_>>()
+        };
+        self.servers.iter().flat_map(named).collect()
+    }
+
     /// Those who ask them, by their places.
     pub fn inspectors(&self) -> Vec<Arc<dyn Inspector>> {
         let inspector = |each: &IcapServer| -> Arc<dyn Inspector> {
