@@ -5,10 +5,16 @@
 //! its grams       | q |     each run of q bytes in the first m
 //! in the text     looked at every m - q + 1 bytes, so that one look falls on a gram of whatever begins since the last
 //! ```
+//! The longer m is the fewer looks there are, so literals are grouped by their length.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
 use hashbrown::HashSet;
+
+/// Fibonacci hashing: the highest bits of a product with it depend on all bits of what is hashed.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Looks that are taken together.
+const LOOKS: usize = 4;
 
 /// What comes of a search for beginnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,33 +25,38 @@ pub(super) enum Next {
     Open(usize),
 }
 
-/// Bits by hashes of grams.
+/// A Bloom filter whose two bits of an entry lie in one word, so that a look is one access to memory.
 #[derive(Debug)]
 struct BitMap {
-    words: Vec<u64>,
-    shift: u32,
+    /// A power of two of them.
+    words: Box<[u64]>,
 }
 
 impl BitMap {
-    /// For so many entries: few others are taken for them.
+    /// Twelve bits for each entry, or up to twice as many: one or two in a hundred others are taken for them.
     fn new(entries: usize) -> Self {
-        let bits = (32 * entries).next_power_of_two().clamp(1 << 12, 1 << 23);
-        Self { words: vec![0; bits / 64], shift: 64 - bits.trailing_zeros() }
+        let bits = (12 * entries).next_power_of_two().clamp(1 << 12, 1 << 23);
+        Self { words: vec![0; bits / 64].into() }
     }
 
-    /// Fibonacci hashing: the highest bits of the product depend on all of the gram.
-    fn place(&self, gram: u64) -> u64 {
-        gram.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift
+    /// Its word, and its bits there.
+    fn place(&self, gram: u64) -> (usize, u64) {
+        let hash = gram.wrapping_mul(FACTOR);
+        ((hash >> 40) as usize & (self.words.len() - 1), 1 << (hash >> 58) | 1 << (hash >> 34 & 63))
     }
 
     fn insert(&mut self, gram: u64) {
-        let bit = self.place(gram);
-        self.words[(bit / 64) as usize] |= 1 << (bit % 64);
+        let (word, bits) = self.place(gram);
+        self.words[word] |= bits;
     }
 
     fn has(&self, gram: u64) -> bool {
-        let bit = self.place(gram);
-        self.words.get((bit / 64) as usize).is_some_and(|word| word >> (bit % 64) & 1 != 0)
+        let (word, bits) = self.place(gram);
+        self.words.get(word).is_some_and(|word| word & bits == bits)
+    }
+
+    fn memory(&self) -> usize {
+        size_of_val(&*self.words)
     }
 }
 
@@ -63,12 +74,12 @@ impl Hasher for PrefixHasher {
     }
 
     fn write_u64(&mut self, value: u64) {
-        let product = value.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let product = value.wrapping_mul(FACTOR);
         self.0 = product ^ product >> 32;
     }
 }
 
-/// The beginnings of literals that all have at least `M` bytes.
+/// The beginnings of literals that all have at least `M` bytes, known by grams of `Q`.
 #[derive(Debug)]
 pub(super) struct LiteralFilter<const M: usize, const Q: usize> {
     grams: BitMap,
@@ -81,55 +92,86 @@ impl<const M: usize, const Q: usize> LiteralFilter<M, Q> {
 
     /// Literals that are shorter are none of its business.
     pub(super) fn new<'a>(literals: impl Iterator<Item = &'a [u8]>) -> Self {
-        let exact: HashSet<_, _> = literals.filter_map(|literal| prefix::<M>(literal, 0)).collect();
-        let (mut grams, mut prefixes) = (BitMap::new(exact.len() * Self::STRIDE), BitMap::new(exact.len()));
-        for value in &exact {
-            prefixes.insert(*value);
-            for at in 0..Self::STRIDE {
-                grams.insert(value >> (8 * at) & mask(Q));
-            }
+        let (mut exact, mut distinct) = (HashSet::default(), HashSet::default());
+        for literal in literals {
+            let Some(value) = prefix::<M>(literal, 0) else { continue };
+            exact.insert(value);
+            distinct.extend((0..Self::STRIDE).filter_map(|at| gram::<Q>(literal, at)));
         }
+        let (mut grams, mut prefixes) = (BitMap::new(distinct.len()), BitMap::new(exact.len()));
+        exact.iter().for_each(|value| prefixes.insert(*value));
+        let distinct: HashSet<u64, BuildHasherDefault<PrefixHasher>> = distinct;
+        distinct.iter().for_each(|gram| grams.insert(*gram));
         Self { grams, prefixes, exact }
     }
 
     /// The first place from `from` on, and before `below`, where a literal may begin.
     pub(super) fn next(&self, bytes: &[u8], mut from: usize, below: usize) -> Next {
-        while from < below && from + M <= bytes.len() {
-            let Some(gram) = prefix::<Q>(bytes, from + Self::STRIDE - 1) else { break };
-            if self.grams.has(gram) {
-                let end = below.min(from + Self::STRIDE);
-                for start in from..end {
-                    match prefix::<M>(bytes, start) {
-                        None => return Next::Open(start),
-                        Some(value) if self.prefixes.has(value) && self.exact.contains(&value) => {
-                            return Next::Candidate(start);
-                        }
-                        Some(_) => {}
-                    }
-                }
-                from = end;
-            } else {
-                from += Self::STRIDE;
+        loop {
+            from = self.pass_over(bytes, from, below);
+            if from >= below || from + M > bytes.len() {
+                return Next::Open(from.min(bytes.len()));
             }
+            let Some(gram) = gram::<Q>(bytes, from + Self::STRIDE - 1) else { return Next::Open(from) };
+            if !self.grams.has(gram) {
+                from += Self::STRIDE;
+                continue;
+            }
+            let end = below.min(from + Self::STRIDE);
+            for start in from..end {
+                match prefix::<M>(bytes, start) {
+                    None => return Next::Open(start),
+                    Some(value) if self.prefixes.has(value) && self.exact.contains(&value) => {
+                        return Next::Candidate(start);
+                    }
+                    Some(_) => {}
+                }
+            }
+            from = end;
         }
-        Next::Open(from.min(bytes.len()))
+    }
+
+    /// Goes on while grams are those of no literal, several at a time. Returns a place before which none begins.
+    fn pass_over(&self, bytes: &[u8], mut from: usize, below: usize) -> usize {
+        let (step, window) = (LOOKS * Self::STRIDE, LOOKS * Self::STRIDE + size_of::<u64>());
+        while from + step <= below
+            && let Some(window) = bytes.get(from..from + window)
+        {
+            let has = |look: usize| {
+                let at = Self::STRIDE * (look + 1) - 1;
+                gram::<Q>(window, at).is_none_or(|gram| self.grams.has(gram))
+            };
+            // One branch for all of them.
+            if has(0) | has(1) | has(2) | has(3) {
+                return from + Self::STRIDE * (0..LOOKS).take_while(|look| !has(*look)).count();
+            }
+            from += step;
+        }
+        from
     }
 
     /// Bytes of memory that it holds.
     pub(super) fn memory(&self) -> usize {
-        (self.grams.words.len() + self.prefixes.words.len()) * 8 + self.exact.capacity() * 9
+        self.grams.memory() + self.prefixes.memory() + self.exact.capacity() * 9
     }
 }
 
-const fn mask(bytes: usize) -> u64 {
-    u64::MAX >> (64 - 8 * bytes)
-}
-
-/// `N` bytes, at most eight, from there on; none: there are not so many.
-fn prefix<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
+/// `Q` bytes, at most eight, from there on; none: there are not so many.
+fn gram<const Q: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     if let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        return Some(u64::from_le_bytes(*eight) & mask(N));
+        return Some(u64::from_le_bytes(*eight) & u64::MAX >> (64 - 8 * Q));
     }
-    let few = bytes.get(at..at + N)?;
+    let few = bytes.get(at..at + Q)?;
     Some(few.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
+/// `M` bytes, at most sixteen, from there on; more than eight as a hash of them.
+fn prefix<const M: usize>(bytes: &[u8], at: usize) -> Option<u64> {
+    if M <= 8 {
+        return gram::<M>(bytes, at);
+    }
+    let all = bytes.get(at..at + M)?;
+    let [first, last] =
+        [all.first_chunk::<8>()?, all.last_chunk::<8>()?].map(|half| u64::from_le_bytes(*half));
+    Some(first.wrapping_mul(FACTOR) ^ last.rotate_left(29))
 }

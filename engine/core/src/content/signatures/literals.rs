@@ -17,7 +17,9 @@ pub const MIN_LITERAL: usize = 4;
 /// Most bytes of a literal.
 pub const MAX_LITERAL: usize = 255;
 /// Literals of so many bytes are passed over faster.
-const LONG: usize = 8;
+const MEDIUM: usize = 8;
+/// And those of so many faster again.
+const LONG: usize = 16;
 
 /// What a text is that is no literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,36 +71,45 @@ pub fn parse_literal(text: &str) -> Result<Vec<u8>, LiteralError> {
 #[derive(Default)]
 pub(super) struct LiteralsBuilder {
     short: Vec<(Vec<u8>, SignatureId)>,
+    medium: Vec<(Vec<u8>, SignatureId)>,
     long: Vec<(Vec<u8>, SignatureId)>,
 }
 
 impl LiteralsBuilder {
     pub(super) fn insert(&mut self, literal: &[u8], id: SignatureId) {
-        let list = if literal.len() < LONG { &mut self.short } else { &mut self.long };
+        let list = match literal.len() {
+            ..MEDIUM => &mut self.short,
+            MEDIUM..LONG => &mut self.medium,
+            LONG.. => &mut self.long,
+        };
         list.push((literal.to_owned(), id));
     }
 
     pub(super) fn build(self) -> Result<Literals, SignatureError> {
-        let Self { short, long } = self;
-        let bytes: usize = short.iter().chain(&long).map(|(literal, _)| literal.len()).sum();
-        if short.len() + long.len() > MAX_LITERALS || bytes > MAX_LITERAL_BYTES {
+        let Self { short, medium, long } = self;
+        let count = short.len() + medium.len() + long.len();
+        let bytes: usize =
+            [&short, &medium, &long].into_iter().flatten().map(|(literal, _)| literal.len()).sum();
+        if count > MAX_LITERALS || bytes > MAX_LITERAL_BYTES {
             return Err(SignatureError::TooManyLiterals);
         }
-        Ok(Literals { short: Group::new(short)?, long: Group::new(long)? })
+        Ok(Literals { short: Group::new(short)?, medium: Group::new(medium)?, long: Group::new(long)? })
     }
 }
 
 /// The literals of all sets.
 #[derive(Debug, Default)]
 pub(super) struct Literals {
-    short: Option<Group<MIN_LITERAL, MIN_LITERAL>>,
-    long: Option<Group<LONG, 5>>,
+    short: Option<Group<MIN_LITERAL, 3>>,
+    medium: Option<Group<MEDIUM, 5>>,
+    long: Option<Group<LONG, 8>>,
 }
 
 /// What is known of the bytes before.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LiteralsState {
     short: GroupState,
+    medium: GroupState,
     long: GroupState,
 }
 
@@ -114,6 +125,9 @@ impl Literals {
         if let Some(group) = self.short.as_ref().filter(|group| group.sets.shares(wanted)) {
             group.push(&mut state.short, bytes, &mut found);
         }
+        if let Some(group) = self.medium.as_ref().filter(|group| group.sets.shares(wanted)) {
+            group.push(&mut state.medium, bytes, &mut found);
+        }
         if let Some(group) = self.long.as_ref().filter(|group| group.sets.shares(wanted)) {
             group.push(&mut state.long, bytes, &mut found);
         }
@@ -121,7 +135,10 @@ impl Literals {
 
     /// Bytes of memory that they take.
     pub(super) fn memory(&self) -> usize {
-        self.short.as_ref().map_or(0, Group::memory) + self.long.as_ref().map_or(0, Group::memory)
+        let Self { short, medium, long } = self;
+        short.as_ref().map_or(0, Group::memory)
+            + medium.as_ref().map_or(0, Group::memory)
+            + long.as_ref().map_or(0, Group::memory)
     }
 }
 
