@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wireglass::fleet::status::FleetStatus;
 use wireglass::handshake_pool::JobTimes;
 use wireglass::log::ring;
 use wireglass::metrics::{
@@ -123,6 +124,7 @@ fn metrics() -> Arc<Metrics> {
     metrics.set_signer(Arc::default());
     metrics.set_fetcher(Arc::new(Fetcher::new(FetchSettings::default(), Provider::default())));
     metrics.set_verdicts(Arc::new(VerdictCounters::default()));
+    metrics.set_fleet(Arc::new(FleetStatus::default()));
     let times = Arc::<JobTimes>::default();
     times.waited.observe(1_000);
     metrics.set_job_times([("handshake", times), ("content", Arc::default())]);

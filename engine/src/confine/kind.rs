@@ -29,11 +29,13 @@ pub enum Kind {
     Exclusions,
     /// CRLs and their like, over HTTP.
     Fetch,
+    /// The fleet: etcd, and the folder of what was pushed.
+    Fleet,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Main,
         Self::Worker,
         Self::Handshake,
@@ -47,6 +49,7 @@ impl Kind {
         Self::Capture,
         Self::Exclusions,
         Self::Fetch,
+        Self::Fleet,
     ];
 
     /// As messages have it.
@@ -65,6 +68,7 @@ impl Kind {
             Self::Capture => "capture",
             Self::Exclusions => "exclusions",
             Self::Fetch => "fetch",
+            Self::Fleet => "fleet",
         }
     }
 }

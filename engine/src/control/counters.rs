@@ -13,6 +13,7 @@ use wireglass_core::reason::{MirrorDrop, PacketDrop, PortDrop};
 
 use super::operate::OrderRecord;
 use super::server::unix_now;
+use crate::fleet::status::FleetRecord;
 use crate::metrics::{Metrics, PoolStatistics, PortStatistics};
 
 /// A word of a fixed list, or a name.
@@ -137,6 +138,9 @@ pub struct EngineRecord {
     /// In the order of their names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<MirrorRecord>,
+    /// How it stands with its fleet; none: it is in none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetRecord>,
     /// Workers that have failed, and whose frames pass uninspected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_workers: Vec<usize>,
@@ -176,6 +180,7 @@ impl Counters {
                 generations_older: generation.older(),
                 log_dropped,
                 log_lost,
+                fleet: metrics.fleet().map(|status| status.read()),
                 failed_workers: metrics.failed_workers().collect(),
                 orders: metrics.orders().list(Instant::now()).into_iter().map(OrderRecord::new).collect(),
                 exclusions: metrics.exclusions().map_or(0, |all| all.holding(unix_now())) as u64,

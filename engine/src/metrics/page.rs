@@ -22,6 +22,7 @@ use crate::capture::CaptureCounters;
 use crate::confine::Confinement;
 use crate::handshake_pool::JobTimes;
 use crate::orders::Orders;
+use crate::fleet::status::FleetStatus;
 use crate::signer::SignerCounters;
 use crate::verdicts::VerdictCounters;
 use wireglass_core::caches::TlsCaches;
@@ -103,6 +104,7 @@ pub struct Metrics {
     mirrors: OnceLock<Vec<Arc<str>>>,
     pub(super) capture: OnceLock<Arc<CaptureCounters>>,
     pub(super) verdicts: OnceLock<Arc<VerdictCounters>>,
+    pub(super) fleet: OnceLock<Arc<FleetStatus>>,
     tallies: Mutex<Tallies>,
     records: Mutex<Option<RecordLibraries>>,
     pub(super) confinement: OnceLock<Confinement>,
@@ -136,6 +138,7 @@ impl Metrics {
             mirrors: OnceLock::new(),
             capture: OnceLock::new(),
             verdicts: OnceLock::new(),
+            fleet: OnceLock::new(),
             tallies: Mutex::default(),
             records: Mutex::default(),
             confinement: OnceLock::new(),
@@ -187,11 +190,6 @@ impl Metrics {
     /// Adds what is fetched to what is reported. Only the first call counts.
     pub fn set_fetcher(&self, fetcher: Arc<Fetcher>) {
         let _ = self.fetcher.set(fetcher);
-    }
-
-    /// Adds the process that signs for the CAs to what is reported. Only the first call counts.
-    pub fn set_signer(&self, counters: Arc<SignerCounters>) {
-        let _ = self.signer.set(counters);
     }
 
     /// Adds the ports' own statistics to what is reported; `source` is called for every page, on the thread
@@ -330,6 +328,7 @@ impl Metrics {
         self.by_reason(&mut page);
         self.mirror_counters(&mut page);
         self.verdict_counters(&mut page);
+        self.fleet_state(&mut page);
         self.capture_counters(&mut page);
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);

@@ -1,10 +1,18 @@
 //! What is counted of the process that signs for the CAs.
 
+use std::sync::Arc;
+
 use wireglass_core::counters::Kind;
 
 use super::page::{Metrics, Page};
+use crate::signer::SignerCounters;
 
 impl Metrics {
+    /// Adds the process that signs for the CAs to what is reported. Only the first call counts.
+    pub fn set_signer(&self, counters: Arc<SignerCounters>) {
+        let _ = self.signer.set(counters);
+    }
+
     pub(super) fn signing(&self, page: &mut Page<'_>) {
         let Some(signer) = self.signer.get() else { return };
         let name = "wireglass_signer_up";

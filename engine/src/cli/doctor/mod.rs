@@ -6,6 +6,7 @@ mod capture;
 mod confined;
 pub(super) mod facts;
 pub(super) mod findings;
+mod fleet;
 mod icap;
 mod link_state;
 pub(super) mod plan;
@@ -106,6 +107,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     let socket = config.as_ref().and_then(|config| config.control.socket.as_deref());
     let threads = socket.and_then(|socket| confined::of_engine(&args.root, socket));
     findings.extend(threads.as_deref().map(confined::finding));
+    findings.extend(socket.and_then(fleet::of_engine));
     let has = |level| findings.iter().any(|finding| finding.level == level);
     let status = match (has(Level::Bad), has(Level::Poor)) {
         (true, _) => ExitCode::FAILURE,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use wireglass_core::phase::FlowPhase;
 
 use crate::control::operate::OrderRecord;
+use crate::fleet::status::FleetRecord;
 use crate::control::{Counters, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
 
 /// A reason's code.
@@ -36,6 +37,9 @@ pub(super) struct Rates {
     pub(super) orders: Vec<OrderRecord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) mirrors: Vec<MirrorRates>,
+    /// How it stands with its fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fleet: Option<FleetRecord>,
     /// Workers whose frames pass uninspected, as they have failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) failed_workers: Vec<usize>,
@@ -135,6 +139,7 @@ impl Rates {
             exclusions: after.engine.exclusions,
             orders: after.engine.orders.clone(),
             mirrors: after.engine.mirrors.iter().map(|now| clock.mirror(before, now)).collect(),
+            fleet: after.engine.fleet.clone(),
             failed_workers: after.engine.failed_workers.clone(),
         })
     }

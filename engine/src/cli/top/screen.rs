@@ -144,10 +144,11 @@ fn title(state: &State, rates: Option<&Rates>, width: usize, keys: &'static str)
     let ordered = rates.map(orders).unwrap_or_default();
     let mut left = match rates {
         Some(rates) => format!(
-            "wireglass {}  up {}{}  every {}",
+            "wireglass {}  up {}{}{}  every {}",
             Plain(&rates.version),
             uptime(rates.uptime_seconds),
             generation(rates),
+            fleet(rates),
             seconds(rates.interval_seconds),
         ),
         None => "wireglass".into(),
@@ -176,7 +177,22 @@ fn orders(rates: &Rates) -> String {
             None => format!("{what}  "),
         }
     });
-    failed.chain(orders).collect()
+    let fleet = rates.fleet.iter().flat_map(|fleet| {
+        let refused = (!fleet.fault.is_empty()).then_some("FLEET POLICY REFUSED  ");
+        (!fleet.connected).then_some("NO ETCD  ").into_iter().chain(refused).map(str::to_owned)
+    });
+    failed.chain(orders).chain(fleet).collect()
+}
+
+/// The fleet's policy that is in force here, and how many engines there are; nothing of an engine that is in none.
+fn fleet(rates: &Rates) -> String {
+    match &rates.fleet {
+        Some(fleet) if fleet.connected => {
+            format!("  fleet gen {}, {} engine(s)", fleet.generation, fleet.engines)
+        }
+        Some(fleet) => format!("  fleet gen {}", fleet.generation),
+        None => String::new(),
+    }
 }
 
 /// Which settings are in force, and for how long; nothing of an engine that does not say.
@@ -333,6 +349,7 @@ mod tests {
     use super::super::state::Wish;
     use super::*;
     use crate::control::operate::OrderRecord;
+    use crate::fleet::status::FleetRecord;
     use crate::control::{Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
 
     /// So many workers, after so many seconds; each has twice as much to do as the one before.
@@ -397,6 +414,7 @@ mod tests {
                 exclusions: 17,
                 orders: Vec::new(),
                 mirrors: Vec::new(),
+                fleet: None,
                 failed_workers: Vec::new(),
             },
             workers: (0..workers).map(worker).collect(),
@@ -466,6 +484,16 @@ mod tests {
         failed.engine.failed_workers = vec![1];
         state.take(failed);
         assert!(drawn(&state, (80, 24)).starts_with("WORKER 1 FAILED: UNINSPECTED"));
+        let mut alone = counters(1, 16);
+        alone.engine.fleet = Some(FleetRecord { generation: 7, fault: "no".into(), ..FleetRecord::default() });
+        state.take(alone.clone());
+        let shown = drawn(&state, (WIDE, 24));
+        assert!(shown.starts_with("NO ETCD  FLEET POLICY REFUSED  "), "{shown}");
+        assert!(shown.contains("  fleet gen 7  "), "{shown}");
+        alone.engine.fleet = Some(FleetRecord { connected: true, generation: 7, engines: 3, ..FleetRecord::default() });
+        alone.engine.uptime_us += 2_000_000;
+        state.take(alone);
+        assert!(drawn(&state, (WIDE, 24)).contains("  fleet gen 7, 3 engine(s)  "));
     }
 
     #[test]
