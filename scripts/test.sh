@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stages=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk crates static build deploy image package lab pktgen vm)
+stages=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk crates static build deploy image package lab fleet pktgen vm)
 
 usage() {
     cat <<EOF
@@ -34,10 +34,11 @@ when nothing failed.
   image       scripts/image-test.sh: the container image; skipped where its packages cannot be fetched
   package     scripts/package-test.sh: the Debian package, installed, upgraded, removed; skipped where Debian's packages cannot be fetched
   lab         scripts/lab-test.sh: real clients and servers, both crypto providers; other kinds of ports
+  fleet       scripts/fleet-test.sh: three engines as one between two routers, with etcd
   pktgen      scripts/pktgen.sh --quick: no frame lost, floods beside downloads
   vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
 
-  --quick       without static, build, deploy, image, package, lab, pktgen and vm
+  --quick       without static, build, deploy, image, package, lab, fleet, pktgen and vm
   --only STAGE  one stage; repeatable
   --list        the names of the stages
   --help        this text
@@ -116,6 +117,7 @@ stage_lab() {
     done
     return "$status"
 }
+stage_fleet() { scripts/fleet-test.sh; }
 stage_pktgen() { scripts/pktgen.sh --quick; }
 stage_vm() { scripts/vm-test.sh; }
 

@@ -130,6 +130,9 @@ pub struct EngineRecord {
     pub log_dropped: u64,
     /// Events that could not be written.
     pub log_lost: u64,
+    /// Connections of which only one direction was seen, since the start.
+    #[serde(skip_serializing_if = "is_none")]
+    pub asymmetric_flows: u64,
     /// Servers that are known now not to be decrypted, or that an operator has named.
     pub exclusions: u64,
     /// Orders of an operator that stand.
@@ -181,6 +184,11 @@ impl Counters {
                 log_dropped,
                 log_lost,
                 fleet: metrics.fleet().map(|status| status.read()),
+                asymmetric_flows: metrics
+                    .workers()
+                    .iter()
+                    .map(|worker| worker.asymmetric_flows.value())
+                    .sum(),
                 failed_workers: metrics.failed_workers().collect(),
                 orders: metrics.orders().list(Instant::now()).into_iter().map(OrderRecord::new).collect(),
                 exclusions: metrics.exclusions().map_or(0, |all| all.holding(unix_now())) as u64,
@@ -188,6 +196,10 @@ impl Counters {
             },
         }
     }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 fn worker(

@@ -27,6 +27,7 @@ mod secrets;
 mod server_leg;
 mod server_sessions;
 mod session;
+mod ticket_secret;
 mod tickets;
 mod trust;
 mod verify;
@@ -45,6 +46,7 @@ pub use handshake::{Destination, Failure, Handshake, HandshakeReport, Input, Out
 pub use record::{KeySource, LegKeys, RecordLibraries, RecordTrial, Suite, TrafficKey};
 pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};
 pub use secrets::Secrets;
+pub use ticket_secret::{FleetKey, SecretRefused, TicketSecret};
 pub use trust::NoRoot;
 pub(crate) use verify::name_constraints::is_within_constraints;
 pub use verify::sct::CtLog;

@@ -2,6 +2,7 @@
 //!
 //! [`facts`] reads the machine, [`plan`] the configuration and its files, [`findings`] judges both, [`render`] prints.
 
+mod asymmetry;
 mod capture;
 mod confined;
 pub(super) mod facts;
@@ -108,6 +109,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     let threads = socket.and_then(|socket| confined::of_engine(&args.root, socket));
     findings.extend(threads.as_deref().map(confined::finding));
     findings.extend(socket.and_then(fleet::of_engine));
+    findings.extend(socket.and_then(asymmetry::of_engine));
     let has = |level| findings.iter().any(|finding| finding.level == level);
     let status = match (has(Level::Bad), has(Level::Poor)) {
         (true, _) => ExitCode::FAILURE,

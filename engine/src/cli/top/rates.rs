@@ -30,6 +30,8 @@ pub(super) struct Rates {
     pub(super) generations_older: u64,
     pub(super) log_dropped: u64,
     pub(super) log_lost: u64,
+    /// Connections of which only one direction was seen, since the start.
+    pub(super) asymmetric_flows: u64,
     /// Now: servers that are known not to be decrypted, or that an operator has named.
     pub(super) exclusions: u64,
     /// Orders of an operator that stand.
@@ -136,6 +138,7 @@ impl Rates {
             generations_older: after.engine.generations_older,
             log_dropped: after.engine.log_dropped,
             log_lost: after.engine.log_lost,
+            asymmetric_flows: after.engine.asymmetric_flows,
             exclusions: after.engine.exclusions,
             orders: after.engine.orders.clone(),
             mirrors: after.engine.mirrors.iter().map(|now| clock.mirror(before, now)).collect(),

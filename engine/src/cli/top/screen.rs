@@ -241,11 +241,17 @@ fn summary(rates: &Rates, of: &Share) -> [Line<'static>; 3] {
                 count(rates.exclusions),
             )),
             alarming(format!("events lost {}", count(unlogged)), unlogged > 0),
+            alarming(one_way(rates.asymmetric_flows), true),
         ]),
         Line::from_iter(
             std::iter::once(Span::raw(whose)).chain(pools).chain([alarming(legs, of.legs() >= NEARLY_ALL)]),
         ),
     ]
+}
+
+/// Nothing, where both directions of all connections come through this engine.
+fn one_way(flows: u64) -> String {
+    if flows == 0 { String::new() } else { format!("  asymmetric {}", count(flows)) }
 }
 
 fn alarming(text: String, is_so: bool) -> Span<'static> {
@@ -411,6 +417,7 @@ mod tests {
                 generations_older: 0,
                 log_dropped: 0,
                 log_lost: 3,
+                asymmetric_flows: 0,
                 exclusions: 17,
                 orders: Vec::new(),
                 mirrors: Vec::new(),
