@@ -13,7 +13,7 @@ WORKDIR /build
 COPY scripts/setup.sh scripts/lib.sh scripts/
 RUN scripts/setup.sh --build-only
 COPY . .
-RUN cargo build --release --locked -p wireglass --features dpdk \
+RUN cargo build --release --locked -p wireglass --features dpdk,fleet \
     && strip target/release/wireglass
 
 FROM ${RUN_BASE}

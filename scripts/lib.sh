@@ -71,7 +71,7 @@ exec_lab() {
 
 build_release() {
     need_cargo
-    (cd "$root" && cargo build --release --locked -p wireglass --features dpdk)
+    (cd "$root" && cargo build --release --locked -p wireglass --features dpdk,fleet)
 }
 
 # Makes a bare Debian 12 in a folder, unless it is there. $work is the caller's. 77, what scripts/test.sh takes for "skipped": its packages cannot be

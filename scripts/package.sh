@@ -33,7 +33,7 @@ rm -rf "$folder"/{man,completions,systemd,stage,changelog}
 mkdir -p "$folder/systemd" "$folder/stage/release"
 
 # The example and what it needs are of the tests' build, so that the engine's own has neither clap_mangen nor clap_complete.
-cargo build --locked --workspace --features wireglass/dpdk --example manual
+cargo build --locked --workspace --features wireglass/dpdk,wireglass/fleet --example manual
 "$root/target/debug/examples/manual" "$folder"
 
 for unit in deploy/systemd/*; do

@@ -30,9 +30,9 @@ left alone, and without anything missing apt is not even asked.
 EOF
 }
 
-# libdpdk-dev brings every port driver (librte-net-*) along; libclang-dev is what bindgen reads DPDK's headers with, protobuf-compiler what
-# etcd's client reads its messages with.
-build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev protobuf-compiler ca-certificates)
+# libdpdk-dev brings every port driver (librte-net-*) along; libclang-dev is what bindgen reads DPDK's headers with, protobuf-compiler and
+# libprotobuf-dev are what etcd's client is built with.
+build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev protobuf-compiler libprotobuf-dev ca-certificates)
 # Servers and clients that begin in plain text. They bring services of the system, which are neither started nor enabled.
 starttls=(exim4-daemon-light dovecot-imapd dovecot-pop3d postgresql postgresql-client slapd ldap-utils gnutls-bin)
 # An ICAP server, and the scanner behind it. Its signatures are the lab's own: none are downloaded.

@@ -6,7 +6,7 @@ set -euo pipefail
 
 stages=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk crates build deploy image package lab pktgen vm)
 # With --long, after the others: each takes many minutes, for what few changes touch.
-long=(static ports grid)
+long=(static ports fleet grid)
 
 usage() {
     cat <<EOF
@@ -41,6 +41,7 @@ when nothing failed.
 With --long also:
   static      scripts/static-test.sh: DPDK inside the binaries
   ports       the lab's wire on other kinds of ports: tap, memif, virtio_user, vhost
+  fleet       scripts/fleet-test.sh: three engines as one between two routers, with etcd
   grid        thousands of runs of tcp-stack over bad links
 
   --quick       without build, deploy, image, package, lab, pktgen and vm
@@ -56,7 +57,7 @@ EOF
 
 stage_setup() { scripts/setup.sh --all; }
 stage_format() { cargo fmt --all --check; }
-stage_lint() { cargo clippy --locked --workspace --all-targets --features wireglass/dpdk -- -D warnings; }
+stage_lint() { cargo clippy --locked --workspace --all-targets --features wireglass/dpdk,wireglass/fleet -- -D warnings; }
 stage_deny() { scripts/deny.sh; }
 # Clippy's incompatible_msrv, in "lint", knows of which version each function of std is; what only a compiler knows is checked here.
 stage_msrv() {
@@ -74,7 +75,7 @@ stage_msrv() {
         fi
     fi
     # Build tools need no optimisation here, and everything is built anew for another compiler.
-    cargo "+$oldest" check --locked --workspace --features wireglass/dpdk --config 'profile.dev.package."*".opt-level=0'
+    cargo "+$oldest" check --locked --workspace --features wireglass/dpdk,wireglass/fleet --config 'profile.dev.package."*".opt-level=0'
 }
 # rustup would install what is asked for.
 has_toolchain() { RUSTUP_AUTO_INSTALL=0 cargo "+$1" --version >/dev/null 2>&1; }
@@ -84,7 +85,7 @@ stage_providers() {
         cargo clippy --locked -p wireglass-core -p wireglass -p wireglass-testbed -p wireglass-demo --all-targets --no-default-features --features "$provider" -- -D warnings
     done
 }
-stage_unit() { cargo test --locked --workspace --features wireglass/dpdk --no-fail-fast; }
+stage_unit() { cargo test --locked --workspace --features wireglass/dpdk,wireglass/fleet --no-fail-fast; }
 # Miri interprets, so a few cases of each property. Without isolation, as proptest looks for its kept failures in files.
 stage_miri() {
     if ! has_toolchain nightly || ! cargo +nightly miri --version >/dev/null 2>&1; then
@@ -96,7 +97,7 @@ stage_miri() {
 # The engine's targets take minutes to build with libFuzzer; without it they run in "unit", over the kept corpus.
 stage_fuzz() { scripts/fuzz.sh --seconds 5 tcp-stack; }
 stage_docs() {
-    RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --features wireglass/dpdk || return
+    RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --features wireglass/dpdk,wireglass/fleet || return
     PYTHONPATH=$root/scripts PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m unittest -q book.test_book || return
     scripts/docs.sh
 }
@@ -124,6 +125,7 @@ stage_ports() {
     return "$status"
 }
 stage_grid() { cargo test --locked --release -p tcp-stack --test grid -- --ignored; }
+stage_fleet() { scripts/fleet-test.sh; }
 stage_pktgen() { scripts/pktgen.sh --quick; }
 stage_vm() { scripts/vm-test.sh; }
 

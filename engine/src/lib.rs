@@ -11,6 +11,7 @@ pub mod driver;
 pub mod engine_builder;
 pub mod exclusions;
 pub mod fetch;
+pub mod fleet;
 pub mod flow_dump;
 pub mod generation;
 pub mod handshake_pool;

@@ -8,7 +8,6 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -19,10 +18,12 @@ use tracing::level_filters::LevelFilter;
 use wireglass_core::flow::{Limits, Shared};
 use wireglass_core::mint::CaSigner;
 use wireglass_core::policy::Tallies;
+use wireglass_core::tls::TlsContext;
 use wireglass_core::x509::SetupError;
 
-use crate::config::{Compiled, Config, Faults, FoundFiles, ListFile, Startup};
+use crate::config::{CaKeys, Compiled, Config, Faults, FoundFiles, ListFile, PolicyFrom, Startup};
 use crate::confine::{self, Kind};
+use crate::fleet::schema::FaultRecord;
 use crate::generation::{Generations, NotTaken};
 use crate::metrics::Metrics;
 use crate::signer::SignerHandle;
@@ -112,6 +113,16 @@ pub struct Reloader {
     stop: Arc<AtomicBool>,
     /// None: this process has the CAs' keys itself.
     signer: Option<SignerHandle>,
+    /// A generation of the fleet's policy that is not in force yet.
+    prepared: Option<(u64, Prepared)>,
+}
+
+/// A configuration that could be put in force.
+struct Prepared {
+    config: Config,
+    changed: Vec<String>,
+    tls: Arc<TlsContext>,
+    compiled: Compiled,
 }
 
 /// When a list that reloads by itself is looked at.
@@ -134,8 +145,9 @@ impl Reloader {
         let startup = config.startup();
         let lists = Vec::new();
         let set_level = Box::new(set_level);
-        let signer = None;
-        let mut reloader = Self { config, startup, generations, metrics, lists, set_level, stop, signer };
+        let (signer, prepared) = (None, None);
+        let mut reloader =
+            Self { config, startup, generations, metrics, lists, set_level, stop, signer, prepared };
         reloader.watch_lists();
         reloader
     }
@@ -158,20 +170,54 @@ impl Reloader {
         done
     }
 
-    fn load(&mut self) -> Result<Reloaded, ReloadError> {
-        let file = self.config.file.clone();
-        let loaded = match self.signer {
-            Some(_) => Config::load_without_ca_keys(&file),
-            None => Config::load(&file),
+    /// Reads a generation of the fleet's policy, checks and compiles it. Nothing changes yet.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub fn prepare(&mut self, generation: u64) -> Result<(), ReloadError> {
+        self.prepared = None;
+        self.prepared = Some((generation, self.make(PolicyFrom::Generation(generation))?));
+        Ok(())
+    }
+
+    /// Puts in force what the fleet's state folder says is: what was prepared, if that is it, and the engine's own file has not changed since.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub fn put_in_force(&mut self, generation: u64) -> Result<Reloaded, ReloadError> {
+        let prepared = self.prepared.take().filter(|(number, prepared)| {
+            let own = std::fs::read_to_string(&self.config.file);
+            *number == generation && own.is_ok_and(|own| prepared.config.has_text(&own))
+        });
+        let done = match prepared {
+            Some((_, prepared)) => self.publish_prepared(prepared),
+            None => self.load(),
         };
-        let mut config = loaded.map_err(ReloadError::Faults)?;
+        if done.is_err() {
+            self.metrics.generation().fail();
+        }
+        done
+    }
+
+    fn load(&mut self) -> Result<Reloaded, ReloadError> {
+        self.prepared = None;
+        let prepared = self.make(PolicyFrom::InForce)?;
+        self.publish_prepared(prepared)
+    }
+
+    /// Reads all anew, beside what is in force.
+    fn make(&self, policy: PolicyFrom) -> Result<Prepared, ReloadError> {
+        let file = self.config.file.clone();
+        let keys = if self.signer.is_some() { CaKeys::Leave } else { CaKeys::Read };
+        let mut config = Config::load_with(&file, policy, keys).map_err(ReloadError::Faults)?;
         let running: Vec<_> = self.startup.wires().cloned().collect();
         let strange = config.policy.rules.iter().enumerate().find_map(|(n, rule)| {
             let wire = rule.wire.as_ref().filter(|wire| running.iter().all(|name| **name != ***wire))?;
             Some((n + 1, wire.clone()))
         });
         if let Some((rule, wire)) = strange {
-            return Err(ReloadError::NoSuchWire { file: file.display().to_string(), rule, wire });
+            let file = config.pushed.as_ref().map_or(&file, |pushed| &pushed.file).display().to_string();
+            return Err(ReloadError::NoSuchWire { file, rule, wire });
         }
         let changed = self.config.live_changes(&config);
         if self.config.has_same_lists(&config) {
@@ -182,6 +228,18 @@ impl Reloader {
         let signer = self.signer.clone().map(|signer| Arc::new(signer) as Arc<dyn CaSigner>);
         let tls = config.tls_context_after(&current.tls, signer);
         let tls = tls.map_err(|error| ReloadError::Tls(file.display().to_string(), error))?;
+        let records = config.crypto.record_libraries();
+        if records.libraries != current.tls.record_libraries() {
+            tracing::info!("records: {records}");
+        }
+        let tls = Arc::new(tls.with_record_libraries(records.libraries));
+        let compiled = config.compile(&self.metrics.tallies());
+        Ok(Prepared { config, changed, tls, compiled })
+    }
+
+    fn publish_prepared(&mut self, prepared: Prepared) -> Result<Reloaded, ReloadError> {
+        let Prepared { config, changed, tls, compiled } = prepared;
+        let file = &config.file;
         if let Some(signer) = &self.signer {
             let cas = signer.reload(&current.tls.ca_fingerprints(), &self.stop);
             let cas = cas.map_err(|why| ReloadError::Signer(file.display().to_string(), why))?;
@@ -190,12 +248,8 @@ impl Reloader {
                 return Err(ReloadError::Signer(file.display().to_string(), why));
             }
         }
-        let records = config.crypto.record_libraries();
-        if records.libraries != current.tls.record_libraries() {
-            tracing::info!("records: {records}");
-        }
-        let tls = Arc::new(tls.with_record_libraries(records.libraries));
-        let Compiled { policy, filters, tallies } = config.compile(&self.metrics.tallies());
+        let Compiled { policy, filters, tallies } = compiled;
+        let current = self.generations.current();
         let shared = Shared {
             policy,
             tls,
@@ -226,7 +280,7 @@ impl Reloader {
 
     /// Reads lists anew that ask for it and whose files have changed. None: there are none.
     pub fn look_at_lists(&mut self, now: Instant) -> Option<Result<Reloaded, ReloadError>> {
-        let folder = self.config.file.parent().unwrap_or(Path::new("")).to_owned();
+        let folder = self.config.policy_folder().to_owned();
         let mut changed = false;
         for (watch, source) in self.lists.iter_mut().zip(&self.config.lists.sources) {
             let Some(every) = source.reload.filter(|_| watch.due <= now) else { continue };
@@ -250,6 +304,8 @@ impl Reloader {
     /// All of them: they are one table.
     fn load_lists(&mut self) -> Result<Reloaded, ReloadError> {
         let lists = self.config.read_lists().map_err(ReloadError::Faults)?;
+        // It was compiled with the lists of before.
+        self.prepared = None;
         let before = std::mem::replace(&mut self.config.lists, lists);
         let changed = before.files_that_differ(&self.config.lists);
         // Rules know lists by their places, which are the same in the same text.
@@ -316,6 +372,17 @@ enum Request {
     Reload(Sender<Result<Reloaded, String>>),
     /// Messages of this level and worse, until the next reload.
     Level(LevelFilter),
+    /// A generation of the fleet's policy, to be loaded or put in force.
+    Fleet(FleetStep, u64, Sender<Result<(), FaultRecord>>),
+}
+
+/// What is to become of a generation of the fleet's policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FleetStep {
+    /// It is read, checked and compiled.
+    Prepare,
+    /// It is put in force.
+    PutInForce,
 }
 
 /// Asks for reloads.
@@ -334,6 +401,16 @@ impl ReloadHandle {
     pub fn ask(&self) -> Result<Receiver<Result<Reloaded, String>>, Busy> {
         let (answer, answers) = bounded(1);
         self.0.try_send(Request::Reload(answer)).map_err(|_| Busy)?;
+        Ok(answers)
+    }
+
+    /// Has a generation of the fleet's policy loaded, or put in force.
+    ///
+    /// # Errors
+    /// Too many requests are waiting.
+    pub fn fleet(&self, step: FleetStep, generation: u64) -> Result<Receiver<Result<(), FaultRecord>>, Busy> {
+        let (answer, answers) = bounded(1);
+        self.0.try_send(Request::Fleet(step, generation, answer)).map_err(|_| Busy)?;
         Ok(answers)
     }
 
@@ -383,6 +460,15 @@ fn serve(mut reloader: Reloader, requests: &Receiver<Request>, before: &dyn Fn()
                 tell(&done);
                 // Nobody may be waiting.
                 let _ = answer.try_send(done.map_err(|error| error.to_string()));
+            }
+            Ok(Request::Fleet(FleetStep::Prepare, generation, answer)) => {
+                let done = reloader.prepare(generation);
+                let _ = answer.try_send(done.map_err(|error| (&error).into()));
+            }
+            Ok(Request::Fleet(FleetStep::PutInForce, generation, answer)) => {
+                let done = reloader.put_in_force(generation);
+                tell(&done);
+                let _ = answer.try_send(done.map(drop).map_err(|error| (&error).into()));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,

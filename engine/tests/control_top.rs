@@ -78,6 +78,7 @@ impl Engine {
                 clients: Clients::Any,
                 since: 0,
                 until,
+                engine: None,
             });
         }
         metrics.set_exclusions(exclusions);

@@ -28,8 +28,8 @@ use wireglass_core::packet::{FrameInfo, PassAction, Uninspected};
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::port::PortSide;
 use wireglass_core::reason::{
-    Ambiguity, CaptureDrop, HttpOddity, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason,
-    VerdictFate,
+    Ambiguity, CaptureDrop, HttpOddity, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PathOddity,
+    PortDrop, Reason, VerdictFate,
 };
 use wireglass_core::starttls::Protocol;
 use wireglass_core::tls::{ServerFacts, ServerUnread};
@@ -416,6 +416,7 @@ fn examples() -> Vec<Value> {
         line(&Event::Worker(NOW, worker())),
         line(&Event::Capture(NOW, Box::new(capture()))),
         line(&Event::Anomaly(head(), Box::new(anomaly()))),
+        line(&Event::Asymmetric(head(), End::Client)),
         line(&Event::Alert(head(), Box::new(alert()))),
         line(&Event::File(head(), Box::new(file()))),
         stats_line(&busy_metrics()),
@@ -782,9 +783,10 @@ fn the_document_is_in_step() {
     let lost = PortDrop::ALL.iter().map(|r| (r.code(), r.help()));
     let offs = InspectorOff::ALL.iter().map(|r| (r.code(), r.help()));
     let path = PathMessage::ALL.iter().map(|r| (r.code(), r.help()));
+    let ways = PathOddity::ALL.iter().map(|r| (r.code(), r.help()));
     let oddities = HttpOddity::ALL.iter().map(|r| (r.code(), r.help()));
     let marks = Ambiguity::ALL.iter().map(|r| (r.code(), r.help()));
-    let http = offs.chain(oddities).chain(marks);
+    let http = offs.chain(oddities).chain(marks).chain(ways);
     let mirror = MirrorDrop::ALL.iter().map(|r| (r.code(), r.help()));
     let verdicts = VerdictFate::ALL.iter().map(|r| (r.code(), r.help()));
     let captures = CaptureDrop::ALL.iter().map(|r| (r.code(), r.help()));

@@ -193,7 +193,7 @@ fn now() -> u64 {
 
 fn by_hand(name: &str, until: u64) -> Exclusion {
     let server = Server::named(Some(name), None, 443).unwrap();
-    Exclusion { cause: Cause::Manual, server, clients: Clients::Any, since: 1, until }
+    Exclusion { cause: Cause::Manual, server, clients: Clients::Any, since: 1, until, engine: None }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wireglass::fleet::status::FleetStatus;
 use wireglass::handshake_pool::JobTimes;
 use wireglass::icap::{Server, Settings};
 use wireglass::log::ring;
@@ -132,6 +133,7 @@ fn metrics() -> Arc<Metrics> {
     metrics.set_icap(vec![scanner(Method::Reqmod), scanner(Method::Respmod)]);
     metrics.set_fetcher(Arc::new(Fetcher::new(FetchSettings::default(), Provider::default())));
     metrics.set_verdicts(Arc::new(VerdictCounters::default()));
+    metrics.set_fleet(Arc::new(FleetStatus::default()));
     let times = Arc::<JobTimes>::default();
     times.waited.observe(1_000);
     metrics.set_job_times([("handshake", times), ("content", Arc::default())]);

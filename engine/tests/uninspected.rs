@@ -10,11 +10,12 @@ use support::lab::Setup;
 use support::raw::RawSegment;
 use support::rules::{Action, Rules};
 use support::wire::Wire;
+use wireglass_core::end::End;
 use wireglass_core::event::{Fate, SummaryEvent};
 use wireglass_core::flow::{Midstream, OutsideTls};
 use wireglass_core::packet::{PassAction, Passthrough, Uninspected};
 use wireglass_core::policy::{Decision, Ports, Rule};
-use wireglass_core::reason::{PacketDrop, Reason};
+use wireglass_core::reason::{PacketDrop, PathOddity, Reason};
 use wireglass_testbed::{Duration, Middle, PortSide};
 
 const QUIC: [u8; 8] = [0xc3, 0, 0, 0, 1, 8, 1, 2];
@@ -326,6 +327,58 @@ fn a_connection_seen_in_one_direction() {
         wire.wait(Duration::from_secs(61));
         assert_eq!(wire.flows, [(passes == 1, Reason::Idle)]);
     }
+}
+
+/// Told once for each, whatever becomes of its segments: by the ACK of an answer that was not seen, or by an answer to a SYN that was not.
+#[test]
+fn halves_of_connections_that_go_through_two_engines() {
+    const SYN_ACK: u8 = 0x12;
+    let forward = OutsideTls { midstream: Midstream::Forward, ..OutsideTls::default() };
+    for outside_tls in [forward, resets_after(600), resets_after(0)] {
+        let mut wire = Wire::new(&Setup { outside_tls, ..Setup::default() });
+        let to_server =
+            |port, flags, ack, payload: &[u8]| segment(true, (1, port), flags, (101, ack), payload);
+        // The client's half.
+        wire.send(PortSide::Inside, segment(true, (1, 50_000), 0x02, (100, 0), b""));
+        assert_eq!(wire.one_sided, []);
+        for payload in [&b""[..], b"data", b"more"] {
+            wire.send(PortSide::Inside, to_server(50_000, ACK, 201, payload));
+            assert_eq!(wire.one_sided, [(50_000, End::Client)]);
+        }
+        // The server's.
+        wire.send(PortSide::Outside, segment(false, (1, 50_001), SYN_ACK, (200, 101), b""));
+        wire.send(PortSide::Outside, segment(false, (1, 50_001), ACK, (201, 105), b"answer"));
+        assert_eq!(wire.one_sided[1..], [(50_001, End::Server)]);
+        // Both; one that is refused before it is answered; one that is given up; a SYN-ACK of a client's, which is none.
+        wire.send(PortSide::Inside, segment(true, (1, 50_002), 0x02, (100, 0), b""));
+        wire.send(PortSide::Outside, segment(false, (1, 50_002), SYN_ACK, (200, 101), b""));
+        wire.send(PortSide::Inside, to_server(50_002, ACK, 201, b""));
+        for port in [50_003, 50_004] {
+            wire.send(PortSide::Inside, segment(true, (1, port), 0x02, (100, 0), b""));
+        }
+        wire.send(PortSide::Outside, segment(false, (1, 50_003), 0x14, (0, 101), b""));
+        wire.send(PortSide::Inside, segment(true, (1, 50_004), 0x04, (101, 0), b""));
+        wire.send(PortSide::Inside, segment(true, (1, 50_005), SYN_ACK, (100, 7), b""));
+        assert_eq!(wire.one_sided.len(), 2, "{:?}", wire.one_sided);
+        assert_eq!(wire.engine.counters()[0].asymmetric_flows.value(), 2);
+    }
+}
+
+/// Answers to SYNs of nobody, from anywhere: the log has a bounded number of lines a second.
+#[test]
+fn a_flood_of_answers_is_summed_up() {
+    let mut wire = Wire::new(&Setup::default());
+    for n in 0..200_u16 {
+        wire.send(PortSide::Outside, segment(false, (1, 1_024 + n), 0x12, (200, 101), b""));
+    }
+    assert_eq!(wire.one_sided.len(), 16);
+    wire.wait(Duration::from_secs(2));
+    let summaries = &wire.summaries[..];
+    let code = PathOddity::Asymmetric.code();
+    assert!(
+        matches!(summaries, [SummaryEvent { of: "anomaly", reason, count: 184, .. }] if *reason == code),
+        "{summaries:?}"
+    );
 }
 
 /// The other fragments of a datagram have no ports. Without the first one they are of no use to anybody.

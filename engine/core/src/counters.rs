@@ -240,6 +240,7 @@ worker_counters! {
     heap_records: Counter = "wireglass_heap_records_total", "Records for which the pool had no buffer: they are on the heap, and copied into frames.";
     midstream_flows: Counter = "wireglass_midstream_flows_total", "Connections that pass although their beginning was not seen.";
     midstream_bare: Counter = "wireglass_midstream_bare_segments_total", "FINs, RSTs and SYN-ACKs without data that went on although their connection is not known.";
+    asymmetric_flows: Counter = "wireglass_asymmetric_flows_total", "Connections of which only one direction comes through this engine (`fleet.asymmetric`).";
     events_summed: Counter = "wireglass_events_summed_total", "Events that were not written one by one: `summary` events count them.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
     loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";

@@ -527,6 +527,8 @@ pub enum Event {
     Summary(Box<SummaryEvent>),
     /// Plaintext that was not read, or may be read in two ways.
     Anomaly(FlowHead, Box<AnomalyEvent>),
+    /// Only this end of a connection is seen ([`PathOddity::Asymmetric`](crate::reason::PathOddity::Asymmetric)).
+    Asymmetric(FlowHead, End),
     /// Decrypted flows are captured, or no more.
     Capture(Timestamp, Box<CaptureEvent>),
     /// A worker has failed.
@@ -551,7 +553,7 @@ pub enum EventKind {
     Passthrough,
     /// Events that are only counted.
     Summary,
-    /// Something odd in a flow's plaintext.
+    /// Something odd in a flow's plaintext, or about its way.
     Anomaly,
     /// Something that a rule on content names.
     Alert,
@@ -612,7 +614,7 @@ impl Event {
                 PassAction::Forward => EventKind::Passthrough,
             },
             Self::Summary(_) => EventKind::Summary,
-            Self::Anomaly(..) => EventKind::Anomaly,
+            Self::Anomaly(..) | Self::Asymmetric(..) => EventKind::Anomaly,
             Self::Alert(..) => EventKind::Alert,
             Self::Capture(..) => EventKind::Capture,
             Self::File(..) => EventKind::FileInfo,

@@ -9,7 +9,7 @@
 //! | [`packet`], [`reassembly`] | headers and keys; TCP out of IP fragments |
 //! | [`flow_table`], [`fairness`], [`timer_wheel`] | a worker's flows, who gives way, and when each wants to be called |
 //! | [`flow`] | a flow from SYN to the end |
-//! | [`exclusions`] | servers that are known as such that cannot be decrypted |
+//! | [`exclusions`], [`foreign`] | servers that are known as such that cannot be decrypted; what other engines say |
 //! | [`policy`] | what to decrypt, bypass or block |
 //! | [`tls`], [`mint`], [`x509`] | handshakes and records, copies of certificates, what both stand on |
 //! | [`quic`] | the hello of QUIC, for policy by name |
@@ -34,6 +34,7 @@ pub mod fairness;
 pub mod fields;
 pub mod flow;
 pub mod flow_table;
+pub mod foreign;
 pub mod generations;
 pub mod histogram;
 pub mod icap;

@@ -71,6 +71,13 @@ reasons! {
 }
 
 reasons! {
+    /// What is odd about the way that a connection takes; the `anomaly.event` of such events.
+    PathOddity {
+        Asymmetric = "fleet.asymmetric", "Only one direction of the connection comes through this engine: the other one takes another way.";
+    }
+}
+
+reasons! {
     /// Why a frame was lost at a port, before a worker saw it or after it let go of it. By the driver's count.
     PortDrop {
         RxMissed = "port.rx_missed", "The receive ring was full: the worker is too slow, or was held up.";
@@ -300,6 +307,7 @@ mod tests {
         codes.extend(VerdictFate::ALL.iter().map(|r| r.code()));
         codes.extend(InspectorOff::ALL.iter().map(|r| r.code()));
         codes.extend(HttpOddity::ALL.iter().map(|r| r.code()));
+        codes.extend(PathOddity::ALL.iter().map(|r| r.code()));
         codes.extend(Ambiguity::ALL.iter().map(|r| r.code()));
         const { assert!(Ambiguity::COUNT <= 32, "a set of them has 32 bits") };
         let n = codes.len();

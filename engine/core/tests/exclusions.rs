@@ -8,6 +8,7 @@ use wireglass_core::exclusions::{
     CAPACITY, Cause, Client, Clients, Contact, DEFAULT_LIFETIME, Exclusion, Exclusions, Learned, Offer,
     Server,
 };
+use wireglass_core::foreign::Heard;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -151,7 +152,8 @@ fn an_operator_names_by_name_by_address_or_by_both() {
         let exclusions = Exclusions::new([7; 16]);
         let server = Server::named(name, at, 443).unwrap();
         let until = NOW + 10;
-        exclusions.add(Exclusion { cause: Cause::Manual, server, clients: Clients::Any, since: NOW, until });
+        let (cause, clients) = (Cause::Manual, Clients::Any);
+        exclusions.add(Exclusion { cause, server, clients, since: NOW, until, engine: None });
         let found = [contact, named, elsewhere, unnamed]
             .map(|contact| causes(&exclusions, &contact, &client(1, ""), NOW) == [Cause::Manual]);
         assert_eq!(found, hits, "{name:?} {at:?}");
@@ -182,12 +184,12 @@ fn what_is_listed_can_be_added_again_and_removed() {
     all.iter().chain(&all).for_each(|exclusion| again.add(exclusion.clone()));
     assert_eq!((again.len(), again.list(NOW).len()), (3, 3));
     assert_eq!(causes(&again, &contact, &who, NOW).len(), 3);
-    assert_eq!(again.remove(|exclusion| exclusion.cause == Cause::Pinned), 1);
+    assert_eq!(again.remove(NOW, |exclusion| exclusion.cause == Cause::Pinned), 1);
     assert_eq!(causes(&again, &contact, &who, NOW), [Cause::ClientCertificate, Cause::Unsupported]);
     let changes = again.changes();
-    assert_eq!(again.remove(|exclusion| exclusion.cause == Cause::Pinned), 0);
+    assert_eq!(again.remove(NOW, |exclusion| exclusion.cause == Cause::Pinned), 0);
     assert_eq!(again.changes(), changes, "nothing has changed");
-    assert_eq!(again.remove(|_| true), 2);
+    assert_eq!(again.remove(NOW, |_| true), 2);
     assert!(again.is_empty() && causes(&again, &contact, &who, NOW).is_empty());
 }
 
@@ -247,4 +249,93 @@ fn offers_are_written_as_digits() {
     for wrong in ["", "00", "000102030405060708fg", "+00102030405060708ff", "é00102030405060708f"] {
         assert_eq!(wrong.parse::<Offer>(), Err(()), "{wrong}");
     }
+}
+
+/// What an engine of the fleet has learned of a server.
+fn learned_elsewhere(name: &str) -> Exclusion {
+    let (there, wire) = (Exclusions::new([8; 16]), wire());
+    there.learn(Cause::ClientCertificate, &to(&wire, name), &client(1, "t13"), NOW);
+    there.learned(NOW).remove(0)
+}
+
+#[test]
+fn what_one_engine_has_learned_counts_at_another() {
+    let (here, wire) = (Exclusions::new([7; 16]), wire());
+    let (who, contact) = (client(2, "t12"), to(&wire, "a.example"));
+    let exclusion = learned_elsewhere("a.example");
+    assert_eq!(here.import("edge-2", exclusion.clone(), NOW), Heard::Now);
+    assert_eq!(here.import("edge-2", exclusion.clone(), NOW), Heard::Before);
+    assert_eq!(causes(&here, &contact, &who, NOW), [Cause::ClientCertificate]);
+    let all = here.list(NOW);
+    assert_eq!((all.len(), all[0].engine.as_deref()), (1, Some("edge-2")));
+    // It is the other engine's to tell.
+    assert!(here.learned(NOW).is_empty());
+    // It has run out, or was taken back.
+    let past = NOW + DEFAULT_LIFETIME;
+    assert!(causes(&here, &contact, &who, past).is_empty() && here.list(past).is_empty());
+    here.withdraw("edge-2", &exclusion);
+    assert!(causes(&here, &contact, &who, NOW).is_empty() && here.is_empty());
+    here.import("edge-2", exclusion, NOW);
+    here.withdraw_all("edge-3");
+    assert_eq!(here.len(), 1);
+    here.withdraw_all("edge-2");
+    assert!(causes(&here, &contact, &who, NOW).is_empty() && here.is_empty());
+}
+
+/// It may say what a flow could have taught this engine, and for as long.
+#[test]
+fn what_an_engine_may_not_say() {
+    let (here, wire) = (Exclusions::new([7; 16]), wire());
+    here.set_lifetime(3600);
+    let exclusion = learned_elsewhere("a.example");
+    let named = Server::named(Some("a.example"), None, 443).unwrap();
+    for wrong in [
+        Exclusion { cause: Cause::Manual, server: named.clone(), ..exclusion.clone() },
+        Exclusion { server: named, ..exclusion.clone() },
+        Exclusion { server: Server { address: None, ..exclusion.server.clone() }, ..exclusion.clone() },
+        Exclusion { server: Server { place: None, ..exclusion.server.clone() }, ..exclusion.clone() },
+        Exclusion { until: NOW, ..exclusion.clone() },
+    ] {
+        assert_eq!(here.import("edge-2", wrong.clone(), NOW), Heard::Nothing, "{wrong:?}");
+    }
+    let forever = Exclusion { until: u64::MAX, since: u64::MAX, ..exclusion };
+    assert_eq!(here.import("edge-2", forever, NOW), Heard::Now);
+    assert_eq!(here.list(NOW).iter().map(|e| (e.since, e.until)).collect::<Vec<_>>(), [(NOW, NOW + 3600)]);
+    assert!(causes(&here, &to(&wire, "a.example"), &client(1, "t13"), NOW + 3600).is_empty());
+}
+
+#[test]
+fn an_operator_stands_over_other_engines() {
+    let (here, wire) = (Exclusions::new([7; 16]), wire());
+    let (who, contact) = (client(2, "t12"), to(&wire, "a.example"));
+    let exclusion = learned_elsewhere("a.example");
+    here.import("edge-2", exclusion.clone(), NOW);
+    assert_eq!(here.remove(NOW, |exclusion| exclusion.cause == Cause::ClientCertificate), 1);
+    for engine in ["edge-2", "edge-3"] {
+        assert_eq!(here.import(engine, exclusion.clone(), NOW + 1), Heard::Dismissed);
+    }
+    assert!(causes(&here, &contact, &who, NOW + 1).is_empty());
+    // What this engine learns by itself counts all the same.
+    here.learn(Cause::ClientCertificate, &contact, &who, NOW + 1);
+    assert_eq!(causes(&here, &contact, &who, NOW + 1), [Cause::ClientCertificate]);
+}
+
+/// One that says more than it may takes no room from this engine or another one, and is all forgotten when it goes.
+#[test]
+fn an_engine_that_floods_is_held_to_its_share() {
+    let (here, wire) = (Exclusions::new([7; 16]), wire());
+    let who = client(1, "t13");
+    here.learn(Cause::ClientCertificate, &to(&wire, "own.example"), &who, NOW);
+    here.import("quiet", learned_elsewhere("quiet.example"), NOW);
+    let exclusion = learned_elsewhere("x.example");
+    let named = |n: u32| Server { name: Some(format!("{n}.example").into()), ..exclusion.server.clone() };
+    let flood: Vec<_> = (0..4096).map(|n| Exclusion { server: named(n), ..exclusion.clone() }).collect();
+    let heard = |heard| flood.iter().filter(|e| here.import("loud", (*e).clone(), NOW) == heard).count();
+    assert_eq!(heard(Heard::Now), 16 * 32);
+    assert_eq!((here.len(), here.holding(NOW), here.evicted()), (2 + 16 * 32, 2 + 16 * 32, 0));
+    for known in ["own.example", "quiet.example"] {
+        assert_eq!(causes(&here, &to(&wire, known), &who, NOW), [Cause::ClientCertificate], "{known}");
+    }
+    here.withdraw_all("loud");
+    assert_eq!((here.len(), here.holding(NOW)), (2, 2));
 }

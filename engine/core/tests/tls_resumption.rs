@@ -12,7 +12,7 @@ use tls_support::*;
 use wireglass_core::event::MintedBy;
 use wireglass_core::policy::{ClientCertificateAction, DefectAction, Profile, TlsVersion};
 use wireglass_core::reason::Reason;
-use wireglass_core::tls::{TlsContext, TlsSettings};
+use wireglass_core::tls::{TicketSecret, TlsContext, TlsSettings};
 use wireglass_core::x509::{Provider, RootFile};
 
 /// A client and a server that remember their sessions from flow to flow.
@@ -355,6 +355,96 @@ fn another_trust_store_or_ca_takes_no_ticket() {
     }
 }
 
+/// Another engine with the same roots, and with the CAs of `cas`; leaf keys and secrets are its own.
+fn another_engine(world: &World, cas: &World, own_secret: u8) -> World {
+    let context = TlsContext::new(TlsSettings {
+        provider: world.provider,
+        trusted: ca_files(cas.dir.path(), "trusted"),
+        untrusted: ca_files(cas.dir.path(), "untrusted"),
+        crl_url: None,
+        knowledge: Default::default(),
+        system_roots: None,
+        roots: vec![RootFile { name: "root".into(), pem: pki::pem(&world.root.der) }],
+        now: NOW,
+    });
+    let context = context.unwrap().with_ticket_secret([own_secret; 32]);
+    World { context: Arc::new(context), ..World::new(world.provider) }
+}
+
+/// Two engines have leaves of their own for one server, with keys of their own. What they share is the CA and the tickets' secret.
+#[test]
+fn a_client_resumes_at_another_engine() {
+    for &provider in Provider::BUILT_IN {
+        for versions in [TLS12, TLS13] {
+            let here = World::new(provider);
+            let there = another_engine(&here, &here, 2);
+            let ends = Ends::new(&here, versions);
+            let secret = TicketSecret::new([9; 32], NOW);
+            let first = ends.flow(&here, Plan::default());
+            assert_eq!(resumed(&ends.flow(&there, Plan::default())), FULL, "nothing is shared");
+            for engine in [&here, &there] {
+                engine.context.share_tickets(&secret, NOW).unwrap();
+            }
+            // Of the engine that it got its ticket at before: that is still good, and the next one is for both.
+            let ends = Ends::new(&here, versions);
+            assert_eq!(resumed(&ends.flow(&here, Plan::default())), FULL);
+            for engine in [&there, &here, &there] {
+                let again = ends.flow(engine, Plan::default());
+                assert!(resumed(&again)[0], "{versions:?}");
+                assert_eq!(again.report.minted_by, Some(MintedBy::Trusted));
+                assert!(again.report.certificate.is_some(), "the server was verified");
+            }
+            let serials = [first, ends.flow(&there, Plan::default())].map(|flow| flow.report.minted_serial);
+            assert_ne!(serials[0], serials[1], "another leaf");
+        }
+    }
+}
+
+/// What makes a ticket worthless at the engine that has issued it does so at another one.
+#[test]
+fn a_client_resumes_at_another_engine_only_what_it_has_seen() {
+    for versions in [TLS12, TLS13] {
+        let here = World::new(Provider::default());
+        let there = another_engine(&here, &here, 2);
+        let other_ca = another_engine(&here, &World::new(Provider::default()), 3);
+        let other_secret = another_engine(&here, &here, 4);
+        for engine in [&here, &there, &other_ca] {
+            engine.context.share_tickets(&TicketSecret::new([9; 32], NOW), NOW).unwrap();
+        }
+        other_secret.context.share_tickets(&TicketSecret::new([8; 32], NOW), NOW).unwrap();
+        let ends = Ends::new(&here, versions);
+        let renewed = Signed::by(leaf_params(&[HOST]), &here.root);
+        let renewed =
+            Ends { client: ends.client.clone(), server: Ends::with_leaf(&here, versions, &renewed).server };
+        let strict = Profile { on_expired: DefectAction::Allow, ..Profile::default() };
+        let strict = Plan { profile: strict, ..Plan::default() };
+        for (what, engine, others, plan) in [
+            ("secret", &other_secret, &ends, Plan::default()),
+            ("CA", &other_ca, &ends, Plan::default()),
+            ("original", &there, &renewed, Plan::default()),
+            ("profile", &there, &ends, strict),
+        ] {
+            ends.flow(&here, Plan::default());
+            assert!(resumed(&ends.flow(&there, Plan::default()))[0]);
+            let misses = engine.context.caches().client_ticket.values()[1];
+            let flow = Flow::run(engine, others.client.clone(), others.server.clone(), plan);
+            // The client does not trust the other CA, which it would not have noticed in a resumption.
+            let unknown_ca = flow.failure.as_ref().is_some_and(|f| f.reason == Reason::ClientAlert);
+            assert_eq!(unknown_ca, what == "CA");
+            assert!(unknown_ca || !resumed(&flow)[0], "another {what}");
+            assert!(
+                engine.context.caches().client_ticket.values()[1] > misses,
+                "offered, and no good: {what}"
+            );
+        }
+        // A defect that is found there alone: an engine whose clock says that the original has expired.
+        ends.flow(&here, Plan::default());
+        let late = Plan { now: NOW + 61 * pki::DAY, ..Plan::default() };
+        let flow = Flow::run(&there, ends.client.clone(), ends.server.clone(), late);
+        assert_eq!(flow.failure.map(|failure| failure.reason), Some(Reason::CertExpired));
+    }
+}
+
 #[test]
 fn a_server_that_asks_for_a_certificate_has_no_sessions() {
     let world = World::new(Provider::default());
@@ -481,8 +571,8 @@ fn a_successor_has_what_still_holds() {
                 assert_eq!((resumed(&again), serial(&again)), ([true; 2], serial(&first)));
                 assert_eq!(world.context.minted(), 1);
             } else {
-                // Neither sessions nor leaf keys of one library are another's.
-                assert_eq!(resumed(&again), FULL, "{before:?} {after:?}");
+                // Neither sessions nor leaf keys of one library are another's. The client has seen a copy of the same, by the same CA.
+                assert_eq!(resumed(&again), [true, false], "{before:?} {after:?}");
             }
             world.context = Arc::new(others);
             let flow = Flow::run(&world, ends.client.clone(), ends.server.clone(), Plan::default());

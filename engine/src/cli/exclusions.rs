@@ -172,7 +172,7 @@ struct Row<'r> {
 
 impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ExclusionRecord { cause, wire, vlan, name, address, port, ja4, offer, since: _, until } =
+        let ExclusionRecord { cause, wire, vlan, name, address, port, ja4, offer, since: _, until, engine } =
             self.exclusion;
         write!(f, "{} ", Plain(cause))?;
         match name {
@@ -197,7 +197,11 @@ impl fmt::Display for Row<'_> {
             write!(f, " offer:{}", Plain(offer))?;
         }
         let minutes = until.saturating_sub(self.now).div_ceil(60);
-        write!(f, " for {} h {} min", minutes / 60, minutes % 60)
+        write!(f, " for {} h {} min", minutes / 60, minutes % 60)?;
+        match engine {
+            Some(engine) => write!(f, " from {}", Plain(engine)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -218,9 +222,11 @@ mod tests {
             offer: None,
             since: 0,
             until: 1000 + 3661,
+            engine: Some("edge-2".into()),
         };
         let row = |exclusion: &ExclusionRecord| Row { exclusion, now: 1000 }.to_string();
-        let all = r#"pinned "a\u{1b}.example" [2001:db8::1]:443 lan vlan:7 ja4:t13d for 1 h 2 min"#;
+        let all =
+            r#"pinned "a\u{1b}.example" [2001:db8::1]:443 lan vlan:7 ja4:t13d for 1 h 2 min from edge-2"#;
         assert_eq!(row(&exclusion), all);
         let bare = ExclusionRecord { cause: "manual".into(), port: 8443, until: 1060, ..Default::default() };
         assert_eq!(row(&bare), "manual - *:8443 for 0 h 1 min");

@@ -13,6 +13,7 @@ mod drain;
 mod exclusions;
 #[cfg(feature = "dpdk")]
 mod failures;
+mod fleet;
 mod flows;
 mod grade;
 mod harden;
@@ -30,6 +31,8 @@ mod reload;
 mod replay;
 #[cfg(feature = "dpdk")]
 mod run;
+#[cfg(feature = "dpdk")]
+mod run_fleet;
 mod signer;
 mod socket;
 #[cfg(feature = "dpdk")]
@@ -69,6 +72,8 @@ Where to begin:
   wireglass flows kill ID           end a flow
   wireglass bypass --all --for 15m  the panic button: everything passes, nothing is decrypted or blocked
   wireglass drain                   decrypt nothing new, and wait until no decrypted flow is left
+  wireglass policy push FILE ...    put a policy in force at all engines of a fleet
+  wireglass fleet status ...        see the engines of a fleet, and how they are
   wireglass log-level debug         hear more of it, or less
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration.";
@@ -104,6 +109,7 @@ enum Command {
     LogLevel(log_level::LogLevelArgs),
     Exclusions(exclusions::ExclusionsArgs),
     Policy(policy::PolicyArgs),
+    Fleet(fleet::FleetArgs),
     Verify(verify::VerifyArgs),
     Grade(grade::GradeArgs),
     Intermediates(intermediates::IntermediatesArgs),
@@ -155,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::LogLevel(args) => log_level::run(&args),
         Command::Exclusions(args) => exclusions::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Grade(args) => grade::run(&args),
         Command::Why(args) => why::run(&args),

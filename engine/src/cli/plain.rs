@@ -15,6 +15,11 @@ impl Display for Plain<'_> {
     }
 }
 
+/// The same for text that stands in no quotes: what is quoted in it is shown as it is.
+pub(super) fn sentence(text: &str) -> String {
+    Plain(text).to_string().replace("\\\"", "\"")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

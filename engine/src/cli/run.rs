@@ -17,6 +17,7 @@ use wireglass_core::policy::Tallies;
 use wireglass_core::tls::{Fetcher, TlsContext};
 
 use super::failures::FailureWatch;
+use super::run_fleet::{FleetPart, make_folder};
 use super::supervisor::Supervisor;
 use crate::capture::CaptureWriter;
 use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
@@ -79,6 +80,7 @@ struct Engine {
     exclusions: Option<ExclusionFile>,
     fetches: Option<FetchThreads>,
     reloads: (ReloadThread, ReloadHandle),
+    fleet: FleetPart,
     signer: Signer,
     failures: FailureWatch,
     signals: Signals,
@@ -134,6 +136,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let socket = control_socket(&config)?;
     let ids_socket = verdict_socket(&config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
+    make_folder(&config)?;
     confine::prepare(&config)?;
     let (ports, queues) = open_ports(&config)?;
     // From here on files are opened, and threads started, with what they are to have.
@@ -184,6 +187,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let (threads, stop, reopen) = (config.workers.clone(), Arc::clone(&signals.stop), log.reopener());
     let counted = Arc::clone(&metrics);
     let finder = Finder::new(builder.mirrors.clone(), builder.native_vlans.clone());
+    let in_fleet = config.fleet.clone();
     let beside = |Asking { dumper, verdicts, generations }| {
         let block = config.verdicts.block.clone();
         if ids_socket.is_some() {
@@ -194,10 +198,11 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         let reloader =
             Reloader::new(config, generations, Arc::clone(&counted), set_level, stop).signed_by(signing);
         let reloads = ReloadThread::start(reloader, reopen)?;
+        let fleet = FleetPart::start(&in_fleet, &reloads.1, &counted)?;
         let serve = |socket| ControlServer::start(socket, dumper, counted, Some(reloads.1.clone()));
-        Ok((socket.map(serve).transpose()?, verdicts, reloads))
+        Ok((socket.map(serve).transpose()?, verdicts, reloads, fleet))
     };
-    let (pool, workers, (control, verdicts, reloads)) =
+    let (pool, workers, (control, verdicts, reloads, fleet)) =
         start_workers(&threads, (builder, captures), &metrics, queues, &signals.stop, beside)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
     confine::enter(confine::Kind::Main);
@@ -217,6 +222,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         exclusions: exclusion_file,
         fetches,
         reloads,
+        fleet,
         signer,
         failures,
         signals,
@@ -546,6 +552,7 @@ impl Engine {
             let pulse = supervisor.look(Instant::now(), self.counted.liveness());
             self.failures.look(pulse, &self.counted, &self.links);
             orders.look(Instant::now(), &self.counted);
+            self.fleet.look(&self.counted, &self.links);
             std::thread::sleep(WATCH);
         }
         supervisor.stopping();
@@ -580,6 +587,7 @@ impl Engine {
             exclusions,
             fetches,
             reloads,
+            fleet,
             signer,
             failures,
             signals,
@@ -593,6 +601,7 @@ impl Engine {
         if let Some(verdicts) = verdicts {
             verdicts.stop();
         }
+        fleet.stop();
         let (reload_thread, reload_handle) = reloads;
         drop(reload_handle);
         reload_thread.join();

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use wireglass_core::reason::{
-    Ambiguity, CaptureDrop, HttpOddity, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PortDrop, Reason,
-    VerdictFate,
+    Ambiguity, CaptureDrop, HttpOddity, InspectorOff, MirrorDrop, PacketDrop, PathMessage, PathOddity,
+    PortDrop, Reason, VerdictFate,
 };
 
 /// What help desks do about the codes, for people and for this command.
@@ -51,6 +51,7 @@ fn codes() -> Vec<(&'static str, &'static str)> {
     codes.extend(CaptureDrop::ALL.iter().map(|why| (why.code(), why.help())));
     codes.extend(VerdictFate::ALL.iter().map(|why| (why.code(), why.help())));
     codes.extend(InspectorOff::ALL.iter().map(|why| (why.code(), why.help())));
+    codes.extend(PathOddity::ALL.iter().map(|why| (why.code(), why.help())));
     codes.extend(HttpOddity::ALL.iter().map(|why| (why.code(), why.help())));
     codes.extend(Ambiguity::ALL.iter().map(|why| (why.code(), why.help())));
     codes

@@ -5,9 +5,12 @@ use std::mem::discriminant;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
+use super::pushed::is_pushed;
 use super::{
-    Config, Confine, Control, Dpdk, Exclusions, Fetch, Log, Metrics, MirrorPort, Verdicts, Wire, Workers,
+    Config, Confine, Control, Dpdk, Exclusions, Fetch, Fleet, Log, Metrics, MirrorPort, Verdicts, Wire,
+    Workers,
 };
 use crate::capture::Plan;
 
@@ -28,6 +31,7 @@ pub struct Startup {
     control: Control,
     exclusions: Exclusions,
     fetch: Fetch,
+    fleet: Fleet,
     signer_user: Option<String>,
     confine: Confine,
 }
@@ -105,7 +109,26 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("fetch.cache_bytes", |a, b| a.fetch.settings.bytes != b.fetch.settings.bytes),
     ("fetch.retry_seconds", |a, b| a.fetch.settings.retry != b.fetch.settings.retry),
     ("fetch.refresh_seconds", |a, b| a.fetch.settings.refresh != b.fetch.settings.refresh),
+    ("fleet.endpoints", |a, b| a.fleet.endpoints != b.fleet.endpoints),
+    ("fleet.name", |a, b| a.fleet.name != b.fleet.name),
+    ("fleet.fleet", |a, b| a.fleet.fleet != b.fleet.fleet),
+    ("fleet.ca", |a, b| ca(a) != ca(b)),
+    ("fleet.certificate", |a, b| identity(a) != identity(b)),
+    ("fleet.key", |a, b| identity(a) != identity(b)),
+    ("fleet.key_file", |a, b| a.fleet.keys != b.fleet.keys),
+    ("fleet.share", |a, b| a.fleet.share != b.fleet.share),
+    ("fleet.lease_seconds", |a, b| a.fleet.lease != b.fleet.lease),
+    ("fleet.state_dir", |a, b| a.fleet.state_dir != b.fleet.state_dir),
+    ("fleet.on_drain", |a, b| a.fleet.on_drain != b.fleet.on_drain),
 ];
+
+fn ca(startup: &Startup) -> Option<&[u8]> {
+    startup.fleet.tls.as_ref().map(|tls| &*tls.ca)
+}
+
+fn identity(startup: &Startup) -> Option<&(Vec<u8>, Zeroizing<Vec<u8>>)> {
+    startup.fleet.tls.as_ref()?.identity.as_ref()
+}
 
 fn name(startup: &Startup) -> Option<&str> {
     startup.confine.user.as_ref().map(|account| account.name.as_str())
@@ -160,6 +183,7 @@ impl Config {
             control: self.control.clone(),
             exclusions: self.exclusions.clone(),
             fetch: self.fetch.clone(),
+            fleet: self.fleet.clone(),
             signer_user: self.ca.signer_user.clone(),
             confine: self.confine.clone(),
         }
@@ -167,7 +191,7 @@ impl Config {
 
     /// Keys that change at a reload and are different in `new`; files, whose contents are.
     pub fn live_changes(&self, new: &Self) -> Vec<String> {
-        let mut changed = changed_keys(&self.text, &new.text);
+        let mut changed = self.changed_keys(new);
         changed.retain(|key| needs_restart().all(|fixed| fixed != key));
         let mut files = BTreeSet::new();
         for (before, after) in [(&self.ca.trusted, &new.ca.trusted), (&self.ca.untrusted, &new.ca.untrusted)]
@@ -212,26 +236,52 @@ impl Config {
         changed.into_iter().chain(files).collect()
     }
 
+    /// This is what its file says.
+    pub fn has_text(&self, text: &str) -> bool {
+        self.text == text
+    }
+
+    fn changed_keys(&self, other: &Self) -> BTreeSet<String> {
+        let (before, after) = (self.document(), other.document());
+        differing(&values(before), &values(after))
+    }
+
+    /// Its document, with the fleet's policy in the place of its own.
+    fn document(&self) -> Option<toml::Table> {
+        // What is compared has been read without a fault before.
+        let mut own: toml::Table = self.text.parse().ok()?;
+        if let Some(pushed) = &self.pushed {
+            let sections: toml::Table = pushed.text.parse().ok()?;
+            own.retain(|section, _| !is_pushed(section));
+            own.extend(sections);
+        }
+        Some(own)
+    }
+
     /// The lists of `other` are the same, and so are their files.
     pub fn has_same_lists(&self, other: &Self) -> bool {
-        let changed = changed_keys(&self.text, &other.text);
-        !changed.iter().any(|key| key.starts_with("list."))
+        !self.changed_keys(other).iter().any(|key| key.starts_with("list."))
             && self.lists.files_that_differ(&other.lists).is_empty()
     }
 }
 
 /// Keys that have other values in one document than in the other, as documents write them: `rule.action`, `profile.NAME.http`.
 pub fn changed_keys(before: &str, after: &str) -> BTreeSet<String> {
-    let (before, after) = (values(before), values(after));
+    differing(&values(before.parse().ok()), &values(after.parse().ok()))
+}
+
+fn differing(
+    before: &BTreeMap<String, BTreeSet<String>>,
+    after: &BTreeMap<String, BTreeSet<String>>,
+) -> BTreeSet<String> {
     let keys = before.keys().chain(after.keys());
     keys.filter(|key| before.get(*key) != after.get(*key)).cloned().collect()
 }
 
 /// The values of each key, with their places: the second rule's are not the first one's.
-fn values(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+fn values(document: Option<toml::Table>) -> BTreeMap<String, BTreeSet<String>> {
     let mut values = BTreeMap::new();
-    // What is compared has been read without a fault before.
-    if let Ok(document) = text.parse() {
+    if let Some(document) = document {
         walk("", "", &toml::Value::Table(document), &mut values);
     }
     values

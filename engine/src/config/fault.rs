@@ -5,6 +5,8 @@ use std::fmt;
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
+    /// The file, where it is not the configuration itself: the policy that was pushed to the fleet.
+    pub file: Option<String>,
     /// Line in the file, from 1; none: the file as a whole.
     pub line: Option<usize>,
     /// Dotted key; lists count from 1: `rule[2].action` is the second rule's. None: it is about no key.
@@ -36,7 +38,7 @@ impl fmt::Display for Faults {
             if i > 0 {
                 f.write_str("\n")?;
             }
-            f.write_str(&self.file)?;
+            f.write_str(fault.file.as_ref().unwrap_or(&self.file))?;
             if let Some(line) = fault.line {
                 write!(f, ":{line}")?;
             }

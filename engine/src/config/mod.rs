@@ -3,6 +3,7 @@
 //! A configuration is read as a whole before anything starts: what [`Config::load`] accepts can be run. `docs/configuration.md`
 //! has all keys; [`keys`] is what keeps it complete.
 
+mod candidate;
 mod changes;
 mod ct_logs;
 mod custody;
@@ -12,6 +13,7 @@ mod list_files;
 mod near;
 mod page_file;
 mod passphrase;
+mod pushed;
 mod reader;
 mod sections;
 mod token;
@@ -24,17 +26,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::capture::Plan;
 use crate::interfaces::KernelPort;
+pub use candidate::{check_policy, policy_files};
 pub use changes::{Startup, changed_keys, needs_restart};
 pub use custody::Custody;
 use custody::Nobody;
 pub use fault::{Fault, Faults};
 pub use page_file::read_page;
+use pushed::replace_policy;
+pub use pushed::{IN_FORCE, POLICY_FILE, PUSHED_SECTIONS, PolicyFrom, Pushed, generation_folder, in_force};
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Account, Ca, Confine, Content, Control, Crypto, Dpdk, Exclusions, Fetch, FoundFiles, IcapServer,
-    IcapServers, Intercept, Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists,
-    NamedSignatures, PolicyRules, Trust, Verdicts, Wire, Workers, YaraSet, YaraSets,
+    Account, Ca, Confine, Content, Control, Crypto, Dpdk, Exclusions, Fetch, Fleet, FleetKeys, FoundFiles,
+    IcapServer, IcapServers, Intercept, Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists,
+    NamedSignatures, OnDrain, PolicyRules, Share, Trust, Verdicts, Wire, Workers, YaraSet, YaraSets, is_name,
 };
 use sections::{Named, Profiles, read_ca_certificates};
 pub use token::is_at_token;
@@ -58,6 +63,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Its contents.
     text: String,
+    /// The fleet's policy, which stands in place of that of the file; none: the file's own does.
+    pub pushed: Option<Pushed>,
     /// What DPDK is started with.
     pub dpdk: Dpdk,
     /// At least one.
@@ -98,6 +105,8 @@ pub struct Config {
     pub exclusions: Exclusions,
     /// What is fetched of that which certificates name.
     pub fetch: Fetch,
+    /// What it has in common with other engines.
+    pub fleet: Fleet,
     /// Bounds.
     pub limits: Limits,
     /// Events and messages.
@@ -154,10 +163,7 @@ impl Config {
     /// # Errors
     /// All faults, not only the first.
     pub fn load(file: &Path) -> Result<Self, Faults> {
-        read(file, |document, notes| {
-            let sections = Sections::read(document, notes);
-            sections.into_config(file, notes.text().to_owned(), notes.paths_read())
-        })
+        Self::load_with(file, PolicyFrom::InForce, CaKeys::Read)
     }
 
     /// Likewise, for a process that must not have the keys of the CAs: their files are not opened, and [`Ca`] is without them.
@@ -165,14 +171,35 @@ impl Config {
     /// # Errors
     /// All faults but those of the keys.
     pub fn load_without_ca_keys(file: &Path) -> Result<Self, Faults> {
-        read_noting(
+        Self::load_with(file, PolicyFrom::InForce, CaKeys::Leave)
+    }
+
+    /// Likewise, with the policy from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(file: &Path, policy: PolicyFrom, keys: CaKeys) -> Result<Self, Faults> {
+        let (text, pushed) = read_texts(file, policy)?;
+        let parts = read_text_noting(
             file,
-            |notes| notes.without_ca_keys(),
-            |document, notes| {
-                let sections = Sections::read(document, notes);
-                sections.into_config(file, notes.text().to_owned(), notes.paths_read())
+            &text,
+            pushed.as_ref(),
+            |notes| match keys {
+                CaKeys::Read => notes,
+                CaKeys::Leave => notes.without_ca_keys(),
             },
-        )
+            |document, notes| Some((Sections::read(document, notes), notes.paths_read())),
+        );
+        let (sections, read) = parts?;
+        // Without a fault, no section is missing.
+        let config = sections.into_config(file, (text, pushed), read);
+        config.ok_or_else(|| Faults::new(&file.display().to_string(), Vec::new()))
+    }
+
+    /// Where relative paths of policy begin.
+    pub fn policy_folder(&self) -> &Path {
+        let own = || self.file.parent().unwrap_or(Path::new(""));
+        self.pushed.as_ref().map_or_else(own, Pushed::folder)
     }
 
     /// The lists of its text, read anew from their files: what else there is stays as it was loaded.
@@ -180,7 +207,8 @@ impl Config {
     /// # Errors
     /// Faults of lists.
     pub fn read_lists(&self) -> Result<NamedLists, Faults> {
-        read_text(&self.file, &self.text, |document, notes| Some(NamedLists::read(document, notes)))
+        let take = |document: &Table<'_>, notes: &Notes<'_>| Some(NamedLists::read(document, notes));
+        read_text_noting(&self.file, &self.text, self.pushed.as_ref(), |notes| notes, take)
     }
 
     /// Rules and filters, ready for use. What was counted by the rules before goes on.
@@ -344,7 +372,15 @@ impl Config {
 /// # Errors
 /// The file cannot be read, or says it wrongly.
 pub fn control_socket(file: &Path) -> Result<Option<PathBuf>, Faults> {
-    read(file, |document, _| Some(Control::read(document.table("control")).socket))
+    read_from(file, PolicyFrom::Own, |document, _| Some(Control::read(document.table("control")).socket))
+}
+
+/// What a file says of a fleet. Looks at nothing else in it, so that an operator's needs nothing else.
+///
+/// # Errors
+/// The file cannot be read, or has faults in `[fleet]`.
+pub fn fleet(file: &Path) -> Result<Fleet, Faults> {
+    read_from(file, PolicyFrom::Own, |document, _| Some(Fleet::read(&document.table("fleet"))))
 }
 
 /// What a configuration says of servers' certificates. No key of a CA is read.
@@ -405,12 +441,30 @@ impl Verification {
     }
 }
 
+/// What becomes of the files with the keys of the CAs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaKeys {
+    /// They are read.
+    Read,
+    /// They are another process's business.
+    Leave,
+}
+
 /// Reads a file, and lets `take` have its document. None without a fault does not happen.
 fn read<T>(
     file: &Path,
     take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
 ) -> Result<T, Faults> {
-    read_noting(file, |notes| notes, take)
+    read_from(file, PolicyFrom::InForce, take)
+}
+
+fn read_from<T>(
+    file: &Path,
+    policy: PolicyFrom,
+    take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
+) -> Result<T, Faults> {
+    let (text, pushed) = read_texts(file, policy)?;
+    read_text_noting(file, &text, pushed.as_ref(), |notes| notes, take)
 }
 
 /// Likewise, with notes that are told how to read.
@@ -419,32 +473,40 @@ fn read_noting<T>(
     tell: impl for<'t> FnOnce(Notes<'t>) -> Notes<'t>,
     take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
 ) -> Result<T, Faults> {
-    let name = file.display().to_string();
-    let text = fs::read_to_string(file).map_err(|error| {
-        let message = format!("cannot read the configuration: {error}");
-        Faults::new(&name, vec![Fault { line: None, key: None, message }])
-    })?;
-    read_text_noting(file, &text, tell, take)
+    let (text, pushed) = read_texts(file, PolicyFrom::InForce)?;
+    read_text_noting(file, &text, pushed.as_ref(), tell, take)
 }
 
-fn read_text<T>(
-    file: &Path,
-    text: &str,
-    take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
-) -> Result<T, Faults> {
-    read_text_noting(file, text, |notes| notes, take)
+/// The text of a configuration, and that of the fleet's policy.
+fn read_texts(file: &Path, policy: PolicyFrom) -> Result<(String, Option<Pushed>), Faults> {
+    let fault = |message| {
+        let fault = Fault { file: None, line: None, key: None, message };
+        Faults::new(&file.display().to_string(), vec![fault])
+    };
+    let text =
+        fs::read_to_string(file).map_err(|error| fault(format!("cannot read the configuration: {error}")))?;
+    let (document, _) = DeTable::parse_recoverable(&text);
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let pushed = Pushed::of(document.get_ref(), folder, policy)
+        .map_err(|message| fault(format!("fleet.state_dir: {message}")))?;
+    Ok((text, pushed))
 }
 
 fn read_text_noting<T>(
     file: &Path,
     text: &str,
+    pushed: Option<&Pushed>,
     tell: impl for<'t> FnOnce(Notes<'t>) -> Notes<'t>,
     take: impl for<'t> FnOnce(&Table<'t>, &'t Notes<'t>) -> Option<T>,
 ) -> Result<T, Faults> {
     let name = file.display().to_string();
     let folder = file.parent().unwrap_or(Path::new(""));
     let (document, syntax) = DeTable::parse_recoverable(text);
-    let notes = tell(Notes::new(text, folder));
+    let mut document = document.into_inner();
+    if let Some(pushed) = pushed {
+        replace_policy(&mut document, pushed.parse()?);
+    }
+    let notes = tell(Notes::new(text, folder).with_pushed(pushed));
     for error in &syntax {
         notes.fault(error.span().map(|span| span.start), None, format!("TOML: {}", error.message().trim()));
     }
@@ -452,7 +514,7 @@ fn read_text_noting<T>(
         // What was recovered from broken syntax would only be blamed for what it lost.
         return Err(Faults::new(&name, notes.into_faults()));
     }
-    let taken = take(&Table::document(&notes, document.get_ref()), &notes);
+    let taken = take(&Table::document(&notes, &document), &notes);
     match taken {
         Some(taken) if !notes.has_faults() => Ok(taken),
         _ => Err(Faults::new(&name, notes.into_faults())),
@@ -515,6 +577,7 @@ struct Sections {
     profiles: Profiles,
     exclusions: Exclusions,
     fetch: Fetch,
+    fleet: Fleet,
     limits: Limits,
     log: Log,
     metrics: Metrics,
@@ -556,6 +619,7 @@ impl Sections {
             policy,
             exclusions: Exclusions::read(document.table("exclusions")),
             fetch: Fetch::read(document.table("fetch")),
+            fleet: Fleet::read(&document.table("fleet")),
             limits: Limits::read(document.table("limits")),
             log: Log::read(document.table("log"), notes),
             metrics: Metrics::read(document.table("metrics")),
@@ -583,10 +647,16 @@ impl Sections {
         sections
     }
 
-    fn into_config(self, file: &Path, text: String, read: Vec<PathBuf>) -> Option<Config> {
+    fn into_config(
+        self,
+        file: &Path,
+        (text, pushed): (String, Option<Pushed>),
+        read: Vec<PathBuf>,
+    ) -> Option<Config> {
         Some(Config {
             file: file.to_owned(),
             text,
+            pushed,
             dpdk: self.dpdk,
             wires: self.wires,
             mirrors: self.mirrors,
@@ -607,6 +677,7 @@ impl Sections {
             profiles: self.profiles.into_list(),
             exclusions: self.exclusions,
             fetch: self.fetch,
+            fleet: self.fleet,
             limits: self.limits,
             log: self.log,
             metrics: self.metrics,

@@ -16,16 +16,36 @@ use toml::de::{DeTable, DeValue};
 use super::Fault;
 use super::list_files;
 use super::near::nearest;
+use super::pushed::{Pushed, is_pushed};
 
 /// Longest piece of the configuration that a message quotes, in characters.
 const MAX_QUOTE: usize = 60;
 
-/// What reading leaves behind, beside the values.
-pub(super) struct Notes<'t> {
+/// A document's text, and where its relative paths begin.
+struct Source<'t> {
     text: &'t str,
     folder: &'t Path,
     /// Where lines end: a file may have as many faults as lines.
     line_ends: OnceCell<Vec<usize>>,
+}
+
+impl<'t> Source<'t> {
+    fn new(text: &'t str, folder: &'t Path) -> Self {
+        Self { text, folder, line_ends: OnceCell::new() }
+    }
+
+    /// The line of a place in the text, from 1.
+    fn line(&self, at: usize) -> usize {
+        let ends = self.line_ends.get_or_init(|| self.text.match_indices('\n').map(|(end, _)| end).collect());
+        1 + ends.partition_point(|end| *end < at)
+    }
+}
+
+/// What reading leaves behind, beside the values.
+pub(super) struct Notes<'t> {
+    own: Source<'t>,
+    /// Where the sections of policy come from, if not from the configuration: the file's name, and its text.
+    pushed: Option<(&'t Pushed, Source<'t>)>,
     faults: RefCell<Vec<Fault>>,
     /// Asked for, with their defaults; none where nobody wants to know.
     keys: Option<RefCell<BTreeMap<String, String>>>,
@@ -41,9 +61,8 @@ impl<'t> Notes<'t> {
     /// For a document with this text, whose relative paths begin at `folder`.
     pub(super) fn new(text: &'t str, folder: &'t Path) -> Self {
         Self {
-            text,
-            folder,
-            line_ends: OnceCell::new(),
+            own: Source::new(text, folder),
+            pushed: None,
             faults: RefCell::default(),
             keys: None,
             leaves_ca_keys: false,
@@ -66,19 +85,26 @@ impl<'t> Notes<'t> {
         Self { keys: Some(RefCell::default()), ..self }
     }
 
-    pub(super) fn text(&self) -> &'t str {
-        self.text
+    /// Has the sections of policy come from another document.
+    pub(super) fn with_pushed(self, pushed: Option<&'t Pushed>) -> Self {
+        let source = |pushed: &'t Pushed| (pushed, Source::new(&pushed.text, pushed.folder()));
+        Self { pushed: pushed.map(source), ..self }
     }
 
     pub(super) fn fault(&self, at: Option<usize>, key: Option<String>, message: String) {
-        let line = at.map(|at| self.line(at));
-        self.faults.borrow_mut().push(Fault { line, key, message });
+        let key_of = key.as_deref().unwrap_or_default();
+        let line = at.map(|at| self.source(key_of).line(at));
+        let file = self.pushed.as_ref().filter(|_| is_pushed(key_of));
+        let file = file.map(|(pushed, _)| pushed.file.display().to_string());
+        self.faults.borrow_mut().push(Fault { file, line, key, message });
     }
 
-    /// The line of a place in the text, from 1.
-    fn line(&self, at: usize) -> usize {
-        let ends = self.line_ends.get_or_init(|| self.text.match_indices('\n').map(|(end, _)| end).collect());
-        1 + ends.partition_point(|end| *end < at)
+    /// The document that a key is in.
+    fn source(&self, key: &str) -> &Source<'t> {
+        match &self.pushed {
+            Some((_, source)) if is_pushed(key) => source,
+            _ => &self.own,
+        }
     }
 
     /// A fault of a file: it is blamed on this key, or else on the last one that names the file.
@@ -113,8 +139,15 @@ impl<'t> Notes<'t> {
         files.iter().filter(|(_, _, key)| is_read(key)).map(|(path, ..)| path.clone()).collect()
     }
 
-    pub(super) fn path(&self, text: &str) -> PathBuf {
-        self.folder.join(text)
+    /// What the sections of a policy name.
+    pub(super) fn policy_paths(&self) -> Vec<PathBuf> {
+        let files = self.files.borrow();
+        files.iter().filter(|(_, _, key)| is_pushed(key)).map(|(path, ..)| path.clone()).collect()
+    }
+
+    /// A path of this key's value.
+    pub(super) fn path(&self, key: &str, text: &str) -> PathBuf {
+        self.source(key).folder.join(text)
     }
 }
 
@@ -235,7 +268,7 @@ impl<'a> Table<'a> {
 
     /// The line on which this table begins.
     pub(super) fn line(&self) -> usize {
-        self.notes.line(self.at)
+        self.notes.source(&self.path).line(self.at)
     }
 
     /// A table below this one.
@@ -369,7 +402,7 @@ impl<'a> Value<'a> {
             self.expected("the path of a file");
             return None;
         }
-        Some(self.notes.path(text))
+        Some(self.notes.path(&self.path, text))
     }
 
     /// The path of a file that this value names beside other things.
@@ -390,7 +423,7 @@ impl<'a> Value<'a> {
     /// The files that a path stands for: itself, or what its `*`, `?` and `[...]` match, which must be something.
     pub(super) fn files(&self) -> Option<Vec<PathBuf>> {
         self.path()?;
-        let found = list_files::find(self.notes.folder, self.text()?);
+        let found = list_files::find(self.notes.source(&self.path).folder, self.text()?);
         let Ok(files) = found.inspect_err(|error| self.expected(&format!("a pattern: {}", error.msg))) else {
             return None;
         };
@@ -516,7 +549,7 @@ impl<'a> Value<'a> {
             DeValue::Table(_) => "a table".into(),
             _ => {
                 // As it is written, but on one line.
-                let text = &self.notes.text[self.span.clone()];
+                let text = &self.notes.source(&self.path).text[self.span.clone()];
                 let text: String = text.chars().flat_map(on_one_line).collect();
                 match text.char_indices().nth(MAX_QUOTE) {
                     Some((cut, _)) => format!("{}...", &text[..cut]),

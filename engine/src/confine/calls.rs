@@ -70,6 +70,13 @@ const DRIVER: &[c_long] = &[
     libc::SYS_mlock, libc::SYS_munlock, libc::SYS_flock, libc::SYS_unlinkat, libc::SYS_mkdirat, libc::SYS_ftruncate, libc::SYS_sched_setaffinity,
 ];
 
+/// Waiting for many sockets at once.
+const EVENTS: &[c_long] =
+    &[libc::SYS_eventfd2, libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait];
+
+/// Making folders.
+const FOLDERS: &[c_long] = &[libc::SYS_mkdirat];
+
 /// Asking the kernel about interfaces, and telling it to take them down.
 const ASK: &[c_long] = &[
     libc::SYS_bind,
@@ -102,6 +109,8 @@ mod old {
     pub(super) const WRITE: &[libc::c_long] = &[libc::SYS_rename, libc::SYS_unlink, libc::SYS_chmod];
     pub(super) const DRIVER: &[libc::c_long] =
         &[libc::SYS_epoll_wait, libc::SYS_pipe, libc::SYS_mkdir, libc::SYS_rmdir];
+    pub(super) const EVENTS: &[libc::c_long] = &[libc::SYS_epoll_wait];
+    pub(super) const FOLDERS: &[libc::c_long] = &[libc::SYS_mkdir, libc::SYS_rmdir];
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -110,6 +119,8 @@ mod old {
     pub(super) const READ: &[libc::c_long] = &[];
     pub(super) const WRITE: &[libc::c_long] = &[];
     pub(super) const DRIVER: &[libc::c_long] = &[libc::SYS_unlinkat];
+    pub(super) const EVENTS: &[libc::c_long] = &[];
+    pub(super) const FOLDERS: &[libc::c_long] = &[];
 }
 
 /// What no thread has a reason to do once EAL runs: other programs, other processes' memory, modules, mounts, namespaces, keys of the kernel,
@@ -139,6 +150,8 @@ pub(super) enum Group {
     /// Connecting to these families of addresses.
     Connect(&'static [i32]),
     Driver,
+    Events,
+    Folders,
     Ask,
     Threads,
     /// Programs in the kernel: those of XDP are taken away at the end.
@@ -163,6 +176,8 @@ impl Group {
             Self::Serve => [SERVE, &[], &[]],
             Self::Connect(_) => [CONNECT, SERVE, &[]],
             Self::Driver => [DRIVER, old::DRIVER, &[]],
+            Self::Events => [EVENTS, old::EVENTS, &[]],
+            Self::Folders => [FOLDERS, old::FOLDERS, &[]],
             Self::Ask => [ASK, &[], &[]],
             Self::Threads => [THREADS, &[], &[]],
             Self::Bpf => [&[libc::SYS_bpf], &[], &[]],
@@ -192,7 +207,14 @@ impl Group {
             Self::Ask => [libc::AF_INET, libc::AF_NETLINK, libc::AF_UNIX]
                 .map(|family| (libc::SYS_socket, 0, equal.clone(), u64::from(family.unsigned_abs())))
                 .to_vec(),
-            Self::Rings | Self::Read | Self::Write | Self::Driver | Self::Threads | Self::Bpf => Vec::new(),
+            Self::Rings
+            | Self::Read
+            | Self::Write
+            | Self::Driver
+            | Self::Events
+            | Self::Folders
+            | Self::Threads
+            | Self::Bpf => Vec::new(),
         }
     }
 }

@@ -92,12 +92,13 @@ fn places(kind: Kind, needs: &Needs) -> Places {
     let read = |read| Places { read, write: Vec::new() };
     let write = |write| Places { read: Vec::new(), write };
     let looks_up_names = match kind {
-        Kind::Fetch => true,
+        Kind::Fetch | Kind::Fleet => true,
         Kind::Content => needs.asks_icap,
         Kind::Worker => needs.asks_icap && needs.workers_scan,
         _ => false,
     };
     match kind {
+        Kind::Fleet => Places { read: paths(&NAMES), write: needs.fleet_folder.iter().cloned().collect() },
         Kind::Fetch | Kind::Content | Kind::Worker if looks_up_names => read(paths(&NAMES)),
         Kind::Fetch | Kind::Content | Kind::Worker | Kind::Handshake | Kind::Verdicts | Kind::Sign => {
             Places::default()
@@ -116,6 +117,7 @@ fn places(kind: Kind, needs: &Needs) -> Places {
         Kind::Keys => read(needs.read.iter().cloned().chain(roots()).collect()),
         Kind::Reload => {
             let mut all = needs.read.clone();
+            all.extend(needs.fleet_folder.iter().cloned());
             all.extend(roots());
             all.extend(paths(&NAMES));
             // Speeds of the libraries depend on the processor.
@@ -137,12 +139,17 @@ fn roots() -> impl Iterator<Item = PathBuf> {
     ROOTS.iter().map(PathBuf::from).chain(named.map(PathBuf::from))
 }
 
-/// Bounds the calling thread. TCP ports and sockets without a file are bounded with them, where the kernel can: only fetches and ICAP
-/// need a connection, and main speaks with the service manager.
+/// Bounds the calling thread. TCP ports and sockets without a file are bounded with them, where the kernel can: only fetches, ICAP and
+/// etcd need a connection, and main speaks with the service manager.
 pub(super) fn bound(kind: Kind, needs: &Needs) -> Result<FileLayer, RulesetError> {
     let Places { read, write } = places(kind, needs);
     let reads = AccessFs::ReadFile | AccessFs::ReadDir;
-    let device = if kind == Kind::Main { AccessFs::IoctlDev | AccessFs::MakeDir } else { BitFlags::EMPTY };
+    let device = match kind {
+        Kind::Main => AccessFs::IoctlDev | AccessFs::MakeDir,
+        // A folder for each generation, moved to its place with all that is in it.
+        Kind::Fleet => AccessFs::MakeDir | AccessFs::Refer,
+        _ => BitFlags::EMPTY,
+    };
     let writes = reads
         | AccessFs::WriteFile
         | AccessFs::Truncate
@@ -151,7 +158,7 @@ pub(super) fn bound(kind: Kind, needs: &Needs) -> Result<FileLayer, RulesetError
         | AccessFs::RemoveDir
         | device;
     let mut rules = Ruleset::default().handle_access(AccessFs::from_all(NEWEST))?;
-    if !matches!(kind, Kind::Fetch | Kind::Content | Kind::Worker | Kind::Main) {
+    if !matches!(kind, Kind::Fetch | Kind::Fleet | Kind::Content | Kind::Worker | Kind::Main) {
         rules = rules.handle_access(AccessNet::from_all(NEWEST))?;
     }
     if kind != Kind::Main {
@@ -193,16 +200,21 @@ mod tests {
             log_folder: Some("/var/log/wg".into()),
             capture_folders: vec!["/var/captures".into()],
             exclusions_folder: Some("/var/lib/wg".into()),
+            fleet_folder: Some("/var/lib/wg/fleet".into()),
             read: vec!["/etc/wg".into()],
             ..Needs::default()
         };
-        for (kind, folder) in
-            [(Kind::Log, "/var/log/wg"), (Kind::Capture, "/var/captures"), (Kind::Exclusions, "/var/lib/wg")]
-        {
+        for (kind, folder) in [
+            (Kind::Log, "/var/log/wg"),
+            (Kind::Capture, "/var/captures"),
+            (Kind::Exclusions, "/var/lib/wg"),
+            (Kind::Fleet, "/var/lib/wg/fleet"),
+        ] {
             assert_eq!(places(kind, &needs).write, [PathBuf::from(folder)]);
         }
         for kind in Kind::ALL {
-            let writes = matches!(kind, Kind::Log | Kind::Capture | Kind::Exclusions | Kind::Main);
+            let writes =
+                matches!(kind, Kind::Log | Kind::Capture | Kind::Exclusions | Kind::Fleet | Kind::Main);
             assert_eq!(!places(kind, &needs).write.is_empty(), writes, "{kind:?}");
             let reads_configuration = places(kind, &needs).read.contains(&"/etc/wg".into());
             assert_eq!(reads_configuration, matches!(kind, Kind::Reload | Kind::Keys), "{kind:?}");

@@ -106,6 +106,10 @@ fn groups(kind: Kind, needs: &Needs) -> Vec<Group> {
             groups.extend(names);
             groups.push(Group::Threads);
         }
+        Kind::Fleet => {
+            groups.extend(names);
+            groups.extend([Group::Write, Group::Folders, Group::Events, Group::Threads]);
+        }
         Kind::Main => {
             groups.extend([
                 Group::Read,
@@ -238,6 +242,7 @@ mod tests {
         assert!(
             !socket(Kind::Content, &idle, libc::AF_INET) && socket(Kind::Content, &asking, libc::AF_INET)
         );
+        assert!(socket(Kind::Fleet, &idle, libc::AF_INET) && !socket(Kind::Fleet, &idle, libc::AF_PACKET));
         assert!(!socket(Kind::Worker, &asking, libc::AF_INET), "threads look at bodies");
         assert!(socket(Kind::Worker, &Needs { workers_scan: true, ..asking.clone() }, libc::AF_INET));
         let log = |needs: &Needs| of(Kind::Log, needs, true, libc::SYS_connect, [0; 3]) == ALLOW;

@@ -33,11 +33,13 @@ pub enum Kind {
     Sign,
     /// There, too: the CAs' keys and what decides what they sign, read anew.
     Keys,
+    /// The fleet: etcd, and the folder of what was pushed.
+    Fleet,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Main,
         Self::Worker,
         Self::Handshake,
@@ -53,6 +55,7 @@ impl Kind {
         Self::Fetch,
         Self::Sign,
         Self::Keys,
+        Self::Fleet,
     ];
 
     /// As messages have it.
@@ -73,6 +76,7 @@ impl Kind {
             Self::Fetch => "fetch",
             Self::Sign => "sign",
             Self::Keys => "keys",
+            Self::Fleet => "fleet",
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Needs {
     pub capture_folders: Vec<PathBuf>,
     /// Folder of the exclusions.
     pub exclusions_folder: Option<PathBuf>,
+    /// Folder of what a fleet has pushed.
+    pub fleet_folder: Option<PathBuf>,
     /// Folders of sockets, which are removed at the end.
     pub socket_folders: Vec<PathBuf>,
     /// What a reload reads: folders, and files whose folder is `/`.
@@ -61,6 +63,7 @@ impl Needs {
             },
             capture_folders: capture.into_iter().flatten().collect(),
             exclusions_folder: config.exclusions.file.as_deref().map(folder_of),
+            fleet_folder: config.fleet.is_on().then(|| config.fleet.state_dir.clone()),
             socket_folders: sockets.into_iter().flatten().map(|socket| folder_of(socket)).collect(),
             read: folders_to_read(config.paths_read()),
             // Another process's business.

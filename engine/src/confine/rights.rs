@@ -61,7 +61,13 @@ pub(super) fn of(kind: Kind, needs: &Needs) -> CapsHashSet {
         _ => {}
     }
     let has_files = match kind {
-        Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions | Kind::Keys => true,
+        Kind::Main
+        | Kind::Log
+        | Kind::Reload
+        | Kind::Capture
+        | Kind::Exclusions
+        | Kind::Fleet
+        | Kind::Keys => true,
         Kind::Sign => needs.tokens,
         _ => false,
     };
@@ -131,7 +137,13 @@ mod tests {
         let file_right = |kind| {
             let has_files = matches!(
                 kind,
-                Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions | Kind::Keys
+                Kind::Main
+                    | Kind::Log
+                    | Kind::Reload
+                    | Kind::Capture
+                    | Kind::Exclusions
+                    | Kind::Fleet
+                    | Kind::Keys
             );
             has_files && geteuid().is_root()
         };

@@ -13,6 +13,7 @@ use wireglass_core::reason::{MirrorDrop, PacketDrop, PortDrop};
 
 use super::operate::OrderRecord;
 use super::server::unix_now;
+use crate::fleet::status::FleetRecord;
 use crate::metrics::{Metrics, PoolStatistics, PortStatistics};
 
 /// A word of a fixed list, or a name.
@@ -129,6 +130,9 @@ pub struct EngineRecord {
     pub log_dropped: u64,
     /// Events that could not be written.
     pub log_lost: u64,
+    /// Connections of which only one direction was seen, since the start.
+    #[serde(skip_serializing_if = "is_none")]
+    pub asymmetric_flows: u64,
     /// Servers that are known now not to be decrypted, or that an operator has named.
     pub exclusions: u64,
     /// Orders of an operator that stand.
@@ -137,6 +141,9 @@ pub struct EngineRecord {
     /// In the order of their names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<MirrorRecord>,
+    /// How it stands with its fleet; none: it is in none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetRecord>,
     /// Workers that have failed, and whose frames pass uninspected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_workers: Vec<usize>,
@@ -191,6 +198,12 @@ impl Counters {
                 generations_older: generation.older(),
                 log_dropped,
                 log_lost,
+                fleet: metrics.fleet().map(|status| status.read()),
+                asymmetric_flows: metrics
+                    .workers()
+                    .iter()
+                    .map(|worker| worker.asymmetric_flows.value())
+                    .sum(),
                 failed_workers: metrics.failed_workers().collect(),
                 orders: metrics.orders().list(Instant::now()).into_iter().map(OrderRecord::new).collect(),
                 exclusions: metrics.exclusions().map_or(0, |all| all.holding(unix_now())) as u64,
@@ -203,6 +216,10 @@ impl Counters {
             },
         }
     }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 fn worker(

@@ -220,7 +220,7 @@ fn exclude(shared: &Shared, request: &ExcludeRequest, out: &mut Answer<'_>) -> i
     };
     let (since, clients) = (unix_now(), Clients::Any);
     let until = since.saturating_add(u64::from(request.hours) * 3600);
-    exclusions.add(Exclusion { cause: Cause::Manual, server, clients, since, until });
+    exclusions.add(Exclusion { cause: Cause::Manual, server, clients, since, until, engine: None });
     begin(out)?;
     out.line(&Line::Exclusions { count: 1 })
 }
@@ -228,7 +228,7 @@ fn exclude(shared: &Shared, request: &ExcludeRequest, out: &mut Answer<'_>) -> i
 fn include(shared: &Shared, request: &IncludeRequest, out: &mut Answer<'_>) -> io::Result<()> {
     let Some(exclusions) = shared.metrics.exclusions() else { return no_exclusions(out) };
     let removed = match request.matcher() {
-        Ok(matcher) => exclusions.remove(matcher),
+        Ok(matcher) => exclusions.remove(unix_now(), matcher),
         Err(error) => return out.line(&Refusal::Request.line(error)),
     };
     begin(out)?;

@@ -57,8 +57,9 @@ fn store(path: &Path, exclusions: &Exclusions) -> io::Result<()> {
     let beside = PathBuf::from(beside);
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&beside)?;
     let mut out = BufWriter::new(file);
-    for exclusion in exclusions.list(now()) {
-        serde_json::to_writer(&mut out, &ExclusionRecord::from(&exclusion))?;
+    // What others have learned is for them to tell again: kept here, it would be told on as this engine's own.
+    for exclusion in exclusions.list(now()).iter().filter(|exclusion| exclusion.engine.is_none()) {
+        serde_json::to_writer(&mut out, &ExclusionRecord::from(exclusion))?;
         out.write_all(b"\n")?;
     }
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;

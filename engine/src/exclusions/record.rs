@@ -37,11 +37,14 @@ pub struct ExclusionRecord {
     pub since: u64,
     /// When it is forgotten.
     pub until: u64,
+    /// Name of the engine of the fleet that has learned it; left out: this one, or its operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 impl From<&Exclusion> for ExclusionRecord {
     fn from(exclusion: &Exclusion) -> Self {
-        let Exclusion { cause, server, clients, since, until } = exclusion;
+        let Exclusion { cause, server, clients, since, until, engine } = exclusion;
         let Server { place, name, address, port } = server;
         let (ja4, offer) = match clients {
             Clients::Any => (None, None),
@@ -59,6 +62,7 @@ impl From<&Exclusion> for ExclusionRecord {
             offer,
             since: *since,
             until: *until,
+            engine: engine.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -69,6 +73,9 @@ impl ExclusionRecord {
     /// # Errors
     /// What is wrong with it.
     pub fn exclusion(&self) -> Result<Exclusion, String> {
+        if self.engine.is_some() {
+            return Err("engine: what another engine has learned is not taken from here".into());
+        }
         let cause = Cause::named(&self.cause).ok_or("cause: no such cause")?;
         let server = Server::named(self.name.as_deref(), self.address, self.port)
             .ok_or("expected a server name of 1 to 253 bytes, an address, or both")?;
@@ -98,7 +105,7 @@ impl ExclusionRecord {
             return Err("wire: expected one with what was learned, none with cause \"manual\"".into());
         }
         let (since, until) = (self.since, self.until);
-        Ok(Exclusion { cause, server: Server { place, ..server }, clients, since, until })
+        Ok(Exclusion { cause, server: Server { place, ..server }, clients, since, until, engine: None })
     }
 }
 
@@ -144,6 +151,7 @@ mod tests {
             ),
             (r#"{"cause":"manual","name":"a","port":70000,"until":2}"#, "70000"),
             (r#"{"cause":"manual","name":"a","port":443,"until":2,"colour":1}"#, "colour"),
+            (r#"{"cause":"manual","name":"a","port":443,"until":2,"engine":"edge-2"}"#, "engine"),
         ] {
             let message = record(json).unwrap_err();
             assert!(message.contains(hint), "{json}: {message}");

@@ -16,7 +16,7 @@ use wireglass_core::event::{
 use wireglass_core::exclusions::Cause;
 use wireglass_core::order::Order;
 use wireglass_core::phase::FlowPhase;
-use wireglass_core::reason::{InspectorOff, Reason};
+use wireglass_core::reason::{InspectorOff, PathOddity, Reason};
 use wireglass_core::starttls::Protocol;
 
 use super::community_id::community_id;
@@ -66,6 +66,11 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
             tx_id: anomaly.tx_id,
             anomaly: Some(AnomalyFields::new(anomaly)),
             wireglass: Some(Own::Anomaly(OwnAnomaly::new(anomaly))),
+            ..Line::new("anomaly", head)
+        },
+        Event::Asymmetric(head, seen) => Line {
+            anomaly: Some(AnomalyFields::of_path(PathOddity::Asymmetric)),
+            wireglass: Some(Own::Anomaly(OwnAnomaly { direction: direction(*seen), offset: None })),
             ..Line::new("anomaly", head)
         },
         Event::Alert(head, alert) => Line {
@@ -474,31 +479,43 @@ enum Own<'a> {
     Alert(OwnAlert<'a>),
 }
 
-/// Suricata's `anomaly`, of its type `applayer`.
+/// Suricata's `anomaly`, of its types `applayer` and `stream`.
 #[derive(Serialize)]
 struct AnomalyFields {
-    app_proto: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto: Option<&'static str>,
     #[serde(rename = "type")]
     kind: &'static str,
     event: &'static str,
-    layer: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer: Option<&'static str>,
 }
 
 impl AnomalyFields {
     fn new(event: &AnomalyEvent) -> Self {
-        Self { app_proto: event.app_proto, kind: "applayer", event: event.what.code(), layer: "proto_parser" }
+        Self {
+            app_proto: Some(event.app_proto),
+            kind: "applayer",
+            event: event.what.code(),
+            layer: Some("proto_parser"),
+        }
+    }
+
+    fn of_path(what: PathOddity) -> Self {
+        Self { app_proto: None, kind: "stream", event: what.code(), layer: None }
     }
 }
 
 #[derive(Serialize)]
 struct OwnAnomaly {
     direction: &'static str,
-    offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
 }
 
 impl OwnAnomaly {
     fn new(event: &AnomalyEvent) -> Self {
-        Self { direction: direction(event.from), offset: event.offset }
+        Self { direction: direction(event.from), offset: Some(event.offset) }
     }
 }
 

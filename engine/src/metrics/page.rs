@@ -21,6 +21,7 @@ use super::log_counters::LogCounters;
 use super::ports::PortSources;
 use crate::capture::CaptureCounters;
 use crate::confine::Confinement;
+use crate::fleet::status::FleetStatus;
 use crate::handshake_pool::JobTimes;
 use crate::orders::Orders;
 use crate::signer::SignerCounters;
@@ -104,6 +105,7 @@ pub struct Metrics {
     mirrors: OnceLock<Vec<Arc<str>>>,
     pub(super) capture: OnceLock<Arc<CaptureCounters>>,
     pub(super) verdicts: OnceLock<Arc<VerdictCounters>>,
+    pub(super) fleet: OnceLock<Arc<FleetStatus>>,
     tallies: Mutex<Tallies>,
     pub(super) icap: Mutex<IcapServices>,
     records: Mutex<Option<RecordLibraries>>,
@@ -138,6 +140,7 @@ impl Metrics {
             mirrors: OnceLock::new(),
             capture: OnceLock::new(),
             verdicts: OnceLock::new(),
+            fleet: OnceLock::new(),
             tallies: Mutex::default(),
             icap: Mutex::default(),
             records: Mutex::default(),
@@ -190,11 +193,6 @@ impl Metrics {
     /// Adds what is fetched to what is reported. Only the first call counts.
     pub fn set_fetcher(&self, fetcher: Arc<Fetcher>) {
         let _ = self.fetcher.set(fetcher);
-    }
-
-    /// Adds the process that signs for the CAs to what is reported. Only the first call counts.
-    pub fn set_signer(&self, counters: Arc<SignerCounters>) {
-        let _ = self.signer.set(counters);
     }
 
     /// Adds the ports' own statistics to what is reported; `source` is called for every page, on the thread
@@ -333,6 +331,7 @@ impl Metrics {
         self.by_reason(&mut page);
         self.mirror_counters(&mut page);
         self.verdict_counters(&mut page);
+        self.fleet_state(&mut page);
         self.capture_counters(&mut page);
         self.phases_and_plaintext(&mut page);
         self.rules(&mut page);

@@ -1,11 +1,18 @@
 //! What is counted of the process that signs for the CAs.
 
+use std::sync::Arc;
+
 use wireglass_core::counters::Kind;
 
 use super::page::{Metrics, Page};
 use crate::signer::SignerCounters;
 
 impl Metrics {
+    /// Adds the process that signs for the CAs to what is reported. Only the first call counts.
+    pub fn set_signer(&self, counters: Arc<SignerCounters>) {
+        let _ = self.signer.set(counters);
+    }
+
     /// What is counted of it; none: this process has the keys itself.
     pub(crate) fn signer(&self) -> Option<&SignerCounters> {
         self.signer.get().map(|signer| &**signer)

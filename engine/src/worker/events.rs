@@ -74,6 +74,7 @@ impl EventLog {
             | Event::Frame(_)
             | Event::Summary(_)
             | Event::Anomaly(..)
+            | Event::Asymmetric(..)
             | Event::Alert(..)
             | Event::File(..) => {}
         }

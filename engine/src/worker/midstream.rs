@@ -1,7 +1,10 @@
 //! Segments of connections whose beginning was not seen: older than the engine, on another path before, or made up.
 
+use std::sync::Arc;
+
 use tcp_stack::Segment;
-use wireglass_core::event::Fate;
+use wireglass_core::end::End;
+use wireglass_core::event::{Event, Fate, FlowHead};
 use wireglass_core::flow::{Afterwards, Flow};
 use wireglass_core::packet::{BareSegment, FlowKey, Headers, probe_for, reset_after, reset_for};
 use wireglass_core::policy::{Decision, Verdict};
@@ -49,6 +52,9 @@ impl<IO: Io> Worker<IO> {
         let vlan = headers.vlan;
         let identity =
             Identity { flow_id: self.flow_ids, wire: port.wire, vlan, client, server, refused_before: false };
+        if flags.syn && port.side != client_side {
+            self.tell_server_alone(&identity);
+        }
         let rule = match self.settled(client_port, &identity) {
             Some(Verdict { decision: Decision::Bypass, rule }) => rule,
             Some(Verdict { decision: Decision::Block(_), .. }) => {
@@ -69,6 +75,23 @@ impl<IO: Io> Worker<IO> {
             self.cx.counters.midstream_flows.inc();
             self.hand_over(id, port, frame, headers);
         }
+    }
+
+    /// The answer to a SYN that went another way.
+    fn tell_server_alone(&mut self, identity: &Identity) {
+        // Its own number: the next flow is another one.
+        self.flow_ids += self.steering.workers() as u64;
+        self.cx.counters.asymmetric_flows.inc();
+        let head = FlowHead {
+            time: self.cx.wall,
+            flow_id: identity.flow_id,
+            wire: Arc::clone(&self.cx.shared.wires[usize::from(identity.wire)]),
+            vlan: identity.vlan,
+            client: identity.client,
+            server: identity.server,
+            starttls: None,
+        };
+        self.cx.events.push(Event::Asymmetric(head, End::Server));
     }
 
     fn forwards_midstream(&self, server_port: u16) -> bool {

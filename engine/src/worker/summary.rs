@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tcp_stack::{Duration, Instant};
 use wireglass_core::event::{Event, Fate, SummaryEvent, Timestamp};
 use wireglass_core::phase::FlowPhase;
+use wireglass_core::reason::PathOddity;
 
 /// Events of a kind, from one network and in one second, that are written one by one.
 const ONE_BY_ONE: u64 = 16;
@@ -42,6 +43,7 @@ impl Kind {
             {
                 (flow.reason.code(), head.client.ip())
             }
+            Event::Asymmetric(head, _) => (PathOddity::Asymmetric.code(), head.client.ip()),
             Event::Frame(frame) => match (frame.fate, frame.frame.addresses) {
                 (Fate::Dropped(reason), Some((source, _))) => (reason.code(), source),
                 (Fate::Forwarded, Some((source, _))) => (frame.class?.name(), source),

@@ -2,6 +2,7 @@
 
 use wireglass::log::LogReceiver;
 use wireglass::simulate::Engine;
+use wireglass_core::end::End;
 use wireglass_core::event::{Event, FrameEvent, SummaryEvent};
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::reason::{PacketDrop, Reason};
@@ -18,13 +19,16 @@ pub(crate) struct Wire {
     pub(crate) summaries: Vec<SummaryEvent>,
     /// Midstream or not, and why it ended.
     pub(crate) flows: Vec<(bool, Reason)>,
+    /// Of connections that are seen in one direction: port of the client, and which end is seen.
+    pub(crate) one_sided: Vec<(u16, End)>,
 }
 
 impl Wire {
     pub(crate) fn new(setup: &Setup) -> Self {
         let (engine, log) = Lab::new().engine(setup);
         let (frames, summaries, flows) = (Vec::new(), Vec::new(), Vec::new());
-        Self { engine, log, now: Instant::ZERO, frames, summaries, flows }
+        let one_sided = Vec::new();
+        Self { engine, log, now: Instant::ZERO, frames, summaries, flows, one_sided }
     }
 
     /// Sends a frame, and gives what leaves at the inside and at the outside port.
@@ -40,6 +44,7 @@ impl Wire {
             match event {
                 Event::Frame(frame) => self.frames.push(*frame),
                 Event::Summary(summary) => self.summaries.push(*summary),
+                Event::Asymmetric(head, seen) => self.one_sided.push((head.client.port(), seen)),
                 Event::Flow(_, flow) => self.flows.push((flow.midstream, flow.reason)),
                 _ => {}
             }

@@ -189,6 +189,8 @@ pub struct Exclusion {
     pub since: u64,
     /// When it is forgotten.
     pub until: u64,
+    /// The engine of the fleet that has learned it; none: this one, or its operator.
+    pub engine: Option<Arc<str>>,
 }
 
 /// A flow that asks.

@@ -5,12 +5,14 @@
 //!                                 └────────────────► entries, behind a lock
 //! flow (end)       ── learn ─► entries
 //! control, file    ── list, add, remove
+//! other engines    ◄─ learned ── entries;  import ──► words of others, beside them
 //! ```
 //! All workers share it. A flow asks once, before it is adopted. What follows is its profile's: by default nothing, as a server, or a
 //! client, must not talk itself out of inspection.
 
 mod accepted;
 mod entry;
+mod imported;
 mod witnesses;
 
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -20,6 +22,7 @@ use self::entry::Parts;
 pub use self::entry::{Cause, Client, Clients, Contact, Exclusion, MAX_NAME, Offer, Place, Server};
 use self::witnesses::{Testimony, Witnesses};
 use crate::aged_map::AgedMap;
+use crate::foreign::Foreign;
 use crate::lock::Lock;
 use crate::packet::KeyHasher;
 
@@ -33,6 +36,8 @@ const SHARDS: usize = 16;
 const EACH: u32 = 256;
 /// Entries in all; the oldest gives way.
 pub const CAPACITY: usize = SHARDS * EACH as usize;
+/// Words of one other engine in a shard; in all, it has some 16 times as many.
+const EACH_ENGINE: usize = 32;
 /// Places of the filter: with all entries there, one of 16 other servers is looked up for nothing.
 const FILTER: usize = 16 * CAPACITY;
 
@@ -59,7 +64,13 @@ impl Entry {
     }
 }
 
-type Shard = AgedMap<Key, Entry>;
+type Own = AgedMap<Key, Entry>;
+
+struct Shard {
+    own: Own,
+    /// What other engines have learned.
+    foreign: Foreign<Key>,
+}
 
 /// What has come of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +110,9 @@ impl Exclusions {
         Self {
             hasher: KeyHasher::new(secret),
             filter: std::iter::repeat_with(AtomicU16::default).take(FILTER).collect(),
-            shards: std::array::from_fn(|_| Lock::new(AgedMap::new(EACH))),
+            shards: std::array::from_fn(|_| {
+                Lock::new(Shard { own: AgedMap::new(EACH), foreign: Foreign::new(EACH_ENGINE) })
+            }),
             accepted: Accepted::default(),
             entries: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
@@ -164,10 +177,11 @@ impl Exclusions {
         let key = Key { cause, server, clients: clients_of(cause, client) };
         let until = now.saturating_add(self.lifetime.load(Relaxed));
         let mut shard = self.shard(hash);
+        let shard = &mut shard.own;
         let inner = self.hash_of(hash, &key);
         if shard.get_mut(inner, &key).is_none() {
             let entry = Entry { hash, witnesses: Witnesses::default(), since: now, until: 0 };
-            self.insert(&mut shard, hash, key.clone(), entry);
+            self.insert(shard, hash, key.clone(), entry);
         }
         let Some(entry) = shard.get_mut(inner, &key) else { return Learned::Nothing };
         if entry.until <= now {
@@ -198,28 +212,31 @@ impl Exclusions {
 
     /// Takes one that was learned before, or that an operator names. It replaces the same one.
     pub fn add(&self, exclusion: Exclusion) {
-        let Exclusion { cause, server, clients, since, until } = exclusion;
+        let Exclusion { cause, server, clients, since, until, engine: _ } = exclusion;
         let hash = self.hasher.hash(&server.parts());
         let key = Key { cause, server, clients };
         let mut shard = self.shard(hash);
-        self.take_out(&mut shard, hash, &key);
+        self.take_out(&mut shard.own, hash, &key);
         let entry = Entry { hash, witnesses: Witnesses::enough(), since, until };
-        self.insert(&mut shard, hash, key, entry);
+        self.insert(&mut shard.own, hash, key, entry);
         self.changes.fetch_add(1, Relaxed);
     }
 
-    /// Forgets those that `is_meant`. Returns how many.
-    pub fn remove(&self, is_meant: impl Fn(&Exclusion) -> bool) -> usize {
+    /// Forgets those that `is_meant`, at `now` in seconds since the Unix epoch. What other engines have learned does not come back before it
+    /// would have run out. Returns how many.
+    pub fn remove(&self, now: u64, is_meant: impl Fn(&Exclusion) -> bool) -> usize {
         let mut removed = 0;
         for shard in &self.shards {
             let mut shard = shard.lock();
             let meant: Vec<_> = shard
+                .own
                 .iter()
                 .filter(|(key, entry)| is_meant(&exclusion(key, entry)))
                 .map(|(key, entry)| (key.clone(), entry.hash))
                 .collect();
             removed += meant.len();
-            meant.iter().for_each(|(key, hash)| self.take_out(&mut shard, *hash, key));
+            meant.iter().for_each(|(key, hash)| self.take_out(&mut shard.own, *hash, key));
+            removed += shard.foreign.dismiss(now, |known| is_meant(&imported::exclusion(known)));
         }
         if removed > 0 {
             self.changes.fetch_add(1, Relaxed);
@@ -227,13 +244,14 @@ impl Exclusions {
         removed
     }
 
-    /// Those that hold at `now`, in seconds since the Unix epoch.
+    /// Those that hold at `now`, in seconds since the Unix epoch. What this engine and others have learned is in it for each of both.
     pub fn list(&self, now: u64) -> Vec<Exclusion> {
         let mut all = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
-            let holding = shard.iter().filter(|(_, entry)| entry.holds(now));
+            let holding = shard.own.iter().filter(|(_, entry)| entry.holds(now));
             all.extend(holding.map(|(key, entry)| exclusion(key, entry)));
+            all.extend(shard.foreign.list(now).map(|known| imported::exclusion(&known)));
         }
         all
     }
@@ -242,7 +260,11 @@ impl Exclusions {
     pub fn holding(&self, now: u64) -> usize {
         self.shards
             .iter()
-            .map(|shard| shard.lock().iter().filter(|(_, entry)| entry.holds(now)).count())
+            .map(|shard| {
+                let shard = shard.lock();
+                let own = shard.own.iter().filter(|(_, entry)| entry.holds(now)).count();
+                own + shard.foreign.list(now).count()
+            })
             .sum()
     }
 
@@ -278,17 +300,19 @@ impl Exclusions {
     }
 
     fn holds(&self, shard: &mut Shard, hash: u64, key: &Key, now: u64) -> bool {
-        match shard.get_mut(self.hash_of(hash, key), key) {
+        let inner = self.hash_of(hash, key);
+        let own = match shard.own.get_mut(inner, key) {
             Some(entry) if entry.until > now => entry.witnesses.are_enough(),
             Some(_) => {
-                self.take_out(shard, hash, key);
+                self.take_out(&mut shard.own, hash, key);
                 false
             }
             None => false,
-        }
+        };
+        own || shard.foreign.find(inner, key, now).is_some()
     }
 
-    fn insert(&self, shard: &mut Shard, hash: u64, key: Key, entry: Entry) {
+    fn insert(&self, shard: &mut Own, hash: u64, key: Key, entry: Entry) {
         if shard.is_full()
             && let Some(oldest) = shard.pop_oldest()
         {
@@ -298,12 +322,16 @@ impl Exclusions {
         }
         // There is room, and no other with this key: the callers have looked.
         if shard.insert(self.hash_of(hash, &key), key, entry).is_ok() {
-            self.filter_place(hash).fetch_add(1, Relaxed);
-            self.entries.fetch_add(1, Relaxed);
+            self.entered(hash);
         }
     }
 
-    fn take_out(&self, shard: &mut Shard, hash: u64, key: &Key) {
+    fn entered(&self, hash: u64) {
+        self.filter_place(hash).fetch_add(1, Relaxed);
+        self.entries.fetch_add(1, Relaxed);
+    }
+
+    fn take_out(&self, shard: &mut Own, hash: u64, key: &Key) {
         if shard.remove(self.hash_of(hash, key), key).is_some() {
             self.dropped(hash);
         }
@@ -331,5 +359,6 @@ fn exclusion(key: &Key, entry: &Entry) -> Exclusion {
         clients: key.clients.clone(),
         since: entry.since,
         until: entry.until,
+        engine: None,
     }
 }

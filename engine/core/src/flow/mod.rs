@@ -24,6 +24,7 @@ mod gso;
 mod held;
 mod hello_over_tcp;
 mod leg;
+mod one_sided;
 mod opening;
 mod peeking;
 mod prefix;
@@ -56,7 +57,7 @@ pub use self::settings::{Limits, Midstream, OutsideTls, Shared};
 use self::snapshot::About;
 pub use self::snapshot::{FlowSnapshot, LegSnapshot, Short, TlsSnapshot, Wanted};
 use crate::end::{End, PerEnd};
-use crate::event::{Action, Timestamp, Volume};
+use crate::event::{Action, Event, Timestamp, Volume};
 use crate::job::Reply;
 use crate::order::Order;
 use crate::packet::{Headers, Template, TooBigMessage};
@@ -443,7 +444,12 @@ impl<IO: Io> Flow<IO> {
         let Some(segment) = opening_segment(cx, &mut opening.path, from, &frame, headers) else {
             return Phase::Opening(opening);
         };
-        match opening.observe(cx.now, from, &segment, || Template::of(frame.data(), headers)) {
+        let found = opening.observe(cx.now, from, &segment, || Template::of(frame.data(), headers));
+        if opening.one_sided.is_news() {
+            cx.counters.asymmetric_flows.inc();
+            cx.events.push(Event::Asymmetric(self.head(cx.wall, &cx.shared), End::Client));
+        }
+        match found {
             BeforeAnswer::Pass => cx.send(from.other(), frame),
             // Where the server speaks first, there is nothing that could be judged before it has.
             BeforeAnswer::PassSyn

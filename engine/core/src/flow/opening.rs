@@ -6,6 +6,7 @@ use tcp_stack::{AdoptedTimestamps, Adoption, Duration, Instant, Open, Options, S
 
 pub(super) use self::passing::{opening_segment, pass_syn, show_handshake};
 use super::leg::Leg;
+use super::one_sided::OneSided;
 use super::settings::Limits;
 use crate::end::{End, PerEnd};
 use crate::packet::{BareSegment, Headers, Template, syn_ack};
@@ -26,6 +27,7 @@ pub(super) struct Opening {
     pub(super) path: Path,
     /// The server has been heard, even if not with a SYN-ACK.
     server_heard: bool,
+    pub(super) one_sided: OneSided,
     syn_at: Instant,
 }
 
@@ -149,7 +151,8 @@ impl Opening {
     /// From the client's SYN.
     pub(super) fn new(now: Instant, syn: &Segment<'_>) -> Self {
         let client = Observed::syn(now, syn);
-        Self { client, path: Path::default(), server_heard: false, syn_at: now }
+        let one_sided = OneSided::default();
+        Self { client, path: Path::default(), server_heard: false, one_sided, syn_at: now }
     }
 
     /// Looks at a segment before it is passed on. `template` makes the template of the frame it came in.
@@ -175,6 +178,8 @@ impl Opening {
             (self.client, self.syn_at) = (Observed::syn(now, segment), now);
             return BeforeAnswer::PassSyn;
         }
+        // Its ACK, or what it says, is for a SYN-ACK that has come by another way. A RST is for nothing.
+        self.one_sided.note(!self.server_heard && !segment.flags.rst);
         // There is nothing to reset yet: a RST may answer a challenge ACK, or never arrive.
         match (segment.flags.rst || segment.payload.is_empty(), self.server_heard) {
             (true, _) => BeforeAnswer::Pass,
@@ -204,7 +209,7 @@ impl Opening {
     }
 
     fn answered(&self, now: Instant, syn_ack: &Segment<'_>, to_client: Template) -> Answered {
-        let Self { mut client, path, server_heard: _, syn_at } = *self;
+        let Self { mut client, path, server_heard: _, one_sided: _, syn_at } = *self;
         // Now the client's SYN window has a place to begin.
         client.edge = syn_ack.seq + 1 + client.window;
         let server = Observed::syn(now, syn_ack);
@@ -215,7 +220,7 @@ impl Opening {
     /// The server's answer, which we give in its place with what the client has offered, numbers of our own, and segments of at
     /// most `mss` bytes.
     pub(super) fn answer(&self, now: Instant, to_client: Template, our: Numbers, mss: u16) -> Answered {
-        let Self { mut client, path, server_heard: _, syn_at } = *self;
+        let Self { mut client, path, server_heard: _, one_sided: _, syn_at } = *self;
         client.edge = our.isn + 1 + client.window;
         let server = Observed {
             isn: our.isn,
@@ -232,7 +237,7 @@ impl Opening {
 
     /// Bytes of memory that it holds: nothing beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { client: _, path: _, server_heard: _, syn_at: _ } = self;
+        let Self { client: _, path: _, server_heard: _, one_sided: _, syn_at: _ } = self;
         size_of::<Self>()
     }
 }
@@ -297,7 +302,8 @@ impl Answered {
         if segment.flags.syn {
             if let Some(client) = self.again.filter(|again| segment.ack == Some(again.isn + 1)) {
                 // The server has forgotten the old connection and opens a new one.
-                let opening = Opening { client, path: self.path, server_heard: true, syn_at: now };
+                let (path, one_sided) = (self.path, OneSided::default());
+                let opening = Opening { client, path, server_heard: true, one_sided, syn_at: now };
                 *self = opening.answered(now, segment, template());
             } else if segment.ack != Some(self.client_start()) || isn != segment.seq {
                 return AfterAnswer::Unwanted;

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sha2::{Digest, Sha256};
+
 use super::{Leaf, LeafRequest, MintError};
 use crate::caches::TlsCaches;
 use crate::event::MintedBy;
@@ -63,6 +65,19 @@ impl Key {
             key_type: order.key_type,
             max_days: order.max_days,
         }
+    }
+
+    /// The same for copies of other engines that differ in leaf key, serial number and time alone.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let Self { original, authority, defect, by, key_type, max_days } = self;
+        let defect = defect.map_or("", Reason::code);
+        Sha256::new_with_prefix(original)
+            .chain_update(authority)
+            .chain_update([*by as u8, *key_type as u8])
+            .chain_update(max_days.to_be_bytes())
+            .chain_update(defect)
+            .finalize()
+            .into()
     }
 }
 
@@ -185,7 +200,7 @@ mod tests {
 
     fn leaf(not_after: i64) -> Leaf {
         let key = x509::Key::generate(Provider::default(), KeyType::P256).unwrap();
-        Leaf::new(vec![1], &[], &key, &[1], not_after)
+        Leaf::new(vec![1], &[], &key, &[1], not_after, [0; 32])
     }
 
     fn cache() -> Cache {

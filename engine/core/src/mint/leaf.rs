@@ -35,25 +35,33 @@ pub(crate) struct Leaf {
     /// With an OCSP response, and until when that is to be shown, in seconds since the Unix epoch.
     stapled: Lock<Option<(Certified, i64)>>,
     fingerprint: [u8; 32],
+    says: [u8; 32],
     serial: String,
     not_after: i64,
 }
 
 impl Leaf {
-    /// `der` certifies `key`, and `issuers` are the certificates above it.
-    pub(super) fn new(der: Vec<u8>, issuers: &[Vec<u8>], key: &Key, number: &[u8], not_after: i64) -> Self {
+    /// `der` certifies `key`, and `issuers` are the certificates above it; `says`: a digest of what it was made of.
+    pub(super) fn new(
+        der: Vec<u8>,
+        issuers: &[Vec<u8>],
+        key: &Key,
+        number: &[u8],
+        not_after: i64,
+        says: [u8; 32],
+    ) -> Self {
         let serial = AnyRef::new(Tag::Integer, number).map(serial_hex).unwrap_or_default();
         let fingerprint = Sha256::digest(&der).into();
         let chain = std::iter::once(der).chain(issuers.iter().cloned());
         let (certified, stapled) = (Certified::new(chain, key), Lock::default());
-        Self { certified, number: number.to_vec(), stapled, fingerprint, serial, not_after }
+        Self { certified, number: number.to_vec(), stapled, fingerprint, says, serial, not_after }
     }
 
     /// Likewise, of what a signer has made. None: it is not a certificate.
-    pub(super) fn signed(der: Vec<u8>, issuers: &[Vec<u8>], key: &Key) -> Option<Self> {
+    pub(super) fn signed(der: Vec<u8>, issuers: &[Vec<u8>], key: &Key, says: [u8; 32]) -> Option<Self> {
         let certificate = Certificate::parse(&der).ok()?;
         let (number, not_after) = (certificate.tbs.serial.value().to_vec(), certificate.not_after());
-        Some(Self::new(der, issuers, key, &number, not_after))
+        Some(Self::new(der, issuers, key, &number, not_after, says))
     }
 
     /// Its chain and key, as a leg presents them.
@@ -77,6 +85,12 @@ impl Leaf {
     /// SHA-256 of its DER.
     pub(crate) fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
+    }
+
+    /// A digest of what it says: original, tolerated defect, CA, kind of key, longest validity. Copies of other engines with the same CA have
+    /// the same.
+    pub(crate) fn says(&self) -> &[u8; 32] {
+        &self.says
     }
 
     /// Upper-case hex pairs with colons.

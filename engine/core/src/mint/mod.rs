@@ -166,11 +166,12 @@ impl Mint {
         };
         let ca = authority.fingerprint();
         let LeafRequest { max_days, now, .. } = request;
-        self.shared.cache.find_or(cache::Key::new(original, ca, &request), now, || {
+        let cached = cache::Key::new(original, ca, &request);
+        self.shared.cache.find_or(cached, now, || {
             let key = self.leaf_key(request.key_type)?;
             let public_key = &key.public_key().ok_or(MintError::Leaf)?;
             let der = self.signer.leaf(&LeafOrder { ca, subject, public_key, max_days, now })?;
-            let leaf = Leaf::signed(der, authority.chain(), key).ok_or(MintError::Leaf)?;
+            let leaf = Leaf::signed(der, authority.chain(), key, cached.digest()).ok_or(MintError::Leaf)?;
             self.shared.count.fetch_add(1, Ordering::Relaxed);
             Ok(leaf)
         })

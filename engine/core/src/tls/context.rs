@@ -15,6 +15,7 @@ use super::offer::{offer_to_server, tls_version};
 use super::record::RecordLibraries;
 use super::server_leg::ServerVerifier;
 use super::server_sessions::Sessions;
+use super::ticket_secret::{SecretRefused, TicketSecret};
 use super::tickets::TicketKeys;
 use super::trust::{NoRoot, TrustStore};
 use super::verify::crl::Crls;
@@ -240,6 +241,20 @@ impl TlsContext {
         let (clock, counters) = (Arc::clone(&self.clock), Arc::clone(&self.counters));
         self.tickets = Some(Arc::new(TicketKeys::new(secret, clock, self.provider.secure_random, counters)));
         self
+    }
+
+    /// Gives clients tickets that all engines with this secret take, at `now` in seconds since the Unix epoch. Tickets that were given before
+    /// stay good until they run out, and contexts that [succeed](Self::succeeding) this one go on with it.
+    ///
+    /// # Errors
+    /// The secret is of another time, or there are no tickets here.
+    pub fn share_tickets(&self, secret: &TicketSecret, now: u64) -> Result<(), SecretRefused> {
+        self.tickets.as_ref().ok_or(SecretRefused::NoTickets)?.share(secret, now)
+    }
+
+    /// The secret that is shared, as of `now`: those before are gone, and it leads to none of them. None: none is shared.
+    pub fn shared_ticket_secret(&self, now: u64) -> Option<TicketSecret> {
+        self.tickets.as_ref()?.shared(now)
     }
 
     /// Has these libraries protect the records of the handshakes that end from now on.

@@ -604,13 +604,13 @@ impl Handshake {
         Ok(leaf)
     }
 
-    /// The tickets that this client may come back with, and gets: those of the same leaf (so the same original, verdict and CA), for the
-    /// same name, under the same profile, and with the same choices of the server.
+    /// The tickets that this client may come back with, and gets: those of a leaf that says the same (so the same original, verdict and CA),
+    /// for the same name, under the same profile, and with the same choices of the server. Here or at an engine that shares the keys.
     fn tickets(&self, leaf: &Leaf, server_leg: TlsVersion, alpn: Option<&[u8]>) -> Option<Tickets> {
         let keys = self.context.tickets.as_ref().filter(|_| self.profile.resumption)?;
         let binding = CacheKey::new("client ticket")
             .bytes(&self.context.generation)
-            .bytes(leaf.fingerprint())
+            .bytes(leaf.says())
             .option(self.hello.sni.as_deref().map(str::as_bytes))
             .profile(&self.profile)
             .bytes(&[server_leg as u8])

@@ -28,6 +28,7 @@ mod secrets;
 mod server_leg;
 mod server_sessions;
 mod session;
+mod ticket_secret;
 mod tickets;
 mod trust;
 mod verify;
@@ -47,6 +48,7 @@ pub use passive::{Malformed, MessageScan, Progress, Seen, ServerFacts, ServerFli
 pub use record::{KeySource, LegKeys, RecordLibraries, RecordTrial, Suite, TrafficKey};
 pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};
 pub use secrets::Secrets;
+pub use ticket_secret::{FleetKey, SecretRefused, TicketSecret};
 pub use trust::NoRoot;
 pub(crate) use verify::name_constraints::is_within_constraints;
 pub use verify::sct::CtLog;

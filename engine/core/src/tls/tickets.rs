@@ -1,8 +1,9 @@
 //! Tickets for clients: their keys, and what a ticket is good for.
 //!
-//! A ticket says that its client has seen a certain minted leaf. It is sealed with a binding as associated data, a hash over
-//! that leaf, the profile, and what the server's leg had negotiated; a flow for which any of these is different cannot open it, and has a
-//! full handshake. The server's leg is up before, so no ticket spares a server its verification.
+//! A ticket says that its client has seen a copy of a certain original, by a certain CA. It is sealed with a binding as associated data, a
+//! hash over these, the profile, and what the server's leg had negotiated; a flow for which any of these is different cannot open it, and has a
+//! full handshake. The server's leg is up before, so no ticket spares a server its verification. Leaf key and serial number, in which the
+//! copies of two engines differ, are not part of it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,15 +15,17 @@ use aws_lc_rs::aead;
 use ring::aead;
 use rustls::crypto::SecureRandom;
 use rustls::server::ProducesTickets;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::clock::Clock;
+use super::ticket_secret::{SecretRefused, TicketSecret, derive};
 use crate::caches::TlsCaches;
 use crate::lock::Lock;
 
 /// How long a key seals, in seconds: six hours. It opens for as long again, and is then gone for good.
-const ROTATION: u64 = 6 * 3600;
+pub(super) const ROTATION: u64 = 6 * 3600;
+/// Rotations that a shared secret may be behind: a year. More is no secret that an engine has renewed.
+const MOST_BEHIND: u64 = 4 * 366;
 /// First bytes of a ticket, by which its key is found.
 const NAME_LEN: usize = 8;
 
@@ -38,11 +41,22 @@ pub(super) struct TicketKeys {
 }
 
 struct Keys {
+    sealing: Chain,
+    /// `sealing` is shared with other engines.
+    shared: bool,
+    /// The keys that sealed before, and when the last ticket of theirs has run out.
+    replaced: Option<(Chain, u64)>,
+}
+
+/// The keys that come of one secret.
+struct Chain {
     /// Of `current`; none until the first ticket.
     rotation: Option<u64>,
     secret: Zeroizing<[u8; 32]>,
     current: Option<Arc<Key>>,
     previous: Option<Arc<Key>>,
+    /// Of the rotation that comes: an engine whose clock is ahead seals with it already.
+    next: Option<Arc<Key>>,
 }
 
 struct Key {
@@ -51,37 +65,77 @@ struct Key {
 }
 
 impl Key {
-    fn new(secret: &[u8; 32]) -> Option<Self> {
+    fn new(secret: &[u8; 32]) -> Option<Arc<Self>> {
         let key = Zeroizing::new(derive(secret, b"ticket key"));
         let mut name = [0; NAME_LEN];
         name.copy_from_slice(&derive(secret, b"ticket key's name")[..NAME_LEN]);
         let aead = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*key).ok()?);
-        Some(Self { name, aead })
+        Some(Arc::new(Self { name, aead }))
     }
 }
 
-/// From a secret of full entropy another that does not lead back.
-fn derive(secret: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
-    Sha256::new_with_prefix(secret).chain_update(b"wireglass ").chain_update(purpose).finalize().into()
+impl Chain {
+    /// From a secret of a rotation; none: of the one in which its first ticket is issued.
+    fn new(secret: [u8; 32], rotation: Option<u64>) -> Self {
+        let mut chain =
+            Self { rotation, secret: Zeroizing::new(secret), current: None, previous: None, next: None };
+        if rotation.is_some() {
+            chain.current = Key::new(&chain.secret);
+            chain.next = chain.key_after();
+        }
+        chain
+    }
+
+    /// Brings it to `now`. A clock that goes back changes nothing.
+    fn advance(&mut self, now: u64) {
+        let rotation = now / ROTATION;
+        let Some(at) = self.rotation else {
+            *self = Self::new(*self.secret, Some(rotation));
+            return;
+        };
+        let behind = rotation.saturating_sub(at);
+        if behind == 0 {
+            return;
+        }
+        // Step by step even after a long silence, as an engine with the same secret may have issued tickets meanwhile.
+        for left in (0..behind).rev() {
+            *self.secret = derive(&self.secret, NEXT_SECRET);
+            if left < 2 {
+                self.previous = self.current.take();
+                self.current = Key::new(&self.secret);
+            }
+        }
+        self.rotation = Some(rotation);
+        self.next = self.key_after();
+    }
+
+    fn key_after(&self) -> Option<Arc<Key>> {
+        Key::new(&Zeroizing::new(derive(&self.secret, NEXT_SECRET)))
+    }
+
+    fn find(&self, name: [u8; NAME_LEN]) -> Option<Arc<Key>> {
+        let all = [&self.current, &self.previous, &self.next].into_iter().flatten();
+        all.into_iter().find(|key| key.name == name).cloned()
+    }
 }
 
+const NEXT_SECRET: &[u8] = b"next secret";
+
 impl Keys {
-    /// The current and the previous key at `now`. A clock that goes back changes nothing.
-    fn at(&mut self, now: u64) -> [Option<Arc<Key>>; 2] {
-        let rotation = now / ROTATION;
-        let behind = self.rotation.map_or(1, |at| rotation.saturating_sub(at));
-        if behind > 0 {
-            // Step by step even after a long silence, as an engine with the same secret may have issued tickets meanwhile.
-            for left in (0..behind).rev() {
-                *self.secret = derive(&self.secret, b"next secret");
-                if left < 2 {
-                    self.previous = self.current.take();
-                    self.current = Key::new(&self.secret).map(Arc::new);
-                }
-            }
-            self.rotation = Some(rotation);
+    /// Brings all to `now`, and forgets what has run out.
+    fn advance(&mut self, now: u64) {
+        self.sealing.advance(now);
+        if self.replaced.as_ref().is_some_and(|(_, until)| *until <= now) {
+            self.replaced = None;
         }
-        [self.current.clone(), self.previous.clone()]
+        if let Some((chain, _)) = &mut self.replaced {
+            chain.advance(now);
+        }
+    }
+
+    fn find(&self, name: [u8; NAME_LEN]) -> Option<Arc<Key>> {
+        let replaced = self.replaced.as_ref().and_then(|(chain, _)| chain.find(name));
+        self.sealing.find(name).or(replaced)
     }
 }
 
@@ -93,8 +147,39 @@ impl TicketKeys {
         random: &'static dyn SecureRandom,
         counters: Arc<TlsCaches>,
     ) -> Self {
-        let keys = Keys { rotation: None, secret: Zeroizing::new(secret), current: None, previous: None };
+        let keys = Keys { sealing: Chain::new(secret, None), shared: false, replaced: None };
         Self { keys: Lock::new(keys), clock, random, counters }
+    }
+
+    /// Seals with the keys of this secret from now on. Tickets of the keys before open until they run out.
+    pub(super) fn share(&self, secret: &TicketSecret, now: u64) -> Result<(), SecretRefused> {
+        let rotation = now / ROTATION;
+        if secret.rotation() > rotation + 1 {
+            return Err(SecretRefused::Ahead);
+        }
+        if rotation.saturating_sub(secret.rotation()) > MOST_BEHIND {
+            return Err(SecretRefused::TooOld);
+        }
+        let mut chain = Chain::new(*secret.bytes(), Some(secret.rotation()));
+        chain.advance(now);
+        let mut keys = self.keys.lock();
+        keys.advance(now);
+        if chain.secret == keys.sealing.secret {
+            keys.shared = true;
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut keys.sealing, chain);
+        keys.replaced = Some((before, now.saturating_add(2 * ROTATION)));
+        keys.shared = true;
+        Ok(())
+    }
+
+    /// The secret that is shared, as of now; none: there is none.
+    pub(super) fn shared(&self, now: u64) -> Option<TicketSecret> {
+        let mut keys = self.keys.lock();
+        keys.advance(now);
+        let rotation = keys.sealing.rotation.filter(|_| keys.shared)?;
+        Some(TicketSecret::of_rotation(*keys.sealing.secret, rotation))
     }
 
     /// What issues and takes the tickets of one flow.
@@ -102,8 +187,16 @@ impl TicketKeys {
         Tickets { keys: Arc::clone(self), binding }
     }
 
-    fn now(&self) -> [Option<Arc<Key>>; 2] {
-        self.keys.lock().at(self.clock.seconds())
+    fn sealing(&self) -> Option<Arc<Key>> {
+        let mut keys = self.keys.lock();
+        keys.advance(self.clock.seconds());
+        keys.sealing.current.clone()
+    }
+
+    fn find(&self, name: [u8; NAME_LEN]) -> Option<Arc<Key>> {
+        let mut keys = self.keys.lock();
+        keys.advance(self.clock.seconds());
+        keys.find(name)
     }
 }
 
@@ -117,7 +210,7 @@ impl Tickets {
     fn open(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let (name, rest) = ticket.split_first_chunk::<NAME_LEN>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
-        let key = self.keys.now().into_iter().flatten().find(|key| key.name == *name)?;
+        let key = self.keys.find(*name)?;
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let opened = key.aead.open_in_place(nonce, Aad::from(self.binding), &mut sealed).ok()?.len();
@@ -143,7 +236,7 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let [Some(key), _] = self.keys.now() else { return None };
+        let key = self.keys.sealing()?;
         // Drawn, not counted: engines may share the key. 2^32 of one key (NIST SP 800-38D 8.3) would be 200,000 a second.
         let mut nonce = [0; NONCE_LEN];
         self.keys.random.fill(&mut nonce).ok()?;
@@ -215,5 +308,78 @@ mod tests {
         assert_eq!(tickets.decrypt(&new).as_deref(), Some(&b"new"[..]));
         keys.clock.set(9000 * HOUR);
         assert_eq!(tickets.decrypt(&new), None, "after a long silence");
+    }
+
+    fn shared(secret: u8, hours: u64) -> TicketSecret {
+        TicketSecret::new([secret; 32], hours * HOUR)
+    }
+
+    #[test]
+    fn engines_that_share_a_secret_take_each_others_tickets() {
+        let now = 1000 * HOUR;
+        let [a, b] = [1, 2].map(|local| keys(local, now));
+        let local = a.bound_to([1; 32]).encrypt(b"local").unwrap();
+        a.share(&shared(9, 990), now).unwrap();
+        b.share(&shared(9, 990), now).unwrap();
+        let ticket = a.bound_to([1; 32]).encrypt(b"shared").unwrap();
+        assert_eq!(b.bound_to([1; 32]).decrypt(&ticket).as_deref(), Some(&b"shared"[..]));
+        assert_eq!(b.bound_to([2; 32]).decrypt(&ticket), None, "for something else");
+        assert_eq!(b.bound_to([1; 32]).decrypt(&local), None, "from before");
+        // The same secret again, as of another time, changes nothing.
+        b.share(&a.shared(now).unwrap(), now).unwrap();
+        assert!(a.bound_to([1; 32]).decrypt(&local).is_some(), "at the engine that has issued it");
+        a.share(&b.shared(now).unwrap(), now).unwrap();
+        assert!(a.bound_to([1; 32]).decrypt(&local).is_some());
+        // One whose clock is ahead.
+        a.clock.set(now + 6 * HOUR);
+        let ahead = a.bound_to([1; 32]).encrypt(b"ahead").unwrap();
+        assert!(b.bound_to([1; 32]).decrypt(&ahead).is_some());
+        a.clock.set(now + 12 * HOUR);
+        assert_eq!(a.bound_to([1; 32]).decrypt(&local), None, "it has run out");
+    }
+
+    #[test]
+    fn a_secret_that_replaces_another_leaves_its_tickets_as_they_are() {
+        let now = 1000 * HOUR;
+        let engine = keys(1, now);
+        let tickets = engine.bound_to([1; 32]);
+        engine.share(&shared(8, 1000), now).unwrap();
+        let old = tickets.encrypt(b"old").unwrap();
+        engine.share(&shared(9, 1000), now).unwrap();
+        assert_ne!(old[..NAME_LEN], tickets.encrypt(b"new").unwrap()[..NAME_LEN]);
+        for (hours, opens) in [(0, true), (5, true), (9, true), (12, false)] {
+            engine.clock.set(now + hours * HOUR);
+            assert_eq!(tickets.decrypt(&old).is_some(), opens, "after {hours} h");
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_shared_secret_leads_to_no_older_key() {
+        let now = 1000 * HOUR;
+        let (a, b) = (keys(1, now), keys(2, now));
+        assert!(a.shared(now).is_none(), "the engine's own stays with it");
+        a.share(&shared(9, 1000), now).unwrap();
+        let old = a.bound_to([1; 32]).encrypt(b"old").unwrap();
+        let later = a.shared(now + 13 * HOUR).unwrap();
+        b.clock.set(now + 13 * HOUR);
+        b.share(&later, now + 13 * HOUR).unwrap();
+        assert_eq!(b.bound_to([1; 32]).decrypt(&old), None);
+        a.clock.set(now + 13 * HOUR);
+        let new = a.bound_to([1; 32]).encrypt(b"new").unwrap();
+        assert!(b.bound_to([1; 32]).decrypt(&new).is_some());
+    }
+
+    #[test]
+    fn a_secret_of_another_time_is_refused() {
+        let now = 20_000 * HOUR;
+        let engine = keys(1, now);
+        assert_eq!(engine.share(&shared(9, 20_012), now), Err(SecretRefused::Ahead));
+        assert_eq!(engine.share(&shared(9, 20_000 - 6 * 1465), now), Err(SecretRefused::TooOld));
+        assert_eq!(engine.share(&shared(9, 20_006), now), Ok(()), "a clock that is ahead");
+        assert_eq!(engine.share(&shared(9, 20_000 - 6 * 1464), now), Ok(()));
+        assert_eq!(
+            engine.share(&TicketSecret::of_rotation([9; 32], u64::MAX), now),
+            Err(SecretRefused::Ahead)
+        );
     }
 }

@@ -58,6 +58,9 @@ struct Report {
 
 #[derive(Serialize)]
 struct FaultRecord {
+    /// Where it is not the configuration itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     /// From 1; none: the file as a whole.
     line: Option<usize>,
     /// Dotted; none: it is about no key.
@@ -68,6 +71,7 @@ struct FaultRecord {
 impl Report {
     fn of_faults(faults: Faults) -> Self {
         let record = |fault: crate::config::Fault| FaultRecord {
+            file: fault.file,
             line: fault.line,
             key: fault.key,
             message: fault.message,
@@ -107,7 +111,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let (roots, no_roots, clock) = match tls {
         Ok(tls) => (tls.roots(), tls.no_roots().to_vec(), config.clock_doubt(&tls)),
         Err(error) if args.json => {
-            let fault = FaultRecord { line: None, key: None, message: error.to_string() };
+            let fault = FaultRecord { file: None, line: None, key: None, message: error.to_string() };
             let report = Report { file, in_order: false, faults: vec![fault], notes: Vec::new() };
             return report.print(ExitCode::from(USAGE));
         }

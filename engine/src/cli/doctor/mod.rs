@@ -2,10 +2,12 @@
 //!
 //! [`facts`] reads the machine, [`plan`] the configuration and its files, [`findings`] judges both, [`render`] prints.
 
+mod asymmetry;
 mod capture;
 mod confined;
 pub(super) mod facts;
 pub(super) mod findings;
+mod fleet;
 mod icap;
 mod link_state;
 pub(super) mod plan;
@@ -107,6 +109,8 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     let socket = config.as_ref().and_then(|config| config.control.socket.as_deref());
     let running = socket.and_then(|socket| Running::at(&args.root, socket));
     findings.extend(running.iter().flat_map(Running::findings));
+    findings.extend(socket.and_then(fleet::of_engine));
+    findings.extend(socket.and_then(asymmetry::of_engine));
     let has = |level| findings.iter().any(|finding| finding.level == level);
     let status = match (has(Level::Bad), has(Level::Poor)) {
         (true, _) => ExitCode::FAILURE,

@@ -1,6 +1,7 @@
-//! `wireglass policy explain`: what policy does with one request, and why, without an engine.
+//! `wireglass policy`: what policy does with one request, and why, without an engine; and the policy of a fleet, in generations.
 
 mod explained;
+mod generations;
 mod render;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +14,7 @@ use wireglass_core::content::FileType;
 
 use super::{USAGE, print, with_config};
 
-/// Ask what policy would do.
+/// Ask what policy would do, or put it in force at a fleet.
 #[derive(Debug, Args)]
 pub(super) struct PolicyArgs {
     #[command(subcommand)]
@@ -23,6 +24,11 @@ pub(super) struct PolicyArgs {
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
     Explain(ExplainArgs),
+    Push(generations::PushArgs),
+    History(generations::HistoryArgs),
+    Rollback(generations::RollbackArgs),
+    GoOn(generations::GoOnArgs),
+    Stop(generations::StopArgs),
 }
 
 const HELP: &str = "\
@@ -94,7 +100,17 @@ fn file_type(text: &str) -> Result<FileType, String> {
 }
 
 pub(super) fn run(args: &PolicyArgs) -> ExitCode {
-    let PolicyCommand::Explain(args) = &args.command;
+    match &args.command {
+        PolicyCommand::Explain(args) => explain(args),
+        PolicyCommand::Push(args) => generations::push(args),
+        PolicyCommand::History(args) => generations::history(args),
+        PolicyCommand::Rollback(args) => generations::roll_back(args),
+        PolicyCommand::GoOn(args) => generations::go_on(args),
+        PolicyCommand::Stop(args) => generations::stop(args),
+    }
+}
+
+fn explain(args: &ExplainArgs) -> ExitCode {
     let Some(url) = Url::parse(&args.url) else {
         errln!("wireglass: --url: expected https://HOST[:PORT]/PATH, found {:?}", args.url);
         return ExitCode::from(USAGE);

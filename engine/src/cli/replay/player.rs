@@ -240,6 +240,7 @@ impl Player {
                 | Event::Frame(_)
                 | Event::Summary(_)
                 | Event::Anomaly(..)
+                | Event::Asymmetric(..)
                 | Event::Alert(..)
                 | Event::File(..) => {}
             }

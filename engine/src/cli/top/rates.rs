@@ -8,6 +8,7 @@ use wireglass_core::phase::FlowPhase;
 
 use crate::control::operate::OrderRecord;
 use crate::control::{Counters, MirrorRecord, PoolRecord, PortRecord, SignerRecord, WorkerRecord};
+use crate::fleet::status::FleetRecord;
 
 /// A reason's code.
 type Code = Cow<'static, str>;
@@ -29,6 +30,8 @@ pub(super) struct Rates {
     pub(super) generations_older: u64,
     pub(super) log_dropped: u64,
     pub(super) log_lost: u64,
+    /// Connections of which only one direction was seen, since the start.
+    pub(super) asymmetric_flows: u64,
     /// Now: servers that are known not to be decrypted, or that an operator has named.
     pub(super) exclusions: u64,
     /// Orders of an operator that stand.
@@ -36,6 +39,9 @@ pub(super) struct Rates {
     pub(super) orders: Vec<OrderRecord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) mirrors: Vec<MirrorRates>,
+    /// How it stands with its fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fleet: Option<FleetRecord>,
     /// Workers whose frames pass uninspected, as they have failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) failed_workers: Vec<usize>,
@@ -135,9 +141,11 @@ impl Rates {
             generations_older: after.engine.generations_older,
             log_dropped: after.engine.log_dropped,
             log_lost: after.engine.log_lost,
+            asymmetric_flows: after.engine.asymmetric_flows,
             exclusions: after.engine.exclusions,
             orders: after.engine.orders.clone(),
             mirrors: after.engine.mirrors.iter().map(|now| clock.mirror(before, now)).collect(),
+            fleet: after.engine.fleet.clone(),
             failed_workers: after.engine.failed_workers.clone(),
             signer: after.engine.signer.clone(),
         })

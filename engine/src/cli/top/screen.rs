@@ -144,10 +144,11 @@ fn title(state: &State, rates: Option<&Rates>, width: usize, keys: &'static str)
     let ordered = rates.map(orders).unwrap_or_default();
     let mut left = match rates {
         Some(rates) => format!(
-            "wireglass {}  up {}{}  every {}",
+            "wireglass {}  up {}{}{}  every {}",
             Plain(&rates.version),
             uptime(rates.uptime_seconds),
             generation(rates),
+            fleet(rates),
             seconds(rates.interval_seconds),
         ),
         None => "wireglass".into(),
@@ -177,8 +178,23 @@ fn orders(rates: &Rates) -> String {
             None => format!("{what}  "),
         }
     });
+    let fleet = rates.fleet.iter().flat_map(|fleet| {
+        let refused = (!fleet.fault.is_empty()).then_some("FLEET POLICY REFUSED  ");
+        (!fleet.connected).then_some("NO ETCD  ").into_iter().chain(refused).map(str::to_owned)
+    });
     let is_down = rates.signer.as_ref().is_some_and(|signer| !signer.up);
-    failed.chain(is_down.then(|| "NO SIGNER  ".to_owned())).chain(orders).collect()
+    failed.chain(is_down.then(|| "NO SIGNER  ".to_owned())).chain(orders).chain(fleet).collect()
+}
+
+/// The fleet's policy that is in force here, and how many engines there are; nothing of an engine that is in none.
+fn fleet(rates: &Rates) -> String {
+    match &rates.fleet {
+        Some(fleet) if fleet.connected => {
+            format!("  fleet gen {}, {} engine(s)", fleet.generation, fleet.engines)
+        }
+        Some(fleet) => format!("  fleet gen {}", fleet.generation),
+        None => String::new(),
+    }
 }
 
 /// Which settings are in force, and for how long; nothing of an engine that does not say.
@@ -227,11 +243,17 @@ fn summary(rates: &Rates, of: &Share) -> [Line<'static>; 3] {
                 count(rates.exclusions),
             )),
             alarming(format!("events lost {}", count(unlogged)), unlogged > 0),
+            alarming(one_way(rates.asymmetric_flows), true),
         ]),
         Line::from_iter(
             std::iter::once(Span::raw(whose)).chain(pools).chain([alarming(legs, of.legs() >= NEARLY_ALL)]),
         ),
     ]
+}
+
+/// Nothing, where both directions of all connections come through this engine.
+fn one_way(flows: u64) -> String {
+    if flows == 0 { String::new() } else { format!("  asymmetric {}", count(flows)) }
 }
 
 fn alarming(text: String, is_so: bool) -> Span<'static> {
@@ -338,6 +360,7 @@ mod tests {
     use crate::control::{
         Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, SignerRecord, WorkerRecord,
     };
+    use crate::fleet::status::FleetRecord;
 
     /// So many workers, after so many seconds; each has twice as much to do as the one before.
     fn counters(workers: u32, seconds: u64) -> Counters {
@@ -398,9 +421,11 @@ mod tests {
                 generations_older: 0,
                 log_dropped: 0,
                 log_lost: 3,
+                asymmetric_flows: 0,
                 exclusions: 17,
                 orders: Vec::new(),
                 mirrors: Vec::new(),
+                fleet: None,
                 failed_workers: Vec::new(),
                 signer: Some(SignerRecord { up: true, starts: 1, requests: BTreeMap::new() }),
             },
@@ -473,8 +498,21 @@ mod tests {
         assert!(drawn(&state, (80, 24)).starts_with("WORKER 1 FAILED: UNINSPECTED"));
         let mut alone = counters(1, 16);
         alone.engine.signer = Some(SignerRecord { up: false, starts: 1, requests: BTreeMap::new() });
-        state.take(alone);
+        state.take(alone.clone());
         assert!(drawn(&state, (80, 24)).starts_with("NO SIGNER  wireglass 0.1.0"));
+        alone.engine.signer = None;
+        alone.engine.uptime_us += 2_000_000;
+        alone.engine.fleet =
+            Some(FleetRecord { generation: 7, fault: "no".into(), ..FleetRecord::default() });
+        state.take(alone.clone());
+        let shown = drawn(&state, (WIDE, 24));
+        assert!(shown.starts_with("NO ETCD  FLEET POLICY REFUSED  "), "{shown}");
+        assert!(shown.contains("  fleet gen 7  "), "{shown}");
+        alone.engine.fleet =
+            Some(FleetRecord { connected: true, generation: 7, engines: 3, ..FleetRecord::default() });
+        alone.engine.uptime_us += 2_000_000;
+        state.take(alone);
+        assert!(drawn(&state, (WIDE, 24)).contains("  fleet gen 7, 3 engine(s)  "));
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn destination(table: &Table<'_>, notes: &Notes<'_>) -> Destination {
     let eve = table.value("eve", "\"eve.json\"");
     let kind = table.choice("filetype", FILE_TYPES, FileType::Regular);
     let facility = table.choice("facility", &Facility::ALL, Facility::LOCAL5);
-    let default = notes.path("eve.json");
+    let default = notes.path("log.eve", "eve.json");
     let Some(value) = eve else {
         if kind != FileType::Regular {
             table.missing("eve", "the socket that the lines go to");

@@ -1,0 +1,90 @@
+//! A running engine's part in its fleet.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::chown;
+use std::sync::Arc;
+
+use wireglass_core::phase::FlowPhase;
+
+use crate::config::{Config, Fleet, OnDrain};
+#[cfg(feature = "fleet")]
+use crate::fleet::running::RunningEngine;
+use crate::fleet::status::FleetStatus;
+#[cfg(feature = "fleet")]
+use crate::fleet::thread::FleetThread;
+use crate::links::LinkWatch;
+use crate::metrics::Metrics;
+use crate::reload::ReloadHandle;
+
+/// Makes the folder for what is pushed, if only that is missing: no thread may later, outside of it.
+///
+/// # Errors
+/// In words.
+pub(super) fn make_folder(config: &Config) -> Result<(), String> {
+    let folder = &config.fleet.state_dir;
+    if !config.fleet.is_on() || folder.is_dir() {
+        return Ok(());
+    }
+    let failed = |error: io::Error| format!("fleet.state_dir: cannot make {}: {error}", folder.display());
+    fs::create_dir_all(folder).map_err(failed)?;
+    match &config.confine.user {
+        Some(account) => chown(folder, Some(account.uid), Some(account.gid)).map_err(failed),
+        None => Ok(()),
+    }
+}
+
+/// The thread, where there is a fleet, and the links, where they go down with a drain.
+pub(super) struct FleetPart {
+    #[cfg(feature = "fleet")]
+    thread: Option<FleetThread>,
+    closes_links: bool,
+    has_closed: bool,
+}
+
+impl FleetPart {
+    /// Starts the thread of an engine that is in a fleet.
+    pub(super) fn start(fleet: &Fleet, reloads: &ReloadHandle, metrics: &Arc<Metrics>) -> io::Result<Self> {
+        let closes_links = fleet.is_on() && fleet.on_drain == OnDrain::Links;
+        if fleet.is_on() {
+            metrics.set_fleet(Arc::new(FleetStatus::default()));
+        }
+        Ok(Self {
+            #[cfg(feature = "fleet")]
+            thread: match metrics.fleet() {
+                Some(status) => {
+                    let engine = RunningEngine::new(reloads.clone(), Arc::clone(metrics));
+                    Some(FleetThread::start(fleet.clone(), engine, Arc::clone(status))?)
+                }
+                None => None,
+            },
+            closes_links,
+            has_closed: false,
+        })
+    }
+
+    /// Called all the time: the links of an engine that is drained go down when no decrypted flow is left.
+    pub(super) fn look(&mut self, metrics: &Metrics, links: &LinkWatch) {
+        let drains = metrics.fleet().is_some_and(|status| status.read().draining);
+        let is_empty = self.has_closed || metrics.flows_now(FlowPhase::Decrypted) == 0;
+        let closes = self.closes_links && drains && is_empty;
+        if closes != self.has_closed {
+            links.close(closes);
+            self.has_closed = closes;
+            let what = if closes {
+                "no decrypted flow is left: all links are taken down"
+            } else {
+                "links come back"
+            };
+            tracing::warn!("fleet: {what}");
+        }
+    }
+
+    /// Leaves the fleet.
+    pub(super) fn stop(self) {
+        #[cfg(feature = "fleet")]
+        if let Some(thread) = self.thread {
+            thread.stop();
+        }
+    }
+}

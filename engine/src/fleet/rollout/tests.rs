@@ -1,0 +1,335 @@
+//! Engines that come, go, fail and see the store late: what may never happen does not.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fleet::schema::{Active, Manifest, Presence, write};
+
+/// A store as etcd is: revisions, comparisons, and whatever was there.
+#[derive(Default)]
+struct Store {
+    revision: i64,
+    view: View,
+    /// All changes, for those that hear of them later.
+    log: Vec<(Place, Option<Vec<u8>>, i64)>,
+}
+
+impl Store {
+    fn write(&mut self, changes: Vec<(Place, Option<Vec<u8>>)>) {
+        self.revision += 1;
+        for (place, value) in changes {
+            self.view.hear(&place, value.as_deref(), self.revision);
+            self.log.push((place, value, self.revision));
+        }
+    }
+
+    fn revision_of(&self, place: &Place) -> i64 {
+        match place {
+            Place::Rollout => self.view.rollout.as_ref().map_or(0, |kept| kept.revision),
+            Place::Ack(name) => self.view.acks.get(name).map_or(0, |kept| kept.revision),
+            Place::Presence(name) => self.view.engines.get(name).map_or(0, |kept| kept.revision),
+            place => unreachable!("{place:?} is no condition"),
+        }
+    }
+
+    fn advance(&mut self, step: &Step) -> bool {
+        let holds = step.conditions.iter().all(|(place, revision)| self.revision_of(place) == *revision);
+        if holds {
+            let mut changes = vec![(Place::Rollout, Some(write(&step.rollout)))];
+            let active = |generation| (Place::Active, Some(write(&Active { schema: SCHEMA, generation })));
+            changes.extend(step.activate.map(active));
+            self.write(changes);
+        }
+        holds
+    }
+
+    fn push(&mut self, generation: u64, canary: Option<&str>, canary_seconds: Option<u64>) {
+        let file =
+            crate::fleet::schema::FileEntry { path: "policy.toml".into(), sha256: "0".repeat(64), size: 0 };
+        let manifest = Manifest {
+            schema: SCHEMA,
+            at: 0,
+            by: "test".into(),
+            note: String::new(),
+            rolls_back_to: None,
+            files: vec![file],
+        };
+        let rollout = Rollout {
+            schema: SCHEMA,
+            generation,
+            phase: Phase::Load,
+            engines: self.view.engines.keys().cloned().collect(),
+            canary: canary.map(str::to_owned),
+            canary_seconds,
+            patience: 60,
+            fault: None,
+        };
+        self.write(vec![
+            (Place::Generation(generation), Some(write(&manifest))),
+            (Place::Rollout, Some(write(&rollout))),
+        ]);
+    }
+
+    fn phase(&self) -> Phase {
+        self.view.rollout.as_ref().expect("one was begun").value.phase
+    }
+}
+
+/// An engine and what it has heard so far.
+struct Engine {
+    member: Member,
+    view: View,
+    heard: usize,
+    name: String,
+}
+
+impl Engine {
+    fn new(name: &str, in_force: u64) -> Self {
+        Self { member: Member::new(name, in_force), view: View::default(), heard: 0, name: name.into() }
+    }
+
+    fn come(&mut self, store: &mut Store) {
+        let presence = Presence { schema: SCHEMA, ..Presence::default() };
+        store.write(vec![
+            (Place::Ack(self.name.clone()), None),
+            (Place::Presence(self.name.clone()), Some(write(&presence))),
+        ]);
+    }
+
+    fn go(&self, store: &mut Store) {
+        store.write(vec![(Place::Presence(self.name.clone()), None), (Place::Ack(self.name.clone()), None)]);
+    }
+
+    /// Hears of so many changes more.
+    fn hear(&mut self, store: &Store, changes: usize) {
+        for (place, value, revision) in store.log.iter().skip(self.heard).take(changes) {
+            self.view.hear(place, value.as_deref(), *revision);
+            self.heard += 1;
+        }
+    }
+
+    /// Takes a step; `can_load` says which generations it can have. Returns what it put in force.
+    fn step(&mut self, store: &mut Store, seconds: u64, can_load: impl Fn(u64) -> bool) -> Option<u64> {
+        let mut forced = None;
+        for act in self.member.step(&self.view, Duration::from_secs(seconds)) {
+            match act {
+                Act::Load(generation) if can_load(generation) => self.member.loaded(generation, Ok(())),
+                Act::Load(generation) => {
+                    let fault = FaultRecord {
+                        file: Some("policy.toml".into()),
+                        line: Some(3),
+                        key: Some("rule[1].action".into()),
+                        text: "no".into(),
+                    };
+                    self.member.loaded(generation, Err(fault));
+                }
+                Act::PutInForce(generation) => {
+                    self.member.put_in_force(generation, Ok(()));
+                    forced = Some(generation);
+                }
+                Act::Acknowledge(ack) => {
+                    store.write(vec![(Place::Ack(self.name.clone()), Some(write(&ack)))])
+                }
+                Act::Advance(step) => {
+                    store.advance(&step);
+                }
+            }
+        }
+        forced
+    }
+}
+
+fn fleet(names: &[&str]) -> (Store, Vec<Engine>) {
+    let mut store = Store::default();
+    let mut engines: Vec<_> = names.iter().map(|name| Engine::new(name, 0)).collect();
+    engines.iter_mut().for_each(|engine| engine.come(&mut store));
+    (store, engines)
+}
+
+/// Until nothing changes any more.
+fn settle(store: &mut Store, engines: &mut [Engine], seconds: u64, can_load: impl Fn(&str, u64) -> bool) {
+    for _ in 0..20 {
+        for engine in engines.iter_mut() {
+            engine.hear(store, usize::MAX);
+            let name = engine.name.clone();
+            engine.step(store, seconds, |generation| can_load(&name, generation));
+        }
+    }
+}
+
+fn in_force(engines: &[Engine]) -> Vec<u64> {
+    engines.iter().map(|engine| engine.member.in_force()).collect()
+}
+
+#[test]
+fn all_load_it_before_any_has_it_in_force() {
+    let (mut store, mut engines) = fleet(&["a", "b", "c"]);
+    store.push(1, None, None);
+    // Two of them are quick.
+    settle(&mut store, &mut engines[..2], 0, |_, _| true);
+    assert_eq!((store.phase(), in_force(&engines)), (Phase::Load, vec![0, 0, 0]));
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    assert_eq!((store.phase(), in_force(&engines)), (Phase::Done, vec![1, 1, 1]));
+}
+
+#[test]
+fn one_that_cannot_load_it_stops_it_with_its_name() {
+    let (mut store, mut engines) = fleet(&["a", "b", "c"]);
+    store.push(1, None, None);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    store.push(2, None, None);
+    settle(&mut store, &mut engines, 0, |name, generation| (name, generation) != ("b", 2));
+    assert_eq!((store.phase(), in_force(&engines)), (Phase::Stopped, vec![1, 1, 1]));
+    let fault = store.view.rollout.as_ref().unwrap().value.fault.clone().unwrap();
+    assert_eq!(
+        (fault.engine.as_str(), fault.fault.to_string().as_str()),
+        ("b", "policy.toml:3: rule[1].action: no")
+    );
+}
+
+#[test]
+fn the_canary_has_it_alone_and_goes_back_when_it_is_stopped() {
+    let (mut store, mut engines) = fleet(&["a", "b"]);
+    store.push(1, Some("b"), Some(30));
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    assert_eq!((store.phase(), in_force(&engines)), (Phase::Canary, vec![0, 1]));
+    settle(&mut store, &mut engines, 29, |_, _| true);
+    assert_eq!(store.phase(), Phase::Canary);
+    settle(&mut store, &mut engines, 30, |_, _| true);
+    assert_eq!((store.phase(), in_force(&engines)), (Phase::Done, vec![1, 1]));
+
+    store.push(2, Some("a"), None);
+    settle(&mut store, &mut engines, 10_000, |_, _| true);
+    assert_eq!((store.phase(), in_force(&engines)), (Phase::Canary, vec![2, 1]), "until an operator says so");
+    let stopped = Rollout { phase: Phase::Stopped, ..store.view.rollout.as_ref().unwrap().value.clone() };
+    store.write(vec![(Place::Rollout, Some(write(&stopped)))]);
+    settle(&mut store, &mut engines, 10_000, |_, _| true);
+    assert_eq!(in_force(&engines), [1, 1]);
+}
+
+#[test]
+fn the_first_canary_goes_back_to_its_own_file() {
+    let (mut store, mut engines) = fleet(&["a", "b"]);
+    store.push(1, Some("a"), None);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    let stopped = Rollout { phase: Phase::Stopped, ..store.view.rollout.as_ref().unwrap().value.clone() };
+    store.write(vec![(Place::Rollout, Some(write(&stopped)))]);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    assert_eq!(in_force(&engines), [0, 0]);
+}
+
+#[test]
+fn one_that_is_gone_is_not_waited_for_and_catches_up() {
+    let (mut store, mut engines) = fleet(&["a", "b"]);
+    store.push(1, None, None);
+    engines[1].go(&mut store);
+    settle(&mut store, &mut engines[..1], 0, |_, _| true);
+    assert_eq!((store.phase(), in_force(&engines)), (Phase::Done, vec![1, 0]));
+    engines[1].come(&mut store);
+    let mut late = Engine::new("c", 0);
+    late.come(&mut store);
+    engines.push(late);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    assert_eq!(in_force(&engines), [1, 1, 1]);
+}
+
+#[test]
+fn one_that_is_there_and_says_nothing_stops_it_after_a_while() {
+    let (mut store, mut engines) = fleet(&["a", "b"]);
+    store.push(1, None, None);
+    settle(&mut store, &mut engines[..1], 60, |_, _| true);
+    assert_eq!(store.phase(), Phase::Load);
+    settle(&mut store, &mut engines[..1], 121, |_, _| true);
+    assert_eq!((store.phase(), in_force(&engines)), (Phase::Stopped, vec![0, 0]));
+    let fault = store.view.rollout.as_ref().unwrap().value.fault.clone().unwrap();
+    assert_eq!((fault.engine.as_str(), fault.fault.text.as_str()), ("b", "has not loaded it within 60 s"));
+}
+
+#[test]
+fn a_store_that_was_emptied_changes_nothing() {
+    let (mut store, mut engines) = fleet(&["a"]);
+    store.push(1, None, None);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    store.write(vec![(Place::Active, None), (Place::Rollout, None), (Place::Generation(1), None)]);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    assert_eq!(in_force(&engines), [1]);
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// This engine hears of so many changes, and takes a step.
+    Step(usize, usize),
+    /// It ends, or comes anew, with what it had in force.
+    Restart(usize),
+    Go(usize),
+    Push(bool),
+    Time(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        20 => (0..4usize, 0..6usize).prop_map(|(engine, changes)| Event::Step(engine, changes)),
+        1 => (0..4usize).prop_map(Event::Restart),
+        1 => (0..4usize).prop_map(Event::Go),
+        2 => any::<bool>().prop_map(Event::Push),
+        1 => (0..40u64).prop_map(Event::Time),
+    ]
+}
+
+proptest! {
+    /// Whatever comes when: before a generation is active, all engines that take part and are there have loaded it; no engine but the
+    /// canary has one in force that is not active; and a generation that somebody cannot load is never active.
+    #[test]
+    fn no_generation_is_in_force_before_all_have_loaded_it(
+        events in proptest::collection::vec(event(), 1..400), bad in 0..4usize
+    ) {
+        const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+        let (mut store, mut engines) = fleet(&NAMES);
+        let (mut seconds, mut generation, mut were_active) = (0, 0, vec![0]);
+        for event in events {
+            match event {
+                Event::Step(engine, changes) => {
+                    let before = store.view.active.as_ref().map(|active| active.value.generation);
+                    let engine = &mut engines[engine];
+                    engine.hear(&store, changes);
+                    let acks = store.view.clone();
+                    // Each third generation is one that an engine cannot load.
+                    let name = engine.name.clone();
+                    let forced = engine.step(&mut store, seconds, |n| n % 3 != 0 || name != NAMES[bad]);
+                    let after = store.view.active.as_ref().map(|active| active.value.generation);
+                    if after != before {
+                        let active = after.unwrap();
+                        let rollout = store.view.rollout.as_ref().unwrap().value.clone();
+                        for engine in rollout.engines.iter().filter(|engine| acks.engines.contains_key(*engine)) {
+                            let ack = acks.ack(engine, active);
+                            prop_assert!(ack.is_some_and(|ack| ack.value.state != AckState::Fault), "{engine}");
+                        }
+                        were_active.push(active);
+                    }
+                    if let Some(forced) = forced {
+                        let canary = engine.view.rollout.as_ref().and_then(|rollout| rollout.value.canary.clone());
+                        prop_assert!(
+                            were_active.contains(&forced) || canary.as_ref() == Some(&engine.name),
+                            "{} has {forced} in force", engine.name
+                        );
+                    }
+                }
+                Event::Restart(engine) => {
+                    let in_force = engines[engine].member.in_force();
+                    engines[engine].go(&mut store);
+                    engines[engine] = Engine::new(NAMES[engine], in_force);
+                    engines[engine].come(&mut store);
+                }
+                Event::Go(engine) => engines[engine].go(&mut store),
+                Event::Push(canary) => {
+                    let is_over = store.view.rollout.as_ref().is_none_or(|kept| kept.value.phase.is_over());
+                    if is_over && !store.view.engines.is_empty() {
+                        generation += 1;
+                        store.push(generation, canary.then_some("a"), canary.then_some(5));
+                    }
+                }
+                Event::Time(more) => seconds += more,
+            }
+        }
+    }
+}

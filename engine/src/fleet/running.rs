@@ -1,0 +1,86 @@
+//! The engine that runs, as its fleet sees it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam::channel::Receiver;
+use wireglass_core::counters::WorkerCounters;
+use wireglass_core::order::Order;
+use wireglass_core::phase::FlowPhase;
+
+use super::schema::{FaultRecord, Presence};
+use super::thread::Engine;
+use crate::metrics::Metrics;
+use crate::reload::{FleetStep, ReloadHandle};
+
+/// Shortest time over which rates are measured.
+const SPAN: Duration = Duration::from_secs(1);
+
+/// An engine with workers, and who loads its configuration.
+pub struct RunningEngine {
+    reloads: ReloadHandle,
+    metrics: Arc<Metrics>,
+    since: u64,
+    /// When it was measured, flows opened and microseconds busy by then.
+    before: (Instant, u64, u64),
+    /// Flows in a second, and the share of time that workers are busy.
+    rates: (u64, u64),
+}
+
+impl RunningEngine {
+    /// With who loads its configuration, and what counts.
+    pub fn new(reloads: ReloadHandle, metrics: Arc<Metrics>) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let before = (Instant::now(), 0, 0);
+        Self { reloads, metrics, since, before, rates: (0, 0) }
+    }
+
+    fn measure(&mut self) {
+        let (then, opened, busy) = self.before;
+        let time = then.elapsed();
+        if time < SPAN {
+            return;
+        }
+        let workers = self.metrics.workers();
+        let sum = |read: fn(&WorkerCounters) -> u64| workers.iter().map(|worker| read(worker)).sum::<u64>();
+        let now = (sum(|worker| worker.flows_opened.value()), sum(|worker| worker.busy_micros.value()));
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        let flows = (now.0.saturating_sub(opened)).saturating_mul(1_000_000) / micros;
+        let all = micros.saturating_mul(workers.len().max(1) as u64);
+        let load = now.1.saturating_sub(busy).saturating_mul(100) / all;
+        self.rates = (flows, load.min(100));
+        self.before = (Instant::now(), now.0, now.1);
+    }
+}
+
+impl Engine for RunningEngine {
+    fn load(&mut self, generation: u64) -> Option<Receiver<Result<(), FaultRecord>>> {
+        self.reloads.fleet(FleetStep::Prepare, generation).ok()
+    }
+
+    fn put_in_force(&mut self, generation: u64) -> Option<Receiver<Result<(), FaultRecord>>> {
+        self.reloads.fleet(FleetStep::PutInForce, generation).ok()
+    }
+
+    fn presence(&mut self) -> Presence {
+        self.measure();
+        let flows = |phase: &FlowPhase| self.metrics.flows_now(*phase);
+        Presence {
+            since: self.since,
+            flows: FlowPhase::ALL.iter().map(flows).sum(),
+            decrypted: self.metrics.flows_now(FlowPhase::Decrypted),
+            flows_per_second: self.rates.0,
+            load: Some(self.rates.1),
+            ..Presence::default()
+        }
+    }
+
+    fn drain(&mut self, is_on: bool) {
+        match is_on {
+            true => self.metrics.orders().begin(Order::Drain, None),
+            false => drop(self.metrics.orders().end(Order::Drain)),
+        }
+        let what = if is_on { "drained: no new flow is decrypted" } else { "no longer drained" };
+        tracing::warn!("fleet: this engine is {what}");
+    }
+}

@@ -1,0 +1,443 @@
+//! The thread that is an engine's part in its fleet: it connects to etcd, again and again if need be, hears of all changes, and does what they ask for.
+//!
+//! ```text
+//! connect ► lease ► presence ► all keys ► watch ──┐     each TICK: Member::step ► load, put in force, acknowledge, advance
+//!    ▲                                            │     each third of the lease: keep it, and say how the engine is
+//!    └── a while later, a longer one each time ◄──┘ something does not answer
+//! ```
+//! The engine needs none of it to go on: without etcd it goes by what it has.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam::channel::{Receiver, TryRecvError};
+use etcd_client::EventType;
+
+use super::bundle::{self, Unpacking};
+use super::keys::Place;
+use super::rollout::{Act, Member};
+use super::schema::{FaultRecord, Manifest, Presence, Refused, SCHEMA, write};
+use super::status::FleetStatus;
+use super::store::{Lease, Store, StoreError};
+use super::view::View;
+use crate::config::{Fleet, Share};
+use crate::confine::{self, Kind};
+
+/// How often there is something to do.
+const TICK: Duration = Duration::from_millis(100);
+/// How long it is waited after the first failure, and after many.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// How long a connection has to hold for the next wait to be a short one again.
+const STEADY: Duration = Duration::from_secs(30);
+/// How long a stop may take.
+const STOPPING: Duration = Duration::from_millis(500);
+
+/// What comes of something that takes a while.
+pub type Answer = Receiver<Result<(), FaultRecord>>;
+
+/// What a fleet asks of its engine.
+pub trait Engine: Send + 'static {
+    /// Has it read, check and compile a generation, which lies in the state folder. None: not now.
+    fn load(&mut self, generation: u64) -> Option<Answer>;
+    /// Has it put one in force, which the state folder says is; 0: its own file. None: not now.
+    fn put_in_force(&mut self, generation: u64) -> Option<Answer>;
+    /// How it is.
+    fn presence(&mut self) -> Presence;
+    /// It is to be drained, or no longer.
+    fn drain(&mut self, is_on: bool);
+}
+
+/// The thread.
+pub struct FleetThread {
+    thread: JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+}
+
+impl FleetThread {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The thread cannot be started, or the state folder cannot be read.
+    pub fn start(fleet: Fleet, engine: impl Engine, status: Arc<FleetStatus>) -> io::Result<Self> {
+        let in_force = crate::config::in_force(&fleet.state_dir).map_err(io::Error::other)?.unwrap_or(0);
+        let mut instance = [0; 8];
+        getrandom::fill(&mut instance).map_err(|error| io::Error::other(error.to_string()))?;
+        status.set_generation(in_force, 0, None);
+        let stop = Arc::new(AtomicBool::new(false));
+        let part = Part {
+            member: Member::new(&fleet.name, in_force),
+            // JSON readers take numbers up to 2^53 as they are.
+            instance: u64::from_ne_bytes(instance) >> 11,
+            fleet,
+            engine: Box::new(engine),
+            status,
+            stop: Arc::clone(&stop),
+            started: Instant::now(),
+            pending: Pending::None,
+            is_draining: false,
+        };
+        let thread = thread::Builder::new().name("wg-fleet".into()).spawn(move || {
+            confine::enter(Kind::Fleet);
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().thread_name("wg-fleet").enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(part.run()),
+                Err(error) => tracing::error!("fleet: {error}"),
+            }
+        })?;
+        Ok(Self { thread, stop })
+    }
+
+    /// Leaves the fleet, so that it is not waited for.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + 2 * STOPPING;
+        while Instant::now() < deadline && !self.thread.is_finished() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// What was begun and is not done.
+enum Pending {
+    None,
+    Fetch(u64, tokio::task::JoinHandle<Result<(), FetchError>>),
+    Load(u64, Answer),
+    PutInForce(u64, Answer),
+}
+
+/// Why a generation is not here.
+enum FetchError {
+    /// It is not what it was said to be, or cannot be kept.
+    Fault(FaultRecord),
+    /// etcd does not answer: it is tried again.
+    Store(StoreError),
+}
+
+struct Part {
+    fleet: Fleet,
+    engine: Box<dyn Engine>,
+    status: Arc<FleetStatus>,
+    stop: Arc<AtomicBool>,
+    member: Member,
+    /// Tells this process from another one with the same name.
+    instance: u64,
+    started: Instant,
+    pending: Pending,
+    is_draining: bool,
+}
+
+impl Part {
+    async fn run(mut self) {
+        let mut wait = FIRST_WAIT;
+        while !self.is_stopping() {
+            let began = Instant::now();
+            let Err(why) = self.session().await else { return };
+            if self.status.disconnect(&why) {
+                let generation = self.member.in_force();
+                tracing::warn!(
+                    "fleet: etcd: {why}; the engine goes on with what it has (generation {generation})"
+                );
+            }
+            if began.elapsed() > STEADY {
+                wait = FIRST_WAIT;
+            }
+            self.pause(wait.mul_f64(jitter())).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    async fn pause(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until && !self.is_stopping() {
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// From a connection to its end. It ends well only when the engine stops.
+    async fn session(&mut self) -> Result<(), StoreError> {
+        let mut store = Store::connect(&self.fleet).await?;
+        let mut lease = store.lease(self.fleet.lease).await?;
+        if !self.claim(&mut store, &mut lease).await? {
+            return Ok(());
+        }
+        // Of an earlier process of this name.
+        store.delete(&Place::Ack(self.fleet.name.clone())).await?;
+        self.member.reconnected();
+        let status = Arc::clone(&self.status);
+        let (mut view, revision) = store.snapshot(|key, why| refuse(&status, key, why)).await?;
+        let mut watch = store.watch(revision).await?;
+        if self.status.connect() {
+            let (fleet, name) = (&self.fleet.fleet, &self.fleet.name);
+            tracing::info!("fleet: {name} is in the fleet {fleet}, with {} engine(s)", view.engines.len());
+        }
+        let keep_every = self.fleet.lease / 3;
+        let mut kept = Instant::now();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                heard = watch.message() => {
+                    let heard = heard.map_err(|error| format!("watching: {error}"))?;
+                    let Some(heard) = heard.filter(|heard| !heard.canceled()) else {
+                        return Err("watching: it has ended".into());
+                    };
+                    for event in heard.events() {
+                        let Some(kv) = event.kv() else { continue };
+                        let value = (event.event_type() == EventType::Put).then(|| kv.value());
+                        store.hear(&mut view, kv.key(), value, kv.mod_revision(), |key, why| refuse(&status, key, why));
+                    }
+                }
+                _ = ticks.tick() => {
+                    if self.is_stopping() {
+                        let _ = tokio::time::timeout(STOPPING, store.revoke(&lease)).await;
+                        return Ok(());
+                    }
+                    if kept.elapsed() >= keep_every {
+                        kept = Instant::now();
+                        lease.keep().await?;
+                        self.say_presence(&mut store, &lease).await?;
+                    }
+                    self.tick(&mut store, &lease, &view).await?;
+                }
+            }
+        }
+    }
+
+    /// Says that the engine is there, if no other one of its name is. False: the engine stops.
+    async fn claim(&mut self, store: &mut Store, lease: &mut Lease) -> Result<bool, StoreError> {
+        let place = Place::Presence(self.fleet.name.clone());
+        let mut said = false;
+        while !self.is_stopping() {
+            let value = write(&self.presence());
+            if store.claim(&place, value.clone(), lease).await? {
+                return Ok(true);
+            }
+            let (view, _) = store.snapshot(|_, _| {}).await?;
+            let other = view.engines.get(&self.fleet.name).map(|kept| kept.value.instance);
+            if other == Some(self.instance) || other.is_none() {
+                // That was this process, on an earlier connection; or nothing that can be read.
+                store.put(&place, value, Some(lease)).await?;
+                return Ok(true);
+            }
+            if !std::mem::replace(&mut said, true) {
+                let name = &self.fleet.name;
+                tracing::warn!(
+                    "fleet: there is an engine {name} already, or its lease has not run out: waiting; if it stays, give one of them another fleet.name"
+                );
+            }
+            self.pause(Duration::from_secs(1)).await;
+            lease.keep().await?;
+        }
+        Ok(false)
+    }
+
+    fn presence(&mut self) -> Presence {
+        Presence {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").into(),
+            at: unix_now(),
+            instance: self.instance,
+            policy: self.fleet.shares(Share::Policy),
+            generation: self.member.in_force(),
+            draining: self.is_draining,
+            ..self.engine.presence()
+        }
+    }
+
+    async fn say_presence(&mut self, store: &mut Store, lease: &Lease) -> Result<(), StoreError> {
+        let presence = write(&self.presence());
+        store.put(&Place::Presence(self.fleet.name.clone()), presence, Some(lease)).await
+    }
+
+    async fn tick(&mut self, store: &mut Store, lease: &Lease, view: &View) -> Result<(), StoreError> {
+        let drains = view.drains.contains(&self.fleet.name);
+        if drains != self.is_draining {
+            self.is_draining = drains;
+            self.engine.drain(drains);
+            self.status.set_draining(drains);
+            self.say_presence(store, lease).await?;
+        }
+        if self.fleet.shares(Share::Policy) {
+            let before = self.member.in_force();
+            self.look_at_pending().await;
+            for act in self.member.step(view, self.started.elapsed()) {
+                self.act(act, store, lease, view).await?;
+            }
+            if self.member.in_force() != before {
+                self.say_presence(store, lease).await?;
+            }
+        }
+        let active = view.active.as_ref().map_or(0, |active| active.value.generation);
+        let fault = self.member.fault(active).map(ToString::to_string);
+        self.status.set_generation(self.member.in_force(), active, fault);
+        self.status.set_engines(view.engines.len());
+        Ok(())
+    }
+
+    async fn act(
+        &mut self,
+        act: Act,
+        store: &mut Store,
+        lease: &Lease,
+        view: &View,
+    ) -> Result<(), StoreError> {
+        match act {
+            Act::Load(generation) => match view.generations.get(&generation) {
+                Some(manifest) => {
+                    let (state, manifest) = (self.fleet.state_dir.clone(), manifest.value.clone());
+                    let fetch = fetch(store.clone(), state, generation, manifest);
+                    self.pending = Pending::Fetch(generation, tokio::spawn(fetch));
+                }
+                None => {
+                    let text = format!("generation {generation} is not in etcd, or cannot be read");
+                    self.member.loaded(generation, Err(FaultRecord { text, ..FaultRecord::default() }));
+                }
+            },
+            Act::PutInForce(generation) => self.put_in_force(generation),
+            Act::Acknowledge(ack) => {
+                store.put(&Place::Ack(self.fleet.name.clone()), write(&ack), Some(lease)).await?;
+            }
+            Act::Advance(step) => {
+                if store.advance(&step).await? {
+                    let (generation, phase) = (step.rollout.generation, step.rollout.phase);
+                    tracing::info!("fleet: generation {generation}: {phase:?}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_in_force(&mut self, generation: u64) {
+        // First: what reads the configuration anew from now on, as the signer does, is to have it.
+        if let Err(error) = bundle::keep_in_force(&self.fleet.state_dir, generation) {
+            let fault = cannot_keep(&self.fleet.state_dir, &error);
+            return self.member.put_in_force(generation, Err(fault));
+        }
+        match self.engine.put_in_force(generation) {
+            Some(answer) => self.pending = Pending::PutInForce(generation, answer),
+            None => self.member.not_done(),
+        }
+    }
+
+    async fn look_at_pending(&mut self) {
+        match std::mem::replace(&mut self.pending, Pending::None) {
+            Pending::None => {}
+            Pending::Fetch(generation, fetch) if fetch.is_finished() => match fetch.await {
+                Ok(Ok(())) => match self.engine.load(generation) {
+                    Some(answer) => self.pending = Pending::Load(generation, answer),
+                    None => self.member.not_done(),
+                },
+                Ok(Err(FetchError::Fault(fault))) => self.member.loaded(generation, Err(fault)),
+                Ok(Err(FetchError::Store(why))) => {
+                    tracing::warn!("fleet: generation {generation}: {why}");
+                    self.member.not_done();
+                }
+                Err(_) => self.member.not_done(),
+            },
+            Pending::Load(generation, answer) => match answer.try_recv() {
+                Ok(done) => {
+                    if let Err(fault) = &done {
+                        tracing::error!("fleet: generation {generation} cannot be loaded: {fault}");
+                    }
+                    self.member.loaded(generation, done);
+                }
+                Err(TryRecvError::Empty) => self.pending = Pending::Load(generation, answer),
+                Err(TryRecvError::Disconnected) => self.member.not_done(),
+            },
+            Pending::PutInForce(generation, answer) => match answer.try_recv() {
+                Ok(done) => self.is_in_force(generation, done),
+                Err(TryRecvError::Empty) => self.pending = Pending::PutInForce(generation, answer),
+                Err(TryRecvError::Disconnected) => self.member.not_done(),
+            },
+            pending => self.pending = pending,
+        }
+    }
+
+    fn is_in_force(&mut self, generation: u64, done: Result<(), FaultRecord>) {
+        let state = &self.fleet.state_dir;
+        let before = self.member.in_force();
+        match &done {
+            Ok(()) => {
+                tracing::info!("fleet: generation {generation} is in force");
+                if let Err(error) = bundle::prune(state, &[generation, before]) {
+                    tracing::warn!("fleet: {}: {error}", state.display());
+                }
+            }
+            Err(fault) => {
+                tracing::error!("fleet: generation {generation} cannot be put in force: {fault}");
+                if let Err(error) = bundle::keep_in_force(state, before) {
+                    tracing::error!("fleet: {}: {error}", state.display());
+                }
+            }
+        }
+        self.member.put_in_force(generation, done);
+    }
+}
+
+/// Fetches what is not here already.
+async fn fetch(
+    mut store: Store,
+    state: PathBuf,
+    generation: u64,
+    manifest: Manifest,
+) -> Result<(), FetchError> {
+    let failed = |error: io::Error| FetchError::Fault(cannot_keep(&state, &error));
+    if bundle::is_here(&state, generation, &manifest) {
+        return Ok(());
+    }
+    let unpacking = Unpacking::begin(&state, generation).map_err(failed)?;
+    for entry in &manifest.files {
+        if unpacking.reuse(entry).map_err(failed)? {
+            continue;
+        }
+        let mut file = unpacking.file(entry).map_err(failed)?;
+        let wrong = |text: String| {
+            FetchError::Fault(FaultRecord { file: Some(entry.path.clone()), text, ..FaultRecord::default() })
+        };
+        for part in 0..bundle::part_count(entry.size) {
+            let piece = store.blob(&entry.sha256, part).await.map_err(FetchError::Store)?;
+            let piece = piece.ok_or_else(|| wrong(format!("piece {part} is not in etcd")))?;
+            file.push(&piece).map_err(|error| wrong(error.to_string()))?;
+        }
+        file.end().map_err(|error| wrong(error.to_string()))?;
+    }
+    unpacking.end().map_err(failed)
+}
+
+fn cannot_keep(state: &Path, error: &io::Error) -> FaultRecord {
+    let text = format!("cannot keep it in {}: {error}", state.display());
+    FaultRecord { key: Some("fleet.state_dir".into()), text, ..FaultRecord::default() }
+}
+
+/// Counts a value that was not taken. The first of its kind is told, then each thousandth.
+fn refuse(status: &FleetStatus, key: &str, why: Refused) {
+    if status.refuse(why) % 1000 == 1 {
+        tracing::warn!(
+            "fleet: the value of {:?} is not taken: {why}",
+            key.chars().take(128).collect::<String>()
+        );
+    }
+}
+
+/// Between a half and one and a half: engines that lost etcd at the same time do not come back at the same time.
+fn jitter() -> f64 {
+    let mut bytes = [0; 2];
+    // Without randomness, they do.
+    let _ = getrandom::fill(&mut bytes);
+    0.5 + f64::from(u16::from_ne_bytes(bytes)) / f64::from(u16::MAX)
+}
+
+/// Seconds since the Unix epoch.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,357 @@
+//! Engines of a fleet with a real etcd between them, and the commands that operators use. Only workers are missing.
+#![cfg(feature = "fleet")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod config_support;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use config_support::{Folder, GOOD};
+use wireglass::config::{Compiled, Config};
+use wireglass::fleet::running::RunningEngine;
+use wireglass::fleet::status::{FleetRecord, FleetStatus};
+use wireglass::fleet::thread::FleetThread;
+use wireglass::generation::{GenerationInbox, Generations};
+use wireglass::metrics::Metrics;
+use wireglass::reload::{ReloadThread, Reloader};
+use wireglass_core::exclusions::Exclusions;
+use wireglass_core::flow::Shared;
+use wireglass_core::order::Order;
+use wireglass_core::policy::{Decision, FlowFacts, HelloFacts, Tallies};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// etcd, which scripts/setup.sh installs.
+struct Etcd {
+    folder: PathBuf,
+    ports: [u16; 2],
+    child: Option<Child>,
+}
+
+impl Etcd {
+    fn start(folder: &Folder) -> Self {
+        let port = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (one, other) = (port(), port());
+        let ports = [one, other].map(|listener| listener.local_addr().unwrap().port());
+        let mut etcd = Self { folder: folder.path("etcd"), ports, child: None };
+        etcd.run();
+        etcd
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    fn run(&mut self) {
+        let [client, peer] = self.ports.map(|port| format!("http://127.0.0.1:{port}"));
+        let child = Command::new("etcd")
+            .arg("--data-dir")
+            .arg(&self.folder)
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &format!("default={peer}"), "--log-level", "error"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.child = Some(child.expect("etcd: scripts/setup.sh --all installs it"));
+        wait("etcd", || self.ctl(&["endpoint", "health"]).status.success());
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new("etcdctl");
+        command.args(["--endpoints", &self.url()]).args(arguments).env("ETCDCTL_API", "3");
+        command.output().expect("etcdctl: scripts/setup.sh --all installs it")
+    }
+
+    fn put(&self, key: &str, value: &str) {
+        assert!(self.ctl(&["put", "--", key, value]).status.success(), "{key}");
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// An engine of which there is what takes new settings, and its part in the fleet.
+struct Engine {
+    fleet: Option<FleetThread>,
+    status: Arc<FleetStatus>,
+    metrics: Arc<Metrics>,
+    stop: Arc<AtomicBool>,
+    worker: Option<JoinHandle<Arc<Shared>>>,
+    state: PathBuf,
+}
+
+impl Engine {
+    fn start(folder: &Folder, etcd: &Etcd, name: &str) -> Self {
+        let state = folder.path(&format!("state-{name}"));
+        fs::create_dir_all(&state).unwrap();
+        let text = format!(
+            "{}[fleet]\nendpoints = [\"{}\"]\nname = \"{name}\"\nlease_seconds = 5\nstate_dir = \"{}\"\n",
+            GOOD.replace("name = \"lan\"", &format!("name = \"lan-{name}\"")),
+            etcd.url(),
+            state.display()
+        );
+        let config = Config::load(&folder.write(&format!("{name}.toml"), text)).unwrap();
+        let fleet = config.fleet.clone();
+        let Compiled { policy, filters, tallies } = config.compile(&Tallies::default());
+        let shared = Shared {
+            policy,
+            tls: Arc::new(config.tls_context().unwrap()),
+            limits: config.limits.of_flow(),
+            outside_tls: config.intercept.outside_tls,
+            page: Arc::default(),
+            filters,
+            exclusions: Arc::new(Exclusions::new([7; 16])),
+            mirrors: Arc::default(),
+            wires: config.wires.iter().map(|wire| Arc::clone(&wire.name)).collect(),
+        };
+        let mut inbox = GenerationInbox::default();
+        let mut last = Arc::new(shared.clone());
+        let generations = Generations::new(shared, [(&last, &inbox)]);
+        let (metrics, stop) = (Arc::new(Metrics::new(&[], 1)), Arc::new(AtomicBool::new(false)));
+        metrics.set_tallies(tallies);
+        let reloader = Reloader::new(config, generations, Arc::clone(&metrics), |_| {}, Arc::clone(&stop));
+        let (_, reloads) = ReloadThread::start(reloader, || {}).unwrap();
+        let stopped = Arc::clone(&stop);
+        let worker = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                if let Some((_, shared)) = inbox.take() {
+                    last = shared;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            last
+        });
+        let status = Arc::new(FleetStatus::default());
+        let engine = RunningEngine::new(reloads, Arc::clone(&metrics));
+        let fleet = FleetThread::start(fleet, engine, Arc::clone(&status)).unwrap();
+        Self { fleet: Some(fleet), status, metrics, stop, worker: Some(worker), state }
+    }
+
+    fn is(&self) -> FleetRecord {
+        self.status.read()
+    }
+
+    fn await_generation(&self, generation: u64) {
+        wait("the generation", || self.is().generation == generation);
+    }
+
+    /// Whether it would decrypt a connection to this server.
+    fn decrypts(mut self, name: &str) -> bool {
+        self.stop.store(true, Ordering::Relaxed);
+        let shared = self.worker.take().unwrap().join().unwrap();
+        let hello = HelloFacts { server_name: Some(name), ..HelloFacts::default() };
+        matches!(shared.policy.decide(&FlowFacts::default(), &hello).decision, Decision::Decrypt(_))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(fleet) = self.fleet.take() {
+            fleet.stop();
+        }
+    }
+}
+
+fn wait(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// An operator, with a file of their own.
+struct Operator(PathBuf);
+
+impl Operator {
+    fn new(folder: &Folder, etcd: &Etcd) -> Self {
+        Self(folder.write(
+            "operator.toml",
+            format!("[fleet]\nendpoints = [\"{}\"]\nname = \"operator\"\n", etcd.url()),
+        ))
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wireglass"));
+        let output = command.args(arguments).arg("-c").arg(&self.0).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    fn push(&self, policy: &Path, more: &[&str]) -> (Option<i32>, String) {
+        let mut arguments = vec!["policy", "push", policy.to_str().unwrap()];
+        arguments.extend(more);
+        let (status, _, err) = self.run(&arguments);
+        (status, err)
+    }
+}
+
+fn fleet_of(names: &[&str]) -> (Folder, Etcd, Operator, Vec<Engine>) {
+    let folder = Folder::new();
+    let etcd = Etcd::start(&folder);
+    let operator = Operator::new(&folder, &etcd);
+    let engines: Vec<_> = names.iter().map(|name| Engine::start(&folder, &etcd, name)).collect();
+    wait("all engines", || engines.iter().all(|engine| engine.is().engines == names.len() as u64));
+    (folder, etcd, operator, engines)
+}
+
+fn policy(folder: &Folder, name: &str, text: &str) -> PathBuf {
+    fs::create_dir_all(folder.path(name)).unwrap();
+    folder.write(&format!("{name}/games.txt"), "game.example\n");
+    folder.write(&format!("{name}/policy.toml"), text);
+    folder.path(name)
+}
+
+const FIRST: &str = "[policy]\ndefault = \"decrypt\"\n[[list]]\nname = \"games\"\nkind = \"domain\"\nfiles = [\"games.txt\"]\n\
+                     [[rule]]\nname = \"games\"\nsni = { list = \"games\" }\naction = \"bypass\"\n";
+
+#[test]
+fn a_policy_is_in_force_at_all_engines_and_a_bad_one_at_none() {
+    let (folder, _etcd, operator, engines) = fleet_of(&["a", "b"]);
+    let (status, said) = operator.push(&policy(&folder, "first", FIRST), &["--note", "games pass"]);
+    assert_eq!(status, Some(0), "{said}");
+    engines.iter().for_each(|engine| assert_eq!(engine.is().generation, 1, "{said}"));
+
+    // Only one of them has this wire: nobody but that one could tell.
+    let text = format!("{FIRST}[[rule]]\nname = \"x\"\nwire = \"lan-a\"\naction = \"block\"\n");
+    let (status, said) = operator.push(&policy(&folder, "bad", &text), &[]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains("b: policy.toml:13: rule[2].wire: ") && said.contains("generation 2 is stopped"),
+        "{said}"
+    );
+    engines.iter().for_each(|engine| assert_eq!(engine.is().generation, 1));
+
+    // What nobody could have does not get that far.
+    let (status, said) = operator.push(&policy(&folder, "worse", "[policy]\ndefault = \"perhaps\"\n"), &[]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("worse/policy.toml:2: policy.default: "), "{said}");
+    let (status, said) = operator.push(&policy(&folder, "key", "[ca]\ntrusted = {}\n"), &[]);
+    assert!(status == Some(2) && said.contains("belongs to each engine's own file"), "{said}");
+
+    let (status, said) = operator.push(&policy(&folder, "third", "[policy]\ndefault = \"block\"\n"), &[]);
+    assert_eq!(status, Some(0), "{said}");
+    let (status, out, said) = operator.run(&["policy", "rollback"]);
+    assert_eq!((status, out.as_str()), (Some(0), ""), "{said}");
+    engines.iter().for_each(|engine| assert_eq!(engine.is().generation, 4, "{said}"));
+    let (_, history, _) = operator.run(&["policy", "history"]);
+    let lines: Vec<_> = history.lines().collect();
+    assert!(lines.len() == 4 && lines[0].starts_with("* 4 ") && lines[0].contains("back to 1"), "{history}");
+    assert!(lines[3].contains("games pass"), "{history}");
+
+    let (_, shown, _) = operator.run(&["fleet", "status", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["active"], shown["engines"].as_array().unwrap().len()), (&4.into(), 2), "{shown}");
+    assert_eq!((&shown["engines"][1]["name"], &shown["engines"][1]["generation"]), (&"b".into(), &4.into()));
+
+    let mut engines = engines.into_iter();
+    assert!(!engines.next().unwrap().decrypts("game.example"), "the rule that was pushed");
+    assert!(engines.next().unwrap().decrypts("bank.example"));
+}
+
+#[test]
+fn a_canary_goes_first() {
+    let (folder, _etcd, operator, engines) = fleet_of(&["a", "b"]);
+    let first = policy(&folder, "first", FIRST);
+    let (status, said) = operator.push(&first, &["--canary", "c"]);
+    assert!(status == Some(1) && said.contains("there are: a, b"), "{said}");
+    let (status, said) = operator.push(&first, &["--canary", "b"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!((engines[0].is().generation, engines[1].is().generation), (0, 1));
+    let (status, said) = operator.push(&first, &[]);
+    assert!(status == Some(1) && said.contains("is being rolled out (canary)"), "{said}");
+    assert_eq!(operator.run(&["policy", "stop"]).0, Some(0));
+    engines[1].await_generation(0);
+    let (status, said) = operator.push(&first, &["--canary", "a"]);
+    assert_eq!(status, Some(0), "{said}");
+    let (status, _, said) = operator.run(&["policy", "go-on"]);
+    assert_eq!(status, Some(0), "{said}");
+    engines.iter().for_each(|engine| assert_eq!(engine.is().generation, 2));
+    assert_eq!(operator.run(&["policy", "go-on"]).0, Some(1));
+}
+
+#[test]
+fn without_etcd_engines_go_on_and_catch_up() {
+    let (folder, mut etcd, operator, mut engines) = fleet_of(&["a", "b"]);
+    let (status, said) = operator.push(&policy(&folder, "first", FIRST), &[]);
+    assert_eq!(status, Some(0), "{said}");
+    etcd.kill();
+    wait("the loss", || engines.iter().all(|engine| !engine.is().connected));
+    assert_eq!(engines[0].is().generation, 1);
+    let (status, _, said) = operator.run(&["fleet", "status"]);
+    assert!(status == Some(1) && said.contains("etcd at"), "{said}");
+    // One is started anew meanwhile: with what it had.
+    drop(engines.pop());
+    engines.push(Engine::start(&folder, &etcd, "b"));
+    assert_eq!(engines[1].is().generation, 1);
+    etcd.run();
+    wait("both", || engines.iter().all(|engine| engine.is().connected && engine.is().engines == 2));
+    let (status, said) = operator.push(&policy(&folder, "second", "[policy]\ndefault = \"bypass\"\n"), &[]);
+    assert_eq!(status, Some(0), "{said}");
+    engines.iter().for_each(|engine| assert_eq!(engine.is().generation, 2));
+    let state = engines[1].state.join("generations/2/policy.toml");
+    assert!(fs::read_to_string(state).unwrap().contains("bypass"));
+    assert!(!engines.pop().unwrap().decrypts("bank.example"));
+}
+
+#[test]
+fn rubbish_in_etcd_is_not_taken_and_stops_nothing() {
+    let (folder, etcd, operator, engines) = fleet_of(&["a"]);
+    let base = "/wireglass/wireglass/v1";
+    for (key, value) in [
+        ("policy/active", "{\"schema\":1,\"generation\":-7}"),
+        (
+            "policy/generation/9",
+            "{\"schema\":1,\"at\":1,\"by\":\"x\",\"files\":[{\"path\":\"../../etc/passwd\",\"sha256\":\"00\",\"size\":1}]}",
+        ),
+        ("policy/rollout", "[[[[[[["),
+        ("engine/x/presence", "{\"schema\":2}"),
+        ("engine/../ack", "{}"),
+        ("colour", "red"),
+    ] {
+        etcd.put(&format!("{base}/{key}"), value);
+    }
+    etcd.put(&format!("{base}/drain/a"), &"x".repeat(10_000));
+    let refused = || engines[0].status.refused().iter().map(|(_, count)| count).sum::<u64>();
+    wait("all of it", || refused() >= 7);
+    assert!(engines[0].is().connected && !engines[0].is().draining);
+    // What is where the roll-out belongs was somebody's: it has to go first.
+    assert!(etcd.ctl(&["del", &format!("{base}/policy/rollout")]).status.success());
+    let (status, said) = operator.push(&policy(&folder, "first", FIRST), &[]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(engines[0].is().generation, engines[0].is().active);
+}
+
+#[test]
+fn one_that_is_drained_decrypts_nothing_new_until_it_is_undone() {
+    let (_folder, _etcd, operator, engines) = fleet_of(&["a", "b"]);
+    let (status, _, said) = operator.run(&["fleet", "drain", "b", "--wait", "30s"]);
+    assert!(status == Some(0) && said.contains("b is empty"), "{said}");
+    let order = |engine: &Engine| engine.metrics.orders().standing().get();
+    assert_eq!((order(&engines[0]), order(&engines[1])), (None, Some(Order::Drain)));
+    let (_, shown, _) = operator.run(&["fleet", "status"]);
+    assert!(shown.lines().any(|line| line.starts_with("b ") && line.ends_with("drained")), "{shown}");
+    assert_eq!(operator.run(&["fleet", "drain", "b", "--undo"]).0, Some(0));
+    wait("the end of it", || order(&engines[1]).is_none());
+    assert_eq!(operator.run(&["fleet", "drain", "nobody"]).0, Some(1));
+}

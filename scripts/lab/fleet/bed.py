@@ -1,0 +1,225 @@
+"""The fleet's lab put together: network, certificates, nginx, etcd, three engines."""
+
+import os
+import shutil
+import ssl
+import tempfile
+from pathlib import Path
+
+from .. import pki
+from ..engine import Engine, Setup, init_ca
+from ..net import remove_left_overs
+from ..nginx import Host, Nginx
+from ..shell import Failed, Process, run, wait_for
+from .clients import HOST
+from .network import ENGINES, ETCD, SERVER, FleetNetwork, Probes
+
+# Asks for a client certificate, and insists on one: every engine has to learn that, or to hear of it.
+INSISTING = "insisting.lab.test"
+BLOCKED = "ads.lab.test"
+
+RULES = f"""
+[[rule]]
+name = "no advertisements"
+sni = ["{BLOCKED}"]
+action = "block"
+
+[[rule]]
+name = "own certificates"
+sni = ["{INSISTING}"]
+action = "decrypt"
+profile = "mtls"
+
+[[rule]]
+name = "all the rest"
+action = "decrypt"
+profile = "default"
+
+[profile.default]
+min_version = "1.2"
+
+[profile.mtls]
+on_client_certificate = "bypass"
+"""
+
+_FLEET = """
+[fleet]
+fleet = "lab"
+name = "{name}"
+endpoints = ["https://{etcd}:2379"]
+ca = "{ca}"
+certificate = "{certificate}"
+key = "{key}"
+{more}
+"""
+
+
+class Etcd:
+    """One member, with TLS and client certificates."""
+
+    def __init__(self, bed):
+        self.bed = bed
+        self.authority = pki.Authority(bed.folder / "etcd-ca", "Lab etcd CA")
+        self.certificate = self.authority.issue("etcd.lab.test", [f"etcd.lab.test, IP:{ETCD}"])
+        self.process = None
+
+    def start(self):
+        """Starts it, with what it had kept."""
+        url = f"https://{ETCD}:2379"
+        argv = self.bed.network.etcd.argv(
+            "etcd", "--data-dir", self.bed.folder / "etcd", "--listen-client-urls", url, "--advertise-client-urls", url,
+            "--listen-peer-urls", "http://127.0.0.1:2380", "--cert-file", self.certificate.cert, "--key-file", self.certificate.key,
+            "--client-cert-auth", "--trusted-ca-file", self.authority.cert)
+        self.process = Process(argv, self.bed.folder / "etcd.log", "etcd")
+        self.process.wait_text("ready to serve client requests", 20)
+
+    def stop(self):
+        """Kills it."""
+        if self.process:
+            self.process.popen.kill()
+            self.process.popen.wait(5)
+            self.process = None
+
+    def section(self, name, more=""):
+        """`[fleet]` of an engine or an operator with this name."""
+        client = self.authority.issue(name)
+        return _FLEET.format(name=name, etcd=ETCD, ca=self.authority.cert, certificate=client.cert, key=client.key, more=more)
+
+
+class Bed:
+    """Context manager. `with_fleet`: the engines have a `[fleet]` section, and there is an etcd."""
+
+    def __init__(self, binary: Path, with_fleet):
+        self.binary = binary
+        self.with_fleet = with_fleet
+        self.scripts = Path(__file__).resolve().parents[2]
+        self.folder = None
+        self.network = FleetNetwork()
+        self.engines = {}
+        self.nginx = self.etcd = self.probes = None
+
+    def __enter__(self):
+        try:
+            remove_left_overs()
+            self.folder = Path(tempfile.mkdtemp(prefix=f"wg-{os.getpid()}-"))
+            self._make_certificates()
+            self.network.build()
+            self.nginx = Nginx(self.network.server, self.folder / "nginx", self._hosts())
+            if self.with_fleet:
+                self.etcd = Etcd(self)
+                self.etcd.start()
+                self._make_fleet_files()
+            for segment in self.network.segments:
+                self.engines[segment.number] = self._engine(segment)
+            for engine in self.engines.values():
+                engine.start()
+            self.probes = Probes(self.network)
+            self.probes.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.probes:
+            self.probes.stop()
+        for engine in self.engines.values():
+            if engine.alive():
+                engine.process.stop(seconds=2)
+        if self.etcd:
+            self.etcd.stop()
+        if self.nginx:
+            self.nginx.stop()
+        try:
+            self.network.remove()
+        finally:
+            prefixes = [Path("/var/run/dpdk") / segment.middle.name for segment in self.network.segments]
+            for left in (self.folder, *prefixes):
+                if left:
+                    shutil.rmtree(left, ignore_errors=True)
+
+    def context(self):
+        """A TLS client's settings."""
+        context = ssl.create_default_context(cafile=self.trust)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
+    def name(self, number):
+        """Of an engine, in the fleet."""
+        return f"edge-{number}"
+
+    def restart(self, number):
+        """Starts an engine that is gone."""
+        self.engines[number].ports.stop()
+        self.engines[number].start()
+
+    def wait_next_hops(self, engines=ENGINES, seconds=10):
+        """Waits until the routers spread connections over these engines and no others."""
+        wait_for(lambda: self.probes.alive == list(engines), seconds, f"next hops {engines} (they are {self.probes.alive})")
+
+    def command(self, *words, check=True, timeout=60, config="operator.toml"):
+        """`wireglass` as an operator runs it, where etcd is. Returns the CompletedProcess."""
+        return run(self.network.etcd.argv(self.binary, *words, "-c", self.folder / config), check=check, timeout=timeout)
+
+    def metric(self, number, name):
+        """The sum of a metric of an engine; None: it has none of this name."""
+        page = self.network.segments[number - 1].middle.run(
+            "curl", "-sS", "--max-time", "5", "http://127.0.0.1:9464/metrics", check=False).stdout.decode()
+        lines = [line for line in page.splitlines() if line.partition("{")[0].split(" ")[0] == name]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines) if lines else None
+
+    def served(self, number, port, client, kind="tls"):
+        """The events of a kind of one connection, at one engine."""
+        events = self.engines[number].eve.events()
+        return [event for event in events
+                if event["event_type"] == kind and event.get("src_port") == port and event.get("src_ip") == client]
+
+    def where(self, port, client, seconds=5.0):
+        """The engine that has decrypted this connection, and its event."""
+        def found():
+            for number in ENGINES:
+                for event in self.served(number, port, client):
+                    return number, event
+            return None
+        return wait_for(found, seconds, f"tls event of {client}:{port} at any engine")
+
+    def _engine(self, segment):
+        folder = self.folder / f"engine{segment.number}"
+        # Halves of connections are reset from the start.
+        setup = Setup(roots=(self.root.cert,), rules=RULES, cores=(segment.number % os.cpu_count(),),
+                      intercept="midstream_grace_seconds = 0")
+        engine = Engine(self.binary, segment, folder, self.ca, setup)
+        if self.etcd:
+            more = (f'key_file = "{self.folder}/fleet.key"\nlease_seconds = 5\non_drain = "links"\nstate_dir = "{folder}/state"')
+            (folder / "state").mkdir()
+            engine.config.write_text(engine.config.read_text() + self.etcd.section(self.name(segment.number), more))
+        return engine
+
+    def _make_fleet_files(self):
+        key = self.folder / "fleet.key"
+        key.write_text(os.urandom(32).hex() + "\n")
+        key.chmod(0o600)
+        (self.folder / "operator.toml").write_text(self.etcd.section("operator"))
+
+    def _make_certificates(self):
+        folder = self.folder
+        self.root = pki.Authority(folder / "root", "Lab Public Root")
+        self.issuer = pki.Authority(folder / "issuer", "Lab Public Issuer", self.root)
+        self.ca = folder / "ca"
+        init_ca(self.binary, self.ca)
+        self.trust = folder / "client-trust.pem"
+        self.trust.write_text((self.ca / "trusted.pem").read_text() + self.root.cert.read_text())
+
+    def _hosts(self):
+        options = {"http2": False, "addresses": ((SERVER, None),), "on_vlan": False}
+        verify = f"ssl_verify_client on; ssl_verify_depth 3; ssl_client_certificate {self.root.cert};"
+        return [Ipv4Host(HOST, self.issuer.issue(HOST), **options), Ipv4Host(BLOCKED, self.issuer.issue(BLOCKED), **options),
+                Ipv4Host(INSISTING, self.issuer.issue(INSISTING), more=verify, **options)]
+
+
+class Ipv4Host(Host):
+    """A server block without IPv6."""
+
+    def block(self, folder):
+        text = super().block(folder)
+        return text.replace("listen [None]:443 ssl;", "")
