@@ -295,15 +295,15 @@ def _sum(page, name, label=""):
 
 
 def _quiet(lab):
-    """Waits until no flow has state. Returns the page of metrics by then."""
-    def none():
-        page = _page(lab)
-        return page if _sum(page, "wireglass_flows") == 0 else None
-    return wait_for(none, 180, "end of all flows", step=1)
+    """Waits until no flow has state."""
+    wait_for(lambda: _sum(_page(lab), "wireglass_flows") == 0, 180, "end of all flows", step=1)
 
 
 def _at_rest(lab, engine):
-    page = _quiet(lab)
+    _quiet(lab)
+    # Sums are told each second, and the log is written a moment later.
+    time.sleep(3)
+    page = _page(lab)
     pools = {tuple(found[:2]): float(found[2]) for found in
              re.findall(r'^wireglass_pool_in_use{worker="(\d+)",pool="(\w+)"} (\S+)$', page, re.M)}
     return {"resident": engine.resident_kb(), "pools": pools, "bytes": _sum(page, "wireglass_flow_bytes"), "page": page}
