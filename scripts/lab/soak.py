@@ -88,6 +88,8 @@ class Soak:
         self.ends = time.monotonic() + seconds
         self.lock = threading.Lock()
         self.good, self.excused, self.wrong = Counter(), Counter(), []
+        # Resident KiB, once for each disturbance.
+        self.resident = []
         # (from, until), by what is disturbed. None: it goes on.
         self.disturbed = []
         self.over = threading.Event()
@@ -260,6 +262,7 @@ class Soak:
         while time.monotonic() < self.ends and self.engine.alive():
             name, action = actions[turn % len(actions)]
             turn += 1
+            self.resident.append(self.engine.resident_kb())
             try:
                 action(turn)
                 self.good[name] += 1
@@ -292,15 +295,15 @@ def _sum(page, name, label=""):
 
 
 def _quiet(lab):
-    """Waits until no flow has state. Returns the page of metrics by then."""
-    def none():
-        page = _page(lab)
-        return page if _sum(page, "wireglass_flows") == 0 else None
-    return wait_for(none, 180, "end of all flows", step=1)
+    """Waits until no flow has state."""
+    wait_for(lambda: _sum(_page(lab), "wireglass_flows") == 0, 180, "end of all flows", step=1)
 
 
 def _at_rest(lab, engine):
-    page = _quiet(lab)
+    _quiet(lab)
+    # Sums are told each second, and the log is written a moment later.
+    time.sleep(3)
+    page = _page(lab)
     pools = {tuple(found[:2]): float(found[2]) for found in
              re.findall(r'^wireglass_pool_in_use{worker="(\d+)",pool="(\w+)"} (\S+)$', page, re.M)}
     return {"resident": engine.resident_kb(), "pools": pools, "bytes": _sum(page, "wireglass_flow_bytes"), "page": page}
@@ -323,7 +326,8 @@ def _judge(report, soak, before, after):
         detail = f"{soak.good[name]} good, {soak.excused[name]} in a disturbance that was asked for, {len(wrong)} others"
         line(name.replace(" ", "-").replace("/", ""), not wrong and soak.good[name] > 0, detail + (f": {wrong[0]}" if wrong else ""))
     grown = after["resident"] - before["resident"]
-    line("memory", grown < GROWTH, f"{before['resident']} KiB after the warm-up, {after['resident']} KiB at the end: {grown:+d} KiB")
+    line("memory", grown < GROWTH, f"{before['resident']} KiB after the warm-up, {after['resident']} KiB at the end: {grown:+d} KiB; "
+         f"meanwhile {' '.join(f'{each / 1024:.0f}' for each in soak.resident[::max(1, len(soak.resident) // 12)])} MiB")
     line("budget", after["bytes"] <= before["bytes"], f"flows hold {before['bytes']} bytes after the warm-up, {after['bytes']} at the end")
     more = {" ".join(pool): value - before["pools"].get(pool, 0) for pool, value in after["pools"].items()}
     words = ", ".join(f"{pool} {value:+g}" for pool, value in more.items())
@@ -332,12 +336,18 @@ def _judge(report, soak, before, after):
 
 
 def _add_up(line, soak, page):
-    events = Counter(event["event_type"] for event in _events(soak.engine))
+    # Floods of SYNs are told in sums.
+    flows = 0
+    for event in _events(soak.engine):
+        if event["event_type"] == "flow":
+            flows += 1
+        elif event["event_type"] == "summary" and event["wireglass"]["of"] == "flow":
+            flows += event["wireglass"]["count"]
     lost = _sum(page, "wireglass_log_dropped_total") + _sum(page, "wireglass_log_lost_total")
     started, done, failed = (_sum(page, f"wireglass_handshakes_{each}_total") for each in ("started", "done", "failed"))
     ended = _sum(page, "wireglass_flows_ended_total")
     line("handshake-counters", started == done + failed, f"{started} begun, {done} done, {failed} failed")
-    line("flow-events", lost == 0 and events["flow"] == ended, f"{ended} flows ended, {events['flow']} flow events in all files, {lost} lost")
+    line("flow-events", lost == 0 and flows == ended, f"{ended} flows ended, {flows} told by events in all files, {lost} events lost")
     starts = _sum(page, "wireglass_signer_starts_total")
     line("signer-starts", starts == 1 + soak.good["signer kills"], f"{starts} starts, {soak.good['signer kills']} kills")
 
@@ -382,7 +392,7 @@ def _arguments():
         rotation of the log, content holds, restarts of an antivirus scanner, kills of the signer. One line for each check at the end;
         exit 0 only if all passed.""")
     parser.add_argument("--minutes", type=float, default=30, metavar="N", help="how long (default: 30)")
-    parser.add_argument("--warm-up", type=float, default=90, metavar="S", help="seconds of the same before, after which memory is measured (default: 90)")
+    parser.add_argument("--warm-up", type=float, default=300, metavar="S", help="seconds of the same before, after which memory is measured (default: 300)")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), metavar="FILE", help="the engine")
     return parser.parse_args()
 

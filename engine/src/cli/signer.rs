@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -63,6 +63,8 @@ fn signer(args: &SignerArgs, socket: OwnedFd) -> Result<ExitCode, String> {
     // Another user's process would have lost it again.
     set_pdeathsig(Signal::SIGKILL).map_err(|error| error.to_string())?;
     let doubt = confined.as_ref().ok().and_then(Option::clone);
+    // As the kernel lists it; it would be called "exe". A name that cannot be had changes nothing else.
+    let _ = set_name(c"wg-keys");
     let wanted = Cell::new(None);
     let load = || {
         confined.clone()?;
