@@ -13,7 +13,7 @@ from ..own_engine import need_engine, own_engine
 from ..peers import Peer, read_request
 from ..runner import check
 from ..scanner import EICAR, MARKER, PORT, Scanner
-from ..shell import Failed
+from ..shell import Failed, run
 from .content_uploads import arrives, put
 
 _CONTENT = """
@@ -66,6 +66,20 @@ def _refused(lab, name, reason):
         logged(lab, seen.local_port, None, reason)
 
 
+def _metrics(lab):
+    """The page, which promtool has nothing to say about, as the values of `wireglass_icap_...`."""
+    page = lab.network.middle.run("curl", "-s", "http://127.0.0.1:9464/metrics").stdout
+    done = run(["promtool", "check", "metrics"], stdin=page, check=False)
+    if done.returncode != 0 or done.stdout + done.stderr:
+        raise Failed(f"promtool: {(done.stdout + done.stderr).decode()}")
+    lines = (line.rsplit(" ", 1) for line in page.decode().splitlines() if line.startswith("wireglass_icap_"))
+    return {name.removeprefix("wireglass_icap_"): float(value) for name, value in lines}
+
+
+def _response(family, more=""):
+    return f'{family}{{server="icap.av",service="respmod"{more}}}'
+
+
 @check("icap.clamav", group="alone")
 def by_clamav(lab):
     """c-icap with ClamAV: EICAR plain and in gzip, malware at the end of 1, 3 and 6 MB: the page, with its name; clean files arrive"""
@@ -88,7 +102,15 @@ def by_clamav(lab):
                         raise Failed("what was found is in the page")
         for name, body in clean.items():
             _served(lab, name, body)
-    return f"slowest {slowest * 1000:.0f} ms"
+        metrics = _metrics(lab)
+    asked = {outcome: metrics[_response("requests_total", f',outcome="{outcome}"')] for outcome in ("modified", "unmodified")}
+    # Nobody is asked about the file without a byte.
+    expected = {"modified": 4.0 * len(malware), "unmodified": 2.0 * (len(clean) - 1)}
+    found = [metrics[_response("up")], metrics[_response("probes_total", ',outcome="found"')],
+             metrics[_response("request_duration_seconds_count")]]
+    if asked != expected or found != [1, 1, sum(expected.values())]:
+        raise Failed(f"metrics: {asked}, expected {expected}; up, probes and times: {found}")
+    return f"slowest {slowest * 1000:.0f} ms, counted {sum(asked.values()):.0f}"
 
 
 @check("icap.uploads", group="alone")
@@ -153,6 +175,11 @@ def killed(lab):
             raise Failed(f"killed: exit {seen.exit}, status {seen.status}")
         logged(lab, seen.local_port, None, "icap.down")
         _refused(lab, "icap-long", "icap.down")
+        metrics = _metrics(lab)
+        up = metrics[_response("up")]
+        unanswered = [metrics[_response("requests_total", f',outcome="{outcome}"')] for outcome in ("down", "timeout")]
+        if up != 0 or sum(unanswered) != 3 or unanswered[0] < 2:
+            raise Failed(f"metrics of a server that is gone: up {up}, down and timeout {unanswered}")
         scanner.start()
         _served(lab, "icap-long", body)
 

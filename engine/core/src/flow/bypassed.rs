@@ -77,8 +77,7 @@ impl Bypassed {
     /// A segment with these control bits comes by in the middle of a connection about which everything is decided. False:
     /// that is not so, and [`Self::observe`] has to look at it.
     pub(super) fn goes_on(&mut self, now: Instant, idle: Duration, flags: Flags) -> bool {
-        let goes_on = !(flags.syn || flags.fin || flags.rst)
-            && !self.watched
+        let goes_on = !(flags.syn || flags.fin || flags.rst || self.watched)
             && self.has_begun()
             && self.may_go_unwatched()
             && !self.is_closing();

@@ -34,7 +34,7 @@ impl Watched {
         let known = self.next.since(segment.seq) as i32;
         let Ok(known) = usize::try_from(known) else { return Progress::Unread(ServerUnread::Gap) };
         let Some(new) = segment.payload.get(known..) else { return Progress::More };
-        self.next = self.next + new.len() as u32;
+        self.next += new.len() as u32;
         self.flight.take(new)
     }
 

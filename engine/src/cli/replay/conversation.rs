@@ -60,14 +60,14 @@ impl Conversation {
     pub(super) fn take(&mut self, from: End, sequence: u32, payload: &[u8]) {
         let mut stream = std::mem::take(&mut self.streams[from]);
         stream.take(sequence, payload, |bytes| match from {
-            End::Client => self.from_client(bytes),
-            End::Server => self.from_server(bytes),
+            End::Client => self.hear_client(bytes),
+            End::Server => self.hear_server(bytes),
         });
         self.streams[from] = stream;
     }
 
     /// False: enough was heard.
-    fn from_client(&mut self, bytes: &[u8]) -> bool {
+    fn hear_client(&mut self, bytes: &[u8]) -> bool {
         if self.hello.is_some() {
             return self.after_hello(bytes);
         }
@@ -115,7 +115,7 @@ impl Conversation {
         goes_on && self.client.memory() < MAX_HELLO
     }
 
-    fn from_server(&mut self, bytes: &[u8]) -> bool {
+    fn hear_server(&mut self, bytes: &[u8]) -> bool {
         if self.hello.is_none() && self.prefix.is_empty() {
             // What it says before it is asked for TLS.
             return self.plain < MAX_PLAIN;

@@ -63,7 +63,7 @@ pub(super) struct Onlooker {
     ended: Vec<Ended>,
     initial: Option<InitialSuite>,
     quic: Generations<(SocketAddr, SocketAddr), QuicFlow>,
-    quic_hellos: Vec<Box<ClientHello>>,
+    quic_hellos: Vec<ClientHello>,
     /// Connections that made room before the engine had decided about them.
     evicted: u64,
 }
@@ -219,7 +219,7 @@ impl Onlooker {
         let Some(flow) = self.quic.find(&key) else { return };
         if let FromClient::Hello(hello) = flow.from_client(suite, payload) {
             flow.decide(true);
-            self.quic_hellos.push(hello);
+            self.quic_hellos.push(*hello);
         }
     }
 
@@ -229,7 +229,7 @@ impl Onlooker {
     }
 
     /// Hellos over QUIC since the last call.
-    pub(super) fn quic_hellos(&mut self) -> Vec<Box<ClientHello>> {
+    pub(super) fn quic_hellos(&mut self) -> Vec<ClientHello> {
         std::mem::take(&mut self.quic_hellos)
     }
 

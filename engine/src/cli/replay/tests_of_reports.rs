@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use wireglass_testbed::Random;
 
 use super::report::{Html, Report, Text};
 use super::{ReplayArgs, Summary, report};
@@ -59,7 +60,7 @@ fn visits() -> PathBuf {
     Path::new(FIXTURES).join("visits.pcap.gz")
 }
 
-fn json(report: &Report) -> Value {
+fn value_of(report: &Report) -> Value {
     serde_json::to_value(report).expect("JSON")
 }
 
@@ -78,7 +79,7 @@ fn problems(report: &Value) -> BTreeSet<[&str; 3]> {
 fn what_would_break_is_told_with_its_reason() {
     let (_folder, report, summary) = of(RULES, &[&visits()]);
     assert_eq!(summary.faults, [] as [&str; 0]);
-    let value = json(&report);
+    let value = value_of(&report);
     let expected = [
         ["breaks", "cert.expired", "expired.example.com"],
         ["breaks", "hello.not_tls", "10.9.0.2"],
@@ -113,7 +114,7 @@ on_pinned = "bypass"
 on_expired = "untrusted-ca"
 "#;
     let (_folder, report, _) = of(&format!("{RULES}{lenient}"), &[&visits()]);
-    let value = json(&report);
+    let value = value_of(&report);
     let gentle = problems(&value);
     let breaks: Vec<_> = gentle.iter().filter(|[impact, ..]| *impact == "breaks").collect();
     assert!(breaks.iter().all(|[_, code, _]| *code == "hello.not_tls"), "{breaks:?}");
@@ -123,7 +124,7 @@ on_expired = "untrusted-ca"
     // What a rule bypasses has no problems at all.
     let rules = RULES.replace("bank.example", "*.example.com");
     let (_folder, report, _) = of(&rules, &[&visits()]);
-    let value = json(&report);
+    let value = value_of(&report);
     assert!(
         problems(&value)
             .iter()
@@ -146,24 +147,66 @@ fn text_and_page_say_the_same() {
     assert!(!page.contains("http://") && !page.contains("src=") && !page.contains("<script"), "{page}");
 }
 
+/// The first packets of two connections of aioquic's, one of QUIC version 1, one of version 2 with a hello of several packets.
+#[test]
+fn what_goes_past_over_quic_is_told_by_name() {
+    let rules = RULES.replace("[1443, ", "[443, 1443, ");
+    let quic = Path::new(FIXTURES).join("quic.pcap.gz");
+    let (_folder, report, _) = of(&rules, &[&visits(), &quic]);
+    let value = value_of(&report);
+    let about = &value["uninspected"];
+    assert_eq!(about["quic"], json!([{"name": "www.example.com", "flows": 2}]), "{about:#}");
+    let frames = about["frames"].as_array().expect("a list").iter();
+    let dropped: Vec<_> = frames.filter(|row| row["class"] == "quic").map(|row| &row["action"]).collect();
+    assert_eq!(dropped, ["drop"], "browsers take TCP then");
+    assert_eq!(value["flows"]["decrypt"], 8, "and the other file is there as well");
+}
+
+/// Captures with bytes changed, cut out and repeated: a report, with what went wrong, but never a panic.
+#[test]
+fn damaged_captures_do_no_harm() {
+    let packets = super::tests::packets_of(&visits());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("damaged.pcap");
+    for seed in 0..30 {
+        let mut random = Random::new(seed);
+        let mut packets = packets.clone();
+        for _ in 0..200 {
+            let n = random.below(packets.len() as u64) as usize;
+            match random.below(4) {
+                // Behind the addresses, so that most still belong together.
+                0 | 1 => {
+                    let frame = &mut packets[n].frame;
+                    let at = 34 + random.below(frame.len() as u64 - 34) as usize;
+                    frame[at] = random.below(256) as u8;
+                }
+                2 => drop(packets.remove(n)),
+                _ => packets.insert(n, packets[random.below(packets.len() as u64) as usize].clone()),
+            }
+        }
+        fs::write(&file, super::tests::pcap_of(&packets)).expect("writable");
+        let (_folder, report, _) = of(RULES, &[&file]);
+        assert_eq!(value_of(&report)["packets"], packets.len() as u64, "seed {seed}");
+    }
+}
+
 /// Cut into files, in a wrong order, one of them torn: what is there is read in the order of its time.
 #[test]
 fn many_files_are_one_capture() {
     let (folder, whole, _) = of(RULES, &[&visits()]);
     let packets = super::tests::packets_of(&visits());
-    let [a, b] = [&packets[..packets.len() / 2], &packets[packets.len() / 2..]]
-        .map(|half| super::tests::pcap_of(half));
+    let [a, b] = [&packets[..packets.len() / 2], &packets[packets.len() / 2..]].map(super::tests::pcap_of);
     let paths = ["b.pcap", "a.pcap"].map(|name| folder.path().join(name));
     fs::write(&paths[0], b).expect("writable");
     fs::write(&paths[1], a).expect("writable");
     let (_folder, split, summary) = of(RULES, &[&paths[0], &paths[1]]);
     assert_eq!(summary.faults, [] as [&str; 0]);
-    assert_eq!(json(&split)["problems"], json(&whole)["problems"]);
+    assert_eq!(value_of(&split)["problems"], value_of(&whole)["problems"]);
     // One file's end is missing; the other is read all the same.
     let torn = fs::read(&paths[1]).expect("readable");
     fs::write(&paths[1], &torn[..torn.len() - 7]).expect("writable");
     let (_folder, split, summary) = of(RULES, &[&paths[0], &paths[1]]);
-    assert_eq!(json(&split)["packets"], packets.len() as u64 - 1);
+    assert_eq!(value_of(&split)["packets"], packets.len() as u64 - 1);
     assert!(
         summary.faults.len() == 1 && summary.faults[0].contains("a.pcap ends in the middle"),
         "{:?}",

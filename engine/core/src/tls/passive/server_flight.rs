@@ -129,11 +129,6 @@ impl ServerFlight {
     }
 
     /// What was read so far.
-    pub fn facts(&self) -> &ServerFacts {
-        &self.facts
-    }
-
-    /// Likewise.
     pub fn into_facts(self) -> ServerFacts {
         self.facts
     }
@@ -317,9 +312,8 @@ mod tests {
         (progress, flight.into_facts())
     }
 
-    #[test]
-    fn tls12_shows_its_certificates() {
-        let stream = [
+    fn tls12() -> Vec<u8> {
+        [
             hello([7; 32], 0xc02f, &[0, 16, 0, 5, 0, 3, 2, b'h', b'2']),
             message(11, &[0, 0, 9, 0, 0, 3, 1, 2, 3, 0, 0, 0]),
             message(22, &[1, 0, 0, 2, 8, 9]),
@@ -328,7 +322,29 @@ mod tests {
             message(14, &[]),
             record(23, b"not looked at"),
         ]
-        .concat();
+        .concat()
+    }
+
+    /// Each byte changed to each value, and the stream cut at each place: an end with a name, and no more memory than was given.
+    #[test]
+    fn no_byte_does_harm() {
+        let stream = tls12();
+        for at in 0..stream.len() {
+            let _ = read(&stream[..at], 7);
+            for value in 0..=u8::MAX {
+                let mut damaged = stream.clone();
+                damaged[at] = value;
+                let mut flight = ServerFlight::default();
+                while flight.take(&damaged) == Progress::More && flight.taken < 10 * damaged.len() {
+                    assert!(flight.memory() < 4 * flight.taken, "byte {at} is {value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tls12_shows_its_certificates() {
+        let stream = tls12();
         for size in 1..=stream.len() {
             let (progress, facts) = read(&stream, size);
             assert_eq!(progress, Progress::Done);

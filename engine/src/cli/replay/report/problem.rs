@@ -223,7 +223,7 @@ fn of_server(facts: &ServerFacts, profile: &Profile) -> Option<Problem> {
         return Some(problem(
             Impact::Breaks,
             Reason::VersionUnsupportedServer,
-            format!("the server chose {version}"),
+            format!("The server chose {version}"),
         ));
     }
     let suite = || leg.cipher.map_or_else(|| format!("suite 0x{:04x}", facts.suite), str::to_owned);
@@ -232,13 +232,13 @@ fn of_server(facts: &ServerFacts, profile: &Profile) -> Option<Problem> {
         (false, _) => Some(problem(
             Impact::MayBreak,
             Reason::CipherNoneServer,
-            format!("the server chose {}, which the engine does not have; it may have others", suite()),
+            format!("The server chose {}, which the engine does not have; it may have others", suite()),
         )),
         (true, Some(group)) => Some(problem(
             Impact::MayBreak,
             Reason::CipherNoneServer,
             format!(
-                "the server chose group 0x{group:04x}, which the engine does not have; it may have others"
+                "The server chose group 0x{group:04x}, which the engine does not have; it may have others"
             ),
         )),
         (true, None) => None,
@@ -251,15 +251,15 @@ fn of_client_certificate(ended: &Ended, profile: &Profile) -> Option<Problem> {
         (Some(true), ClientCertificateAction::Bypass) => (
             Impact::Bypassed,
             Reason::ServerRequiresClientCert,
-            "the client showed a certificate, which the engine cannot do in its place",
+            "The client showed a certificate, which the engine cannot do in its place",
         ),
         (Some(true), _) => (
             Impact::Breaks,
             Reason::ServerRequiresClientCert,
-            "the client showed a certificate, which the engine cannot do in its place",
+            "The client showed a certificate, which the engine cannot do in its place",
         ),
         (_, ClientCertificateAction::Block) if observed.server.asks_for_certificate => {
-            (Impact::Breaks, Reason::ServerWantsClientCert, "the server asks for a client certificate")
+            (Impact::Breaks, Reason::ServerWantsClientCert, "The server asks for a client certificate")
         }
         _ => return None,
     };
@@ -294,7 +294,7 @@ fn of_client_alert(ended: &Ended) -> Option<Problem> {
         code: "client.alert",
         of_client: false,
         found: format!(
-            "a client refused the server's certificate (alert {alert}) without an engine between them"
+            "A client refused the server's certificate (alert {alert}) without an engine between them"
         ),
         advice: "a client that pins, or that lacks a root: find out which before you decrypt",
     })

@@ -70,7 +70,7 @@ impl Text<'_> {
                 grouped(row.flows),
                 row.clients
             )?;
-            writeln!(f, "           {}, such as {}", Plain(&row.found), row.example_client)?;
+            writeln!(f, "           {} (client {})", Plain(&row.found), row.example_client)?;
             writeln!(f, "           {}", row.advice)?;
         }
         self.further(f, rows.len(), self.report.further_problems)
