@@ -205,16 +205,17 @@ impl Shares {
         self.room(client, most) > 0
     }
 
-    /// How many more of `most` things a client may have. Three quarters are for whoever comes first; of the last quarter nobody
-    /// who has as many as are free gets any, so something is left for the next.
+    /// How many more of `most` things a client may have.
     pub fn room(&self, client: u64, most: usize) -> usize {
         let free = most.saturating_sub(self.total);
-        let first_come = free.saturating_sub(most / 4);
-        if free >= most / 2 {
-            return first_come; // what follows is less then
-        }
-        first_come.max(free.saturating_sub(self.of(client) as usize).div_ceil(2))
+        if free >= most / 2 { free - most / 4 } else { room(self.of(client) as usize, free, most) }
     }
+}
+
+/// How many more of `most` things a client may have that has `own`, where so many are `free`. Three quarters are for whoever comes first;
+/// of the last quarter nobody who has as many as are free gets any, so something is left for the next.
+pub(crate) fn room(own: usize, free: usize, most: usize) -> usize {
+    free.saturating_sub(most / 4).max(free.saturating_sub(own).div_ceil(2))
 }
 
 #[cfg(test)]

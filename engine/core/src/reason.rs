@@ -205,6 +205,7 @@ reasons! {
         ContentLate = "content.late", "Something was found in a body of which most had gone on: it was cut off, and the next try for a download is answered with the page.";
         ContentTimeout = "content.timeout", "A body that is to be looked at was with a thread for too long (`content.on_timeout`).";
         ContentOverload = "content.overload", "A body that is to be looked at, while the threads have their hands full, the worker holds as many bytes of bodies as it may, or 256 others of its connection (HTTP/2) are looked at (`content.on_overload`).";
+        ContentClientBytes = "content.client_bytes", "A body that is to be looked at, of a client that has its share of the bytes of bodies that the worker may hold (`content.on_overload`).";
         ContentOversize = "content.oversize", "A body that is to be held until it has been looked at, and is larger than is held (`content.on_oversize`).";
         ContentRange = "content.range", "A part of a body that is to be looked at as a whole (`content.on_range`).";
         IcapDown = "icap.down", "There was no connection to an ICAP server that was to be asked about a body, or no answer in time (`content.on_icap`).";

@@ -132,13 +132,14 @@ pub struct Compiled {
 }
 
 /// Why no rule could be asked about something, or what it asks is not known.
-const UNREAD: [Reason; 14] = [
+const UNREAD: [Reason; 15] = [
     Reason::ContentUnparsed,
     Reason::ContentOpaque,
     Reason::ContentEncoding,
     Reason::ContentBomb,
     Reason::ContentTimeout,
     Reason::ContentOverload,
+    Reason::ContentClientBytes,
     Reason::ContentOversize,
     Reason::ContentRange,
     Reason::IcapDown,

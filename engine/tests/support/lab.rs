@@ -267,7 +267,18 @@ impl Run {
 
     /// One more connection between these ports.
     pub(crate) fn connect_ports(&mut self, local: u16, port: u16, client: Session, server: Session) {
-        let address = SocketAddr::new(self.simulation.server.address(self.setup.ipv6).unwrap(), port);
+        self.connect_over(self.setup.ipv6, (local, port), client, server);
+    }
+
+    /// The same from one of the client's two addresses to that of the server: as two clients would.
+    pub(crate) fn connect_over(
+        &mut self,
+        ipv6: bool,
+        (local, port): (u16, u16),
+        client: Session,
+        server: Session,
+    ) {
+        let address = SocketAddr::new(self.simulation.server.address(ipv6).unwrap(), port);
         let server = self.simulation.server.listen(port, server);
         let client = self.simulation.client.connect(address, local, client);
         self.pairs.push((client, server));

@@ -49,7 +49,7 @@ pub trait Filter: Send {
     fn memory(&self) -> usize;
 
     /// Those of them that count as held bodies: what waits for a verdict, and what scans hold. They have a bound of their own,
-    /// [`Decisions::has_room_for`].
+    /// [`Decisions::lacks_room_for`].
     fn held(&self) -> usize {
         0
     }
@@ -121,6 +121,22 @@ pub enum StreamEnd {
     Unable,
 }
 
+/// Bytes of bodies that may be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// So many.
+    pub bytes: usize,
+    /// Why no more.
+    pub lacking: Reason,
+}
+
+/// As far as the worker as a whole has room.
+impl From<usize> for Room {
+    fn from(bytes: usize) -> Self {
+        Self { bytes, lacking: Reason::ContentOverload }
+    }
+}
+
 /// How a filter ends a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -149,8 +165,8 @@ pub struct Decisions {
     pub(super) holding: PerEnd<bool>,
     /// No more of an end's bytes are wanted now.
     pub(super) full: PerEnd<bool>,
-    /// Most bytes that the filter may hold, with what it has inserted; none: any.
-    pub(super) room: Option<usize>,
+    /// How much the filter may hold, with what it has inserted; none: any.
+    pub(super) room: Option<Room>,
     pub(super) now: Option<Instant>,
 }
 
@@ -218,13 +234,13 @@ impl Decisions {
     }
 
     /// A call begins, at this time; so many bytes may be held, with what is inserted.
-    pub(super) fn begin(&mut self, now: Instant, room: usize) {
+    pub(super) fn begin(&mut self, now: Instant, room: Room) {
         (self.now, self.room) = (Some(now), Some(room));
     }
 
-    /// A filter may [hold](Filter::held) so much, beside what it has inserted.
-    pub fn has_room_for(&self, held: usize) -> bool {
-        self.room.is_none_or(|room| held + self.inserted <= room)
+    /// Why a filter may not [hold](Filter::held) so much, beside what it has inserted; none: it may.
+    pub fn lacks_room_for(&self, held: usize) -> Option<Reason> {
+        self.room.filter(|room| held + self.inserted > room.bytes).map(|room| room.lacking)
     }
 
     /// The time of the call; none: nobody has told it.

@@ -24,7 +24,7 @@ mod transactions;
 
 pub use body::{Coding, Codings, DecodeLimits, Decoder, FileType, First, MAX_CODED, Undecodable, first_type};
 pub use border::{Border, Borders, Exchange, FrameHead, HeadKind, What};
-pub use filter::{Decisions, Ending, Filter, Filters, Report, Scan, StreamEnd, Verdict};
+pub use filter::{Decisions, Ending, Filter, Filters, Report, Room, Scan, StreamEnd, Verdict};
 pub use http::HttpInspector;
 pub use http_reader::HttpReaders;
 pub use inspect::{

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use tcp_stack::Instant;
 
-use super::filter::{Decisions, Ending, Filter, Op, Report, Scan, StreamEnd, Verdict};
+use super::filter::{Decisions, Ending, Filter, Op, Report, Room, Scan, StreamEnd, Verdict};
 use crate::end::{End, PerEnd};
 use crate::reason::Reason;
 
@@ -119,9 +119,10 @@ impl<B: AsMut<[u8]>> Stage<B> {
 
     /// A call begins. `limit`: how much memory the filter may take, and what waits of each direction; `room`: how much more may be
     /// held for verdicts.
-    pub fn begin(&mut self, now: Instant, limit: usize, room: usize) {
+    pub fn begin(&mut self, now: Instant, limit: usize, room: impl Into<Room>) {
         self.limit = limit;
-        self.decisions.begin(now, self.held().saturating_add(room));
+        let Room { bytes, lacking } = room.into();
+        self.decisions.begin(now, Room { bytes: self.held().saturating_add(bytes), lacking });
     }
 
     /// Bytes that are held for verdicts, or were and are on their way.

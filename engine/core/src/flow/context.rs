@@ -8,18 +8,20 @@ use std::sync::Arc;
 use tcp_stack::Instant;
 
 use super::budget::Budget;
+use super::held_bodies::ContentShares;
 use super::report::Reports;
 use super::settings::Shared;
 use crate::capture::WorkerCapture;
+use crate::content::Room;
 use crate::counters::WorkerCounters;
 use crate::end::End;
 use crate::event::{Event, Timestamp};
-use crate::fairness::Shares;
+use crate::fairness::{self, Shares};
 use crate::job::Job;
 use crate::mirror::{MAX_MIRRORS, MirrorQueue};
 use crate::order::Order;
 use crate::port::{Appended, BURST, Frame, Io, Orientation, PortId, PortSide};
-use crate::reason::{MirrorDrop, PacketDrop};
+use crate::reason::{MirrorDrop, PacketDrop, Reason};
 
 /// All that a worker's flows share, with what is set for the flow that is called.
 pub struct Context<IO: Io> {
@@ -57,6 +59,8 @@ pub struct Context<IO: Io> {
     pub(crate) shows_bypassed: bool,
     /// Frames to be sent, by port.
     outgoing: Vec<Vec<IO::Frame>>,
+    /// Bytes of bodies that are held, by client.
+    pub(super) content_shares: ContentShares,
     /// Frames that are held, by client.
     held: Shares,
     max_held: usize,
@@ -93,6 +97,7 @@ impl<IO: Io> Context<IO> {
             capture: None,
             shows_bypassed,
             outgoing,
+            content_shares: ContentShares::default(),
             held: Shares::default(),
             max_held,
         }
@@ -116,10 +121,17 @@ impl<IO: Io> Context<IO> {
         order.inspect(|order| self.counters.ordered(*order).inc())
     }
 
-    /// Bytes of bodies that may be held beyond those that are: never so many that flows that hold none are short of memory.
-    pub(super) fn content_room(&self) -> usize {
-        let held = self.counters.content_bytes.value() as usize;
-        self.shared.limits.content_bytes.saturating_sub(held).min(self.budget.spare())
+    /// Bytes of bodies that the flow may hold beyond those that it does: never so many that flows that hold none are short of memory, or
+    /// that nothing is left for other clients.
+    pub(super) fn content_room(&self) -> Room {
+        let (most, held) = (self.shared.limits.content_bytes, self.counters.content_bytes.value() as usize);
+        let free = most.saturating_sub(held);
+        let of_worker = free.min(self.budget.spare());
+        let of_client = fairness::room(self.content_shares.of(self.client), free, most);
+        if of_client < of_worker {
+            return Room { bytes: of_client, lacking: Reason::ContentClientBytes };
+        }
+        of_worker.into()
     }
 
     /// The port towards an end of the flow.

@@ -22,6 +22,7 @@ mod external;
 mod gather;
 mod gso;
 mod held;
+mod held_bodies;
 mod hello_over_tcp;
 mod leg;
 mod one_sided;

@@ -1,13 +1,11 @@
 //! Application data on its way: opened from one leg, decided on, sealed for the other.
 
-use std::sync::Arc;
-
 use tcp_stack::Instant;
 
 use super::context::Context;
+use super::held_bodies::HeldBodies;
 use super::leg::Leg;
 use crate::content::{Ending, Fate, Filter, Ready, Stage, StreamEnd, Verdict};
-use crate::counters::WorkerCounters;
 use crate::end::{End, PerEnd};
 use crate::job::Job;
 use crate::mirror::{Audience, Beginning, Conversations, Start, When};
@@ -22,26 +20,7 @@ pub(super) struct Relaying<IO: Io> {
     /// What mirrors are shown of it; none: it is in none.
     mirrored: Option<Box<Conversations>>,
     /// Bytes of bodies that the stage holds; none: it has never held any.
-    held: Option<Box<HeldBytes>>,
-}
-
-/// Bytes of bodies, as the worker counts them. However their flow ends, they are counted no longer.
-struct HeldBytes {
-    bytes: usize,
-    counters: Arc<WorkerCounters>,
-}
-
-impl HeldBytes {
-    fn set(&mut self, bytes: usize) {
-        self.counters.content_bytes.changed(self.bytes as u64, bytes as u64);
-        self.bytes = bytes;
-    }
-}
-
-impl Drop for HeldBytes {
-    fn drop(&mut self) {
-        self.set(0);
-    }
+    held: Option<Box<HeldBodies>>,
 }
 
 /// What both ends are told when the flow is over for a reason of our own.
@@ -200,10 +179,10 @@ impl<IO: Io> Relaying<IO> {
     }
 
     /// The stage holds more or less than before.
-    fn count_held(&mut self, cx: &Context<IO>) {
+    fn count_held(&mut self, cx: &mut Context<IO>) {
         let bytes = self.stage.as_ref().map_or(0, Stage::held);
         if bytes > 0 || self.held.is_some() {
-            let new = || Box::new(HeldBytes { bytes: 0, counters: Arc::clone(&cx.counters) });
+            let new = || Box::new(HeldBodies::new(cx));
             self.held.get_or_insert_with(new).set(bytes);
         }
     }

@@ -115,11 +115,13 @@ impl Http1Rules {
     /// an extension of a chunk may have no end.
     pub(super) fn keep_within_room(&mut self, from: End, judge: &mut Judge, decisions: &Decisions) {
         self.keep_within_bounds(from, judge);
-        if self.is_over() || decisions.has_room_for(self.held()) {
+        if self.is_over() {
             return;
         }
-        if let Some(inspection) = self.lanes[from].unsettled() {
-            judge.fails(inspection, Reason::ContentOverload, Place { from, stream: 0 });
+        if let Some(lacking) = decisions.lacks_room_for(self.held())
+            && let Some(inspection) = self.lanes[from].unsettled()
+        {
+            judge.fails(inspection, lacking, Place { from, stream: 0 });
         }
     }
 

@@ -155,8 +155,10 @@ impl Http2Rules {
             if is_stuck {
                 inspection.release_tail();
             }
-            if !inspection.is_settled() && !decisions.has_room_for(held) {
-                judge.fails(inspection, Reason::ContentOverload, place(stream));
+            if let Some(lacking) = decisions.lacks_room_for(held)
+                && !inspection.is_settled()
+            {
+                judge.fails(inspection, lacking, place(stream));
             }
         });
     }

@@ -133,8 +133,10 @@ impl Http2Rules {
             if inspection.holds_all() && inspection.body() > most {
                 judge.fails(inspection, Reason::ContentOversize, place(stream));
             }
-            if !inspection.is_settled() && !decisions.has_room_for(held) {
-                judge.fails(inspection, Reason::ContentOverload, place(stream));
+            if let Some(lacking) = decisions.lacks_room_for(held)
+                && !inspection.is_settled()
+            {
+                judge.fails(inspection, lacking, place(stream));
             }
         });
     }

@@ -347,7 +347,7 @@ impl Judge {
             Reason::ContentOpaque => self.policy.on_opaque,
             Reason::ContentEncoding | Reason::ContentBomb => self.policy.on_undecodable,
             Reason::ContentTimeout | Reason::YaraTimeout => self.policy.inspection.on_timeout,
-            Reason::ContentOverload => self.policy.inspection.on_overload,
+            Reason::ContentOverload | Reason::ContentClientBytes => self.policy.inspection.on_overload,
             Reason::IcapDown | Reason::IcapProtocol => self.policy.inspection.on_icap,
             Reason::ContentOversize | Reason::IcapOversize | Reason::YaraOversize => {
                 self.policy.inspection.on_oversize
