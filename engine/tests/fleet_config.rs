@@ -34,7 +34,10 @@ fn what_is_wrong_with_a_fleet_is_said() {
     private(&folder, "three.key", &format!("{0}\n{0}\n{0}\n", "ab".repeat(32)));
     folder.write("open.key", "ab".repeat(32));
     for (text, expected) in [
-        ("endpoints = [\"http://192.0.2.1:2379\"]\nname = \"a\"", "fleet.endpoints[1]: expected https://HOST:2379"),
+        (
+            "endpoints = [\"http://192.0.2.1:2379\"]\nname = \"a\"",
+            "fleet.endpoints[1]: expected https://HOST:2379",
+        ),
         ("endpoints = [\"etcd:2379\"]\nname = \"a\"", "fleet.endpoints[1]: expected https://HOST:2379"),
         ("endpoints = [\"https://e:2379\"]\nname = \"a\"", "fleet.ca: missing: "),
         ("endpoints = [\"https://e:2379\"]\nname = \"a\"", "fleet.certificate: missing: "),
@@ -45,9 +48,18 @@ fn what_is_wrong_with_a_fleet_is_said() {
         ("lease_seconds = 1", "fleet.lease_seconds: expected a whole number from 5 to 300"),
         ("on_drain = \"run\"", "fleet.on_drain: expected one of"),
         ("colour = \"red\"", "fleet.colour: unknown key"),
-        ("endpoints = [\"http://127.0.0.1:1\"]\nname = \"a\"\nkey_file = \"short.key\"", "fleet.key_file: expected a key of 64"),
-        ("endpoints = [\"http://127.0.0.1:1\"]\nname = \"a\"\nkey_file = \"three.key\"", "fleet.key_file: expected a key of 64"),
-        ("endpoints = [\"http://127.0.0.1:1\"]\nname = \"a\"\nkey_file = \"open.key\"", "fleet.key_file: expected a key file that only"),
+        (
+            "endpoints = [\"http://127.0.0.1:1\"]\nname = \"a\"\nkey_file = \"short.key\"",
+            "fleet.key_file: expected a key of 64",
+        ),
+        (
+            "endpoints = [\"http://127.0.0.1:1\"]\nname = \"a\"\nkey_file = \"three.key\"",
+            "fleet.key_file: expected a key of 64",
+        ),
+        (
+            "endpoints = [\"http://127.0.0.1:1\"]\nname = \"a\"\nkey_file = \"open.key\"",
+            "fleet.key_file: expected a key file that only",
+        ),
     ] {
         let faults = folder.faults(&format!("{GOOD}[fleet]\n{text}\n"));
         assert!(faults.iter().any(|fault| fault.contains(expected)), "{text}: {faults:?}");
@@ -71,14 +83,18 @@ fn keys_are_read_and_not_shown() {
 #[test]
 fn what_was_pushed_stands_in_place_of_the_own_policy() {
     let folder = with_pushed("[policy]\ndefault = \"bypass\"\n[[rule]]\nname = \"x\"\naction = \"block\"\n");
-    let file = folder.write("wire.toml", format!("{GOOD}[[rule]]\nname = \"own\"\naction = \"decrypt\"\n{FLEET}"));
+    let file =
+        folder.write("wire.toml", format!("{GOOD}[[rule]]\nname = \"own\"\naction = \"decrypt\"\n{FLEET}"));
     let config = Config::load(&file).unwrap();
     assert_eq!((config.policy.default.clone(), config.policy.rules.len()), (Decision::Bypass, 1));
     assert_eq!(config.policy.rules[0].name, "x");
     let own = Config::load_with(&file, PolicyFrom::Own, wireglass::config::CaKeys::Read).unwrap();
     assert!(matches!(own.policy.default, Decision::Decrypt(_)));
     let changed = own.live_changes(&config);
-    assert!(changed.contains(&"policy.default".to_owned()) && changed.contains(&"rule.action".to_owned()), "{changed:?}");
+    assert!(
+        changed.contains(&"policy.default".to_owned()) && changed.contains(&"rule.action".to_owned()),
+        "{changed:?}"
+    );
     assert!(own.startup().changed_keys(&config.startup()).is_empty());
     // What the engine shares no policy for is its own.
     let file = folder.write("alone.toml", format!("{GOOD}{FLEET}share = [\"tickets\"]\n"));
@@ -129,7 +145,10 @@ fn a_policy_is_checked_as_far_as_the_file_at_hand_allows() {
     let folder = Folder::new();
     let operator = folder.write("operator.toml", FLEET);
     let engine = folder.write("wire.toml", format!("{GOOD}{FLEET}"));
-    let policy = folder.write("p.toml", "[policy]\ndefault = \"bypass\"\n[[rule]]\nname = \"x\"\nwire = \"wan\"\naction = \"block\"\n");
+    let policy = folder.write(
+        "p.toml",
+        "[policy]\ndefault = \"bypass\"\n[[rule]]\nname = \"x\"\nwire = \"wan\"\naction = \"block\"\n",
+    );
     assert_eq!(check_policy(&operator, &policy), Ok(()), "the wires are the engines'");
     let faults = check_policy(&engine, &policy).unwrap_err().to_string();
     assert!(faults.contains("p.toml:5: rule[1].wire: "), "{faults}");

@@ -31,10 +31,16 @@ pub fn check_policy(own: &Path, policy: &Path) -> Result<(), Faults> {
     let (text, _) = read_texts(own, PolicyFrom::Own)?;
     let (document, _) = DeTable::parse_recoverable(&text);
     if document.get_ref().contains_key("wire") {
-        return read_text_noting(own, &text, Some(&pushed), |notes| notes.without_ca_keys(), |document, notes| {
-            Sections::read(document, notes);
-            Some(())
-        });
+        return read_text_noting(
+            own,
+            &text,
+            Some(&pushed),
+            |notes| notes.without_ca_keys(),
+            |document, notes| {
+                Sections::read(document, notes);
+                Some(())
+            },
+        );
     }
     let document = pushed.parse()?;
     let notes = Notes::new(&pushed.text, pushed.folder());

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use super::pushed::is_pushed;
 use super::{
-    Config, Confine, Control, Dpdk, Exclusions, Fetch, Fleet, Log, Metrics, MirrorPort, Verdicts, Wire, Workers,
+    Config, Confine, Control, Dpdk, Exclusions, Fetch, Fleet, Log, Metrics, MirrorPort, Verdicts, Wire,
+    Workers,
 };
 use crate::capture::Plan;
 
@@ -112,8 +113,8 @@ const NEEDS_RESTART: &[(&str, Differs)] = &[
     ("fleet.name", |a, b| a.fleet.name != b.fleet.name),
     ("fleet.fleet", |a, b| a.fleet.fleet != b.fleet.fleet),
     ("fleet.ca", |a, b| ca(a) != ca(b)),
-    ("fleet.certificate", |a, b| identity(a) != identity(b)),
-    ("fleet.key", |a, b| identity(a) != identity(b)),
+    ("fleet.certificate", |a, b| identity(a).map(|(pem, _)| pem) != identity(b).map(|(pem, _)| pem)),
+    ("fleet.key", |a, b| identity(a).map(|(_, key)| key) != identity(b).map(|(_, key)| key)),
     ("fleet.key_file", |a, b| a.fleet.keys != b.fleet.keys),
     ("fleet.share", |a, b| a.fleet.share != b.fleet.share),
     ("fleet.lease_seconds", |a, b| a.fleet.lease != b.fleet.lease),

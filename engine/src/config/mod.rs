@@ -31,15 +31,13 @@ pub use custody::Custody;
 use custody::Nobody;
 pub use fault::{Fault, Faults};
 pub use page_file::read_page;
-pub use pushed::{
-    IN_FORCE, POLICY_FILE, PUSHED_SECTIONS, PolicyFrom, Pushed, generation_folder, in_force,
-};
 use pushed::replace_policy;
+pub use pushed::{IN_FORCE, POLICY_FILE, PUSHED_SECTIONS, PolicyFrom, Pushed, generation_folder, in_force};
 use reader::{Notes, Table};
 use rustls_pki_types::CertificateDer;
 pub use sections::{
-    Account, Ca, Confine, Content, Control, Crypto, Dpdk, Exclusions, Fetch, Fleet, FleetKeys, FoundFiles, IcapServer,
-    IcapServers, Intercept, Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists,
+    Account, Ca, Confine, Content, Control, Crypto, Dpdk, Exclusions, Fetch, Fleet, FleetKeys, FoundFiles,
+    IcapServer, IcapServers, Intercept, Limits, ListFile, ListSource, Log, Metrics, MirrorPort, NamedLists,
     NamedSignatures, OnDrain, PolicyRules, Share, Trust, Verdicts, Wire, Workers, YaraSet, YaraSets, is_name,
 };
 use sections::{Named, Profiles, read_ca_certificates};
@@ -475,8 +473,8 @@ fn read_texts(file: &Path, policy: PolicyFrom) -> Result<(String, Option<Pushed>
         let fault = Fault { file: None, line: None, key: None, message };
         Faults::new(&file.display().to_string(), vec![fault])
     };
-    let text = fs::read_to_string(file)
-        .map_err(|error| fault(format!("cannot read the configuration: {error}")))?;
+    let text =
+        fs::read_to_string(file).map_err(|error| fault(format!("cannot read the configuration: {error}")))?;
     let (document, _) = DeTable::parse_recoverable(&text);
     let folder = file.parent().unwrap_or(Path::new(""));
     let pushed = Pushed::of(document.get_ref(), folder, policy)

@@ -60,9 +60,10 @@ pub fn in_force(state: &Path) -> Result<Option<u64>, String> {
     let path = state.join(IN_FORCE);
     match fs::read_to_string(&path) {
         Ok(text) => {
-            let number = text.trim().parse().map_err(|_| {
-                format!("expected the number of a generation in {}", path.display())
-            })?;
+            let number = text
+                .trim()
+                .parse()
+                .map_err(|_| format!("expected the number of a generation in {}", path.display()))?;
             Ok((number > 0).then_some(number))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -90,7 +91,9 @@ impl Pushed {
 
     fn read(state: &Path, generation: u64) -> Result<Self, String> {
         let file = generation_folder(state, generation).join(POLICY_FILE);
-        let failed = |error| format!("generation {generation} of the fleet's policy: cannot read {}: {error}", file.display());
+        let failed = |error| {
+            format!("generation {generation} of the fleet's policy: cannot read {}: {error}", file.display())
+        };
         let about = fs::metadata(&file).map_err(failed)?;
         if !about.is_file() || about.len() > MAX_TEXT {
             return Err(format!("expected a file of at most {MAX_TEXT} bytes at {}", file.display()));
@@ -109,7 +112,12 @@ impl Pushed {
         let (document, syntax) = DeTable::parse_recoverable(&self.text);
         let name = self.file.display().to_string();
         let line = |at: usize| 1 + self.text[..at].matches('\n').count();
-        let fault = |at: usize, key: Option<String>, message| Fault { file: None, line: Some(line(at)), key, message };
+        let fault = |at: usize, key: Option<String>, message| Fault {
+            file: None,
+            line: Some(line(at)),
+            key,
+            message,
+        };
         let mut faults: Vec<_> = syntax
             .iter()
             .map(|error| {
@@ -123,7 +131,8 @@ impl Pushed {
             faults.extend(strange.map(|key| {
                 let name: &str = key.get_ref();
                 let known = PUSHED_SECTIONS.join(", ");
-                let message = format!("a pushed policy has only {known}: this belongs to each engine's own file");
+                let message =
+                    format!("a pushed policy has only {known}: this belongs to each engine's own file");
                 fault(key.span().start, Some(name.to_owned()), message)
             }));
         }

@@ -71,7 +71,8 @@ const DRIVER: &[c_long] = &[
 ];
 
 /// Waiting for many sockets at once.
-const EVENTS: &[c_long] = &[libc::SYS_eventfd2, libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait];
+const EVENTS: &[c_long] =
+    &[libc::SYS_eventfd2, libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait];
 
 /// Making folders.
 const FOLDERS: &[c_long] = &[libc::SYS_mkdirat];

@@ -198,7 +198,8 @@ mod tests {
             assert_eq!(places(kind, &needs).write, [PathBuf::from(folder)]);
         }
         for kind in Kind::ALL {
-            let writes = matches!(kind, Kind::Log | Kind::Capture | Kind::Exclusions | Kind::Fleet | Kind::Main);
+            let writes =
+                matches!(kind, Kind::Log | Kind::Capture | Kind::Exclusions | Kind::Fleet | Kind::Main);
             assert_eq!(!places(kind, &needs).write.is_empty(), writes, "{kind:?}");
             let reads_configuration = places(kind, &needs).read.contains(&"/etc/wg".into());
             assert_eq!(reads_configuration, kind == Kind::Reload, "{kind:?}");

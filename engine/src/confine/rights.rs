@@ -58,7 +58,10 @@ pub(super) fn of(kind: Kind, needs: &Needs) -> CapsHashSet {
         Kind::Links if needs.ports.kernel => kept.extend([Capability::CAP_NET_ADMIN]),
         _ => {}
     }
-    let has_files = matches!(kind, Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions | Kind::Fleet);
+    let has_files = matches!(
+        kind,
+        Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions | Kind::Fleet
+    );
     if has_files && geteuid().is_root() {
         // Else root could not write to a folder that another user owns, as it always could. What the thread may reach, Landlock says.
         kept.insert(Capability::CAP_DAC_OVERRIDE);
@@ -122,8 +125,10 @@ mod tests {
     #[test]
     fn no_thread_has_a_capability_that_its_work_does_not_take() {
         let file_right = |kind| {
-            let has_files =
-                matches!(kind, Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions | Kind::Fleet);
+            let has_files = matches!(
+                kind,
+                Kind::Main | Kind::Log | Kind::Reload | Kind::Capture | Kind::Exclusions | Kind::Fleet
+            );
             has_files && geteuid().is_root()
         };
         let of_all = |needs: &Needs| {

@@ -35,7 +35,8 @@ impl Packed {
         let mut named = BTreeMap::from([(POLICY_FILE.to_owned(), policy.clone())]);
         let found = if path.is_dir() { below(&folder)? } else { files_of(&policy)? };
         for file in found.into_iter().filter(|file| *file != policy) {
-            let relative = file.strip_prefix(&folder).ok().and_then(Path::to_str).filter(|path| is_relative(path));
+            let relative =
+                file.strip_prefix(&folder).ok().and_then(Path::to_str).filter(|path| is_relative(path));
             let Some(relative) = relative else {
                 return Err(format!(
                     "{}: expected files beside or below {}, as engines have them in a folder of their own: name it by a relative path",
@@ -44,11 +45,18 @@ impl Packed {
                 ));
             };
             if named.insert(relative.to_owned(), file.clone()).is_some() {
-                return Err(format!("{POLICY_FILE}: there is another file of this name beside {}", policy.display()));
+                return Err(format!(
+                    "{POLICY_FILE}: there is another file of this name beside {}",
+                    policy.display()
+                ));
             }
         }
         if named.len() > MAX_FILES {
-            return Err(format!("{}: expected at most {MAX_FILES} files, found {}", path.display(), named.len()));
+            return Err(format!(
+                "{}: expected at most {MAX_FILES} files, found {}",
+                path.display(),
+                named.len()
+            ));
         }
         let mut files = Vec::new();
         let mut total = 0;
@@ -329,14 +337,22 @@ mod tests {
     fn what_a_policy_names_goes_with_it_and_comes_out_the_same() {
         let (from, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (from, state) = (from.path(), state.path());
-        write(from, "edge.toml", "[policy]\ndefault = \"bypass\"\n[[list]]\nname = \"ads\"\nkind = \"domain\"\nfiles = [\"lists/*.txt\"]\n");
+        write(
+            from,
+            "edge.toml",
+            "[policy]\ndefault = \"bypass\"\n[[list]]\nname = \"ads\"\nkind = \"domain\"\nfiles = [\"lists/*.txt\"]\n",
+        );
         write(from, "lists/ads.txt", "ads.example\n");
         write(from, "secret.key", "no");
         let packed = Packed::of(&from.join("edge.toml")).unwrap();
         let paths: Vec<_> = packed.files.iter().map(|(entry, _)| entry.path.as_str()).collect();
         assert_eq!(paths, ["lists/ads.txt", "policy.toml"]);
         assert_eq!(unpack(state, 1, &packed), [false, false]);
-        write(from, "edge.toml", "[policy]\ndefault = \"block\"\n[[list]]\nname = \"ads\"\nkind = \"domain\"\nfiles = [\"lists/ads.txt\"]\n");
+        write(
+            from,
+            "edge.toml",
+            "[policy]\ndefault = \"block\"\n[[list]]\nname = \"ads\"\nkind = \"domain\"\nfiles = [\"lists/ads.txt\"]\n",
+        );
         let packed = Packed::of(&from.join("edge.toml")).unwrap();
         assert_eq!(unpack(state, 2, &packed), [true, false], "what is the same is not fetched again");
         let read = |path: &str| fs::read_to_string(state.join("generations/2").join(path)).unwrap();
@@ -359,7 +375,11 @@ mod tests {
     #[test]
     fn files_elsewhere_are_not_taken() {
         let from = tempfile::tempdir().unwrap();
-        write(from.path(), "p/policy.toml", "[[list]]\nname = \"a\"\nkind = \"domain\"\nfiles = [\"../a.txt\"]\n");
+        write(
+            from.path(),
+            "p/policy.toml",
+            "[[list]]\nname = \"a\"\nkind = \"domain\"\nfiles = [\"../a.txt\"]\n",
+        );
         write(from.path(), "a.txt", "a.example\n");
         assert!(Packed::of(&from.path().join("p/policy.toml")).unwrap_err().contains("relative path"));
     }

@@ -65,7 +65,8 @@ mod tests {
         let record = FaultRecord::from(&ReloadError::Faults(faults));
         assert_eq!(record.to_string(), "policy.toml:3: rule[1].action: no (and 1 more)");
         let own = Fault { file: None, line: None, key: None, message: "é".repeat(1000) };
-        let record = FaultRecord::from(&ReloadError::Faults(Faults { file: "/e/w.toml".into(), list: vec![own] }));
+        let record =
+            FaultRecord::from(&ReloadError::Faults(Faults { file: "/e/w.toml".into(), list: vec![own] }));
         assert_eq!((record.file.as_deref(), record.text.len()), (Some("/e/w.toml"), MAX_TEXT));
     }
 }

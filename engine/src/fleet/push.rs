@@ -55,7 +55,9 @@ impl std::fmt::Display for PushError {
         match self {
             Self::Store(why) => write!(f, "etcd: {why}"),
             Self::File(why) => f.write_str(why),
-            Self::NoEngines => f.write_str("no engine of this fleet is there that takes policy: `wireglass fleet status`"),
+            Self::NoEngines => {
+                f.write_str("no engine of this fleet is there that takes policy: `wireglass fleet status`")
+            }
             Self::NoSuchCanary(engines) => {
                 let names: Vec<_> = engines.iter().map(String::as_str).collect();
                 write!(f, "--canary: no such engine is there; there are: {}", names.join(", "))
@@ -120,24 +122,16 @@ pub async fn push(store: &mut Store, packed: &Packed, wishes: &Wishes) -> Result
     begin(store, &view, files, None, wishes).await
 }
 
-/// Begins the roll-out of an earlier generation's files, under a new number. None: of the one before the one in force.
+/// Begins the roll-out of an earlier generation's files, under a new number. None: of the one that was in force before.
 ///
 /// # Errors
 /// Nothing is rolled out.
 pub async fn roll_back(store: &mut Store, to: Option<u64>, wishes: &Wishes) -> Result<u64, PushError> {
     let (view, _) = store.snapshot(|_, _| {}).await?;
     may_begin(&view, wishes)?;
-    let to = to.or_else(|| before(&view)).ok_or(PushError::NoSuchGeneration)?;
+    let to = to.or_else(|| view.active.as_ref()?.value.before).ok_or(PushError::NoSuchGeneration)?;
     let earlier = view.generations.get(&to).ok_or(PushError::NoSuchGeneration)?;
     begin(store, &view, earlier.value.files.clone(), Some(to), wishes).await
-}
-
-/// The generation whose files were in force before those that are.
-fn before(view: &View) -> Option<u64> {
-    let active = view.active.as_ref()?.value.generation;
-    let files = &view.generations.get(&active)?.value.files;
-    let earlier = view.generations.range(..active).rev();
-    earlier.into_iter().find(|(_, kept)| kept.value.files != *files).map(|(number, _)| *number)
 }
 
 fn takers(view: &View) -> BTreeSet<String> {
@@ -186,10 +180,7 @@ async fn begin(
     };
     let seen = view.rollout.as_ref().map_or(0, |rollout| rollout.revision);
     let conditions = [(Place::Rollout, seen), (Place::Generation(generation), 0)];
-    let values = vec![
-        (Place::Generation(generation), write(&manifest)),
-        (Place::Rollout, write(&rollout)),
-    ];
+    let values = vec![(Place::Generation(generation), write(&manifest)), (Place::Rollout, write(&rollout))];
     if !store.write_if(&conditions, values).await? {
         return Err(PushError::Overtaken);
     }
@@ -303,7 +294,9 @@ pub async fn say(store: &mut Store, word: Word) -> Result<u64, PushError> {
 pub async fn drain(store: &mut Store, engine: &str, by: &str, is_on: bool) -> Result<(), StoreError> {
     let place = Place::Drain(engine.to_owned());
     match is_on {
-        true => store.put(&place, write(&Drain { schema: SCHEMA, at: unix_now(), by: by.into() }), None).await,
+        true => {
+            store.put(&place, write(&Drain { schema: SCHEMA, at: unix_now(), by: by.into() }), None).await
+        }
         false => store.delete(&place).await,
     }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::keys::Place;
-use super::schema::{Ack, AckState, EngineFault, FaultRecord, Phase, Rollout, SCHEMA};
+use super::schema::{Ack, AckState, Active, EngineFault, FaultRecord, Phase, Rollout, SCHEMA};
 use super::view::View;
 
 /// Generations of which it is remembered that they cannot be had.
@@ -36,8 +36,8 @@ pub enum Act {
 pub struct Step {
     /// What is to be written.
     pub rollout: Rollout,
-    /// The generation that all engines go by from then on.
-    pub activate: Option<u64>,
+    /// What all engines go by from then on.
+    pub activate: Option<Active>,
     /// Keys that must be as they were seen: `mod_revision`, 0 for a key that is not there.
     pub conditions: Vec<(Place, i64)>,
 }
@@ -195,7 +195,8 @@ impl Member {
     /// How far it is with the generation that matters now.
     fn ack(&self, view: &View) -> Option<Ack> {
         let rollout = view.rollout.as_ref().map(|rollout| &rollout.value);
-        let rolling = rollout.filter(|rollout| !rollout.phase.is_over() && rollout.engines.contains(&self.name));
+        let rolling =
+            rollout.filter(|rollout| !rollout.phase.is_over() && rollout.engines.contains(&self.name));
         let active = view.active.as_ref().map(|active| active.value.generation);
         let generation = rolling.map(|rollout| rollout.generation).or(active)?;
         let fault = self.failed.get(&generation).cloned();
@@ -230,17 +231,22 @@ impl Member {
         };
         let conditions = std::iter::once((Place::Rollout, kept.revision));
         // A fault stops it whatever else has changed; a step on needs all to be as they were seen.
-        let seen = rollout.engines.iter().filter(|_| fault.is_none()).map(|engine| match view.engines.get(engine) {
-            Some(_) => {
-                let revision = view.ack(engine, generation).map_or(0, |ack| ack.revision);
-                (Place::Ack(engine.clone()), revision)
-            }
-            None => (Place::Presence(engine.clone()), 0),
-        });
+        let seen =
+            rollout.engines.iter().filter(|_| fault.is_none()).map(|engine| match view.engines.get(engine) {
+                Some(_) => {
+                    let revision = view.ack(engine, generation).map_or(0, |ack| ack.revision);
+                    (Place::Ack(engine.clone()), revision)
+                }
+                None => (Place::Presence(engine.clone()), 0),
+            });
         Some(Step {
             conditions: conditions.chain(seen).collect(),
             rollout: Rollout { phase, fault, ..rollout.clone() },
-            activate: (phase == Phase::Force).then_some(generation),
+            activate: (phase == Phase::Force).then(|| Active {
+                schema: SCHEMA,
+                generation,
+                before: view.active.as_ref().map(|active| active.value.generation),
+            }),
         })
     }
 
@@ -259,7 +265,8 @@ impl Member {
                 return Some(Err(EngineFault { engine: engine.clone(), fault }));
             }
         }
-        let mut present = rollout.engines.iter().filter(|engine| view.engines.contains_key(*engine)).peekable();
+        let mut present =
+            rollout.engines.iter().filter(|engine| view.engines.contains_key(*engine)).peekable();
         // Nobody of those who are meant is there: they may come back.
         present.peek()?;
         let is_late = now.saturating_sub(waits.since) > Duration::from_secs(rollout.patience);

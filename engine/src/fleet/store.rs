@@ -4,13 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetOptions, Identity, LeaseKeepAliveStream,
-    LeaseKeeper, PutOptions, TlsOptions, Txn, TxnOp, WatchOptions, WatchStream,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetOptions, Identity,
+    LeaseKeepAliveStream, LeaseKeeper, PutOptions, TlsOptions, Txn, TxnOp, WatchOptions, WatchStream,
 };
 
 use super::keys::{Keys, Place};
 use super::rollout::Step;
-use super::schema::{Active, SCHEMA, write};
+use super::schema::write;
 use super::view::{Heard, View};
 use crate::config::Fleet;
 
@@ -66,7 +66,9 @@ impl Store {
             .with_keep_alive_while_idle(true)
             .with_require_leader(true);
         // Endpoints of a configuration are of one kind, or the first that is asked says what is wrong.
-        if let Some(tls) = fleet.tls.as_ref().filter(|_| fleet.endpoints.iter().any(|url| url.starts_with("https"))) {
+        if let Some(tls) =
+            fleet.tls.as_ref().filter(|_| fleet.endpoints.iter().any(|url| url.starts_with("https")))
+        {
             let mut wanted = TlsOptions::new().ca_certificate(Certificate::from_pem(&tls.ca));
             if let Some((certificate, key)) = &tls.identity {
                 wanted = wanted.identity(Identity::from_pem(certificate, &**key));
@@ -103,9 +105,11 @@ impl Store {
         loop {
             let options = GetOptions::new().with_range(end.clone()).with_limit(PAGE).with_revision(revision);
             let answer = patiently("reading", self.client.get(from, Some(options))).await?;
-            revision = answer.header().map_or(0, |header| header.revision()).min(
-                if revision == 0 { i64::MAX } else { revision },
-            );
+            revision = answer.header().map_or(0, |header| header.revision()).min(if revision == 0 {
+                i64::MAX
+            } else {
+                revision
+            });
             let mut last = Vec::new();
             for kept in answer.kvs() {
                 last = kept.key().to_vec();
@@ -177,8 +181,14 @@ impl Store {
     ///
     /// # Errors
     /// No answer, or it may not be written.
-    pub async fn put(&mut self, place: &Place, value: Vec<u8>, lease: Option<&Lease>) -> Result<(), StoreError> {
-        let (key, options) = (self.keys.key(place), lease.map(|lease| PutOptions::new().with_lease(lease.id)));
+    pub async fn put(
+        &mut self,
+        place: &Place,
+        value: Vec<u8>,
+        lease: Option<&Lease>,
+    ) -> Result<(), StoreError> {
+        let (key, options) =
+            (self.keys.key(place), lease.map(|lease| PutOptions::new().with_lease(lease.id)));
         patiently("writing", self.client.put(key, value, options)).await.map(drop)
     }
 
@@ -226,8 +236,7 @@ impl Store {
     /// Likewise.
     pub async fn advance(&mut self, step: &Step) -> Result<bool, StoreError> {
         let mut values = vec![(Place::Rollout, write(&step.rollout))];
-        let active = |generation| (Place::Active, write(&Active { schema: SCHEMA, generation }));
-        values.extend(step.activate.map(active));
+        values.extend(step.activate.map(|active| (Place::Active, write(&active))));
         self.write_if(&step.conditions, values).await
     }
 

@@ -24,14 +24,24 @@ impl Metrics {
         let record = status.read();
         for (name, help, kind, value) in [
             ("wireglass_fleet_connected", "Whether etcd answers.", Kind::Gauge, u64::from(record.connected)),
-            ("wireglass_fleet_connections_total", "Connections to etcd that were made.", Kind::Counter, record.connections),
+            (
+                "wireglass_fleet_connections_total",
+                "Connections to etcd that were made.",
+                Kind::Counter,
+                record.connections,
+            ),
             (
                 "wireglass_fleet_failures_total",
                 "Connections to etcd that failed or were lost.",
                 Kind::Counter,
                 record.failures,
             ),
-            ("wireglass_fleet_engines", "Engines that are in the fleet, this one with them.", Kind::Gauge, record.engines),
+            (
+                "wireglass_fleet_engines",
+                "Engines that are in the fleet, this one with them.",
+                Kind::Gauge,
+                record.engines,
+            ),
             (
                 "wireglass_fleet_generation",
                 "Generation of the fleet's policy that is in force here; 0: the engine's own file.",
@@ -44,7 +54,12 @@ impl Metrics {
                 Kind::Gauge,
                 record.active,
             ),
-            ("wireglass_fleet_draining", "Whether the fleet drains this engine.", Kind::Gauge, u64::from(record.draining)),
+            (
+                "wireglass_fleet_draining",
+                "Whether the fleet drains this engine.",
+                Kind::Gauge,
+                u64::from(record.draining),
+            ),
         ] {
             page.family(name, help, kind);
             page.sample(name, &[], value);

@@ -23,13 +23,19 @@ fn finding(fleet: &FleetRecord) -> Finding {
     if !fleet.fault.is_empty() {
         return Finding::poor(
             "fleet",
-            format!("running engine: cannot have generation {} of the fleet's policy: {}", fleet.active, fleet.fault),
+            format!(
+                "running engine: cannot have generation {} of the fleet's policy: {}",
+                fleet.active, fleet.fault
+            ),
             "it goes by another policy than the others",
             "what the fault says, in the policy or in this engine's own file; then push it again",
         );
     }
     let FleetRecord { generation, engines, .. } = fleet;
-    Finding::good("fleet", format!("running engine: one of {engines}, generation {generation} of the fleet's policy"))
+    Finding::good(
+        "fleet",
+        format!("running engine: one of {engines}, generation {generation} of the fleet's policy"),
+    )
 }
 
 #[cfg(test)]
@@ -39,7 +45,8 @@ mod tests {
 
     #[test]
     fn without_etcd_or_with_another_policy_it_is_poor() {
-        let well = FleetRecord { connected: true, generation: 7, active: 7, engines: 3, ..FleetRecord::default() };
+        let well =
+            FleetRecord { connected: true, generation: 7, active: 7, engines: 3, ..FleetRecord::default() };
         assert_eq!(finding(&well).level, Level::Good);
         let alone = FleetRecord { connected: false, disconnected: "no answer".into(), ..well.clone() };
         assert!(finding(&alone).level == Level::Poor && finding(&alone).found.contains("no answer"));

@@ -107,10 +107,11 @@ fn time(seconds: u64) -> String {
 
 pub(super) fn show(file: &FleetFile, json: bool) -> ExitCode {
     with_store(file, async |mut store| {
-        let view = match store.snapshot(|key, why| errln!("wireglass: {}: not taken: {why}", Plain(key))).await {
-            Ok((view, _)) => view,
-            Err(why) => return failed(&why),
-        };
+        let view =
+            match store.snapshot(|key, why| errln!("wireglass: {}: not taken: {why}", Plain(key))).await {
+                Ok((view, _)) => view,
+                Err(why) => return failed(&why),
+            };
         let fleet = Fleet::of(&view, unix_now());
         if json {
             print_json(&fleet);

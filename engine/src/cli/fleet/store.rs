@@ -16,7 +16,10 @@ pub(in crate::cli) fn with_store<F: Future<Output = ExitCode>>(
     let fleet = match config::fleet(&file.config) {
         Ok(fleet) if fleet.is_on() => fleet,
         Ok(_) => {
-            errln!("wireglass: {}: fleet.endpoints: missing: expected the URLs of etcd", file.config.display());
+            errln!(
+                "wireglass: {}: fleet.endpoints: missing: expected the URLs of etcd",
+                file.config.display()
+            );
             return ExitCode::from(USAGE);
         }
         Err(faults) => {

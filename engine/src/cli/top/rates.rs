@@ -7,8 +7,8 @@ use serde::Serialize;
 use wireglass_core::phase::FlowPhase;
 
 use crate::control::operate::OrderRecord;
-use crate::fleet::status::FleetRecord;
 use crate::control::{Counters, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
+use crate::fleet::status::FleetRecord;
 
 /// A reason's code.
 type Code = Cow<'static, str>;

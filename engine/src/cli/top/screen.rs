@@ -355,8 +355,8 @@ mod tests {
     use super::super::state::Wish;
     use super::*;
     use crate::control::operate::OrderRecord;
-    use crate::fleet::status::FleetRecord;
     use crate::control::{Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, WorkerRecord};
+    use crate::fleet::status::FleetRecord;
 
     /// So many workers, after so many seconds; each has twice as much to do as the one before.
     fn counters(workers: u32, seconds: u64) -> Counters {
@@ -492,12 +492,14 @@ mod tests {
         state.take(failed);
         assert!(drawn(&state, (80, 24)).starts_with("WORKER 1 FAILED: UNINSPECTED"));
         let mut alone = counters(1, 16);
-        alone.engine.fleet = Some(FleetRecord { generation: 7, fault: "no".into(), ..FleetRecord::default() });
+        alone.engine.fleet =
+            Some(FleetRecord { generation: 7, fault: "no".into(), ..FleetRecord::default() });
         state.take(alone.clone());
         let shown = drawn(&state, (WIDE, 24));
         assert!(shown.starts_with("NO ETCD  FLEET POLICY REFUSED  "), "{shown}");
         assert!(shown.contains("  fleet gen 7  "), "{shown}");
-        alone.engine.fleet = Some(FleetRecord { connected: true, generation: 7, engines: 3, ..FleetRecord::default() });
+        alone.engine.fleet =
+            Some(FleetRecord { connected: true, generation: 7, engines: 3, ..FleetRecord::default() });
         alone.engine.uptime_us += 2_000_000;
         state.take(alone);
         assert!(drawn(&state, (WIDE, 24)).contains("  fleet gen 7, 3 engine(s)  "));

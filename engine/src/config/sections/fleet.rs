@@ -146,7 +146,8 @@ impl Fleet {
         let read: Vec<_> = endpoints.iter().filter_map(endpoint).collect();
         let needs_tls = read.iter().any(|(_, tls)| *tls);
         if is_on && cfg!(not(feature = "fleet")) {
-            table.say("this build was made without etcd's client (`--features fleet`): leave `endpoints` out");
+            table
+                .say("this build was made without etcd's client (`--features fleet`): leave `endpoints` out");
         }
         let name = table.value("name", "none");
         let name = match &name {
@@ -157,7 +158,8 @@ impl Fleet {
             }),
             None => None,
         };
-        let fleet = table.value("fleet", "\"wireglass\"").map_or(Some("wireglass".into()), |value| name_of(&value));
+        let fleet =
+            table.value("fleet", "\"wireglass\"").map_or(Some("wireglass".into()), |value| name_of(&value));
         let tls = read_tls(table, is_on, needs_tls);
         let keys = table.value("key_file", "none").filter(|_| is_on).and_then(|value| read_keys(&value));
         let share = table.value("share", "[\"policy\", \"tickets\", \"exclusions\"]");
@@ -169,8 +171,10 @@ impl Fleet {
         };
         let lease = table.integer("lease_seconds", 5..=300, 10);
         let state_dir = table.value("state_dir", format!("{DEFAULT_STATE:?}"));
-        let state_dir = state_dir.and_then(|value| value.path_of_others()).unwrap_or_else(|| DEFAULT_STATE.into());
-        let on_drain = table.choice("on_drain", &[("pass", OnDrain::Pass), ("links", OnDrain::Links)], OnDrain::Pass);
+        let state_dir =
+            state_dir.and_then(|value| value.path_of_others()).unwrap_or_else(|| DEFAULT_STATE.into());
+        let on_drain =
+            table.choice("on_drain", &[("pass", OnDrain::Pass), ("links", OnDrain::Links)], OnDrain::Pass);
         table.finish();
         Self {
             name: name.unwrap_or_default(),
@@ -238,9 +242,8 @@ fn read_tls(table: &Table<'_>, is_on: bool, needs_tls: bool) -> Option<FleetTls>
     let pem = |(path, value): (PathBuf, Value<'_>)| {
         files::certificates(&path).inspect_err(|error| value.say(error)).ok()
     };
-    let key = key.and_then(|(path, value)| {
-        files::private(&path, "key").inspect_err(|error| value.say(error)).ok()
-    });
+    let key =
+        key.and_then(|(path, value)| files::private(&path, "key").inspect_err(|error| value.say(error)).ok());
     let identity = certificate.and_then(pem).zip(key);
     ca.and_then(pem).map(|ca| FleetTls { ca, identity })
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::schema::{Active, Manifest, Presence, write};
+use crate::fleet::schema::{Manifest, Presence, write};
 
 /// A store as etcd is: revisions, comparisons, and whatever was there.
 #[derive(Default)]
@@ -36,19 +36,15 @@ impl Store {
         let holds = step.conditions.iter().all(|(place, revision)| self.revision_of(place) == *revision);
         if holds {
             let mut changes = vec![(Place::Rollout, Some(write(&step.rollout)))];
-            let active = |generation| (Place::Active, Some(write(&Active { schema: SCHEMA, generation })));
-            changes.extend(step.activate.map(active));
+            changes.extend(step.activate.map(|active| (Place::Active, Some(write(&active)))));
             self.write(changes);
         }
         holds
     }
 
     fn push(&mut self, generation: u64, canary: Option<&str>, canary_seconds: Option<u64>) {
-        let file = crate::fleet::schema::FileEntry {
-            path: "policy.toml".into(),
-            sha256: "0".repeat(64),
-            size: 0,
-        };
+        let file =
+            crate::fleet::schema::FileEntry { path: "policy.toml".into(), sha256: "0".repeat(64), size: 0 };
         let manifest = Manifest {
             schema: SCHEMA,
             at: 0,
@@ -130,7 +126,9 @@ impl Engine {
                     self.member.put_in_force(generation, Ok(()));
                     forced = Some(generation);
                 }
-                Act::Acknowledge(ack) => store.write(vec![(Place::Ack(self.name.clone()), Some(write(&ack)))]),
+                Act::Acknowledge(ack) => {
+                    store.write(vec![(Place::Ack(self.name.clone()), Some(write(&ack)))])
+                }
                 Act::Advance(step) => {
                     store.advance(&step);
                 }

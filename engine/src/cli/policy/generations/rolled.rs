@@ -49,7 +49,8 @@ pub(crate) fn push(args: &PushArgs) -> ExitCode {
     let bytes: u64 = packed.files.iter().map(|(entry, _)| entry.size).sum();
     errln!("wireglass: in order: {} file(s), {bytes} bytes", packed.files.len());
     if args.dry_run {
-        let lines = packed.files.iter().map(|(entry, _)| format!("{} {}\n", entry.sha256, Plain(&entry.path)));
+        let lines =
+            packed.files.iter().map(|(entry, _)| format!("{} {}\n", entry.sha256, Plain(&entry.path)));
         return print(lines.collect::<String>(), ExitCode::SUCCESS);
     }
     let wishes = args.rollout.wishes();
@@ -81,7 +82,10 @@ async fn follow(store: &mut Store, begun: Result<u64, PushError>, file: &FleetFi
 
 fn tell(view: &View, rollout: &Rollout) {
     let generation = rollout.generation;
-    let states = rollout.engines.iter().map(|engine| format!("{} {}", Plain(engine), ack_name(view, engine, generation)));
+    let states = rollout
+        .engines
+        .iter()
+        .map(|engine| format!("{} {}", Plain(engine), ack_name(view, engine, generation)));
     let states: Vec<_> = states.collect();
     errln!("wireglass: generation {generation}: {}: {}", phase_name(rollout.phase), states.join(", "));
 }
@@ -144,10 +148,11 @@ struct Entry<'v> {
 
 pub(crate) fn history(args: &HistoryArgs) -> ExitCode {
     with_store(&args.file, async |mut store| {
-        let view = match store.snapshot(|key, why| errln!("wireglass: {}: not taken: {why}", Plain(key))).await {
-            Ok((view, _)) => view,
-            Err(why) => return failed(&format!("etcd: {why}")),
-        };
+        let view =
+            match store.snapshot(|key, why| errln!("wireglass: {}: not taken: {why}", Plain(key))).await {
+                Ok((view, _)) => view,
+                Err(why) => return failed(&format!("etcd: {why}")),
+            };
         let active = view.active.as_ref().map(|active| active.value.generation);
         let entries = view.generations.iter().rev();
         let mut text = String::new();
