@@ -26,11 +26,11 @@ struct Attempt {
     can: &'static [Kind],
 }
 
-const CONNECTS: &[Kind] = &[Kind::Fetch, Kind::Main];
+const CONNECTS: &[Kind] = &[Kind::Fetch, Kind::Fleet, Kind::Main];
 /// Those that start a thread for each connection, or for each look-up.
-const STARTS: &[Kind] = &[Kind::Main, Kind::Control, Kind::Verdicts, Kind::Fetch];
+const STARTS: &[Kind] = &[Kind::Main, Kind::Control, Kind::Verdicts, Kind::Fetch, Kind::Fleet];
 
-const ATTEMPTS: [Attempt; 13] = [
+const ATTEMPTS: [Attempt; 14] = [
     Attempt { name: "work", run: work, can: &Kind::ALL },
     Attempt { name: "key", run: |folder, _| open(&folder.join("keys/ca.key")), can: &[] },
     Attempt {
@@ -45,7 +45,12 @@ const ATTEMPTS: [Attempt; 13] = [
         run: |folder, _| rename(&folder.join("exclusions")),
         can: &[Kind::Exclusions],
     },
-    Attempt { name: "resolver", run: |_, _| open("/etc/hosts".as_ref()), can: &[Kind::Fetch, Kind::Reload] },
+    Attempt { name: "fleet", run: |folder, _| generation(&folder.join("fleet")), can: &[Kind::Fleet] },
+    Attempt {
+        name: "resolver",
+        run: |_, _| open("/etc/hosts".as_ref()),
+        can: &[Kind::Fetch, Kind::Fleet, Kind::Reload],
+    },
     Attempt {
         name: "connect",
         run: |_, port| TcpStream::connect(("127.0.0.1", port)).map(drop),
@@ -96,6 +101,14 @@ fn rename(folder: &Path) -> io::Result<()> {
     fs::remove_file(folder.join("old"))
 }
 
+/// A folder that is filled and moved to its place, and removed.
+fn generation(folder: &Path) -> io::Result<()> {
+    fs::create_dir(folder.join("1.new"))?;
+    fs::write(folder.join("1.new/policy.toml"), "a")?;
+    fs::rename(folder.join("1.new"), folder.join("1"))?;
+    fs::remove_dir_all(folder.join("1"))
+}
+
 fn frames() -> io::Result<()> {
     let family = AddressFamily::Packet;
     Ok(socket(family, SockType::Raw, SockFlag::empty(), None).map(drop)?)
@@ -110,6 +123,7 @@ fn needs(folder: &Path) -> Needs {
         log_folder: Some(folder.join("log")),
         capture_folders: vec![folder.join("capture")],
         exclusions_folder: Some(folder.join("exclusions")),
+        fleet_folder: Some(folder.join("fleet")),
         socket_folders: vec![folder.join("sockets")],
         read: vec![folder.join("configuration")],
         ..Needs::default()
@@ -146,7 +160,7 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["log", "capture", "exclusions", "sockets", "configuration", "keys"] {
+        for name in ["log", "capture", "exclusions", "fleet", "sockets", "configuration", "keys"] {
             fs::create_dir(folder.path().join(name)).expect("writable");
         }
         fs::write(folder.path().join("keys/ca.key"), "a key").expect("writable");

@@ -6,12 +6,13 @@ mod config_support;
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use config_support::{Folder, GOOD};
 use wireglass::config::{Compiled, Config};
@@ -21,10 +22,11 @@ use wireglass::fleet::thread::FleetThread;
 use wireglass::generation::{GenerationInbox, Generations};
 use wireglass::metrics::Metrics;
 use wireglass::reload::{ReloadThread, Reloader};
-use wireglass_core::exclusions::Exclusions;
+use wireglass_core::exclusions::{Cause, Clients, Exclusion, Exclusions, Place, Server};
 use wireglass_core::flow::Shared;
 use wireglass_core::order::Order;
 use wireglass_core::policy::{Decision, FlowFacts, HelloFacts, Tallies};
+use wireglass_core::tls::TicketSharing;
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -94,6 +96,8 @@ struct Engine {
     fleet: Option<FleetThread>,
     status: Arc<FleetStatus>,
     metrics: Arc<Metrics>,
+    exclusions: Arc<Exclusions>,
+    tickets: Option<TicketSharing>,
     stop: Arc<AtomicBool>,
     worker: Option<JoinHandle<Arc<Shared>>>,
     state: PathBuf,
@@ -104,17 +108,19 @@ impl Engine {
         let state = folder.path(&format!("state-{name}"));
         fs::create_dir_all(&state).unwrap();
         let text = format!(
-            "{}[fleet]\nendpoints = [\"{}\"]\nname = \"{name}\"\nlease_seconds = 5\nstate_dir = \"{}\"\n",
+            "{}[fleet]\nendpoints = [\"{}\"]\nname = \"{name}\"\nlease_seconds = 5\nstate_dir = \"{}\"\nkey_file = \"fleet.key\"\n",
             GOOD.replace("name = \"lan\"", &format!("name = \"lan-{name}\"")),
             etcd.url(),
             state.display()
         );
+        let key = folder.write("fleet.key", "ab".repeat(32));
+        fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
         let config = Config::load(&folder.write(&format!("{name}.toml"), text)).unwrap();
         let fleet = config.fleet.clone();
         let Compiled { policy, filters, tallies } = config.compile(&Tallies::default());
         let shared = Shared {
             policy,
-            tls: Arc::new(config.tls_context().unwrap()),
+            tls: Arc::new(config.tls_context().unwrap().with_ticket_secret([name.as_bytes()[0]; 32])),
             limits: config.limits.of_flow(),
             outside_tls: config.intercept.outside_tls,
             page: Arc::default(),
@@ -128,6 +134,10 @@ impl Engine {
         let generations = Generations::new(shared, [(&last, &inbox)]);
         let (metrics, stop) = (Arc::new(Metrics::new(&[], 1)), Arc::new(AtomicBool::new(false)));
         metrics.set_tallies(tallies);
+        let exclusions = Arc::clone(&generations.current().exclusions);
+        metrics.set_exclusions(Arc::clone(&exclusions));
+        let tickets = generations.current().tls.ticket_sharing();
+        let provider = config.crypto.provider;
         let reloader = Reloader::new(config, generations, Arc::clone(&metrics), |_| {}, Arc::clone(&stop));
         let (_, reloads) = ReloadThread::start(reloader, || {}).unwrap();
         let stopped = Arc::clone(&stop);
@@ -141,9 +151,10 @@ impl Engine {
             last
         });
         let status = Arc::new(FleetStatus::default());
-        let engine = RunningEngine::new(reloads, Arc::clone(&metrics));
-        let fleet = FleetThread::start(fleet, engine, Arc::clone(&status)).unwrap();
-        Self { fleet: Some(fleet), status, metrics, stop, worker: Some(worker), state }
+        let engine = RunningEngine::new(reloads, Arc::clone(&metrics), tickets.clone());
+        let fleet = FleetThread::start(fleet, provider, engine, Arc::clone(&status)).unwrap();
+        let worker = Some(worker);
+        Self { fleet: Some(fleet), status, metrics, exclusions, tickets, stop, worker, state }
     }
 
     fn is(&self) -> FleetRecord {
@@ -158,8 +169,14 @@ impl Engine {
     fn decrypts(mut self, name: &str) -> bool {
         self.stop.store(true, Ordering::Relaxed);
         let shared = self.worker.take().unwrap().join().unwrap();
-        let hello = HelloFacts { server_name: Some(name), ..HelloFacts::default() };
-        matches!(shared.policy.decide(&FlowFacts::default(), &hello).decision, Decision::Decrypt(_))
+        let flow = FlowFacts {
+            wire: "lan",
+            vlan: None,
+            client: "10.0.0.1:1".parse().unwrap(),
+            server: "192.0.2.1:443".parse().unwrap(),
+        };
+        let hello = HelloFacts { sni: Some(name), alpn: &[], ja4: "" };
+        matches!(shared.policy.at_hello(&flow, &hello).decision, Decision::Decrypt(_))
     }
 }
 
@@ -354,4 +371,49 @@ fn one_that_is_drained_decrypts_nothing_new_until_it_is_undone() {
     assert_eq!(operator.run(&["fleet", "drain", "b", "--undo"]).0, Some(0));
     wait("the end of it", || order(&engines[1]).is_none());
     assert_eq!(operator.run(&["fleet", "drain", "nobody"]).0, Some(1));
+}
+
+/// A server on a wire that both engines have.
+fn learned(port: u16) -> Exclusion {
+    let server = Server::named(Some("bank.example"), Some([192, 0, 2, 1].into()), port).unwrap();
+    let place = Some(Place { wire: "lan".into(), vlan: [None; 2] });
+    let (since, until) = (unix_now(), unix_now() + 3600);
+    let server = Server { place, ..server };
+    Exclusion { cause: Cause::ClientCertificate, server, clients: Clients::Any, since, until, engine: None }
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[test]
+fn what_one_learns_all_know_within_a_second_and_tickets_have_one_secret() {
+    let (_folder, etcd, _operator, engines) = fleet_of(&["a", "b", "c"]);
+    let shared = |engine: &Engine| engine.tickets.as_ref().unwrap().shared(unix_now());
+    // Also the one that has made it goes by what it hears of it.
+    wait("the secret", || engines.iter().all(|engine| shared(engine).is_some()));
+    let kept = etcd.ctl(&["get", "/wireglass/wireglass/v1/tickets", "--print-value-only"]).stdout;
+    assert!(String::from_utf8(kept).unwrap().contains("sealed"));
+
+    let began = Instant::now();
+    engines[0].exclusions.add(learned(443));
+    let of = |engine: &Engine| {
+        let known = engine.exclusions.list(unix_now()).into_iter();
+        known.map(|each| each.engine.map(|name| name.to_string())).collect::<Vec<_>>()
+    };
+    wait("what a has learned", || engines[1..].iter().all(|engine| of(engine) == [Some("a".to_owned())]));
+    println!("known at all after {:?}", began.elapsed());
+    assert_eq!(of(&engines[0]), [None], "it is not told back");
+    // A liar: an operator's word, another engine's, and rubbish.
+    let base = "/wireglass/wireglass/v1/engine/x/exclusion";
+    etcd.put(
+        &format!("{base}/1"),
+        r#"{"schema":1,"exclusion":{"cause":"manual","name":"bank.example","port":443,"until":99999999999}}"#,
+    );
+    etcd.put(&format!("{base}/2"), r#"{"schema":1,"exclusion":{"cause":"pinned","name":"x"}}"#);
+    wait("the refusal", || engines[1].status.refused().iter().any(|(_, count)| *count > 0));
+    assert_eq!(of(&engines[1]), [Some("a".to_owned())]);
+    // It takes it back.
+    assert_eq!(engines[0].exclusions.remove(unix_now(), |_| true), 1);
+    wait("the end of it", || engines[1..].iter().all(|engine| of(engine).is_empty()));
 }

@@ -383,7 +383,7 @@ fn a_client_resumes_at_another_engine() {
             let first = ends.flow(&here, Plan::default());
             assert_eq!(resumed(&ends.flow(&there, Plan::default())), FULL, "nothing is shared");
             for engine in [&here, &there] {
-                engine.context.share_tickets(&secret, NOW).unwrap();
+                engine.context.ticket_sharing().unwrap().share(&secret, NOW).unwrap();
             }
             // Of the engine that it got its ticket at before: that is still good, and the next one is for both.
             let ends = Ends::new(&here, versions);
@@ -409,9 +409,9 @@ fn a_client_resumes_at_another_engine_only_what_it_has_seen() {
         let other_ca = another_engine(&here, &World::new(Provider::default()), 3);
         let other_secret = another_engine(&here, &here, 4);
         for engine in [&here, &there, &other_ca] {
-            engine.context.share_tickets(&TicketSecret::new([9; 32], NOW), NOW).unwrap();
+            engine.context.ticket_sharing().unwrap().share(&TicketSecret::new([9; 32], NOW), NOW).unwrap();
         }
-        other_secret.context.share_tickets(&TicketSecret::new([8; 32], NOW), NOW).unwrap();
+        other_secret.context.ticket_sharing().unwrap().share(&TicketSecret::new([8; 32], NOW), NOW).unwrap();
         let ends = Ends::new(&here, versions);
         let renewed = Signed::by(leaf_params(&[HOST]), &here.root);
         let renewed =

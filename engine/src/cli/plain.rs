@@ -16,6 +16,7 @@ impl Display for Plain<'_> {
 }
 
 /// The same for text that stands in no quotes: what is quoted in it is shown as it is.
+#[cfg(feature = "fleet")]
 pub(super) fn sentence(text: &str) -> String {
     Plain(text).to_string().replace("\\\"", "\"")
 }

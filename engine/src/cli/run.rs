@@ -187,7 +187,7 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let (threads, stop, reopen) = (config.workers.clone(), Arc::clone(&signals.stop), log.reopener());
     let counted = Arc::clone(&metrics);
     let finder = Finder::new(builder.mirrors.clone(), builder.native_vlans.clone());
-    let in_fleet = config.fleet.clone();
+    let in_fleet = (config.fleet.clone(), config.crypto.provider);
     let beside = |Asking { dumper, verdicts, generations }| {
         let block = config.verdicts.block.clone();
         if ids_socket.is_some() {
@@ -195,10 +195,11 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         }
         let listen = |socket| VerdictServer::start(socket, block, finder, verdicts);
         let verdicts = ids_socket.map(listen).transpose()?;
+        let tickets = generations.current().tls.ticket_sharing();
         let reloader =
             Reloader::new(config, generations, Arc::clone(&counted), set_level, stop).signed_by(signing);
         let reloads = ReloadThread::start(reloader, reopen)?;
-        let fleet = FleetPart::start(&in_fleet, &reloads.1, &counted)?;
+        let fleet = FleetPart::start((&in_fleet.0, in_fleet.1), &reloads.1, &counted, tickets)?;
         let serve = |socket| ControlServer::start(socket, dumper, counted, Some(reloads.1.clone()));
         Ok((socket.map(serve).transpose()?, verdicts, reloads, fleet))
     };

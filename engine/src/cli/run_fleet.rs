@@ -6,6 +6,8 @@ use std::os::unix::fs::chown;
 use std::sync::Arc;
 
 use wireglass_core::phase::FlowPhase;
+use wireglass_core::tls::TicketSharing;
+use wireglass_core::x509::Provider;
 
 use crate::config::{Config, Fleet, OnDrain};
 #[cfg(feature = "fleet")]
@@ -44,7 +46,13 @@ pub(super) struct FleetPart {
 
 impl FleetPart {
     /// Starts the thread of an engine that is in a fleet.
-    pub(super) fn start(fleet: &Fleet, reloads: &ReloadHandle, metrics: &Arc<Metrics>) -> io::Result<Self> {
+    #[cfg_attr(not(feature = "fleet"), expect(unused_variables, reason = "there is no thread"))]
+    pub(super) fn start(
+        (fleet, provider): (&Fleet, Provider),
+        reloads: &ReloadHandle,
+        metrics: &Arc<Metrics>,
+        tickets: Option<TicketSharing>,
+    ) -> io::Result<Self> {
         let closes_links = fleet.is_on() && fleet.on_drain == OnDrain::Links;
         if fleet.is_on() {
             metrics.set_fleet(Arc::new(FleetStatus::default()));
@@ -53,8 +61,8 @@ impl FleetPart {
             #[cfg(feature = "fleet")]
             thread: match metrics.fleet() {
                 Some(status) => {
-                    let engine = RunningEngine::new(reloads.clone(), Arc::clone(metrics));
-                    Some(FleetThread::start(fleet.clone(), engine, Arc::clone(status))?)
+                    let engine = RunningEngine::new(reloads.clone(), Arc::clone(metrics), tickets);
+                    Some(FleetThread::start(fleet.clone(), provider, engine, Arc::clone(status))?)
                 }
                 None => None,
             },

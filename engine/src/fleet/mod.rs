@@ -5,12 +5,14 @@
 //! view           what is there, as an engine has heard of it: bounded
 //! rollout        what is to be done about it: no clock, no store
 //! bundle         files of a generation, packed and unpacked
+//! facts, tickets what engines have learned, and the secret of tickets: what to tell, and what to make of what is heard
 //! store          etcd                                                   feature `fleet`
 //! thread         an engine's part: connects, hears, does
 //! push           an operator's part
 //! ```
 
 pub mod bundle;
+pub mod facts;
 mod fault;
 pub mod keys;
 #[cfg(feature = "fleet")]
@@ -24,4 +26,5 @@ pub mod status;
 pub mod store;
 #[cfg(feature = "fleet")]
 pub mod thread;
+pub mod tickets;
 pub mod view;

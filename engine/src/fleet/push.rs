@@ -122,24 +122,16 @@ pub async fn push(store: &mut Store, packed: &Packed, wishes: &Wishes) -> Result
     begin(store, &view, files, None, wishes).await
 }
 
-/// Begins the roll-out of an earlier generation's files, under a new number. None: of the one before the one in force.
+/// Begins the roll-out of an earlier generation's files, under a new number. None: of the one that was in force before.
 ///
 /// # Errors
 /// Nothing is rolled out.
 pub async fn roll_back(store: &mut Store, to: Option<u64>, wishes: &Wishes) -> Result<u64, PushError> {
     let (view, _) = store.snapshot(|_, _| {}).await?;
     may_begin(&view, wishes)?;
-    let to = to.or_else(|| before(&view)).ok_or(PushError::NoSuchGeneration)?;
+    let to = to.or_else(|| view.active.as_ref()?.value.before).ok_or(PushError::NoSuchGeneration)?;
     let earlier = view.generations.get(&to).ok_or(PushError::NoSuchGeneration)?;
     begin(store, &view, earlier.value.files.clone(), Some(to), wishes).await
-}
-
-/// The generation whose files were in force before those that are.
-fn before(view: &View) -> Option<u64> {
-    let active = view.active.as_ref()?.value.generation;
-    let files = &view.generations.get(&active)?.value.files;
-    let earlier = view.generations.range(..active).rev();
-    earlier.into_iter().find(|(_, kept)| kept.value.files != *files).map(|(number, _)| *number)
 }
 
 fn takers(view: &View) -> BTreeSet<String> {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::keys::Place;
-use super::schema::{Ack, AckState, EngineFault, FaultRecord, Phase, Rollout, SCHEMA};
+use super::schema::{Ack, AckState, Active, EngineFault, FaultRecord, Phase, Rollout, SCHEMA};
 use super::view::View;
 
 /// Generations of which it is remembered that they cannot be had.
@@ -36,8 +36,8 @@ pub enum Act {
 pub struct Step {
     /// What is to be written.
     pub rollout: Rollout,
-    /// The generation that all engines go by from then on.
-    pub activate: Option<u64>,
+    /// What all engines go by from then on.
+    pub activate: Option<Active>,
     /// Keys that must be as they were seen: `mod_revision`, 0 for a key that is not there.
     pub conditions: Vec<(Place, i64)>,
 }
@@ -242,7 +242,11 @@ impl Member {
         Some(Step {
             conditions: conditions.chain(seen).collect(),
             rollout: Rollout { phase, fault, ..rollout.clone() },
-            activate: (phase == Phase::Force).then_some(generation),
+            activate: (phase == Phase::Force).then(|| Active {
+                schema: SCHEMA,
+                generation,
+                before: view.active.as_ref().map(|active| active.value.generation),
+            }),
         })
     }
 

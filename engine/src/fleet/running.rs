@@ -5,11 +5,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::Receiver;
 use wireglass_core::counters::WorkerCounters;
+use wireglass_core::exclusions::Exclusions;
 use wireglass_core::order::Order;
 use wireglass_core::phase::FlowPhase;
+use wireglass_core::tls::{SecretRefused, TicketSecret, TicketSharing};
 
 use super::schema::{FaultRecord, Presence};
 use super::thread::Engine;
+use super::tickets::SharedTickets;
 use crate::metrics::Metrics;
 use crate::reload::{FleetStep, ReloadHandle};
 
@@ -20,6 +23,7 @@ const SPAN: Duration = Duration::from_secs(1);
 pub struct RunningEngine {
     reloads: ReloadHandle,
     metrics: Arc<Metrics>,
+    tickets: Option<TicketSharing>,
     since: u64,
     /// When it was measured, flows opened and microseconds busy by then.
     before: (Instant, u64, u64),
@@ -28,11 +32,11 @@ pub struct RunningEngine {
 }
 
 impl RunningEngine {
-    /// With who loads its configuration, and what counts.
-    pub fn new(reloads: ReloadHandle, metrics: Arc<Metrics>) -> Self {
+    /// With who loads its configuration, what counts, and where keys of tickets are.
+    pub fn new(reloads: ReloadHandle, metrics: Arc<Metrics>, tickets: Option<TicketSharing>) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let before = (Instant::now(), 0, 0);
-        Self { reloads, metrics, since, before, rates: (0, 0) }
+        Self { reloads, metrics, tickets, since, before, rates: (0, 0) }
     }
 
     fn measure(&mut self) {
@@ -82,5 +86,23 @@ impl Engine for RunningEngine {
         }
         let what = if is_on { "drained: no new flow is decrypted" } else { "no longer drained" };
         tracing::warn!("fleet: this engine is {what}");
+    }
+
+    fn exclusions(&self) -> Option<Arc<Exclusions>> {
+        self.metrics.exclusions().map(Arc::clone)
+    }
+
+    fn tickets(&self) -> Option<&dyn SharedTickets> {
+        self.tickets.as_ref().map(|tickets| tickets as &dyn SharedTickets)
+    }
+}
+
+impl SharedTickets for TicketSharing {
+    fn share(&self, secret: &TicketSecret, now: u64) -> Result<(), SecretRefused> {
+        TicketSharing::share(self, secret, now)
+    }
+
+    fn shared(&self, now: u64) -> Option<TicketSecret> {
+        TicketSharing::shared(self, now)
     }
 }

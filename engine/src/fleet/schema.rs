@@ -268,6 +268,9 @@ pub struct Active {
     pub schema: u32,
     /// Its number.
     pub generation: u64,
+    /// The one that they went by before; none: their own files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
 }
 
 /// An engine is to be drained.
@@ -318,7 +321,10 @@ mod tests {
     #[test]
     fn rubbish_is_refused_by_name() {
         let read = |value: &[u8]| read::<Active>(&Place::Active, value);
-        assert_eq!(read(br#"{"schema":1,"generation":7}"#), Ok(Active { schema: 1, generation: 7 }));
+        assert_eq!(
+            read(br#"{"schema":1,"generation":7}"#),
+            Ok(Active { schema: 1, generation: 7, before: None })
+        );
         // What a later version adds beside is passed over.
         assert!(read(br#"{"schema":1,"generation":7,"colour":"red"}"#).is_ok());
         assert_eq!(read(br#"{"schema":2,"generation":7}"#), Err(Refused::Schema));

@@ -10,7 +10,7 @@ use etcd_client::{
 
 use super::keys::{Keys, Place};
 use super::rollout::Step;
-use super::schema::{Active, SCHEMA, write};
+use super::schema::write;
 use super::view::{Heard, View};
 use crate::config::Fleet;
 
@@ -236,8 +236,7 @@ impl Store {
     /// Likewise.
     pub async fn advance(&mut self, step: &Step) -> Result<bool, StoreError> {
         let mut values = vec![(Place::Rollout, write(&step.rollout))];
-        let active = |generation| (Place::Active, write(&Active { schema: SCHEMA, generation }));
-        values.extend(step.activate.map(active));
+        values.extend(step.activate.map(|active| (Place::Active, write(&active))));
         self.write_if(&step.conditions, values).await
     }
 

@@ -16,13 +16,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Receiver, TryRecvError};
 use etcd_client::EventType;
+use wireglass_core::exclusions::Exclusions;
+use wireglass_core::x509::Provider;
 
 use super::bundle::{self, Unpacking};
+use super::facts::{Facts, Tell};
 use super::keys::Place;
 use super::rollout::{Act, Member};
 use super::schema::{FaultRecord, Manifest, Presence, Refused, SCHEMA, write};
 use super::status::FleetStatus;
 use super::store::{Lease, Store, StoreError};
+use super::tickets::{SharedTickets, Tickets};
 use super::view::View;
 use crate::config::{Fleet, Share};
 use crate::confine::{self, Kind};
@@ -50,6 +54,10 @@ pub trait Engine: Send + 'static {
     fn presence(&mut self) -> Presence;
     /// It is to be drained, or no longer.
     fn drain(&mut self, is_on: bool);
+    /// Servers that it knows; none: it decrypts nothing.
+    fn exclusions(&self) -> Option<Arc<Exclusions>>;
+    /// Where its keys of tickets are; none: it gives none.
+    fn tickets(&self) -> Option<&dyn SharedTickets>;
 }
 
 /// The thread.
@@ -63,7 +71,14 @@ impl FleetThread {
     ///
     /// # Errors
     /// The thread cannot be started, or the state folder cannot be read.
-    pub fn start(fleet: Fleet, engine: impl Engine, status: Arc<FleetStatus>) -> io::Result<Self> {
+    pub fn start(
+        fleet: Fleet,
+        provider: Provider,
+        engine: impl Engine,
+        status: Arc<FleetStatus>,
+    ) -> io::Result<Self> {
+        let keys = fleet.keys.as_ref().filter(|_| fleet.shares(Share::Tickets));
+        let tickets = keys.and_then(|keys| Tickets::new(&fleet.fleet, keys, provider));
         let in_force = crate::config::in_force(&fleet.state_dir).map_err(io::Error::other)?.unwrap_or(0);
         let mut instance = [0; 8];
         getrandom::fill(&mut instance).map_err(|error| io::Error::other(error.to_string()))?;
@@ -80,6 +95,8 @@ impl FleetThread {
             started: Instant::now(),
             pending: Pending::None,
             is_draining: false,
+            facts: Facts::default(),
+            tickets,
         };
         let thread = thread::Builder::new().name("wg-fleet".into()).spawn(move || {
             confine::enter(Kind::Fleet);
@@ -130,6 +147,9 @@ struct Part {
     started: Instant,
     pending: Pending,
     is_draining: bool,
+    facts: Facts,
+    /// None: no secret is shared.
+    tickets: Option<Tickets>,
 }
 
 impl Part {
@@ -173,6 +193,10 @@ impl Part {
         // Of an earlier process of this name.
         store.delete(&Place::Ack(self.fleet.name.clone())).await?;
         self.member.reconnected();
+        self.facts.reconnected();
+        if let Some(tickets) = &mut self.tickets {
+            tickets.reconnected();
+        }
         let status = Arc::clone(&self.status);
         let (mut view, revision) = store.snapshot(|key, why| refuse(&status, key, why)).await?;
         let mut watch = store.watch(revision).await?;
@@ -277,10 +301,44 @@ impl Part {
                 self.say_presence(store, lease).await?;
             }
         }
+        self.exchange(store, lease, view).await?;
         let active = view.active.as_ref().map_or(0, |active| active.value.generation);
         let fault = self.member.fault(active).map(ToString::to_string);
         self.status.set_generation(self.member.in_force(), active, fault);
         self.status.set_engines(view.engines.len());
+        Ok(())
+    }
+
+    /// Tells what was learned, takes what others tell, and the secret of tickets.
+    async fn exchange(&mut self, store: &mut Store, lease: &Lease, view: &View) -> Result<(), StoreError> {
+        let now = unix_now();
+        let (name, status) = (self.fleet.name.clone(), Arc::clone(&self.status));
+        if let Some(exclusions) = self.engine.exclusions().filter(|_| self.fleet.shares(Share::Exclusions)) {
+            self.facts.hear(&name, view, &exclusions, now, |key, why| refuse(&status, key, why));
+            for told in self.facts.tell(&exclusions, now) {
+                match told {
+                    Tell::Put(id, value) => {
+                        store.put(&Place::Exclusion(name.clone(), id), value, Some(lease)).await?
+                    }
+                    Tell::Delete(id) => store.delete(&Place::Exclusion(name.clone(), id)).await?,
+                }
+            }
+        }
+        if let (Some(tickets), Some(engine)) = (&mut self.tickets, self.engine.tickets()) {
+            let refused = |why: &str| {
+                status.refuse(Refused::Malformed);
+                tracing::warn!(
+                    "fleet: the secret of tickets is not taken: {why}; this engine gives tickets of its own"
+                );
+            };
+            let random = || {
+                let mut bytes = [0; 32];
+                getrandom::fill(&mut bytes).ok().map(|()| bytes)
+            };
+            if let Some((value, revision)) = tickets.look(view, engine, now, random, refused) {
+                store.write_if(&[(Place::Tickets, revision)], vec![(Place::Tickets, value)]).await?;
+            }
+        }
         Ok(())
     }
 

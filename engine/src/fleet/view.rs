@@ -180,7 +180,7 @@ mod tests {
     use crate::fleet::schema::{SCHEMA, write};
 
     fn active(generation: u64) -> Vec<u8> {
-        write(&Active { schema: SCHEMA, generation })
+        write(&Active { schema: SCHEMA, generation, before: None })
     }
 
     #[test]

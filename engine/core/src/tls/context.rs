@@ -15,8 +15,7 @@ use super::offer::{offer_to_server, tls_version};
 use super::record::RecordLibraries;
 use super::server_leg::ServerVerifier;
 use super::server_sessions::Sessions;
-use super::ticket_secret::{SecretRefused, TicketSecret};
-use super::tickets::TicketKeys;
+use super::tickets::{TicketKeys, TicketSharing};
 use super::trust::{NoRoot, TrustStore};
 use super::verify::crl::Crls;
 use super::verify::intermediates::Intermediates;
@@ -243,18 +242,10 @@ impl TlsContext {
         self
     }
 
-    /// Gives clients tickets that all engines with this secret take, at `now` in seconds since the Unix epoch. Tickets that were given before
-    /// stay good until they run out, and contexts that [succeed](Self::succeeding) this one go on with it.
-    ///
-    /// # Errors
-    /// The secret is of another time, or there are no tickets here.
-    pub fn share_tickets(&self, secret: &TicketSecret, now: u64) -> Result<(), SecretRefused> {
-        self.tickets.as_ref().ok_or(SecretRefused::NoTickets)?.share(secret, now)
-    }
-
-    /// The secret that is shared, as of `now`: those before are gone, and it leads to none of them. None: none is shared.
-    pub fn shared_ticket_secret(&self, now: u64) -> Option<TicketSecret> {
-        self.tickets.as_ref()?.shared(now)
+    /// Where the keys of tickets are, to share them with other engines. Contexts that [succeed](Self::succeeding) this one have the same. None:
+    /// clients get no tickets.
+    pub fn ticket_sharing(&self) -> Option<TicketSharing> {
+        self.tickets.clone().map(TicketSharing)
     }
 
     /// Has these libraries protect the records of the handshakes that end from now on.

@@ -49,6 +49,7 @@ pub use record::{KeySource, LegKeys, RecordLibraries, RecordTrial, Suite, Traffi
 pub use relay::{RECORD_ROOM, RecordSink, Relay, RelayError};
 pub use secrets::Secrets;
 pub use ticket_secret::{FleetKey, SecretRefused, TicketSecret};
+pub use tickets::TicketSharing;
 pub use trust::NoRoot;
 pub(crate) use verify::name_constraints::is_within_constraints;
 pub use verify::sct::CtLog;

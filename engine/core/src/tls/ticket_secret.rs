@@ -147,8 +147,6 @@ pub enum SecretRefused {
     Ahead,
     /// It has not been renewed for a year.
     TooOld,
-    /// This engine gives clients no tickets.
-    NoTickets,
 }
 
 impl fmt::Display for SecretRefused {
@@ -160,7 +158,6 @@ impl fmt::Display for SecretRefused {
             Self::Forged => "it was changed, or is another fleet's",
             Self::Ahead => "it is of a time to come: look at the clocks",
             Self::TooOld => "it has not been renewed for a year",
-            Self::NoTickets => "this engine gives clients no tickets",
         })
     }
 }

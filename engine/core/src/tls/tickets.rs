@@ -139,6 +139,26 @@ impl Keys {
     }
 }
 
+/// The keys of an engine's tickets, for whoever shares them with other engines.
+#[derive(Clone)]
+pub struct TicketSharing(pub(super) Arc<TicketKeys>);
+
+impl TicketSharing {
+    /// Gives clients tickets that all engines with this secret take, at `now` in seconds since the Unix epoch. Tickets that were given before
+    /// stay good until they run out.
+    ///
+    /// # Errors
+    /// The secret is of another time.
+    pub fn share(&self, secret: &TicketSecret, now: u64) -> Result<(), SecretRefused> {
+        self.0.share(secret, now)
+    }
+
+    /// The secret that is shared, as of `now`: those before are gone, and it leads to none of them. None: none is shared.
+    pub fn shared(&self, now: u64) -> Option<TicketSecret> {
+        self.0.shared(now)
+    }
+}
+
 impl TicketKeys {
     /// Keys from `secret`, which nobody may guess.
     pub(super) fn new(

@@ -82,7 +82,7 @@ Exit status: 0 in force at all engines, or at the canary; 1 stopped, or etcd doe
 #[derive(Debug, Args)]
 #[command(after_help = ROLL_BACK_HELP)]
 pub(super) struct RollbackArgs {
-    /// Its number [default: the one before the one in force]
+    /// Its number [default: the one that was in force before]
     #[arg(value_name = "GENERATION")]
     generation: Option<u64>,
     #[command(flatten)]

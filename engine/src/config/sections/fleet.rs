@@ -85,7 +85,7 @@ fn key(digits: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         return None;
     }
     for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        *byte = (nibble(pair[0])? << 4) | nibble(pair[1])?;
     }
     Some(key)
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::schema::{Active, Manifest, Presence, write};
+use crate::fleet::schema::{Manifest, Presence, write};
 
 /// A store as etcd is: revisions, comparisons, and whatever was there.
 #[derive(Default)]
@@ -36,8 +36,7 @@ impl Store {
         let holds = step.conditions.iter().all(|(place, revision)| self.revision_of(place) == *revision);
         if holds {
             let mut changes = vec![(Place::Rollout, Some(write(&step.rollout)))];
-            let active = |generation| (Place::Active, Some(write(&Active { schema: SCHEMA, generation })));
-            changes.extend(step.activate.map(active));
+            changes.extend(step.activate.map(|active| (Place::Active, Some(write(&active)))));
             self.write(changes);
         }
         holds
