@@ -7,7 +7,7 @@ from ..shell import Failed, wait_for
 from .bed import BLOCKED, INSISTING, RULES
 from .checks import ROUTERS, check
 from .clients import connect, failures, load, refused
-from .network import CLIENTS, ENGINES
+from .network import CLIENTS, ENGINES, SERVER
 
 # Known at all within a second, and some for a machine of two cores.
 SECOND = 2.0
@@ -96,7 +96,7 @@ def exclusion(bed):
         with bed.network.client.socket() as plain:
             plain.settimeout(10)
             plain.bind((client, 0))
-            plain.connect(("10.220.0.2", 443))
+            plain.connect((SERVER, 443))
             port = plain.getsockname()[1]
             try:
                 with context.wrap_socket(plain, server_hostname=INSISTING) as secure:
@@ -146,7 +146,7 @@ def _tried(bed, client):
         plain.settimeout(10)
         plain.bind((client, 0))
         port = plain.getsockname()[1]
-        plain.connect(("10.220.0.2", 443))
+        plain.connect((SERVER, 443))
         try:
             with bed.context().wrap_socket(plain, server_hostname=BLOCKED):
                 return port, None
