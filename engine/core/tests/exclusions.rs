@@ -215,7 +215,7 @@ fn there_are_never_more_than_there_may_be() {
     }
     assert!(exclusions.len() <= CAPACITY);
     assert!(exclusions.list(NOW).iter().any(|exclusion| exclusion.cause == Cause::ClientCertificate));
-    exclusions.remove(|_| true);
+    exclusions.remove(NOW, |_| true);
     assert!(exclusions.is_empty() && !known(names.last().unwrap()));
 }
 

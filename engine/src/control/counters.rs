@@ -131,7 +131,7 @@ pub struct EngineRecord {
     /// Events that could not be written.
     pub log_lost: u64,
     /// Connections of which only one direction was seen, since the start.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub asymmetric_flows: u64,
     /// Servers that are known now not to be decrypted, or that an operator has named.
     pub exclusions: u64,
@@ -218,7 +218,7 @@ impl Counters {
     }
 }
 
-fn is_none(count: &u64) -> bool {
+fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 

@@ -82,16 +82,19 @@ impl<IO: Io> Worker<IO> {
         // Its own number: the next flow is another one.
         self.flow_ids += self.steering.workers() as u64;
         self.cx.counters.asymmetric_flows.inc();
+        if !self.events.is_enabled() {
+            return;
+        }
         let head = FlowHead {
             time: self.cx.wall,
             flow_id: identity.flow_id,
-            wire: Arc::clone(&self.cx.shared.wires[usize::from(identity.wire)]),
+            wire: Arc::clone(&self.generations.newest().wires[usize::from(identity.wire)]),
             vlan: identity.vlan,
             client: identity.client,
             server: identity.server,
             starttls: None,
         };
-        self.cx.events.push(Event::Asymmetric(head, End::Server));
+        self.events.tell(self.cx.now, Event::Asymmetric(head, End::Server));
     }
 
     fn forwards_midstream(&self, server_port: u16) -> bool {

@@ -190,13 +190,13 @@ class Bed:
                       intercept="midstream_grace_seconds = 0")
         engine = Engine(self.binary, segment, folder, self.ca, setup)
         if self.etcd:
-            more = (f'key_file = "{self.folder}/fleet.key"\nlease_seconds = 5\non_drain = "links"\nstate_dir = "{folder}/state"')
+            more = (f'key_file = "{self.etcd.authority.folder}/fleet.key"\nlease_seconds = 5\non_drain = "links"\nstate_dir = "{folder}/state"')
             (folder / "state").mkdir()
             engine.config.write_text(engine.config.read_text() + self.etcd.section(self.name(segment.number), more))
         return engine
 
     def _make_fleet_files(self):
-        key = self.folder / "fleet.key"
+        key = self.etcd.authority.folder / "fleet.key"
         key.write_text(os.urandom(32).hex() + "\n")
         key.chmod(0o600)
         (self.folder / "operator.toml").write_text(self.etcd.section("operator"))

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import ssl
 import time
 
@@ -75,11 +74,3 @@ def connect(lab, context, client=CLIENTS[0], session=None, host=HOST, port=0):
                 raise Failed(f"answered {answer[:60]!r}")
             return number, secure.session_reused, secure.session
 
-
-def refused(lab, context, host, client=CLIENTS[0]):
-    """Why a connection fails; None: it does not."""
-    try:
-        connect(lab, context, client=client, host=host)
-        return None
-    except (ssl.SSLError, socket.timeout, OSError) as wrong:
-        return f"{type(wrong).__name__}: {wrong}"

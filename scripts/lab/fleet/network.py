@@ -15,7 +15,7 @@ import threading
 import time
 
 from ..net import Namespace, _cable, delete_namespace
-from ..shell import run
+from ..shell import Failed, run
 
 ENGINES = (1, 2, 3)
 CLIENTS = [f"10.210.0.{n}" for n in range(1, 101)]
@@ -70,8 +70,8 @@ class FleetNetwork:
             _cable(each.middle, "outside", self.outer, each.port)
             self.inner.ip("addr", "add", f"{each.inner}/30", "dev", each.port)
             self.outer.ip("addr", "add", f"{each.outer}/30", "dev", each.port)
-            self.inner.ip("nexthop", "add", "id", each.number, "via", each.outer, "dev", each.port)
-            self.outer.ip("nexthop", "add", "id", each.number, "via", each.inner, "dev", each.port)
+            self._next_hop(self.inner, each)
+            self._next_hop(self.outer, each)
         for router, there in ((self.inner, "10.220.0.0/24"), (self.outer, "10.210.0.0/24")):
             # Policy 1 (layer 4) takes the hash that a NIC or a local socket has put at the packet, and that is another one for each direction.
             # Policy 3 hashes what is asked for by itself: addresses, protocol and ports.
@@ -85,7 +85,15 @@ class FleetNetwork:
 
     def next_hops(self, router, engines):
         """The router spreads connections over these engines, in this order."""
+        for each in self.segments:
+            if each.number in engines:
+                self._next_hop(router, each)
         router.ip("nexthop", "replace", "id", GROUP, "group", "/".join(map(str, engines)))
+
+    def _next_hop(self, router, segment):
+        # Linux forgets it when its link is lost, so it is made anew.
+        neighbour = segment.outer if router is self.inner else segment.inner
+        router.ip("nexthop", "replace", "id", segment.number, "via", neighbour, "dev", segment.port)
 
     def management(self, segment, up):
         """Joins an engine with etcd, or parts both."""
@@ -139,8 +147,12 @@ class Probes(threading.Thread):
                 self._say(outer, each.inner)
             alive = [number for number in ENGINES if missed[number] < MULTIPLIER]
             if alive and alive != self.alive:
-                for router in (self.network.inner, self.network.outer):
-                    self.network.next_hops(router, alive)
+                try:
+                    for router in (self.network.inner, self.network.outer):
+                        self.network.next_hops(router, alive)
+                except Failed:
+                    # A link that was lost just now: its probes are missed soon.
+                    continue
                 self.alive = alive
                 self.changes.append((time.monotonic(), alive))
 
