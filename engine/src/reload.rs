@@ -241,7 +241,7 @@ impl Reloader {
         let Prepared { config, changed, tls, compiled } = prepared;
         let file = &config.file;
         if let Some(signer) = &self.signer {
-            let cas = signer.reload(&current.tls.ca_fingerprints(), &self.stop);
+            let cas = signer.reload(&self.generations.current().tls.ca_fingerprints(), &self.stop);
             let cas = cas.map_err(|why| ReloadError::Signer(file.display().to_string(), why))?;
             if cas != tls.ca_fingerprints() {
                 let why = "it has read other certificates of the CAs than the engine".into();

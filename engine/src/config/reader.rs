@@ -407,7 +407,7 @@ impl<'a> Value<'a> {
 
     /// The path of a file that this value names beside other things.
     pub(super) fn path_within(&self, text: &str) -> PathBuf {
-        self.notes.path(text)
+        self.notes.path(&self.path, text)
     }
 
     /// Has faults of what messages call `name` blamed on this value, as those of a file are.
