@@ -31,6 +31,10 @@ pub trait Host {
     fn is_at_fault(&self, _now: Instant) -> bool {
         false
     }
+    /// It would send for ever, at one and the same time, by a known fault of its own.
+    fn is_spinning(&self) -> bool {
+        false
+    }
     fn describe(&self) -> String;
 }
 
@@ -249,6 +253,10 @@ impl Host for Smoltcp {
         frames
     }
 
+    fn is_spinning(&self) -> bool {
+        self.device.is_full
+    }
+
     /// smoltcp 0.14 may go on to probe a window that has opened long ago, and not send again what is missing.
     fn is_at_fault(&self, now: Instant) -> bool {
         self.sockets.get::<tcp::Socket<'_>>(self.handle).send_queue() > 1
@@ -275,7 +283,12 @@ struct Queues {
     mtu: usize,
     incoming: VecDeque<Vec<u8>>,
     outgoing: VecDeque<Vec<u8>>,
+    /// There was no room for more in one poll: see [`MOST_AT_ONCE`].
+    is_full: bool,
 }
+
+/// More frames than any window here holds. smoltcp 0.14 may send one and the same segment again without end, within one poll.
+const MOST_AT_ONCE: usize = 10_000;
 
 struct Received(Vec<u8>);
 
@@ -306,7 +319,8 @@ impl Device for Queues {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Sending<'_>> {
-        Some(Sending(&mut self.outgoing))
+        self.is_full |= self.outgoing.len() >= MOST_AT_ONCE;
+        (!self.is_full).then_some(Sending(&mut self.outgoing))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

@@ -41,6 +41,9 @@ impl Network {
             let next = self.next(now);
             let next = next.unwrap_or_else(|| panic!("stuck: {}", self.describe()));
             now = if next > now { next } else { now + Duration::from_micros(100) };
+            if self.client.is_spinning() || self.server.is_spinning() {
+                return;
+            }
             if now > start + PATIENCE && (self.client.is_at_fault(now) || self.server.is_at_fault(now)) {
                 return;
             }
