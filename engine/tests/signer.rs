@@ -84,7 +84,7 @@ fn sockets() -> (OwnedFd, OwnedFd) {
 fn served(place: &Place) -> (SignerClient, JoinHandle<std::io::Result<()>>) {
     let (ours, theirs) = sockets();
     let file = place.path("wire.toml");
-    let thread = thread::spawn(move || serve(theirs, || Place::load(&file), || Ok(String::new())));
+    let thread = thread::spawn(move || serve(theirs, || Place::load(&file), || Ok(String::new()), || ()));
     (SignerClient::listen_to(ours).unwrap(), thread)
 }
 
@@ -207,7 +207,7 @@ fn what_is_no_request_is_passed_over() {
     let place = Place::new("");
     let (ours, theirs) = sockets();
     let file = place.path("wire.toml");
-    let thread = thread::spawn(move || serve(theirs, || Place::load(&file), || Ok(String::new())));
+    let thread = thread::spawn(move || serve(theirs, || Place::load(&file), || Ok(String::new()), || ()));
     let say = |message: &[u8]| send(ours.as_raw_fd(), message, MsgFlags::empty()).unwrap();
     for garbage in [&b"x"[..], &[0; 9], &[1; 4000], &[0xff; 70_000]] {
         say(garbage);

@@ -88,6 +88,8 @@ class Soak:
         self.ends = time.monotonic() + seconds
         self.lock = threading.Lock()
         self.good, self.excused, self.wrong = Counter(), Counter(), []
+        # All that was tried, so that what never comes off is told as well.
+        self.names = set()
         # Resident KiB, once for each disturbance.
         self.resident = []
         # (from, until), by what is disturbed. None: it goes on.
@@ -96,6 +98,7 @@ class Soak:
 
     def loop(self, name, pause, action, excused_by=()):
         """A thread that does something again and again, each time with another number."""
+        self.names.add(name)
         def turn():
             number = 0
             while not self.over.is_set() and time.monotonic() < self.ends:
@@ -261,6 +264,7 @@ class Soak:
         turn = 0
         while time.monotonic() < self.ends and self.engine.alive():
             name, action = actions[turn % len(actions)]
+            self.names.add(name)
             turn += 1
             self.resident.append(self.engine.resident_kb())
             try:
@@ -272,6 +276,8 @@ class Soak:
         self.over.set()
         for each in threads:
             each.join(60)
+            if each.is_alive():
+                self.wrong.append(f"{each.name}: did not end within a minute")
 
 
 def _syn(source, target):
@@ -320,8 +326,7 @@ def _judge(report, soak, before, after):
     def line(name, good, detail):
         report.line(good, f"soak.{name}", detail)
 
-    names = sorted(set(soak.good) | set(soak.excused))
-    for name in names:
+    for name in sorted(soak.names):
         wrong = [each for each in soak.wrong if each.startswith(f"{name}: ")]
         detail = f"{soak.good[name]} good, {soak.excused[name]} in a disturbance that was asked for, {len(wrong)} others"
         line(name.replace(" ", "-").replace("/", ""), not wrong and soak.good[name] > 0, detail + (f": {wrong[0]}" if wrong else ""))
@@ -368,7 +373,8 @@ def main():
             engine = lab.wire("soak", rules=CONNECTIONS + RULES + _CONTENT.format(port=PORT),
                               files=(("malware.sha256", f"{hashlib.sha256(LISTED).hexdigest()}  listed\n"),))
             print(f"warm-up: {options.warm_up} s", flush=True)
-            Soak(lab, engine, scanner, options.warm_up).run()
+            warm_up = Soak(lab, engine, scanner, options.warm_up)
+            warm_up.run()
             before = _at_rest(lab, engine)
             print(f"soak: {options.minutes:g} minutes", flush=True)
             soak = Soak(lab, engine, scanner, options.minutes * 60)
@@ -379,6 +385,7 @@ def main():
                 raise Failed(f"the engine ended in the middle of it (exit {engine.process.returncode})")
             after = _at_rest(lab, engine)
             soak.good["signer kills"] += kills
+            soak.wrong += warm_up.wrong
             _judge(report, soak, before, after)
             status = engine.stop()
             balanced = "mbufs balanced" in engine.log.read_text(errors="replace")

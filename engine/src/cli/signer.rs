@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::USAGE;
 use crate::config::Custody;
 use crate::confine::{Needs, settle_signer};
-use crate::signer::{Served, confine, keep, serve};
+use crate::signer::{PIN_REFUSED, Served, confine, keep, serve};
 
 /// Hold the keys of the CAs for an engine. `wireglass run` starts it.
 #[derive(Debug, Args)]
@@ -52,8 +52,19 @@ pub(super) fn run(args: &SignerArgs) -> ExitCode {
     let done = if args.serve { signer(args, socket) } else { keep(&args.config).map_err(|e| e.to_string()) };
     done.unwrap_or_else(|why| {
         errln!("wireglass: signer: {why}");
+        if pin_was_refused() {
+            errln!("wireglass: signer: not started again, as the token would lock the PIN: mend it, and start the engine anew");
+            return ExitCode::from(PIN_REFUSED);
+        }
         ExitCode::FAILURE
     })
+}
+
+fn pin_was_refused() -> bool {
+    #[cfg(feature = "pkcs11")]
+    return crate::pkcs11::pin_was_refused();
+    #[cfg(not(feature = "pkcs11"))]
+    false
 }
 
 fn signer(args: &SignerArgs, socket: OwnedFd) -> Result<ExitCode, String> {
@@ -78,7 +89,11 @@ fn signer(args: &SignerArgs, socket: OwnedFd) -> Result<ExitCode, String> {
         let more = settle_signer(mode, needs)?;
         Ok(doubt.into_iter().chain(more).collect::<Vec<_>>().join("; "))
     };
-    serve(socket, load, settle).map_err(|error| error.to_string())?;
+    let hangs = || {
+        errln!("wireglass: signer: a token does not answer: another signer takes over");
+        std::process::exit(1);
+    };
+    serve(socket, load, settle, hangs).map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,7 +12,8 @@ pub(super) const SCHEME: &str = "pkcs11:";
 
 /// A key of this name is at a token, and not in a file.
 pub fn is_at_token(key_name: &str) -> bool {
-    key_name.starts_with(SCHEME)
+    // Schemes have no case (RFC 3986 §3.1).
+    key_name.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
 }
 
 /// What `[ca]` says of both keys.

@@ -52,17 +52,13 @@ pub fn open(
     let module = Module::load(module)?;
     let pin = pin.map(|pin| RawAuthPin::new(Box::new(pin.to_vec())));
     let place = Place { module, uri, pin };
-    let (kind, first) = {
-        let using = place.module.using();
-        let found = place.session(*using).and_then(|open| match Kind::of(&open) {
-            Ok(kind) => Ok((kind, open)),
-            Err(why) => {
-                place.close(open);
-                Err(why)
-            }
-        });
-        found.map_err(|fault| format!("{}: {fault}", place.uri))?
-    };
+    let mut found = place.first_session();
+    if matches!(found, Err(Fault::Missing(_))) {
+        // Some look for tokens only when they begin.
+        place.module.look_again();
+        found = place.first_session();
+    }
+    let (kind, first) = found.map_err(|fault| format!("{}: {fault}", place.uri))?;
     let idle = Mutex::new(vec![first]);
     let health = Mutex::new(Health::Good);
     Ok(Arc::new(TokenKey(Arc::new(Held { place, kind, idle, health }))))
@@ -207,6 +203,19 @@ fn ecdsa_der(pair: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Place {
+    /// A session, and what kind of key there is.
+    fn first_session(&self) -> Result<(Kind, Open), Fault> {
+        let using = self.module.using();
+        let open = self.session(*using)?;
+        match Kind::of(&open) {
+            Ok(kind) => Ok((kind, open)),
+            Err(why) => {
+                self.close(open);
+                Err(why)
+            }
+        }
+    }
+
     /// A new session in which the key can be used. `of`: how often the module was initialised, which is [held](Module::using).
     fn session(&self, of: u64) -> Result<Open, Fault> {
         let slot = self.module.find(&self.uri)?;
@@ -246,6 +255,11 @@ impl Place {
                     .into(),
             ));
         }
+        if self.module.has_just_refused(slot) {
+            return Err(Fault::Refused(
+                "the token has just refused a PIN, and is asked again in 10 s at the earliest".into(),
+            ));
+        }
         match session.login_with_raw(UserType::User, pin) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(Error::Pkcs11(
@@ -256,7 +270,10 @@ impl Place {
                 | RvError::PinLocked
                 | RvError::UserPinNotInitialized),
                 _,
-            )) => Err(Fault::Refused(format!("the token does not take this PIN: {code:?}"))),
+            )) => {
+                self.module.note_refusal(slot);
+                Err(Fault::Refused(format!("the token does not take this PIN: {code:?}")))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -11,4 +11,5 @@ mod module;
 mod uri;
 
 pub use key::open;
+pub use module::pin_was_refused;
 pub use uri::KeyUri;

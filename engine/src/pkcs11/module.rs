@@ -1,7 +1,9 @@
 //! Modules: shared libraries that speak PKCS#11. Each is loaded once, and stays: whoever has initialised it, it is for the whole process.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -12,6 +14,17 @@ use super::KeyUri;
 /// The modules of this process.
 static LOADED: Mutex<Vec<Arc<Module>>> = Mutex::new(Vec::new());
 
+/// A token has refused a PIN.
+static PIN_REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// How long a token that has refused a PIN is given none. Both keys may be at one token, and one file may have the PIN of both.
+const AFTER_REFUSAL: Duration = Duration::from_secs(10);
+
+/// A token has refused a PIN, ever: who starts this process again gets the same answer, until the token locks the PIN.
+pub fn pin_was_refused() -> bool {
+    PIN_REFUSED.load(Ordering::Relaxed)
+}
+
 /// A module that is initialised.
 #[derive(Debug)]
 pub(super) struct Module {
@@ -19,23 +32,28 @@ pub(super) struct Module {
     library: Pkcs11,
     /// How often it was initialised. Whoever calls it reads this meanwhile: nothing is initialised anew below a call. Sessions end with it.
     initialised: RwLock<u64>,
+    /// Which slots have refused a PIN, and when last.
+    refusals: Mutex<Vec<(u64, Instant)>>,
 }
 
 impl Module {
     /// The module at this path; loaded and initialised, unless it is already.
     pub(super) fn load(path: &Path) -> Result<Arc<Self>, String> {
+        let name = path.display();
+        // One library under two names would be finalised by one while the other calls it.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = loaded.iter().find(|module| module.path == path) {
+        if let Some(module) = loaded.iter().find(|module| module.path == real) {
             return Ok(Arc::clone(module));
         }
-        let name = path.display();
         let library = Pkcs11::new(path).map_err(|error| match error {
             Error::LibraryLoading(why) => format!("expected a PKCS#11 module at {name}: {why}"),
             error => format!("expected a PKCS#11 module at {name}: {}", said(&error)),
         })?;
         initialise(&library)
             .map_err(|error| format!("the PKCS#11 module {name} does not start: {}", said(&error)))?;
-        let module = Arc::new(Self { path: path.to_owned(), library, initialised: RwLock::new(1) });
+        let module =
+            Arc::new(Self { path: real, library, initialised: RwLock::new(1), refusals: Mutex::default() });
         loaded.push(Arc::clone(&module));
         Ok(module)
     }
@@ -57,6 +75,20 @@ impl Module {
         let _ = self.library.clone().finalize();
         *initialised += 1;
         let _ = initialise(&self.library);
+    }
+
+    /// This slot's token has refused a PIN.
+    pub(super) fn note_refusal(&self, slot: Slot) {
+        PIN_REFUSED.store(true, Ordering::Relaxed);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.retain(|(id, _)| *id != slot.id());
+        refusals.push((slot.id(), Instant::now()));
+    }
+
+    /// It has done so a moment ago.
+    pub(super) fn has_just_refused(&self, slot: Slot) -> bool {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.iter().any(|(id, at)| *id == slot.id() && at.elapsed() < AFTER_REFUSAL)
     }
 
     /// The slot with the token of a key.

@@ -37,7 +37,9 @@ impl KeyUri {
     /// # Errors
     /// In words: what was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix(SCHEME).ok_or_else(|| format!("expected {SCHEME}..."))?;
+        let rest =
+            text.split_at_checked(SCHEME.len()).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
+        let (_, rest) = rest.ok_or_else(|| format!("expected {SCHEME}..."))?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut uri = Self { name: format!("{SCHEME}{path}"), ..Self::default() };
         let mut seen = Vec::new();
@@ -174,6 +176,7 @@ mod tests {
             ("pkcs11:object=a;slot-id=x", "expected a number"),
             ("pkcs11:object=a;color=red", "expected no `color`"),
             ("pkcs11:object=a?pin-value=1234", "expected no PIN in the configuration"),
+            ("PKCS11:object=a?pin-value=1234", "expected no PIN in the configuration"),
             ("pkcs11:object=a?pin-source=|/bin/pin", "`ca.passphrase_command`"),
             ("pkcs11:object=a?module-name=p11-kit", "`module-path`"),
         ] {

@@ -12,6 +12,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// How long it waits after a death, at first and at most. One that has lived for longer than that counts as the first.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
+/// What a signer ends with whose token has refused the PIN. Another one would try the same PIN, until the token locks it.
+pub const PIN_REFUSED: u8 = 4;
+
 /// Keeps a signer at the socket that is this process's standard input, until the engine has closed its end.
 ///
 /// # Errors
@@ -22,15 +25,18 @@ pub fn keep(config: &Path) -> io::Result<ExitCode> {
         let began = Instant::now();
         match once(config) {
             Ok(status) if status.success() => return Ok(ExitCode::SUCCESS),
+            Ok(status) if status.code() == Some(i32::from(PIN_REFUSED)) => {
+                return Ok(ExitCode::from(PIN_REFUSED));
+            }
             Ok(_) => {}
             // No memory, no more processes: that may pass.
             Err(error) => drop(writeln!(io::stderr(), "wireglass: the signer cannot be started: {error}")),
         }
+        pause = if began.elapsed() > PAUSES[1] { PAUSES[0] } else { pause };
+        thread::sleep(pause);
         if engine_has_gone()? {
             return Ok(ExitCode::SUCCESS);
         }
-        pause = if began.elapsed() > PAUSES[1] { PAUSES[0] } else { pause };
-        thread::sleep(pause);
         pause = (pause * 2).min(PAUSES[1]);
     }
 }

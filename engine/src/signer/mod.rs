@@ -25,7 +25,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 pub use client::{SignerClient, SignerCounters, SignerHandle};
 pub use confine::confine;
-pub use keeper::keep;
+pub use keeper::{PIN_REFUSED, keep};
 pub use limit::Limiter;
 pub use serve::{Served, Vaults, serve};
 

@@ -4,11 +4,12 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam::channel::{Sender, bounded};
+use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 use nix::sys::socket::MsgFlags;
 use wireglass_core::mint::{CaSigner, CaVault, LeafOrder, Refusal, SignError};
 
@@ -18,6 +19,10 @@ use crate::confine::{self, Kind};
 
 /// Threads that sign.
 const THREADS: usize = 4;
+/// A signature that takes longer does not come: its token hangs, and would have one thread after the other wait for it.
+const HANGS: Duration = Duration::from_secs(30);
+/// How often it is looked for such.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a configuration gives a signer.
 pub struct Served {
@@ -108,10 +113,13 @@ impl Vaults {
 ///
 /// # Errors
 /// When the keys cannot be read, or the process is not as safe as it has to be, which the engine is told; or the socket fails.
+///
+/// `hangs` is called once a signature does not come: it ends the process, as nothing else ends a call into a module.
 pub fn serve(
     socket: OwnedFd,
     load: impl Fn() -> Result<Served, String>,
     settle: impl FnOnce() -> Result<String, String>,
+    hangs: impl Fn(),
 ) -> io::Result<()> {
     let tell = |answer: &Answer| send(&socket, 0, answer);
     let vaults = match load().and_then(|first| Ok(Vaults::new(first, settle()?))) {
@@ -124,27 +132,54 @@ pub fn serve(
     // Before anybody answers anything else.
     tell(&vaults.ready())?;
     let (reloads, asked) = bounded(1);
+    let busy = Busy { start: Instant::now(), since: Default::default() };
     thread::scope(|scope| {
-        let (socket, vaults) = (&socket, &vaults);
+        let (socket, vaults, busy) = (&socket, &vaults, &busy);
         let threads = (0..THREADS).map(|number| {
             let reloads = reloads.clone();
             let named = thread::Builder::new().name(format!("wg-sign-{number}"));
             named.spawn_scoped(scope, move || {
                 confine::enter(Kind::Sign);
-                each(socket, vaults, &reloads)
+                each(socket, vaults, &reloads, |begins| busy.note(number, begins))
             })
         });
         let threads = threads.collect::<Result<Vec<_>, _>>()?;
         drop(reloads);
         confine::enter(Kind::Keys);
         // It ends with the last of those who send.
-        while let Ok(Reload { id, in_force }) = asked.recv() {
-            send(socket, id, &reload(vaults, &load, &in_force))?;
+        loop {
+            match asked.recv_timeout(LOOK) {
+                Ok(Reload { id, in_force }) => send(socket, id, &reload(vaults, &load, &in_force))?,
+                Err(RecvTimeoutError::Timeout) if busy.longest() > HANGS => hangs(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
         }
         threads.into_iter().try_for_each(|thread| {
             thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the signer has panicked")))
         })
     })
+}
+
+/// Since when each thread has been at its request: milliseconds after the start, at least one; 0: it has none.
+struct Busy {
+    start: Instant,
+    since: [AtomicU64; THREADS],
+}
+
+impl Busy {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn note(&self, thread: usize, begins: bool) {
+        self.since[thread].store(if begins { self.now() } else { 0 }, Relaxed);
+    }
+
+    fn longest(&self) -> Duration {
+        let at = self.since.iter().map(|since| since.load(Relaxed)).filter(|at| *at > 0).min();
+        at.map_or(Duration::ZERO, |at| Duration::from_millis(self.now().saturating_sub(at)))
+    }
 }
 
 /// That keys are to be read.
@@ -167,7 +202,7 @@ fn reload(vaults: &Vaults, load: &dyn Fn() -> Result<Served, String>, in_force: 
 }
 
 /// Takes one request after the other.
-fn each(socket: &OwnedFd, vaults: &Vaults, reloads: &Sender<Reload>) -> io::Result<()> {
+fn each(socket: &OwnedFd, vaults: &Vaults, reloads: &Sender<Reload>, note: impl Fn(bool)) -> io::Result<()> {
     let mut buffer = vec![0; MAX_MESSAGE];
     while let Some(message) = super::receive(socket, &mut buffer)? {
         // Who sends something else is no engine of ours, and waits in vain.
@@ -180,7 +215,9 @@ fn each(socket: &OwnedFd, vaults: &Vaults, reloads: &Sender<Reload>) -> io::Resu
             continue;
         }
         // As above.
+        note(true);
         let answer = catch_unwind(AssertUnwindSafe(|| vaults.answer(&request)));
+        note(false);
         let answer = answer.unwrap_or(Some(Answer::Error(SignError::Crypto)));
         answer.map_or(Ok(()), |answer| send(socket, id, &answer))?;
     }
@@ -206,4 +243,22 @@ fn send(socket: &OwnedFd, id: u64, answer: &Answer) -> io::Result<()> {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_request_is_the_one_that_has_not_come_back() {
+        let start =
+            Instant::now().checked_sub(Duration::from_secs(60)).expect("the machine is up for longer");
+        let busy = Busy { start, since: Default::default() };
+        assert_eq!(busy.longest(), Duration::ZERO);
+        busy.since[2].store(1, Relaxed);
+        busy.note(1, true);
+        assert!(busy.longest() > HANGS);
+        busy.note(2, false);
+        assert!(busy.longest() < HANGS);
+    }
 }
