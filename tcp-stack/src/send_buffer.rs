@@ -103,10 +103,12 @@ mod tests {
             buffer.push(Bytes::from(chunk));
         }
         assert_eq!(buffer.len(), 8);
+        assert_eq!(buffer.memory(), 8 + buffer.chunks.capacity() * size_of::<Chunk<Bytes>>());
         assert_eq!(read(&buffer, 0, 8), b"abcdefgh");
         assert_eq!(read(&buffer, 2, 3), b"cde");
         assert_eq!(read(&buffer, 3, 1), b"d");
         buffer.acknowledge(2);
+        assert_eq!(buffer.memory(), 6 + buffer.chunks.capacity() * size_of::<Chunk<Bytes>>());
         assert_eq!(read(&buffer, 0, 6), b"cdefgh");
         buffer.acknowledge(3);
         assert_eq!((buffer.len(), buffer.chunks.len()), (3, 1));
