@@ -31,30 +31,84 @@ use wireglass_core::tls::TicketSharing;
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A CA for etcd and its clients, and what it has issued: `tls/NAME.pem` and `tls/NAME.key`, `tls/ca.pem`.
+struct Pki {
+    folder: PathBuf,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Pki {
+    fn new(folder: PathBuf) -> Self {
+        fs::create_dir_all(&folder).unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        fs::write(folder.join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { folder, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    /// For this user of etcd's. Returns CA, certificate and key.
+    fn issue(&self, name: &str) -> [String; 3] {
+        let paths =
+            ["ca.pem", &format!("{name}.pem"), &format!("{name}.key")].map(|file| self.folder.join(file));
+        if !paths[1].exists() {
+            let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            let key = rcgen::KeyPair::generate().unwrap();
+            fs::write(&paths[1], params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
+            fs::write(&paths[2], key.serialize_pem()).unwrap();
+            fs::set_permissions(&paths[2], fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        paths.map(|path| path.display().to_string())
+    }
+}
+
 /// etcd, which scripts/setup.sh installs.
 struct Etcd {
     folder: PathBuf,
     ports: [u16; 2],
     child: Option<Child>,
+    /// It asks its clients for certificates.
+    tls: Option<Pki>,
 }
 
 impl Etcd {
     fn start(folder: &Folder) -> Self {
+        Self::start_with(folder, None)
+    }
+
+    fn start_with(folder: &Folder, tls: Option<Pki>) -> Self {
         let port = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (one, other) = (port(), port());
         let ports = [one, other].map(|listener| listener.local_addr().unwrap().port());
-        let mut etcd = Self { folder: folder.path("etcd"), ports, child: None };
+        let mut etcd = Self { folder: folder.path("etcd"), ports, child: None, tls };
         etcd.run();
         etcd
     }
 
     fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[0])
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// `[fleet]` of an engine or an operator with this name.
+    fn section(&self, name: &str) -> String {
+        let tls = self.tls.as_ref().map(|pki| pki.issue(name));
+        let lines = tls.map(|[ca, certificate, key]| {
+            format!("fleet = \"north\"\nca = \"{ca}\"\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n")
+        });
+        format!("[fleet]\nendpoints = [\"{}\"]\nname = \"{name}\"\n{}", self.url(), lines.unwrap_or_default())
     }
 
     fn run(&mut self) {
-        let [client, peer] = self.ports.map(|port| format!("http://127.0.0.1:{port}"));
-        let child = Command::new("etcd")
+        let (client, peer) = (self.url(), format!("http://127.0.0.1:{}", self.ports[1]));
+        let mut command = Command::new("etcd");
+        if let Some([ca, certificate, key]) = self.tls.as_ref().map(|pki| pki.issue("etcd")) {
+            command.args(["--client-cert-auth", "--trusted-ca-file", &ca]);
+            command.args(["--cert-file", &certificate, "--key-file", &key]);
+        }
+        let child = command
             .arg("--data-dir")
             .arg(&self.folder)
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
@@ -68,13 +122,28 @@ impl Etcd {
     }
 
     fn ctl(&self, arguments: &[&str]) -> Output {
+        self.ctl_as("root", arguments)
+    }
+
+    fn ctl_as(&self, user: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new("etcdctl");
+        if let Some([ca, certificate, key]) = self.tls.as_ref().map(|pki| pki.issue(user)) {
+            command.args(["--cacert", &ca, "--cert", &certificate, "--key", &key]);
+        }
         command.args(["--endpoints", &self.url()]).args(arguments).env("ETCDCTL_API", "3");
         command.output().expect("etcdctl: scripts/setup.sh --all installs it")
     }
 
     fn put(&self, key: &str, value: &str) {
         assert!(self.ctl(&["put", "--", key, value]).status.success(), "{key}");
+    }
+
+    /// The keys that begin with this, without it, in order.
+    fn list(&self, prefix: &str) -> Vec<String> {
+        let found = self.ctl(&["get", "--prefix", "--keys-only", prefix]);
+        assert!(found.status.success(), "{prefix}");
+        let found = String::from_utf8(found.stdout).unwrap();
+        found.lines().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect()
     }
 
     fn kill(&mut self) {
@@ -108,9 +177,9 @@ impl Engine {
         let state = folder.path(&format!("state-{name}"));
         fs::create_dir_all(&state).unwrap();
         let text = format!(
-            "{}[fleet]\nendpoints = [\"{}\"]\nname = \"{name}\"\nlease_seconds = 5\nstate_dir = \"{}\"\nkey_file = \"fleet.key\"\n",
+            "{}{}lease_seconds = 5\nstate_dir = \"{}\"\nkey_file = \"fleet.key\"\n",
             GOOD.replace("name = \"lan\"", &format!("name = \"lan-{name}\"")),
-            etcd.url(),
+            etcd.section(name),
             state.display()
         );
         let key = folder.write("fleet.key", "ab".repeat(32));
@@ -202,10 +271,7 @@ struct Operator(PathBuf);
 
 impl Operator {
     fn new(folder: &Folder, etcd: &Etcd) -> Self {
-        Self(folder.write(
-            "operator.toml",
-            format!("[fleet]\nendpoints = [\"{}\"]\nname = \"operator\"\n", etcd.url()),
-        ))
+        Self(folder.write("operator.toml", etcd.section("operator")))
     }
 
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -416,4 +482,89 @@ fn what_one_learns_all_know_within_a_second_and_tickets_have_one_secret() {
     // It takes it back.
     assert_eq!(engines[0].exclusions.remove(unix_now(), |_| true), 1);
     wait("the end of it", || engines[1..].iter().all(|engine| of(engine).is_empty()));
+}
+
+#[test]
+fn old_generations_go_with_their_files_but_not_the_one_in_force() {
+    let (folder, etcd, operator, engines) = fleet_of(&["a"]);
+    let (status, said) = operator.push(&policy(&folder, "first", FIRST), &[]);
+    assert_eq!(status, Some(0), "{said}");
+    let (generations, blobs) =
+        ("/wireglass/wireglass/v1/policy/generation/", "/wireglass/wireglass/blob/v1/");
+    let first = etcd.list(blobs);
+    assert_eq!(first.len(), 2, "{first:?}");
+    // As pushes leave them that were stopped.
+    let blob = |number: u64| format!("{number:064x}/00000");
+    for number in 2..=60 {
+        let file = format!("{{\"path\":\"policy.toml\",\"sha256\":\"{number:064x}\",\"size\":1}}");
+        let manifest = format!("{{\"schema\":1,\"at\":1,\"by\":\"x\",\"files\":[{file}]}}");
+        etcd.put(&format!("{generations}{number}"), &manifest);
+        etcd.put(&format!("{blobs}{}", blob(number)), "x");
+    }
+    let (status, said) = operator.push(&policy(&folder, "second", "[policy]\ndefault = \"bypass\"\n"), &[]);
+    assert_eq!(status, Some(0), "{said}");
+    engines[0].await_generation(61);
+    let mut left: Vec<u64> = etcd.list(generations).iter().map(|number| number.parse().unwrap()).collect();
+    left.sort_unstable();
+    assert_eq!(left, [1].into_iter().chain(13..=61).collect::<Vec<_>>());
+    let files = etcd.list(blobs);
+    assert!(first.iter().all(|file| files.contains(file)), "{files:?}");
+    assert!(
+        files.contains(&blob(13)) && !files.contains(&blob(12)) && !files.contains(&blob(2)),
+        "{files:?}"
+    );
+    let (status, _, said) = operator.run(&["policy", "rollback"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(engines[0].is().generation, 62);
+}
+
+/// docs/fleet.md, "Who may write what": the commands as they are written there, with TLS and certificates as it says.
+#[test]
+fn with_the_roles_that_are_documented_each_may_write_its_own_and_no_more() {
+    let folder = Folder::new();
+    let etcd = Etcd::start_with(&folder, Some(Pki::new(folder.path("tls"))));
+    let document = fs::read_to_string(config_support::repository().join("docs/fleet.md")).unwrap();
+    let documented = document.lines().filter_map(|line| line.strip_prefix("etcdctl "));
+    let more = ["user add operator --no-password", "user grant-role operator wireglass-operator"];
+    let enable = ["user add root --no-password", "user grant-role root root", "auth enable"];
+    for line in documented.chain(more).chain(enable) {
+        let done = etcd.ctl(&line.split(' ').collect::<Vec<_>>());
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    let operator = Operator::new(&folder, &etcd);
+    let engine = Engine::start(&folder, &etcd, "edge-1");
+    wait("the engine", || engine.is().connected);
+    let (status, said) = operator.push(&policy(&folder, "first", FIRST), &[]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(engine.is().generation, 1);
+    engine.exclusions.add(learned(443));
+    let base = "/wireglass/north/v1/";
+    wait("what it has learned", || etcd.list(&format!("{base}engine/edge-1/exclusion/")).len() == 1);
+    wait("the secret of tickets", || engine.tickets.as_ref().unwrap().shared(unix_now()).is_some());
+    let (status, _, said) = operator.run(&["fleet", "drain", "edge-1", "--wait", "30s"]);
+    assert!(status == Some(0) && said.contains("edge-1 is empty"), "{said}");
+
+    let may = |user: &str, key: &str| etcd.ctl_as(user, &["put", key, "x"]).status.success();
+    for key in ["policy/generation/9", "drain/edge-2", "engine/edge-2/presence", "engine/edge-10/ack"] {
+        assert!(!may("edge-1", &format!("{base}{key}")), "{key}");
+    }
+    assert!(
+        !may("edge-1", "/wireglass/north/blob/v1/00/00000") && !may("edge-1", "/wireglass/south/v1/tickets")
+    );
+    assert!(
+        !may("operator", "/wireglass/south/v1/policy/rollout") && !may("nobody", &format!("{base}tickets"))
+    );
+    assert!(may("edge-1", &format!("{base}engine/edge-1/colour")));
+
+    // Whose certificate is of another CA, or who expects one of another CA from etcd, is not heard.
+    let strangers = Pki::new(folder.path("strangers"));
+    let [ca, certificate, key] = strangers.issue("operator");
+    let [good_ca, good_certificate, good_key] = etcd.tls.as_ref().unwrap().issue("operator");
+    let section = etcd.section("operator");
+    let with_their_certificate = section.replace(&good_certificate, &certificate).replace(&good_key, &key);
+    for text in [with_their_certificate, section.replace(&good_ca, &ca)] {
+        let stranger = Operator(folder.write("stranger.toml", text));
+        let (status, out, said) = stranger.run(&["fleet", "status"]);
+        assert!(status == Some(1) && out.is_empty() && said.contains("etcd at"), "{said}");
+    }
 }

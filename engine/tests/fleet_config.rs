@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use config_support::{Folder, GOOD, GOOD_LINES};
 use wireglass::config::{Config, Custody, PolicyFrom, check_policy, control_socket, fleet};
+use wireglass::confine::Needs;
 use wireglass_core::policy::Decision;
 
 const FLEET: &str = "[fleet]\nendpoints = [\"http://127.0.0.1:2379\"]\nname = \"a\"\nstate_dir = \"state\"\n";
@@ -78,6 +79,27 @@ fn keys_are_read_and_not_shown() {
     // An operator's file has nothing else.
     let operator = fleet(&folder.write("operator.toml", FLEET)).unwrap();
     assert!(operator.is_on() && operator.name == "a");
+}
+
+#[test]
+fn threads_that_read_again_may_read_wherever_it_lies() {
+    let folder = Folder::new();
+    for name in ["secret", "elsewhere/state"] {
+        fs::create_dir_all(folder.path(name)).unwrap();
+    }
+    private(&folder, "secret/fleet.key", &"ab".repeat(32));
+    let file = folder.write(
+        "wire.toml",
+        format!("{GOOD}{FLEET}key_file = \"secret/fleet.key\"\n").replace("\"state\"", "\"elsewhere/state\""),
+    );
+    let (key, state) = (folder.path("secret"), folder.path("elsewhere/state"));
+    let engine = Needs::of(&Config::load(&file).unwrap());
+    assert!(engine.read.contains(&key) && engine.fleet_folder == Some(state.clone()), "{engine:?}");
+    // The signer reads the profiles that were pushed, and no key of the fleet's.
+    let signer = Needs::of_signer(&Custody::load(&file).unwrap());
+    assert!(signer.read.contains(&state) && !signer.read.contains(&key), "{signer:?}");
+    let signer = Needs::of_signer(&Custody::load(&folder.write("alone.toml", GOOD)).unwrap());
+    assert!(!signer.read.contains(&state), "{signer:?}");
 }
 
 #[test]

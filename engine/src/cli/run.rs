@@ -116,6 +116,8 @@ struct Signals {
 
 fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Result<Engine, String> {
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
+    // The signer may read there only if it is there when the signer starts.
+    make_folder(&config)?;
     // First: it gets nothing of what is opened here.
     let signer = Signer(Some(SignerClient::start(&config.file)?));
     let fetcher = config.fetch.is_on().then(|| {
@@ -136,7 +138,6 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     let socket = control_socket(&config)?;
     let ids_socket = verdict_socket(&config)?;
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
-    make_folder(&config)?;
     confine::prepare(&config)?;
     let (ports, queues) = open_ports(&config)?;
     // From here on files are opened, and threads started, with what they are to have.

@@ -96,3 +96,58 @@ impl FleetPart {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::link_pass::LinkState;
+    use crate::links::Passing;
+
+    fn part(closes_links: bool) -> FleetPart {
+        FleetPart {
+            #[cfg(feature = "fleet")]
+            thread: None,
+            closes_links,
+            has_closed: false,
+        }
+    }
+
+    #[test]
+    fn links_go_down_when_a_drained_engine_is_empty_and_come_back_when_that_is_undone() {
+        let (set, told) = mpsc::channel();
+        let set_link = move |port: wireglass_core::port::PortId, up: bool| {
+            set.send((port.index(), up)).map_err(|error| error.to_string())
+        };
+        let wires = [("lan".into(), LinkState::Independent)];
+        let passing = Passing::new(Instant::now(), wires, |_| Some(true), set_link);
+        let (log, _events) = crate::log::ring(16);
+        let links = LinkWatch::start(Vec::new, passing, log).expect("a thread");
+        let both = || [(); 2].map(|()| told.recv_timeout(Duration::from_secs(30)).expect("a link is set"));
+
+        let (status, metrics) = (Arc::new(FleetStatus::default()), Metrics::new(&[], 1));
+        metrics.set_fleet(Arc::clone(&status));
+        let decrypted = metrics.workers()[0].flows(FlowPhase::Decrypted);
+        let (mut closing, mut passing) = (part(true), part(false));
+        let mut look = || {
+            closing.look(&metrics, &links);
+            passing.look(&metrics, &links);
+            (closing.has_closed, passing.has_closed)
+        };
+        assert_eq!(look(), (false, false), "empty, but not drained");
+        decrypted.inc();
+        status.set_draining(true);
+        assert_eq!(look(), (false, false), "drained, but not empty");
+        decrypted.dec();
+        assert_eq!(look(), (true, false));
+        assert_eq!(both(), [(0, false), (1, false)]);
+        // One that had begun on the way is no reason to bring them back.
+        decrypted.inc();
+        assert_eq!(look(), (true, false));
+        status.set_draining(false);
+        assert_eq!(look(), (false, false));
+        assert_eq!(both(), [(0, true), (1, true)]);
+    }
+}

@@ -11,7 +11,7 @@ use wireglass_core::tls::{ChainVerifier, Knowledge};
 use wireglass_core::x509::{Provider, SetupError};
 
 use super::reader::{Notes, Table};
-use super::sections::Profiles;
+use super::sections::{Profiles, pushed_to};
 use super::{Ca, Crypto, Faults, Trust, now, read_noting};
 use crate::confine::Mode;
 
@@ -27,7 +27,7 @@ pub struct Custody {
     answers: bool,
     /// How far the signer is confined.
     pub mode: Mode,
-    /// Files that it reads, this one first.
+    /// What it reads, this file first.
     pub(crate) read: Vec<PathBuf>,
 }
 
@@ -60,7 +60,9 @@ impl Custody {
         let answers = document.tables("rule").iter().any(is_page);
         let provider = Crypto::read(document.table("crypto")).provider;
         let mode = document.table("confine").choice("mode", &Mode::NAMED, Mode::default());
-        let read = std::iter::once(file.to_owned()).chain(notes.paths_read()).collect();
+        // The profiles may be in a policy that was pushed.
+        let pushed = pushed_to(&document.table("fleet"));
+        let read = std::iter::once(file.to_owned()).chain(pushed).chain(notes.paths_read()).collect();
         Some(Self { provider, ca: ca?, trust: trust?, profiles: profiles.into_list(), answers, mode, read })
     }
 

@@ -391,8 +391,13 @@ impl<'a> Value<'a> {
     /// A path; relative ones begin at the configuration's folder.
     pub(super) fn path(&self) -> Option<PathBuf> {
         let path = self.path_of_others()?;
-        self.notes.files.borrow_mut().push((path.clone(), self.at(), self.path.clone()));
+        self.reads(&path);
         Some(path)
+    }
+
+    /// This file is read for this value, now and at each reload.
+    pub(super) fn reads(&self, path: &Path) {
+        self.notes.files.borrow_mut().push((path.to_owned(), self.at(), self.path.clone()));
     }
 
     /// The same for a file that is read elsewhere: who reads the configuration may not be able to.

@@ -328,7 +328,7 @@ impl Part {
             let refused = |why: &str| {
                 status.refuse(Refused::Malformed);
                 tracing::warn!(
-                    "fleet: the secret of tickets is not taken: {why}; this engine gives tickets of its own"
+                    "fleet: the secret of tickets is not taken: {why}; this engine goes on with the one that it has"
                 );
             };
             let random = || {

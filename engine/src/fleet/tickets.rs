@@ -111,6 +111,89 @@ impl Tickets {
 fn bytes(digits: &str) -> Option<Vec<u8>> {
     let digits = digits.as_bytes();
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    (digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit)).then_some(())?;
+    (digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit)).then_some(())?;
     digits.chunks_exact(2).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use wireglass_core::x509::Provider;
+
+    use super::*;
+    use crate::fleet::keys::Place;
+
+    const NOW: u64 = 1_800_000_000;
+    const OLD: [u8; 32] = [1; 32];
+    const NEW: [u8; 32] = [2; 32];
+
+    /// An engine that goes by the last secret that it was told.
+    #[derive(Default)]
+    struct Engine(RefCell<Option<TicketSecret>>);
+
+    impl SharedTickets for Engine {
+        fn share(&self, secret: &TicketSecret, _: u64) -> Result<(), SecretRefused> {
+            *self.0.borrow_mut() = Some(secret.clone());
+            Ok(())
+        }
+
+        fn shared(&self, _: u64) -> Option<TicketSecret> {
+            self.0.borrow().clone()
+        }
+    }
+
+    impl Engine {
+        fn rotation(&self) -> Option<u64> {
+            self.shared(NOW).map(|secret| secret.rotation())
+        }
+    }
+
+    fn with(keys: &[[u8; 32]]) -> Tickets {
+        let keys = keys.iter().map(|key| FleetKey::new(key, Provider::default()).expect("a key"));
+        Tickets { fleet: "north".into(), keys: keys.collect(), seen: None, taken: None }
+    }
+
+    /// What came of a look: something was written, or the secret was refused for a cause.
+    fn look(view: &mut View, tickets: &mut Tickets, engine: &Engine) -> (bool, Option<String>) {
+        let mut refused = None;
+        let seen = view.tickets.as_ref().map_or(0, |kept| kept.revision);
+        let wanted = tickets.look(view, engine, NOW, || Some([7; 32]), |why| refused = Some(why.to_owned()));
+        if let Some((value, revision)) = &wanted {
+            assert_eq!(*revision, seen);
+            view.hear(&Place::Tickets, Some(value), seen + 1);
+        }
+        (wanted.is_some(), refused)
+    }
+
+    #[test]
+    fn a_fleet_key_is_changed_one_engine_after_the_other() {
+        let mut view = View::default();
+        let (a, b) = (Engine::default(), Engine::default());
+        let (mut of_a, mut of_b) = (with(&[OLD]), with(&[OLD]));
+        assert_eq!(look(&mut view, &mut of_a, &a), (true, None), "the first one makes the secret");
+        assert_eq!(look(&mut view, &mut of_a, &a), (false, None));
+        assert_eq!(look(&mut view, &mut of_b, &b), (false, None));
+        let rotation = a.rotation();
+        assert!(rotation.is_some() && rotation == b.rotation());
+
+        // The first one is started anew with both keys: it opens with the old one, and seals with the new one.
+        let (a, mut of_a) = (Engine::default(), with(&[NEW, OLD]));
+        assert_eq!(look(&mut view, &mut of_a, &a), (true, None));
+        assert_eq!(look(&mut view, &mut of_a, &a), (false, None), "once");
+        assert_eq!(a.rotation(), rotation, "the same secret");
+        // The other one cannot read that yet: it says so once, keeps what it has, and leaves what is there alone.
+        let unknown = Some(SecretRefused::UnknownKey.to_string());
+        assert_eq!(look(&mut view, &mut of_b, &b), (false, unknown.clone()));
+        assert_eq!(look(&mut view, &mut of_b, &b), (false, None));
+        assert_eq!(b.rotation(), rotation);
+
+        let (b, mut of_b) = (Engine::default(), with(&[NEW, OLD]));
+        assert_eq!((look(&mut view, &mut of_b, &b), b.rotation()), ((false, None), rotation));
+        // The old line is taken out. Who has the old key only is out, too.
+        let (c, mut of_c) = (Engine::default(), with(&[NEW]));
+        assert_eq!((look(&mut view, &mut of_c, &c), c.rotation()), ((false, None), rotation));
+        let (late, mut of_late) = (Engine::default(), with(&[OLD]));
+        assert_eq!((look(&mut view, &mut of_late, &late), late.rotation()), ((false, unknown), None));
+    }
 }

@@ -190,15 +190,20 @@ class Bed:
                       intercept="midstream_grace_seconds = 0")
         engine = Engine(self.binary, segment, folder, self.ca, setup)
         if self.etcd:
-            more = (f'key_file = "{self.etcd.authority.folder}/fleet.key"\nlease_seconds = 5\non_drain = "links"\nstate_dir = "{folder}/state"')
-            (folder / "state").mkdir()
+            # Each in a folder that nothing else of the configuration is in: what threads may read comes from these lines alone.
+            more = (f'key_file = "{self._fleet_key}"\nlease_seconds = 5\non_drain = "links"\n'
+                    f'state_dir = "{self.folder}/state/{self.name(segment.number)}"')
             engine.config.write_text(engine.config.read_text() + self.etcd.section(self.name(segment.number), more))
         return engine
 
+    @property
+    def _fleet_key(self):
+        return self.folder / "fleet-key" / "fleet.key"
+
     def _make_fleet_files(self):
-        key = self.etcd.authority.folder / "fleet.key"
-        key.write_text(os.urandom(32).hex() + "\n")
-        key.chmod(0o600)
+        self._fleet_key.parent.mkdir()
+        self._fleet_key.write_text(os.urandom(32).hex() + "\n")
+        self._fleet_key.chmod(0o600)
         (self.folder / "operator.toml").write_text(self.etcd.section("operator"))
 
     def _make_certificates(self):

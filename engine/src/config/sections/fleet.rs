@@ -170,9 +170,7 @@ impl Fleet {
             }
         };
         let lease = table.integer("lease_seconds", 5..=300, 10);
-        let state_dir = table.value("state_dir", format!("{DEFAULT_STATE:?}"));
-        let state_dir =
-            state_dir.and_then(|value| value.path_of_others()).unwrap_or_else(|| DEFAULT_STATE.into());
+        let state_dir = read_state_dir(table);
         let on_drain =
             table.choice("on_drain", &[("pass", OnDrain::Pass), ("links", OnDrain::Links)], OnDrain::Pass);
         table.finish();
@@ -188,6 +186,17 @@ impl Fleet {
             on_drain,
         }
     }
+}
+
+/// Where a policy that was pushed lies, for who reads nothing else of `[fleet]`; none: the engine is in no fleet.
+pub(in crate::config) fn pushed_to(table: &Table<'_>) -> Option<PathBuf> {
+    let is_on = table.value("endpoints", "[]").is_some_and(|value| !value.items().is_empty());
+    is_on.then(|| read_state_dir(table))
+}
+
+fn read_state_dir(table: &Table<'_>) -> PathBuf {
+    let value = table.value("state_dir", format!("{DEFAULT_STATE:?}"));
+    value.and_then(|value| value.path_of_others()).unwrap_or_else(|| DEFAULT_STATE.into())
 }
 
 /// Its URL, and whether it is asked with TLS. Without, only on this host: what engines do depends on it.
@@ -251,6 +260,7 @@ fn read_tls(table: &Table<'_>, is_on: bool, needs_tls: bool) -> Option<FleetTls>
 fn read_keys(value: &Value<'_>) -> Option<FleetKeys> {
     let path = value.path_of_others()?;
     let path = credential(path, value.text()?).inspect_err(|error| value.say(error)).ok()?;
+    value.reads(&path);
     let text = files::private(&path, "key").inspect_err(|error| value.say(error)).ok()?;
     let keys = FleetKeys::read(&text);
     if keys.is_none() {

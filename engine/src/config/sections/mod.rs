@@ -42,5 +42,6 @@ pub use workers::Workers;
 pub use yara::{YaraSet, YaraSets};
 
 pub(super) use content::Named;
+pub(super) use fleet::pushed_to;
 pub(super) use profiles::Profiles;
 pub(super) use secrets::read_ca_certificates;

@@ -142,9 +142,12 @@ fn read_passphrase(table: &Table<'_>) -> Passphrase {
 
 /// A file's path, or the name of a credential.
 fn private_path(value: &Value<'_>) -> Option<PathBuf> {
-    let path = if value.leaves_ca_keys() { value.path_of_others()? } else { value.path()? };
-    let text = value.text()?;
-    credential(path, text).map_err(|message| value.say(message)).ok()
+    let path = value.path_of_others()?;
+    let path = credential(path, value.text()?).map_err(|message| value.say(message)).ok()?;
+    if !value.leaves_ca_keys() {
+        value.reads(&path);
+    }
+    Some(path)
 }
 
 /// The CA, and the module that its key is reached by.
