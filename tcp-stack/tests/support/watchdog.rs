@@ -311,6 +311,14 @@ impl Watchdog {
                 self.longest = self.longest.max(now - first);
                 (self.timed, self.backoff) = (true, 0);
             }
+            // With SACK, what was sent after the last of what was sent again has not waited for it.
+            if !once && self.sack {
+                let arrived = self.flight.range(..arrived);
+                let resent = arrived.clone().filter(|sent| sent.tainted).map(|sent| sent.last).max();
+                let first =
+                    arrived.filter(|sent| !sent.tainted && Some(sent.at) >= resent).map(|sent| sent.at).min();
+                self.longest = self.longest.max(first.map_or(Duration::ZERO, |first| now - first));
+            }
             // The peer's echo tells which of them it answers, so that timestamps time what was sent again (RFC 7323 4.1).
             if !once && segment.options.timestamps.is_some() {
                 let first = self.flight.range(..arrived).map(|sent| sent.last).min();
