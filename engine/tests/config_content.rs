@@ -126,7 +126,7 @@ action = "allow"
 "#,
         &[
             r#"14: content.on_unparsed: expected one of "block", "allow", found "drop""#,
-            r#"15: content.on_opak: unknown key; known here: page, rule, worker_bytes, on_unparsed, on_opaque, on_undecodable, threads, hold_bytes, timeout_seconds, on_timeout, on_overload, on_oversize, on_icap, on_range"#,
+            r#"15: content.on_opak: unknown key; known here: page, force_hash, rule, worker_bytes, on_unparsed, on_opaque, on_undecodable, threads, hold_bytes, timeout_seconds, on_timeout, on_overload, on_oversize, on_icap, on_range"#,
             r#"18: content.rule[1].action: expected one of "allow", "alert", "block", "inspect", found "bypass""#,
             r#"20: content.rule[2].name: expected a name that no other rule on content has, found "a""#,
             r#"22: content.rule[2].respond: only a rule with action = "block" or "inspect" has this key"#,
@@ -312,6 +312,7 @@ on_timeout = "allow"
 on_overload = "allow"
 on_oversize = "block"
 on_range = "block"
+force_hash = ["md5"]
 on_icap = "allow"
 [[content.rule]]
 name = "both"
@@ -345,12 +346,15 @@ action = "inspect"
     else {
         panic!("{:?}", content.rules)
     };
-    assert_eq!((both.hold, &both.respond, both.hashes.want_md5()), (Some(Hold::Tail), &Respond::Reset, true));
-    assert_eq!((one.hold, &one.respond, one.hashes.want_md5()), (None, &Respond::Page, false));
+    assert_eq!(
+        (both.hold, &both.respond, both.hashes.want_sha256()),
+        (Some(Hold::Tail), &Respond::Reset, true)
+    );
+    assert_eq!((one.hold, &one.respond, one.hashes.want_md5()), (None, &Respond::Page, true));
     let lists = &config.lists.lists;
     assert!(one.hashes.has(lists.id("bad").unwrap()) && !one.hashes.has(lists.id("old").unwrap()));
-    assert_eq!(lists.of_hashes(&both.hashes, &[15; 32], None), Some("bad"));
-    assert_eq!(lists.of_hashes(&both.hashes, &[0; 32], Some(&[15; 16])), Some("old"));
+    assert_eq!(lists.of_hashes(&both.hashes, Some(&[15; 32]), None), Some("bad"));
+    assert_eq!(lists.of_hashes(&both.hashes, None, Some(&[15; 16])), Some("old"));
     // Defaults.
     let content = wireglass::config::Config::load(&folder.write("bare.toml", GOOD)).unwrap().content;
     assert_eq!((content.threads, content.worker_bytes), (1, 134_217_728));
@@ -543,6 +547,7 @@ fn faults_of_inspection() {
         r#"[content]
 hold_bytes = 2000000
 worker_bytes = 1048576
+force_hash = ["sha256", "sha1"]
 [[content.rule]]
 name = "a"
 action = "block"
@@ -569,15 +574,16 @@ inspect = ["list.bad"]
 "#,
         &[
             r#"14: content.hold_bytes: expected at most `content.worker_bytes`, 1048576, found 2000000"#,
-            r#"19: content.rule[1].inspect: only a rule with action = "inspect" has this key"#,
-            r#"20: content.rule[1].hold: only a rule with action = "inspect" has this key"#,
-            r#"21: content.rule[2].inspect: missing: expected what it is looked at for (`inspect = ["list.NAME"]`)"#,
-            r#"27: content.rule[3].inspect: expected at least one name, as "list.malware", found an empty list"#,
-            r#"31: content.rule[4].inspect[1]: no `[signatures.bad]` in this file"#,
-            r#"31: content.rule[4].inspect[2]: no `[[list]]` of the name "bad""#,
-            r#"32: content.rule[4].hold: expected one of "none", "tail", "all", found "some""#,
-            r#"36: content.rule[5].size: a rule with action = "inspect" has no `size`: what has gone on cannot be looked at any more"#,
-            r#"38: content.rule[5].inspect[1]: no `[[list]]` of the name "bad""#,
+            r#"16: content.force_hash[2]: expected one of "sha256", "md5", found "sha1""#,
+            r#"20: content.rule[1].inspect: only a rule with action = "inspect" has this key"#,
+            r#"21: content.rule[1].hold: only a rule with action = "inspect" has this key"#,
+            r#"22: content.rule[2].inspect: missing: expected what it is looked at for (`inspect = ["list.NAME"]`)"#,
+            r#"28: content.rule[3].inspect: expected at least one name, as "list.malware", found an empty list"#,
+            r#"32: content.rule[4].inspect[1]: no `[signatures.bad]` in this file"#,
+            r#"32: content.rule[4].inspect[2]: no `[[list]]` of the name "bad""#,
+            r#"33: content.rule[4].hold: expected one of "none", "tail", "all", found "some""#,
+            r#"37: content.rule[5].size: a rule with action = "inspect" has no `size`: what has gone on cannot be looked at any more"#,
+            r#"39: content.rule[5].inspect[1]: no `[[list]]` of the name "bad""#,
         ],
     );
 }

@@ -222,7 +222,7 @@ fn file() -> FileEvent {
         stream: 7,
         file_name: Some("setup.exe".into()),
         kind: Some(FileType::Exe),
-        facts: Some(FileFacts { size: 4711, sha256: [9; 32], md5: Some([7; 16]) }),
+        facts: Some(FileFacts { size: 4711, sha256: Some([9; 32]), md5: Some([7; 16]) }),
         coded: 99,
         http: HttpEvent { status: None, ..judged_http() },
     }

@@ -32,7 +32,7 @@ impl<'a> FileInfo<'a> {
             gaps: false,
             state: if facts.is_some() { "CLOSED" } else { "TRUNCATED" },
             md5: facts.and_then(|facts| facts.md5).map(|md5| hex(&md5)),
-            sha256: facts.map(|facts| hex(&facts.sha256)),
+            sha256: facts.and_then(|facts| facts.sha256).map(|sha256| hex(&sha256)),
             stored: false,
             size: facts.map_or(event.coded, |facts| facts.size),
             tx_id: event.http.tx_id,

@@ -8,8 +8,8 @@ use tcp_stack::Duration;
 use wireglass_core::content::{FileType, Page, SignatureMask};
 use wireglass_core::icap::Method;
 use wireglass_core::policy::{
-    ContentAction, ContentRule, Direction, FieldEdit, Glob, HeaderRule, Hold, Inspect, Inspection, ListKind,
-    OnRange, OnUnread, Respond, TextPattern, is_editable,
+    ContentAction, ContentRule, Direction, FieldEdit, Glob, HashLists, HeaderRule, Hold, Inspect, Inspection,
+    ListKind, OnRange, OnUnread, Respond, TextPattern, is_editable,
 };
 
 use super::rules::read_network;
@@ -27,6 +27,8 @@ const ACTIONS: &[(&str, Action)] = &[
     ("inspect", Action::Inspect),
 ];
 const HOLDS: &[(&str, Hold)] = &[("none", Hold::None), ("tail", Hold::Tail), ("all", Hold::All)];
+/// Hashes of files.
+const HASHES: &[(&str, ListKind)] = &[("sha256", ListKind::Sha256), ("md5", ListKind::Md5)];
 const ON_RANGE: &[(&str, OnRange)] =
     &[("strip", OnRange::Strip), ("block", OnRange::Block), ("allow", OnRange::Allow)];
 /// More threads than any machine has cores.
@@ -94,6 +96,7 @@ impl Content {
             None
         });
         let mut names = HashSet::new();
+        let forced = read_forced_hashes(&table);
         let rules = table.tables("rule").into_iter();
         // Whoever waits for an answer from the network, or looks for seconds, is no worker.
         let least_threads = usize::from(!named.icap.servers.is_empty() || !named.yara.sets.is_empty());
@@ -105,7 +108,7 @@ impl Content {
             threads: table.integer("threads", least_threads..=MAX_THREADS, 1),
             worker_bytes,
             inspection: read_inspection(&table, worker_bytes),
-            rules: rules.filter_map(|table| read_rule(&table, profiles, named, &mut names)).collect(),
+            rules: rules.filter_map(|table| read_rule(&table, profiles, named, &mut names, forced)).collect(),
             headers: document
                 .tables("header")
                 .into_iter()
@@ -142,11 +145,25 @@ fn read_inspection(table: &Table<'_>, worker_bytes: usize) -> Inspection {
     }
 }
 
+/// What events say of each body that is looked at, whatever lists ask for.
+fn read_forced_hashes(table: &Table<'_>) -> HashLists {
+    let mut hashes = HashLists::default();
+    let items = table.value("force_hash", "none").map(|value| value.items()).unwrap_or_default();
+    for kind in items.into_iter().filter_map(|item| item.choice(HASHES)) {
+        match kind {
+            ListKind::Md5 => hashes.force_md5(),
+            _ => hashes.force_sha256(),
+        }
+    }
+    hashes
+}
+
 fn read_rule<'a>(
     table: &Table<'a>,
     profiles: &Profiles,
     named: Named<'_>,
     names: &mut HashSet<&'a str>,
+    forced: HashLists,
 ) -> Option<ContentRule> {
     let Named { lists, signatures, .. } = named;
     let name = table.required("name", "a name for the logs").and_then(|value| {
@@ -158,7 +175,7 @@ fn read_rule<'a>(
     });
     let direction = table.value("direction", "any");
     let chosen = direction.as_ref().and_then(|value| value.choice(DIRECTIONS));
-    let action = read_action(table, named, chosen);
+    let action = read_action(table, named, chosen, forced);
     let hosts = |value: &Value<'_>| lists.named_by(value, &[ListKind::Domain, ListKind::Url]);
     let addresses = |value: &Value<'_>| lists.named_by(value, &[ListKind::Ip]);
     let (source, source_list) = table.any_of_or_list("source", |value| read_network(&value), addresses);
@@ -237,7 +254,12 @@ fn read_types(value: &Value<'_>) -> Option<Vec<FileType>> {
     Some(types)
 }
 
-fn read_action(table: &Table<'_>, named: Named<'_>, direction: Option<Direction>) -> Option<ContentAction> {
+fn read_action(
+    table: &Table<'_>,
+    named: Named<'_>,
+    direction: Option<Direction>,
+    forced: HashLists,
+) -> Option<ContentAction> {
     let action = table
         .required("action", "\"allow\", \"alert\", \"block\" or \"inspect\"")
         .and_then(|value| value.choice(ACTIONS));
@@ -265,17 +287,22 @@ fn read_action(table: &Table<'_>, named: Named<'_>, direction: Option<Direction>
                 table.missing("inspect", "what it is looked at for (`inspect = [\"list.NAME\"]`)");
                 return None;
             };
-            let inspect = read_inspectors(&inspect, named, direction)?;
+            let inspect = read_inspectors(&inspect, named, direction, forced)?;
             ContentAction::Inspect(Inspect { hold, respond: respond?, ..inspect })
         }
     })
 }
 
 /// `inspect = ["list.malware", "secrets", "icap.av", "yara.malware"]`.
-fn read_inspectors(value: &Value<'_>, named: Named<'_>, direction: Option<Direction>) -> Option<Inspect> {
+fn read_inspectors(
+    value: &Value<'_>,
+    named: Named<'_>,
+    direction: Option<Direction>,
+    hashes: HashLists,
+) -> Option<Inspect> {
     let method = if direction == Some(Direction::Request) { Method::Reqmod } else { Method::Respmod };
     let Named { lists, signatures, icap, yara } = named;
-    let mut inspect = Inspect::default();
+    let mut inspect = Inspect { hashes, ..Inspect::default() };
     let items = value.items();
     if items.is_empty() && value.is_list() {
         value.expected("at least one name, as \"list.malware\"");

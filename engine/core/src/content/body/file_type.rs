@@ -1,5 +1,7 @@
 //! The type of a file, by its first bytes: whatever its name is, and whatever its sender calls it.
 
+use memchr::memmem;
+
 use super::zip;
 
 /// A file that is none of the types is known to be none when so many bytes of it have come: where a PDF may begin.
@@ -108,7 +110,7 @@ impl FileType {
             return Some(kind);
         }
         // What is known first stands, so that nothing that follows makes another type of it.
-        let pdf = bytes.windows(5).take(ENOUGH).position(|window| window == b"%PDF-");
+        let pdf = memmem::find(&bytes[..bytes.len().min(ENOUGH + 4)], b"%PDF-");
         let is_tar = bytes.get(TAR_AT..).is_some_and(|rest| rest.starts_with(b"ustar"));
         match pdf {
             Some(at) if at < TAR_AT || !is_tar => Some(Self::Pdf),

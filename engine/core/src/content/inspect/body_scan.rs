@@ -31,8 +31,9 @@ pub struct BodyScan {
     first: Vec<u8>,
     kind: Option<FileType>,
     size: u64,
-    sha256: Sha256,
-    /// None: no list asks for it.
+    /// None: nobody asks for it.
+    sha256: Option<Sha256>,
+    /// Likewise.
     md5: Option<Md5>,
     lists: Arc<Lists>,
     asked: HashLists,
@@ -93,9 +94,9 @@ pub enum Found {
 pub struct FileFacts {
     /// Octets, decoded.
     pub size: u64,
-    /// Of these.
-    pub sha256: [u8; 32],
-    /// Likewise, where a list asks for it.
+    /// Of these, where a list or the log asks for it.
+    pub sha256: Option<[u8; 32]>,
+    /// Likewise.
     pub md5: Option<[u8; 16]>,
 }
 
@@ -114,7 +115,7 @@ impl BodyScan {
             first: Vec::new(),
             kind: None,
             size: 0,
-            sha256: Sha256::new(),
+            sha256: asked.want_sha256().then(Sha256::new),
             md5: asked.want_md5().then(Md5::new),
             lists,
             asked,
@@ -126,8 +127,10 @@ impl BodyScan {
 
     /// Likewise, where the type decides what it is asked about: the first of these that is for it, if there is one.
     pub fn by_type(codings: Codings, lists: Arc<Lists>, by_type: Vec<Asked>) -> Self {
+        // Until the type is known, whatever one of them would want.
+        let sha256 = by_type.iter().any(|asked| asked.hashes.want_sha256()).then(Sha256::new);
         let md5 = by_type.iter().any(|asked| asked.hashes.want_md5()).then(Md5::new);
-        Self { md5, by_type, ..Self::new(codings, lists, HashLists::default(), Vec::new()) }
+        Self { sha256, md5, by_type, ..Self::new(codings, lists, HashLists::default(), Vec::new()) }
     }
 
     /// Bytes of memory that it holds, with its own size; the lists are everybody's.
@@ -172,7 +175,9 @@ impl BodyScan {
         let mut hit = None;
         let flow = decoder.push(coded, &mut |plain| {
             *size += plain.len() as u64;
-            sha256.update(plain);
+            if let Some(sha256) = sha256 {
+                sha256.update(plain);
+            }
             if let Some(md5) = md5 {
                 md5.update(plain);
             }
@@ -184,6 +189,8 @@ impl BodyScan {
                 if !by_type.is_empty() {
                     let Some(kind) = *kind else { return ControlFlow::Continue(()) };
                     (*asked, *scanners) = of_type(std::mem::take(by_type), kind);
+                    *sha256 = sha256.take().filter(|_| asked.want_sha256());
+                    *md5 = md5.take().filter(|_| asked.want_md5());
                     hit = ask_all(scanners, failed, |scanner| scanner.feed(first));
                     rest = &plain[taken..];
                 }
@@ -206,10 +213,10 @@ impl BodyScan {
         let hit = self.settle_type();
         let facts = FileFacts {
             size: self.size,
-            sha256: self.sha256.finalize_reset().into(),
+            sha256: self.sha256.as_mut().map(|sha256| sha256.finalize_reset().into()),
             md5: self.md5.as_mut().map(|md5| md5.finalize_reset().into()),
         };
-        let listed = self.lists.of_hashes(&self.asked, &facts.sha256, facts.md5.as_ref());
+        let listed = self.lists.of_hashes(&self.asked, facts.sha256.as_ref(), facts.md5.as_ref());
         let listed = listed.map(|list| Hit::new(format!("list.{list}").into(), "hash"));
         let hit =
             hit.or(listed).or_else(|| ask_all(&mut self.scanners, &mut self.failed, |scanner| scanner.end()));
@@ -231,6 +238,8 @@ impl BodyScan {
         }
         let kind = *self.kind.get_or_insert(FileType::Unknown);
         (self.asked, self.scanners) = of_type(std::mem::take(&mut self.by_type), kind);
+        self.sha256 = self.sha256.take().filter(|_| self.asked.want_sha256());
+        self.md5 = self.md5.take().filter(|_| self.asked.want_md5());
         if self.first.is_empty() {
             return None;
         }
@@ -413,6 +422,40 @@ mod tests {
                 let Found::Hit(hit, Some(_)) = look(scan, b"", true).found else { panic!("{by} {len}") };
                 assert_eq!(&*hit.by, by, "{len}");
             }
+        }
+    }
+
+    #[test]
+    fn hashes_are_those_that_somebody_asks_for() {
+        let none = HashLists::default();
+        let (mut sha256, mut md5) = (none, none);
+        sha256.force_sha256();
+        md5.force_md5();
+        let known = |scan: BodyScan, octets: &[u8]| {
+            let Found::Clean(facts) = look(Box::new(scan), octets, true).found else {
+                panic!("nothing finds")
+            };
+            let right: ([u8; 32], [u8; 16]) = (Sha256::digest(octets).into(), Md5::digest(octets).into());
+            assert!(
+                facts.sha256.is_none_or(|hash| hash == right.0)
+                    && facts.md5.is_none_or(|hash| hash == right.1)
+            );
+            (facts.sha256.is_some(), facts.md5.is_some())
+        };
+        let by_rule = |asked| BodyScan::new(Codings::default(), Arc::default(), asked, Vec::new());
+        for (asked, expected) in [(none, (false, false)), (sha256, (true, false)), (md5, (false, true))] {
+            assert_eq!(known(by_rule(asked), b"\x7fELF"), expected);
+        }
+        // Of two rules the type chooses one, late: no octet is missing in what that one asks for.
+        let by_type = || {
+            let asked =
+                |kinds: &[FileType], hashes| Asked { kinds: kinds.to_vec(), hashes, scanners: Vec::new() };
+            let by_type = vec![asked(&[FileType::Elf], sha256), asked(&[], md5)];
+            BodyScan::by_type(Codings::default(), Arc::default(), by_type)
+        };
+        for len in [0, 20_000] {
+            assert_eq!(known(by_type(), &[b"\x7fELF", &vec![b'x'; len][..]].concat()), (true, false));
+            assert_eq!(known(by_type(), &[b"text", &vec![b'x'; len][..]].concat()), (false, true));
         }
     }
 

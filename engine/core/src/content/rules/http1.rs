@@ -323,7 +323,11 @@ impl Http1Rules {
         }
         let direction = &mut self.directions[from];
         let len = up_to.saturating_sub(direction.decided) as usize;
-        let bytes = direction.held[..len.min(direction.held.len())].to_vec();
+        let bytes = if direction.held.len() <= len {
+            std::mem::take(&mut direction.held)
+        } else {
+            direction.held[..len].to_vec()
+        };
         let is_whole = bytes.len() == len;
         self.drop(from, up_to, decisions);
         self.lanes[from].push(bytes);

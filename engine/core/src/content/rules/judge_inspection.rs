@@ -38,7 +38,8 @@ impl Judge {
             return Begun::Not(Ruling::Pass);
         };
         let (hold, respond) = (inspect.hold, inspect.respond.clone());
-        if !has_begun && self.was_late(rule, head, fields, decisions) {
+        let names = self.late_names(head, fields);
+        if !has_begun && self.was_late(rule, names.as_ref(), decisions) {
             head.verdict = Some(ContentVerdict::Blocked);
             let name = self.policy.name(rule).clone();
             self.alert(Some(&name), Reason::ContentBlocked, place, head);
@@ -58,7 +59,6 @@ impl Judge {
         };
         let Asked { hashes, scanners, .. } = self.asked_by(rule, head);
         let scan = BodyScan::new(codings, self.policy.lists().clone(), hashes, scanners);
-        let names = self.late_names(head, fields);
         self.begin(Begin { names, hold, kind, has_begun, ..self.beginning(rule, head, fields, scan) })
     }
 
@@ -145,14 +145,8 @@ impl Judge {
         Begun::Inspects(Box::new(Inspection::new(Begin { question: self.questions, ..begin })))
     }
 
-    fn was_late(
-        &self,
-        rule: ContentRuleId,
-        head: &HttpEvent,
-        fields: &Fields,
-        decisions: &Decisions,
-    ) -> bool {
-        let (Some(now), Some(names)) = (decisions.now(), self.late_names(head, fields)) else { return false };
+    fn was_late(&self, rule: ContentRuleId, names: Option<&LateNames>, decisions: &Decisions) -> bool {
+        let (Some(now), Some(names)) = (decisions.now(), names) else { return false };
         self.policy.was_late(rule, &names.each_ref().map(|name| &**name), now)
     }
 

@@ -40,19 +40,24 @@ impl BitMap {
     }
 
     /// Its word, and its bits there.
-    fn place(&self, gram: u64) -> (usize, u64) {
+    fn place(&self, gram: u64) -> (usize, u32, u32) {
         let hash = gram.wrapping_mul(FACTOR);
-        ((hash >> 40) as usize & (self.words.len() - 1), 1 << (hash >> 58) | 1 << (hash >> 34 & 63))
+        ((hash >> 40) as usize & (self.words.len() - 1), (hash >> 58) as u32, (hash >> 34 & 63) as u32)
     }
 
     fn insert(&mut self, gram: u64) {
-        let (word, bits) = self.place(gram);
-        self.words[word] |= bits;
+        let (word, first, second) = self.place(gram);
+        self.words[word] |= 1 << first | 1 << second;
+    }
+
+    /// The lowest bit says whether it has it; looks are put together before one of them is asked for.
+    fn bit(&self, gram: u64) -> u64 {
+        let (word, first, second) = self.place(gram);
+        self.words.get(word).map_or(0, |word| word >> first & word >> second)
     }
 
     fn has(&self, gram: u64) -> bool {
-        let (word, bits) = self.place(gram);
-        self.words.get(word).is_some_and(|word| word & bits == bits)
+        self.bit(gram) & 1 == 1
     }
 
     fn memory(&self) -> usize {
@@ -139,11 +144,11 @@ impl<const M: usize, const Q: usize> LiteralFilter<M, Q> {
         {
             let has = |look: usize| {
                 let at = Self::STRIDE * (look + 1) - 1;
-                gram::<Q>(window, at).is_none_or(|gram| self.grams.has(gram))
+                gram::<Q>(window, at).map_or(1, |gram| self.grams.bit(gram))
             };
             // One branch for all of them.
-            if has(0) | has(1) | has(2) | has(3) {
-                return from + Self::STRIDE * (0..LOOKS).take_while(|look| !has(*look)).count();
+            if (has(0) | has(1) | has(2) | has(3)) & 1 == 1 {
+                return from + Self::STRIDE * (0..LOOKS).take_while(|look| has(*look) & 1 == 0).count();
             }
             from += step;
         }

@@ -3,11 +3,13 @@
 use super::table::{HashedTable, Key};
 use super::{ListId, ListMask};
 
-/// The lists of hashes that are asked about a file.
+/// The lists of hashes that are asked about a file, and the hashes that events have although no list asks for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HashLists {
     sha256: ListMask,
     md5: ListMask,
+    forces_sha256: bool,
+    forces_md5: bool,
 }
 
 impl HashLists {
@@ -21,14 +23,29 @@ impl HashLists {
         self.md5.insert(list);
     }
 
+    /// Events have the SHA-256 hash, whatever lists ask for.
+    pub fn force_sha256(&mut self) {
+        self.forces_sha256 = true;
+    }
+
+    /// Likewise the MD5 hash.
+    pub fn force_md5(&mut self) {
+        self.forces_md5 = true;
+    }
+
     /// A list is among them.
     pub fn has(&self, list: ListId) -> bool {
         (self.sha256 | self.md5).has(list)
     }
 
-    /// MD5 is asked for; SHA-256 always is, as events have it.
+    /// SHA-256 is asked for.
+    pub fn want_sha256(&self) -> bool {
+        self.forces_sha256 || !self.sha256.is_empty()
+    }
+
+    /// MD5 is asked for.
     pub fn want_md5(&self) -> bool {
-        !self.md5.is_empty()
+        self.forces_md5 || !self.md5.is_empty()
     }
 
     pub(super) fn sha256(&self) -> ListMask {

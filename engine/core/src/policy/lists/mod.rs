@@ -152,10 +152,16 @@ impl Lists {
         self.digests.keyed_hash(texts)
     }
 
-    /// The first of the asked lists that a file is on, by its hashes.
-    pub fn of_hashes(&self, asked: &HashLists, sha256: &[u8; 32], md5: Option<&[u8; 16]>) -> Option<&str> {
+    /// The first of the asked lists that a file is on, by those hashes of it that are known.
+    pub fn of_hashes(
+        &self,
+        asked: &HashLists,
+        sha256: Option<&[u8; 32]>,
+        md5: Option<&[u8; 16]>,
+    ) -> Option<&str> {
+        let by_sha256 = sha256.map(|sha256| self.digests.find(sha256) & asked.sha256()).unwrap_or_default();
         let by_md5 = md5.map(|md5| self.digests.find(md5) & asked.md5()).unwrap_or_default();
-        let on = self.digests.find(sha256) & asked.sha256() | by_md5;
+        let on = by_sha256 | by_md5;
         on.iter().next().and_then(|id| self.get(id)).map(|list| list.name.as_str())
     }
 
