@@ -7,9 +7,9 @@ set -euo pipefail
 declare -A crate_of=(
     [segment]=tcp-stack [reassembly]=tcp-stack [connection]=tcp-stack
     [packet]=engine [lenient]=engine [fragments]=engine [client_hello]=engine [http1]=engine [http1_rules]=engine [http2]=engine [http2_relay]=engine
-    [certificate]=engine [fetched]=engine [relay]=engine [quic]=engine [starttls]=engine [body]=engine [icap]=engine [signatures]=engine
+    [certificate]=engine [server_flight]=engine [fetched]=engine [relay]=engine [quic]=engine [starttls]=engine [body]=engine [icap]=engine [signatures]=engine
 )
-order=(segment reassembly connection packet lenient fragments client_hello http1 http1_rules http2 http2_relay certificate fetched relay quic starttls body icap signatures)
+order=(segment reassembly connection packet lenient fragments client_hello http1 http1_rules http2 http2_relay certificate server_flight fetched relay quic starttls body icap signatures)
 
 usage() {
     cat <<EOF
@@ -30,6 +30,7 @@ hold no unsafe code of ours, so they are built without a sanitizer. The last lin
                 http1_rules   rules and changed heads on HTTP/1, with another reader behind
                 http2_relay   rules on HTTP/2 between two ends that say anything, with a reader behind
                 certificate   certificates in words
+                server_flight a server's first flight, cut in any way
                 fetched       CRLs, OCSP responses and issuers that were fetched, and their addresses
                 relay         TLS records between two ends that say anything
                 quic          the first packets of QUIC, well encrypted

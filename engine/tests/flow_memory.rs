@@ -9,6 +9,7 @@ use support::rules::{Action, Rules};
 use wireglass::simulate::Engine;
 use wireglass_core::policy::Ports;
 use wireglass_core::reason::{InspectorOff, Reason};
+use wireglass_core::tls::ServerUnread;
 use wireglass_testbed::{Duration, Instant, Middle, PortSide, Session, Step};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -276,4 +277,87 @@ fn prefixes_stay_within_the_budget() {
     assert!(most > budget / 2, "{most} bytes held: no pressure at all");
     assert!(most <= budget + ONE_CALL, "{most} bytes held");
     assert!(wire.engine.counters()[0].ended(Reason::ResourceMemory) > 0);
+}
+
+/// Bypasses all but the server's name, once the name is known.
+fn bypassing(budget: usize) -> Setup {
+    let rules =
+        Rules { ports: Ports::Any, by_name: Some(Action::Decrypt), ..Rules::default_is(Action::Bypass) };
+    Setup { rules, ..setup(budget) }
+}
+
+/// What a server of TLS 1.2 says: nearly all of a long certificate; and what it says later.
+fn long_flight() -> (Vec<u8>, Vec<u8>) {
+    let record = |body: &[u8]| [&[22, 3, 3], &(body.len() as u16).to_be_bytes(), body].concat();
+    let hello = [[2, 0, 0, 38, 3, 3].as_slice(), &[7; 32], &[0, 0xc0, 0x2f, 0]].concat();
+    let certificate = [[11].as_slice(), &45_000_u32.to_be_bytes()[1..], &[0; 44_990]].concat();
+    let flight = std::iter::once(&hello[..]).chain(certificate.chunks(16_000)).flat_map(record).collect();
+    (flight, record(&[0; 10]))
+}
+
+/// A bypassed flow whose server stops in the middle of its certificate. Returns how much it says in the end.
+fn stalling(run: &mut Run, hello: &[u8], number: u16, pause: Duration) -> usize {
+    let (flight, rest) = long_flight();
+    let all = flight.len() + rest.len();
+    let client = vec![Step::Send(hello.to_vec()), Step::Receive(all), Step::Pause(NEVER)];
+    let server = vec![
+        Step::Receive(hello.len()),
+        Step::Send(flight),
+        Step::Pause(pause),
+        Step::Send(rest),
+        Step::Pause(NEVER),
+    ];
+    run.connect_ports(41_000 + number, 2_000 + number, Session::plain(client), Session::plain(server));
+    all
+}
+
+/// Why servers of bypassed flows were not read to the end.
+fn unread(run: &Run) -> Vec<&'static str> {
+    let seen = run.tls_events().into_iter().filter_map(|tls| tls.server.as_ref());
+    seen.map(|server| server.unread.map_or("read", ServerUnread::name)).collect()
+}
+
+#[test]
+fn a_server_that_stalls_is_waited_for_ten_seconds() {
+    let mut run = Lab::new().hosts(&bypassing(64 << 20));
+    let all = stalling(&mut run, &hello("stalled.example"), 0, SECOND * 20);
+    run.settle(SECOND * 9);
+    assert!(run.tls_events().is_empty() && held(&run) > 45_000, "{} bytes held", held(&run));
+    run.settle(SECOND * 2);
+    assert_eq!(unread(&run), ["timeout"]);
+    assert!(held(&run) < 4_000, "{} bytes held", held(&run));
+    assert!(run.client().received.len() < all);
+    run.settle(SECOND * 12);
+    assert_eq!((run.client().received.len(), run.tls_events().len()), (all, 1), "the flow goes on");
+}
+
+#[test]
+fn servers_that_stall_leave_the_memory_to_others() {
+    let (lab, budget, hello) = (Lab::new(), 4 << 20, hello("stalled.example"));
+    let mut run = lab.hosts(&bypassing(budget));
+    let (mut most, mut all) = (0, 0);
+    for number in 0..120 {
+        all = stalling(&mut run, &hello, number, SECOND * 20);
+        run.settle(Duration::from_millis(10));
+        most = most.max(held(&run));
+    }
+    run.settle(SECOND * 2);
+    most = most.max(held(&run));
+    assert!(most > budget / 2 && most <= budget / 4 * 3 + ONE_CALL, "{most} bytes held");
+    let told = unread(&run).len();
+    assert!((10..110).contains(&told), "{told} of 120 were told of for lack of memory");
+
+    // Who needs memory gets what was held of the others.
+    for number in 200..208 {
+        let exchange = support::Exchange::new(number.into(), 10, 1_000_000);
+        let (client, server) = lab.sessions(exchange.client(), exchange.server());
+        run.connect_ports(41_000 + number, 2_000 + number, client.slow(20_000, NEVER), server);
+    }
+    run.settle(SECOND * 3);
+    assert!(unread(&run).len() > told, "{told} as before");
+    assert!(unread(&run).iter().all(|why| *why == "memory"), "{:?}", unread(&run));
+    assert_eq!(run.counters().ended(Reason::ResourceMemory), 0);
+    run.settle(SECOND * 20);
+    assert!(run.flow_events().is_empty() && run.engine().flows() == 128);
+    assert!((0..120).all(|number| run.client_of(number).received.len() == all), "bypassed flows go on");
 }

@@ -31,10 +31,12 @@ pub enum Class {
     Undecided = 2,
     /// Passes as it is.
     Bypassed = 3,
+    /// Likewise, and what its server says is read. A list of its own, but policy and metrics call it bypassed.
+    Watched = 4,
     /// Terminated here, after the handshakes.
-    Decrypted = 4,
+    Decrypted = 5,
     /// Likewise, and it holds memory that others may need. A list of its own, but policy and metrics call it decrypted.
-    Holding = 5,
+    Holding = 6,
 }
 
 impl Class {
@@ -48,7 +50,7 @@ impl Class {
             Self::Opening => &[Self::Opening],
             Self::Blocked => &[Self::Blocked],
             Self::Undecided => &[Self::Undecided],
-            Self::Bypassed => &[Self::Bypassed],
+            Self::Bypassed | Self::Watched => &[Self::Bypassed, Self::Watched],
             Self::Decrypted | Self::Holding => &[Self::Decrypted, Self::Holding],
         }
     }
@@ -59,7 +61,7 @@ impl Class {
             Self::Opening => "opening",
             Self::Blocked => "blocked",
             Self::Undecided => "undecided",
-            Self::Bypassed => "bypassed",
+            Self::Bypassed | Self::Watched => "bypassed",
             Self::Decrypted | Self::Holding => "decrypted",
         }
     }
@@ -368,8 +370,15 @@ mod tests {
         assert_eq!((table.count(Class::Opening), table.count(Class::Decrypted)), (2, 1));
     }
 
-    const LISTS: [Class; CLASSES] =
-        [Class::Opening, Class::Blocked, Class::Undecided, Class::Bypassed, Class::Decrypted, Class::Holding];
+    const LISTS: [Class; CLASSES] = [
+        Class::Opening,
+        Class::Blocked,
+        Class::Undecided,
+        Class::Bypassed,
+        Class::Watched,
+        Class::Decrypted,
+        Class::Holding,
+    ];
 
     #[test]
     fn every_list_is_one_of_a_class_that_policy_knows() {

@@ -44,4 +44,4 @@ macro_rules! targets {
     };
 }
 
-targets! { packet lenient fragments client_hello http1 http1_rules http2 http2_relay certificate fetched relay quic starttls body icap signatures }
+targets! { packet lenient fragments client_hello http1 http1_rules http2 http2_relay certificate server_flight fetched relay quic starttls body icap signatures }

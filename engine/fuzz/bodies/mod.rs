@@ -19,6 +19,7 @@ pub mod lenient;
 pub mod packet;
 pub mod quic;
 pub mod relay;
+pub mod server_flight;
 pub mod signatures;
 pub mod starttls;
 pub mod tls_peer;

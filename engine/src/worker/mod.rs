@@ -247,7 +247,7 @@ impl<IO: Io> Worker<IO> {
         if self.backlog == 0 {
             self.expire_fragments();
             done += self.run_timers(now);
-            done += self.shed_idle() + self.shed_memory();
+            done += self.shed_watched() + self.shed_idle() + self.shed_memory();
         }
         if self.verdicts.is_waiting() {
             done += self.take_verdicts();

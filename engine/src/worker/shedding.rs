@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use tcp_stack::{Duration, Instant};
 use wireglass_core::fairness::{LEAST_IDLE, Pressure, YOUNG, reserved};
+use wireglass_core::flow::Flow;
 use wireglass_core::flow_table::{Class, FlowId};
 use wireglass_core::port::Io;
 use wireglass_core::reason::Reason;
@@ -49,7 +50,7 @@ impl<IO: Io> Worker<IO> {
             Class::Opening | Class::Undecided => {
                 self.table.count(class) <= reserved(self.table.capacity()) && self.idle(id) < YOUNG
             }
-            Class::Bypassed | Class::Decrypted | Class::Holding => self.idle(id) < YOUNG,
+            Class::Bypassed | Class::Watched | Class::Decrypted | Class::Holding => self.idle(id) < YOUNG,
         }
     }
 
@@ -77,6 +78,22 @@ impl<IO: Io> Worker<IO> {
             ended += 1;
         }
         ended
+    }
+
+    /// Memory is short: bypassed flows whose servers are read give theirs back, and go on. Returns how many.
+    pub(super) fn shed_watched(&mut self) -> usize {
+        let mut freed = 0;
+        while freed < EACH_TURN
+            && let Some(id) = self.next_watched()
+        {
+            self.with_flow(id, Flow::stop_watching);
+            freed += 1;
+        }
+        freed
+    }
+
+    fn next_watched(&self) -> Option<FlowId> {
+        if self.cx.budget.may_watch() { None } else { self.table.first(Class::Watched) }
     }
 
     /// Memory is nearly used up, and new flows that would be decrypted are refused: has decrypted flows give way that have been
@@ -110,8 +127,11 @@ impl<IO: Io> Worker<IO> {
         }
     }
 
-    /// When [`Self::shed_idle`] or [`Self::shed_memory`] have something to do, if room is short.
+    /// When [`Self::shed_watched`], [`Self::shed_idle`] or [`Self::shed_memory`] have something to do, if room is short.
     pub(super) fn next_to_shed(&self) -> Option<Instant> {
+        if self.next_watched().is_some() {
+            return Some(self.cx.now);
+        }
         let all = self.next_to_age().into_iter().chain(self.next_to_give_memory());
         all.map(|(_, at)| at).min()
     }
@@ -135,7 +155,7 @@ impl<IO: Io> Worker<IO> {
                 // They have a few seconds in any case.
                 Class::Blocked => Pressure::NONE,
                 Class::Decrypted | Class::Holding => both,
-                Class::Opening | Class::Undecided | Class::Bypassed => places,
+                Class::Opening | Class::Undecided | Class::Bypassed | Class::Watched => places,
             };
             let id = self.first(*class).filter(|_| pressure > Pressure::NONE)?;
             Some((id, table.get(id)?.flow.active() + pressure.shrink(limits.idle_time)))

@@ -33,6 +33,7 @@ impl<IO: Io> Flow<IO> {
             Phase::Bypassed(bypassed) if !bypassed.has_begun() => Class::Opening,
             // One segment makes it, with any sender's address: until both ends have spoken it is worth no more than a SYN.
             Phase::Bypassed(_) if self.midstream && self.is_one_sided() => Class::Opening,
+            Phase::Bypassed(bypassed) if bypassed.watched => Class::Watched,
             Phase::Bypassed(_) => Class::Bypassed,
             Phase::Blocked(_) => Class::Blocked,
             Phase::Adopted(adopted) if !adopted.is_handshaking() && memory < HOLDING => Class::Decrypted,

@@ -70,6 +70,11 @@ impl Budget {
         self.held < self.total / 8 * NEARLY
     }
 
+    /// There is memory for what makes a log fuller, and no flow needs: only while flows do not have to hurry for lack of it.
+    pub fn may_watch(&self) -> bool {
+        self.held < self.total / 4 * 3
+    }
+
     /// Bytes that may be taken before the budget is nearly used up.
     pub(crate) fn spare(&self) -> usize {
         (self.total / 8 * NEARLY).saturating_sub(self.held)

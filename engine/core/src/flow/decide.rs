@@ -217,8 +217,11 @@ impl<IO: Io> Flow<IO> {
             return self.release(cx, flight);
         };
         let event = self.tls_event(cx, Some(info), profile, reason);
-        let watched = Box::new(Watched::new(event, peeking.opening.server_isn()));
+        let watched = Box::new(Watched::new(cx.now, event, peeking.opening.server_isn()));
         self.about.get_or_insert_default().watched = Some(watched);
+        if !cx.budget.may_watch() {
+            self.stop_watching(cx);
+        }
         self.release(cx, flight)
     }
 

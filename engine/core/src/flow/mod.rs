@@ -228,9 +228,8 @@ impl<IO: Io> Flow<IO> {
                 true => {
                     if bypassed.watched
                         && let Ok(segment) = &segment
-                        && verify(&frame, headers).is_ok()
                     {
-                        self.watch(cx, from, segment);
+                        self.watch(cx, from, segment, (&frame, headers));
                     }
                     cx.show_frame(&frame);
                     cx.send(from.other(), frame);
@@ -331,6 +330,7 @@ impl<IO: Io> Flow<IO> {
         if self.idle_at(&cx.shared) <= now {
             return self.time_out(cx, Reason::Idle);
         }
+        self.time_out_watched(cx);
         self.phase = match self.take_phase(cx) {
             Phase::Peeking(peeking) if peeking.deadline <= now => {
                 self.no_hello(cx, FirstFlight::Held(peeking), Reason::HelloTimeout)
@@ -378,7 +378,10 @@ impl<IO: Io> Flow<IO> {
             Phase::HelloOverTcp(hello) => hello.poll_timeout(),
             Phase::Adopted(adopted) => adopted.poll_timeout(),
             Phase::Blocked(blocked) => blocked.poll_timeout(),
-            Phase::Bypassed(bypassed) => Some(bypassed.ends().0),
+            Phase::Bypassed(bypassed) => {
+                let ends_at = bypassed.ends().0;
+                Some(self.watched_until().map_or(ends_at, |until| until.min(ends_at)))
+            }
             Phase::Opening(_) | Phase::Answered(_) | Phase::Held(_) => None,
         };
         let idle = self.idle_at(shared);

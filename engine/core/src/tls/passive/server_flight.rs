@@ -30,6 +30,8 @@ const RETRY: [u8; 32] = [
 
 /// Certificates that are kept of a chain.
 const MAX_CHAIN: usize = 16;
+/// Most extensions of a ServerHello. It answers those of the client, each once (RFC 8446 §4.2), and clients send some 20.
+const MAX_EXTENSIONS: usize = 256;
 
 /// What a server has said in plain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub struct ServerFacts {
     pub suite: u16,
     /// The key exchange group, where it is shown.
     pub group: Option<u16>,
-    /// Types of its extensions, in their order.
+    /// Types of its extensions, in their order; at most 256.
     pub extensions: Vec<u16>,
     /// The application protocol; TLS 1.3 encrypts it.
     pub alpn: Option<Box<[u8]>>,
@@ -69,6 +71,12 @@ pub enum ServerUnread {
     Gap,
     /// The connection ended in the middle of it.
     Ended,
+    /// It did not come in time.
+    Timeout,
+    /// Memory was short.
+    Memory,
+    /// Its certificate was read, and is left out: it is longer than what an event may carry.
+    CertificateTooLong,
 }
 
 impl ServerUnread {
@@ -79,6 +87,9 @@ impl ServerUnread {
             Self::TooLong => "too_long",
             Self::Gap => "gap",
             Self::Ended => "ended",
+            Self::Timeout => "timeout",
+            Self::Memory => "memory",
+            Self::CertificateTooLong => "certificate_too_long",
         }
     }
 }
@@ -198,6 +209,9 @@ impl ServerFacts {
         while !extensions.is_empty() {
             let kind = extensions.u16()?;
             let mut value = extensions.vec16()?;
+            if self.extensions.len() >= MAX_EXTENSIONS {
+                return None;
+            }
             self.extensions.push(kind);
             match kind {
                 SUPPORTED_VERSIONS => version = value.u16()?,
@@ -390,6 +404,8 @@ mod tests {
         assert_eq!(unread(&message(11, &[0, 0, 0])), malformed, "a certificate before the hello");
         let truncated = [hello([7; 32], 0xc02f, &[]), message(11, &[0, 0, 9, 0])].concat();
         assert_eq!(unread(&truncated), malformed);
+        let many = |count: usize| hello([7; 32], 0xc02f, &[0, 99, 0, 0].repeat(count));
+        assert_eq!((unread(&many(256)), unread(&many(257))), (Progress::More, malformed));
         let long = [hello([7; 32], 0xc02f, &[]), message(11, &[0; 60])].concat();
         let endless = long.into_iter().chain(message(99, &[0; 9]).into_iter().cycle()).take(60_000);
         let endless: Vec<u8> = endless.collect();
