@@ -214,6 +214,7 @@ stories! {
         reset_outside_the_window = "reset-outside-the-window";
         syn_anywhere = "syn-anywhere";
         syn_in_established = "syn-in-established";
+        syn_in_syn_received = "syn-in-syn-received";
         time_wait_reset = "time-wait-reset";
     }
     lifetime {

@@ -98,7 +98,12 @@ mod tests {
         let (root, own) = (Path::new("/"), std::process::id().cast_signed());
         let number = child.id().cast_signed();
         assert!(children(root, own).expect("it runs").contains(&number));
-        assert!(command_line(root, number).iter().any(|word| word == "60"));
+        // Between fork and exec it still has this program's words, or none.
+        let began = std::time::Instant::now();
+        while !command_line(root, number).iter().any(|word| word == "60") {
+            assert!(began.elapsed() < std::time::Duration::from_secs(10), "no `sleep 60` after ten seconds");
+            std::thread::yield_now();
+        }
         child.kill().and_then(|()| child.wait()).expect("it ends");
         assert!(children(root, i32::MAX).is_err() && command_line(root, i32::MAX) == [""]);
     }

@@ -71,8 +71,10 @@ impl<IO: Io> Flow<IO> {
         segment: &Segment<'_>,
         (frame, headers): (&IO::Frame, &Headers),
     ) {
+        let ends = segment.flags.fin || segment.flags.rst;
         // Only what is read is worth a checksum.
-        if from == End::Client || segment.payload.is_empty() || verify(frame, headers).is_err() {
+        let says_something = from == End::Server && (ends || !segment.payload.is_empty());
+        if !says_something || verify(frame, headers).is_err() {
             return;
         }
         if !cx.budget.may_watch() {
@@ -80,6 +82,7 @@ impl<IO: Io> Flow<IO> {
         }
         let Some(watched) = self.about.as_mut().and_then(|about| about.watched.as_mut()) else { return };
         match watched.take(segment) {
+            Progress::More if ends => self.tell_watched(cx, Some(ServerUnread::Ended)),
             Progress::More => {}
             Progress::Done => self.tell_watched(cx, None),
             Progress::Unread(why) => self.tell_watched(cx, Some(why)),
