@@ -288,7 +288,7 @@ fn bypassing(budget: usize) -> Setup {
 
 /// What a server of TLS 1.2 says: nearly all of a long certificate; and what it says later.
 fn long_flight() -> (Vec<u8>, Vec<u8>) {
-    let record = |body: &[u8]| [&[22, 3, 3], &(body.len() as u16).to_be_bytes(), body].concat();
+    let record = |body: &[u8]| [[22, 3, 3].as_slice(), &(body.len() as u16).to_be_bytes(), body].concat();
     let hello = [[2, 0, 0, 38, 3, 3].as_slice(), &[7; 32], &[0, 0xc0, 0x2f, 0]].concat();
     let certificate = [[11].as_slice(), &45_000_u32.to_be_bytes()[1..], &[0; 44_990]].concat();
     let flight = std::iter::once(&hello[..]).chain(certificate.chunks(16_000)).flat_map(record).collect();

@@ -31,12 +31,12 @@ pub enum Class {
     Undecided = 2,
     /// Passes as it is.
     Bypassed = 3,
-    /// Likewise, and what its server says is read. A list of its own, but policy and metrics call it bypassed.
-    Watched = 4,
     /// Terminated here, after the handshakes.
-    Decrypted = 5,
+    Decrypted = 4,
     /// Likewise, and it holds memory that others may need. A list of its own, but policy and metrics call it decrypted.
-    Holding = 6,
+    Holding = 5,
+    /// Bypassed, and what its server says is read. A list of its own, but policy and metrics call it bypassed.
+    Watched = 6,
 }
 
 impl Class {
@@ -67,7 +67,7 @@ impl Class {
     }
 }
 
-const CLASSES: usize = Class::Holding as usize + 1;
+const CLASSES: usize = Class::Watched as usize + 1;
 const NONE: u32 = u32::MAX;
 
 struct Slot<T> {
@@ -384,6 +384,8 @@ mod tests {
     fn every_list_is_one_of_a_class_that_policy_knows() {
         let known: Vec<_> = Class::ALL.iter().flat_map(|class| class.lists()).copied().collect();
         assert_eq!(known, LISTS);
+        // Metrics count by these numbers.
+        assert!(Class::ALL.iter().enumerate().all(|(n, class)| *class as usize == n));
     }
 
     proptest::proptest! {
