@@ -1,5 +1,6 @@
-//! The secret from which all engines make the keys of clients' tickets, sealed in etcd. Whoever finds none makes one; whoever finds that it was not
-//! renewed, or is sealed with the key that is to go, renews it. etcd lets one of them.
+//! The secret from which all engines make the keys of clients' tickets, sealed in etcd. Whoever finds none makes one; whoever finds that its time is
+//! over, or that it is sealed with the key that is to go, makes another. etcd lets one of them. Each is random, so that who had the key to one of them
+//! has nothing of the next; tickets of the one before open until they run out.
 
 use serde::{Deserialize, Serialize};
 use wireglass_core::tls::{FleetKey, SecretRefused, TicketSecret};
@@ -33,8 +34,6 @@ pub trait SharedTickets {
     /// # Errors
     /// It is not taken.
     fn share(&self, secret: &TicketSecret, now: u64) -> Result<(), SecretRefused>;
-    /// The secret that it goes by, as of now; none: its own.
-    fn shared(&self, now: u64) -> Option<TicketSecret>;
 }
 
 impl Tickets {
@@ -63,9 +62,7 @@ impl Tickets {
                 return None;
             }
             self.seen = Some(0);
-            // An emptied store gets what the engines go by.
-            let secret = engine.shared(now).or_else(|| Some(TicketSecret::new(random()?, now)))?;
-            return self.seal(&secret).map(|value| (value, 0));
+            return self.seal(&TicketSecret::new(random()?, now)).map(|value| (value, 0));
         };
         if self.seen != Some(kept.revision) {
             self.seen = Some(kept.revision);
@@ -76,13 +73,13 @@ impl Tickets {
             }
         }
         let (rotation, by_newest) = self.taken?;
-        let current = engine.shared(now)?;
-        if by_newest && current.rotation() <= rotation {
+        let new = TicketSecret::new([0; 32], now).rotation();
+        if by_newest && new <= rotation {
             return None;
         }
         // Once for what is there now.
         self.taken = None;
-        self.seal(&current).map(|value| (value, kept.revision))
+        self.seal(&TicketSecret::new(random()?, now)).map(|value| (value, kept.revision))
     }
 
     fn take(
@@ -113,4 +110,63 @@ fn bytes(digits: &str) -> Option<Vec<u8>> {
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     (digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit)).then_some(())?;
     digits.chunks_exact(2).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use wireglass_core::x509::Provider;
+
+    use super::*;
+    use crate::fleet::keys::Place;
+
+    const NOW: u64 = 1_800_000_000;
+    const DAY: u64 = 24 * 3600;
+
+    /// An engine that goes by the last secret that it was told.
+    #[derive(Default)]
+    struct Engine(RefCell<Vec<TicketSecret>>);
+
+    impl SharedTickets for Engine {
+        fn share(&self, secret: &TicketSecret, _: u64) -> Result<(), SecretRefused> {
+            self.0.borrow_mut().push(secret.clone());
+            Ok(())
+        }
+    }
+
+    fn tickets(keys: &[u8]) -> Tickets {
+        let keys = keys.iter().map(|key| FleetKey::new(&[*key; 32], Provider::default()).expect("a key"));
+        Tickets { fleet: "north".into(), keys: keys.collect(), seen: None, taken: None }
+    }
+
+    /// Looks until there is nothing to write. Returns how often random bytes were drawn.
+    fn settle(view: &mut View, tickets: &mut Tickets, engine: &Engine, now: u64) -> u8 {
+        let mut drawn = 0;
+        loop {
+            let random = || {
+                drawn += 1;
+                Some([drawn; 32])
+            };
+            let Some((value, revision)) = tickets.look(view, engine, now, random, |why| panic!("{why}"))
+            else {
+                return drawn;
+            };
+            view.hear(&Place::Tickets, Some(&value), revision + 1);
+        }
+    }
+
+    /// Who learned one secret, or has an old fleet key and etcd's history, has nothing of the next.
+    #[test]
+    fn each_secret_is_random_and_none_comes_of_the_one_before() {
+        let (mut view, engine, mut with_old) = (View::default(), Engine::default(), tickets(&[1]));
+        assert_eq!(settle(&mut view, &mut with_old, &engine, NOW), 1, "there was none");
+        assert_eq!(settle(&mut view, &mut with_old, &engine, NOW), 0);
+        assert_eq!(settle(&mut view, &mut with_old, &engine, NOW + DAY), 1, "its time is over");
+        assert_eq!(settle(&mut view, &mut with_old, &engine, NOW + DAY), 0);
+        let mut with_new = tickets(&[2, 1]);
+        assert_eq!(settle(&mut view, &mut with_new, &engine, NOW + DAY), 1, "the fleet key is another one");
+        assert_eq!(settle(&mut view, &mut with_new, &engine, NOW + DAY), 0);
+        assert_eq!(engine.0.borrow().len(), 4, "the last one by the old key was taken first");
+    }
 }
