@@ -468,7 +468,12 @@ fn serve(mut reloader: Reloader, requests: &Receiver<Request>, before: &dyn Fn()
             Ok(Request::Fleet(FleetStep::PutInForce, generation, answer)) => {
                 let done = reloader.put_in_force(generation);
                 tell(&done);
-                let _ = answer.try_send(done.map(drop).map_err(|error| (&error).into()));
+                let done = match done {
+                    // The workers have it in their queues: it is in force, late at one of them.
+                    Ok(_) | Err(ReloadError::Stuck) => Ok(()),
+                    Err(error) => Err((&error).into()),
+                };
+                let _ = answer.try_send(done);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,

@@ -418,8 +418,14 @@ fn rubbish_in_etcd_is_not_taken_and_stops_nothing() {
     let refused = || engines[0].status.refused().iter().map(|(_, count)| count).sum::<u64>();
     wait("all of it", || refused() >= 7);
     assert!(engines[0].is().connected && !engines[0].is().draining);
-    // What is where the roll-out belongs was somebody's: it has to go first.
-    assert!(etcd.ctl(&["del", &format!("{base}/policy/rollout")]).status.success());
+    // What one engine has too much of, and too large, keeps nobody out: the operator's command and an engine that comes read all anew.
+    let junk = "x".repeat(100_000);
+    for n in 0..100 {
+        etcd.put(&format!("{base}/engine/a/junk/{n}"), &junk);
+    }
+    let late = Engine::start(&folder, &etcd, "late");
+    wait("the late one", || late.is().connected && late.is().engines == 2);
+    // A push goes over what is no roll-out.
     let (status, said) = operator.push(&policy(&folder, "first", FIRST), &[]);
     assert_eq!(status, Some(0), "{said}");
     assert_eq!(engines[0].is().generation, engines[0].is().active);

@@ -1,7 +1,7 @@
 //! The part of a configuration that a fleet has in common, where it was pushed: it stands in place of the same sections of the engine's own file.
 //!
 //! ```text
-//! STATE/in-force              the number of the generation that is in force
+//! STATE/in-force              the number of the generation that is in force, and the digest of its files
 //! STATE/generations/N/        policy.toml, and the files that it names
 //! ```
 //! Two documents are read as one. A key says which of them it is in, so that each fault has the right file and line.
@@ -61,7 +61,9 @@ pub fn in_force(state: &Path) -> Result<Option<u64>, String> {
     match fs::read_to_string(&path) {
         Ok(text) => {
             let number = text
-                .trim()
+                .split_whitespace()
+                .next()
+                .unwrap_or_default()
                 .parse()
                 .map_err(|_| format!("expected the number of a generation in {}", path.display()))?;
             Ok((number > 0).then_some(number))

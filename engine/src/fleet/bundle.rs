@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::schema::{FileEntry, MAX_FILE, MAX_FILES, Manifest, PART, is_relative};
+use super::schema::{FileEntry, MAX_FILE, MAX_FILES, MAX_TOTAL, Manifest, PART, is_relative};
 use crate::config::{self, IN_FORCE, POLICY_FILE, generation_folder};
 
-/// Largest generation, in bytes: etcd keeps 2 GB unless it is told otherwise.
-const MAX_TOTAL: u64 = 512 * 1024 * 1024;
 /// Generations that an engine keeps, beside the one in force and the one that is loaded.
 const KEPT: usize = 3;
+/// The file of a state folder that is there while the fleet drains the engine.
+const DRAINED: &str = "drained";
 
 /// The files of a generation that is to be pushed.
 #[derive(Debug)]
@@ -88,6 +89,26 @@ pub fn parts(file: &Path) -> io::Result<impl Iterator<Item = io::Result<Vec<u8>>
     }))
 }
 
+/// What has been read of a file.
+#[derive(Default)]
+pub struct Hashing {
+    hash: Sha256,
+    size: u64,
+}
+
+impl Hashing {
+    /// The next piece.
+    pub fn take(&mut self, part: &[u8]) {
+        self.size += part.len() as u64;
+        self.hash.update(part);
+    }
+
+    /// That was this file, whole.
+    pub fn is(self, entry: &FileEntry) -> bool {
+        self.size == entry.size && hex(&self.hash.finalize()) == entry.sha256
+    }
+}
+
 /// How many pieces a file of this size has.
 pub fn part_count(size: u64) -> u32 {
     u32::try_from(size.div_ceil(PART as u64)).unwrap_or(u32::MAX)
@@ -158,14 +179,22 @@ pub struct Unpacking {
 }
 
 impl Unpacking {
-    /// Begins anew, whatever is left of an earlier try.
+    /// Begins anew. What is left of earlier tries is removed, and so are old generations, but for `keep`: there is to be room.
     ///
     /// # Errors
     /// The state folder cannot be written to.
-    pub fn begin(state: &Path, generation: u64) -> io::Result<Self> {
-        let beside = state.join("generations").join(format!("{generation}.new"));
-        remove(&beside)?;
-        fs::create_dir_all(&beside)?;
+    pub fn begin(state: &Path, generation: u64, keep: &[u64]) -> io::Result<Self> {
+        let all = state.join("generations");
+        make_folder(&all)?;
+        for entry in all.read_dir()? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "new") {
+                remove(&path)?;
+            }
+        }
+        prune(state, keep)?;
+        let beside = all.join(format!("{generation}.new"));
+        make_folder(&beside)?;
         Ok(Self { state: state.to_owned(), generation, beside })
     }
 
@@ -193,10 +222,17 @@ impl Unpacking {
     /// It cannot be made.
     pub fn file(&self, entry: &FileEntry) -> io::Result<Writing> {
         let path = self.beside.join(&entry.path);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+        let mut folder = self.beside.clone();
+        for part in entry.path.split('/').rev().skip(1).collect::<Vec<_>>().into_iter().rev() {
+            folder.push(part);
+            make_folder(&folder)?;
         }
-        Ok(Writing { file: File::create(path)?, hash: Sha256::new(), size: 0, entry: entry.clone() })
+        Ok(Writing {
+            file: readable(File::create(path)?)?,
+            hash: Sha256::new(),
+            size: 0,
+            entry: entry.clone(),
+        })
     }
 
     fn write(
@@ -257,16 +293,57 @@ impl Writing {
     }
 }
 
-/// Says which generation is in force from the next start on; 0: none, the engine's own file is.
+/// Says which generation is in force from the next start on, and which files it has; 0: none, the engine's own file is.
 ///
 /// # Errors
 /// The state folder cannot be written to.
-pub fn keep_in_force(state: &Path, generation: u64) -> io::Result<()> {
+pub fn keep_in_force(state: &Path, generation: u64, digest: &str) -> io::Result<()> {
     let (path, beside) = (state.join(IN_FORCE), state.join(format!("{IN_FORCE}.new")));
-    let mut file = File::create(&beside)?;
-    writeln!(file, "{generation}")?;
+    let mut file = readable(File::create(&beside)?)?;
+    writeln!(file, "{generation} {digest}")?;
     file.sync_all()?;
     fs::rename(beside, path)
+}
+
+/// The digest of the files that are in force, as the state folder has it; empty: it has none.
+pub fn digest_in_force(state: &Path) -> String {
+    let text = fs::read_to_string(state.join(IN_FORCE)).unwrap_or_default();
+    text.split_whitespace().nth(1).unwrap_or_default().to_owned()
+}
+
+/// Keeps that the fleet drains this engine, or no longer: one that is started anew without etcd is still drained.
+///
+/// # Errors
+/// The state folder cannot be written to.
+pub fn keep_drained(state: &Path, is_drained: bool) -> io::Result<()> {
+    let path = state.join(DRAINED);
+    if is_drained {
+        return File::create(path)?.sync_all();
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The fleet drained this engine when it was heard of last.
+pub fn is_drained(state: &Path) -> bool {
+    state.join(DRAINED).exists()
+}
+
+/// Others than this user read it, too: the signer has one of its own. A policy is no secret.
+fn readable(file: File) -> io::Result<File> {
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    Ok(file)
+}
+
+/// Likewise, a folder; it may be there.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
 }
 
 /// A generation is here, whole.
@@ -318,7 +395,7 @@ mod tests {
     }
 
     fn unpack(state: &Path, generation: u64, packed: &Packed) -> Vec<bool> {
-        let unpacking = Unpacking::begin(state, generation).unwrap();
+        let unpacking = Unpacking::begin(state, generation, &[]).unwrap();
         let reused = packed.files.iter().map(|(entry, path)| {
             let reused = unpacking.reuse(entry).unwrap();
             if !reused {
@@ -387,7 +464,7 @@ mod tests {
     #[test]
     fn what_is_not_what_its_hash_says_is_not_taken() {
         let state = tempfile::tempdir().unwrap();
-        let unpacking = Unpacking::begin(state.path(), 1).unwrap();
+        let unpacking = Unpacking::begin(state.path(), 1, &[]).unwrap();
         let entry = FileEntry { path: "policy.toml".into(), sha256: hex(&Sha256::digest(b"good")), size: 4 };
         let mut file = unpacking.file(&entry).unwrap();
         file.push(b"evil").unwrap();
@@ -402,9 +479,53 @@ mod tests {
         (1..=9).for_each(|n| write(state.path(), &format!("generations/{n}/policy.toml"), ""));
         prune(state.path(), &[2, 9]).unwrap();
         assert_eq!(generations(state.path()).unwrap(), BTreeSet::from([2, 6, 7, 8, 9]));
-        keep_in_force(state.path(), 9).unwrap();
+        keep_in_force(state.path(), 9, "ab").unwrap();
         assert_eq!(config::in_force(state.path()), Ok(Some(9)));
-        keep_in_force(state.path(), 0).unwrap();
+        assert_eq!(digest_in_force(state.path()), "ab");
+        keep_in_force(state.path(), 0, "").unwrap();
         assert_eq!(config::in_force(state.path()), Ok(None));
+        assert_eq!(digest_in_force(state.path()), "");
+    }
+
+    #[test]
+    fn a_fetch_begins_with_room() {
+        let state = tempfile::tempdir().unwrap();
+        (1..=6).for_each(|n| write(state.path(), &format!("generations/{n}/policy.toml"), ""));
+        write(state.path(), "generations/7.new/policy.toml", "half of it");
+        write(state.path(), "generations/8.new/policy.toml", "half of another one");
+        Unpacking::begin(state.path(), 9, &[1]).unwrap();
+        assert_eq!(generations(state.path()).unwrap(), BTreeSet::from([1, 4, 5, 6]));
+        let left = |n| state.path().join(format!("generations/{n}.new")).exists();
+        assert_eq!([7, 8, 9].map(left), [false, false, true]);
+    }
+
+    #[test]
+    fn the_signer_s_user_may_read_what_was_unpacked() {
+        let (from, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(from.path(), "policy.toml", "");
+        write(from.path(), "a/b/c.txt", "c");
+        // As a service with a narrow mask has made it.
+        write(state.path(), "generations/x", "");
+        fs::set_permissions(state.path().join("generations"), fs::Permissions::from_mode(0o700)).unwrap();
+        unpack(state.path(), 1, &Packed::of(from.path()).unwrap());
+        keep_in_force(state.path(), 1, "").unwrap();
+        let mode = |path: &str| state.path().join(path).metadata().unwrap().permissions().mode() & 0o777;
+        for folder in ["generations", "generations/1", "generations/1/a", "generations/1/a/b"] {
+            assert_eq!(mode(folder), 0o755, "{folder}");
+        }
+        for file in ["in-force", "generations/1/policy.toml", "generations/1/a/b/c.txt"] {
+            assert_eq!(mode(file), 0o644, "{file}");
+        }
+    }
+
+    #[test]
+    fn that_it_is_drained_is_kept() {
+        let state = tempfile::tempdir().unwrap();
+        keep_drained(state.path(), false).unwrap();
+        assert!(!is_drained(state.path()));
+        keep_drained(state.path(), true).unwrap();
+        assert!(is_drained(state.path()));
+        keep_drained(state.path(), false).unwrap();
+        assert!(!is_drained(state.path()));
     }
 }

@@ -52,9 +52,9 @@ impl Keys {
         &self.base
     }
 
-    /// What the keys of all generations begin with.
-    pub fn generations(&self) -> String {
-        format!("{}policy/generation/", self.base)
+    /// What the keys of all engines begin with.
+    pub fn engines(&self) -> String {
+        format!("{}engine/", self.base)
     }
 
     /// What the keys of all blobs begin with.

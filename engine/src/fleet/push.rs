@@ -11,6 +11,8 @@ use super::view::{MAX_GENERATIONS, View};
 
 /// How often it is looked how far a roll-out is.
 const LOOK: Duration = Duration::from_millis(200);
+/// How far ahead an engine's generation may be of what is known, in a store that was emptied.
+const FURTHEST: u64 = 1_000_000;
 /// Generations that are kept for a way back.
 const KEPT: usize = MAX_GENERATIONS / 2;
 
@@ -46,6 +48,8 @@ pub enum PushError {
     NoneInProgress,
     /// There is no such generation, or none before the one in force.
     NoSuchGeneration,
+    /// There is no number left.
+    NoNumber,
     /// Somebody else was quicker.
     Overtaken,
 }
@@ -62,6 +66,10 @@ impl std::fmt::Display for PushError {
                 let names: Vec<_> = engines.iter().map(String::as_str).collect();
                 write!(f, "--canary: no such engine is there; there are: {}", names.join(", "))
             }
+            Self::InProgress(generation, Phase::Force) => write!(
+                f,
+                "generation {generation} is what all go by already: push another one, or `wireglass policy rollback`"
+            ),
             Self::InProgress(generation, phase) => write!(
                 f,
                 "generation {generation} is being rolled out ({}): wait, or stop it with `wireglass policy stop`",
@@ -69,6 +77,9 @@ impl std::fmt::Display for PushError {
             ),
             Self::NoneInProgress => f.write_str("no generation is being rolled out"),
             Self::NoSuchGeneration => f.write_str("there is no such generation: `wireglass policy history`"),
+            Self::NoNumber => {
+                f.write_str("a generation has the largest number that there is: remove it from etcd")
+            }
             Self::Overtaken => f.write_str("somebody else changed the roll-out at the same time: try again"),
         }
     }
@@ -102,20 +113,36 @@ pub fn ack_name(view: &View, engine: &str, generation: u64) -> &'static str {
     }
 }
 
-/// Publishes what was packed, and begins its roll-out. Returns its number.
+/// A roll-out that has begun.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The number of the generation.
+    pub generation: u64,
+    /// Why old generations are still in etcd. The next push tries again.
+    pub not_pruned: Option<StoreError>,
+}
+
+/// Publishes what was packed, and begins its roll-out.
 ///
 /// # Errors
 /// Nothing is rolled out.
-pub async fn push(store: &mut Store, packed: &Packed, wishes: &Wishes) -> Result<u64, PushError> {
+pub async fn push(store: &mut Store, packed: &Packed, wishes: &Wishes) -> Result<Begun, PushError> {
     let (view, _) = store.snapshot(|_, _| {}).await?;
     may_begin(&view, wishes)?;
     for (entry, path) in &packed.files {
         let failed = |error: std::io::Error| PushError::File(format!("{}: {error}", path.display()));
+        let mut read = bundle::Hashing::default();
         for (number, part) in (0..).zip(bundle::parts(path).map_err(failed)?) {
             let part = part.map_err(failed)?;
-            if !store.has_blob(&entry.sha256, number).await? {
+            read.take(&part);
+            // Also over one that is damaged.
+            if store.blob(&entry.sha256, number).await?.as_ref() != Some(&part) {
                 store.put_blob(&entry.sha256, number, part).await?;
             }
+        }
+        if !read.is(entry) {
+            let text = "it has changed while it was read: push again";
+            return Err(failed(std::io::Error::other(text)));
         }
     }
     let files = packed.files.iter().map(|(entry, _)| entry.clone()).collect();
@@ -126,7 +153,7 @@ pub async fn push(store: &mut Store, packed: &Packed, wishes: &Wishes) -> Result
 ///
 /// # Errors
 /// Nothing is rolled out.
-pub async fn roll_back(store: &mut Store, to: Option<u64>, wishes: &Wishes) -> Result<u64, PushError> {
+pub async fn roll_back(store: &mut Store, to: Option<u64>, wishes: &Wishes) -> Result<Begun, PushError> {
     let (view, _) = store.snapshot(|_, _| {}).await?;
     may_begin(&view, wishes)?;
     let to = to.or_else(|| view.active.as_ref()?.value.before).ok_or(PushError::NoSuchGeneration)?;
@@ -140,7 +167,9 @@ fn takers(view: &View) -> BTreeSet<String> {
 }
 
 fn may_begin(view: &View, wishes: &Wishes) -> Result<(), PushError> {
-    if let Some(rollout) = view.rollout.as_ref().filter(|rollout| !rollout.value.phase.is_over()) {
+    // One that all have loaded and go by may be followed by the next, also where an engine cannot put it in force.
+    let is_on_its_way = |phase: Phase| !phase.is_over() && phase != Phase::Force;
+    if let Some(rollout) = view.rollout.as_ref().filter(|rollout| is_on_its_way(rollout.value.phase)) {
         return Err(PushError::InProgress(rollout.value.generation, rollout.value.phase));
     }
     let engines = takers(view);
@@ -157,15 +186,8 @@ async fn begin(
     files: Vec<FileEntry>,
     rolls_back_to: Option<u64>,
     wishes: &Wishes,
-) -> Result<u64, PushError> {
-    let newest = view.generations.keys().next_back().copied().unwrap_or(0);
-    let known = [
-        newest,
-        view.active.as_ref().map_or(0, |active| active.value.generation),
-        view.rollout.as_ref().map_or(0, |rollout| rollout.value.generation),
-    ];
-    // Numbers of generations that are gone are not used again: engines may have them in force.
-    let generation = known.into_iter().max().unwrap_or(0) + 1;
+) -> Result<Begun, PushError> {
+    let generation = next_number(view).ok_or(PushError::NoNumber)?;
     let (by, note) = (wishes.by.clone(), wishes.note.clone());
     let manifest = Manifest { schema: SCHEMA, at: unix_now(), by, note, rolls_back_to, files };
     let rollout = Rollout {
@@ -178,22 +200,39 @@ async fn begin(
         patience: wishes.patience,
         fault: None,
     };
-    let seen = view.rollout.as_ref().map_or(0, |rollout| rollout.revision);
-    let conditions = [(Place::Rollout, seen), (Place::Generation(generation), 0)];
+    // Also over what is no roll-out.
+    let conditions = [(Place::Rollout, view.rollout_revision), (Place::Generation(generation), 0)];
     let values = vec![(Place::Generation(generation), write(&manifest)), (Place::Rollout, write(&rollout))];
     if !store.write_if(&conditions, values).await? {
         return Err(PushError::Overtaken);
     }
-    prune(store, view, manifest).await?;
-    Ok(generation)
+    let not_pruned = prune(store, view, manifest).await.err();
+    Ok(Begun { generation, not_pruned })
+}
+
+/// A number that no generation has or had, as far as is known: engines may have those in force that are gone. None: there is none left.
+fn next_number(view: &View) -> Option<u64> {
+    let known = [
+        view.generations.keys().next_back().copied().unwrap_or(0),
+        view.active.as_ref().map_or(0, |active| active.value.generation),
+        view.rollout.as_ref().map_or(0, |rollout| rollout.value.generation),
+    ];
+    let known = known.into_iter().max().unwrap_or(0);
+    // One that lies about its own may not use up all numbers at once.
+    let had = view.engines.values().map(|kept| kept.value.generation);
+    let had = had.filter(|had| *had <= known.saturating_add(FURTHEST)).max().unwrap_or(0);
+    known.max(had).checked_add(1)
 }
 
 /// Removes the oldest generations, and files that none of those needs that stay. No other push can be on its way: this one is.
 async fn prune(store: &mut Store, view: &View, newest: Manifest) -> Result<(), StoreError> {
-    let active = view.active.as_ref().map_or(0, |active| active.value.generation);
+    let active = view.active.as_ref().map(|active| &active.value);
+    let stays = |number: &u64| {
+        active.is_some_and(|active| active.generation == *number || active.before == Some(*number))
+    };
     let excess = (view.generations.len() + 1).saturating_sub(KEPT);
     let old: BTreeSet<_> =
-        view.generations.keys().copied().filter(|number| *number != active).take(excess).collect();
+        view.generations.keys().copied().filter(|number| !stays(number)).take(excess).collect();
     if old.is_empty() {
         return Ok(());
     }
@@ -206,7 +245,33 @@ async fn prune(store: &mut Store, view: &View, newest: Manifest) -> Result<(), S
     store.remove_blobs(|hash| used.contains(hash)).await.map(drop)
 }
 
-/// Follows a roll-out until it is over, or waits for the operator. `tell` hears of what has changed; returns the last that was seen.
+/// How it stands where a generation is being put in force: `in force at a, c; b: FAULT`.
+pub fn standing(view: &View, rollout: &Rollout) -> String {
+    let generation = rollout.generation;
+    let of = |engine: &String| view.ack(engine, generation).map(|ack| &ack.value);
+    let has_it = |engine: &&String| of(engine).is_some_and(|ack| ack.state == AckState::InForce);
+    let (have, lack): (Vec<_>, Vec<_>) = rollout.engines.iter().partition(has_it);
+    let names: Vec<_> = have.iter().map(|engine| engine.as_str()).collect();
+    let at = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+    let mut text = format!("in force at {at}");
+    for engine in lack {
+        let fault = of(engine).and_then(|ack| ack.fault.as_ref());
+        let why = fault.map_or_else(|| ack_name(view, engine, generation).into(), ToString::to_string);
+        text.push_str(&format!("; {engine}: {why}"));
+    }
+    text
+}
+
+/// All that are there have it in force, or cannot have it: nothing more happens soon.
+fn is_stuck(view: &View, rollout: &Rollout) -> bool {
+    let state = |engine: &String| view.ack(engine, rollout.generation).map(|ack| ack.value.state);
+    let mut there = rollout.engines.iter().filter(|engine| view.engines.contains_key(*engine)).map(state);
+    rollout.phase == Phase::Force
+        && there.clone().any(|state| state == Some(AckState::Fault))
+        && there.all(|state| matches!(state, Some(AckState::Fault | AckState::InForce)))
+}
+
+/// Follows a roll-out until it is over, waits for the operator, or an engine cannot put in force what all go by. `tell` hears of what has changed; returns the last that was seen.
 ///
 /// # Errors
 /// etcd does not answer for that long.
@@ -215,8 +280,8 @@ pub async fn follow(
     generation: u64,
     outage: Duration,
     mut tell: impl FnMut(&View, &Rollout),
-) -> Result<Rollout, StoreError> {
-    let (mut seen, mut lost) = (None, Instant::now());
+) -> Result<(View, Rollout), StoreError> {
+    let (mut seen, mut lost, mut forced) = (None, Instant::now(), None);
     loop {
         let view = match store.snapshot(|_, _| {}).await {
             Ok((view, _)) => view,
@@ -248,8 +313,11 @@ pub async fn follow(
             && rollout.canary.as_ref().is_some_and(|canary| {
                 view.ack(canary, generation).is_some_and(|ack| ack.value.state == AckState::InForce)
             });
-        if rollout.phase.is_over() || canary_has_it {
-            return Ok(rollout);
+        let patience = Duration::from_secs(rollout.patience);
+        let is_late =
+            rollout.phase == Phase::Force && forced.get_or_insert_with(Instant::now).elapsed() > patience;
+        if rollout.phase.is_over() || canary_has_it || is_late || is_stuck(&view, &rollout) {
+            return Ok((view, rollout));
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -304,4 +372,78 @@ pub async fn drain(store: &mut Store, engine: &str, by: &str, is_on: bool) -> Re
 /// Seconds since the Unix epoch.
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::schema::{Ack, FaultRecord, Presence};
+
+    fn view(engines: &[(&str, u64)]) -> View {
+        let mut view = View::default();
+        for (name, generation) in engines {
+            let presence =
+                Presence { schema: SCHEMA, policy: true, generation: *generation, ..Presence::default() };
+            view.hear(&Place::Presence((*name).into()), Some(&write(&presence)), 1);
+        }
+        view
+    }
+
+    fn rollout(phase: Phase) -> Rollout {
+        Rollout {
+            schema: SCHEMA,
+            generation: 7,
+            phase,
+            engines: ["a", "b", "c"].map(String::from).into(),
+            canary: None,
+            canary_seconds: None,
+            patience: 60,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn no_number_comes_again() {
+        assert_eq!(next_number(&view(&[])), Some(1));
+        assert_eq!(
+            next_number(&view(&[("a", 12), ("b", 7)])),
+            Some(13),
+            "etcd was emptied, the engines were not"
+        );
+        assert_eq!(next_number(&view(&[("a", 12), ("liar", u64::MAX)])), Some(13));
+        let mut last = view(&[]);
+        last.hear(
+            &Place::Rollout,
+            Some(&write(&Rollout { generation: u64::MAX, ..rollout(Phase::Done) })),
+            2,
+        );
+        assert_eq!(next_number(&last), None);
+    }
+
+    #[test]
+    fn who_has_it_and_who_cannot_is_told() {
+        let mut view = view(&[("a", 7), ("b", 0)]);
+        let rollout = rollout(Phase::Force);
+        let ack = |state, fault| Ack { schema: SCHEMA, generation: 7, digest: String::new(), state, fault };
+        view.hear(&Place::Ack("a".into()), Some(&write(&ack(AckState::InForce, None))), 2);
+        assert_eq!(standing(&view, &rollout), "in force at a; b: waiting; c: gone");
+        assert!(!is_stuck(&view, &rollout));
+        let fault = FaultRecord { text: "no".into(), ..FaultRecord::default() };
+        view.hear(&Place::Ack("b".into()), Some(&write(&ack(AckState::Fault, Some(fault)))), 3);
+        assert_eq!(standing(&view, &rollout), "in force at a; b: no; c: gone");
+        assert!(is_stuck(&view, &rollout));
+        let wishes = Wishes {
+            by: String::new(),
+            note: String::new(),
+            canary: None,
+            canary_seconds: None,
+            patience: 60,
+        };
+        for (phase, may) in
+            [(Phase::Load, false), (Phase::Canary, false), (Phase::Force, true), (Phase::Done, true)]
+        {
+            view.hear(&Place::Rollout, Some(&write(&Rollout { phase, ..rollout.clone() })), 4);
+            assert_eq!(may_begin(&view, &wishes).is_ok(), may, "{phase:?}");
+        }
+    }
 }

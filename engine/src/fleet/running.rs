@@ -101,8 +101,4 @@ impl SharedTickets for TicketSharing {
     fn share(&self, secret: &TicketSecret, now: u64) -> Result<(), SecretRefused> {
         TicketSharing::share(self, secret, now)
     }
-
-    fn shared(&self, now: u64) -> Option<TicketSecret> {
-        TicketSharing::shared(self, now)
-    }
 }

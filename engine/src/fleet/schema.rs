@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::keys::Place;
 
@@ -14,6 +15,8 @@ pub const SCHEMA: u32 = 1;
 pub const MAX_FILES: usize = 512;
 /// Largest file of a generation, in bytes.
 pub const MAX_FILE: u64 = 256 * 1024 * 1024;
+/// Largest generation, in bytes: etcd keeps 2 GB unless it is told otherwise.
+pub const MAX_TOTAL: u64 = 512 * 1024 * 1024;
 /// Bytes of a piece of a file: etcd takes requests of 1.5 MB.
 pub const PART: usize = 1024 * 1024;
 
@@ -134,7 +137,15 @@ impl Manifest {
                     && file.sha256.len() == 64
                     && file.sha256.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
             })
+            && self.files.iter().map(|file| file.size).sum::<u64>() <= MAX_TOTAL
             && self.files.iter().any(|file| file.path == crate::config::POLICY_FILE)
+    }
+
+    /// Of its files: the same for the same files only, whatever its number is.
+    pub fn digest(&self) -> String {
+        let mut files: Vec<_> = self.files.iter().collect();
+        files.sort_by_key(|file| &file.path);
+        Sha256::digest(write(&files)).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -242,6 +253,9 @@ pub struct Ack {
     pub schema: u32,
     /// The generation.
     pub generation: u64,
+    /// Of its files ([`Manifest::digest`]): another generation with this number is not meant.
+    #[serde(default)]
+    pub digest: String,
     /// How far the engine is.
     pub state: AckState,
     /// What is wrong with it.
@@ -364,5 +378,27 @@ mod tests {
         let mut large = manifest(&["policy.toml"]);
         large.files[0].size = MAX_FILE + 1;
         assert!(!large.is_sound());
+        let mut much = manifest(&["policy.toml", "a", "b"]);
+        much.files[1..].iter_mut().for_each(|file| file.size = MAX_FILE);
+        assert!(!much.is_sound(), "each may be, but not all of them");
+        much.files[0].size = 0;
+        assert!(much.is_sound());
+    }
+
+    #[test]
+    fn a_digest_is_of_the_files() {
+        let file =
+            |path: &str, digit: &str| FileEntry { path: path.into(), sha256: digit.repeat(64), size: 1 };
+        let manifest = |at, files: &[FileEntry]| Manifest {
+            schema: SCHEMA,
+            at,
+            by: at.to_string(),
+            note: String::new(),
+            rolls_back_to: None,
+            files: files.to_vec(),
+        };
+        let one = manifest(1, &[file("a", "0"), file("b", "1")]);
+        assert_eq!(one.digest(), manifest(2, &[file("b", "1"), file("a", "0")]).digest());
+        assert_ne!(one.digest(), manifest(1, &[file("a", "1"), file("b", "0")]).digest());
     }
 }

@@ -19,11 +19,11 @@ use etcd_client::EventType;
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::x509::Provider;
 
-use super::bundle::{self, Unpacking};
+use super::bundle::{self, Unpacking, Writing};
 use super::facts::{Facts, Tell};
 use super::keys::Place;
 use super::rollout::{Act, Member};
-use super::schema::{FaultRecord, Manifest, Presence, Refused, SCHEMA, write};
+use super::schema::{FaultRecord, FileEntry, Manifest, Presence, Refused, SCHEMA, read, write};
 use super::status::FleetStatus;
 use super::store::{Lease, Store, StoreError};
 use super::tickets::{SharedTickets, Tickets};
@@ -38,8 +38,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// How long a connection has to hold for the next wait to be a short one again.
 const STEADY: Duration = Duration::from_secs(30);
-/// How long a stop may take.
-const STOPPING: Duration = Duration::from_millis(500);
+/// How long etcd has to take the news that the engine leaves. The lease ends it otherwise.
+const LEAVING: Duration = Duration::from_millis(250);
 
 /// What comes of something that takes a while.
 pub type Answer = Receiver<Result<(), FaultRecord>>;
@@ -84,8 +84,8 @@ impl FleetThread {
         getrandom::fill(&mut instance).map_err(|error| io::Error::other(error.to_string()))?;
         status.set_generation(in_force, 0, None);
         let stop = Arc::new(AtomicBool::new(false));
-        let part = Part {
-            member: Member::new(&fleet.name, in_force),
+        let mut part = Part {
+            member: Member::new(&fleet.name, in_force, &bundle::digest_in_force(&fleet.state_dir)),
             // JSON readers take numbers up to 2^53 as they are.
             instance: u64::from_ne_bytes(instance) >> 11,
             fleet,
@@ -98,7 +98,13 @@ impl FleetThread {
             facts: Facts::default(),
             tickets,
         };
+        if bundle::is_drained(&part.fleet.state_dir) {
+            // Until etcd says otherwise.
+            part.drain(true);
+        }
+        let ends = Ends(Arc::clone(&part.status));
         let thread = thread::Builder::new().name("wg-fleet".into()).spawn(move || {
+            let _ends = ends;
             confine::enter(Kind::Fleet);
             let runtime =
                 tokio::runtime::Builder::new_current_thread().thread_name("wg-fleet").enable_all().build();
@@ -110,12 +116,26 @@ impl FleetThread {
         Ok(Self { thread, stop })
     }
 
-    /// Leaves the fleet, so that it is not waited for.
+    /// Leaves the fleet, so that it is not waited for. This takes half a second at most, whatever etcd does.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        let deadline = Instant::now() + 2 * STOPPING;
+        let deadline = Instant::now() + 2 * LEAVING;
         while Instant::now() < deadline && !self.thread.is_finished() {
             thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Tells that the thread has ended as it should not.
+struct Ends(Arc<FleetStatus>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.disconnect("its thread has ended: a fault of wireglass");
+            tracing::error!(
+                "fleet: its thread has ended: a fault of wireglass; the engine goes on with what it has"
+            );
         }
     }
 }
@@ -157,7 +177,13 @@ impl Part {
         let mut wait = FIRST_WAIT;
         while !self.is_stopping() {
             let began = Instant::now();
-            let Err(why) = self.session().await else { return };
+            let stop = Arc::clone(&self.stop);
+            let done = tokio::select! {
+                done = self.session() => done,
+                // Whatever it waits for.
+                () = stopped(&stop) => return,
+            };
+            let Err(why) = done else { return };
             if self.status.disconnect(&why) {
                 let generation = self.member.in_force();
                 tracing::warn!(
@@ -223,7 +249,7 @@ impl Part {
                 }
                 _ = ticks.tick() => {
                     if self.is_stopping() {
-                        let _ = tokio::time::timeout(STOPPING, store.revoke(&lease)).await;
+                        let _ = tokio::time::timeout(LEAVING, store.revoke(&lease)).await;
                         return Ok(());
                     }
                     if kept.elapsed() >= keep_every {
@@ -243,15 +269,15 @@ impl Part {
         let mut said = false;
         while !self.is_stopping() {
             let value = write(&self.presence());
-            if store.claim(&place, value.clone(), lease).await? {
-                return Ok(true);
-            }
-            let (view, _) = store.snapshot(|_, _| {}).await?;
-            let other = view.engines.get(&self.fleet.name).map(|kept| kept.value.instance);
-            if other == Some(self.instance) || other.is_none() {
-                // That was this process, on an earlier connection; or nothing that can be read.
-                store.put(&place, value, Some(lease)).await?;
-                return Ok(true);
+            let there = store.look(&place).await?;
+            let other = there.as_ref().and_then(|(value, _)| read::<Presence>(&place, value).ok());
+            // That was this process, on an earlier connection; or nothing that can be read.
+            if other.is_none_or(|other| other.instance == self.instance) {
+                let revision = there.map_or(0, |(_, revision)| revision);
+                if store.claim(&place, revision, value, lease).await? {
+                    return Ok(true);
+                }
+                continue;
             }
             if !std::mem::replace(&mut said, true) {
                 let name = &self.fleet.name;
@@ -283,12 +309,19 @@ impl Part {
         store.put(&Place::Presence(self.fleet.name.clone()), presence, Some(lease)).await
     }
 
+    fn drain(&mut self, is_on: bool) {
+        self.is_draining = is_on;
+        self.engine.drain(is_on);
+        self.status.set_draining(is_on);
+    }
+
     async fn tick(&mut self, store: &mut Store, lease: &Lease, view: &View) -> Result<(), StoreError> {
         let drains = view.drains.contains(&self.fleet.name);
         if drains != self.is_draining {
-            self.is_draining = drains;
-            self.engine.drain(drains);
-            self.status.set_draining(drains);
+            if let Err(error) = bundle::keep_drained(&self.fleet.state_dir, drains) {
+                tracing::warn!("fleet: {}: {error}", self.fleet.state_dir.display());
+            }
+            self.drain(drains);
             self.say_presence(store, lease).await?;
         }
         if self.fleet.shares(Share::Policy) {
@@ -315,14 +348,12 @@ impl Part {
         let (name, status) = (self.fleet.name.clone(), Arc::clone(&self.status));
         if let Some(exclusions) = self.engine.exclusions().filter(|_| self.fleet.shares(Share::Exclusions)) {
             self.facts.hear(&name, view, &exclusions, now, |key, why| refuse(&status, key, why));
-            for told in self.facts.tell(&exclusions, now) {
-                match told {
-                    Tell::Put(id, value) => {
-                        store.put(&Place::Exclusion(name.clone(), id), value, Some(lease)).await?
-                    }
-                    Tell::Delete(id) => store.delete(&Place::Exclusion(name.clone(), id)).await?,
-                }
-            }
+            let changes = self.facts.tell(&exclusions, now).into_iter().map(|told| match told {
+                Tell::Put(id, value) => (Place::Exclusion(name.clone(), id), Some(value)),
+                Tell::Delete(id) => (Place::Exclusion(name.clone(), id), None),
+            });
+            // At once: one after the other, they could take longer than the lease.
+            store.write_all(changes, lease).await?;
         }
         if let (Some(tickets), Some(engine)) = (&mut self.tickets, self.engine.tickets()) {
             let refused = |why: &str| {
@@ -353,7 +384,8 @@ impl Part {
             Act::Load(generation) => match view.generations.get(&generation) {
                 Some(manifest) => {
                     let (state, manifest) = (self.fleet.state_dir.clone(), manifest.value.clone());
-                    let fetch = fetch(store.clone(), state, generation, manifest);
+                    let keep = vec![self.member.in_force(), generation];
+                    let fetch = fetch(store.clone(), state, generation, manifest, keep);
                     self.pending = Pending::Fetch(generation, tokio::spawn(fetch));
                 }
                 None => {
@@ -361,23 +393,24 @@ impl Part {
                     self.member.loaded(generation, Err(FaultRecord { text, ..FaultRecord::default() }));
                 }
             },
-            Act::PutInForce(generation) => self.put_in_force(generation),
+            Act::PutInForce(generation) => self.put_in_force(generation, view.digest(generation)),
             Act::Acknowledge(ack) => {
                 store.put(&Place::Ack(self.fleet.name.clone()), write(&ack), Some(lease)).await?;
             }
-            Act::Advance(step) => {
-                if store.advance(&step).await? {
+            Act::Advance(step) => match store.advance(&step).await? {
+                true => {
                     let (generation, phase) = (step.rollout.generation, step.rollout.phase);
                     tracing::info!("fleet: generation {generation}: {phase:?}");
                 }
-            }
+                false => self.member.overtaken(),
+            },
         }
         Ok(())
     }
 
-    fn put_in_force(&mut self, generation: u64) {
+    fn put_in_force(&mut self, generation: u64, digest: &str) {
         // First: what reads the configuration anew from now on, as the signer does, is to have it.
-        if let Err(error) = bundle::keep_in_force(&self.fleet.state_dir, generation) {
+        if let Err(error) = bundle::keep_in_force(&self.fleet.state_dir, generation, digest) {
             let fault = cannot_keep(&self.fleet.state_dir, &error);
             return self.member.put_in_force(generation, Err(fault));
         }
@@ -433,7 +466,7 @@ impl Part {
             }
             Err(fault) => {
                 tracing::error!("fleet: generation {generation} cannot be put in force: {fault}");
-                if let Err(error) = bundle::keep_in_force(state, before) {
+                if let Err(error) = bundle::keep_in_force(state, before, self.member.digest()) {
                     tracing::error!("fleet: {}: {error}", state.display());
                 }
             }
@@ -442,34 +475,61 @@ impl Part {
     }
 }
 
-/// Fetches what is not here already.
+/// Fetches what is not here already. Files are large: they are written, and looked at, beside what keeps the lease.
 async fn fetch(
     mut store: Store,
     state: PathBuf,
     generation: u64,
     manifest: Manifest,
+    keep: Vec<u64>,
 ) -> Result<(), FetchError> {
     let failed = |error: io::Error| FetchError::Fault(cannot_keep(&state, &error));
-    if bundle::is_here(&state, generation, &manifest) {
-        return Ok(());
-    }
-    let unpacking = Unpacking::begin(&state, generation).map_err(failed)?;
+    let (folder, files) = (state.clone(), manifest.clone());
+    let begin = move || match bundle::is_here(&folder, generation, &files) {
+        true => Ok(None),
+        false => Unpacking::begin(&folder, generation, &keep).map(Some),
+    };
+    let Some(unpacking) = beside(begin).await.map_err(failed)? else { return Ok(()) };
+    let unpacking = Arc::new(unpacking);
     for entry in &manifest.files {
-        if unpacking.reuse(entry).map_err(failed)? {
-            continue;
-        }
-        let mut file = unpacking.file(entry).map_err(failed)?;
         let wrong = |text: String| {
             FetchError::Fault(FaultRecord { file: Some(entry.path.clone()), text, ..FaultRecord::default() })
         };
+        let Some(mut file) = begin_file(&unpacking, entry).await.map_err(failed)? else { continue };
         for part in 0..bundle::part_count(entry.size) {
             let piece = store.blob(&entry.sha256, part).await.map_err(FetchError::Store)?;
             let piece = piece.ok_or_else(|| wrong(format!("piece {part} is not in etcd")))?;
-            file.push(&piece).map_err(|error| wrong(error.to_string()))?;
+            let pushed = beside(move || file.push(&piece).map(|()| file)).await;
+            file = pushed.map_err(|error| wrong(error.to_string()))?;
         }
-        file.end().map_err(|error| wrong(error.to_string()))?;
+        beside(|| file.end()).await.map_err(|error| wrong(error.to_string()))?;
     }
-    unpacking.end().map_err(failed)
+    let unpacking =
+        Arc::into_inner(unpacking).ok_or_else(|| failed(io::Error::other("it is still written")))?;
+    beside(|| unpacking.end()).await.map_err(failed)
+}
+
+/// None: an earlier generation has it.
+async fn begin_file(unpacking: &Arc<Unpacking>, entry: &FileEntry) -> io::Result<Option<Writing>> {
+    let (unpacking, entry) = (Arc::clone(unpacking), entry.clone());
+    beside(move || match unpacking.reuse(&entry)? {
+        true => Ok(None),
+        false => unpacking.file(&entry).map(Some),
+    })
+    .await
+}
+
+/// Does it on another thread, which has the same bounds.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// A while after the engine is to stop: so long, whoever is connected may say so.
+async fn stopped(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(TICK).await;
+    }
+    tokio::time::sleep(LEAVING).await;
 }
 
 fn cannot_keep(state: &Path, error: &io::Error) -> FaultRecord {

@@ -1,5 +1,6 @@
-//! The secret from which all engines make the keys of clients' tickets, sealed in etcd. Whoever finds none makes one; whoever finds that it was not
-//! renewed, or is sealed with the key that is to go, renews it. etcd lets one of them.
+//! The secret from which all engines make the keys of clients' tickets, sealed in etcd. Whoever finds none makes one; whoever finds that its time is
+//! over, or that it is sealed with the key that is to go, makes another. etcd lets one of them. Each is random, so that who had the key to one of them
+//! has nothing of the next; tickets of the one before open until they run out.
 
 use serde::{Deserialize, Serialize};
 use wireglass_core::tls::{FleetKey, SecretRefused, TicketSecret};
@@ -33,8 +34,6 @@ pub trait SharedTickets {
     /// # Errors
     /// It is not taken.
     fn share(&self, secret: &TicketSecret, now: u64) -> Result<(), SecretRefused>;
-    /// The secret that it goes by, as of now; none: its own.
-    fn shared(&self, now: u64) -> Option<TicketSecret>;
 }
 
 impl Tickets {
@@ -63,9 +62,7 @@ impl Tickets {
                 return None;
             }
             self.seen = Some(0);
-            // An emptied store gets what the engines go by.
-            let secret = engine.shared(now).or_else(|| Some(TicketSecret::new(random()?, now)))?;
-            return self.seal(&secret).map(|value| (value, 0));
+            return self.seal(&TicketSecret::new(random()?, now)).map(|value| (value, 0));
         };
         if self.seen != Some(kept.revision) {
             self.seen = Some(kept.revision);
@@ -76,13 +73,13 @@ impl Tickets {
             }
         }
         let (rotation, by_newest) = self.taken?;
-        let current = engine.shared(now)?;
-        if by_newest && current.rotation() <= rotation {
+        let new = TicketSecret::new([0; 32], now).rotation();
+        if by_newest && new <= rotation {
             return None;
         }
         // Once for what is there now.
         self.taken = None;
-        self.seal(&current).map(|value| (value, kept.revision))
+        self.seal(&TicketSecret::new(random()?, now)).map(|value| (value, kept.revision))
     }
 
     fn take(
@@ -125,75 +122,66 @@ mod tests {
     use crate::fleet::keys::Place;
 
     const NOW: u64 = 1_800_000_000;
-    const OLD: [u8; 32] = [1; 32];
-    const NEW: [u8; 32] = [2; 32];
+    const DAY: u64 = 24 * 3600;
 
     /// An engine that goes by the last secret that it was told.
     #[derive(Default)]
-    struct Engine(RefCell<Option<TicketSecret>>);
+    struct Engine(RefCell<Vec<TicketSecret>>);
 
     impl SharedTickets for Engine {
         fn share(&self, secret: &TicketSecret, _: u64) -> Result<(), SecretRefused> {
-            *self.0.borrow_mut() = Some(secret.clone());
+            self.0.borrow_mut().push(secret.clone());
             Ok(())
         }
-
-        fn shared(&self, _: u64) -> Option<TicketSecret> {
-            self.0.borrow().clone()
-        }
     }
 
-    impl Engine {
-        fn rotation(&self) -> Option<u64> {
-            self.shared(NOW).map(|secret| secret.rotation())
-        }
-    }
-
-    fn with(keys: &[[u8; 32]]) -> Tickets {
-        let keys = keys.iter().map(|key| FleetKey::new(key, Provider::default()).expect("a key"));
+    fn tickets(keys: &[u8]) -> Tickets {
+        let keys = keys.iter().map(|key| FleetKey::new(&[*key; 32], Provider::default()).expect("a key"));
         Tickets { fleet: "north".into(), keys: keys.collect(), seen: None, taken: None }
     }
 
-    /// What came of a look: something was written, or the secret was refused for a cause.
-    fn look(view: &mut View, tickets: &mut Tickets, engine: &Engine) -> (bool, Option<String>) {
-        let mut refused = None;
-        let seen = view.tickets.as_ref().map_or(0, |kept| kept.revision);
-        let wanted = tickets.look(view, engine, NOW, || Some([7; 32]), |why| refused = Some(why.to_owned()));
-        if let Some((value, revision)) = &wanted {
-            assert_eq!(*revision, seen);
-            view.hear(&Place::Tickets, Some(value), seen + 1);
+    /// Looks until there is nothing to write. Returns how often random bytes were drawn.
+    fn settle(view: &mut View, tickets: &mut Tickets, engine: &Engine, now: u64) -> u8 {
+        let mut drawn = 0;
+        loop {
+            let random = || {
+                drawn += 1;
+                Some([drawn; 32])
+            };
+            let Some((value, revision)) = tickets.look(view, engine, now, random, |why| panic!("{why}"))
+            else {
+                return drawn;
+            };
+            view.hear(&Place::Tickets, Some(&value), revision + 1);
         }
-        (wanted.is_some(), refused)
+    }
+
+    /// Who learned one secret, or has an old fleet key and etcd's history, has nothing of the next.
+    #[test]
+    fn each_secret_is_random_and_none_comes_of_the_one_before() {
+        let (mut view, engine, mut with_old) = (View::default(), Engine::default(), tickets(&[1]));
+        assert_eq!(settle(&mut view, &mut with_old, &engine, NOW), 1, "there was none");
+        assert_eq!(settle(&mut view, &mut with_old, &engine, NOW), 0);
+        assert_eq!(settle(&mut view, &mut with_old, &engine, NOW + DAY), 1, "its time is over");
+        assert_eq!(settle(&mut view, &mut with_old, &engine, NOW + DAY), 0);
+        let mut with_new = tickets(&[2, 1]);
+        assert_eq!(settle(&mut view, &mut with_new, &engine, NOW + DAY), 1, "the fleet key is another one");
+        assert_eq!(settle(&mut view, &mut with_new, &engine, NOW + DAY), 0);
+        assert_eq!(engine.0.borrow().len(), 4, "the last one by the old key was taken first");
     }
 
     #[test]
-    fn a_fleet_key_is_changed_one_engine_after_the_other() {
-        let mut view = View::default();
-        let (a, b) = (Engine::default(), Engine::default());
-        let (mut of_a, mut of_b) = (with(&[OLD]), with(&[OLD]));
-        assert_eq!(look(&mut view, &mut of_a, &a), (true, None), "the first one makes the secret");
-        assert_eq!(look(&mut view, &mut of_a, &a), (false, None));
-        assert_eq!(look(&mut view, &mut of_b, &b), (false, None));
-        let rotation = a.rotation();
-        assert!(rotation.is_some() && rotation == b.rotation());
-
-        // The first one is started anew with both keys: it opens with the old one, and seals with the new one.
-        let (a, mut of_a) = (Engine::default(), with(&[NEW, OLD]));
-        assert_eq!(look(&mut view, &mut of_a, &a), (true, None));
-        assert_eq!(look(&mut view, &mut of_a, &a), (false, None), "once");
-        assert_eq!(a.rotation(), rotation, "the same secret");
-        // The other one cannot read that yet: it says so once, keeps what it has, and leaves what is there alone.
-        let unknown = Some(SecretRefused::UnknownKey.to_string());
-        assert_eq!(look(&mut view, &mut of_b, &b), (false, unknown.clone()));
-        assert_eq!(look(&mut view, &mut of_b, &b), (false, None));
-        assert_eq!(b.rotation(), rotation);
-
-        let (b, mut of_b) = (Engine::default(), with(&[NEW, OLD]));
-        assert_eq!((look(&mut view, &mut of_b, &b), b.rotation()), ((false, None), rotation));
-        // The old line is taken out. Who has the old key only is out, too.
-        let (c, mut of_c) = (Engine::default(), with(&[NEW]));
-        assert_eq!((look(&mut view, &mut of_c, &c), c.rotation()), ((false, None), rotation));
-        let (late, mut of_late) = (Engine::default(), with(&[OLD]));
-        assert_eq!((look(&mut view, &mut of_late, &late), late.rotation()), ((false, unknown), None));
+    fn who_has_not_got_the_new_key_keeps_what_it_has_and_says_so_once() {
+        let (mut view, a, b) = (View::default(), Engine::default(), Engine::default());
+        let (mut of_a, mut of_b) = (tickets(&[1]), tickets(&[1]));
+        settle(&mut view, &mut of_a, &a, NOW);
+        settle(&mut view, &mut of_b, &b, NOW);
+        settle(&mut view, &mut tickets(&[2, 1]), &a, NOW);
+        let (before, mut said) = (b.0.borrow().len(), Vec::new());
+        for _ in 0..2 {
+            let wanted = of_b.look(&view, &b, NOW, || Some([9; 32]), |why| said.push(why.to_owned()));
+            assert!(wanted.is_none(), "what others can read is left alone");
+        }
+        assert_eq!((said, b.0.borrow().len()), (vec![SecretRefused::UnknownKey.to_string()], before));
     }
 }

@@ -32,8 +32,12 @@ pub struct View {
     pub acks: BTreeMap<String, Kept<Ack>>,
     /// Generations of policy.
     pub generations: BTreeMap<u64, Kept<Manifest>>,
+    /// Of the files of each of them.
+    digests: BTreeMap<u64, String>,
     /// The last roll-out.
     pub rollout: Option<Kept<Rollout>>,
+    /// The revision of its key, also where the value is none; 0: there is no such key.
+    pub rollout_revision: i64,
     /// The generation in force.
     pub active: Option<Kept<Active>>,
     /// Engines that are to be drained.
@@ -62,6 +66,9 @@ impl View {
             return Heard::Taken;
         }
         self.revision = revision;
+        if *place == Place::Rollout {
+            self.rollout_revision = if value.is_some() { revision } else { 0 };
+        }
         let Some(value) = value else {
             self.forget(place);
             return Heard::Taken;
@@ -83,7 +90,10 @@ impl View {
                 if !kept.value.is_sound() {
                     return Err(Refused::Malformed);
                 }
-                insert(&mut self.generations, *number, kept, MAX_GENERATIONS)
+                let digest = kept.value.digest();
+                insert(&mut self.generations, *number, kept, MAX_GENERATIONS)?;
+                self.digests.insert(*number, digest);
+                Ok(())
             }
             Place::Rollout => {
                 let kept = kept::<Rollout>(place, value, revision)?;
@@ -130,7 +140,10 @@ impl View {
 
     fn forget(&mut self, place: &Place) {
         match place {
-            Place::Generation(number) => drop(self.generations.remove(number)),
+            Place::Generation(number) => {
+                self.generations.remove(number);
+                self.digests.remove(number);
+            }
             Place::Rollout => self.rollout = None,
             Place::Active => self.active = None,
             Place::Drain(name) => drop(self.drains.remove(name)),
@@ -150,7 +163,18 @@ impl View {
 
     /// What this engine makes of this generation.
     pub fn ack(&self, engine: &str, generation: u64) -> Option<&Kept<Ack>> {
-        self.acks.get(engine).filter(|ack| ack.value.generation == generation)
+        let kept = self.acks.get(engine).filter(|ack| ack.value.generation == generation)?;
+        self.is_of(generation, &kept.value.digest).then_some(kept)
+    }
+
+    /// Of the files of a generation; empty: it is not known.
+    pub fn digest(&self, generation: u64) -> &str {
+        self.digests.get(&generation).map_or("", String::as_str)
+    }
+
+    /// The files with this digest are, as far as is known, those of this generation.
+    pub fn is_of(&self, generation: u64, digest: &str) -> bool {
+        self.digests.get(&generation).is_none_or(|known| known == digest)
     }
 }
 

@@ -11,8 +11,8 @@ use super::store::{operator, with_store};
 use crate::cli::orders::print_json;
 use crate::cli::plain::{Plain, sentence};
 use crate::cli::print;
-use crate::fleet::push::{self, phase_name};
-use crate::fleet::schema::{Presence, Rollout};
+use crate::fleet::push::{self, phase_name, standing};
+use crate::fleet::schema::{Phase, Presence, Rollout};
 use crate::fleet::view::View;
 
 /// How often it is looked whether an engine is empty.
@@ -26,6 +26,9 @@ struct Fleet<'v> {
     engines: Vec<Engine<'v>>,
     /// The last roll-out.
     rollout: Option<&'v Rollout>,
+    /// Where the generation is in force that is being put in force, and where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standing: Option<String>,
     /// Engines that are to be drained, and are not there.
     drained_away: Vec<&'v String>,
 }
@@ -50,10 +53,13 @@ impl<'v> Fleet<'v> {
             let age = now.saturating_sub(presence.since);
             Engine { name, presence, age, fault: fault.map(ToString::to_string) }
         };
+        let rollout = view.rollout.as_ref().map(|rollout| &rollout.value);
+        let forced = rollout.filter(|rollout| rollout.phase == Phase::Force);
         Self {
             active: view.active.as_ref().map(|active| active.value.generation),
             engines: view.engines.keys().map(engine).collect(),
-            rollout: view.rollout.as_ref().map(|rollout| &rollout.value),
+            rollout,
+            standing: forced.map(|rollout| standing(view, rollout)),
             drained_away: view.drains.iter().filter(|name| !view.engines.contains_key(*name)).collect(),
         }
     }
@@ -87,6 +93,9 @@ impl<'v> Fleet<'v> {
         }
         if let Some(rollout) = self.rollout {
             let _ = write!(text, "generation {}: {}", rollout.generation, phase_name(rollout.phase));
+            if let Some(standing) = &self.standing {
+                let _ = write!(text, ": {}", sentence(standing));
+            }
             if let Some(fault) = &rollout.fault {
                 let _ = write!(text, ": {}: {}", Plain(&fault.engine), sentence(&fault.fault.to_string()));
             }

@@ -43,8 +43,13 @@ impl Store {
     }
 
     fn push(&mut self, generation: u64, canary: Option<&str>, canary_seconds: Option<u64>) {
+        self.push_file("0", generation, canary, canary_seconds);
+    }
+
+    /// With a file whose hash consists of this digit.
+    fn push_file(&mut self, digit: &str, generation: u64, canary: Option<&str>, canary_seconds: Option<u64>) {
         let file =
-            crate::fleet::schema::FileEntry { path: "policy.toml".into(), sha256: "0".repeat(64), size: 0 };
+            crate::fleet::schema::FileEntry { path: "policy.toml".into(), sha256: digit.repeat(64), size: 0 };
         let manifest = Manifest {
             schema: SCHEMA,
             at: 0,
@@ -80,11 +85,19 @@ struct Engine {
     view: View,
     heard: usize,
     name: String,
+    /// It loads, but cannot put in force what it has loaded.
+    is_broken: bool,
 }
 
 impl Engine {
-    fn new(name: &str, in_force: u64) -> Self {
-        Self { member: Member::new(name, in_force), view: View::default(), heard: 0, name: name.into() }
+    fn new(name: &str, in_force: u64, digest: &str) -> Self {
+        let member = Member::new(name, in_force, digest);
+        Self { member, view: View::default(), heard: 0, name: name.into(), is_broken: false }
+    }
+
+    /// A new process, with what was in force.
+    fn again(&self) -> Self {
+        Self::new(&self.name, self.member.in_force(), self.member.digest())
     }
 
     fn come(&mut self, store: &mut Store) {
@@ -122,6 +135,10 @@ impl Engine {
                     };
                     self.member.loaded(generation, Err(fault));
                 }
+                Act::PutInForce(generation) if self.is_broken => {
+                    let fault = FaultRecord { text: "broken".into(), ..FaultRecord::default() };
+                    self.member.put_in_force(generation, Err(fault));
+                }
                 Act::PutInForce(generation) => {
                     self.member.put_in_force(generation, Ok(()));
                     forced = Some(generation);
@@ -130,7 +147,9 @@ impl Engine {
                     store.write(vec![(Place::Ack(self.name.clone()), Some(write(&ack)))])
                 }
                 Act::Advance(step) => {
-                    store.advance(&step);
+                    if !store.advance(&step) {
+                        self.member.overtaken();
+                    }
                 }
             }
         }
@@ -140,7 +159,7 @@ impl Engine {
 
 fn fleet(names: &[&str]) -> (Store, Vec<Engine>) {
     let mut store = Store::default();
-    let mut engines: Vec<_> = names.iter().map(|name| Engine::new(name, 0)).collect();
+    let mut engines: Vec<_> = names.iter().map(|name| Engine::new(name, 0, "")).collect();
     engines.iter_mut().for_each(|engine| engine.come(&mut store));
     (store, engines)
 }
@@ -225,7 +244,7 @@ fn one_that_is_gone_is_not_waited_for_and_catches_up() {
     settle(&mut store, &mut engines[..1], 0, |_, _| true);
     assert_eq!((store.phase(), in_force(&engines)), (Phase::Done, vec![1, 0]));
     engines[1].come(&mut store);
-    let mut late = Engine::new("c", 0);
+    let mut late = Engine::new("c", 0, "");
     late.come(&mut store);
     engines.push(late);
     settle(&mut store, &mut engines, 0, |_, _| true);
@@ -252,6 +271,92 @@ fn a_store_that_was_emptied_changes_nothing() {
     store.write(vec![(Place::Active, None), (Place::Rollout, None), (Place::Generation(1), None)]);
     settle(&mut store, &mut engines, 0, |_, _| true);
     assert_eq!(in_force(&engines), [1]);
+}
+
+/// Some have it in force: stopping it would leave them with it, and the others without.
+#[test]
+fn what_all_go_by_is_not_stopped_and_one_that_fails_tries_again() {
+    let (mut store, mut engines) = fleet(&["a", "b", "c"]);
+    engines[1].is_broken = true;
+    store.push(1, None, None);
+    for seconds in [0, 61, 10_000] {
+        settle(&mut store, &mut engines, seconds, |_, _| true);
+        assert_eq!((store.phase(), in_force(&engines)), (Phase::Force, vec![1, 0, 1]));
+    }
+    let ack = store.view.ack("b", 1).expect("it says so").value.clone();
+    assert_eq!((ack.state, ack.fault.expect("why").text.as_str()), (AckState::Fault, "broken"));
+    engines[1].is_broken = false;
+    settle(&mut store, &mut engines, 10_001, |_, _| true);
+    assert_eq!(store.phase(), Phase::Force, "less often each time");
+    settle(&mut store, &mut engines, 10_400, |_, _| true);
+    assert_eq!((store.phase(), in_force(&engines)), (Phase::Done, vec![1, 1, 1]));
+    assert!(engines[1].member.fault(1).is_none());
+}
+
+#[test]
+fn a_step_that_came_too_late_is_taken_again() {
+    let (mut store, mut engines) = fleet(&["a", "b"]);
+    store.push(1, None, None);
+    for engine in &mut engines {
+        engine.hear(&store, usize::MAX);
+    }
+    engines[1].step(&mut store, 0, |_| true);
+    engines[1].step(&mut store, 0, |_| true);
+    engines[0].hear(&store, usize::MAX);
+    // Meanwhile the other one says the same again.
+    let ack = store.view.ack("b", 1).expect("it has loaded it").value.clone();
+    store.write(vec![(Place::Ack("b".into()), Some(write(&ack)))]);
+    let steps = (0..3).map(|_| engines[0].step(&mut store, 0, |_| true)).filter(Option::is_some).count();
+    assert_eq!((store.phase(), steps), (Phase::Load, 0));
+    engines[1].go(&mut store);
+    settle(&mut store, &mut engines[..1], 0, |_, _| true);
+    assert_eq!((store.phase(), engines[0].member.in_force()), (Phase::Done, 1));
+}
+
+#[test]
+fn a_canary_that_is_started_anew_after_a_while_is_not_late() {
+    let (mut store, mut engines) = fleet(&["a", "b"]);
+    store.push(1, Some("b"), None);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    settle(&mut store, &mut engines, 3600, |_, _| true);
+    engines[1].go(&mut store);
+    settle(&mut store, &mut engines[..1], 3601, |_, _| true);
+    assert_eq!(store.phase(), Phase::Canary);
+    engines[1] = engines[1].again();
+    engines[1].come(&mut store);
+    settle(&mut store, &mut engines, 3630, |_, _| true);
+    assert_eq!((store.phase(), in_force(&engines)), (Phase::Canary, vec![0, 1]));
+    // The other one is, too, and says nothing for longer than is waited for.
+    engines[0].go(&mut store);
+    engines[0].come(&mut store);
+    settle(&mut store, &mut engines[1..], 3700, |_, _| true);
+    assert_eq!(store.phase(), Phase::Canary);
+    settle(&mut store, &mut engines[1..], 3761, |_, _| true);
+    assert_eq!(store.phase(), Phase::Stopped);
+    let fault = store.view.rollout.as_ref().unwrap().value.fault.clone().unwrap();
+    assert_eq!((fault.engine.as_str(), fault.fault.text.as_str()), ("a", "has not loaded it within 60 s"));
+}
+
+/// Its number is no proof that an engine has a generation.
+#[test]
+fn another_generation_with_the_same_number_is_another_one() {
+    let (mut store, mut engines) = fleet(&["a", "b"]);
+    store.push(1, None, None);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    engines[1].go(&mut store);
+    let before = engines[1].member.digest().to_owned();
+    // Emptied, and filled anew while one is away.
+    store.write(vec![(Place::Active, None), (Place::Rollout, None), (Place::Generation(1), None)]);
+    store.push_file("1", 1, None, None);
+    settle(&mut store, &mut engines[..1], 0, |_, _| true);
+    assert_eq!(store.phase(), Phase::Done);
+    assert_ne!(engines[0].member.digest(), before);
+    engines[1] = engines[1].again();
+    engines[1].come(&mut store);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    assert_eq!(engines[1].member.digest(), engines[0].member.digest());
+    let ack = store.view.ack("b", 1).expect("of these files");
+    assert_eq!(ack.value.state, AckState::InForce);
 }
 
 #[derive(Clone, Debug)]
@@ -296,6 +401,10 @@ proptest! {
                     let name = engine.name.clone();
                     let forced = engine.step(&mut store, seconds, |n| n % 3 != 0 || name != NAMES[bad]);
                     let after = store.view.active.as_ref().map(|active| active.value.generation);
+                    let rollout = store.view.rollout.as_ref().map(|kept| &kept.value);
+                    if let Some(stopped) = rollout.filter(|rollout| rollout.phase == Phase::Stopped) {
+                        prop_assert!(after != Some(stopped.generation), "stopped, and all go by it");
+                    }
                     if after != before {
                         let active = after.unwrap();
                         let rollout = store.view.rollout.as_ref().unwrap().value.clone();
@@ -314,9 +423,8 @@ proptest! {
                     }
                 }
                 Event::Restart(engine) => {
-                    let in_force = engines[engine].member.in_force();
                     engines[engine].go(&mut store);
-                    engines[engine] = Engine::new(NAMES[engine], in_force);
+                    engines[engine] = engines[engine].again();
                     engines[engine].come(&mut store);
                 }
                 Event::Go(engine) => engines[engine].go(&mut store),
@@ -328,6 +436,31 @@ proptest! {
                     }
                 }
                 Event::Time(more) => seconds += more,
+            }
+        }
+        // Whatever was: when all are there, each roll-out comes to its end, and what all go by is in force everywhere.
+        for engine in &mut engines {
+            if !store.view.engines.contains_key(&engine.name) {
+                engine.member.reconnected();
+                engine.come(&mut store);
+            }
+        }
+        for _ in 0..8 {
+            seconds += 61;
+            settle(&mut store, &mut engines, seconds, |name, n| n % 3 != 0 || name != NAMES[bad]);
+        }
+        if let Some(rollout) = store.view.rollout.as_ref().map(|kept| &kept.value) {
+            // One that was away while the others loaded it, and cannot have it, keeps trying.
+            let tries = rollout.phase == Phase::Force
+                && rollout.generation % 3 == 0
+                && rollout.engines.contains(NAMES[bad]);
+            prop_assert!(rollout.phase.is_over() || tries, "{rollout:?}");
+        }
+        if let Some(active) = store.view.active.as_ref().map(|kept| kept.value.generation) {
+            // One that was away when it was pushed may be the one that cannot have it.
+            let can = |engine: &&Engine| active % 3 != 0 || engine.name != NAMES[bad];
+            for engine in engines.iter().filter(can) {
+                prop_assert_eq!(engine.member.in_force(), active, "{}", engine.name);
             }
         }
     }

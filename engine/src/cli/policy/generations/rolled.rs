@@ -13,7 +13,7 @@ use crate::cli::plain::{Plain, sentence};
 use crate::cli::{USAGE, describe, print};
 use crate::config::{self, POLICY_FILE};
 use crate::fleet::bundle::Packed;
-use crate::fleet::push::{self, PushError, Wishes, Word, ack_name, phase_name};
+use crate::fleet::push::{self, Begun, PushError, Wishes, Word, ack_name, phase_name, standing};
 use crate::fleet::schema::{Manifest, Phase, Rollout};
 use crate::fleet::store::Store;
 use crate::fleet::view::View;
@@ -68,14 +68,17 @@ pub(crate) fn roll_back(args: &RollbackArgs) -> ExitCode {
     })
 }
 
-async fn follow(store: &mut Store, begun: Result<u64, PushError>, file: &FleetFile) -> ExitCode {
-    let generation = match begun {
-        Ok(generation) => generation,
+async fn follow(store: &mut Store, begun: Result<Begun, PushError>, file: &FleetFile) -> ExitCode {
+    let Begun { generation, not_pruned } = match begun {
+        Ok(begun) => begun,
         Err(why) => return failed(&why.to_string()),
     };
     errln!("wireglass: generation {generation} is published");
+    if let Some(why) = not_pruned {
+        errln!("wireglass: old generations are still in etcd, until the next push: {}", sentence(&why));
+    }
     match push::follow(store, generation, OUTAGE, tell).await {
-        Ok(rollout) => end(&rollout, file),
+        Ok((view, rollout)) => end(&view, &rollout, file),
         Err(why) => failed(&why),
     }
 }
@@ -90,7 +93,7 @@ fn tell(view: &View, rollout: &Rollout) {
     errln!("wireglass: generation {generation}: {}: {}", phase_name(rollout.phase), states.join(", "));
 }
 
-fn end(rollout: &Rollout, file: &FleetFile) -> ExitCode {
+fn end(view: &View, rollout: &Rollout, file: &FleetFile) -> ExitCode {
     let generation = rollout.generation;
     match (rollout.phase, &rollout.fault) {
         (Phase::Done, _) => {
@@ -103,6 +106,13 @@ fn end(rollout: &Rollout, file: &FleetFile) -> ExitCode {
             errln!("wireglass: generation {generation} is in force at {} alone", Plain(canary));
             errln!("wireglass: then: wireglass policy go-on -c {file}, or: wireglass policy stop -c {file}");
             ExitCode::SUCCESS
+        }
+        (Phase::Force, _) => {
+            let standing = standing(view, rollout);
+            errln!("wireglass: generation {generation}: {}", sentence(&standing));
+            failed(
+                "who does not have it in force tries again; a push or `wireglass policy rollback` replaces it",
+            )
         }
         (_, Some(fault)) => {
             let (engine, fault) = (Plain(&fault.engine), fault.fault.to_string());
@@ -121,7 +131,7 @@ pub(crate) fn go_on(args: &GoOnArgs) -> ExitCode {
             Err(why) => return failed(&why.to_string()),
         };
         match push::follow(&mut store, generation, OUTAGE, tell).await {
-            Ok(rollout) => end(&rollout, &args.file),
+            Ok((view, rollout)) => end(&view, &rollout, &args.file),
             Err(why) => failed(&why),
         }
     })
