@@ -411,6 +411,7 @@ impl<'a> Value<'a> {
     }
 
     /// The path of a file that this value names beside other things.
+    #[cfg(feature = "pkcs11")]
     pub(super) fn path_within(&self, text: &str) -> PathBuf {
         self.notes.path(&self.path, text)
     }

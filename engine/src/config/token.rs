@@ -21,6 +21,7 @@ pub(super) struct Means<'c> {
     /// Opens encrypted keys, and tokens that are given no PIN of their own.
     pub(super) passphrase: &'c Passphrase,
     /// Reaches the tokens whose names have no module.
+    #[cfg_attr(not(feature = "pkcs11"), expect(dead_code, reason = "nothing reaches tokens without it"))]
     pub(super) module: Option<&'c Path>,
 }
 
