@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets everything up and runs every test there is. --help tells more.
+# Sets everything up and runs the tests. --help tells more.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -45,7 +45,8 @@ With --long also:
   grid        thousands of runs of tcp-stack over bad links
 
   --quick       without build, deploy, image, package, lab, pktgen and vm
-  --long        every test there is, before a release: two hours
+  --long        all stages, before a release: two hours. Not among them: scripts/soak.sh, scripts/mutants.sh, and fuzzing the engine
+                (scripts/fuzz.sh)
   --only STAGE  one stage; repeatable
   --list        the names of the stages
   --help        this text

@@ -15,6 +15,7 @@ pub mod fleet;
 pub mod flow_dump;
 pub mod generation;
 pub mod handshake_pool;
+mod hex;
 pub mod icap;
 pub mod interfaces;
 pub mod link_pass;

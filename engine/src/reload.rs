@@ -238,6 +238,10 @@ impl Reloader {
     }
 
     fn publish_prepared(&mut self, prepared: Prepared) -> Result<Reloaded, ReloadError> {
+        // Before the signer has read anything: it would go by settings that the engine does not have.
+        if !self.generations.is_taken() {
+            return Err(ReloadError::NotTaken);
+        }
         let Prepared { config, changed, tls, compiled } = prepared;
         let file = &config.file;
         if let Some(signer) = &self.signer {

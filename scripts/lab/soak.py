@@ -292,11 +292,13 @@ def _syn(source, target):
 
 
 def _page(lab):
-    return lab.network.middle.run("curl", "-s", "http://127.0.0.1:9464/metrics").stdout.decode()
+    return lab.network.middle.run("curl", "-sS", "--max-time", "5", "http://127.0.0.1:9464/metrics").stdout.decode()
 
 
 def _sum(page, name, label=""):
     values = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*{re.escape(label)}[^}}]*}})? (\S+)$", page, re.M)
+    if not values:
+        raise Failed(f"the metrics have no {name}")
     return int(sum(float(value) for value in values))
 
 
@@ -322,7 +324,7 @@ def _events(engine):
             yield json.loads(line)
 
 
-def _judge(report, soak, before, after):
+def _judge(report, soak, kills_before, before, after):
     def line(name, good, detail):
         report.line(good, f"soak.{name}", detail)
 
@@ -337,10 +339,10 @@ def _judge(report, soak, before, after):
     more = {" ".join(pool): value - before["pools"].get(pool, 0) for pool, value in after["pools"].items()}
     words = ", ".join(f"{pool} {value:+g}" for pool, value in more.items())
     line("pools", bool(more) and max(more.values()) < IN_CACHES, f"buffers in use, against after the warm-up: {words}")
-    _add_up(line, soak, after["page"])
+    _add_up(line, soak, kills_before, after["page"])
 
 
-def _add_up(line, soak, page):
+def _add_up(line, soak, kills_before, page):
     # Floods of SYNs are told in sums.
     flows = 0
     for event in _events(soak.engine):
@@ -354,7 +356,8 @@ def _add_up(line, soak, page):
     line("handshake-counters", started == done + failed, f"{started} begun, {done} done, {failed} failed")
     line("flow-events", lost == 0 and flows == ended, f"{ended} flows ended, {flows} told by events in all files, {lost} events lost")
     starts = _sum(page, "wireglass_signer_starts_total")
-    line("signer-starts", starts == 1 + soak.good["signer kills"], f"{starts} starts, {soak.good['signer kills']} kills")
+    kills = kills_before + soak.good["signer kills"]
+    line("signer-starts", starts == 1 + kills, f"{starts} starts, {kills} kills")
 
 
 @exit_status
@@ -378,15 +381,15 @@ def main():
             before = _at_rest(lab, engine)
             print(f"soak: {options.minutes:g} minutes", flush=True)
             soak = Soak(lab, engine, scanner, options.minutes * 60)
-            # Kills of the warm-up count, too.
+            # What the warm-up has done counts there, and nowhere else.
             kills = _sum(before["page"], "wireglass_signer_starts_total") - 1
             soak.run()
             if not engine.alive():
                 raise Failed(f"the engine ended in the middle of it (exit {engine.process.returncode})")
             after = _at_rest(lab, engine)
-            soak.good["signer kills"] += kills
+            soak.names |= warm_up.names
             soak.wrong += warm_up.wrong
-            _judge(report, soak, before, after)
+            _judge(report, soak, kills, before, after)
             status = engine.stop()
             balanced = "mbufs balanced" in engine.log.read_text(errors="replace")
             report.line(status == 0 and balanced, "soak.stop", f"exit {status}, {'mbufs balanced' if balanced else 'mbufs NOT balanced'}")

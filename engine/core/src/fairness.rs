@@ -207,15 +207,18 @@ impl Shares {
 
     /// How many more of `most` things a client may have.
     pub fn room(&self, client: u64, most: usize) -> usize {
-        let free = most.saturating_sub(self.total);
-        if free >= most / 2 { free - most / 4 } else { room(self.of(client) as usize, free, most) }
+        room(|| self.of(client) as usize, most.saturating_sub(self.total), most)
     }
 }
 
 /// How many more of `most` things a client may have that has `own`, where so many are `free`. Three quarters are for whoever comes first;
 /// of the last quarter nobody who has as many as are free gets any, so something is left for the next.
-pub(crate) fn room(own: usize, free: usize, most: usize) -> usize {
-    free.saturating_sub(most / 4).max(free.saturating_sub(own).div_ceil(2))
+pub(crate) fn room(own: impl FnOnce() -> usize, free: usize, most: usize) -> usize {
+    // Whatever it has: half of what is free is no more than this.
+    if free >= most / 2 {
+        return free - most / 4;
+    }
+    free.saturating_sub(most / 4).max(free.saturating_sub(own()).div_ceil(2))
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ environment variable RUST_LOG (`debug`, `wireglass_core::tls=trace`) overrides i
 SIGHUP reopens that file, for logrotate, and loads the configuration anew, as `wireglass reload` does.
 Needs ports through DPDK: a build with `--features dpdk`, and usually root.
 
-Exit status: 0 stopped by a signal; 1 failed; 2 wrong configuration.";
+Exit status: 0 stopped by a signal; 1 failed; 2 wrong configuration; 4 a token has refused the PIN of a key.";
 
 #[derive(Debug, Args)]
 struct ConfigFile {

@@ -38,7 +38,7 @@ use crate::metrics::{Metrics, MetricsServer, PortSources};
 use crate::numa;
 use crate::reload::{ReloadHandle, ReloadThread, Reloader};
 use crate::secrets::Secrets;
-use crate::signer::{SignerClient, SignerHandle};
+use crate::signer::{NotStarted, PIN_REFUSED, SignerClient, SignerHandle};
 use crate::verdicts::{Finder, VerdictSender, VerdictServer};
 use crate::worker::{Worker, WorkerThread};
 
@@ -54,14 +54,33 @@ const HELD_SHARE: usize = 4;
 /// Runs the engine until SIGINT or SIGTERM. Another one, a second later, kills it; SIGHUP opens the event log anew, and
 /// loads the configuration anew. `set_level` changes the level of messages.
 ///
-/// Exit code 0 after a clean stop; 1 if it could not start, a worker died, a port was removed or reset, or frame buffers were lost.
+/// Exit code 0 after a clean stop; 4 if a token has refused the PIN of a CA's key; 1 if it could not start, a worker died, a port was removed or reset, or frame buffers were lost.
 pub(super) fn run(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> ExitCode {
     match start(config, set_level) {
         Ok(engine) => engine.run_until_stopped(),
-        Err(message) => {
+        Err(Failure { message, code }) => {
             errln!("wireglass: {message}");
-            ExitCode::FAILURE
+            code
         }
+    }
+}
+
+/// The engine could not start.
+struct Failure {
+    message: String,
+    code: ExitCode,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self { message, code: ExitCode::FAILURE }
+    }
+}
+
+impl From<NotStarted> for Failure {
+    fn from(NotStarted { why, pin_refused }: NotStarted) -> Self {
+        let code = if pin_refused { ExitCode::from(PIN_REFUSED) } else { ExitCode::FAILURE };
+        Self { message: why, code }
     }
 }
 
@@ -114,7 +133,7 @@ struct Signals {
     reload: Arc<AtomicBool>,
 }
 
-fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Result<Engine, String> {
+fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Result<Engine, Failure> {
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
     // The signer may read there only if it is there when the signer starts.
     make_folder(&config)?;

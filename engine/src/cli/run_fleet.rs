@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::Arc;
 
 use wireglass_core::phase::FlowPhase;
@@ -30,6 +30,8 @@ pub(super) fn make_folder(config: &Config) -> Result<(), String> {
     }
     let failed = |error: io::Error| format!("fleet.state_dir: cannot make {}: {error}", folder.display());
     fs::create_dir_all(folder).map_err(failed)?;
+    // Nothing in it is secret, and a signer of another user reads there.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
     match &config.confine.user {
         Some(account) => chown(folder, Some(account.uid), Some(account.gid)).map_err(failed),
         None => Ok(()),

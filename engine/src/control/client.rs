@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use wireglass_core::exclusions::CAPACITY;
+use wireglass_core::exclusions::MOST_LISTED;
 use wireglass_core::order::Order;
 
 use super::Counters;
@@ -142,7 +142,7 @@ pub fn exclusions(socket: &Path) -> Result<Vec<ExclusionRecord>, AskError> {
     let mut all = Vec::new();
     loop {
         match next_line(&mut answer)? {
-            Line::Exclusion(exclusion) if all.len() < CAPACITY => all.push(*exclusion),
+            Line::Exclusion(exclusion) if all.len() < MOST_LISTED => all.push(*exclusion),
             Line::Exclusions { .. } => return Ok(all),
             line => return Err(refused(line)),
         }

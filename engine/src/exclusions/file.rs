@@ -58,7 +58,7 @@ fn store(path: &Path, exclusions: &Exclusions) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&beside)?;
     let mut out = BufWriter::new(file);
     // What others have learned is for them to tell again: kept here, it would be told on as this engine's own.
-    for exclusion in exclusions.list(now()).iter().filter(|exclusion| exclusion.engine.is_none()) {
+    for exclusion in &exclusions.own(now()) {
         serde_json::to_writer(&mut out, &ExclusionRecord::from(exclusion))?;
         out.write_all(b"\n")?;
     }

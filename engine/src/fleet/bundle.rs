@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::schema::{FileEntry, MAX_FILE, MAX_FILES, MAX_TOTAL, Manifest, PART, is_relative};
 use crate::config::{self, IN_FORCE, POLICY_FILE, generation_folder};
+use crate::hex::hex;
 
 /// Generations that an engine keeps, beside the one in force and the one that is loaded.
 const KEPT: usize = 3;
@@ -122,10 +123,6 @@ fn entry(path: String, file: &Path) -> io::Result<FileEntry> {
         hash.update(&part);
     }
     Ok(FileEntry { path, sha256: hex(&hash.finalize()), size })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn parent(path: &Path) -> PathBuf {

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wireglass_core::exclusions::{Exclusion, Exclusions};
+use wireglass_core::foreign::Heard;
 
 use super::schema::{Refused, SCHEMA, write};
 use super::view::{MAX_EXCLUSIONS, View};
 use crate::exclusions::ExclusionRecord;
+use crate::hex::hex;
 
 /// What one engine may have in etcd: half of what others would take, so that what is replaced has room beside what replaces it.
 const MAX_TOLD: usize = MAX_EXCLUSIONS / 2;
@@ -102,10 +104,18 @@ impl Facts {
                     continue;
                 }
                 let exclusion = read(&kept.value);
-                match &exclusion {
-                    Some(exclusion) => drop(known.import(engine, exclusion.clone(), now)),
-                    None => refused(&format!("{engine}/exclusion/{id}"), Refused::Malformed),
+                let fault = match &exclusion {
+                    Some(exclusion) => match known.import(engine, exclusion.clone(), now) {
+                        Heard::TooMany | Heard::TooManyEngines => Some(Refused::TooMany),
+                        _ => None,
+                    },
+                    None => Some(Refused::Malformed),
+                };
+                if let Some(fault) = fault {
+                    refused(&format!("{engine}/exclusion/{id}"), fault);
                 }
+                // What found no room is taken when it is told anew.
+                let exclusion = exclusion.filter(|_| fault.is_none());
                 heard.insert(id.clone(), (kept.revision, exclusion));
             }
         }
@@ -133,5 +143,5 @@ fn read(value: &[u8]) -> Option<Exclusion> {
 fn id(exclusion: &Exclusion) -> String {
     let record = ExclusionRecord { since: 0, until: 0, ..ExclusionRecord::from(exclusion) };
     let digest = Sha256::digest(write(&record));
-    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..16])
 }

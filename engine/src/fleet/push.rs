@@ -1,16 +1,17 @@
 //! An operator's part: publishing a generation, and following it; who is there; who is to be drained.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::bundle::{self, Packed};
 use super::keys::Place;
 use super::schema::{AckState, Drain, FileEntry, Manifest, Phase, Rollout, SCHEMA, write};
 use super::store::{Store, StoreError};
 use super::view::{MAX_GENERATIONS, View};
+use crate::control::unix_now;
 
 /// How often it is looked how far a roll-out is.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_secs(1);
 /// How far ahead an engine's generation may be of what is known, in a store that was emptied.
 const FURTHEST: u64 = 1_000_000;
 /// Generations that are kept for a way back.
@@ -224,7 +225,8 @@ fn next_number(view: &View) -> Option<u64> {
     known.max(had).checked_add(1)
 }
 
-/// Removes the oldest generations, and files that none of those needs that stay. No other push can be on its way: this one is.
+/// Removes the oldest generations, and files that none of those needs that stay.
+/// Another push that finds a file of an old generation just now, and loses it to this one, ends with a fault and can be repeated.
 async fn prune(store: &mut Store, view: &View, newest: Manifest) -> Result<(), StoreError> {
     let active = view.active.as_ref().map(|active| &active.value);
     let stays = |number: &u64| {
@@ -367,11 +369,6 @@ pub async fn drain(store: &mut Store, engine: &str, by: &str, is_on: bool) -> Re
         }
         false => store.delete(&place).await,
     }
-}
-
-/// Seconds since the Unix epoch.
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

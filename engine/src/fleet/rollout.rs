@@ -18,6 +18,8 @@ use super::view::View;
 
 /// Generations of which it is remembered that they cannot be had.
 const MAX_FAILED: usize = 16;
+/// How long an engine waits that was kept from its work, by etcd say.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long it is waited before what has failed is tried again, once all are to go by it: at first, and at most.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LAST_RETRY: Duration = Duration::from_secs(300);
@@ -95,6 +97,9 @@ pub struct Member {
     /// The revision of the roll-out that a step was taken from.
     stepped: i64,
     waits: Option<Waits>,
+    /// Something kept it from its work: it pauses, from the next step on until then.
+    is_kept: bool,
+    resumes: Duration,
 }
 
 /// What a phase waits for.
@@ -119,6 +124,8 @@ impl Member {
             said: None,
             stepped: 0,
             waits: None,
+            is_kept: false,
+            resumes: Duration::ZERO,
         }
     }
 
@@ -174,9 +181,10 @@ impl Member {
         }
     }
 
-    /// Something that is not the generation's fault kept it from being had: it is tried again.
+    /// Something that is not the generation's fault kept it from being had: it is tried again after a pause.
     pub fn not_done(&mut self) {
         self.busy = None;
+        self.is_kept = true;
     }
 
     fn begun(&mut self, generation: u64) -> Files {
@@ -201,7 +209,11 @@ impl Member {
             let wait = FIRST_RETRY.saturating_mul(1 << (failure.tries - 1).min(10)).min(LAST_RETRY);
             failure.due.get_or_insert(now + wait);
         }
+        if std::mem::take(&mut self.is_kept) {
+            self.resumes = now + PAUSE;
+        }
         if self.busy.is_none()
+            && now >= self.resumes
             && let Some((act, generation)) = self.work(view, now)
         {
             self.busy = Some(Files::of(view, generation));

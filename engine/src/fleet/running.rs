@@ -1,7 +1,7 @@
 //! The engine that runs, as its fleet sees it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 use wireglass_core::counters::WorkerCounters;
@@ -13,6 +13,7 @@ use wireglass_core::tls::{SecretRefused, TicketSecret, TicketSharing};
 use super::schema::{FaultRecord, Presence};
 use super::thread::Engine;
 use super::tickets::SharedTickets;
+use crate::control::unix_now;
 use crate::metrics::Metrics;
 use crate::reload::{FleetStep, ReloadHandle};
 
@@ -34,7 +35,7 @@ pub struct RunningEngine {
 impl RunningEngine {
     /// With who loads its configuration, what counts, and where keys of tickets are.
     pub fn new(reloads: ReloadHandle, metrics: Arc<Metrics>, tickets: Option<TicketSharing>) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let since = unix_now();
         let before = (Instant::now(), 0, 0);
         Self { reloads, metrics, tickets, since, before, rates: (0, 0) }
     }

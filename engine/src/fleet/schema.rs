@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::keys::Place;
+use crate::hex::hex;
 
 /// The version that is written, and the only one that is read.
 pub const SCHEMA: u32 = 1;
@@ -145,7 +146,7 @@ impl Manifest {
     pub fn digest(&self) -> String {
         let mut files: Vec<_> = self.files.iter().collect();
         files.sort_by_key(|file| &file.path);
-        Sha256::digest(write(&files)).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(write(&files)))
     }
 }
 
@@ -168,7 +169,7 @@ pub enum Phase {
     Force,
     /// It is in force.
     Done,
-    /// One engine cannot have it.
+    /// One engine cannot have it, or an operator has stopped it.
     Stopped,
 }
 

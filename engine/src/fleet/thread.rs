@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, TryRecvError};
 use etcd_client::EventType;
@@ -30,6 +30,7 @@ use super::tickets::{SharedTickets, Tickets};
 use super::view::View;
 use crate::config::{Fleet, Share};
 use crate::confine::{self, Kind};
+use crate::control::unix_now;
 
 /// How often there is something to do.
 const TICK: Duration = Duration::from_millis(100);
@@ -416,7 +417,20 @@ impl Part {
         }
         match self.engine.put_in_force(generation) {
             Some(answer) => self.pending = Pending::PutInForce(generation, answer),
-            None => self.member.not_done(),
+            None => self.goes_on(),
+        }
+    }
+
+    /// Nothing was put in force: what reads the configuration anew is to have what is.
+    fn goes_on(&mut self) {
+        self.keep_what_is();
+        self.member.not_done();
+    }
+
+    fn keep_what_is(&self) {
+        let state = &self.fleet.state_dir;
+        if let Err(error) = bundle::keep_in_force(state, self.member.in_force(), self.member.digest()) {
+            tracing::error!("fleet: {}: {error}", state.display());
         }
     }
 
@@ -433,7 +447,10 @@ impl Part {
                     tracing::warn!("fleet: generation {generation}: {why}");
                     self.member.not_done();
                 }
-                Err(_) => self.member.not_done(),
+                Err(error) => {
+                    tracing::error!("fleet: generation {generation}: {error}");
+                    self.member.not_done();
+                }
             },
             Pending::Load(generation, answer) => match answer.try_recv() {
                 Ok(done) => {
@@ -448,7 +465,7 @@ impl Part {
             Pending::PutInForce(generation, answer) => match answer.try_recv() {
                 Ok(done) => self.is_in_force(generation, done),
                 Err(TryRecvError::Empty) => self.pending = Pending::PutInForce(generation, answer),
-                Err(TryRecvError::Disconnected) => self.member.not_done(),
+                Err(TryRecvError::Disconnected) => self.goes_on(),
             },
             pending => self.pending = pending,
         }
@@ -466,9 +483,7 @@ impl Part {
             }
             Err(fault) => {
                 tracing::error!("fleet: generation {generation} cannot be put in force: {fault}");
-                if let Err(error) = bundle::keep_in_force(state, before, self.member.digest()) {
-                    tracing::error!("fleet: {}: {error}", state.display());
-                }
+                self.keep_what_is();
             }
         }
         self.member.put_in_force(generation, done);
@@ -553,9 +568,4 @@ fn jitter() -> f64 {
     // Without randomness, they do.
     let _ = getrandom::fill(&mut bytes);
     0.5 + f64::from(u16::from_ne_bytes(bytes)) / f64::from(u16::MAX)
-}
-
-/// Seconds since the Unix epoch.
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

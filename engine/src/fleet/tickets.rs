@@ -8,6 +8,7 @@ use wireglass_core::tls::{FleetKey, SecretRefused, TicketSecret};
 use super::schema::{SCHEMA, write};
 use super::view::{Kept, View};
 use crate::config::FleetKeys;
+use crate::hex::hex;
 
 /// A secret, as etcd has it.
 #[derive(Serialize, Deserialize)]
@@ -58,11 +59,17 @@ impl Tickets {
         refused: impl FnOnce(&str),
     ) -> Option<(Vec<u8>, i64)> {
         let Some(kept) = &view.tickets else {
+            if view.tickets_revision > 0 {
+                // Somebody's, of another version or damaged: it is not ours to replace.
+                self.seen = Some(view.tickets_revision);
+                return None;
+            }
             if self.seen == Some(0) {
                 return None;
             }
+            let secret = TicketSecret::new(random()?, now);
             self.seen = Some(0);
-            return self.seal(&TicketSecret::new(random()?, now)).map(|value| (value, 0));
+            return self.seal(&secret).map(|value| (value, 0));
         };
         if self.seen != Some(kept.revision) {
             self.seen = Some(kept.revision);
@@ -77,9 +84,10 @@ impl Tickets {
         if by_newest && new <= rotation {
             return None;
         }
+        let secret = TicketSecret::new(random()?, now);
         // Once for what is there now.
         self.taken = None;
-        self.seal(&TicketSecret::new(random()?, now)).map(|value| (value, kept.revision))
+        self.seal(&secret).map(|value| (value, kept.revision))
     }
 
     fn take(
@@ -92,16 +100,20 @@ impl Tickets {
         let value: Sealed = serde_json::from_slice(&kept.value).map_err(|_| malformed())?;
         let sealed = bytes(&value.sealed).ok_or_else(malformed)?;
         let secret = TicketSecret::open(&sealed, &self.keys, &self.fleet).map_err(|why| why.to_string())?;
-        engine.share(&secret, now).map_err(|why| why.to_string())?;
+        let rotation = match engine.share(&secret, now) {
+            Ok(()) => secret.rotation(),
+            // It is replaced, whoever left it there.
+            Err(SecretRefused::TooOld) => 0,
+            Err(why) => return Err(why.to_string()),
+        };
         let newest = self.keys.get(..1).unwrap_or_default();
         let by_newest = TicketSecret::open(&sealed, newest, &self.fleet).is_ok();
-        Ok((secret.rotation(), by_newest))
+        Ok((rotation, by_newest))
     }
 
     fn seal(&self, secret: &TicketSecret) -> Option<Vec<u8>> {
         let sealed = secret.seal(self.keys.first()?, &self.fleet)?;
-        let sealed = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
-        Some(write(&Sealed { schema: SCHEMA, sealed }))
+        Some(write(&Sealed { schema: SCHEMA, sealed: hex(&sealed) }))
     }
 }
 
@@ -183,5 +195,25 @@ mod tests {
             assert!(wanted.is_none(), "what others can read is left alone");
         }
         assert_eq!((said, b.0.borrow().len()), (vec![SecretRefused::UnknownKey.to_string()], before));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_left_to_operators_and_replaced_when_it_is_gone() {
+        let (mut view, engine, mut tickets) = (View::default(), Engine::default(), tickets(&[1]));
+        let look = |view: &View, tickets: &mut Tickets| {
+            tickets.look(view, &engine, NOW, || Some([9; 32]), |why| panic!("{why}"))
+        };
+        view.hear(&Place::Tickets, Some(b"rubbish"), 7);
+        assert!(look(&view, &mut tickets).is_none());
+        view.hear(&Place::Tickets, None, 8);
+        assert_eq!(look(&view, &mut tickets).map(|(_, revision)| revision), Some(0));
+        assert!(look(&view, &mut tickets).is_none(), "once");
+    }
+
+    #[test]
+    fn without_randomness_it_is_tried_again() {
+        let (view, engine, mut tickets) = (View::default(), Engine::default(), tickets(&[1]));
+        assert!(tickets.look(&view, &engine, NOW, || None, |why| panic!("{why}")).is_none());
+        assert!(tickets.look(&view, &engine, NOW, || Some([9; 32]), |why| panic!("{why}")).is_some());
     }
 }

@@ -8,7 +8,7 @@ use super::keys::Place;
 use super::schema::{Ack, Active, Drain, Manifest, Presence, Refused, Rollout, read};
 
 /// Most engines of a fleet. A step of a roll-out compares a key of each, and etcd takes 128 comparisons.
-pub const MAX_ENGINES: usize = 100;
+pub const MAX_ENGINES: usize = wireglass_core::foreign::MOST_ENGINES;
 /// Most generations that are kept.
 pub const MAX_GENERATIONS: usize = 100;
 /// Most exclusions of one engine.
@@ -44,6 +44,8 @@ pub struct View {
     pub drains: BTreeSet<String>,
     /// The secret of tickets, sealed.
     pub tickets: Option<Kept<Vec<u8>>>,
+    /// Likewise of its key.
+    pub tickets_revision: i64,
     /// What each engine has learned, as it is written.
     pub exclusions: BTreeMap<String, BTreeMap<String, Kept<Vec<u8>>>>,
     /// The newest revision that was heard of.
@@ -66,8 +68,11 @@ impl View {
             return Heard::Taken;
         }
         self.revision = revision;
-        if *place == Place::Rollout {
-            self.rollout_revision = if value.is_some() { revision } else { 0 };
+        let of_key = if value.is_some() { revision } else { 0 };
+        match place {
+            Place::Rollout => self.rollout_revision = of_key,
+            Place::Tickets => self.tickets_revision = of_key,
+            _ => {}
         }
         let Some(value) = value else {
             self.forget(place);

@@ -27,6 +27,7 @@ use super::eve_http::{Http, OwnHttp};
 use super::eve_passive::Passive;
 use super::eve_tcp::Tcp;
 use super::eve_worker;
+use crate::hex::hex;
 use crate::metrics::Snapshot;
 
 /// IANA protocol number.
@@ -314,12 +315,6 @@ fn alpn(name: &[u8]) -> Cow<'_, str> {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(format!("0x{}", hex(name))),
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
 }
 
 #[derive(Serialize)]

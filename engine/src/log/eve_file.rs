@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wireglass_core::event::FileEvent;
 
-use super::eve::hex;
+use crate::hex::hex;
 
 /// Suricata's `fileinfo`.
 #[derive(Serialize)]

@@ -50,7 +50,7 @@ pub fn open(
     pin: Option<Zeroizing<Vec<u8>>>,
 ) -> Result<Arc<dyn SigningKey>, String> {
     let module = Module::load(module)?;
-    let pin = pin.map(|pin| RawAuthPin::new(Box::new(pin.to_vec())));
+    let pin = pin.map(|pin| (Sha256::digest(&*pin).into(), RawAuthPin::new(Box::new(pin.to_vec()))));
     let place = Place { module, uri, pin };
     let mut found = place.first_session();
     if matches!(found, Err(Fault::Missing(_))) {
@@ -107,7 +107,8 @@ impl From<Missing> for Fault {
 struct Place {
     module: Arc<Module>,
     uri: KeyUri,
-    pin: Option<RawAuthPin>,
+    /// With its hash, by which it is known again.
+    pin: Option<([u8; 32], RawAuthPin)>,
 }
 
 /// A session of a module that was initialised `of` times by then, and the key in it.
@@ -238,7 +239,7 @@ impl Place {
         if !token.login_required() {
             return Ok(());
         }
-        let Some(pin) = &self.pin else {
+        let Some((hash, pin)) = &self.pin else {
             return Err(Fault::Refused(
                 "expected the token's PIN: `pin-source=file:PATH`, `ca.passphrase_file` or `ca.passphrase_command`"
                     .into(),
@@ -255,13 +256,16 @@ impl Place {
                     .into(),
             ));
         }
-        if self.module.has_just_refused(slot) {
+        if self.module.has_refused(slot, *hash) {
             return Err(Fault::Refused(
-                "the token has just refused a PIN, and is asked again in 10 s at the earliest".into(),
+                "the token has refused this PIN before: it is not tried again in this process".into(),
             ));
         }
         match session.login_with_raw(UserType::User, pin) {
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
+                Module::note_login();
+                Ok(())
+            }
             Err(Error::Pkcs11(
                 code @ (RvError::PinIncorrect
                 | RvError::PinLenRange
@@ -271,7 +275,7 @@ impl Place {
                 | RvError::UserPinNotInitialized),
                 _,
             )) => {
-                self.module.note_refusal(slot);
+                self.module.note_refusal(slot, *hash);
                 Err(Fault::Refused(format!("the token does not take this PIN: {code:?}")))
             }
             Err(error) => Err(error.into()),

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -17,10 +16,7 @@ static LOADED: Mutex<Vec<Arc<Module>>> = Mutex::new(Vec::new());
 /// A token has refused a PIN.
 static PIN_REFUSED: AtomicBool = AtomicBool::new(false);
 
-/// How long a token that has refused a PIN is given none. Both keys may be at one token, and one file may have the PIN of both.
-const AFTER_REFUSAL: Duration = Duration::from_secs(10);
-
-/// A token has refused a PIN, ever: who starts this process again gets the same answer, until the token locks the PIN.
+/// A token has refused a PIN, the last time: who starts this process again gets the same answer, until the token locks the PIN.
 pub fn pin_was_refused() -> bool {
     PIN_REFUSED.load(Ordering::Relaxed)
 }
@@ -32,8 +28,8 @@ pub(super) struct Module {
     library: Pkcs11,
     /// How often it was initialised. Whoever calls it reads this meanwhile: nothing is initialised anew below a call. Sessions end with it.
     initialised: RwLock<u64>,
-    /// Which slots have refused a PIN, and when last.
-    refusals: Mutex<Vec<(u64, Instant)>>,
+    /// PINs that were refused, by their hashes, and in which slots. Both keys may be at one token, and a reload may bring the same again.
+    refusals: Mutex<Vec<(u64, [u8; 32])>>,
 }
 
 impl Module {
@@ -77,18 +73,20 @@ impl Module {
         let _ = initialise(&self.library);
     }
 
-    /// This slot's token has refused a PIN.
-    pub(super) fn note_refusal(&self, slot: Slot) {
+    /// This slot's token has refused the PIN with this hash.
+    pub(super) fn note_refusal(&self, slot: Slot, pin: [u8; 32]) {
         PIN_REFUSED.store(true, Ordering::Relaxed);
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.retain(|(id, _)| *id != slot.id());
-        refusals.push((slot.id(), Instant::now()));
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push((slot.id(), pin));
     }
 
-    /// It has done so a moment ago.
-    pub(super) fn has_just_refused(&self, slot: Slot) -> bool {
-        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.iter().any(|(id, at)| *id == slot.id() && at.elapsed() < AFTER_REFUSAL)
+    /// It has taken one.
+    pub(super) fn note_login() {
+        PIN_REFUSED.store(false, Ordering::Relaxed);
+    }
+
+    /// It has refused this one before.
+    pub(super) fn has_refused(&self, slot: Slot, pin: [u8; 32]) -> bool {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).contains(&(slot.id(), pin))
     }
 
     /// The slot with the token of a key.

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -18,6 +18,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use wireglass_core::mint::{CaSigner, LeafOrder, Refusal, SignError};
 
+use super::keeper::PIN_REFUSED;
 use super::protocol::{self, Answer, MAX_MESSAGE, Malformed};
 use crate::confine::{self, Kind};
 
@@ -138,6 +139,15 @@ struct Shared {
     cas: Mutex<Option<[[u8; 32]; 2]>>,
     /// What it said of itself last.
     said: Mutex<Option<Answer>>,
+}
+
+/// There is no signer.
+#[derive(Debug)]
+pub struct NotStarted {
+    /// In words.
+    pub why: String,
+    /// A token has refused the PIN: another try would bring the token nearer to locking it.
+    pub pin_refused: bool,
 }
 
 /// Asks the signer. Whoever calls waits for the answer; others do not wait for them.
@@ -339,8 +349,11 @@ impl SignerClient {
     ///
     /// # Errors
     /// In words: what it has found wrong.
-    pub fn start(config: &Path) -> Result<Self, String> {
-        let failed = |error: io::Error| format!("the signer cannot be started: {error}");
+    pub fn start(config: &Path) -> Result<Self, NotStarted> {
+        let failed = |error: io::Error| NotStarted {
+            why: format!("the signer cannot be started: {error}"),
+            pin_refused: false,
+        };
         let (ours, theirs) = sockets().map_err(failed)?;
         let process = Command::new("/proc/self/exe")
             .args(["signer", "-c"])
@@ -359,8 +372,9 @@ impl SignerClient {
         match client.wait_until_it_speaks() {
             Ok(()) => Ok(client),
             Err(why) => {
-                client.stop();
-                Err(why)
+                let status = client.stop();
+                let pin_refused = status.is_some_and(|status| status.code() == Some(PIN_REFUSED.into()));
+                Err(NotStarted { why, pin_refused })
             }
         }
     }
@@ -413,22 +427,23 @@ impl SignerClient {
         }
     }
 
-    /// Closes the socket, which ends the signer, and waits for that.
-    pub fn stop(self) {
+    /// Closes the socket, which ends the signer, and waits for that. Returns how it has ended, if it has.
+    pub fn stop(self) -> Option<ExitStatus> {
         let Self { handle, listener, process } = self;
         // It is closed at the other end already, if this fails.
         let _ = shutdown(handle.0.socket.as_raw_fd(), Shutdown::Both);
         // A panic has been told.
         let _ = listener.join();
-        let Some(mut process) = process else { return };
+        let mut process = process?;
         let deadline = Instant::now() + ENDING;
-        while matches!(process.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                // It dies with this process, and its child with it: nothing here may kill, see `confine`.
-                return;
+        // Later it dies with this process, and its child with it: nothing here may kill, see `confine`.
+        while Instant::now() <= deadline {
+            match process.try_wait() {
+                Ok(None) => thread::sleep(Duration::from_millis(5)),
+                ended => return ended.ok().flatten(),
             }
-            thread::sleep(Duration::from_millis(5));
         }
+        None
     }
 }
 

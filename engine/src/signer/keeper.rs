@@ -12,8 +12,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// How long it waits after a death, at first and at most. One that has lived for longer than that counts as the first.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
-/// What a signer ends with whose token has refused the PIN. Another one would try the same PIN, until the token locks it.
+/// What a signer ends with whose token has refused the PIN. Another one would try the same PIN, until the token locks it: there is none until the
+/// engine is started anew.
 pub const PIN_REFUSED: u8 = 4;
+/// How often it is looked whether the engine is there, where there is nothing else to do.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Keeps a signer at the socket that is this process's standard input, until the engine has closed its end.
 ///
@@ -26,6 +29,9 @@ pub fn keep(config: &Path) -> io::Result<ExitCode> {
         match once(config) {
             Ok(status) if status.success() => return Ok(ExitCode::SUCCESS),
             Ok(status) if status.code() == Some(i32::from(PIN_REFUSED)) => {
+                while !engine_has_gone()? {
+                    thread::sleep(LOOK);
+                }
                 return Ok(ExitCode::from(PIN_REFUSED));
             }
             Ok(_) => {}

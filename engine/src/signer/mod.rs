@@ -23,7 +23,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 
-pub use client::{SignerClient, SignerCounters, SignerHandle};
+pub use client::{NotStarted, SignerClient, SignerCounters, SignerHandle};
 pub use confine::confine;
 pub use keeper::{PIN_REFUSED, keep};
 pub use limit::Limiter;

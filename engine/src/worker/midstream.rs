@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tcp_stack::Segment;
+use tcp_stack::{Duration, Instant, Segment};
+use wireglass_core::aged_map::AgedMap;
 use wireglass_core::end::End;
 use wireglass_core::event::{Event, Fate, FlowHead};
 use wireglass_core::flow::{Afterwards, Flow};
@@ -16,6 +17,37 @@ use super::{Entry, Identity, Worker};
 
 /// Segments that are answered in one turn. A flood of them is dropped, and whoever means it repeats.
 pub(super) const ANSWERS: u32 = 16;
+
+/// Connections of which only the server's half was seen, and which were told. More are forgotten, the oldest first.
+const TOLD: u32 = 4096;
+/// How long an answer that is repeated belongs to the same connection: longer than servers repeat it.
+const SAME: Duration = Duration::from_secs(120);
+
+/// Hashes of these connections, and when each was told.
+pub(super) struct ServersAlone(AgedMap<u64, Instant>);
+
+impl Default for ServersAlone {
+    fn default() -> Self {
+        Self(AgedMap::new(TOLD))
+    }
+}
+
+impl ServersAlone {
+    /// This one has not been told a while ago.
+    fn is_news(&mut self, now: Instant, hash: u64) -> bool {
+        if let Some(told) = self.0.get_mut(hash, &hash) {
+            let is_news = now >= *told + SAME;
+            *told = if is_news { now } else { *told };
+            return is_news;
+        }
+        if self.0.is_full() {
+            self.0.pop_oldest();
+        }
+        // There is room now.
+        let _ = self.0.insert(hash, hash, now);
+        true
+    }
+}
 
 impl<IO: Io> Worker<IO> {
     /// A segment of an intercepted port for which there is no flow, and that begins none.
@@ -52,7 +84,7 @@ impl<IO: Io> Worker<IO> {
         let vlan = headers.vlan;
         let identity =
             Identity { flow_id: self.flow_ids, wire: port.wire, vlan, client, server, refused_before: false };
-        if flags.syn && port.side != client_side {
+        if flags.syn && port.side != client_side && self.servers_alone.is_news(now, hash) {
             self.tell_server_alone(&identity);
         }
         let rule = match self.settled(client_port, &identity) {

@@ -29,6 +29,7 @@ use self::calling::hand_on;
 use self::events::EventLog;
 use self::fragments::Fragments;
 use self::generations::Generations;
+use self::midstream::ServersAlone;
 use self::passthrough::PassthroughState;
 use self::refused::Refused;
 pub use self::steering::Steering;
@@ -125,6 +126,7 @@ pub struct Worker<IO: Io> {
     verdicts: VerdictInbox,
     fragments: Fragments<IO::Frame>,
     refused: Refused,
+    servers_alone: ServersAlone,
     passthrough: PassthroughState<IO::Frame>,
     native_vlans: Vec<Option<u16>>,
     /// Established flows, by client.
@@ -200,6 +202,7 @@ impl<IO: Io> Worker<IO> {
             pool,
             fragments: Fragments::new(held_frames),
             refused,
+            servers_alone: ServersAlone::default(),
             passthrough: PassthroughState::new(io_wires),
             native_vlans,
             clients: Shares::default(),

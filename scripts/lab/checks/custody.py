@@ -56,16 +56,18 @@ def children(pid):
 def _processes(engine):
     """The engine, who keeps its signer, and the signer."""
     pid = engine.process.popen.pid
+    return pid, *_signers(pid)
+
+
+def _signers(pid):
     [keeper] = [each for each in children(pid) if b"signer" in Path(f"/proc/{each}/cmdline").read_bytes()]
     [signer] = children(keeper)
-    return pid, keeper, signer
+    return keeper, signer
 
 
 def signer_of(pid):
     """The process that signs for an engine."""
-    [keeper] = [each for each in children(pid) if b"signer" in Path(f"/proc/{each}/cmdline").read_bytes()]
-    [signer] = children(keeper)
-    return signer
+    return _signers(pid)[1]
 
 
 def _until(what, done, seconds=20):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..lab import Interrupted, on_signals_stop
 from ..runner import Report
-from ..shell import Failed, run, tail
+from ..shell import Failed, tail
 from .bed import Bed
 from . import together  # noqa: F401  (it registers its checks)
 from .checks import CHECKS
@@ -25,16 +25,11 @@ def main():
         print(f"no check is called {' or '.join(options.only)}; --list shows them", file=sys.stderr)
         return 2
     on_signals_stop()
-    binary = options.binary.resolve()
-    with_fleet = _has_client_of_etcd(binary)
     report, began = Report(), time.monotonic()
     try:
-        with Bed(binary, with_fleet) as bed:
+        with Bed(options.binary.resolve()) as bed:
             print(f"three engines up in {time.monotonic() - began:.1f} s", flush=True)
             for each in chosen:
-                if each.fleet and not with_fleet:
-                    print(f"left out|  {each.name}: this engine was built without etcd's client", flush=True)
-                    continue
                 _run(each, bed, report)
             _stop(bed, report)
     except Interrupted as signal_name:
@@ -45,12 +40,6 @@ def main():
         print(f"the lab could not be set up: {failed}", file=sys.stderr)
         return 1
     return report.summary()
-
-
-def _has_client_of_etcd(binary):
-    # A build without says so, and an older one does not know the command.
-    done = run([binary, "fleet", "status", "-c", "/dev/null"], check=False)
-    return not any(word in done.stderr for word in (b"without etcd", b"unrecognized subcommand"))
 
 
 def _run(each, bed, report):

@@ -87,11 +87,10 @@ class Etcd:
 
 
 class Bed:
-    """Context manager. `with_fleet`: the engines have a `[fleet]` section, and there is an etcd."""
+    """Context manager."""
 
-    def __init__(self, binary: Path, with_fleet):
+    def __init__(self, binary: Path):
         self.binary = binary
-        self.with_fleet = with_fleet
         self.scripts = Path(__file__).resolve().parents[2]
         self.folder = None
         self.network = FleetNetwork()
@@ -105,10 +104,9 @@ class Bed:
             self._make_certificates()
             self.network.build()
             self.nginx = Nginx(self.network.server, self.folder / "nginx", self._hosts())
-            if self.with_fleet:
-                self.etcd = Etcd(self)
-                self.etcd.start()
-                self._make_fleet_files()
+            self.etcd = Etcd(self)
+            self.etcd.start()
+            self._make_fleet_files()
             for segment in self.network.segments:
                 self.engines[segment.number] = self._engine(segment)
             for engine in self.engines.values():

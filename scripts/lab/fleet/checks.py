@@ -20,17 +20,15 @@ class Check:
     name: str
     run: Callable
     summary: str
-    # It needs engines with `[fleet]`.
-    fleet: bool = False
 
 
 CHECKS = []
 
 
-def check(name, fleet=False):
+def check(name):
     """Registers a function as a check."""
     def register(function):
-        CHECKS.append(Check(name, function, (function.__doc__ or "").strip().split("\n")[0], fleet))
+        CHECKS.append(Check(name, function, (function.__doc__ or "").strip().split("\n")[0]))
         return function
     return register
 

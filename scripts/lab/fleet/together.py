@@ -1,4 +1,4 @@
-"""The checks of what engines share through etcd; without a fleet in the engines they are left out."""
+"""The checks of what engines share through etcd."""
 
 import json
 import time
@@ -42,7 +42,7 @@ def _through_all(bed, attempt):
     raise Failed(f"connections came through engines {sorted(found)} only")
 
 
-@check("presence", fleet=True)
+@check("presence")
 def presence(bed):
     """`wireglass fleet status`: all engines are there, with version and generation"""
     wait_for(lambda: len(_status(bed)["engines"]) == len(ENGINES), 20, "three engines in `fleet status`", step=0.5)
@@ -55,7 +55,7 @@ def presence(bed):
     return ", ".join(f"{each['name']} {each['version']}" for each in engines)
 
 
-@check("tickets", fleet=True)
+@check("tickets")
 def tickets(bed):
     """a client resumes at an engine that it has never been at, with a ticket of another one"""
     bed.wait_next_hops()
@@ -78,7 +78,7 @@ def tickets(bed):
     raise Failed(f"only {sorted(done)} came up")
 
 
-@check("exclusion", fleet=True)
+@check("exclusion")
 def exclusion(bed):
     """a server that insists on a client certificate: learned at one engine, known at all within a second"""
     context = bed.context()
@@ -110,7 +110,7 @@ def exclusion(bed):
     return f"known at all after {took:.2f} s"
 
 
-@check("push", fleet=True)
+@check("push")
 def push(bed):
     """a policy is pushed and rolled back under load: in force at all engines, and no request fails"""
     def blocked():
@@ -155,7 +155,7 @@ def _tried(bed, client):
             return port, str(wrong)
 
 
-@check("push-refused", fleet=True)
+@check("push-refused")
 def push_refused(bed):
     """a policy that no engine can load is stopped, with engine, file, line and key, and changes nothing"""
     before = _status(bed)
@@ -170,7 +170,7 @@ def push_refused(bed):
     return said.strip().splitlines()[-1]
 
 
-@check("etcd-killed", fleet=True)
+@check("etcd-killed")
 def etcd_killed(bed):
     """etcd is killed and comes back: engines go on with what they have, say so, and catch up"""
     with load(bed, every=1.0) as clients:
@@ -187,7 +187,7 @@ def etcd_killed(bed):
     return said
 
 
-@check("partition", fleet=True)
+@check("partition")
 def partition(bed):
     """an engine is cut off from etcd for a minute: a policy goes to the others, and to it when it is back"""
     third = bed.network.segments[2]
@@ -208,7 +208,7 @@ def partition(bed):
     return f"generation {active} at all"
 
 
-@check("drain", fleet=True)
+@check("drain")
 def drain(bed):
     """an engine is drained and upgraded under load: its links go down when it is empty, and no request fails but while routers look"""
     number = 1

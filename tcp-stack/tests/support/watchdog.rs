@@ -375,7 +375,10 @@ impl Watchdog {
     pub fn check(&self, now: Instant) {
         let rules = [
             ("payload was not acknowledged", self.owed_since.map(|since| since + DELAYED_ACK)),
-            ("nothing was sent again", (!self.is_idle()).then(|| self.restarted + self.timeout())),
+            (
+                "nothing was sent again",
+                (!self.is_idle()).then(|| self.restarted + self.timeout() + self.reordering()),
+            ),
             ("a closed window was not probed", self.closed_since.map(|since| since + self.timeout())),
         ];
         // A connection that is over owes nothing, one in TIME-WAIT only ACKs.
@@ -432,6 +435,13 @@ impl Watchdog {
 
     fn window(&self) -> u32 {
         self.edge.since_or_zero(self.nxt)
+    }
+
+    /// What is lost behind a closed window is probed for, an RTO after it was found lost: when it has had its time to be overtaken, a round trip
+    /// at most (RFC 8985 6.2). In an open window it is sent again then.
+    fn reordering(&self) -> Duration {
+        let is_closed = self.una.is_none_or(|una| self.edge.at_or_before(una));
+        if is_closed { self.longest } else { Duration::ZERO }
     }
 
     /// RFC 9293 3.8.6.2.1: a full segment, or half of the largest window.

@@ -10,8 +10,8 @@ use crate::foreign::{Heard, Known};
 impl Exclusions {
     /// What this engine itself has learned, and holds at `now` in seconds since the Unix epoch: what it may tell others.
     pub fn learned(&self, now: u64) -> Vec<Exclusion> {
-        let mut all = self.list(now);
-        all.retain(|exclusion| exclusion.engine.is_none() && exclusion.cause != Cause::Manual);
+        let mut all = self.own(now);
+        all.retain(|exclusion| exclusion.cause != Cause::Manual);
         all
     }
 
@@ -38,9 +38,6 @@ impl Exclusions {
         if foreign.len() + dropped > before {
             self.entered(hash);
         }
-        if heard == Heard::Now {
-            self.changes.fetch_add(1, super::Relaxed);
-        }
         heard
     }
 
@@ -51,15 +48,6 @@ impl Exclusions {
         let key = Key { cause, server, clients };
         let inner = self.hash_of(hash, &key);
         self.shard(hash).foreign.withdraw(engine, inner, &key, |key| self.dropped_key(key));
-        self.changes.fetch_add(1, super::Relaxed);
-    }
-
-    /// Likewise all of it.
-    pub fn withdraw_all(&self, engine: &str) {
-        for shard in &self.shards {
-            shard.lock().foreign.withdraw_all(engine, |key| self.dropped_key(key));
-        }
-        self.changes.fetch_add(1, super::Relaxed);
     }
 
     fn dropped_key(&self, key: &Key) {

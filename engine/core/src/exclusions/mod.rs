@@ -22,7 +22,7 @@ use self::entry::Parts;
 pub use self::entry::{Cause, Client, Clients, Contact, Exclusion, MAX_NAME, Offer, Place, Server};
 use self::witnesses::{Testimony, Witnesses};
 use crate::aged_map::AgedMap;
-use crate::foreign::Foreign;
+use crate::foreign::{Foreign, MOST_ENGINES};
 use crate::lock::Lock;
 use crate::packet::KeyHasher;
 
@@ -34,12 +34,14 @@ const SUSPICION: u64 = 3600;
 const SHARDS: usize = 16;
 /// Entries of a shard.
 const EACH: u32 = 256;
-/// Entries in all; the oldest gives way.
+/// Entries of this engine's own in all; the oldest gives way.
 pub const CAPACITY: usize = SHARDS * EACH as usize;
 /// Words of one other engine in a shard; in all, it has some 16 times as many.
-const EACH_ENGINE: usize = 32;
-/// Places of the filter: with all entries there, one of 16 other servers is looked up for nothing.
-const FILTER: usize = 16 * CAPACITY;
+const EACH_ENGINE: usize = 64;
+/// Most that [`Exclusions::list`] has: this engine's own, and those of all others.
+pub const MOST_LISTED: usize = CAPACITY + SHARDS * EACH_ENGINE * MOST_ENGINES;
+/// Places of the filter. With all of its own, an engine looks up one of 64 other servers for nothing; with all of all others', two of five.
+const FILTER: usize = 64 * CAPACITY;
 
 /// What an entry is found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +143,7 @@ impl Exclusions {
         self.evicted.load(Relaxed)
     }
 
-    /// Grows with each change of what [`Self::list`] says, other than that time passes.
+    /// Grows with each change of what [`Self::own`] says, other than that time passes.
     pub fn changes(&self) -> u64 {
         self.changes.load(Relaxed)
     }
@@ -225,7 +227,7 @@ impl Exclusions {
     /// Forgets those that `is_meant`, at `now` in seconds since the Unix epoch. What other engines have learned does not come back before it
     /// would have run out. Returns how many.
     pub fn remove(&self, now: u64, is_meant: impl Fn(&Exclusion) -> bool) -> usize {
-        let mut removed = 0;
+        let (mut own, mut foreign) = (0, 0);
         for shard in &self.shards {
             let mut shard = shard.lock();
             let meant: Vec<_> = shard
@@ -234,24 +236,32 @@ impl Exclusions {
                 .filter(|(key, entry)| is_meant(&exclusion(key, entry)))
                 .map(|(key, entry)| (key.clone(), entry.hash))
                 .collect();
-            removed += meant.len();
+            own += meant.len();
             meant.iter().for_each(|(key, hash)| self.take_out(&mut shard.own, *hash, key));
-            removed += shard.foreign.dismiss(now, |known| is_meant(&imported::exclusion(known)));
+            foreign += shard.foreign.dismiss(now, |known| is_meant(&imported::exclusion(known)));
         }
-        if removed > 0 {
+        if own > 0 {
             self.changes.fetch_add(1, Relaxed);
         }
-        removed
+        own + foreign
     }
 
-    /// Those that hold at `now`, in seconds since the Unix epoch. What this engine and others have learned is in it for each of both.
-    pub fn list(&self, now: u64) -> Vec<Exclusion> {
+    /// Those of this engine that hold at `now`, in seconds since the Unix epoch.
+    pub fn own(&self, now: u64) -> Vec<Exclusion> {
         let mut all = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
             let holding = shard.own.iter().filter(|(_, entry)| entry.holds(now));
             all.extend(holding.map(|(key, entry)| exclusion(key, entry)));
-            all.extend(shard.foreign.list(now).map(|known| imported::exclusion(&known)));
+        }
+        all
+    }
+
+    /// Those, and what other engines have learned. What both have learned is in it for each of both.
+    pub fn list(&self, now: u64) -> Vec<Exclusion> {
+        let mut all = self.own(now);
+        for shard in &self.shards {
+            all.extend(shard.lock().foreign.list(now).map(|known| imported::exclusion(&known)));
         }
         all
     }

@@ -143,7 +143,7 @@ impl<IO: Io> Flow<IO> {
     /// What is to become of its packets when it is forgotten now.
     pub fn afterwards(&self) -> Afterwards {
         match &self.phase {
-            Phase::Bypassed(bypassed) if bypassed.may_go_unwatched() => Afterwards::Midstream,
+            Phase::Bypassed(bypassed) if bypassed.is_settled() => Afterwards::Midstream,
             // Nor did the client show that it has our answer.
             Phase::Opening(_) | Phase::Held(_) => Afterwards::RefuseUnanswered,
             // Both legs have been closed and acknowledged: no end has anything left.

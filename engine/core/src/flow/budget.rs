@@ -11,6 +11,8 @@
 //! legs are stuck each may hold much, where many are each may hold little, and something is always left for those that move.
 //! One sum for each worker, brought up to date after each call for a flow: no list of flows is ever walked.
 
+use crate::fairness::Pressure;
+
 /// Part of what is free that one leg may take, in each direction.
 const SHARE: usize = 8;
 /// Least that a leg may take, if `buffer_bytes` allows: two TLS records and some segments.
@@ -72,7 +74,7 @@ impl Budget {
 
     /// There is memory for what makes a log fuller, and no flow needs: only while flows do not have to hurry for lack of it.
     pub fn may_watch(&self) -> bool {
-        self.held < self.total / 4 * 3
+        Pressure::of_memory(self.held, self.total) == Pressure::NONE
     }
 
     /// Bytes that may be taken before the budget is nearly used up.

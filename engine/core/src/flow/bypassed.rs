@@ -79,7 +79,7 @@ impl Bypassed {
     pub(super) fn goes_on(&mut self, now: Instant, idle: Duration, flags: Flags) -> bool {
         let goes_on = !(flags.syn || flags.fin || flags.rst || self.watched)
             && self.has_begun()
-            && self.may_go_unwatched()
+            && self.is_settled()
             && !self.is_closing();
         if goes_on {
             self.ends_at = now + idle;
@@ -138,7 +138,7 @@ impl Bypassed {
     }
 
     /// It is decided for good that it passes: no end could still say something else in place of what was looked at.
-    pub(super) fn may_go_unwatched(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         !self.is_another && self.released.as_ref().is_none_or(|released| released.bytes.is_empty())
     }
 

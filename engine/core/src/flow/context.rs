@@ -127,7 +127,7 @@ impl<IO: Io> Context<IO> {
         let (most, held) = (self.shared.limits.content_bytes, self.counters.content_bytes.value() as usize);
         let free = most.saturating_sub(held);
         let of_worker = free.min(self.budget.spare());
-        let of_client = fairness::room(self.content_shares.of(self.client), free, most);
+        let of_client = fairness::room(|| self.content_shares.of(self.client), free, most);
         if of_client < of_worker {
             return Room { bytes: of_client, lacking: Reason::ContentClientBytes };
         }

@@ -25,7 +25,6 @@ mod held;
 mod held_bodies;
 mod hello_over_tcp;
 mod leg;
-mod one_sided;
 mod opening;
 mod peeking;
 mod prefix;
@@ -448,8 +447,9 @@ impl<IO: Io> Flow<IO> {
         let Some(segment) = opening_segment(cx, &mut opening.path, from, &frame, headers) else {
             return Phase::Opening(opening);
         };
+        let was_one_sided = opening.one_sided;
         let found = opening.observe(cx.now, from, &segment, || Template::of(frame.data(), headers));
-        if opening.one_sided.is_news() {
+        if opening.one_sided && !was_one_sided {
             cx.counters.asymmetric_flows.inc();
             cx.events.push(Event::Asymmetric(self.head(cx.wall, &cx.shared), End::Client));
         }

@@ -6,7 +6,6 @@ use tcp_stack::{AdoptedTimestamps, Adoption, Duration, Instant, Open, Options, S
 
 pub(super) use self::passing::{opening_segment, pass_syn, show_handshake};
 use super::leg::Leg;
-use super::one_sided::OneSided;
 use super::settings::Limits;
 use crate::end::{End, PerEnd};
 use crate::packet::{BareSegment, Headers, Template, syn_ack};
@@ -27,7 +26,7 @@ pub(super) struct Opening {
     pub(super) path: Path,
     /// The server has been heard, even if not with a SYN-ACK.
     server_heard: bool,
-    pub(super) one_sided: OneSided,
+    pub(super) one_sided: bool,
     syn_at: Instant,
 }
 
@@ -151,8 +150,7 @@ impl Opening {
     /// From the client's SYN.
     pub(super) fn new(now: Instant, syn: &Segment<'_>) -> Self {
         let client = Observed::syn(now, syn);
-        let one_sided = OneSided::default();
-        Self { client, path: Path::default(), server_heard: false, one_sided, syn_at: now }
+        Self { client, path: Path::default(), server_heard: false, one_sided: false, syn_at: now }
     }
 
     /// Looks at a segment before it is passed on. `template` makes the template of the frame it came in.
@@ -179,7 +177,7 @@ impl Opening {
             return BeforeAnswer::PassSyn;
         }
         // Its ACK, or what it says, is for a SYN-ACK that has come by another way. A RST is for nothing.
-        self.one_sided.note(!self.server_heard && !segment.flags.rst);
+        self.one_sided |= !self.server_heard && !segment.flags.rst;
         // There is nothing to reset yet: a RST may answer a challenge ACK, or never arrive.
         match (segment.flags.rst || segment.payload.is_empty(), self.server_heard) {
             (true, _) => BeforeAnswer::Pass,
@@ -302,8 +300,8 @@ impl Answered {
         if segment.flags.syn {
             if let Some(client) = self.again.filter(|again| segment.ack == Some(again.isn + 1)) {
                 // The server has forgotten the old connection and opens a new one.
-                let (path, one_sided) = (self.path, OneSided::default());
-                let opening = Opening { client, path, server_heard: true, one_sided, syn_at: now };
+                let path = self.path;
+                let opening = Opening { client, path, server_heard: true, one_sided: false, syn_at: now };
                 *self = opening.answered(now, segment, template());
             } else if segment.ack != Some(self.client_start()) || isn != segment.seq {
                 return AfterAnswer::Unwanted;

@@ -53,4 +53,4 @@ pub use tickets::TicketSharing;
 pub use trust::NoRoot;
 pub(crate) use verify::name_constraints::is_within_constraints;
 pub use verify::sct::CtLog;
-pub use verify::{Findings, Verdict};
+pub use verify::{Findings, Verdict, name_to_prove};

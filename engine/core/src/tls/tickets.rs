@@ -144,8 +144,8 @@ impl Keys {
 pub struct TicketSharing(pub(super) Arc<TicketKeys>);
 
 impl TicketSharing {
-    /// Gives clients tickets that all engines with this secret take, at `now` in seconds since the Unix epoch. Tickets that were given before
-    /// stay good until they run out.
+    /// Gives clients tickets that all engines with this secret take, at `now` in seconds since the Unix epoch. Tickets of the secret before
+    /// stay good until they run out; those of the one before that do not.
     ///
     /// # Errors
     /// The secret is of another time.

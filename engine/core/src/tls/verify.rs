@@ -593,7 +593,7 @@ fn whole_list_of_names(certificate: &Certificate<'_>) -> Result<(), x509_cert::d
 }
 
 /// The name that a server has to prove: what the client asked for, or else the address it connected to.
-pub(super) fn name_to_prove(sni: Option<&str>, address: IpAddr) -> ServerName<'static> {
+pub fn name_to_prove(sni: Option<&str>, address: IpAddr) -> ServerName<'static> {
     sni.and_then(|name| ServerName::try_from(name.to_owned()).ok())
         .unwrap_or_else(|| ServerName::from(address))
 }

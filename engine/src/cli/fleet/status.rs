@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use super::store::{operator, with_store};
 use crate::cli::orders::print_json;
 use crate::cli::plain::{Plain, sentence};
 use crate::cli::print;
+use crate::control::unix_now;
 use crate::fleet::push::{self, phase_name, standing};
 use crate::fleet::schema::{Phase, Presence, Rollout};
 use crate::fleet::view::View;
@@ -181,9 +182,4 @@ pub(super) fn drain(file: &FleetFile, name: &str, wait: Option<Duration>, is_on:
 fn failed(why: &str) -> ExitCode {
     errln!("wireglass: etcd: {}", sentence(why));
     ExitCode::FAILURE
-}
-
-/// Seconds since the Unix epoch.
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

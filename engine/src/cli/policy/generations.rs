@@ -25,7 +25,7 @@ First it is checked here: where FILE is an engine's, as that engine would. Then 
 One that cannot load it stops the roll-out, and says why: engine, file, line and key. Flows that begin later go by it, those that are there by
 their own until they end.
 
-Exit status: 0 in force at all engines, or at the canary; 1 stopped, or etcd does not answer; 2 wrong usage, or faults.";
+Exit status: 0 in force at all engines, or at the canary; 1 stopped, in force at some only, or etcd does not answer; 2 wrong usage, or faults.";
 
 /// Publish a policy to all engines of a fleet, and put it in force.
 #[derive(Debug, Args)]
@@ -76,7 +76,7 @@ pub(super) struct HistoryArgs {
 const ROLL_BACK_HELP: &str = "\
 The files of the earlier generation get a new number, and are rolled out as `wireglass policy push` does it.
 
-Exit status: 0 in force at all engines, or at the canary; 1 stopped, or etcd does not answer; 2 wrong usage or configuration.";
+Exit status: 0 in force at all engines, or at the canary; 1 stopped, in force at some only, or etcd does not answer; 2 wrong usage or configuration.";
 
 /// Put the policy of an earlier generation in force again.
 #[derive(Debug, Args)]

@@ -25,14 +25,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use wireglass_core::event::Action;
 use wireglass_core::packet::{PassAction, classify};
 
 use self::captures::Captures;
 use self::onlooker::Onlooker;
 use self::player::{Played, Player, Totals};
 use self::render::{Line, Row};
-use self::report::{Html, Judge, Report, Source, Tally, Text};
+use self::report::{Decisions, Html, Judge, Report, Source, Tally, Text};
 use super::{USAGE, with_config};
 use crate::config::{Config, Verification};
 
@@ -291,8 +290,7 @@ impl<W: Write> Printer<W> {
 /// What is said at the end.
 #[derive(Default)]
 struct Summary {
-    /// Flows to be decrypted, bypassed, blocked, and of which nothing is known.
-    flows: [u64; 4],
+    flows: Decisions,
     totals: Totals,
     /// Why the end of some files was not reached.
     faults: Vec<String>,
@@ -300,16 +298,12 @@ struct Summary {
 
 impl Summary {
     fn count(&mut self, flow: &Played) {
-        self.flows[match flow.decision {
-            Some(Action::Decrypt) => 0,
-            Some(Action::Bypass) => 1,
-            Some(Action::Block) => 2,
-            None => 3,
-        }] += 1;
+        self.flows.count(flow.decision);
     }
 
     fn tell(self) -> ExitCode {
-        let Self { flows: [decrypt, bypass, block, undecided], totals, faults } = self;
+        let Self { flows, totals, faults } = self;
+        let [decrypt, bypass, block, undecided] = flows.all();
         let Totals { packets, cut, mended, uninspected, dropped } = totals;
         errln!(
             "wireglass: {packets} packets; flows: {decrypt} decrypt, {bypass} bypass, {block} block, {undecided} undecided"

@@ -135,9 +135,10 @@ impl Onlooker {
             _ => {
                 let looked_at = |end: SocketAddr| self.policy.candidate(end.port());
                 match (looked_at(destination), looked_at(source)) {
-                    (true, false) => true,
+                    // Who speaks first, as when it is played.
+                    (true, _) => true,
                     (false, true) => false,
-                    _ => destination.port() < source.port(),
+                    (false, false) => destination.port() < source.port(),
                 }
             }
         };

@@ -96,7 +96,7 @@ pub(super) struct Direction {
     /// Of the head that comes.
     fields: Fields,
     /// The bytes that are not decided, where heads may be edited or wait; those of the last call may be missing.
-    held: Vec<u8>,
+    pub(super) held: Vec<u8>,
     pub(super) body: Body,
 }
 
@@ -318,23 +318,10 @@ impl Http1Rules {
     }
 
     pub(super) fn pass(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
-        if !self.lanes[from].is_busy() {
-            return decisions.pass(from, self.decide(from, up_to));
+        if self.lanes[from].is_busy() {
+            return self.pass_later(from, up_to, decisions);
         }
-        let direction = &mut self.directions[from];
-        let len = up_to.saturating_sub(direction.decided) as usize;
-        let bytes = if direction.held.len() <= len {
-            std::mem::take(&mut direction.held)
-        } else {
-            direction.held[..len].to_vec()
-        };
-        let is_whole = bytes.len() == len;
-        self.drop(from, up_to, decisions);
-        self.lanes[from].push(bytes);
-        // Nothing may go on with a hole in it. What is refused goes nowhere.
-        if !is_whole && !self.lanes[from].is_refused() {
-            self.reset(Reason::Internal, decisions);
-        }
+        decisions.pass(from, self.decide(from, up_to));
     }
 
     /// The other end gets this behind what has passed.

@@ -53,7 +53,7 @@ pub(super) struct Report {
 
 /// Connections by what becomes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct Decisions {
+pub(super) struct Decisions {
     decrypt: u64,
     bypass: u64,
     block: u64,
@@ -64,7 +64,7 @@ struct Decisions {
 impl Decisions {
     const NAMES: [&str; 4] = ["decrypt", "bypass", "block", "undecided"];
 
-    fn all(self) -> [u64; 4] {
+    pub(super) fn all(self) -> [u64; 4] {
         [self.decrypt, self.bypass, self.block, self.undecided]
     }
 

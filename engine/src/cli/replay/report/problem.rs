@@ -1,9 +1,8 @@
 //! What would break, or change, once a connection is decrypted: found in what the capture shows of it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use wireglass_core::event::Action;
@@ -11,7 +10,7 @@ use wireglass_core::exclusions::Cause;
 use wireglass_core::generations::Generations;
 use wireglass_core::policy::{ClientCertificateAction, DefectAction, Profile, TlsVersion};
 use wireglass_core::reason::Reason;
-use wireglass_core::tls::{ChainVerifier, ServerFacts, Verdict, description};
+use wireglass_core::tls::{ChainVerifier, ServerFacts, Verdict, description, name_to_prove};
 use wireglass_core::x509::SetupError;
 
 use crate::cli::pinned::pinned_by;
@@ -298,10 +297,4 @@ fn of_client_alert(ended: &Ended) -> Option<Problem> {
         ),
         advice: "a client that pins, or that lacks a root: find out which before you decrypt",
     })
-}
-
-/// What the client asked for, or else the address it connected to.
-fn name_to_prove(sni: Option<&str>, address: IpAddr) -> ServerName<'static> {
-    sni.and_then(|name| ServerName::try_from(name.to_owned()).ok())
-        .unwrap_or_else(|| ServerName::from(address))
 }

@@ -262,7 +262,7 @@ impl Tally {
 }
 
 impl Decisions {
-    fn count(&mut self, decision: Option<Action>) {
+    pub(in crate::cli::replay) fn count(&mut self, decision: Option<Action>) {
         *match decision {
             Some(Action::Decrypt) => &mut self.decrypt,
             Some(Action::Bypass) => &mut self.bypass,
