@@ -59,7 +59,7 @@ threshold_is_awake() {
 }
 
 # It is killed later than it stops pinging, and only if it was promised pings.
-unit_has_a_watchdog() { grep -qx 'Type=notify' "$unit" && grep -qE '^WatchdogSec=[1-9]' "$unit" && grep -qx 'RestartPreventExitStatus=2' "$unit"; }
+unit_has_a_watchdog() { grep -qx 'Type=notify' "$unit" && grep -qE '^WatchdogSec=[1-9]' "$unit" && grep -qx 'RestartPreventExitStatus=2 4' "$unit"; }
 
 pinned=1.37.0
 validator=$folder/venv-$pinned

@@ -514,17 +514,17 @@ impl<IO: Io> Flow<IO> {
             AfterAnswer::ClientData if !answered.is_acknowledged_by(&segment) => {
                 cx.counters.drop_packet(PacketDrop::BrokenHandshake);
             }
-            AfterAnswer::ClientData | AfterAnswer::ServerData
-                if let Some(protocol) = self.starttls.filter(|_| !answered.server_has_closed()) =>
-            {
-                return self.begin_dialogue(cx, &answered, protocol, from, &frame, headers);
-            }
-            AfterAnswer::ClientData => {
+            spoken @ (AfterAnswer::ClientData | AfterAnswer::ServerData) => {
+                if let Some(protocol) = self.starttls.filter(|_| !answered.server_has_closed()) {
+                    return self.begin_dialogue(cx, &answered, protocol, from, &frame, headers);
+                }
+                if spoken == AfterAnswer::ServerData {
+                    return self.not_tls(cx, answered, Vec::new(), from, frame);
+                }
                 let template = Template::of(frame.data(), headers);
                 let peeking = Box::new(Peeking::new(cx.now, answered, template, &cx.shared.limits));
                 return self.peek(cx, peeking, from, frame, headers);
             }
-            AfterAnswer::ServerData => return self.not_tls(cx, answered, Vec::new(), from, frame),
         }
         Phase::Answered(answered)
     }
