@@ -20,7 +20,7 @@ class Check:
     @property
     def crypto(self):
         """Whether it depends on the crypto provider, and so is worth a run with each of them."""
-        return self.name.split(".")[0] in ("fetch", "fetcher", "load", "bulk", "records", "refuse", "minted", "profile", "revocation", "speak")
+        return self.name.split(".")[0] in ("fetch", "bulk", "records", "refuse", "minted", "speak")
 
 
 CHECKS = []

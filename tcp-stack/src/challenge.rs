@@ -71,6 +71,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "counts thousands of hashes, a minute when interpreted")]
     fn each_interval_has_another_number_of_answers() {
         let found = counts(1, 10, 5);
         for expected in 5..=15 {
@@ -81,6 +82,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "counts thousands of hashes, a minute when interpreted")]
     fn neither_another_connection_nor_another_secret_has_the_same() {
         let found = counts(1, 10, 5);
         for other in [counts(1, 10, 6), counts(2, 10, 5)] {
@@ -91,12 +93,14 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "counts thousands of hashes, a minute when interpreted")]
     fn an_average_of_one_still_answers_and_of_none_does_not() {
         assert!(counts(9, 1, 5).iter().all(|count| (1..=2).contains(count)));
         assert!(counts(9, 0, 5).iter().all(|&count| count == 0));
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "counts thousands of hashes, a minute when interpreted")]
     fn the_largest_average_still_answers() {
         assert!(counts(9, u32::MAX, 5).iter().all(|&count| count == 100));
     }
