@@ -221,6 +221,16 @@ fn the_commands_say_what_they_did_to_people_and_to_programs() {
 
 /// A worker has a decrypted flow until it is told otherwise.
 #[test]
+fn only_a_whole_engine_can_be_told_to_stop() {
+    let engine = Engine::start(&[3]);
+    let told = client::stop(&engine.path());
+    assert!(
+        matches!(&told, Err(AskError::Refused(Refusal::Request, why)) if why.contains("signal")),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_drain_waits_for_the_last_decrypted_flow_and_no_longer_than_its_order() {
     let engine = Engine::start(&[1]);
     let counters = engine.metrics.worker(0).unwrap();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use config_support::{Folder, GOOD, GOOD_LINES, repository};
 use tracing::level_filters::LevelFilter;
 use wireglass::config::{Compiled, Config, changed_keys, keys, needs_restart};
-use wireglass::control::{ControlServer, ControlSocket};
+use wireglass::control::{ControlServer, ControlSocket, WholeEngine, client};
 use wireglass::flow_dump::{DumpResponder, FlowDumper};
 use wireglass::generation::{GenerationInbox, Generations};
 use wireglass::metrics::Metrics;
@@ -573,7 +573,9 @@ fn the_command_says_what_was_done_and_its_exit_status_whether_it_was() {
     .unwrap();
     let socket = ControlSocket::bind(&folder.path("control.sock")).unwrap();
     let dumper = FlowDumper::new(&[] as &[DumpResponder]);
-    let server = ControlServer::start(socket, dumper, Arc::clone(&engine.metrics), Some(handle)).unwrap();
+    let told_to_stop = Arc::<AtomicBool>::default();
+    let whole = WholeEngine { reload: handle, stop: Arc::clone(&told_to_stop) };
+    let server = ControlServer::start(socket, dumper, Arc::clone(&engine.metrics), Some(whole)).unwrap();
     let said = |output: &Output| {
         (
             output.status.code(),
@@ -612,6 +614,15 @@ fn the_command_says_what_was_done_and_its_exit_status_whether_it_was() {
             assert!(busy || (status == Some(0) && text.contains("is in effect")), "{text}");
         }
     });
+    assert!(!told_to_stop.load(Ordering::Acquire));
+    let left = client::stop(&folder.path("control.sock")).unwrap();
+    assert_eq!((left.decrypted, left.bypassed), (0, 0));
+    // It answers before it does.
+    let until = Instant::now() + Duration::from_secs(5);
+    while !told_to_stop.load(Ordering::Acquire) {
+        assert!(Instant::now() < until, "it was asked to stop");
+        thread::yield_now();
+    }
     server.stop();
     thread.join();
     let (status, text) = said(&wireglass_reload(&folder));

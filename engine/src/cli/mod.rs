@@ -37,12 +37,15 @@ mod signer;
 mod socket;
 #[cfg(feature = "dpdk")]
 mod supervisor;
+#[cfg(feature = "dpdk")]
+mod take_over;
 mod top;
 mod verify;
 mod why;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use wireglass_core::x509::CaFiles;
@@ -99,7 +102,7 @@ enum Command {
     Init(init::InitArgs),
     /// Go between the ports of all wires, until SIGINT or SIGTERM.
     #[command(after_help = RUN_HELP)]
-    Run(ConfigFile),
+    Run(RunArgs),
     Check(check::CheckArgs),
     Top(top::TopArgs),
     Flows(flows::FlowsArgs),
@@ -122,15 +125,29 @@ enum Command {
 }
 
 const RUN_HELP: &str = "\
-Example:
+Examples:
   wireglass run -c wire.toml
+  wireglass-new run -c wire.toml --take-over 10m
 
 It is between the ports when it says `wireglass: running`. Messages go to stderr, as many as `log.level` says; the
 environment variable RUST_LOG (`debug`, `wireglass_core::tls=trace`) overrides it. Events go to the file `log.eve`.
 SIGHUP reopens that file, for logrotate, and loads the configuration anew, as `wireglass reload` does.
+
+With --take-over, an engine at the same control.socket decrypts nothing new from then on, is stopped, and this one opens the ports. All that can be
+checked without the ports is checked before. Bypassed connections go on; decrypted ones that do not end in TIME are reset, and it says how many.
+
 Needs ports through DPDK: a build with `--features dpdk`, and usually root.
 
 Exit status: 0 stopped by a signal; 1 failed; 2 wrong configuration; 4 a token has refused the PIN of a key.";
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Take the place of the engine that runs, when it decrypts nothing more or TIME is over: 90s, 15m, 1h
+    #[arg(long, value_name = "TIME", value_parser = orders::time)]
+    take_over: Option<Duration>,
+}
 
 #[derive(Debug, Args)]
 struct ConfigFile {
@@ -147,10 +164,12 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     match command {
-        Command::Run(file) => with(Config::load_without_ca_keys(&file.config), |config| {
-            let set_level = messages::start(config.log.level);
-            run(config, set_level)
-        }),
+        Command::Run(RunArgs { file, take_over }) => {
+            with(Config::load_without_ca_keys(&file.config), |config| {
+                let set_level = messages::start(config.log.level);
+                run(config, take_over, set_level)
+            })
+        }
         Command::Check(args) => check::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Top(args) => top::run(&args),
@@ -178,7 +197,11 @@ pub fn main() -> ExitCode {
 use run::run;
 
 #[cfg(not(feature = "dpdk"))]
-fn run(config: Config, _set_level: impl Fn(tracing::level_filters::LevelFilter)) -> ExitCode {
+fn run(
+    config: Config,
+    _take_over: Option<Duration>,
+    _set_level: impl Fn(tracing::level_filters::LevelFilter),
+) -> ExitCode {
     errln!(
         "wireglass: {} is in order, but this build has no ports: build with `cargo build --release --features dpdk`",
         config.file.display()

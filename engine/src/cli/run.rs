@@ -19,10 +19,11 @@ use wireglass_core::tls::{Fetcher, TlsContext};
 use super::failures::FailureWatch;
 use super::run_fleet::{FleetPart, make_folder};
 use super::supervisor::Supervisor;
+use super::take_over::take_over;
 use crate::capture::CaptureWriter;
 use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
 use crate::confine;
-use crate::control::{ControlServer, ControlSocket};
+use crate::control::{ControlServer, ControlSocket, WholeEngine};
 use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
 use crate::exclusions::ExclusionFile;
@@ -52,11 +53,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const HELD_SHARE: usize = 4;
 
 /// Runs the engine until SIGINT or SIGTERM. Another one, a second later, kills it; SIGHUP opens the event log anew, and
-/// loads the configuration anew. `set_level` changes the level of messages.
+/// loads the configuration anew. `set_level` changes the level of messages. `take_over`: an engine that runs is to make room, within so long.
 ///
 /// Exit code 0 after a clean stop; 4 if a token has refused the PIN of a CA's key; 1 if it could not start, a worker died, a port was removed or reset, or frame buffers were lost.
-pub(super) fn run(config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> ExitCode {
-    match start(config, set_level) {
+pub(super) fn run(
+    config: Config,
+    take_over: Option<Duration>,
+    set_level: impl Fn(LevelFilter) + Send + 'static,
+) -> ExitCode {
+    match start(config, take_over, set_level) {
         Ok(engine) => engine.run_until_stopped(),
         Err(Failure { message, code }) => {
             errln!("wireglass: {message}");
@@ -133,7 +138,11 @@ struct Signals {
     reload: Arc<AtomicBool>,
 }
 
-fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -> Result<Engine, Failure> {
+fn start(
+    mut config: Config,
+    take_turns: Option<Duration>,
+    set_level: impl Fn(LevelFilter) + Send + 'static,
+) -> Result<Engine, Failure> {
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
     // The signer may read there only if it is there when the signer starts.
     make_folder(&config)?;
@@ -154,9 +163,13 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     }
     let list_files = config.lists.sources.iter().flat_map(|source| &source.files);
     list_files.flat_map(ListFile::bad_lines).for_each(|bad| tracing::warn!("{bad}"));
+    let compiled = config.compile(&Tallies::default());
+    let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
+    if let Some(limit) = take_turns {
+        take_over_from(&config, limit, &signals.stop)?;
+    }
     let socket = control_socket(&config)?;
     let ids_socket = verdict_socket(&config)?;
-    let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     confine::prepare(&config)?;
     let (ports, queues) = open_ports(&config)?;
     // From here on files are opened, and threads started, with what they are to have.
@@ -200,12 +213,11 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
     probe_beside(config.icap.services()).map_err(|error| format!("cannot start a thread: {error}"))?;
     let held_frames = ports.mbufs() / HELD_SHARE;
     let wire_count = wires.len();
-    let compiled = config.compile(&Tallies::default());
     metrics.set_tallies(compiled.tallies.clone());
     let failures = FailureWatch::new(sender.clone());
     let builder = builder(&config, compiled, (tls, exclusions), wires, sender, held_frames, secrets);
     let (threads, stop, reopen) = (config.workers.clone(), Arc::clone(&signals.stop), log.reopener());
-    let counted = Arc::clone(&metrics);
+    let (counted, told_to_stop) = (Arc::clone(&metrics), Arc::clone(&signals.stop));
     let finder = Finder::new(builder.mirrors.clone(), builder.native_vlans.clone());
     let in_fleet = (config.fleet.clone(), config.crypto.provider);
     let beside = |Asking { dumper, verdicts, generations }| {
@@ -220,7 +232,8 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
             Reloader::new(config, generations, Arc::clone(&counted), set_level, stop).signed_by(signing);
         let reloads = ReloadThread::start(reloader, reopen)?;
         let fleet = FleetPart::start((&in_fleet.0, in_fleet.1), &reloads.1, &counted, tickets)?;
-        let serve = |socket| ControlServer::start(socket, dumper, counted, Some(reloads.1.clone()));
+        let whole = WholeEngine { reload: reloads.1.clone(), stop: told_to_stop };
+        let serve = |socket| ControlServer::start(socket, dumper, counted, Some(whole));
         Ok((socket.map(serve).transpose()?, verdicts, reloads, fleet))
     };
     let (pool, workers, (control, verdicts, reloads, fleet)) =
@@ -414,6 +427,17 @@ fn start_workers<B>(
     Ok((pool, threads, beside))
 }
 
+/// What can be found wrong beforehand is: the engine that runs is the better one until then.
+fn take_over_from(config: &Config, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
+    let socket = config
+        .control
+        .socket
+        .as_deref()
+        .ok_or("--take-over: the engines meet at `control.socket`, which is \"off\"")?;
+    obstacles_of_ports(config)?;
+    take_over(socket, limit, stop)
+}
+
 /// Before the ports are opened: a second engine shall not get so far.
 fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
     let bind = |path: &Path| ControlSocket::bind_for(path, config.control.read_group);
@@ -450,6 +474,12 @@ pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
              each boot); ports that are `xdp:INTERFACE` or `af_packet:INTERFACE` need none"
         ));
     }
+    obstacles_of_ports(config)
+}
+
+/// The same of each port for itself.
+fn obstacles_of_ports(config: &Config) -> Result<(), String> {
+    let kernel = Kernel::read(Path::new("/"));
     let mirrors = config.mirrors.iter().filter_map(|mirror| mirror.kernel_port.as_ref());
     let ports = config.wires.iter().flat_map(|wire| &wire.kernel_ports);
     for port in ports.chain(mirrors) {

@@ -59,6 +59,15 @@ impl Supervisor {
     }
 }
 
+/// The start goes on, and takes at most so long from now, whatever the service manager allows.
+pub(super) fn needs(time: Duration) {
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    tell(&[
+        NotifyState::ExtendTimeoutUsec(micros),
+        NotifyState::Status("taking over from the engine that runs"),
+    ]);
+}
+
 /// A service manager that does not listen is its own affair: it will find out by itself.
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {

@@ -11,8 +11,8 @@ use wireglass_core::order::Order;
 
 use super::Counters;
 use super::operate::{
-    KillRequest, KilledRecord, LevelRequest, LogLevel, OrderRequest, OrdersRecord, end_order_line,
-    orders_line,
+    KillRequest, KilledRecord, LevelRequest, LogLevel, OrderRequest, OrdersRecord, StopRecord,
+    end_order_line, orders_line, stop_line,
 };
 use super::protocol::{
     ExcludeRequest, FlowsRequest, IncludeRequest, Line, MAX_LIMIT, Refusal, ReloadRecord, VERSION,
@@ -241,12 +241,32 @@ pub fn log_level(socket: &Path, request: LevelRequest) -> Result<LogLevel, AskEr
     }
 }
 
-/// The engine's version, and the rest of its answer: all within `time`.
-fn ask(socket: &Path, request: &str, time: Duration) -> Result<(String, BufReader<Patient>), AskError> {
-    let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
+/// Has it end, as a signal would: it has begun to when this returns.
+///
+/// # Errors
+/// Likewise.
+pub fn stop(socket: &Path) -> Result<StopRecord, AskError> {
+    let (_, mut answer) = ask(socket, &stop_line(), COUNTERS_TIME)?;
+    match next_line(&mut answer)? {
+        Line::Stop(stopped) => Ok(stopped),
+        line => Err(refused(line)),
+    }
+}
+
+/// The engine's end of a connection, for what the kernel knows of it.
+///
+/// # Errors
+/// Nobody listens, or not to us.
+pub fn connect(socket: &Path) -> Result<UnixStream, AskError> {
+    UnixStream::connect(socket).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning(error),
         _ => error.into(),
-    })?;
+    })
+}
+
+/// The engine's version, and the rest of its answer: all within `time`.
+fn ask(socket: &Path, request: &str, time: Duration) -> Result<(String, BufReader<Patient>), AskError> {
+    let mut stream = connect(socket)?;
     stream.set_write_timeout(Some(time))?;
     // An engine that is busy says so without listening: what it said is read all the same.
     let sent = stream.write_all(request.as_bytes());

@@ -18,8 +18,8 @@ pub use counters::{
     Counters, EngineRecord, MirrorRecord, PoolRecord, PortRecord, SignerRecord, WorkerRecord,
 };
 pub use record::{FlowRecord, LegRecord, TcpRecord, TimerRecord, TlsRecord};
-pub use server::ControlServer;
 pub(crate) use server::unix_now;
+pub use server::{ControlServer, WholeEngine};
 pub use socket::{BindError, ControlSocket};
 
 /// Where the socket is unless the configuration says otherwise.

@@ -189,6 +189,21 @@ impl OrderRecord {
     }
 }
 
+/// The line that has the engine end, its end included.
+pub fn stop_line() -> String {
+    envelope("stop", serde_json::Value::Null)
+}
+
+/// What an engine leaves that has begun to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StopRecord {
+    /// Flows that it decrypts, and will reset.
+    pub decrypted: u64,
+    /// Flows that it lets pass: they go on where another engine takes its place.
+    pub bypassed: u64,
+}
+
 /// Severity of the engine's own messages: these and worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

@@ -38,6 +38,9 @@
 //! -> {"version":1,"command":"log.level","arguments":{"level":"debug"}}
 //! <- {"kind":"begin","version":1,"engine":"0.1.0"}
 //! <- {"kind":"log_level","level":"debug"}
+//! -> {"version":1,"command":"stop"}
+//! <- {"kind":"begin","version":1,"engine":"0.1.0"}
+//! <- {"kind":"stop","decrypted":2,"bypassed":40}
 //! ```
 //! All but `flows`, `counters`, `exclusions` and `orders` is for the engine's own user and for root.
 //!
@@ -53,7 +56,9 @@ use wireglass_core::phase::FlowPhase;
 
 use super::counters::{EngineRecord, PortRecord, WorkerRecord};
 pub use super::exclude::{ExcludeRequest, IncludeRequest, MAX_HOURS};
-use super::operate::{KillRequest, KilledRecord, LevelRequest, LogLevel, OrderRequest, OrdersRecord};
+use super::operate::{
+    KillRequest, KilledRecord, LevelRequest, LogLevel, OrderRequest, OrdersRecord, StopRecord,
+};
 use super::record::FlowRecord;
 use crate::exclusions::ExclusionRecord;
 
@@ -100,6 +105,8 @@ pub enum Command {
     Orders,
     /// To say more or less.
     LogLevel(LevelRequest),
+    /// To end.
+    Stop,
 }
 
 /// What a command does.
@@ -217,6 +224,8 @@ pub enum Line {
         /// The level.
         level: LogLevel,
     },
+    /// The engine ends. It is the last line.
+    Stop(StopRecord),
     /// There will be no answer.
     Error {
         /// [`VERSION`] of the engine.
@@ -321,6 +330,7 @@ impl Command {
                 Ok(Self::Kill(request))
             }
             "orders" => Ok(Self::Orders),
+            "stop" => Ok(Self::Stop),
             "log.level" => Ok(Self::LogLevel(read_arguments("log.level", arguments)?)),
             // Debug quotes what a terminal must not see.
             other => Err(Refusal::Request.line(format!(
@@ -339,7 +349,8 @@ impl Command {
             | Self::Kill(_)
             | Self::Order(..)
             | Self::EndOrder(_)
-            | Self::LogLevel(_) => Right::Operate,
+            | Self::LogLevel(_)
+            | Self::Stop => Right::Operate,
         }
     }
 }
@@ -467,6 +478,7 @@ mod tests {
             ("bypass.end", "{}", Right::Operate),
             ("drain", "{}", Right::Operate),
             ("drain.end", "{}", Right::Operate),
+            ("stop", "{}", Right::Operate),
             ("log.level", r#"{"level":"info"}"#, Right::Operate),
         ] {
             let line = format!(r#"{{"version":1,"command":"{command}","arguments":{arguments}}}"#);

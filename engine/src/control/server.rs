@@ -55,15 +55,23 @@ pub struct ControlServer {
 struct Shared {
     dumper: FlowDumper,
     metrics: Arc<Metrics>,
-    reload: Option<ReloadHandle>,
+    engine: Option<WholeEngine>,
     stop: Arc<AtomicBool>,
+}
+
+/// What can be done to an engine as a whole.
+pub struct WholeEngine {
+    /// It loads its configuration anew.
+    pub reload: ReloadHandle,
+    /// Set, it ends as after a signal.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// A connection may operate.
 struct MayOperate(bool);
 
 impl ControlServer {
-    /// Starts the thread, which keeps the socket. Without `reload`, requests for one are refused.
+    /// Starts the thread, which keeps the socket. Without `engine`, requests to reload and to stop are refused.
     ///
     /// # Errors
     /// When the thread cannot be started, or there are no more descriptors.
@@ -71,10 +79,10 @@ impl ControlServer {
         socket: ControlSocket,
         dumper: FlowDumper,
         metrics: Arc<Metrics>,
-        reload: Option<ReloadHandle>,
+        engine: Option<WholeEngine>,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let shared = Arc::new(Shared { dumper, metrics, reload, stop: Arc::clone(&stop) });
+        let shared = Arc::new(Shared { dumper, metrics, engine, stop: Arc::clone(&stop) });
         let take = move |stream, peer, open: &[Open<MayOperate>]| accept(stream, peer, open, &shared);
         Ok(Self { acceptor: Acceptor::start(socket, ("wg-control", Kind::Control), stop, take)? })
     }
@@ -121,6 +129,7 @@ fn answer(stream: &UnixStream, (peer, may_operate): (Peer, bool), shared: &Share
         Ok(Command::EndOrder(order)) => operate::end_order(shared, order, peer, &mut out)?,
         Ok(Command::Orders) => operate::orders(shared, &mut out)?,
         Ok(Command::LogLevel(request)) => operate::log_level(shared, request, peer, &mut out)?,
+        Ok(Command::Stop) => operate::stop(shared, peer, &mut out)?,
         Ok(Command::Flows(request)) => flows(shared, &request, &mut out)?,
         Ok(Command::Reload) => reload(shared, &mut out)?,
         Ok(Command::Exclusions) => exclusions(shared, &mut out)?,
@@ -178,7 +187,7 @@ fn flows(shared: &Shared, request: &FlowsRequest, out: &mut Answer<'_>) -> io::R
 
 /// Waits until it is done: lists of millions of names take seconds.
 fn reload(shared: &Shared, out: &mut Answer<'_>) -> io::Result<()> {
-    let Some(handle) = &shared.reload else {
+    let Some(WholeEngine { reload: handle, .. }) = &shared.engine else {
         return out.line(&Refusal::Request.line("this engine does not load its configuration anew"));
     };
     let Ok(answer) = handle.ask() else {

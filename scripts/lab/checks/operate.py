@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import ssl
+import subprocess
 import tempfile
 import threading
 import time
@@ -11,10 +13,10 @@ import urllib.request
 from pathlib import Path
 
 from ..eve import at
-from ..hosts import BLOCK_RESET, WWW
+from ..hosts import BLOCK_RESET, BYPASS, WWW
 from ..net import SERVER4
 from ..runner import check
-from ..shell import Failed, run, wait_for
+from ..shell import Failed, Process, run, tail, wait_for
 from .fetch import ca_subject, fetched, issuer_of
 
 # A group of each Debian, and one that the engine is not told of.
@@ -203,6 +205,72 @@ def drain(lab):
     _need(program, "drain", "--end")
     fetched(lab, SERVER4)
     _end(engine, program)
+
+
+def _second(lab, name, first, program, limit):
+    """Another engine on the same wire, which begins to take over from the first one."""
+    second = lab.engine_of(name, control=str(program.parent / "control.sock"))
+    second.argv = [*second.argv, "--take-over", limit]
+    second.process = Process(second.argv, second.log, second.name)
+    second.process.wait_text(f"taking over from process {first.process.popen.pid}", 20)
+    return second
+
+
+@check("operate.take-over", group="alone")
+def take_over(lab):
+    """run --take-over: a second engine waits for what is decrypted, has the first one stop, and goes on where it was"""
+    first, program = _wire(lab, "turns-first")
+    passing, _port = lab.client.tls(BYPASS, SERVER4)
+    short, _port = lab.client.tls(WWW, SERVER4)
+    lasting, lasting_port = lab.client.tls(WWW, SERVER4)
+    if not all(map(_answers, (passing, short, lasting))):
+        raise Failed("no answer before anything was done")
+    # Somebody who thinks better of it.
+    undone = _second(lab, "turns-undone", first, program, "60s")
+    wait_for(lambda: _top(program).get("orders"), 5, "order to drain")
+    if undone.process.stop() != 1 or "the engine that runs goes on" not in undone.log.read_text() or _top(program).get("orders"):
+        raise Failed(f"it was to be undone: exit {undone.process.returncode}, orders {_top(program).get('orders')}\n{tail(undone.log)}")
+    # And one that could not have worked.
+    broken = lab.engine_of("turns-broken", control=str(program.parent / "control.sock"))
+    broken.config.write_text(broken.config.read_text() + "colour = 1\n")
+    done = run([*broken.argv, "--take-over", "1s"], check=False)
+    if done.returncode != 2 or not first.alive() or _top(program).get("orders"):
+        raise Failed(f"a wrong configuration: exit {done.returncode}: {done.stderr.decode()}")
+    fetched(lab, SERVER4)
+    pings = subprocess.Popen(lab.network.client.argv("ping", "-n", "-i", "0.01", "-c", "1500", "-W", "1", SERVER4), stdout=subprocess.PIPE)
+    try:
+        second = _second(lab, "turns-second", first, program, "4s")
+        port = _is_bypassed(lab, WWW)
+        at(lab.eve.one("tls", port), "wireglass.reason", "operator.drain")
+        short.unwrap()
+        short.close()
+        if not first.alive() or not _answers(lasting) or not _answers(passing):
+            raise Failed("it does not wait for what is decrypted")
+        second.process.wait_text("wireglass: running", 20)
+        if first.process.popen.wait(5) != 0 or "mbufs balanced" not in first.log.read_text():
+            raise Failed(f"the first one's end: exit {first.process.returncode}\n{tail(first.log)}")
+        if not _is_reset(lasting):
+            raise Failed("the one that lasts is not reset")
+        # Those that have ended a moment ago linger, and are counted.
+        if not re.search(r"the engine that ran stops: [1-9] decrypted flow\(s\) are left and reset, [1-9]", second.log.read_text()):
+            raise Failed(f"it is not told that one was reset\n{tail(second.log, lines=40)}")
+        lab.client.endings[lasting_port] = ["engine.shutdown"]
+        if not _answers(passing):
+            raise Failed("what is bypassed does not go on")
+        lab.middle = second
+        fetched(lab, SERVER4)
+        seen = [json.loads(line) for line in _need(program, "flows", "--json", "--phase", "bypassed").splitlines()]
+        if not any(flow["dest_port"] == 443 for flow in seen):
+            raise Failed(f"the second one does not see what it lets pass: {seen}")
+    finally:
+        pings.terminate()
+        said = pings.communicate()[0].decode()
+        first.stop()
+    numbers = [int(found) for found in re.findall(r"icmp_seq=(\d+)", said)]
+    gap = max((after - before - 1) * 10 for before, after in zip(numbers, numbers[1:]))
+    passing.close()
+    _end(second, program)
+    return f"nothing passes for {gap} ms"
 
 
 @check("operate.log-level", group="alone")

@@ -9,9 +9,9 @@ use std::time::Instant;
 use wireglass_core::order::Order;
 use wireglass_core::phase::FlowPhase;
 
-use super::{ANSWER_TIME, Answer, GLANCE, SURVEY_TIME, Shared, begin};
+use super::{ANSWER_TIME, Answer, GLANCE, SURVEY_TIME, Shared, WholeEngine, begin};
 use crate::control::operate::{
-    KillRequest, KilledRecord, LevelRequest, OrderRecord, OrderRequest, OrdersRecord, Peer,
+    KillRequest, KilledRecord, LevelRequest, OrderRecord, OrderRequest, OrdersRecord, Peer, StopRecord,
 };
 use crate::control::protocol::{Line, Refusal};
 use crate::flow_dump::{KillTally, Place};
@@ -164,7 +164,7 @@ pub(super) fn log_level(
     peer: Peer,
     out: &mut Answer<'_>,
 ) -> io::Result<()> {
-    let Some(reload) = &shared.reload else {
+    let Some(WholeEngine { reload, .. }) = &shared.engine else {
         return out.line(&Refusal::Request.line("this engine has no messages"));
     };
     if std::env::var_os("RUST_LOG").is_some_and(|value| !value.is_empty()) {
@@ -180,4 +180,26 @@ pub(super) fn log_level(
     tracing::warn!(uid, pid, %level, "an operator has set the level of messages; the next reload sets it anew");
     begin(out)?;
     out.line(&Line::LogLevel { level })
+}
+
+/// Answers first: who has asked waits for the end of the process, and would not hear any more.
+pub(super) fn stop(shared: &Shared, peer: Peer, out: &mut Answer<'_>) -> io::Result<()> {
+    let Some(WholeEngine { stop, .. }) = &shared.engine else {
+        return out.line(&Refusal::Request.line("this engine is stopped by a signal"));
+    };
+    let flows = |phase| shared.metrics.flows_now(phase);
+    let (decrypted, bypassed) = (flows(FlowPhase::Decrypted), flows(FlowPhase::Bypassed));
+    let Peer { uid, pid } = peer;
+    tracing::warn!(
+        uid,
+        pid,
+        decrypted,
+        bypassed,
+        "another process has told this engine to stop: what is decrypted is reset"
+    );
+    begin(out)?;
+    out.line(&Line::Stop(StopRecord { decrypted, bypassed }))?;
+    out.flush()?;
+    stop.store(true, Ordering::Release);
+    Ok(())
 }
