@@ -53,14 +53,14 @@ mod transmit;
 
 pub use config::{AdoptedTimestamps, Adoption, Config, KeepAlive, Open};
 pub use congestion::Congestion;
-pub use connection::{AcceptError, Connection, SendError, State};
+pub use connection::{AcceptError, Connection, Prediction, SendError, State};
 pub use event::Event;
 pub use info::{Info, Limit, Repair};
 pub use isn::IsnGenerator;
 pub use options::{Options, Timestamps};
 pub use path_mtu::TooBig;
 pub use payload::Payload;
-pub use segment::{Flags, ParseError, Segment};
+pub use segment::{Flags, ParseError, PlainSegment, Segment};
 pub use seq::Seq;
 pub use smoltcp::time::{Duration, Instant};
 pub use stats::Stats;

@@ -146,10 +146,18 @@ impl Options {
 }
 
 /// The timestamps of a field that has nothing else, as nearly all segments of a connection that has them: they are worth a way of
-/// their own, a fifth of what TCP does with a segment.
-fn timestamps_alone(field: &[u8]) -> Option<Timestamps> {
-    let (&TIMESTAMPS, &[a, b, c, d, e, f, g, h]) = field.split_first_chunk()? else { return None };
-    Some(Timestamps { val: u32::from_be_bytes([a, b, c, d]), ecr: u32::from_be_bytes([e, f, g, h]) })
+/// their own, a fifth of what TCP does with a segment. Most hosts pad before the option; some, smoltcp among them, behind it.
+#[inline]
+pub(crate) fn timestamps_alone(field: &[u8]) -> Option<Timestamps> {
+    let field: &[u8; 12] = field.try_into().ok()?;
+    let at = match *field {
+        [1, 1, 8, 10, ..] => 4,
+        // An end of the list hides the last byte, and as the kind of an option that one would have no length.
+        [8, 10, _, _, _, _, _, _, _, _, 0 | 1, _] => 2,
+        _ => return None,
+    };
+    let word = |at: usize| u32::from_be_bytes([field[at], field[at + 1], field[at + 2], field[at + 3]]);
+    Some(Timestamps { val: word(at), ecr: word(at + 4) })
 }
 
 /// The blocks of a SACK option at the head of `field`, and what follows it: smoltcp knows three blocks only. None if
@@ -219,6 +227,17 @@ mod tests {
             assert_eq!(Options::parse(&field), Options { timestamps, sack_permitted, ..Options::default() });
         }
         assert_eq!(Options::parse(&[1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7]), Options::default());
+        // The shorter way tells what the longer one does, whatever else is there.
+        for others in 0..=u16::MAX {
+            let [first, second] = others.to_be_bytes();
+            for field in [[&[first, second], &option[..]].concat(), [&option[..], &[first, second]].concat()]
+            {
+                if let Some(timestamps) = timestamps_alone(&field) {
+                    let alone = Options { timestamps: Some(timestamps), ..Options::default() };
+                    assert_eq!(Options::parse_each(&field), alone, "{field:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -197,10 +197,14 @@ impl RecvBuffer {
     }
 
     /// Makes sure that `beyond` bytes beyond `tail` need no further memory. Returns how many bytes that moved.
+    #[inline]
     fn make_room(&mut self, beyond: usize) -> usize {
-        if self.tail + beyond <= self.bytes.capacity() {
-            return 0;
-        }
+        if self.tail + beyond <= self.bytes.capacity() { 0 } else { self.win_room(beyond) }
+    }
+
+    /// Not inlined: what is seldom needed.
+    #[inline(never)]
+    fn win_room(&mut self, beyond: usize) -> usize {
         let mut moved = 0;
         let live = self.bytes.len() - self.head;
         if self.head > 0 && self.head >= live {

@@ -4,10 +4,12 @@ use core::fmt;
 
 use smoltcp::wire::TCP_HEADER_LEN;
 
-use crate::{Options, Seq};
+use crate::options::timestamps_alone;
+use crate::{Options, Seq, Timestamps};
 
-/// Bit of the ACK flag.
+/// Bits of the flags.
 const ACK: u8 = 1 << 4;
+const PSH: u8 = 1 << 3;
 
 /// The control bits, except ACK: a segment that acknowledges has [`Segment::ack`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +97,58 @@ impl<'a> Segment<'a> {
             options: Options::parse(options),
             payload,
         })
+    }
+}
+
+/// A segment as nearly all are while data goes one way: ACK, perhaps PSH, and no option but timestamps. [`Connection::handle_plain`]
+/// takes it where it is the next one.
+///
+/// [`Connection::handle_plain`]: crate::Connection::handle_plain
+#[derive(Clone, Copy)]
+pub struct PlainSegment<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) ack: Seq,
+    pub(crate) window: u16,
+    pub(crate) timestamps: Option<Timestamps>,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> PlainSegment<'a> {
+    /// Reads what [`Segment::parse`] reads; none where it is not such a segment.
+    #[inline]
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (header, rest) = bytes.split_first_chunk::<TCP_HEADER_LEN>()?;
+        let [_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags, w0, w1, ..] = *header;
+        let (timestamps, payload) = match (flags & !PSH, offset >> 4) {
+            (ACK, 5) => (None, rest),
+            (ACK, 8) => {
+                let (options, payload) = rest.split_first_chunk::<12>()?;
+                (Some(timestamps_alone(options)?), payload)
+            }
+            _ => return None,
+        };
+        Some(PlainSegment {
+            seq: Seq(u32::from_be_bytes([s0, s1, s2, s3])),
+            ack: Seq(u32::from_be_bytes([a0, a1, a2, a3])),
+            window: u16::from_be_bytes([w0, w1]),
+            timestamps,
+            payload,
+        })
+    }
+
+    /// A segment that has been parsed, if it is such a one.
+    #[inline]
+    pub(crate) fn of(segment: &Segment<'a>) -> Option<Self> {
+        let Segment { seq, ack: Some(ack), flags, window, options, payload, .. } = *segment else {
+            return None;
+        };
+        let is_plain = !(flags.syn | flags.fin | flags.rst | flags.urg) && options.sack[0].is_none();
+        is_plain.then_some(PlainSegment { seq, ack, window, timestamps: options.timestamps, payload })
+    }
+
+    /// Bytes of payload.
+    pub fn payload_len(&self) -> usize {
+        self.payload.len()
     }
 }
 

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use tcp_stack::{
-    AdoptedTimestamps, Adoption, Config, Connection, Duration, Flags, Info, Instant, Options, Segment, Seq,
-    Stats, Timestamps,
+    AdoptedTimestamps, Adoption, Config, Connection, Duration, Flags, Info, Instant, Options, PlainSegment,
+    Prediction, Segment, Seq, Stats, Timestamps,
 };
 
 const THEIRS: Seq = Seq(u32::MAX - 20_000);
@@ -30,6 +30,8 @@ enum Odd {
     FinBeyond(u32),
     Syn,
     Rst,
+    /// This byte of its header has this value.
+    Byte(usize, u8),
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Odd::Syn),
         prop_oneof![6 => Just(Odd::No), 1 => Just(Odd::Fin), 1 => Just(Odd::Rst)],
         (0u32..3_000).prop_map(Odd::FinBeyond),
+        (4usize..32, any::<u8>()).prop_map(|(at, value)| Odd::Byte(at, value)),
     ];
     let odd = prop_oneof![8 => Just(Odd::No), 1 => odd];
     prop_oneof![
@@ -131,8 +134,38 @@ fn segment<'a>(at: Seq, bytes: &'a [u8], odd: Odd, acked: Seq, now: Instant) -> 
         }
         Odd::Syn => segment.flags.syn = true,
         Odd::Rst => segment.flags.rst = true,
+        // Of what is on the wire.
+        Odd::Byte(..) => {}
     }
     segment
+}
+
+/// A segment as it is on the wire.
+fn wire(segment: &Segment<'_>) -> Vec<u8> {
+    let Segment { src_port, dst_port, seq, ack, flags, window, options, payload } = *segment;
+    let mut field = Vec::new();
+    if let Some(Timestamps { val, ecr }) = options.timestamps {
+        field.extend([&[1, 1, 8, 10], &val.to_be_bytes(), &ecr.to_be_bytes()[..]].concat());
+    }
+    if let Some((left, right)) = options.sack[0] {
+        field.extend([&[1, 1, 5, 10], &left.0.to_be_bytes(), &right.0.to_be_bytes()[..]].concat());
+    }
+    let bits = [flags.fin, flags.syn, flags.rst, flags.psh, ack.is_some(), flags.urg];
+    let bits = bits.iter().rev().fold(0, |all, bit| all << 1 | u8::from(*bit));
+    let ports = [src_port.to_be_bytes(), dst_port.to_be_bytes()].concat();
+    let numbers = [seq.0.to_be_bytes(), ack.unwrap_or_default().0.to_be_bytes()].concat();
+    let rest = [&[(5 + field.len() as u8 / 4) << 4, bits], &window.to_be_bytes(), &[0; 4][..]].concat();
+    [&ports, &numbers, &rest, &field, payload].concat()
+}
+
+/// As it is handled by those who read no more of it than is needed.
+fn handle(connection: &mut Connection<Bytes>, now: Instant, bytes: &[u8]) -> Prediction {
+    let plain = PlainSegment::read(bytes);
+    let prediction = plain.map_or(Prediction::Wrong, |plain| connection.handle_plain(now, &plain));
+    if prediction == Prediction::Wrong {
+        connection.handle_segment(now, &Segment::parse(bytes).expect("a sound segment"));
+    }
+    prediction
 }
 
 proptest! {
@@ -151,10 +184,16 @@ proptest! {
                 Step::Segment(len, odd) => {
                     let bytes: Vec<u8> = (0..len).map(|i| (at.0 as usize + i) as u8).collect();
                     let segment = segment(at, &bytes, odd, acked, burst_at);
-                    ours.handle_segment(burst_at, &segment);
-                    // Urgent data is not predicted, and not treated otherwise.
-                    plain.handle_segment(apart, &Segment { flags: Flags { urg: true, ..segment.flags }, ..segment });
-                    if !matches!(odd, Odd::Elsewhere(_) | Odd::FinBeyond(_)) {
+                    let mut wire = wire(&segment);
+                    if let Odd::Byte(place, value) = odd && let Some(byte) = wire.get_mut(place) {
+                        *byte = value;
+                    }
+                    if let Ok(segment) = Segment::parse(&wire) {
+                        handle(&mut ours, burst_at, &wire);
+                        // Urgent data is not predicted, and not treated otherwise.
+                        plain.handle_segment(apart, &Segment { flags: Flags { urg: true, ..segment.flags }, ..segment });
+                    }
+                    if !matches!(odd, Odd::Elsewhere(_) | Odd::FinBeyond(_) | Odd::Byte(4..8, _)) {
                         at += len as u32;
                     }
                 }
@@ -187,11 +226,40 @@ fn of_an_ordinary_burst_all_but_the_first_are_merged() {
     for _ in 0..10 {
         now += Duration::from_millis(1);
         for _ in 0..8 {
-            connection.handle_segment(now, &segment(at, &[7; 1_448], Odd::No, OURS, now));
+            let bytes = wire(&segment(at, &[7; 1_448], Odd::No, OURS, now));
+            assert_eq!(handle(&mut connection, now, &bytes), Prediction::Right);
             at += 1_448;
         }
         connection.consume(8 * 1_448);
         assert_eq!(transmit(&mut connection, now).len(), 1, "one ACK");
     }
     assert_eq!((connection.stats().segments_in, connection.stats().merged), (80, 70));
+}
+
+/// What is read of a plain segment is what is parsed; others are none.
+#[test]
+fn plain_segments_are_told_from_others() {
+    let now = Instant::from_millis(1_000);
+    let plain = segment(THEIRS, b"payload", Odd::No, OURS, now);
+    for (timestamps, psh) in [(true, false), (true, true), (false, true)] {
+        let options =
+            Options { timestamps: plain.options.timestamps.filter(|_| timestamps), ..plain.options };
+        let bytes = wire(&Segment { flags: Flags { psh, ..plain.flags }, options, ..plain });
+        assert_eq!(PlainSegment::read(&bytes).map(|segment| segment.payload_len()), Some(7));
+        for (len, is_whole) in [(bytes.len() - 7, true), (bytes.len() - 8, false), (0, false)] {
+            assert_eq!(PlainSegment::read(&bytes[..len]).is_some(), is_whole, "{len}");
+        }
+        for bit in [0, 1, 2, 4, 5, 6, 7] {
+            let mut other = bytes.clone();
+            other[13] ^= 1 << bit;
+            assert!(PlainSegment::read(&other).is_none(), "flag {bit}");
+        }
+        for offset in (0..16).filter(|offset| *offset != bytes[12] >> 4) {
+            let mut other = bytes.clone();
+            other[12] = offset << 4;
+            let is_plain = PlainSegment::read(&other).is_some();
+            assert_eq!(is_plain, offset == 5, "all of an option is payload where the header says so");
+        }
+    }
+    assert!(PlainSegment::read(&wire(&segment(THEIRS, b"", Odd::Sack, OURS, now))).is_none());
 }

@@ -141,5 +141,7 @@ impl<IO: Io> Worker<IO> {
         self.per_client = shared.limits.fairness.per_client.of(self.table.capacity() as u32);
         self.refused.set_time(shared.limits.idle_time);
         self.generations.take(&mut self.cx, number, shared);
+        // Other ports may be intercepted now.
+        self.repeated.fill_with(|| None);
     }
 }

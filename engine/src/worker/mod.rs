@@ -112,9 +112,10 @@ pub struct Worker<IO: Io> {
     hasher: KeyHasher,
     /// The last frame's key and its hash: frames of one flow come one after the other.
     last: Option<(FlowKey, u64)>,
-    /// In this turn, the last frame's flow; and where there were two of it in a row from this port, how the next one is known.
+    /// In this turn, the last frame's flow.
     last_flow: Option<FlowId>,
-    repeated: Option<(PortId, FlowId, Repeated)>,
+    /// By port: the last flow of which two frames came in a row, and how the next one is known.
+    repeated: Vec<Option<(FlowId, Repeated)>>,
     steering: Steering<IO::Frame>,
     cx: Context<IO>,
     generations: Generations,
@@ -194,7 +195,7 @@ impl<IO: Io> Worker<IO> {
             hasher: KeyHasher::new(secrets.flow_hash),
             last: None,
             last_flow: None,
-            repeated: None,
+            repeated: (0..2 * io_wires).map(|_| None).collect(),
             events: EventLog::new(log, Arc::clone(&counters)),
             generations: Generations::new(Arc::clone(&shared)),
             inbox,
@@ -226,7 +227,7 @@ impl<IO: Io> Worker<IO> {
     /// Times never go backwards.
     pub fn poll(&mut self, now: Instant, wall: Timestamp) -> usize {
         (self.cx.now, self.cx.wall, self.cx.order) = (now, wall, self.order.get());
-        (self.answers, self.last_flow, self.repeated) = (midstream::ANSWERS, None, None);
+        (self.answers, self.last_flow) = (midstream::ANSWERS, None);
         if self.inbox.is_waiting() {
             self.take_generation();
         }
@@ -350,12 +351,12 @@ impl<IO: Io> Worker<IO> {
     }
 
     fn handle_frame(&mut self, port: PortId, frame: IO::Frame) {
-        if let Some((from, id, repeated)) = &self.repeated
-            && *from == port
+        if let Some((id, repeated)) = &mut self.repeated[port.index()]
             && let Some(headers) = repeated.next(frame.data())
             && self.table.get(*id).is_some()
         {
-            return self.gather(*id, port, frame, &headers);
+            let (id, headers) = (*id, *headers);
+            return self.gather(id, port, frame, &headers);
         }
         match classify(frame.data()) {
             packet::Class::Uninspected(class) => self.pass_uninspected(port, frame, class),
@@ -437,7 +438,7 @@ impl<IO: Io> Worker<IO> {
             Some(id) => {
                 if self.last_flow.replace(id) == Some(id) {
                     let repeated = Repeated::new(frame.data(), headers);
-                    self.repeated = repeated.map(|repeated| (port, id, repeated));
+                    self.repeated[port.index()] = repeated.map(|repeated| (id, repeated));
                 }
                 self.gather(id, port, frame, headers);
             }

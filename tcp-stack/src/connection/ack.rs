@@ -74,15 +74,15 @@ impl<P: Payload> Connection<P> {
             return true;
         }
         self.take_acknowledgement(now, segment, ack, u32::from(segment.window) << self.snd.scale);
-        self.take_window(segment, ack);
+        self.take_window(segment.seq, segment.window, ack);
         true
     }
 
     /// RFC 9293 3.10.7.4: only a segment that is not older than the one of the last update.
-    pub(super) fn take_window(&mut self, segment: &Segment<'_>, ack: Seq) {
+    pub(super) fn take_window(&mut self, seq: Seq, window: u16, ack: Seq) {
         let (wl1, wl2) = (self.snd.wl1, self.snd.wl2);
-        if wl1.before(segment.seq) || (wl1 == segment.seq && wl2.at_or_before(ack)) {
-            self.update_window(u32::from(segment.window) << self.snd.scale, segment.seq, ack);
+        if wl1.before(seq) || (wl1 == seq && wl2.at_or_before(ack)) {
+            self.update_window(u32::from(window) << self.snd.scale, seq, ack);
         }
     }
 

@@ -5,17 +5,28 @@
 //! the copy of their bytes, and for the first of a burst what is measured once for all of it.
 
 use super::{Connection, State};
-use crate::{Instant, Payload, Segment};
+use crate::{Instant, Payload, PlainSegment};
+
+/// Whether a segment is the one that was expected next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prediction {
+    /// It is, and has been taken in.
+    Right,
+    /// Nothing was done: it is for [`Connection::handle_segment`].
+    Wrong,
+}
 
 impl<P: Payload> Connection<P> {
-    /// Takes the payload of such a segment. False: it is none, and nothing was done.
+    /// Takes in a segment, if it goes on where the one before it has ended and says nothing else. With that it has been handled: the
+    /// outcome is that of [`handle_segment`](Self::handle_segment), for which the segment need not be parsed.
     ///
-    /// Does what [`on_segment`](Self::on_segment) would do, which is little, and less where the one before has been handled at this
-    /// very time.
-    pub(super) fn predict(&mut self, now: Instant, segment: &Segment<'_>) -> bool {
+    /// What there is to do is little, and less where the one before has been handled at this very time.
+    #[inline]
+    pub fn handle_plain(&mut self, now: Instant, segment: &PlainSegment<'_>) -> Prediction {
         if !self.goes_on(now, segment) {
-            return false;
+            return Prediction::Wrong;
         }
+        self.stats.segments_in += 1;
         let is_first = !self.ack.came_at(now);
         if is_first {
             self.begin_burst(now, segment);
@@ -25,44 +36,42 @@ impl<P: Payload> Connection<P> {
         let copied = self.rcv.buffer.append(segment.payload);
         self.rcv.nxt += len as u32;
         self.rcv.segment_size = self.rcv.segment_size.max(len as u32);
-        self.take_window(segment, self.snd.una);
-        self.take_peer_clock(now, segment);
+        self.take_window(segment.seq, segment.window, self.snd.una);
+        self.take_peer_clock(now, segment.seq, segment.timestamps);
         self.stats.bytes_in += len as u64;
         self.stats.bytes_copied += copied as u64;
         self.owe_ack_for_payload(now, len);
         if is_first {
             self.watch_memory(now);
         }
-        true
+        Prediction::Right
     }
 
     /// What the first segment of a burst says beside its payload: that the peer is there, and how fast it is.
-    fn begin_burst(&mut self, now: Instant, segment: &Segment<'_>) {
+    fn begin_burst(&mut self, now: Instant, segment: &PlainSegment<'_>) {
         self.last_heard = now;
         self.keep_alive_probes = 0;
         // It answers a probe of the window, too (RFC 9293 3.8.6.1).
         self.snd.retries = 0;
         self.snd.progress_at = now;
         if self.rcv.data_at < now {
-            self.tune_window(now, segment);
+            self.tune_window(now, segment.timestamps);
         }
         self.rcv.data_at = now;
     }
 
     /// Nothing but its payload is new.
-    fn goes_on(&self, now: Instant, segment: &Segment<'_>) -> bool {
-        let (snd, rcv, flags) = (&self.snd, &self.rcv, segment.flags);
+    #[inline]
+    fn goes_on(&self, now: Instant, segment: &PlainSegment<'_>) -> bool {
+        let (snd, rcv) = (&self.snd, &self.rcv);
         let in_place = segment.seq == rcv.nxt
             && (1..=rcv.adv.since(rcv.nxt) as usize).contains(&segment.payload.len())
-            && !(flags.syn | flags.fin | flags.rst | flags.urg)
             && !rcv.buffer.has_gap()
             && rcv.fin.is_none();
         // With something in flight every ACK is looked at.
-        let acknowledges_nothing =
-            segment.ack == Some(snd.una) && snd.una == snd.nxt && segment.options.sack[0].is_none();
+        let acknowledges_nothing = segment.ack == snd.una && snd.una == snd.nxt;
         // PAWS (RFC 7323 5.3, R1), which prediction must not leave out.
-        let is_old =
-            || self.clock.zip(segment.options.timestamps).is_some_and(|(c, peer)| c.is_old(now, peer.val));
+        let is_old = || self.clock.zip(segment.timestamps).is_some_and(|(c, peer)| c.is_old(now, peer.val));
         self.state == State::Established && in_place && acknowledges_nothing && !is_old()
     }
 }

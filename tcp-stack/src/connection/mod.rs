@@ -17,6 +17,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
+pub use header_prediction::Prediction;
 pub use open::AcceptError;
 pub use state::State;
 
@@ -34,7 +35,7 @@ use crate::recv_buffer::RecvBuffer;
 use crate::rtt::Rtt;
 use crate::send_buffer::SendBuffer;
 use crate::timestamps::Clock;
-use crate::{Config, Event, Instant, Payload, Segment, Seq, Stats, Transmit};
+use crate::{Config, Event, Instant, Payload, PlainSegment, Segment, Seq, Stats, Transmit};
 
 use ack::AckState;
 use timers::{Timer, Timers};
@@ -204,10 +205,12 @@ impl core::error::Error for SendError {}
 impl<P: Payload> Connection<P> {
     /// Takes in a segment of this connection. Ports, addresses and checksum were checked by the caller.
     pub fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>) {
-        self.stats.segments_in += 1;
-        if self.predict(now, segment) {
+        if let Some(plain) = PlainSegment::of(segment)
+            && self.handle_plain(now, &plain) == Prediction::Right
+        {
             return;
         }
+        self.stats.segments_in += 1;
         match self.state {
             State::Closed => self.refuse(now, segment),
             State::Listen => self.on_segment_in_listen(now, segment),

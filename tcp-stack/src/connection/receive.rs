@@ -14,7 +14,7 @@
 
 use super::{Connection, State, timers::Timer};
 use crate::options::SACK_BLOCKS;
-use crate::{Instant, Payload, Segment, Seq};
+use crate::{Instant, Payload, Segment, Seq, Timestamps};
 
 impl<P: Payload> Connection<P> {
     /// The checks of RFC 9293 3.10.7.4 in their order. Each may end the segment's way.
@@ -44,7 +44,7 @@ impl<P: Payload> Connection<P> {
         } else if !self.on_ack(now, segment, ack) || self.state == State::Closed {
             return;
         }
-        self.take_peer_clock(now, segment);
+        self.take_peer_clock(now, segment.seq, segment.options.timestamps);
         if self.state.may_receive() {
             self.take_payload(now, segment);
             self.take_fin(now, segment);
@@ -142,17 +142,17 @@ impl<P: Payload> Connection<P> {
     }
 
     /// RFC 7323 4.3: TS.Recent is taken from segments that begin at or before the last acknowledgement sent.
-    pub(super) fn take_peer_clock(&mut self, now: Instant, segment: &Segment<'_>) {
-        if let (Some(clock), Some(peer)) = (&mut self.clock, segment.options.timestamps)
-            && segment.seq.at_or_before(self.rcv.last_ack)
+    pub(super) fn take_peer_clock(&mut self, now: Instant, seq: Seq, timestamps: Option<Timestamps>) {
+        if let (Some(clock), Some(peer)) = (&mut self.clock, timestamps)
+            && seq.at_or_before(self.rcv.last_ack)
         {
             clock.take(now, peer.val);
         }
     }
 
     /// Sets the limit of the window by what the last round trip has brought.
-    pub(super) fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
-        let echo = self.clock.zip(segment.options.timestamps).and_then(|(c, t)| c.round_trip(now, t.ecr));
+    pub(super) fn tune_window(&mut self, now: Instant, timestamps: Option<Timestamps>) {
+        let echo = self.clock.zip(timestamps).and_then(|(c, t)| c.round_trip(now, t.ecr));
         let rcv = &mut self.rcv;
         rcv.tuner.time_round_trip(now, echo, (rcv.nxt, rcv.adv.since(rcv.nxt)));
         // Where segments have been merged on their way, the MSS says how large they were.
@@ -168,7 +168,7 @@ impl<P: Payload> Connection<P> {
         }
         // What a burst brings is measured once, as it would be had the path merged its segments.
         if self.rcv.data_at < now {
-            self.tune_window(now, segment);
+            self.tune_window(now, segment.options.timestamps);
         }
         let known = (self.rcv.nxt.since_or_zero(segment.seq) as usize).min(data.len());
         data = &data[known..];

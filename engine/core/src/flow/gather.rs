@@ -1,7 +1,7 @@
 //! Frames that ask for nothing but themselves to be taken in: nearly all. What follows from them is done once for all that a burst
 //! brings of a flow, and so is all that a worker does after a call.
 
-use tcp_stack::Segment;
+use tcp_stack::{PlainSegment, Prediction, Segment};
 
 use super::{Context, Flow, Phase};
 use crate::end::End;
@@ -42,10 +42,7 @@ impl<IO: Io> Flow<IO> {
                 self.note(cx, from, &frame, headers);
                 Gathered::GoesBy(frame)
             }
-            Phase::Adopted(_) => self.take_in(cx, from, &frame, headers).unwrap_or_else(|reason| {
-                cx.counters.drop_packet(reason);
-                Gathered::Dropped
-            }),
+            Phase::Adopted(_) => self.take_in(cx, from, &frame, headers),
             _ => Gathered::Not(frame),
         }
     }
@@ -57,17 +54,34 @@ impl<IO: Io> Flow<IO> {
         from: End,
         frame: &IO::Frame,
         headers: &Headers,
-    ) -> Result<Gathered<IO::Frame>, PacketDrop> {
+    ) -> Gathered<IO::Frame> {
         let active_before = self.note(cx, from, frame, headers);
-        self.accepts(from, frame, headers)?;
-        let segment = Segment::parse(headers.segment(frame.data())).map_err(|_| PacketDrop::BadTcpHeader)?;
-        let Phase::Adopted(adopted) = &mut self.phase else { return Err(PacketDrop::FlowEnded) }; // cannot be: the caller has looked
+        let drop = |reason| {
+            cx.counters.drop_packet(reason);
+            Gathered::Dropped
+        };
+        if let Err(reason) = self.accepts(from, frame, headers) {
+            return drop(reason);
+        }
+        let bytes = headers.segment(frame.data());
+        let Phase::Adopted(adopted) = &mut self.phase else { return drop(PacketDrop::FlowEnded) }; // cannot be: the caller has looked
+        // Nearly all of a transfer: payload that goes on where it has ended. Without room it may have to be lost.
+        let tcp = &mut adopted.legs[from].tcp;
+        if let Some(plain) = PlainSegment::read(bytes)
+            && cx.budget.has_room()
+            && tcp.handle_plain(cx.now, &plain) == Prediction::Right
+        {
+            let is_urgent = tcp.wants_each_ack();
+            self.unsettled = true;
+            return if is_urgent { Gathered::Urgent } else { Gathered::Taken(plain.payload_len()) };
+        }
+        let Ok(segment) = Segment::parse(bytes) else { return drop(PacketDrop::BadTcpHeader) };
         // The flow has not spoken: we have asked.
         if adopted.is_answer(from, &segment) {
             self.active = active_before;
         }
         self.unsettled = true;
         let urgent = adopted.handle_segment(cx, from, &segment);
-        Ok(if urgent { Gathered::Urgent } else { Gathered::Taken(segment.payload.len()) })
+        if urgent { Gathered::Urgent } else { Gathered::Taken(segment.payload.len()) }
     }
 }

@@ -1,6 +1,6 @@
 //! Segments on their way into frames: one frame each, or many in one that the port cuts again (GSO, TSO).
 
-use tcp_stack::{Options, RunSegment, Seq, Transmit};
+use tcp_stack::{Options, Payload, RunSegment, Seq, Transmit};
 
 use super::context::Context;
 use crate::end::End;
@@ -29,14 +29,12 @@ pub(super) fn send_each<IO: Io>(
     let head = below + run.header_len();
     let mut headers: Option<RunHeaders> = None;
     for segment in run.segments() {
-        let Some(mut frame) = filled(cx, towards, head, &segment) else {
+        let mut sum = Sum::default();
+        let summed = (!offloads.checksums).then_some(&mut sum);
+        let Some(mut frame) = filled(cx, towards, head, &segment, summed) else {
             cx.counters.drop_packet(PacketDrop::NoBuffer);
             continue;
         };
-        let mut sum = Sum::default();
-        if !offloads.checksums {
-            segment.slices().for_each(|piece| sum.add(piece));
-        }
         let bytes = &mut frame.data_mut()[..head];
         if let Some(headers) = &mut headers {
             bytes.copy_from_slice(headers.next(template, segment.seq, sum, segment.psh));
@@ -46,7 +44,7 @@ pub(super) fn send_each<IO: Io>(
             let checksums =
                 if offloads.checksums { Checksums::Offloaded { cut: false } } else { Checksums::Made(sum) };
             template.seal(bytes, segment.payload_len(), 1, checksums);
-            headers = run.is_run().then(|| RunHeaders::of(bytes, checksums));
+            headers = run.is_run().then(|| RunHeaders::of(template, bytes, checksums));
         }
         if offloads.checksums {
             request(cx, &mut frame, template, head, None);
@@ -74,16 +72,22 @@ pub(super) fn join<IO: Io>(
     *frame = GsoFrame::new(cx, towards, template, segment);
 }
 
-/// A frame with room for `head` bytes of headers, and a segment's payload behind it.
+/// A frame with room for `head` bytes of headers, and a segment's payload behind it, which is added to the sum.
 fn filled<IO: Io>(
     cx: &mut Context<IO>,
     towards: End,
     head: usize,
     segment: &RunSegment<'_, <IO::Frame as Frame>::Slice>,
+    mut sum: Option<&mut Sum>,
 ) -> Option<IO::Frame> {
     let mut frame = cx.io.allocate()?;
     let has_room = frame.set_len(head)
-        && segment.parts().all(|(slice, range)| cx.append(towards, &mut frame, slice, range));
+        && segment.parts().all(|(slice, range)| {
+            if let Some(sum) = &mut sum {
+                sum.add(&slice.as_slice()[range.clone()]);
+            }
+            cx.append(towards, &mut frame, slice, range)
+        });
     has_room.then_some(frame)
 }
 

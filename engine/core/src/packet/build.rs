@@ -14,6 +14,9 @@ const TCP: u8 = 6;
 const TCP_SEQ: Range<usize> = 4..8;
 const TCP_FLAGS: Range<usize> = 12..14;
 const TCP_CHECKSUM: Range<usize> = 16..18;
+/// Places in an IPv4 header (RFC 791 3.1): identification, checksum.
+const IP_ID: Range<usize> = 4..6;
+const IP_CHECKSUM: Range<usize> = 10..12;
 /// PSH in the second byte of [`TCP_FLAGS`].
 const PSH: u8 = 0x08;
 
@@ -185,74 +188,74 @@ pub(crate) fn reseal(packet: &mut [u8], l4: usize) {
     seal_lengths(ip, tcp, 0, Checksums::Made(Sum::default()));
 }
 
-/// The headers of a segment of a run, for those that follow it: sequence number, PSH, IPv4 identification and checksums differ, and
-/// checksums by what those and the payload differ by (RFC 1624).
+/// The headers of a segment of a run, for those that follow it: sequence number, PSH, IPv4 identification and checksums differ. Checksums are
+/// made of what does not differ, which is known from the first ones (RFC 1624), and of what does.
 pub struct RunHeaders {
     bytes: [u8; MAX_HEADERS],
     len: usize,
-    /// Sum of the payload that the checksum is of; none: the port makes the checksums.
-    payload: Option<Sum>,
+    /// None: the port makes the checksums.
+    alike: Option<Alike>,
+}
+
+/// Sums of all that a run's segments have in common.
+struct Alike {
+    ip: u64,
+    tcp: u64,
 }
 
 impl RunHeaders {
-    /// From the headers of a segment as [`Template::seal`] has left them, with the same `checksums`.
-    pub fn of(head: &[u8], checksums: Checksums) -> Self {
+    /// From the headers of a segment as [`Template::seal`] of this template has left them, with the same `checksums`.
+    pub fn of(template: &Template, head: &[u8], checksums: Checksums) -> Self {
         let mut bytes = [0; MAX_HEADERS];
         bytes[..head.len()].copy_from_slice(head);
-        let payload = match checksums {
-            Checksums::Made(sum) => Some(sum),
+        let alike = match checksums {
+            Checksums::Made(payload) => {
+                let (below, tcp) = head.split_at(template.header_len());
+                let ip = &below[usize::from(template.l3)..];
+                let varies = words(&tcp[TCP_SEQ]) + words(&tcp[TCP_FLAGS]) + words(&payload.bytes());
+                let tcp = without(words(&tcp[TCP_CHECKSUM]), varies);
+                // Nothing is asked of IPv6, which has neither.
+                Some(Alike { ip: without(words(&ip[IP_CHECKSUM]), words(&ip[IP_ID])), tcp })
+            }
             Checksums::Offloaded { .. } => None,
         };
-        Self { bytes, len: head.len(), payload }
+        Self { bytes, len: head.len(), alike }
     }
 
     /// The headers of the run's segment that begins at `seq`. `payload` is its payload's sum, if we make the checksums; `psh` that it is the
     /// last one.
+    #[inline]
     pub fn next(&mut self, template: &mut Template, seq: Seq, payload: Sum, psh: bool) -> &[u8] {
         let (below, tcp) = self.bytes.split_at_mut(template.header_len());
         let ip = &mut below[usize::from(template.l3)..];
+        tcp[TCP_SEQ].copy_from_slice(&seq.0.to_be_bytes());
+        tcp[TCP_FLAGS.end - 1] |= u8::from(psh) * PSH;
+        if let Some(alike) = &self.alike {
+            let varies = words(&tcp[TCP_SEQ]) + words(&tcp[TCP_FLAGS]) + words(&payload.bytes());
+            tcp[TCP_CHECKSUM].copy_from_slice(&(!fold(alike.tcp + varies)).to_ne_bytes());
+        }
         if ip[0] >> 4 == 4 {
-            let id = replace(ip, 4..6, template.next_id.to_be_bytes());
+            ip[IP_ID].copy_from_slice(&template.next_id.to_be_bytes());
             template.next_id = template.next_id.wrapping_add(1);
-            if self.payload.is_some() {
-                correct(ip, 10..12, id);
+            if let Some(alike) = &self.alike {
+                let checksum = !fold(alike.ip + words(&ip[IP_ID]));
+                ip[IP_CHECKSUM].copy_from_slice(&checksum.to_ne_bytes());
             }
-        }
-        let mut changed = replace(tcp, TCP_SEQ, seq.0.to_be_bytes());
-        if psh {
-            let flags = [tcp[TCP_FLAGS.start], tcp[TCP_FLAGS.start + 1] | PSH];
-            changed += replace(tcp, TCP_FLAGS, flags);
-        }
-        if let Some(before) = &mut self.payload {
-            changed += difference(before.bytes(), payload.bytes());
-            *before = payload;
-            correct(tcp, TCP_CHECKSUM, changed);
         }
         &self.bytes[..self.len]
     }
 }
 
-/// Puts other bytes there. Returns what a sum of 16-bit words changes by.
-fn replace<const N: usize>(header: &mut [u8], at: Range<usize>, new: [u8; N]) -> u64 {
-    let mut old = [0; N];
-    old.copy_from_slice(&header[at.clone()]);
-    header[at].copy_from_slice(&new);
-    difference(old, new)
+/// Sum of 16-bit words, in the machine's byte order.
+#[inline]
+fn words(bytes: &[u8]) -> u64 {
+    let (words, _) = bytes.as_chunks::<2>();
+    words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum()
 }
 
-/// `~m + m'` of RFC 1624 3, in the machine's order of bytes.
-fn difference<const N: usize>(old: [u8; N], new: [u8; N]) -> u64 {
-    let words = |bytes: [u8; N]| {
-        bytes.as_chunks::<2>().0.iter().map(|w| u64::from(u16::from_ne_bytes(*w))).sum::<u64>()
-    };
-    words(old.map(|byte| !byte)) + words(new)
-}
-
-/// A checksum of words that have changed by so much: `HC' = ~(~HC + ~m + m')`.
-fn correct(header: &mut [u8], at: Range<usize>, changed: u64) {
-    let checksum = u16::from_ne_bytes([header[at.start], header[at.start + 1]]);
-    let sum = u64::from(!checksum) + changed;
-    header[at].copy_from_slice(&(!fold(sum)).to_ne_bytes());
+/// What a checksum is of, less some of it: `~HC + ~m` of RFC 1624.
+fn without(checksum: u64, part: u64) -> u64 {
+    u64::from(!fold(checksum)) + u64::from(!fold(part))
 }
 
 fn clear_ecn(ip: &mut [u8]) {
@@ -376,7 +379,7 @@ mod tests {
                         None => {
                             let mut first = head.clone();
                             run.seal(&mut first, payload.len(), 1, checksums);
-                            headers = Some(RunHeaders::of(&first, checksums));
+                            headers = Some(RunHeaders::of(&run, &first, checksums));
                         }
                         Some(headers) => {
                             assert_eq!(headers.next(&mut run, seq, sum, psh), head, "segment {n}")

@@ -49,16 +49,21 @@ impl Repeated {
 
     /// The headers of the next frame, if it is another whole segment of the same sender that [`classify`](super::classify) takes for
     /// one of the same connection. SYNs are not among them.
-    pub fn next(&self, frame: &[u8]) -> Option<Headers> {
+    #[inline]
+    pub fn next(&mut self, frame: &[u8]) -> Option<&Headers> {
         let (l3, l4) = (self.headers.l3, self.headers.l4);
         let header = frame.get(..l4 + TCP_HEADER)?;
         // The last word may go beyond the ports, but not beyond the TCP header.
-        let same = header
-            .chunks_exact(8)
-            .take(self.len)
-            .zip(self.words)
-            .zip(self.masks)
-            .fold(0, |differs, ((bytes, word), mask)| differs | (read(bytes) & mask) ^ word);
+        let is_same = match self.len {
+            5 => self.begins::<5>(header),
+            6 => self.begins::<6>(header),
+            7 => self.begins::<7>(header),
+            8 => self.begins::<8>(header),
+            _ => self.begins::<WORDS>(header),
+        };
+        if !is_same {
+            return None;
+        }
         let is_syn = header[l4 + 13] & 0b10 != 0;
         let end = match self.headers.source.is_ipv4() {
             true => l3 + usize::from(u16::from_be_bytes([header[l3 + 2], header[l3 + 3]])),
@@ -66,7 +71,24 @@ impl Repeated {
         };
         let tcp_header = usize::from(header[l4 + 12] >> 4) * 4;
         let is_whole = tcp_header >= TCP_HEADER && l4 + tcp_header <= end && end <= frame.len();
-        (same == 0 && is_whole && !is_syn).then_some(Headers { end, ..self.headers })
+        if !is_whole || is_syn {
+            return None;
+        }
+        self.headers.end = end;
+        Some(&self.headers)
+    }
+
+    /// A header begins with so many words as this one. Their number is known when this is built: no loop.
+    #[inline]
+    fn begins<const N: usize>(&self, header: &[u8]) -> bool {
+        let (chunks, _) = header.as_chunks::<8>();
+        let (Some(chunks), Some(words), Some(masks)) =
+            (chunks.first_chunk::<N>(), self.words.first_chunk::<N>(), self.masks.first_chunk::<N>())
+        else {
+            return false;
+        };
+        let differs = |n: usize| (u64::from_le_bytes(chunks[n]) & masks[n]) ^ words[n];
+        (0..N).fold(0, |all, n| all | differs(n)) == 0
     }
 }
 
@@ -112,7 +134,7 @@ mod tests {
     fn the_next_segment_is_known() {
         for (is_v4, tags) in [(true, 0), (true, 2), (false, 0), (false, 1), (false, 2)] {
             let first = frame(is_v4, tags);
-            let repeated = Repeated::new(&first, &headers(&first)).expect("no options");
+            let mut repeated = Repeated::new(&first, &headers(&first)).expect("no options");
             let (mut next, l3, l4) = (first.clone(), headers(&first).l3, headers(&first).l4);
             // Another sequence number and acknowledgement, flags, window; ten bytes more.
             next[l4 + 4..l4 + 12].fill(0x77);
@@ -123,7 +145,7 @@ mod tests {
                 next[l3 + 4..l3 + 6].fill(0x33);
                 next[l3 + 10..l3 + 12].fill(0x44);
             }
-            assert_eq!(repeated.next(&next), Some(headers(&next)), "{is_v4} {tags}");
+            assert_eq!(repeated.next(&next), Some(&headers(&next)), "{is_v4} {tags}");
             next[l4 + 13] |= 2;
             assert_eq!(repeated.next(&next), None, "a SYN");
         }
@@ -148,7 +170,7 @@ mod tests {
         ) {
             let first = frame(is_v4, tags);
             let known = headers(&first);
-            let repeated = Repeated::new(&first, &known).expect("no options");
+            let mut repeated = Repeated::new(&first, &known).expect("no options");
             let mut next = first;
             for (at, byte) in changes {
                 if let Some(place) = next.get_mut(at) {
@@ -157,8 +179,8 @@ mod tests {
             }
             next.truncate(next.len() - cut.min(next.len()));
             if let Some(found) = repeated.next(&next) {
-                prop_assert_eq!(classify(&next), Class::Tcp(found));
-                prop_assert_eq!(Headers { end: known.end, ..found }, known);
+                prop_assert_eq!(classify(&next), Class::Tcp(*found));
+                prop_assert_eq!(Headers { end: known.end, ..*found }, known);
             } else if classify(&next) == Class::Tcp(known) {
                 // Missed: only where a field has changed that does not change between segments, or a SYN came.
                 let (l3, l4) = (known.l3, known.l4);

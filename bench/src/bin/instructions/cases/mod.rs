@@ -34,7 +34,7 @@ pub(crate) const ALL: &[Case] = &[
     },
     Case {
         name: "segment-in",
-        what: "1448 bytes in order, eight in a burst, with the burst's ACK",
+        what: "a frame of 1448 bytes known by its headers and taken in, eight in a burst, with the burst's ACK",
         run: segments::segment_in,
     },
     Case {

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use tcp_stack::{
-    AdoptedTimestamps, Adoption, Config, Connection, Duration, Instant, Options, Segment, Seq, Timestamps,
+    AdoptedTimestamps, Adoption, Config, Connection, Duration, Instant, Options, PlainSegment, Prediction,
+    Segment, Seq, Timestamps,
 };
-use wireglass_core::packet::{Checksums, MAX_HEADERS, RunHeaders, Sum, Template};
+use wireglass_core::packet::{Checksums, MAX_HEADERS, Repeated, RunHeaders, Sum, Template};
 
 use super::packets::{PAYLOAD, PORTS, frame_ipv4, headers};
 use crate::counted;
@@ -37,15 +38,17 @@ pub(super) fn segment_in() -> usize {
     let mut connection = connection(now);
     let mut taken = 0;
     let mut acknowledged = 0;
+    let first = frame_ipv4(1);
+    let mut repeated = Repeated::new(&first, &headers(&first)).expect("no options of IP");
     for burst in 0..BURSTS {
         now += Duration::from_micros(100);
         let frames: Vec<_> =
             (0..BURST).map(|n| frame_ipv4(1 + ((burst * BURST + n) * PAYLOAD) as u32)).collect();
-        let segments: Vec<_> = frames.iter().map(|frame| headers(frame).segment(frame)).collect();
         counted(|| {
-            for segment in &segments {
-                let segment = Segment::parse(segment).expect("a sound segment");
-                connection.handle_segment(now, &segment);
+            for frame in &frames {
+                let headers = repeated.next(frame).expect("another of the same connection");
+                let segment = PlainSegment::read(headers.segment(frame)).expect("nothing but timestamps");
+                assert_eq!(connection.handle_plain(now, &segment), Prediction::Right);
             }
             let bytes = connection.recv().len();
             connection.consume(bytes);
@@ -101,7 +104,7 @@ fn sent(checksums: fn(Sum) -> Checksums) -> usize {
                         } else {
                             run.emit_header(PORTS.0, PORTS.1, &mut head[ahead..]);
                             template.seal(head, segment.payload_len(), 1, checksums(sum));
-                            headers = run.is_run().then(|| RunHeaders::of(head, checksums(sum)));
+                            headers = run.is_run().then(|| RunHeaders::of(&template, head, checksums(sum)));
                         }
                         segments += 1;
                         bytes += segment.payload_len();
