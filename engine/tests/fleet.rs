@@ -442,6 +442,24 @@ fn one_that_is_drained_decrypts_nothing_new_until_it_is_undone() {
     assert!(shown.lines().any(|line| line.starts_with("b ") && line.ends_with("drained")), "{shown}");
     assert_eq!(operator.run(&["fleet", "drain", "b", "--undo"]).0, Some(0));
     wait("the end of it", || order(&engines[1]).is_none());
+
+    // An operator of the engine's own, and the fleet: each ends only its own.
+    let own = engines[1].metrics.orders();
+    own.begin(Order::Drain, None);
+    let state = |end: &str| {
+        let (_, shown, _) = operator.run(&["fleet", "status"]);
+        shown.lines().any(|line| line.starts_with("b ") && line.ends_with(end))
+    };
+    wait("the operator's", || state("drained by its operator"));
+    assert_eq!(operator.run(&["fleet", "drain", "b", "--wait", "30s"]).0, Some(0));
+    wait("both", || state("drained, by its operator, too") && engines[1].is().draining);
+    assert!(own.end(Order::Drain));
+    assert_eq!(order(&engines[1]), Some(Order::Drain), "the fleet's still stands");
+    own.begin(Order::Drain, None);
+    assert_eq!(operator.run(&["fleet", "drain", "b", "--undo"]).0, Some(0));
+    wait("the end of the fleet's", || !engines[1].is().draining);
+    assert_eq!(order(&engines[1]), Some(Order::Drain), "the operator's still stands");
+    assert!(own.end(Order::Drain) && order(&engines[1]).is_none());
     assert_eq!(operator.run(&["fleet", "drain", "nobody"]).0, Some(1));
 }
 

@@ -527,12 +527,11 @@ struct OrderWatch {
 impl OrderWatch {
     fn look(&mut self, now: Instant, metrics: &Metrics) {
         for order in metrics.orders().end_due(now) {
-            tracing::warn!(
-                order = order.name(),
-                "the time of an operator's order is up: policy decides again"
-            );
+            let stands = metrics.orders().list(now).iter().any(|held| held.order == order);
+            let then = if stands { "the fleet's still stands" } else { "policy decides again" };
+            tracing::warn!(order = order.name(), "the time of an operator's order is up: {then}");
         }
-        let drains = metrics.orders().list(now).iter().any(|(order, _)| *order == Order::Drain);
+        let drains = metrics.orders().list(now).iter().any(|held| held.order == Order::Drain);
         let is_drained = drains && metrics.flows_now(FlowPhase::Decrypted) == 0;
         if is_drained && !self.is_drained {
             tracing::info!("drained: no decrypted flow is left");

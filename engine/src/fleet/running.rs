@@ -15,6 +15,7 @@ use super::thread::Engine;
 use super::tickets::SharedTickets;
 use crate::control::unix_now;
 use crate::metrics::Metrics;
+use crate::orders::{OrderedBy, Standing};
 use crate::reload::{FleetStep, ReloadHandle};
 
 /// Shortest time over which rates are measured.
@@ -38,6 +39,12 @@ impl RunningEngine {
         let since = unix_now();
         let before = (Instant::now(), 0, 0);
         Self { reloads, metrics, tickets, since, before, rates: (0, 0) }
+    }
+
+    /// An operator has it drained, here.
+    fn is_drained_here(&self) -> bool {
+        let is_drain = |held: &Standing| held.order == Order::Drain && held.by == OrderedBy::Operator;
+        self.metrics.orders().list(Instant::now()).iter().any(is_drain)
     }
 
     fn measure(&mut self) {
@@ -76,16 +83,18 @@ impl Engine for RunningEngine {
             decrypted: self.metrics.flows_now(FlowPhase::Decrypted),
             flows_per_second: self.rates.0,
             load: Some(self.rates.1),
+            operator_drains: self.is_drained_here(),
             ..Presence::default()
         }
     }
 
     fn drain(&mut self, is_on: bool) {
-        match is_on {
-            true => self.metrics.orders().begin(Order::Drain, None),
-            false => drop(self.metrics.orders().end(Order::Drain)),
-        }
-        let what = if is_on { "drained: no new flow is decrypted" } else { "no longer drained" };
+        self.metrics.orders().set_fleet_drains(is_on);
+        let what = match (is_on, self.is_drained_here()) {
+            (true, _) => "drained by the fleet: no new flow is decrypted",
+            (false, true) => "no longer drained by the fleet; its operator's order still stands",
+            (false, false) => "no longer drained by the fleet",
+        };
         tracing::warn!("fleet: this engine is {what}");
     }
 

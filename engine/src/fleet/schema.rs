@@ -321,8 +321,11 @@ pub struct Presence {
     /// Share of the workers' time that is busy, in hundredths; none: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<u64>,
-    /// It is drained: nothing new is decrypted.
+    /// The fleet drains it: nothing new is decrypted.
     pub draining: bool,
+    /// An operator drains it, at the engine itself: likewise.
+    #[serde(default)]
+    pub operator_drains: bool,
     /// It takes policy that is pushed.
     pub policy: bool,
     /// Tells one process from another one with the same name.

@@ -191,7 +191,7 @@ impl Metrics {
                     .map_or(0, |log| EventKind::ALL.iter().map(|&kind| log.dropped(kind)).sum()),
                 lost: self.log().map_or(0, |log| log.lost()),
             },
-            orders: self.orders().list(now).into_iter().map(|(order, _)| order.name()).collect(),
+            orders: self.orders().list(now).into_iter().map(|held| held.name()).collect(),
         }
     }
 
