@@ -215,11 +215,11 @@ fn start(mut config: Config, set_level: impl Fn(LevelFilter) + Send + 'static) -
         }
         let listen = |socket| VerdictServer::start(socket, block, finder, verdicts);
         let verdicts = ids_socket.map(listen).transpose()?;
-        let tickets = generations.current().tls.ticket_sharing();
+        let shared = generations.current().clone();
         let reloader =
             Reloader::new(config, generations, Arc::clone(&counted), set_level, stop).signed_by(signing);
         let reloads = ReloadThread::start(reloader, reopen)?;
-        let fleet = FleetPart::start((&in_fleet.0, in_fleet.1), &reloads.1, &counted, tickets)?;
+        let fleet = FleetPart::start((&in_fleet.0, in_fleet.1), &reloads.1, &counted, &shared)?;
         let serve = |socket| ControlServer::start(socket, dumper, counted, Some(reloads.1.clone()));
         Ok((socket.map(serve).transpose()?, verdicts, reloads, fleet))
     };

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 use wireglass_core::counters::WorkerCounters;
-use wireglass_core::exclusions::Exclusions;
+use wireglass_core::flow::Shared;
 use wireglass_core::order::Order;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::tls::{SecretRefused, TicketSecret, TicketSharing};
 
+use super::learning::Learned;
 use super::schema::{FaultRecord, Presence};
 use super::thread::Engine;
 use super::tickets::SharedTickets;
@@ -26,6 +27,7 @@ pub struct RunningEngine {
     reloads: ReloadHandle,
     metrics: Arc<Metrics>,
     tickets: Option<TicketSharing>,
+    learned: Learned,
     since: u64,
     /// When it was measured, flows opened and microseconds busy by then.
     before: (Instant, u64, u64),
@@ -34,11 +36,18 @@ pub struct RunningEngine {
 }
 
 impl RunningEngine {
-    /// With who loads its configuration, what counts, and where keys of tickets are.
-    pub fn new(reloads: ReloadHandle, metrics: Arc<Metrics>, tickets: Option<TicketSharing>) -> Self {
+    /// With who loads its configuration, what counts, and what is shared of what its flows have in common.
+    pub fn new(reloads: ReloadHandle, metrics: Arc<Metrics>, shared: &Shared) -> Self {
+        let tls = &shared.tls;
+        let learned = Learned {
+            exclusions: Some(Arc::clone(&shared.exclusions)),
+            costly: Some(Arc::clone(tls.costly_servers())),
+            chains: tls.shared_chains().map(Arc::clone),
+        };
+        let tickets = tls.ticket_sharing();
         let since = unix_now();
         let before = (Instant::now(), 0, 0);
-        Self { reloads, metrics, tickets, since, before, rates: (0, 0) }
+        Self { reloads, metrics, tickets, learned, since, before, rates: (0, 0) }
     }
 
     /// An operator has it drained, here.
@@ -98,8 +107,8 @@ impl Engine for RunningEngine {
         tracing::warn!("fleet: this engine is {what}");
     }
 
-    fn exclusions(&self) -> Option<Arc<Exclusions>> {
-        self.metrics.exclusions().map(Arc::clone)
+    fn learned(&self) -> Learned {
+        self.learned.clone()
     }
 
     fn tickets(&self) -> Option<&dyn SharedTickets> {

@@ -116,7 +116,7 @@ fn drained(p: &Presence) -> String {
     }
 }
 
-fn time(seconds: u64) -> String {
+pub(super) fn time(seconds: u64) -> String {
     match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60) {
         (0, 0, 0) => format!("{seconds}s"),
         (0, 0, minutes) => format!("{minutes}m{:02}s", seconds % 60),
@@ -189,7 +189,7 @@ pub(super) fn drain(file: &FleetFile, name: &str, wait: Option<Duration>, is_on:
     })
 }
 
-fn failed(why: &str) -> ExitCode {
+pub(super) fn failed(why: &str) -> ExitCode {
     errln!("wireglass: etcd: {}", sentence(why));
     ExitCode::FAILURE
 }

@@ -136,7 +136,7 @@ impl Metrics {
         let tallies = self.tallies();
         let now = Instant::now();
         Status {
-            version: env!("CARGO_PKG_VERSION"),
+            version: crate::version::VERSION,
             health: self.liveness().look(now, PATIENCE).to_string(),
             uptime_us: self.uptime().as_micros() as u64,
             now: unix_now(),
