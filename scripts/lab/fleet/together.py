@@ -299,6 +299,13 @@ def drain(bed):
     return said
 
 
+def _replace(bed, number, binary):
+    bed.engines[number].stop()
+    bed.wait_next_hops([each for each in ENGINES if each != number])
+    bed.restart(number, binary)
+    bed.wait_next_hops(seconds=30)
+
+
 @check("mixed-versions")
 def mixed_versions(bed):
     """engines of two versions: told apart, a policy goes out by way of the newer one, and a value of a newer schema is refused and told by the others, which go on"""
@@ -308,11 +315,9 @@ def mixed_versions(bed):
     wait_for(lambda: len(versions()) == len(ENGINES), 30, "three engines in `fleet status`", step=0.5)
     if versions()[name] == versions()[bed.name(2)]:
         # `drain` has upgraded it, where it has run.
-        bed.engines[number].stop()
-        bed.restart(number, bed.other)
+        _replace(bed, number, bed.other)
     wait_for(lambda: len(set(versions().values())) == 2, 30, "two versions in `fleet status`", step=0.5)
     told = versions()
-    bed.wait_next_hops(seconds=30)
     with load(bed, every=2.0) as clients:
         bed.command("policy", "push", _policy(bed, RULES), "--canary", name, "--note", "by way of the newer one")
         status = _status(bed)
@@ -337,7 +342,5 @@ def mixed_versions(bed):
     bad, failed = failures(requests)
     if bad:
         raise Failed(failed)
-    bed.engines[number].stop()
-    bed.restart(number)
-    bed.wait_next_hops(seconds=30)
+    _replace(bed, number, bed.binary)
     return f"{', '.join(f'{each} {version}' for each, version in told.items())}; {failed}"

@@ -119,6 +119,9 @@ impl Voucher {
     }
 }
 
+/// Of one engine, by key.
+type Words = BTreeMap<[u8; 32], Word>;
+
 struct Word {
     chain: GoodChain,
     stands: Arc<AtomicBool>,
@@ -136,7 +139,7 @@ impl Drop for Word {
 pub struct SharedChains {
     is_on: AtomicBool,
     own: Lock<VecDeque<GoodChain>>,
-    heard: Lock<BTreeMap<Arc<str>, BTreeMap<[u8; 32], Word>>>,
+    heard: Lock<BTreeMap<Arc<str>, Words>>,
     /// Verifications that were spared.
     used: AtomicU64,
 }
