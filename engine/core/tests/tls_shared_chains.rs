@@ -166,7 +166,7 @@ fn no_chain_is_told_that_is_not_good_in_itself() {
         (Signed::by(leaf_params(&["bank.example"]), &world.root), Reason::CertMismatch),
     ];
     for (leaf, reason) in bad {
-        assert_eq!(flow(&mut world, &a, &[leaf.der.clone()], &leaf, NOW).0, Some(reason));
+        assert_eq!(flow(&mut world, &a, std::slice::from_ref(&leaf.der), &leaf, NOW).0, Some(reason));
     }
     assert_eq!(shared(&a).take_own(9), []);
     // Whole, it is good; what this engine has added, others may not know.

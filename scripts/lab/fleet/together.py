@@ -308,7 +308,7 @@ def _replace(bed, number, binary):
 
 @check("mixed-versions")
 def mixed_versions(bed):
-    """engines of two versions: told apart, a policy goes out by way of the newer one, and a value of a newer schema is refused and told by the others, which go on"""
+    """engines of two versions: told apart, a policy goes out by way of the newer one, a value of a newer schema is refused and told"""
     def versions():
         return {each["name"]: each["version"] for each in _status(bed)["engines"]}
     number, name = 1, bed.name(1)

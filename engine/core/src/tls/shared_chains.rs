@@ -1,15 +1,16 @@
 //! Good chains that engines of a fleet verify for one another.
 //!
-//! What is shared is that the chain of one server is without any defect, for one name. Its key is a digest over chain, staple and name, and over all that
-//! judged it: roots, intermediates, CRLs, CT logs, both CAs, the library and the version. So an engine that would judge otherwise finds nothing. The profile does not
-//! count: what has no defect has none in any, and what is not known of its revocation each engine asks its own profile about.
+//! What is shared is that the chain of one server is without any defect, for one name. Its key is a digest over chain, staple and name, and
+//! over all that judged it: roots, intermediates, CRLs, CT logs, both CAs, the library and the version. So an engine that would judge
+//! otherwise finds nothing. The profile does not count: what has no defect has none in any, and what is not known of its revocation each
+//! engine asks its own profile about.
 //!
-//! Nothing is shared that depends on what one engine has fetched, or has learned from other servers. What was heard is not told on. It holds no longer
-//! than it would at the engine that has verified it, and only as long as that engine says so: its lease is the expiry.
+//! Nothing is shared that depends on what one engine has fetched, or has learned from other servers. What was heard is not told on. It holds
+//! no longer than it would at the engine that has verified it, and only as long as that engine says so: its lease is the expiry.
 //!
 //! Who lies must have the fleet's key, and then saves others a verification that would have failed. Names and dates of the leaf are still
-//! [looked at](super::verify::Verifier::names_and_dates_fit), the server still has to prove that it has the leaf's key, and a signer of its own process verifies the
-//! original for itself before it signs a copy: without that, the flow ends before the client's handshake.
+//! [looked at](super::verify::Verifier::names_and_dates_fit), the server still has to prove that it has the leaf's key, and the signer, a
+//! process of its own, verifies the original for itself before it signs a copy: it refuses, and the flow ends before the client's handshake.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
