@@ -9,4 +9,14 @@ case " $* " in
 esac
 
 need_engine "$@"
+# Another version, to be one fleet with the one that is tested. Who brings an engine along brings that, too (`--other FILE`), or goes without.
+if [[ " $* " != *" --binary"* ]]; then
+    say "release build of another version"
+    other=$root/target/release/wireglass-next
+    cp -p "$root/target/release/wireglass" "$other.kept"
+    (cd "$root" && cargo build --release --locked -p wireglass --features dpdk,fleet,next-version)
+    mv "$root/target/release/wireglass" "$other"
+    mv "$other.kept" "$root/target/release/wireglass"
+    set -- --other "$other" "$@"
+fi
 exec_lab lab.fleet "$@"

@@ -32,6 +32,7 @@ pub mod secrets;
 pub mod signer;
 pub mod simulate;
 pub mod verdicts;
+pub mod version;
 pub mod worker;
 #[cfg(feature = "yara")]
 pub mod yara;

@@ -177,6 +177,19 @@ fn orders_begin_are_told_and_end() {
         Err(AskError::Refused(Refusal::Absent, message)) => assert!(message.contains("bypass"), "{message}"),
         other => panic!("{other:?}"),
     }
+    // The fleet's order is not an operator's to take back.
+    engine.metrics.orders().set_fleet_drains(true);
+    let told = client::end_order(&path, Order::Drain).unwrap();
+    assert!(told.orders.len() == 1 && told.orders[0].is_of_fleet(), "{told:?}");
+    match client::end_order(&path, Order::Drain) {
+        Err(AskError::Refused(Refusal::Absent, message)) => {
+            assert!(message.contains("wireglass fleet drain"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let (_, _, err) = engine.ask(&["bypass"]);
+    assert!(err.contains("drain (by the fleet)") && err.contains("--undo"), "{err}");
+    engine.metrics.orders().set_fleet_drains(false);
     // With --now, all that is decrypted goes: a third of them.
     let now = OrderRequest { now: true, ..minute };
     assert_eq!(client::order(&path, Order::Bypass, now).unwrap().killed, 6);

@@ -97,6 +97,7 @@ fn tls() -> TlsEvent {
             }],
             root: Some("CN=Example Root, O=Example".into()),
             revocation: Some(Revocation::Good(RevocationSource::Staple)),
+            verified_by: Some("edge-2".into()),
         }),
         server: None,
         defect: Some(Reason::CertExpired),
@@ -479,6 +480,7 @@ fn a_decrypted_flow() {
                     "found": "expired, on 2026-11-01"
                 }],
                 "root": "CN=Example Root, O=Example", "revocation": "good", "revocation_source": "staple",
+                "verified_by": "edge-2",
                 "client_leg": {
                     "version": "TLS 1.3", "cipher": "TLS_AES_128_GCM_SHA256", "group": "X25519MLKEM768",
                     "alpn": "h2", "resumed": false

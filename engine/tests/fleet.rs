@@ -5,6 +5,7 @@
 mod config_support;
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,15 +19,17 @@ use config_support::{Folder, GOOD};
 use wireglass::config::{Compiled, Config};
 use wireglass::fleet::running::RunningEngine;
 use wireglass::fleet::status::{FleetRecord, FleetStatus};
+use wireglass::fleet::store::Store;
 use wireglass::fleet::thread::FleetThread;
 use wireglass::generation::{GenerationInbox, Generations};
 use wireglass::metrics::Metrics;
 use wireglass::reload::{ReloadThread, Reloader};
+use wireglass_core::event::{Revocation, RevocationSource};
 use wireglass_core::exclusions::{Cause, Clients, Exclusion, Exclusions, Place, Server};
 use wireglass_core::flow::Shared;
 use wireglass_core::order::Order;
 use wireglass_core::policy::{Decision, FlowFacts, HelloFacts, Tallies};
-use wireglass_core::tls::TicketSharing;
+use wireglass_core::tls::{CostlyServers, GoodChain, SharedChains, TicketSharing};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -134,6 +137,15 @@ impl Etcd {
         command.output().expect("etcdctl: scripts/setup.sh --all installs it")
     }
 
+    /// Several changes at once.
+    fn txn(&self, text: &str) {
+        let mut command = Command::new("etcdctl");
+        command.args(["--endpoints", &self.url(), "txn"]).env("ETCDCTL_API", "3");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{text}");
+    }
+
     fn put(&self, key: &str, value: &str) {
         assert!(self.ctl(&["put", "--", key, value]).status.success(), "{key}");
     }
@@ -166,6 +178,8 @@ struct Engine {
     status: Arc<FleetStatus>,
     metrics: Arc<Metrics>,
     exclusions: Arc<Exclusions>,
+    costly: Arc<CostlyServers>,
+    chains: Arc<SharedChains>,
     tickets: Option<TicketSharing>,
     stop: Arc<AtomicBool>,
     worker: Option<JoinHandle<Arc<Shared>>>,
@@ -177,7 +191,8 @@ impl Engine {
         let state = folder.path(&format!("state-{name}"));
         fs::create_dir_all(&state).unwrap();
         let text = format!(
-            "{}{}lease_seconds = 5\nstate_dir = \"{}\"\nkey_file = \"fleet.key\"\n",
+            "{}{}lease_seconds = 5\nstate_dir = \"{}\"\nkey_file = \"fleet.key\"\n\
+             share = [\"policy\", \"tickets\", \"exclusions\", \"costly_servers\", \"verified_chains\"]\n",
             GOOD.replace("name = \"lan\"", &format!("name = \"lan-{name}\"")),
             etcd.section(name),
             state.display()
@@ -205,7 +220,10 @@ impl Engine {
         metrics.set_tallies(tallies);
         let exclusions = Arc::clone(&generations.current().exclusions);
         metrics.set_exclusions(Arc::clone(&exclusions));
-        let tickets = generations.current().tls.ticket_sharing();
+        let current = generations.current().clone();
+        let tickets = current.tls.ticket_sharing();
+        let (costly, chains) =
+            (Arc::clone(current.tls.costly_servers()), current.tls.shared_chains().cloned());
         let provider = config.crypto.provider;
         let reloader = Reloader::new(config, generations, Arc::clone(&metrics), |_| {}, Arc::clone(&stop));
         let (_, reloads) = ReloadThread::start(reloader, || {}).unwrap();
@@ -220,10 +238,11 @@ impl Engine {
             last
         });
         let status = Arc::new(FleetStatus::default());
-        let engine = RunningEngine::new(reloads, Arc::clone(&metrics), tickets.clone());
+        let engine = RunningEngine::new(reloads, Arc::clone(&metrics), &current);
         let fleet = FleetThread::start(fleet, provider, engine, Arc::clone(&status)).unwrap();
         let worker = Some(worker);
-        Self { fleet: Some(fleet), status, metrics, exclusions, tickets, stop, worker, state }
+        let (fleet, chains) = (Some(fleet), chains.expect("nothing is fetched"));
+        Self { fleet, status, metrics, exclusions, costly, chains, tickets, stop, worker, state }
     }
 
     fn is(&self) -> FleetRecord {
@@ -442,6 +461,24 @@ fn one_that_is_drained_decrypts_nothing_new_until_it_is_undone() {
     assert!(shown.lines().any(|line| line.starts_with("b ") && line.ends_with("drained")), "{shown}");
     assert_eq!(operator.run(&["fleet", "drain", "b", "--undo"]).0, Some(0));
     wait("the end of it", || order(&engines[1]).is_none());
+
+    // An operator of the engine's own, and the fleet: each ends only its own.
+    let own = engines[1].metrics.orders();
+    own.begin(Order::Drain, None);
+    let state = |end: &str| {
+        let (_, shown, _) = operator.run(&["fleet", "status"]);
+        shown.lines().any(|line| line.starts_with("b ") && line.ends_with(end))
+    };
+    wait("the operator's", || state("drained by its operator"));
+    assert_eq!(operator.run(&["fleet", "drain", "b", "--wait", "30s"]).0, Some(0));
+    wait("both", || state("drained, by its operator, too") && engines[1].is().draining);
+    assert!(own.end(Order::Drain));
+    assert_eq!(order(&engines[1]), Some(Order::Drain), "the fleet's still stands");
+    own.begin(Order::Drain, None);
+    assert_eq!(operator.run(&["fleet", "drain", "b", "--undo"]).0, Some(0));
+    wait("the end of the fleet's", || !engines[1].is().draining);
+    assert_eq!(order(&engines[1]), Some(Order::Drain), "the operator's still stands");
+    assert!(own.end(Order::Drain) && order(&engines[1]).is_none());
     assert_eq!(operator.run(&["fleet", "drain", "nobody"]).0, Some(1));
 }
 
@@ -488,6 +525,111 @@ fn what_one_learns_all_know_within_a_second_and_tickets_have_one_secret() {
     // It takes it back.
     assert_eq!(engines[0].exclusions.remove(unix_now(), |_| true), 1);
     wait("the end of it", || engines[1..].iter().all(|engine| of(engine).is_empty()));
+}
+
+#[test]
+fn chains_and_costly_servers_are_known_to_all_within_a_second_and_go_with_the_engine() {
+    let (_folder, etcd, operator, mut engines) = fleet_of(&["a", "b", "c"]);
+    let until = i64::try_from(unix_now() + 600).unwrap();
+    let revocation = Revocation::Good(RevocationSource::Staple);
+    let chain = GoodChain { key: [7; 32], from: 0, until, revocation, root: "CN=Root".into() };
+    let server = [192, 0, 2, 1].into();
+    let began = Instant::now();
+    engines[0].chains.tell(chain);
+    engines[0].costly.note(server, unix_now());
+    wait("both", || {
+        engines[1..].iter().all(|engine| {
+            engine.chains.heard() == 1
+                && engine.costly.contains(server, unix_now())
+                && engine.is().chains == 1
+        })
+    });
+    println!("known at all after {:?}", began.elapsed());
+    assert_eq!(engines[0].chains.heard(), 0, "it is not told back");
+    // Nothing of it can be read in etcd, and what somebody without the key writes counts for nothing.
+    let kept = etcd.ctl(&["get", "--prefix", "/wireglass/wireglass/v1/engine/a/chain/"]).stdout;
+    let kept = String::from_utf8(kept).unwrap();
+    assert!(kept.contains("sealed") && !kept.contains("Root") && !kept.contains(&"07".repeat(4)), "{kept}");
+    let value = kept.lines().nth(1).unwrap();
+    etcd.put("/wireglass/wireglass/v1/engine/x/chain/0", value);
+    let unsealed =
+        |engine: &Engine| engine.status.refused().iter().find(|(why, _)| *why == "unsealed").unwrap().1;
+    wait("the refusal", || engines.iter().all(|engine| unsealed(engine) == 1));
+    assert!(engines[1..].iter().all(|engine| engine.chains.heard() == 1));
+    // An operator sees who has told how much.
+    let (status, shown, said) = operator.run(&["fleet", "learned"]);
+    assert!(status == Some(0) && shown.contains("192.0.2.1"), "{shown} {said}");
+    let (_, shown, _) = operator.run(&["fleet", "learned", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let of_a = &shown["engines"][0];
+    assert_eq!((&of_a["name"], &of_a["chains"]), (&"a".into(), &1.into()), "{shown}");
+    assert_eq!(of_a["costly_servers"][0]["address"], "192.0.2.1", "{shown}");
+    // It leaves, and with it what it has said.
+    drop(engines.remove(0));
+    wait("the end of it", || {
+        engines.iter().all(|engine| engine.chains.heard() == 0 && !engine.costly.contains(server, unix_now()))
+    });
+}
+
+/// More keys of one engine than are read of it: what others have behind them is read all the same.
+#[test]
+fn an_engine_that_floods_keeps_no_other_one_out_of_what_is_read_anew() {
+    let (folder, etcd, operator, mut engines) = fleet_of(&["a", "z"]);
+    let base = "/wireglass/wireglass/v1/engine/flood/exclusion";
+    for batch in 0..30 {
+        let puts = (0..100).map(|n| format!("put {base}/{batch:02}{n:02} '{{\"schema\":1}}'\n"));
+        etcd.txn(&format!("\n{}\n\n", puts.collect::<String>()));
+    }
+    engines.push(Engine::start(&folder, &etcd, "late"));
+    wait("all three", || engines[2].is().connected && engines[2].is().engines == 3);
+    let refused = engines[2].status.refused();
+    assert!(refused.iter().any(|(why, count)| *why == "too_many" && *count > 0), "{refused:?}");
+    let (_, shown, _) = operator.run(&["fleet", "status", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let names: Vec<_> = shown["engines"].as_array().unwrap().iter().map(|engine| &engine["name"]).collect();
+    assert_eq!(names, ["a", "late", "z"]);
+    let (status, said) = operator.push(&policy(&folder, "first", FIRST), &[]);
+    assert_eq!(status, Some(0), "{said}");
+    engines.iter().for_each(|engine| assert_eq!(engine.is().generation, 1));
+}
+
+/// etcd no longer has the changes after what was read: all is read anew.
+#[test]
+fn who_has_missed_what_etcd_has_compacted_reads_all_anew() {
+    let (folder, mut etcd, operator, engines) = fleet_of(&["a"]);
+    let compact = |etcd: &Etcd| {
+        etcd.put("/wireglass/wireglass/v1/drain/nobody", r#"{"schema":1,"at":1,"by":"x"}"#);
+        let found = etcd.ctl(&["get", "x", "--write-out=json"]).stdout;
+        let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
+        let revision = found["header"]["revision"].as_u64().unwrap().to_string();
+        assert!(etcd.ctl(&["compaction", &revision]).status.success());
+    };
+    let fleet = wireglass::config::fleet(&operator.0).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut store = Store::connect(&fleet).await.unwrap();
+        let (_, revision) = store.snapshot(|_, _| {}).await.unwrap();
+        for _ in 0..3 {
+            compact(&etcd);
+        }
+        // What the thread takes for the end of its session.
+        let mut watch = store.watch(revision).await.unwrap();
+        let begun = watch.message().await.unwrap().unwrap();
+        assert!(begun.created(), "{begun:?}");
+        let heard = watch.message().await.unwrap().unwrap();
+        assert!(heard.canceled() && heard.compact_revision() > revision, "{heard:?}");
+    });
+    // One that was there all the time misses nothing; nor does one that was away meanwhile.
+    let (status, said) = operator.push(&policy(&folder, "first", FIRST), &[]);
+    assert_eq!(status, Some(0), "{said}");
+    etcd.kill();
+    wait("the loss", || !engines[0].is().connected);
+    etcd.run();
+    compact(&etcd);
+    wait("it", || engines[0].is().connected);
+    let (status, said) = operator.push(&policy(&folder, "second", "[policy]\ndefault = \"bypass\"\n"), &[]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(engines[0].is().generation, 2);
 }
 
 #[test]

@@ -46,6 +46,10 @@ fn what_is_wrong_with_a_fleet_is_said() {
         ("endpoints = [\"http://[::1]:2379\"]\nname = \"a/b\"", "fleet.name: expected a name of 1 to 63"),
         ("fleet = \"..\"", "fleet.fleet: expected a name"),
         ("share = [\"keys\"]", "fleet.share[1]: expected one of"),
+        (
+            "endpoints = [\"http://127.0.0.1:1\"]\nname = \"a\"\nshare = [\"verified_chains\"]",
+            "fleet.share: `verified_chains` needs `fleet.key_file`",
+        ),
         ("lease_seconds = 1", "fleet.lease_seconds: expected a whole number from 5 to 300"),
         ("on_drain = \"run\"", "fleet.on_drain: expected one of"),
         ("colour = \"red\"", "fleet.colour: unknown key"),

@@ -108,6 +108,8 @@ pub struct CertificateInfo {
     pub root: Option<String>,
     /// What is known of its revocation. None: its chain leads to no root, or it is trusted for itself.
     pub revocation: Option<Revocation>,
+    /// The engine of the fleet that has verified it; none: this one.
+    pub verified_by: Option<Arc<str>>,
 }
 
 /// What is known of a certificate's revocation.
@@ -206,6 +208,8 @@ impl CertificateInfo {
             findings,
             revocation: _,
             root,
+            // Of what has vouched for it.
+            verified_by: _,
         } = self;
         let names: usize = alt_names.iter().map(|name| name.capacity() + size_of::<String>()).sum();
         let findings: usize = findings.iter().map(ChainFinding::text_bytes).sum();

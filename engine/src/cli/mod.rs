@@ -86,7 +86,7 @@ Exit status: 0 done; 1 failed; 2 wrong usage or configuration.";
 /// Everything else passes through untouched. What was decrypted is checked, logged as EVE JSON and encrypted again; clients
 /// see certificates that are signed by your own CA, which they must trust.
 #[derive(Debug, Parser)]
-#[command(name = "wireglass", version, after_help = BEGIN, disable_help_subcommand = true)]
+#[command(name = "wireglass", version = crate::version::VERSION, after_help = BEGIN, disable_help_subcommand = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,

@@ -25,7 +25,7 @@ pub(super) fn tell(record: &OrdersRecord) {
     if record.orders.is_empty() {
         errln!("wireglass: no order stands: policy decides");
     }
-    for OrderRecord { order, left_seconds } in &record.orders {
+    for held @ OrderRecord { order, left_seconds, .. } in &record.orders {
         let what = match order.as_str() {
             "bypass" => "all new flows are bypassed, whatever policy says",
             "drain" => "no new flow is decrypted; what policy blocks is blocked",
@@ -33,9 +33,11 @@ pub(super) fn tell(record: &OrdersRecord) {
         };
         let left = match left_seconds {
             Some(left) => format!("{:#} left", jiff::SignedDuration::from_secs(*left as i64)),
+            None if held.is_of_fleet() => "until `wireglass fleet drain NAME --undo`".to_owned(),
             None => format!("until `wireglass {order} --end`"),
         };
-        errln!("wireglass: {order}: {what}; {left}");
+        let by = if held.is_of_fleet() { " (by the fleet)" } else { "" };
+        errln!("wireglass: {order}{by}: {what}; {left}");
     }
     errln!("wireglass: {} decrypted flow(s) are open", record.decrypted);
 }

@@ -227,11 +227,11 @@ fn start(
         }
         let listen = |socket| VerdictServer::start(socket, block, finder, verdicts);
         let verdicts = ids_socket.map(listen).transpose()?;
-        let tickets = generations.current().tls.ticket_sharing();
+        let shared = generations.current().clone();
         let reloader =
             Reloader::new(config, generations, Arc::clone(&counted), set_level, stop).signed_by(signing);
         let reloads = ReloadThread::start(reloader, reopen)?;
-        let fleet = FleetPart::start((&in_fleet.0, in_fleet.1), &reloads.1, &counted, tickets)?;
+        let fleet = FleetPart::start((&in_fleet.0, in_fleet.1), &reloads.1, &counted, &shared)?;
         let whole = WholeEngine { reload: reloads.1.clone(), stop: told_to_stop };
         let serve = |socket| ControlServer::start(socket, dumper, counted, Some(whole));
         Ok((socket.map(serve).transpose()?, verdicts, reloads, fleet))
@@ -557,12 +557,11 @@ struct OrderWatch {
 impl OrderWatch {
     fn look(&mut self, now: Instant, metrics: &Metrics) {
         for order in metrics.orders().end_due(now) {
-            tracing::warn!(
-                order = order.name(),
-                "the time of an operator's order is up: policy decides again"
-            );
+            let stands = metrics.orders().list(now).iter().any(|held| held.order == order);
+            let then = if stands { "the fleet's still stands" } else { "policy decides again" };
+            tracing::warn!(order = order.name(), "the time of an operator's order is up: {then}");
         }
-        let drains = metrics.orders().list(now).iter().any(|(order, _)| *order == Order::Drain);
+        let drains = metrics.orders().list(now).iter().any(|held| held.order == Order::Drain);
         let is_drained = drains && metrics.flows_now(FlowPhase::Decrypted) == 0;
         if is_drained && !self.is_drained {
             tracing::info!("drained: no decrypted flow is left");

@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::Arc;
 
+use wireglass_core::flow::Shared;
 use wireglass_core::phase::FlowPhase;
-use wireglass_core::tls::TicketSharing;
 use wireglass_core::x509::Provider;
 
 use crate::config::{Config, Fleet, OnDrain};
@@ -53,7 +53,7 @@ impl FleetPart {
         (fleet, provider): (&Fleet, Provider),
         reloads: &ReloadHandle,
         metrics: &Arc<Metrics>,
-        tickets: Option<TicketSharing>,
+        shared: &Shared,
     ) -> io::Result<Self> {
         let closes_links = fleet.is_on() && fleet.on_drain == OnDrain::Links;
         if fleet.is_on() {
@@ -63,7 +63,7 @@ impl FleetPart {
             #[cfg(feature = "fleet")]
             thread: match metrics.fleet() {
                 Some(status) => {
-                    let engine = RunningEngine::new(reloads.clone(), Arc::clone(metrics), tickets);
+                    let engine = RunningEngine::new(reloads.clone(), Arc::clone(metrics), shared);
                     Some(FleetThread::start(fleet.clone(), provider, engine, Arc::clone(status))?)
                 }
                 None => None,

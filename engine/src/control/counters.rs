@@ -188,7 +188,7 @@ impl Counters {
             .log()
             .map_or((0, 0), |log| (EventKind::ALL.iter().map(|&kind| log.dropped(kind)).sum(), log.lost()));
         Self {
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: crate::version::VERSION.into(),
             workers: workers.map(|(n, counters)| worker(n, metrics.core(n), &pools, counters)).collect(),
             ports: metrics.port_statistics().into_iter().map(port).collect(),
             engine: EngineRecord {

@@ -11,6 +11,7 @@ use wireglass_core::order::Order;
 use wireglass_core::phase::FlowPhase;
 
 use super::protocol::{FlowsRequest, envelope};
+use crate::orders::{OrderedBy, Standing};
 
 /// Longest time for which all flows may be bypassed: a day. What is to last belongs into the configuration.
 pub const MAX_BYPASS: Duration = Duration::from_secs(24 * 3600);
@@ -177,15 +178,22 @@ pub struct OrdersRecord {
 pub struct OrderRecord {
     /// `drain` or `bypass`.
     pub order: String,
+    /// Whose it is: `operator` or `fleet`.
+    pub by: String,
     /// Seconds until it ends by itself; none: it does not.
     pub left_seconds: Option<u64>,
 }
 
 impl OrderRecord {
-    pub(super) fn new((order, left): (Order, Option<Duration>)) -> Self {
+    pub(super) fn new(Standing { order, by, left }: Standing) -> Self {
         // A second that has begun counts: what stands has some time left.
         let seconds = |left: Duration| left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        Self { order: order.name().into(), left_seconds: left.map(seconds) }
+        Self { order: order.name().into(), by: by.name().into(), left_seconds: left.map(seconds) }
+    }
+
+    /// It stands until the fleet takes it back.
+    pub fn is_of_fleet(&self) -> bool {
+        self.by == OrderedBy::Fleet.name()
     }
 }
 
@@ -295,8 +303,10 @@ mod tests {
 
     #[test]
     fn what_has_begun_of_a_second_counts() {
-        let left =
-            |millis| OrderRecord::new((Order::Bypass, Some(Duration::from_millis(millis)))).left_seconds;
+        let left = |millis| {
+            let left = Some(Duration::from_millis(millis));
+            OrderRecord::new(Standing { order: Order::Bypass, by: OrderedBy::Operator, left }).left_seconds
+        };
         assert_eq!((left(1), left(1000), left(1001)), (Some(1), Some(1), Some(2)));
     }
 }

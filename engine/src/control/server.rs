@@ -178,7 +178,7 @@ fn flows(shared: &Shared, request: &FlowsRequest, out: &mut Answer<'_>) -> io::R
     };
     // Not before: the time to take an answer begins when there is one.
     out.deadline = Instant::now() + ANSWER_TIME;
-    out.line(&Line::Begin { version: VERSION, engine: env!("CARGO_PKG_VERSION").into() })?;
+    out.line(&Line::Begin { version: VERSION, engine: crate::version::VERSION.into() })?;
     for flow in &found.first {
         out.line(&Line::Flow(Box::new(FlowRecord::new(flow))))?;
     }
@@ -204,7 +204,7 @@ fn reload(shared: &Shared, out: &mut Answer<'_>) -> io::Result<()> {
     out.deadline = Instant::now() + ANSWER_TIME;
     match done {
         Ok(Reloaded { generation, changed, needs_restart }) => {
-            out.line(&Line::Begin { version: VERSION, engine: env!("CARGO_PKG_VERSION").into() })?;
+            out.line(&Line::Begin { version: VERSION, engine: crate::version::VERSION.into() })?;
             out.line(&Line::Reload(ReloadRecord { generation, changed, needs_restart }))
         }
         Err(message) => out.line(&Refusal::Fault.line(bounded(message))),
@@ -249,7 +249,7 @@ fn no_exclusions(out: &mut Answer<'_>) -> io::Result<()> {
 }
 
 fn begin(out: &mut Answer<'_>) -> io::Result<()> {
-    out.line(&Line::Begin { version: VERSION, engine: env!("CARGO_PKG_VERSION").into() })
+    out.line(&Line::Begin { version: VERSION, engine: crate::version::VERSION.into() })
 }
 
 /// Seconds since the Unix epoch.

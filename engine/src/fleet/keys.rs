@@ -8,7 +8,9 @@
 //! /wireglass/FLEET/v1/tickets                  the sealed secret of tickets                            all write
 //! /wireglass/FLEET/v1/engine/NAME/presence     it is there, and how it is         with a lease         the engine writes
 //! /wireglass/FLEET/v1/engine/NAME/ack          what it makes of a generation      with a lease         the engine writes
-//! /wireglass/FLEET/v1/engine/NAME/exclusion/ID what it has learned                with a lease         the engine writes
+//! /wireglass/FLEET/v1/engine/NAME/exclusion/ID a server that it cannot decrypt    with a lease         the engine writes
+//! /wireglass/FLEET/v1/engine/NAME/chain/ID     a chain that it has verified       with a lease         the engine writes
+//! /wireglass/FLEET/v1/engine/NAME/costly       servers that were costly to verify with a lease         the engine writes
 //! /wireglass/FLEET/blob/v1/SHA256/PART         pieces of files                                         an operator writes
 //! ```
 //! Blobs have a prefix of their own, so that whoever watches the rest is not sent them.
@@ -37,8 +39,12 @@ pub enum Place {
     Presence(String),
     /// What this engine makes of a generation.
     Ack(String),
-    /// What this engine has learned, and by what it calls it.
+    /// A server that this engine cannot decrypt, and by what it calls it.
     Exclusion(String, String),
+    /// A chain that it has verified, sealed; likewise.
+    Chain(String, String),
+    /// Servers whose chains were costly to verify for it.
+    Costly(String),
 }
 
 impl Keys {
@@ -79,6 +85,8 @@ impl Keys {
             Place::Presence(name) => format!("{base}engine/{name}/presence"),
             Place::Ack(name) => format!("{base}engine/{name}/ack"),
             Place::Exclusion(name, id) => format!("{base}engine/{name}/exclusion/{id}"),
+            Place::Chain(name, id) => format!("{base}engine/{name}/chain/{id}"),
+            Place::Costly(name) => format!("{base}engine/{name}/costly"),
         }
     }
 
@@ -96,6 +104,8 @@ impl Keys {
             ("engine", Some(name), Some("exclusion")) => {
                 Place::Exclusion(named(name)?, named(parts.next()?)?)
             }
+            ("engine", Some(name), Some("chain")) => Place::Chain(named(name)?, named(parts.next()?)?),
+            ("engine", Some(name), Some("costly")) => Place::Costly(named(name)?),
             _ => return None,
         };
         parts.next().is_none().then_some(place)
@@ -122,6 +132,8 @@ mod tests {
             Place::Presence("a.example".into()),
             Place::Ack("a".into()),
             Place::Exclusion("a".into(), "0f".into()),
+            Place::Chain("a".into(), "0f".into()),
+            Place::Costly("a".into()),
         ] {
             assert_eq!(keys.place(&keys.key(&place)), Some(place));
         }

@@ -5,16 +5,21 @@
 //! view           what is there, as an engine has heard of it: bounded
 //! rollout        what is to be done about it: no clock, no store
 //! bundle         files of a generation, packed and unpacked
-//! facts, tickets what engines have learned, and the secret of tickets: what to tell, and what to make of what is heard
+//! learning       what engines have learned: what to tell, and what to make of what is heard. facts: servers that cannot be decrypted,
+//!                costly: those that were costly to verify, chains: good ones
+//! tickets        the secret of tickets, likewise
 //! store          etcd                                                   feature `fleet`
 //! thread         an engine's part: connects, hears, does
 //! push           an operator's part
 //! ```
 
 pub mod bundle;
+pub mod chains;
+pub mod costly;
 pub mod facts;
 mod fault;
 pub mod keys;
+pub mod learning;
 #[cfg(feature = "fleet")]
 pub mod push;
 pub mod rollout;

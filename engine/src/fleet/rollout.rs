@@ -196,15 +196,24 @@ impl Member {
         let before = self.failed.get(&generation).filter(|failure| failure.digest == digest);
         let tries = before.map_or(0, |failure| failure.tries).saturating_add(1);
         self.failed.insert(generation, Failure { digest, fault, tries, due: None });
+    }
+
+    /// Forgets failures of generations that nobody wants any more, the oldest first, and of all beyond the bound.
+    fn forget_failures(&mut self, view: &View) {
+        self.failed.retain(|generation, failure| view.is_of(*generation, &failure.digest));
+        let active = view.active.as_ref().map(|active| active.value.generation);
+        let rolling = view.rollout.as_ref().map(|rollout| rollout.value.generation);
         while self.failed.len() > MAX_FAILED {
-            self.failed.pop_first();
+            let is_wanted = |number: &u64| [active, rolling].contains(&Some(*number));
+            let Some(oldest) = self.failed.keys().find(|number| !is_wanted(number)).copied() else { break };
+            self.failed.remove(&oldest);
         }
     }
 
     /// What is to be done now.
     pub fn step(&mut self, view: &View, now: Duration) -> Vec<Act> {
         let mut acts = Vec::new();
-        self.failed.retain(|generation, failure| view.is_of(*generation, &failure.digest));
+        self.forget_failures(view);
         for failure in self.failed.values_mut() {
             let wait = FIRST_RETRY.saturating_mul(1 << (failure.tries - 1).min(10)).min(LAST_RETRY);
             failure.due.get_or_insert(now + wait);
@@ -266,11 +275,19 @@ impl Member {
                 Phase::Stopped if self.in_force.generation == generation && active != Some(generation) => {
                     return Want::InForce(active.unwrap_or(0));
                 }
+                // Likewise one that was stopped before this one. In a store that was emptied there is no generation of that number.
+                Phase::Stopped if active.is_none() && self.is_known(view) => return Want::InForce(0),
                 _ => {}
             }
         }
         // What is gone from etcd stays in force here.
         active.filter(|generation| *generation > 0).map_or(Want::Nothing, Want::InForce)
+    }
+
+    /// What it has in force is a generation of this store.
+    fn is_known(&self, view: &View) -> bool {
+        let Files { generation, digest } = &self.in_force;
+        view.generations.contains_key(generation) && view.digest(*generation) == digest
     }
 
     /// How far it is with the generation that matters now.

@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 use wireglass_core::counters::WorkerCounters;
-use wireglass_core::exclusions::Exclusions;
+use wireglass_core::flow::Shared;
 use wireglass_core::order::Order;
 use wireglass_core::phase::FlowPhase;
 use wireglass_core::tls::{SecretRefused, TicketSecret, TicketSharing};
 
+use super::learning::Learned;
 use super::schema::{FaultRecord, Presence};
 use super::thread::Engine;
 use super::tickets::SharedTickets;
 use crate::control::unix_now;
 use crate::metrics::Metrics;
+use crate::orders::{OrderedBy, Standing};
 use crate::reload::{FleetStep, ReloadHandle};
 
 /// Shortest time over which rates are measured.
@@ -25,6 +27,7 @@ pub struct RunningEngine {
     reloads: ReloadHandle,
     metrics: Arc<Metrics>,
     tickets: Option<TicketSharing>,
+    learned: Learned,
     since: u64,
     /// When it was measured, flows opened and microseconds busy by then.
     before: (Instant, u64, u64),
@@ -33,11 +36,24 @@ pub struct RunningEngine {
 }
 
 impl RunningEngine {
-    /// With who loads its configuration, what counts, and where keys of tickets are.
-    pub fn new(reloads: ReloadHandle, metrics: Arc<Metrics>, tickets: Option<TicketSharing>) -> Self {
+    /// With who loads its configuration, what counts, and what is shared of what its flows have in common.
+    pub fn new(reloads: ReloadHandle, metrics: Arc<Metrics>, shared: &Shared) -> Self {
+        let tls = &shared.tls;
+        let learned = Learned {
+            exclusions: Some(Arc::clone(&shared.exclusions)),
+            costly: Some(Arc::clone(tls.costly_servers())),
+            chains: tls.shared_chains().map(Arc::clone),
+        };
+        let tickets = tls.ticket_sharing();
         let since = unix_now();
         let before = (Instant::now(), 0, 0);
-        Self { reloads, metrics, tickets, since, before, rates: (0, 0) }
+        Self { reloads, metrics, tickets, learned, since, before, rates: (0, 0) }
+    }
+
+    /// An operator has it drained, here.
+    fn is_drained_here(&self) -> bool {
+        let is_drain = |held: &Standing| held.order == Order::Drain && held.by == OrderedBy::Operator;
+        self.metrics.orders().list(Instant::now()).iter().any(is_drain)
     }
 
     fn measure(&mut self) {
@@ -76,21 +92,23 @@ impl Engine for RunningEngine {
             decrypted: self.metrics.flows_now(FlowPhase::Decrypted),
             flows_per_second: self.rates.0,
             load: Some(self.rates.1),
+            operator_drains: self.is_drained_here(),
             ..Presence::default()
         }
     }
 
     fn drain(&mut self, is_on: bool) {
-        match is_on {
-            true => self.metrics.orders().begin(Order::Drain, None),
-            false => drop(self.metrics.orders().end(Order::Drain)),
-        }
-        let what = if is_on { "drained: no new flow is decrypted" } else { "no longer drained" };
+        self.metrics.orders().set_fleet_drains(is_on);
+        let what = match (is_on, self.is_drained_here()) {
+            (true, _) => "drained by the fleet: no new flow is decrypted",
+            (false, true) => "no longer drained by the fleet; its operator's order still stands",
+            (false, false) => "no longer drained by the fleet",
+        };
         tracing::warn!("fleet: this engine is {what}");
     }
 
-    fn exclusions(&self) -> Option<Arc<Exclusions>> {
-        self.metrics.exclusions().map(Arc::clone)
+    fn learned(&self) -> Learned {
+        self.learned.clone()
     }
 
     fn tickets(&self) -> Option<&dyn SharedTickets> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,12 +35,14 @@ pub enum Refused {
     TooMany,
     /// Its key is none that this version knows.
     UnknownKey,
+    /// It is sealed with no key of this fleet, or for another place.
+    Unsealed,
 }
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::TooLong, Self::Schema, Self::Malformed, Self::TooMany, Self::UnknownKey];
+    pub const ALL: [Self; 6] =
+        [Self::TooLong, Self::Schema, Self::Malformed, Self::TooMany, Self::UnknownKey, Self::Unsealed];
 
     /// As metrics and messages have it.
     pub fn name(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Refused {
             Self::Malformed => "malformed",
             Self::TooMany => "too_many",
             Self::UnknownKey => "unknown_key",
+            Self::Unsealed => "unsealed",
         }
     }
 }
@@ -66,7 +70,8 @@ pub fn max_bytes(place: &Place) -> usize {
         Place::Rollout => 32 * 1024,
         Place::Active | Place::Drain(_) => 1024,
         Place::Ack(_) | Place::Presence(_) | Place::Exclusion(..) => 4096,
-        Place::Tickets => 1024,
+        Place::Tickets | Place::Chain(..) => 1024,
+        Place::Costly(_) => 16 * 1024,
     }
 }
 
@@ -288,6 +293,24 @@ pub struct Active {
     pub before: Option<u64>,
 }
 
+/// Servers whose chains were costly to verify for an engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostlyRecord {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// At most [`MOST_COSTLY`](wireglass_core::tls::MOST_COSTLY).
+    pub servers: Vec<CostlyServer>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostlyServer {
+    /// Its address; of IPv6, its /64.
+    pub address: IpAddr,
+    /// Until when it counts as one, in seconds since the Unix epoch.
+    pub until: u64,
+}
+
 /// An engine is to be drained.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
@@ -321,8 +344,11 @@ pub struct Presence {
     /// Share of the workers' time that is busy, in hundredths; none: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<u64>,
-    /// It is drained: nothing new is decrypted.
+    /// The fleet drains it: nothing new is decrypted.
     pub draining: bool,
+    /// An operator drains it, at the engine itself: likewise.
+    #[serde(default)]
+    pub operator_drains: bool,
     /// It takes policy that is pushed.
     pub policy: bool,
     /// Tells one process from another one with the same name.

@@ -17,6 +17,9 @@ pub struct FleetStatus {
     active: AtomicU64,
     engines: AtomicU64,
     is_draining: AtomicBool,
+    chains: AtomicU64,
+    chains_used: AtomicU64,
+    costly: AtomicU64,
     refused: [AtomicU64; Refused::ALL.len()],
     /// Why there is no connection; why a generation is not had.
     words: Mutex<[String; 2]>,
@@ -40,6 +43,12 @@ pub struct FleetRecord {
     pub engines: u64,
     /// This one is drained.
     pub draining: bool,
+    /// Chains that others have verified, and that count here.
+    pub chains: u64,
+    /// Verifications that they have spared this engine.
+    pub chains_used: u64,
+    /// Servers whose chains were costly to verify for others.
+    pub costly_servers: u64,
     /// Why there is no connection; empty: there is one.
     pub disconnected: String,
     /// Why the generation that all are to have is not in force; empty: it is.
@@ -59,6 +68,9 @@ impl FleetStatus {
             active: load(&self.active),
             engines: load(&self.engines),
             draining: self.is_draining.load(Ordering::Relaxed),
+            chains: load(&self.chains),
+            chains_used: load(&self.chains_used),
+            costly_servers: load(&self.costly),
             disconnected,
             fault,
         }
@@ -80,6 +92,7 @@ impl FleetStatus {
     pub fn disconnect(&self, why: &str) -> bool {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.engines.store(0, Ordering::Relaxed);
+        self.chains.store(0, Ordering::Relaxed);
         let was_there = self.is_connected.swap(false, Ordering::Relaxed);
         let mut words = self.lock();
         let is_news = was_there || words[0] != why;
@@ -102,6 +115,13 @@ impl FleetStatus {
     /// This engine is drained, or no longer.
     pub fn set_draining(&self, is_draining: bool) {
         self.is_draining.store(is_draining, Ordering::Relaxed);
+    }
+
+    /// Others have told of so many chains, which have spared so many verifications, and of so many servers that were costly.
+    pub fn set_learned(&self, (chains, used): (usize, u64), costly: usize) {
+        self.chains.store(chains as u64, Ordering::Relaxed);
+        self.chains_used.store(used, Ordering::Relaxed);
+        self.costly.store(costly as u64, Ordering::Relaxed);
     }
 
     /// A value was not taken. Returns how many were not for this reason.

@@ -16,12 +16,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, TryRecvError};
 use etcd_client::EventType;
-use wireglass_core::exclusions::Exclusions;
 use wireglass_core::x509::Provider;
 
 use super::bundle::{self, Unpacking, Writing};
-use super::facts::{Facts, Tell};
 use super::keys::Place;
+use super::learning::{Learned, Learning};
 use super::rollout::{Act, Member};
 use super::schema::{FaultRecord, FileEntry, Manifest, Presence, Refused, SCHEMA, read, write};
 use super::status::FleetStatus;
@@ -55,8 +54,8 @@ pub trait Engine: Send + 'static {
     fn presence(&mut self) -> Presence;
     /// It is to be drained, or no longer.
     fn drain(&mut self, is_on: bool);
-    /// Servers that it knows; none: it decrypts nothing.
-    fn exclusions(&self) -> Option<Arc<Exclusions>>;
+    /// Where it has what it learns.
+    fn learned(&self) -> Learned;
     /// Where its keys of tickets are; none: it gives none.
     fn tickets(&self) -> Option<&dyn SharedTickets>;
 }
@@ -80,6 +79,7 @@ impl FleetThread {
     ) -> io::Result<Self> {
         let keys = fleet.keys.as_ref().filter(|_| fleet.shares(Share::Tickets));
         let tickets = keys.and_then(|keys| Tickets::new(&fleet.fleet, keys, provider));
+        let learning = Learning::new(&fleet, provider, engine.learned());
         let in_force = crate::config::in_force(&fleet.state_dir).map_err(io::Error::other)?.unwrap_or(0);
         let mut instance = [0; 8];
         getrandom::fill(&mut instance).map_err(|error| io::Error::other(error.to_string()))?;
@@ -96,7 +96,7 @@ impl FleetThread {
             started: Instant::now(),
             pending: Pending::None,
             is_draining: false,
-            facts: Facts::default(),
+            learning,
             tickets,
         };
         if bundle::is_drained(&part.fleet.state_dir) {
@@ -168,7 +168,7 @@ struct Part {
     started: Instant,
     pending: Pending,
     is_draining: bool,
-    facts: Facts,
+    learning: Learning,
     /// None: no secret is shared.
     tickets: Option<Tickets>,
 }
@@ -185,6 +185,7 @@ impl Part {
                 () = stopped(&stop) => return,
             };
             let Err(why) = done else { return };
+            self.learning.disconnected();
             if self.status.disconnect(&why) {
                 let generation = self.member.in_force();
                 tracing::warn!(
@@ -220,7 +221,7 @@ impl Part {
         // Of an earlier process of this name.
         store.delete(&Place::Ack(self.fleet.name.clone())).await?;
         self.member.reconnected();
-        self.facts.reconnected();
+        self.learning.reconnected();
         if let Some(tickets) = &mut self.tickets {
             tickets.reconnected();
         }
@@ -295,7 +296,7 @@ impl Part {
     fn presence(&mut self) -> Presence {
         Presence {
             schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: crate::version::VERSION.into(),
             at: unix_now(),
             instance: self.instance,
             policy: self.fleet.shares(Share::Policy),
@@ -345,17 +346,13 @@ impl Part {
 
     /// Tells what was learned, takes what others tell, and the secret of tickets.
     async fn exchange(&mut self, store: &mut Store, lease: &Lease, view: &View) -> Result<(), StoreError> {
-        let now = unix_now();
-        let (name, status) = (self.fleet.name.clone(), Arc::clone(&self.status));
-        if let Some(exclusions) = self.engine.exclusions().filter(|_| self.fleet.shares(Share::Exclusions)) {
-            self.facts.hear(&name, view, &exclusions, now, |key, why| refuse(&status, key, why));
-            let changes = self.facts.tell(&exclusions, now).into_iter().map(|told| match told {
-                Tell::Put(id, value) => (Place::Exclusion(name.clone(), id), Some(value)),
-                Tell::Delete(id) => (Place::Exclusion(name.clone(), id), None),
-            });
-            // At once: one after the other, they could take longer than the lease.
-            store.write_all(changes, lease).await?;
-        }
+        let (now, status) = (unix_now(), Arc::clone(&self.status));
+        let changes = self.learning.exchange(view, now, |key, why| refuse(&status, key, why));
+        // At once: one after the other, they could take longer than the lease.
+        store.write_all(changes, lease).await?;
+        let costly = view.costly.iter().filter(|(engine, _)| **engine != self.fleet.name);
+        let costly = costly.map(|(_, kept)| kept.value.servers.len()).sum();
+        self.status.set_learned(self.learning.chains(), costly);
         if let (Some(tickets), Some(engine)) = (&mut self.tickets, self.engine.tickets()) {
             let refused = |why: &str| {
                 status.refuse(Refused::Malformed);

@@ -8,7 +8,7 @@ use wireglass_core::tls::{FleetKey, SecretRefused, TicketSecret};
 use super::schema::{SCHEMA, write};
 use super::view::{Kept, View};
 use crate::config::FleetKeys;
-use crate::hex::hex;
+use crate::hex::{hex, unhex};
 
 /// A secret, as etcd has it.
 #[derive(Serialize, Deserialize)]
@@ -98,7 +98,7 @@ impl Tickets {
     ) -> Result<(u64, bool), String> {
         let malformed = || SecretRefused::Malformed.to_string();
         let value: Sealed = serde_json::from_slice(&kept.value).map_err(|_| malformed())?;
-        let sealed = bytes(&value.sealed).ok_or_else(malformed)?;
+        let sealed = unhex(&value.sealed).ok_or_else(malformed)?;
         let secret = TicketSecret::open(&sealed, &self.keys, &self.fleet).map_err(|why| why.to_string())?;
         let rotation = match engine.share(&secret, now) {
             Ok(()) => secret.rotation(),
@@ -115,13 +115,6 @@ impl Tickets {
         let sealed = secret.seal(self.keys.first()?, &self.fleet)?;
         Some(write(&Sealed { schema: SCHEMA, sealed: hex(&sealed) }))
     }
-}
-
-fn bytes(digits: &str) -> Option<Vec<u8>> {
-    let digits = digits.as_bytes();
-    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    (digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit)).then_some(())?;
-    digits.chunks_exact(2).map(pair).collect()
 }
 
 #[cfg(test)]

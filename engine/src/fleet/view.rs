@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
+use wireglass_core::tls::{MOST_CHAINS, MOST_COSTLY};
 
 use super::keys::Place;
-use super::schema::{Ack, Active, Drain, Manifest, Presence, Refused, Rollout, read};
+use super::schema::{Ack, Active, CostlyRecord, Drain, Manifest, Presence, Refused, Rollout, read};
 
 /// Most engines of a fleet. A step of a roll-out compares a key of each, and etcd takes 128 comparisons.
 pub const MAX_ENGINES: usize = wireglass_core::foreign::MOST_ENGINES;
@@ -46,8 +47,12 @@ pub struct View {
     pub tickets: Option<Kept<Vec<u8>>>,
     /// Likewise of its key.
     pub tickets_revision: i64,
-    /// What each engine has learned, as it is written.
-    pub exclusions: BTreeMap<String, BTreeMap<String, Kept<Vec<u8>>>>,
+    /// Servers that each engine cannot decrypt, as it is written.
+    pub exclusions: OfEach,
+    /// Chains that each engine has verified, sealed.
+    pub chains: OfEach,
+    /// Servers whose chains were costly to verify for each engine.
+    pub costly: BTreeMap<String, Kept<CostlyRecord>>,
     /// The newest revision that was heard of.
     revision: i64,
 }
@@ -134,11 +139,18 @@ impl View {
             }
             Place::Exclusion(name, id) => {
                 let kept = raw(place, value, revision)?;
-                if !self.exclusions.contains_key(name) && self.exclusions.len() >= MAX_ENGINES {
+                insert_of(&mut self.exclusions, (name, id), kept, MAX_EXCLUSIONS)
+            }
+            Place::Chain(name, id) => {
+                let kept = raw(place, value, revision)?;
+                insert_of(&mut self.chains, (name, id), kept, MOST_CHAINS)
+            }
+            Place::Costly(name) => {
+                let kept = kept::<CostlyRecord>(place, value, revision)?;
+                if kept.value.servers.len() > MOST_COSTLY {
                     return Err(Refused::TooMany);
                 }
-                let all = self.exclusions.entry(name.clone()).or_default();
-                insert(all, id.clone(), kept, MAX_EXCLUSIONS)
+                insert(&mut self.costly, name.clone(), kept, MAX_ENGINES)
             }
         }
     }
@@ -155,14 +167,9 @@ impl View {
             Place::Presence(name) => drop(self.engines.remove(name)),
             Place::Ack(name) => drop(self.acks.remove(name)),
             Place::Tickets => self.tickets = None,
-            Place::Exclusion(name, id) => {
-                if let Some(all) = self.exclusions.get_mut(name) {
-                    all.remove(id);
-                    if all.is_empty() {
-                        self.exclusions.remove(name);
-                    }
-                }
-            }
+            Place::Exclusion(name, id) => forget_of(&mut self.exclusions, name, id),
+            Place::Chain(name, id) => forget_of(&mut self.chains, name, id),
+            Place::Costly(name) => drop(self.costly.remove(name)),
         }
     }
 
@@ -199,6 +206,30 @@ fn insert<K: Ord, V>(into: &mut BTreeMap<K, V>, key: K, value: V, most: usize) -
     }
     into.insert(key, value);
     Ok(())
+}
+
+/// What engines have several of each.
+type OfEach = BTreeMap<String, BTreeMap<String, Kept<Vec<u8>>>>;
+
+fn insert_of(
+    into: &mut OfEach,
+    (engine, id): (&str, &str),
+    kept: Kept<Vec<u8>>,
+    most: usize,
+) -> Result<(), Refused> {
+    if !into.contains_key(engine) && into.len() >= MAX_ENGINES {
+        return Err(Refused::TooMany);
+    }
+    insert(into.entry(engine.to_owned()).or_default(), id.to_owned(), kept, most)
+}
+
+fn forget_of(of: &mut OfEach, engine: &str, id: &str) {
+    if let Some(all) = of.get_mut(engine) {
+        all.remove(id);
+        if all.is_empty() {
+            of.remove(engine);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +273,19 @@ mod tests {
             let taken = if n < MAX_EXCLUSIONS { Heard::Taken } else { Heard::Refused(Refused::TooMany) };
             assert_eq!(heard, taken, "{n}");
         }
+        for n in 0..2 * MOST_CHAINS {
+            let heard = view.hear(&Place::Chain("a".into(), n.to_string()), Some(&value), 1);
+            let taken = if n < MOST_CHAINS { Heard::Taken } else { Heard::Refused(Refused::TooMany) };
+            assert_eq!(heard, taken, "{n}");
+        }
+        let servers = |n| vec![serde_json::json!({"address": "192.0.2.1", "until": 1}); n];
+        for (n, expected) in
+            [(MOST_COSTLY, Heard::Taken), (MOST_COSTLY + 1, Heard::Refused(Refused::TooMany))]
+        {
+            let value = write(&serde_json::json!({"schema": SCHEMA, "servers": servers(n)}));
+            assert_eq!(view.hear(&Place::Costly("a".into()), Some(&value), 1), expected);
+        }
+        assert_eq!(view.costly.len(), 0, "what was there before is gone");
         let other = Place::Exclusion("b".into(), "0".into());
         assert_eq!(view.hear(&other, Some(&value), 1), Heard::Taken, "one engine keeps no other one out");
     }
@@ -249,7 +293,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_comes_is_taken_or_refused(
-            values in proptest::collection::vec((0..8u8, proptest::collection::vec(any::<u8>(), 0..64), any::<bool>()), 0..50)
+            values in proptest::collection::vec((0..10u8, proptest::collection::vec(any::<u8>(), 0..64), any::<bool>()), 0..50)
         ) {
             let mut view = View::default();
             for (revision, (kind, bytes, gone)) in values.into_iter().enumerate() {
@@ -262,6 +306,8 @@ mod tests {
                     4 => Place::Tickets,
                     5 => Place::Presence(name),
                     6 => Place::Ack(name),
+                    7 => Place::Chain(name.clone(), name),
+                    8 => Place::Costly(name),
                     _ => Place::Exclusion(name.clone(), name),
                 };
                 view.hear(&place, (!gone).then_some(&bytes), revision as i64);

@@ -535,6 +535,8 @@ struct OwnTls<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     revocation_source: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    verified_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     client_leg: Option<Leg<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_leg: Option<Leg<'a>>,
@@ -572,6 +574,7 @@ impl<'a> OwnTls<'a> {
             root: event.certificate.as_ref().and_then(|c| c.root.as_deref()),
             revocation: revocation.map(Revocation::name),
             revocation_source: revocation.and_then(Revocation::source).map(RevocationSource::name),
+            verified_by: event.certificate.as_ref().and_then(|c| c.verified_by.as_deref()),
             client_leg: event.client_leg.as_ref().map(Leg::new),
             server_leg: event.server_leg.as_ref().or(seen.map(|seen| &seen.leg)).map(Leg::new),
             server_unread: seen.and_then(|seen| seen.unread),

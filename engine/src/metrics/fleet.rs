@@ -60,6 +60,24 @@ impl Metrics {
                 Kind::Gauge,
                 u64::from(record.draining),
             ),
+            (
+                "wireglass_fleet_chains",
+                "Chains that other engines have verified, and that count here.",
+                Kind::Gauge,
+                record.chains,
+            ),
+            (
+                "wireglass_fleet_chains_used_total",
+                "Verifications that other engines have spared this one.",
+                Kind::Counter,
+                record.chains_used,
+            ),
+            (
+                "wireglass_fleet_costly_servers",
+                "Servers whose chains were costly to verify for other engines.",
+                Kind::Gauge,
+                record.costly_servers,
+            ),
         ] {
             page.family(name, help, kind);
             page.sample(name, &[], value);

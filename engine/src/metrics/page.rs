@@ -23,7 +23,7 @@ use crate::capture::CaptureCounters;
 use crate::confine::Confinement;
 use crate::fleet::status::FleetStatus;
 use crate::handshake_pool::JobTimes;
-use crate::orders::Orders;
+use crate::orders::{OrderedBy, Orders};
 use crate::signer::SignerCounters;
 use crate::verdicts::VerdictCounters;
 use wireglass_core::caches::TlsCaches;
@@ -439,7 +439,7 @@ impl Metrics {
         page.family(name, help, Kind::Gauge);
         let standing = self.orders.list(Instant::now());
         for order in Order::ALL {
-            let stands = standing.iter().any(|(held, _)| *held == order);
+            let stands = standing.iter().any(|held| held.order == order && held.by == OrderedBy::Operator);
             page.sample(name, &[("order", &order.name())], u64::from(stands));
         }
         let name = "wireglass_operator_bypassed_total";

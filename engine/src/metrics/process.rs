@@ -51,7 +51,7 @@ impl Metrics {
     pub(super) fn process(&self, page: &mut Page<'_>) {
         let name = "wireglass_build_info";
         page.family(name, "Always 1; the version is in the label.", Kind::Gauge);
-        page.sample(name, &[("version", &env!("CARGO_PKG_VERSION"))], 1);
+        page.sample(name, &[("version", &crate::version::VERSION)], 1);
         let figures = ProcessFigures::read();
         let name = "process_cpu_seconds_total";
         page.family(name, "Time of all threads on a core, in user space and in the kernel.", Kind::Counter);

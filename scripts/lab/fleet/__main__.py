@@ -27,9 +27,12 @@ def main():
     on_signals_stop()
     report, began = Report(), time.monotonic()
     try:
-        with Bed(options.binary.resolve()) as bed:
+        with Bed(options.binary.resolve(), options.other and options.other.resolve()) as bed:
             print(f"three engines up in {time.monotonic() - began:.1f} s", flush=True)
             for each in chosen:
+                if each.name == "mixed-versions" and not bed.other:
+                    print(f"skipped {each.name}: no engine of another version (--other)", flush=True)
+                    continue
                 _run(each, bed, report)
             _stop(bed, report)
     except Interrupted as signal_name:
@@ -72,6 +75,7 @@ def _arguments():
     parser.add_argument("--only", action="append", metavar="NAME", help="only checks whose name starts with this; repeatable")
     parser.add_argument("--list", action="store_true", help="say what there is to check, run nothing")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help=argparse.SUPPRESS)
+    parser.add_argument("--other", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

@@ -12,11 +12,15 @@ from ..net import remove_left_overs
 from ..nginx import Host, Nginx
 from ..shell import Failed, Process, run, wait_for
 from .clients import HOST
-from .network import ENGINES, ETCD, SERVER, FleetNetwork, Probes
+from .network import COSTLY_SERVER, ENGINES, ETCD, SERVER, FleetNetwork, Probes
 
 # Asks for a client certificate, and insists on one: every engine has to learn that, or to hear of it.
 INSISTING = "insisting.lab.test"
 BLOCKED = "ads.lab.test"
+# Nobody has been there before the check that it is for.
+FRESH = "fresh.lab.test"
+# Its chain costs far more to verify than others do.
+COSTLY = "costly.lab.test"
 
 RULES = f"""
 [[rule]]
@@ -80,6 +84,13 @@ class Etcd:
             self.process.popen.wait(5)
             self.process = None
 
+    def put(self, key, value):
+        """Writes a value, as somebody whom etcd knows."""
+        client = self.authority.issue("somebody")
+        self.bed.network.etcd.run(
+            "etcdctl", "--endpoints", f"https://{ETCD}:2379", "--cacert", self.authority.cert, "--cert", client.cert, "--key", client.key,
+            "put", key, value)
+
     def section(self, name, more=""):
         """`[fleet]` of an engine or an operator with this name."""
         client = self.authority.issue(name)
@@ -89,8 +100,10 @@ class Etcd:
 class Bed:
     """Context manager."""
 
-    def __init__(self, binary: Path):
+    def __init__(self, binary: Path, other=None):
         self.binary = binary
+        # An engine of another version; none: there is none.
+        self.other = other
         self.scripts = Path(__file__).resolve().parents[2]
         self.folder = None
         self.network = FleetNetwork()
@@ -146,10 +159,12 @@ class Bed:
         """Of an engine, in the fleet."""
         return f"edge-{number}"
 
-    def restart(self, number):
-        """Starts an engine that is gone."""
-        self.engines[number].ports.stop()
-        self.engines[number].start()
+    def restart(self, number, binary=None):
+        """Starts an engine that is gone, of this version."""
+        engine = self.engines[number]
+        engine.argv = self.network.segments[number - 1].middle.argv(binary or self.binary, "run", "-c", engine.config)
+        engine.ports.stop()
+        engine.start()
 
     def wait_next_hops(self, engines=ENGINES, seconds=10):
         """Waits until the routers spread connections over these engines and no others."""
@@ -159,11 +174,11 @@ class Bed:
         """`wireglass` as an operator runs it, where etcd is. Returns the CompletedProcess."""
         return run(self.network.etcd.argv(self.binary, *words, "-c", self.folder / config), check=check, timeout=timeout)
 
-    def metric(self, number, name):
-        """The sum of a metric of an engine; None: it has none of this name."""
+    def metric(self, number, name, label=""):
+        """The sum of a metric of an engine, of the samples with this label (`name="value"`); None: it has none of this name."""
         page = self.network.segments[number - 1].middle.run(
             "curl", "-sS", "--max-time", "5", "http://127.0.0.1:9464/metrics", check=False).stdout.decode()
-        lines = [line for line in page.splitlines() if line.partition("{")[0].split(" ")[0] == name]
+        lines = [line for line in page.splitlines() if line.partition("{")[0].split(" ")[0] == name and label in line]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines) if lines else None
 
     def served(self, number, port, client, kind="tls"):
@@ -190,6 +205,7 @@ class Bed:
         if self.etcd:
             # Each in a folder that nothing else of the configuration is in: what threads may read comes from these lines alone.
             more = (f'key_file = "{self._fleet_key}"\nlease_seconds = 5\non_drain = "links"\n'
+                    'share = ["policy", "tickets", "exclusions", "costly_servers", "verified_chains"]\n'
                     f'state_dir = "{self.folder}/state/{self.name(segment.number)}"')
             engine.config.write_text(engine.config.read_text() + self.etcd.section(self.name(segment.number), more))
         return engine
@@ -217,7 +233,30 @@ class Bed:
         options = {"http2": False, "addresses": ((SERVER, None),), "on_vlan": False}
         verify = f"ssl_verify_client on; ssl_verify_depth 3; ssl_client_certificate {self.root.cert};"
         return [Ipv4Host(HOST, self.issuer.issue(HOST), **options), Ipv4Host(BLOCKED, self.issuer.issue(BLOCKED), **options),
-                Ipv4Host(INSISTING, self.issuer.issue(INSISTING), more=verify, **options)]
+                Ipv4Host(INSISTING, self.issuer.issue(INSISTING), more=verify, **options),
+                Ipv4Host(FRESH, self.issuer.issue(FRESH), **options),
+                Ipv4Host(COSTLY, self._costly(), **(options | {"addresses": ((COSTLY_SERVER, None),)}))]
+
+    def _costly(self):
+        """A leaf below one of eight CAs that all bear the root's name and have slow keys: each signature may be any one's."""
+        folder = self.folder / "costly"
+        folder.mkdir()
+        def key(name, curve):
+            run(["openssl", "genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-out", folder / name])
+            return folder / name
+        authorities = []
+        for number in range(8):
+            authorities.append((folder / f"ca{number}.pem", key(f"ca{number}.key", "P-384")))
+            run(["openssl", "req", "-x509", "-new", "-sha384", "-days", "30", "-key", authorities[-1][1], "-subj", "/O=Lab/CN=Lab Public Root",
+                 "-config", "/dev/null", "-addext", "basicConstraints=critical,CA:TRUE", "-out", authorities[-1][0]])
+        leaf = pki.Certificate(folder / "leaf.pem", folder / "chain.pem", key("leaf.key", "P-256"))
+        (folder / "leaf.ext").write_text(f"subjectAltName = DNS:{COSTLY}\nextendedKeyUsage = serverAuth\n")
+        run(["openssl", "req", "-new", "-key", leaf.key, "-subj", f"/CN={COSTLY}", "-config", "/dev/null", "-out", folder / "leaf.csr"])
+        signer, signing = authorities[-1]
+        run(["openssl", "x509", "-req", "-in", folder / "leaf.csr", "-CA", signer, "-CAkey", signing, "-CAcreateserial", "-sha384",
+             "-days", "30", "-extfile", folder / "leaf.ext", "-out", leaf.cert])
+        leaf.chain.write_text("".join(each.read_text() for each in (leaf.cert, *(cert for cert, _ in authorities))))
+        return leaf
 
 
 class Ipv4Host(Host):

@@ -20,6 +20,8 @@ from ..shell import Failed, run
 ENGINES = (1, 2, 3)
 CLIENTS = [f"10.210.0.{n}" for n in range(1, 101)]
 SERVER = "10.220.0.2"
+# Of servers that are costly to verify: an address of their own, as others behind it would count as such.
+COSTLY_SERVER = "10.220.0.3"
 ETCD = "10.230.0.254"
 # Of the group of next hops, and of that of one engine.
 GROUP = 10
@@ -63,6 +65,7 @@ class FleetNetwork:
         self.inner.ip("addr", "add", "10.210.0.254/24", "dev", "lan")
         self.outer.ip("addr", "add", "10.220.0.254/24", "dev", "wan")
         self.server.ip("addr", "add", f"{SERVER}/24", "dev", "wan")
+        self.server.ip("addr", "add", f"{COSTLY_SERVER}/24", "dev", "wan")
         self.client.ip("route", "add", "default", "via", "10.210.0.254")
         self.server.ip("route", "add", "default", "via", "10.220.0.254")
         for each in self.segments:

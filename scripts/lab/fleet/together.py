@@ -4,13 +4,14 @@ import json
 import time
 
 from ..shell import Failed, wait_for
-from .bed import BLOCKED, INSISTING, RULES
+from .bed import BLOCKED, COSTLY, FRESH, INSISTING, RULES
 from .checks import ROUTERS, check
 from .clients import connect, failures, load
-from .network import CLIENTS, ENGINES, SERVER
+from .network import CLIENTS, COSTLY_SERVER, ENGINES, SERVER
 
 # Known at all within a second, and some for a machine of two cores.
 SECOND = 2.0
+MINUTE = 60
 
 
 def _policy(bed, rules):
@@ -110,11 +111,65 @@ def exclusion(bed):
     return f"known at all after {took:.2f} s"
 
 
+@check("verified-chain")
+def verified_chain(bed):
+    """a chain that one engine has verified is not verified anew at the others: known at all within a second, and their log says whose word it is"""
+    context = bed.context()
+    heard = {number: bed.metric(number, "wireglass_fleet_chains") for number in ENGINES}
+    port, _, _ = connect(bed, context, host=FRESH)
+    began = time.monotonic()
+    first, _ = bed.where(port, CLIENTS[0])
+    others = [number for number in ENGINES if number != first]
+    wait_for(lambda: all(bed.metric(number, "wireglass_fleet_chains") > heard[number] for number in others), 10,
+             f"another chain at {others}, before {heard}", step=0.05)
+    took = time.monotonic() - began
+    if took > SECOND:
+        raise Failed(f"known at all after {took:.1f} s only")
+
+    def counted(name, label=""):
+        return [bed.metric(number, name, label) for number in others]
+    misses = counted("wireglass_tls_cache_misses_total", 'cache="verification"')
+    used = counted("wireglass_fleet_chains_used_total")
+    found = _through_all(bed, lambda client: connect(bed, context, client=client, host=FRESH)[:2])
+    for number, (_, event) in found.items():
+        by = event["wireglass"].get("verified_by")
+        if by != (None if number == first else bed.name(first)):
+            raise Failed(f"{bed.name(number)}: verified by {by}, not by {bed.name(first)}")
+    if counted("wireglass_tls_cache_misses_total", 'cache="verification"') != misses:
+        raise Failed("an engine has verified it anew")
+    spared = sum(counted("wireglass_fleet_chains_used_total")) - sum(used)
+    if spared < 2:
+        raise Failed(f"{spared} verifications were spared")
+    return f"verified at {bed.name(first)}, known at all after {took:.2f} s, {spared:.0f} verifications spared"
+
+
+@check("costly-server")
+def costly_server(bed):
+    """a server whose chain is costly to verify: learned at one engine, known at all within a second"""
+    def known():
+        return [bed.metric(number, "wireglass_fleet_costly_servers") for number in ENGINES]
+    if any(known()):
+        raise Failed(f"known before: {known()}")
+    _, error = _tried(bed, CLIENTS[3], COSTLY, COSTLY_SERVER)
+    began = time.monotonic()
+    if error is None:
+        raise Failed("its chain was found good")
+    wait_for(lambda: sorted(known()) == [0, 1, 1], 10, f"it is known at two others: {known()}", step=0.05)
+    took = time.monotonic() - began
+    if took > SECOND:
+        raise Failed(f"known at all after {took:.1f} s only")
+    said = json.loads(bed.command("fleet", "learned", "--json").stdout)["engines"]
+    told = [each["name"] for each in said if COSTLY_SERVER in (server["address"] for server in each["costly_servers"])]
+    if len(told) != 1:
+        raise Failed(f"`fleet learned` says {said}")
+    return f"learned at {told[0]}, known at all after {took:.2f} s"
+
+
 @check("push")
 def push(bed):
     """a policy is pushed and rolled back under load: in force at all engines, and no request fails"""
     def blocked():
-        found = _through_all(bed, lambda client: _tried(bed, client))
+        found = _through_all(bed, lambda client: _tried(bed, client, BLOCKED))
         return {number: error is not None for number, (error, _) in found.items()}
     if not all(blocked().values()):
         raise Failed(f"{BLOCKED} is not blocked: {blocked()}")
@@ -142,14 +197,15 @@ def push(bed):
     return f"four generations, {failed}"
 
 
-def _tried(bed, client):
+def _tried(bed, client, host, address=SERVER):
+    """A handshake. Returns its client port, and why it failed, or None."""
     with bed.network.client.socket() as plain:
         plain.settimeout(10)
         plain.bind((client, 0))
         port = plain.getsockname()[1]
-        plain.connect((SERVER, 443))
+        plain.connect((address, 443))
         try:
-            with bed.context().wrap_socket(plain, server_hostname=BLOCKED):
+            with bed.context().wrap_socket(plain, server_hostname=host):
                 return port, None
         except OSError as wrong:
             return port, str(wrong)
@@ -194,18 +250,25 @@ def partition(bed):
     bed.network.management(third, up=False)
     try:
         began = time.monotonic()
-        wait_for(lambda: len(_status(bed)["engines"]) == 2, 30, "end of its lease", step=0.5)
-        bed.command("policy", "push", _policy(bed, RULES), "--note", "during the partition")
-        active = _status(bed)["active"]
-        _all(bed, "wireglass_fleet_generation", active, 10, ENGINES[:2])
-        connect(bed, bed.context())
-        time.sleep(max(0, began + 60 - time.monotonic()))
+        with load(bed, every=5.0) as clients:
+            wait_for(lambda: len(_status(bed)["engines"]) == 2, 30, "end of its lease", step=0.5)
+            bed.command("policy", "push", _policy(bed, RULES), "--note", "during the partition")
+            active = _status(bed)["active"]
+            _all(bed, "wireglass_fleet_generation", active, 10, ENGINES[:2])
+            time.sleep(max(0, began + MINUTE - time.monotonic()))
+            requests = clients.stop()
         if bed.metric(3, "wireglass_fleet_generation") == active:
             raise Failed("it has the new generation while it is cut off")
+        if bed.metric(3, "wireglass_fleet_connected") != 0 or bed.metric(3, "wireglass_fleet_chains") != 0:
+            raise Failed("it does not know that it is cut off, or still goes by what others have verified")
+        took = time.monotonic() - began
     finally:
         bed.network.management(third, up=True)
+    bad, said = failures(requests)
+    if bad:
+        raise Failed(said)
     _all(bed, "wireglass_fleet_generation", active, 40)
-    return f"generation {active} at all"
+    return f"cut off for {took:.0f} s; generation {active} at all; {said}"
 
 
 @check("drain")
@@ -218,11 +281,11 @@ def drain(bed):
         bed.command("fleet", "drain", bed.name(number), "--wait", "1m", timeout=90)
         bed.wait_next_hops([each for each in ENGINES if each != number], seconds=20)
         clients.wait(100, seconds=60)
-        # The upgrade: another process.
+        # The upgrade: another process, and another version if there is one.
         status = bed.engines[number].stop()
         if status != 0:
             raise Failed(f"it ended with exit {status}")
-        bed.restart(number)
+        bed.restart(number, bed.other)
         bed.command("fleet", "drain", bed.name(number), "--undo")
         bed.wait_next_hops(seconds=30)
         clients.wait(150, seconds=60)
@@ -234,3 +297,50 @@ def drain(bed):
     if late:
         raise Failed(f"{said}; {len(late)} while routes stood")
     return said
+
+
+def _replace(bed, number, binary):
+    bed.engines[number].stop()
+    bed.wait_next_hops([each for each in ENGINES if each != number])
+    bed.restart(number, binary)
+    bed.wait_next_hops(seconds=30)
+
+
+@check("mixed-versions")
+def mixed_versions(bed):
+    """engines of two versions: told apart, a policy goes out by way of the newer one, a value of a newer schema is refused and told"""
+    def versions():
+        return {each["name"]: each["version"] for each in _status(bed)["engines"]}
+    number, name = 1, bed.name(1)
+    wait_for(lambda: len(versions()) == len(ENGINES), 30, "three engines in `fleet status`", step=0.5)
+    if versions()[name] == versions()[bed.name(2)]:
+        # `drain` has upgraded it, where it has run.
+        _replace(bed, number, bed.other)
+    wait_for(lambda: len(set(versions().values())) == 2, 30, "two versions in `fleet status`", step=0.5)
+    told = versions()
+    with load(bed, every=2.0) as clients:
+        bed.command("policy", "push", _policy(bed, RULES), "--canary", name, "--note", "by way of the newer one")
+        status = _status(bed)
+        went_first = [each["name"] for each in status["engines"] if each["generation"] == status["rollout"]["generation"]]
+        if went_first != [name]:
+            raise Failed(f"in force at {went_first}")
+        bed.command("policy", "go-on")
+        _all(bed, "wireglass_fleet_generation", status["rollout"]["generation"], 10)
+
+        def refused():
+            return [bed.metric(each, "wireglass_fleet_values_refused_total", 'reason="schema"') for each in ENGINES]
+        before = refused()
+        bed.etcd.put(f"/wireglass/lab/v1/engine/{name}/costly", '{"schema":2,"networks":["10.220.0.0/24"]}')
+        wait_for(lambda: all(now > then for now, then in zip(refused(), before)), 10, f"it is refused: {refused()}, before {before}")
+        said = bed.command("fleet", "status").stderr.decode()
+        logs = [bed.engines[each].log.read_text(errors="replace") for each in ENGINES]
+        if f"{name}/costly: not taken: schema" not in said or not all(f'{name}/costly" is not taken: schema' in log for log in logs):
+            raise Failed(f"it is not told: {said!r}")
+        clients.wait(100, seconds=60)
+        bed.command("policy", "push", _policy(bed, RULES), "--note", "after a newer schema")
+        requests = clients.stop()
+    bad, failed = failures(requests)
+    if bad:
+        raise Failed(failed)
+    _replace(bed, number, bed.binary)
+    return f"{', '.join(f'{each} {version}' for each, version in told.items())}; {failed}"

@@ -15,6 +15,7 @@ use super::offer::{offer_to_server, tls_version};
 use super::record::RecordLibraries;
 use super::server_leg::ServerVerifier;
 use super::server_sessions::Sessions;
+use super::shared_chains::SharedChains;
 use super::tickets::{TicketKeys, TicketSharing};
 use super::trust::{NoRoot, TrustStore};
 use super::verify::crl::Crls;
@@ -90,6 +91,8 @@ pub struct TlsContext {
     pub(super) verify_cache: Arc<VerifyCache>,
     pub(super) server_verifier: Arc<ServerVerifier>,
     pub(super) costly_servers: Arc<CostlyServers>,
+    /// None: what is fetched has a say.
+    shared_chains: Option<Arc<SharedChains>>,
     pub(super) clock: Arc<Clock>,
     /// None: servers are not resumed.
     pub(super) sessions: Option<Arc<Sessions>>,
@@ -169,6 +172,11 @@ impl TlsContext {
         let algorithms = provider.signature_verification_algorithms;
         let counters = before.map(|before| Arc::clone(&before.counters)).unwrap_or_default();
         let fetched_before = before.and_then(|before| before.verify_cache.verifier().fetcher.clone());
+        let fetcher = fetched_before.or(settings.knowledge.fetcher);
+        let shared_chains = match before {
+            Some(before) => before.shared_chains.clone(),
+            None => fetcher.is_none().then(Arc::default),
+        };
         let of_same_provider = before.filter(|before| before.kind == settings.provider);
         // rustls resumes a session only with the very verifier that it began with: both are kept, or neither.
         let (verify_cache, server_verifier, sessions) =
@@ -182,11 +190,18 @@ impl TlsContext {
                         intermediates,
                         crls,
                         ct_logs,
-                        fetcher: fetched_before.or(settings.knowledge.fetcher),
+                        fetcher,
                         algorithms: algorithms.all,
                         own: own.into(),
                     };
-                    let verify_cache = Arc::new(VerifyCache::new(verifier, Arc::clone(&counters)));
+                    // Another library may take other algorithms, and another version may judge otherwise.
+                    let judges = CacheKey::new("trust")
+                        .bytes(&generation)
+                        .bytes(settings.provider.name().as_bytes())
+                        .bytes(env!("CARGO_PKG_VERSION").as_bytes())
+                        .finish();
+                    let shared = shared_chains.clone().map(|chains| (chains, judges));
+                    let verify_cache = Arc::new(VerifyCache::new(verifier, Arc::clone(&counters), shared));
                     let server_verifier = ServerVerifier::new(Arc::clone(&verify_cache), algorithms);
                     (verify_cache, Arc::new(server_verifier), None)
                 }
@@ -209,6 +224,7 @@ impl TlsContext {
                 let (key, _) = generation.as_chunks();
                 Arc::new(CostlyServers::new(key[0]))
             }),
+            shared_chains,
             clock: before.map(|before| Arc::clone(&before.clock)).unwrap_or_default(),
             sessions,
             tickets: before.and_then(|before| before.tickets.clone()),
@@ -246,6 +262,16 @@ impl TlsContext {
     /// clients get no tickets.
     pub fn ticket_sharing(&self) -> Option<TicketSharing> {
         self.tickets.clone().map(TicketSharing)
+    }
+
+    /// Servers that were costly to verify, to share them with other engines. Contexts that [succeed](Self::succeeding) this one have the same.
+    pub fn costly_servers(&self) -> &Arc<CostlyServers> {
+        &self.costly_servers
+    }
+
+    /// Chains that were verified, likewise. None: none may be shared, as what this engine fetches has a say.
+    pub fn shared_chains(&self) -> Option<&Arc<SharedChains>> {
+        self.shared_chains.as_ref()
     }
 
     /// Has these libraries protect the records of the handshakes that end from now on.

@@ -1,37 +1,16 @@
-//! A secret of tickets that engines share, and how it is kept where others can read: sealed with a key that only the engines have.
-//!
-//! ```text
-//! version (1) | name of the fleet key (8) | nonce (12) | secret (32), rotation (8), tag (16): AES-256-GCM
-//! ```
-//! The fleet's name is associated data, so that what belongs to one fleet is no good in another with the same key.
+//! A secret of tickets that engines share, and how it is kept where others can read: [sealed](super::fleet_key) with a key that only the engines have.
 
 use std::fmt;
 
-use aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-#[cfg(feature = "aws-lc-rs")]
-use aws_lc_rs::aead;
-#[cfg(not(feature = "aws-lc-rs"))]
-use ring::aead;
-use rustls::crypto::SecureRandom;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::fleet_key::{self, FleetKey, OVERHEAD, SecretRefused, VERSION};
 use super::tickets::ROTATION;
-use crate::x509::Provider;
 
-/// Of what is sealed. Another one is refused: a newer engine has sealed it.
-const VERSION: u8 = 1;
-const NAME_LEN: usize = 8;
-const TAG_LEN: usize = 16;
 /// Secret and rotation.
 const PLAIN_LEN: usize = 32 + 8;
 /// Bytes of a sealed secret.
-const SEALED_LEN: usize = 1 + NAME_LEN + NONCE_LEN + PLAIN_LEN + TAG_LEN;
-
-/// From a secret of full entropy another that does not lead back.
-pub(super) fn derive(secret: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
-    Sha256::new_with_prefix(secret).chain_update(b"wireglass ").chain_update(purpose).finalize().into()
-}
+const SEALED_LEN: usize = OVERHEAD + PLAIN_LEN;
 
 /// A secret that engines share, and its time: from both, each makes the same keys.
 #[derive(Clone)]
@@ -67,16 +46,8 @@ impl TicketSecret {
 
     /// Seals it for a fleet. None: the library has no random bytes.
     pub fn seal(&self, key: &FleetKey, fleet: &str) -> Option<Vec<u8>> {
-        let mut nonce = [0; NONCE_LEN];
-        key.random.fill(&mut nonce).ok()?;
-        let mut plain = Zeroizing::new([0; PLAIN_LEN]);
-        let (secret, rotation) = plain.split_at_mut(32);
-        secret.copy_from_slice(&*self.secret);
-        rotation.copy_from_slice(&self.rotation.to_be_bytes());
-        let unique = Nonce::assume_unique_for_key(nonce);
-        let aad = Aad::from(associated(fleet));
-        let tag = key.aead.seal_in_place_separate_tag(unique, aad, &mut *plain).ok()?;
-        Some([&[VERSION][..], &key.name, &nonce, &*plain, tag.as_ref()].concat())
+        let plain = Zeroizing::new([&self.secret[..], &self.rotation.to_be_bytes()].concat());
+        key.seal(plain, &associated(fleet))
     }
 
     /// Opens what an engine of this fleet has sealed with one of these keys: while a key is being replaced, there are two.
@@ -84,23 +55,13 @@ impl TicketSecret {
     /// # Errors
     /// Why it is not taken.
     pub fn open(sealed: &[u8], keys: &[FleetKey], fleet: &str) -> Result<Self, SecretRefused> {
-        match sealed.first() {
-            None => return Err(SecretRefused::Malformed),
-            Some(version) if *version != VERSION => return Err(SecretRefused::Version),
-            Some(_) if sealed.len() != SEALED_LEN => return Err(SecretRefused::Malformed),
-            Some(_) => {}
+        if sealed.first() == Some(&VERSION) && sealed.len() != SEALED_LEN {
+            return Err(SecretRefused::Malformed);
         }
-        let malformed = SecretRefused::Malformed;
-        let (name, rest) = sealed[1..].split_first_chunk::<NAME_LEN>().ok_or(malformed)?;
-        let (nonce, rest) = rest.split_first_chunk::<NONCE_LEN>().ok_or(malformed)?;
-        let key = keys.iter().find(|key| key.name == *name).ok_or(SecretRefused::UnknownKey)?;
-        let mut opened = Zeroizing::new(rest.to_vec());
-        let unique = Nonce::assume_unique_for_key(*nonce);
-        let aad = Aad::from(associated(fleet));
-        let plain = key.aead.open_in_place(unique, aad, &mut opened).map_err(|_| SecretRefused::Forged)?;
-        let (secret, rotation) = plain.split_first_chunk::<32>().ok_or(malformed)?;
-        let rotation = rotation.try_into().map(u64::from_be_bytes).map_err(|_| malformed)?;
-        Ok(Self::of_rotation(*secret, rotation))
+        let plain = fleet_key::open(sealed, keys, &associated(fleet))?;
+        let (secret, rotation) = plain.split_first_chunk::<32>().ok_or(SecretRefused::Malformed)?;
+        let rotation = rotation.try_into().map_err(|_| SecretRefused::Malformed)?;
+        Ok(Self::of_rotation(*secret, u64::from_be_bytes(rotation)))
     }
 }
 
@@ -108,65 +69,10 @@ fn associated(fleet: &str) -> Vec<u8> {
     [b"wireglass fleet ticket secret ", &[VERSION][..], fleet.as_bytes()].concat()
 }
 
-/// What seals the secrets of a fleet. Each of its engines has it, and nobody else.
-pub struct FleetKey {
-    name: [u8; NAME_LEN],
-    aead: LessSafeKey,
-    random: &'static dyn SecureRandom,
-}
-
-impl FleetKey {
-    /// From 32 bytes that nobody may guess. None: the library takes no such key.
-    pub fn new(secret: &[u8; 32], provider: Provider) -> Option<Self> {
-        let key = Zeroizing::new(derive(secret, b"fleet key"));
-        let mut name = [0; NAME_LEN];
-        name.copy_from_slice(&derive(secret, b"fleet key's name")[..NAME_LEN]);
-        let aead = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*key).ok()?);
-        Some(Self { name, aead, random: provider.load().secure_random })
-    }
-}
-
-impl fmt::Debug for FleetKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FleetKey")
-    }
-}
-
-/// Why a shared secret is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SecretRefused {
-    /// It is not of this form.
-    Malformed,
-    /// An engine of another version has sealed it.
-    Version,
-    /// It is sealed with a key that this engine does not have.
-    UnknownKey,
-    /// It was changed, or is another fleet's.
-    Forged,
-    /// It is of a time to come: a clock is wrong.
-    Ahead,
-    /// It has not been renewed for a year.
-    TooOld,
-}
-
-impl fmt::Display for SecretRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "it is no sealed secret",
-            Self::Version => "an engine of another version has sealed it",
-            Self::UnknownKey => "it is sealed with a key that this engine does not have",
-            Self::Forged => "it was changed, or is another fleet's",
-            Self::Ahead => "it is of a time to come: look at the clocks",
-            Self::TooOld => "it has not been renewed for a year",
-        })
-    }
-}
-
-impl std::error::Error for SecretRefused {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::x509::Provider;
 
     fn key(secret: u8) -> FleetKey {
         FleetKey::new(&[secret; 32], Provider::default()).unwrap()

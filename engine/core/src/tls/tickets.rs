@@ -18,7 +18,8 @@ use rustls::server::ProducesTickets;
 use zeroize::Zeroizing;
 
 use super::clock::Clock;
-use super::ticket_secret::{SecretRefused, TicketSecret, derive};
+use super::fleet_key::{SecretRefused, derive};
+use super::ticket_secret::TicketSecret;
 use crate::caches::TlsCaches;
 use crate::lock::Lock;
 

@@ -88,6 +88,11 @@ impl OwnCa {
             key_id: key_id.and_then(Result::ok).map(|id| id.0.as_bytes().to_vec()),
         })
     }
+
+    /// It bears this one's name as its issuer's.
+    fn may_have_issued(&self, certificate: &Certificate<'_>) -> bool {
+        AnyRef::from_der(&self.subject).is_ok_and(|subject| certificate.tbs.issuer == subject)
+    }
 }
 
 /// What the profile makes of the defects.
@@ -292,6 +297,19 @@ impl Verifier {
             dead_end: root.is_none().then_some(revision),
         };
         (findings, consulted)
+    }
+
+    /// Whether a leaf proves this name, is valid at `now` in seconds since the Unix epoch, and is none of our own CAs': what costs no signature
+    /// is looked at whoever vouches for its chain.
+    pub(super) fn names_and_dates_fit(
+        &self,
+        leaf: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+        now: u64,
+    ) -> bool {
+        let (Ok(leaf), Ok(now)) = (Certificate::parse(leaf), i64::try_from(now)) else { return false };
+        let is_valid = leaf.not_before() <= now && now <= leaf.not_after();
+        is_valid && names::proves(&leaf, name) && !self.own.iter().any(|own| own.may_have_issued(&leaf))
     }
 
     /// Has fetched what a verification lacked, at `now` in seconds since the Unix epoch.

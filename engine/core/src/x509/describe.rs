@@ -34,6 +34,7 @@ pub fn certificate(der: &[u8]) -> Option<CertificateInfo> {
         findings: Vec::new(),
         root: None,
         revocation: None,
+        verified_by: None,
     })
 }
 

@@ -1,6 +1,8 @@
 //! `wireglass fleet`: who is in a fleet, how they are, and who is to be drained.
 
 #[cfg(feature = "fleet")]
+mod learned;
+#[cfg(feature = "fleet")]
 mod status;
 #[cfg(feature = "fleet")]
 pub(super) mod store;
@@ -13,6 +15,7 @@ use clap::{Args, Subcommand};
 const HELP: &str = "\
 Examples:
   wireglass fleet status -c operator.toml
+  wireglass fleet learned -c operator.toml
   wireglass fleet status -c operator.toml --json | jq '.engines[] | select(.draining)'
   wireglass fleet drain edge-2 -c operator.toml --wait 10m && ssh edge-2 systemctl restart wireglass
   wireglass fleet drain edge-2 -c operator.toml --undo
@@ -48,6 +51,14 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// Show what engines tell each other of servers: how much, and whose chains were costly to verify.
+    Learned {
+        #[command(flatten)]
+        file: FleetFile,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Have an engine decrypt no new flow, until it is undone.
     Drain {
         /// Name of the engine
@@ -68,13 +79,14 @@ enum What {
 pub(super) fn run(args: &FleetArgs) -> ExitCode {
     match &args.what {
         What::Status { file, json } => status::show(file, *json),
+        What::Learned { file, json } => learned::show(file, *json),
         What::Drain { name, file, wait, undo } => status::drain(file, name, *wait, !undo),
     }
 }
 
 #[cfg(not(feature = "fleet"))]
 pub(super) fn run(args: &FleetArgs) -> ExitCode {
-    let (What::Status { file, .. } | What::Drain { file, .. }) = &args.what;
+    let (What::Status { file, .. } | What::Learned { file, .. } | What::Drain { file, .. }) = &args.what;
     without_etcd(file)
 }
 

@@ -71,9 +71,9 @@ impl<'v> Fleet<'v> {
         );
         for Engine { name, presence: p, age, fault } in &self.engines {
             let load = p.load.map_or_else(|| "-".into(), |load| format!("{load}%"));
-            let state = match (p.draining, fault, self.active) {
-                (true, _, _) if p.decrypted == 0 => "drained".to_owned(),
-                (true, _, _) => "draining".to_owned(),
+            let is_drained = p.draining || p.operator_drains;
+            let state = match (is_drained, fault, self.active) {
+                (true, _, _) => drained(p),
                 (_, Some(fault), _) => format!("cannot have it: {}", sentence(fault)),
                 (_, _, Some(active)) if p.policy && p.generation != active => "behind".to_owned(),
                 _ => "up".to_owned(),
@@ -106,7 +106,17 @@ impl<'v> Fleet<'v> {
     }
 }
 
-fn time(seconds: u64) -> String {
+/// How far it is, and whose order it is.
+fn drained(p: &Presence) -> String {
+    let how = if p.decrypted == 0 { "drained" } else { "draining" };
+    match (p.draining, p.operator_drains) {
+        (true, true) => format!("{how}, by its operator, too"),
+        (false, _) => format!("{how} by its operator"),
+        (true, false) => how.to_owned(),
+    }
+}
+
+pub(super) fn time(seconds: u64) -> String {
     match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60) {
         (0, 0, 0) => format!("{seconds}s"),
         (0, 0, minutes) => format!("{minutes}m{:02}s", seconds % 60),
@@ -179,7 +189,7 @@ pub(super) fn drain(file: &FleetFile, name: &str, wait: Option<Duration>, is_on:
     })
 }
 
-fn failed(why: &str) -> ExitCode {
+pub(super) fn failed(why: &str) -> ExitCode {
     errln!("wireglass: etcd: {}", sentence(why));
     ExitCode::FAILURE
 }

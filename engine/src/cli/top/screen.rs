@@ -170,6 +170,7 @@ fn orders(rates: &Rates) -> String {
     let orders = rates.orders.iter().rev().map(|order| {
         let what = match order.order.as_str() {
             "bypass" => "BYPASS ALL",
+            "drain" if order.is_of_fleet() => "DRAINED BY FLEET",
             "drain" => "DRAINING",
             _ => "ORDERED",
         };
@@ -480,9 +481,14 @@ mod tests {
 
     #[test]
     fn an_order_of_an_operator_stands_first() {
-        let order = |order: &str, left_seconds| OrderRecord { order: order.into(), left_seconds };
+        let order = |order: &str, by: &str, left_seconds| OrderRecord {
+            order: order.into(),
+            by: by.into(),
+            left_seconds,
+        };
         let mut ordered = counters(1, 12);
-        ordered.engine.orders = vec![order("drain", None), order("bypass", Some(872))];
+        ordered.engine.orders =
+            vec![order("drain", "operator", None), order("bypass", "operator", Some(872))];
         let mut state = State::default();
         state.take(counters(1, 10));
         state.take(ordered);
@@ -492,6 +498,11 @@ mod tests {
         assert!(title((80, 24)).starts_with("BYPASS ALL, 14 min 32 s left  DRAINING"));
         let rates = state.rates.as_ref().expect("two readings");
         assert!(text(&State::default(), rates, WIDE).starts_with("BYPASS ALL, 14 min 32 s left"));
+        let mut both = counters(1, 13);
+        both.engine.orders = vec![order("drain", "operator", None), order("drain", "fleet", None)];
+        state.take(both);
+        let title = drawn(&state, (80, 24));
+        assert!(title.starts_with("DRAINED BY FLEET  DRAINING  wireglass"), "{title}");
         let mut failed = counters(1, 14);
         failed.engine.failed_workers = vec![1];
         state.take(failed);

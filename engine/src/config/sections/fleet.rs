@@ -28,12 +28,26 @@ pub enum Share {
     Tickets,
     /// Servers that cannot be decrypted.
     Exclusions,
+    /// Servers whose chains were costly to verify.
+    CostlyServers,
+    /// Chains that were verified, so that others need not.
+    VerifiedChains,
 }
 
 impl Share {
     /// All of them, by their names in a configuration.
-    pub const NAMED: [(&str, Self); 3] =
-        [("policy", Self::Policy), ("tickets", Self::Tickets), ("exclusions", Self::Exclusions)];
+    pub const NAMED: [(&str, Self); 5] = [
+        ("policy", Self::Policy),
+        ("tickets", Self::Tickets),
+        ("exclusions", Self::Exclusions),
+        ("costly_servers", Self::CostlyServers),
+        ("verified_chains", Self::VerifiedChains),
+    ];
+
+    /// What is shared without being asked for: not what would have an engine take another one's word that a server is a good one.
+    fn by_default() -> BTreeSet<Self> {
+        Self::NAMED.iter().map(|(_, share)| *share).filter(|share| *share != Self::VerifiedChains).collect()
+    }
 }
 
 /// What an engine does that the fleet drains.
@@ -60,6 +74,12 @@ impl FleetKeys {
     /// All of them, the newest first.
     pub fn all(&self) -> impl Iterator<Item = &[u8; 32]> {
         self.0.iter().map(|key| &**key)
+    }
+
+    /// These, the newest first.
+    #[cfg(test)]
+    pub(crate) fn of(keys: Vec<Zeroizing<[u8; 32]>>) -> Self {
+        Self(keys)
     }
 
     /// Lines of 64 hexadecimal digits, the newest first.
@@ -162,13 +182,15 @@ impl Fleet {
             table.value("fleet", "\"wireglass\"").map_or(Some("wireglass".into()), |value| name_of(&value));
         let tls = read_tls(table, is_on, needs_tls);
         let keys = table.value("key_file", "none").filter(|_| is_on).and_then(|value| read_keys(&value));
-        let share = table.value("share", "[\"policy\", \"tickets\", \"exclusions\"]");
-        let share = match share {
-            None => Share::NAMED.iter().map(|(_, share)| *share).collect(),
-            Some(value) => {
-                value.items().iter().filter_map(|item| item.choice(&Share::NAMED)).collect::<BTreeSet<_>>()
+        let share = table.value("share", "[\"policy\", \"tickets\", \"exclusions\", \"costly_servers\"]");
+        let share = share.map_or_else(Share::by_default, |value| {
+            let wanted: BTreeSet<_> =
+                value.items().iter().filter_map(|item| item.choice(&Share::NAMED)).collect();
+            if is_on && wanted.contains(&Share::VerifiedChains) && keys.is_none() {
+                value.say("`verified_chains` needs `fleet.key_file`: engines take no word that is not sealed with it");
             }
-        };
+            wanted
+        });
         let lease = table.integer("lease_seconds", 5..=300, 10);
         let state_dir = read_state_dir(table);
         let on_drain =

@@ -15,6 +15,7 @@ use crate::control::operate::{
 };
 use crate::control::protocol::{Line, Refusal};
 use crate::flow_dump::{KillTally, Place};
+use crate::orders::{OrderedBy, Standing};
 
 pub(super) fn kill(
     shared: &Shared,
@@ -127,16 +128,19 @@ pub(super) fn order(
 }
 
 pub(super) fn end_order(shared: &Shared, order: Order, peer: Peer, out: &mut Answer<'_>) -> io::Result<()> {
-    if !shared.metrics.orders().end(order) {
-        return out.line(&Refusal::Absent.line(format!("no order to {} stands", order.name())));
+    let orders = shared.metrics.orders();
+    let is_of_fleet = |held: &Standing| held.order == order && held.by == OrderedBy::Fleet;
+    let fleet_orders_it = || orders.list(Instant::now()).iter().any(is_of_fleet);
+    if !orders.end(order) {
+        let hint = match fleet_orders_it() {
+            true => ": the fleet's does, and `wireglass fleet drain NAME --undo` takes it back",
+            false => "",
+        };
+        return out.line(&Refusal::Absent.line(format!("no order to {} stands{hint}", order.name())));
     }
     let Peer { uid, pid } = peer;
-    tracing::warn!(
-        uid,
-        pid,
-        order = order.name(),
-        "an operator has taken an order back: policy decides again"
-    );
+    let then = if fleet_orders_it() { "the fleet's still stands" } else { "policy decides again" };
+    tracing::warn!(uid, pid, order = order.name(), "an operator has taken an order back: {then}");
     tell(shared, KilledRecord { complete: true, ..KilledRecord::default() }, out)
 }
 

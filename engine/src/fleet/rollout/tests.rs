@@ -337,6 +337,43 @@ fn a_canary_that_is_started_anew_after_a_while_is_not_late() {
     assert_eq!((fault.engine.as_str(), fault.fault.text.as_str()), ("a", "has not loaded it within 60 s"));
 }
 
+/// What all go by is tried again, however many others have failed since.
+#[test]
+fn what_failed_is_remembered_of_few_generations_but_of_the_active_one() {
+    let (mut store, mut engines) = fleet(&["a", "b"]);
+    engines[1].is_broken = true;
+    store.push(1, None, None);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    assert_eq!(store.phase(), Phase::Force);
+    for generation in 2..40 {
+        store.push(generation, None, None);
+        settle(&mut store, &mut engines, generation, |name, n| n == 1 || name != "b");
+        assert_eq!(store.phase(), Phase::Stopped);
+        assert!(engines[1].member.fault(1).is_some(), "after {generation}");
+        assert!(engines[1].member.failed.len() <= MAX_FAILED);
+    }
+    engines[1].is_broken = false;
+    settle(&mut store, &mut engines, 10_000, |name, n| n == 1 || name != "b");
+    assert_eq!(in_force(&engines), [1, 1]);
+}
+
+/// The canary had not gone back before the next generation was pushed, and that was stopped, too.
+#[test]
+fn a_canary_goes_back_to_its_own_file_from_each_generation_that_was_stopped() {
+    let (mut store, mut engines) = fleet(&["a", "b"]);
+    store.push(1, Some("a"), None);
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    for generation in [2, 3] {
+        let stopped = Rollout { phase: Phase::Stopped, ..store.view.rollout.as_ref().unwrap().value.clone() };
+        store.write(vec![(Place::Rollout, Some(write(&stopped)))]);
+        if generation == 2 {
+            store.push(2, None, None);
+        }
+    }
+    settle(&mut store, &mut engines, 0, |_, _| true);
+    assert_eq!(in_force(&engines), [0, 0]);
+}
+
 /// Its number is no proof that an engine has a generation.
 #[test]
 fn another_generation_with_the_same_number_is_another_one() {
@@ -366,7 +403,12 @@ enum Event {
     /// It ends, or comes anew, with what it had in force.
     Restart(usize),
     Go(usize),
+    /// With a canary or without, if none is on its way or the last one is being put in force: as `push` lets operators.
     Push(bool),
+    /// An operator stops it, where that may be.
+    Stop,
+    /// From now on, this engine cannot put in force what it loads, or can again.
+    Break(usize, bool),
     Time(u64),
 }
 
@@ -376,6 +418,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..4usize).prop_map(Event::Restart),
         1 => (0..4usize).prop_map(Event::Go),
         2 => any::<bool>().prop_map(Event::Push),
+        1 => Just(Event::Stop),
+        1 => (0..4usize, any::<bool>()).prop_map(|(engine, is_broken)| Event::Break(engine, is_broken)),
         1 => (0..40u64).prop_map(Event::Time),
     ]
 }
@@ -429,17 +473,27 @@ proptest! {
                 }
                 Event::Go(engine) => engines[engine].go(&mut store),
                 Event::Push(canary) => {
-                    let is_over = store.view.rollout.as_ref().is_none_or(|kept| kept.value.phase.is_over());
-                    if is_over && !store.view.engines.is_empty() {
+                    let phase = store.view.rollout.as_ref().map(|kept| kept.value.phase);
+                    let may_be = phase.is_none_or(|phase| phase.is_over() || phase == Phase::Force);
+                    if may_be && !store.view.engines.is_empty() {
                         generation += 1;
                         store.push(generation, canary.then_some("a"), canary.then_some(5));
                     }
                 }
+                Event::Stop => {
+                    let rollout = store.view.rollout.as_ref().map(|kept| kept.value.clone());
+                    if let Some(rollout) = rollout.filter(|one| matches!(one.phase, Phase::Load | Phase::Canary)) {
+                        let stopped = Rollout { phase: Phase::Stopped, ..rollout };
+                        store.write(vec![(Place::Rollout, Some(write(&stopped)))]);
+                    }
+                }
+                Event::Break(engine, is_broken) => engines[engine].is_broken = is_broken,
                 Event::Time(more) => seconds += more,
             }
         }
-        // Whatever was: when all are there, each roll-out comes to its end, and what all go by is in force everywhere.
+        // Whatever was: when all are there and can, each roll-out comes to its end, and what all go by is in force everywhere.
         for engine in &mut engines {
+            engine.is_broken = false;
             if !store.view.engines.contains_key(&engine.name) {
                 engine.member.reconnected();
                 engine.come(&mut store);
@@ -455,6 +509,12 @@ proptest! {
                 && rollout.generation % 3 == 0
                 && rollout.engines.contains(NAMES[bad]);
             prop_assert!(rollout.phase.is_over() || tries, "{rollout:?}");
+        }
+        let is_over = store.view.rollout.as_ref().is_some_and(|kept| kept.value.phase.is_over());
+        if is_over && store.view.active.is_none() {
+            for engine in &engines {
+                prop_assert_eq!(engine.member.in_force(), 0, "{}: none was ever decided on", engine.name);
+            }
         }
         if let Some(active) = store.view.active.as_ref().map(|kept| kept.value.generation) {
             // One that was away when it was pushed may be the one that cannot have it.

@@ -136,7 +136,7 @@ impl Metrics {
         let tallies = self.tallies();
         let now = Instant::now();
         Status {
-            version: env!("CARGO_PKG_VERSION"),
+            version: crate::version::VERSION,
             health: self.liveness().look(now, PATIENCE).to_string(),
             uptime_us: self.uptime().as_micros() as u64,
             now: unix_now(),
@@ -191,7 +191,7 @@ impl Metrics {
                     .map_or(0, |log| EventKind::ALL.iter().map(|&kind| log.dropped(kind)).sum()),
                 lost: self.log().map_or(0, |log| log.lost()),
             },
-            orders: self.orders().list(now).into_iter().map(|(order, _)| order.name()).collect(),
+            orders: self.orders().list(now).into_iter().map(|held| held.name()).collect(),
         }
     }
 

@@ -179,7 +179,7 @@ function show(now) {
   at("health").className = `health ${good ? "good" : "bad"}`;
   say("about", `${now.version} · up ${duration(now.uptime_us / 1e6)}`);
   at("notice").hidden = !now.orders.length;
-  say("notice", `An operator's order stands over policy: ${now.orders.join(", ")}.`);
+  say("notice", `An order stands over policy: ${now.orders.join(", ")}.`);
   throughput(now, then, seconds);
   share(now);
   say("flows", short(sum(now.flows)));

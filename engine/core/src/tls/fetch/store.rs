@@ -145,6 +145,11 @@ impl Consulted {
         self.seen.iter().all(|stamp| stamp.revision.load(Relaxed) == stamp.seen)
     }
 
+    /// There was nothing that has been fetched, or is being.
+    pub(in crate::tls) fn saw_nothing(&self) -> bool {
+        self.seen.is_empty() && self.wants.is_empty()
+    }
+
     /// When it is to be looked again, in seconds since the Unix epoch.
     pub(in crate::tls) fn until(&self) -> i64 {
         self.until
