@@ -19,6 +19,7 @@ use super::tickets::{TicketKeys, TicketSharing};
 use super::trust::{NoRoot, TrustStore};
 use super::verify::crl::Crls;
 use super::verify::intermediates::Intermediates;
+use super::verify::root_signatures::RootSignatures;
 use super::verify::sct::{CtLog, CtLogs};
 use super::verify::{OwnCa, Verifier};
 use super::verify_cache::VerifyCache;
@@ -185,6 +186,7 @@ impl TlsContext {
                         fetcher: fetched_before.or(settings.knowledge.fetcher),
                         algorithms: algorithms.all,
                         own: own.into(),
+                        root_signatures: RootSignatures::none(),
                     };
                     let verify_cache = Arc::new(VerifyCache::new(verifier, Arc::clone(&counters)));
                     let server_verifier = ServerVerifier::new(Arc::clone(&verify_cache), algorithms);

@@ -125,6 +125,7 @@ impl World {
             fetcher: None,
             algorithms: Vec::leak(counting.collect()),
             own: vec![own_ca],
+            root_signatures: RootSignatures::none(),
         };
         Self { verifier, checks, root, own }
     }
@@ -363,7 +364,8 @@ fn paths_are_few_and_narrow() {
         let presented: Vec<_> = certificates.iter().map(|c| Certificate::parse(c).unwrap()).collect();
         let effort = Effort::default();
         let algorithms: Vec<_> = world.verifier.algorithms.to_vec();
-        let search = Search::new(&leaf, &presented, world.verifier.trust.anchors(), &algorithms, &effort);
+        let roots = (world.verifier.trust.anchors(), &world.verifier.root_signatures);
+        let search = Search::new(&leaf, &presented, roots, &algorithms, &effort);
         let mut paths = vec![search.by_names()];
         search.each(&mut |path, _| {
             paths.push(path.to_vec());
