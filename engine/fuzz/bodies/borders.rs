@@ -2,7 +2,7 @@
 
 use wireglass_core::content::{Border, Borders, HeadKind, What};
 use wireglass_core::end::{End, PerEnd};
-use wireglass_core::event::HttpEvent;
+use wireglass_core::event::{HttpEvent, Text};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -13,7 +13,7 @@ pub struct Sound {
     start: Vec<u8>,
     directions: PerEnd<Direction>,
     /// All that were told, each with the request target of its head.
-    pub told: Vec<(Border, Option<String>)>,
+    pub told: Vec<(Border, Option<Text>)>,
 }
 
 #[derive(Default)]
