@@ -2,7 +2,7 @@
 
 use wireglass_core::content::{Border, Borders, HeadKind, What};
 use wireglass_core::end::{End, PerEnd};
-use wireglass_core::event::{HttpEvent, Text};
+use wireglass_core::event::HttpEvent;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -13,7 +13,7 @@ pub struct Sound {
     start: Vec<u8>,
     directions: PerEnd<Direction>,
     /// All that were told, each with the request target of its head.
-    pub told: Vec<(Border, Option<Text>)>,
+    pub told: Vec<(Border, Option<String>)>,
 }
 
 #[derive(Default)]
@@ -69,7 +69,7 @@ impl Sound {
 impl Borders for Sound {
     fn border(&mut self, border: &Border, head: Option<&mut HttpEvent>) {
         let Border { from, at, stream, tx_id, what } = *border;
-        self.told.push((*border, head.as_ref().and_then(|head| head.url.clone())));
+        self.told.push((*border, head.as_ref().and_then(|head| head.url.as_deref().map(str::to_owned))));
         let known = &mut self.directions[from];
         let last = known.last.unwrap_or(0);
         assert!((last..=known.given).contains(&at), "{border:?} after {last}, of {}", known.given);
