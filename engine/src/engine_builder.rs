@@ -104,7 +104,7 @@ impl EngineBuilder {
                     inbox: GenerationInbox::default(),
                     steering,
                     pool,
-                    log: self.log.clone(),
+                    log: self.log.with_own_ring(),
                     counters,
                     secrets: self.secrets.clone(),
                     flows: self.flows,

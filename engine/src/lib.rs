@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod confine;
 pub mod control;
+pub mod cores;
 pub mod driver;
 pub mod engine_builder;
 pub mod exclusions;

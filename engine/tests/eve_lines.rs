@@ -81,7 +81,7 @@ fn tls() -> TlsEvent {
         }),
         client_leg: Some(leg("TLS 1.3", false)),
         server_leg: Some(leg("TLS 1.3", true)),
-        certificate: Some(CertificateInfo {
+        certificate: Some(Arc::new(CertificateInfo {
             subject: "CN=www.example.com".into(),
             issuer: "CN=Example CA, O=Example".into(),
             serial: "0A:1B:2C".into(),
@@ -98,7 +98,7 @@ fn tls() -> TlsEvent {
             root: Some("CN=Example Root, O=Example".into()),
             revocation: Some(Revocation::Good(RevocationSource::Staple)),
             verified_by: Some("edge-2".into()),
-        }),
+        })),
         server: None,
         defect: Some(Reason::CertExpired),
         minted_serial: Some("7F:00:11".into()),
@@ -612,7 +612,7 @@ fn hostile_names_stay_one_line_of_json() {
         hello.sni = Some(sni.into());
         hello.alpn = vec![(*b"\xff\x00h2").into(), (*b"q\"").into(), Box::default(), (*b"\x0a\x0a").into()];
     }
-    if let Some(certificate) = &mut event.certificate {
+    if let Some(certificate) = event.certificate.as_mut().and_then(Arc::get_mut) {
         certificate.subject = "CN=\"},\n{\"event_type\":\"fake\"".into();
         certificate.not_before = i64::MIN;
         certificate.not_after = i64::MAX;

@@ -12,8 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wireglass::log::{DatagramAddress, Destination, Facility, LogSender, LogWriter, StatsSource, ring};
-use wireglass::metrics::Metrics;
+use wireglass::log::{
+    DatagramAddress, Destination, Facility, LogSender, LogWriter, RING_BYTES, StatsSource, ring,
+};
+use wireglass::metrics::{LogDrop, Metrics};
 use wireglass_core::end::PerEnd;
 use wireglass_core::event::{Event, EventKind, FlowEvent, FlowHead, HttpEvent, Timestamp, Volume};
 use wireglass_core::phase::FlowPhase;
@@ -113,6 +115,41 @@ fn a_full_ring_drops_by_kind_and_never_waits() {
     let disabled = LogSender::disabled();
     disabled.push(http(1));
     assert!(!disabled.is_enabled() && disabled.counters().is_none());
+}
+
+#[test]
+fn long_events_fill_a_ring_before_its_places_are_taken() {
+    let (sender, receiver) = ring(10_000);
+    let long = |flow_id| {
+        let url = Some("u".repeat(1 << 20).into());
+        Event::Http(head(flow_id), Box::new(HttpEvent { url, ..HttpEvent::default() }))
+    };
+    let fit = (RING_BYTES >> 20) as u64 - 1;
+    (0..fit + 3).for_each(|n| sender.push(long(n)));
+    let counters = sender.counters().expect("counters");
+    let dropped = || [LogDrop::Bytes, LogDrop::Events].map(|why| counters.dropped_as(EventKind::Http, why));
+    assert_eq!((dropped(), counters.dropped(EventKind::Http)), ([3, 0], 3));
+    let other = sender.with_own_ring();
+    other.push(long(100));
+    assert_eq!(dropped(), [3, 0], "each ring has bytes of its own");
+    assert_eq!(std::iter::from_fn(|| receiver.pop()).count() as u64, fit + 1);
+    sender.push(long(101));
+    assert_eq!(dropped(), [3, 0], "what was taken out does not count any more");
+}
+
+#[test]
+fn events_of_several_rings_come_by_their_time() {
+    let (sender, receiver) = ring(10);
+    let at = |flow_id, time| {
+        let Event::Http(head, http) = http(flow_id) else { unreachable!() };
+        Event::Http(FlowHead { time: Timestamp(time), ..head }, http)
+    };
+    let [first, second] = [sender.with_own_ring(), sender.with_own_ring()];
+    for (sender, time) in [(&first, 3), (&first, 9), (&second, 1), (&second, 4), (&sender, 2), (&first, 8)] {
+        sender.push(at(0, time));
+    }
+    let times: Vec<_> = std::iter::from_fn(|| receiver.pop()).map(|event| event.time().0).collect();
+    assert_eq!(times, [1, 2, 3, 4, 9, 8], "within a ring the order stays");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod file;
 mod http;
+mod size;
 mod worker;
 
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use crate::starttls::Protocol;
 use crate::tls::{ServerFacts, ServerUnread};
 
 pub use file::FileEvent;
-pub use http::{Ambiguities, ContentVerdict, HttpEvent};
+pub use http::{Ambiguities, ContentVerdict, HttpEvent, Text};
 pub use worker::{FailureOutcome, WorkerEvent, WorkerFailure};
 
 /// Microseconds since the Unix epoch.
@@ -293,13 +294,13 @@ pub struct TlsEvent {
     /// Leg to the server.
     pub server_leg: Option<LegInfo>,
     /// The server's certificate, when one was seen.
-    pub certificate: Option<CertificateInfo>,
+    pub certificate: Option<Arc<CertificateInfo>>,
     /// Of a bypassed flow: what its server has said in plain. Nothing of it was verified.
     pub server: Option<Box<ServerSeen>>,
     /// Verdict over it: none is "ok", when `certificate` is present.
     pub defect: Option<Reason>,
     /// Serial of the minted leaf, as hex pairs with colons.
-    pub minted_serial: Option<String>,
+    pub minted_serial: Option<Arc<str>>,
     /// Who signed it.
     pub minted_by: Option<MintedBy>,
     /// The server asked for a client certificate.

@@ -173,13 +173,13 @@ fn a_real_client_and_server() {
             assert_eq!(event.tx_id, number as u64);
             assert_eq!(event.protocol, "HTTP/2");
             assert_eq!(event.method.as_deref(), Some(if number % 3 == 0 { "POST" } else { "GET" }));
-            assert_eq!(event.hostname, Some(format!("host-{}.example", number % 4)));
+            assert_eq!(event.hostname, Some(format!("host-{}.example", number % 4).into()));
             let url = format!("/path/{number}?q=%22");
             assert_eq!(event.url.as_deref(), Some(&*url));
             assert_eq!(event.user_agent.as_deref(), Some("tape/1.0"));
-            assert_eq!(event.referer, Some(format!("https://from.example/{}", number % 5)));
+            assert_eq!(event.referer, Some(format!("https://from.example/{}", number % 5).into()));
             assert_eq!(event.status, Some(if number % 5 == 4 { 302 } else { 200 }));
-            assert_eq!(event.content_type, Some(format!("text/{}", number % 3)));
+            assert_eq!(event.content_type, Some(format!("text/{}", number % 3).into()));
             assert_eq!(event.redirect.is_some(), number % 5 == 4);
             assert_eq!(event.length, format!("/path/{number}").len() as u64 * 100);
         }

@@ -87,7 +87,7 @@ fn the_report_tells_the_servers_certificate_apart_from_the_minted_one() {
     assert_eq!(certificate.not_after, (NOW + 60 * pki::DAY) as i64);
     assert_eq!(flow.report.defect, None);
     assert_eq!(flow.report.minted_by, Some(MintedBy::Trusted));
-    assert_ne!(flow.report.minted_serial.unwrap(), certificate.serial);
+    assert_ne!(*flow.report.minted_serial.unwrap(), *certificate.serial);
     let chain = [
         flow.client.connection.peer_certificates().unwrap(),
         flow.server.connection.peer_certificates().unwrap_or(&[]),

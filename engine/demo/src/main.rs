@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Parser;
 use rustls_pki_types::CertificateDer;
 use wireglass_core::content::RuleFilters;
-use wireglass_core::event::{Action, CertificateInfo, Event, Timestamp};
+use wireglass_core::event::{Action, CertificateInfo, Event, Text, Timestamp};
 use wireglass_core::exclusions::Exclusions;
 use wireglass_core::flow::{Limits, OutsideTls};
 use wireglass_core::policy::{
@@ -370,7 +370,7 @@ impl Played {
                 }
             }
             if let Event::Http(_, http) = event {
-                let text = |part: &Option<String>| part.clone().unwrap_or_default();
+                let text = |part: &Option<Text>| part.clone().unwrap_or_default();
                 let (method, url, host) = (text(&http.method), text(&http.url), text(&http.hostname));
                 fact("wireglass reads", &format_args!("{method} {url} {} at {host}", http.protocol))?;
                 let status = http.status.map_or_else(|| "no response".into(), |status| status.to_string());

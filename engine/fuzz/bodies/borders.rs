@@ -69,7 +69,7 @@ impl Sound {
 impl Borders for Sound {
     fn border(&mut self, border: &Border, head: Option<&mut HttpEvent>) {
         let Border { from, at, stream, tx_id, what } = *border;
-        self.told.push((*border, head.as_ref().and_then(|head| head.url.clone())));
+        self.told.push((*border, head.as_ref().and_then(|head| head.url.as_deref().map(str::to_owned))));
         let known = &mut self.directions[from];
         let last = known.last.unwrap_or(0);
         assert!((last..=known.given).contains(&at), "{border:?} after {last}, of {}", known.given);

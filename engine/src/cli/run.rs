@@ -24,6 +24,7 @@ use crate::capture::CaptureWriter;
 use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
 use crate::confine;
 use crate::control::{ControlServer, ControlSocket, WholeEngine};
+use crate::cores::{OtherCores, leave_to_workers};
 use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
 use crate::exclusions::ExclusionFile;
@@ -143,6 +144,7 @@ fn start(
     take_turns: Option<Duration>,
     set_level: impl Fn(LevelFilter) + Send + 'static,
 ) -> Result<Engine, Failure> {
+    place_other_threads(&config.workers.cores);
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
     // The signer may read there only if it is there when the signer starts.
     make_folder(&config)?;
@@ -261,6 +263,19 @@ fn start(
         failures,
         signals,
     })
+}
+
+/// Before the first of them starts, the signer among them: each begins where the thread is that starts it.
+fn place_other_threads(workers: &[usize]) {
+    match leave_to_workers(workers) {
+        Ok(OtherCores::Apart(cores)) => {
+            tracing::info!(?cores, "all threads but the workers have cores of their own")
+        }
+        Ok(OtherCores::Shared) => tracing::warn!(
+            "every core that this process may use has a worker: its packets wait while the log, handshakes and all others run there"
+        ),
+        Err(error) => tracing::warn!(%error, "cannot keep other threads off the workers' cores"),
+    }
 }
 
 /// The ports, with EAL and its threads, and each worker's queues of them.

@@ -264,7 +264,7 @@ impl<'a> Tls<'a> {
     /// `seen`: what went by of a bypassed flow.
     fn new(event: &'a TlsEvent, seen: Option<&'a Passive>) -> Self {
         let hello = event.hello.as_ref();
-        let certificate = event.certificate.as_ref().or(seen.and_then(|seen| seen.certificate.as_ref()));
+        let certificate = event.certificate.as_deref().or(seen.and_then(|seen| seen.certificate.as_ref()));
         let server_leg = event.server_leg.as_ref().or(seen.map(|seen| &seen.leg));
         let text = |field: fn(&CertificateInfo) -> &str| certificate.map(field).and_then(present);
         let server_alpn = server_leg.and_then(|leg| leg.alpn.as_deref());

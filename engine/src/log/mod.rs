@@ -14,5 +14,5 @@ mod ring;
 mod writer;
 
 pub use output::{DatagramAddress, Destination, Facility};
-pub use ring::{LogReceiver, LogSender, ring};
+pub use ring::{LogReceiver, LogSender, RING_BYTES, ring};
 pub use writer::{LogWriter, StatsSource};

@@ -1,32 +1,120 @@
-//! The way of an event from a worker to the writer: a bounded lock-free ring that drops rather than waits.
+//! The way of an event from a worker to the writer: bounded lock-free rings that drop rather than wait.
+//!
+//! Each worker has a ring of its own, so that no worker waits for a line of memory that another one writes; all other threads
+//! share one. The writer takes the oldest event of all.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
+use crossbeam::utils::CachePadded;
 use wireglass_core::event::Event;
 
-use crate::metrics::LogCounters;
+use crate::metrics::{LogCounters, LogDrop};
 
-/// The workers' end of the ring. Clones share it.
+/// Bytes that the events in one ring may hold beside its places. A server's certificate alone may bring 16 KB, in each
+/// of its handshakes.
+pub const RING_BYTES: usize = 64 << 20;
+
+/// The end of a ring that events are put into. Clones share it.
 #[derive(Clone)]
-pub struct LogSender(Option<Arc<Shared>>);
+pub struct LogSender(Option<Arc<Ring>>);
 
-/// The writer's end.
+/// The writer's end of all rings.
 pub struct LogReceiver(Arc<Shared>);
 
-struct Shared {
+struct Ring {
     queue: ArrayQueue<Event>,
+    put_in: CachePadded<PutIn>,
+    /// Bytes of all events that were taken out since the start.
+    taken_out: CachePadded<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+/// What the end writes that puts events in.
+#[derive(Default)]
+struct PutIn {
+    /// Bytes of all events since the start.
+    bytes: AtomicUsize,
+    /// What was taken out when it looked last. To look is to wait for the writer's line of memory.
+    taken_out: AtomicUsize,
+}
+
+/// What all rings of a log share.
+struct Shared {
+    capacity: usize,
+    rings: Mutex<Vec<Outlet>>,
     counters: Arc<LogCounters>,
 }
 
-/// A ring that holds so many events (at least one).
+/// A ring as the writer has it.
+struct Outlet {
+    ring: Arc<Ring>,
+    /// Its oldest event, taken out to see when it happened.
+    oldest: Option<Event>,
+}
+
+/// A log, and the ring of all threads that have no other. Each ring holds so many events (at least one).
 pub fn ring(capacity: usize) -> (LogSender, LogReceiver) {
     let shared = Arc::new(Shared {
-        queue: ArrayQueue::new(capacity.max(1)),
+        capacity: capacity.max(1),
+        rings: Mutex::default(),
         counters: Arc::new(LogCounters::default()),
     });
-    (LogSender(Some(Arc::clone(&shared))), LogReceiver(shared))
+    (LogSender(Some(Ring::of(&shared))), LogReceiver(shared))
+}
+
+impl Shared {
+    fn rings(&self) -> MutexGuard<'_, Vec<Outlet>> {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ring {
+    fn of(shared: &Arc<Shared>) -> Arc<Self> {
+        let ring = Arc::new(Self {
+            queue: ArrayQueue::new(shared.capacity),
+            put_in: CachePadded::default(),
+            taken_out: CachePadded::default(),
+            shared: Arc::clone(shared),
+        });
+        shared.rings().push(Outlet { ring: Arc::clone(&ring), oldest: None });
+        ring
+    }
+
+    fn push(&self, event: Event) {
+        let (kind, bytes) = (event.kind(), event.memory());
+        let why = if !self.has_room_for(bytes) {
+            LogDrop::Bytes
+        } else {
+            // Before the writer can take it out.
+            self.put_in.bytes.fetch_add(bytes, Relaxed);
+            let Err(event) = self.queue.push(event) else { return };
+            self.taken_out.fetch_add(event.memory(), Relaxed);
+            LogDrop::Events
+        };
+        // Several threads may drop at once; this is rare, so a locked add is fine here.
+        self.shared.counters.dropped[kind as usize][why as usize].fetch_add(1, Relaxed);
+    }
+
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let PutIn { bytes: put_in, taken_out } = &*self.put_in;
+        let put_in = put_in.load(Relaxed);
+        let fits = |taken_out: usize| put_in.wrapping_sub(taken_out).saturating_add(bytes) <= RING_BYTES;
+        if fits(taken_out.load(Relaxed)) {
+            return true;
+        }
+        let now = self.taken_out.load(Relaxed);
+        taken_out.store(now, Relaxed);
+        fits(now)
+    }
+
+    fn pop(&self) -> Option<Event> {
+        let event = self.queue.pop()?;
+        self.taken_out.fetch_add(event.memory(), Relaxed);
+        Some(event)
+    }
 }
 
 impl LogSender {
@@ -35,34 +123,46 @@ impl LogSender {
         Self(None)
     }
 
+    /// A sender to the same log with a ring of its own, for a thread that has many events.
+    #[must_use]
+    pub fn with_own_ring(&self) -> Self {
+        Self(self.0.as_ref().map(|ring| Ring::of(&ring.shared)))
+    }
+
     /// Whether anybody reads: when not, the caller need not make events at all.
     pub const fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Hands an event over. Never waits: when the ring is full, the event is dropped and counted.
+    /// Hands an event over. Never waits: when the ring is full, by events or by bytes, the event is dropped and counted.
     pub fn push(&self, event: Event) {
-        let Some(shared) = &self.0 else { return };
-        if let Err(event) = shared.queue.push(event) {
-            // Several workers may drop at once; this is rare, so a locked add is fine here.
-            shared.counters.dropped[event.kind() as usize].fetch_add(1, Relaxed);
+        if let Some(ring) = &self.0 {
+            ring.push(event);
         }
     }
 
     /// What became of the events; none when disabled.
     pub fn counters(&self) -> Option<Arc<LogCounters>> {
-        self.0.as_ref().map(|shared| Arc::clone(&shared.counters))
+        self.0.as_ref().map(|ring| Arc::clone(&ring.shared.counters))
     }
 }
 
 impl LogReceiver {
-    /// The oldest event that nobody has taken yet.
+    /// The oldest event that nobody has taken yet. Those of one ring come in the order in which they were put in.
     pub fn pop(&self) -> Option<Event> {
-        self.0.queue.pop()
+        // Only a worker that starts takes this lock, too.
+        let mut rings = self.0.rings();
+        let waiting = rings.iter_mut().filter_map(|Outlet { ring, oldest }| {
+            if oldest.is_none() {
+                *oldest = ring.pop();
+            }
+            oldest.as_ref().map(Event::time).map(|time| (time, oldest))
+        });
+        waiting.min_by_key(|(time, _)| *time).and_then(|(_, oldest)| oldest.take())
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.0.queue.capacity()
+        self.0.capacity
     }
 
     pub(super) fn counters(&self) -> &LogCounters {

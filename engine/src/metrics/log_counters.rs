@@ -7,19 +7,47 @@ use wireglass_core::event::EventKind;
 
 use super::page::{Metrics, Page};
 
+/// Why an event did not find room in a ring of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogDrop {
+    /// All places were taken.
+    Events,
+    /// The events in it held as many bytes as they may.
+    Bytes,
+}
+
+impl LogDrop {
+    /// All of them, in declaration order.
+    pub const ALL: [Self; 2] = [Self::Events, Self::Bytes];
+
+    /// As the metrics have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
 /// What became of the events: for the metrics page and the `stats` event.
 #[derive(Debug, Default)]
 pub struct LogCounters {
-    pub(crate) dropped: [AtomicU64; EventKind::ALL.len()],
+    /// By kind, and by why.
+    pub(crate) dropped: [[AtomicU64; LogDrop::ALL.len()]; EventKind::ALL.len()],
     pub(crate) written: AtomicU64,
     pub(crate) lost: AtomicU64,
     pub(crate) write_errors: AtomicU64,
 }
 
 impl LogCounters {
-    /// Events of this kind that found the ring full.
+    /// Events of this kind that found a ring full.
     pub fn dropped(&self, kind: EventKind) -> u64 {
-        self.dropped[kind as usize].load(Relaxed)
+        LogDrop::ALL.map(|why| self.dropped_as(kind, why)).iter().sum()
+    }
+
+    /// Likewise, for this reason.
+    pub fn dropped_as(&self, kind: EventKind, why: LogDrop) -> u64 {
+        self.dropped[kind as usize][why as usize].load(Relaxed)
     }
 
     /// Lines that reached the file.
@@ -42,9 +70,15 @@ impl Metrics {
     pub(super) fn log_counters(&self, page: &mut Page<'_>) {
         let Some(log) = self.log() else { return };
         let name = "wireglass_log_dropped_total";
-        page.family(name, "Events that found the log ring full and were dropped, by kind.", Kind::Counter);
+        let help =
+            "Events that found the log's ring full and were dropped, by kind, and by what it was full of.";
+        page.family(name, help, Kind::Counter);
         for &kind in EventKind::ALL {
-            page.sample(name, &[("kind", &kind.name())], log.dropped(kind));
+            for full_of in LogDrop::ALL {
+                let labels: &[(_, &dyn std::fmt::Display)] =
+                    &[("kind", &kind.name()), ("full_of", &full_of.name())];
+                page.sample(name, labels, log.dropped_as(kind, full_of));
+            }
         }
         for (name, help, value) in [
             ("wireglass_log_written_total", "Lines written to the event log.", log.written()),

@@ -26,7 +26,7 @@ mod verdicts;
 pub use access::Access;
 pub use generation::GenerationRecord;
 pub use liveness::{Liveness, PATIENCE, Pulse};
-pub use log_counters::LogCounters;
+pub use log_counters::{LogCounters, LogDrop};
 pub use page::{Metrics, PoolStatistics, PortStatistics};
 pub use ports::{PortExtra, PortSources};
 pub use server::MetricsServer;

@@ -15,6 +15,8 @@ use crate::reason::{Ambiguity, HttpOddity, InspectorOff};
 
 /// Requests beyond those whose texts are kept that wait for their responses. More than that fit no receive buffer of a server.
 const MAX_CROWD: usize = 64 * 1024;
+/// Places for open exchanges that an idle connection keeps: those of whoever sends one at a time.
+const MAX_KEPT_OPEN: usize = 4;
 
 /// The reader of one connection.
 #[derive(Default)]
@@ -509,8 +511,11 @@ impl Http1 {
         let result = transactions.close(exchange.transaction);
         self.promote(transactions);
         if self.open.is_empty() {
-            // An idle connection holds no queues.
-            (self.open, self.crowd) = (VecDeque::new(), VecDeque::new());
+            // An idle connection holds no long queues, and no new one for each exchange.
+            self.crowd = VecDeque::new();
+            if self.open.capacity() > MAX_KEPT_OPEN {
+                self.open = VecDeque::new();
+            }
         }
         result
     }

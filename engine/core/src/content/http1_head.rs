@@ -11,7 +11,7 @@ use super::border::Teller;
 use super::http1_strict::{is_host, is_target, target_authority};
 use super::text::{MAX_METHOD, MAX_TEXT, MAX_URL, clip, hostname};
 use crate::end::End;
-use crate::event::HttpEvent;
+use crate::event::{HttpEvent, Text};
 use crate::fields;
 use crate::reason::Ambiguity;
 
@@ -209,7 +209,7 @@ pub(super) struct Head {
     strictness: Strictness,
     is_request: bool,
     /// Host, if the target names one (RFC 9112, 3.2.2 and 3.2.3).
-    target_host: Option<String>,
+    target_host: Option<Text>,
     /// The last line had a field that was told, and the next may belong to it.
     has_field: bool,
     /// Lines of fields; counted where all of them are told.
@@ -407,7 +407,7 @@ impl Head {
 
     fn field(&mut self, value: &[u8]) {
         let event = &mut self.event;
-        let text = |slot: &mut Option<String>, max| {
+        let text = |slot: &mut Option<Text>, max| {
             slot.get_or_insert_with(|| clip(value, max));
         };
         match self.last {
@@ -538,7 +538,7 @@ impl Head {
 
     /// With its own size.
     pub(super) fn memory(&self) -> usize {
-        let host = self.target_host.as_ref().map_or(0, String::capacity);
+        let host = self.target_host.as_ref().map_or(0, Text::capacity);
         size_of::<Self>() + self.event.text_bytes() + host
     }
 }

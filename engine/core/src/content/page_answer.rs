@@ -13,6 +13,7 @@ use super::http1_head::Lines;
 use super::page::{Page, PageFacts};
 use super::text::{MAX_METHOD, MAX_URL, clip};
 use crate::end::End;
+use crate::event::Text;
 use crate::reason::Reason;
 
 /// Bytes of a request's head after which it is answered as it is: as many as servers take.
@@ -83,7 +84,7 @@ struct PageAnswer {
     page: Arc<Page>,
     lines: Lines,
     /// Method and target.
-    request: Option<(String, String)>,
+    request: Option<(Text, Text)>,
     /// Bytes of the head so far.
     head: usize,
     answered: bool,
@@ -140,7 +141,7 @@ impl PageAnswer {
 }
 
 /// Method and target of a request line.
-fn request(line: &[u8]) -> (String, String) {
+fn request(line: &[u8]) -> (Text, Text) {
     let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let mut next = |most| clip(words.next().unwrap_or_default(), most);
     (next(MAX_METHOD), next(MAX_URL))

@@ -1,5 +1,6 @@
 //! Strings for the log, cut to size.
 
+use crate::event::Text;
 use crate::fields::text;
 
 /// Longest request target, referrer or redirect that is kept.
@@ -10,17 +11,17 @@ pub(super) const MAX_TEXT: usize = 1024;
 pub(super) const MAX_METHOD: usize = 64;
 
 /// At most `max` bytes of text; what is not UTF-8 is replaced.
-pub(super) fn clip(bytes: &[u8], max: usize) -> String {
+pub(super) fn clip(bytes: &[u8], max: usize) -> Text {
     let text = text(&bytes[..bytes.len().min(max)]);
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].to_owned()
+    text[..end].into()
 }
 
 /// The host of `Host` or `:authority`: without the port, as Suricata logs it.
-pub(super) fn hostname(authority: &[u8]) -> String {
+pub(super) fn hostname(authority: &[u8]) -> Text {
     let authority = authority.trim_ascii();
     let host = match authority.iter().rposition(|&byte| byte == b':') {
         // The colons of an IPv6 address stand within its brackets.

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use crate::reason::Ambiguity;
+
+/// A text of an event. Short ones, as most methods, hosts and types are, take no memory of their own.
+pub type Text = CompactString;
 
 /// One HTTP request with its response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,23 +15,23 @@ pub struct HttpEvent {
     /// Number of the transaction in its flow, from 0.
     pub tx_id: u64,
     /// `Host` or `:authority`.
-    pub hostname: Option<String>,
+    pub hostname: Option<Text>,
     /// Request target.
-    pub url: Option<String>,
+    pub url: Option<Text>,
     /// `User-Agent`.
-    pub user_agent: Option<String>,
+    pub user_agent: Option<Text>,
     /// `Content-Type` of the response.
-    pub content_type: Option<String>,
+    pub content_type: Option<Text>,
     /// `Referer`.
-    pub referer: Option<String>,
+    pub referer: Option<Text>,
     /// Request method.
-    pub method: Option<String>,
+    pub method: Option<Text>,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
     pub protocol: &'static str,
     /// Response status; none: the flow ended before a response.
     pub status: Option<u16>,
     /// `Location` of a redirect.
-    pub redirect: Option<String>,
+    pub redirect: Option<Text>,
     /// Body bytes of the response.
     pub length: u64,
     /// What readers may disagree about in its messages.
@@ -60,7 +65,7 @@ impl HttpEvent {
             shortened: _,
         } = self;
         let texts = [hostname, url, user_agent, content_type, referer, method, redirect];
-        texts.into_iter().flatten().map(String::capacity).sum()
+        texts.into_iter().flatten().filter(|text| text.is_heap_allocated()).map(Text::capacity).sum()
     }
 
     /// Leaves its texts out.

@@ -215,8 +215,8 @@ impl<IO: Io> Adopted<IO> {
         {
             // Whoever is waited for: the server, until its handshake is over.
             let here = handshaking.here.as_ref();
-            let server_done = self.answering.is_some()
-                || here.is_some_and(|handshake| handshake.report().certificate.is_some());
+            let server_done =
+                self.answering.is_some() || here.is_some_and(|handshake| handshake.has_certificate());
             let reason = match (server_done, self.is_dialing) {
                 (true, _) => Reason::ClientTimeout,
                 (false, true) => Reason::ServerUnreachable,
@@ -255,7 +255,7 @@ impl<IO: Io> Adopted<IO> {
                 self.drive(cx)
             }
             Outcome::Established(relay) => {
-                let report = Box::new(handshake.report());
+                let report = Box::new(handshake.take_report());
                 if let Some(secrets) = handshake.take_secrets()
                     && let Some(capture) = &cx.capture
                 {
@@ -289,7 +289,7 @@ impl<IO: Io> Adopted<IO> {
                 self.drive(cx)
             }
             Outcome::Failed(failure) => {
-                cx.reports.broken = Some(Box::new(handshake.report()));
+                cx.reports.broken = Some(Box::new(handshake.take_report()));
                 Next::Failed(failure, Blocked::last_words(cx, self.legs, words))
             }
         }
@@ -398,7 +398,7 @@ impl<IO: Io> Adopted<IO> {
     fn finish(&mut self, cx: &mut Context<IO>) {
         match &mut self.tls {
             Tls::Handshake(handshaking) => {
-                let report = handshaking.here.as_ref().map(|handshake| Box::new(handshake.report()));
+                let report = handshaking.here.as_mut().map(|handshake| Box::new(handshake.take_report()));
                 cx.reports.broken = report;
             }
             Tls::Relay(relaying) => relaying.finish(cx),

@@ -1,5 +1,6 @@
 //! One minted leaf, field by field.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::SecureRandom;
@@ -36,7 +37,7 @@ pub(crate) struct Leaf {
     stapled: Lock<Option<(Certified, i64)>>,
     fingerprint: [u8; 32],
     says: [u8; 32],
-    serial: String,
+    serial: Arc<str>,
     not_after: i64,
 }
 
@@ -50,7 +51,7 @@ impl Leaf {
         not_after: i64,
         says: [u8; 32],
     ) -> Self {
-        let serial = AnyRef::new(Tag::Integer, number).map(serial_hex).unwrap_or_default();
+        let serial = AnyRef::new(Tag::Integer, number).map(serial_hex).unwrap_or_default().into();
         let fingerprint = Sha256::digest(&der).into();
         let chain = std::iter::once(der).chain(issuers.iter().cloned());
         let (certified, stapled) = (Certified::new(chain, key), Lock::default());
@@ -94,7 +95,7 @@ impl Leaf {
     }
 
     /// Upper-case hex pairs with colons.
-    pub(crate) fn serial(&self) -> &str {
+    pub(crate) fn serial(&self) -> &Arc<str> {
         &self.serial
     }
 

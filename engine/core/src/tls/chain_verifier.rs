@@ -9,6 +9,7 @@ use super::context::Knowledge;
 use super::trust::{NoRoot, TrustStore};
 use super::verify::crl::Crls;
 use super::verify::intermediates::Intermediates;
+use super::verify::root_signatures::RootSignatures;
 use super::verify::sct::CtLogs;
 use super::verify::{Budget, Effort, Findings, OwnCa, Verifier};
 use crate::reason::Reason;
@@ -33,7 +34,17 @@ impl ChainVerifier {
         let algorithms = provider.load().signature_verification_algorithms.all;
         let own = own.iter().filter_map(OwnCa::of_certificate).collect();
         let (intermediates, crls) = (Intermediates::none(), Crls::default());
-        Ok(Self(Verifier { trust, intermediates, crls, ct_logs: None, fetcher: None, algorithms, own }))
+        let root_signatures = RootSignatures::none();
+        Ok(Self(Verifier {
+            trust,
+            intermediates,
+            crls,
+            ct_logs: None,
+            fetcher: None,
+            algorithms,
+            own,
+            root_signatures,
+        }))
     }
 
     /// Has it know intermediates that servers forget, lists of revoked certificates, and logs; and what is fetched.

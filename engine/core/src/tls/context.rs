@@ -20,6 +20,7 @@ use super::tickets::{TicketKeys, TicketSharing};
 use super::trust::{NoRoot, TrustStore};
 use super::verify::crl::Crls;
 use super::verify::intermediates::Intermediates;
+use super::verify::root_signatures::RootSignatures;
 use super::verify::sct::{CtLog, CtLogs};
 use super::verify::{OwnCa, Verifier};
 use super::verify_cache::VerifyCache;
@@ -193,6 +194,7 @@ impl TlsContext {
                         fetcher,
                         algorithms: algorithms.all,
                         own: own.into(),
+                        root_signatures: RootSignatures::none(),
                     };
                     // Another library may take other algorithms, and another version may judge otherwise.
                     let judges = CacheKey::new("trust")

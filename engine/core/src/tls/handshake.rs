@@ -16,6 +16,7 @@ use rustls_pki_types::ServerName;
 
 use super::blame::{blame_client, blame_incompatible, closed_by};
 use super::cache_key::CacheKey;
+use super::handshake_report::HandshakeReport;
 use super::offer::{Offer, offer_to_server, versions_for_client};
 use super::record::HEADER;
 use super::secrets::{self, SecretLog};
@@ -27,7 +28,7 @@ use super::verify::{name_to_prove, plain_name};
 use super::verify_cache::VerifiedChain;
 use super::{ClientHello, Relay, TlsContext, alert, alert_record, client_leg, description, server_leg};
 use crate::end::PerEnd;
-use crate::event::{CertificateInfo, ChainFinding, LegInfo, MintedBy, Revocation};
+use crate::event::{ChainFinding, MintedBy, Revocation};
 use crate::mint::{ANSWER_DAYS, Leaf, LeafRequest, MintError};
 use crate::policy::{DefectAction, Profile, TlsVersion};
 use crate::reason::Reason;
@@ -94,44 +95,6 @@ pub struct Failure {
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
         Self { reason, alert: None }
-    }
-}
-
-/// What the log says of a handshake. Valid once it is established or has failed.
-#[derive(Clone, Debug, Default)]
-pub struct HandshakeReport {
-    /// Leg to the client; present when its handshake ended well.
-    pub client_leg: Option<LegInfo>,
-    /// Leg to the server, likewise.
-    pub server_leg: Option<LegInfo>,
-    /// The server's own certificate, when one was seen.
-    pub certificate: Option<CertificateInfo>,
-    /// What was wrong with it; with several defects the one that decided.
-    pub defect: Option<Reason>,
-    /// Serial of the minted leaf, upper-case hex pairs with colons.
-    pub minted_serial: Option<String>,
-    /// Who signed that.
-    pub minted_by: Option<MintedBy>,
-    /// The server asked for a client certificate.
-    pub certificate_asked: bool,
-}
-
-impl HandshakeReport {
-    /// Bytes of memory that it holds beside its own size.
-    fn memory(&self) -> usize {
-        let Self {
-            client_leg,
-            server_leg,
-            certificate,
-            defect: _,
-            minted_serial,
-            minted_by: _,
-            certificate_asked: _,
-        } = self;
-        let legs = [client_leg, server_leg].into_iter().flatten();
-        let alpn: usize = legs.filter_map(|leg| leg.alpn.as_ref()).map(|name| name.len()).sum();
-        let serial = minted_serial.as_ref().map_or(0, String::capacity);
-        alpn + serial + certificate.as_ref().map_or(0, CertificateInfo::text_bytes)
     }
 }
 
@@ -294,9 +257,19 @@ impl Handshake {
         size_of::<Self>() + hello.memory() + watch + sessions + received + report.memory() + secrets
     }
 
-    /// What the log says of it.
+    /// What the log says of it so far.
     pub fn report(&self) -> HandshakeReport {
         self.report.clone()
+    }
+
+    /// Likewise, once it is over: nothing is left to be told.
+    pub(crate) fn take_report(&mut self) -> HandshakeReport {
+        std::mem::take(&mut self.report)
+    }
+
+    /// The server's certificate was seen.
+    pub(crate) fn has_certificate(&self) -> bool {
+        self.report.certificate.is_some()
     }
 
     fn hold(&mut self, input: &Input) -> Result<(), Failure> {
@@ -599,7 +572,7 @@ impl Handshake {
             tracing::warn!(%error, "no certificate could be minted");
             error.reason()
         })?;
-        self.report.minted_serial = Some(leaf.serial().to_owned());
+        self.report.minted_serial = Some(Arc::clone(leaf.serial()));
         self.report.minted_by = Some(by);
         Ok(leaf)
     }
@@ -630,6 +603,7 @@ impl Handshake {
                 && let (Some(info), Some(Revocation::Unknown(why))) =
                     (&mut self.report.certificate, vetted.revocation())
             {
+                let info = Arc::make_mut(info);
                 info.findings.push(ChainFinding {
                     reason: Reason::CertRevocationUnknown,
                     certificate: 0,

@@ -258,7 +258,11 @@ fn follow<Data>(
     let next = state.and_then(|state| match state {
         ConnectionState::EncodeTlsData(mut data) => {
             let at = out.len();
-            let mut room = FLIGHT;
+            if out.is_empty() {
+                out.reserve(FLIGHT);
+            }
+            // None to begin with: rustls says how much it needs, and nothing is filled that is not used.
+            let mut room = 0;
             loop {
                 out.resize(at + room, 0);
                 match data.encode(&mut out[at..]) {

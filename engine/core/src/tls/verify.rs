@@ -14,6 +14,7 @@ pub(in crate::tls) mod ocsp;
 mod path;
 mod policies;
 pub(in crate::tls) mod revocation;
+pub(in crate::tls) mod root_signatures;
 pub(in crate::tls) mod sct;
 mod validation;
 
@@ -34,6 +35,7 @@ use self::finding::{Faults, Found};
 use self::intermediates::Intermediates;
 use self::path::Search;
 use self::revocation::{Issuer, Known, Sources};
+use self::root_signatures::RootSignatures;
 use self::sct::CtLogs;
 pub(super) use self::validation::{serves_tls, unknown_critical, why_no_root};
 use super::fetch::{Consulted, Fetcher, Need};
@@ -152,6 +154,7 @@ pub(super) struct Verifier {
     pub(super) fetcher: Option<Arc<Fetcher>>,
     pub(super) algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     pub(super) own: Vec<OwnCa>,
+    pub(super) root_signatures: RootSignatures,
 }
 
 /// What a verification has found.
@@ -473,7 +476,9 @@ impl<'a> Check<'a> {
             return Judged { faults: Faults::default(), path: Vec::new(), root: None };
         }
         let anchors = self.verifier.trust.anchors();
-        let search = Search::new(self.certificate, self.presented, anchors, self.algorithms, self.effort);
+        let known = &self.verifier.root_signatures;
+        let search =
+            Search::new(self.certificate, self.presented, (anchors, known), self.algorithms, self.effort);
         let mut best: Option<Judged<'a>> = None;
         search.each(&mut |path, anchor| {
             let faults = self.judge(path, anchor);

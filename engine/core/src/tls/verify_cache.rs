@@ -33,7 +33,7 @@ pub(super) struct VerifiedChain(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    info: Option<CertificateInfo>,
+    info: Option<Arc<CertificateInfo>>,
     defects: Vec<Reason>,
     revocation: Option<Revocation>,
     costly: bool,
@@ -51,7 +51,7 @@ struct Inner {
 
 impl VerifiedChain {
     /// What the log says of the leaf.
-    pub(super) fn info(&self) -> Option<&CertificateInfo> {
+    pub(super) fn info(&self) -> Option<&Arc<CertificateInfo>> {
         self.0.info.as_ref()
     }
 
@@ -230,8 +230,8 @@ impl VerifyCache {
             let kept = i64::try_from(now).map_or(0, |now| now.saturating_add(KEEP));
             (holds.start, holds.end.min(kept).min(consulted.until()))
         });
-        let info =
-            describe_certificate(leaf).map(|info| CertificateInfo { findings, root, revocation, ..info });
+        let info = describe_certificate(leaf)
+            .map(|info| Arc::new(CertificateInfo { findings, root, revocation, ..info }));
         let voucher = None;
         let inner =
             Inner { info, defects, revocation, costly, added, from, until, dead_end, consulted, voucher };

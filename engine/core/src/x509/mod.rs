@@ -3,6 +3,8 @@
 mod certificate;
 mod describe;
 mod files;
+#[cfg(feature = "aws-lc-rs")]
+mod hkdf;
 mod keys;
 pub(crate) mod ocsp;
 mod provider;

@@ -310,6 +310,15 @@ impl Question<'_> {
                 );
             }
         }
+        let is_other = |core: &Core| !core.isolated && !plan.cores.contains(&core.id);
+        if !self.facts.cores.iter().any(is_other) {
+            return Finding::poor(
+                "cores",
+                format!("{} worker(s), and no core beside them", plan.cores.len()),
+                "log, handshakes and all other threads run on the workers' cores, and packets wait meanwhile",
+                "leave a core that is not isolated out of workers.cores",
+            );
+        }
         if !plan.spin {
             let means = "idle = \"adaptive\" sleeps between packets: kind to a laptop, slow to wake";
             return Finding::poor(

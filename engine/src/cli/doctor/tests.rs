@@ -290,6 +290,13 @@ const SPOILED: &[(Spoil, &str, Level, &str, &str)] = &[
     ),
     (|m| m.plan.spin = false, "cores", Level::Poor, "2 worker(s)", "\"spin\""),
     (
+        |m| m.file("sys/devices/system/cpu/isolated", "0-3\n"),
+        "cores",
+        Level::Poor,
+        "no core beside them",
+        "out of workers.cores",
+    ),
+    (
         |m| m.file("sys/devices/system/cpu/isolated", "2\n"),
         "isolated",
         Level::Poor,

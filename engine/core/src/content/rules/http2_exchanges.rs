@@ -61,7 +61,7 @@ impl Relay<'_> {
             }
             (End::Server, HeadKind::Response) => {
                 let open = self.rules.streams.get_mut(stream)?;
-                let host = || open.host.as_deref().map(str::to_owned);
+                let host = || open.host.as_deref().map(Into::into);
                 head.hostname = head.hostname.take().or_else(host);
                 self.judge.response_edits(head)
             }

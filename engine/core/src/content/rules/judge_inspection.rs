@@ -6,7 +6,7 @@ use crate::content::body::{Codings, FileType};
 use crate::content::filter::Decisions;
 use crate::content::inspect::{Asked, BodyScan, FileFacts, Hit, Message, Scanner};
 use crate::content::signatures::SignatureStream;
-use crate::event::{ContentVerdict, FileEvent, HttpEvent};
+use crate::event::{ContentVerdict, FileEvent, HttpEvent, Text};
 use crate::fields::Fields;
 use crate::policy::{ContentAction, ContentRuleId, FieldEdit, HashLists, OnRange, Respond, Standing};
 use crate::reason::Reason;
@@ -107,7 +107,7 @@ impl Judge {
             scanners.push(Box::new(SignatureStream::new(self.policy.signatures(), inspect.signatures)));
         }
         if !inspect.inspectors.is_empty() {
-            let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
+            let text = |text: &'_ Option<Text>| text.clone().unwrap_or_default();
             let (method, host, target) = (text(&head.method), text(&head.hostname), text(&head.url));
             let message = Message {
                 method: &method,

@@ -242,7 +242,7 @@ impl ServerFacts {
         names::cipher_suite(self.suite).is_some()
     }
 
-    fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         let Self {
             legacy_version: _,
             version: _,

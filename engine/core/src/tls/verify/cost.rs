@@ -125,6 +125,7 @@ impl World {
             fetcher: None,
             algorithms: Vec::leak(counting.collect()),
             own: vec![own_ca],
+            root_signatures: RootSignatures::none(),
         };
         Self { verifier, checks, root, own }
     }
@@ -363,7 +364,8 @@ fn paths_are_few_and_narrow() {
         let presented: Vec<_> = certificates.iter().map(|c| Certificate::parse(c).unwrap()).collect();
         let effort = Effort::default();
         let algorithms: Vec<_> = world.verifier.algorithms.to_vec();
-        let search = Search::new(&leaf, &presented, world.verifier.trust.anchors(), &algorithms, &effort);
+        let roots = (world.verifier.trust.anchors(), &world.verifier.root_signatures);
+        let search = Search::new(&leaf, &presented, roots, &algorithms, &effort);
         let mut paths = vec![search.by_names()];
         search.each(&mut |path, _| {
             paths.push(path.to_vec());
@@ -387,13 +389,14 @@ fn good_chains() {
     let (inner, outer) = (Ca::new("Inner"), Ca::new("Outer"));
     let leaf = inner.leaf(|_| {});
     let straight = [inner.by(&outer), outer.by(&world.root)];
-    for name in ["straight", "unordered"] {
+    // The root's own signature is not checked again when the chain comes again.
+    for (name, expected) in [("straight", 3), ("unordered", 2)] {
         let mut chain = straight.to_vec();
         if name == "unordered" {
             chain.reverse();
         }
         let (found, checks) = world.verify(&leaf, &chain);
-        assert_eq!((found, checks), (vec![], 3), "{name}: each signature is checked once");
+        assert_eq!((found, checks), (vec![], expected), "{name}: each signature is checked once");
     }
     // Cross-signed, the way to an unknown root first.
     let crossed = [inner.by(&outer), outer.by(&old), old.by(&old), outer.by(&world.root)];

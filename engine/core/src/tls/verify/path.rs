@@ -10,6 +10,7 @@ use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::{Decode, Tag, TagNumber, Tagged};
 
 use super::effort::{Effort, Spend};
+use super::root_signatures::RootSignatures;
 use crate::tls::trust::Anchor;
 use crate::x509::{Certificate, elements, oid};
 
@@ -23,6 +24,7 @@ pub(super) struct Search<'a> {
     leaf: &'a Certificate<'a>,
     presented: &'a [Certificate<'a>],
     anchors: &'a [Anchor],
+    known: &'a RootSignatures,
     algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
     effort: &'a Effort,
     /// Which of the presented names lead to the name of a root.
@@ -35,7 +37,7 @@ impl<'a> Search<'a> {
     pub(super) fn new(
         leaf: &'a Certificate<'a>,
         presented: &'a [Certificate<'a>],
-        anchors: &'a [Anchor],
+        (anchors, known): (&'a [Anchor], &'a RootSignatures),
         algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
         effort: &'a Effort,
     ) -> Self {
@@ -48,7 +50,7 @@ impl<'a> Search<'a> {
             }
         }
         let key_ids = presented.iter().map(subject_key_id).collect();
-        Self { leaf, presented, anchors, algorithms, effort, leads, key_ids }
+        Self { leaf, presented, anchors, known, algorithms, effort, leads, key_ids }
     }
 
     /// Shows `visit` the paths, as places of the presented certificates from the leaf on, each with its root, until it
@@ -69,7 +71,10 @@ impl<'a> Search<'a> {
         let mut is_counted = false;
         for root in roots(self.anchors, below) {
             let Ok(key) = AnyRef::new(Tag::Sequence, &root.public_key) else { continue };
-            if signer.is_none_or(|signer| signer == key) && below.is_signed_by(key, self.algorithms) {
+            let check = || below.is_signed_by(key, self.algorithms);
+            // Of a leaf it is asked once, or not for long: its verdict is kept.
+            let is_signed = || if path.is_empty() { check() } else { self.known.signed(below, key, check) };
+            if signer.is_none_or(|signer| signer == key) && is_signed() {
                 signer = Some(key);
                 // Roots of one name and key, of which there may be many, are one path.
                 if !is_counted && self.effort.path() == Spend::UsedUp {
