@@ -148,11 +148,13 @@ impl VerifyCache {
         }
         chains.count_use();
         self.counters.count_revocation(Some(revocation));
-        let info = describe_certificate(leaf).map(|info| CertificateInfo {
-            root: Some(root),
-            revocation: Some(revocation),
-            verified_by: Some(Arc::clone(&voucher.engine)),
-            ..info
+        let info = describe_certificate(leaf).map(|info| {
+            Arc::new(CertificateInfo {
+                root: Some(root),
+                revocation: Some(revocation),
+                verified_by: Some(Arc::clone(&voucher.engine)),
+                ..info
+            })
         });
         Some(VerifiedChain(Arc::new(Inner {
             info,
@@ -256,6 +258,7 @@ mod tests {
     use crate::tls::verify::OwnCa;
     use crate::tls::verify::crl::Crls;
     use crate::tls::verify::intermediates::Intermediates;
+    use crate::tls::verify::root_signatures::RootSignatures;
     use crate::x509::Provider;
 
     /// 2027-01-15.
@@ -274,6 +277,7 @@ mod tests {
             fetcher: None,
             algorithms: Provider::default().load().signature_verification_algorithms.all,
             own,
+            root_signatures: RootSignatures::none(),
         };
         VerifyCache::new(verifier, Arc::default(), Some((Arc::new(chains), [7; 32])))
     }
